@@ -1,0 +1,254 @@
+package bpfsys
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// MapInfo is struct bpf_map_info (104 bytes on 6.18).
+type MapInfo struct {
+	Type                  uint32
+	ID                    uint32
+	KeySize               uint32 // bytes
+	ValueSize             uint32 // bytes
+	MaxEntries            uint32
+	MapFlags              uint32
+	Name                  [16]byte // since 4.15
+	IfIndex               uint32   // since 4.16
+	BTFVmlinuxValueTypeID uint32   // since 5.6
+	NetnsDev              uint64
+	NetnsIno              uint64
+	BTFID                 uint32 // since 4.18
+	BTFKeyTypeID          uint32
+	BTFValueTypeID        uint32
+	BTFVmlinuxID          uint32 // since 6.9
+	MapExtra              uint64 // since 5.16
+	Hash                  uint64 // since 6.18: in, pointer
+	HashSize              uint32
+	_                     uint32
+}
+
+// ProgInfo is struct bpf_prog_info (232 bytes on 7.3).
+type ProgInfo struct {
+	Type                 uint32
+	ID                   uint32
+	Tag                  [8]byte
+	JitedProgLen         uint32 // bytes
+	XlatedProgLen        uint32 // bytes
+	JitedProgInsns       uint64
+	XlatedProgInsns      uint64
+	LoadTime             uint64 // ns since boot
+	CreatedByUID         uint32
+	NrMapIDs             uint32
+	MapIDs               uint64
+	Name                 [16]byte
+	IfIndex              uint32
+	GPLCompatible        uint32 // bit 0
+	NetnsDev             uint64
+	NetnsIno             uint64
+	NrJitedKsyms         uint32
+	NrJitedFuncLens      uint32
+	JitedKsyms           uint64
+	JitedFuncLens        uint64
+	BTFID                uint32 // since 5.0
+	FuncInfoRecSize      uint32 // bytes
+	FuncInfo             uint64
+	NrFuncInfo           uint32
+	NrLineInfo           uint32
+	LineInfo             uint64
+	JitedLineInfo        uint64
+	NrJitedLineInfo      uint32
+	LineInfoRecSize      uint32 // bytes
+	JitedLineInfoRecSize uint32 // bytes
+	NrProgTags           uint32
+	ProgTags             uint64
+	RunTimeNs            uint64
+	RunCnt               uint64
+	RecursionMisses      uint64 // since 5.12
+	VerifiedInsns        uint32 // since 5.16
+	AttachBTFObjID       uint32 // since 6.0
+	AttachBTFID          uint32 // since 6.0
+	_                    uint32
+}
+
+// BTFInfo is struct bpf_btf_info.
+type BTFInfo struct {
+	BTF       uint64
+	BTFSize   uint32 // bytes
+	ID        uint32
+	Name      uint64 // since 5.11
+	NameLen   uint32
+	KernelBTF uint32 // since 5.11
+}
+
+// infoByFD fills the size bytes at p with the kernel's info of fd and returns
+// how many of them this kernel knows. A kernel that knows fewer accepts the
+// rest if it is zero, which all callers see to.
+func infoByFD(fd int, p unsafe.Pointer, size int) (int, error) {
+	a := NewAttr(16)
+	a.U32(0, uint32(fd))
+	a.U32(4, uint32(size))
+	a.pinner.Pin((*byte)(p))
+	a.U64(8, uint64(uintptr(p)))
+	if _, err := a.Call(ObjGetInfoByFD); err != nil {
+		return 0, err
+	}
+	return int(a.Get32(4)), nil
+}
+
+// GetMapInfo returns the info of the map fd and how many bytes of it the
+// kernel filled.
+func GetMapInfo(fd int) (*MapInfo, int, error) {
+	var info MapInfo
+	n, err := infoByFD(fd, unsafe.Pointer(&info), int(unsafe.Sizeof(info)))
+	if err != nil {
+		return nil, 0, fmt.Errorf("map info: %w", err)
+	}
+	return &info, n, nil
+}
+
+// ProgArrays are the arrays that a program's info points to.
+type ProgArrays struct {
+	Xlated    []byte // instructions, 8 bytes each; empty if the caller may not see them
+	MapIDs    []uint32
+	FuncInfo  []byte    // NrFuncInfo records of FuncInfoRecSize bytes
+	LineInfo  []byte    // NrLineInfo records of LineInfoRecSize bytes
+	Tags      [][8]byte // one per function
+	FuncLens  []uint32  // bytes of machine code per function
+	KernelLen int       // bytes of bpf_prog_info that the kernel knows
+}
+
+// GetProgInfo returns the info of the program fd with everything it points
+// to, except machine code. It asks twice: for the lengths, then for the arrays.
+func GetProgInfo(fd int) (*ProgInfo, *ProgArrays, error) {
+	var size ProgInfo
+	if _, err := infoByFD(fd, unsafe.Pointer(&size), int(unsafe.Sizeof(size))); err != nil {
+		return nil, nil, fmt.Errorf("program info: %w", err)
+	}
+	arrays := &ProgArrays{
+		Xlated:   make([]byte, size.XlatedProgLen),
+		MapIDs:   make([]uint32, size.NrMapIDs),
+		FuncInfo: make([]byte, size.NrFuncInfo*size.FuncInfoRecSize),
+		LineInfo: make([]byte, size.NrLineInfo*size.LineInfoRecSize),
+		Tags:     make([][8]byte, size.NrProgTags),
+		FuncLens: make([]uint32, size.NrJitedFuncLens),
+	}
+	info := ProgInfo{
+		XlatedProgLen: size.XlatedProgLen, NrMapIDs: size.NrMapIDs,
+		NrFuncInfo: size.NrFuncInfo, FuncInfoRecSize: size.FuncInfoRecSize,
+		NrLineInfo: size.NrLineInfo, LineInfoRecSize: size.LineInfoRecSize,
+		NrProgTags: size.NrProgTags, NrJitedFuncLens: size.NrJitedFuncLens,
+	}
+	pin := NewAttr(0)
+	defer pin.pinner.Unpin()
+	info.XlatedProgInsns = pinned(pin, arrays.Xlated)
+	info.MapIDs = pinned(pin, arrays.MapIDs)
+	info.FuncInfo = pinned(pin, arrays.FuncInfo)
+	info.LineInfo = pinned(pin, arrays.LineInfo)
+	info.ProgTags = pinned(pin, arrays.Tags)
+	info.JitedFuncLens = pinned(pin, arrays.FuncLens)
+	n, err := infoByFD(fd, unsafe.Pointer(&info), int(unsafe.Sizeof(info)))
+	if err != nil {
+		return nil, nil, fmt.Errorf("program info: %w", err)
+	}
+	if info.XlatedProgInsns == 0 { // the kernel clears the pointer where it withholds the dump
+		arrays.Xlated = nil
+	}
+	arrays.KernelLen = n
+	return &info, arrays, nil
+}
+
+func pinned[T any](a *Attr, s []T) uint64 {
+	if len(s) == 0 {
+		return 0
+	}
+	a.pinner.Pin(&s[0])
+	return uint64(uintptr(unsafe.Pointer(&s[0])))
+}
+
+// GetBTFInfo returns the info, name and, if withData is set, the bytes of the BTF object fd.
+func GetBTFInfo(fd int, withData bool) (*BTFInfo, string, []byte, error) {
+	name := make([]byte, 64)
+	pin := NewAttr(0)
+	defer pin.pinner.Unpin()
+	info := BTFInfo{Name: pinned(pin, name), NameLen: uint32(len(name))}
+	if _, err := infoByFD(fd, unsafe.Pointer(&info), int(unsafe.Sizeof(info))); err != nil {
+		return nil, "", nil, fmt.Errorf("BTF info: %w", err)
+	}
+	n, _, _ := bytes.Cut(name, []byte{0})
+	var data []byte
+	if withData && info.BTFSize > 0 {
+		data = make([]byte, info.BTFSize)
+		again := BTFInfo{BTF: pinned(pin, data), BTFSize: uint32(len(data))}
+		if _, err := infoByFD(fd, unsafe.Pointer(&again), int(unsafe.Sizeof(again))); err != nil {
+			return nil, "", nil, fmt.Errorf("BTF info: %w", err)
+		}
+	}
+	return &info, string(n), data, nil
+}
+
+// NextID returns the id after id of the kind that cmd walks (ProgGetNextID,
+// MapGetNextID, BTFGetNextID, LinkGetNextID), and false at the end.
+func NextID(cmd Cmd, id uint32) (uint32, bool, error) {
+	a := NewAttr(12)
+	a.U32(0, id)
+	_, err := a.Call(cmd)
+	if errors.Is(err, unix.ENOENT) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, fmt.Errorf("%s: %w", cmd, err)
+	}
+	return a.Get32(4), true, nil
+}
+
+// IDs returns all ids of the kind that cmd walks, ascending.
+func IDs(cmd Cmd) ([]uint32, error) {
+	var ids []uint32
+	for id := uint32(0); ; {
+		next, ok, err := NextID(cmd, id)
+		if err != nil || !ok {
+			return ids, err
+		}
+		ids = append(ids, next)
+		id = next
+	}
+}
+
+// FDByID opens the object id of the kind that cmd opens (ProgGetFDByID,
+// MapGetFDByID, BTFGetFDByID).
+func FDByID(cmd Cmd, id uint32) (int, error) {
+	a := NewAttr(12)
+	a.U32(0, id)
+	fd, err := a.Call(cmd)
+	if err != nil {
+		return -1, fmt.Errorf("%s %d: %w", cmd, id, err)
+	}
+	return fd, nil
+}
+
+// MapFrozen reports whether the map fd is frozen, from its fdinfo (since 5.2).
+func MapFrozen(fd int) (bool, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", fd))
+	if err != nil {
+		return false, fmt.Errorf("map frozen: %w", err)
+	}
+	_, rest, ok := strings.Cut(string(b), "\nfrozen:")
+	if !ok {
+		return false, fmt.Errorf("map frozen: fdinfo has no such line: %w", errors.ErrUnsupported)
+	}
+	line, _, _ := strings.Cut(rest, "\n")
+	return strings.TrimSpace(line) == "1", nil
+}
+
+// CString returns the bytes of b up to the first NUL.
+func CString(b []byte) string {
+	s, _, _ := bytes.Cut(b, []byte{0})
+	return string(s)
+}
