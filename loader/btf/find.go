@@ -1,0 +1,94 @@
+package btf
+
+import (
+	"fmt"
+	"iter"
+	"slices"
+)
+
+// nameIndex is a chained hash table over the ids of one blob: two flat arrays,
+// no allocation per name. next links ids of one bucket in ascending order.
+type nameIndex struct {
+	buckets []uint32 // head of the chain: index into next plus one
+	next    []uint32
+}
+
+func hashName(name string) uint32 {
+	h := uint32(2166136261)
+	for i := range len(name) {
+		h = (h ^ uint32(name[i])) * 16777619
+	}
+	return h
+}
+
+func (s *Spec) buildNames() {
+	n := 1
+	for n < len(s.offsets) {
+		n <<= 1
+	}
+	idx := nameIndex{buckets: make([]uint32, n), next: make([]uint32, len(s.offsets))}
+	// Backwards, so that each chain comes out in ascending order of ids.
+	for i := len(s.offsets) - 1; i >= 0; i-- {
+		name := s.Name(le.Uint32(s.raw[s.offsets[i]:]))
+		if name == "" {
+			continue
+		}
+		b := &idx.buckets[hashName(name)&uint32(n-1)]
+		idx.next[i], *b = *b, uint32(i)+1
+	}
+	s.names = idx
+}
+
+// FindByName yields the ids of all types with this name, of one of the kinds
+// given or of any kind if none is, in the order of ids; for split BTF those of
+// the base come first. The empty name matches nothing.
+func (s *Spec) FindByName(name string, kinds ...Kind) iter.Seq[TypeID] {
+	return func(yield func(TypeID) bool) { s.find(name, kinds, yield) }
+}
+
+func (s *Spec) find(name string, kinds []Kind, yield func(TypeID) bool) bool {
+	if s.base != nil && !s.base.find(name, kinds, yield) {
+		return false
+	}
+	if name == "" {
+		return true
+	}
+	s.namesOnce.Do(s.buildNames)
+	idx := &s.names
+	for at := idx.buckets[hashName(name)&uint32(len(idx.buckets)-1)]; at != 0; at = idx.next[at-1] {
+		b := s.raw[s.offsets[at-1]:]
+		if s.Name(le.Uint32(b)) != name {
+			continue
+		}
+		if len(kinds) > 0 && !slices.Contains(kinds, infoKind(le.Uint32(b[4:]))) {
+			continue
+		}
+		if !yield(s.firstID + TypeID(at-1)) {
+			return false
+		}
+	}
+	return true
+}
+
+// First is the lowest id that [Spec.FindByName] yields. The error wraps
+// [ErrNotFound] and names what was looked for.
+func (s *Spec) First(name string, kinds ...Kind) (TypeID, error) {
+	for id := range s.FindByName(name, kinds...) {
+		return id, nil
+	}
+	if len(kinds) > 0 {
+		return 0, fmt.Errorf("%v %q: %w", kinds[0], name, ErrNotFound)
+	}
+	return 0, fmt.Errorf("%q: %w", name, ErrNotFound)
+}
+
+// All yields the ids that this blob itself defines, in order.
+func (s *Spec) All() iter.Seq[TypeID] {
+	return func(yield func(TypeID) bool) {
+		for i := range s.offsets {
+			if !yield(s.firstID + TypeID(i)) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,144 @@
+package btf
+
+import (
+	"fmt"
+	"sync"
+)
+
+// Clone is a private copy: patches of one do not show in the other.
+func (s *Spec) Clone() *Spec {
+	c := *s
+	c.raw = append([]byte(nil), s.raw...)
+	c.offsets = s.offsets[:len(s.offsets):len(s.offsets)]
+	c.names, c.namesOnce = nameIndex{}, new(sync.Once)
+	return &c
+}
+
+// own is the type's bytes if it has one of the kinds and is in this very blob:
+// the types of a base are never patched through a split blob.
+func (s *Spec) own(id TypeID, kinds ...Kind) ([]byte, error) {
+	if id < s.firstID {
+		return nil, fmt.Errorf("type id %d is not part of this blob: %w", id, ErrNotFound)
+	}
+	b := s.at(id)
+	if b == nil {
+		return nil, fmt.Errorf("type id %d of %d: %w", id, s.NumTypes(), ErrNotFound)
+	}
+	have := infoKind(le.Uint32(b[4:]))
+	for _, k := range kinds {
+		if k == have {
+			return b, nil
+		}
+	}
+	return nil, fmt.Errorf("type %d is of kind %v, not %v", id, have, kinds[0])
+}
+
+// SetLinkage changes the linkage of a VAR or FUNC.
+func (s *Spec) SetLinkage(id TypeID, l Linkage) error {
+	b, err := s.own(id, KindVar, KindFunc)
+	if err != nil {
+		return err
+	}
+	if infoKind(le.Uint32(b[4:])) == KindVar {
+		le.PutUint32(b[typeHeader:], uint32(l))
+		return nil
+	}
+	le.PutUint32(b[4:], makeInfo(KindFunc, uint32(l), false))
+	return nil
+}
+
+// SetDatasec changes size (bytes) and elements of a DATASEC. Their number must
+// not change.
+func (s *Spec) SetDatasec(id TypeID, size uint32, vars []VarSecinfo) error {
+	b, err := s.own(id, KindDatasec)
+	if err != nil {
+		return err
+	}
+	if n := infoVlen(le.Uint32(b[4:])); int(n) != len(vars) {
+		return fmt.Errorf("datasec %q has %d elements, not %d", s.TypeName(id), n, len(vars))
+	}
+	le.PutUint32(b[8:], size)
+	for i, v := range vars {
+		e := b[typeHeader+i*12:]
+		le.PutUint32(e, uint32(v.Type))
+		le.PutUint32(e[4:], v.Offset)
+		le.PutUint32(e[8:], v.Size)
+	}
+	return nil
+}
+
+// SetVarType changes the type of a VAR.
+func (s *Spec) SetVarType(id, ref TypeID) error {
+	b, err := s.own(id, KindVar)
+	if err != nil {
+		return err
+	}
+	if int(ref) >= s.NumTypes() {
+		return fmt.Errorf("type id %d of %d: %w", ref, s.NumTypes(), ErrNotFound)
+	}
+	le.PutUint32(b[8:], uint32(ref))
+	return nil
+}
+
+// NameParams gives the string at nameOff to each parameter of a FUNC_PROTO that
+// has a type and no name: the kernel wants names for the parameters of every FUNC.
+func (s *Spec) NameParams(proto TypeID, nameOff uint32) error {
+	b, err := s.own(proto, KindFuncProto)
+	if err != nil {
+		return err
+	}
+	for i := range infoVlen(le.Uint32(b[4:])) {
+		p := b[typeHeader+i*8:]
+		if le.Uint32(p) == 0 && le.Uint32(p[4:]) != 0 {
+			le.PutUint32(p, nameOff)
+		}
+	}
+	return nil
+}
+
+// AppendInt adds an INT behind the last type and returns its id. bits is its
+// width, size its bytes.
+func (s *Spec) AppendInt(name string, size uint32, signed bool) TypeID {
+	enc := size * 8
+	if signed {
+		enc |= 1 << 24
+	}
+	return s.append(name, makeInfo(KindInt, 0, false), size, enc)
+}
+
+// AppendVar adds a VAR behind the last type and returns its id.
+func (s *Spec) AppendVar(name string, ref TypeID, l Linkage) TypeID {
+	return s.append(name, makeInfo(KindVar, 0, false), uint32(ref), uint32(l))
+}
+
+// append adds a type of four words and its name at the end of the two sections:
+// ids and string offsets of what was there stay as they are.
+func (s *Spec) append(name string, info, third, fourth uint32) TypeID {
+	id := TypeID(s.NumTypes())
+	nameOff := s.firstStr + uint32(len(s.strs))
+
+	typeEnd := s.typeOff + s.typeLen
+	raw := append([]byte(nil), s.raw[:typeEnd]...)
+	for _, w := range []uint32{nameOff, info, third, fourth} {
+		raw = le.AppendUint32(raw, w)
+	}
+	strOff := s.strOff + 16
+	raw = append(raw, s.raw[typeEnd:s.strOff]...) // layout section, padding
+	raw = append(raw, s.strs...)
+	raw = append(raw, name...)
+	raw = append(raw, 0)
+
+	s.offsets = append(s.offsets, typeEnd)
+	s.typeLen += 16
+	s.strOff = strOff
+	s.strs = string(raw[strOff:])
+	s.raw = raw
+	le.PutUint32(raw[12:], s.typeLen)
+	le.PutUint32(raw[16:], strOff-s.hdrLen)
+	le.PutUint32(raw[20:], uint32(len(s.strs)))
+	if s.hdrLen >= layoutHeader && le.Uint32(raw[28:]) != 0 {
+		le.PutUint32(raw[24:], le.Uint32(raw[24:])+16)
+	}
+	s.names, s.namesOnce = nameIndex{}, new(sync.Once)
+	return id
+}

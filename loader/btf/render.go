@@ -1,0 +1,235 @@
+package btf
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// maxRender bounds the text of one type and maxNesting the depth of anonymous
+// types in it: hostile BTF can describe a type of astronomic size in a few bytes.
+const (
+	maxRender  = 1 << 16
+	maxNesting = 16
+)
+
+// Render writes a type as C, by structure and names, never by ids: two types
+// that mean the same in two blobs read the same. The type itself is written in
+// full, through typedefs and qualifiers: members with their offsets, sizes,
+// enumerators. What it refers to is only named, except for anonymous types,
+// which have no name to refer to. Decl tags are left out. A type that cannot be
+// decoded is shown as such; a text of more than 64 KiB is cut off with "…".
+func (s *Spec) Render(id TypeID) string {
+	r := renderer{s: s}
+	text := r.declare(id, "", 0, true)
+	if len(text) > maxRender || r.spent > maxRender {
+		return text[:min(len(text), maxRender)] + "…"
+	}
+	return text
+}
+
+// FuncProtoString writes the prototype of a FUNC or FUNC_PROTO on one line. A
+// FUNC's has the function's name.
+func (s *Spec) FuncProtoString(id TypeID) string {
+	r := renderer{s: s}
+	name := ""
+	if s.KindOf(id) == KindFunc {
+		name = s.TypeName(id)
+		if t, err := s.Type(id); err == nil {
+			id = t.Ref
+		}
+	}
+	return r.declare(id, name, 0, true)
+}
+
+type renderer struct {
+	s     *Spec
+	spent int // bytes rendered in bodies so far
+}
+
+// declare writes a C declaration of name ("" for an abstract one) with a type.
+// name grows from the inside out, as declarators do: "x", "*x", "(*x)[4]".
+func (r *renderer) declare(id TypeID, name string, depth int, full bool) string {
+	if depth > 2*maxDepth || r.spent > maxRender {
+		return join("…", name)
+	}
+	t, err := r.s.Type(id)
+	if err != nil {
+		return join(fmt.Sprintf("<type %d?>", id), name)
+	}
+	depth++
+	switch t.Kind {
+	case KindVoid:
+		return join("void", name)
+	case KindPtr:
+		if k := r.s.KindOf(t.Ref); k == KindArray || k == KindFuncProto {
+			return r.declare(t.Ref, "(*"+name+")", depth, false)
+		}
+		return r.declare(t.Ref, "*"+name, depth, false)
+	case KindConst, KindVolatile, KindRestrict:
+		return r.qualified(t, name, depth, full)
+	case KindTypeTag:
+		return r.declare(t.Ref, join(fmt.Sprintf("__attribute__((btf_type_tag(%q)))", t.Name), name), depth, full)
+	case KindTypedef:
+		if full && name == "" {
+			return "typedef " + r.declare(t.Ref, t.Name, depth, true)
+		}
+		return join(t.Name, name)
+	case KindArray:
+		return r.declare(t.Array.Elem, fmt.Sprintf("%s[%d]", name, t.Array.Len), depth, full)
+	case KindFuncProto:
+		return r.declare(t.Ref, name+"("+r.params(t, depth)+")", depth, false)
+	case KindVar:
+		return t.Linkage.String() + " " + r.declare(t.Ref, t.Name, depth, full)
+	case KindFunc:
+		return t.Linkage.String() + " " + r.declare(t.Ref, t.Name, depth, false)
+	case KindDeclTag:
+		return fmt.Sprintf("decl_tag(%q, %d) %s", t.Name, t.Component, r.declare(t.Ref, "", depth, false))
+	}
+	return join(r.base(t, depth, full), name)
+}
+
+// qualified puts a qualifier where C has it: before what it qualifies, or after
+// the star for a pointer.
+func (r *renderer) qualified(t *Type, name string, depth int, full bool) string {
+	if r.s.KindOf(t.Ref) == KindPtr {
+		return r.declare(t.Ref, join(t.Kind.String(), name), depth, full)
+	}
+	return t.Kind.String() + " " + r.declare(t.Ref, name, depth, full)
+}
+
+func join(a, b string) string {
+	if b == "" {
+		return a
+	}
+	return a + " " + b
+}
+
+func (r *renderer) params(t *Type, depth int) string {
+	if len(t.Params) == 0 {
+		return "void"
+	}
+	var list []string
+	for i, p := range t.Params {
+		if p.Type == 0 && i == len(t.Params)-1 {
+			list = append(list, "...")
+			break
+		}
+		list = append(list, r.note(r.declare(p.Type, p.Name, depth, false)))
+	}
+	return strings.Join(list, ", ")
+}
+
+// note counts what was written, so that wide and deep types end.
+func (r *renderer) note(text string) string {
+	r.spent += len(text)
+	return text
+}
+
+// base writes the types that are not made of a declarator.
+func (r *renderer) base(t *Type, depth int, full bool) string {
+	switch t.Kind {
+	case KindInt:
+		if full {
+			return fmt.Sprintf("%s /* %s */", t.Name, t.Int.describe(t.Size))
+		}
+		return t.Name
+	case KindFloat:
+		if full {
+			return fmt.Sprintf("%s /* float of %d bytes */", t.Name, t.Size)
+		}
+		return t.Name
+	case KindFwd:
+		if t.Flag {
+			return join("union", t.Name)
+		}
+		return join("struct", t.Name)
+	case KindStruct, KindUnion:
+		head := join(t.Kind.String(), t.Name)
+		if !full && t.Name != "" || depth > maxNesting {
+			return head
+		}
+		return head + r.members(t, depth)
+	case KindEnum, KindEnum64:
+		head := join("enum", t.Name)
+		if !full && t.Name != "" || depth > maxNesting {
+			return head
+		}
+		return head + r.values(t)
+	case KindDatasec:
+		return "datasec " + t.Name + r.vars(t, depth)
+	}
+	return fmt.Sprintf("%v %s", t.Kind, t.Name)
+}
+
+func (e Encoding) describe(size uint32) string {
+	what := "unsigned"
+	switch {
+	case e.Bool:
+		what = "bool"
+	case e.Signed:
+		what = "signed"
+	}
+	if e.Char {
+		what += " char"
+	}
+	text := fmt.Sprintf("%s, %d bits of %d bytes", what, e.Bits, size)
+	if e.Offset != 0 {
+		text += fmt.Sprintf(" at bit %d", e.Offset)
+	}
+	return text
+}
+
+func (r *renderer) members(t *Type, depth int) string {
+	var b strings.Builder
+	b.WriteString(" { ")
+	for _, m := range t.Members {
+		if r.spent > maxRender {
+			break
+		}
+		text := r.declare(m.Type, m.Name, depth, false)
+		if m.BitSize != 0 {
+			text += ":" + strconv.Itoa(int(m.BitSize))
+		}
+		b.WriteString(r.note(fmt.Sprintf("%s; /* %s */ ", text, bitOffset(m.BitOffset))))
+	}
+	fmt.Fprintf(&b, "} /* %d bytes */", t.Size)
+	return b.String()
+}
+
+func bitOffset(bits uint32) string {
+	if bits%8 == 0 {
+		return strconv.Itoa(int(bits / 8))
+	}
+	return fmt.Sprintf("%d:%d", bits/8, bits%8)
+}
+
+func (r *renderer) values(t *Type) string {
+	var b strings.Builder
+	b.WriteString(" { ")
+	for _, v := range t.Values {
+		if r.spent > maxRender {
+			break
+		}
+		value := strconv.FormatUint(v.Value, 10)
+		if t.Flag {
+			value = strconv.FormatInt(int64(v.Value), 10)
+		}
+		b.WriteString(r.note(fmt.Sprintf("%s = %s, ", v.Name, value)))
+	}
+	fmt.Fprintf(&b, "} /* %d bytes */", t.Size)
+	return b.String()
+}
+
+func (r *renderer) vars(t *Type, depth int) string {
+	var b strings.Builder
+	b.WriteString(" { ")
+	for _, v := range t.Vars {
+		if r.spent > maxRender {
+			break
+		}
+		b.WriteString(r.note(fmt.Sprintf("%s; /* %d, %d bytes */ ", r.declare(v.Type, "", depth, false), v.Offset, v.Size)))
+	}
+	fmt.Fprintf(&b, "} /* %d bytes */", t.Size)
+	return b.String()
+}

@@ -1,0 +1,122 @@
+package btf
+
+import (
+	"fmt"
+	"math"
+)
+
+// PointerSize is the size of a pointer on every BPF target, in bytes.
+const PointerSize = 8
+
+// maxDepth bounds the walk through typedefs, qualifiers and arrays, as
+// MAX_RESOLVE_DEPTH does in the kernel and in libbpf.
+const maxDepth = 32
+
+// SkipModifiers follows typedefs, qualifiers and type tags to the type that
+// they stand for.
+func (s *Spec) SkipModifiers(id TypeID) (TypeID, error) {
+	start := id
+	for range s.NumTypes() {
+		b := s.at(id)
+		if b == nil || !infoKind(le.Uint32(b[4:])).isModifier() {
+			if b == nil && id != 0 {
+				return 0, fmt.Errorf("type id %d of %d: %w", id, s.NumTypes(), ErrNotFound)
+			}
+			return id, nil
+		}
+		id = TypeID(le.Uint32(b[8:]))
+	}
+	return 0, malformed("type %d: typedefs and qualifiers form a loop", start)
+}
+
+// Underlying is the decoded type behind typedefs, qualifiers and type tags.
+func (s *Spec) Underlying(id TypeID) (*Type, error) {
+	id, err := s.SkipModifiers(id)
+	if err != nil {
+		return nil, err
+	}
+	return s.Type(id)
+}
+
+// SizeOf is the size of a type in bytes, as libbpf resolves it: a VAR has the
+// size of its type. Types without a size (void, functions, forward
+// declarations) are an error.
+func (s *Spec) SizeOf(id TypeID) (uint32, error) {
+	n := uint64(1)
+	for range maxDepth {
+		b := s.at(id)
+		if b == nil {
+			return 0, fmt.Errorf("size of type id %d: %w", id, ErrNotFound)
+		}
+		switch kind, third := infoKind(le.Uint32(b[4:])), le.Uint32(b[8:]); kind {
+		case KindInt, KindStruct, KindUnion, KindEnum, KindEnum64, KindFloat, KindDatasec:
+			return sized(id, n, uint64(third))
+		case KindPtr:
+			return sized(id, n, PointerSize)
+		case KindTypedef, KindVolatile, KindConst, KindRestrict, KindTypeTag, KindVar:
+			id = TypeID(third)
+		case KindArray:
+			if n *= uint64(le.Uint32(b[typeHeader+8:])); n > math.MaxUint32 {
+				return 0, malformed("array type %d is larger than 4 GiB", id)
+			}
+			id = TypeID(le.Uint32(b[typeHeader:]))
+		default:
+			return 0, malformed("type %d (%v) has no size", id, kind)
+		}
+	}
+	return 0, malformed("type %d is nested too deeply", id)
+}
+
+func sized(id TypeID, n, size uint64) (uint32, error) {
+	if n *= size; n > math.MaxUint32 {
+		return 0, malformed("type %d is larger than 4 GiB", id)
+	}
+	return uint32(n), nil
+}
+
+// AlignOf is the alignment of a type in bytes, as libbpf derives it from BTF: a
+// struct with a member off its natural alignment counts as packed.
+func (s *Spec) AlignOf(id TypeID) (uint32, error) {
+	return s.alignOf(id, 0)
+}
+
+func (s *Spec) alignOf(id TypeID, depth int) (uint32, error) {
+	if depth > maxDepth {
+		return 0, malformed("type %d is nested too deeply", id)
+	}
+	t, err := s.Type(id)
+	if err != nil {
+		return 0, err
+	}
+	switch t.Kind {
+	case KindInt, KindEnum, KindEnum64, KindFloat:
+		return min(PointerSize, t.Size), nil
+	case KindPtr:
+		return PointerSize, nil
+	case KindTypedef, KindVolatile, KindConst, KindRestrict, KindTypeTag:
+		return s.alignOf(t.Ref, depth+1)
+	case KindArray:
+		return s.alignOf(t.Array.Elem, depth+1)
+	case KindStruct, KindUnion:
+		return s.alignOfStruct(t, depth)
+	}
+	return 0, malformed("type %d (%v) has no alignment", id, t.Kind)
+}
+
+func (s *Spec) alignOfStruct(t *Type, depth int) (uint32, error) {
+	align := uint32(1)
+	for _, m := range t.Members {
+		a, err := s.alignOf(m.Type, depth+1)
+		if err != nil {
+			return 0, err
+		}
+		if a == 0 || m.BitSize == 0 && m.BitOffset%(8*a) != 0 {
+			return 1, nil
+		}
+		align = max(align, a)
+	}
+	if t.Size%align != 0 {
+		return 1, nil
+	}
+	return align, nil
+}

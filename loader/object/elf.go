@@ -1,0 +1,304 @@
+package object
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+var le = binary.LittleEndian
+
+// Numbers of the ELF specification that this package needs.
+const (
+	elfHeaderSize     = 64
+	sectionHeaderSize = 64
+	symbolSize        = 24
+	relSize           = 16
+
+	class64, dataLSB, dataMSB = 2, 1, 2
+	typeRel                   = 1
+	machineNone, machineBPF   = 0, 247
+
+	shtProgbits, shtSymtab, shtStrtab, shtNobits, shtRel = 1, 2, 3, 8, 9
+	shtLLVMAddrsig                                       = 0x6fff4c03
+	shfExec                                              = 4
+
+	shnUndef, shnLoReserve, shnXIndex = 0, 0xff00, 0xffff
+	bindLocal, bindGlobal, bindWeak   = 0, 1, 2
+	symNoType, symObject              = 0, 1
+	symFunc, symSection               = 2, 3
+	visInternal, visHidden            = 1, 2
+)
+
+// section is one section header with its name resolved.
+type section struct {
+	index      int
+	name       string
+	kind       uint32 // sh_type
+	flags      uint64
+	offset     uint64
+	size       uint64
+	link, info uint32
+	entsize    uint64
+}
+
+func (s *section) executable() bool { return s.flags&shfExec != 0 }
+
+// symbol is one entry of the symbol table with its name resolved.
+type symbol struct {
+	index           int
+	name            string
+	value, size     uint64
+	bind, kind, vis uint8
+	section         int // st_shndx
+}
+
+func (s *symbol) hidden() bool { return s.vis == visHidden || s.vis == visInternal }
+
+// extern tells symbols that the target has to provide.
+func (s *symbol) extern() bool {
+	return s.section == shnUndef && (s.bind == bindGlobal || s.bind == bindWeak) && s.kind == symNoType
+}
+
+// relocation is one SHT_REL entry.
+type relocation struct {
+	offset uint64
+	symbol *symbol
+}
+
+// elfFile is an ELF64 little-endian relocatable BPF file. Section contents are
+// looked up when they are needed: a broken section that nobody reads is no error.
+type elfFile struct {
+	raw      []byte
+	sections []section
+	symbols  []symbol
+	symtab   int
+
+	// bySection lists the symbols of each section in the order of the table.
+	bySection map[int][]*symbol
+	// variables are the global and weak STT_OBJECT symbols, the first of a name.
+	variables map[string]*symbol
+}
+
+func parseELF(raw []byte) (*elfFile, error) {
+	if err := checkIdent(raw); err != nil {
+		return nil, err
+	}
+	f := &elfFile{raw: raw}
+	if err := f.readSections(); err != nil {
+		return nil, err
+	}
+	return f, f.readSymbols()
+}
+
+// checkIdent names what the file is if it is not a BPF object.
+func checkIdent(raw []byte) error {
+	const ident = "\x7fELF"
+	switch {
+	case len(raw) == 0:
+		return ErrEmpty
+	case !strings.HasPrefix(string(raw[:min(4, len(raw))]), ident[:min(4, len(raw))]):
+		return fmt.Errorf("%w: it begins with %s", ErrNotELF, firstBytes(raw))
+	case len(raw) < elfHeaderSize:
+		return fmt.Errorf("%w: %d bytes, an ELF header has %d", ErrTruncated, len(raw), elfHeaderSize)
+	case raw[4] != class64:
+		return fmt.Errorf("%w: ELF class is %d", ErrClass, raw[4])
+	case raw[5] == dataMSB:
+		return fmt.Errorf("%w: compile with -target bpfel", ErrBigEndian)
+	case raw[5] != dataLSB:
+		return fmt.Errorf("%w: byte order %d is unknown", ErrMalformed, raw[5])
+	}
+	if m := le.Uint16(raw[18:]); m != machineBPF && m != machineNone {
+		return fmt.Errorf("%w: ELF machine is %d, BPF is %d", ErrMachine, m, machineBPF)
+	}
+	if t := le.Uint16(raw[16:]); t != typeRel {
+		return fmt.Errorf("%w: ELF type is %d, not %d (relocatable)", ErrNotRelocatable, t, typeRel)
+	}
+	return nil
+}
+
+// firstBytes shows how a file begins, for the message about one that is not ELF.
+func firstBytes(raw []byte) string {
+	head := raw[:min(len(raw), 24)]
+	if line, _, ok := bytes.Cut(head, []byte("\n")); ok {
+		head = line
+	}
+	if utf8.Valid(head) {
+		return fmt.Sprintf("%q", head)
+	}
+	return fmt.Sprintf("% x", head[:min(len(head), 8)])
+}
+
+func (f *elfFile) readSections() error {
+	off := le.Uint64(f.raw[40:])
+	count, names := uint64(le.Uint16(f.raw[60:])), uint32(le.Uint16(f.raw[62:]))
+	if off == 0 {
+		return fmt.Errorf("%w: no section headers", ErrMalformed)
+	}
+	first, err := f.slice(off, sectionHeaderSize)
+	if err != nil {
+		return fmt.Errorf("section headers: %w", err)
+	}
+	// Files with very many sections keep both numbers in section header 0.
+	if count == 0 {
+		count = le.Uint64(first[32:])
+	}
+	if names == shnXIndex {
+		names = le.Uint32(first[40:])
+	}
+	if count > uint64(len(f.raw))/sectionHeaderSize {
+		return fmt.Errorf("%w: %d section headers in %d bytes", ErrTruncated, count, len(f.raw))
+	}
+	table, err := f.slice(off, count*sectionHeaderSize)
+	if err != nil {
+		return fmt.Errorf("section headers: %w", err)
+	}
+	f.sections = make([]section, count)
+	nameOffs := make([]uint32, count)
+	for i := range f.sections {
+		h := table[i*sectionHeaderSize:]
+		nameOffs[i] = le.Uint32(h)
+		f.sections[i] = section{
+			index: i, kind: le.Uint32(h[4:]), flags: le.Uint64(h[8:]),
+			offset: le.Uint64(h[24:]), size: le.Uint64(h[32:]),
+			link: le.Uint32(h[40:]), info: le.Uint32(h[44:]), entsize: le.Uint64(h[56:]),
+		}
+	}
+	if uint64(names) >= count {
+		return fmt.Errorf("%w: section %d, said to hold the section names, is not one of %d", ErrMalformed, names, count)
+	}
+	strtab, err := f.contents(&f.sections[names])
+	if err != nil {
+		return fmt.Errorf("section names: %w", err)
+	}
+	for i := range f.sections {
+		name, ok := cString(strtab, nameOffs[i])
+		if !ok && i > 0 {
+			return fmt.Errorf("%w: section %d has no name", ErrMalformed, i)
+		}
+		f.sections[i].name = name
+	}
+	return nil
+}
+
+func (f *elfFile) readSymbols() error {
+	for i := range f.sections {
+		if f.sections[i].kind != shtSymtab {
+			continue
+		}
+		if f.symtab != 0 {
+			return fmt.Errorf("%w: more than one symbol table", ErrMalformed)
+		}
+		f.symtab = i
+	}
+	if f.symtab == 0 {
+		return fmt.Errorf("%w: no symbol table, was the object stripped?", ErrMalformed)
+	}
+	sec := &f.sections[f.symtab]
+	data, err := f.contents(sec)
+	if err != nil {
+		return fmt.Errorf("symbol table: %w", err)
+	}
+	if sec.entsize != symbolSize {
+		return fmt.Errorf("%w: symbol table entries of %d bytes, not %d", ErrMalformed, sec.entsize, symbolSize)
+	}
+	if sec.link == 0 || int64(sec.link) >= int64(len(f.sections)) {
+		return fmt.Errorf("%w: symbol table without strings", ErrMalformed)
+	}
+	strtab, err := f.contents(&f.sections[sec.link])
+	if err != nil {
+		return fmt.Errorf("symbol names: %w", err)
+	}
+	f.symbols = make([]symbol, len(data)/symbolSize)
+	for i := range f.symbols {
+		e := data[i*symbolSize:]
+		name, ok := cString(strtab, le.Uint32(e))
+		if !ok {
+			return fmt.Errorf("%w: symbol %d has no name", ErrMalformed, i)
+		}
+		f.symbols[i] = symbol{
+			index: i, name: name, bind: e[4] >> 4, kind: e[4] & 15, vis: e[5] & 3,
+			section: int(le.Uint16(e[6:])), value: le.Uint64(e[8:]), size: le.Uint64(e[16:]),
+		}
+	}
+	f.groupSymbols()
+	return nil
+}
+
+func (f *elfFile) groupSymbols() {
+	f.bySection = map[int][]*symbol{}
+	f.variables = map[string]*symbol{}
+	for i := range f.symbols {
+		s := &f.symbols[i]
+		if s.section == shnUndef || s.section >= shnLoReserve {
+			continue
+		}
+		f.bySection[s.section] = append(f.bySection[s.section], s)
+		if s.kind != symObject || s.bind == bindLocal || f.variables[s.name] != nil {
+			continue
+		}
+		f.variables[s.name] = s
+	}
+}
+
+// slice is size bytes of the file from offset off.
+func (f *elfFile) slice(off, size uint64) ([]byte, error) {
+	if total := uint64(len(f.raw)); off > total || size > total-off {
+		return nil, fmt.Errorf("%w: %d bytes at offset %d end beyond the file's %d", ErrTruncated, size, off, total)
+	}
+	return f.raw[off : off+size], nil
+}
+
+// contents is what the file holds for a section: nothing for SHT_NOBITS. The
+// bytes are those of the file and must not be changed.
+func (f *elfFile) contents(s *section) ([]byte, error) {
+	if s.kind == shtNobits || s.kind == 0 {
+		return nil, nil
+	}
+	return f.slice(s.offset, s.size)
+}
+
+// byName is the first section with this name, nil if there is none.
+func (f *elfFile) byName(name string) *section {
+	for i := 1; i < len(f.sections); i++ {
+		if f.sections[i].name == name {
+			return &f.sections[i]
+		}
+	}
+	return nil
+}
+
+// relocations reads an SHT_REL section.
+func (f *elfFile) relocations(s *section) ([]relocation, error) {
+	if s.entsize != relSize {
+		return nil, fmt.Errorf("%w: relocations of %d bytes, not %d", ErrMalformed, s.entsize, relSize)
+	}
+	data, err := f.contents(s)
+	if err != nil {
+		return nil, err
+	}
+	rels := make([]relocation, len(data)/relSize)
+	for i := range rels {
+		e := data[i*relSize:]
+		sym := le.Uint32(e[12:])
+		if int64(sym) >= int64(len(f.symbols)) {
+			return nil, fmt.Errorf("%w: relocation %d refers to symbol %d of %d", ErrMalformed, i, sym, len(f.symbols))
+		}
+		rels[i] = relocation{offset: le.Uint64(e), symbol: &f.symbols[sym]}
+	}
+	return rels, nil
+}
+
+// cString is the NUL-terminated string at off.
+func cString(table []byte, off uint32) (string, bool) {
+	if uint64(off) >= uint64(len(table)) {
+		return "", off == 0
+	}
+	end := bytes.IndexByte(table[off:], 0)
+	if end < 0 {
+		return "", false
+	}
+	return string(table[off:][:end]), true
+}

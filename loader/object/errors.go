@@ -1,0 +1,76 @@
+package object
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Reasons why a file is not an object that can be loaded, for errors.Is.
+var (
+	// ErrEmpty: the file has no bytes.
+	ErrEmpty = errors.New("file is empty")
+	// ErrNotELF: the file is something else, C source for example.
+	ErrNotELF = errors.New("not an ELF file")
+	// ErrTruncated: the file ends before something that its headers promise.
+	ErrTruncated = errors.New("truncated ELF file")
+	// ErrClass: a 32-bit ELF file.
+	ErrClass = errors.New("not a 64-bit ELF file")
+	// ErrBigEndian: compiled for a big-endian target.
+	ErrBigEndian = errors.New("big-endian objects are not supported")
+	// ErrMachine: compiled for a real machine.
+	ErrMachine = errors.New("not a BPF object")
+	// ErrNotRelocatable: an executable or shared library.
+	ErrNotRelocatable = errors.New("not a relocatable object")
+	// ErrLegacyMaps: maps are defined in section "maps".
+	ErrLegacyMaps = errors.New(`legacy map definitions in section "maps" are not supported; define maps with BTF in SEC(".maps")`)
+	// ErrMalformed: the file contradicts itself or the rules of BPF objects.
+	ErrMalformed = errors.New("malformed object")
+	// ErrUnsupported: well-formed, but no BPF loader takes it.
+	ErrUnsupported = errors.New("not supported")
+	// ErrTooLarge: the object's data would need more than MaxBytes of memory.
+	ErrTooLarge = errors.New("object is too large")
+	// ErrNoBTF: something in the object needs BTF and the object has none.
+	ErrNoBTF = errors.New("BTF is required, but is missing or corrupted; compile with -g")
+)
+
+// Error says what is wrong with an object, and where. Err wraps one of the
+// sentinels of this package or of package btf.
+type Error struct {
+	Object  string
+	Section string // "" if the trouble is not with one section
+	Symbol  string // map, function, variable or extern; "" if none
+	Err     error
+}
+
+func (e *Error) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "object %q: ", e.Object)
+	if e.Section != "" {
+		fmt.Fprintf(&b, "section %q: ", e.Section)
+	}
+	if e.Symbol != "" {
+		fmt.Fprintf(&b, "%q: ", e.Symbol)
+	}
+	b.WriteString(e.Err.Error())
+	return b.String()
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+func malformed(format string, args ...any) error {
+	return fmt.Errorf("%w: %w", ErrMalformed, fmt.Errorf(format, args...))
+}
+
+func unsupported(format string, args ...any) error {
+	return fmt.Errorf("%w: %w", ErrUnsupported, fmt.Errorf(format, args...))
+}
+
+// in puts a section and a symbol to an error that does not have them yet.
+func in(section, symbol string, err error) error {
+	var e *Error
+	if err == nil || errors.As(err, &e) {
+		return err
+	}
+	return &Error{Section: section, Symbol: symbol, Err: err}
+}

@@ -1,0 +1,431 @@
+package object
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/bpfreplay/bpfreplay/loader/btf"
+)
+
+// MaxBytes bounds the memory that one object's instructions and data may take
+// together, so that a section header that promises exabytes of .bss is refused
+// instead of tried.
+const MaxBytes = 1 << 30
+
+// Names of sections with a meaning.
+const (
+	secText      = ".text"
+	secMaps      = ".maps"
+	secBTF       = ".BTF"
+	secBTFExt    = ".BTF.ext"
+	secKconfig   = ".kconfig"
+	secKsyms     = ".ksyms"
+	secArena     = ".addr_space.1"
+	secJumpTable = ".jumptables"
+	secStructOps = ".struct_ops"
+	secLink      = ".struct_ops.link"
+)
+
+// Open reads the object in a file.
+func Open(path string) (*Object, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open object: %w", err)
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("open object: %w", err)
+	}
+	if st.IsDir() {
+		return nil, fmt.Errorf("open object: %s is a directory", path)
+	}
+	raw, err := io.ReadAll(f)
+	if err != nil {
+		return nil, fmt.Errorf("open object: %w", err)
+	}
+	return open(raw, path, MaxBytes)
+}
+
+// OpenReader reads the object in the first size bytes of r. name is a file
+// name: the object is called what comes before its first dot.
+func OpenReader(r io.ReaderAt, size int64, name string) (*Object, error) {
+	raw, err := io.ReadAll(io.NewSectionReader(r, 0, size))
+	if err != nil {
+		return nil, fmt.Errorf("read object %q: %w", name, err)
+	}
+	if int64(len(raw)) < size {
+		return nil, &Error{Object: objectName(name), Err: fmt.Errorf("%w: %d of %d bytes", ErrTruncated, len(raw), size)}
+	}
+	return open(raw, name, MaxBytes)
+}
+
+// OpenBytes reads the object in raw, which it does not keep. name is as in
+// [OpenReader].
+func OpenBytes(raw []byte, name string) (*Object, error) {
+	return open(raw, name, MaxBytes)
+}
+
+// objectName is libbpf's name for an object: 15 characters of the file's name,
+// cut off at the first dot.
+func objectName(path string) string {
+	name := filepath.Base(path)
+	name = name[:min(len(name), maxNameLen)]
+	name, _, _ = strings.Cut(name, ".")
+	return name
+}
+
+// role is what a section is to a BPF loader.
+type role uint8
+
+const (
+	roleNone role = iota
+	roleProgram
+	roleData
+	roleBSS
+	roleRodata
+	rolePercpu
+	roleStructOps
+	roleMaps
+	roleArena
+	roleJumpTable
+)
+
+// opener carries what the steps of opening share. Indices into elf.sections
+// and obj.Functions go by section and fn; -1 is none.
+type opener struct {
+	obj    *Object
+	elf    *elfFile
+	roles  []role
+	text   int
+	maps   int
+	budget uint64
+
+	// fnSection is the section index of each of obj.Functions.
+	fnSection []int
+	fnSymbol  []*symbol
+
+	ext *extInfo // nil if there is none
+
+	mapsDatasec btf.TypeID
+	mapsVars    []btf.VarSecinfo
+	// mapVar is the element of the .maps datasec for each of the first maps.
+	mapVar    []int
+	dataMap   map[int]int // section index to index in obj.Maps
+	arena     int         // index in obj.Maps
+	kconfig   int         // index in obj.Maps
+	externBy  map[int]int // symbol index to index in obj.Externs
+	jumpTable map[jumpTableKey]int
+	structOps []structOpsPlace
+
+	// lateErrors are those that libbpf raises when it loads the function.
+	lateErrors map[insnPlace]error
+}
+
+func open(raw []byte, path string, budget uint64) (*Object, error) {
+	o := &opener{
+		obj:  &Object{Name: objectName(path)},
+		text: -1, maps: -1, arena: -1, kconfig: -1,
+		budget:     budget,
+		dataMap:    map[int]int{},
+		externBy:   map[int]int{},
+		lateErrors: map[insnPlace]error{},
+		jumpTable:  map[jumpTableKey]int{},
+	}
+	if err := o.run(raw); err != nil {
+		return nil, o.name(err)
+	}
+	return o.obj, nil
+}
+
+// name puts the object's name to an error.
+func (o *opener) name(err error) error {
+	if e, ok := err.(*Error); ok {
+		e.Object = o.obj.Name
+		return e
+	}
+	return &Error{Object: o.obj.Name, Err: err}
+}
+
+func (o *opener) run(raw []byte) (err error) {
+	if o.elf, err = parseELF(raw); err != nil {
+		return err
+	}
+	// The order is libbpf's: each step uses what the ones before it have found
+	// or have changed in the BTF.
+	for _, step := range []func() error{
+		o.readSections, o.readBTF, o.readExterns, o.fixDatasecs,
+		o.readMaps, o.readDataMaps, o.readKconfigMap, o.readStructOps,
+		o.typePrograms, o.readRelocations, o.linkFunctions, o.splitExt, o.hideFunctions,
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o *opener) warn(format string, args ...any) {
+	o.obj.Warnings = append(o.obj.Warnings, fmt.Sprintf(format, args...))
+}
+
+// take is a private copy of bytes of the file.
+func (o *opener) take(b []byte) ([]byte, error) {
+	if err := o.spend(uint64(len(b))); err != nil {
+		return nil, err
+	}
+	return slices.Clone(b), nil
+}
+
+func (o *opener) zeroes(n uint64) ([]byte, error) {
+	if err := o.spend(n); err != nil {
+		return nil, err
+	}
+	return make([]byte, n), nil
+}
+
+func (o *opener) spend(n uint64) error {
+	if n > o.budget {
+		return fmt.Errorf("%w: %d bytes more than the %d that are left of %d", ErrTooLarge, n, o.budget, uint64(MaxBytes))
+	}
+	o.budget -= n
+	return nil
+}
+
+// readSections finds the role of each section, and reads the small ones.
+func (o *opener) readSections() error {
+	o.roles = make([]role, len(o.elf.sections))
+	for i := 1; i < len(o.elf.sections); i++ {
+		s := &o.elf.sections[i]
+		if ignored(s) {
+			continue
+		}
+		if err := o.readSection(s); err != nil {
+			return in(s.name, "", err)
+		}
+	}
+	o.sortFunctions()
+	return nil
+}
+
+// ignored tells the sections that a BPF loader has no use for and whose content
+// may be anything.
+func ignored(s *section) bool {
+	name := strings.TrimPrefix(s.name, ".rel")
+	switch {
+	case s.kind == shtStrtab, s.kind == shtLLVMAddrsig, strings.HasPrefix(name, ".debug_"):
+		return true
+	case s.kind == shtProgbits && s.size == 0 && s.name == secText:
+		return true
+	}
+	return name != s.name && (name == secBTF || name == secBTFExt)
+}
+
+func (o *opener) readSection(s *section) error {
+	data, err := o.elf.contents(s)
+	if err != nil {
+		return err
+	}
+	switch s.name {
+	case "license":
+		o.obj.License = licenseString(data)
+		return nil
+	case "version":
+		if len(data) != 4 {
+			return malformed("%d bytes, not 4", len(data))
+		}
+		o.obj.KernelVersion = le.Uint32(data)
+		return nil
+	case "maps":
+		return ErrLegacyMaps
+	case secMaps:
+		o.maps, o.roles[s.index] = s.index, roleMaps
+		return nil
+	case secBTF, secBTFExt:
+		if s.kind != shtProgbits {
+			return malformed("section type is %d, not %d (PROGBITS)", s.kind, shtProgbits)
+		}
+		return nil
+	}
+	switch {
+	case s.kind == shtProgbits && len(data) > 0:
+		o.roles[s.index] = dataRole(s)
+		if s.executable() {
+			return o.readFunctions(s, data)
+		}
+	case s.kind == shtNobits && s.size > 0 && sectionFamily(s.name, ".bss"):
+		o.roles[s.index] = roleBSS
+	}
+	return nil
+}
+
+func dataRole(s *section) role {
+	switch {
+	case s.executable():
+		return roleProgram
+	case sectionFamily(s.name, ".data"):
+		return roleData
+	case sectionFamily(s.name, ".rodata"):
+		return roleRodata
+	case sectionFamily(s.name, ".percpu"):
+		return rolePercpu
+	case s.name == secArena:
+		return roleArena
+	case s.name == secJumpTable:
+		return roleJumpTable
+	}
+	switch strings.TrimPrefix(s.name, "?") {
+	case secStructOps, secLink:
+		return roleStructOps
+	}
+	return roleNone
+}
+
+// sectionFamily tells ".data" and ".data.anything".
+func sectionFamily(name, family string) bool {
+	rest, ok := strings.CutPrefix(name, family)
+	return ok && (rest == "" || rest[0] == '.')
+}
+
+// licenseString is the string up to its NUL; libbpf keeps 63 characters.
+func licenseString(data []byte) string {
+	s, _, _ := strings.Cut(string(data[:min(len(data), 63)]), "\x00")
+	return s
+}
+
+// readFunctions makes a Function of each function symbol of an executable section.
+func (o *opener) readFunctions(s *section, data []byte) error {
+	if s.name == secText {
+		o.text = s.index
+	}
+	for _, sym := range o.elf.bySection[s.index] {
+		if sym.kind != symFunc {
+			continue
+		}
+		f, err := o.readFunction(s, data, sym)
+		if err != nil {
+			return in(s.name, sym.name, err)
+		}
+		o.obj.Functions = append(o.obj.Functions, f)
+		o.fnSection = append(o.fnSection, s.index)
+		o.fnSymbol = append(o.fnSymbol, sym)
+	}
+	return nil
+}
+
+func (o *opener) readFunction(s *section, data []byte, sym *symbol) (Function, error) {
+	size := uint64(len(data))
+	if sym.value > size || sym.size > size-sym.value {
+		return Function{}, malformed("function at %d+%d ends beyond its section's %d bytes", sym.value, sym.size, size)
+	}
+	subprog := s.name == secText
+	if !subprog && sym.bind == bindLocal {
+		return Function{}, unsupported("function is static: a program must be global, a subprogram belongs into %s", secText)
+	}
+	if sym.size == 0 || sym.size%8 != 0 || sym.value%8 != 0 {
+		return Function{}, malformed("function at %d+%d is empty or not made of whole instructions", sym.value, sym.size)
+	}
+	insns, err := o.take(data[sym.value:][:sym.size])
+	if err != nil {
+		return Function{}, err
+	}
+	section, optional := strings.CutPrefix(s.name, "?")
+	return Function{
+		Name: sym.name, Section: section, Offset: uint32(sym.value), Insns: insns,
+		Subprog: subprog, Static: sym.bind == bindLocal, Weak: sym.bind == bindWeak,
+		Hidden: sym.bind != bindLocal && sym.hidden(), Autoload: !optional && !subprog,
+		ExceptionCallback: -1,
+	}, nil
+}
+
+func (o *opener) sortFunctions() {
+	sort.Stable(byPlace{o})
+}
+
+// byPlace sorts functions by section index and offset.
+type byPlace struct{ *opener }
+
+func (p byPlace) Len() int { return len(p.obj.Functions) }
+func (p byPlace) Less(i, j int) bool {
+	if a, b := p.fnSection[i], p.fnSection[j]; a != b {
+		return a < b
+	}
+	return p.obj.Functions[i].Offset < p.obj.Functions[j].Offset
+}
+func (p byPlace) Swap(i, j int) {
+	f, s, y := p.obj.Functions, p.fnSection, p.fnSymbol
+	f[i], f[j] = f[j], f[i]
+	s[i], s[j] = s[j], s[i]
+	y[i], y[j] = y[j], y[i]
+}
+
+// functionAt is the function that holds the byte at an offset of a section.
+func (o *opener) functionAt(section int, off uint64) (int, bool) {
+	n := sort.Search(len(o.obj.Functions), func(i int) bool {
+		if s := o.fnSection[i]; s != section {
+			return s > section
+		}
+		return uint64(o.obj.Functions[i].Offset) > off
+	}) - 1
+	if n < 0 || o.fnSection[n] != section {
+		return 0, false
+	}
+	f := &o.obj.Functions[n]
+	return n, off-uint64(f.Offset) < uint64(len(f.Insns))
+}
+
+// typePrograms looks the sections of entry programs up in the table.
+func (o *opener) typePrograms() error {
+	for i := range o.obj.Functions {
+		f := &o.obj.Functions[i]
+		if !f.Subprog {
+			f.Program, _ = LookupProgramType(f.Section)
+		}
+	}
+	return nil
+}
+
+// readBTF reads .BTF and .BTF.ext. Broken ones matter only if something in the
+// object cannot do without BTF; libbpf loads the rest without.
+func (o *opener) readBTF() error {
+	err := o.parseBTF()
+	if err == nil {
+		return nil
+	}
+	if o.maps >= 0 || slices.Contains(o.roles, roleStructOps) {
+		return in("", "", fmt.Errorf("%w: %w", ErrNoBTF, err))
+	}
+	if o.elf.byName(secBTF) != nil {
+		o.warn("going on without BTF or parts of it: %v", err)
+	}
+	return nil
+}
+
+func (o *opener) parseBTF() error {
+	sec := o.elf.byName(secBTF)
+	if sec == nil {
+		return fmt.Errorf("no section %s", secBTF)
+	}
+	data, err := o.elf.contents(sec)
+	if err != nil {
+		return err
+	}
+	if o.obj.BTF, err = btf.Parse(data); err != nil {
+		return fmt.Errorf("section %s: %w", secBTF, err)
+	}
+	if sec = o.elf.byName(secBTFExt); sec == nil {
+		return nil
+	}
+	if data, err = o.elf.contents(sec); err != nil {
+		return err
+	}
+	if o.ext, err = parseExt(data); err != nil {
+		return fmt.Errorf("section %s: %w", secBTFExt, err)
+	}
+	return nil
+}
