@@ -1,0 +1,207 @@
+package vm
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Accelerator is what executes the guest's instructions.
+type Accelerator string
+
+const (
+	// Auto is KVM if it works and TCG if it does not.
+	Auto Accelerator = "auto"
+	// KVM is the host's hardware virtualisation. If it does not work the guest is not started.
+	KVM Accelerator = "kvm"
+	// TCG is QEMU's translator. It works everywhere, and takes about ten times as long.
+	TCG Accelerator = "tcg"
+)
+
+// ParseAccelerator reads a name that a user typed.
+func ParseAccelerator(name string) (Accelerator, error) {
+	switch a := Accelerator(name); a {
+	case Auto, KVM, TCG:
+		return a, nil
+	}
+	return "", fmt.Errorf("unknown accelerator %q: use auto, kvm or tcg", name)
+}
+
+// Choice is an accelerator that has been decided on: [KVM] or [TCG].
+type Choice struct {
+	Accelerator Accelerator `json:"accelerator"`
+	// Reason is one line that a user can be shown.
+	Reason string `json:"reason"`
+}
+
+// ErrKVMUnusable says that KVM was asked for and does not work here.
+var ErrKVMUnusable = errors.New("KVM is not usable on this host")
+
+// ChooseAccelerator decides what runs a guest. Auto means KVM only if a probe shows that it works: that /dev/kvm
+// opens proves little, because on some nested hosts the guest then runs hundreds of times slower than it
+// should and never prints a line. The verdict is remembered in stateDir for this boot of the host.
+// KVM asked for by name is probed anew, and an error that wraps [ErrKVMUnusable] if it does not work.
+func ChooseAccelerator(ctx context.Context, want Accelerator, stateDir string) (Choice, error) {
+	return chooser{probe: probeKVM, bootID: hostBootID, stateDir: stateDir}.choose(ctx, want)
+}
+
+// chooser holds what the choice depends on.
+type chooser struct {
+	probe    func(context.Context) error
+	bootID   func() (string, error)
+	stateDir string
+}
+
+func (c chooser) choose(ctx context.Context, want Accelerator) (Choice, error) {
+	switch want {
+	case TCG:
+		return Choice{TCG, "asked for"}, nil
+	case KVM:
+		err := c.probeAndRemember(ctx)
+		if ctx.Err() != nil {
+			return Choice{}, context.Cause(ctx)
+		}
+		if err != nil {
+			return Choice{}, fmt.Errorf("%w: %w (use the accelerator tcg or auto)", ErrKVMUnusable, err)
+		}
+		return Choice{KVM, "asked for"}, nil
+	case Auto, "":
+	default:
+		return Choice{}, fmt.Errorf("unknown accelerator %q: use auto, kvm or tcg", want)
+	}
+
+	if choice, ok := c.recall(); ok {
+		return choice, nil
+	}
+	err := c.probeAndRemember(ctx)
+	if ctx.Err() != nil {
+		return Choice{}, context.Cause(ctx)
+	}
+	return verdict(err), nil
+}
+
+// verdict is the choice that follows from what the probe said.
+func verdict(probe error) Choice {
+	if probe != nil {
+		return Choice{TCG, "KVM is not usable: " + probe.Error()}
+	}
+	return Choice{KVM, "a probe guest ran at full speed"}
+}
+
+// slowKVMError is a probe that ran and took too long.
+type slowKVMError struct{ took time.Duration }
+
+func (e *slowKVMError) Error() string {
+	return fmt.Sprintf("a probe guest of %d loop iterations took %s, more than %s (emulated by the host of this host?)",
+		probeIterations, e.took.Round(100*time.Microsecond), probeLimit)
+}
+
+const (
+	// probeIterations is how often the probe guest goes round its loop of two instructions.
+	probeIterations = 100_000
+	// probeLimit is what the fastest of probeRuns may take. Hardware needs about 0.1 ms; where the guest's
+	// instructions are emulated one by one it is 40 ms and more.
+	probeLimit = 5 * time.Millisecond
+	probeRuns  = 3
+	// probeDeadline ends a probe that does not return.
+	probeDeadline = time.Second
+)
+
+// remembered is the content of the verdict file.
+type remembered struct {
+	BootID string `json:"boot_id"`
+	Choice
+}
+
+// probeAndRemember probes, and keeps the verdict if it is one about this boot of the host.
+func (c chooser) probeAndRemember(ctx context.Context) error {
+	err := c.probe(ctx)
+	var slow *slowKVMError
+	if err == nil || errors.As(err, &slow) {
+		// A refusal to open may be mended at any time, and costs nothing to find again. A failure
+		// to remember costs a probe next time.
+		_ = c.remember(verdict(err))
+	}
+	return err
+}
+
+func (c chooser) file() string { return filepath.Join(c.stateDir, "accelerator.json") }
+
+// recall returns what was remembered. Whatever is wrong with that: the probe is run again.
+func (c chooser) recall() (Choice, bool) {
+	if c.stateDir == "" {
+		return Choice{}, false
+	}
+	id, err := c.bootID()
+	if err != nil {
+		return Choice{}, false
+	}
+	data, err := os.ReadFile(c.file())
+	if err != nil {
+		return Choice{}, false
+	}
+	var r remembered
+	if err := json.Unmarshal(data, &r); err != nil || r.BootID != id {
+		return Choice{}, false
+	}
+	if r.Accelerator == TCG {
+		return r.Choice, r.Reason != ""
+	}
+	// Another user may have left the verdict: what may be opened is checked each time.
+	return r.Choice, r.Accelerator == KVM && openable(kvmDevice)
+}
+
+// remember writes the verdict such that another process reads all of it or none.
+func (c chooser) remember(choice Choice) error {
+	if c.stateDir == "" {
+		return nil
+	}
+	id, err := c.bootID()
+	if err != nil {
+		return err
+	}
+	data, err := json.Marshal(remembered{BootID: id, Choice: choice})
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(c.stateDir, 0o755); err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(c.stateDir, ".accelerator-*")
+	if err != nil {
+		return err
+	}
+	_, err = tmp.Write(append(data, '\n'))
+	err = errors.Join(err, tmp.Close())
+	if err == nil {
+		err = os.Rename(tmp.Name(), c.file())
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(tmp.Name()))
+	}
+	return nil
+}
+
+const kvmDevice = "/dev/kvm"
+
+func openable(path string) bool {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return false
+	}
+	f.Close()
+	return true
+}
+
+func hostBootID() (string, error) {
+	data, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "", err
+	}
+	return strings.TrimSpace(string(data)), nil
+}

@@ -1,0 +1,148 @@
+package vm
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"gotest.tools/v3/assert"
+	is "gotest.tools/v3/assert/cmp"
+)
+
+// groups takes a command line apart into its options, each with its value, and its kernel
+// parameters, both sorted: the order means nothing to QEMU or to the kernel.
+func groups(args []string) (options, params []string) {
+	for _, arg := range args {
+		if strings.HasPrefix(arg, "-") {
+			options = append(options, arg)
+			continue
+		}
+		last := &options[len(options)-1]
+		if *last == "-append" {
+			params = strings.Fields(arg)
+		}
+		*last += " " + arg
+	}
+	options = slices.DeleteFunc(options, func(o string) bool { return strings.HasPrefix(o, "-append") })
+	slices.Sort(options)
+	slices.Sort(params)
+	return options, params
+}
+
+func TestCommandLine(t *testing.T) {
+	config := Config{Kernel: "/k", Initrd: "/i", MemoryMiB: 256, CPUs: 1}
+	baseOptions := []string{
+		"-accel tcg",
+		"-chardev file,id=console,path=/proc/self/fd/5",
+		"-chardev socket,id=port,fd=4",
+		"-chardev socket,id=qmp,fd=3",
+		"-device virtio-serial-pci,max_ports=2",
+		"-device virtserialport,chardev=port,name=ctl",
+		"-display none",
+		"-initrd /i",
+		"-kernel /k",
+		"-m 256",
+		"-machine q35",
+		"-mon chardev=qmp,mode=control",
+		"-no-reboot",
+		"-no-user-config",
+		"-nodefaults",
+		"-serial chardev:console",
+		"-smp 1",
+	}
+	baseParams := []string{
+		"console=ttyS0",
+		"cryptomgr.notests",
+		"initcall_blacklist=jent_mod_init",
+		"noreplace-smp",
+		"oops=panic",
+		"panic=-1",
+		"unknown_nmi_panic",
+	}
+
+	for name, test := range map[string]struct {
+		change        func(*Config)
+		accel         Accelerator
+		panicDevice   bool
+		without, with []string
+		params        []string
+	}{
+		"base": {},
+		"panic device": {
+			panicDevice: true,
+			with:        []string{"-device pvpanic-pci", "-action panic=exit-failure"},
+		},
+		"KVM": {
+			accel:   KVM,
+			without: []string{"-accel tcg"},
+			with:    []string{"-accel kvm", "-cpu host"},
+		},
+		"bigger": {
+			change:  func(c *Config) { c.MemoryMiB, c.CPUs = 1024, 2 },
+			without: []string{"-m 256", "-smp 1"},
+			with:    []string{"-m 1024", "-smp 2"},
+		},
+		"parameters": {
+			change: func(c *Config) { c.Params = []string{"possible_cpus=2", "quiet"} },
+			params: []string{"possible_cpus=2", "quiet"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			config := config
+			if test.change != nil {
+				test.change(&config)
+			}
+			if test.accel == "" {
+				test.accel = TCG
+			}
+			options, params := groups(config.commandLine(test.accel, inherited(3, 4, 5), test.panicDevice))
+
+			want := slices.DeleteFunc(slices.Clone(baseOptions), func(o string) bool { return slices.Contains(test.without, o) })
+			want = append(want, test.with...)
+			slices.Sort(want)
+			assert.DeepEqual(t, options, want)
+
+			want = append(slices.Clone(baseParams), test.params...)
+			slices.Sort(want)
+			assert.DeepEqual(t, params, want)
+		})
+	}
+}
+
+// The caller's parameters come last, where they win over ours.
+func TestCallersParametersWin(t *testing.T) {
+	config := Config{Kernel: "/k", Initrd: "/i", Params: []string{"panic=0"}}
+	args := config.commandLine(TCG, byHand, false)
+	assert.Equal(t, args[len(args)-2], "-append")
+	assert.Assert(t, strings.HasSuffix(args[len(args)-1], " panic=0"))
+}
+
+func TestShellLine(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "it's here")
+	assert.NilError(t, os.Mkdir(dir, 0o755))
+	file := filepath.Join(dir, "file")
+	assert.NilError(t, os.WriteFile(file, []byte("x"), 0o644))
+
+	line, err := Config{QEMU: "printf '%s\\n'", Kernel: file, Initrd: file}.ShellLine()
+	assert.NilError(t, err)
+	assert.Assert(t, !strings.Contains(line, "fd="), "not to be had in a shell: %s", line)
+
+	// A shell takes the line apart into the words that it was made of.
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		t.Skip("no shell to try the line in: ", err)
+	}
+	line, err = Config{QEMU: "printf", Kernel: file, Initrd: file, Params: []string{"a=$HOME", "b"}}.ShellLine()
+	assert.NilError(t, err)
+	out, err := exec.Command(sh, "-c", strings.Replace(line, "printf", `printf '%s\n'`, 1)).Output()
+	assert.NilError(t, err)
+	words := strings.Split(strings.TrimSpace(string(out)), "\n")
+	assert.Assert(t, is.Contains(words, file))
+	assert.Assert(t, strings.HasSuffix(words[len(words)-1], " a=$HOME b"), "%q", words)
+
+	_, err = Config{Kernel: "/nowhere/vmlinux"}.ShellLine()
+	assert.ErrorContains(t, err, "/nowhere/vmlinux")
+}

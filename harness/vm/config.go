@@ -1,0 +1,135 @@
+package vm
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+)
+
+// DefaultQEMU is the emulator that is looked up in PATH unless [Config.QEMU] names another.
+const DefaultQEMU = "qemu-system-x86_64"
+
+// Config says which guest to start. Kernel and Initrd must be set.
+type Config struct {
+	// QEMU is the emulator: a name to look up in PATH, or a path. [DefaultQEMU] if empty.
+	// It must be QEMU itself: of a wrapper script only the shell would be sure to die with us.
+	QEMU string
+
+	// Kernel is the file to boot: an ELF vmlinux with a PVH entry point (CONFIG_PVH,
+	// Linux 5.0), or a bzImage.
+	Kernel string
+	// Initrd is the cpio archive whose /init becomes PID 1. An uncompressed one boots fastest.
+	Initrd string
+	// Params are kernel parameters to append to those that the machine needs.
+	Params []string
+
+	// MemoryMiB is the guest's memory in MiB, 256 if zero.
+	MemoryMiB int
+	// CPUs is the number of virtual CPUs, 1 if zero. Most tests want one: two virtual CPUs on a
+	// busy host lose time to each other. "possible_cpus=2" in Params makes per-CPU data plural without it.
+	CPUs int
+
+	// Accelerator is [Auto] if empty.
+	Accelerator Accelerator
+	// StateDir is a directory in which to remember for this boot of the host whether KVM
+	// is usable. Made when needed; if empty nothing is remembered.
+	StateDir string
+
+	// ConsolePath is the file that receives the serial console; it is truncated and
+	// belongs to the caller. If empty the console is kept in memory.
+	ConsolePath string
+
+	// BootTimeout limits the time from QEMU's start to the guest's first byte on the port,
+	// one minute if zero. A tuned boot takes 1 to 3 s under TCG.
+	BootTimeout time.Duration
+	// SilenceTimeout limits how long a [VM.Do] waits while the guest says nothing,
+	// neither on the port nor on the console; half a minute if zero.
+	SilenceTimeout time.Duration
+}
+
+// withDefaults returns the configuration with each default written out and paths made absolute.
+func (c Config) withDefaults() (Config, error) {
+	setDefault(&c.QEMU, DefaultQEMU)
+	setDefault(&c.MemoryMiB, 256)
+	setDefault(&c.CPUs, 1)
+	setDefault(&c.Accelerator, Auto)
+	setDefault(&c.BootTimeout, time.Minute)
+	setDefault(&c.SilenceTimeout, 30*time.Second)
+
+	if c.MemoryMiB < 0 || c.CPUs < 0 || c.BootTimeout < 0 || c.SilenceTimeout < 0 {
+		return c, fmt.Errorf("guest with %d MiB, %d CPUs, boot timeout %s and silence timeout %s: none may be negative",
+			c.MemoryMiB, c.CPUs, c.BootTimeout, c.SilenceTimeout)
+	}
+
+	var err error
+	if c.Kernel, err = readableFile("kernel", c.Kernel); err != nil {
+		return c, err
+	}
+	if c.Initrd, err = readableFile("initramfs", c.Initrd); err != nil {
+		return c, err
+	}
+	return c, nil
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// readableFile checks what QEMU would report less clearly, and makes the path absolute
+// so that it cannot be taken for an option and the command line works from anywhere.
+func readableFile(what, path string) (string, error) {
+	if path == "" {
+		return "", fmt.Errorf("no %s given", what)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", what, err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", what, err)
+	}
+	if !info.Mode().IsRegular() {
+		return "", fmt.Errorf("%s %s is not a regular file", what, path)
+	}
+	if info.Size() == 0 {
+		return "", fmt.Errorf("%s %s is empty", what, path)
+	}
+	return filepath.Abs(path)
+}
+
+// MissingQEMUError says that there is no QEMU to run, and how to get it.
+type MissingQEMUError struct {
+	// Binary is the name or path that was looked for.
+	Binary string
+	// Package is the Debian package that has it.
+	Package string
+	// Err is what the look-up said.
+	Err error
+}
+
+func (e *MissingQEMUError) Error() string {
+	return fmt.Sprintf("%s not found: run \"make setup\" or install the Debian package %s", e.Binary, e.Package)
+}
+
+func (e *MissingQEMUError) Unwrap() error { return e.Err }
+
+// findQEMU returns the path of the emulator.
+func findQEMU(binary string) (string, error) {
+	path, err := exec.LookPath(binary)
+	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
+		return "", &MissingQEMUError{Binary: binary, Package: "qemu-system-x86", Err: err}
+	}
+	if err != nil {
+		return "", fmt.Errorf("QEMU: %w", err)
+	}
+	return filepath.Abs(path)
+}

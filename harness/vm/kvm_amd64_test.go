@@ -1,0 +1,57 @@
+package vm
+
+import (
+	"context"
+	"errors"
+	"os"
+	"testing"
+	"time"
+
+	"gotest.tools/v3/assert"
+)
+
+func needKVM(t *testing.T) {
+	t.Helper()
+	if !openable(kvmDevice) {
+		t.Skip("no ", kvmDevice, " that may be opened")
+	}
+}
+
+// The real probe, whatever this host is like, comes to an end, gives a reason or none, and leaves nothing open.
+func TestProbeKVM(t *testing.T) {
+	needKVM(t)
+	before := openFiles(t)
+	err := probeKVM(t.Context())
+	t.Log("probe: ", err)
+	var slow *slowKVMError
+	if err != nil && !errors.As(err, &slow) {
+		t.Fatalf("the probe guest did not run to its end: %v", err)
+	}
+	assert.DeepEqual(t, openFiles(t), before)
+}
+
+// A guest that never leaves is made to leave.
+func TestProbeGuestIsInterrupted(t *testing.T) {
+	needKVM(t)
+	kvm, err := os.OpenFile(kvmDevice, os.O_RDWR, 0)
+	assert.NilError(t, err)
+	defer kvm.Close()
+	guest, err := newProbeGuest(kvm)
+	assert.NilError(t, err)
+	defer guest.close()
+	copy(guest.memory, []byte{0xeb, 0xfe}) // jmp to itself
+
+	for _, limit := range []time.Duration{-1, 0, time.Millisecond, 50 * time.Millisecond} {
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		_, err = guest.run(ctx)
+		cancel()
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
+	}
+}
+
+func TestProbeIsCancelled(t *testing.T) {
+	needKVM(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	assert.ErrorIs(t, probeKVM(ctx), context.Canceled)
+}

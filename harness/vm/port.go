@@ -1,0 +1,98 @@
+package vm
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Port is the host's end of the virtio-serial port [PortName]: a byte stream.
+//
+// What is written before the guest has opened its end waits for it. When the guest has ended, reads
+// return first what it had sent, then io.EOF if it powered off, or else its [*Ending] as the error.
+// Reads and writes may run concurrently, as on a net.Conn.
+type Port struct {
+	file *os.File
+	vm   *VM
+}
+
+// Read implements io.Reader.
+func (p *Port) Read(b []byte) (int, error) {
+	n, err := p.file.Read(b)
+	if n > 0 {
+		p.vm.heard()
+	}
+	return n, p.explain(err)
+}
+
+// Write implements io.Writer. It blocks while the guest does not read.
+func (p *Port) Write(b []byte) (int, error) {
+	n, err := p.file.Write(b)
+	return n, p.explain(err)
+}
+
+// SetDeadline makes reads and writes that last longer return os.ErrDeadlineExceeded. The guest
+// lives on; use the context of [VM.Do] for a deadline that ends it.
+func (p *Port) SetDeadline(t time.Time) error { return p.file.SetDeadline(t) }
+
+// SetReadDeadline is SetDeadline for reads only.
+func (p *Port) SetReadDeadline(t time.Time) error { return p.file.SetReadDeadline(t) }
+
+// SetWriteDeadline is SetDeadline for writes only.
+func (p *Port) SetWriteDeadline(t time.Time) error { return p.file.SetWriteDeadline(t) }
+
+// Close closes the host's end only. The guest lives on, and sees an end of file.
+func (p *Port) Close() error {
+	if err := p.file.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
+// explain turns the end of the stream into what ended it.
+func (p *Port) explain(err error) error {
+	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	if errors.Is(err, os.ErrClosed) && p.vm.Ending() == nil {
+		return err
+	}
+	// QEMU has closed its end, which it does only when it ends.
+	ending := p.vm.expectEnd()
+	if ending.Reason == PoweredOff {
+		return io.EOF
+	}
+	return ending
+}
+
+// readable says whether the guest has sent something that nobody has read yet.
+func (p *Port) readable() bool {
+	conn, err := p.file.SyscallConn()
+	if err != nil {
+		return false
+	}
+	waiting := 0
+	err = conn.Control(func(fd uintptr) {
+		waiting, err = unix.IoctlGetInt(int(fd), unix.TIOCINQ)
+	})
+	return err == nil && waiting > 0
+}
+
+// socketPair makes a connected pair: our end, which takes deadlines, and the end for the child.
+func socketPair(name string) (ours, theirs *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("socket pair for %s: %w", name, err)
+	}
+	// Only a descriptor that does not block is given to Go's poller.
+	if err := unix.SetNonblock(fds[0], true); err != nil {
+		unix.Close(fds[0])
+		unix.Close(fds[1])
+		return nil, nil, fmt.Errorf("socket pair for %s: %w", name, err)
+	}
+	return os.NewFile(uintptr(fds[0]), name), os.NewFile(uintptr(fds[1]), name), nil
+}

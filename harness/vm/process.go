@@ -1,0 +1,101 @@
+package vm
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxStderr bounds what is kept of QEMU's standard error, in bytes.
+const maxStderr = 64 << 10
+
+// process is one child process that cannot outlive us.
+//
+// The guarantee comes from PR_SET_PDEATHSIG: the host's kernel sends SIGKILL to the child once
+// the thread that forked it is gone. A Go program's threads come and go, so the thread must
+// be kept: the goroutine that starts the child is locked to its thread and then waits there for
+// the child's end. When our process dies, for whatever reason (SIGKILL included), its
+// threads die and the child with them. The alternatives are weaker: QEMU does not end when QMP or the
+// port are closed, and a watchdog process can be killed too.
+type process struct {
+	cmd    *exec.Cmd
+	output *os.File // standard output and error, in memory
+	exited chan struct{}
+
+	mu     sync.Mutex
+	reaped bool // the process id may belong to somebody else
+}
+
+// startProcess runs the program with the given files as descriptors 3 and up, in a process group of its own
+// so that a Ctrl-C on the terminal is ours to handle.
+func startProcess(path string, args []string, files []*os.File) (*process, error) {
+	fd, err := unix.MemfdCreate("output", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("memory for the output of %s: %w", path, err)
+	}
+	p := &process{
+		cmd:    exec.Command(path, args...),
+		output: os.NewFile(uintptr(fd), "output"),
+		exited: make(chan struct{}),
+	}
+	p.cmd.Stdout = p.output
+	p.cmd.Stderr = p.output
+	p.cmd.ExtraFiles = files
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{
+		Setpgid:   true,
+		Pdeathsig: syscall.SIGKILL,
+	}
+
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := p.cmd.Start()
+		started <- err
+		if err == nil {
+			p.reap()
+		}
+	}()
+	if err := <-started; err != nil {
+		p.output.Close()
+		return nil, fmt.Errorf("start %s: %w", path, err)
+	}
+	return p, nil
+}
+
+// reap waits for the child, and takes the rest of its process group with it.
+func (p *process) reap() {
+	// The child remains a zombie at first, so that its id, which is the group's too, stays taken.
+	for unix.Waitid(unix.P_PID, p.cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_ = unix.Kill(-p.cmd.Process.Pid, unix.SIGKILL)
+	_ = p.cmd.Wait() // the status is in ProcessState
+	p.reaped = true
+	close(p.exited)
+}
+
+// kill ends the process group at once, and does nothing if it has ended.
+func (p *process) kill() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.reaped {
+		_ = unix.Kill(-p.cmd.Process.Pid, unix.SIGKILL)
+	}
+}
+
+// text returns what the process has written so far.
+func (p *process) text() string {
+	data, err := io.ReadAll(io.NewSectionReader(p.output, 0, maxStderr))
+	if err != nil {
+		return fmt.Sprintf("(output cannot be read: %v)", err)
+	}
+	return string(data)
+}

@@ -1,0 +1,179 @@
+package vm
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+)
+
+// errQMPClosed says that QEMU closed the control connection, as it does when it ends.
+var errQMPClosed = errors.New("QMP connection closed")
+
+// QMPError is an error that QEMU answered to a QMP command.
+type QMPError struct {
+	Command     string `json:"-"`
+	Class       string `json:"class"`
+	Description string `json:"desc"`
+}
+
+func (e *QMPError) Error() string {
+	return fmt.Sprintf("QMP %s: %s: %s", e.Command, e.Class, e.Description)
+}
+
+// qmpEvent is an event that QEMU sends of its own accord.
+type qmpEvent struct {
+	Name string
+	Data json.RawMessage
+}
+
+// qmpMessage is any message from QEMU: the greeting, an answer, an error or an event
+// (docs/interop/qmp-spec in QEMU's sources).
+type qmpMessage struct {
+	Greeting *struct{}       `json:"QMP"`
+	Return   json.RawMessage `json:"return"`
+	Error    *QMPError       `json:"error"`
+	ID       *uint64         `json:"id"`
+	Event    string          `json:"event"`
+	Data     json.RawMessage `json:"data"`
+}
+
+// qmpCommand is a message to QEMU.
+type qmpCommand struct {
+	Execute   string `json:"execute"`
+	Arguments any    `json:"arguments,omitempty"`
+	ID        uint64 `json:"id"`
+}
+
+// qmp is one QMP connection. Commands may be executed concurrently.
+type qmp struct {
+	conn    io.ReadWriteCloser
+	onEvent func(qmpEvent)
+	greeted chan struct{}
+	// ended is closed once the connection is: every event has been seen by then.
+	ended chan struct{}
+
+	mu      sync.Mutex
+	lastID  uint64
+	pending map[uint64]chan qmpMessage
+	err     error // why the connection ended
+}
+
+// newQMP starts reading from conn. onEvent is called for each event, in order, and must not block.
+func newQMP(conn io.ReadWriteCloser, onEvent func(qmpEvent)) *qmp {
+	q := &qmp{
+		conn:    conn,
+		onEvent: onEvent,
+		greeted: make(chan struct{}),
+		ended:   make(chan struct{}),
+		pending: make(map[uint64]chan qmpMessage),
+	}
+	go q.read()
+	return q
+}
+
+func (q *qmp) read() {
+	defer close(q.ended)
+	dec := json.NewDecoder(q.conn)
+	greeted := false
+	for {
+		var msg qmpMessage
+		if err := dec.Decode(&msg); err != nil {
+			q.fail(err)
+			return
+		}
+		switch {
+		case msg.Greeting != nil:
+			if !greeted {
+				greeted = true
+				close(q.greeted)
+			}
+		case msg.Event != "":
+			q.onEvent(qmpEvent{Name: msg.Event, Data: msg.Data})
+		case msg.ID != nil:
+			q.answer(*msg.ID, msg)
+		}
+	}
+}
+
+// fail ends every command that still waits.
+func (q *qmp) fail(err error) {
+	if !errors.As(err, new(*json.SyntaxError)) && !errors.As(err, new(*json.UnmarshalTypeError)) {
+		// However the operating system puts it: the other end is gone.
+		err = errQMPClosed
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.err = err
+}
+
+func (q *qmp) answer(id uint64, msg qmpMessage) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if ch, ok := q.pending[id]; ok {
+		delete(q.pending, id)
+		ch <- msg
+	}
+}
+
+// handshake waits for the greeting and leaves capabilities negotiation mode.
+func (q *qmp) handshake(ctx context.Context) error {
+	select {
+	case <-q.greeted:
+	case <-q.ended:
+		return fmt.Errorf("QMP greeting: %w", q.err)
+	case <-ctx.Done():
+		return fmt.Errorf("QMP greeting: %w", ctx.Err())
+	}
+	return q.execute(ctx, "qmp_capabilities", nil, nil)
+}
+
+// execute runs a command and decodes its answer into result, unless that is nil.
+func (q *qmp) execute(ctx context.Context, command string, arguments, result any) error {
+	answer := make(chan qmpMessage, 1)
+	q.mu.Lock()
+	q.lastID++
+	id := q.lastID
+	q.pending[id] = answer
+	q.mu.Unlock()
+	defer func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		delete(q.pending, id)
+	}()
+
+	data, err := json.Marshal(qmpCommand{Execute: command, Arguments: arguments, ID: id})
+	if err != nil {
+		return fmt.Errorf("QMP %s: %w", command, err)
+	}
+	if _, err := q.conn.Write(append(data, '\n')); err != nil {
+		return fmt.Errorf("QMP %s: %w", command, err)
+	}
+
+	select {
+	case msg := <-answer:
+		if msg.Error != nil {
+			msg.Error.Command = command
+			return msg.Error
+		}
+		if result == nil {
+			return nil
+		}
+		if err := json.Unmarshal(msg.Return, result); err != nil {
+			return fmt.Errorf("QMP %s: decode answer: %w", command, err)
+		}
+		return nil
+	case <-q.ended:
+		return fmt.Errorf("QMP %s: %w", command, q.err)
+	case <-ctx.Done():
+		return fmt.Errorf("QMP %s: %w", command, ctx.Err())
+	}
+}
+
+// close ends the connection and waits for the last event to be handled.
+func (q *qmp) close() {
+	q.conn.Close()
+	<-q.ended
+}

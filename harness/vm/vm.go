@@ -1,0 +1,422 @@
+package vm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// launchTimeout is how long QEMU may take to answer on QMP. It usually takes 50 ms.
+	launchTimeout = 30 * time.Second
+	// tick is how often the clocks are looked at.
+	tick = 50 * time.Millisecond
+	// nmiGrace is how long a guest that hangs gets to print its backtrace; it needs 10 to 100 ms.
+	nmiGrace = 2 * time.Second
+	// panicGrace is how long the machine may still run after the kernel is done panicking.
+	panicGrace = time.Second
+	// exitGrace is how long QEMU may still run after it has closed its end of the port.
+	exitGrace = 2 * time.Second
+)
+
+// VM is one guest. Its methods may be called concurrently.
+type VM struct {
+	config      Config
+	accelerator Choice
+	argv        []string
+	ctx         context.Context
+	started     time.Time
+
+	proc    *process
+	qmp     *qmp
+	port    *Port
+	console *console
+
+	waiting  atomic.Int64 // calls of Do under way
+	activity atomic.Int64 // when the guest was last heard, in nanoseconds since started
+	booted   atomic.Int64 // when it was first heard on the port, same unit; 0: not yet
+
+	mu       sync.Mutex
+	evidence evidence
+
+	done   chan struct{}
+	ending *Ending // set before done is closed
+}
+
+// Start starts QEMU and returns when it runs; the guest then boots. It fails when there is no
+// QEMU ([MissingQEMUError]), when a file is not there, when KVM was asked for and is not usable
+// ([ErrKVMUnusable]), or with QEMU's own words when it refuses the machine or the kernel.
+//
+// The guest lives until it ends by itself, ctx is done, or Close is called, which the
+// caller must do in any case to release what is left.
+func Start(ctx context.Context, config Config) (*VM, error) {
+	config, err := config.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	qemu, err := findQEMU(config.QEMU)
+	if err != nil {
+		return nil, err
+	}
+	choice, err := ChooseAccelerator(ctx, config.Accelerator, config.StateDir)
+	if err != nil {
+		return nil, err
+	}
+	vm := &VM{config: config, accelerator: choice}
+
+	// Whether this QEMU has the panic device is best asked by using it: the refusal takes
+	// 20 ms, once, with a QEMU older than 6.0; listing its devices takes 80 ms every time.
+	err = vm.launch(ctx, qemu, true)
+	if err != nil && refusesPanicDevice(err) {
+		err = vm.launch(ctx, qemu, false)
+	}
+	if err != nil {
+		return nil, err
+	}
+	go vm.watch()
+	return vm, nil
+}
+
+// refusalError is QEMU ending before it answers on QMP.
+type refusalError struct{ ending *Ending }
+
+func (e *refusalError) Error() string { return "start guest: " + e.ending.Error() }
+func (e *refusalError) Unwrap() error { return e.ending }
+
+func refusesPanicDevice(err error) bool {
+	var refusal *refusalError
+	return errors.As(err, &refusal) && refusal.ending.Reason == Failed &&
+		(strings.Contains(refusal.ending.QEMU, "pvpanic-pci") || strings.Contains(refusal.ending.QEMU, "-action"))
+}
+
+// launch starts QEMU and waits until it answers on QMP. If it fails everything is released.
+func (vm *VM) launch(ctx context.Context, qemu string, panicDevice bool) error {
+	if err := vm.spawn(ctx, qemu, panicDevice); err != nil {
+		return err
+	}
+	go vm.finish()
+	return vm.greet(ctx)
+}
+
+// spawn starts QEMU with its connections to us.
+func (vm *VM) spawn(ctx context.Context, qemu string, panicDevice bool) (err error) {
+	// The child's ends are closed in any case, so that ours see the end of file when QEMU ends.
+	var theirs, ours []io.Closer
+	defer func() {
+		closeAll(theirs)
+		if err != nil {
+			closeAll(ours)
+		}
+	}()
+
+	vm.console, err = openConsole(vm.config.ConsolePath)
+	if err != nil {
+		return err
+	}
+	ours = append(ours, vm.console.file)
+	qmpOurs, qmpTheirs, err := socketPair("qmp")
+	if err != nil {
+		return err
+	}
+	ours, theirs = append(ours, qmpOurs), append(theirs, qmpTheirs)
+	portOurs, portTheirs, err := socketPair("port")
+	if err != nil {
+		return err
+	}
+	ours, theirs = append(ours, portOurs), append(theirs, portTheirs)
+
+	// The child's first inherited file is descriptor 3.
+	args := vm.config.commandLine(vm.accelerator.Accelerator, inherited(3, 4, 5), panicDevice)
+	started := time.Now()
+	proc, err := startProcess(qemu, args, []*os.File{qmpTheirs, portTheirs, vm.console.file})
+	if err != nil {
+		return err
+	}
+	vm.argv = append([]string{qemu}, args...)
+	vm.ctx = ctx
+	vm.started = started
+	vm.proc = proc
+	vm.evidence = evidence{}
+	vm.done = make(chan struct{})
+	vm.port = &Port{file: portOurs, vm: vm}
+	vm.qmp = newQMP(qmpOurs, vm.observe)
+	return nil
+}
+
+func closeAll(files []io.Closer) {
+	for _, f := range files {
+		f.Close()
+	}
+}
+
+// greet waits for QEMU's first answer. A QEMU that gives none is ended.
+func (vm *VM) greet(ctx context.Context) error {
+	limited, cancel := context.WithTimeout(ctx, launchTimeout)
+	defer cancel()
+	err := vm.qmp.handshake(limited)
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() == nil && !errors.Is(err, errQMPClosed) {
+		vm.end(Failed, err.Error())
+	}
+	ending := vm.expectEnd()
+	if err := vm.Close(); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("start guest: %w", context.Cause(ctx))
+	}
+	return &refusalError{ending}
+}
+
+func (vm *VM) observe(ev qmpEvent) {
+	vm.mu.Lock()
+	defer vm.mu.Unlock()
+	vm.evidence.observe(ev)
+}
+
+// finish waits for QEMU's end, whoever brings it about, and draws up the ending.
+func (vm *VM) finish() {
+	<-vm.proc.exited
+	lived := time.Since(vm.started)
+
+	// The other end is closed, so this only reads what is still under way.
+	select {
+	case <-vm.qmp.ended:
+	case <-time.After(exitGrace):
+	}
+	vm.qmp.close()
+	vm.console.poll()
+
+	vm.mu.Lock()
+	defer vm.mu.Unlock()
+	e := &vm.evidence
+	e.console = vm.console.look()
+	e.status = vm.proc.cmd.ProcessState
+	e.stderr = vm.proc.text()
+	reason, cause := e.judge()
+	vm.ending = &Ending{
+		Reason:  reason,
+		Cause:   cause,
+		Console: e.console.last,
+		Splats:  e.console.splats,
+		QEMU:    e.stderr,
+		Lived:   lived,
+	}
+	close(vm.done)
+}
+
+// watch runs the clocks until the guest ends.
+func (vm *VM) watch() {
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	var panicked time.Time
+	for {
+		select {
+		case <-vm.done:
+			return
+		case <-vm.ctx.Done():
+			vm.end(Cancelled, context.Cause(vm.ctx).Error())
+			return
+		case <-ticker.C:
+		}
+
+		if vm.console.poll() {
+			vm.activity.Store(int64(time.Since(vm.started)))
+		}
+		if panicked.IsZero() && vm.console.look().panicEnded {
+			panicked = time.Now()
+		}
+		switch {
+		case !panicked.IsZero() && time.Since(panicked) > panicGrace:
+			vm.end(Panicked, vm.console.look().panic)
+		case vm.overdueBoot():
+			vm.end(NoBoot, fmt.Sprintf("nothing on the port after %s", vm.config.BootTimeout))
+		case vm.silentTooLong():
+			vm.end(Silent, fmt.Sprintf("no sign of life for %s", vm.config.SilenceTimeout))
+		}
+	}
+}
+
+func (vm *VM) overdueBoot() bool {
+	if vm.booted.Load() != 0 || time.Since(vm.started) < vm.config.BootTimeout {
+		return false
+	}
+	if vm.port.readable() {
+		vm.heard() // booted, and the caller has yet to read
+		return false
+	}
+	return true
+}
+
+func (vm *VM) silentTooLong() bool {
+	if vm.waiting.Load() == 0 || vm.booted.Load() == 0 {
+		return false
+	}
+	last := time.Duration(vm.activity.Load())
+	return time.Since(vm.started)-last > vm.config.SilenceTimeout
+}
+
+// heard notes that the guest has sent something on the port.
+func (vm *VM) heard() {
+	now := int64(time.Since(vm.started))
+	vm.activity.Store(now)
+	vm.booted.CompareAndSwap(0, now)
+}
+
+// end ends the guest for the reason given, unless it is ending already. It returns when QEMU has been
+// told to die, which for a guest that hangs is after it has had the time to say where.
+func (vm *VM) end(reason Reason, cause string) {
+	vm.mu.Lock()
+	e := &vm.evidence
+	first := e.ours == "" && e.shutdown == "" && !e.panicEvent
+	if first {
+		e.ours, e.oursCause = reason, cause
+	}
+	vm.mu.Unlock()
+
+	if reason.hang() {
+		if !first {
+			vm.awaitExit(nmiGrace) // somebody else's backtrace is under way
+		} else {
+			vm.interrupt()
+		}
+	}
+	vm.proc.kill()
+}
+
+// interrupt makes the guest's kernel say what it is doing, and panic.
+func (vm *VM) interrupt() {
+	vm.console.poll()
+	vm.console.forgetInstruction()
+	ctx, cancel := context.WithTimeout(vm.ctx, nmiGrace)
+	defer cancel()
+	// If QEMU does not even take the NMI there is nothing more to learn.
+	if err := vm.qmp.execute(ctx, "inject-nmi", nil, nil); err != nil {
+		return
+	}
+	vm.awaitExit(nmiGrace)
+}
+
+// awaitExit waits for QEMU to exit, the context or the time to run out.
+func (vm *VM) awaitExit(patience time.Duration) {
+	select {
+	case <-vm.proc.exited:
+	case <-vm.ctx.Done():
+	case <-time.After(patience):
+	}
+}
+
+// expectEnd returns the ending of a guest whose end has begun, and hurries it along if it lingers.
+func (vm *VM) expectEnd() *Ending {
+	select {
+	case <-vm.done:
+	case <-vm.ctx.Done():
+		vm.end(Cancelled, context.Cause(vm.ctx).Error())
+	case <-time.After(exitGrace + nmiGrace):
+		vm.end(Failed, "QEMU closed the port and did not exit")
+	}
+	<-vm.done
+	return vm.ending
+}
+
+// Do calls fn, which is to send the guest a request and to wait for the answer.
+//
+// As long as fn runs the silence clock does, and so does ctx: at its deadline the guest is
+// ended as [Overdue], when it is cancelled as [Cancelled]. A request that is given up cannot be taken
+// back, so there is no way to go on with the same guest. If the guest ended, for this or
+// any other reason and before fn was done, Do returns its [*Ending], otherwise what fn returned.
+func (vm *VM) Do(ctx context.Context, fn func(*Port) error) error {
+	vm.activity.Store(int64(time.Since(vm.started)))
+	vm.waiting.Add(1)
+	defer vm.waiting.Add(-1)
+
+	stop := context.AfterFunc(ctx, func() {
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			vm.end(Overdue, "no answer by the deadline")
+			return
+		}
+		vm.end(Cancelled, context.Cause(ctx).Error())
+	})
+	err := fn(vm.port)
+	if !stop() {
+		<-vm.done
+		return vm.ending
+	}
+	if err == nil {
+		return nil
+	}
+	if ending := vm.Ending(); ending != nil {
+		return ending
+	}
+	return err
+}
+
+// Port returns the host's end of the port. It belongs to the VM and is closed by Close.
+func (vm *VM) Port() *Port { return vm.port }
+
+// Done is closed when the guest has ended.
+func (vm *VM) Done() <-chan struct{} { return vm.done }
+
+// Ending returns how the guest ended, or nil while it lives.
+func (vm *VM) Ending() *Ending {
+	select {
+	case <-vm.done:
+		return vm.ending
+	default:
+		return nil
+	}
+}
+
+// Wait waits for the guest's end and returns it.
+func (vm *VM) Wait() *Ending {
+	<-vm.done
+	return vm.ending
+}
+
+// Close ends the guest if it lives, waits until QEMU is gone, and releases the port and the
+// console. It may be called more than once.
+func (vm *VM) Close() error {
+	vm.end(Closed, "")
+	<-vm.done
+	err := errors.Join(vm.port.Close(), ignoreClosed(vm.console.close()), ignoreClosed(vm.proc.output.Close()))
+	if err != nil {
+		return fmt.Errorf("close guest: %w", err)
+	}
+	return nil
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, os.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// Accelerator returns the accelerator that runs the guest, and why it is this one.
+func (vm *VM) Accelerator() Choice { return vm.accelerator }
+
+// CommandLine returns QEMU's path and arguments, exactly as it was started. Descriptors 3 to 5 are
+// inherited; [Config.ShellLine] gives a line that works in a shell.
+func (vm *VM) CommandLine() []string { return slices.Clone(vm.argv) }
+
+// BootTime returns the time from QEMU's start to the guest's first byte on the port as the
+// caller read it, or 0 if it has not been read yet.
+func (vm *VM) BootTime() time.Duration { return time.Duration(vm.booted.Load()) }
+
+// Splats returns the complaints that the guest's kernel has printed up to now.
+func (vm *VM) Splats() []Splat {
+	if ending := vm.Ending(); ending != nil {
+		return slices.Clone(ending.Splats)
+	}
+	vm.console.poll()
+	return vm.console.look().splats
+}

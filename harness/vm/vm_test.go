@@ -1,0 +1,517 @@
+package vm
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/u-root/u-root/pkg/cpio"
+	"golang.org/x/sys/unix"
+	"gotest.tools/v3/assert"
+	is "gotest.tools/v3/assert/cmp"
+)
+
+// ownerEnv makes the test binary start a guest and wait to be killed, instead of running tests.
+const ownerEnv = "BPFREPLAY_TEST_OWNER_INITRD"
+
+func TestMain(m *testing.M) {
+	if initrd := os.Getenv(ownerEnv); initrd != "" {
+		own(initrd)
+	}
+	code := m.Run()
+	if testInitrd.dir != "" {
+		os.RemoveAll(testInitrd.dir)
+	}
+	os.Exit(code)
+}
+
+// own prints the process id of a guest's QEMU and never returns.
+func own(initrd string) {
+	guest, err := Start(context.Background(), Config{Kernel: testKernel(), Initrd: initrd, Accelerator: TCG})
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	fmt.Println(guest.proc.cmd.Process.Pid)
+	select {}
+}
+
+func testKernel() string {
+	if path := os.Getenv("BPFREPLAY_TEST_KERNEL"); path != "" {
+		return path
+	}
+	return "/tmp/kernels/6.12/vmlinux"
+}
+
+var testInitrd struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+// guestConfig returns what is needed to boot the test guest, or skips the test.
+func guestConfig(tb testing.TB) Config {
+	tb.Helper()
+	if testing.Short() {
+		tb.Skip("boots a guest, which takes seconds; left out by -short")
+	}
+	if _, err := findQEMU(DefaultQEMU); err != nil {
+		tb.Skip(err)
+	}
+	if _, err := os.Stat(testKernel()); err != nil {
+		tb.Skipf("no kernel to boot: %v (BPFREPLAY_TEST_KERNEL names one)", err)
+	}
+	if _, err := exec.LookPath("go"); err != nil {
+		tb.Skipf("no Go tool chain to build the guest's init with: %v", err)
+	}
+	testInitrd.once.Do(func() {
+		testInitrd.dir, testInitrd.err = os.MkdirTemp("", "bpfreplay-vm-test-")
+		if testInitrd.err == nil {
+			testInitrd.err = buildInitrd(testInitrd.dir)
+		}
+	})
+	assert.NilError(tb, testInitrd.err)
+	return Config{
+		Kernel:      testKernel(),
+		Initrd:      filepath.Join(testInitrd.dir, "initrd.cpio"),
+		Accelerator: TCG,
+	}
+}
+
+func buildInitrd(dir string) error {
+	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", filepath.Join(dir, "init"), "./internal/testguest")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH=amd64", "GOOS=linux")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("build init: %w\n%s", err, out)
+	}
+	init, err := os.ReadFile(filepath.Join(dir, "init"))
+	if err != nil {
+		return err
+	}
+	f, err := os.Create(filepath.Join(dir, "initrd.cpio"))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	w := cpio.Newc.Writer(f)
+	records := []cpio.Record{
+		cpio.StaticFile("init", string(init), 0o755),
+		cpio.Directory("dev", 0o755),
+		// Without it PID 1 has no standard output.
+		cpio.CharDev("dev/console", 0o600, 5, 1),
+	}
+	if err := cpio.WriteRecords(w, records); err != nil {
+		return err
+	}
+	return cpio.WriteTrailer(w)
+}
+
+// nothingLeft checks at the end of the test that it left no child, no descriptor and no temporary file behind.
+func nothingLeft(t *testing.T) {
+	t.Helper()
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	before := openFiles(t)
+	t.Cleanup(func() {
+		assert.DeepEqual(t, children(t), []string(nil))
+		assert.DeepEqual(t, openFiles(t), before)
+		left, err := os.ReadDir(temp)
+		assert.NilError(t, err)
+		assert.Equal(t, len(left), 0, "temporary files: %v", left)
+	})
+}
+
+func children(t *testing.T) (pids []string) {
+	t.Helper()
+	files, err := filepath.Glob("/proc/self/task/*/children")
+	assert.NilError(t, err)
+	for _, f := range files {
+		data, err := os.ReadFile(f)
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+			continue // the thread has ended
+		}
+		assert.NilError(t, err)
+		pids = append(pids, strings.Fields(string(data))...)
+	}
+	return pids
+}
+
+// openFiles counts the process's descriptors by what they are.
+func openFiles(t *testing.T) map[string]int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	assert.NilError(t, err)
+	count := make(map[string]int)
+	for _, e := range entries {
+		target, err := os.Readlink("/proc/self/fd/" + e.Name())
+		if err != nil {
+			continue // the directory itself
+		}
+		if target == "anon_inode:[eventpoll]" || target == "anon_inode:[eventfd]" {
+			continue // the Go runtime's own
+		}
+		// "socket:[12345]": the number tells one from another and says nothing.
+		kind, _, _ := strings.Cut(target, ":[")
+		count[kind]++
+	}
+	return count
+}
+
+// boot starts a guest, and ends it with the test.
+func boot(t *testing.T, ctx context.Context, config Config) *VM {
+	t.Helper()
+	nothingLeft(t)
+	guest, err := Start(ctx, config)
+	assert.NilError(t, err)
+	t.Cleanup(func() {
+		assert.NilError(t, guest.Close())
+		if t.Failed() {
+			e := guest.Ending()
+			t.Logf("%v\nconsole:\n%s\nQEMU: %s", e, strings.Join(e.Console, "\n"), e.QEMU)
+		}
+	})
+	return guest
+}
+
+// ask sends a line and returns the line that the guest answers, or its greeting if request is empty.
+func ask(port *Port, request string) (string, error) {
+	if request != "" {
+		if _, err := fmt.Fprintln(port, request); err != nil {
+			return "", err
+		}
+	}
+	line, err := bufio.NewReader(port).ReadString('\n')
+	return strings.TrimSpace(line), err
+}
+
+// ready waits until the test guest has booted.
+func ready(t *testing.T, guest *VM) {
+	t.Helper()
+	assert.NilError(t, guest.Do(t.Context(), func(port *Port) error {
+		line, err := ask(port, "")
+		if err == nil && line != "ready" {
+			err = fmt.Errorf("guest says %q", line)
+		}
+		return err
+	}))
+}
+
+func TestGuestAnswersAndPowersOff(t *testing.T) {
+	config := guestConfig(t)
+	config.ConsolePath = filepath.Join(t.TempDir(), "console, with a comma.log")
+	guest := boot(t, t.Context(), config)
+	assert.Equal(t, guest.BootTime(), time.Duration(0))
+	ready(t, guest)
+	assert.Assert(t, guest.BootTime() > 0)
+	t.Logf("booted in %s", guest.BootTime())
+
+	err := guest.Do(t.Context(), func(port *Port) error {
+		line, err := ask(port, "echo hello guest")
+		assert.Equal(t, line, "hello guest")
+		return err
+	})
+	assert.NilError(t, err)
+
+	// A deadline on the port is not the guest's end.
+	assert.NilError(t, guest.Port().SetReadDeadline(time.Now()))
+	_, err = guest.Port().Read(make([]byte, 1))
+	assert.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	assert.NilError(t, guest.Port().SetReadDeadline(time.Time{}))
+
+	err = guest.Do(t.Context(), func(port *Port) error {
+		_, err := ask(port, "log WARNING: CPU: 0 PID: 1 at lib/test.c:1 test+0x1/0x2")
+		return err
+	})
+	assert.NilError(t, err)
+	want := []Splat{{"warning", "WARNING: CPU: 0 PID: 1 at lib/test.c:1 test+0x1/0x2"}}
+	// The answer may overtake the console.
+	for len(guest.Splats()) == 0 && guest.Ending() == nil && t.Context().Err() == nil {
+		time.Sleep(time.Millisecond)
+	}
+	assert.DeepEqual(t, guest.Splats(), want)
+
+	// What the guest sends just before its end is there to be read after it.
+	_, err = io.WriteString(guest.Port(), "echo last words\npoweroff\n")
+	assert.NilError(t, err)
+	ending := guest.Wait()
+	assert.Equal(t, ending.Reason, PoweredOff, ending)
+	assert.DeepEqual(t, ending.Splats, want)
+	rest, err := io.ReadAll(guest.Port())
+	assert.NilError(t, err)
+	assert.Equal(t, string(rest), "last words\n")
+	_, err = guest.Port().Write([]byte("x"))
+	assert.ErrorIs(t, err, io.EOF)
+
+	console, err := os.ReadFile(config.ConsolePath)
+	assert.NilError(t, err)
+	assert.Assert(t, is.Contains(string(console), "Linux version "))
+	assert.Assert(t, is.Contains(string(console), ending.Console[len(ending.Console)-1]))
+
+	assert.NilError(t, guest.Close())
+	assert.NilError(t, guest.Close())
+	assert.Equal(t, guest.Ending().Reason, PoweredOff)
+	_, err = guest.Port().Read(make([]byte, 1))
+	assert.ErrorIs(t, err, io.EOF)
+}
+
+func TestGuestEnds(t *testing.T) {
+	for _, test := range []struct {
+		command, params string
+		silence, limit  time.Duration
+		reason          Reason
+		cause           string
+		console         string
+	}{
+		{command: "crash", reason: Panicked, cause: "Kernel panic - not syncing: sysrq triggered crash", console: "Call Trace:"},
+		{command: "exit", reason: Panicked, cause: "Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000300"},
+		{command: "reboot", reason: Rebooted, console: "reboot: Restarting system"},
+		// A panic that neither reboots nor powers off must not be waited for.
+		{command: "crash", params: "panic=0", reason: Panicked, cause: "Kernel panic - not syncing: sysrq triggered crash"},
+		{command: "sleep", silence: time.Second, reason: Silent, cause: "no sign of life for 1s; an NMI found it at ", console: "NMI: Not continuing"},
+		{command: "spin", limit: time.Second, reason: Overdue, cause: "no answer by the deadline; an NMI found it at ", console: "NMI: Not continuing"},
+	} {
+		t.Run(strings.TrimSpace(test.command+" "+test.params), func(t *testing.T) {
+			config := guestConfig(t)
+			config.Params = strings.Fields(test.params)
+			config.SilenceTimeout = test.silence
+			guest := boot(t, t.Context(), config)
+			ready(t, guest)
+
+			ctx := t.Context()
+			if test.limit > 0 {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, test.limit)
+				defer cancel()
+			}
+			err := guest.Do(ctx, func(port *Port) error {
+				_, err := ask(port, test.command)
+				return err
+			})
+			var ending *Ending
+			assert.Assert(t, errors.As(err, &ending), "error: %v", err)
+			assert.Equal(t, ending.Reason, test.reason)
+			assert.Assert(t, is.Contains(ending.Cause, test.cause))
+			assert.Assert(t, is.Contains(strings.Join(ending.Console, "\n"), test.console))
+			t.Log(err)
+		})
+	}
+}
+
+func TestGuestThatDoesNotBoot(t *testing.T) {
+	config := guestConfig(t)
+	config.Params = []string{"testguest.mute"}
+	config.BootTimeout = 5 * time.Second
+	guest := boot(t, t.Context(), config)
+	err := guest.Do(t.Context(), func(port *Port) error {
+		_, err := ask(port, "")
+		return err
+	})
+	var ending *Ending
+	assert.Assert(t, errors.As(err, &ending), "error: %v", err)
+	assert.Equal(t, ending.Reason, NoBoot)
+	assert.Assert(t, is.Contains(ending.Cause, "nothing on the port after 5s"))
+	assert.Assert(t, len(ending.Console) > 0)
+	t.Log(err)
+}
+
+func TestGuestIsEndedFromOutside(t *testing.T) {
+	for name, test := range map[string]struct {
+		end    func(guest *VM, cancelStart, cancelDo context.CancelFunc) error
+		reason Reason
+	}{
+		"kill QEMU": {func(guest *VM, _, _ context.CancelFunc) error {
+			return unix.Kill(guest.proc.cmd.Process.Pid, unix.SIGKILL)
+		}, Killed},
+		"terminate QEMU": {func(guest *VM, _, _ context.CancelFunc) error {
+			return unix.Kill(guest.proc.cmd.Process.Pid, unix.SIGTERM)
+		}, Killed},
+		"cancel the guest": {func(_ *VM, cancel, _ context.CancelFunc) error {
+			cancel()
+			return nil
+		}, Cancelled},
+		"cancel the request": {func(_ *VM, _, cancel context.CancelFunc) error {
+			cancel()
+			return nil
+		}, Cancelled},
+		"close": {func(guest *VM, _, _ context.CancelFunc) error { return guest.Close() }, Closed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			guest := boot(t, ctx, guestConfig(t))
+			ready(t, guest)
+
+			doCtx, cancelDo := context.WithCancel(ctx)
+			defer cancelDo()
+			result := make(chan error)
+			go func() {
+				result <- guest.Do(doCtx, func(port *Port) error {
+					_, err := ask(port, "sleep")
+					return err
+				})
+			}()
+			assert.NilError(t, test.end(guest, cancel, cancelDo))
+			err := <-result
+			var ending *Ending
+			assert.Assert(t, errors.As(err, &ending), "error: %v", err)
+			assert.Equal(t, ending.Reason, test.reason)
+			t.Log(err)
+		})
+	}
+}
+
+func TestGuestDiesWithItsOwner(t *testing.T) {
+	config := guestConfig(t)
+	nothingLeft(t)
+	self, err := os.Executable()
+	assert.NilError(t, err)
+	owner := exec.CommandContext(t.Context(), self)
+	owner.Env = append(os.Environ(), ownerEnv+"="+config.Initrd)
+	out, err := owner.StdoutPipe()
+	assert.NilError(t, err)
+	assert.NilError(t, owner.Start())
+	defer func() {
+		_ = owner.Process.Kill()
+		_ = owner.Wait()
+	}()
+
+	var pid int
+	_, err = fmt.Fscanln(out, &pid)
+	assert.NilError(t, err)
+	qemu, err := unix.PidfdOpen(pid, 0)
+	assert.NilError(t, err)
+	defer unix.Close(qemu)
+
+	assert.NilError(t, owner.Process.Kill())
+	fds := []unix.PollFd{{Fd: int32(qemu), Events: unix.POLLIN}}
+	n := 0
+	for n, err = unix.Poll(fds, 10_000); err == unix.EINTR; n, err = unix.Poll(fds, 10_000) {
+	}
+	assert.NilError(t, err)
+	if n == 0 {
+		_ = unix.PidfdSendSignal(qemu, unix.SIGKILL, nil, 0)
+		t.Fatal("QEMU outlived its owner by ten seconds")
+	}
+}
+
+func TestStartFails(t *testing.T) {
+	kernel := func(content string) string {
+		path := filepath.Join(t.TempDir(), "kernel")
+		assert.NilError(t, os.WriteFile(path, []byte(content), 0o644))
+		return path
+	}
+	script := func(body string) string {
+		path := filepath.Join(t.TempDir(), "qemu")
+		assert.NilError(t, os.WriteFile(path, []byte("#!/bin/sh\n"+body+"\n"), 0o755))
+		return path
+	}
+	good := Config{QEMU: script("exec cat"), Kernel: kernel("kernel"), Initrd: kernel("initrd"), Accelerator: TCG}
+
+	for name, test := range map[string]struct {
+		spoil func(*Config)
+		want  string
+	}{
+		"no kernel given":      {func(c *Config) { c.Kernel = "" }, "no kernel given"},
+		"no initramfs given":   {func(c *Config) { c.Initrd = "" }, "no initramfs given"},
+		"kernel missing":       {func(c *Config) { c.Kernel = "/nowhere/vmlinux" }, "kernel: open /nowhere/vmlinux: no such file or directory"},
+		"kernel empty":         {func(c *Config) { c.Kernel = kernel("") }, "is empty"},
+		"kernel a directory":   {func(c *Config) { c.Kernel = "/" }, "kernel / is not a regular file"},
+		"initramfs missing":    {func(c *Config) { c.Initrd = "/nowhere/initrd" }, "initramfs: open /nowhere/initrd: no such file or directory"},
+		"memory negative":      {func(c *Config) { c.MemoryMiB = -1 }, "none may be negative"},
+		"accelerator":          {func(c *Config) { c.Accelerator = "hvf" }, `unknown accelerator "hvf"`},
+		"console":              {func(c *Config) { c.ConsolePath = "/nowhere/console" }, "console: open /nowhere/console: no such file or directory"},
+		"QEMU not executable":  {func(c *Config) { c.QEMU = kernel("x") }, "permission denied"},
+		"QEMU not a program":   {func(c *Config) { c.QEMU = script(""); os.WriteFile(c.QEMU, []byte("x"), 0o755) }, "exec format error"},
+		"QEMU refuses":         {func(c *Config) { c.QEMU = script("echo starting; echo no such machine >&2; exit 1") }, "start guest: QEMU failed: no such machine"},
+		"QEMU ends in silence": {func(c *Config) { c.QEMU = script("exit 3") }, "start guest: QEMU failed: exit status 3"},
+		"QEMU is killed":       {func(c *Config) { c.QEMU = script("kill -9 $$") }, "start guest: QEMU was killed: signal 9 (killed)"},
+		"QEMU leaves a child":  {func(c *Config) { c.QEMU = script("sleep 1000 & exit 3") }, "start guest: QEMU failed: exit status 3"},
+		"QEMU speaks no QMP":   {func(c *Config) { c.QEMU = script("echo hello >&3; sleep 1000") }, "start guest: QEMU failed: QMP greeting: invalid character"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			config := good
+			test.spoil(&config)
+			nothingLeft(t)
+			_, err := Start(t.Context(), config)
+			assert.ErrorContains(t, err, test.want)
+		})
+	}
+
+	t.Run("QEMU missing", func(t *testing.T) {
+		config := good
+		config.QEMU = "qemu-that-is-not-there"
+		_, err := Start(t.Context(), config)
+		var missing *MissingQEMUError
+		assert.Assert(t, errors.As(err, &missing), "error: %v", err)
+		assert.Error(t, err, `qemu-that-is-not-there not found: run "make setup" or install the Debian package qemu-system-x86`)
+	})
+
+	t.Run("cancelled", func(t *testing.T) {
+		config := good
+		config.QEMU = script("sleep 1000")
+		nothingLeft(t)
+		ctx, cancel := context.WithCancelCause(t.Context())
+		stopped := errors.New("stopped by the user")
+		time.AfterFunc(50*time.Millisecond, func() { cancel(stopped) })
+		_, err := Start(ctx, config)
+		assert.ErrorIs(t, err, stopped)
+	})
+}
+
+func TestQEMUWithoutPanicDevice(t *testing.T) {
+	calls := filepath.Join(t.TempDir(), "calls")
+	qemu := filepath.Join(t.TempDir(), "qemu")
+	body := `#!/bin/sh
+echo "$*" >>` + calls + `
+case "$*" in
+*pvpanic-pci*) echo "-device pvpanic-pci: 'pvpanic-pci' is not a valid device model name" >&2; exit 1;;
+esac
+printf '{"QMP": {}}\n' >&3
+read -r line <&3
+printf '{"return": {}, "id": 1}\n' >&3
+printf '{"event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-shutdown"}}\n' >&3
+`
+	assert.NilError(t, os.WriteFile(qemu, []byte(body), 0o755))
+	file := filepath.Join(t.TempDir(), "file")
+	assert.NilError(t, os.WriteFile(file, []byte("x"), 0o644))
+
+	guest := boot(t, t.Context(), Config{QEMU: qemu, Kernel: file, Initrd: file, Accelerator: TCG})
+	assert.Equal(t, guest.Wait().Reason, PoweredOff)
+	data, err := os.ReadFile(calls)
+	assert.NilError(t, err)
+	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+	assert.Equal(t, len(lines), 2)
+	assert.Equal(t, lines[1], strings.Join(guest.CommandLine()[1:], " "))
+}
+
+func TestRealQEMURefuses(t *testing.T) {
+	config := guestConfig(t)
+	config.Kernel = config.Initrd // a cpio archive
+	nothingLeft(t)
+	_, err := Start(t.Context(), config)
+	assert.ErrorContains(t, err, "start guest: QEMU failed: ")
+	t.Log(err)
+}
+
+// BenchmarkBoot measures the time from QEMU's start to the guest's first byte on the port.
+func BenchmarkBoot(b *testing.B) {
+	config := guestConfig(b)
+	for b.Loop() {
+		guest, err := Start(b.Context(), config)
+		assert.NilError(b, err)
+		assert.NilError(b, guest.Do(b.Context(), func(port *Port) error {
+			_, err := ask(port, "")
+			return err
+		}))
+		assert.NilError(b, guest.Close())
+	}
+}
