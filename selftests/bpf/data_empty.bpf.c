@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* Sections that are there but empty make no map. */
+#include "bpfreplay.h"
+
+asm(".section .bss,\"aw\",@nobits\n"
+    ".section .data,\"aw\",@progbits\n"
+    ".section .rodata,\"a\",@progbits\n"
+    ".text\n");
+
+SEC("socket")
+int run(struct __sk_buff *skb)
+{
+	return 11;
+}
+
+LICENSE;

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* Kernel functions of a module: connection tracking, from XDP and from traffic control. */
+#include "bpfreplay.h"
+
+/* Complete but empty: a forward declaration is not compatible with a struct. */
+struct nf_conn {
+};
+
+struct bpf_ct_opts {
+	s32 netns_id;
+	s32 error;
+	u8 l4proto;
+	u8 dir;
+	u8 reserved[2];
+};
+
+extern struct nf_conn *bpf_xdp_ct_lookup(struct xdp_md *ctx, struct bpf_sock_tuple *tuple,
+					 u32 tuple_size, struct bpf_ct_opts *opts,
+					 u32 opts_size) __ksym;
+extern struct nf_conn *bpf_skb_ct_lookup(struct __sk_buff *ctx, struct bpf_sock_tuple *tuple,
+					 u32 tuple_size, struct bpf_ct_opts *opts,
+					 u32 opts_size) __ksym;
+extern void bpf_ct_release(struct nf_conn *ct) __ksym;
+
+volatile int error;
+
+SEC("xdp")
+int filter(struct xdp_md *ctx)
+{
+	struct bpf_ct_opts opts = { .netns_id = -1, .l4proto = 6 };
+	struct bpf_sock_tuple tuple = {};
+	struct nf_conn *ct;
+
+	ct = bpf_xdp_ct_lookup(ctx, &tuple, sizeof(tuple.ipv4), &opts, sizeof(opts));
+	if (ct) {
+		bpf_ct_release(ct);
+		return XDP_PASS;
+	}
+	error = opts.error;
+	return XDP_DROP;
+}
+
+SEC("tc")
+int classify(struct __sk_buff *skb)
+{
+	struct bpf_ct_opts opts = { .netns_id = -1, .l4proto = 17 };
+	struct bpf_sock_tuple tuple = {};
+	struct nf_conn *ct;
+
+	ct = bpf_skb_ct_lookup(skb, &tuple, sizeof(tuple.ipv4), &opts, sizeof(opts));
+	if (ct) {
+		bpf_ct_release(ct);
+		return 1;
+	}
+	return 2;
+}
+
+LICENSE;

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* A weak kernel function behind a constant: only the call has to be dealt with, no address. */
+#include "bpfreplay.h"
+
+extern int bpfreplay_no_such_kfunc(int n) __ksym __weak;
+
+const volatile bool use_it = 0;
+
+SEC("tc")
+int run(struct __sk_buff *skb)
+{
+	if (use_it)
+		return bpfreplay_no_such_kfunc(skb->len);
+	return 22;
+}
+
+LICENSE;
