@@ -1,0 +1,249 @@
+package vmimage
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// CacheEnv names the environment variable with the directory of the cache.
+const CacheEnv = "BPFREPLAY_CACHE"
+
+// Directories of the cache. Everything in them is complete: files and
+// directories are made in tmp, flushed to the disk, and then renamed.
+const (
+	dirBlobs   = "blobs"   // what was downloaded, by SHA-256
+	dirKernels = "kernels" // unpacked packages, by the SHA-256 of the packages
+	dirImages  = "images"  // kernels taken apart, by the SHA-256 of the image
+	dirCPIO    = "cpio"    // parts of initramfs archives, by the SHA-256 of their contents
+	dirLocks   = "locks"   // one empty file for each thing being made
+	dirTemp    = "tmp"     // things being made
+)
+
+// lockPoll is how often a lock that another process holds is tried.
+const lockPoll = 50 * time.Millisecond
+
+// cache is the directory that the kernels are kept in. Whoever uses it holds
+// a shared lock on it, which the kernel gives back even after a kill -9. So
+// whoever gets the lock exclusively knows that nobody is at work, and that
+// what lies in tmp was left behind.
+type cache struct {
+	dir  string
+	lock *os.File
+}
+
+// defaultCacheDir returns the directory to use if the caller names none.
+func defaultCacheDir() (string, error) {
+	if dir := os.Getenv(CacheEnv); dir != "" {
+		return filepath.Abs(dir)
+	}
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("no place for the cache: %w; set %s", err, CacheEnv)
+	}
+	return filepath.Join(dir, "bpfreplay"), nil
+}
+
+func openCache(dir string) (*cache, error) {
+	for _, sub := range []string{dirBlobs, dirKernels, dirImages, dirCPIO, dirLocks, dirTemp} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
+			return nil, fmt.Errorf("cache: %w", err)
+		}
+	}
+	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("cache: %w", err)
+	}
+	c := &cache{dir: dir, lock: lock}
+	if c.tryExclusive() {
+		c.sweep()
+	}
+	if err := c.share(); err != nil {
+		lock.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// share takes the lock that everyone has, or goes back to it.
+func (c *cache) share() error {
+	if err := flock(c.lock, unix.LOCK_SH); err != nil {
+		return fmt.Errorf("cache: lock %s: %w", c.lock.Name(), err)
+	}
+	return nil
+}
+
+func (c *cache) close() error { return c.lock.Close() }
+
+// tryExclusive reports whether nobody else uses the cache, and keeps it so.
+func (c *cache) tryExclusive() bool {
+	return flock(c.lock, unix.LOCK_EX|unix.LOCK_NB) == nil
+}
+
+// sweep removes what killed processes left behind. The exclusive lock is held.
+func (c *cache) sweep() {
+	for _, sub := range []string{dirTemp, dirLocks} {
+		left, _ := os.ReadDir(filepath.Join(c.dir, sub))
+		for _, entry := range left {
+			os.RemoveAll(filepath.Join(c.dir, sub, entry.Name()))
+		}
+	}
+}
+
+func flock(f *os.File, how int) error {
+	for {
+		err := unix.Flock(int(f.Fd()), how)
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+func (c *cache) path(elem ...string) string {
+	return filepath.Join(append([]string{c.dir}, elem...)...)
+}
+
+// exclusive waits until no other process or goroutine makes the thing called
+// key. waiting is called once if that takes long.
+func (c *cache) exclusive(ctx context.Context, key string, waiting func()) (unlock func(), err error) {
+	f, err := os.OpenFile(c.path(dirLocks, key), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, c.explain(err)
+	}
+	// The file stays: if it were removed, two processes could hold locks on
+	// two files of the same name.
+	for first := true; ; first = false {
+		err := flock(f, unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return func() { f.Close() }, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			f.Close()
+			return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
+		}
+		if first && waiting != nil {
+			waiting()
+		}
+		select {
+		case <-ctx.Done():
+			f.Close()
+			return nil, context.Cause(ctx)
+		case <-time.After(lockPoll):
+		}
+	}
+}
+
+// writeFile makes the file dst, or nothing: fill writes to a temporary file.
+func (c *cache) writeFile(dst string, fill func(*os.File) error) error {
+	tmp, err := os.CreateTemp(c.path(dirTemp), "file-")
+	if err != nil {
+		return c.explain(err)
+	}
+	defer os.Remove(tmp.Name())
+	defer tmp.Close()
+	if err := fill(tmp); err != nil {
+		return c.explain(err)
+	}
+	if err := errors.Join(tmp.Chmod(0o644), tmp.Sync(), tmp.Close()); err != nil {
+		return c.explain(err)
+	}
+	return c.publish(tmp.Name(), dst)
+}
+
+// writeDir makes the directory dst, or nothing: fill is given a temporary one.
+func (c *cache) writeDir(dst string, fill func(dir string) error) error {
+	tmp, err := os.MkdirTemp(c.path(dirTemp), "dir-")
+	if err != nil {
+		return c.explain(err)
+	}
+	defer os.RemoveAll(tmp)
+	if err := fill(tmp); err != nil {
+		return c.explain(err)
+	}
+	if err := errors.Join(os.Chmod(tmp, 0o755), syncFilesystem(tmp)); err != nil {
+		return c.explain(err)
+	}
+	return c.publish(tmp, dst)
+}
+
+func (c *cache) publish(tmp, dst string) error {
+	err := os.Rename(tmp, dst)
+	if _, statErr := os.Stat(dst); err != nil && statErr == nil {
+		return nil // somebody else was first, with the same contents
+	}
+	if err != nil {
+		return c.explain(err)
+	}
+	return syncDir(filepath.Dir(dst))
+}
+
+// syncFilesystem flushes a directory of many files at once.
+func syncFilesystem(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := unix.Syncfs(int(d.Fd())); err != nil {
+		return fmt.Errorf("flush %s: %w", dir, err)
+	}
+	return nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+func isFull(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
+
+// explain adds to a full disk what to do about it.
+func (c *cache) explain(err error) error {
+	if !isFull(err) {
+		return err
+	}
+	return fmt.Errorf("the disk with the cache %s is full; make room, run `bpfreplay kernels prune`, or set %s: %w", c.dir, CacheEnv, err)
+}
+
+// hashFile returns the SHA-256 of a file in hexadecimal.
+func hashFile(file string) (string, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	hash := sha256.New()
+	if _, err := io.Copy(hash, f); err != nil {
+		return "", fmt.Errorf("%s: %w", file, err)
+	}
+	return hex.EncodeToString(hash.Sum(nil)), nil
+}
+
+// diskUsage adds up the sizes of the files in a directory, in bytes.
+func diskUsage(dir string) int64 {
+	var total int64
+	// Files that vanish meanwhile count nothing.
+	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return nil
+		}
+		if info, err := d.Info(); err == nil {
+			total += info.Size()
+		}
+		return nil
+	})
+	return total
+}

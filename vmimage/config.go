@@ -1,0 +1,342 @@
+package vmimage
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// ConfigName is the name of the file that says which kernels there are.
+const ConfigName = "kernels.yaml"
+
+// Config is a parsed kernels.yaml.
+type Config struct {
+	// Capabilities maps a name to the kernel version that brought it. The
+	// names mean nothing to this package.
+	Capabilities map[string]Capability `yaml:"capabilities"`
+
+	Kernels []Entry `yaml:"kernels"`
+
+	path string
+}
+
+// Capability is one thing that kernels can do from some version on.
+type Capability struct {
+	// Since is the first upstream release that has it, such as "5.14".
+	Since string `yaml:"since"`
+	About string `yaml:"about"`
+}
+
+// Entry is one kernel of kernels.yaml.
+type Entry struct {
+	// Name is what users type.
+	Name string `yaml:"name"`
+	// Arch is the architecture in Debian's words, such as "amd64".
+	Arch string `yaml:"arch"`
+	// Version is what capabilities are compared with. If it is empty, the
+	// version of the resolved kernel is used instead.
+	Version string `yaml:"version"`
+	// Tiers are the test tiers that the kernel belongs to.
+	Tiers []string `yaml:"tiers"`
+	// Sources are asked in order; the first that answers wins.
+	Sources []Source `yaml:"sources"`
+	// Without maps a capability which the kernel lacks although its version
+	// says otherwise to the reason for that.
+	Without map[string]string `yaml:"without"`
+}
+
+// Source is one place to get a kernel from. Exactly one field is set.
+type Source struct {
+	Debian   *DebianSource   `yaml:"debian,omitempty" json:"debian,omitempty"`
+	Snapshot *SnapshotSource `yaml:"debian-snapshot,omitempty" json:"debian-snapshot,omitempty"`
+	URL      *URLSource      `yaml:"url,omitempty" json:"url,omitempty"`
+	// File is the path of a bzImage or a vmlinux, relative to kernels.yaml.
+	File string `yaml:"file,omitempty" json:"file,omitempty"`
+	// Tree is the path of a built kernel tree, relative to kernels.yaml.
+	Tree string `yaml:"tree,omitempty" json:"tree,omitempty"`
+}
+
+// DebianSource is the newest matching kernel of one or more suites.
+type DebianSource struct {
+	Suites []string `yaml:"suites" json:"suites"`
+	// Release is a pattern (see [path.Match]) for what `uname -r` says. The
+	// names of the packages follow from it, in the layout before and from
+	// Linux 6.19 on.
+	Release string `yaml:"release" json:"release"`
+	// Candidate selects release candidates; otherwise they are left out.
+	Candidate bool `yaml:"candidate" json:"candidate,omitempty"`
+}
+
+// SnapshotSource is a Debian archive as it was at one moment.
+type SnapshotSource struct {
+	DebianSource `yaml:",inline"`
+	// Timestamp of the snapshot archive, such as "20210828T000000Z".
+	Timestamp string `yaml:"timestamp" json:"timestamp"`
+}
+
+// URLSource is one file anywhere: a kernel image, a Debian package, or a tar
+// archive with /boot/vmlinuz and modules.
+type URLSource struct {
+	Address string `yaml:"address" json:"address"`
+	// SHA256 of the file, in hexadecimal.
+	SHA256 string `yaml:"sha256" json:"sha256"`
+}
+
+// FindConfig returns the path of the kernels.yaml in dir or the nearest
+// directory above it. If there is none, the error is [fs.ErrNotExist].
+func FindConfig(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	for at := dir; ; at = filepath.Dir(at) {
+		file := filepath.Join(at, ConfigName)
+		if _, err := os.Stat(file); err == nil {
+			return file, nil
+		}
+		if at == filepath.Dir(at) {
+			return "", fmt.Errorf("no %s in %s or above it: %w", ConfigName, dir, fs.ErrNotExist)
+		}
+	}
+}
+
+// ReadConfig reads and checks a kernels.yaml.
+func ReadConfig(file string) (*Config, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	c, err := ParseConfig(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	c.path = file
+	for i := range c.Kernels {
+		c.Kernels[i].anchor(filepath.Dir(file))
+	}
+	return c, nil
+}
+
+// ParseConfig parses and checks the contents of a kernels.yaml. Paths in it
+// stay as they are.
+func ParseConfig(data []byte) (*Config, error) {
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	dec.KnownFields(true)
+	c := new(Config)
+	if err := dec.Decode(c); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Find returns the entry with that name.
+func (c *Config) Find(name string) (*Entry, bool) {
+	i := slices.IndexFunc(c.Kernels, func(e Entry) bool { return e.Name == name })
+	if i < 0 {
+		return nil, false
+	}
+	return &c.Kernels[i], true
+}
+
+// Names returns the names of all kernels, in the order of the file.
+func (c *Config) Names() []string {
+	names := make([]string, 0, len(c.Kernels))
+	for _, e := range c.Kernels {
+		names = append(names, e.Name)
+	}
+	return names
+}
+
+// Tier returns the names of the kernels of one tier, in the order of the file.
+func (c *Config) Tier(tier string) []string {
+	var names []string
+	for _, e := range c.Kernels {
+		if slices.Contains(e.Tiers, tier) {
+			names = append(names, e.Name)
+		}
+	}
+	return names
+}
+
+func (c *Config) check() error {
+	for _, name := range slices.Sorted(maps.Keys(c.Capabilities)) {
+		if _, ok := parseVersion(c.Capabilities[name].Since); !ok {
+			return fmt.Errorf("capability %s: since: %q is not a kernel version", name, c.Capabilities[name].Since)
+		}
+	}
+	seen := make(map[string]bool)
+	for i, e := range c.Kernels {
+		if e.Name == "" {
+			return fmt.Errorf("kernel number %d has no name", i+1)
+		}
+		if seen[e.Name] {
+			return fmt.Errorf("kernel %s: listed twice", e.Name)
+		}
+		seen[e.Name] = true
+		if err := c.checkEntry(e); err != nil {
+			return fmt.Errorf("kernel %s: %w", e.Name, err)
+		}
+	}
+	return nil
+}
+
+func (c *Config) checkEntry(e Entry) error {
+	if strings.ContainsAny(e.Name, "/ \t\n") {
+		return errors.New("a name may hold neither slashes nor blanks")
+	}
+	if e.Arch == "" {
+		return errors.New("arch is missing")
+	}
+	if _, ok := parseVersion(e.Version); e.Version != "" && !ok {
+		return fmt.Errorf("version: %q is not a kernel version", e.Version)
+	}
+	if len(e.Sources) == 0 {
+		return errors.New("no sources")
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.Without)) {
+		if _, ok := c.Capabilities[name]; !ok {
+			return fmt.Errorf("without: no capability is called %q", name)
+		}
+		if e.Without[name] == "" {
+			return fmt.Errorf("without: %s: the reason is missing", name)
+		}
+	}
+	for i, src := range e.Sources {
+		if err := src.check(); err != nil {
+			return fmt.Errorf("source %d: %w", i+1, err)
+		}
+	}
+	return nil
+}
+
+var (
+	sha256Form    = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	timestampForm = regexp.MustCompile(`^\d{8}T\d{6}Z$`)
+)
+
+func (s *Source) check() error {
+	var set []string
+	for name, is := range map[string]bool{
+		"debian": s.Debian != nil, "debian-snapshot": s.Snapshot != nil, "url": s.URL != nil,
+		"file": s.File != "", "tree": s.Tree != "",
+	} {
+		if is {
+			set = append(set, name)
+		}
+	}
+	if len(set) != 1 {
+		return fmt.Errorf("needs exactly one of debian, debian-snapshot, url, file and tree, has %d", len(set))
+	}
+	switch {
+	case s.Debian != nil:
+		return s.Debian.check()
+	case s.Snapshot != nil:
+		if !timestampForm.MatchString(s.Snapshot.Timestamp) {
+			return fmt.Errorf("debian-snapshot: timestamp %q is not of the form 20210828T000000Z", s.Snapshot.Timestamp)
+		}
+		return s.Snapshot.DebianSource.check()
+	case s.URL != nil:
+		if s.URL.Address == "" {
+			return errors.New("url: address is missing")
+		}
+		if !sha256Form.MatchString(s.URL.SHA256) {
+			return fmt.Errorf("url: sha256 %q is not 64 lower-case hexadecimal digits", s.URL.SHA256)
+		}
+	}
+	return nil
+}
+
+func (d *DebianSource) check() error {
+	if len(d.Suites) == 0 {
+		return errors.New("debian: suites are missing")
+	}
+	for _, suite := range d.Suites {
+		if suite == "" || strings.ContainsAny(suite, "/ ") {
+			return fmt.Errorf("debian: %q is not the name of a suite", suite)
+		}
+	}
+	if _, err := path.Match(d.Release, ""); err != nil || d.Release == "" {
+		return fmt.Errorf("debian: release %q is not a pattern", d.Release)
+	}
+	return nil
+}
+
+// anchor makes relative paths relative to the directory of kernels.yaml.
+func (e *Entry) anchor(dir string) {
+	for i := range e.Sources {
+		src := &e.Sources[i]
+		for _, p := range []*string{&src.File, &src.Tree} {
+			if *p != "" && !filepath.IsAbs(*p) {
+				*p = filepath.Join(dir, *p)
+			}
+		}
+	}
+}
+
+// id identifies what the entry asks for, so that a lock made for another
+// pattern of the same name is noticed.
+func (e *Entry) id() string {
+	data, err := json.Marshal(struct {
+		Arch    string
+		Sources []Source
+	}{e.Arch, e.Sources})
+	if err != nil {
+		// Strings and booleans always marshal.
+		return ""
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:8])
+}
+
+// snapshotOnly reports whether nothing but the snapshot archive has it.
+func (e *Entry) snapshotOnly() bool {
+	return !slices.ContainsFunc(e.Sources, func(s Source) bool { return s.Snapshot == nil })
+}
+
+// nearest returns the names of the kernels just below and just above the
+// version of e that need no snapshot archive.
+func (c *Config) nearest(e *Entry) []string {
+	want, ok := parseVersion(e.Version)
+	if !ok {
+		return nil
+	}
+	var below, above *Entry
+	var belowAt, aboveAt kernelVersion
+	for i := range c.Kernels {
+		other := &c.Kernels[i]
+		v, ok := parseVersion(other.Version)
+		if !ok || other.snapshotOnly() || other.Name == e.Name {
+			continue
+		}
+		if v.compare(want) <= 0 && (below == nil || v.compare(belowAt) > 0) {
+			below, belowAt = other, v
+		}
+		if v.compare(want) > 0 && (above == nil || v.compare(aboveAt) < 0) {
+			above, aboveAt = other, v
+		}
+	}
+	var names []string
+	for _, near := range []*Entry{below, above} {
+		if near != nil {
+			names = append(names, near.Name)
+		}
+	}
+	return names
+}

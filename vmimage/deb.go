@@ -1,0 +1,84 @@
+package vmimage
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+)
+
+const (
+	arMagic      = "!<arch>\n"
+	arHeaderSize = 60
+)
+
+// readDeb calls fn for every entry of the data archive of a Debian package
+// (deb(5)). It reads the few ar headers itself: the Go libraries for the
+// format have seen no release in years, and a package needs no more of it than
+// this.
+func readDeb(r io.Reader, fn func(*tar.Header, io.Reader) error) error {
+	magic := make([]byte, len(arMagic))
+	if _, err := io.ReadFull(r, magic); err != nil || string(magic) != arMagic {
+		return errors.New("not a Debian package: no ar archive")
+	}
+	for {
+		name, size, err := readArHeader(r)
+		if errors.Is(err, io.EOF) {
+			return errors.New("not a Debian package: no data archive")
+		}
+		if err != nil {
+			return err
+		}
+		member := io.LimitReader(r, size)
+		if strings.HasPrefix(name, "data.tar") {
+			if err := readTar(member, fn); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			return nil
+		}
+		// Members begin at even offsets.
+		skip := size + size%2
+		if n, err := io.CopyN(io.Discard, r, skip); err != nil {
+			return fmt.Errorf("%s: %d of %d bytes: %w", name, n, size, io.ErrUnexpectedEOF)
+		}
+	}
+}
+
+func readArHeader(r io.Reader) (name string, size int64, err error) {
+	var h [arHeaderSize]byte
+	if _, err := io.ReadFull(r, h[:]); err != nil {
+		return "", 0, err
+	}
+	if h[58] != '`' || h[59] != '\n' {
+		return "", 0, errors.New("ar archive: damaged member header")
+	}
+	size, err = strconv.ParseInt(string(bytes.TrimRight(h[48:58], " ")), 10, 64)
+	if err != nil || size < 0 {
+		return "", 0, fmt.Errorf("ar archive: damaged member size %q", h[48:58])
+	}
+	return strings.TrimSuffix(string(bytes.TrimRight(h[:16], " ")), "/"), size, nil
+}
+
+// readTar calls fn for every entry of a tar archive, compressed or not.
+func readTar(r io.Reader, fn func(*tar.Header, io.Reader) error) error {
+	plain, err := decompressAny(r)
+	if err != nil {
+		return err
+	}
+	tr := tar.NewReader(plain)
+	for {
+		h, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := fn(h, tr); err != nil {
+			return fmt.Errorf("%s: %w", h.Name, err)
+		}
+	}
+}

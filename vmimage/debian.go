@@ -1,0 +1,293 @@
+package vmimage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ProtonMail/go-crypto/openpgp"
+)
+
+// binaryPackage is a kernel package of a package index.
+type binaryPackage struct {
+	name, version, depends string
+	archive, suite, path   string
+	want                   digest
+}
+
+// candidate is a kernel that an archive has, with all packages it takes.
+type candidate struct {
+	release  string
+	signed   bool
+	packages []binaryPackage
+}
+
+func (c *candidate) version() string { return c.packages[0].version }
+
+// The packages of a kernel with release R. Up to 6.18 linux-image-R (signed
+// for Secure Boot) and linux-image-R-unsigned hold everything. From 6.19 on
+// linux-image-R is an empty package that depends on three others: the image
+// proper (signed or not), the modules, and configuration and lists.
+const (
+	prefixImage    = "linux-image-"
+	suffixUnsigned = "-unsigned"
+	prefixBinary   = "linux-binary-"
+	prefixUnsigned = "linux-binary-unsigned-"
+	prefixModules  = "linux-modules-"
+	prefixBase     = "linux-base-"
+)
+
+// readPackages reads the kernel packages of a package index.
+func readPackages(r io.Reader) ([]binaryPackage, error) {
+	var out []binaryPackage
+	err := readStanzas(r, func(s stanza) error {
+		name := s["package"]
+		if !slices.ContainsFunc([]string{prefixImage, prefixBinary, prefixModules, prefixBase}, func(prefix string) bool {
+			return strings.HasPrefix(name, prefix)
+		}) {
+			return nil
+		}
+		size, err := strconv.ParseInt(s["size"], 10, 64)
+		if err != nil || size <= 0 {
+			return fmt.Errorf("package %s: size %q is not a number of bytes", name, s["size"])
+		}
+		if !sha256Form.MatchString(s["sha256"]) {
+			return fmt.Errorf("package %s: no SHA-256", name)
+		}
+		if !safePath(s["filename"]) {
+			return fmt.Errorf("package %s: path %q is not relative to the archive", name, s["filename"])
+		}
+		out = append(out, binaryPackage{
+			name:    name,
+			version: s["version"],
+			depends: s["depends"],
+			path:    s["filename"],
+			want:    digest{sha256: s["sha256"], size: size},
+		})
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("package index: %w", err)
+	}
+	return out, nil
+}
+
+// candidates returns the kernels that match, the best first: the newest, and
+// of these the one that is signed.
+func candidates(packages []binaryPackage, want *DebianSource) []candidate {
+	var out []candidate
+	for _, p := range packages {
+		c, ok := candidateFor(p, packages)
+		if !ok || strings.Contains(p.version, "~rc") != want.Candidate {
+			continue
+		}
+		if match, err := path.Match(want.Release, c.release); err != nil || !match {
+			continue
+		}
+		out = append(out, c)
+	}
+	slices.SortStableFunc(out, func(a, b candidate) int {
+		if c := compareDebian(b.version(), a.version()); c != 0 {
+			return c
+		}
+		if a.signed != b.signed {
+			if a.signed {
+				return -1
+			}
+			return 1
+		}
+		return 0
+	})
+	return out
+}
+
+// candidateFor returns the kernel whose image is in p.
+func candidateFor(p binaryPackage, all []binaryPackage) (candidate, bool) {
+	if release, ok := strings.CutPrefix(p.name, prefixImage); ok {
+		release, unsigned := strings.CutSuffix(release, suffixUnsigned)
+		// Packages without contents of their own depend on another image.
+		meta := strings.Contains(p.depends, prefixImage) || strings.Contains(p.depends, prefixBinary)
+		ok := isRelease(release) && !meta && !strings.HasSuffix(release, "-dbg")
+		return candidate{release: release, signed: !unsigned, packages: []binaryPackage{p}}, ok
+	}
+	release, unsigned := strings.CutPrefix(p.name, prefixUnsigned)
+	if !unsigned {
+		var ok bool
+		if release, ok = strings.CutPrefix(p.name, prefixBinary); !ok {
+			return candidate{}, false
+		}
+	}
+	if !isRelease(release) {
+		return candidate{}, false
+	}
+	c := candidate{release: release, signed: !unsigned, packages: []binaryPackage{p}}
+	for _, name := range []string{prefixModules + release, prefixBase + release} {
+		i := slices.IndexFunc(all, func(o binaryPackage) bool { return o.name == name && o.version == p.version })
+		if i < 0 {
+			return candidate{}, false
+		}
+		c.packages = append(c.packages, all[i])
+	}
+	return c, true
+}
+
+// suite returns the kernel packages of a suite, from an index whose digest is
+// in a Release file whose signature is good. The result is kept.
+func (s *Store) suite(ctx context.Context, archive, suite, arch string) ([]binaryPackage, error) {
+	key := archive + " " + suite + " " + arch
+	if packages, ok := s.suites[key]; ok {
+		return packages, nil
+	}
+	dist := s.mirrors.base(archive) + "/dists/" + suite
+	release, err := s.release(ctx, dist, suite, strings.HasPrefix(archive, archiveSnapshot))
+	if err != nil {
+		return nil, err
+	}
+	name, want, err := release.index(arch)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", dist, err)
+	}
+	addresses := []string{dist + "/" + name}
+	if release.byHash {
+		// Spares us the moment in which the mirror replaces the index.
+		addresses = slices.Insert(addresses, 0, dist+"/"+path.Dir(name)+"/by-hash/SHA256/"+want.sha256)
+	}
+	file, err := s.blob(ctx, want, "the package index of "+suite, addresses...)
+	if err != nil {
+		return nil, err
+	}
+	packages, err := readIndex(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", dist, err)
+	}
+	for i := range packages {
+		packages[i].archive, packages[i].suite = archive, suite
+	}
+	s.suites[key] = packages
+	return packages, nil
+}
+
+func readIndex(file string) ([]binaryPackage, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	plain, err := decompressAny(f)
+	if err != nil {
+		return nil, err
+	}
+	return readPackages(plain)
+}
+
+// release gets and checks the Release file of a suite.
+func (s *Store) release(ctx context.Context, dist, suite string, old bool) (*releaseFile, error) {
+	keys, err := readKeyrings(s.opts.Keyrings)
+	if err != nil {
+		return nil, err
+	}
+	var text []byte
+	signed, err := s.fetch.small(ctx, dist+"/InRelease")
+	switch {
+	case errors.Is(err, errGone):
+		text, err = s.detachedRelease(ctx, keys, dist, old)
+	case err == nil:
+		text, err = openInRelease(keys, signed, old)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", dist, err)
+	}
+	release, err := parseRelease(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", dist, err)
+	}
+	if !release.is(suite) {
+		return nil, fmt.Errorf("%s: %w: the Release file is for the suite %s (%s)", dist, ErrIntegrity, release.suite, release.codename)
+	}
+	// An index that is too old hides security updates, which matters little
+	// here; mirrors that stand still are common. So say it and go on.
+	if until := release.validUntil; !old && !until.IsZero() && until.Before(time.Now()) {
+		s.say("note: %s: the index is out of date since %s; the mirror seems to stand still", dist, until.Format(time.DateOnly))
+	}
+	return release, nil
+}
+
+// detachedRelease gets a Release file with its signature beside it, which is
+// all that old archives have.
+func (s *Store) detachedRelease(ctx context.Context, keys openpgp.EntityList, dist string, old bool) ([]byte, error) {
+	text, err := s.fetch.small(ctx, dist+"/Release")
+	if err != nil {
+		return nil, err
+	}
+	signature, err := s.fetch.small(ctx, dist+"/Release.gpg")
+	if err != nil {
+		return nil, err
+	}
+	return text, checkDetached(keys, text, signature, old)
+}
+
+// resolveDebian finds and installs the best kernel of an archive. Packages
+// that the pool no longer has are passed over.
+func (s *Store) resolveDebian(ctx context.Context, e *Entry, want *DebianSource, timestamp string) (*Locked, error) {
+	var packages []binaryPackage
+	var failed []error
+	for _, suite := range want.Suites {
+		archive := archiveOf(suite)
+		if timestamp != "" {
+			archive = archiveSnapshot + timestamp
+		}
+		more, err := s.suite(ctx, archive, suite, e.Arch)
+		if errors.Is(err, ErrIntegrity) || ctx.Err() != nil {
+			return nil, err
+		}
+		if err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		packages = append(packages, more...)
+	}
+	if len(failed) == len(want.Suites) {
+		return nil, errors.Join(failed...)
+	}
+	for _, err := range failed {
+		s.say("note: %s: %v", e.Name, err)
+	}
+	found := candidates(packages, want)
+	if len(found) == 0 {
+		return nil, fmt.Errorf("no kernel in %s matches %s", strings.Join(want.Suites, ", "), want.Release)
+	}
+	for _, c := range found {
+		rec := c.lock(e)
+		err := s.install(ctx, e.Name, rec)
+		if err == nil {
+			return rec, nil
+		}
+		if !errors.Is(err, errGone) {
+			return nil, err
+		}
+		s.say("note: %s: %s %s is in the index, but no longer in the pool; trying the next best", e.Name, c.packages[0].name, c.version())
+	}
+	return nil, fmt.Errorf("%w: the pool has none of the %d matching kernels of the index", errGone, len(found))
+}
+
+func (c *candidate) lock(e *Entry) *Locked {
+	first := c.packages[0]
+	source := "Debian " + first.suite
+	if at, ok := strings.CutPrefix(first.archive, archiveSnapshot); ok {
+		source += " of " + at
+	}
+	rec := &Locked{Name: e.Name, Entry: e.id(), Release: c.release, Source: source + ", " + first.name + " " + first.version}
+	for _, p := range c.packages {
+		rec.Packages = append(rec.Packages, LockedPackage{
+			Package: p.name, Version: p.version, Archive: p.archive, Path: p.path, SHA256: p.want.sha256, Size: p.want.size,
+		})
+	}
+	return rec
+}

@@ -1,0 +1,76 @@
+package vmimage
+
+import (
+	"bufio"
+	"bytes"
+	"compress/bzip2"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
+	"github.com/therootcompany/xz"
+)
+
+// errCompression is returned for data in a format that is not known.
+var errCompression = errors.New("unknown compression")
+
+// compressions are told apart by the bytes that they begin with, so that file
+// names and header fields need not be believed.
+var compressions = []struct {
+	magic string
+	open  func(io.Reader) (io.Reader, error)
+}{
+	{"\x1f\x8b", openGzip},
+	{"\xfd7zXZ\x00", openXZ},
+	{"\x28\xb5\x2f\xfd", openZstd},
+	{"\x02\x21\x4c\x18", openLZ4}, // the legacy frame that the kernel uses
+	{"\x04\x22\x4d\x18", openLZ4},
+	{"BZh", func(r io.Reader) (io.Reader, error) { return bzip2.NewReader(r), nil }},
+}
+
+func openGzip(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) }
+
+func openXZ(r io.Reader) (io.Reader, error) { return xz.NewReader(r, xz.DefaultDictMax) }
+
+func openZstd(r io.Reader) (io.Reader, error) {
+	// One goroutine: the decoder then needs no Close to give back others.
+	return zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(256<<20))
+}
+
+func openLZ4(r io.Reader) (io.Reader, error) { return lz4.NewReader(r), nil }
+
+// decompress returns a reader for the contents of r, or [errCompression].
+func decompress(r io.Reader) (io.Reader, error) {
+	br := bufio.NewReaderSize(r, 64<<10)
+	head, err := br.Peek(6)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	for _, c := range compressions {
+		if !bytes.HasPrefix(head, []byte(c.magic)) {
+			continue
+		}
+		out, err := c.open(br)
+		if err != nil {
+			return nil, fmt.Errorf("decompress: %w", err)
+		}
+		return out, nil
+	}
+	return nil, fmt.Errorf("%w (begins with %x)", errCompression, head)
+}
+
+// decompressAny is decompress, except that what is not compressed is passed on
+// as it is.
+func decompressAny(r io.Reader) (io.Reader, error) {
+	br := bufio.NewReaderSize(r, 64<<10)
+	head, _ := br.Peek(6)
+	for _, c := range compressions {
+		if bytes.HasPrefix(head, []byte(c.magic)) {
+			return decompress(br)
+		}
+	}
+	return br, nil
+}

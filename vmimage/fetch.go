@@ -1,0 +1,184 @@
+package vmimage
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+)
+
+// How long a host may take. Dialling and the first byte together stay below
+// ten seconds, so that a host that is not there is told from a slow one
+// quickly.
+const (
+	dialTimeout   = 5 * time.Second
+	headerTimeout = 8 * time.Second
+	idleTimeout   = 60 * time.Second
+)
+
+// maxSmallFile bounds files of unknown size, such as InRelease.
+const maxSmallFile = 16 << 20
+
+// errGone means that the server answered and does not have the file.
+var errGone = errors.New("not there (404)")
+
+// unreachableError means that the server did not answer at all.
+type unreachableError struct {
+	host string
+	err  error
+}
+
+func (e *unreachableError) Error() string {
+	return fmt.Sprintf("%s cannot be reached: %v", e.host, e.err)
+}
+
+func (e *unreachableError) Unwrap() error { return e.err }
+
+// fetcher gets files over HTTP.
+type fetcher struct {
+	client *http.Client
+
+	// dead remembers hosts that did not answer, so that each costs its
+	// timeout once.
+	mu   sync.Mutex
+	dead map[string]error
+}
+
+func newFetcher(client *http.Client) *fetcher {
+	if client == nil {
+		transport := http.DefaultTransport.(*http.Transport).Clone()
+		transport.DialContext = (&net.Dialer{Timeout: dialTimeout}).DialContext
+		transport.TLSHandshakeTimeout = dialTimeout
+		// The digests are those of the files as they are.
+		transport.DisableCompression = true
+		client = &http.Client{Transport: transport}
+	}
+	return &fetcher{client: client, dead: make(map[string]error)}
+}
+
+// small gets a file of unknown size into memory.
+func (f *fetcher) small(ctx context.Context, address string) ([]byte, error) {
+	var data []byte
+	err := f.get(ctx, address, func(r io.Reader) error {
+		var err error
+		data, err = io.ReadAll(io.LimitReader(r, maxSmallFile+1))
+		if err == nil && len(data) > maxSmallFile {
+			return fmt.Errorf("larger than %d bytes", maxSmallFile)
+		}
+		return err
+	})
+	return data, err
+}
+
+// checked copies a file to w and fails with [ErrIntegrity] unless it is the
+// wanted one. It reads no more than the wanted size and a byte.
+func (f *fetcher) checked(ctx context.Context, address string, want digest, w io.Writer) error {
+	return f.get(ctx, address, func(r io.Reader) error {
+		hash := sha256.New()
+		if want.size > 0 {
+			r = io.LimitReader(r, want.size+1)
+		}
+		n, err := io.Copy(io.MultiWriter(w, hash), r)
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			return fmt.Errorf("short read: %d of %d bytes", n, want.size)
+		}
+		if err != nil {
+			return err
+		}
+		if want.size > 0 && n < want.size {
+			return fmt.Errorf("short read: %d of %d bytes", n, want.size)
+		}
+		if want.size > 0 && n > want.size {
+			return fmt.Errorf("%w: it is larger than the %d bytes that it must have", ErrIntegrity, want.size)
+		}
+		if got := hex.EncodeToString(hash.Sum(nil)); got != want.sha256 {
+			return fmt.Errorf("%w: its SHA-256 is %s, it must be %s", ErrIntegrity, got, want.sha256)
+		}
+		return nil
+	})
+}
+
+// get requests address and hands the body to fn. Errors name the address.
+func (f *fetcher) get(ctx context.Context, address string, fn func(io.Reader) error) error {
+	u, err := url.Parse(address)
+	if err != nil {
+		return err
+	}
+	if err := f.known(u.Host); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	watchdog := time.AfterFunc(headerTimeout, func() { cancel(fmt.Errorf("no answer within %s", headerTimeout)) })
+	defer watchdog.Stop()
+
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("User-Agent", "bpfreplay")
+	resp, err := f.client.Do(req)
+	if err != nil {
+		return f.remember(ctx, u.Host, err)
+	}
+	defer resp.Body.Close()
+	switch {
+	case resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusGone:
+		return fmt.Errorf("%s: %w", u.Redacted(), errGone)
+	case resp.StatusCode != http.StatusOK:
+		return fmt.Errorf("%s: the server says %s", u.Redacted(), resp.Status)
+	}
+	body := &watchedReader{r: resp.Body, watchdog: watchdog}
+	if err := fn(body); err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
+		return fmt.Errorf("%s: %w", u.Redacted(), err)
+	}
+	return nil
+}
+
+func (f *fetcher) known(host string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.dead[host]
+}
+
+// remember makes an [unreachableError] of a failed request and keeps it, unless the
+// caller gave up.
+func (f *fetcher) remember(ctx context.Context, host string, err error) error {
+	cause := context.Cause(ctx)
+	if errors.Is(cause, context.Canceled) || errors.Is(cause, context.DeadlineExceeded) {
+		return cause
+	}
+	if cause != nil {
+		err = cause
+	}
+	// The method and address of a url.Error say nothing new.
+	if wrapped := (*url.Error)(nil); errors.As(err, &wrapped) {
+		err = wrapped.Err
+	}
+	dead := &unreachableError{host: host, err: err}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.dead[host] = dead
+	return dead
+}
+
+// watchedReader gives the watchdog another idleTimeout with every read.
+type watchedReader struct {
+	r        io.Reader
+	watchdog *time.Timer
+}
+
+func (w *watchedReader) Read(p []byte) (int, error) {
+	w.watchdog.Reset(idleTimeout)
+	return w.r.Read(p)
+}

@@ -1,0 +1,364 @@
+package vmimage
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/u-root/u-root/pkg/cpio"
+	"golang.org/x/sys/unix"
+)
+
+// File is one entry of an initramfs.
+type File struct {
+	// Path in the guest, such as "/init".
+	Path string
+	// Mode holds the type and the permissions: a regular file, a directory, a
+	// symbolic link or a character device.
+	Mode fs.FileMode
+	// Host is the file on this machine with the contents; "" for Data.
+	Host string
+	// Data are the contents, or the target of a symbolic link.
+	Data []byte
+	// Major and Minor of a character device.
+	Major, Minor uint32
+}
+
+// Initramfs says what goes into an initramfs. The kernel unpacks the parts in
+// this order, so a file of a later part replaces one of an earlier part.
+type Initramfs struct {
+	// Base is the same for many runs, such as the program that becomes PID 1.
+	// /dev/console is always there.
+	Base []File
+	// Modules are the names of modules. They and what they need lie
+	// uncompressed below /lib/modules/RELEASE, with a modules.dep and a
+	// modules.load that has one path a line in an order for loading. The
+	// kernel's configuration is at /boot/config-RELEASE.
+	Modules []string
+	// Extra is for this run alone and not cached.
+	Extra []File
+}
+
+// cpioFormat is part of the key of cached archives.
+const cpioFormat = "bpfreplay cpio 1\n"
+
+// archiveKeep is how long an archive in the cache lives without being used.
+const archiveKeep = 7 * 24 * time.Hour
+
+// console is what PID 1 gets as standard input, output and error; the kernel
+// opens it before anything could mount devtmpfs.
+var console = File{Path: "/dev/console", Mode: fs.ModeDevice | fs.ModeCharDevice | 0o600, Major: 5, Minor: 1}
+
+// Initramfs writes the file dst, an uncompressed initramfs for a kernel, and
+// returns the SHA-256 of what is in it. The same input gives the same bytes.
+// Base and modules come from the cache if they were needed before. If it
+// fails, dst is not there.
+func (s *Store) Initramfs(dst string, k *Kernel, what Initramfs) (string, error) {
+	base, err := s.archive(append([]File{console}, what.Base...))
+	if err != nil {
+		return "", fmt.Errorf("initramfs: %w", err)
+	}
+	modules, err := s.kernelArchive(k, what.Modules)
+	if err != nil {
+		return "", fmt.Errorf("initramfs: %w", err)
+	}
+	var extra bytes.Buffer
+	if len(what.Extra) > 0 {
+		if err := WriteCPIO(&extra, what.Extra); err != nil {
+			return "", fmt.Errorf("initramfs: %w", err)
+		}
+	}
+	sum := sha256.New()
+	fmt.Fprintf(sum, "%s%s\n%s\n", cpioFormat, filepath.Base(base), filepath.Base(modules))
+	sum.Write(extra.Bytes())
+	if err := concat(dst, &extra, base, modules); err != nil {
+		return "", fmt.Errorf("initramfs: %w", err)
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+// concat writes one archive after the other. Each ends on a boundary of
+// cpioBlock bytes, so that the next begins where the kernel looks for it.
+func concat(dst string, extra io.Reader, parts ...string) (err error) {
+	out, err := os.OpenFile(dst, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		out.Close()
+		if err != nil {
+			os.Remove(dst)
+		}
+	}()
+	for _, part := range parts {
+		if err := appendFile(out, part); err != nil {
+			return err
+		}
+	}
+	if _, err := io.Copy(out, extra); err != nil {
+		return err
+	}
+	return out.Close()
+}
+
+func appendFile(out *os.File, part string) error {
+	in, err := os.Open(part)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	_, err = io.Copy(out, in)
+	return err
+}
+
+// kernelArchive returns the part with the configuration and the modules of a
+// kernel. For a kernel in the cache, whose files never change, the names are
+// enough to know that the archive is there.
+func (s *Store) kernelArchive(k *Kernel, names []string) (string, error) {
+	if k.key == "" {
+		return s.newKernelArchive(k, names)
+	}
+	sum := sha256.Sum256([]byte(cpioFormat + k.key + "\n" + strings.Join(names, "\n")))
+	memo := s.cache.path(dirCPIO, hex.EncodeToString(sum[:])+".ref")
+	if target, err := os.ReadFile(memo); err == nil && sha256Form.Match(target) {
+		file := s.cache.path(dirCPIO, string(target))
+		if s.touch(file) {
+			s.touch(memo)
+			return file, nil
+		}
+	}
+	file, err := s.newKernelArchive(k, names)
+	if err != nil {
+		return "", err
+	}
+	err = s.cache.writeFile(memo, func(f *os.File) error {
+		_, err := f.WriteString(filepath.Base(file))
+		return err
+	})
+	return file, err
+}
+
+func (s *Store) newKernelArchive(k *Kernel, names []string) (string, error) {
+	modules, err := k.Modules(names...)
+	if err != nil {
+		return "", err
+	}
+	files, err := kernelFiles(k, modules)
+	if err != nil {
+		return "", err
+	}
+	return s.archive(files)
+}
+
+// kernelFiles are the files of a kernel that a guest wants.
+func kernelFiles(k *Kernel, modules []Module) ([]File, error) {
+	dir := path.Join("/lib/modules", k.Release)
+	files := []File{
+		{Path: path.Join(dir, "modules.dep"), Mode: 0o644, Data: modulesDep(modules)},
+		{Path: path.Join(dir, "modules.load"), Mode: 0o644, Data: modulesLoad(modules)},
+	}
+	if k.ConfigPath != "" {
+		files = append(files, File{Path: "/boot/config-" + k.Release, Mode: 0o644, Host: k.ConfigPath})
+	}
+	for _, m := range modules {
+		data, err := readModule(m.file)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, File{Path: path.Join(dir, m.Path), Mode: 0o644, Data: data})
+	}
+	return files, nil
+}
+
+// archive returns the cached archive of the files, making it if need be.
+func (s *Store) archive(files []File) (string, error) {
+	key, err := archiveKey(files)
+	if err != nil {
+		return "", err
+	}
+	dst := s.cache.path(dirCPIO, key)
+	if s.touch(dst) {
+		return dst, nil
+	}
+	s.dropOldArchives()
+	return dst, s.cache.writeFile(dst, func(f *os.File) error { return WriteCPIO(f, files) })
+}
+
+// touch marks a file as used; it reports whether the file is there.
+func (s *Store) touch(file string) bool {
+	now := time.Now()
+	return os.Chtimes(file, now, now) == nil
+}
+
+// dropOldArchives removes what no run has used for a week: every new build of
+// the program in the guest makes a new archive.
+func (s *Store) dropOldArchives() {
+	entries, _ := os.ReadDir(s.cache.path(dirCPIO))
+	for _, entry := range entries {
+		info, err := entry.Info()
+		if err == nil && time.Since(info.ModTime()) > archiveKeep {
+			os.Remove(s.cache.path(dirCPIO, entry.Name()))
+		}
+	}
+}
+
+// archiveKey is a digest of all that goes into an archive.
+func archiveKey(files []File) (string, error) {
+	sum := sha256.New()
+	io.WriteString(sum, cpioFormat)
+	for _, f := range slices.SortedStableFunc(slices.Values(files), byPath) {
+		var content string
+		if f.Host != "" {
+			var err error
+			if content, err = hashFile(f.Host); err != nil {
+				return "", err
+			}
+		} else {
+			digest := sha256.Sum256(f.Data)
+			content = hex.EncodeToString(digest[:])
+		}
+		fmt.Fprintf(sum, "%q %o %d:%d %s\n", cleanGuest(f.Path), uint32(f.Mode), f.Major, f.Minor, content)
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+func byPath(a, b File) int { return cmp.Compare(cleanGuest(a.Path), cleanGuest(b.Path)) }
+
+// cleanGuest makes the name that an archive has for a path in the guest.
+func cleanGuest(p string) string { return strings.TrimPrefix(path.Clean("/"+p), "/") }
+
+// WriteCPIO writes an archive in the format that the kernel unpacks, which
+// ends on a boundary of 512 bytes. Directories that are missing are
+// added. Order, inode numbers and times depend on nothing but the input.
+func WriteCPIO(w io.Writer, files []File) error {
+	sorted, err := withParents(files)
+	if err != nil {
+		return err
+	}
+	out := &padWriter{w: w}
+	records := cpio.Newc.Writer(out)
+	for i, f := range sorted {
+		if err := writeRecord(records, f, uint64(i+1)); err != nil {
+			return fmt.Errorf("%s: %w", f.Path, err)
+		}
+	}
+	if err := cpio.WriteTrailer(records); err != nil {
+		return err
+	}
+	return out.pad()
+}
+
+// withParents sorts the files, parents first, and adds missing directories.
+func withParents(files []File) ([]File, error) {
+	byName := make(map[string]File)
+	for _, f := range files {
+		name := cleanGuest(f.Path)
+		if name == "" {
+			return nil, fmt.Errorf("%q: not the path of a file", f.Path)
+		}
+		if _, twice := byName[name]; twice {
+			return nil, fmt.Errorf("%s: there are two files of that name", f.Path)
+		}
+		f.Path = name
+		byName[name] = f
+	}
+	for _, f := range files {
+		for dir := path.Dir(cleanGuest(f.Path)); dir != "."; dir = path.Dir(dir) {
+			parent, ok := byName[dir]
+			if ok && !parent.Mode.IsDir() {
+				return nil, fmt.Errorf("%s: %s is not a directory", f.Path, dir)
+			}
+			if !ok {
+				byName[dir] = File{Path: dir, Mode: fs.ModeDir | 0o755}
+			}
+		}
+	}
+	var out []File
+	for _, f := range byName {
+		out = append(out, f)
+	}
+	// A parent is a prefix of its children, so it sorts before them.
+	slices.SortFunc(out, byPath)
+	return out, nil
+}
+
+func writeRecord(w cpio.RecordWriter, f File, inode uint64) error {
+	kind, err := unixType(f.Mode)
+	if err != nil {
+		return err
+	}
+	info := cpio.Info{
+		Ino:    inode,
+		Mode:   kind | uint64(f.Mode.Perm()),
+		NLink:  1,
+		Rmajor: uint64(f.Major),
+		Rminor: uint64(f.Minor),
+		Name:   f.Path,
+	}
+	if f.Host == "" {
+		if kind != unix.S_IFREG && kind != unix.S_IFLNK && len(f.Data) > 0 {
+			return errors.New("only files and links have contents")
+		}
+		return w.WriteRecord(cpio.StaticRecord(f.Data, info))
+	}
+	host, err := os.Open(f.Host)
+	if err != nil {
+		return err
+	}
+	defer host.Close()
+	stat, err := host.Stat()
+	if err != nil {
+		return err
+	}
+	if !stat.Mode().IsRegular() || kind != unix.S_IFREG {
+		return fmt.Errorf("%s is not a regular file", f.Host)
+	}
+	info.FileSize = uint64(stat.Size())
+	return w.WriteRecord(cpio.Record{ReaderAt: host, Info: info})
+}
+
+func unixType(mode fs.FileMode) (uint64, error) {
+	switch mode.Type() {
+	case 0:
+		return unix.S_IFREG, nil
+	case fs.ModeDir:
+		return unix.S_IFDIR, nil
+	case fs.ModeSymlink:
+		return unix.S_IFLNK, nil
+	case fs.ModeDevice | fs.ModeCharDevice:
+		return unix.S_IFCHR, nil
+	default:
+		return 0, fmt.Errorf("a file of type %s cannot be in an initramfs", mode.Type())
+	}
+}
+
+// cpioBlock is what archives are padded to, as cpio(1) does it.
+const cpioBlock = 512
+
+// padWriter knows how much was written.
+type padWriter struct {
+	w io.Writer
+	n int64
+}
+
+func (p *padWriter) Write(b []byte) (int, error) {
+	n, err := p.w.Write(b)
+	p.n += int64(n)
+	return n, err
+}
+
+func (p *padWriter) pad() error {
+	_, err := p.Write(make([]byte, -p.n&(cpioBlock-1)))
+	return err
+}

@@ -1,0 +1,535 @@
+package vmimage
+
+import (
+	"archive/tar"
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+)
+
+// installFormat is part of the key of unpacked kernels: a change of what is
+// written there makes them new.
+const installFormat = "bpfreplay kernel 1\n"
+
+// Names of the files of an unpacked kernel.
+const (
+	fileImage   = "vmlinuz"
+	fileVmlinux = "vmlinux"
+	fileConfig  = "config"
+	fileModules = "modules"
+	fileMeta    = "kernel.json"
+	fileIndex   = "modules.json"
+)
+
+// installed is what the cache knows about an unpacked kernel.
+type installed struct {
+	Release string `json:"release"`
+	SHA256  string `json:"sha256"` // of the image
+	Boot    string `json:"boot"`   // fileVmlinux or fileImage
+	Config  bool   `json:"config"`
+	Modules bool   `json:"modules"`
+	// Size of all files in bytes.
+	Size int64 `json:"size"`
+}
+
+// key identifies a kernel by its packages.
+func (l *Locked) key() string {
+	digests := make([]string, 0, len(l.Packages))
+	for _, p := range l.Packages {
+		digests = append(digests, p.SHA256)
+	}
+	return installKey(digests...)
+}
+
+func installKey(digests ...string) string {
+	sum := sha256.Sum256([]byte(installFormat + strings.Join(digests, "\n")))
+	return hex.EncodeToString(sum[:])
+}
+
+// install puts the kernel of a lock record into the cache, if it is not there.
+// It fails with [errGone] if the archive does not have the packages any more.
+func (s *Store) install(ctx context.Context, name string, rec *Locked) error {
+	dst := s.cache.path(dirKernels, rec.key())
+	return s.once(ctx, name, dst, func() error {
+		var files []string
+		for _, p := range rec.Packages {
+			what := fmt.Sprintf("%s %s", p.Package, p.Version)
+			address := s.mirrors.base(p.Archive) + "/" + p.Path
+			file, err := s.blob(ctx, digest{sha256: p.SHA256, size: p.Size}, what, address)
+			if err != nil {
+				return err
+			}
+			files = append(files, file)
+		}
+		err := s.unpack(name, dst, rec.Release, files, readDeb)
+		if err != nil {
+			return err
+		}
+		// The packages have done their duty.
+		for _, file := range files {
+			os.Remove(file)
+		}
+		return nil
+	})
+}
+
+// once runs fn unless dst exists, while nobody else does the same.
+func (s *Store) once(ctx context.Context, name, dst string, fn func() error) error {
+	if _, err := os.Stat(dst); err == nil {
+		return nil
+	}
+	unlock, err := s.cache.exclusive(ctx, filepath.Base(dst), func() {
+		s.say("%s: waiting for another run, which is fetching it", name)
+	})
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if _, err := os.Stat(dst); err == nil {
+		return nil
+	}
+	return fn()
+}
+
+// blob returns the path of the file with a digest, after downloading it from
+// the first address that has it, if need be.
+func (s *Store) blob(ctx context.Context, want digest, what string, addresses ...string) (string, error) {
+	dst := s.cache.path(dirBlobs, want.sha256)
+	err := s.once(ctx, what, dst, func() error {
+		size := ""
+		if want.size > 0 {
+			size = fmt.Sprintf(" (%s)", formatSize(want.size))
+		}
+		s.say("downloading %s%s", what, size)
+		var err error
+		for _, address := range addresses {
+			err = s.download(ctx, address, want, dst)
+			if !errors.Is(err, errGone) {
+				return err
+			}
+		}
+		return err
+	})
+	return dst, err
+}
+
+// download tries twice, as connections do break.
+func (s *Store) download(ctx context.Context, address string, want digest, dst string) error {
+	for attempt := 1; ; attempt++ {
+		err := s.cache.writeFile(dst, func(f *os.File) error {
+			return s.fetch.checked(ctx, address, want, f)
+		})
+		final := errors.Is(err, errGone) || errors.Is(err, ErrIntegrity) || ctx.Err() != nil
+		if unreachable := (*unreachableError)(nil); errors.As(err, &unreachable) {
+			final = true
+		}
+		if !final && isFull(err) {
+			final = true
+		}
+		if err == nil || final || attempt == 2 {
+			return err
+		}
+		s.say("note: %v; trying again", err)
+	}
+}
+
+// formatSize writes a size as people read it.
+func formatSize(n int64) string {
+	if n < 1<<20 {
+		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+	}
+	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+}
+
+// archiveReader calls a function for every entry of an archive.
+type archiveReader func(io.Reader, func(*tar.Header, io.Reader) error) error
+
+// unpack makes the kernel directory dst of one or more archives. With release
+// "", any release will do.
+func (s *Store) unpack(name, dst, release string, archives []string, read archiveReader) error {
+	s.say("%s: unpacking", name)
+	return s.cache.writeDir(dst, func(dir string) error {
+		u := &unpacker{dir: dir, release: release}
+		for _, file := range archives {
+			if err := u.archive(file, read); err != nil {
+				return err
+			}
+		}
+		meta, err := s.finish(name, u)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		data, err := json.MarshalIndent(meta, "", "  ")
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(dir, fileMeta), data, 0o644)
+	})
+}
+
+// unpacker sorts the files of kernel packages into a directory.
+type unpacker struct {
+	dir, release           string
+	image, config, modules bool
+}
+
+func (u *unpacker) archive(file string, read archiveReader) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := read(bufio.NewReaderSize(f, 1<<20), u.entry); err != nil {
+		return fmt.Errorf("%s: %w", filepath.Base(file), err)
+	}
+	return nil
+}
+
+// entry takes what is wanted of an archive: the image, its configuration and
+// its modules. All else, links above all, is passed over, so that no archive
+// can write elsewhere.
+func (u *unpacker) entry(h *tar.Header, r io.Reader) error {
+	if h.Typeflag != tar.TypeReg {
+		return nil
+	}
+	name := strings.TrimPrefix(path.Clean("/"+h.Name), "/")
+	name = strings.TrimPrefix(name, "usr/")
+	if file, ok := strings.CutPrefix(name, "boot/"); ok {
+		return u.bootFile(file, r)
+	}
+	rest, ok := strings.CutPrefix(name, "lib/modules/")
+	if !ok {
+		return nil
+	}
+	release, file, ok := strings.Cut(rest, "/")
+	if !ok || !u.is(release) {
+		return nil
+	}
+	switch {
+	case file == "vmlinuz" || file == "vmlinuz.unsigned":
+		u.image = true
+		return u.write(fileImage, r)
+	case file == "config":
+		u.config = true
+		return u.write(fileConfig, r)
+	case isModuleFile(file) || strings.HasPrefix(file, "modules.") && !strings.Contains(file, "/"):
+		u.modules = true
+		return u.write(path.Join(fileModules, file), r)
+	}
+	return nil
+}
+
+func (u *unpacker) bootFile(file string, r io.Reader) error {
+	if release, ok := strings.CutPrefix(file, "vmlinuz"); ok && u.is(strings.TrimPrefix(release, "-")) {
+		u.image = true
+		return u.write(fileImage, r)
+	}
+	if release, ok := strings.CutPrefix(file, "config"); ok && u.is(strings.TrimPrefix(release, "-")) {
+		u.config = true
+		return u.write(fileConfig, r)
+	}
+	return nil
+}
+
+// is reports whether a file of that release is wanted; some archives leave
+// the release out in /boot.
+func (u *unpacker) is(release string) bool {
+	if release == "" {
+		return u.release == ""
+	}
+	return isRelease(release) && (u.release == "" || u.release == release)
+}
+
+func (u *unpacker) write(name string, r io.Reader) error {
+	dst := filepath.Join(u.dir, filepath.FromSlash(name))
+	if err := os.MkdirAll(filepath.Dir(dst), 0o755); err != nil {
+		return err
+	}
+	return writeNew(dst, r)
+}
+
+func writeNew(dst string, r io.Reader) error {
+	f, err := os.OpenFile(dst, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := io.Copy(f, r); err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// finish takes the image apart and lists the modules.
+func (s *Store) finish(name string, u *unpacker) (*installed, error) {
+	if !u.image {
+		return nil, errors.New("there is no kernel image in the packages")
+	}
+	image, err := os.Open(filepath.Join(u.dir, fileImage))
+	if err != nil {
+		return nil, err
+	}
+	defer image.Close()
+	h, err := readBzHeader(image)
+	if err != nil {
+		return nil, fmt.Errorf("image: %w", err)
+	}
+	if u.release != "" && h.release != u.release {
+		return nil, fmt.Errorf("the package is for %s, but its image says %s", u.release, h.release)
+	}
+	meta := &installed{Release: h.release, Boot: fileVmlinux, Config: u.config, Modules: u.modules}
+	if meta.SHA256, err = hashFile(image.Name()); err != nil {
+		return nil, err
+	}
+	vmlinux := filepath.Join(u.dir, fileVmlinux)
+	err = writeVmlinux(image, h, vmlinux)
+	if errors.Is(err, errCompression) || errors.Is(err, errNoPVH) {
+		s.say("note: %s: the guest has to unpack the image by itself, which is slower: %v", name, err)
+		meta.Boot = fileImage
+		err = os.Remove(vmlinux)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if u.modules {
+		if err := indexModules(filepath.Join(u.dir, fileModules), filepath.Join(u.dir, fileIndex)); err != nil {
+			return nil, err
+		}
+	}
+	meta.Size = diskUsage(u.dir)
+	return meta, nil
+}
+
+// load returns the kernel of a lock record that is installed.
+func (s *Store) load(e *Entry, rec *Locked) (*Kernel, error) {
+	k, err := s.loadDir(rec.key())
+	if err != nil {
+		return nil, fmt.Errorf("kernel %s: %w", e.Name, err)
+	}
+	k.Origin = rec.Source
+	return s.describe(k, e), nil
+}
+
+func (s *Store) loadDir(key string) (*Kernel, error) {
+	dir := s.cache.path(dirKernels, key)
+	meta, err := readInstalled(dir)
+	if err != nil {
+		return nil, err
+	}
+	k := &Kernel{
+		Release:   meta.Release,
+		Version:   shortVersion(meta.Release),
+		SHA256:    meta.SHA256,
+		BootPath:  filepath.Join(dir, meta.Boot),
+		ImagePath: filepath.Join(dir, fileImage),
+		key:       key,
+	}
+	if meta.Config {
+		k.ConfigPath = filepath.Join(dir, fileConfig)
+	}
+	if meta.Modules {
+		k.ModulesDir = filepath.Join(dir, fileModules)
+	}
+	return k, nil
+}
+
+func readInstalled(dir string) (*installed, error) {
+	data, err := os.ReadFile(filepath.Join(dir, fileMeta))
+	if err != nil {
+		return nil, err
+	}
+	meta := new(installed)
+	if err := json.Unmarshal(data, meta); err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, fileMeta), err)
+	}
+	if meta.Boot != fileVmlinux && meta.Boot != fileImage {
+		return nil, fmt.Errorf("%s: damaged; remove %s", fileMeta, dir)
+	}
+	return meta, nil
+}
+
+// shortVersion is the major and minor number of a release.
+func shortVersion(release string) string {
+	v, ok := parseVersion(release)
+	if !ok {
+		return ""
+	}
+	return fmt.Sprintf("%d.%d", v[0], v[1])
+}
+
+// fromURL downloads one file, and unpacks it if it is an archive.
+func (s *Store) fromURL(ctx context.Context, name string, src *URLSource) (*Kernel, error) {
+	dst := s.cache.path(dirKernels, installKey(src.SHA256))
+	if k, err := s.loadDir(installKey(src.SHA256)); err == nil {
+		k.Origin = src.Address
+		return k, nil
+	}
+	file, err := s.blob(ctx, digest{sha256: src.SHA256}, name+" from "+src.Address, src.Address)
+	if err != nil {
+		return nil, err
+	}
+	read, err := archiveKind(file)
+	if err != nil {
+		return nil, err
+	}
+	if read == nil {
+		k, err := s.fromFile(ctx, name, file)
+		if err != nil {
+			return nil, err
+		}
+		k.Origin = src.Address
+		return k, nil
+	}
+	err = s.once(ctx, name, dst, func() error { return s.unpack(name, dst, "", []string{file}, read) })
+	if err != nil {
+		return nil, err
+	}
+	k, err := s.loadDir(installKey(src.SHA256))
+	if err != nil {
+		return nil, err
+	}
+	k.Origin = src.Address
+	return k, nil
+}
+
+// archiveKind tells how to read a file; nil means that it is an image.
+func archiveKind(file string) (archiveReader, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if isELF(f) {
+		return nil, nil
+	}
+	if _, err := readBzHeader(f); !errors.Is(err, errNotBzImage) {
+		return nil, err
+	}
+	head := make([]byte, len(arMagic))
+	if _, err := f.ReadAt(head, 0); err == nil && string(head) == arMagic {
+		return readDeb, nil
+	}
+	return readTar, nil
+}
+
+// fromFile returns the kernel in a bzImage or a vmlinux. Its configuration and
+// modules are looked for where they usually are: config-RELEASE or config in
+// the same directory, modules in the same directory or ../lib/modules/RELEASE.
+func (s *Store) fromFile(ctx context.Context, name, file string) (*Kernel, error) {
+	file, err := filepath.Abs(file)
+	if err != nil {
+		return nil, err
+	}
+	k, err := s.image(ctx, name, file)
+	if err != nil {
+		return nil, fmt.Errorf("kernel %s: %w", file, err)
+	}
+	dir := filepath.Dir(file)
+	k.ConfigPath = firstExisting(filepath.Join(dir, "config-"+k.Release), filepath.Join(dir, "config"))
+	k.ModulesDir = firstExisting(filepath.Join(dir, "modules"), filepath.Join(dir, "..", "lib", "modules", k.Release))
+	return k, nil
+}
+
+// image returns what can be said of a kernel image alone.
+func (s *Store) image(ctx context.Context, name, file string) (*Kernel, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	sum, err := hashFile(file)
+	if err != nil {
+		return nil, err
+	}
+	k := &Kernel{Name: name, Arch: "amd64", SHA256: sum, Origin: file, ImagePath: file, BootPath: file}
+	if isELF(f) {
+		if err := checkPVH(f); err != nil {
+			return nil, fmt.Errorf("%w; give the bzImage instead", err)
+		}
+		if k.Release, err = elfRelease(f); err != nil {
+			return nil, err
+		}
+		k.Version = shortVersion(k.Release)
+		return k, nil
+	}
+	h, err := readBzHeader(f)
+	if err != nil {
+		return nil, err
+	}
+	k.Release, k.Version = h.release, shortVersion(h.release)
+	k.BootPath, err = s.apart(ctx, name, f, h, sum)
+	return k, err
+}
+
+// apart returns the vmlinux of a bzImage, from the cache if it is there; or
+// the bzImage itself if it can only be booted as it is.
+func (s *Store) apart(ctx context.Context, name string, image *os.File, h *bzHeader, sum string) (string, error) {
+	dst := s.cache.path(dirImages, sum)
+	err := s.once(ctx, name, dst, func() error {
+		return s.cache.writeFile(dst, func(out *os.File) error {
+			return writeVmlinux(image, h, out.Name())
+		})
+	})
+	if errors.Is(err, errCompression) || errors.Is(err, errNoPVH) {
+		s.say("note: %s: the guest has to unpack the image by itself, which is slower: %v", name, err)
+		return image.Name(), nil
+	}
+	return dst, err
+}
+
+// fromTree returns the kernel of a built kernel tree.
+func (s *Store) fromTree(ctx context.Context, name, tree string) (*Kernel, error) {
+	tree, err := filepath.Abs(tree)
+	if err != nil {
+		return nil, err
+	}
+	file, err := treeImage(tree)
+	if err != nil {
+		return nil, err
+	}
+	k, err := s.image(ctx, name, file)
+	if err != nil {
+		return nil, fmt.Errorf("kernel %s: %w", file, err)
+	}
+	k.Origin = tree
+	k.ConfigPath = firstExisting(filepath.Join(tree, ".config"))
+	if firstExisting(filepath.Join(tree, "modules.order")) != "" {
+		k.ModulesDir, k.tree = tree, true
+	}
+	return k, nil
+}
+
+// treeImage picks the image of a tree: the bzImage, as the vmlinux beside it is
+// often huge with debug information, unless the vmlinux is newer.
+func treeImage(tree string) (string, error) {
+	bz := filepath.Join(tree, "arch", "x86", "boot", "bzImage")
+	elf := filepath.Join(tree, "vmlinux")
+	bzInfo, bzErr := os.Stat(bz)
+	elfInfo, elfErr := os.Stat(elf)
+	switch {
+	case bzErr != nil && elfErr != nil:
+		return "", fmt.Errorf("kernel tree %s: neither arch/x86/boot/bzImage nor vmlinux is there; build it first", tree)
+	case elfErr != nil, bzErr == nil && !elfInfo.ModTime().After(bzInfo.ModTime()):
+		return bz, nil
+	default:
+		return elf, nil
+	}
+}
+
+func firstExisting(paths ...string) string {
+	for _, p := range paths {
+		if _, err := os.Stat(p); err == nil {
+			return p
+		}
+	}
+	return ""
+}

@@ -1,0 +1,71 @@
+package vmimage
+
+import (
+	"maps"
+	"slices"
+)
+
+// Kernel is a kernel that can be booted: everything it names is on this
+// machine.
+type Kernel struct {
+	// Name is what the user typed.
+	Name string
+	// Arch in Debian's words, such as "amd64".
+	Arch string
+	// Release is what `uname -r` says in the guest.
+	Release string
+	// Version is what capabilities are compared with, such as "6.12".
+	Version string
+	// SHA256 of the image as it was shipped, in hexadecimal.
+	SHA256 string
+	// Origin says in words where the kernel came from.
+	Origin string
+
+	// BootPath is what to give to QEMU's -kernel: an ELF vmlinux with a PVH
+	// entry point, which starts without decompressing anything in the guest,
+	// or else the bzImage.
+	BootPath string
+	// ImagePath is the image as it was shipped.
+	ImagePath string
+	// ConfigPath is the kernel's configuration; "" if there is none.
+	ConfigPath string
+	// ModulesDir holds kernel/, modules.builtin and so on; "" if there is
+	// none.
+	ModulesDir string
+
+	// key identifies the files of a kernel in the cache; "" for a kernel that
+	// lies elsewhere and may change.
+	key string
+	// tree says that ModulesDir is a build tree.
+	tree bool
+
+	capabilities map[string]Capability
+	without      map[string]string
+}
+
+// Must reports whether the kernel has to have a capability: kernels.yaml says
+// since when kernels have it, and makes no exception for this one. Nothing is
+// demanded of a kernel that was given as a path, as nobody described it.
+func (k *Kernel) Must(capability string) bool {
+	c, ok := k.capabilities[capability]
+	if !ok {
+		return false
+	}
+	if _, without := k.without[capability]; without {
+		return false
+	}
+	return CompareVersions(k.Version, c.Since) >= 0
+}
+
+// Without returns the reason why the kernel lacks a capability although it is
+// new enough.
+func (k *Kernel) Without(capability string) (reason string, ok bool) {
+	reason, ok = k.without[capability]
+	return reason, ok
+}
+
+// Required returns the names of all capabilities that the kernel has to have,
+// sorted.
+func (k *Kernel) Required() []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(k.capabilities)), func(name string) bool { return !k.Must(name) })
+}

@@ -1,0 +1,149 @@
+package vmimage
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// LockName is the name of the lock file.
+const LockName = "kernels.lock"
+
+const lockSchema = 1
+
+// Locked is one kernel of the lock file: what a name of kernels.yaml was
+// resolved to.
+type Locked struct {
+	Name string `json:"name"`
+	// Entry identifies what kernels.yaml asked for; when that changes, the
+	// record no longer counts.
+	Entry   string `json:"entry"`
+	Release string `json:"release"`
+	// Source says in words where it came from.
+	Source   string          `json:"source"`
+	Packages []LockedPackage `json:"packages"`
+}
+
+// LockedPackage is one file of an archive. It names no host: the next machine
+// may use another mirror.
+type LockedPackage struct {
+	Package string `json:"package"`
+	Version string `json:"version"`
+	// Archive is "debian", "debian-security", or "debian-snapshot/" and a
+	// timestamp.
+	Archive string `json:"archive"`
+	// Path is relative to the archive.
+	Path   string `json:"path"`
+	SHA256 string `json:"sha256"`
+	// Size in bytes.
+	Size int64 `json:"size"`
+}
+
+// Version returns the Debian version of the first package.
+func (l *Locked) Version() string {
+	if len(l.Packages) == 0 {
+		return ""
+	}
+	return l.Packages[0].Version
+}
+
+func (l *Locked) check() error {
+	if l.Name == "" || len(l.Packages) == 0 {
+		return errors.New("a kernel without a name or without packages")
+	}
+	for _, p := range l.Packages {
+		if !sha256Form.MatchString(p.SHA256) || p.Size <= 0 {
+			return fmt.Errorf("kernel %s: package %s: no digest or no size", l.Name, p.Package)
+		}
+		if !safePath(p.Path) {
+			return fmt.Errorf("kernel %s: package %s: path %q is not relative to an archive", l.Name, p.Package, p.Path)
+		}
+		snapshot, isSnapshot := strings.CutPrefix(p.Archive, archiveSnapshot)
+		if p.Archive != archiveMain && p.Archive != archiveSecurity && !(isSnapshot && timestampForm.MatchString(snapshot)) {
+			return fmt.Errorf("kernel %s: package %s: no archive is called %q", l.Name, p.Package, p.Archive)
+		}
+	}
+	return nil
+}
+
+// safePath reports whether a path from outside stays below where it is put.
+func safePath(p string) bool {
+	return fs.ValidPath(p) && p != "." && !strings.ContainsAny(p, "?#%\\")
+}
+
+// lockFile is a set of locked kernels.
+type lockFile struct {
+	Schema  int      `json:"schema"`
+	Kernels []Locked `json:"kernels"`
+}
+
+// readLockFile reads a lock file; one that is not there is empty.
+func readLockFile(file string) (*lockFile, error) {
+	data, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &lockFile{Schema: lockSchema}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lock file: %w", err)
+	}
+	l := new(lockFile)
+	if err := json.Unmarshal(data, l); err != nil {
+		return nil, fmt.Errorf("lock file %s: %w", file, err)
+	}
+	if l.Schema != lockSchema {
+		return nil, fmt.Errorf("lock file %s: schema %d is not known, only %d", file, l.Schema, lockSchema)
+	}
+	for i := range l.Kernels {
+		if err := l.Kernels[i].check(); err != nil {
+			return nil, fmt.Errorf("lock file %s: %w", file, err)
+		}
+	}
+	return l, nil
+}
+
+// find returns the record for an entry, if it was made for what the entry
+// asks for now.
+func (l *lockFile) find(e *Entry) (*Locked, bool) {
+	i := slices.IndexFunc(l.Kernels, func(k Locked) bool { return k.Name == e.Name && k.Entry == e.id() })
+	if i < 0 {
+		return nil, false
+	}
+	return &l.Kernels[i], true
+}
+
+// put adds a record in the place of one with the same name.
+func (l *lockFile) put(rec Locked) {
+	i := slices.IndexFunc(l.Kernels, func(k Locked) bool { return k.Name == rec.Name })
+	if i >= 0 {
+		l.Kernels[i] = rec
+		return
+	}
+	l.Kernels = append(l.Kernels, rec)
+	slices.SortFunc(l.Kernels, func(a, b Locked) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// write replaces the file, or leaves it as it is.
+func (l *lockFile) write(file string) error {
+	data, err := json.MarshalIndent(l, "", "  ")
+	if err != nil {
+		return fmt.Errorf("lock file: %w", err)
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(file), "."+LockName+"-")
+	if err != nil {
+		return fmt.Errorf("lock file: %w", err)
+	}
+	defer os.Remove(tmp.Name())
+	defer tmp.Close()
+	if _, err := tmp.Write(append(data, '\n')); err != nil {
+		return fmt.Errorf("lock file: %w", err)
+	}
+	if err := errors.Join(tmp.Chmod(0o644), tmp.Sync(), tmp.Close()); err != nil {
+		return fmt.Errorf("lock file: %w", err)
+	}
+	return os.Rename(tmp.Name(), file)
+}

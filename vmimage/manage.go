@@ -1,0 +1,235 @@
+package vmimage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// Listing is one line of a list of kernels.
+type Listing struct {
+	Name    string   `json:"name"`
+	Arch    string   `json:"arch"`
+	Version string   `json:"version,omitempty"`
+	Tiers   []string `json:"tiers,omitempty"`
+	// Locked says that the name is locked, to Release from Source.
+	Locked  bool   `json:"locked"`
+	Release string `json:"release,omitempty"`
+	Source  string `json:"source,omitempty"`
+	// Cached says that the kernel is on this machine, where it takes Size
+	// bytes.
+	Cached bool  `json:"cached"`
+	Size   int64 `json:"size,omitempty"`
+}
+
+// List says what is known of every kernel of kernels.yaml, without a network.
+func (s *Store) List() ([]Listing, error) {
+	out := make([]Listing, 0, len(s.config.Kernels))
+	for i := range s.config.Kernels {
+		e := &s.config.Kernels[i]
+		line := Listing{Name: e.Name, Arch: e.Arch, Version: e.Version, Tiers: e.Tiers}
+		rec, err := s.current(e)
+		if err != nil {
+			return nil, err
+		}
+		if rec != nil {
+			line.Locked, line.Release, line.Source = true, rec.Release, rec.Source
+			if meta, err := readInstalled(s.cache.path(dirKernels, rec.key())); err == nil {
+				line.Cached, line.Size = true, meta.Size
+			}
+		}
+		out = append(out, line)
+	}
+	return out, nil
+}
+
+// current returns the record that Resolve would use: the first that is cached,
+// or else the first; nil if there is none.
+func (s *Store) current(e *Entry) (*Locked, error) {
+	var first *Locked
+	for _, file := range s.lockFiles() {
+		rec, err := s.locked(file, e)
+		if err != nil {
+			return nil, err
+		}
+		if rec == nil {
+			continue
+		}
+		if _, err := os.Stat(s.cache.path(dirKernels, rec.key())); err == nil {
+			return rec, nil
+		}
+		if first == nil {
+			first = rec
+		}
+	}
+	return first, nil
+}
+
+// Fetch resolves the named kernels, or all of kernels.yaml if none is named.
+// It goes on after a failure and returns what it got with all errors joined.
+func (s *Store) Fetch(ctx context.Context, names ...string) ([]*Kernel, error) {
+	var kernels []*Kernel
+	var failed []error
+	for _, name := range s.orAll(names) {
+		k, err := s.Resolve(ctx, name)
+		if err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		kernels = append(kernels, k)
+	}
+	return kernels, errors.Join(failed...)
+}
+
+func (s *Store) orAll(names []string) []string {
+	if len(names) == 0 {
+		return s.config.Names()
+	}
+	return names
+}
+
+// Change is what an update did to one kernel.
+type Change struct {
+	Name string `json:"name"`
+	// Old and New are releases; Old is "" for a kernel that was not locked.
+	Old string `json:"old,omitempty"`
+	New string `json:"new"`
+}
+
+// Update resolves the named kernels, or all of kernels.yaml, without regard to
+// the locks, fetches what is new, and renews the locks: the lock file that
+// pins kernels if there is one, and the one in the cache. Kernels that come
+// from no archive have nothing to update. It goes on after a failure.
+func (s *Store) Update(ctx context.Context, names ...string) ([]Change, error) {
+	var changes []Change
+	var failed []error
+	for _, name := range s.orAll(names) {
+		change, err := s.update(ctx, name)
+		if err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		if change != nil {
+			changes = append(changes, *change)
+		}
+	}
+	return changes, errors.Join(failed...)
+}
+
+func (s *Store) update(ctx context.Context, name string) (*Change, error) {
+	e, ok := s.config.Find(name)
+	if !ok {
+		return nil, fmt.Errorf("no kernel is called %q; %s", name, s.known())
+	}
+	old, err := s.current(e)
+	if err != nil {
+		return nil, err
+	}
+	k, err := s.resolveSources(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	rec, err := s.locked(s.cache.path(LockName), e)
+	if err != nil || rec == nil || rec.key() != k.key {
+		return nil, err // not from an archive, so there is nothing to lock
+	}
+	if s.opts.Lock != "" {
+		if err := s.remember(ctx, s.opts.Lock, *rec); err != nil {
+			return nil, err
+		}
+	}
+	change := &Change{Name: name, New: rec.Release}
+	if old != nil {
+		change.Old = old.Release
+	}
+	return change, nil
+}
+
+// ErrBusy means that the cache is in use, so that nothing may be removed.
+var ErrBusy = errors.New("the cache is in use by another run")
+
+// Pruned is one thing that was removed from the cache.
+type Pruned struct {
+	Path string `json:"path"`
+	// Size in bytes.
+	Size int64 `json:"size"`
+}
+
+// Prune removes from the cache what neither the locks nor kernels.yaml refer
+// to, and with all also what they do refer to. It fails with [ErrBusy] while other runs use the
+// cache.
+func (s *Store) Prune(all bool) ([]Pruned, error) {
+	if !s.cache.tryExclusive() {
+		// A failed attempt may have cost us the shared lock, too.
+		if err := s.cache.share(); err != nil {
+			return nil, err
+		}
+		return nil, ErrBusy
+	}
+	defer s.cache.share()
+	keep, err := s.keep(all)
+	if err != nil {
+		return nil, err
+	}
+	var out []Pruned
+	for _, dir := range []string{dirBlobs, dirKernels, dirImages, dirCPIO} {
+		entries, err := os.ReadDir(s.cache.path(dir))
+		if err != nil {
+			return out, fmt.Errorf("cache: %w", err)
+		}
+		for _, entry := range entries {
+			if dir == dirKernels && slices.Contains(keep, entry.Name()) {
+				continue
+			}
+			file := s.cache.path(dir, entry.Name())
+			size := diskUsage(file)
+			if err := s.cache.remove(file); err != nil {
+				return out, err
+			}
+			out = append(out, Pruned{Path: file, Size: size})
+		}
+	}
+	return out, nil
+}
+
+// keep returns the keys of the kernels that the locks refer to, and of those
+// that kernels.yaml names by their digest.
+func (s *Store) keep(all bool) ([]string, error) {
+	if all {
+		return nil, nil
+	}
+	var keep []string
+	for _, e := range s.config.Kernels {
+		for _, src := range e.Sources {
+			if src.URL != nil {
+				keep = append(keep, installKey(src.URL.SHA256))
+			}
+		}
+	}
+	for _, file := range s.lockFiles() {
+		l, err := readLockFile(file)
+		if err != nil {
+			return nil, err
+		}
+		for i := range l.Kernels {
+			keep = append(keep, l.Kernels[i].key())
+		}
+	}
+	return keep, nil
+}
+
+// remove takes a thing out of the cache at once, and then deletes it, so that
+// a kill leaves nothing half removed in its place.
+func (c *cache) remove(file string) error {
+	gone := c.path(dirTemp, "gone-"+filepath.Base(file))
+	if err := os.Rename(file, gone); err != nil {
+		return fmt.Errorf("cache: %w", err)
+	}
+	if err := os.RemoveAll(gone); err != nil {
+		return fmt.Errorf("cache: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,235 @@
+package vmimage
+
+import (
+	"bufio"
+	"bytes"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+const (
+	// MirrorEnv names the environment variable with the Debian mirror to use.
+	MirrorEnv = "BPFREPLAY_DEBIAN_MIRROR"
+	// SnapshotEnv names the environment variable with the address of the
+	// snapshot archive, up to and without the timestamp.
+	SnapshotEnv = "BPFREPLAY_DEBIAN_SNAPSHOT"
+
+	defaultMirror   = "http://ftp.debian.org/debian"
+	defaultSnapshot = "http://snapshot.debian.org/archive/debian"
+)
+
+// mirrors are the base addresses of Debian's archives, without a slash at the
+// end.
+type mirrors struct {
+	main, security, snapshot string
+}
+
+// findMirrors chooses the mirrors: the environment's, else the ones that the
+// apt sources below aptDir name (for all suites, also for those that are not
+// in the sources), else Debian's own. So a company's mirror is respected
+// without anybody having to say so.
+func findMirrors(aptDir string) mirrors {
+	m := mirrors{snapshot: envOr(SnapshotEnv, defaultSnapshot)}
+	if env := os.Getenv(MirrorEnv); env != "" {
+		m.main = env
+	} else {
+		m.main, m.security = aptMirrors(aptDir)
+	}
+	if m.main == "" {
+		m.main = defaultMirror
+	}
+	m.main = strings.TrimRight(m.main, "/")
+	if m.security == "" {
+		m.security = siblingSecurity(m.main)
+	}
+	m.security = strings.TrimRight(m.security, "/")
+	m.snapshot = strings.TrimRight(m.snapshot, "/")
+	return m
+}
+
+func envOr(name, otherwise string) string {
+	if v := os.Getenv(name); v != "" {
+		return v
+	}
+	return otherwise
+}
+
+// siblingSecurity is where mirrors that carry both archives have the second.
+func siblingSecurity(main string) string {
+	return strings.TrimSuffix(main, "/debian") + "/debian-security"
+}
+
+// base returns the address of the archive that has the suite.
+func (m mirrors) base(archive string) string {
+	switch {
+	case archive == archiveSecurity:
+		return m.security
+	case strings.HasPrefix(archive, archiveSnapshot):
+		return m.snapshot + "/" + strings.TrimPrefix(archive, archiveSnapshot)
+	default:
+		return m.main
+	}
+}
+
+// Archives as the lock file names them: it holds no host names, as the next
+// machine may use another mirror.
+const (
+	archiveMain     = "debian"
+	archiveSecurity = "debian-security"
+	archiveSnapshot = "debian-snapshot/"
+)
+
+// archiveOf tells which archive has a suite.
+func archiveOf(suite string) string {
+	if strings.HasSuffix(suite, "-security") {
+		return archiveSecurity
+	}
+	return archiveMain
+}
+
+// aptSource is one binary archive of the apt configuration.
+type aptSource struct {
+	uri        string
+	suites     []string
+	components []string
+	signedBy   string
+}
+
+// aptMirrors returns the first Debian mirrors that the sources below dir
+// (/etc/apt) name; "" where there is none.
+func aptMirrors(dir string) (main, security string) {
+	for _, src := range readAptSources(dir) {
+		isMain, isSecurity := src.debian()
+		if isMain && main == "" {
+			main = src.uri
+		}
+		if isSecurity && security == "" {
+			security = src.uri
+		}
+	}
+	return main, security
+}
+
+// readAptSources reads both forms of apt's sources (sources.list(5)). Files
+// that cannot be read are left out: they only cost us a hint.
+func readAptSources(dir string) []aptSource {
+	var out []aptSource
+	files := []string{filepath.Join(dir, "sources.list")}
+	for _, pattern := range []string{"*.list", "*.sources"} {
+		more, _ := filepath.Glob(filepath.Join(dir, "sources.list.d", pattern))
+		files = append(files, more...)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		if strings.HasSuffix(file, ".sources") {
+			out = append(out, parseDeb822Sources(data)...)
+		} else {
+			out = append(out, parseOneLineSources(data)...)
+		}
+	}
+	return out
+}
+
+// parseDeb822Sources reads the form with one field a line.
+func parseDeb822Sources(data []byte) []aptSource {
+	var out []aptSource
+	// A damaged file yields what came before the damage.
+	_ = readStanzas(bytes.NewReader(data), func(s stanza) error {
+		if !slices.Contains(strings.Fields(s["types"]), "deb") || strings.EqualFold(s["enabled"], "no") {
+			return nil
+		}
+		for _, uri := range strings.Fields(s["uris"]) {
+			out = append(out, aptSource{
+				uri:        uri,
+				suites:     strings.Fields(s["suites"]),
+				components: strings.Fields(s["components"]),
+				signedBy:   s["signed-by"],
+			})
+		}
+		return nil
+	})
+	return out
+}
+
+// parseOneLineSources reads lines such as
+// "deb [signed-by=/path arch=amd64] http://host/debian bookworm main".
+func parseOneLineSources(data []byte) []aptSource {
+	var out []aptSource
+	lines := bufio.NewScanner(bytes.NewReader(data))
+	for lines.Scan() {
+		line, _, _ := strings.Cut(lines.Text(), "#")
+		rest, ok := strings.CutPrefix(strings.TrimSpace(line), "deb")
+		if !ok || rest == "" || !strings.ContainsAny(rest[:1], " \t[") {
+			continue
+		}
+		rest = strings.TrimSpace(rest)
+		var src aptSource
+		if options, after, ok := strings.Cut(rest, "]"); ok && strings.HasPrefix(options, "[") {
+			rest = after
+			for _, option := range strings.Fields(options[1:]) {
+				if value, ok := strings.CutPrefix(option, "signed-by="); ok {
+					src.signedBy = value
+				}
+			}
+		}
+		fields := strings.Fields(rest)
+		if len(fields) < 2 {
+			continue
+		}
+		src.uri, src.suites, src.components = fields[0], fields[1:2], fields[2:]
+		out = append(out, src)
+	}
+	return out
+}
+
+var (
+	debianCodenames = []string{"buster", "bullseye", "bookworm", "trixie", "forky", "duke", "sid", "rc-buggy"}
+	genericSuites   = []string{"oldoldstable", "oldstable", "stable", "testing", "unstable", "experimental"}
+)
+
+// debian reports whether the source is Debian's main or security archive, and
+// not one of the many others that are laid out like them.
+func (s aptSource) debian() (main, security bool) {
+	if !slices.Contains(s.components, "main") {
+		return false, false
+	}
+	if s.signedBy != "" && !strings.Contains(s.signedBy, "debian-archive") {
+		return false, false
+	}
+	u, err := url.Parse(s.uri)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") {
+		return false, false
+	}
+	for _, suite := range s.suites {
+		known, isSecurity := debianSuite(suite, path.Base(u.Path))
+		switch {
+		case known && isSecurity:
+			security = true
+		case known:
+			main = true
+		}
+	}
+	return main, security
+}
+
+// debianSuite judges the name of a suite. "stable" and kin are used by many
+// archives, so they count only where the address says Debian, too.
+func debianSuite(suite, dir string) (known, security bool) {
+	name, updates := strings.CutSuffix(suite, "/updates")
+	name, plain := strings.CutSuffix(name, "-security")
+	for _, suffix := range []string{"-proposed-updates", "-updates", "-backports-sloppy", "-backports"} {
+		name = strings.TrimSuffix(name, suffix)
+	}
+	security = updates || plain
+	if slices.Contains(debianCodenames, name) {
+		return true, security
+	}
+	return slices.Contains(genericSuites, name) && strings.HasPrefix(dir, "debian"), security
+}

@@ -1,0 +1,219 @@
+package vmimage
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ProtonMail/go-crypto/openpgp"
+	"github.com/ProtonMail/go-crypto/openpgp/armor"
+	"github.com/ProtonMail/go-crypto/openpgp/clearsign"
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
+)
+
+// Keyrings are where the package debian-archive-keyring puts Debian's archive
+// keys, of today and of former releases. They are read from there, and not
+// shipped with us, so that a key that Debian withdraws is withdrawn here, too.
+var Keyrings = []string{
+	"/usr/share/keyrings/debian-archive-keyring.gpg",
+	"/usr/share/keyrings/debian-archive-removed-keys.gpg",
+}
+
+// ErrIntegrity means that a file is not what its signature or its digest says.
+// No other source is tried then: somebody ought to look.
+var ErrIntegrity = errors.New("integrity check failed")
+
+// readKeyrings reads OpenPGP key rings, armored or not. The first file must be
+// there, the others need not.
+func readKeyrings(files []string) (openpgp.EntityList, error) {
+	var keys openpgp.EntityList
+	for i, file := range files {
+		data, err := os.ReadFile(file)
+		if errors.Is(err, os.ErrNotExist) && i > 0 {
+			continue
+		}
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("no Debian archive keys in %s: install the package debian-archive-keyring", file)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("debian archive keys: %w", err)
+		}
+		read := openpgp.ReadKeyRing
+		if bytes.HasPrefix(data, []byte("-----BEGIN")) {
+			read = openpgp.ReadArmoredKeyRing
+		}
+		more, err := read(bytes.NewReader(data))
+		if err != nil {
+			return nil, fmt.Errorf("debian archive keys in %s: %w", file, err)
+		}
+		keys = append(keys, more...)
+	}
+	return keys, nil
+}
+
+// openInRelease returns what is signed in an InRelease file, after checking
+// the signature. Only what the signature covers is returned. With atDate, keys
+// count as they were on the day that the file names: for old archives.
+func openInRelease(keys openpgp.EntityList, file []byte, atDate bool) ([]byte, error) {
+	block, _ := clearsign.Decode(file)
+	if block == nil {
+		return nil, fmt.Errorf("%w: InRelease is not a signed message", ErrIntegrity)
+	}
+	signature, err := io.ReadAll(block.ArmoredSignature.Body)
+	if err != nil {
+		return nil, fmt.Errorf("%w: InRelease: %w", ErrIntegrity, err)
+	}
+	if err := checkSignature(keys, block.Bytes, signature, signingTime(block.Plaintext, atDate)); err != nil {
+		return nil, fmt.Errorf("%w: InRelease: %w", ErrIntegrity, err)
+	}
+	return block.Plaintext, nil
+}
+
+// checkDetached checks a Release file against its Release.gpg.
+func checkDetached(keys openpgp.EntityList, file, signature []byte, atDate bool) error {
+	if block, err := armor.Decode(bytes.NewReader(signature)); err == nil {
+		if signature, err = io.ReadAll(block.Body); err != nil {
+			return fmt.Errorf("%w: Release.gpg: %w", ErrIntegrity, err)
+		}
+	}
+	if err := checkSignature(keys, file, signature, signingTime(file, atDate)); err != nil {
+		return fmt.Errorf("%w: Release.gpg: %w", ErrIntegrity, err)
+	}
+	return nil
+}
+
+// checkSignature wants one good signature by a known key. Debian signs with
+// several keys, of which an older machine knows only some.
+func checkSignature(keys openpgp.EntityList, message, signature []byte, at time.Time) error {
+	config := &packet.Config{Time: func() time.Time { return at }}
+	err := errors.New("no signature")
+	for packets := packet.NewOpaqueReader(bytes.NewReader(signature)); ; {
+		one, readErr := packets.Next()
+		if errors.Is(readErr, io.EOF) {
+			return err
+		}
+		if readErr != nil {
+			return fmt.Errorf("damaged signature: %w", readErr)
+		}
+		var buf bytes.Buffer
+		if err := one.Serialize(&buf); err != nil {
+			return fmt.Errorf("damaged signature: %w", err)
+		}
+		_, err = openpgp.CheckDetachedSignature(keys, bytes.NewReader(message), &buf, config)
+		if err == nil {
+			return nil
+		}
+	}
+}
+
+// signingTime is the moment for which keys are judged.
+func signingTime(release []byte, atDate bool) time.Time {
+	if !atDate {
+		return time.Now()
+	}
+	// A Release file without a date fails later, with a better message.
+	var at time.Time
+	_ = readStanzas(bytes.NewReader(release), func(s stanza) error {
+		at, _ = parseDate(s["date"])
+		return nil
+	})
+	return at
+}
+
+func parseDate(s string) (time.Time, error) {
+	for _, layout := range []string{time.RFC1123, time.RFC1123Z, "Mon, 2 Jan 2006 15:04:05 MST"} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("%q is not a date", s)
+}
+
+// digest is what a file must be.
+type digest struct {
+	sha256 string
+	size   int64
+}
+
+// releaseFile is what is needed of a parsed Release file.
+type releaseFile struct {
+	suite, codename string
+	validUntil      time.Time // zero: for ever
+	byHash          bool
+	files           map[string]digest
+}
+
+// parseRelease parses the text of a Release file.
+func parseRelease(text []byte) (*releaseFile, error) {
+	var r *releaseFile
+	err := readStanzas(bytes.NewReader(text), func(s stanza) error {
+		if r != nil {
+			return errors.New("more than one paragraph")
+		}
+		r = &releaseFile{
+			suite:    s["suite"],
+			codename: s["codename"],
+			byHash:   s["acquire-by-hash"] == "yes",
+			files:    make(map[string]digest),
+		}
+		if _, err := parseDate(s["date"]); err != nil {
+			return err
+		}
+		if until := s["valid-until"]; until != "" {
+			t, err := parseDate(until)
+			if err != nil {
+				return err
+			}
+			r.validUntil = t
+		}
+		return r.readFiles(s["sha256"])
+	})
+	if err == nil && r == nil {
+		err = errors.New("it is empty")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("release file: %w", err)
+	}
+	return r, nil
+}
+
+func (r *releaseFile) readFiles(list string) error {
+	for line := range strings.Lines(list) {
+		fields := strings.Fields(line)
+		if len(fields) == 0 {
+			continue
+		}
+		if len(fields) != 3 {
+			return fmt.Errorf("damaged line %q", line)
+		}
+		size, err := strconv.ParseInt(fields[1], 10, 64)
+		if err != nil || size < 0 || !sha256Form.MatchString(fields[0]) {
+			return fmt.Errorf("damaged line %q", line)
+		}
+		r.files[fields[2]] = digest{sha256: fields[0], size: size}
+	}
+	return nil
+}
+
+// is reports whether the file is for that suite, so that nobody can pass off
+// the signed file of another suite.
+func (r *releaseFile) is(suite string) bool {
+	return slices.Contains([]string{r.suite, r.codename}, suite)
+}
+
+// index picks the smallest form of the package index that we can read.
+func (r *releaseFile) index(arch string) (name string, want digest, err error) {
+	for _, suffix := range []string{".xz", ".gz", ""} {
+		name := "main/binary-" + arch + "/Packages" + suffix
+		if want, ok := r.files[name]; ok {
+			return name, want, nil
+		}
+	}
+	return "", digest{}, fmt.Errorf("release file: no package index for %s", arch)
+}

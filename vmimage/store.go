@@ -1,0 +1,300 @@
+package vmimage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Options say where things are. The zero value is right for nearly everyone.
+type Options struct {
+	// Config is the path of kernels.yaml; "" for the nearest one at or above
+	// the working directory.
+	Config string
+	// Cache is the directory of the cache; "" for $BPFREPLAY_CACHE, or else
+	// "bpfreplay" in the user's cache directory.
+	Cache string
+	// Lock is the path of the lock file that pins kernels; "" for the
+	// kernels.lock beside kernels.yaml, if there is one. What it does not
+	// name is remembered in the kernels.lock of the cache.
+	Lock string
+	// Keyrings are the archive keys; nil for [Keyrings].
+	Keyrings []string
+	// Progress is told what is being done, one line at a time; nil for
+	// silence.
+	Progress func(line string)
+	// Client makes the HTTP requests; nil for one with sensible timeouts.
+	Client *http.Client
+
+	// aptDir is where apt has its sources.
+	aptDir string
+}
+
+// Store finds kernels and keeps them. It holds a shared lock on its cache
+// until it is closed, and may not be used by several goroutines at once; open
+// one for each.
+type Store struct {
+	opts    Options
+	config  *Config
+	cache   *cache
+	fetch   *fetcher
+	mirrors mirrors
+	suites  map[string][]binaryPackage
+}
+
+// Open reads kernels.yaml and opens the cache. No network is needed yet.
+func Open(opts Options) (*Store, error) {
+	if opts.Keyrings == nil {
+		opts.Keyrings = Keyrings
+	}
+	if opts.aptDir == "" {
+		opts.aptDir = "/etc/apt"
+	}
+	config, err := openConfig(opts.Config)
+	if err != nil {
+		return nil, err
+	}
+	if opts.Lock == "" && config.path != "" {
+		beside := filepath.Join(filepath.Dir(config.path), LockName)
+		if _, err := os.Stat(beside); err == nil {
+			opts.Lock = beside
+		}
+	}
+	if opts.Cache == "" {
+		if opts.Cache, err = defaultCacheDir(); err != nil {
+			return nil, err
+		}
+	}
+	c, err := openCache(opts.Cache)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{
+		opts:    opts,
+		config:  config,
+		cache:   c,
+		fetch:   newFetcher(opts.Client),
+		mirrors: findMirrors(opts.aptDir),
+		suites:  make(map[string][]binaryPackage),
+	}, nil
+}
+
+// openConfig reads the named file, or else the nearest one. Paths to kernels
+// work without any.
+func openConfig(file string) (*Config, error) {
+	if file == "" {
+		found, err := FindConfig(".")
+		if errors.Is(err, fs.ErrNotExist) {
+			return new(Config), nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		file = found
+	}
+	return ReadConfig(file)
+}
+
+// Close gives back the lock on the cache. Kernels stay usable, but may then be
+// pruned by others.
+func (s *Store) Close() error { return s.cache.close() }
+
+// Config returns the parsed kernels.yaml; it is empty if there is none.
+func (s *Store) Config() *Config { return s.config }
+
+func (s *Store) say(format string, args ...any) {
+	if s.opts.Progress != nil {
+		s.opts.Progress(fmt.Sprintf(format, args...))
+	}
+}
+
+// UnavailableError means that a kernel comes from the Debian snapshot archive,
+// and that this gave no answer.
+type UnavailableError struct {
+	Name string
+	// Archive is the address that was tried.
+	Archive string
+	// Nearest are kernels of kernels.yaml that need no snapshot archive.
+	Nearest []string
+	Err     error
+}
+
+func (e *UnavailableError) Error() string {
+	msg := fmt.Sprintf("kernel %s comes from the Debian snapshot archive, which failed: %v", e.Name, e.Err)
+	if dead := (*unreachableError)(nil); errors.As(e.Err, &dead) {
+		msg = fmt.Sprintf("kernel %s comes from the Debian snapshot archive, and %v", e.Name, dead)
+	}
+	if len(e.Nearest) > 0 {
+		msg += "; the nearest kernels that can be had: " + strings.Join(e.Nearest, ", ")
+	}
+	return msg
+}
+
+func (e *UnavailableError) Unwrap() error { return e.Err }
+
+// Resolve returns the kernel that the user asked for: a name of kernels.yaml,
+// the path of a bzImage or vmlinux, or the path of a built kernel tree. What
+// is cached and locked needs no network.
+//
+// A kernel of the snapshot archive that cannot be had gives an
+// [UnavailableError]; a bad signature or digest gives [ErrIntegrity].
+func (s *Store) Resolve(ctx context.Context, spec string) (*Kernel, error) {
+	if e, ok := s.config.Find(spec); ok {
+		return s.resolveEntry(ctx, e)
+	}
+	info, err := os.Stat(spec)
+	if err == nil && info.IsDir() {
+		return s.fromTree(ctx, spec, spec)
+	}
+	if err == nil {
+		return s.fromFile(ctx, spec, spec)
+	}
+	if strings.ContainsRune(spec, filepath.Separator) {
+		return nil, fmt.Errorf("kernel: %w", err)
+	}
+	return nil, fmt.Errorf("no kernel is called %q and no such file exists; %s", spec, s.known())
+}
+
+func (s *Store) known() string {
+	if len(s.config.Kernels) == 0 {
+		return "there is no " + ConfigName
+	}
+	return ConfigName + " has " + strings.Join(s.config.Names(), ", ")
+}
+
+// resolveEntry tries the locks and then the sources.
+func (s *Store) resolveEntry(ctx context.Context, e *Entry) (*Kernel, error) {
+	for _, file := range s.lockFiles() {
+		rec, err := s.locked(file, e)
+		if err != nil {
+			return nil, err
+		}
+		if rec == nil {
+			continue
+		}
+		err = s.install(ctx, e.Name, rec)
+		if err == nil {
+			return s.load(e, rec)
+		}
+		if !errors.Is(err, errGone) {
+			return nil, s.unavailable(e, rec.Packages[0].Archive, err)
+		}
+		s.say("note: %s: the locked %s %s has left the archive; looking for another (`bpfreplay kernels update` renews the lock)",
+			e.Name, rec.Packages[0].Package, rec.Version())
+	}
+	return s.resolveSources(ctx, e)
+}
+
+// lockFiles are the lock files in the order in which they count.
+func (s *Store) lockFiles() []string {
+	files := []string{s.cache.path(LockName)}
+	if s.opts.Lock != "" {
+		files = slices.Insert(files, 0, s.opts.Lock)
+	}
+	return files
+}
+
+// locked returns the record for an entry; nil if there is none.
+func (s *Store) locked(file string, e *Entry) (*Locked, error) {
+	l, err := readLockFile(file)
+	if err != nil {
+		return nil, err
+	}
+	rec, ok := l.find(e)
+	if !ok {
+		return nil, nil
+	}
+	return rec, nil
+}
+
+// resolveSources asks the sources in order.
+func (s *Store) resolveSources(ctx context.Context, e *Entry) (*Kernel, error) {
+	var failed []error
+	for _, src := range e.Sources {
+		k, err := s.resolveSource(ctx, e, src)
+		if err == nil {
+			return k, nil
+		}
+		if errors.Is(err, ErrIntegrity) || isFull(err) || ctx.Err() != nil {
+			return nil, fmt.Errorf("kernel %s: %w", e.Name, err)
+		}
+		failed = append(failed, err)
+	}
+	if unavailable := (*UnavailableError)(nil); len(failed) == 1 && errors.As(failed[0], &unavailable) {
+		return nil, failed[0]
+	}
+	return nil, fmt.Errorf("kernel %s: %w", e.Name, errors.Join(failed...))
+}
+
+func (s *Store) resolveSource(ctx context.Context, e *Entry, src Source) (*Kernel, error) {
+	switch {
+	case src.File != "":
+		k, err := s.fromFile(ctx, e.Name, src.File)
+		return s.describe(k, e), err
+	case src.Tree != "":
+		k, err := s.fromTree(ctx, e.Name, src.Tree)
+		return s.describe(k, e), err
+	case src.URL != nil:
+		k, err := s.fromURL(ctx, e.Name, src.URL)
+		return s.describe(k, e), err
+	}
+	rec, err := s.resolveArchive(ctx, e, src)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.remember(ctx, s.cache.path(LockName), *rec); err != nil {
+		return nil, err
+	}
+	return s.load(e, rec)
+}
+
+func (s *Store) resolveArchive(ctx context.Context, e *Entry, src Source) (*Locked, error) {
+	if src.Debian != nil {
+		return s.resolveDebian(ctx, e, src.Debian, "")
+	}
+	snapshot := src.Snapshot
+	rec, err := s.resolveDebian(ctx, e, &snapshot.DebianSource, snapshot.Timestamp)
+	return rec, s.unavailable(e, archiveSnapshot+snapshot.Timestamp, err)
+}
+
+// unavailable makes an [UnavailableError] of a failure of the snapshot archive.
+func (s *Store) unavailable(e *Entry, archive string, err error) error {
+	if err == nil || !strings.HasPrefix(archive, archiveSnapshot) || errors.Is(err, ErrIntegrity) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return &UnavailableError{Name: e.Name, Archive: s.mirrors.base(archive), Nearest: s.config.nearest(e), Err: err}
+}
+
+// remember puts a record into a lock file.
+func (s *Store) remember(ctx context.Context, file string, rec Locked) error {
+	unlock, err := s.cache.exclusive(ctx, "lockfile", nil)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	l, err := readLockFile(file)
+	if err != nil {
+		return err
+	}
+	l.put(rec)
+	return s.cache.explain(l.write(file))
+}
+
+// describe gives a kernel the words of its entry.
+func (s *Store) describe(k *Kernel, e *Entry) *Kernel {
+	if k == nil {
+		return nil
+	}
+	k.Name, k.Arch = e.Name, e.Arch
+	if e.Version != "" {
+		k.Version = e.Version
+	}
+	k.capabilities, k.without = s.config.Capabilities, e.Without
+	return k
+}
