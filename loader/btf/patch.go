@@ -124,7 +124,7 @@ func (s *Spec) append(name string, info, third, fourth uint32) TypeID {
 	}
 	strOff := s.strOff + 16
 	raw = append(raw, s.raw[typeEnd:s.strOff]...) // layout section, padding
-	raw = append(raw, s.strs...)
+	raw = append(raw, s.raw[s.strOff:][:len(s.strs)]...)
 	raw = append(raw, name...)
 	raw = append(raw, 0)
 

@@ -218,9 +218,6 @@ func (o *opener) resolveFuncAddress(fn int, r *Relocation, ins insn, sym *symbol
 		return o.later(fn, r, err)
 	}
 	r.Target = target
-	if ins.src != pseudoFunc {
-		return o.later(fn, r, malformed("ld_imm64 of a function with source register %d, not %d", ins.src, pseudoFunc))
-	}
 	return nil
 }
 
