@@ -1,0 +1,239 @@
+package state
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
+)
+
+// Handle is a map or program that a load returned. Name is its logical name:
+// the map's variable or section, the program's function.
+type Handle struct {
+	Name string
+	FD   int
+}
+
+// Capture reads everything about the given maps and programs, about the maps
+// that the programs or other maps refer to, and about the types of all of
+// them. It keeps no file descriptor open. Maps that are in use change while
+// they are read: capture before programs run or after they ended.
+func Capture(ctx context.Context, maps, programs []Handle, k *Kernel) (*State, error) {
+	c := &capturer{
+		kernel:   k,
+		state:    &State{},
+		mapNames: make(map[uint32]string),
+		progs:    make(map[uint32]string),
+		btfs:     make(map[uint32]*types),
+		strings:  make(map[string]uint32),
+	}
+	if err := c.run(ctx, maps, programs); err != nil {
+		return nil, fmt.Errorf("capture state: %w", err)
+	}
+	return c.state, nil
+}
+
+// capturer holds what one Capture has seen.
+type capturer struct {
+	kernel   *Kernel
+	state    *State
+	mapNames map[uint32]string // logical names by id
+	progs    map[uint32]string
+	btfs     map[uint32]*types
+	strings  map[string]uint32 // index in State.Strings
+}
+
+func (c *capturer) run(ctx context.Context, maps, programs []Handle) error {
+	cpus, err := c.kernel.possibleCPUs()
+	if err != nil {
+		return err
+	}
+	c.state.CPUs = cpus
+	raws, err := c.identify(ctx, maps, programs)
+	if err != nil {
+		return err
+	}
+	if err := c.foundMaps(raws); err != nil {
+		return err
+	}
+	for _, h := range maps {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := c.addMap(h); err != nil {
+			return err
+		}
+	}
+	for _, raw := range raws {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		p, err := c.program(raw)
+		if err != nil {
+			return fmt.Errorf("program %s: %w", raw.name, err)
+		}
+		c.state.Programs = append(c.state.Programs, *p)
+	}
+	c.finish()
+	return nil
+}
+
+// identify gives every id its logical name before anything refers to it.
+func (c *capturer) identify(ctx context.Context, maps, programs []Handle) ([]*rawProgram, error) {
+	for _, h := range maps {
+		info, _, err := bpfsys.GetMapInfo(h.FD)
+		if err != nil {
+			return nil, fmt.Errorf("map %s (fd %d): %w", h.Name, h.FD, err)
+		}
+		if err := give(c.mapNames, "map", info.ID, h.Name); err != nil {
+			return nil, err
+		}
+	}
+	raws := make([]*rawProgram, 0, len(programs))
+	for _, h := range programs {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		raw, err := readProgram(h)
+		if err != nil {
+			return nil, err
+		}
+		if err := give(c.progs, "program", raw.info.ID, h.Name); err != nil {
+			return nil, err
+		}
+		raws = append(raws, raw)
+	}
+	slices.SortFunc(raws, func(a, b *rawProgram) int { return strings.Compare(a.name, b.name) })
+	return raws, nil
+}
+
+// give names an id. A name or an id that comes twice is a mistake of whoever
+// made the handles, which must not pass for a difference.
+func give(names map[uint32]string, kind string, id uint32, name string) error {
+	if have, ok := names[id]; ok {
+		return fmt.Errorf("%s %s and %s are the same kernel object", kind, have, name)
+	}
+	for _, have := range names {
+		if have == name {
+			return fmt.Errorf("two handles for %s %s", kind, name)
+		}
+	}
+	names[id] = name
+	return nil
+}
+
+// foundMaps captures the maps that programs hold and no handle was given for,
+// like the .kconfig maps of cilium/ebpf. Several that do not differ become one
+// with Copies.
+func (c *capturer) foundMaps(raws []*rawProgram) error {
+	for _, raw := range raws {
+		for _, id := range raw.arrays.MapIDs {
+			if _, ok := c.mapNames[id]; ok {
+				continue
+			}
+			if err := c.foundMap(id); err != nil {
+				return fmt.Errorf("map %d of program %s: %w", id, raw.name, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (c *capturer) foundMap(id uint32) error {
+	fd, err := bpfsys.FDByID(bpfsys.MapGetFDByID, id)
+	if err != nil {
+		return err
+	}
+	defer bpfsys.Close(fd)
+	info, _, err := bpfsys.GetMapInfo(fd)
+	if err != nil {
+		return err
+	}
+	name := foundName(bpfsys.CString(info.Name[:]))
+	m, err := c.mapByFD(Handle{Name: name, FD: fd})
+	if err != nil {
+		return err
+	}
+	c.mapNames[id] = c.settle(m)
+	return nil
+}
+
+// foundName turns a kernel's name of a map into a logical one: the names of
+// data sections lose the object's prefix.
+func foundName(kernelName string) string {
+	if i := strings.IndexByte(kernelName, '.'); i >= 0 {
+		return kernelName[i:]
+	}
+	return kernelName
+}
+
+// settle adds a found map to the state and returns the name under which it is
+// there: that of an equal one, or its own made unique.
+func (c *capturer) settle(m *Map) string {
+	base := m.Name
+	for n := 2; ; n++ {
+		have := c.state.findMap(m.Name)
+		if have == nil && !c.named(m.Name) {
+			c.state.Maps = append(c.state.Maps, *m)
+			return m.Name
+		}
+		if have != nil && sameButCopies(have, m) {
+			have.Copies++
+			return m.Name
+		}
+		m.Name = fmt.Sprintf("%s (%d)", base, n)
+	}
+}
+
+// named says whether a handle has this name.
+func (c *capturer) named(name string) bool {
+	for _, have := range c.mapNames {
+		if have == name {
+			return c.state.findMap(name) == nil
+		}
+	}
+	return false
+}
+
+func sameButCopies(a, b *Map) bool {
+	x, y := *a, *b
+	x.Copies, y.Copies = 0, 0
+	return reflect.DeepEqual(x, y)
+}
+
+func (c *capturer) addMap(h Handle) error {
+	m, err := c.mapByFD(h)
+	if err != nil {
+		return err
+	}
+	c.state.Maps = append(c.state.Maps, *m)
+	return nil
+}
+
+func (c *capturer) mapName(id uint32) string {
+	if name, ok := c.mapNames[id]; ok {
+		return name
+	}
+	return "(unknown map)"
+}
+
+// finish sorts the state and adds the types that it refers to.
+func (c *capturer) finish() {
+	s := c.state
+	slices.SortFunc(s.Maps, func(a, b Map) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(s.Programs, func(a, b Program) int { return strings.Compare(a.Name, b.Name) })
+	for _, t := range c.btfs {
+		i := slices.IndexFunc(s.BTF, func(b BTF) bool { return b.Hash == t.entry.Hash })
+		if i < 0 {
+			i = len(s.BTF)
+			s.BTF = append(s.BTF, t.entry)
+		}
+		if t.users == 1 && s.BTF[i].Names == nil {
+			s.BTF[i].Names = t.names()
+		}
+	}
+	slices.SortFunc(s.BTF, func(a, b BTF) int { return strings.Compare(a.Hash, b.Hash) })
+}

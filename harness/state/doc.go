@@ -1,0 +1,28 @@
+// Package state captures what the kernel holds after a load, normalises it,
+// compares two of them and explains what may differ.
+//
+// A [State] is the whole of what user space can observe about the maps,
+// programs and types that a load left behind. It is read raw, field by field
+// (package bpfsys), because a library that understands what it reads hides
+// what it does not. It is normalised while it is read: what differs between
+// any two loads (ids, addresses, file descriptors) is replaced by what it
+// stands for. The reference to map 4711 becomes the reference to the map
+// "counts", a call of address base+0x4a10 the kfunc "bpf_task_acquire
+// [vmlinux]", instruction 212 the fifth instruction of function "update".
+// Instructions, func_info and line_info are kept per function under the
+// function's name, so that two loaders which append subprograms in a different
+// order still give comparable listings; the order itself is a field of its own.
+//
+// [Capture] runs in the guest, once per engine and case and often under
+// emulation, so it does little: instructions travel as bytes with a list of
+// what they refer to, and names that only a reader of a difference needs
+// (helpers) are looked up by [State.Symbolise] when there is one.
+//
+// [Compare] gives the [Difference]s of two states. The rules in rules.go say
+// which of them are expected between two engines, and why. A rule looks at the
+// values of both sides, not only at the field, and at facts about the object
+// ([Facts]). An explained difference is marked, never removed.
+//
+// A field that this kernel does not have yet is absent. Two absent values are
+// equal, an absent and a present one never are.
+package state

@@ -1,0 +1,236 @@
+package state
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/bpfreplay/bpfreplay/loader/insn"
+)
+
+// Kernel addresses as seen in a 64-bit constant. From memoryStart on are the
+// direct map, vmalloc and the like. The verifier puts such addresses into
+// instructions for its own use (layouts of bpf_obj_new, the program itself for
+// timers); they differ at every load. From imageStart on is the image of the
+// kernel with its modules (on x86; elsewhere it lies among the others), where
+// ksyms point to.
+const (
+	memoryStart = 0xffff800000000000
+	imageStart  = 0xffffffff80000000
+	imageEnd    = 0xffffffffff000000
+)
+
+// tailCall is the immediate that a dump shows for a tail call, whatever the
+// verifier made of it: the number of the helper bpf_tail_call.
+const tailCall = 12
+
+// bounds says where the functions of a program start, ascending; the first is 0.
+type bounds []int
+
+// index returns which function starts at instruction i.
+func (b bounds) index(i int) (int, bool) { return slices.BinarySearch(b, i) }
+
+// boundsFromCalls finds the functions of a program without func_info: each
+// starts where a call or callback leads to.
+func boundsFromCalls(insns insn.Insns) bounds {
+	b := bounds{0}
+	for i := 0; i < insns.Len(); i++ {
+		to := -1
+		switch {
+		case insns.IsCallTo(i, insn.PseudoCall):
+			to = i + 1 + int(insns.Off(i))
+		case insns.IsLdImm64(i) && insns.Src(i) == insn.PseudoFunc:
+			to = i + 1 + int(insns.Imm(i))
+		}
+		if to > 0 && to < insns.Len() {
+			b = append(b, to)
+		}
+		if insns.IsLdImm64(i) {
+			i++
+		}
+	}
+	slices.Sort(b)
+	return slices.Compact(b)
+}
+
+// callee returns the function that the call at instruction i of the program
+// leads to. After verification off is the distance and imm the number of the
+// function, or 0 if withheld; off wraps in programs of more than 32 Ki
+// instructions, so a number that agrees with it is believed first.
+func (b bounds) callee(insns insn.Insns, i int) (int, bool) {
+	off, n := insns.Off(i), int(insns.Imm(i))
+	if n > 0 && n < len(b) && int16(b[n]-i-1) == off {
+		return n, true
+	}
+	return b.index(i + 1 + int(off))
+}
+
+// normaliser replaces what one load put into the instructions by names.
+type normaliser struct {
+	insns  insn.Insns // of the whole program; changed in place
+	bounds bounds
+	names  []string // of the functions
+	mapOf  func(id uint32) string
+	kernel *Kernel
+
+	memory []uint64 // addresses of kernel memory by first use
+	hidden bool     // a call target was withheld
+}
+
+// function normalises the instructions from start to end, one function.
+func (n *normaliser) function(start, end int) (refs []Ref, memory bool, err error) {
+	for i := start; i < end; i++ {
+		var ref *Ref
+		switch {
+		case n.insns.IsLdImm64(i):
+			ref, err = n.loadImm64(i)
+		case n.insns.Op(i) == insn.Call:
+			ref, err = n.call(i)
+		}
+		if err != nil {
+			return nil, false, fmt.Errorf("instruction %d: %w", i, err)
+		}
+		if ref != nil {
+			ref.At = uint32(i - start)
+			refs = append(refs, *ref)
+			memory = memory || strings.HasPrefix(ref.To, memoryPrefix)
+		}
+		if n.insns.IsLdImm64(i) {
+			i++ // the second slot is no instruction
+		}
+	}
+	return refs, memory, nil
+}
+
+func (n *normaliser) loadImm64(i int) (*Ref, error) {
+	low, high := n.insns.Imm(i), n.insns.Imm(i+1)
+	clear := func(r Ref) *Ref {
+		n.insns.SetImm(i, 0)
+		n.insns.SetImm(i+1, 0)
+		return &r
+	}
+	switch n.insns.Src(i) {
+	case insn.PseudoMapFD:
+		return clear(Ref{Kind: RefMap, To: n.mapOf(uint32(low))}), nil
+	case insn.PseudoMapValue:
+		return clear(Ref{Kind: RefValue, To: n.mapOf(uint32(low)), Offset: uint32(high)}), nil
+	case insn.PseudoFunc:
+		if f, ok := n.callback(i, low, high); ok {
+			return clear(Ref{Kind: RefFunc, To: n.names[f]}), nil
+		}
+		return nil, nil
+	case 0:
+		addr := uint64(uint32(low)) | uint64(uint32(high))<<32
+		to, err := n.address(addr)
+		if err != nil || to == "" {
+			return nil, err
+		}
+		return clear(Ref{Kind: RefAddr, To: to}), nil
+	}
+	return nil, nil
+}
+
+// callback finds the function whose address is loaded: low is the distance,
+// high its number.
+func (n *normaliser) callback(i int, low, high int32) (int, bool) {
+	if f, ok := n.bounds.index(i + 1 + int(low)); ok {
+		return f, true
+	}
+	return int(high), high > 0 && int(high) < len(n.bounds)
+}
+
+// memoryPrefix starts the name of an address of kernel memory that no symbol names.
+const memoryPrefix = "memory "
+
+// address names the address of a symbol or of kernel memory; "" if the constant
+// is neither.
+func (n *normaliser) address(addr uint64) (string, error) {
+	if addr < memoryStart || addr >= imageEnd {
+		return "", nil
+	}
+	name, ok, err := n.kernel.symbol(addr)
+	if err != nil || ok || addr >= imageStart {
+		return name, err
+	}
+	at := slices.Index(n.memory, addr)
+	if at < 0 {
+		at = len(n.memory)
+		n.memory = append(n.memory, addr)
+	}
+	return memoryPrefix + strconv.Itoa(at+1), nil
+}
+
+func (n *normaliser) call(i int) (*Ref, error) {
+	switch n.insns.Src(i) {
+	case insn.PseudoCall:
+		f, ok := n.bounds.callee(n.insns, i)
+		if !ok {
+			return nil, nil
+		}
+		n.insns.SetImm(i, 0)
+		n.insns.SetOff(i, 0)
+		return &Ref{Kind: RefCall, To: n.names[f]}, nil
+	case insn.PseudoKfunc:
+		return n.kfunc(i)
+	case 0:
+		n.hidden = n.hidden || n.insns.Imm(i) == 0
+	}
+	return nil, nil
+}
+
+func (n *normaliser) kfunc(i int) (*Ref, error) {
+	ref := &Ref{Kind: RefKfunc, Index: uint16(n.insns.Off(i))}
+	n.insns.SetOff(i, 0)
+	imm := n.insns.Imm(i)
+	if imm == 0 {
+		n.hidden = true
+		ref.To = "withheld"
+		return ref, nil
+	}
+	name, ok, err := n.kernel.callTarget(imm)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		name = helperKey(imm)
+	}
+	ref.To = name
+	n.insns.SetImm(i, 0)
+	return ref, nil
+}
+
+// helperKey is how State.Symbols knows a helper.
+func helperKey(imm int32) string { return fmt.Sprintf("%+#x", imm) }
+
+// Symbolise fills s.Symbols with the names of the helpers that the programs
+// call, for reports of differences. It reads the kernel's symbols, so it is
+// left to those who need it.
+func (s *State) Symbolise(k *Kernel) error {
+	if err := k.loadSymbols(); err != nil {
+		return err
+	}
+	if s.Symbols == nil {
+		s.Symbols = make(map[string]string)
+	}
+	for _, p := range s.Programs {
+		for _, f := range p.Functions {
+			s.symbolise(k.symbols, insn.Insns(f.Insns))
+		}
+	}
+	return nil
+}
+
+func (s *State) symbolise(syms *symbols, insns insn.Insns) {
+	for i := 0; i < insns.Len(); i++ {
+		imm := insns.Imm(i)
+		if insns.IsCallTo(i, 0) && imm != tailCall && imm != 0 {
+			if name, _, ok := syms.name(syms.base + uint64(int64(imm))); ok {
+				s.Symbols[helperKey(imm)] = name
+			}
+		}
+		if insns.IsLdImm64(i) {
+			i++
+		}
+	}
+}

@@ -1,0 +1,296 @@
+package state
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"sort"
+	"strconv"
+	"strings"
+
+	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
+	"github.com/bpfreplay/bpfreplay/loader/btf"
+)
+
+// Kernel answers questions about the running kernel and remembers the answers:
+// its symbols and its BTF. It reads them when first asked, as both take their
+// time under emulation. It is not safe for concurrent use.
+type Kernel struct {
+	proc, sys string // "/proc", "/sys"; tests have their own
+
+	cpus    int
+	symbols *symbols
+	specs   map[uint32]*kernelBTF // by BTF object id
+	vmlinux *btf.Spec
+}
+
+// NewKernel returns a Kernel that knows nothing yet. It needs /proc and /sys.
+func NewKernel() *Kernel {
+	return &Kernel{proc: "/proc", sys: "/sys", specs: make(map[uint32]*kernelBTF)}
+}
+
+// Preload reads the symbols and the BTF of the kernel now. A guest that is
+// saved after it spares all cases the time.
+func (k *Kernel) Preload() error {
+	if err := k.loadSymbols(); err != nil {
+		return err
+	}
+	_, err := k.vmlinuxSpec()
+	return err
+}
+
+// possibleCPUs is the number of CPUs that per-CPU maps have values for.
+func (k *Kernel) possibleCPUs() (int, error) {
+	if k.cpus > 0 {
+		return k.cpus, nil
+	}
+	b, err := os.ReadFile(filepath.Join(k.sys, "devices/system/cpu/possible"))
+	if err != nil {
+		return 0, fmt.Errorf("possible CPUs (is /sys mounted?): %w", err)
+	}
+	n, err := lastCPU(strings.TrimSpace(string(b)))
+	if err != nil {
+		return 0, err
+	}
+	k.cpus = n + 1
+	return k.cpus, nil
+}
+
+// lastCPU is the highest CPU of a list like "0-3,8". The kernel sizes per-CPU
+// values by the number of possible CPUs, which are numbered without gaps.
+func lastCPU(list string) (int, error) {
+	last := list[strings.LastIndexAny(list, ",-")+1:]
+	n, err := strconv.Atoi(last)
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("possible CPUs: cannot read the list %q", list)
+	}
+	return n, nil
+}
+
+// symbols is /proc/kallsyms, compact: addrs[i] is the address of the line that
+// starts at lines[i] in text.
+type symbols struct {
+	addrs []uint64
+	lines []uint32
+	text  []byte // type and name and, in brackets, module of each symbol, by line
+	base  uint64 // of __bpf_call_base
+}
+
+func (s *symbols) Len() int           { return len(s.addrs) }
+func (s *symbols) Less(i, j int) bool { return s.addrs[i] < s.addrs[j] }
+func (s *symbols) Swap(i, j int) {
+	s.addrs[i], s.addrs[j] = s.addrs[j], s.addrs[i]
+	s.lines[i], s.lines[j] = s.lines[j], s.lines[i]
+}
+
+func (k *Kernel) loadSymbols() error {
+	if k.symbols != nil {
+		return nil
+	}
+	text, err := os.ReadFile(filepath.Join(k.proc, "kallsyms"))
+	if err != nil {
+		return fmt.Errorf("kernel symbols (is /proc mounted?): %w", err)
+	}
+	s, err := parseSymbols(text)
+	if err != nil {
+		return err
+	}
+	k.symbols = s
+	return nil
+}
+
+// parseSymbols indexes text in the format of /proc/kallsyms and keeps it.
+func parseSymbols(text []byte) (*symbols, error) {
+	if len(text) > math.MaxUint32 {
+		return nil, fmt.Errorf("kernel symbols: %d bytes are too many", len(text))
+	}
+	n := bytes.Count(text, []byte{'\n'})
+	s := &symbols{addrs: make([]uint64, 0, n), lines: make([]uint32, 0, n), text: text}
+	for pos := 0; pos < len(text); {
+		line := text[pos:]
+		if end := bytes.IndexByte(line, '\n'); end >= 0 {
+			line = line[:end]
+		}
+		addr, digits := parseHex(line)
+		// What is loaded as BPF is named here too, and differs from load to load.
+		if digits > 0 && digits+3 < len(line) && !bytes.HasSuffix(line, []byte("[bpf]")) {
+			s.addrs = append(s.addrs, addr)
+			s.lines = append(s.lines, uint32(pos+digits+1))
+			if s.base == 0 && string(line[digits+3:]) == "__bpf_call_base" {
+				s.base = addr
+			}
+		}
+		pos += len(line) + 1
+	}
+	if s.base == 0 {
+		return nil, errors.New("kernel symbols: no address of __bpf_call_base: kallsyms is empty or restricted (kernel.kptr_restrict)")
+	}
+	sort.Stable(s)
+	return s, nil
+}
+
+func parseHex(line []byte) (v uint64, digits int) {
+	for _, c := range line {
+		switch {
+		case c >= '0' && c <= '9':
+			v = v<<4 | uint64(c-'0')
+		case c >= 'a' && c <= 'f':
+			v = v<<4 | uint64(c-'a'+10)
+		default:
+			return v, digits
+		}
+		digits++
+	}
+	return v, digits
+}
+
+// name returns the symbol at exactly addr and its module, "vmlinux" if it is
+// built in. Of several it takes the first global one.
+func (s *symbols) name(addr uint64) (name, module string, ok bool) {
+	i := sort.Search(len(s.addrs), func(i int) bool { return s.addrs[i] >= addr })
+	best := ""
+	for ; i < len(s.addrs) && s.addrs[i] == addr; i++ {
+		line, _, _ := bytes.Cut(s.text[s.lines[i]:], []byte{'\n'})
+		if len(line) < 3 || bytes.HasPrefix(line[2:], []byte("__pfx_")) {
+			continue
+		}
+		if global := line[0] >= 'A' && line[0] <= 'Z'; global {
+			best = string(line)
+			break
+		}
+		if best == "" {
+			best = string(line)
+		}
+	}
+	if best == "" {
+		return "", "", false
+	}
+	name, module, found := strings.Cut(best[2:], "\t[")
+	if !found {
+		return name, "vmlinux", true
+	}
+	return name, strings.TrimSuffix(module, "]"), true
+}
+
+// symbol names the symbol at addr: "bpf_task_acquire [vmlinux]". A module may
+// have been loaded since the symbols were read, so a miss reads them again.
+func (k *Kernel) symbol(addr uint64) (string, bool, error) {
+	fresh := k.symbols == nil
+	if err := k.loadSymbols(); err != nil {
+		return "", false, err
+	}
+	name, module, ok := k.symbols.name(addr)
+	if !ok && !fresh {
+		k.symbols = nil
+		if err := k.loadSymbols(); err != nil {
+			return "", false, err
+		}
+		name, module, ok = k.symbols.name(addr)
+	}
+	if !ok {
+		return "", false, nil
+	}
+	return name + " [" + module + "]", true, nil
+}
+
+// callTarget names what a call with this immediate calls after verification:
+// the immediate is the distance from __bpf_call_base.
+func (k *Kernel) callTarget(imm int32) (string, bool, error) {
+	if err := k.loadSymbols(); err != nil {
+		return "", false, err
+	}
+	return k.symbol(k.symbols.base + uint64(int64(imm)))
+}
+
+// kernelBTF is a BTF object of the kernel.
+type kernelBTF struct {
+	name string // "vmlinux", a module, "bpf" for the BTF of a program
+	spec *btf.Spec
+}
+
+func (k *Kernel) vmlinuxSpec() (*btf.Spec, error) {
+	if k.vmlinux != nil {
+		return k.vmlinux, nil
+	}
+	raw, err := os.ReadFile(filepath.Join(k.sys, "kernel/btf/vmlinux"))
+	if err != nil {
+		return nil, fmt.Errorf("kernel BTF (CONFIG_DEBUG_INFO_BTF, /sys mounted?): %w", err)
+	}
+	spec, err := btf.ParseKernel(raw)
+	if err != nil {
+		return nil, fmt.Errorf("kernel BTF: %w", err)
+	}
+	k.vmlinux = spec
+	return spec, nil
+}
+
+// btfByID returns the BTF object with this id. Objects of the kernel are
+// remembered; those of programs come and go.
+func (k *Kernel) btfByID(id uint32) (*kernelBTF, error) {
+	if b := k.specs[id]; b != nil {
+		return b, nil
+	}
+	fd, err := bpfsys.FDByID(bpfsys.BTFGetFDByID, id)
+	if err != nil {
+		return nil, err
+	}
+	defer bpfsys.Close(fd)
+	info, name, _, err := bpfsys.GetBTFInfo(fd, false)
+	if err != nil {
+		return nil, err
+	}
+	b := &kernelBTF{name: name}
+	switch {
+	case name == "vmlinux" && info.KernelBTF != 0:
+		b.spec, err = k.vmlinuxSpec()
+	case info.KernelBTF != 0:
+		b.spec, err = k.moduleSpec(fd)
+	default:
+		b.name = "bpf"
+		b.spec, _, err = specByFD(fd)
+		return b, err
+	}
+	if err != nil {
+		return nil, fmt.Errorf("BTF of %s: %w", name, err)
+	}
+	k.specs[id] = b
+	return b, nil
+}
+
+func (k *Kernel) moduleSpec(fd int) (*btf.Spec, error) {
+	base, err := k.vmlinuxSpec()
+	if err != nil {
+		return nil, err
+	}
+	_, _, raw, err := bpfsys.GetBTFInfo(fd, true)
+	if err != nil {
+		return nil, err
+	}
+	return btf.ParseSplit(raw, base)
+}
+
+// specByFD reads the BTF that a program or map was loaded with. The kernel has
+// validated it.
+func specByFD(fd int) (*btf.Spec, []byte, error) {
+	_, _, raw, err := bpfsys.GetBTFInfo(fd, true)
+	if err != nil {
+		return nil, nil, err
+	}
+	spec, err := btf.ParseKernel(raw)
+	return spec, raw, err
+}
+
+// typeName names a type of the kernel: "vmlinux:func do_unlinkat#36123". The
+// id is part of it as a name need not be unique; it is a property of the
+// kernel's image, not of the boot.
+func (k *Kernel) typeName(object, id uint32) (string, error) {
+	b, err := k.btfByID(object)
+	if err != nil {
+		return "", err
+	}
+	t := btf.TypeID(id)
+	return fmt.Sprintf("%s:%s %s#%d", b.name, b.spec.KindOf(t), b.spec.TypeName(t), id), nil
+}

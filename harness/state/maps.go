@@ -1,0 +1,488 @@
+package state
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
+	"github.com/bpfreplay/bpfreplay/loader/btf"
+)
+
+// Map types (enum bpf_map_type) that are treated in their own way.
+const (
+	mapHash           = 1
+	mapArray          = 2
+	mapProgArray      = 3
+	mapPerfEventArray = 4
+	mapPercpuHash     = 5
+	mapPercpuArray    = 6
+	mapStackTrace     = 7
+	mapCgroupArray    = 8
+	mapLRUHash        = 9
+	mapLRUPercpuHash  = 10
+	mapLPMTrie        = 11
+	mapArrayOfMaps    = 12
+	mapHashOfMaps     = 13
+	mapCPUMap         = 16
+	mapQueue          = 22
+	mapStack          = 23
+)
+
+// endMapExtra is where bpf_map_info.map_extra ends (5.16).
+const endMapExtra = 88
+
+// flagWriteOnly is BPF_F_WRONLY: user space may not read the map.
+const flagWriteOnly = 1 << 4
+
+// maxContents is how many bytes of one map are read: more would cost a guest
+// under emulation seconds. Maps of that size are full of zeros after a load.
+const maxContents = 16 << 20
+
+// batchBytes is about how many bytes one batch lookup reads.
+const batchBytes = 256 << 10
+
+func (c *capturer) mapByFD(h Handle) (*Map, error) {
+	m, err := c.describeMap(h)
+	if err != nil {
+		return nil, fmt.Errorf("map %s: %w", h.Name, err)
+	}
+	return m, nil
+}
+
+func (c *capturer) describeMap(h Handle) (*Map, error) {
+	info, n, err := bpfsys.GetMapInfo(h.FD)
+	if err != nil {
+		return nil, err
+	}
+	m := &Map{
+		Name: h.Name, Copies: 1,
+		Type: info.Type, KeySize: info.KeySize, ValueSize: info.ValueSize,
+		MaxEntries: info.MaxEntries, Flags: info.MapFlags,
+		KernelName: bpfsys.CString(info.Name[:]),
+		IfIndex:    info.IfIndex, NetnsDev: info.NetnsDev, NetnsIno: info.NetnsIno,
+	}
+	if n >= endMapExtra {
+		m.Extra = &info.MapExtra
+	}
+	if err := c.mapTypes(m, info); err != nil {
+		return nil, err
+	}
+	if err := c.fdinfo(m, h.FD); err != nil {
+		return nil, err
+	}
+	m.Contents, err = c.contents(m, h.FD)
+	return m, err
+}
+
+func (c *capturer) mapTypes(m *Map, info *bpfsys.MapInfo) error {
+	t, err := c.types(info.BTFID)
+	if err != nil {
+		return err
+	}
+	if t != nil {
+		m.BTF = t.hash()
+		m.Key = t.deep(btf.TypeID(info.BTFKeyTypeID))
+		m.Value = t.deep(btf.TypeID(info.BTFValueTypeID))
+	}
+	if info.BTFVmlinuxValueTypeID == 0 {
+		return nil
+	}
+	m.VmlinuxValue, err = c.kernel.valueType(info.BTFVmlinuxID, info.BTFVmlinuxValueTypeID)
+	return err
+}
+
+// valueType names the kernel type of a struct_ops map's value. Kernels before
+// 6.9 do not say in which object the type is: it can only be vmlinux there.
+func (k *Kernel) valueType(object, id uint32) (string, error) {
+	if object != 0 {
+		return k.typeName(object, id)
+	}
+	spec, err := k.vmlinuxSpec()
+	if err != nil {
+		return "", err
+	}
+	t := btf.TypeID(id)
+	return fmt.Sprintf("vmlinux:%s %s#%d", spec.KindOf(t), spec.TypeName(t), id), nil
+}
+
+// fdinfo reads what only /proc/self/fdinfo says: whether the map is frozen
+// (since 5.2), and the type of the programs that an array of programs holds
+// (since 4.16; only once it holds or was used by one).
+func (c *capturer) fdinfo(m *Map, fd int) error {
+	text, err := os.ReadFile(filepath.Join(c.kernel.proc, "self/fdinfo", strconv.Itoa(fd)))
+	if err != nil {
+		return fmt.Errorf("frozen (is /proc mounted?): %w", err)
+	}
+	var owner []string
+	for line := range strings.Lines(string(text)) {
+		name, value, _ := strings.Cut(line, ":")
+		value = strings.TrimSpace(value)
+		switch name {
+		case "frozen":
+			frozen := value == "1"
+			m.Frozen = &frozen
+		case "owner_prog_type":
+			owner = append(owner, "type "+value)
+		case "owner_jited":
+			owner = append(owner, "jited "+value)
+		}
+	}
+	m.Owner = strings.Join(owner, " ")
+	return nil
+}
+
+// contents reads the elements of a map.
+func (c *capturer) contents(m *Map, fd int) (Contents, error) {
+	if m.Flags&flagWriteOnly != 0 {
+		return Contents{NotRead: "write-only (BPF_F_WRONLY)"}, nil
+	}
+	r := reader{c: c, m: m, fd: fd, valueSize: int(m.ValueSize)}
+	var read func() ([]Entry, error)
+	switch m.Type {
+	case mapPercpuArray, mapPercpuHash, mapLRUPercpuHash:
+		r.valueSize = (int(m.ValueSize) + 7) &^ 7 * c.state.CPUs
+		read = r.elements
+	case mapArray, mapHash, mapLRUHash, mapLPMTrie:
+		read = r.elements
+	case mapArrayOfMaps, mapProgArray:
+		read = r.slots
+	case mapHashOfMaps:
+		read = r.keyedSlots
+	case mapQueue, mapStack:
+		read = r.head
+	default:
+		return Contents{NotRead: "type " + mapTypeName(m.Type) + " has no elements that user space can list"}, nil
+	}
+	if m.Type == mapArray || m.Type == mapPercpuArray {
+		if total := uint64(m.MaxEntries) * uint64(r.valueSize); total > maxContents {
+			return Contents{NotRead: fmt.Sprintf("%d bytes are more than the limit of %d", total, maxContents)}, nil
+		}
+	}
+	entries, err := read()
+	if errors.Is(err, errTooMuch) || errors.Is(err, unix.EPERM) || bpfsys.IsNotSupported(err) {
+		return Contents{NotRead: err.Error()}, nil
+	}
+	if err != nil {
+		return Contents{}, fmt.Errorf("contents: %w", err)
+	}
+	slices.SortStableFunc(entries, func(a, b Entry) int { return bytes.Compare(a.Key, b.Key) })
+	return Contents{Entries: entries}, nil
+}
+
+var errTooMuch = fmt.Errorf("more than the limit of %d bytes", maxContents)
+
+// reader reads one map.
+type reader struct {
+	c         *capturer
+	m         *Map
+	fd        int
+	valueSize int // as user space gets it
+}
+
+func (r *reader) isArray() bool { return r.m.Type == mapArray || r.m.Type == mapPercpuArray }
+
+// entry copies one element. Zero values of arrays, which always have all their
+// elements, are nil.
+func (r *reader) entry(key, value []byte) *Entry {
+	value = trimZeros(value)
+	if len(value) == 0 && r.isArray() {
+		return nil
+	}
+	return &Entry{Key: bytes.Clone(key), Value: bytes.Clone(value)}
+}
+
+// elements reads all elements of a map with plain values, many at a time where
+// the kernel can.
+func (r *reader) elements() ([]Entry, error) {
+	if r.isArray() && r.m.MaxEntries == 1 {
+		return r.one()
+	}
+	entries, err := r.batches()
+	if bpfsys.IsNotSupported(err) {
+		return r.walk()
+	}
+	return entries, err
+}
+
+// one reads an array of one element: data sections are such.
+func (r *reader) one() ([]Entry, error) {
+	key, value := make([]byte, r.m.KeySize), make([]byte, r.valueSize)
+	if err := bpfsys.LookupElem(r.fd, key, value); err != nil {
+		return nil, err
+	}
+	if e := r.entry(key, value); e != nil {
+		return []Entry{*e}, nil
+	}
+	return nil, nil
+}
+
+func (r *reader) batches() ([]Entry, error) {
+	keySize := int(r.m.KeySize)
+	count := min(int(r.m.MaxEntries), max(1, batchBytes/(keySize+r.valueSize)))
+	var (
+		entries   []Entry
+		in        []byte
+		cursor    = make([]byte, max(keySize, 4))
+		keys      = make([]byte, count*keySize)
+		values    = make([]byte, count*r.valueSize)
+		readBytes int
+	)
+	for {
+		n, end, err := bpfsys.LookupBatch(r.fd, in, cursor, keys, values, uint32(count))
+		if errors.Is(err, unix.ENOSPC) && len(values) < maxContents {
+			count *= 2 // one bucket of a hash holds more
+			keys, values = make([]byte, count*keySize), make([]byte, count*r.valueSize)
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		for i := range int(n) {
+			if e := r.entry(keys[i*keySize:][:keySize], values[i*r.valueSize:][:r.valueSize]); e != nil {
+				entries = append(entries, *e)
+			}
+		}
+		if readBytes += int(n) * r.valueSize; readBytes > maxContents {
+			return nil, errTooMuch
+		}
+		if end || n == 0 {
+			return entries, nil
+		}
+		in = bytes.Clone(cursor)
+	}
+}
+
+// keys calls visit with each key of the map.
+func (r *reader) keys(visit func(key []byte) error) error {
+	var key []byte
+	next := make([]byte, r.m.KeySize)
+	// No more than there can be: deleting while walking starts a hash over.
+	for range uint64(r.m.MaxEntries) + 1 {
+		ok, err := bpfsys.NextKey(r.fd, key, next)
+		if err != nil || !ok {
+			return err
+		}
+		key = bytes.Clone(next)
+		if err := visit(key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// walk reads the elements one by one, for map types and kernels without batch
+// lookups.
+func (r *reader) walk() ([]Entry, error) {
+	var entries []Entry
+	readBytes := 0
+	err := r.keys(func(key []byte) error {
+		value := make([]byte, r.valueSize)
+		err := bpfsys.LookupElem(r.fd, key, value)
+		if errors.Is(err, unix.ENOENT) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if readBytes += len(value); readBytes > maxContents {
+			return errTooMuch
+		}
+		if e := r.entry(key, value); e != nil {
+			entries = append(entries, *e)
+		}
+		return nil
+	})
+	return entries, err
+}
+
+// slots reads the filled slots of an array of maps or programs.
+func (r *reader) slots() ([]Entry, error) {
+	if r.m.MaxEntries > maxContents/4/64 {
+		return nil, errTooMuch // a system call each
+	}
+	var entries []Entry
+	for i := range r.m.MaxEntries {
+		e, err := r.slot(le.AppendUint32(nil, i))
+		if err != nil {
+			return nil, err
+		}
+		if e != nil {
+			entries = append(entries, *e)
+		}
+	}
+	return entries, nil
+}
+
+// keyedSlots reads a hash of maps.
+func (r *reader) keyedSlots() ([]Entry, error) {
+	var entries []Entry
+	err := r.keys(func(key []byte) error {
+		e, err := r.slot(key)
+		if e != nil {
+			entries = append(entries, *e)
+		}
+		return err
+	})
+	return entries, err
+}
+
+// slot reads one element that holds a map or program: user space sees its id.
+func (r *reader) slot(key []byte) (*Entry, error) {
+	value := make([]byte, 4)
+	err := bpfsys.LookupElem(r.fd, key, value)
+	if errors.Is(err, unix.ENOENT) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	id := le.Uint32(value)
+	e := &Entry{Key: key}
+	if r.m.Type == mapProgArray {
+		e.Ref, err = r.c.programInSlot(id)
+	} else {
+		e.Ref, err = r.c.mapInSlot(id, fmt.Sprintf("%s[%s]", r.m.Name, formatKey(key)))
+	}
+	return e, err
+}
+
+// programInSlot names the program id. One that has no handle is known by its
+// kernel name and tag.
+func (c *capturer) programInSlot(id uint32) (string, error) {
+	if name, ok := c.progs[id]; ok {
+		return name, nil
+	}
+	fd, err := bpfsys.FDByID(bpfsys.ProgGetFDByID, id)
+	if err != nil {
+		return "", err
+	}
+	defer bpfsys.Close(fd)
+	info, _, err := bpfsys.GetProgInfo(fd)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("(no handle) %s tag %x", bpfsys.CString(info.Name[:]), info.Tag), nil
+}
+
+// mapInSlot names the inner map id. One that has no handle is captured under
+// the name of its slot.
+func (c *capturer) mapInSlot(id uint32, slot string) (string, error) {
+	if name, ok := c.mapNames[id]; ok {
+		return name, nil
+	}
+	fd, err := bpfsys.FDByID(bpfsys.MapGetFDByID, id)
+	if err != nil {
+		return "", err
+	}
+	defer bpfsys.Close(fd)
+	c.mapNames[id] = slot
+	return slot, c.addMap(Handle{Name: slot, FD: fd})
+}
+
+// head peeks at the next element of a queue or stack. The others cannot be
+// read without taking it out.
+func (r *reader) head() ([]Entry, error) {
+	value := make([]byte, r.valueSize)
+	err := bpfsys.LookupElem(r.fd, nil, value)
+	if errors.Is(err, unix.ENOENT) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return []Entry{{Value: trimZeros(value)}}, nil
+}
+
+// formatKey writes keys of 4 bytes as numbers and others as hexadecimal bytes.
+func formatKey(key []byte) string {
+	if len(key) == 4 {
+		return strconv.FormatUint(uint64(le.Uint32(key)), 10)
+	}
+	return fmt.Sprintf("%x", key)
+}
+
+// deep renders a type and all types that it contains by value.
+func (t *types) deep(id btf.TypeID) string {
+	if id == 0 {
+		return "void"
+	}
+	seen := map[btf.TypeID]bool{id: true}
+	texts := []string{t.spec.Render(id)}
+	for queue := t.contained(id); len(queue) > 0; queue = queue[1:] {
+		id := queue[0]
+		if seen[id] {
+			continue
+		}
+		seen[id] = true
+		if t.needsBody(id) {
+			texts = append(texts, t.spec.Render(id))
+		}
+		queue = append(queue, t.contained(id)...)
+	}
+	return strings.Join(texts, "\n")
+}
+
+// needsBody tells the types that Render only names where another one contains
+// them: those with a name and something inside.
+func (t *types) needsBody(id btf.TypeID) bool {
+	typ, err := t.spec.Type(id)
+	if err != nil || typ.Name == "" {
+		return false
+	}
+	switch typ.Kind {
+	case btf.KindStruct, btf.KindUnion, btf.KindEnum, btf.KindEnum64:
+		return true
+	case btf.KindTypedef:
+		return t.spec.TypeName(typ.Ref) == "" // of an anonymous type, a pointer, an array
+	}
+	return false
+}
+
+// contained lists the types that are directly part of a type.
+func (t *types) contained(id btf.TypeID) []btf.TypeID {
+	typ, err := t.spec.Type(id)
+	if err != nil {
+		return nil
+	}
+	var ids []btf.TypeID
+	switch typ.Kind {
+	case btf.KindStruct, btf.KindUnion:
+		for _, m := range typ.Members {
+			ids = append(ids, m.Type)
+		}
+	case btf.KindDatasec:
+		for _, v := range typ.Vars {
+			ids = append(ids, v.Type)
+		}
+	case btf.KindArray:
+		ids = append(ids, typ.Array.Elem)
+	case btf.KindTypedef, btf.KindConst, btf.KindVolatile, btf.KindVar, btf.KindTypeTag:
+		ids = append(ids, typ.Ref)
+	}
+	return ids
+}
+
+// mapTypeNames are the names of enum bpf_map_type, without BPF_MAP_TYPE_.
+var mapTypeNames = [...]string{
+	"UNSPEC", "HASH", "ARRAY", "PROG_ARRAY", "PERF_EVENT_ARRAY", "PERCPU_HASH", "PERCPU_ARRAY",
+	"STACK_TRACE", "CGROUP_ARRAY", "LRU_HASH", "LRU_PERCPU_HASH", "LPM_TRIE", "ARRAY_OF_MAPS",
+	"HASH_OF_MAPS", "DEVMAP", "SOCKMAP", "CPUMAP", "XSKMAP", "SOCKHASH", "CGROUP_STORAGE",
+	"REUSEPORT_SOCKARRAY", "PERCPU_CGROUP_STORAGE", "QUEUE", "STACK", "SK_STORAGE", "DEVMAP_HASH",
+	"STRUCT_OPS", "RINGBUF", "INODE_STORAGE", "TASK_STORAGE", "BLOOM_FILTER", "USER_RINGBUF",
+	"CGRP_STORAGE", "ARENA", "INSN_ARRAY",
+}
+
+func mapTypeName(t uint32) string {
+	if int(t) < len(mapTypeNames) {
+		return mapTypeNames[t]
+	}
+	return strconv.FormatUint(uint64(t), 10)
+}

@@ -1,0 +1,512 @@
+package state
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/bpfreplay/bpfreplay/loader/insn"
+)
+
+// Engines, as in [Context.Engine].
+const (
+	EngineDirect      = "direct"       // cilium/ebpf
+	EngineTrace       = "trace"        // our trace, issued from user space
+	EngineReplay      = "replay"       // our loader program
+	EngineLibbpf      = "libbpf"       // libbpf's direct load
+	EngineLibbpfLight = "libbpf-light" // libbpf's loader program
+)
+
+// cilium and libbpfLike are the two families of engines.
+var (
+	cilium     = []string{EngineDirect}
+	libbpfLike = []string{EngineTrace, EngineReplay, EngineLibbpf, EngineLibbpfLight}
+)
+
+// Rule predicts a difference between two engines.
+type Rule struct {
+	ID     string
+	Reason string
+	// Left and Right are engines: the rule is about a pair of one of each.
+	// Where both are empty it is about any pair.
+	Left, Right []string
+	// Since is the first kernel that the rule is for, "5.16"; empty: all.
+	Since string
+	// Fields are what the rule is about, with a star in the place of a name:
+	// "map * flags". Fields of functions are "function * insns" whether the
+	// function is the program itself or a subprogram.
+	Fields []string
+
+	// match decides on the values. In a rule without engines it must not tell
+	// left from right.
+	match func(left, right side) bool
+}
+
+// Rules returns the table of rules.
+func Rules() []Rule { return slices.Clone(rules) }
+
+// FindRule returns the rule with this ID.
+func FindRule(id string) (Rule, bool) {
+	i := slices.IndexFunc(rules, func(r Rule) bool { return r.ID == id })
+	if i < 0 {
+		return Rule{}, false
+	}
+	return rules[i], true
+}
+
+// UnusedRules returns the rules that explained nothing (used holds the IDs of
+// those that did) although engines holds a pair that they are for.
+func UnusedRules(used, engines []string) []Rule {
+	var unused []Rule
+	for _, r := range rules {
+		if !slices.Contains(used, r.ID) && r.concerns(engines) {
+			unused = append(unused, r)
+		}
+	}
+	return unused
+}
+
+func (r *Rule) concerns(engines []string) bool {
+	if len(r.Left) == 0 {
+		return len(engines) > 1
+	}
+	in := func(list []string) bool {
+		return slices.ContainsFunc(engines, func(e string) bool { return slices.Contains(list, e) })
+	}
+	return in(r.Left) && in(r.Right)
+}
+
+// explain returns the ID of the first rule that predicts the difference in the
+// field pattern, "" if none does.
+func explain(pattern string, a, b side) string {
+	for i := range rules {
+		if rules[i].fires(pattern, a, b) {
+			return rules[i].ID
+		}
+	}
+	return ""
+}
+
+func (r *Rule) fires(pattern string, a, b side) bool {
+	if !slices.Contains(r.Fields, pattern) || !atLeast(a.Release, r.Since) || !atLeast(b.Release, r.Since) {
+		return false
+	}
+	switch {
+	case len(r.Left) == 0:
+		return a.Engine != b.Engine && r.match(a, b)
+	case slices.Contains(r.Left, a.Engine) && slices.Contains(r.Right, b.Engine):
+		return r.match(a, b)
+	case slices.Contains(r.Left, b.Engine) && slices.Contains(r.Right, a.Engine):
+		return r.match(b, a)
+	}
+	return false
+}
+
+// atLeast says whether a kernel release is of version since or later.
+func atLeast(release, since string) bool {
+	if since == "" {
+		return true
+	}
+	major, minor, ok := version(release)
+	if !ok {
+		return false
+	}
+	sinceMajor, sinceMinor, _ := version(since)
+	return major > sinceMajor || major == sinceMajor && minor >= sinceMinor
+}
+
+// version reads the start of a release: 6.12.107+deb12 is 6, 12.
+func version(release string) (major, minor int, ok bool) {
+	head, tail, _ := strings.Cut(release, ".")
+	end := strings.IndexFunc(tail, func(r rune) bool { return r < '0' || r > '9' })
+	if end >= 0 {
+		tail = tail[:end]
+	}
+	major, errMajor := strconv.Atoi(head)
+	minor, errMinor := strconv.Atoi(tail)
+	return major, minor, errMajor == nil && errMinor == nil
+}
+
+// rules is the one table of explained differences. A rule looks at the values
+// of both sides; a second difference in the same field must not hide behind it.
+var rules = []Rule{
+	{
+		ID:     "data-map-name",
+		Reason: "libbpf puts up to 8 characters of the object's name before the names of data sections, cilium/ebpf does not",
+		Left:   cilium, Right: libbpfLike,
+		Fields: []string{"map * name"},
+		match: func(left, right side) bool {
+			section := left.m.Name
+			return right.Object != nil && strings.HasPrefix(section, ".") &&
+				left.m.KernelName == cut(section, 15) && right.m.KernelName == libbpfMapName(right.Object.Name, section)
+		},
+	},
+	{
+		ID:     "mmapable-static-only",
+		Reason: "cilium/ebpf makes every data section mappable, libbpf only one that has a variable which is not static",
+		Left:   cilium, Right: libbpfLike,
+		Fields: []string{"map * flags"},
+		match: func(left, right side) bool {
+			return right.Object != nil && slices.Contains(right.Object.StaticOnly, left.m.Name) &&
+				left.m.Flags == right.m.Flags|flagMmapable && right.m.Flags&flagMmapable == 0
+		},
+	},
+	{
+		ID:     "kconfig-not-mmapable",
+		Reason: "libbpf makes .kconfig mappable, cilium/ebpf does not",
+		Left:   cilium, Right: libbpfLike,
+		Fields: []string{"map * flags"},
+		match: func(left, right side) bool {
+			return left.m.Name == kconfig && right.m.Flags == left.m.Flags|flagMmapable && left.m.Flags&flagMmapable == 0
+		},
+	},
+	{
+		ID:     "kconfig-per-program",
+		Reason: "cilium/ebpf creates a .kconfig map for every program that uses it, libbpf one for the object",
+		Left:   cilium, Right: libbpfLike,
+		Fields: []string{"map * copies"},
+		match: func(left, right side) bool {
+			return left.m.Name == kconfig && right.m.Copies == 1 && left.m.Copies == programsThatHold(left.state, kconfig)
+		},
+	},
+	{
+		ID:     "entries-clamped-to-cpus",
+		Reason: "cilium/ebpf clamps max_entries of perf event arrays and CPU maps to the number of possible CPUs, libbpf only fills in 0",
+		Left:   cilium, Right: libbpfLike,
+		Fields: []string{"map * max_entries"},
+		match: func(left, right side) bool {
+			return (left.m.Type == mapPerfEventArray || left.m.Type == mapCPUMap) && left.m.Type == right.m.Type &&
+				int64(left.m.MaxEntries) == int64(left.state.CPUs) && right.m.MaxEntries > left.m.MaxEntries
+		},
+	},
+	{
+		ID:     "btf-per-map",
+		Reason: "cilium/ebpf loads for each map only the types of its key and value, libbpf the types of the whole object",
+		Left:   cilium, Right: libbpfLike,
+		Fields: []string{"map * btf"},
+		match: func(left, right side) bool {
+			return left.m.BTF != "" && right.m.BTF != "" &&
+				left.m.Key == right.m.Key && left.m.Value == right.m.Value
+		},
+	},
+	{
+		ID:     "btf-per-program",
+		Reason: "cilium/ebpf loads for each program only the types that its functions and lines refer to, libbpf the types of the whole object",
+		Left:   cilium, Right: libbpfLike,
+		Fields: []string{"program * btf"},
+		match: func(left, right side) bool {
+			return left.p.BTF != "" && right.p.BTF != "" && left.p.FuncInfo == right.p.FuncInfo && sameTypes(left, right)
+		},
+	},
+	{
+		ID:     "not-autoloaded",
+		Reason: `cilium/ebpf loads programs of SEC("?...") too, libbpf leaves them to who asks for them`,
+		Left:   cilium, Right: libbpfLike,
+		Fields: []string{"program *"},
+		match: func(left, right side) bool {
+			return left.p != nil && right.p == nil && right.Object != nil &&
+				slices.Contains(right.Object.NotAutoloaded, left.p.Name)
+		},
+	},
+	{
+		ID:     "rodata-bound",
+		Reason: "libbpf binds every .rodata map to every program, which neither cilium/ebpf nor a loader program does",
+		Left:   []string{EngineDirect, EngineTrace, EngineReplay, EngineLibbpfLight}, Right: []string{EngineLibbpf},
+		Fields: []string{"program * bound"},
+		match: func(left, right side) bool {
+			return slices.Equal(left.p.Bound, slices.DeleteFunc(slices.Clone(right.p.Bound), func(name string) bool {
+				return strings.HasPrefix(name, ".rodata") && !slices.Contains(left.p.Bound, name) && right.state.isFrozen(name)
+			}))
+		},
+	},
+	{
+		ID:     "subprogram-order",
+		Reason: "cilium/ebpf appends subprograms breadth first, libbpf depth first",
+		Left:   cilium, Right: libbpfLike,
+		Fields: []string{"program * function_order"},
+		match: func(left, right side) bool {
+			return sameFunctions(left.p, right.p) && left.p.main() == right.p.main()
+		},
+	},
+	{
+		ID:     "tag-subprogram-order",
+		Reason: "a tag covers the distances of calls, and so the order in which subprograms were appended",
+		Left:   cilium, Right: libbpfLike,
+		Fields: []string{"program * tag", "function * function_tag"},
+		match: func(left, right side) bool {
+			if left.f != nil && !calls(left.f) {
+				return false
+			}
+			return sameFunctions(left.p, right.p) && sameCode(left, right) &&
+				!slices.Equal(left.p.order(right.p), right.p.order(left.p))
+		},
+	},
+	{
+		ID:     "module-kfunc-index",
+		Reason: "cilium/ebpf gives each reference to a kfunc of a module its own slot in fd_array, from 1 on; others give each module one",
+		Left:   cilium, Right: libbpfLike,
+		Since:  "5.16",
+		Fields: []string{"function * kfunc_index"},
+		match: func(left, right side) bool {
+			return onlyModuleIndexes(kfuncPairs(left.f, right.f))
+		},
+	},
+	{
+		ID:     "tag-module-kfunc-index",
+		Reason: "a tag covers the slot in fd_array of a module's BTF",
+		Left:   cilium, Right: libbpfLike,
+		Since:  "5.16",
+		Fields: []string{"program * tag", "function * function_tag"},
+		match: func(left, right side) bool {
+			pairs := kfuncsOf(left, right)
+			return sameCode(left, right) && onlyModuleIndexes(pairs) &&
+				slices.ContainsFunc(pairs, func(p [2]Ref) bool { return p[0].Index != p[1].Index })
+		},
+	},
+	{
+		ID:     "tag-weak-kfunc",
+		Reason: "engines mark the call of a weak kfunc that does not exist in different ways; the call is dead code, but the tag covers it",
+		Fields: []string{"program * tag"},
+		match: func(left, right side) bool {
+			return sameCode(left, right) && slices.ContainsFunc(facts(right).WeakKfuncs, func(name string) bool {
+				return !callsKfunc(left.p, name) && !callsKfunc(right.p, name)
+			})
+		},
+	},
+	{
+		ID:     "tag-core-poison",
+		Reason: "engines mark a 64-bit constant whose CO-RE relocation has no target in different ways; it is dead code, but the tag covers it",
+		Left:   cilium, Right: libbpfLike,
+		Fields: []string{"program * tag"},
+		match: func(left, right side) bool {
+			return facts(right).WideCORE && sameCode(left, right)
+		},
+	},
+	{
+		ID:     "tag-module-ksym",
+		Reason: "a tag covers the file descriptor of the BTF of the module in which a typed ksym was found",
+		Since:  "5.12",
+		Fields: []string{"program * tag"},
+		match: func(left, right side) bool {
+			return sameCode(left, right) && usesModuleKsym(left.p, facts(right).TypedKsyms)
+		},
+	},
+	{
+		ID:     "local-type-id",
+		Reason: "instructions hold ids of the program's own types (bpf_core_type_id_local); cilium/ebpf numbers the types of each program anew",
+		Left:   cilium, Right: libbpfLike,
+		Fields: []string{"function * insns"},
+		match: func(left, right side) bool {
+			return onlyTypeIDs(left, right, left.f, right.f)
+		},
+	},
+	{
+		ID:     "tag-local-type-id",
+		Reason: "a tag covers ids of the program's own types (bpf_core_type_id_local); cilium/ebpf numbers the types of each program anew",
+		Left:   cilium, Right: libbpfLike,
+		Fields: []string{"program * tag", "function * function_tag"},
+		match: func(left, right side) bool {
+			return !sameCode(left, right) && everyFunction(left, right, func(a, b *Function) bool {
+				return sameInsns(a, b) || onlyTypeIDs(left, right, a, b)
+			})
+		},
+	},
+	{
+		ID:     "hidden-linkage",
+		Reason: "libbpf makes global functions with hidden visibility static, cilium/ebpf leaves them global",
+		Left:   cilium, Right: libbpfLike,
+		Fields: []string{"function * linkage"},
+		match: func(left, right side) bool {
+			return left.f.Linkage == "global" && right.f.Linkage == "static" &&
+				slices.Contains(facts(right).Hidden, left.f.Name)
+		},
+	},
+	{
+		ID:     "hidden-linkage-verified",
+		Reason: "a static function is verified with its callers, a global one by itself: libbpf makes hidden ones static, cilium/ebpf does not",
+		Left:   cilium, Right: libbpfLike,
+		Since:  "5.16",
+		Fields: []string{"program * verified_insns"},
+		match: func(left, right side) bool {
+			return slices.ContainsFunc(facts(right).Hidden, func(name string) bool {
+				a, b := left.p.findFunction(name), right.p.findFunction(name)
+				return a != nil && b != nil && a.Linkage == "global" && b.Linkage == "static"
+			})
+		},
+	},
+}
+
+const (
+	flagMmapable = 1 << 10 // BPF_F_MMAPABLE
+	kconfig      = ".kconfig"
+)
+
+func cut(s string, n int) string { return s[:min(n, len(s))] }
+
+// libbpfMapName is the kernel's name of a data section's map: the section with
+// as much of the object's name before it as leaves room for 7 characters or
+// the section, 15 in all. Custom sections (".data.x") are left as they are.
+func libbpfMapName(object, section string) string {
+	if strings.Count(section, ".") > 1 {
+		return cut(section, 15)
+	}
+	prefix := max(0, 15-max(7, len(section)))
+	clean := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '.' {
+			return r
+		}
+		return '_'
+	}, cut(object, prefix))
+	return clean + cut(section, 15)
+}
+
+func programsThatHold(s *State, mapName string) int {
+	n := 0
+	for i := range s.Programs {
+		if slices.Contains(s.Programs[i].Maps, mapName) || slices.Contains(s.Programs[i].Bound, mapName) {
+			n++
+		}
+	}
+	return n
+}
+
+func (s *State) isFrozen(mapName string) bool {
+	m := s.findMap(mapName)
+	return m != nil && m.Frozen != nil && *m.Frozen
+}
+
+// facts are those about the program that is compared, none if unknown.
+func facts(s side) ProgramFacts {
+	if s.Object == nil || s.p == nil {
+		return ProgramFacts{}
+	}
+	return s.Object.Programs[s.p.Name]
+}
+
+func sameFunctions(a, b *Program) bool {
+	return len(a.Functions) == len(b.Functions) && len(a.order(b)) == len(a.Functions)
+}
+
+// everyFunction compares the functions of two programs by name.
+func everyFunction(left, right side, same func(a, b *Function) bool) bool {
+	if !sameFunctions(left.p, right.p) {
+		return false
+	}
+	for i := range left.p.Functions {
+		if f := &left.p.Functions[i]; !same(f, right.p.findFunction(f.Name)) {
+			return false
+		}
+	}
+	return true
+}
+
+// sameCode says whether two programs have the same functions with the same
+// instructions, in whatever order, and both dumps are complete.
+func sameCode(left, right side) bool {
+	return !left.p.Unread && !right.p.Unread && everyFunction(left, right, sameInsns)
+}
+
+// sameTypes compares what two programs say about their functions and lines.
+func sameTypes(left, right side) bool {
+	return everyFunction(left, right, func(a, b *Function) bool {
+		return a.Proto == b.Proto && slices.Equal(left.state.lineTable(a), right.state.lineTable(b))
+	})
+}
+
+// calls says whether a function calls another of its program.
+func calls(f *Function) bool {
+	return slices.ContainsFunc(f.Refs, func(r Ref) bool { return r.Kind == RefCall })
+}
+
+// kfuncsOf pairs the calls of kfuncs of the function that is compared, or of
+// all functions of the program if it is the program.
+func kfuncsOf(left, right side) [][2]Ref {
+	if left.f != nil {
+		return kfuncPairs(left.f, right.f)
+	}
+	var pairs [][2]Ref
+	for i := range left.p.Functions {
+		f := &left.p.Functions[i]
+		if other := right.p.findFunction(f.Name); other != nil {
+			pairs = append(pairs, kfuncPairs(f, other)...)
+		}
+	}
+	return pairs
+}
+
+// onlyModuleIndexes says whether indexes differ for kfuncs of modules only,
+// and those have one on both sides.
+func onlyModuleIndexes(pairs [][2]Ref) bool {
+	for _, p := range pairs {
+		if p[0].Index == p[1].Index {
+			continue
+		}
+		if p[0].Index == 0 || p[1].Index == 0 || strings.HasSuffix(p[0].To, " [vmlinux]") || !strings.HasSuffix(p[0].To, "]") {
+			return false
+		}
+	}
+	return len(pairs) > 0
+}
+
+func callsKfunc(p *Program, name string) bool {
+	for i := range p.Functions {
+		if slices.ContainsFunc(p.Functions[i].Refs, func(r Ref) bool {
+			return r.Kind == RefKfunc && strings.HasPrefix(r.To, name+" [")
+		}) {
+			return true
+		}
+	}
+	return false
+}
+
+// usesModuleKsym says whether a program holds the address of one of the given
+// symbols, found in a module.
+func usesModuleKsym(p *Program, ksyms []string) bool {
+	for i := range p.Functions {
+		if slices.ContainsFunc(p.Functions[i].Refs, func(r Ref) bool {
+			name, module, ok := strings.Cut(r.To, " [")
+			return ok && r.Kind == RefAddr && module != "vmlinux]" && slices.Contains(ksyms, name)
+		}) {
+			return true
+		}
+	}
+	return false
+}
+
+// onlyTypeIDs says whether two functions differ only in constants that are, on
+// the right, ids which a CO-RE relocation for a local type put there and, on
+// the left, ids of types of the same kind and name.
+func onlyTypeIDs(left, right side, a, b *Function) bool {
+	types := left.state.findBTF(left.p.BTF)
+	x, y := insn.Insns(a.Insns), insn.Insns(b.Insns)
+	if types == nil || x.Len() != y.Len() || !slices.Equal(a.Refs, b.Refs) {
+		return false
+	}
+	local := facts(right).LocalTypeIDs
+	for i := 0; i < x.Len(); i++ {
+		idX, idY := x.Imm(i), y.Imm(i)
+		if idX == idY {
+			if string(x[i*insn.Size:][:insn.Size]) != string(y[i*insn.Size:][:insn.Size]) {
+				return false
+			}
+			continue
+		}
+		if !constant(x, i) || !constant(y, i) || string(x[i*insn.Size:][:4]) != string(y[i*insn.Size:][:4]) {
+			return false
+		}
+		want, ok := local[uint32(idY)]
+		if !ok || idX <= 0 || int(idX) >= len(types.Names) || types.Names[idX] != want {
+			return false
+		}
+	}
+	return true
+}
+
+// constant says whether instruction i moves a constant into a register.
+func constant(p insn.Insns, i int) bool {
+	return p.Op(i) == 0xb7 || p.Op(i) == 0xb4 || p.IsLdImm64(i) && p.Src(i) == 0
+}
+
+// String is how a rule is listed.
+func (r Rule) String() string { return fmt.Sprintf("%s: %s", r.ID, r.Reason) }

@@ -1,0 +1,154 @@
+package bpfsys
+
+import "encoding/binary"
+
+// Offsets in union bpf_attr (include/uapi/linux/bpf.h), in bytes, of the
+// fields that a load sets.
+const (
+	MapCreateMaxEntries = 12
+	MapCreateInner      = 20 // inner_map_fd
+	MapCreateName       = 28 // 16 bytes
+	MapCreateBTF        = 48 // btf_fd
+	MapCreateKeyType    = 52
+	MapCreateValueType  = 56
+	MapCreateExtra      = 64 // map_extra, 5.16
+
+	ElemKey   = 8
+	ElemValue = 16
+	ElemFlags = 24
+	ElemSize  = 32
+
+	FreezeSize = 4
+
+	BTFLoadLogBuf   = 8
+	BTFLoadLen      = 16
+	BTFLoadLogSize  = 20
+	BTFLoadLogLevel = 24
+	BTFLoadSize     = 28
+
+	ProgLoadInsns       = 8
+	ProgLoadLicense     = 16
+	ProgLoadLogLevel    = 24
+	ProgLoadLogSize     = 28
+	ProgLoadLogBuf      = 32
+	ProgLoadAttachType  = 68 // expected_attach_type
+	ProgLoadBTF         = 72 // prog_btf_fd
+	ProgLoadFuncInfo    = 80
+	ProgLoadFuncCount   = 88
+	ProgLoadLineInfo    = 96
+	ProgLoadLineCount   = 104
+	ProgLoadAttachID    = 108 // attach_btf_id
+	ProgLoadAttachFD    = 112 // attach_btf_obj_fd or attach_prog_fd
+	ProgLoadCORECount   = 116
+	ProgLoadFDArray     = 120 // 5.14
+	ProgLoadCORE        = 128 // 5.17
+	ProgLoadCORERecSize = 136
+)
+
+// CORERecordSize is the size of struct bpf_core_relo in bytes.
+const CORERecordSize = 16
+
+// MapCreateAttr are the fields of MAP_CREATE that hold numbers known before
+// anything is loaded.
+type MapCreateAttr struct {
+	Type, KeySize, ValueSize, MaxEntries, Flags, NUMANode uint32
+	Name                                                  string
+	KeyType, ValueType                                    uint32
+	Extra                                                 uint64
+}
+
+// MapCreateSize is the size of an attribute of MAP_CREATE, in bytes: it ends
+// with the last field that is used.
+func MapCreateSize(types bool, extra uint64) int {
+	switch {
+	case extra != 0:
+		return MapCreateExtra + 8
+	case types:
+		return MapCreateValueType + 4
+	}
+	return MapCreateName + 16
+}
+
+// PutMapCreate stores a into b, the start of an attribute of MAP_CREATE, which
+// may be cut after the last field that is not zero.
+func PutMapCreate(b []byte, a MapCreateAttr) {
+	put := func(off int, v uint32) {
+		if v != 0 {
+			binary.LittleEndian.PutUint32(b[off:], v)
+		}
+	}
+	put(0, a.Type)
+	put(4, a.KeySize)
+	put(8, a.ValueSize)
+	put(MapCreateMaxEntries, a.MaxEntries)
+	put(16, a.Flags)
+	put(24, a.NUMANode)
+	putName(b[MapCreateName:], a.Name)
+	put(MapCreateKeyType, a.KeyType)
+	put(MapCreateValueType, a.ValueType)
+	put(MapCreateExtra, uint32(a.Extra))
+	put(MapCreateExtra+4, uint32(a.Extra>>32))
+}
+
+// putName stores a name of at most 15 characters; longer ones are cut, as
+// libbpf does.
+func putName(b []byte, name string) { copy(b[:15], name) }
+
+// ProgLoadAttr are the fields of PROG_LOAD that hold numbers known before
+// anything is loaded.
+type ProgLoadAttr struct {
+	Type, InsnCount, Flags, AttachType uint32
+	Name                               string
+	FuncInfoRecSize, LineInfoRecSize   uint32 // bytes
+	FuncInfoSize, LineInfoSize         int    // bytes
+	CORESize                           int    // bytes
+}
+
+// ProgLoadNeeds says which of the later fields of PROG_LOAD are used.
+type ProgLoadNeeds struct{ FuncInfo, LineInfo, Attach, FDArray, CORE bool }
+
+// ProgLoadSize is the size of an attribute of PROG_LOAD, in bytes: it ends
+// with the last field that is used, for a kernel refuses what it does not
+// know unless it is zero.
+func ProgLoadSize(n ProgLoadNeeds) int {
+	switch {
+	case n.CORE:
+		return ProgLoadCORERecSize + 4
+	case n.FDArray:
+		return ProgLoadFDArray + 8
+	case n.Attach:
+		return ProgLoadAttachFD + 4
+	case n.LineInfo:
+		return ProgLoadLineCount + 4
+	case n.FuncInfo:
+		return ProgLoadFuncCount + 4
+	}
+	return ProgLoadAttachType + 4
+}
+
+// PutProgLoad stores a into b, the start of an attribute of PROG_LOAD, which
+// may be cut after the last field that is not zero.
+func PutProgLoad(b []byte, a ProgLoadAttr) {
+	put := func(off int, v uint32) {
+		if v != 0 {
+			binary.LittleEndian.PutUint32(b[off:], v)
+		}
+	}
+	put(0, a.Type)
+	put(4, a.InsnCount)
+	put(44, a.Flags)
+	putName(b[48:], a.Name)
+	put(ProgLoadAttachType, a.AttachType)
+	if a.FuncInfoSize > 0 {
+		put(76, a.FuncInfoRecSize)
+		put(ProgLoadFuncCount, uint32(a.FuncInfoSize)/a.FuncInfoRecSize)
+	}
+	if a.LineInfoSize > 0 {
+		put(92, a.LineInfoRecSize)
+		put(ProgLoadLineCount, uint32(a.LineInfoSize)/a.LineInfoRecSize)
+	}
+	if a.CORESize > 0 {
+		put(ProgLoadCORECount, uint32(a.CORESize/CORERecordSize))
+		put(ProgLoadCORERecSize, CORERecordSize)
+	}
+}
