@@ -3,7 +3,7 @@
 #include "bpfreplay.h"
 
 SEC("raw_tp/sys_enter")
-int run(void *ctx)
+int unlicensed(void *ctx)
 {
 	return bpf_get_current_task() != 0;
 }

@@ -2,24 +2,12 @@
 /* Global functions: the verifier checks each on its own, by its BTF prototype. */
 #include "bpfreplay.h"
 
-struct args {
-	u32 a;
-	u32 b;
-};
-
 volatile u32 calls;
 
 __attribute__((noinline)) int sum(int a, int b)
 {
 	calls++;
 	return a + b;
-}
-
-__attribute__((noinline)) int sum_struct(struct args *args)
-{
-	if (!args)
-		return 0;
-	return args->a + args->b;
 }
 
 __attribute__((noinline)) int with_ctx(struct __sk_buff *skb, int extra)
@@ -30,9 +18,7 @@ __attribute__((noinline)) int with_ctx(struct __sk_buff *skb, int extra)
 SEC("tc")
 int run(struct __sk_buff *skb)
 {
-	struct args args = { .a = 1, .b = 2 };
-
-	return sum_struct(&args) + with_ctx(skb, 5);
+	return sum(1, 2) + with_ctx(skb, 5);
 }
 
 LICENSE;
