@@ -61,7 +61,7 @@ func (s *Spec) SizeOf(id TypeID) (uint32, error) {
 			}
 			id = TypeID(le.Uint32(b[typeHeader:]))
 		default:
-			return 0, malformed("type %d (%v) has no size", id, kind)
+			return 0, fmt.Errorf("type %q (%v) has no size", s.TypeName(id), kind)
 		}
 	}
 	return 0, malformed("type %d is nested too deeply", id)
@@ -100,7 +100,7 @@ func (s *Spec) alignOf(id TypeID, depth int) (uint32, error) {
 	case KindStruct, KindUnion:
 		return s.alignOfStruct(t, depth)
 	}
-	return 0, malformed("type %d (%v) has no alignment", id, t.Kind)
+	return 0, fmt.Errorf("type %q (%v) has no alignment", t.Name, t.Kind)
 }
 
 func (s *Spec) alignOfStruct(t *Type, depth int) (uint32, error) {

@@ -11,9 +11,6 @@ import (
 // type spells the definition, member by member.
 func (o *opener) readMaps() error {
 	if o.maps < 0 {
-		if o.hasRole(roleArena) {
-			return in(secArena, "", errNoArena)
-		}
 		return nil
 	}
 	return in(secMaps, "", o.readUserMaps())

@@ -225,6 +225,9 @@ func (o *opener) resolveFuncAddress(fn int, r *Relocation, ins insn, sym *symbol
 func (o *opener) resolveData(fn int, r *Relocation, ins insn, sym *symbol) error {
 	switch o.roles[sym.section] {
 	case roleArena:
+		if o.arena < 0 {
+			return errNoArena
+		}
 		r.Kind, r.Target = RelocMapValue, o.arena
 	case roleJumpTable:
 		return o.resolveJumpTable(fn, r, sym)

@@ -1,0 +1,108 @@
+package object
+
+import (
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"gotest.tools/v3/assert"
+)
+
+func TestLookupProgramType(t *testing.T) {
+	tests := []struct {
+		section string
+		want    ProgramType
+	}{
+		{"kprobe", ProgramType{Type: progKprobe, Pattern: "kprobe+"}},
+		{"kprobe/vfs_read", ProgramType{Type: progKprobe, Attach: "vfs_read", Pattern: "kprobe+"}},
+		{"kprobe.multi/a*", ProgramType{Type: progKprobe, AttachType: attachTraceKprobeMulti, Attach: "a*", Pattern: "kprobe.multi+"}},
+		{"uprobe.s//bin/sh:f", ProgramType{Type: progKprobe, Flags: 16, Attach: "/bin/sh:f", Pattern: "uprobe.s+"}},
+		{"usdt/x", ProgramType{Type: progKprobe, USDT: true, Attach: "x", Pattern: "usdt+"}},
+		{"fentry/mod:f", ProgramType{Type: progTracing, AttachType: attachTraceFentry, NeedsBTF: true, Attach: "mod:f", Pattern: "fentry+"}},
+		{"fentry.multi.s/f*", ProgramType{Type: progTracing, AttachType: attachTraceFentryMulti, Flags: 16, Attach: "f*", Pattern: "fentry.multi.s+"}},
+		{"xdp", ProgramType{Type: progXdp, AttachType: attachXdp, AttachTypeOptional: true, Pattern: "xdp"}},
+		{"xdp.frags/cpumap", ProgramType{Type: progXdp, AttachType: attachXdpCpumap, Flags: 32, Pattern: "xdp.frags/cpumap"}},
+		{"cgroup/sock", ProgramType{Type: progCgroupSock, AttachType: attachCgroupInetSockCreate, AttachTypeOptional: true, Pattern: "cgroup/sock"}},
+		{"sk_reuseport/migrate", ProgramType{Type: progSkReuseport, AttachType: attachSkReuseportSelectOrMigrate, Pattern: "sk_reuseport/migrate"}},
+	}
+	for _, tt := range tests {
+		got, ok := LookupProgramType(tt.section)
+		assert.Assert(t, ok, tt.section)
+		assert.DeepEqual(t, got, tt.want)
+	}
+	for _, name := range []string{"", "kprobes", "xdp/x", "kprobe.multi.x", "classifier/x", "cgroup", "lsm.", "?xdp"} {
+		_, ok := LookupProgramType(name)
+		assert.Assert(t, !ok, name)
+	}
+}
+
+// notInDebian are the rows that are younger than libbpf 1.1, which Debian 12 has.
+var notInDebian = map[string]string{
+	"kprobe.session+": "1.5", "uprobe.multi+": "1.3", "uretprobe.multi+": "1.3", "uprobe.session+": "1.6",
+	"uprobe.multi.s+": "1.3", "uretprobe.multi.s+": "1.3", "uprobe.session.s+": "1.6",
+	"usdt.s+":    "1.3",
+	"tc/ingress": "1.3", "tc/egress": "1.3", "tcx/ingress": "1.3", "tcx/egress": "1.3",
+	"netkit/primary": "1.3", "netkit/peer": "1.3",
+	"tracepoint.s+": "1.8", "tp.s+": "1.8", "raw_tracepoint.s+": "1.8", "raw_tp.s+": "1.8", "tp_btf.s+": "1.8",
+	"fsession+": "1.7", "fsession.s+": "1.7",
+	"fsession.multi+": "1.8", "fsession.multi.s+": "1.8", "fentry.multi+": "1.8", "fexit.multi+": "1.8",
+	"fentry.multi.s+": "1.8", "fexit.multi.s+": "1.8",
+	"cgroup/connect_unix": "1.3", "cgroup/sendmsg_unix": "1.3", "cgroup/recvmsg_unix": "1.3",
+	"cgroup/getpeername_unix": "1.3", "cgroup/getsockname_unix": "1.3",
+	"netfilter": "1.3", "sk_skb/verdict": "1.5", "struct_ops.s+": "1.2",
+}
+
+// older says whether a libbpf is older than the version that brought a row.
+func older(major, minor int, since string) bool {
+	var m, n int
+	if _, err := fmt.Sscanf(since, "%d.%d", &m, &n); err != nil {
+		return false
+	}
+	return major < m || major == m && minor < n
+}
+
+// TestSectionTableAgainstLibbpf asks the libbpf of this machine about every
+// section name of the table.
+func TestSectionTableAgainstLibbpf(t *testing.T) {
+	cc, err := exec.LookPath("cc")
+	if err != nil {
+		t.Skip("no C compiler to ask libbpf with")
+	}
+	bin := filepath.Join(t.TempDir(), "ask")
+	if out, err := exec.Command(cc, "-o", bin, "testdata/asklibbpf/ask.c", "-lbpf").CombinedOutput(); err != nil {
+		t.Skipf("cannot build against libbpf (install libbpf-dev): %v: %.200s", err, out)
+	}
+	var names []string
+	for _, r := range sectionTable {
+		if name, open := strings.CutSuffix(r.pattern, "+"); open {
+			names = append(names, name, name+"/x", name+"x")
+		} else {
+			names = append(names, name, name+"/x")
+		}
+	}
+	out, err := exec.Command(bin, names...).Output()
+	assert.NilError(t, err)
+	var answers []struct {
+		Major, Minor int
+		Name         string
+		Known        bool
+		Type, Attach uint32
+	}
+	assert.NilError(t, json.Unmarshal(out, &answers))
+	assert.Equal(t, len(answers), len(names))
+	for _, a := range answers {
+		got, ok := LookupProgramType(a.Name)
+		if since := notInDebian[got.Pattern]; ok && !a.Known && older(a.Major, a.Minor, since) {
+			continue
+		}
+		assert.Equal(t, ok, a.Known, a.Name)
+		if !ok {
+			continue
+		}
+		assert.Equal(t, got.Type, a.Type, a.Name)
+		assert.Equal(t, got.AttachType, a.Attach, a.Name)
+	}
+}

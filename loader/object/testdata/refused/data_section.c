@@ -1,0 +1,3 @@
+#include "../common.h"
+int x SEC("nowhere") = 1;
+SEC("xdp") int prog(void *ctx) { return x; }

@@ -1,0 +1,3 @@
+#include "../common.h"
+extern int x;
+SEC("xdp") int prog(void *ctx) { return x; }

@@ -1,0 +1,3 @@
+#include "../common.h"
+extern struct { int a; } CONFIG_X __kconfig;
+SEC("xdp") int prog(void *ctx) { return CONFIG_X.a; }

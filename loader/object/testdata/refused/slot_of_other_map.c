@@ -1,0 +1,4 @@
+#include "../common.h"
+struct inner { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __uint(key_size, 4); __uint(value_size, 4); };
+int variable = 1;
+struct { __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS); __uint(max_entries, 1); __uint(key_size, 4); __array(values, struct inner); } m SEC(".maps") = { .values = { (void *)&variable } };

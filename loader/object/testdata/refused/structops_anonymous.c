@@ -1,0 +1,2 @@
+#include "../common.h"
+SEC(".struct_ops") struct { int a; } o = { .a = 1 };
