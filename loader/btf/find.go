@@ -4,7 +4,20 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
 )
+
+// names finds types by name. The first few lookups search the blob, which is
+// cheaper than indexing all of a kernel's BTF for them; then an index is built.
+type names struct {
+	searches atomic.Int32
+	once     sync.Once
+	index    nameIndex
+}
+
+const maxSearches = 8
 
 // nameIndex is a chained hash table over the ids of one blob: two flat arrays,
 // no allocation per name. next links ids of one bucket in ascending order.
@@ -21,7 +34,7 @@ func hashName(name string) uint32 {
 	return h
 }
 
-func (s *Spec) buildNames() {
+func (s *Spec) buildIndex() {
 	n := 1
 	for n < len(s.offsets) {
 		n <<= 1
@@ -36,31 +49,33 @@ func (s *Spec) buildNames() {
 		b := &idx.buckets[hashName(name)&uint32(n-1)]
 		idx.next[i], *b = *b, uint32(i)+1
 	}
-	s.names = idx
+	s.names.index = idx
 }
 
 // FindByName yields the ids of all types with this name, of one of the kinds
 // given or of any kind if none is, in the order of ids; for split BTF those of
 // the base come first. The empty name matches nothing.
 func (s *Spec) FindByName(name string, kinds ...Kind) iter.Seq[TypeID] {
-	return func(yield func(TypeID) bool) { s.find(name, kinds, yield) }
+	return func(yield func(TypeID) bool) {
+		if name != "" {
+			s.find(name, kinds, yield)
+		}
+	}
 }
 
 func (s *Spec) find(name string, kinds []Kind, yield func(TypeID) bool) bool {
 	if s.base != nil && !s.base.find(name, kinds, yield) {
 		return false
 	}
-	if name == "" {
-		return true
+	if s.names.searches.Load() < maxSearches {
+		s.names.searches.Add(1)
+		return s.search(name, kinds, yield)
 	}
-	s.namesOnce.Do(s.buildNames)
-	idx := &s.names
+	s.names.once.Do(s.buildIndex)
+	idx := &s.names.index
 	for at := idx.buckets[hashName(name)&uint32(len(idx.buckets)-1)]; at != 0; at = idx.next[at-1] {
 		b := s.raw[s.offsets[at-1]:]
-		if s.Name(le.Uint32(b)) != name {
-			continue
-		}
-		if len(kinds) > 0 && !slices.Contains(kinds, infoKind(le.Uint32(b[4:]))) {
+		if s.Name(le.Uint32(b)) != name || !isKind(b, kinds) {
 			continue
 		}
 		if !yield(s.firstID + TypeID(at-1)) {
@@ -68,6 +83,53 @@ func (s *Spec) find(name string, kinds []Kind, yield func(TypeID) bool) bool {
 		}
 	}
 	return true
+}
+
+func isKind(b []byte, kinds []Kind) bool {
+	return len(kinds) == 0 || slices.Contains(kinds, infoKind(le.Uint32(b[4:])))
+}
+
+// search finds where the strings have the name, then which types refer there:
+// two linear passes that touch each byte once.
+func (s *Spec) search(name string, kinds []Kind, yield func(TypeID) bool) bool {
+	if strings.IndexByte(name, 0) >= 0 {
+		return true
+	}
+	offs := s.stringOffsets(name)
+	if len(offs) == 0 {
+		return true
+	}
+	for i, at := range s.offsets {
+		b := s.raw[at:]
+		if _, ok := slices.BinarySearch(offs, le.Uint32(b)); !ok || !isKind(b, kinds) {
+			continue
+		}
+		if !yield(s.firstID + TypeID(i)) {
+			return false
+		}
+	}
+	return true
+}
+
+// stringOffsets is every offset at which a string equals name, ascending. One
+// that is the end of a longer string counts too: tables may share tails.
+func (s *Spec) stringOffsets(name string) []uint32 {
+	var offs []uint32
+	if s.base != nil {
+		offs = s.base.stringOffsets(name)
+	}
+	for at := 0; at < len(s.strs); {
+		i := strings.Index(s.strs[at:], name)
+		if i < 0 {
+			break
+		}
+		at += i
+		if end := at + len(name); end < len(s.strs) && s.strs[end] == 0 {
+			offs = append(offs, s.firstStr+uint32(at))
+		}
+		at++
+	}
+	return offs
 }
 
 // First is the lowest id that [Spec.FindByName] yields. The error wraps

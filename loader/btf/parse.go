@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 )
 
 // Errors that callers tell apart with errors.Is.
@@ -43,8 +42,7 @@ type Spec struct {
 	firstID  TypeID
 	firstStr uint32
 
-	names     nameIndex
-	namesOnce *sync.Once
+	names *names
 }
 
 // Parse reads the BTF of an object (section .BTF) and validates all of it:
@@ -142,8 +140,8 @@ func index(raw []byte, base *Spec) (*Spec, error) {
 	s := &Spec{
 		raw: raw, base: base, firstID: 1,
 		hdrLen: h.len, typeOff: h.len + h.typeOff, typeLen: h.typeLen, strOff: h.len + h.strOff,
-		strs:      string(raw[h.len+h.strOff:][:h.strLen]),
-		namesOnce: new(sync.Once),
+		strs:  string(raw[h.len+h.strOff:][:h.strLen]),
+		names: new(names),
 	}
 	if base != nil {
 		s.firstID = TypeID(base.NumTypes())

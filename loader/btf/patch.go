@@ -2,7 +2,6 @@ package btf
 
 import (
 	"fmt"
-	"sync"
 )
 
 // Clone is a private copy: patches of one do not show in the other.
@@ -10,7 +9,7 @@ func (s *Spec) Clone() *Spec {
 	c := *s
 	c.raw = append([]byte(nil), s.raw...)
 	c.offsets = s.offsets[:len(s.offsets):len(s.offsets)]
-	c.names, c.namesOnce = nameIndex{}, new(sync.Once)
+	c.names = new(names)
 	return &c
 }
 
@@ -139,6 +138,6 @@ func (s *Spec) append(name string, info, third, fourth uint32) TypeID {
 	if s.hdrLen >= layoutHeader && le.Uint32(raw[28:]) != 0 {
 		le.PutUint32(raw[24:], le.Uint32(raw[24:])+16)
 	}
-	s.names, s.namesOnce = nameIndex{}, new(sync.Once)
+	s.names = new(names)
 	return id
 }

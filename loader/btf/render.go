@@ -92,10 +92,29 @@ func (r *renderer) declare(id TypeID, name string, depth int, full bool) string 
 // qualified puts a qualifier where C has it: before what it qualifies, or after
 // the star for a pointer.
 func (r *renderer) qualified(t *Type, name string, depth int, full bool) string {
-	if r.s.KindOf(t.Ref) == KindPtr {
+	if r.qualifiesPointer(t.Ref) {
 		return r.declare(t.Ref, join(t.Kind.String(), name), depth, full)
 	}
 	return t.Kind.String() + " " + r.declare(t.Ref, name, depth, full)
+}
+
+// qualifiesPointer looks through further qualifiers for a pointer.
+func (r *renderer) qualifiesPointer(id TypeID) bool {
+	for range maxDepth {
+		b := r.s.at(id)
+		if b == nil {
+			return false
+		}
+		switch infoKind(le.Uint32(b[4:])) {
+		case KindPtr:
+			return true
+		case KindConst, KindVolatile, KindRestrict:
+			id = TypeID(le.Uint32(b[8:]))
+		default:
+			return false
+		}
+	}
+	return false
 }
 
 func join(a, b string) string {
