@@ -1,0 +1,40 @@
+// Package emit turns a trace into a loader program: the instructions of a
+// BPF_PROG_TYPE_SYSCALL program and the value of its one map, the blob.
+//
+// # The blob
+//
+// Everything that a command needs in memory lies in the blob, and the loader
+// addresses it directly (ld_imm64 with BPF_PSEUDO_MAP_IDX_VALUE, index 0 of
+// fd_array):
+//
+//	0          u32: the step that failed, as an index into the trace's commands
+//	4          u32 × n: one cell an FD of the trace: the fd, once it is open.
+//	           The cells serve as fd_array of the programs that are loaded.
+//	…          attributes (union bpf_attr), each as long as its last used field
+//	…          names, keys, tables of instructions to patch
+//	…          instructions, func_info, line_info, CO-RE records of each program
+//	…          BTF, and the initial values of data maps
+//
+// # The code
+//
+// Each command is a short straight piece of code: put pointers and fds into
+// the attribute, call the helper bpf_sys_bpf, and on failure note the step and
+// go to the end. Two things keep it small and quick to verify. An fd or a
+// type id is put into all instructions that refer to it right after it is
+// known, by a store each, or, from tableSites references on, by one loop over
+// a table, so that the code does not grow with call sites. And the test after
+// a helper jumps on success and falls through to the error, which the
+// verifier follows to the end at once: however long the trace, no more than a
+// handful of branches are pending in it.
+//
+// Maps are referred to by fd, patched into ld_imm64 at run time, as direct
+// loads do, so program tags agree with theirs. fd_array serves module kfuncs only.
+//
+// # Context
+//
+// The context is that of libbpf's skel_internal.h (libbpf 0.8 and later): a
+// header of 24 bytes (sz, flags, log_level, log_size, log_buf), 16 bytes a map
+// (fd, max_entries, initial_value), 4 bytes a program (fd). A caller may fill
+// a cell of the blob beforehand: a map whose cell holds an fd is used and not
+// created, a program whose cell is not 0 is not loaded.
+package emit

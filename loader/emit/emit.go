@@ -1,0 +1,331 @@
+package emit
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
+	"github.com/bpfreplay/bpfreplay/loader/insn"
+	"github.com/bpfreplay/bpfreplay/loader/trace"
+)
+
+// Loader is a loader program and what its user must know of it.
+type Loader struct {
+	Insns []byte // instructions, 8 bytes each
+	Blob  []byte // value of the loader's map; a multiple of 8 bytes
+	Layout
+}
+
+// Layout says where things lie in the blob, for those who change it before a
+// load: offsets in bytes.
+type Layout struct {
+	Cells    int // first cell; the cell of FD i is at Cells + 4*i
+	BTF      int // the object's BTF, 0 if there is none
+	BTFSize  int
+	Maps     []MapLayout
+	Programs []ProgramLayout
+}
+
+// MapLayout is the part of Layout for a map.
+type MapLayout struct {
+	Attr  int // of MAP_CREATE
+	Value int // initial value, 0 if there is none
+}
+
+// ProgramLayout is the part of Layout for a program.
+type ProgramLayout struct {
+	Attr  int // of PROG_LOAD
+	Insns int
+}
+
+// The context of a loader program: libbpf's struct bpf_loader_ctx,
+// bpf_map_desc and bpf_prog_desc.
+const (
+	CtxHeaderSize = 24
+	CtxMapSize    = 16
+	CtxProgSize   = 4
+
+	CtxLogLevel   = 8  // u32
+	CtxLogSize    = 12 // u32
+	CtxLogBuf     = 16 // u64, address in user space
+	CtxMaxEntries = 4  // u32 in bpf_map_desc
+	CtxInitial    = 8  // u64 in bpf_map_desc, address in user space
+)
+
+// CtxSize is the size of the context of a loader program in bytes.
+func CtxSize(maps, programs int) int {
+	return CtxHeaderSize + CtxMapSize*maps + CtxProgSize*programs
+}
+
+// CtxMap is the offset of the descriptor of map i in the context.
+func CtxMap(i int) int { return CtxHeaderSize + CtxMapSize*i }
+
+// CtxProg is the offset of the descriptor of program i in the context.
+func CtxProg(maps, i int) int { return CtxHeaderSize + CtxMapSize*maps + CtxProgSize*i }
+
+// StepNone is the value of the step word of a blob that has not been run, or
+// was without failure.
+const StepNone = math.MaxUint32
+
+// Limits of one loader program. Offsets of verified map-value addresses must
+// stay below BPF_MAX_VAR_OFF; the context's slots must be within reach of a
+// 16-bit displacement; fd_array has no index above 32767.
+const (
+	maxBlob  = 1<<29 - 1
+	maxCells = math.MaxInt16
+	maxCtx   = math.MaxInt16
+)
+
+// tableSites is the number of instructions to patch from which on a loop over
+// a table replaces a store for each.
+const tableSites = 8
+
+// Emit turns a trace into a loader program. The same trace gives the same
+// bytes. An error names the limit that is exceeded.
+func Emit(t *trace.Trace) (*Loader, error) {
+	e := &emitter{t: t, commands: make([]place, len(t.Commands)), sites: make(map[target][]site)}
+	if n := len(t.FDs); n > maxCells {
+		return nil, fmt.Errorf("loader program: %d file descriptors, at most %d are possible", n, maxCells)
+	}
+	if n := CtxSize(len(t.Maps), len(t.Programs)); n > maxCtx {
+		return nil, fmt.Errorf("loader program: a context of %d bytes for %d maps and %d programs, at most %d are possible",
+			n, len(t.Maps), len(t.Programs), maxCtx)
+	}
+	if err := e.layOut(); err != nil {
+		return nil, err
+	}
+	e.size = len(e.blob)
+	e.winAt = -1
+	e.generate()
+	if e.err != nil {
+		return nil, e.err
+	}
+	return &Loader{Insns: e.code, Blob: e.blob, Layout: e.layout}, nil
+}
+
+// place is where the parts of one command lie in the blob; 0 for none.
+type place struct {
+	attr, size int
+	key, value int
+	data       int // BTF, instructions, name
+	license    int
+	funcs      int
+	lines      int
+	core       int
+}
+
+// target is something that instructions and attributes refer to: an FD or a symbol.
+type target struct {
+	symbol bool
+	index  int
+}
+
+// site is a place in the blob that is completed with the answer to a target.
+type site struct {
+	kind trace.FixupKind
+	off  int // of the instruction, or of the attribute for siteAttach
+	dst  uint8
+}
+
+// siteAttach is a site in PROG_LOAD's attribute: attach_btf_id and its fd.
+const siteAttach trace.FixupKind = -1
+
+type emitter struct {
+	asm
+	t        *trace.Trace
+	blob     []byte
+	layout   Layout
+	commands []place
+	sites    map[target][]site
+	tables   map[target]int // where tables of sites lie
+	scratch  int            // 8 bytes for kallsyms, 0 if not needed
+
+	failed *label // all failures go here, or to the next stop on the way
+	oldest int    // index of the first jump that waits for failed
+}
+
+func (e *emitter) cell(fd trace.FD) int { return e.layout.Cells + 4*int(fd) }
+
+// alloc appends n zeroed bytes at a multiple of align.
+func (e *emitter) alloc(n, align int) int {
+	at := (len(e.blob) + align - 1) / align * align
+	e.blob = append(e.blob, make([]byte, at+n-len(e.blob))...)
+	return at
+}
+
+func (e *emitter) put(b []byte, align int) int {
+	at := e.alloc(len(b), align)
+	copy(e.blob[at:], b)
+	return at
+}
+
+func (e *emitter) put32(at int, v uint32) { binary.LittleEndian.PutUint32(e.blob[at:], v) }
+func (e *emitter) put64(at int, v uint64) { binary.LittleEndian.PutUint64(e.blob[at:], v) }
+
+// layOut fills the blob, small things first: what stores go to lies within
+// reach of base for all but large objects.
+func (e *emitter) layOut() error {
+	e.alloc(4, 4)
+	e.put32(0, StepNone)
+	e.layout.Cells = e.alloc(4*len(e.t.FDs), 4)
+	e.layout.Maps = make([]MapLayout, len(e.t.Maps))
+	e.layout.Programs = make([]ProgramLayout, len(e.t.Programs))
+	e.layOutAttrs()
+	e.layOutNames()
+	e.layOutPrograms()
+	e.layOutTables()
+	e.layOutData()
+	e.alloc(0, 8)
+	if len(e.blob) > maxBlob {
+		return fmt.Errorf("loader program: a blob of %d bytes, at most %d are possible", len(e.blob), maxBlob)
+	}
+	return nil
+}
+
+func (e *emitter) attr(i, size int) int {
+	e.commands[i].attr, e.commands[i].size = e.alloc(size, 8), size
+	return e.commands[i].attr
+}
+
+func (e *emitter) layOutAttrs() {
+	updates := make(map[trace.FD]int)
+	for i, c := range e.t.Commands {
+		switch c := c.(type) {
+		case *trace.LoadBTF:
+			e.put32(e.attr(i, bpfsys.BTFLoadSize)+bpfsys.BTFLoadLen, uint32(len(c.Data)))
+		case *trace.CreateMap:
+			e.attr(i, bpfsys.MapCreateSize(c.Attr.BTF != trace.NoFD, c.Attr.Extra))
+			bpfsys.PutMapCreate(e.blob[e.commands[i].attr:], c.Attr.Fixed())
+			if c.Map >= 0 {
+				e.layout.Maps[c.Map].Attr = e.commands[i].attr
+			}
+		case *trace.UpdateElem:
+			e.put64(e.attr(i, bpfsys.ElemSize)+bpfsys.ElemFlags, c.Flags)
+			updates[c.Map] = e.commands[i].attr
+		case *trace.Freeze:
+			// MAP_FREEZE reads map_fd at offset 0 and no more, as the update
+			// before it has it already.
+			if at, ok := updates[c.Map]; ok {
+				e.commands[i].attr, e.commands[i].size = at, bpfsys.FreezeSize
+			} else {
+				e.attr(i, bpfsys.FreezeSize)
+			}
+		case *trace.LoadProgram:
+			e.attr(i, bpfsys.ProgLoadSize(c.Needs()))
+			bpfsys.PutProgLoad(e.blob[e.commands[i].attr:], c.Fixed())
+			e.layout.Programs[c.Program].Attr = e.commands[i].attr
+			if c.Attach >= 0 {
+				e.addSite(target{true, c.Attach}, site{kind: siteAttach, off: e.commands[i].attr})
+			}
+		}
+	}
+}
+
+func (e *emitter) addSite(t target, s site) { e.sites[t] = append(e.sites[t], s) }
+
+func (e *emitter) layOutNames() {
+	key := -1
+	licenses := make(map[string]int)
+	for i, c := range e.t.Commands {
+		p := &e.commands[i]
+		switch c := c.(type) {
+		case *trace.UpdateElem:
+			if key >= 0 && string(c.Key) == string(e.blob[key:key+4]) {
+				p.key = key
+				break
+			}
+			p.key = e.put(c.Key, 4)
+			key = p.key
+		case *trace.Lookup:
+			s := e.t.Symbols[c.Symbol]
+			p.data = e.put(append([]byte(s.Name), 0), 1)
+			if s.Kind == trace.SymbolAddress && e.scratch == 0 {
+				e.scratch = e.alloc(8, 8)
+			}
+		case *trace.LoadProgram:
+			at, ok := licenses[c.License]
+			if !ok {
+				at = e.put(append([]byte(c.License), 0), 1)
+				licenses[c.License] = at
+			}
+			p.license = at
+		}
+	}
+}
+
+func (e *emitter) layOutPrograms() {
+	for i, c := range e.t.Commands {
+		c, ok := c.(*trace.LoadProgram)
+		if !ok {
+			continue
+		}
+		p := &e.commands[i]
+		p.data = e.put(c.Insns, 8)
+		p.funcs = e.put(c.FuncInfo, 4)
+		p.lines = e.put(c.LineInfo, 4)
+		p.core = e.put(c.CORE, 4)
+		l := &e.layout.Programs[c.Program]
+		l.Insns = p.data
+		for _, f := range c.Fixups {
+			s := site{kind: f.Kind, off: p.data + f.Insn*insn.Size, dst: insn.Insns(c.Insns).Dst(f.Insn)}
+			if f.Kind == trace.FixupMap {
+				e.addSite(target{false, int(f.FD)}, s)
+			} else {
+				e.addSite(target{true, f.Symbol}, s)
+			}
+		}
+	}
+}
+
+// tabled says whether the sites of a target are patched by a loop: all of one
+// kind, and enough of them.
+func (e *emitter) tabled(sites []site) bool {
+	for _, s := range sites {
+		if s.kind != sites[0].kind || s.kind == siteAttach {
+			return false
+		}
+	}
+	return len(sites) >= tableSites
+}
+
+func (e *emitter) layOutTables() {
+	e.tables = make(map[target]int)
+	place := func(t target) {
+		sites := e.sites[t]
+		if !e.tabled(sites) {
+			return
+		}
+		at := e.alloc(4*len(sites), 4)
+		for i, s := range sites {
+			e.put32(at+4*i, uint32(s.off))
+		}
+		e.tables[t] = at
+	}
+	for i := range e.t.Maps {
+		place(target{false, i})
+	}
+	for i := range e.t.Symbols {
+		place(target{true, i})
+	}
+}
+
+func (e *emitter) layOutData() {
+	for i, c := range e.t.Commands {
+		p := &e.commands[i]
+		switch c := c.(type) {
+		case *trace.LoadBTF:
+			p.data = e.put(c.Data, 4)
+			e.layout.BTF, e.layout.BTFSize = p.data, len(c.Data)
+		case *trace.UpdateElem:
+			if c.FD != trace.NoFD {
+				p.value = e.cell(c.FD)
+				break
+			}
+			p.value = e.put(c.Value, 8)
+			if c.MapIndex >= 0 {
+				e.layout.Maps[c.MapIndex].Value = p.value
+			}
+		}
+	}
+}

@@ -1,0 +1,320 @@
+package issue
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
+	"github.com/bpfreplay/bpfreplay/loader/insn"
+	"github.com/bpfreplay/bpfreplay/loader/target"
+	"github.com/bpfreplay/bpfreplay/loader/trace"
+)
+
+// Result holds what a trace left behind: fds that the caller owns.
+type Result struct {
+	Maps     []int // in the order of Trace.Maps
+	Programs []int // in the order of Trace.Programs
+}
+
+// Close closes all fds.
+func (r *Result) Close() {
+	for _, fd := range append(r.Maps, r.Programs...) {
+		bpfsys.Close(fd)
+	}
+	r.Maps, r.Programs = nil, nil
+}
+
+// Issue issues t on the running kernel. On failure nothing is left open, and
+// the error is a *trace.StepError with the verifier's log of the program that
+// failed.
+func Issue(t *trace.Trace, tg *target.Target) (*Result, error) {
+	for {
+		r, err := issue(t, tg)
+		var step *trace.StepError
+		if err == nil || !errors.As(err, &step) || !tg.Learn(t.Commands[step.Step], step.Err) {
+			return r, err
+		}
+	}
+}
+
+func issue(t *trace.Trace, tg *target.Target) (*Result, error) {
+	settled, err := tg.Settle(t)
+	if err != nil {
+		return nil, err
+	}
+	s := &issuer{t: settled, target: tg, fds: make([]int, len(t.FDs)), answers: make([]answer, len(t.Symbols))}
+	for i := range s.fds {
+		s.fds[i] = -1
+	}
+	for i, c := range settled.Commands {
+		if err := s.issue(c); err != nil {
+			s.closeFrom(0)
+			log := ""
+			var le *logError
+			if errors.As(err, &le) {
+				err, log = le.err, le.log
+			}
+			return nil, t.Fail(i, err, log)
+		}
+	}
+	s.closeFrom(t.Outputs())
+	return &Result{Maps: s.fds[:len(t.Maps):len(t.Maps)], Programs: s.fds[len(t.Maps):t.Outputs():t.Outputs()]}, nil
+}
+
+// answer is what a symbol was found to be.
+type answer struct {
+	found bool
+	value uint64 // type id or address
+}
+
+type issuer struct {
+	t       *trace.Trace
+	target  *target.Target
+	fds     []int // by FD, -1 while not open
+	answers []answer
+}
+
+func (s *issuer) closeFrom(first int) {
+	for i := first; i < len(s.fds); i++ {
+		s.close(trace.FD(i))
+	}
+}
+
+func (s *issuer) close(fd trace.FD) {
+	if s.fds[fd] >= 0 {
+		bpfsys.Close(s.fds[fd])
+		s.fds[fd] = -1
+	}
+}
+
+func (s *issuer) issue(c trace.Command) error {
+	switch c := c.(type) {
+	case *trace.LoadBTF:
+		return s.loadBTF(c)
+	case *trace.CreateMap:
+		return s.createMap(c)
+	case *trace.UpdateElem:
+		return s.update(c)
+	case *trace.Freeze:
+		a := bpfsys.NewAttr(bpfsys.FreezeSize)
+		a.U32(0, uint32(s.fds[c.Map]))
+		_, err := a.Call(bpfsys.MapFreeze)
+		return err
+	case *trace.Lookup:
+		return s.lookup(c)
+	case *trace.LoadProgram:
+		return s.loadProgram(c)
+	case *trace.Close:
+		s.close(c.FD)
+		return nil
+	}
+	return fmt.Errorf("command %T: %w", c, errors.ErrUnsupported)
+}
+
+func (s *issuer) open(out trace.FD, a *bpfsys.Attr, cmd bpfsys.Cmd) error {
+	fd, err := a.Call(cmd)
+	if err != nil {
+		return err
+	}
+	s.fds[out] = fd
+	return nil
+}
+
+// logError carries a log from a command to its StepError.
+type logError struct {
+	err error
+	log string
+}
+
+func (e *logError) Error() string { return e.err.Error() }
+
+func (s *issuer) loadBTF(c *trace.LoadBTF) error {
+	return s.withLog(c.Out, bpfsys.BTFLoad, func(log []byte) *bpfsys.Attr { return btfAttr(c, log) })
+}
+
+func btfAttr(c *trace.LoadBTF, log []byte) *bpfsys.Attr {
+	a := bpfsys.NewAttr(bpfsys.BTFLoadSize)
+	a.Ptr(0, c.Data)
+	a.U32(bpfsys.BTFLoadLen, uint32(len(c.Data)))
+	if log != nil {
+		a.Ptr(bpfsys.BTFLoadLogBuf, log)
+		a.U32(bpfsys.BTFLoadLogSize, uint32(len(log)))
+		a.U32(bpfsys.BTFLoadLogLevel, 1)
+	}
+	return a
+}
+
+// BTFLog is what the kernel says about an object's types that it refuses,
+// empty if it takes them.
+func BTFLog(c *trace.LoadBTF) string {
+	log := make([]byte, logSize)
+	fd, err := btfAttr(c, log).Call(bpfsys.BTFLoad)
+	if err == nil {
+		bpfsys.Close(fd)
+		return ""
+	}
+	return bpfsys.CString(log)
+}
+
+// logSize is the size of the buffer for a log in bytes: what libbpf starts
+// with where it wants a log of a failure. A longer log is cut at its start
+// (since 6.4) or its end.
+const logSize = 1 << 20
+
+// withLog issues a command without a log, and again with one if it fails: a
+// log costs time.
+func (s *issuer) withLog(out trace.FD, cmd bpfsys.Cmd, attr func(log []byte) *bpfsys.Attr) error {
+	err := s.retry(out, cmd, func() *bpfsys.Attr { return attr(nil) })
+	if err == nil {
+		return nil
+	}
+	log := make([]byte, logSize)
+	if err2 := s.retry(out, cmd, func() *bpfsys.Attr { return attr(log) }); err2 == nil {
+		return nil // a failure that went away, such as a lack of memory
+	}
+	return &logError{err, strings.TrimRight(bpfsys.CString(log), "\n")}
+}
+
+// retry repeats a command that a signal interrupted: PROG_LOAD gives EAGAIN
+// (since 5.0, c3494801cd17).
+func (s *issuer) retry(out trace.FD, cmd bpfsys.Cmd, attr func() *bpfsys.Attr) error {
+	for range 5 {
+		if err := s.open(out, attr(), cmd); !errors.Is(err, unix.EAGAIN) {
+			return err
+		}
+	}
+	return unix.EAGAIN
+}
+
+func (s *issuer) createMap(c *trace.CreateMap) error {
+	a := bpfsys.NewAttr(bpfsys.MapCreateSize(c.Attr.BTF != trace.NoFD, c.Attr.Extra))
+	bpfsys.PutMapCreate(a.Bytes, c.Attr.Fixed())
+	if c.Attr.BTF != trace.NoFD {
+		a.U32(bpfsys.MapCreateBTF, uint32(s.fds[c.Attr.BTF]))
+	}
+	if c.Inner != trace.NoFD {
+		a.U32(bpfsys.MapCreateInner, uint32(s.fds[c.Inner]))
+	}
+	return s.open(c.Out, a, bpfsys.MapCreate)
+}
+
+func (s *issuer) update(c *trace.UpdateElem) error {
+	if c.OnlyGiven {
+		return nil
+	}
+	value := c.Value
+	if c.FD != trace.NoFD {
+		fd := bpfsys.NewAttr(4)
+		fd.U32(0, uint32(s.fds[c.FD]))
+		value = fd.Bytes
+	}
+	a := bpfsys.NewAttr(bpfsys.ElemSize)
+	a.U32(0, uint32(s.fds[c.Map]))
+	a.Ptr(bpfsys.ElemKey, c.Key)
+	a.Ptr(bpfsys.ElemValue, value)
+	a.U64(bpfsys.ElemFlags, c.Flags)
+	_, err := a.Call(bpfsys.MapUpdateElem)
+	return err
+}
+
+func (s *issuer) lookup(c *trace.Lookup) error {
+	sym := &s.t.Symbols[c.Symbol]
+	if sym.Kind == trace.SymbolAddress {
+		addr, err := s.target.Address(sym.Name)
+		if sym.Weak && (errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EPERM)) {
+			return nil
+		}
+		s.answers[c.Symbol] = answer{err == nil, addr}
+		return err
+	}
+	id, fd, err := s.target.FindType(sym.Name, sym.BTFKind, sym.Module)
+	if sym.Weak && errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	s.fds[sym.BTF] = fd
+	s.answers[c.Symbol] = answer{true, uint64(id)}
+	return nil
+}
+
+func (s *issuer) loadProgram(c *trace.LoadProgram) error {
+	insns, array := s.complete(c)
+	attr := func(log []byte) *bpfsys.Attr {
+		a := bpfsys.NewAttr(bpfsys.ProgLoadSize(c.Needs()))
+		bpfsys.PutProgLoad(a.Bytes, c.Fixed())
+		a.Ptr(bpfsys.ProgLoadInsns, insns)
+		a.Ptr(bpfsys.ProgLoadLicense, append([]byte(c.License), 0))
+		if c.BTF != trace.NoFD {
+			a.U32(bpfsys.ProgLoadBTF, uint32(s.fds[c.BTF]))
+			a.Ptr(bpfsys.ProgLoadFuncInfo, c.FuncInfo)
+			if len(c.LineInfo) > 0 {
+				a.Ptr(bpfsys.ProgLoadLineInfo, c.LineInfo)
+			}
+		}
+		if c.Attach >= 0 {
+			sym := &s.t.Symbols[c.Attach]
+			a.U32(bpfsys.ProgLoadAttachID, uint32(s.answers[c.Attach].value))
+			if fd := s.fds[sym.BTF]; fd >= 0 {
+				a.U32(bpfsys.ProgLoadAttachFD, uint32(fd))
+			}
+		}
+		if c.Needs().FDArray {
+			a.Ptr(bpfsys.ProgLoadFDArray, array)
+		}
+		if len(c.CORE) > 0 {
+			a.Ptr(bpfsys.ProgLoadCORE, c.CORE)
+		}
+		if log != nil {
+			a.U32(bpfsys.ProgLoadLogLevel, 1)
+			a.U32(bpfsys.ProgLoadLogSize, uint32(len(log)))
+			a.Ptr(bpfsys.ProgLoadLogBuf, log)
+		}
+		return a
+	}
+	return s.withLog(c.Out, bpfsys.ProgLoad, attr)
+}
+
+// complete fills in what only the target knows. The array of fds that it
+// returns, for kfuncs of modules, is indexed by FD, as a loader program's is.
+func (s *issuer) complete(c *trace.LoadProgram) (insns, array []byte) {
+	p := insn.Insns(append([]byte(nil), c.Insns...))
+	fds := bpfsys.NewAttr(4 * len(s.fds))
+	for i, fd := range s.fds {
+		fds.U32(4*i, uint32(max(fd, 0)))
+	}
+	for _, f := range c.Fixups {
+		if f.Kind == trace.FixupMap {
+			p.SetImm(f.Insn, int32(s.fds[f.FD]))
+			continue
+		}
+		sym, a := &s.t.Symbols[f.Symbol], s.answers[f.Symbol]
+		if !a.found {
+			continue
+		}
+		module := -1
+		if sym.BTF != trace.NoFD {
+			module = s.fds[sym.BTF]
+		}
+		switch f.Kind {
+		case trace.FixupCall:
+			p.SetSrc(f.Insn, insn.PseudoKfunc)
+			p.SetImm(f.Insn, int32(a.value))
+			if module >= 0 {
+				p.SetOff(f.Insn, int16(sym.BTF))
+			}
+		case trace.FixupKsym:
+			p.SetSrc(f.Insn, insn.PseudoBTFID)
+			p.SetImm(f.Insn, int32(a.value))
+			p.SetImm(f.Insn+1, int32(max(module, 0)))
+		case trace.FixupAddress:
+			p.SetImm(f.Insn, int32(a.value))
+			p.SetImm(f.Insn+1, int32(a.value>>32))
+		}
+	}
+	return p, fds.Bytes
+}

@@ -1,0 +1,337 @@
+package loader
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"runtime"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
+	"github.com/bpfreplay/bpfreplay/loader/emit"
+	"github.com/bpfreplay/bpfreplay/loader/issue"
+	"github.com/bpfreplay/bpfreplay/loader/object"
+	"github.com/bpfreplay/bpfreplay/loader/target"
+	"github.com/bpfreplay/bpfreplay/loader/trace"
+)
+
+// Open reads a BPF object from a file. It needs no kernel, and the same file
+// gives the same object on every machine.
+func Open(path string) (*object.Object, error) { return object.Open(path) }
+
+// Options choose what is generated.
+type Options = trace.Options
+
+// Program is a loader program.
+type Program struct {
+	*emit.Loader
+	// Trace is what the loader program replays.
+	Trace *trace.Trace
+}
+
+// Generate makes a loader program of an object. It needs no kernel, and the
+// same object gives the same bytes on every machine.
+func Generate(obj *object.Object, opts *Options) (*Program, error) {
+	if opts == nil {
+		opts = &Options{}
+	}
+	t, err := trace.Plan(obj, *opts)
+	if err != nil {
+		return nil, err
+	}
+	return FromTrace(t)
+}
+
+// FromTrace makes a loader program of a trace.
+func FromTrace(t *trace.Trace) (*Program, error) {
+	l, err := emit.Emit(t)
+	if err != nil {
+		return nil, err
+	}
+	return &Program{Loader: l, Trace: t}, nil
+}
+
+// LoadOptions change a load.
+type LoadOptions struct {
+	// Target is the running kernel; one that is shared between loads saves
+	// reading its types again. Nil for a new one.
+	Target *target.Target
+	// LogLevel is the verifier's log level for all programs. At 0 a load that
+	// fails is repeated with a log, so that the error has it.
+	LogLevel uint32
+}
+
+// Collection is what a load left behind. It owns its maps and programs.
+type Collection struct {
+	Maps     map[string]*ebpf.Map // by variable, or section of a data map
+	Programs map[string]*ebpf.Program
+}
+
+// Close closes all maps and programs.
+func (c *Collection) Close() {
+	for _, m := range c.Maps {
+		m.Close()
+	}
+	for _, p := range c.Programs {
+		p.Close()
+	}
+}
+
+// Load runs the loader program on this kernel (5.14). On failure nothing is
+// left behind; the error is a *trace.StepError if a step of the load failed,
+// or a *RunError if the loader program itself could not be loaded or run.
+func (p *Program) Load(opts *LoadOptions) (*Collection, error) {
+	fds, err := p.LoadFDs(opts)
+	if err != nil {
+		return nil, err
+	}
+	c := &Collection{Maps: make(map[string]*ebpf.Map), Programs: make(map[string]*ebpf.Program)}
+	for i, fd := range fds.Maps {
+		m, err := ebpf.NewMapFromFD(fd)
+		if err != nil {
+			closeAll(fds.Maps[i+1:], fds.Programs)
+			c.Close()
+			return nil, fmt.Errorf("map %s: %w", p.Trace.Maps[i].Name, err)
+		}
+		c.Maps[p.Trace.Maps[i].Name] = m
+	}
+	for i, fd := range fds.Programs {
+		prog, err := ebpf.NewProgramFromFD(fd)
+		if err != nil {
+			closeAll(fds.Programs[i+1:])
+			c.Close()
+			return nil, fmt.Errorf("program %s: %w", p.Trace.Programs[i].Name, err)
+		}
+		c.Programs[p.Trace.Programs[i].Name] = prog
+	}
+	return c, nil
+}
+
+func closeAll(lists ...[]int) {
+	for _, fds := range lists {
+		for _, fd := range fds {
+			bpfsys.Close(fd)
+		}
+	}
+}
+
+// FDs are the fds that a load left behind, in the order of the trace. The
+// caller owns them.
+type FDs struct {
+	Maps     []int
+	Programs []int
+}
+
+// Close closes all fds.
+func (f *FDs) Close() { closeAll(f.Maps, f.Programs) }
+
+// RunError says that a loader program could not be loaded or run: none of its
+// steps was taken.
+type RunError struct {
+	What string // "MAP_CREATE", "PROG_LOAD", "PROG_TEST_RUN"
+	Err  error
+	Log  string // the verifier's log of the loader program
+}
+
+func (e *RunError) Error() string {
+	s := fmt.Sprintf("loader program: %s: %v", e.What, e.Err)
+	if last := trace.LastLine(e.Log); last != "" {
+		s += ": " + last
+	}
+	return s
+}
+
+// Unwrap gives the errno.
+func (e *RunError) Unwrap() error { return e.Err }
+
+// attempts is how often a load is repeated that a signal interrupted: a nested
+// PROG_LOAD gives EAGAIN then, and the loader has closed all that it opened.
+const attempts = 5
+
+// LoadFDs is Load for those who work with fds.
+func (p *Program) LoadFDs(opts *LoadOptions) (*FDs, error) {
+	if opts == nil {
+		opts = &LoadOptions{}
+	}
+	tg := opts.Target
+	if tg == nil {
+		tg = target.New()
+	}
+	for {
+		fds, err := p.loadFDs(tg, opts)
+		var step *trace.StepError
+		if err == nil || !errors.As(err, &step) || !tg.Learn(p.Trace.Commands[step.Step], step.Err) {
+			return fds, err
+		}
+	}
+}
+
+func (p *Program) loadFDs(tg *target.Target, opts *LoadOptions) (*FDs, error) {
+	l, err := p.settle(tg)
+	if err != nil {
+		return nil, err
+	}
+	var fds *FDs
+	for range attempts {
+		fds, err = p.run(l, opts.LogLevel)
+		if err == nil || !errors.Is(err, unix.EAGAIN) {
+			break
+		}
+	}
+	var step *trace.StepError
+	if opts.LogLevel > 0 || !errors.As(err, &step) {
+		return fds, err
+	}
+	// Once more, for the log of what failed.
+	switch c := p.Trace.Commands[step.Step].(type) {
+	case *trace.LoadProgram:
+		return p.run(l, 1)
+	case *trace.LoadBTF:
+		step.Log = issue.BTFLog(c)
+	}
+	return nil, err
+}
+
+// settle is the loader program for one target: p's own, unless the target
+// decides something that the trace left open.
+func (p *Program) settle(tg *target.Target) (*emit.Loader, error) {
+	settled, err := tg.Settle(p.Trace)
+	if err != nil || settled == p.Trace {
+		return p.Loader, err
+	}
+	return emit.Emit(settled)
+}
+
+// logSize is the size of the log buffer in bytes.
+const logSize = 1 << 20
+
+// run creates the blob's map, loads the loader program, runs it once and
+// closes both: six system calls.
+func (p *Program) run(l *emit.Loader, level uint32) (*FDs, error) {
+	ctx := make([]byte, emit.CtxSize(len(p.Trace.Maps), len(p.Trace.Programs)))
+	binary.LittleEndian.PutUint32(ctx, uint32(len(ctx)))
+	var log []byte
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	if level > 0 {
+		log = make([]byte, logSize)
+		pin.Pin(&log[0])
+		binary.LittleEndian.PutUint32(ctx[emit.CtxLogLevel:], level)
+		binary.LittleEndian.PutUint32(ctx[emit.CtxLogSize:], uint32(len(log)))
+		binary.LittleEndian.PutUint64(ctx[emit.CtxLogBuf:], uint64(uintptr(unsafe.Pointer(&log[0]))))
+	}
+	m, err := newBlob(l.Blob)
+	if err != nil {
+		return nil, err
+	}
+	defer bpfsys.Close(m)
+	prog, err := loadLoader(l.Insns, m)
+	if err != nil {
+		return nil, err
+	}
+	defer bpfsys.Close(prog)
+
+	a := bpfsys.NewAttr(80)
+	a.U32(0, uint32(prog))
+	a.U32(40, uint32(len(ctx)))
+	a.Ptr(48, ctx)
+	if _, err := a.Call(bpfsys.ProgTestRun); err != nil {
+		return nil, &RunError{What: bpfsys.ProgTestRun.String(), Err: err}
+	}
+	if ret := int32(a.Get32(4)); ret < 0 {
+		return nil, p.failed(m, len(l.Blob), unix.Errno(-ret), bpfsys.CString(log))
+	}
+	return p.outputs(ctx), nil
+}
+
+func newBlob(blob []byte) (int, error) {
+	m := bpfsys.NewAttr(bpfsys.MapCreateSize(false, 0))
+	bpfsys.PutMapCreate(m.Bytes, bpfsys.MapCreateAttr{
+		Type: 2, KeySize: 4, ValueSize: uint32(len(blob)), MaxEntries: 1, Name: "__loader.map",
+	})
+	fd, err := m.Call(bpfsys.MapCreate)
+	if err != nil {
+		return -1, &RunError{What: bpfsys.MapCreate.String(), Err: err}
+	}
+	u := bpfsys.NewAttr(bpfsys.ElemSize)
+	u.U32(0, uint32(fd))
+	u.Ptr(bpfsys.ElemKey, make([]byte, 4))
+	u.Ptr(bpfsys.ElemValue, blob)
+	if _, err := u.Call(bpfsys.MapUpdateElem); err != nil {
+		bpfsys.Close(fd)
+		return -1, &RunError{What: bpfsys.MapUpdateElem.String(), Err: err}
+	}
+	return fd, nil
+}
+
+const (
+	progTypeSyscall = 31     // BPF_PROG_TYPE_SYSCALL, 5.14
+	fSleepable      = 1 << 4 // BPF_F_SLEEPABLE
+)
+
+// loadLoader loads the loader program, and again with a log if that fails.
+func loadLoader(insns []byte, m int) (int, error) {
+	fds := binary.LittleEndian.AppendUint32(nil, uint32(m))
+	load := func(log []byte) (int, error) {
+		a := bpfsys.NewAttr(bpfsys.ProgLoadSize(bpfsys.ProgLoadNeeds{FDArray: true}))
+		bpfsys.PutProgLoad(a.Bytes, bpfsys.ProgLoadAttr{
+			Type: progTypeSyscall, InsnCount: uint32(len(insns) / 8), Flags: fSleepable, Name: "__loader.prog",
+		})
+		a.Ptr(bpfsys.ProgLoadInsns, insns)
+		a.Ptr(bpfsys.ProgLoadLicense, []byte("Dual BSD/GPL\x00"))
+		a.Ptr(bpfsys.ProgLoadFDArray, fds)
+		if log != nil {
+			a.U32(bpfsys.ProgLoadLogLevel, 1)
+			a.U32(bpfsys.ProgLoadLogSize, uint32(len(log)))
+			a.Ptr(bpfsys.ProgLoadLogBuf, log)
+		}
+		return a.Call(bpfsys.ProgLoad)
+	}
+	for range attempts {
+		fd, err := load(nil)
+		if err == nil {
+			return fd, nil
+		}
+		if errors.Is(err, unix.EAGAIN) {
+			continue
+		}
+		log := make([]byte, logSize)
+		if fd, err2 := load(log); err2 == nil {
+			return fd, nil
+		}
+		return -1, &RunError{What: bpfsys.ProgLoad.String(), Err: err, Log: bpfsys.CString(log)}
+	}
+	return -1, &RunError{What: bpfsys.ProgLoad.String(), Err: unix.EAGAIN}
+}
+
+// failed reads from the blob which step failed.
+func (p *Program) failed(m, size int, errno unix.Errno, log string) error {
+	value := make([]byte, size)
+	a := bpfsys.NewAttr(bpfsys.ElemSize)
+	a.U32(0, uint32(m))
+	a.Ptr(bpfsys.ElemKey, make([]byte, 4))
+	a.Ptr(bpfsys.ElemValue, value)
+	if _, err := a.Call(bpfsys.MapLookupElem); err != nil {
+		return fmt.Errorf("loader program: %w (and its failed step cannot be read: %w)", errno, err)
+	}
+	step := binary.LittleEndian.Uint32(value)
+	if int(step) >= len(p.Trace.Commands) {
+		return &RunError{What: "run", Err: errno}
+	}
+	return p.Trace.Fail(int(step), errno, log)
+}
+
+func (p *Program) outputs(ctx []byte) *FDs {
+	fds := &FDs{}
+	maps := len(p.Trace.Maps)
+	for i := range p.Trace.Maps {
+		fds.Maps = append(fds.Maps, int(binary.LittleEndian.Uint32(ctx[emit.CtxMap(i):])))
+	}
+	for i := range p.Trace.Programs {
+		fds.Programs = append(fds.Programs, int(binary.LittleEndian.Uint32(ctx[emit.CtxProg(maps, i):])))
+	}
+	return fds
+}

@@ -1,0 +1,247 @@
+package target
+
+import (
+	"bufio"
+	"compress/gzip"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/loader/object"
+)
+
+// Kconfig returns the value of an object's .kconfig map of size bytes for this
+// target: its kernel version and configuration, as libbpf gives them. The
+// error is ESRCH if a variable that is not weak has no value here.
+func (t *Target) Kconfig(externs []object.Extern, size uint32) ([]byte, error) {
+	value := make([]byte, size)
+	var config map[string]string
+	for i := range externs {
+		e := &externs[i]
+		if uint64(e.KconfigOffset)+uint64(e.KconfigSize) > uint64(size) {
+			return nil, fmt.Errorf("kconfig %s: %w", e.Name, unix.EINVAL)
+		}
+		at := value[e.KconfigOffset : e.KconfigOffset+e.KconfigSize]
+		if strings.HasPrefix(e.Name, "LINUX_") {
+			if err := t.linuxValue(e, at); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if config == nil {
+			var err error
+			if config, err = readConfig(); err != nil {
+				return nil, fmt.Errorf("kconfig %s: %w", e.Name, err)
+			}
+		}
+		text, ok := config[e.Name]
+		if !ok {
+			if e.Weak {
+				continue
+			}
+			return nil, fmt.Errorf("kconfig %s is not set on this kernel: %w", e.Name, unix.ESRCH)
+		}
+		if err := putConfig(e, at, text); err != nil {
+			return nil, fmt.Errorf("kconfig %s=%s: %w", e.Name, text, err)
+		}
+	}
+	return value, nil
+}
+
+// linuxValue sets the variables that no configuration has.
+func (t *Target) linuxValue(e *object.Extern, at []byte) error {
+	var v uint64
+	switch e.Name {
+	case "LINUX_KERNEL_VERSION":
+		code, err := KernelVersion()
+		if err != nil {
+			return err
+		}
+		v = uint64(code)
+	case "LINUX_HAS_SYSCALL_WRAPPER":
+		// Renamed system calls (4.17): the wrapper of bpf(2) on this architecture.
+		if _, err := t.Address(syscallWrapper); err == nil || errors.Is(err, unix.EPERM) {
+			v = 1
+		}
+	case "LINUX_HAS_BPF_COOKIE":
+		if t.hasCookie() {
+			v = 1
+		}
+	default:
+		if e.Weak {
+			return nil
+		}
+		return fmt.Errorf("kconfig %s: unknown variable: %w", e.Name, unix.ESRCH)
+	}
+	putInt(at, v)
+	return nil
+}
+
+func putInt(at []byte, v uint64) {
+	var b [8]byte
+	binary.LittleEndian.PutUint64(b[:], v)
+	copy(at, b[:])
+}
+
+// The values of libbpf's enum libbpf_tristate.
+const (
+	triNo     = 0
+	triYes    = 1
+	triModule = 2
+)
+
+func putConfig(e *object.Extern, at []byte, text string) error {
+	switch {
+	case text == "y" || text == "n" || text == "m":
+		return putTristate(e, at, text)
+	case strings.HasPrefix(text, `"`):
+		return putString(e, at, text)
+	}
+	switch e.KconfigType {
+	case object.KconfigInt, object.KconfigChar:
+	default:
+		return fmt.Errorf("a number for a variable of another type: %w", unix.EINVAL)
+	}
+	var v uint64
+	var err error
+	if strings.HasPrefix(text, "-") {
+		var s int64
+		s, err = strconv.ParseInt(text, 0, 64)
+		v = uint64(s)
+	} else {
+		v, err = strconv.ParseUint(text, 0, 64)
+	}
+	if err != nil {
+		return fmt.Errorf("not a number: %w", unix.EINVAL)
+	}
+	if !fits(v, len(at), e.KconfigSigned) {
+		return fmt.Errorf("does not fit into %d bytes: %w", len(at), unix.ERANGE)
+	}
+	putInt(at, v)
+	return nil
+}
+
+func putTristate(e *object.Extern, at []byte, text string) error {
+	switch e.KconfigType {
+	case object.KconfigBool:
+		if text == "m" {
+			return fmt.Errorf("a module for a bool: %w", unix.EINVAL)
+		}
+		if text == "y" {
+			at[0] = 1
+		}
+	case object.KconfigTristate:
+		putInt(at, map[string]uint64{"n": triNo, "y": triYes, "m": triModule}[text])
+	case object.KconfigChar:
+		at[0] = text[0]
+	default:
+		return fmt.Errorf("a tristate for a variable of another type: %w", unix.EINVAL)
+	}
+	return nil
+}
+
+// putString stores a quoted string and cuts it to the size of the variable,
+// as libbpf does; the last byte stays NUL.
+func putString(e *object.Extern, at []byte, text string) error {
+	if e.KconfigType != object.KconfigCharArray {
+		return fmt.Errorf("a string for a variable of another type: %w", unix.EINVAL)
+	}
+	if len(text) < 2 || !strings.HasSuffix(text, `"`) {
+		return fmt.Errorf("not a closed string: %w", unix.EINVAL)
+	}
+	copy(at[:len(at)-1], text[1:len(text)-1])
+	return nil
+}
+
+func fits(v uint64, size int, signed bool) bool {
+	if size >= 8 {
+		return true
+	}
+	bits := uint(size * 8)
+	if signed {
+		s := int64(v)
+		return s >= -(1<<(bits-1)) && s < 1<<(bits-1)
+	}
+	return v < 1<<bits
+}
+
+// readConfig reads the running kernel's configuration from where libbpf looks
+// for it: /boot/config-RELEASE, then /proc/config.gz.
+func readConfig() (map[string]string, error) {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return nil, err
+	}
+	path := "/boot/config-" + unix.ByteSliceToString(u.Release[:])
+	if f, err := os.Open(path); err == nil {
+		defer f.Close()
+		return parseConfig(f)
+	}
+	f, err := os.Open("/proc/config.gz")
+	if err != nil {
+		return nil, fmt.Errorf("no kernel configuration in %s nor /proc/config.gz: %w", path, unix.ENOENT)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		return nil, fmt.Errorf("/proc/config.gz: %w", err)
+	}
+	defer z.Close()
+	return parseConfig(z)
+}
+
+func parseConfig(r io.Reader) (map[string]string, error) {
+	config := make(map[string]string)
+	s := bufio.NewScanner(r)
+	for s.Scan() {
+		name, value, ok := strings.Cut(s.Text(), "=")
+		if ok && strings.HasPrefix(name, "CONFIG_") {
+			config[name] = value
+		}
+	}
+	return config, s.Err()
+}
+
+// KernelVersion is KERNEL_VERSION of the running kernel as libbpf finds it:
+// Ubuntu's and Debian's packages say their upstream version elsewhere than in
+// the release.
+func KernelVersion() (uint32, error) {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return 0, err
+	}
+	if b, err := os.ReadFile("/proc/version_signature"); err == nil {
+		if f := strings.Fields(string(b)); len(f) == 3 {
+			if v, ok := versionCode(f[2]); ok {
+				return v, nil
+			}
+		}
+	}
+	if _, rest, ok := strings.Cut(unix.ByteSliceToString(u.Version[:]), "Debian "); ok {
+		if v, ok := versionCode(rest); ok {
+			return v, nil
+		}
+	}
+	release := unix.ByteSliceToString(u.Release[:])
+	v, ok := versionCode(release)
+	if !ok {
+		return 0, fmt.Errorf("kernel release %q is not a version: %w", release, unix.EINVAL)
+	}
+	return v, nil
+}
+
+// versionCode reads MAJOR.MINOR.PATCH at the start of s. The patch level is
+// capped at 255, as in KERNEL_VERSION.
+func versionCode(s string) (uint32, bool) {
+	var major, minor, patch uint32
+	if n, _ := fmt.Sscanf(s, "%d.%d.%d", &major, &minor, &patch); n != 3 {
+		return 0, false
+	}
+	return major<<16 | minor<<8 | min(patch, 255), true
+}

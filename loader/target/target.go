@@ -1,0 +1,274 @@
+package target
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"math/bits"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
+	"github.com/bpfreplay/bpfreplay/loader/btf"
+	"github.com/bpfreplay/bpfreplay/loader/core"
+)
+
+// Target is the running kernel.
+type Target struct {
+	mu       sync.Mutex
+	vmlinux  *btf.Spec
+	noBTF    error
+	modules  []module
+	listed   bool
+	symbols  map[string]uint64
+	noSyms   error
+	features *Features
+	core     *core.Target
+}
+
+type module struct {
+	id   uint32 // of the BTF object
+	name string
+	spec *btf.Spec // read on demand
+}
+
+// New returns the running kernel as a target. It reads nothing yet.
+func New() *Target { return &Target{} }
+
+// Vmlinux is the BTF of the kernel itself, from /sys/kernel/btf/vmlinux (5.4,
+// CONFIG_DEBUG_INFO_BTF).
+func (t *Target) Vmlinux() (*btf.Spec, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.vmlinuxLocked()
+}
+
+func (t *Target) vmlinuxLocked() (*btf.Spec, error) {
+	if t.vmlinux != nil || t.noBTF != nil {
+		return t.vmlinux, t.noBTF
+	}
+	raw, err := os.ReadFile("/sys/kernel/btf/vmlinux")
+	if err == nil {
+		t.vmlinux, err = btf.ParseKernel(raw)
+	}
+	if err != nil {
+		t.noBTF = fmt.Errorf("types of the running kernel: %w", err)
+	}
+	return t.vmlinux, t.noBTF
+}
+
+// listModules finds the BTF objects of modules, in the order of their ids,
+// which is the order in which the kernel searches them. Names since 5.11:
+// before, modules have no BTF.
+func (t *Target) listModules() error {
+	if t.listed {
+		return nil
+	}
+	ids, err := bpfsys.IDs(bpfsys.BTFGetNextID)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		fd, err := bpfsys.FDByID(bpfsys.BTFGetFDByID, id)
+		if errors.Is(err, unix.ENOENT) {
+			continue // gone since it was listed
+		}
+		if err != nil {
+			return err
+		}
+		info, name, _, err := bpfsys.GetBTFInfo(fd, false)
+		bpfsys.Close(fd)
+		if err != nil {
+			return err
+		}
+		if info.KernelBTF != 0 && name != "vmlinux" {
+			t.modules = append(t.modules, module{id: id, name: name})
+		}
+	}
+	t.listed = true
+	return nil
+}
+
+func (t *Target) moduleSpec(m *module) (*btf.Spec, error) {
+	if m.spec != nil {
+		return m.spec, nil
+	}
+	base, err := t.vmlinuxLocked()
+	if err != nil {
+		return nil, err
+	}
+	fd, err := bpfsys.FDByID(bpfsys.BTFGetFDByID, m.id)
+	if err != nil {
+		return nil, err
+	}
+	defer bpfsys.Close(fd)
+	_, _, raw, err := bpfsys.GetBTFInfo(fd, true)
+	if err != nil {
+		return nil, err
+	}
+	m.spec, err = btf.ParseSplit(raw, base)
+	if err != nil {
+		return nil, fmt.Errorf("types of module %s: %w", m.name, err)
+	}
+	return m.spec, nil
+}
+
+// FindType looks a kernel type up by name and kind (BTF_KIND_*): in vmlinux
+// first, then in the modules, or in one module only. It returns the type id
+// and, if a module has it, a new fd of the module's BTF, else -1.
+// The error is ENOENT if there is no such type.
+func (t *Target) FindType(name string, kind uint32, only string) (uint32, int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	vmlinux, err := t.vmlinuxLocked()
+	if err != nil {
+		return 0, -1, err
+	}
+	if only == "" || only == "vmlinux" {
+		for id := range vmlinux.FindByName(name, btf.Kind(kind)) {
+			return uint32(id), -1, nil
+		}
+	}
+	if only != "vmlinux" {
+		if err := t.listModules(); err != nil {
+			return 0, -1, err
+		}
+		for i := range t.modules {
+			m := &t.modules[i]
+			if only != "" && m.name != only {
+				continue
+			}
+			spec, err := t.moduleSpec(m)
+			if err != nil {
+				return 0, -1, err
+			}
+			for id := range spec.FindByName(name, btf.Kind(kind)) {
+				if id < spec.FirstID() {
+					continue
+				}
+				fd, err := bpfsys.FDByID(bpfsys.BTFGetFDByID, m.id)
+				return uint32(id), fd, err
+			}
+		}
+	}
+	return 0, -1, unix.ENOENT
+}
+
+// coreTarget is the kernel as CO-RE sees it.
+func (t *Target) coreTarget() (*core.Target, error) {
+	vmlinux, err := t.Vmlinux()
+	if err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.core == nil {
+		t.core = core.NewTarget(vmlinux, t.coreModules)
+	}
+	return t.core, nil
+}
+
+// coreModules are the types of modules, which CO-RE asks for if vmlinux has
+// no candidate.
+func (t *Target) coreModules() ([]core.Module, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.listModules(); err != nil {
+		return nil, err
+	}
+	var out []core.Module
+	for i := range t.modules {
+		spec, err := t.moduleSpec(&t.modules[i])
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, core.Module{Name: t.modules[i].name, BTF: spec})
+	}
+	return out, nil
+}
+
+// Address looks a symbol up in /proc/kallsyms. The error is ENOENT if there
+// is none of that name, EPERM if addresses are hidden from the caller
+// (kernel.kptr_restrict).
+func (t *Target) Address(name string) (uint64, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.symbols == nil && t.noSyms == nil {
+		t.symbols, t.noSyms = readKallsyms()
+	}
+	if t.noSyms != nil {
+		return 0, t.noSyms
+	}
+	addr, ok := t.symbols[name]
+	if !ok {
+		return 0, unix.ENOENT
+	}
+	if addr == 0 {
+		return 0, unix.EPERM
+	}
+	return addr, nil
+}
+
+func readKallsyms() (map[string]uint64, error) {
+	f, err := os.Open("/proc/kallsyms")
+	if err != nil {
+		return nil, fmt.Errorf("kernel symbols: %w", err)
+	}
+	defer f.Close()
+	symbols := make(map[string]uint64, 200_000)
+	for s := bufio.NewScanner(f); s.Scan(); {
+		addr, rest, _ := strings.Cut(s.Text(), " ")
+		_, name, ok := strings.Cut(rest, " ")
+		if !ok {
+			continue
+		}
+		name, _, _ = strings.Cut(name, "\t") // "\t[module]"
+		if _, seen := symbols[name]; seen {
+			continue // the kernel's lookup takes the first too
+		}
+		v, err := strconv.ParseUint(addr, 16, 64)
+		if err != nil {
+			continue
+		}
+		symbols[name] = v
+	}
+	return symbols, nil
+}
+
+// CPUs is the number of possible CPUs, from /sys/devices/system/cpu/possible.
+func CPUs() (uint32, error) {
+	const path = "/sys/devices/system/cpu/possible"
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return 0, fmt.Errorf("number of CPUs: %w", err)
+	}
+	n := uint32(0)
+	for _, part := range strings.Split(strings.TrimSpace(string(b)), ",") {
+		first, last, ok := strings.Cut(part, "-")
+		if !ok {
+			last = first
+		}
+		a, err1 := strconv.ParseUint(first, 10, 31)
+		z, err2 := strconv.ParseUint(last, 10, 31)
+		if err := errors.Join(err1, err2); err != nil || z < a {
+			return 0, fmt.Errorf("number of CPUs: %s says %q", path, b)
+		}
+		n += uint32(z - a + 1)
+	}
+	return n, nil
+}
+
+// RingSize rounds the size of a ring buffer in bytes to what the kernel takes:
+// a power of two of whole pages (kernel/bpf/ringbuf.c).
+func RingSize(size uint32) uint32 {
+	page := uint32(os.Getpagesize())
+	if size == 0 || size > 1<<31 {
+		return size
+	}
+	pages := (size-1)/page + 1
+	return page << bits.Len32(pages-1)
+}

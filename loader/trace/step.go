@@ -1,0 +1,86 @@
+package trace
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// StepError is a step of a trace that failed, in whichever way it was issued.
+type StepError struct {
+	Step    int    // index into Trace.Commands
+	Subject string // "program handle_exec"
+	What    string // "PROG_LOAD"
+	Err     error  // a unix.Errno, or wraps one
+	Log     string // the verifier's log, if there is one
+}
+
+// Error is one line: subject, command, errno, and the last line of the
+// verifier's log that says something.
+func (e *StepError) Error() string {
+	s := fmt.Sprintf("%s: %s: %s", e.Subject, e.What, errnoText(e.Err))
+	if last := LastLine(e.Log); last != "" {
+		s += ": " + last
+	}
+	return s
+}
+
+// Unwrap gives the errno.
+func (e *StepError) Unwrap() error { return e.Err }
+
+// errnoText is the error with the errno's name in front, which is what people search for.
+func errnoText(err error) string {
+	var errno unix.Errno
+	if !errors.As(err, &errno) {
+		return err.Error()
+	}
+	name := unix.ErrnoName(errno)
+	if err == error(errno) && name != "" {
+		return name
+	}
+	return err.Error()
+}
+
+// LastLine is the last line of a verifier log that explains a refusal: the
+// statistics that follow it do not.
+func LastLine(log string) string {
+	lines := strings.Split(strings.TrimRight(log, "\n\x00"), "\n")
+	for i := len(lines) - 1; i >= 0; i-- {
+		l := strings.TrimSpace(lines[i])
+		if l != "" && !strings.HasPrefix(l, "processed ") && !strings.HasPrefix(l, "verification time ") &&
+			!strings.HasPrefix(l, "stack depth ") && !strings.HasPrefix(l, "max_states ") {
+			return l
+		}
+	}
+	return ""
+}
+
+// Fail is the StepError of step i.
+func (t *Trace) Fail(i int, err error, log string) *StepError {
+	c := t.Commands[i]
+	return &StepError{Step: i, Subject: c.Subject(), What: t.what(c), Err: err, Log: log}
+}
+
+// what names a command as strace would.
+func (t *Trace) what(c Command) string {
+	if cmd, ok := c.Cmd(); ok {
+		return cmd.String()
+	}
+	switch c := c.(type) {
+	case *Lookup:
+		s := &t.Symbols[c.Symbol]
+		if s.Kind == SymbolAddress {
+			return "lookup of kernel symbol " + s.Name
+		}
+		where := ""
+		if s.Module != "" {
+			where = " of module " + s.Module
+		}
+		return fmt.Sprintf("lookup of %s %s%s", btfKindName(s.BTFKind), s.Name, where)
+	case *Close:
+		return "close"
+	}
+	return fmt.Sprintf("%T", c)
+}
