@@ -29,6 +29,9 @@ const maxSmallFile = 16 << 20
 // errGone means that the server answered and does not have the file.
 var errGone = errors.New("not there (404)")
 
+// errNoAnswer means that the watchdog ended a request.
+var errNoAnswer = errors.New("no answer in time")
+
 // unreachableError means that the server did not answer at all.
 type unreachableError struct {
 	host string
@@ -116,7 +119,7 @@ func (f *fetcher) get(ctx context.Context, address string, fn func(io.Reader) er
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	watchdog := time.AfterFunc(headerTimeout, func() { cancel(fmt.Errorf("no answer within %s", headerTimeout)) })
+	watchdog := time.AfterFunc(headerTimeout, func() { cancel(errNoAnswer) })
 	defer watchdog.Stop()
 
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
@@ -151,19 +154,24 @@ func (f *fetcher) known(host string) error {
 	return f.dead[host]
 }
 
-// remember makes an [unreachableError] of a failed request and keeps it, unless the
-// caller gave up.
+// remember makes an [unreachableError] of a failed request if the host did
+// not answer, and keeps it. A connection that broke is an ordinary error.
 func (f *fetcher) remember(ctx context.Context, host string, err error) error {
 	cause := context.Cause(ctx)
-	if errors.Is(cause, context.Canceled) || errors.Is(cause, context.DeadlineExceeded) {
+	if cause != nil && !errors.Is(cause, errNoAnswer) {
 		return cause
-	}
-	if cause != nil {
-		err = cause
 	}
 	// The method and address of a url.Error say nothing new.
 	if wrapped := (*url.Error)(nil); errors.As(err, &wrapped) {
 		err = wrapped.Err
+	}
+	dial := (*net.OpError)(nil)
+	switch {
+	case cause != nil:
+		err = cause
+	case errors.As(err, &dial) && dial.Op == "dial":
+	default:
+		return fmt.Errorf("%s: %w", host, err)
 	}
 	dead := &unreachableError{host: host, err: err}
 	f.mu.Lock()

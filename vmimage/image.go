@@ -114,12 +114,16 @@ func unpackBzImage(r io.ReaderAt, h *bzHeader, w io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("bzImage: payload: %w", err)
 	}
-	n, err := io.Copy(w, io.LimitReader(plain, maxVmlinux))
+	if want > maxVmlinux {
+		return fmt.Errorf("bzImage: payload of %d bytes: more than a kernel can have", want)
+	}
+	// A byte more than announced is enough to know that something is wrong.
+	n, err := io.Copy(w, io.LimitReader(plain, want+1))
 	if err != nil {
 		return fmt.Errorf("bzImage: payload: %w", err)
 	}
 	if n != want {
-		return fmt.Errorf("bzImage: payload unpacks to %d bytes, it should be %d", n, want)
+		return fmt.Errorf("bzImage: payload does not unpack to the %d bytes that it should", want)
 	}
 	return nil
 }

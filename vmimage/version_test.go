@@ -1,0 +1,46 @@
+package vmimage
+
+import (
+	"testing"
+
+	"gotest.tools/v3/assert"
+)
+
+func TestCompareDebian(t *testing.T) {
+	// Each is less than the next.
+	ascending := []string{
+		"0~", "0", "5.10.223-1", "5.10.262-1", "6.1.101-1", "6.1.101-1+b1", "6.1.101-1.1", "7.3~rc6-1~exp1", "7.3~rc7-1~exp1",
+		"7.3.4-1~bpo13+1", "7.3.4-1", "7.3.10-1", "7.10-1", "10-1", "1:0-1",
+	}
+	for i, a := range ascending {
+		for j, b := range ascending {
+			want := 0
+			switch {
+			case i < j:
+				want = -1
+			case i > j:
+				want = 1
+			}
+			assert.Equal(t, compareDebian(a, b), want, "%q %q", a, b)
+		}
+	}
+	assert.Equal(t, compareDebian("1.0", "1.00"), 0)
+	assert.Equal(t, compareDebian("1a", "1+"), -1, "letters come before other characters")
+}
+
+func TestCompareVersions(t *testing.T) {
+	for _, test := range []struct {
+		a, b string
+		want int
+	}{
+		{"5.14", "5.14", 0},
+		{"5.14", "5.14.0", 0},
+		{"5.4", "5.14", -1},
+		{"6.12.107+deb12-cloud-amd64", "6.12", 1},
+		{"6.12-rc1", "6.12", 0},
+		{"nonsense", "1.0", -1},
+	} {
+		assert.Equal(t, CompareVersions(test.a, test.b), test.want, "%q %q", test.a, test.b)
+		assert.Equal(t, CompareVersions(test.b, test.a), -test.want, "%q %q", test.b, test.a)
+	}
+}
