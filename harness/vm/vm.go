@@ -412,7 +412,9 @@ func (vm *VM) CommandLine() []string { return slices.Clone(vm.argv) }
 // caller read it, or 0 if it has not been read yet.
 func (vm *VM) BootTime() time.Duration { return time.Duration(vm.booted.Load()) }
 
-// Splats returns the complaints that the guest's kernel has printed up to now.
+// Splats returns the complaints that the guest's kernel has printed up to now. The console comes
+// later than the port, and a kernel may hold a message back until it has another to print (6.17 was
+// seen to), so only the Ending of a guest that was told to power off has them all.
 func (vm *VM) Splats() []Splat {
 	if ending := vm.Ending(); ending != nil {
 		return slices.Clone(ending.Splats)
