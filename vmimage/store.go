@@ -229,7 +229,38 @@ func (s *Store) resolveSources(ctx context.Context, e *Entry) (*Kernel, error) {
 	if unavailable := (*UnavailableError)(nil); len(failed) == 1 && errors.As(failed[0], &unavailable) {
 		return nil, failed[0]
 	}
-	return nil, fmt.Errorf("kernel %s: %w", e.Name, errors.Join(failed...))
+	return nil, fmt.Errorf("kernel %s: %w", e.Name, condense(failed))
+}
+
+// condense joins errors, and says only once that a host is not there.
+func condense(failed []error) error {
+	var out []error
+	said := make(map[*unreachableError]bool)
+	for _, err := range flatten(failed) {
+		dead := (*unreachableError)(nil)
+		if !errors.As(err, &dead) {
+			out = append(out, err)
+			continue
+		}
+		if !said[dead] {
+			out = append(out, fmt.Errorf("the Debian mirror: %w; set %s to one that can", dead, MirrorEnv))
+		}
+		said[dead] = true
+	}
+	return errors.Join(out...)
+}
+
+// flatten takes joined errors apart.
+func flatten(failed []error) []error {
+	var out []error
+	for _, err := range failed {
+		if joined, ok := err.(interface{ Unwrap() []error }); ok && !errors.Is(err, ErrIntegrity) {
+			out = append(out, flatten(joined.Unwrap())...)
+			continue
+		}
+		out = append(out, err)
+	}
+	return out
 }
 
 func (s *Store) resolveSource(ctx context.Context, e *Entry, src Source) (*Kernel, error) {

@@ -407,6 +407,17 @@ func TestUnreachable(t *testing.T) {
 	assert.Check(t, strings.HasSuffix(err.Error(), "; the nearest kernels that can be had: 5.10, 6.1"))
 }
 
+// TestDeadMirror: several suites of a mirror that is not there are one error.
+func TestDeadMirror(t *testing.T) {
+	server := serve(t)
+	server.Close()
+	host := strings.TrimPrefix(server.URL, "http://")
+	_, err := newSetting(t, keyring(t, newKey(t, nil))).resolve(t, "5.10")
+	assert.ErrorContains(t, err, "kernel 5.10: the Debian mirror: "+host+" cannot be reached: ")
+	assert.ErrorContains(t, err, "; set "+MirrorEnv)
+	assert.Equal(t, strings.Count(err.Error(), host+" cannot"), 1)
+}
+
 // TestSnapshotRefusal: a host that answers, but with an error, is no other case
 // for the user.
 func TestSnapshotRefusal(t *testing.T) {
