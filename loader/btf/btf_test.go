@@ -304,8 +304,8 @@ func walk(s *Spec) {
 	}
 }
 
-// TestRenderEnds: types whose full text would be endless or astronomic.
-func TestRenderEnds(t *testing.T) {
+// TestWalksEnd: types of which a full walk would be endless or astronomic.
+func TestWalksEnd(t *testing.T) {
 	b := newBlob("\x00")
 	// Each anonymous struct has four members of the next: 4^40 in full.
 	for i := range uint32(40) {
@@ -319,6 +319,8 @@ func TestRenderEnds(t *testing.T) {
 	assert.NilError(t, err)
 	assert.Assert(t, len(s.Render(1)) < 2*maxRender)
 	assert.Assert(t, len(s.Render(43)) < 2*maxRender)
+	_, err = s.AlignOf(1)
+	assert.ErrorContains(t, err, "too deeply")
 }
 
 func TestVlenOf24Bits(t *testing.T) {
@@ -353,8 +355,10 @@ func TestLayout(t *testing.T) {
 	assert.Equal(t, first(t, again, "v", KindVar), id)
 	assert.Equal(t, first(t, again, "new"), TypeID(2))
 
-	b.layout = nil
-	_, err = Parse(b.bytes())
+	raw := b.bytes()
+	le.PutUint32(raw[24:], 0x7fffff00) // an offset without a length
+	le.PutUint32(raw[28:], 0)
+	_, err = Parse(raw)
 	assert.ErrorContains(t, err, "unknown kind 25")
 }
 

@@ -150,7 +150,11 @@ func index(raw []byte, base *Spec) (*Spec, error) {
 	if err := s.checkStrings(); err != nil {
 		return nil, err
 	}
-	return s, s.indexTypes(raw[h.len+h.layoutOff:][:h.layoutLen])
+	var extra []byte
+	if h.layoutLen > 0 {
+		extra = raw[h.len+h.layoutOff:][:h.layoutLen]
+	}
+	return s, s.indexTypes(extra)
 }
 
 func (s *Spec) checkStrings() error {

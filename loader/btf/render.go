@@ -53,6 +53,11 @@ func (r *renderer) declare(id TypeID, name string, depth int, full bool) string 
 	if depth > 2*maxDepth || r.spent > maxRender {
 		return join("…", name)
 	}
+	if !full {
+		if ref := r.reference(id); ref != "" {
+			return join(ref, name)
+		}
+	}
 	t, err := r.s.Type(id)
 	if err != nil {
 		return join(fmt.Sprintf("<type %d?>", id), name)
@@ -87,6 +92,22 @@ func (r *renderer) declare(id TypeID, name string, depth int, full bool) string 
 		return fmt.Sprintf("decl_tag(%q, %d) %s", t.Name, t.Component, r.declare(t.Ref, "", depth, false))
 	}
 	return join(r.base(t, depth, full), name)
+}
+
+// reference names a type that has a name to refer to it by, without decoding
+// what is in it. "" for all others.
+func (r *renderer) reference(id TypeID) string {
+	name := r.s.TypeName(id)
+	if name == "" {
+		return ""
+	}
+	switch kind := r.s.KindOf(id); kind {
+	case KindStruct, KindUnion:
+		return kind.String() + " " + name
+	case KindEnum, KindEnum64:
+		return "enum " + name
+	}
+	return ""
 }
 
 // qualified puts a qualifier where C has it: before what it qualifies, or after
@@ -165,13 +186,13 @@ func (r *renderer) base(t *Type, depth int, full bool) string {
 		return join("struct", t.Name)
 	case KindStruct, KindUnion:
 		head := join(t.Kind.String(), t.Name)
-		if !full && t.Name != "" || depth > maxNesting {
+		if depth > maxNesting {
 			return head
 		}
 		return head + r.members(t, depth)
 	case KindEnum, KindEnum64:
 		head := join("enum", t.Name)
-		if !full && t.Name != "" || depth > maxNesting {
+		if depth > maxNesting {
 			return head
 		}
 		return head + r.values(t)

@@ -77,14 +77,24 @@ func sized(id TypeID, n, size uint64) (uint32, error) {
 // AlignOf is the alignment of a type in bytes, as libbpf derives it from BTF: a
 // struct with a member off its natural alignment counts as packed.
 func (s *Spec) AlignOf(id TypeID) (uint32, error) {
-	return s.alignOf(id, 0)
+	a := aligner{s: s, steps: maxAlignSteps}
+	return a.of(id, 0)
 }
 
-func (s *Spec) alignOf(id TypeID, depth int) (uint32, error) {
-	if depth > maxDepth {
+// maxAlignSteps bounds how many members AlignOf looks at: structs that contain
+// each other several times over can have more than there is time for.
+const maxAlignSteps = 1 << 16
+
+type aligner struct {
+	s     *Spec
+	steps int
+}
+
+func (a *aligner) of(id TypeID, depth int) (uint32, error) {
+	if a.steps--; depth > maxDepth || a.steps < 0 {
 		return 0, malformed("type %d is nested too deeply", id)
 	}
-	t, err := s.Type(id)
+	t, err := a.s.Type(id)
 	if err != nil {
 		return 0, err
 	}
@@ -94,26 +104,27 @@ func (s *Spec) alignOf(id TypeID, depth int) (uint32, error) {
 	case KindPtr:
 		return PointerSize, nil
 	case KindTypedef, KindVolatile, KindConst, KindRestrict, KindTypeTag:
-		return s.alignOf(t.Ref, depth+1)
+		return a.of(t.Ref, depth+1)
 	case KindArray:
-		return s.alignOf(t.Array.Elem, depth+1)
+		return a.of(t.Array.Elem, depth+1)
 	case KindStruct, KindUnion:
-		return s.alignOfStruct(t, depth)
+		return a.ofStruct(t, depth)
 	}
 	return 0, fmt.Errorf("type %q (%v) has no alignment", t.Name, t.Kind)
 }
 
-func (s *Spec) alignOfStruct(t *Type, depth int) (uint32, error) {
+func (a *aligner) ofStruct(t *Type, depth int) (uint32, error) {
 	align := uint32(1)
+	a.steps -= len(t.Members)
 	for _, m := range t.Members {
-		a, err := s.alignOf(m.Type, depth+1)
+		n, err := a.of(m.Type, depth+1)
 		if err != nil {
 			return 0, err
 		}
-		if a == 0 || m.BitSize == 0 && m.BitOffset%(8*a) != 0 {
+		if n == 0 || m.BitSize == 0 && m.BitOffset%(8*n) != 0 {
 			return 1, nil
 		}
-		align = max(align, a)
+		align = max(align, n)
 	}
 	if t.Size%align != 0 {
 		return 1, nil
