@@ -411,31 +411,25 @@ func (c *comparer) insns(prefix string) {
 	if symbols == nil {
 		symbols = c.b.state.Symbols
 	}
-	textA, textB := c.a.state.listing(c.a.f, symbols), c.b.state.listing(c.b.f, symbols)
-	firstA, firstB := firstDifferent(textA, textB)
-	c.add(prefix+" insns", "function * insns", firstA, firstB,
-		unifiedDiff(c.a.label("a"), c.b.label("b"), textA, textB))
+	listA, listB := c.a.state.listing(c.a.f, symbols), c.b.state.listing(c.b.f, symbols)
+	firstA, firstB := firstDifferent(listA, listB)
+	c.add(prefix+" insns", insnsField, firstA, firstB,
+		unifiedDiff(c.a.label("a"), c.b.label("b"), lines(listA), lines(listB)))
 }
 
-// firstDifferent returns the first instructions that differ, with their number
-// among the instructions of the function.
-func firstDifferent(a, b []string) (string, string) {
-	a, b = onlyInsns(a), onlyInsns(b)
+// firstDifferent returns the first instructions that differ, with their number.
+func firstDifferent(a, b []listed) (string, string) {
 	i := 0
-	for i < len(a) && i < len(b) && a[i] == b[i] {
+	for i < len(a) && i < len(b) && a[i].text == b[i].text {
 		i++
 	}
-	at := func(lines []string) string {
-		if i >= len(lines) {
-			return fmt.Sprintf("%d instructions", len(lines))
+	at := func(list []listed) string {
+		if i >= len(list) {
+			return "no more instructions"
 		}
-		return fmt.Sprintf("%d: %s", i, lines[i])
+		return fmt.Sprintf("%d: %s", list[i].slot, list[i].text)
 	}
 	return at(a), at(b)
-}
-
-func onlyInsns(lines []string) []string {
-	return slices.DeleteFunc(slices.Clone(lines), func(l string) bool { return strings.HasPrefix(l, ";") })
 }
 
 // kfuncIndex compares where the BTF of the modules of kfuncs stood in the

@@ -7,11 +7,17 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/insn"
 )
 
-// listing writes a function's instructions as text, one line each, with the
-// source lines between them. Numbers count instruction slots, so that they
-// agree with what the verifier prints. Line numbers of instructions are not
-// part of the text: one more instruction must not make all that follow differ.
-func (s *State) listing(f *Function, symbols map[string]string) []string {
+// listed is one instruction as text. slot is its number as the verifier counts,
+// by slots of 8 bytes. It is no part of the text: one more instruction must not
+// make all that follow differ.
+type listed struct {
+	slot   int
+	source string // the source line that starts here, if any
+	text   string
+}
+
+// listing writes a function's instructions as text.
+func (s *State) listing(f *Function, symbols map[string]string) []listed {
 	d := disassembler{insns: insn.Insns(f.Insns), refs: make(map[uint32]Ref, len(f.Refs)), symbols: symbols}
 	for _, r := range f.Refs {
 		d.refs[r.At] = r
@@ -20,15 +26,24 @@ func (s *State) listing(f *Function, symbols map[string]string) []string {
 	for _, l := range f.Lines {
 		source[l[0]] = s.line(l[1])
 	}
-	var lines []string
+	var list []listed
 	for i := 0; i < d.insns.Len(); i++ {
-		if text, ok := source[uint32(i)]; ok {
-			lines = append(lines, "; "+text)
-		}
-		lines = append(lines, d.text(i))
+		list = append(list, listed{slot: i, source: source[uint32(i)], text: d.text(i)})
 		if d.insns.IsLdImm64(i) {
 			i++
 		}
+	}
+	return list
+}
+
+// lines is a listing with its source lines between the instructions.
+func lines(list []listed) []string {
+	var lines []string
+	for _, l := range list {
+		if l.source != "" {
+			lines = append(lines, "; "+l.source)
+		}
+		lines = append(lines, l.text)
 	}
 	return lines
 }

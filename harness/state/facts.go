@@ -14,6 +14,9 @@ type Facts struct {
 	// StaticOnly are the data sections without a variable that others may see.
 	// libbpf does not let user space map them.
 	StaticOnly []string
+	// Unreferenced are the data sections without symbols that no instruction
+	// refers to.
+	Unreferenced []string
 	// NotAutoloaded are the programs of SEC("?...").
 	NotAutoloaded []string
 	Programs      map[string]ProgramFacts
@@ -23,19 +26,31 @@ type Facts struct {
 type ProgramFacts struct {
 	Kconfig    bool     // refers to .kconfig
 	WeakKfuncs []string // calls of kfuncs that need not exist
-	TypedKsyms []string // addresses taken of typed kernel symbols
+	TypedKsyms []string // typed kernel variables that it takes the address of
+	// KfuncAddresses are kfuncs that it takes the address of, to see whether
+	// they exist.
+	KfuncAddresses []string
 	// Hidden are global functions with hidden visibility, which libbpf makes static.
 	Hidden []string
 	// LocalTypeIDs are the types whose ids instructions hold (CO-RE kind
 	// type_id_local): "struct foo" by id in the object's BTF.
 	LocalTypeIDs map[uint32]string
-	// WideCORE: CO-RE relocates a 64-bit constant. Engines poison one that has
-	// no target in different ways.
+	// WideCORE: a 64-bit constant depends on a CO-RE relocation that fails if
+	// the kernel lacks its target. Engines poison it in different ways then.
 	WideCORE bool
 }
 
-// coreTypeIDLocal is BPF_CORE_TYPE_ID_LOCAL of enum bpf_core_relo_kind.
-const coreTypeIDLocal = 6
+// Kinds of enum bpf_core_relo_kind. Those that ask whether something exists
+// never fail, nor does the id of a local type.
+const (
+	coreFieldExists = 2
+	coreTypeIDLocal = 6
+	coreTypeExists  = 8
+	coreEnumExists  = 10
+	coreTypeMatches = 12
+)
+
+var coreNeverFails = []uint32{coreFieldExists, coreTypeIDLocal, coreTypeExists, coreEnumExists, coreTypeMatches}
 
 // FactsOf collects the facts about an object.
 func FactsOf(o *object.Object) *Facts {
@@ -45,6 +60,7 @@ func FactsOf(o *object.Object) *Facts {
 			f.StaticOnly = append(f.StaticOnly, m.Section)
 		}
 	}
+	f.Unreferenced = unreferenced(o)
 	for i := range o.Functions {
 		fn := &o.Functions[i]
 		if fn.Subprog {
@@ -56,6 +72,24 @@ func FactsOf(o *object.Object) *Facts {
 		f.Programs[fn.Name] = programFacts(o, i)
 	}
 	return f
+}
+
+func unreferenced(o *object.Object) []string {
+	used := make(map[int]bool)
+	for i := range o.Functions {
+		for _, r := range o.Functions[i].Relocations {
+			if r.Kind == object.RelocMap || r.Kind == object.RelocMapValue {
+				used[r.Target] = true
+			}
+		}
+	}
+	var sections []string
+	for i := range o.Maps {
+		if m := &o.Maps[i]; isData(m.Kind) && len(m.Variables) == 0 && !used[i] {
+			sections = append(sections, m.Section)
+		}
+	}
+	return sections
 }
 
 func isData(k object.MapKind) bool {
@@ -98,8 +132,11 @@ func (p *ProgramFacts) addFunction(o *object.Object, fn *object.Function) {
 		case object.RelocKconfig:
 			p.Kconfig = true
 		case object.RelocKsym:
-			if e := &o.Externs[r.Target]; e.Kind != object.ExternTypeless {
-				p.TypedKsyms = append(p.TypedKsyms, e.Name)
+			switch e := &o.Externs[r.Target]; e.Kind {
+			case object.ExternVar:
+				p.TypedKsyms = append(p.TypedKsyms, e.EssentialName())
+			case object.ExternFunc:
+				p.KfuncAddresses = append(p.KfuncAddresses, e.EssentialName())
 			}
 		case object.RelocKfunc:
 			if e := &o.Externs[r.Target]; e.Weak {
@@ -108,7 +145,8 @@ func (p *ProgramFacts) addFunction(o *object.Object, fn *object.Function) {
 		}
 	}
 	for _, r := range fn.CORE {
-		if r.Insn >= 0 && r.Insn < len(fn.Insns)/insn.Size && fn.Insns[r.Insn*insn.Size] == insn.LdImm64 {
+		insns := insn.Insns(fn.Insns)
+		if r.Insn >= 0 && r.Insn < insns.Len() && insns.IsLdImm64(r.Insn) && !slices.Contains(coreNeverFails, r.Kind) {
 			p.WideCORE = true
 		}
 		if r.Kind == coreTypeIDLocal && o.BTF != nil {

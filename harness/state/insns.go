@@ -2,6 +2,7 @@ package state
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -149,9 +150,11 @@ func (n *normaliser) address(addr uint64) (string, error) {
 	if addr < memoryStart || addr >= imageEnd {
 		return "", nil
 	}
-	name, ok, err := n.kernel.symbol(addr)
-	if err != nil || ok || addr >= imageStart {
-		return name, err
+	if addr >= imageStart || runtime.GOARCH != "amd64" {
+		name, ok, err := n.kernel.symbol(addr)
+		if err != nil || ok || addr >= imageStart {
+			return name, err
+		}
 	}
 	at := slices.Index(n.memory, addr)
 	if at < 0 {

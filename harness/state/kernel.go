@@ -77,6 +77,8 @@ type symbols struct {
 	lines []uint32
 	text  []byte // type and name and, in brackets, module of each symbol, by line
 	base  uint64 // of __bpf_call_base
+
+	modules string // /proc/modules at that time
 }
 
 func (s *symbols) Len() int           { return len(s.addrs) }
@@ -98,6 +100,7 @@ func (k *Kernel) loadSymbols() error {
 	if err != nil {
 		return err
 	}
+	s.modules = k.moduleList()
 	k.symbols = s
 	return nil
 }
@@ -175,15 +178,14 @@ func (s *symbols) name(addr uint64) (name, module string, ok bool) {
 	return name, strings.TrimSuffix(module, "]"), true
 }
 
-// symbol names the symbol at addr: "bpf_task_acquire [vmlinux]". A module may
-// have been loaded since the symbols were read, so a miss reads them again.
+// symbol names the symbol at addr: "bpf_task_acquire [vmlinux]". If a module
+// was loaded since the symbols were read, a miss reads them again.
 func (k *Kernel) symbol(addr uint64) (string, bool, error) {
-	fresh := k.symbols == nil
 	if err := k.loadSymbols(); err != nil {
 		return "", false, err
 	}
 	name, module, ok := k.symbols.name(addr)
-	if !ok && !fresh {
+	if !ok && k.moduleList() != k.symbols.modules {
 		k.symbols = nil
 		if err := k.loadSymbols(); err != nil {
 			return "", false, err
@@ -194,6 +196,15 @@ func (k *Kernel) symbol(addr uint64) (string, bool, error) {
 		return "", false, nil
 	}
 	return name + " [" + module + "]", true, nil
+}
+
+// moduleList is /proc/modules, empty where the kernel has no modules.
+func (k *Kernel) moduleList() string {
+	b, err := os.ReadFile(filepath.Join(k.proc, "modules"))
+	if err != nil {
+		return ""
+	}
+	return string(b)
 }
 
 // callTarget names what a call with this immediate calls after verification:

@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/bpfreplay/bpfreplay/loader/insn"
 )
 
 // Engines, as in [Context.Engine].
@@ -29,7 +27,6 @@ type Rule struct {
 	ID     string
 	Reason string
 	// Left and Right are engines: the rule is about a pair of one of each.
-	// Where both are empty it is about any pair.
 	Left, Right []string
 	// Since is the first kernel that the rule is for, "5.16"; empty: all.
 	Since string
@@ -38,9 +35,12 @@ type Rule struct {
 	// function is the program itself or a subprogram.
 	Fields []string
 
-	// match decides on the values. In a rule without engines it must not tell
-	// left from right.
+	// match decides on the values.
 	match func(left, right side) bool
+	// slot decides on one instruction slot in which two listings of equal
+	// length differ. A difference of listings is explained if each slot is; the
+	// rules that did it are listed with commas.
+	slot func(s *slot) bool
 }
 
 // Rules returns the table of rules.
@@ -68,39 +68,52 @@ func UnusedRules(used, engines []string) []Rule {
 }
 
 func (r *Rule) concerns(engines []string) bool {
-	if len(r.Left) == 0 {
-		return len(engines) > 1
+	for _, left := range engines {
+		for _, right := range engines {
+			if left != right && slices.Contains(r.Left, left) && slices.Contains(r.Right, right) {
+				return true
+			}
+		}
 	}
-	in := func(list []string) bool {
-		return slices.ContainsFunc(engines, func(e string) bool { return slices.Contains(list, e) })
-	}
-	return in(r.Left) && in(r.Right)
+	return false
 }
 
 // explain returns the ID of the first rule that predicts the difference in the
 // field pattern, "" if none does.
 func explain(pattern string, a, b side) string {
+	if pattern == insnsField && a.f != nil && b.f != nil {
+		ids, ok := explainInsns(a, b, a.f, b.f)
+		if !ok {
+			return ""
+		}
+		return strings.Join(ids, ", ")
+	}
 	for i := range rules {
-		if rules[i].fires(pattern, a, b) {
-			return rules[i].ID
+		r := &rules[i]
+		if !slices.Contains(r.Fields, pattern) || r.match == nil {
+			continue
+		}
+		if left, right, ok := r.sides(a, b); ok && r.match(left, right) {
+			return r.ID
 		}
 	}
 	return ""
 }
 
-func (r *Rule) fires(pattern string, a, b side) bool {
-	if !slices.Contains(r.Fields, pattern) || !atLeast(a.Release, r.Since) || !atLeast(b.Release, r.Since) {
-		return false
+// sides says whether the rule is about these two states, and which is which.
+func (r *Rule) sides(a, b side) (left, right side, ok bool) {
+	if !atLeast(a.Release, r.Since) || !atLeast(b.Release, r.Since) {
+		return a, b, false
 	}
 	switch {
-	case len(r.Left) == 0:
-		return a.Engine != b.Engine && r.match(a, b)
+	case a.Engine == b.Engine:
+		return a, b, false
 	case slices.Contains(r.Left, a.Engine) && slices.Contains(r.Right, b.Engine):
-		return r.match(a, b)
+		return a, b, true
 	case slices.Contains(r.Left, b.Engine) && slices.Contains(r.Right, a.Engine):
-		return r.match(b, a)
+		return b, a, true
 	}
-	return false
+	return a, b, false
 }
 
 // atLeast says whether a kernel release is of version since or later.
@@ -128,9 +141,15 @@ func version(release string) (major, minor int, ok bool) {
 	return major, minor, errMajor == nil && errMinor == nil
 }
 
-// rules is the one table of explained differences. A rule looks at the values
+// rules is table. Its functions look rules up themselves (tags are explained by
+// what explains the instructions), hence the second name.
+var rules []Rule
+
+func init() { rules = table }
+
+// table is the one table of explained differences. A rule looks at the values
 // of both sides; a second difference in the same field must not hide behind it.
-var rules = []Rule{
+var table = []Rule{
 	{
 		ID:     "data-map-name",
 		Reason: "libbpf puts up to 8 characters of the object's name before the names of data sections, cilium/ebpf does not",
@@ -186,8 +205,13 @@ var rules = []Rule{
 		Left:   cilium, Right: libbpfLike,
 		Fields: []string{"map * btf"},
 		match: func(left, right side) bool {
-			return left.m.BTF != "" && right.m.BTF != "" &&
-				left.m.Key == right.m.Key && left.m.Value == right.m.Value
+			if left.m.BTF == "" || right.m.BTF == "" {
+				return false
+			}
+			if left.m.Name == kconfig && isKconfigKey(left.m.Key) && right.m.Key == "void" {
+				return sameVariables(layout(left.m), layout(right.m))
+			}
+			return left.m.Key == right.m.Key && left.m.Value == right.m.Value
 		},
 	},
 	{
@@ -266,7 +290,8 @@ var rules = []Rule{
 	},
 	{
 		ID:     "tag-weak-kfunc",
-		Reason: "engines mark the call of a weak kfunc that does not exist in different ways; the call is dead code, but the tag covers it",
+		Reason: "cilium/ebpf, libbpf and loader programs mark the call of a weak kfunc that does not exist in different ways; the call is dead code, but the tag covers it",
+		Left:   []string{EngineDirect, EngineLibbpf}, Right: libbpfLike,
 		Fields: []string{"program * tag"},
 		match: func(left, right side) bool {
 			return sameCode(left, right) && slices.ContainsFunc(facts(right).WeakKfuncs, func(name string) bool {
@@ -275,31 +300,21 @@ var rules = []Rule{
 		},
 	},
 	{
-		ID:     "tag-core-poison",
-		Reason: "engines mark a 64-bit constant whose CO-RE relocation has no target in different ways; it is dead code, but the tag covers it",
-		Left:   cilium, Right: libbpfLike,
-		Fields: []string{"program * tag"},
-		match: func(left, right side) bool {
-			return facts(right).WideCORE && sameCode(left, right)
-		},
-	},
-	{
 		ID:     "tag-module-ksym",
 		Reason: "a tag covers the file descriptor of the BTF of the module in which a typed ksym was found",
+		Left:   libbpfLike, Right: libbpfLike,
 		Since:  "5.12",
 		Fields: []string{"program * tag"},
 		match: func(left, right side) bool {
-			return sameCode(left, right) && usesModuleKsym(left.p, facts(right).TypedKsyms)
+			return sameCode(left, right) && usesModuleKsym(left.p, slices.Concat(facts(right).TypedKsyms, facts(right).KfuncAddresses))
 		},
 	},
 	{
 		ID:     "local-type-id",
 		Reason: "instructions hold ids of the program's own types (bpf_core_type_id_local); cilium/ebpf numbers the types of each program anew",
 		Left:   cilium, Right: libbpfLike,
-		Fields: []string{"function * insns"},
-		match: func(left, right side) bool {
-			return onlyTypeIDs(left, right, left.f, right.f)
-		},
+		Fields: []string{insnsField},
+		slot:   isLocalTypeID,
 	},
 	{
 		ID:     "tag-local-type-id",
@@ -307,9 +322,77 @@ var rules = []Rule{
 		Left:   cilium, Right: libbpfLike,
 		Fields: []string{"program * tag", "function * function_tag"},
 		match: func(left, right side) bool {
-			return !sameCode(left, right) && everyFunction(left, right, func(a, b *Function) bool {
-				return sameInsns(a, b) || onlyTypeIDs(left, right, a, b)
-			})
+			return sameCode(left, right) && explainedBy(left, right, "local-type-id")
+		},
+	},
+	{
+		ID:     "kfunc-address",
+		Reason: "where a program takes the address of a kfunc that exists, cilium/ebpf 0.22 puts the BTF id of the function; only whether it is 0 is right",
+		Left:   cilium, Right: libbpfLike,
+		Fields: []string{insnsField},
+		slot:   isKfuncAddress,
+	},
+	{
+		ID:     "tag-kfunc-address",
+		Reason: "a tag covers what stands in the place of a kfunc's address, which cilium/ebpf 0.22 and libbpf disagree about",
+		Left:   cilium, Right: libbpfLike,
+		Fields: []string{"program * tag", "function * function_tag"},
+		match: func(left, right side) bool {
+			return sameCode(left, right) && explainedBy(left, right, "kfunc-address")
+		},
+	},
+	{
+		ID:     "kconfig-key-type",
+		Reason: "cilium/ebpf types the key of .kconfig as an integer, libbpf not at all",
+		Left:   cilium, Right: libbpfLike,
+		Fields: []string{"map * key_type"},
+		match: func(left, right side) bool {
+			return left.m.Name == kconfig && isKconfigKey(left.m.Key) && right.m.Key == "void"
+		},
+	},
+	{
+		ID:     "kconfig-layout",
+		Reason: "libbpf sorts the variables of .kconfig by alignment, cilium/ebpf leaves them where the compiler put them",
+		Left:   cilium, Right: libbpfLike,
+		Fields: []string{"map * value_type"},
+		match: func(left, right side) bool {
+			return left.m.Name == kconfig && sameVariables(layout(left.m), layout(right.m))
+		},
+	},
+	{
+		ID:     "kconfig-layout-contents",
+		Reason: "libbpf sorts the variables of .kconfig by alignment, cilium/ebpf leaves them where the compiler put them",
+		Left:   cilium, Right: libbpfLike,
+		Fields: []string{"map * contents"},
+		match: func(left, right side) bool {
+			return left.m.Name == kconfig && sameVariables(layout(left.m), layout(right.m)) &&
+				left.m.Value != right.m.Value && sameValues(left.m, right.m)
+		},
+	},
+	{
+		ID:     "kconfig-layout-insns",
+		Reason: "libbpf sorts the variables of .kconfig by alignment, cilium/ebpf leaves them where the compiler put them",
+		Left:   cilium, Right: libbpfLike,
+		Fields: []string{insnsField},
+		slot:   isSameKconfigVariable,
+	},
+	{
+		ID:     "unreferenced-section",
+		Reason: "cilium/ebpf creates no map for a data section without symbols that nothing refers to, libbpf does",
+		Left:   cilium, Right: libbpfLike,
+		Fields: []string{"map *"},
+		match: func(left, right side) bool {
+			return left.m == nil && right.m != nil && right.Object != nil &&
+				slices.Contains(right.Object.Unreferenced, right.m.Name) && !isReferenced(right.state, right.m.Name)
+		},
+	},
+	{
+		ID:     "tag-core-poison",
+		Reason: "cilium/ebpf and libbpf mark a 64-bit constant whose CO-RE relocation has no target in different ways; it is dead code, but the tag covers it",
+		Left:   cilium, Right: libbpfLike,
+		Fields: []string{"program * tag"},
+		match: func(left, right side) bool {
+			return facts(right).WideCORE && sameCode(left, right) && !explainedBy(left, right, "local-type-id")
 		},
 	},
 	{
@@ -340,6 +423,7 @@ var rules = []Rule{
 const (
 	flagMmapable = 1 << 10 // BPF_F_MMAPABLE
 	kconfig      = ".kconfig"
+	insnsField   = "function * insns"
 )
 
 func cut(s string, n int) string { return s[:min(n, len(s))] }
@@ -402,9 +486,32 @@ func everyFunction(left, right side, same func(a, b *Function) bool) bool {
 }
 
 // sameCode says whether two programs have the same functions with the same
-// instructions, in whatever order, and both dumps are complete.
+// instructions, in whatever order and but for what rules explain, and both
+// dumps are complete.
 func sameCode(left, right side) bool {
-	return !left.p.Unread && !right.p.Unread && everyFunction(left, right, sameInsns)
+	return !left.p.Unread && !right.p.Unread && everyFunction(left, right, func(a, b *Function) bool {
+		_, ok := explainInsns(left, right, a, b)
+		return ok
+	})
+}
+
+// explainedBy says whether the rule explains an instruction of the function
+// that is compared, or of any if it is the program.
+func explainedBy(left, right side, rule string) bool {
+	for i := range left.p.Functions {
+		a := &left.p.Functions[i]
+		if left.f != nil && left.f != a {
+			continue
+		}
+		b := right.p.findFunction(a.Name)
+		if b == nil {
+			continue
+		}
+		if ids, ok := explainInsns(left, right, a, b); ok && slices.Contains(ids, rule) {
+			return true
+		}
+	}
+	return false
 }
 
 // sameTypes compares what two programs say about their functions and lines.
@@ -472,40 +579,6 @@ func usesModuleKsym(p *Program, ksyms []string) bool {
 		}
 	}
 	return false
-}
-
-// onlyTypeIDs says whether two functions differ only in constants that are, on
-// the right, ids which a CO-RE relocation for a local type put there and, on
-// the left, ids of types of the same kind and name.
-func onlyTypeIDs(left, right side, a, b *Function) bool {
-	types := left.state.findBTF(left.p.BTF)
-	x, y := insn.Insns(a.Insns), insn.Insns(b.Insns)
-	if types == nil || x.Len() != y.Len() || !slices.Equal(a.Refs, b.Refs) {
-		return false
-	}
-	local := facts(right).LocalTypeIDs
-	for i := 0; i < x.Len(); i++ {
-		idX, idY := x.Imm(i), y.Imm(i)
-		if idX == idY {
-			if string(x[i*insn.Size:][:insn.Size]) != string(y[i*insn.Size:][:insn.Size]) {
-				return false
-			}
-			continue
-		}
-		if !constant(x, i) || !constant(y, i) || string(x[i*insn.Size:][:4]) != string(y[i*insn.Size:][:4]) {
-			return false
-		}
-		want, ok := local[uint32(idY)]
-		if !ok || idX <= 0 || int(idX) >= len(types.Names) || types.Names[idX] != want {
-			return false
-		}
-	}
-	return true
-}
-
-// constant says whether instruction i moves a constant into a register.
-func constant(p insn.Insns, i int) bool {
-	return p.Op(i) == 0xb7 || p.Op(i) == 0xb4 || p.IsLdImm64(i) && p.Src(i) == 0
 }
 
 // String is how a rule is listed.

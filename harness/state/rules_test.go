@@ -1,0 +1,698 @@
+package state
+
+import (
+	"encoding/binary"
+	"slices"
+	"testing"
+
+	"gotest.tools/v3/assert"
+)
+
+// scenario is two states of one object, as the engines of a rule leave them.
+type scenario struct {
+	left, right *State
+	facts       *Facts
+	release     string
+	engines     [2]string
+}
+
+func (s *scenario) fn(side *State, name string) *Function { return side.Programs[0].findFunction(name) }
+
+// patch replaces the immediate of slot i.
+func (f *Function) patch(i int, imm uint32) {
+	f.Insns = slices.Clone(f.Insns)
+	binary.LittleEndian.PutUint32(f.Insns[i*8+4:], imm)
+}
+
+func (s *scenario) program(change func(f *ProgramFacts)) {
+	p := s.facts.Programs["run"]
+	change(&p)
+	s.facts.Programs["run"] = p
+}
+
+// A ruleTest makes a difference in one field that the rule explains, and near
+// misses: what has to be changed for the rule to stay away.
+type ruleTest struct {
+	field string
+	make  func(s *scenario)
+	near  map[string]func(s *scenario)
+}
+
+func nameOf(left, right string) func(s *scenario) {
+	return func(s *scenario) {
+		s.left.findMap(".rodata").KernelName, s.right.findMap(".rodata").KernelName = left, right
+	}
+}
+
+func kconfigOf(value string, contents ...byte) Map {
+	return Map{
+		Name: kconfig, Copies: 1, Type: mapArray, KeySize: 4, ValueSize: 8, MaxEntries: 1, Flags: 1<<7 | flagMmapable,
+		BTF: "b0", Key: "void", Value: value, Contents: Contents{Entries: []Entry{{Key: make([]byte, 4), Value: contents}}},
+	}
+}
+
+// withKconfig gives both sides a .kconfig map, laid out as each engine does.
+func withKconfig(s *scenario) {
+	s.left.Maps = append(s.left.Maps, kconfigOf(
+		"datasec .kconfig { global int VERSION; /* 0, 4 bytes */ global int HZ; /* 4, 2 bytes */ } /* 8 bytes */", 1, 2, 3, 4, 5, 6))
+	s.right.Maps = append(s.right.Maps, kconfigOf(
+		"datasec .kconfig { global int HZ; /* 0, 2 bytes */ global int VERSION; /* 4, 4 bytes */ } /* 8 bytes */", 5, 6, 0, 0, 1, 2, 3, 4))
+}
+
+// sameKconfig makes the two .kconfig maps equal again.
+func sameKconfig(s *scenario) {
+	withKconfig(s)
+	*s.left.findMap(kconfig) = *s.right.findMap(kconfig)
+}
+
+// orderSwapped appends the subprograms in another order on the left.
+func orderSwapped(s *scenario) { slices.Reverse(s.left.Programs[0].Functions[1:]) }
+
+func tagDiffers(s *scenario) { s.left.Programs[0].Tag = "fedcba9876543210" }
+
+func codeDiffers(s *scenario) { s.fn(s.left, "right").patch(0, 2) }
+
+// all makes several changes.
+func all(changes ...func(s *scenario)) func(s *scenario) {
+	return func(s *scenario) {
+		for _, change := range changes {
+			change(s)
+		}
+	}
+}
+
+// typeIDs puts the id of struct task into an instruction: 2 on the left, 40 in
+// the object.
+func typeIDs(s *scenario) {
+	s.fn(s.left, "run").patch(7, 2)
+	s.fn(s.right, "run").patch(7, 40)
+	s.program(func(f *ProgramFacts) { f.LocalTypeIDs = map[uint32]string{40: "struct task"} })
+}
+
+// kfuncAddress loads the address of a kfunc in place of "jiffies".
+func kfuncAddress(s *scenario) {
+	f := s.fn(s.left, "left")
+	f.Refs = f.Refs[:1]
+	f.patch(1, 4711)
+	s.fn(s.right, "left").Refs[1].To = "bpf_ct_release [nf_conntrack]"
+	s.program(func(f *ProgramFacts) { f.KfuncAddresses = []string{"bpf_ct_release"} })
+}
+
+func hidden(s *scenario) {
+	s.fn(s.right, "right").Linkage = "static"
+	s.program(func(f *ProgramFacts) { f.Hidden = []string{"right"} })
+}
+
+// moduleKsym takes the address of a variable of a module in place of "jiffies".
+func moduleKsym(s *scenario) {
+	s.engines = [2]string{EngineReplay, EngineTrace}
+	for _, side := range []*State{s.left, s.right} {
+		s.fn(side, "left").Refs[1].To = "nf_conntrack_max [nf_conntrack]"
+	}
+	s.program(func(f *ProgramFacts) { f.TypedKsyms = []string{"nf_conntrack_max"} })
+}
+
+var ruleTests = map[string]ruleTest{
+	"data-map-name": {
+		field: "map .rodata name",
+		make:  nameOf(".rodata", "sample.rodata"),
+		near: map[string]func(s *scenario){
+			"other prefix":      nameOf(".rodata", "simple.rodata"),
+			"no prefix":         nameOf(".rodata", ""),
+			"other section":     nameOf(".rodata", "sample.data"),
+			"left prefixed too": nameOf("sampl.rodata", "sample.rodata"),
+			"no object":         func(s *scenario) { nameOf(".rodata", "sample.rodata")(s); s.facts = nil },
+		},
+	},
+	"mmapable-static-only": {
+		field: "map .bss flags",
+		make: func(s *scenario) {
+			s.right.findMap(".bss").Flags = 0
+			s.facts.StaticOnly = []string{".bss"}
+		},
+		near: map[string]func(s *scenario){
+			"variable is visible": func(s *scenario) { s.right.findMap(".bss").Flags = 0 },
+			"right mappable": func(s *scenario) {
+				s.left.findMap(".bss").Flags = 0
+				s.facts.StaticOnly = []string{".bss"}
+			},
+			"another flag too": func(s *scenario) {
+				s.right.findMap(".bss").Flags = 1
+				s.facts.StaticOnly = []string{".bss"}
+			},
+		},
+	},
+	"kconfig-not-mmapable": {
+		field: "map .kconfig flags",
+		make: func(s *scenario) {
+			sameKconfig(s)
+			s.left.findMap(kconfig).Flags = 1 << 7
+		},
+		near: map[string]func(s *scenario){
+			"right not mappable": func(s *scenario) {
+				sameKconfig(s)
+				s.right.findMap(kconfig).Flags = 1 << 7
+			},
+			"left writable too": func(s *scenario) {
+				sameKconfig(s)
+				s.left.findMap(kconfig).Flags = 0
+			},
+		},
+	},
+	"kconfig-per-program": {
+		field: "map .kconfig copies",
+		make: func(s *scenario) {
+			sameKconfig(s)
+			for _, side := range []*State{s.left, s.right} {
+				side.Programs[0].Bound = []string{kconfig}
+				second := side.Programs[0]
+				second.Name = "second"
+				side.Programs = append(side.Programs, second)
+			}
+			s.left.findMap(kconfig).Copies = 2
+		},
+		near: map[string]func(s *scenario){
+			"more copies than programs": func(s *scenario) {
+				sameKconfig(s)
+				s.left.Programs[0].Bound, s.right.Programs[0].Bound = []string{kconfig}, []string{kconfig}
+				s.left.findMap(kconfig).Copies = 2
+			},
+			"copies on the right": func(s *scenario) {
+				sameKconfig(s)
+				s.right.findMap(kconfig).Copies = 2
+			},
+		},
+	},
+	"kconfig-key-type": {
+		field: "map .kconfig key_type",
+		make: func(s *scenario) {
+			sameKconfig(s)
+			s.left.findMap(kconfig).Key = " /* unsigned, 32 bits of 4 bytes */"
+		},
+		near: map[string]func(s *scenario){
+			"typed on the right": func(s *scenario) {
+				sameKconfig(s)
+				s.right.findMap(kconfig).Key = " /* unsigned, 32 bits of 4 bytes */"
+			},
+			"another type": func(s *scenario) {
+				sameKconfig(s)
+				s.left.findMap(kconfig).Key = "struct key { }"
+			},
+		},
+	},
+	"kconfig-layout": {
+		field: "map .kconfig value_type",
+		make:  withKconfig,
+		near: map[string]func(s *scenario){
+			"variable missing": func(s *scenario) {
+				withKconfig(s)
+				s.left.findMap(kconfig).Value = "datasec .kconfig { global int VERSION; /* 0, 4 bytes */ } /* 8 bytes */"
+			},
+			"another size": func(s *scenario) {
+				withKconfig(s)
+				s.left.findMap(kconfig).Value = "datasec .kconfig { global int VERSION; /* 0, 4 bytes */ global int HZ; /* 4, 4 bytes */ } /* 8 bytes */"
+			},
+		},
+	},
+	"kconfig-layout-contents": {
+		field: "map .kconfig contents",
+		make:  withKconfig,
+		near: map[string]func(s *scenario){
+			"another value": func(s *scenario) {
+				withKconfig(s)
+				s.left.findMap(kconfig).Contents.Entries[0].Value = []byte{1, 2, 3, 4, 5, 7}
+			},
+			"one layout": func(s *scenario) {
+				sameKconfig(s)
+				m := s.left.findMap(kconfig)
+				m.Contents = Contents{Entries: []Entry{{Key: make([]byte, 4), Value: []byte{5, 6, 1, 0, 1, 2, 3, 4}}}}
+			},
+			"not read": func(s *scenario) {
+				withKconfig(s)
+				s.left.findMap(kconfig).Contents = Contents{NotRead: "write-only"}
+			},
+		},
+	},
+	"kconfig-layout-insns": {
+		field: "program run insns",
+		make: func(s *scenario) {
+			withKconfig(s)
+			s.fn(s.left, "run").Refs[1] = Ref{At: 2, Kind: RefValue, To: kconfig, Offset: 4}
+			s.fn(s.right, "run").Refs[1] = Ref{At: 2, Kind: RefValue, To: kconfig, Offset: 0}
+		},
+		near: map[string]func(s *scenario){
+			"another variable": func(s *scenario) {
+				withKconfig(s)
+				s.fn(s.left, "run").Refs[1] = Ref{At: 2, Kind: RefValue, To: kconfig, Offset: 0}
+				s.fn(s.right, "run").Refs[1] = Ref{At: 2, Kind: RefValue, To: kconfig, Offset: 0}
+				s.fn(s.right, "run").Refs[1].Offset = 2
+			},
+			"another map": func(s *scenario) {
+				withKconfig(s)
+				s.fn(s.left, "run").Refs[1] = Ref{At: 2, Kind: RefValue, To: kconfig, Offset: 4}
+				s.fn(s.right, "run").Refs[1] = Ref{At: 2, Kind: RefValue, To: ".bss", Offset: 0}
+			},
+			"another register": func(s *scenario) {
+				withKconfig(s)
+				s.fn(s.left, "run").Refs[1] = Ref{At: 2, Kind: RefValue, To: kconfig, Offset: 4}
+				f := s.fn(s.right, "run")
+				f.Refs[1] = Ref{At: 2, Kind: RefValue, To: kconfig, Offset: 0}
+				f.Insns[2*8+1]++
+			},
+		},
+	},
+	"entries-clamped-to-cpus": {
+		field: "map counts max_entries",
+		make: func(s *scenario) {
+			s.left.findMap("counts").Type, s.right.findMap("counts").Type = mapPerfEventArray, mapPerfEventArray
+			s.left.findMap("counts").MaxEntries = 4
+		},
+		near: map[string]func(s *scenario){
+			"hash": func(s *scenario) { s.left.findMap("counts").MaxEntries = 4 },
+			"not the number of CPUs": func(s *scenario) {
+				s.left.findMap("counts").Type, s.right.findMap("counts").Type = mapCPUMap, mapCPUMap
+				s.left.findMap("counts").MaxEntries = 3
+			},
+			"right is smaller": func(s *scenario) {
+				s.left.findMap("counts").Type, s.right.findMap("counts").Type = mapCPUMap, mapCPUMap
+				s.left.findMap("counts").MaxEntries, s.right.findMap("counts").MaxEntries = 4, 2
+			},
+		},
+	},
+	"btf-per-map": {
+		field: "map counts btf",
+		make:  func(s *scenario) { s.left.findMap("counts").BTF = "b9" },
+		near: map[string]func(s *scenario){
+			"none on the left":  func(s *scenario) { s.left.findMap("counts").BTF = "" },
+			"none on the right": func(s *scenario) { s.right.findMap("counts").BTF = "" },
+			"another type": func(s *scenario) {
+				s.left.findMap("counts").BTF = "b9"
+				s.left.findMap("counts").Value = "s64"
+			},
+		},
+	},
+	"btf-per-program": {
+		field: "program run btf",
+		make:  func(s *scenario) { s.left.Programs[0].BTF = "b9" },
+		near: map[string]func(s *scenario){
+			"none": func(s *scenario) { s.left.Programs[0].BTF = "" },
+			"no func_info": func(s *scenario) {
+				s.left.Programs[0].BTF = "b9"
+				s.left.Programs[0].FuncInfo = false
+			},
+			"another prototype": func(s *scenario) {
+				s.left.Programs[0].BTF = "b9"
+				s.fn(s.left, "left").Proto = "long (void)"
+			},
+			"another line": func(s *scenario) {
+				s.left.Programs[0].BTF = "b9"
+				s.left.Strings = slices.Clone(s.left.Strings)
+				s.left.Strings[0] = "run.c:4:1 int run(void *ctx)"
+			},
+		},
+	},
+	"not-autoloaded": {
+		field: "program run",
+		make: func(s *scenario) {
+			s.right.Programs = nil
+			s.facts.NotAutoloaded = []string{"run"}
+		},
+		near: map[string]func(s *scenario){
+			"autoloaded": func(s *scenario) { s.right.Programs = nil },
+			"absent on the left": func(s *scenario) {
+				s.left.Programs = nil
+				s.facts.NotAutoloaded = []string{"run"}
+			},
+		},
+	},
+	"rodata-bound": {
+		field: "program run bound",
+		make: func(s *scenario) {
+			s.engines[1] = EngineLibbpf
+			s.right.Programs[0].Bound = []string{".rodata"}
+		},
+		near: map[string]func(s *scenario){
+			"not libbpf": func(s *scenario) { s.right.Programs[0].Bound = []string{".rodata"} },
+			"not frozen": func(s *scenario) {
+				s.engines[1] = EngineLibbpf
+				s.right.Programs[0].Bound = []string{".rodata"}
+				s.left.findMap(".rodata").Frozen, s.right.findMap(".rodata").Frozen = ptr(false), ptr(false)
+			},
+			"another map": func(s *scenario) {
+				s.engines[1] = EngineLibbpf
+				s.right.Programs[0].Bound = []string{".bss"}
+			},
+			"another map too": func(s *scenario) {
+				s.engines[1] = EngineLibbpf
+				s.right.Programs[0].Bound = []string{".bss", ".rodata"}
+			},
+		},
+	},
+	"subprogram-order": {
+		field: "program run function_order",
+		make:  orderSwapped,
+		near: map[string]func(s *scenario){
+			"entry is not first": func(s *scenario) { slices.Reverse(s.left.Programs[0].Functions) },
+			"function missing": func(s *scenario) {
+				orderSwapped(s)
+				s.right.Programs[0].Functions = append(s.right.Programs[0].Functions, Function{Name: "more"})
+			},
+		},
+	},
+	"tag-subprogram-order": {
+		field: "program run tag",
+		make:  all(orderSwapped, tagDiffers),
+		near: map[string]func(s *scenario){
+			"same order":   tagDiffers,
+			"code differs": all(codeDiffers, orderSwapped, tagDiffers),
+			"unread": func(s *scenario) {
+				orderSwapped(s)
+				tagDiffers(s)
+				s.left.Programs[0].Unread, s.right.Programs[0].Unread = true, true
+			},
+		},
+	},
+	"module-kfunc-index": {
+		field: "program run function left kfunc_index",
+		make:  func(s *scenario) { s.fn(s.left, "left").Refs[0].Index = 2 },
+		near: map[string]func(s *scenario){
+			"none on one side": func(s *scenario) { s.fn(s.left, "left").Refs[0].Index = 0 },
+			"vmlinux": func(s *scenario) {
+				for _, side := range []*State{s.left, s.right} {
+					s.fn(side, "left").Refs[0].To = "bpf_ct_release [vmlinux]"
+				}
+				s.fn(s.left, "left").Refs[0].Index = 2
+			},
+			"unknown kernel": func(s *scenario) {
+				s.fn(s.left, "left").Refs[0].Index = 2
+				s.release = ""
+			},
+			"before module kfuncs": func(s *scenario) {
+				s.fn(s.left, "left").Refs[0].Index = 2
+				s.release = "5.15.0"
+			},
+		},
+	},
+	"tag-module-kfunc-index": {
+		field: "program run tag",
+		make: func(s *scenario) {
+			tagDiffers(s)
+			s.fn(s.left, "left").Refs[0].Index = 2
+		},
+		near: map[string]func(s *scenario){
+			"same index": tagDiffers,
+			"code differs": func(s *scenario) {
+				tagDiffers(s)
+				codeDiffers(s)
+				s.fn(s.left, "left").Refs[0].Index = 2
+			},
+		},
+	},
+	"tag-weak-kfunc": {
+		field: "program run tag",
+		make: func(s *scenario) {
+			tagDiffers(s)
+			s.program(func(f *ProgramFacts) { f.WeakKfuncs = []string{"bpf_missing"} })
+		},
+		near: map[string]func(s *scenario){
+			"strong": tagDiffers,
+			"there": func(s *scenario) {
+				tagDiffers(s)
+				s.program(func(f *ProgramFacts) { f.WeakKfuncs = []string{"bpf_ct_release"} })
+			},
+			"code differs": func(s *scenario) {
+				tagDiffers(s)
+				codeDiffers(s)
+				s.program(func(f *ProgramFacts) { f.WeakKfuncs = []string{"bpf_missing"} })
+			},
+			"between trace and replay": func(s *scenario) {
+				tagDiffers(s)
+				s.engines = [2]string{EngineTrace, EngineReplay}
+				s.program(func(f *ProgramFacts) { f.WeakKfuncs = []string{"bpf_missing"} })
+			},
+		},
+	},
+	"tag-core-poison": {
+		field: "program run tag",
+		make: func(s *scenario) {
+			tagDiffers(s)
+			s.program(func(f *ProgramFacts) { f.WideCORE = true })
+		},
+		near: map[string]func(s *scenario){
+			"no such relocation": tagDiffers,
+			"code differs": func(s *scenario) {
+				tagDiffers(s)
+				codeDiffers(s)
+				s.program(func(f *ProgramFacts) { f.WideCORE = true })
+			},
+		},
+	},
+	"tag-module-ksym": {
+		field: "program run tag",
+		make:  all(moduleKsym, tagDiffers),
+		near: map[string]func(s *scenario){
+			"cilium/ebpf, which refuses such objects": func(s *scenario) {
+				tagDiffers(s)
+				moduleKsym(s)
+				s.engines[0] = EngineDirect
+			},
+			"in vmlinux": func(s *scenario) {
+				tagDiffers(s)
+				s.program(func(f *ProgramFacts) { f.TypedKsyms = []string{"jiffies"} })
+			},
+			"typeless": func(s *scenario) {
+				tagDiffers(s)
+				for _, side := range []*State{s.left, s.right} {
+					s.fn(side, "left").Refs[1].To = "nf_conntrack_max [nf_conntrack]"
+				}
+			},
+		},
+	},
+	"local-type-id": {
+		field: "program run insns",
+		make:  typeIDs,
+		near: map[string]func(s *scenario){
+			"no relocation": func(s *scenario) {
+				typeIDs(s)
+				s.program(func(f *ProgramFacts) { f.LocalTypeIDs = nil })
+			},
+			"another type": func(s *scenario) {
+				typeIDs(s)
+				s.fn(s.left, "run").patch(7, 1)
+			},
+			"no type": func(s *scenario) {
+				typeIDs(s)
+				s.fn(s.left, "run").patch(7, 99)
+			},
+			"another register": func(s *scenario) {
+				typeIDs(s)
+				s.fn(s.left, "run").Insns[7*8+1] = 3
+			},
+			"a second difference": func(s *scenario) {
+				typeIDs(s)
+				s.fn(s.left, "run").patch(4, 0x50)
+			},
+			"another length": func(s *scenario) {
+				typeIDs(s)
+				f := s.fn(s.left, "run")
+				f.Insns = append(f.Insns, f.Insns[:8]...)
+			},
+		},
+	},
+	"tag-local-type-id": {
+		field: "program run tag",
+		make:  all(typeIDs, tagDiffers),
+		near: map[string]func(s *scenario){
+			"same ids":     tagDiffers,
+			"code differs": all(codeDiffers, typeIDs, tagDiffers),
+		},
+	},
+	"kfunc-address": {
+		field: "program run function left insns",
+		make:  kfuncAddress,
+		near: map[string]func(s *scenario){
+			"another kfunc": func(s *scenario) {
+				kfuncAddress(s)
+				s.fn(s.right, "left").Refs[1].To = "bpf_ct_insert [nf_conntrack]"
+			},
+			"missing on the left": func(s *scenario) {
+				kfuncAddress(s)
+				s.fn(s.left, "left").patch(1, 0)
+			},
+			"no id": func(s *scenario) {
+				kfuncAddress(s)
+				s.fn(s.left, "left").patch(2, 1)
+			},
+		},
+	},
+	"tag-kfunc-address": {
+		field: "program run tag",
+		make:  all(kfuncAddress, tagDiffers),
+		near: map[string]func(s *scenario){
+			"code differs": all(codeDiffers, kfuncAddress, tagDiffers),
+			"same code":    tagDiffers,
+		},
+	},
+	"unreferenced-section": {
+		field: "map .rodata.str1.1",
+		make: func(s *scenario) {
+			s.right.Maps = append(s.right.Maps, Map{Name: ".rodata.str1.1"})
+			s.facts.Unreferenced = []string{".rodata.str1.1"}
+		},
+		near: map[string]func(s *scenario){
+			"referenced": func(s *scenario) {
+				s.right.Maps = append(s.right.Maps, Map{Name: ".rodata.str1.1"})
+			},
+			"used by a program": func(s *scenario) {
+				s.right.Maps = append(s.right.Maps, Map{Name: ".rodata.str1.1"})
+				s.facts.Unreferenced = []string{".rodata.str1.1"}
+				s.left.Programs[0].Maps = []string{".rodata.str1.1"}
+				s.right.Programs[0].Maps = []string{".rodata.str1.1"}
+			},
+			"absent on the right": func(s *scenario) {
+				s.left.Maps = append(s.left.Maps, Map{Name: ".rodata.str1.1"})
+				s.facts.Unreferenced = []string{".rodata.str1.1"}
+			},
+		},
+	},
+	"hidden-linkage": {
+		field: "program run function right linkage",
+		make:  hidden,
+		near: map[string]func(s *scenario){
+			"not hidden": func(s *scenario) { s.fn(s.right, "right").Linkage = "static" },
+			"static on the left": func(s *scenario) {
+				hidden(s)
+				s.fn(s.left, "right").Linkage, s.fn(s.right, "right").Linkage = "static", "global"
+			},
+		},
+	},
+	"hidden-linkage-verified": {
+		field: "program run verified_insns",
+		make: func(s *scenario) {
+			hidden(s)
+			s.left.Programs[0].VerifiedInsns = ptr(uint32(12))
+		},
+		near: map[string]func(s *scenario){
+			"nothing hidden": func(s *scenario) { s.left.Programs[0].VerifiedInsns = ptr(uint32(12)) },
+			"still global": func(s *scenario) {
+				hidden(s)
+				s.fn(s.right, "right").Linkage = "global"
+				s.left.Programs[0].VerifiedInsns = ptr(uint32(12))
+			},
+		},
+	},
+}
+
+// run compares a scenario and returns what explains the field, and false if
+// the field does not differ.
+func (test ruleTest) run(change func(s *scenario), swap bool) (string, bool) {
+	s := &scenario{left: sample(), right: sample(), facts: sampleFacts(), release: release, engines: [2]string{EngineDirect, EngineTrace}}
+	change(s)
+	a := Context{Engine: s.engines[0], Release: s.release, Object: s.facts}
+	b := Context{Engine: s.engines[1], Release: s.release, Object: s.facts}
+	found := Compare(s.left, s.right, a, b)
+	if swap {
+		found = Compare(s.right, s.left, b, a)
+	}
+	i := slices.IndexFunc(found, func(d Difference) bool { return d.Field == test.field })
+	if i < 0 {
+		return "", false
+	}
+	return found[i].ExplainedBy, true
+}
+
+func TestRules(t *testing.T) {
+	for _, r := range Rules() {
+		t.Run(r.ID, func(t *testing.T) {
+			test, ok := ruleTests[r.ID]
+			assert.Assert(t, ok, "the rule has no test")
+			for _, swap := range []bool{false, true} {
+				got, differs := test.run(test.make, swap)
+				assert.Assert(t, differs, "field %s does not differ", test.field)
+				assert.Equal(t, got, r.ID)
+			}
+			assert.Assert(t, len(test.near) > 0, "the rule has no near miss")
+			for name, near := range test.near {
+				got, differs := test.run(near, false)
+				assert.Assert(t, differs, "%s: field %s does not differ", name, test.field)
+				assert.Equal(t, got, "", "%s", name)
+			}
+		})
+	}
+	assert.Equal(t, len(ruleTests), len(Rules()))
+}
+
+// Every rule about cilium/ebpf must keep out of what happens between two
+// engines of the other family.
+func TestRulesKeepToTheirEngines(t *testing.T) {
+	for _, r := range Rules() {
+		if r.ID == "tag-module-ksym" { // is about the other family
+			continue
+		}
+		test := ruleTests[r.ID]
+		got, differs := test.run(func(s *scenario) {
+			test.make(s)
+			s.engines = [2]string{EngineTrace, EngineReplay}
+		}, false)
+		assert.Assert(t, differs, r.ID)
+		assert.Equal(t, got, "", r.ID)
+	}
+}
+
+func TestRulesAreDocumented(t *testing.T) {
+	for _, r := range Rules() {
+		assert.Assert(t, r.Reason != "" && len(r.Fields) > 0, r.ID)
+		assert.Assert(t, len(r.Left) > 0 && len(r.Right) > 0, r.ID)
+		assert.Assert(t, (r.match == nil) != (r.slot == nil), r.ID)
+		found, ok := FindRule(r.ID)
+		assert.Assert(t, ok)
+		assert.Equal(t, found.Reason, r.Reason, "two rules with one ID")
+		if _, _, ok := version(r.Since); r.Since != "" {
+			assert.Assert(t, ok, r.ID)
+		}
+	}
+	_, ok := FindRule("no-such-rule")
+	assert.Assert(t, !ok)
+}
+
+func TestUnusedRules(t *testing.T) {
+	ids := func(rules []Rule) []string {
+		var list []string
+		for _, r := range rules {
+			list = append(list, r.ID)
+		}
+		return list
+	}
+	assert.Equal(t, len(UnusedRules(ids(Rules()), []string{EngineDirect, EngineTrace})), 0)
+	unused := ids(UnusedRules([]string{"btf-per-map"}, []string{EngineDirect, EngineReplay}))
+	assert.Assert(t, slices.Contains(unused, "btf-per-program"))
+	assert.Assert(t, !slices.Contains(unused, "btf-per-map"))
+	assert.Assert(t, !slices.Contains(unused, "rodata-bound"), "no libbpf in the run")
+	assert.DeepEqual(t, ids(UnusedRules(nil, []string{EngineTrace, EngineReplay})), []string{"tag-module-ksym"})
+	assert.Equal(t, len(UnusedRules(nil, []string{EngineDirect})), 0)
+}
+
+// Two rules may share the slots of one listing.
+func TestRulesShareAListing(t *testing.T) {
+	test := ruleTest{field: "program run insns"}
+	got, differs := test.run(func(s *scenario) {
+		typeIDs(s)
+		ruleTests["kconfig-layout-insns"].make(s)
+	}, false)
+	assert.Assert(t, differs)
+	assert.Equal(t, got, "kconfig-layout-insns, local-type-id")
+}
+
+func TestLibbpfMapName(t *testing.T) {
+	for _, tt := range [][3]string{
+		{"sample", ".bss", "sample.bss"},
+		{"a_long_object", ".bss", "a_long_o.bss"},
+		{"a_long_object", ".rodata", "a_long_o.rodata"},
+		{"a_long_object", ".kconfig", "a_long_.kconfig"},
+		{"my-obj", ".data", "my_obj.data"},
+		{"sample", ".data.custom", ".data.custom"},
+		{"sample", ".rodata.a_very_long_name", ".rodata.a_very_"},
+	} {
+		assert.Equal(t, libbpfMapName(tt[0], tt[1]), tt[2])
+	}
+}

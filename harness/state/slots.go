@@ -1,0 +1,216 @@
+package state
+
+import (
+	"bytes"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/bpfreplay/bpfreplay/loader/insn"
+)
+
+// slot is one instruction slot in which the listings of a function differ.
+type slot struct {
+	left, right side
+	i           int
+	x, y        insn.Insns // the whole functions
+	refX, refY  *Ref       // what slot i refers to, nil for nothing
+}
+
+// explainInsns explains each slot in which the listings of two functions
+// differ and returns the rules that did, none if the listings are equal. It
+// returns false if a slot is left over or the listings are not of one length.
+func explainInsns(a, b side, fa, fb *Function) ([]string, bool) {
+	if sameInsns(fa, fb) {
+		return nil, true
+	}
+	if len(fa.Insns) != len(fb.Insns) {
+		return nil, false
+	}
+	var ids []string
+	refsA, refsB := fa.refs(), fb.refs()
+	for i := range len(fa.Insns) / insn.Size {
+		ra, rb := refsA[uint32(i)], refsB[uint32(i)]
+		if bytes.Equal(fa.Insns[i*insn.Size:][:insn.Size], fb.Insns[i*insn.Size:][:insn.Size]) && sameRef(ra, rb) {
+			continue
+		}
+		id := explainSlot(a, b, slot{i: i, x: fa.Insns, y: fb.Insns, refX: ra, refY: rb})
+		if id == "" {
+			return nil, false
+		}
+		if !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids, true
+}
+
+// explainSlot finds the rule for one slot; s holds it as a and b have it.
+func explainSlot(a, b side, s slot) string {
+	for i := range rules {
+		r := &rules[i]
+		left, right, ok := r.sides(a, b)
+		if !ok || r.slot == nil {
+			continue
+		}
+		t := s
+		t.left, t.right = left, right
+		if left.Engine != a.Engine {
+			t.x, t.y, t.refX, t.refY = s.y, s.x, s.refY, s.refX
+		}
+		if r.slot(&t) {
+			return r.ID
+		}
+	}
+	return ""
+}
+
+func (f *Function) refs() map[uint32]*Ref {
+	refs := make(map[uint32]*Ref, len(f.Refs))
+	for i := range f.Refs {
+		refs[f.Refs[i].At] = &f.Refs[i]
+	}
+	return refs
+}
+
+func sameRef(a, b *Ref) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	x, y := *a, *b
+	x.Index, y.Index = 0, 0
+	return x == y
+}
+
+// isLocalTypeID: both sides move a constant. The right one is an id that a
+// CO-RE relocation for a local type put there, the left one the id of a type of
+// the same kind and name.
+func isLocalTypeID(s *slot) bool {
+	types := s.left.state.findBTF(s.left.p.BTF)
+	if types == nil || !s.onlyImmediate() || !constant(s.x, s.i) || !constant(s.y, s.i) {
+		return false
+	}
+	want, ok := facts(s.right).LocalTypeIDs[uint32(s.y.Imm(s.i))]
+	id := s.x.Imm(s.i)
+	return ok && id > 0 && int(id) < len(types.Names) && types.Names[id] == want
+}
+
+// onlyImmediate: the slots differ in nothing but the immediate.
+func (s *slot) onlyImmediate() bool {
+	at := s.i * insn.Size
+	return s.refX == nil && s.refY == nil && bytes.Equal(s.x[at:at+4], s.y[at:at+4])
+}
+
+// constant says whether instruction i moves a constant into a register.
+func constant(p insn.Insns, i int) bool {
+	return p.Op(i) == 0xb7 || p.Op(i) == 0xb4 || p.IsLdImm64(i) && p.Src(i) == 0
+}
+
+// isKfuncAddress: the right side loads the address of a kfunc that the program
+// declares, the left one a small constant: a BTF id.
+func isKfuncAddress(s *slot) bool {
+	const mostTypes = 1 << 24
+	if s.refX != nil || s.refY == nil || s.refY.Kind != RefAddr || !s.x.IsLdImm64(s.i) || s.x.Src(s.i) != 0 {
+		return false
+	}
+	name, _, _ := strings.Cut(s.refY.To, " [")
+	id := s.x.Imm(s.i)
+	return id > 0 && id < mostTypes && s.x.Imm(s.i+1) == 0 && slices.Contains(facts(s.right).KfuncAddresses, name)
+}
+
+// isSameKconfigVariable: both sides load the address of one variable of
+// .kconfig, wherever it lies.
+func isSameKconfigVariable(s *slot) bool {
+	a, b := s.refX, s.refY
+	if a == nil || b == nil || a.Kind != RefValue || b.Kind != RefValue || a.To != kconfig || b.To != kconfig || !s.onlyRefs() {
+		return false
+	}
+	left, right := layout(s.left.state.findMap(kconfig)), layout(s.right.state.findMap(kconfig))
+	if !sameVariables(left, right) {
+		return false
+	}
+	for name, l := range left {
+		if l.off == a.Offset {
+			return right[name].off == b.Offset
+		}
+	}
+	return false
+}
+
+// onlyRefs: the slots differ in nothing but what they refer to.
+func (s *slot) onlyRefs() bool {
+	at := s.i * insn.Size
+	return bytes.Equal(s.x[at:at+insn.Size], s.y[at:at+insn.Size])
+}
+
+// place is where a variable lies in a data section, in bytes.
+type place struct{ off, size uint32 }
+
+var variable = regexp.MustCompile(`([^;{}]+); /\* (\d+), (\d+) bytes \*/`)
+
+// layout reads the variables of a data section from its rendered type, by
+// declaration: "global int CONFIG_HZ".
+func layout(m *Map) map[string]place {
+	if m == nil {
+		return nil
+	}
+	places := make(map[string]place)
+	for _, v := range variable.FindAllStringSubmatch(m.Value, -1) {
+		off, errOff := strconv.ParseUint(v[2], 10, 32)
+		size, errSize := strconv.ParseUint(v[3], 10, 32)
+		if errOff != nil || errSize != nil {
+			return nil
+		}
+		places[strings.TrimSpace(v[1])] = place{uint32(off), uint32(size)}
+	}
+	return places
+}
+
+// sameVariables says whether two layouts have the same variables of the same sizes.
+func sameVariables(a, b map[string]place) bool {
+	if len(a) == 0 || len(a) != len(b) {
+		return false
+	}
+	for name, p := range a {
+		if q, ok := b[name]; !ok || p.size != q.size {
+			return false
+		}
+	}
+	return true
+}
+
+// sameValues says whether each variable of two data sections has the same value.
+func sameValues(a, b *Map) bool {
+	left, right := layout(a), layout(b)
+	for name, p := range left {
+		q := right[name]
+		if !bytes.Equal(a.at(p), b.at(q)) {
+			return false
+		}
+	}
+	return a.Contents.NotRead == "" && b.Contents.NotRead == ""
+}
+
+// at is the value of a variable of a data section, zeros where it ends early.
+func (m *Map) at(p place) []byte {
+	value := make([]byte, m.ValueSize)
+	if len(m.Contents.Entries) > 0 {
+		copy(value, m.Contents.Entries[0].Value)
+	}
+	end := uint64(p.off) + uint64(p.size)
+	if end > uint64(len(value)) {
+		return nil
+	}
+	return value[p.off:end]
+}
+
+// isKconfigKey: cilium/ebpf makes up the type of .kconfig's keys.
+func isKconfigKey(rendered string) bool {
+	return strings.HasSuffix(rendered, "/* unsigned, 32 bits of 4 bytes */")
+}
+
+// isReferenced says whether the instructions of any program refer to a map.
+func isReferenced(s *State, mapName string) bool {
+	return slices.ContainsFunc(s.Programs, func(p Program) bool { return slices.Contains(p.Maps, mapName) })
+}
