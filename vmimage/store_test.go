@@ -500,6 +500,28 @@ func TestLock(t *testing.T) {
 	assert.Check(t, is.Contains(readFile(t, pin), "6.1.0-11-cloud-amd64"))
 }
 
+// TestPinComesFirst: a lock beside kernels.yaml counts for more than what the
+// cache remembers.
+func TestPinComesFirst(t *testing.T) {
+	a := newArchive(t, "bookworm")
+	a.old("6.1.0-10-cloud-amd64", "6.1.101-1")
+	serve(t, a)
+	s := newSetting(t, keyring(t, a.key))
+	_, err := s.resolve(t, "6.1")
+	assert.NilError(t, err)
+	older := readFile(t, filepath.Join(s.Cache, LockName))
+
+	a.old("6.1.0-11-cloud-amd64", "6.1.103-1")
+	serve(t, a)
+	changes, err := s.open(t).Update(t.Context(), "6.1")
+	assert.NilError(t, err)
+	assert.DeepEqual(t, changes, []Change{{Name: "6.1", Old: "6.1.0-10-cloud-amd64", New: "6.1.0-11-cloud-amd64"}})
+	assert.NilError(t, os.WriteFile(filepath.Join(filepath.Dir(s.Config), LockName), []byte(older), 0o644))
+	k, err := s.resolve(t, "6.1")
+	assert.NilError(t, err)
+	assert.Equal(t, k.Release, "6.1.0-10-cloud-amd64")
+}
+
 // TestLockOfOtherPattern: a record for a pattern that kernels.yaml no longer
 // has does not count.
 func TestLockOfOtherPattern(t *testing.T) {
