@@ -58,7 +58,11 @@ func TestAgainstSkeleton(t *testing.T) {
 			}
 			var ourMaps, ourPrograms []string
 			for _, m := range o.Maps {
-				ourMaps = append(ourMaps, m.Name)
+				name := m.Name
+				if name == m.Section[:min(len(m.Section), maxNameLen)] {
+					name = m.Section // libbpf shows users the whole name of custom sections
+				}
+				ourMaps = append(ourMaps, name)
 			}
 			for _, f := range o.Functions {
 				if !f.Subprog {
