@@ -2,9 +2,13 @@ package state
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
@@ -16,6 +20,11 @@ type Handle struct {
 	Name string
 	FD   int
 }
+
+// ErrHandle is wrapped by the errors of Capture that blame the engine: a handle
+// is no open file descriptor, leads to something else than a map or program, or
+// two of them lead to the same one.
+var ErrHandle = errors.New("wrong handle")
 
 // Capture reads everything about the given maps and programs, about the maps
 // that the programs or other maps refer to, and about the types of all of
@@ -84,9 +93,12 @@ func (c *capturer) run(ctx context.Context, maps, programs []Handle) error {
 // identify gives every id its logical name before anything refers to it.
 func (c *capturer) identify(ctx context.Context, maps, programs []Handle) ([]*rawProgram, error) {
 	for _, h := range maps {
+		if err := c.check(h, "map", "anon_inode:bpf-map"); err != nil {
+			return nil, err
+		}
 		info, _, err := bpfsys.GetMapInfo(h.FD)
 		if err != nil {
-			return nil, fmt.Errorf("map %s (fd %d): %w", h.Name, h.FD, err)
+			return nil, fmt.Errorf("map %s: %w", h.Name, err)
 		}
 		if err := give(c.mapNames, "map", info.ID, h.Name); err != nil {
 			return nil, err
@@ -95,6 +107,9 @@ func (c *capturer) identify(ctx context.Context, maps, programs []Handle) ([]*ra
 	raws := make([]*rawProgram, 0, len(programs))
 	for _, h := range programs {
 		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if err := c.check(h, "program", "anon_inode:bpf-prog"); err != nil {
 			return nil, err
 		}
 		raw, err := readProgram(h)
@@ -110,15 +125,31 @@ func (c *capturer) identify(ctx context.Context, maps, programs []Handle) ([]*ra
 	return raws, nil
 }
 
+// check says whether a handle leads to a map or a program. The kernel answers
+// questions about either to those who take it for the other.
+func (c *capturer) check(h Handle, kind, want string) error {
+	got, err := os.Readlink(filepath.Join(c.kernel.proc, "self/fd", strconv.Itoa(h.FD)))
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%s %s: %w: fd %d is not open", kind, h.Name, ErrHandle, h.FD)
+	}
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", kind, h.Name, err)
+	}
+	if got != want {
+		return fmt.Errorf("%s %s: %w: fd %d is %s", kind, h.Name, ErrHandle, h.FD, got)
+	}
+	return nil
+}
+
 // give names an id. A name or an id that comes twice is a mistake of whoever
 // made the handles, which must not pass for a difference.
 func give(names map[uint32]string, kind string, id uint32, name string) error {
 	if have, ok := names[id]; ok {
-		return fmt.Errorf("%s %s and %s are the same kernel object", kind, have, name)
+		return fmt.Errorf("%s %s: %w: it is %s %s too", kind, name, ErrHandle, kind, have)
 	}
 	for _, have := range names {
 		if have == name {
-			return fmt.Errorf("two handles for %s %s", kind, name)
+			return fmt.Errorf("%s %s: %w: there are two of that name", kind, name, ErrHandle)
 		}
 	}
 	names[id] = name

@@ -39,9 +39,6 @@ const (
 // endMapExtra is where bpf_map_info.map_extra ends (5.16).
 const endMapExtra = 88
 
-// flagWriteOnly is BPF_F_WRONLY: user space may not read the map.
-const flagWriteOnly = 1 << 4
-
 // maxContents is how many bytes of one map are read: more would cost a guest
 // under emulation seconds. Maps of that size are full of zeros after a load.
 const maxContents = 16 << 20
@@ -141,9 +138,6 @@ func (c *capturer) fdinfo(m *Map, fd int) error {
 
 // contents reads the elements of a map.
 func (c *capturer) contents(m *Map, fd int) (Contents, error) {
-	if m.Flags&flagWriteOnly != 0 {
-		return Contents{NotRead: "write-only (BPF_F_WRONLY)"}, nil
-	}
 	r := reader{c: c, m: m, fd: fd, valueSize: int(m.ValueSize)}
 	var read func() ([]Entry, error)
 	switch m.Type {
@@ -167,6 +161,7 @@ func (c *capturer) contents(m *Map, fd int) (Contents, error) {
 		}
 	}
 	entries, err := read()
+	// EPERM: the fd is write-only (BPF_F_WRONLY).
 	if errors.Is(err, errTooMuch) || errors.Is(err, unix.EPERM) || bpfsys.IsNotSupported(err) {
 		return Contents{NotRead: err.Error()}, nil
 	}

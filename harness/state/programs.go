@@ -33,7 +33,7 @@ type rawProgram struct {
 func readProgram(h Handle) (*rawProgram, error) {
 	info, arrays, err := bpfsys.GetProgInfo(h.FD)
 	if err != nil {
-		return nil, fmt.Errorf("program %s (fd %d): %w", h.Name, h.FD, err)
+		return nil, fmt.Errorf("program %s: %w", h.Name, err)
 	}
 	return &rawProgram{name: h.Name, info: info, arrays: arrays}, nil
 }
