@@ -162,7 +162,7 @@ func modulePaths(dir string, tree bool) ([]string, error) {
 }
 
 // treeModules reads modules.order of a build tree. Its lines end in .ko, or in
-// .o since Linux 6.3 (f65a486821cf, "kbuild: change module.order to list *.o
+// .o since Linux 6.2 (f65a486821cf, "kbuild: change module.order to list *.o
 // instead of *.ko").
 func treeModules(dir string) ([]string, error) {
 	data, err := os.ReadFile(filepath.Join(dir, "modules.order"))
@@ -188,7 +188,7 @@ func readBuiltin(dir string) ([]string, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	// Since Linux 5.2: "name.key=value", each with a zero byte at its end.
+	// "name.key=value", each with a zero byte at its end.
 	info, err := os.ReadFile(filepath.Join(dir, "modules.builtin.modinfo"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
