@@ -1,0 +1,147 @@
+package state
+
+import (
+	"strings"
+	"testing"
+
+	"gotest.tools/v3/assert"
+
+	"github.com/bpfreplay/bpfreplay/loader/insn"
+)
+
+// dumped is a program as the kernel shows it after verification: main calls
+// the kfunc bpf_task_acquire, "second" by distance and number, takes the address
+// of "third", and holds addresses of kernel memory.
+func dumped() insn.Insns {
+	return insns(
+		[5]int64{0x85, 0, 2, 3, 0x10},       // 0: kfunc, module slot 3
+		[5]int64{0x85, 0, 1, 10, 1},         // 1: call 12, number 1
+		[5]int64{0x18, 1, 4, 0, 11},         // 2: function 14 ...
+		[5]int64{0, 0, 0, 0, 2},             //    number 2
+		[5]int64{0x18, 1, 0, 0, 0x12345678}, // 4: 0xffff888012345678
+		[5]int64{0, 0, 0, 0, 0xffff8880},
+		[5]int64{0x18, 2, 0, 0, 0x12345678}, // 6: the same
+		[5]int64{0, 0, 0, 0, 0xffff8880},
+		[5]int64{0x18, 3, 0, 0, 0x81000030}, // 8: jiffies_to_msecs
+		[5]int64{0, 0, 0, 0, 0xffffffff},
+		[5]int64{0x85, 0, 0, 0, 0x777}, // 10: a helper
+		[5]int64{0x95, 0, 0, 0, 0},     // 11
+		[5]int64{0x18, 1, 2, 0, 5},     // 12: value of map 5 at 8
+		[5]int64{0, 0, 0, 0, 8},
+		[5]int64{0x95, 0, 0, 0, 0}, // 14
+	)
+}
+
+func normaliserFor(t *testing.T, p insn.Insns) *normaliser {
+	return &normaliser{
+		insns: p, bounds: bounds{0, 12, 14}, names: []string{"main", "second", "third"},
+		mapOf:  func(id uint32) string { return map[uint32]string{5: "five"}[id] },
+		kernel: fakeKernel(t, map[string]string{"kallsyms": kallsyms}),
+	}
+}
+
+func TestNormalise(t *testing.T) {
+	n := normaliserFor(t, dumped())
+	refs, memory, err := n.function(0, 12)
+	assert.NilError(t, err)
+	assert.Assert(t, memory)
+	assert.DeepEqual(t, refs, []Ref{
+		{At: 0, Kind: RefKfunc, To: "bpf_task_acquire [vmlinux]", Index: 3},
+		{At: 1, Kind: RefCall, To: "second"},
+		{At: 2, Kind: RefFunc, To: "third"},
+		{At: 4, Kind: RefAddr, To: "memory 1"},
+		{At: 6, Kind: RefAddr, To: "memory 1"},
+		{At: 8, Kind: RefAddr, To: "jiffies_to_msecs [vmlinux]"},
+	})
+	refs, memory, err = n.function(12, 14)
+	assert.NilError(t, err)
+	assert.Assert(t, !memory)
+	assert.DeepEqual(t, refs, []Ref{{At: 0, Kind: RefValue, To: "five", Offset: 8}})
+	assert.Assert(t, !n.hidden)
+	for i := range n.insns.Len() {
+		if op := n.insns.Op(i); op == insn.Call && n.insns.Src(i) == 0 {
+			assert.Equal(t, n.insns.Imm(i), int32(0x777), "helpers keep their distance")
+		} else {
+			assert.Equal(t, n.insns.Imm(i), int32(0), "instruction %d", i)
+			assert.Equal(t, n.insns.Off(i), int16(0), "instruction %d", i)
+		}
+	}
+}
+
+// Under kptr_restrict the kernel shows no call targets.
+func TestNormaliseWithheld(t *testing.T) {
+	n := normaliserFor(t, insns([5]int64{0x85, 0, 2, 0, 0}, [5]int64{0x85, 0, 1, 10, 0}, [5]int64{0x85, 0, 0, 0, 0}))
+	refs, _, err := n.function(0, 3)
+	assert.NilError(t, err)
+	assert.DeepEqual(t, refs, []Ref{{At: 0, Kind: RefKfunc, To: "withheld"}, {At: 1, Kind: RefCall, To: "second"}})
+	assert.Assert(t, n.hidden)
+}
+
+// The distance of a call wraps at 32 Ki instructions; the number does not.
+func TestCalleeFar(t *testing.T) {
+	p := make(insn.Insns, 8)
+	p[0], p[1] = insn.Call, insn.PseudoCall<<4
+	far := 1 + 0x10000 + 7
+	p.SetOff(0, 7)
+	p.SetImm(0, 2)
+	b := bounds{0, 8, far}
+	f, ok := b.callee(p, 0)
+	assert.Assert(t, ok)
+	assert.Equal(t, f, 2)
+	p.SetImm(0, 0) // withheld: only the distance is left
+	f, _ = b.callee(p, 0)
+	assert.Equal(t, f, 1)
+	p.SetOff(0, 3)
+	_, ok = b.callee(p, 0)
+	assert.Assert(t, !ok)
+}
+
+func TestBoundsFromCalls(t *testing.T) {
+	assert.DeepEqual(t, boundsFromCalls(dumped()), bounds{0, 12, 14})
+	assert.DeepEqual(t, boundsFromCalls(nil), bounds{0})
+	wild := insns([5]int64{0x85, 0, 1, 1000, 0}, [5]int64{0x85, 0, 1, -1000, 0})
+	assert.DeepEqual(t, boundsFromCalls(wild), bounds{0})
+}
+
+func TestListing(t *testing.T) {
+	f := &Function{Insns: insns(
+		[5]int64{0xb7, 1, 0, 0, -5}, [5]int64{0xbc, 1, 2, 0, 0}, [5]int64{0x0f, 1, 2, 0, 0}, [5]int64{0xc4, 3, 0, 0, 4},
+		[5]int64{0x61, 1, 6, 8, 0}, [5]int64{0x7b, 10, 1, -16, 0}, [5]int64{0x62, 10, 0, -4, 1},
+		[5]int64{0x18, 1, 0, 0, 1}, [5]int64{0, 0, 0, 0, 2},
+		[5]int64{0x05, 0, 0, -3, 0}, [5]int64{0x06, 0, 0, 0, 70000}, [5]int64{0x55, 1, 0, 2, 7}, [5]int64{0xbe, 1, 2, 4, 0},
+		[5]int64{0x85, 0, 0, 0, 12}, [5]int64{0x95, 0, 0, 0, 0},
+		// What has no plain form shows all its fields.
+		[5]int64{0xbf, 1, 2, 1, 1}, [5]int64{0xbf, 1, 2, 8, 0}, [5]int64{0xdb, 1, 2, 8, 0x40}, [5]int64{0xdc, 1, 0, 0, 16},
+		[5]int64{0x87, 1, 0, 0, 0}, [5]int64{0x18, 1, 7, 0, 3}, [5]int64{0, 0, 0, 0, 0}, [5]int64{0xe5, 0, 0, 4, 0}, [5]int64{0x18, 1, 0, 0, 1},
+	)}
+	want := `r1 = -5
+w1 = w2
+r1 += r2
+w3 s>>= 4
+r1 = *(u32 *)(r6 +8)
+*(u64 *)(r10 -16) = r1
+*(u32 *)(r10 -4) = 1
+r1 = 0x200000001 ll
+goto -3
+goto +70000
+if r1 != 7 goto +2
+if w1 <= w2 goto +4
+call bpf_tail_call
+exit
+insn 0xbf dst 1 src 2 off 1 imm 0x1
+insn 0xbf dst 1 src 2 off 8 imm 0x0
+insn 0xdb dst 1 src 2 off 8 imm 0x40
+insn 0xdc dst 1 src 0 off 0 imm 0x10
+insn 0x87 dst 1 src 0 off 0 imm 0x0
+insn 0x18 dst 1 src 7 off 0 imm 0x3 / insn 0x00 dst 0 src 0 off 0 imm 0x0
+insn 0xe5 dst 0 src 0 off 4 imm 0x0
+insn 0x18 dst 1 src 0 off 0 imm 0x1`
+	assert.Equal(t, strings.Join(lines(new(State).listing(f, nil)), "\n"), want)
+}
+
+func TestFoundName(t *testing.T) {
+	assert.Equal(t, foundName("kitchen.kconfig"), ".kconfig")
+	assert.Equal(t, foundName(".kconfig"), ".kconfig")
+	assert.Equal(t, foundName(".data.custom"), ".data.custom")
+	assert.Equal(t, foundName("counts"), "counts")
+}

@@ -1,0 +1,105 @@
+package state
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"gotest.tools/v3/assert"
+)
+
+const kallsyms = `0000000000000000 A fixed_percpu_data
+ffffffff81000000 T __pfx___bpf_call_base
+ffffffff81000010 T __bpf_call_base
+ffffffff81000020 t local_alias
+ffffffff81000020 T bpf_task_acquire
+ffffffff81000030 T jiffies_to_msecs
+ffffffffc0000000 t bpf_ct_release	[nf_conntrack]
+ffffffffc0000100 t bpf_prog_0123456789abcdef_run	[bpf]
+ffffffff81000040 D last_without_newline`
+
+// fakeKernel is a Kernel with these files in /proc and /sys.
+func fakeKernel(t *testing.T, files map[string]string) *Kernel {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		assert.NilError(t, os.MkdirAll(filepath.Dir(path), 0o700))
+		assert.NilError(t, os.WriteFile(path, []byte(text), 0o600))
+	}
+	k := NewKernel()
+	k.proc, k.sys = dir, dir
+	return k
+}
+
+func TestSymbols(t *testing.T) {
+	k := fakeKernel(t, map[string]string{"kallsyms": kallsyms})
+	for addr, want := range map[uint64]string{
+		0xffffffff81000020: "bpf_task_acquire [vmlinux]", // the global one of two
+		0xffffffff81000030: "jiffies_to_msecs [vmlinux]",
+		0xffffffff81000040: "last_without_newline [vmlinux]",
+		0xffffffffc0000000: "bpf_ct_release [nf_conntrack]",
+		0xffffffffc0000100: "", // a BPF program
+		0xffffffff81000021: "", // not its start
+		0xffffffff81000000: "", // padding before a function
+		0xffffffffffffffff: "",
+	} {
+		got, ok, err := k.symbol(addr)
+		assert.NilError(t, err)
+		assert.Equal(t, got, want, "%#x", addr)
+		assert.Equal(t, ok, want != "")
+	}
+	name, ok, err := k.callTarget(0x10)
+	assert.NilError(t, err)
+	assert.Assert(t, ok)
+	assert.Equal(t, name, "bpf_task_acquire [vmlinux]")
+}
+
+func TestSymbolsOfModuleLoadedLater(t *testing.T) {
+	k := fakeKernel(t, map[string]string{"kallsyms": kallsyms, "modules": ""})
+	assert.NilError(t, k.loadSymbols())
+	more := "ffffffffc1000000 t bpf_new\t[late]\n" + kallsyms
+	assert.NilError(t, os.WriteFile(filepath.Join(k.proc, "kallsyms"), []byte(more), 0o600))
+
+	_, ok, err := k.symbol(0xffffffffc1000000)
+	assert.NilError(t, err)
+	assert.Assert(t, !ok, "no module was loaded: reading again would be waste")
+
+	assert.NilError(t, os.WriteFile(filepath.Join(k.proc, "modules"), []byte("late 16384 0\n"), 0o600))
+	name, _, err := k.symbol(0xffffffffc1000000)
+	assert.NilError(t, err)
+	assert.Equal(t, name, "bpf_new [late]")
+}
+
+func TestSymbolsRefused(t *testing.T) {
+	for name, files := range map[string]map[string]string{
+		"is /proc mounted?": {},
+		"kptr_restrict":     {"kallsyms": "0000000000000000 T __bpf_call_base\n"},
+		"restricted":        {"kallsyms": ""},
+	} {
+		_, _, err := fakeKernel(t, files).symbol(1)
+		assert.ErrorContains(t, err, name)
+	}
+}
+
+func TestPossibleCPUs(t *testing.T) {
+	for list, want := range map[string]int{"0": 1, "0-3": 4, "0-3,8-11": 12, "0,2": 3} {
+		k := fakeKernel(t, map[string]string{"devices/system/cpu/possible": list + "\n"})
+		n, err := k.possibleCPUs()
+		assert.NilError(t, err)
+		assert.Equal(t, n, want, list)
+	}
+	for _, list := range []string{"", "x", "0-"} {
+		_, err := fakeKernel(t, map[string]string{"devices/system/cpu/possible": list}).possibleCPUs()
+		assert.ErrorContains(t, err, "cannot read the list")
+	}
+	_, err := fakeKernel(t, nil).possibleCPUs()
+	assert.ErrorContains(t, err, "is /sys mounted?")
+}
+
+func TestKernelWithoutBTF(t *testing.T) {
+	_, err := fakeKernel(t, nil).vmlinuxSpec()
+	assert.ErrorContains(t, err, "CONFIG_DEBUG_INFO_BTF")
+	err = fakeKernel(t, map[string]string{"kallsyms": kallsyms}).Preload()
+	assert.ErrorContains(t, err, "CONFIG_DEBUG_INFO_BTF")
+}
