@@ -3,6 +3,7 @@ package object
 import (
 	"errors"
 	"fmt"
+	"sort"
 
 	"github.com/bpfreplay/bpfreplay/loader/btf"
 )
@@ -36,7 +37,7 @@ func (o *opener) readUserMaps() error {
 	if err != nil {
 		return err
 	}
-	o.mapsDatasec, o.mapsVars = id, sec.Vars
+	o.mapsVars = sec.Vars
 	for i, v := range sec.Vars {
 		m, err := o.readUserMap(v)
 		if err != nil {
@@ -294,6 +295,10 @@ func (o *opener) readSlots(rels []relocation) error {
 		if err := o.readSlot(r); err != nil {
 			return in(secMaps, r.symbol.name, fmt.Errorf("relocation %d: %w", i, err))
 		}
+	}
+	for i := range o.obj.Maps {
+		slots := o.obj.Maps[i].Slots
+		sort.Slice(slots, func(i, j int) bool { return slots[i].Index < slots[j].Index })
 	}
 	return nil
 }

@@ -21,14 +21,15 @@ type Object struct {
 	License string
 
 	// BTF is the object's .BTF section after the fix-ups that libbpf applies
-	// at open (sizes and offsets of data sections, linkage of hidden
-	// functions, extern variables turned into ints). Type ids and string offsets are those of
-	// the file. Nil if the object has no BTF.
+	// (sizes and offsets of data sections, linkage of hidden functions, extern
+	// variables turned into ints). Type ids and string offsets are those of
+	// the file; a variable "dummy_ksym" is appended if there are kfuncs. Nil if
+	// the object has no BTF.
 	BTF *btf.Spec
 
 	// Maps are all maps that a load creates for this object, in the order in
 	// which libbpf creates them: .maps by order of declaration, data sections
-	// by section index, .kconfig, then struct_ops.
+	// by section index, .kconfig, then struct_ops; jump tables come last.
 	Maps []Map
 
 	// Functions are all functions in executable sections, by section index
@@ -46,10 +47,10 @@ type Object struct {
 
 // Map is one map of an object.
 type Map struct {
-	// Name of the map in the kernel, as libbpf gives it, before the kernel's
-	// truncation: the variable for maps in .maps; OBJECT(8 chars)+SECTION cut
-	// to 15 characters for data sections that libbpf prefixes (.data, .bss,
-	// .rodata, .kconfig); the section's own name for custom ones (.data.x).
+	// Name of the map in the kernel, as libbpf gives it: the variable for maps
+	// in .maps and struct_ops maps, to be cut to 15 characters; OBJECT+SECTION
+	// for data sections that libbpf prefixes (.data, .bss, .rodata, .kconfig)
+	// and the section's own name for custom ones (.data.x), both cut already.
 	Name string
 
 	Kind MapKind
@@ -73,8 +74,9 @@ type Map struct {
 
 	// Data is the initial content of a data section, ValueSize bytes. Zeroed
 	// for .bss and .kconfig; nil for maps without initial content. For an
-	// arena it is the content of .addr_space.1, the arena's global variables,
-	// which libbpf places in the last pages of the arena.
+	// arena it is the content of .addr_space.1, the arena's global variables:
+	// libbpf 1.8 places them in the last pages of the arena on kernels that
+	// take offsets of that size (7.0), and at its start on others.
 	Data []byte
 
 	// Frozen says that the map is frozen after it was filled (.rodata*, .kconfig).
@@ -84,7 +86,7 @@ type Map struct {
 	Inner *Map
 
 	// Slots are the static initialisers of a map-in-map or PROG_ARRAY (key
-	// "values"), nil if there are none.
+	// "values") by index, nil if there are none.
 	Slots []Slot
 
 	// StructOps describes a struct_ops map, nil for all others.

@@ -108,12 +108,11 @@ type opener struct {
 
 	// fnSection is the section index of each of obj.Functions.
 	fnSection []int
-	fnSymbol  []*symbol
 
 	ext *extInfo // nil if there is none
 
-	mapsDatasec btf.TypeID
-	mapsVars    []btf.VarSecinfo
+	// mapsVars are the elements of BTF data section .maps.
+	mapsVars []btf.VarSecinfo
 	// mapVar is the element of the .maps datasec for each of the first maps.
 	mapVar    []int
 	dataMap   map[int]int // section index to index in obj.Maps
@@ -313,7 +312,6 @@ func (o *opener) readFunctions(s *section, data []byte) error {
 		}
 		o.obj.Functions = append(o.obj.Functions, f)
 		o.fnSection = append(o.fnSection, s.index)
-		o.fnSymbol = append(o.fnSymbol, sym)
 	}
 	return nil
 }
@@ -358,10 +356,9 @@ func (p byPlace) Less(i, j int) bool {
 	return p.obj.Functions[i].Offset < p.obj.Functions[j].Offset
 }
 func (p byPlace) Swap(i, j int) {
-	f, s, y := p.obj.Functions, p.fnSection, p.fnSymbol
+	f, s := p.obj.Functions, p.fnSection
 	f[i], f[j] = f[j], f[i]
 	s[i], s[j] = s[j], s[i]
-	y[i], y[j] = y[j], y[i]
 }
 
 // functionAt is the function that holds the byte at an offset of a section.
