@@ -50,6 +50,7 @@ func (s *section) executable() bool { return s.flags&shfExec != 0 }
 type symbol struct {
 	index           int
 	name            string
+	unnamed         bool // the name is outside the string table
 	value, size     uint64
 	bind, kind, vis uint8
 	section         int // st_shndx
@@ -215,11 +216,8 @@ func (f *elfFile) readSymbols() error {
 	for i := range f.symbols {
 		e := data[i*symbolSize:]
 		name, ok := cString(strtab, le.Uint32(e))
-		if !ok {
-			return fmt.Errorf("%w: symbol %d has no name", ErrMalformed, i)
-		}
 		f.symbols[i] = symbol{
-			index: i, name: name, bind: e[4] >> 4, kind: e[4] & 15, vis: e[5] & 3,
+			index: i, name: name, unnamed: !ok, bind: e[4] >> 4, kind: e[4] & 15, vis: e[5] & 3,
 			section: int(le.Uint16(e[6:])), value: le.Uint64(e[8:]), size: le.Uint64(e[16:]),
 		}
 	}
@@ -232,14 +230,12 @@ func (f *elfFile) groupSymbols() {
 	f.variables = map[string]*symbol{}
 	for i := range f.symbols {
 		s := &f.symbols[i]
-		if s.section == shnUndef || s.section >= shnLoReserve {
-			continue
+		if s.section != shnUndef && s.section < shnLoReserve {
+			f.bySection[s.section] = append(f.bySection[s.section], s)
 		}
-		f.bySection[s.section] = append(f.bySection[s.section], s)
-		if s.kind != symObject || s.bind == bindLocal || f.variables[s.name] != nil {
-			continue
+		if s.kind == symObject && (s.bind == bindGlobal || s.bind == bindWeak) && f.variables[s.name] == nil {
+			f.variables[s.name] = s
 		}
-		f.variables[s.name] = s
 	}
 }
 

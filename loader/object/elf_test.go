@@ -220,6 +220,7 @@ func TestSectionsWithTrouble(t *testing.T) {
 		text string
 	}{
 		{"version", func(b *elfBuilder) { b.data("version", make([]byte, 3)) }, `section "version": malformed object: 3 bytes`},
+		{"no license", func(b *elfBuilder) { b.add(builtSection{name: "license", kind: shtNobits, size: 4}) }, "section is empty"},
 		{"legacy maps", func(b *elfBuilder) { b.data("maps", make([]byte, 20)) }, `SEC(".maps")`},
 		{"BTF is not PROGBITS", func(b *elfBuilder) { b.add(builtSection{name: ".BTF", kind: shtNobits, size: 8}) }, "PROGBITS"},
 		{"maps without BTF", func(b *elfBuilder) { b.data(".maps", make([]byte, 8)) }, "BTF is required"},

@@ -232,6 +232,9 @@ func (o *opener) readSection(s *section) error {
 	}
 	switch s.name {
 	case "license":
+		if len(data) == 0 {
+			return malformed("section is empty")
+		}
 		o.obj.License = licenseString(data)
 		return nil
 	case "version":
@@ -318,6 +321,9 @@ func (o *opener) readFunctions(s *section, data []byte) error {
 
 func (o *opener) readFunction(s *section, data []byte, sym *symbol) (Function, error) {
 	size := uint64(len(data))
+	if sym.unnamed {
+		return Function{}, malformed("function symbol %d has no name", sym.index)
+	}
 	if sym.value > size || sym.size > size-sym.value {
 		return Function{}, malformed("function at %d+%d ends beyond its section's %d bytes", sym.value, sym.size, size)
 	}
