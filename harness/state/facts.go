@@ -11,8 +11,9 @@ import (
 // see in the kernel. It comes from the object alone.
 type Facts struct {
 	Name string // the object's, as libbpf derives it
-	// StaticOnly are the data sections without a variable that others may see.
-	// libbpf does not let user space map them.
+	// StaticOnly are the data sections without a variable that others may see,
+	// or all if the object has no types to tell by. libbpf does not let user
+	// space map them.
 	StaticOnly []string
 	// Unreferenced are the data sections without symbols that no instruction
 	// refers to.
@@ -56,7 +57,8 @@ var coreNeverFails = []uint32{coreFieldExists, coreTypeIDLocal, coreTypeExists, 
 func FactsOf(o *object.Object) *Facts {
 	f := &Facts{Name: o.Name, Programs: make(map[string]ProgramFacts)}
 	for i := range o.Maps {
-		if m := &o.Maps[i]; isData(m.Kind) && !slices.ContainsFunc(m.Variables, func(v object.Variable) bool { return !v.Static }) {
+		m := &o.Maps[i]
+		if isData(m.Kind) && (o.BTF == nil || !slices.ContainsFunc(m.Variables, func(v object.Variable) bool { return !v.Static })) {
 			f.StaticOnly = append(f.StaticOnly, m.Section)
 		}
 	}

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bpfreplay/bpfreplay/vmimage"
+)
+
+func printJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", " ")
+	return enc.Encode(v)
+}
+
+func newKernels() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "kernels",
+		Short: "The kernels that guests boot: list, fetch, update, prune",
+	}
+	cmd.AddCommand(newKernelsList(), newKernelsFetch(), newKernelsUpdate(), newKernelsPrune())
+	return cmd
+}
+
+// withStore runs fn with the cache of kernels.
+func withStore(cmd *cobra.Command, fn func(*vmimage.Store) error) error {
+	store, err := vmimage.Open(vmimage.Options{Progress: func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), line) }})
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	return fn(store)
+}
+
+func completeKernels(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	store, err := vmimage.Open(vmimage.Options{})
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	defer store.Close()
+	return store.Config().Names(), cobra.ShellCompDirectiveDefault
+}
+
+func newKernelsList() *cobra.Command {
+	var asJSON bool
+	var tier string
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List the kernels of kernels.yaml and what of them is on this machine",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withStore(cmd, func(s *vmimage.Store) error {
+				list, err := s.List()
+				if err != nil {
+					return err
+				}
+				if tier != "" {
+					list = inTier(list, tier)
+				}
+				if asJSON {
+					return printJSON(cmd.OutOrStdout(), list)
+				}
+				return printList(cmd.OutOrStdout(), list)
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().StringVar(&tier, "tier", "", "only kernels of this tier: smoke, ci or all")
+	return cmd
+}
+
+func inTier(list []vmimage.Listing, tier string) []vmimage.Listing {
+	out := []vmimage.Listing{}
+	for _, l := range list {
+		for _, t := range l.Tiers {
+			if t == tier {
+				out = append(out, l)
+				break
+			}
+		}
+	}
+	return out
+}
+
+func printList(w io.Writer, list []vmimage.Listing) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, "NAME\tTIERS\tRELEASE\tCACHED\tSOURCE")
+	for _, l := range list {
+		cached, release := "-", l.Release
+		if l.Cached {
+			cached = fmt.Sprintf("%d MB", l.Size/1e6)
+		}
+		if release == "" {
+			release = "-"
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", l.Name, strings.Join(l.Tiers, ","), release, cached, l.Source)
+	}
+	return tw.Flush()
+}
+
+func newKernelsFetch() *cobra.Command {
+	return &cobra.Command{
+		Use:               "fetch [NAME...]",
+		Short:             "Get kernels, check them, and keep them on this machine; all without a name",
+		ValidArgsFunction: completeKernels,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withStore(cmd, func(s *vmimage.Store) error {
+				got, err := s.Fetch(cmd.Context(), args...)
+				for _, k := range got {
+					fmt.Fprintf(cmd.OutOrStdout(), "%s\t%s\n", k.Name, k.Release)
+				}
+				return err
+			})
+		},
+	}
+}
+
+func newKernelsUpdate() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:               "update [NAME...]",
+		Short:             "Resolve kernels anew and write the lock file",
+		ValidArgsFunction: completeKernels,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withStore(cmd, func(s *vmimage.Store) error {
+				changes, err := s.Update(cmd.Context(), args...)
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return printJSON(cmd.OutOrStdout(), changes)
+				}
+				for _, c := range changes {
+					fmt.Fprintf(cmd.OutOrStdout(), "%s\t%s -> %s\n", c.Name, c.Old, c.New)
+				}
+				return nil
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func newKernelsPrune() *cobra.Command {
+	var all bool
+	cmd := &cobra.Command{
+		Use:   "prune",
+		Short: "Remove from the cache what no kernel of kernels.yaml needs any more",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withStore(cmd, func(s *vmimage.Store) error {
+				gone, err := s.Prune(all)
+				var freed int64
+				for _, p := range gone {
+					fmt.Fprintln(cmd.OutOrStdout(), p.Path)
+					freed += p.Size
+				}
+				fmt.Fprintf(cmd.OutOrStdout(), "freed %d MB\n", freed/1e6)
+				return err
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "remove everything, also what is needed")
+	return cmd
+}

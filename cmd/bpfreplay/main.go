@@ -1,0 +1,52 @@
+// Command bpfreplay turns BPF objects into loader programs and proves on real
+// kernels that they do what a direct load does.
+//
+// The same binary is PID 1 of the guests that it boots.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/harness/agent"
+)
+
+func main() {
+	if os.Getpid() == 1 {
+		agent.Main()
+	}
+	os.Exit(Main())
+}
+
+// Exit statuses of every command.
+const (
+	exitOK      = 0
+	exitFailed  = 1 // a difference or a failed expectation
+	exitTrouble = 2 // the harness or its input failed
+)
+
+// errFailed ends a command whose output has said what is wrong.
+var errFailed = errors.New("failed")
+
+// Main runs the command line and returns the exit status.
+func Main() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
+	defer stop()
+	err := newRoot().ExecuteContext(ctx)
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errFailed):
+		return exitFailed
+	case ctx.Err() != nil:
+		fmt.Fprintln(os.Stderr, "bpfreplay: interrupted")
+	default:
+		fmt.Fprintln(os.Stderr, "bpfreplay:", err)
+	}
+	return exitTrouble
+}

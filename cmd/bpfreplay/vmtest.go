@@ -1,0 +1,154 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/engine"
+	"github.com/bpfreplay/bpfreplay/harness/report"
+	"github.com/bpfreplay/bpfreplay/harness/vm"
+	"github.com/bpfreplay/bpfreplay/vmimage"
+)
+
+type vmtestFlags struct {
+	kernel      string
+	suite       string
+	cases       []string
+	engines     []string
+	accelerator string
+	qemu        string
+	out         string
+	params      []string
+	bootTimeout time.Duration
+	caseTimeout time.Duration
+	mutate      string
+	repeat      int
+	verbose     bool
+	json        bool
+}
+
+func newVMTest() *cobra.Command {
+	var f vmtestFlags
+	var names []string
+	for _, e := range engine.All() {
+		names = append(names, e.Name())
+	}
+	cmd := &cobra.Command{
+		Use:   "vmtest [OBJECT...]",
+		Short: "Load objects with each engine in a guest and compare what the kernel holds",
+		Long: `vmtest boots a kernel in a guest, loads every object of a suite with each
+engine, compares the states that result, and prints one line a case. The report
+goes to OUT/KERNEL/report.json, the guest's console to console.log beside it.
+
+With objects as arguments, these are the suite: each is to load.`,
+		Example: `  bpfreplay vmtest --kernel 6.12
+  bpfreplay vmtest --kernel 6.1 --case 'core_*'
+  bpfreplay vmtest --kernel ~/linux my.bpf.o`,
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
+	}
+	fl := cmd.Flags()
+	fl.StringVarP(&f.kernel, "kernel", "k", "6.12", "a name in kernels.yaml, or the path of an image or of a built kernel tree")
+	fl.StringVar(&f.suite, "suite", filepath.Join("selftests", "cases.yaml"), "the suite to run")
+	fl.StringArrayVarP(&f.cases, "case", "c", nil, "only cases whose names match this pattern (may be repeated)")
+	fl.StringSliceVarP(&f.engines, "engines", "e", names, "engines to run, in this order")
+	fl.StringVar(&f.accelerator, "accel", string(vm.Auto), "auto, kvm or tcg; auto is kvm if a probe shows that it works")
+	fl.StringVar(&f.qemu, "qemu", vm.DefaultQEMU, "QEMU to run")
+	fl.StringVarP(&f.out, "out", "o", "out", "directory for reports")
+	fl.StringArrayVar(&f.params, "append", nil, "a kernel parameter to add (may be repeated)")
+	fl.DurationVar(&f.bootTimeout, "boot-timeout", harness.DefaultBootTimeout, "how long a boot may take")
+	fl.DurationVar(&f.caseTimeout, "case-timeout", harness.DefaultCaseTimeout, "how long a case may take")
+	fl.StringVar(&f.mutate, "mutate", "", "break loader programs this way, to see that it is noticed: "+strings.Join(engine.Mutations(), ", "))
+	fl.IntVar(&f.repeat, "repeat", 1, "how often each engine loads each object; the report has the shortest time")
+	fl.BoolVarP(&f.verbose, "verbose", "v", false, "show explained differences, too")
+	fl.BoolVar(&f.json, "json", false, "print the report instead of lines for a person")
+	_ = cmd.RegisterFlagCompletionFunc("kernel", completeKernels)
+	_ = cmd.RegisterFlagCompletionFunc("engines", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("mutate", cobra.FixedCompletions(engine.Mutations(), cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
+	suite, err := f.readSuite(args)
+	if err != nil {
+		return err
+	}
+	if _, err := engine.ByName(f.engines); err != nil {
+		return err
+	}
+	accel, err := vm.ParseAccelerator(f.accelerator)
+	if err != nil {
+		return err
+	}
+	note := func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), line) }
+	store, err := vmimage.Open(vmimage.Options{Progress: note})
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	kernel, err := store.Resolve(cmd.Context(), f.kernel)
+	if err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	text := report.Text{W: cmd.OutOrStdout(), Verbose: f.verbose}
+	opts := harness.Options{
+		Store: store, Kernel: kernel, Agent: self, Engines: f.engines,
+		QEMU: f.qemu, Accelerator: accel, StateDir: stateDir(), Params: f.params,
+		BootTimeout: f.bootTimeout, CaseTimeout: f.caseTimeout,
+		Out:    filepath.Join(f.out, filepath.Base(filepath.Clean(f.kernel))),
+		Mutate: f.mutate, Repeat: f.repeat, Note: note,
+	}
+	if !f.json {
+		opts.Done = text.Case
+	}
+	r, err := harness.Run(cmd.Context(), suite, opts)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(opts.Out, "report.json")
+	if err := report.WriteJSON(path, r); err != nil {
+		return err
+	}
+	if f.json {
+		if err := printJSON(cmd.OutOrStdout(), r); err != nil {
+			return err
+		}
+	} else {
+		text.Summary(r)
+		fmt.Fprintln(cmd.OutOrStdout(), "report:", path)
+	}
+	if !r.OK() {
+		return errFailed
+	}
+	return nil
+}
+
+func (f *vmtestFlags) readSuite(args []string) (*harness.Suite, error) {
+	if len(args) > 0 {
+		return harness.NewSuite(args).Select(f.cases)
+	}
+	suite, err := harness.ReadSuite(f.suite)
+	if err != nil {
+		return nil, err
+	}
+	return suite.Select(f.cases)
+}
+
+// stateDir is where what is known of this host is remembered, empty if the
+// user has no place for it.
+func stateDir() string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "bpfreplay", "host")
+}

@@ -1,0 +1,14 @@
+// Package agent is what runs as PID 1 in a guest, and the protocol that it
+// speaks with the host.
+//
+// The protocol is lines of JSON over the virtio-serial port named
+// vm.PortName. The agent sends one Hello when it is ready. The host sends a
+// Request and reads one Answer, and so on. An agent that cannot go on ends,
+// which panics the guest's kernel: the host sees that, with the reason on the
+// console.
+//
+// For each request the agent runs the engines one after the other in the same
+// process: load, read the state, run, read what the runs changed, close. At
+// the end it waits until the kernel has freed what the engines made, and
+// reports what it did not free.
+package agent

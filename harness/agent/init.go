@@ -1,0 +1,147 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/harness/vm"
+)
+
+// mounts are what loaders expect to find. tracefs and bpffs may be missing in
+// a kernel; what needs them then says so itself.
+var mounts = []struct {
+	kind, at string
+	optional bool
+}{
+	{"proc", "/proc", false},
+	{"sysfs", "/sys", false},
+	{"devtmpfs", "/dev", false},
+	{"bpf", "/sys/fs/bpf", true},
+	{"tracefs", "/sys/kernel/tracing", true},
+	{"cgroup2", "/sys/fs/cgroup", true},
+	{"tmpfs", "/tmp", false},
+}
+
+// settings make two loads comparable: addresses that are not hidden, code
+// that is not randomised. They hold for this guest alone.
+var settings = map[string]string{
+	"/proc/sys/kernel/kptr_restrict":       "0",
+	"/proc/sys/net/core/bpf_jit_enable":    "1",
+	"/proc/sys/net/core/bpf_jit_harden":    "0",
+	"/proc/sys/kernel/perf_event_paranoid": "-1",
+}
+
+// Main runs as PID 1 of a guest until the host asks for no more, then
+// switches the machine off.
+func Main() {
+	if err := run(); err != nil {
+		fmt.Fprintf(os.Stderr, "bpfreplay: agent: %v\n", err)
+		os.Exit(1) // PID 1 ends: the kernel panics, and the host sees the line above
+	}
+	unix.Sync()
+	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
+	select {}
+}
+
+func run() error {
+	if err := setUp(); err != nil {
+		return err
+	}
+	if err := loadModules(isVirtio); err != nil {
+		return err
+	}
+	port, err := openPort()
+	if err != nil {
+		return err
+	}
+	defer port.Close()
+	return Serve(port)
+}
+
+func setUp() error {
+	for _, m := range mounts {
+		if err := os.MkdirAll(m.at, 0o755); err != nil && !m.optional {
+			return err
+		}
+		if err := unix.Mount(m.kind, m.at, m.kind, 0, ""); err != nil && !m.optional && !errors.Is(err, unix.EBUSY) {
+			return fmt.Errorf("mount %s: %w", m.at, err)
+		}
+	}
+	// Up to 5.10 memory for BPF counts against RLIMIT_MEMLOCK, 64 KiB by default.
+	unlimited := unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
+	if err := unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unlimited); err != nil {
+		return fmt.Errorf("limit of locked memory: %w", err)
+	}
+	for path, value := range settings {
+		// A kernel without the setting has nothing to switch off.
+		if err := os.WriteFile(path, []byte(value), 0); err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.EINVAL) {
+			return fmt.Errorf("setting: %w", err)
+		}
+	}
+	return nil
+}
+
+// portWait is how long the port may take to appear: the driver finds its
+// ports after the first process starts.
+const portWait = 10 * time.Second
+
+// openPort finds the host's port by its name.
+func openPort() (*os.File, error) {
+	const class = "/sys/class/virtio-ports"
+	for end := time.Now().Add(portWait); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		names, _ := filepath.Glob(class + "/*/name")
+		for _, n := range names {
+			b, err := os.ReadFile(n)
+			if err != nil || strings.TrimSpace(string(b)) != vm.PortName {
+				continue
+			}
+			return os.OpenFile(filepath.Join("/dev", filepath.Base(filepath.Dir(n))), os.O_RDWR, 0)
+		}
+	}
+	return nil, fmt.Errorf("no virtio port %q: is virtio_console missing from the kernel?", vm.PortName)
+}
+
+// BootModules are the modules that the agent needs to reach the host. Most
+// kernels have them built in; Debian's 5.10 and 6.1 do not.
+var BootModules = []string{"virtio_console", "virtio_pci"}
+
+// isVirtio says whether a module is one of BootModules or what they need.
+func isVirtio(name string) bool { return strings.HasPrefix(name, "virtio") }
+
+// loadModules loads those modules that the host put into the initramfs which
+// are wanted, in the order of its list.
+func loadModules(wanted func(name string) bool) error {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return err
+	}
+	dir := filepath.Join("/lib/modules", unix.ByteSliceToString(u.Release[:]))
+	list, err := os.ReadFile(filepath.Join(dir, "modules.load"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, path := range strings.Fields(string(list)) {
+		if !wanted(filepath.Base(path)) {
+			continue
+		}
+		f, err := os.Open(filepath.Join(dir, path))
+		if err != nil {
+			return err
+		}
+		err = unix.FinitModule(int(f.Fd()), "", 0)
+		f.Close()
+		if err != nil && !errors.Is(err, unix.EEXIST) {
+			return fmt.Errorf("module %s: %w", filepath.Base(path), err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,326 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/harness/engine"
+	"github.com/bpfreplay/bpfreplay/harness/probe"
+	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
+	"github.com/bpfreplay/bpfreplay/loader/target"
+	"github.com/bpfreplay/bpfreplay/loader/trace"
+)
+
+// Serve answers requests until the host closes its end.
+func Serve(rw io.ReadWriter) error {
+	c := NewConn(rw)
+	hello, err := hello()
+	if err != nil {
+		return err
+	}
+	if err := c.Send(hello); err != nil {
+		return err
+	}
+	s := NewServer()
+	for {
+		var req Request
+		err := c.Receive(&req)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		answer, err := s.Answer(&req)
+		if err != nil {
+			return err
+		}
+		if err := c.Send(answer); err != nil {
+			return err
+		}
+	}
+}
+
+func hello() (*Hello, error) {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return nil, err
+	}
+	return &Hello{Release: unix.ByteSliceToString(u.Release[:]), Version: unix.ByteSliceToString(u.Version[:])}, nil
+}
+
+// Server runs requests on the running kernel, a guest's or the host's.
+type Server struct {
+	target  *target.Target
+	kernel  *state.Kernel
+	probes  map[string]probe.Result
+	modules bool // loaded
+}
+
+// NewServer returns a server for the running kernel.
+func NewServer() *Server {
+	return &Server{target: target.New(), kernel: state.NewKernel(), probes: make(map[string]probe.Result)}
+}
+
+// Answer runs one request. An error means that this kernel cannot be used any
+// more; what goes wrong with one engine is part of the answer.
+func (s *Server) Answer(req *Request) (*Answer, error) {
+	if req.Modules && !s.modules {
+		if err := loadModules(func(string) bool { return true }); err != nil {
+			return nil, err
+		}
+		s.modules = true
+		// What was known of the kernel is out of date.
+		s.target, s.kernel = target.New(), state.NewKernel()
+		clear(s.probes)
+	}
+	engines, err := engine.ByName(req.Engines)
+	if err != nil {
+		return nil, err
+	}
+	a := &Answer{Name: req.Name}
+	lacking := s.probe(a, req.Needs)
+	made := make(map[string]ids)
+	for _, e := range engines {
+		l := Load{Engine: e.Name()}
+		before, err := allIDs()
+		if err != nil {
+			return nil, err
+		}
+		fds := openFDs()
+		if lacking != nil {
+			l.unsupported(lacking)
+		} else {
+			s.load(e, req, a, &l)
+		}
+		if n := openFDs(); n != fds {
+			l.Leaks = append(l.Leaks, fmt.Sprintf("%d file descriptors", n-fds))
+		}
+		after, err := allIDs()
+		if err != nil {
+			return nil, err
+		}
+		made[e.Name()] = after.minus(before)
+		a.Loads = append(a.Loads, l)
+	}
+	left, err := waitFreed(made)
+	if err != nil {
+		return nil, err
+	}
+	for i := range a.Loads {
+		l := &a.Loads[i]
+		l.Leaks = append(l.Leaks, left[l.Engine]...)
+	}
+	return a, nil
+}
+
+// probe runs the probes that are asked for and returns the first that says no.
+func (s *Server) probe(a *Answer, names []string) *probe.Result {
+	var no *probe.Result
+	for _, n := range names {
+		r, ok := s.probes[n]
+		if !ok {
+			r = probe.Run(n, s.target)
+			s.probes[n] = r
+		}
+		if !slices.ContainsFunc(a.Probes, func(p probe.Result) bool { return p.Name == n }) {
+			a.Probes = append(a.Probes, r)
+		}
+		if !r.OK && no == nil {
+			no = &r
+		}
+	}
+	return no
+}
+
+func (l *Load) unsupported(r *probe.Result) {
+	l.Result, l.Errno, l.Missing = Unsupported, r.Errno, r.Name
+	l.Detail = fmt.Sprintf("%s: %s", r.Name, r.Detail)
+}
+
+func (l *Load) refused(err error) {
+	l.Result, l.Errno, l.Detail = Refused, engine.Errno(err), firstLine(err.Error())
+	l.Log = tail(engine.Log(err))
+}
+
+func (l *Load) broken(err error) {
+	l.Result, l.Errno, l.Detail = Broken, engine.Errno(err), err.Error()
+}
+
+func firstLine(s string) string {
+	s, _, _ = strings.Cut(s, "\n")
+	return s
+}
+
+// logTail bounds what is sent of a verifier's log, in bytes.
+const logTail = 16 << 10
+
+func tail(s string) string {
+	if len(s) <= logTail {
+		return s
+	}
+	s = s[len(s)-logTail:]
+	_, s, _ = strings.Cut(s, "\n")
+	return "…\n" + s
+}
+
+func (s *Server) load(e engine.Engine, req *Request, a *Answer, l *Load) {
+	obj := engine.Object{Name: req.File, Data: req.Object}
+	if req.Mutate != "" {
+		obj.Mutate = func(t *trace.Trace) error { return engine.Mutate(req.Mutate, t) }
+	}
+	ready, err := e.Open(obj)
+	if err != nil {
+		l.refused(err)
+		return
+	}
+	if r := s.probe(a, ready.Needs()); r != nil {
+		l.unsupported(r)
+		return
+	}
+	for range max(req.Repeat-1, 0) {
+		loaded, took, err := engine.Time(ready, s.target)
+		if err != nil {
+			l.refused(err)
+			return
+		}
+		loaded.Close()
+		l.Nanoseconds = append(l.Nanoseconds, took.Nanoseconds())
+	}
+	loaded, took, err := engine.Time(ready, s.target)
+	if err != nil {
+		l.refused(err)
+		return
+	}
+	defer loaded.Close()
+	l.Nanoseconds = append(l.Nanoseconds, took.Nanoseconds())
+	l.Result = OK
+	ctx := context.Background()
+	if l.State, err = state.Capture(ctx, loaded.Maps, loaded.Programs, s.kernel); err != nil {
+		l.broken(err)
+		return
+	}
+	if len(req.Runs) == 0 {
+		return
+	}
+	for _, r := range req.Runs {
+		l.Runs = append(l.Runs, run1(r, loaded.Programs))
+	}
+	if l.After, err = state.Capture(ctx, loaded.Maps, nil, s.kernel); err != nil {
+		l.broken(err)
+	}
+}
+
+// run1 runs a program. A program that the engine did not load is told by the state.
+func run1(r Run, programs []state.Handle) Ran {
+	out := Ran{Program: r.Program}
+	i := slices.IndexFunc(programs, func(h state.Handle) bool { return h.Name == r.Program })
+	if i < 0 {
+		out.Errno = "ENOENT"
+		return out
+	}
+	for range max(r.Repeat, 1) {
+		ret, data, err := bpfsys.TestRun(programs[i].FD, r.Data, r.Context)
+		if err != nil {
+			out.Errno = engine.Errno(err)
+			return out
+		}
+		out.Returns = append(out.Returns, ret)
+		out.Out = data
+	}
+	return out
+}
+
+// ids are the kernel's ids of all BPF objects, by kind.
+type ids map[string][]uint32
+
+var kinds = map[string]bpfsys.Cmd{
+	"program": bpfsys.ProgGetNextID, "map": bpfsys.MapGetNextID, "BTF": bpfsys.BTFGetNextID, "link": bpfsys.LinkGetNextID,
+}
+
+func allIDs() (ids, error) {
+	all := make(ids)
+	for kind, cmd := range kinds {
+		list, err := bpfsys.IDs(cmd)
+		if errors.Is(err, unix.EINVAL) { // links have ids since 5.8
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		all[kind] = list
+	}
+	return all, nil
+}
+
+func (a ids) minus(b ids) ids {
+	rest := make(ids)
+	for kind, list := range a {
+		for _, id := range list {
+			if !slices.Contains(b[kind], id) {
+				rest[kind] = append(rest[kind], id)
+			}
+		}
+	}
+	return rest
+}
+
+func (a ids) and(b ids) ids {
+	return a.minus(a.minus(b))
+}
+
+func (a ids) len() int {
+	n := 0
+	for _, list := range a {
+		n += len(list)
+	}
+	return n
+}
+
+// freeWait is how long the kernel may take to free what nobody refers to any
+// more: it does so after a grace period of RCU, on a work queue.
+const freeWait = 5 * time.Second
+
+// waitFreed waits until what the engines made is gone, and says what is not.
+func waitFreed(made map[string]ids) (map[string][]string, error) {
+	pause := time.Millisecond / 2
+	for end := time.Now().Add(freeWait); ; pause = min(2*pause, 50*time.Millisecond) {
+		now, err := allIDs()
+		if err != nil {
+			return nil, err
+		}
+		left := make(map[string][]string)
+		for name, m := range made {
+			rest := m.and(now)
+			for kind, list := range rest {
+				left[name] = append(left[name], fmt.Sprintf("%s ids %v", kind, list))
+			}
+		}
+		if len(left) == 0 || time.Now().After(end) {
+			return left, nil
+		}
+		// cilium/ebpf maps the values of data sections and leaves it to the
+		// garbage collector to unmap them.
+		runtime.GC()
+		time.Sleep(pause)
+	}
+}
+
+// openFDs is the number of open fds of this process.
+func openFDs() int {
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return -1
+	}
+	return len(list)
+}

@@ -1,0 +1,12 @@
+// Package harness proves on real kernels that a loader program does what a
+// direct load does: it boots a guest, has its agent load each object of a
+// suite with each engine, compares the states that result, and gives a verdict
+// for each case and pair of engines.
+//
+//	suite, err := harness.ReadSuite("selftests/cases.yaml")
+//	report, err := harness.Run(ctx, suite, harness.Options{Kernel: kernel, ...})
+//	report.OK() // every verdict equal, explained or an allowed unsupported
+//
+// A case that breaks the guest has the verdict broken, with the last lines of
+// the console; the suite goes on in a new guest.
+package harness

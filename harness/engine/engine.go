@@ -1,0 +1,222 @@
+package engine
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/loader"
+	"github.com/bpfreplay/bpfreplay/loader/issue"
+	"github.com/bpfreplay/bpfreplay/loader/object"
+	"github.com/bpfreplay/bpfreplay/loader/target"
+	"github.com/bpfreplay/bpfreplay/loader/trace"
+)
+
+// Object is what an engine is given: a file, as bytes.
+type Object struct {
+	Name string // base name of the file
+	Data []byte
+	// Mutate, if set, changes the trace before it becomes a loader program:
+	// to see that a wrong loader program is caught.
+	Mutate func(*trace.Trace) error
+}
+
+// Loaded is what a load left behind.
+type Loaded struct {
+	Maps     []state.Handle
+	Programs []state.Handle
+	close    func()
+}
+
+// Close gives everything back.
+func (l *Loaded) Close() { l.close() }
+
+// Engine is one way to load objects.
+type Engine interface {
+	Name() string
+	// Open reads the object and does all that needs no kernel. Its errors are
+	// refusals of the object.
+	Open(obj Object) (Load, error)
+}
+
+// Load is an object that is ready to be loaded.
+type Load interface {
+	// Needs are the capabilities without which this engine cannot load this
+	// object, though the kernel may be able to run it.
+	Needs() []string
+	// Do loads the object. The time that it takes is the engine's time.
+	Do(tg *target.Target) (*Loaded, error)
+}
+
+// All are all engines, in the order in which they are run.
+func All() []Engine { return []Engine{direct{}, traced{}, replay{}} }
+
+// ByName returns the engines of the given names.
+func ByName(names []string) ([]Engine, error) {
+	var out []Engine
+next:
+	for _, n := range names {
+		var known []string
+		for _, e := range All() {
+			if e.Name() == n {
+				out = append(out, e)
+				continue next
+			}
+			known = append(known, e.Name())
+		}
+		return nil, fmt.Errorf("no engine %q: there are %s", n, strings.Join(known, ", "))
+	}
+	return out, nil
+}
+
+// direct is cilium/ebpf.
+type direct struct{}
+
+func (direct) Name() string { return "direct" }
+
+func (direct) Open(obj Object) (Load, error) {
+	spec, err := ebpf.LoadCollectionSpecFromReader(bytes.NewReader(obj.Data))
+	if err != nil {
+		return nil, err
+	}
+	return directLoad{spec}, nil
+}
+
+type directLoad struct{ spec *ebpf.CollectionSpec }
+
+func (directLoad) Needs() []string { return nil }
+
+func (d directLoad) Do(*target.Target) (*Loaded, error) {
+	c, err := ebpf.NewCollection(d.spec)
+	if err != nil {
+		return nil, err
+	}
+	l := &Loaded{close: c.Close}
+	for name, m := range c.Maps {
+		l.Maps = append(l.Maps, state.Handle{Name: name, FD: m.FD()})
+	}
+	for name, p := range c.Programs {
+		l.Programs = append(l.Programs, state.Handle{Name: name, FD: p.FD()})
+	}
+	return l, nil
+}
+
+// traced issues our trace from user space.
+type traced struct{}
+
+func (traced) Name() string { return "trace" }
+
+func (traced) Open(obj Object) (Load, error) {
+	o, err := object.OpenReader(bytes.NewReader(obj.Data), int64(len(obj.Data)), obj.Name)
+	if err != nil {
+		return nil, err
+	}
+	t, err := trace.Plan(o, trace.Options{})
+	if err != nil {
+		return nil, err
+	}
+	return tracedLoad{t}, nil
+}
+
+type tracedLoad struct{ t *trace.Trace }
+
+func (tracedLoad) Needs() []string { return nil }
+
+func (l tracedLoad) Do(tg *target.Target) (*Loaded, error) {
+	r, err := issue.Issue(l.t, tg)
+	if err != nil {
+		return nil, err
+	}
+	return loaded(l.t, r.Maps, r.Programs, r.Close), nil
+}
+
+// replay runs our loader program.
+type replay struct{}
+
+func (replay) Name() string { return "replay" }
+
+func (replay) Open(obj Object) (Load, error) {
+	o, err := object.OpenReader(bytes.NewReader(obj.Data), int64(len(obj.Data)), obj.Name)
+	if err != nil {
+		return nil, err
+	}
+	p, err := loader.Generate(o, nil)
+	if err != nil {
+		return nil, err
+	}
+	if obj.Mutate != nil {
+		if err := obj.Mutate(p.Trace); err != nil {
+			return nil, err
+		}
+		if p, err = loader.FromTrace(p.Trace); err != nil {
+			return nil, err
+		}
+	}
+	return replayLoad{p}, nil
+}
+
+type replayLoad struct{ p *loader.Program }
+
+func (l replayLoad) Needs() []string {
+	needs := []string{"syscall_prog"}
+	for _, s := range l.p.Trace.Symbols {
+		if s.Kind == trace.SymbolAddress {
+			return append(needs, "kallsyms_helper")
+		}
+	}
+	return needs
+}
+
+func (l replayLoad) Do(tg *target.Target) (*Loaded, error) {
+	fds, err := l.p.LoadFDs(&loader.LoadOptions{Target: tg})
+	if err != nil {
+		return nil, err
+	}
+	return loaded(l.p.Trace, fds.Maps, fds.Programs, fds.Close), nil
+}
+
+func loaded(t *trace.Trace, maps, programs []int, done func()) *Loaded {
+	l := &Loaded{close: done}
+	for i, fd := range maps {
+		l.Maps = append(l.Maps, state.Handle{Name: t.Maps[i].Name, FD: fd})
+	}
+	for i, fd := range programs {
+		l.Programs = append(l.Programs, state.Handle{Name: t.Programs[i].Name, FD: fd})
+	}
+	return l
+}
+
+// Errno is the name of the errno in an error, empty if there is none.
+func Errno(err error) string {
+	var e unix.Errno
+	if !errors.As(err, &e) {
+		return ""
+	}
+	return unix.ErrnoName(e)
+}
+
+// Log is the verifier's log in an error, empty if there is none.
+func Log(err error) string {
+	var step *trace.StepError
+	if errors.As(err, &step) {
+		return step.Log
+	}
+	var ve *ebpf.VerifierError
+	if errors.As(err, &ve) {
+		return strings.Join(ve.Log, "\n")
+	}
+	return ""
+}
+
+// Time runs a load and measures it.
+func Time(l Load, tg *target.Target) (*Loaded, time.Duration, error) {
+	start := time.Now()
+	r, err := l.Do(tg)
+	return r, time.Since(start), err
+}

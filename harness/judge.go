@@ -1,0 +1,205 @@
+package harness
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/state"
+)
+
+// judge turns what engines did into verdicts.
+type judge struct {
+	release string
+	must    func(capability string) bool
+	facts   *state.Facts
+	used    map[string]bool // rules that explained something
+}
+
+// judgeCase judges one case: what was expected of each engine, and each engine
+// against the first that loaded the object.
+func (j *judge) judgeCase(c *Case, loads []agent.Load) ([]PairReport, []string) {
+	failures := j.expectations(c, loads)
+	ref := slices.IndexFunc(loads, func(l agent.Load) bool { return l.Result == agent.OK })
+	if ref < 0 {
+		ref = slices.IndexFunc(loads, func(l agent.Load) bool { return l.Result == agent.Refused })
+	}
+	if ref < 0 {
+		ref = 0
+	}
+	var pairs []PairReport
+	for i := range loads {
+		if i == ref {
+			continue
+		}
+		a, b := &loads[ref], &loads[i]
+		if i < ref {
+			a, b = b, a
+		}
+		pairs = append(pairs, j.pair(c, a, b))
+	}
+	return pairs, failures
+}
+
+// expectations checks each load by itself.
+func (j *judge) expectations(c *Case, loads []agent.Load) []string {
+	var failures []string
+	fail := func(format string, args ...any) { failures = append(failures, fmt.Sprintf(format, args...)) }
+	for i := range loads {
+		l := &loads[i]
+		for _, leak := range l.Leaks {
+			fail("%s left behind %s", l.Engine, leak)
+		}
+		reason, known := c.Known[l.Engine]
+		switch {
+		case l.Result == agent.Unsupported:
+			if j.must(l.Missing) {
+				fail("%s: this kernel must support %s, and its probe says no", l.Engine, l.Detail)
+			}
+		case l.Result == agent.Broken:
+			// The verdict says so.
+		case known && l.Result == agent.OK:
+			fail("%s loads the object although it is known not to: %q is out of date", l.Engine, reason)
+		case known:
+		case l.Result != c.Expect.Result:
+			fail("%s: expected %s, was %s", l.Engine, c.Expect.Result, outcome(l))
+		case l.Result == agent.Refused:
+			if c.Expect.Errno != "" && l.Errno != c.Expect.Errno {
+				fail("%s: expected %s, was %s", l.Engine, c.Expect.Errno, outcome(l))
+			}
+			if !strings.Contains(l.Detail, c.Expect.Message) {
+				fail("%s: expected %q in the error, which was %q", l.Engine, c.Expect.Message, l.Detail)
+			}
+		default:
+			j.returns(c, l, fail)
+		}
+	}
+	return failures
+}
+
+// notSupported is the errno of a program type that cannot be run (ENOTSUPP,
+// which has no name in user space).
+const notSupported = ""
+
+func (j *judge) returns(c *Case, l *agent.Load, fail func(string, ...any)) {
+	for i, r := range l.Runs {
+		want := c.Run[i].Retval
+		if want == nil {
+			continue
+		}
+		if len(r.Returns) == 0 {
+			if r.Errno != notSupported {
+				fail("%s: program %s: PROG_TEST_RUN: %s", l.Engine, r.Program, r.Errno)
+			}
+			continue
+		}
+		if got := r.Returns[len(r.Returns)-1]; got != *want {
+			fail("%s: program %s returned %d, not %d", l.Engine, r.Program, got, *want)
+		}
+	}
+}
+
+func outcome(l *agent.Load) string {
+	if l.Result == agent.Refused {
+		return strings.TrimSpace("refused " + l.Errno + ": " + l.Detail)
+	}
+	return l.Result
+}
+
+// pair compares two loads.
+func (j *judge) pair(c *Case, a, b *agent.Load) PairReport {
+	p := PairReport{A: a.Engine, B: b.Engine, Differences: []state.Difference{}}
+	for _, l := range []*agent.Load{a, b} {
+		switch l.Result {
+		case agent.Broken:
+			p.Verdict, p.Reason = Broken, l.Engine+": "+l.Detail
+			return p
+		case agent.Unsupported:
+			if p.Verdict != Unsupported {
+				p.Verdict, p.Reason = Unsupported, l.Detail
+			}
+		}
+	}
+	if p.Verdict != "" {
+		return p
+	}
+	if a.Result != b.Result || a.Result == agent.Refused {
+		p.Differences = j.refusals(c, a, b)
+	} else {
+		p.Differences = append(p.Differences, j.states(a, b)...)
+	}
+	p.Verdict = Equal
+	for i := range p.Differences {
+		d := &p.Differences[i]
+		if d.ExplainedBy == "" {
+			p.Verdict = Different
+			return p
+		}
+		p.Verdict = Explained
+	}
+	return p
+}
+
+// ruleKnown explains the refusal of an object by an engine that is known to
+// refuse it; the rules for states are in package state.
+const ruleKnown = "known-refusal"
+
+// RuleReason is the reason of a rule for explained differences.
+func RuleReason(id string) string {
+	if id == ruleKnown {
+		return "the suite says why this engine refuses the object"
+	}
+	if r, ok := state.FindRule(id); ok {
+		return r.Reason
+	}
+	return ""
+}
+
+func (j *judge) refusals(c *Case, a, b *agent.Load) []state.Difference {
+	out := []state.Difference{}
+	if a.Result != b.Result {
+		d := state.Difference{Field: "load", A: outcome(a), B: outcome(b)}
+		for _, l := range []*agent.Load{a, b} {
+			if reason, ok := c.Known[l.Engine]; ok && l.Result == agent.Refused {
+				d.ExplainedBy, d.Detail = ruleKnown, reason
+			}
+		}
+		return append(out, d)
+	}
+	if a.Errno != b.Errno && a.Errno != "" && b.Errno != "" {
+		out = append(out, state.Difference{Field: "load errno", A: a.Errno, B: b.Errno})
+	}
+	return out
+}
+
+// states compares what two loads left, and what the same runs made of it.
+func (j *judge) states(a, b *agent.Load) []state.Difference {
+	ca := state.Context{Engine: a.Engine, Release: j.release, Object: j.facts}
+	cb := state.Context{Engine: b.Engine, Release: j.release, Object: j.facts}
+	out := state.Compare(a.State, b.State, ca, cb)
+	for i := range min(len(a.Runs), len(b.Runs)) {
+		ra, rb := a.Runs[i], b.Runs[i]
+		field := "program " + ra.Program + " run"
+		if x, y := fmt.Sprint(ra.Errno, ra.Returns), fmt.Sprint(rb.Errno, rb.Returns); x != y {
+			out = append(out, state.Difference{Field: field + " returns", A: x, B: y})
+		}
+		if x, y := fmt.Sprintf("%x", ra.Out), fmt.Sprintf("%x", rb.Out); x != y {
+			out = append(out, state.Difference{Field: field + " data", A: x, B: y})
+		}
+	}
+	if a.After != nil && b.After != nil {
+		for _, d := range state.Compare(a.After, b.After, ca, cb) {
+			if strings.HasSuffix(d.Field, " contents") {
+				d.Field += " after runs"
+				out = append(out, d)
+			}
+		}
+	}
+	for _, d := range out {
+		if d.ExplainedBy != "" {
+			j.used[d.ExplainedBy] = true
+		}
+	}
+	return out
+}

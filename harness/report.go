@@ -1,0 +1,131 @@
+package harness
+
+import (
+	"time"
+
+	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/state"
+)
+
+// Verdict is what is said of a case and a pair of engines.
+type Verdict string
+
+// Verdicts, from good to bad.
+const (
+	Equal       Verdict = "equal"       // the states agree in every field
+	Explained   Verdict = "explained"   // all differences are predicted by rules
+	Unsupported Verdict = "unsupported" // a probe on this kernel said so
+	Different   Verdict = "different"
+	Broken      Verdict = "broken" // the harness itself failed
+)
+
+// Report is what a run found: out/<kernel>/report.json.
+type Report struct {
+	Schema      int             `json:"schema"` // 1
+	Suite       string          `json:"suite"`
+	Kernel      KernelReport    `json:"kernel"`
+	Accelerator string          `json:"accelerator"`
+	Engines     []string        `json:"engines"`
+	Started     time.Time       `json:"started"`
+	Seconds     Seconds         `json:"seconds"`
+	Cases       []CaseReport    `json:"cases"`
+	Summary     map[Verdict]int `json:"summary"` // verdicts, by pair of engines and case
+	// Failures are expectations that were not met, other than by a verdict.
+	Failures int `json:"failures"`
+	// UnusedRules are rules for explained differences between the engines
+	// that ran which explained nothing.
+	UnusedRules []string `json:"unused_rules,omitempty"`
+	// Splats are complaints of the guest's kernel that no case expects.
+	Splats []string `json:"splats,omitempty"`
+}
+
+// KernelReport says which kernel ran.
+type KernelReport struct {
+	Name    string `json:"name"`    // as the user typed it
+	Release string `json:"release"` // uname -r in the guest
+	SHA256  string `json:"sha256"`  // of the image
+	Origin  string `json:"origin"`
+}
+
+// Seconds are times of a run.
+type Seconds struct {
+	Boot  float64 `json:"boot"`  // from QEMU's start to the agent's first byte
+	Suite float64 `json:"suite"` // all cases
+	Total float64 `json:"total"`
+}
+
+// CaseReport is what was found for one case.
+type CaseReport struct {
+	Name     string       `json:"name"`
+	Object   string       `json:"object"`
+	Seconds  float64      `json:"seconds"`
+	Loads    []LoadReport `json:"loads"`
+	Verdicts []PairReport `json:"verdicts"`
+	Failures []string     `json:"failures,omitempty"`
+	Console  []string     `json:"console,omitempty"` // last lines, if the guest did not survive
+}
+
+// LoadReport is what became of one engine's load.
+type LoadReport struct {
+	Engine      string   `json:"engine"`
+	Result      string   `json:"result"`
+	Errno       string   `json:"errno"`
+	Nanoseconds int64    `json:"nanoseconds"` // the shortest, if the load was repeated
+	Detail      string   `json:"detail"`
+	Log         string   `json:"log,omitempty"`
+	Leaks       []string `json:"leaks,omitempty"`
+}
+
+// PairReport is the verdict for two engines.
+type PairReport struct {
+	A           string             `json:"a"`
+	B           string             `json:"b"`
+	Verdict     Verdict            `json:"verdict"`
+	Reason      string             `json:"reason,omitempty"` // unsupported, broken: why
+	Differences []state.Difference `json:"differences"`
+}
+
+// Verdict is the worst verdict of the case.
+func (c *CaseReport) Verdict() Verdict {
+	rank := map[Verdict]int{Equal: 0, Explained: 1, Unsupported: 2, Different: 3, Broken: 4}
+	worst := Equal
+	for _, p := range c.Verdicts {
+		if rank[p.Verdict] > rank[worst] {
+			worst = p.Verdict
+		}
+	}
+	return worst
+}
+
+// OK says whether all is as it should be.
+func (c *CaseReport) OK() bool {
+	v := c.Verdict()
+	return v != Different && v != Broken && len(c.Failures) == 0
+}
+
+// OK says whether all is as it should be.
+func (r *Report) OK() bool {
+	return r.Failures == 0 && r.Summary[Different] == 0 && r.Summary[Broken] == 0
+}
+
+// summarise counts verdicts and failures.
+func (r *Report) summarise() {
+	r.Summary = map[Verdict]int{Equal: 0, Explained: 0, Different: 0, Unsupported: 0, Broken: 0}
+	r.Failures = 0
+	for _, c := range r.Cases {
+		for _, p := range c.Verdicts {
+			r.Summary[p.Verdict]++
+		}
+		r.Failures += len(c.Failures)
+	}
+}
+
+func loadReport(l *agent.Load) LoadReport {
+	out := LoadReport{Engine: l.Engine, Result: l.Result, Errno: l.Errno, Detail: l.Detail, Log: l.Log, Leaks: l.Leaks}
+	for i, ns := range l.Nanoseconds {
+		if i == 0 || ns < out.Nanoseconds {
+			out.Nanoseconds = ns
+		}
+	}
+	return out
+}

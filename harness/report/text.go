@@ -1,0 +1,149 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/state"
+)
+
+// Text writes a run to a terminal.
+type Text struct {
+	W       io.Writer
+	Verbose bool // explained differences, too
+}
+
+// Case writes the line of one case, and below it what is wrong with it.
+func (t *Text) Case(c *harness.CaseReport) {
+	v := string(c.Verdict())
+	if len(c.Failures) > 0 {
+		v = "FAILED"
+	}
+	fmt.Fprintf(t.W, "%-11s  %-28s  %s\n", v, c.Name, t.loads(c))
+	for _, p := range c.Verdicts {
+		t.pair(&p)
+	}
+	for _, f := range c.Failures {
+		fmt.Fprintf(t.W, "    %s\n", f)
+	}
+	for _, l := range c.Console {
+		fmt.Fprintf(t.W, "    | %s\n", l)
+	}
+}
+
+// loads is what each engine said, in short.
+func (t *Text) loads(c *harness.CaseReport) string {
+	var parts []string
+	same := true
+	for _, l := range c.Loads {
+		same = same && l.Result == c.Loads[0].Result && l.Errno == c.Loads[0].Errno
+		s := l.Engine + " " + l.Result
+		if l.Errno != "" {
+			s += " " + l.Errno
+		}
+		parts = append(parts, s)
+	}
+	if same && len(c.Loads) > 0 {
+		s := c.Loads[0].Result
+		if d := reason(&c.Loads[0]); d != "" {
+			s += ": " + d
+		}
+		return s
+	}
+	s := strings.Join(parts, ", ")
+	for i := range c.Loads {
+		if d := reason(&c.Loads[i]); d != "" {
+			return s + ": " + d
+		}
+	}
+	return s
+}
+
+// reason is why a load did not succeed.
+func reason(l *harness.LoadReport) string {
+	if l.Result == "ok" || l.Result == "broken" {
+		return ""
+	}
+	return cut(l.Detail, 160)
+}
+
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "…"
+}
+
+func (t *Text) pair(p *harness.PairReport) {
+	if p.Verdict == harness.Broken {
+		fmt.Fprintf(t.W, "    %s/%s: %s\n", p.A, p.B, p.Reason)
+	}
+	for i := range p.Differences {
+		d := &p.Differences[i]
+		if d.ExplainedBy != "" && !t.Verbose {
+			continue
+		}
+		fmt.Fprintf(t.W, "    %s: %s %s, %s %s%s\n", d.Field, p.A, d.A, p.B, d.B, explained(d))
+		if d.ExplainedBy == "" && d.Detail != "" {
+			for _, l := range strings.Split(strings.TrimRight(d.Detail, "\n"), "\n") {
+				fmt.Fprintf(t.W, "        %s\n", l)
+			}
+		}
+	}
+}
+
+func explained(d *state.Difference) string {
+	if d.ExplainedBy == "" {
+		return ""
+	}
+	return " (" + d.ExplainedBy + ")"
+}
+
+// Summary writes what a whole run found.
+func (t *Text) Summary(r *harness.Report) {
+	fmt.Fprintf(t.W, "\nkernel %s (%s), %s, engines %s\n", r.Kernel.Name, r.Kernel.Release, r.Accelerator, strings.Join(r.Engines, ", "))
+	t.rules(r)
+	for _, s := range r.Splats {
+		fmt.Fprintf(t.W, "  the guest's kernel complained: %s\n", s)
+	}
+	fmt.Fprintf(t.W, "%d cases in %.1f s (boot %.1f s): verdicts by pair of engines:", len(r.Cases), r.Seconds.Total, r.Seconds.Boot)
+	for _, v := range []harness.Verdict{harness.Equal, harness.Explained, harness.Unsupported, harness.Different, harness.Broken} {
+		fmt.Fprintf(t.W, " %d %s", r.Summary[v], v)
+	}
+	fmt.Fprintf(t.W, "; %d failed expectations\n", r.Failures)
+	if r.OK() {
+		fmt.Fprintln(t.W, "PASS")
+	} else {
+		fmt.Fprintln(t.W, "FAIL")
+	}
+}
+
+// rules lists the rules that explained differences, each with its reason.
+func (t *Text) rules(r *harness.Report) {
+	count := make(map[string]int)
+	var order []string
+	for _, c := range r.Cases {
+		for _, p := range c.Verdicts {
+			for _, d := range p.Differences {
+				if d.ExplainedBy == "" {
+					continue
+				}
+				if count[d.ExplainedBy] == 0 {
+					order = append(order, d.ExplainedBy)
+				}
+				count[d.ExplainedBy]++
+			}
+		}
+	}
+	if len(order) > 0 {
+		fmt.Fprintln(t.W, "explained differences:")
+	}
+	for _, id := range order {
+		fmt.Fprintf(t.W, "  %-22s %4d×  %s\n", id, count[id], harness.RuleReason(id))
+	}
+	for _, id := range r.UnusedRules {
+		fmt.Fprintf(t.W, "  %-22s    0×  not needed by any case on this kernel\n", id)
+	}
+}

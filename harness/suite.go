@@ -1,0 +1,194 @@
+package harness
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/probe"
+)
+
+// Suite is a set of cases.
+type Suite struct {
+	Name  string `yaml:"suite"`
+	Cases []Case `yaml:"cases"`
+
+	dir string // where the objects are
+}
+
+// Case is one object and what to do with it.
+type Case struct {
+	Name   string `yaml:"name"`
+	Object string `yaml:"object"` // file, relative to bpf/ beside cases.yaml
+	About  string `yaml:"about"`
+	// Needs are the capabilities without which no engine can load the object.
+	Needs   []string `yaml:"needs"`
+	Modules []string `yaml:"modules"` // of the kernel, loaded first
+	Expect  Expect   `yaml:"expect"`
+	// Known says, by engine, why it refuses an object that others load. An
+	// engine that loads it after all fails the case: the reason is out of date.
+	Known map[string]string `yaml:"known"`
+	Run   []RunInput        `yaml:"run"`
+	// Issue is set for cases beyond what can be loaded today.
+	Issue int `yaml:"issue"`
+}
+
+// Expect says how the loads of a case are to end.
+type Expect struct {
+	Result  string `yaml:"result"`  // "ok", the default, or "refused"
+	Errno   string `yaml:"errno"`   // of refusals that have one
+	Message string `yaml:"message"` // part of every refusal
+}
+
+// RunInput is a BPF_PROG_TEST_RUN of a program and what it returns.
+type RunInput struct {
+	Program string  `yaml:"program"`
+	Data    string  `yaml:"data"` // hexadecimal
+	Size    int     `yaml:"size"` // this many zero bytes, if there is no data
+	Context string  `yaml:"ctx"`  // hexadecimal
+	Repeat  int     `yaml:"repeat"`
+	Retval  *uint32 `yaml:"retval"` // of the last run
+}
+
+// ReadSuite reads a cases.yaml. The error names the case that is wrong.
+func ReadSuite(file string) (*Suite, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("suite: %w", err)
+	}
+	s := &Suite{dir: filepath.Join(filepath.Dir(file), "bpf")}
+	dec := yaml.NewDecoder(bytes.NewReader(b))
+	dec.KnownFields(true)
+	if err := dec.Decode(s); err != nil {
+		return nil, fmt.Errorf("suite %s: %w", file, err)
+	}
+	seen := make(map[string]bool)
+	for i := range s.Cases {
+		c := &s.Cases[i]
+		if seen[c.Name] {
+			return nil, fmt.Errorf("suite %s: case %q is there twice", file, c.Name)
+		}
+		seen[c.Name] = true
+		if err := c.check(); err != nil {
+			return nil, fmt.Errorf("suite %s: case %q: %w", file, c.Name, err)
+		}
+	}
+	return s, nil
+}
+
+// NewSuite makes a suite of objects given by their paths: each is to load with
+// every engine.
+func NewSuite(paths []string) *Suite {
+	s := &Suite{Name: "objects"}
+	for _, p := range paths {
+		abs, err := filepath.Abs(p)
+		if err != nil {
+			abs = p
+		}
+		name := strings.TrimSuffix(strings.TrimSuffix(filepath.Base(p), ".o"), ".bpf")
+		s.Cases = append(s.Cases, Case{Name: name, Object: abs, Expect: Expect{Result: agent.OK}})
+	}
+	return s
+}
+
+// engineNames are the engines that a suite may speak of.
+var engineNames = []string{"direct", "trace", "replay", "libbpf", "libbpf-light"}
+
+func (c *Case) check() error {
+	switch c.Expect.Result {
+	case "":
+		c.Expect.Result = agent.OK
+	case agent.OK, agent.Refused:
+	default:
+		return fmt.Errorf("expect: result %q is neither ok nor refused", c.Expect.Result)
+	}
+	if c.Name == "" || c.Object == "" {
+		return errors.New("name and object are required")
+	}
+	for _, n := range c.Needs {
+		if !probe.Known(n) {
+			return fmt.Errorf("needs: no probe for %q", n)
+		}
+	}
+	for e := range c.Known {
+		if !slices.Contains(engineNames, e) {
+			return fmt.Errorf("known: no engine %q: there are %s", e, strings.Join(engineNames, ", "))
+		}
+	}
+	_, err := c.runs()
+	return err
+}
+
+func (c *Case) runs() ([]agent.Run, error) {
+	var runs []agent.Run
+	for _, r := range c.Run {
+		data, err := hex.DecodeString(r.Data)
+		if err != nil {
+			return nil, fmt.Errorf("run %s: data: %w", r.Program, err)
+		}
+		if len(data) == 0 {
+			data = make([]byte, r.Size)
+		}
+		ctx, err := hex.DecodeString(r.Context)
+		if err != nil {
+			return nil, fmt.Errorf("run %s: ctx: %w", r.Program, err)
+		}
+		runs = append(runs, agent.Run{Program: r.Program, Data: data, Context: ctx, Repeat: r.Repeat})
+	}
+	return runs, nil
+}
+
+// path is where the case's object is.
+func (s *Suite) path(c *Case) string {
+	if filepath.IsAbs(c.Object) {
+		return c.Object
+	}
+	return filepath.Join(s.dir, c.Object)
+}
+
+// Select returns the suite with those cases only whose names match one of the
+// patterns (path.Match); all if there is none. A pattern without a match is an
+// error.
+func (s *Suite) Select(patterns []string) (*Suite, error) {
+	if len(patterns) == 0 {
+		return s, nil
+	}
+	out := &Suite{Name: s.Name, dir: s.dir}
+	used := make([]bool, len(patterns))
+	for _, c := range s.Cases {
+		match := false
+		for i, p := range patterns {
+			ok, err := filepath.Match(p, c.Name)
+			if err != nil {
+				return nil, fmt.Errorf("case pattern %q: %w", p, err)
+			}
+			used[i] = used[i] || ok
+			match = match || ok
+		}
+		if match {
+			out.Cases = append(out.Cases, c)
+		}
+	}
+	if i := slices.Index(used, false); i >= 0 {
+		return nil, fmt.Errorf("no case matches %q", patterns[i])
+	}
+	return out, nil
+}
+
+// Modules are all modules that the cases name, sorted.
+func (s *Suite) Modules() []string {
+	var all []string
+	for _, c := range s.Cases {
+		all = append(all, c.Modules...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}

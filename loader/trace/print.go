@@ -1,0 +1,253 @@
+package trace
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/bpfreplay/bpfreplay/loader/core"
+	"github.com/bpfreplay/bpfreplay/loader/insn"
+)
+
+// WriteTo writes the trace for a person, in the manner of strace: one command
+// a line, fds by name, flags and types decoded, and below a PROG_LOAD what is
+// put into its instructions.
+func (t *Trace) WriteTo(w io.Writer) (int64, error) {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "# object %s, license %q: %d maps, %d programs\n", t.Object, t.License, len(t.Maps), len(t.Programs))
+	for _, c := range t.Commands {
+		t.print(&b, c)
+	}
+	fmt.Fprintf(&b, "# left open: %s\n", t.fdList(t.Outputs()))
+	return b.WriteTo(w)
+}
+
+func (t *Trace) fdList(n int) string {
+	var names []string
+	for i := range n {
+		names = append(names, t.fd(FD(i)))
+	}
+	return strings.Join(names, " ")
+}
+
+// fd is the symbol of an fd: <map counts>.
+func (t *Trace) fd(fd FD) string {
+	if fd < 0 || int(fd) >= len(t.FDs) {
+		return "-1"
+	}
+	return "<" + t.FDs[fd].Name + ">"
+}
+
+// fields joins those fields of an attribute that are set.
+type fields struct{ list []string }
+
+func (f *fields) add(name, value string) { f.list = append(f.list, name+"="+value) }
+
+func (f *fields) num(name string, v uint32) {
+	if v != 0 {
+		f.add(name, strconv.FormatUint(uint64(v), 10))
+	}
+}
+
+func (f *fields) String() string { return "{" + strings.Join(f.list, ", ") + "}" }
+
+func (t *Trace) print(b *bytes.Buffer, c Command) {
+	switch c := c.(type) {
+	case *LoadBTF:
+		fmt.Fprintf(b, "BTF_LOAD({btf=%d bytes}) = %s\n", len(c.Data), t.fd(c.Out))
+	case *CreateMap:
+		fmt.Fprintf(b, "MAP_CREATE(%s) = %s\n", t.mapFields(c), t.fd(c.Out))
+	case *UpdateElem:
+		t.printUpdate(b, c)
+	case *Freeze:
+		fmt.Fprintf(b, "MAP_FREEZE({map_fd=%s})\n", t.fd(c.Map))
+	case *Lookup:
+		t.printLookup(b, c)
+	case *LoadProgram:
+		t.printProgram(b, c)
+	case *Close:
+		fmt.Fprintf(b, "close(%s)\n", t.fd(c.FD))
+	}
+}
+
+func (t *Trace) mapFields(c *CreateMap) *fields {
+	f := &fields{}
+	f.add("map_type", MapTypeName(c.Attr.Type))
+	f.num("key_size", c.Attr.KeySize)
+	f.num("value_size", c.Attr.ValueSize)
+	if c.Setting >= 0 {
+		f.add("max_entries", t.Settings[c.Setting].String())
+	} else {
+		f.num("max_entries", c.Attr.MaxEntries)
+	}
+	if c.Attr.Flags != 0 {
+		f.add("map_flags", flagNames(c.Attr.Flags, mapFlags))
+	}
+	if c.Inner != NoFD {
+		f.add("inner_map_fd", t.fd(c.Inner))
+	}
+	f.num("numa_node", c.Attr.NUMANode)
+	f.add("map_name", strconv.Quote(c.Attr.Name))
+	if c.Attr.BTF != NoFD {
+		f.add("btf_fd", t.fd(c.Attr.BTF))
+		f.add("btf_key_type_id", t.typeName(c.Attr.KeyType))
+		f.add("btf_value_type_id", t.typeName(c.Attr.ValueType))
+	}
+	if c.Attr.Extra != 0 {
+		f.add("map_extra", fmt.Sprintf("%#x", c.Attr.Extra))
+	}
+	return f
+}
+
+// typeName is a type id with the type's name.
+func (t *Trace) typeName(id uint32) string {
+	if id == 0 || t.Types == nil {
+		return strconv.FormatUint(uint64(id), 10)
+	}
+	name := t.typeOnly(id)
+	return fmt.Sprintf("%d /* %s */", id, name)
+}
+
+// shown bounds how much of a value is printed, in bytes.
+const shown = 32
+
+func quoteBytes(v []byte) string {
+	if len(v) <= shown {
+		return fmt.Sprintf("%x", v)
+	}
+	return fmt.Sprintf("%x… %d bytes", v[:shown], len(v))
+}
+
+func (t *Trace) printUpdate(b *bytes.Buffer, c *UpdateElem) {
+	value := quoteBytes(c.Value)
+	switch {
+	case c.FD != NoFD:
+		value = t.fd(c.FD)
+	case c.Setting >= 0:
+		value = t.Settings[c.Setting].String()
+	}
+	fmt.Fprintf(b, "MAP_UPDATE_ELEM({map_fd=%s, key=%x, value=%s", t.fd(c.Map), c.Key, value)
+	if c.Flags != 0 {
+		fmt.Fprintf(b, ", flags=%d", c.Flags)
+	}
+	b.WriteString("})")
+	if c.OnlyGiven {
+		b.WriteString(" # only with a value given at load")
+	}
+	b.WriteByte('\n')
+}
+
+func (t *Trace) printLookup(b *bytes.Buffer, c *Lookup) {
+	s := &t.Symbols[c.Symbol]
+	weak := ""
+	if s.Weak {
+		weak = " # weak"
+	}
+	if s.Kind == SymbolAddress {
+		fmt.Fprintf(b, "kallsyms_lookup_name(%q) = %s%s\n", s.Name, s, weak)
+		return
+	}
+	where := ""
+	if s.Module != "" {
+		where = ", module " + strconv.Quote(s.Module)
+	}
+	fmt.Fprintf(b, "btf_find_by_name_kind(%q, %s%s) = %s, %s%s\n", s.Name, strings.ToUpper(btfKindName(s.BTFKind)), where, s, t.fd(s.BTF), weak)
+}
+
+// String is the symbol's name as it stands in for its value.
+func (s *Symbol) String() string {
+	switch s.Kind {
+	case SymbolAddress:
+		return "&" + s.Name
+	case SymbolAttach:
+		return "<target " + s.Name + ">"
+	}
+	return "<" + s.Name + ">"
+}
+
+func (t *Trace) printProgram(b *bytes.Buffer, c *LoadProgram) {
+	f := &fields{}
+	f.add("prog_type", ProgTypeName(c.Type))
+	f.num("insn_cnt", uint32(insn.Insns(c.Insns).Len()))
+	f.add("license", strconv.Quote(c.License))
+	if c.Flags != 0 {
+		f.add("prog_flags", flagNames(c.Flags, progFlags))
+	}
+	f.add("prog_name", strconv.Quote(kernelName(c.Name)))
+	if c.AttachType != 0 {
+		f.add("expected_attach_type", AttachTypeName(c.AttachType))
+	}
+	if c.BTF != NoFD {
+		f.add("prog_btf_fd", t.fd(c.BTF))
+		f.num("func_info_cnt", uint32(len(c.FuncInfo))/max(c.FuncInfoRecSize, 1))
+		f.num("line_info_cnt", uint32(len(c.LineInfo))/max(c.LineInfoRecSize, 1))
+	}
+	if c.Attach >= 0 {
+		f.add("attach_btf_id", t.Symbols[c.Attach].String())
+		f.add("attach_btf_obj_fd", t.fd(t.Symbols[c.Attach].BTF))
+	}
+	if c.Needs().FDArray {
+		f.add("fd_array", "[all fds]")
+	}
+	f.num("core_relo_cnt", uint32(len(c.CORE)/core.RecordSize))
+	fmt.Fprintf(b, "PROG_LOAD(%s) = %s\n", f, t.fd(c.Out))
+	for _, x := range c.Fixups {
+		t.printFixup(b, c, x)
+	}
+	t.printCORE(b, c)
+}
+
+func (t *Trace) printFixup(b *bytes.Buffer, c *LoadProgram, x Fixup) {
+	p := insn.Insns(c.Insns)
+	fmt.Fprintf(b, "    insn %d: ", x.Insn)
+	switch x.Kind {
+	case FixupMap:
+		fmt.Fprintf(b, "r%d = %s", p.Dst(x.Insn), t.fd(x.FD))
+		if p.Src(x.Insn) == insn.PseudoMapValue {
+			fmt.Fprintf(b, " value + %d", uint32(p.Imm(x.Insn+1)))
+		}
+	case FixupCall:
+		fmt.Fprintf(b, "call %s", &t.Symbols[x.Symbol])
+	default:
+		fmt.Fprintf(b, "r%d = %s", p.Dst(x.Insn), &t.Symbols[x.Symbol])
+	}
+	b.WriteByte('\n')
+}
+
+func (t *Trace) printCORE(b *bytes.Buffer, c *LoadProgram) {
+	records, err := core.ParseRecords(c.CORE)
+	if err != nil {
+		return // Plan has checked them
+	}
+	user := make(map[int]bool)
+	for _, i := range c.UserCORE {
+		user[i] = true
+	}
+	for i, r := range records {
+		who := "kernel"
+		if user[i] {
+			who = "user space"
+			if reason, ok := core.Diverges(t.Types, r); ok {
+				who += ": " + reason
+			}
+		}
+		fmt.Fprintf(b, "    insn %d: CO-RE %s # by %s\n", r.InsnOff/insn.Size, r.String(t.Types), who)
+	}
+}
+
+// String says what a value depends on.
+func (s Setting) String() string {
+	switch s.Kind {
+	case SettingCPUs:
+		return "<number of possible CPUs>"
+	case SettingPages:
+		return fmt.Sprintf("<%d rounded up to whole pages, a power of two>", s.Size)
+	}
+	var names []string
+	for _, e := range s.Externs {
+		names = append(names, e.Name)
+	}
+	return "<kconfig of the target: " + strings.Join(names, " ") + ">"
+}
