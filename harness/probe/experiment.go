@@ -1,0 +1,237 @@
+package probe
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
+	"github.com/bpfreplay/bpfreplay/loader/btf"
+)
+
+// symbol is a type, function or variable in the kernel's BTF.
+type symbol struct {
+	kind btf.Kind
+	name string
+	// module: it may be in the BTF of a module as well.
+	module bool
+}
+
+func (s symbol) String() string { return strings.ToUpper(s.kind.String()) + " " + s.name }
+
+// find returns the type id of s and, if a module has it, an fd that the caller
+// closes, else -1. The error is ENOENT if there is no such type.
+func (s symbol) find(k kernel) (uint32, int, error) {
+	where := "vmlinux"
+	if s.module {
+		where = ""
+	}
+	return k.FindType(s.name, uint32(s.kind), where)
+}
+
+// typed: the kernel's BTF has this.
+type typed symbol
+
+func (e typed) try(k kernel) (string, error) {
+	_, fd, err := symbol(e).find(k)
+	if fd >= 0 {
+		bpfsys.Close(fd)
+	}
+	return symbol(e).String() + " in BTF", err
+}
+
+// types: the kernel has BTF.
+type types struct{}
+
+func (types) try(k kernel) (string, error) {
+	_, err := k.Vmlinux()
+	return "/sys/kernel/btf/vmlinux", err
+}
+
+// addresses: the kernel tells where its symbols are. The first function in
+// /proc/kallsyms shows it; to read on to the end would take seconds in a guest
+// without hardware virtualisation.
+type addresses struct{}
+
+func (addresses) try(kernel) (string, error) {
+	const path = "/proc/kallsyms"
+	f, err := os.Open(path)
+	if err != nil {
+		return path, err
+	}
+	defer f.Close()
+	return path, firstFunction(f)
+}
+
+// firstFunction wants the first symbol of type t in r to have an address other
+// than 0. Symbols that come before it may rightly be at 0: on amd64 per-CPU
+// variables were until 6.15.
+func firstFunction(r io.Reader) error {
+	for s := bufio.NewScanner(r); s.Scan(); {
+		f := strings.Fields(s.Text())
+		if len(f) < 3 || !strings.EqualFold(f[1], "t") {
+			continue
+		}
+		if strings.Trim(f[0], "0") == "" {
+			return fmt.Errorf("addresses are hidden: %w", unix.EPERM)
+		}
+		return nil
+	}
+	return fmt.Errorf("no functions: %w", unix.ENOENT)
+}
+
+// create: the kernel takes this MAP_CREATE.
+type create struct {
+	mapType uint32 // BPF_MAP_TYPE_*
+	name    string
+	key     uint32 // bytes
+	value   uint32 // bytes
+	entries uint32
+	flags   uint32
+	// typed: key and value are described by BTF, as an int each.
+	typed bool
+}
+
+func (e create) try(kernel) (string, error) {
+	tried := "MAP_CREATE of type " + e.name
+	attr := bpfsys.MapCreateAttr{Type: e.mapType, KeySize: e.key, ValueSize: e.value, MaxEntries: e.entries, Flags: e.flags}
+	if e.typed {
+		attr.KeyType, attr.ValueType = 1, 1
+	}
+	a := bpfsys.NewAttr(bpfsys.MapCreateSize(e.typed, 0))
+	bpfsys.PutMapCreate(a.Bytes, attr)
+	if e.typed {
+		fd, err := loadBTF(blob("\x00int\x00", btfInt(1)))
+		if err != nil {
+			return "BTF_LOAD", err
+		}
+		defer bpfsys.Close(fd)
+		a.U32(bpfsys.MapCreateBTF, uint32(fd))
+	}
+	fd, err := a.Call(bpfsys.MapCreate)
+	if err != nil {
+		return tried, err
+	}
+	bpfsys.Close(fd)
+	return tried, nil
+}
+
+// helper: programs of this type may call the helper with this number. The
+// program calls it without setting up arguments. A kernel that knows the helper
+// takes it, if there are no arguments, or complains about them with EACCES; a
+// kernel that does not know it says EINVAL.
+type helper struct {
+	of     progType
+	number int32
+	name   string
+}
+
+func (e helper) try(k kernel) (string, error) {
+	_, err := load{of: e.of, code: join(call(e.number), returns(0))}.try(k)
+	if errors.Is(err, unix.EACCES) {
+		err = nil
+	}
+	return fmt.Sprintf("PROG_LOAD of type %s with helper %s", e.of, e.name), err
+}
+
+// refused: the kernel refuses the load with this errno, which a kernel that
+// lacks the capability has no reason to give.
+type refused struct {
+	load
+	with unix.Errno
+	// because is what there is to be refused.
+	because string
+}
+
+func (e refused) try(k kernel) (string, error) {
+	tried, err := e.load.try(k)
+	tried += " and " + e.because
+	switch {
+	case errors.Is(err, e.with):
+		return tried + " is refused with " + unix.ErrnoName(e.with), nil
+	case err == nil:
+		return tried, fmt.Errorf("not refused")
+	}
+	return tried, err
+}
+
+// all: the kernel has a capability if every experiment says so. What the
+// first that does not says is the answer.
+type all []experiment
+
+func (e all) try(k kernel) (string, error) {
+	var tried []string
+	for _, one := range e {
+		what, err := one.try(k)
+		if err != nil {
+			return what, err
+		}
+		tried = append(tried, what)
+	}
+	return strings.Join(tried, ", "), nil
+}
+
+// either: the kernel has a capability if one experiment says so.
+type either []experiment
+
+func (e either) try(k kernel) (string, error) {
+	var tried []string
+	var last error
+	for _, one := range e {
+		what, err := one.try(k)
+		if err == nil {
+			return what, nil
+		}
+		tried, last = append(tried, what), err
+	}
+	return strings.Join(tried, ", then "), last
+}
+
+// blob is a BTF blob of types, given as 32-bit words, and their names.
+func blob(names string, words ...[]uint32) []byte {
+	const headerLen = 24
+	all := slices.Concat(words...)
+	raw := []byte{0x9f, 0xeb, 1, 0}
+	for _, v := range []int{headerLen, 0, 4 * len(all), 4 * len(all), len(names)} {
+		raw = binary.LittleEndian.AppendUint32(raw, uint32(v))
+	}
+	for _, w := range all {
+		raw = binary.LittleEndian.AppendUint32(raw, w)
+	}
+	return append(raw, names...)
+}
+
+func btfInfo(k btf.Kind, vlen uint32) uint32 { return uint32(k)<<24 | vlen }
+
+// btfInt is a signed type of 32 bits.
+func btfInt(name uint32) []uint32 {
+	return []uint32{name, btfInfo(btf.KindInt, 0), 4, 1<<24 | 32}
+}
+
+func btfStruct(name uint32) []uint32 { return []uint32{name, btfInfo(btf.KindStruct, 0), 8} }
+
+func btfPtr(to uint32) []uint32 { return []uint32{0, btfInfo(btf.KindPtr, 0), to} }
+
+// btfProto is a function that returns type ret; parameters are pairs of name
+// and type.
+func btfProto(ret uint32, params ...uint32) []uint32 {
+	return append([]uint32{0, btfInfo(btf.KindFuncProto, uint32(len(params)/2)), ret}, params...)
+}
+
+func btfFunc(name, proto uint32, l btf.Linkage) []uint32 {
+	return []uint32{name, btfInfo(btf.KindFunc, uint32(l)), proto}
+}
+
+func loadBTF(raw []byte) (int, error) {
+	a := bpfsys.NewAttr(bpfsys.BTFLoadLen + 4)
+	a.Ptr(0, raw)
+	a.U32(bpfsys.BTFLoadLen, uint32(len(raw)))
+	return a.Call(bpfsys.BTFLoad)
+}

@@ -1,0 +1,100 @@
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/loader/btf"
+	"github.com/bpfreplay/bpfreplay/loader/target"
+)
+
+// Result is the answer to one probe.
+type Result struct {
+	// Name is the capability, as in kernels.yaml and in `needs:` of a case.
+	Name string `json:"name"`
+	// OK: the kernel has it.
+	OK bool `json:"ok"`
+	// Errno is what the kernel refused the experiment with, such as "EINVAL".
+	// It is empty if OK, and where no errno says why not.
+	Errno string `json:"errno,omitempty"`
+	// Detail is one line: what was tried and, if it failed, what the kernel
+	// had to say about it.
+	Detail string `json:"detail"`
+}
+
+// Names are the capabilities that have a probe, sorted.
+func Names() []string { return slices.Sorted(maps.Keys(table)) }
+
+// Known says whether a capability has a probe.
+func Known(name string) bool {
+	_, ok := table[name]
+	return ok
+}
+
+// Run tries whether the running kernel, whose names and types t knows, has a
+// capability. It needs the right to load programs; without it the answer is no,
+// with EPERM. t lists the modules' types once: a module loaded since is seen
+// through a new Target only.
+func Run(name string, t *target.Target) Result {
+	e, ok := table[name]
+	if !ok {
+		return Result{Name: name, Detail: fmt.Sprintf("no probe is called %q", name)}
+	}
+	return result(name, e, t)
+}
+
+// kernel is what experiments ask of a target.
+type kernel interface {
+	Vmlinux() (*btf.Spec, error)
+	FindType(name string, kind uint32, only string) (id uint32, fd int, err error)
+}
+
+// experiment is one way to find out whether a kernel has a capability: it has
+// if there is no error. What was tried comes back either way, in a few words.
+type experiment interface {
+	try(k kernel) (tried string, err error)
+}
+
+func result(name string, e experiment, k kernel) Result {
+	tried, err := e.try(k)
+	if err == nil {
+		return Result{Name: name, OK: true, Detail: tried}
+	}
+	r := Result{Name: name, Errno: errnoName(err), Detail: tried}
+	if why := reason(err); why != "" {
+		r.Detail += ": " + why
+	}
+	return r
+}
+
+// errNotSupp is ENOTSUPP, a number from inside the kernel that trampolines and
+// kfunc calls let slip to user space.
+const errNotSupp = unix.Errno(524)
+
+func errnoName(err error) string {
+	errno, ok := errors.AsType[unix.Errno](err)
+	switch {
+	case !ok:
+		return ""
+	case errno == errNotSupp:
+		return "ENOTSUPP"
+	}
+	if name := unix.ErrnoName(errno); name != "" {
+		return name
+	}
+	return fmt.Sprintf("errno %d", int(errno))
+}
+
+// reason is the text of err in one line, without what Errno says already.
+func reason(err error) string {
+	why := err.Error()
+	if errno, ok := errors.AsType[unix.Errno](err); ok {
+		why = strings.TrimSuffix(strings.TrimSuffix(why, errno.Error()), ": ")
+	}
+	return strings.Join(strings.Fields(why), " ")
+}
