@@ -133,7 +133,9 @@ func (c *comparer) findMember(s *spec, name string, id btf.TypeID) (*btf.Member,
 		if err := s.push(uint32(i)); err != nil {
 			return nil, err
 		}
-		s.bits += uint64(m.BitOffset)
+		if err := s.advance(uint64(m.BitOffset)); err != nil {
+			return nil, err
+		}
 		if m.Name != "" {
 			s.path = append(s.path, accessor{typ: t.ID, index: uint32(i), name: name})
 			return m, nil

@@ -35,12 +35,11 @@ type spec struct {
 
 func (s *spec) last() accessor { return s.path[len(s.path)-1] }
 
-// advance moves on by n elements of size bytes.
-func (s *spec) advance(n, size uint32) error {
-	s.bits += uint64(n) * uint64(size) * 8
-	if s.bits > math.MaxUint32 {
-		return malformed("offset of %d bytes is beyond 512 MiB", s.bits/8)
+func (s *spec) advance(bits uint64) error {
+	if bits > math.MaxUint32 || s.bits+bits > math.MaxUint32 {
+		return malformed("offset is beyond 512 MiB")
 	}
+	s.bits += bits
 	return nil
 }
 
@@ -132,7 +131,7 @@ func (s *spec) advanceElems(elem btf.TypeID, n uint32) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	return s.advance(n, size)
+	return s.advance(uint64(n) * uint64(size) * 8)
 }
 
 func (s *spec) enterMember(t *btf.Type, index uint32) (btf.TypeID, error) {
@@ -140,11 +139,10 @@ func (s *spec) enterMember(t *btf.Type, index uint32) (btf.TypeID, error) {
 		return 0, malformed("%v %q has no member %d", t.Kind, t.Name, index)
 	}
 	m := &t.Members[index]
-	s.bits += uint64(m.BitOffset)
 	if m.Name != "" {
 		s.path = append(s.path, accessor{typ: t.ID, index: index, name: m.Name})
 	}
-	return m.Type, nil
+	return m.Type, s.advance(uint64(m.BitOffset))
 }
 
 func (s *spec) enterElem(t *btf.Type, index uint32) (btf.TypeID, error) {

@@ -34,7 +34,7 @@ func valueOf(kind Kind, s *spec) (value, error) {
 		// A static linker may have moved the id that the compiler put there.
 		return value{val: uint64(s.root)}, nil
 	case TypeSize:
-		size, err := s.types.SizeOf(s.root)
+		size, err := s.types.sizeOf(s.root)
 		return value{val: uint64(size), validate: true}, err
 	case EnumvalValue:
 		return enumvalOf(s)
@@ -73,10 +73,19 @@ func elemValue(kind Kind, s *spec) (value, error) {
 		size, err := s.types.accessSize(id)
 		return value{val: s.bits / 8, size: size, typ: id, validate: true}, err
 	case FieldByteSize:
-		size, err := s.types.SizeOf(id)
+		size, err := s.types.sizeOf(id)
 		return value{val: uint64(size), validate: true}, err
 	}
 	return value{}, unsupported("%v of an array element", kind)
+}
+
+// sizeOf is in bytes.
+func (ts *types) sizeOf(id btf.TypeID) (uint32, error) {
+	size, err := ts.SizeOf(id)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrUnsupported, err)
+	}
+	return size, nil
 }
 
 // accessSize is the number of bytes that a load of a field of this type takes:
@@ -86,7 +95,7 @@ func (ts *types) accessSize(id btf.TypeID) (uint32, error) {
 	if err != nil {
 		return 0, err
 	}
-	return ts.SizeOf(elem.ID)
+	return ts.sizeOf(elem.ID)
 }
 
 // memberValue is a property of a named member.
@@ -119,10 +128,11 @@ func memberValue(kind Kind, s *spec) (value, error) {
 	case FieldSigned:
 		v.val = boolean(isEnum(mt.Kind) && mt.Flag || mt.Kind == btf.KindInt && mt.Int.Signed)
 		v.validate = true
+	// Shifts are of 32 bits, also where a member of more than 64 makes no sense.
 	case FieldLshiftU64:
-		v.val = 64 - (s.bits + w.bits - w.off*8)
+		v.val = uint64(uint32(64 - (s.bits + w.bits - w.off*8)))
 	case FieldRshiftU64:
-		v.val = 64 - w.bits
+		v.val = uint64(uint32(64 - w.bits))
 		v.validate = true
 	}
 	return v, err
@@ -136,7 +146,7 @@ type window struct {
 
 func (s *spec) windowOf(m *btf.Member, mt *btf.Type) (window, error) {
 	if m.BitSize == 0 {
-		size, err := s.types.SizeOf(mt.ID)
+		size, err := s.types.sizeOf(mt.ID)
 		if err != nil {
 			return window{}, err
 		}
