@@ -59,7 +59,7 @@ type wiring struct {
 }
 
 // inherited wires the guest to file descriptors that QEMU gets from us.
-// The console is opened anew through /proc because QEMU 7.2 has no file device that takes a descriptor.
+// QEMU's file device only takes a path; the one under /proc leads to the file whatever its name is.
 func inherited(qmp, port, console int) wiring {
 	return wiring{
 		qmp:     fmt.Sprintf("socket,fd=%d", qmp),
@@ -82,20 +82,23 @@ type machine struct {
 }
 
 func (m machine) args() []string {
-	args := []string{
+	// Under TCG one processor model is as fast as another, but QEMU's default one has no RDRAND, without
+	// which the guest's first getrandom(2) takes a second: the kernel has nothing to seed its generator with.
+	cpu := "qemu64,+rdrand"
+	if m.accel == KVM {
+		cpu = "host"
+	}
+	return []string{
 		"-machine", "q35",
 		"-accel", string(m.accel),
+		"-cpu", cpu,
 		"-smp", strconv.Itoa(m.cpus),
 		"-m", strconv.Itoa(m.memoryMiB),
 	}
-	if m.accel == KVM {
-		// The default model hides what the host can do; under TCG it is as fast as any other.
-		args = append(args, "-cpu", "host")
-	}
-	return args
 }
 
-func (machine) params() []string { return nil }
+// params lets RDRAND seed the generator where the kernel's configuration does not (CONFIG_RANDOM_TRUST_CPU, up to 6.1).
+func (machine) params() []string { return []string{"random.trust_cpu=on"} }
 
 // nothingElse leaves out the default devices (among them the network card), the user's
 // QEMU configuration and the screen: less to probe at boot, and the same guest everywhere.

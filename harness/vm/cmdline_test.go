@@ -41,6 +41,7 @@ func TestCommandLine(t *testing.T) {
 		"-chardev socket,id=qmp,fd=3",
 		"-device virtio-serial-pci,max_ports=2",
 		"-device virtserialport,chardev=port,name=ctl",
+		"-cpu qemu64,+rdrand",
 		"-display none",
 		"-initrd /i",
 		"-kernel /k",
@@ -60,6 +61,7 @@ func TestCommandLine(t *testing.T) {
 		"noreplace-smp",
 		"oops=panic",
 		"panic=-1",
+		"random.trust_cpu=on",
 		"unknown_nmi_panic",
 	}
 
@@ -77,7 +79,7 @@ func TestCommandLine(t *testing.T) {
 		},
 		"KVM": {
 			accel:   KVM,
-			without: []string{"-accel tcg"},
+			without: []string{"-accel tcg", "-cpu qemu64,+rdrand"},
 			with:    []string{"-accel kvm", "-cpu host"},
 		},
 		"bigger": {

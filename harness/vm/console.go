@@ -155,6 +155,7 @@ type console struct {
 	mu     sync.Mutex
 	file   *os.File
 	offset int64
+	broken bool // reading failed, and the transcript says so
 	transcript
 }
 
@@ -171,6 +172,14 @@ func openConsole(path string) (*console, error) {
 	if err != nil {
 		return nil, fmt.Errorf("console: %w", err)
 	}
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("console %s is not a regular file", path) // it is read back
+	}
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
 	return &console{file: file}, nil
 }
 
@@ -178,6 +187,9 @@ func openConsole(path string) (*console, error) {
 func (c *console) poll() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.broken {
+		return false
+	}
 	before := c.offset
 	buf := make([]byte, 32<<10)
 	for {
@@ -188,6 +200,7 @@ func (c *console) poll() bool {
 			continue
 		}
 		if err != io.EOF {
+			c.broken = true
 			c.write(fmt.Appendf(nil, "\n(the console file cannot be read any further: %v)\n", err))
 		}
 		return c.offset > before

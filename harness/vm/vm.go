@@ -18,8 +18,8 @@ const (
 	launchTimeout = 30 * time.Second
 	// tick is how often the clocks are looked at.
 	tick = 50 * time.Millisecond
-	// nmiGrace is how long a guest that hangs gets to print its backtrace; it needs 10 to 100 ms.
-	nmiGrace = 2 * time.Second
+	// nmiGrace is how long a guest that hangs gets to print its backtrace. It needs 10 to 100 ms of processor time.
+	nmiGrace = 5 * time.Second
 	// panicGrace is how long the machine may still run after the kernel is done panicking.
 	panicGrace = time.Second
 	// exitGrace is how long QEMU may still run after it has closed its end of the port.

@@ -221,6 +221,14 @@ func TestGuestAnswersAndPowersOff(t *testing.T) {
 	})
 	assert.NilError(t, err)
 
+	// Nothing in the guest waits for the kernel's random numbers.
+	err = guest.Do(t.Context(), func(port *Port) error {
+		line, err := ask(port, "random")
+		assert.Equal(t, line, "seeded")
+		return err
+	})
+	assert.NilError(t, err)
+
 	// A deadline on the port is not the guest's end.
 	assert.NilError(t, guest.Port().SetReadDeadline(time.Now()))
 	_, err = guest.Port().Read(make([]byte, 1))
@@ -314,7 +322,6 @@ func TestGuestThatDoesNotBoot(t *testing.T) {
 	assert.Assert(t, errors.As(err, &ending), "error: %v", err)
 	assert.Equal(t, ending.Reason, NoBoot)
 	assert.Assert(t, is.Contains(ending.Cause, "nothing on the port after 5s"))
-	assert.Assert(t, len(ending.Console) > 0)
 	t.Log(err)
 }
 
@@ -389,12 +396,12 @@ func TestGuestDiesWithItsOwner(t *testing.T) {
 	assert.NilError(t, owner.Process.Kill())
 	fds := []unix.PollFd{{Fd: int32(qemu), Events: unix.POLLIN}}
 	n := 0
-	for n, err = unix.Poll(fds, 10_000); err == unix.EINTR; n, err = unix.Poll(fds, 10_000) {
+	for n, err = unix.Poll(fds, 30_000); err == unix.EINTR; n, err = unix.Poll(fds, 30_000) {
 	}
 	assert.NilError(t, err)
 	if n == 0 {
 		_ = unix.PidfdSendSignal(qemu, unix.SIGKILL, nil, 0)
-		t.Fatal("QEMU outlived its owner by ten seconds")
+		t.Fatal("QEMU outlived its owner by half a minute")
 	}
 }
 
@@ -424,6 +431,7 @@ func TestStartFails(t *testing.T) {
 		"memory negative":      {func(c *Config) { c.MemoryMiB = -1 }, "none may be negative"},
 		"accelerator":          {func(c *Config) { c.Accelerator = "hvf" }, `unknown accelerator "hvf"`},
 		"console":              {func(c *Config) { c.ConsolePath = "/nowhere/console" }, "console: open /nowhere/console: no such file or directory"},
+		"console a device":     {func(c *Config) { c.ConsolePath = "/dev/null" }, "console /dev/null is not a regular file"},
 		"QEMU not executable":  {func(c *Config) { c.QEMU = kernel("x") }, "permission denied"},
 		"QEMU not a program":   {func(c *Config) { c.QEMU = script(""); os.WriteFile(c.QEMU, []byte("x"), 0o755) }, "exec format error"},
 		"QEMU refuses":         {func(c *Config) { c.QEMU = script("echo starting; echo no such machine >&2; exit 1") }, "start guest: QEMU failed: no such machine"},
@@ -498,10 +506,10 @@ func TestRealQEMURefuses(t *testing.T) {
 }
 
 // BenchmarkBoot measures a guest's life up to its first byte on the port; the time that QEMU takes to start and
-// to boot it is given apart, as s/boot.
+// to boot it is given apart, as s/boot, and the processor time that it used as cpu-s/boot, which a busy host does not change much.
 func BenchmarkBoot(b *testing.B) {
 	config := guestConfig(b)
-	var booting time.Duration
+	var booting, cpu time.Duration
 	for b.Loop() {
 		guest, err := Start(b.Context(), config)
 		assert.NilError(b, err)
@@ -511,6 +519,9 @@ func BenchmarkBoot(b *testing.B) {
 		}))
 		booting += guest.BootTime()
 		assert.NilError(b, guest.Close())
+		qemu := guest.proc.cmd.ProcessState
+		cpu += qemu.UserTime() + qemu.SystemTime()
 	}
 	b.ReportMetric(booting.Seconds()/float64(b.N), "s/boot")
+	b.ReportMetric(cpu.Seconds()/float64(b.N), "cpu-s/boot")
 }

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/bpfreplay/bpfreplay/harness/vm"
 )
 
@@ -61,6 +63,13 @@ func obey(port *os.File, command, argument string) error {
 	switch command {
 	case "echo":
 		_, err := fmt.Fprintln(port, argument)
+		return err
+	case "random":
+		answer := "seeded"
+		if _, err := unix.Getrandom(make([]byte, 1), unix.GRND_NONBLOCK); err != nil {
+			answer = err.Error()
+		}
+		_, err := fmt.Fprintln(port, answer)
 		return err
 	case "log":
 		if err := os.WriteFile("/dev/kmsg", []byte(argument), 0); err != nil {
