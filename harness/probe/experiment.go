@@ -102,10 +102,12 @@ type create struct {
 func (e create) try(kernel) (string, error) {
 	tried := "MAP_CREATE of type " + e.name
 	attr := bpfsys.MapCreateAttr{Type: e.mapType, KeySize: e.key, ValueSize: e.value, MaxEntries: e.entries, Flags: e.flags}
+	size := bpfsys.MapCreateName + 16
 	if e.typed {
 		attr.KeyType, attr.ValueType = 1, 1
+		size = bpfsys.MapCreateValueType + 4
 	}
-	a := bpfsys.NewAttr(bpfsys.MapCreateSize(e.typed, 0))
+	a := bpfsys.NewAttr(size)
 	bpfsys.PutMapCreate(a.Bytes, attr)
 	if e.typed {
 		fd, err := loadBTF(blob("\x00int\x00", btfInt(1)))
