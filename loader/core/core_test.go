@@ -624,3 +624,23 @@ func TestDivergences(t *testing.T) {
 	}
 	assert.Equal(t, clashes, 3)
 }
+
+// TestSharedTarget wants a Target to serve several objects at once; the race
+// detector is what can fail it, and an index that is half built.
+func TestSharedTarget(t *testing.T) {
+	p := newPair()
+	root := p.local.structure("s", 4, member{"x", p.local.integer("int", 4, signed), 0, 0})
+	p.target.structure("s", 8, member{"x", p.target.integer("int", 4, signed), 32, 0})
+	rec := p.record(core.FieldByteOffset, root, "0:0")
+	local, target := p.local.spec(t), core.NewTarget(p.target.spec(t), nil)
+	fixes := make(chan core.Fix)
+	for range 8 {
+		go func() {
+			fix, _ := core.New(local, target).Resolve(rec)
+			fixes <- fix
+		}()
+	}
+	for range 8 {
+		assert.Equal(t, (<-fixes).New, uint64(4))
+	}
+}
