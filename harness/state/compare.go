@@ -22,7 +22,8 @@ type Difference struct {
 	A     string `json:"a"`     // short and printable
 	B     string `json:"b"`
 	// ExplainedBy is the ID of the rule that predicts the difference, empty if
-	// none does.
+	// none does. A listing may take several: "local-type-id, kfunc-address".
+	// See [Reason].
 	ExplainedBy string `json:"explained_by"`
 	// Detail is a unified diff of listings and types.
 	Detail string `json:"detail,omitempty"`

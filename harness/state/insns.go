@@ -10,16 +10,21 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/insn"
 )
 
-// Kernel addresses as seen in a 64-bit constant. From memoryStart on are the
-// direct map, vmalloc and the like. The verifier puts such addresses into
-// instructions for its own use (layouts of bpf_obj_new, the program itself for
-// timers); they differ at every load. From imageStart on is the image of the
-// kernel with its modules (on x86; elsewhere it lies among the others), where
-// ksyms point to.
+// Kernel addresses as seen in a 64-bit constant. Below imageStart are the direct
+// map, vmalloc and the like. The verifier puts such addresses into instructions
+// for its own use (layouts of bpf_obj_new, the program itself for timers); they
+// differ at every load. From imageStart on is the image of the kernel with its
+// modules (on x86; elsewhere it lies among the others), where ksyms point to.
 const (
-	memoryStart = 0xffff800000000000
-	imageStart  = 0xffffffff80000000
-	imageEnd    = 0xffffffffff000000
+	imageStart = 0xffffffff80000000
+	imageEnd   = 0xffffffffff000000
+)
+
+// Where the memory of the kernel starts, with page tables of four and of five
+// levels (x86: LA57).
+const (
+	memoryStart4 = 0xffff800000000000
+	memoryStart5 = 0xff11000000000000
 )
 
 // tailCall is the immediate that a dump shows for a tail call, whatever the
@@ -147,7 +152,7 @@ const memoryPrefix = "memory "
 // address names the address of a symbol or of kernel memory; "" if the constant
 // is neither.
 func (n *normaliser) address(addr uint64) (string, error) {
-	if addr < memoryStart || addr >= imageEnd {
+	if addr >= imageEnd || !n.kernel.isAddress(addr) {
 		return "", nil
 	}
 	if addr >= imageStart || runtime.GOARCH != "amd64" {

@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sort"
 	"strconv"
 	"strings"
@@ -196,6 +197,21 @@ func (k *Kernel) symbol(addr uint64) (string, bool, error) {
 		return "", false, nil
 	}
 	return name + " [" + module + "]", true, nil
+}
+
+// isAddress says whether v may be an address of kernel memory. Only between
+// the two starts of memory does it have to ask how many levels the page tables
+// have: a constant of the program must not be taken for an address.
+func (k *Kernel) isAddress(v uint64) bool {
+	if v < memoryStart5 || v >= memoryStart4 {
+		return v >= memoryStart4
+	}
+	if runtime.GOARCH != "amd64" {
+		return true
+	}
+	// The flag is gone if the kernel does not use what the CPU could do.
+	info, err := os.ReadFile(filepath.Join(k.proc, "cpuinfo"))
+	return err != nil || bytes.Contains(info, []byte(" la57"))
 }
 
 // moduleList is /proc/modules, empty where the kernel has no modules.

@@ -3,6 +3,7 @@ package state
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"gotest.tools/v3/assert"
@@ -102,4 +103,29 @@ func TestKernelWithoutBTF(t *testing.T) {
 	assert.ErrorContains(t, err, "CONFIG_DEBUG_INFO_BTF")
 	err = fakeKernel(t, map[string]string{"kallsyms": kallsyms}).Preload()
 	assert.ErrorContains(t, err, "CONFIG_DEBUG_INFO_BTF")
+}
+
+func TestIsAddress(t *testing.T) {
+	if runtime.GOARCH != "amd64" {
+		t.Skip("the levels of page tables are told by /proc/cpuinfo of x86")
+	}
+	four := fakeKernel(t, map[string]string{"cpuinfo": "flags\t\t: fpu vme gfni rdpid\n"})
+	five := fakeKernel(t, map[string]string{"cpuinfo": "flags\t\t: fpu vme gfni la57 rdpid\n"})
+	unknown := fakeKernel(t, nil)
+	for _, tt := range []struct {
+		v                   uint64
+		four, five, unknown bool
+	}{
+		{0, false, false, false},
+		{0x7fffffffffff, false, false, false},
+		{0xff00000000000000, false, false, false}, // a mask
+		{0xff11000012345678, false, true, true},
+		{0xffff7fffffffffff, false, true, true},
+		{0xffff888012345678, true, true, true},
+		{0xffffffff81000000, true, true, true},
+	} {
+		assert.Equal(t, four.isAddress(tt.v), tt.four, "%#x", tt.v)
+		assert.Equal(t, five.isAddress(tt.v), tt.five, "%#x", tt.v)
+		assert.Equal(t, unknown.isAddress(tt.v), tt.unknown, "%#x", tt.v)
+	}
 }

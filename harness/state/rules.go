@@ -55,9 +55,22 @@ func FindRule(id string) (Rule, bool) {
 	return rules[i], true
 }
 
-// UnusedRules returns the rules that explained nothing (used holds the IDs of
-// those that did) although engines holds a pair that they are for.
+// Reason says why a difference is explained: the reasons of all rules in a
+// [Difference.ExplainedBy].
+func Reason(explainedBy string) string {
+	var reasons []string
+	for _, id := range strings.Split(explainedBy, separator) {
+		if r, ok := FindRule(id); ok && !slices.Contains(reasons, r.Reason) {
+			reasons = append(reasons, r.Reason)
+		}
+	}
+	return strings.Join(reasons, "; ")
+}
+
+// UnusedRules returns the rules that explained nothing although engines holds a
+// pair that they are for. used are the values of [Difference.ExplainedBy].
 func UnusedRules(used, engines []string) []Rule {
+	used = strings.Split(strings.Join(used, separator), separator)
 	var unused []Rule
 	for _, r := range rules {
 		if !slices.Contains(used, r.ID) && r.concerns(engines) {
@@ -86,7 +99,7 @@ func explain(pattern string, a, b side) string {
 		if !ok {
 			return ""
 		}
-		return strings.Join(ids, ", ")
+		return strings.Join(ids, separator)
 	}
 	for i := range rules {
 		r := &rules[i]
@@ -424,6 +437,7 @@ const (
 	flagMmapable = 1 << 10 // BPF_F_MMAPABLE
 	kconfig      = ".kconfig"
 	insnsField   = "function * insns"
+	separator    = ", " // between the IDs of several rules
 )
 
 func cut(s string, n int) string { return s[:min(n, len(s))] }

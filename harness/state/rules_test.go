@@ -3,6 +3,7 @@ package state
 import (
 	"encoding/binary"
 	"slices"
+	"strings"
 	"testing"
 
 	"gotest.tools/v3/assert"
@@ -681,6 +682,14 @@ func TestRulesShareAListing(t *testing.T) {
 	}, false)
 	assert.Assert(t, differs)
 	assert.Equal(t, got, "kconfig-layout-insns, local-type-id")
+	reason := Reason(got)
+	for _, id := range []string{"kconfig-layout-insns", "local-type-id"} {
+		r, _ := FindRule(id)
+		assert.Assert(t, strings.Contains(reason, r.Reason), reason)
+		assert.Assert(t, !slices.ContainsFunc(UnusedRules([]string{got}, []string{EngineDirect, EngineTrace}), func(r Rule) bool { return r.ID == id }))
+	}
+	assert.Equal(t, Reason(""), "")
+	assert.Equal(t, Reason("data-map-name"), "libbpf puts up to 8 characters of the object's name before the names of data sections, cilium/ebpf does not")
 }
 
 func TestLibbpfMapName(t *testing.T) {

@@ -172,16 +172,21 @@ func pinned[T any](a *Attr, s []T) uint64 {
 	return uint64(uintptr(unsafe.Pointer(&s[0])))
 }
 
-// GetBTFInfo returns the info, name and, if withData is set, the bytes of the BTF object fd.
+// GetBTFInfo returns the info, name and, if withData is set, the bytes of the
+// BTF object fd. Before 5.11 there is no name.
 func GetBTFInfo(fd int, withData bool) (*BTFInfo, string, []byte, error) {
 	name := make([]byte, 64)
 	pin := NewAttr(0)
 	defer pin.pinner.Unpin()
 	info := BTFInfo{Name: pinned(pin, name), NameLen: uint32(len(name))}
-	if _, err := infoByFD(fd, unsafe.Pointer(&info), int(unsafe.Sizeof(info))); err != nil {
+	_, err := infoByFD(fd, unsafe.Pointer(&info), int(unsafe.Sizeof(info)))
+	if errors.Is(err, unix.E2BIG) {
+		info = BTFInfo{}
+		_, err = infoByFD(fd, unsafe.Pointer(&info), int(unsafe.Sizeof(info)))
+	}
+	if err != nil {
 		return nil, "", nil, fmt.Errorf("BTF info: %w", err)
 	}
-	n, _, _ := bytes.Cut(name, []byte{0})
 	var data []byte
 	if withData && info.BTFSize > 0 {
 		data = make([]byte, info.BTFSize)
@@ -190,7 +195,7 @@ func GetBTFInfo(fd int, withData bool) (*BTFInfo, string, []byte, error) {
 			return nil, "", nil, fmt.Errorf("BTF info: %w", err)
 		}
 	}
-	return &info, string(n), data, nil
+	return &info, CString(name), data, nil
 }
 
 // NextID returns the id after id of the kind that cmd walks (ProgGetNextID,
