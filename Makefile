@@ -1,0 +1,62 @@
+# The front door. `make` says what there is.
+
+KERNEL  ?= 6.12
+CASE    ?=
+ENGINES ?=
+ARGS    ?=
+
+# The kernels that tests boot: one without loader programs, one that needs CO-RE
+# to be resolved for it after a boot with modules, and the usual one.
+TEST_KERNELS ?= 5.10 6.1 6.12
+
+# The command is PID 1 of the guests, too, so it must not need a C library.
+export CGO_ENABLED := 0
+export PATH := $(PATH):/usr/sbin:/sbin
+
+# A directory is newer than the binary if a file came or went.
+sources := go.mod go.sum $(shell find cmd harness loader vmimage \( -type d -o -name '*.go' \) \
+	! -name testdata ! -path '*/testdata/*' ! -name '*_test.go')
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help build vmtest test bench lint objects clean setup-%
+
+help: ## say what there is
+	@echo 'make TARGET [NAME=VALUE...]'; echo
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1\t\2/p' Makefile | expand -t 12
+	@echo; echo 'What vmtest takes (now in brackets):'
+	@echo '  KERNEL    a name in kernels.yaml, an image, or a built kernel tree [$(KERNEL)]'
+	@echo '  CASE      patterns of the cases to run; without it, all [$(CASE)]'
+	@echo '  ENGINES   engines to run, with commas between them; without it, all [$(ENGINES)]'
+	@echo '  ARGS      more arguments of bpfreplay vmtest: objects of yours, flags [$(ARGS)]'
+
+build: bpfreplay ## build the command, a static binary
+
+bpfreplay: $(sources)
+	go build -trimpath -ldflags '-s -w' -o $@ ./cmd/bpfreplay
+
+vmtest: setup-vmtest bpfreplay ## load the core suite in a guest with each engine and compare
+	./bpfreplay vmtest --kernel '$(KERNEL)' $(foreach c,$(CASE),--case '$c') $(if $(ENGINES),--engines '$(ENGINES)') $(ARGS)
+
+test: setup-test bpfreplay ## run all tests, those in guests too
+	./bpfreplay kernels fetch $(TEST_KERNELS)
+	go vet ./...
+	@if command -v clang-19 >/dev/null; then echo scripts/objects.sh --check; scripts/objects.sh --check; \
+	else echo 'no clang-19: whether the objects come from their sources is not checked'; fi
+	go test -v -count=1 -run '^TestMachine$$' ./internal/need
+	BPFREPLAY_TEST_STRICT=1 go test -p 2 ./...
+
+bench: setup-bench bpfreplay ## measure what has a budget, as ratios
+	go run ./internal/bench --bpfreplay ./bpfreplay --kernel '$(KERNEL)' $(ARGS)
+
+lint: ## check format and style
+	scripts/lint.sh
+
+objects: setup-objects ## build the objects of the core suite from their sources
+	scripts/objects.sh
+
+clean: ## remove what was built and reported; the cache of kernels stays
+	rm -rf bpfreplay out
+
+setup-%:
+	@scripts/setup.sh $*

@@ -1,0 +1,143 @@
+// Package need says what a test needs of the machine, so that it is left out
+// for one reason only: that the machine lacks it.
+//
+//	func TestGuest(t *testing.T) {
+//		kernel := need.Kernel(t, "6.12")
+//		need.QEMU(t)
+//		...
+//	}
+//
+// What `make test` installs and fetches beforehand (QEMU, kernels, programs)
+// must then be there: with BPFREPLAY_TEST_STRICT=1 a test that misses it fails.
+// Being root and being allowed to use bpf(2) is up to the machine, and a test
+// that needs it is skipped in either case.
+//
+//	go test -v -run TestMachine ./internal/need
+//
+// tells what this machine has.
+package need
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"sync"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/rlimit"
+
+	"github.com/bpfreplay/bpfreplay/vmimage"
+)
+
+// StrictEnv names the environment variable that turns skips into failures
+// where `make test` has seen to it that nothing is missing.
+const StrictEnv = "BPFREPLAY_TEST_STRICT"
+
+// promised ends a test for want of something that `make test` provides.
+func promised(tb testing.TB, err error) {
+	tb.Helper()
+	if os.Getenv(StrictEnv) != "" {
+		tb.Fatalf("%v (and "+StrictEnv+" is set)", err)
+	}
+	tb.Skipf("%v (`make test` would see to it)", err)
+}
+
+// QEMU is for tests that start guests; -short leaves them out.
+func QEMU(tb testing.TB) {
+	tb.Helper()
+	if testing.Short() {
+		tb.Skip("starts a guest, which takes seconds; left out by -short")
+	}
+	Program(tb, "qemu-system-x86_64")
+}
+
+// Program is for tests that run a program: it returns its path.
+func Program(tb testing.TB, name string) string {
+	tb.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		promised(tb, fmt.Errorf("needs %s, which is not in PATH", name))
+	}
+	return path
+}
+
+// File is for tests that use a file of the machine, such as a C header.
+func File(tb testing.TB, path string) {
+	tb.Helper()
+	if _, err := os.Stat(path); err != nil {
+		promised(tb, fmt.Errorf("needs %s: %w", path, errors.Unwrap(err)))
+	}
+}
+
+// Kernel returns a kernel of kernels.yaml. It has to be in the cache: tests do
+// not use the network.
+func Kernel(tb testing.TB, name string) *vmimage.Kernel {
+	tb.Helper()
+	kernel, err := cached(tb, name)
+	if err != nil {
+		promised(tb, fmt.Errorf("needs kernel %s: %w", name, err))
+	}
+	return kernel
+}
+
+func cached(tb testing.TB, name string) (*vmimage.Kernel, error) {
+	store, err := vmimage.Open(vmimage.Options{})
+	if err != nil {
+		return nil, err
+	}
+	defer store.Close()
+	list, err := store.List()
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range list {
+		if l.Name == name && l.Cached {
+			return store.Resolve(tb.Context(), name)
+		}
+	}
+	return nil, errors.New("not in the cache")
+}
+
+// Root is for tests that only root can do.
+func Root(tb testing.TB) {
+	tb.Helper()
+	if os.Geteuid() != 0 {
+		tb.Skip("needs root")
+	}
+}
+
+// BPF is for tests that load maps and programs into the kernel of this machine.
+func BPF(tb testing.TB) {
+	tb.Helper()
+	if err := bpf(); err != nil {
+		tb.Skip("needs bpf(2): ", err)
+	}
+}
+
+// bpf does what tests do: create a map, load a program that only the
+// privileged may load, and walk the ids of what there is.
+var bpf = sync.OnceValue(func() error {
+	if err := rlimit.RemoveMemlock(); err != nil {
+		return err
+	}
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1})
+	if err != nil {
+		return fmt.Errorf("no map can be created here: %w", err)
+	}
+	defer m.Close()
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type:         ebpf.RawTracepoint,
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
+	})
+	if err != nil {
+		return fmt.Errorf("no program can be loaded here: %w", err)
+	}
+	defer p.Close()
+	if _, err := ebpf.ProgramGetNextID(0); err != nil {
+		return fmt.Errorf("ids of programs cannot be read here: %w", err)
+	}
+	return nil
+})

@@ -1,0 +1,72 @@
+package need
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+
+	"gotest.tools/v3/assert"
+	is "gotest.tools/v3/assert/cmp"
+)
+
+// TestMachine tells what this machine has, one subtest a need.
+func TestMachine(t *testing.T) {
+	for _, need := range []struct {
+		name  string
+		check func(testing.TB)
+	}{
+		{"root", Root},
+		{"bpf", BPF},
+		{"qemu", QEMU},
+		{"kernel 5.10", func(tb testing.TB) { Kernel(tb, "5.10") }},
+		{"kernel 6.1", func(tb testing.TB) { Kernel(tb, "6.1") }},
+		{"kernel 6.12", func(tb testing.TB) { Kernel(tb, "6.12") }},
+		{"bpftool", func(tb testing.TB) { Program(tb, "bpftool") }},
+		{"C compiler", func(tb testing.TB) { Program(tb, "cc") }},
+		{"libbpf", func(tb testing.TB) { File(tb, "/usr/include/bpf/libbpf.h") }},
+	} {
+		t.Run(need.name, func(t *testing.T) { need.check(t) })
+	}
+}
+
+// outcome is a test that remembers how it ended.
+type outcome struct {
+	testing.TB
+	ended, reason string
+}
+
+func (o *outcome) end(how, reason string) {
+	o.ended, o.reason = how, reason
+	runtime.Goexit()
+}
+
+func (o *outcome) Skipf(format string, args ...any)  { o.end("skip", fmt.Sprintf(format, args...)) }
+func (o *outcome) Fatalf(format string, args ...any) { o.end("fail", fmt.Sprintf(format, args...)) }
+
+func TestPromises(t *testing.T) {
+	t.Setenv("PATH", "/nowhere")
+	t.Setenv("BPFREPLAY_CACHE", t.TempDir())
+	for name, test := range map[string]struct {
+		check  func(testing.TB)
+		reason string
+	}{
+		"program": {func(tb testing.TB) { Program(tb, "busybox") }, "needs busybox, which is not in PATH"},
+		"file":    {func(tb testing.TB) { File(tb, "/no/such/file") }, "needs /no/such/file: no such file or directory"},
+		"kernel":  {func(tb testing.TB) { Kernel(tb, "6.12") }, "needs kernel 6.12: not in the cache"},
+	} {
+		for strict, want := range map[string]string{"": "skip", "1": "fail"} {
+			t.Run(name+strict, func(t *testing.T) {
+				t.Setenv(StrictEnv, strict)
+				o := &outcome{TB: t}
+				done := make(chan bool)
+				go func() {
+					defer close(done)
+					test.check(o)
+				}()
+				<-done
+				assert.Equal(t, o.ended, want)
+				assert.Assert(t, is.Contains(o.reason, test.reason))
+			})
+		}
+	}
+}
