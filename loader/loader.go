@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
@@ -56,6 +57,9 @@ func FromTrace(t *trace.Trace) (*Program, error) {
 
 // LoadOptions change a load.
 type LoadOptions struct {
+	// Options are what is to be different from what the object says: sizes and
+	// values of maps, maps to use instead of new ones, programs to replace.
+	target.Options
 	// Target is the running kernel; one that is shared between loads saves
 	// reading its types again. Nil for a new one.
 	Target *target.Target
@@ -68,10 +72,12 @@ type LoadOptions struct {
 type Collection struct {
 	Maps     map[string]*ebpf.Map // by variable, or section of a data map
 	Programs map[string]*ebpf.Program
+	Arenas   map[string][]byte // memory of arenas, by map
 }
 
-// Close closes all maps and programs.
+// Close closes all maps and programs, and unmaps arenas.
 func (c *Collection) Close() {
+	target.Unmap(c.Arenas)
 	for _, m := range c.Maps {
 		m.Close()
 	}
@@ -88,7 +94,7 @@ func (p *Program) Load(opts *LoadOptions) (*Collection, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Collection{Maps: make(map[string]*ebpf.Map), Programs: make(map[string]*ebpf.Program)}
+	c := &Collection{Maps: make(map[string]*ebpf.Map), Programs: make(map[string]*ebpf.Program), Arenas: fds.Arenas}
 	for i, fd := range fds.Maps {
 		m, err := ebpf.NewMapFromFD(fd)
 		if err != nil {
@@ -99,6 +105,9 @@ func (p *Program) Load(opts *LoadOptions) (*Collection, error) {
 		c.Maps[p.Trace.Maps[i].Name] = m
 	}
 	for i, fd := range fds.Programs {
+		if fd < 0 {
+			continue
+		}
 		prog, err := ebpf.NewProgramFromFD(fd)
 		if err != nil {
 			closeAll(fds.Programs[i+1:])
@@ -113,20 +122,27 @@ func (p *Program) Load(opts *LoadOptions) (*Collection, error) {
 func closeAll(lists ...[]int) {
 	for _, fds := range lists {
 		for _, fd := range fds {
-			bpfsys.Close(fd)
+			if fd >= 0 {
+				bpfsys.Close(fd)
+			}
 		}
 	}
 }
 
 // FDs are the fds that a load left behind, in the order of the trace. The
-// caller owns them.
+// caller owns them. A program that this kernel has no use for (a member that
+// its struct_ops type lacks) is -1.
 type FDs struct {
 	Maps     []int
 	Programs []int
+	Arenas   map[string][]byte // memory of arenas, by map
 }
 
-// Close closes all fds.
-func (f *FDs) Close() { closeAll(f.Maps, f.Programs) }
+// Close closes all fds and unmaps arenas.
+func (f *FDs) Close() {
+	closeAll(f.Maps, f.Programs)
+	target.Unmap(f.Arenas)
+}
 
 // RunError says that a loader program could not be loaded or run: none of its
 // steps was taken.
@@ -160,58 +176,118 @@ func (p *Program) LoadFDs(opts *LoadOptions) (*FDs, error) {
 	if tg == nil {
 		tg = target.New()
 	}
+	load, err := tg.Begin(p.Trace, opts.Options)
+	if err != nil {
+		return nil, err
+	}
 	for {
-		fds, err := p.loadFDs(tg, opts)
+		fds, err := p.load(load, opts.LogLevel)
 		var step *trace.StepError
-		if err == nil || !errors.As(err, &step) || !tg.Learn(p.Trace.Commands[step.Step], step.Err) {
+		if err == nil || !errors.As(err, &step) || !load.Adapt(step) {
 			return fds, err
 		}
 	}
 }
 
-func (p *Program) loadFDs(tg *target.Target, opts *LoadOptions) (*FDs, error) {
-	l, err := p.settle(tg)
+func (p *Program) load(load *target.Load, level uint32) (*FDs, error) {
+	settled, err := load.Settle()
 	if err != nil {
 		return nil, err
 	}
+	defer settled.Close()
+	l := p.Loader
+	if settled.Trace != p.Trace {
+		if l, err = emit.Emit(settled.Trace); err != nil {
+			settled.Discard()
+			return nil, err
+		}
+	}
+	r := &run{trace: settled.Trace, loader: l, given: settled.Given}
+	fds, err := r.attempt(level)
+	if err != nil {
+		target.Unmap(settled.Arenas)
+		return nil, err
+	}
+	fds.Arenas = settled.Arenas
+	if err := load.Pin(settled, fds.Maps); err != nil {
+		fds.Close()
+		return nil, err
+	}
+	return fds, nil
+}
+
+// run is one loader program on one target.
+type run struct {
+	trace  *trace.Trace
+	loader *emit.Loader
+	given  map[trace.FD]int
+}
+
+// attempt runs the loader program, and again after an interruption, or for the
+// log of a step that failed. The fds that are given are gone after a failure.
+func (r *run) attempt(level uint32) (*FDs, error) {
+	defer r.closeGiven()
 	var fds *FDs
+	var err error
 	for range attempts {
-		fds, err = p.run(l, opts.LogLevel)
+		fds, err = r.once(level)
 		if err == nil || !errors.Is(err, unix.EAGAIN) {
 			break
 		}
 	}
 	var step *trace.StepError
-	if opts.LogLevel > 0 || !errors.As(err, &step) {
+	if level > 0 || !errors.As(err, &step) {
 		return fds, err
 	}
-	// Once more, for the log of what failed.
-	switch c := p.Trace.Commands[step.Step].(type) {
+	switch c := r.trace.Commands[step.Step].(type) {
 	case *trace.LoadProgram:
-		return p.run(l, 1)
+		return r.once(1)
 	case *trace.LoadBTF:
 		step.Log = issue.BTFLog(c)
 	}
 	return nil, err
 }
 
-// settle is the loader program for one target: p's own, unless the target
-// decides something that the trace left open.
-func (p *Program) settle(tg *target.Target) (*emit.Loader, error) {
-	settled, err := tg.Settle(p.Trace)
-	if err != nil || settled == p.Trace {
-		return p.Loader, err
+// blob is the loader program's blob with fds that are given in their cells. A
+// run that fails closes what is in its cells, so each gets copies.
+func (r *run) blob() ([]byte, error) {
+	if len(r.given) == 0 {
+		return r.loader.Blob, nil
 	}
-	return emit.Emit(settled)
+	blob := slices.Clone(r.loader.Blob)
+	for fd, n := range r.given {
+		dup, err := unix.FcntlInt(uintptr(n), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			r.closeCells(blob)
+			return nil, err
+		}
+		binary.LittleEndian.PutUint32(blob[r.loader.Cells+4*int(fd):], uint32(dup))
+	}
+	return blob, nil
+}
+
+// closeCells closes the copies in a blob that no loader program has run on.
+func (r *run) closeCells(blob []byte) {
+	for fd := range r.given {
+		if n := binary.LittleEndian.Uint32(blob[r.loader.Cells+4*int(fd):]); n != 0 {
+			bpfsys.Close(int(n))
+		}
+	}
+}
+
+func (r *run) closeGiven() {
+	for _, fd := range r.given {
+		bpfsys.Close(fd)
+	}
 }
 
 // logSize is the size of the log buffer in bytes.
 const logSize = 1 << 20
 
-// run creates the blob's map, loads the loader program, runs it once and
+// once creates the blob's map, loads the loader program, runs it once and
 // closes both: six system calls.
-func (p *Program) run(l *emit.Loader, level uint32) (*FDs, error) {
-	ctx := make([]byte, emit.CtxSize(len(p.Trace.Maps), len(p.Trace.Programs)))
+func (r *run) once(level uint32) (*FDs, error) {
+	ctx := make([]byte, emit.CtxSize(len(r.trace.Maps), len(r.trace.Programs)))
 	binary.LittleEndian.PutUint32(ctx, uint32(len(ctx)))
 	var log []byte
 	var pin runtime.Pinner
@@ -223,13 +299,19 @@ func (p *Program) run(l *emit.Loader, level uint32) (*FDs, error) {
 		binary.LittleEndian.PutUint32(ctx[emit.CtxLogSize:], uint32(len(log)))
 		binary.LittleEndian.PutUint64(ctx[emit.CtxLogBuf:], uint64(uintptr(unsafe.Pointer(&log[0]))))
 	}
-	m, err := newBlob(l.Blob)
+	blob, err := r.blob()
 	if err != nil {
 		return nil, err
 	}
-	defer bpfsys.Close(m)
-	prog, err := loadLoader(l.Insns, m)
+	m, err := newBlob(blob)
 	if err != nil {
+		r.closeCells(blob)
+		return nil, err
+	}
+	defer bpfsys.Close(m)
+	prog, err := loadLoader(r.loader.Insns, m)
+	if err != nil {
+		r.closeCells(blob)
 		return nil, err
 	}
 	defer bpfsys.Close(prog)
@@ -239,19 +321,19 @@ func (p *Program) run(l *emit.Loader, level uint32) (*FDs, error) {
 	a.U32(40, uint32(len(ctx)))
 	a.Ptr(48, ctx)
 	if _, err := a.Call(bpfsys.ProgTestRun); err != nil {
+		r.closeCells(blob)
 		return nil, &RunError{What: bpfsys.ProgTestRun.String(), Err: err}
 	}
 	if ret := int32(a.Get32(4)); ret < 0 {
-		return nil, p.failed(m, len(l.Blob), unix.Errno(-ret), bpfsys.CString(log))
+		return nil, r.failed(m, len(blob), unix.Errno(-ret), bpfsys.CString(log))
 	}
-	return p.outputs(ctx), nil
+	return r.outputs(ctx), nil
 }
 
 func newBlob(blob []byte) (int, error) {
-	m := bpfsys.NewAttr(bpfsys.MapCreateSize(false, 0))
-	bpfsys.PutMapCreate(m.Bytes, bpfsys.MapCreateAttr{
-		Type: 2, KeySize: 4, ValueSize: uint32(len(blob)), MaxEntries: 1, Name: "__loader.map",
-	})
+	fixed := bpfsys.MapCreateAttr{Type: 2, KeySize: 4, ValueSize: uint32(len(blob)), MaxEntries: 1, Name: "__loader.map"}
+	m := bpfsys.NewAttr(bpfsys.MapCreateSize(fixed))
+	bpfsys.PutMapCreate(m.Bytes, fixed)
 	fd, err := m.Call(bpfsys.MapCreate)
 	if err != nil {
 		return -1, &RunError{What: bpfsys.MapCreate.String(), Err: err}
@@ -308,7 +390,7 @@ func loadLoader(insns []byte, m int) (int, error) {
 }
 
 // failed reads from the blob which step failed.
-func (p *Program) failed(m, size int, errno unix.Errno, log string) error {
+func (r *run) failed(m, size int, errno unix.Errno, log string) error {
 	value := make([]byte, size)
 	a := bpfsys.NewAttr(bpfsys.ElemSize)
 	a.U32(0, uint32(m))
@@ -318,20 +400,26 @@ func (p *Program) failed(m, size int, errno unix.Errno, log string) error {
 		return fmt.Errorf("loader program: %w (and its failed step cannot be read: %w)", errno, err)
 	}
 	step := binary.LittleEndian.Uint32(value)
-	if int(step) >= len(p.Trace.Commands) {
+	if int(step) >= len(r.trace.Commands) {
 		return &RunError{What: "run", Err: errno}
 	}
-	return p.Trace.Fail(int(step), errno, log)
+	return r.trace.Fail(int(step), errno, log)
 }
 
-func (p *Program) outputs(ctx []byte) *FDs {
+func (r *run) outputs(ctx []byte) *FDs {
 	fds := &FDs{}
-	maps := len(p.Trace.Maps)
-	for i := range p.Trace.Maps {
-		fds.Maps = append(fds.Maps, int(binary.LittleEndian.Uint32(ctx[emit.CtxMap(i):])))
+	maps := len(r.trace.Maps)
+	at := func(off int) int {
+		if n := binary.LittleEndian.Uint32(ctx[off:]); n != 0 {
+			return int(n)
+		}
+		return -1 // no fd of a load is 0: the blob's map took the lowest one
 	}
-	for i := range p.Trace.Programs {
-		fds.Programs = append(fds.Programs, int(binary.LittleEndian.Uint32(ctx[emit.CtxProg(maps, i):])))
+	for i := range r.trace.Maps {
+		fds.Maps = append(fds.Maps, at(emit.CtxMap(i)))
+	}
+	for i := range r.trace.Programs {
+		fds.Programs = append(fds.Programs, at(emit.CtxProg(maps, i)))
 	}
 	return fds
 }

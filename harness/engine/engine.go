@@ -129,7 +129,7 @@ type tracedLoad struct{ t *trace.Trace }
 func (tracedLoad) Needs() []string { return nil }
 
 func (l tracedLoad) Do(tg *target.Target) (*Loaded, error) {
-	r, err := issue.Issue(l.t, tg)
+	r, err := issue.Issue(l.t, tg, target.Options{})
 	if err != nil {
 		return nil, err
 	}
@@ -187,6 +187,9 @@ func loaded(t *trace.Trace, maps, programs []int, done func()) *Loaded {
 		l.Maps = append(l.Maps, state.Handle{Name: t.Maps[i].Name, FD: fd})
 	}
 	for i, fd := range programs {
+		if fd < 0 {
+			continue
+		}
 		l.Programs = append(l.Programs, state.Handle{Name: t.Programs[i].Name, FD: fd})
 	}
 	return l

@@ -11,7 +11,9 @@ const (
 	MapCreateBTF        = 48 // btf_fd
 	MapCreateKeyType    = 52
 	MapCreateValueType  = 56
+	MapCreateKernelType = 60 // btf_vmlinux_value_type_id, 5.6
 	MapCreateExtra      = 64 // map_extra, 5.16
+	MapCreateTypeFD     = 72 // value_type_btf_obj_fd, 6.9
 
 	ElemKey   = 8
 	ElemValue = 16
@@ -54,16 +56,21 @@ type MapCreateAttr struct {
 	Type, KeySize, ValueSize, MaxEntries, Flags, NUMANode uint32
 	Name                                                  string
 	KeyType, ValueType                                    uint32
+	KernelType, KernelTypeFD                              uint32
 	Extra                                                 uint64
 }
 
 // MapCreateSize is the size of an attribute of MAP_CREATE, in bytes: it ends
 // with the last field that is used.
-func MapCreateSize(types bool, extra uint64) int {
+func MapCreateSize(a MapCreateAttr) int {
 	switch {
-	case extra != 0:
+	case a.KernelTypeFD != 0:
+		return MapCreateTypeFD + 4
+	case a.Extra != 0:
 		return MapCreateExtra + 8
-	case types:
+	case a.KernelType != 0:
+		return MapCreateKernelType + 4
+	case a.KeyType != 0 || a.ValueType != 0:
 		return MapCreateValueType + 4
 	}
 	return MapCreateName + 16
@@ -86,6 +93,8 @@ func PutMapCreate(b []byte, a MapCreateAttr) {
 	putName(b[MapCreateName:], a.Name)
 	put(MapCreateKeyType, a.KeyType)
 	put(MapCreateValueType, a.ValueType)
+	put(MapCreateKernelType, a.KernelType)
+	put(MapCreateTypeFD, a.KernelTypeFD)
 	put(MapCreateExtra, uint32(a.Extra))
 	put(MapCreateExtra+4, uint32(a.Extra>>32))
 }
@@ -102,6 +111,7 @@ type ProgLoadAttr struct {
 	FuncInfoRecSize, LineInfoRecSize   uint32 // bytes
 	FuncInfoSize, LineInfoSize         int    // bytes
 	CORESize                           int    // bytes
+	AttachID, AttachFD                 uint32
 }
 
 // ProgLoadNeeds says which of the later fields of PROG_LOAD are used.
@@ -147,6 +157,8 @@ func PutProgLoad(b []byte, a ProgLoadAttr) {
 		put(92, a.LineInfoRecSize)
 		put(ProgLoadLineCount, uint32(a.LineInfoSize)/a.LineInfoRecSize)
 	}
+	put(ProgLoadAttachID, a.AttachID)
+	put(ProgLoadAttachFD, a.AttachFD)
 	if a.CORESize > 0 {
 		put(ProgLoadCORECount, uint32(a.CORESize/CORERecordSize))
 		put(ProgLoadCORERecSize, CORERecordSize)

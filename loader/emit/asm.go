@@ -33,6 +33,7 @@ const (
 	opAndImm  = 0x57
 	opOrImm   = 0x47
 	opRshImm  = 0x77
+	opMulImm  = 0x27
 	opJa      = 0x05
 	opJeqImm  = 0x15
 	opJneImm  = 0x55

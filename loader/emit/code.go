@@ -25,6 +25,8 @@ func (e *emitter) generate() {
 			i = e.createMap(i, c)
 		case *trace.UpdateElem:
 			e.update(i, c)
+		case *trace.FillArray:
+			e.fill(i, c)
 		case *trace.Freeze:
 			e.freeze(i, c)
 		case *trace.Lookup:
@@ -33,6 +35,7 @@ func (e *emitter) generate() {
 			e.loadProgram(i, c)
 		case *trace.Close:
 			e.close(c.FD)
+		case *trace.Skip:
 		}
 	}
 	e.end()
@@ -201,6 +204,27 @@ func (e *emitter) update(i int, c *trace.UpdateElem) {
 	e.pointer(p.attr, bpfsys.ElemValue, p.value)
 	e.sysBPF(i, bpfsys.MapUpdateElem)
 	e.bind(skip)
+}
+
+// fill updates all elements of an array in a loop, which counts in rErr: that
+// register is free until the end.
+func (e *emitter) fill(i int, c *trace.FillArray) {
+	p := &e.commands[i]
+	width := len(c.Values) / c.Count
+	e.copyCell(c.Map, p.attr)
+	e.pointer(p.attr, bpfsys.ElemKey, p.key)
+	e.movImm(rErr, 0)
+	again := newLabel()
+	e.bind(again)
+	e.storeBlob(4, p.key, rErr)
+	e.mov(r1, rErr)
+	e.aluImm(opMulImm, r1, int64(width))
+	e.address(r2, p.value)
+	e.add(r2, r1)
+	e.storeBlob(8, p.attr+bpfsys.ElemValue, r2)
+	e.sysBPF(i, bpfsys.MapUpdateElem)
+	e.aluImm(opAddImm, rErr, 1)
+	e.jump(opJneImm, rErr, int64(c.Count), again)
 }
 
 func (e *emitter) freeze(i int, c *trace.Freeze) {

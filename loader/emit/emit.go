@@ -195,13 +195,16 @@ func (e *emitter) layOutAttrs() {
 		case *trace.LoadBTF:
 			e.put32(e.attr(i, bpfsys.BTFLoadSize)+bpfsys.BTFLoadLen, uint32(len(c.Data)))
 		case *trace.CreateMap:
-			e.attr(i, bpfsys.MapCreateSize(c.Attr.BTF != trace.NoFD, c.Attr.Extra))
+			e.attr(i, bpfsys.MapCreateSize(c.Attr.Fixed()))
 			bpfsys.PutMapCreate(e.blob[e.commands[i].attr:], c.Attr.Fixed())
 			if c.Map >= 0 {
 				e.layout.Maps[c.Map].Attr = e.commands[i].attr
 			}
 		case *trace.UpdateElem:
 			e.put64(e.attr(i, bpfsys.ElemSize)+bpfsys.ElemFlags, c.Flags)
+			updates[c.Map] = e.commands[i].attr
+		case *trace.FillArray:
+			e.attr(i, bpfsys.ElemSize)
 			updates[c.Map] = e.commands[i].attr
 		case *trace.Freeze:
 			// MAP_FREEZE reads map_fd at offset 0 and no more, as the update
@@ -237,6 +240,8 @@ func (e *emitter) layOutNames() {
 			}
 			p.key = e.put(c.Key, 4)
 			key = p.key
+		case *trace.FillArray:
+			p.key = e.put(make([]byte, 4), 4)
 		case *trace.Lookup:
 			s := e.t.Symbols[c.Symbol]
 			p.data = e.put(append([]byte(s.Name), 0), 1)
@@ -314,6 +319,8 @@ func (e *emitter) layOutData() {
 	for i, c := range e.t.Commands {
 		p := &e.commands[i]
 		switch c := c.(type) {
+		case *trace.FillArray:
+			p.value = e.put(c.Values, 8)
 		case *trace.LoadBTF:
 			p.data = e.put(c.Data, 4)
 			e.layout.BTF, e.layout.BTFSize = p.data, len(c.Data)

@@ -3,6 +3,7 @@ package issue
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -13,55 +14,84 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/trace"
 )
 
-// Result holds what a trace left behind: fds that the caller owns.
+// Result holds what a trace left behind: fds that the caller owns. A program
+// that this kernel has no use for (a member that its struct_ops type lacks) is -1.
 type Result struct {
-	Maps     []int // in the order of Trace.Maps
-	Programs []int // in the order of Trace.Programs
+	Maps     []int             // in the order of Trace.Maps
+	Programs []int             // in the order of Trace.Programs
+	Arenas   map[string][]byte // memory of arenas, by map
 }
 
-// Close closes all fds.
+// Close closes all fds and unmaps arenas.
 func (r *Result) Close() {
-	for _, fd := range append(r.Maps, r.Programs...) {
-		bpfsys.Close(fd)
+	for _, fd := range slices.Concat(r.Maps, r.Programs) {
+		if fd >= 0 {
+			bpfsys.Close(fd)
+		}
 	}
-	r.Maps, r.Programs = nil, nil
+	target.Unmap(r.Arenas)
+	r.Maps, r.Programs, r.Arenas = nil, nil, nil
 }
 
 // Issue issues t on the running kernel. On failure nothing is left open, and
 // the error is a *trace.StepError with the verifier's log of the program that
 // failed.
-func Issue(t *trace.Trace, tg *target.Target) (*Result, error) {
+func Issue(t *trace.Trace, tg *target.Target, o target.Options) (*Result, error) {
+	load, err := tg.Begin(t, o)
+	if err != nil {
+		return nil, err
+	}
 	for {
-		r, err := issue(t, tg)
+		r, err := issue(load, tg)
 		var step *trace.StepError
-		if err == nil || !errors.As(err, &step) || !tg.Learn(t.Commands[step.Step], step.Err) {
+		if err == nil || !errors.As(err, &step) || !load.Adapt(step) {
 			return r, err
 		}
 	}
 }
 
-func issue(t *trace.Trace, tg *target.Target) (*Result, error) {
-	settled, err := tg.Settle(t)
+func issue(load *target.Load, tg *target.Target) (*Result, error) {
+	settled, err := load.Settle()
 	if err != nil {
 		return nil, err
 	}
-	s := &issuer{t: settled, target: tg, fds: make([]int, len(t.FDs)), answers: make([]answer, len(t.Symbols))}
+	defer settled.Close()
+	t := settled.Trace
+	s := &issuer{t: t, target: tg, given: settled.Given, fds: make([]int, len(t.FDs)), answers: make([]answer, len(t.Symbols))}
 	for i := range s.fds {
 		s.fds[i] = -1
 	}
-	for i, c := range settled.Commands {
-		if err := s.issue(c); err != nil {
-			s.closeFrom(0)
-			log := ""
-			var le *logError
-			if errors.As(err, &le) {
-				err, log = le.err, le.log
-			}
-			return nil, t.Fail(i, err, log)
-		}
+	for fd, n := range settled.Given {
+		s.fds[fd] = n
+	}
+	if err := s.all(); err != nil {
+		s.closeFrom(0)
+		target.Unmap(settled.Arenas)
+		return nil, err
 	}
 	s.closeFrom(t.Outputs())
-	return &Result{Maps: s.fds[:len(t.Maps):len(t.Maps)], Programs: s.fds[len(t.Maps):t.Outputs():t.Outputs()]}, nil
+	r := &Result{Maps: s.fds[:len(t.Maps)], Programs: s.fds[len(t.Maps):t.Outputs()], Arenas: settled.Arenas}
+	if err := load.Pin(settled, r.Maps); err != nil {
+		r.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+func (s *issuer) all() error {
+	for i, c := range s.t.Commands {
+		err := s.issue(c)
+		if err == nil {
+			continue
+		}
+		log := ""
+		var le *logError
+		if errors.As(err, &le) {
+			err, log = le.err, le.log
+		}
+		return s.t.Fail(i, err, log)
+	}
+	return nil
 }
 
 // answer is what a symbol was found to be.
@@ -74,6 +104,7 @@ type issuer struct {
 	t       *trace.Trace
 	target  *target.Target
 	fds     []int // by FD, -1 while not open
+	given   map[trace.FD]int
 	answers []answer
 }
 
@@ -98,7 +129,14 @@ func (s *issuer) issue(c trace.Command) error {
 		return s.createMap(c)
 	case *trace.UpdateElem:
 		return s.update(c)
+	case *trace.FillArray:
+		return s.fill(c)
+	case *trace.Skip:
+		return nil
 	case *trace.Freeze:
+		if s.isGiven(c.Map) {
+			return nil
+		}
 		a := bpfsys.NewAttr(bpfsys.FreezeSize)
 		a.U32(0, uint32(s.fds[c.Map]))
 		_, err := a.Call(bpfsys.MapFreeze)
@@ -189,8 +227,17 @@ func (s *issuer) retry(out trace.FD, cmd bpfsys.Cmd, attr func() *bpfsys.Attr) e
 	return unix.EAGAIN
 }
 
+// isGiven says whether a map existed before: it is not filled then.
+func (s *issuer) isGiven(fd trace.FD) bool {
+	_, ok := s.given[fd]
+	return ok
+}
+
 func (s *issuer) createMap(c *trace.CreateMap) error {
-	a := bpfsys.NewAttr(bpfsys.MapCreateSize(c.Attr.BTF != trace.NoFD, c.Attr.Extra))
+	if s.isGiven(c.Out) {
+		return nil
+	}
+	a := bpfsys.NewAttr(bpfsys.MapCreateSize(c.Attr.Fixed()))
 	bpfsys.PutMapCreate(a.Bytes, c.Attr.Fixed())
 	if c.Attr.BTF != trace.NoFD {
 		a.U32(bpfsys.MapCreateBTF, uint32(s.fds[c.Attr.BTF]))
@@ -202,7 +249,7 @@ func (s *issuer) createMap(c *trace.CreateMap) error {
 }
 
 func (s *issuer) update(c *trace.UpdateElem) error {
-	if c.OnlyGiven {
+	if c.OnlyGiven || c.MapIndex >= 0 && s.isGiven(c.Map) {
 		return nil
 	}
 	value := c.Value
@@ -218,6 +265,22 @@ func (s *issuer) update(c *trace.UpdateElem) error {
 	a.U64(bpfsys.ElemFlags, c.Flags)
 	_, err := a.Call(bpfsys.MapUpdateElem)
 	return err
+}
+
+func (s *issuer) fill(c *trace.FillArray) error {
+	width := len(c.Values) / c.Count
+	for i := range c.Count {
+		key := bpfsys.NewAttr(4)
+		key.U32(0, uint32(i))
+		a := bpfsys.NewAttr(bpfsys.ElemSize)
+		a.U32(0, uint32(s.fds[c.Map]))
+		a.Ptr(bpfsys.ElemKey, key.Bytes)
+		a.Ptr(bpfsys.ElemValue, c.Values[i*width:(i+1)*width])
+		if _, err := a.Call(bpfsys.MapUpdateElem); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *issuer) lookup(c *trace.Lookup) error {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
 	"github.com/bpfreplay/bpfreplay/loader/btf"
-	"github.com/bpfreplay/bpfreplay/loader/trace"
 )
 
 // Features are what a load has to know of a kernel before it starts, each
@@ -33,19 +32,9 @@ func (t *Target) Features() Features {
 	return *t.features
 }
 
-// Learn is told of a command that the kernel refused. It returns true if the
-// load is worth another try, because a probe has now found something missing
-// that the command made use of.
-func (t *Target) Learn(c trace.Command, err error) bool {
-	switch c.(type) {
-	case *trace.LoadBTF:
-	case *trace.LoadProgram:
-		if !errors.Is(err, unix.E2BIG) {
-			return false
-		}
-	default:
-		return false
-	}
+// learn probes the kernel, once, and returns true if that has found something
+// missing that was counted on before.
+func (t *Target) learn() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.features != nil {

@@ -1,9 +1,10 @@
 package target
 
 import (
-	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"math/bits"
 	"os"
 	"strconv"
@@ -25,7 +26,6 @@ type Target struct {
 	modules  []module
 	listed   bool
 	symbols  map[string]uint64
-	noSyms   error
 	features *Features
 	core     *core.Target
 }
@@ -158,6 +158,25 @@ func (t *Target) FindType(name string, kind uint32, only string) (uint32, int, e
 	return 0, -1, unix.ENOENT
 }
 
+// specOf is the spec of a module's BTF, given its fd, or vmlinux's for -1.
+func (t *Target) specOf(fd int) (*btf.Spec, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if fd < 0 {
+		return t.vmlinuxLocked()
+	}
+	info, _, _, err := bpfsys.GetBTFInfo(fd, false)
+	if err != nil {
+		return nil, err
+	}
+	for i := range t.modules {
+		if t.modules[i].id == info.ID {
+			return t.moduleSpec(&t.modules[i])
+		}
+	}
+	return nil, fmt.Errorf("BTF object %d: %w", info.ID, unix.ENOENT)
+}
+
 // coreTarget is the kernel as CO-RE sees it.
 func (t *Target) coreTarget() (*core.Target, error) {
 	vmlinux, err := t.Vmlinux()
@@ -197,15 +216,16 @@ func (t *Target) coreModules() ([]core.Module, error) {
 func (t *Target) Address(name string) (uint64, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.symbols == nil && t.noSyms == nil {
-		t.symbols, t.noSyms = readKallsyms()
-	}
-	if t.noSyms != nil {
-		return 0, t.noSyms
-	}
 	addr, ok := t.symbols[name]
 	if !ok {
-		return 0, unix.ENOENT
+		var err error
+		if addr, err = findSymbol(name); err != nil {
+			return 0, err
+		}
+		if t.symbols == nil {
+			t.symbols = make(map[string]uint64)
+		}
+		t.symbols[name] = addr
 	}
 	if addr == 0 {
 		return 0, unix.EPERM
@@ -213,30 +233,52 @@ func (t *Target) Address(name string) (uint64, error) {
 	return addr, nil
 }
 
-func readKallsyms() (map[string]uint64, error) {
+// findSymbol reads /proc/kallsyms as far as the first symbol of that name,
+// which is the one that the kernel finds too. The file has 200,000 lines, and
+// taking them apart costs a slow guest seconds: only those that may fit are.
+func findSymbol(name string) (uint64, error) {
 	f, err := os.Open("/proc/kallsyms")
 	if err != nil {
-		return nil, fmt.Errorf("kernel symbols: %w", err)
+		return 0, fmt.Errorf("kernel symbols: %w", err)
 	}
 	defer f.Close()
-	symbols := make(map[string]uint64, 200_000)
-	for s := bufio.NewScanner(f); s.Scan(); {
-		addr, rest, _ := strings.Cut(s.Text(), " ")
-		_, name, ok := strings.Cut(rest, " ")
-		if !ok {
-			continue
+	needle := []byte(" " + name)
+	buf := make([]byte, 1<<20)
+	kept := 0 // bytes at the start of buf: a line that is not complete yet
+	for {
+		n, err := f.Read(buf[kept:])
+		full := buf[:kept+n]
+		end := bytes.LastIndexByte(full, '\n') + 1
+		if addr, ok := symbolIn(full[:end], needle); ok {
+			return addr, nil
 		}
-		name, _, _ = strings.Cut(name, "\t") // "\t[module]"
-		if _, seen := symbols[name]; seen {
-			continue // the kernel's lookup takes the first too
+		if err == io.EOF {
+			return 0, unix.ENOENT
 		}
-		v, err := strconv.ParseUint(addr, 16, 64)
 		if err != nil {
-			continue
+			return 0, fmt.Errorf("kernel symbols: %w", err)
 		}
-		symbols[name] = v
+		kept = copy(buf, full[end:])
 	}
-	return symbols, nil
+}
+
+// symbolIn looks for "ADDRESS TYPE NAME" or "ADDRESS TYPE NAME\t[MODULE]".
+func symbolIn(lines, needle []byte) (uint64, bool) {
+	for {
+		i := bytes.Index(lines, needle)
+		if i < 0 {
+			return 0, false
+		}
+		rest := lines[i+len(needle):]
+		if len(rest) > 0 && (rest[0] == '\n' || rest[0] == '\t') {
+			line := lines[bytes.LastIndexByte(lines[:i], '\n')+1 : i]
+			hex, _, _ := bytes.Cut(line, []byte(" "))
+			if addr, err := strconv.ParseUint(string(hex), 16, 64); err == nil {
+				return addr, true
+			}
+		}
+		lines = rest
+	}
 }
 
 // CPUs is the number of possible CPUs, from /sys/devices/system/cpu/possible.

@@ -24,8 +24,9 @@ type linker struct {
 	funcInfo []byte
 	lineInfo []byte
 	core     []byte
-	noFuncs  bool // a function lacks func_info: the kernel wants all or none
-	noLines  bool // a function lacks line_info for its first instruction: likewise
+	tables   map[int]FD // by index of the jump table in obj.Maps
+	noFuncs  bool       // a function lacks func_info: the kernel wants all or none
+	noLines  bool       // a function lacks line_info for its first instruction: likewise
 }
 
 // maxInsns bounds a linked program: what the kernel takes (BPF_COMPLEXITY_LIMIT_INSNS)
@@ -131,28 +132,70 @@ func (l *linker) relocate(f *object.Function, at int, r object.Relocation) error
 			return l.refuse("%s: instruction %d is not a 64-bit load", f.Name, r.Insn)
 		}
 	}
+	if (r.Kind == object.RelocMap || r.Kind == object.RelocMapValue) && l.p.maps[r.Target] < 0 {
+		return l.refuse("%s: instruction %d refers to map %s, which is not created", f.Name, r.Insn, l.p.obj.Maps[r.Target].Name)
+	}
 	switch r.Kind {
 	case object.RelocMap:
 		l.setLd64(i, insn.PseudoMapFD, 0)
-		l.fixups = append(l.fixups, Fixup{Insn: i, Kind: FixupMap, FD: l.p.t.MapFD(r.Target)})
+		l.fixups = append(l.fixups, Fixup{Insn: i, Kind: FixupMap, FD: l.p.mapFD(r.Target)})
 	case object.RelocMapValue:
 		l.setLd64(i, insn.PseudoMapValue, r.Offset)
-		l.fixups = append(l.fixups, Fixup{Insn: i, Kind: FixupMap, FD: l.p.t.MapFD(r.Target)})
+		l.fixups = append(l.fixups, Fixup{Insn: i, Kind: FixupMap, FD: l.p.mapFD(r.Target)})
 	case object.RelocKconfig:
 		if l.p.kconfigMap < 0 {
 			return l.refuse("%s: instruction %d refers to .kconfig, which the object lacks", f.Name, r.Insn)
 		}
 		l.setLd64(i, insn.PseudoMapValue, l.p.obj.Externs[r.Target].KconfigOffset)
-		l.fixups = append(l.fixups, Fixup{Insn: i, Kind: FixupMap, FD: l.p.t.MapFD(l.p.kconfigMap)})
+		l.fixups = append(l.fixups, Fixup{Insn: i, Kind: FixupMap, FD: l.p.mapFD(l.p.kconfigMap)})
 	case object.RelocCall, object.RelocFunc:
 		return l.relocateCall(i, r)
 	case object.RelocKfunc:
 		l.relocateKfunc(i, &l.p.obj.Externs[r.Target], r.Target)
 	case object.RelocKsym:
 		l.relocateKsym(i, &l.p.obj.Externs[r.Target])
-	default:
-		return refuse("program "+l.main.Name, unix.ENOTSUP, "%s: jump tables: %w", f.Name, ErrUnsupported)
+	case object.RelocJumpTable:
+		return l.relocateJumpTable(i, r)
 	}
+	return nil
+}
+
+// Jump tables (6.19): BPF_MAP_TYPE_INSN_ARRAY, with struct bpf_insn_array_value
+// as value, of which only the first field, orig_off, is for user space to set.
+const (
+	mapInsnArray       = 34
+	insnArrayValueSize = 16 // bytes
+)
+
+// relocateJumpTable plans a jump table for this program: instructions are
+// counted from the program's start, so no two programs can share one.
+func (l *linker) relocateJumpTable(i int, r object.Relocation) error {
+	table := l.p.obj.Maps[r.Target].JumpTable
+	start, ok := l.start[table.Function]
+	if !ok {
+		return l.refuse("instruction %d refers to the jump table of another function", r.Insn)
+	}
+	fd, ok := l.tables[r.Target]
+	if !ok {
+		fd = l.p.newFD("jump table of " + l.main.Name)
+		l.tables[r.Target] = fd
+		values := make([]byte, insnArrayValueSize*len(table.Targets))
+		for n, to := range table.Targets {
+			binary.LittleEndian.PutUint32(values[n*insnArrayValueSize:], uint32(start)+to)
+		}
+		name := l.p.t.FDs[fd].Name
+		l.p.add(&CreateMap{
+			Map: -1, Name: name, Inner: NoFD, Setting: -1, Out: fd,
+			Attr: MapAttr{
+				Type: mapInsnArray, KeySize: 4, ValueSize: insnArrayValueSize,
+				MaxEntries: uint32(len(table.Targets)), Name: ".jumptables", BTF: NoFD,
+			},
+		})
+		l.p.add(&FillArray{Map: fd, Name: name, Values: values, Count: len(table.Targets)})
+		l.p.add(&Freeze{Map: fd, Name: name})
+	}
+	l.setLd64(i, insn.PseudoMapValue, r.Offset)
+	l.fixups = append(l.fixups, Fixup{Insn: i, Kind: FixupMap, FD: fd})
 	return nil
 }
 

@@ -20,6 +20,10 @@ type Options struct {
 	// Autoload overrides, by name, whether a program is loaded. Without an
 	// entry the object decides: SEC("?…") programs are not loaded.
 	Autoload map[string]bool
+	// Autocreate overrides, by name, whether a struct_ops map is created.
+	// Without an entry those of SEC("?.struct_ops…") are not. The programs of
+	// a map that is not created are not loaded, unless Autoload says so.
+	Autocreate map[string]bool
 }
 
 // ErrUnsupported is the reason of a plan that fails because bpfreplay cannot
@@ -53,6 +57,7 @@ type planner struct {
 	programs   []int          // indexes into obj.Functions, in the order of Trace.Programs
 	symbols    map[string]int // by what makes a symbol one
 	kconfigMap int            // index into obj.Maps, -1 for none
+	maps       []int          // by index into obj.Maps: index into Trace.Maps, -1 if not created
 }
 
 // Plan returns the trace of a load of obj.
@@ -99,19 +104,24 @@ func LogicalName(m *object.Map) string {
 	return m.Name
 }
 
-// fMmapable and fRdonlyProg are BPF_F_MMAPABLE and BPF_F_RDONLY_PROG.
 const (
-	fRdonlyProg = 1 << 7
-	fMmapable   = 1 << 10
+	fMmapable = 1 << 10 // BPF_F_MMAPABLE
+	fAllCPUs  = 1 << 4  // BPF_F_ALL_CPUS of MAP_UPDATE_ELEM, 7.0
 )
 
 func (p *planner) declareMaps() {
+	p.maps = make([]int, len(p.obj.Maps))
 	for i := range p.obj.Maps {
 		m := &p.obj.Maps[i]
+		p.maps[i] = -1
+		if !p.created(m) {
+			continue
+		}
 		name := LogicalName(m)
+		p.maps[i] = len(p.t.Maps)
 		p.t.Maps = append(p.t.Maps, Map{
 			Name: name, Kind: m.Kind, ValueSize: m.ValueSize,
-			Mmapable: m.Flags&fMmapable != 0, ReadOnly: m.Frozen,
+			Mmapable: m.Flags&fMmapable != 0, ReadOnly: m.Frozen, Pinned: m.Pinning != 0,
 		})
 		p.newFD("map " + name)
 		if m.Kind == object.MapKconfig {
@@ -120,14 +130,25 @@ func (p *planner) declareMaps() {
 	}
 }
 
+// created says whether a map is one that the load leaves behind. Jump tables
+// are not: each program has its own.
+func (p *planner) created(m *object.Map) bool {
+	if m.Kind == object.MapJumpTable {
+		return false
+	}
+	if create, ok := p.opts.Autocreate[LogicalName(m)]; ok {
+		return create
+	}
+	return m.StructOps == nil || !m.StructOps.Optional
+}
+
+// mapFD is the FD of a map of the object, which is created.
+func (p *planner) mapFD(i int) FD { return p.t.MapFD(p.maps[i]) }
+
 func (p *planner) declarePrograms() {
 	for i := range p.obj.Functions {
 		f := &p.obj.Functions[i]
-		load, ok := p.opts.Autoload[f.Name]
-		if !ok {
-			load = f.Autoload
-		}
-		if f.Subprog || !load {
+		if f.Subprog || !p.loads(i) {
 			continue
 		}
 		p.programs = append(p.programs, i)
@@ -137,6 +158,44 @@ func (p *planner) declarePrograms() {
 		})
 		p.newFD("program " + f.Name)
 	}
+}
+
+// loads says whether function i is loaded as a program of its own. If maps of
+// struct_ops use it, that is for them to say.
+func (p *planner) loads(i int) bool {
+	f := &p.obj.Functions[i]
+	if load, ok := p.opts.Autoload[f.Name]; ok {
+		return load
+	}
+	used := false
+	for m := range p.obj.Maps {
+		so := p.obj.Maps[m].StructOps
+		if so == nil || !slices.ContainsFunc(so.Members, func(s object.StructOpsMember) bool { return s.Function == i }) {
+			continue
+		}
+		if p.maps[m] >= 0 {
+			return true
+		}
+		used = true
+	}
+	return f.Autoload && !used
+}
+
+// structOpsMember is the member that a program implements, nil for none. One
+// that several maps use has the same place in all of them.
+func (p *planner) structOpsMember(i int) *StructOpsMember {
+	for m := range p.obj.Maps {
+		so := p.obj.Maps[m].StructOps
+		if so == nil {
+			continue
+		}
+		for _, s := range so.Members {
+			if s.Function == i {
+				return &StructOpsMember{Type: so.Type, Member: s.Name}
+			}
+		}
+	}
+	return nil
 }
 
 func (p *planner) loadBTF() {
@@ -186,22 +245,21 @@ func kernelName(name string) string {
 
 func (p *planner) createMaps() error {
 	for i := range p.obj.Maps {
-		m := &p.obj.Maps[i]
-		subject := "map " + LogicalName(m)
-		switch {
-		case m.Kind == object.MapStructOps, m.Kind == object.MapJumpTable, m.Kind == object.MapPercpu:
-			return refuse(subject, unix.ENOTSUP, "%s: %w", m.Section, ErrUnsupported)
-		case m.Pinning != 0:
-			return refuse(subject, unix.ENOTSUP, "pinning by name: %w", ErrUnsupported)
+		if p.maps[i] < 0 {
+			continue
 		}
+		m := &p.obj.Maps[i]
 		inner := NoFD
 		if m.Inner != nil {
 			inner = p.newFD("inner map of " + m.Name)
 			p.add(&CreateMap{Map: -1, Name: m.Inner.Name, Attr: p.mapAttr(m.Inner), Inner: NoFD, Setting: -1, Out: inner})
 		} else if m.Type == mapArrayOfMaps || m.Type == mapHashOfMaps {
-			return refuse(subject, unix.EINVAL, "map of maps without a definition of its inner map")
+			return refuse("map "+LogicalName(m), unix.EINVAL, "map of maps without a definition of its inner map")
 		}
-		p.add(&CreateMap{Map: i, Name: LogicalName(m), Attr: p.mapAttr(m), Inner: inner, Setting: p.mapSetting(i, m), Out: p.t.MapFD(i)})
+		p.add(&CreateMap{
+			Map: p.maps[i], Name: LogicalName(m), Attr: p.mapAttr(m), Inner: inner,
+			Setting: p.mapSetting(i, m), StructOps: m.StructOps, Out: p.mapFD(i),
+		})
 		p.fillMap(i, m)
 		if inner != NoFD {
 			p.add(&Close{FD: inner, Name: p.t.FDs[inner].Name})
@@ -226,9 +284,9 @@ func (p *planner) mapAttr(m *object.Map) MapAttr {
 func (p *planner) mapSetting(i int, m *object.Map) int {
 	switch {
 	case m.Type == mapPerfEvent && m.MaxEntries == 0:
-		return p.addSetting(Setting{Kind: SettingCPUs, Map: i})
+		return p.addSetting(Setting{Kind: SettingCPUs, Map: p.maps[i]})
 	case (m.Type == mapRingbuf || m.Type == mapUserRingbuf) && !fitsAnyPage(m.MaxEntries):
-		return p.addSetting(Setting{Kind: SettingPages, Map: i, Size: m.MaxEntries})
+		return p.addSetting(Setting{Kind: SettingPages, Map: p.maps[i], Size: m.MaxEntries})
 	}
 	return -1
 }
@@ -248,18 +306,25 @@ func (p *planner) addSetting(s Setting) int {
 // not change it. Arrays are born zeroed: .bss is only written to if whoever
 // loads brings a value of their own.
 func (p *planner) fillMap(i int, m *object.Map) {
-	if m.Data != nil && m.Type != mapArena {
+	if m.Type == mapArena {
+		p.t.Arenas = append(p.t.Arenas, Arena{Map: p.maps[i], Data: m.Data})
+		return
+	}
+	if m.Data != nil {
 		c := &UpdateElem{
-			Map: p.t.MapFD(i), Name: LogicalName(m), Key: key32(0), Value: m.Data,
-			FD: NoFD, MapIndex: i, Setting: -1, OnlyGiven: m.Kind == object.MapBSS,
+			Map: p.mapFD(i), Name: LogicalName(m), Key: key32(0), Value: m.Data,
+			FD: NoFD, MapIndex: p.maps[i], Setting: -1, OnlyGiven: m.Kind == object.MapBSS,
+		}
+		if m.Kind == object.MapPercpu {
+			c.Flags = fAllCPUs
 		}
 		if m.Kind == object.MapKconfig {
-			c.Setting = p.addSetting(Setting{Kind: SettingKconfig, Map: i, Externs: p.kconfigExterns()})
+			c.Setting = p.addSetting(Setting{Kind: SettingKconfig, Map: p.maps[i], Externs: p.kconfigExterns()})
 		}
 		p.add(c)
 	}
 	if m.Frozen {
-		p.add(&Freeze{Map: p.t.MapFD(i), Name: LogicalName(m)})
+		p.add(&Freeze{Map: p.mapFD(i), Name: LogicalName(m)})
 	}
 }
 
@@ -273,8 +338,8 @@ func (p *planner) fillInnerMaps() {
 		}
 		for _, s := range m.Slots {
 			p.add(&UpdateElem{
-				Map: p.t.MapFD(i), Name: LogicalName(m), Key: key32(s.Index),
-				FD: p.t.MapFD(s.Target), MapIndex: -1, Setting: -1,
+				Map: p.mapFD(i), Name: LogicalName(m), Key: key32(s.Index),
+				FD: p.mapFD(s.Target), MapIndex: -1, Setting: -1,
 			})
 		}
 	}
@@ -304,7 +369,7 @@ func (p *planner) fillSlots() error {
 					s.Index, p.obj.Functions[s.Target].Name)
 			}
 			p.add(&UpdateElem{
-				Map: p.t.MapFD(i), Name: LogicalName(m), Key: key32(s.Index),
+				Map: p.mapFD(i), Name: LogicalName(m), Key: key32(s.Index),
 				FD: p.t.ProgramFD(prog), MapIndex: -1, Setting: -1,
 			})
 		}
@@ -348,6 +413,7 @@ func (p *planner) lookup(s Symbol, why string) int {
 // Program and attach types that name their targets in a way of their own
 // (enum bpf_prog_type, enum bpf_attach_type).
 const (
+	progStructOps  = 27
 	progExt        = 28
 	progLSM        = 29
 	attachRawTp    = 23
@@ -375,7 +441,10 @@ func attachSymbol(f *object.Function) Symbol {
 
 func (p *planner) loadProgram(i int, f *object.Function) error {
 	subject := "program " + f.Name
-	l := linker{p: p, main: f, start: make(map[int]int)}
+	if f.Program.Type == 0 {
+		return refuse(subject, unix.EINVAL, "section %q is of no known program type", f.Section)
+	}
+	l := linker{p: p, main: f, start: make(map[int]int), tables: make(map[int]FD)}
 	if err := l.link(); err != nil {
 		return err
 	}
@@ -398,12 +467,16 @@ func (p *planner) loadProgram(i int, f *object.Function) error {
 	}
 	if f.Program.NeedsBTF {
 		switch {
-		case f.Program.Type == progExt:
-			return refuse(subject, unix.EINVAL, "the program that %q replaces is not given", f.Program.Attach)
 		case f.Program.Attach == "":
 			return refuse(subject, unix.EINVAL, "section %q names no attach target", f.Section)
+		case f.Program.Type == progExt:
+			c.Replaces = f.Program.Attach
+		default:
+			c.Attach = p.lookup(attachSymbol(f), subject)
 		}
-		c.Attach = p.lookup(attachSymbol(f), subject)
+	}
+	if f.Program.Type == progStructOps {
+		c.StructOps = p.structOpsMember(p.programs[i])
 	}
 	p.add(c)
 	return nil

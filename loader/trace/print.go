@@ -20,6 +20,9 @@ func (t *Trace) WriteTo(w io.Writer) (int64, error) {
 	for _, c := range t.Commands {
 		t.print(&b, c)
 	}
+	for _, a := range t.Arenas {
+		fmt.Fprintf(&b, "# arena %s is made and mapped in user space before the trace is issued\n", t.Maps[a.Map].Name)
+	}
 	fmt.Fprintf(&b, "# left open: %s\n", t.fdList(t.Outputs()))
 	return b.WriteTo(w)
 }
@@ -61,6 +64,11 @@ func (t *Trace) print(b *bytes.Buffer, c Command) {
 		fmt.Fprintf(b, "MAP_CREATE(%s) = %s\n", t.mapFields(c), t.fd(c.Out))
 	case *UpdateElem:
 		t.printUpdate(b, c)
+	case *FillArray:
+		fmt.Fprintf(b, "MAP_UPDATE_ELEM({map_fd=%s, key=0…%d, value=%s})\n", t.fd(c.Map), c.Count-1, quoteBytes(c.Values))
+	case *Skip:
+		b.WriteString("# not needed here: ")
+		t.print(b, c.Of)
 	case *Freeze:
 		fmt.Fprintf(b, "MAP_FREEZE({map_fd=%s})\n", t.fd(c.Map))
 	case *Lookup:
@@ -76,7 +84,11 @@ func (t *Trace) mapFields(c *CreateMap) *fields {
 	f := &fields{}
 	f.add("map_type", MapTypeName(c.Attr.Type))
 	f.num("key_size", c.Attr.KeySize)
-	f.num("value_size", c.Attr.ValueSize)
+	if c.StructOps == nil {
+		f.num("value_size", c.Attr.ValueSize)
+	} else {
+		f.add("value_size, btf_vmlinux_value_type_id", "<struct bpf_struct_ops_"+c.StructOps.Type+" of the target>")
+	}
 	if c.Setting >= 0 {
 		f.add("max_entries", t.Settings[c.Setting].String())
 	} else {
@@ -184,7 +196,12 @@ func (t *Trace) printProgram(b *bytes.Buffer, c *LoadProgram) {
 		f.num("func_info_cnt", uint32(len(c.FuncInfo))/max(c.FuncInfoRecSize, 1))
 		f.num("line_info_cnt", uint32(len(c.LineInfo))/max(c.LineInfoRecSize, 1))
 	}
-	if c.Attach >= 0 {
+	switch {
+	case c.StructOps != nil:
+		f.add("attach_btf_id, expected_attach_type", fmt.Sprintf("<member %s of struct %s of the target>", c.StructOps.Member, c.StructOps.Type))
+	case c.Replaces != "":
+		f.add("attach_btf_id, attach_prog_fd", fmt.Sprintf("<function %s of a program given at load>", c.Replaces))
+	case c.Attach >= 0:
 		f.add("attach_btf_id", t.Symbols[c.Attach].String())
 		f.add("attach_btf_obj_fd", t.fd(t.Symbols[c.Attach].BTF))
 	}

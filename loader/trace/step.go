@@ -46,6 +46,8 @@ func errnoText(err error) string {
 // LastLine is the last line of a verifier log that explains a refusal: the
 // statistics that follow it do not.
 func LastLine(log string) string {
+	// From 7.3 on an explanation and advice follow.
+	log, _, _ = strings.Cut(log, "\nVerification failed: ")
 	lines := strings.Split(strings.TrimRight(log, "\n\x00"), "\n")
 	for i := len(lines) - 1; i >= 0; i-- {
 		l := strings.TrimSpace(lines[i])

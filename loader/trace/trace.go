@@ -17,6 +17,7 @@ type Trace struct {
 	Symbols  []Symbol
 	Commands []Command
 	Settings []Setting
+	Arenas   []Arena
 	// Types are the object's types, nil if it has none.
 	Types *btf.Spec
 }
@@ -28,6 +29,7 @@ type Map struct {
 	ValueSize uint32 // bytes
 	Mmapable  bool   // user space may map the value
 	ReadOnly  bool   // frozen after the load
+	Pinned    bool   // the object wants it pinned by its name
 }
 
 // Program is a program that the load leaves behind.
@@ -57,6 +59,15 @@ func (t *Trace) ProgramFD(i int) FD { return FD(len(t.Maps) + i) }
 
 // Outputs is the number of FDs that stay open after a load.
 func (t *Trace) Outputs() int { return len(t.Maps) + len(t.Programs) }
+
+// Arena is a map whose memory user space has to map before a program that
+// refers to it is loaded (6.9), and fills with the object's data through that
+// mapping. No loader program can do so: the map is made by whoever loads, and
+// given to the loader program.
+type Arena struct {
+	Map  int    // index into Trace.Maps
+	Data []byte // initial value of its start, nil for none
+}
 
 // SymbolKind says how a symbol is looked up and what the answer looks like.
 type SymbolKind int
@@ -117,6 +128,15 @@ type MapAttr struct {
 	KeyType    uint32
 	ValueType  uint32
 	Extra      uint64
+	// Kernel is the kernel's type of a struct_ops map's value. It is for the
+	// target to settle.
+	Kernel KernelType
+}
+
+// KernelType is a type of the kernel by number, as found on one target.
+type KernelType struct {
+	ID uint32 // 0 while not settled
+	FD int    // of a module's BTF, 0 for vmlinux
 }
 
 // CreateMap is MAP_CREATE.
@@ -126,7 +146,10 @@ type CreateMap struct {
 	Attr    MapAttr
 	Inner   FD  // template of the inner maps, NoFD if there is none
 	Setting int // index into Trace.Settings of what decides MaxEntries, -1 for none
-	Out     FD
+	// StructOps is the definition of a struct_ops map, nil for all others. The
+	// layout of its value is the kernel's: the target settles its size and type.
+	StructOps *object.StructOps
+	Out       FD
 }
 
 // UpdateElem is MAP_UPDATE_ELEM: the initial value of a data map, or one slot
@@ -144,6 +167,15 @@ type UpdateElem struct {
 	// OnlyGiven: the command is issued only if whoever loads gives a value; the
 	// one of the object is what a new map holds anyway (.bss).
 	OnlyGiven bool
+}
+
+// FillArray is a series of MAP_UPDATE_ELEM: all elements of an array, the keys
+// being 0, 1, 2 and so on.
+type FillArray struct {
+	Map    FD
+	Name   string // of the map
+	Values []byte // Count values, one after the other
+	Count  int
 }
 
 // Freeze is MAP_FREEZE: user space cannot write to the map any more.
@@ -186,7 +218,22 @@ type LoadProgram struct {
 	UserCORE []int
 
 	Attach int // index into Trace.Symbols of the attach target, -1 for none
-	Out    FD
+	// AttachTo is an attach target by number, for targets that cannot be
+	// looked up by name. It is for the target to settle.
+	AttachTo KernelType
+	// StructOps says which member of which struct_ops type the program
+	// implements; the target settles AttachTo and AttachType from it.
+	StructOps *StructOpsMember
+	// Replaces: the program replaces another (freplace), given at load, whose
+	// function of this name it becomes.
+	Replaces string
+	Out      FD
+}
+
+// StructOpsMember is a function member of a kernel type.
+type StructOpsMember struct {
+	Type   string // "tcp_congestion_ops"
+	Member string // "ssthresh"
 }
 
 // FixupKind says how an instruction is completed.
@@ -206,6 +253,11 @@ type Fixup struct {
 	FD     FD  // FixupMap
 	Symbol int // all others: index into Trace.Symbols
 }
+
+// Skip is a step that a target does not need: types that its kernel refuses, a
+// program for a member that its struct_ops type lacks. It keeps the place of
+// the step in the trace.
+type Skip struct{ Of Command }
 
 // Close is close(2) of an fd that is not needed any more. Whatever is still
 // open at the end of a trace and is no output is closed by those who issue it.
@@ -241,17 +293,21 @@ type Setting struct {
 func (c *LoadBTF) Cmd() (bpfsys.Cmd, bool)     { return bpfsys.BTFLoad, true }
 func (c *CreateMap) Cmd() (bpfsys.Cmd, bool)   { return bpfsys.MapCreate, true }
 func (c *UpdateElem) Cmd() (bpfsys.Cmd, bool)  { return bpfsys.MapUpdateElem, true }
+func (c *FillArray) Cmd() (bpfsys.Cmd, bool)   { return bpfsys.MapUpdateElem, true }
 func (c *Freeze) Cmd() (bpfsys.Cmd, bool)      { return bpfsys.MapFreeze, true }
 func (c *Lookup) Cmd() (bpfsys.Cmd, bool)      { return 0, false }
 func (c *LoadProgram) Cmd() (bpfsys.Cmd, bool) { return bpfsys.ProgLoad, true }
+func (c *Skip) Cmd() (bpfsys.Cmd, bool)        { return 0, false }
 func (c *Close) Cmd() (bpfsys.Cmd, bool)       { return 0, false }
 
 func (c *LoadBTF) Subject() string     { return "the object's BTF" }
 func (c *CreateMap) Subject() string   { return "map " + c.Name }
 func (c *UpdateElem) Subject() string  { return "map " + c.Name }
+func (c *FillArray) Subject() string   { return "map " + c.Name }
 func (c *Freeze) Subject() string      { return "map " + c.Name }
 func (c *Lookup) Subject() string      { return c.For }
 func (c *LoadProgram) Subject() string { return "program " + c.Name }
+func (c *Skip) Subject() string        { return c.Of.Subject() }
 func (c *Close) Subject() string       { return c.Name }
 
 // Fixed are the fields of the attribute that are known before a load.
@@ -260,6 +316,7 @@ func (a *MapAttr) Fixed() bpfsys.MapCreateAttr {
 		Type: a.Type, KeySize: a.KeySize, ValueSize: a.ValueSize, MaxEntries: a.MaxEntries,
 		Flags: a.Flags, NUMANode: a.NUMANode, Name: a.Name,
 		KeyType: a.KeyType, ValueType: a.ValueType, Extra: a.Extra,
+		KernelType: a.Kernel.ID, KernelTypeFD: uint32(a.Kernel.FD),
 	}
 }
 
@@ -270,6 +327,7 @@ func (c *LoadProgram) Fixed() bpfsys.ProgLoadAttr {
 		FuncInfoRecSize: c.FuncInfoRecSize, FuncInfoSize: len(c.FuncInfo),
 		LineInfoRecSize: c.LineInfoRecSize, LineInfoSize: len(c.LineInfo),
 		CORESize: len(c.CORE),
+		AttachID: c.AttachTo.ID, AttachFD: uint32(c.AttachTo.FD),
 	}
 }
 
@@ -277,7 +335,7 @@ func (c *LoadProgram) Fixed() bpfsys.ProgLoadAttr {
 func (c *LoadProgram) Needs() bpfsys.ProgLoadNeeds {
 	n := bpfsys.ProgLoadNeeds{
 		FuncInfo: len(c.FuncInfo) > 0, LineInfo: len(c.LineInfo) > 0,
-		Attach: c.Attach >= 0, CORE: len(c.CORE) > 0,
+		Attach: c.Attach >= 0 || c.AttachTo.ID != 0, CORE: len(c.CORE) > 0,
 	}
 	for _, f := range c.Fixups {
 		n.FDArray = n.FDArray || f.Kind == FixupCall

@@ -1,0 +1,39 @@
+package bpfsys
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Pin pins fd at a path of a BPF file system.
+func Pin(fd int, path string) error {
+	a := NewAttr(16)
+	a.Ptr(0, append([]byte(path), 0))
+	a.U32(8, uint32(fd))
+	_, err := a.Call(ObjPin)
+	return err
+}
+
+// Get opens what is pinned at a path. The error is ENOENT if there is nothing.
+func Get(path string) (int, error) {
+	a := NewAttr(16)
+	a.Ptr(0, append([]byte(path), 0))
+	return a.Call(ObjGet)
+}
+
+// MapMemory maps size bytes of the map fd, at an address if that is not 0.
+// unix.Munmap takes the result.
+func MapMemory(fd, size int, addr uintptr) ([]byte, error) {
+	flags := unix.MAP_SHARED
+	if addr != 0 {
+		flags |= unix.MAP_FIXED_NOREPLACE
+	}
+	// An address for the kernel, never one that Go follows: vet cannot know.
+	at := *(*unsafe.Pointer)(unsafe.Pointer(&addr))
+	p, err := unix.MmapPtr(fd, 0, at, uintptr(size), unix.PROT_READ|unix.PROT_WRITE, flags)
+	if err != nil {
+		return nil, err
+	}
+	return unsafe.Slice((*byte)(p), size), nil
+}
