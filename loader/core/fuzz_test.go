@@ -14,9 +14,13 @@ import (
 // FuzzApply makes types, records and instructions out of what the fuzzer says.
 // Nothing may panic or hang, and the same input must give the same output.
 func FuzzApply(f *testing.F) {
-	some := []byte("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
-	f.Add(some, some, some, some)
-	f.Add(some[20:], some, some[7:], some[3:])
+	// int a; struct s { int a; int b; }; enum e { a, b }
+	local := []byte{1, 3, 0, 4, 0x84, 1, 2, 8, 1<<3 | 3, 0, 1<<3 | 4, 32, 6, 5, 2, 4, 3, 0, 4, 0}
+	// int b; union { int b; }; struct s___x { union; int a; }; enum e___y { b }
+	target := []byte{1, 4, 0, 4, 0x85, 0, 1, 4, 1<<3 | 4, 0, 0x84, 2, 2, 8, 2 << 3, 0, 1<<3 | 3, 32, 6, 6, 1, 4, 4, 0}
+	questions := []byte{0, 2, 2, 0, 1, 2, 1, 2, 2, 3, 0, 10, 2, 2, 0, 12}
+	f.Add(local, target, questions, []byte(append(append(movImm(4), movImm(1)...), movImm(1)...)))
+	f.Add(target, local, questions, []byte(append(append(movImm(0), movImm(1)...), movImm(1)...)))
 	f.Fuzz(func(t *testing.T, localTypes, targetTypes, questions, insns []byte) {
 		b := typesFrom(localTypes)
 		accesses := []uint32{b.str("0"), b.str("0:0"), b.str("0:1"), b.str("0:1:0"), b.str("1"), b.str("0:0:0:2"), b.str("0:2:1:0:0"), b.str("x")}
