@@ -39,6 +39,7 @@ func Capture(ctx context.Context, maps, programs []Handle, k *Kernel) (*State, e
 		btfs:     make(map[uint32]*types),
 		strings:  make(map[string]uint32),
 	}
+	defer k.stopLookup()
 	if err := c.run(ctx, maps, programs); err != nil {
 		return nil, fmt.Errorf("capture state: %w", err)
 	}

@@ -212,33 +212,37 @@ func (n *normaliser) kfunc(i int) (*Ref, error) {
 func helperKey(imm int32) string { return fmt.Sprintf("%+#x", imm) }
 
 // Symbolise fills s.Symbols with the names of the helpers that the programs
-// call, for reports of differences. It reads the kernel's symbols, so it is
-// left to those who need it.
+// call, for reports of differences.
 func (s *State) Symbolise(k *Kernel) error {
-	if err := k.loadSymbols(); err != nil {
-		return err
-	}
+	defer k.stopLookup()
 	if s.Symbols == nil {
 		s.Symbols = make(map[string]string)
 	}
 	for _, p := range s.Programs {
 		for _, f := range p.Functions {
-			s.symbolise(k.symbols, insn.Insns(f.Insns))
+			if err := s.symbolise(k, f.Insns); err != nil {
+				return fmt.Errorf("names of helpers: %w", err)
+			}
 		}
 	}
 	return nil
 }
 
-func (s *State) symbolise(syms *symbols, insns insn.Insns) {
+func (s *State) symbolise(k *Kernel, insns insn.Insns) error {
 	for i := 0; i < insns.Len(); i++ {
 		imm := insns.Imm(i)
 		if insns.IsCallTo(i, 0) && imm != tailCall && imm != 0 {
-			if name, _, ok := syms.name(syms.base + uint64(int64(imm))); ok {
-				s.Symbols[helperKey(imm)] = name
+			name, ok, err := k.callTarget(imm)
+			if err != nil {
+				return err
+			}
+			if ok {
+				s.Symbols[helperKey(imm)] = strings.TrimSuffix(name, " [vmlinux]")
 			}
 		}
 		if insns.IsLdImm64(i) {
 			i++
 		}
 	}
+	return nil
 }

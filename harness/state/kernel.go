@@ -17,30 +17,72 @@ import (
 )
 
 // Kernel answers questions about the running kernel and remembers the answers:
-// its symbols and its BTF. It reads them when first asked, as both take their
-// time under emulation. It is not safe for concurrent use.
+// its symbols and its BTF. It asks when it has to, as both take their time under
+// emulation. It is not safe for concurrent use.
 type Kernel struct {
 	proc, sys string // "/proc", "/sys"; tests have their own
 
 	cpus    int
-	symbols *symbols
+	base    uint64                // of __bpf_call_base, 0 as long as it is not known
+	names   map[uint64]string     // of symbols, by address
+	lookup  *lookup               // while a capture runs and needed it
+	slow    bool                  // this kernel cannot run lookup
+	symbols *symbols              // only where lookup cannot be had
 	specs   map[uint32]*kernelBTF // by BTF object id
 	vmlinux *btf.Spec
+	types   func() (*btf.Spec, error) // where vmlinux comes from
 }
 
 // NewKernel returns a Kernel that knows nothing yet. It needs /proc and /sys.
 func NewKernel() *Kernel {
-	return &Kernel{proc: "/proc", sys: "/sys", specs: make(map[uint32]*kernelBTF)}
+	k := &Kernel{proc: "/proc", sys: "/sys", names: make(map[uint64]string), specs: make(map[uint32]*kernelBTF)}
+	k.types = k.readVmlinux
+	return k
 }
 
-// Preload reads the symbols and the BTF of the kernel now. A guest that is
-// saved after it spares all cases the time.
+// ShareTypes makes k take the BTF of vmlinux from someone who has read it
+// already; it is several megabytes.
+func (k *Kernel) ShareTypes(types func() (*btf.Spec, error)) { k.types = types }
+
+// Preload reads what takes long now: the BTF of the kernel and, where there is
+// no faster way to names, its symbols. A guest that is saved after it spares
+// all cases the time.
 func (k *Kernel) Preload() error {
-	if err := k.loadSymbols(); err != nil {
-		return err
+	if !k.startLookup() {
+		if err := k.loadSymbols(); err != nil {
+			return err
+		}
 	}
+	k.stopLookup()
 	_, err := k.vmlinuxSpec()
 	return err
+}
+
+// startLookup says whether names can be asked for one by one, and sees to it.
+// stopLookup must follow: what it loads must not outlive a capture.
+func (k *Kernel) startLookup() bool {
+	if k.lookup != nil {
+		return true
+	}
+	if k.slow {
+		return false
+	}
+	l, err := newLookup()
+	if err != nil {
+		// An old kernel, or one that restricts symbols: if it does, reading all of
+		// them will say so.
+		k.slow = true
+		return false
+	}
+	k.lookup, k.base = l, l.base
+	return true
+}
+
+func (k *Kernel) stopLookup() {
+	if k.lookup != nil {
+		k.lookup.close()
+		k.lookup = nil
+	}
 }
 
 // possibleCPUs is the number of CPUs that per-CPU maps have values for.
@@ -102,7 +144,7 @@ func (k *Kernel) loadSymbols() error {
 		return err
 	}
 	s.modules = k.moduleList()
-	k.symbols = s
+	k.symbols, k.base = s, s.base
 	return nil
 }
 
@@ -151,52 +193,62 @@ func parseHex(line []byte) (v uint64, digits int) {
 	return v, digits
 }
 
-// name returns the symbol at exactly addr and its module, "vmlinux" if it is
-// built in. Of several it takes the first global one.
-func (s *symbols) name(addr uint64) (name, module string, ok bool) {
-	i := sort.Search(len(s.addrs), func(i int) bool { return s.addrs[i] >= addr })
+// name names the symbol at exactly addr with its module. Of several it takes
+// the first global one.
+func (s *symbols) name(addr uint64) (string, bool) {
 	best := ""
-	for ; i < len(s.addrs) && s.addrs[i] == addr; i++ {
+	for i := sort.Search(len(s.addrs), func(i int) bool { return s.addrs[i] >= addr }); i < len(s.addrs) && s.addrs[i] == addr; i++ {
 		line, _, _ := bytes.Cut(s.text[s.lines[i]:], []byte{'\n'})
 		if len(line) < 3 || bytes.HasPrefix(line[2:], []byte("__pfx_")) {
 			continue
 		}
-		if global := line[0] >= 'A' && line[0] <= 'Z'; global {
-			best = string(line)
-			break
+		global := line[0] >= 'A' && line[0] <= 'Z'
+		if best == "" || global {
+			best = string(line[2:])
 		}
-		if best == "" {
-			best = string(line)
+		if global {
+			break
 		}
 	}
 	if best == "" {
-		return "", "", false
+		return "", false
 	}
-	name, module, found := strings.Cut(best[2:], "\t[")
-	if !found {
-		return name, "vmlinux", true
+	name, module, ok := strings.Cut(best, "\t")
+	if !ok {
+		module = "[vmlinux]"
 	}
-	return name, strings.TrimSuffix(module, "]"), true
+	return name + " " + module, true
 }
 
-// symbol names the symbol at addr: "bpf_task_acquire [vmlinux]". If a module
-// was loaded since the symbols were read, a miss reads them again.
+// symbol names the symbol at addr: "bpf_task_acquire [vmlinux]".
 func (k *Kernel) symbol(addr uint64) (string, bool, error) {
+	if name, ok := k.names[addr]; ok {
+		return name, true, nil
+	}
+	name, ok, err := k.askSymbol(addr)
+	if ok {
+		k.names[addr] = name
+	}
+	return name, ok, err
+}
+
+func (k *Kernel) askSymbol(addr uint64) (string, bool, error) {
+	if k.startLookup() {
+		return k.lookup.symbol(addr)
+	}
 	if err := k.loadSymbols(); err != nil {
 		return "", false, err
 	}
-	name, module, ok := k.symbols.name(addr)
+	name, ok := k.symbols.name(addr)
 	if !ok && k.moduleList() != k.symbols.modules {
+		// A module was loaded since.
 		k.symbols = nil
 		if err := k.loadSymbols(); err != nil {
 			return "", false, err
 		}
-		name, module, ok = k.symbols.name(addr)
+		name, ok = k.symbols.name(addr)
 	}
-	if !ok {
-		return "", false, nil
-	}
-	return name + " [" + module + "]", true, nil
+	return name, ok, nil
 }
 
 // isAddress says whether v may be an address of kernel memory. Only between
@@ -226,10 +278,12 @@ func (k *Kernel) moduleList() string {
 // callTarget names what a call with this immediate calls after verification:
 // the immediate is the distance from __bpf_call_base.
 func (k *Kernel) callTarget(imm int32) (string, bool, error) {
-	if err := k.loadSymbols(); err != nil {
-		return "", false, err
+	if k.base == 0 && !k.startLookup() {
+		if err := k.loadSymbols(); err != nil {
+			return "", false, err
+		}
 	}
-	return k.symbol(k.symbols.base + uint64(int64(imm)))
+	return k.symbol(k.base + uint64(int64(imm)))
 }
 
 // kernelBTF is a BTF object of the kernel.
@@ -242,16 +296,20 @@ func (k *Kernel) vmlinuxSpec() (*btf.Spec, error) {
 	if k.vmlinux != nil {
 		return k.vmlinux, nil
 	}
-	raw, err := os.ReadFile(filepath.Join(k.sys, "kernel/btf/vmlinux"))
+	spec, err := k.types()
 	if err != nil {
 		return nil, fmt.Errorf("kernel BTF (CONFIG_DEBUG_INFO_BTF, /sys mounted?): %w", err)
 	}
-	spec, err := btf.ParseKernel(raw)
-	if err != nil {
-		return nil, fmt.Errorf("kernel BTF: %w", err)
-	}
 	k.vmlinux = spec
 	return spec, nil
+}
+
+func (k *Kernel) readVmlinux() (*btf.Spec, error) {
+	raw, err := os.ReadFile(filepath.Join(k.sys, "kernel/btf/vmlinux"))
+	if err != nil {
+		return nil, err
+	}
+	return btf.ParseKernel(raw)
 }
 
 // btfByID returns the BTF object with this id. Objects of the kernel are

@@ -1,11 +1,13 @@
 package state
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"runtime"
 	"testing"
 
+	"golang.org/x/sys/unix"
 	"gotest.tools/v3/assert"
 )
 
@@ -29,7 +31,7 @@ func fakeKernel(t *testing.T, files map[string]string) *Kernel {
 		assert.NilError(t, os.WriteFile(path, []byte(text), 0o600))
 	}
 	k := NewKernel()
-	k.proc, k.sys = dir, dir
+	k.proc, k.sys, k.slow = dir, dir, true
 	return k
 }
 
@@ -128,4 +130,76 @@ func TestIsAddress(t *testing.T) {
 		assert.Equal(t, five.isAddress(tt.v), tt.five, "%#x", tt.v)
 		assert.Equal(t, unknown.isAddress(tt.v), tt.unknown, "%#x", tt.v)
 	}
+}
+
+// The two ways to names must agree.
+func TestLookup(t *testing.T) {
+	needBPF(t)
+	l, err := newLookup()
+	if err != nil {
+		t.Skipf("this kernel cannot look symbols up from BPF (5.16): %v", err)
+	}
+	defer l.close()
+	text, err := os.ReadFile("/proc/kallsyms")
+	assert.NilError(t, err)
+	table, err := parseSymbols(text)
+	assert.NilError(t, err)
+	assert.Equal(t, l.base, table.base)
+	for _, name := range []string{"bpf_map_lookup_elem", "bpf_map_update_elem", "__bpf_call_base"} {
+		i := bytes.Index(text, []byte(" T "+name+"\n"))
+		if i < 16 {
+			continue
+		}
+		addr, _ := parseHex(text[i-16:])
+		for _, off := range []uint64{0, 1} {
+			got, ok, err := l.symbol(addr + off)
+			assert.NilError(t, err)
+			want, there := table.name(addr + off)
+			assert.Equal(t, got, want)
+			assert.Equal(t, ok, there)
+		}
+	}
+	_, ok, err := l.symbol(0x1234)
+	assert.NilError(t, err)
+	assert.Assert(t, !ok)
+}
+
+func TestSymbolAtStart(t *testing.T) {
+	for text, want := range map[string]string{
+		"bpf_task_acquire+0x0/0x40":                    "bpf_task_acquire [vmlinux]",
+		"bpf_ct_release+0x0/0x20 [nf_conntrack]":       "bpf_ct_release [nf_conntrack]",
+		"bpf_task_acquire+0x10/0x40":                   "",
+		"0xffff888012345678":                           "",
+		"bpf_prog_0123456789abcdef_run+0x0/0x40 [bpf]": "",
+		"": "",
+	} {
+		got, ok := symbolAtStart(text)
+		assert.Equal(t, ok, want != "", text)
+		if ok {
+			assert.Equal(t, got, want)
+		}
+	}
+}
+
+// A kernel that cannot run the lookup is one without it, and nothing is left
+// of the attempt.
+func TestLookupRefused(t *testing.T) {
+	needBPF(t)
+	var limit unix.Rlimit
+	assert.NilError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+	before := bpfDescriptors()
+	none := limit
+	none.Cur = 0
+	assert.NilError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &none))
+	k := NewKernel()
+	started := k.startLookup()
+	assert.NilError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
+	assert.Assert(t, !started)
+	assert.Assert(t, k.slow)
+	assert.DeepEqual(t, bpfDescriptors(), before)
+
+	name, ok, err := k.callTarget(0)
+	assert.NilError(t, err)
+	assert.Assert(t, ok)
+	assert.Equal(t, name, "__bpf_call_base [vmlinux]")
 }
