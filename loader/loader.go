@@ -241,7 +241,14 @@ func (r *run) attempt(level uint32) (*FDs, error) {
 	}
 	switch c := r.trace.Commands[step.Step].(type) {
 	case *trace.LoadProgram:
-		return r.once(1)
+		again, err := r.once(1)
+		var failed *trace.StepError
+		if !errors.As(err, &failed) {
+			return again, err // a failure that went away
+		}
+		// A log that does not fit makes ENOSPC of whatever it was.
+		failed.Err = step.Err
+		return nil, failed
 	case *trace.LoadBTF:
 		step.Log = issue.BTFLog(c)
 	}

@@ -23,7 +23,7 @@ func Get(path string) (int, error) {
 }
 
 // MapMemory maps size bytes of the map fd, at an address if that is not 0.
-// unix.Munmap takes the result.
+// UnmapMemory undoes it.
 func MapMemory(fd, size int, addr uintptr) ([]byte, error) {
 	flags := unix.MAP_SHARED
 	if addr != 0 {
@@ -36,4 +36,11 @@ func MapMemory(fd, size int, addr uintptr) ([]byte, error) {
 		return nil, err
 	}
 	return unsafe.Slice((*byte)(p), size), nil
+}
+
+// UnmapMemory unmaps what MapMemory has mapped.
+func UnmapMemory(memory []byte) {
+	if len(memory) > 0 {
+		_ = unix.MunmapPtr(unsafe.Pointer(&memory[0]), uintptr(len(memory)))
+	}
 }

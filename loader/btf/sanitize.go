@@ -9,6 +9,7 @@ type Features struct {
 	Func         bool // FUNC and FUNC_PROTO, 5.0
 	Datasec      bool // VAR and DATASEC, 5.2
 	GlobalFunc   bool // FUNC with global linkage, 5.6
+	EmptyDatasec bool // DATASEC without elements, as of a section that holds only literals, 5.12
 	Float        bool // FLOAT, 5.13
 	DeclTag      bool // DECL_TAG, 5.16
 	TypeTag      bool // TYPE_TAG, 5.17
@@ -18,10 +19,11 @@ type Features struct {
 }
 
 // AllFeatures is a kernel that accepts everything that this package knows.
-var AllFeatures = Features{true, true, true, true, true, true, true, true, true}
+var AllFeatures = Features{true, true, true, true, true, true, true, true, true, true}
 
 // Sanitize returns a copy in which kinds that the kernel does not know are
-// replaced by older ones of the same size, as libbpf replaces them. Type ids
+// replaced by older ones of the same size, as libbpf replaces them, and some
+// that libbpf has no answer to. Type ids
 // and string offsets stay, so func_info, line_info and CO-RE records go on to
 // fit. The blob has the same size, with two exceptions: an ENUM64 that has to
 // go needs an integer type, which is appended, and a layout section that has to
@@ -65,7 +67,7 @@ func (s *Spec) needs(f Features) bool {
 				return true
 			}
 		case KindDatasec:
-			if !f.Datasec || !f.QmarkDatasec && strings.HasPrefix(s.TypeName(id), "?") {
+			if !f.Datasec || !f.EmptyDatasec && infoVlen(info) == 0 || !f.QmarkDatasec && strings.HasPrefix(s.TypeName(id), "?") {
 				return true
 			}
 		case KindFloat:
@@ -133,6 +135,11 @@ func (z *sanitizer) one(id TypeID) {
 		z.rename(b, ".?")
 		set(KindStruct, vlen)
 		z.varsToMembers(b, vlen)
+	case kind == KindDatasec && !z.f.EmptyDatasec && vlen == 0:
+		// libbpf has no replacement and goes on without any types.
+		le.PutUint32(b, 0)
+		le.PutUint32(b[8:], 0)
+		set(KindConst, 0)
 	case kind == KindDatasec && !z.f.QmarkDatasec:
 		if strings.HasPrefix(z.Name(le.Uint32(b)), "?") {
 			z.raw[z.strOff+le.Uint32(b)] = '_'

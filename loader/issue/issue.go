@@ -307,8 +307,10 @@ func (s *issuer) lookup(c *trace.Lookup) error {
 
 func (s *issuer) loadProgram(c *trace.LoadProgram) error {
 	insns, array := s.complete(c)
+	needs := c.Needs()
+	needs.FDArray = needs.FDArray && s.usesModule(c) // 5.14: kernels before have no such field
 	attr := func(log []byte) *bpfsys.Attr {
-		a := bpfsys.NewAttr(bpfsys.ProgLoadSize(c.Needs()))
+		a := bpfsys.NewAttr(bpfsys.ProgLoadSize(needs))
 		bpfsys.PutProgLoad(a.Bytes, c.Fixed())
 		a.Ptr(bpfsys.ProgLoadInsns, insns)
 		a.Ptr(bpfsys.ProgLoadLicense, append([]byte(c.License), 0))
@@ -326,7 +328,7 @@ func (s *issuer) loadProgram(c *trace.LoadProgram) error {
 				a.U32(bpfsys.ProgLoadAttachFD, uint32(fd))
 			}
 		}
-		if c.Needs().FDArray {
+		if needs.FDArray {
 			a.Ptr(bpfsys.ProgLoadFDArray, array)
 		}
 		if len(c.CORE) > 0 {
@@ -340,6 +342,13 @@ func (s *issuer) loadProgram(c *trace.LoadProgram) error {
 		return a
 	}
 	return s.withLog(c.Out, bpfsys.ProgLoad, attr)
+}
+
+// usesModule says whether a program calls a kfunc of a module.
+func (s *issuer) usesModule(c *trace.LoadProgram) bool {
+	return slices.ContainsFunc(c.Fixups, func(f trace.Fixup) bool {
+		return f.Kind == trace.FixupCall && s.fds[s.t.Symbols[f.Symbol].BTF] >= 0
+	})
 }
 
 // complete fills in what only the target knows. The array of fds that it

@@ -96,6 +96,7 @@ func probeBTF() btf.Features {
 		Func:         with(proto, []uint32{1, info(btf.KindFunc, 0), 1}),
 		GlobalFunc:   with(proto, []uint32{1, info(btf.KindFunc, 1), 1}),
 		Datasec:      with(integer, variable, []uint32{1, info(btf.KindDatasec, 1), 4, 2, 0, 4}),
+		EmptyDatasec: with([]uint32{1, info(btf.KindDatasec, 0), 4}),
 		QmarkDatasec: with(integer, variable, []uint32{3, info(btf.KindDatasec, 1), 4, 2, 0, 4}),
 		Float:        with([]uint32{1, info(btf.KindFloat, 0), 4}),
 		DeclTag:      with(integer, variable, []uint32{1, info(btf.KindDeclTag, 0), 2, 0xffffffff}),

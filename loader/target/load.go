@@ -93,7 +93,7 @@ func (s *Settled) Discard() {
 // Unmap unmaps the memory of arenas.
 func Unmap(arenas map[string][]byte) {
 	for _, m := range arenas {
-		_ = unix.Munmap(m)
+		bpfsys.UnmapMemory(m)
 	}
 }
 

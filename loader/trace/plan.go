@@ -83,6 +83,9 @@ func Plan(obj *object.Object, opts Options) (*Trace, error) {
 	if err := p.fillSlots(); err != nil {
 		return nil, err
 	}
+	if err := p.divideCORE(); err != nil {
+		return nil, err
+	}
 	p.closeRest()
 	return p.t, nil
 }
@@ -462,9 +465,6 @@ func (p *planner) loadProgram(i int, f *object.Function) error {
 	// Without func_info kernels up to 7.2 ignore CO-RE records: BTF stays NoFD,
 	// and they are resolved in user space.
 	c.CORE = l.core
-	if err := p.divide(c); err != nil {
-		return &Error{Subject: subject, Errno: unix.EINVAL, Err: err}
-	}
 	if f.Program.NeedsBTF {
 		switch {
 		case f.Program.Attach == "":
@@ -482,15 +482,33 @@ func (p *planner) loadProgram(i int, f *object.Function) error {
 	return nil
 }
 
-// divide finds the CO-RE records that are not for the kernel.
-func (p *planner) divide(c *LoadProgram) error {
-	records, err := core.ParseRecords(c.CORE)
-	if err != nil {
-		return err
+// divideCORE finds the CO-RE records to which the kernel may give another
+// answer than a direct load gets.
+func (p *planner) divideCORE() error {
+	var programs []core.Program
+	var loads []*LoadProgram
+	for _, c := range p.t.Commands {
+		c, ok := c.(*LoadProgram)
+		if !ok || len(c.CORE) == 0 {
+			continue
+		}
+		records, err := core.ParseRecords(c.CORE)
+		if err != nil {
+			return &Error{Subject: c.Subject(), Errno: unix.EINVAL, Err: err}
+		}
+		if c.BTF == NoFD {
+			for i := range records {
+				c.UserCORE = append(c.UserCORE, i)
+			}
+		}
+		programs = append(programs, core.Program{Insns: c.Insns, Records: records})
+		loads = append(loads, c)
 	}
-	for i, r := range records {
-		if _, diverges := core.Diverges(p.obj.BTF, r); diverges || c.BTF == NoFD {
-			c.UserCORE = append(c.UserCORE, i)
+	for _, d := range core.Divergences(p.obj.BTF, programs...) {
+		c := loads[d.Program]
+		if c.BTF != NoFD {
+			c.UserCORE = append(c.UserCORE, d.Record)
+			c.UserReasons = append(c.UserReasons, d.Reason)
 		}
 	}
 	return nil

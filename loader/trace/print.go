@@ -238,17 +238,17 @@ func (t *Trace) printCORE(b *bytes.Buffer, c *LoadProgram) {
 	if err != nil {
 		return // Plan has checked them
 	}
-	user := make(map[int]bool)
-	for _, i := range c.UserCORE {
-		user[i] = true
+	user := make(map[int]string)
+	for n, i := range c.UserCORE {
+		user[i] = "user space: the program has no func_info"
+		if n < len(c.UserReasons) {
+			user[i] = "user space: " + c.UserReasons[n]
+		}
 	}
 	for i, r := range records {
-		who := "kernel"
-		if user[i] {
-			who = "user space"
-			if reason, ok := core.Diverges(t.Types, r); ok {
-				who += ": " + reason
-			}
+		who, ok := user[i]
+		if !ok {
+			who = "the kernel"
 		}
 		fmt.Fprintf(b, "    insn %d: CO-RE %s # by %s\n", r.InsnOff/insn.Size, r.String(t.Types), who)
 	}

@@ -215,7 +215,8 @@ type LoadProgram struct {
 	// UserCORE are the indexes of those records to which the kernel may give
 	// another answer than a direct load gets. They are resolved in user space
 	// where there is one that can.
-	UserCORE []int
+	UserCORE    []int
+	UserReasons []string // why, one a record of UserCORE; none if the program has no func_info
 
 	Attach int // index into Trace.Symbols of the attach target, -1 for none
 	// AttachTo is an attach target by number, for targets that cannot be
