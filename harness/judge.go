@@ -101,10 +101,10 @@ func (j *judge) returns(c *Case, l *agent.Load, fail func(string, ...any)) {
 }
 
 func outcome(l *agent.Load) string {
-	if l.Result == agent.Refused {
-		return strings.TrimSpace("refused " + l.Errno + ": " + l.Detail)
+	if l.Result != agent.Refused {
+		return l.Result
 	}
-	return l.Result
+	return strings.TrimSpace("refused "+l.Errno) + ": " + l.Detail
 }
 
 // pair compares two loads.

@@ -33,7 +33,7 @@ type Report struct {
 	// Failures are expectations that were not met, other than by a verdict.
 	Failures int `json:"failures"`
 	// UnusedRules are rules for explained differences between the engines
-	// that ran which explained nothing.
+	// that ran which explained nothing; only known if the whole suite ran.
 	UnusedRules []string `json:"unused_rules,omitempty"`
 	// Splats are complaints of the guest's kernel that no case expects.
 	Splats []string `json:"splats,omitempty"`

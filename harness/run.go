@@ -175,7 +175,7 @@ func (r *runner) boot(ctx context.Context) error {
 	if r.boots == 1 {
 		choice := guest.Accelerator()
 		r.report.Accelerator = string(choice.Accelerator)
-		r.Note(choice.Reason)
+		r.Note(fmt.Sprintf("%s: %s", choice.Accelerator, choice.Reason))
 	}
 	bootCtx, cancel := context.WithTimeout(ctx, r.BootTimeout)
 	defer cancel()
@@ -293,6 +293,10 @@ func (r *runner) finish(start time.Time) {
 	}
 	r.report.Seconds.Suite -= r.report.Seconds.Boot
 	r.report.Seconds.Total = time.Since(start).Seconds()
+	r.report.summarise()
+	if r.suite.part {
+		return // what a few cases do not need, others may
+	}
 	var used []string
 	for id := range r.used {
 		used = append(used, id)
@@ -300,5 +304,4 @@ func (r *runner) finish(start time.Time) {
 	for _, rule := range state.UnusedRules(used, r.Engines) {
 		r.report.UnusedRules = append(r.report.UnusedRules, rule.ID)
 	}
-	r.report.summarise()
 }

@@ -21,7 +21,8 @@ type Suite struct {
 	Name  string `yaml:"suite"`
 	Cases []Case `yaml:"cases"`
 
-	dir string // where the objects are
+	dir  string // where the objects are
+	part bool   // not all of a suite
 }
 
 // Case is one object and what to do with it.
@@ -87,7 +88,7 @@ func ReadSuite(file string) (*Suite, error) {
 // NewSuite makes a suite of objects given by their paths: each is to load with
 // every engine.
 func NewSuite(paths []string) *Suite {
-	s := &Suite{Name: "objects"}
+	s := &Suite{Name: "objects", part: true}
 	for _, p := range paths {
 		abs, err := filepath.Abs(p)
 		if err != nil {
@@ -161,7 +162,7 @@ func (s *Suite) Select(patterns []string) (*Suite, error) {
 	if len(patterns) == 0 {
 		return s, nil
 	}
-	out := &Suite{Name: s.Name, dir: s.dir}
+	out := &Suite{Name: s.Name, dir: s.dir, part: true}
 	used := make([]bool, len(patterns))
 	for _, c := range s.Cases {
 		match := false

@@ -30,8 +30,11 @@ const (
 	exitTrouble = 2 // the harness or its input failed
 )
 
-// errFailed ends a command whose output has said what is wrong.
-var errFailed = errors.New("failed")
+// These end a command whose output has said what is wrong.
+var (
+	errFailed = errors.New("failed")
+	errBroken = errors.New("broken") // nothing was found, for the harness failed
+)
 
 // Main runs the command line and returns the exit status.
 func Main() int {
@@ -43,6 +46,7 @@ func Main() int {
 		return exitOK
 	case errors.Is(err, errFailed):
 		return exitFailed
+	case errors.Is(err, errBroken):
 	case ctx.Err() != nil:
 		fmt.Fprintln(os.Stderr, "bpfreplay: interrupted")
 	default:

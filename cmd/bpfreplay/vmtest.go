@@ -1,9 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +16,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/engine"
 	"github.com/bpfreplay/bpfreplay/harness/report"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
+	"github.com/bpfreplay/bpfreplay/loader"
+	"github.com/bpfreplay/bpfreplay/loader/object"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
@@ -81,6 +86,9 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 	if _, err := engine.ByName(f.engines); err != nil {
 		return err
 	}
+	if f.mutate != "" && !slices.Contains(engine.Mutations(), f.mutate) {
+		return fmt.Errorf("no mutation %q: there are %s", f.mutate, strings.Join(engine.Mutations(), ", "))
+	}
 	accel, err := vm.ParseAccelerator(f.accelerator)
 	if err != nil {
 		return err
@@ -110,11 +118,15 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 	if !f.json {
 		opts.Done = text.Case
 	}
+	path := filepath.Join(opts.Out, "report.json")
+	// What a former run found must not pass for what this one finds.
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	r, err := harness.Run(cmd.Context(), suite, opts)
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(opts.Out, "report.json")
 	if err := report.WriteJSON(path, r); err != nil {
 		return err
 	}
@@ -126,14 +138,39 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 		text.Summary(r)
 		fmt.Fprintln(cmd.OutOrStdout(), "report:", path)
 	}
-	if !r.OK() {
+	switch {
+	case r.OK():
+		return nil
+	case r.Summary[harness.Different] == 0 && r.Failures == 0:
+		return errBroken
+	default:
 		return errFailed
+	}
+}
+
+// notObjects are the reasons why a file is not worth a guest. Whatever else is
+// wrong with an object is for the engines to say.
+var notObjects = []error{
+	object.ErrEmpty, object.ErrNotELF, object.ErrTruncated, object.ErrClass,
+	object.ErrBigEndian, object.ErrMachine, object.ErrNotRelocatable,
+}
+
+func checkObject(path string) error {
+	_, err := loader.Open(path)
+	var file *fs.PathError
+	if errors.As(err, &file) || slices.ContainsFunc(notObjects, func(not error) bool { return errors.Is(err, not) }) {
+		return err
 	}
 	return nil
 }
 
 func (f *vmtestFlags) readSuite(args []string) (*harness.Suite, error) {
 	if len(args) > 0 {
+		for _, path := range args {
+			if err := checkObject(path); err != nil {
+				return nil, err
+			}
+		}
 		return harness.NewSuite(args).Select(f.cases)
 	}
 	suite, err := harness.ReadSuite(f.suite)
