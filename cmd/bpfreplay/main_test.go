@@ -1,0 +1,116 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"gotest.tools/v3/assert"
+	"gotest.tools/v3/golden"
+
+	"github.com/bpfreplay/bpfreplay/internal/need"
+)
+
+// command is the program under test, built as `make build` does: it has to be
+// static, as it is PID 1 of the guests, too.
+var command string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "bpfreplay-cmd-test-")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(dir)
+		command = filepath.Join(dir, "bpfreplay")
+		build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", command, ".")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "build the command: %v\n%s", err, out)
+			return 1
+		}
+		return m.Run()
+	}())
+}
+
+// root is the top of the tree.
+func root(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.Abs("../..")
+	assert.NilError(t, err)
+	return dir
+}
+
+// runScripts runs the scripts of a directory below testdata. In them
+// $ROOT is the top of the tree, and
+//
+//	status N bpfreplay ARG...
+//
+// runs the command and requires this exit status. The cache of the user
+// is not touched unless a script asks for it.
+func runScripts(t *testing.T, dir string, env ...string) {
+	top := root(t)
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join("testdata", dir),
+		UpdateScripts:       golden.FlagUpdate(),
+		RequireExplicitExec: true,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("ROOT", top)
+			e.Setenv("BPFREPLAY", command)
+			e.Setenv("PATH", filepath.Dir(command)+":"+e.Getenv("PATH"))
+			e.Setenv("BPFREPLAY_CACHE", filepath.Join(e.WorkDir, "cache"))
+			for i := 0; i < len(env); i += 2 {
+				e.Setenv(env[i], env[i+1])
+			}
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"status": status},
+	})
+}
+
+func status(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: status N COMMAND ARG...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	var exit *exec.ExitError
+	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if got != want {
+		ts.Fatalf("exit status is %d, not %d", got, want)
+	}
+}
+
+// The scripts in testdata/host need nothing but the command.
+func TestHost(t *testing.T) { runScripts(t, "host") }
+
+// Those in testdata/guest boot kernels.
+func TestGuest(t *testing.T) {
+	need.QEMU(t)
+	for _, name := range []string{"5.10", "6.1", "6.12"} {
+		need.Kernel(t, name)
+	}
+	runScripts(t, "guest", "BPFREPLAY_CACHE", cacheDir(t))
+}
+
+// cacheDir is the cache of kernels that the command uses by itself.
+func cacheDir(t *testing.T) string {
+	t.Helper()
+	if dir := os.Getenv("BPFREPLAY_CACHE"); dir != "" {
+		return dir
+	}
+	dir, err := os.UserCacheDir()
+	assert.NilError(t, err)
+	return filepath.Join(dir, "bpfreplay")
+}

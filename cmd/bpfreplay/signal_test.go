@@ -1,0 +1,153 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+	"gotest.tools/v3/assert"
+	is "gotest.tools/v3/assert/cmp"
+
+	"github.com/bpfreplay/bpfreplay/internal/need"
+)
+
+// session is a run of vmtest over a dozen cases that is disturbed.
+type session struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	lines  *bufio.Scanner
+	stderr bytes.Buffer
+	out    string // reports
+	temp   string // temporary files
+}
+
+// start runs vmtest and waits until the first case is judged.
+func start(t *testing.T) *session {
+	t.Helper()
+	need.QEMU(t)
+	need.Kernel(t, "6.12")
+	s := &session{t: t, out: filepath.Join(t.TempDir(), "out"), temp: t.TempDir()}
+	s.cmd = exec.CommandContext(t.Context(), command, "vmtest", "--kernel", "6.12", "--accel", "tcg", "--case", "core_*", "--out", s.out)
+	s.cmd.Dir = root(t)
+	s.cmd.Env = append(os.Environ(), "TMPDIR="+s.temp)
+	s.cmd.Stderr = &s.stderr
+	stdout, err := s.cmd.StdoutPipe()
+	assert.NilError(t, err)
+	assert.NilError(t, s.cmd.Start())
+	t.Cleanup(func() {
+		_ = s.cmd.Process.Kill()
+		_ = s.cmd.Wait()
+	})
+	s.lines = bufio.NewScanner(stdout)
+	assert.Assert(t, s.lines.Scan(), "no case was judged: %s", &s.stderr)
+	return s
+}
+
+// qemu returns the process id of the guest.
+func (s *session) qemu() int {
+	s.t.Helper()
+	var pids []string
+	files, err := filepath.Glob("/proc/" + strconv.Itoa(s.cmd.Process.Pid) + "/task/*/children")
+	assert.NilError(s.t, err)
+	for _, f := range files {
+		data, err := os.ReadFile(f)
+		if err == nil { // a thread may have ended
+			pids = append(pids, strings.Fields(string(data))...)
+		}
+	}
+	assert.Equal(s.t, len(pids), 1, "children: %v", pids)
+	pid, err := strconv.Atoi(pids[0])
+	assert.NilError(s.t, err)
+	return pid
+}
+
+// end waits for the command and returns its exit status and the rest of what it printed.
+func (s *session) end() (int, string) {
+	s.t.Helper()
+	var rest []string
+	for s.lines.Scan() {
+		rest = append(rest, s.lines.Text())
+	}
+	err := s.cmd.Wait()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		s.t.Fatal(err)
+	}
+	return s.cmd.ProcessState.ExitCode(), strings.Join(rest, "\n")
+}
+
+// nothingLeft checks that neither a guest nor a temporary file outlived the command.
+func (s *session) nothingLeft(guest int) {
+	s.t.Helper()
+	assert.ErrorIs(s.t, syscall.Kill(guest, 0), syscall.ESRCH)
+	assert.DeepEqual(s.t, files(s.t, s.temp), []string(nil))
+}
+
+func files(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	assert.NilError(t, err)
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+func TestInterrupted(t *testing.T) {
+	for name, sig := range map[string]syscall.Signal{"Ctrl-C": syscall.SIGINT, "terminated": syscall.SIGTERM} {
+		t.Run(name, func(t *testing.T) {
+			s := start(t)
+			guest := s.qemu()
+			assert.NilError(t, s.cmd.Process.Signal(sig))
+			code, rest := s.end()
+			assert.Equal(t, code, exitTrouble)
+			assert.Assert(t, is.Contains(s.stderr.String(), "bpfreplay: interrupted\n"))
+			assert.Assert(t, !strings.Contains(rest, "PASS"), rest)
+			s.nothingLeft(guest)
+			// No report, and no half of one.
+			left := files(t, filepath.Join(s.out, "6.12"))
+			assert.Assert(t, !slices.ContainsFunc(left, func(name string) bool { return strings.Contains(name, "report") }), "%v", left)
+		})
+	}
+}
+
+// A guest that is killed costs its case; the suite goes on in a new one.
+func TestGuestKilled(t *testing.T) {
+	s := start(t)
+	guest := s.qemu()
+	assert.NilError(t, syscall.Kill(guest, syscall.SIGKILL))
+	code, rest := s.end()
+	assert.Equal(t, code, exitTrouble, rest)
+	assert.Assert(t, is.Contains(rest, "QEMU was killed: signal 9 (killed)"))
+	assert.Assert(t, is.Contains(rest, " 0 different 2 broken; 0 failed expectations\nFAIL\n"))
+	s.nothingLeft(guest)
+	assert.Assert(t, slices.Contains(files(t, filepath.Join(s.out, "6.12")), "report.json"))
+}
+
+// Not even kill -9 leaves a guest behind.
+func TestKilled(t *testing.T) {
+	s := start(t)
+	guest, err := unix.PidfdOpen(s.qemu(), 0)
+	assert.NilError(t, err)
+	defer unix.Close(guest)
+	assert.NilError(t, s.cmd.Process.Kill())
+	code, _ := s.end()
+	assert.Equal(t, code, -1)
+	// The kernel ends the guest once it has taken the command apart.
+	gone := []unix.PollFd{{Fd: int32(guest), Events: unix.POLLIN}}
+	n := 0
+	for n, err = unix.Poll(gone, 30_000); err == unix.EINTR; n, err = unix.Poll(gone, 30_000) {
+	}
+	assert.NilError(t, err)
+	assert.Equal(t, n, 1, "the guest outlived the command by 30 seconds")
+	assert.DeepEqual(t, files(t, s.temp), []string(nil))
+}
