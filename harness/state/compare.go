@@ -156,6 +156,28 @@ var mapFields = []field[Map]{
 	{"value_type", "4.18", func(m *Map) string { return orNone(m.Value) }},
 }
 
+// Field is something that Compare looks at.
+type Field struct {
+	Name  string // with a star for names: "map * flags"
+	Since string // first kernel that tells it, "4.15"
+}
+
+// Fields lists what Compare looks at.
+func Fields() []Field {
+	all := []Field{
+		{"map * contents", "4.13"}, {"map * btf", "4.18"}, {"program * btf", "5.0"}, {"program * function_order", "5.0"},
+		{insnsField, "4.13"}, {"function * prototype", "5.0"}, {"function * line_info", "5.0"},
+		{"function * function_tag", "5.1"}, {"function * linkage", "5.6"}, {"function * kfunc_index", "5.16"},
+	}
+	for _, f := range mapFields {
+		all = append(all, Field{"map * " + f.name, f.since})
+	}
+	for _, f := range programFields {
+		all = append(all, Field{"program * " + f.name, f.since})
+	}
+	return all
+}
+
 func (c *comparer) maps() {
 	for _, name := range names(c.a.state.Maps, c.b.state.Maps, func(m *Map) string { return m.Name }) {
 		c.a.m, c.b.m = c.a.state.findMap(name), c.b.state.findMap(name)

@@ -183,3 +183,54 @@ func TestDifferenceJSON(t *testing.T) {
 	assert.NilError(t, err)
 	assert.Equal(t, string(got), `[{"field":"map .rodata frozen","a":"true","b":"false","explained_by":""}]`)
 }
+
+// Rules are about fields that there are, or about what exists on one side only.
+func TestFields(t *testing.T) {
+	known := map[string]bool{"map *": true, "program *": true, "function *": true}
+	for _, f := range Fields() {
+		_, _, ok := version(f.Since)
+		assert.Assert(t, ok, f.Name)
+		assert.Assert(t, !known[f.Name], "%s is listed twice", f.Name)
+		known[f.Name] = true
+	}
+	for _, r := range Rules() {
+		for _, f := range r.Fields {
+			assert.Assert(t, known[f], "rule %s is about the unknown field %s", r.ID, f)
+		}
+	}
+}
+
+// Compare takes states as they come from a guest, whatever came over the wire.
+func FuzzCompare(f *testing.F) {
+	seed, err := json.Marshal(sample())
+	assert.NilError(f, err)
+	f.Add(seed)
+	for _, test := range ruleTests {
+		s := &scenario{left: sample(), right: sample(), facts: sampleFacts()}
+		test.make(s)
+		seed, err := json.Marshal(s.left)
+		assert.NilError(f, err)
+		f.Add(seed)
+	}
+	facts := sampleFacts()
+	facts.Programs["run"] = ProgramFacts{
+		LocalTypeIDs: map[uint32]string{5: "struct task"}, KfuncAddresses: []string{"jiffies"}, WideCORE: true,
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var s State
+		if json.Unmarshal(data, &s) != nil {
+			return
+		}
+		right := sample()
+		right.Maps = append(right.Maps, kconfigOf("datasec .kconfig { global int HZ; /* 0, 2 bytes */ } /* 8 bytes */", 5, 6))
+		direct := Context{Engine: EngineDirect, Release: release, Object: facts}
+		trace := Context{Engine: EngineTrace, Release: release, Object: facts}
+		there, back := Compare(&s, right, direct, trace), Compare(right, &s, trace, direct)
+		assert.Equal(t, len(there), len(back))
+		for i := range there {
+			assert.Equal(t, there[i].Field, back[i].Field)
+			assert.Equal(t, there[i].ExplainedBy, back[i].ExplainedBy)
+		}
+		assert.Equal(t, len(Compare(&s, &s, direct, direct)), 0)
+	})
+}

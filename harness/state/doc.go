@@ -16,7 +16,9 @@
 // [Capture] runs in the guest, once per engine and case and often under
 // emulation, so it does little: instructions travel as bytes with a list of
 // what they refer to, and names that only a reader of a difference needs
-// (helpers) are looked up by [State.Symbolise] when there is one.
+// (helpers) are looked up by [State.Symbolise] when there is one. Names of kernel
+// addresses come from a small BPF program, one by one, as /proc/kallsyms takes
+// seconds to read there.
 //
 // [Compare] gives the [Difference]s of two states. The rules in rules.go say
 // which of them are expected between two engines, and why. A rule looks at the

@@ -184,25 +184,27 @@ func sameVariables(a, b map[string]place) bool {
 func sameValues(a, b *Map) bool {
 	left, right := layout(a), layout(b)
 	for name, p := range left {
-		q := right[name]
-		if !bytes.Equal(a.at(p), b.at(q)) {
+		x, okX := a.at(p)
+		y, okY := b.at(right[name])
+		if !okX || !okY || !bytes.Equal(x, y) {
 			return false
 		}
 	}
 	return a.Contents.NotRead == "" && b.Contents.NotRead == ""
 }
 
-// at is the value of a variable of a data section, zeros where it ends early.
-func (m *Map) at(p place) []byte {
-	value := make([]byte, m.ValueSize)
-	if len(m.Contents.Entries) > 0 {
-		copy(value, m.Contents.Entries[0].Value)
-	}
+// at is the value of a variable of a data section, without the zeros at its end.
+func (m *Map) at(p place) ([]byte, bool) {
 	end := uint64(p.off) + uint64(p.size)
-	if end > uint64(len(value)) {
-		return nil
+	if end > uint64(m.ValueSize) {
+		return nil, false
 	}
-	return value[p.off:end]
+	if len(m.Contents.Entries) == 0 {
+		return nil, true // all zero
+	}
+	value := m.Contents.Entries[0].Value
+	last := uint64(len(value))
+	return trimZeros(value[min(uint64(p.off), last):min(end, last)]), true
 }
 
 // isKconfigKey: cilium/ebpf makes up the type of .kconfig's keys.
