@@ -1,0 +1,323 @@
+#!/usr/bin/env python3
+"""Measures how many of the kernel's BPF selftests that libbpf loads our loader program replays.
+
+  scripts/kernel-replay.py [-k KERNEL] [--all] [--baseline] [OBJECT...]
+
+scripts/kernel-selftests.sh has to be run first: it builds the objects. Each
+object is loaded in guests that run KERNEL: by libbpf, directly and through its
+own loader program (scripts/libbpf-baseline.c), then with our engines trace and
+replay (`bpfreplay vmtest`). What libbpf did is kept, as it does not change:
+--baseline measures it anew. Our engines get the objects that libbpf loads
+directly, or with --all every object; with names as arguments, only these.
+
+Results are in selftests/kernel/results/KERNEL: libbpf.tsv, ours.tsv,
+failures.txt (each object that libbpf loads and we do not, by cause) and
+summary.txt, which is printed. Status 1 if an object that libbpf loads is not
+replayed.
+"""
+
+import argparse
+import collections
+import csv
+import json
+import os
+import pathlib
+import re
+import statistics
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+CORPUS = ROOT / "selftests" / "kernel"
+OBJECTS = CORPUS / "obj"
+CHUNK = 100  # objects a guest
+BOOT_LIMIT = 3600  # seconds for one guest that runs libbpf
+
+
+def die(message):
+    sys.exit(f"kernel-replay.py: {message}")
+
+
+def say(message):
+    print(f"kernel-replay.py: {message}", file=sys.stderr, flush=True)
+
+
+def find_kernel(bpfreplay, name):
+    """The files of a kernel in bpfreplay's cache, which are fetched if need be."""
+    out = subprocess.run([bpfreplay, "kernels", "fetch", name], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    release = out.stdout.split("\t")[1].strip()
+    cache = os.environ.get("BPFREPLAY_CACHE") or pathlib.Path(
+        os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache", "bpfreplay")
+    for meta in pathlib.Path(cache, "kernels").glob("*/kernel.json"):
+        if json.loads(meta.read_text())["release"] == release:
+            return release, meta.parent
+    die(f"kernel {release} is not in {cache}")
+
+
+# libbpf
+
+
+def initramfs(path, kernel, release, objects):
+    """An archive with the baseline program as /init, and the objects."""
+    tree = path.with_suffix(".tree")
+    subprocess.run(["rm", "-rf", tree], check=True)
+    for d in ("dev", "objects", "boot"):
+        (tree / d).mkdir(parents=True)
+    os.link(CORPUS / "libbpf-baseline", tree / "init")
+    if (kernel / "config").exists():
+        (tree / "boot" / f"config-{release}").write_bytes((kernel / "config").read_bytes())
+    for o in objects:
+        os.link(o, tree / "objects" / o.name)
+    # /dev/console, so that what the program complains of is seen.
+    subprocess.run(["mknod", tree / "dev" / "console", "c", "5", "1"], check=True)
+    with open(path, "wb") as f:
+        find = subprocess.run(["find", ".", "-print0"], cwd=tree, check=True, stdout=subprocess.PIPE).stdout
+        subprocess.run(["cpio", "-0", "-o", "-H", "newc", "--quiet"], cwd=tree, check=True, input=find, stdout=f)
+    subprocess.run(["rm", "-rf", tree], check=True)
+
+
+def boot(kernel, initrd, results, console, args):
+    image = kernel / "vmlinux"
+    if not image.exists():
+        image = kernel / "vmlinuz"
+    command = [
+        "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "2048", "-smp", "1",
+        "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-kernel", image, "-initrd", initrd,
+        "-serial", f"file:{console}", "-serial", f"file:{results}",
+        "-append", "console=ttyS0 panic=-1 quiet mitigations=off lsm=bpf no_timer_check -- " + " ".join(args)]
+    try:
+        subprocess.run(command, timeout=BOOT_LIMIT, stdin=subprocess.DEVNULL)
+    except subprocess.TimeoutExpired:
+        say("the guest did not end")
+
+
+def read_lines(path):
+    """Lines of the baseline program, and whether it came to its end."""
+    if not path.exists():
+        return [], False
+    lines = path.read_text(errors="replace").splitlines()
+    ended = "# end" in lines
+    return [l.split("\t") for l in lines if l.count("\t") == 19], ended
+
+
+def baseline(kernel, release, objects, out, args=()):
+    """Runs libbpf on all objects: a guest that breaks costs the object at which it broke."""
+    initrd = out / "libbpf.cpio"
+    initramfs(initrd, kernel, release, objects)
+    names = sorted(o.name.removesuffix(".bpf.o") for o in objects)
+    table, header, part = [], None, out / "libbpf.part"
+    after = []
+    while True:
+        part.unlink(missing_ok=True)
+        boot(kernel, initrd, part, out / "libbpf-console.log", [*args, *after, "/objects"])
+        lines, ended = read_lines(part)
+        if not lines:
+            die(f"the guest with libbpf said nothing; see {out}/libbpf-console.log")
+        header, rows = lines[0], lines[1:]
+        table += rows
+        if ended:
+            break
+        last = rows[-1][0] if rows else (after[1] if after else None)
+        wedged = rows and "wedged" in rows[-1]
+        if not wedged:  # it broke at the object after the last one
+            i = names.index(last) + 1 if last else 0
+            last = names[i]
+            table.append([last, "broken"] + [""] * (len(header) - 2))
+        say(f"libbpf broke the guest at {last}")
+        if last == names[-1]:
+            break
+        after = ["-a", last]
+    part.unlink(missing_ok=True)
+    initrd.unlink()
+    with open(out / "libbpf.tsv", "w") as f:
+        for row in [header] + table:
+            f.write("\t".join(row) + "\n")
+
+
+Libbpf = collections.namedtuple(
+    "Libbpf", "name direct direct_errno open_ns direct_ns maps progs gen gen_errno gen_ns insns blob "
+    "light light_errno light_ns run_ns light_maps light_progs direct_detail light_detail")
+
+
+def read_baseline(out):
+    with open(out / "libbpf.tsv") as f:
+        rows = list(csv.reader(f, delimiter="\t", quoting=csv.QUOTE_NONE))
+    return {r[0]: Libbpf(*r) for r in rows[1:]}
+
+
+# ours
+
+Ours = collections.namedtuple("Ours", "name engine result errno ns leaks verdict detail log")
+
+
+def run_ours(bpfreplay, kernel, objects, out, engines):
+    results = []
+    chunks = [objects[i:i + CHUNK] for i in range(0, len(objects), CHUNK)]
+    for n, chunk in enumerate(chunks):
+        say(f"our engines, part {n + 1} of {len(chunks)}")
+        where = out / "ours"
+        report = where / kernel / "report.json"
+        report.unlink(missing_ok=True)
+        with open(out / "ours.log", "w" if n == 0 else "a") as log:
+            subprocess.run([bpfreplay, "vmtest", "-k", kernel, "-e", engines, "--case-timeout", "300s", "-o", where, *chunk],
+                           cwd=ROOT, stdout=log, stderr=log)
+        if not report.exists():
+            for o in chunk:
+                results.append(Ours(o.name.removesuffix(".bpf.o"), "replay", "broken", "", 0, "", "broken",
+                                    f"no report of this part; see {out}/ours.log", ""))
+            continue
+        for case in json.loads(report.read_text())["cases"]:
+            verdict = case["verdicts"][0]["verdict"] if case["verdicts"] else ""
+            if verdict == "different":
+                d = case["verdicts"][0]["differences"]
+                verdict += ": " + "; ".join(f'{x["field"]}: {x["a"]} / {x["b"]}' for x in d if not x.get("explained_by"))[:300]
+            for l in case["loads"]:
+                results.append(Ours(case["name"], l["engine"], l["result"], l["errno"], l["nanoseconds"],
+                                    "; ".join(l.get("leaks") or []), verdict, l["detail"], last_line(l.get("log") or "")))
+    return results
+
+
+def last_line(log):
+    lines = [l.strip() for l in log.splitlines() if l.strip()]
+    while lines and re.match(r"(processed \d+ insns|verification time|stack depth|insns processed|max_states)", lines[-1]):
+        lines.pop()
+    return lines[-1] if lines else ""
+
+
+def one_line(text):
+    return " ".join(text.split())
+
+
+def write_ours(path, results):
+    old = []
+    if path.exists():
+        with open(path) as f:
+            old = [Ours(*r) for r in list(csv.reader(f, delimiter="\t", quoting=csv.QUOTE_NONE))[1:]]
+    new = {r.name for r in results}
+    rows = sorted([r for r in old if r.name not in new] + results)
+    with open(path, "w") as f:
+        f.write("\t".join(Ours._fields) + "\n")
+        for r in rows:
+            f.write("\t".join(one_line(str(v)) for v in r) + "\n")
+    return rows
+
+
+# summary
+
+
+def cause(r):
+    """An error without the names and numbers that differ between objects that fail alike."""
+    text = r.detail
+    text = re.sub(r'"[^"]*"|\'[^\']*\'|`[^`]*`', "…", text)
+    text = re.sub(r"\b(step \d+|(program|map|section|extern|function|symbol|variable|kfunc|type|insn|instruction) [^\s:,]+)",
+                  lambda m: m.group(0).split()[0] + " …", text)
+    text = re.sub(r"\b(0x[0-9a-f]+|\d+)\b", "N", text)
+    text = re.sub(r"^\S+\.bpf\.o", "…", text)
+    return f"{r.result} {r.errno}: {text}"
+
+
+def write_failures(path, kernel, release, base, ours, wanted):
+    groups = collections.defaultdict(list)
+    for r in ours:
+        b = base.get(r.name)
+        if b and b.direct == "ok" and r.result != "ok" and r.name in wanted:
+            groups[(cause(r))].append(r)
+    with open(path, "w") as f:
+        f.write(f"Objects that libbpf loads directly on {kernel} ({release}) and an engine of ours does not, by cause.\n")
+        for key, rs in sorted(groups.items(), key=lambda g: (-len({r.name for r in g[1]}), g[0])):
+            f.write(f"\n== {len({r.name for r in rs})} objects: {key}\n")
+            for r in rs:
+                also = base[r.name].light
+                f.write(f"{r.name} [{r.engine}] {r.errno} {r.detail}" + (f" | {r.log}" if r.log else "") +
+                        f"  (libbpf's loader program: {also})\n")
+        others = sorted({(r.name, r.verdict) for r in ours if r.name in wanted and r.verdict.startswith("different")
+                         and all(x.result == "ok" for x in ours if x.name == r.name)})
+        if others:
+            f.write(f"\n== {len(others)} objects: loaded by both engines, but the states differ\n")
+            for name, verdict in others:
+                f.write(f"{name} {verdict}\n")
+        leaks = sorted({(r.name, r.engine, r.leaks) for r in ours if r.leaks})
+        if leaks:
+            f.write(f"\n== {len(leaks)} loads: something was not given back\n")
+            for leak in leaks:
+                f.write(" ".join(leak) + "\n")
+
+
+def percent(n, of):
+    return f"{n} ({100 * n / of:.1f} %)" if of else str(n)
+
+
+def median(values):
+    values = list(values)
+    return f"{statistics.median(values):.2f}" if values else "-"
+
+
+def summary(kernel, release, base, ours, wanted):
+    direct = {n for n, b in base.items() if b.direct == "ok" and n in wanted}
+    with_programs = {n for n in direct if int(base[n].progs) > 0}
+    ok = collections.defaultdict(set)
+    ns = collections.defaultdict(dict)
+    for r in ours:
+        if r.result == "ok":
+            ok[r.engine].add(r.name)
+            ns[r.engine][r.name] = int(r.ns)
+    light = {n for n, b in base.items() if b.light == "ok"}
+    lines = [f"kernel {kernel} ({release}): {len(base)} objects, libbpf loads {len(direct)} directly, "
+             f"{len(with_programs)} of them have programs"]
+    for what, have in [("libbpf's loader program", light)] + [(f"our {e}", ok[e]) for e in sorted(ok)]:
+        lines.append(f"  {what}: {percent(len(have & direct), len(direct))} of these, "
+                     f"{percent(len(have & with_programs), len(with_programs))} of those with programs")
+    both = [n for n in with_programs & ok["replay"] & light if int(base[n].direct_ns)]
+    lines.append(f"  median times over {len(both)} objects with programs (one load each): "
+                 f"replay/libbpf direct {median(ns['replay'][n] / int(base[n].direct_ns) for n in both)}, "
+                 f"replay/libbpf's loader program {median(ns['replay'][n] / int(base[n].light_ns) for n in both)}, "
+                 f"libbpf's loader program/direct {median(int(base[n].light_ns) / int(base[n].direct_ns) for n in both)}")
+    missed = direct - ok["replay"]
+    lines.append(f"  not replayed: {len(missed)}; loaded by replay though libbpf refuses: {len(ok['replay'] - direct)}")
+    return lines, missed
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("-k", "--kernel", default="6.12", help="a name in kernels.yaml")
+    p.add_argument("--all", action="store_true", help="also objects that libbpf does not load")
+    p.add_argument("--baseline", action="store_true", help="measure libbpf anew")
+    p.add_argument("--only-baseline", action="store_true", help="measure libbpf and nothing else")
+    p.add_argument("--engines", default="trace,replay", help="our engines")
+    p.add_argument("objects", nargs="*", help="names of objects, such as test_ringbuf")
+    a = p.parse_args()
+    objects = sorted(OBJECTS.glob("*.bpf.o"))
+    if not objects or not (CORPUS / "libbpf-baseline").exists():
+        die("no objects; run scripts/kernel-selftests.sh first")
+    out = CORPUS / "results" / a.kernel
+    out.mkdir(parents=True, exist_ok=True)
+    bpfreplay = out / "bpfreplay"
+    subprocess.run(["go", "build", "-o", bpfreplay, "./cmd/bpfreplay"], cwd=ROOT, check=True, env={**os.environ, "CGO_ENABLED": "0"})
+    release, kernel = find_kernel(bpfreplay, a.kernel)
+    if a.baseline or a.only_baseline or not (out / "libbpf.tsv").exists():
+        say(f"libbpf on {len(objects)} objects, kernel {release}")
+        baseline(kernel, release, objects, out)
+    base = read_baseline(out)
+    if a.only_baseline:
+        print(f"{sum(b.direct == 'ok' for b in base.values())} of {len(base)} loaded directly")
+        return 0
+    wanted = {o.name.removesuffix(".bpf.o") for o in objects}
+    if a.objects:
+        unknown = set(a.objects) - wanted
+        if unknown:
+            die("no objects " + " ".join(sorted(unknown)))
+        wanted = set(a.objects)
+    run = [o for o in objects for n in [o.name.removesuffix(".bpf.o")]
+           if n in wanted and (a.all or a.objects or (n in base and base[n].direct == "ok"))]
+    results = run_ours(bpfreplay, a.kernel, run, out, a.engines)
+    ours = write_ours(out / "ours.tsv", results)
+    write_failures(out / "failures.txt", a.kernel, release, base, ours, wanted)
+    lines, missed = summary(a.kernel, release, base, [r for r in ours if r.name in wanted], wanted)
+    (out / "summary.txt").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+    print(f"  each of them: {out}/failures.txt")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
