@@ -47,7 +47,7 @@ test: setup-test bpfreplay ## run all tests, those in guests too
 	BPFREPLAY_TEST_STRICT=1 go test -p 2 ./...
 
 bench: setup-bench bpfreplay ## measure what has a budget, as ratios
-	go run ./internal/bench --bpfreplay ./bpfreplay --kernel '$(KERNEL)' $(ARGS)
+	go run ./internal/bench --kernel '$(KERNEL)' $(ARGS)
 
 lint: ## check format and style
 	scripts/lint.sh

@@ -1,0 +1,197 @@
+// Command bench measures what has a budget, and prints each figure as a ratio of
+// two things that were measured side by side in one run: figures in seconds
+// would say more of the machine than of bpfreplay. `make bench` runs it.
+//
+// It passes no judgement: a machine with other work to do is no defect.
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/agent"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	b := bench{}
+	flag.StringVar(&b.kernel, "kernel", "6.12", "a name in kernels.yaml")
+	flag.IntVar(&b.boots, "boots", 7, "how often to boot each way")
+	flag.IntVar(&b.loads, "loads", 5, "how often each engine loads each object")
+	flag.Parse()
+	if err := b.run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(2)
+	}
+}
+
+type bench struct {
+	kernel       string
+	boots, loads int
+	temp         string
+	rows         []row
+}
+
+// row compares one thing with another.
+type row struct {
+	what, base string
+	ratio      float64
+	budget     float64 // 0: none
+	detail     string
+}
+
+func (b *bench) run(ctx context.Context) error {
+	temp, err := os.MkdirTemp("", "bpfreplay-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(temp)
+	b.temp = temp
+	if err := b.boot(ctx); err != nil {
+		return err
+	}
+	if err := b.load(ctx); err != nil {
+		return err
+	}
+	b.print()
+	return nil
+}
+
+// trivial is the case that stands for no work at all: one small program.
+const trivial = "prog_raw_tp"
+
+// boot compares what a user waits for with a plain boot of the same kernel.
+func (b *bench) boot(ctx context.Context) error {
+	// The first run finds out which accelerator works, and fills the caches.
+	report, err := b.vmtest(ctx, trivial)
+	if err != nil {
+		return err
+	}
+	plain, err := b.plainBoot(ctx, report.Accelerator)
+	if err != nil {
+		return err
+	}
+	var plains, ours []time.Duration
+	for i := range b.boots {
+		fmt.Printf("boot %d of %d\n", i+1, b.boots)
+		took, err := plain()
+		if err != nil {
+			return err
+		}
+		plains = append(plains, took)
+		start := time.Now()
+		if _, err := b.vmtest(ctx, trivial); err != nil {
+			return err
+		}
+		ours = append(ours, time.Since(start))
+	}
+	a, z := median(ours), median(plains)
+	b.rows = append(b.rows, row{
+		what: "make vmtest, cold boot, one small case", base: "plain boot",
+		ratio: a.Seconds() / z.Seconds(), budget: 0.6,
+		detail: fmt.Sprintf("%.2f s / %.2f s, median of %d, %s", a.Seconds(), z.Seconds(), b.boots, report.Accelerator),
+	})
+	return nil
+}
+
+// load compares engines over the core suite, in one guest.
+func (b *bench) load(ctx context.Context) error {
+	fmt.Println("loading the core suite")
+	report, err := b.vmtest(ctx, "*", "--repeat", strconv.Itoa(b.loads))
+	if err != nil {
+		return err
+	}
+	for _, base := range []struct {
+		engine, name string
+		budget       float64
+	}{
+		{"direct", "cilium/ebpf's direct load", 0.25},
+		{"trace", "our trace from user space", 0},
+	} {
+		ratios := compare(report, "replay", base.engine)
+		if len(ratios) == 0 {
+			return fmt.Errorf("kernel %s: no object was loaded by both %s and replay", b.kernel, base.engine)
+		}
+		b.rows = append(b.rows, row{
+			what: "replay", base: base.name, ratio: median(ratios), budget: base.budget,
+			detail: fmt.Sprintf("median of %d objects, from %.2f to %.2f, best of %d loads each",
+				len(ratios), slices.Min(ratios), slices.Max(ratios), b.loads),
+		})
+	}
+	return nil
+}
+
+// compare returns the ratios of the times of two engines, one an object that both loaded.
+func compare(report *harness.Report, a, z string) []float64 {
+	var ratios []float64
+	for _, c := range report.Cases {
+		times := make(map[string]float64)
+		for _, l := range c.Loads {
+			if l.Result == agent.OK {
+				times[l.Engine] = float64(l.Nanoseconds)
+			}
+		}
+		if times[a] > 0 && times[z] > 0 {
+			ratios = append(ratios, times[a]/times[z])
+		}
+	}
+	return ratios
+}
+
+// vmtest runs `make vmtest` for one pattern of cases and returns its report.
+func (b *bench) vmtest(ctx context.Context, pattern string, flags ...string) (*harness.Report, error) {
+	flags = append(flags, "--out", b.temp)
+	cmd := exec.CommandContext(ctx, "make", "--silent", "vmtest", "KERNEL="+b.kernel, "CASE="+pattern, "ARGS="+strings.Join(flags, " "))
+	cmd.Env = append(os.Environ(), "MAKEFLAGS=")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w\n%s", cmd, err, out)
+	}
+	data, err := os.ReadFile(filepath.Join(b.temp, filepath.Base(b.kernel), "report.json"))
+	if err != nil {
+		return nil, err
+	}
+	var report harness.Report
+	if err := json.Unmarshal(data, &report); err != nil {
+		return nil, fmt.Errorf("report: %w", err)
+	}
+	return &report, nil
+}
+
+// median of an odd number of values is one of them, of an even number the
+// larger of the two in the middle.
+func median[T cmp.Ordered](values []T) T {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[len(sorted)/2]
+}
+
+func (b *bench) print() {
+	fmt.Println()
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "WHAT\tAGAINST\tRATIO\tBUDGET\t\t")
+	for _, r := range b.rows {
+		budget, verdict := "", ""
+		if r.budget > 0 {
+			budget, verdict = fmt.Sprintf("≤ %.2f", r.budget), "kept"
+			if r.ratio > r.budget {
+				verdict = "EXCEEDED"
+			}
+		}
+		fmt.Fprintf(w, "%s\t%s\t%.2f\t%s\t%s\t%s\n", r.what, r.base, r.ratio, budget, verdict, r.detail)
+	}
+	w.Flush()
+}
