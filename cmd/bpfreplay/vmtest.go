@@ -1,6 +1,7 @@
 package main
 
 import (
+	"debug/elf"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -103,7 +104,7 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	self, err := os.Executable()
+	self, err := agentProgram()
 	if err != nil {
 		return err
 	}
@@ -146,6 +147,24 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 	default:
 		return errFailed
 	}
+}
+
+// agentProgram returns the path of this program, which is to run in guests,
+// where there are no shared libraries.
+func agentProgram() (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	f, err := elf.Open(self)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	if slices.ContainsFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP }) {
+		return "", fmt.Errorf("%s needs shared libraries, which guests do not have: build it with CGO_ENABLED=0, as `make build` does", self)
+	}
+	return self, nil
 }
 
 // notObjects are the reasons why a file is not worth a guest. Whatever else is
