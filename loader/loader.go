@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
 	"unsafe"
@@ -24,7 +25,13 @@ import (
 func Open(path string) (*object.Object, error) { return object.Open(path) }
 
 // Options choose what is generated.
-type Options = trace.Options
+type Options struct {
+	trace.Options
+	// Inputs: the loader program is for C code with libbpf's skel_internal.h,
+	// which gives log settings, sizes of maps and initial values through the
+	// context. Load has no need of it.
+	Inputs bool
+}
 
 // Program is a loader program.
 type Program struct {
@@ -39,16 +46,16 @@ func Generate(obj *object.Object, opts *Options) (*Program, error) {
 	if opts == nil {
 		opts = &Options{}
 	}
-	t, err := trace.Plan(obj, *opts)
+	t, err := trace.Plan(obj, opts.Options)
 	if err != nil {
 		return nil, err
 	}
-	return FromTrace(t)
+	return FromTrace(t, opts.Inputs)
 }
 
-// FromTrace makes a loader program of a trace.
-func FromTrace(t *trace.Trace) (*Program, error) {
-	l, err := emit.Emit(t)
+// FromTrace makes a loader program of a trace; inputs are as in Options.
+func FromTrace(t *trace.Trace, inputs bool) (*Program, error) {
+	l, err := emit.Emit(t, emit.Options{Inputs: inputs})
 	if err != nil {
 		return nil, err
 	}
@@ -195,14 +202,10 @@ func (p *Program) load(load *target.Load, level uint32) (*FDs, error) {
 		return nil, err
 	}
 	defer settled.Close()
-	l := p.Loader
-	if settled.Trace != p.Trace {
-		if l, err = emit.Emit(settled.Trace); err != nil {
-			settled.Discard()
-			return nil, err
-		}
+	r := &run{trace: settled.Trace, given: settled.Given}
+	if settled.Trace == p.Trace && len(r.given) == 0 {
+		r.loader = p.Loader
 	}
-	r := &run{trace: settled.Trace, loader: l, given: settled.Given}
 	fds, err := r.attempt(level)
 	if err != nil {
 		target.Unmap(settled.Arenas)
@@ -219,8 +222,16 @@ func (p *Program) load(load *target.Load, level uint32) (*FDs, error) {
 // run is one loader program on one target.
 type run struct {
 	trace  *trace.Trace
-	loader *emit.Loader
+	loader *emit.Loader // nil if one has to be made
 	given  map[trace.FD]int
+}
+
+// emit makes the loader program of this run.
+func (r *run) emit(log emit.Log) (*emit.Loader, error) {
+	if r.loader != nil && log.Level == 0 {
+		return r.loader, nil
+	}
+	return emit.Emit(r.trace, emit.Options{Given: slices.Sorted(maps.Keys(r.given)), Log: log})
 }
 
 // attempt runs the loader program, and again after an interruption, or for the
@@ -257,26 +268,26 @@ func (r *run) attempt(level uint32) (*FDs, error) {
 
 // blob is the loader program's blob with fds that are given in their cells. A
 // run that fails closes what is in its cells, so each gets copies.
-func (r *run) blob() ([]byte, error) {
+func (r *run) blob(l *emit.Loader) ([]byte, error) {
 	if len(r.given) == 0 {
-		return r.loader.Blob, nil
+		return l.Blob, nil
 	}
-	blob := slices.Clone(r.loader.Blob)
+	blob := slices.Clone(l.Blob)
 	for fd, n := range r.given {
 		dup, err := unix.FcntlInt(uintptr(n), unix.F_DUPFD_CLOEXEC, 0)
 		if err != nil {
-			r.closeCells(blob)
+			r.closeCells(l, blob)
 			return nil, err
 		}
-		binary.LittleEndian.PutUint32(blob[r.loader.Cells+4*int(fd):], uint32(dup))
+		binary.LittleEndian.PutUint32(blob[l.Cells+4*int(fd):], uint32(dup))
 	}
 	return blob, nil
 }
 
 // closeCells closes the copies in a blob that no loader program has run on.
-func (r *run) closeCells(blob []byte) {
+func (r *run) closeCells(l *emit.Loader, blob []byte) {
 	for fd := range r.given {
-		if n := binary.LittleEndian.Uint32(blob[r.loader.Cells+4*int(fd):]); n != 0 {
+		if n := binary.LittleEndian.Uint32(blob[l.Cells+4*int(fd):]); int32(n) >= 0 {
 			bpfsys.Close(int(n))
 		}
 	}
@@ -297,28 +308,31 @@ func (r *run) once(level uint32) (*FDs, error) {
 	ctx := make([]byte, emit.CtxSize(len(r.trace.Maps), len(r.trace.Programs)))
 	binary.LittleEndian.PutUint32(ctx, uint32(len(ctx)))
 	var log []byte
+	var buffer emit.Log
 	var pin runtime.Pinner
 	defer pin.Unpin()
 	if level > 0 {
 		log = make([]byte, logSize)
 		pin.Pin(&log[0])
-		binary.LittleEndian.PutUint32(ctx[emit.CtxLogLevel:], level)
-		binary.LittleEndian.PutUint32(ctx[emit.CtxLogSize:], uint32(len(log)))
-		binary.LittleEndian.PutUint64(ctx[emit.CtxLogBuf:], uint64(uintptr(unsafe.Pointer(&log[0]))))
+		buffer = emit.Log{Level: level, Size: logSize, Addr: uint64(uintptr(unsafe.Pointer(&log[0])))}
 	}
-	blob, err := r.blob()
+	l, err := r.emit(buffer)
+	if err != nil {
+		return nil, err
+	}
+	blob, err := r.blob(l)
 	if err != nil {
 		return nil, err
 	}
 	m, err := newBlob(blob)
 	if err != nil {
-		r.closeCells(blob)
+		r.closeCells(l, blob)
 		return nil, err
 	}
 	defer bpfsys.Close(m)
-	prog, err := loadLoader(r.loader.Insns, m)
+	prog, err := loadLoader(l.Insns, m)
 	if err != nil {
-		r.closeCells(blob)
+		r.closeCells(l, blob)
 		return nil, err
 	}
 	defer bpfsys.Close(prog)
@@ -328,7 +342,7 @@ func (r *run) once(level uint32) (*FDs, error) {
 	a.U32(40, uint32(len(ctx)))
 	a.Ptr(48, ctx)
 	if _, err := a.Call(bpfsys.ProgTestRun); err != nil {
-		r.closeCells(blob)
+		r.closeCells(l, blob)
 		return nil, &RunError{What: bpfsys.ProgTestRun.String(), Err: err}
 	}
 	if ret := int32(a.Get32(4)); ret < 0 {
@@ -416,12 +430,7 @@ func (r *run) failed(m, size int, errno unix.Errno, log string) error {
 func (r *run) outputs(ctx []byte) *FDs {
 	fds := &FDs{}
 	maps := len(r.trace.Maps)
-	at := func(off int) int {
-		if n := binary.LittleEndian.Uint32(ctx[off:]); n != 0 {
-			return int(n)
-		}
-		return -1 // no fd of a load is 0: the blob's map took the lowest one
-	}
+	at := func(off int) int { return int(int32(binary.LittleEndian.Uint32(ctx[off:]))) }
 	for i := range r.trace.Maps {
 		fds.Maps = append(fds.Maps, at(emit.CtxMap(i)))
 	}

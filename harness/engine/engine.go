@@ -154,7 +154,7 @@ func (replay) Open(obj Object) (Load, error) {
 		if err := obj.Mutate(p.Trace); err != nil {
 			return nil, err
 		}
-		if p, err = loader.FromTrace(p.Trace); err != nil {
+		if p, err = loader.FromTrace(p.Trace, false); err != nil {
 			return nil, err
 		}
 	}

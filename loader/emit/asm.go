@@ -120,15 +120,14 @@ func (a *asm) address(dst reg, off int) {
 	}
 }
 
-// reach returns a register and a displacement for off in the blob: rBase if it
-// is near, else rWin, which is moved where needed. Stores of
-// one command go upwards, so rWin is set ahead of off.
-func (a *asm) reach(off int) (reg, int) {
-	const last = math.MaxInt16 - 8
-	if off <= last {
+// reach returns a register and a displacement for span bytes at off in the
+// blob: rBase if they are near, else rWin, which is moved where needed. Stores
+// of one command go upwards, so rWin is set ahead of off.
+func (a *asm) reach(off, span int) (reg, int) {
+	if off+span <= math.MaxInt16 {
 		return rBase, off
 	}
-	if d := off - a.winAt; a.winAt < 0 || d < math.MinInt16 || d > last {
+	if d := off - a.winAt; a.winAt < 0 || d < math.MinInt16 || d+span > math.MaxInt16 {
 		a.winAt = min(off-math.MinInt16, a.size-1)
 		a.blobAddr(rWin, a.winAt)
 	}
@@ -136,17 +135,17 @@ func (a *asm) reach(off int) (reg, int) {
 }
 
 func (a *asm) loadBlob(width int, dst reg, off int) {
-	r, d := a.reach(off)
+	r, d := a.reach(off, width)
 	a.load(width, dst, r, d)
 }
 
 func (a *asm) storeBlob(width int, off int, src reg) {
-	r, d := a.reach(off)
+	r, d := a.reach(off, width)
 	a.store(width, r, d, src)
 }
 
 func (a *asm) storeBlobImm(width int, off int, v int64) {
-	r, d := a.reach(off)
+	r, d := a.reach(off, width)
 	a.storeImm(width, r, d, v)
 }
 

@@ -1,6 +1,8 @@
 package emit
 
 import (
+	"slices"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
@@ -16,6 +18,12 @@ func (e *emitter) generate() {
 	e.failed = newLabel()
 	e.mov(rCtx, r1)
 	e.blobAddr(rBase, 0)
+	for _, fd := range e.Given {
+		if sites := e.sites[target{false, int(fd)}]; len(sites) > 0 {
+			e.loadBlob(4, r0, e.cell(fd))
+			e.patchFD(fd)
+		}
+	}
 	for i := 0; i < len(e.t.Commands); i++ {
 		e.stop()
 		switch c := e.t.Commands[i].(type) {
@@ -28,7 +36,7 @@ func (e *emitter) generate() {
 		case *trace.FillArray:
 			e.fill(i, c)
 		case *trace.Freeze:
-			e.freeze(i, c)
+			e.sysBPF(i, bpfsys.MapFreeze)
 		case *trace.Lookup:
 			e.lookup(i, c)
 		case *trace.LoadProgram:
@@ -99,10 +107,23 @@ func (e *emitter) copyCtx(width, from, to int) {
 	e.storeBlob(width, to, r1)
 }
 
-// copyCell copies an fd into an attribute.
-func (e *emitter) copyCell(fd trace.FD, to int) {
-	e.loadBlob(4, r1, e.cell(fd))
-	e.storeBlob(4, to, r1)
+// opened puts the fd in r0 into its cell and into all that refers to it.
+func (e *emitter) opened(fd trace.FD) {
+	e.storeBlob(4, e.cell(fd), r0)
+	e.patchFD(fd)
+}
+
+// patchFD puts the fd in r0 into all attributes and instructions that refer to it.
+func (e *emitter) patchFD(fd trace.FD) {
+	t := target{false, int(fd)}
+	sites := e.sites[t]
+	if table, ok := e.tables[t]; ok {
+		e.loop(table, len(sites), func() { e.store(4, r1, 0, r0) })
+		return
+	}
+	for _, s := range sites {
+		e.storeBlob(4, s.off, r0)
+	}
 }
 
 func (e *emitter) loadBTF(i int, c *trace.LoadBTF) {
@@ -111,82 +132,66 @@ func (e *emitter) loadBTF(i int, c *trace.LoadBTF) {
 	// No log: the one buffer of the context is for programs, and a log of types
 	// in it would be taken for theirs. Who has the blob can ask again.
 	e.sysBPF(i, bpfsys.BTFLoad)
-	e.storeBlob(4, e.cell(c.Out), r0)
+	e.opened(c.Out)
 }
 
-// createMap creates a map and issues the commands after it that give it its
-// first value, unless the caller brought a map of their own. It returns the
-// index of the last command that it issued.
+// createMap creates a map. It returns the index of the command that is done
+// last: a map that the caller brought needs none of those that give it its
+// first value.
 func (e *emitter) createMap(i int, c *trace.CreateMap) int {
-	p := &e.commands[i]
-	given := newLabel()
-	if c.Map >= 0 {
-		e.loadBlob(4, r1, e.cell(c.Out))
-		e.jump(opJneImm, r1, 0, given)
-		if !e.hasValue(i, c.Map) {
-			keep := newLabel()
-			e.load(4, r1, rCtx, CtxMap(c.Map)+CtxMaxEntries)
-			e.jump(opJeqImm, r1, 0, keep)
-			e.storeBlob(4, p.attr+bpfsys.MapCreateMaxEntries, r1)
-			e.bind(keep)
-		}
-	}
-	if c.Attr.BTF != trace.NoFD {
-		e.copyCell(c.Attr.BTF, p.attr+bpfsys.MapCreateBTF)
-	}
-	if c.Inner != trace.NoFD {
-		e.copyCell(c.Inner, p.attr+bpfsys.MapCreateInner)
-	}
-	e.sysBPF(i, bpfsys.MapCreate)
-	e.storeBlob(4, e.cell(c.Out), r0)
 	last := i
 	if c.Map >= 0 {
-		last = e.initial(i+1, c)
+		last = e.lastInitial(i, c)
 	}
-	e.bind(given)
-	if sites := e.sites[target{false, int(c.Out)}]; len(sites) > 0 {
-		e.loadBlob(4, r0, e.cell(c.Out))
-		e.patchFD(target{false, int(c.Out)}, sites)
+	if slices.Contains(e.Given, c.Out) {
+		return last
 	}
-	return last
+	if e.Inputs && c.Map >= 0 && last == i {
+		e.takeMaxEntries(i, c)
+	}
+	e.sysBPF(i, bpfsys.MapCreate)
+	e.opened(c.Out)
+	return i
 }
 
-// initial issues the commands from i on that give a new map its first value,
-// and returns the index of the last of them.
-func (e *emitter) initial(i int, c *trace.CreateMap) int {
-	for ; i < len(e.t.Commands); i++ {
-		switch next := e.t.Commands[i].(type) {
+// takeMaxEntries takes the size of a map from the context, if it is not 0.
+func (e *emitter) takeMaxEntries(i int, c *trace.CreateMap) {
+	keep := newLabel()
+	e.load(4, r1, rCtx, CtxMap(c.Map)+CtxMaxEntries)
+	e.jump(opJeqImm, r1, 0, keep)
+	e.storeBlob(4, e.commands[i].attr+bpfsys.MapCreateMaxEntries, r1)
+	e.bind(keep)
+}
+
+// lastInitial is the index of the last of the commands after i that give a new
+// map its first value: i if there is none.
+func (e *emitter) lastInitial(i int, c *trace.CreateMap) int {
+	for i+1 < len(e.t.Commands) {
+		switch next := e.t.Commands[i+1].(type) {
 		case *trace.UpdateElem:
 			if next.MapIndex != c.Map {
-				return i - 1
+				return i
 			}
-			e.update(i, next)
 		case *trace.Freeze:
 			if next.Map != c.Out {
-				return i - 1
+				return i
 			}
-			e.freeze(i, next)
 		default:
-			return i - 1
+			return i
 		}
+		i++
 	}
-	return i - 1
-}
-
-// hasValue says whether map m, created by command i, is a data map: its size
-// is not for the caller to choose.
-func (e *emitter) hasValue(i, m int) bool {
-	if i+1 >= len(e.t.Commands) {
-		return false
-	}
-	u, ok := e.t.Commands[i+1].(*trace.UpdateElem)
-	return ok && u.MapIndex == m
+	return i
 }
 
 func (e *emitter) update(i int, c *trace.UpdateElem) {
+	if c.OnlyGiven && !e.Inputs {
+		return
+	}
 	p := &e.commands[i]
-	skip, keep := newLabel(), newLabel()
-	if c.MapIndex >= 0 {
+	skip := newLabel()
+	if c.MapIndex >= 0 && e.Inputs {
+		keep := newLabel()
 		e.load(8, r3, rCtx, CtxMap(c.MapIndex)+CtxInitial)
 		if c.OnlyGiven {
 			e.jump(opJeqImm, r3, 0, skip)
@@ -199,7 +204,6 @@ func (e *emitter) update(i int, c *trace.UpdateElem) {
 		e.check(i)
 		e.bind(keep)
 	}
-	e.copyCell(c.Map, p.attr)
 	e.pointer(p.attr, bpfsys.ElemKey, p.key)
 	e.pointer(p.attr, bpfsys.ElemValue, p.value)
 	e.sysBPF(i, bpfsys.MapUpdateElem)
@@ -211,7 +215,6 @@ func (e *emitter) update(i int, c *trace.UpdateElem) {
 func (e *emitter) fill(i int, c *trace.FillArray) {
 	p := &e.commands[i]
 	width := len(c.Values) / c.Count
-	e.copyCell(c.Map, p.attr)
 	e.pointer(p.attr, bpfsys.ElemKey, p.key)
 	e.movImm(rErr, 0)
 	again := newLabel()
@@ -225,22 +228,6 @@ func (e *emitter) fill(i int, c *trace.FillArray) {
 	e.sysBPF(i, bpfsys.MapUpdateElem)
 	e.aluImm(opAddImm, rErr, 1)
 	e.jump(opJneImm, rErr, int64(c.Count), again)
-}
-
-func (e *emitter) freeze(i int, c *trace.Freeze) {
-	e.copyCell(c.Map, e.commands[i].attr)
-	e.sysBPF(i, bpfsys.MapFreeze)
-}
-
-// patchFD puts the fd in r0 into all ld_imm64 that refer to it.
-func (e *emitter) patchFD(t target, sites []site) {
-	if table, ok := e.tables[t]; ok {
-		e.loop(table, len(sites), func() { e.store(4, r1, 4, r0) })
-		return
-	}
-	for _, s := range sites {
-		e.storeBlob(4, s.off+4, r0)
-	}
 }
 
 // loop runs body once for each of the n sites in a table, with the address
@@ -305,12 +292,12 @@ func (e *emitter) patchSymbol(t target, s *trace.Symbol) {
 		// module's BTF, 0 for vmlinux.
 		e.mov(r3, r0)
 		e.aluImm(opRshImm, r3, 32)
-		e.storeBlob(4, e.cell(s.BTF), r3)
-	}
-	if s.Kind == trace.SymbolKfunc {
 		vmlinux := newLabel()
 		e.jump(opJeqImm, r3, 0, vmlinux)
-		e.movImm(r3, int64(s.BTF))
+		e.storeBlob(4, e.cell(s.BTF), r3)
+		if s.Kind == trace.SymbolKfunc {
+			e.movImm(r3, int64(s.BTF)) // index in fd_array
+		}
 		e.bind(vmlinux)
 	}
 	if table, ok := e.tables[t]; ok {
@@ -318,11 +305,7 @@ func (e *emitter) patchSymbol(t target, s *trace.Symbol) {
 		return
 	}
 	for _, at := range sites {
-		r, d := e.reach(at.off)
-		if d2 := d + 2*insn.Size; d2 > 1<<15-1 {
-			r, d = e.reach(at.off + 2*insn.Size)
-			d -= 2 * insn.Size
-		}
+		r, d := e.reach(at.off, bpfsys.ProgLoadAttachFD+4)
 		e.patchAt(s, at.kind, r, d, int(at.dst))
 	}
 }
@@ -359,15 +342,13 @@ func (e *emitter) patchAt(s *trace.Symbol, kind trace.FixupKind, r reg, d, dst i
 
 func (e *emitter) loadProgram(i int, c *trace.LoadProgram) {
 	p := &e.commands[i]
-	given := newLabel()
-	e.loadBlob(4, r1, e.cell(c.Out))
-	e.jump(opJneImm, r1, 0, given)
+	if e.Inputs {
+		e.copyCtx(8, CtxLogLevel, p.attr+bpfsys.ProgLoadLogLevel) // and log_size, which follows in both
+		e.copyCtx(8, CtxLogBuf, p.attr+bpfsys.ProgLoadLogBuf)
+	}
 	e.pointer(p.attr, bpfsys.ProgLoadInsns, p.data)
 	e.pointer(p.attr, bpfsys.ProgLoadLicense, p.license)
-	e.copyCtx(8, CtxLogLevel, p.attr+bpfsys.ProgLoadLogLevel) // and log_size, which follows in both
-	e.copyCtx(8, CtxLogBuf, p.attr+bpfsys.ProgLoadLogBuf)
 	if c.BTF != trace.NoFD {
-		e.copyCell(c.BTF, p.attr+bpfsys.ProgLoadBTF)
 		e.pointer(p.attr, bpfsys.ProgLoadFuncInfo, p.funcs)
 		if len(c.LineInfo) > 0 {
 			e.pointer(p.attr, bpfsys.ProgLoadLineInfo, p.lines)
@@ -380,21 +361,19 @@ func (e *emitter) loadProgram(i int, c *trace.LoadProgram) {
 		e.pointer(p.attr, bpfsys.ProgLoadCORE, p.core)
 	}
 	e.sysBPF(i, bpfsys.ProgLoad)
-	e.storeBlob(4, e.cell(c.Out), r0)
-	e.bind(given)
+	e.opened(c.Out)
 }
 
-// close closes a temporary fd and forgets it.
+// close closes a temporary fd and forgets it. That of vmlinux, which is none,
+// is as good to close as any.
 func (e *emitter) close(fd trace.FD) {
-	none := newLabel()
 	e.loadBlob(4, r1, e.cell(fd))
-	e.jump(opJeqImm, r1, 0, none)
-	e.storeBlobImm(4, e.cell(fd), 0)
+	e.storeBlobImm(4, e.cell(fd), none)
 	e.call(fnSysClose)
-	e.bind(none)
 }
 
-// end hands the fds out, or closes all that are open after a failure.
+// end hands the fds out, or closes all after a failure, those that are not
+// open as well: a test for each would cost more than the system call does.
 func (e *emitter) end() {
 	maps := len(e.t.Maps)
 	for i := range e.t.Maps {
@@ -413,19 +392,10 @@ func (e *emitter) end() {
 	}
 	e.bind(e.failed)
 	e.mov(rErr, r0)
-	e.movImm(rWin, 0)
-	again, next, done := newLabel(), newLabel(), newLabel()
-	e.bind(again)
-	e.jump(opJeqImm, rWin, int64(4*len(e.t.FDs)), done)
-	e.mov(r2, rBase)
-	e.add(r2, rWin)
-	e.load(4, r1, r2, e.layout.Cells)
-	e.aluImm(opAddImm, rWin, 4)
-	e.jump(opJeqImm, r1, 0, next)
-	e.call(fnSysClose)
-	e.bind(next)
-	e.jump(opJa, 0, 0, again)
-	e.bind(done)
+	for i := range e.t.FDs {
+		e.loadBlob(4, r1, e.cell(trace.FD(i)))
+		e.call(fnSysClose)
+	}
 	e.mov(r0, rErr)
 	e.raw(insn.Exit, 0, 0, 0, 0)
 }

@@ -9,7 +9,8 @@
 //
 //	0          u32: the step that failed, as an index into the trace's commands
 //	4          u32 × n: one cell an FD of the trace: the fd, once it is open.
-//	           The cells serve as fd_array of the programs that are loaded.
+//	           before, 0xffffffff. The cells serve as fd_array of the programs
+//	           that are loaded.
 //	…          attributes (union bpf_attr), each as long as its last used field
 //	…          names, keys, tables of instructions to patch
 //	…          instructions, func_info, line_info, CO-RE records of each program
@@ -34,7 +35,7 @@
 //
 // The context is that of libbpf's skel_internal.h (libbpf 0.8 and later): a
 // header of 24 bytes (sz, flags, log_level, log_size, log_buf), 16 bytes a map
-// (fd, max_entries, initial_value), 4 bytes a program (fd). A caller may fill
-// a cell of the blob beforehand: a map whose cell holds an fd is used and not
-// created, a program whose cell is not 0 is not loaded.
+// (fd, max_entries, initial_value), 4 bytes a program (fd). What libbpf's
+// loader programs take from it, ours take only with Options.Inputs; the fds are
+// always handed out there. A map that is not loaded has no fd: 0xffffffff.
 package emit

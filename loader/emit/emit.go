@@ -77,14 +77,37 @@ const (
 	maxCtx   = math.MaxInt16
 )
 
-// tableSites is the number of instructions to patch from which on a loop over
-// a table replaces a store for each.
-const tableSites = 8
+// none is the content of a cell while its fd is not open.
+const none = -1
+
+// tableSites is the number of places to put one answer into from which on a
+// loop over a table replaces a store for each. A turn of the loop costs the
+// verifier eight times a store, the table half the bytes.
+const tableSites = 256
+
+// Options choose what a loader program takes from whoever runs it.
+type Options struct {
+	// Inputs: the loader program takes what libbpf's loader programs take from
+	// the context: log settings, max_entries, initial values. Without it, it
+	// does one thing and no other, with about a third less code to verify.
+	Inputs bool
+	// Given are maps whose cells are filled beforehand: they are not created.
+	Given []trace.FD
+	// Log is where programs' logs go, without Inputs.
+	Log Log
+}
+
+// Log is a verifier log's buffer in user space, as in PROG_LOAD.
+type Log struct {
+	Level uint32
+	Size  uint32 // bytes
+	Addr  uint64
+}
 
 // Emit turns a trace into a loader program. The same trace gives the same
 // bytes. An error names the limit that is exceeded.
-func Emit(t *trace.Trace) (*Loader, error) {
-	e := &emitter{t: t, commands: make([]place, len(t.Commands)), sites: make(map[target][]site)}
+func Emit(t *trace.Trace, o Options) (*Loader, error) {
+	e := &emitter{Options: o, t: t, commands: make([]place, len(t.Commands)), sites: make(map[target][]site)}
 	if n := len(t.FDs); n > maxCells {
 		return nil, fmt.Errorf("loader program: %d file descriptors, at most %d are possible", n, maxCells)
 	}
@@ -124,15 +147,20 @@ type target struct {
 // site is a place in the blob that is completed with the answer to a target.
 type site struct {
 	kind trace.FixupKind
-	off  int // of the instruction, or of the attribute for siteAttach
+	off  int // of the instruction, of the attribute for siteAttach, of the field for siteFD
 	dst  uint8
 }
 
-// siteAttach is a site in PROG_LOAD's attribute: attach_btf_id and its fd.
-const siteAttach trace.FixupKind = -1
+const (
+	// siteAttach is a site in PROG_LOAD's attribute: attach_btf_id and its fd.
+	siteAttach trace.FixupKind = -1
+	// siteFD is a field of four bytes that holds an fd.
+	siteFD trace.FixupKind = -2
+)
 
 type emitter struct {
 	asm
+	Options
 	t        *trace.Trace
 	blob     []byte
 	layout   Layout
@@ -169,6 +197,9 @@ func (e *emitter) layOut() error {
 	e.alloc(4, 4)
 	e.put32(0, StepNone)
 	e.layout.Cells = e.alloc(4*len(e.t.FDs), 4)
+	for i := range e.t.FDs {
+		e.put32(e.cell(trace.FD(i)), math.MaxUint32)
+	}
 	e.layout.Maps = make([]MapLayout, len(e.t.Maps))
 	e.layout.Programs = make([]ProgramLayout, len(e.t.Programs))
 	e.layOutAttrs()
@@ -189,6 +220,11 @@ func (e *emitter) attr(i, size int) int {
 }
 
 func (e *emitter) layOutAttrs() {
+	fd := func(fd trace.FD, field int) {
+		if fd != trace.NoFD {
+			e.addSite(target{false, int(fd)}, site{kind: siteFD, off: field})
+		}
+	}
 	updates := make(map[trace.FD]int)
 	for i, c := range e.t.Commands {
 		switch c := c.(type) {
@@ -197,14 +233,17 @@ func (e *emitter) layOutAttrs() {
 		case *trace.CreateMap:
 			e.attr(i, bpfsys.MapCreateSize(c.Attr.Fixed()))
 			bpfsys.PutMapCreate(e.blob[e.commands[i].attr:], c.Attr.Fixed())
+			fd(c.Attr.BTF, e.commands[i].attr+bpfsys.MapCreateBTF)
+			fd(c.Inner, e.commands[i].attr+bpfsys.MapCreateInner)
 			if c.Map >= 0 {
 				e.layout.Maps[c.Map].Attr = e.commands[i].attr
 			}
 		case *trace.UpdateElem:
 			e.put64(e.attr(i, bpfsys.ElemSize)+bpfsys.ElemFlags, c.Flags)
+			fd(c.Map, e.commands[i].attr)
 			updates[c.Map] = e.commands[i].attr
 		case *trace.FillArray:
-			e.attr(i, bpfsys.ElemSize)
+			fd(c.Map, e.attr(i, bpfsys.ElemSize))
 			updates[c.Map] = e.commands[i].attr
 		case *trace.Freeze:
 			// MAP_FREEZE reads map_fd at offset 0 and no more, as the update
@@ -212,17 +251,29 @@ func (e *emitter) layOutAttrs() {
 			if at, ok := updates[c.Map]; ok {
 				e.commands[i].attr, e.commands[i].size = at, bpfsys.FreezeSize
 			} else {
-				e.attr(i, bpfsys.FreezeSize)
+				fd(c.Map, e.attr(i, bpfsys.FreezeSize))
 			}
 		case *trace.LoadProgram:
 			e.attr(i, bpfsys.ProgLoadSize(c.Needs()))
 			bpfsys.PutProgLoad(e.blob[e.commands[i].attr:], c.Fixed())
 			e.layout.Programs[c.Program].Attr = e.commands[i].attr
+			fd(c.BTF, e.commands[i].attr+bpfsys.ProgLoadBTF)
+			e.bakeLog(e.commands[i].attr)
 			if c.Attach >= 0 {
 				e.addSite(target{true, c.Attach}, site{kind: siteAttach, off: e.commands[i].attr})
 			}
 		}
 	}
+}
+
+// bakeLog puts the log's buffer into an attribute of PROG_LOAD.
+func (e *emitter) bakeLog(attr int) {
+	if e.Log.Level == 0 || e.Inputs {
+		return
+	}
+	e.put32(attr+bpfsys.ProgLoadLogLevel, e.Log.Level)
+	e.put32(attr+bpfsys.ProgLoadLogSize, e.Log.Size)
+	e.put64(attr+bpfsys.ProgLoadLogBuf, e.Log.Addr)
 }
 
 func (e *emitter) addSite(t target, s site) { e.sites[t] = append(e.sites[t], s) }
@@ -275,7 +326,7 @@ func (e *emitter) layOutPrograms() {
 		for _, f := range c.Fixups {
 			s := site{kind: f.Kind, off: p.data + f.Insn*insn.Size, dst: insn.Insns(c.Insns).Dst(f.Insn)}
 			if f.Kind == trace.FixupMap {
-				e.addSite(target{false, int(f.FD)}, s)
+				e.addSite(target{false, int(f.FD)}, site{kind: siteFD, off: s.off + 4})
 			} else {
 				e.addSite(target{true, f.Symbol}, s)
 			}
@@ -307,7 +358,7 @@ func (e *emitter) layOutTables() {
 		}
 		e.tables[t] = at
 	}
-	for i := range e.t.Maps {
+	for i := range e.t.FDs {
 		place(target{false, i})
 	}
 	for i := range e.t.Symbols {
