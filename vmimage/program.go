@@ -1,0 +1,253 @@
+package vmimage
+
+import (
+	"bufio"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// ErrProgram says that a file cannot run in a guest.
+var ErrProgram = errors.New("not a program for a guest")
+
+// Programs returns programs of this machine, and the shared libraries that they
+// need, as files of a guest: the programs in dir/bin, the libraries in dir/lib,
+// each dynamic linker where its programs look for it. They run in the guest
+// with LD_LIBRARY_PATH=dir/lib. A program is an ELF file for this processor; a
+// script is none, for its interpreter and what it runs are not known.
+//
+// Libraries are looked for as the dynamic linker does it (ld.so(8)), but for
+// the variants for some processors in glibc-hwcaps: the guest's may lack what
+// this machine's has. What a program loads by dlopen is not found.
+func Programs(dir string, paths ...string) ([]File, error) {
+	c := &programFiles{dir: dir, files: make(map[string]File), dirs: libraryDirs()}
+	for _, p := range paths {
+		if err := c.program(p); err != nil {
+			return nil, fmt.Errorf("%s: %w", p, err)
+		}
+	}
+	var out []File
+	for _, f := range c.files {
+		out = append(out, f)
+	}
+	slices.SortFunc(out, byPath)
+	return out, nil
+}
+
+type programFiles struct {
+	dir   string
+	files map[string]File // by path in the guest
+	// linkers are the file names of dynamic linkers. Libraries need them, too,
+	// and find the one that runs.
+	linkers []string
+	dirs    []string // where libraries are, on this machine
+}
+
+func (c *programFiles) program(file string) error {
+	e, err := openProgram(file)
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	if e.Type != elf.ET_EXEC && e.Type != elf.ET_DYN {
+		return fmt.Errorf("%w: its ELF type is %s", ErrProgram, e.Type)
+	}
+	at := path.Join(c.dir, "bin", filepath.Base(file))
+	if f, ok := c.files[at]; ok {
+		return fmt.Errorf("%w: it has the name of %s", ErrProgram, f.Host)
+	}
+	if err := c.add(at, file); err != nil {
+		return err
+	}
+	if linker := interpreter(e); linker != "" {
+		if err := c.add(linker, linker); err != nil {
+			return fmt.Errorf("dynamic linker: %w", err)
+		}
+		c.linkers = append(c.linkers, path.Base(linker))
+	}
+	return c.libraries(e, file, nil)
+}
+
+// add puts a file of this machine into the guest. Links are followed.
+func (c *programFiles) add(guest, host string) error {
+	real, err := filepath.EvalSymlinks(host)
+	if err != nil {
+		return err
+	}
+	c.files[guest] = File{Path: guest, Mode: 0o755, Host: real}
+	return nil
+}
+
+// libraries adds what an ELF file needs, and what that needs. inherited are the
+// RPATHs of those who need it.
+func (c *programFiles) libraries(e *elf.File, file string, inherited []string) error {
+	needed, err := e.ImportedLibraries()
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrProgram, err)
+	}
+	rpath, runpath := searchPath(e, elf.DT_RPATH, file), searchPath(e, elf.DT_RUNPATH, file)
+	if len(runpath) > 0 {
+		rpath = nil
+	}
+	inherited = append(slices.Clone(rpath), inherited...)
+	for _, name := range needed {
+		at := path.Join(c.dir, "lib", filepath.Base(name))
+		if _, ok := c.files[at]; ok || slices.Contains(c.linkers, name) {
+			continue
+		}
+		host, lib, err := c.find(e, name, slices.Concat(inherited, environment(), runpath, c.dirs))
+		if err != nil {
+			return err
+		}
+		err = c.add(at, host)
+		if err == nil {
+			err = c.libraries(lib, host, inherited)
+		}
+		lib.Close()
+		if err != nil {
+			return fmt.Errorf("%s: %w", host, err)
+		}
+	}
+	return nil
+}
+
+// find opens the first library of a name that is for the same kind of machine.
+func (c *programFiles) find(user *elf.File, name string, dirs []string) (string, *elf.File, error) {
+	candidates := []string{name}
+	if !strings.Contains(name, "/") {
+		candidates = nil
+		for _, d := range dirs {
+			candidates = append(candidates, filepath.Join(d, name))
+		}
+	}
+	for _, file := range candidates {
+		e, err := elf.Open(file)
+		if err != nil {
+			continue
+		}
+		if e.Machine == user.Machine && e.Class == user.Class && e.Type == elf.ET_DYN {
+			return file, e, nil
+		}
+		e.Close()
+	}
+	return "", nil, fmt.Errorf("%w: no library %s in %s", ErrProgram, name, strings.Join(dirs, ", "))
+}
+
+func openProgram(file string) (*elf.File, error) {
+	e, err := elf.Open(file)
+	var format *elf.FormatError
+	switch {
+	case errors.As(err, &format):
+		return nil, fmt.Errorf("%w: it must be an ELF file (a script is none): %w", ErrProgram, err)
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+		return nil, err
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", ErrProgram, err)
+	}
+	self, err := elf.Open("/proc/self/exe")
+	if err != nil {
+		e.Close()
+		return nil, err
+	}
+	defer self.Close()
+	if e.Machine != self.Machine || e.Class != self.Class {
+		e.Close()
+		return nil, fmt.Errorf("%w: it is for %s, this machine is %s", ErrProgram, e.Machine, self.Machine)
+	}
+	return e, nil
+}
+
+// interpreter is the path of an ELF file's dynamic linker, "" if it has none.
+func interpreter(e *elf.File) string {
+	for _, p := range e.Progs {
+		if p.Type != elf.PT_INTERP || p.Filesz > 4096 {
+			continue
+		}
+		b := make([]byte, p.Filesz)
+		if _, err := p.ReadAt(b, 0); err != nil {
+			return ""
+		}
+		return strings.TrimRight(string(b), "\x00")
+	}
+	return ""
+}
+
+// searchPath is a list of directories in an ELF file's dynamic section.
+func searchPath(e *elf.File, tag elf.DynTag, file string) []string {
+	lists, err := e.DynString(tag)
+	if err != nil {
+		return nil
+	}
+	origin, err := filepath.EvalSymlinks(file)
+	if err != nil {
+		origin = file
+	}
+	origin = filepath.Dir(origin)
+	lib := "lib"
+	if e.Class == elf.ELFCLASS64 {
+		lib = "lib64"
+	}
+	expand := strings.NewReplacer("$ORIGIN", origin, "${ORIGIN}", origin, "$LIB", lib, "${LIB}", lib)
+	var dirs []string
+	for _, list := range lists {
+		dirs = append(dirs, split(expand.Replace(list))...)
+	}
+	return dirs
+}
+
+func split(list string) []string {
+	return slices.DeleteFunc(strings.Split(list, ":"), func(d string) bool { return d == "" })
+}
+
+func environment() []string { return split(os.Getenv("LD_LIBRARY_PATH")) }
+
+// libraryDirs are the directories that every program's libraries are looked
+// for in: those of /etc/ld.so.conf, and those that dynamic linkers know.
+func libraryDirs() []string {
+	dirs := ldConf("/etc/ld.so.conf", 0)
+	for _, d := range []string{"/lib64", "/usr/lib64", "/lib", "/usr/lib"} {
+		if !slices.Contains(dirs, d) {
+			dirs = append(dirs, d)
+		}
+	}
+	return dirs
+}
+
+// ldConf reads a file like /etc/ld.so.conf (ldconfig(8)) with what it includes.
+func ldConf(file string, depth int) []string {
+	const deepest = 8
+	f, err := os.Open(file)
+	if err != nil || depth > deepest {
+		return nil
+	}
+	defer f.Close()
+	var dirs []string
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		line, _, _ := strings.Cut(lines.Text(), "#")
+		fields := strings.Fields(line)
+		switch {
+		case len(fields) == 0:
+		case fields[0] == "include":
+			for _, pattern := range fields[1:] {
+				if !filepath.IsAbs(pattern) {
+					pattern = filepath.Join(filepath.Dir(file), pattern)
+				}
+				matches, _ := filepath.Glob(pattern)
+				for _, m := range matches {
+					dirs = append(dirs, ldConf(m, depth+1)...)
+				}
+			}
+		default:
+			for _, d := range fields {
+				dirs = append(dirs, strings.TrimRight(d, ":,"))
+			}
+		}
+	}
+	return dirs
+}
