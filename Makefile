@@ -19,7 +19,7 @@ sources := go.mod go.sum $(shell find cmd harness loader vmimage \( -type d -o -
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build vmtest test bench lint objects clean setup-%
+.PHONY: help setup build vmtest test bench lint objects clean setup-%
 
 help: ## say what there is
 	@echo 'make TARGET [NAME=VALUE...]'; echo
@@ -30,10 +30,12 @@ help: ## say what there is
 	@echo '  ENGINES   engines to run, with commas between them; without it, all [$(ENGINES)]'
 	@echo '  ARGS      more arguments of bpfreplay vmtest: objects of yours, flags [$(ARGS)]'
 
+setup: setup-vmtest ## install what a guest needs and this machine lacks
+
 build: bpfreplay ## build the command, a static binary
 
 bpfreplay: $(sources)
-	go build -trimpath -ldflags '-s -w' -o $@ ./cmd/bpfreplay
+	go build -trimpath -buildvcs=false -ldflags '-s -w' -o $@ ./cmd/bpfreplay
 
 vmtest: setup-vmtest bpfreplay ## load the core suite in a guest with each engine and compare
 	./bpfreplay vmtest --kernel '$(KERNEL)' $(foreach c,$(CASE),--case '$c') $(if $(ENGINES),--engines '$(ENGINES)') $(ARGS)
