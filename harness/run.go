@@ -140,10 +140,16 @@ func (r *runner) prepare() error {
 		modules = append(modules, m)
 	}
 	r.initrd = filepath.Join(r.Out, "initramfs.cpio")
-	if err := os.Remove(r.initrd); err != nil && !errors.Is(err, os.ErrNotExist) {
+	stale, err := filepath.Glob(filepath.Join(r.Out, "console*.log"))
+	if err != nil {
 		return err
 	}
-	_, err := r.Store.Initramfs(r.initrd, r.Kernel, vmimage.Initramfs{
+	for _, path := range append(stale, r.initrd) {
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	_, err = r.Store.Initramfs(r.initrd, r.Kernel, vmimage.Initramfs{
 		Base:    []vmimage.File{{Path: "/init", Mode: 0o755, Host: r.Agent}},
 		Modules: modules,
 	})
