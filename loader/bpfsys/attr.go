@@ -55,6 +55,7 @@ const CORERecordSize = 16
 type MapCreateAttr struct {
 	Type, KeySize, ValueSize, MaxEntries, Flags, NUMANode uint32
 	Name                                                  string
+	BTF                                                   bool // btf_fd is used
 	KeyType, ValueType                                    uint32
 	KernelType, KernelTypeFD                              uint32
 	Extra                                                 uint64
@@ -70,7 +71,7 @@ func MapCreateSize(a MapCreateAttr) int {
 		return MapCreateExtra + 8
 	case a.KernelType != 0:
 		return MapCreateKernelType + 4
-	case a.KeyType != 0 || a.ValueType != 0:
+	case a.BTF || a.KeyType != 0 || a.ValueType != 0:
 		return MapCreateValueType + 4
 	}
 	return MapCreateName + 16

@@ -51,6 +51,11 @@ func (t *Target) Begin(tr *trace.Trace, o Options) (*Load, error) {
 			}
 		}
 	}
+	for n := range o.Programs {
+		if !slices.ContainsFunc(tr.Programs, func(p trace.Program) bool { return p.Name == n }) {
+			return nil, fmt.Errorf("object %s has no program %q", tr.Object, n)
+		}
+	}
 	if o.PinPath == "" {
 		o.PinPath = "/sys/fs/bpf"
 	}
@@ -167,7 +172,7 @@ func (l *Load) Adapt(e *trace.StepError) bool {
 		l.noBTF = true
 		return true
 	case *trace.CreateMap:
-		if c.Attr.BTF == trace.NoFD || l.plain[e.Step] || l.noBTF || errors.Is(e.Err, unix.EPERM) {
+		if c.Attr.BTF == trace.NoFD || c.StructOps != nil || l.plain[e.Step] || l.noBTF || errors.Is(e.Err, unix.EPERM) {
 			return false
 		}
 		l.plain[e.Step] = true

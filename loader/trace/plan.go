@@ -279,6 +279,9 @@ func (p *planner) mapAttr(m *object.Map) MapAttr {
 	if p.btfFD != NoFD && (m.KeyType != 0 || m.ValueType != 0) && !slices.Contains(noTypes, m.Type) {
 		a.BTF, a.KeyType, a.ValueType = p.btfFD, uint32(m.KeyType), uint32(m.ValueType)
 	}
+	if m.StructOps != nil {
+		a.BTF = p.btfFD // the kernel asks for types, and uses none of them
+	}
 	return a
 }
 

@@ -104,6 +104,8 @@ func (t *Trace) mapFields(c *CreateMap) *fields {
 	f.add("map_name", strconv.Quote(c.Attr.Name))
 	if c.Attr.BTF != NoFD {
 		f.add("btf_fd", t.fd(c.Attr.BTF))
+	}
+	if c.Attr.KeyType != 0 || c.Attr.ValueType != 0 {
 		f.add("btf_key_type_id", t.typeName(c.Attr.KeyType))
 		f.add("btf_value_type_id", t.typeName(c.Attr.ValueType))
 	}

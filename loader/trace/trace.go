@@ -316,7 +316,7 @@ func (a *MapAttr) Fixed() bpfsys.MapCreateAttr {
 	return bpfsys.MapCreateAttr{
 		Type: a.Type, KeySize: a.KeySize, ValueSize: a.ValueSize, MaxEntries: a.MaxEntries,
 		Flags: a.Flags, NUMANode: a.NUMANode, Name: a.Name,
-		KeyType: a.KeyType, ValueType: a.ValueType, Extra: a.Extra,
+		BTF: a.BTF != NoFD, KeyType: a.KeyType, ValueType: a.ValueType, Extra: a.Extra,
 		KernelType: a.Kernel.ID, KernelTypeFD: uint32(a.Kernel.FD),
 	}
 }
