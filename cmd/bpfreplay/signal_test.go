@@ -36,7 +36,7 @@ func start(t *testing.T) *session {
 	need.QEMU(t)
 	need.Kernel(t, "6.12")
 	s := &session{t: t, out: filepath.Join(t.TempDir(), "out"), temp: t.TempDir()}
-	s.cmd = exec.CommandContext(t.Context(), command, "vmtest", "--kernel", "6.12", "--accel", "tcg", "--case", "core_*", "--out", s.out)
+	s.cmd = exec.CommandContext(t.Context(), command, "vmtest", "--kernel", "6.12", "--accel", "tcg", "--engines", "direct,trace,replay", "--case", "core_*", "--out", s.out)
 	s.cmd.Dir = root(t)
 	s.cmd.Env = append(os.Environ(), "TMPDIR="+s.temp)
 	s.cmd.Stderr = &s.stderr
