@@ -34,6 +34,7 @@ type Load struct {
 	opts   Options
 	noBTF  bool         // the kernel takes none of the object's types
 	plain  map[int]bool // by command: maps that the kernel refuses to have types
+	zero   map[int]bool // by symbol: addresses that are 0, for which the kernel's helper finds nothing
 }
 
 // Begin begins a load.
@@ -59,7 +60,7 @@ func (t *Target) Begin(tr *trace.Trace, o Options) (*Load, error) {
 	if o.PinPath == "" {
 		o.PinPath = "/sys/fs/bpf"
 	}
-	return &Load{target: t, trace: tr, opts: o, plain: make(map[int]bool)}, nil
+	return &Load{target: t, trace: tr, opts: o, plain: make(map[int]bool), zero: make(map[int]bool)}, nil
 }
 
 // Settled is a trace with nothing left open for one target, and what has been
@@ -144,7 +145,7 @@ func (l *Load) settle(s *Settled, i int, c trace.Command) (trace.Command, error)
 		return l.settleValue(c)
 	case *trace.Lookup:
 		// A loader program cannot search one module only: see settleModuleTarget.
-		if l.trace.Symbols[c.Symbol].Module != "" {
+		if l.trace.Symbols[c.Symbol].Module != "" || l.zero[c.Symbol] {
 			return &trace.Skip{Of: c}, nil
 		}
 	case *trace.LoadProgram:
@@ -158,7 +159,7 @@ func (l *Load) settle(s *Settled, i int, c trace.Command) (trace.Command, error)
 // the step made use of, or because the step can do without types, as libbpf
 // does without them then.
 func (l *Load) Adapt(e *trace.StepError) bool {
-	if e.Step < 0 || e.Step >= len(l.trace.Commands) {
+	if e.Step < 0 || e.Step >= len(l.trace.Commands) || tellsNothing(e.Err) {
 		return false
 	}
 	switch c := l.trace.Commands[e.Step].(type) {
@@ -172,15 +173,36 @@ func (l *Load) Adapt(e *trace.StepError) bool {
 		l.noBTF = true
 		return true
 	case *trace.CreateMap:
-		if c.Attr.BTF == trace.NoFD || c.StructOps != nil || l.plain[e.Step] || l.noBTF || errors.Is(e.Err, unix.EPERM) {
+		if c.Attr.BTF == trace.NoFD || c.StructOps != nil || l.plain[e.Step] || l.noBTF {
 			return false
 		}
 		l.plain[e.Step] = true
 		return true
+	case *trace.Lookup:
+		return l.adaptLookup(c, e)
 	case *trace.LoadProgram:
 		return errors.Is(e.Err, unix.E2BIG) && len(c.CORE) > 0 && l.target.learn()
 	}
 	return false
+}
+
+// adaptLookup: bpf_kallsyms_lookup_name does not find symbols at address 0.
+func (l *Load) adaptLookup(c *trace.Lookup, e *trace.StepError) bool {
+	sym := &l.trace.Symbols[c.Symbol]
+	if sym.Kind != trace.SymbolAddress || l.zero[c.Symbol] || !errors.Is(e.Err, unix.ENOENT) {
+		return false
+	}
+	addr, err := l.target.Address(sym.Name)
+	l.zero[c.Symbol] = err == nil && addr == 0
+	return l.zero[c.Symbol]
+}
+
+// tellsNothing says whether an error is about the caller or the moment and not
+// about the kernel: what cannot be done now for want of fds can be done later.
+func tellsNothing(err error) bool {
+	return slices.ContainsFunc([]error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EPERM, unix.EAGAIN}, func(e error) bool {
+		return errors.Is(err, e)
+	})
 }
 
 // needsBTF says whether the object cannot do without its types.
@@ -232,12 +254,23 @@ func checkPinned(fd int, c *trace.CreateMap) error {
 		return err
 	}
 	a := &c.Attr
+	if a.Type == mapDevmap || a.Type == mapDevmapHash {
+		info.MapFlags &^= fRdonlyProg // which the kernel adds
+	}
 	if info.Type != a.Type || info.KeySize != a.KeySize || info.ValueSize != a.ValueSize ||
 		info.MaxEntries != a.MaxEntries || info.MapFlags != a.Flags || info.MapExtra != a.Extra {
 		return fmt.Errorf("the map that is pinned under this name has another definition: %w", unix.EINVAL)
 	}
 	return nil
 }
+
+// Types of maps (enum bpf_map_type) to whose flags the kernel adds
+// BPF_F_RDONLY_PROG.
+const (
+	mapDevmap     = 14
+	mapDevmapHash = 25
+	fRdonlyProg   = 1 << 7
+)
 
 // Pin pins the new maps that the object wants pinned. fds are those of the
 // maps, in the order of the trace. On failure nothing new is pinned.

@@ -227,11 +227,18 @@ func (t *Target) Address(name string) (uint64, error) {
 		}
 		t.symbols[name] = addr
 	}
-	if addr == 0 {
-		return 0, unix.EPERM
+	if addr == 0 && name != anyText {
+		// Where addresses are hidden all are 0. Some really are, such as the
+		// start of per-CPU data.
+		if text, err := findSymbol(anyText); err != nil || text == 0 {
+			return 0, unix.EPERM
+		}
 	}
 	return addr, nil
 }
+
+// anyText is a symbol that every kernel has, and not at 0.
+const anyText = "_stext"
 
 // findSymbol reads /proc/kallsyms as far as the first symbol of that name,
 // which is the one that the kernel finds too. The file has 200,000 lines, and

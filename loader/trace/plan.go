@@ -255,13 +255,13 @@ func (p *planner) createMaps() error {
 		inner := NoFD
 		if m.Inner != nil {
 			inner = p.newFD("inner map of " + m.Name)
-			p.add(&CreateMap{Map: -1, Name: m.Inner.Name, Attr: p.mapAttr(m.Inner), Inner: NoFD, Setting: -1, Out: inner})
+			p.add(&CreateMap{Map: -1, Name: m.Inner.Name, Attr: p.mapAttr(m.Inner), Inner: NoFD, Setting: p.mapSetting(-1, m.Inner), Out: inner})
 		} else if m.Type == mapArrayOfMaps || m.Type == mapHashOfMaps {
 			return refuse("map "+LogicalName(m), unix.EINVAL, "map of maps without a definition of its inner map")
 		}
 		p.add(&CreateMap{
 			Map: p.maps[i], Name: LogicalName(m), Attr: p.mapAttr(m), Inner: inner,
-			Setting: p.mapSetting(i, m), StructOps: m.StructOps, Out: p.mapFD(i),
+			Setting: p.mapSetting(p.maps[i], m), StructOps: m.StructOps, Out: p.mapFD(i),
 		})
 		p.fillMap(i, m)
 		if inner != NoFD {
@@ -290,9 +290,9 @@ func (p *planner) mapAttr(m *object.Map) MapAttr {
 func (p *planner) mapSetting(i int, m *object.Map) int {
 	switch {
 	case m.Type == mapPerfEvent && m.MaxEntries == 0:
-		return p.addSetting(Setting{Kind: SettingCPUs, Map: p.maps[i]})
+		return p.addSetting(Setting{Kind: SettingCPUs, Map: i})
 	case (m.Type == mapRingbuf || m.Type == mapUserRingbuf) && !fitsAnyPage(m.MaxEntries):
-		return p.addSetting(Setting{Kind: SettingPages, Map: p.maps[i], Size: m.MaxEntries})
+		return p.addSetting(Setting{Kind: SettingPages, Map: i, Size: m.MaxEntries})
 	}
 	return -1
 }

@@ -285,7 +285,7 @@ const (
 // value.
 type Setting struct {
 	Kind SettingKind
-	Map  int    // index into Trace.Maps
+	Map  int    // index into Trace.Maps, -1 for a template of inner maps
 	Size uint32 // SettingPages: what the object asked for, in bytes
 	// Externs are the variables of .kconfig.
 	Externs []object.Extern
