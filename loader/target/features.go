@@ -37,7 +37,7 @@ func (t *Target) Features() Features {
 func (t *Target) learn() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.features != nil {
+	if t.features != nil || !probeAny() {
 		return false
 	}
 	t.features = &Features{CORE: probeCORE(), BTF: probeBTF()}
@@ -81,6 +81,12 @@ func (t *Target) hasCookie() bool {
 	}
 	bpfsys.Close(fd)
 	return true
+}
+
+// probeAny offers types that every kernel takes. One that does not take them
+// now, for want of memory or fds perhaps, would fail all other probes, too.
+func probeAny() bool {
+	return probeTypes("\x00a\x00", []uint32{1, uint32(btf.KindInt) << 24, 4, 32})
 }
 
 // probeBTF offers the kernel the smallest blob with each kind.
