@@ -1,0 +1,273 @@
+package loader_test
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"golang.org/x/sys/unix"
+	"gotest.tools/v3/assert"
+	is "gotest.tools/v3/assert/cmp"
+
+	"github.com/bpfreplay/bpfreplay/loader"
+	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
+	"github.com/bpfreplay/bpfreplay/loader/insn"
+	"github.com/bpfreplay/bpfreplay/loader/target"
+	"github.com/bpfreplay/bpfreplay/loader/trace"
+)
+
+// injection makes one step of a trace fail.
+type injection struct {
+	name  string
+	errno unix.Errno
+	log   bool // the error has a log
+	spoil func(t *trace.Trace, i int)
+}
+
+// injections are the ways in which a step can fail, by its kind.
+func injections(c trace.Command) []injection {
+	switch c := c.(type) {
+	case *trace.LoadBTF:
+		return []injection{{"bad types", unix.EINVAL, true, func(t *trace.Trace, i int) {
+			n := *c
+			n.Data = slices.Clone(n.Data)
+			n.Data[len(n.Data)-1] = 'x' // the last string has no end
+			t.Commands[i] = &n
+		}}}
+	case *trace.CreateMap:
+		bad := func(change func(*trace.MapAttr)) func(*trace.Trace, int) {
+			return func(t *trace.Trace, i int) {
+				n := *c
+				change(&n.Attr)
+				t.Commands[i] = &n
+			}
+		}
+		return []injection{
+			{"bad map type", unix.EINVAL, false, bad(func(a *trace.MapAttr) { a.Type = 9999 })},
+			{"bad flags", unix.EINVAL, false, bad(func(a *trace.MapAttr) { a.Flags = 1 << 31 })},
+			{"bad name", unix.EINVAL, false, bad(func(a *trace.MapAttr) { a.Name = "no name!" })},
+		}
+	case *trace.UpdateElem:
+		if c.OnlyGiven {
+			return nil // not issued
+		}
+		return []injection{{"bad flags", unix.EINVAL, false, func(t *trace.Trace, i int) {
+			n := *c
+			n.Flags = 99
+			t.Commands[i] = &n
+		}}}
+	case *trace.Freeze:
+		return []injection{{"no map", unix.EINVAL, false, func(t *trace.Trace, i int) {
+			n := *c
+			n.Map = fdOfTypes(t)
+			t.Commands[i] = &n
+		}}}
+	case *trace.Lookup:
+		return []injection{{"missing symbol", unix.ENOENT, false, func(t *trace.Trace, i int) {
+			s := &t.Symbols[c.Symbol]
+			s.Name, s.Weak = "no_such_thing_anywhere", false
+		}}}
+	case *trace.LoadProgram:
+		bad := func(change func(*trace.LoadProgram)) func(*trace.Trace, int) {
+			return func(t *trace.Trace, i int) {
+				n := *c
+				n.Insns = slices.Clone(n.Insns)
+				change(&n)
+				t.Commands[i] = &n
+			}
+		}
+		return []injection{
+			{"verifier reject", unix.EACCES, true, bad(func(p *trace.LoadProgram) {
+				// r0 = r9, which is not initialised
+				p.Insns = []byte{0xbf, 0x90, 0, 0, 0, 0, 0, 0, insn.Exit, 0, 0, 0, 0, 0, 0, 0}
+				p.Fixups, p.FuncInfo, p.LineInfo = nil, p.FuncInfo[:p.FuncInfoRecSize], nil
+			})},
+			{"bad instruction", unix.EINVAL, true, bad(func(p *trace.LoadProgram) { p.Insns[len(p.Insns)-8] = 0xff })},
+			{"bad type", unix.EINVAL, false, bad(func(p *trace.LoadProgram) { p.Type = 9999 })},
+			{"bad flags", unix.EINVAL, false, bad(func(p *trace.LoadProgram) { p.Flags = 1 << 31 })},
+			{"bad func_info", unix.EINVAL, true, bad(func(p *trace.LoadProgram) {
+				p.FuncInfo = slices.Clone(p.FuncInfo)
+				p.FuncInfo[0] = 1 // the main function does not start at 1
+			})},
+		}
+	}
+	return nil
+}
+
+func fdOfTypes(t *trace.Trace) trace.FD {
+	for _, c := range t.Commands {
+		if c, ok := c.(*trace.LoadBTF); ok {
+			return c.Out
+		}
+	}
+	return trace.NoFD
+}
+
+// steps is the trace that tests of failures spoil.
+func steps(t testing.TB) *trace.Trace {
+	t.Helper()
+	return generate(t, "testdata/steps.o", nil).Trace
+}
+
+// TestFailureAtEveryStep: whichever step fails, in whichever way: the error
+// names it, no fd is left open and nothing is left in the kernel.
+func TestFailureAtEveryStep(t *testing.T) {
+	needLoaders(t)
+	tr := steps(t)
+	assert.Assert(t, len(tr.Commands) >= 40)
+	typesGone(t, tr.Types.Raw())
+	failed := 0
+	for _, e := range engines {
+		before := allIDs(t)
+		var prefixes []string
+		for i, c := range tr.Commands {
+			for _, inject := range injections(c) {
+				name := fmt.Sprintf("%s: step %d (%s): %s", e.name, i, c.Subject(), inject.name)
+				bad, prefix := mark(tr)
+				prefixes = append(prefixes, prefix)
+				inject.spoil(bad, i)
+				keepsFDs(t, func() {
+					_, err := e.load(bad, shared, target.Options{})
+					var step *trace.StepError
+					assert.Assert(t, errors.As(err, &step), "%s: %v", name, err)
+					assert.Equal(t, step.Step, i, "%s: %v", name, err)
+					assert.Equal(t, step.Subject, bad.Commands[i].Subject(), name)
+					assert.ErrorIs(t, err, inject.errno, name)
+					assert.Assert(t, is.Contains(err.Error(), unix.ErrnoName(inject.errno)), name)
+					assert.Assert(t, !inject.log || step.Log != "", "%s: no log: %v", name, err)
+				})
+				failed++
+			}
+		}
+		for _, prefix := range prefixes {
+			goneFromKernel(t, before, prefix)
+		}
+	}
+	typesGone(t, tr.Types.Raw())
+	t.Logf("%d failures in %d steps", failed, len(tr.Commands))
+}
+
+// TestFailureOfFill: the third element of an array is refused.
+func TestFailureOfFill(t *testing.T) {
+	needLoaders(t)
+	for _, count := range []int{4, 5} {
+		tr, prefix := mark(steps(t))
+		at := slices.IndexFunc(tr.Commands, func(c trace.Command) bool { return c.Subject() == "map m_array" })
+		array := tr.Commands[at].(*trace.CreateMap)
+		values := make([]byte, 16*count)
+		for i := range values {
+			values[i] = byte(i)
+		}
+		fill := &trace.FillArray{Map: array.Out, Name: "m_array", Values: values, Count: count}
+		tr.Commands = slices.Insert(tr.Commands, at+1, trace.Command(fill))
+		before := allIDs(t)
+		for _, e := range engines {
+			keepsFDs(t, func() {
+				fds, err := e.load(tr, shared, target.Options{})
+				if count > int(array.Attr.MaxEntries) {
+					var step *trace.StepError
+					assert.Assert(t, errors.As(err, &step), "%v", err)
+					assert.Equal(t, step.Step, at+1)
+					assert.ErrorIs(t, err, unix.E2BIG)
+					return
+				}
+				assert.NilError(t, err)
+				defer fds.Close()
+				for i := range count {
+					v := make([]byte, 16)
+					assert.NilError(t, bpfsys.LookupElem(fds.Maps[array.Map], []byte{byte(i), 0, 0, 0}, v))
+					assert.DeepEqual(t, v, values[16*i:16*i+16])
+				}
+			})
+		}
+		goneFromKernel(t, before, prefix)
+	}
+}
+
+// TestFDLimit allows a load one fd more each time, until it succeeds. Nothing
+// that is learnt of the kernel in this state may be kept.
+func TestFDLimit(t *testing.T) {
+	needLoaders(t)
+	tr := steps(t)
+	_, err := shared.Vmlinux()
+	assert.NilError(t, err)
+	tg := target.New()
+	_, err = engines[0].limited(t, 0, generate(t, filepath.Join(coreObjects, "maps_hash.bpf.o"), nil).Trace, tg)
+	assert.ErrorIs(t, err, unix.EMFILE)
+	assert.Equal(t, tg.Features(), target.New().Features())
+
+	for _, e := range engines {
+		tg := target.New()
+		warm, err := e.load(tr, tg, target.Options{}) // reads what takes fds of its own
+		assert.NilError(t, err)
+		want := outcome(t, tr, warm, nil)
+		warm.Close()
+
+		before := allIDs(t)
+		bad, prefix := mark(tr)
+		failures := 0
+		for n := 0; ; n++ {
+			assert.Assert(t, n < 200)
+			fds, err := e.limited(t, n, bad, tg)
+			if err == nil {
+				fds.Close()
+				break
+			}
+			failures++
+			assert.ErrorIs(t, err, unix.EMFILE, "%s with %d fds", e.name, n)
+			var step *trace.StepError
+			var run *loader.RunError
+			assert.Assert(t, errors.As(err, &step) || errors.As(err, &run), "%s with %d fds: %v", e.name, n, err)
+		}
+		assert.Assert(t, failures >= len(tr.Maps)+len(tr.Programs), "%s: %d failures", e.name, failures)
+		goneFromKernel(t, before, prefix)
+		after, err := e.load(tr, tg, target.Options{})
+		assert.NilError(t, err)
+		assert.Equal(t, outcome(t, tr, after, nil), want, e.name)
+		assert.Equal(t, tg.Features(), target.New().Features(), e.name)
+		after.Close()
+	}
+}
+
+// limited loads with room for n more fds.
+func (e engine) limited(t testing.TB, n int, tr *trace.Trace, tg *target.Target) (*loader.FDs, error) {
+	t.Helper()
+	before := openFDs()
+	top := 2
+	for fd := range before {
+		top = max(top, fd)
+	}
+	restore := fillGaps(t, top)
+	var old unix.Rlimit
+	assert.NilError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &old))
+	assert.NilError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(top + 1 + n), Max: old.Max}))
+	fds, err := e.load(tr, tg, target.Options{})
+	assert.NilError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &old))
+	restore()
+	if err != nil {
+		assert.DeepEqual(t, openFDs(), before)
+	}
+	return fds, err
+}
+
+// fillGaps opens all fds below top.
+func fillGaps(t testing.TB, top int) (restore func()) {
+	t.Helper()
+	var filled []int
+	for {
+		fd, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		assert.NilError(t, err)
+		if fd > top {
+			bpfsys.Close(fd)
+			break
+		}
+		filled = append(filled, fd)
+	}
+	return func() {
+		for _, fd := range filled {
+			bpfsys.Close(fd)
+		}
+	}
+}

@@ -1,0 +1,431 @@
+package loader_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+	"gotest.tools/v3/assert"
+	is "gotest.tools/v3/assert/cmp"
+
+	"github.com/bpfreplay/bpfreplay/loader"
+	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
+	"github.com/bpfreplay/bpfreplay/loader/target"
+	"github.com/bpfreplay/bpfreplay/loader/trace"
+)
+
+// outcome is what a load came to, as text in which two engines agree.
+func outcome(t testing.TB, tr *trace.Trace, fds *loader.FDs, err error) string {
+	t.Helper()
+	var b strings.Builder
+	if err != nil {
+		var step *trace.StepError
+		if !errors.As(err, &step) {
+			return "refused: " + err.Error()
+		}
+		fmt.Fprintf(&b, "step %d: %s: %s: %v\n%s", step.Step, step.Subject, step.What, step.Err, trace.LastLine(step.Log))
+		return b.String()
+	}
+	for i, fd := range fds.Maps {
+		info, _, err := bpfsys.GetMapInfo(fd)
+		assert.NilError(t, err)
+		frozen, err := bpfsys.MapFrozen(fd)
+		assert.NilError(t, err)
+		fmt.Fprintf(&b, "map %s: type %d key %d value %d max %d flags %#x name %s types %d %d extra %#x frozen %t\n", tr.Maps[i].Name,
+			info.Type, info.KeySize, info.ValueSize, info.MaxEntries, info.MapFlags, bpfsys.CString(info.Name[:]),
+			info.BTFKeyTypeID, info.BTFValueTypeID, info.MapExtra, frozen)
+		if !isData(tr, i) {
+			continue
+		}
+		value := make([]byte, info.ValueSize)
+		assert.NilError(t, bpfsys.LookupElem(fd, make([]byte, 4), value))
+		fmt.Fprintf(&b, "  %x\n", value)
+	}
+	for i, fd := range fds.Programs {
+		if fd < 0 {
+			fmt.Fprintf(&b, "program %s: not needed here\n", tr.Programs[i].Name)
+			continue
+		}
+		info, arrays, err := bpfsys.GetProgInfo(fd)
+		assert.NilError(t, err)
+		fmt.Fprintf(&b, "program %s: type %d tag %x name %s xlated %d maps %d functions %d lines %d target %d\n", tr.Programs[i].Name,
+			info.Type, info.Tag, bpfsys.CString(info.Name[:]), info.XlatedProgLen, info.NrMapIDs, len(arrays.Tags), info.NrLineInfo, info.AttachBTFID)
+	}
+	return b.String()
+}
+
+// isData says whether map i is a data map, whose value can be read.
+func isData(tr *trace.Trace, i int) bool {
+	for _, c := range tr.Commands {
+		if c, ok := c.(*trace.UpdateElem); ok && c.MapIndex == i && c.Flags == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// TestEnginesAgree loads each object of the core suite by its trace and by its
+// loader program: same step fails for the same reason, or the same things
+// come to be.
+func TestEnginesAgree(t *testing.T) {
+	needLoaders(t)
+	files, err := filepath.Glob(filepath.Join(coreObjects, "*.bpf.o"))
+	assert.NilError(t, err)
+	assert.Assert(t, len(files) > 100)
+	files = append(files, "testdata/steps.o")
+	loaded := 0
+	for _, file := range files {
+		if strings.HasPrefix(filepath.Base(file), "bad_") {
+			continue
+		}
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".o"), func(t *testing.T) {
+			obj, err := loader.Open(file)
+			assert.NilError(t, err)
+			tr, err := trace.Plan(obj, trace.Options{})
+			assert.NilError(t, err)
+			var first string
+			for i, e := range engines {
+				keepsFDs(t, func() {
+					fds, err := e.load(tr, shared, target.Options{})
+					got := outcome(t, tr, fds, err)
+					if fds != nil {
+						fds.Close()
+						loaded++
+					}
+					if i == 0 {
+						first = got
+					}
+					assert.Equal(t, got, first, "%s against %s", e.name, engines[0].name)
+				})
+			}
+		})
+	}
+	assert.Assert(t, loaded >= 2*60, "only %d loads of this kernel succeed", loaded)
+}
+
+// TestCollection is the example of the package's documentation.
+func TestCollection(t *testing.T) {
+	needLoaders(t)
+	p := generate(t, filepath.Join(coreObjects, "data_sections.bpf.o"), nil)
+	keepsFDs(t, func() {
+		coll, err := p.Load(nil)
+		assert.NilError(t, err)
+		defer coll.Close()
+		assert.Equal(t, len(coll.Maps), len(p.Trace.Maps))
+		assert.Equal(t, len(coll.Programs), len(p.Trace.Programs))
+
+		rodata := coll.Maps[".rodata"]
+		assert.Assert(t, rodata != nil)
+		value, err := rodata.LookupBytes(uint32(0))
+		assert.NilError(t, err)
+		assert.DeepEqual(t, value, initialValue(t, p.Trace, ".rodata"))
+		frozen, err := bpfsys.MapFrozen(rodata.FD())
+		assert.NilError(t, err)
+		assert.Assert(t, frozen)
+		err = rodata.Put(uint32(0), value)
+		assert.ErrorIs(t, err, unix.EPERM)
+		for name, prog := range coll.Programs {
+			ret, _, err := prog.Test(make([]byte, 64))
+			assert.NilError(t, err, name)
+			assert.Assert(t, ret != 0, "%s returned %d", name, ret)
+		}
+	})
+}
+
+func initialValue(t testing.TB, tr *trace.Trace, name string) []byte {
+	t.Helper()
+	for _, c := range tr.Commands {
+		if c, ok := c.(*trace.UpdateElem); ok && c.MapIndex >= 0 && c.Name == name {
+			return c.Value
+		}
+	}
+	t.Fatalf("no map %s with an initial value", name)
+	return nil
+}
+
+func TestVerifierLog(t *testing.T) {
+	needLoaders(t)
+	p := generate(t, filepath.Join(coreObjects, "fail_verifier.bpf.o"), nil)
+	for _, level := range []uint32{0, 1, 2} {
+		keepsFDs(t, func() {
+			_, err := p.LoadFDs(&loader.LoadOptions{LogLevel: level})
+			var step *trace.StepError
+			assert.Assert(t, errors.As(err, &step), "%v", err)
+			assert.Equal(t, step.What, "PROG_LOAD")
+			assert.Assert(t, is.Contains(step.Subject, "program "))
+			assert.ErrorIs(t, err, unix.EACCES)
+			assert.Assert(t, strings.Count(step.Log, "\n") > 1, "log %q", step.Log)
+			assert.Assert(t, is.Contains(err.Error(), step.Subject+": PROG_LOAD: EACCES: "))
+		})
+	}
+}
+
+// TestNotAskedFor: what loading needs is said, not guessed.
+func TestUnknownNames(t *testing.T) {
+	p := generate(t, filepath.Join(coreObjects, "maps_array.bpf.o"), nil)
+	for _, o := range []target.Options{
+		{MaxEntries: map[string]uint32{"no_such": 1}},
+		{Values: map[string][]byte{"no_such": nil}},
+		{Maps: map[string]int{"no_such": 0}},
+		{Programs: map[string]int{"no_such": 0}},
+	} {
+		_, err := p.LoadFDs(&loader.LoadOptions{Options: o})
+		assert.Assert(t, is.ErrorContains(err, `"no_such"`))
+	}
+}
+
+func TestMaxEntries(t *testing.T) {
+	needLoaders(t)
+	tr := generate(t, "testdata/steps.o", nil).Trace
+	want := map[string]uint32{"m_hash": 100, "m_ring": 1 << 16, "m_perf": 1}
+	for _, e := range engines {
+		keepsFDs(t, func() {
+			fds, err := e.load(tr, shared, target.Options{MaxEntries: want})
+			assert.NilError(t, err, e.name)
+			defer fds.Close()
+			for i, fd := range fds.Maps {
+				n, ok := want[tr.Maps[i].Name]
+				if !ok {
+					continue
+				}
+				info, _, err := bpfsys.GetMapInfo(fd)
+				assert.NilError(t, err)
+				assert.Equal(t, info.MaxEntries, n, "%s: %s", e.name, tr.Maps[i].Name)
+			}
+		})
+	}
+}
+
+func TestValues(t *testing.T) {
+	needLoaders(t)
+	tr := generate(t, "testdata/steps.o", nil).Trace
+	want := map[string][]byte{".rodata": {1, 2, 3, 4}, ".bss": {5, 6, 7, 8}, ".rodata.text": []byte("sixteen letters.")}
+	for _, e := range engines {
+		keepsFDs(t, func() {
+			fds, err := e.load(tr, shared, target.Options{Values: want})
+			assert.NilError(t, err, e.name)
+			defer fds.Close()
+			seen := 0
+			for i, fd := range fds.Maps {
+				v, ok := want[tr.Maps[i].Name]
+				if !ok {
+					continue
+				}
+				got := make([]byte, len(v))
+				assert.NilError(t, bpfsys.LookupElem(fd, make([]byte, 4), got))
+				assert.DeepEqual(t, got, v)
+				seen++
+			}
+			assert.Equal(t, seen, len(want))
+
+			_, err = e.load(tr, shared, target.Options{Values: map[string][]byte{".rodata": {1}}})
+			assert.ErrorIs(t, err, unix.EINVAL)
+			assert.ErrorContains(t, err, "map .rodata")
+		})
+	}
+}
+
+// TestGivenMaps: a map that the caller brings is used, is not filled, and
+// stays the caller's.
+func TestGivenMaps(t *testing.T) {
+	needLoaders(t)
+	tr := generate(t, "testdata/steps.o", nil).Trace
+	for _, e := range engines {
+		keepsFDs(t, func() {
+			made, err := e.load(tr, shared, target.Options{Values: map[string][]byte{".data": {42, 0, 0, 0}}})
+			assert.NilError(t, err)
+			defer made.Close()
+			given := make(map[string]int)
+			for i, fd := range made.Maps {
+				given[tr.Maps[i].Name] = fd
+			}
+			delete(given, "m_hash")
+			again, err := e.load(tr, shared, target.Options{Maps: given})
+			assert.NilError(t, err, e.name)
+			for i, fd := range again.Maps {
+				same := id(t, fd) == id(t, made.Maps[i])
+				assert.Equal(t, same, tr.Maps[i].Name != "m_hash", "%s: %s", e.name, tr.Maps[i].Name)
+			}
+			again.Close()
+			for i, fd := range made.Maps {
+				_, _, err := bpfsys.GetMapInfo(fd)
+				assert.NilError(t, err, "%s: %s is not the caller's any more", e.name, tr.Maps[i].Name)
+				if tr.Maps[i].Name == ".data" {
+					v := make([]byte, 4)
+					assert.NilError(t, bpfsys.LookupElem(fd, make([]byte, 4), v))
+					assert.DeepEqual(t, v, []byte{42, 0, 0, 0})
+				}
+			}
+
+			bad := *tr
+			bad.Commands = append(append([]trace.Command(nil), tr.Commands...), &trace.Freeze{Map: bad.ProgramFD(0), Name: "no map"})
+			before := openFDs()
+			_, err = e.load(&bad, shared, target.Options{Maps: given})
+			assert.ErrorIs(t, err, unix.EINVAL)
+			assert.DeepEqual(t, openFDs(), before)
+
+			_, err = e.load(tr, shared, target.Options{Maps: map[string]int{"m_hash": 1 << 20}})
+			assert.ErrorIs(t, err, unix.EBADF)
+			assert.ErrorContains(t, err, "map m_hash")
+		})
+	}
+}
+
+func id(t testing.TB, fd int) uint32 {
+	t.Helper()
+	info, _, err := bpfsys.GetMapInfo(fd)
+	assert.NilError(t, err)
+	return info.ID
+}
+
+// mountBPF mounts a BPF file system of its own.
+func mountBPF(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := unix.Mount("bpf", dir, "bpf", 0, ""); err != nil {
+		t.Skipf("cannot mount a BPF file system: %v", err)
+	}
+	t.Cleanup(func() { assert.NilError(t, unix.Unmount(dir, unix.MNT_DETACH)) })
+	return dir
+}
+
+// TestPin: a map that the object wants pinned is pinned, then used, and
+// refused if it is another one by now.
+func TestPin(t *testing.T) {
+	needLoaders(t)
+	tr := generate(t, "testdata/pinned.o", nil).Trace
+	for _, e := range engines {
+		t.Run(e.name, func(t *testing.T) {
+			o := target.Options{PinPath: mountBPF(t)}
+			keepsFDs(t, func() {
+				first, err := e.load(tr, shared, o)
+				assert.NilError(t, err)
+				defer first.Close()
+				for _, name := range []string{"p_one", "p_two"} {
+					_, err = os.Stat(filepath.Join(o.PinPath, name))
+					assert.NilError(t, err)
+				}
+				second, err := e.load(tr, shared, o)
+				assert.NilError(t, err)
+				defer second.Close()
+				for i, m := range tr.Maps {
+					assert.Equal(t, id(t, first.Maps[i]) == id(t, second.Maps[i]), m.Pinned, m.Name)
+				}
+
+				// The second one is there already, and is another: the first is not pinned.
+				assert.NilError(t, os.Remove(filepath.Join(o.PinPath, "p_one")))
+				before := openFDs()
+				other := target.Options{PinPath: o.PinPath, MaxEntries: map[string]uint32{"p_two": 7}}
+				_, err = e.load(tr, shared, other)
+				assert.ErrorIs(t, err, unix.EINVAL)
+				assert.ErrorContains(t, err, "map p_two")
+				assert.DeepEqual(t, openFDs(), before)
+				_, err = os.Stat(filepath.Join(o.PinPath, "p_one"))
+				assert.ErrorIs(t, err, os.ErrNotExist)
+
+				_, err = e.load(tr, shared, target.Options{PinPath: t.TempDir()})
+				assert.ErrorContains(t, err, "map p_one: pin at ")
+				assert.DeepEqual(t, openFDs(), before)
+			})
+		})
+	}
+}
+
+// TestPinFails: if the second map cannot be pinned, the first is not either.
+func TestPinFails(t *testing.T) {
+	needLoaders(t)
+	tr := generate(t, "testdata/pinned.o", nil).Trace
+	for _, e := range engines {
+		dir := mountBPF(t)
+		// What is in the way of the second comes into being after it was looked
+		// for, which is when the first is pinned.
+		long := *tr
+		long.Maps = append([]trace.Map(nil), tr.Maps...)
+		for i := range long.Maps {
+			if long.Maps[i].Name == "p_two" {
+				long.Maps[i].Name = "p_one"
+			}
+		}
+		keepsFDs(t, func() {
+			_, err := e.load(&long, shared, target.Options{PinPath: dir})
+			assert.ErrorIs(t, err, unix.EEXIST)
+			_, err = os.Stat(filepath.Join(dir, "p_one"))
+			assert.ErrorIs(t, err, os.ErrNotExist)
+		})
+	}
+}
+
+func TestReplace(t *testing.T) {
+	needLoaders(t)
+	victim := generate(t, "testdata/victim.o", nil)
+	tr := generate(t, "testdata/freplace.o", nil).Trace
+	for _, e := range engines {
+		keepsFDs(t, func() {
+			_, err := e.load(tr, shared, target.Options{})
+			assert.ErrorIs(t, err, unix.EINVAL)
+			assert.ErrorContains(t, err, "program instead: ")
+
+			v, err := victim.LoadFDs(nil)
+			assert.NilError(t, err)
+			defer v.Close()
+			o := target.Options{Programs: map[string]int{"instead": v.Programs[0]}}
+			fds, err := e.load(tr, shared, o)
+			if errors.Is(err, unix.EPERM) {
+				t.Skipf("this kernel has no trampolines: %v", err)
+			}
+			assert.NilError(t, err, e.name)
+			defer fds.Close()
+			info, _, err := bpfsys.GetProgInfo(fds.Programs[0])
+			assert.NilError(t, err)
+			assert.Assert(t, info.AttachBTFID != 0)
+		})
+	}
+}
+
+// TestEverythingGoes: what a load leaves in the kernel is what its fds keep.
+// struct_ops maps, tail calls and map-in-map are part of it.
+func TestEverythingGoes(t *testing.T) {
+	needLoaders(t)
+	tr, prefix := mark(generate(t, "testdata/steps.o", nil).Trace)
+	raw := tr.Types.Raw()
+	typesGone(t, raw) // of other tests
+	for _, e := range engines {
+		before := allIDs(t)
+		keepsFDs(t, func() {
+			fds, err := e.load(tr, shared, target.Options{})
+			assert.NilError(t, err)
+			now := allIDs(t).without(before)
+			assert.Equal(t, len(now.named(t, prefix)), len(tr.Maps)+len(tr.Programs))
+			assert.Equal(t, len(sameTypes(t, raw)), 1)
+			fds.Close()
+		})
+		goneFromKernel(t, before, prefix)
+		typesGone(t, raw)
+	}
+}
+
+// TestArena: the arena's variables are in memory that the caller can use.
+func TestArena(t *testing.T) {
+	needLoaders(t)
+	p := generate(t, "object/testdata/arena.o", &loader.Options{Options: trace.Options{Autoload: map[string]bool{"use": false}}})
+	keepsFDs(t, func() {
+		coll, err := p.Load(nil)
+		if errors.Is(err, unix.EINVAL) {
+			t.Skipf("needs arenas (6.9): %v", err)
+		}
+		assert.NilError(t, err)
+		memory := coll.Arenas["arena"]
+		assert.Equal(t, len(memory), 100*os.Getpagesize())
+		assert.DeepEqual(t, memory[:8], []byte{0x34, 0x12, 0, 0, 0x78, 0x56, 0, 0})
+		memory[len(memory)-1] = 1
+		assert.Assert(t, is.Contains(mappings(t), "bpf-map"))
+		coll.Close()
+		assert.Assert(t, !strings.Contains(mappings(t), "bpf-map"))
+	})
+}
+
+func mappings(t testing.TB) string { return string(readFile(t, "/proc/self/maps")) }

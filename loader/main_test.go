@@ -1,0 +1,301 @@
+package loader_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"gotest.tools/v3/assert"
+
+	"github.com/bpfreplay/bpfreplay/internal/need"
+	"github.com/bpfreplay/bpfreplay/loader"
+	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
+	"github.com/bpfreplay/bpfreplay/loader/issue"
+	"github.com/bpfreplay/bpfreplay/loader/target"
+	"github.com/bpfreplay/bpfreplay/loader/trace"
+)
+
+// TestMain fails if all tests together leave an fd open.
+func TestMain(m *testing.M) {
+	runAsHelper()
+	before := openFDs()
+	code := m.Run()
+	if left := moreThan(before); len(left) > 0 {
+		fmt.Fprintln(os.Stderr, "fds that are still open:", left)
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}
+
+// openFDs is what is open in this process, by fd, without what belongs to the
+// Go runtime.
+func openFDs() map[int]string {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		panic(err)
+	}
+	open := make(map[int]string)
+	for _, e := range entries {
+		n, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		to, err := os.Readlink("/proc/self/fd/" + e.Name())
+		if err != nil || to == "anon_inode:[eventpoll]" || to == "anon_inode:[eventfd]" {
+			continue // closed since: the directory itself
+		}
+		open[n] = to
+	}
+	return open
+}
+
+func moreThan(before map[int]string) map[int]string {
+	now := openFDs()
+	maps.DeleteFunc(now, func(fd int, to string) bool { return before[fd] == to })
+	return now
+}
+
+// keepsFDs fails the test if f leaves an fd open or closes one that it was not given.
+func keepsFDs(t testing.TB, f func()) {
+	t.Helper()
+	before := openFDs()
+	f()
+	assert.DeepEqual(t, openFDs(), before)
+}
+
+var marks atomic.Uint32
+
+// mark makes a copy of a trace whose maps and programs have names in the
+// kernel that no other load gives: they start with what it returns.
+func mark(t *trace.Trace) (*trace.Trace, string) {
+	prefix := fmt.Sprintf("t%x_%x_", os.Getpid()&0xffff, marks.Add(1))
+	out := *t
+	out.Symbols = slices.Clone(t.Symbols)
+	out.Commands = slices.Clone(t.Commands)
+	for i, c := range out.Commands {
+		switch c := c.(type) {
+		case *trace.CreateMap:
+			n := *c
+			n.Attr.Name = cut(prefix + strings.Trim(n.Attr.Name, "."))
+			out.Commands[i] = &n
+		case *trace.LoadProgram:
+			n := *c
+			n.Name = cut(prefix + n.Name)
+			out.Commands[i] = &n
+		}
+	}
+	return &out, prefix
+}
+
+func cut(name string) string { return name[:min(len(name), 15)] }
+
+// kindOfID is a kind of thing that has ids.
+type kindOfID struct {
+	next, open bpfsys.Cmd
+	name       func(fd int) (string, error)
+}
+
+var kindsOfID = []kindOfID{
+	{bpfsys.MapGetNextID, bpfsys.MapGetFDByID, func(fd int) (string, error) {
+		info, _, err := bpfsys.GetMapInfo(fd)
+		if err != nil {
+			return "", err
+		}
+		return bpfsys.CString(info.Name[:]), nil
+	}},
+	{bpfsys.ProgGetNextID, bpfsys.ProgGetFDByID, func(fd int) (string, error) {
+		info, _, err := bpfsys.GetProgInfo(fd)
+		if err != nil {
+			return "", err
+		}
+		return bpfsys.CString(info.Name[:]), nil
+	}},
+}
+
+// ids are the ids of all maps and programs, by index in kindsOfID.
+type ids [2]map[uint32]bool
+
+func allIDs(t testing.TB) ids {
+	t.Helper()
+	var out ids
+	for i, kind := range kindsOfID {
+		list, err := bpfsys.IDs(kind.next)
+		assert.NilError(t, err)
+		out[i] = make(map[uint32]bool)
+		for _, id := range list {
+			out[i][id] = true
+		}
+	}
+	return out
+}
+
+// without are those that are not in the other set, which is an earlier one.
+func (x ids) without(before ids) ids {
+	var out ids
+	for i := range x {
+		out[i] = maps.Clone(x[i])
+		maps.DeleteFunc(out[i], func(id uint32, _ bool) bool { return before[i][id] })
+	}
+	return out
+}
+
+func (x ids) empty() bool { return len(x[0])+len(x[1]) == 0 }
+
+// named are the names of those that start with prefix.
+func (x ids) named(t testing.TB, prefix string) []string {
+	t.Helper()
+	var found []string
+	for i, kind := range kindsOfID {
+		for id := range x[i] {
+			fd, err := bpfsys.FDByID(kind.open, id)
+			if errors.Is(err, unix.ENOENT) {
+				continue // gone since it was listed
+			}
+			assert.NilError(t, err)
+			name, err := kind.name(fd)
+			bpfsys.Close(fd)
+			assert.NilError(t, err)
+			if strings.HasPrefix(name, prefix) {
+				found = append(found, name)
+			}
+		}
+	}
+	return found
+}
+
+// goneFromKernel waits until nothing whose name starts with prefix is left of
+// what came into being since before. The kernel frees what a program used some
+// time after the program, and clears program arrays in the background; who
+// opens one by its id and closes it in that moment makes the kernel lose a
+// reference (prog_array_map_clear of 6.18 takes one for work that is queued
+// already), so this one looks at ids only as long as there is hope.
+func goneFromKernel(t testing.TB, before ids, prefix string) {
+	t.Helper()
+	start := time.Now()
+	for {
+		left := allIDs(t).without(before)
+		if left.empty() {
+			return
+		}
+		waited := time.Since(start)
+		if waited > time.Second && len(left.named(t, prefix)) == 0 {
+			return // somebody else's
+		}
+		if waited > 20*time.Second {
+			t.Fatalf("still in the kernel: %v", left.named(t, prefix))
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+// typesGone waits until the kernel has no BTF object that holds raw.
+func typesGone(t testing.TB, raw []byte) {
+	t.Helper()
+	var left []uint32
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if left = sameTypes(t, raw); len(left) == 0 {
+			return
+		}
+	}
+	t.Fatalf("still in the kernel: BTF objects %v", left)
+}
+
+// sameTypes lists the BTF objects in the kernel that hold raw.
+func sameTypes(t testing.TB, raw []byte) []uint32 {
+	t.Helper()
+	var found []uint32
+	ids, err := bpfsys.IDs(bpfsys.BTFGetNextID)
+	assert.NilError(t, err)
+	for _, id := range ids {
+		fd, err := bpfsys.FDByID(bpfsys.BTFGetFDByID, id)
+		if errors.Is(err, unix.ENOENT) {
+			continue
+		}
+		assert.NilError(t, err)
+		info, _, _, err := bpfsys.GetBTFInfo(fd, false)
+		if err == nil && int(info.BTFSize) == len(raw) {
+			var data []byte
+			_, _, data, err = bpfsys.GetBTFInfo(fd, true)
+			if bytes.Equal(data, raw) {
+				found = append(found, id)
+			}
+		}
+		bpfsys.Close(fd)
+		assert.NilError(t, err)
+	}
+	return found
+}
+
+// engine is a way to load a trace.
+type engine struct {
+	name string
+	load func(tr *trace.Trace, tg *target.Target, o target.Options) (*loader.FDs, error)
+}
+
+var engines = []engine{
+	{"issue", func(tr *trace.Trace, tg *target.Target, o target.Options) (*loader.FDs, error) {
+		r, err := issue.Issue(tr, tg, o)
+		if err != nil {
+			return nil, err
+		}
+		return &loader.FDs{Maps: r.Maps, Programs: r.Programs, Arenas: r.Arenas}, nil
+	}},
+	{"replay", func(tr *trace.Trace, tg *target.Target, o target.Options) (*loader.FDs, error) {
+		p, err := loader.FromTrace(tr, false)
+		if err != nil {
+			return nil, err
+		}
+		return p.LoadFDs(&loader.LoadOptions{Options: o, Target: tg})
+	}},
+}
+
+// needLoaders is for tests that run loader programs on this kernel.
+func needLoaders(t testing.TB) {
+	t.Helper()
+	need.Root(t)
+	need.BPF(t)
+	haveLoaders(t)
+}
+
+func haveLoaders(t testing.TB) {
+	t.Helper()
+	p := generate(t, filepath.Join(coreObjects, "maps_array.bpf.o"), nil)
+	fds, err := p.LoadFDs(nil)
+	var run *loader.RunError
+	if errors.As(err, &run) && run.What == bpfsys.ProgLoad.String() && bpfsys.IsNotSupported(err) {
+		t.Skipf("needs programs of type SYSCALL (5.14): %v", err)
+	}
+	assert.NilError(t, err)
+	fds.Close()
+}
+
+const coreObjects = "../selftests/bpf"
+
+func generate(t testing.TB, path string, opts *loader.Options) *loader.Program {
+	t.Helper()
+	obj, err := loader.Open(path)
+	assert.NilError(t, err)
+	p, err := loader.Generate(obj, opts)
+	assert.NilError(t, err)
+	return p
+}
+
+func readFile(t testing.TB, path string) []byte {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	assert.NilError(t, err)
+	return raw
+}
+
+// shared is the kernel under test; its types are read once.
+var shared = target.New()

@@ -1,0 +1,6 @@
+// The function that takes the place of victim.c's.
+#include "../object/testdata/common.h"
+
+SEC("freplace/replaceable") int instead(struct __sk_buff *skb) { return 42; }
+
+char _license[] SEC("license") = "GPL";

@@ -1,0 +1,8 @@
+// A program with a function that another can take the place of.
+#include "../object/testdata/common.h"
+
+__attribute__((noinline)) int replaceable(struct __sk_buff *skb) { return skb->len; }
+
+SEC("tc") int caller(struct __sk_buff *skb) { return replaceable(skb); }
+
+char _license[] SEC("license") = "GPL";
