@@ -71,6 +71,7 @@ type LoadReport struct {
 	Result      string   `json:"result"`
 	Errno       string   `json:"errno"`
 	Nanoseconds int64    `json:"nanoseconds"` // the shortest, if the load was repeated
+	Opened      int64    `json:"opened"`      // nanoseconds that it took to read the object, and to make a loader program
 	Detail      string   `json:"detail"`
 	Log         string   `json:"log,omitempty"`
 	Leaks       []string `json:"leaks,omitempty"`
@@ -121,7 +122,7 @@ func (r *Report) summarise() {
 }
 
 func loadReport(l *agent.Load) LoadReport {
-	out := LoadReport{Engine: l.Engine, Result: l.Result, Errno: l.Errno, Detail: l.Detail, Log: l.Log, Leaks: l.Leaks}
+	out := LoadReport{Engine: l.Engine, Result: l.Result, Errno: l.Errno, Detail: l.Detail, Log: l.Log, Leaks: l.Leaks, Opened: l.Opened}
 	for i, ns := range l.Nanoseconds {
 		if i == 0 || ns < out.Nanoseconds {
 			out.Nanoseconds = ns

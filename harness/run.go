@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/engine"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
 	"github.com/bpfreplay/bpfreplay/loader"
@@ -23,6 +25,9 @@ type Options struct {
 	// Agent is the program that becomes PID 1 of the guest: this one, static.
 	Agent   string
 	Engines []string // by name, in the order in which they run
+	// Bpftool is the bpftool for engines of libbpf, and behind it what it runs
+	// in its turn, if anything. None is the one that this machine has.
+	Bpftool []string
 
 	QEMU        string // "" for the one in PATH
 	Accelerator vm.Accelerator
@@ -103,6 +108,7 @@ type runner struct {
 	suite  *Suite
 	report *Report
 	initrd string
+	tool   string // bpftool in the guest
 	used   map[string]bool
 
 	guest *vm.VM // nil if none runs
@@ -149,14 +155,39 @@ func (r *runner) prepare() error {
 			return err
 		}
 	}
+	tool, err := r.toolFiles()
+	if err != nil {
+		return err
+	}
 	_, err = r.Store.Initramfs(r.initrd, r.Kernel, vmimage.Initramfs{
-		Base:    []vmimage.File{{Path: "/init", Mode: 0o755, Host: r.Agent}},
+		Base:    append(tool, vmimage.File{Path: "/init", Mode: 0o755, Host: r.Agent}),
 		Modules: modules,
 	})
 	if err != nil {
 		return fmt.Errorf("initramfs: %w", err)
 	}
 	return nil
+}
+
+// toolFiles are bpftool and its libraries, if an engine needs them.
+func (r *runner) toolFiles() ([]vmimage.File, error) {
+	if !engine.UseTool(r.Engines) {
+		return nil, nil
+	}
+	paths := r.Bpftool
+	if len(paths) == 0 {
+		path, err := engine.FindTool()
+		if err != nil {
+			return nil, err
+		}
+		paths = []string{path}
+	}
+	files, err := vmimage.Programs(engine.GuestTool, paths...)
+	if err != nil {
+		return nil, fmt.Errorf("bpftool: %w", err)
+	}
+	r.tool = path.Join(engine.GuestTool, "bin", filepath.Base(paths[0]))
+	return files, nil
 }
 
 // boot starts a guest and waits for its agent.
@@ -227,6 +258,7 @@ func (r *runner) runCase(ctx context.Context, c *Case) error {
 	req := agent.Request{
 		Name: c.Name, File: filepath.Base(c.Object), Object: data, Engines: r.Engines, Needs: c.Needs,
 		Modules: len(c.Modules) > 0, Runs: runs, Mutate: r.Mutate, Repeat: r.Repeat,
+		Bpftool: r.tool,
 	}
 	answer, err := r.ask(ctx, &req)
 	if ctx.Err() != nil {

@@ -27,6 +27,7 @@ type vmtestFlags struct {
 	suite       string
 	cases       []string
 	engines     []string
+	bpftool     []string
 	accelerator string
 	qemu        string
 	out         string
@@ -41,10 +42,7 @@ type vmtestFlags struct {
 
 func newVMTest() *cobra.Command {
 	var f vmtestFlags
-	var names []string
-	for _, e := range engine.All() {
-		names = append(names, e.Name())
-	}
+	names := engine.Names()
 	cmd := &cobra.Command{
 		Use:   "vmtest [OBJECT...]",
 		Short: "Load objects with each engine in a guest and compare what the kernel holds",
@@ -62,7 +60,8 @@ With objects as arguments, these are the suite: each is to load.`,
 	fl.StringVarP(&f.kernel, "kernel", "k", "6.12", "a name in kernels.yaml, or the path of an image or of a built kernel tree")
 	fl.StringVar(&f.suite, "suite", filepath.Join("selftests", "cases.yaml"), "the suite to run")
 	fl.StringArrayVarP(&f.cases, "case", "c", nil, "only cases whose names match this pattern (may be repeated)")
-	fl.StringSliceVarP(&f.engines, "engines", "e", names, "engines to run, in this order")
+	fl.StringSliceVarP(&f.engines, "engines", "e", engine.Defaults(), "engines to run, in this order: "+strings.Join(names, ", "))
+	fl.StringSliceVar(&f.bpftool, "bpftool", nil, "the bpftool that libbpf and libbpf-light drive, an ELF file; behind it, with commas, what it runs")
 	fl.StringVar(&f.accelerator, "accel", string(vm.Auto), "auto, kvm or tcg; auto is kvm if a probe shows that it works")
 	fl.StringVar(&f.qemu, "qemu", vm.DefaultQEMU, "QEMU to run")
 	fl.StringVarP(&f.out, "out", "o", "out", "directory for reports")
@@ -84,7 +83,7 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := engine.ByName(f.engines); err != nil {
+	if _, err := engine.ByName(f.engines, engine.Tool{}); err != nil {
 		return err
 	}
 	if f.mutate != "" && !slices.Contains(engine.Mutations(), f.mutate) {
@@ -110,7 +109,7 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 	}
 	text := report.Text{W: cmd.OutOrStdout(), Verbose: f.verbose}
 	opts := harness.Options{
-		Store: store, Kernel: kernel, Agent: self, Engines: f.engines,
+		Store: store, Kernel: kernel, Agent: self, Engines: f.engines, Bpftool: f.bpftool,
 		QEMU: f.qemu, Accelerator: accel, StateDir: stateDir(), Params: f.params,
 		BootTimeout: f.bootTimeout, CaseTimeout: f.caseTimeout,
 		Out:    filepath.Join(f.out, filepath.Base(filepath.Clean(f.kernel))),

@@ -30,6 +30,8 @@ type Request struct {
 	// Repeat is how often each engine loads the object; all but the last are
 	// only timed. 0 is once.
 	Repeat int `json:"repeat,omitempty"`
+	// Bpftool is the guest's path of the bpftool that engines of libbpf drive.
+	Bpftool string `json:"bpftool,omitempty"`
 }
 
 // Run is a BPF_PROG_TEST_RUN.
@@ -57,6 +59,7 @@ type Load struct {
 	Log         string       `json:"log,omitempty"`         // the end of the verifier's log
 	Missing     string       `json:"missing,omitempty"`     // Unsupported: the capability
 	Nanoseconds []int64      `json:"nanoseconds,omitempty"` // of the load itself, one a repetition
+	Opened      int64        `json:"opened,omitempty"`      // nanoseconds that it took to read the object, and to make a loader program
 	State       *state.State `json:"state,omitempty"`
 	After       *state.State `json:"after,omitempty"` // maps after the runs
 	Runs        []Ran        `json:"runs,omitempty"`

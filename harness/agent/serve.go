@@ -84,7 +84,7 @@ func (s *Server) Answer(req *Request) (*Answer, error) {
 		s.target, s.kernel = target.New(), state.NewKernel()
 		clear(s.probes)
 	}
-	engines, err := engine.ByName(req.Engines)
+	engines, err := engine.ByName(req.Engines, engine.Tool{Path: req.Bpftool})
 	if err != nil {
 		return nil, err
 	}
@@ -149,6 +149,10 @@ func (l *Load) unsupported(r *probe.Result) {
 }
 
 func (l *Load) refused(err error) {
+	if errors.Is(err, engine.ErrTrouble) {
+		l.broken(err)
+		return
+	}
 	l.Result, l.Errno, l.Detail = Refused, engine.Errno(err), firstLine(err.Error())
 	l.Log = tail(engine.Log(err))
 }
@@ -179,7 +183,9 @@ func (s *Server) load(e engine.Engine, req *Request, a *Answer, l *Load) {
 	if req.Mutate != "" {
 		obj.Mutate = func(t *trace.Trace) error { return engine.Mutate(req.Mutate, t) }
 	}
+	start := time.Now()
 	ready, err := e.Open(obj)
+	l.Opened = time.Since(start).Nanoseconds()
 	if err != nil {
 		l.refused(err)
 		return

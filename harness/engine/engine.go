@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -54,23 +55,36 @@ type Load interface {
 	Do(tg *target.Target) (*Loaded, error)
 }
 
-// All are all engines, in the order in which they are run.
-func All() []Engine { return []Engine{direct{}, traced{}, replay{}} }
+// Names are the names of all engines.
+func Names() []string { return []string{"direct", "trace", "replay", "libbpf", "libbpf-light"} }
 
-// ByName returns the engines of the given names.
-func ByName(names []string) ([]Engine, error) {
+// Defaults are the names of the engines that need nothing that is not here, in
+// the order in which they are run.
+func Defaults() []string { return Names()[:3] }
+
+// UseTool says whether one of the engines needs bpftool.
+func UseTool(names []string) bool {
+	return slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(n, "libbpf") })
+}
+
+// ByName returns the engines of the given names. Those of libbpf drive tool.
+func ByName(names []string, tool Tool) ([]Engine, error) {
 	var out []Engine
-next:
 	for _, n := range names {
-		var known []string
-		for _, e := range All() {
-			if e.Name() == n {
-				out = append(out, e)
-				continue next
-			}
-			known = append(known, e.Name())
+		switch n {
+		case "direct":
+			out = append(out, direct{})
+		case "trace":
+			out = append(out, traced{})
+		case "replay":
+			out = append(out, replay{})
+		case "libbpf":
+			out = append(out, libbpf{tool})
+		case "libbpf-light":
+			out = append(out, libbpfLight{tool})
+		default:
+			return nil, fmt.Errorf("no engine %q: there are %s", n, strings.Join(Names(), ", "))
 		}
-		return nil, fmt.Errorf("no engine %q: there are %s", n, strings.Join(known, ", "))
 	}
 	return out, nil
 }
@@ -209,6 +223,14 @@ func Log(err error) string {
 	var step *trace.StepError
 	if errors.As(err, &step) {
 		return step.Log
+	}
+	var tool *ToolError
+	if errors.As(err, &tool) {
+		return tool.Log
+	}
+	var light *LightError
+	if errors.As(err, &light) {
+		return light.Log
 	}
 	var ve *ebpf.VerifierError
 	if errors.As(err, &ve) {

@@ -1,0 +1,206 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrTrouble is the harness's failure to drive an engine, which says nothing
+// about the object.
+var ErrTrouble = errors.New("engine cannot run")
+
+// Tool is the bpftool that the engines of libbpf drive.
+type Tool struct {
+	// Path is the program. What it runs and which libraries it needs may be
+	// in directories beside it: see GuestTool.
+	Path string
+	// Pins is a directory of a BPF file system, "" for /sys/fs/bpf.
+	Pins string
+}
+
+// GuestTool is the directory of bpftool in a guest. In it, bin has the programs
+// and lib the libraries, package vmimage's layout (vmimage.Programs).
+const GuestTool = "/bpftool"
+
+// FindTool finds this machine's bpftool. Debian has it in a directory that is
+// not in everybody's PATH.
+func FindTool() (string, error) {
+	for _, name := range []string{"bpftool", "/usr/sbin/bpftool", "/usr/local/sbin/bpftool", "/sbin/bpftool"} {
+		path, err := exec.LookPath(name)
+		if err == nil {
+			return filepath.Abs(path)
+		}
+	}
+	return "", errors.New("no bpftool on this machine, which the engines of libbpf need: install Debian's package bpftool, or name one with --bpftool")
+}
+
+// toolWait is how long bpftool may take for one command.
+const toolWait = 45 * time.Second
+
+// run runs bpftool and returns what it prints. doing says what for.
+func (t Tool) run(doing string, args ...string) ([]byte, error) {
+	if t.Path == "" {
+		return nil, fmt.Errorf("%w: no bpftool was named", ErrTrouble)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), toolWait)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, t.Path, args...)
+	bin := filepath.Dir(t.Path)
+	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "LC_ALL=C")
+	if lib := filepath.Join(filepath.Dir(bin), "lib"); filepath.Dir(bin) == GuestTool {
+		cmd.Env = append(cmd.Env, "LD_LIBRARY_PATH="+lib)
+	}
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("%w: bpftool takes longer than %s for %s", ErrTrouble, toolWait, doing)
+	}
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return stdout.Bytes(), nil
+	case errors.As(err, &exit):
+		return nil, newToolError(doing, exit.Sys().(syscall.WaitStatus), stderr.String())
+	}
+	return nil, fmt.Errorf("%w: bpftool: %w", ErrTrouble, err)
+}
+
+// ToolError says that bpftool refused an object, or died of it.
+type ToolError struct {
+	Doing  string     // "loading", "generating a loader program"
+	Signal string     // that killed it, "" if none did
+	Errno  unix.Errno // as far as it can be told from what libbpf prints, else 0
+	Lines  []string   // what libbpf and bpftool said, but for the log
+	Log    string     // the verifier's, of the program that was refused last
+}
+
+func (e *ToolError) Error() string {
+	var parts []string
+	if e.Signal != "" {
+		parts = append(parts, fmt.Sprintf("killed by %s while %s", e.Signal, e.Doing))
+	}
+	parts = append(parts, e.Lines...)
+	return "bpftool: " + strings.Join(parts, "; ")
+}
+
+// Unwrap gives the errno, if one is known.
+func (e *ToolError) Unwrap() error {
+	if e.Errno == 0 {
+		return nil
+	}
+	return e.Errno
+}
+
+// errorLines is how many lines of what libbpf says are kept: the last ones are
+// about what failed, those before them about what it did without.
+const errorLines = 4
+
+func newToolError(doing string, status syscall.WaitStatus, stderr string) *ToolError {
+	e := &ToolError{Doing: doing}
+	if status.Signaled() {
+		e.Signal = unix.SignalName(status.Signal())
+	}
+	lines, log := splitLog(stderr)
+	e.Log = log
+	for _, line := range lines {
+		line, libbpf := strings.CutPrefix(line, "libbpf: ")
+		if libbpf {
+			if errno := messageErrno(line); errno != 0 {
+				e.Errno = errno
+			}
+		}
+		if !slices.ContainsFunc(chatter, func(c string) bool { return strings.HasPrefix(line, c) }) && line != "" {
+			e.Lines = append(e.Lines, line)
+		}
+	}
+	e.Lines = e.Lines[max(0, len(e.Lines)-errorLines):]
+	if len(e.Lines) == 0 && e.Signal == "" {
+		e.Lines = []string{fmt.Sprintf("failed while %s, with status %d and no reason", doing, status.ExitStatus())}
+	}
+	return e
+}
+
+// chatter are beginnings of lines that come with every error and say nothing.
+var chatter = []string{
+	"Warning: bpftool is now running in libbpf strict mode",
+	"If it used to work for this object file",
+	"permission error while running as root",
+	"failed to load object",
+	"Error: failed to load object file",
+}
+
+var (
+	logBegin = regexp.MustCompile(`^libbpf: .*-- BEGIN (PROG LOAD|BTF LOAD) LOG --$`)
+	logEnd   = regexp.MustCompile(`^-- END (PROG LOAD|BTF LOAD) LOG --$`)
+)
+
+// splitLog takes the last log of the verifier out of what libbpf prints.
+func splitLog(stderr string) (lines []string, log string) {
+	var in []string
+	inLog := false
+	for line := range strings.Lines(stderr) {
+		line = strings.TrimRight(line, "\r\n")
+		switch {
+		case logBegin.MatchString(line):
+			in, inLog = nil, true
+		case inLog && logEnd.MatchString(line):
+			inLog = false
+		case inLog:
+			in = append(in, line)
+		default:
+			lines = append(lines, line)
+		}
+	}
+	return lines, strings.Join(in, "\n")
+}
+
+// libbpf prints an errno as its number, as its name (since 1.6) or as libc's text.
+var (
+	errnoNumber = regexp.MustCompile(`-([0-9]{1,3})\)?$`)
+	errnoName   = regexp.MustCompile(`-(E[A-Z0-9]+)\)?$`)
+)
+
+func messageErrno(line string) unix.Errno {
+	line = strings.TrimRight(line, ".")
+	if m := errnoNumber.FindStringSubmatch(line); m != nil {
+		n, _ := strconv.Atoi(m[1])
+		return unix.Errno(n)
+	}
+	const last = 133 // EHWPOISON
+	m := errnoName.FindStringSubmatch(line)
+	for n := unix.Errno(1); n <= last; n++ {
+		if m != nil && unix.ErrnoName(n) == m[1] || strings.HasSuffix(strings.ToLower(line), ": "+n.Error()) {
+			return n
+		}
+	}
+	return 0
+}
+
+// withFile gives do the object as a file under its own name, for libbpf names
+// maps after it.
+func (o Object) withFile(do func(path string) error) error {
+	dir, err := os.MkdirTemp("", "bpfreplay-")
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrTrouble, err)
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, filepath.Base(o.Name))
+	if err := os.WriteFile(path, o.Data, 0o600); err != nil {
+		return fmt.Errorf("%w: %w", ErrTrouble, err)
+	}
+	return do(path)
+}

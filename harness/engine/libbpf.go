@@ -1,0 +1,208 @@
+package engine
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
+	"github.com/bpfreplay/bpfreplay/loader/object"
+	"github.com/bpfreplay/bpfreplay/loader/target"
+	"github.com/bpfreplay/bpfreplay/loader/trace"
+)
+
+// libbpf is libbpf's direct load, through `bpftool prog loadall`.
+type libbpf struct{ tool Tool }
+
+func (libbpf) Name() string { return "libbpf" }
+
+// Open leaves it to libbpf to read the object, which it does when it loads it.
+func (e libbpf) Open(obj Object) (Load, error) {
+	return libbpfLoad{tool: e.tool, obj: obj, names: namesOf(obj)}, nil
+}
+
+type libbpfLoad struct {
+	tool  Tool
+	obj   Object
+	names names
+}
+
+func (libbpfLoad) Needs() []string { return nil }
+
+func (l libbpfLoad) Do(*target.Target) (loaded *Loaded, err error) {
+	pins := l.tool.Pins
+	if pins == "" {
+		pins = "/sys/fs/bpf"
+	}
+	dir, err := os.MkdirTemp(pins, "bpfreplay_")
+	if err != nil {
+		return nil, fmt.Errorf("%w: bpftool has nowhere to pin: %w", ErrTrouble, err)
+	}
+	defer os.RemoveAll(dir)
+	maps, programs := filepath.Join(dir, "maps"), filepath.Join(dir, "programs")
+	for _, d := range []string{maps, programs} {
+		if err := os.Mkdir(d, 0o700); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrTrouble, err)
+		}
+	}
+	err = l.obj.withFile(func(path string) error {
+		_, err := l.tool.run("loading", "prog", "loadall", path, programs, "pinmaps", maps)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := &Loaded{}
+	out.close = out.closeFDs
+	if out.Maps, err = pinned(maps, l.names.pins); err != nil {
+		return nil, err
+	}
+	if out.Programs, err = pinned(programs, l.names.programs); err != nil {
+		out.Close()
+		return nil, err
+	}
+	return out, nil
+}
+
+// pinned opens what is pinned in a directory.
+func pinned(dir string, table map[string]string) (handles []state.Handle, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrTrouble, err)
+	}
+	for _, e := range entries {
+		fd, err := bpfsys.Get(filepath.Join(dir, e.Name()))
+		if err != nil {
+			closeHandles(handles)
+			return nil, fmt.Errorf("%w: pin %s: %w", ErrTrouble, e.Name(), err)
+		}
+		handles = append(handles, state.Handle{Name: translate(table, e.Name()), FD: fd})
+	}
+	return handles, nil
+}
+
+func (l *Loaded) closeFDs() {
+	closeHandles(l.Maps)
+	closeHandles(l.Programs)
+}
+
+func closeHandles(handles []state.Handle) {
+	for _, h := range handles {
+		bpfsys.Close(h.FD)
+	}
+}
+
+// names translates what libbpf and bpftool call maps and programs into logical
+// names.
+type names struct {
+	object   string            // the object's own name
+	pins     map[string]string // maps by their pins
+	members  map[string]string // maps by their members of skeletons
+	programs map[string]string // by either
+}
+
+// namesOf reads the names from the object with our reader. Of an object that
+// only libbpf can read, maps and programs keep the names that libbpf gives them.
+func namesOf(obj Object) names {
+	n := names{pins: make(map[string]string), members: make(map[string]string), programs: make(map[string]string)}
+	o, err := object.OpenBytes(obj.Data, obj.Name)
+	if err != nil {
+		return n
+	}
+	n.object = o.Name
+	for i := range o.Maps {
+		m := &o.Maps[i]
+		logical := trace.LogicalName(m)
+		// The pin of a data section has the object's name before it, unless
+		// the section is a custom one; the member has not, nor the first dot.
+		n.pins[tame(m.Name)] = logical
+		n.pins[tame(logical)] = logical
+		n.members[tame(strings.TrimPrefix(logical, "."))] = logical
+	}
+	for i := range o.Functions {
+		f := o.Functions[i].Name
+		n.programs[tame(f)] = f
+	}
+	return n
+}
+
+// tame is what is left of a name in a pin (no dots) or in C (an identifier).
+func tame(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '_'
+	}, name)
+}
+
+func translate(table map[string]string, name string) string {
+	if logical, ok := table[tame(name)]; ok {
+		return logical
+	}
+	return name
+}
+
+// libbpfLight is libbpf's own loader program, which bpftool generates and
+// runLight runs.
+type libbpfLight struct{ tool Tool }
+
+func (libbpfLight) Name() string { return "libbpf-light" }
+
+// Open has bpftool generate the loader program, in the guest: what libbpf asks
+// the machine while it generates (its configuration, the number of its CPUs)
+// is then asked of the kernel that the program is for.
+func (e libbpfLight) Open(obj Object) (Load, error) {
+	n := namesOf(obj)
+	var header []byte
+	err := obj.withFile(func(path string) (err error) {
+		args := []string{"gen", "skeleton", "-L", path}
+		if n.object != "" {
+			// bpftool takes the whole name of the file for the object's name
+			// here, unlike libbpf when it loads the file.
+			args = append(args, "name", n.object)
+		}
+		header, err = e.tool.run("generating a loader program", args...)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	s, err := parseSkeleton(header)
+	if err != nil {
+		return nil, fmt.Errorf("bpftool: %w", err)
+	}
+	return lightLoad{skeleton: s, names: n}, nil
+}
+
+type lightLoad struct {
+	skeleton *skeleton
+	names    names
+}
+
+func (lightLoad) Needs() []string { return []string{"syscall_prog"} }
+
+func (l lightLoad) Do(*target.Target) (*Loaded, error) {
+	maps, programs, err := runLight(l.skeleton)
+	if err != nil {
+		return nil, err
+	}
+	out := &Loaded{}
+	out.close = out.closeFDs
+	out.Maps = handles(l.skeleton.maps, maps, l.names.members)
+	out.Programs = handles(l.skeleton.programs, programs, l.names.programs)
+	return out, nil
+}
+
+// handles names fds. A loader program leaves 0 where it made nothing.
+func handles(members []string, fds []int, table map[string]string) []state.Handle {
+	var out []state.Handle
+	for i, m := range members {
+		if fds[i] > 0 {
+			out = append(out, state.Handle{Name: translate(table, m), FD: fds[i]})
+		}
+	}
+	return out
+}
