@@ -20,6 +20,10 @@ const (
 var (
 	cilium     = []string{EngineDirect}
 	libbpfLike = []string{EngineTrace, EngineReplay, EngineLibbpf, EngineLibbpfLight}
+
+	// The second family is libbpf, of whatever age, and what we do like it.
+	libbpfItself = []string{EngineLibbpf, EngineLibbpfLight}
+	ours         = []string{EngineTrace, EngineReplay}
 )
 
 // Rule predicts a difference between two engines.
@@ -185,6 +189,16 @@ var table = []Rule{
 		},
 	},
 	{
+		ID:     "mmapable-static-only-libbpf",
+		Reason: "libbpf up to that of Linux 6.1 makes every data section mappable, like cilium/ebpf; ours does what later ones do, and leaves out those with static variables only",
+		Left:   libbpfItself, Right: ours,
+		Fields: []string{"map * flags"},
+		match: func(left, right side) bool {
+			return right.Object != nil && slices.Contains(right.Object.StaticOnly, left.m.Name) &&
+				left.m.Flags == right.m.Flags|flagMmapable && right.m.Flags&flagMmapable == 0
+		},
+	},
+	{
 		ID:     "kconfig-not-mmapable",
 		Reason: "libbpf makes .kconfig mappable, cilium/ebpf does not",
 		Left:   cilium, Right: libbpfLike,
@@ -299,6 +313,41 @@ var table = []Rule{
 			pairs := kfuncsOf(left, right)
 			return sameCode(left, right) && onlyModuleIndexes(pairs) &&
 				slices.ContainsFunc(pairs, func(p [2]Ref) bool { return p[0].Index != p[1].Index })
+		},
+	},
+	{
+		ID:     "module-kfunc-index-libbpf",
+		Reason: "libbpf gives the modules of kfuncs slots in fd_array from 1 on, its loader programs from 64 on, ours behind those that they need themselves",
+		Left:   libbpfItself, Right: libbpfLike,
+		Since:  "5.16",
+		Fields: []string{"function * kfunc_index"},
+		match: func(left, right side) bool {
+			return onlyModuleIndexes(kfuncPairs(left.f, right.f))
+		},
+	},
+	{
+		ID:     "tag-module-kfunc-index-libbpf",
+		Reason: "a tag covers the slot in fd_array of a module's BTF",
+		Left:   libbpfItself, Right: libbpfLike,
+		Since:  "5.16",
+		Fields: []string{"program * tag", "function * function_tag"},
+		match: func(left, right side) bool {
+			pairs := kfuncsOf(left, right)
+			return sameCode(left, right) && onlyModuleIndexes(pairs) &&
+				slices.ContainsFunc(pairs, func(p [2]Ref) bool { return p[0].Index != p[1].Index })
+		},
+	},
+	{
+		ID:     "tag-map-index",
+		Reason: "libbpf's loader programs refer to maps by their index in fd_array, all others by fd: a tag leaves out an fd, but not an index, nor what the verifier puts in its place",
+		Left:   []string{EngineLibbpfLight}, Right: []string{EngineDirect, EngineTrace, EngineReplay, EngineLibbpf},
+		Fields: []string{"program * tag", "function * function_tag"},
+		match: func(left, right side) bool {
+			if left.f != nil {
+				return refersToMaps(left.f) && sameCode(left, right)
+			}
+			// What it holds and does not refer to, dead code referred to.
+			return len(left.p.Maps)+len(left.p.Bound) > 0 && sameCode(left, right)
 		},
 	},
 	{
@@ -538,6 +587,11 @@ func sameTypes(left, right side) bool {
 // calls says whether a function calls another of its program.
 func calls(f *Function) bool {
 	return slices.ContainsFunc(f.Refs, func(r Ref) bool { return r.Kind == RefCall })
+}
+
+// refersToMaps says whether a function refers to a map or to a place in one.
+func refersToMaps(f *Function) bool {
+	return slices.ContainsFunc(f.Refs, func(r Ref) bool { return r.Kind == RefMap || r.Kind == RefValue })
 }
 
 // kfuncsOf pairs the calls of kfuncs of the function that is compared, or of

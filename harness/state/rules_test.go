@@ -113,6 +113,25 @@ func moduleKsym(s *scenario) {
 	s.program(func(f *ProgramFacts) { f.TypedKsyms = []string{"nf_conntrack_max"} })
 }
 
+// oldLibbpf makes .bss mappable though its variables are static.
+func oldLibbpf(s *scenario) {
+	s.engines = [2]string{EngineLibbpf, EngineReplay}
+	s.right.findMap(".bss").Flags = 0
+	s.facts.StaticOnly = []string{".bss"}
+}
+
+// lightIndex calls a kfunc of a module as libbpf's loader programs do.
+func lightIndex(s *scenario) {
+	s.engines = [2]string{EngineLibbpfLight, EngineLibbpf}
+	s.fn(s.left, "left").Refs[0].Index = 64
+}
+
+// mapIndexTag is the tag of a program that refers to maps by index.
+func mapIndexTag(s *scenario) {
+	tagDiffers(s)
+	s.engines = [2]string{EngineLibbpfLight, EngineReplay}
+}
+
 var ruleTests = map[string]ruleTest{
 	"data-map-name": {
 		field: "map .rodata name",
@@ -140,6 +159,22 @@ var ruleTests = map[string]ruleTest{
 			"another flag too": func(s *scenario) {
 				s.right.findMap(".bss").Flags = 1
 				s.facts.StaticOnly = []string{".bss"}
+			},
+		},
+	},
+	"mmapable-static-only-libbpf": {
+		field: "map .bss flags",
+		make:  oldLibbpf,
+		near: map[string]func(s *scenario){
+			"variable is visible": func(s *scenario) { oldLibbpf(s); s.facts.StaticOnly = nil },
+			"ours is mappable": func(s *scenario) {
+				oldLibbpf(s)
+				s.left.findMap(".bss").Flags, s.right.findMap(".bss").Flags = 0, flagMmapable
+			},
+			"another flag too": func(s *scenario) { oldLibbpf(s); s.right.findMap(".bss").Flags = 1 },
+			"libbpf against itself": func(s *scenario) {
+				oldLibbpf(s)
+				s.engines = [2]string{EngineLibbpf, EngineLibbpfLight}
 			},
 		},
 	},
@@ -407,6 +442,45 @@ var ruleTests = map[string]ruleTest{
 				codeDiffers(s)
 				s.fn(s.left, "left").Refs[0].Index = 2
 			},
+		},
+	},
+	"module-kfunc-index-libbpf": {
+		field: "program run function left kfunc_index",
+		make:  lightIndex,
+		near: map[string]func(s *scenario){
+			"none on one side": func(s *scenario) { lightIndex(s); s.fn(s.left, "left").Refs[0].Index = 0 },
+			"vmlinux": func(s *scenario) {
+				lightIndex(s)
+				for _, side := range []*State{s.left, s.right} {
+					s.fn(side, "left").Refs[0].To = "bpf_ct_release [vmlinux]"
+				}
+			},
+			"before module kfuncs": func(s *scenario) { lightIndex(s); s.release = "5.15.0" },
+			"ours against ours":    func(s *scenario) { lightIndex(s); s.engines = [2]string{EngineReplay, EngineTrace} },
+		},
+	},
+	"tag-module-kfunc-index-libbpf": {
+		field: "program run tag",
+		make: func(s *scenario) {
+			tagDiffers(s)
+			lightIndex(s)
+			s.engines = [2]string{EngineLibbpf, EngineTrace}
+		},
+		near: map[string]func(s *scenario){
+			"same index":   func(s *scenario) { tagDiffers(s); s.engines = [2]string{EngineLibbpf, EngineTrace} },
+			"code differs": func(s *scenario) { tagDiffers(s); lightIndex(s); codeDiffers(s) },
+		},
+	},
+	"tag-map-index": {
+		field: "program run tag",
+		make:  mapIndexTag,
+		near: map[string]func(s *scenario){
+			"code differs": func(s *scenario) { mapIndexTag(s); codeDiffers(s) },
+			"no maps": func(s *scenario) {
+				mapIndexTag(s)
+				s.left.Programs[0].Maps, s.left.Programs[0].Bound = nil, nil
+			},
+			"libbpf's direct load": func(s *scenario) { mapIndexTag(s); s.engines[0] = EngineLibbpf },
 		},
 	},
 	"tag-weak-kfunc": {
