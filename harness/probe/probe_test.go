@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 	"gotest.tools/v3/assert"
 
+	"github.com/bpfreplay/bpfreplay/internal/need"
 	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
 	"github.com/bpfreplay/bpfreplay/loader/btf"
 	"github.com/bpfreplay/bpfreplay/loader/target"
@@ -92,17 +93,9 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// privileged skips the test where nothing can be learnt from the kernel.
-func privileged(t *testing.T) {
-	t.Helper()
-	if _, err := (load{of: socketFilter}).try(nil); err != nil {
-		t.Skipf("this user or kernel loads no programs: %v", err)
-	}
-}
-
 // What came later in the kernel does not work without what it stands on.
 func TestImplications(t *testing.T) {
-	privileged(t)
+	need.BPF(t)
 	k := target.New()
 	for later, earlier := range map[string]string{
 		"user_ringbuf":    "ringbuf",
@@ -123,7 +116,7 @@ func TestImplications(t *testing.T) {
 
 // Every kind of experiment says no where there is nothing to find.
 func TestRefusals(t *testing.T) {
-	privileged(t)
+	need.BPF(t)
 	coreKernel := table["core_kernel"].(load)
 	coreKernel.relos = nil
 	notNull := table["global_memory_args"].(load)
@@ -159,7 +152,7 @@ func TestRefusals(t *testing.T) {
 
 // A program that is run tells by its return value.
 func TestReturnValue(t *testing.T) {
-	privileged(t)
+	need.BPF(t)
 	answer := func(ret int32) Result {
 		return result("x", load{of: syscall, flags: sleepable, run: true, code: returns(ret)}, nil)
 	}

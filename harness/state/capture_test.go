@@ -14,39 +14,16 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
-	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
 	"gotest.tools/v3/assert"
 
+	"github.com/bpfreplay/bpfreplay/internal/need"
 	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
 	"github.com/bpfreplay/bpfreplay/loader/object"
 )
 
 // kernel is shared: its symbols take their time.
 var kernel = sync.OnceValue(NewKernel)
-
-// needBPF skips a test where maps and programs cannot be created.
-func needBPF(t *testing.T) {
-	t.Helper()
-	_ = rlimit.RemoveMemlock()
-	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1})
-	if err != nil {
-		t.Skipf("bpf(2) cannot create a map here: %v", err)
-	}
-	m.Close()
-	p, err := ebpf.NewProgram(returnZero())
-	if err != nil {
-		t.Skipf("bpf(2) cannot load a program here: %v", err)
-	}
-	p.Close()
-}
-
-func returnZero() *ebpf.ProgramSpec {
-	return &ebpf.ProgramSpec{
-		Name: "zero", Type: ebpf.SocketFilter, License: "GPL",
-		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
-	}
-}
 
 // load loads a collection and captures it.
 func load(t *testing.T, spec *ebpf.CollectionSpec, after ...func(c *ebpf.Collection)) *State {
@@ -99,7 +76,7 @@ func fields(found []Difference) []string {
 
 // Two loads of one object have different ids and addresses and are equal.
 func TestCaptureTwiceIsEqual(t *testing.T) {
-	needBPF(t)
+	need.BPF(t)
 	files, err := filepath.Glob("../../selftests/bpf/*.bpf.o")
 	assert.NilError(t, err)
 	loaded := 0
@@ -187,7 +164,7 @@ func sampleSpec() *ebpf.CollectionSpec {
 }
 
 func TestCaptureReadsEverything(t *testing.T) {
-	needBPF(t)
+	need.BPF(t)
 	s := load(t, sampleSpec(), func(c *ebpf.Collection) {
 		assert.NilError(t, c.Maps["queue"].Update(nil, uint32(5), ebpf.UpdateAny))
 	})
@@ -223,7 +200,7 @@ func TestCaptureReadsEverything(t *testing.T) {
 // Each change to a load must be seen in the fields that it changes, and in no
 // other. This is what gives a verdict "equal" its worth.
 func TestCaptureSeesChanges(t *testing.T) {
-	needBPF(t)
+	need.BPF(t)
 	insn := func(s *ebpf.CollectionSpec, i int) *asm.Instruction { return &s.Programs["run"].Instructions[i] }
 	tests := []struct {
 		name   string
@@ -303,7 +280,7 @@ func TestCaptureSeesChanges(t *testing.T) {
 }
 
 func TestCaptureSourceLines(t *testing.T) {
-	needBPF(t)
+	need.BPF(t)
 	spec, err := ebpf.LoadCollectionSpec("../../selftests/bpf/btf_lines.bpf.o")
 	assert.NilError(t, err)
 	want := load(t, spec)
@@ -327,7 +304,7 @@ func TestCaptureSourceLines(t *testing.T) {
 }
 
 func TestCaptureAttachTarget(t *testing.T) {
-	needBPF(t)
+	need.BPF(t)
 	tracing := func(target string) *ebpf.CollectionSpec {
 		return &ebpf.CollectionSpec{Programs: map[string]*ebpf.ProgramSpec{"run": {
 			Name: "run", Type: ebpf.Tracing, AttachType: ebpf.AttachTraceRawTp, AttachTo: target, License: "GPL",
@@ -352,7 +329,7 @@ func TestCaptureAttachTarget(t *testing.T) {
 // Maps that only programs know are found through them, and those that are
 // alike are counted.
 func TestCaptureFindsMaps(t *testing.T) {
-	needBPF(t)
+	need.BPF(t)
 	spec, err := ebpf.LoadCollectionSpec("../../selftests/bpf/kconfig_version.bpf.o")
 	assert.NilError(t, err)
 	c, err := ebpf.NewCollection(spec)
@@ -369,7 +346,7 @@ func TestCaptureFindsMaps(t *testing.T) {
 }
 
 func TestCaptureWithoutBTF(t *testing.T) {
-	needBPF(t)
+	need.BPF(t)
 	spec := &ebpf.CollectionSpec{Programs: map[string]*ebpf.ProgramSpec{"zero": {
 		Name: "zero", Type: ebpf.SocketFilter, License: "GPL",
 		Instructions: asm.Instructions{
@@ -386,7 +363,7 @@ func TestCaptureWithoutBTF(t *testing.T) {
 
 // The verifier puts addresses of kernel memory into programs with timers.
 func TestCaptureAddressesOfMemory(t *testing.T) {
-	needBPF(t)
+	need.BPF(t)
 	spec, err := ebpf.LoadCollectionSpec("../../selftests/bpf/maps_timer.bpf.o")
 	assert.NilError(t, err)
 	c, err := ebpf.NewCollection(spec)
@@ -407,7 +384,7 @@ func TestCaptureAddressesOfMemory(t *testing.T) {
 }
 
 func TestCaptureKfuncByName(t *testing.T) {
-	needBPF(t)
+	need.BPF(t)
 	spec, err := ebpf.LoadCollectionSpec("../../selftests/bpf/kfunc_task.bpf.o")
 	assert.NilError(t, err)
 	c, err := ebpf.NewCollection(spec)
@@ -430,7 +407,7 @@ func TestCaptureKfuncByName(t *testing.T) {
 
 // Maps are read to the end, whichever way the kernel offers.
 func TestContentsOfManyElements(t *testing.T) {
-	needBPF(t)
+	need.BPF(t)
 	const n = 3000
 	for _, typ := range []ebpf.MapType{ebpf.Hash, ebpf.LRUHash, ebpf.PerCPUHash, ebpf.Array, ebpf.PerCPUArray} {
 		t.Run(typ.String(), func(t *testing.T) {
@@ -477,7 +454,7 @@ func readOneByOne(t *testing.T, m *ebpf.Map, info *Map) []Entry {
 }
 
 func TestContentsNotRead(t *testing.T) {
-	needBPF(t)
+	need.BPF(t)
 	for _, tt := range []struct {
 		spec ebpf.MapSpec
 		want string
@@ -496,7 +473,7 @@ func TestContentsNotRead(t *testing.T) {
 }
 
 func TestCaptureErrors(t *testing.T) {
-	needBPF(t)
+	need.BPF(t)
 	c, err := ebpf.NewCollection(sampleSpec())
 	assert.NilError(t, err)
 	defer c.Close()
@@ -534,7 +511,7 @@ func TestCaptureErrors(t *testing.T) {
 
 // A capture leaves nothing behind in the kernel.
 func TestCaptureLeavesNothing(t *testing.T) {
-	needBPF(t)
+	need.BPF(t)
 	c, err := ebpf.NewCollection(sampleSpec())
 	assert.NilError(t, err)
 	defer c.Close()
@@ -572,7 +549,7 @@ func TestFacts(t *testing.T) {
 }
 
 func TestProgramInSlotWithoutHandle(t *testing.T) {
-	needBPF(t)
+	need.BPF(t)
 	c, err := ebpf.NewCollection(sampleSpec())
 	assert.NilError(t, err)
 	defer c.Close()

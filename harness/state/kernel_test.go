@@ -9,6 +9,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	"gotest.tools/v3/assert"
+
+	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
 const kallsyms = `0000000000000000 A fixed_percpu_data
@@ -134,7 +136,7 @@ func TestIsAddress(t *testing.T) {
 
 // The two ways to names must agree.
 func TestLookup(t *testing.T) {
-	needBPF(t)
+	need.BPF(t)
 	l, err := newLookup()
 	if err != nil {
 		t.Skipf("this kernel cannot look symbols up from BPF (5.16): %v", err)
@@ -184,7 +186,7 @@ func TestSymbolAtStart(t *testing.T) {
 // A kernel that cannot run the lookup is one without it, and nothing is left
 // of the attempt.
 func TestLookupRefused(t *testing.T) {
-	needBPF(t)
+	need.BPF(t)
 	var limit unix.Rlimit
 	assert.NilError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
 	before := bpfDescriptors()

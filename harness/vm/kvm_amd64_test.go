@@ -24,8 +24,9 @@ func TestProbeKVM(t *testing.T) {
 	err := probeKVM(t.Context())
 	t.Log("probe: ", err)
 	var slow *slowKVMError
-	if err != nil && !errors.As(err, &slow) {
-		t.Fatalf("the probe guest did not run to its end: %v", err)
+	// Where KVM lies, and the machine is busy, not even the deadline is enough.
+	if err != nil && !errors.As(err, &slow) && !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("the probe guest did not run: %v", err)
 	}
 	assert.DeepEqual(t, openFiles(t), before)
 }

@@ -18,14 +18,19 @@ import (
 	"golang.org/x/sys/unix"
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
+
+	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
-// ownerEnv makes the test binary start a guest and wait to be killed, instead of running tests.
-const ownerEnv = "BPFREPLAY_TEST_OWNER_INITRD"
+// These make the test binary start a guest and wait to be killed, instead of running tests.
+const (
+	ownerKernelEnv = "BPFREPLAY_TEST_OWNER_KERNEL"
+	ownerInitrdEnv = "BPFREPLAY_TEST_OWNER_INITRD"
+)
 
 func TestMain(m *testing.M) {
-	if initrd := os.Getenv(ownerEnv); initrd != "" {
-		own(initrd)
+	if kernel := os.Getenv(ownerKernelEnv); kernel != "" {
+		own(kernel, os.Getenv(ownerInitrdEnv))
 	}
 	code := m.Run()
 	if testInitrd.dir != "" {
@@ -35,21 +40,14 @@ func TestMain(m *testing.M) {
 }
 
 // own prints the process id of a guest's QEMU and never returns.
-func own(initrd string) {
-	guest, err := Start(context.Background(), Config{Kernel: testKernel(), Initrd: initrd, Accelerator: TCG})
+func own(kernel, initrd string) {
+	guest, err := Start(context.Background(), Config{Kernel: kernel, Initrd: initrd, Accelerator: TCG})
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
 	}
 	fmt.Println(guest.proc.cmd.Process.Pid)
 	select {}
-}
-
-func testKernel() string {
-	if path := os.Getenv("BPFREPLAY_TEST_KERNEL"); path != "" {
-		return path
-	}
-	return "/tmp/kernels/6.12/vmlinux"
 }
 
 var testInitrd struct {
@@ -61,18 +59,8 @@ var testInitrd struct {
 // guestConfig returns what is needed to boot the test guest, or skips the test.
 func guestConfig(tb testing.TB) Config {
 	tb.Helper()
-	if testing.Short() {
-		tb.Skip("boots a guest, which takes seconds; left out by -short")
-	}
-	if _, err := findQEMU(DefaultQEMU); err != nil {
-		tb.Skip(err)
-	}
-	if _, err := os.Stat(testKernel()); err != nil {
-		tb.Skipf("no kernel to boot: %v (BPFREPLAY_TEST_KERNEL names one)", err)
-	}
-	if _, err := exec.LookPath("go"); err != nil {
-		tb.Skipf("no Go tool chain to build the guest's init with: %v", err)
-	}
+	need.QEMU(tb)
+	kernel := need.Kernel(tb, "6.12")
 	testInitrd.once.Do(func() {
 		testInitrd.dir, testInitrd.err = os.MkdirTemp("", "bpfreplay-vm-test-")
 		if testInitrd.err == nil {
@@ -81,7 +69,7 @@ func guestConfig(tb testing.TB) Config {
 	})
 	assert.NilError(tb, testInitrd.err)
 	return Config{
-		Kernel:      testKernel(),
+		Kernel:      kernel.BootPath,
 		Initrd:      filepath.Join(testInitrd.dir, "initrd.cpio"),
 		Accelerator: TCG,
 	}
@@ -377,7 +365,7 @@ func TestGuestDiesWithItsOwner(t *testing.T) {
 	self, err := os.Executable()
 	assert.NilError(t, err)
 	owner := exec.CommandContext(t.Context(), self)
-	owner.Env = append(os.Environ(), ownerEnv+"="+config.Initrd)
+	owner.Env = append(os.Environ(), ownerKernelEnv+"="+config.Kernel, ownerInitrdEnv+"="+config.Initrd)
 	out, err := owner.StdoutPipe()
 	assert.NilError(t, err)
 	assert.NilError(t, owner.Start())

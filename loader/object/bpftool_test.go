@@ -10,22 +10,14 @@ import (
 
 	"gotest.tools/v3/assert"
 
+	"github.com/bpfreplay/bpfreplay/internal/need"
 	"github.com/bpfreplay/bpfreplay/loader/btf"
 )
-
-func bpftool(t *testing.T) string {
-	t.Helper()
-	path, err := exec.LookPath("bpftool")
-	if err != nil {
-		t.Skip("bpftool is not installed")
-	}
-	return path
-}
 
 // TestAgainstSkeleton compares the names of maps and programs with those that
 // bpftool puts into a skeleton.
 func TestAgainstSkeleton(t *testing.T) {
-	tool := bpftool(t)
+	tool := need.Program(t, "bpftool")
 	mapName := regexp.MustCompile(`(?m)^\s+(?:s->maps\[\d+\]\.|map->)name = "([^"]+)";$`)
 	progName := regexp.MustCompile(`s->progs\[\d+\]\.name = "([^"]+)";`)
 	// What the bpftool of Debian 12 (libbpf 1.1) does not read.
@@ -78,7 +70,7 @@ func TestAgainstSkeleton(t *testing.T) {
 
 // TestAgainstBTFDump compares kinds and names of all types with bpftool's.
 func TestAgainstBTFDump(t *testing.T) {
-	tool := bpftool(t)
+	tool := need.Program(t, "bpftool")
 	for _, file := range testObjects(t, "*.o") {
 		o, err := Open(file)
 		assert.NilError(t, err)

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"gotest.tools/v3/assert"
+
+	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
 func TestLookupProgramType(t *testing.T) {
@@ -67,14 +69,11 @@ func older(major, minor int, since string) bool {
 // TestSectionTableAgainstLibbpf asks the libbpf of this machine about every
 // section name of the table.
 func TestSectionTableAgainstLibbpf(t *testing.T) {
-	cc, err := exec.LookPath("cc")
-	if err != nil {
-		t.Skip("no C compiler to ask libbpf with")
-	}
+	cc := need.Program(t, "cc")
+	need.File(t, "/usr/include/bpf/libbpf.h")
 	bin := filepath.Join(t.TempDir(), "ask")
-	if out, err := exec.Command(cc, "-o", bin, "testdata/asklibbpf/ask.c", "-lbpf").CombinedOutput(); err != nil {
-		t.Skipf("cannot build against libbpf (install libbpf-dev): %v: %.200s", err, out)
-	}
+	out, err := exec.Command(cc, "-o", bin, "testdata/asklibbpf/ask.c", "-lbpf").CombinedOutput()
+	assert.NilError(t, err, "%s", out)
 	var names []string
 	for _, r := range sectionTable {
 		if name, open := strings.CutSuffix(r.pattern, "+"); open {
@@ -83,7 +82,7 @@ func TestSectionTableAgainstLibbpf(t *testing.T) {
 			names = append(names, name, name+"/x")
 		}
 	}
-	out, err := exec.Command(bin, names...).Output()
+	out, err = exec.Command(bin, names...).Output()
 	assert.NilError(t, err)
 	var answers []struct {
 		Major, Minor int
