@@ -7,7 +7,6 @@ import (
 	"maps"
 	"runtime"
 	"slices"
-	"unsafe"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -151,29 +150,6 @@ func (f *FDs) Close() {
 	target.Unmap(f.Arenas)
 }
 
-// RunError says that a loader program could not be loaded or run: none of its
-// steps was taken.
-type RunError struct {
-	What string // "MAP_CREATE", "PROG_LOAD", "PROG_TEST_RUN"
-	Err  error
-	Log  string // the verifier's log of the loader program
-}
-
-func (e *RunError) Error() string {
-	s := fmt.Sprintf("loader program: %s: %v", e.What, e.Err)
-	if last := trace.LastLine(e.Log); last != "" {
-		s += ": " + last
-	}
-	return s
-}
-
-// Unwrap gives the errno.
-func (e *RunError) Unwrap() error { return e.Err }
-
-// attempts is how often a load is repeated that a signal interrupted: a nested
-// PROG_LOAD gives EAGAIN then, and the loader has closed all that it opened.
-const attempts = 5
-
 // LoadFDs is Load for those who work with fds.
 func (p *Program) LoadFDs(opts *LoadOptions) (*FDs, error) {
 	if opts == nil {
@@ -299,22 +275,15 @@ func (r *run) closeGiven() {
 	}
 }
 
-// logSize is the size of the log buffer in bytes.
-const logSize = 1 << 20
-
-// once creates the blob's map, loads the loader program, runs it once and
-// closes both: six system calls.
+// once runs the loader program once.
 func (r *run) once(level uint32) (*FDs, error) {
-	ctx := make([]byte, emit.CtxSize(len(r.trace.Maps), len(r.trace.Programs)))
-	binary.LittleEndian.PutUint32(ctx, uint32(len(ctx)))
 	var log []byte
 	var buffer emit.Log
 	var pin runtime.Pinner
 	defer pin.Unpin()
 	if level > 0 {
 		log = make([]byte, logSize)
-		pin.Pin(&log[0])
-		buffer = emit.Log{Level: level, Size: logSize, Addr: uint64(uintptr(unsafe.Pointer(&log[0])))}
+		buffer = emit.Log{Level: level, Size: logSize, Addr: address(&pin, log)}
 	}
 	l, err := r.emit(buffer)
 	if err != nil {
@@ -324,118 +293,19 @@ func (r *run) once(level uint32) (*FDs, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := newBlob(blob)
-	if err != nil {
+	raw := Raw{Insns: l.Insns, Blob: blob, Maps: len(r.trace.Maps), Programs: len(r.trace.Programs)}
+	fds, err := raw.once(Inputs{})
+	var failed *RunError
+	switch {
+	case !errors.As(err, &failed):
+		return fds, err
+	case failed.Blob == nil: // nothing has run that would have closed them
 		r.closeCells(l, blob)
 		return nil, err
 	}
-	defer bpfsys.Close(m)
-	prog, err := loadLoader(l.Insns, m)
-	if err != nil {
-		r.closeCells(l, blob)
-		return nil, err
-	}
-	defer bpfsys.Close(prog)
-
-	a := bpfsys.NewAttr(80)
-	a.U32(0, uint32(prog))
-	a.U32(40, uint32(len(ctx)))
-	a.Ptr(48, ctx)
-	if _, err := a.Call(bpfsys.ProgTestRun); err != nil {
-		r.closeCells(l, blob)
-		return nil, &RunError{What: bpfsys.ProgTestRun.String(), Err: err}
-	}
-	if ret := int32(a.Get32(4)); ret < 0 {
-		return nil, r.failed(m, len(blob), unix.Errno(-ret), bpfsys.CString(log))
-	}
-	return r.outputs(ctx), nil
-}
-
-func newBlob(blob []byte) (int, error) {
-	fixed := bpfsys.MapCreateAttr{Type: 2, KeySize: 4, ValueSize: uint32(len(blob)), MaxEntries: 1, Name: "__loader.map"}
-	m := bpfsys.NewAttr(bpfsys.MapCreateSize(fixed))
-	bpfsys.PutMapCreate(m.Bytes, fixed)
-	fd, err := m.Call(bpfsys.MapCreate)
-	if err != nil {
-		return -1, &RunError{What: bpfsys.MapCreate.String(), Err: err}
-	}
-	u := bpfsys.NewAttr(bpfsys.ElemSize)
-	u.U32(0, uint32(fd))
-	u.Ptr(bpfsys.ElemKey, make([]byte, 4))
-	u.Ptr(bpfsys.ElemValue, blob)
-	if _, err := u.Call(bpfsys.MapUpdateElem); err != nil {
-		bpfsys.Close(fd)
-		return -1, &RunError{What: bpfsys.MapUpdateElem.String(), Err: err}
-	}
-	return fd, nil
-}
-
-const (
-	progTypeSyscall = 31     // BPF_PROG_TYPE_SYSCALL, 5.14
-	fSleepable      = 1 << 4 // BPF_F_SLEEPABLE
-)
-
-// loadLoader loads the loader program, and again with a log if that fails.
-func loadLoader(insns []byte, m int) (int, error) {
-	fds := binary.LittleEndian.AppendUint32(nil, uint32(m))
-	load := func(log []byte) (int, error) {
-		a := bpfsys.NewAttr(bpfsys.ProgLoadSize(bpfsys.ProgLoadNeeds{FDArray: true}))
-		bpfsys.PutProgLoad(a.Bytes, bpfsys.ProgLoadAttr{
-			Type: progTypeSyscall, InsnCount: uint32(len(insns) / 8), Flags: fSleepable, Name: "__loader.prog",
-		})
-		a.Ptr(bpfsys.ProgLoadInsns, insns)
-		a.Ptr(bpfsys.ProgLoadLicense, []byte("Dual BSD/GPL\x00"))
-		a.Ptr(bpfsys.ProgLoadFDArray, fds)
-		if log != nil {
-			a.U32(bpfsys.ProgLoadLogLevel, 1)
-			a.U32(bpfsys.ProgLoadLogSize, uint32(len(log)))
-			a.Ptr(bpfsys.ProgLoadLogBuf, log)
-		}
-		return a.Call(bpfsys.ProgLoad)
-	}
-	for range attempts {
-		fd, err := load(nil)
-		if err == nil {
-			return fd, nil
-		}
-		if errors.Is(err, unix.EAGAIN) {
-			continue
-		}
-		log := make([]byte, logSize)
-		if fd, err2 := load(log); err2 == nil {
-			return fd, nil
-		}
-		return -1, &RunError{What: bpfsys.ProgLoad.String(), Err: err, Log: bpfsys.CString(log)}
-	}
-	return -1, &RunError{What: bpfsys.ProgLoad.String(), Err: unix.EAGAIN}
-}
-
-// failed reads from the blob which step failed.
-func (r *run) failed(m, size int, errno unix.Errno, log string) error {
-	value := make([]byte, size)
-	a := bpfsys.NewAttr(bpfsys.ElemSize)
-	a.U32(0, uint32(m))
-	a.Ptr(bpfsys.ElemKey, make([]byte, 4))
-	a.Ptr(bpfsys.ElemValue, value)
-	if _, err := a.Call(bpfsys.MapLookupElem); err != nil {
-		return fmt.Errorf("loader program: %w (and its failed step cannot be read: %w)", errno, err)
-	}
-	step := binary.LittleEndian.Uint32(value)
+	step := binary.LittleEndian.Uint32(failed.Blob)
 	if int(step) >= len(r.trace.Commands) {
-		return &RunError{What: "run", Err: errno}
+		return nil, failed
 	}
-	return r.trace.Fail(int(step), errno, log)
-}
-
-func (r *run) outputs(ctx []byte) *FDs {
-	fds := &FDs{}
-	maps := len(r.trace.Maps)
-	at := func(off int) int { return int(int32(binary.LittleEndian.Uint32(ctx[off:]))) }
-	for i := range r.trace.Maps {
-		fds.Maps = append(fds.Maps, at(emit.CtxMap(i)))
-	}
-	for i := range r.trace.Programs {
-		fds.Programs = append(fds.Programs, at(emit.CtxProg(maps, i)))
-	}
-	return fds
+	return nil, r.trace.Fail(int(step), failed.Err, bpfsys.CString(log))
 }

@@ -1,6 +1,10 @@
 package main
 
 import (
+	"bytes"
+	"fmt"
+
+	"github.com/rogpeppe/go-internal/diff"
 	"github.com/spf13/cobra"
 
 	"github.com/bpfreplay/bpfreplay/loader"
@@ -8,30 +12,73 @@ import (
 )
 
 func newExplain() *cobra.Command {
-	var asJSON bool
+	var asJSON, differ bool
 	cmd := &cobra.Command{
 		Use:   "explain OBJECT",
 		Short: "Print the trace of an object's load, one command a line",
 		Long: `explain prints what a load of the object does: each bpf(2) command with its
 attributes decoded, file descriptors by name, and what is left to the kernel
-that it will meet. It needs no kernel.`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			obj, err := loader.Open(args[0])
-			if err != nil {
-				return err
+that it will meet. It needs no kernel.
+
+With --diff it compares the traces of two objects, and the exit status is 1 if
+they differ.`,
+		Example: `  bpfreplay explain filter.bpf.o
+  bpfreplay explain --diff before.bpf.o after.bpf.o`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if differ {
+				return cobra.ExactArgs(2)(cmd, args)
 			}
-			t, err := trace.Plan(obj, trace.Options{})
+			return cobra.ExactArgs(1)(cmd, args)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if differ {
+				return explainDiff(cmd, args[0], args[1])
+			}
+			t, err := planFile(args[0])
 			if err != nil {
 				return err
 			}
 			if asJSON {
-				return printJSON(cmd.OutOrStdout(), t)
+				return printJSON(cmd.OutOrStdout(), struct {
+					Object  string       `json:"object"`
+					License string       `json:"license"`
+					Steps   []trace.Line `json:"steps"`
+					Needs   []string     `json:"needs,omitempty"` // beyond what a loader program alone can do
+				}{t.Object, t.License, t.Lines(), t.Needs()})
 			}
 			_, err = t.WriteTo(cmd.OutOrStdout())
 			return err
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&differ, "diff", false, "compare the traces of two objects")
+	cmd.MarkFlagsMutuallyExclusive("json", "diff")
 	return cmd
+}
+
+func planFile(path string) (*trace.Trace, error) {
+	obj, err := loader.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	return trace.Plan(obj, trace.Options{})
+}
+
+func explainDiff(cmd *cobra.Command, a, b string) error {
+	var texts [2]bytes.Buffer
+	for i, path := range []string{a, b} {
+		t, err := planFile(path)
+		if err != nil {
+			return err
+		}
+		if _, err := t.WriteTo(&texts[i]); err != nil {
+			return err
+		}
+	}
+	d := diff.Diff(a, texts[0].Bytes(), b, texts[1].Bytes())
+	if len(d) == 0 {
+		return nil
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%s", d)
+	return errFailed
 }

@@ -57,6 +57,7 @@ type planner struct {
 	programs   []int          // indexes into obj.Functions, in the order of Trace.Programs
 	symbols    map[string]int // by what makes a symbol one
 	kconfigMap int            // index into obj.Maps, -1 for none
+	size       int            // bytes of all programs so far
 	maps       []int          // by index into obj.Maps: index into Trace.Maps, -1 if not created
 }
 
@@ -123,7 +124,7 @@ func (p *planner) declareMaps() {
 		name := LogicalName(m)
 		p.maps[i] = len(p.t.Maps)
 		p.t.Maps = append(p.t.Maps, Map{
-			Name: name, Kind: m.Kind, ValueSize: m.ValueSize,
+			Name: name, Kind: m.Kind, Type: m.Type, ValueSize: m.ValueSize,
 			Mmapable: m.Flags&fMmapable != 0, ReadOnly: m.Frozen, Pinned: m.Pinning != 0,
 		})
 		p.newFD("map " + name)

@@ -11,9 +11,32 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/insn"
 )
 
-// WriteTo writes the trace for a person, in the manner of strace: one command
-// a line, fds by name, flags and types decoded, and below a PROG_LOAD what is
-// put into its instructions.
+// Line is one step of a trace as text.
+type Line struct {
+	Command string   `json:"command"` // "PROG_LOAD", "lookup of func vfs_read"
+	Subject string   `json:"subject"` // "program handle_exec"
+	Text    string   `json:"text"`    // the whole command, as WriteTo has it
+	Details []string `json:"details,omitempty"`
+}
+
+// Lines are the steps of the trace as text, in the manner of strace: fds by
+// name, flags and types decoded, and below a PROG_LOAD what is put into its
+// instructions.
+func (t *Trace) Lines() []Line {
+	lines := make([]Line, len(t.Commands))
+	for i, c := range t.Commands {
+		var b bytes.Buffer
+		t.print(&b, c)
+		text := strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
+		lines[i] = Line{Command: t.what(c), Subject: c.Subject(), Text: text[0]}
+		for _, d := range text[1:] {
+			lines[i].Details = append(lines[i].Details, strings.TrimSpace(d))
+		}
+	}
+	return lines
+}
+
+// WriteTo writes the trace for a person, one command a line.
 func (t *Trace) WriteTo(w io.Writer) (int64, error) {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "# object %s, license %q: %d maps, %d programs\n", t.Object, t.License, len(t.Maps), len(t.Programs))

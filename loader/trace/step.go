@@ -86,3 +86,46 @@ func (t *Trace) what(c Command) string {
 	}
 	return fmt.Sprintf("%T", c)
 }
+
+// StepName names a step for those who do not have the trace: "program
+// handle_exec: PROG_LOAD".
+func (t *Trace) StepName(c Command) string { return c.Subject() + ": " + t.what(c) }
+
+// Needs says what a load of this trace takes beyond its commands and a context
+// for a loader program: what user space has to do before or after, one thing a
+// line, none for most objects.
+func (t *Trace) Needs() []string {
+	var needs []string
+	for _, a := range t.Arenas {
+		needs = append(needs, "arena "+t.Maps[a.Map].Name+" mapped in memory")
+	}
+	for _, m := range t.Maps {
+		if m.Pinned {
+			needs = append(needs, "map "+m.Name+" pinned")
+		}
+	}
+	for _, s := range t.Settings {
+		if s.Map < 0 {
+			needs = append(needs, "the size of an inner ring buffer")
+		}
+	}
+	for _, c := range t.Commands {
+		switch c := c.(type) {
+		case *CreateMap:
+			if c.StructOps != nil {
+				needs = append(needs, "the layout of the kernel's struct "+c.StructOps.Type)
+			}
+		case *LoadProgram:
+			if c.Replaces != "" {
+				needs = append(needs, "the program that "+c.Name+" replaces")
+			}
+			if len(c.UserCORE) > 0 {
+				needs = append(needs, "CO-RE in user space for program "+c.Name+" (see explain)")
+			}
+			if c.Attach >= 0 && t.Symbols[c.Attach].Module != "" {
+				needs = append(needs, "the types of module "+t.Symbols[c.Attach].Module)
+			}
+		}
+	}
+	return needs
+}

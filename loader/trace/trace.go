@@ -26,6 +26,7 @@ type Trace struct {
 type Map struct {
 	Name      string // logical name: the variable, or the section of a data map
 	Kind      object.MapKind
+	Type      uint32 // enum bpf_map_type
 	ValueSize uint32 // bytes
 	Mmapable  bool   // user space may map the value
 	ReadOnly  bool   // frozen after the load
