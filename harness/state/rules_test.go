@@ -99,6 +99,17 @@ func kfuncAddress(s *scenario) {
 	s.program(func(f *ProgramFacts) { f.KfuncAddresses = []string{"bpf_ct_release"} })
 }
 
+// kfuncTest is a test of that address, which 7.3 has folded on the left.
+func kfuncTest(s *scenario) {
+	kfuncAddress(s)
+	s.release = "7.3.4+deb13-cloud-amd64"
+	s.fn(s.left, "left").Lines = [][2]uint32{{0, 2}, {3, 1}}
+	f := s.fn(s.right, "left")
+	f.Lines = [][2]uint32{{0, 2}, {4, 1}}
+	f.Insns = insns([5]int64{0x85, 0, 2, 0, 0}, [5]int64{0x18, 0, 0, 0, 0}, [5]int64{0, 0, 0, 0, 0},
+		[5]int64{0x15, 0, 0, 0, 0}, [5]int64{0x95, 0, 0, 0, 0})
+}
+
 func hidden(s *scenario) {
 	s.fn(s.right, "right").Linkage = "static"
 	s.program(func(f *ProgramFacts) { f.Hidden = []string{"right"} })
@@ -598,6 +609,16 @@ var ruleTests = map[string]ruleTest{
 				kfuncAddress(s)
 				s.fn(s.left, "left").patch(2, 1)
 			},
+		},
+	},
+	"kfunc-address-test": {
+		field: "program run function left line_info",
+		make:  kfuncTest,
+		near: map[string]func(s *scenario){
+			"a kernel that folds nothing": func(s *scenario) { kfuncTest(s); s.release = release },
+			"a test of another register":  func(s *scenario) { kfuncTest(s); s.fn(s.right, "left").Insns[3*8+1] = 1 },
+			"a test for another value":    func(s *scenario) { kfuncTest(s); s.fn(s.right, "left").patch(3, 1) },
+			"another line":                func(s *scenario) { kfuncTest(s); s.fn(s.right, "left").Lines[1][1] = 0 },
 		},
 	},
 	"tag-kfunc-address": {

@@ -25,10 +25,14 @@ func explainInsns(a, b side, fa, fb *Function) ([]string, bool) {
 	if sameInsns(fa, fb) {
 		return nil, true
 	}
-	if len(fa.Insns) != len(fb.Insns) {
-		return nil, false
-	}
 	var ids []string
+	if len(fa.Insns) != len(fb.Insns) {
+		fa, fb = withoutTests(a, b, fa, fb)
+		if len(fa.Insns) != len(fb.Insns) {
+			return nil, false
+		}
+		ids = append(ids, ruleKfuncTest)
+	}
 	refsA, refsB := fa.refs(), fb.refs()
 	for i := range len(fa.Insns) / insn.Size {
 		ra, rb := refsA[uint32(i)], refsB[uint32(i)]
@@ -111,12 +115,77 @@ func constant(p insn.Insns, i int) bool {
 // declares, the left one a small constant: a BTF id.
 func isKfuncAddress(s *slot) bool {
 	const mostTypes = 1 << 24
-	if s.refX != nil || s.refY == nil || s.refY.Kind != RefAddr || !s.x.IsLdImm64(s.i) || s.x.Src(s.i) != 0 {
+	if s.refX != nil || !s.x.IsLdImm64(s.i) || s.x.Src(s.i) != 0 {
 		return false
 	}
-	name, _, _ := strings.Cut(s.refY.To, " [")
 	id := s.x.Imm(s.i)
-	return id > 0 && id < mostTypes && s.x.Imm(s.i+1) == 0 && slices.Contains(facts(s.right).KfuncAddresses, name)
+	return id > 0 && id < mostTypes && s.x.Imm(s.i+1) == 0 && isAddressOf(s.refY, facts(s.right).KfuncAddresses)
+}
+
+// ruleKfuncTest explains branches on whether a kfunc exists that one side lacks.
+const ruleKfuncTest = "kfunc-address-test"
+
+// withoutTests takes the tests of kfuncs' addresses out of the function of the
+// engine that has real addresses, if the other is cilium/ebpf: a verifier that
+// folds branches on constants (7.3) has removed them from cilium/ebpf's.
+func withoutTests(a, b side, fa, fb *Function) (*Function, *Function) {
+	switch {
+	case slices.Contains(cilium, a.Engine) && slices.Contains(libbpfLike, b.Engine):
+		return fa, fb.withoutTests(facts(b).KfuncAddresses)
+	case slices.Contains(cilium, b.Engine) && slices.Contains(libbpfLike, a.Engine):
+		return fa.withoutTests(facts(a).KfuncAddresses), fb
+	}
+	return fa, fb
+}
+
+// withoutTests returns the function without each "if rX == 0" that follows the
+// load of the address of one of the kfuncs into rX.
+func (f *Function) withoutTests(kfuncs []string) *Function {
+	const jumpIfZero = 0x15 // BPF_JMP | BPF_JEQ | BPF_K
+	p, refs := insn.Insns(f.Insns), f.refs()
+	at := make([]int, p.Len()+1) // by index: the index without the tests
+	kept := insn.Insns(nil)
+	for i := range p.Len() {
+		at[i] = kept.Len()
+		if i >= 2 && p.Op(i) == jumpIfZero && p.Imm(i) == 0 && p.Dst(i) == p.Dst(i-2) && isAddressOf(refs[uint32(i-2)], kfuncs) {
+			continue
+		}
+		kept = append(kept, p[i*insn.Size:(i+1)*insn.Size]...)
+	}
+	at[p.Len()] = kept.Len()
+	out := *f
+	out.Insns = kept
+	for i := range p.Len() {
+		to, ok := jumpTarget(p, i)
+		if ok && to >= 0 && to <= p.Len() && at[i+1] > at[i] {
+			kept.SetOff(at[i], int16(at[to]-at[i]-1))
+		}
+	}
+	out.Refs, out.Lines = slices.Clone(f.Refs), slices.Clone(f.Lines)
+	for i := range out.Refs {
+		out.Refs[i].At = uint32(at[min(int(out.Refs[i].At), p.Len())])
+	}
+	for i := range out.Lines {
+		out.Lines[i][0] = uint32(at[min(int(out.Lines[i][0]), p.Len())])
+	}
+	return &out
+}
+
+func isAddressOf(r *Ref, names []string) bool {
+	if r == nil || r.Kind != RefAddr {
+		return false
+	}
+	name, _, _ := strings.Cut(r.To, " [")
+	return slices.Contains(names, name)
+}
+
+// jumpTarget is where instruction i jumps to by its 16-bit offset.
+func jumpTarget(p insn.Insns, i int) (int, bool) {
+	op := p.Op(i)
+	if class := op & 7; class != 5 && class != 6 || op == insn.Call || op == insn.Exit || op == 0x06 {
+		return 0, false
+	}
+	return i + 1 + int(p.Off(i)), true
 }
 
 // isSameKconfigVariable: both sides load the address of one variable of
