@@ -185,7 +185,7 @@ func (e *emitter) lastInitial(i int, c *trace.CreateMap) int {
 }
 
 func (e *emitter) update(i int, c *trace.UpdateElem) {
-	if c.OnlyGiven && !e.Inputs {
+	if e.leftOut(c) {
 		return
 	}
 	p := &e.commands[i]
@@ -355,7 +355,7 @@ func (e *emitter) loadProgram(i int, c *trace.LoadProgram) {
 		}
 	}
 	if c.Needs().FDArray {
-		e.pointer(p.attr, bpfsys.ProgLoadFDArray, e.layout.Cells)
+		e.pointer(p.attr, bpfsys.ProgLoadFDArray, e.cells)
 	}
 	if len(c.CORE) > 0 {
 		e.pointer(p.attr, bpfsys.ProgLoadCORE, p.core)

@@ -37,5 +37,5 @@
 // header of 24 bytes (sz, flags, log_level, log_size, log_buf), 16 bytes a map
 // (fd, max_entries, initial_value), 4 bytes a program (fd). What libbpf's
 // loader programs take from it, ours take only with Options.Inputs; the fds are
-// always handed out there. A map that is not loaded has no fd: 0xffffffff.
+// always handed out there. A program that is not loaded has 0xffffffff for its fd.
 package emit

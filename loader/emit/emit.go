@@ -10,33 +10,12 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/trace"
 )
 
-// Loader is a loader program and what its user must know of it.
+// Loader is a loader program.
 type Loader struct {
 	Insns []byte // instructions, 8 bytes each
 	Blob  []byte // value of the loader's map; a multiple of 8 bytes
-	Layout
-}
-
-// Layout says where things lie in the blob, for those who change it before a
-// load: offsets in bytes.
-type Layout struct {
-	Cells    int // first cell; the cell of FD i is at Cells + 4*i
-	BTF      int // the object's BTF, 0 if there is none
-	BTFSize  int
-	Maps     []MapLayout
-	Programs []ProgramLayout
-}
-
-// MapLayout is the part of Layout for a map.
-type MapLayout struct {
-	Attr  int // of MAP_CREATE
-	Value int // initial value, 0 if there is none
-}
-
-// ProgramLayout is the part of Layout for a program.
-type ProgramLayout struct {
-	Attr  int // of PROG_LOAD
-	Insns int
+	// Cells is where the cells begin in the blob: that of FD i is at Cells + 4*i.
+	Cells int
 }
 
 // The context of a loader program: libbpf's struct bpf_loader_ctx,
@@ -124,7 +103,7 @@ func Emit(t *trace.Trace, o Options) (*Loader, error) {
 	if e.err != nil {
 		return nil, e.err
 	}
-	return &Loader{Insns: e.code, Blob: e.blob, Layout: e.layout}, nil
+	return &Loader{Insns: e.code, Blob: e.blob, Cells: e.cells}, nil
 }
 
 // place is where the parts of one command lie in the blob; 0 for none.
@@ -163,7 +142,7 @@ type emitter struct {
 	Options
 	t        *trace.Trace
 	blob     []byte
-	layout   Layout
+	cells    int // where they begin
 	commands []place
 	sites    map[target][]site
 	tables   map[target]int // where tables of sites lie
@@ -173,7 +152,7 @@ type emitter struct {
 	oldest int    // index of the first jump that waits for failed
 }
 
-func (e *emitter) cell(fd trace.FD) int { return e.layout.Cells + 4*int(fd) }
+func (e *emitter) cell(fd trace.FD) int { return e.cells + 4*int(fd) }
 
 // alloc appends n zeroed bytes at a multiple of align.
 func (e *emitter) alloc(n, align int) int {
@@ -196,12 +175,10 @@ func (e *emitter) put64(at int, v uint64) { binary.LittleEndian.PutUint64(e.blob
 func (e *emitter) layOut() error {
 	e.alloc(4, 4)
 	e.put32(0, StepNone)
-	e.layout.Cells = e.alloc(4*len(e.t.FDs), 4)
+	e.cells = e.alloc(4*len(e.t.FDs), 4)
 	for i := range e.t.FDs {
 		e.put32(e.cell(trace.FD(i)), math.MaxUint32)
 	}
-	e.layout.Maps = make([]MapLayout, len(e.t.Maps))
-	e.layout.Programs = make([]ProgramLayout, len(e.t.Programs))
 	e.layOutAttrs()
 	e.layOutNames()
 	e.layOutPrograms()
@@ -213,6 +190,10 @@ func (e *emitter) layOut() error {
 	}
 	return nil
 }
+
+// leftOut says whether a command is not part of the loader program: whoever
+// runs it has no way to give the value.
+func (e *emitter) leftOut(c *trace.UpdateElem) bool { return c.OnlyGiven && !e.Inputs }
 
 func (e *emitter) attr(i, size int) int {
 	e.commands[i].attr, e.commands[i].size = e.alloc(size, 8), size
@@ -235,10 +216,10 @@ func (e *emitter) layOutAttrs() {
 			bpfsys.PutMapCreate(e.blob[e.commands[i].attr:], c.Attr.Fixed())
 			fd(c.Attr.BTF, e.commands[i].attr+bpfsys.MapCreateBTF)
 			fd(c.Inner, e.commands[i].attr+bpfsys.MapCreateInner)
-			if c.Map >= 0 {
-				e.layout.Maps[c.Map].Attr = e.commands[i].attr
-			}
 		case *trace.UpdateElem:
+			if e.leftOut(c) {
+				break
+			}
 			e.put64(e.attr(i, bpfsys.ElemSize)+bpfsys.ElemFlags, c.Flags)
 			fd(c.Map, e.commands[i].attr)
 			updates[c.Map] = e.commands[i].attr
@@ -256,7 +237,6 @@ func (e *emitter) layOutAttrs() {
 		case *trace.LoadProgram:
 			e.attr(i, bpfsys.ProgLoadSize(c.Needs()))
 			bpfsys.PutProgLoad(e.blob[e.commands[i].attr:], c.Fixed())
-			e.layout.Programs[c.Program].Attr = e.commands[i].attr
 			fd(c.BTF, e.commands[i].attr+bpfsys.ProgLoadBTF)
 			e.bakeLog(e.commands[i].attr)
 			if c.Attach >= 0 {
@@ -285,6 +265,9 @@ func (e *emitter) layOutNames() {
 		p := &e.commands[i]
 		switch c := c.(type) {
 		case *trace.UpdateElem:
+			if e.leftOut(c) {
+				break
+			}
 			if key >= 0 && string(c.Key) == string(e.blob[key:key+4]) {
 				p.key = key
 				break
@@ -321,8 +304,6 @@ func (e *emitter) layOutPrograms() {
 		p.funcs = e.put(c.FuncInfo, 4)
 		p.lines = e.put(c.LineInfo, 4)
 		p.core = e.put(c.CORE, 4)
-		l := &e.layout.Programs[c.Program]
-		l.Insns = p.data
 		for _, f := range c.Fixups {
 			s := site{kind: f.Kind, off: p.data + f.Insn*insn.Size, dst: insn.Insns(c.Insns).Dst(f.Insn)}
 			if f.Kind == trace.FixupMap {
@@ -374,16 +355,15 @@ func (e *emitter) layOutData() {
 			p.value = e.put(c.Values, 8)
 		case *trace.LoadBTF:
 			p.data = e.put(c.Data, 4)
-			e.layout.BTF, e.layout.BTFSize = p.data, len(c.Data)
 		case *trace.UpdateElem:
+			if e.leftOut(c) {
+				break
+			}
 			if c.FD != trace.NoFD {
 				p.value = e.cell(c.FD)
 				break
 			}
 			p.value = e.put(c.Value, 8)
-			if c.MapIndex >= 0 {
-				e.layout.Maps[c.MapIndex].Value = p.value
-			}
 		}
 	}
 }
