@@ -2,10 +2,12 @@ package trace
 
 import (
 	"encoding/binary"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/bpfreplay/bpfreplay/loader/btf"
+	"github.com/bpfreplay/bpfreplay/loader/core"
 	"github.com/bpfreplay/bpfreplay/loader/insn"
 	"github.com/bpfreplay/bpfreplay/loader/object"
 )
@@ -32,6 +34,14 @@ type linker struct {
 // maxInsns bounds a linked program: what the kernel takes (BPF_COMPLEXITY_LIMIT_INSNS)
 // and no hostile object can make us exceed by much.
 const maxInsns = 1_000_000
+
+// maxSize bounds what all programs of an object take in bytes: each has a copy
+// of the subprograms that it reaches, so that a small object can make a lot of
+// code. No loader program holds as much.
+const (
+	maxSize   = 1 << 29
+	fixupSize = int(unsafe.Sizeof(Fixup{}))
+)
 
 func (l *linker) link() error {
 	main := -1
@@ -72,6 +82,10 @@ func (l *linker) append(i int) error {
 	at := l.insns.Len()
 	if at+insn.Insns(f.Insns).Len() > maxInsns {
 		return refuse("program "+l.main.Name, unix.E2BIG, "more than %d instructions with its subprograms", maxInsns)
+	}
+	l.p.size += len(f.Insns) + len(f.FuncInfo) + len(f.LineInfo) + core.RecordSize*len(f.CORE) + fixupSize*len(f.Relocations)
+	if l.p.size > maxSize {
+		return refuse("program "+l.main.Name, unix.E2BIG, "more than %d bytes of instructions and what belongs to them, with the programs before it", maxSize)
 	}
 	l.start[i] = at
 	l.insns = append(l.insns, f.Insns...)
