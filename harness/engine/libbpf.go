@@ -1,9 +1,11 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/bpfreplay/bpfreplay/harness/state"
@@ -31,12 +33,15 @@ type libbpfLoad struct {
 
 func (libbpfLoad) Needs() []string { return nil }
 
-func (l libbpfLoad) Do(*target.Target) (loaded *Loaded, err error) {
-	pins := l.tool.Pins
-	if pins == "" {
-		pins = "/sys/fs/bpf"
+// defaultPins is where libbpf pins maps that an object wants pinned by name.
+const defaultPins = "/sys/fs/bpf"
+
+func (l libbpfLoad) Do(*target.Target) (*Loaded, error) {
+	root := l.tool.Pins
+	if root == "" {
+		root = defaultPins
 	}
-	dir, err := os.MkdirTemp(pins, "bpfreplay_")
+	dir, err := os.MkdirTemp(root, "bpfreplay_")
 	if err != nil {
 		return nil, fmt.Errorf("%w: bpftool has nowhere to pin: %w", ErrTrouble, err)
 	}
@@ -47,40 +52,69 @@ func (l libbpfLoad) Do(*target.Target) (loaded *Loaded, err error) {
 			return nil, fmt.Errorf("%w: %w", ErrTrouble, err)
 		}
 	}
+	if l.names.pinned {
+		maps = defaultPins
+	}
+	old, err := pinsIn(maps)
+	if err != nil {
+		return nil, err
+	}
 	err = l.obj.withFile(func(path string) error {
 		_, err := l.tool.run("loading", "prog", "loadall", path, programs, "pinmaps", maps)
 		return err
 	})
-	if err != nil {
-		return nil, err
-	}
 	out := &Loaded{}
 	out.close = out.closeFDs
-	if out.Maps, err = pinned(maps, l.names.pins); err != nil {
-		return nil, err
+	if err == nil {
+		out.Programs, err = takePins(programs, nil, l.names.programs)
 	}
-	if out.Programs, err = pinned(programs, l.names.programs); err != nil {
+	var errMaps error
+	out.Maps, errMaps = takePins(maps, old, l.names.pins)
+	if err := errors.Join(err, errMaps); err != nil {
 		out.Close()
 		return nil, err
 	}
 	return out, nil
 }
 
-// pinned opens what is pinned in a directory.
-func pinned(dir string, table map[string]string) (handles []state.Handle, err error) {
+// pinsIn lists what is pinned in a directory.
+func pinsIn(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrTrouble, err)
 	}
+	var pins []string
 	for _, e := range entries {
-		fd, err := bpfsys.Get(filepath.Join(dir, e.Name()))
-		if err != nil {
-			closeHandles(handles)
-			return nil, fmt.Errorf("%w: pin %s: %w", ErrTrouble, e.Name(), err)
+		if !e.IsDir() {
+			pins = append(pins, e.Name())
 		}
-		handles = append(handles, state.Handle{Name: translate(table, e.Name()), FD: fd})
 	}
-	return handles, nil
+	return pins, nil
+}
+
+// takePins opens and removes what is pinned in a directory, but for old pins.
+func takePins(dir string, old []string, table map[string]string) ([]state.Handle, error) {
+	pins, err := pinsIn(dir)
+	if err != nil {
+		return nil, err
+	}
+	var handles []state.Handle
+	var errs []error
+	for _, pin := range pins {
+		if slices.Contains(old, pin) {
+			continue
+		}
+		path := filepath.Join(dir, pin)
+		fd, err := bpfsys.Get(path)
+		if err == nil {
+			handles = append(handles, state.Handle{Name: translate(table, pin), FD: fd})
+			err = os.Remove(path)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%w: pin %s: %w", ErrTrouble, pin, err))
+		}
+	}
+	return handles, errors.Join(errs...)
 }
 
 func (l *Loaded) closeFDs() {
@@ -101,6 +135,7 @@ type names struct {
 	pins     map[string]string // maps by their pins
 	members  map[string]string // maps by their members of skeletons
 	programs map[string]string // by either
+	pinned   bool              // the object itself wants maps pinned
 }
 
 // namesOf reads the names from the object with our reader. Of an object that
@@ -120,6 +155,7 @@ func namesOf(obj Object) names {
 		n.pins[tame(m.Name)] = logical
 		n.pins[tame(logical)] = logical
 		n.members[tame(strings.TrimPrefix(logical, "."))] = logical
+		n.pinned = n.pinned || m.Pinning == pinByName
 	}
 	for i := range o.Functions {
 		f := o.Functions[i].Name
@@ -127,6 +163,8 @@ func namesOf(obj Object) names {
 	}
 	return n
 }
+
+const pinByName = 1 // LIBBPF_PIN_BY_NAME
 
 // tame is what is left of a name in a pin (no dots) or in C (an identifier).
 func tame(name string) string {
