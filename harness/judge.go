@@ -42,7 +42,8 @@ func (j *judge) judgeCase(c *Case, loads []agent.Load) ([]PairReport, []string) 
 	return pairs, failures
 }
 
-// expectations checks each load by itself.
+// expectations checks each load by itself. That an error names the thing is
+// too much to ask of libbpf's loader programs: they return an errno.
 func (j *judge) expectations(c *Case, loads []agent.Load) []string {
 	var failures []string
 	fail := func(format string, args ...any) { failures = append(failures, fmt.Sprintf(format, args...)) }
@@ -68,7 +69,7 @@ func (j *judge) expectations(c *Case, loads []agent.Load) []string {
 			if c.Expect.Errno != "" && l.Errno != c.Expect.Errno {
 				fail("%s: expected %s, was %s", l.Engine, c.Expect.Errno, outcome(l))
 			}
-			if !strings.Contains(l.Detail, c.Expect.Message) {
+			if l.Engine != state.EngineLibbpfLight && !strings.Contains(l.Detail, c.Expect.Message) {
 				fail("%s: expected %q in the error, which was %q", l.Engine, c.Expect.Message, l.Detail)
 			}
 		default:
