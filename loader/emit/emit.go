@@ -154,9 +154,14 @@ type emitter struct {
 
 func (e *emitter) cell(fd trace.FD) int { return e.cells + 4*int(fd) }
 
-// alloc appends n zeroed bytes at a multiple of align.
+// alloc appends n zeroed bytes at a multiple of align. Beyond what a blob can
+// hold it takes no memory: what is laid out after that is of no use.
 func (e *emitter) alloc(n, align int) int {
 	at := (len(e.blob) + align - 1) / align * align
+	if at+n > maxBlob {
+		e.limit("its blob needs more than the %d bytes that are possible", maxBlob)
+		return 0
+	}
 	e.blob = append(e.blob, make([]byte, at+n-len(e.blob))...)
 	return at
 }
@@ -185,10 +190,7 @@ func (e *emitter) layOut() error {
 	e.layOutTables()
 	e.layOutData()
 	e.alloc(0, 8)
-	if len(e.blob) > maxBlob {
-		return fmt.Errorf("loader program: a blob of %d bytes, at most %d are possible", len(e.blob), maxBlob)
-	}
-	return nil
+	return e.err
 }
 
 // leftOut says whether a command is not part of the loader program: whoever
