@@ -29,6 +29,7 @@ func (c Config) options(accel Accelerator, wires wiring, panicDevice bool) []opt
 		endOnPanic{},
 		backtraceOnNMI{},
 		quickBoot{},
+		busyHost{},
 		serialConsole{wires.console},
 		controlPort{wires.port},
 		directBoot{kernel: c.Kernel, initrd: c.Initrd},
@@ -146,6 +147,13 @@ func (quickBoot) args() []string { return nil }
 func (quickBoot) params() []string {
 	return []string{"cryptomgr.notests", "noreplace-smp", "initcall_blacklist=jent_mod_init"}
 }
+
+// busyHost keeps the kernel from counting ticks to see whether its timer works: where the host has
+// other things to do it counts too few, and panics ("IO-APIC + timer doesn't work").
+type busyHost struct{}
+
+func (busyHost) args() []string   { return nil }
+func (busyHost) params() []string { return []string{"no_timer_check"} }
 
 // serialConsole captures the kernel's console. The whole log: "quiet" would save 0.05 s and lose the evidence.
 type serialConsole struct{ chardev string }

@@ -58,6 +58,7 @@ func TestCommandLine(t *testing.T) {
 		"console=ttyS0",
 		"cryptomgr.notests",
 		"initcall_blacklist=jent_mod_init",
+		"no_timer_check",
 		"noreplace-smp",
 		"oops=panic",
 		"panic=-1",
