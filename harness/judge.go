@@ -151,10 +151,7 @@ func RuleReason(id string) string {
 	if id == ruleKnown {
 		return "the suite says why this engine refuses the object"
 	}
-	if r, ok := state.FindRule(id); ok {
-		return r.Reason
-	}
-	return ""
+	return state.Reason(id)
 }
 
 func (j *judge) refusals(c *Case, a, b *agent.Load) []state.Difference {

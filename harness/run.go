@@ -42,6 +42,7 @@ type Options struct {
 
 	Mutate string // a mutation of the loader programs (engine.Mutations)
 	Repeat int    // how often each engine loads each object
+	Fresh  bool   // repetitions are timed in a new process each
 
 	// Note receives lines that tell what happens, Done each case as it is judged.
 	Note func(line string)
@@ -257,7 +258,7 @@ func (r *runner) runCase(ctx context.Context, c *Case) error {
 	}
 	req := agent.Request{
 		Name: c.Name, File: filepath.Base(c.Object), Object: data, Engines: r.Engines, Needs: c.Needs,
-		Modules: len(c.Modules) > 0, Runs: runs, Mutate: r.Mutate, Repeat: r.Repeat,
+		Modules: len(c.Modules) > 0, Runs: runs, Mutate: r.Mutate, Repeat: r.Repeat, Fresh: r.Fresh,
 		Bpftool: r.tool,
 	}
 	answer, err := r.ask(ctx, &req)

@@ -20,6 +20,9 @@ func main() {
 	if os.Getpid() == 1 {
 		agent.Main()
 	}
+	if len(os.Args) > 1 && os.Args[1] == agent.FreshArg {
+		os.Exit(agent.FreshMain(os.Args[2:]))
+	}
 	os.Exit(Main())
 }
 

@@ -36,6 +36,7 @@ type vmtestFlags struct {
 	caseTimeout time.Duration
 	mutate      string
 	repeat      int
+	fresh       bool
 	verbose     bool
 	json        bool
 }
@@ -70,6 +71,7 @@ With objects as arguments, these are the suite: each is to load.`,
 	fl.DurationVar(&f.caseTimeout, "case-timeout", harness.DefaultCaseTimeout, "how long a case may take")
 	fl.StringVar(&f.mutate, "mutate", "", "break loader programs this way, to see that it is noticed: "+strings.Join(engine.Mutations(), ", "))
 	fl.IntVar(&f.repeat, "repeat", 1, "how often each engine loads each object; the report has the shortest time")
+	fl.BoolVar(&f.fresh, "fresh", false, "time the repetitions in a new process each, as for a program that loads one object")
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "show explained differences, too")
 	fl.BoolVar(&f.json, "json", false, "print the report instead of lines for a person")
 	_ = cmd.RegisterFlagCompletionFunc("kernel", completeKernels)
@@ -113,7 +115,7 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 		QEMU: f.qemu, Accelerator: accel, StateDir: stateDir(), Params: f.params,
 		BootTimeout: f.bootTimeout, CaseTimeout: f.caseTimeout,
 		Out:    filepath.Join(f.out, filepath.Base(filepath.Clean(f.kernel))),
-		Mutate: f.mutate, Repeat: f.repeat, Note: note,
+		Mutate: f.mutate, Repeat: f.repeat, Fresh: f.fresh, Note: note,
 	}
 	if !f.json {
 		opts.Done = text.Case

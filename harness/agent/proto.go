@@ -30,6 +30,9 @@ type Request struct {
 	// Repeat is how often each engine loads the object; all but the last are
 	// only timed. 0 is once.
 	Repeat int `json:"repeat,omitempty"`
+	// Fresh times repetitions in a new process each, and leaves the last load
+	// out of the times.
+	Fresh bool `json:"fresh,omitempty"`
 	// Bpftool is the guest's path of the bpftool that engines of libbpf drive.
 	Bpftool string `json:"bpftool,omitempty"`
 }

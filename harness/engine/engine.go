@@ -107,11 +107,23 @@ type directLoad struct{ spec *ebpf.CollectionSpec }
 func (directLoad) Needs() []string { return nil }
 
 func (d directLoad) Do(*target.Target) (*Loaded, error) {
-	c, err := ebpf.NewCollection(d.spec)
+	var opts ebpf.CollectionOptions
+	unpin := func() {}
+	for _, m := range d.spec.Maps {
+		if m.Pinning != ebpf.PinByName || opts.Maps.PinPath != "" {
+			continue
+		}
+		var err error
+		if opts.Maps.PinPath, unpin, err = pins("direct"); err != nil {
+			return nil, err
+		}
+	}
+	c, err := ebpf.NewCollectionWithOptions(d.spec, opts)
 	if err != nil {
+		unpin()
 		return nil, err
 	}
-	l := &Loaded{close: c.Close}
+	l := &Loaded{close: func() { c.Close(); unpin() }}
 	for name, m := range c.Maps {
 		l.Maps = append(l.Maps, state.Handle{Name: name, FD: m.FD()})
 	}
@@ -143,11 +155,16 @@ type tracedLoad struct{ t *trace.Trace }
 func (tracedLoad) Needs() []string { return nil }
 
 func (l tracedLoad) Do(tg *target.Target) (*Loaded, error) {
-	r, err := issue.Issue(l.t, tg, target.Options{})
+	dir, unpin, err := pinsOf("trace", l.t)
 	if err != nil {
 		return nil, err
 	}
-	return loaded(l.t, r.Maps, r.Programs, r.Close), nil
+	r, err := issue.Issue(l.t, tg, target.Options{PinPath: dir})
+	if err != nil {
+		unpin()
+		return nil, err
+	}
+	return loaded(l.t, r.Maps, r.Programs, func() { r.Close(); unpin() }), nil
 }
 
 // replay runs our loader program.
@@ -188,11 +205,16 @@ func (l replayLoad) Needs() []string {
 }
 
 func (l replayLoad) Do(tg *target.Target) (*Loaded, error) {
-	fds, err := l.p.LoadFDs(&loader.LoadOptions{Target: tg})
+	dir, unpin, err := pinsOf("replay", l.p.Trace)
 	if err != nil {
 		return nil, err
 	}
-	return loaded(l.p.Trace, fds.Maps, fds.Programs, fds.Close), nil
+	fds, err := l.p.LoadFDs(&loader.LoadOptions{Target: tg, Options: target.Options{PinPath: dir}})
+	if err != nil {
+		unpin()
+		return nil, err
+	}
+	return loaded(l.p.Trace, fds.Maps, fds.Programs, func() { fds.Close(); unpin() }), nil
 }
 
 func loaded(t *trace.Trace, maps, programs []int, done func()) *Loaded {
