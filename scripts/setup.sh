@@ -70,7 +70,7 @@ missing=${missing# }
 command -v apt-get >/dev/null || die "install these first (names as in Debian): $missing"
 sudo=
 if [ "$(id -u)" != 0 ]; then
-	sudo -n true 2>/dev/null || die "not root, and sudo wants a password; install these first: apt-get install --no-install-recommends $missing"
+	sudo -n true 2>/dev/null || die "not root, and sudo does not work without a password; install these first: apt-get install --no-install-recommends $missing"
 	sudo='sudo -n'
 fi
 
