@@ -26,7 +26,10 @@
 // that is left, as with the other engines. Pins bear libbpf's names, with
 // underscores for dots: the object, read with our reader, tells which logical
 // name is meant. An object that wants maps pinned by name gets all of them pinned
-// where libbpf pins those, for nowhere else will it have them.
+// where libbpf pins those, for nowhere else will it have them. Of an object with
+// programs that are only loaded for who asks for them ("?xdp"), bpftool gets a
+// copy in which their sections are not executable: it would fail to pin what
+// libbpf did not load.
 //
 // libbpf-light is `bpftool gen skeleton -L OBJECT`, which prints a C header with
 // the loader program, and then the program is run. What is libbpf's: the

@@ -1,6 +1,9 @@
 package engine
 
 import (
+	"bytes"
+	"debug/elf"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -22,7 +25,36 @@ func (libbpf) Name() string { return "libbpf" }
 
 // Open leaves it to libbpf to read the object, which it does when it loads it.
 func (e libbpf) Open(obj Object) (Load, error) {
+	obj.Data = withoutAsked(obj.Data)
 	return libbpfLoad{tool: e.tool, obj: obj, names: namesOf(obj)}, nil
+}
+
+// withoutAsked returns an object in which the sections with programs that are
+// only loaded for who asks for them ("?...") are not executable. libbpf passes
+// over such sections, as it does not load these programs either. bpftool fails
+// to pin every program that was not loaded.
+func withoutAsked(data []byte) []byte {
+	file, err := elf.NewFile(bytes.NewReader(data))
+	if err != nil || file.Class != elf.ELFCLASS64 || file.ByteOrder != binary.LittleEndian {
+		return data
+	}
+	const (
+		tableAt, entrySize = 0x28, 0x3a // of the section headers, in struct elf64_hdr
+		flagsAt            = 8          // struct elf64_shdr
+	)
+	table, size := binary.LittleEndian.Uint64(data[tableAt:]), uint64(binary.LittleEndian.Uint16(data[entrySize:]))
+	out := data
+	for i, s := range file.Sections {
+		if s.Flags&elf.SHF_EXECINSTR == 0 || !strings.HasPrefix(s.Name, "?") || strings.HasPrefix(s.Name, "?struct_ops") {
+			continue
+		}
+		if &out[0] == &data[0] {
+			out = bytes.Clone(data)
+		}
+		at := table + uint64(i)*size + flagsAt
+		binary.LittleEndian.PutUint64(out[at:], uint64(s.Flags&^elf.SHF_EXECINSTR))
+	}
+	return out
 }
 
 type libbpfLoad struct {

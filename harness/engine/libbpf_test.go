@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"bytes"
 	"context"
+	"debug/elf"
 	"errors"
 	"os"
 	"os/exec"
@@ -197,6 +199,45 @@ func TestBrokenTool(t *testing.T) {
 		fields = append(fields, d.Field)
 	}
 	assert.Check(t, is.DeepEqual(fields, []string{"program count tag", "program count insns"}))
+}
+
+// TestAutoload: bpftool cannot pin programs that were not loaded, which must not
+// pass for a refusal by libbpf; and libbpf's loader programs put the fds of
+// those that were where the skeleton does not look for them.
+func TestAutoload(t *testing.T) {
+	tool := hostTool(t)
+	obj := coreObject(t, "prog_autoload")
+	programs := func(engine string) []string {
+		var names []string
+		for _, p := range load(t, byName(t, engine, tool), obj).Programs {
+			names = append(names, p.Name+" is "+p.KernelName)
+		}
+		return names
+	}
+	assert.Check(t, is.DeepEqual(programs("libbpf"), []string{"first is first", "last is last"}))
+	assert.Check(t, is.DeepEqual(programs("libbpf-light"), []string{"asked_for is first", "first is last"}))
+}
+
+func TestWithoutAsked(t *testing.T) {
+	obj := coreObject(t, "prog_autoload")
+	sections := func(data []byte) (names []string) {
+		f, err := elf.NewFile(bytes.NewReader(data))
+		assert.NilError(t, err)
+		for _, s := range f.Sections {
+			if s.Flags&elf.SHF_EXECINSTR != 0 && s.Size > 0 {
+				names = append(names, s.Name)
+			}
+		}
+		return names
+	}
+	before := bytes.Clone(obj.Data)
+	assert.Check(t, is.DeepEqual(sections(obj.Data), []string{"?raw_tp/sys_enter", "socket", "?tc", "xdp"}))
+	assert.Check(t, is.DeepEqual(sections(withoutAsked(obj.Data)), []string{"socket", "xdp"}))
+	assert.Check(t, bytes.Equal(obj.Data, before), "the object itself was changed")
+	for _, name := range []string{"maps_array", "bad_text", "bad_empty", "bad_truncated", "bad_header", "bad_bigendian"} {
+		other := coreObject(t, name)
+		assert.Check(t, bytes.Equal(withoutAsked(other.Data), other.Data), name)
+	}
 }
 
 // script writes a program that stands in for bpftool.
