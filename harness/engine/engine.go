@@ -250,9 +250,9 @@ func Log(err error) string {
 	if errors.As(err, &tool) {
 		return tool.Log
 	}
-	var light *LightError
-	if errors.As(err, &light) {
-		return light.Log
+	var run *loader.RunError
+	if errors.As(err, &run) {
+		return run.Log
 	}
 	var ve *ebpf.VerifierError
 	if errors.As(err, &ve) {

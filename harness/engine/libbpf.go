@@ -255,14 +255,14 @@ type lightLoad struct {
 func (lightLoad) Needs() []string { return []string{"syscall_prog"} }
 
 func (l lightLoad) Do(*target.Target) (*Loaded, error) {
-	maps, programs, err := runLight(l.skeleton)
+	fds, err := runLight(l.skeleton)
 	if err != nil {
 		return nil, err
 	}
 	out := &Loaded{}
 	out.close = out.closeFDs
-	out.Maps = handles(l.skeleton.maps, maps, l.names.members)
-	out.Programs = handles(l.skeleton.programs, programs, l.names.programs)
+	out.Maps = handles(l.skeleton.maps, fds.Maps, l.names.members)
+	out.Programs = handles(l.skeleton.programs, fds.Programs, l.names.programs)
 	return out, nil
 }
 
