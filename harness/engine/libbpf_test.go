@@ -151,10 +151,10 @@ func TestLibbpfRefusals(t *testing.T) {
 		err, log     string
 	}{
 		{"fail_license", "libbpf", unix.EINVAL, "prog 'unlicensed': BPF program load failed", "cannot call GPL-restricted function"},
-		{"fail_license", "libbpf-light", unix.EINVAL, "libbpf's loader program: run: invalid argument: cannot call GPL", "cannot call GPL-restricted function"},
+		{"fail_license", "libbpf-light", unix.EINVAL, "libbpf's loader program: a step of it: invalid argument: cannot call GPL", "cannot call GPL-restricted function"},
 		{"fail_map", "libbpf", unix.EINVAL, "map 'wide_key': failed to create", ""},
 		{"kfunc_missing", "libbpf", 0, "'bpfreplay_no_such_kfunc': not found", ""},
-		{"kfunc_missing", "libbpf-light", unix.ENOENT, "libbpf's loader program: run: no such file or directory", ""},
+		{"kfunc_missing", "libbpf-light", unix.ENOENT, "libbpf's loader program: a step of it: no such file or directory", ""},
 		{"prog_many", "libbpf-light", unix.EACCES, "libbpf's loader program: PROG_LOAD: permission denied: invalid write to stack", ""},
 		{"bad_text", "libbpf", 0, "is not a proper ELF object", ""},
 		{"bad_empty", "libbpf-light", 0, "failed to mmap()", ""},
