@@ -37,7 +37,7 @@ const (
 	opJa      = 0x05
 	opJeqImm  = 0x15
 	opJneImm  = 0x55
-	opJgtImm  = 0x25
+	opJleImm  = 0xb5
 	opJsgeImm = 0x75
 )
 

@@ -122,6 +122,7 @@ func (e *emitter) patchFD(fd trace.FD) {
 		return
 	}
 	for _, s := range sites {
+		e.stop()
 		e.storeBlob(4, s.off, r0)
 	}
 }
@@ -237,13 +238,17 @@ func (e *emitter) loop(table, n int, body func()) {
 	e.blobAddr(rWin, table)
 	e.winAt = -1
 	e.movImm(r2, 0)
-	again, bad := newLabel(), newLabel()
+	again, good, bad := newLabel(), newLabel(), newLabel()
 	e.bind(again)
 	e.mov(r1, rWin)
 	e.add(r1, r2)
 	e.load(4, r1, r1, 0)
-	// For the verifier: no table holds such an offset.
-	e.jump(opJgtImm, r1, int64(len(e.blob)-2*insn.Size), bad)
+	// For the verifier: no table holds another offset. It follows the path that
+	// falls through at once, so that no branch of a turn is left for later: it
+	// keeps 8,192 of them at most.
+	e.jump(opJleImm, r1, int64(len(e.blob)-2*insn.Size), good)
+	e.jump(opJa, 0, 0, bad)
+	e.bind(good)
 	e.add(r1, rBase)
 	body()
 	e.aluImm(opAddImm, r2, 4)
@@ -305,6 +310,7 @@ func (e *emitter) patchSymbol(t target, s *trace.Symbol) {
 		return
 	}
 	for _, at := range sites {
+		e.stop()
 		r, d := e.reach(at.off, bpfsys.ProgLoadAttachFD+4)
 		e.patchAt(s, at.kind, r, d, int(at.dst))
 	}

@@ -64,6 +64,11 @@ const none = -1
 // verifier eight times a store, the table half the bytes.
 const tableSites = 256
 
+// maxTableSites bounds the places in tables. A turn costs the verifier ten
+// of the million instructions that it goes through, a store one of the million
+// that a program may have, so that what comes after this many goes without.
+const maxTableSites = 32 << 10
+
 // Options choose what a loader program takes from whoever runs it.
 type Options struct {
 	// Inputs: the loader program takes what libbpf's loader programs take from
@@ -330,11 +335,13 @@ func (e *emitter) tabled(sites []site) bool {
 
 func (e *emitter) layOutTables() {
 	e.tables = make(map[target]int)
-	place := func(t target) {
+	total := 0
+	place := func(t target, skipped bool) {
 		sites := e.sites[t]
-		if !e.tabled(sites) {
+		if !e.tabled(sites) || total+len(sites) > maxTableSites && !skipped {
 			return
 		}
+		total += len(sites)
 		at := e.alloc(4*len(sites), 4)
 		for i, s := range sites {
 			e.put32(at+4*i, uint32(s.off))
@@ -342,10 +349,11 @@ func (e *emitter) layOutTables() {
 		e.tables[t] = at
 	}
 	for i := range e.t.FDs {
-		place(target{false, i})
+		place(target{false, i}, false)
 	}
 	for i := range e.t.Symbols {
-		place(target{true, i})
+		// What is weak is jumped over, and no jump reaches over many stores.
+		place(target{true, i}, e.t.Symbols[i].Weak)
 	}
 }
 
