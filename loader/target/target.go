@@ -25,7 +25,7 @@ type Target struct {
 	noBTF    error
 	modules  []module
 	listed   bool
-	symbols  map[string]uint64
+	symbols  map[string]symbol
 	features *Features
 	core     *core.Target
 }
@@ -68,6 +68,7 @@ func (t *Target) listModules() error {
 	if t.listed {
 		return nil
 	}
+	t.modules = nil // of an attempt that failed half-way
 	ids, err := bpfsys.IDs(bpfsys.BTFGetNextID)
 	if err != nil {
 		return err
@@ -216,25 +217,35 @@ func (t *Target) coreModules() ([]core.Module, error) {
 func (t *Target) Address(name string) (uint64, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	addr, ok := t.symbols[name]
+	s, ok := t.symbols[name]
 	if !ok {
-		var err error
-		if addr, err = findSymbol(name); err != nil {
+		addr, err := findSymbol(name)
+		if err != nil && !errors.Is(err, unix.ENOENT) {
 			return 0, err
 		}
 		if t.symbols == nil {
-			t.symbols = make(map[string]uint64)
+			t.symbols = make(map[string]symbol)
 		}
-		t.symbols[name] = addr
+		s = symbol{addr, err == nil}
+		t.symbols[name] = s
 	}
-	if addr == 0 && name != anyText {
+	if !s.found {
+		return 0, unix.ENOENT
+	}
+	if s.addr == 0 && name != anyText {
 		// Where addresses are hidden all are 0. Some really are, such as the
 		// start of per-CPU data.
 		if text, err := findSymbol(anyText); err != nil || text == 0 {
 			return 0, unix.EPERM
 		}
 	}
-	return addr, nil
+	return s.addr, nil
+}
+
+// symbol is what /proc/kallsyms says of a name.
+type symbol struct {
+	addr  uint64
+	found bool
 }
 
 // anyText is a symbol that every kernel has, and not at 0.
