@@ -117,16 +117,16 @@ func TestFailureAtEveryStep(t *testing.T) {
 	needLoaders(t)
 	tr := steps(t)
 	assert.Assert(t, len(tr.Commands) >= 40)
-	typesGone(t, tr.Types.Raw())
 	failed := 0
 	for _, e := range engines {
 		before := allIDs(t)
 		var prefixes []string
+		var types [][]byte
 		for i, c := range tr.Commands {
 			for _, inject := range injections(c) {
 				name := fmt.Sprintf("%s: step %d (%s): %s", e.name, i, c.Subject(), inject.name)
 				bad, prefix := mark(tr)
-				prefixes = append(prefixes, prefix)
+				prefixes, types = append(prefixes, prefix), append(types, typesOf(bad))
 				inject.spoil(bad, i)
 				keepsFDs(t, func() {
 					_, err := e.load(bad, shared, target.Options{})
@@ -141,11 +141,9 @@ func TestFailureAtEveryStep(t *testing.T) {
 				failed++
 			}
 		}
-		for _, prefix := range prefixes {
-			goneFromKernel(t, before, prefix)
-		}
+		goneFromKernel(t, before, prefixes...)
+		typesGone(t, types...)
 	}
-	typesGone(t, tr.Types.Raw())
 	t.Logf("%d failures in %d steps", failed, len(tr.Commands))
 }
 

@@ -1,6 +1,8 @@
 package loader_test
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -43,6 +45,9 @@ func outcome(t testing.TB, tr *trace.Trace, fds *loader.FDs, err error) string {
 		}
 		value := make([]byte, info.ValueSize)
 		assert.NilError(t, bpfsys.LookupElem(fd, make([]byte, 4), value))
+		if len(value) > 64 {
+			value = fmt.Appendf(nil, "%x", sha256.Sum256(value))
+		}
 		fmt.Fprintf(&b, "  %x\n", value)
 	}
 	for i, fd := range fds.Programs {
@@ -391,8 +396,8 @@ func TestReplace(t *testing.T) {
 func TestEverythingGoes(t *testing.T) {
 	needLoaders(t)
 	tr, prefix := mark(generate(t, "testdata/steps.o", nil).Trace)
-	raw := tr.Types.Raw()
-	typesGone(t, raw) // of other tests
+	raw := typesOf(tr)
+	assert.Assert(t, bytes.Contains(raw, []byte(prefix)))
 	for _, e := range engines {
 		before := allIDs(t)
 		keepsFDs(t, func() {

@@ -84,6 +84,10 @@ func mark(t *trace.Trace) (*trace.Trace, string) {
 	out.Commands = slices.Clone(t.Commands)
 	for i, c := range out.Commands {
 		switch c := c.(type) {
+		case *trace.LoadBTF:
+			n := *c
+			n.Data = unique(n.Data, prefix)
+			out.Commands[i] = &n
 		case *trace.CreateMap:
 			n := *c
 			n.Attr.Name = cut(prefix + strings.Trim(n.Attr.Name, "."))
@@ -95,6 +99,26 @@ func mark(t *trace.Trace) (*trace.Trace, string) {
 		}
 	}
 	return &out, prefix
+}
+
+// unique puts prefix into a line of source among the types of steps.o, which
+// nobody reads, so that they can be told from those of other processes.
+func unique(types []byte, prefix string) []byte {
+	out := slices.Clone(types)
+	if at := bytes.Index(out, []byte(`SEC("syscall") int call`)); at >= 0 {
+		copy(out[at:], prefix)
+	}
+	return out
+}
+
+// typesOf are the types that a trace loads.
+func typesOf(t *trace.Trace) []byte {
+	for _, c := range t.Commands {
+		if c, ok := c.(*trace.LoadBTF); ok {
+			return c.Data
+		}
+	}
+	return nil
 }
 
 func cut(name string) string { return name[:min(len(name), 15)] }
@@ -151,8 +175,8 @@ func (x ids) without(before ids) ids {
 
 func (x ids) empty() bool { return len(x[0])+len(x[1]) == 0 }
 
-// named are the names of those that start with prefix.
-func (x ids) named(t testing.TB, prefix string) []string {
+// named are the names of those that start with one of the prefixes.
+func (x ids) named(t testing.TB, prefixes ...string) []string {
 	t.Helper()
 	var found []string
 	for i, kind := range kindsOfID {
@@ -165,7 +189,7 @@ func (x ids) named(t testing.TB, prefix string) []string {
 			name, err := kind.name(fd)
 			bpfsys.Close(fd)
 			assert.NilError(t, err)
-			if strings.HasPrefix(name, prefix) {
+			if slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) }) {
 				found = append(found, name)
 			}
 		}
@@ -173,13 +197,13 @@ func (x ids) named(t testing.TB, prefix string) []string {
 	return found
 }
 
-// goneFromKernel waits until nothing whose name starts with prefix is left of
+// goneFromKernel waits until nothing whose name starts with a prefix is left of
 // what came into being since before. The kernel frees what a program used some
 // time after the program, and clears program arrays in the background; who
 // opens one by its id and closes it in that moment makes the kernel lose a
 // reference (prog_array_map_clear of 6.18 takes one for work that is queued
 // already), so this one looks at ids only as long as there is hope.
-func goneFromKernel(t testing.TB, before ids, prefix string) {
+func goneFromKernel(t testing.TB, before ids, prefixes ...string) {
 	t.Helper()
 	start := time.Now()
 	for {
@@ -188,31 +212,35 @@ func goneFromKernel(t testing.TB, before ids, prefix string) {
 			return
 		}
 		waited := time.Since(start)
-		if waited > time.Second && len(left.named(t, prefix)) == 0 {
+		if waited > time.Second && len(left.named(t, prefixes...)) == 0 {
 			return // somebody else's
 		}
 		if waited > 20*time.Second {
-			t.Fatalf("still in the kernel: %v", left.named(t, prefix))
+			t.Fatalf("still in the kernel: %v", left.named(t, prefixes...))
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
 }
 
-// typesGone waits until the kernel has no BTF object that holds raw.
-func typesGone(t testing.TB, raw []byte) {
+// typesGone waits until the kernel has no BTF object that holds any of those.
+func typesGone(t testing.TB, types ...[]byte) {
 	t.Helper()
 	var left []uint32
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		if left = sameTypes(t, raw); len(left) == 0 {
+		if left = sameTypes(t, types...); len(left) == 0 {
 			return
 		}
 	}
 	t.Fatalf("still in the kernel: BTF objects %v", left)
 }
 
-// sameTypes lists the BTF objects in the kernel that hold raw.
-func sameTypes(t testing.TB, raw []byte) []uint32 {
+// sameTypes lists the BTF objects in the kernel that hold any of those.
+func sameTypes(t testing.TB, types ...[]byte) []uint32 {
 	t.Helper()
+	sizes, all := make(map[int]bool), make(map[string]bool)
+	for _, raw := range types {
+		sizes[len(raw)], all[string(raw)] = true, true
+	}
 	var found []uint32
 	ids, err := bpfsys.IDs(bpfsys.BTFGetNextID)
 	assert.NilError(t, err)
@@ -223,10 +251,10 @@ func sameTypes(t testing.TB, raw []byte) []uint32 {
 		}
 		assert.NilError(t, err)
 		info, _, _, err := bpfsys.GetBTFInfo(fd, false)
-		if err == nil && int(info.BTFSize) == len(raw) {
+		if err == nil && sizes[int(info.BTFSize)] {
 			var data []byte
 			_, _, data, err = bpfsys.GetBTFInfo(fd, true)
-			if bytes.Equal(data, raw) {
+			if all[string(data)] {
 				found = append(found, id)
 			}
 		}
