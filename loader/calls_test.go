@@ -1,0 +1,142 @@
+package loader_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/sys/unix"
+	"gotest.tools/v3/assert"
+
+	"github.com/bpfreplay/bpfreplay/internal/need"
+	"github.com/bpfreplay/bpfreplay/loader"
+	"github.com/bpfreplay/bpfreplay/loader/target"
+)
+
+// TestSystemCalls counts, by strace, what a load costs: however many maps and
+// programs there are, six system calls, four of them bpf(2).
+func TestSystemCalls(t *testing.T) {
+	needLoaders(t)
+	strace := need.Program(t, "strace")
+	self, err := os.Executable()
+	assert.NilError(t, err)
+	for _, name := range []string{"maps_array", "maps_many", "prog_many", "kfunc_many"} {
+		out := filepath.Join(t.TempDir(), "trace")
+		cmd := exec.Command(strace, "-f", "-qq", "-e", "trace=bpf,close,openat,read,fcntl", "-o", out, self)
+		cmd.Env = append(os.Environ(), helperEnv+"="+filepath.Join(coreObjects, name+".bpf.o"))
+		msg, err := cmd.CombinedOutput()
+		if strings.Contains(string(msg), "ptrace") {
+			t.Skipf("strace may not trace here: %s", msg)
+		}
+		assert.NilError(t, err, "%s", msg)
+		_, rest, ok := strings.Cut(string(readFile(t, out)), helperMark)
+		assert.Assert(t, ok)
+		between, _, ok := strings.Cut(rest, helperMark)
+		assert.Assert(t, ok)
+		between = between[:strings.LastIndexByte(between, '\n')] // what begins the line of the second mark
+		calls := regexp.MustCompile(`(?m)^\d+ +(bpf\(BPF_[A-Z_]+|close|openat|read|fcntl)`).FindAllStringSubmatch(between, -1)
+		var got []string
+		for _, c := range calls {
+			got = append(got, strings.TrimPrefix(c[1], "bpf(BPF_"))
+		}
+		assert.DeepEqual(t, got, []string{"MAP_CREATE", "MAP_UPDATE_ELEM", "PROG_LOAD", "PROG_TEST_RUN", "close", "close"})
+	}
+}
+
+const (
+	helperEnv  = "LOADER_TEST_LOAD"
+	helperMark = "bpfreplay mark"
+)
+
+// runAsHelper loads an object between two marks for strace, if this is the
+// process that TestSystemCalls starts.
+func runAsHelper() {
+	path := os.Getenv(helperEnv)
+	if path == "" {
+		return
+	}
+	obj, err := loader.Open(path)
+	check(err)
+	p, err := loader.Generate(obj, nil)
+	check(err)
+	tg := target.New()
+	warm, err := p.LoadFDs(&loader.LoadOptions{Target: tg})
+	check(err)
+	warm.Close()
+	setMark()
+	fds, err := p.LoadFDs(&loader.LoadOptions{Target: tg})
+	setMark()
+	check(err)
+	fds.Close()
+	os.Exit(0)
+}
+
+func check(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// setMark is a system call that does nothing but to show up in a trace.
+func setMark() {
+	if fd, err := unix.Open(helperMark, unix.O_RDONLY, 0); err == nil {
+		unix.Close(fd)
+	}
+}
+
+// TestParallel loads many objects at once with one target, some of which take
+// its types: for the race detector.
+func TestParallel(t *testing.T) {
+	needLoaders(t)
+	objects := []string{
+		filepath.Join(coreObjects, "maps_many.bpf.o"), filepath.Join(coreObjects, "kconfig_version.bpf.o"),
+		filepath.Join(coreObjects, "core_subprogs.bpf.o"), filepath.Join(coreObjects, "core_enums.bpf.o"),
+		filepath.Join(coreObjects, "core_types_missing.bpf.o"), filepath.Join(coreObjects, "fail_verifier.bpf.o"),
+		filepath.Join(coreObjects, "kfunc_many.bpf.o"), filepath.Join(coreObjects, "fail_map.bpf.o"), "testdata/steps.o",
+	}
+	var programs []*loader.Program
+	for _, o := range objects {
+		programs = append(programs, generate(t, o, nil))
+	}
+	keepsFDs(t, func() {
+		tg := target.New()
+		want := make([]string, len(programs))
+		for i, p := range programs {
+			fds, err := p.LoadFDs(nil)
+			want[i] = outcome(t, p.Trace, fds, err)
+			if fds != nil {
+				fds.Close()
+			}
+		}
+		var group sync.WaitGroup
+		for worker := range 4 {
+			group.Go(func() {
+				for round := range 2 {
+					for i := range programs {
+						i := (i + worker + round) % len(programs)
+						p := programs[i]
+						e := engines[(worker+i)%2]
+						fds, err := e.load(p.Trace, tg, target.Options{})
+						if e.name == "replay" { // the same program, too
+							if fds != nil {
+								fds.Close()
+							}
+							fds, err = p.LoadFDs(&loader.LoadOptions{Target: tg})
+						}
+						if got := outcome(t, p.Trace, fds, err); got != want[i] {
+							t.Errorf("%s: %s: %s, alone: %s", objects[i], e.name, got, want[i])
+						}
+						if fds != nil {
+							fds.Close()
+						}
+					}
+				}
+			})
+		}
+		group.Wait()
+	})
+}
