@@ -146,10 +146,23 @@ func (j *judge) pair(c *Case, a, b *agent.Load) PairReport {
 // refuse it; the rules for states are in package state.
 const ruleKnown = "known-refusal"
 
+// ruleESRCH explains another errno for what the kernel does not have.
+const ruleESRCH = "libbpf-esrch"
+
+// inventsESRCH says whether libbpf answers ESRCH where the other engine passes on
+// the kernel's ENOENT.
+func inventsESRCH(l, other *agent.Load) bool {
+	libbpf := l.Engine == state.EngineLibbpf || l.Engine == state.EngineLibbpfLight
+	return libbpf && l.Errno == "ESRCH" && other.Errno == "ENOENT"
+}
+
 // RuleReason is the reason of a rule for explained differences.
 func RuleReason(id string) string {
 	if id == ruleKnown {
 		return "the suite says why this engine refuses the object"
+	}
+	if id == ruleESRCH {
+		return "libbpf itself answers ESRCH where it finds no such name in the kernel; a lookup by the kernel answers ENOENT"
 	}
 	return state.Reason(id)
 }
@@ -166,7 +179,11 @@ func (j *judge) refusals(c *Case, a, b *agent.Load) []state.Difference {
 		return append(out, d)
 	}
 	if a.Errno != b.Errno && a.Errno != "" && b.Errno != "" {
-		out = append(out, state.Difference{Field: "load errno", A: a.Errno, B: b.Errno})
+		d := state.Difference{Field: "load errno", A: a.Errno, B: b.Errno}
+		if inventsESRCH(a, b) || inventsESRCH(b, a) {
+			d.ExplainedBy = ruleESRCH
+		}
+		out = append(out, d)
 	}
 	return out
 }

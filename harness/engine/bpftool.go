@@ -128,11 +128,30 @@ func newToolError(doing string, status syscall.WaitStatus, stderr string) *ToolE
 		}
 	}
 	e.Lines = e.Lines[max(0, len(e.Lines)-errorLines):]
+	if e.Errno == 0 {
+		e.Errno = statusErrno(status)
+	}
 	if len(e.Lines) == 0 && e.Signal == "" {
 		e.Lines = []string{fmt.Sprintf("failed while %s, with status %d and no reason", doing, status.ExitStatus())}
+		if e.Errno != 0 {
+			e.Lines[0] += ": " + e.Errno.Error()
+		}
 	}
 	return e
 }
+
+// statusErrno is the errno in bpftool's exit status, which for some commands is
+// the low byte of -errno. 255 is -1, and stands for any failure.
+func statusErrno(status syscall.WaitStatus) unix.Errno {
+	n := 256 - status.ExitStatus()
+	if !status.Exited() || n <= 1 || n > lastErrno {
+		return 0
+	}
+	return unix.Errno(n)
+}
+
+// lastErrno is the last errno that has a name, EHWPOISON.
+const lastErrno = 133
 
 // chatter are beginnings of lines that come with every error and say nothing.
 var chatter = []string{
@@ -180,9 +199,8 @@ func messageErrno(line string) unix.Errno {
 		n, _ := strconv.Atoi(m[1])
 		return unix.Errno(n)
 	}
-	const last = 133 // EHWPOISON
 	m := errnoName.FindStringSubmatch(line)
-	for n := unix.Errno(1); n <= last; n++ {
+	for n := unix.Errno(1); n <= lastErrno; n++ {
 		if m != nil && unix.ErrnoName(n) == m[1] || strings.HasSuffix(strings.ToLower(line), ": "+n.Error()) {
 			return n
 		}

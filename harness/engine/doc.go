@@ -35,7 +35,7 @@
 // the loader program, and then the program is run. What is libbpf's: the
 // instructions and the blob, byte for byte, the layout of the context, the
 // initial values in it, and the names in their order. What is ours: the runtime
-// around it (light.go), which libbpf has in skel_internal.h, to be compiled
+// around it (loader.Raw), which libbpf has in skel_internal.h, to be compiled
 // into a program. It makes the blob's map, loads the instructions, runs them
 // once and reads the fds out of the context. It is ours because `bpftool prog
 // load -L`, which does the same, closes what it has loaded, and because the

@@ -158,7 +158,7 @@ func TestLibbpfRefusals(t *testing.T) {
 		{"prog_many", "libbpf-light", unix.EACCES, "libbpf's loader program: PROG_LOAD: permission denied: invalid write to stack", ""},
 		{"bad_text", "libbpf", 0, "is not a proper ELF object", ""},
 		{"bad_empty", "libbpf-light", 0, "failed to mmap()", ""},
-		{"maps_many", "libbpf-light", 0, "Total maps exceeds 64", ""},
+		{"maps_many", "libbpf-light", unix.EFAULT, "Total maps exceeds 64", ""},
 	} {
 		t.Run(test.name+" "+test.engine, func(t *testing.T) {
 			fds := descriptors(t)
@@ -259,6 +259,12 @@ func TestTool(t *testing.T) {
 	err := run("echo 'libbpf: prog first' >&2; kill -SEGV $$")
 	assert.Assert(t, errors.As(err, &failed))
 	assert.Error(t, err, "bpftool: killed by SIGSEGV while generating a loader program; prog first")
+
+	err = run("exit 234")
+	assert.ErrorIs(t, err, unix.EINVAL)
+	assert.Error(t, err, "bpftool: failed while generating a loader program, with status 234 and no reason: invalid argument")
+	err = run("echo 'libbpf: failed: -2' >&2; exit 234")
+	assert.ErrorIs(t, err, unix.ENOENT)
 
 	err = run("exit 3")
 	assert.Error(t, err, "bpftool: failed while generating a loader program, with status 3 and no reason")

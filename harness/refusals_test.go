@@ -1,0 +1,41 @@
+package harness
+
+import (
+	"testing"
+
+	"gotest.tools/v3/assert"
+
+	"github.com/bpfreplay/bpfreplay/harness/agent"
+)
+
+// TestRefusals: which refusals of the same object agree.
+func TestRefusals(t *testing.T) {
+	refused := func(engine, errno string) *agent.Load {
+		return &agent.Load{Engine: engine, Result: agent.Refused, Errno: errno, Detail: "why"}
+	}
+	for name, test := range map[string]struct {
+		a, b    *agent.Load
+		verdict Verdict
+		by      string
+	}{
+		"same errno":          {refused("direct", "EINVAL"), refused("libbpf", "EINVAL"), Equal, ""},
+		"one without":         {refused("direct", ""), refused("libbpf", "EINVAL"), Equal, ""},
+		"another errno":       {refused("direct", "EACCES"), refused("libbpf", "EINVAL"), Different, ""},
+		"libbpf's ESRCH":      {refused("libbpf", "ESRCH"), refused("trace", "ENOENT"), Explained, ruleESRCH},
+		"the other way round": {refused("replay", "ENOENT"), refused("libbpf-light", "ESRCH"), Explained, ruleESRCH},
+		"our ESRCH":           {refused("libbpf", "ENOENT"), refused("trace", "ESRCH"), Different, ""},
+		"ESRCH and EINVAL":    {refused("libbpf", "ESRCH"), refused("trace", "EINVAL"), Different, ""},
+		"one loads":           {&agent.Load{Engine: "trace", Result: agent.OK}, refused("libbpf", "EINVAL"), Different, ""},
+		"it is known to": {
+			&agent.Load{Engine: "trace", Result: agent.OK}, refused("libbpf-light", "EINVAL"), Explained, ruleKnown,
+		},
+	} {
+		j := judge{used: make(map[string]bool)}
+		p := j.pair(&Case{Known: map[string]string{"libbpf-light": "a limit"}}, test.a, test.b)
+		assert.Equal(t, p.Verdict, test.verdict, name)
+		if test.by != "" {
+			assert.Equal(t, p.Differences[0].ExplainedBy, test.by, name)
+			assert.Assert(t, RuleReason(test.by) != "")
+		}
+	}
+}
