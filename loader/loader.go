@@ -96,6 +96,9 @@ func (c *Collection) Close() {
 // left behind; the error is a *trace.StepError if a step of the load failed,
 // or a *RunError if the loader program itself could not be loaded or run.
 func (p *Program) Load(opts *LoadOptions) (*Collection, error) {
+	if err := p.uniqueNames(); err != nil {
+		return nil, err
+	}
 	fds, err := p.LoadFDs(opts)
 	if err != nil {
 		return nil, err
@@ -123,6 +126,24 @@ func (p *Program) Load(opts *LoadOptions) (*Collection, error) {
 		c.Programs[p.Trace.Programs[i].Name] = prog
 	}
 	return c, nil
+}
+
+// uniqueNames says whether a Collection can hold all maps and programs.
+func (p *Program) uniqueNames() error {
+	maps, programs := make(map[string]bool), make(map[string]bool)
+	for _, m := range p.Trace.Maps {
+		if maps[m.Name] {
+			return fmt.Errorf("two maps have the name %s: LoadFDs tells them apart", m.Name)
+		}
+		maps[m.Name] = true
+	}
+	for _, prog := range p.Trace.Programs {
+		if programs[prog.Name] {
+			return fmt.Errorf("two programs have the name %s: LoadFDs tells them apart", prog.Name)
+		}
+		programs[prog.Name] = true
+	}
+	return nil
 }
 
 func closeAll(lists ...[]int) {
@@ -253,7 +274,7 @@ func (r *run) blob(l *emit.Loader) ([]byte, error) {
 		dup, err := unix.FcntlInt(uintptr(n), unix.F_DUPFD_CLOEXEC, 0)
 		if err != nil {
 			r.closeCells(l, blob)
-			return nil, err
+			return nil, &RunError{What: "copy the fd of " + r.trace.FDs[fd].Name, Err: err}
 		}
 		binary.LittleEndian.PutUint32(blob[l.Cells+4*int(fd):], uint32(dup))
 	}
