@@ -192,7 +192,7 @@ func TestFDLimit(t *testing.T) {
 	_, err := shared.Vmlinux()
 	assert.NilError(t, err)
 	tg := target.New()
-	_, err = engines[0].limited(t, 0, generate(t, filepath.Join(coreObjects, "maps_hash.bpf.o"), nil).Trace, tg)
+	_, err = engines[0].limited(t, 0, generate(t, filepath.Join(coreObjects, "maps_hash.bpf.o"), nil).Trace, tg, target.Options{})
 	assert.ErrorIs(t, err, unix.EMFILE)
 	assert.Equal(t, tg.Features(), target.New().Features())
 
@@ -204,11 +204,14 @@ func TestFDLimit(t *testing.T) {
 		warm.Close()
 
 		before := allIDs(t)
+		given, err := e.load(tr, tg, target.Options{})
+		assert.NilError(t, err)
+		o := target.Options{Maps: map[string]int{tr.Maps[0].Name: given.Maps[0], ".rodata": given.Maps[mapNamed(t, tr, ".rodata")]}}
 		bad, prefix := mark(tr)
 		failures := 0
 		for n := 0; ; n++ {
 			assert.Assert(t, n < 200)
-			fds, err := e.limited(t, n, bad, tg)
+			fds, err := e.limited(t, n, bad, tg, o)
 			if err == nil {
 				fds.Close()
 				break
@@ -219,6 +222,7 @@ func TestFDLimit(t *testing.T) {
 			var run *loader.RunError
 			assert.Assert(t, errors.As(err, &step) || errors.As(err, &run), "%s with %d fds: %v", e.name, n, err)
 		}
+		given.Close()
 		assert.Assert(t, failures >= len(tr.Maps)+len(tr.Programs), "%s: %d failures", e.name, failures)
 		goneFromKernel(t, before, prefix)
 		after, err := e.load(tr, tg, target.Options{})
@@ -229,8 +233,15 @@ func TestFDLimit(t *testing.T) {
 	}
 }
 
+func mapNamed(t testing.TB, tr *trace.Trace, name string) int {
+	t.Helper()
+	i := slices.IndexFunc(tr.Maps, func(m trace.Map) bool { return m.Name == name })
+	assert.Assert(t, i >= 0, "no map %s", name)
+	return i
+}
+
 // limited loads with room for n more fds.
-func (e engine) limited(t testing.TB, n int, tr *trace.Trace, tg *target.Target) (*loader.FDs, error) {
+func (e engine) limited(t testing.TB, n int, tr *trace.Trace, tg *target.Target, o target.Options) (*loader.FDs, error) {
 	t.Helper()
 	before := openFDs()
 	top := 2
@@ -241,7 +252,7 @@ func (e engine) limited(t testing.TB, n int, tr *trace.Trace, tg *target.Target)
 	var old unix.Rlimit
 	assert.NilError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &old))
 	assert.NilError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(top + 1 + n), Max: old.Max}))
-	fds, err := e.load(tr, tg, target.Options{})
+	fds, err := e.load(tr, tg, o)
 	assert.NilError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &old))
 	restore()
 	if err != nil {
@@ -268,4 +279,126 @@ func fillGaps(t testing.TB, top int) (restore func()) {
 			bpfsys.Close(fd)
 		}
 	}
+}
+
+// TestRunFails: PROG_TEST_RUN itself fails, before the loader program has run.
+func TestRunFails(t *testing.T) {
+	needLoaders(t)
+	p := generate(t, "testdata/steps.o", nil)
+	raw := loader.Raw{Insns: p.Insns, Blob: p.Blob, Maps: 5000} // a context of more than 64 KiB
+	keepsFDs(t, func() {
+		_, err := raw.Run(loader.Inputs{})
+		var run *loader.RunError
+		assert.Assert(t, errors.As(err, &run), "%v", err)
+		assert.Equal(t, run.What, "PROG_TEST_RUN")
+		assert.ErrorIs(t, err, unix.EINVAL)
+	})
+	raw = loader.Raw{Insns: p.Insns[:len(p.Insns)-8], Blob: p.Blob}
+	keepsFDs(t, func() {
+		_, err := raw.Run(loader.Inputs{})
+		var run *loader.RunError
+		assert.Assert(t, errors.As(err, &run), "%v", err)
+		assert.Equal(t, run.What, "PROG_LOAD")
+		assert.Assert(t, run.Log != "")
+	})
+}
+
+// TestLongLoader: a failure gets out of a loader program of tens of
+// thousands of instructions from wherever it happens.
+func TestLongLoader(t *testing.T) {
+	needLoaders(t)
+	tr := &trace.Trace{
+		Object: "long", License: "GPL", Maps: []trace.Map{{Name: "m"}}, FDs: []trace.FDInfo{{Name: "map m"}},
+		Commands: []trace.Command{&trace.CreateMap{
+			Name: "m", Inner: trace.NoFD, Setting: -1, Out: 0,
+			Attr: trace.MapAttr{Type: 2, KeySize: 4, ValueSize: 4, MaxEntries: 6_000, Name: "m", BTF: trace.NoFD},
+		}},
+	}
+	for i := range 6_000 {
+		n := []byte{byte(i), byte(i >> 8), 0, 0}
+		tr.Commands = append(tr.Commands, &trace.UpdateElem{Map: 0, Name: "m", Key: n, Value: n, FD: trace.NoFD, MapIndex: -1, Setting: -1})
+	}
+	p, err := loader.FromTrace(tr, false)
+	assert.NilError(t, err)
+	assert.Assert(t, len(p.Insns)/insn.Size > 50_000)
+	for _, e := range engines {
+		keepsFDs(t, func() {
+			fds, err := e.load(tr, shared, target.Options{})
+			assert.NilError(t, err)
+			defer fds.Close()
+			v := make([]byte, 4)
+			assert.NilError(t, bpfsys.LookupElem(fds.Maps[0], []byte{0x6f, 0x17, 0, 0}, v))
+			assert.DeepEqual(t, v, []byte{0x6f, 0x17, 0, 0})
+			for _, at := range []int{1, 3000, 6_000} {
+				bad := *tr
+				bad.Commands = slices.Clone(tr.Commands)
+				n := *bad.Commands[at].(*trace.UpdateElem)
+				n.Flags = 99
+				bad.Commands[at] = &n
+				_, err := e.load(&bad, shared, target.Options{})
+				var step *trace.StepError
+				assert.Assert(t, errors.As(err, &step), "%v", err)
+				assert.Equal(t, step.Step, at)
+			}
+		})
+	}
+}
+
+// TestNothing loads an object in which there is nothing to load.
+func TestNothing(t *testing.T) {
+	needLoaders(t)
+	for _, e := range engines {
+		keepsFDs(t, func() {
+			fds, err := e.load(&trace.Trace{Object: "nothing"}, shared, target.Options{})
+			assert.NilError(t, err)
+			assert.Equal(t, len(fds.Maps)+len(fds.Programs), 0)
+			fds.Close()
+		})
+	}
+}
+
+// TestNoStdin: fd 0 is as good as any other, and is open while a daemon loads.
+func TestNoStdin(t *testing.T) {
+	needLoaders(t)
+	tr := steps(t)
+	normal, err := engines[0].load(tr, shared, target.Options{})
+	assert.NilError(t, err)
+	defer normal.Close()
+	want := outcome(t, tr, normal, nil)
+	for _, e := range engines {
+		keepsFDs(t, func() {
+			saved, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 100)
+			assert.NilError(t, err)
+			bpfsys.Close(0)
+			fds, err := e.load(tr, shared, target.Options{Maps: map[string]int{"m_hash": normal.Maps[mapNamed(t, tr, "m_hash")]}})
+			got := outcome(t, tr, fds, err)
+			fail := *tr
+			fail.Commands = append(slices.Clone(tr.Commands), &trace.Freeze{Map: fail.ProgramFD(0), Name: "no map"})
+			_, failure := e.load(&fail, shared, target.Options{Maps: map[string]int{"m_hash": normal.Maps[mapNamed(t, tr, "m_hash")]}})
+			if fds != nil {
+				fds.Close()
+			}
+			_, free := unix.FcntlInt(0, unix.F_GETFD, 0)
+			assert.NilError(t, unix.Dup3(saved, 0, 0))
+			bpfsys.Close(saved)
+			assert.Equal(t, got, want, e.name)
+			assert.ErrorIs(t, failure, unix.EINVAL)
+			assert.ErrorIs(t, free, unix.EBADF, "%s: fd 0 stays open", e.name)
+		})
+	}
+}
+
+// TestSameName: a collection cannot hold two things of one name.
+func TestSameName(t *testing.T) {
+	needLoaders(t)
+	p := generate(t, filepath.Join(coreObjects, "prog_many.bpf.o"), nil)
+	p.Trace.Programs = slices.Clone(p.Trace.Programs)
+	p.Trace.Programs[1].Name = p.Trace.Programs[0].Name
+	keepsFDs(t, func() {
+		coll, err := p.Load(nil)
+		if err == nil {
+			coll.Close()
+		}
+		assert.ErrorContains(t, err, p.Trace.Programs[0].Name)
+	})
 }

@@ -169,7 +169,7 @@ func TestVerifierLog(t *testing.T) {
 	}
 }
 
-// TestNotAskedFor: what loading needs is said, not guessed.
+// TestUnknownNames: an option for what the object lacks is a mistake, and is told.
 func TestUnknownNames(t *testing.T) {
 	p := generate(t, filepath.Join(coreObjects, "maps_array.bpf.o"), nil)
 	for _, o := range []target.Options{
