@@ -135,7 +135,11 @@ var kindsOfID = []kindOfID{
 		if err != nil {
 			return "", err
 		}
-		return bpfsys.CString(info.Name[:]), nil
+		name := bpfsys.CString(info.Name[:])
+		if info.Type == 3 {
+			name = progArray + name
+		}
+		return name, nil
 	}},
 	{bpfsys.ProgGetNextID, bpfsys.ProgGetFDByID, func(fd int) (string, error) {
 		info, _, err := bpfsys.GetProgInfo(fd)
@@ -189,7 +193,7 @@ func (x ids) named(t testing.TB, prefixes ...string) []string {
 			name, err := kind.name(fd)
 			bpfsys.Close(fd)
 			assert.NilError(t, err)
-			if slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) }) {
+			if slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(strings.TrimPrefix(name, progArray), p) }) {
 				found = append(found, name)
 			}
 		}
@@ -198,11 +202,15 @@ func (x ids) named(t testing.TB, prefixes ...string) []string {
 }
 
 // goneFromKernel waits until nothing whose name starts with a prefix is left of
-// what came into being since before. The kernel frees what a program used some
-// time after the program, and clears program arrays in the background; who
-// opens one by its id and closes it in that moment makes the kernel lose a
-// reference (prog_array_map_clear of 6.18 takes one for work that is queued
-// already), so this one looks at ids only as long as there is hope.
+// what came into being since before: the kernel frees what a program used some
+// time after the program.
+//
+// Program arrays are cleared in the background once their last fd is closed.
+// Who opens one by its id in that moment, and closes it, makes the kernel take
+// a reference for work that is queued already, and lose it: the map stays for
+// ever (prog_array_map_clear, seen on 6.18). So this looks at ids only as long as
+// there is hope, and does not blame us for program arrays in the end: other
+// processes walk ids, too. Their programs and fds are ours to account for.
 func goneFromKernel(t testing.TB, before ids, prefixes ...string) {
 	t.Helper()
 	start := time.Now()
@@ -216,11 +224,17 @@ func goneFromKernel(t testing.TB, before ids, prefixes ...string) {
 			return // somebody else's
 		}
 		if waited > 20*time.Second {
-			t.Fatalf("still in the kernel: %v", left.named(t, prefixes...))
+			names := slices.DeleteFunc(left.named(t, prefixes...), func(name string) bool { return strings.HasPrefix(name, progArray) })
+			assert.Assert(t, len(names) == 0, "still in the kernel: %v", names)
+			t.Log("the kernel has lost count of a program array")
+			return
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
 }
+
+// progArray is put before the names of program arrays by named.
+const progArray = "program array "
 
 // typesGone waits until the kernel has no BTF object that holds any of those.
 func typesGone(t testing.TB, types ...[]byte) {
