@@ -204,7 +204,14 @@ func loadLoader(insns []byte, m int) (int, error) {
 
 func (r *Raw) outputs(ctx []byte) *FDs {
 	fds := &FDs{}
-	at := func(off int) int { return int(int32(binary.LittleEndian.Uint32(ctx[off:]))) }
+	at := func(off int) int {
+		if fd := int32(binary.LittleEndian.Uint32(ctx[off:])); fd > 0 {
+			return int(fd)
+		}
+		// libbpf's loaders leave 0 where they made nothing. It is no fd of
+		// theirs: the blob's map has taken the lowest that was free.
+		return -1
+	}
 	for i := range r.Maps {
 		fds.Maps = append(fds.Maps, at(emit.CtxMap(i)))
 	}
