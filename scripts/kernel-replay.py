@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures how many of the kernel's BPF selftests that libbpf loads our loader program replays.
 
-  scripts/kernel-replay.py [-k KERNEL] [--all] [--baseline] [OBJECT...]
+  scripts/kernel-replay.py [-k KERNEL] [--all] [--baseline] [--programs|--times N] [OBJECT...]
 
 scripts/kernel-selftests.sh has to be run first: it builds the objects. Each
 object is loaded in guests that run KERNEL: by libbpf, directly and through its
@@ -10,10 +10,16 @@ replay (`bpfreplay vmtest`). What libbpf did is kept, as it does not change:
 --baseline measures it anew. Our engines get the objects that libbpf loads
 directly, or with --all every object; with names as arguments, only these.
 
+With --programs each program of an object is loaded alone, all others not.
+With --times N everything is loaded N times, and the shortest times count.
+Both use scripts/load-each in place of `bpfreplay vmtest`, so states are not
+compared.
+
 Results are in selftests/kernel/results/KERNEL: libbpf.tsv, ours.tsv,
 failures.txt (each object that libbpf loads and we do not, by cause) and
-summary.txt, which is printed. Status 1 if an object that libbpf loads is not
-replayed.
+summary.txt, which is printed. With --programs they are called
+libbpf-programs.tsv and so on, with --times libbpf-times.tsv. Status 1 if
+something that libbpf loads is not replayed.
 """
 
 import argparse
@@ -57,8 +63,8 @@ def find_kernel(bpfreplay, name):
 # libbpf
 
 
-def initramfs(path, kernel, release, objects):
-    """An archive with the baseline program as /init, and the objects."""
+def initramfs(path, kernel, release, objects, names=None):
+    """An archive with the baseline program as /init, and the objects; with names also load-each and its list."""
     tree = path.with_suffix(".tree")
     subprocess.run(["rm", "-rf", tree], check=True)
     for d in ("dev", "objects", "boot"):
@@ -68,6 +74,9 @@ def initramfs(path, kernel, release, objects):
         (tree / "boot" / f"config-{release}").write_bytes((kernel / "config").read_bytes())
     for o in objects:
         os.link(o, tree / "objects" / o.name)
+    if names is not None:
+        os.link(CORPUS / "load-each", tree / "load-each")
+        (tree / "list").write_text("".join(n + "\n" for n in names))
     # /dev/console, so that what the program complains of is seen.
     subprocess.run(["mknod", tree / "dev" / "console", "c", "5", "1"], check=True)
     with open(path, "wb") as f:
@@ -92,15 +101,15 @@ def boot(kernel, initrd, results, console, args):
 
 
 def read_lines(path):
-    """Lines of the baseline program, and whether it came to its end."""
+    """The lines that a program wrote, and whether it came to its end. The first line names the fields."""
     if not path.exists():
         return [], False
     lines = path.read_text(errors="replace").splitlines()
     ended = "# end" in lines
-    return [l.split("\t") for l in lines if l.count("\t") == 19], ended
+    return [l.split("\t") for l in lines if l.count("\t") == lines[0].count("\t")], ended
 
 
-def baseline(kernel, release, objects, out, args=()):
+def baseline(kernel, release, objects, out, suffix, args=()):
     """Runs libbpf on all objects: a guest that breaks costs the object at which it broke."""
     initrd = out / "libbpf.cpio"
     initramfs(initrd, kernel, release, objects)
@@ -111,13 +120,13 @@ def baseline(kernel, release, objects, out, args=()):
         part.unlink(missing_ok=True)
         boot(kernel, initrd, part, out / "libbpf-console.log", [*args, *after, "/objects"])
         lines, ended = read_lines(part)
-        if not lines:
+        if len(lines) < 2 and not ended and not table:
             die(f"the guest with libbpf said nothing; see {out}/libbpf-console.log")
         header, rows = lines[0], lines[1:]
         table += rows
         if ended:
             break
-        last = rows[-1][0] if rows else (after[1] if after else None)
+        last = rows[-1][0].split("/")[0] if rows else (after[1] if after else None)
         wedged = rows and "wedged" in rows[-1]
         if not wedged:  # it broke at the object after the last one
             i = names.index(last) + 1 if last else 0
@@ -129,7 +138,7 @@ def baseline(kernel, release, objects, out, args=()):
         after = ["-a", last]
     part.unlink(missing_ok=True)
     initrd.unlink()
-    with open(out / "libbpf.tsv", "w") as f:
+    with open(out / f"libbpf{suffix}.tsv", "w") as f:
         for row in [header] + table:
             f.write("\t".join(row) + "\n")
 
@@ -139,15 +148,16 @@ Libbpf = collections.namedtuple(
     "light light_errno light_ns run_ns light_maps light_progs direct_detail light_detail")
 
 
-def read_baseline(out):
-    with open(out / "libbpf.tsv") as f:
+def read_baseline(out, suffix):
+    with open(out / f"libbpf{suffix}.tsv") as f:
         rows = list(csv.reader(f, delimiter="\t", quoting=csv.QUOTE_NONE))
     return {r[0]: Libbpf(*r) for r in rows[1:]}
 
 
 # ours
 
-Ours = collections.namedtuple("Ours", "name engine result errno ns leaks verdict detail log")
+Ours = collections.namedtuple("Ours", "name engine result errno generate_ns ns insns blob maps progs leaks verdict detail log",
+                              defaults=[""] * 10)
 
 
 def run_ours(bpfreplay, kernel, objects, out, engines):
@@ -163,8 +173,8 @@ def run_ours(bpfreplay, kernel, objects, out, engines):
                            cwd=ROOT, stdout=log, stderr=log)
         if not report.exists():
             for o in chunk:
-                results.append(Ours(o.name.removesuffix(".bpf.o"), "replay", "broken", "", 0, "", "broken",
-                                    f"no report of this part; see {out}/ours.log", ""))
+                results.append(Ours(o.name.removesuffix(".bpf.o"), "replay", "broken", "",
+                                    detail=f"no report of this part; see {out}/ours.log"))
             continue
         for case in json.loads(report.read_text())["cases"]:
             verdict = case["verdicts"][0]["verdict"] if case["verdicts"] else ""
@@ -172,8 +182,39 @@ def run_ours(bpfreplay, kernel, objects, out, engines):
                 d = case["verdicts"][0]["differences"]
                 verdict += ": " + "; ".join(f'{x["field"]}: {x["a"]} / {x["b"]}' for x in d if not x.get("explained_by"))[:300]
             for l in case["loads"]:
-                results.append(Ours(case["name"], l["engine"], l["result"], l["errno"], l["nanoseconds"],
-                                    "; ".join(l.get("leaks") or []), verdict, l["detail"], last_line(l.get("log") or "")))
+                results.append(Ours(case["name"], l["engine"], l["result"], l["errno"], ns=l["nanoseconds"],
+                                    leaks="; ".join(l.get("leaks") or []), verdict=verdict, detail=l["detail"],
+                                    log=last_line(l.get("log") or "")))
+    return results
+
+
+def run_each(kernel, release, objects, out, names, rounds):
+    """Runs load-each on names (objects, or programs of objects): a guest that breaks costs the name at which it broke."""
+    subprocess.run(["go", "build", "-o", CORPUS / "load-each", "./scripts/load-each"], cwd=ROOT, check=True,
+                   env={**os.environ, "CGO_ENABLED": "0"})
+    initrd, part = out / "each.cpio", out / "each.part"
+    results = []
+    while names:
+        initramfs(initrd, kernel, release, objects, names)
+        part.unlink(missing_ok=True)
+        boot(kernel, initrd, part, out / "each-console.log",
+             ["-x", "/load-each", "-rounds", str(rounds), "-limit", "5m", "/objects"])
+        lines, ended = read_lines(part)
+        rows = [Ours(*r[:10], detail=r[10], log=r[11]) for r in lines[1:]]
+        results += rows
+        if ended:
+            break
+        done = {r.name for r in rows if r.engine == "replay" or r.result == "timeout"}
+        rest = [n for n in names if n not in done]
+        if rest and rows and rows[-1].result != "timeout":  # it broke at the next one
+            results.append(Ours(rest[0], "replay", "broken", "", detail=f"the guest broke; see {out}/each-console.log"))
+            rest = rest[1:]
+        elif not rows:
+            die(f"load-each said nothing; see {out}/each-console.log")
+        say(f"our loads broke a guest; {len(rest)} are left")
+        names = rest
+    part.unlink(missing_ok=True)
+    initrd.unlink(missing_ok=True)
     return results
 
 
@@ -223,9 +264,9 @@ def write_failures(path, kernel, release, base, ours, wanted):
         if b and b.direct == "ok" and r.result != "ok" and r.name in wanted:
             groups[(cause(r))].append(r)
     with open(path, "w") as f:
-        f.write(f"Objects that libbpf loads directly on {kernel} ({release}) and an engine of ours does not, by cause.\n")
+        f.write(f"What libbpf loads directly on {kernel} ({release}) and an engine of ours does not, by cause.\n")
         for key, rs in sorted(groups.items(), key=lambda g: (-len({r.name for r in g[1]}), g[0])):
-            f.write(f"\n== {len({r.name for r in rs})} objects: {key}\n")
+            f.write(f"\n== {len({r.name for r in rs})}: {key}\n")
             for r in rs:
                 also = base[r.name].light
                 f.write(f"{r.name} [{r.engine}] {r.errno} {r.detail}" + (f" | {r.log}" if r.log else "") +
@@ -236,6 +277,13 @@ def write_failures(path, kernel, release, base, ours, wanted):
             f.write(f"\n== {len(others)} objects: loaded by both engines, but the states differ\n")
             for name, verdict in others:
                 f.write(f"{name} {verdict}\n")
+        counts = sorted((r.name, r.engine, f"maps {r.maps} programs {r.progs}, libbpf has {base[r.name].maps} and {base[r.name].progs}")
+                        for r in ours if r.name in wanted and r.result == "ok" and r.maps
+                        and (r.maps, r.progs) != (base[r.name].maps, base[r.name].progs))
+        if counts:
+            f.write(f"\n== {len(counts)} loads: not as many maps and programs as libbpf has\n")
+            for c in counts:
+                f.write(" ".join(c) + "\n")
         leaks = sorted({(r.name, r.engine, r.leaks) for r in ours if r.leaks})
         if leaks:
             f.write(f"\n== {len(leaks)} loads: something was not given back\n")
@@ -254,7 +302,7 @@ def median(values):
 
 def summary(kernel, release, base, ours, wanted):
     direct = {n for n, b in base.items() if b.direct == "ok" and n in wanted}
-    with_programs = {n for n in direct if int(base[n].progs) > 0}
+    with_programs = {n for n in direct if int(base[n].progs or 0) > 0}
     ok = collections.defaultdict(set)
     ns = collections.defaultdict(dict)
     for r in ours:
@@ -262,7 +310,8 @@ def summary(kernel, release, base, ours, wanted):
             ok[r.engine].add(r.name)
             ns[r.engine][r.name] = int(r.ns)
     light = {n for n, b in base.items() if b.light == "ok"}
-    lines = [f"kernel {kernel} ({release}): {len(base)} objects, libbpf loads {len(direct)} directly, "
+    what = "programs, each alone" if any("/" in n for n in base) else "objects"
+    lines = [f"kernel {kernel} ({release}): {len(wanted)} {what}: libbpf loads {len(direct)} directly, "
              f"{len(with_programs)} of them have programs"]
     for what, have in [("libbpf's loader program", light)] + [(f"our {e}", ok[e]) for e in sorted(ok)]:
         lines.append(f"  {what}: {percent(len(have & direct), len(direct))} of these, "
@@ -272,6 +321,16 @@ def summary(kernel, release, base, ours, wanted):
                  f"replay/libbpf direct {median(ns['replay'][n] / int(base[n].direct_ns) for n in both)}, "
                  f"replay/libbpf's loader program {median(ns['replay'][n] / int(base[n].light_ns) for n in both)}, "
                  f"libbpf's loader program/direct {median(int(base[n].light_ns) / int(base[n].direct_ns) for n in both)}")
+    sized = {r.name: r for r in ours if r.engine == "replay" and r.result == "ok" and r.insns}
+    both = [n for n in both if n in sized]
+    if both:
+        lines.append(
+            f"  median over {len(both)} of them: instructions+blob against libbpf's "
+            f"{median((int(sized[n].insns) + int(sized[n].blob)) / (int(base[n].insns) + int(base[n].blob)) for n in both)} "
+            f"(ours {statistics.median(int(sized[n].insns) + int(sized[n].blob) for n in both):.0f} bytes, "
+            f"libbpf's {statistics.median(int(base[n].insns) + int(base[n].blob) for n in both):.0f}), "
+            f"instructions {median(int(sized[n].insns) / int(base[n].insns) for n in both)}, "
+            f"generate {median(int(sized[n].generate_ns) / int(base[n].gen_ns) for n in both)}")
     missed = direct - ok["replay"]
     lines.append(f"  not replayed: {len(missed)}; loaded by replay though libbpf refuses: {len(ok['replay'] - direct)}")
     return lines, missed
@@ -283,39 +342,48 @@ def main():
     p.add_argument("--all", action="store_true", help="also objects that libbpf does not load")
     p.add_argument("--baseline", action="store_true", help="measure libbpf anew")
     p.add_argument("--only-baseline", action="store_true", help="measure libbpf and nothing else")
-    p.add_argument("--engines", default="trace,replay", help="our engines")
+    p.add_argument("--programs", action="store_true", help="each program alone")
+    p.add_argument("--times", type=int, default=0, metavar="N", help="load everything N times")
+    p.add_argument("--engines", default="trace,replay", help="our engines, for vmtest")
     p.add_argument("objects", nargs="*", help="names of objects, such as test_ringbuf")
     a = p.parse_args()
     objects = sorted(OBJECTS.glob("*.bpf.o"))
     if not objects or not (CORPUS / "libbpf-baseline").exists():
         die("no objects; run scripts/kernel-selftests.sh first")
+    names = {o.name.removesuffix(".bpf.o") for o in objects}
+    unknown = set(a.objects) - names
+    if unknown:
+        die("no objects " + " ".join(sorted(unknown)))
+    chosen = set(a.objects) or names
+    suffix = "-programs" if a.programs else "-times" if a.times else ""
     out = CORPUS / "results" / a.kernel
     out.mkdir(parents=True, exist_ok=True)
     bpfreplay = out / "bpfreplay"
     subprocess.run(["go", "build", "-o", bpfreplay, "./cmd/bpfreplay"], cwd=ROOT, check=True, env={**os.environ, "CGO_ENABLED": "0"})
     release, kernel = find_kernel(bpfreplay, a.kernel)
-    if a.baseline or a.only_baseline or not (out / "libbpf.tsv").exists():
+    if a.baseline or a.only_baseline or not (out / f"libbpf{suffix}.tsv").exists():
         say(f"libbpf on {len(objects)} objects, kernel {release}")
-        baseline(kernel, release, objects, out)
-    base = read_baseline(out)
+        some = objects
+        if a.times and (out / "libbpf.tsv").exists():  # those that it loads
+            loads = read_baseline(out, "")
+            some = [o for o in objects if loads[o.name.removesuffix(".bpf.o")].direct == "ok"]
+        baseline(kernel, release, some, out, suffix, ["-p"] if a.programs else ["-r", str(a.times)] if a.times else [])
+    base = read_baseline(out, suffix)
     if a.only_baseline:
         print(f"{sum(b.direct == 'ok' for b in base.values())} of {len(base)} loaded directly")
         return 0
-    wanted = {o.name.removesuffix(".bpf.o") for o in objects}
-    if a.objects:
-        unknown = set(a.objects) - wanted
-        if unknown:
-            die("no objects " + " ".join(sorted(unknown)))
-        wanted = set(a.objects)
-    run = [o for o in objects for n in [o.name.removesuffix(".bpf.o")]
-           if n in wanted and (a.all or a.objects or (n in base and base[n].direct == "ok"))]
-    results = run_ours(bpfreplay, a.kernel, run, out, a.engines)
-    ours = write_ours(out / "ours.tsv", results)
-    write_failures(out / "failures.txt", a.kernel, release, base, ours, wanted)
-    lines, missed = summary(a.kernel, release, base, [r for r in ours if r.name in wanted], wanted)
-    (out / "summary.txt").write_text("\n".join(lines) + "\n")
+    wanted = {n for n in base if n.split("/")[0] in chosen}
+    run = sorted(n for n in wanted if a.all or a.objects or base[n].direct == "ok")
+    if suffix:
+        results = run_each(kernel, release, objects, out, run, max(a.times, 1))
+    else:
+        results = run_ours(bpfreplay, a.kernel, [OBJECTS / f"{n}.bpf.o" for n in run], out, a.engines)
+    ours = [r for r in write_ours(out / f"ours{suffix}.tsv", results) if r.name in wanted]
+    write_failures(out / f"failures{suffix}.txt", a.kernel, release, base, ours, wanted)
+    lines, missed = summary(a.kernel, release, base, ours, wanted)
+    (out / f"summary{suffix}.txt").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
-    print(f"  each of them: {out}/failures.txt")
+    print(f"  each of them: {out}/failures{suffix}.txt")
     return 1 if missed else 0
 
 

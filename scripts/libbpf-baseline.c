@@ -3,6 +3,7 @@
  * the baseline for ours. scripts/kernel-selftests.sh builds it.
  *
  *   libbpf-baseline [-p] [-r ROUNDS] [-t SECONDS] [-a AFTER] [-o FILE] OBJECT|DIRECTORY...
+ *   libbpf-baseline -x PROGRAM [ARGUMENT...]
  *
  *   -p  each program alone, all others not loaded (struct_ops programs, which
  *       cannot be alone, are left out)
@@ -11,6 +12,8 @@
  *   -t  how long one load may take (60)
  *   -a  go on after the object of that name
  *   -o  where to write to (stdout)
+ *   -x  run another program instead, with /list as its standard input: for
+ *       programs that need the same guest
  *
  * It prints a line of fields, separated by tabs, for each load; the first line
  * names them. Results are: ok, refused, crashed (a signal ended libbpf), timeout,
@@ -482,6 +485,29 @@ static void set_up_guest(void)
 	atexit(power_off);
 }
 
+/* run_other runs a program, and returns its exit status. */
+static int run_other(char **argv)
+{
+	int status, list, fd = fileno(out);
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		list = open("/list", O_RDONLY);
+		if (list < 0 || dup2(list, 0) < 0 || dup2(fd, 1) < 0) {
+			perror("/list");
+			_exit(2);
+		}
+		execv(argv[0], argv);
+		perror(argv[0]);
+		_exit(2);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid) {
+		perror(argv[0]);
+		return 2;
+	}
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 2;
+}
+
 int main(int argc, char **argv)
 {
 	sigset_t child;
@@ -490,12 +516,16 @@ int main(int argc, char **argv)
 	out = stdout;
 	if (getpid() == 1)
 		set_up_guest();
-	while ((c = getopt(argc, argv, "pr:t:a:o:")) != -1) {
+	while ((c = getopt(argc, argv, "+pr:t:a:o:x")) != -1) {
 		switch (c) {
 		case 'p': each = true; break;
 		case 'r': rounds = atoi(optarg); break;
 		case 't': limit = atoi(optarg); break;
 		case 'a': after = optarg; break;
+		case 'x':
+			if (optind < argc)
+				return run_other(argv + optind);
+			break;
 		case 'o':
 			out = fopen(optarg, "w");
 			if (!out) {
