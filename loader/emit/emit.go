@@ -154,7 +154,6 @@ type emitter struct {
 	scratch  int            // 8 bytes for kallsyms, 0 if not needed
 
 	failed *label // all failures go here, or to the next stop on the way
-	oldest int    // index of the first jump that waits for failed
 }
 
 func (e *emitter) cell(fd trace.FD) int { return e.cells + 4*int(fd) }
