@@ -3,6 +3,7 @@
 KERNEL  ?= 6.12
 CASE    ?=
 ENGINES ?=
+BPFTOOL ?=
 ARGS    ?=
 
 # The kernels that tests boot: one without loader programs, one that needs CO-RE
@@ -27,7 +28,9 @@ help: ## say what there is
 	@echo; echo 'What vmtest takes (now in brackets):'
 	@echo '  KERNEL    a name in kernels.yaml, an image, or a built kernel tree [$(KERNEL)]'
 	@echo '  CASE      patterns of the cases to run; without it, all [$(CASE)]'
-	@echo '  ENGINES   engines to run, with commas between them; without it, all [$(ENGINES)]'
+	@echo '  ENGINES   engines to run, with commas between them, of direct, trace, replay, libbpf and'
+	@echo '            libbpf-light; without it, the first three [$(ENGINES)]'
+	@echo '  BPFTOOL   the bpftool that libbpf and libbpf-light drive, an ELF file [$(BPFTOOL)]'
 	@echo '  ARGS      more arguments of bpfreplay vmtest: objects of yours, flags [$(ARGS)]'
 
 setup: setup-vmtest ## install what a guest needs and this machine lacks
@@ -37,8 +40,16 @@ build: bpfreplay ## build the command, a static binary
 bpfreplay: $(sources)
 	go build -trimpath -buildvcs=false -ldflags '-s -w' -o $@ ./cmd/bpfreplay
 
+# Those of libbpf need bpftool: the machine's, unless one is named.
+ifneq ($(findstring libbpf,$(ENGINES)),)
+ifeq ($(BPFTOOL),)
+vmtest: setup-bpftool
+endif
+endif
+
 vmtest: setup-vmtest bpfreplay ## load the core suite in a guest with each engine and compare
-	./bpfreplay vmtest --kernel '$(KERNEL)' $(foreach c,$(CASE),--case '$c') $(if $(ENGINES),--engines '$(ENGINES)') $(ARGS)
+	./bpfreplay vmtest --kernel '$(KERNEL)' $(foreach c,$(CASE),--case '$c') $(if $(ENGINES),--engines '$(ENGINES)') \
+		$(if $(BPFTOOL),--bpftool '$(BPFTOOL)') $(ARGS)
 
 test: setup-test bpfreplay ## run all tests, those in guests too
 	./bpfreplay kernels fetch $(TEST_KERNELS)

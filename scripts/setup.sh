@@ -2,6 +2,7 @@
 # Installs what this machine lacks for a purpose, with apt-get.
 #
 #   scripts/setup.sh vmtest            what a guest needs
+#   scripts/setup.sh bpftool           what libbpf's engines need
 #   scripts/setup.sh test              ... and what the tests compare with
 #   scripts/setup.sh bench             ... and what the benchmark compares with
 #   scripts/setup.sh objects           the compiler of the core suite's objects
@@ -40,10 +41,11 @@ guest() {
 	file /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
 }
 
-[ $# -gt 0 ] || die "usage: setup.sh vmtest|test|bench|objects..."
+[ $# -gt 0 ] || die "usage: setup.sh vmtest|bpftool|test|bench|objects..."
 for purpose; do
 	case "$purpose" in
 	vmtest) guest ;;
+	bpftool) program bpftool bpftool ;;
 	test)
 		guest
 		program bpftool bpftool
