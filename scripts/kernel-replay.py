@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures how many of the kernel's BPF selftests that libbpf loads our loader program replays.
 
-  scripts/kernel-replay.py [-k KERNEL] [--all] [--baseline] [--programs|--times N] [OBJECT...]
+  scripts/kernel-replay.py [-k KERNEL] [--all] [--baseline] [--programs|--times N|--states] [OBJECT...]
 
 scripts/kernel-selftests.sh has to be run first: it builds the objects. Each
 object is loaded in guests that run KERNEL: by libbpf, directly and through its
@@ -13,12 +13,13 @@ directly, or with --all every object; with names as arguments, only these.
 With --programs each program of an object is loaded alone, all others not.
 With --times N everything is loaded N times, and the shortest times count.
 Both use scripts/load-each in place of `bpfreplay vmtest`, so states are not
-compared.
+compared. With --states the kernel's state after a load by libbpf is compared
+with the one after replay, in place of the one after trace.
 
 Results are in selftests/kernel/results/KERNEL: libbpf.tsv, ours.tsv,
 failures.txt (each object that libbpf loads and we do not, by cause) and
 summary.txt, which is printed. With --programs they are called
-libbpf-programs.tsv and so on, with --times libbpf-times.tsv. Status 1 if
+libbpf-programs.tsv and so on; likewise with --times and --states. Status 1 if
 something that libbpf loads is not replayed.
 """
 
@@ -160,21 +161,21 @@ Ours = collections.namedtuple("Ours", "name engine result errno generate_ns ns i
                               defaults=[""] * 10)
 
 
-def run_ours(bpfreplay, kernel, objects, out, engines):
+def run_ours(bpfreplay, kernel, objects, out, suffix, engines):
     results = []
     chunks = [objects[i:i + CHUNK] for i in range(0, len(objects), CHUNK)]
     for n, chunk in enumerate(chunks):
         say(f"our engines, part {n + 1} of {len(chunks)}")
-        where = out / "ours"
+        where = out / f"ours{suffix}"
         report = where / kernel / "report.json"
         report.unlink(missing_ok=True)
-        with open(out / "ours.log", "w" if n == 0 else "a") as log:
-            subprocess.run([bpfreplay, "vmtest", "-k", kernel, "-e", engines, "--case-timeout", "300s", "-o", where, *chunk],
+        with open(out / f"ours{suffix}.log", "w" if n == 0 else "a") as log:
+            subprocess.run([bpfreplay, "vmtest", "-k", kernel, *engines, "--case-timeout", "300s", "-o", where, *chunk],
                            cwd=ROOT, stdout=log, stderr=log)
         if not report.exists():
             for o in chunk:
                 results.append(Ours(o.name.removesuffix(".bpf.o"), "replay", "broken", "",
-                                    detail=f"no report of this part; see {out}/ours.log"))
+                                    detail=f"no report of this part; see {out}/ours{suffix}.log"))
             continue
         for case in json.loads(report.read_text())["cases"]:
             verdict = case["verdicts"][0]["verdict"] if case["verdicts"] else ""
@@ -264,7 +265,7 @@ def write_failures(path, kernel, release, base, ours, wanted):
         if b and b.direct == "ok" and r.result != "ok" and r.name in wanted:
             groups[(cause(r))].append(r)
     with open(path, "w") as f:
-        f.write(f"What libbpf loads directly on {kernel} ({release}) and an engine of ours does not, by cause.\n")
+        f.write(f"What libbpf loads directly on {kernel} ({release}) and an engine does not, by cause.\n")
         for key, rs in sorted(groups.items(), key=lambda g: (-len({r.name for r in g[1]}), g[0])):
             f.write(f"\n== {len({r.name for r in rs})}: {key}\n")
             for r in rs:
@@ -313,7 +314,7 @@ def summary(kernel, release, base, ours, wanted):
     what = "programs, each alone" if any("/" in n for n in base) else "objects"
     lines = [f"kernel {kernel} ({release}): {len(wanted)} {what}: libbpf loads {len(direct)} directly, "
              f"{len(with_programs)} of them have programs"]
-    for what, have in [("libbpf's loader program", light)] + [(f"our {e}", ok[e]) for e in sorted(ok)]:
+    for what, have in [("libbpf's loader program", light)] + [(f"engine {e}", ok[e]) for e in sorted(ok)]:
         lines.append(f"  {what}: {percent(len(have & direct), len(direct))} of these, "
                      f"{percent(len(have & with_programs), len(with_programs))} of those with programs")
     both = [n for n in with_programs & ok["replay"] & light if int(base[n].direct_ns)]
@@ -331,6 +332,9 @@ def summary(kernel, release, base, ours, wanted):
             f"libbpf's {statistics.median(int(base[n].insns) + int(base[n].blob) for n in both):.0f}), "
             f"instructions {median(int(sized[n].insns) / int(base[n].insns) for n in both)}, "
             f"generate {median(int(sized[n].generate_ns) / int(base[n].gen_ns) for n in both)}")
+    verdicts = collections.Counter({r.name: r.verdict.split(":")[0] for r in ours if r.verdict and r.name in direct}.values())
+    if verdicts:
+        lines.append("  verdicts: " + ", ".join(f"{n} {v}" for v, n in verdicts.most_common()))
     missed = direct - ok["replay"]
     lines.append(f"  not replayed: {len(missed)}; loaded by replay though libbpf refuses: {len(ok['replay'] - direct)}")
     return lines, missed
@@ -344,7 +348,7 @@ def main():
     p.add_argument("--only-baseline", action="store_true", help="measure libbpf and nothing else")
     p.add_argument("--programs", action="store_true", help="each program alone")
     p.add_argument("--times", type=int, default=0, metavar="N", help="load everything N times")
-    p.add_argument("--engines", default="trace,replay", help="our engines, for vmtest")
+    p.add_argument("--states", action="store_true", help="compare the states after libbpf's direct load and after replay")
     p.add_argument("objects", nargs="*", help="names of objects, such as test_ringbuf")
     a = p.parse_args()
     objects = sorted(OBJECTS.glob("*.bpf.o"))
@@ -355,29 +359,33 @@ def main():
     if unknown:
         die("no objects " + " ".join(sorted(unknown)))
     chosen = set(a.objects) or names
-    suffix = "-programs" if a.programs else "-times" if a.times else ""
+    suffix = "-programs" if a.programs else "-times" if a.times else "-states" if a.states else ""
+    basis = "" if a.states else suffix  # what of libbpf's results to use
     out = CORPUS / "results" / a.kernel
     out.mkdir(parents=True, exist_ok=True)
     bpfreplay = out / "bpfreplay"
     subprocess.run(["go", "build", "-o", bpfreplay, "./cmd/bpfreplay"], cwd=ROOT, check=True, env={**os.environ, "CGO_ENABLED": "0"})
     release, kernel = find_kernel(bpfreplay, a.kernel)
-    if a.baseline or a.only_baseline or not (out / f"libbpf{suffix}.tsv").exists():
+    if a.baseline or a.only_baseline or not (out / f"libbpf{basis}.tsv").exists():
         say(f"libbpf on {len(objects)} objects, kernel {release}")
         some = objects
         if a.times and (out / "libbpf.tsv").exists():  # those that it loads
             loads = read_baseline(out, "")
             some = [o for o in objects if loads[o.name.removesuffix(".bpf.o")].direct == "ok"]
-        baseline(kernel, release, some, out, suffix, ["-p"] if a.programs else ["-r", str(a.times)] if a.times else [])
-    base = read_baseline(out, suffix)
+        baseline(kernel, release, some, out, basis, ["-p"] if a.programs else ["-r", str(a.times)] if a.times else [])
+    base = read_baseline(out, basis)
     if a.only_baseline:
         print(f"{sum(b.direct == 'ok' for b in base.values())} of {len(base)} loaded directly")
         return 0
     wanted = {n for n in base if n.split("/")[0] in chosen}
     run = sorted(n for n in wanted if a.all or a.objects or base[n].direct == "ok")
-    if suffix:
+    if a.programs or a.times:
         results = run_each(kernel, release, objects, out, run, max(a.times, 1))
     else:
-        results = run_ours(bpfreplay, a.kernel, [OBJECTS / f"{n}.bpf.o" for n in run], out, a.engines)
+        engines = ["-e", "trace,replay"]
+        if a.states:
+            engines = ["-e", "libbpf,replay", "--bpftool", CORPUS / "bpftool"]
+        results = run_ours(bpfreplay, a.kernel, [OBJECTS / f"{n}.bpf.o" for n in run], out, suffix, engines)
     ours = [r for r in write_ours(out / f"ours{suffix}.tsv", results) if r.name in wanted]
     write_failures(out / f"failures{suffix}.txt", a.kernel, release, base, ours, wanted)
     lines, missed = summary(a.kernel, release, base, ours, wanted)

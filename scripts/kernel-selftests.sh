@@ -4,9 +4,10 @@
 #
 #   scripts/kernel-selftests.sh     fetch and build into selftests/kernel
 #
-# Ends with selftests/kernel/obj/*.bpf.o, and selftests/kernel/libbpf-baseline,
-# a static program that loads such objects with the libbpf of the same source
-# (scripts/libbpf-baseline.c). What is there already is not made again, so a
+# Ends with selftests/kernel/obj/*.bpf.o, the bpftool of the same source, and
+# libbpf-baseline, a static program that loads objects with the libbpf of the
+# same source (scripts/libbpf-baseline.c). scripts/kernel-replay.py is what to
+# run next. What is there already is not made again, so a
 # run that was interrupted goes on where it was. Nothing here is committed.
 #
 # The source is Debian's newest linux-source-7.*, from sid: the mirror is
@@ -117,22 +118,21 @@ fetch_source() {
 	mv src.part src
 }
 
-# build_bpftool makes bpftool, the bootstrap one of the source: it writes the
-# kernel functions that programs may call as prototypes, which the selftests
-# rely on and older ones do not do. It also makes libbpf/.
+# build_bpftool makes bpftool and libbpf of the source, without what needs more
+# libraries. This bpftool writes the kernel functions that programs may call as
+# prototypes, which the selftests rely on and older ones do not do.
 build_bpftool() {
 	[ ! -x bpftool ] || return 0
 	say "building bpftool and libbpf"
-	rm -rf build
-	mkdir -p build/bpftool build/libbpf libbpf.part
-	make -s -j"$JOBS" -C src/tools/bpf/bpftool OUTPUT="$dir/build/bpftool/" SKIP_CRYPTO=1 SKIP_LLVM=1 SKIP_LIBBFD=1 \
-		bootstrap >build/log 2>&1 || die "bpftool does not build; see $dir/build/log"
-	make -s -j"$JOBS" -C src/tools/lib/bpf OUTPUT="$dir/build/libbpf/" DESTDIR="$dir/libbpf.part" prefix= \
-		"$dir/build/libbpf/libbpf.a" install_headers >>build/log 2>&1 || die "libbpf does not build; see $dir/build/log"
-	cp build/libbpf/libbpf.a libbpf.part/
-	rm -rf libbpf
+	rm -rf build libbpf
+	mkdir -p build
+	make -s -j"$JOBS" -C src/tools/bpf/bpftool OUTPUT="$dir/build/" SKIP_CRYPTO=1 SKIP_LLVM=1 SKIP_LIBBFD=1 \
+		feature-clang-bpf-co-re=0 feature-llvm=0 feature-libbfd=0 feature-libcap=0 >build/log 2>&1 ||
+		die "bpftool does not build; see $dir/build/log"
+	mkdir libbpf.part
+	cp -r build/libbpf/include build/libbpf/libbpf.a libbpf.part/
 	mv libbpf.part libbpf
-	cp build/bpftool/bootstrap/bpftool bpftool.part
+	cp build/bpftool bpftool.part
 	mv bpftool.part bpftool
 	rm -rf build
 }
@@ -225,7 +225,7 @@ summary() {
 install_packages
 fetch_source
 build_bpftool
-[ ! -e "$root/scripts/libbpf-baseline.c" ] || build_baseline
+build_baseline
 make_vmlinux_h
 compile_all
 summary
