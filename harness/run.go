@@ -40,7 +40,7 @@ type Options struct {
 	// former run are overwritten.
 	Out string
 
-	Mutate string // a mutation of the loader programs (engine.Mutations)
+	Mutate string // a mutation of the loader programs (mutate.Names)
 	Repeat int    // how often each engine loads each object
 	Fresh  bool   // repetitions are timed in a new process each
 
@@ -248,20 +248,11 @@ const maxBoots = 10
 func (r *runner) runCase(ctx context.Context, c *Case) error {
 	start := time.Now()
 	out := CaseReport{Name: c.Name, Object: c.Object, Loads: []LoadReport{}, Verdicts: []PairReport{}}
-	data, err := os.ReadFile(r.suite.path(c))
+	req, err := r.request(c)
 	if err != nil {
-		return fmt.Errorf("case %s: %w", c.Name, err)
+		return err
 	}
-	runs, err := c.runs()
-	if err != nil {
-		return fmt.Errorf("case %s: %w", c.Name, err)
-	}
-	req := agent.Request{
-		Name: c.Name, File: filepath.Base(c.Object), Object: data, Engines: r.Engines, Needs: c.Needs,
-		Modules: len(c.Modules) > 0, Runs: runs, Mutate: r.Mutate, Repeat: r.Repeat, Fresh: r.Fresh,
-		Bpftool: r.tool,
-	}
-	answer, err := r.ask(ctx, &req)
+	answer, err := r.ask(ctx, req)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -275,16 +266,37 @@ func (r *runner) runCase(ctx context.Context, c *Case) error {
 		for i := range answer.Loads {
 			out.Loads = append(out.Loads, loadReport(&answer.Loads[i]))
 		}
-		j := judge{release: r.report.Kernel.Release, must: r.Kernel.Must, used: r.used}
-		if o, err := loader.Open(r.suite.path(c)); err == nil {
-			j.facts = state.FactsOf(o)
-		}
-		out.Verdicts, out.Failures = j.judgeCase(c, answer.Loads)
+		out.Verdicts, out.Failures = r.judge(c).judgeCase(c, answer.Loads)
 	}
 	out.Seconds = time.Since(start).Seconds()
 	r.report.Cases = append(r.report.Cases, out)
 	r.Done(&out)
 	return nil
+}
+
+// request is what the guest is asked for to run a case.
+func (r *runner) request(c *Case) (*agent.Request, error) {
+	data, err := os.ReadFile(r.suite.path(c))
+	if err != nil {
+		return nil, fmt.Errorf("case %s: %w", c.Name, err)
+	}
+	runs, err := c.runs()
+	if err != nil {
+		return nil, fmt.Errorf("case %s: %w", c.Name, err)
+	}
+	return &agent.Request{
+		Name: c.Name, File: filepath.Base(c.Object), Object: data, Engines: r.Engines, Needs: c.Needs,
+		Modules: len(c.Modules) > 0, Runs: runs, Mutate: r.Mutate, Repeat: r.Repeat, Fresh: r.Fresh,
+		Bpftool: r.tool,
+	}, nil
+}
+
+func (r *runner) judge(c *Case) *judge {
+	j := &judge{release: r.report.Kernel.Release, must: r.Kernel.Must, used: r.used}
+	if o, err := loader.Open(r.suite.path(c)); err == nil {
+		j.facts = state.FactsOf(o)
+	}
+	return j
 }
 
 // ask sends a request to the guest, which it boots if there is none.

@@ -14,11 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bpfreplay/bpfreplay/harness/engine"
+	"github.com/bpfreplay/bpfreplay/harness/mutate"
 	"github.com/bpfreplay/bpfreplay/harness/probe"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
 	"github.com/bpfreplay/bpfreplay/loader/target"
-	"github.com/bpfreplay/bpfreplay/loader/trace"
 )
 
 // Serve answers requests until the host closes its end.
@@ -188,7 +188,12 @@ func tail(s string) string {
 func (s *Server) load(e engine.Engine, req *Request, a *Answer, l *Load) {
 	obj := engine.Object{Name: req.File, Data: req.Object}
 	if req.Mutate != "" {
-		obj.Mutate = func(t *trace.Trace) error { return engine.Mutate(req.Mutate, t) }
+		m, err := mutate.Find(req.Mutate)
+		if err != nil {
+			l.broken(err)
+			return
+		}
+		obj.Mutate = m
 	}
 	start := time.Now()
 	ready, err := e.Open(obj)

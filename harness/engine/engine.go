@@ -11,6 +11,7 @@ import (
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
+	"github.com/bpfreplay/bpfreplay/harness/mutate"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/loader"
 	"github.com/bpfreplay/bpfreplay/loader/issue"
@@ -23,9 +24,9 @@ import (
 type Object struct {
 	Name string // base name of the file
 	Data []byte
-	// Mutate, if set, changes the trace before it becomes a loader program:
-	// to see that a wrong loader program is caught.
-	Mutate func(*trace.Trace) error
+	// Mutate, if set, breaks the loader program of engine replay, to see that
+	// it is noticed. One that finds nothing to change leaves it as it is.
+	Mutate *mutate.Mutation
 }
 
 // Loaded is what a load left behind.
@@ -177,17 +178,12 @@ func (replay) Open(obj Object) (Load, error) {
 	if err != nil {
 		return nil, err
 	}
+	if obj.Mutate != nil {
+		return broken(o, obj.Mutate)
+	}
 	p, err := loader.Generate(o, nil)
 	if err != nil {
 		return nil, err
-	}
-	if obj.Mutate != nil {
-		if err := obj.Mutate(p.Trace); err != nil {
-			return nil, err
-		}
-		if p, err = loader.FromTrace(p.Trace, false); err != nil {
-			return nil, err
-		}
 	}
 	return replayLoad{p}, nil
 }

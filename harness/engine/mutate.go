@@ -1,55 +1,46 @@
 package engine
 
 import (
+	"encoding/binary"
+	"errors"
 	"fmt"
-	"slices"
-	"sort"
-	"strings"
 
-	"github.com/bpfreplay/bpfreplay/loader/trace"
+	"github.com/bpfreplay/bpfreplay/harness/mutate"
+	"github.com/bpfreplay/bpfreplay/loader"
+	"github.com/bpfreplay/bpfreplay/loader/object"
+	"github.com/bpfreplay/bpfreplay/loader/target"
 )
 
-// mutations change a trace so that its loader program does not what a direct
-// load does. A harness that does not notice is worth nothing.
-var mutations = map[string]func(*trace.Trace) bool{
-	"drop-freeze": func(t *trace.Trace) bool {
-		return drop(t, func(c trace.Command) bool { _, ok := c.(*trace.Freeze); return ok })
-	},
-	"drop-value": func(t *trace.Trace) bool {
-		return drop(t, func(c trace.Command) bool {
-			u, ok := c.(*trace.UpdateElem)
-			return ok && u.MapIndex >= 0 && !u.OnlyGiven
-		})
-	},
+// broken makes a loader program that a mutation has changed.
+func broken(o *object.Object, m *mutate.Mutation) (Load, error) {
+	p, _, err := m.Generate(o)
+	if err != nil {
+		return nil, err
+	}
+	if m.Kind() == mutate.OfLoader {
+		return asIs{replayLoad{p}}, nil
+	}
+	return replayLoad{p}, nil
 }
 
-// drop removes the first command that is, and says whether there was one.
-func drop(t *trace.Trace, is func(trace.Command) bool) bool {
-	i := slices.IndexFunc(t.Commands, is)
-	if i < 0 {
-		return false
-	}
-	t.Commands = slices.Delete(t.Commands, i, i+1)
-	return true
-}
+// asIs is a loader program that is run as it is: the runtime makes another
+// where the target decides something, and for the verifier's log, and what was
+// changed in this one would be lost.
+type asIs struct{ replayLoad }
 
-// Mutations are the names of all mutations.
-func Mutations() []string {
-	var names []string
-	for n := range mutations {
-		names = append(names, n)
+func (l asIs) Do(*target.Target) (*Loaded, error) {
+	t := l.p.Trace
+	raw := loader.Raw{Insns: l.p.Insns, Blob: l.p.Blob, Maps: len(t.Maps), Programs: len(t.Programs)}
+	fds, err := raw.Run(loader.Inputs{})
+	var failed *loader.RunError
+	if errors.As(err, &failed) && len(failed.Blob) >= 4 {
+		if step := binary.LittleEndian.Uint32(failed.Blob); int(step) < len(t.Commands) {
+			return nil, t.Fail(int(step), failed.Err, failed.Log)
+		}
+		return nil, fmt.Errorf("a step that is not in the trace: %w", err)
 	}
-	sort.Strings(names)
-	return names
-}
-
-// Mutate applies a mutation. One that finds nothing to change leaves the trace
-// as it is.
-func Mutate(name string, t *trace.Trace) error {
-	m, ok := mutations[name]
-	if !ok {
-		return fmt.Errorf("no mutation %q: there are %s", name, strings.Join(Mutations(), ", "))
+	if err != nil {
+		return nil, err
 	}
-	m(t)
-	return nil
+	return loaded(t, fds.Maps, fds.Programs, fds.Close), nil
 }

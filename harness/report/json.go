@@ -5,12 +5,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-
-	"github.com/bpfreplay/bpfreplay/harness"
 )
 
-// WriteJSON writes a report to a file, whole or not at all.
-func WriteJSON(path string, r *harness.Report) error {
+// WriteJSON writes a report (*harness.Report, *harness.MutationReport) to a file, whole or not at all.
+func WriteJSON(path string, r any) error {
 	b, err := json.MarshalIndent(r, "", " ")
 	if err != nil {
 		return fmt.Errorf("report: %w", err)

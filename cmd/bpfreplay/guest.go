@@ -1,0 +1,123 @@
+package main
+
+import (
+	"debug/elf"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/engine"
+	"github.com/bpfreplay/bpfreplay/harness/vm"
+	"github.com/bpfreplay/bpfreplay/vmimage"
+)
+
+// guestFlags are the flags of commands that boot guests.
+type guestFlags struct {
+	kernel      string
+	suite       string
+	engines     []string
+	bpftool     []string
+	accelerator string
+	qemu        string
+	out         string
+	params      []string
+	bootTimeout time.Duration
+	caseTimeout time.Duration
+}
+
+// add adds the flags to a command. about says what the engines are for.
+func (f *guestFlags) add(cmd *cobra.Command, engines []string, about string) {
+	fl := cmd.Flags()
+	fl.StringVarP(&f.kernel, "kernel", "k", "6.12", "a name in kernels.yaml, or the path of an image or of a built kernel tree")
+	fl.StringVar(&f.suite, "suite", filepath.Join("selftests", "cases.yaml"), "the suite to run")
+	fl.StringSliceVarP(&f.engines, "engines", "e", engines, about+": "+strings.Join(engine.Names(), ", "))
+	fl.StringSliceVar(&f.bpftool, "bpftool", nil, "the bpftool that libbpf and libbpf-light drive, an ELF file; behind it, with commas, what it runs")
+	fl.StringVar(&f.accelerator, "accel", string(vm.Auto), "auto, kvm or tcg; auto is kvm if a probe shows that it works")
+	fl.StringVar(&f.qemu, "qemu", vm.DefaultQEMU, "QEMU to run")
+	fl.StringVarP(&f.out, "out", "o", "out", "directory for reports")
+	fl.StringArrayVar(&f.params, "append", nil, "a kernel parameter to add (may be repeated)")
+	fl.DurationVar(&f.bootTimeout, "boot-timeout", harness.DefaultBootTimeout, "how long a boot may take")
+	fl.DurationVar(&f.caseTimeout, "case-timeout", harness.DefaultCaseTimeout, "how long a case may take")
+	_ = cmd.RegisterFlagCompletionFunc("kernel", completeKernels)
+	_ = cmd.RegisterFlagCompletionFunc("engines", cobra.FixedCompletions(engine.Names(), cobra.ShellCompDirectiveNoFileComp))
+}
+
+// options are the harness's, with the kernel found. The caller calls done when
+// no guest runs any more.
+func (f *guestFlags) options(cmd *cobra.Command) (o harness.Options, done func(), err error) {
+	if _, err := engine.ByName(f.engines, engine.Tool{}); err != nil {
+		return o, nil, err
+	}
+	accel, err := vm.ParseAccelerator(f.accelerator)
+	if err != nil {
+		return o, nil, err
+	}
+	note := func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), line) }
+	store, err := vmimage.Open(vmimage.Options{Progress: note})
+	if err != nil {
+		return o, nil, err
+	}
+	kernel, err := store.Resolve(cmd.Context(), f.kernel)
+	if err != nil {
+		store.Close()
+		return o, nil, err
+	}
+	self, err := agentProgram()
+	if err != nil {
+		store.Close()
+		return o, nil, err
+	}
+	return harness.Options{
+		Store: store, Kernel: kernel, Agent: self, Engines: f.engines, Bpftool: f.bpftool,
+		QEMU: f.qemu, Accelerator: accel, StateDir: stateDir(), Params: f.params,
+		BootTimeout: f.bootTimeout, CaseTimeout: f.caseTimeout,
+		Out:  filepath.Join(f.out, filepath.Base(filepath.Clean(f.kernel))),
+		Note: note,
+	}, func() { store.Close() }, nil
+}
+
+// newReport is the path of a report, where there is none any more: what a former
+// run found must not pass for what this one finds.
+func newReport(dir, name string) (string, error) {
+	path := filepath.Join(dir, name)
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	return path, nil
+}
+
+// agentProgram returns the path of this program, which is to run in guests,
+// where there are no shared libraries.
+func agentProgram() (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	f, err := elf.Open(self)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	if slices.ContainsFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP }) {
+		return "", fmt.Errorf("%s needs shared libraries, which guests do not have: build it with CGO_ENABLED=0, as `make build` does", self)
+	}
+	return self, nil
+}
+
+// stateDir is where what is known of this host is remembered, empty if the
+// user has no place for it.
+func stateDir() string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "bpfreplay", "host")
+}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/engine"
+	"github.com/bpfreplay/bpfreplay/harness/mutate"
+	"github.com/bpfreplay/bpfreplay/harness/report"
+	"github.com/bpfreplay/bpfreplay/harness/state"
+)
+
+type mutateFlags struct {
+	guestFlags
+	states bool
+	list   bool
+	json   bool
+}
+
+func newMutate() *cobra.Command {
+	var f mutateFlags
+	others := slices.DeleteFunc(engine.Defaults(), func(n string) bool { return n == state.EngineReplay })
+	cmd := &cobra.Command{
+		Use:   "mutate [MUTATION...]",
+		Short: "Break loads in a guest and see that each fault is noticed",
+		Long: `mutate breaks loader programs in a guest, one fault at a time, each in the case
+of the core suite that it is for, and compares what they leave with what the
+engines leave that work. A fault has to be noticed, by the field or the error
+that it is said to show in, and no rule for explained differences may hide it.
+Then it changes each field of what the engines left, and wants that seen.
+
+Without arguments all mutations are run, and the fields of states changed. The
+report goes to OUT/KERNEL/mutate.json.`,
+		Example: `  bpfreplay mutate --kernel 6.18
+  bpfreplay mutate drop-freeze code-ksym-off`,
+		ValidArgsFunction: cobra.FixedCompletions(mutate.Names(), cobra.ShellCompDirectiveNoFileComp),
+		RunE:              func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
+	}
+	f.add(cmd, others, "engines to compare broken loads with")
+	cmd.Flags().BoolVar(&f.states, "states", false, "change the fields of states even if mutations are named")
+	cmd.Flags().BoolVar(&f.list, "list", false, "list the mutations of loads, and boot nothing")
+	cmd.Flags().BoolVar(&f.json, "json", false, "print the report instead of lines for a person")
+	return cmd
+}
+
+func (f *mutateFlags) run(cmd *cobra.Command, args []string) error {
+	list := mutate.All()
+	if len(args) > 0 {
+		list = nil
+	}
+	for _, name := range args {
+		m, err := mutate.Find(name)
+		if err != nil {
+			return err
+		}
+		list = append(list, *m)
+	}
+	text := report.Text{W: cmd.OutOrStdout()}
+	if f.list {
+		text.Mutations(list)
+		return nil
+	}
+	suite, err := harness.ReadSuite(f.suite)
+	if err != nil {
+		return err
+	}
+	opts, done, err := f.options(cmd)
+	if err != nil {
+		return err
+	}
+	defer done()
+	path, err := newReport(opts.Out, "mutate.json")
+	if err != nil {
+		return err
+	}
+	show := text.Mutation
+	if f.json {
+		show = func(*harness.MutationResult) {}
+	}
+	r, err := harness.Mutate(cmd.Context(), suite, list, f.states || len(args) == 0, opts, show)
+	if err != nil {
+		return err
+	}
+	if err := report.WriteJSON(path, r); err != nil {
+		return err
+	}
+	if f.json {
+		if err := printJSON(cmd.OutOrStdout(), r); err != nil {
+			return err
+		}
+	} else {
+		text.MutationSummary(r)
+		fmt.Fprintln(cmd.OutOrStdout(), "report:", path)
+	}
+	if !r.OK() {
+		return errFailed
+	}
+	return nil
+}

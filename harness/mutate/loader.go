@@ -1,0 +1,263 @@
+package mutate
+
+import (
+	"bytes"
+
+	"github.com/bpfreplay/bpfreplay/loader"
+	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
+	"github.com/bpfreplay/bpfreplay/loader/emit"
+	"github.com/bpfreplay/bpfreplay/loader/insn"
+	"github.com/bpfreplay/bpfreplay/loader/trace"
+)
+
+// edit is a mutation of a loader program.
+type edit = func(p *loader.Program)
+
+// Registers and opcodes that the emitter uses (package emit).
+const (
+	r0    = 0
+	r1    = 1
+	r3    = 3
+	rCtx  = 6
+	rBase = 9
+
+	opAddImm   = 0x07
+	opStore    = 0x63 // of 4 bytes
+	opStoreImm = 0x62 // of 4 bytes
+	opLoad64   = 0x79
+
+	fnSysBPF   = 166
+	fnSysClose = 168
+)
+
+// Which places of a loader program are changed.
+
+func mapIndex(p *loader.Program, name string) int {
+	for i := range p.Trace.Maps {
+		if p.Trace.Maps[i].Name == name {
+			return i
+		}
+	}
+	return -1
+}
+
+func progIndex(p *loader.Program, name string) int {
+	for i := range p.Trace.Programs {
+		if p.Trace.Programs[i].Name == name {
+			return i
+		}
+	}
+	return -1
+}
+
+// The blob's parts are found by what is in them, not by what the emitter says
+// of its layout, so that these mutations change what the kernel gets to see.
+
+// attrOf is the offset in the blob of the attribute that holds a name as the
+// kernel gets it, at this offset in the attribute; -1 if there is none.
+func attrOf(p *loader.Program, name string, field int) int {
+	padded := make([]byte, 16)
+	copy(padded[:15], name)
+	return max(-1, bytes.Index(p.Blob, padded)-field)
+}
+
+// inMap changes the attribute with which a map is created.
+func inMap(name string, do func(attr []byte)) edit {
+	return func(p *loader.Program) {
+		_, c := command(p.Trace, mapNamed(name))
+		if c == nil {
+			return
+		}
+		if at := attrOf(p, c.Attr.Name, bpfsys.MapCreateName); at >= 0 {
+			do(p.Blob[at:])
+		}
+	}
+}
+
+// inAttr changes the attribute with which a program is loaded.
+func inAttr(name string, do func(attr []byte)) edit {
+	return func(p *loader.Program) {
+		if at := attrOf(p, name, progLoadName); at >= 0 {
+			do(p.Blob[at:])
+		}
+	}
+}
+
+const progLoadName = 48 // in PROG_LOAD's attribute
+
+// inValue changes the initial value of a map.
+func inValue(name string, do func(value []byte)) edit {
+	return func(p *loader.Program) {
+		_, c := command(p.Trace, valueOf(name))
+		if c != nil {
+			do(partOf(p, c.Value))
+		}
+	}
+}
+
+// inBTF changes the object's types.
+func inBTF(do func(raw []byte)) edit {
+	return func(p *loader.Program) {
+		if _, c := command(p.Trace, anyBTF); c != nil {
+			do(partOf(p, c.Data))
+		}
+	}
+}
+
+// part is the offset in the blob of what it holds of the trace, -1 if it does not.
+func part(p *loader.Program, b []byte) int {
+	if len(b) == 0 {
+		return -1
+	}
+	return bytes.Index(p.Blob, b)
+}
+
+// partOf is part as bytes; changes of what is not there change nothing.
+func partOf(p *loader.Program, b []byte) []byte {
+	if at := part(p, b); at >= 0 {
+		return p.Blob[at:][:len(b)]
+	}
+	return bytes.Clone(b)
+}
+
+// inProgram changes the instructions of a program.
+func inProgram(name string, do func(p insn.Insns)) edit {
+	return func(p *loader.Program) {
+		if _, c := command(p.Trace, programNamed(name)); c != nil {
+			do(insn.Insns(partOf(p, c.Insns)))
+		}
+	}
+}
+
+// inText changes text that is in the blob once, such as a name.
+func inText(from, to string) edit {
+	return func(p *loader.Program) {
+		if bytes.Count(p.Blob, []byte(from+"\x00")) > 0 {
+			copy(p.Blob[bytes.Index(p.Blob, []byte(from+"\x00")):], to)
+		}
+	}
+}
+
+// site is the offset in the blob of the instruction of a program's nth fixup
+// of a kind, -1 if there is none.
+func site(p *loader.Program, program string, kind trace.FixupKind, n int) int {
+	_, c := command(p.Trace, programNamed(program))
+	if c == nil {
+		return -1
+	}
+	f := fixup(c, n, ofKind(kind))
+	if at := part(p, c.Insns); at >= 0 && f.Kind == kind {
+		return at + insn.Size*f.Insn
+	}
+	return -1
+}
+
+// Which instructions of the loader itself are changed.
+
+// find returns the nth instruction that is as wanted, -1 for none.
+func find(p *loader.Program, n int, is func(code insn.Insns, i int) bool) int {
+	return nth(insn.Insns(p.Insns), n, is, func(insn.Insns, int) {})
+}
+
+// inCode changes the nth instruction of the loader that is as wanted.
+func inCode(p *loader.Program, n int, is func(code insn.Insns, i int) bool, do func(code insn.Insns, i int)) {
+	nth(insn.Insns(p.Insns), n, is, do)
+}
+
+// storeTo is a store of 4 bytes from a register to where one points.
+func storeTo(dst, src uint8, off int) func(code insn.Insns, i int) bool {
+	return func(code insn.Insns, i int) bool {
+		return code.Op(i) == opStore && code.Dst(i) == dst && code.Src(i) == src && int(code.Off(i)) == off
+	}
+}
+
+func callOf(helper int32) func(code insn.Insns, i int) bool {
+	return func(code insn.Insns, i int) bool { return code.IsCallTo(i, 0) && code.Imm(i) == helper }
+}
+
+// nothing makes an instruction one that sets r0 to 0.
+func nothing(code insn.Insns, i int) { replace(code, i, opMovImm, r0, 0, 0, 0) }
+
+func replace(code insn.Insns, i int, op, dst, src uint8, off int16, imm int32) {
+	code[i*insn.Size], code[i*insn.Size+1] = op, dst|src<<4
+	code.SetOff(i, off)
+	code.SetImm(i, imm)
+}
+
+// skip replaces the system call of a command, which has no result, by success.
+func skip[C trace.Command](is func(c C) bool) edit {
+	return func(p *loader.Program) {
+		if at := noteOf(p, is); at >= 2 {
+			nothing(insn.Insns(p.Insns), at-2)
+		}
+	}
+}
+
+// noteOf is the instruction that notes that a command failed: the call is two
+// before it, and between them is the jump over it.
+func noteOf[C trace.Command](p *loader.Program, is func(c C) bool) int {
+	step, _ := command(p.Trace, is)
+	return find(p, 0, func(code insn.Insns, i int) bool {
+		return code.Op(i) == opStoreImm && code.Dst(i) == rBase && code.Off(i) == 0 && int(code.Imm(i)) == step
+	})
+}
+
+// swapStores swaps where two stores go to.
+func swapStores(dst, src uint8, a, b int) edit {
+	return func(p *loader.Program) {
+		i, j := find(p, 0, storeTo(dst, src, a)), find(p, 0, storeTo(dst, src, b))
+		if i >= 0 && j >= 0 {
+			code := insn.Insns(p.Insns)
+			code.SetOff(i, int16(b))
+			code.SetOff(j, int16(a))
+		}
+	}
+}
+
+// swapMaps and swapPrograms swap two fds of those that the loader hands out.
+func swapMaps(a, b string) edit {
+	return func(p *loader.Program) {
+		swapStores(rCtx, r1, emit.CtxMap(mapIndex(p, a)), emit.CtxMap(mapIndex(p, b)))(p)
+	}
+}
+
+func ctxProgram(p *loader.Program, name string) int {
+	return emit.CtxProg(len(p.Trace.Maps), progIndex(p, name))
+}
+
+func swapPrograms(a, b string) edit {
+	return func(p *loader.Program) { swapStores(rCtx, r1, ctxProgram(p, a), ctxProgram(p, b))(p) }
+}
+
+// moveStore changes where the store of an answer (src) to a place in the
+// nth fixup's instruction goes to, by some bytes.
+func moveStore(program string, kind trace.FixupKind, n int, src uint8, field, by int) edit {
+	return func(p *loader.Program) {
+		at := site(p, program, kind, n) + field
+		inCode(p, 0, storeTo(rBase, src, at), func(code insn.Insns, i int) { code.SetOff(i, int16(at+by)) })
+	}
+}
+
+// insert puts an instruction before instruction at, which jumps go around as
+// they did before.
+func insert(p *loader.Program, at int, op, dst, src uint8, off int16, imm int32) {
+	old := insn.Insns(p.Insns)
+	code := append(insn.Insns(nil), old[:at*insn.Size]...)
+	code = append(code, make([]byte, insn.Size)...)
+	code = append(code, old[at*insn.Size:]...)
+	replace(code, at, op, dst, src, off, imm)
+	moved := func(i int) int {
+		if i >= at {
+			return i + 1
+		}
+		return i
+	}
+	for i := range old.Len() {
+		if class := old.Op(i) & 7; class != 5 || old.Op(i) == insn.Call || old.Op(i) == insn.Exit {
+			continue
+		}
+		to := i + 1 + int(old.Off(i))
+		code.SetOff(moved(i), int16(moved(to)-moved(i)-1))
+	}
+	p.Insns = code
+}

@@ -1,0 +1,220 @@
+package mutate
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/bpfreplay/bpfreplay/harness/state"
+)
+
+// Change is one change of one field of a state.
+type Change struct {
+	// Name is the field and what is done to it, the same for all states:
+	// "map.flags other", "program.functions.refs lost".
+	Name string
+	// At is the map or program that it is in, "" for neither.
+	At   string
+	Want Want
+
+	do func()
+}
+
+// Changes lists what can be changed in a state, one field at a time: numbers
+// and texts become others, what there is several of loses one, what may be
+// absent is. They are found in the type of the state, so that none is forgotten.
+func Changes(s *state.State) []Change {
+	w := &walker{count: make(map[string]int)}
+	w.value(reflect.ValueOf(s).Elem(), nil)
+	return w.changes
+}
+
+// Apply returns a copy of a state with change number n of Changes.
+func Apply(s *state.State, n int) (*state.State, error) {
+	b, err := json.Marshal(s)
+	if err != nil {
+		return nil, err
+	}
+	out := new(state.State)
+	if err := json.Unmarshal(b, out); err != nil {
+		return nil, err
+	}
+	changes := Changes(out)
+	if n >= len(changes) {
+		return nil, fmt.Errorf("change %d of a state with %d fields", n, len(changes))
+	}
+	changes[n].do()
+	return out, nil
+}
+
+// shown are fields that a state has for those who read differences, or for the
+// rules that explain some. Compare does not look at them by themselves.
+var shown = map[string]string{
+	"symbols":                 "names of helpers, for listings",
+	"btf":                     "maps and programs name the hash of their types; size and names are for listings and rules",
+	"program.jited_lens.each": "lengths are information, as the JIT's choices depend on addresses; their number is compared",
+}
+
+// fieldNames are the names that Compare gives to fields, where they are not
+// those that the state has for them in JSON.
+var fieldNames = map[string]string{
+	"cpus":                "cpus",
+	"strings":             "program * line_info",
+	"strings.each":        "program * line_info",
+	"map.name":            "itself", // it is missing, and one of another name is there
+	"map.kernel_name":     "name",
+	"map.netns_dev":       "netns",
+	"map.netns_ino":       "netns",
+	"map.extra":           "map_extra",
+	"map.key":             "key_type",
+	"map.value":           "value_type",
+	"program.name":        "itself",
+	"program.kernel_name": "name",
+	"program.netns_dev":   "netns",
+	"program.netns_ino":   "netns",
+	"program.hidden":      "dump",
+	"program.unread":      "dump",
+	"program.jited_lens":  "jited_functions",
+	"program.functions":   "function *",
+	"function.name":       "function *",
+	"function.proto":      "prototype",
+	"function.tag":        "function_tag",
+	"function.refs":       "insns",
+	"function.refs.x":     "kfunc_index",
+	"function.lines":      "line_info",
+}
+
+// field is the pattern of the field in which a change has to show.
+func (w *walker) field(path string) string {
+	kind, name, _ := strings.Cut(path, ".")
+	if kind != "map" && kind != "program" {
+		return fieldNames[path]
+	}
+	ofFunction := ""
+	if rest, ok := strings.CutPrefix(name, "functions."); ok {
+		ofFunction, kind, name = "*", "function", rest
+	}
+	for p := kind + "." + name; strings.Contains(p, "."); p = p[:strings.LastIndexByte(p, '.')] {
+		if known, ok := fieldNames[p]; ok {
+			name = known
+			break
+		}
+	}
+	name, _, _ = strings.Cut(name, ".")
+	if name == "" || name == "itself" {
+		return w.at
+	}
+	return w.at + " " + ofFunction + name
+}
+
+type walker struct {
+	changes []Change
+	at      string         // the map or program that the walk is in
+	count   map[string]int // of changes, by name and place
+}
+
+// each is how many of the same changes are made in one map or program: of the
+// elements of a list the first two.
+const each = 2
+
+// add notes a change.
+func (w *walker) add(path []string, what string, do func()) {
+	full := strings.Join(path, ".")
+	for s := range shown {
+		if full == s || strings.HasPrefix(full, s+".") {
+			return
+		}
+	}
+	name := strings.Join(path, " ") + " " + what
+	if w.count[w.at+name]++; w.count[w.at+name] > each {
+		return
+	}
+	w.changes = append(w.changes, Change{Name: name, At: w.at, Want: Want{Field: w.field(full)}, do: do})
+}
+
+func (w *walker) value(v reflect.Value, path []string) {
+	switch v.Kind() {
+	case reflect.Struct:
+		w.fields(v, path)
+	case reflect.Pointer:
+		if !v.IsNil() {
+			w.add(path, "absent", v.SetZero)
+			w.value(v.Elem(), path)
+		}
+	case reflect.String:
+		w.add(path, "other", func() { v.SetString(v.String() + "x") })
+	case reflect.Bool:
+		w.add(path, "other", func() { v.SetBool(!v.Bool()) })
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		w.add(path, "other", func() { v.SetInt(v.Int() + 1) })
+	case reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		w.add(path, "other", func() { v.SetUint(v.Uint() ^ 1) })
+	case reflect.Slice, reflect.Array:
+		w.list(v, path)
+	default:
+		// Nobody knows how to change it, and so it will count as missed.
+		w.add(path, "other", func() {})
+	}
+}
+
+// fields walks a struct by the names that it has in JSON.
+func (w *walker) fields(v reflect.Value, path []string) {
+	for i := range v.NumField() {
+		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+		if len(path) == 0 {
+			// The lists of a state are named in the plural.
+			switch name {
+			case "maps":
+				name = "map"
+			case "programs":
+				name = "program"
+			}
+		}
+		if ref, ok := v.Addr().Interface().(*state.Ref); ok && name == "x" && ref.Kind != state.RefKfunc {
+			continue // an index that only calls of kernel functions have
+		}
+		w.value(v.Field(i), under(path, name))
+	}
+}
+
+// nameOf is how Compare calls a map or program.
+func nameOf(path []string, v reflect.Value) string {
+	return path[0] + " " + v.FieldByName("Name").String()
+}
+
+func under(path []string, name string) []string { return append(slices.Clone(path), name) }
+
+func (w *walker) list(v reflect.Value, path []string) {
+	of, at := v.Type().Elem().Kind(), w.at
+	if v.Kind() == reflect.Slice && v.Len() > 0 {
+		if len(path) == 1 && of == reflect.Struct && path[0] != "btf" {
+			w.at = nameOf(path, v.Index(v.Len()-1))
+		}
+		w.add(path, "lost", func() { v.SetLen(v.Len() - 1) })
+		w.at = at
+	}
+	if v.Len() > 1 && of == reflect.String && v.Index(0).String() != v.Index(1).String() {
+		w.add(path, "swapped", func() {
+			a, b := v.Index(0).String(), v.Index(1).String()
+			v.Index(0).SetString(b)
+			v.Index(1).SetString(a)
+		})
+	}
+	for i := range v.Len() {
+		e := v.Index(i)
+		switch {
+		case of == reflect.Uint8 && i == each:
+			return // bytes are many, and alike
+		case of != reflect.Struct:
+			w.value(e, under(path, "each"))
+		case len(path) == 1 && path[0] != "btf": // a map or program
+			w.at = nameOf(path, e)
+			w.value(e, path)
+			w.at = at
+		default:
+			w.value(e, path)
+		}
+	}
+}

@@ -1,0 +1,170 @@
+package mutate
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/bpfreplay/bpfreplay/harness/state"
+)
+
+// Want is how a mutation has to be noticed. A star in a pattern stands for
+// anything.
+type Want struct {
+	// Field is the pattern of a field that differs. If it is empty the load is
+	// refused, or fails the case in another way.
+	Field string
+	// Also are patterns of fields that differ in consequence.
+	Also []string
+	// Refused is the pattern of the error with which the kernel refuses the
+	// load. With Field, either will do: kernels differ.
+	Refused string
+	// Failure is the pattern of a failed expectation, which there has to be as
+	// well: something is left behind, or an error names the wrong thing.
+	Failure string
+}
+
+// String is how a person is told.
+func (w *Want) String() string {
+	var parts []string
+	for _, p := range []struct{ what, pattern string }{{"", w.Field}, {"refused: ", w.Refused}, {"", w.Failure}} {
+		if p.pattern != "" {
+			parts = append(parts, p.what+p.pattern)
+		}
+	}
+	return strings.Join(parts, " or ")
+}
+
+// Outcome says what became of a mutation.
+type Outcome string
+
+// Outcomes, from good to bad.
+const (
+	Caught      Outcome = "caught"
+	Unsupported Outcome = "unsupported" // this kernel cannot load the case
+	Hidden      Outcome = "hidden"      // a rule explained the difference
+	Misnamed    Outcome = "misnamed"    // noticed, but as something else
+	Missed      Outcome = "missed"
+	Idle        Outcome = "idle"   // it changed nothing
+	Broken      Outcome = "broken" // the guest, or the case without it
+)
+
+// Found is what the harness noticed of one load, compared with another.
+type Found struct {
+	Refused     string // the error, empty if the load went through
+	Differences []state.Difference
+	Failures    []string // expectations of the case that were not met
+	// Strict: nothing else may differ than what is wanted. Without it, other
+	// fields may: a rule looks at more than one, and a mutation can end what it
+	// explained elsewhere.
+	Strict bool
+}
+
+// consequences are fields in which any mutation may show as well: what programs
+// do, and what sums up their instructions.
+var consequences = []string{
+	"program * run returns", "program * run data", "map * contents after runs",
+	"program * tag", "program * function_tag", "program * verified_insns",
+}
+
+// leftBehind begins a failed expectation that is about what a load left.
+const leftBehind = "left behind"
+
+// Judge compares what was wanted with what was found. The text says what told,
+// or what is wrong.
+func (w *Want) Judge(f *Found) (Outcome, string) {
+	is := func(s string) bool { return strings.Contains(s, leftBehind) } // with nobody wanting it
+	if w.Failure != "" {
+		is = func(s string) bool { return Match(w.Failure, s) }
+	}
+	i := slices.IndexFunc(f.Failures, is)
+	switch {
+	case w.Failure == "" && i >= 0:
+		return Misnamed, f.Failures[i]
+	case w.Failure != "" && i < 0:
+		return Missed, "not noticed: " + w.Failure
+	case w.Failure != "" && w.Field == "" && w.Refused == "":
+		return w.others(f, f.Failures[i])
+	}
+	if f.Refused != "" {
+		if w.Refused == "" || !Match(w.Refused, f.Refused) {
+			return Misnamed, "refused: " + f.Refused
+		}
+		return Caught, "refused: " + f.Refused
+	}
+	if w.Field == "" {
+		if text := w.stray(f); text != "" {
+			return Misnamed, text
+		}
+		return Missed, "loaded, and nothing differs"
+	}
+	return w.field(f)
+}
+
+// field looks for the field that has to differ.
+func (w *Want) field(f *Found) (Outcome, string) {
+	hidden := ""
+	for i := range f.Differences {
+		d := &f.Differences[i]
+		switch {
+		case !Match(w.Field, d.Field):
+		case d.ExplainedBy == "":
+			return w.others(f, show(d))
+		default:
+			hidden = d.ExplainedBy
+		}
+	}
+	if hidden != "" {
+		return Hidden, fmt.Sprintf("%s is explained by %s", w.Field, hidden)
+	}
+	for i := range f.Differences {
+		if d := &f.Differences[i]; d.ExplainedBy == "" {
+			return Misnamed, show(d)
+		}
+	}
+	return Missed, "loaded, and nothing differs"
+}
+
+// others says caught, unless something differs that should not.
+func (w *Want) others(f *Found, told string) (Outcome, string) {
+	if text := w.stray(f); text != "" && f.Strict {
+		return Misnamed, text
+	}
+	return Caught, told
+}
+
+// stray is the first unexplained difference that is not wanted.
+func (w *Want) stray(f *Found) string {
+	for i := range f.Differences {
+		d := &f.Differences[i]
+		if d.ExplainedBy != "" || w.Field != "" && Match(w.Field, d.Field) ||
+			slices.ContainsFunc(slices.Concat(w.Also, consequences), func(p string) bool { return Match(p, d.Field) }) {
+			continue
+		}
+		return show(d)
+	}
+	return ""
+}
+
+func show(d *state.Difference) string { return fmt.Sprintf("%s: %s, not %s", d.Field, d.B, d.A) }
+
+// Match says whether text is as the pattern says, in which a star stands for
+// any text, and for none.
+func Match(pattern, text string) bool {
+	parts := strings.Split(pattern, "*")
+	if len(parts) == 1 {
+		return pattern == text
+	}
+	rest, ok := strings.CutPrefix(text, parts[0])
+	if !ok {
+		return false
+	}
+	for _, p := range parts[1 : len(parts)-1] {
+		_, after, ok := strings.Cut(rest, p)
+		if !ok {
+			return false
+		}
+		rest = after
+	}
+	return strings.HasSuffix(rest, parts[len(parts)-1])
+}
