@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hashicorp/go-multierror"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
@@ -59,7 +60,7 @@ type RunInput struct {
 	Retval  *uint32 `yaml:"retval"` // of the last run
 }
 
-// ReadSuite reads a cases.yaml. The error names the case that is wrong.
+// ReadSuite reads a cases.yaml. The error names all cases that are wrong.
 func ReadSuite(file string) (*Suite, error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
@@ -71,16 +72,20 @@ func ReadSuite(file string) (*Suite, error) {
 	if err := dec.Decode(s); err != nil {
 		return nil, fmt.Errorf("suite %s: %w", file, err)
 	}
+	var wrong *multierror.Error
 	seen := make(map[string]bool)
 	for i := range s.Cases {
 		c := &s.Cases[i]
 		if seen[c.Name] {
-			return nil, fmt.Errorf("suite %s: case %q is there twice", file, c.Name)
+			wrong = multierror.Append(wrong, fmt.Errorf("case %q is there twice", c.Name))
 		}
 		seen[c.Name] = true
 		if err := c.check(); err != nil {
-			return nil, fmt.Errorf("suite %s: case %q: %w", file, c.Name, err)
+			wrong = multierror.Append(wrong, fmt.Errorf("case %q: %w", c.Name, err))
 		}
+	}
+	if err := wrong.ErrorOrNil(); err != nil {
+		return nil, fmt.Errorf("suite %s: %w", file, err)
 	}
 	return s, nil
 }

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/hashicorp/go-multierror"
 )
 
 // Listing is one line of a list of kernels.
@@ -72,16 +74,24 @@ func (s *Store) current(e *Entry) (*Locked, error) {
 // It goes on after a failure and returns what it got with all errors joined.
 func (s *Store) Fetch(ctx context.Context, names ...string) ([]*Kernel, error) {
 	var kernels []*Kernel
-	var failed []error
+	var failed *multierror.Error
 	for _, name := range s.orAll(names) {
 		k, err := s.Resolve(ctx, name)
 		if err != nil {
-			failed = append(failed, err)
+			failed = multierror.Append(failed, err)
 			continue
 		}
 		kernels = append(kernels, k)
 	}
-	return kernels, errors.Join(failed...)
+	return kernels, whole(failed)
+}
+
+// whole is what went wrong: a list, unless it is one thing.
+func whole(failed *multierror.Error) error {
+	if failed != nil && len(failed.Errors) == 1 {
+		return failed.Errors[0]
+	}
+	return failed.ErrorOrNil()
 }
 
 func (s *Store) orAll(names []string) []string {
@@ -105,18 +115,18 @@ type Change struct {
 // from no archive have nothing to update. It goes on after a failure.
 func (s *Store) Update(ctx context.Context, names ...string) ([]Change, error) {
 	var changes []Change
-	var failed []error
+	var failed *multierror.Error
 	for _, name := range s.orAll(names) {
 		change, err := s.update(ctx, name)
 		if err != nil {
-			failed = append(failed, err)
+			failed = multierror.Append(failed, err)
 			continue
 		}
 		if change != nil {
 			changes = append(changes, *change)
 		}
 	}
-	return changes, errors.Join(failed...)
+	return changes, whole(failed)
 }
 
 func (s *Store) update(ctx context.Context, name string) (*Change, error) {
