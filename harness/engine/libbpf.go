@@ -139,7 +139,7 @@ func takePins(dir string, old []string, table map[string]string) ([]state.Handle
 		path := filepath.Join(dir, pin)
 		fd, err := bpfsys.Get(path)
 		if err == nil {
-			handles = append(handles, state.Handle{Name: translate(table, pin), FD: fd})
+			handles = append(handles, state.Handle{Name: translate(table, pin), FD: fd, Found: true})
 			err = os.Remove(path)
 		}
 		if err != nil {

@@ -19,6 +19,9 @@ import (
 type Handle struct {
 	Name string
 	FD   int
+	// Found: the fd is not one that the load made but a later one for the same
+	// thing, by a pin or by its id, and so what may be done with it tells nothing.
+	Found bool
 }
 
 // ErrHandle is wrapped by the errors of Capture that blame the engine: a handle
@@ -185,7 +188,7 @@ func (c *capturer) foundMap(id uint32) error {
 		return err
 	}
 	name := foundName(bpfsys.CString(info.Name[:]))
-	m, err := c.mapByFD(Handle{Name: name, FD: fd})
+	m, err := c.mapByFD(Handle{Name: name, FD: fd, Found: true})
 	if err != nil {
 		return err
 	}

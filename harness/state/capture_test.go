@@ -47,7 +47,7 @@ func capture(t *testing.T, c *ebpf.Collection) *State {
 func mapHandles(c *ebpf.Collection) []Handle {
 	var handles []Handle
 	for name, m := range c.Maps {
-		handles = append(handles, Handle{name, m.FD()})
+		handles = append(handles, Handle{Name: name, FD: m.FD()})
 	}
 	return handles
 }
@@ -55,7 +55,7 @@ func mapHandles(c *ebpf.Collection) []Handle {
 func programHandles(c *ebpf.Collection) []Handle {
 	var handles []Handle
 	for name, p := range c.Programs {
-		handles = append(handles, Handle{name, p.FD()})
+		handles = append(handles, Handle{Name: name, FD: p.FD()})
 	}
 	return handles
 }
@@ -427,7 +427,7 @@ func TestContentsOfManyElements(t *testing.T) {
 				}
 				assert.NilError(t, m.Put(key, value))
 			}
-			s, err := Capture(context.Background(), []Handle{{"m", m.FD()}}, nil, kernel())
+			s, err := Capture(context.Background(), []Handle{{Name: "m", FD: m.FD()}}, nil, kernel())
 			assert.NilError(t, err)
 			assert.Equal(t, s.Maps[0].Contents.NotRead, "")
 			entries := s.Maps[0].Contents.Entries
@@ -465,7 +465,7 @@ func TestContentsNotRead(t *testing.T) {
 	} {
 		m, err := ebpf.NewMap(&tt.spec)
 		assert.NilError(t, err)
-		s, err := Capture(context.Background(), []Handle{{"m", m.FD()}}, nil, kernel())
+		s, err := Capture(context.Background(), []Handle{{Name: "m", FD: m.FD()}}, nil, kernel())
 		m.Close()
 		assert.NilError(t, err)
 		assert.Equal(t, s.Maps[0].Contents.NotRead, tt.want)
@@ -487,13 +487,13 @@ func TestCaptureErrors(t *testing.T) {
 		maps, programs []Handle
 		want           string
 	}{
-		{[]Handle{{"gone", 1 << 20}}, nil, "map gone: wrong handle: fd 1048576 is not open"},
-		{nil, []Handle{{"gone", 1 << 20}}, "program gone: wrong handle: fd 1048576 is not open"},
-		{[]Handle{{"a", counts}, {"b", counts}}, nil, "map b: wrong handle: it is map a too"},
-		{[]Handle{{"a", counts}, {"a", c.Maps["others"].FD()}}, nil, "map a: wrong handle: there are two of that name"},
-		{nil, []Handle{{"a", run}, {"b", run}}, "program b: wrong handle: it is program a too"},
-		{nil, []Handle{{"a", counts}}, "program a: wrong handle: fd %d is anon_inode:bpf-map"},
-		{[]Handle{{"a", run}}, nil, "map a: wrong handle: fd %d is anon_inode:bpf-prog"},
+		{[]Handle{{Name: "gone", FD: 1 << 20}}, nil, "map gone: wrong handle: fd 1048576 is not open"},
+		{nil, []Handle{{Name: "gone", FD: 1 << 20}}, "program gone: wrong handle: fd 1048576 is not open"},
+		{[]Handle{{Name: "a", FD: counts}, {Name: "b", FD: counts}}, nil, "map b: wrong handle: it is map a too"},
+		{[]Handle{{Name: "a", FD: counts}, {Name: "a", FD: c.Maps["others"].FD()}}, nil, "map a: wrong handle: there are two of that name"},
+		{nil, []Handle{{Name: "a", FD: run}, {Name: "b", FD: run}}, "program b: wrong handle: it is program a too"},
+		{nil, []Handle{{Name: "a", FD: counts}}, "program a: wrong handle: fd %d is anon_inode:bpf-map"},
+		{[]Handle{{Name: "a", FD: run}}, nil, "map a: wrong handle: fd %d is anon_inode:bpf-prog"},
 	} {
 		err := try(tt.maps, tt.programs)
 		assert.Assert(t, errors.Is(err, ErrHandle))
@@ -553,12 +553,30 @@ func TestProgramInSlotWithoutHandle(t *testing.T) {
 	c, err := ebpf.NewCollection(sampleSpec())
 	assert.NilError(t, err)
 	defer c.Close()
-	tails := Handle{"tails", c.Maps["tails"].FD()}
-	s, err := Capture(context.Background(), []Handle{tails, {"outer", c.Maps["outer"].FD()}}, nil, kernel())
+	tails := Handle{Name: "tails", FD: c.Maps["tails"].FD()}
+	s, err := Capture(context.Background(), []Handle{tails, {Name: "outer", FD: c.Maps["outer"].FD()}}, nil, kernel())
 	assert.NilError(t, err)
 	assert.Assert(t, strings.HasPrefix(s.findMap("tails").Contents.Entries[0].Ref, "(no handle) tail tag "))
 	assert.Equal(t, s.findMap("outer").Contents.Entries[0].Ref, "outer[2]")
 	assert.Equal(t, s.findMap("outer[2]").KernelName, "others")
 	_, err = bpfsys.IDs(bpfsys.MapGetNextID)
 	assert.NilError(t, err)
+}
+
+// Whether user space may write is a property of the fd, and not of the map.
+func TestCaptureAccess(t *testing.T) {
+	need.BPF(t)
+	for flags, want := range map[uint32]string{0: "read-write", unix.BPF_F_RDONLY: "read-only", unix.BPF_F_WRONLY: "write-only"} {
+		m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1, Flags: flags})
+		assert.NilError(t, err)
+		defer m.Close()
+		for _, found := range []bool{false, true} {
+			s, err := Capture(context.Background(), []Handle{{Name: "m", FD: m.FD(), Found: found}}, nil, kernel())
+			assert.NilError(t, err)
+			if found {
+				want = ""
+			}
+			assert.Equal(t, s.Maps[0].Access, want)
+		}
+	}
 }

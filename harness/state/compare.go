@@ -152,6 +152,12 @@ var mapFields = []field[Map]{
 		}
 		return strconv.FormatBool(*m.Frozen)
 	}},
+	{"access", "4.15", func(m *Map) string {
+		if m.Access == "" {
+			return "unknown"
+		}
+		return m.Access
+	}},
 	{"key_type", "4.18", func(m *Map) string { return orNone(m.Key) }},
 	{"value_type", "4.18", func(m *Map) string { return orNone(m.Value) }},
 }

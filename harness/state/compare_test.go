@@ -40,6 +40,8 @@ func TestCompareSeesEachField(t *testing.T) {
 		{"map extra", func(s *State) { s.Maps[2].Extra = ptr(uint64(3)) }, []string{"map counts map_extra"}, "0x0", "0x3"},
 		{"map extra absent", func(s *State) { s.Maps[2].Extra = nil }, []string{"map counts map_extra"}, "0x0", "absent"},
 		{"frozen", func(s *State) { s.Maps[1].Frozen = ptr(false) }, []string{"map .rodata frozen"}, "true", "false"},
+		{"access", func(s *State) { s.Maps[2].Access = "read-only" }, []string{"map counts access"}, "read-write", "read-only"},
+		{"access unknown", func(s *State) { s.Maps[2].Access = "" }, []string{"map counts access"}, "read-write", "unknown"},
 		{"frozen absent", func(s *State) { s.Maps[0].Frozen = nil }, []string{"map .bss frozen"}, "false", "absent"},
 		{"key type", func(s *State) { s.Maps[2].Key = "unsigned int" }, []string{"map counts key_type"}, "int", "unsigned int"},
 		{"value type", func(s *State) { s.Maps[2].Value = "" }, []string{"map counts value_type"}, "u64", "none"},

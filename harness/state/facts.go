@@ -18,6 +18,8 @@ type Facts struct {
 	// Unreferenced are the data sections without symbols that no instruction
 	// refers to.
 	Unreferenced []string
+	// Entries are the max_entries of maps that are no data sections.
+	Entries map[string]uint32
 	// NotAutoloaded are the programs of SEC("?...").
 	NotAutoloaded []string
 	Programs      map[string]ProgramFacts
@@ -25,6 +27,9 @@ type Facts struct {
 
 // ProgramFacts is about a program with all functions that it calls.
 type ProgramFacts struct {
+	// Order are the functions as libbpf puts them: depth first, by the first
+	// call or load of the address of each.
+	Order      []string
 	Kconfig    bool     // refers to .kconfig
 	WeakKfuncs []string // calls of kfuncs that need not exist
 	TypedKsyms []string // typed kernel variables that it takes the address of
@@ -55,9 +60,12 @@ var coreNeverFails = []uint32{coreFieldExists, coreTypeIDLocal, coreTypeExists, 
 
 // FactsOf collects the facts about an object.
 func FactsOf(o *object.Object) *Facts {
-	f := &Facts{Name: o.Name, Programs: make(map[string]ProgramFacts)}
+	f := &Facts{Name: o.Name, Entries: make(map[string]uint32), Programs: make(map[string]ProgramFacts)}
 	for i := range o.Maps {
 		m := &o.Maps[i]
+		if m.Kind == object.MapUser {
+			f.Entries[m.Name] = m.MaxEntries
+		}
 		if isData(m.Kind) && (o.BTF == nil || !slices.ContainsFunc(m.Variables, func(v object.Variable) bool { return !v.Static })) {
 			f.StaticOnly = append(f.StaticOnly, m.Section)
 		}
@@ -101,22 +109,27 @@ func isData(k object.MapKind) bool {
 // programFacts looks at a function and all that it calls or takes the address of.
 func programFacts(o *object.Object, entry int) ProgramFacts {
 	p := ProgramFacts{LocalTypeIDs: make(map[uint32]string)}
-	seen := map[int]bool{entry: true}
-	for queue := []int{entry}; len(queue) > 0; queue = queue[1:] {
-		fn := &o.Functions[queue[0]]
+	seen, names := make(map[int]bool), make(map[string]int)
+	var visit func(i int)
+	visit = func(i int) {
+		if i < 0 || i >= len(o.Functions) || seen[i] {
+			return
+		}
+		seen[i] = true
+		fn := &o.Functions[i]
+		p.Order = append(p.Order, uniqueName(names, fn.Name))
 		p.addFunction(o, fn)
 		for _, next := range callees(fn) {
-			if next >= 0 && next < len(o.Functions) && !seen[next] {
-				seen[next] = true
-				queue = append(queue, next)
-			}
+			visit(next)
 		}
 	}
+	visit(entry)
+	visit(o.Functions[entry].ExceptionCallback)
 	return p
 }
 
 func callees(fn *object.Function) []int {
-	next := []int{fn.ExceptionCallback}
+	var next []int
 	for _, r := range fn.Relocations {
 		if r.Kind == object.RelocCall || r.Kind == object.RelocFunc {
 			next = append(next, r.Target)

@@ -69,6 +69,11 @@ func (c *capturer) describeMap(h Handle) (*Map, error) {
 	if n >= endMapExtra {
 		m.Extra = &info.MapExtra
 	}
+	if !h.Found {
+		if m.Access, err = access(h.FD); err != nil {
+			return nil, err
+		}
+	}
 	if err := c.mapTypes(m, info); err != nil {
 		return nil, err
 	}
@@ -77,6 +82,22 @@ func (c *capturer) describeMap(h Handle) (*Map, error) {
 	}
 	m.Contents, err = c.contents(m, h.FD)
 	return m, err
+}
+
+// access says what the fd of a map may be used for: BPF_F_RDONLY and BPF_F_WRONLY
+// are flags of the fd (4.15), and not among those of the map.
+func access(fd int) (string, error) {
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	if err != nil {
+		return "", fmt.Errorf("access: %w", err)
+	}
+	switch flags & unix.O_ACCMODE {
+	case unix.O_RDONLY:
+		return "read-only", nil
+	case unix.O_WRONLY:
+		return "write-only", nil
+	}
+	return "read-write", nil
 }
 
 func (c *capturer) mapTypes(m *Map, info *bpfsys.MapInfo) error {
@@ -379,7 +400,7 @@ func (c *capturer) mapInSlot(id uint32, slot string) (string, error) {
 	}
 	defer bpfsys.Close(fd)
 	c.mapNames[id] = slot
-	return slot, c.addMap(Handle{Name: slot, FD: fd})
+	return slot, c.addMap(Handle{Name: slot, FD: fd, Found: true})
 }
 
 // head peeks at the next element of a queue or stack. The others cannot be

@@ -169,15 +169,19 @@ func (p *Program) funcInfo(raw *rawProgram, types *types, starts *bounds) error 
 			return fmt.Errorf("func_info: instruction %d is out of order", at)
 		}
 		*starts = append(*starts, at)
-		name := t.Name
-		if seen[t.Name]++; seen[t.Name] > 1 {
-			name = fmt.Sprintf("%s (%d)", name, seen[t.Name])
-		}
 		p.Functions = append(p.Functions, Function{
-			Name: name, Linkage: t.Linkage.String(), Proto: types.render(t.Ref),
+			Name: uniqueName(seen, t.Name), Linkage: t.Linkage.String(), Proto: types.render(t.Ref),
 		})
 	}
 	return nil
+}
+
+// uniqueName numbers functions of one name: static ones of several files.
+func uniqueName(seen map[string]int, name string) string {
+	if seen[name]++; seen[name] > 1 {
+		return fmt.Sprintf("%s (%d)", name, seen[name])
+	}
+	return name
 }
 
 // lines reads the bpf_line_info records: instruction, file name and source

@@ -223,7 +223,8 @@ var table = []Rule{
 		Fields: []string{"map * max_entries"},
 		match: func(left, right side) bool {
 			return (left.m.Type == mapPerfEventArray || left.m.Type == mapCPUMap) && left.m.Type == right.m.Type &&
-				int64(left.m.MaxEntries) == int64(left.state.CPUs) && right.m.MaxEntries > left.m.MaxEntries
+				int64(left.m.MaxEntries) == int64(left.state.CPUs) && right.m.MaxEntries > left.m.MaxEntries &&
+				right.Object != nil && right.Object.Entries[right.m.Name] == right.m.MaxEntries
 		},
 	},
 	{
@@ -277,7 +278,7 @@ var table = []Rule{
 		Left:   cilium, Right: libbpfLike,
 		Fields: []string{"program * function_order"},
 		match: func(left, right side) bool {
-			return sameFunctions(left.p, right.p) && left.p.main() == right.p.main()
+			return sameFunctions(left.p, right.p) && left.p.main() == right.p.main() && inOrder(right.p, facts(right).Order)
 		},
 	},
 	{
@@ -289,7 +290,7 @@ var table = []Rule{
 			if left.f != nil && !calls(left.f) {
 				return false
 			}
-			return sameFunctions(left.p, right.p) && sameCode(left, right) &&
+			return sameFunctions(left.p, right.p) && sameCode(left, right) && inOrder(right.p, facts(right).Order) &&
 				!slices.Equal(left.p.order(right.p), right.p.order(left.p))
 		},
 	},
@@ -300,7 +301,7 @@ var table = []Rule{
 		Since:  "5.16",
 		Fields: []string{"function * kfunc_index"},
 		match: func(left, right side) bool {
-			return onlyModuleIndexes(kfuncPairs(left.f, right.f))
+			return onlyModuleIndexes(kfuncPairs(left.f, right.f)) && ownSlots(right) && ownSlots(left)
 		},
 	},
 	{
@@ -322,7 +323,7 @@ var table = []Rule{
 		Since:  "5.16",
 		Fields: []string{"function * kfunc_index"},
 		match: func(left, right side) bool {
-			return onlyModuleIndexes(kfuncPairs(left.f, right.f))
+			return onlyModuleIndexes(kfuncPairs(left.f, right.f)) && ownSlots(right) && ownSlots(left)
 		},
 	},
 	{
@@ -476,6 +477,22 @@ var table = []Rule{
 		},
 	},
 	{
+		ID:     "access-unknown",
+		Reason: "bpftool ends, and what it loaded is known by pins: what its own fds were good for is not known",
+		Left:   []string{EngineLibbpf}, Right: []string{EngineDirect, EngineTrace, EngineReplay, EngineLibbpfLight},
+		Fields: []string{"map * access"},
+		match:  func(left, right side) bool { return left.m.Access == "" && right.m.Access != "" },
+	},
+	{
+		ID:     "access-unknown-kconfig",
+		Reason: "cilium/ebpf does not hand .kconfig out: it is found through the programs that hold it",
+		Left:   cilium, Right: []string{EngineTrace, EngineReplay, EngineLibbpfLight},
+		Fields: []string{"map * access"},
+		match: func(left, right side) bool {
+			return left.m.Name == kconfig && left.m.Access == "" && right.m.Access == "read-write"
+		},
+	},
+	{
 		ID:     "hidden-linkage",
 		Reason: "libbpf makes global functions with hidden visibility static, cilium/ebpf leaves them global",
 		Left:   cilium, Right: libbpfLike,
@@ -492,7 +509,7 @@ var table = []Rule{
 		Since:  "5.16",
 		Fields: []string{"program * verified_insns"},
 		match: func(left, right side) bool {
-			return slices.ContainsFunc(facts(right).Hidden, func(name string) bool {
+			return left.p.VerifiedInsns != nil && right.p.VerifiedInsns != nil && slices.ContainsFunc(facts(right).Hidden, func(name string) bool {
 				a, b := left.p.findFunction(name), right.p.findFunction(name)
 				return a != nil && b != nil && a.Linkage == "global" && b.Linkage == "static"
 			})
@@ -551,6 +568,20 @@ func facts(s side) ProgramFacts {
 
 func sameFunctions(a, b *Program) bool {
 	return len(a.Functions) == len(b.Functions) && len(a.order(b)) == len(a.Functions)
+}
+
+// inOrder says whether the functions of a program, of which the verifier may
+// have taken some out, are in this order.
+func inOrder(p *Program, order []string) bool {
+	at := -1
+	for i := range p.Functions {
+		n := slices.Index(order, p.Functions[i].Name)
+		if n <= at {
+			return false
+		}
+		at = n
+	}
+	return true
 }
 
 // everyFunction compares the functions of two programs by name.
@@ -643,6 +674,31 @@ func onlyModuleIndexes(pairs [][2]Ref) bool {
 		}
 	}
 	return len(pairs) > 0
+}
+
+// ownSlots says whether each kfunc of a module that the program calls has a slot
+// of fd_array to itself, and all calls of it use that one. It is so in what we
+// load; others give modules slots, or calls.
+func ownSlots(s side) bool {
+	if !slices.Contains(ours, s.Engine) {
+		return true
+	}
+	slots, kfuncs := make(map[string]uint16), make(map[uint16]string)
+	for i := range s.p.Functions {
+		for _, r := range s.p.Functions[i].Refs {
+			if r.Kind != RefKfunc || r.Index == 0 {
+				continue
+			}
+			if slot, ok := slots[r.To]; ok && slot != r.Index {
+				return false
+			}
+			if kfunc, ok := kfuncs[r.Index]; ok && kfunc != r.To {
+				return false
+			}
+			slots[r.To], kfuncs[r.Index] = r.Index, r.To
+		}
+	}
+	return true
 }
 
 func callsKfunc(p *Program, name string) bool {

@@ -67,7 +67,10 @@ func sameKconfig(s *scenario) {
 }
 
 // orderSwapped appends the subprograms in another order on the left.
-func orderSwapped(s *scenario) { slices.Reverse(s.left.Programs[0].Functions[1:]) }
+func orderSwapped(s *scenario) {
+	slices.Reverse(s.left.Programs[0].Functions[1:])
+	s.program(func(f *ProgramFacts) { f.Order = []string{"run", "left", "right"} })
+}
 
 func tagDiffers(s *scenario) { s.left.Programs[0].Tag = "fedcba9876543210" }
 
@@ -129,6 +132,36 @@ func oldLibbpf(s *scenario) {
 	s.engines = [2]string{EngineLibbpf, EngineReplay}
 	s.right.findMap(".bss").Flags = 0
 	s.facts.StaticOnly = []string{".bss"}
+}
+
+// clamped is a perf event array of 16 slots on a machine with 4 CPUs.
+func clamped(s *scenario) {
+	s.left.findMap("counts").Type, s.right.findMap("counts").Type = mapPerfEventArray, mapPerfEventArray
+	s.left.findMap("counts").MaxEntries = 4
+	s.facts.Entries = map[string]uint32{"counts": 16}
+}
+
+// secondKfunc calls another kfunc of the module, with the slot that index is on
+// the right, and one of its own on the left.
+func secondKfunc(s *scenario, index uint16) {
+	for _, side := range []*State{s.left, s.right} {
+		f := s.fn(side, "right")
+		f.Insns = slices.Concat(insns([5]int64{0x85, 0, 2, 0, 0}), f.Insns)
+		f.Refs = []Ref{{At: 0, Kind: RefKfunc, To: "bpf_ct_insert [nf_conntrack]", Index: 3}}
+	}
+	s.fn(s.right, "right").Refs[0].Index = index
+}
+
+// pinned is a map of libbpf's, and foundKconfig one of cilium/ebpf's, whose fd
+// is not the one that the load made.
+func pinned(s *scenario) {
+	s.engines = [2]string{EngineLibbpf, EngineReplay}
+	s.left.findMap("counts").Access = ""
+}
+
+func foundKconfig(s *scenario) {
+	sameKconfig(s)
+	s.left.findMap(kconfig).Access, s.right.findMap(kconfig).Access = "", "read-write"
 }
 
 // lightIndex calls a kfunc of a module as libbpf's loader programs do.
@@ -310,20 +343,19 @@ var ruleTests = map[string]ruleTest{
 	},
 	"entries-clamped-to-cpus": {
 		field: "map counts max_entries",
-		make: func(s *scenario) {
-			s.left.findMap("counts").Type, s.right.findMap("counts").Type = mapPerfEventArray, mapPerfEventArray
-			s.left.findMap("counts").MaxEntries = 4
-		},
+		make:  clamped,
 		near: map[string]func(s *scenario){
-			"hash": func(s *scenario) { s.left.findMap("counts").MaxEntries = 4 },
-			"not the number of CPUs": func(s *scenario) {
-				s.left.findMap("counts").Type, s.right.findMap("counts").Type = mapCPUMap, mapCPUMap
-				s.left.findMap("counts").MaxEntries = 3
+			"hash": func(s *scenario) {
+				clamped(s)
+				s.left.findMap("counts").Type, s.right.findMap("counts").Type = mapHash, mapHash
 			},
-			"right is smaller": func(s *scenario) {
-				s.left.findMap("counts").Type, s.right.findMap("counts").Type = mapCPUMap, mapCPUMap
-				s.left.findMap("counts").MaxEntries, s.right.findMap("counts").MaxEntries = 4, 2
+			"not the number of CPUs": func(s *scenario) { clamped(s); s.left.findMap("counts").MaxEntries = 3 },
+			"right is smaller":       func(s *scenario) { clamped(s); s.right.findMap("counts").MaxEntries = 2 },
+			"right is another size": func(s *scenario) {
+				clamped(s)
+				s.right.findMap("counts").MaxEntries = 17 // and not what the object says
 			},
+			"no object": func(s *scenario) { clamped(s); s.facts = nil },
 		},
 	},
 	"btf-per-map": {
@@ -399,7 +431,11 @@ var ruleTests = map[string]ruleTest{
 		field: "program run function_order",
 		make:  orderSwapped,
 		near: map[string]func(s *scenario){
-			"entry is not first": func(s *scenario) { slices.Reverse(s.left.Programs[0].Functions) },
+			"entry is not first": func(s *scenario) { orderSwapped(s); slices.Reverse(s.left.Programs[0].Functions) },
+			"not libbpf's order": func(s *scenario) {
+				orderSwapped(s)
+				s.program(func(f *ProgramFacts) { f.Order = []string{"run", "right", "left"} })
+			},
 			"function missing": func(s *scenario) {
 				orderSwapped(s)
 				s.right.Programs[0].Functions = append(s.right.Programs[0].Functions, Function{Name: "more"})
@@ -410,7 +446,12 @@ var ruleTests = map[string]ruleTest{
 		field: "program run tag",
 		make:  all(orderSwapped, tagDiffers),
 		near: map[string]func(s *scenario){
-			"same order":   tagDiffers,
+			"same order": tagDiffers,
+			"not libbpf's order": func(s *scenario) {
+				orderSwapped(s)
+				tagDiffers(s)
+				s.program(func(f *ProgramFacts) { f.Order = nil })
+			},
 			"code differs": all(codeDiffers, orderSwapped, tagDiffers),
 			"unread": func(s *scenario) {
 				orderSwapped(s)
@@ -424,6 +465,15 @@ var ruleTests = map[string]ruleTest{
 		make:  func(s *scenario) { s.fn(s.left, "left").Refs[0].Index = 2 },
 		near: map[string]func(s *scenario){
 			"none on one side": func(s *scenario) { s.fn(s.left, "left").Refs[0].Index = 0 },
+			"the slot of another kfunc": func(s *scenario) {
+				s.fn(s.left, "left").Refs[0].Index = 2
+				secondKfunc(s, 1)
+			},
+			"two slots for one kfunc": func(s *scenario) {
+				s.fn(s.left, "left").Refs[0].Index = 2
+				secondKfunc(s, 4)
+				s.fn(s.left, "right").Refs[0].To, s.fn(s.right, "right").Refs[0].To = "bpf_ct_release [nf_conntrack]", "bpf_ct_release [nf_conntrack]"
+			},
 			"vmlinux": func(s *scenario) {
 				for _, side := range []*State{s.left, s.right} {
 					s.fn(side, "left").Refs[0].To = "bpf_ct_release [vmlinux]"
@@ -609,6 +659,8 @@ var ruleTests = map[string]ruleTest{
 				kfuncAddress(s)
 				s.fn(s.left, "left").patch(2, 1)
 			},
+			"another register":   func(s *scenario) { kfuncAddress(s); s.fn(s.right, "left").Insns[8+1] = 1 },
+			"behind the address": func(s *scenario) { kfuncAddress(s); s.fn(s.right, "left").Refs[1].Offset = 8 },
 		},
 	},
 	"kfunc-address-test": {
@@ -651,6 +703,23 @@ var ruleTests = map[string]ruleTest{
 			},
 		},
 	},
+	"access-unknown": {
+		field: "map counts access",
+		make:  pinned,
+		near: map[string]func(s *scenario){
+			"known":           func(s *scenario) { pinned(s); s.left.findMap("counts").Access = "read-only" },
+			"another engine":  func(s *scenario) { pinned(s); s.engines[0] = EngineDirect },
+			"unknown of ours": func(s *scenario) { pinned(s); s.engines = [2]string{EngineReplay, EngineTrace} },
+		},
+	},
+	"access-unknown-kconfig": {
+		field: "map .kconfig access",
+		make:  foundKconfig,
+		near: map[string]func(s *scenario){
+			"known":         func(s *scenario) { foundKconfig(s); s.left.findMap(kconfig).Access = "write-only" },
+			"right is less": func(s *scenario) { foundKconfig(s); s.right.findMap(kconfig).Access = "read-only" },
+		},
+	},
 	"hidden-linkage": {
 		field: "program run function right linkage",
 		make:  hidden,
@@ -669,7 +738,8 @@ var ruleTests = map[string]ruleTest{
 			s.left.Programs[0].VerifiedInsns = ptr(uint32(12))
 		},
 		near: map[string]func(s *scenario){
-			"nothing hidden": func(s *scenario) { s.left.Programs[0].VerifiedInsns = ptr(uint32(12)) },
+			"nothing hidden":        func(s *scenario) { s.left.Programs[0].VerifiedInsns = ptr(uint32(12)) },
+			"not there on one side": func(s *scenario) { hidden(s); s.left.Programs[0].VerifiedInsns = nil },
 			"still global": func(s *scenario) {
 				hidden(s)
 				s.fn(s.right, "right").Linkage = "global"

@@ -115,7 +115,8 @@ func constant(p insn.Insns, i int) bool {
 // declares, the left one a small constant: a BTF id.
 func isKfuncAddress(s *slot) bool {
 	const mostTypes = 1 << 24
-	if s.refX != nil || !s.x.IsLdImm64(s.i) || s.x.Src(s.i) != 0 {
+	at := s.i * insn.Size
+	if s.refX != nil || !s.x.IsLdImm64(s.i) || s.x.Src(s.i) != 0 || !bytes.Equal(s.x[at:at+4], s.y[at:at+4]) {
 		return false
 	}
 	id := s.x.Imm(s.i)
@@ -172,7 +173,7 @@ func (f *Function) withoutTests(kfuncs []string) *Function {
 }
 
 func isAddressOf(r *Ref, names []string) bool {
-	if r == nil || r.Kind != RefAddr {
+	if r == nil || r.Kind != RefAddr || r.Offset != 0 || !strings.HasSuffix(r.To, "]") {
 		return false
 	}
 	name, _, _ := strings.Cut(r.To, " [")

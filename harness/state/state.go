@@ -49,6 +49,7 @@ type Map struct {
 	VmlinuxValue string `json:"vmlinux_value,omitempty"`
 
 	Frozen *bool  `json:"frozen,omitempty"` // nil if fdinfo does not say (before 5.2)
+	Access string `json:"access,omitempty"` // of the fd that the load made: "read-write"; empty if it is not known
 	Owner  string `json:"owner,omitempty"`  // of a program array: "type 1 jited 1"
 
 	Contents Contents `json:"contents"`

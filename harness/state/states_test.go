@@ -28,20 +28,20 @@ func sample() *State {
 		Maps: []Map{
 			{
 				Name: ".bss", Copies: 1, Type: mapArray, KeySize: 4, ValueSize: 8, MaxEntries: 1, Flags: flagMmapable,
-				KernelName: "sample.bss", Extra: ptr(uint64(0)), BTF: "b0", Key: "void",
+				KernelName: "sample.bss", Access: "read-write", Extra: ptr(uint64(0)), BTF: "b0", Key: "void",
 				Value:  "datasec .bss { global int seen; /* 0, 4 bytes */ } /* 8 bytes */",
 				Frozen: ptr(false),
 			},
 			{
 				Name: ".rodata", Copies: 1, Type: mapArray, KeySize: 4, ValueSize: 8, MaxEntries: 1, Flags: flagMmapable | 1<<7,
-				KernelName: "sample.rodata", Extra: ptr(uint64(0)), BTF: "b0", Key: "void",
+				KernelName: "sample.rodata", Access: "read-write", Extra: ptr(uint64(0)), BTF: "b0", Key: "void",
 				Value:    "datasec .rodata { global const int limit; /* 0, 4 bytes */ } /* 8 bytes */",
 				Frozen:   ptr(true),
 				Contents: Contents{Entries: []Entry{{Key: []byte{0, 0, 0, 0}, Value: []byte{7}}}},
 			},
 			{
 				Name: "counts", Copies: 1, Type: mapHash, KeySize: 4, ValueSize: 8, MaxEntries: 16,
-				KernelName: "counts", Extra: ptr(uint64(0)), BTF: "b0", Key: "int", Value: "u64", Frozen: ptr(false),
+				KernelName: "counts", Access: "read-write", Extra: ptr(uint64(0)), BTF: "b0", Key: "int", Value: "u64", Frozen: ptr(false),
 			},
 		},
 		Programs: []Program{{
