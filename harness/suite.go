@@ -15,6 +15,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/probe"
+	"github.com/bpfreplay/bpfreplay/internal/failures"
 )
 
 // Suite is a set of cases.
@@ -84,7 +85,7 @@ func ReadSuite(file string) (*Suite, error) {
 			wrong = multierror.Append(wrong, fmt.Errorf("case %q: %w", c.Name, err))
 		}
 	}
-	if err := wrong.ErrorOrNil(); err != nil {
+	if err := failures.All(wrong); err != nil {
 		return nil, fmt.Errorf("suite %s: %w", file, err)
 	}
 	return s, nil

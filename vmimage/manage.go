@@ -9,6 +9,8 @@ import (
 	"slices"
 
 	"github.com/hashicorp/go-multierror"
+
+	"github.com/bpfreplay/bpfreplay/internal/failures"
 )
 
 // Listing is one line of a list of kernels.
@@ -83,15 +85,7 @@ func (s *Store) Fetch(ctx context.Context, names ...string) ([]*Kernel, error) {
 		}
 		kernels = append(kernels, k)
 	}
-	return kernels, whole(failed)
-}
-
-// whole is what went wrong: a list, unless it is one thing.
-func whole(failed *multierror.Error) error {
-	if failed != nil && len(failed.Errors) == 1 {
-		return failed.Errors[0]
-	}
-	return failed.ErrorOrNil()
+	return kernels, failures.All(failed)
 }
 
 func (s *Store) orAll(names []string) []string {
@@ -126,7 +120,7 @@ func (s *Store) Update(ctx context.Context, names ...string) ([]Change, error) {
 			changes = append(changes, *change)
 		}
 	}
-	return changes, whole(failed)
+	return changes, failures.All(failed)
 }
 
 func (s *Store) update(ctx context.Context, name string) (*Change, error) {
