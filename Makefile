@@ -20,7 +20,7 @@ sources := go.mod go.sum $(shell find cmd harness loader vmimage \( -type d -o -
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup build vmtest test bench lint objects clean setup-%
+.PHONY: help setup build vmtest mutate test bench lint objects clean setup-%
 
 help: ## say what there is
 	@echo 'make TARGET [NAME=VALUE...]'; echo
@@ -43,12 +43,15 @@ bpfreplay: $(sources)
 # Those of libbpf need bpftool: the machine's, unless one is named.
 ifneq ($(findstring libbpf,$(ENGINES)),)
 ifeq ($(BPFTOOL),)
-vmtest: setup-bpftool
+vmtest mutate: setup-bpftool
 endif
 endif
 
 vmtest: setup-vmtest bpfreplay ## load the core suite in a guest with each engine and compare
 	./bpfreplay vmtest --kernel '$(KERNEL)' $(foreach c,$(CASE),--case '$c') $(if $(ENGINES),--engines '$(ENGINES)') $(if $(BPFTOOL),--bpftool '$(BPFTOOL)') $(ARGS)
+
+mutate: setup-vmtest bpfreplay ## break loads in a guest, and see that each fault is noticed
+	./bpfreplay mutate --kernel '$(KERNEL)' $(if $(ENGINES),--engines '$(ENGINES)') $(if $(BPFTOOL),--bpftool '$(BPFTOOL)') $(ARGS)
 
 test: setup-test bpfreplay ## run all tests, those in guests too
 	./bpfreplay kernels fetch $(TEST_KERNELS)

@@ -369,14 +369,16 @@ func (m *mutator) change(c *Case, j *judge, ref, load *agent.Load, change mutate
 	}
 }
 
-// hidden notes which rules a change hid behind.
+// hidden notes which rules a change hid behind. A program's and its functions'
+// tags are hashes of the same things, and count as one.
 func (m *mutator) hidden(f *mutate.Found, change mutate.Change, engine, where string, result *MutationResult) {
+	name := strings.Replace(change.Name, " functions ", " ", 1)
 	for _, d := range f.Differences {
 		if d.ExplainedBy == "" || !mutate.Match(change.Want.Field, d.Field) {
 			continue
 		}
-		if rule := d.ExplainedBy; !slices.Contains(m.report.Hiding[rule], change.Name) {
-			m.report.Hiding[rule] = append(m.report.Hiding[rule], change.Name)
+		if rule := d.ExplainedBy; !slices.Contains(m.report.Hiding[rule], name) {
+			m.report.Hiding[rule] = append(m.report.Hiding[rule], name)
 			result.Against = append(result.Against, Against{Engine: engine, Outcome: mutate.Hidden, Text: where})
 		}
 	}

@@ -117,7 +117,7 @@ func partOf(p *loader.Program, b []byte) []byte {
 	if at := part(p, b); at >= 0 {
 		return p.Blob[at:][:len(b)]
 	}
-	return bytes.Clone(b)
+	return make([]byte, max(len(b), len(scratch)))
 }
 
 // inProgram changes the instructions of a program.
@@ -235,6 +235,23 @@ func moveStore(program string, kind trace.FixupKind, n int, src uint8, field, by
 	return func(p *loader.Program) {
 		at := site(p, program, kind, n) + field
 		inCode(p, 0, storeTo(rBase, src, at), func(code insn.Insns, i int) { code.SetOff(i, int16(at+by)) })
+	}
+}
+
+// firstModule is the fd of the BTF of the first symbol's module.
+func firstModule(p *loader.Program) trace.FD {
+	if len(p.Trace.Symbols) == 0 {
+		return trace.NoFD
+	}
+	return p.Trace.Symbols[0].BTF
+}
+
+// slotOfModule is the instruction that sets the index in fd_array of the first
+// symbol's module.
+func slotOfModule(p *loader.Program) func(code insn.Insns, i int) bool {
+	fd := firstModule(p)
+	return func(code insn.Insns, i int) bool {
+		return fd != trace.NoFD && code.Op(i) == opMovImm && code.Dst(i) == r3 && int(code.Imm(i)) == int(fd)
 	}
 }
 

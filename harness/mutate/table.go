@@ -190,7 +190,7 @@ var ofValues = []Mutation{
 	},
 	{
 		Name: "value-bit", About: "one bit of a constant is wrong", Case: "data_sections",
-		Want: field("map .rodata contents"), onTrace: onValue(".rodata", func(v []byte) { v[20] ^= 1 }),
+		Want: field("map .rodata contents"), onTrace: onValue(".rodata", flip(20, 1)),
 	},
 	{
 		Name: "value-truncated", About: "the end of the constants is missing", Case: "data_sections",
@@ -198,7 +198,7 @@ var ofValues = []Mutation{
 	},
 	{
 		Name: "value-shifted", About: "variables lie a byte further", Case: "data_sections",
-		Want: field("map .data contents"), onTrace: onValue(".data", func(v []byte) { copy(v[1:], slices.Clone(v)) }),
+		Want: field("map .data contents"), onTrace: onValue(".data", func(v []byte) { copy(v[min(1, len(v)):], slices.Clone(v)) }),
 	},
 	{
 		Name: "value-of-other", About: "variables start as another section does", Case: "data_sections",
@@ -214,12 +214,12 @@ var ofValues = []Mutation{
 		Want: field("map .bss contents"),
 		onTrace: on(valueOf(".bss"), func(c *trace.UpdateElem) {
 			c.Value, c.OnlyGiven = slices.Clone(c.Value), false
-			c.Value[3] = 9
+			flip(3, 9)(c.Value)
 		}),
 	},
 	{
 		Name: "value-custom", About: "a byte of a custom section is wrong", Case: "data_custom",
-		Want: field("map .* contents"), onTrace: onValue("", func(v []byte) { v[0] ^= 0x80 }),
+		Want: field("map .* contents"), onTrace: onValue("", flip(0, 0x80)),
 	},
 	{
 		Name: "value-flags", About: "an update that insists on a new element", Case: "data_sections",
@@ -233,7 +233,7 @@ var ofValues = []Mutation{
 	},
 	{
 		Name: "value-literal", About: "a constant that the compiler made is wrong", Case: "maps_hash",
-		Want: field("map .rodata.cst16 contents"), onTrace: onValue(".rodata.cst16", func(v []byte) { v[12] = 17 }),
+		Want: field("map .rodata.cst16 contents"), onTrace: onValue(".rodata.cst16", flip(12, 0x11)),
 	},
 	{
 		Name: "slot-drop", About: "an inner map is not in its slot", Case: "maps_of_maps",
@@ -333,8 +333,9 @@ var ofReferences = []Mutation{
 		Name: "ref-stale", About: "a reference to a map has the fd of the types", Case: "maps_hash",
 		Want: refused("program count: PROG_LOAD: E*"),
 		onTrace: func(t *trace.Trace) {
-			_, types := command(t, anyBTF)
-			onProgram("count", func(c *trace.LoadProgram) { fixup(c, 0, ofKind(trace.FixupMap)).FD = types.Out })(t)
+			if _, types := command(t, anyBTF); types != nil {
+				onProgram("count", func(c *trace.LoadProgram) { fixup(c, 0, ofKind(trace.FixupMap)).FD = types.Out })(t)
+			}
 		},
 	},
 	{
@@ -565,7 +566,7 @@ var ofPrograms = []Mutation{
 		Name: "insns-cut", About: "the last instruction is missing", Case: "license_other",
 		Want: refused("program run: PROG_LOAD: EINVAL*"),
 		onTrace: onProgram("run", func(c *trace.LoadProgram) {
-			c.Insns = c.Insns[:len(c.Insns)-insn.Size]
+			c.Insns = cut(c.Insns, insn.Size)
 		}),
 	},
 	{
@@ -634,7 +635,7 @@ var ofTypes = []Mutation{
 	{
 		Name: "line-info-cut", About: "the last source line is missing", Case: "btf_lines",
 		Want:    field("program run *line_info"),
-		onTrace: onProgram("run", func(c *trace.LoadProgram) { c.LineInfo = c.LineInfo[:len(c.LineInfo)-int(c.LineInfoRecSize)] }),
+		onTrace: onProgram("run", func(c *trace.LoadProgram) { c.LineInfo = cut(c.LineInfo, int(c.LineInfoRecSize)) }),
 	},
 	{
 		Name: "line-number", About: "a source line is off by one", Case: "btf_lines",
@@ -707,7 +708,7 @@ var ofTypes = []Mutation{
 var ofCORE = []Mutation{
 	{
 		Name: "core-dropped", About: "a CO-RE relocation is missing", Case: "core_field",
-		Want: field("program run insns", "program run tag"), onTrace: onProgram("run", func(c *trace.LoadProgram) { c.CORE = c.CORE[:len(c.CORE)-coreSize] }),
+		Want: field("program run insns", "program run tag"), onTrace: onProgram("run", func(c *trace.LoadProgram) { c.CORE = cut(c.CORE, coreSize) }),
 	},
 	{
 		Name: "core-all-dropped", About: "no CO-RE relocation is there", Case: "core_field",
@@ -757,8 +758,7 @@ var ofCORE = []Mutation{
 		Want: Want{Field: "program run * insns", Also: []string{"program run *"}, Refused: "program run: PROG_LOAD: E*"},
 		onTrace: onProgram("run", func(c *trace.LoadProgram) {
 			n := len(c.CORE)/coreSize - 1
-			at := starts(c)
-			add32(record(c.CORE, coreSize, n), 0, -uint32(at[len(at)-2]*insn.Size))
+			add32(record(c.CORE, coreSize, n), 0, -uint32(lastStart(c)*insn.Size))
 		}),
 	},
 }
@@ -775,8 +775,9 @@ var ofOwnership = []Mutation{
 	{
 		Name: "module-left-open", About: "the types of a module stay open", Case: "kfunc_module",
 		Want: failing(fds), onTrace: func(t *trace.Trace) {
-			_, types := command(t, anyBTF)
-			drop(func(c *trace.Close) bool { return c.FD != types.Out })(t)
+			if _, types := command(t, anyBTF); types != nil {
+				drop(func(c *trace.Close) bool { return c.FD != types.Out })(t)
+			}
 		},
 	},
 	{
@@ -821,15 +822,17 @@ var ofOwnership = []Mutation{
 	{
 		Name: "map-closed", About: "a map is closed that is to be handed out", Case: "maps_hash",
 		Want: refused("*"), onTrace: func(t *trace.Trace) {
-			_, c := command(t, mapNamed("sparse"))
-			t.Commands = append(t.Commands, &trace.Close{FD: c.Out, Name: c.Name})
+			if _, c := command(t, mapNamed("sparse")); c != nil {
+				t.Commands = append(t.Commands, &trace.Close{FD: c.Out, Name: c.Name})
+			}
 		},
 	},
 	{
 		Name: "program-closed", About: "a program is closed that is to be handed out", Case: "subprogs_static",
 		Want: field("program first"), onTrace: func(t *trace.Trace) {
-			_, c := command(t, programNamed("first"))
-			t.Commands = append(t.Commands, &trace.Close{FD: c.Out, Name: c.Name})
+			if _, c := command(t, programNamed("first")); c != nil {
+				t.Commands = append(t.Commands, &trace.Close{FD: c.Out, Name: c.Name})
+			}
 		},
 	},
 }
@@ -837,15 +840,15 @@ var ofOwnership = []Mutation{
 var ofLoaders = []Mutation{
 	{
 		Name: "blob-map-flags", About: "a map's flags are wrong in the blob", Case: "maps_hash",
-		Want: field("map sparse flags"), onLoader: inMap("sparse", func(attr []byte) { attr[16] = 0 }),
+		Want: field("map sparse flags"), onLoader: inMap("sparse", flip(16, 1)),
 	},
 	{
 		Name: "blob-map-entries", About: "a map's size is wrong in the blob", Case: "maps_hash",
-		Want: field("map sparse max_entries"), onLoader: inMap("sparse", func(attr []byte) { attr[bpfsys.MapCreateMaxEntries] ^= 2 }),
+		Want: field("map sparse max_entries"), onLoader: inMap("sparse", flip(bpfsys.MapCreateMaxEntries, 2)),
 	},
 	{
 		Name: "blob-map-key-type", About: "a map's key type is wrong in the blob", Case: "maps_struct_types",
-		Want: field("map macs key_type"), onLoader: inMap("macs", func(attr []byte) { attr[bpfsys.MapCreateKeyType]++ }),
+		Want: field("map macs key_type"), onLoader: inMap("macs", func(attr []byte) { add32(attr, bpfsys.MapCreateKeyType, 1) }),
 	},
 	{
 		Name: "blob-value", About: "a constant is wrong in the blob", Case: "data_strings",
@@ -863,15 +866,15 @@ var ofLoaders = []Mutation{
 	},
 	{
 		Name: "blob-insn-count", About: "a program is one instruction short in the blob", Case: "license_other",
-		Want: refused("program run: PROG_LOAD: EINVAL*"), onLoader: inAttr("run", func(attr []byte) { attr[4]-- }),
+		Want: refused("program run: PROG_LOAD: EINVAL*"), onLoader: inAttr("run", flip(4, 3)),
 	},
 	{
 		Name: "blob-program-name", About: "a program's name is wrong in the blob", Case: "maps_hash",
-		Want: field("program count name"), onLoader: inAttr("count", func(attr []byte) { attr[progLoadName] = 'C' }),
+		Want: field("program count name"), onLoader: inAttr("count", flip(progLoadName, 0x20)),
 	},
 	{
 		Name: "blob-program-type", About: "a program's type is wrong in the blob", Case: "prog_tc",
-		Want: field("program act type"), onLoader: inAttr("act", func(attr []byte) { attr[0] = 3 }),
+		Want: field("program act type"), onLoader: inAttr("act", flip(0, 7)),
 	},
 	{
 		Name: "blob-licence", About: "the licence is wrong in the blob", Case: "maps_hash",
@@ -980,19 +983,13 @@ var ofLoaders = []Mutation{
 	{
 		Name: "code-kfunc-index", About: "the loader names another slot of fd_array", Case: "kfunc_module",
 		Want: Want{Field: "program filter kfunc_index", Also: []string{"program filter tag"}, Refused: "program filter: PROG_LOAD: E*"}, onLoader: func(p *loader.Program) {
-			s := p.Trace.Symbols[0]
-			inCode(p, 0, func(code insn.Insns, i int) bool {
-				return code.Op(i) == opMovImm && code.Dst(i) == r3 && int(code.Imm(i)) == int(s.BTF)
-			}, addImm(1))
+			inCode(p, 0, slotOfModule(p), addImm(1))
 		},
 	},
 	{
 		Name: "code-kfunc-vmlinux", About: "the loader looks for a module's function in vmlinux", Case: "kfunc_module",
 		Want: refused("program filter: PROG_LOAD: E*"), onLoader: func(p *loader.Program) {
-			s := p.Trace.Symbols[0]
-			inCode(p, 0, func(code insn.Insns, i int) bool {
-				return code.Op(i) == opMovImm && code.Dst(i) == r3 && int(code.Imm(i)) == int(s.BTF)
-			}, func(code insn.Insns, i int) { code.SetImm(i, 0) })
+			inCode(p, 0, slotOfModule(p), func(code insn.Insns, i int) { code.SetImm(i, 0) })
 		},
 	},
 	{
@@ -1002,7 +999,7 @@ var ofLoaders = []Mutation{
 	{
 		Name: "code-module-kept", About: "the loader forgets the types of a module", Case: "kfunc_module",
 		Want: Want{Refused: "program filter: PROG_LOAD: E*", Failure: fds}, onLoader: func(p *loader.Program) {
-			cell := p.Cells + 4*int(p.Trace.Symbols[0].BTF)
+			cell := p.Cells + 4*int(firstModule(p))
 			inCode(p, 0, storeTo(rBase, r3, cell), func(code insn.Insns, i int) {
 				replace(code, i, opStoreImm, rBase, 0, code.Off(i), -1)
 			})

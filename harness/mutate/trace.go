@@ -149,7 +149,7 @@ func fixup(c *trace.LoadProgram, n int, is func(f *trace.Fixup) bool) *trace.Fix
 		}
 		n--
 	}
-	return &trace.Fixup{} // changes of it change nothing
+	return &trace.Fixup{Insn: -1}
 }
 
 func ofKind(kind trace.FixupKind) func(f *trace.Fixup) bool {
@@ -247,6 +247,12 @@ func starts(c *trace.LoadProgram) []int {
 	return append(at, insn.Insns(c.Insns).Len())
 }
 
+// lastStart is the first instruction of the last function of a program.
+func lastStart(c *trace.LoadProgram) int {
+	at := starts(c)
+	return at[max(0, len(at)-2)]
+}
+
 // callTo makes the nth reference of a program to a function, a call or the
 // load of its address, one to function number to.
 func callTo(program string, callback bool, n, to int) change {
@@ -329,9 +335,12 @@ const (
 	coreKind   = 12
 )
 
+// scratch is as much as is changed of anything that is not there.
+var scratch [32]byte
+
 func record(b []byte, size uint32, n int) []byte {
-	if size == 0 || (n+1)*int(size) > len(b) {
-		return make([]byte, 32) // changes of it change nothing
+	if size == 0 || n < 0 || (n+1)*int(size) > len(b) {
+		return make([]byte, len(scratch))
 	}
 	return b[n*int(size):][:size]
 }
@@ -347,6 +356,18 @@ func onLineInfo(program string, n int, do func(rec []byte)) change {
 func onCORE(program string, n int, do func(rec []byte)) change {
 	return onProgram(program, func(c *trace.LoadProgram) { do(record(c.CORE, coreSize, n)) })
 }
+
+// flip changes bits of the byte at off.
+func flip(off int, bits byte) func(b []byte) {
+	return func(b []byte) {
+		if off < len(b) {
+			b[off] ^= bits
+		}
+	}
+}
+
+// cut leaves out the last n bytes.
+func cut(b []byte, n int) []byte { return b[:max(0, len(b)-n)] }
 
 func add32(b []byte, off int, n uint32) { le.PutUint32(b[off:], le.Uint32(b[off:])+n) }
 

@@ -1,0 +1,130 @@
+package mutate
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"gotest.tools/v3/assert"
+
+	"github.com/bpfreplay/bpfreplay/harness/state"
+)
+
+// full returns a state in which nothing is left at its zero value, made from
+// its type: a new field is in it at once.
+func full() *state.State {
+	s := new(state.State)
+	n := 0
+	fill(reflect.ValueOf(s).Elem(), &n)
+	// What refers to something has to find it.
+	for i := range s.Programs {
+		s.Programs[i].Unread = false // or nothing of the instructions counts
+		for k := range s.Programs[i].Functions {
+			f := &s.Programs[i].Functions[k]
+			f.Lines = [][2]uint32{{0, 0}, {1, 1}}
+			for at := range f.Refs {
+				f.Refs[at].At, f.Refs[at].Kind = uint32(at), state.RefKfunc
+			}
+		}
+	}
+	return s
+}
+
+// fill gives each field a value of its own, and lists two elements.
+func fill(v reflect.Value, n *int) {
+	*n++
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			fill(v.Field(i), n)
+		}
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(v.Elem(), n)
+	case reflect.String:
+		v.SetString("text" + string(rune('a'+*n%26)) + strings.Repeat("z", *n/26))
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Int:
+		v.SetInt(int64(*n))
+	case reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		v.SetUint(uint64(*n % 200))
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
+		fallthrough
+	case reflect.Array:
+		for i := range v.Len() {
+			fill(v.Index(i), n)
+		}
+	}
+}
+
+// TestEachFieldIsCompared: what is changed in any field of a state is seen, as
+// that field. What is not is in the list of what is shown only, with a reason.
+func TestEachFieldIsCompared(t *testing.T) {
+	ca := state.Context{Engine: state.EngineTrace, Release: "6.12.1"}
+	cb := state.Context{Engine: state.EngineReplay, Release: "6.12.1"}
+	plain := full()
+	assert.Equal(t, len(state.Compare(plain, full(), ca, cb)), 0)
+	named := make(map[string]bool)
+	for n, c := range Changes(plain) {
+		changed, err := Apply(plain, n)
+		assert.NilError(t, err)
+		found := Found{Differences: state.Compare(plain, changed, ca, cb)}
+		outcome, text := c.Want.Judge(&found)
+		assert.Check(t, outcome == Caught, "%s of %s, wanted as %q: %s: %s", c.Name, c.At, c.Want.Field, outcome, text)
+		for _, d := range found.Differences {
+			named[d.Field] = true
+		}
+	}
+	assert.Equal(t, len(state.Compare(plain, full(), ca, cb)), 0, "a change went through to the original")
+	for _, f := range state.Fields() {
+		kind, pattern := f.Name, f.Name
+		if strings.HasPrefix(kind, "function ") { // is in the name of its program
+			pattern = "program * " + strings.TrimPrefix(kind, "function * ")
+		}
+		seen := false
+		for name := range named {
+			seen = seen || Match(pattern, name)
+		}
+		assert.Check(t, seen || pattern == "program * function_order", "no change of a state shows in %s", f.Name)
+	}
+}
+
+// TestShownOnly: what is not compared by itself is still there.
+func TestShownOnly(t *testing.T) {
+	names := make(map[string]bool)
+	var walk func(t reflect.Type, path string)
+	walk = func(typ reflect.Type, path string) {
+		names[path] = true
+		switch typ.Kind() {
+		case reflect.Slice, reflect.Array, reflect.Pointer:
+			if typ.Elem().Kind() != reflect.Struct && typ.Kind() != reflect.Pointer {
+				path += ".each"
+			}
+			walk(typ.Elem(), path)
+		case reflect.Struct:
+			for i := range typ.NumField() {
+				name, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
+				name = strings.TrimPrefix(path+"."+name, ".")
+				switch name {
+				case "maps":
+					name = "map"
+				case "programs":
+					name = "program"
+				}
+				walk(typ.Field(i).Type, name)
+			}
+		}
+	}
+	walk(reflect.TypeFor[state.State](), "")
+	for name, reason := range shown {
+		assert.Check(t, names[name], "there is no field %s", name)
+		assert.Check(t, reason != "", name)
+	}
+}
+
+func TestApplyBeyond(t *testing.T) {
+	_, err := Apply(&state.State{}, 1000)
+	assert.ErrorContains(t, err, "change 1000 of a state")
+}

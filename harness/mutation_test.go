@@ -1,0 +1,177 @@
+package harness
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+	"gotest.tools/v3/assert"
+
+	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/mutate"
+	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/internal/need"
+	"github.com/bpfreplay/bpfreplay/vmimage"
+)
+
+// host answers requests on this machine. It cannot load modules.
+type host struct{ server *agent.Server }
+
+func (h host) ask(_ context.Context, req *agent.Request) (*agent.Answer, error) {
+	local := *req
+	local.Modules = false
+	return h.server.Answer(&local)
+}
+
+// hostMutator runs mutations on this machine.
+func hostMutator(t *testing.T, suite *Suite, list []mutate.Mutation, states bool, engines ...string) *mutator {
+	t.Helper()
+	need.BPF(t)
+	var u unix.Utsname
+	assert.NilError(t, unix.Uname(&u))
+	r := &runner{Options: Options{Kernel: &vmimage.Kernel{}, Engines: append(engines, state.EngineReplay)}, suite: suite.only(list, states), used: make(map[string]bool)}
+	r.report = &Report{Kernel: KernelReport{Release: unix.ByteSliceToString(u.Release[:])}}
+	return &mutator{
+		runner: r, asker: host{agent.NewServer()}, list: list, states: states, done: func(*MutationResult) {},
+		report: &MutationReport{Summary: make(map[mutate.Outcome]int), Hiding: make(map[string][]string)},
+	}
+}
+
+func coreSuite(t *testing.T) *Suite {
+	t.Helper()
+	s, err := ReadSuite("../selftests/cases.yaml")
+	assert.NilError(t, err)
+	return s
+}
+
+// some are mutations of each kind that any kernel with loader programs can run,
+// and that are caught in each way.
+var some = []string{
+	"drop-freeze", "value-bit", "slot-off-by-one", "prog-slot-drop", "map-access", "map-key-type", "freeze-early",
+	"ref-offset", "refs-swapped", "call-in-subprogram", "functions-reordered", "func-info-swapped", "line-number",
+	"types-member", "licence-lost", "program-drop", "types-left-open", "blob-value", "blob-map-flags", "code-freeze",
+	"code-programs-swapped", "code-step", "code-unchecked",
+}
+
+func named(t *testing.T, names ...string) []mutate.Mutation {
+	t.Helper()
+	var list []mutate.Mutation
+	for _, n := range names {
+		m, err := mutate.Find(n)
+		assert.NilError(t, err)
+		list = append(list, *m)
+	}
+	return list
+}
+
+func TestMutationsOnThisMachine(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for what one of them leaves behind, which takes seconds; left out by -short")
+	}
+	m := hostMutator(t, coreSuite(t), named(t, some...), false, state.EngineDirect, state.EngineTrace)
+	assert.NilError(t, m.run(t.Context()))
+	if all := m.report.Mutations; all[0].Outcome == mutate.Unsupported {
+		t.Skip("this kernel cannot run loader programs: ", all[0].Text)
+	}
+	assert.Equal(t, len(m.report.Mutations), len(some))
+	for _, r := range m.report.Mutations {
+		assert.Check(t, r.Outcome == mutate.Caught, "%s: %s: %s %v", r.Name, r.Outcome, r.Text, r.Against)
+		assert.Check(t, r.Text != "" && len(r.Against) > 0, r.Name)
+	}
+	assert.Assert(t, m.report.OK())
+}
+
+// TestChangesOnThisMachine changes what engines left of a few objects, field by field.
+func TestChangesOnThisMachine(t *testing.T) {
+	suite, err := coreSuite(t).Select([]string{"maps_of_maps", "subprogs_nested", "callbacks_map"})
+	assert.NilError(t, err)
+	m := hostMutator(t, suite, nil, true, state.EngineDirect, state.EngineTrace)
+	assert.NilError(t, m.run(t.Context()))
+	assert.Assert(t, len(m.report.Mutations) > 40, "%d kinds of changes", len(m.report.Mutations))
+	for _, r := range m.report.Mutations {
+		assert.Check(t, r.Outcome == mutate.Caught, "%s: %s: %v", r.Name, r.Outcome, r.Against)
+		assert.Equal(t, r.Kind, mutate.OfState)
+	}
+	assert.Assert(t, m.report.OK(), "%v", m.report.Hiding)
+}
+
+// forgetful answers as if a mutation had not been asked for: a harness that
+// notices nothing.
+type forgetful struct{ asker }
+
+func (f forgetful) ask(ctx context.Context, req *agent.Request) (*agent.Answer, error) {
+	plain := *req
+	plain.Mutate = ""
+	return f.asker.ask(ctx, &plain)
+}
+
+func TestMutationMissed(t *testing.T) {
+	m := hostMutator(t, coreSuite(t), named(t, "drop-freeze"), false, state.EngineTrace)
+	m.asker = forgetful{m.asker}
+	assert.NilError(t, m.run(t.Context()))
+	r := m.report.Mutations[0]
+	assert.Equal(t, r.Outcome, mutate.Missed)
+	assert.Equal(t, r.Against[0].Engine, state.EngineTrace)
+	assert.Assert(t, !m.report.OK())
+}
+
+func TestMutationIdle(t *testing.T) {
+	list := named(t, "drop-freeze")
+	list[0].Case = "license_other" // which has no map at all
+	m := hostMutator(t, coreSuite(t), list, false, state.EngineTrace)
+	assert.NilError(t, m.run(t.Context()))
+	assert.Equal(t, m.report.Mutations[0].Outcome, mutate.Idle)
+	assert.Assert(t, !m.report.OK())
+}
+
+// TestMutationOfBrokenCase: a case that is wrong without any mutation tells
+// nothing about it.
+func TestMutationOfBrokenCase(t *testing.T) {
+	suite := coreSuite(t)
+	for i := range suite.Cases {
+		if suite.Cases[i].Name == "data_sections" {
+			suite.Cases[i].Run[0].Retval = new(uint32)
+		}
+	}
+	m := hostMutator(t, suite, named(t, "drop-freeze"), false, state.EngineTrace)
+	assert.NilError(t, m.run(t.Context()))
+	r := m.report.Mutations[0]
+	assert.Equal(t, r.Outcome, mutate.Broken)
+	assert.Assert(t, strings.Contains(r.Text, "returned 4, not 0"), r.Text)
+}
+
+func TestMutationWithoutCase(t *testing.T) {
+	list := named(t, "drop-freeze")
+	list[0].Case = "no_such_case"
+	m := &mutator{runner: &runner{suite: coreSuite(t).only(list, false)}, list: list}
+	assert.ErrorContains(t, m.run(t.Context()), `mutation drop-freeze: the suite has no case "no_such_case"`)
+}
+
+func TestMutationReport(t *testing.T) {
+	with := func(outcomes ...mutate.Outcome) *MutationReport {
+		r := &MutationReport{}
+		for _, o := range outcomes {
+			r.Mutations = append(r.Mutations, MutationResult{Outcome: o})
+		}
+		return r
+	}
+	assert.Assert(t, with(mutate.Caught, mutate.Unsupported).OK())
+	assert.Assert(t, !with().OK())
+	for _, bad := range outcomes[2:] {
+		assert.Assert(t, !with(mutate.Caught, bad).OK(), bad)
+	}
+	r := with(mutate.Caught)
+	r.Hiding = map[string][]string{"a": {"x"}, "b": {"x"}}
+	assert.Assert(t, r.OK())
+	r.Hiding["a"] = append(r.Hiding["a"], "y")
+	assert.Assert(t, !r.OK(), "two changes hide behind one rule")
+
+	var m MutationResult
+	m.add(Against{Engine: "direct", Outcome: mutate.Caught, Text: "1"})
+	m.add(Against{Engine: "trace", Outcome: mutate.Missed, Text: "2"})
+	m.add(Against{Engine: "libbpf", Outcome: mutate.Caught, Text: "3"})
+	assert.Equal(t, m.Outcome, mutate.Missed)
+	assert.Equal(t, m.Text, "2")
+	assert.Equal(t, len(m.Against), 3)
+}
