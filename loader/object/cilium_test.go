@@ -24,10 +24,10 @@ var ciliumKnows = map[string]string{
 	"linked2-el.elf":              "legacy maps section",
 	"manyprogs-el.elf":            "legacy maps section",
 	"subprog_reloc-el.elf":        "legacy maps section",
-	"loader-clang-14-el.elf":      "static function in a section of its own: libbpf only has subprograms in .text",
-	"loader-clang-17-el.elf":      "static function in a section of its own",
-	"loader-clang-22-el.elf":      "static function in a section of its own",
-	"loader_nobtf-el.elf":         "static function in a section of its own",
+	"loader-clang-14-el.elf":      "legacy maps section, and a static function in a section of its own",
+	"loader-clang-17-el.elf":      "legacy maps section, and a static function in a section of its own",
+	"loader-clang-22-el.elf":      "legacy maps section, and a static function in a section of its own",
+	"loader_nobtf-el.elf":         "legacy maps section, and a static function in a section of its own",
 	"invalid_btf_map_init-el.elf": "cilium/ebpf refuses variables with an initialiser",
 }
 

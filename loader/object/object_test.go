@@ -144,6 +144,16 @@ func TestOpenPaths(t *testing.T) {
 }
 
 // TestRefused: each object in testdata/refused is one that libbpf does not open.
+// TestSectionTails: what libbpf up to 0.8 took for a name of its table with
+// something behind it.
+func TestSectionTails(t *testing.T) {
+	socket, _ := LookupProgramType("socket")
+	assert.Equal(t, programType("socket/tail"), socket)
+	assert.Equal(t, programType("nothing/tail"), ProgramType{})
+	_, ok := LookupProgramType("socket/tail")
+	assert.Assert(t, !ok, "libbpf's table has no such row")
+}
+
 func TestRefused(t *testing.T) {
 	tests := map[string]struct {
 		err                   error

@@ -387,10 +387,20 @@ func (o *opener) typePrograms() error {
 	for i := range o.obj.Functions {
 		f := &o.obj.Functions[i]
 		if !f.Subprog {
-			f.Program, _ = LookupProgramType(f.Section)
+			f.Program = programType(f.Section)
 		}
 	}
 	return nil
+}
+
+// programType is what a section name says, or what its part before a slash
+// does: libbpf before 1.0 took "socket/anything", and cilium/ebpf still does.
+func programType(section string) ProgramType {
+	t, ok := LookupProgramType(section)
+	if head, _, slash := strings.Cut(section, "/"); !ok && slash {
+		t, _ = LookupProgramType(head)
+	}
+	return t
 }
 
 // readBTF reads .BTF and .BTF.ext. Broken ones matter only if something in the
