@@ -219,17 +219,33 @@ func (m *mutator) load(ctx context.Context, req *agent.Request) ([]agent.Load, *
 }
 
 // wrong says what is wrong with a case without any mutation, "" if nothing is.
+// Engines that other engines differ from are no reason: see comparable.
 func (m *mutator) wrong(c *Case, plain []agent.Load) string {
-	pairs, failures := m.judge(c).judgeCase(c, plain)
-	if len(failures) > 0 {
-		return failures[0]
-	}
-	for _, p := range pairs {
-		if p.Verdict == Different || p.Verdict == Broken {
+	j := m.judge(c)
+	replay := &plain[len(plain)-1]
+	for i := range plain {
+		if plain[i].Engine != state.EngineTrace && !isReplay(plain[i].Engine) {
+			continue
+		}
+		if failures := j.expectations(c, plain[i:i+1]); len(failures) > 0 {
+			return failures[0]
+		}
+		if p := j.pair(c, &plain[i], replay); p.Verdict == Different || p.Verdict == Broken {
 			return fmt.Sprintf("%s and %s are %s without it", p.A, p.B, p.Verdict)
 		}
 	}
 	return ""
+}
+
+// comparable says whether two loads without any mutation did what the case
+// expects, and left the same but for what rules explain. It returns the
+// differences that they explain.
+func comparable(j *judge, c *Case, a, b *agent.Load) ([]state.Difference, bool) {
+	if a.Result != c.Expect.Result || b.Result != c.Expect.Result {
+		return nil, false
+	}
+	p := j.pair(c, a, b)
+	return p.Differences, p.Verdict == Equal || p.Verdict == Explained
 }
 
 func (m *mutator) mutation(ctx context.Context, c *Case, mu *mutate.Mutation, req *agent.Request, plain []agent.Load, wrong string) (*MutationResult, error) {
@@ -291,28 +307,32 @@ func (m *mutator) compare(c *Case, mu *mutate.Mutation, result *MutationResult, 
 	replay := &plain[len(plain)-1]
 	for i := range plain[:len(plain)-1] {
 		ref := &plain[i]
-		if ref.Result != c.Expect.Result {
-			continue // known not to load it
+		without, ok := comparable(j, c, ref, replay)
+		if !ok {
+			continue // known not to load it, or not as the others do
 		}
 		found.Differences = j.pair(c, ref, broken).Differences
-		if made := j.pair(c, ref, replay).Differences; agree(made, found.Differences, mu.Want.Field) {
-			continue
-		}
 		found.Strict = ref.Engine == state.EngineTrace
 		outcome, text := mu.Want.Judge(&found)
-		result.add(Against{Engine: ref.Engine, Outcome: outcome, Text: text})
+		if outcome == mutate.Caught || !cannotTell(without, found.Differences, mu.Want.Field) {
+			result.add(Against{Engine: ref.Engine, Outcome: outcome, Text: text})
+		}
 	}
 	if len(result.Against) == 0 {
-		result.Outcome, result.Text = mutate.Broken, "no engine did what the case expects"
+		result.Outcome, result.Text = mutate.Broken, "there is no engine that it can be compared with"
 	}
 }
 
-// agree says whether a field cannot tell about a mutation: it differed without
-// it, and does not with it, or what it is of is not there on the other side.
-func agree(without, with []state.Difference, pattern string) bool {
+// cannotTell says whether the comparison of a field with this engine says nothing
+// about a mutation: it differed without it, and does not with it; what it is of
+// is not there on the other side; or the other side does not know it.
+func cannotTell(without, with []state.Difference, pattern string) bool {
 	words := strings.SplitN(pattern, " ", 3)
 	return fieldDiffers(without, pattern) && !fieldDiffers(with, pattern) ||
-		len(words) > 1 && fieldDiffers(without, words[0]+" "+words[1])
+		len(words) > 1 && fieldDiffers(without, words[0]+" "+words[1]) ||
+		slices.ContainsFunc(without, func(d state.Difference) bool {
+			return mutate.Match(pattern, d.Field) && (d.A == state.Unknown || d.B == state.Unknown)
+		})
 }
 
 // changes changes each field of what each engine left, and compares that with
@@ -320,8 +340,15 @@ func agree(without, with []state.Difference, pattern string) bool {
 func (m *mutator) changes(c *Case, plain []agent.Load) error {
 	j := m.judge(c)
 	for i := range plain {
-		if plain[i].Result != agent.OK {
+		if plain[i].State == nil {
 			continue
+		}
+		without := make([][]state.Difference, len(plain))
+		with := make([]bool, len(plain))
+		for k := range plain {
+			if k != i {
+				without[k], with[k] = comparable(j, c, &plain[k], &plain[i])
+			}
 		}
 		for n, change := range mutate.Changes(plain[i].State) {
 			changed, err := mutate.Apply(plain[i].State, n)
@@ -329,8 +356,8 @@ func (m *mutator) changes(c *Case, plain []agent.Load) error {
 				return err
 			}
 			for k := range plain {
-				if k != i && plain[k].Result == agent.OK {
-					m.change(c, j, &plain[k], &plain[i], change, changed)
+				if with[k] {
+					m.change(c, j, &plain[k], &plain[i], change, changed, without[k])
 				}
 			}
 		}
@@ -340,10 +367,10 @@ func (m *mutator) changes(c *Case, plain []agent.Load) error {
 
 // change judges one change of what one engine left, compared with what another
 // did.
-func (m *mutator) change(c *Case, j *judge, ref, load *agent.Load, change mutate.Change, changed *state.State) {
+func (m *mutator) change(c *Case, j *judge, ref, load *agent.Load, change mutate.Change, changed *state.State, without []state.Difference) {
 	result, ok := m.fields[change.Name]
 	if !ok {
-		result = &MutationResult{Name: change.Name, Kind: mutate.OfState, Want: change.Want.String(), Outcome: mutate.Caught}
+		result = &MutationResult{Name: change.Name, Kind: mutate.OfState, Want: change.Pattern(), Outcome: mutate.Caught}
 		m.fields[change.Name] = result
 		m.order = append(m.order, change.Name)
 	}
@@ -352,17 +379,11 @@ func (m *mutator) change(c *Case, j *judge, ref, load *agent.Load, change mutate
 	found := mutate.Found{Differences: state.Compare(ref.State, changed, ca, cb)}
 	outcome, text := change.Want.Judge(&found)
 	where := strings.TrimSpace(fmt.Sprintf("%s %s: %s, %s", c.Name, change.At, load.Engine, text))
-	switch outcome {
-	case mutate.Caught:
-		if result.Text == "" {
-			result.Text = where
-		}
-	case mutate.Missed:
-		if agree(state.Compare(ref.State, load.State, ca, cb), found.Differences, change.Want.Field) {
-			return
-		}
-		result.add(Against{Engine: ref.Engine, Outcome: outcome, Text: where})
-	case mutate.Hidden:
+	switch {
+	case outcome == mutate.Caught && result.Text == "":
+		result.Text = where
+	case outcome == mutate.Caught, cannotTell(without, found.Differences, change.Want.Field):
+	case outcome == mutate.Hidden:
 		m.hidden(&found, change, ref.Engine, where, result)
 	default:
 		result.add(Against{Engine: ref.Engine, Outcome: outcome, Text: where})

@@ -22,6 +22,15 @@ type Change struct {
 	do func()
 }
 
+// Pattern is the field in which it shows, in whatever map or program it is.
+func (c *Change) Pattern() string {
+	kind, _, _ := strings.Cut(c.At, " ")
+	if rest, ok := strings.CutPrefix(c.Want.Field, c.At); ok && c.At != "" {
+		return kind + " *" + rest
+	}
+	return c.Want.Field
+}
+
 // Changes lists what can be changed in a state, one field at a time: numbers
 // and texts become others, what there is several of loses one, what may be
 // absent is. They are found in the type of the state, so that none is forgotten.

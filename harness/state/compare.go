@@ -29,8 +29,12 @@ type Difference struct {
 	Detail string `json:"detail,omitempty"`
 }
 
-// absent is what a field shows that a kernel does not have.
-const absent = "absent"
+// absent is what a field shows that a kernel does not have, and Unknown one
+// that cannot be read of what this engine leaves.
+const (
+	absent  = "absent"
+	Unknown = "unknown"
+)
 
 // Compare returns all differences between two normalised states, maps first,
 // then programs, each by name. Those that a rule predicts are marked.
@@ -154,7 +158,7 @@ var mapFields = []field[Map]{
 	}},
 	{"access", "4.15", func(m *Map) string {
 		if m.Access == "" {
-			return "unknown"
+			return Unknown
 		}
 		return m.Access
 	}},
