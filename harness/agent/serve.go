@@ -321,8 +321,9 @@ func (a ids) len() int {
 }
 
 // freeWait is how long the kernel may take to free what nobody refers to any
-// more: it does so after a grace period of RCU, on a work queue.
-const freeWait = 5 * time.Second
+// more: it does so after grace periods of RCU, on a work queue, and a guest on
+// a busy host waits long for both.
+const freeWait = 20 * time.Second
 
 // waitFreed waits until what the engines made is gone, and says what is not.
 func waitFreed(made map[string]ids) (map[string][]string, error) {
