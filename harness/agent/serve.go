@@ -312,14 +312,6 @@ func (a ids) and(b ids) ids {
 	return a.minus(a.minus(b))
 }
 
-func (a ids) len() int {
-	n := 0
-	for _, list := range a {
-		n += len(list)
-	}
-	return n
-}
-
 // freeWait is how long the kernel may take to free what nobody refers to any
 // more: it does so after grace periods of RCU, on a work queue, and a guest on
 // a busy host waits long for both.

@@ -85,16 +85,6 @@ func inAttr(name string, do func(attr []byte)) edit {
 
 const progLoadName = 48 // in PROG_LOAD's attribute
 
-// inValue changes the initial value of a map.
-func inValue(name string, do func(value []byte)) edit {
-	return func(p *loader.Program) {
-		_, c := command(p.Trace, valueOf(name))
-		if c != nil {
-			do(partOf(p, c.Value))
-		}
-	}
-}
-
 // inBTF changes the object's types.
 func inBTF(do func(raw []byte)) edit {
 	return func(p *loader.Program) {
