@@ -49,6 +49,7 @@ for purpose; do
 	test)
 		guest
 		program bpftool bpftool
+		program strace strace
 		program cc gcc
 		file /usr/include/stdlib.h libc6-dev
 		file /usr/include/bpf/libbpf.h libbpf-dev
