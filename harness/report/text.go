@@ -45,16 +45,13 @@ func (t *Text) loads(c *harness.CaseReport) string {
 		}
 		parts = append(parts, s)
 	}
-	if same && len(c.Loads) > 0 {
-		s := c.Loads[0].Result
-		if d := reason(&c.Loads[0]); d != "" {
-			s += ": " + d
-		}
-		return s
-	}
 	s := strings.Join(parts, ", ")
+	if same && len(c.Loads) > 0 {
+		s = c.Loads[0].Result
+	}
+	// Our own engines come after cilium/ebpf's, and say more.
 	for i := range c.Loads {
-		if d := reason(&c.Loads[i]); d != "" {
+		if d := reason(&c.Loads[len(c.Loads)-1-i]); d != "" {
 			return s + ": " + d
 		}
 	}
