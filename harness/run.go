@@ -56,10 +56,9 @@ const (
 	DefaultCaseTimeout = 60 * time.Second
 )
 
-// params are kernel parameters for every guest. LSM programs attach only if
-// the LSM "bpf" is on. And a kernel that counts ticks to see whether its timer
-// works counts too few of them on a host that is busy, and panics.
-var params = []string{"lsm=bpf", "no_timer_check"}
+// params are kernel parameters for every guest: LSM programs attach only if the
+// LSM "bpf" is on.
+var params = []string{"lsm=bpf"}
 
 // guestMemory is what a guest gets, in MiB. The largest objects of the Linux
 // selftests need more than the default of package vm.
