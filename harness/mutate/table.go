@@ -107,7 +107,11 @@ var ofMaps = []Mutation{
 	},
 	{
 		Name: "map-numa-lost", About: "a map's NUMA node is forgotten", Case: "maps_numa",
-		Want: field("map local flags"), onTrace: onMap("local", func(a *trace.MapAttr) { a.Flags = 0 }),
+		Want: field("map local flags", "map local numa_node"), onTrace: onMap("local", func(a *trace.MapAttr) { a.Flags = 0 }),
+	},
+	{
+		Name: "map-numa-any", About: "a map's NUMA node is any", Case: "maps_numa",
+		Want: field("map local numa_node"), onTrace: onMap("local", func(a *trace.MapAttr) { a.NUMANode = 1<<32 - 1 }),
 	},
 	{
 		Name: "map-numa-other", About: "a map of a NUMA node that is not there", Case: "maps_numa",
@@ -146,6 +150,13 @@ var ofMaps = []Mutation{
 		onTrace: on(template, func(c *trace.CreateMap) {
 			c.Attr.ValueSize += 8
 			c.Attr.BTF, c.Attr.KeyType, c.Attr.ValueType = trace.NoFD, 0, 0
+		}),
+	},
+	{
+		Name: "inner-template-other", About: "a map of maps wants inner maps of another type", Case: "maps_of_maps",
+		Want: field("map later inner"),
+		onTrace: on(func(c *trace.CreateMap) bool { return template(c) && c.Name == "later.inner" }, func(c *trace.CreateMap) {
+			c.Attr.Type = 9 // LRU_HASH
 		}),
 	},
 	{
@@ -538,6 +549,32 @@ var ofPrograms = []Mutation{
 	{
 		Name: "attach-type-lost", About: "an iterator is loaded as a raw tracepoint", Case: "prog_iter",
 		Want: refused("program tasks: PROG_LOAD: E*"), onTrace: onProgram("tasks", func(c *trace.LoadProgram) { c.AttachType = 23 }), // TRACE_RAW_TP
+	},
+	{
+		Name: "attach-type-cpu", About: "a program for a CPU map is one for devices", Case: "prog_xdp",
+		Want: field("program on_cpu attach_type"), onTrace: onProgram("on_cpu", func(c *trace.LoadProgram) { c.AttachType = 37 }), // XDP
+	},
+	{
+		Name: "attach-type-entry", About: "a program for the entry of a function is one for its exit", Case: "prog_fentry",
+		Want: field("program before attach_type"), onTrace: onProgram("before", func(c *trace.LoadProgram) { c.AttachType = 25 }), // FEXIT
+	},
+	{
+		Name: "attach-type-cgroup", About: "a program for one cgroup hook is one for another", Case: "prog_cgroup",
+		Want: field("program peer attach_type"), onTrace: onProgram("peer", func(c *trace.LoadProgram) { c.AttachType = 31 }), // CGROUP_INET4_GETSOCKNAME
+	},
+	{
+		Name: "attach-type-multi", About: "a probe of many functions is one of a single one", Case: "prog_kprobe_multi",
+		Want: field("program * attach_type"), onTrace: on(func(c *trace.LoadProgram) bool { return c.AttachType == 42 }, func(c *trace.LoadProgram) {
+			c.AttachType = 0
+		}),
+	},
+	{
+		Name: "sleepable-forgotten", About: "a program that may sleep is loaded as one that must not", Case: "prog_lsm",
+		Want: field("program committed_creds sleepable"), onTrace: onProgram("committed_creds", func(c *trace.LoadProgram) { c.Flags = 0 }),
+	},
+	{
+		Name: "frags-forgotten", About: "a program for packets in several buffers is one for those in one", Case: "prog_xdp_frags",
+		Want: field("program filter frags"), onTrace: onProgram("filter", func(c *trace.LoadProgram) { c.Flags = 0 }),
 	},
 	{
 		Name: "sleepable-lost", About: "a program that sleeps must not", Case: "prog_sleepable",

@@ -43,6 +43,7 @@ func Capture(ctx context.Context, maps, programs []Handle, k *Kernel) (*State, e
 		strings:  make(map[string]uint32),
 	}
 	defer k.stopLookup()
+	defer k.stopPeek()
 	if err := c.run(ctx, maps, programs); err != nil {
 		return nil, fmt.Errorf("capture state: %w", err)
 	}
@@ -85,6 +86,9 @@ func (c *capturer) run(ctx context.Context, maps, programs []Handle) error {
 			return err
 		}
 		p, err := c.program(raw)
+		if err == nil {
+			err = c.kernel.peekProgram(p, raw.fd)
+		}
 		if err != nil {
 			return fmt.Errorf("program %s: %w", raw.name, err)
 		}

@@ -123,6 +123,14 @@ func orNone(s string) string {
 	return s
 }
 
+// orAbsent shows a value that not every kernel has.
+func orAbsent[T any](v *T) string {
+	if v == nil {
+		return absent
+	}
+	return fmt.Sprint(*v)
+}
+
 func netns(dev, ino uint64) string {
 	if dev == 0 && ino == 0 {
 		return "none"
@@ -156,6 +164,8 @@ var mapFields = []field[Map]{
 		}
 		return strconv.FormatBool(*m.Frozen)
 	}},
+	{"numa_node", "5.14", func(m *Map) string { return orAbsent(m.NUMANode) }},
+	{"inner", "5.14", func(m *Map) string { return orNone(m.Inner) }},
 	{"access", "4.15", func(m *Map) string {
 		if m.Access == "" {
 			return Unknown
@@ -328,6 +338,9 @@ var programFields = []field[Program]{
 		}
 		return number(*p.VerifiedInsns)
 	}},
+	{"attach_type", "5.14", func(p *Program) string { return orAbsent(p.AttachType) }},
+	{"sleepable", "5.14", func(p *Program) string { return orAbsent(p.Sleepable) }},
+	{"frags", "5.18", func(p *Program) string { return orAbsent(p.Frags) }},
 	{"jited_functions", "4.18", func(p *Program) string { return strconv.Itoa(len(p.JitedLens)) }},
 	{"tags", "5.1", func(p *Program) string { return list(p.Tags) }},
 	{"dump", "4.13", func(p *Program) string {

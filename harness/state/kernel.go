@@ -27,6 +27,9 @@ type Kernel struct {
 	names   map[uint64]string     // of symbols, by address
 	lookup  *lookup               // while a capture runs and needed it
 	slow    bool                  // this kernel cannot run lookup
+	peek    *peek                 // while a capture runs
+	places  *places               // of what it reads
+	blind   bool                  // this kernel cannot run peek
 	symbols *symbols              // only where lookup cannot be had
 	specs   map[uint32]*kernelBTF // by BTF object id
 	vmlinux *btf.Spec

@@ -80,6 +80,9 @@ func (c *capturer) describeMap(h Handle) (*Map, error) {
 	if err := c.fdinfo(m, h.FD); err != nil {
 		return nil, err
 	}
+	if err := c.kernel.peekMap(m, h.FD); err != nil {
+		return nil, err
+	}
 	m.Contents, err = c.contents(m, h.FD)
 	return m, err
 }

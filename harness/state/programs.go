@@ -26,6 +26,7 @@ var le = binary.LittleEndian
 // rawProgram is a program as the kernel gives it.
 type rawProgram struct {
 	name   string
+	fd     int
 	info   *bpfsys.ProgInfo
 	arrays *bpfsys.ProgArrays
 }
@@ -35,7 +36,7 @@ func readProgram(h Handle) (*rawProgram, error) {
 	if err != nil {
 		return nil, fmt.Errorf("program %s: %w", h.Name, err)
 	}
-	return &rawProgram{name: h.Name, info: info, arrays: arrays}, nil
+	return &rawProgram{name: h.Name, fd: h.FD, info: info, arrays: arrays}, nil
 }
 
 func (c *capturer) program(raw *rawProgram) (*Program, error) {

@@ -48,9 +48,11 @@ type Map struct {
 	// "vmlinux:struct bpf_struct_ops_tcp_congestion_ops#4711".
 	VmlinuxValue string `json:"vmlinux_value,omitempty"`
 
-	Frozen *bool  `json:"frozen,omitempty"` // nil if fdinfo does not say (before 5.2)
-	Access string `json:"access,omitempty"` // of the fd that the load made: "read-write"; empty if it is not known
-	Owner  string `json:"owner,omitempty"`  // of a program array: "type 1 jited 1"
+	Frozen   *bool  `json:"frozen,omitempty"`    // nil if fdinfo does not say (before 5.2)
+	Access   string `json:"access,omitempty"`    // of the fd that the load made: "read-write"; empty if it is not known
+	NUMANode *int32 `json:"numa_node,omitempty"` // nil if the kernel does not let us see it (see peek)
+	Inner    string `json:"inner,omitempty"`     // what a map of maps wants of those that are put into it: "HASH, key_size 4, …"
+	Owner    string `json:"owner,omitempty"`     // of a program array: "type 1 jited 1"
 
 	Contents Contents `json:"contents"`
 }
@@ -91,6 +93,11 @@ type Program struct {
 	// "vmlinux:func do_unlinkat#36123", empty if there is none, nil before 6.0.
 	Attach        *string `json:"attach,omitempty"`
 	VerifiedInsns *uint32 `json:"verified_insns,omitempty"` // nil before 5.16
+
+	// These are nil if the kernel does not let us see them (see peek).
+	AttachType *uint32 `json:"attach_type,omitempty"` // enum bpf_attach_type, as it was expected at load
+	Sleepable  *bool   `json:"sleepable,omitempty"`
+	Frags      *bool   `json:"frags,omitempty"` // takes packets in several buffers; nil before 5.18
 
 	BTF string `json:"btf,omitempty"` // hash of the program's BTF, empty if it has none
 

@@ -41,12 +41,12 @@ func sample() *State {
 			},
 			{
 				Name: "counts", Copies: 1, Type: mapHash, KeySize: 4, ValueSize: 8, MaxEntries: 16,
-				KernelName: "counts", Access: "read-write", Extra: ptr(uint64(0)), BTF: "b0", Key: "int", Value: "u64", Frozen: ptr(false),
+				KernelName: "counts", NUMANode: ptr(int32(-1)), Access: "read-write", Extra: ptr(uint64(0)), BTF: "b0", Key: "int", Value: "u64", Frozen: ptr(false),
 			},
 		},
 		Programs: []Program{{
 			Name: "run", KernelName: "run", Type: 3, Tag: "0123456789abcdef", GPL: true,
-			Attach: ptr("vmlinux:func do_unlinkat#77"), VerifiedInsns: ptr(uint32(9)), BTF: "b0",
+			Attach: ptr("vmlinux:func do_unlinkat#77"), VerifiedInsns: ptr(uint32(9)), AttachType: ptr(uint32(0)), Sleepable: ptr(false), Frags: ptr(false), BTF: "b0",
 			Maps: []string{"counts", ".rodata"}, FuncInfo: true, JitedLens: []uint32{100, 50, 40},
 			Functions: []Function{
 				{

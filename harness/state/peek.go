@@ -1,0 +1,304 @@
+package state
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
+	"github.com/bpfreplay/bpfreplay/loader/btf"
+	"github.com/bpfreplay/bpfreplay/loader/insn"
+)
+
+// peek is a small BPF program that reads kernel memory. Some of what a load
+// says, the kernel keeps and shows to nobody: which attach type a program
+// expects, whether it sleeps, what a map of maps wants of those that are put
+// into it. Two loads that differ there differ in what can be done with them.
+//
+// It takes its way from the task through its file descriptors to struct
+// bpf_prog and struct bpf_map, by the offsets that the kernel's own BTF gives. It
+// needs 5.14, and a kernel that lets BPF read its memory (not one that is locked
+// down for confidentiality).
+type peek struct {
+	prog   int // file descriptor
+	places *places
+}
+
+// Numbers of helpers (enum bpf_func_id).
+const (
+	helperCurrentTask = 35
+	helperReadKernel  = 113
+)
+
+func newPeek(p *places) (*peek, error) {
+	insns := peekInsns()
+	attr := bpfsys.ProgLoadAttr{
+		Type: progTypeSyscall, InsnCount: uint32(len(insns) / insn.Size), Flags: 1 << 4, // BPF_F_SLEEPABLE
+		Name: "state_peek",
+	}
+	a := bpfsys.NewAttr(bpfsys.ProgLoadSize(bpfsys.ProgLoadNeeds{}))
+	bpfsys.PutProgLoad(a.Bytes, attr)
+	a.Ptr(bpfsys.ProgLoadInsns, insns)
+	a.Ptr(bpfsys.ProgLoadLicense, []byte("GPL\x00"))
+	fd, err := a.Call(bpfsys.ProgLoad)
+	if err != nil {
+		return nil, fmt.Errorf("peek: %w", err)
+	}
+	return &peek{prog: fd, places: p}, nil
+}
+
+func (p *peek) close() { bpfsys.Close(p.prog) }
+
+// peekInsns is the program. Its context is an address, and then the 8 bytes that
+// are there; address 0 stands for that of the task that runs it.
+func peekInsns() []byte {
+	var task assembler
+	task.emit(insn.Call, 0, 0, 0, helperCurrentTask)
+	task.store(6, 8, 0)
+	task.set(0, 0)
+	task.emit(insn.Exit, 0, 0, 0, 0)
+
+	var p assembler
+	p.emit(0xbf, 6, 1, 0, 0) // r6 = r1
+	p.load(3, 6, 0)
+	p.emit(0x55, 3, 0, int16(len(task)/insn.Size), 0) // if r3 != 0 goto after task
+	p = append(p, task...)
+	p.stackAt(1, -8)
+	p.set(2, 8)
+	p.emit(insn.Call, 0, 0, 0, helperReadKernel)
+	p.load(1, 10, -8)
+	p.store(6, 8, 1)
+	p.emit(insn.Exit, 0, 0, 0, 0)
+	return p
+}
+
+// read returns the 8 bytes at an address.
+func (p *peek) read(addr uint64) (uint64, error) {
+	ctx := le.AppendUint64(nil, addr)
+	ctx = append(ctx, make([]byte, 8)...)
+	a := bpfsys.NewAttr(64)
+	a.U32(0, uint32(p.prog))
+	a.U32(40, uint32(len(ctx))) // ctx_size_in
+	a.Ptr(48, ctx)              // ctx_in, and out for programs of this type
+	if _, err := a.Call(bpfsys.ProgTestRun); err != nil {
+		return 0, fmt.Errorf("peek: %w", err)
+	}
+	if ret := int32(a.Get32(4)); ret < 0 {
+		return 0, fmt.Errorf("peek at %#x: %w", addr, unix.Errno(-ret))
+	}
+	return le.Uint64(ctx[8:]), nil
+}
+
+// field reads a member of the struct at base.
+func (p *peek) field(base uint64, at member) (uint64, error) {
+	v, err := p.read(base + uint64(at.bit/8))
+	if err != nil {
+		return 0, err
+	}
+	v >>= at.bit % 8
+	if at.bits < 64 {
+		v &= 1<<at.bits - 1
+	}
+	return v, nil
+}
+
+// object returns the address of the struct bpf_prog or bpf_map behind a file
+// descriptor of this process.
+func (p *peek) object(fd int) (addr uint64, err error) {
+	if addr, err = p.read(0); err != nil {
+		return 0, err
+	}
+	for _, m := range []member{p.places.files, p.places.fdt, p.places.fds} {
+		if addr, err = p.field(addr, m); err != nil {
+			return 0, err
+		}
+	}
+	if addr, err = p.read(addr + 8*uint64(fd)); err != nil {
+		return 0, err
+	}
+	return p.field(addr, p.places.private)
+}
+
+// member is where a member of a kernel struct is, in bits, and how large.
+type member struct{ bit, bits uint32 }
+
+// places are the members that peek reads.
+type places struct {
+	files, fdt, fds, private member // task_struct, files_struct, fdtable, file
+
+	aux, attachType      member // of bpf_prog
+	sleepable, frags     member
+	sleepableIn, fragsIn string // the structs that they are in
+
+	numa, inner                                member // of bpf_map
+	mapType, keySize, valueSize, entries, flag member
+}
+
+// findPlaces looks the members up. sleepable was in bpf_prog_aux before 6.8, and
+// frags came with 5.18: without it no program has any.
+func findPlaces(spec *btf.Spec) (*places, error) {
+	p := &places{}
+	for _, want := range []struct {
+		to      *member
+		in      *string
+		name    string
+		structs []string
+	}{
+		{&p.files, nil, "files", []string{"task_struct"}},
+		{&p.fdt, nil, "fdt", []string{"files_struct"}},
+		{&p.fds, nil, "fd", []string{"fdtable"}},
+		{&p.private, nil, "private_data", []string{"file"}},
+		{&p.aux, nil, "aux", []string{"bpf_prog"}},
+		{&p.attachType, nil, "expected_attach_type", []string{"bpf_prog"}},
+		{&p.sleepable, &p.sleepableIn, "sleepable", []string{"bpf_prog", "bpf_prog_aux"}},
+		{&p.frags, &p.fragsIn, "xdp_has_frags", []string{"bpf_prog_aux"}},
+		{&p.numa, nil, "numa_node", []string{"bpf_map"}},
+		{&p.inner, nil, "inner_map_meta", []string{"bpf_map"}},
+		{&p.mapType, nil, "map_type", []string{"bpf_map"}},
+		{&p.keySize, nil, "key_size", []string{"bpf_map"}},
+		{&p.valueSize, nil, "value_size", []string{"bpf_map"}},
+		{&p.entries, nil, "max_entries", []string{"bpf_map"}},
+		{&p.flag, nil, "map_flags", []string{"bpf_map"}},
+	} {
+		found := false
+		for _, s := range want.structs {
+			id, err := spec.First(s, btf.KindStruct)
+			if err != nil {
+				return nil, err
+			}
+			if *want.to, found = findMember(spec, id, want.name); found {
+				if want.in != nil {
+					*want.in = s
+				}
+				break
+			}
+		}
+		if !found && want.to != &p.frags {
+			return nil, fmt.Errorf("struct %s has no member %s: %w", want.structs[0], want.name, btf.ErrNotFound)
+		}
+	}
+	return p, nil
+}
+
+// findMember looks for a member in a struct and in what it holds without a name.
+func findMember(spec *btf.Spec, id btf.TypeID, name string) (member, bool) {
+	t, err := spec.Type(id)
+	if err != nil {
+		return member{}, false
+	}
+	for _, m := range t.Members {
+		switch {
+		case m.Name == name:
+			bits := m.BitSize
+			if bits == 0 {
+				size, err := spec.SizeOf(m.Type)
+				if err != nil || size > 8 {
+					return member{}, false
+				}
+				bits = 8 * size
+			}
+			return member{m.BitOffset, bits}, true
+		case m.Name == "":
+			if inner, ok := findMember(spec, m.Type, name); ok {
+				return member{m.BitOffset + inner.bit, inner.bits}, true
+			}
+		}
+	}
+	return member{}, false
+}
+
+// startPeek returns the program, nil if this kernel cannot have it: it then says
+// less.
+func (k *Kernel) startPeek() *peek {
+	if k.peek != nil || k.blind {
+		return k.peek
+	}
+	// Whether the program loads is known soon, and what it needs is not.
+	p, err := newPeek(k.places)
+	if err == nil && k.places == nil {
+		spec, err2 := k.vmlinuxSpec()
+		if err = err2; err == nil {
+			k.places, err = findPlaces(spec)
+			p.places = k.places
+		}
+		if err != nil {
+			p.close()
+		}
+	}
+	if err != nil {
+		k.blind = true
+		return nil
+	}
+	k.peek = p
+	return p
+}
+
+func (k *Kernel) stopPeek() {
+	if k.peek != nil {
+		k.peek.close()
+		k.peek = nil
+	}
+}
+
+// peekProgram reads what bpf_prog_info does not say of a program.
+func (k *Kernel) peekProgram(p *Program, fd int) error {
+	peek := k.startPeek()
+	if peek == nil {
+		return nil
+	}
+	prog, err := peek.object(fd)
+	if err != nil {
+		return err
+	}
+	base := map[string]uint64{"bpf_prog": prog}
+	if base["bpf_prog_aux"], err = peek.field(prog, peek.places.aux); err != nil {
+		return err
+	}
+	attachType, err := peek.field(prog, peek.places.attachType)
+	if err != nil {
+		return err
+	}
+	sleeps, err := peek.field(base[peek.places.sleepableIn], peek.places.sleepable)
+	if err != nil {
+		return err
+	}
+	sleepable, number := sleeps != 0, uint32(attachType)
+	p.AttachType, p.Sleepable = &number, &sleepable
+	if peek.places.fragsIn == "" {
+		return nil
+	}
+	has, err := peek.field(base[peek.places.fragsIn], peek.places.frags)
+	frags := has != 0
+	p.Frags = &frags
+	return err
+}
+
+// peekMap reads what bpf_map_info does not say of a map.
+func (k *Kernel) peekMap(m *Map, fd int) error {
+	peek := k.startPeek()
+	if peek == nil {
+		return nil
+	}
+	addr, err := peek.object(fd)
+	if err != nil {
+		return err
+	}
+	numa, err := peek.field(addr, peek.places.numa)
+	if err != nil {
+		return err
+	}
+	node := int32(numa)
+	m.NUMANode = &node
+	inner, err := peek.field(addr, peek.places.inner)
+	if err != nil || inner == 0 {
+		return err
+	}
+	var v [5]uint64
+	for i, at := range []member{peek.places.mapType, peek.places.keySize, peek.places.valueSize, peek.places.entries, peek.places.flag} {
+		if v[i], err = peek.field(inner, at); err != nil {
+			return err
+		}
+	}
+	m.Inner = fmt.Sprintf("%s, key_size %d, value_size %d, max_entries %d, flags %#x", mapTypeName(uint32(v[0])), v[1], v[2], v[3], v[4])
+	return nil
+}
