@@ -318,7 +318,7 @@ def summary(kernel, release, base, ours, wanted):
         lines.append(f"  {what}: {percent(len(have & direct), len(direct))} of these, "
                      f"{percent(len(have & with_programs), len(with_programs))} of those with programs")
     both = [n for n in with_programs & ok["replay"] & light if int(base[n].direct_ns)]
-    lines.append(f"  median times over {len(both)} objects with programs (one load each): "
+    lines.append(f"  median times over {len(both)} with programs, in different processes and guests: "
                  f"replay/libbpf direct {median(ns['replay'][n] / int(base[n].direct_ns) for n in both)}, "
                  f"replay/libbpf's loader program {median(ns['replay'][n] / int(base[n].light_ns) for n in both)}, "
                  f"libbpf's loader program/direct {median(int(base[n].light_ns) / int(base[n].direct_ns) for n in both)}")
