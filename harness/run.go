@@ -214,12 +214,17 @@ func (r *runner) boot(ctx context.Context) error {
 		r.report.Accelerator = string(choice.Accelerator)
 		r.Note(fmt.Sprintf("%s: %s", choice.Accelerator, choice.Reason))
 	}
-	bootCtx, cancel := context.WithTimeout(ctx, r.BootTimeout)
-	defer cancel()
 	var hello agent.Hello
-	err = guest.Do(bootCtx, func(*vm.Port) error { return r.conn.Receive(&hello) })
+	err = guest.Do(ctx, func(*vm.Port) error { return r.conn.Receive(&hello) })
 	if err != nil {
 		return err
+	}
+	if guest.BootTime() > r.BootTimeout {
+		// It woke up while package vm was ending it.
+		guest.Close()
+		late := *guest.Wait()
+		late.Reason, late.Cause = vm.NoBoot, fmt.Sprintf("nothing on the port after %s", r.BootTimeout)
+		return &late
 	}
 	r.report.Kernel.Release = hello.Release
 	if r.boots == 1 {
