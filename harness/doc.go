@@ -9,4 +9,7 @@
 //
 // A case that breaks the guest has the verdict broken, with the last lines of
 // the console; the suite goes on in a new guest.
+//
+// Mutate turns this around: it breaks loads on purpose, and wants each fault
+// noticed (package mutate).
 package harness

@@ -25,6 +25,10 @@
 // values of both sides, not only at the field, and at facts about the object
 // ([Facts]). An explained difference is marked, never removed.
 //
+// Some of what a load says, no system call tells back: the attach type that a
+// program expects, whether it sleeps, the NUMA node of a map. A second small
+// program reads that from kernel memory.
+//
 // A field that this kernel does not have yet is absent. Two absent values are
 // equal, an absent and a present one never are.
 package state
