@@ -189,11 +189,8 @@ func loadLoader(insns []byte, m int) (int, error) {
 		return a.Call(bpfsys.ProgLoad)
 	}
 	fd, err := load(nil)
-	switch {
-	case err == nil:
+	if err == nil {
 		return fd, nil
-	case errors.Is(err, unix.EAGAIN):
-		return -1, &RunError{What: bpfsys.ProgLoad.String(), Err: err}
 	}
 	log := make([]byte, logSize)
 	if fd, err := load(log); err == nil {

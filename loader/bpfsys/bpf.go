@@ -70,17 +70,25 @@ func itoa(v uint32) string {
 // Call issues one bpf(2) command. attr is the attribute as the kernel reads
 // it; its length is what the kernel is told, so it must end with the last
 // field that is used. Memory that attr points to must be kept alive by the
-// caller (see Attr). The error is a unix.Errno. EINTR is retried, which is
-// safe: no command has an effect before it returns EINTR.
+// caller (see Attr). The error is a unix.Errno.
+//
+// EINTR is retried, which is safe: no command has an effect before it returns
+// EINTR. So is, a few times, EAGAIN of PROG_LOAD: the verifier gives up with it
+// when a signal is pending (since 5.0, c3494801cd17), and Go's runtime sends
+// signals.
 func Call(cmd Cmd, attr []byte) (int, error) {
 	var p unsafe.Pointer
 	if len(attr) > 0 {
 		p = unsafe.Pointer(&attr[0])
 	}
-	for {
+	for tries := 1; ; {
 		r, _, e := unix.Syscall(unix.SYS_BPF, uintptr(cmd), uintptr(p), uintptr(len(attr)))
 		runtime.KeepAlive(attr)
 		if e == unix.EINTR {
+			continue
+		}
+		if e == unix.EAGAIN && cmd == ProgLoad && tries < progLoadTries {
+			tries++
 			continue
 		}
 		if e != 0 {
@@ -89,6 +97,9 @@ func Call(cmd Cmd, attr []byte) (int, error) {
 		return int(r), nil
 	}
 }
+
+// progLoadTries is how often PROG_LOAD is tried.
+const progLoadTries = 30
 
 // Attr is an attribute under construction: bytes, and the Go memory that they
 // point to.

@@ -69,18 +69,7 @@ func kernelLog(btfFD int, fn btf.TypeID, insns insn.Insns, records []core.Record
 	return log, err
 }
 
-// loadFilter repeats what a signal interrupted: the verifier gives up with
-// EAGAIN then, and Go's runtime sends signals.
 func loadFilter(btfFD int, fn btf.TypeID, insns insn.Insns, records []core.Record) (fd int, verifierLog string, err error) {
-	for range 10 {
-		if fd, verifierLog, err = tryFilter(btfFD, fn, insns, records); err != unix.EAGAIN {
-			break
-		}
-	}
-	return fd, verifierLog, err
-}
-
-func tryFilter(btfFD int, fn btf.TypeID, insns insn.Insns, records []core.Record) (fd int, verifierLog string, err error) {
 	var rawRecords []byte
 	for _, r := range records {
 		rawRecords = r.Append(rawRecords)

@@ -205,26 +205,15 @@ const logSize = 1 << 20
 // withLog issues a command without a log, and again with one if it fails: a
 // log costs time.
 func (s *issuer) withLog(out trace.FD, cmd bpfsys.Cmd, attr func(log []byte) *bpfsys.Attr) error {
-	err := s.retry(out, cmd, func() *bpfsys.Attr { return attr(nil) })
+	err := s.open(out, attr(nil), cmd)
 	if err == nil {
 		return nil
 	}
 	log := make([]byte, logSize)
-	if err2 := s.retry(out, cmd, func() *bpfsys.Attr { return attr(log) }); err2 == nil {
+	if err2 := s.open(out, attr(log), cmd); err2 == nil {
 		return nil // a failure that went away, such as a lack of memory
 	}
 	return &logError{err, strings.TrimRight(bpfsys.CString(log), "\n")}
-}
-
-// retry repeats a command that a signal interrupted: PROG_LOAD gives EAGAIN
-// (since 5.0, c3494801cd17).
-func (s *issuer) retry(out trace.FD, cmd bpfsys.Cmd, attr func() *bpfsys.Attr) error {
-	for range 5 {
-		if err := s.open(out, attr(), cmd); !errors.Is(err, unix.EAGAIN) {
-			return err
-		}
-	}
-	return unix.EAGAIN
 }
 
 // isGiven says whether a map existed before: it is not filled then.
