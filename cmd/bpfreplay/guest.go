@@ -33,21 +33,27 @@ type guestFlags struct {
 	caseTimeout time.Duration
 }
 
-// add adds the flags to a command. about says what the engines are for.
+// add adds the flags of commands that run cases. about says what the engines are for.
 func (f *guestFlags) add(cmd *cobra.Command, engines []string, about string) {
+	f.addMachine(cmd)
 	fl := cmd.Flags()
-	fl.StringVarP(&f.kernel, "kernel", "k", "6.12", "a name in kernels.yaml, or the path of an image or of a built kernel tree")
 	fl.StringVar(&f.suite, "suite", filepath.Join("selftests", "cases.yaml"), "the suite to run")
 	fl.StringSliceVarP(&f.engines, "engines", "e", engines, about+": "+strings.Join(engine.Names(), ", "))
 	fl.StringSliceVar(&f.bpftool, "bpftool", nil, "the bpftool that libbpf and libbpf-light drive, an ELF file; behind it, with commas, what it runs")
+	fl.StringVarP(&f.out, "out", "o", "out", "directory for reports")
+	fl.DurationVar(&f.caseTimeout, "case-timeout", harness.DefaultCaseTimeout, "how long a case may take")
+	_ = cmd.RegisterFlagCompletionFunc("engines", cobra.FixedCompletions(engine.Names(), cobra.ShellCompDirectiveNoFileComp))
+}
+
+// addMachine adds the flags that tell which kernel to boot, and how.
+func (f *guestFlags) addMachine(cmd *cobra.Command) {
+	fl := cmd.Flags()
+	fl.StringVarP(&f.kernel, "kernel", "k", "6.12", "a name in kernels.yaml, or the path of an image or of a built kernel tree")
 	fl.StringVar(&f.accelerator, "accel", string(vm.Auto), "auto, kvm or tcg; auto is kvm if a probe shows that it works")
 	fl.StringVar(&f.qemu, "qemu", vm.DefaultQEMU, "QEMU to run")
-	fl.StringVarP(&f.out, "out", "o", "out", "directory for reports")
 	fl.StringArrayVar(&f.params, "append", nil, "a kernel parameter to add (may be repeated)")
 	fl.DurationVar(&f.bootTimeout, "boot-timeout", harness.DefaultBootTimeout, "how long a boot may take")
-	fl.DurationVar(&f.caseTimeout, "case-timeout", harness.DefaultCaseTimeout, "how long a case may take")
 	_ = cmd.RegisterFlagCompletionFunc("kernel", completeKernels)
-	_ = cmd.RegisterFlagCompletionFunc("engines", cobra.FixedCompletions(engine.Names(), cobra.ShellCompDirectiveNoFileComp))
 }
 
 // options are the harness's, with the kernel found. The caller calls done when

@@ -44,9 +44,12 @@ func Main() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
 	defer stop()
 	err := newRoot().ExecuteContext(ctx)
+	var status programError
 	switch {
 	case err == nil:
 		return exitOK
+	case errors.As(err, &status):
+		return int(status)
 	case errors.Is(err, errFailed):
 		return exitFailed
 	case errors.Is(err, errBroken):

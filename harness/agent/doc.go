@@ -11,4 +11,8 @@
 // process: load, read the state, run, read what the runs changed, close. At
 // the end it waits until the kernel has freed what the engines made, and
 // reports what it did not free.
+//
+// A request may also be for a program of the user's, a Command. What it writes
+// comes back as it writes it, one Output after another; the last says how it
+// ended.
 package agent

@@ -16,8 +16,12 @@ type Hello struct {
 	Version string `json:"version"` // uname -v
 }
 
-// Request asks for one case.
+// Request asks for one case, or for a program to be run.
 type Request struct {
+	// Exec is the program. The rest does not count then, and the answer is one
+	// Output after another.
+	Exec *Command `json:"exec,omitempty"`
+
 	Name    string   `json:"name"`
 	File    string   `json:"file"`   // base name of the object
 	Object  []byte   `json:"object"` // the file

@@ -41,6 +41,12 @@ func Serve(rw io.ReadWriter) error {
 		if err != nil {
 			return err
 		}
+		if req.Exec != nil {
+			if err := execute(c, req.Exec); err != nil {
+				return err
+			}
+			continue
+		}
 		answer, err := s.Answer(&req)
 		if err != nil {
 			return err
