@@ -10,7 +10,8 @@
 // What `make test` installs and fetches beforehand (QEMU, kernels, programs)
 // must then be there: with BPFREPLAY_TEST_STRICT=1 a test that misses it fails.
 // Being root and being allowed to use bpf(2) is up to the machine, and a test
-// that needs it is skipped in either case.
+// that needs it is skipped in either case; `make test` runs it in a guest then,
+// where BPFREPLAY_TEST_BPF says that bpf(2) must work.
 //
 //	go test -v -run TestMachine ./internal/need
 //
@@ -37,6 +38,16 @@ import (
 // StrictEnv names the environment variable that turns skips into failures
 // where `make test` has seen to it that nothing is missing.
 const StrictEnv = "BPFREPLAY_TEST_STRICT"
+
+// BPFEnv names the environment variable that says what is known of bpf(2): with
+// BPFMust a test that finds it unusable fails, as in a guest that is there for
+// its sake; with BPFUnusable it need not ask, which a kernel whose BPF is stuck
+// makes it pay for. Without it, tests ask.
+const (
+	BPFEnv      = "BPFREPLAY_TEST_BPF"
+	BPFMust     = "must"
+	BPFUnusable = "unusable"
+)
 
 // promised ends a test for want of something that `make test` provides.
 func promised(tb testing.TB, err error) {
@@ -114,9 +125,18 @@ func Root(tb testing.TB) {
 // BPF is for tests that load maps and programs into the kernel of this machine.
 func BPF(tb testing.TB) {
 	tb.Helper()
-	if err := bpf(); err != nil {
-		tb.Skip("needs bpf(2): ", err)
+	known := os.Getenv(BPFEnv)
+	if known == BPFUnusable {
+		tb.Skipf("needs bpf(2): unusable, says " + BPFEnv)
 	}
+	err := bpf()
+	if err == nil {
+		return
+	}
+	if known == BPFMust {
+		tb.Fatalf("needs bpf(2): %v (and "+BPFEnv+" says that it must work)", err)
+	}
+	tb.Skipf("needs bpf(2): %v", err)
 }
 
 // bpf asks in a process of its own: a kernel whose BPF is stuck never answers,
