@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Measures how many of the kernel's BPF selftests that libbpf loads our loader program replays.
 
-  scripts/kernel-replay.py [-k KERNEL] [--all] [--baseline] [--programs|--times N|--states] [OBJECT...]
+  scripts/kernel-replay.py [-k KERNEL] [--all] [--baseline] [--programs|--states] [OBJECT...]
+  scripts/kernel-replay.py [-k KERNEL] --times N [--icount] [OBJECT...]
 
 scripts/kernel-selftests.sh has to be run first: it builds the objects. Each
 object is loaded in guests that run KERNEL: by libbpf, directly and through its
@@ -10,17 +11,25 @@ replay (`bpfreplay vmtest`). What libbpf did is kept, as it does not change:
 --baseline measures it anew. Our engines get the objects that libbpf loads
 directly, or with --all every object; with names as arguments, only these.
 
-With --programs each program of an object is loaded alone, all others not.
-With --times N everything is loaded N times, and the shortest times count.
-Both use scripts/load-each in place of `bpfreplay vmtest`, so states are not
-compared. With --states the kernel's state after a load by libbpf is compared
-with the one after replay, in place of the one after trace.
+With --programs each program of an object is loaded alone, all others not, by
+scripts/load-each in place of `bpfreplay vmtest`, so states are not compared.
+With --states the kernel's state after a load by libbpf is compared with the
+one after replay, in place of the one after trace.
+
+With --times N nothing is compared but times, in one guest, by
+scripts/load-times, which says what is timed: the objects that libbpf loads
+both ways, unless that took it 0.4 s, where the verifier is all there is to see;
+each N times in each way, in turn; the shortest counts. A busy machine makes times longer, though it hits all ways alike. With --icount QEMU
+counts instructions, and a nanosecond of the guest is one of them: that does
+not depend on the machine, and one or two rounds will do. docs/load-times.md
+is what came of it.
 
 Results are in selftests/kernel/results/KERNEL: libbpf.tsv, ours.tsv,
 failures.txt (each object that libbpf loads and we do not, by cause) and
 summary.txt, which is printed. With --programs they are called
-libbpf-programs.tsv and so on; likewise with --times and --states. Status 1 if
-something that libbpf loads is not replayed.
+libbpf-programs.tsv and so on; likewise with --states. With --times they are
+times.tsv and times.txt, or icount.tsv and icount.txt. Status 1 if something that
+libbpf loads is not replayed.
 """
 
 import argparse
@@ -38,6 +47,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 CORPUS = ROOT / "selftests" / "kernel"
 OBJECTS = CORPUS / "obj"
 CHUNK = 100  # objects a guest
+SLOW = 400_000_000  # ns; what takes libbpf longer is not timed
 BOOT_LIMIT = 3600  # seconds for one guest that runs libbpf
 
 
@@ -64,8 +74,8 @@ def find_kernel(bpfreplay, name):
 # libbpf
 
 
-def initramfs(path, kernel, release, objects, names=None):
-    """An archive with the baseline program as /init, and the objects; with names also load-each and its list."""
+def initramfs(path, kernel, release, objects, program=None, names=()):
+    """An archive with the baseline program as /init, and the objects; perhaps another program and its list."""
     tree = path.with_suffix(".tree")
     subprocess.run(["rm", "-rf", tree], check=True)
     for d in ("dev", "objects", "boot"):
@@ -75,8 +85,8 @@ def initramfs(path, kernel, release, objects, names=None):
         (tree / "boot" / f"config-{release}").write_bytes((kernel / "config").read_bytes())
     for o in objects:
         os.link(o, tree / "objects" / o.name)
-    if names is not None:
-        os.link(CORPUS / "load-each", tree / "load-each")
+    if program:
+        os.link(CORPUS / program, tree / program)
         (tree / "list").write_text("".join(n + "\n" for n in names))
     # /dev/console, so that what the program complains of is seen.
     subprocess.run(["mknod", tree / "dev" / "console", "c", "5", "1"], check=True)
@@ -86,12 +96,12 @@ def initramfs(path, kernel, release, objects, names=None):
     subprocess.run(["rm", "-rf", tree], check=True)
 
 
-def boot(kernel, initrd, results, console, args):
+def boot(kernel, initrd, results, console, args, clock=("-accel", "tcg,thread=multi")):
     image = kernel / "vmlinux"
     if not image.exists():
         image = kernel / "vmlinuz"
     command = [
-        "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "2048", "-smp", "1",
+        "qemu-system-x86_64", "-machine", "q35", *clock, "-cpu", "max", "-m", "2048", "-smp", "1",
         "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-kernel", image, "-initrd", initrd,
         "-serial", f"file:{console}", "-serial", f"file:{results}",
         "-append", "console=ttyS0 panic=-1 quiet mitigations=off lsm=bpf no_timer_check -- " + " ".join(args)]
@@ -189,17 +199,21 @@ def run_ours(bpfreplay, kernel, objects, out, suffix, engines):
     return results
 
 
-def run_each(kernel, release, objects, out, names, rounds):
-    """Runs load-each on names (objects, or programs of objects): a guest that breaks costs the name at which it broke."""
-    subprocess.run(["go", "build", "-o", CORPUS / "load-each", "./scripts/load-each"], cwd=ROOT, check=True,
+def build(program):
+    subprocess.run(["go", "build", "-o", CORPUS / program, f"./scripts/{program}"], cwd=ROOT, check=True,
                    env={**os.environ, "CGO_ENABLED": "0"})
+
+
+def run_each(kernel, release, objects, out, names):
+    """Runs load-each on programs of objects: a guest that breaks costs the one at which it broke."""
+    build("load-each")
     initrd, part = out / "each.cpio", out / "each.part"
     results = []
     while names:
-        initramfs(initrd, kernel, release, objects, names)
+        initramfs(initrd, kernel, release, objects, "load-each", names)
         part.unlink(missing_ok=True)
         boot(kernel, initrd, part, out / "each-console.log",
-             ["-x", "/load-each", "-rounds", str(rounds), "-limit", "5m", "/objects"])
+             ["-x", "/load-each", "-limit", "5m", "/objects"])
         lines, ended = read_lines(part)
         rows = [Ours(*r[:10], detail=r[10], log=r[11]) for r in lines[1:]]
         results += rows
@@ -217,6 +231,92 @@ def run_each(kernel, release, objects, out, names, rounds):
     part.unlink(missing_ok=True)
     initrd.unlink(missing_ok=True)
     return results
+
+
+# times
+
+Time = collections.namedtuple("Time", "name way result open load verify run warm_open warm_load warm_verify warm_run "
+                              "insns blob programs detail")
+WAYS = ("cilium", "trace", "load", "replay", "replay-c", "libbpf", "libbpf-light")
+
+
+def run_times(kernel, release, objects, out, names, rounds, icount):
+    """Runs load-times: a guest that breaks costs the object at which it broke."""
+    build("load-times")
+    what = "icount" if icount else "times"
+    clock = ("-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off") if icount else ("-accel", "tcg,thread=multi")
+    initrd, part, table = out / f"{what}.cpio", out / f"{what}.part", out / f"{what}.tsv"
+    rows = []
+    while names:
+        initramfs(initrd, kernel, release, objects, "load-times", names)
+        part.unlink(missing_ok=True)
+        boot(kernel, initrd, part, out / f"{what}-console.log",
+             ["-x", "/load-times", "-rounds", str(rounds), "/objects"], clock)
+        lines, ended = read_lines(part)
+        rows += lines[1:]
+        if ended:
+            break
+        done = {r[0] for r in rows if r[1] == "replay-c"}
+        rest = [n for n in names if n not in done][1:]
+        say(f"the guest broke; {len(rest)} objects are left; see {out}/{what}-console.log")
+        if len(rest) == len(names) - 1:
+            die("at the first object")
+        names = rest
+    part.unlink(missing_ok=True)
+    initrd.unlink(missing_ok=True)
+    with open(table, "w") as f:
+        for row in [Time._fields] + rows:
+            f.write("\t".join(row) + "\n")
+    return [Time(*r) for r in rows]
+
+
+def ratios(by, names, a, b):
+    """The ratios of two fields of two ways, an object each."""
+    (way_a, fields_a), (way_b, fields_b) = a, b
+    return sorted(sum(int(getattr(by[n][way_a], f)) for f in fields_a) / sum(int(getattr(by[n][way_b], f)) for f in fields_b)
+                  for n in names)
+
+
+def times_summary(kernel, release, rows, rounds, icount):
+    by = collections.defaultdict(dict)
+    for r in rows:
+        by[r.name][r.way] = r
+    common = sorted(n for n in by if all(w in by[n] and by[n][w].result == "ok" for w in WAYS))
+    some = [n for n in common if int(by[n]["replay"].programs)]
+    clock = "instructions that the guest executed" if icount else "time"
+    lines = [f"kernel {kernel} ({release}): {len(by)} objects, {len(common)} are loaded in all ways, {len(some)} of them have programs",
+             f"ratios of {clock}, best of {rounds}: median (10th to 90th percentile)", ""]
+
+    def line(what, names, a, b):
+        r = ratios(by, names, a, b)
+        if r:
+            lines.append(f"  {what:58} {statistics.median(r):5.2f} ({r[len(r) // 10]:.2f} to {r[len(r) * 9 // 10]:.2f})")
+
+    fresh, warm = ("load",), ("warm_load",)
+    for title, names in (("all of them", common), ("those with programs", some)):
+        lines.append(title)
+        for label, f, of in (("fresh", fresh, ("open",)), ("warm", warm, ("warm_open",))):
+            for a in ("replay", "replay-c", "load"):
+                line(f"{label}: {a} / cilium load", names, (a, f), ("cilium", f))
+            line(f"{label}: replay / cilium open and load", names, ("replay", f), ("cilium", f + of))
+            line(f"{label}: libbpf-light / cilium load", names, ("libbpf-light", f), ("cilium", f))
+            line(f"{label}: replay / trace load", names, ("replay", f), ("trace", f))
+            for a in ("replay-c", "replay", "libbpf-light"):
+                line(f"{label}: {a} / libbpf load", names, (a, f), ("libbpf", f))
+            line(f"{label}: replay-c / libbpf open and load", names, ("replay-c", f), ("libbpf", f + of))
+            line(f"{label}: replay-c / libbpf-light", names, ("replay-c", f), ("libbpf-light", f))
+            line(f"{label}: replay / libbpf-light", names, ("replay", f), ("libbpf-light", f))
+        for way in WAYS:
+            rs = [by[n][way] for n in names]
+            median = {f: statistics.median(int(getattr(r, f)) for r in rs) / 1e6
+                      for f in ("open", "load", "verify", "run", "warm_open", "warm_load", "warm_verify", "warm_run")}
+            lines.append(f"  {way:13} ms: " + ", ".join(f"{f} {v:.2f}" for f, v in median.items() if v))
+        lines.append("")
+    for way in WAYS:
+        failed = [n for n in by if way not in by[n] or by[n][way].result != "ok"]
+        if failed:
+            lines.append(f"not loaded by {way}: {len(failed)}: {' '.join(failed[:12])}{' …' if len(failed) > 12 else ''}")
+    return lines
 
 
 def last_line(log):
@@ -347,7 +447,8 @@ def main():
     p.add_argument("--baseline", action="store_true", help="measure libbpf anew")
     p.add_argument("--only-baseline", action="store_true", help="measure libbpf and nothing else")
     p.add_argument("--programs", action="store_true", help="each program alone")
-    p.add_argument("--times", type=int, default=0, metavar="N", help="load everything N times")
+    p.add_argument("--times", type=int, default=0, metavar="N", help="measure times, N of each")
+    p.add_argument("--icount", action="store_true", help="with --times: count instructions")
     p.add_argument("--states", action="store_true", help="compare the states after libbpf's direct load and after replay")
     p.add_argument("objects", nargs="*", help="names of objects, such as test_ringbuf")
     a = p.parse_args()
@@ -359,7 +460,7 @@ def main():
     if unknown:
         die("no objects " + " ".join(sorted(unknown)))
     chosen = set(a.objects) or names
-    suffix = "-programs" if a.programs else "-times" if a.times else "-states" if a.states else ""
+    suffix = "-programs" if a.programs else "-states" if a.states else ""
     basis = "" if a.states else suffix  # what of libbpf's results to use
     out = CORPUS / "results" / a.kernel
     out.mkdir(parents=True, exist_ok=True)
@@ -368,19 +469,22 @@ def main():
     release, kernel = find_kernel(bpfreplay, a.kernel)
     if a.baseline or a.only_baseline or not (out / f"libbpf{basis}.tsv").exists():
         say(f"libbpf on {len(objects)} objects, kernel {release}")
-        some = objects
-        if a.times and (out / "libbpf.tsv").exists():  # those that it loads
-            loads = read_baseline(out, "")
-            some = [o for o in objects if loads[o.name.removesuffix(".bpf.o")].direct == "ok"]
-        baseline(kernel, release, some, out, basis, ["-p"] if a.programs else ["-r", str(a.times)] if a.times else [])
+        baseline(kernel, release, objects, out, basis, ["-p"] if a.programs else [])
     base = read_baseline(out, basis)
     if a.only_baseline:
         print(f"{sum(b.direct == 'ok' for b in base.values())} of {len(base)} loaded directly")
         return 0
     wanted = {n for n in base if n.split("/")[0] in chosen}
+    if a.times:
+        names = sorted(n for n in wanted if base[n].direct == base[n].light == "ok" and int(base[n].direct_ns) < SLOW)
+        rows = run_times(kernel, release, [OBJECTS / f"{n}.bpf.o" for n in names], out, names, a.times, a.icount)
+        lines = times_summary(a.kernel, release, rows, a.times, a.icount)
+        (out / ("icount.txt" if a.icount else "times.txt")).write_text("\n".join(lines) + "\n")
+        print("\n".join(lines))
+        return 0
     run = sorted(n for n in wanted if a.all or a.objects or base[n].direct == "ok")
-    if a.programs or a.times:
-        results = run_each(kernel, release, objects, out, run, max(a.times, 1))
+    if a.programs:
+        results = run_each(kernel, release, objects, out, run)
     else:
         engines = ["-e", "trace,replay"]
         if a.states:

@@ -49,7 +49,7 @@ rm -rf ./*.part
 
 # needed prints the Debian packages that are not there.
 needed() {
-	for p in clang-19 llvm-19 gcc libc6-dev make python3 pkg-config libelf-dev zlib1g-dev \
+	for p in clang-19 llvm-19 cpio gcc libc6-dev make python3 pkg-config libelf-dev zlib1g-dev \
 		xz-utils debian-archive-keyring "$@"; do
 		case "$(dpkg-query -W -f '${Status}' "$p" 2>/dev/null || true)" in
 		*' installed') ;;
@@ -142,7 +142,7 @@ build_baseline() {
 	say "building libbpf-baseline"
 	# shellcheck disable=SC2046 # a list of words
 	gcc -static -O2 -g -Wall -Wextra -o libbpf-baseline.part "$root/scripts/libbpf-baseline.c" \
-		-Ilibbpf/include -Isrc/tools/include/uapi libbpf/libbpf.a $(pkg-config --static --libs libelf zlib) ||
+		-isystem libbpf/include -Isrc/tools/include/uapi libbpf/libbpf.a $(pkg-config --static --libs libelf zlib) ||
 		die "libbpf-baseline does not build"
 	mv libbpf-baseline.part libbpf-baseline
 }

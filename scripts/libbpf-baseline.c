@@ -2,16 +2,19 @@
  * Loads BPF objects with libbpf, directly and by libbpf's own loader program:
  * the baseline for ours. scripts/kernel-selftests.sh builds it.
  *
- *   libbpf-baseline [-p] [-r ROUNDS] [-t SECONDS] [-a AFTER] [-o FILE] OBJECT|DIRECTORY...
+ *   libbpf-baseline [-p] [-t SECONDS] [-a AFTER] [-o FILE] OBJECT|DIRECTORY...
+ *   libbpf-baseline -1 direct|light OBJECT
+ *   libbpf-baseline -1 run INSTRUCTIONS BLOB MAPS PROGRAMS
  *   libbpf-baseline -x PROGRAM [ARGUMENT...]
  *
  *   -p  each program alone, all others not loaded (struct_ops programs, which
  *       cannot be alone, are left out)
- *   -r  do everything so often, each time in a new process; the times are the
- *       shortest (1)
  *   -t  how long one load may take (60)
  *   -a  go on after the object of that name
  *   -o  where to write to (stdout)
+ *   -1  load in this process, directly, by libbpf's loader program, or by one in
+ *       files, and print times: open (with light: and generate), load, and of
+ *       the loader program verify and run; then all of it once more
  *   -x  run another program instead, with /list as its standard input: for
  *       programs that need the same guest
  *
@@ -47,6 +50,7 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <bpf/skel_internal.h>
 
 #define BPFFS "/sys/fs/bpf"
 
@@ -56,7 +60,7 @@ enum { NAMES = 1 << 20, DETAIL = 512 };
 struct phase {
 	char result[16];
 	int err;
-	long long open_ns, ns, run_ns;
+	long long open_ns, ns, verify_ns, run_ns;
 	long long insns, blob;
 	int maps, progs;
 	char detail[DETAIL];
@@ -69,7 +73,7 @@ static struct shared {
 
 static struct phase *current; /* gets libbpf's first warning */
 static FILE *out;
-static int rounds = 1, limit = 60;
+static int limit = 60;
 static bool guest;
 
 static long long now(void)
@@ -143,47 +147,64 @@ static void direct(const char *path, const char *only)
 		p->maps += bpf_map__fd(map) >= 0;
 }
 
+/* loader is a loader program: what a light skeleton has in memory. */
+struct loader {
+	const void *insns, *blob;
+	size_t insns_size, blob_size; /* bytes */
+	int maps, progs;
+};
+
 /* run_loader does what skel_internal.h does, less what fails before 6.18. */
-static int run_loader(const struct gen_loader_opts *gen, int maps, int progs, struct phase *p)
+static int run_loader(const struct loader *l, struct phase *p)
 {
-	static const char zero[4];
-	char ctx[24 + 16 * maps + 4 * progs];
-	__u32 size = sizeof(ctx);
-	LIBBPF_OPTS(bpf_prog_load_opts, load);
-	LIBBPF_OPTS(bpf_test_run_opts, run);
-	int fds[1], fd, err, i, n;
+	char ctx[24 + 16 * l->maps + 4 * l->progs];
+	__u32 key = 0, size = sizeof(ctx);
+	union bpf_attr attr;
+	int map, fd, err, i, n;
+	long long start;
 
 	memset(ctx, 0, sizeof(ctx));
 	memcpy(ctx, &size, sizeof(size));
-	fds[0] = bpf_map_create(BPF_MAP_TYPE_ARRAY, "__loader.map", 4, gen->data_sz, 1, NULL);
-	if (fds[0] < 0)
-		return fds[0];
-	err = bpf_map_update_elem(fds[0], zero, gen->data, 0);
-	if (err)
-		return err;
-	load.prog_flags = BPF_F_SLEEPABLE;
-	load.fd_array = fds;
-	fd = bpf_prog_load(BPF_PROG_TYPE_SYSCALL, "__loader.prog", "Dual BSD/GPL",
-			   (const void *)gen->insns, gen->insns_sz / 8, &load);
+	map = skel_map_create(BPF_MAP_TYPE_ARRAY, "__loader.map", 4, l->blob_size, 1, NULL, 0);
+	if (map < 0)
+		return -errno;
+	if (skel_map_update_elem(map, &key, l->blob, 0))
+		return -errno;
+	memset(&attr, 0, sizeof(attr));
+	attr.prog_type = BPF_PROG_TYPE_SYSCALL;
+	attr.insns = (long)l->insns;
+	attr.insn_cnt = l->insns_size / 8;
+	attr.license = (long)"Dual BSD/GPL";
+	strcpy(attr.prog_name, "__loader.prog");
+	attr.fd_array = (long)&map;
+	attr.prog_flags = BPF_F_SLEEPABLE;
+	start = now();
+	fd = skel_sys_bpf(BPF_PROG_LOAD, &attr, offsetofend(union bpf_attr, fd_array));
+	p->verify_ns = now() - start;
 	if (fd < 0) {
+		err = -errno;
 		snprintf(p->detail, DETAIL, "the kernel refuses the loader program");
-		return fd;
-	}
-	run.ctx_in = ctx;
-	run.ctx_size_in = sizeof(ctx);
-	p->run_ns = now();
-	err = bpf_prog_test_run_opts(fd, &run);
-	p->run_ns = now() - p->run_ns;
-	if (err)
 		return err;
-	if ((int)run.retval < 0)
-		return run.retval;
-	for (i = 0; i < maps; i++) {
+	}
+	memset(&attr, 0, sizeof(attr));
+	attr.test.prog_fd = fd;
+	attr.test.ctx_in = (long)ctx;
+	attr.test.ctx_size_in = sizeof(ctx);
+	start = now();
+	err = skel_sys_bpf(BPF_PROG_RUN, &attr, offsetofend(union bpf_attr, test));
+	p->run_ns = now() - start;
+	if (err < 0)
+		return -errno;
+	close(fd);
+	close(map);
+	if ((int)attr.test.retval < 0)
+		return attr.test.retval;
+	for (i = 0; i < l->maps; i++) {
 		memcpy(&n, ctx + 24 + 16 * i, 4);
 		p->maps += n > 0;
 	}
-	for (i = 0; i < progs; i++) {
-		memcpy(&n, ctx + 24 + 16 * maps + 4 * i, 4);
+	for (i = 0; i < l->progs; i++) {
+		memcpy(&n, ctx + 24 + 16 * l->maps + 4 * i, 4);
 		p->progs += n > 0;
 	}
 	return 0;
@@ -194,10 +215,11 @@ static void light(const char *path, const char *only)
 	struct phase *g = &shared->gen, *p = &shared->light;
 	struct bpf_object *obj = open_object(path, only, g);
 	LIBBPF_OPTS(gen_loader_opts, gen);
-	int maps = 0, progs = 0, err;
 	struct bpf_program *prog;
+	struct loader l = {};
 	struct bpf_map *map;
 	long long start;
+	int err;
 
 	if (!obj)
 		return;
@@ -212,14 +234,18 @@ static void light(const char *path, const char *only)
 	g->insns = gen.insns_sz;
 	g->blob = gen.data_sz;
 	bpf_object__for_each_map(map, obj)
-		maps++;
+		l.maps++;
 	bpf_object__for_each_program(prog, obj)
-		progs += bpf_program__autoload(prog);
+		l.progs += bpf_program__autoload(prog);
 	/* A loader program that needs fds of its generator is none. */
 	close_range(3, ~0U, 0);
 	current = p;
+	l.insns = gen.insns;
+	l.insns_size = gen.insns_sz;
+	l.blob = gen.data;
+	l.blob_size = gen.data_sz;
 	start = now();
-	err = run_loader(&gen, maps, progs, p);
+	err = run_loader(&l, p);
 	p->ns = now() - start;
 	finish(p, err);
 }
@@ -308,19 +334,6 @@ static void in_child(void (*fn)(const char *, const char *), const char *path, c
 		unpin(BPFFS);
 }
 
-static void keep_shortest(struct phase *best, const struct phase *p)
-{
-	long long ns = best->ns, open = best->open_ns, run = best->run_ns;
-
-	*best = *p;
-	if (ns && ns < p->ns) {
-		best->ns = ns;
-		best->run_ns = run;
-	}
-	if (open && open < p->open_ns)
-		best->open_ns = open;
-}
-
 static const char *errno_name(const struct phase *p, char number[static 16])
 {
 	if (!strcmp(p->result, "crashed"))
@@ -336,40 +349,31 @@ static const char *errno_name(const struct phase *p, char number[static 16])
 
 static void load(const char *path, const char *name, const char *only)
 {
-	struct phase d = {}, g = {}, l = {}, *running;
+	const struct phase *d = &shared->direct, *g = &shared->gen, *l = &shared->light;
 	char dn[16], gn[16], ln[16];
-	int i;
 
-	for (i = 0; i < rounds; i++) {
-		memset(shared, 0, offsetof(struct shared, names));
-		strcpy(shared->gen.result, "-");
-		strcpy(shared->light.result, "-");
-		in_child(direct, path, only, &shared->direct);
-		keep_shortest(&d, &shared->direct);
-		if (!strcmp(d.result, "wedged"))
-			break;
+	memset(shared, 0, offsetof(struct shared, names));
+	strcpy(shared->gen.result, "-");
+	strcpy(shared->light.result, "-");
+	in_child(direct, path, only, &shared->direct);
+	if (strcmp(d->result, "wedged")) {
 		in_child(light, path, only, &shared->gen);
 		/* Whatever ended the child after it had generated is of the run. */
-		running = &shared->light;
-		if (shared->gen.insns && strcmp(shared->gen.result, "ok")) {
-			strcpy(running->result, shared->gen.result);
-			running->err = shared->gen.err;
+		if (g->insns && strcmp(g->result, "ok")) {
+			strcpy(shared->light.result, g->result);
+			shared->light.err = g->err;
 			strcpy(shared->gen.result, "ok");
 			shared->gen.err = 0;
 		}
-		keep_shortest(&g, &shared->gen);
-		keep_shortest(&l, &shared->light);
-		if (!strcmp(l.result, "wedged"))
-			break;
 	}
 	fprintf(out, "%s%s%s\t%s\t%s\t%lld\t%lld\t%d\t%d\t%s\t%s\t%lld\t%lld\t%lld\t%s\t%s\t%lld\t%lld\t%d\t%d\t%s\t%s\n",
 		name, only ? "/" : "", only ?: "",
-		d.result, errno_name(&d, dn), d.open_ns, d.ns, d.maps, d.progs,
-		g.result, errno_name(&g, gn), g.ns, g.insns, g.blob,
-		l.result, errno_name(&l, ln), l.ns, l.run_ns, l.maps, l.progs,
-		strcmp(d.result, "ok") ? d.detail : "", g.detail[0] && strcmp(g.result, "ok") ? g.detail : l.detail);
+		d->result, errno_name(d, dn), d->open_ns, d->ns, d->maps, d->progs,
+		g->result, errno_name(g, gn), g->ns, g->insns, g->blob,
+		l->result, errno_name(l, ln), l->ns, l->run_ns, l->maps, l->progs,
+		strcmp(d->result, "ok") ? d->detail : "", g->detail[0] && strcmp(g->result, "ok") ? g->detail : l->detail);
 	fflush(out);
-	if (!strcmp(d.result, "wedged") || !strcmp(l.result, "wedged")) {
+	if (!strcmp(d->result, "wedged") || !strcmp(l->result, "wedged")) {
 		fprintf(out, "# wedged\n");
 		fflush(out);
 		exit(1);
@@ -407,6 +411,72 @@ static void load_file(const char *path)
 	for (prog = names; *prog; prog += strlen(prog) + 1)
 		load(path, name, prog);
 	free(names);
+}
+
+/* read_file maps a file. */
+static const void *read_file(const char *path, size_t *size)
+{
+	int fd = open(path, O_RDONLY);
+	struct stat st;
+	void *p;
+
+	if (fd < 0 || fstat(fd, &st)) {
+		perror(path);
+		exit(2);
+	}
+	p = mmap(NULL, st.st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
+	if (p == MAP_FAILED) {
+		perror(path);
+		exit(2);
+	}
+	close(fd);
+	*size = st.st_size;
+	return p;
+}
+
+/* run_files runs the loader program in files: INSTRUCTIONS BLOB MAPS PROGRAMS. */
+static void run_files(char **argv)
+{
+	struct phase *p = &shared->light;
+	struct loader l = { .maps = atoi(argv[2]), .progs = atoi(argv[3]) };
+	long long start;
+
+	l.insns = read_file(argv[0], &l.insns_size);
+	l.blob = read_file(argv[1], &l.blob_size);
+	start = now();
+	finish(p, run_loader(&l, p));
+	p->ns = now() - start;
+}
+
+/* load_once loads in this process, twice, and prints times or what went wrong. */
+static int load_once(int argc, char **argv)
+{
+	struct phase *p;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		memset(shared, 0, offsetof(struct shared, names));
+		p = &shared->light;
+		if (argc == 2 && !strcmp(argv[0], "direct")) {
+			p = &shared->direct;
+			direct(argv[1], NULL);
+		} else if (argc == 2 && !strcmp(argv[0], "light")) {
+			light(argv[1], NULL);
+			p->open_ns = shared->gen.open_ns + shared->gen.ns;
+		} else if (argc == 5 && !strcmp(argv[0], "run")) {
+			run_files(argv + 1);
+		} else {
+			fprintf(stderr, "libbpf-baseline: -1 takes direct OBJECT, light OBJECT, or run INSTRUCTIONS BLOB MAPS PROGRAMS\n");
+			return 2;
+		}
+		if (strcmp(p->result, "ok")) {
+			fprintf(stderr, "%s: %s\n", strerror(p->err), p->detail);
+			return 1;
+		}
+		fprintf(out, "%lld %lld %lld %lld\n", p->open_ns, p->ns, p->verify_ns, p->run_ns);
+		close_range(3, ~0U, 0);
+	}
+	return 0;
 }
 
 static int is_object(const struct dirent *e)
@@ -510,16 +580,17 @@ static int run_other(char **argv)
 
 int main(int argc, char **argv)
 {
+	bool once = false;
 	sigset_t child;
 	int i, c, status = 0;
 
 	out = stdout;
 	if (getpid() == 1)
 		set_up_guest();
-	while ((c = getopt(argc, argv, "+pr:t:a:o:x")) != -1) {
+	while ((c = getopt(argc, argv, "+1pt:a:o:x")) != -1) {
 		switch (c) {
 		case 'p': each = true; break;
-		case 'r': rounds = atoi(optarg); break;
+		case '1': once = true; break;
 		case 't': limit = atoi(optarg); break;
 		case 'a': after = optarg; break;
 		case 'x':
@@ -538,7 +609,7 @@ int main(int argc, char **argv)
 		}
 	}
 	if (optind == argc) {
-		fprintf(stderr, "usage: libbpf-baseline [-p] [-r ROUNDS] [-t SECONDS] [-a AFTER] [-o FILE] OBJECT|DIRECTORY...\n");
+		fprintf(stderr, "usage: libbpf-baseline [-p] [-t SECONDS] [-a AFTER] [-o FILE] OBJECT|DIRECTORY...\n");
 		return 2;
 	}
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -550,6 +621,8 @@ int main(int argc, char **argv)
 	sigaddset(&child, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &child, NULL);
 	libbpf_set_print(warned);
+	if (once)
+		return load_once(argc - optind, argv + optind);
 	fprintf(out, "object\tdirect\terrno\topen_ns\tdirect_ns\tmaps\tprogs\tgen\terrno\tgen_ns\tinsns\tblob\t"
 		"light\terrno\tlight_ns\trun_ns\tmaps\tprogs\tdirect_detail\tlight_detail\n");
 	for (i = optind; i < argc; i++)

@@ -2,13 +2,13 @@
 // each program of an object by itself if need be: what libbpf-baseline.c does
 // with libbpf. scripts/kernel-replay.py runs it in guests.
 //
-//	load-each [-rounds N] [-limit DURATION] DIRECTORY <LIST
+//	load-each [-limit DURATION] DIRECTORY <LIST
 //
 // Each line of LIST names an object, or an object and a program of it that is
 // to be loaded alone: "name" or "name/program", for the file
 // DIRECTORY/name.bpf.o. Standard output gets a line for each and each engine,
-// with fields separated by tabs, and "# end". Times are in nanoseconds, the
-// shortest of all rounds; sizes are in bytes.
+// with fields separated by tabs, and "# end". Times are in nanoseconds, sizes in
+// bytes.
 package main
 
 import (
@@ -31,7 +31,6 @@ import (
 )
 
 func main() {
-	rounds := flag.Int("rounds", 1, "how often each load is done")
 	limit := flag.Duration("limit", 5*time.Minute, "how long one load may take; the program ends if one takes longer")
 	flag.Parse()
 	if flag.NArg() != 1 {
@@ -39,7 +38,7 @@ func main() {
 		os.Exit(2)
 	}
 	fmt.Println("name\tengine\tresult\terrno\tgenerate_ns\tload_ns\tinsns\tblob\tmaps\tprogs\tdetail\tlog")
-	r := runner{dir: flag.Arg(0), rounds: *rounds, limit: *limit, target: target.New()}
+	r := runner{dir: flag.Arg(0), limit: *limit, target: target.New()}
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
 		r.each(lines.Text())
@@ -53,25 +52,15 @@ func main() {
 
 type runner struct {
 	dir    string
-	rounds int
 	limit  time.Duration
 	target *target.Target
 }
 
 // result is what becomes of one name and one engine.
 type result struct {
-	generate, load time.Duration // the shortest
+	generate, load time.Duration
 	insns, blob    int
 	maps, programs int
-}
-
-func (r *result) took(generate, load time.Duration) {
-	if r.load == 0 || generate < r.generate {
-		r.generate = generate
-	}
-	if r.load == 0 || load < r.load {
-		r.load = load
-	}
 }
 
 func (r *runner) each(name string) {
@@ -86,17 +75,7 @@ func (r *runner) each(name string) {
 			os.Exit(1)
 		})
 		var res result
-		err := r.repeat(&res, func() error {
-			obj, err := loader.Open(filepath.Join(r.dir, file+".bpf.o"))
-			if err != nil {
-				return err
-			}
-			var opts trace.Options
-			if alone {
-				opts.Autoload = only(obj, program)
-			}
-			return e.load(obj, opts, &res)
-		})
+		err := r.load(file, program, alone, e.load, &res)
 		watch.Stop()
 		if err != nil {
 			print(name, e.name, "refused", err, &res)
@@ -106,13 +85,16 @@ func (r *runner) each(name string) {
 	}
 }
 
-func (r *runner) repeat(res *result, load func() error) error {
-	for range r.rounds {
-		if err := load(); err != nil {
-			return err
-		}
+func (r *runner) load(file, program string, alone bool, load func(*object.Object, trace.Options, *result) error, res *result) error {
+	obj, err := loader.Open(filepath.Join(r.dir, file+".bpf.o"))
+	if err != nil {
+		return err
 	}
-	return nil
+	var opts trace.Options
+	if alone {
+		opts.Autoload = only(obj, program)
+	}
+	return load(obj, opts, res)
 }
 
 // only turns off all programs but one. Those of struct_ops maps are left to
@@ -133,7 +115,7 @@ func (r *runner) trace(obj *object.Object, opts trace.Options, res *result) erro
 	if err != nil {
 		return err
 	}
-	plan := time.Since(start)
+	res.generate = time.Since(start)
 	opt, unpin, err := pins()
 	if err != nil {
 		return err
@@ -144,7 +126,7 @@ func (r *runner) trace(obj *object.Object, opts trace.Options, res *result) erro
 	if err != nil {
 		return err
 	}
-	res.took(plan, time.Since(start))
+	res.load = time.Since(start)
 	res.maps, res.programs = count(loaded.Maps), count(loaded.Programs)
 	loaded.Close()
 	return nil
@@ -156,7 +138,7 @@ func (r *runner) replay(obj *object.Object, opts trace.Options, res *result) err
 	if err != nil {
 		return err
 	}
-	generate := time.Since(start)
+	res.generate = time.Since(start)
 	res.insns, res.blob = len(p.Insns), len(p.Blob)
 	opt, unpin, err := pins()
 	if err != nil {
@@ -168,7 +150,7 @@ func (r *runner) replay(obj *object.Object, opts trace.Options, res *result) err
 	if err != nil {
 		return err
 	}
-	res.took(generate, time.Since(start))
+	res.load = time.Since(start)
 	res.maps, res.programs = count(fds.Maps), count(fds.Programs)
 	fds.Close()
 	return nil
