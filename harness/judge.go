@@ -15,6 +15,7 @@ type judge struct {
 	must    func(capability string) bool
 	facts   *state.Facts
 	used    map[string]bool // rules that explained something
+	notes   []string        // see CaseReport
 }
 
 // judgeCase judges one case: what was expected of each engine, and each engine
@@ -60,6 +61,8 @@ func (j *judge) expectations(c *Case, loads []agent.Load) []string {
 			}
 		case l.Result == agent.Broken:
 			// The verdict says so.
+		case known && l.Result == agent.OK && l.Version != "" && !strings.HasPrefix(reason, l.Version+" "):
+			j.notes = append(j.notes, fmt.Sprintf("%s (%s) loads the object, which another version is known not to: %s", l.Engine, l.Version, reason))
 		case known && l.Result == agent.OK:
 			fail("%s loads the object although it is known not to: %q is out of date", l.Engine, reason)
 		case known:

@@ -39,3 +39,27 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 }
+
+// TestKnownVersions: an engine that loads what it is known to refuse makes the
+// entry stale, if it is of the version that was seen to refuse it.
+func TestKnownVersions(t *testing.T) {
+	c := &Case{Expect: Expect{Result: agent.OK}, Known: map[string]string{"libbpf": "libbpf v1.1 has no such thing"}}
+	for version, test := range map[string]struct{ failures, notes int }{
+		"libbpf v1.1":  {1, 0},
+		"libbpf v1.10": {0, 1},
+		"libbpf v1.5":  {0, 1},
+		"":             {1, 0}, // nobody knows
+	} {
+		var j judge
+		failures := j.expectations(c, []agent.Load{{Engine: "libbpf", Version: version, Result: agent.OK}})
+		assert.Equal(t, len(failures), test.failures, version)
+		assert.Equal(t, len(j.notes), test.notes, version)
+	}
+}
+
+func TestKnownWithoutVersion(t *testing.T) {
+	c := Case{Name: "a", Object: "a.bpf.o", Known: map[string]string{"libbpf": "there is no such thing"}}
+	assert.ErrorContains(t, c.check(), `does not begin with a version, such as "cilium/ebpf v0.22.0"`)
+	c.Known["libbpf"] = "libbpf v1.1 has no such thing"
+	assert.NilError(t, c.check())
+}

@@ -21,15 +21,17 @@ const (
 
 // Report is what a run found: out/<kernel>/report.json.
 type Report struct {
-	Schema      int             `json:"schema"` // 1
-	Suite       string          `json:"suite"`
-	Kernel      KernelReport    `json:"kernel"`
-	Accelerator string          `json:"accelerator"`
-	Engines     []string        `json:"engines"`
-	Started     time.Time       `json:"started"`
-	Seconds     Seconds         `json:"seconds"`
-	Cases       []CaseReport    `json:"cases"`
-	Summary     map[Verdict]int `json:"summary"` // verdicts, by pair of engines and case
+	Schema      int          `json:"schema"` // 1
+	Suite       string       `json:"suite"`
+	Kernel      KernelReport `json:"kernel"`
+	Accelerator string       `json:"accelerator"`
+	Engines     []string     `json:"engines"`
+	// Versions say which cilium/ebpf and which libbpf engines are, by engine.
+	Versions map[string]string `json:"versions,omitempty"`
+	Started  time.Time         `json:"started"`
+	Seconds  Seconds           `json:"seconds"`
+	Cases    []CaseReport      `json:"cases"`
+	Summary  map[Verdict]int   `json:"summary"` // verdicts, by pair of engines and case
 	// Failures are expectations that were not met, other than by a verdict.
 	Failures int `json:"failures"`
 	// UnusedRules are rules for explained differences between the engines
@@ -62,6 +64,7 @@ type CaseReport struct {
 	Loads    []LoadReport `json:"loads"`
 	Verdicts []PairReport `json:"verdicts"`
 	Failures []string     `json:"failures,omitempty"`
+	Notes    []string     `json:"notes,omitempty"`   // what is no failure, and should be known
 	Console  []string     `json:"console,omitempty"` // last lines, if the guest did not survive
 }
 

@@ -269,13 +269,27 @@ func (r *runner) runCase(ctx context.Context, c *Case) error {
 	default:
 		for i := range answer.Loads {
 			out.Loads = append(out.Loads, loadReport(&answer.Loads[i]))
+			r.version(&answer.Loads[i])
 		}
-		out.Verdicts, out.Failures = r.judge(c).judgeCase(c, answer.Loads)
+		j := r.judge(c)
+		out.Verdicts, out.Failures = j.judgeCase(c, answer.Loads)
+		out.Notes = j.notes
 	}
 	out.Seconds = time.Since(start).Seconds()
 	r.report.Cases = append(r.report.Cases, out)
 	r.Done(&out)
 	return nil
+}
+
+// version notes which version an engine is.
+func (r *runner) version(l *agent.Load) {
+	if l.Version == "" {
+		return
+	}
+	if r.report.Versions == nil {
+		r.report.Versions = make(map[string]string)
+	}
+	r.report.Versions[l.Engine] = l.Version
 }
 
 // request is what the guest is asked for to run a case.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -14,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/engine"
 	"github.com/bpfreplay/bpfreplay/harness/probe"
 	"github.com/bpfreplay/bpfreplay/internal/failures"
 )
@@ -36,8 +38,9 @@ type Case struct {
 	Needs   []string `yaml:"needs"`
 	Modules []string `yaml:"modules"` // of the kernel, loaded first
 	Expect  Expect   `yaml:"expect"`
-	// Known says, by engine, why it refuses an object that others load. An
-	// engine that loads it after all fails the case: the reason is out of date.
+	// Known says, by engine, why it refuses an object that others load, and
+	// begins with the version that does so ("libbpf v1.1 has no ..."). If that
+	// version loads it after all, the case fails; of another one it is noted.
 	Known map[string]string `yaml:"known"`
 	Run   []RunInput        `yaml:"run"`
 	// Issue is set for cases beyond what can be loaded today.
@@ -109,6 +112,9 @@ func NewSuite(paths []string) *Suite {
 // engineNames are the engines that a suite may speak of.
 var engineNames = []string{"direct", "trace", "replay", "libbpf", "libbpf-light"}
 
+// versioned begins as a version of an engine, see engine.Version.
+var versioned = regexp.MustCompile(`^(` + engine.Cilium + `|` + engine.Libbpf + `) v[0-9]\S* `)
+
 func (c *Case) check() error {
 	switch c.Expect.Result {
 	case "":
@@ -125,9 +131,12 @@ func (c *Case) check() error {
 			return fmt.Errorf("needs: no probe for %q", n)
 		}
 	}
-	for e := range c.Known {
+	for e, reason := range c.Known {
 		if !slices.Contains(engineNames, e) {
 			return fmt.Errorf("known: no engine %q: there are %s", e, strings.Join(engineNames, ", "))
+		}
+		if !versioned.MatchString(reason) {
+			return fmt.Errorf("known: %s: %q does not begin with a version, such as %q or %q", e, reason, "cilium/ebpf v0.22.0", "libbpf v1.1")
 		}
 	}
 	_, err := c.runs()

@@ -60,7 +60,8 @@ const (
 // Load is what became of one engine's load.
 type Load struct {
 	Engine      string       `json:"engine"`
-	Result      string       `json:"result"` // OK, Refused, Unsupported, Broken
+	Version     string       `json:"version,omitempty"` // engine.Version
+	Result      string       `json:"result"`            // OK, Refused, Unsupported, Broken
 	Errno       string       `json:"errno,omitempty"`
 	Detail      string       `json:"detail,omitempty"`      // the error, or the probe that says why it is unsupported
 	Log         string       `json:"log,omitempty"`         // the end of the verifier's log

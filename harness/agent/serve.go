@@ -67,6 +67,10 @@ func hello() (*Hello, error) {
 
 // Server runs requests on the running kernel, a guest's or the host's.
 type Server struct {
+	// versions are those of engines, by name and bpftool: it takes a process to
+	// ask libbpf's for its own.
+	versions map[[2]string]string
+
 	target  *target.Target
 	kernel  *state.Kernel
 	probes  map[string]probe.Result
@@ -75,7 +79,7 @@ type Server struct {
 
 // NewServer returns a server for the running kernel.
 func NewServer() *Server {
-	s := &Server{probes: make(map[string]probe.Result)}
+	s := &Server{probes: make(map[string]probe.Result), versions: make(map[[2]string]string)}
 	s.forget()
 	return s
 }
@@ -85,6 +89,17 @@ func (s *Server) forget() {
 	s.target, s.kernel = target.New(), state.NewKernel()
 	s.kernel.ShareTypes(s.target.Vmlinux)
 	clear(s.probes)
+}
+
+// version is engine.Version, asked for once.
+func (s *Server) version(name, bpftool string) string {
+	key := [2]string{name, bpftool}
+	v, ok := s.versions[key]
+	if !ok {
+		v = engine.Version(name, engine.Tool{Path: bpftool})
+		s.versions[key] = v
+	}
+	return v
 }
 
 // Answer runs one request. An error means that this kernel cannot be used any
@@ -133,6 +148,7 @@ func (s *Server) Answer(req *Request) (*Answer, error) {
 	for i := range a.Loads {
 		l := &a.Loads[i]
 		l.Leaks = append(l.Leaks, left[l.Engine]...)
+		l.Version = s.version(l.Engine, req.Bpftool)
 	}
 	return a, nil
 }

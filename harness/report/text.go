@@ -28,6 +28,9 @@ func (t *Text) Case(c *harness.CaseReport) {
 	for _, f := range c.Failures {
 		fmt.Fprintf(t.W, "    %s\n", f)
 	}
+	for _, n := range c.Notes {
+		fmt.Fprintf(t.W, "    note: %s\n", n)
+	}
 	for _, l := range c.Console {
 		fmt.Fprintf(t.W, "    | %s\n", l)
 	}
