@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/behave"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 )
 
@@ -213,6 +214,9 @@ func (j *judge) states(a, b *agent.Load) []state.Difference {
 				out = append(out, d)
 			}
 		}
+	}
+	for _, d := range behave.Compare(a.Samples, b.Samples) {
+		out = append(out, state.Difference{Field: d.Field, A: d.A, B: d.B, Detail: d.Detail})
 	}
 	for _, d := range out {
 		if d.ExplainedBy != "" {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/behave"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 )
 
@@ -70,14 +71,20 @@ type CaseReport struct {
 
 // LoadReport is what became of one engine's load.
 type LoadReport struct {
-	Engine      string   `json:"engine"`
-	Result      string   `json:"result"`
-	Errno       string   `json:"errno"`
-	Nanoseconds int64    `json:"nanoseconds"` // the shortest, if the load was repeated
-	Opened      int64    `json:"opened"`      // nanoseconds that it took to read the object, and to make a loader program
-	Detail      string   `json:"detail"`
-	Log         string   `json:"log,omitempty"`
-	Leaks       []string `json:"leaks,omitempty"`
+	Engine      string `json:"engine"`
+	Result      string `json:"result"`
+	Errno       string `json:"errno"`
+	Nanoseconds int64  `json:"nanoseconds"` // the shortest, if the load was repeated
+	Opened      int64  `json:"opened"`      // nanoseconds that it took to read the object, and to make a loader program
+	Detail      string `json:"detail"`
+	Log         string `json:"log,omitempty"`
+	// Effects are what programs did when they were run and attached (package
+	// behave), in the first sample, Samples is how many were taken, and Noise
+	// what varies between them.
+	Effects map[string]string `json:"effects,omitempty"`
+	Samples int               `json:"samples,omitempty"`
+	Noise   []string          `json:"noise,omitempty"`
+	Leaks   []string          `json:"leaks,omitempty"`
 }
 
 // PairReport is the verdict for two engines.
@@ -126,6 +133,9 @@ func (r *Report) summarise() {
 
 func loadReport(l *agent.Load) LoadReport {
 	out := LoadReport{Engine: l.Engine, Result: l.Result, Errno: l.Errno, Detail: l.Detail, Log: l.Log, Leaks: l.Leaks, Opened: l.Opened}
+	if out.Samples = len(l.Samples); out.Samples > 0 {
+		out.Effects, out.Noise = l.Samples[0].Text(), behave.Noise(l.Samples)
+	}
 	for i, ns := range l.Nanoseconds {
 		if i == 0 || ns < out.Nanoseconds {
 			out.Nanoseconds = ns

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -43,6 +44,9 @@ type Options struct {
 	Mutate string // a mutation of the loader programs (mutate.Names)
 	Repeat int    // how often each engine loads each object
 	Fresh  bool   // repetitions are timed in a new process each
+	// Still: programs are only run as the suite says, and not attached. They may
+	// break the guest.
+	Still bool
 
 	// Note receives lines that tell what happens, Done each case as it is judged.
 	Note func(line string)
@@ -304,7 +308,7 @@ func (r *runner) request(c *Case) (*agent.Request, error) {
 	}
 	return &agent.Request{
 		Name: c.Name, File: filepath.Base(c.Object), Object: data, Engines: r.Engines, Needs: c.Needs,
-		Modules: len(c.Modules) > 0, Runs: runs, Mutate: r.Mutate, Repeat: r.Repeat, Fresh: r.Fresh,
+		Modules: len(c.Modules) > 0, Runs: runs, Idle: slices.Sorted(maps.Keys(c.Idle)), Mutate: r.Mutate, Repeat: r.Repeat, Fresh: r.Fresh,
 		Bpftool: r.tool,
 	}, nil
 }
@@ -329,6 +333,7 @@ func (r *runner) ask(ctx context.Context, req *agent.Request) (*agent.Answer, er
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.CaseTimeout)
 	defer cancel()
+	req.Behave = !r.Still && req.Repeat <= 1 // what is timed is only loaded
 	var answer agent.Answer
 	err := r.guest.Do(ctx, func(*vm.Port) error {
 		if err := r.conn.Send(req); err != nil {

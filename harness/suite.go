@@ -43,6 +43,9 @@ type Case struct {
 	// version loads it after all, the case fails; of another one it is noted.
 	Known map[string]string `yaml:"known"`
 	Run   []RunInput        `yaml:"run"`
+	// Idle says, by name, why a program is neither run with inputs that are not
+	// in Run nor attached, or a struct_ops map not registered.
+	Idle map[string]string `yaml:"idle"`
 	// Issue is set for cases beyond what can be loaded today.
 	Issue int `yaml:"issue"`
 }
@@ -137,6 +140,11 @@ func (c *Case) check() error {
 		}
 		if !versioned.MatchString(reason) {
 			return fmt.Errorf("known: %s: %q does not begin with a version, such as %q or %q", e, reason, "cilium/ebpf v0.22.0", "libbpf v1.1")
+		}
+	}
+	for name, reason := range c.Idle {
+		if reason == "" {
+			return fmt.Errorf("idle: %s: why?", name)
 		}
 	}
 	_, err := c.runs()

@@ -22,6 +22,7 @@ type vmtestFlags struct {
 	mutate  string
 	repeat  int
 	fresh   bool
+	still   bool
 	verbose bool
 	json    bool
 }
@@ -35,6 +36,9 @@ func newVMTest() *cobra.Command {
 engine, compares the states that result, and prints one line a case. The report
 goes to OUT/KERNEL/report.json, the guest's console to console.log beside it.
 
+Programs are also run with a few fixed inputs, and attached in the guest, and what
+comes of it is compared. One that the guest does not survive needs --still.
+
 With objects as arguments, these are the suite: each is to load.`,
 		Example: `  bpfreplay vmtest --kernel 6.12
   bpfreplay vmtest --kernel 6.1 --case 'core_*'
@@ -47,6 +51,7 @@ With objects as arguments, these are the suite: each is to load.`,
 	fl.StringVar(&f.mutate, "mutate", "", "break loader programs this way, to see that it is noticed (see bpfreplay mutate --list)")
 	fl.IntVar(&f.repeat, "repeat", 1, "how often each engine loads each object; the report has the shortest time")
 	fl.BoolVar(&f.fresh, "fresh", false, "time the repetitions in a new process each, as for a program that loads one object")
+	fl.BoolVar(&f.still, "still", false, "run programs only as the suite says, and attach none")
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "show explained differences, too")
 	fl.BoolVar(&f.json, "json", false, "print the report instead of lines for a person")
 	_ = cmd.RegisterFlagCompletionFunc("mutate", cobra.FixedCompletions(mutate.Names(), cobra.ShellCompDirectiveNoFileComp))
@@ -69,7 +74,7 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 	}
 	defer done()
 	text := report.Text{W: cmd.OutOrStdout(), Verbose: f.verbose}
-	opts.Mutate, opts.Repeat, opts.Fresh = f.mutate, f.repeat, f.fresh
+	opts.Mutate, opts.Repeat, opts.Fresh, opts.Still = f.mutate, f.repeat, f.fresh, f.still
 	if !f.json {
 		opts.Done = text.Case
 	}

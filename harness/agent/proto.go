@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/bpfreplay/bpfreplay/harness/behave"
 	"github.com/bpfreplay/bpfreplay/harness/probe"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 )
@@ -29,6 +30,11 @@ type Request struct {
 	Needs   []string `json:"needs,omitempty"`   // capabilities
 	Modules bool     `json:"modules,omitempty"` // load the modules of the initramfs first
 	Runs    []Run    `json:"runs,omitempty"`
+	// Behave: programs are run with inputs of package behave's, too, and
+	// attached. The guest is for nothing else.
+	Behave bool `json:"behave,omitempty"`
+	// Idle are programs and maps that package behave is to leave alone.
+	Idle []string `json:"idle,omitempty"`
 	// Mutate names a mutation of the loader program, for engine replay.
 	Mutate string `json:"mutate,omitempty"`
 	// Repeat is how often each engine loads the object; all but the last are
@@ -71,7 +77,10 @@ type Load struct {
 	State       *state.State `json:"state,omitempty"`
 	After       *state.State `json:"after,omitempty"` // maps after the runs
 	Runs        []Ran        `json:"runs,omitempty"`
-	Leaks       []string     `json:"leaks,omitempty"` // what was not given back
+	// Samples are what programs did with inputs of package behave's and while
+	// they were attached, more than one if it had to be repeated.
+	Samples []behave.Sample `json:"samples,omitempty"`
+	Leaks   []string        `json:"leaks,omitempty"` // what was not given back
 }
 
 // Ran is what became of one Run.

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bpfreplay/bpfreplay/harness/behave"
 	"github.com/bpfreplay/bpfreplay/harness/engine"
 	"github.com/bpfreplay/bpfreplay/harness/mutate"
 	"github.com/bpfreplay/bpfreplay/harness/probe"
@@ -75,6 +76,7 @@ type Server struct {
 	kernel  *state.Kernel
 	probes  map[string]probe.Result
 	modules bool // loaded
+	guest   *behave.Guest
 }
 
 // NewServer returns a server for the running kernel.
@@ -118,28 +120,27 @@ func (s *Server) Answer(req *Request) (*Answer, error) {
 	}
 	a := &Answer{Name: req.Name}
 	lacking := s.probe(a, req.Needs)
+	exercise, err := s.exercise(req)
+	if err != nil {
+		return nil, err
+	}
 	made := make(map[string]ids)
 	for _, e := range engines {
 		l := Load{Engine: e.Name()}
-		before, err := allIDs()
+		err := watch(made, &l, func() {
+			if lacking != nil {
+				l.unsupported(lacking)
+			} else {
+				s.load(e, req, a, &l, exercise)
+			}
+		})
 		if err != nil {
 			return nil, err
 		}
-		fds := openFDs()
-		if lacking != nil {
-			l.unsupported(lacking)
-		} else {
-			s.load(e, req, a, &l)
-		}
-		if n := openFDs(); n != fds {
-			l.Leaks = append(l.Leaks, fmt.Sprintf("%d file descriptors", n-fds))
-		}
-		after, err := allIDs()
-		if err != nil {
-			return nil, err
-		}
-		made[e.Name()] = after.minus(before)
 		a.Loads = append(a.Loads, l)
+	}
+	if err := exercise.settle(a.Loads, made); err != nil {
+		return nil, err
 	}
 	left, err := waitFreed(made)
 	if err != nil {
@@ -151,6 +152,31 @@ func (s *Server) Answer(req *Request) (*Answer, error) {
 		l.Version = s.version(l.Engine, req.Bpftool)
 	}
 	return a, nil
+}
+
+// watch notes what an engine makes in the kernel while do runs, and whether it
+// leaves file descriptors open.
+func watch(made map[string]ids, l *Load, do func()) error {
+	before, err := allIDs()
+	if err != nil {
+		return err
+	}
+	fds := openFDs()
+	do()
+	if n := openFDs(); n != fds {
+		l.Leaks = append(l.Leaks, fmt.Sprintf("%d file descriptors", n-fds))
+	}
+	after, err := allIDs()
+	if err != nil {
+		return err
+	}
+	if made[l.Engine] == nil {
+		made[l.Engine] = make(ids)
+	}
+	for kind, list := range after.minus(before) {
+		made[l.Engine][kind] = append(made[l.Engine][kind], list...)
+	}
+	return nil
 }
 
 // probe runs the probes that are asked for and returns the first that says no.
@@ -207,7 +233,7 @@ func tail(s string) string {
 	return "…\n" + s
 }
 
-func (s *Server) load(e engine.Engine, req *Request, a *Answer, l *Load) {
+func (s *Server) load(e engine.Engine, req *Request, a *Answer, l *Load, x *exercise) {
 	obj := engine.Object{Name: req.File, Data: req.Object}
 	if req.Mutate != "" {
 		m, err := mutate.Find(req.Mutate)
@@ -265,15 +291,24 @@ func (s *Server) load(e engine.Engine, req *Request, a *Answer, l *Load) {
 		l.broken(err)
 		return
 	}
-	if len(req.Runs) == 0 {
-		return
+	if len(req.Runs) > 0 {
+		l.Runs = runAll(req.Runs, loaded.Programs)
+		if l.After, err = state.Reread(ctx, l.State, loaded.Maps, loaded.Programs, s.kernel); err != nil {
+			l.broken(err)
+			return
+		}
 	}
-	for _, r := range req.Runs {
-		l.Runs = append(l.Runs, run1(r, loaded.Programs))
-	}
-	if l.After, err = state.Capture(ctx, loaded.Maps, nil, s.kernel); err != nil {
+	if err := x.first(ctx, l, ready, loaded); err != nil {
 		l.broken(err)
 	}
+}
+
+func runAll(runs []Run, programs []state.Handle) []Ran {
+	var out []Ran
+	for _, r := range runs {
+		out = append(out, run1(r, programs))
+	}
+	return out
 }
 
 // run1 runs a program. A program that the engine did not load is told by the state.

@@ -34,6 +34,7 @@ const (
 	mapCPUMap         = 16
 	mapQueue          = 22
 	mapStack          = 23
+	mapStructOps      = 26
 )
 
 // endMapExtra is where bpf_map_info.map_extra ends (5.16).

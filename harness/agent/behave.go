@@ -1,0 +1,126 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/bpfreplay/bpfreplay/harness/behave"
+	"github.com/bpfreplay/bpfreplay/harness/engine"
+	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/loader/object"
+)
+
+// exercise makes the loads of one request do something, with the help of package
+// behave.
+type exercise struct {
+	server *Server
+	req    *Request
+	plan   *behave.Plan
+	again  map[string]engine.Load // by engine
+}
+
+// exercise plans what is done with the loads of a request. There is nothing to
+// do for an object that our reader refuses.
+func (s *Server) exercise(req *Request) (*exercise, error) {
+	x := &exercise{server: s, req: req, plan: &behave.Plan{}, again: make(map[string]engine.Load)}
+	if !req.Behave {
+		return x, nil
+	}
+	o, err := object.OpenReader(bytes.NewReader(req.Object), int64(len(req.Object)), req.File)
+	if err != nil {
+		return x, nil
+	}
+	hasInput := func(program string) bool {
+		return slices.ContainsFunc(req.Runs, func(r Run) bool { return r.Program == program })
+	}
+	x.plan = behave.PlanOf(o, hasInput, func(name string) bool { return slices.Contains(req.Idle, name) })
+	if !x.plan.Empty() && s.guest == nil {
+		if s.guest, err = behave.NewGuest(); err != nil {
+			return nil, err
+		}
+	}
+	return x, nil
+}
+
+// first takes the first sample of a load, after the runs that the suite wants.
+func (x *exercise) first(ctx context.Context, l *Load, ready engine.Load, loaded *engine.Loaded) error {
+	if x.plan.Empty() {
+		return nil
+	}
+	before := l.State
+	if l.After != nil {
+		before = l.After
+	}
+	sample, err := x.sample(ctx, before, loaded)
+	if err != nil {
+		return err
+	}
+	x.again[l.Engine] = ready
+	l.Samples = []behave.Sample{sample}
+	return nil
+}
+
+func (x *exercise) sample(ctx context.Context, before *state.State, loaded *engine.Loaded) (behave.Sample, error) {
+	sample := x.server.guest.Run(x.plan, loaded.Maps, loaded.Programs)
+	after, err := state.Reread(ctx, before, loaded.Maps, loaded.Programs, x.server.kernel)
+	if err != nil {
+		return nil, err
+	}
+	sample.Changes(before, after)
+	return sample, nil
+}
+
+// settle repeats loads whose effects are not those of the first, to tell noise from
+// a difference.
+func (x *exercise) settle(loads []Load, made map[string]ids) error {
+	first := slices.IndexFunc(loads, sampled)
+	if first < 0 {
+		return nil
+	}
+	differs := func(l *Load) bool {
+		return sampled(*l) && len(behave.Compare(loads[first].Samples, l.Samples)) > 0
+	}
+	for range behave.Rounds {
+		for i := range loads {
+			l := &loads[i]
+			wanted := differs(l)
+			if i == first {
+				wanted = slices.ContainsFunc(loads, func(l Load) bool { return differs(&l) })
+			}
+			if !wanted {
+				continue
+			}
+			if err := watch(made, l, func() { x.repeat(l) }); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func sampled(l Load) bool { return l.Result == OK && len(l.Samples) > 0 }
+
+// repeat loads the object once more and takes another sample.
+func (x *exercise) repeat(l *Load) {
+	loaded, _, err := engine.Time(x.again[l.Engine], x.server.target)
+	if err != nil {
+		l.broken(fmt.Errorf("loaded once, but not again: %w", err))
+		return
+	}
+	defer loaded.Close()
+	ctx := context.Background()
+	runAll(x.req.Runs, loaded.Programs)
+	before, err := state.Reread(ctx, l.State, loaded.Maps, loaded.Programs, x.server.kernel)
+	if err != nil {
+		l.broken(err)
+		return
+	}
+	sample, err := x.sample(ctx, before, loaded)
+	if err != nil {
+		l.broken(err)
+		return
+	}
+	l.Samples = append(l.Samples, sample)
+}

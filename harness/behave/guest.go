@@ -1,0 +1,176 @@
+package behave
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
+)
+
+// Guest is a machine on which programs may be attached to anything: nobody else
+// uses it. It is not safe for concurrent use.
+type Guest struct {
+	dir    string   // of files that the trigger needs
+	tiny   string   // path of the tiny program
+	cgroup string   // directory of the cgroup that this process is in, "" if there is none
+	usual  []string // what the steps of the trigger say if nothing is attached
+}
+
+// NewGuest makes the running machine ready: the loopback device is up, this
+// process is in a cgroup of its own, and the kernel counts how often programs run.
+// All of this stays. What a kernel does not have is left out: attaching says so.
+func NewGuest() (*Guest, error) {
+	g := &Guest{dir: filepath.Join(os.TempDir(), "behave")}
+	if err := os.MkdirAll(g.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("trigger: %w", err)
+	}
+	g.tiny = filepath.Join(g.dir, "tiny")
+	if err := os.WriteFile(g.tiny, tinyELF(), 0o700); err != nil {
+		return nil, fmt.Errorf("trigger: %w", err)
+	}
+	if err := loopbackUp(); err != nil {
+		return nil, fmt.Errorf("loopback device: %w", err)
+	}
+	g.cgroup = joinCgroup()
+	// Since 5.1; without it nothing says how often a program ran.
+	_ = os.WriteFile("/proc/sys/kernel/bpf_stats_enabled", []byte("1"), 0)
+	g.pull() // what is slow or different the first time
+	g.usual = g.pull()
+	return g, nil
+}
+
+func loopbackUp() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	r, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	if err := unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, r); err != nil {
+		return err
+	}
+	r.SetUint16(r.Uint16() | unix.IFF_UP)
+	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, r)
+}
+
+// loopback is the index of the loopback device: the first of each network namespace.
+const loopback = 1
+
+// joinCgroup makes a cgroup and moves this process into it: programs of the root
+// would see all that the kernel does by itself.
+func joinCgroup() string {
+	const dir = "/sys/fs/cgroup/bpfreplay"
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return ""
+	}
+	if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte("0"), 0); err != nil {
+		return ""
+	}
+	return dir
+}
+
+// Run does what the plan says with a load, and returns the effects, but for those
+// on the contents of maps: see [Sample.Changes].
+func (g *Guest) Run(p *Plan, maps, programs []state.Handle) Sample {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	s := make(Sample)
+	for _, in := range p.Inputs {
+		if fd, ok := s.find("program", in.Program, programs); ok {
+			s.run("program "+in.Program+" run "+in.Name, fd, in.Data, in.Context)
+		}
+	}
+	for _, subject := range p.Attach {
+		if fd, ok := s.find("program", subject.Program, programs); ok {
+			g.attachOne(s, &subject, fd)
+		}
+	}
+	for _, name := range p.Register {
+		if fd, ok := s.find("map", name, maps); ok {
+			g.registerOne(s, name, fd)
+		}
+	}
+	return s
+}
+
+// find returns the fd of a program or map, and notes if the engine has none.
+func (s Sample) find(kind, name string, in []state.Handle) (int, bool) {
+	i := slices.IndexFunc(in, func(h state.Handle) bool { return h.Name == name })
+	if i < 0 {
+		s[kind+" "+name] = notLoaded
+		return 0, false
+	}
+	return in[i].FD, true
+}
+
+// run runs a program by BPF_PROG_TEST_RUN.
+func (s Sample) run(field string, fd int, data, ctx []byte) {
+	ret, out, err := bpfsys.TestRun(fd, data, ctx)
+	if err != nil {
+		s[field+" returns"] = outcome(err)
+		return
+	}
+	s[field+" returns"] = strconv.FormatUint(uint64(ret), 10)
+	if len(out) > 0 && !slices.Equal(out, data) {
+		s[field+" data"] = fmt.Sprintf("%x", out)
+	}
+}
+
+// attachOne attaches a program, pulls the trigger, and detaches it.
+func (g *Guest) attachOne(s Sample, subject *Subject, fd int) {
+	field := "program " + subject.Program
+	before := runCount(fd)
+	a, err := g.attach(subject, fd)
+	s[field+" attach"] = outcome(err)
+	if err != nil {
+		return
+	}
+	defer a.detach()
+	s.trigger(field, g, a)
+	if n := runCount(fd) - before; n > 0 {
+		s[field+" ran"] = strconv.FormatUint(n, 10)
+	}
+}
+
+// trigger makes what is attached run.
+func (s Sample) trigger(field string, g *Guest, a *attachment) {
+	if a.own != nil {
+		if said := a.own(); said != "" {
+			s[field+" trigger"] = said
+		}
+		return
+	}
+	var odd []string
+	for i, said := range g.pull() {
+		if said != g.usual[i] {
+			odd = append(odd, steps[i].name+": "+said)
+		}
+	}
+	if len(odd) > 0 {
+		s[field+" trigger"] = strings.Join(odd, "; ")
+	}
+}
+
+// runCount is how often a program ran since it was loaded, 0 if nobody counts.
+func runCount(fd int) uint64 {
+	var info [208]byte // struct bpf_prog_info up to run_cnt
+	a := bpfsys.NewAttr(16)
+	a.U32(0, uint32(fd))
+	a.U32(4, uint32(len(info)))
+	a.Ptr(8, info[:])
+	if _, err := a.Call(bpfsys.ObjGetInfoByFD); err != nil {
+		return 0
+	}
+	return native.Uint64(info[200:])
+}

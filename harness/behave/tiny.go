@@ -1,0 +1,71 @@
+package behave
+
+import (
+	"debug/elf"
+	"encoding/binary"
+	"runtime"
+)
+
+// tinyCode is a program that calls a function and ends with status 0: what the
+// trigger executes, and where uprobes are put.
+var tinyCode = map[string][]byte{
+	"amd64": {
+		0xe8, 10, 0, 0, 0, // call function
+		0x31, 0xff, // xor edi, edi
+		0xb8, 60, 0, 0, 0, // mov eax, exit
+		0x0f, 0x05, // syscall
+		0x90,
+		0x31, 0xc0, // function: xor eax, eax
+		0xc3, // ret
+	},
+	"arm64": {
+		0x04, 0, 0, 0x94, // bl function
+		0, 0, 0x80, 0xd2, // mov x0, 0
+		0xa8, 0x0b, 0x80, 0xd2, // mov x8, exit
+		0x01, 0, 0, 0xd4, // svc 0
+		0xe1, 0x03, 0x01, 0xaa, // function: mov x1, x1
+		0xc0, 0x03, 0x5f, 0xd6, // ret
+	},
+}
+
+// Offsets in the file, in bytes.
+const (
+	tinyHeaders = 64 + 56 // file header, one program header
+	tinyBase    = 0x400000
+)
+
+// tinyFunction is where the function is in the file.
+func tinyFunction() uint64 {
+	if runtime.GOARCH == "arm64" {
+		return tinyHeaders + 16
+	}
+	return tinyHeaders + 15
+}
+
+// tinyELF is the program as a file, nil where there is none for the processor.
+func tinyELF() []byte {
+	code, ok := tinyCode[runtime.GOARCH]
+	if !ok {
+		return nil
+	}
+	machine := map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}[runtime.GOARCH]
+	le := binary.LittleEndian
+	b := append([]byte(elf.ELFMAG), byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), byte(elf.EV_CURRENT))
+	b = append(b, make([]byte, 9)...)
+	b = le.AppendUint16(b, uint16(elf.ET_EXEC))
+	b = le.AppendUint16(b, uint16(machine))
+	b = le.AppendUint32(b, uint32(elf.EV_CURRENT))
+	b = le.AppendUint64(b, tinyBase+tinyHeaders) // entry
+	b = le.AppendUint64(b, 64)                   // program headers
+	b = append(b, make([]byte, 12)...)           // no section headers, no flags
+	for _, v := range []uint16{64, 56, 1, 64, 0, 0} {
+		b = le.AppendUint16(b, v)
+	}
+	b = le.AppendUint32(b, uint32(elf.PT_LOAD))
+	b = le.AppendUint32(b, uint32(elf.PF_R|elf.PF_X))
+	size := uint64(tinyHeaders + len(code))
+	for _, v := range []uint64{0, tinyBase, tinyBase, size, size, 0x10000} {
+		b = le.AppendUint64(b, v)
+	}
+	return append(b, code...)
+}

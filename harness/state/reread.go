@@ -1,0 +1,51 @@
+package state
+
+import (
+	"context"
+	"fmt"
+	"slices"
+)
+
+// Reread reads the contents of maps once more, and takes all else that is known of
+// them from an earlier capture: what may have changed since are values. Maps that
+// only programs lead to are left out.
+func Reread(ctx context.Context, earlier *State, maps, programs []Handle, k *Kernel) (*State, error) {
+	c := &capturer{
+		kernel:   k,
+		state:    &State{CPUs: earlier.CPUs},
+		mapNames: make(map[uint32]string),
+		progs:    make(map[uint32]string),
+		btfs:     make(map[uint32]*types),
+	}
+	defer k.stopPeek()
+	if err := c.reread(ctx, earlier, maps, programs); err != nil {
+		return nil, fmt.Errorf("capture contents: %w", err)
+	}
+	return c.state, nil
+}
+
+func (c *capturer) reread(ctx context.Context, earlier *State, maps, programs []Handle) error {
+	if !slices.ContainsFunc(earlier.Maps, func(m Map) bool { return m.Type == mapProgArray || m.Type == mapStructOps }) {
+		programs = nil // no element holds one
+	}
+	if _, err := c.identify(ctx, maps, programs); err != nil {
+		return err
+	}
+	out := &State{CPUs: earlier.CPUs}
+	for _, h := range maps {
+		m := earlier.findMap(h.Name)
+		if m == nil {
+			continue
+		}
+		again := *m
+		var err error
+		if again.Contents, err = c.contents(&again, h.FD); err != nil {
+			return fmt.Errorf("map %s: %w", h.Name, err)
+		}
+		out.Maps = append(out.Maps, again)
+	}
+	out.Maps = append(out.Maps, c.state.Maps...) // inner maps
+	c.state = out
+	c.finish()
+	return nil
+}
