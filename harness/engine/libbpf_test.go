@@ -191,7 +191,7 @@ func TestBrokenTool(t *testing.T) {
 	obj := coreObject(t, "maps_array")
 	right := load(t, byName(t, "libbpf-light", tool), obj)
 	tool.Path = filepath.Join(t.TempDir(), "flip")
-	out, err := exec.Command("go", "build", "-o", tool.Path, "./testdata/flip").CombinedOutput()
+	out, err := exec.Command(need.Program(t, "go"), "build", "-o", tool.Path, "./testdata/flip").CombinedOutput()
 	assert.NilError(t, err, string(out))
 	wrong := load(t, byName(t, "libbpf-light", tool), obj)
 	var fields []string
