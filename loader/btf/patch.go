@@ -110,25 +110,58 @@ func (s *Spec) AppendVar(name string, ref TypeID, l Linkage) TypeID {
 	return s.append(name, makeInfo(KindVar, 0, false), uint32(ref), uint32(l))
 }
 
-// append adds a type of four words and its name at the end of the two sections:
-// ids and string offsets of what was there stay as they are.
-func (s *Spec) append(name string, info, third, fourth uint32) TypeID {
+// AppendStruct adds a STRUCT without members behind the last type and returns its id.
+func (s *Spec) AppendStruct(name string) TypeID {
+	return s.append(name, makeInfo(KindStruct, 0, false), 0)
+}
+
+// AppendPtr adds a PTR behind the last type and returns its id.
+func (s *Spec) AppendPtr(to TypeID) TypeID {
+	return s.append("", makeInfo(KindPtr, 0, false), uint32(to))
+}
+
+// AppendFunc adds a FUNC behind the last type and, before it, a FUNC_PROTO of its
+// own, and returns the id of the FUNC. The names of the parameters are those at
+// NameOff.
+func (s *Spec) AppendFunc(name string, l Linkage, result TypeID, params []Param) TypeID {
+	var words []uint32
+	for _, p := range params {
+		words = append(words, p.NameOff, uint32(p.Type))
+	}
+	proto := s.append("", makeInfo(KindFuncProto, uint32(len(params)), false), uint32(result), words...)
+	return s.append(name, makeInfo(KindFunc, uint32(l), false), uint32(proto))
+}
+
+// AppendDeclTag adds a DECL_TAG behind the last type and returns its id. component
+// is the parameter or member that it is about, -1 for the whole type.
+func (s *Spec) AppendDeclTag(name string, of TypeID, component int32) TypeID {
+	return s.append(name, makeInfo(KindDeclTag, 0, false), uint32(of), uint32(component))
+}
+
+// append adds a type and its name at the end of the two sections: ids and string
+// offsets of what was there stay as they are. third is the size or the type that it
+// refers to, more is what follows the header.
+func (s *Spec) append(name string, info, third uint32, more ...uint32) TypeID {
 	id := TypeID(s.NumTypes())
-	nameOff := s.firstStr + uint32(len(s.strs))
+	nameOff := uint32(0)
+	if name != "" {
+		nameOff = s.firstStr + uint32(len(s.strs))
+		name += "\x00"
+	}
+	size := uint32(typeHeader + 4*len(more))
 
 	typeEnd := s.typeOff + s.typeLen
 	raw := append([]byte(nil), s.raw[:typeEnd]...)
-	for _, w := range []uint32{nameOff, info, third, fourth} {
+	for _, w := range append([]uint32{nameOff, info, third}, more...) {
 		raw = le.AppendUint32(raw, w)
 	}
-	strOff := s.strOff + 16
+	strOff := s.strOff + size
 	raw = append(raw, s.raw[typeEnd:s.strOff]...) // layout section, padding
 	raw = append(raw, s.raw[s.strOff:][:len(s.strs)]...)
 	raw = append(raw, name...)
-	raw = append(raw, 0)
 
 	s.offsets = append(s.offsets, typeEnd)
-	s.typeLen += 16
+	s.typeLen += size
 	s.strOff = strOff
 	s.strs = string(raw[strOff:])
 	s.raw = raw
@@ -136,7 +169,7 @@ func (s *Spec) append(name string, info, third, fourth uint32) TypeID {
 	le.PutUint32(raw[16:], strOff-s.hdrLen)
 	le.PutUint32(raw[20:], uint32(len(s.strs)))
 	if s.hdrLen >= layoutHeader && le.Uint32(raw[28:]) != 0 {
-		le.PutUint32(raw[24:], le.Uint32(raw[24:])+16)
+		le.PutUint32(raw[24:], le.Uint32(raw[24:])+size)
 	}
 	s.names = new(names)
 	return id

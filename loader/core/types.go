@@ -83,6 +83,14 @@ type comparer struct {
 	steps         int // left for this record
 }
 
+// Compatible says whether two types are compatible as libbpf's
+// bpf_core_types_are_compat has it: the same kinds all the way down, as many
+// parameters, and no look into structs, unions and enums.
+func Compatible(local *btf.Spec, a btf.TypeID, target *btf.Spec, b btf.TypeID) (bool, error) {
+	c := comparer{newTypes(local), newTypes(target), maxSteps}
+	return c.typesCompatible(a, b, maxLevel)
+}
+
 func (c *comparer) step() error {
 	if c.steps--; c.steps < 0 {
 		return fmt.Errorf("more than %d steps: %w", maxSteps, ErrTooComplex)

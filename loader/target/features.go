@@ -3,12 +3,15 @@ package target
 import (
 	"encoding/binary"
 	"errors"
+	"math"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
 	"github.com/bpfreplay/bpfreplay/loader/btf"
+	"github.com/bpfreplay/bpfreplay/loader/insn"
 )
 
 // Features are what a load has to know of a kernel before it starts, each
@@ -83,6 +86,97 @@ func (t *Target) hasCookie() bool {
 	return true
 }
 
+// has asks the kernel once.
+func (t *Target) has(answer **bool, probe func() bool) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if *answer == nil {
+		found := probe()
+		*answer = &found
+	}
+	return **answer
+}
+
+const traceUprobeMulti = 48 // BPF_TRACE_UPROBE_MULTI
+
+// hasUprobeMulti says whether the kernel has uprobe_multi links (6.6,
+// 89ae89f53d20) which select processes and not threads by their pid (6.10 and
+// stable kernels, 46ba0e49b642): what libbpf asks before it loads a program for
+// USDT.
+func (t *Target) hasUprobeMulti() bool { return t.has(&t.uprobeMulti, probeUprobeMulti) }
+
+// probeUprobeMulti asks for a link to a place in "/", which is no file with
+// code: EBADF where such links are known. A pid that cannot be is looked at
+// before that, EINVAL, where it means a process.
+func probeUprobeMulti() bool {
+	a := bpfsys.NewAttr(bpfsys.ProgLoadAttachType + 4)
+	const kprobe = 2
+	a.U32(0, kprobe)
+	a.U32(4, uint32(len(probeInsns)/8))
+	a.Ptr(bpfsys.ProgLoadInsns, probeInsns)
+	a.Ptr(bpfsys.ProgLoadLicense, []byte("GPL\x00"))
+	a.U32(bpfsys.ProgLoadAttachType, traceUprobeMulti)
+	prog, err := a.Call(bpfsys.ProgLoad)
+	if err != nil {
+		return false
+	}
+	defer bpfsys.Close(prog)
+	link := func(pid uint32) error {
+		// struct { prog_fd, target_fd, attach_type, flags; uprobe_multi { path,
+		// offsets, ref_ctr_offsets, cookies; cnt, flags, pid } } of union bpf_attr.
+		a := bpfsys.NewAttr(64)
+		a.U32(0, uint32(prog))
+		a.U32(8, traceUprobeMulti)
+		a.Ptr(16, []byte("/\x00"))
+		a.Ptr(24, make([]byte, 8))
+		a.U32(48, 1)
+		a.U32(56, pid)
+		fd, err := a.Call(bpfsys.LinkCreate)
+		if err == nil {
+			bpfsys.Close(fd)
+		}
+		return err
+	}
+	return errors.Is(link(0), unix.EBADF) && errors.Is(link(math.MaxUint32), unix.EINVAL)
+}
+
+// hasFarValues says whether instructions may refer to any place in the value
+// of a map, as they have to in an arena, and not only to its first 512 MiB (7.0,
+// 12a1fe6e12db). A place that is too far away is refused in either case, in
+// different words; libbpf asks the same.
+func (t *Target) hasFarValues() bool { return t.has(&t.farValues, probeFarValues) }
+
+func probeFarValues() bool {
+	const array = 2 // BPF_MAP_TYPE_ARRAY
+	attr := bpfsys.MapCreateAttr{Type: array, KeySize: 4, ValueSize: 4, MaxEntries: 1}
+	a := bpfsys.NewAttr(bpfsys.MapCreateSize(attr))
+	bpfsys.PutMapCreate(a.Bytes, attr)
+	m, err := a.Call(bpfsys.MapCreate)
+	if err != nil {
+		return false
+	}
+	defer bpfsys.Close(m)
+	p := insn.Insns(make([]byte, 3*insn.Size)) // r1 = value of m + 1 GiB; exit
+	copy(p, []byte{insn.LdImm64, insn.PseudoMapValue<<4 | 1})
+	p.SetImm(0, int32(m))
+	p.SetImm(1, 1<<30)
+	p[2*insn.Size] = insn.Exit
+	log := make([]byte, 1024)
+	a = bpfsys.NewAttr(bpfsys.ProgLoadAttachType + 4)
+	a.U32(0, socketFilter)
+	a.U32(4, uint32(p.Len()))
+	a.Ptr(bpfsys.ProgLoadInsns, p)
+	a.Ptr(bpfsys.ProgLoadLicense, []byte("GPL\x00"))
+	a.U32(bpfsys.ProgLoadLogLevel, 1)
+	a.U32(bpfsys.ProgLoadLogSize, uint32(len(log)))
+	a.Ptr(bpfsys.ProgLoadLogBuf, log)
+	if fd, err := a.Call(bpfsys.ProgLoad); err == nil {
+		bpfsys.Close(fd)
+		return false
+	}
+	return strings.Contains(bpfsys.CString(log), "invalid access to map value pointer")
+}
+
 // probeAny offers types that every kernel takes. One that does not take them
 // now, for want of memory or fds perhaps, would fail all other probes, too.
 func probeAny() bool {
@@ -115,12 +209,21 @@ func probeBTF() btf.Features {
 // probeTypes offers a blob of types, given as words, and says whether the
 // kernel takes it.
 func probeTypes(names string, words []uint32) bool {
+	fd, err := loadTypes(names, words)
+	if err != nil {
+		return false
+	}
+	bpfsys.Close(fd)
+	return true
+}
+
+func loadTypes(names string, words []uint32) (fd int, err error) {
 	types := make([]byte, 0, 4*len(words))
 	for _, w := range words {
 		types = binary.LittleEndian.AppendUint32(types, w)
 	}
 	const headerLen = 24
-	return loadsBTF(header(headerLen, 0, len(types), len(types), len(names)), types, []byte(names))
+	return loadBTF(header(headerLen, 0, len(types), len(types), len(names)), types, []byte(names))
 }
 
 // probeLayout offers a blob whose header has the fields of the layout section.
@@ -133,7 +236,12 @@ func probeLayout() bool {
 	h := header(headerLen, 0, len(integer), len(integer)+len(layout), len(names))
 	h = binary.LittleEndian.AppendUint32(h, uint32(len(integer)))
 	h = binary.LittleEndian.AppendUint32(h, uint32(len(layout)))
-	return loadsBTF(h, integer, layout, names)
+	fd, err := loadBTF(h, integer, layout, names)
+	if err != nil {
+		return false
+	}
+	bpfsys.Close(fd)
+	return true
 }
 
 func header(size, typeOff, typeLen, strOff, strLen int) []byte {
@@ -144,15 +252,10 @@ func header(size, typeOff, typeLen, strOff, strLen int) []byte {
 	return h
 }
 
-func loadsBTF(parts ...[]byte) bool {
+func loadBTF(parts ...[]byte) (fd int, err error) {
 	raw := slices.Concat(parts...)
 	a := bpfsys.NewAttr(bpfsys.BTFLoadSize)
 	a.Ptr(0, raw)
 	a.U32(bpfsys.BTFLoadLen, uint32(len(raw)))
-	fd, err := a.Call(bpfsys.BTFLoad)
-	if err != nil {
-		return false
-	}
-	bpfsys.Close(fd)
-	return true
+	return a.Call(bpfsys.BTFLoad)
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
+	"github.com/bpfreplay/bpfreplay/loader/btf"
 	"github.com/bpfreplay/bpfreplay/loader/trace"
 )
 
@@ -35,6 +36,9 @@ type Load struct {
 	noBTF  bool         // the kernel takes none of the object's types
 	plain  map[int]bool // by command: maps that the kernel refuses to have types
 	zero   map[int]bool // by symbol: addresses that are 0, for which the kernel's helper finds nothing
+
+	types    *btf.Spec      // the object's, with what this kernel needs besides
+	funcInfo map[int][]byte // by command: what refers to that
 }
 
 // Begin begins a load.
@@ -60,7 +64,11 @@ func (t *Target) Begin(tr *trace.Trace, o Options) (*Load, error) {
 	if o.PinPath == "" {
 		o.PinPath = "/sys/fs/bpf"
 	}
-	return &Load{target: t, trace: tr, opts: o, plain: make(map[int]bool), zero: make(map[int]bool)}, nil
+	l := &Load{
+		target: t, trace: tr, opts: o, types: tr.Types,
+		plain: make(map[int]bool), zero: make(map[int]bool), funcInfo: make(map[int][]byte),
+	}
+	return l, l.argCtx()
 }
 
 // Settled is a trace with nothing left open for one target, and what has been
@@ -74,6 +82,7 @@ type Settled struct {
 	Arenas map[string][]byte
 
 	temporary []int
+	globals   map[trace.FD]uint32 // by arena: where its data begins, in bytes, if not at its start
 }
 
 // Close closes what the commands of the trace refer to by number. It leaves
@@ -110,7 +119,7 @@ func Unmap(arenas map[string][]byte) {
 // as a direct load would. The trace itself is not changed; if the target
 // decides nothing, the result refers to it.
 func (l *Load) Settle() (*Settled, error) {
-	s := &Settled{Trace: l.trace, Given: make(map[trace.FD]int), Arenas: make(map[string][]byte)}
+	s := &Settled{Trace: l.trace, Given: make(map[trace.FD]int), Arenas: make(map[string][]byte), globals: make(map[trace.FD]uint32)}
 	commands := l.trace.Commands
 	for i, c := range l.trace.Commands {
 		n, err := l.settle(s, i, c)
@@ -148,8 +157,11 @@ func (l *Load) settle(s *Settled, i int, c trace.Command) (trace.Command, error)
 		if l.trace.Symbols[c.Symbol].Module != "" || l.zero[c.Symbol] {
 			return &trace.Skip{Of: c}, nil
 		}
+		if fits, err := l.prototypeFits(&l.trace.Symbols[c.Symbol]); !fits || err != nil {
+			return &trace.Skip{Of: c}, err
+		}
 	case *trace.LoadProgram:
-		return l.settleProgram(s, c)
+		return l.settleProgram(s, i, c)
 	}
 	return c, nil
 }
@@ -238,7 +250,7 @@ func (l *Load) open(s *Settled, c *trace.CreateMap) (bool, error) {
 	}
 	for _, a := range l.trace.Arenas {
 		if a.Map == c.Map {
-			return true, openArena(s, m.Name, fd, c, a.Data)
+			return true, l.openArena(s, m.Name, fd, c, a.Data)
 		}
 	}
 	return false, nil
@@ -292,9 +304,13 @@ func (l *Load) Pin(s *Settled, fds []int) error {
 	return nil
 }
 
-// openArena makes an arena, maps it, and fills its start. Programs that refer
-// to it can be loaded only once it has an address.
-func openArena(s *Settled, name string, fd trace.FD, c *trace.CreateMap, data []byte) error {
+// openArena makes an arena, maps it, and fills it. Programs that refer to it can
+// be loaded only once it has an address.
+//
+// The object's data is in the last pages, so that programs have the first ones
+// to themselves, or at the start on kernels where no instruction can refer to
+// what is further in.
+func (l *Load) openArena(s *Settled, name string, fd trace.FD, c *trace.CreateMap, data []byte) error {
 	a := bpfsys.NewAttr(bpfsys.MapCreateSize(c.Attr.Fixed()))
 	bpfsys.PutMapCreate(a.Bytes, c.Attr.Fixed())
 	m, err := a.Call(bpfsys.MapCreate)
@@ -310,6 +326,14 @@ func openArena(s *Settled, name string, fd trace.FD, c *trace.CreateMap, data []
 	s.Arenas[name] = memory
 	if len(data) > len(memory) {
 		return fmt.Errorf("%d bytes of data do not fit into the arena: %w", len(data), unix.E2BIG)
+	}
+	if len(data) == 0 {
+		return nil
+	}
+	if l.target.hasFarValues() {
+		at := size - (len(data)+os.Getpagesize()-1)/os.Getpagesize()*os.Getpagesize()
+		s.globals[fd] = uint32(at)
+		memory = memory[at:]
 	}
 	copy(memory, data)
 	return nil

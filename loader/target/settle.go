@@ -3,6 +3,7 @@ package target
 import (
 	"fmt"
 	"slices"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -17,7 +18,7 @@ func (l *Load) settleBTF(c *trace.LoadBTF) trace.Command {
 	if l.noBTF {
 		return &trace.Skip{Of: c}
 	}
-	spec := l.trace.Types.Sanitize(l.target.Features().BTF)
+	spec := l.types.Sanitize(l.target.Features().BTF)
 	if spec == l.trace.Types {
 		return c
 	}
@@ -89,13 +90,17 @@ func (l *Load) settleValue(c *trace.UpdateElem) (trace.Command, error) {
 	return &n, err
 }
 
-func (l *Load) settleProgram(s *Settled, c *trace.LoadProgram) (trace.Command, error) {
+func (l *Load) settleProgram(s *Settled, i int, c *trace.LoadProgram) (trace.Command, error) {
 	n := *c
 	if l.noBTF {
 		n.BTF, n.FuncInfo, n.LineInfo = trace.NoFD, nil, nil
+	} else if info := l.funcInfo[i]; info != nil {
+		n.FuncInfo = info
 	}
 	var err error
 	switch {
+	case c.USDT && l.target.hasUprobeMulti():
+		n.AttachType = traceUprobeMulti
 	case c.StructOps != nil:
 		var used bool
 		if used, err = l.settleMember(s, &n); err == nil && !used {
@@ -106,6 +111,7 @@ func (l *Load) settleProgram(s *Settled, c *trace.LoadProgram) (trace.Command, e
 	case c.Attach >= 0 && l.trace.Symbols[c.Attach].Module != "":
 		err = l.settleModuleTarget(s, &n)
 	}
+	s.moveGlobals(&n)
 	if err == nil {
 		err = l.settleCORE(&n)
 	}
@@ -121,7 +127,11 @@ func (l *Load) settleProgram(s *Settled, c *trace.LoadProgram) (trace.Command, e
 // same says whether settling has left a program as it was.
 func same(a, b *trace.LoadProgram) bool {
 	return a.BTF == b.BTF && a.AttachTo == b.AttachTo && a.AttachType == b.AttachType && a.Attach == b.Attach &&
-		len(a.CORE) == len(b.CORE)
+		len(a.CORE) == len(b.CORE) && sameSlice(a.Insns, b.Insns) && sameSlice(a.FuncInfo, b.FuncInfo)
+}
+
+func sameSlice(a, b []byte) bool {
+	return len(a) == len(b) && unsafe.SliceData(a) == unsafe.SliceData(b)
 }
 
 // settleCORE resolves CO-RE relocations here: all of them on a kernel that
@@ -175,6 +185,44 @@ func (l *Load) settleModuleTarget(s *Settled, n *trace.LoadProgram) error {
 	}
 	n.Attach, n.AttachTo = -1, trace.KernelType{ID: id, FD: s.keep(fd)}
 	return nil
+}
+
+// moveGlobals makes a program refer to the data of an arena where it is.
+func (s *Settled) moveGlobals(n *trace.LoadProgram) {
+	if len(s.globals) == 0 {
+		return
+	}
+	n.Insns = slices.Clone(n.Insns)
+	p := insn.Insns(n.Insns)
+	for _, f := range n.Fixups {
+		if f.Kind == trace.FixupMap && p.Src(f.Insn) == insn.PseudoMapValue {
+			p.SetImm(f.Insn+1, p.Imm(f.Insn+1)+int32(s.globals[f.FD]))
+		}
+	}
+}
+
+// prototypeFits says whether a weak kfunc may be called: whether it is declared
+// as the kernel has it. What the kernel lacks is for the lookup to find.
+func (l *Load) prototypeFits(sym *trace.Symbol) (bool, error) {
+	if sym.Type == 0 {
+		return true, nil
+	}
+	id, fd, err := l.target.FindType(sym.Name, sym.BTFKind, sym.Module)
+	if err != nil {
+		return true, nil
+	}
+	if fd >= 0 {
+		defer bpfsys.Close(fd)
+	}
+	spec, err := l.target.specOf(fd)
+	if err != nil {
+		return false, err
+	}
+	fn, err := spec.Type(btf.TypeID(id))
+	if err != nil {
+		return false, err
+	}
+	return core.Compatible(l.trace.Types, sym.Type, spec, fn.Ref)
 }
 
 // settleReplaced finds the function that an freplace program replaces in the

@@ -27,7 +27,10 @@ type Target struct {
 	listed   bool
 	symbols  map[string]symbol
 	features *Features
-	core     *core.Target
+
+	// What was asked about the kernel, nil for not yet.
+	uprobeMulti, farValues, argCtx *bool
+	core                           *core.Target
 }
 
 type module struct {

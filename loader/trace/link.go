@@ -238,7 +238,11 @@ func (l *linker) relocateCall(i int, r object.Relocation) error {
 }
 
 func (l *linker) relocateKfunc(i int, e *object.Extern, index int) {
-	sym := l.p.lookup(Symbol{Kind: SymbolKfunc, Name: e.EssentialName(), BTFKind: uint32(btf.KindFunc), Weak: e.Weak}, "program "+l.main.Name)
+	s := Symbol{Kind: SymbolKfunc, Name: e.EssentialName(), BTFKind: uint32(btf.KindFunc), Weak: e.Weak}
+	if e.Weak {
+		s.Type = e.DeclType
+	}
+	sym := l.p.lookup(s, "program "+l.main.Name)
 	l.insns.SetOff(i, 0)
 	if e.Weak {
 		l.insns.SetSrc(i, 0)

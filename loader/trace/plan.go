@@ -402,7 +402,7 @@ func (p *planner) closeRest() {
 
 // lookup returns the index of a symbol and plans its lookup at the first use.
 func (p *planner) lookup(s Symbol, why string) int {
-	id := fmt.Sprint(s.Kind, s.BTFKind, s.Module, ":", s.Name, s.Weak)
+	id := fmt.Sprint(s.Kind, s.BTFKind, s.Module, ":", s.Name, s.Weak, s.Type)
 	if i, ok := p.symbols[id]; ok {
 		return i
 	}
@@ -459,7 +459,7 @@ func (p *planner) loadProgram(i int, f *object.Function) error {
 		Program: i, Name: f.Name,
 		Type: f.Program.Type, AttachType: f.Program.AttachType, Flags: f.Program.Flags,
 		License: p.obj.License, Insns: l.insns, Fixups: l.fixups,
-		BTF: NoFD, Attach: -1, Out: p.t.ProgramFD(i),
+		BTF: NoFD, Attach: -1, Out: p.t.ProgramFD(i), USDT: f.Program.USDT,
 	}
 	if p.btfFD != NoFD && len(l.funcInfo) > 0 {
 		c.BTF = p.btfFD

@@ -182,6 +182,9 @@ func (t *Trace) printLookup(b *bytes.Buffer, c *Lookup) {
 	if s.Weak {
 		weak = " # weak"
 	}
+	if s.Type != 0 {
+		weak += ", and missing if its prototype differs"
+	}
 	if s.Kind == SymbolAddress {
 		fmt.Fprintf(b, "kallsyms_lookup_name(%q) = %s%s\n", s.Name, s, weak)
 		return
@@ -213,7 +216,10 @@ func (t *Trace) printProgram(b *bytes.Buffer, c *LoadProgram) {
 		f.add("prog_flags", flagNames(c.Flags, progFlags))
 	}
 	f.add("prog_name", strconv.Quote(kernelName(c.Name)))
-	if c.AttachType != 0 {
+	switch {
+	case c.USDT:
+		f.add("expected_attach_type", "<TRACE_UPROBE_MULTI where the target has such links>")
+	case c.AttachType != 0:
 		f.add("expected_attach_type", AttachTypeName(c.AttachType))
 	}
 	if c.BTF != NoFD {

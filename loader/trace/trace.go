@@ -100,6 +100,11 @@ type Symbol struct {
 	// BTF is the temporary FD of the module's BTF in which the symbol was
 	// found; the FD stays empty if that was vmlinux. NoFD for SymbolAddress.
 	BTF FD
+	// Type is the FUNC_PROTO of the object's types that a weak kfunc is declared
+	// with, 0 for all others. One that does not fit the kernel's function counts
+	// as missing: this is how an object asks which of several prototypes a kernel
+	// has (bpf_f___v1, bpf_f___v2). The target settles it.
+	Type btf.TypeID
 }
 
 // Command is one step of a trace. Its String is one line for a person.
@@ -223,6 +228,9 @@ type LoadProgram struct {
 	// AttachTo is an attach target by number, for targets that cannot be
 	// looked up by name. It is for the target to settle.
 	AttachTo KernelType
+	// USDT: the target settles AttachType. Where the kernel has uprobe_multi
+	// links (6.6) such a program is loaded for them.
+	USDT bool
 	// StructOps says which member of which struct_ops type the program
 	// implements; the target settles AttachTo and AttachType from it.
 	StructOps *StructOpsMember
