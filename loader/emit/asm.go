@@ -105,19 +105,12 @@ func (a *asm) storeImm(width int, dst reg, off int, v int64) {
 	a.raw(0x62|sizeBits[width], dst, 0, int64(off), v)
 }
 
-// blobAddr sets dst to the address of off in the blob, in two slots.
+// blobAddr sets dst to the address of off in the blob, in two slots. To add off
+// to rBase takes two as well, but costs the verifier twice as much: it has to
+// work out what the sum may be, and here it knows.
 func (a *asm) blobAddr(dst reg, off int) {
 	a.raw(insn.LdImm64, dst, insn.PseudoMapIdxValue, 0, 0)
 	a.raw(0, 0, 0, 0, int64(off))
-}
-
-// address sets dst to the address of off in the blob. It costs as much as
-// blobAddr but one relocation less for the kernel to do.
-func (a *asm) address(dst reg, off int) {
-	a.mov(dst, rBase)
-	if off != 0 {
-		a.aluImm(opAddImm, dst, int64(off))
-	}
 }
 
 // reach returns a register and a displacement for span bytes at off in the

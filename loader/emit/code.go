@@ -89,7 +89,7 @@ func (e *emitter) fail(step int) {
 func (e *emitter) sysBPF(step int, cmd bpfsys.Cmd) {
 	p := &e.commands[step]
 	e.movImm(r1, int64(cmd))
-	e.address(r2, p.attr)
+	e.blobAddr(r2, p.attr)
 	e.movImm(r3, int64(p.size))
 	e.call(fnSysBPF)
 	e.check(step)
@@ -97,7 +97,7 @@ func (e *emitter) sysBPF(step int, cmd bpfsys.Cmd) {
 
 // pointer stores the address of what lies at off in the field of an attribute.
 func (e *emitter) pointer(attr, field, off int) {
-	e.address(r1, off)
+	e.blobAddr(r1, off)
 	e.storeBlob(8, attr+field, r1)
 }
 
@@ -199,7 +199,7 @@ func (e *emitter) update(i int, c *trace.UpdateElem) {
 		} else {
 			e.jump(opJeqImm, r3, 0, keep)
 		}
-		e.address(r1, p.value)
+		e.blobAddr(r1, p.value)
 		e.movImm(r2, int64(len(c.Value)))
 		e.call(fnCopyFromUser)
 		e.check(i)
@@ -223,7 +223,7 @@ func (e *emitter) fill(i int, c *trace.FillArray) {
 	e.storeBlob(4, p.key, rErr)
 	e.mov(r1, rErr)
 	e.aluImm(opMulImm, r1, int64(width))
-	e.address(r2, p.value)
+	e.blobAddr(r2, p.value)
 	e.add(r2, r1)
 	e.storeBlob(8, p.attr+bpfsys.ElemValue, r2)
 	e.sysBPF(i, bpfsys.MapUpdateElem)
@@ -260,11 +260,11 @@ func (e *emitter) loop(table, n int, body func()) {
 func (e *emitter) lookup(i int, c *trace.Lookup) {
 	s := &e.t.Symbols[c.Symbol]
 	p := &e.commands[i]
-	e.address(r1, p.data)
+	e.blobAddr(r1, p.data)
 	e.movImm(r2, int64(len(s.Name)+1))
 	if s.Kind == trace.SymbolAddress {
 		e.movImm(r3, 0)
-		e.address(r4, e.scratch)
+		e.blobAddr(r4, e.scratch)
 		e.call(fnKallsymsName)
 	} else {
 		e.movImm(r3, int64(s.BTFKind))

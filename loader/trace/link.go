@@ -238,10 +238,7 @@ func (l *linker) relocateCall(i int, r object.Relocation) error {
 }
 
 func (l *linker) relocateKfunc(i int, e *object.Extern, index int) {
-	s := Symbol{Kind: SymbolKfunc, Name: e.EssentialName(), BTFKind: uint32(btf.KindFunc), Weak: e.Weak}
-	if e.Weak {
-		s.Type = e.DeclType
-	}
+	s := Symbol{Kind: SymbolKfunc, Name: e.EssentialName(), BTFKind: uint32(btf.KindFunc), Weak: e.Weak, Type: prototype(e)}
 	sym := l.p.lookup(s, "program "+l.main.Name)
 	l.insns.SetOff(i, 0)
 	if e.Weak {
@@ -254,8 +251,16 @@ func (l *linker) relocateKfunc(i int, e *object.Extern, index int) {
 	l.fixups = append(l.fixups, Fixup{Insn: i, Kind: FixupCall, FD: NoFD, Symbol: sym})
 }
 
+// prototype is what a weak kfunc has to look like.
+func prototype(e *object.Extern) btf.TypeID {
+	if e.Weak && e.Kind == object.ExternFunc {
+		return e.DeclType
+	}
+	return 0
+}
+
 func (l *linker) relocateKsym(i int, e *object.Extern) {
-	s := Symbol{Kind: SymbolKsym, Name: e.EssentialName(), Weak: e.Weak}
+	s := Symbol{Kind: SymbolKsym, Name: e.EssentialName(), Weak: e.Weak, Type: prototype(e)}
 	fix := Fixup{Insn: i, Kind: FixupKsym, FD: NoFD}
 	src := uint8(insn.PseudoBTFID)
 	switch e.Kind {
