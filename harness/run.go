@@ -15,7 +15,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/engine"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
-	"github.com/bpfreplay/bpfreplay/loader"
+	"github.com/bpfreplay/bpfreplay/loader/object"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
@@ -115,12 +115,16 @@ type runner struct {
 	tool   string // bpftool in the guest
 	used   map[string]bool
 
-	guest *vm.VM // nil if none runs
-	conn  *agent.Conn
-	boots int
+	guest    *vm.VM // nil if none runs
+	conn     *agent.Conn
+	boots    int
+	maxBoots int
 }
 
 func (r *runner) defaults() {
+	if r.maxBoots == 0 {
+		r.maxBoots = maxBoots
+	}
 	if r.BootTimeout == 0 {
 		r.BootTimeout = DefaultBootTimeout
 	}
@@ -254,35 +258,44 @@ func (r *runner) end() {
 const maxBoots = 10
 
 func (r *runner) runCase(ctx context.Context, c *Case) error {
-	start := time.Now()
-	out := CaseReport{Name: c.Name, Object: c.Object, Loads: []LoadReport{}, Verdicts: []PairReport{}}
 	req, err := r.request(c)
 	if err != nil {
 		return err
 	}
+	out, err := r.runRequest(ctx, c, req)
+	if err != nil {
+		return err
+	}
+	r.report.Cases = append(r.report.Cases, *out)
+	r.Done(out)
+	return nil
+}
+
+// runRequest runs a case and judges it.
+func (r *runner) runRequest(ctx context.Context, c *Case, req *agent.Request) (*CaseReport, error) {
+	start := time.Now()
+	out := CaseReport{Name: c.Name, Object: c.Object, Loads: []LoadReport{}, Verdicts: []PairReport{}}
 	answer, err := r.ask(ctx, req)
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
 	var ending *vm.Ending
 	switch {
 	case errors.As(err, &ending):
 		r.broken(&out, ending)
 	case err != nil:
-		return err
+		return nil, err
 	default:
 		for i := range answer.Loads {
 			out.Loads = append(out.Loads, loadReport(&answer.Loads[i]))
 			r.version(&answer.Loads[i])
 		}
-		j := r.judge(c)
+		j := r.judgeOf(req.File, req.Object)
 		out.Verdicts, out.Failures = j.judgeCase(c, answer.Loads)
 		out.Notes = j.notes
 	}
 	out.Seconds = time.Since(start).Seconds()
-	r.report.Cases = append(r.report.Cases, out)
-	r.Done(&out)
-	return nil
+	return &out, nil
 }
 
 // version notes which version an engine is.
@@ -302,6 +315,11 @@ func (r *runner) request(c *Case) (*agent.Request, error) {
 	if err != nil {
 		return nil, fmt.Errorf("case %s: %w", c.Name, err)
 	}
+	return r.requestFor(c, data)
+}
+
+// requestFor is what the guest is asked for to run a case with this object.
+func (r *runner) requestFor(c *Case, data []byte) (*agent.Request, error) {
 	runs, err := c.runs()
 	if err != nil {
 		return nil, fmt.Errorf("case %s: %w", c.Name, err)
@@ -314,8 +332,17 @@ func (r *runner) request(c *Case) (*agent.Request, error) {
 }
 
 func (r *runner) judge(c *Case) *judge {
+	data, err := os.ReadFile(r.suite.path(c))
+	if err != nil {
+		data = nil // there was an object when the request was made
+	}
+	return r.judgeOf(filepath.Base(c.Object), data)
+}
+
+// judgeOf judges what becomes of an object, given as a file.
+func (r *runner) judgeOf(file string, data []byte) *judge {
 	j := &judge{release: r.report.Kernel.Release, must: r.Kernel.Must, used: r.used}
-	if o, err := loader.Open(r.suite.path(c)); err == nil {
+	if o, err := object.OpenBytes(data, file); err == nil {
 		j.facts = state.FactsOf(o)
 	}
 	return j
@@ -324,8 +351,8 @@ func (r *runner) judge(c *Case) *judge {
 // ask sends a request to the guest, which it boots if there is none.
 func (r *runner) ask(ctx context.Context, req *agent.Request) (*agent.Answer, error) {
 	if r.guest == nil {
-		if r.boots == maxBoots {
-			return nil, fmt.Errorf("%d guests of this run broke: giving up before case %s", maxBoots, req.Name)
+		if r.boots == r.maxBoots {
+			return nil, fmt.Errorf("%d guests of this run broke: giving up before case %s", r.boots, req.Name)
 		}
 		if err := r.boot(ctx); err != nil {
 			return nil, err

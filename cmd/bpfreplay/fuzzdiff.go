@@ -1,0 +1,132 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/mutate"
+	"github.com/bpfreplay/bpfreplay/harness/report"
+	"github.com/bpfreplay/bpfreplay/harness/state"
+)
+
+type fuzzFlags struct {
+	guestFlags
+	n      int
+	seed   uint64
+	only   uint64
+	keep   string
+	mutate string
+	json   bool
+}
+
+// fuzzEngines are the engines that are compared unless others are named: those
+// that do what libbpf does.
+var fuzzEngines = []string{state.EngineTrace, state.EngineReplay, state.EngineLibbpf}
+
+func newFuzzDiff() *cobra.Command {
+	var f fuzzFlags
+	cmd := &cobra.Command{
+		Use:   "fuzz-diff",
+		Short: "Load random objects with each engine in a guest and compare what the kernel holds",
+		Long: `fuzz-diff makes valid BPF objects at random, loads each with each engine in a
+guest, and compares the states that result and what programs return that can be
+run. The same seed makes the same objects everywhere.
+
+An object that engines disagree about is made as small as still shows the same,
+and written to OUT/KERNEL/fuzz-SEED-INDEX with a description and the
+differences. The report goes to OUT/KERNEL/fuzz.json.`,
+		Example: `  bpfreplay fuzz-diff --kernel 6.12 -n 2000 --seed 1
+  bpfreplay fuzz-diff --kernel 6.12 --seed 1 --only 613`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+	}
+	f.add(cmd, fuzzEngines, "engines to compare")
+	fl := cmd.Flags()
+	fl.IntVarP(&f.n, "number", "n", 200, "how many objects")
+	fl.Uint64Var(&f.seed, "seed", 0, "the seed; without it, one that is printed")
+	fl.Uint64Var(&f.only, "only", 0, "only the object of this index")
+	fl.StringVar(&f.keep, "keep", "", "directory to write all objects to")
+	fl.StringVar(&f.mutate, "mutate", "", "break loader programs this way, to see that it is noticed (see bpfreplay mutate --list)")
+	fl.BoolVar(&f.json, "json", false, "print the report instead of lines for a person")
+	_ = cmd.Flags().MarkHidden("suite")
+	_ = cmd.RegisterFlagCompletionFunc("mutate", cobra.FixedCompletions(mutate.Names(), cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+// every is how often a line tells how far the work is.
+const every = 10 * time.Second
+
+func (f *fuzzFlags) run(cmd *cobra.Command) error {
+	if f.n < 1 {
+		return fmt.Errorf("-n %d: at least one object is wanted", f.n)
+	}
+	if f.mutate != "" {
+		if _, err := mutate.Find(f.mutate); err != nil {
+			return err
+		}
+	}
+	if !cmd.Flags().Changed("seed") {
+		f.seed = rand.Uint64N(math.MaxUint32)
+	}
+	opts, done, err := f.options(cmd)
+	if err != nil {
+		return err
+	}
+	defer done()
+	opts.Mutate, opts.Still = f.mutate, true
+	o := harness.FuzzOptions{Options: opts, Seed: f.seed, N: f.n, Keep: f.keep}
+	if cmd.Flags().Changed("only") {
+		o.First, o.N = f.only, 1
+	}
+	opts.Note(fmt.Sprintf("seed %d, %d objects, engines %s", o.Seed, o.N, strings.Join(o.Engines, ", ")))
+	start, told := time.Now(), time.Now()
+	o.Progress = func(r *harness.FuzzReport) {
+		if time.Since(told) < every {
+			return
+		}
+		told = time.Now()
+		opts.Note(fmt.Sprintf("%d of %d in %.0f s: %d loaded, %d refused by all, %d findings", r.Objects, o.N, time.Since(start).Seconds(), r.Loaded, r.Refused, len(r.Findings)))
+	}
+	path, err := newReport(opts.Out, "fuzz.json")
+	if err != nil {
+		return err
+	}
+	r, err := harness.Fuzz(cmd.Context(), o)
+	if err != nil {
+		return err
+	}
+	if err := report.WriteJSON(path, r); err != nil {
+		return err
+	}
+	if f.json {
+		if err := printJSON(cmd.OutOrStdout(), r); err != nil {
+			return err
+		}
+	} else {
+		text := report.Text{W: cmd.OutOrStdout()}
+		text.FuzzSummary(r, f.again)
+		fmt.Fprintln(cmd.OutOrStdout(), "report:", path)
+	}
+	switch {
+	case r.OK():
+		return nil
+	case r.Broken():
+		return errBroken
+	}
+	return errFailed
+}
+
+// again is the command that loads one object again.
+func (f *fuzzFlags) again(index uint64) string {
+	s := fmt.Sprintf("bpfreplay fuzz-diff --kernel %s --engines %s --seed %d --only %d", f.kernel, strings.Join(f.engines, ","), f.seed, index)
+	if f.mutate != "" {
+		s += " --mutate " + f.mutate
+	}
+	return s
+}

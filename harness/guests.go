@@ -1,0 +1,55 @@
+package harness
+
+import (
+	"context"
+	"time"
+
+	"github.com/bpfreplay/bpfreplay/harness/agent"
+)
+
+// Guests runs cases one after the other that are made while they run, in one
+// guest as long as it lives.
+type Guests struct{ runner *runner }
+
+// manyBoots bounds the guests that are started for objects that nobody has
+// looked at before.
+const manyBoots = 100
+
+// NewGuests prepares guests; the first case boots one. The caller closes them.
+func NewGuests(o Options) (*Guests, error) {
+	r := &runner{Options: o, suite: &Suite{Name: "objects", part: true}, used: make(map[string]bool), maxBoots: manyBoots}
+	r.defaults()
+	r.report = &Report{
+		Schema: 1, Suite: r.suite.Name, Engines: o.Engines, Started: time.Now().UTC(),
+		Kernel: KernelReport{Name: o.Kernel.Name, Release: o.Kernel.Release, SHA256: o.Kernel.SHA256, Origin: o.Kernel.Origin},
+	}
+	if err := r.prepare(); err != nil {
+		return nil, err
+	}
+	return &Guests{r}, nil
+}
+
+// Run runs a case with the given object, the file of which is named by
+// [Case.Object]. What is expected of a load is for the caller to say, by the
+// verdicts: a case is not failed because all engines refuse the object alike.
+// An error means that the harness failed; a guest that breaks is a verdict.
+func (g *Guests) Run(ctx context.Context, c Case, object []byte) (*CaseReport, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	req, err := g.runner.requestFor(&c, object)
+	if err != nil {
+		return nil, err
+	}
+	return g.runner.runRequest(ctx, &c, req)
+}
+
+// Close ends the guest and returns what is known of it: its kernel, the
+// accelerator, the time of its boot and what its kernel complained of.
+func (g *Guests) Close() *Report {
+	g.runner.end()
+	return g.runner.report
+}
+
+// Loaded says whether an engine loaded the object.
+func (l *LoadReport) Loaded() bool { return l.Result == agent.OK }

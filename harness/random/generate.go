@@ -1,0 +1,425 @@
+package random
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+)
+
+// Types of maps (enum bpf_map_type) and flags (BPF_F_*).
+const (
+	mapHash          = 1
+	mapArray         = 2
+	mapProgArray     = 3
+	mapPerfEvents    = 4
+	mapPercpuHash    = 5
+	mapPercpuArray   = 6
+	mapStackTrace    = 7
+	mapCgroupArray   = 8
+	mapLRUHash       = 9
+	mapLRUPercpuHash = 10
+	mapLPM           = 11
+	mapArrayOfMaps   = 12
+	mapHashOfMaps    = 13
+	mapDevmap        = 14
+	mapSockmap       = 15
+	mapCPUMap        = 16
+	mapSockhash      = 18
+	mapQueue         = 22
+	mapStack         = 23
+	mapSKStorage     = 24
+	mapRingbuf       = 27
+	mapInodeStorage  = 28
+	mapTaskStorage   = 29
+	mapBloom         = 30
+
+	flagNoPrealloc  = 1 << 0
+	flagNUMA        = 1 << 2
+	flagZeroSeed    = 1 << 6
+	flagRDOnlyProg  = 1 << 7
+	flagMmapable    = 1 << 10
+	pageSize        = 4096
+	maxKey, maxItem = 16, 32 // bytes that blocks have room for on the stack
+)
+
+// generator makes one object. All that it chooses comes from r.
+type generator struct {
+	r      *rand.Rand
+	o      *Object
+	ids    int
+	gpl    bool
+	depth  map[string]int    // of calls, by function
+	owners map[string]string // sections of the programs that use an array of programs
+}
+
+// Generate returns the object of this seed and index.
+func Generate(seed, index uint64) *Object {
+	g := &generator{
+		r: rand.New(rand.NewPCG(seed, index)), o: &Object{Seed: seed, Index: index},
+		depth: make(map[string]int), owners: make(map[string]string),
+	}
+	g.o.License = pick(g, []string{"GPL", "GPL", "Dual BSD/GPL", "GPL v2", "Dual MIT/GPL", "Proprietary"})
+	g.gpl = g.o.License != "Proprietary"
+	g.o.Lines, g.o.Compiled = g.chance(70), g.chance(60)
+	g.vars()
+	g.maps()
+	g.externs()
+	g.subprograms()
+	g.programs()
+	return g.o
+}
+
+func (g *generator) n(n int) int             { return g.r.IntN(n) }
+func (g *generator) chance(percent int) bool { return g.n(100) < percent }
+
+// between returns a number from low to high.
+func (g *generator) between(low, high int) int { return low + g.n(high-low+1) }
+
+func pick[T any](g *generator, list []T) T { return list[g.n(len(list))] }
+
+// few is a number up to limit, small ones more often.
+func (g *generator) few(limit int) int { return min(g.n(limit+1), g.n(limit+1)) }
+
+func (g *generator) vars() {
+	sections := []string{".data", ".rodata", ".bss", ".data", ".rodata", ".bss", ".data.x", ".rodata.y", ".data.long_name_of_a_section", ".bss.z"}
+	for i := range g.few(9) {
+		v := Var{Name: fmt.Sprintf("v%d", i), Section: pick(g, sections), Static: g.chance(35)}
+		v.Size = uint32(pick(g, []int{1, 2, 4, 8, 8, 4, 3, 12, 16, 24, 40, g.between(1, 300)}))
+		if g.chance(3) {
+			v.Size = uint32(g.between(301, 64<<10))
+		}
+		if !strings.HasPrefix(v.Section, ".bss") {
+			v.Data = make([]byte, v.Size)
+			fill := g.n(3) // zeroes, anything, text
+			for j := range v.Data {
+				switch fill {
+				case 1:
+					v.Data[j] = byte(g.n(256))
+				case 2:
+					if j+1 < len(v.Data) {
+						v.Data[j] = byte('a' + g.n(26))
+					}
+				}
+			}
+		}
+		g.o.Vars = append(g.o.Vars, v)
+	}
+	if g.gpl && g.chance(25) {
+		g.o.Vars = append(g.o.Vars, Var{Name: "format", Section: ".rodata", Size: 8, Data: []byte("n %llu\x00\x00"), Static: g.chance(50)})
+	}
+	// A section's variables follow each other, as a compiler has them.
+	slices.SortStableFunc(g.o.Vars, func(a, b Var) int { return strings.Compare(a.Section, b.Section) })
+}
+
+// hashes are types that take keys of any size, arrays those with numbers for keys.
+var (
+	hashes  = []uint32{mapHash, mapHash, mapLRUHash, mapPercpuHash, mapLRUPercpuHash}
+	arrays  = []uint32{mapArray, mapArray, mapPercpuArray}
+	special = []uint32{
+		mapPerfEvents, mapStackTrace, mapCgroupArray, mapDevmap, mapSockmap, mapSockhash, mapCPUMap,
+		mapSKStorage, mapInodeStorage, mapTaskStorage, mapBloom,
+	}
+)
+
+func (g *generator) maps() {
+	for i := range g.few(8) {
+		name := fmt.Sprintf("m%d", i)
+		if g.chance(10) {
+			name += "_with_a_long_name"
+		}
+		var m Map
+		switch g.n(12) {
+		case 0, 1, 2, 3:
+			m = g.hash()
+		case 4, 5, 6:
+			m = g.array()
+		case 7:
+			m = g.lpm()
+		case 8:
+			m = Map{Type: pick(g, []uint32{mapQueue, mapStack}), ValueSize: uint32(g.between(1, maxItem)), MaxEntries: uint32(g.between(1, 20))}
+		case 9:
+			m = Map{Type: mapRingbuf, MaxEntries: pageSize << g.n(3)}
+		case 10:
+			m = g.special()
+		default:
+			m = g.outer(i)
+		}
+		m.Name = name
+		g.o.Maps = append(g.o.Maps, m)
+	}
+	if g.chance(50) {
+		g.r.Shuffle(len(g.o.Maps), func(i, j int) { g.o.Maps[i], g.o.Maps[j] = g.o.Maps[j], g.o.Maps[i] })
+	}
+}
+
+// anyType gives a map's key or value a type, or leaves it with the size.
+func (g *generator) anyType(size uint32) Type {
+	if g.chance(30) {
+		return ""
+	}
+	if _, ok := sized[size]; ok && g.chance(80) {
+		return typeOf(kindInt, size)
+	}
+	if size%4 == 0 && g.chance(70) {
+		return typeOf(kindStruct, size)
+	}
+	return typeOf(kindArray, size)
+}
+
+// types gives both key and value a type or neither.
+func (g *generator) types(m *Map) {
+	m.Key, m.Value = g.anyType(m.KeySize), g.anyType(m.ValueSize)
+}
+
+func (g *generator) numa(m *Map) {
+	if g.chance(8) {
+		m.NUMA, m.Flags = true, m.Flags|flagNUMA
+	}
+}
+
+func (g *generator) valueSize() uint32 {
+	if g.chance(15) {
+		return uint32(g.between(maxItem+1, 3000))
+	}
+	return uint32(pick(g, []int{1, 2, 4, 8, 8, 12, 16, 24, maxItem, g.between(1, maxItem)}))
+}
+
+func (g *generator) hash() Map {
+	m := Map{Type: pick(g, hashes), KeySize: uint32(pick(g, []int{1, 2, 4, 4, 8, 12, maxKey, g.between(1, maxKey)})), MaxEntries: uint32(g.between(1, 64))}
+	m.ValueSize = g.valueSize()
+	g.types(&m)
+	lru := m.Type == mapLRUHash || m.Type == mapLRUPercpuHash
+	if !lru && g.chance(30) {
+		m.Flags |= flagNoPrealloc
+	}
+	if g.chance(10) {
+		m.Flags |= flagZeroSeed
+	}
+	if m.Type == mapHash && g.chance(10) {
+		m.Flags |= flagRDOnlyProg
+	}
+	g.numa(&m)
+	g.locked(&m)
+	return m
+}
+
+func (g *generator) array() Map {
+	m := Map{Type: pick(g, arrays), KeySize: 4, ValueSize: g.valueSize(), MaxEntries: uint32(pick(g, []int{1, 2, 3, 8, g.between(1, 200)}))}
+	g.types(&m)
+	if m.Key != "" {
+		m.Key = typeOf(kindInt, 4)
+	}
+	if m.Type == mapArray && g.chance(15) {
+		m.Flags |= flagMmapable
+	} else if m.Type == mapArray && g.chance(12) {
+		m.Flags |= flagRDOnlyProg
+	}
+	g.numa(&m)
+	g.locked(&m)
+	return m
+}
+
+// locked puts a lock or a timer into the values of some maps.
+func (g *generator) locked(m *Map) {
+	if m.Type != mapHash && m.Type != mapArray || m.Flags&(flagRDOnlyProg|flagMmapable) != 0 || !g.chance(15) {
+		return
+	}
+	m.Key = typeOf(kindInt, 4)
+	m.KeySize, m.ValueSize = 4, uint32(g.between(5, 8))*4
+	m.Value = typeOf(pick(g, []string{kindLock, kindTimer}), m.ValueSize)
+	if m.Value.kind() == kindTimer {
+		m.ValueSize = 24
+		m.Value = typeOf(kindTimer, 24)
+	}
+}
+
+func (g *generator) lpm() Map {
+	m := Map{Type: mapLPM, KeySize: 4 + uint32(pick(g, []int{1, 4, 8, 12})), ValueSize: g.valueSize(), MaxEntries: uint32(g.between(1, 50)), Flags: flagNoPrealloc}
+	m.Key, m.Value = typeOf(kindArray, m.KeySize), g.anyType(m.ValueSize)
+	if m.KeySize%4 == 0 {
+		m.Key = typeOf(kindStruct, m.KeySize)
+	}
+	return m
+}
+
+func (g *generator) special() Map {
+	m := Map{Type: pick(g, special), KeySize: 4, ValueSize: 4, MaxEntries: uint32(g.between(1, 30))}
+	switch m.Type {
+	case mapPerfEvents:
+		m.MaxEntries = uint32(pick(g, []int{0, 1, 4}))
+	case mapStackTrace:
+		m.ValueSize = 8 * uint32(g.between(1, 127))
+	case mapCPUMap:
+		m.ValueSize = pick(g, []uint32{4, 8})
+		m.MaxEntries = 1
+	case mapDevmap:
+		m.ValueSize = pick(g, []uint32{4, 8})
+	case mapSockmap, mapSockhash:
+		m.ValueSize = pick(g, []uint32{4, 8})
+	case mapSKStorage, mapInodeStorage, mapTaskStorage:
+		m.Key, m.ValueSize = typeOf(kindInt, 4), uint32(g.between(1, 16))*4
+		m.Value = typeOf(kindStruct, m.ValueSize)
+		m.MaxEntries, m.Flags = 0, flagNoPrealloc
+	case mapBloom:
+		m.KeySize, m.ValueSize = 0, uint32(g.between(1, 4))*4
+		m.Extra = uint64(g.n(16))
+	}
+	return m
+}
+
+// outer makes a map of maps, with the inner maps for its slots, or an array of
+// programs, whose slots are filled when there are programs.
+func (g *generator) outer(i int) Map {
+	if g.chance(40) {
+		return Map{Type: mapProgArray, KeySize: 4, ValueSize: 4, MaxEntries: uint32(g.between(1, 8))}
+	}
+	inner := g.array()
+	if g.chance(40) {
+		inner = g.hash()
+	}
+	// No locks: values of inner maps are read, and only read.
+	if k := inner.Value.kind(); k == kindLock || k == kindTimer {
+		inner.Value = typeOf(kindStruct, inner.ValueSize)
+	}
+	inner.NUMA, inner.Flags = false, inner.Flags&flagNoPrealloc
+	m := Map{
+		Type: pick(g, []uint32{mapArrayOfMaps, mapHashOfMaps}), KeySize: 4, ValueSize: 4,
+		MaxEntries: uint32(g.between(1, 6)), Inner: &inner,
+	}
+	if g.chance(50) {
+		m.Key = typeOf(kindInt, 4)
+	}
+	for s := range int(m.MaxEntries) {
+		if !g.chance(50) {
+			continue
+		}
+		slot := inner
+		slot.Name = fmt.Sprintf("m%d_in%d", i, s)
+		g.o.Maps = append(g.o.Maps, slot)
+		m.Slots = append(m.Slots, Slot{s, slot.Name})
+	}
+	return m
+}
+
+func (g *generator) externs() {
+	put := func(name string, kind ExternKind, weak bool) {
+		if g.o.findExtern(name) == nil {
+			g.o.Externs = append(g.o.Externs, Extern{name, kind, weak})
+		}
+	}
+	if g.chance(30) {
+		for range g.between(1, 3) {
+			put(pick(g, configNames), Kconfig, g.chance(30))
+		}
+		if g.chance(40) {
+			put(noConfig, Kconfig, true)
+		}
+	}
+	if !g.gpl {
+		return // as are kfuncs and most programs for which addresses are of use
+	}
+	if g.chance(20) {
+		for range g.between(1, 2) {
+			put(pick(g, symbols), Typeless, g.chance(30))
+		}
+		if g.chance(40) {
+			put(noKsym, Typeless, true)
+		}
+	}
+	if g.chance(15) {
+		put(pick(g, variableNames), Typed, g.chance(30))
+		if g.chance(40) {
+			put(noTyped, Typed, true)
+		}
+	}
+	if g.chance(60) {
+		weak := g.chance(20)
+		for _, group := range [][]string{
+			{"bpf_rcu_read_lock", "bpf_rcu_read_unlock"},
+			{"bpf_iter_num_new", "bpf_iter_num_next", "bpf_iter_num_destroy"},
+			{"bpf_task_from_pid", "bpf_task_release"},
+			{"bpf_cpumask_create", "bpf_cpumask_set_cpu", "bpf_cpumask_test_cpu", "bpf_cpumask_release"},
+			{"bpf_dynptr_from_skb"}, {"bpf_dynptr_from_xdp"}, {noKfunc},
+		} {
+			if g.chance(55) {
+				for _, name := range group {
+					put(name, Kfunc, weak || name == noKfunc)
+				}
+			}
+		}
+	}
+	g.r.Shuffle(len(g.o.Externs), func(i, j int) { g.o.Externs[i], g.o.Externs[j] = g.o.Externs[j], g.o.Externs[i] })
+}
+
+// subprograms makes functions for .text, callees before callers.
+func (g *generator) subprograms() {
+	for i := range g.few(8) {
+		f := Function{Name: fmt.Sprintf("f%d", i), Role: Subprogram, Section: ".text", Global: g.chance(40), Returns: true}
+		e := env{}
+		switch g.n(5) {
+		case 0:
+			f.Role, f.Global, f.Returns = OfLoop, false, false
+		case 1:
+			f.Role, f.Global, f.Returns = OfElements, false, false
+		}
+		f.Blocks = g.blocks(&e, g.between(1, 4))
+		g.depth[f.Name] = e.calls + 1
+		g.o.Functions = append(g.o.Functions, f)
+	}
+}
+
+func (g *generator) programs() {
+	count := g.between(1, 5)
+	for i := range count {
+		k := &kinds[0]
+		for {
+			if k = &kinds[g.n(len(kinds))]; g.chance(30) {
+				k = &kinds[g.n(3)] // those that can be run
+			}
+			if g.gpl || !k.gpl {
+				break
+			}
+		}
+		section := pick(g, k.sections)
+		f := Function{
+			Name: fmt.Sprintf("p%d_%s", i, k.name), Role: Program, Section: section, Global: true,
+			Runs: section == k.run, Returns: k.result == anything,
+		}
+		if k.result == one {
+			f.Result = 1
+		}
+		e := env{kind: k, section: section, sleeps: k.sleeps || sleepable(section)}
+		f.Blocks = g.blocks(&e, g.between(1, 9))
+		if i > 0 && g.chance(10) {
+			f.Section, f.Runs = "?"+section, false
+		}
+		g.o.Functions = append(g.o.Functions, f)
+	}
+	g.fillSlots()
+}
+
+func sleepable(section string) bool {
+	head, _, _ := strings.Cut(section, "/")
+	return strings.HasSuffix(head, ".s")
+}
+
+// fillSlots gives arrays of programs the programs that may be called by those
+// that call through them: of one type, in one section.
+func (g *generator) fillSlots() {
+	for i := range g.o.Maps {
+		m := &g.o.Maps[i]
+		if m.Type != mapProgArray {
+			continue
+		}
+		section := g.owners[m.Name]
+		for s := range int(m.MaxEntries) {
+			f := pick(g, g.o.Functions)
+			if !f.Runs || !g.chance(70) || section != "" && f.Section != section {
+				continue
+			}
+			section = f.Section
+			m.Slots = append(m.Slots, Slot{s, f.Name})
+		}
+	}
+}

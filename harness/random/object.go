@@ -1,0 +1,298 @@
+package random
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Object describes a BPF object. Names are unique in it, whatever they name.
+type Object struct {
+	Seed, Index uint64
+	License     string
+	Maps        []Map
+	Vars        []Var
+	Externs     []Extern
+	Functions   []Function // a function calls only functions before it
+
+	// Lines says that there is line info for each block, and not just for each
+	// function.
+	Lines bool
+	// Compiled says that the offsets and sizes of data sections are left to the
+	// loader, as a compiler does; a static linker fills them in.
+	Compiled bool
+}
+
+// Name is the name of the object, by which libbpf calls maps of data sections.
+func (o *Object) Name() string { return fmt.Sprintf("fuzz%d_%d", o.Index, o.Seed) }
+
+// File is the base name of its file.
+func (o *Object) File() string { return o.Name() + ".bpf.o" }
+
+// Map describes a map in .maps.
+type Map struct {
+	Name       string
+	Type       uint32 // enum bpf_map_type
+	Key, Value Type   // "" if the size is given instead
+	KeySize    uint32 // bytes, of Key too
+	ValueSize  uint32
+	MaxEntries uint32
+	Flags      uint32
+	NUMA       bool   // numa_node 0 is given, and the flag
+	Extra      uint64 // map_extra
+	Inner      *Map   // the template of a map of maps
+	Slots      []Slot
+}
+
+// Slot is a slot of a map of maps or of programs that the object fills.
+type Slot struct {
+	Index int
+	To    string // a map, or a program
+}
+
+// Type names a C type by its kind and size in bytes.
+type Type string
+
+// Kinds of types.
+const (
+	kindInt    = "int"
+	kindArray  = "array"  // of char
+	kindStruct = "struct" // of numbers
+	kindLock   = "lock"   // a struct with a bpf_spin_lock first
+	kindTimer  = "timer"  // a struct with a bpf_timer first
+)
+
+func typeOf(kind string, size uint32) Type { return Type(fmt.Sprintf("%s:%d", kind, size)) }
+
+func (t Type) split() (kind string, size uint32) {
+	for i := range t {
+		if t[i] == ':' {
+			_, _ = fmt.Sscanf(string(t[i+1:]), "%d", &size)
+			return string(t[:i]), size
+		}
+	}
+	return string(t), 0
+}
+
+func (t Type) kind() string { k, _ := t.split(); return k }
+
+// Var is a variable in a data section. Variables of a section are laid out in
+// their order.
+type Var struct {
+	Name    string
+	Section string
+	Size    uint32 // bytes
+	Static  bool
+	Data    []byte // Size bytes; nil in .bss
+}
+
+func (v *Var) align() uint32 {
+	switch {
+	case v.Size%8 == 0:
+		return 8
+	case v.Size%4 == 0:
+		return 4
+	}
+	return 1
+}
+
+// ExternKind is a kind of extern symbols.
+type ExternKind string
+
+// Kinds of extern symbols.
+const (
+	Kconfig  ExternKind = "kconfig"
+	Typeless ExternKind = "typeless ksym"
+	Typed    ExternKind = "typed ksym"
+	Kfunc    ExternKind = "kfunc"
+)
+
+// Extern is a symbol that the kernel provides.
+type Extern struct {
+	Name string
+	Kind ExternKind
+	Weak bool
+}
+
+// Role is what a function is for.
+type Role string
+
+// Roles of functions.
+const (
+	Program    Role = "program"
+	Subprogram Role = "subprogram"
+	OfLoop     Role = "callback of bpf_loop"
+	OfElements Role = "callback of bpf_for_each_map_elem"
+)
+
+// Function is a program or a function in .text.
+type Function struct {
+	Name    string
+	Role    Role
+	Section string
+	Global  bool  // a program always is
+	Result  int32 // what is returned, unless Returns
+	Returns bool  // the accumulator
+	Runs    bool  // it can be run with a packet
+	Blocks  []Block
+}
+
+// Block is a piece of a function that can be taken out.
+type Block struct {
+	ID   string // "#" and a number, unique in the object
+	What string
+	Head []Insn
+	Body []Block
+	Tail []Insn
+}
+
+// Target is where a jump goes.
+type Target uint8
+
+// Targets of jumps.
+const (
+	Nowhere Target = iota // Off says
+	ToBody                // where the block's Body starts
+	ToTail
+	ToEnd // behind the block
+)
+
+// Insn is an instruction; one that loads 64 bits is one, too.
+type Insn struct {
+	Op       uint8
+	Dst, Src uint8
+	Off      int16
+	Imm      int64
+	To       Target
+	Ref      *Ref
+	Core     *Access
+}
+
+// RefKind says how an instruction refers to a thing.
+type RefKind uint8
+
+// Kinds of references.
+const (
+	RefAddress RefKind = iota // ld_imm64 of a map, a variable, an extern, a function
+	RefCall
+)
+
+// Ref is what an instruction refers to.
+type Ref struct {
+	Kind   RefKind
+	Name   string
+	Offset uint32 // bytes, into a variable
+	// BySection refers to what is not global by the symbol of its section, as
+	// compilers do, and not by its own.
+	BySection bool
+}
+
+// Access is a CO-RE access.
+type Access struct {
+	Kind uint32 // enum bpf_core_relo_kind
+	Type string // in localTypes
+	Path string // "0:1"
+}
+
+// refs calls f for all names that a block itself refers to.
+func (b *Block) refs(f func(*Ref)) {
+	for _, list := range [][]Insn{b.Head, b.Tail} {
+		for i := range list {
+			if list[i].Ref != nil {
+				f(list[i].Ref)
+			}
+		}
+	}
+}
+
+// walk calls f for all blocks, those in blocks too.
+func walk(blocks []Block, f func(*Block)) {
+	for i := range blocks {
+		f(&blocks[i])
+		walk(blocks[i].Body, f)
+	}
+}
+
+// Without returns the object without the things that are named, and without the
+// blocks and slots that refer to them. It shares what is left with o.
+func (o *Object) Without(drop map[string]bool) *Object {
+	out := *o
+	out.Maps, out.Vars, out.Externs, out.Functions = nil, nil, nil, nil
+	there := make(map[string]bool)
+	for _, v := range o.Vars {
+		if !drop[v.Name] {
+			out.Vars, there[v.Name] = append(out.Vars, v), true
+		}
+	}
+	for _, e := range o.Externs {
+		if !drop[e.Name] {
+			out.Externs, there[e.Name] = append(out.Externs, e), true
+		}
+	}
+	for i := range o.Maps {
+		there[o.Maps[i].Name] = !drop[o.Maps[i].Name]
+	}
+	for i := range o.Functions {
+		there[o.Functions[i].Name] = !drop[o.Functions[i].Name]
+	}
+	for _, m := range o.Maps {
+		if there[m.Name] {
+			m.Slots = slices.DeleteFunc(slices.Clone(m.Slots), func(s Slot) bool { return !there[s.To] })
+			out.Maps = append(out.Maps, m)
+		}
+	}
+	for _, f := range o.Functions {
+		if there[f.Name] {
+			f.Blocks = keep(f.Blocks, drop, there)
+			out.Functions = append(out.Functions, f)
+		}
+	}
+	return &out
+}
+
+func keep(blocks []Block, drop, there map[string]bool) []Block {
+	var out []Block
+	for _, b := range blocks {
+		ok := !drop[b.ID]
+		b.refs(func(r *Ref) { ok = ok && there[r.Name] })
+		if ok {
+			b.Body = keep(b.Body, drop, there)
+			out = append(out, b)
+		}
+	}
+	return out
+}
+
+func (o *Object) findVar(name string) *Var {
+	i := slices.IndexFunc(o.Vars, func(v Var) bool { return v.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &o.Vars[i]
+}
+
+func (o *Object) findExtern(name string) *Extern {
+	i := slices.IndexFunc(o.Externs, func(e Extern) bool { return e.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &o.Externs[i]
+}
+
+func (o *Object) findFunction(name string) *Function {
+	i := slices.IndexFunc(o.Functions, func(f Function) bool { return f.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &o.Functions[i]
+}
+
+// Programs are the names of the programs that can be run with a packet.
+func (o *Object) Programs() []string {
+	var names []string
+	for i := range o.Functions {
+		if o.Functions[i].Runs {
+			names = append(names, o.Functions[i].Name)
+		}
+	}
+	return names
+}

@@ -1,0 +1,129 @@
+package random
+
+import "slices"
+
+// Shrink returns a smaller object for which still says true, as it does for o.
+// It asks at most limit times.
+func Shrink(o *Object, limit int, still func(*Object) bool) *Object {
+	s := &shrinker{still: still, left: limit, o: o}
+	for before := -1; before != s.o.Parts() && s.left > 0; {
+		before = s.o.Parts()
+		for _, names := range []func(*Object) []string{functionNames, mapNames, varNames, externNames, blockIDs} {
+			s.drop(names)
+		}
+		s.simplify()
+	}
+	return s.o
+}
+
+type shrinker struct {
+	still func(*Object) bool
+	left  int
+	o     *Object
+}
+
+// try takes the smaller object if it still is what is looked for.
+func (s *shrinker) try(o *Object) bool {
+	if s.left == 0 || !slices.ContainsFunc(o.Functions, func(f Function) bool { return f.Role == Program }) {
+		return false // an object without programs shows nothing
+	}
+	s.left--
+	if !s.still(o) {
+		return false
+	}
+	s.o = o
+	return true
+}
+
+// drop leaves out things of a sort: all, then halves, quarters and so on.
+func (s *shrinker) drop(names func(*Object) []string) {
+	for n := len(names(s.o)); n > 0; n /= 2 {
+		for at := 0; ; {
+			list := names(s.o)
+			if at >= len(list) {
+				break
+			}
+			drop := make(map[string]bool)
+			for _, name := range list[at:min(at+n, len(list))] {
+				drop[name] = true
+			}
+			if !s.try(s.o.Without(drop)) {
+				at += n
+			}
+		}
+	}
+}
+
+// simplify takes away what is not a thing of its own.
+func (s *shrinker) simplify() {
+	change := func(f func(o *Object) bool) {
+		o := *s.o
+		o.Maps, o.Vars = slices.Clone(o.Maps), slices.Clone(o.Vars)
+		if f(&o) {
+			s.try(&o)
+		}
+	}
+	change(func(o *Object) bool { was := o.Lines; o.Lines = false; return was })
+	change(func(o *Object) bool { was := o.Compiled; o.Compiled = false; return was })
+	for i := range s.o.Maps {
+		change(func(o *Object) bool { was := o.Maps[i].Slots; o.Maps[i].Slots = nil; return was != nil })
+		change(func(o *Object) bool {
+			m := &o.Maps[i]
+			was := m.NUMA
+			m.NUMA, m.Flags = false, m.Flags&^flagNUMA
+			return was
+		})
+	}
+}
+
+func functionNames(o *Object) (names []string) {
+	for i := range o.Functions {
+		names = append(names, o.Functions[i].Name)
+	}
+	return names
+}
+
+func mapNames(o *Object) (names []string) {
+	for i := range o.Maps {
+		names = append(names, o.Maps[i].Name)
+	}
+	return names
+}
+
+func varNames(o *Object) (names []string) {
+	for i := range o.Vars {
+		names = append(names, o.Vars[i].Name)
+	}
+	return names
+}
+
+func externNames(o *Object) (names []string) {
+	for i := range o.Externs {
+		names = append(names, o.Externs[i].Name)
+	}
+	return names
+}
+
+func blockIDs(o *Object) (ids []string) {
+	for i := range o.Functions {
+		walk(o.Functions[i].Blocks, func(b *Block) { ids = append(ids, b.ID) })
+	}
+	return ids
+}
+
+// Parts is how many things there are, each of which a step makes fewer.
+func (o *Object) Parts() int {
+	n := len(o.Functions) + len(o.Maps) + len(o.Vars) + len(o.Externs) + len(blockIDs(o))
+	for i := range o.Maps {
+		n += len(o.Maps[i].Slots)
+		if o.Maps[i].NUMA {
+			n++
+		}
+	}
+	for _, set := range []bool{o.Lines, o.Compiled} {
+		if set {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,137 @@
+package random
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/bpfreplay/bpfreplay/loader/trace"
+)
+
+// String describes the object for a person.
+func (o *Object) String() string {
+	var b strings.Builder
+	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	p("object %s: seed %d, index %d, licence %q, all lines %t, sections left to the loader %t", o.Name(), o.Seed, o.Index, o.License, o.Lines, o.Compiled)
+	for i := range o.Maps {
+		p("map %s", o.Maps[i].String())
+	}
+	for _, v := range o.Vars {
+		static := "global"
+		if v.Static {
+			static = "static"
+		}
+		p("%s variable %s: %d bytes in %s", static, v.Name, v.Size, v.Section)
+	}
+	for _, e := range o.Externs {
+		weak := ""
+		if e.Weak {
+			weak = "weak "
+		}
+		p("%s%s %s", weak, e.Kind, e.Name)
+	}
+	for i := range o.Functions {
+		f := &o.Functions[i]
+		static := "static"
+		if f.Global {
+			static = "global"
+		}
+		p("%s %s %s in %s: %d instructions", static, f.Role, f.Name, f.Section, slotsOfFunction(f))
+		describe(f.Blocks, "    ", p)
+	}
+	return b.String()
+}
+
+func slotsOfFunction(f *Function) int {
+	list := f.place()
+	return list[len(list)-1].at + 1
+}
+
+func describe(blocks []Block, indent string, p func(string, ...any)) {
+	for i := range blocks {
+		b := &blocks[i]
+		p("%s%s %s", indent, b.ID, b.What)
+		describe(b.Body, indent+"    ", p)
+	}
+}
+
+func (m *Map) String() string {
+	s := fmt.Sprintf("%s: %s, key %d %s, value %d %s, %d entries", m.Name, trace.MapTypeName(m.Type), m.KeySize, m.Key, m.ValueSize, m.Value, m.MaxEntries)
+	if m.Flags != 0 {
+		s += fmt.Sprintf(", flags %#x", m.Flags)
+	}
+	if m.Extra != 0 {
+		s += fmt.Sprintf(", extra %d", m.Extra)
+	}
+	if m.Inner != nil {
+		s += " of [" + m.Inner.String() + "]"
+	}
+	for _, slot := range m.Slots {
+		s += fmt.Sprintf(", slot %d %s", slot.Index, slot.To)
+	}
+	return s
+}
+
+// Features are what the object has, of what can go wrong in a load: sorted.
+func (o *Object) Features() []string {
+	has := make(map[string]bool)
+	for i := range o.Maps {
+		m := &o.Maps[i]
+		has["maps"] = true
+		has["map-in-map"] = has["map-in-map"] || m.Inner != nil
+		has["static slots"] = has["static slots"] || len(m.Slots) > 0
+		has["spin locks, timers"] = has["spin locks, timers"] || m.Value.kind() == kindLock || m.Value.kind() == kindTimer
+		has["maps with types"] = has["maps with types"] || m.Value != ""
+	}
+	for _, v := range o.Vars {
+		switch {
+		case strings.Count(v.Section, ".") > 1:
+			has["custom data sections"] = true
+		default:
+			has[v.Section] = true
+		}
+		has["static variables"] = has["static variables"] || v.Static
+	}
+	for _, e := range o.Externs {
+		has[string(e.Kind)] = true
+		has["weak externs"] = has["weak externs"] || e.Weak
+	}
+	has["lines of blocks"] = o.Lines
+	for i := range o.Functions {
+		f := &o.Functions[i]
+		switch f.Role {
+		case Subprogram:
+			has["subprograms"] = true
+			has["global subprograms"] = has["global subprograms"] || f.Global
+		case Program:
+			has["autoload off"] = has["autoload off"] || strings.HasPrefix(f.Section, "?")
+			has["sleepable programs"] = has["sleepable programs"] || sleepable(f.Section) || f.Section == "syscall"
+			has["programs run"] = has["programs run"] || f.Runs
+			has["programs with BTF targets"] = has["programs with BTF targets"] || attachesToBTF(f.Section)
+		default:
+			has["callbacks"] = true
+		}
+		walk(f.Blocks, func(b *Block) {
+			for _, list := range [][]Insn{b.Head, b.Tail} {
+				for j := range list {
+					has["CO-RE"] = has["CO-RE"] || list[j].Core != nil
+				}
+			}
+			has["tail calls"] = has["tail calls"] || strings.HasPrefix(b.What, "tail call")
+			has["loops"] = has["loops"] || b.What == "loop"
+		})
+	}
+	var names []string
+	for n, ok := range has {
+		if ok {
+			names = append(names, n)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func attachesToBTF(section string) bool {
+	head, _, _ := strings.Cut(strings.TrimPrefix(section, "?"), "/")
+	return slices.Contains([]string{"fentry", "fexit", "tp_btf", "lsm", "iter"}, strings.TrimSuffix(head, ".s"))
+}
