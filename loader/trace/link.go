@@ -127,9 +127,21 @@ func shifted(records []byte, size uint32, at int) []byte {
 }
 
 // poisonKfunc is the helper number that a call of a missing weak kfunc turns
-// into, plus the index of the symbol: libbpf's value, so that a person who
-// knows its verifier logs knows ours.
+// into, plus the rank of the symbol: libbpf's value, so that a person who
+// knows its verifier logs knows ours, and so that tags compare.
 const poisonKfunc = 2002000000
+
+// rank is the place of an extern in libbpf's order: .kconfig first, the others by name.
+func (p *planner) rank(e *object.Extern) int {
+	rank := 0
+	for i := range p.obj.Externs {
+		o := &p.obj.Externs[i]
+		if o.Kind == object.ExternKconfig || o.Name < e.Name {
+			rank++
+		}
+	}
+	return rank
+}
 
 func (l *linker) relocate(f *object.Function, at int, r object.Relocation) error {
 	i := at + r.Insn
@@ -165,7 +177,7 @@ func (l *linker) relocate(f *object.Function, at int, r object.Relocation) error
 	case object.RelocCall, object.RelocFunc:
 		return l.relocateCall(i, r)
 	case object.RelocKfunc:
-		l.relocateKfunc(i, &l.p.obj.Externs[r.Target], r.Target)
+		l.relocateKfunc(i, &l.p.obj.Externs[r.Target])
 	case object.RelocKsym:
 		l.relocateKsym(i, &l.p.obj.Externs[r.Target])
 	case object.RelocJumpTable:
@@ -237,13 +249,13 @@ func (l *linker) relocateCall(i int, r object.Relocation) error {
 	return nil
 }
 
-func (l *linker) relocateKfunc(i int, e *object.Extern, index int) {
+func (l *linker) relocateKfunc(i int, e *object.Extern) {
 	s := Symbol{Kind: SymbolKfunc, Name: e.EssentialName(), BTFKind: uint32(btf.KindFunc), Weak: e.Weak, Type: prototype(e)}
 	sym := l.p.lookup(s, "program "+l.main.Name)
 	l.insns.SetOff(i, 0)
 	if e.Weak {
 		l.insns.SetSrc(i, 0)
-		l.insns.SetImm(i, int32(poisonKfunc+index))
+		l.insns.SetImm(i, int32(poisonKfunc+l.p.rank(e)))
 	} else {
 		l.insns.SetSrc(i, insn.PseudoKfunc)
 		l.insns.SetImm(i, 0)

@@ -358,10 +358,10 @@ func TestWeakKfunc(t *testing.T) {
 	}
 	for _, weak := range []bool{true, false} {
 		obj := &object.Object{License: "GPL", Functions: []object.Function{f}, Externs: []object.Extern{
-			{Name: "unused"},
+			{Name: "unused", Kind: object.ExternKconfig},
 			{Name: "variable___flavour", Kind: object.ExternVar, Weak: weak},
 			{Name: "address", Kind: object.ExternTypeless, Weak: weak},
-			{Name: "function___v2", Kind: object.ExternFunc, Weak: weak},
+			{Name: "function___v2", Kind: object.ExternFunc, Weak: weak, DeclType: 5},
 		}}
 		tr := plan(t, obj, trace.Options{})
 		p := programs(tr)[0]
@@ -371,11 +371,12 @@ func TestWeakKfunc(t *testing.T) {
 		for _, s := range tr.Symbols {
 			names = append(names, s.Name)
 			assert.Equal(t, s.Weak, weak)
+			assert.Equal(t, s.Type != 0, weak && s.Kind == trace.SymbolKfunc, "only a weak kfunc may have another prototype")
 		}
 		assert.DeepEqual(t, names, []string{"function", "variable", "address"})
 		if weak {
 			assert.Equal(t, in.Src(0), uint8(0))
-			assert.Equal(t, in.Imm(0), int32(2002000003), "libbpf's POISON_CALL_KFUNC_BASE and the index of the extern")
+			assert.Equal(t, in.Imm(0), int32(2002000002), "libbpf's POISON_CALL_KFUNC_BASE and the place of the extern in its order")
 			assert.Equal(t, in.Src(1), uint8(0), "the constant 0")
 		} else {
 			assert.Equal(t, in.Src(0), uint8(insn.PseudoKfunc))
