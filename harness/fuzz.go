@@ -54,10 +54,11 @@ type FuzzReport struct {
 	Summary     map[Verdict]int `json:"summary"` // verdicts, by pair of engines and object
 	// Features are what objects had, and how many of them all engines loaded.
 	Features map[string]Share `json:"features"`
-	// Refusals are the errors of objects that all engines refused, and how many.
-	Refusals map[string]int `json:"refusals,omitempty"`
-	Findings []Finding      `json:"findings"`
-	Splats   []string       `json:"splats,omitempty"`
+	// Refusals are the errors of objects that all engines refused, as the first
+	// engine puts them, without numbers, and the objects.
+	Refusals map[string][]uint64 `json:"refusals,omitempty"`
+	Findings []Finding           `json:"findings"`
+	Splats   []string            `json:"splats,omitempty"`
 }
 
 // Share is how many objects there were, and how many of them loaded.
@@ -175,7 +176,7 @@ func newFuzzer(o FuzzOptions, load func(context.Context, *random.Object) (*CaseR
 	return &fuzzer{FuzzOptions: o, load: load, kinds: make(map[string]uint64), report: &FuzzReport{
 		Schema: 1, Engines: o.Engines, Seed: o.Seed, First: o.First, Findings: []Finding{},
 		Summary:  map[Verdict]int{Equal: 0, Explained: 0, Different: 0, Unsupported: 0, Broken: 0},
-		Features: make(map[string]Share), Refusals: make(map[string]int),
+		Features: make(map[string]Share), Refusals: make(map[string][]uint64),
 	}}
 }
 
@@ -221,7 +222,8 @@ func (f *fuzzer) count(obj *random.Object, c *CaseReport) {
 	}
 	if refused == len(c.Loads) {
 		r.Refused++
-		r.Refusals[number.ReplaceAllString(c.Loads[0].Detail, "*")]++
+		text := number.ReplaceAllString(c.Loads[0].Detail, "*")
+		r.Refusals[text] = append(r.Refusals[text], obj.Index)
 	}
 	for _, p := range c.Verdicts {
 		r.Summary[p.Verdict]++

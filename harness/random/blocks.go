@@ -589,8 +589,15 @@ func (g *generator) access() Access {
 		a.Type = pick(g, fieldTypes)
 		m := g.n(len(localTypes[a.Type].members))
 		a.Path = fmt.Sprintf("0:%d", m)
-		if localTypes[a.Type].members[m].typ == "char[16]" && g.chance(50) {
+		if localTypes[a.Type].members[m].typ != charArray {
+			break
+		}
+		// Of an element there is an offset, a size, and whether it exists; of what
+		// does not fit into a register, shifts make no sense.
+		if kind <= fieldExists && g.chance(50) {
 			a.Path += fmt.Sprintf(":%d", g.n(16))
+		} else if kind >= fieldLeft {
+			a.Kind = fieldSize
 		}
 	case kind >= enumExists:
 		a.Type = pick(g, enumNames)

@@ -82,7 +82,8 @@ func pick[T any](g *generator, list []T) T { return list[g.n(len(list))] }
 func (g *generator) few(limit int) int { return min(g.n(limit+1), g.n(limit+1)) }
 
 func (g *generator) vars() {
-	sections := []string{".data", ".rodata", ".bss", ".data", ".rodata", ".bss", ".data.x", ".rodata.y", ".data.long_name_of_a_section", ".bss.z"}
+	// Not .bss.x, which libbpf 1.1 passes over.
+	sections := []string{".data", ".rodata", ".bss", ".data", ".rodata", ".bss", ".data.x", ".rodata.y", ".data.long_name_of_a_section"}
 	for i := range g.few(9) {
 		v := Var{Name: fmt.Sprintf("v%d", i), Section: pick(g, sections), Static: g.chance(35)}
 		v.Size = uint32(pick(g, []int{1, 2, 4, 8, 8, 4, 3, 12, 16, 24, 40, g.between(1, 300)}))
@@ -151,6 +152,28 @@ func (g *generator) maps() {
 	if g.chance(50) {
 		g.r.Shuffle(len(g.o.Maps), func(i, j int) { g.o.Maps[i], g.o.Maps[j] = g.o.Maps[j], g.o.Maps[i] })
 	}
+	g.o.Maps = innerFirst(g.o.Maps)
+}
+
+// innerFirst puts maps before those whose slots hold them: libbpf fills slots as
+// soon as it has created a map, and refuses an object in which the inner one is
+// not there yet.
+func innerFirst(maps []Map) []Map {
+	var out []Map
+	put := func(m Map) {
+		if !slices.ContainsFunc(out, func(o Map) bool { return o.Name == m.Name }) {
+			out = append(out, m)
+		}
+	}
+	for _, m := range maps {
+		for _, s := range m.Slots {
+			if i := slices.IndexFunc(maps, func(o Map) bool { return o.Name == s.To }); i >= 0 {
+				put(maps[i])
+			}
+		}
+		put(m)
+	}
+	return out
 }
 
 // anyType gives a map's key or value a type, or leaves it with the size.
@@ -173,7 +196,8 @@ func (g *generator) types(m *Map) {
 }
 
 func (g *generator) numa(m *Map) {
-	if g.chance(8) {
+	percpu := m.Type == mapPercpuArray || m.Type == mapPercpuHash || m.Type == mapLRUPercpuHash
+	if !percpu && g.chance(10) { // those are on all nodes
 		m.NUMA, m.Flags = true, m.Flags|flagNUMA
 	}
 }
@@ -231,6 +255,9 @@ func (g *generator) locked(m *Map) {
 	if m.Value.kind() == kindTimer {
 		m.ValueSize = 24
 		m.Value = typeOf(kindTimer, 24)
+		if !g.gpl { // its helpers need that
+			m.Value = typeOf(kindLock, 24)
+		}
 	}
 }
 

@@ -1,5 +1,9 @@
 package random
 
+import "strings"
+
+const charArray = "char[16]"
+
 // A localType is a type that an object declares to look into the kernel's.
 type localType struct {
 	kind    string // struct, union, enum, int, typedef
@@ -35,7 +39,7 @@ var localTypes = map[string]localType{
 		{name: "flags", typ: "unsigned int", bits: 64, size: 4},
 		{name: "prio", typ: "int", bits: 96, size: 4, signed: true},
 		{name: "start_time", typ: "u64", bits: 128, size: 8},
-		{name: "comm", typ: "char[16]", bits: 192, size: 16, signed: true},
+		{name: "comm", typ: charArray, bits: 192, size: 16, signed: true},
 		{name: "mm", typ: "*mm_struct", bits: 320, size: 8},
 		{name: "exit_code", typ: "int", bits: 384, size: 4, signed: true},
 		{name: "bpfreplay_none", typ: "int", bits: 416, size: 4, signed: true, missing: true},
@@ -59,7 +63,7 @@ var localTypes = map[string]localType{
 	"net_device": {kind: "struct", size: 24, members: []localMember{
 		{name: "ifindex", typ: "int", bits: 0, size: 4, signed: true},
 		{name: "mtu", typ: "unsigned int", bits: 32, size: 4},
-		{name: "name", typ: "char[16]", bits: 64, size: 16, signed: true},
+		{name: "name", typ: charArray, bits: 64, size: 16, signed: true},
 	}},
 	"bpfreplay_fuzz_none": {kind: "struct", size: 4, missing: true, members: []localMember{
 		{name: "a", typ: "int", size: 4, signed: true, missing: true},
@@ -162,8 +166,13 @@ func (a *Access) local() int64 {
 	}
 	m := t.members[i]
 	size, at, bits := m.size, m.bits/8+uint32(elem), uint32(0)
-	if len(a.Path) > len("0:0") && a.Path[len(a.Path)-2] == ':' && m.size == 16 {
-		size = 1 // an element of an array of char
+	isSigned := m.signed
+	if m.typ == charArray {
+		if strings.Count(a.Path, ":") == 2 {
+			size = 1
+		} else {
+			isSigned = false // an array has no sign
+		}
 	}
 	width := size * 8
 	if m.width > 0 {
@@ -176,7 +185,7 @@ func (a *Access) local() int64 {
 	case fieldSize:
 		return int64(size)
 	case fieldSigned:
-		if m.signed {
+		if isSigned {
 			return 1
 		}
 		return 0

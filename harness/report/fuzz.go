@@ -19,12 +19,13 @@ func (t *Text) FuzzSummary(r *harness.FuzzReport, again func(index uint64) strin
 		p("  %-24s %4d %8d", name, s.Objects, s.Loaded)
 	}
 	refusals := slices.Sorted(maps.Keys(r.Refusals))
-	slices.SortStableFunc(refusals, func(a, b string) int { return r.Refusals[b] - r.Refusals[a] })
+	slices.SortStableFunc(refusals, func(a, b string) int { return len(r.Refusals[b]) - len(r.Refusals[a]) })
 	if len(refusals) > 0 {
 		p("refused by all engines alike:")
 	}
 	for _, text := range refusals {
-		p("  %4d× %s", r.Refusals[text], text)
+		list := r.Refusals[text]
+		p("  %4d× %s: %d", len(list), text, list[:min(len(list), 5)])
 	}
 	for _, f := range r.Findings {
 		if f.Like != nil {
