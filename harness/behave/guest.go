@@ -18,10 +18,10 @@ import (
 // Guest is a machine on which programs may be attached to anything: nobody else
 // uses it. It is not safe for concurrent use.
 type Guest struct {
-	dir    string   // of files that the trigger needs
-	tiny   string   // path of the tiny program
-	cgroup string   // directory of the cgroup that this process is in, "" if there is none
-	usual  []string // what the steps of the trigger say if nothing is attached
+	dir    string            // of files that the trigger needs
+	tiny   string            // path of the tiny program
+	cgroup string            // directory of the cgroup that this process is in, "" if there is none
+	usual  map[string]string // what the steps of the trigger say if nothing is attached
 }
 
 // NewGuest makes the running machine ready: the loopback device is up, this
@@ -42,8 +42,8 @@ func NewGuest() (*Guest, error) {
 	g.cgroup = joinCgroup()
 	// Since 5.1; without it nothing says how often a program ran.
 	_ = os.WriteFile("/proc/sys/kernel/bpf_stats_enabled", []byte("1"), 0)
-	g.pull() // what is slow or different the first time
-	g.usual = g.pull()
+	g.pull(anyStep) // what is slow or different the first time
+	g.usual = g.pull(anyStep)
 	return g, nil
 }
 
@@ -137,14 +137,18 @@ func (g *Guest) attachOne(s Sample, subject *Subject, fd int) {
 		return
 	}
 	defer a.detach()
-	s.trigger(field, g, a)
+	wanted := anyStep
+	if onPackets(subject.Type) {
+		wanted = func(st step) bool { return st.packets }
+	}
+	s.trigger(field, g, a, wanted)
 	if n := runCount(fd) - before; n > 0 {
 		s[field+" ran"] = strconv.FormatUint(n, 10)
 	}
 }
 
 // trigger makes what is attached run.
-func (s Sample) trigger(field string, g *Guest, a *attachment) {
+func (s Sample) trigger(field string, g *Guest, a *attachment, wanted func(step) bool) {
 	if a.own != nil {
 		if said := a.own(); said != "" {
 			s[field+" trigger"] = said
@@ -152,11 +156,12 @@ func (s Sample) trigger(field string, g *Guest, a *attachment) {
 		return
 	}
 	var odd []string
-	for i, said := range g.pull() {
-		if said != g.usual[i] {
-			odd = append(odd, steps[i].name+": "+said)
+	for name, said := range g.pull(wanted) {
+		if said != g.usual[name] {
+			odd = append(odd, name+": "+said)
 		}
 	}
+	slices.Sort(odd)
 	if len(odd) > 0 {
 		s[field+" trigger"] = strings.Join(odd, "; ")
 	}

@@ -13,5 +13,5 @@ func (g *Guest) registerOne(s Sample, name string, fd int) {
 		return
 	}
 	defer a.detach()
-	s.trigger(field, g, a)
+	s.trigger(field, g, a, anyStep)
 }
