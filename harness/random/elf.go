@@ -72,7 +72,9 @@ func (o *Object) ELF() ([]byte, error) {
 	w.license()
 	extra := w.ext.bytes(w.types) // adds strings
 	w.add(section{name: ".BTF", kind: elf.SHT_PROGBITS, data: w.types.bytes(), align: 4})
-	w.add(section{name: ".BTF.ext", kind: elf.SHT_PROGBITS, data: extra, align: 4})
+	if len(w.o.Functions) > 0 {
+		w.add(section{name: ".BTF.ext", kind: elf.SHT_PROGBITS, data: extra, align: 4})
+	}
 	return w.file()
 }
 

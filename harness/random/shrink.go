@@ -11,9 +11,38 @@ func Shrink(o *Object, limit int, still func(*Object) bool) *Object {
 		for _, names := range []func(*Object) []string{functionNames, mapNames, varNames, externNames, blockIDs} {
 			s.drop(names)
 		}
+		s.unwrap()
 		s.simplify()
 	}
 	return s.o
+}
+
+// unwrap puts what is in a block into its place.
+func (s *shrinker) unwrap() {
+	for i := range s.o.Functions {
+		walk(s.o.Functions[i].Blocks, func(b *Block) {
+			if len(b.Body) == 0 {
+				return
+			}
+			o := *s.o
+			o.Functions = slices.Clone(o.Functions)
+			o.Functions[i].Blocks = unwrapped(o.Functions[i].Blocks, b.ID)
+			s.try(&o)
+		})
+	}
+}
+
+func unwrapped(blocks []Block, id string) []Block {
+	var out []Block
+	for _, b := range blocks {
+		if b.ID == id {
+			out = append(out, b.Body...)
+			continue
+		}
+		b.Body = unwrapped(b.Body, id)
+		out = append(out, b)
+	}
+	return out
 }
 
 type shrinker struct {
