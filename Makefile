@@ -5,6 +5,8 @@ CASE    ?=
 ENGINES ?=
 BPFTOOL ?=
 ARGS    ?=
+N       ?= 200
+SEED    ?=
 
 # The kernels that tests boot: one without loader programs, one that needs CO-RE
 # to be resolved for it after a boot with modules, and the usual one.
@@ -20,11 +22,11 @@ sources := go.mod go.sum $(shell find cmd harness loader vmimage \( -type d -o -
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup build vmtest mutate test guesttest bench lint objects clean setup-%
+.PHONY: help setup build vmtest mutate fuzz-diff test guesttest bench lint objects clean setup-%
 
 help: ## say what there is
 	@echo 'make TARGET [NAME=VALUE...]'; echo
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1\t\2/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' Makefile | expand -t 12
 	@echo; echo 'What vmtest takes (now in brackets):'
 	@echo '  KERNEL    a name in kernels.yaml, an image, or a built kernel tree [$(KERNEL)]'
 	@echo '  CASE      patterns of the cases to run; without it, all [$(CASE)]'
@@ -52,6 +54,14 @@ vmtest: setup-vmtest bpfreplay ## load the core suite in a guest with each engin
 
 mutate: setup-vmtest bpfreplay ## break loads in a guest, and see that each fault is noticed
 	./bpfreplay mutate --kernel '$(KERNEL)' $(if $(ENGINES),--engines '$(ENGINES)') $(if $(BPFTOOL),--bpftool '$(BPFTOOL)') $(ARGS)
+
+# It compares with libbpf unless other engines are named.
+ifeq ($(BPFTOOL)$(if $(ENGINES),$(findstring libbpf,$(ENGINES)),libbpf),libbpf)
+fuzz-diff: setup-bpftool
+endif
+
+fuzz-diff: setup-vmtest bpfreplay ## load N random objects in a guest and compare: N=2000 SEED=1
+	./bpfreplay fuzz-diff --kernel '$(KERNEL)' -n '$(N)' $(if $(SEED),--seed '$(SEED)') $(if $(ENGINES),--engines '$(ENGINES)') $(if $(BPFTOOL),--bpftool '$(BPFTOOL)') $(ARGS)
 
 test: setup-test bpfreplay ## run all tests, those in guests too
 	./bpfreplay kernels fetch $(TEST_KERNELS)
