@@ -88,6 +88,7 @@ func (f *execFlags) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	defer done()
+	opts.Note = func(line string) { fmt.Fprintln(c.Stderr, "bpfreplay:", line) } // the program writes there, too
 	status, err := harness.Exec(cmd.Context(), c, opts)
 	var ending *vm.Ending
 	switch {

@@ -20,7 +20,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
-// session is a run of vmtest over a dozen cases that is disturbed.
+// session is a run of a command that boots a guest, which is disturbed.
 type session struct {
 	t      *testing.T
 	cmd    *exec.Cmd
@@ -30,13 +30,20 @@ type session struct {
 	temp   string // temporary files
 }
 
-// start runs vmtest and waits until the first case is judged.
+// start runs vmtest over a dozen cases and waits until the first is judged.
 func start(t *testing.T) *session {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "out")
+	return startCommand(t, out, "vmtest", "--kernel", "6.12", "--accel", "tcg", "--engines", "direct,trace,replay", "--case", "core_*", "--out", out)
+}
+
+// startCommand runs a command until it prints its first line.
+func startCommand(t *testing.T, out string, args ...string) *session {
 	t.Helper()
 	need.QEMU(t)
 	need.Kernel(t, "6.12")
-	s := &session{t: t, out: filepath.Join(t.TempDir(), "out"), temp: t.TempDir()}
-	s.cmd = exec.CommandContext(t.Context(), command, "vmtest", "--kernel", "6.12", "--accel", "tcg", "--engines", "direct,trace,replay", "--case", "core_*", "--out", s.out)
+	s := &session{t: t, out: out, temp: t.TempDir()}
+	s.cmd = exec.CommandContext(t.Context(), command, args...)
 	s.cmd.Dir = root(t)
 	s.cmd.Env = append(os.Environ(), "TMPDIR="+s.temp)
 	s.cmd.Stderr = &s.stderr
@@ -48,7 +55,7 @@ func start(t *testing.T) *session {
 		_ = s.cmd.Wait()
 	})
 	s.lines = bufio.NewScanner(stdout)
-	assert.Assert(t, s.lines.Scan(), "no case was judged: %s", &s.stderr)
+	assert.Assert(t, s.lines.Scan(), "it printed nothing: %s", &s.stderr)
 	return s
 }
 

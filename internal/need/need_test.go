@@ -1,6 +1,7 @@
 package need
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"testing"
@@ -40,6 +41,15 @@ func (o *outcome) end(how, reason string) {
 	runtime.Goexit()
 }
 
+func (o *outcome) run(check func(testing.TB)) {
+	done := make(chan bool)
+	go func() {
+		defer close(done)
+		check(o)
+	}()
+	<-done
+}
+
 func (o *outcome) Skipf(format string, args ...any)  { o.end("skip", fmt.Sprintf(format, args...)) }
 func (o *outcome) Fatalf(format string, args ...any) { o.end("fail", fmt.Sprintf(format, args...)) }
 
@@ -58,15 +68,35 @@ func TestPromises(t *testing.T) {
 			t.Run(name+strict, func(t *testing.T) {
 				t.Setenv(StrictEnv, strict)
 				o := &outcome{TB: t}
-				done := make(chan bool)
-				go func() {
-					defer close(done)
-					test.check(o)
-				}()
-				<-done
+				o.run(test.check)
 				assert.Equal(t, o.ended, want)
 				assert.Assert(t, is.Contains(o.reason, test.reason))
 			})
 		}
+	}
+}
+
+func TestKnownBPF(t *testing.T) {
+	asked := 0
+	real := bpf
+	bpf = func() error { asked++; return errors.New("stuck") }
+	defer func() { bpf = real }()
+	for known, want := range map[string]struct {
+		ended, reason string
+		asked         int
+	}{
+		"":          {"skip", "needs bpf(2): stuck", 1},
+		BPFMust:     {"fail", "needs bpf(2): stuck (and BPFREPLAY_TEST_BPF says that it must work)", 1},
+		BPFUnusable: {"skip", "needs bpf(2): unusable, says BPFREPLAY_TEST_BPF", 0},
+	} {
+		t.Run(known, func(t *testing.T) {
+			t.Setenv(BPFEnv, known)
+			asked = 0
+			o := &outcome{TB: t}
+			o.run(BPF)
+			assert.Equal(t, o.ended, want.ended)
+			assert.Equal(t, o.reason, want.reason)
+			assert.Equal(t, asked, want.asked)
+		})
 	}
 }

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+
+	"gotest.tools/v3/assert"
+	is "gotest.tools/v3/assert/cmp"
+
+	"github.com/bpfreplay/bpfreplay/internal/need"
+)
+
+// What a program writes is there while it runs, and nothing is left of it and
+// its guest when it is given up.
+func TestExecInterrupted(t *testing.T) {
+	s := startCommand(t, "", "exec", "--accel", "tcg", "--with", "/bin/sleep", "--", "sh", "-c", "echo ready; sleep 1000; echo done")
+	assert.Equal(t, s.lines.Text(), "ready")
+	guest := s.qemu()
+	assert.DeepEqual(t, files(t, s.temp), []string(nil)) // so that not even kill -9 leaves something
+	assert.NilError(t, s.cmd.Process.Signal(syscall.SIGINT))
+	code, rest := s.end()
+	assert.Equal(t, code, exitTrouble)
+	assert.Equal(t, rest, "")
+	assert.Equal(t, s.stderr.String(), "bpfreplay: interrupted\n")
+	s.nothingLeft(guest)
+}
+
+// As go test -exec it runs tests where bpf(2) works, and passes on how they end.
+func TestExecOfGoTest(t *testing.T) {
+	need.QEMU(t)
+	need.Kernel(t, "6.12")
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-v", "-run", "^TestProgLoadInterrupted$",
+		"-exec", command+" exec --kernel 6.12 --accel tcg --env "+need.BPFEnv+" --", "./loader/bpfsys")
+	cmd.Dir = root(t)
+	cmd.Env = append(os.Environ(), need.BPFEnv+"="+need.BPFMust)
+	out, err := cmd.CombinedOutput()
+	assert.NilError(t, err, string(out))
+	assert.Assert(t, is.Contains(string(out), "--- PASS: TestProgLoadInterrupted"))
+}
