@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unsafe"
 )
 
 // Errors that callers tell apart with errors.Is.
@@ -34,7 +35,7 @@ type Spec struct {
 	typeOff uint32 // of the type section, from the start of raw
 	typeLen uint32
 	strOff  uint32 // of the string section, from the start of raw
-	strs    string // the string section; a private, immutable copy
+	strs    string // the string section, as it is in raw: nothing changes it there
 
 	// offsets[i] is where type firstID+i starts, from the start of raw.
 	offsets  []uint32
@@ -140,7 +141,7 @@ func index(raw []byte, base *Spec) (*Spec, error) {
 	s := &Spec{
 		raw: raw, base: base, firstID: 1,
 		hdrLen: h.len, typeOff: h.len + h.typeOff, typeLen: h.typeLen, strOff: h.len + h.strOff,
-		strs:  string(raw[h.len+h.strOff:][:h.strLen]),
+		strs:  stringOf(raw[h.len+h.strOff:][:h.strLen]),
 		names: new(names),
 	}
 	if base != nil {
@@ -156,6 +157,10 @@ func index(raw []byte, base *Spec) (*Spec, error) {
 	}
 	return s, s.indexTypes(extra)
 }
+
+// stringOf is b as a string that shares its memory: the names of a kernel's
+// types are two megabytes, and to copy them takes longer than to find one.
+func stringOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 func (s *Spec) checkStrings() error {
 	if s.base != nil && s.strs == "" {

@@ -33,6 +33,8 @@ type Target struct {
 	core                           *core.Target
 }
 
+const vmlinuxTypes = "/sys/kernel/btf/vmlinux"
+
 type module struct {
 	id   uint32 // of the BTF object
 	name string
@@ -54,7 +56,7 @@ func (t *Target) vmlinuxLocked() (*btf.Spec, error) {
 	if t.vmlinux != nil || t.noBTF != nil {
 		return t.vmlinux, t.noBTF
 	}
-	raw, err := os.ReadFile("/sys/kernel/btf/vmlinux")
+	raw, err := readVmlinux()
 	if err == nil {
 		t.vmlinux, err = btf.ParseKernel(raw)
 	}
@@ -63,6 +65,34 @@ func (t *Target) vmlinuxLocked() (*btf.Spec, error) {
 	}
 	return t.vmlinux, t.noBTF
 }
+
+// readVmlinux reads the kernel's types. Since 6.16 (a539e2a6d51d) they can be
+// mapped: a read of five megabytes, in pages into memory that is not there yet,
+// takes longer than all else that a load does. A mapping is of the kernel's own
+// pages, and stays: names of types are in it.
+func readVmlinux() ([]byte, error) {
+	if raw := mapped(); raw != nil {
+		return raw, nil
+	}
+	return os.ReadFile(vmlinuxTypes)
+}
+
+var mapped = sync.OnceValue(func() []byte {
+	f, err := os.Open(vmlinuxTypes)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil
+	}
+	raw, err := unix.Mmap(int(f.Fd()), 0, int(st.Size()), unix.PROT_READ, unix.MAP_PRIVATE)
+	if err != nil {
+		return nil
+	}
+	return raw
+})
 
 // listModules finds the BTF objects of modules, in the order of their ids,
 // which is the order in which the kernel searches them. Names since 5.11:
