@@ -2,7 +2,7 @@
 """Measures how many of the kernel's BPF selftests that libbpf loads our loader program replays.
 
   scripts/kernel-replay.py [-k KERNEL] [--all] [--baseline] [--programs|--states] [OBJECT...]
-  scripts/kernel-replay.py [-k KERNEL] --times N [--icount] [OBJECT...]
+  scripts/kernel-replay.py [-k KERNEL] --times N [--icount] [--profile] [OBJECT...]
 
 scripts/kernel-selftests.sh has to be run first: it builds the objects. Each
 object is loaded in guests that run KERNEL: by libbpf, directly and through its
@@ -21,14 +21,15 @@ scripts/load-times, which says what is timed: the objects that libbpf loads
 both ways, unless that took it 0.4 s, where the verifier is all there is to see;
 each N times in each way, in turn; the shortest counts. A busy machine makes times longer, though it hits all ways alike. With --icount QEMU
 counts instructions, and a nanosecond of the guest is one of them: that does
-not depend on the machine, and one or two rounds will do. docs/load-times.md
-is what came of it.
+not depend on the machine, and one or two rounds will do. With --profile the
+kernel's function tracer tells where it spends its time, and N is of no use.
+docs/load-times.md is what came of it.
 
 Results are in selftests/kernel/results/KERNEL: libbpf.tsv, ours.tsv,
 failures.txt (each object that libbpf loads and we do not, by cause) and
 summary.txt, which is printed. With --programs they are called
 libbpf-programs.tsv and so on; likewise with --states. With --times they are
-times.tsv and times.txt, or icount.tsv and icount.txt. Status 1 if something that
+times.tsv and times.txt, icount.tsv and icount.txt, profile.tsv and profile.txt. Status 1 if something that
 libbpf loads is not replayed.
 """
 
@@ -240,10 +241,9 @@ Time = collections.namedtuple("Time", "name way result open load verify run warm
 WAYS = ("cilium", "trace", "load", "replay", "replay-c", "libbpf", "libbpf-light")
 
 
-def run_times(kernel, release, objects, out, names, rounds, icount):
+def run_times(kernel, release, objects, out, names, what, args, icount):
     """Runs load-times: a guest that breaks costs the object at which it broke."""
     build("load-times")
-    what = "icount" if icount else "times"
     clock = ("-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off") if icount else ("-accel", "tcg,thread=multi")
     initrd, part, table = out / f"{what}.cpio", out / f"{what}.part", out / f"{what}.tsv"
     rows = []
@@ -251,8 +251,9 @@ def run_times(kernel, release, objects, out, names, rounds, icount):
         initramfs(initrd, kernel, release, objects, "load-times", names)
         part.unlink(missing_ok=True)
         boot(kernel, initrd, part, out / f"{what}-console.log",
-             ["-x", "/load-times", "-rounds", str(rounds), "/objects"], clock)
+             ["-x", "/load-times", *args, "/objects"], clock)
         lines, ended = read_lines(part)
+        header = lines[0] if lines else []
         rows += lines[1:]
         if ended:
             break
@@ -265,9 +266,9 @@ def run_times(kernel, release, objects, out, names, rounds, icount):
     part.unlink(missing_ok=True)
     initrd.unlink(missing_ok=True)
     with open(table, "w") as f:
-        for row in [Time._fields] + rows:
+        for row in [header] + rows:
             f.write("\t".join(row) + "\n")
-    return [Time(*r) for r in rows]
+    return rows
 
 
 def ratios(by, names, a, b):
@@ -316,6 +317,24 @@ def times_summary(kernel, release, rows, rounds, icount):
         failed = [n for n in by if way not in by[n] or by[n][way].result != "ok"]
         if failed:
             lines.append(f"not loaded by {way}: {len(failed)}: {' '.join(failed[:12])}{' …' if len(failed) > 12 else ''}")
+    return lines
+
+
+def profile_summary(kernel, release, rows):
+    """What the median object's load takes in each function, and what all loads take together."""
+    by = collections.defaultdict(lambda: collections.defaultdict(dict))
+    for name, way, function, ns in rows:
+        by[way][name][function] = int(ns) / 2e6  # each process loads twice
+    common = set.intersection(*[{n for n, f in by[w].items() if "load" in f} for w in WAYS])
+    lines = [f"kernel {kernel} ({release}): {len(common)} objects that are loaded in all ways",
+             "ms for one load, half of a fresh and a warm one: median, sum"]
+    for way in WAYS:
+        lines.append(way)
+        columns = {f for n in common for f in by[way][n]}
+        for f in sorted(columns, key=lambda f: -sum(by[way][n].get(f, 0) for n in common)):
+            values = [by[way][n].get(f, 0) for n in common]
+            if sum(values) / len(values) > 0.005:
+                lines.append(f"  {f:32} {statistics.median(values):9.3f} {sum(values):10.1f}")
     return lines
 
 
@@ -446,6 +465,7 @@ def main():
     p.add_argument("--all", action="store_true", help="also objects that libbpf does not load")
     p.add_argument("--baseline", action="store_true", help="measure libbpf anew")
     p.add_argument("--only-baseline", action="store_true", help="measure libbpf and nothing else")
+    p.add_argument("--profile", action="store_true", help="with --times: see where the kernel spends it")
     p.add_argument("--programs", action="store_true", help="each program alone")
     p.add_argument("--times", type=int, default=0, metavar="N", help="measure times, N of each")
     p.add_argument("--icount", action="store_true", help="with --times: count instructions")
@@ -477,9 +497,12 @@ def main():
     wanted = {n for n in base if n.split("/")[0] in chosen}
     if a.times:
         names = sorted(n for n in wanted if base[n].direct == base[n].light == "ok" and int(base[n].direct_ns) < SLOW)
-        rows = run_times(kernel, release, [OBJECTS / f"{n}.bpf.o" for n in names], out, names, a.times, a.icount)
-        lines = times_summary(a.kernel, release, rows, a.times, a.icount)
-        (out / ("icount.txt" if a.icount else "times.txt")).write_text("\n".join(lines) + "\n")
+        what = "profile" if a.profile else "icount" if a.icount else "times"
+        args = ["-profile"] if a.profile else ["-rounds", str(a.times)]
+        rows = run_times(kernel, release, [OBJECTS / f"{n}.bpf.o" for n in names], out, names, what, args, a.icount)
+        lines = (profile_summary(a.kernel, release, rows) if a.profile
+                 else times_summary(a.kernel, release, [Time(*r) for r in rows], a.times, a.icount))
+        (out / f"{what}.txt").write_text("\n".join(lines) + "\n")
         print("\n".join(lines))
         return 0
     run = sorted(n for n in wanted if a.all or a.objects or base[n].direct == "ok")

@@ -2,7 +2,7 @@
 // compared: each load in a new process, all ways of one object after one
 // another in one guest. scripts/kernel-replay.py --times runs it in guests.
 //
-//	load-times [-rounds N] [-baseline PROGRAM] DIRECTORY <LIST
+//	load-times [-rounds N] [-profile] [-baseline PROGRAM] DIRECTORY <LIST
 //
 // Each line of LIST names an object, DIRECTORY/name.bpf.o. Standard output gets
 // a line for each object and way, with fields separated by tabs, and "# end".
@@ -19,6 +19,11 @@
 //
 // A process loads twice: what it takes the first time is fresh, the second time
 // warm. Of each the shortest of all rounds counts. Times are in nanoseconds.
+//
+// With -profile each way is run once, and the output says how much of it the
+// kernel spent in which of its functions: those named in profile.go, each
+// without the others; ">" are those that a loader program called. Both loads of
+// a process are in it.
 package main
 
 import (
@@ -56,12 +61,23 @@ func main() {
 	flag.IntVar(&r.rounds, "rounds", 3, "how often each load is done")
 	flag.StringVar(&r.baseline, "baseline", "/init", "libbpf-baseline")
 	flag.DurationVar(&r.limit, "limit", time.Minute, "how long one load may take")
+	profile := flag.Bool("profile", false, "do not measure how long loads take but where the kernel spends them")
 	flag.Parse()
 	if flag.NArg() != 1 {
 		flag.Usage()
 		os.Exit(2)
 	}
-	fmt.Println("name\tway\tresult\topen_ns\tload_ns\tverify_ns\trun_ns\twarm_open_ns\twarm_load_ns\twarm_verify_ns\twarm_run_ns\tinsns\tblob\tprograms\tdetail")
+	if *profile {
+		t, err := newTracer()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "load-times:", err)
+			os.Exit(2)
+		}
+		r.tracer = &t
+		fmt.Println("name\tway\tfunction\tns")
+	} else {
+		fmt.Println("name\tway\tresult\topen_ns\tload_ns\tverify_ns\trun_ns\twarm_open_ns\twarm_load_ns\twarm_verify_ns\twarm_run_ns\tinsns\tblob\tprograms\tdetail")
+	}
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
 		r.object(lines.Text(), filepath.Join(flag.Arg(0), lines.Text()+".bpf.o"))
@@ -89,6 +105,7 @@ type runner struct {
 	limit         time.Duration
 	baseline, dir string
 	target        *target.Target
+	tracer        *tracer // nil to measure times
 }
 
 type way struct {
@@ -110,6 +127,10 @@ func (r *runner) object(name, path string) {
 		{name: "libbpf-light", args: []string{r.baseline, "-1", "light", path}},
 		{name: "replay", args: append(replay, loader...), failed: err},
 		{name: "replay-c", args: append(replayC, loader...), failed: err},
+	}
+	if r.tracer != nil {
+		r.profile(*r.tracer, name, ways)
+		return
 	}
 	for round := range r.rounds {
 		for i := range ways {
