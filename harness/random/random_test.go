@@ -3,6 +3,9 @@ package random_test
 import (
 	"bytes"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -10,6 +13,7 @@ import (
 	"gotest.tools/v3/assert"
 
 	"github.com/bpfreplay/bpfreplay/harness/random"
+	"github.com/bpfreplay/bpfreplay/internal/need"
 	"github.com/bpfreplay/bpfreplay/loader"
 	"github.com/bpfreplay/bpfreplay/loader/object"
 )
@@ -61,6 +65,31 @@ func TestReaders(t *testing.T) {
 				assert.Equal(t, uint32(theirs.Maps[m.Name].Type), m.Type)
 			}
 		})
+	}
+}
+
+// libbpf's static linker, which is stricter than its loader, takes what is written.
+func TestLinker(t *testing.T) {
+	bpftool := need.Program(t, "bpftool")
+	dir := t.TempDir()
+	for i := range uint64(25) {
+		o := random.Generate(2, i)
+		file, err := o.ELF()
+		assert.NilError(t, err)
+		in, out := filepath.Join(dir, o.File()), filepath.Join(dir, "linked.o")
+		assert.NilError(t, os.WriteFile(in, file, 0o600))
+		said, err := exec.Command(bpftool, "gen", "object", out, in).CombinedOutput()
+		assert.NilError(t, err, "%s", said)
+		linked, err := os.ReadFile(out)
+		assert.NilError(t, err)
+		got, err := object.OpenBytes(linked, o.File())
+		assert.NilError(t, err)
+		assert.Equal(t, len(got.Functions), len(o.Functions))
+		for _, m := range o.Maps {
+			assert.Assert(t, slices.ContainsFunc(got.Maps, func(l object.Map) bool {
+				return l.Name == m.Name && l.Type == m.Type && len(l.Slots) == len(m.Slots)
+			}), m.Name)
+		}
 	}
 }
 
