@@ -215,8 +215,11 @@ func (j *judge) states(a, b *agent.Load) []state.Difference {
 			}
 		}
 	}
+	found := out
 	for _, d := range behave.Compare(a.Samples, b.Samples) {
-		out = append(out, state.Difference{Field: d.Field, A: d.A, B: d.B, Detail: d.Detail})
+		out = append(out, state.Difference{
+			Field: d.Field, A: d.A, B: d.B, Detail: d.Detail, ExplainedBy: state.Following(d.Field, found),
+		})
 	}
 	for _, d := range out {
 		if d.ExplainedBy != "" {

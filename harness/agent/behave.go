@@ -37,7 +37,7 @@ func (s *Server) exercise(req *Request) (*exercise, error) {
 	}
 	x.plan = behave.PlanOf(o, hasInput, func(name string) bool { return slices.Contains(req.Idle, name) })
 	if !x.plan.Empty() && s.guest == nil {
-		if s.guest, err = behave.NewGuest(); err != nil {
+		if s.guest, err = behave.NewGuest(s.target.Vmlinux); err != nil {
 			return nil, err
 		}
 	}

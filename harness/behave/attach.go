@@ -24,10 +24,14 @@ var native = binary.NativeEndian
 type attachment struct {
 	fds []int // what keeps it attached
 	// own is done instead of pulling the trigger, and says what came of it.
-	own func() string
+	own  func() string
+	undo func() // what else is to be done to detach it, or nil
 }
 
 func (a *attachment) detach() {
+	if a.undo != nil {
+		a.undo()
+	}
 	for i := len(a.fds) - 1; i >= 0; i-- {
 		_ = unix.Close(a.fds[i])
 	}

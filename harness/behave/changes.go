@@ -24,9 +24,23 @@ func (s Sample) Changes(before, after *state.State) {
 	}
 	for i := range after.Maps {
 		m := &after.Maps[i]
+		if m.Type == mapStructOps {
+			s.structOps(m) // some engines set it when they load
+			continue
+		}
 		if old := had[m.Name]; old != nil {
 			s.mapChanges(m.Name, old.Contents.Entries, m.Contents.Entries)
 		}
+	}
+}
+
+// mapStructOps is BPF_MAP_TYPE_STRUCT_OPS.
+const mapStructOps = 26
+
+// structOps adds what a struct_ops map holds.
+func (s Sample) structOps(m *state.Map) {
+	for _, e := range m.Contents.Entries {
+		s["map "+m.Name+" contents after trigger"] = fmt.Sprintf("%s, % x", e.Ref, e.Value)
 	}
 }
 

@@ -45,6 +45,9 @@ func Compare(a, b []Sample) []Difference {
 		}
 		field, place, _ := strings.Cut(name, "\t")
 		d := Difference{Field: field, A: at(place, va[0]), B: at(place, vb[0])}
+		if a, b := short(d.A), short(d.B); a != d.A || b != d.B {
+			d.A, d.B, d.Detail = a, b, d.A+"\n"+d.B+"\n"
+		}
 		if n := len(out); n > 0 && out[n-1].Field == field {
 			last := &out[n-1]
 			if last.Detail == "" {
@@ -124,6 +127,15 @@ func agree(a, b []string) bool {
 func varies(v []string) bool { return len(slices.Compact(slices.Sorted(slices.Values(v)))) > 1 }
 
 func never(v []string) bool { return !slices.ContainsFunc(v, func(s string) bool { return s != "" }) }
+
+// short makes a value fit for a table.
+func short(s string) string {
+	const limit = 100
+	if len(s) <= limit {
+		return s
+	}
+	return strings.ToValidUTF8(s[:limit], "") + "…"
+}
 
 func at(place, value string) string {
 	if value == "" {

@@ -13,22 +13,25 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
+	"github.com/bpfreplay/bpfreplay/loader/btf"
 )
 
 // Guest is a machine on which programs may be attached to anything: nobody else
 // uses it. It is not safe for concurrent use.
 type Guest struct {
-	dir    string            // of files that the trigger needs
-	tiny   string            // path of the tiny program
-	cgroup string            // directory of the cgroup that this process is in, "" if there is none
-	usual  map[string]string // what the steps of the trigger say if nothing is attached
+	dir    string                    // of files that the trigger needs
+	tiny   string                    // path of the tiny program
+	cgroup string                    // directory of the cgroup that this process is in, "" if there is none
+	usual  map[string]string         // what the steps of the trigger say if nothing is attached
+	types  func() (*btf.Spec, error) // of the kernel
 }
 
 // NewGuest makes the running machine ready: the loopback device is up, this
 // process is in a cgroup of its own, and the kernel counts how often programs run.
 // All of this stays. What a kernel does not have is left out: attaching says so.
-func NewGuest() (*Guest, error) {
-	g := &Guest{dir: filepath.Join(os.TempDir(), "behave")}
+// types is where the types of vmlinux come from.
+func NewGuest(types func() (*btf.Spec, error)) (*Guest, error) {
+	g := &Guest{dir: filepath.Join(os.TempDir(), "behave"), types: types}
 	if err := os.MkdirAll(g.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("trigger: %w", err)
 	}
@@ -96,9 +99,10 @@ func (g *Guest) Run(p *Plan, maps, programs []state.Handle) Sample {
 			g.attachOne(s, &subject, fd)
 		}
 	}
-	for _, name := range p.Register {
-		if fd, ok := s.find("map", name, maps); ok {
-			g.registerOne(s, name, fd)
+	for i := range p.Register {
+		ops := &p.Register[i]
+		if fd, ok := s.find("map", ops.Map, maps); ok {
+			g.registerOne(s, ops, fd, programs)
 		}
 	}
 	return s

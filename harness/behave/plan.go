@@ -14,7 +14,7 @@ type Plan struct {
 	// Attach are the programs that are attached, in order.
 	Attach []Subject
 	// Register are the struct_ops maps that are registered, in order.
-	Register []string
+	Register []Ops
 }
 
 // Input is a BPF_PROG_TEST_RUN of a program.
@@ -60,8 +60,8 @@ func PlanOf(o *object.Object, hasInput func(program string) bool, idle func(name
 	}
 	for i := range o.Maps {
 		m := &o.Maps[i]
-		if s := m.StructOps; s != nil && s.Link && !s.Optional && !idle(m.Name) {
-			p.Register = append(p.Register, m.Name)
+		if m.StructOps != nil && !m.StructOps.Optional && !idle(m.Name) {
+			p.Register = append(p.Register, opsOf(o, m))
 		}
 	}
 	p.limit()

@@ -38,7 +38,7 @@ var steps = []step{
 	{"udp6", true, func(*Guest) string {
 		return datagram(unix.AF_INET6, &unix.SockaddrInet6{Port: udpPort, Addr: loopback6})
 	}},
-	{"tcp", true, func(*Guest) string { return connection() }},
+	{"tcp", true, func(*Guest) string { return connection("") }},
 	{"exec", false, func(g *Guest) string { return outcome(g.exec()) }},
 }
 
@@ -241,8 +241,9 @@ func datagramTo(receiver, family int, to unix.Sockaddr) string {
 	return fmt.Sprintf("received %q", buf[:n])
 }
 
-// connection makes a connection to itself and sends a few bytes.
-func connection() string {
+// connection makes a connection to itself and sends a few bytes. Congestion is
+// controlled as named, or in the usual way.
+func connection(control string) string {
 	to := &unix.SockaddrInet4{Port: tcpPort, Addr: loopback4}
 	listener, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|socketFlags, 0)
 	if err != nil {
@@ -266,6 +267,11 @@ func connection() string {
 	// It ends with a reset: nothing of it stays in the kernel to send later.
 	if err := unix.SetsockoptLinger(client, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
 		return "setsockopt " + outcome(err)
+	}
+	if control != "" {
+		if err := unix.SetsockoptString(client, unix.IPPROTO_TCP, unix.TCP_CONGESTION, control); err != nil {
+			return "congestion control " + outcome(err)
+		}
 	}
 	if err := unix.Connect(client, to); err != nil && !errors.Is(err, unix.EINPROGRESS) {
 		return "connect " + outcome(err)

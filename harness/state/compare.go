@@ -292,9 +292,10 @@ func (m *Map) dump(other *Map) []string {
 		key := "[" + formatKey(e.Key) + "]"
 		if e.Ref != "" {
 			lines = append(lines, key+" "+e.Ref)
-			continue
 		}
-		lines = append(lines, dumpValue(key, e.Value)...)
+		if e.Ref == "" || len(e.Value) > 0 {
+			lines = append(lines, dumpValue(key, e.Value)...)
+		}
 	}
 	return lines
 }

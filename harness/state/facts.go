@@ -23,6 +23,14 @@ type Facts struct {
 	// NotAutoloaded are the programs of SEC("?...").
 	NotAutoloaded []string
 	Programs      map[string]ProgramFacts
+	// StructOps are the struct_ops maps with a link.
+	StructOps map[string]StructOpsFacts
+}
+
+// StructOpsFacts is about a struct_ops map.
+type StructOpsFacts struct {
+	Type    string            // the kernel's struct
+	Members map[string]string // functions, by the member that they implement
 }
 
 // ProgramFacts is about a program with all functions that it calls.
@@ -70,6 +78,7 @@ func FactsOf(o *object.Object) *Facts {
 			f.StaticOnly = append(f.StaticOnly, m.Section)
 		}
 	}
+	f.StructOps = structOpsFacts(o)
 	f.Unreferenced = unreferenced(o)
 	for i := range o.Functions {
 		fn := &o.Functions[i]
@@ -82,6 +91,22 @@ func FactsOf(o *object.Object) *Facts {
 		f.Programs[fn.Name] = programFacts(o, i)
 	}
 	return f
+}
+
+func structOpsFacts(o *object.Object) map[string]StructOpsFacts {
+	facts := make(map[string]StructOpsFacts)
+	for i := range o.Maps {
+		so := o.Maps[i].StructOps
+		if so == nil || !so.Link {
+			continue
+		}
+		f := StructOpsFacts{Type: so.Type, Members: make(map[string]string)}
+		for _, m := range so.Members {
+			f.Members[m.Name] = o.Functions[m.Function].Name
+		}
+		facts[o.Maps[i].Name] = f
+	}
+	return facts
 }
 
 func unreferenced(o *object.Object) []string {

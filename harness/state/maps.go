@@ -121,13 +121,12 @@ func (c *capturer) mapTypes(m *Map, info *bpfsys.MapInfo) error {
 	return err
 }
 
-// valueType names the kernel type of a struct_ops map's value. Kernels before
-// 6.9 do not say in which object the type is: it can only be vmlinux there.
+// valueType names the kernel type of a struct_ops map's value.
 func (k *Kernel) valueType(object, id uint32) (string, error) {
 	if object != 0 {
 		return k.typeName(object, id)
 	}
-	spec, err := k.vmlinuxSpec()
+	spec, err := k.specOf(0)
 	if err != nil {
 		return "", err
 	}
@@ -177,6 +176,8 @@ func (c *capturer) contents(m *Map, fd int) (Contents, error) {
 		read = r.keyedSlots
 	case mapQueue, mapStack:
 		read = r.head
+	case mapStructOps:
+		read = r.structOps
 	default:
 		return Contents{NotRead: "type " + mapTypeName(m.Type) + " has no elements that user space can list"}, nil
 	}

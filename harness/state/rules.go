@@ -38,6 +38,9 @@ type Rule struct {
 	// "map * flags". Fields of functions are "function * insns" whether the
 	// function is the program itself or a subprogram.
 	Fields []string
+	// Effects are what follows from such a difference when the map is registered:
+	// beginnings of what package behave says of it.
+	Effects []string
 
 	// match decides on the values.
 	match func(left, right side) bool
@@ -69,6 +72,20 @@ func Reason(explainedBy string) string {
 		}
 	}
 	return strings.Join(reasons, "; ")
+}
+
+// Following returns the ID of the rule that explains a difference from which an
+// effect follows, "map ops ran init". found are the differences between the states.
+func Following(effect string, found []Difference) string {
+	for _, d := range found {
+		r, ok := FindRule(d.ExplainedBy)
+		subject := strings.Join(strings.SplitAfterN(d.Field, " ", 3)[:2], "")
+		rest, of := strings.CutPrefix(effect, subject)
+		if ok && of && slices.ContainsFunc(r.Effects, func(e string) bool { return strings.HasPrefix(rest, e) }) {
+			return r.ID
+		}
+	}
+	return ""
 }
 
 // UnusedRules returns the rules that explained nothing although engines holds a
@@ -449,6 +466,21 @@ var table = []Rule{
 			return left.m.Name == kconfig && sameVariables(layout(left.m), layout(right.m)) &&
 				left.m.Value != right.m.Value && sameValues(left.m, right.m)
 		},
+	},
+	{
+		ID:     "struct-ops-filled",
+		Reason: "cilium/ebpf fills a struct_ops map with a link when it loads, libbpf when it attaches",
+		Left:   cilium, Right: libbpfLike, Since: "6.4",
+		Fields: []string{"map * contents"},
+		match:  func(left, right side) bool { return isStructOpsFilled(left, right, false) },
+	},
+	{
+		ID:     "struct-ops-mixed",
+		Reason: "cilium/ebpf 0.22 sets a member that one struct_ops map leaves alone, if another one of the type sets it",
+		Left:   cilium, Right: libbpfLike, Since: "6.4",
+		Fields:  []string{"map * contents"},
+		Effects: []string{"contents after trigger", "ran "},
+		match:   func(left, right side) bool { return isStructOpsFilled(left, right, true) },
 	},
 	{
 		ID:     "kconfig-layout-insns",

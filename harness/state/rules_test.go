@@ -66,6 +66,20 @@ func sameKconfig(s *scenario) {
 	*s.left.findMap(kconfig) = *s.right.findMap(kconfig)
 }
 
+// structOpsFilled adds a struct_ops map, which is set on the left.
+func structOpsFilled(ref string) func(s *scenario) {
+	return func(s *scenario) {
+		ops := Map{Name: "ops", Copies: 1, Type: mapStructOps, KeySize: 4, ValueSize: 256, MaxEntries: 1, Flags: 1 << 13}
+		s.right.Maps = append(s.right.Maps, ops)
+		ops.Contents.Entries = []Entry{{Key: make([]byte, 4), Ref: ref}}
+		s.left.Maps = append(s.left.Maps, ops)
+		s.facts.StructOps = map[string]StructOpsFacts{
+			"ops":   {Type: "control", Members: map[string]string{"init": "run"}},
+			"other": {Type: "control", Members: map[string]string{"init": "left", "release": "right"}},
+		}
+	}
+}
+
 // orderSwapped appends the subprograms in another order on the left.
 func orderSwapped(s *scenario) {
 	slices.Reverse(s.left.Programs[0].Functions[1:])
@@ -291,6 +305,41 @@ var ruleTests = map[string]ruleTest{
 			"another size": func(s *scenario) {
 				withKconfig(s)
 				s.left.findMap(kconfig).Value = "datasec .kconfig { global int VERSION; /* 0, 4 bytes */ global int HZ; /* 4, 4 bytes */ } /* 8 bytes */"
+			},
+		},
+	},
+	"struct-ops-filled": {
+		field: "map ops contents",
+		make:  structOpsFilled("READY init=run"),
+		near: map[string]func(s *scenario){
+			"another program":     structOpsFilled("READY init=left"),
+			"a member is missing": structOpsFilled("READY"),
+			"in use":              structOpsFilled("INUSE init=run"),
+			"other contents on the right": func(s *scenario) {
+				structOpsFilled("READY init=run")(s)
+				s.right.findMap("ops").Contents.Entries = []Entry{{Key: make([]byte, 4), Ref: "READY"}}
+			},
+			"not read": func(s *scenario) {
+				structOpsFilled("READY init=run")(s)
+				s.right.findMap("ops").Contents.NotRead = "EPERM"
+			},
+			"an older kernel": func(s *scenario) {
+				structOpsFilled("READY init=run")(s)
+				s.release = "6.1.0"
+			},
+		},
+	},
+	"struct-ops-mixed": {
+		field: "map ops contents",
+		make:  structOpsFilled("READY init=run release=right"),
+		near: map[string]func(s *scenario){
+			"a program of no map":  structOpsFilled("READY init=run release=left"),
+			"a member of no map":   structOpsFilled("READY init=run undo=right"),
+			"its own is missing":   structOpsFilled("READY release=right"),
+			"its own is another's": structOpsFilled("READY init=right release=right"),
+			"another type's member": func(s *scenario) {
+				structOpsFilled("READY init=run release=right")(s)
+				s.facts.StructOps["other"] = StructOpsFacts{Type: "queue", Members: s.facts.StructOps["other"].Members}
 			},
 		},
 	},
