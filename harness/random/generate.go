@@ -397,17 +397,8 @@ func (g *generator) subprograms() {
 }
 
 func (g *generator) programs() {
-	count := g.between(1, 5)
-	for i := range count {
-		k := &kinds[0]
-		for {
-			if k = &kinds[g.n(len(kinds))]; g.chance(30) {
-				k = &kinds[g.n(3)] // those that can be run
-			}
-			if g.gpl || !k.gpl {
-				break
-			}
-		}
+	for i := range g.between(1, 5) {
+		k := g.kind()
 		section := pick(g, k.sections)
 		f := Function{
 			Name: fmt.Sprintf("p%d_%s", i, k.name), Role: Program, Section: section, Global: true,
@@ -424,6 +415,20 @@ func (g *generator) programs() {
 		g.o.Functions = append(g.o.Functions, f)
 	}
 	g.fillSlots()
+}
+
+// kind picks a kind of programs that the licence allows, more often one that can
+// be run.
+func (g *generator) kind() *kind {
+	for {
+		k := &kinds[g.n(len(kinds))]
+		if g.chance(30) {
+			k = &kinds[g.n(3)]
+		}
+		if g.gpl || !k.gpl {
+			return k
+		}
+	}
 }
 
 func sleepable(section string) bool {
