@@ -67,6 +67,7 @@ func (e *emitter) stop() {
 // the path that falls through: the verifier takes it first, and is done with
 // it before it goes on.
 func (e *emitter) check(step int) {
+	e.safe = nil
 	ok := newLabel()
 	e.jump(opJsgeImm, r0, 0, ok)
 	e.fail(step)
@@ -109,6 +110,7 @@ func (e *emitter) copyCtx(width, from, to int) {
 
 // opened puts the fd in r0 into its cell and into all that refers to it.
 func (e *emitter) opened(fd trace.FD) {
+	e.safe = append(e.safe, fd)
 	e.storeBlob(4, e.cell(fd), r0)
 	e.patchFD(fd)
 }
@@ -379,7 +381,8 @@ func (e *emitter) close(fd trace.FD) {
 }
 
 // end hands the fds out, or closes all after a failure, those that are not
-// open as well: a test for each would cost more than the system call does.
+// open as well: a test for each would cost more than the system call does. But
+// what is opened last is never open when something fails.
 func (e *emitter) end() {
 	maps := len(e.t.Maps)
 	for i := range e.t.Maps {
@@ -399,8 +402,10 @@ func (e *emitter) end() {
 	e.bind(e.failed)
 	e.mov(rErr, r0)
 	for i := range e.t.FDs {
-		e.loadBlob(4, r1, e.cell(trace.FD(i)))
-		e.call(fnSysClose)
+		if fd := trace.FD(i); !slices.Contains(e.safe, fd) {
+			e.loadBlob(4, r1, e.cell(fd))
+			e.call(fnSysClose)
+		}
 	}
 	e.mov(r0, rErr)
 	e.raw(insn.Exit, 0, 0, 0, 0)

@@ -153,7 +153,8 @@ type emitter struct {
 	tables   map[target]int // where tables of sites lie
 	scratch  int            // 8 bytes for kallsyms, 0 if not needed
 
-	failed *label // all failures go here, or to the next stop on the way
+	failed *label     // all failures go here, or to the next stop on the way
+	safe   []trace.FD // opened after all that has been emitted and can fail
 }
 
 func (e *emitter) cell(fd trace.FD) int { return e.cells + 4*int(fd) }

@@ -207,6 +207,20 @@ func TestNothingCanFail(t *testing.T) {
 	assert.Equal(t, binary.LittleEndian.Uint32(l.Blob), uint32(StepNone))
 }
 
+// TestCloses: after a failure everything is closed that may be open then.
+func TestCloses(t *testing.T) {
+	for _, c := range []struct{ maps, updates, want int }{{1, 0, 0}, {3, 0, 2}, {1, 1, 1}, {3, 2, 3}} {
+		in := insn.Insns(mustEmit(t, traceOf(c.maps, c.updates), Options{}).Insns)
+		closes := 0
+		for i := range in.Len() {
+			if in.IsCallTo(i, 0) && in.Imm(i) == fnSysClose {
+				closes++
+			}
+		}
+		assert.Equal(t, closes, c.want, "%d maps, %d updates", c.maps, c.updates)
+	}
+}
+
 func TestLimits(t *testing.T) {
 	many := traceOf(1, 0)
 	many.FDs = make([]trace.FDInfo, maxCells)
