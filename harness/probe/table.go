@@ -116,6 +116,11 @@ var table = map[string]experiment{
 	"sk_lookup": load{of: skLookup, attach: attachSkLookup},
 	// 5.18, c2f2cdbeffda.
 	"xdp_frags": load{of: xdp, flags: hasXDPFrags, about: "for packets in several buffers"},
+	// 6.4, 68b04864ca42. Struct_ops maps as such are from 5.6.
+	"struct_ops_link": all{
+		typed(symbol{kind: btf.KindStruct, name: "bpf_struct_ops_link"}),
+		typed(symbol{kind: btf.KindStruct, name: "bpf_struct_ops_tcp_congestion_ops"}),
+	},
 	// 5.14, 79a7f8bdb159: what a loader program is.
 	"syscall_prog": load{of: syscall, flags: sleepable, about: "with helper sys_bpf",
 		code: join(zero(-8), movImm(r1, 0), onStack(r2, -8), movImm(r3, 8), call(166), exit())},
