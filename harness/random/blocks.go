@@ -263,7 +263,7 @@ func update(g *generator, e *env) (Block, bool) {
 	if v := g.source(m.ValueSize); v != nil && (m.ValueSize > maxItem || g.chance(30)) {
 		value = join(address(r3, v.Name, 0))
 	}
-	return Block{What: "update of " + m.Name, Head: join(
+	return Block{What: whatUpdate + m.Name, Head: join(
 		g.key(m, r2), value, address(r1, m.Name, 0), mov(r4, int64(g.n(3))), call(2), aluReg(add, acc, r0),
 	)}, true
 }
@@ -283,7 +283,7 @@ func remove(g *generator, e *env) (Block, bool) {
 	if m == nil {
 		return Block{}, false
 	}
-	return Block{What: "delete from " + m.Name, Head: join(g.key(m, r2), address(r1, m.Name, 0), call(3), aluReg(xor, acc, r0))}, true
+	return Block{What: whatDelete + m.Name, Head: join(g.key(m, r2), address(r1, m.Name, 0), call(3), aluReg(xor, acc, r0))}, true
 }
 
 func pushPop(g *generator, e *env) (Block, bool) {
@@ -457,15 +457,41 @@ func callLoop(g *generator, e *env) (Block, bool) {
 }
 
 func eachElement(g *generator, e *env) (Block, bool) {
-	m := g.mapOf(e, func(m *Map) bool { return m.isHash() || m.isArray() })
 	f := g.function(e, OfElements)
-	if f == nil || m == nil {
+	if f == nil {
+		return Block{}, false
+	}
+	// How many elements of a hash are met that are added or deleted meanwhile
+	// depends on its seed, which the kernel chooses.
+	m := g.mapOf(e, func(m *Map) bool { return m.isArray() || m.isHash() && !g.changes(f, m.Name) })
+	if m == nil {
 		return Block{}, false
 	}
 	return Block{What: "bpf_for_each_map_elem of " + m.Name, Head: join(
 		address(r1, m.Name, 0), callback(f), mov(r3, 0), mov(r4, 0), call(164), aluReg(add, acc, r0),
 	)}, true
 }
+
+// changes says whether a function, or one that it calls, adds elements to a map
+// or deletes some.
+func (g *generator) changes(f *Function, name string) bool {
+	found := false
+	walk(f.Blocks, func(b *Block) {
+		b.refs(func(r *Ref) {
+			if callee := g.o.findFunction(r.Name); callee != nil {
+				found = found || g.changes(callee, name)
+			}
+			found = found || r.Name == name && (strings.HasPrefix(b.What, whatUpdate) || strings.HasPrefix(b.What, whatDelete))
+		})
+	})
+	return found
+}
+
+// How the descriptions of blocks that change maps begin.
+const (
+	whatUpdate = "update of "
+	whatDelete = "delete from "
+)
 
 // has says whether all of these externs are there.
 func (g *generator) has(names ...string) bool {

@@ -43,6 +43,7 @@ type symbol struct {
 	section string // "" for undefined
 	value   uint64
 	size    uint64
+	hidden  bool
 }
 
 // writer turns a description into a file.
@@ -165,7 +166,7 @@ func (w *writer) function(s *section, f *Function) error {
 		}
 		s.data = append(s.data, encode(p, imm)...)
 	}
-	w.symbols = append(w.symbols, symbol{f.Name, bind, elf.STT_FUNC, s.name, base, uint64(len(s.data)) - base})
+	w.symbols = append(w.symbols, symbol{f.Name, bind, elf.STT_FUNC, s.name, base, uint64(len(s.data)) - base, f.Hidden})
 	return nil
 }
 
@@ -276,7 +277,7 @@ func (w *writer) data() {
 			if v.Static {
 				linkage, bind = 0, elf.STB_LOCAL
 			}
-			w.symbols = append(w.symbols, symbol{v.Name, bind, elf.STT_OBJECT, name, at, uint64(v.Size)})
+			w.symbols = append(w.symbols, symbol{v.Name, bind, elf.STT_OBJECT, name, at, uint64(v.Size), false})
 			p := place{w.types.variable(v.Name, w.varType(v), linkage), uint32(at), v.Size}
 			if w.o.Compiled && !v.Static {
 				p.offset = 0
@@ -327,7 +328,7 @@ func (w *writer) maps() {
 		}
 		whole := size + uint32(slots)*8
 		s.data = append(s.data, make([]byte, whole)...)
-		w.symbols = append(w.symbols, symbol{m.Name, elf.STB_GLOBAL, elf.STT_OBJECT, s.name, at, uint64(whole)})
+		w.symbols = append(w.symbols, symbol{m.Name, elf.STB_GLOBAL, elf.STT_OBJECT, s.name, at, uint64(whole), false})
 		p := place{w.types.variable(m.Name, id, 1), uint32(at), whole}
 		if w.o.Compiled {
 			p.offset = 0
@@ -387,7 +388,7 @@ func (w *writer) license() {
 	id := w.types.array(w.types.named("char"), uint32(len(text)))
 	w.types.section("license", uint32(len(text)), []place{{w.types.variable("_license", id, 1), 0, uint32(len(text))}})
 	w.add(section{name: "license", kind: elf.SHT_PROGBITS, flags: elf.SHF_ALLOC | elf.SHF_WRITE, data: text, align: 1})
-	w.symbols = append(w.symbols, symbol{"_license", elf.STB_GLOBAL, elf.STT_OBJECT, "license", 0, uint64(len(text))})
+	w.symbols = append(w.symbols, symbol{"_license", elf.STB_GLOBAL, elf.STT_OBJECT, "license", 0, uint64(len(text)), false})
 }
 
 // strings is a string table.
@@ -430,7 +431,11 @@ func (w *writer) file() ([]byte, error) {
 	put := func(s symbol, name string) {
 		symbols[s.name] = uint32(len(symtab) / symbolSize)
 		symtab = le.AppendUint32(symtab, strs.add(name))
-		symtab = append(symtab, byte(s.bind)<<4|byte(s.kind), 0)
+		visibility := elf.STV_DEFAULT
+		if s.hidden {
+			visibility = elf.STV_HIDDEN
+		}
+		symtab = append(symtab, byte(s.bind)<<4|byte(s.kind), byte(visibility))
 		symtab = le.AppendUint16(symtab, uint16(index[s.section]))
 		symtab = le.AppendUint64(symtab, s.value)
 		symtab = le.AppendUint64(symtab, s.size)

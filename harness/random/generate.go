@@ -78,6 +78,15 @@ func (g *generator) between(low, high int) int { return low + g.n(high-low+1) }
 
 func pick[T any](g *generator, list []T) T { return list[g.n(len(list))] }
 
+// name makes a name, sometimes one that the kernel cuts.
+func (g *generator) name(format string, i int) string {
+	name := fmt.Sprintf(format, i)
+	if g.chance(10) {
+		name += "_with_a_long_name"
+	}
+	return name
+}
+
 // few is a number up to limit, small ones more often.
 func (g *generator) few(limit int) int { return min(g.n(limit+1), g.n(limit+1)) }
 
@@ -125,10 +134,7 @@ var (
 
 func (g *generator) maps() {
 	for i := range g.few(8) {
-		name := fmt.Sprintf("m%d", i)
-		if g.chance(10) {
-			name += "_with_a_long_name"
-		}
+		name := g.name("m%d", i)
 		var m Map
 		switch g.n(12) {
 		case 0, 1, 2, 3:
@@ -382,13 +388,14 @@ func (g *generator) externs() {
 // subprograms makes functions for .text, callees before callers.
 func (g *generator) subprograms() {
 	for i := range g.few(8) {
-		f := Function{Name: fmt.Sprintf("f%d", i), Role: Subprogram, Section: ".text", Global: g.chance(40), Returns: true}
+		f := Function{Name: g.name("f%d", i), Role: Subprogram, Section: ".text", Global: g.chance(40), Returns: true}
+		f.Hidden = f.Global && g.chance(20)
 		e := env{}
 		switch g.n(5) {
 		case 0:
-			f.Role, f.Global, f.Returns = OfLoop, false, false
+			f.Role, f.Global, f.Hidden, f.Returns = OfLoop, false, false, false
 		case 1:
-			f.Role, f.Global, f.Returns = OfElements, false, false
+			f.Role, f.Global, f.Hidden, f.Returns = OfElements, false, false, false
 		}
 		f.Blocks = g.blocks(&e, g.between(1, 4))
 		g.depth[f.Name] = e.calls + 1
@@ -401,7 +408,7 @@ func (g *generator) programs() {
 		k := g.kind()
 		section := pick(g, k.sections)
 		f := Function{
-			Name: fmt.Sprintf("p%d_%s", i, k.name), Role: Program, Section: section, Global: true,
+			Name: g.name("p%d_"+k.name, i), Role: Program, Section: section, Global: true,
 			Runs: section == k.run, Returns: k.result == anything,
 		}
 		if k.result == one {

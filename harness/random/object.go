@@ -130,6 +130,7 @@ type Function struct {
 	Role    Role
 	Section string
 	Global  bool  // a program always is
+	Hidden  bool  // global in the file only: libbpf makes it static
 	Result  int32 // what is returned, unless Returns
 	Returns bool  // the accumulator
 	Runs    bool  // it can be run with a packet

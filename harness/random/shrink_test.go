@@ -60,7 +60,7 @@ func TestShrink(t *testing.T) {
 			return slices.ContainsFunc(o.Functions, func(f random.Function) bool { return f.Global && f.Role == random.Subprogram })
 		}, 2},
 		"map with its user":    {func(o *random.Object) bool { return blocks(o, "push to or pop from") > 0 }, 3},
-		"blocks in programs":   {func(o *random.Object) bool { return blocks(o, "read v") > 1 && blocks(o, "write v") > 0 }, 7},
+		"blocks in programs":   {func(o *random.Object) bool { return blocks(o, "read v") > 1 && blocks(o, "write v") > 0 }, 8},
 		"slots of programs":    {func(o *random.Object) bool { return slots(o) > 1 }, 6},
 		"callback with caller": {func(o *random.Object) bool { return blocks(o, "bpf_loop of") > 0 }, 4},
 		"weak kfunc":           {func(o *random.Object) bool { return blocks(o, "call bpfreplay_fuzz_no_such_kfunc") > 0 }, 3},
@@ -147,7 +147,7 @@ func TestFeatures(t *testing.T) {
 		}
 	}
 	for _, f := range []string{
-		".bss", ".data", ".rodata", "CO-RE", "autoload off", "callbacks", "custom data sections", "global subprograms", "kconfig",
+		".bss", ".data", ".rodata", "CO-RE", "autoload off", "callbacks", "custom data sections", "global subprograms", "hidden subprograms", "kconfig",
 		"kfunc", "lines of blocks", "loops", "map-in-map", "maps", "maps with types", "programs run", "programs with BTF targets",
 		"sleepable programs", "spin locks, timers", "static slots", "static variables", "subprograms", "tail calls", "typed ksym",
 		"typeless ksym", "weak externs",

@@ -36,6 +36,9 @@ func (o *Object) String() string {
 		if f.Global {
 			static = "global"
 		}
+		if f.Hidden {
+			static = "hidden"
+		}
 		p("%s %s %s in %s: %d instructions", static, f.Role, f.Name, f.Section, slotsOfFunction(f))
 		describe(f.Blocks, "    ", p)
 	}
@@ -102,6 +105,7 @@ func (o *Object) Features() []string {
 		switch f.Role {
 		case Subprogram:
 			has["subprograms"] = true
+			has["hidden subprograms"] = has["hidden subprograms"] || f.Hidden
 			has["global subprograms"] = has["global subprograms"] || f.Global
 		case Program:
 			has["autoload off"] = has["autoload off"] || strings.HasPrefix(f.Section, "?")
