@@ -35,8 +35,12 @@ type Difference struct {
 	Detail string // all places, if there are several
 }
 
-// Compare compares what two engines did, each in one sample or more.
+// Compare compares what two engines did, each in one sample or more. An engine
+// without a sample has not been asked to do anything.
 func Compare(a, b []Sample) []Difference {
+	if len(a) == 0 || len(b) == 0 {
+		return nil
+	}
 	var out []Difference
 	for _, name := range names(a, b) {
 		va, vb := values(a, name), values(b, name)
