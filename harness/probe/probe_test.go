@@ -75,9 +75,9 @@ func openFDs(t *testing.T) int {
 	return len(entries)
 }
 
-// Whatever machine and user this is, every probe has an answer, the same each
-// time, and leaves no fd behind.
+// Every probe has an answer, the same each time, and leaves no fd behind.
 func TestAnswers(t *testing.T) {
+	need.BPF(t) // a kernel whose BPF is stuck answers nothing
 	k := target.New()
 	for _, name := range Names() {
 		t.Run(name, func(t *testing.T) {
@@ -107,6 +107,7 @@ func TestImplications(t *testing.T) {
 		"kfunc_task":      "kfunc_vmlinux",
 		"kfunc_address":   "kernel_btf",
 		"cpuv4":           "atomics",
+		"jump_tables":     "cpuv4",
 	} {
 		if r := Run(later, k); r.OK {
 			assert.Check(t, Run(earlier, k).OK, "%s without %s: %s", later, earlier, Run(earlier, k).Detail)

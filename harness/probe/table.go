@@ -57,6 +57,8 @@ var table = map[string]experiment{
 	"cgrp_storage": create{mapType: 32, name: "CGRP_STORAGE", key: 4, value: 4, flags: noPrealloc, typed: true},
 	// 6.9, 317460317a02. The JIT has to support it.
 	"arena": create{mapType: 33, name: "ARENA", entries: 1, flags: mmapable},
+	// 6.19, b4ce5923e780. The JIT has to support it.
+	"jump_tables": create{mapType: 34, name: "INSN_ARRAY", key: 4, value: 16, entries: 1},
 
 	// Helpers.
 

@@ -22,6 +22,7 @@ type Facts struct {
 	Entries map[string]uint32
 	// NotAutoloaded are the programs of SEC("?...").
 	NotAutoloaded []string
+	USDT          []string // programs of SEC("usdt...")
 	Programs      map[string]ProgramFacts
 	// StructOps are the struct_ops maps with a link.
 	StructOps map[string]StructOpsFacts
@@ -87,6 +88,9 @@ func FactsOf(o *object.Object) *Facts {
 		}
 		if !fn.Autoload {
 			f.NotAutoloaded = append(f.NotAutoloaded, fn.Name)
+		}
+		if fn.Program.USDT {
+			f.USDT = append(f.USDT, fn.Name)
 		}
 		f.Programs[fn.Name] = programFacts(o, i)
 	}

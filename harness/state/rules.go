@@ -181,6 +181,8 @@ var rules []Rule
 
 func init() { rules = table }
 
+const traceUprobeMulti = 48 // BPF_TRACE_UPROBE_MULTI
+
 // table is the one table of explained differences. A rule looks at the values
 // of both sides; a second difference in the same field must not hide behind it.
 var table = []Rule{
@@ -276,6 +278,18 @@ var table = []Rule{
 		match: func(left, right side) bool {
 			return left.p != nil && right.p == nil && right.Object != nil &&
 				slices.Contains(right.Object.NotAutoloaded, left.p.Name)
+		},
+	},
+	{
+		ID:     "usdt-one-by-one",
+		Reason: "libbpf since 1.3 loads programs for USDT for uprobe_multi links if the kernel has them, and so do we; cilium/ebpf and older ones load them for one uprobe at a time",
+		Left:   append(slices.Clone(cilium), libbpfItself...), Right: libbpfLike,
+		Since:  "6.6",
+		Fields: []string{"program * attach_type"},
+		match: func(left, right side) bool {
+			return right.Object != nil && slices.Contains(right.Object.USDT, left.p.Name) &&
+				left.p.AttachType != nil && *left.p.AttachType == 0 &&
+				right.p.AttachType != nil && *right.p.AttachType == traceUprobeMulti
 		},
 	},
 	{

@@ -439,6 +439,26 @@ var ruleTests = map[string]ruleTest{
 			},
 		},
 	},
+	"usdt-one-by-one": {
+		field: "program run attach_type",
+		make: func(s *scenario) {
+			s.left.Programs[0].AttachType, s.right.Programs[0].AttachType = ptr(uint32(0)), ptr(uint32(traceUprobeMulti))
+			s.facts.USDT = []string{"run"}
+		},
+		near: map[string]func(s *scenario){
+			"not for USDT": func(s *scenario) {
+				s.left.Programs[0].AttachType, s.right.Programs[0].AttachType = ptr(uint32(0)), ptr(uint32(traceUprobeMulti))
+			},
+			"another attach type": func(s *scenario) {
+				s.left.Programs[0].AttachType, s.right.Programs[0].AttachType = ptr(uint32(0)), ptr(uint32(42))
+				s.facts.USDT = []string{"run"}
+			},
+			"the other way round": func(s *scenario) {
+				s.left.Programs[0].AttachType, s.right.Programs[0].AttachType = ptr(uint32(traceUprobeMulti)), ptr(uint32(0))
+				s.facts.USDT = []string{"run"}
+			},
+		},
+	},
 	"not-autoloaded": {
 		field: "program run",
 		make: func(s *scenario) {
