@@ -271,11 +271,8 @@ def run_times(kernel, release, objects, out, names, what, args, icount):
     return rows
 
 
-def ratios(by, names, a, b):
-    """The ratios of two fields of two ways, an object each."""
-    (way_a, fields_a), (way_b, fields_b) = a, b
-    return sorted(sum(int(getattr(by[n][way_a], f)) for f in fields_a) / sum(int(getattr(by[n][way_b], f)) for f in fields_b)
-                  for n in names)
+def sums(by, names, way, fields):
+    return [sum(int(getattr(by[n][way], f)) for f in fields) for n in names]
 
 
 def times_summary(kernel, release, rows, rounds, icount):
@@ -286,15 +283,18 @@ def times_summary(kernel, release, rows, rounds, icount):
     some = [n for n in common if int(by[n]["replay"].programs)]
     clock = "instructions that the guest executed" if icount else "time"
     lines = [f"kernel {kernel} ({release}): {len(by)} objects, {len(common)} are loaded in all ways, {len(some)} of them have programs",
-             f"ratios of {clock}, best of {rounds}: median (10th to 90th percentile)", ""]
+             f"ratios of {clock}, best of {rounds}: median, 10th to 90th percentile, ratio of medians", ""]
 
     def line(what, names, a, b):
-        r = ratios(by, names, a, b)
-        if r:
-            lines.append(f"  {what:58} {statistics.median(r):5.2f} ({r[len(r) // 10]:.2f} to {r[len(r) * 9 // 10]:.2f})")
+        a, b = sums(by, names, *a), sums(by, names, *b)
+        r = sorted(x / y for x, y in zip(a, b))
+        lines.append(f"  {what:42} {statistics.median(r):5.2f} {r[len(r) // 10]:6.2f} to {r[len(r) * 9 // 10]:.2f}"
+                     f" {statistics.median(a) / statistics.median(b):6.2f}")
 
     fresh, warm = ("load",), ("warm_load",)
     for title, names in (("all of them", common), ("those with programs", some)):
+        if not names or title != "all of them" and names == common:
+            continue
         lines.append(title)
         for label, f, of in (("fresh", fresh, ("open",)), ("warm", warm, ("warm_open",))):
             for a in ("replay", "replay-c", "load"):
@@ -302,7 +302,7 @@ def times_summary(kernel, release, rows, rounds, icount):
             line(f"{label}: replay / cilium open and load", names, ("replay", f), ("cilium", f + of))
             line(f"{label}: libbpf-light / cilium load", names, ("libbpf-light", f), ("cilium", f))
             line(f"{label}: replay / trace load", names, ("replay", f), ("trace", f))
-            for a in ("replay-c", "replay", "libbpf-light"):
+            for a in ("replay", "replay-c", "load", "libbpf-light"):
                 line(f"{label}: {a} / libbpf load", names, (a, f), ("libbpf", f))
             line(f"{label}: replay-c / libbpf open and load", names, ("replay-c", f), ("libbpf", f + of))
             line(f"{label}: replay-c / libbpf-light", names, ("replay-c", f), ("libbpf-light", f))
