@@ -74,7 +74,9 @@ test: setup-test bpfreplay ## run all tests, those in guests too
 	why=$$(echo "$$machine" | sed -n 's/.*needs bpf(2): //p'); \
 	[ -n "$$why" ] || exec go test -p 2 ./...; \
 	echo "This machine's bpf(2) cannot be used ($$why), so what needs it runs in a guest of $(KERNEL) afterwards."; \
-	BPFREPLAY_TEST_BPF=unusable go test -p 2 ./... && $(MAKE) --no-print-directory guesttest
+	status=0; BPFREPLAY_TEST_BPF=unusable go test -p 2 ./... || status=1; \
+	$(MAKE) --no-print-directory guesttest || status=1; \
+	exit $$status
 
 # Those which need bpf(2), and what they need besides: it is in the guest by the
 # same paths. That something is missing there is no failure, but for bpf(2).
