@@ -105,9 +105,10 @@ func fdOfTypes(t *trace.Trace) trace.FD {
 	return trace.NoFD
 }
 
-// steps is the trace that tests of failures spoil.
+// steps is a trace with every kind of step, which tests of failures spoil.
 func steps(t testing.TB) *trace.Trace {
 	t.Helper()
+	needType(t, "bpf_struct_ops_link", btf.Struct, "struct_ops with links (6.4)")
 	return generate(t, "testdata/steps.o", nil).Trace
 }
 

@@ -135,6 +135,9 @@ func TestLimitObjects(t *testing.T) {
 	needLoaders(t)
 	for name, obj := range limitObjects() {
 		t.Run(name, func(t *testing.T) {
+			for _, e := range obj.Externs {
+				needKfuncs(t, e.Name)
+			}
 			tr, err := trace.Plan(obj, trace.Options{})
 			assert.NilError(t, err)
 			var first string
@@ -189,6 +192,7 @@ func call(t testing.TB, cmd bpfsys.Cmd, size int, fill func(a *bpfsys.Attr)) int
 // and lets the kernel say whether each instruction got its fd.
 func TestWindow(t *testing.T) {
 	needLoaders(t)
+	needKfuncs(t, "bpf_rcu_read_lock", "bpf_rcu_read_unlock")
 	for _, size := range []int{32 << 10, 64 << 10, 96 << 10} {
 		for _, pad := range []int{0, 1, 2, 3, 5, 8, 13, 14, 15, 16} {
 			obj := &object.Object{Name: "window", License: "GPL", Maps: []object.Map{array("m", 8), array("n", 8)}}

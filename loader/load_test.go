@@ -185,7 +185,7 @@ func TestUnknownNames(t *testing.T) {
 
 func TestMaxEntries(t *testing.T) {
 	needLoaders(t)
-	tr := generate(t, "testdata/steps.o", nil).Trace
+	tr := steps(t)
 	want := map[string]uint32{"m_hash": 100, "m_ring": 1 << 16, "m_perf": 1}
 	for _, e := range engines {
 		keepsFDs(t, func() {
@@ -207,7 +207,7 @@ func TestMaxEntries(t *testing.T) {
 
 func TestValues(t *testing.T) {
 	needLoaders(t)
-	tr := generate(t, "testdata/steps.o", nil).Trace
+	tr := steps(t)
 	want := map[string][]byte{".rodata": {1, 2, 3, 4}, ".bss": {5, 6, 7, 8}, ".rodata.text": []byte("sixteen letters.")}
 	for _, e := range engines {
 		keepsFDs(t, func() {
@@ -238,7 +238,7 @@ func TestValues(t *testing.T) {
 // stays the caller's.
 func TestGivenMaps(t *testing.T) {
 	needLoaders(t)
-	tr := generate(t, "testdata/steps.o", nil).Trace
+	tr := steps(t)
 	for _, e := range engines {
 		keepsFDs(t, func() {
 			made, err := e.load(tr, shared, target.Options{Values: map[string][]byte{".data": {42, 0, 0, 0}}})
@@ -395,7 +395,7 @@ func TestReplace(t *testing.T) {
 // struct_ops maps, tail calls and map-in-map are part of it.
 func TestEverythingGoes(t *testing.T) {
 	needLoaders(t)
-	tr, prefix := mark(generate(t, "testdata/steps.o", nil).Trace)
+	tr, prefix := mark(steps(t))
 	raw := typesOf(tr)
 	assert.Assert(t, bytes.Contains(raw, []byte(prefix)))
 	for _, e := range engines {

@@ -321,6 +321,23 @@ func haveLoaders(t testing.TB) {
 	fds.Close()
 }
 
+// needType skips if the kernel has no such type, and so not what brought it.
+func needType(t testing.TB, name string, kind btf.Kind, what string) {
+	t.Helper()
+	vmlinux, err := shared.Vmlinux()
+	assert.NilError(t, err)
+	if _, err := vmlinux.First(name, kind); err != nil {
+		t.Skipf("needs %s, and the kernel has no %s", what, name)
+	}
+}
+
+func needKfuncs(t testing.TB, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		needType(t, name, btf.Func, "a kfunc")
+	}
+}
+
 const coreObjects = "../selftests/bpf"
 
 func generate(t testing.TB, path string, opts *loader.Options) *loader.Program {

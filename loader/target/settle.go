@@ -102,10 +102,7 @@ func (l *Load) settleProgram(s *Settled, i int, c *trace.LoadProgram) (trace.Com
 	case c.USDT && l.target.hasUprobeMulti():
 		n.AttachType = traceUprobeMulti
 	case c.StructOps != nil:
-		var used bool
-		if used, err = l.settleMember(s, &n); err == nil && !used {
-			return &trace.Skip{Of: c}, nil
-		}
+		err = l.settleMember(s, &n)
 	case c.Replaces != "":
 		err = l.settleReplaced(s, &n)
 	case c.Attach >= 0 && l.trace.Symbols[c.Attach].Module != "":
@@ -301,24 +298,28 @@ func (l *Load) settleStructOpsMap(s *Settled, n *trace.CreateMap) error {
 	if fd >= 0 {
 		n.Attr.Flags |= fTypeBTF
 	}
-	return checkStructOps(l.trace.Types, spec, ops, n.StructOps)
+	return checkStructOps(l.trace.Types, spec, ops, n.StructOps, func(member string) bool {
+		return slices.ContainsFunc(l.trace.Commands, func(c trace.Command) bool {
+			p, ok := c.(*trace.LoadProgram)
+			return ok && p.StructOps != nil && *p.StructOps == trace.StructOpsMember{Type: n.StructOps.Type, Member: member}
+		})
+	})
 }
 
 const fTypeBTF = 1 << 15 // BPF_F_VTYPE_BTF_OBJ_FD, 6.9
 
-// settleMember finds the member of a kernel type that a program implements. It
-// says no if this kernel's type has no such member: the program is of no use.
-func (l *Load) settleMember(s *Settled, n *trace.LoadProgram) (bool, error) {
+// settleMember finds the member of a kernel type that a program implements.
+func (l *Load) settleMember(s *Settled, n *trace.LoadProgram) error {
 	ops, _, _, fd, err := l.target.structOpsTypes(n.StructOps.Type)
 	if err != nil {
-		return false, err
+		return err
 	}
 	module := s.keep(fd)
 	i := slices.IndexFunc(ops.Members, func(m btf.Member) bool { return m.Name == n.StructOps.Member })
 	if i < 0 {
-		return false, nil
+		return fmt.Errorf("this kernel's struct %s has no member %s: %w", n.StructOps.Type, n.StructOps.Member, unix.ENOTSUP)
 	}
 	n.AttachType = uint32(i)
 	n.AttachTo = trace.KernelType{ID: uint32(ops.ID), FD: module}
-	return true, nil
+	return nil
 }

@@ -11,16 +11,17 @@ import (
 )
 
 // checkStructOps checks, as libbpf does at load, that what the object sets can
-// be said in the kernel's layout: each member that is not zero must be there,
-// of the same kind and size.
-func checkStructOps(local, kernel *btf.Spec, ops *btf.Type, so *object.StructOps) error {
+// be said in the kernel's layout: each member that is set must be there, and
+// what is there must be of the same kind and size. loaded says whether the load
+// has a program for a member.
+func checkStructOps(local, kernel *btf.Spec, ops *btf.Type, so *object.StructOps, loaded func(member string) bool) error {
 	t, err := local.Type(so.TypeID)
 	if err != nil {
 		return err
 	}
 	for _, m := range t.Members {
 		if m.BitOffset%8 != 0 || m.BitSize != 0 {
-			return memberError(so, m.Name, "is a bitfield", unix.ENOTSUP)
+			return memberError(so, m.Name, "is a bitfield")
 		}
 		size, err := local.SizeOf(m.Type)
 		if err != nil {
@@ -28,32 +29,25 @@ func checkStructOps(local, kernel *btf.Spec, ops *btf.Type, so *object.StructOps
 		}
 		from := int(m.BitOffset / 8)
 		if from+int(size) > len(so.Data) {
-			return memberError(so, m.Name, "is outside of the struct", unix.EINVAL)
+			return memberError(so, m.Name, "is outside of the struct")
 		}
-		zero := !slices.ContainsFunc(so.Data[from:from+int(size)], func(b byte) bool { return b != 0 })
+		set := loaded(m.Name) || slices.ContainsFunc(so.Data[from:from+int(size)], func(b byte) bool { return b != 0 })
 		i := slices.IndexFunc(ops.Members, func(k btf.Member) bool { return k.Name == m.Name })
 		if i < 0 {
-			if !zero {
-				return memberError(so, m.Name, "is set, but this kernel's type has no such member", unix.ENOTSUP)
+			if set {
+				return memberError(so, m.Name, "is set, but this kernel's type has no such member")
 			}
 			continue
 		}
 		if err := sameShape(local, m.Type, kernel, ops.Members[i].Type); err != nil {
-			if zero && !usesMember(so, m.Name) {
-				continue
-			}
-			return memberError(so, m.Name, err.Error(), unix.EINVAL)
+			return memberError(so, m.Name, err.Error())
 		}
 	}
 	return nil
 }
 
-func usesMember(so *object.StructOps, name string) bool {
-	return slices.ContainsFunc(so.Members, func(m object.StructOpsMember) bool { return m.Name == name })
-}
-
-func memberError(so *object.StructOps, name, what string, errno unix.Errno) error {
-	return fmt.Errorf("member %s of struct %s %s: %w", name, so.Type, what, errno)
+func memberError(so *object.StructOps, name, what string) error {
+	return fmt.Errorf("member %s of struct %s %s: %w", name, so.Type, what, unix.ENOTSUP)
 }
 
 // sameShape compares kind and size of two types.

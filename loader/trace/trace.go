@@ -264,9 +264,8 @@ type Fixup struct {
 	Symbol int // all others: index into Trace.Symbols
 }
 
-// Skip is a step that a target does not need: types that its kernel refuses, a
-// program for a member that its struct_ops type lacks. It keeps the place of
-// the step in the trace.
+// Skip is a step that a target does not need, such as types that its kernel
+// refuses. It keeps the place of the step in the trace.
 type Skip struct{ Of Command }
 
 // Close is close(2) of an fd that is not needed any more. Whatever is still
