@@ -13,6 +13,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/loader"
 	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
+	"github.com/bpfreplay/bpfreplay/loader/btf"
 	"github.com/bpfreplay/bpfreplay/loader/insn"
 	"github.com/bpfreplay/bpfreplay/loader/target"
 	"github.com/bpfreplay/bpfreplay/loader/trace"
@@ -108,7 +109,7 @@ func fdOfTypes(t *trace.Trace) trace.FD {
 // steps is a trace with every kind of step, which tests of failures spoil.
 func steps(t testing.TB) *trace.Trace {
 	t.Helper()
-	needType(t, "bpf_struct_ops_link", btf.Struct, "struct_ops with links (6.4)")
+	needType(t, "bpf_struct_ops_link", btf.KindStruct, "struct_ops with links (6.4)")
 	return generate(t, "testdata/steps.o", nil).Trace
 }
 

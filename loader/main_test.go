@@ -20,6 +20,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/need"
 	"github.com/bpfreplay/bpfreplay/loader"
 	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
+	"github.com/bpfreplay/bpfreplay/loader/btf"
 	"github.com/bpfreplay/bpfreplay/loader/issue"
 	"github.com/bpfreplay/bpfreplay/loader/target"
 	"github.com/bpfreplay/bpfreplay/loader/trace"
@@ -334,7 +335,7 @@ func needType(t testing.TB, name string, kind btf.Kind, what string) {
 func needKfuncs(t testing.TB, names ...string) {
 	t.Helper()
 	for _, name := range names {
-		needType(t, name, btf.Func, "a kfunc")
+		needType(t, name, btf.KindFunc, "a kfunc")
 	}
 }
 
