@@ -590,6 +590,9 @@ func addressOfKfunc(g *generator, _ *env) (Block, bool) {
 
 // access puts what a CO-RE access says into the accumulator.
 func access(g *generator, _ *env) (Block, bool) {
+	if len(g.core) == 0 {
+		return Block{}, false
+	}
 	a := g.access()
 	if a.missing() && a.Kind != fieldExists && a.Kind != typeExists && a.Kind != enumExists && a.Kind != typeSize {
 		return Block{}, false // for guarded
@@ -610,34 +613,37 @@ func (a *Access) String() string {
 }
 
 func (g *generator) access() Access {
-	kind := uint32(g.n(enumValue + 1))
-	a := Access{Kind: kind, Path: "0"}
+	a := Access{Type: pick(g, g.core), Path: "0"}
+	t := localTypes[a.Type]
 	switch {
-	case kind <= fieldRight:
-		a.Type = pick(g, fieldTypes)
-		m := g.n(len(localTypes[a.Type].members))
+	case t.kind == "struct" && g.chance(65):
+		a.Kind = uint32(g.between(fieldOffset, fieldRight))
+		m := g.n(len(t.members))
 		a.Path = fmt.Sprintf("0:%d", m)
-		if localTypes[a.Type].members[m].typ != charArray {
+		if t.members[m].typ != charArray {
 			break
 		}
 		// Of an element there is an offset, a size, and whether it exists; of what
 		// does not fit into a register, shifts make no sense.
-		if kind <= fieldExists && g.chance(50) {
+		if a.Kind <= fieldExists && g.chance(50) {
 			a.Path += fmt.Sprintf(":%d", g.n(16))
-		} else if kind >= fieldLeft {
+		} else if a.Kind >= fieldLeft {
 			a.Kind = fieldSize
 		}
-	case kind >= enumExists:
-		a.Type = pick(g, enumNames)
-		a.Path = fmt.Sprint(g.n(len(localTypes[a.Type].values)))
+	case t.kind == "enum" && g.chance(75):
+		a.Kind = uint32(g.between(enumExists, enumValue))
+		a.Path = fmt.Sprint(g.n(len(t.values)))
 	default:
-		a.Type = pick(g, typeNames)
+		a.Kind = uint32(g.between(typeIDLocal, typeSize))
 	}
 	return a
 }
 
 // guarded uses what the kernel may lack where it was asked whether it exists.
 func guarded(g *generator, _ *env) (Block, bool) {
+	if len(g.core) == 0 {
+		return Block{}, false
+	}
 	a := g.access()
 	exists := a
 	switch {
@@ -655,7 +661,7 @@ func guarded(g *generator, _ *env) (Block, bool) {
 
 // walkTask reads fields of the current task, which say nothing about the load.
 func walkTask(g *generator, e *env) (Block, bool) {
-	if e.kind == nil || !e.kind.tracing {
+	if e.kind == nil || !e.kind.tracing || !contains(g.core, "task_struct") {
 		return Block{}, false
 	}
 	m := g.n(4)

@@ -49,6 +49,7 @@ type generator struct {
 	o      *Object
 	ids    int
 	gpl    bool
+	core   []string          // types of CO-RE accesses
 	depth  map[string]int    // of calls, by function
 	owners map[string]string // sections of the programs that use an array of programs
 }
@@ -62,6 +63,12 @@ func Generate(seed, index uint64) *Object {
 	g.o.License = pick(g, []string{"GPL", "GPL", "Dual BSD/GPL", "GPL v2", "Dual MIT/GPL", "Proprietary"})
 	g.gpl = g.o.License != "Proprietary"
 	g.o.Lines, g.o.Compiled = g.chance(70), g.chance(60)
+	// Few types: libbpf looks through all of the kernel's for each of them.
+	if g.chance(60) {
+		for range g.between(1, 3) {
+			g.core = append(g.core, pick(g, accessed))
+		}
+	}
 	g.vars()
 	g.maps()
 	g.externs()

@@ -89,12 +89,11 @@ var localTypes = map[string]localType{
 	"u16":         {kind: "typedef", size: 2, to: "unsigned short"},
 }
 
-// fieldTypes, typeNames and enumNames are the local types for accesses of each kind.
-var (
-	fieldTypes = []string{"task_struct", "task_struct", "task_struct___bits", "sk_buff", "file", "net_device", "bpfreplay_fuzz_none"}
-	typeNames  = []string{"task_struct", "sk_buff", "file", "net_device", "bpfreplay_fuzz_none", "mm_struct", "bpf_map_type", "pid_t", "u64"}
-	enumNames  = []string{"bpf_map_type", "bpf_prog_type___mine", "bpf_func_id"}
-)
+// accessed are the types that CO-RE accesses are to.
+var accessed = []string{
+	"task_struct", "task_struct___bits", "sk_buff", "file", "net_device", "bpfreplay_fuzz_none", "mm_struct", "pid_t", "u64",
+	"bpf_map_type", "bpf_prog_type___mine", "bpf_func_id",
+}
 
 // Kinds of CO-RE accesses (enum bpf_core_relo_kind).
 const (
