@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/loader/btf"
 )
 
 // StepError is a step of a trace that failed, in whichever way it was issued.
@@ -109,6 +111,13 @@ func (t *Trace) Needs() []string {
 			needs = append(needs, "the size of an inner ring buffer")
 		}
 	}
+	prototypes := make(map[string]btf.TypeID)
+	for _, s := range t.Symbols {
+		if other := prototypes[s.Name]; s.Type != 0 && other != 0 && other != s.Type {
+			needs = append(needs, "the kernel's prototype of "+s.Name)
+		}
+		prototypes[s.Name] = s.Type
+	}
 	for _, c := range t.Commands {
 		switch c := c.(type) {
 		case *CreateMap:
@@ -116,6 +125,9 @@ func (t *Trace) Needs() []string {
 				needs = append(needs, "the layout of the kernel's struct "+c.StructOps.Type)
 			}
 		case *LoadProgram:
+			if c.USDT {
+				needs = append(needs, "to know of uprobe_multi links for program "+c.Name)
+			}
 			if c.Replaces != "" {
 				needs = append(needs, "the program that "+c.Name+" replaces")
 			}
