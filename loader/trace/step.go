@@ -3,6 +3,7 @@ package trace
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -113,8 +114,12 @@ func (t *Trace) Needs() []string {
 	}
 	prototypes := make(map[string]btf.TypeID)
 	for _, s := range t.Symbols {
-		if other := prototypes[s.Name]; s.Type != 0 && other != 0 && other != s.Type {
-			needs = append(needs, "the kernel's prototype of "+s.Name)
+		if s.Type == 0 {
+			continue
+		}
+		other, ok := prototypes[s.Name]
+		if need := "the kernel's prototype of " + s.Name; ok && other != s.Type && !slices.Contains(needs, need) {
+			needs = append(needs, need)
 		}
 		prototypes[s.Name] = s.Type
 	}
