@@ -12,4 +12,6 @@
 //
 // Mutate turns this around: it breaks loads on purpose, and wants each fault
 // noticed (package mutate).
+//
+// Exec runs any program of this machine in a guest.
 package harness

@@ -66,15 +66,17 @@ func Exec(ctx context.Context, c Command, o Options) (status int, err error) {
 		ended, err = c.run(conn)
 		return err
 	})
+	var ending *vm.Ending
+	if errors.As(err, &ending) && ending.Reason == vm.Overdue {
+		return 0, fmt.Errorf("%s has not ended within %s: %w", c.Args[0], c.Timeout, err)
+	}
+	if err != nil {
+		return 0, err
+	}
 	for _, s := range guest.Splats() {
 		o.Note(fmt.Sprintf("the guest's kernel complained (%s): %s", s.Kind, s.Line))
 	}
-	var ending *vm.Ending
 	switch {
-	case errors.As(err, &ending) && ending.Reason == vm.Overdue:
-		return 0, fmt.Errorf("%s has not ended within %s: %w", c.Args[0], c.Timeout, err)
-	case err != nil:
-		return 0, err
 	case ended.Error != "":
 		return 0, fmt.Errorf("%s does not start in the guest: %s", c.Args[0], ended.Error)
 	case ended.Signal != 0:

@@ -45,15 +45,18 @@ names.
 The guest has /proc, /sys with debugfs, tracefs, cgroups and a BPF file system,
 /dev, /tmp and a loopback interface, and no other network.
 
-So tests of Go packages run on any kernel, from the packages' directories:
+So the tests of a Go package run on any kernel. go test runs exec in the directory
+of the package, where relative paths begin, too:
 
-  go test -exec 'bpfreplay exec --kernel 6.12 --with testdata --' ./...
+  go test -exec 'bpfreplay exec --kernel 6.12 --with testdata --' ./mypackage
 
-Their own flags (-v, -run, -timeout...) work as ever, but for profiles and other
+Its own flags (-v, -run, -timeout...) work as ever, but for profiles and other
 files that tests write, which stay in the guest.`,
 		Example: `  bpfreplay exec -- uname -r
   bpfreplay exec --kernel 6.1 --with my.bpf.o -- bpftool prog loadall my.bpf.o /sys/fs/bpf/my
   bpfreplay exec --kernel ~/linux --module bpf_testmod --with /bin/cat -- sh -c 'cat /proc/modules'`,
+		DisableFlagsInUseLine: true,
+
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
