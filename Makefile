@@ -31,7 +31,7 @@ help: ## say what there is
 	@echo '  KERNEL    a name in kernels.yaml, an image, or a built kernel tree [$(KERNEL)]'
 	@echo '  CASE      patterns of the cases to run; without it, all [$(CASE)]'
 	@echo '  ENGINES   engines to run, with commas between them, of direct, trace, replay, libbpf and'
-	@echo '            libbpf-light; without it, the first three [$(ENGINES)]'
+	@echo '            libbpf-light; without it, the first three, and all for mutate [$(ENGINES)]'
 	@echo '  BPFTOOL   the bpftool that libbpf and libbpf-light drive, an ELF file [$(BPFTOOL)]'
 	@echo '  ARGS      more arguments of bpfreplay vmtest: objects of yours, flags [$(ARGS)]'
 
@@ -43,9 +43,12 @@ bpfreplay: $(sources)
 	go build -trimpath -buildvcs=false -ldflags '-s -w' -o $@ ./cmd/bpfreplay
 
 # Those of libbpf need bpftool: the machine's, unless one is named.
-ifneq ($(findstring libbpf,$(ENGINES)),)
 ifeq ($(BPFTOOL),)
+ifneq ($(findstring libbpf,$(ENGINES)),)
 vmtest mutate: setup-bpftool
+endif
+ifeq ($(ENGINES),)
+mutate: setup-bpftool
 endif
 endif
 

@@ -160,6 +160,24 @@ func inventsESRCH(l, other *agent.Load) bool {
 	return libbpf && l.Errno == "ESRCH" && other.Errno == "ENOENT"
 }
 
+// Fields of loads that are compared before there is a state.
+const (
+	fieldLoad  = "load"
+	fieldErrno = "load errno"
+)
+
+// ruleFields are the fields that a rule is about.
+func ruleFields(id string) []string {
+	switch id {
+	case ruleKnown:
+		return []string{fieldLoad}
+	case ruleESRCH:
+		return []string{fieldErrno}
+	}
+	r, _ := state.FindRule(id)
+	return r.Fields
+}
+
 // RuleReason is the reason of a rule for explained differences.
 func RuleReason(id string) string {
 	if id == ruleKnown {
@@ -174,7 +192,7 @@ func RuleReason(id string) string {
 func (j *judge) refusals(c *Case, a, b *agent.Load) []state.Difference {
 	out := []state.Difference{}
 	if a.Result != b.Result {
-		d := state.Difference{Field: "load", A: outcome(a), B: outcome(b)}
+		d := state.Difference{Field: fieldLoad, A: outcome(a), B: outcome(b)}
 		for _, l := range []*agent.Load{a, b} {
 			if reason, ok := c.Known[l.Engine]; ok && l.Result == agent.Refused {
 				d.ExplainedBy, d.Detail = ruleKnown, reason
@@ -183,7 +201,7 @@ func (j *judge) refusals(c *Case, a, b *agent.Load) []state.Difference {
 		return append(out, d)
 	}
 	if a.Errno != b.Errno && a.Errno != "" && b.Errno != "" {
-		d := state.Difference{Field: "load errno", A: a.Errno, B: b.Errno}
+		d := state.Difference{Field: fieldErrno, A: a.Errno, B: b.Errno}
 		if inventsESRCH(a, b) || inventsESRCH(b, a) {
 			d.ExplainedBy = ruleESRCH
 		}

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/engine"
 	"github.com/bpfreplay/bpfreplay/harness/mutate"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
@@ -24,12 +26,34 @@ type MutationReport struct {
 	Started     time.Time        `json:"started"`
 	Seconds     Seconds          `json:"seconds"`
 	Mutations   []MutationResult `json:"mutations"`
-	// Hiding are the rules for explained differences behind which changes of
-	// states between two engines hid, and which: no rule may hide two.
-	Hiding  map[string][]string    `json:"hiding,omitempty"`
+	// Rules are the rules for explained differences that explained something
+	// between these engines; only known if states were changed.
+	Rules   []RuleUse              `json:"rules,omitempty"`
 	Summary map[mutate.Outcome]int `json:"summary"`
 	Splats  []string               `json:"splats,omitempty"`
 }
+
+// RuleUse is what a rule for explained differences explained, and what became
+// of the changes that were aimed at it, in what two engines left between which
+// it explained something: changes of a field that it is about, and of what it
+// looks at to tell.
+type RuleUse struct {
+	Rule  string `json:"rule"`
+	Case  string `json:"case,omitempty"` // the first in which it explained something
+	Fired int    `json:"fired"`          // differences that it explained without any change
+	Aimed int    `json:"aimed"`          // changes
+	// Caught are those with which the field differs, and nothing explains it.
+	Caught int `json:"caught"`
+	// Hidden are kinds of changes whose differences it explained as well: what
+	// it cannot tell from what it is for. There may be one.
+	Hidden []string `json:"hidden,omitempty"`
+	// Idle is the case in which it had to explain something, and did not.
+	Idle string `json:"idle,omitempty"`
+}
+
+// OK says whether some change aimed at the rule was caught, no two hid behind
+// it, and it is of use.
+func (u *RuleUse) OK() bool { return u.Caught > 0 && len(u.Hidden) <= 1 && u.Idle == "" }
 
 // MutationResult is what became of one mutation.
 type MutationResult struct {
@@ -58,8 +82,8 @@ func (r *MutationReport) OK() bool {
 			return false
 		}
 	}
-	for _, hidden := range r.Hiding {
-		if len(hidden) > 1 {
+	for i := range r.Rules {
+		if !r.Rules[i].OK() {
 			return false
 		}
 	}
@@ -94,6 +118,7 @@ func Mutate(ctx context.Context, suite *Suite, list []mutate.Mutation, states bo
 	start := time.Now()
 	r := &runner{Options: o, suite: suite.only(list, states), used: make(map[string]bool)}
 	r.Mutate, r.Repeat, r.Fresh = "", 0, false
+	r.Still = true // broken programs are not let loose
 	r.Engines = append(slices.DeleteFunc(slices.Clone(o.Engines), isReplay), state.EngineReplay)
 	r.defaults()
 	r.report = &Report{Kernel: KernelReport{Name: o.Kernel.Name, Release: o.Kernel.Release, SHA256: o.Kernel.SHA256, Origin: o.Kernel.Origin}}
@@ -103,7 +128,7 @@ func Mutate(ctx context.Context, suite *Suite, list []mutate.Mutation, states bo
 	}
 	m := &mutator{runner: r, asker: r, list: list, states: states, done: done, report: &MutationReport{
 		Schema: 1, Started: start.UTC(), Engines: r.Engines[:len(r.Engines)-1], Mutations: []MutationResult{},
-		Summary: make(map[mutate.Outcome]int), Hiding: make(map[string][]string),
+		Summary: make(map[mutate.Outcome]int),
 	}}
 	if err := m.run(ctx); err != nil {
 		return nil, err
@@ -118,13 +143,13 @@ func Mutate(ctx context.Context, suite *Suite, list []mutate.Mutation, states bo
 
 func isReplay(engine string) bool { return engine == state.EngineReplay }
 
-// only is the part of a suite that mutations are for, or all that loads if
-// states are to be changed.
+// only is the part of a suite that mutations are for, or all if states are to be
+// changed.
 func (s *Suite) only(list []mutate.Mutation, states bool) *Suite {
 	out := &Suite{Name: s.Name, dir: s.dir, part: true}
 	for _, c := range s.Cases {
 		wanted := slices.ContainsFunc(list, func(m mutate.Mutation) bool { return m.Case == c.Name })
-		if wanted || states && c.Expect.Result == agent.OK && c.Issue == 0 {
+		if wanted || states {
 			out.Cases = append(out.Cases, c)
 		}
 	}
@@ -141,6 +166,7 @@ type mutator struct {
 	done   func(*MutationResult)
 	fields map[string]*MutationResult // of states, by name of the change
 	order  []string                   // of fields
+	rules  map[string]*RuleUse        // by ID
 }
 
 func (m *mutator) run(ctx context.Context) error {
@@ -149,7 +175,7 @@ func (m *mutator) run(ctx context.Context) error {
 			return fmt.Errorf("mutation %s: the suite has no case %q", mu.Name, mu.Case)
 		}
 	}
-	m.fields = make(map[string]*MutationResult)
+	m.fields, m.rules = make(map[string]*MutationResult), make(map[string]*RuleUse)
 	for _, c := range inOrder(m.suite.Cases) {
 		if err := m.runCase(ctx, c); err != nil {
 			return err
@@ -157,6 +183,9 @@ func (m *mutator) run(ctx context.Context) error {
 	}
 	for _, name := range m.order {
 		m.finish(m.fields[name])
+	}
+	for _, id := range slices.Sorted(maps.Keys(m.rules)) {
+		m.report.Rules = append(m.report.Rules, *m.rules[id])
 	}
 	return nil
 }
@@ -195,10 +224,12 @@ func (m *mutator) runCase(ctx context.Context, c *Case) error {
 		result.Seconds = time.Since(start).Seconds()
 		m.finish(result)
 	}
-	if m.states && wrong == "" {
-		return m.changes(c, plain)
+	if !m.states || wrong != "" {
+		return nil
 	}
-	return nil
+	m.fired(c, plain)
+	m.endings(c, plain)
+	return m.changes(c, plain)
 }
 
 // load runs a request. A guest that does not survive it is reported, and the
@@ -335,6 +366,92 @@ func cannotTell(without, with []state.Difference, pattern string) bool {
 		})
 }
 
+// rulesLibbpf is the libbpf whose ways the rules know.
+const rulesLibbpf = "libbpf v1.1"
+
+// fired notes which rules explain something of a case without any change, and
+// which do not although the case is there for them.
+func (m *mutator) fired(c *Case, plain []agent.Load) {
+	j := m.judge(c)
+	seen := make(map[string]bool)
+	var due []string
+	for i := range plain {
+		for k := range i {
+			p := j.pair(c, &plain[k], &plain[i])
+			if p.Verdict != Explained && p.Verdict != Equal {
+				continue
+			}
+			for _, d := range p.Differences {
+				for _, id := range state.RuleIDs(d.ExplainedBy) {
+					m.rule(id, c).Fired++
+					seen[id] = true
+				}
+			}
+			if plain[k].Result == agent.OK && plain[i].Result == agent.OK && knownTool(&plain[k]) && knownTool(&plain[i]) {
+				due = append(due, state.RulesDue(c.Name, j.release, plain[k].Engine, plain[i].Engine)...)
+			}
+		}
+	}
+	for _, id := range due {
+		if !seen[id] {
+			m.rule(id, nil).Idle = c.Name
+		}
+	}
+}
+
+// knownTool says whether an engine's ways are those that the rules know.
+func knownTool(l *agent.Load) bool {
+	return !strings.HasPrefix(l.Version, engine.Libbpf+" ") || l.Version == rulesLibbpf
+}
+
+func (m *mutator) rule(id string, c *Case) *RuleUse {
+	u, ok := m.rules[id]
+	if !ok {
+		u = &RuleUse{Rule: id}
+		m.rules[id] = u
+	}
+	if u.Case == "" && c != nil {
+		u.Case = c.Name
+	}
+	return u
+}
+
+// aim notes which rules a change was aimed at, and whether it was caught: those
+// that are about the field, where they explain something between the same two
+// engines; and those that explained a difference that nothing explains with the
+// change.
+func (m *mutator) aim(c *Case, field string, without, with []state.Difference, caught bool) {
+	about := func(id string) bool { return slices.Contains(ruleFields(id), field) }
+	for _, id := range rulesOf(without) {
+		gone := slices.ContainsFunc(without, func(d state.Difference) bool {
+			return slices.Contains(state.RuleIDs(d.ExplainedBy), id) && unexplained(with, d.Field)
+		})
+		if !gone && !about(id) {
+			continue
+		}
+		u := m.rule(id, c)
+		u.Aimed++
+		if gone || caught && about(id) {
+			u.Caught++
+		}
+	}
+}
+
+// unexplained says whether the field differs, and no rule explains it.
+func unexplained(list []state.Difference, field string) bool {
+	return slices.ContainsFunc(list, func(d state.Difference) bool { return d.Field == field && d.ExplainedBy == "" })
+}
+
+// rulesOf are the rules that explain these differences.
+func rulesOf(list []state.Difference) []string {
+	var ids []string
+	for _, d := range list {
+		ids = append(ids, state.RuleIDs(d.ExplainedBy)...)
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
 // changes changes each field of what each engine left, and compares that with
 // what each other one left.
 func (m *mutator) changes(c *Case, plain []agent.Load) error {
@@ -368,43 +485,105 @@ func (m *mutator) changes(c *Case, plain []agent.Load) error {
 // change judges one change of what one engine left, compared with what another
 // did.
 func (m *mutator) change(c *Case, j *judge, ref, load *agent.Load, change mutate.Change, changed *state.State, without []state.Difference) {
-	result, ok := m.fields[change.Name]
-	if !ok {
-		result = &MutationResult{Name: change.Name, Kind: mutate.OfState, Want: change.Pattern(), Outcome: mutate.Caught}
-		m.fields[change.Name] = result
-		m.order = append(m.order, change.Name)
-	}
+	result := m.result(change.Name, change.Pattern())
 	ca := state.Context{Engine: ref.Engine, Release: j.release, Object: j.facts}
 	cb := state.Context{Engine: load.Engine, Release: j.release, Object: j.facts}
 	found := mutate.Found{Differences: state.Compare(ref.State, changed, ca, cb)}
 	outcome, text := change.Want.Judge(&found)
-	where := strings.TrimSpace(fmt.Sprintf("%s %s: %s, %s", c.Name, change.At, load.Engine, text))
+	where := fmt.Sprintf("%s: %s, %s", strings.TrimSpace(c.Name+" "+change.At), load.Engine, text)
+	untold := outcome != mutate.Caught && cannotTell(without, found.Differences, change.Want.Field)
+	if !untold {
+		m.aim(c, change.Field(), without, found.Differences, outcome == mutate.Caught)
+	}
 	switch {
 	case outcome == mutate.Caught && result.Text == "":
 		result.Text = where
-	case outcome == mutate.Caught, cannotTell(without, found.Differences, change.Want.Field):
+	case outcome == mutate.Caught, untold:
 	case outcome == mutate.Hidden:
-		m.hidden(&found, change, ref.Engine, where, result)
+		m.hidden(c, &found, change, ref.Engine, where, result)
 	default:
 		result.add(Against{Engine: ref.Engine, Outcome: outcome, Text: where})
 	}
 }
 
+// result is where what becomes of changes of this name is noted.
+func (m *mutator) result(name, want string) *MutationResult {
+	r, ok := m.fields[name]
+	if !ok {
+		r = &MutationResult{Name: name, Kind: mutate.OfState, Want: want, Outcome: mutate.Caught}
+		m.fields[name] = r
+		m.order = append(m.order, name)
+	}
+	return r
+}
+
 // hidden notes which rules a change hid behind. A program's and its functions'
 // tags are hashes of the same things, and count as one.
-func (m *mutator) hidden(f *mutate.Found, change mutate.Change, engine, where string, result *MutationResult) {
-	name := strings.Replace(change.Name, " functions ", " ", 1)
+func (m *mutator) hidden(c *Case, f *mutate.Found, change mutate.Change, engine, where string, result *MutationResult) {
+	name := strings.Replace(change.Name, " functions tag ", " tag ", 1)
 	for _, d := range f.Differences {
-		if d.ExplainedBy == "" || !mutate.Match(change.Want.Field, d.Field) {
+		if !mutate.Match(change.Want.Field, d.Field) {
 			continue
 		}
-		if rule := d.ExplainedBy; !slices.Contains(m.report.Hiding[rule], name) {
-			m.report.Hiding[rule] = append(m.report.Hiding[rule], name)
-			result.Against = append(result.Against, Against{Engine: engine, Outcome: mutate.Hidden, Text: where})
+		for _, id := range state.RuleIDs(d.ExplainedBy) {
+			if u := m.rule(id, c); !slices.Contains(u.Hidden, name) {
+				u.Hidden = append(u.Hidden, name)
+				result.Against = append(result.Against, Against{Engine: engine, Outcome: mutate.Hidden, Text: where})
+			}
 		}
 	}
 }
 
 func fieldDiffers(list []state.Difference, pattern string) bool {
 	return slices.ContainsFunc(list, func(d state.Difference) bool { return mutate.Match(pattern, d.Field) })
+}
+
+// otherErrno is one that the kernel has for no load.
+const otherErrno = "EXFULL"
+
+// endings changes how loads ended, and wants that seen.
+func (m *mutator) endings(c *Case, plain []agent.Load) {
+	for i := range plain {
+		changed := plain[i]
+		switch plain[i].Result {
+		case agent.OK:
+			changed.Result, changed.Errno, changed.State = agent.Refused, otherErrno, nil
+			m.ending(c, "result", fieldLoad, plain, i, &changed)
+		case agent.Refused:
+			changed.Errno = otherErrno
+			if plain[i].Errno != "" {
+				m.ending(c, "errno", fieldErrno, plain, i, &changed)
+			}
+			changed.Result, changed.Errno, changed.State = agent.OK, "", &state.State{}
+			m.ending(c, "result", fieldLoad, plain, i, &changed)
+		}
+	}
+}
+
+// ending compares load i, changed, with the other loads. The case expects
+// something of each load by itself, too.
+func (m *mutator) ending(c *Case, what, field string, plain []agent.Load, i int, changed *agent.Load) {
+	j := m.judge(c)
+	result := m.result("load "+what+" other", field)
+	expected := j.expectations(c, []agent.Load{*changed})
+	for k := range plain {
+		other := &plain[k]
+		if k == i || other.Result != agent.OK && other.Result != agent.Refused || field == fieldErrno && other.Errno == "" {
+			continue
+		}
+		p := j.pair(c, other, changed)
+		told := slices.Clone(expected)
+		for _, d := range p.Differences {
+			if d.ExplainedBy == "" {
+				told = append(told, fmt.Sprintf("%s: %s, not %s", d.Field, d.B, d.A))
+			}
+		}
+		m.aim(c, field, j.pair(c, other, &plain[i]).Differences, p.Differences, len(told) > 0)
+		switch {
+		case len(told) == 0:
+			result.add(Against{Engine: other.Engine, Outcome: mutate.Missed, Text: fmt.Sprintf("%s: %s", c.Name, outcome(changed))})
+		case result.Text == "":
+			result.Text = fmt.Sprintf("%s: %s", c.Name, told[0])
+		}
+	}
 }

@@ -44,7 +44,7 @@ func hostMutator(t *testing.T, suite *Suite, list []mutate.Mutation, states bool
 	r.report = &Report{Kernel: KernelReport{Release: unix.ByteSliceToString(u.Release[:])}}
 	return &mutator{
 		runner: r, asker: host{agent.NewServer()}, list: list, states: states, done: func(*MutationResult) {},
-		report: &MutationReport{Summary: make(map[mutate.Outcome]int), Hiding: make(map[string][]string)},
+		report: &MutationReport{Summary: make(map[mutate.Outcome]int)},
 	}
 }
 
@@ -100,7 +100,7 @@ func TestChangesOnThisMachine(t *testing.T) {
 		assert.Check(t, r.Outcome == mutate.Caught, "%s: %s: %v", r.Name, r.Outcome, r.Against)
 		assert.Equal(t, r.Kind, mutate.OfState)
 	}
-	assert.Assert(t, m.report.OK(), "%v", m.report.Hiding)
+	assert.Assert(t, m.report.OK(), "%+v", m.report.Rules)
 }
 
 // forgetful answers as if a mutation had not been asked for: a harness that
@@ -155,6 +155,29 @@ func TestMutationWithoutCase(t *testing.T) {
 	assert.ErrorContains(t, m.run(t.Context()), `mutation drop-freeze: the suite has no case "no_such_case"`)
 }
 
+// TestRulesHaveCases: the case that is there for a rule is in the suite.
+func TestRulesHaveCases(t *testing.T) {
+	suite := coreSuite(t)
+	for _, r := range state.Rules() {
+		assert.Check(t, slices.ContainsFunc(suite.Cases, func(c Case) bool { return c.Name == r.Case }), "%s: no case %q", r.ID, r.Case)
+	}
+}
+
+// TestRuleOfNoUse: a rule that explains nothing in its case fails the run.
+func TestRuleOfNoUse(t *testing.T) {
+	s := &state.State{}
+	load := func(engine, version string) agent.Load {
+		return agent.Load{Engine: engine, Version: version, Result: agent.OK, State: s}
+	}
+	for version, want := range map[string]string{"libbpf v1.1": "maps_array", "libbpf v1.5": ""} {
+		m := &mutator{runner: &runner{Options: Options{Kernel: &vmimage.Kernel{}}, suite: coreSuite(t), used: make(map[string]bool)}, rules: make(map[string]*RuleUse)}
+		m.runner.report = &Report{Kernel: KernelReport{Release: "6.12.1"}}
+		m.fired(&Case{Name: "maps_array", Object: "maps_array.bpf.o", Expect: Expect{Result: agent.OK}},
+			[]agent.Load{load("libbpf-light", version), load("replay", "")})
+		assert.Equal(t, m.rule("tag-map-index", nil).Idle, want, version)
+	}
+}
+
 func TestMutationReport(t *testing.T) {
 	with := func(outcomes ...mutate.Outcome) *MutationReport {
 		r := &MutationReport{}
@@ -169,10 +192,14 @@ func TestMutationReport(t *testing.T) {
 		assert.Assert(t, !with(mutate.Caught, bad).OK(), bad)
 	}
 	r := with(mutate.Caught)
-	r.Hiding = map[string][]string{"a": {"x"}, "b": {"x"}}
+	r.Rules = []RuleUse{{Fired: 1, Aimed: 2, Caught: 1, Hidden: []string{"x"}}, {Fired: 1, Aimed: 1, Caught: 1}}
 	assert.Assert(t, r.OK())
-	r.Hiding["a"] = append(r.Hiding["a"], "y")
+	r.Rules[0].Hidden = append(r.Rules[0].Hidden, "y")
 	assert.Assert(t, !r.OK(), "two changes hide behind one rule")
+	r.Rules[0] = RuleUse{Fired: 1, Aimed: 1}
+	assert.Assert(t, !r.OK(), "no change aimed at a rule is caught")
+	r.Rules[0] = RuleUse{Fired: 1, Aimed: 1, Caught: 1, Idle: "a"}
+	assert.Assert(t, !r.OK(), "a rule explains nothing")
 
 	var m MutationResult
 	m.add(Against{Engine: "direct", Outcome: mutate.Caught, Text: "1"})

@@ -22,7 +22,7 @@ type mutateFlags struct {
 
 func newMutate() *cobra.Command {
 	var f mutateFlags
-	others := slices.DeleteFunc(engine.Defaults(), func(n string) bool { return n == state.EngineReplay })
+	others := slices.DeleteFunc(engine.Names(), func(n string) bool { return n == state.EngineReplay })
 	cmd := &cobra.Command{
 		Use:   "mutate [MUTATION...]",
 		Short: "Break loads in a guest and see that each fault is noticed",
@@ -30,7 +30,10 @@ func newMutate() *cobra.Command {
 of the core suite that it is for, and compares what they leave with what the
 engines leave that work. A fault has to be noticed, by the field or the error
 that it is said to show in, and no rule for explained differences may hide it.
-Then it changes each field of what the engines left, and wants that seen.
+Then it changes each field of what the engines left, and wants that seen. For
+each rule that explains a difference between two of them some such change has to
+show that it explains no more than it is for, and a rule that explains nothing
+in the case that is there for it fails.
 
 Without arguments all mutations are run, and the fields of states changed. The
 report goes to OUT/KERNEL/mutate.json.`,

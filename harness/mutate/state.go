@@ -31,6 +31,16 @@ func (c *Change) Pattern() string {
 	return c.Want.Field
 }
 
+// Field is the field in which it shows as rules for explained differences name
+// it: with a star in the place of a name, and "function *" for a function.
+func (c *Change) Field() string {
+	p := c.Pattern()
+	if rest, ok := strings.CutPrefix(p, "program * *"); ok && c.At != "" {
+		return "function * " + rest
+	}
+	return p
+}
+
 // Changes lists what can be changed in a state, one field at a time: numbers
 // and texts become others, what there is several of loses one, what may be
 // absent is. They are found in the type of the state, so that none is forgotten.
@@ -128,7 +138,7 @@ type walker struct {
 // elements of a list the first two.
 const each = 2
 
-// add notes a change.
+// add notes a change of the field at this path.
 func (w *walker) add(path []string, what string, do func()) {
 	full := strings.Join(path, ".")
 	for s := range shown {
@@ -136,11 +146,16 @@ func (w *walker) add(path []string, what string, do func()) {
 			return
 		}
 	}
+	w.put(path, what, w.field(full), do)
+}
+
+// put notes a change that has to show in a field.
+func (w *walker) put(path []string, what, field string, do func()) {
 	name := strings.Join(path, " ") + " " + what
 	if w.count[w.at+name]++; w.count[w.at+name] > each {
 		return
 	}
-	w.changes = append(w.changes, Change{Name: name, At: w.at, Want: Want{Field: w.field(full)}, do: do})
+	w.changes = append(w.changes, Change{Name: name, At: w.at, Want: Want{Field: field}, do: do})
 }
 
 func (w *walker) value(v reflect.Value, path []string) {
@@ -181,11 +196,23 @@ func (w *walker) fields(v reflect.Value, path []string) {
 				name = "program"
 			}
 		}
-		if ref, ok := v.Addr().Interface().(*state.Ref); ok && name == "x" && ref.Kind != state.RefKfunc {
-			continue // an index that only calls of kernel functions have
+		if ref, ok := v.Addr().Interface().(*state.Ref); ok && !hasField(ref, name) {
+			continue
 		}
 		w.value(v.Field(i), under(path, name))
 	}
+}
+
+// hasField says whether references of this kind have the field: an index only
+// calls of kernel functions, an offset only addresses in values.
+func hasField(r *state.Ref, name string) bool {
+	switch name {
+	case "x":
+		return r.Kind == state.RefKfunc
+	case "o":
+		return r.Kind == state.RefValue
+	}
+	return true
 }
 
 // nameOf is how Compare calls a map or program.
@@ -210,6 +237,9 @@ func (w *walker) list(v reflect.Value, path []string) {
 			v.Index(0).SetString(b)
 			v.Index(1).SetString(a)
 		})
+	}
+	if f, ok := v.Interface().([]state.Function); ok && len(f) > 2 {
+		w.put(path, "swapped", w.at+" function_order", func() { f[1], f[2] = f[2], f[1] })
 	}
 	for i := range v.Len() {
 		e := v.Index(i)

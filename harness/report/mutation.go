@@ -2,8 +2,6 @@ package report
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
 	"github.com/bpfreplay/bpfreplay/harness"
@@ -35,9 +33,7 @@ func (t *Text) Mutation(m *harness.MutationResult) {
 // MutationSummary writes what a whole run of mutations found.
 func (t *Text) MutationSummary(r *harness.MutationReport) {
 	fmt.Fprintf(t.W, "\nkernel %s (%s), %s, compared with %s\n", r.Kernel.Name, r.Kernel.Release, r.Accelerator, strings.Join(r.Engines, ", "))
-	for _, rule := range slices.Sorted(maps.Keys(r.Hiding)) {
-		fmt.Fprintf(t.W, "  rule %s hides a change of: %s\n", rule, strings.Join(r.Hiding[rule], ", "))
-	}
+	t.ruleUses(r.Rules)
 	for _, s := range r.Splats {
 		fmt.Fprintf(t.W, "  the guest's kernel complained: %s\n", s)
 	}
@@ -52,5 +48,29 @@ func (t *Text) MutationSummary(r *harness.MutationReport) {
 		fmt.Fprintln(t.W, "PASS")
 	} else {
 		fmt.Fprintln(t.W, "FAIL")
+	}
+}
+
+// ruleUses lists the rules, how often each explained something, and what became
+// of the changes aimed at it.
+func (t *Text) ruleUses(rules []harness.RuleUse) {
+	if len(rules) > 0 {
+		fmt.Fprintf(t.W, "%-30s  %6s  %6s  %6s  %-24s\n", "rule", "fired", "aimed", "caught", "first in")
+	}
+	for i := range rules {
+		u := &rules[i]
+		note := ""
+		if len(u.Hidden) > 0 {
+			note = "  cannot tell: " + strings.Join(u.Hidden, ", ")
+		}
+		switch {
+		case u.Idle != "":
+			note += "  FAILED: it explains nothing in " + u.Idle + ", which is there for it"
+		case u.Caught == 0:
+			note += "  FAILED: no change aimed at it was caught"
+		case !u.OK():
+			note += "  FAILED: it hides more than one change"
+		}
+		fmt.Fprintf(t.W, "%-30s  %5d×  %6d  %6d  %-24s%s\n", u.Rule, u.Fired, u.Aimed, u.Caught, u.Case, note)
 	}
 }

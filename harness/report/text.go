@@ -108,8 +108,11 @@ func (t *Text) Summary(r *harness.Report) {
 	for _, s := range r.Splats {
 		fmt.Fprintf(t.W, "  the guest's kernel complained: %s\n", s)
 	}
+	if len(r.Engines) > 2 {
+		t.pairs(r)
+	}
 	fmt.Fprintf(t.W, "%d cases in %.1f s (boot %.1f s): verdicts by pair of engines:", len(r.Cases), r.Seconds.Total, r.Seconds.Boot)
-	for _, v := range []harness.Verdict{harness.Equal, harness.Explained, harness.Unsupported, harness.Different, harness.Broken} {
+	for _, v := range verdicts {
 		fmt.Fprintf(t.W, " %d %s", r.Summary[v], v)
 	}
 	fmt.Fprintf(t.W, "; %d failed expectations\n", r.Failures)
@@ -117,6 +120,42 @@ func (t *Text) Summary(r *harness.Report) {
 		fmt.Fprintln(t.W, "PASS")
 	} else {
 		fmt.Fprintln(t.W, "FAIL")
+	}
+}
+
+// verdicts are in the order from good to bad.
+var verdicts = []harness.Verdict{harness.Equal, harness.Explained, harness.Unsupported, harness.Different, harness.Broken}
+
+// pairs counts the verdicts of each pair of engines. Of a case there are those
+// with the first that loads it.
+func (t *Text) pairs(r *harness.Report) {
+	count := make(map[[2]string]map[harness.Verdict]int)
+	for _, c := range r.Cases {
+		for _, p := range c.Verdicts {
+			pair := [2]string{p.A, p.B}
+			if count[pair] == nil {
+				count[pair] = make(map[harness.Verdict]int)
+			}
+			count[pair][p.Verdict]++
+		}
+	}
+	fmt.Fprintf(t.W, "%-22s", "engines compared")
+	for _, v := range verdicts {
+		fmt.Fprintf(t.W, "  %11s", v)
+	}
+	fmt.Fprintln(t.W)
+	for _, a := range r.Engines {
+		for _, b := range r.Engines {
+			n, ok := count[[2]string{a, b}]
+			if !ok {
+				continue
+			}
+			fmt.Fprintf(t.W, "  %-20s", a+"/"+b)
+			for _, v := range verdicts {
+				fmt.Fprintf(t.W, "  %11d", n[v])
+			}
+			fmt.Fprintln(t.W)
+		}
 	}
 }
 

@@ -34,6 +34,9 @@ type Rule struct {
 	Left, Right []string
 	// Since is the first kernel that the rule is for, "5.16"; empty: all.
 	Since string
+	// Case is one of the core suite in which the rule has to explain something,
+	// on each kernel that it is for and that can load it.
+	Case string
 	// Fields are what the rule is about, with a star in the place of a name:
 	// "map * flags". Fields of functions are "function * insns" whether the
 	// function is the program itself or a subprogram.
@@ -62,11 +65,19 @@ func FindRule(id string) (Rule, bool) {
 	return rules[i], true
 }
 
+// RuleIDs are the rules of a [Difference.ExplainedBy], none if it is empty.
+func RuleIDs(explainedBy string) []string {
+	if explainedBy == "" {
+		return nil
+	}
+	return strings.Split(explainedBy, separator)
+}
+
 // Reason says why a difference is explained: the reasons of all rules in a
 // [Difference.ExplainedBy].
 func Reason(explainedBy string) string {
 	var reasons []string
-	for _, id := range strings.Split(explainedBy, separator) {
+	for _, id := range RuleIDs(explainedBy) {
 		if r, ok := FindRule(id); ok && !slices.Contains(reasons, r.Reason) {
 			reasons = append(reasons, r.Reason)
 		}
@@ -99,6 +110,19 @@ func UnusedRules(used, engines []string) []Rule {
 		}
 	}
 	return unused
+}
+
+// RulesDue returns the rules that have to explain something in a case of the
+// core suite, on a kernel of this release, between these two engines. Another
+// pair of engines may be what one of them is for.
+func RulesDue(name, release string, engines ...string) []string {
+	var due []string
+	for _, r := range rules {
+		if r.Case == name && r.concerns(engines) && atLeast(release, r.Since) {
+			due = append(due, r.ID)
+		}
+	}
+	return due
 }
 
 func (r *Rule) concerns(engines []string) bool {
@@ -190,6 +214,7 @@ var table = []Rule{
 		ID:     "data-map-name",
 		Reason: "libbpf puts up to 8 characters of the object's name before the names of data sections, cilium/ebpf does not",
 		Left:   cilium, Right: libbpfLike,
+		Case:   "data_sections",
 		Fields: []string{"map * name"},
 		match: func(left, right side) bool {
 			section := left.m.Name
@@ -201,6 +226,7 @@ var table = []Rule{
 		ID:     "mmapable-static-only",
 		Reason: "cilium/ebpf makes every data section mappable, libbpf only one that has a variable which is not static",
 		Left:   cilium, Right: libbpfLike,
+		Case:   "data_static",
 		Fields: []string{"map * flags"},
 		match: func(left, right side) bool {
 			return right.Object != nil && slices.Contains(right.Object.StaticOnly, left.m.Name) &&
@@ -211,6 +237,7 @@ var table = []Rule{
 		ID:     "mmapable-static-only-libbpf",
 		Reason: "libbpf up to that of Linux 6.1 makes every data section mappable, like cilium/ebpf; ours does what later ones do, and leaves out those with static variables only",
 		Left:   libbpfItself, Right: ours,
+		Case:   "data_static",
 		Fields: []string{"map * flags"},
 		match: func(left, right side) bool {
 			return right.Object != nil && slices.Contains(right.Object.StaticOnly, left.m.Name) &&
@@ -221,6 +248,7 @@ var table = []Rule{
 		ID:     "kconfig-not-mmapable",
 		Reason: "libbpf makes .kconfig mappable, cilium/ebpf does not",
 		Left:   cilium, Right: libbpfLike,
+		Case:   "kconfig_version",
 		Fields: []string{"map * flags"},
 		match: func(left, right side) bool {
 			return left.m.Name == kconfig && right.m.Flags == left.m.Flags|flagMmapable && left.m.Flags&flagMmapable == 0
@@ -230,6 +258,7 @@ var table = []Rule{
 		ID:     "kconfig-per-program",
 		Reason: "cilium/ebpf creates a .kconfig map for every program that uses it, libbpf one for the object",
 		Left:   cilium, Right: libbpfLike,
+		Case:   "kconfig_programs",
 		Fields: []string{"map * copies"},
 		match: func(left, right side) bool {
 			return left.m.Name == kconfig && right.m.Copies == 1 && left.m.Copies == programsThatHold(left.state, kconfig)
@@ -239,6 +268,7 @@ var table = []Rule{
 		ID:     "entries-clamped-to-cpus",
 		Reason: "cilium/ebpf clamps max_entries of perf event arrays and CPU maps to the number of possible CPUs, libbpf only fills in 0",
 		Left:   cilium, Right: libbpfLike,
+		Case:   "maps_perf_event_array_sized",
 		Fields: []string{"map * max_entries"},
 		match: func(left, right side) bool {
 			return (left.m.Type == mapPerfEventArray || left.m.Type == mapCPUMap) && left.m.Type == right.m.Type &&
@@ -250,6 +280,7 @@ var table = []Rule{
 		ID:     "btf-per-map",
 		Reason: "cilium/ebpf loads for each map only the types of its key and value, libbpf the types of the whole object",
 		Left:   cilium, Right: libbpfLike,
+		Case:   "maps_hash",
 		Fields: []string{"map * btf"},
 		match: func(left, right side) bool {
 			if left.m.BTF == "" || right.m.BTF == "" {
@@ -265,6 +296,7 @@ var table = []Rule{
 		ID:     "btf-per-program",
 		Reason: "cilium/ebpf loads for each program only the types that its functions and lines refer to, libbpf the types of the whole object",
 		Left:   cilium, Right: libbpfLike,
+		Case:   "maps_hash",
 		Fields: []string{"program * btf"},
 		match: func(left, right side) bool {
 			return left.p.BTF != "" && right.p.BTF != "" && left.p.FuncInfo == right.p.FuncInfo && sameTypes(left, right)
@@ -274,6 +306,7 @@ var table = []Rule{
 		ID:     "not-autoloaded",
 		Reason: `cilium/ebpf loads programs of SEC("?...") too, libbpf leaves them to who asks for them`,
 		Left:   cilium, Right: libbpfLike,
+		Case:   "prog_autoload",
 		Fields: []string{"program *"},
 		match: func(left, right side) bool {
 			return left.p != nil && right.p == nil && right.Object != nil &&
@@ -285,6 +318,7 @@ var table = []Rule{
 		Reason: "libbpf since 1.3 loads programs for USDT for uprobe_multi links if the kernel has them, and so do we; cilium/ebpf and older ones load them for one uprobe at a time",
 		Left:   append(slices.Clone(cilium), libbpfItself...), Right: libbpfLike,
 		Since:  "6.6",
+		Case:   "prog_usdt",
 		Fields: []string{"program * attach_type"},
 		match: func(left, right side) bool {
 			return right.Object != nil && slices.Contains(right.Object.USDT, left.p.Name) &&
@@ -296,6 +330,7 @@ var table = []Rule{
 		ID:     "rodata-bound",
 		Reason: "libbpf binds every .rodata map to every program, which neither cilium/ebpf nor a loader program does",
 		Left:   []string{EngineDirect, EngineTrace, EngineReplay, EngineLibbpfLight}, Right: []string{EngineLibbpf},
+		Case:   "maps_hash",
 		Fields: []string{"program * bound"},
 		match: func(left, right side) bool {
 			return slices.Equal(left.p.Bound, slices.DeleteFunc(slices.Clone(right.p.Bound), func(name string) bool {
@@ -307,6 +342,7 @@ var table = []Rule{
 		ID:     "subprogram-order",
 		Reason: "cilium/ebpf appends subprograms breadth first, libbpf depth first",
 		Left:   cilium, Right: libbpfLike,
+		Case:   "subprogs_static",
 		Fields: []string{"program * function_order"},
 		match: func(left, right side) bool {
 			return sameFunctions(left.p, right.p) && left.p.main() == right.p.main() && inOrder(right.p, facts(right).Order)
@@ -316,6 +352,7 @@ var table = []Rule{
 		ID:     "tag-subprogram-order",
 		Reason: "a tag covers the distances of calls, and so the order in which subprograms were appended",
 		Left:   cilium, Right: libbpfLike,
+		Case:   "subprogs_static",
 		Fields: []string{"program * tag", "function * function_tag"},
 		match: func(left, right side) bool {
 			if left.f != nil && !calls(left.f) {
@@ -330,6 +367,7 @@ var table = []Rule{
 		Reason: "cilium/ebpf gives each reference to a kfunc of a module its own slot in fd_array, from 1 on; others give each module one",
 		Left:   cilium, Right: libbpfLike,
 		Since:  "5.16",
+		Case:   "kfunc_module",
 		Fields: []string{"function * kfunc_index"},
 		match: func(left, right side) bool {
 			return onlyModuleIndexes(kfuncPairs(left.f, right.f)) && ownSlots(right) && ownSlots(left)
@@ -340,6 +378,7 @@ var table = []Rule{
 		Reason: "a tag covers the slot in fd_array of a module's BTF",
 		Left:   cilium, Right: libbpfLike,
 		Since:  "5.16",
+		Case:   "kfunc_module",
 		Fields: []string{"program * tag", "function * function_tag"},
 		match: func(left, right side) bool {
 			pairs := kfuncsOf(left, right)
@@ -352,6 +391,7 @@ var table = []Rule{
 		Reason: "libbpf gives the modules of kfuncs slots in fd_array from 1 on, its loader programs from 64 on, ours behind those that they need themselves",
 		Left:   libbpfItself, Right: libbpfLike,
 		Since:  "5.16",
+		Case:   "kfunc_module",
 		Fields: []string{"function * kfunc_index"},
 		match: func(left, right side) bool {
 			return onlyModuleIndexes(kfuncPairs(left.f, right.f)) && ownSlots(right) && ownSlots(left)
@@ -362,6 +402,7 @@ var table = []Rule{
 		Reason: "a tag covers the slot in fd_array of a module's BTF",
 		Left:   libbpfItself, Right: libbpfLike,
 		Since:  "5.16",
+		Case:   "kfunc_module",
 		Fields: []string{"program * tag", "function * function_tag"},
 		match: func(left, right side) bool {
 			pairs := kfuncsOf(left, right)
@@ -373,6 +414,7 @@ var table = []Rule{
 		ID:     "tag-map-index",
 		Reason: "libbpf's loader programs refer to maps by their index in fd_array, all others by fd: a tag leaves out an fd, but not an index, nor what the verifier puts in its place",
 		Left:   []string{EngineLibbpfLight}, Right: []string{EngineDirect, EngineTrace, EngineReplay, EngineLibbpf},
+		Case:   "maps_array",
 		Fields: []string{"program * tag", "function * function_tag"},
 		match: func(left, right side) bool {
 			if left.f != nil {
@@ -386,6 +428,7 @@ var table = []Rule{
 		ID:     "tag-weak-kfunc",
 		Reason: "cilium/ebpf, libbpf and loader programs mark the call of a weak kfunc that does not exist in different ways; the call is dead code, but the tag covers it",
 		Left:   []string{EngineDirect, EngineLibbpf}, Right: libbpfLike,
+		Case:   "kfunc_weak_missing",
 		Fields: []string{"program * tag"},
 		match: func(left, right side) bool {
 			return sameCode(left, right) && slices.ContainsFunc(facts(right).WeakKfuncs, func(name string) bool {
@@ -398,6 +441,7 @@ var table = []Rule{
 		Reason: "a tag covers the file descriptor of the BTF of the module in which a typed ksym was found",
 		Left:   libbpfLike, Right: libbpfLike,
 		Since:  "5.12",
+		Case:   "kfunc_module_weak",
 		Fields: []string{"program * tag"},
 		match: func(left, right side) bool {
 			return sameCode(left, right) && usesModuleKsym(left.p, slices.Concat(facts(right).TypedKsyms, facts(right).KfuncAddresses))
@@ -407,6 +451,7 @@ var table = []Rule{
 		ID:     "local-type-id",
 		Reason: "instructions hold ids of the program's own types (bpf_core_type_id_local); cilium/ebpf numbers the types of each program anew",
 		Left:   cilium, Right: libbpfLike,
+		Case:   "core_types",
 		Fields: []string{insnsField},
 		slot:   isLocalTypeID,
 	},
@@ -414,6 +459,7 @@ var table = []Rule{
 		ID:     "tag-local-type-id",
 		Reason: "a tag covers ids of the program's own types (bpf_core_type_id_local); cilium/ebpf numbers the types of each program anew",
 		Left:   cilium, Right: libbpfLike,
+		Case:   "core_types",
 		Fields: []string{"program * tag", "function * function_tag"},
 		match: func(left, right side) bool {
 			return sameCode(left, right) && explainedBy(left, right, "local-type-id")
@@ -423,6 +469,7 @@ var table = []Rule{
 		ID:     "kfunc-address",
 		Reason: "where a program takes the address of a kfunc that exists, cilium/ebpf 0.22 puts the BTF id of the function; only whether it is 0 is right",
 		Left:   cilium, Right: libbpfLike,
+		Case:   "kfunc_weak_present",
 		Fields: []string{insnsField},
 		slot:   isKfuncAddress,
 	},
@@ -431,6 +478,7 @@ var table = []Rule{
 		Reason: "the verifier of 7.3 takes out branches on constants, and cilium/ebpf 0.22 puts one where a kfunc's address belongs",
 		Left:   cilium, Right: libbpfLike,
 		Since:  "7.3",
+		Case:   "kfunc_weak_present",
 		Fields: []string{"function * line_info", "program * verified_insns"},
 		match: func(left, right side) bool {
 			if left.f == nil {
@@ -448,6 +496,7 @@ var table = []Rule{
 		ID:     "tag-kfunc-address",
 		Reason: "a tag covers what stands in the place of a kfunc's address, which cilium/ebpf 0.22 and libbpf disagree about",
 		Left:   cilium, Right: libbpfLike,
+		Case:   "kfunc_weak_present",
 		Fields: []string{"program * tag", "function * function_tag"},
 		match: func(left, right side) bool {
 			return sameCode(left, right) && explainedBy(left, right, "kfunc-address")
@@ -457,6 +506,7 @@ var table = []Rule{
 		ID:     "kconfig-key-type",
 		Reason: "cilium/ebpf types the key of .kconfig as an integer, libbpf not at all",
 		Left:   cilium, Right: libbpfLike,
+		Case:   "kconfig_version",
 		Fields: []string{"map * key_type"},
 		match: func(left, right side) bool {
 			return left.m.Name == kconfig && isKconfigKey(left.m.Key) && right.m.Key == "void"
@@ -466,15 +516,17 @@ var table = []Rule{
 		ID:     "kconfig-layout",
 		Reason: "libbpf sorts the variables of .kconfig by alignment, cilium/ebpf leaves them where the compiler put them",
 		Left:   cilium, Right: libbpfLike,
+		Case:   "kconfig_version",
 		Fields: []string{"map * value_type"},
 		match: func(left, right side) bool {
-			return left.m.Name == kconfig && sameVariables(layout(left.m), layout(right.m))
+			return left.m.Name == kconfig && sameBut(left.m, right.m)
 		},
 	},
 	{
 		ID:     "kconfig-layout-contents",
 		Reason: "libbpf sorts the variables of .kconfig by alignment, cilium/ebpf leaves them where the compiler put them",
 		Left:   cilium, Right: libbpfLike,
+		Case:   "kconfig_version",
 		Fields: []string{"map * contents"},
 		match: func(left, right side) bool {
 			return left.m.Name == kconfig && sameVariables(layout(left.m), layout(right.m)) &&
@@ -485,6 +537,7 @@ var table = []Rule{
 		ID:     "struct-ops-filled",
 		Reason: "cilium/ebpf fills a struct_ops map with a link when it loads, libbpf when it attaches",
 		Left:   cilium, Right: libbpfLike, Since: "6.4",
+		Case:   "struct_ops_two",
 		Fields: []string{"map * contents"},
 		match:  func(left, right side) bool { return isStructOpsFilled(left, right, false) },
 	},
@@ -492,6 +545,7 @@ var table = []Rule{
 		ID:     "struct-ops-mixed",
 		Reason: "cilium/ebpf 0.22 sets a member that one struct_ops map leaves alone, if another one of the type sets it",
 		Left:   cilium, Right: libbpfLike, Since: "6.4",
+		Case:    "struct_ops_two",
 		Fields:  []string{"map * contents"},
 		Effects: []string{"contents after trigger", "ran "},
 		match:   func(left, right side) bool { return isStructOpsFilled(left, right, true) },
@@ -500,6 +554,7 @@ var table = []Rule{
 		ID:     "kconfig-layout-insns",
 		Reason: "libbpf sorts the variables of .kconfig by alignment, cilium/ebpf leaves them where the compiler put them",
 		Left:   cilium, Right: libbpfLike,
+		Case:   "kconfig_version",
 		Fields: []string{insnsField},
 		slot:   isSameKconfigVariable,
 	},
@@ -507,6 +562,7 @@ var table = []Rule{
 		ID:     "unreferenced-section",
 		Reason: "cilium/ebpf creates no map for a data section without symbols that nothing refers to, libbpf does",
 		Left:   cilium, Right: libbpfLike,
+		Case:   "maps_hash",
 		Fields: []string{"map *"},
 		match: func(left, right side) bool {
 			return left.m == nil && right.m != nil && right.Object != nil &&
@@ -517,6 +573,7 @@ var table = []Rule{
 		ID:     "tag-core-poison",
 		Reason: "cilium/ebpf and libbpf mark a 64-bit constant whose CO-RE relocation has no target in different ways; it is dead code, but the tag covers it",
 		Left:   cilium, Right: libbpfLike,
+		Case:   "core_enums",
 		Fields: []string{"program * tag"},
 		match: func(left, right side) bool {
 			return facts(right).WideCORE && sameCode(left, right) && !explainedBy(left, right, "local-type-id")
@@ -526,6 +583,7 @@ var table = []Rule{
 		ID:     "access-unknown",
 		Reason: "bpftool ends, and what it loaded is known by pins: what its own fds were good for is not known",
 		Left:   []string{EngineLibbpf}, Right: []string{EngineDirect, EngineTrace, EngineReplay, EngineLibbpfLight},
+		Case:   "maps_array",
 		Fields: []string{"map * access"},
 		match:  func(left, right side) bool { return left.m.Access == "" && right.m.Access != "" },
 	},
@@ -533,6 +591,7 @@ var table = []Rule{
 		ID:     "access-unknown-kconfig",
 		Reason: "cilium/ebpf does not hand .kconfig out: it is found through the programs that hold it",
 		Left:   cilium, Right: []string{EngineTrace, EngineReplay, EngineLibbpfLight},
+		Case:   "kconfig_version",
 		Fields: []string{"map * access"},
 		match: func(left, right side) bool {
 			return left.m.Name == kconfig && left.m.Access == "" && right.m.Access == "read-write"
@@ -542,6 +601,7 @@ var table = []Rule{
 		ID:     "hidden-linkage",
 		Reason: "libbpf makes global functions with hidden visibility static, cilium/ebpf leaves them global",
 		Left:   cilium, Right: libbpfLike,
+		Case:   "subprogs_hidden",
 		Fields: []string{"function * linkage"},
 		match: func(left, right side) bool {
 			return left.f.Linkage == "global" && right.f.Linkage == "static" &&
@@ -553,6 +613,7 @@ var table = []Rule{
 		Reason: "a static function is verified with its callers, a global one by itself: libbpf makes hidden ones static, cilium/ebpf does not",
 		Left:   cilium, Right: libbpfLike,
 		Since:  "5.16",
+		Case:   "subprogs_hidden",
 		Fields: []string{"program * verified_insns"},
 		match: func(left, right side) bool {
 			return left.p.VerifiedInsns != nil && right.p.VerifiedInsns != nil && slices.ContainsFunc(facts(right).Hidden, func(name string) bool {

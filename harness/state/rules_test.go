@@ -306,6 +306,10 @@ var ruleTests = map[string]ruleTest{
 				withKconfig(s)
 				s.left.findMap(kconfig).Value = "datasec .kconfig { global int VERSION; /* 0, 4 bytes */ global int HZ; /* 4, 4 bytes */ } /* 8 bytes */"
 			},
+			"another type": func(s *scenario) {
+				withKconfig(s)
+				s.left.findMap(kconfig).Value += "\nenum libbpf_tristate { TRI_NO = 0, }"
+			},
 		},
 	},
 	"struct-ops-filled": {
@@ -350,6 +354,18 @@ var ruleTests = map[string]ruleTest{
 			"another value": func(s *scenario) {
 				withKconfig(s)
 				s.left.findMap(kconfig).Contents.Entries[0].Value = []byte{1, 2, 3, 4, 5, 7}
+			},
+			"another key": func(s *scenario) {
+				withKconfig(s)
+				s.left.findMap(kconfig).Contents.Entries[0].Key = []byte{1, 0, 0, 0}
+			},
+			"a reference": func(s *scenario) {
+				withKconfig(s)
+				s.left.findMap(kconfig).Contents.Entries[0].Ref = "run"
+			},
+			"something between variables": func(s *scenario) {
+				withKconfig(s)
+				s.right.findMap(kconfig).Contents.Entries[0].Value = []byte{5, 6, 7, 0, 1, 2, 3, 4}
 			},
 			"one layout": func(s *scenario) {
 				sameKconfig(s)
@@ -876,7 +892,7 @@ func TestRulesKeepToTheirEngines(t *testing.T) {
 
 func TestRulesAreDocumented(t *testing.T) {
 	for _, r := range Rules() {
-		assert.Assert(t, r.Reason != "" && len(r.Fields) > 0, r.ID)
+		assert.Assert(t, r.Reason != "" && len(r.Fields) > 0 && r.Case != "", r.ID)
 		assert.Assert(t, len(r.Left) > 0 && len(r.Right) > 0, r.ID)
 		assert.Assert(t, (r.match == nil) != (r.slot == nil), r.ID)
 		found, ok := FindRule(r.ID)
@@ -905,6 +921,14 @@ func TestUnusedRules(t *testing.T) {
 	assert.Assert(t, !slices.Contains(unused, "rodata-bound"), "no libbpf in the run")
 	assert.DeepEqual(t, ids(UnusedRules(nil, []string{EngineTrace, EngineReplay})), []string{"tag-module-ksym"})
 	assert.Equal(t, len(UnusedRules(nil, []string{EngineDirect})), 0)
+}
+
+func TestRulesDue(t *testing.T) {
+	const mine = "kfunc_weak_present" // in which 7.3 has one rule more
+	assert.DeepEqual(t, RulesDue(mine, "6.12.1", EngineDirect, EngineTrace), []string{"kfunc-address", "tag-kfunc-address"})
+	assert.DeepEqual(t, RulesDue(mine, "7.3.4", EngineReplay, EngineDirect), []string{"kfunc-address", ruleKfuncTest, "tag-kfunc-address"})
+	assert.Equal(t, len(RulesDue(mine, "7.3.4", EngineReplay, EngineTrace)), 0)
+	assert.Equal(t, len(RulesDue("no_such_case", "7.3.4", EngineDirect, EngineTrace)), 0)
 }
 
 // Two rules may share the slots of one listing.

@@ -250,9 +250,26 @@ func sameVariables(a, b map[string]place) bool {
 	return true
 }
 
-// sameValues says whether each variable of two data sections has the same value.
+// sameBut says whether the types of two data sections are the same but for where
+// the variables are, and how large the whole is with that.
+func sameBut(a, b *Map) bool {
+	rest := func(m *Map) []string {
+		lines := strings.Split(total.ReplaceAllString(variable.ReplaceAllString(m.Value, ""), "}"), "\n")
+		slices.Sort(lines) // the types of the variables, in their order
+		return lines
+	}
+	return sameVariables(layout(a), layout(b)) && slices.Equal(rest(a), rest(b))
+}
+
+var total = regexp.MustCompile(`\} /\* \d+ bytes \*/`)
+
+// sameValues says whether each variable of two data sections has the same value,
+// and there is nothing else.
 func sameValues(a, b *Map) bool {
 	left, right := layout(a), layout(b)
+	if !a.holdsOnly(left) || !b.holdsOnly(right) {
+		return false
+	}
 	for name, p := range left {
 		x, okX := a.at(p)
 		y, okY := b.at(right[name])
@@ -261,6 +278,24 @@ func sameValues(a, b *Map) bool {
 		}
 	}
 	return a.Contents.NotRead == "" && b.Contents.NotRead == ""
+}
+
+// holdsOnly says whether nothing of a data section but these places is set.
+func (m *Map) holdsOnly(places map[string]place) bool {
+	entries := m.Contents.Entries
+	if len(entries) == 0 {
+		return true
+	}
+	e := &entries[0]
+	if len(entries) > 1 || e.Ref != "" || !bytes.Equal(e.Key, make([]byte, m.KeySize)) {
+		return false
+	}
+	rest := bytes.Clone(e.Value)
+	for _, p := range places {
+		last := uint64(len(rest))
+		clear(rest[min(uint64(p.off), last):min(uint64(p.off)+uint64(p.size), last)])
+	}
+	return len(trimZeros(rest)) == 0
 }
 
 // at is the value of a variable of a data section, without the zeros at its end.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* A hidden function: global in the object, static for the kernel. Plain numbers go in. */
+/* A hidden function: global in the object, static for the kernel. Plain numbers go in, twice. */
 #include "bpfreplay.h"
 
 __hidden __attribute__((noinline)) int hidden(u32 n)
@@ -10,7 +10,7 @@ __hidden __attribute__((noinline)) int hidden(u32 n)
 SEC("socket")
 int run(struct __sk_buff *skb)
 {
-	return hidden(skb->len) + 1;
+	return hidden(skb->len) + hidden(1);
 }
 
 LICENSE;
