@@ -59,6 +59,8 @@ type FuzzReport struct {
 	Refusals map[string][]uint64 `json:"refusals,omitempty"`
 	Findings []Finding           `json:"findings"`
 	Splats   []string            `json:"splats,omitempty"`
+	// Interrupted says that fewer objects were tried than were wanted.
+	Interrupted bool `json:"interrupted,omitempty"`
 }
 
 // Share is how many objects there were, and how many of them loaded.
@@ -114,7 +116,8 @@ func (r *FuzzReport) Broken() bool {
 
 // Fuzz loads random objects with each engine and compares. Of an object that
 // engines disagree about it looks for the smallest that shows the same. An error
-// means that the harness failed.
+// means that the harness failed; if ctx ends, the report is about the objects
+// before that.
 func Fuzz(ctx context.Context, o FuzzOptions) (*FuzzReport, error) {
 	start := time.Now()
 	guests, err := NewGuests(o.Options)
@@ -126,9 +129,10 @@ func Fuzz(ctx context.Context, o FuzzOptions) (*FuzzReport, error) {
 		return runRandom(ctx, guests, obj)
 	})
 	f.report.Started = start.UTC()
-	if err := f.run(ctx); err != nil {
+	if err := f.run(ctx); err != nil && ctx.Err() == nil {
 		return nil, err
 	}
+	f.report.Interrupted = ctx.Err() != nil
 	r := guests.Close()
 	f.report.Kernel, f.report.Accelerator, f.report.Splats = r.Kernel, r.Accelerator, r.Splats
 	f.report.Seconds.Boot = r.Seconds.Boot

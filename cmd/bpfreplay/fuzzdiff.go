@@ -114,6 +114,8 @@ func (f *fuzzFlags) run(cmd *cobra.Command) error {
 		fmt.Fprintln(cmd.OutOrStdout(), "report:", path)
 	}
 	switch {
+	case r.Interrupted:
+		return cmd.Context().Err()
 	case r.OK():
 		return nil
 	case r.Broken():

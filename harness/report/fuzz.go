@@ -53,9 +53,12 @@ func (t *Text) FuzzSummary(r *harness.FuzzReport, again func(index uint64) strin
 	if !r.LoadsEnough() {
 		p("too few objects load: the generator is wrong about this kernel")
 	}
-	if r.OK() {
+	switch {
+	case r.Interrupted:
+		p("interrupted")
+	case r.OK():
 		p("PASS")
-	} else {
+	default:
 		p("FAIL")
 	}
 }
