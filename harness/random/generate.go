@@ -65,7 +65,7 @@ func Generate(seed, index uint64) *Object {
 	g.o.Lines, g.o.Compiled = g.chance(70), g.chance(60)
 	// Few types: libbpf looks through all of the kernel's for each of them.
 	if g.chance(60) {
-		for range g.between(1, 3) {
+		for range g.between(1, 2) {
 			g.core = append(g.core, pick(g, accessed))
 		}
 	}
@@ -143,7 +143,7 @@ func (g *generator) maps() {
 	for i := range g.few(8) {
 		name := g.name("m%d", i)
 		var m Map
-		switch g.n(12) {
+		switch g.n(13) {
 		case 0, 1, 2, 3:
 			m = g.hash()
 		case 4, 5, 6:
@@ -311,7 +311,7 @@ func (g *generator) special() Map {
 // outer makes a map of maps, with the inner maps for its slots, or an array of
 // programs, whose slots are filled when there are programs.
 func (g *generator) outer(i int) Map {
-	if g.chance(40) {
+	if g.chance(55) {
 		return Map{Type: mapProgArray, KeySize: 4, ValueSize: 4, MaxEntries: uint32(g.between(1, 8))}
 	}
 	inner := g.array()
@@ -340,6 +340,15 @@ func (g *generator) outer(i int) Map {
 		m.Slots = append(m.Slots, Slot{s, slot.Name})
 	}
 	return m
+}
+
+// kfuncGroups are kfuncs that are used together.
+var kfuncGroups = [][]string{
+	{"bpf_rcu_read_lock", "bpf_rcu_read_unlock"},
+	{"bpf_iter_num_new", "bpf_iter_num_next", "bpf_iter_num_destroy"},
+	{"bpf_task_from_pid", "bpf_task_release"},
+	{"bpf_cpumask_create", "bpf_cpumask_set_cpu", "bpf_cpumask_test_cpu", "bpf_cpumask_release"},
+	{"bpf_dynptr_from_skb"}, {"bpf_dynptr_from_xdp"}, {noKfunc},
 }
 
 func (g *generator) externs() {
@@ -373,19 +382,12 @@ func (g *generator) externs() {
 			put(noTyped, Typed, true)
 		}
 	}
-	if g.chance(60) {
+	// Few, for libbpf looks through all of the kernel's types for each.
+	if g.chance(45) {
 		weak := g.chance(20)
-		for _, group := range [][]string{
-			{"bpf_rcu_read_lock", "bpf_rcu_read_unlock"},
-			{"bpf_iter_num_new", "bpf_iter_num_next", "bpf_iter_num_destroy"},
-			{"bpf_task_from_pid", "bpf_task_release"},
-			{"bpf_cpumask_create", "bpf_cpumask_set_cpu", "bpf_cpumask_test_cpu", "bpf_cpumask_release"},
-			{"bpf_dynptr_from_skb"}, {"bpf_dynptr_from_xdp"}, {noKfunc},
-		} {
-			if g.chance(55) {
-				for _, name := range group {
-					put(name, Kfunc, weak || name == noKfunc)
-				}
+		for range g.between(1, 2) {
+			for _, name := range pick(g, kfuncGroups) {
+				put(name, Kfunc, weak || name == noKfunc)
 			}
 		}
 	}
