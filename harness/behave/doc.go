@@ -20,8 +20,8 @@
 // # Effects
 //
 // A [Sample] is what one load did: effects by name. "program x attach" is whether
-// it could be attached, "program x ran" how often it ran while it was (the kernel
-// counts that since 5.1), "program x trigger" what the trigger met that it does
+// it could be attached, "program x ran" how often it ran while it was, or only that it
+// did if others than the trigger make it run (the kernel counts since 5.1), "program x trigger" what the trigger met that it does
 // not meet otherwise: an open that fails, a packet that does not arrive. Of maps,
 // the 8-byte words are recorded that differ from those before.
 //
