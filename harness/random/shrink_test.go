@@ -59,7 +59,7 @@ func TestShrink(t *testing.T) {
 		"block in a subprogram, that nothing calls": {func(o *random.Object) bool {
 			return slices.ContainsFunc(o.Functions, func(f random.Function) bool { return f.Global && f.Role == random.Subprogram })
 		}, 2},
-		"map with its user":    {func(o *random.Object) bool { return blocks(o, "push to or pop from") > 0 }, 3},
+		"map with its user":    {func(o *random.Object) bool { return blocks(o, "push to or pop from") > 0 }, 4},
 		"blocks in programs":   {func(o *random.Object) bool { return blocks(o, "read v") > 1 && blocks(o, "write v") > 0 }, 8},
 		"slots of programs":    {func(o *random.Object) bool { return slots(o) > 1 }, 6},
 		"callback with caller": {func(o *random.Object) bool { return blocks(o, "bpf_loop of") > 0 }, 4},
