@@ -32,6 +32,9 @@ type Facts struct {
 type StructOpsFacts struct {
 	Type    string            // the kernel's struct
 	Members map[string]string // functions, by the member that they implement
+	// Plain are the bytes of other members, sorted, without zeros: where they
+	// are is up to the kernel.
+	Plain []byte
 }
 
 // ProgramFacts is about a program with all functions that it calls.
@@ -104,13 +107,20 @@ func structOpsFacts(o *object.Object) map[string]StructOpsFacts {
 		if so == nil || !so.Link {
 			continue
 		}
-		f := StructOpsFacts{Type: so.Type, Members: make(map[string]string)}
+		f := StructOpsFacts{Type: so.Type, Members: make(map[string]string), Plain: plainBytes(so.Data)}
 		for _, m := range so.Members {
 			f.Members[m.Name] = o.Functions[m.Function].Name
 		}
 		facts[o.Maps[i].Name] = f
 	}
 	return facts
+}
+
+// plainBytes are the bytes that are not 0, sorted.
+func plainBytes(b []byte) []byte {
+	out := slices.DeleteFunc(slices.Clone(b), func(c byte) bool { return c == 0 })
+	slices.Sort(out)
+	return out
 }
 
 func unreferenced(o *object.Object) []string {

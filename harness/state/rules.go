@@ -482,7 +482,8 @@ var table = []Rule{
 		Fields: []string{"function * line_info", "program * verified_insns"},
 		match: func(left, right side) bool {
 			if left.f == nil {
-				return sameCode(left, right) && explainedBy(left, right, ruleKfuncTest)
+				return left.p.VerifiedInsns != nil && right.p.VerifiedInsns != nil &&
+					sameCode(left, right) && explainedBy(left, right, ruleKfuncTest)
 			}
 			ids, ok := explainInsns(left, right, left.f, right.f)
 			if !ok || !slices.Contains(ids, ruleKfuncTest) {

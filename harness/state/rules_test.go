@@ -327,6 +327,18 @@ var ruleTests = map[string]ruleTest{
 				structOpsFilled("READY init=run")(s)
 				s.right.findMap("ops").Contents.NotRead = "EPERM"
 			},
+			"not read on the left": func(s *scenario) {
+				structOpsFilled("READY init=run")(s)
+				s.left.findMap("ops").Contents.NotRead = "EPERM"
+			},
+			"another key": func(s *scenario) {
+				structOpsFilled("READY init=run")(s)
+				s.left.findMap("ops").Contents.Entries[0].Key[0] = 1
+			},
+			"another name": func(s *scenario) {
+				structOpsFilled("READY init=run")(s)
+				s.left.findMap("ops").Contents.Entries[0].Value = []byte("x")
+			},
 			"an older kernel": func(s *scenario) {
 				structOpsFilled("READY init=run")(s)
 				s.release = "6.1.0"

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -160,14 +161,17 @@ func showStructOps(state string, set []string) string {
 
 // isStructOpsFilled: cilium/ebpf has set a struct_ops map, the other engine has not.
 // With mixed, it has set members, too, that the object leaves alone, to functions
-// which another map of the type has there; without, the object's members and no other.
+// which another map of the type has there; without, the object's members and no
+// other. What is no function is as the object has it.
 func isStructOpsFilled(left, right side, mixed bool) bool {
-	if left.Object == nil || len(left.m.Contents.Entries) != 1 || len(right.m.Contents.Entries) != 0 || right.m.Contents.NotRead != "" {
+	if left.Object == nil || len(left.m.Contents.Entries) != 1 || len(right.m.Contents.Entries) != 0 ||
+		left.m.Contents.NotRead != "" || right.m.Contents.NotRead != "" {
 		return false
 	}
 	own, ok := left.Object.StructOps[left.m.Name]
-	set := strings.Fields(left.m.Contents.Entries[0].Ref)
-	if !ok || len(set) == 0 || set[0] != "READY" {
+	e := &left.m.Contents.Entries[0]
+	set := strings.Fields(e.Ref)
+	if !ok || len(set) == 0 || set[0] != "READY" || !bytes.Equal(e.Key, make([]byte, 4)) || !bytes.Equal(plainBytes(e.Value), own.Plain) {
 		return false
 	}
 	missing, others := len(own.Members), 0
