@@ -58,6 +58,7 @@ type capturer struct {
 	progs    map[uint32]string
 	btfs     map[uint32]*types
 	strings  map[string]uint32 // index in State.Strings
+	arenas   []arena
 }
 
 func (c *capturer) run(ctx context.Context, maps, programs []Handle) error {

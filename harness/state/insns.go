@@ -78,10 +78,18 @@ type normaliser struct {
 	bounds bounds
 	names  []string // of the functions
 	mapOf  func(id uint32) string
+	arenas []arena
 	kernel *Kernel
 
 	memory []uint64 // addresses of kernel memory by first use
 	hidden bool     // a call target was withheld
+}
+
+// arena is where the memory of an arena is for user space. The verifier puts such
+// addresses into instructions, and a dump does not turn them back into a reference.
+type arena struct {
+	name        string
+	start, size uint64 // bytes
 }
 
 // function normalises the instructions from start to end, one function.
@@ -128,6 +136,11 @@ func (n *normaliser) loadImm64(i int) (*Ref, error) {
 		return nil, nil
 	case 0:
 		addr := uint64(uint32(low)) | uint64(uint32(high))<<32
+		for _, a := range n.arenas {
+			if addr-a.start < a.size {
+				return clear(Ref{Kind: RefValue, To: a.name, Offset: uint32(addr - a.start)}), nil
+			}
+		}
 		to, err := n.address(addr)
 		if err != nil || to == "" {
 			return nil, err

@@ -1,6 +1,9 @@
 package state
 
 import (
+	"bytes"
+	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -144,4 +147,55 @@ func TestFoundName(t *testing.T) {
 	assert.Equal(t, foundName(".kconfig"), ".kconfig")
 	assert.Equal(t, foundName(".data.custom"), ".data.custom")
 	assert.Equal(t, foundName("counts"), "counts")
+}
+
+// An address in the memory of an arena is a place in the arena.
+func TestNormaliseArena(t *testing.T) {
+	at := func(addr uint64) insn.Insns {
+		p := make(insn.Insns, 2*insn.Size)
+		p[0], p[1] = insn.LdImm64, 1
+		p.SetImm(0, int32(uint32(addr)))
+		p.SetImm(1, int32(uint32(addr>>32)))
+		return p
+	}
+	const start = 0x7f2e998516a0 &^ 0xfff
+	for _, tt := range []struct {
+		addr uint64
+		want []Ref
+	}{
+		{start, []Ref{{Kind: RefValue, To: "arena"}}},
+		{start + 0x36a0, []Ref{{Kind: RefValue, To: "arena", Offset: 0x36a0}}},
+		{start + 0x4000, nil},
+		{start - 1, nil},
+	} {
+		n := &normaliser{insns: at(tt.addr), bounds: bounds{0}, names: []string{"run"}, kernel: NewKernel(), arenas: []arena{{"arena", start, 0x4000}}}
+		refs, _, err := n.function(0, 2)
+		assert.NilError(t, err)
+		assert.DeepEqual(t, refs, tt.want)
+		assert.Equal(t, bytes.Equal(n.insns, at(0)), tt.want != nil, "an address that is named is taken out")
+	}
+}
+
+// The head of an empty list looks the same in each load, and nothing else does.
+func TestHideLists(t *testing.T) {
+	const head = 0xffff8880051e5a28
+	words := func(w ...uint64) []byte {
+		var out []byte
+		for _, v := range w {
+			out = le.AppendUint64(out, v)
+		}
+		return out
+	}
+	c := &capturer{kernel: NewKernel()}
+	for _, tt := range []struct{ value, want []byte }{
+		{words(7, head, head, 8), slices.Concat(words(7), []byte("(itself)(itself)"), words(8))},
+		{words(head, head+0x40), words(head, head+0x40)},
+		{words(head, 0, head), words(head, 0, head)},
+		{words(7, 7), words(7, 7)},
+		{words(math.MaxUint64, math.MaxUint64), words(math.MaxUint64, math.MaxUint64)},
+		{words(head)[:7], words(head)[:7]},
+	} {
+		c.hideLists(tt.value)
+		assert.DeepEqual(t, tt.value, tt.want)
+	}
 }

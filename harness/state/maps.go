@@ -35,6 +35,7 @@ const (
 	mapQueue          = 22
 	mapStack          = 23
 	mapStructOps      = 26
+	mapArena          = 33
 )
 
 // endMapExtra is where bpf_map_info.map_extra ends (5.16).
@@ -83,6 +84,9 @@ func (c *capturer) describeMap(h Handle) (*Map, error) {
 	}
 	if err := c.kernel.peekMap(m, h.FD); err != nil {
 		return nil, err
+	}
+	if m.userStart != 0 {
+		c.arenas = append(c.arenas, arena{m.Name, m.userStart, uint64(m.MaxEntries) * uint64(os.Getpagesize())})
 	}
 	m.Contents, err = c.contents(m, h.FD)
 	return m, err
@@ -213,11 +217,25 @@ func (r *reader) isArray() bool { return r.m.Type == mapArray || r.m.Type == map
 // entry copies one element. Zero values of arrays, which always have all their
 // elements, are nil.
 func (r *reader) entry(key, value []byte) *Entry {
+	r.c.hideLists(value)
 	value = trimZeros(value)
 	if len(value) == 0 && r.isArray() {
 		return nil
 	}
 	return &Entry{Key: bytes.Clone(key), Value: bytes.Clone(value)}
+}
+
+// hideLists puts something that does not change from load to load in the place of
+// the head of an empty list, which points to itself (7.3 shows a bpf_list_head in a
+// map as it is): two words with the same address of kernel memory. So does the head
+// of a list with one element.
+func (c *capturer) hideLists(value []byte) {
+	for at := 0; at+16 <= len(value); at += 8 {
+		next, prev := le.Uint64(value[at:]), le.Uint64(value[at+8:])
+		if next == prev && next < imageStart && c.kernel.isAddress(next) {
+			copy(value[at:], "(itself)(itself)")
+		}
+	}
 }
 
 // elements reads all elements of a map with plain values, many at a time where

@@ -132,6 +132,8 @@ type places struct {
 
 	numa, inner                                member // of bpf_map
 	mapType, keySize, valueSize, entries, flag member
+
+	arenaStart member // of bpf_arena, which begins with a bpf_map; no bits before 6.9
 }
 
 // findPlaces looks the members up. sleepable was in bpf_prog_aux before 6.8, and
@@ -159,10 +161,15 @@ func findPlaces(spec *btf.Spec) (*places, error) {
 		{&p.valueSize, nil, "value_size", []string{"bpf_map"}},
 		{&p.entries, nil, "max_entries", []string{"bpf_map"}},
 		{&p.flag, nil, "map_flags", []string{"bpf_map"}},
+		{&p.arenaStart, nil, "user_vm_start", []string{"bpf_arena"}},
 	} {
+		optional := want.to == &p.frags || want.to == &p.arenaStart
 		found := false
 		for _, s := range want.structs {
 			id, err := spec.First(s, btf.KindStruct)
+			if optional && err != nil {
+				continue
+			}
 			if err != nil {
 				return nil, err
 			}
@@ -173,7 +180,7 @@ func findPlaces(spec *btf.Spec) (*places, error) {
 				break
 			}
 		}
-		if !found && want.to != &p.frags {
+		if !found && !optional {
 			return nil, fmt.Errorf("struct %s has no member %s: %w", want.structs[0], want.name, btf.ErrNotFound)
 		}
 	}
@@ -289,6 +296,11 @@ func (k *Kernel) peekMap(m *Map, fd int) error {
 	}
 	node := int32(numa)
 	m.NUMANode = &node
+	if m.Type == mapArena && peek.places.arenaStart.bits != 0 {
+		if m.userStart, err = peek.field(addr, peek.places.arenaStart); err != nil {
+			return err
+		}
+	}
 	inner, err := peek.field(addr, peek.places.inner)
 	if err != nil || inner == 0 {
 		return err

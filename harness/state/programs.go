@@ -92,7 +92,7 @@ func (c *capturer) functions(p *Program, raw *rawProgram, types *types) error {
 	for i := range p.Functions {
 		names[i] = p.Functions[i].Name
 	}
-	n := &normaliser{insns: insns, bounds: starts, names: names, mapOf: c.mapName, kernel: c.kernel}
+	n := &normaliser{insns: insns, bounds: starts, names: names, mapOf: c.mapName, arenas: c.arenas, kernel: c.kernel}
 	for i := range p.Functions {
 		f, end := &p.Functions[i], insns.Len()
 		if i+1 < len(starts) {

@@ -55,6 +55,8 @@ type Map struct {
 	Owner    string `json:"owner,omitempty"`     // of a program array: "type 1 jited 1"
 
 	Contents Contents `json:"contents"`
+
+	userStart uint64 // of an arena: its first address in user space, 0 if it is not known
 }
 
 // Contents are the elements of a map.
