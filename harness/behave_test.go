@@ -28,7 +28,7 @@ func (j *judge) only(t *testing.T, a, b agent.Load) PairReport {
 
 func TestEffectsAreJudged(t *testing.T) {
 	j := &judge{release: "6.12.1", used: make(map[string]bool)}
-	ran, not := behave.Sample{"program run attach": "ok", "program run ran": "1"}, behave.Sample{"program run attach": "ok"}
+	ran, not := behave.Sample{"program run attached": "ok", "program run ran": "1"}, behave.Sample{"program run attached": "ok"}
 	assert.Equal(t, j.only(t, loadWith("trace", "", ran), loadWith("replay", "", ran)).Verdict, Equal)
 
 	p := j.only(t, loadWith("trace", "", ran), loadWith("replay", "", not))

@@ -49,12 +49,12 @@ func TestCompareWithoutSamples(t *testing.T) {
 
 func TestCompareShows(t *testing.T) {
 	a := Sample{
-		"program run attach": "ok", "program run ran": "1",
+		"program run attached": "ok", "program run ran": "1",
 		"map m contents after trigger\t[0]+0": "01 00", "map m contents after trigger\t[0]+8": "02 00",
 		"map n contents after trigger\t[0]+0": "07 00",
 	}
 	b := Sample{
-		"program run attach":                  "EINVAL",
+		"program run attached":                "EINVAL",
 		"map m contents after trigger\t[0]+8": "03 00",
 		"map n contents after trigger\t[0]+0": "07 00",
 	}
@@ -63,7 +63,7 @@ func TestCompareShows(t *testing.T) {
 			Field: "map m contents after trigger", A: "[0]+0 01 00", B: "[0]+0 nothing",
 			Detail: "[0]+0 01 00, [0]+0 nothing\n[0]+8 02 00, [0]+8 03 00\n",
 		},
-		{Field: "program run attach", A: "ok", B: "EINVAL"},
+		{Field: "program run attached", A: "ok", B: "EINVAL"},
 		{Field: "program run ran", A: "1", B: "nothing"},
 	})
 }
@@ -71,10 +71,10 @@ func TestCompareShows(t *testing.T) {
 // What an engine did not load is a difference of states, and has no effects to
 // compare; that another one is missing is none of its business.
 func TestCompareNotLoaded(t *testing.T) {
-	a := Sample{"program run attach": "ok", "program run run tcp4 returns": "1", "program runs attach": "ok"}
-	b := Sample{"program run": notLoaded, "program runs attach": "EPERM"}
-	assert.DeepEqual(t, Compare([]Sample{a}, []Sample{b}), []Difference{{Field: "program runs attach", A: "ok", B: "EPERM"}})
-	assert.DeepEqual(t, Compare([]Sample{b}, []Sample{a}), []Difference{{Field: "program runs attach", A: "EPERM", B: "ok"}})
+	a := Sample{"program run attached": "ok", "program run run tcp4 returns": "1", "program runs attached": "ok"}
+	b := Sample{"program run": notLoaded, "program runs attached": "EPERM"}
+	assert.DeepEqual(t, Compare([]Sample{a}, []Sample{b}), []Difference{{Field: "program runs attached", A: "ok", B: "EPERM"}})
+	assert.DeepEqual(t, Compare([]Sample{b}, []Sample{a}), []Difference{{Field: "program runs attached", A: "EPERM", B: "ok"}})
 }
 
 func TestNoise(t *testing.T) {

@@ -19,7 +19,7 @@
 //
 // # Effects
 //
-// A [Sample] is what one load did: effects by name. "program x attach" is whether
+// A [Sample] is what one load did: effects by name. "program x attached" is whether
 // it could be attached, "program x ran" how often it ran while it was, or only that it
 // did if others than the trigger make it run (the kernel counts since 5.1), "program x trigger" what the trigger met that it does
 // not meet otherwise: an open that fails, a packet that does not arrive. Of maps,

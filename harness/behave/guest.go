@@ -136,7 +136,7 @@ func (g *Guest) attachOne(s Sample, subject *Subject, fd int) {
 	field := "program " + subject.Program
 	before := runCount(fd)
 	a, err := g.attach(subject, fd)
-	s[field+" attach"] = outcome(err)
+	s[field+" attached"] = outcome(err)
 	if err != nil {
 		return
 	}
