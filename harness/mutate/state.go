@@ -186,6 +186,9 @@ func (w *walker) value(v reflect.Value, path []string) {
 // fields walks a struct by the names that it has in JSON.
 func (w *walker) fields(v reflect.Value, path []string) {
 	for i := range v.NumField() {
+		if !v.Type().Field(i).IsExported() {
+			continue // it does not travel to the comparison
+		}
 		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
 		if len(path) == 0 {
 			// The lists of a state are named in the plural.
