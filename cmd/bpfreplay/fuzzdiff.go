@@ -101,17 +101,8 @@ func (f *fuzzFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if err := report.WriteJSON(path, r); err != nil {
+	if err := deliver(cmd, path, r, f.json, func() { (&report.Text{W: cmd.OutOrStdout()}).FuzzSummary(r, f.again) }); err != nil {
 		return err
-	}
-	if f.json {
-		if err := printJSON(cmd.OutOrStdout(), r); err != nil {
-			return err
-		}
-	} else {
-		text := report.Text{W: cmd.OutOrStdout()}
-		text.FuzzSummary(r, f.again)
-		fmt.Fprintln(cmd.OutOrStdout(), "report:", path)
 	}
 	switch {
 	case r.Interrupted:

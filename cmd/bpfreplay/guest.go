@@ -15,6 +15,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness"
 	"github.com/bpfreplay/bpfreplay/harness/engine"
+	"github.com/bpfreplay/bpfreplay/harness/report"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
@@ -98,6 +99,19 @@ func newReport(dir, name string) (string, error) {
 		return "", err
 	}
 	return path, nil
+}
+
+// deliver writes a report to path, and prints it whole or sums it up.
+func deliver(cmd *cobra.Command, path string, r any, asJSON bool, sum func()) error {
+	if err := report.WriteJSON(path, r); err != nil {
+		return err
+	}
+	if asJSON {
+		return printJSON(cmd.OutOrStdout(), r)
+	}
+	sum()
+	fmt.Fprintln(cmd.OutOrStdout(), "report:", path)
+	return nil
 }
 
 // agentProgram returns the path of this program, which is to run in guests,

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -87,16 +86,8 @@ func (f *mutateFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := report.WriteJSON(path, r); err != nil {
+	if err := deliver(cmd, path, r, f.json, func() { text.MutationSummary(r) }); err != nil {
 		return err
-	}
-	if f.json {
-		if err := printJSON(cmd.OutOrStdout(), r); err != nil {
-			return err
-		}
-	} else {
-		text.MutationSummary(r)
-		fmt.Fprintln(cmd.OutOrStdout(), "report:", path)
 	}
 	if !r.OK() {
 		return errFailed

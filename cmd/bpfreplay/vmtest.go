@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"slices"
 
@@ -86,16 +85,8 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := report.WriteJSON(path, r); err != nil {
+	if err := deliver(cmd, path, r, f.json, func() { text.Summary(r) }); err != nil {
 		return err
-	}
-	if f.json {
-		if err := printJSON(cmd.OutOrStdout(), r); err != nil {
-			return err
-		}
-	} else {
-		text.Summary(r)
-		fmt.Fprintln(cmd.OutOrStdout(), "report:", path)
 	}
 	switch {
 	case r.OK():
