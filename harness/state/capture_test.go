@@ -443,7 +443,7 @@ func readOneByOne(t *testing.T, m *ebpf.Map, info *Map) []Entry {
 	t.Helper()
 	cpus, err := kernel().possibleCPUs()
 	assert.NilError(t, err)
-	r := reader{m: info, fd: m.FD(), valueSize: int(info.ValueSize)}
+	r := reader{c: &capturer{kernel: kernel()}, m: info, fd: m.FD(), valueSize: int(info.ValueSize)}
 	if info.Type == mapPercpuHash || info.Type == mapPercpuArray {
 		r.valueSize *= cpus
 	}
