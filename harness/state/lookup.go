@@ -93,17 +93,20 @@ func (l *lookup) createStrings() (err error) {
 }
 
 func (l *lookup) load() (err error) {
-	insns := l.insns()
-	attr := bpfsys.ProgLoadAttr{
-		Type: progTypeSyscall, InsnCount: uint32(len(insns) / insn.Size), Flags: 1 << 4, // BPF_F_SLEEPABLE
-		Name: "state_lookup",
-	}
+	l.prog, err = loadSyscall("state_lookup", l.insns())
+	return err
+}
+
+// loadSyscall loads a program that a system call runs (5.14), and returns its fd.
+func loadSyscall(name string, insns []byte) (int, error) {
 	a := bpfsys.NewAttr(bpfsys.ProgLoadSize(bpfsys.ProgLoadNeeds{}))
-	bpfsys.PutProgLoad(a.Bytes, attr)
+	bpfsys.PutProgLoad(a.Bytes, bpfsys.ProgLoadAttr{
+		Type: progTypeSyscall, InsnCount: uint32(len(insns) / insn.Size), Flags: 1 << 4, // BPF_F_SLEEPABLE
+		Name: name,
+	})
 	a.Ptr(bpfsys.ProgLoadInsns, insns)
 	a.Ptr(bpfsys.ProgLoadLicense, []byte("GPL\x00"))
-	l.prog, err = a.Call(bpfsys.ProgLoad)
-	return err
+	return a.Call(bpfsys.ProgLoad)
 }
 
 // insns is the program. r6 is the context; on the stack is the address (or the

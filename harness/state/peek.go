@@ -31,16 +31,7 @@ const (
 )
 
 func newPeek(p *places) (*peek, error) {
-	insns := peekInsns()
-	attr := bpfsys.ProgLoadAttr{
-		Type: progTypeSyscall, InsnCount: uint32(len(insns) / insn.Size), Flags: 1 << 4, // BPF_F_SLEEPABLE
-		Name: "state_peek",
-	}
-	a := bpfsys.NewAttr(bpfsys.ProgLoadSize(bpfsys.ProgLoadNeeds{}))
-	bpfsys.PutProgLoad(a.Bytes, attr)
-	a.Ptr(bpfsys.ProgLoadInsns, insns)
-	a.Ptr(bpfsys.ProgLoadLicense, []byte("GPL\x00"))
-	fd, err := a.Call(bpfsys.ProgLoad)
+	fd, err := loadSyscall("state_peek", peekInsns())
 	if err != nil {
 		return nil, fmt.Errorf("peek: %w", err)
 	}
