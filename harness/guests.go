@@ -2,31 +2,21 @@ package harness
 
 import (
 	"context"
-	"time"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
 )
 
 // Guests runs cases one after the other that are made while they run, in one
 // guest as long as it lives.
-type Guests struct{ runner *runner }
-
-// manyBoots bounds the guests that are started for objects that nobody has
-// looked at before.
-const manyBoots = 100
+type Guests struct{ worker *worker }
 
 // NewGuests prepares guests; the first case boots one. The caller closes them.
 func NewGuests(o Options) (*Guests, error) {
-	r := &runner{Options: o, suite: &Suite{Name: "objects", part: true}, used: make(map[string]bool), maxBoots: manyBoots}
-	r.defaults()
-	r.report = &Report{
-		Schema: 1, Suite: r.suite.Name, Engines: o.Engines, Started: time.Now().UTC(),
-		Kernel: KernelReport{Name: o.Kernel.Name, Release: o.Kernel.Release, SHA256: o.Kernel.SHA256, Origin: o.Kernel.Origin},
-	}
+	r := newRunner(&Suite{Name: "objects", part: true}, o)
 	if err := r.prepare(); err != nil {
 		return nil, err
 	}
-	return &Guests{r}, nil
+	return &Guests{&worker{runner: r}}, nil
 }
 
 // Run runs a case with the given object, the file of which is named by
@@ -37,18 +27,18 @@ func (g *Guests) Run(ctx context.Context, c Case, object []byte) (*CaseReport, e
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	req, err := g.runner.requestFor(&c, object)
+	req, err := g.worker.requestFor(&c, object)
 	if err != nil {
 		return nil, err
 	}
-	return g.runner.runRequest(ctx, &c, req)
+	return g.worker.runRequest(ctx, &c, req)
 }
 
 // Close ends the guest and returns what is known of it: its kernel, the
 // accelerator, the time of its boot and what its kernel complained of.
 func (g *Guests) Close() *Report {
-	g.runner.end()
-	return g.runner.report
+	g.worker.drop()
+	return g.worker.report
 }
 
 // Loaded says whether an engine loaded the object.

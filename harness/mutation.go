@@ -103,7 +103,7 @@ func (m *MutationResult) add(a Against) {
 	}
 }
 
-// asker runs requests: a guest, or for tests this machine.
+// asker runs requests: a worker in guests, or for tests this machine.
 type asker interface {
 	ask(ctx context.Context, req *agent.Request) (*agent.Answer, error)
 }
@@ -116,24 +116,23 @@ type asker interface {
 // An error means that the harness or its input failed.
 func Mutate(ctx context.Context, suite *Suite, list []mutate.Mutation, states bool, o Options, done func(*MutationResult)) (*MutationReport, error) {
 	start := time.Now()
-	r := &runner{Options: o, suite: suite.only(list, states), used: make(map[string]bool)}
-	r.Mutate, r.Repeat, r.Fresh = "", 0, false
-	r.Still = true // broken programs are not let loose
-	r.Engines = append(slices.DeleteFunc(slices.Clone(o.Engines), isReplay), state.EngineReplay)
-	r.defaults()
-	r.report = &Report{Kernel: KernelReport{Name: o.Kernel.Name, Release: o.Kernel.Release, SHA256: o.Kernel.SHA256, Origin: o.Kernel.Origin}}
-	defer r.end()
+	o.Mutate, o.Repeat, o.Fresh = "", 0, false
+	o.Still = true // broken programs are not let loose
+	o.Engines = append(slices.DeleteFunc(slices.Clone(o.Engines), isReplay), state.EngineReplay)
+	r := newRunner(suite.only(list, states), o)
 	if err := r.prepare(); err != nil {
 		return nil, err
 	}
-	m := &mutator{runner: r, asker: r, list: list, states: states, done: done, report: &MutationReport{
+	w := &worker{runner: r}
+	defer w.drop()
+	m := &mutator{runner: r, asker: w, list: list, states: states, done: done, report: &MutationReport{
 		Schema: 1, Started: start.UTC(), Engines: r.Engines[:len(r.Engines)-1], Mutations: []MutationResult{},
 		Summary: make(map[mutate.Outcome]int),
 	}}
 	if err := m.run(ctx); err != nil {
 		return nil, err
 	}
-	r.end()
+	w.drop()
 	m.report.Kernel, m.report.Accelerator, m.report.Splats = r.report.Kernel, r.report.Accelerator, r.report.Splats
 	m.report.Seconds = r.report.Seconds
 	m.report.Seconds.Total = time.Since(start).Seconds()
@@ -176,8 +175,8 @@ func (m *mutator) run(ctx context.Context) error {
 		}
 	}
 	m.fields, m.rules = make(map[string]*MutationResult), make(map[string]*RuleUse)
-	for _, c := range inOrder(m.suite.Cases) {
-		if err := m.runCase(ctx, c); err != nil {
+	for _, i := range inOrder(m.suite.Cases) {
+		if err := m.runCase(ctx, &m.suite.Cases[i]); err != nil {
 			return err
 		}
 	}
@@ -241,7 +240,6 @@ func (m *mutator) load(ctx context.Context, req *agent.Request) ([]agent.Load, *
 	case ctx.Err() != nil:
 		return nil, nil, ctx.Err()
 	case errors.As(err, &ending):
-		m.end()
 		return nil, ending, nil
 	case err != nil:
 		return nil, nil, err

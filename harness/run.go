@@ -9,7 +9,10 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/engine"
@@ -48,7 +51,17 @@ type Options struct {
 	// break the guest.
 	Still bool
 
-	// Note receives lines that tell what happens, Done each case as it is judged.
+	// Jobs is how many guests run cases at the same time, 1 if 0. One guest runs
+	// one case after the other as long as it lives; with Isolate each case gets a
+	// guest of its own.
+	Jobs    int
+	Isolate bool
+	// Budget bounds what the guests take of this machine, together with those of
+	// other runs.
+	Budget *Budget
+
+	// Note receives lines that tell what happens, Done each case as it is judged;
+	// neither is called twice at a time.
 	Note func(line string)
 	Done func(c *CaseReport)
 }
@@ -72,58 +85,85 @@ const guestMemory = 512
 // failed, not that a verdict is bad; guests that break are verdicts.
 func Run(ctx context.Context, suite *Suite, o Options) (*Report, error) {
 	start := time.Now()
-	r := &runner{Options: o, suite: suite, used: make(map[string]bool)}
-	r.defaults()
-	r.report = &Report{
-		Schema: 1, Suite: suite.Name, Engines: o.Engines, Started: start.UTC(), Cases: []CaseReport{},
-		Kernel: KernelReport{Name: o.Kernel.Name, Release: o.Kernel.Release, SHA256: o.Kernel.SHA256, Origin: o.Kernel.Origin},
-	}
-	defer r.end()
+	r := newRunner(suite, o)
 	if err := r.prepare(); err != nil {
 		return nil, err
 	}
-	for _, c := range inOrder(suite.Cases) {
-		if err := r.runCase(ctx, c); err != nil {
-			return nil, err
-		}
+	if err := r.runAll(ctx); err != nil {
+		return nil, err
 	}
-	r.end()
 	r.finish(start)
 	return r.report, nil
 }
 
-// inOrder puts cases that need modules after those that do not: a module that
-// is loaded stays, and its absence is a case, too.
-func inOrder(cases []Case) []*Case {
-	var without, with []*Case
+// runAll has workers run the cases, each the next one that nobody has begun.
+func (r *runner) runAll(ctx context.Context) error {
+	r.report.Cases = make([]CaseReport, len(r.suite.Cases))
+	queue := make(chan int, len(r.suite.Cases))
+	for _, i := range inOrder(r.suite.Cases) {
+		queue <- i
+	}
+	close(queue)
+	workers, ctx := errgroup.WithContext(ctx)
+	for range min(r.Jobs, len(r.suite.Cases)) {
+		workers.Go(func() error {
+			w := &worker{runner: r}
+			defer w.drop()
+			for i := range queue {
+				if err := w.runCase(ctx, i); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return workers.Wait()
+}
+
+// inOrder are the indices of cases, those that need modules after those that do
+// not: a module that is loaded stays, and its absence is a case, too. That holds
+// for each worker that takes its cases in this order.
+func inOrder(cases []Case) []int {
+	var without, with []int
 	for i := range cases {
-		c := &cases[i]
-		if len(c.Modules) == 0 {
-			without = append(without, c)
+		if len(cases[i].Modules) == 0 {
+			without = append(without, i)
 		} else {
-			with = append(with, c)
+			with = append(with, i)
 		}
 	}
 	return append(without, with...)
 }
 
+// runner is what the workers of a run share.
 type runner struct {
 	Options
 	suite  *Suite
-	report *Report
 	initrd string
 	tool   string // bpftool in the guest
-	used   map[string]bool
+	// start starts the guest of this number, from 1 on.
+	start func(ctx context.Context, number int) (guest, error)
 
-	guest    *vm.VM // nil if none runs
-	conn     *agent.Conn
-	boots    int
-	maxBoots int
+	mu     sync.Mutex // for what follows
+	report *Report
+	used   map[string]bool // rules that explained something
+	guests int             // that were started
+}
+
+func newRunner(suite *Suite, o Options) *runner {
+	r := &runner{Options: o, suite: suite, used: make(map[string]bool)}
+	r.defaults()
+	r.start = r.boot
+	r.report = &Report{
+		Schema: 1, Suite: suite.Name, Engines: r.Engines, Started: time.Now().UTC(), Cases: []CaseReport{},
+		Kernel: KernelReport{Name: o.Kernel.Name, Release: o.Kernel.Release, SHA256: o.Kernel.SHA256, Origin: o.Kernel.Origin},
+	}
+	return r
 }
 
 func (r *runner) defaults() {
-	if r.maxBoots == 0 {
-		r.maxBoots = maxBoots
+	if r.Jobs == 0 {
+		r.Jobs = 1
 	}
 	if r.BootTimeout == 0 {
 		r.BootTimeout = DefaultBootTimeout
@@ -198,111 +238,13 @@ func (r *runner) toolFiles() ([]vmimage.File, error) {
 	return files, nil
 }
 
-// boot starts a guest and waits for its agent.
-func (r *runner) boot(ctx context.Context) error {
-	r.boots++
-	console := "console.log"
-	if r.boots > 1 {
-		console = fmt.Sprintf("console-%d.log", r.boots)
-	}
-	guest, err := vm.Start(ctx, vm.Config{
-		QEMU: r.QEMU, Kernel: r.Kernel.BootPath, Initrd: r.initrd,
-		Params:      append(slices.Clone(params), r.Params...),
-		MemoryMiB:   guestMemory,
-		Accelerator: r.Accelerator, StateDir: r.StateDir,
-		ConsolePath: filepath.Join(r.Out, console),
-		BootTimeout: r.BootTimeout, SilenceTimeout: r.CaseTimeout,
-	})
-	if err != nil {
-		return err
-	}
-	r.guest, r.conn = guest, agent.NewConn(guest.Port())
-	if r.boots == 1 {
-		choice := guest.Accelerator()
-		r.report.Accelerator = string(choice.Accelerator)
-		r.Note(fmt.Sprintf("%s: %s", choice.Accelerator, choice.Reason))
-	}
-	var hello agent.Hello
-	err = guest.Do(ctx, func(*vm.Port) error { return r.conn.Receive(&hello) })
-	if err != nil {
-		return err
-	}
-	if guest.BootTime() > r.BootTimeout {
-		// It woke up while package vm was ending it.
-		guest.Close()
-		late := *guest.Wait()
-		late.Reason, late.Cause = vm.NoBoot, fmt.Sprintf("nothing on the port after %s", r.BootTimeout)
-		return &late
-	}
-	r.report.Kernel.Release = hello.Release
-	if r.boots == 1 {
-		r.report.Seconds.Boot = guest.BootTime().Seconds()
-	}
-	return nil
-}
-
-// end ends the guest, if one runs, and keeps what its kernel complained of.
-func (r *runner) end() {
-	if r.guest == nil {
-		return
-	}
-	r.guest.Close()
-	for _, s := range r.guest.Splats() {
-		r.report.Splats = append(r.report.Splats, s.Kind+": "+s.Line)
-	}
-	r.guest = nil
-}
-
-// maxBoots bounds the guests that one run starts: a kernel on which every
-// case breaks the guest tells nothing new by the tenth.
-const maxBoots = 10
-
-func (r *runner) runCase(ctx context.Context, c *Case) error {
-	req, err := r.request(c)
-	if err != nil {
-		return err
-	}
-	out, err := r.runRequest(ctx, c, req)
-	if err != nil {
-		return err
-	}
-	r.report.Cases = append(r.report.Cases, *out)
-	r.Done(out)
-	return nil
-}
-
-// runRequest runs a case and judges it.
-func (r *runner) runRequest(ctx context.Context, c *Case, req *agent.Request) (*CaseReport, error) {
-	start := time.Now()
-	out := CaseReport{Name: c.Name, Object: c.Object, Loads: []LoadReport{}, Verdicts: []PairReport{}}
-	answer, err := r.ask(ctx, req)
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	var ending *vm.Ending
-	switch {
-	case errors.As(err, &ending):
-		r.broken(&out, ending)
-	case err != nil:
-		return nil, err
-	default:
-		for i := range answer.Loads {
-			out.Loads = append(out.Loads, loadReport(&answer.Loads[i]))
-			r.version(&answer.Loads[i])
-		}
-		j := r.judgeOf(req.File, req.Object)
-		out.Verdicts, out.Failures = j.judgeCase(c, answer.Loads)
-		out.Notes = j.notes
-	}
-	out.Seconds = time.Since(start).Seconds()
-	return &out, nil
-}
-
 // version notes which version an engine is.
 func (r *runner) version(l *agent.Load) {
 	if l.Version == "" {
 		return
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.report.Versions == nil {
 		r.report.Versions = make(map[string]string)
 	}
@@ -341,58 +283,19 @@ func (r *runner) judge(c *Case) *judge {
 
 // judgeOf judges what becomes of an object, given as a file.
 func (r *runner) judgeOf(file string, data []byte) *judge {
-	j := &judge{release: r.report.Kernel.Release, must: r.Kernel.Must, used: r.used}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	j := &judge{release: r.report.Kernel.Release, must: r.Kernel.Must, used: make(map[string]bool)}
 	if o, err := object.OpenBytes(data, file); err == nil {
 		j.facts = state.FactsOf(o)
 	}
 	return j
 }
 
-// ask sends a request to the guest, which it boots if there is none.
-func (r *runner) ask(ctx context.Context, req *agent.Request) (*agent.Answer, error) {
-	if r.guest == nil {
-		if r.boots == r.maxBoots {
-			return nil, fmt.Errorf("%d guests of this run broke: giving up before case %s", r.boots, req.Name)
-		}
-		if err := r.boot(ctx); err != nil {
-			return nil, err
-		}
-	}
-	ctx, cancel := context.WithTimeout(ctx, r.CaseTimeout)
-	defer cancel()
-	req.Behave = !r.Still && req.Repeat <= 1 // what is timed is only loaded
-	var answer agent.Answer
-	err := r.guest.Do(ctx, func(*vm.Port) error {
-		if err := r.conn.Send(req); err != nil {
-			return err
-		}
-		return r.conn.Receive(&answer)
-	})
-	return &answer, err
-}
-
-// broken reports a guest that did not survive a case. The next case gets a new one.
-func (r *runner) broken(out *CaseReport, ending *vm.Ending) {
-	r.end()
-	out.Console = ending.Console
-	for i, e := range r.Engines {
-		out.Loads = append(out.Loads, LoadReport{Engine: e, Result: agent.Broken, Detail: ending.Error()})
-		if i > 0 {
-			out.Verdicts = append(out.Verdicts, PairReport{
-				A: r.Engines[0], B: e, Verdict: Broken, Reason: ending.Error(), Differences: []state.Difference{},
-			})
-		}
-	}
-	if len(r.Engines) == 1 {
-		out.Failures = append(out.Failures, ending.Error())
-	}
-}
-
 func (r *runner) finish(start time.Time) {
 	for i := range r.report.Cases {
 		r.report.Seconds.Suite += r.report.Cases[i].Seconds
 	}
-	r.report.Seconds.Suite -= r.report.Seconds.Boot
 	r.report.Seconds.Total = time.Since(start).Seconds()
 	r.report.summarise()
 	if r.suite.part {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 
@@ -22,6 +23,8 @@ type vmtestFlags struct {
 	repeat  int
 	fresh   bool
 	still   bool
+	jobs    int
+	isolate bool
 	verbose bool
 	json    bool
 }
@@ -51,6 +54,8 @@ With objects as arguments, these are the suite: each is to load.`,
 	fl.IntVar(&f.repeat, "repeat", 1, "how often each engine loads each object; the report has the shortest time")
 	fl.BoolVar(&f.fresh, "fresh", false, "time the repetitions in a new process each, as for a program that loads one object")
 	fl.BoolVar(&f.still, "still", false, "run programs only as the suite says, and attach none")
+	fl.IntVarP(&f.jobs, "jobs", "j", 1, "how many guests run cases at the same time")
+	fl.BoolVar(&f.isolate, "isolate", false, "run each case in a guest of its own")
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "show explained differences, too")
 	fl.BoolVar(&f.json, "json", false, "print the report instead of lines for a person")
 	_ = cmd.RegisterFlagCompletionFunc("mutate", cobra.FixedCompletions(mutate.Names(), cobra.ShellCompDirectiveNoFileComp))
@@ -61,6 +66,9 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 	suite, err := f.readSuite(args)
 	if err != nil {
 		return err
+	}
+	if f.jobs < 1 {
+		return fmt.Errorf("--jobs %d: at least one guest is needed", f.jobs)
 	}
 	if f.mutate != "" {
 		if _, err := mutate.Find(f.mutate); err != nil {
@@ -74,6 +82,7 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 	defer done()
 	text := report.Text{W: cmd.OutOrStdout(), Verbose: f.verbose}
 	opts.Mutate, opts.Repeat, opts.Fresh, opts.Still = f.mutate, f.repeat, f.fresh, f.still
+	opts.Jobs, opts.Isolate = f.jobs, f.isolate
 	if !f.json {
 		opts.Done = text.Case
 	}
