@@ -24,7 +24,7 @@ type option interface {
 // options lists the whole machine. The order has no meaning.
 func (c Config) options(accel Accelerator, wires wiring, panicDevice bool) []option {
 	all := []option{
-		machine{accel: accel, cpus: c.CPUs, memoryMiB: c.MemoryMiB},
+		machine{accel: accel, cpus: c.CPUs, memoryMiB: c.MemoryMiB, memory: wires.memory},
 		nothingElse{},
 		endOnPanic{},
 		backtraceOnNMI{},
@@ -32,7 +32,11 @@ func (c Config) options(accel Accelerator, wires wiring, panicDevice bool) []opt
 		busyHost{},
 		serialConsole{wires.console},
 		controlPort{wires.port},
-		directBoot{kernel: c.Kernel, initrd: c.Initrd},
+	}
+	if wires.incoming {
+		all = append(all, incoming{})
+	} else {
+		all = append(all, directBoot{kernel: c.Kernel, initrd: c.Initrd})
 	}
 	if wires.qmp != "" {
 		all = append(all, monitor{wires.qmp})
@@ -50,22 +54,29 @@ func (c Config) commandLine(accel Accelerator, wires wiring, panicDevice bool) [
 		args = append(args, o.args()...)
 		params = append(params, o.params()...)
 	}
+	if wires.incoming {
+		return args // the kernel that is restored has read its parameters
+	}
 	params = append(params, c.Params...)
 	return append(args, "-append", strings.Join(params, " "))
 }
 
-// wiring gives the QEMU character device behind each of the guest's connections.
+// wiring gives the QEMU character device behind each of the guest's connections, and how it gets
+// its memory.
 type wiring struct {
 	qmp, port, console string
+	memory             string // backend options; none for anonymous memory
+	incoming           bool   // the guest is restored and not booted
 }
 
 // inherited wires the guest to file descriptors that QEMU gets from us.
 // QEMU's file device only takes a path; the one under /proc leads to the file whatever its name is.
 func inherited(qmp, port, console int) wiring {
 	return wiring{
-		qmp:     fmt.Sprintf("socket,fd=%d", qmp),
-		port:    fmt.Sprintf("socket,fd=%d", port),
-		console: fmt.Sprintf("file,path=/proc/self/fd/%d", console),
+		qmp:  fmt.Sprintf("socket,fd=%d", qmp),
+		port: fmt.Sprintf("socket,fd=%d", port),
+		// Of a restored guest the log of its boot is there before QEMU is.
+		console: fmt.Sprintf("file,path=/proc/self/fd/%d,append=on", console),
 	}
 }
 
@@ -80,6 +91,7 @@ var byHand = wiring{port: "null", console: "stdio"}
 type machine struct {
 	accel           Accelerator
 	cpus, memoryMiB int
+	memory          string
 }
 
 func (m machine) args() []string {
@@ -89,13 +101,18 @@ func (m machine) args() []string {
 	if m.accel == KVM {
 		cpu = "host"
 	}
-	return []string{
+	args := []string{
 		"-machine", "q35",
 		"-accel", string(m.accel),
 		"-cpu", cpu,
 		"-smp", strconv.Itoa(m.cpus),
 		"-m", strconv.Itoa(m.memoryMiB),
 	}
+	if m.memory != "" {
+		args[1] += ",memory-backend=ram"
+		args = append(args, "-object", fmt.Sprintf("memory-backend-file,id=ram,size=%dM,%s", m.memoryMiB, m.memory))
+	}
+	return args
 }
 
 // params lets RDRAND seed the generator where the kernel's configuration does not (CONFIG_RANDOM_TRUST_CPU, up to 6.1).
@@ -192,6 +209,23 @@ type directBoot struct{ kernel, initrd string }
 func (b directBoot) args() []string { return []string{"-kernel", b.kernel, "-initrd", b.initrd} }
 func (directBoot) params() []string { return nil }
 
+// incoming waits for the state of a machine that was saved. Kernel and initramfs were copied into its
+// memory long ago.
+type incoming struct{}
+
+func (incoming) args() []string   { return []string{"-incoming", "defer"} }
+func (incoming) params() []string { return nil }
+
+// savedMemory is memory in the file that QEMU inherits as a descriptor. A guest that is to be saved shares
+// it with the file; those that are restored have a copy of each page that they write to.
+func savedMemory(fd int, share bool) string {
+	on := "off"
+	if share {
+		on = "on"
+	}
+	return fmt.Sprintf("mem-path=/proc/self/fd/%d,share=%s", fd, on)
+}
+
 // withID names a character device: "socket,fd=3" becomes "socket,id=qmp,fd=3".
 func withID(chardev, id string) string {
 	kind, rest, more := strings.Cut(chardev, ",")
@@ -207,6 +241,9 @@ func withID(chardev, id string) string {
 func (c Config) ShellLine() (string, error) {
 	c, err := c.withDefaults()
 	if err != nil {
+		return "", err
+	}
+	if err := c.bootable(); err != nil {
 		return "", err
 	}
 	if c.Accelerator == Auto {

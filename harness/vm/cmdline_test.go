@@ -36,7 +36,7 @@ func TestCommandLine(t *testing.T) {
 	config := Config{Kernel: "/k", Initrd: "/i", MemoryMiB: 256, CPUs: 1}
 	baseOptions := []string{
 		"-accel tcg",
-		"-chardev file,id=console,path=/proc/self/fd/5",
+		"-chardev file,id=console,path=/proc/self/fd/5,append=on",
 		"-chardev socket,id=port,fd=4",
 		"-chardev socket,id=qmp,fd=3",
 		"-device virtio-serial-pci,max_ports=2",

@@ -43,6 +43,10 @@ type Config struct {
 	// belongs to the caller. If empty the console is kept in memory.
 	ConsolePath string
 
+	// SaveDir is an empty directory for [VM.Save]: the guest's memory is in a file there from the beginning.
+	// It belongs to the caller. If empty the guest cannot be saved.
+	SaveDir string
+
 	// BootTimeout limits the time from QEMU's start to the guest's first byte on the port,
 	// one minute if zero. A tuned boot takes 1 to 3 s under TCG.
 	BootTimeout time.Duration
@@ -65,14 +69,16 @@ func (c Config) withDefaults() (Config, error) {
 			c.MemoryMiB, c.CPUs, c.BootTimeout, c.SilenceTimeout)
 	}
 
-	var err error
-	if c.Kernel, err = readableFile("kernel", c.Kernel); err != nil {
-		return c, err
-	}
-	if c.Initrd, err = readableFile("initramfs", c.Initrd); err != nil {
-		return c, err
-	}
 	return c, nil
+}
+
+// bootable checks what a boot needs besides.
+func (c *Config) bootable() (err error) {
+	if c.Kernel, err = readableFile("kernel", c.Kernel); err != nil {
+		return err
+	}
+	c.Initrd, err = readableFile("initramfs", c.Initrd)
+	return err
 }
 
 func setDefault[T comparable](field *T, value T) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"regexp"
 	"strings"
@@ -223,6 +224,11 @@ func (c *console) forgetInstruction() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.at = ""
+}
+
+// all returns everything that is in the file.
+func (c *console) all() ([]byte, error) {
+	return io.ReadAll(io.NewSectionReader(c.file, 0, math.MaxInt64))
 }
 
 func (c *console) close() error {

@@ -40,6 +40,19 @@
 // package did itself, QMP's SHUTDOWN event, the console, and the exit status last.
 // See [Reason] for the list.
 //
+// # Saved guests
+//
+// A guest that has booted and is ready can be written down ([Config.SaveDir], [VM.Save]) and started from
+// there again ([Restore]), as often as wanted and several at once, in a tenth of the time of a boot: QEMU
+// starts with memory that is a private mapping of the saved file, so pages are read when they are used and
+// copied when they are written to, and is sent the state of the devices, a third of a megabyte. What results is a
+// [VM] as any other: the same endings, clocks and console, which begins with the log of the boot.
+//
+// A saved guest comes back only with the same QEMU, the same machine and, as the guest has measured
+// the processor's clock, the same boot of this host: [Config.SavedKey] is the name to keep it under. Whatever
+// fails is a [RestoreError]; the remedy is a boot. Two things are not as after a boot, and are for what runs in
+// the guest to mend: the wall clock stands still, and random numbers repeat.
+//
 // # The clocks
 //
 // Three clocks run: boot ([Config.BootTimeout], until the guest's first byte on the
@@ -51,7 +64,7 @@
 //
 // # Nothing stays behind
 //
-// There are no temporary files to begin with. The QEMU process dies with ours, however
+// There are no temporary files to begin with; a saved guest's directory is the caller's. The QEMU process dies with ours, however
 // ours dies: it is started with PR_SET_PDEATHSIG, so the host's kernel kills it when
 // the thread that started it is gone, and that thread is kept for as long as QEMU
 // lives (process.go). Neither a closed QMP connection nor a closed port would do:

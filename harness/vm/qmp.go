@@ -6,7 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // errQMPClosed says that QEMU closed the control connection, as it does when it ends.
@@ -132,6 +136,35 @@ func (q *qmp) handshake(ctx context.Context) error {
 
 // execute runs a command and decodes its answer into result, unless that is nil.
 func (q *qmp) execute(ctx context.Context, command string, arguments, result any) error {
+	return q.call(ctx, command, arguments, result, func(line []byte) error {
+		_, err := q.conn.Write(line)
+		return err
+	})
+}
+
+// give gives QEMU an open file, which it knows by that name from now on.
+func (q *qmp) give(ctx context.Context, name string, file *os.File) error {
+	conn, ok := q.conn.(syscall.Conn)
+	if !ok {
+		return errors.New("QMP getfd: not a connection that files can be sent through")
+	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("QMP getfd: %w", err)
+	}
+	return q.call(ctx, "getfd", map[string]string{"fdname": name}, nil, func(line []byte) error {
+		rights := unix.UnixRights(int(file.Fd()))
+		var failed error
+		err := raw.Write(func(fd uintptr) bool {
+			failed = unix.Sendmsg(int(fd), line, rights, nil, 0)
+			return !errors.Is(failed, unix.EAGAIN)
+		})
+		return errors.Join(err, failed)
+	})
+}
+
+// call runs a command that send sends.
+func (q *qmp) call(ctx context.Context, command string, arguments, result any, send func(line []byte) error) error {
 	answer := make(chan qmpMessage, 1)
 	q.mu.Lock()
 	q.lastID++
@@ -148,7 +181,7 @@ func (q *qmp) execute(ctx context.Context, command string, arguments, result any
 	if err != nil {
 		return fmt.Errorf("QMP %s: %w", command, err)
 	}
-	if _, err := q.conn.Write(append(data, '\n')); err != nil {
+	if err := send(append(data, '\n')); err != nil {
 		return fmt.Errorf("QMP %s: %w", command, err)
 	}
 

@@ -30,6 +30,7 @@ const (
 type VM struct {
 	config      Config
 	accelerator Choice
+	saved       *opened // what the guest is restored from, if it is
 	argv        []string
 	ctx         context.Context
 	started     time.Time
@@ -39,12 +40,15 @@ type VM struct {
 	port    *Port
 	console *console
 
+	resumed chan struct{} // closed when QEMU says that the guest runs again
+
 	waiting  atomic.Int64 // calls of Do under way
 	activity atomic.Int64 // when the guest was last heard, in nanoseconds since started
 	booted   atomic.Int64 // when it was first heard on the port, same unit; 0: not yet
 
 	mu       sync.Mutex
 	evidence evidence
+	runs     bool // resumed is closed
 
 	done   chan struct{}
 	ending *Ending // set before done is closed
@@ -57,9 +61,19 @@ type VM struct {
 // The guest lives until it ends by itself, ctx is done, or Close is called, which the
 // caller must do in any case to release what is left.
 func Start(ctx context.Context, config Config) (*VM, error) {
+	return start(ctx, config, nil)
+}
+
+// start boots a guest, or restores it from what was saved.
+func start(ctx context.Context, config Config, saved *opened) (*VM, error) {
 	config, err := config.withDefaults()
 	if err != nil {
 		return nil, err
+	}
+	if saved == nil {
+		if err := config.bootable(); err != nil {
+			return nil, err
+		}
 	}
 	qemu, err := findQEMU(config.QEMU)
 	if err != nil {
@@ -69,7 +83,7 @@ func Start(ctx context.Context, config Config) (*VM, error) {
 	if err != nil {
 		return nil, err
 	}
-	vm := &VM{config: config, accelerator: choice}
+	vm := &VM{config: config, accelerator: choice, saved: saved}
 
 	// Whether this QEMU has the panic device is best asked by using it: the refusal takes
 	// 20 ms, once, with a QEMU older than 6.0; listing its devices takes 80 ms every time.
@@ -121,6 +135,11 @@ func (vm *VM) spawn(ctx context.Context, qemu string, panicDevice bool) (err err
 		return err
 	}
 	ours = append(ours, vm.console.file)
+	if vm.saved != nil {
+		if _, err := vm.console.file.Write(vm.saved.console); err != nil {
+			return fmt.Errorf("console: %w", err)
+		}
+	}
 	qmpOurs, qmpTheirs, err := socketPair("qmp")
 	if err != nil {
 		return err
@@ -133,9 +152,23 @@ func (vm *VM) spawn(ctx context.Context, qemu string, panicDevice bool) (err err
 	ours, theirs = append(ours, portOurs), append(theirs, portTheirs)
 
 	// The child's first inherited file is descriptor 3.
-	args := vm.config.commandLine(vm.accelerator.Accelerator, inherited(3, 4, 5), panicDevice)
+	files := []*os.File{qmpTheirs, portTheirs, vm.console.file}
+	wires := inherited(3, 4, 5)
+	memory, err := vm.memoryFile()
+	if err != nil {
+		return err
+	}
+	if memory != nil {
+		if vm.saved == nil {
+			theirs = append(theirs, memory)
+		}
+		files = append(files, memory)
+		wires.memory = savedMemory(6, vm.saved == nil)
+		wires.incoming = vm.saved != nil
+	}
+	args := vm.config.commandLine(vm.accelerator.Accelerator, wires, panicDevice)
 	started := time.Now()
-	proc, err := startProcess(qemu, args, []*os.File{qmpTheirs, portTheirs, vm.console.file})
+	proc, err := startProcess(qemu, args, files)
 	if err != nil {
 		return err
 	}
@@ -145,6 +178,7 @@ func (vm *VM) spawn(ctx context.Context, qemu string, panicDevice bool) (err err
 	vm.proc = proc
 	vm.evidence = evidence{}
 	vm.done = make(chan struct{})
+	vm.resumed, vm.runs = make(chan struct{}), false
 	vm.port = &Port{file: portOurs, vm: vm}
 	vm.qmp = newQMP(qmpOurs, vm.observe)
 	return nil
@@ -161,6 +195,9 @@ func (vm *VM) greet(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, launchTimeout)
 	defer cancel()
 	err := vm.qmp.handshake(limited)
+	if err == nil && vm.saved != nil {
+		err = vm.resume(limited)
+	}
 	if err == nil {
 		return nil
 	}
@@ -181,6 +218,10 @@ func (vm *VM) observe(ev qmpEvent) {
 	vm.mu.Lock()
 	defer vm.mu.Unlock()
 	vm.evidence.observe(ev)
+	if ev.Name == "RESUME" && !vm.runs {
+		vm.runs = true
+		close(vm.resumed)
+	}
 }
 
 // finish waits for QEMU's end, whoever brings it about, and draws up the ending.

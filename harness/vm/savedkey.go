@@ -1,0 +1,81 @@
+package vm
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// SavedKey names the guests that can be restored with this configuration: a digest of QEMU, its
+// command line but for the paths in it, the processor, and the boot of this machine. What the guest boots from is
+// for the caller to add. Timeouts and the console do not count. Nothing of the guest is started, but KVM
+// may be probed, as by [Start], whose errors are possible here, too.
+func (c Config) SavedKey(ctx context.Context) (string, error) {
+	c, err := c.withDefaults()
+	if err != nil {
+		return "", err
+	}
+	qemu, err := findQEMU(c.QEMU)
+	if err != nil {
+		return "", err
+	}
+	choice, err := ChooseAccelerator(ctx, c.Accelerator, c.StateDir)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.New()
+	fmt.Fprintf(sum, "saved guest %d\n", savedFormat)
+	// QEMU's version would cost a process, and tell less.
+	if qemu, err = filepath.EvalSymlinks(qemu); err != nil {
+		return "", fmt.Errorf("QEMU: %w", err)
+	}
+	info, err := os.Stat(qemu)
+	if err != nil {
+		return "", fmt.Errorf("QEMU: %w", err)
+	}
+	fmt.Fprintf(sum, "%q %d %d\n", qemu, info.Size(), info.ModTime().UnixNano())
+
+	c.Kernel, c.Initrd = "", ""
+	wires := inherited(3, 4, 5)
+	wires.memory = savedMemory(6, true)
+	fmt.Fprintf(sum, "%q\n", c.commandLine(choice.Accelerator, wires, true))
+
+	// The guest has measured the processor's clock, and under KVM seen its features.
+	id, err := hostBootID()
+	if err != nil {
+		return "", err
+	}
+	cpu, err := processor()
+	if err != nil {
+		return "", err
+	}
+	fmt.Fprintf(sum, "%s\n%q\n", id, cpu)
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+// processorFields are the lines of /proc/cpuinfo that tell one processor from another and stay the same while it runs.
+var processorFields = []string{"vendor_id", "cpu family", "model", "model name", "stepping", "microcode", "flags"}
+
+// processor describes this machine's first processor.
+func processor() ([]string, error) {
+	data, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	lines := bufio.NewScanner(bytes.NewReader(data))
+	for lines.Scan() && lines.Text() != "" {
+		name, _, _ := strings.Cut(lines.Text(), ":")
+		if slices.Contains(processorFields, strings.TrimSpace(name)) {
+			out = append(out, lines.Text())
+		}
+	}
+	return out, lines.Err()
+}
