@@ -158,7 +158,7 @@ func (s *Store) Resolve(ctx context.Context, spec string) (*Kernel, error) {
 	if strings.ContainsRune(spec, filepath.Separator) {
 		return nil, fmt.Errorf("kernel: %w", err)
 	}
-	return nil, fmt.Errorf("no kernel is called %q and no such file exists; %s", spec, s.known())
+	return nil, s.unknown(spec)
 }
 
 func (s *Store) known() string {

@@ -1,0 +1,78 @@
+package vmimage
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Expand takes apart what a user asked for: names of kernels.yaml, tiers, and
+// paths, with blanks or commas between them. Each kernel is there once, in the
+// order asked for; a name comes before a tier that is called the same. The path
+// of one kernel may have blanks and commas itself.
+//
+// Nothing is fetched: a kernel that cannot be had is for [Store.Resolve] to tell.
+func (s *Store) Expand(spec string) ([]string, error) {
+	if _, err := os.Stat(spec); err == nil {
+		return []string{spec}, nil
+	}
+	words := strings.FieldsFunc(spec, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' || r == '\n' })
+	if len(words) == 0 {
+		return nil, fmt.Errorf("no kernel was named; %s", s.known())
+	}
+	var all []string
+	for _, word := range words {
+		names, err := s.expandWord(word)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, names...)
+	}
+	var once []string
+	for _, name := range all {
+		if !slices.Contains(once, name) {
+			once = append(once, name)
+		}
+	}
+	return once, nil
+}
+
+func (s *Store) expandWord(word string) ([]string, error) {
+	if _, ok := s.config.Find(word); ok {
+		return []string{word}, nil
+	}
+	if names := s.config.Tier(word); len(names) > 0 {
+		return names, nil
+	}
+	if _, err := os.Stat(word); err == nil {
+		return []string{word}, nil
+	} else if strings.ContainsRune(word, filepath.Separator) {
+		return nil, fmt.Errorf("kernel: %w", err)
+	}
+	return nil, s.unknown(word)
+}
+
+// unknown is the error for what is neither a name nor a path.
+func (s *Store) unknown(spec string) error {
+	return fmt.Errorf("no kernel is called %q and no such file exists; %s", spec, s.known())
+}
+
+// Ready returns those of these kernels that need no network, and then the
+// others, each in the order given.
+func (s *Store) Ready(names []string) (here, others []string, err error) {
+	list, err := s.List()
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, name := range names {
+		i := slices.IndexFunc(list, func(l Listing) bool { return l.Name == name })
+		if i >= 0 && !list[i].Cached {
+			others = append(others, name)
+		} else {
+			here = append(here, name)
+		}
+	}
+	return here, others, nil
+}
