@@ -2,6 +2,8 @@
 
 KERNEL  ?= 6.12
 CASE    ?=
+JOBS    ?=
+SHARD   ?=
 ENGINES ?=
 BPFTOOL ?=
 ARGS    ?=
@@ -28,8 +30,11 @@ help: ## say what there is
 	@echo 'make TARGET [NAME=VALUE...]'; echo
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' Makefile | expand -t 12
 	@echo; echo 'What vmtest takes (now in brackets):'
-	@echo '  KERNEL    a name in kernels.yaml, an image, or a built kernel tree [$(KERNEL)]'
+	@echo '  KERNEL    a name in kernels.yaml, an image, or a built kernel tree; of vmtest several, or a'
+	@echo '            tier: smoke, ci, all [$(KERNEL)]'
 	@echo '  CASE      patterns of the cases to run; without it, all [$(CASE)]'
+	@echo '  SHARD     of all kernels and cases, the part I/N [$(SHARD)]'
+	@echo '  JOBS      guests at the same time; without it, one, of several kernels one a processor [$(JOBS)]'
 	@echo '  ENGINES   engines to run, with commas between them, of direct, trace, replay, libbpf and'
 	@echo '            libbpf-light; without it, the first three, and all for mutate [$(ENGINES)]'
 	@echo '  BPFTOOL   the bpftool that libbpf and libbpf-light drive, an ELF file [$(BPFTOOL)]'
@@ -53,7 +58,7 @@ endif
 endif
 
 vmtest: setup-vmtest bpfreplay ## load the core suite in a guest with each engine and compare
-	./bpfreplay vmtest --kernel '$(KERNEL)' $(foreach c,$(CASE),--case '$c') $(if $(ENGINES),--engines '$(ENGINES)') $(if $(BPFTOOL),--bpftool '$(BPFTOOL)') $(ARGS)
+	./bpfreplay vmtest --kernel '$(KERNEL)' $(foreach c,$(CASE),--case '$c') $(if $(SHARD),--shard '$(SHARD)') $(if $(JOBS),--jobs '$(JOBS)') $(if $(ENGINES),--engines '$(ENGINES)') $(if $(BPFTOOL),--bpftool '$(BPFTOOL)') $(ARGS)
 
 mutate: setup-vmtest bpfreplay ## break loads in a guest, and see that each fault is noticed
 	./bpfreplay mutate --kernel '$(KERNEL)' $(if $(ENGINES),--engines '$(ENGINES)') $(if $(BPFTOOL),--bpftool '$(BPFTOOL)') $(ARGS)

@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"golang.org/x/sync/semaphore"
 )
@@ -45,4 +46,13 @@ func (b *Budget) take(ctx context.Context, cpus, memoryMiB int) (release func(),
 		b.memory.Release(m)
 		b.cpus.Release(c)
 	}, nil
+}
+
+// guests is how many guests there is room for at the same time, at least one:
+// that one then says why it does not fit.
+func (b *Budget) guests() int {
+	if b == nil {
+		return math.MaxInt
+	}
+	return int(max(min(b.maxCPUs/guestCPUs, b.maxMemoryMiB/guestMemory), 1))
 }

@@ -10,6 +10,11 @@
 // A case that breaks the guest has the verdict broken, with the last lines of
 // the console; the suite goes on in a new guest.
 //
+// RunMatrix does so on several kernels, some at the same time: a fetcher gets one
+// kernel after the other, and as many workers as the budget has room for guests
+// take what is ready. What all guests take together is bounded by the Budget.
+// Machines share the work by running a Shard each.
+//
 // Mutate turns this around: it breaks loads on purpose, and wants each fault
 // noticed (package mutate).
 //

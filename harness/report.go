@@ -24,6 +24,7 @@ const (
 type Report struct {
 	Schema      int          `json:"schema"` // 1
 	Suite       string       `json:"suite"`
+	Shard       *Shard       `json:"shard,omitempty"` // the part of a matrix that this belongs to
 	Kernel      KernelReport `json:"kernel"`
 	Accelerator string       `json:"accelerator"`
 	Engines     []string     `json:"engines"`
@@ -61,6 +62,7 @@ type Seconds struct {
 type CaseReport struct {
 	Name     string       `json:"name"`
 	Object   string       `json:"object"`
+	SHA256   string       `json:"sha256,omitempty"` // of the object
 	Seconds  float64      `json:"seconds"`
 	Loads    []LoadReport `json:"loads"`
 	Verdicts []PairReport `json:"verdicts"`

@@ -2,7 +2,9 @@ package harness
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
@@ -79,7 +81,7 @@ func (w *worker) runCase(ctx context.Context, i int) error {
 
 // runRequest runs a case and judges it.
 func (w *worker) runRequest(ctx context.Context, c *Case, req *agent.Request) (*CaseReport, error) {
-	out := CaseReport{Name: c.Name, Object: c.Object, Loads: []LoadReport{}, Verdicts: []PairReport{}}
+	out := CaseReport{Name: c.Name, Object: c.Object, SHA256: fmt.Sprintf("%x", sha256.Sum256(req.Object)), Loads: []LoadReport{}, Verdicts: []PairReport{}}
 	err := w.need(ctx)
 	start := time.Now()
 	var answer *agent.Answer

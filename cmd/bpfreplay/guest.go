@@ -60,35 +60,43 @@ func (f *guestFlags) addMachine(cmd *cobra.Command) {
 // options are the harness's, with the kernel found. The caller calls done when
 // no guest runs any more.
 func (f *guestFlags) options(cmd *cobra.Command) (o harness.Options, done func(), err error) {
-	if _, err := engine.ByName(f.engines, engine.Tool{}); err != nil {
+	o, err = f.common()
+	if err != nil {
 		return o, nil, err
+	}
+	o.Note = func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), line) }
+	o.Store, err = vmimage.Open(vmimage.Options{Progress: o.Note})
+	if err != nil {
+		return o, nil, err
+	}
+	o.Kernel, err = o.Store.Resolve(cmd.Context(), f.kernel)
+	if err != nil {
+		o.Store.Close()
+		return o, nil, err
+	}
+	o.Out = filepath.Join(f.out, filepath.Base(filepath.Clean(f.kernel)))
+	return o, func() { o.Store.Close() }, nil
+}
+
+// common are the options that no kernel is needed for.
+func (f *guestFlags) common() (o harness.Options, err error) {
+	if _, err := engine.ByName(f.engines, engine.Tool{}); err != nil {
+		return o, err
 	}
 	accel, err := vm.ParseAccelerator(f.accelerator)
 	if err != nil {
-		return o, nil, err
-	}
-	note := func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), line) }
-	store, err := vmimage.Open(vmimage.Options{Progress: note})
-	if err != nil {
-		return o, nil, err
-	}
-	kernel, err := store.Resolve(cmd.Context(), f.kernel)
-	if err != nil {
-		store.Close()
-		return o, nil, err
+		return o, err
 	}
 	self, err := agentProgram()
 	if err != nil {
-		store.Close()
-		return o, nil, err
+		return o, err
 	}
 	return harness.Options{
-		Store: store, Kernel: kernel, Agent: self, Engines: f.engines, Bpftool: f.bpftool,
+		Agent: self, Engines: f.engines, Bpftool: f.bpftool,
 		QEMU: f.qemu, Accelerator: accel, StateDir: stateDir(), Params: f.params,
 		BootTimeout: f.bootTimeout, CaseTimeout: f.caseTimeout,
-		Out:  filepath.Join(f.out, filepath.Base(filepath.Clean(f.kernel))),
-		Note: note,
-	}, func() { store.Close() }, nil
+		Out: f.out,
+	}, nil
 }
 
 // newReport is the path of a report, where there is none any more: what a former

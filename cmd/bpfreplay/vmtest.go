@@ -27,6 +27,7 @@ type vmtestFlags struct {
 	isolate bool
 	verbose bool
 	json    bool
+	matrix  matrixFlags
 }
 
 func newVMTest() *cobra.Command {
@@ -41,12 +42,20 @@ goes to OUT/KERNEL/report.json, the guest's console to console.log beside it.
 Programs are also run with a few fixed inputs, and attached in the guest, and what
 comes of it is compared. One that the guest does not survive needs --still.
 
-With objects as arguments, these are the suite: each is to load.`,
+With objects as arguments, these are the suite: each is to load.
+
+--kernel takes several kernels, or a tier of kernels.yaml, too: see bpfreplay
+matrix --help.`,
 		Example: `  bpfreplay vmtest --kernel 6.12
   bpfreplay vmtest --kernel 6.1 --case 'core_*'
   bpfreplay vmtest --kernel ~/linux my.bpf.o`,
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
+	f.addFlags(cmd)
+	return cmd
+}
+
+func (f *vmtestFlags) addFlags(cmd *cobra.Command) {
 	f.add(cmd, engine.Defaults(), "engines to run, in this order")
 	fl := cmd.Flags()
 	fl.StringArrayVarP(&f.cases, "case", "c", nil, "only cases whose names match this pattern (may be repeated)")
@@ -54,12 +63,12 @@ With objects as arguments, these are the suite: each is to load.`,
 	fl.IntVar(&f.repeat, "repeat", 1, "how often each engine loads each object; the report has the shortest time")
 	fl.BoolVar(&f.fresh, "fresh", false, "time the repetitions in a new process each, as for a program that loads one object")
 	fl.BoolVar(&f.still, "still", false, "run programs only as the suite says, and attach none")
-	fl.IntVarP(&f.jobs, "jobs", "j", 1, "how many guests run cases at the same time")
+	fl.IntVarP(&f.jobs, "jobs", "j", 0, "how many guests run cases at the same time; 0 for one, of several kernels for one a processor")
 	fl.BoolVar(&f.isolate, "isolate", false, "run each case in a guest of its own")
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "show explained differences, too")
 	fl.BoolVar(&f.json, "json", false, "print the report instead of lines for a person")
 	_ = cmd.RegisterFlagCompletionFunc("mutate", cobra.FixedCompletions(mutate.Names(), cobra.ShellCompDirectiveNoFileComp))
-	return cmd
+	f.matrix.add(cmd)
 }
 
 func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
@@ -67,7 +76,7 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	if f.jobs < 1 {
+	if f.jobs < 0 {
 		return fmt.Errorf("--jobs %d: at least one guest is needed", f.jobs)
 	}
 	if f.mutate != "" {
@@ -75,14 +84,32 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 			return err
 		}
 	}
+	kernels, err := expandKernels(f.kernel)
+	if err != nil {
+		return err
+	}
+	if len(kernels) > 1 || f.matrix.always || f.matrix.shard != "" {
+		return f.runMatrix(cmd, suite, kernels)
+	}
+	f.kernel = kernels[0]
+	return f.runKernel(cmd, suite)
+}
+
+// set sets what has flags of vmtest.
+func (f *vmtestFlags) set(o *harness.Options) {
+	o.Mutate, o.Repeat, o.Fresh, o.Still = f.mutate, f.repeat, f.fresh, f.still
+	o.Jobs, o.Isolate = f.jobs, f.isolate
+}
+
+// runKernel runs the suite on one kernel.
+func (f *vmtestFlags) runKernel(cmd *cobra.Command, suite *harness.Suite) error {
 	opts, done, err := f.options(cmd)
 	if err != nil {
 		return err
 	}
 	defer done()
-	text := report.Text{W: cmd.OutOrStdout(), Verbose: f.verbose}
-	opts.Mutate, opts.Repeat, opts.Fresh, opts.Still = f.mutate, f.repeat, f.fresh, f.still
-	opts.Jobs, opts.Isolate = f.jobs, f.isolate
+	f.set(&opts)
+	text := report.Text{W: report.Printable(cmd.OutOrStdout()), Verbose: f.verbose}
 	if !f.json {
 		opts.Done = text.Case
 	}

@@ -17,11 +17,7 @@ type Text struct {
 
 // Case writes the line of one case, and below it what is wrong with it.
 func (t *Text) Case(c *harness.CaseReport) {
-	v := string(c.Verdict())
-	if len(c.Failures) > 0 {
-		v = "FAILED"
-	}
-	fmt.Fprintf(t.W, "%-11s  %-28s  %s\n", v, c.Name, t.loads(c))
+	fmt.Fprintf(t.W, "%-11s  %-28s  %s\n", verdictOf(c), c.Name, t.loads(c))
 	for _, p := range c.Verdicts {
 		t.pair(&p)
 	}
@@ -34,6 +30,14 @@ func (t *Text) Case(c *harness.CaseReport) {
 	for _, l := range c.Console {
 		fmt.Fprintf(t.W, "    | %s\n", l)
 	}
+}
+
+// verdictOf is the word for a case.
+func verdictOf(c *harness.CaseReport) string {
+	if len(c.Failures) > 0 {
+		return "FAILED"
+	}
+	return string(c.Verdict())
 }
 
 // loads is what each engine said, in short.

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/report"
+	"github.com/bpfreplay/bpfreplay/vmimage"
+)
+
+// matrixFlags are those of runs on several kernels.
+type matrixFlags struct {
+	always   bool // one kernel is a matrix, too
+	shard    string
+	failFast bool
+	memory   int
+}
+
+func (f *matrixFlags) add(cmd *cobra.Command) {
+	fl := cmd.Flags()
+	fl.StringVar(&f.shard, "shard", "", "run the part I/N of all kernels and cases, for one of several machines; see bpfreplay merge")
+	fl.BoolVar(&f.failFast, "fail-fast", false, "of several kernels, let the first that fails end the others")
+	fl.IntVar(&f.memory, "memory", 0, "MiB that the guests of several kernels may take together; 0 for three quarters of what is free")
+}
+
+func newMatrix() *cobra.Command {
+	f := vmtestFlags{matrix: matrixFlags{always: true}}
+	cmd := &cobra.Command{
+		Use:   "matrix [OBJECT...]",
+		Short: "Do what vmtest does on several kernels, some at the same time",
+		Long: `matrix runs a suite on several kernels, as many at the same time as this machine
+has processors and memory for. --kernel takes names and paths with blanks or commas
+between them, and tiers of kernels.yaml. A kernel that cannot be had, or does not
+boot, is a row of the table that says why; the others run.
+
+On a terminal a table shows how it gets on, elsewhere there is a line a case that
+begins with the kernel. The reports go to OUT/KERNEL/report.json, and all of it to
+OUT/matrix.json.
+
+Exit status: 1 if a kernel shows a difference or a failed expectation, or else 2 if one
+cannot be had, does not boot or breaks.`,
+		Example: `  bpfreplay matrix
+  bpfreplay matrix --kernel 'smoke 6.18'
+  bpfreplay matrix --kernel all --shard 2/4`,
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
+	}
+	f.addFlags(cmd)
+	kernel := cmd.Flags().Lookup("kernel")
+	kernel.DefValue = "ci"
+	_ = kernel.Value.Set("ci")
+	return cmd
+}
+
+// expandKernels are the kernels that --kernel names.
+func expandKernels(spec string) ([]string, error) {
+	store, err := vmimage.Open(vmimage.Options{})
+	if err != nil {
+		return nil, err
+	}
+	defer store.Close()
+	return store.Expand(spec)
+}
+
+// runMatrix runs the suite on several kernels.
+func (f *vmtestFlags) runMatrix(cmd *cobra.Command, suite *harness.Suite, kernels []string) error {
+	shard, err := harness.ParseShard(f.matrix.shard)
+	if err != nil {
+		return err
+	}
+	path, err := newReport(f.out, "matrix.json")
+	if err != nil {
+		return err
+	}
+	o, err := f.matrixOptions(kernels, shard)
+	if err != nil {
+		return err
+	}
+	watch, end := f.watch(cmd, len(kernels), harness.Pairs(kernels, suite, shard))
+	var failed error
+	o.Watch = func(e harness.Event) {
+		if err := keepReport(e.Run); err != nil && failed == nil {
+			failed = err
+		}
+		watch(e)
+	}
+	m, err := harness.RunMatrix(cmd.Context(), suite, o)
+	end()
+	if err != nil {
+		return err
+	}
+	if failed != nil {
+		return failed
+	}
+	text := report.Text{W: report.Printable(cmd.OutOrStdout()), Verbose: f.verbose}
+	if err := deliver(cmd, path, m, f.json, func() { text.MatrixSummary(m) }); err != nil {
+		return err
+	}
+	return matrixError(m)
+}
+
+// matrixError is the end of a command that shows a matrix.
+func matrixError(m *harness.Matrix) error {
+	switch {
+	case m.OK():
+		return nil
+	case m.Different():
+		return errFailed
+	default:
+		return errBroken
+	}
+}
+
+// watch shows how a matrix gets on; the caller calls end behind the last event.
+func (f *vmtestFlags) watch(cmd *cobra.Command, kernels, cases int) (watch func(harness.Event), end func()) {
+	notes := report.Printable(cmd.ErrOrStderr())
+	if f.json {
+		lines := report.Lines{Out: notes, Notes: notes}
+		return func(e harness.Event) {
+			if e.Case == nil {
+				lines.Event(e)
+			}
+		}, func() {}
+	}
+	if out, ok := cmd.OutOrStdout().(*os.File); ok {
+		if live := report.NewLive(out, kernels, cases); live != nil {
+			return live.Event, live.Close
+		}
+	}
+	lines := report.Lines{Out: report.Printable(cmd.OutOrStdout()), Notes: notes, Verbose: f.verbose}
+	return lines.Event, func() {}
+}
+
+// keepReport writes the report of a kernel's run when there is one. Before, one
+// of a former run must not pass for it.
+func keepReport(run *harness.KernelRun) error {
+	path := filepath.Join(run.Dir, "report.json")
+	switch {
+	case run.State == harness.Done:
+		return report.WriteJSON(path, run.Report)
+	case run.State == harness.Waiting:
+		_, err := newReport(run.Dir, "report.json")
+		return err
+	}
+	return nil
+}
+
+func (f *vmtestFlags) matrixOptions(kernels []string, shard harness.Shard) (harness.MatrixOptions, error) {
+	o, err := f.common()
+	if err != nil {
+		return harness.MatrixOptions{}, err
+	}
+	f.set(&o)
+	cpus := f.jobs
+	if cpus == 0 {
+		cpus = runtime.NumCPU()
+	}
+	memory := f.matrix.memory
+	if memory == 0 {
+		if memory, err = freeMemory(); err != nil {
+			return harness.MatrixOptions{}, fmt.Errorf("--memory: %w", err)
+		}
+	}
+	o.Budget = harness.NewBudget(cpus, memory)
+	o.Jobs = max(cpus/len(kernels), 1)
+	return harness.MatrixOptions{
+		Options: o, Kernels: kernels, Shard: shard, FailFast: f.matrix.failFast,
+		Open: func(note func(string)) (*vmimage.Store, error) {
+			return vmimage.Open(vmimage.Options{Progress: note})
+		},
+	}, nil
+}

@@ -1,0 +1,321 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/bpfreplay/bpfreplay/vmimage"
+)
+
+// Matrix is what the runs of one suite on several kernels found: out/matrix.json.
+type Matrix struct {
+	Schema int    `json:"schema"` // 1
+	Suite  string `json:"suite"`
+	// Shard is the part of the kernels and cases that ran, if not all did.
+	Shard   *Shard      `json:"shard,omitempty"`
+	Started time.Time   `json:"started"`
+	Seconds float64     `json:"seconds"` // from the first kernel's start to the last one's end
+	Kernels []KernelRun `json:"kernels"` // in the order asked for
+	// Summary counts the verdicts of all kernels, by pair of engines and case.
+	Summary  map[Verdict]int `json:"summary"`
+	Failures int             `json:"failures"` // expectations that were not met
+	// Missing are the shards whose reports were not there to be merged.
+	Missing []string `json:"missing,omitempty"`
+}
+
+// KernelRun is the row of one kernel.
+type KernelRun struct {
+	Kernel string    `json:"kernel"` // as the user typed it
+	State  RunState  `json:"state"`
+	Reason string    `json:"reason,omitempty"` // why there is no report
+	Cases  int       `json:"cases"`            // that were to run
+	Report *Report   `json:"report,omitempty"`
+	Dir    string    `json:"-"` // where its console and its report are
+	start  time.Time // zero before it runs
+}
+
+// Seconds is how long the kernel has been running, or ran.
+func (k *KernelRun) Seconds() float64 {
+	switch {
+	case k.Report != nil:
+		return k.Report.Seconds.Total
+	case k.start.IsZero() || k.State.ended():
+		return 0
+	}
+	return time.Since(k.start).Seconds()
+}
+
+// RunState is how far the run of one kernel has come.
+type RunState string
+
+// States of a run. The last four are ends.
+const (
+	Waiting     RunState = "waiting"     // for room on this machine
+	Fetching    RunState = "fetching"    // the kernel
+	Running     RunState = "running"     // in a guest that boots or has booted
+	Done        RunState = "done"        // there is a report
+	Unavailable RunState = "unavailable" // the kernel cannot be had
+	Failed      RunState = "failed"      // the harness failed, or the kernel does not boot
+	LeftOut     RunState = "left out"    // another kernel failed before, see [MatrixOptions.FailFast]
+)
+
+func (s RunState) ended() bool { return s != Waiting && s != Fetching && s != Running }
+
+// OK says whether all is as it should be, on every kernel.
+func (m *Matrix) OK() bool {
+	return !m.Different() && len(m.Missing) == 0 &&
+		!slices.ContainsFunc(m.Kernels, func(k KernelRun) bool { return k.State != Done || !k.Report.OK() })
+}
+
+// Different says whether a kernel has shown a difference or a failed
+// expectation; if there is none and the matrix is not OK, the harness or its
+// input failed.
+func (m *Matrix) Different() bool { return m.Failures > 0 || m.Summary[Different] > 0 }
+
+// summarise counts the verdicts of all kernels.
+func (m *Matrix) summarise() {
+	m.Summary = map[Verdict]int{Equal: 0, Explained: 0, Different: 0, Unsupported: 0, Broken: 0}
+	m.Failures = 0
+	for i := range m.Kernels {
+		r := m.Kernels[i].Report
+		if r == nil {
+			continue
+		}
+		for v, n := range r.Summary {
+			m.Summary[v] += n
+		}
+		m.Failures += r.Failures
+	}
+}
+
+// Event tells how a matrix gets on.
+type Event struct {
+	Run  *KernelRun  // as it is now; valid during the call
+	Case *CaseReport // that was just judged, if one was
+	Note string      // what happens, if there is something to be said
+}
+
+// MatrixOptions say how to run a suite on several kernels.
+type MatrixOptions struct {
+	// Options are those of each kernel's run. Store, Kernel, Note and Done are set
+	// for each, Out is the directory for the directories of all. As many kernels run
+	// at the same time as Budget has room for guests.
+	Options
+	Kernels []string // names or paths, as [vmimage.Store.Resolve] takes them
+	// Open opens a store of kernels, whose progress goes to note.
+	Open     func(note func(line string)) (*vmimage.Store, error)
+	Shard    Shard // what of the kernels and cases runs; the zero value is all
+	FailFast bool  // the first kernel that fails ends the others
+	// Watch hears of all that happens, first of each row; it is not called twice at
+	// a time.
+	Watch func(Event)
+}
+
+// RunMatrix runs a suite on several kernels, some at the same time. A kernel
+// that cannot be had, or does not boot, is a row of the matrix that says why,
+// and the others run. Kernels that are on this machine run first, while others
+// are fetched.
+//
+// An error means that nothing could be run at all, or that ctx ended.
+func RunMatrix(ctx context.Context, suite *Suite, o MatrixOptions) (*Matrix, error) {
+	start := time.Now()
+	m := &matrix{MatrixOptions: o, report: &Matrix{Schema: 1, Suite: suite.Name, Started: start.UTC()}}
+	if o.Shard.Count > 1 {
+		m.report.Shard = &o.Shard
+	}
+	if m.Watch == nil {
+		m.Watch = func(Event) {}
+	}
+	m.plan(suite)
+	if err := m.run(ctx); err != nil {
+		return nil, err
+	}
+	m.report.Seconds = time.Since(start).Seconds()
+	m.report.summarise()
+	return m.report, nil
+}
+
+type matrix struct {
+	MatrixOptions
+	suites []*Suite // by kernel
+
+	mu     sync.Mutex // for what follows, and for calls of Watch
+	report *Matrix
+}
+
+// plan makes the rows of the kernels which have something to run.
+func (m *matrix) plan(suite *Suite) {
+	m.report.Kernels = []KernelRun{}
+	dirs := make(map[string]bool)
+	for i, part := range m.Shard.split(m.Kernels, suite) {
+		if len(part.Cases) == 0 && len(suite.Cases) > 0 {
+			continue
+		}
+		name := m.Kernels[i]
+		m.suites = append(m.suites, part)
+		m.report.Kernels = append(m.report.Kernels, KernelRun{
+			Kernel: name, State: Waiting, Cases: len(part.Cases), Dir: filepath.Join(m.Out, unused(dirs, runDir(name))),
+		})
+	}
+}
+
+// runDir is the name of a kernel's directory.
+func runDir(kernel string) string { return filepath.Base(filepath.Clean(kernel)) }
+
+// unused takes a name that nobody has: paths of two kernels may end alike.
+func unused(taken map[string]bool, name string) string {
+	free := name
+	for i := 2; taken[free]; i++ {
+		free = fmt.Sprintf("%s-%d", name, i)
+	}
+	taken[free] = true
+	return free
+}
+
+// found is a kernel that was fetched, by its row.
+type found struct {
+	row    int
+	kernel *vmimage.Kernel
+}
+
+func (m *matrix) run(ctx context.Context) error {
+	inner, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	ready := make(chan found, len(m.report.Kernels))
+	// The store stays open until the last run has ended: until then nobody prunes.
+	store, err := m.Open(nil)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	for row := range m.report.Kernels {
+		m.set(row, Waiting, nil)
+	}
+
+	group, _ := errgroup.WithContext(inner)
+	group.Go(func() error {
+		defer close(ready)
+		return m.fetch(inner, ready)
+	})
+	for range min(m.Budget.guests(), len(m.report.Kernels)) {
+		group.Go(func() error {
+			for f := range ready {
+				m.runKernel(inner, f, stop)
+			}
+			return nil
+		})
+	}
+	err = group.Wait()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+// fetch gets the kernels one after the other, first those that are here.
+func (m *matrix) fetch(ctx context.Context, ready chan<- found) error {
+	row := 0
+	store, err := m.Open(func(line string) { m.note(row, line) })
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	var names []string
+	for _, k := range m.report.Kernels {
+		names = append(names, k.Kernel)
+	}
+	here, others, err := store.Ready(names)
+	if err != nil {
+		return err
+	}
+	for i, name := range slices.Concat(here, others) {
+		row = slices.Index(names, name)
+		if i >= len(here) {
+			m.set(row, Fetching, nil)
+		}
+		kernel, err := store.Resolve(ctx, name)
+		switch {
+		case ctx.Err() != nil:
+			m.set(row, LeftOut, context.Cause(ctx))
+		case err != nil:
+			m.set(row, Unavailable, err)
+		default:
+			m.set(row, Waiting, nil)
+			ready <- found{row, kernel}
+		}
+	}
+	return nil
+}
+
+// runKernel runs the suite on one kernel. stop ends the others.
+func (m *matrix) runKernel(ctx context.Context, f found, stop context.CancelCauseFunc) {
+	if ctx.Err() != nil {
+		m.set(f.row, LeftOut, context.Cause(ctx))
+		return
+	}
+	m.set(f.row, Running, nil)
+	report, err := m.runSuite(ctx, f)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		m.set(f.row, LeftOut, context.Cause(ctx))
+		return
+	case err != nil:
+		m.set(f.row, Failed, err)
+	default:
+		m.mu.Lock()
+		m.report.Kernels[f.row].Report = report
+		m.mu.Unlock()
+		m.set(f.row, Done, nil)
+	}
+	if m.FailFast && (err != nil || !report.OK()) {
+		stop(fmt.Errorf("kernel %s failed", m.report.Kernels[f.row].Kernel))
+	}
+}
+
+func (m *matrix) runSuite(ctx context.Context, f found) (*Report, error) {
+	store, err := m.Open(func(line string) { m.note(f.row, line) })
+	if err != nil {
+		return nil, err
+	}
+	defer store.Close()
+	o := m.Options
+	o.Store, o.Kernel, o.Out = store, f.kernel, m.report.Kernels[f.row].Dir
+	o.Note = func(line string) { m.note(f.row, line) }
+	o.Done = func(c *CaseReport) { m.tell(f.row, Event{Case: c}) }
+	r, err := Run(ctx, m.suites[f.row], o)
+	if err != nil {
+		return nil, err
+	}
+	r.Shard = m.report.Shard
+	return r, nil
+}
+
+// set changes the state of a row.
+func (m *matrix) set(row int, s RunState, reason error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	k := &m.report.Kernels[row]
+	k.State = s
+	if s == Running {
+		k.start = time.Now()
+	}
+	if reason != nil {
+		k.Reason = reason.Error()
+	}
+	m.Watch(Event{Run: k})
+}
+
+func (m *matrix) note(row int, line string) { m.tell(row, Event{Note: line}) }
+
+func (m *matrix) tell(row int, e Event) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e.Run = &m.report.Kernels[row]
+	m.Watch(e)
+}

@@ -1,0 +1,176 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+
+	"github.com/bpfreplay/bpfreplay/harness"
+)
+
+// newTable is a table without lines, as the other tables of this package.
+func newTable(header ...any) table.Writer {
+	t := table.NewWriter()
+	style := table.StyleDefault
+	style.Options = table.OptionsNoBordersAndSeparators
+	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
+	style.Format.Header = text.FormatUpper
+	t.SetStyle(style)
+	t.AppendHeader(header)
+	return t
+}
+
+// rightFrom puts the columns from the n-th on to the right, as numbers.
+func rightFrom(t table.Writer, n, last int) {
+	var configs []table.ColumnConfig
+	for i := n; i <= last; i++ {
+		configs = append(configs, table.ColumnConfig{Number: i, Align: text.AlignRight, AlignHeader: text.AlignRight})
+	}
+	t.SetColumnConfigs(configs)
+}
+
+// render is the text of a table, without blanks at the ends of lines.
+func render(t table.Writer) string {
+	lines := strings.Split(t.Render(), "\n")
+	for i := range lines {
+		lines[i] = strings.TrimRight(lines[i], " ")
+	}
+	return strings.Join(lines, "\n")
+}
+
+// matrixTable has a row a kernel.
+func matrixTable(m *harness.Matrix) table.Writer {
+	header := []any{"kernel", "release", "result", "cases"}
+	for _, v := range verdicts {
+		header = append(header, string(v))
+	}
+	t := newTable(append(header, "failed", "boot s", "total s")...)
+	rightFrom(t, 4, len(header)+3)
+	for i := range m.Kernels {
+		k := &m.Kernels[i]
+		if k.Report == nil {
+			t.AppendRow(table.Row{oneLine(k.Kernel), "", string(k.State)})
+			continue
+		}
+		r := k.Report
+		row := table.Row{oneLine(k.Kernel), oneLine(r.Kernel.Release), result(r.OK()), len(r.Cases)}
+		for _, v := range verdicts {
+			row = append(row, r.Summary[v])
+		}
+		t.AppendRow(append(row, r.Failures, fmt.Sprintf("%.1f", r.Seconds.Boot), fmt.Sprintf("%.1f", r.Seconds.Total)))
+	}
+	return t
+}
+
+func result(ok bool) string {
+	if ok {
+		return "PASS"
+	}
+	return "FAIL"
+}
+
+// MatrixSummary writes what the runs on several kernels found: a table, and for
+// each kernel what is not as it should be.
+func (t *Text) MatrixSummary(m *harness.Matrix) {
+	for i := range m.Kernels {
+		t.wrong(&m.Kernels[i])
+	}
+	fmt.Fprintf(t.W, "\n%s\n", render(matrixTable(m)))
+	fmt.Fprintln(t.W, matrixLine(m))
+	for _, s := range m.Missing {
+		fmt.Fprintf(t.W, "shard %s is missing\n", s)
+	}
+	fmt.Fprintln(t.W, result(m.OK()))
+}
+
+// matrixLine sums a matrix up.
+func matrixLine(m *harness.Matrix) string {
+	var b strings.Builder
+	cases := 0
+	for i := range m.Kernels {
+		if r := m.Kernels[i].Report; r != nil {
+			cases += len(r.Cases)
+		}
+	}
+	fmt.Fprintf(&b, "suite %s", oneLine(m.Suite))
+	if m.Shard != nil {
+		fmt.Fprintf(&b, ", shard %s", m.Shard)
+	}
+	fmt.Fprintf(&b, ": %d cases on %d kernels in %.1f s: verdicts by pair of engines:", cases, len(m.Kernels), m.Seconds)
+	for _, v := range verdicts {
+		fmt.Fprintf(&b, " %d %s", m.Summary[v], v)
+	}
+	fmt.Fprintf(&b, "; %d failed expectations", m.Failures)
+	return b.String()
+}
+
+// wrong writes what is not as it should be on one kernel.
+func (t *Text) wrong(k *harness.KernelRun) {
+	if k.Report == nil {
+		fmt.Fprintf(t.W, "\nkernel %s: %s: %s\n", k.Kernel, k.State, k.Reason)
+		return
+	}
+	r := k.Report
+	if r.OK() && len(r.Splats) == 0 {
+		return
+	}
+	var bad []*harness.CaseReport
+	for i := range r.Cases {
+		if c := &r.Cases[i]; !c.OK() {
+			bad = append(bad, c)
+		}
+	}
+	fmt.Fprintf(t.W, "\nkernel %s (%s): %d of %d cases are not as they should be\n", k.Kernel, r.Kernel.Release, len(bad), len(r.Cases))
+	for _, c := range bad {
+		t.Case(c)
+	}
+	for _, s := range r.Splats {
+		fmt.Fprintf(t.W, "  the guest's kernel complained: %s\n", s)
+	}
+}
+
+// Lines writes how a matrix gets on where there is no terminal: each line begins
+// with the kernel that it is about. Cases go to Out, notes to Notes.
+type Lines struct {
+	Out, Notes io.Writer
+	Verbose    bool
+	width      int // of the longest name
+}
+
+// Event writes what there is to say of an event.
+func (l *Lines) Event(e harness.Event) {
+	l.width = max(l.width, len(e.Run.Kernel))
+	prefix := fmt.Sprintf("%-*s  ", l.width, e.Run.Kernel)
+	switch {
+	case e.Case != nil:
+		t := Text{W: &prefixed{l.Out, prefix}, Verbose: l.Verbose}
+		t.Case(e.Case)
+	case e.Note != "":
+		fmt.Fprintf(l.Notes, "%s%s\n", prefix, e.Note)
+	case e.Run.State == harness.Done:
+		r := e.Run.Report
+		fmt.Fprintf(l.Out, "%s%s: %d cases in %.1f s (boot %.1f s)\n", prefix, result(r.OK()), len(r.Cases), r.Seconds.Total, r.Seconds.Boot)
+	case e.Run.Reason != "":
+		fmt.Fprintf(l.Out, "%s%s: %s\n", prefix, e.Run.State, e.Run.Reason)
+	}
+}
+
+// prefixed puts something before each line. Each Write is whole lines.
+type prefixed struct {
+	w      io.Writer
+	prefix string
+}
+
+func (p *prefixed) Write(b []byte) (int, error) {
+	var out strings.Builder
+	for line := range strings.Lines(string(b)) {
+		out.WriteString(p.prefix + line)
+	}
+	if _, err := io.WriteString(p.w, out.String()); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
