@@ -1,10 +1,13 @@
 package harness
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
@@ -13,32 +16,84 @@ import (
 // guest is a guest whose agent has said hello.
 type guest interface {
 	// ask has the agent run a request. After an error the guest is of no more use;
-	// the error is a [*vm.Ending] if it came to its end.
-	ask(ctx context.Context, req *agent.Request) (*agent.Answer, error)
-	// end ends it and returns what its kernel complained of.
+	// the error is a [*vm.Ending] if it came to its end, or was brought to it because
+	// its answer is none. The reply is there in any case, without an answer then.
+	ask(ctx context.Context, req *agent.Request) (*reply, error)
+	// end ends it and returns what its kernel complained of since the last reply.
 	end() []vm.Splat
+}
+
+// reply is what came of a request.
+type reply struct {
+	answer *agent.Answer
+	// console is what the guest printed meanwhile, splats are complaints of its
+	// kernel in it, and late those since the reply before.
+	console      []byte
+	splats, late []vm.Splat
 }
 
 // machine is a guest on a virtual machine.
 type machine struct {
 	vm   *vm.VM
 	conn *agent.Conn
+	seen int64 // offset on the console behind the last reply
 }
 
-func (m *machine) ask(ctx context.Context, req *agent.Request) (*agent.Answer, error) {
+func (m *machine) ask(ctx context.Context, req *agent.Request) (*reply, error) {
 	var answer agent.Answer
 	err := m.vm.Do(ctx, func(*vm.Port) error {
+		if m.conn.Pending() {
+			return fmt.Errorf("%w: more than it was asked for before", agent.ErrNonsense)
+		}
 		if err := m.conn.Send(req); err != nil {
 			return err
 		}
-		return m.conn.Receive(&answer)
+		if err := m.conn.Receive(&answer); err != nil {
+			return err
+		}
+		return answer.Check(req)
 	})
-	return &answer, err
+	rep := m.listen(req.Name, err == nil)
+	if err == nil {
+		rep.answer = &answer
+		return rep, nil
+	}
+	if errors.Is(err, agent.ErrNonsense) {
+		m.vm.Close()
+		ending := *m.vm.Wait()
+		ending.Reason, ending.Cause = vm.Garbled, err.Error()
+		err = &ending
+	}
+	return rep, err
+}
+
+// markWait is how long the mark at the end of a case may be under way to the
+// console. It is there before the answer is, unless the kernel holds it back.
+const markWait = 500 * time.Millisecond
+
+// listen is a reply with what the guest has printed since the last one.
+func (m *machine) listen(name string, marked bool) *reply {
+	var text []byte
+	var next int64
+	for end := time.Now().Add(markWait); ; time.Sleep(time.Millisecond) {
+		text, next = m.vm.Console(m.seen)
+		if !marked || bytes.Contains(text, []byte(agent.EndMark+name)) || time.Now().After(end) {
+			break
+		}
+	}
+	m.seen = next
+	rep := &reply{console: text}
+	if before, after, ok := bytes.Cut(text, []byte(agent.BeginMark+name)); ok {
+		rep.late, rep.console = vm.Complaints(before), after
+	}
+	rep.splats = vm.Complaints(rep.console)
+	return rep
 }
 
 func (m *machine) end() []vm.Splat {
+	text, _ := m.vm.Console(m.seen)
 	m.vm.Close()
-	return m.vm.Splats()
+	return vm.Complaints(text)
 }
 
 // guestCPUs is how many virtual processors a guest gets.

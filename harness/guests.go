@@ -31,7 +31,11 @@ func (g *Guests) Run(ctx context.Context, c Case, object []byte) (*CaseReport, e
 	if err != nil {
 		return nil, err
 	}
-	return g.worker.runRequest(ctx, &c, req)
+	a, err := g.worker.attempt(ctx, &c, req)
+	if err != nil {
+		return nil, err
+	}
+	return a.report, nil
 }
 
 // Close ends the guest and returns what is known of it: its kernel, the

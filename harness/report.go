@@ -39,7 +39,8 @@ type Report struct {
 	// UnusedRules are rules for explained differences between the engines
 	// that ran which explained nothing; only known if the whole suite ran.
 	UnusedRules []string `json:"unused_rules,omitempty"`
-	// Splats are complaints of the guest's kernel that no case expects.
+	// Splats are complaints of guests' kernels while they booted, or between cases.
+	// One that comes while a case runs fails the case, unless the suite allows it.
 	Splats []string `json:"splats,omitempty"`
 }
 
@@ -68,7 +69,10 @@ type CaseReport struct {
 	Verdicts []PairReport `json:"verdicts"`
 	Failures []string     `json:"failures,omitempty"`
 	Notes    []string     `json:"notes,omitempty"`   // what is no failure, and should be known
-	Console  []string     `json:"console,omitempty"` // last lines, if the guest did not survive
+	Console  []string     `json:"console,omitempty"` // last lines, if the guest did not survive or its kernel complained
+	// First is the first run of a case that failed then; the rest tells how it went
+	// once more, alone in a new guest.
+	First *CaseReport `json:"first,omitempty"`
 }
 
 // LoadReport is what became of one engine's load.

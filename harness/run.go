@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -56,6 +57,9 @@ type Options struct {
 	// guest of its own.
 	Jobs    int
 	Isolate bool
+	// NoRetry: a case that fails is not run once more in a new guest. Cases are not
+	// if loads are mutated or repeated, either.
+	NoRetry bool
 	// Budget bounds what the guests take of this machine, together with those of
 	// other runs.
 	Budget *Budget
@@ -148,6 +152,8 @@ type runner struct {
 	report *Report
 	used   map[string]bool // rules that explained something
 	guests int             // that were started
+	alive  bool            // whether one ever said hello
+	unborn int             // that did not say hello
 }
 
 func newRunner(suite *Suite, o Options) *runner {
@@ -159,6 +165,41 @@ func newRunner(suite *Suite, o Options) *runner {
 		Kernel: KernelReport{Name: o.Kernel.Name, Release: o.Kernel.Release, SHA256: o.Kernel.SHA256, Origin: o.Kernel.Origin},
 	}
 	return r
+}
+
+// nextGuest numbers guests from 1 on.
+func (r *runner) nextGuest() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.guests++
+	return r.guests
+}
+
+func (r *runner) booted() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.alive = true
+}
+
+// unbornGuests is how often a guest is started in vain before a kernel, or a
+// case, is given up.
+const unbornGuests = 2
+
+// startAgain says whether to start another guest in place of one that did not say
+// hello. As long as none ever did, the run has nothing to run on; later that only
+// costs the case.
+func (r *runner) startAgain(ctx context.Context, err error) (_ error, again bool) {
+	var ending *vm.Ending
+	if ctx.Err() != nil || !errors.As(err, &ending) {
+		return err, false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.unborn++
+	if r.alive || r.unborn < unbornGuests {
+		return err, true
+	}
+	return fmt.Errorf("no guest with kernel %s boots, tried %d times: %v\n%s", r.Kernel.Name, r.unborn, ending, strings.Join(ending.Console, "\n")), false
 }
 
 func (r *runner) defaults() {
@@ -283,12 +324,13 @@ func (r *runner) judge(c *Case) *judge {
 
 // judgeOf judges what becomes of an object, given as a file.
 func (r *runner) judgeOf(file string, data []byte) *judge {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	j := &judge{release: r.report.Kernel.Release, must: r.Kernel.Must, used: make(map[string]bool)}
+	j := &judge{must: r.Kernel.Must, used: make(map[string]bool)}
 	if o, err := object.OpenBytes(data, file); err == nil {
 		j.facts = state.FactsOf(o)
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	j.release = r.report.Kernel.Release
 	return j
 }
 

@@ -46,6 +46,9 @@ type Case struct {
 	// Idle says, by name, why a program is neither run with inputs that are not
 	// in Run nor attached, or a struct_ops map not registered.
 	Idle map[string]string `yaml:"idle"`
+	// Splats says, by a part of the line, why the guest's kernel may complain while
+	// the case runs, and which kernels do.
+	Splats map[string]string `yaml:"splats"`
 	// Issue is set for cases beyond what can be loaded today.
 	Issue int `yaml:"issue"`
 }
@@ -147,8 +150,23 @@ func (c *Case) check() error {
 			return fmt.Errorf("idle: %s: why?", name)
 		}
 	}
+	for part, reason := range c.Splats {
+		if part == "" || reason == "" {
+			return fmt.Errorf("splats: %q: which, and why?", part)
+		}
+	}
 	_, err := c.runs()
 	return err
+}
+
+// allows says why the guest's kernel may print such a complaint.
+func (c *Case) allows(line string) (reason string, ok bool) {
+	for part, reason := range c.Splats {
+		if strings.Contains(line, part) {
+			return reason, true
+		}
+	}
+	return "", false
 }
 
 func (c *Case) runs() ([]agent.Run, error) {

@@ -1,10 +1,13 @@
 package harness
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
@@ -12,16 +15,18 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/vm"
 )
 
-// worker runs cases one after the other, in one guest as long as it lives. The
-// next case then gets a new one.
+// worker runs cases one after the other, in one guest as long as it is good for
+// it. The next case then gets a new one.
 type worker struct {
 	*runner
 	guest   guest  // nil if none runs
 	release func() // gives the guest's part of the budget back
 	ran     int    // cases that the guest has been given
+	last    string // the last of them
 }
 
-// need starts a guest unless one runs.
+// need starts a guest unless one runs. The error is a [*vm.Ending] if it is for
+// this case only that there is none.
 func (w *worker) need(ctx context.Context) error {
 	if w.guest != nil {
 		return nil
@@ -30,17 +35,18 @@ func (w *worker) need(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.mu.Lock()
-	w.guests++
-	number := w.guests
-	w.mu.Unlock()
-	g, err := w.start(ctx, number)
-	if err != nil {
-		release()
-		return err
+	for try := 1; ; try++ {
+		g, err := w.start(ctx, w.nextGuest())
+		if err == nil {
+			w.booted()
+			w.guest, w.release, w.ran, w.last = g, release, 0, ""
+			return nil
+		}
+		if err, again := w.startAgain(ctx, err); !again || try == unbornGuests {
+			release()
+			return err
+		}
 	}
-	w.guest, w.release, w.ran = g, release, 0
-	return nil
 }
 
 // drop ends the guest, if one runs, and keeps what its kernel complained of.
@@ -48,85 +54,118 @@ func (w *worker) drop() {
 	if w.guest == nil {
 		return
 	}
-	splats := w.guest.end()
+	w.late(w.guest.end())
 	w.release()
 	w.guest = nil
+}
+
+// late keeps complaints that no case is to blame for, as far as is known.
+func (w *worker) late(splats []vm.Splat) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, s := range splats {
-		w.report.Splats = append(w.report.Splats, s.Kind+": "+s.Line)
-	}
-}
-
-// runCase runs the case of this index in the suite and reports it.
-func (w *worker) runCase(ctx context.Context, i int) error {
-	c := &w.suite.Cases[i]
-	req, err := w.request(c)
-	if err != nil {
-		return err
-	}
-	if w.Isolate {
-		w.drop()
-	}
-	out, err := w.runRequest(ctx, c, req)
-	if err != nil {
-		return err
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.report.Cases[i] = *out
-	w.Done(out)
-	return nil
-}
-
-// runRequest runs a case and judges it.
-func (w *worker) runRequest(ctx context.Context, c *Case, req *agent.Request) (*CaseReport, error) {
-	out := CaseReport{Name: c.Name, Object: c.Object, SHA256: fmt.Sprintf("%x", sha256.Sum256(req.Object)), Loads: []LoadReport{}, Verdicts: []PairReport{}}
-	err := w.need(ctx)
-	start := time.Now()
-	var answer *agent.Answer
-	if err == nil {
-		answer, err = w.ask(ctx, req)
-	}
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	var ending *vm.Ending
-	switch {
-	case errors.As(err, &ending):
-		w.broken(&out, ending)
-	case err != nil:
-		return nil, err
-	default:
-		for i := range answer.Loads {
-			out.Loads = append(out.Loads, loadReport(&answer.Loads[i]))
-			w.version(&answer.Loads[i])
+		line := s.Kind + ": " + s.Line
+		if w.last != "" {
+			line += " (after case " + w.last + ")"
 		}
-		j := w.judgeOf(req.File, req.Object)
-		out.Verdicts, out.Failures = j.judgeCase(c, answer.Loads)
-		out.Notes = j.notes
-		w.explained(j)
+		w.report.Splats = append(w.report.Splats, line)
 	}
-	out.Seconds = time.Since(start).Seconds()
-	return &out, nil
 }
 
-// ask sends a request to the guest, which is started if there is none. One that
-// breaks is dropped.
+// ask sends a request to the guest, which is started if there is none.
 func (w *worker) ask(ctx context.Context, req *agent.Request) (*agent.Answer, error) {
-	if err := w.need(ctx); err != nil {
+	rep, err := w.tell(ctx, req)
+	if err != nil {
 		return nil, err
+	}
+	return rep.answer, nil
+}
+
+// tell is ask with all that is known of the reply, even of one that failed. A
+// guest that is not as good as new, but for what it has done, is dropped.
+func (w *worker) tell(ctx context.Context, req *agent.Request) (*reply, error) {
+	if err := w.need(ctx); err != nil {
+		return &reply{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, w.CaseTimeout)
 	defer cancel()
 	req.Behave = !w.Still && req.Repeat <= 1 // what is timed is only loaded
-	w.ran++
-	answer, err := w.guest.ask(ctx, req)
-	if err != nil {
+	rep, err := w.guest.ask(ctx, req)
+	w.late(rep.late)
+	w.ran, w.last = w.ran+1, req.Name
+	if err != nil || len(rep.splats) > 0 || slices.ContainsFunc(rep.answer.Loads, isBroken) {
 		w.drop()
-		return nil, err
 	}
-	return answer, nil
+	return rep, err
+}
+
+func isBroken(l agent.Load) bool { return l.Result == agent.Broken }
+
+// attempt is what came of running a case once.
+type attempt struct {
+	report *CaseReport
+	req    *agent.Request
+	reply  *reply
+	ran    int    // cases that the guest had run before
+	last   string // the last of them
+}
+
+// attempt runs a case and judges it.
+func (w *worker) attempt(ctx context.Context, c *Case, req *agent.Request) (*attempt, error) {
+	out := &CaseReport{Name: c.Name, Object: c.Object, SHA256: fmt.Sprintf("%x", sha256.Sum256(req.Object)), Loads: []LoadReport{}, Verdicts: []PairReport{}}
+	a := &attempt{report: out, req: req, reply: &reply{}}
+	err := w.need(ctx)
+	a.ran, a.last = w.ran, w.last
+	start := time.Now() // a boot is none of the case's doing
+	if err == nil {
+		a.reply, err = w.tell(ctx, req)
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	var ending *vm.Ending
+	switch {
+	case errors.As(err, &ending):
+		w.broken(out, ending, a.reply.splats)
+	case err != nil:
+		return nil, err
+	default:
+		loads := a.reply.answer.Loads
+		for i := range loads {
+			out.Loads = append(out.Loads, loadReport(&loads[i]))
+			w.version(&loads[i])
+		}
+		j := w.judgeOf(req.File, req.Object)
+		out.Verdicts, out.Failures = j.judgeCase(c, loads)
+		out.Notes = j.notes
+		w.explained(j)
+		w.complaints(out, c, a.reply)
+	}
+	out.Seconds = time.Since(start).Seconds()
+	return a, nil
+}
+
+// complaints fails a case for what the guest's kernel said of it, unless the
+// suite knows why.
+func (w *worker) complaints(out *CaseReport, c *Case, rep *reply) {
+	for _, s := range rep.splats {
+		if reason, ok := c.allows(s.Line); ok {
+			out.Notes = append(out.Notes, fmt.Sprintf("the guest's kernel complained (%s): %s; this is known: %s", s.Kind, s.Line, reason))
+			continue
+		}
+		out.Failures = append(out.Failures, fmt.Sprintf("the guest's kernel complained (%s): %s", s.Kind, s.Line))
+		if out.Console == nil {
+			out.Console = lastLines(rep.console)
+		}
+	}
+}
+
+// consoleLines is how many lines of the console a report has.
+const consoleLines = 60
+
+func lastLines(console []byte) []string {
+	lines := strings.Split(strings.ReplaceAll(string(bytes.TrimSpace(console)), "\r", ""), "\n")
+	return lines[max(len(lines)-consoleLines, 0):]
 }
 
 // explained notes which rules explained something.
@@ -139,17 +178,22 @@ func (w *worker) explained(j *judge) {
 }
 
 // broken reports a guest that did not survive a case.
-func (w *worker) broken(out *CaseReport, ending *vm.Ending) {
+func (w *worker) broken(out *CaseReport, ending *vm.Ending, splats []vm.Splat) {
 	out.Console = ending.Console
+	why := ending.Error()
+	// A kernel that panics often says first what for.
+	if i := slices.IndexFunc(splats, func(s vm.Splat) bool { return !strings.Contains(why, s.Line) }); i >= 0 {
+		why += fmt.Sprintf("; its kernel complained (%s): %s", splats[i].Kind, splats[i].Line)
+	}
 	for i, e := range w.Engines {
-		out.Loads = append(out.Loads, LoadReport{Engine: e, Result: agent.Broken, Detail: ending.Error()})
+		out.Loads = append(out.Loads, LoadReport{Engine: e, Result: agent.Broken, Detail: why})
 		if i > 0 {
 			out.Verdicts = append(out.Verdicts, PairReport{
-				A: w.Engines[0], B: e, Verdict: Broken, Reason: ending.Error(), Differences: []state.Difference{},
+				A: w.Engines[0], B: e, Verdict: Broken, Reason: why, Differences: []state.Difference{},
 			})
 		}
 	}
 	if len(w.Engines) == 1 {
-		out.Failures = append(out.Failures, ending.Error())
+		out.Failures = append(out.Failures, why)
 	}
 }

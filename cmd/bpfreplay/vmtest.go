@@ -25,6 +25,7 @@ type vmtestFlags struct {
 	still   bool
 	jobs    int
 	isolate bool
+	noRetry bool
 	verbose bool
 	json    bool
 	matrix  matrixFlags
@@ -65,6 +66,7 @@ func (f *vmtestFlags) addFlags(cmd *cobra.Command) {
 	fl.BoolVar(&f.still, "still", false, "run programs only as the suite says, and attach none")
 	fl.IntVarP(&f.jobs, "jobs", "j", 0, "how many guests run cases at the same time; 0 for one, of several kernels for one a processor")
 	fl.BoolVar(&f.isolate, "isolate", false, "run each case in a guest of its own")
+	fl.BoolVar(&f.noRetry, "no-retry", false, "do not run a case that fails once more, alone in a new guest")
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "show explained differences, too")
 	fl.BoolVar(&f.json, "json", false, "print the report instead of lines for a person")
 	_ = cmd.RegisterFlagCompletionFunc("mutate", cobra.FixedCompletions(mutate.Names(), cobra.ShellCompDirectiveNoFileComp))
@@ -98,7 +100,7 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 // set sets what has flags of vmtest.
 func (f *vmtestFlags) set(o *harness.Options) {
 	o.Mutate, o.Repeat, o.Fresh, o.Still = f.mutate, f.repeat, f.fresh, f.still
-	o.Jobs, o.Isolate = f.jobs, f.isolate
+	o.Jobs, o.Isolate, o.NoRetry = f.jobs, f.isolate, f.noRetry
 }
 
 // runKernel runs the suite on one kernel.

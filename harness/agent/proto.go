@@ -3,6 +3,7 @@ package agent
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 
@@ -91,11 +92,41 @@ type Ran struct {
 	Out     []byte   `json:"out,omitempty"`     // data after the last
 }
 
-// Answer answers a Request.
+// Answer answers a Request. Before its case, the agent writes a line into the
+// kernel's log (BeginMark and the name), and after it another (EndMark).
 type Answer struct {
 	Name   string         `json:"name"`
 	Probes []probe.Result `json:"probes,omitempty"`
 	Loads  []Load         `json:"loads"`
+}
+
+// Lines in the kernel's log about a case, with its name behind.
+const (
+	BeginMark = "bpfreplay: case "
+	EndMark   = "bpfreplay: end of case "
+)
+
+// Check says what is wrong with an answer to a request, if its sender is not to
+// be trusted.
+func (a *Answer) Check(req *Request) error {
+	if a.Name != req.Name {
+		return fmt.Errorf("%w: an answer to %.60q, not to %q", ErrNonsense, a.Name, req.Name)
+	}
+	if len(a.Loads) != len(req.Engines) {
+		return fmt.Errorf("%w: %d loads, not %d", ErrNonsense, len(a.Loads), len(req.Engines))
+	}
+	for i := range a.Loads {
+		l := &a.Loads[i]
+		switch l.Result {
+		case OK, Refused, Unsupported, Broken:
+		default:
+			return fmt.Errorf("%w: a load with result %.60q", ErrNonsense, l.Result)
+		}
+		if l.Engine != req.Engines[i] || len(l.Runs) > len(req.Runs) || l.Result == OK && l.State == nil {
+			return fmt.Errorf("%w: load %d of %d is not as it was asked for", ErrNonsense, i+1, len(a.Loads))
+		}
+	}
+	return nil
 }
 
 // Conn sends and receives messages, one a line.
@@ -119,14 +150,42 @@ func (c *Conn) Send(v any) error {
 	return err
 }
 
-// Receive waits for one message.
+// ErrNonsense is what came instead of a message.
+var ErrNonsense = errors.New("no message of the protocol")
+
+// maxMessage bounds a message, in bytes. States of the largest objects take a few
+// MiB.
+const maxMessage = 128 << 20
+
+// Receive waits for one message. What is none is an ErrNonsense.
 func (c *Conn) Receive(v any) error {
-	line, err := c.r.ReadBytes('\n')
+	line, err := c.line()
 	if err != nil {
 		return err
 	}
 	if err := json.Unmarshal(line, v); err != nil {
-		return fmt.Errorf("message received: %w", err)
+		return fmt.Errorf("%w: %w: %.60q", ErrNonsense, err, line)
 	}
 	return nil
 }
+
+// line reads a line, which is bounded: whoever is at the other end may be out of
+// his mind.
+func (c *Conn) line() ([]byte, error) {
+	var line []byte
+	for {
+		part, err := c.r.ReadSlice('\n')
+		line = append(line, part...)
+		switch {
+		case err == nil:
+			return line, nil
+		case !errors.Is(err, bufio.ErrBufferFull):
+			return nil, err
+		case len(line) > maxMessage:
+			return nil, fmt.Errorf("%w: a line of more than %d MiB without an end: %.60q", ErrNonsense, maxMessage>>20, line)
+		}
+	}
+}
+
+// Pending says whether something was received that nobody has asked for.
+func (c *Conn) Pending() bool { return c.r.Buffered() > 0 }

@@ -48,13 +48,29 @@ func Serve(rw io.ReadWriter) error {
 			}
 			continue
 		}
+		mark(BeginMark + req.Name)
 		answer, err := s.Answer(&req)
 		if err != nil {
 			return err
 		}
+		mark(EndMark + req.Name)
 		if err := c.Send(answer); err != nil {
 			return err
 		}
+	}
+}
+
+// mark writes a line into the kernel's log, which says what the lines before and
+// after belong to. The second one is for kernels that hold a line back until
+// there is another (6.17). Without /dev/kmsg there are no marks.
+func mark(line string) {
+	f, err := os.OpenFile("/dev/kmsg", os.O_WRONLY, 0)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	for _, l := range []string{line, "bpfreplay"} {
+		fmt.Fprintf(f, "<3>%s\n", l) // errors are printed even if the kernel is to be quiet
 	}
 }
 

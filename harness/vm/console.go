@@ -23,6 +23,9 @@ const (
 	maxLine = 4096
 )
 
+// MaxConsole bounds the console of a guest, which is a file of the host's, in bytes.
+const MaxConsole = 64 << 20
+
 // A Splat is a line by which the guest's kernel complains, and what kind of complaint it is.
 // A guest that goes on after one still has a kernel with a bug in it.
 type Splat struct {
@@ -229,6 +232,13 @@ func (c *console) forgetInstruction() {
 // all returns everything that is in the file.
 func (c *console) all() ([]byte, error) {
 	return io.ReadAll(io.NewSectionReader(c.file, 0, math.MaxInt64))
+}
+
+// size is how much has been read, in bytes.
+func (c *console) size() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.offset
 }
 
 func (c *console) close() error {

@@ -30,6 +30,11 @@ const (
 	Overdue Reason = "did not answer in time"
 	// Killed: somebody else killed QEMU with a signal.
 	Killed Reason = "QEMU was killed"
+	// Flooded: the guest filled its console with more than [MaxConsole] bytes.
+	Flooded Reason = "flooded its console"
+	// Garbled: what the guest sent on the port is not what was agreed with it.
+	// Whoever reads the port says so; this package does not know.
+	Garbled Reason = "sent nonsense"
 	// Failed: QEMU ended of its own accord and not because the guest did.
 	Failed Reason = "QEMU failed"
 	// Cancelled: the context of [Start] or of a [VM.Do] was cancelled.

@@ -279,6 +279,8 @@ func (vm *VM) watch() {
 		switch {
 		case !panicked.IsZero() && time.Since(panicked) > panicGrace:
 			vm.end(Panicked, vm.console.look().panic)
+		case vm.console.size() > MaxConsole:
+			vm.end(Flooded, fmt.Sprintf("more than %d MiB", MaxConsole>>20))
 		case vm.overdueBoot():
 			vm.end(NoBoot, fmt.Sprintf("nothing on the port after %s", vm.config.BootTimeout))
 		case vm.silentTooLong():
@@ -444,6 +446,9 @@ func ignoreClosed(err error) error {
 
 // Accelerator returns the accelerator that runs the guest, and why it is this one.
 func (vm *VM) Accelerator() Choice { return vm.accelerator }
+
+// Kill kills QEMU as somebody else would, to see what then happens.
+func (vm *VM) Kill() { vm.proc.kill() }
 
 // CommandLine returns QEMU's path and arguments, exactly as it was started. Descriptors 3 to 5 are
 // inherited; [Config.ShellLine] gives a line that works in a shell.

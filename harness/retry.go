@@ -1,0 +1,88 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/bpfreplay/bpfreplay/harness/agent"
+)
+
+// runCase runs the case of this index in the suite and reports it.
+func (w *worker) runCase(ctx context.Context, i int) error {
+	c := &w.suite.Cases[i]
+	req, err := w.request(c)
+	if err != nil {
+		return err
+	}
+	a, err := w.attemptTwice(ctx, c, req)
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.report.Cases[i] = *a.report
+	w.Done(a.report)
+	return nil
+}
+
+// attemptTwice runs a case, and once more in a new guest before it is called
+// failing: what earlier cases left in the guest, or a moment of this machine, may
+// be to blame.
+func (w *worker) attemptTwice(ctx context.Context, c *Case, req *agent.Request) (*attempt, error) {
+	if w.Isolate {
+		w.drop()
+	}
+	first, err := w.attempt(ctx, c, req)
+	if err != nil || first.report.OK() || w.NoRetry || w.Mutate != "" || w.Repeat > 1 {
+		return first, err
+	}
+	w.drop()
+	second, err := w.attempt(ctx, c, req)
+	if err != nil {
+		return nil, err
+	}
+	w.drop()
+	second.report.First = first.report
+	second.report.Notes = append(second.report.Notes, first.told(second))
+	return second, nil
+}
+
+// told says what became of the first attempt, where the second one is reported.
+func (a *attempt) told(second *attempt) string {
+	where := "in a new guest"
+	switch {
+	case a.ran == 1:
+		where = "in a guest that had run case " + a.last
+	case a.ran > 1:
+		where = fmt.Sprintf("in a guest that had run %d cases, the last of them %s", a.ran, a.last)
+	}
+	first, again := a.report.trouble(), second.report.trouble()
+	switch {
+	case again == "":
+		return fmt.Sprintf("failed %s (%s); passed alone in a new one", where, first)
+	case first == again:
+		return fmt.Sprintf("failed alike %s, and once more alone in a new one", where)
+	}
+	return fmt.Sprintf("failed otherwise %s: %s", where, first)
+}
+
+// trouble is the first thing that is wrong with a case, "" if nothing is.
+func (c *CaseReport) trouble() string {
+	for _, p := range c.Verdicts {
+		switch p.Verdict {
+		case Broken:
+			return p.Reason
+		case Different:
+			for _, d := range p.Differences {
+				if d.ExplainedBy == "" {
+					return fmt.Sprintf("%s: %s %s, %s %s", d.Field, p.A, d.A, p.B, d.B)
+				}
+			}
+		}
+	}
+	if len(c.Failures) > 0 {
+		return strings.SplitN(c.Failures[0], "\n", 2)[0]
+	}
+	return ""
+}
