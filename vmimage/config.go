@@ -63,6 +63,7 @@ type Entry struct {
 type Source struct {
 	Debian   *DebianSource   `yaml:"debian,omitempty" json:"debian,omitempty"`
 	Snapshot *SnapshotSource `yaml:"debian-snapshot,omitempty" json:"debian-snapshot,omitempty"`
+	OCI      *OCISource      `yaml:"oci,omitempty" json:"oci,omitempty"`
 	URL      *URLSource      `yaml:"url,omitempty" json:"url,omitempty"`
 	// File is the path of a bzImage or a vmlinux, relative to kernels.yaml.
 	File string `yaml:"file,omitempty" json:"file,omitempty"`
@@ -234,7 +235,7 @@ var (
 func (s *Source) check() error {
 	var set []string
 	for name, is := range map[string]bool{
-		"debian": s.Debian != nil, "debian-snapshot": s.Snapshot != nil, "url": s.URL != nil,
+		"debian": s.Debian != nil, "debian-snapshot": s.Snapshot != nil, "oci": s.OCI != nil, "url": s.URL != nil,
 		"file": s.File != "", "tree": s.Tree != "",
 	} {
 		if is {
@@ -242,7 +243,7 @@ func (s *Source) check() error {
 		}
 	}
 	if len(set) != 1 {
-		return fmt.Errorf("needs exactly one of debian, debian-snapshot, url, file and tree, has %d", len(set))
+		return fmt.Errorf("needs exactly one of debian, debian-snapshot, oci, url, file and tree, has %d", len(set))
 	}
 	switch {
 	case s.Debian != nil:
@@ -252,6 +253,8 @@ func (s *Source) check() error {
 			return fmt.Errorf("debian-snapshot: timestamp %q is not of the form 20210828T000000Z", s.Snapshot.Timestamp)
 		}
 		return s.Snapshot.DebianSource.check()
+	case s.OCI != nil:
+		return s.OCI.check()
 	case s.URL != nil:
 		if s.URL.Address == "" {
 			return errors.New("url: address is missing")
@@ -305,13 +308,14 @@ func (e *Entry) id() string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// snapshotOnly reports whether nothing but the snapshot archive has it.
-func (e *Entry) snapshotOnly() bool {
-	return !slices.ContainsFunc(e.Sources, func(s Source) bool { return s.Snapshot == nil })
+// remote reports whether neither Debian's archive nor this machine has it: the
+// snapshot archive and registries cannot be reached from everywhere.
+func (e *Entry) remote() bool {
+	return !slices.ContainsFunc(e.Sources, func(s Source) bool { return s.Snapshot == nil && s.OCI == nil })
 }
 
 // nearest returns the names of the kernels just below and just above the
-// version of e that need no snapshot archive.
+// version of e that come from Debian's archive or from this machine.
 func (c *Config) nearest(e *Entry) []string {
 	want, ok := parseVersion(e.Version)
 	if !ok {
@@ -322,7 +326,7 @@ func (c *Config) nearest(e *Entry) []string {
 	for i := range c.Kernels {
 		other := &c.Kernels[i]
 		v, ok := parseVersion(other.Version)
-		if !ok || other.snapshotOnly() || other.Name == e.Name {
+		if !ok || other.remote() || other.Name == e.Name {
 			continue
 		}
 		if v.compare(want) <= 0 && (below == nil || v.compare(belowAt) > 0) {

@@ -68,7 +68,11 @@ func readTar(r io.Reader, fn func(*tar.Header, io.Reader) error) error {
 	if err != nil {
 		return err
 	}
-	tr := tar.NewReader(plain)
+	return readPlainTar(plain, fn)
+}
+
+func readPlainTar(r io.Reader, fn func(*tar.Header, io.Reader) error) error {
+	tr := tar.NewReader(r)
 	for {
 		h, err := tr.Next()
 		if errors.Is(err, io.EOF) {

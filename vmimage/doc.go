@@ -26,6 +26,16 @@
 // broken, the error is [ErrIntegrity], and no other source is tried: somebody
 // ought to look. An index that is merely out of date is used with a note.
 //
+// Nobody signs what comes from a registry of OCI images: a tag leads to a
+// manifest, and that has the digests of the layers. So the manifest's digest is
+// locked when the tag is looked up for the first time. What is damaged is not
+// used, but the next source is asked, as for a registry that is not there.
+//
+// Layers are read from the top. Of what a container would see in them only the
+// image, its configuration and its modules are written, each to a place that
+// the archive has no say in: links, devices and all else is passed over, and a
+// name that leads out of the image is an error, as are layers that unpack to more than 8 GiB.
+//
 // # What changes and what does not
 //
 // Archives move on: packages that were there yesterday are gone today. So

@@ -44,9 +44,11 @@ func (e *unreachableError) Error() string {
 
 func (e *unreachableError) Unwrap() error { return e.err }
 
-// fetcher gets files over HTTP.
+// fetcher gets files over HTTP. As a transport it gives up on hosts that do not
+// answer, for all that is sent with its client.
 type fetcher struct {
 	client *http.Client
+	inner  http.RoundTripper
 
 	// dead remembers hosts that did not answer, so that each costs its
 	// timeout once.
@@ -63,7 +65,14 @@ func newFetcher(client *http.Client) *fetcher {
 		transport.DisableCompression = true
 		client = &http.Client{Transport: transport}
 	}
-	return &fetcher{client: client, dead: make(map[string]error)}
+	f := &fetcher{dead: make(map[string]error), inner: client.Transport}
+	if f.inner == nil {
+		f.inner = http.DefaultTransport
+	}
+	watched := *client
+	watched.Transport = f
+	f.client = &watched
+	return f
 }
 
 // small gets a file of unknown size into memory.
@@ -83,29 +92,33 @@ func (f *fetcher) small(ctx context.Context, address string) ([]byte, error) {
 // checked copies a file to w and fails with [ErrIntegrity] unless it is the
 // wanted one. It reads no more than the wanted size and a byte.
 func (f *fetcher) checked(ctx context.Context, address string, want digest, w io.Writer) error {
-	return f.get(ctx, address, func(r io.Reader) error {
-		hash := sha256.New()
-		if want.size > 0 {
-			r = io.LimitReader(r, want.size+1)
-		}
-		n, err := io.Copy(io.MultiWriter(w, hash), r)
-		if errors.Is(err, io.ErrUnexpectedEOF) {
-			return fmt.Errorf("short read: %d of %d bytes", n, want.size)
-		}
-		if err != nil {
-			return err
-		}
-		if want.size > 0 && n < want.size {
-			return fmt.Errorf("short read: %d of %d bytes", n, want.size)
-		}
-		if want.size > 0 && n > want.size {
-			return fmt.Errorf("%w: it is larger than the %d bytes that it must have", ErrIntegrity, want.size)
-		}
-		if got := hex.EncodeToString(hash.Sum(nil)); got != want.sha256 {
-			return fmt.Errorf("%w: its SHA-256 is %s, it must be %s", ErrIntegrity, got, want.sha256)
-		}
-		return nil
-	})
+	return f.get(ctx, address, func(r io.Reader) error { return copyChecked(w, r, want) })
+}
+
+// copyChecked copies r to w and fails with [ErrIntegrity] unless it is what is
+// wanted. It reads no more than the wanted size and a byte.
+func copyChecked(w io.Writer, r io.Reader, want digest) error {
+	hash := sha256.New()
+	if want.size > 0 {
+		r = io.LimitReader(r, want.size+1)
+	}
+	n, err := io.Copy(io.MultiWriter(w, hash), r)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("short read: %d of %d bytes", n, want.size)
+	}
+	if err != nil {
+		return err
+	}
+	if want.size > 0 && n < want.size {
+		return fmt.Errorf("short read: %d of %d bytes", n, want.size)
+	}
+	if want.size > 0 && n > want.size {
+		return fmt.Errorf("%w: it is larger than the %d bytes that it must have", ErrIntegrity, want.size)
+	}
+	if got := hex.EncodeToString(hash.Sum(nil)); got != want.sha256 {
+		return fmt.Errorf("%w: its SHA-256 is %s, it must be %s", ErrIntegrity, got, want.sha256)
+	}
+	return nil
 }
 
 // get requests address and hands the body to fn. Errors name the address.
@@ -114,22 +127,14 @@ func (f *fetcher) get(ctx context.Context, address string, fn func(io.Reader) er
 	if err != nil {
 		return err
 	}
-	if err := f.known(u.Host); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	watchdog := time.AfterFunc(headerTimeout, func() { cancel(errNoAnswer) })
-	defer watchdog.Stop()
-
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return err
 	}
-	req.Header.Set("User-Agent", "bpfreplay")
+	req.Header.Set("User-Agent", userAgent)
 	resp, err := f.client.Do(req)
 	if err != nil {
-		return f.remember(ctx, u.Host, err)
+		return withoutAddress(err)
 	}
 	defer resp.Body.Close()
 	switch {
@@ -138,14 +143,42 @@ func (f *fetcher) get(ctx context.Context, address string, fn func(io.Reader) er
 	case resp.StatusCode != http.StatusOK:
 		return fmt.Errorf("%s: the server says %s", u.Redacted(), resp.Status)
 	}
-	body := &watchedReader{r: resp.Body, watchdog: watchdog}
-	if err := fn(body); err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause
-		}
+	if err := fn(resp.Body); err != nil {
 		return fmt.Errorf("%s: %w", u.Redacted(), err)
 	}
 	return nil
+}
+
+// userAgent is who we are to servers.
+const userAgent = "bpfreplay"
+
+// withoutAddress takes from an error of a client the method and the address,
+// which say nothing new.
+func withoutAddress(err error) error {
+	if wrapped := (*url.Error)(nil); errors.As(err, &wrapped) {
+		return wrapped.Err
+	}
+	return err
+}
+
+// RoundTrip sends one request, unless the host is known not to answer. Reading
+// the answer ends when nothing has come for a while.
+func (f *fetcher) RoundTrip(req *http.Request) (*http.Response, error) {
+	host := req.URL.Host
+	if err := f.known(host); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancelCause(req.Context())
+	watchdog := time.AfterFunc(headerTimeout, func() { cancel(errNoAnswer) })
+	resp, err := f.inner.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		err = f.remember(ctx, host, err)
+		watchdog.Stop()
+		cancel(nil)
+		return nil, err
+	}
+	resp.Body = &watchedBody{ReadCloser: resp.Body, ctx: ctx, cancel: cancel, watchdog: watchdog}
+	return resp, nil
 }
 
 func (f *fetcher) known(host string) error {
@@ -160,10 +193,6 @@ func (f *fetcher) remember(ctx context.Context, host string, err error) error {
 	cause := context.Cause(ctx)
 	if cause != nil && !errors.Is(cause, errNoAnswer) {
 		return cause
-	}
-	// The method and address of a url.Error say nothing new.
-	if wrapped := (*url.Error)(nil); errors.As(err, &wrapped) {
-		err = wrapped.Err
 	}
 	dial := (*net.OpError)(nil)
 	switch {
@@ -180,13 +209,26 @@ func (f *fetcher) remember(ctx context.Context, host string, err error) error {
 	return dead
 }
 
-// watchedReader gives the watchdog another idleTimeout with every read.
-type watchedReader struct {
-	r        io.Reader
+// watchedBody gives the watchdog another idleTimeout with every read.
+type watchedBody struct {
+	io.ReadCloser
+	ctx      context.Context
+	cancel   context.CancelCauseFunc
 	watchdog *time.Timer
 }
 
-func (w *watchedReader) Read(p []byte) (int, error) {
-	w.watchdog.Reset(idleTimeout)
-	return w.r.Read(p)
+func (b *watchedBody) Read(p []byte) (int, error) {
+	b.watchdog.Reset(idleTimeout)
+	n, err := b.ReadCloser.Read(p)
+	if cause := context.Cause(b.ctx); err != nil && cause != nil {
+		err = cause
+	}
+	return n, err
+}
+
+func (b *watchedBody) Close() error {
+	b.watchdog.Stop()
+	err := b.ReadCloser.Close()
+	b.cancel(nil)
+	return err
 }

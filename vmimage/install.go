@@ -2,7 +2,6 @@ package vmimage
 
 import (
 	"archive/tar"
-	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -11,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path"
 	"path/filepath"
 	"strings"
 )
@@ -59,6 +57,9 @@ func installKey(digests ...string) string {
 // It fails with [errGone] if the archive does not have the packages any more.
 func (s *Store) install(ctx context.Context, name string, rec *Locked) error {
 	dst := s.cache.path(dirKernels, rec.key())
+	if rec.Packages[0].Archive == archiveOCI {
+		return s.once(ctx, name, dst, func() error { return s.installOCI(ctx, name, rec, dst) })
+	}
 	return s.once(ctx, name, dst, func() error {
 		var files []string
 		for _, p := range rec.Packages {
@@ -70,16 +71,19 @@ func (s *Store) install(ctx context.Context, name string, rec *Locked) error {
 			}
 			files = append(files, file)
 		}
-		err := s.unpack(name, dst, rec.Release, files, readDeb)
-		if err != nil {
-			return err
-		}
-		// The packages have done their duty.
-		for _, file := range files {
-			os.Remove(file)
-		}
-		return nil
+		return s.unpackAndDrop(name, dst, rec.Release, files, func(u *unpacker) error { return u.archives(files, readDeb) })
 	})
+}
+
+// unpackAndDrop is unpack, after which the archives have done their duty.
+func (s *Store) unpackAndDrop(name, dst, release string, files []string, fill func(*unpacker) error) error {
+	if err := s.unpack(name, dst, release, fill); err != nil {
+		return err
+	}
+	for _, file := range files {
+		os.Remove(file)
+	}
+	return nil
 }
 
 // once runs fn unless dst exists, while nobody else does the same.
@@ -103,6 +107,20 @@ func (s *Store) once(ctx context.Context, name, dst string, fn func() error) err
 // blob returns the path of the file with a digest, after downloading it from
 // the first address that has it, if need be.
 func (s *Store) blob(ctx context.Context, want digest, what string, addresses ...string) (string, error) {
+	return s.blobFrom(ctx, want, what, func(dst string) error {
+		var err error
+		for _, address := range addresses {
+			err = s.download(ctx, dst, func(f *os.File) error { return s.fetch.checked(ctx, address, want, f) })
+			if !errors.Is(err, errGone) {
+				return err
+			}
+		}
+		return err
+	})
+}
+
+// blobFrom is blob for what download gets in its own way.
+func (s *Store) blobFrom(ctx context.Context, want digest, what string, download func(dst string) error) (string, error) {
 	dst := s.cache.path(dirBlobs, want.sha256)
 	err := s.once(ctx, what, dst, func() error {
 		size := ""
@@ -110,25 +128,16 @@ func (s *Store) blob(ctx context.Context, want digest, what string, addresses ..
 			size = fmt.Sprintf(" (%s)", formatSize(want.size))
 		}
 		s.say("downloading %s%s", what, size)
-		var err error
-		for _, address := range addresses {
-			err = s.download(ctx, address, want, dst)
-			if !errors.Is(err, errGone) {
-				return err
-			}
-		}
-		return err
+		return download(dst)
 	})
 	return dst, err
 }
 
 // download tries twice, as connections do break.
-func (s *Store) download(ctx context.Context, address string, want digest, dst string) error {
+func (s *Store) download(ctx context.Context, dst string, get func(*os.File) error) error {
 	for attempt := 1; ; attempt++ {
-		err := s.cache.writeFile(dst, func(f *os.File) error {
-			return s.fetch.checked(ctx, address, want, f)
-		})
-		final := errors.Is(err, errGone) || errors.Is(err, ErrIntegrity) || ctx.Err() != nil
+		err := s.cache.writeFile(dst, get)
+		final := errors.Is(err, errGone) || errors.Is(err, errRefused) || errors.Is(err, ErrIntegrity) || ctx.Err() != nil
 		if unreachable := (*unreachableError)(nil); errors.As(err, &unreachable) {
 			final = true
 		}
@@ -153,20 +162,18 @@ func formatSize(n int64) string {
 // archiveReader calls a function for every entry of an archive.
 type archiveReader func(io.Reader, func(*tar.Header, io.Reader) error) error
 
-// unpack makes the kernel directory dst of one or more archives. With release
-// "", any release will do.
-func (s *Store) unpack(name, dst, release string, archives []string, read archiveReader) error {
+// unpack makes the kernel directory dst of what fill hands to the unpacker.
+// With release "", any release will do.
+func (s *Store) unpack(name, dst, release string, fill func(*unpacker) error) error {
 	s.say("%s: unpacking", name)
 	return s.cache.writeDir(dst, func(dir string) error {
 		u := &unpacker{dir: dir, release: release}
-		for _, file := range archives {
-			if err := u.archive(file, read); err != nil {
-				return err
-			}
+		if err := fill(u); err != nil {
+			return err
 		}
 		meta, err := s.finish(name, u)
 		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			return err
 		}
 		data, err := json.MarshalIndent(meta, "", "  ")
 		if err != nil {
@@ -174,139 +181,6 @@ func (s *Store) unpack(name, dst, release string, archives []string, read archiv
 		}
 		return os.WriteFile(filepath.Join(dir, fileMeta), data, 0o644)
 	})
-}
-
-// unpacker sorts the files of kernel packages into a directory.
-type unpacker struct {
-	dir, release           string
-	image, config, modules bool
-}
-
-func (u *unpacker) archive(file string, read archiveReader) error {
-	f, err := os.Open(file)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := read(bufio.NewReaderSize(f, 1<<20), u.entry); err != nil {
-		return fmt.Errorf("%s: %w", filepath.Base(file), err)
-	}
-	return nil
-}
-
-// entry takes what is wanted of an archive: the image, its configuration and
-// its modules. All else, links above all, is passed over, so that no archive
-// can write elsewhere.
-func (u *unpacker) entry(h *tar.Header, r io.Reader) error {
-	if h.Typeflag != tar.TypeReg {
-		return nil
-	}
-	name := strings.TrimPrefix(path.Clean("/"+h.Name), "/")
-	name = strings.TrimPrefix(name, "usr/")
-	if file, ok := strings.CutPrefix(name, "boot/"); ok {
-		return u.bootFile(file, r)
-	}
-	rest, ok := strings.CutPrefix(name, "lib/modules/")
-	if !ok {
-		return nil
-	}
-	release, file, ok := strings.Cut(rest, "/")
-	if !ok || !u.is(release) {
-		return nil
-	}
-	switch {
-	case file == "vmlinuz" || file == "vmlinuz.unsigned":
-		u.image = true
-		return u.write(fileImage, r)
-	case file == "config":
-		u.config = true
-		return u.write(fileConfig, r)
-	case isModuleFile(file) || strings.HasPrefix(file, "modules.") && !strings.Contains(file, "/"):
-		u.modules = true
-		return u.write(path.Join(fileModules, file), r)
-	}
-	return nil
-}
-
-func (u *unpacker) bootFile(file string, r io.Reader) error {
-	if release, ok := strings.CutPrefix(file, "vmlinuz"); ok && u.is(strings.TrimPrefix(release, "-")) {
-		u.image = true
-		return u.write(fileImage, r)
-	}
-	if release, ok := strings.CutPrefix(file, "config"); ok && u.is(strings.TrimPrefix(release, "-")) {
-		u.config = true
-		return u.write(fileConfig, r)
-	}
-	return nil
-}
-
-// is reports whether a file of that release is wanted; some archives leave
-// the release out in /boot.
-func (u *unpacker) is(release string) bool {
-	if release == "" {
-		return u.release == ""
-	}
-	return isRelease(release) && (u.release == "" || u.release == release)
-}
-
-func (u *unpacker) write(name string, r io.Reader) error {
-	dst := filepath.Join(u.dir, filepath.FromSlash(name))
-	if err := os.MkdirAll(filepath.Dir(dst), 0o755); err != nil {
-		return err
-	}
-	return writeNew(dst, r)
-}
-
-func writeNew(dst string, r io.Reader) error {
-	f, err := os.OpenFile(dst, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if _, err := io.Copy(f, r); err != nil {
-		return err
-	}
-	return f.Close()
-}
-
-// finish takes the image apart and lists the modules.
-func (s *Store) finish(name string, u *unpacker) (*installed, error) {
-	if !u.image {
-		return nil, errors.New("there is no kernel image in the packages")
-	}
-	image, err := os.Open(filepath.Join(u.dir, fileImage))
-	if err != nil {
-		return nil, err
-	}
-	defer image.Close()
-	h, err := readBzHeader(image)
-	if err != nil {
-		return nil, fmt.Errorf("image: %w", err)
-	}
-	if u.release != "" && h.release != u.release {
-		return nil, fmt.Errorf("the package is for %s, but its image says %s", u.release, h.release)
-	}
-	meta := &installed{Release: h.release, Boot: fileVmlinux, Config: u.config, Modules: u.modules}
-	if meta.SHA256, err = hashFile(image.Name()); err != nil {
-		return nil, err
-	}
-	vmlinux := filepath.Join(u.dir, fileVmlinux)
-	err = writeVmlinux(image, h, vmlinux)
-	if errors.Is(err, errCompression) || errors.Is(err, errNoPVH) {
-		s.say("note: %s: the guest has to unpack the image by itself, which is slower: %v", name, err)
-		meta.Boot = fileImage
-		err = os.Remove(vmlinux)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if u.modules {
-		if err := indexModules(filepath.Join(u.dir, fileModules), filepath.Join(u.dir, fileIndex)); err != nil {
-			return nil, err
-		}
-	}
-	meta.Size = diskUsage(u.dir)
-	return meta, nil
 }
 
 // load returns the kernel of a lock record that is installed.
@@ -389,7 +263,9 @@ func (s *Store) fromURL(ctx context.Context, name string, src *URLSource) (*Kern
 		k.Origin = src.Address
 		return k, nil
 	}
-	err = s.once(ctx, name, dst, func() error { return s.unpack(name, dst, "", []string{file}, read) })
+	err = s.once(ctx, name, dst, func() error {
+		return s.unpack(name, dst, "", func(u *unpacker) error { return u.archives([]string{file}, read) })
+	})
 	if err != nil {
 		return nil, err
 	}

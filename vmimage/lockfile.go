@@ -30,12 +30,14 @@ type Locked struct {
 }
 
 // LockedPackage is one file of an archive. It names no host: the next machine
-// may use another mirror.
+// may use another mirror. Of an OCI image it is the manifest, which has the
+// digests of all else: Package and Path are registry and repository then, and
+// Version is the tag.
 type LockedPackage struct {
 	Package string `json:"package"`
 	Version string `json:"version"`
-	// Archive is "debian", "debian-security", or "debian-snapshot/" and a
-	// timestamp.
+	// Archive is "debian", "debian-security", "debian-snapshot/" and a
+	// timestamp, or "oci".
 	Archive string `json:"archive"`
 	// Path is relative to the archive.
 	Path   string `json:"path"`
@@ -44,7 +46,7 @@ type LockedPackage struct {
 	Size int64 `json:"size"`
 }
 
-// Version returns the Debian version of the first package.
+// Version returns the version of the first package.
 func (l *Locked) Version() string {
 	if len(l.Packages) == 0 {
 		return ""
@@ -62,6 +64,16 @@ func (l *Locked) check() error {
 		}
 		if !safePath(p.Path) {
 			return fmt.Errorf("kernel %s: package %s: path %q is not relative to an archive", l.Name, p.Package, p.Path)
+		}
+		if p.Archive == archiveOCI {
+			src := OCISource{Image: p.Path, Tag: p.Version}
+			if err := src.check(); err != nil {
+				return fmt.Errorf("kernel %s: %w", l.Name, err)
+			}
+			if len(l.Packages) != 1 {
+				return fmt.Errorf("kernel %s: more than one OCI image", l.Name)
+			}
+			continue
 		}
 		snapshot, isSnapshot := strings.CutPrefix(p.Archive, archiveSnapshot)
 		if p.Archive != archiveMain && p.Archive != archiveSecurity && !(isSnapshot && timestampForm.MatchString(snapshot)) {

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"oras.land/oras-go/v2/registry/remote/auth"
 )
 
 // Options say where things are. The zero value is right for nearly everyone.
@@ -34,6 +36,8 @@ type Options struct {
 
 	// aptDir is where apt has its sources.
 	aptDir string
+	// maxUnpacked bounds what the layers of an OCI image may unpack to, in bytes.
+	maxUnpacked int64
 }
 
 // Store finds kernels and keeps them. It holds a shared lock on its cache
@@ -46,6 +50,7 @@ type Store struct {
 	fetch   *fetcher
 	mirrors mirrors
 	suites  map[string][]binaryPackage
+	oci     *auth.Client // nil until a registry is asked
 }
 
 // Open reads kernels.yaml and opens the cache. No network is needed yet.
@@ -55,6 +60,9 @@ func Open(opts Options) (*Store, error) {
 	}
 	if opts.aptDir == "" {
 		opts.aptDir = "/etc/apt"
+	}
+	if opts.maxUnpacked == 0 {
+		opts.maxUnpacked = maxUnpacked
 	}
 	config, err := openConfig(opts.Config)
 	if err != nil {
@@ -115,14 +123,16 @@ func (s *Store) say(format string, args ...any) {
 }
 
 // UnavailableError means that a kernel comes from the Debian snapshot archive,
-// and that this gave no answer.
+// and that neither this nor another source gave it.
 type UnavailableError struct {
 	Name string
 	// Archive is the address that was tried.
 	Archive string
 	// Nearest are kernels of kernels.yaml that need no snapshot archive.
 	Nearest []string
-	Err     error
+	// Err is what the archive said, Others what other sources did.
+	Err    error
+	Others []error
 }
 
 func (e *UnavailableError) Error() string {
@@ -130,13 +140,16 @@ func (e *UnavailableError) Error() string {
 	if dead := (*unreachableError)(nil); errors.As(e.Err, &dead) {
 		msg = fmt.Sprintf("kernel %s comes from the Debian snapshot archive, and %v", e.Name, dead)
 	}
+	for _, other := range e.Others {
+		msg += "; " + other.Error()
+	}
 	if len(e.Nearest) > 0 {
 		msg += "; the nearest kernels that can be had: " + strings.Join(e.Nearest, ", ")
 	}
 	return msg
 }
 
-func (e *UnavailableError) Unwrap() error { return e.Err }
+func (e *UnavailableError) Unwrap() []error { return append([]error{e.Err}, e.Others...) }
 
 // Resolve returns the kernel that the user asked for: a name of kernels.yaml,
 // the path of a bzImage or vmlinux, or the path of a built kernel tree. What
@@ -183,7 +196,11 @@ func (s *Store) resolveEntry(ctx context.Context, e *Entry) (*Kernel, error) {
 			return s.load(e, rec)
 		}
 		if !errors.Is(err, errGone) {
-			return nil, s.unavailable(e, rec.Packages[0].Archive, err)
+			err = s.unavailable(e, rec.Packages[0].Archive, err)
+			if unavailable := (*UnavailableError)(nil); errors.As(err, &unavailable) {
+				return nil, err
+			}
+			return nil, fmt.Errorf("kernel %s: %w", e.Name, err)
 		}
 		s.say("note: %s: the locked %s %s has left the archive; looking for another (`bpfreplay kernels update` renews the lock)",
 			e.Name, rec.Packages[0].Package, rec.Version())
@@ -221,15 +238,25 @@ func (s *Store) resolveSources(ctx context.Context, e *Entry) (*Kernel, error) {
 		if err == nil {
 			return k, nil
 		}
-		if errors.Is(err, ErrIntegrity) || isFull(err) || ctx.Err() != nil {
+		if stops(err) || ctx.Err() != nil {
 			return nil, fmt.Errorf("kernel %s: %w", e.Name, err)
 		}
 		failed = append(failed, err)
 	}
-	if unavailable := (*UnavailableError)(nil); len(failed) == 1 && errors.As(failed[0], &unavailable) {
-		return nil, failed[0]
+	for i, err := range failed {
+		if unavailable := (*UnavailableError)(nil); errors.As(err, &unavailable) {
+			unavailable.Others = slices.Delete(failed, i, i+1)
+			return nil, unavailable
+		}
 	}
 	return nil, fmt.Errorf("kernel %s: %w", e.Name, condense(failed))
+}
+
+// stops reports whether no other source may be tried. Nobody has signed a tag,
+// so that damage to an image says less than damage to what Debian signed.
+func stops(err error) bool {
+	image := (*ociError)(nil)
+	return errors.Is(err, ErrIntegrity) && !errors.As(err, &image) || isFull(err)
 }
 
 // condense joins errors, and says only once that a host is not there.
@@ -237,8 +264,8 @@ func condense(failed []error) error {
 	var out []error
 	said := make(map[*unreachableError]bool)
 	for _, err := range flatten(failed) {
-		dead := (*unreachableError)(nil)
-		if !errors.As(err, &dead) {
+		dead, image := (*unreachableError)(nil), (*ociError)(nil)
+		if !errors.As(err, &dead) || errors.As(err, &image) {
 			out = append(out, err)
 			continue
 		}
@@ -286,8 +313,11 @@ func (s *Store) resolveSource(ctx context.Context, e *Entry, src Source) (*Kerne
 }
 
 func (s *Store) resolveArchive(ctx context.Context, e *Entry, src Source) (*Locked, error) {
-	if src.Debian != nil {
+	switch {
+	case src.Debian != nil:
 		return s.resolveDebian(ctx, e, src.Debian, "")
+	case src.OCI != nil:
+		return s.resolveOCI(ctx, e, src.OCI)
 	}
 	snapshot := src.Snapshot
 	rec, err := s.resolveDebian(ctx, e, &snapshot.DebianSource, snapshot.Timestamp)

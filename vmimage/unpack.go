@@ -1,0 +1,254 @@
+package vmimage
+
+import (
+	"archive/tar"
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+)
+
+// unpacker sorts the files of kernel packages into a directory.
+type unpacker struct {
+	dir string
+	// release is the only one that is wanted; "" for any.
+	release string
+	// image and elf say that there is a bzImage, and a vmlinux.
+	image, elf, config bool
+	// imageRelease is the release of the image as its path has it; "" if that
+	// names none.
+	imageRelease string
+	// modules are the releases that have some.
+	modules map[string]bool
+	// odd says of a kernel image why it was passed over.
+	odd string
+}
+
+// dirReleases is where modules lie, by their release, until it is clear which
+// release the image has.
+const dirReleases = "releases"
+
+func (u *unpacker) archives(files []string, read archiveReader) error {
+	for _, file := range files {
+		if err := u.archive(file, read, u.entry); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (u *unpacker) archive(file string, read archiveReader, entry func(*tar.Header, io.Reader) error) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := read(bufio.NewReaderSize(f, 1<<20), entry); err != nil {
+		return fmt.Errorf("%s: %w", filepath.Base(file), err)
+	}
+	return nil
+}
+
+// entry takes what is wanted of an archive: the image, its configuration and
+// its modules. All else, links above all, is passed over, so that no archive
+// can write elsewhere.
+func (u *unpacker) entry(h *tar.Header, r io.Reader) error {
+	name := strings.TrimPrefix(path.Clean("/"+h.Name), "/")
+	name = strings.TrimPrefix(name, "usr/")
+	if h.Typeflag != tar.TypeReg {
+		if h.Typeflag != tar.TypeDir && isImagePath(name) {
+			u.odd = name + " is no regular file"
+		}
+		return nil
+	}
+	if file, ok := strings.CutPrefix(name, "boot/"); ok {
+		return u.bootFile(file, r)
+	}
+	rest, ok := strings.CutPrefix(name, "lib/modules/")
+	if !ok {
+		return nil
+	}
+	release, file, ok := strings.Cut(rest, "/")
+	if !ok || !u.is(release) {
+		return nil
+	}
+	switch {
+	case file == "vmlinuz" || file == "vmlinuz.unsigned":
+		return u.takeImage(release, r)
+	case file == "config":
+		return u.takeConfig(r)
+	case isModuleFile(file) || strings.HasPrefix(file, "modules.") && !strings.Contains(file, "/"):
+		if u.modules == nil {
+			u.modules = make(map[string]bool)
+		}
+		u.modules[release] = true
+		return u.write(path.Join(dirReleases, release, file), r)
+	}
+	return nil
+}
+
+// isImagePath reports whether a kernel image is wanted from there.
+func isImagePath(name string) bool {
+	file, boot := strings.CutPrefix(name, "boot/")
+	_, release, _ := strings.Cut(file, "-")
+	return boot && (strings.HasPrefix(file, "vmlinuz") || strings.HasPrefix(file, "vmlinux")) && (release == "" || isRelease(release)) ||
+		strings.HasPrefix(name, "lib/modules/") && path.Base(name) == "vmlinuz"
+}
+
+func (u *unpacker) bootFile(file string, r io.Reader) error {
+	name, release, _ := strings.Cut(file, "-")
+	if !u.is(release) {
+		return nil
+	}
+	switch name {
+	case "vmlinuz":
+		return u.takeImage(release, r)
+	case "vmlinux":
+		if u.elf {
+			return errors.New("a second vmlinux: which one is meant?")
+		}
+		u.elf = true
+		return u.write(fileVmlinux, r)
+	case "config":
+		return u.takeConfig(r)
+	}
+	return nil
+}
+
+// takeImage takes the first image. Some have the same one at two places.
+func (u *unpacker) takeImage(release string, r io.Reader) error {
+	if u.image {
+		if u.imageRelease != "" && release != "" && u.imageRelease != release {
+			return fmt.Errorf("kernels of two releases, %s and %s: which one is meant?", u.imageRelease, release)
+		}
+		return nil
+	}
+	u.image, u.imageRelease = true, release
+	return u.write(fileImage, r)
+}
+
+func (u *unpacker) takeConfig(r io.Reader) error {
+	if u.config {
+		return nil
+	}
+	u.config = true
+	return u.write(fileConfig, r)
+}
+
+// is reports whether a file of that release is wanted; some archives leave
+// the release out in /boot.
+func (u *unpacker) is(release string) bool {
+	if release == "" {
+		return u.release == ""
+	}
+	return isRelease(release) && (u.release == "" || u.release == release)
+}
+
+func (u *unpacker) write(name string, r io.Reader) error {
+	dst := filepath.Join(u.dir, filepath.FromSlash(name))
+	if err := os.MkdirAll(filepath.Dir(dst), 0o755); err != nil {
+		return err
+	}
+	return writeNew(dst, r)
+}
+
+func writeNew(dst string, r io.Reader) error {
+	f, err := os.OpenFile(dst, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := io.Copy(f, r); err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// finish takes the image apart and lists the modules.
+func (s *Store) finish(name string, u *unpacker) (*installed, error) {
+	meta, err := s.finishImage(name, u)
+	if err != nil {
+		return nil, err
+	}
+	if u.release != "" && meta.Release != u.release {
+		return nil, fmt.Errorf("the package is for %s, but its image says %s", u.release, meta.Release)
+	}
+	if meta.SHA256, err = hashFile(filepath.Join(u.dir, fileImage)); err != nil {
+		return nil, err
+	}
+	meta.Config, meta.Modules = u.config, u.modules[meta.Release]
+	if meta.Modules {
+		modules := filepath.Join(u.dir, fileModules)
+		if err := os.Rename(filepath.Join(u.dir, dirReleases, meta.Release), modules); err != nil {
+			return nil, err
+		}
+		if err := indexModules(modules, filepath.Join(u.dir, fileIndex)); err != nil {
+			return nil, err
+		}
+	} else if len(u.modules) > 0 {
+		s.say("note: %s: no modules: those that came with it are not for %s", name, meta.Release)
+	}
+	if err := os.RemoveAll(filepath.Join(u.dir, dirReleases)); err != nil {
+		return nil, err
+	}
+	meta.Size = diskUsage(u.dir)
+	return meta, nil
+}
+
+// finishImage finds out what the image is, and what to boot.
+func (s *Store) finishImage(name string, u *unpacker) (*installed, error) {
+	file, vmlinux := filepath.Join(u.dir, fileImage), filepath.Join(u.dir, fileVmlinux)
+	if !u.image {
+		if !u.elf {
+			return nil, u.noImage()
+		}
+		// A vmlinux is a kernel, too.
+		if err := os.Rename(vmlinux, file); err != nil {
+			return nil, err
+		}
+		release, err := vmlinuxRelease(file)
+		return &installed{Release: release, Boot: fileImage}, err
+	}
+	image, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer image.Close()
+	h, err := readBzHeader(image)
+	if err != nil {
+		return nil, fmt.Errorf("image: %w", err)
+	}
+	meta := &installed{Release: h.release, Boot: fileVmlinux}
+	// It takes the place of a vmlinux that came along, which may be huge.
+	err = writeVmlinux(image, h, vmlinux)
+	if errors.Is(err, errCompression) || errors.Is(err, errNoPVH) {
+		s.say("note: %s: the guest has to unpack the image by itself, which is slower: %v", name, err)
+		meta.Boot = fileImage
+		err = os.Remove(vmlinux)
+	}
+	return meta, err
+}
+
+func (u *unpacker) noImage() error {
+	if u.odd != "" {
+		return fmt.Errorf("there is no kernel image: %s", u.odd)
+	}
+	return errors.New("there is no kernel image: neither boot/vmlinuz nor boot/vmlinux nor lib/modules/RELEASE/vmlinuz")
+}
+
+// vmlinuxRelease returns the release of a vmlinux that can be booted.
+func vmlinuxRelease(file string) (string, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	if err := checkPVH(f); err != nil {
+		return "", err
+	}
+	return elfRelease(f)
+}
