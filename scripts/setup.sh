@@ -6,6 +6,7 @@
 #   scripts/setup.sh test              ... and what the tests compare with
 #   scripts/setup.sh bench             ... and what the benchmark compares with
 #   scripts/setup.sh objects           the compiler of the core suite's objects
+#   scripts/setup.sh suite             what builds the Linux selftests
 #
 # Where nothing is missing it only looks, which takes a few milliseconds. It
 # never asks: it is root, or sudo works without a password, or it says in one
@@ -41,7 +42,7 @@ guest() {
 	file /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
 }
 
-[ $# -gt 0 ] || die "usage: setup.sh vmtest|bpftool|test|bench|objects..."
+[ $# -gt 0 ] || die "usage: setup.sh vmtest|bpftool|test|bench|objects|suite..."
 for purpose; do
 	case "$purpose" in
 	vmtest) guest ;;
@@ -63,6 +64,19 @@ for purpose; do
 		program llvm-strip-19 llvm-19
 		file /usr/include/bpf/bpf_helpers.h libbpf-dev
 		file /usr/include/linux/bpf.h linux-libc-dev
+		;;
+	suite)
+		guest
+		program clang-19 clang-19
+		program llvm-strip-19 llvm-19
+		# bpftool and libbpf of the same source
+		program make make
+		program gcc gcc
+		program python3 python3
+		program pkg-config pkg-config
+		file /usr/include/stdlib.h libc6-dev
+		file /usr/include/libelf.h libelf-dev
+		file /usr/include/zlib.h zlib1g-dev
 		;;
 	*) die "unknown purpose $purpose" ;;
 	esac

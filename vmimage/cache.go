@@ -25,6 +25,7 @@ const (
 	dirKernels = "kernels" // unpacked packages, by the SHA-256 of the packages
 	dirImages  = "images"  // kernels taken apart, by the SHA-256 of the image
 	dirCPIO    = "cpio"    // parts of initramfs archives, by the SHA-256 of their contents
+	dirSuites  = "suites"  // see [Store.MakeDir]
 	dirLocks   = "locks"   // one empty file for each thing being made
 	dirTemp    = "tmp"     // things being made
 )
@@ -54,7 +55,7 @@ func defaultCacheDir() (string, error) {
 }
 
 func openCache(dir string) (*cache, error) {
-	for _, sub := range []string{dirBlobs, dirKernels, dirImages, dirCPIO, dirLocks, dirTemp} {
+	for _, sub := range []string{dirBlobs, dirKernels, dirImages, dirCPIO, dirSuites, dirLocks, dirTemp} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
 			return nil, fmt.Errorf("cache: %w", err)
 		}

@@ -46,7 +46,7 @@ func TestReadPackagesErrors(t *testing.T) {
 	good := newArchive(t, "sid")
 	good.add("linux-image-6.1.0-1-cloud-amd64", "6.1-1", "", []byte("x"))
 	stanza := good.stanzas[0]
-	packages, err := readPackages(strings.NewReader(stanza))
+	packages, err := readPackages(strings.NewReader(stanza), isKernelPackage)
 	assert.NilError(t, err)
 	assert.Equal(t, len(packages), 1)
 	for _, test := range []struct{ old, new, err string }{
@@ -58,7 +58,7 @@ func TestReadPackagesErrors(t *testing.T) {
 	} {
 		damaged := strings.Replace(stanza, test.old, test.new, 1)
 		assert.Assert(t, damaged != stanza)
-		_, err := readPackages(strings.NewReader(damaged))
+		_, err := readPackages(strings.NewReader(damaged), isKernelPackage)
 		assert.ErrorContains(t, err, test.err)
 	}
 }
@@ -90,7 +90,7 @@ func FuzzReadPackages(f *testing.F) {
 	f.Add("Package: linux-image-x\nSize: 1\nFilename: a\nSHA256: 0\n")
 	f.Add("A: b\n c\n#\n\n\nD:")
 	f.Fuzz(func(t *testing.T, file string) {
-		packages, err := readPackages(strings.NewReader(file))
+		packages, err := readPackages(strings.NewReader(file), isKernelPackage)
 		if err != nil {
 			return
 		}

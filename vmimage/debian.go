@@ -44,14 +44,19 @@ const (
 	prefixBase     = "linux-base-"
 )
 
-// readPackages reads the kernel packages of a package index.
-func readPackages(r io.Reader) ([]binaryPackage, error) {
+// isKernelPackage says whether a package may hold a kernel or a part of one.
+func isKernelPackage(name string) bool {
+	return slices.ContainsFunc([]string{prefixImage, prefixBinary, prefixModules, prefixBase}, func(prefix string) bool {
+		return strings.HasPrefix(name, prefix)
+	})
+}
+
+// readPackages reads those packages of a package index whose names are wanted.
+func readPackages(r io.Reader, wanted func(name string) bool) ([]binaryPackage, error) {
 	var out []binaryPackage
 	err := readStanzas(r, func(s stanza) error {
 		name := s["package"]
-		if !slices.ContainsFunc([]string{prefixImage, prefixBinary, prefixModules, prefixBase}, func(prefix string) bool {
-			return strings.HasPrefix(name, prefix)
-		}) {
+		if !wanted(name) {
 			return nil
 		}
 		size, err := strconv.ParseInt(s["size"], 10, 64)
@@ -145,6 +150,16 @@ func (s *Store) suite(ctx context.Context, archive, suite, arch string) ([]binar
 	if packages, ok := s.suites[key]; ok {
 		return packages, nil
 	}
+	packages, err := s.packages(ctx, archive, suite, arch, isKernelPackage)
+	if err != nil {
+		return nil, err
+	}
+	s.suites[key] = packages
+	return packages, nil
+}
+
+// packages returns the packages of a suite whose names are wanted.
+func (s *Store) packages(ctx context.Context, archive, suite, arch string, wanted func(name string) bool) ([]binaryPackage, error) {
 	dist := s.mirrors.base(archive) + "/dists/" + suite
 	release, err := s.release(ctx, dist, suite, strings.HasPrefix(archive, archiveSnapshot))
 	if err != nil {
@@ -163,18 +178,17 @@ func (s *Store) suite(ctx context.Context, archive, suite, arch string) ([]binar
 	if err != nil {
 		return nil, err
 	}
-	packages, err := readIndex(file)
+	packages, err := readIndex(file, wanted)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dist, err)
 	}
 	for i := range packages {
 		packages[i].archive, packages[i].suite = archive, suite
 	}
-	s.suites[key] = packages
 	return packages, nil
 }
 
-func readIndex(file string) ([]binaryPackage, error) {
+func readIndex(file string, wanted func(name string) bool) ([]binaryPackage, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, err
@@ -184,7 +198,7 @@ func readIndex(file string) ([]binaryPackage, error) {
 	if err != nil {
 		return nil, err
 	}
-	return readPackages(plain)
+	return readPackages(plain, wanted)
 }
 
 // release gets and checks the Release file of a suite.

@@ -196,6 +196,17 @@ func (s *Store) Prune(all bool) ([]Pruned, error) {
 			out = append(out, Pruned{Path: file, Size: size})
 		}
 	}
+	unused, err := s.cache.unusedSuites(all)
+	if err != nil {
+		return out, err
+	}
+	for _, file := range unused {
+		size := diskUsage(file)
+		if err := s.cache.remove(file); err != nil {
+			return out, err
+		}
+		out = append(out, Pruned{Path: file, Size: size})
+	}
 	return out, nil
 }
 

@@ -1,0 +1,114 @@
+package suites
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+
+	"github.com/bpfreplay/bpfreplay/vmimage"
+)
+
+// Corpus is a suite that has been fetched.
+type Corpus struct {
+	Name string `json:"name"` // "kernel"
+	// Source says in words where the programs come from.
+	Source string `json:"source"`
+	// Types is the release of the kernel whose types the programs were compiled
+	// with; "" if they came compiled.
+	Types    string   `json:"types,omitempty"`
+	Compiler string   `json:"compiler,omitempty"`
+	Objects  []Object `json:"objects"` // by name
+	// Bpftool is the bpftool of the same source, below the cache's directory of
+	// suites; "" if there is none.
+	Bpftool string `json:"bpftool,omitempty"`
+
+	// Package is the Debian package of the source; nil for a kernel tree.
+	Package *vmimage.Package `json:"package,omitempty"`
+	// Tree is the path of the kernel tree; "" for a Debian package.
+	Tree string `json:"tree,omitempty"`
+	// Kernel is the name of the kernel whose types they are.
+	Kernel string `json:"kernel,omitempty"`
+	// Uses are all things in the cache that belong to the corpus.
+	Uses []string `json:"uses"`
+}
+
+// Object is one program of a corpus, in the source's sense: one file.
+type Object struct {
+	Name string `json:"name"`
+	// File is the object, below the cache's directory of suites; "" if there is
+	// none.
+	File string `json:"file,omitempty"`
+	// Error is why it did not compile.
+	Error string `json:"error,omitempty"`
+}
+
+// ErrNotFetched means that a suite is not in the cache.
+var ErrNotFetched = errors.New("not fetched yet")
+
+func manifest(name string) string { return name + ".json" }
+
+// Read returns a suite that was fetched before, or [ErrNotFetched].
+func Read(store *vmimage.Store, name string) (*Corpus, error) {
+	file := store.SuitePath(manifest(name))
+	data, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("suite %s: %w: run `bpfreplay suite fetch %s`", name, ErrNotFetched, name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c := new(Corpus)
+	if err := json.Unmarshal(data, c); err != nil {
+		return nil, fmt.Errorf("%s: %w; remove it and run `bpfreplay suite fetch %s`", file, err, name)
+	}
+	return c, nil
+}
+
+// write makes the corpus the one that [Read] returns.
+func (c *Corpus) write(store *vmimage.Store) error {
+	c.Uses = c.Uses[:0]
+	add := func(key string) {
+		if key != "" {
+			c.Uses = append(c.Uses, key)
+		}
+	}
+	if c.Package != nil {
+		add(sourceKey(c.Package))
+	}
+	if c.Bpftool != "" {
+		add(path.Dir(c.Bpftool))
+	}
+	for _, o := range c.Objects {
+		if o.File != "" {
+			add(path.Dir(o.File))
+		}
+	}
+	data, err := json.MarshalIndent(c, "", " ")
+	if err != nil {
+		return err
+	}
+	return store.MakeFile(manifest(c.Name), append(data, '\n'))
+}
+
+// Compiled are the paths of the objects that there are.
+func (c *Corpus) Compiled(store *vmimage.Store) []string {
+	var out []string
+	for _, o := range c.Objects {
+		if o.File != "" {
+			out = append(out, store.SuitePath(o.File))
+		}
+	}
+	return out
+}
+
+// Tool is the path of the corpus's own bpftool, "" if there is none.
+func (c *Corpus) Tool(store *vmimage.Store) string {
+	if c.Bpftool == "" {
+		return ""
+	}
+	return filepath.FromSlash(store.SuitePath(c.Bpftool))
+}

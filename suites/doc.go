@@ -1,0 +1,25 @@
+// Package suites gets sets of objects that others wrote, and has them built: what
+// the harness loads beside the core suite. It boots no guest and loads nothing.
+//
+// # The suite "kernel"
+//
+// The BPF selftests of Linux, tools/testing/selftests/bpf/progs, of a Debian
+// package linux-source-VERSION, which is checked as kernels are (package vmimage),
+// or of a kernel tree. [FetchKernel] builds libbpf and bpftool of that source,
+// makes a vmlinux.h of a kernel's BTF, and compiles every program with a pinned
+// clang. All of it is kept in vmimage's cache, below "suites":
+//
+//	source/DIGEST     what is needed of the package
+//	tools/DIGEST      bpftool, and libbpf's headers and library
+//	types/DIGEST      vmlinux.h
+//	objects/DIGEST    one object, or why it does not compile
+//	kernel.json       the [Corpus]: which of these were made last
+//
+// A digest is of everything that the thing is made from, so what is there is not
+// made again, however a run ended. An object's is that of its source, of all
+// headers that it could include, of the flags and of the compiler: who changes one
+// program compiles one, who changes a header compiles all.
+//
+// What does not compile is no error. The corpus says why, and what is compared
+// later counts it.
+package suites

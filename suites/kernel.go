@@ -1,0 +1,220 @@
+package suites
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/bpfreplay/bpfreplay/vmimage"
+)
+
+// Options say what to fetch.
+type Options struct {
+	Store *vmimage.Store
+	// Version of the source, such as "7.2"; "" for the newest 7.x of sid, or for
+	// the one that was fetched last.
+	Version string
+	// Tree is a kernel tree to take instead.
+	Tree string
+	// Kernel is the one whose types the programs are compiled with: a name of
+	// kernels.yaml or a path. "" is [DefaultKernel].
+	Kernel string
+	// Update looks for a newer source than the one that was fetched last.
+	Update bool
+	// Jobs is how many compilers run at once; 0 is one.
+	Jobs int
+	// Clang is the compiler; "" is [DefaultClang].
+	Clang string
+
+	Say func(line string) // may be nil
+	// Tick is called each time that an object is done, from one goroutine at a
+	// time; may be nil.
+	Tick func(done, of int)
+}
+
+// DefaultKernel is the kernel whose types are the newest.
+const DefaultKernel = "stable"
+
+// DefaultClang is the compiler that objects are made with, as those of the core
+// suite are.
+const DefaultClang = "clang-19"
+
+func (o *Options) defaults() {
+	if o.Kernel == "" {
+		o.Kernel = DefaultKernel
+	}
+	if o.Clang == "" {
+		o.Clang = DefaultClang
+	}
+	if o.Say == nil {
+		o.Say = func(string) {}
+	}
+	if o.Tick == nil {
+		o.Tick = func(int, int) {}
+	}
+	o.Jobs = max(o.Jobs, 1)
+}
+
+// FetchKernel gets the Linux selftests and compiles them. What is there already
+// is not made again, and needs no network. An interrupted call goes on where it
+// was when it is repeated.
+func FetchKernel(ctx context.Context, o Options) (*Corpus, error) {
+	o.defaults()
+	c := &Corpus{Name: "kernel", Kernel: o.Kernel}
+	last, err := Read(o.Store, c.Name)
+	if err != nil && !errors.Is(err, ErrNotFetched) {
+		o.Say("note: " + err.Error())
+	}
+	source, err := o.source(ctx, c, last)
+	if err != nil {
+		return nil, err
+	}
+	b := &builder{Options: o, source: source}
+	if err := b.identify(ctx); err != nil {
+		return nil, err
+	}
+	if err := b.makeTools(ctx); err != nil {
+		return nil, err
+	}
+	kernel, err := o.Store.Resolve(ctx, o.Kernel)
+	if err != nil {
+		return nil, fmt.Errorf("types: %w", err)
+	}
+	if err := b.makeTypes(ctx, kernel); err != nil {
+		return nil, err
+	}
+	c.Types, c.Compiler, c.Bpftool = kernel.Release, b.compiler, b.toolsKey+"/bpftool"
+	if c.Objects, err = b.compileAll(ctx); err != nil {
+		return nil, err
+	}
+	return c, c.write(o.Store)
+}
+
+// source finds the source, and returns its directory.
+func (o *Options) source(ctx context.Context, c, last *Corpus) (string, error) {
+	if o.Tree != "" {
+		tree, err := filepath.Abs(o.Tree)
+		if err != nil {
+			return "", err
+		}
+		c.Tree, c.Source = tree, tree
+		return tree, checkTree(tree)
+	}
+	if last != nil && last.Package != nil && !o.Update &&
+		(o.Version == "" || last.Package.Name == prefixSource+o.Version) {
+		c.Package = last.Package
+		dir := o.Store.SuitePath(sourceKey(c.Package))
+		if _, err := os.Stat(dir); err == nil {
+			c.Source = c.Package.Name + " " + c.Package.Version
+			return dir, nil
+		}
+	}
+	var err error
+	if c.Package, err = findSource(ctx, o.Store, o.Version); err != nil {
+		return "", err
+	}
+	c.Source = c.Package.Name + " " + c.Package.Version
+	return unpackSource(ctx, o.Store, c.Package, o.Say)
+}
+
+// builder makes things of a source.
+type builder struct {
+	Options
+	source   string // directory
+	compiler string // what clang says it is
+	system   []string
+	tools    string // directory with bpftool, include and libbpf.a
+	toolsKey string
+	types    string // directory with vmlinux.h
+	typesKey string
+}
+
+// identify asks the compiler what it is and where it looks for headers.
+func (b *builder) identify(ctx context.Context) error {
+	out, err := exec.CommandContext(ctx, b.Clang, "--version").Output()
+	if err != nil {
+		return fmt.Errorf("compiler: %w; `scripts/setup.sh suite` installs it", err)
+	}
+	b.compiler, _, _ = strings.Cut(string(out), "\n")
+	// What a compiler for this machine finds without being told, BPF's is to find
+	// behind everything else.
+	out, err = exec.CommandContext(ctx, b.Clang, "-v", "-E", "-x", "c", "/dev/null").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("compiler: %w: %s", err, firstLine(string(out)))
+	}
+	_, list, ok := strings.Cut(string(out), "#include <...> search starts here:\n")
+	list, _, ok2 := strings.Cut(list, "End of search list.")
+	if !ok || !ok2 {
+		return fmt.Errorf("compiler: %s -v does not say where it looks for headers", b.Clang)
+	}
+	for line := range strings.Lines(list) {
+		b.system = append(b.system, strings.TrimSpace(line))
+	}
+	return nil
+}
+
+// toolsFormat is part of the key of built tools.
+const toolsFormat = "bpftool 1"
+
+// makeTools builds bpftool and libbpf, without what needs more libraries. This
+// bpftool writes the kernel functions that programs may call as prototypes, which
+// the selftests rely on and older ones do not do.
+func (b *builder) makeTools(ctx context.Context) error {
+	digest, err := digestOf(b.source, []string{
+		"include/uapi", "kernel/bpf", "scripts/bpf_doc.py", "tools/arch", "tools/bpf/bpftool", "tools/build", "tools/include",
+		"tools/lib", "tools/scripts",
+	}, isAny)
+	if err != nil {
+		return err
+	}
+	gcc, err := exec.CommandContext(ctx, "gcc", "--version").Output()
+	if err != nil {
+		return fmt.Errorf("bpftool: %w; `scripts/setup.sh suite` installs what is needed", err)
+	}
+	b.toolsKey = "tools/" + vmimage.Key(toolsFormat, digest, firstLine(string(gcc)))
+	b.tools, err = b.Store.MakeDir(ctx, "bpftool", b.toolsKey, func(dir string) error {
+		b.Say("building bpftool and libbpf")
+		work, err := b.Store.TempDir()
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(work)
+		err = run(ctx, "make", "-s", fmt.Sprintf("-j%d", b.Jobs), "-C", filepath.Join(b.source, "tools/bpf/bpftool"), "OUTPUT="+work+"/",
+			"SKIP_CRYPTO=1", "SKIP_LLVM=1", "SKIP_LIBBFD=1",
+			"feature-clang-bpf-co-re=0", "feature-llvm=0", "feature-libbfd=0", "feature-libcap=0")
+		if err != nil {
+			return fmt.Errorf("bpftool does not build: %w", err)
+		}
+		for _, name := range []string{"bpftool", "libbpf/libbpf.a", "libbpf/include"} {
+			if err := os.Rename(filepath.Join(work, name), filepath.Join(dir, filepath.Base(name))); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return err
+}
+
+// makeTypes writes vmlinux.h.
+func (b *builder) makeTypes(ctx context.Context, k *vmimage.Kernel) (err error) {
+	b.typesKey = "types/" + vmimage.Key("vmlinux.h 1", b.toolsKey, k.SHA256)
+	b.types, err = b.Store.MakeDir(ctx, "vmlinux.h", b.typesKey, func(dir string) error {
+		b.Say("making vmlinux.h of kernel " + k.Release)
+		f, err := os.Create(filepath.Join(dir, "vmlinux.h"))
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		cmd := command(ctx, filepath.Join(b.tools, "bpftool"), "btf", "dump", "file", k.BootPath, "format", "c")
+		cmd.Stdout = f
+		if err := complain(cmd); err != nil {
+			return fmt.Errorf("types of kernel %s: %w", k.Name, err)
+		}
+		return f.Close()
+	})
+	return err
+}

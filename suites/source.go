@@ -1,0 +1,161 @@
+package suites
+
+import (
+	"archive/tar"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/bpfreplay/bpfreplay/vmimage"
+)
+
+// needed are the parts of a kernel's source that the selftests, bpftool and libbpf
+// are built from.
+var needed = []string{
+	"include/uapi", "kernel/bpf", "scripts/bpf_doc.py", "tools/arch", "tools/bpf", "tools/build", "tools/include",
+	"tools/lib", "tools/scripts", "tools/testing/selftests/bpf",
+}
+
+// selftests is where the programs are.
+const selftests = "tools/testing/selftests/bpf"
+
+func isNeeded(name string) bool {
+	return slices.ContainsFunc(needed, func(n string) bool { return name == n || strings.HasPrefix(name, n+"/") })
+}
+
+// debianSuites are where linux-source packages are looked for. Older suites have
+// older kernels.
+var debianSuites = []string{"sid", "trixie-backports", "trixie", "bookworm-backports", "bookworm", "bullseye"}
+
+const prefixSource = "linux-source-"
+
+// findSource returns the package with the source of a version, or the newest of
+// sid that begins with 7.
+func findSource(ctx context.Context, store *vmimage.Store, version string) (*vmimage.Package, error) {
+	suites, pattern := debianSuites, prefixSource+version
+	if version == "" {
+		suites, pattern = debianSuites[:1], prefixSource+"7.*"
+	}
+	found, err := store.Packages(ctx, "amd64", suites, pattern)
+	if err != nil {
+		return nil, err
+	}
+	return &found[0], nil
+}
+
+// sourceKey is not the package's digest itself, for that names the package.
+func sourceKey(p *vmimage.Package) string { return "source/" + vmimage.Key("source 1", p.SHA256) }
+
+// unpackSource returns the directory with what is needed of a package.
+func unpackSource(ctx context.Context, store *vmimage.Store, p *vmimage.Package, say func(string)) (string, error) {
+	return store.MakeDir(ctx, p.Name, sourceKey(p), func(dir string) error {
+		inner := "/usr/src/" + p.Name + ".tar.xz"
+		seen := false
+		err := store.ReadPackage(ctx, p, func(h *tar.Header, r io.Reader) error {
+			if path.Clean("/"+h.Name) != inner {
+				return nil
+			}
+			seen = true
+			say("unpacking " + p.Name)
+			return vmimage.ReadTar(r, func(h *tar.Header, r io.Reader) error {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				return unpackEntry(dir, h, r)
+			})
+		})
+		if err == nil && !seen {
+			err = fmt.Errorf("%s %s holds no %s", p.Name, p.Version, inner)
+		}
+		return err
+	})
+}
+
+// unpackEntry writes an entry of a source archive, less its first directory. Links
+// are followed when they are opened, so one that leads out of the tree is refused.
+func unpackEntry(dir string, h *tar.Header, r io.Reader) error {
+	_, name, _ := strings.Cut(path.Clean(h.Name), "/")
+	if !isNeeded(name) || !fs.ValidPath(name) {
+		return nil
+	}
+	dst := filepath.Join(dir, filepath.FromSlash(name))
+	switch h.Typeflag {
+	case tar.TypeReg, tar.TypeSymlink:
+	default:
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(dst), 0o755); err != nil {
+		return err
+	}
+	if h.Typeflag == tar.TypeSymlink {
+		if path.IsAbs(h.Linkname) || !fs.ValidPath(path.Join(path.Dir(name), h.Linkname)) {
+			return fmt.Errorf("links to %s, out of the tree", h.Linkname)
+		}
+		return os.Symlink(h.Linkname, dst)
+	}
+	f, err := os.OpenFile(dst, os.O_CREATE|os.O_EXCL|os.O_WRONLY, fs.FileMode(h.Mode)&0o777)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := io.Copy(f, r); err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// checkTree says whether a directory is a kernel tree with selftests.
+func checkTree(dir string) error {
+	for _, part := range []string{selftests + "/progs", "tools/bpf/bpftool/Makefile", "tools/lib/bpf/Makefile"} {
+		if _, err := os.Stat(filepath.Join(dir, filepath.FromSlash(part))); err != nil {
+			return fmt.Errorf("%s is no kernel tree with BPF selftests: %w", dir, err)
+		}
+	}
+	return nil
+}
+
+// digestOf is a digest of the files in some parts of a directory whose names are
+// wanted, by name and contents. A part that is not there has none.
+func digestOf(dir string, parts []string, wanted func(name string) bool) (string, error) {
+	sum := sha256.New()
+	for _, part := range parts {
+		root := filepath.Join(dir, filepath.FromSlash(part))
+		err := filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			if err != nil || d.IsDir() || !wanted(d.Name()) {
+				return err
+			}
+			data, err := os.ReadFile(file) // of a link, what it leads to
+			if errors.Is(err, fs.ErrNotExist) || err != nil && d.Type()&fs.ModeSymlink != 0 {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			rel, err := filepath.Rel(dir, file)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(sum, "%s %x\n", rel, sha256.Sum256(data))
+			return nil
+		})
+		if err != nil {
+			return "", err
+		}
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+func isHeader(name string) bool { return strings.HasSuffix(name, ".h") }
+func isAny(string) bool         { return true }

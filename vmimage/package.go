@@ -1,0 +1,149 @@
+package vmimage
+
+import (
+	"archive/tar"
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Package is a package of Debian's archive that holds something else than a
+// kernel: sources, headers, objects.
+type Package struct {
+	Name    string `json:"package"`
+	Version string `json:"version"`
+	Suite   string `json:"suite"`
+	// SHA256 of the package, in hexadecimal. The index has it, and the index is
+	// signed.
+	SHA256 string `json:"sha256"`
+
+	want digest
+	base string // of the archive
+	path string // there
+}
+
+// Packages returns the packages of these suites of Debian whose names match a
+// pattern (path.Match): the newest version first, and of each version the one
+// of the suite that is named first. It needs the network, as only its package
+// index knows what an archive has. None is an error.
+func (s *Store) Packages(ctx context.Context, arch string, suites []string, pattern string) ([]Package, error) {
+	if _, err := path.Match(pattern, ""); err != nil {
+		return nil, fmt.Errorf("package %q: %w", pattern, err)
+	}
+	wanted := func(name string) bool { ok, _ := path.Match(pattern, name); return ok }
+	var found []binaryPackage
+	var failed []error
+	for _, suite := range suites {
+		more, err := s.packages(ctx, archiveOf(suite), suite, arch, wanted)
+		if errors.Is(err, ErrIntegrity) || ctx.Err() != nil {
+			return nil, err
+		}
+		if err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		found = append(found, more...)
+	}
+	if len(found) == 0 && len(failed) > 0 {
+		return nil, fmt.Errorf("package %s: %w", pattern, condense(failed))
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("no package in %s is called %s", strings.Join(suites, ", "), pattern)
+	}
+	slices.SortStableFunc(found, func(a, b binaryPackage) int { return compareDebian(b.version, a.version) })
+	var out []Package
+	for _, p := range found {
+		out = append(out, Package{
+			Name: p.name, Version: p.version, Suite: p.suite, SHA256: p.want.sha256,
+			want: p.want, base: s.mirrors.base(p.archive), path: p.path,
+		})
+	}
+	return out, nil
+}
+
+// ErrGone means that an archive's index names a package which its pool does not
+// have any more.
+var ErrGone = errGone
+
+// ReadPackage downloads a package, checks it against its digest, and calls fn
+// for every entry of its data archive, in their order. The package is removed
+// from the cache when fn has seen all: what is worth keeping is what fn makes
+// of it.
+func (s *Store) ReadPackage(ctx context.Context, p *Package, fn func(h *tar.Header, r io.Reader) error) error {
+	file, err := s.blob(ctx, p.want, p.Name+" "+p.Version, p.base+"/"+p.path)
+	if err != nil {
+		return err
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := readDeb(bufio.NewReaderSize(f, 1<<20), fn); err != nil {
+		return fmt.Errorf("%s %s: %w", p.Name, p.Version, err)
+	}
+	return os.Remove(file)
+}
+
+// ReadTar calls fn for every entry of a tar archive, which may be compressed in
+// any way that kernels and packages are.
+func ReadTar(r io.Reader, fn func(h *tar.Header, r io.Reader) error) error { return readTar(r, fn) }
+
+// MakeDir returns the path of a directory that is kept in the cache for a suite
+// of objects, below "suites". If it is not there, fill is given an empty one,
+// which is put in its place when fill returns without an error; whoever asks for
+// the same meanwhile waits for it. what is said to who waits.
+//
+// key should hold a digest of all that the contents are made from (see [Key]), as
+// nothing replaces a directory that is there.
+func (s *Store) MakeDir(ctx context.Context, what, key string, fill func(dir string) error) (string, error) {
+	dst := s.cache.path(dirSuites, filepath.FromSlash(key))
+	if err := os.MkdirAll(filepath.Dir(dst), 0o755); err != nil {
+		return "", s.cache.explain(err)
+	}
+	err := s.once(ctx, what, dst, func() error { return s.cache.writeDir(dst, fill) })
+	return dst, err
+}
+
+// MakeFile is [Store.MakeDir] for a file that replaces the one that is there. It
+// may be called by several goroutines at once.
+func (s *Store) MakeFile(key string, data []byte) error {
+	dst := s.cache.path(dirSuites, filepath.FromSlash(key))
+	if err := os.MkdirAll(filepath.Dir(dst), 0o755); err != nil {
+		return s.cache.explain(err)
+	}
+	return s.cache.writeFile(dst, func(f *os.File) error { _, err := f.Write(data); return err })
+}
+
+// SuitePath is where [Store.MakeDir] and [Store.MakeFile] keep what has this key.
+func (s *Store) SuitePath(key string) string {
+	return s.cache.path(dirSuites, filepath.FromSlash(key))
+}
+
+// TempDir returns an empty directory in the cache, for what is worth nothing when
+// the caller ends. The caller removes it; if it is killed, the next run does.
+func (s *Store) TempDir() (string, error) {
+	dir, err := os.MkdirTemp(s.cache.path(dirTemp), "work-")
+	if err != nil {
+		return "", s.cache.explain(err)
+	}
+	return dir, nil
+}
+
+// Key is a digest of strings, in hexadecimal.
+func Key(parts ...string) string {
+	sum := sha256.New()
+	for _, p := range parts {
+		fmt.Fprintf(sum, "%d\n%s\n", len(p), p)
+	}
+	return hex.EncodeToString(sum.Sum(nil))
+}
