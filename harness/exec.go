@@ -2,7 +2,6 @@ package harness
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
-	"github.com/bpfreplay/bpfreplay/harness/vm"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
@@ -22,13 +20,33 @@ type Command struct {
 	Dir     string   // absolute, the same in the guest; empty there but for With
 	Env     []string // NAME=VALUE
 	With    []string // files and directories that it needs: see guestFiles
+	Get     []string // files and directories that it leaves, to be copied to the same paths here
+	Dirs    []string // empty directories that it needs
 	Modules []string // modules of the kernel to load before it
 
+	// HostRoot gives the program this machine's root directory instead of files by
+	// name. It reads what is there now, and what it writes stays in the guest's
+	// memory. Program may then be a script, too.
+	HostRoot bool
+
+	// Stdin is read as long as the program runs, and perhaps once more; nil for no
+	// input. An *os.File is best.
+	Stdin          io.Reader
 	Stdout, Stderr io.Writer // what it writes, as it writes it
+	// Terminal, if not nil, is called when the guest is ready, and gives the program
+	// a terminal as its standard input, output and error.
+	Terminal func() (*Terminal, error)
 
 	MemoryMiB int           // of the guest; 0 for what files need, and 1 GiB
 	CPUs      int           // of the guest; 0 for one
 	Timeout   time.Duration // of the program alone; 0 for DefaultExecTimeout
+}
+
+// Terminal is how the terminal looks that a program is to have. What it shows goes to
+// Command.Stdout, what is typed comes from Command.Stdin.
+type Terminal struct {
+	Size    agent.Size
+	Resized <-chan agent.Size // nil if it stays as it is
 }
 
 // DefaultExecTimeout is as long as `go test` lets a package's tests run.
@@ -38,114 +56,79 @@ const DefaultExecTimeout = 10 * time.Minute
 // its files.
 const execMemory = 1024
 
-// signalStatus is added to the signal that ends a program, as by shells.
-const signalStatus = 128
-
-// Exec runs a program in a guest and returns its exit status. Of Options it
-// heeds those that tell kernel and machine, and Note. An error means that the
-// program did not come to an end of its own; it is a *vm.Ending if that is
+// Exec runs a program in a guest and returns its exit status; 128 and the signal's
+// number if a signal ends it. Of Options it heeds those that tell kernel and
+// machine, and Note. An error means that the program did not come to an end of
+// its own, or that what it left could not be had; it is a *vm.Ending if that is
 // because the guest came to one.
 func Exec(ctx context.Context, c Command, o Options) (status int, err error) {
 	if c.Timeout == 0 {
 		c.Timeout = DefaultExecTimeout
 	}
-	guest, err := c.boot(ctx, o)
+	s, err := c.session()
 	if err != nil {
 		return 0, err
 	}
-	defer guest.Close()
-	conn := agent.NewConn(guest.Port())
-	var hello agent.Hello
-	if err := guest.Do(ctx, func(*vm.Port) error { return conn.Receive(&hello) }); err != nil {
-		return 0, err
-	}
-	limited, cancel := context.WithTimeout(ctx, c.Timeout)
-	defer cancel()
-	var ended *agent.Ended
-	err = guest.Do(limited, func(*vm.Port) (err error) {
-		ended, err = c.run(conn)
-		return err
-	})
-	var ending *vm.Ending
-	if errors.As(err, &ending) && ending.Reason == vm.Overdue {
-		return 0, fmt.Errorf("%s has not ended within %s: %w", c.Args[0], c.Timeout, err)
-	}
-	if err != nil {
-		return 0, err
-	}
-	for _, s := range guest.Splats() {
-		o.Note(fmt.Sprintf("the guest's kernel complained (%s): %s", s.Kind, s.Line))
-	}
-	switch {
-	case ended.Error != "":
-		return 0, fmt.Errorf("%s does not start in the guest: %s", c.Args[0], ended.Error)
-	case ended.Signal != 0:
-		o.Note(fmt.Sprintf("%s was ended by a signal: %s", c.Args[0], ended.Signal))
-		return signalStatus + int(ended.Signal), nil
-	}
-	return ended.Status, nil
+	return s.run(ctx, o)
 }
 
-// boot starts a guest that has the program's files, and needs none of this
-// machine any more.
-func (c *Command) boot(ctx context.Context, o Options) (*vm.VM, error) {
-	files, err := c.files()
-	if err != nil {
-		return nil, err
-	}
-	memory := c.MemoryMiB
-	if memory == 0 {
-		memory = execMemory + memoryFor(files)
-	}
-	dir, err := os.MkdirTemp("", "bpfreplay-exec-")
-	if err != nil {
-		return nil, err
-	}
-	// QEMU has read the kernel and the initramfs when Start returns.
-	defer os.RemoveAll(dir)
-	initrd := filepath.Join(dir, "initramfs.cpio")
-	_, err = o.Store.Initramfs(initrd, o.Kernel, vmimage.Initramfs{
-		Base:    []vmimage.File{{Path: "/init", Mode: 0o755, Host: o.Agent}},
-		Modules: slices.Concat(agent.BootModules, c.Modules),
-		Extra:   files,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return vm.Start(ctx, vm.Config{
-		QEMU: o.QEMU, Kernel: o.Kernel.BootPath, Initrd: initrd,
-		Params:    slices.Concat(params, o.Params),
-		MemoryMiB: memory, CPUs: c.CPUs,
-		Accelerator: o.Accelerator, StateDir: o.StateDir,
-		BootTimeout: o.BootTimeout,
-		// A program may say nothing for as long as it may take.
-		SilenceTimeout: 2 * c.Timeout,
-	})
-}
-
-// run has the agent run the program.
-func (c *Command) run(conn *agent.Conn) (*agent.Ended, error) {
+// session is the program with its files.
+func (c *Command) session() (*session, error) {
 	program, err := filepath.Abs(c.Program)
 	if err != nil {
 		return nil, err
 	}
-	req := agent.Request{Exec: &agent.Command{Path: program, Args: c.Args, Dir: c.Dir, Env: append(libraryPath(c.Env), c.Env...)}}
-	if err := conn.Send(&req); err != nil {
+	get, err := newGetter(c.Get)
+	if err != nil {
 		return nil, err
 	}
-	for {
-		var out agent.Output
-		if err := conn.Receive(&out); err != nil {
-			return nil, err
-		}
-		if _, err := c.Stdout.Write(out.Stdout); err != nil {
-			return nil, err
-		}
-		if _, err := c.Stderr.Write(out.Stderr); err != nil {
-			return nil, err
-		}
-		if out.Ended != nil {
-			return out.Ended, nil
-		}
+	s := &session{
+		command: agent.Command{Path: program, Args: c.Args, Dir: c.Dir, Env: c.Env},
+		modules: c.Modules, hostRoot: c.HostRoot,
+		stdin: c.Stdin, stdout: c.Stdout, stderr: c.Stderr, terminal: c.Terminal, get: get,
+		memory: c.MemoryMiB, cpus: c.CPUs, timeout: c.Timeout,
 	}
+	if s.memory == 0 {
+		s.memory = execMemory
+	}
+	if c.HostRoot {
+		if len(c.With) > 0 {
+			return nil, fmt.Errorf("%s: with this machine's root there is nothing to take along", c.With[0])
+		}
+		if err := covered(program); err != nil {
+			return nil, err
+		}
+		return s, nil
+	}
+	files, err := c.files()
+	if err != nil {
+		return nil, err
+	}
+	s.command.Env = append(libraryPath(c.Env), c.Env...)
+	s.files = files
+	if c.MemoryMiB == 0 {
+		s.memory += memoryFor(files)
+	}
+	return s, nil
+}
+
+// initramfs writes the initramfs of a session into a directory.
+func (s *session) initramfs(dir string, o *Options) (string, error) {
+	modules := slices.Concat(agent.BootModules, s.modules)
+	if s.hostRoot {
+		modules = append(modules, agent.HostRootModules...)
+	}
+	initrd := filepath.Join(dir, "initramfs.cpio")
+	_, err := o.Store.Initramfs(initrd, o.Kernel, vmimage.Initramfs{
+		Base:    append([]vmimage.File{{Path: "/init", Mode: 0o755, Host: o.Agent}}, s.base...),
+		Modules: modules,
+		Extra:   s.files,
+	})
+	return initrd, err
+}
+
+// removeLater makes a directory that is gone when done is called.
+func removeLater() (dir string, done func(), err error) {
+	dir, err = os.MkdirTemp("", "bpfreplay-exec-")
+	return dir, func() { os.RemoveAll(dir) }, err
 }

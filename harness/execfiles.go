@@ -44,8 +44,11 @@ func (c *Command) files() ([]vmimage.File, error) {
 			return nil, err
 		}
 	}
-	if c.Dir != "/" {
-		if err := g.add(vmimage.File{Path: c.Dir, Mode: fs.ModeDir | 0o755}); err != nil {
+	for _, dir := range append(c.Dirs, c.Dir) {
+		if dir == "/" {
+			continue
+		}
+		if err := g.add(vmimage.File{Path: dir, Mode: fs.ModeDir | 0o755}); err != nil {
 			return nil, err
 		}
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -21,7 +22,10 @@ func (e programError) Error() string { return fmt.Sprintf("exit status %d", int(
 type execFlags struct {
 	guestFlags
 	harness.Command
-	env []string
+	env  []string
+	tty  bool
+	bare bool
+	root string
 }
 
 func newExec() *cobra.Command {
@@ -38,22 +42,27 @@ last lines of its console.
 The program is an ELF file, static or not: its shared libraries come along. It
 has the path, the arguments and the working directory that it would have here,
 and what --with names, at the same paths, too, as copies: what it writes stays
-in the guest, and is gone with it. Standard input is empty. Of the environment
-it gets PATH and what the Go runtime heeds, such as GODEBUG, and what --env
-names.
+in the guest, and is gone with it, but for what --get names. It reads this
+command's standard input (</dev/null is good for one in the background), with
+--tty through a terminal of its own. Of the environment it gets PATH and what
+the Go runtime heeds, such as GODEBUG, and what --env names.
+
+With --rootfs host it has this machine's whole root instead, over virtiofs:
+what it reads is what is here now, what it writes stays in the guest.
 
 The guest has /proc, /sys with debugfs, tracefs, cgroups and a BPF file system,
 /dev, /tmp and a loopback interface, and no other network.
 
-So the tests of a Go package run on any kernel. go test runs exec in the directory
-of the package, where relative paths begin, too:
+So the tests of Go packages run on any kernel:
 
-  go test -exec 'bpfreplay exec --kernel 6.12 --with testdata --' ./mypackage
+  go test -exec 'bpfreplay exec --kernel 6.12 --' ./...
 
-Its own flags (-v, -run, -timeout...) work as ever, but for profiles and other
-files that tests write, which stay in the guest.`,
+Its own flags (-v, -run, -timeout, -coverprofile...) work as ever. Tests find the
+files of their package's directory there, and testdata with all that is in it;
+others want --with (--bare leaves all out).`,
 		Example: `  bpfreplay exec -- uname -r
   bpfreplay exec --kernel 6.1 --with my.bpf.o -- bpftool prog loadall my.bpf.o /sys/fs/bpf/my
+  bpfreplay exec --get trace.dat -- trace-cmd record -o trace.dat -e bpf sleep 1
   bpfreplay exec --kernel ~/linux --module bpf_testmod --with /bin/cat -- sh -c 'cat /proc/modules'`,
 		DisableFlagsInUseLine: true,
 
@@ -64,6 +73,10 @@ files that tests write, which stay in the guest.`,
 	fl := cmd.Flags()
 	fl.SetInterspersed(false) // flags behind the program are the program's
 	fl.StringArrayVarP(&f.With, "with", "w", nil, "a file or a directory to take along; programs come with their libraries (may be repeated)")
+	fl.StringArrayVarP(&f.Get, "get", "g", nil, "a file or a directory that it leaves, to be copied to the same path here (may be repeated)")
+	fl.BoolVarP(&f.tty, "tty", "t", false, "give it a terminal")
+	fl.BoolVar(&f.bare, "bare", false, "leave out the files of a Go test's package")
+	fl.StringVar(&f.root, "rootfs", "", "host: this machine's root, read-only, with a layer for changes on top, instead of files by name")
 	fl.StringArrayVarP(&f.env, "env", "e", nil, "a variable NAME=VALUE for the program, or NAME with the value that it has here (may be repeated)")
 	fl.StringArrayVar(&f.Modules, "module", nil, "a kernel module to load before, with what it needs (may be repeated)")
 	fl.IntVar(&f.MemoryMiB, "memory", 0, "memory of the guest, in MiB; 0 for 1 GiB and what the files take")
@@ -78,6 +91,9 @@ func (f *execFlags) run(cmd *cobra.Command, args []string) error {
 	}
 	c := f.Command
 	var err error
+	if c.HostRoot, err = hostRoot(f.root); err != nil {
+		return err
+	}
 	if c.Program, err = exec.LookPath(args[0]); err != nil {
 		return err
 	}
@@ -85,24 +101,77 @@ func (f *execFlags) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	c.Args, c.Env = args, environment(f.env)
-	c.Stdout, c.Stderr = cmd.OutOrStdout(), cmd.ErrOrStderr()
+	if isGoTest(args) {
+		if err := f.goTest(&c, args); err != nil {
+			return err
+		}
+	}
 	opts, done, err := f.options(cmd)
 	if err != nil {
 		return err
 	}
 	defer done()
-	opts.Note = func(line string) { fmt.Fprintln(c.Stderr, "bpfreplay:", line) } // the program writes there, too
-	status, err := harness.Exec(cmd.Context(), c, opts)
+	return inGuest(cmd, &c, f.tty, func(ctx context.Context, note func(string)) (int, error) {
+		opts.Note = note // the program writes there, too
+		return harness.Exec(ctx, c, opts)
+	})
+}
+
+// goTest adds what tests of a Go package need, and leave.
+func (f *execFlags) goTest(c *harness.Command, args []string) error {
+	files, dirs := testOutput(args)
+	c.Get = append(c.Get[:len(c.Get):len(c.Get)], files...)
+	c.Dirs = dirs
+	if f.bare || c.HostRoot {
+		return nil
+	}
+	files, err := packageFiles(c.Dir)
+	c.With = append(c.With[:len(c.With):len(c.With)], files...)
+	return err
+}
+
+func hostRoot(flag string) (bool, error) {
+	switch flag {
+	case "":
+		return false, nil
+	case "host":
+		return true, nil
+	}
+	return false, fmt.Errorf("--rootfs %s: there is host", flag)
+}
+
+// inGuest runs a program in a guest, with this command's standard input and output,
+// by a terminal if that is wanted, and makes an exit status of how it ends.
+func inGuest(cmd *cobra.Command, c *harness.Command, tty bool, run func(ctx context.Context, note func(string)) (int, error)) error {
+	ctx, stderr := cmd.Context(), cmd.ErrOrStderr()
+	c.Stdin, c.Stdout, c.Stderr = cmd.InOrStdin(), cmd.OutOrStdout(), stderr
+	end := "\n"
+	var t *terminal
+	if tty {
+		var err error
+		if t, err = newTerminal(cmd); err != nil {
+			return err
+		}
+		ctx, c.Stdin, c.Terminal = t.ctx, t, t.open
+		end = "\r\n"
+	}
+	status, err := run(ctx, func(line string) { fmt.Fprint(stderr, "bpfreplay: ", line, end) })
+	if t != nil {
+		t.close()
+	}
 	var ending *vm.Ending
 	switch {
 	case err == nil && status == 0:
 		return nil
 	case err == nil:
 		return programError(status)
+	case errors.Is(context.Cause(ctx), errLeft):
+		fmt.Fprintln(stderr, "bpfreplay: the guest was left to its fate")
+		return errBroken
 	case cmd.Context().Err() == nil && errors.As(err, &ending):
-		fmt.Fprintln(c.Stderr, "bpfreplay:", err)
+		fmt.Fprintln(stderr, "bpfreplay:", err)
 		for _, line := range ending.Console {
-			fmt.Fprintln(c.Stderr, "    |", line)
+			fmt.Fprintln(stderr, "    |", line)
 		}
 		return errBroken
 	}

@@ -17,21 +17,62 @@ type Command struct {
 	Args []string `json:"args"` // the first is what the program is called
 	Dir  string   `json:"dir"`  // working directory
 	Env  []string `json:"env,omitempty"`
+	// Terminal is the size of the terminal that it is to have as standard input,
+	// output and error, nil for pipes.
+	Terminal *Size `json:"terminal,omitempty"`
+	// Files are made before it starts, with the directories that they are in.
+	Files []File `json:"files,omitempty"`
+	// Get are files and directories to be sent back after its end.
+	Get []string `json:"get,omitempty"`
+	// HostRoot is the virtiofs tag of the file system that it has as its root,
+	// which it may change in memory only; empty for the guest's own root. Paths
+	// begin there, then.
+	HostRoot string `json:"host_root,omitempty"`
 }
 
+// Size is that of a terminal, in characters.
+type Size struct {
+	Columns uint16 `json:"columns"`
+	Rows    uint16 `json:"rows"`
+}
+
+// File is a file that the host puts into the guest.
+type File struct {
+	Path string      `json:"path"` // absolute
+	Mode os.FileMode `json:"mode"` // permissions, for a regular file
+	Data []byte      `json:"data"`
+}
+
+// Input follows a Command: what the program reads, or the new size of its
+// terminal. The host sends no more than Window of those with Data ahead of those
+// that were Taken. After Output.Ended it sends a last Input, with Over, and the
+// agent waits for its next Request.
+type Input struct {
+	Data []byte `json:"data,omitempty"`
+	EOF  bool   `json:"eof,omitempty"` // there is no more to read
+	Size *Size  `json:"size,omitempty"`
+	Over bool   `json:"over,omitempty"`
+}
+
+// Window is how many Inputs with data may be under way.
+const Window = 16
+
 // Output answers a Command, many times: what the program writes, as it writes
-// it, and at last how it ended.
+// it, and at last how it ended. What a terminal shows is Stdout.
 type Output struct {
 	Stdout []byte `json:"stdout,omitempty"`
 	Stderr []byte `json:"stderr,omitempty"`
+	Taken  bool   `json:"taken,omitempty"` // the data of an Input is the program's now, or not wanted
+	Got    []byte `json:"got,omitempty"`   // part of a tar archive of Command.Get, paths without their first slash
 	Ended  *Ended `json:"ended,omitempty"`
 }
 
 // Ended is how a program came to its end.
 type Ended struct {
-	Status int            `json:"status"`           // exit status
-	Signal syscall.Signal `json:"signal,omitempty"` // that ended it, if one did
-	Error  string         `json:"error,omitempty"`  // why it did not start
+	Status int            `json:"status"`            // exit status
+	Signal syscall.Signal `json:"signal,omitempty"`  // that ended it, if one did
+	Error  string         `json:"error,omitempty"`   // why it did not start
+	GetErr string         `json:"get_err,omitempty"` // why not all of Command.Get was sent
 }
 
 // execute runs a program and sends what it writes. An error means that the host
@@ -42,6 +83,11 @@ func execute(c *Conn, command *Command) error {
 	}
 	if err := furnish(); err != nil {
 		return err
+	}
+	if command.HostRoot != "" {
+		if err := mountHostRoot(command.HostRoot); err != nil {
+			return fmt.Errorf("the host's files: %w", err)
+		}
 	}
 	return runCommand(c, command)
 }
@@ -55,6 +101,12 @@ func furnish() error {
 	// Without debugfs a kernel has nothing there to be seen.
 	if err := unix.Mount("debugfs", "/sys/kernel/debug", "debugfs", 0, ""); err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENODEV) && !errors.Is(err, unix.EBUSY) {
 		return fmt.Errorf("mount debugfs: %w", err)
+	}
+	if err := os.MkdirAll("/dev/pts", 0o755); err != nil {
+		return err
+	}
+	if err := unix.Mount("devpts", "/dev/pts", "devpts", 0, "ptmxmode=0666"); err != nil && !errors.Is(err, unix.EBUSY) {
+		return fmt.Errorf("mount devpts: %w", err)
 	}
 	if err := os.Chmod("/tmp", 0o777|os.ModeSticky); err != nil {
 		return err
@@ -88,6 +140,20 @@ func loopbackUp() error {
 // it has ended.
 const linger = 5 * time.Second
 
+// process is a program that runs.
+type process struct {
+	pid    int
+	stdin  *os.File   // its standard input, or its terminal
+	output []*os.File // its standard output and error, or its terminal alone
+}
+
+func (p *process) close() {
+	p.stdin.Close()
+	for _, f := range p.output {
+		f.Close()
+	}
+}
+
 func runCommand(c *Conn, command *Command) error {
 	var mu sync.Mutex
 	send := func(o *Output) error {
@@ -95,49 +161,94 @@ func runCommand(c *Conn, command *Command) error {
 		defer mu.Unlock()
 		return c.Send(o)
 	}
-	stdout, toStdout, err := os.Pipe()
+	p, err := prepare(command)
 	if err != nil {
-		return err
+		// The host may be sending input already.
+		return errors.Join(send(&Output{Ended: &Ended{Error: err.Error()}}), discardInput(c))
 	}
-	defer stdout.Close()
-	stderr, toStderr, err := os.Pipe()
-	if err != nil {
-		toStdout.Close()
-		return err
-	}
-	defer stderr.Close()
-	pid, err := start(command, toStdout, toStderr)
-	toStdout.Close()
-	toStderr.Close()
-	if err != nil {
-		return send(&Output{Ended: &Ended{Error: err.Error()}})
-	}
+	defer p.close()
+
+	input := make(chan error, 1)
+	go func() { input <- feed(c, p, command.Terminal != nil, send) }()
+
 	var pumps sync.WaitGroup
 	var sent [2]error
-	pumps.Go(func() { sent[0] = pump(stdout, func(b []byte) error { return send(&Output{Stdout: b}) }) })
-	pumps.Go(func() { sent[1] = pump(stderr, func(b []byte) error { return send(&Output{Stderr: b}) }) })
-	ended, err := await(pid)
+	for i, f := range p.output {
+		pumps.Go(func() {
+			sent[i] = pump(f, func(b []byte) error {
+				if i == 0 {
+					return send(&Output{Stdout: b})
+				}
+				return send(&Output{Stderr: b})
+			})
+		})
+	}
+	ended, err := await(p.pid)
 	if err != nil {
 		return err
 	}
 	end := time.Now().Add(linger)
-	_, _ = stdout.SetReadDeadline(end), stderr.SetReadDeadline(end)
+	for _, f := range p.output {
+		_ = f.SetReadDeadline(end)
+	}
 	pumps.Wait()
 	if err := errors.Join(sent[:]...); err != nil {
 		return err
 	}
-	return send(&Output{Ended: ended})
+	if len(command.Get) > 0 {
+		if err := sendFiles(command.Get, send); err != nil {
+			ended.GetErr = err.Error()
+		}
+	}
+	if err := send(&Output{Ended: ended}); err != nil {
+		return err
+	}
+	return <-input
 }
 
-func start(command *Command, stdout, stderr *os.File) (pid int, err error) {
-	stdin, err := os.Open(os.DevNull)
-	if err != nil {
-		return 0, err
+// prepare makes the command's files and starts it.
+func prepare(command *Command) (*process, error) {
+	if err := makeFiles(command.Files); err != nil {
+		return nil, err
 	}
-	defer stdin.Close()
+	if command.Terminal != nil {
+		return startOnTerminal(command)
+	}
+	return startOnPipes(command)
+}
+
+func startOnPipes(command *Command) (*process, error) {
+	var theirs, ours [3]*os.File
+	defer func() {
+		for _, f := range theirs {
+			f.Close() // of nil, too
+		}
+	}()
+	for i := range theirs {
+		r, w, err := os.Pipe()
+		if err != nil {
+			for _, f := range ours {
+				f.Close()
+			}
+			return nil, err
+		}
+		if i == 0 {
+			r, w = w, r
+		}
+		ours[i], theirs[i] = r, w
+	}
+	p := &process{stdin: ours[0], output: ours[1:]}
+	var err error
+	if p.pid, err = start(command, theirs[:], &syscall.SysProcAttr{Setsid: true}); err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func start(command *Command, files []*os.File, attr *syscall.SysProcAttr) (pid int, err error) {
 	p, err := os.StartProcess(command.Path, command.Args, &os.ProcAttr{
-		Dir: command.Dir, Env: command.Env, Files: []*os.File{stdin, stdout, stderr},
-		Sys: &syscall.SysProcAttr{Setsid: true},
+		Dir: command.Dir, Env: command.Env, Files: files, Sys: attr,
 	})
 	if err != nil {
 		return 0, err

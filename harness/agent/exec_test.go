@@ -23,6 +23,7 @@ func execRun(t *testing.T, command Command) (stdout, stderr string, ended *Ended
 		guest.Close()
 	}()
 	conn := NewConn(host)
+	go func() { _ = conn.Send(&Input{EOF: true}) }()
 	var out, err strings.Builder
 	for {
 		var o Output
@@ -34,7 +35,9 @@ func execRun(t *testing.T, command Command) (stdout, stderr string, ended *Ended
 		assert.Assert(t, ended == nil, "something follows the end")
 		out.Write(o.Stdout)
 		err.Write(o.Stderr)
-		ended = o.Ended
+		if ended = o.Ended; ended != nil {
+			assert.NilError(t, conn.Send(&Input{Over: true}))
+		}
 	}
 	assert.NilError(t, <-done)
 	assert.Assert(t, ended != nil)

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+
+	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/agent"
+)
+
+// leave is the key that ends a guest which does not answer any more, as in
+// telnet: Ctrl-].
+const leave = 0x1d
+
+// errLeft is why a guest ends that a person has ended by that key.
+var errLeft = errors.New("left by Ctrl-]")
+
+// isTerminal says whether the command has a terminal to type at.
+func isTerminal(cmd *cobra.Command) bool {
+	in, ok := cmd.InOrStdin().(*os.File)
+	out, fine := cmd.OutOrStdout().(*os.File)
+	return ok && fine && term.IsTerminal(int(in.Fd())) && term.IsTerminal(int(out.Fd()))
+}
+
+// terminal is this command's terminal, when it is a guest's: each key goes
+// there, but for one, and each change of its size.
+type terminal struct {
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	before *term.State // nil if nothing was changed
+}
+
+// newTerminal prepares to hand the terminal to a guest. The context ends when a
+// person ends the guest.
+func newTerminal(cmd *cobra.Command) (*terminal, error) {
+	if !isTerminal(cmd) {
+		return nil, errors.New("standard input and output are no terminal")
+	}
+	t := &terminal{}
+	t.ctx, t.cancel = context.WithCancelCause(cmd.Context())
+	return t, nil
+}
+
+// Read implements io.Reader: what is typed, up to the key that ends all.
+func (t *terminal) Read(b []byte) (int, error) {
+	n, err := os.Stdin.Read(b)
+	if i := bytes.IndexByte(b[:max(n, 0)], leave); i >= 0 {
+		t.cancel(errLeft)
+		return i, io.EOF
+	}
+	return n, err
+}
+
+// open hands the terminal over.
+func (t *terminal) open() (*harness.Terminal, error) {
+	out := int(os.Stdout.Fd())
+	size, err := terminalSize(out)
+	if err != nil {
+		return nil, err
+	}
+	if t.before, err = term.MakeRaw(int(os.Stdin.Fd())); err != nil {
+		return nil, fmt.Errorf("terminal: %w", err)
+	}
+	resized, changes := make(chan agent.Size), make(chan os.Signal, 1)
+	signal.Notify(changes, unix.SIGWINCH)
+	go func() {
+		defer signal.Stop(changes)
+		for {
+			select {
+			case <-changes:
+			case <-t.ctx.Done():
+				return
+			}
+			size, err := terminalSize(out)
+			if err != nil {
+				continue
+			}
+			select {
+			case resized <- size:
+			case <-t.ctx.Done():
+				return
+			}
+		}
+	}()
+	return &harness.Terminal{Size: size, Resized: resized}, nil
+}
+
+// close makes the terminal as it was.
+func (t *terminal) close() {
+	if t.before != nil {
+		_ = term.Restore(int(os.Stdin.Fd()), t.before)
+	}
+	t.cancel(context.Canceled)
+}
+
+func terminalSize(fd int) (agent.Size, error) {
+	columns, rows, err := term.GetSize(fd)
+	if err != nil {
+		return agent.Size{}, fmt.Errorf("size of the terminal: %w", err)
+	}
+	return agent.Size{Columns: uint16(columns), Rows: uint16(rows)}, nil
+}

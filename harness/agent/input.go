@@ -1,0 +1,85 @@
+package agent
+
+import (
+	"errors"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// feed gives the program what the host sends until the host says that it is
+// over. A program need not read, and the host has to be heard all the same, so
+// somebody else writes; Window bounds what waits.
+func feed(c *Conn, p *process, terminal bool, send func(*Output) error) error {
+	queue, more := make(chan []byte, Window), true
+	var writer sync.WaitGroup
+	var unsent error
+	writer.Go(func() { unsent = write(p.stdin, queue, terminal, send) })
+	err := receiveInput(c, func(in *Input) {
+		if in.Size != nil && terminal {
+			setSize(p.stdin, in.Size)
+		}
+		if len(in.Data) > 0 && more {
+			queue <- in.Data
+		}
+		if in.EOF && more {
+			close(queue)
+			more = false
+		}
+	})
+	if more {
+		close(queue)
+	}
+	p.stdin.Close() // whoever writes to it does not any more
+	writer.Wait()
+	return errors.Join(err, unsent)
+}
+
+// write writes input for the program. What it does not want, because it has
+// closed its input or has ended, is taken all the same.
+func write(stdin *os.File, queue <-chan []byte, terminal bool, send func(*Output) error) error {
+	for b := range queue {
+		_, err := stdin.Write(b)
+		if errors.Is(err, os.ErrClosed) {
+			return nil // nobody waits for an answer
+		}
+		if err := send(&Output{Taken: true}); err != nil {
+			return err
+		}
+	}
+	if terminal {
+		_, _ = stdin.Write([]byte{endOfTransmission})
+		return nil
+	}
+	stdin.Close()
+	return nil
+}
+
+// endOfTransmission is what ends the input from a terminal (Ctrl-D).
+const endOfTransmission = 4
+
+func receiveInput(c *Conn, each func(*Input)) error {
+	for {
+		var in Input
+		if err := c.Receive(&in); err != nil {
+			return err
+		}
+		if in.Over {
+			return nil
+		}
+		each(&in)
+	}
+}
+
+func discardInput(c *Conn) error { return receiveInput(c, func(*Input) {}) }
+
+func setSize(terminal *os.File, s *Size) {
+	conn, err := terminal.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = conn.Control(func(fd uintptr) {
+		_ = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: s.Rows, Col: s.Columns})
+	})
+}

@@ -1,0 +1,259 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/vm"
+	"github.com/bpfreplay/bpfreplay/vmimage"
+)
+
+// session is one program in a guest of its own, and what it is connected to.
+type session struct {
+	command  agent.Command
+	base     []vmimage.File // files that many sessions have, too
+	files    []vmimage.File // files of this one
+	modules  []string
+	hostRoot bool
+
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	terminal       func() (*Terminal, error)
+	get            *getter
+
+	memory, cpus int           // of the guest, the former in MiB
+	timeout      time.Duration // of the program; 0 for none
+}
+
+// endless is for deadlines where a person thinks.
+const endless = time.Duration(math.MaxInt64)
+
+// signalStatus is added to the signal that ends a program, as by shells.
+const signalStatus = 128
+
+// run runs the program: see Exec.
+func (s *session) run(ctx context.Context, o Options) (status int, err error) {
+	guest, conn, err := s.guest(ctx, &o)
+	if err != nil {
+		return 0, err
+	}
+	defer guest.Close()
+	limited := ctx
+	if s.timeout > 0 {
+		var cancel context.CancelFunc
+		limited, cancel = context.WithTimeout(ctx, s.timeout)
+		defer cancel()
+	}
+	var ended *agent.Ended
+	err = guest.Do(limited, func(*vm.Port) (err error) {
+		ended, err = s.talk(conn)
+		return err
+	})
+	var ending *vm.Ending
+	if errors.As(err, &ending) && ending.Reason == vm.Overdue {
+		return 0, fmt.Errorf("%s has not ended within %s: %w", s.command.Args[0], s.timeout, err)
+	}
+	if err != nil {
+		return 0, err
+	}
+	for _, s := range guest.Splats() {
+		o.Note(fmt.Sprintf("the guest's kernel complained (%s): %s", s.Kind, s.Line))
+	}
+	switch {
+	case ended.Error != "":
+		return 0, fmt.Errorf("%s does not start in the guest: %s", s.command.Args[0], ended.Error)
+	case ended.Signal != 0:
+		o.Note(fmt.Sprintf("%s was ended by a signal: %s", s.command.Args[0], ended.Signal))
+		status = signalStatus + int(ended.Signal)
+	default:
+		status = ended.Status
+	}
+	if ended.GetErr != "" {
+		o.Note("not all that was asked for came back: " + ended.GetErr)
+	}
+	return status, s.get.finish()
+}
+
+// guest is the guest for the program, with its files and an agent that is ready.
+func (s *session) guest(ctx context.Context, o *Options) (*vm.VM, *agent.Conn, error) {
+	guest, err := s.boot(ctx, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	conn := agent.NewConn(guest.Port())
+	var hello agent.Hello
+	if err := guest.Do(ctx, func(*vm.Port) error { return conn.Receive(&hello) }); err != nil {
+		guest.Close()
+		return nil, nil, err
+	}
+	return guest, conn, nil
+}
+
+// boot starts a guest that has the program's files, and needs none of this
+// machine any more, but for this machine's root.
+func (s *session) boot(ctx context.Context, o *Options) (*vm.VM, error) {
+	dir, done, err := removeLater()
+	if err != nil {
+		return nil, err
+	}
+	defer done() // QEMU has read the kernel and the initramfs when Start returns.
+	initrd, err := s.initramfs(dir, o)
+	if err != nil {
+		return nil, err
+	}
+	// A program may say nothing for as long as it may take.
+	silence := endless
+	if s.timeout > 0 {
+		silence = 2 * s.timeout
+	}
+	return vm.Start(ctx, vm.Config{
+		QEMU: o.QEMU, Kernel: o.Kernel.BootPath, Initrd: initrd,
+		Params:    slices.Concat(params, o.Params),
+		MemoryMiB: s.memory, CPUs: s.cpus,
+		Accelerator: o.Accelerator, StateDir: o.StateDir,
+		BootTimeout: o.BootTimeout, SilenceTimeout: silence,
+	})
+}
+
+// talk has the agent run the program.
+func (s *session) talk(conn *agent.Conn) (*agent.Ended, error) {
+	command := s.command
+	command.Get = s.get.paths()
+	var terminal Terminal
+	if s.terminal != nil {
+		t, err := s.terminal()
+		if err != nil {
+			return nil, err
+		}
+		terminal, command.Terminal = *t, &t.Size
+	}
+	if err := conn.Send(&agent.Request{Exec: &command}); err != nil {
+		return nil, err
+	}
+	in := newInput(conn)
+	defer in.stop()
+	go in.pass(s.stdin)
+	if terminal.Resized != nil {
+		go in.resize(terminal.Resized)
+	}
+	for {
+		var out agent.Output
+		if err := conn.Receive(&out); err != nil {
+			return nil, err
+		}
+		if _, err := s.stdout.Write(out.Stdout); err != nil {
+			return nil, err
+		}
+		if _, err := s.stderr.Write(out.Stderr); err != nil {
+			return nil, err
+		}
+		if err := s.get.take(out.Got); err != nil {
+			return nil, err
+		}
+		if out.Taken {
+			in.taken()
+		}
+		if out.Ended != nil {
+			return out.Ended, in.over()
+		}
+	}
+}
+
+// input is what goes to a program that runs in a guest.
+type input struct {
+	room chan struct{} // what may be sent ahead
+	done chan struct{}
+
+	mu    sync.Mutex
+	conn  *agent.Conn
+	ended bool
+}
+
+func newInput(conn *agent.Conn) *input {
+	in := &input{room: make(chan struct{}, agent.Window), done: make(chan struct{}), conn: conn}
+	for range agent.Window {
+		in.room <- struct{}{}
+	}
+	return in
+}
+
+// send sends, unless the program has ended.
+func (in *input) send(i *agent.Input) error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.ended {
+		return io.ErrClosedPipe
+	}
+	return in.conn.Send(i)
+}
+
+// inputChunk is how much is read at once, in bytes.
+const inputChunk = 16 << 10
+
+// pass sends what can be read. The guest's end is noticed elsewhere.
+func (in *input) pass(r io.Reader) {
+	if r != nil {
+		buf := make([]byte, inputChunk)
+		for {
+			select {
+			case <-in.room:
+			case <-in.done:
+				return
+			}
+			n, err := r.Read(buf)
+			if n > 0 && in.send(&agent.Input{Data: buf[:n]}) != nil {
+				return
+			}
+			if err != nil {
+				break
+			}
+			if n == 0 {
+				in.taken()
+			}
+		}
+	}
+	_ = in.send(&agent.Input{EOF: true})
+}
+
+// taken makes room for more.
+func (in *input) taken() {
+	select {
+	case in.room <- struct{}{}:
+	default: // more than was sent
+	}
+}
+
+func (in *input) resize(sizes <-chan agent.Size) {
+	for {
+		select {
+		case size, ok := <-sizes:
+			if !ok || in.send(&agent.Input{Size: &size}) != nil {
+				return
+			}
+		case <-in.done:
+			return
+		}
+	}
+}
+
+// over tells the agent that nothing comes any more.
+func (in *input) over() error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.ended = true
+	return in.conn.Send(&agent.Input{Over: true})
+}
+
+func (in *input) stop() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.ended = true
+	close(in.done)
+}
