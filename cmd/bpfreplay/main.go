@@ -14,11 +14,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/toolbox"
 )
 
 func main() {
 	if os.Getpid() == 1 {
 		agent.Main()
+	}
+	if status, ok := toolbox.Main(os.Args); ok {
+		os.Exit(status)
 	}
 	if len(os.Args) > 1 && os.Args[1] == agent.FreshArg {
 		os.Exit(agent.FreshMain(os.Args[2:]))

@@ -1,0 +1,217 @@
+package toolbox
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/peterh/liner"
+	"golang.org/x/term"
+	"mvdan.cc/sh/v3/interp"
+	"mvdan.cc/sh/v3/syntax"
+)
+
+// statusUsage is the exit status for a command line or a script that the shell
+// does not understand, as of other shells.
+const statusUsage = 2
+
+// shell is the command sh: [--init FILE] [-c COMMANDS | SCRIPT [ARG...]]. Of the
+// file it runs the commands before it does anything else.
+func shell(args []string) int {
+	fl := flag.NewFlagSet(Shell, flag.ContinueOnError)
+	first := fl.String("init", "", "commands to run first")
+	commands := fl.String("c", "", "commands to run")
+	if err := fl.Parse(args); err != nil {
+		return statusUsage
+	}
+	terminal := *commands == "" && fl.NArg() == 0 && term.IsTerminal(int(os.Stdin.Fd()))
+	s, err := newSession(fl.Args(), terminal)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", Shell, err)
+		return statusUsage
+	}
+	if *first != "" {
+		if status := s.file(*first); s.runner.Exited() {
+			return status
+		}
+	}
+	switch {
+	case *commands != "":
+		return s.script(strings.NewReader(*commands), "")
+	case fl.NArg() > 0:
+		return s.file(fl.Arg(0))
+	case terminal:
+		return s.dialogue()
+	}
+	return s.script(os.Stdin, "")
+}
+
+// session is one run of the shell.
+type session struct {
+	runner *interp.Runner
+	parser *syntax.Parser
+	status int // of the last command
+}
+
+func newSession(args []string, interactive bool) (*session, error) {
+	opts := []interp.RunnerOption{
+		interp.StdIO(os.Stdin, os.Stdout, os.Stderr),
+		interp.Interactive(interactive),
+		interp.ExecHandlers(outlive),
+	}
+	if len(args) > 1 {
+		opts = append(opts, interp.Params(append([]string{"--"}, args[1:]...)...))
+	}
+	runner, err := interp.New(opts...)
+	if err != nil {
+		return nil, err
+	}
+	return &session{runner: runner, parser: syntax.NewParser()}, nil
+}
+
+// outlive lets a program that runs decide itself what an interrupt means to it: it
+// gets it from the terminal. The shell then runs no more commands of the line.
+func outlive(next interp.ExecHandlerFunc) interp.ExecHandlerFunc {
+	return func(ctx context.Context, args []string) error {
+		err := next(context.WithoutCancel(ctx), args)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return err
+	}
+}
+
+func (s *session) file(name string) int {
+	f, err := os.Open(name)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", Shell, err)
+		return 127
+	}
+	defer f.Close()
+	return s.script(f, filepath.Base(name))
+}
+
+// script runs commands as they are read, so that one may be typed, or sent, when
+// the one before has ended. It returns the status of the last.
+func (s *session) script(r io.Reader, name string) int {
+	for stmt, err := range s.parser.StmtsSeq(r) {
+		if err != nil {
+			s.wrong(name, err)
+			break
+		}
+		if s.run(stmt); s.runner.Exited() {
+			break
+		}
+	}
+	return s.status
+}
+
+func (s *session) wrong(name string, err error) {
+	if name != "" {
+		name += ": "
+	}
+	fmt.Fprintf(os.Stderr, "%s: %s%v\n", Shell, name, err)
+	s.status = statusUsage
+}
+
+// interrupted is the status of a command that was interrupted: 128 and SIGINT.
+const interrupted = 130
+
+// run runs one command line. An interrupt ends it, not the shell.
+func (s *session) run(stmt *syntax.Stmt) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	err := s.runner.Run(ctx, stmt)
+	var status interp.ExitStatus
+	switch {
+	case ctx.Err() != nil && !s.runner.Exited():
+		s.status = interrupted
+	case err == nil:
+		s.status = 0
+	case errors.As(err, &status):
+		s.status = int(status)
+	default:
+		fmt.Fprintf(os.Stderr, "%s: %v\n", Shell, err)
+		s.status = 1
+	}
+}
+
+// dialogue reads commands from a terminal until its end or an exit.
+func (s *session) dialogue() int {
+	// They are for the command that runs. Ignoring them would be inherited.
+	signal.Notify(make(chan os.Signal, 1), os.Interrupt, syscall.SIGQUIT)
+	cooked, err := liner.TerminalMode()
+	if err != nil {
+		return s.script(os.Stdin, "")
+	}
+	line := liner.NewLiner()
+	defer line.Close()
+	raw, err := liner.TerminalMode()
+	if err != nil {
+		return s.script(os.Stdin, "")
+	}
+	line.SetCtrlCAborts(true)
+	line.SetTabCompletionStyle(liner.TabPrints)
+	line.SetWordCompleter(s.complete)
+
+	pending := "" // lines that are not a whole command yet
+	for {
+		prompt := s.prompt()
+		if pending != "" {
+			prompt = "> "
+		}
+		text, err := line.Prompt(prompt)
+		switch {
+		case errors.Is(err, liner.ErrPromptAborted):
+			pending = ""
+			continue
+		case err != nil: // the end, or no terminal any more
+			fmt.Println()
+			return s.status
+		}
+		if strings.TrimSpace(text) != "" {
+			line.AppendHistory(text)
+		}
+		pending += text + "\n"
+		var stmts []*syntax.Stmt
+		err = nil
+		for stmt, e := range s.parser.StmtsSeq(strings.NewReader(pending)) {
+			if e != nil {
+				err = e
+				break
+			}
+			stmts = append(stmts, stmt)
+		}
+		if syntax.IsIncomplete(err) {
+			continue
+		}
+		pending = ""
+		if err != nil {
+			s.wrong("", err)
+			continue
+		}
+		_ = cooked.ApplyMode()
+		for _, stmt := range stmts {
+			if s.run(stmt); s.runner.Exited() {
+				return s.status
+			}
+			if s.status == interrupted {
+				fmt.Println()
+				break
+			}
+		}
+		_ = raw.ApplyMode()
+	}
+}
+
+// prompt is what $PS1 says, and the working directory.
+func (s *session) prompt() string {
+	return os.Getenv("PS1") + s.runner.Dir + " # "
+}
