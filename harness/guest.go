@@ -48,6 +48,9 @@ func (m *machine) ask(ctx context.Context, req *agent.Request) (*reply, error) {
 		if err := m.conn.Send(req); err != nil {
 			return err
 		}
+		if req.Fault == agent.FaultKilled {
+			m.vm.Kill()
+		}
 		if err := m.conn.Receive(&answer); err != nil {
 			return err
 		}

@@ -33,11 +33,16 @@ func (w *worker) attemptTwice(ctx context.Context, c *Case, req *agent.Request) 
 	if w.Isolate {
 		w.drop()
 	}
+	fault, once := strings.CutSuffix(w.Faults[c.Name], FaultOnce)
+	req.Fault = fault
 	first, err := w.attempt(ctx, c, req)
 	if err != nil || first.report.OK() || w.NoRetry || w.Mutate != "" || w.Repeat > 1 {
 		return first, err
 	}
 	w.drop()
+	if once {
+		req.Fault = ""
+	}
 	second, err := w.attempt(ctx, c, req)
 	if err != nil {
 		return nil, err

@@ -57,6 +57,9 @@ type Options struct {
 	// guest of its own.
 	Jobs    int
 	Isolate bool
+	// Faults are brought about on purpose (agent.Faults): by the name of a case, a
+	// fault, in every run of the case, or with FaultOnce behind it in the first.
+	Faults map[string]string
 	// NoRetry: a case that fails is not run once more in a new guest. Cases are not
 	// if loads are mutated or repeated, either.
 	NoRetry bool
@@ -69,6 +72,9 @@ type Options struct {
 	Note func(line string)
 	Done func(c *CaseReport)
 }
+
+// FaultOnce behind a fault injects it only in the first run of a case.
+const FaultOnce = ":once"
 
 // Defaults of the deadlines. Under TCG on a busy machine a boot takes 2 to
 // 6 s, a case up to 2 s.

@@ -126,7 +126,7 @@ func (w *worker) attempt(ctx context.Context, c *Case, req *agent.Request) (*att
 	var ending *vm.Ending
 	switch {
 	case errors.As(err, &ending):
-		w.broken(out, ending, a.reply.splats)
+		w.broken(out, ending, a.reply.splats, a.reply.console)
 	case err != nil:
 		return nil, err
 	default:
@@ -177,13 +177,30 @@ func (w *worker) explained(j *judge) {
 	}
 }
 
+// agentSays begins the line in which an agent says why it ends.
+const agentSays = "bpfreplay: agent: "
+
+// lastOf is the rest of the last line with this in it.
+func lastOf(text []byte, mark string) string {
+	i := bytes.LastIndex(text, []byte(mark))
+	if i < 0 {
+		return ""
+	}
+	line, _, _ := bytes.Cut(text[i+len(mark):], []byte("\n"))
+	return strings.TrimSpace(string(line))
+}
+
 // broken reports a guest that did not survive a case.
-func (w *worker) broken(out *CaseReport, ending *vm.Ending, splats []vm.Splat) {
+func (w *worker) broken(out *CaseReport, ending *vm.Ending, splats []vm.Splat, console []byte) {
 	out.Console = ending.Console
 	why := ending.Error()
-	// A kernel that panics often says first what for.
-	if i := slices.IndexFunc(splats, func(s vm.Splat) bool { return !strings.Contains(why, s.Line) }); i >= 0 {
+	// A kernel that panics often says first what for. A panic is either the ending, or
+	// was made to see where a guest hangs.
+	if i := slices.IndexFunc(splats, func(s vm.Splat) bool { return s.Kind != "panic" }); i >= 0 {
 		why += fmt.Sprintf("; its kernel complained (%s): %s", splats[i].Kind, splats[i].Line)
+	}
+	if said := lastOf(console, agentSays); said != "" {
+		why += "; the agent said: " + said
 	}
 	for i, e := range w.Engines {
 		out.Loads = append(out.Loads, LoadReport{Engine: e, Result: agent.Broken, Detail: why})

@@ -26,6 +26,8 @@ type vmtestFlags struct {
 	jobs    int
 	isolate bool
 	noRetry bool
+	fault   faultFlag
+	faults  map[string]string
 	verbose bool
 	json    bool
 	matrix  matrixFlags
@@ -70,12 +72,19 @@ func (f *vmtestFlags) addFlags(cmd *cobra.Command) {
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "show explained differences, too")
 	fl.BoolVar(&f.json, "json", false, "print the report instead of lines for a person")
 	_ = cmd.RegisterFlagCompletionFunc("mutate", cobra.FixedCompletions(mutate.Names(), cobra.ShellCompDirectiveNoFileComp))
+	f.fault.add(cmd)
 	f.matrix.add(cmd)
 }
 
 func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
+	if f.fault.help() {
+		return listFaults(cmd.OutOrStdout())
+	}
 	suite, err := f.readSuite(args)
 	if err != nil {
+		return err
+	}
+	if f.faults, err = f.fault.parse(suite); err != nil {
 		return err
 	}
 	if f.jobs < 0 {
@@ -101,6 +110,7 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 func (f *vmtestFlags) set(o *harness.Options) {
 	o.Mutate, o.Repeat, o.Fresh, o.Still = f.mutate, f.repeat, f.fresh, f.still
 	o.Jobs, o.Isolate, o.NoRetry = f.jobs, f.isolate, f.noRetry
+	o.Faults = f.faults
 }
 
 // runKernel runs the suite on one kernel.

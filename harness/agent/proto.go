@@ -46,6 +46,8 @@ type Request struct {
 	Fresh bool `json:"fresh,omitempty"`
 	// Bpftool is the guest's path of the bpftool that engines of libbpf drive.
 	Bpftool string `json:"bpftool,omitempty"`
+	// Fault names a fault to be injected, see Faults.
+	Fault string `json:"fault,omitempty"`
 }
 
 // Run is a BPF_PROG_TEST_RUN.

@@ -49,6 +49,9 @@ func Serve(rw io.ReadWriter) error {
 			continue
 		}
 		mark(BeginMark + req.Name)
+		if err := req.fail(c); err != nil {
+			return err
+		}
 		answer, err := s.Answer(&req)
 		if err != nil {
 			return err

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/agent"
+)
+
+// faultFlag is a flag that injects faults into cases.
+type faultFlag struct{ list []string }
+
+func (f *faultFlag) add(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVar(&f.list, "fault", nil, "CASE=FAULT: have the guest go wrong in this case, to see what then happens; with :once behind it, not again when the case is run once more; help lists the faults (may be repeated)")
+}
+
+// help says whether only the list of faults is wanted.
+func (f *faultFlag) help() bool { return slices.Contains(f.list, "help") }
+
+func listFaults(w io.Writer) error {
+	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, f := range agent.Faults() {
+		fmt.Fprintf(tab, "%s\t%s\n", f.Name, f.About)
+	}
+	return tab.Flush()
+}
+
+// parse returns the faults by case.
+func (f *faultFlag) parse(suite *harness.Suite) (map[string]string, error) {
+	faults := make(map[string]string)
+	for _, s := range f.list {
+		name, fault, ok := strings.Cut(s, "=")
+		if !ok {
+			return nil, fmt.Errorf("--fault %s: CASE=FAULT is wanted, or help", s)
+		}
+		if _, err := agent.FindFault(strings.TrimSuffix(fault, harness.FaultOnce)); err != nil {
+			return nil, fmt.Errorf("--fault %s: %w", s, err)
+		}
+		faults[name] = fault
+	}
+	for name := range maps.Keys(faults) {
+		if !slices.ContainsFunc(suite.Cases, func(c harness.Case) bool { return c.Name == name }) {
+			return nil, errors.New("--fault: no case " + name + " is to run")
+		}
+	}
+	return faults, nil
+}

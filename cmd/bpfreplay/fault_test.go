@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"gotest.tools/v3/assert"
+	is "gotest.tools/v3/assert/cmp"
+
+	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/internal/need"
+)
+
+// faultVerdicts are what is said of a case with each fault: of faults that let
+// the case run, a failed expectation.
+var faultVerdicts = map[string]struct {
+	verdict harness.Verdict
+	says    string
+}{
+	"panic":         {harness.Broken, "guest panicked: Kernel panic - not syncing: sysrq triggered crash"},
+	"oops":          {harness.Broken, "its kernel complained (bug): BUG: kernel NULL pointer dereference"},
+	"soft-lockup":   {harness.Broken, "its kernel complained (soft lockup): watchdog: BUG: soft lockup - CPU#0 stuck"},
+	"out-of-memory": {harness.Broken, "guest panicked: Kernel panic - not syncing: System is deadlocked on memory"},
+	"full-disk":     {harness.Broken, "no space left on device"},
+	"garbage":       {harness.Broken, "guest sent nonsense: no message of the protocol: invalid character"},
+	"other-answer":  {harness.Broken, `an answer to "another case", not to "fault-other-answer"`},
+	"flood":         {harness.Broken, "guest sent nonsense"},
+	"flood-line":    {harness.Broken, "a line of more than 128 MiB without an end"},
+	"flood-console": {harness.Broken, "guest did not answer in time" /* before its console has 64 MiB */},
+	"drip":          {harness.Broken, "guest did not answer in time"},
+	"reset":         {harness.Broken, "guest reset: no restart and no panic was announced"},
+	"reboot":        {harness.Broken, "guest rebooted"},
+	"power-off":     {harness.Broken, "guest powered off"},
+	"qemu-killed":   {harness.Broken, "QEMU was killed: signal 9"},
+	"exit":          {harness.Broken, "Attempted to kill init! exitcode=0x00000000"},
+	"hang":          {harness.Broken, "guest did not answer in time"},
+	"hang-kernel":   {harness.Broken, "guest did not answer in time"},
+	"kasan":         {harness.Explained, "the guest's kernel complained (KASAN): BUG: KASAN: use-after-free in bpf_fault"},
+	"lockdep":       {harness.Explained, "the guest's kernel complained (lockdep): WARNING: possible circular locking dependency detected"},
+	"warning":       {harness.Explained, "the guest's kernel complained (warning): WARNING: CPU: 0 PID: 1 at kernel/bpf/fault.c:1"},
+}
+
+// faultSuite has a case for each fault, and after each another one.
+func faultSuite(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	b.WriteString("suite: faults\ncases:\n")
+	objects := []string{"maps_hash", "maps_array", "license_other"}
+	add := func(name, object string) {
+		fmt.Fprintf(&b, "  - {name: %s, object: %s, idle: {count: it is not the subject}}\n", name, filepath.Join(root(t), "selftests/bpf", object+".bpf.o"))
+	}
+	for i, f := range agent.Faults() {
+		add("fault-"+f.Name, "maps_hash")
+		add("after-"+f.Name, objects[i%len(objects)])
+	}
+	path := filepath.Join(t.TempDir(), "cases.yaml")
+	assert.NilError(t, os.WriteFile(path, []byte(b.String()), 0o644))
+	return path
+}
+
+// runFaults runs the suite and returns the report.
+func runFaults(t *testing.T, wantStatus int, args ...string) *harness.Report {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), command, append([]string{
+		"vmtest", "--kernel", "6.12", "--accel", "tcg", "--engines", "direct,replay,libbpf", "--json", "--still", "--out", t.TempDir(),
+	}, args...)...)
+	cmd.Dir = root(t)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	assert.Equal(t, cmd.ProcessState.ExitCode(), wantStatus, "%s", &stderr)
+	var r harness.Report
+	assert.NilError(t, json.Unmarshal(out, &r))
+	return &r
+}
+
+// Each fault is the verdict of its own case, and changes no other.
+func TestFaults(t *testing.T) {
+	need.QEMU(t)
+	need.Kernel(t, "6.12")
+	need.Program(t, "bpftool")
+	suite := faultSuite(t)
+	plain := runFaults(t, exitOK, "--suite", suite)
+	args := []string{"--suite", suite, "--no-retry", "--jobs", "2", "--case-timeout", "10s"}
+	for _, f := range agent.Faults() {
+		args = append(args, "--fault", "fault-"+f.Name+"="+f.Name)
+	}
+	r := runFaults(t, exitFailed, args...)
+	assert.Equal(t, len(r.Cases), len(plain.Cases))
+	for i := range r.Cases {
+		c := &r.Cases[i]
+		name, faulty := strings.CutPrefix(c.Name, "fault-")
+		if !faulty {
+			assert.Check(t, c.OK(), "%s: %+v", c.Name, c)
+			assert.Check(t, is.Equal(c.Verdict(), plain.Cases[i].Verdict()), c.Name)
+			continue
+		}
+		want := faultVerdicts[name]
+		assert.Check(t, is.Equal(c.Verdict(), want.verdict), name)
+		assert.Check(t, !c.OK(), name)
+		var said []string
+		for _, p := range c.Verdicts {
+			said = append(said, p.Reason)
+		}
+		assert.Check(t, is.Contains(strings.Join(append(said, c.Failures...), "\n"), want.says), name)
+	}
+	assert.Equal(t, r.Failures, 3) // those that let the case run
+}
+
+// A fault that does not come again is said, and does not count.
+func TestFaultOnce(t *testing.T) {
+	need.QEMU(t)
+	need.Kernel(t, "6.12")
+	r := runFaults(t, exitOK, "--suite", faultSuite(t), "--engines", "direct,replay", "--case", "*-exit", "--case", "*-kasan",
+		"--fault", "fault-exit=exit:once", "--fault", "fault-kasan=kasan:once")
+	assert.Equal(t, len(r.Cases), 4)
+	for _, c := range r.Cases {
+		assert.Check(t, c.OK(), c.Name)
+		assert.Check(t, is.Equal(c.First != nil, strings.HasPrefix(c.Name, "fault-")), c.Name)
+	}
+}
