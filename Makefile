@@ -6,6 +6,7 @@ JOBS    ?=
 SHARD   ?=
 ENGINES ?=
 BPFTOOL ?=
+ISOLATE ?=
 ARGS    ?=
 N       ?= 200
 SEED    ?=
@@ -38,6 +39,7 @@ help: ## say what there is
 	@echo '  ENGINES   engines to run, with commas between them, of direct, trace, replay, libbpf and'
 	@echo '            libbpf-light; without it, the first three, and all for mutate [$(ENGINES)]'
 	@echo '  BPFTOOL   the bpftool that libbpf and libbpf-light drive, an ELF file [$(BPFTOOL)]'
+	@echo '  ISOLATE   "case" runs each case in a guest of its own [$(ISOLATE)]'
 	@echo '  ARGS      more arguments of bpfreplay vmtest: objects of yours, flags [$(ARGS)]'
 
 setup: setup-vmtest ## install what a guest needs and this machine lacks
@@ -58,7 +60,7 @@ endif
 endif
 
 vmtest: setup-vmtest bpfreplay ## load the core suite in a guest with each engine and compare
-	./bpfreplay vmtest --kernel '$(KERNEL)' $(foreach c,$(CASE),--case '$c') $(if $(SHARD),--shard '$(SHARD)') $(if $(JOBS),--jobs '$(JOBS)') $(if $(ENGINES),--engines '$(ENGINES)') $(if $(BPFTOOL),--bpftool '$(BPFTOOL)') $(ARGS)
+	./bpfreplay vmtest --kernel '$(KERNEL)' $(foreach c,$(CASE),--case '$c') $(if $(SHARD),--shard '$(SHARD)') $(if $(JOBS),--jobs '$(JOBS)') $(if $(ISOLATE),--isolate) $(if $(ENGINES),--engines '$(ENGINES)') $(if $(BPFTOOL),--bpftool '$(BPFTOOL)') $(ARGS)
 
 mutate: setup-vmtest bpfreplay ## break loads in a guest, and see that each fault is noticed
 	./bpfreplay mutate --kernel '$(KERNEL)' $(if $(ENGINES),--engines '$(ENGINES)') $(if $(BPFTOOL),--bpftool '$(BPFTOOL)') $(ARGS)

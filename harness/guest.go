@@ -34,9 +34,10 @@ type reply struct {
 
 // machine is a guest on a virtual machine.
 type machine struct {
-	vm   *vm.VM
-	conn *agent.Conn
-	seen int64 // offset on the console behind the last reply
+	vm       *vm.VM
+	conn     *agent.Conn
+	seen     int64 // offset on the console behind the last reply
+	restored bool  // and not booted
 }
 
 func (m *machine) ask(ctx context.Context, req *agent.Request) (*reply, error) {
@@ -104,7 +105,7 @@ const guestCPUs = 1
 
 // boot starts a guest and waits for its agent.
 func (r *runner) boot(ctx context.Context, number int) (guest, error) {
-	m, hello, err := r.bootMachine(ctx, number)
+	m, hello, err := r.source.start(ctx, r.config(number))
 	if err != nil {
 		return nil, err
 	}
@@ -114,14 +115,16 @@ func (r *runner) boot(ctx context.Context, number int) (guest, error) {
 	if r.report.Accelerator == "" {
 		choice := m.vm.Accelerator()
 		r.report.Accelerator = string(choice.Accelerator)
+		r.report.Restored = m.restored
 		r.report.Seconds.Boot = m.vm.BootTime().Seconds()
 		r.Note(fmt.Sprintf("%s: %s", choice.Accelerator, choice.Reason))
 	}
 	return m, nil
 }
 
-func (r *runner) bootMachine(ctx context.Context, number int) (m *machine, hello agent.Hello, err error) {
-	guest, err := vm.Start(ctx, r.config(number))
+// bootMachine boots a guest and waits for its agent.
+func bootMachine(ctx context.Context, config vm.Config) (m *machine, hello agent.Hello, err error) {
+	guest, err := vm.Start(ctx, config)
 	if err != nil {
 		return nil, hello, err
 	}
@@ -135,11 +138,11 @@ func (r *runner) bootMachine(ctx context.Context, number int) (m *machine, hello
 	if err != nil {
 		return nil, hello, err
 	}
-	if guest.BootTime() > r.BootTimeout {
+	if guest.BootTime() > config.BootTimeout {
 		// It woke up while package vm was ending it.
 		guest.Close()
 		late := *guest.Wait()
-		late.Reason, late.Cause = vm.NoBoot, fmt.Sprintf("nothing on the port after %s", r.BootTimeout)
+		late.Reason, late.Cause = vm.NoBoot, fmt.Sprintf("nothing on the port after %s", config.BootTimeout)
 		return nil, hello, &late
 	}
 	return m, hello, nil
@@ -152,7 +155,7 @@ func (r *runner) config(number int) vm.Config {
 		console = fmt.Sprintf("console-%d.log", number)
 	}
 	return vm.Config{
-		QEMU: r.QEMU, Kernel: r.Kernel.BootPath, Initrd: r.initrd,
+		QEMU: r.QEMU, Kernel: r.Kernel.BootPath,
 		Params:    append(slices.Clone(params), r.Params...),
 		MemoryMiB: guestMemory, CPUs: guestCPUs,
 		Accelerator: r.Accelerator, StateDir: r.StateDir,

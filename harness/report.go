@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
@@ -31,9 +32,11 @@ type Report struct {
 	// Versions say which cilium/ebpf and which libbpf engines are, by engine.
 	Versions map[string]string `json:"versions,omitempty"`
 	Started  time.Time         `json:"started"`
-	Seconds  Seconds           `json:"seconds"`
-	Cases    []CaseReport      `json:"cases"`
-	Summary  map[Verdict]int   `json:"summary"` // verdicts, by pair of engines and case
+	// Restored: the first guest was a copy of a saved one, and not booted.
+	Restored bool            `json:"restored,omitempty"`
+	Seconds  Seconds         `json:"seconds"`
+	Cases    []CaseReport    `json:"cases"`
+	Summary  map[Verdict]int `json:"summary"` // verdicts, by pair of engines and case
 	// Failures are expectations that were not met, other than by a verdict.
 	Failures int `json:"failures"`
 	// UnusedRules are rules for explained differences between the engines
@@ -54,9 +57,24 @@ type KernelReport struct {
 
 // Seconds are times of a run.
 type Seconds struct {
-	Boot  float64 `json:"boot"`  // from QEMU's start to the agent's first byte
-	Suite float64 `json:"suite"` // all cases
-	Total float64 `json:"total"`
+	Boot float64 `json:"boot"` // from QEMU's start to the agent's first byte, for the first guest
+	// Saving is what it took to boot the guest that others are copies of, and to save
+	// it; 0 if an earlier run did it.
+	Saving float64 `json:"saving,omitempty"`
+	Suite  float64 `json:"suite"` // all cases
+	Total  float64 `json:"total"`
+}
+
+// Guest says how the first guest came to be, and in what time.
+func (r *Report) Guest() string {
+	switch {
+	case !r.Restored:
+		return fmt.Sprintf("boot %.1f s", r.Seconds.Boot)
+	case r.Seconds.Saving > 0:
+		return fmt.Sprintf("guest saved in %.1f s, restored in %.2f s", r.Seconds.Saving, r.Seconds.Boot)
+	default:
+		return fmt.Sprintf("saved guest restored in %.2f s", r.Seconds.Boot)
+	}
 }
 
 // CaseReport is what was found for one case.

@@ -63,6 +63,9 @@ type Options struct {
 	// NoRetry: a case that fails is not run once more in a new guest. Cases are not
 	// if loads are mutated or repeated, either.
 	NoRetry bool
+	// Cold: guests are booted. Without it they are copies of one that was booted
+	// once and saved.
+	Cold bool
 	// Budget bounds what the guests take of this machine, together with those of
 	// other runs.
 	Budget *Budget
@@ -149,7 +152,7 @@ func inOrder(cases []Case) []int {
 type runner struct {
 	Options
 	suite  *Suite
-	initrd string
+	source source // of guests
 	tool   string // bpftool in the guest
 	// start starts the guest of this number, from 1 on.
 	start func(ctx context.Context, number int) (guest, error)
@@ -226,7 +229,7 @@ func (r *runner) defaults() {
 	}
 }
 
-// prepare makes the initramfs.
+// prepare finds what goes into the initramfs.
 func (r *runner) prepare() error {
 	if err := os.MkdirAll(r.Out, 0o755); err != nil {
 		return err
@@ -240,12 +243,12 @@ func (r *runner) prepare() error {
 		}
 		modules = append(modules, m)
 	}
-	r.initrd = filepath.Join(r.Out, "initramfs.cpio")
+	initrd := filepath.Join(r.Out, "initramfs.cpio")
 	stale, err := filepath.Glob(filepath.Join(r.Out, "console*.log"))
 	if err != nil {
 		return err
 	}
-	for _, path := range append(stale, r.initrd) {
+	for _, path := range append(stale, initrd) {
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
@@ -254,15 +257,19 @@ func (r *runner) prepare() error {
 	if err != nil {
 		return err
 	}
-	_, err = r.Store.Initramfs(r.initrd, r.Kernel, vmimage.Initramfs{
-		Base:    append(tool, vmimage.File{Path: "/init", Mode: 0o755, Host: r.Agent}),
-		Modules: modules,
-	})
-	if err != nil {
-		return fmt.Errorf("initramfs: %w", err)
+	r.source = source{
+		store: r.Store, kernel: r.Kernel, initrd: initrd, cold: r.Cold, note: r.Note,
+		initramfs: vmimage.Initramfs{
+			Base:    append(tool, vmimage.File{Path: "/init", Mode: 0o755, Host: r.Agent}),
+			Modules: modules,
+		},
+		ready: agent.Ready{Behave: r.behaves()},
 	}
 	return nil
 }
+
+// behaves says whether programs are attached: what is timed is only loaded.
+func (r *runner) behaves() bool { return !r.Still && r.Repeat <= 1 }
 
 // toolFiles are bpftool and its libraries, if an engine needs them.
 func (r *runner) toolFiles() ([]vmimage.File, error) {
@@ -344,6 +351,7 @@ func (r *runner) finish(start time.Time) {
 	for i := range r.report.Cases {
 		r.report.Seconds.Suite += r.report.Cases[i].Seconds
 	}
+	r.report.Seconds.Saving = r.source.saving.Seconds()
 	r.report.Seconds.Total = time.Since(start).Seconds()
 	r.report.summarise()
 	if r.suite.part {

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,6 +27,7 @@ const (
 	dirImages  = "images"  // kernels taken apart, by the SHA-256 of the image
 	dirCPIO    = "cpio"    // parts of initramfs archives, by the SHA-256 of their contents
 	dirSuites  = "suites"  // see [Store.MakeDir]
+	dirSaved   = "saved"   // guests to be restored, by what the harness makes them from
 	dirLocks   = "locks"   // one empty file for each thing being made
 	dirTemp    = "tmp"     // things being made
 )
@@ -55,7 +57,7 @@ func defaultCacheDir() (string, error) {
 }
 
 func openCache(dir string) (*cache, error) {
-	for _, sub := range []string{dirBlobs, dirKernels, dirImages, dirCPIO, dirSuites, dirLocks, dirTemp} {
+	for _, sub := range []string{dirBlobs, dirKernels, dirImages, dirCPIO, dirSuites, dirSaved, dirLocks, dirTemp} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
 			return nil, fmt.Errorf("cache: %w", err)
 		}
@@ -233,7 +235,38 @@ func hashFile(file string) (string, error) {
 	return hex.EncodeToString(hash.Sum(nil)), nil
 }
 
-// diskUsage adds up the sizes of the files in a directory, in bytes.
+// settled is how long a file must have been left alone before what it holds is
+// remembered: one that changes twice within a tick of the clock looks the same.
+const settled = 2 * time.Second
+
+// hashUnchanged is hashFile, which is remembered for as long as the file stays as it
+// is. The program that runs in guests has ten megabytes, and every run wants its digest.
+func (c *cache) hashUnchanged(file string) (string, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(file, &st); err != nil {
+		return "", &fs.PathError{Op: "stat", Path: file, Err: err}
+	}
+	id := sha256.Sum256(fmt.Appendf(nil, "%q %d %d %d %v %v", file, st.Dev, st.Ino, st.Size, st.Mtim, st.Ctim))
+	memo := c.path(dirCPIO, hex.EncodeToString(id[:])+".sum")
+	if sum, err := os.ReadFile(memo); err == nil && sha256Form.Match(sum) {
+		now := time.Now()
+		_ = os.Chtimes(memo, now, now)
+		return string(sum), nil
+	}
+	sum, err := hashFile(file)
+	if err != nil || time.Since(time.Unix(st.Ctim.Unix())) < settled || time.Since(time.Unix(st.Mtim.Unix())) < settled {
+		return sum, err
+	}
+	// What cannot be remembered is found again.
+	_ = c.writeFile(memo, func(f *os.File) error {
+		_, err := f.WriteString(sum)
+		return err
+	})
+	return sum, nil
+}
+
+// diskUsage adds up what the files in a directory take on the disk, in bytes:
+// the memory of a saved guest is mostly holes.
 func diskUsage(dir string) int64 {
 	var total int64
 	// Files that vanish meanwhile count nothing.
@@ -241,8 +274,12 @@ func diskUsage(dir string) int64 {
 		if err != nil || !d.Type().IsRegular() {
 			return nil
 		}
-		if info, err := d.Info(); err == nil {
-			total += info.Size()
+		info, err := d.Info()
+		if err != nil {
+			return nil
+		}
+		if st, ok := info.Sys().(*syscall.Stat_t); ok {
+			total += min(info.Size(), 512*st.Blocks)
 		}
 		return nil
 	})

@@ -79,13 +79,38 @@ func (s *Store) Initramfs(dst string, k *Kernel, what Initramfs) (string, error)
 			return "", fmt.Errorf("initramfs: %w", err)
 		}
 	}
-	sum := sha256.New()
-	fmt.Fprintf(sum, "%s%s\n%s\n", cpioFormat, filepath.Base(base), filepath.Base(modules))
-	sum.Write(extra.Bytes())
+	sum := initramfsSum(filepath.Base(base), filepath.Base(modules), extra.Bytes())
 	if err := concat(dst, &extra, base, modules); err != nil {
 		return "", fmt.Errorf("initramfs: %w", err)
 	}
-	return hex.EncodeToString(sum.Sum(nil)), nil
+	return sum, nil
+}
+
+// InitramfsSum is what Initramfs returns, without the file. For what was made
+// before it reads next to nothing.
+func (s *Store) InitramfsSum(k *Kernel, what Initramfs) (string, error) {
+	base, err := s.archiveKey(append([]File{console}, what.Base...))
+	if err != nil {
+		return "", fmt.Errorf("initramfs: %w", err)
+	}
+	modules, err := s.kernelArchive(k, what.Modules)
+	if err != nil {
+		return "", fmt.Errorf("initramfs: %w", err)
+	}
+	var extra bytes.Buffer
+	if len(what.Extra) > 0 {
+		if err := WriteCPIO(&extra, what.Extra); err != nil {
+			return "", fmt.Errorf("initramfs: %w", err)
+		}
+	}
+	return initramfsSum(base, filepath.Base(modules), extra.Bytes()), nil
+}
+
+func initramfsSum(base, modules string, extra []byte) string {
+	sum := sha256.New()
+	fmt.Fprintf(sum, "%s%s\n%s\n", cpioFormat, base, modules)
+	sum.Write(extra)
+	return hex.EncodeToString(sum.Sum(nil))
 }
 
 // concat writes one archive after the other. Each ends on a boundary of
@@ -183,7 +208,7 @@ func kernelFiles(k *Kernel, modules []Module) ([]File, error) {
 
 // archive returns the cached archive of the files, making it if need be.
 func (s *Store) archive(files []File) (string, error) {
-	key, err := archiveKey(files)
+	key, err := s.archiveKey(files)
 	if err != nil {
 		return "", err
 	}
@@ -214,14 +239,14 @@ func (s *Store) dropOldArchives() {
 }
 
 // archiveKey is a digest of all that goes into an archive.
-func archiveKey(files []File) (string, error) {
+func (s *Store) archiveKey(files []File) (string, error) {
 	sum := sha256.New()
 	io.WriteString(sum, cpioFormat)
 	for _, f := range slices.SortedStableFunc(slices.Values(files), byPath) {
 		var content string
 		if f.Host != "" {
 			var err error
-			if content, err = hashFile(f.Host); err != nil {
+			if content, err = s.cache.hashUnchanged(f.Host); err != nil {
 				return "", err
 			}
 		} else {

@@ -179,7 +179,7 @@ func (s *Store) Prune(all bool) ([]Pruned, error) {
 		return nil, err
 	}
 	var out []Pruned
-	for _, dir := range []string{dirBlobs, dirKernels, dirImages, dirCPIO} {
+	for _, dir := range []string{dirBlobs, dirKernels, dirImages, dirCPIO, dirSaved} {
 		entries, err := os.ReadDir(s.cache.path(dir))
 		if err != nil {
 			return out, fmt.Errorf("cache: %w", err)

@@ -32,6 +32,7 @@ type guestFlags struct {
 	params      []string
 	bootTimeout time.Duration
 	caseTimeout time.Duration
+	cold        bool
 }
 
 // add adds the flags of commands that run cases. about says what the engines are for.
@@ -42,6 +43,7 @@ func (f *guestFlags) add(cmd *cobra.Command, engines []string, about string) {
 	fl.StringSliceVarP(&f.engines, "engines", "e", engines, about+": "+strings.Join(engine.Names(), ", "))
 	fl.StringSliceVar(&f.bpftool, "bpftool", nil, "the bpftool that libbpf and libbpf-light drive, an ELF file; behind it, with commas, what it runs")
 	fl.StringVarP(&f.out, "out", "o", "out", "directory for reports")
+	fl.BoolVar(&f.cold, "cold", false, "boot guests; without it they are copies of one that was booted once and saved")
 	fl.DurationVar(&f.caseTimeout, "case-timeout", harness.DefaultCaseTimeout, "how long a case may take")
 	_ = cmd.RegisterFlagCompletionFunc("engines", cobra.FixedCompletions(engine.Names(), cobra.ShellCompDirectiveNoFileComp))
 }
@@ -94,7 +96,7 @@ func (f *guestFlags) common() (o harness.Options, err error) {
 	return harness.Options{
 		Agent: self, Engines: f.engines, Bpftool: f.bpftool,
 		QEMU: f.qemu, Accelerator: accel, StateDir: stateDir(), Params: f.params,
-		BootTimeout: f.bootTimeout, CaseTimeout: f.caseTimeout,
+		BootTimeout: f.bootTimeout, CaseTimeout: f.caseTimeout, Cold: f.cold,
 		Out: f.out,
 	}, nil
 }

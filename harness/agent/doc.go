@@ -12,6 +12,10 @@
 // the end it waits until the kernel has freed what the engines made, and
 // reports what it did not free.
 //
+// Between its Hello and the first case a guest may be saved, and restored many
+// times: Ready has the agent do before what all cases need, Wake puts right
+// afterwards what must not be the same in all copies of the guest, and the clock.
+//
 // A request may also be for a program of the user's, a Command. What it writes
 // comes back as it writes it, one Output after another; the last says how it
 // ended.

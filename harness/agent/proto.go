@@ -6,20 +6,39 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/bpfreplay/bpfreplay/harness/behave"
 	"github.com/bpfreplay/bpfreplay/harness/probe"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 )
 
-// Hello is the agent's first line.
+// Hello is the agent's first line, and its answer to Ready and Wake.
 type Hello struct {
 	Release string `json:"release"` // uname -r
 	Version string `json:"version"` // uname -v
 }
 
+// Ready asks the agent to do now what else the first case would wait for. The
+// guest is then saved, and every guest that is restored from it begins there.
+type Ready struct {
+	// Behave: cases will be like those with Request.Behave.
+	Behave bool `json:"behave,omitempty"`
+}
+
+// Wake is the first message to a guest that was restored, in which no time has
+// passed since it was saved, and which is a copy of others.
+type Wake struct {
+	Time    time.Time `json:"time"`
+	Entropy []byte    `json:"entropy"` // random bytes, 32 at least
+}
+
 // Request asks for one case, or for a program to be run.
 type Request struct {
+	// Ready and Wake are no cases, and the rest does not count then.
+	Ready *Ready `json:"ready,omitempty"`
+	Wake  *Wake  `json:"wake,omitempty"`
+
 	// Exec is the program. The rest does not count then, and the answer is one
 	// Output after another.
 	Exec *Command `json:"exec,omitempty"`

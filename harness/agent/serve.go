@@ -42,6 +42,15 @@ func Serve(rw io.ReadWriter) error {
 		if err != nil {
 			return err
 		}
+		if req.Ready != nil || req.Wake != nil {
+			if err := s.prepare(&req); err != nil {
+				return err
+			}
+			if err := c.Send(hello); err != nil {
+				return err
+			}
+			continue
+		}
 		if req.Exec != nil {
 			if err := execute(c, req.Exec); err != nil {
 				return err

@@ -115,7 +115,7 @@ func (t *Text) Summary(r *harness.Report) {
 	if len(r.Engines) > 2 {
 		t.pairs(r)
 	}
-	fmt.Fprintf(t.W, "%d cases in %.1f s (boot %.1f s): verdicts by pair of engines:", len(r.Cases), r.Seconds.Total, r.Seconds.Boot)
+	fmt.Fprintf(t.W, "%d cases in %.1f s (%s): verdicts by pair of engines:", len(r.Cases), r.Seconds.Total, r.Guest())
 	for _, v := range verdicts {
 		fmt.Fprintf(t.W, " %d %s", r.Summary[v], v)
 	}

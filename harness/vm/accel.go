@@ -122,7 +122,9 @@ type remembered struct {
 func (c chooser) probeAndRemember(ctx context.Context) error {
 	err := c.probe(ctx)
 	var slow *slowKVMError
-	if err == nil || errors.As(err, &slow) {
+	// One that does not end at all, where the caller has not lost patience, is as slow as can be.
+	overdue := ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded)
+	if err == nil || overdue || errors.As(err, &slow) {
 		// A refusal to open may be mended at any time, and costs nothing to find again. A failure
 		// to remember costs a probe next time.
 		_ = c.remember(verdict(err))

@@ -3,6 +3,7 @@ package vm
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -89,6 +90,17 @@ func TestVerdictIsRemembered(t *testing.T) {
 		assert.Assert(t, ok)
 		assert.Equal(t, choice.Accelerator, KVM)
 	}
+}
+
+// A probe that runs out of its own time has found something out.
+func TestOverdueVerdictIsRemembered(t *testing.T) {
+	c, probes := fakeChooser(t, t.TempDir(), fmt.Errorf("it did not end: %w", context.DeadlineExceeded))
+	for range 2 {
+		choice, err := c.choose(t.Context(), Auto)
+		assert.NilError(t, err)
+		assert.Equal(t, choice.Accelerator, TCG)
+	}
+	assert.Equal(t, *probes, 1)
 }
 
 func TestVerdictIsNotRemembered(t *testing.T) {

@@ -1,0 +1,86 @@
+package agent
+
+import (
+	"fmt"
+	"runtime"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/harness/behave"
+)
+
+// prepare does what has to be done before a guest is saved, or after it was
+// restored.
+func (s *Server) prepare(req *Request) error {
+	if req.Ready != nil {
+		return s.ready(req.Ready)
+	}
+	return wake(req.Wake)
+}
+
+// ready does ahead what the first case would wait for: reading the kernel's types and
+// symbols, and making the machine ready for package behave. What a kernel
+// does not have is for the cases to say.
+func (s *Server) ready(r *Ready) error {
+	_, _ = s.target.Vmlinux()
+	_ = s.kernel.Preload()
+	if r.Behave && s.guest == nil {
+		var err error
+		if s.guest, err = behave.NewGuest(s.target.Vmlinux); err != nil {
+			return err
+		}
+	}
+	// All copies of the guest begin with a heap that is tidied up.
+	runtime.GC()
+	return nil
+}
+
+// wake sets the clock, and gives the kernel's random number generator something
+// that no other copy of the guest has. Boot id, uuids and addresses of new processes
+// come from there. What was drawn before remains: the addresses of the kernel
+// and of this process, and the seeds of Go's maps.
+func wake(w *Wake) error {
+	now := unix.NsecToTimespec(w.Time.UnixNano())
+	if err := unix.ClockSettime(unix.CLOCK_REALTIME, &now); err != nil {
+		return fmt.Errorf("set the clock: %w", err)
+	}
+	if err := addEntropy(w.Entropy); err != nil {
+		return fmt.Errorf("seed the random number generator: %w", err)
+	}
+	return nil
+}
+
+// addEntropy has the kernel count the bytes as random and reseed at once. Since 4.17
+// it reseeds when asked to (d848e5f8e1eb, RNDRESEEDCRNG).
+func addEntropy(random []byte) error {
+	fd, err := unix.Open("/dev/urandom", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	// struct rand_pool_info: bits, bytes, and then these.
+	info := make([]uint32, 2+(len(random)+3)/4)
+	info[0], info[1] = uint32(8*len(random)), uint32(len(random))
+	copy(unsafe.Slice((*byte)(unsafe.Pointer(&info[2])), len(random)), random)
+	if err := ioctl(fd, rndAddEntropy, unsafe.Pointer(&info[0])); err != nil {
+		return fmt.Errorf("RNDADDENTROPY: %w", err)
+	}
+	if err := ioctl(fd, rndReseedCRNG, nil); err != nil {
+		return fmt.Errorf("RNDRESEEDCRNG: %w", err)
+	}
+	return nil
+}
+
+// From include/uapi/linux/random.h.
+const (
+	rndAddEntropy = 0x40085203 // _IOW('R', 0x03, int[2])
+	rndReseedCRNG = 0x5207     // _IO('R', 0x07)
+)
+
+func ioctl(fd int, request uint, arg unsafe.Pointer) error {
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), uintptr(request), uintptr(arg)); errno != 0 {
+		return errno
+	}
+	return nil
+}

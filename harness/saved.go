@@ -1,0 +1,220 @@
+package harness
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/vm"
+	"github.com/bpfreplay/bpfreplay/vmimage"
+)
+
+// source is where guests of one kind come from. They are copies of one that was
+// booted, made ready and saved, by this run or by an earlier one; where that cannot
+// be had they are booted. It may be used by several goroutines.
+type source struct {
+	store     *vmimage.Store
+	kernel    *vmimage.Kernel
+	initramfs vmimage.Initramfs
+	initrd    string // where to put it
+	ready     agent.Ready
+	cold      bool // guests are booted
+	note      func(line string)
+
+	mu     sync.Mutex
+	made   bool   // initrd is there
+	key    string // of the saved guest
+	dir    string // of the saved guest, empty as long as it is not known
+	again  bool   // it was made anew, because it did not restore
+	saving time.Duration
+}
+
+// start starts a guest. An error is a [*vm.Ending] if the guest came to its end.
+func (s *source) start(ctx context.Context, config vm.Config) (m *machine, hello agent.Hello, err error) {
+	for {
+		dir, err := s.saved(ctx, config)
+		if err != nil {
+			return nil, hello, err
+		}
+		if dir == "" {
+			return s.boot(ctx, config)
+		}
+		m, hello, err = restore(ctx, config, dir)
+		if err == nil || ctx.Err() != nil || !wontRestore(err) {
+			return m, hello, err
+		}
+		s.giveUp(dir, err)
+	}
+}
+
+// saved returns the directory of the guest to restore, empty if guests are to be booted.
+func (s *source) saved(ctx context.Context, config vm.Config) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cold || s.dir != "" {
+		return s.dir, nil
+	}
+	if s.key == "" {
+		key, err := s.keyOf(ctx, config)
+		if err != nil {
+			return "", err
+		}
+		s.key = key
+	}
+	dir, err := s.store.SavedGuest(ctx, s.key, func(dir string) error { return s.save(ctx, config, dir) })
+	var notBooted *bootError
+	switch {
+	case err == nil:
+		s.dir = dir
+	case ctx.Err() != nil:
+		return "", context.Cause(ctx)
+	case errors.As(err, &notBooted):
+		return "", notBooted.err // nor would another one
+	default:
+		s.cold = true
+		s.note(fmt.Sprintf("guests are booted, as none can be saved: %v", err))
+	}
+	return s.dir, nil
+}
+
+// giveUp notes that the guest in the directory does not restore. It is made anew, once.
+func (s *source) giveUp(dir string, why error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.dir != dir {
+		return // another worker was faster
+	}
+	s.dir = ""
+	err := s.store.DropGuest(s.key)
+	switch {
+	case s.again || err != nil:
+		s.cold = true
+		s.note(fmt.Sprintf("guests are booted, as those saved do not restore: %v", errors.Join(why, err)))
+	default:
+		s.again = true
+		s.note(fmt.Sprintf("the saved guest is made anew: %v", why))
+	}
+}
+
+// keyOf names all that a saved guest depends on.
+func (s *source) keyOf(ctx context.Context, config vm.Config) (string, error) {
+	machine, err := config.SavedKey(ctx)
+	if err != nil {
+		return "", err
+	}
+	initramfs, err := s.store.InitramfsSum(s.kernel, s.initramfs)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.New()
+	fmt.Fprintf(sum, "%s\n%s %s\n%s\n%+v\n", machine, s.kernel.SHA256, filepath.Base(s.kernel.BootPath), initramfs, s.ready)
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+// bootError says that a guest that was to be saved did not boot.
+type bootError struct{ err error }
+
+func (e *bootError) Error() string { return e.err.Error() }
+func (e *bootError) Unwrap() error { return e.err }
+
+// save makes a guest to be restored.
+func (s *source) save(ctx context.Context, config vm.Config, dir string) error {
+	began := time.Now()
+	defer func() { s.saving += time.Since(began) }()
+	if err := s.makeInitrd(&config); err != nil {
+		return &bootError{err}
+	}
+	config.SaveDir = dir
+	m, _, err := bootMachine(ctx, config)
+	var ending *vm.Ending
+	switch {
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		return err
+	case errors.As(err, &ending) && (ending.Reason == vm.Failed || ending.Reason == vm.Killed):
+		return err // QEMU's end, which memory in a file may have brought about
+	case err != nil:
+		return &bootError{err}
+	}
+	defer m.vm.Close()
+	if _, err := m.prepare(ctx, &agent.Request{Ready: &s.ready}); err != nil {
+		return err
+	}
+	return m.vm.Save(ctx)
+}
+
+// boot boots a guest.
+func (s *source) boot(ctx context.Context, config vm.Config) (*machine, agent.Hello, error) {
+	s.mu.Lock()
+	err := s.makeInitrd(&config)
+	s.mu.Unlock()
+	if err != nil {
+		return nil, agent.Hello{}, err
+	}
+	return bootMachine(ctx, config)
+}
+
+// makeInitrd writes the initramfs, which only guests that boot need.
+func (s *source) makeInitrd(config *vm.Config) error {
+	config.Initrd = s.initrd
+	if s.made {
+		return nil
+	}
+	if err := os.Remove(s.initrd); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	_, err := s.store.Initramfs(s.initrd, s.kernel, s.initramfs)
+	s.made = err == nil
+	return err
+}
+
+// entropySize is how many random bytes a restored guest gets; the kernel's generator
+// holds 32.
+const entropySize = 64
+
+// restore starts a guest that was saved, and wakes its agent.
+func restore(ctx context.Context, config vm.Config, dir string) (_ *machine, hello agent.Hello, err error) {
+	guest, err := vm.Restore(ctx, config, dir)
+	if err != nil {
+		return nil, hello, err
+	}
+	m := &machine{vm: guest, conn: agent.NewConn(guest.Port()), restored: true}
+	defer func() {
+		if err != nil {
+			guest.Close()
+		}
+	}()
+	entropy := make([]byte, entropySize)
+	rand.Read(entropy)
+	ctx, cancel := context.WithTimeout(ctx, config.BootTimeout)
+	defer cancel()
+	hello, err = m.prepare(ctx, &agent.Request{Wake: &agent.Wake{Time: time.Now(), Entropy: entropy}})
+	return m, hello, err
+}
+
+// wontRestore says whether an error is about the saved guest: it does not come back, or does not
+// survive its first moments.
+func wontRestore(err error) bool {
+	var ending *vm.Ending
+	return errors.As(err, new(*vm.RestoreError)) || errors.As(err, &ending)
+}
+
+// prepare sends a request that the agent answers with a Hello.
+func (m *machine) prepare(ctx context.Context, req *agent.Request) (hello agent.Hello, err error) {
+	err = m.vm.Do(ctx, func(*vm.Port) error {
+		if err := m.conn.Send(req); err != nil {
+			return err
+		}
+		return m.conn.Receive(&hello)
+	})
+	return hello, err
+}
