@@ -286,11 +286,23 @@ func (e *Entry) anchor(dir string) {
 	for i := range e.Sources {
 		src := &e.Sources[i]
 		for _, p := range []*string{&src.File, &src.Tree} {
+			*p = expandHome(*p)
 			if *p != "" && !filepath.IsAbs(*p) {
 				*p = filepath.Join(dir, *p)
 			}
 		}
 	}
+}
+
+// expandHome puts the user's home in the place of a tilde, as shells do where a
+// path is not quoted and begins a word.
+func expandHome(p string) string {
+	rest, ok := strings.CutPrefix(p, "~/")
+	home, err := os.UserHomeDir()
+	if !ok || err != nil {
+		return p
+	}
+	return filepath.Join(home, rest)
 }
 
 // id identifies what the entry asks for, so that a lock made for another

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/pierrec/lz4/v4"
 	"gotest.tools/v3/assert"
@@ -146,40 +145,6 @@ func TestResolvePath(t *testing.T) {
 		assert.Check(t, is.ErrorContains(err, bad[1]))
 	}
 	s.assertNothingLeft(t)
-}
-
-func TestResolveTree(t *testing.T) {
-	s := newSetting(t)
-	tree := t.TempDir()
-	_, err := s.resolve(t, tree)
-	assert.ErrorContains(t, err, "build it first")
-
-	write := func(name string, data []byte) string {
-		file := filepath.Join(tree, name)
-		assert.NilError(t, os.MkdirAll(filepath.Dir(file), 0o755))
-		assert.NilError(t, os.WriteFile(file, data, 0o644))
-		return file
-	}
-	elf := write("vmlinux", vmlinux(testRelease, true))
-	bz := write("arch/x86/boot/bzImage", bzImage(testRelease, "gz", true))
-	config := write(".config", []byte("x"))
-	write("modules.order", []byte("drivers/a/x-y.o\nkernel/net/z.ko\n"))
-	write("drivers/a/x-y.ko", module("depends=z"))
-	write("net/z.ko", module("depends="))
-	now := time.Now()
-	assert.NilError(t, os.Chtimes(elf, now, now.Add(-time.Minute)))
-	k, err := s.resolve(t, tree)
-	assert.NilError(t, err)
-	assert.Equal(t, k.ImagePath, bz)
-	assert.Equal(t, k.ConfigPath, config)
-	modules, err := k.Modules("x_y")
-	assert.NilError(t, err)
-	assert.DeepEqual(t, paths(modules), []string{"kernel/net/z.ko", "kernel/drivers/a/x-y.ko"})
-
-	assert.NilError(t, os.Chtimes(elf, now, now.Add(time.Minute)))
-	k, err = s.resolve(t, tree)
-	assert.NilError(t, err)
-	assert.Equal(t, k.ImagePath, elf)
 }
 
 // TestURL: a file of known digest may be an image, a package or an archive.

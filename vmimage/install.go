@@ -362,45 +362,6 @@ func (s *Store) apart(ctx context.Context, name string, image *os.File, h *bzHea
 	return dst, err
 }
 
-// fromTree returns the kernel of a built kernel tree.
-func (s *Store) fromTree(ctx context.Context, name, tree string) (*Kernel, error) {
-	tree, err := filepath.Abs(tree)
-	if err != nil {
-		return nil, err
-	}
-	file, err := treeImage(tree)
-	if err != nil {
-		return nil, err
-	}
-	k, err := s.image(ctx, name, file)
-	if err != nil {
-		return nil, fmt.Errorf("kernel %s: %w", file, err)
-	}
-	k.Origin = tree
-	k.ConfigPath = firstExisting(filepath.Join(tree, ".config"))
-	if firstExisting(filepath.Join(tree, "modules.order")) != "" {
-		k.ModulesDir, k.tree = tree, true
-	}
-	return k, nil
-}
-
-// treeImage picks the image of a tree: the bzImage, as the vmlinux beside it is
-// often huge with debug information, unless the vmlinux is newer.
-func treeImage(tree string) (string, error) {
-	bz := filepath.Join(tree, "arch", "x86", "boot", "bzImage")
-	elf := filepath.Join(tree, "vmlinux")
-	bzInfo, bzErr := os.Stat(bz)
-	elfInfo, elfErr := os.Stat(elf)
-	switch {
-	case bzErr != nil && elfErr != nil:
-		return "", fmt.Errorf("kernel tree %s: neither arch/x86/boot/bzImage nor vmlinux is there; build it first", tree)
-	case elfErr != nil, bzErr == nil && !elfInfo.ModTime().After(bzInfo.ModTime()):
-		return bz, nil
-	default:
-		return elf, nil
-	}
-}
-
 func firstExisting(paths ...string) string {
 	for _, p := range paths {
 		if _, err := os.Stat(p); err == nil {

@@ -161,27 +161,6 @@ func modulePaths(dir string, tree bool) ([]string, error) {
 	return paths, err
 }
 
-// treeModules reads modules.order of a build tree. Its lines end in .ko, or in
-// .o since Linux 6.2 (f65a486821cf, "kbuild: change module.order to list *.o
-// instead of *.ko").
-func treeModules(dir string) ([]string, error) {
-	data, err := os.ReadFile(filepath.Join(dir, "modules.order"))
-	if err != nil {
-		return nil, err
-	}
-	var paths []string
-	for line := range strings.FieldsSeq(string(data)) {
-		name := strings.TrimPrefix(line, "kernel/")
-		name = strings.TrimSuffix(strings.TrimSuffix(name, ".ko"), ".o") + ".ko"
-		if !fs.ValidPath(name) {
-			return nil, fmt.Errorf("modules.order: %q is not a path in the tree", line)
-		}
-		paths = append(paths, name)
-	}
-	slices.Sort(paths)
-	return slices.Compact(paths), nil
-}
-
 // readBuiltin returns the sorted names and aliases of what is built in.
 func readBuiltin(dir string) ([]string, error) {
 	names, err := os.ReadFile(filepath.Join(dir, "modules.builtin"))

@@ -15,7 +15,7 @@ import (
 //
 // Nothing is fetched: a kernel that cannot be had is for [Store.Resolve] to tell.
 func (s *Store) Expand(spec string) ([]string, error) {
-	if _, err := os.Stat(spec); err == nil {
+	if _, err := os.Stat(expandHome(spec)); err == nil {
 		return []string{spec}, nil
 	}
 	words := strings.FieldsFunc(spec, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' || r == '\n' })
@@ -46,7 +46,7 @@ func (s *Store) expandWord(word string) ([]string, error) {
 	if names := s.config.Tier(word); len(names) > 0 {
 		return names, nil
 	}
-	if _, err := os.Stat(word); err == nil {
+	if _, err := os.Stat(expandHome(word)); err == nil {
 		return []string{word}, nil
 	} else if strings.ContainsRune(word, filepath.Separator) {
 		return nil, fmt.Errorf("kernel: %w", err)

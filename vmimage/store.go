@@ -161,12 +161,13 @@ func (s *Store) Resolve(ctx context.Context, spec string) (*Kernel, error) {
 	if e, ok := s.config.Find(spec); ok {
 		return s.resolveEntry(ctx, e)
 	}
-	info, err := os.Stat(spec)
+	file := expandHome(spec)
+	info, err := os.Stat(file)
 	if err == nil && info.IsDir() {
-		return s.fromTree(ctx, spec, spec)
+		return s.fromTree(ctx, spec, file)
 	}
 	if err == nil {
-		return s.fromFile(ctx, spec, spec)
+		return s.fromFile(ctx, spec, file)
 	}
 	if strings.ContainsRune(spec, filepath.Separator) {
 		return nil, fmt.Errorf("kernel: %w", err)

@@ -1,0 +1,223 @@
+package vmimage
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// fromTree returns the kernel of a built kernel tree, or of the directory that
+// it was built in (make O=). Nothing of it is kept, so that a new build counts
+// at once.
+func (s *Store) fromTree(ctx context.Context, name, tree string) (*Kernel, error) {
+	tree, err := filepath.Abs(tree)
+	if err != nil {
+		return nil, err
+	}
+	options, err := readOptions(filepath.Join(tree, ".config"))
+	if err != nil {
+		return nil, fmt.Errorf("kernel tree %s: %w", tree, err)
+	}
+	if err := options.check(); err != nil {
+		return nil, fmt.Errorf("kernel tree %s: %w", tree, err)
+	}
+	file, err := treeImage(tree)
+	if err != nil {
+		return nil, err
+	}
+	k, err := s.image(ctx, name, file)
+	if err != nil {
+		return nil, fmt.Errorf("kernel %s: %w", file, err)
+	}
+	s.noteTree(tree, k, options)
+	k.Origin = tree
+	k.ConfigPath = firstExisting(filepath.Join(tree, ".config"))
+	modules, err := treeModules(tree)
+	if err != nil {
+		return nil, fmt.Errorf("kernel tree %s: %w", tree, err)
+	}
+	if len(modules) > 0 || firstExisting(filepath.Join(tree, "modules.builtin")) != "" {
+		k.ModulesDir, k.tree = tree, true
+	}
+	return k, nil
+}
+
+// noteTree says what may surprise.
+func (s *Store) noteTree(tree string, k *Kernel, options *kernelOptions) {
+	next, err := os.ReadFile(filepath.Join(tree, "include", "config", "kernel.release"))
+	if release := strings.TrimSpace(string(next)); err == nil && release != k.Release {
+		s.say("note: %s: the image is %s, but the next build will be %s: build it again if you meant that", tree, k.Release, release)
+	}
+	image, err := os.Stat(k.ImagePath)
+	config, configErr := os.Stat(filepath.Join(tree, ".config"))
+	if err == nil && configErr == nil && config.ModTime().After(image.ModTime()) {
+		s.say("note: %s: .config is newer than the image: build it again if you changed it", tree)
+	}
+	if off := options.off(); len(off) > 0 {
+		s.say("note: %s: this kernel lacks %s", tree, strings.Join(off, "; "))
+	}
+}
+
+// treeImage picks the image of a tree: the bzImage, as the vmlinux beside it is
+// often huge with debug information, unless the vmlinux is newer.
+func treeImage(tree string) (string, error) {
+	bz := filepath.Join(tree, "arch", "x86", "boot", "bzImage")
+	elf := filepath.Join(tree, "vmlinux")
+	bzInfo, bzErr := os.Stat(bz)
+	elfInfo, elfErr := os.Stat(elf)
+	switch {
+	case bzErr == nil && (elfErr != nil || !elfInfo.ModTime().After(bzInfo.ModTime())):
+		return bz, nil
+	case elfErr == nil:
+		return elf, nil
+	case firstExisting(filepath.Join(tree, "Kbuild"), filepath.Join(tree, "Makefile"), filepath.Join(tree, ".config")) == "":
+		return "", fmt.Errorf("%s is no kernel tree, and no directory that one was built in", tree)
+	default:
+		return "", fmt.Errorf("kernel tree %s: neither arch/x86/boot/bzImage nor vmlinux is there; build it first: make -C %s -j bzImage modules", tree, tree)
+	}
+}
+
+// treeModules returns the paths of the modules of a build tree: those that
+// modules.order lists, whose lines end in .ko, or in .o since Linux 6.2
+// (f65a486821cf, "kbuild: change module.order to list *.o instead of *.ko"); and
+// those of the BPF selftests, which are built outside the kernel.
+func treeModules(dir string) ([]string, error) {
+	data, err := os.ReadFile(filepath.Join(dir, "modules.order"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var paths []string
+	for line := range strings.FieldsSeq(string(data)) {
+		name := strings.TrimPrefix(line, "kernel/")
+		name = strings.TrimSuffix(strings.TrimSuffix(name, ".ko"), ".o") + ".ko"
+		if !fs.ValidPath(name) {
+			return nil, fmt.Errorf("modules.order: %q is not a path in the tree", line)
+		}
+		if _, err := os.Stat(filepath.Join(dir, filepath.FromSlash(name))); err != nil {
+			return nil, fmt.Errorf("modules.order lists %s, which is not built: make -C %s -j modules", name, dir)
+		}
+		paths = append(paths, name)
+	}
+	for _, pattern := range []string{"*.ko", "test_kmods/*.ko", "bpf_testmod/*.ko"} {
+		found, err := filepath.Glob(filepath.Join(dir, "tools/testing/selftests/bpf", pattern))
+		if err != nil {
+			return nil, err
+		}
+		for _, file := range found {
+			rel, err := filepath.Rel(dir, file)
+			if err != nil {
+				return nil, err
+			}
+			// The build leaves copies in the upper directory, which come first.
+			if !slices.ContainsFunc(paths, func(p string) bool { return moduleName(p) == moduleName(rel) }) {
+				paths = append(paths, filepath.ToSlash(rel))
+			}
+		}
+	}
+	slices.Sort(paths)
+	return slices.Compact(paths), nil
+}
+
+// kernelOptions are the options of a .config that are switched on.
+type kernelOptions struct {
+	// arch is what the first lines say; "" if they do not.
+	arch string
+	on   map[string]bool
+}
+
+var configTitle = regexp.MustCompile(`^# Linux/(\w+) `)
+
+// readOptions reads a .config; nil if there is none, or nothing in it.
+func readOptions(file string) (*kernelOptions, error) {
+	f, err := os.Open(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	o := &kernelOptions{on: make(map[string]bool)}
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		if title := configTitle.FindStringSubmatch(lines.Text()); title != nil {
+			o.arch = title[1]
+		}
+		name, value, ok := strings.Cut(strings.TrimPrefix(lines.Text(), "CONFIG_"), "=")
+		if ok && (value == "y" || value == "m") {
+			o.on[name] = true
+		}
+	}
+	if len(o.on) == 0 {
+		return nil, lines.Err()
+	}
+	return o, lines.Err()
+}
+
+// guestsNeed are the options without which a guest does not get as far as the
+// agent, or is of no use: it is a Go program in an initramfs that speaks through
+// virtio ports. The two of virtio may be modules.
+var guestsNeed = []string{
+	"BINFMT_ELF", "BLK_DEV_INITRD", "BPF_SYSCALL", "DEVTMPFS", "EPOLL", "EVENTFD", "FUTEX", "PCI", "PROC_FS", "SYSFS",
+	"VIRTIO_CONSOLE", "VIRTIO_PCI",
+}
+
+// guestsWant are options that make more possible.
+var guestsWant = []struct{ name, without string }{
+	{"DEBUG_INFO_BTF", "its own types, so that nothing that is relocated to them or calls its functions can be loaded"},
+	{"SERIAL_8250_CONSOLE", "a console, so that a guest that dies says nothing"},
+	{"PVH", "a direct way to start, so that guests unpack it by themselves, which is slower"},
+	{"KALLSYMS", "the addresses of its symbols"},
+	{"BPF_JIT", "compiled BPF programs"},
+	{"BPF_EVENTS", "BPF programs for tracing"},
+	{"BPF_LSM", "BPF programs for LSM hooks"},
+	{"CGROUP_BPF", "BPF programs for cgroups"},
+	{"DYNAMIC_FTRACE", "BPF programs at functions"},
+}
+
+// check fails if no guest can come of a kernel. A kernel of which no
+// configuration is there may be good.
+func (o *kernelOptions) check() error {
+	if o == nil {
+		return nil
+	}
+	if o.arch != "" && o.arch != "x86" && o.arch != "x86_64" || o.arch == "" && !o.on["X86_64"] {
+		return fmt.Errorf("it is configured for %s, guests are for x86-64: make ARCH=x86_64", cmp.Or(o.arch, "another machine"))
+	}
+	if o.arch != "" && !o.on["X86_64"] {
+		return errors.New("it is configured for 32 bits, guests are for x86-64: scripts/config -e 64BIT")
+	}
+	var missing []string
+	for _, name := range guestsNeed {
+		if !o.on[name] {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return fmt.Errorf("guests need what is switched off in its .config; switch it on and build again: scripts/config -e %s && make olddefconfig",
+		strings.Join(missing, " -e "))
+}
+
+// off says what is switched off that is wanted.
+func (o *kernelOptions) off() []string {
+	if o == nil {
+		return nil
+	}
+	var out []string
+	for _, want := range guestsWant {
+		if !o.on[want.name] {
+			out = append(out, fmt.Sprintf("%s (CONFIG_%s)", want.without, want.name))
+		}
+	}
+	return out
+}

@@ -1,0 +1,213 @@
+package vmimage
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"gotest.tools/v3/assert"
+	is "gotest.tools/v3/assert/cmp"
+)
+
+// goodConfig is a .config with all that guests need and want.
+func goodConfig() string {
+	lines := []string{"#", "# Automatically generated file; DO NOT EDIT.", "# Linux/x86 6.9.1 Kernel Configuration", "#", "CONFIG_X86_64=y"}
+	for _, name := range guestsNeed {
+		lines = append(lines, "CONFIG_"+name+"=y")
+	}
+	for _, want := range guestsWant {
+		lines = append(lines, "CONFIG_"+want.name+"=y")
+	}
+	return strings.Join(append(lines, "# CONFIG_DEBUG_INFO_NONE is not set", `CONFIG_LOCALVERSION=""`), "\n") + "\n"
+}
+
+// without switches an option off, as the kernel's tools write it.
+func without(config, name string) string {
+	return strings.Replace(config, "CONFIG_"+name+"=y\n", "# CONFIG_"+name+" is not set\n", 1)
+}
+
+// buildTree is a tree as a build leaves it; a second argument replaces a file, or
+// takes it away if it is "".
+func buildTree(t testing.TB, changes map[string]string) string {
+	t.Helper()
+	tree := t.TempDir()
+	files := map[string]string{
+		"Kbuild":                        "#",
+		".config":                       goodConfig(),
+		"vmlinux":                       string(vmlinux(testRelease, true)),
+		"arch/x86/boot/bzImage":         string(bzImage(testRelease, "gz", true)),
+		"include/config/kernel.release": testRelease + "\n",
+		"modules.order":                 "drivers/a/x-y.o\nkernel/net/z.ko\n",
+		"modules.builtin":               "kernel/lib/built-in.ko\n",
+		"drivers/a/x-y.ko":              string(module("depends=z")),
+		"net/z.ko":                      string(module("depends=")),
+	}
+	for name, data := range changes {
+		files[name] = data
+	}
+	at := time.Now().Add(-time.Hour)
+	for _, name := range []string{".config", "vmlinux", "arch/x86/boot/bzImage"} {
+		at = at.Add(time.Minute)
+		writeAt(t, filepath.Join(tree, name), files[name], at)
+		delete(files, name)
+	}
+	for name, data := range files {
+		writeAt(t, filepath.Join(tree, name), data, at)
+	}
+	return tree
+}
+
+func writeAt(t testing.TB, file, data string, at time.Time) {
+	t.Helper()
+	if data == "" {
+		return
+	}
+	assert.NilError(t, os.MkdirAll(filepath.Dir(file), 0o755))
+	assert.NilError(t, os.WriteFile(file, []byte(data), 0o644))
+	assert.NilError(t, os.Chtimes(file, at, at))
+}
+
+func TestResolveTree(t *testing.T) {
+	s := newSetting(t)
+	tree := buildTree(t, nil)
+	k, err := s.resolve(t, tree)
+	assert.NilError(t, err)
+	assert.Equal(t, k.ImagePath, filepath.Join(tree, "arch/x86/boot/bzImage"))
+	assert.Equal(t, k.ConfigPath, filepath.Join(tree, ".config"))
+	assert.Equal(t, k.Release, testRelease)
+	assert.Equal(t, k.Origin, tree)
+	modules, err := k.Modules("x_y", "built-in")
+	assert.NilError(t, err)
+	assert.DeepEqual(t, paths(modules), []string{"kernel/net/z.ko", "kernel/drivers/a/x-y.ko"})
+	assert.Equal(t, s.said(), "")
+
+	// Built again: only the vmlinux, then the image with another release, and a
+	// module with other needs.
+	elf := filepath.Join(tree, "vmlinux")
+	writeAt(t, elf, string(vmlinux(testRelease, true)), time.Now())
+	k, err = s.resolve(t, tree)
+	assert.NilError(t, err)
+	assert.Equal(t, k.ImagePath, elf)
+	before := k.SHA256
+	writeAt(t, filepath.Join(tree, "arch/x86/boot/bzImage"), string(bzImage("6.9.2-new", "gz", true)), time.Now())
+	writeAt(t, filepath.Join(tree, "drivers/a/x-y.ko"), string(module("depends=")), time.Now())
+	k, err = s.resolve(t, tree)
+	assert.NilError(t, err)
+	assert.Equal(t, k.Release, "6.9.2-new")
+	assert.Check(t, k.SHA256 != before)
+	boot, err := os.ReadFile(k.BootPath)
+	assert.NilError(t, err)
+	assert.Equal(t, string(boot), string(vmlinux("6.9.2-new", true)))
+	modules, err = k.Modules("x_y")
+	assert.NilError(t, err)
+	assert.DeepEqual(t, paths(modules), []string{"kernel/drivers/a/x-y.ko"})
+	assert.Check(t, is.Contains(s.said(), "the image is 6.9.2-new, but the next build will be "+testRelease))
+}
+
+func TestTreeErrors(t *testing.T) {
+	noImage := map[string]string{"vmlinux": "", "arch/x86/boot/bzImage": ""}
+	with := func(more map[string]string) map[string]string {
+		for name, data := range noImage {
+			if _, ok := more[name]; !ok {
+				more[name] = data
+			}
+		}
+		return more
+	}
+	arm := string(vmlinux(testRelease, true))
+	arm = arm[:18] + "\xb7\x00" + arm[20:]
+	for _, test := range []struct {
+		name    string
+		changes map[string]string
+		err     string
+	}{
+		{"not built", with(map[string]string{}), "neither arch/x86/boot/bzImage nor vmlinux is there; build it first: make -C "},
+		{"no tree", with(map[string]string{"Kbuild": "", ".config": ""}), "is no kernel tree"},
+		{"for arm64", with(map[string]string{".config": "# Linux/arm64 6.9.1 Kernel Configuration\nCONFIG_64BIT=y\n"}), "configured for arm64, guests are for x86-64"},
+		{"for something", with(map[string]string{".config": "CONFIG_64BIT=y\n"}), "configured for another machine"},
+		{"32 bits", map[string]string{".config": without(goodConfig(), "X86_64")}, "scripts/config -e 64BIT"},
+		{"a vmlinux for arm64", with(map[string]string{".config": "", "vmlinux": arm}), "is for EM_AARCH64, not for x86-64"},
+		{"no console", map[string]string{".config": without(goodConfig(), "VIRTIO_CONSOLE")}, "scripts/config -e VIRTIO_CONSOLE && make olddefconfig"},
+		{"two options", map[string]string{".config": without(without(goodConfig(), "BPF_SYSCALL"), "DEVTMPFS")}, "scripts/config -e BPF_SYSCALL -e DEVTMPFS &&"},
+		{"modules not built", map[string]string{"net/z.ko": ""}, "modules.order lists net/z.ko, which is not built: make -C "},
+		{"modules elsewhere", map[string]string{"modules.order": "../up.o\n"}, "not a path in the tree"},
+		{"a vmlinux that cannot be booted", map[string]string{"arch/x86/boot/bzImage": "", "vmlinux": string(vmlinux(testRelease, false))}, "CONFIG_PVH"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := newSetting(t).resolve(t, buildTree(t, test.changes))
+			assert.ErrorContains(t, err, test.err)
+		})
+	}
+}
+
+func TestTreeNotes(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		changes map[string]string
+		note    string
+	}{
+		{"no BTF", map[string]string{".config": without(goodConfig(), "DEBUG_INFO_BTF")}, "lacks its own types"},
+		{"no PVH", map[string]string{".config": without(goodConfig(), "PVH"), "arch/x86/boot/bzImage": string(bzImage(testRelease, "gz", false)), "vmlinux": ""}, "slower (CONFIG_PVH)"},
+		{"two", map[string]string{".config": without(without(goodConfig(), "BPF_JIT"), "SERIAL_8250_CONSOLE")}, "says nothing (CONFIG_SERIAL_8250_CONSOLE); compiled BPF programs (CONFIG_BPF_JIT)"},
+		{"virtio as modules", map[string]string{".config": strings.Replace(goodConfig(), "VIRTIO_PCI=y", "VIRTIO_PCI=m", 1)}, ""},
+		{"no configuration", map[string]string{".config": ""}, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newSetting(t)
+			_, err := s.resolve(t, buildTree(t, test.changes))
+			assert.NilError(t, err)
+			if test.note == "" {
+				assert.Equal(t, s.said(), "")
+			}
+			assert.Check(t, is.Contains(s.said(), test.note))
+		})
+	}
+	t.Run("configured anew", func(t *testing.T) {
+		s := newSetting(t)
+		tree := buildTree(t, nil)
+		writeAt(t, filepath.Join(tree, ".config"), goodConfig(), time.Now())
+		_, err := s.resolve(t, tree)
+		assert.NilError(t, err)
+		assert.Check(t, is.Contains(s.said(), ".config is newer than the image"))
+	})
+}
+
+// TestTreeModules: those of the selftests count, each once, and without any
+// there is no directory of modules.
+func TestTreeModules(t *testing.T) {
+	const selftests = "tools/testing/selftests/bpf/"
+	k, err := newSetting(t).resolve(t, buildTree(t, map[string]string{
+		selftests + "bpf_testmod.ko":            string(module("depends=")),
+		selftests + "test_kmods/bpf_testmod.ko": string(module("depends=")),
+		selftests + "test_kmods/bpf_test_no.ko": string(module("depends=bpf_testmod")),
+	}))
+	assert.NilError(t, err)
+	modules, err := k.Modules("bpf_test_no")
+	assert.NilError(t, err)
+	assert.DeepEqual(t, paths(modules), []string{"kernel/" + selftests + "bpf_testmod.ko", "kernel/" + selftests + "test_kmods/bpf_test_no.ko"})
+
+	k, err = newSetting(t).resolve(t, buildTree(t, map[string]string{"modules.order": "", "modules.builtin": ""}))
+	assert.NilError(t, err)
+	_, err = k.Modules("x_y")
+	assert.ErrorContains(t, err, "no modules came with it")
+}
+
+// TestTreeOfName: a tree may have a name in kernels.yaml, where a tilde is the
+// user's home, and be given by its path with one.
+func TestTreeOfName(t *testing.T) {
+	tree := buildTree(t, nil)
+	t.Setenv("HOME", filepath.Dir(tree))
+	s := newSetting(t)
+	short := "~/" + filepath.Base(tree)
+	assert.NilError(t, os.WriteFile(s.Config, []byte("kernels: [{name: mine, arch: amd64, sources: [{tree: "+short+"}]}]"), 0o644))
+	for _, spec := range []string{"mine", short, tree} {
+		k, err := s.resolve(t, spec)
+		assert.NilError(t, err)
+		assert.Equal(t, k.Origin, tree)
+		names, err := s.open(t).Expand(spec)
+		assert.NilError(t, err)
+		assert.DeepEqual(t, names, []string{spec})
+	}
+}
