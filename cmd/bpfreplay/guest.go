@@ -39,7 +39,7 @@ type guestFlags struct {
 func (f *guestFlags) add(cmd *cobra.Command, engines []string, about string) {
 	f.addMachine(cmd)
 	fl := cmd.Flags()
-	fl.StringVar(&f.suite, "suite", filepath.Join("selftests", "cases.yaml"), "the suite to run")
+	fl.StringVar(&f.suite, "suite", defaultSuite, "the suite to run")
 	fl.StringSliceVarP(&f.engines, "engines", "e", engines, about+": "+strings.Join(engine.Names(), ", "))
 	fl.StringSliceVar(&f.bpftool, "bpftool", nil, "the bpftool that libbpf and libbpf-light drive, an ELF file; behind it, with commas, what it runs")
 	fl.StringVarP(&f.out, "out", "o", "out", "directory for reports")

@@ -96,6 +96,9 @@ func (f *vmtestFlags) runMatrix(cmd *cobra.Command, suite *harness.Suite, kernel
 	if failed != nil {
 		return failed
 	}
+	if err := f.outputs.write(cmd, m, f.suite); err != nil {
+		return err
+	}
 	text := report.Text{W: report.Printable(cmd.OutOrStdout()), Verbose: f.verbose}
 	if err := deliver(cmd, path, m, f.json, func() { text.MatrixSummary(m) }); err != nil {
 		return err

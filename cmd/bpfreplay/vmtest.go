@@ -31,6 +31,7 @@ type vmtestFlags struct {
 	verbose bool
 	json    bool
 	matrix  matrixFlags
+	outputs outputFlags
 }
 
 func newVMTest() *cobra.Command {
@@ -74,6 +75,7 @@ func (f *vmtestFlags) addFlags(cmd *cobra.Command) {
 	_ = cmd.RegisterFlagCompletionFunc("mutate", cobra.FixedCompletions(mutate.Names(), cobra.ShellCompDirectiveNoFileComp))
 	f.fault.add(cmd)
 	f.matrix.add(cmd)
+	f.outputs.add(cmd)
 }
 
 func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
@@ -97,6 +99,9 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 	}
 	kernels, err := expandKernels(f.kernel)
 	if err != nil {
+		return err
+	}
+	if err := f.outputs.reset(); err != nil {
 		return err
 	}
 	if len(kernels) > 1 || f.matrix.always || f.matrix.shard != "" {
@@ -131,6 +136,9 @@ func (f *vmtestFlags) runKernel(cmd *cobra.Command, suite *harness.Suite) error 
 	}
 	r, err := harness.Run(cmd.Context(), suite, opts)
 	if err != nil {
+		return err
+	}
+	if err := f.outputs.write(cmd, harness.MatrixOf(r), f.suite); err != nil {
 		return err
 	}
 	if err := deliver(cmd, path, r, f.json, func() { text.Summary(r) }); err != nil {

@@ -2,23 +2,36 @@ package report
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/bpfreplay/bpfreplay/harness"
 )
 
-// WriteJSON writes a report (*harness.Report, *harness.MutationReport) to a file, whole or not at all.
+// Schema is the version of the reports that are written, see docs/report.schema.json.
+// A reader may pass over fields that it does not know; a change that it must not
+// pass over makes another version.
+const Schema = 1
+
+// WriteJSON writes a report (*harness.Report, *harness.Matrix, ...) to a file, whole or not at all.
 func WriteJSON(path string, r any) error {
 	b, err := json.MarshalIndent(r, "", " ")
 	if err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
+	return write(path, append(b, '\n'))
+}
+
+// write writes a file, whole or not at all.
+func write(path string, data []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".report-*")
 	if err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
 	defer os.Remove(f.Name())
-	_, err = f.Write(append(b, '\n'))
+	_, err = f.Write(data)
 	if err2 := f.Close(); err == nil {
 		err = err2
 	}
@@ -32,4 +45,51 @@ func WriteJSON(path string, r any) error {
 		return fmt.Errorf("report: %w", err)
 	}
 	return nil
+}
+
+// Read reads a report.json or a matrix.json; the former becomes a matrix of one
+// kernel.
+func Read(path string) (*harness.Matrix, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("report: %w", err)
+	}
+	m, err := parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("report %s: %w", path, err)
+	}
+	return m, nil
+}
+
+func parse(data []byte) (*harness.Matrix, error) {
+	var kind struct {
+		Schema  int
+		Cases   json.RawMessage
+		Kernels json.RawMessage
+	}
+	if err := json.Unmarshal(data, &kind); err != nil {
+		return nil, err
+	}
+	switch {
+	case kind.Schema > Schema:
+		return nil, fmt.Errorf("schema %d is newer than this bpfreplay, which knows %d", kind.Schema, Schema)
+	case kind.Schema < 1 || (kind.Kernels == nil) == (kind.Cases == nil):
+		return nil, errors.New("it is neither a report.json nor a matrix.json")
+	case kind.Cases != nil:
+		var r harness.Report
+		if err := json.Unmarshal(data, &r); err != nil {
+			return nil, err
+		}
+		return harness.MatrixOf(&r), nil
+	}
+	var m harness.Matrix
+	if err := json.Unmarshal(data, &m); err != nil {
+		return nil, err
+	}
+	for _, k := range m.Kernels {
+		if k.State == harness.Done && k.Report == nil {
+			return nil, fmt.Errorf("kernel %s is done and has no report", k.Kernel)
+		}
+	}
+	return &m, nil
 }

@@ -41,8 +41,8 @@ func render(t table.Writer) string {
 	return strings.Join(lines, "\n")
 }
 
-// matrixTable has a row a kernel.
-func matrixTable(m *harness.Matrix) table.Writer {
+// matrixTable has a row a kernel. escape is what names need.
+func matrixTable(m *harness.Matrix, escape func(string) string) table.Writer {
 	header := []any{"kernel", "release", "result", "cases"}
 	for _, v := range verdicts {
 		header = append(header, string(v))
@@ -52,17 +52,25 @@ func matrixTable(m *harness.Matrix) table.Writer {
 	for i := range m.Kernels {
 		k := &m.Kernels[i]
 		if k.Report == nil {
-			t.AppendRow(table.Row{oneLine(k.Kernel), "", string(k.State)})
+			t.AppendRow(table.Row{escape(k.Kernel), "", outcome(k)})
 			continue
 		}
 		r := k.Report
-		row := table.Row{oneLine(k.Kernel), oneLine(r.Kernel.Release), result(r.OK()), len(r.Cases)}
+		row := table.Row{escape(k.Kernel), escape(r.Kernel.Release), outcome(k), len(r.Cases)}
 		for _, v := range verdicts {
 			row = append(row, r.Summary[v])
 		}
 		t.AppendRow(append(row, r.Failures, fmt.Sprintf("%.1f", r.Seconds.Boot), fmt.Sprintf("%.1f", r.Seconds.Total)))
 	}
 	return t
+}
+
+// outcome is the word for a kernel's run.
+func outcome(k *harness.KernelRun) string {
+	if k.State != harness.Done {
+		return string(k.State)
+	}
+	return result(k.Report.OK())
 }
 
 func result(ok bool) string {
@@ -78,7 +86,7 @@ func (t *Text) MatrixSummary(m *harness.Matrix) {
 	for i := range m.Kernels {
 		t.wrong(&m.Kernels[i])
 	}
-	fmt.Fprintf(t.W, "\n%s\n", render(matrixTable(m)))
+	fmt.Fprintf(t.W, "\n%s\n", render(matrixTable(m, oneLine)))
 	fmt.Fprintln(t.W, matrixLine(m))
 	for _, s := range m.Missing {
 		fmt.Fprintf(t.W, "shard %s is missing\n", s)
@@ -109,20 +117,14 @@ func matrixLine(m *harness.Matrix) string {
 
 // wrong writes what is not as it should be on one kernel.
 func (t *Text) wrong(k *harness.KernelRun) {
-	if k.Report == nil {
+	if k.State != harness.Done {
 		fmt.Fprintf(t.W, "\nkernel %s: %s: %s\n", k.Kernel, k.State, k.Reason)
-		return
 	}
 	r := k.Report
-	if r.OK() && len(r.Splats) == 0 {
+	if r == nil || r.OK() && len(r.Splats) == 0 {
 		return
 	}
-	var bad []*harness.CaseReport
-	for i := range r.Cases {
-		if c := &r.Cases[i]; !c.OK() {
-			bad = append(bad, c)
-		}
-	}
+	bad := failed(r)
 	fmt.Fprintf(t.W, "\nkernel %s (%s): %d of %d cases are not as they should be\n", k.Kernel, r.Kernel.Release, len(bad), len(r.Cases))
 	for _, c := range bad {
 		t.Case(c)
@@ -130,6 +132,17 @@ func (t *Text) wrong(k *harness.KernelRun) {
 	for _, s := range r.Splats {
 		fmt.Fprintf(t.W, "  the guest's kernel complained: %s\n", s)
 	}
+}
+
+// failed are the cases that are not as they should be.
+func failed(r *harness.Report) []*harness.CaseReport {
+	var bad []*harness.CaseReport
+	for i := range r.Cases {
+		if c := &r.Cases[i]; !c.OK() {
+			bad = append(bad, c)
+		}
+	}
+	return bad
 }
 
 // Lines writes how a matrix gets on where there is no terminal: each line begins

@@ -24,5 +24,9 @@ func TestPrintable(t *testing.T) {
 		assert.Equal(t, n, len(test[0]))
 		assert.Equal(t, b.String(), test[1])
 	}
+	var b strings.Builder
+	_, err := Printable(&b).Write([]byte("a::b\n  ::error::c\n::\n##[group]"))
+	assert.NilError(t, err)
+	assert.Equal(t, b.String(), "a::b\n  \\x3a:error::c\n\\x3a:\n#\\x23[group]")
 	assert.Equal(t, oneLine(" a\n\tb\x07 "), `a b\x07`)
 }

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/report"
+)
+
+type mergeFlags struct {
+	outputs outputFlags
+	out     string
+	suite   string
+	json    bool
+	verbose bool
+}
+
+func newMerge() *cobra.Command {
+	var f mergeFlags
+	cmd := &cobra.Command{
+		Use:   "merge REPORT...",
+		Short: "Join the reports of several machines into one",
+		Long: `merge joins what several machines found, shards of one matrix (--shard) or kernels
+that were run apart, and shows it as matrix does. A REPORT is a matrix.json or a
+report.json; what is joined can be joined again.
+
+Exit status: as of matrix, and 2 if a shard is missing. Nothing is written if the
+reports do not belong together: if they are of different suites, engines or shards,
+if a case is in two of them, or an object or a kernel is not the same everywhere.`,
+		Example: `  bpfreplay matrix --kernel all --shard 1/2 --out one
+  bpfreplay matrix --kernel all --shard 2/2 --out two
+  bpfreplay merge one/matrix.json two/matrix.json --junit junit.xml`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
+	}
+	fl := cmd.Flags()
+	fl.StringVarP(&f.out, "out", "o", "", "write the joined report to this file")
+	fl.StringVar(&f.suite, "suite", defaultSuite, "where the cases are, for annotations")
+	fl.BoolVar(&f.json, "json", false, "print the report instead of a summary")
+	fl.BoolVarP(&f.verbose, "verbose", "v", false, "show explained differences of cases that failed, too")
+	f.outputs.add(cmd)
+	return cmd
+}
+
+// defaultSuite is the core suite.
+var defaultSuite = filepath.Join("selftests", "cases.yaml")
+
+func (f *mergeFlags) run(cmd *cobra.Command, args []string) error {
+	var parts []harness.Part
+	for _, path := range args {
+		m, err := report.Read(path)
+		if err != nil {
+			return err
+		}
+		parts = append(parts, harness.Part{Name: path, Matrix: m})
+	}
+	m, err := harness.Merge(parts)
+	if err != nil {
+		return err
+	}
+	if f.out != "" {
+		if err := report.WriteJSON(f.out, m); err != nil {
+			return err
+		}
+	}
+	if err := f.outputs.write(cmd, m, f.suite); err != nil {
+		return err
+	}
+	if f.json {
+		if err := printJSON(cmd.OutOrStdout(), m); err != nil {
+			return err
+		}
+		return matrixError(m)
+	}
+	text := report.Text{W: report.Printable(cmd.OutOrStdout()), Verbose: f.verbose}
+	text.MatrixSummary(m)
+	return matrixError(m)
+}

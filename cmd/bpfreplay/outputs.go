@@ -1,0 +1,100 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/report"
+)
+
+// outputFlags say which other shapes a report takes.
+type outputFlags struct {
+	junit    string
+	markdown string
+}
+
+func (f *outputFlags) add(cmd *cobra.Command) {
+	fl := cmd.Flags()
+	fl.StringVar(&f.junit, "junit", "", "write a report in JUnit's XML to this file, too")
+	fl.StringVar(&f.markdown, "markdown", "", "write a summary in Markdown to this file, too")
+}
+
+// reset removes what a former run wrote: it must not pass for what this one finds.
+func (f *outputFlags) reset() error {
+	for _, path := range []string{f.junit, f.markdown} {
+		if path == "" {
+			continue
+		}
+		if _, err := newReport(filepath.Split(path)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// write writes what is asked for. In a step of GitHub Actions, the step's summary
+// and annotations are asked for by the environment.
+func (f *outputFlags) write(cmd *cobra.Command, m *harness.Matrix, suite string) error {
+	source := sourceOf(suite)
+	if f.junit != "" {
+		if err := report.WriteJUnit(f.junit, m, source); err != nil {
+			return err
+		}
+	}
+	if f.markdown != "" {
+		if err := report.WriteMarkdown(f.markdown, m); err != nil {
+			return err
+		}
+	}
+	if path := os.Getenv("GITHUB_STEP_SUMMARY"); path != "" {
+		if err := appendTo(path, report.Markdown(m)); err != nil {
+			return fmt.Errorf("GITHUB_STEP_SUMMARY: %w", err)
+		}
+		report.Annotations(cmd.ErrOrStderr(), m, source)
+	}
+	return nil
+}
+
+func appendTo(path, text string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(f, text)
+	if err2 := f.Close(); err == nil {
+		err = err2
+	}
+	return err
+}
+
+// sourceOf finds the source of a case's object beside the object, as it is in the
+// core suite: NAME.bpf.c. The path is relative to where the command runs, as
+// those are which GitHub shows. Of a report from elsewhere there may be none.
+func sourceOf(suite string) func(*harness.CaseReport) string {
+	return func(c *harness.CaseReport) string {
+		path := c.Object
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(filepath.Dir(suite), "bpf", path)
+		}
+		base, ok := strings.CutSuffix(path, ".o")
+		if !ok {
+			return ""
+		}
+		path = base + ".c"
+		if _, err := os.Stat(path); err != nil {
+			return ""
+		}
+		if here, err := os.Getwd(); err == nil && filepath.IsAbs(path) {
+			if rel, err := filepath.Rel(here, path); err == nil && filepath.IsLocal(rel) {
+				path = rel
+			}
+		}
+		return path
+	}
+}

@@ -1,0 +1,153 @@
+package report
+
+import (
+	"fmt"
+	"html"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/bpfreplay/bpfreplay/harness"
+)
+
+// WriteMarkdown writes a matrix as Markdown to a file, whole or not at all.
+func WriteMarkdown(path string, m *harness.Matrix) error { return write(path, []byte(Markdown(m))) }
+
+// GitHub takes 1 MiB of a step's summary, and nothing of what is longer; see
+// "Workflow commands for GitHub Actions", Adding a job summary.
+const (
+	maxMarkdown = 900 << 10
+	maxDetails  = 16 << 10 // of one case
+)
+
+// Markdown is a matrix as GitHub shows it: a table, and what is wrong behind it.
+func Markdown(m *harness.Matrix) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "### bpfreplay: %s\n\n%s\n\n%s\n", result(m.OK()), matrixTable(m, markdown).RenderMarkdown(), markdown(matrixLine(m)))
+	for _, s := range m.Missing {
+		fmt.Fprintf(&b, "\nShard %s is missing.\n", markdown(s))
+	}
+	left := 0
+	for i := range m.Kernels {
+		k := &m.Kernels[i]
+		if k.State != harness.Done {
+			fmt.Fprintf(&b, "\n**%s**: %s: %s\n", markdown(k.Kernel), markdown(string(k.State)), markdown(k.Reason))
+		}
+		if k.Report == nil {
+			continue
+		}
+		for _, c := range failed(k.Report) {
+			text := details(fmt.Sprintf("%s %s %s: %s", k.Kernel, verdictOf(c), c.Name, problem(c)), caseText(c))
+			if b.Len()+len(text) > maxMarkdown {
+				left++
+				continue
+			}
+			b.WriteString(text)
+		}
+		if len(k.Report.Splats) > 0 {
+			b.WriteString(details(k.Kernel+": the guest's kernel complained", strings.Join(k.Report.Splats, "\n")))
+		}
+	}
+	if left > 0 {
+		fmt.Fprintf(&b, "\n%d more cases are in the report.\n", left)
+	}
+	return b.String()
+}
+
+// markdown escapes what Markdown and HTML would take for more than text.
+func markdown(s string) string {
+	var b strings.Builder
+	for _, r := range oneLine(s) {
+		switch {
+		case r == '<':
+			b.WriteString("&lt;")
+			continue
+		case r == '&':
+			b.WriteString("&amp;")
+			continue
+		case strings.ContainsRune("\\`*_[]#>~@$", r):
+			b.WriteByte('\\')
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// details is text that opens at a click.
+func details(title, text string) string {
+	text = strings.TrimRight(cut(printable(text), maxDetails), "\n")
+	fence := "```"
+	for strings.Contains(text, fence) {
+		fence += "`"
+	}
+	return fmt.Sprintf("\n<details><summary>%s</summary>\n\n%stext\n%s\n%s\n\n</details>\n", html.EscapeString(oneLine(title)), fence, text, fence)
+}
+
+// maxAnnotations is how many errors GitHub shows of one step.
+const maxAnnotations = 10
+
+// Annotations writes what is wrong as workflow commands of GitHub Actions, which
+// shows them beside the source of the case. A case that fails alike on several
+// kernels has one.
+func Annotations(w io.Writer, m *harness.Matrix, source func(*harness.CaseReport) string) {
+	var list []*annotation
+	add := func(kernel, title, text, file string) {
+		for _, a := range list {
+			if a.title == title && a.text == text && a.file == file {
+				a.kernels = append(a.kernels, kernel)
+				return
+			}
+		}
+		list = append(list, &annotation{title: title, text: text, file: file, kernels: []string{kernel}})
+	}
+	for _, s := range m.Missing {
+		list = append(list, &annotation{title: "shard " + s, text: "its report is missing"})
+	}
+	for i := range m.Kernels {
+		k := &m.Kernels[i]
+		if k.State != harness.Done {
+			add(k.Kernel, string(k.State), k.Reason, "")
+		}
+		if k.Report == nil {
+			continue
+		}
+		for _, c := range failed(k.Report) {
+			add(k.Kernel, verdictOf(c)+" "+c.Name, problem(c), source(c))
+		}
+	}
+	for i, a := range list {
+		if i == maxAnnotations-1 && len(list) > maxAnnotations {
+			a = &annotation{title: "bpfreplay", text: fmt.Sprintf("%d more failures are in the summary", len(list)-i)}
+			fmt.Fprintln(w, a)
+			return
+		}
+		fmt.Fprintln(w, a)
+	}
+}
+
+type annotation struct {
+	title, text, file string
+	kernels           []string
+}
+
+// String is the workflow command.
+func (a *annotation) String() string {
+	title, file := a.title, ""
+	if len(a.kernels) > 0 {
+		title = strings.Join(slices.Compact(a.kernels), ", ") + ": " + title
+	}
+	if a.file != "" {
+		file = "file=" + property(a.file) + ","
+	}
+	return fmt.Sprintf("::error %stitle=%s::%s", file, property(title), message(a.text))
+}
+
+// message escapes the text of a workflow command, property a value in it, as
+// GitHub's own toolkit does (packages/core/src/command.ts).
+func message(s string) string {
+	return strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A").Replace(printable(s))
+}
+
+func property(s string) string {
+	return strings.NewReplacer(":", "%3A", ",", "%2C").Replace(message(oneLine(s)))
+}

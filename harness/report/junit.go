@@ -1,0 +1,186 @@
+package report
+
+import (
+	"bytes"
+	"encoding/xml"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/bpfreplay/bpfreplay/harness"
+)
+
+// The elements of a JUnit report that GitLab, Jenkins and the usual actions of
+// GitHub read. No standard says what they are; the schema of Jenkins' xUnit plugin
+// (junit-10.xsd) has all of these.
+type (
+	junitSuites struct {
+		XMLName xml.Name `xml:"testsuites"`
+		Name    string   `xml:"name,attr"`
+		junitCounts
+		Suites []junitSuite `xml:"testsuite"`
+	}
+	junitCounts struct {
+		Tests    int    `xml:"tests,attr"`
+		Failures int    `xml:"failures,attr"`
+		Errors   int    `xml:"errors,attr"`
+		Skipped  int    `xml:"skipped,attr"`
+		Time     string `xml:"time,attr"` // seconds
+	}
+	junitSuite struct {
+		Name string `xml:"name,attr"`
+		junitCounts
+		Timestamp  string          `xml:"timestamp,attr,omitempty"`
+		Properties []junitProperty `xml:"properties>property,omitempty"`
+		Cases      []junitCase     `xml:"testcase"`
+	}
+	junitProperty struct {
+		Name  string `xml:"name,attr"`
+		Value string `xml:"value,attr"`
+	}
+	junitCase struct {
+		Class   string       `xml:"classname,attr"`
+		Name    string       `xml:"name,attr"`
+		File    string       `xml:"file,attr,omitempty"`
+		Time    string       `xml:"time,attr"`
+		Failure *junitResult `xml:"failure,omitempty"`
+		Error   *junitResult `xml:"error,omitempty"`
+		Skipped *junitResult `xml:"skipped,omitempty"`
+		Output  string       `xml:"system-out,omitempty"`
+	}
+	junitResult struct {
+		Message string `xml:"message,attr"`
+		Type    string `xml:"type,attr,omitempty"`
+		Text    string `xml:",chardata"`
+	}
+)
+
+// WriteJUnit writes a matrix as JUnit XML, whole or not at all. There is a suite a
+// kernel, and in it a test a case, of the class KERNEL.SUITE: what pairs of engines
+// disagree about is in its text. source is a case's source file, or "".
+func WriteJUnit(path string, m *harness.Matrix, source func(*harness.CaseReport) string) error {
+	out := junitSuites{Name: "bpfreplay " + printable(m.Suite)}
+	for i := range m.Kernels {
+		s := junitKernel(m, &m.Kernels[i], source)
+		out.Suites = append(out.Suites, s)
+		out.Tests += s.Tests
+		out.Failures += s.Failures
+		out.Errors += s.Errors
+		out.Skipped += s.Skipped
+	}
+	for _, missing := range m.Missing {
+		out.Suites = append(out.Suites, junitMissing("shard "+printable(missing), "the report of this shard is missing"))
+		out.Tests++
+		out.Errors++
+	}
+	out.Time = seconds(m.Seconds)
+	var b bytes.Buffer
+	b.WriteString(xml.Header)
+	enc := xml.NewEncoder(&b)
+	enc.Indent("", " ")
+	if err := enc.Encode(out); err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	b.WriteByte('\n')
+	return write(path, b.Bytes())
+}
+
+func seconds(s float64) string { return fmt.Sprintf("%.3f", s) }
+
+// junitMissing is a suite for what did not run at all.
+func junitMissing(name, why string) junitSuite {
+	return junitSuite{
+		Name: name, junitCounts: junitCounts{Tests: 1, Errors: 1, Time: seconds(0)},
+		Cases: []junitCase{{Class: name, Name: "run", Time: seconds(0), Error: &junitResult{Message: oneLine(why), Text: printable(why)}}},
+	}
+}
+
+func junitKernel(m *harness.Matrix, k *harness.KernelRun, source func(*harness.CaseReport) string) junitSuite {
+	name := printable(k.Kernel + "." + m.Suite)
+	out := junitSuite{Name: name}
+	if k.State != harness.Done {
+		out = junitMissing(name, string(k.State)+": "+k.Reason)
+	}
+	r := k.Report
+	if r == nil {
+		return out
+	}
+	out.Time, out.Timestamp = seconds(r.Seconds.Total), r.Started.UTC().Format(time.RFC3339)
+	for _, p := range [][2]string{
+		{"release", r.Kernel.Release}, {"kernel", r.Kernel.Origin}, {"kernel-sha256", r.Kernel.SHA256},
+		{"accelerator", r.Accelerator}, {"engines", strings.Join(r.Engines, ",")},
+	} {
+		out.Properties = append(out.Properties, junitProperty{p[0], printable(p[1])})
+	}
+	for i := range r.Cases {
+		c := junitOf(name, &r.Cases[i])
+		c.File = source(&r.Cases[i])
+		out.Cases = append(out.Cases, c)
+		out.Tests++
+		switch {
+		case c.Failure != nil:
+			out.Failures++
+		case c.Error != nil:
+			out.Errors++
+		case c.Skipped != nil:
+			out.Skipped++
+		}
+	}
+	return out
+}
+
+func junitOf(class string, c *harness.CaseReport) junitCase {
+	out := junitCase{Class: class, Name: printable(c.Name), Time: seconds(c.Seconds)}
+	result := &junitResult{Message: problem(c), Type: verdictOf(c)}
+	switch {
+	case !c.OK() && c.Verdict() == harness.Broken:
+		out.Error = result
+	case !c.OK():
+		out.Failure = result
+	case skipped(c):
+		out.Skipped = &junitResult{Message: oneLine(c.Verdicts[0].Reason)}
+		return out
+	default:
+		return out
+	}
+	result.Text = caseText(c)
+	return out
+}
+
+// skipped says whether no two engines could be compared.
+func skipped(c *harness.CaseReport) bool {
+	for _, p := range c.Verdicts {
+		if p.Verdict != harness.Unsupported {
+			return false
+		}
+	}
+	return len(c.Verdicts) > 0
+}
+
+// caseText is what the terminal would show of a case.
+func caseText(c *harness.CaseReport) string {
+	var b bytes.Buffer
+	t := Text{W: Printable(&b)}
+	t.Case(c)
+	return b.String()
+}
+
+// problem is the first thing that is wrong with a case, on one line.
+func problem(c *harness.CaseReport) string {
+	if len(c.Failures) > 0 {
+		return oneLine(cut(c.Failures[0], maxProblem))
+	}
+	for _, p := range c.Verdicts {
+		if p.Verdict == harness.Broken {
+			return oneLine(cut(fmt.Sprintf("%s/%s: %s", p.A, p.B, p.Reason), maxProblem))
+		}
+		for i := range p.Differences {
+			if d := &p.Differences[i]; d.ExplainedBy == "" {
+				return oneLine(cut(fmt.Sprintf("%s: %s %s, %s %s", d.Field, p.A, d.A, p.B, d.B), maxProblem))
+			}
+		}
+	}
+	return ""
+}
+
+const maxProblem = 300

@@ -1,0 +1,184 @@
+package report
+
+import (
+	"encoding/xml"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"gotest.tools/v3/assert"
+	"gotest.tools/v3/golden"
+
+	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/state"
+)
+
+// merged is what the real reports are together.
+func merged(t *testing.T) *harness.Matrix {
+	t.Helper()
+	var parts []harness.Part
+	for _, path := range realReports(t) {
+		m, err := Read(path)
+		assert.NilError(t, err)
+		parts = append(parts, harness.Part{Name: path, Matrix: m})
+	}
+	m, err := harness.Merge(parts)
+	assert.NilError(t, err)
+	return m
+}
+
+func source(c *harness.CaseReport) string {
+	return "selftests/bpf/" + strings.TrimSuffix(c.Object, ".o") + ".c"
+}
+
+func TestShapes(t *testing.T) {
+	m := merged(t)
+	dir := t.TempDir()
+	junit, md := filepath.Join(dir, "junit.xml"), filepath.Join(dir, "summary.md")
+	assert.NilError(t, WriteJUnit(junit, m, source))
+	assert.NilError(t, WriteMarkdown(md, m))
+	var text, annotations strings.Builder
+	(&Text{W: Printable(&text)}).MatrixSummary(m)
+	Annotations(&annotations, m, source)
+	for name, path := range map[string]string{"merged.junit.xml": junit, "merged.md": md} {
+		b, err := os.ReadFile(path)
+		assert.NilError(t, err)
+		golden.Assert(t, string(b), name)
+	}
+	golden.Assert(t, text.String(), "merged.txt")
+	golden.Assert(t, annotations.String(), "merged.annotations")
+	left, err := os.ReadDir(dir)
+	assert.NilError(t, err)
+	assert.Equal(t, len(left), 2)
+}
+
+const nasty = "\x1b[2J</testcase>]]>&\"'`|\x00\xff\n::error::<b>*x*</b>%0A\u202e"
+
+// nastyMatrix has text from an object in every place that has such.
+func nastyMatrix() *harness.Matrix {
+	c := harness.CaseReport{
+		Name: nasty, Object: nasty, Failures: []string{nasty}, Notes: []string{nasty}, Console: []string{nasty},
+		Loads: []harness.LoadReport{{Engine: "direct", Result: "refused", Errno: "EPERM", Detail: nasty, Log: nasty}},
+		Verdicts: []harness.PairReport{{A: "direct", B: "replay", Verdict: harness.Different, Reason: nasty, Differences: []state.Difference{
+			{Field: nasty, A: nasty, B: nasty, Detail: nasty},
+		}}},
+	}
+	r := &harness.Report{Suite: nasty, Kernel: harness.KernelReport{Name: nasty, Release: nasty, Origin: nasty}, Cases: []harness.CaseReport{c}, Splats: []string{nasty}, Failures: 1}
+	m := harness.MatrixOf(r)
+	m.Kernels = append(m.Kernels, harness.KernelRun{Kernel: nasty, State: harness.Failed, Reason: nasty})
+	m.Missing = []string{nasty}
+	return m
+}
+
+// Whatever an object is called or makes a kernel say, it stays text.
+func TestNasty(t *testing.T) {
+	m := nastyMatrix()
+	path := filepath.Join(t.TempDir(), "junit.xml")
+	assert.NilError(t, WriteJUnit(path, m, func(*harness.CaseReport) string { return "" }))
+	b, err := os.ReadFile(path)
+	assert.NilError(t, err)
+	var suites junitSuites
+	assert.NilError(t, xml.Unmarshal(b, &suites))
+	assert.Equal(t, suites.Tests, 3)
+	assert.Equal(t, suites.Failures+suites.Errors, 3)
+	assert.Equal(t, suites.Suites[0].Cases[0].Name, printable(nasty))
+	assert.Assert(t, strings.Contains(suites.Suites[0].Cases[0].Failure.Text, harmless(printable(nasty))))
+
+	var annotations, text strings.Builder
+	Annotations(&annotations, m, func(*harness.CaseReport) string { return nasty })
+	for line := range strings.Lines(annotations.String()) {
+		assert.Assert(t, strings.HasPrefix(line, "::error "), "%q", line)
+	}
+	assert.Equal(t, strings.Count(annotations.String(), "\n"), 3)
+	(&Text{W: Printable(&text)}).MatrixSummary(m)
+	md := Markdown(m)
+	for _, s := range []string{string(b), annotations.String(), text.String(), md} {
+		assert.Assert(t, !strings.ContainsFunc(s, hidden), "%q", s)
+	}
+	// The table has a line a kernel besides its head.
+	assert.Equal(t, strings.Count(md, "\n| "), 4)
+	outside := md
+	for {
+		before, rest, ok := strings.Cut(outside, "```text\n")
+		if !ok {
+			break
+		}
+		_, after, ok := strings.Cut(rest, "\n```\n")
+		assert.Assert(t, ok)
+		outside = before + after
+	}
+	assert.Assert(t, !strings.Contains(outside, "<b>"), outside)
+	assert.Assert(t, !strings.Contains(outside, "</testcase>"), outside)
+}
+
+func TestFences(t *testing.T) {
+	text := details("title", "a\n```\n````\nb")
+	assert.Equal(t, text, "\n<details><summary>title</summary>\n\n`````text\na\n```\n````\nb\n`````\n\n</details>\n")
+}
+
+func TestMarkdownIsBounded(t *testing.T) {
+	c := nastyMatrix().Kernels[0].Report.Cases[0]
+	c.Failures = []string{strings.Repeat("long ", 10000)}
+	r := &harness.Report{Suite: "s", Failures: 100}
+	for range 100 {
+		r.Cases = append(r.Cases, c)
+	}
+	md := Markdown(harness.MatrixOf(r))
+	assert.Assert(t, len(md) < 1<<20)
+	assert.Assert(t, strings.HasSuffix(md, "more cases are in the report.\n"))
+}
+
+func TestAnnotationsAreBounded(t *testing.T) {
+	r := &harness.Report{Suite: "s"}
+	for i := range 30 {
+		r.Cases = append(r.Cases, harness.CaseReport{Name: strings.Repeat("x", i+1), Failures: []string{"no"}})
+	}
+	var b strings.Builder
+	Annotations(&b, harness.MatrixOf(r), func(*harness.CaseReport) string { return "" })
+	assert.Equal(t, strings.Count(b.String(), "\n"), maxAnnotations)
+	assert.Assert(t, strings.HasSuffix(b.String(), "21 more failures are in the summary\n"))
+}
+
+func TestRead(t *testing.T) {
+	for _, test := range [][2]string{
+		{"", "unexpected end of JSON input"}, {"[]", "cannot unmarshal array"}, {"{}", "neither a report.json nor a matrix.json"},
+		{`{"schema":2,"cases":[]}`, "schema 2 is newer than this bpfreplay, which knows 1"},
+		{`{"schema":1,"cases":[],"kernels":[]}`, "neither"},
+		{`{"schema":1,"cases":{}}`, "cannot unmarshal object"},
+		{`{"schema":1,"kernels":[{"kernel":"6.1","state":"done"}]}`, "kernel 6.1 is done and has no report"},
+	} {
+		path := filepath.Join(t.TempDir(), "r.json")
+		assert.NilError(t, os.WriteFile(path, []byte(test[0]), 0o644))
+		_, err := Read(path)
+		assert.ErrorContains(t, err, test[1])
+		assert.ErrorContains(t, err, path)
+	}
+	_, err := Read("none.json")
+	assert.ErrorContains(t, err, "none.json")
+}
+
+func FuzzRead(f *testing.F) {
+	files, err := filepath.Glob("testdata/shard-*.json")
+	assert.NilError(f, err)
+	for _, path := range files {
+		b, err := os.ReadFile(path)
+		assert.NilError(f, err)
+		f.Add(b)
+	}
+	f.Add([]byte(`{"schema":1,"kernels":[{}]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, err := parse(data)
+		if err != nil {
+			return
+		}
+		m, err = harness.Merge([]harness.Part{{Name: "x", Matrix: m}})
+		if err != nil {
+			return
+		}
+		var b strings.Builder
+		(&Text{W: Printable(&b)}).MatrixSummary(m)
+		Annotations(&b, m, source)
+		_ = Markdown(m)
+	})
+}
