@@ -86,9 +86,14 @@ const (
 	DefaultCaseTimeout = 60 * time.Second
 )
 
-// params are kernel parameters for every guest: LSM programs attach only if the
-// LSM "bpf" is on.
-var params = []string{"lsm=bpf"}
+// params are kernel parameters for every guest. LSM programs attach only if the
+// LSM "bpf" is on. The rest is about how soon the kernel frees what loads made, for
+// which each case waits: since 6.7 the freeing of sleepable programs, and so of loader
+// programs, is put off to do more at once, by a quarter of a second. A kernel that does not know
+// a parameter ignores it.
+var params = []string{
+	"lsm=bpf", "rcupdate.rcu_expedited=1", "rcupdate.rcu_tasks_trace_lazy_ms=0", "rcupdate.rcu_tasks_lazy_ms=0",
+}
 
 // guestMemory is what a guest gets, in MiB. The largest objects of the Linux
 // selftests need more than the default of package vm.
@@ -263,7 +268,10 @@ func (r *runner) prepare() error {
 			Base:    append(tool, vmimage.File{Path: "/init", Mode: 0o755, Host: r.Agent}),
 			Modules: modules,
 		},
-		ready: agent.Ready{Behave: r.behaves()},
+		ready: agent.Ready{Behave: r.behaves(), Bpftool: r.tool},
+	}
+	if r.Repeat <= 1 {
+		r.source.ready.Engines = r.Engines
 	}
 	return nil
 }

@@ -68,7 +68,7 @@ func (c *copies) source() *source {
 			Modules: agent.BootModules,
 			Extra:   files,
 		},
-		ready: agent.Ready{Behave: true},
+		ready: agent.Ready{Behave: true, Engines: []string{"direct", "trace", "replay"}},
 		note: func(line string) {
 			c.mu.Lock()
 			defer c.mu.Unlock()
@@ -92,8 +92,12 @@ func (c *copies) start(ctx context.Context, s *source) (restored bool, ids []str
 	var out bytes.Buffer
 	shell := c.shell
 	shell.Stdout, shell.Stderr = &out, &out
+	session, err := shell.session()
+	if err != nil {
+		return false, nil, err
+	}
 	err = m.vm.Do(ctx, func(*vm.Port) error {
-		_, err := shell.run(m.conn)
+		_, err := session.talk(m.conn)
 		return err
 	})
 	now := time.Now()

@@ -24,6 +24,11 @@ type Hello struct {
 type Ready struct {
 	// Behave: cases will be like those with Request.Behave.
 	Behave bool `json:"behave,omitempty"`
+	// Engines are those that cases will ask for, and that may do now what they do
+	// once; none if the time of that counts.
+	Engines []string `json:"engines,omitempty"`
+	// Bpftool is Request.Bpftool.
+	Bpftool string `json:"bpftool,omitempty"`
 }
 
 // Wake is the first message to a guest that was restored, in which no time has

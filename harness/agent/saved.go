@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bpfreplay/bpfreplay/harness/behave"
+	"github.com/bpfreplay/bpfreplay/harness/random"
 )
 
 // prepare does what has to be done before a guest is saved, or after it was
@@ -23,7 +24,7 @@ func (s *Server) prepare(req *Request) error {
 // symbols, and making the machine ready for package behave. What a kernel
 // does not have is for the cases to say.
 func (s *Server) ready(r *Ready) error {
-	_, _ = s.target.Vmlinux()
+	_, _ = s.target.Vmlinux() // where there is none loads say so
 	_ = s.kernel.Preload()
 	if r.Behave && s.guest == nil {
 		var err error
@@ -31,10 +32,36 @@ func (s *Server) ready(r *Ready) error {
 			return err
 		}
 	}
+	if len(r.Engines) > 0 {
+		if err := s.rehearse(r); err != nil {
+			return err
+		}
+	}
 	// All copies of the guest begin with a heap that is tidied up.
 	runtime.GC()
 	return nil
 }
+
+// rehearse runs a case that nobody asked for. What engines read of the kernel once in a
+// process, and what the kernel sets up when programs are first loaded, attached and run,
+// takes longer than a small case does. An object made at random has a bit of everything,
+// and is the same for all guests.
+func (s *Server) rehearse(r *Ready) error {
+	for i := range uint64(rehearsals) {
+		o := random.Generate(1, i)
+		file, err := o.ELF()
+		if err != nil {
+			return fmt.Errorf("rehearsal: %w", err)
+		}
+		if _, err := s.Answer(&Request{Name: o.Name(), File: o.File(), Object: file, Engines: r.Engines, Behave: r.Behave, Bpftool: r.Bpftool}); err != nil {
+			return fmt.Errorf("rehearsal: %w", err)
+		}
+	}
+	return nil
+}
+
+// rehearsals is how many objects are loaded; the second still finds something new, the third does not.
+const rehearsals = 2
 
 // wake sets the clock, and gives the kernel's random number generator something
 // that no other copy of the guest has. Boot id, uuids and addresses of new processes
