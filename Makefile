@@ -25,7 +25,7 @@ sources := go.mod go.sum $(shell find cmd harness loader suites vmimage \( -type
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup build vmtest mutate fuzz-diff test guesttest bench lint objects clean setup-%
+.PHONY: help setup doctor build vmtest mutate fuzz-diff test guesttest bench lint objects clean setup-%
 
 help: ## say what there is
 	@echo 'make TARGET [NAME=VALUE...]'; echo
@@ -43,6 +43,9 @@ help: ## say what there is
 	@echo '  ARGS      more arguments of bpfreplay vmtest: objects of yours, flags [$(ARGS)]'
 
 setup: setup-vmtest ## install what a guest needs and this machine lacks
+
+doctor: bpfreplay ## say what this machine can do, and what mends the rest
+	./bpfreplay doctor --kernel '$(KERNEL)' $(ARGS)
 
 build: bpfreplay ## build the command, a static binary
 

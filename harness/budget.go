@@ -56,3 +56,6 @@ func (b *Budget) guests() int {
 	}
 	return int(max(min(b.maxCPUs/guestCPUs, b.maxMemoryMiB/guestMemory), 1))
 }
+
+// GuestMemoryMiB is the memory that a guest gets, in MiB.
+const GuestMemoryMiB = guestMemory

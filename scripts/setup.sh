@@ -6,6 +6,7 @@
 #   scripts/setup.sh test              ... and what the tests compare with
 #   scripts/setup.sh bench             ... and what the benchmark compares with
 #   scripts/setup.sh objects           the compiler of the core suite's objects
+#   scripts/setup.sh extras            what debugging takes, and files of this machine in guests
 #   scripts/setup.sh suite             what builds the Linux selftests
 #
 # Where nothing is missing it only looks, which takes a few milliseconds. It
@@ -42,7 +43,7 @@ guest() {
 	file /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
 }
 
-[ $# -gt 0 ] || die "usage: setup.sh vmtest|bpftool|test|bench|objects|suite..."
+[ $# -gt 0 ] || die "usage: setup.sh vmtest|bpftool|test|bench|objects|suite|extras..."
 for purpose; do
 	case "$purpose" in
 	vmtest) guest ;;
@@ -77,6 +78,12 @@ for purpose; do
 		file /usr/include/stdlib.h libc6-dev
 		file /usr/include/libelf.h libelf-dev
 		file /usr/include/zlib.h zlib1g-dev
+		;;
+	extras)
+		program gdb gdb
+		program pahole pahole
+		# Where QEMU brings its own, that will do.
+		[ -e /usr/lib/qemu/virtiofsd ] || file /usr/libexec/virtiofsd virtiofsd
 		;;
 	*) die "unknown purpose $purpose" ;;
 	esac

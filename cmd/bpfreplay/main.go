@@ -15,6 +15,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/toolbox"
+	"github.com/bpfreplay/bpfreplay/internal/askbpf"
 )
 
 func main() {
@@ -27,6 +28,7 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == agent.FreshArg {
 		os.Exit(agent.FreshMain(os.Args[2:]))
 	}
+	askbpf.Child()
 	os.Exit(Main())
 }
 

@@ -19,19 +19,16 @@
 package need
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"sync"
 	"testing"
-	"time"
 
-	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/rlimit"
 
+	"github.com/bpfreplay/bpfreplay/internal/askbpf"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
@@ -139,73 +136,11 @@ func BPF(tb testing.TB) {
 	tb.Skipf("needs bpf(2): %v", err)
 }
 
-// bpf asks in a process of its own: a kernel whose BPF is stuck never answers,
-// and does not let go of whoever asked.
 var bpf = sync.OnceValue(func() error {
-	said, err := os.CreateTemp("", "need-bpf-")
-	if err != nil {
+	if err := askbpf.Ask(askbpf.Patience); err != nil {
 		return err
-	}
-	defer os.Remove(said.Name())
-	defer said.Close()
-	child := exec.Command("/proc/self/exe")
-	child.Env = append(os.Environ(), probeEnv+"=1")
-	child.Stderr = said // no pipe, which would be waited for
-	if err := child.Start(); err != nil {
-		return err
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- child.Wait() }()
-	select {
-	case err = <-ended:
-	case <-time.After(patience):
-		_ = child.Process.Kill()
-		return fmt.Errorf("the kernel has not loaded a program within %s", patience)
-	}
-	if why, _ := os.ReadFile(said.Name()); err != nil {
-		return fmt.Errorf("%s (%w)", bytes.TrimSpace(why), err)
 	}
 	return rlimit.RemoveMemlock()
 })
 
-// patience is far more than the probe takes in a slow guest.
-const patience = 15 * time.Second
-
-// probeEnv makes a test binary the process that asks.
-const probeEnv = "BPFREPLAY_TEST_PROBE_BPF"
-
-func init() {
-	if os.Getenv(probeEnv) == "" {
-		return
-	}
-	if err := probe(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	os.Exit(0)
-}
-
-// probe does what tests do: create a map, load a program that only the
-// privileged may load, and walk the ids of what there is.
-func probe() error {
-	if err := rlimit.RemoveMemlock(); err != nil {
-		return err
-	}
-	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1})
-	if err != nil {
-		return fmt.Errorf("no map can be created here: %w", err)
-	}
-	defer m.Close()
-	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Type:         ebpf.RawTracepoint,
-		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
-	})
-	if err != nil {
-		return fmt.Errorf("no program can be loaded here: %w", err)
-	}
-	defer p.Close()
-	if _, err := ebpf.ProgramGetNextID(0); err != nil {
-		return fmt.Errorf("ids of programs cannot be read here: %w", err)
-	}
-	return nil
-}
+func init() { askbpf.Child() }

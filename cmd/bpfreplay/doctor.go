@@ -1,0 +1,76 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bpfreplay/bpfreplay/harness/doctor"
+	"github.com/bpfreplay/bpfreplay/harness/vm"
+)
+
+func newDoctor() *cobra.Command {
+	var o doctor.Options
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Say what this machine can do, and the line that mends what it cannot",
+		Long: `doctor looks for what guests need, asks where kernels come from whether they are there, and looks
+for the tools that some purposes need. What is missing has a line that mends it.
+
+Exit status: 0 if nothing is missing that vmtest needs with this kernel, or else 2.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o.StateDir = stateDir()
+			// If it is not known, the report says so.
+			o.FreeMiB, _ = freeMemory()
+			r := doctor.Examine(cmd.Context(), o)
+			if err := cmd.Context().Err(); err != nil {
+				return err
+			}
+			print := printDoctor
+			if asJSON {
+				print = func(w io.Writer, r *doctor.Report) error { return printJSON(w, r) }
+			}
+			if err := print(cmd.OutOrStdout(), r); err != nil {
+				return err
+			}
+			if !r.OK {
+				return errBroken
+			}
+			return nil
+		},
+	}
+	fl := cmd.Flags()
+	fl.StringVarP(&o.Kernel, "kernel", "k", "6.12", "the kernels that have to be there: names and tiers of kernels.yaml, and paths")
+	fl.StringVar(&o.QEMU, "qemu", vm.DefaultQEMU, "QEMU to run")
+	fl.StringVar(&o.Suite, "suite", filepath.Join("selftests", "cases.yaml"), "the suite to run")
+	fl.BoolVar(&o.Offline, "offline", false, "ask nothing over a network")
+	fl.BoolVar(&asJSON, "json", false, "print JSON")
+	_ = cmd.RegisterFlagCompletionFunc("kernel", completeKernels)
+	return cmd
+}
+
+// printDoctor prints a line a finding; below it, what it takes.
+func printDoctor(w io.Writer, r *doctor.Report) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, c := range r.Checks {
+		fmt.Fprintf(tw, "%s\t%s\t%s\n", c.Status, c.Name, c.Detail)
+		if c.Mend != "" && c.Status != doctor.OK {
+			fmt.Fprintf(tw, "\t\t-> %s\n", c.Mend)
+		}
+	}
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	if r.OK {
+		_, err := fmt.Fprintf(w, "\nmake vmtest KERNEL=%s can run here\n", r.Kernel)
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\nmake vmtest KERNEL=%s cannot run here: %s\n", r.Kernel, strings.Join(r.Lacks(), ", "))
+	return err
+}

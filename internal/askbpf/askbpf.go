@@ -1,0 +1,92 @@
+// Package askbpf finds out whether bpf(2) can be used on this machine, in a
+// process of its own: a kernel whose BPF is stuck never answers, and does not let
+// go of whoever asked.
+//
+// A program that imports it and calls [Ask] calls [Child] first thing, as it is run
+// once more for that.
+package askbpf
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/rlimit"
+)
+
+// Patience is far more than the answer takes in a slow guest.
+const Patience = 15 * time.Second
+
+// childEnv makes this program the process that asks.
+const childEnv = "BPFREPLAY_ASK_BPF"
+
+// Child asks and ends the process, if that is what it was started for.
+func Child() {
+	if os.Getenv(childEnv) == "" {
+		return
+	}
+	if err := ask(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// Ask returns nil if maps and programs can be loaded and seen, or else what was
+// refused, or that the kernel gave no answer within patience. The process that a
+// stuck kernel holds stays behind; nothing can be done about it.
+func Ask(patience time.Duration) error {
+	said, err := os.CreateTemp("", "ask-bpf-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(said.Name())
+	defer said.Close()
+	child := exec.Command("/proc/self/exe")
+	child.Env = append(os.Environ(), childEnv+"=1")
+	child.Stderr = said // no pipe, which would be waited for
+	if err := child.Start(); err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- child.Wait() }()
+	select {
+	case err = <-ended:
+	case <-time.After(patience):
+		_ = child.Process.Kill()
+		return fmt.Errorf("the kernel has not loaded a program within %s", patience)
+	}
+	if why, _ := os.ReadFile(said.Name()); err != nil {
+		return fmt.Errorf("%s (%w)", bytes.TrimSpace(why), err)
+	}
+	return nil
+}
+
+// ask does what tests do: create a map, load a program that only the privileged
+// may load, and walk the ids of what there is.
+func ask() error {
+	if err := rlimit.RemoveMemlock(); err != nil {
+		return err
+	}
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1})
+	if err != nil {
+		return fmt.Errorf("no map can be created here: %w", err)
+	}
+	defer m.Close()
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type:         ebpf.RawTracepoint,
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
+	})
+	if err != nil {
+		return fmt.Errorf("no program can be loaded here: %w", err)
+	}
+	defer p.Close()
+	if _, err := ebpf.ProgramGetNextID(0); err != nil {
+		return fmt.Errorf("ids of programs cannot be read here: %w", err)
+	}
+	return nil
+}

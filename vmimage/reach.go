@@ -1,0 +1,173 @@
+package vmimage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+)
+
+// Reach says whether a kernel of kernels.yaml could be had now.
+type Reach struct {
+	Name string
+	// Source is the first that answers, in words; "" if none does.
+	Source string
+	// Failed is what the sources before it said, or all of them.
+	Failed []error
+}
+
+// reachTimeout is how long all questions together may take.
+const reachTimeout = 6 * time.Second
+
+// Reach asks the sources of all kernels whether they are there, at the same time
+// and each place once: an archive for its Release file, a registry for the tag.
+// Nothing is checked or kept, and whether an archive has a kernel that matches is
+// not asked.
+func (s *Store) Reach(ctx context.Context) []Reach {
+	ctx, cancel := context.WithTimeoutCause(ctx, reachTimeout, errNoAnswer)
+	defer cancel()
+	asked := make(map[string]func() error)
+	var group errgroup.Group
+	group.SetLimit(16)
+	ask := func(p place) func() error {
+		answer, ok := asked[p.name]
+		if !ok {
+			answer = sync.OnceValue(func() error { return p.ask(ctx) })
+			asked[p.name] = answer
+			group.Go(func() error { answer(); return nil })
+		}
+		return answer
+	}
+	type question struct {
+		name   string
+		answer func() error
+	}
+	questions := make([][]question, len(s.config.Kernels))
+	for i := range s.config.Kernels {
+		for _, src := range s.config.Kernels[i].Sources {
+			for _, p := range s.places(src) {
+				questions[i] = append(questions[i], question{p.name, ask(p)})
+			}
+		}
+	}
+	_ = group.Wait() // the answers are what counts
+	out := make([]Reach, len(questions))
+	for i, list := range questions {
+		out[i].Name = s.config.Kernels[i].Name
+		for _, q := range list {
+			if err := q.answer(); err != nil {
+				out[i].Failed = append(out[i].Failed, fmt.Errorf("%s: %w", q.name, err))
+				continue
+			}
+			out[i].Source = q.name
+			break
+		}
+	}
+	return out
+}
+
+// place is one thing that a source consists of: any of them will do.
+type place struct {
+	name string
+	ask  func(context.Context) error
+}
+
+func (s *Store) places(src Source) []place {
+	switch {
+	case src.Debian != nil:
+		return s.suitePlaces(src.Debian, "")
+	case src.Snapshot != nil:
+		return s.suitePlaces(&src.Snapshot.DebianSource, src.Snapshot.Timestamp)
+	case src.OCI != nil:
+		image, err := s.ociRepository(src.OCI.Image)
+		return []place{{"OCI image " + src.OCI.Image + ":" + src.OCI.Tag, func(ctx context.Context) error {
+			if err != nil {
+				return err
+			}
+			_, err := image.Resolve(ctx, src.OCI.Tag)
+			if err = image.explain(err); err != nil {
+				return errors.Unwrap(err) // the place has the name
+			}
+			return nil
+		}}}
+	case src.URL != nil:
+		return []place{{src.URL.Address, func(ctx context.Context) error { return s.fetch.exists(ctx, src.URL.Address) }}}
+	case src.File != "":
+		return []place{{src.File, func(context.Context) error { _, err := os.Stat(src.File); return errors.Unwrap(err) }}}
+	default:
+		return []place{{src.Tree, func(context.Context) error { _, err := treeImage(src.Tree); return err }}}
+	}
+}
+
+func (s *Store) suitePlaces(src *DebianSource, timestamp string) []place {
+	var out []place
+	for _, suite := range src.Suites {
+		archive, name := archiveOf(suite), "Debian "+suite
+		if timestamp != "" {
+			archive, name = archiveSnapshot+timestamp, name+" of "+timestamp
+		}
+		dist := s.mirrors.base(archive) + "/dists/" + suite
+		out = append(out, place{name, func(ctx context.Context) error {
+			err := s.fetch.exists(ctx, dist+"/InRelease")
+			if errors.Is(err, errGone) {
+				err = s.fetch.exists(ctx, dist+"/Release")
+			}
+			return err
+		}})
+	}
+	return out
+}
+
+// exists asks for a file and does not read it.
+func (f *fetcher) exists(ctx context.Context, address string) error {
+	return f.get(ctx, address, func(io.Reader) error { return nil })
+}
+
+// Usage is what the cache takes, in bytes, and whether it can take more.
+type Usage struct {
+	Dir  string
+	Size int64
+	// Free is what the file system has left for this user.
+	Free int64
+	// Saved are the guests that are kept, ready to be restored.
+	Saved int
+	// Err says why nothing can be written there, such as a full disk.
+	Err error
+}
+
+// Usage looks at the cache.
+func (s *Store) Usage() Usage {
+	u := Usage{Dir: s.cache.dir, Size: diskUsage(s.cache.dir)}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(s.cache.dir, &fs); err == nil {
+		u.Free = int64(fs.Bavail) * int64(fs.Bsize)
+	}
+	if saved, err := os.ReadDir(s.cache.path(dirSaved)); err == nil {
+		u.Saved = len(saved)
+	}
+	f, err := os.CreateTemp(s.cache.path(dirTemp), "usage-")
+	if err != nil {
+		u.Err = s.cache.explain(err)
+		return u
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(make([]byte, 1<<16))
+	u.Err = s.cache.explain(errors.Join(err, f.Close()))
+	return u
+}
+
+// ConfigFile returns the path of kernels.yaml; "" if there is none.
+func (s *Store) ConfigFile() string { return s.config.path }
+
+// LockFile returns the path of the lock file that pins kernels; "" if only the
+// cache remembers what names stood for.
+func (s *Store) LockFile() string { return s.opts.Lock }
+
+// Mirror returns the address of the Debian archive that is used.
+func (s *Store) Mirror() string { return s.mirrors.main }
