@@ -133,6 +133,11 @@ func RunMatrix(ctx context.Context, suite *Suite, o MatrixOptions) (*Matrix, err
 		m.Watch = func(Event) {}
 	}
 	m.plan(suite)
+	release, err := m.claim()
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	if err := m.run(ctx); err != nil {
 		return nil, err
 	}
@@ -143,7 +148,8 @@ func RunMatrix(ctx context.Context, suite *Suite, o MatrixOptions) (*Matrix, err
 
 type matrix struct {
 	MatrixOptions
-	suites []*Suite // by kernel
+	suites []*Suite       // by kernel
+	moved  map[int]string // rows whose directory is another one, and what is said of it
 
 	mu     sync.Mutex // for what follows, and for calls of Watch
 	report *Matrix
@@ -163,6 +169,31 @@ func (m *matrix) plan(suite *Suite) {
 			Kernel: name, State: Waiting, Cases: len(part.Cases), Dir: filepath.Join(m.Out, unused(dirs, runDir(name))),
 		})
 	}
+}
+
+// claim claims the directories of all rows.
+func (m *matrix) claim() (release func(), err error) {
+	var held []func()
+	m.moved = make(map[int]string)
+	release = func() {
+		for _, r := range held {
+			r()
+		}
+	}
+	for i := range m.report.Kernels {
+		k := &m.report.Kernels[i]
+		dir, r, err := Claim(k.Dir)
+		if err != nil {
+			release()
+			return nil, err
+		}
+		held = append(held, r)
+		if dir != k.Dir {
+			m.moved[i] = fmt.Sprintf("another run is using %s: this one writes to %s", k.Dir, dir)
+			k.Dir = dir
+		}
+	}
+	return release, nil
 }
 
 // runDir is the name of a kernel's directory.
@@ -196,6 +227,9 @@ func (m *matrix) run(ctx context.Context) error {
 	defer store.Close()
 	for row := range m.report.Kernels {
 		m.set(row, Waiting, nil)
+		if said, ok := m.moved[row]; ok {
+			m.note(row, said)
+		}
 	}
 
 	group, _ := errgroup.WithContext(inner)

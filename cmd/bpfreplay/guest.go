@@ -76,8 +76,19 @@ func (f *guestFlags) options(cmd *cobra.Command) (o harness.Options, done func()
 		o.Store.Close()
 		return o, nil, err
 	}
-	o.Out = filepath.Join(f.out, filepath.Base(filepath.Clean(f.kernel)))
-	return o, func() { o.Store.Close() }, nil
+	if f.out == "" {
+		return o, func() { o.Store.Close() }, nil
+	}
+	dir := filepath.Join(f.out, filepath.Base(filepath.Clean(f.kernel)))
+	out, release, err := harness.Claim(dir)
+	if err != nil {
+		o.Store.Close()
+		return o, nil, err
+	}
+	if o.Out = out; out != dir {
+		o.Note(fmt.Sprintf("another run is using %s: this one writes to %s", dir, out))
+	}
+	return o, func() { release(); o.Store.Close() }, nil
 }
 
 // common are the options that no kernel is needed for.
