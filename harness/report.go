@@ -91,6 +91,8 @@ type CaseReport struct {
 	// First is the first run of a case that failed then; the rest tells how it went
 	// once more, alone in a new guest.
 	First *CaseReport `json:"first,omitempty"`
+	// Folder is where there is evidence, if any was kept.
+	Folder string `json:"folder,omitempty"`
 }
 
 // LoadReport is what became of one engine's load.

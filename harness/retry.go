@@ -15,42 +15,46 @@ func (w *worker) runCase(ctx context.Context, i int) error {
 	if err != nil {
 		return err
 	}
-	a, err := w.attemptTwice(ctx, c, req)
+	last, first, err := w.attempts(ctx, c, req)
 	if err != nil {
 		return err
 	}
+	if w.evidence != nil {
+		w.evidence.keep(i, last, first)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.report.Cases[i] = *a.report
-	w.Done(a.report)
+	w.report.Cases[i] = *last.report
+	w.Done(last.report)
 	return nil
 }
 
-// attemptTwice runs a case, and once more in a new guest before it is called
-// failing: what earlier cases left in the guest, or a moment of this machine, may
-// be to blame.
-func (w *worker) attemptTwice(ctx context.Context, c *Case, req *agent.Request) (*attempt, error) {
+// attempts runs a case, and once more in a new guest before it is called failing:
+// what earlier cases left in the guest, or a moment of this machine, may be to
+// blame. The last one is reported; the first is nil if it is that one.
+func (w *worker) attempts(ctx context.Context, c *Case, req *agent.Request) (last, first *attempt, err error) {
 	if w.Isolate {
 		w.drop()
 	}
 	fault, once := strings.CutSuffix(w.Faults[c.Name], FaultOnce)
 	req.Fault = fault
-	first, err := w.attempt(ctx, c, req)
-	if err != nil || first.report.OK() || w.NoRetry || w.Mutate != "" || w.Repeat > 1 {
-		return first, err
+	last, err = w.attempt(ctx, c, req)
+	if err != nil || last.report.OK() || w.NoRetry || w.Mutate != "" || w.Repeat > 1 {
+		return last, nil, err
 	}
+	first = last
 	w.drop()
 	if once {
 		req.Fault = ""
 	}
-	second, err := w.attempt(ctx, c, req)
+	last, err = w.attempt(ctx, c, req)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	w.drop()
-	second.report.First = first.report
-	second.report.Notes = append(second.report.Notes, first.told(second))
-	return second, nil
+	last.report.First = first.report
+	last.report.Notes = append(last.report.Notes, first.told(last))
+	return last, first, nil
 }
 
 // told says what became of the first attempt, where the second one is reported.

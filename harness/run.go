@@ -41,8 +41,8 @@ type Options struct {
 	BootTimeout time.Duration
 	CaseTimeout time.Duration // for one case, all engines
 
-	// Out is the directory for the initramfs and the console's log. Files of a
-	// former run are overwritten.
+	// Out is the directory for the initramfs, the console's log and evidence, see
+	// [Claim]. Files of a former run are overwritten.
 	Out string
 
 	Mutate string // a mutation of the loader programs (mutate.Names)
@@ -57,6 +57,12 @@ type Options struct {
 	// guest of its own.
 	Jobs    int
 	Isolate bool
+	// Keep says which cases leave a folder with evidence in Out: "" those that fail,
+	// or KeepAll.
+	Keep string
+	// Again are the lines of a shell script which runs a case on a kernel once more, as
+	// this run does; dir is the folder with its evidence, where the script is.
+	Again func(kernel, name, dir string) []string
 	// Faults are brought about on purpose (agent.Faults): by the name of a case, a
 	// fault, in every run of the case, or with FaultOnce behind it in the first.
 	Faults map[string]string
@@ -105,6 +111,10 @@ func Run(ctx context.Context, suite *Suite, o Options) (*Report, error) {
 	start := time.Now()
 	r := newRunner(suite, o)
 	if err := r.prepare(); err != nil {
+		return nil, err
+	}
+	var err error
+	if r.evidence, err = newEvidence(r); err != nil {
 		return nil, err
 	}
 	if err := r.runAll(ctx); err != nil {
@@ -159,6 +169,8 @@ type runner struct {
 	suite  *Suite
 	source source // of guests
 	tool   string // bpftool in the guest
+	// evidence is nil where none is kept.
+	evidence *evidence
 	// start starts the guest of this number, from 1 on.
 	start func(ctx context.Context, number int) (guest, error)
 
@@ -193,6 +205,12 @@ func (r *runner) booted() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.alive = true
+}
+
+func (r *runner) wasAlive() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.alive
 }
 
 // unbornGuests is how often a guest is started in vain before a kernel, or a

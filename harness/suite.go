@@ -33,41 +33,41 @@ type Suite struct {
 type Case struct {
 	Name   string `yaml:"name"`
 	Object string `yaml:"object"` // file, relative to bpf/ beside cases.yaml
-	About  string `yaml:"about"`
+	About  string `yaml:"about,omitempty"`
 	// Needs are the capabilities without which no engine can load the object.
-	Needs   []string `yaml:"needs"`
-	Modules []string `yaml:"modules"` // of the kernel, loaded first
-	Expect  Expect   `yaml:"expect"`
+	Needs   []string `yaml:"needs,omitempty"`
+	Modules []string `yaml:"modules,omitempty"` // of the kernel, loaded first
+	Expect  Expect   `yaml:"expect,omitempty"`
 	// Known says, by engine, why it refuses an object that others load, and
 	// begins with the version that does so ("libbpf v1.1 has no ..."). If that
 	// version loads it after all, the case fails; of another one it is noted.
-	Known map[string]string `yaml:"known"`
-	Run   []RunInput        `yaml:"run"`
+	Known map[string]string `yaml:"known,omitempty"`
+	Run   []RunInput        `yaml:"run,omitempty"`
 	// Idle says, by name, why a program is neither run with inputs that are not
 	// in Run nor attached, or a struct_ops map not registered.
-	Idle map[string]string `yaml:"idle"`
+	Idle map[string]string `yaml:"idle,omitempty"`
 	// Splats says, by a part of the line, why the guest's kernel may complain while
 	// the case runs, and which kernels do.
-	Splats map[string]string `yaml:"splats"`
+	Splats map[string]string `yaml:"splats,omitempty"`
 	// Issue is set for cases beyond what can be loaded today.
-	Issue int `yaml:"issue"`
+	Issue int `yaml:"issue,omitempty"`
 }
 
 // Expect says how the loads of a case are to end.
 type Expect struct {
-	Result  string `yaml:"result"`  // "ok", the default, or "refused"
-	Errno   string `yaml:"errno"`   // of refusals that have one
-	Message string `yaml:"message"` // part of every refusal
+	Result  string `yaml:"result,omitempty"`  // "ok", the default, or "refused"
+	Errno   string `yaml:"errno,omitempty"`   // of refusals that have one
+	Message string `yaml:"message,omitempty"` // part of every refusal
 }
 
 // RunInput is a BPF_PROG_TEST_RUN of a program and what it returns.
 type RunInput struct {
 	Program string  `yaml:"program"`
-	Data    string  `yaml:"data"` // hexadecimal
-	Size    int     `yaml:"size"` // this many zero bytes, if there is no data
-	Context string  `yaml:"ctx"`  // hexadecimal
-	Repeat  int     `yaml:"repeat"`
-	Retval  *uint32 `yaml:"retval"` // of the last run
+	Data    string  `yaml:"data,omitempty"` // hexadecimal
+	Size    int     `yaml:"size,omitempty"` // this many zero bytes, if there is no data
+	Context string  `yaml:"ctx,omitempty"`  // hexadecimal
+	Repeat  int     `yaml:"repeat,omitempty"`
+	Retval  *uint32 `yaml:"retval,omitempty"` // of the last run
 }
 
 // ReadSuite reads a cases.yaml. The error names all cases that are wrong.

@@ -37,6 +37,10 @@ func (w *worker) need(ctx context.Context) error {
 	}
 	for try := 1; ; try++ {
 		g, err := w.start(ctx, w.nextGuest())
+		var ending *vm.Ending
+		if err != nil && w.wasAlive() && ctx.Err() == nil && !errors.As(err, &ending) {
+			err = &vm.Ending{Reason: vm.Failed, Cause: err.Error()} // this machine's fault, for now
+		}
 		if err == nil {
 			w.booted()
 			w.guest, w.release, w.ran, w.last = g, release, 0, ""
@@ -68,7 +72,9 @@ func (w *worker) late(splats []vm.Splat) {
 		if w.last != "" {
 			line += " (after case " + w.last + ")"
 		}
-		w.report.Splats = append(w.report.Splats, line)
+		if !slices.Contains(w.report.Splats, line) { // each copy of a saved guest has its console
+			w.report.Splats = append(w.report.Splats, line)
+		}
 	}
 }
 

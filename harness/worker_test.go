@@ -70,6 +70,11 @@ func fakeRun(t *testing.T, n int, o Options, answer func(req *agent.Request, ran
 	o.Kernel, o.Engines = &vmimage.Kernel{Name: "6.12"}, []string{"trace", "replay"}
 	f := &fakes{}
 	r := newRunner(suite, o)
+	if o.Out != "" {
+		var err error
+		r.evidence, err = newEvidence(r)
+		assert.NilError(t, err)
+	}
 	r.start = func(context.Context, int) (guest, error) {
 		f.mu.Lock()
 		defer f.mu.Unlock()

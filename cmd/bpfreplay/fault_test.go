@@ -86,48 +86,85 @@ func runFaults(t *testing.T, wantStatus int, args ...string) *harness.Report {
 	return &r
 }
 
-// Each fault is the verdict of its own case, and changes no other.
+// told is all that is said of what is wrong with a case.
+func told(c *harness.CaseReport) string {
+	var said []string
+	for _, p := range c.Verdicts {
+		said = append(said, p.Reason)
+	}
+	for _, l := range c.Loads {
+		said = append(said, l.Detail)
+	}
+	return strings.Join(append(said, c.Failures...), "\n")
+}
+
+// Each fault is the verdict of its own case, until it is run once more without, and
+// changes no other.
 func TestFaults(t *testing.T) {
 	need.QEMU(t)
 	need.Kernel(t, "6.12")
 	need.Program(t, "bpftool")
 	suite := faultSuite(t)
-	plain := runFaults(t, exitOK, "--suite", suite)
-	args := []string{"--suite", suite, "--no-retry", "--jobs", "2", "--case-timeout", "10s"}
+	args := []string{"--suite", suite, "--jobs", "2", "--case-timeout", "15s"}
 	for _, f := range agent.Faults() {
-		args = append(args, "--fault", "fault-"+f.Name+"="+f.Name)
+		args = append(args, "--fault", "fault-"+f.Name+"="+f.Name+":once")
 	}
-	r := runFaults(t, exitFailed, args...)
-	assert.Equal(t, len(r.Cases), len(plain.Cases))
+	r := runFaults(t, exitOK, args...)
+	assert.Equal(t, len(r.Cases), 2*len(agent.Faults()))
+	verdicts := make(map[string]harness.Verdict) // by object
 	for i := range r.Cases {
 		c := &r.Cases[i]
+		if verdicts[c.Object] == "" {
+			verdicts[c.Object] = c.Verdict()
+		}
+		assert.Check(t, c.OK(), "%s: %s", c.Name, told(c))
+		assert.Check(t, is.Equal(c.Verdict(), verdicts[c.Object]), c.Name)
 		name, faulty := strings.CutPrefix(c.Name, "fault-")
 		if !faulty {
-			assert.Check(t, c.OK(), "%s: %+v", c.Name, c)
-			assert.Check(t, is.Equal(c.Verdict(), plain.Cases[i].Verdict()), c.Name)
 			continue
 		}
+		assert.Assert(t, c.First != nil, name)
 		want := faultVerdicts[name]
-		assert.Check(t, is.Equal(c.Verdict(), want.verdict), name)
-		assert.Check(t, !c.OK(), name)
-		var said []string
-		for _, p := range c.Verdicts {
-			said = append(said, p.Reason)
-		}
-		assert.Check(t, is.Contains(strings.Join(append(said, c.Failures...), "\n"), want.says), name)
+		assert.Check(t, is.Equal(c.First.Verdict(), want.verdict), name)
+		assert.Check(t, !c.First.OK(), name)
+		assert.Check(t, is.Contains(told(c.First), want.says), name)
 	}
-	assert.Equal(t, r.Failures, 3) // those that let the case run
 }
 
-// A fault that does not come again is said, and does not count.
-func TestFaultOnce(t *testing.T) {
+// A fault that comes again counts, and leaves a folder that has what is said to be
+// in it.
+func TestFaultStays(t *testing.T) {
 	need.QEMU(t)
 	need.Kernel(t, "6.12")
-	r := runFaults(t, exitOK, "--suite", faultSuite(t), "--engines", "direct,replay", "--case", "*-exit", "--case", "*-kasan",
-		"--fault", "fault-exit=exit:once", "--fault", "fault-kasan=kasan:once")
+	suite := faultSuite(t)
+	r := runFaults(t, exitFailed, "--suite", suite, "--engines", "direct,replay", "--case", "*-exit", "--case", "*-kasan",
+		"--fault", "fault-exit=exit", "--fault", "fault-kasan=kasan")
 	assert.Equal(t, len(r.Cases), 4)
-	for _, c := range r.Cases {
-		assert.Check(t, c.OK(), c.Name)
-		assert.Check(t, is.Equal(c.First != nil, strings.HasPrefix(c.Name, "fault-")), c.Name)
+	for i := range r.Cases {
+		c := &r.Cases[i]
+		if !strings.HasPrefix(c.Name, "fault-") {
+			assert.Check(t, c.OK() && c.Folder == "", c.Name)
+			continue
+		}
+		assert.Check(t, !c.OK() && !c.First.OK(), c.Name)
+		assert.Check(t, strings.Contains(strings.Join(c.Notes, "\n"), "once more alone in a new one"), "%v", c.Notes)
+		for _, name := range []string{"again.sh", "cases.yaml", "bpf/maps_hash.bpf.o", "report.json", "versions.json", "console.log", "trace.txt", "differences.txt", "first/console.log"} {
+			data, err := os.ReadFile(filepath.Join(c.Folder, name))
+			assert.Check(t, err == nil && len(data) > 0, "%s: %s: %v", c.Name, name, err)
+		}
+		assert.Check(t, is.Equal(len(files(t, filepath.Dir(c.Folder))), 2), "nothing unfinished")
 	}
+	// The state is there where there was an answer.
+	kasan := r.Cases[2].Folder
+	var load agent.Load
+	data, err := os.ReadFile(filepath.Join(kasan, "load-replay.json"))
+	assert.NilError(t, err)
+	assert.NilError(t, json.Unmarshal(data, &load))
+	assert.Assert(t, load.State != nil && len(load.State.Maps) > 0)
+
+	// The script does the same again, with what it is given besides.
+	script := exec.CommandContext(t.Context(), filepath.Join(kasan, "again.sh"), "--no-retry", "--out", t.TempDir())
+	out, err := script.CombinedOutput()
+	assert.Assert(t, is.Contains(string(out), "the guest's kernel complained (KASAN)"), "%s", out)
+	assert.Equal(t, script.ProcessState.ExitCode(), exitFailed, "%v", err)
 }

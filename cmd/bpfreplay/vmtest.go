@@ -28,6 +28,8 @@ type vmtestFlags struct {
 	noRetry bool
 	fault   faultFlag
 	faults  map[string]string
+	keep    string
+	again   func(kernel, name, dir string) []string
 	verbose bool
 	json    bool
 	matrix  matrixFlags
@@ -47,6 +49,10 @@ Programs are also run with a few fixed inputs, and attached in the guest, and wh
 comes of it is compared. One that the guest does not survive needs --still.
 
 With objects as arguments, these are the suite: each is to load.
+
+A case that fails is run once more, alone in a new guest, and leaves a folder in
+OUT/KERNEL/failed: object, states, differences, trace, logs, console, versions, and
+again.sh, which runs it once more.
 
 --kernel takes several kernels, or a tier of kernels.yaml, too: see bpfreplay
 matrix --help.`,
@@ -73,6 +79,7 @@ func (f *vmtestFlags) addFlags(cmd *cobra.Command) {
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "show explained differences, too")
 	fl.BoolVar(&f.json, "json", false, "print the report instead of lines for a person")
 	_ = cmd.RegisterFlagCompletionFunc("mutate", cobra.FixedCompletions(mutate.Names(), cobra.ShellCompDirectiveNoFileComp))
+	fl.StringVar(&f.keep, "keep", "failing", "of which cases to keep evidence in OUT/KERNEL/failed: failing, or all whose verdict is not equal")
 	f.fault.add(cmd)
 	f.matrix.add(cmd)
 	f.outputs.add(cmd)
@@ -89,6 +96,10 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 	if f.faults, err = f.fault.parse(suite); err != nil {
 		return err
 	}
+	if f.keep != "failing" && f.keep != harness.KeepAll {
+		return fmt.Errorf("--keep %s: it is either failing or %s", f.keep, harness.KeepAll)
+	}
+	f.again = again(cmd, args)
 	if f.jobs < 0 {
 		return fmt.Errorf("--jobs %d: at least one guest is needed", f.jobs)
 	}
@@ -115,7 +126,7 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 func (f *vmtestFlags) set(o *harness.Options) {
 	o.Mutate, o.Repeat, o.Fresh, o.Still = f.mutate, f.repeat, f.fresh, f.still
 	o.Jobs, o.Isolate, o.NoRetry = f.jobs, f.isolate, f.noRetry
-	o.Faults = f.faults
+	o.Faults, o.Keep, o.Again = f.faults, f.keep, f.again
 }
 
 // runKernel runs the suite on one kernel.

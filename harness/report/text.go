@@ -30,6 +30,9 @@ func (t *Text) Case(c *harness.CaseReport) {
 	for _, l := range c.Console {
 		fmt.Fprintf(t.W, "    | %s\n", l)
 	}
+	if c.Folder != "" {
+		fmt.Fprintf(t.W, "    kept: %s\n", c.Folder)
+	}
 }
 
 // verdictOf is the word for a case.
