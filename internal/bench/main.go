@@ -19,7 +19,6 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/bpfreplay/bpfreplay/harness"
 	"github.com/bpfreplay/bpfreplay/harness/agent"
@@ -31,7 +30,9 @@ func main() {
 	b := bench{}
 	flag.StringVar(&b.kernel, "kernel", "6.12", "a name in kernels.yaml")
 	flag.IntVar(&b.boots, "boots", 7, "how often to boot each way")
-	flag.IntVar(&b.loads, "loads", 5, "how often each engine loads each object")
+	flag.IntVar(&b.loads, "loads", 5, "how often each engine loads each object; 0 for not at all")
+	flag.IntVar(&b.restores, "restores", 0, "instead, restore a saved guest this often and run a case in it")
+	flag.IntVar(&b.jobs, "jobs", 1, "with --restores, how many at the same time")
 	flag.Parse()
 	if err := b.run(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -42,6 +43,8 @@ func main() {
 type bench struct {
 	kernel       string
 	boots, loads int
+	restores     int
+	jobs         int
 	temp         string
 	rows         []row
 }
@@ -61,56 +64,18 @@ func (b *bench) run(ctx context.Context) error {
 	}
 	defer os.RemoveAll(temp)
 	b.temp = temp
+	if b.restores > 0 {
+		return b.restoreMany(ctx)
+	}
 	if err := b.boot(ctx); err != nil {
 		return err
 	}
-	if err := b.load(ctx); err != nil {
-		return err
+	if b.loads > 0 {
+		if err := b.load(ctx); err != nil {
+			return err
+		}
 	}
 	b.print()
-	return nil
-}
-
-// trivial is a case with little work: one small program.
-const trivial = "prog_raw_tp"
-
-// boot compares what a user waits for with a plain boot of the same kernel.
-func (b *bench) boot(ctx context.Context) error {
-	// The first run finds out which accelerator works, and fills the caches.
-	report, err := b.vmtest(ctx, trivial)
-	if err != nil {
-		return err
-	}
-	plain, err := b.plainBoot(ctx, report.Accelerator)
-	if err != nil {
-		return err
-	}
-	var plains, ours, whole []time.Duration
-	for i := range b.boots {
-		fmt.Printf("boot %d of %d\n", i+1, b.boots)
-		took, err := plain()
-		if err != nil {
-			return err
-		}
-		plains = append(plains, took)
-		start := time.Now()
-		report, err := b.vmtest(ctx, trivial)
-		if err != nil {
-			return err
-		}
-		took = time.Since(start)
-		whole = append(whole, took)
-		// The suite's seconds begin with the agent's first word.
-		ours = append(ours, took-time.Duration(report.Seconds.Suite*float64(time.Second)))
-	}
-	row := func(what string, times []time.Duration, budget float64) row {
-		a, z := median(times).Seconds(), median(plains).Seconds()
-		return row{what: what, base: "plain boot", ratio: a / z, budget: budget,
-			detail: fmt.Sprintf("%.2f s / %.2f s, medians of %d, %s", a, z, b.boots, report.Accelerator)}
-	}
-	b.rows = append(b.rows,
-		row("make vmtest, cold boot, without the suite", ours, 0.6),
-		row("make vmtest, cold boot, with one small case", whole, 0))
 	return nil
 }
 
@@ -174,7 +139,12 @@ func (b *bench) vmtest(ctx context.Context, pattern string, flags ...string) (*h
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w\n%s", cmd, err, out)
 	}
-	data, err := os.ReadFile(filepath.Join(b.temp, filepath.Base(b.kernel), "report.json"))
+	return b.report(b.temp)
+}
+
+// report reads the report that a run has left in a directory.
+func (b *bench) report(out string) (*harness.Report, error) {
+	data, err := os.ReadFile(filepath.Join(out, filepath.Base(b.kernel), "report.json"))
 	if err != nil {
 		return nil, err
 	}
