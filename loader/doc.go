@@ -20,6 +20,10 @@
 // space, which is what a loader program is compared with. Package target
 // answers what a trace must leave to the kernel that it meets.
 //
+// Load runs a loader program that only knows whether all went well, as that is
+// verified in two thirds of the time. If something has not it runs another one,
+// which says what (Options.Steps), and once more for the verifier's log.
+//
 // # Ownership
 //
 // A Collection owns its maps and programs: Close closes all. After a failed

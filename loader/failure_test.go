@@ -149,6 +149,35 @@ func TestFailureAtEveryStep(t *testing.T) {
 	t.Logf("%d failures in %d steps", failed, len(tr.Commands))
 }
 
+// TestFailureWithoutSteps: a loader program that does not say which step failed
+// says that one did, whichever it was, and nothing of what came after it is left.
+func TestFailureWithoutSteps(t *testing.T) {
+	needLoaders(t)
+	tr := generate(t, filepath.Join(coreObjects, "maps_array.bpf.o"), nil).Trace
+	before := allIDs(t)
+	var prefixes []string
+	failed := 0
+	for i, c := range tr.Commands {
+		for _, inject := range injections(c) {
+			bad, prefix := mark(tr)
+			prefixes = append(prefixes, prefix)
+			inject.spoil(bad, i)
+			p, err := loader.FromTrace(bad, false)
+			assert.NilError(t, err)
+			raw := loader.Raw{Insns: p.Insns, Blob: p.Blob, Maps: len(bad.Maps), Programs: len(bad.Programs)}
+			keepsFDs(t, func() {
+				_, err := raw.Run(loader.Inputs{})
+				var run *loader.RunError
+				assert.Assert(t, errors.As(err, &run), "step %d: %s: %v", i, inject.name, err)
+				assert.Equal(t, run.What, "a step of it")
+			})
+			failed++
+		}
+	}
+	goneFromKernel(t, before, prefixes...)
+	assert.Assert(t, failed > 10, "%d", failed)
+}
+
 // TestFailureOfFill: the third element of an array is refused.
 func TestFailureOfFill(t *testing.T) {
 	needLoaders(t)

@@ -30,6 +30,10 @@ type Options struct {
 	// which gives log settings, sizes of maps and initial values through the
 	// context. Load has no need of it.
 	Inputs bool
+	// Steps: the loader program says itself which step failed, and closes what
+	// it has opened. Inputs are not without. Load has no need of it, and is
+	// quicker without: it runs another loader program to find out about a failure.
+	Steps bool
 }
 
 // Program is a loader program.
@@ -49,12 +53,16 @@ func Generate(obj *object.Object, opts *Options) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	return FromTrace(t, opts.Inputs)
+	return fromTrace(t, emit.Options{Inputs: opts.Inputs, Steps: opts.Steps})
 }
 
 // FromTrace makes a loader program of a trace; inputs are as in Options.
 func FromTrace(t *trace.Trace, inputs bool) (*Program, error) {
-	l, err := emit.Emit(t, emit.Options{Inputs: inputs})
+	return fromTrace(t, emit.Options{Inputs: inputs})
+}
+
+func fromTrace(t *trace.Trace, o emit.Options) (*Program, error) {
+	l, err := emit.Emit(t, o)
 	if err != nil {
 		return nil, err
 	}
@@ -216,29 +224,35 @@ func (p *Program) load(load *target.Load, level uint32) (*FDs, error) {
 	return fds, nil
 }
 
-// run is one loader program on one target.
+// run is a load of a trace on one target.
 type run struct {
 	trace  *trace.Trace
 	loader *emit.Loader // nil if one has to be made
 	given  map[trace.FD]int
 }
 
-// emit makes the loader program of this run.
-func (r *run) emit(log emit.Log) (*emit.Loader, error) {
-	if r.loader != nil && log.Level == 0 {
-		return r.loader, nil
+// emit makes a loader program of this run.
+func (r *run) emit(steps bool, log emit.Log) (*emit.Loader, error) {
+	if l := r.loader; l != nil && log.Level == 0 && (l.Steps || !steps) {
+		return l, nil
 	}
-	return emit.Emit(r.trace, emit.Options{Given: slices.Sorted(maps.Keys(r.given)), Log: log})
+	return emit.Emit(r.trace, emit.Options{Given: slices.Sorted(maps.Keys(r.given)), Steps: steps, Log: log})
 }
 
-// attempt runs the loader program, and again after an interruption, or for the
-// log of a step that failed. The fds that are given are gone after a failure.
+// attempt runs the loader program. If a step fails it runs one that can say
+// which, that one again after an interruption, and once more for the log of a
+// program. The fds that are given are gone after a failure.
 func (r *run) attempt(level uint32) (*FDs, error) {
 	defer r.closeGiven()
+	if level == 0 {
+		if fds, err := r.once(false, 0); err == nil || !errors.Is(err, errStep) {
+			return fds, err
+		}
+	}
 	var fds *FDs
 	var err error
 	for range attempts {
-		fds, err = r.once(level)
+		fds, err = r.once(true, level)
 		if err == nil || !errors.Is(err, unix.EAGAIN) {
 			break
 		}
@@ -249,7 +263,7 @@ func (r *run) attempt(level uint32) (*FDs, error) {
 	}
 	switch c := r.trace.Commands[step.Step].(type) {
 	case *trace.LoadProgram:
-		again, err := r.once(1)
+		again, err := r.once(true, 1)
 		var failed *trace.StepError
 		if !errors.As(err, &failed) {
 			return again, err // a failure that went away
@@ -262,6 +276,9 @@ func (r *run) attempt(level uint32) (*FDs, error) {
 	}
 	return nil, err
 }
+
+// errStep is the failure of a step of a loader program that does not say which.
+var errStep = errors.New("a step failed")
 
 // blob is the loader program's blob with fds that are given in their cells. A
 // run that fails closes what is in its cells, so each gets copies.
@@ -296,8 +313,8 @@ func (r *run) closeGiven() {
 	}
 }
 
-// once runs the loader program once.
-func (r *run) once(level uint32) (*FDs, error) {
+// once runs a loader program once, one that says which step fails, or errStep.
+func (r *run) once(steps bool, level uint32) (*FDs, error) {
 	var log []byte
 	var buffer emit.Log
 	var pin runtime.Pinner
@@ -306,7 +323,7 @@ func (r *run) once(level uint32) (*FDs, error) {
 		log = make([]byte, logSize)
 		buffer = emit.Log{Level: level, Size: logSize, Addr: address(&pin, log)}
 	}
-	l, err := r.emit(buffer)
+	l, err := r.emit(steps, buffer)
 	if err != nil {
 		return nil, err
 	}
@@ -323,6 +340,8 @@ func (r *run) once(level uint32) (*FDs, error) {
 	case failed.Blob == nil: // nothing has run that would have closed them
 		r.closeCells(l, blob)
 		return nil, err
+	case !l.Steps:
+		return nil, errStep
 	}
 	step := binary.LittleEndian.Uint32(failed.Blob)
 	if int(step) >= len(r.trace.Commands) {

@@ -102,6 +102,7 @@ func (r *Raw) once(in Inputs) (*FDs, error) {
 		return nil, &RunError{What: bpfsys.ProgTestRun.String(), Err: err}
 	}
 	if ret := int32(a.Get32(4)); ret < 0 {
+		r.outputs(ctx).Close() // what a loader program that goes on to the end has left there
 		return nil, &RunError{What: "a step of it", Err: unix.Errno(-ret), Log: bpfsys.CString(log), Blob: readBlob(m, len(r.Blob))}
 	}
 	return r.outputs(ctx), nil

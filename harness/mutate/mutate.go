@@ -67,18 +67,20 @@ func Find(name string) (*Mutation, error) {
 
 // Generate makes a loader program of an object, as loader.Generate does, and
 // applies the mutation. It says whether anything is different then from what
-// it would be without.
+// it would be without. A loader program that is changed itself is one that says
+// which step failed.
 func (m *Mutation) Generate(o *object.Object) (*loader.Program, bool, error) {
-	plain, err := loader.Generate(o, nil)
+	opts := &loader.Options{Steps: m.onLoader != nil}
+	plain, err := loader.Generate(o, opts)
 	if err != nil {
 		return nil, false, err
 	}
-	p, err := loader.Generate(o, nil) // a second one: nothing in it is shared with the first
+	p, err := loader.Generate(o, opts) // a second one: nothing in it is shared with the first
 	if err != nil {
 		return nil, false, err
 	}
 	if m.onLoader != nil {
-		p.Loader = &emit.Loader{Insns: bytes.Clone(p.Insns), Blob: bytes.Clone(p.Blob), Cells: p.Cells}
+		p.Loader = &emit.Loader{Insns: bytes.Clone(p.Insns), Blob: bytes.Clone(p.Blob), Cells: p.Cells, Steps: p.Steps}
 		m.onLoader(p)
 	} else {
 		m.onTrace(p.Trace)

@@ -22,6 +22,7 @@ const (
 	rErr  // r7: the result of the loader
 	rWin  // r8: an address in the blob, near to what is being stored to
 	rBase // r9: the address of the blob
+	rStack
 )
 
 // Opcodes of the instructions that a loader program is made of.
@@ -32,6 +33,7 @@ const (
 	opAddImm  = 0x07
 	opAndImm  = 0x57
 	opOrImm   = 0x47
+	opOrReg   = 0x4f
 	opRshImm  = 0x77
 	opMulImm  = 0x27
 	opJa      = 0x05

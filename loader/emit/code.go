@@ -18,10 +18,13 @@ func (e *emitter) generate() {
 	e.failed = newLabel()
 	e.mov(rCtx, r1)
 	e.blobAddr(rBase, 0)
+	if !e.Steps {
+		e.movImm(rErr, 0)
+	}
 	for _, fd := range e.Given {
-		if sites := e.sites[target{false, int(fd)}]; len(sites) > 0 {
+		if len(e.sites[target{false, int(fd)}]) > 0 || e.slots[fd] != 0 {
 			e.loadBlob(4, r0, e.cell(fd))
-			e.patchFD(fd)
+			e.handOver(fd)
 		}
 	}
 	for i := 0; i < len(e.t.Commands); i++ {
@@ -66,8 +69,14 @@ func (e *emitter) stop() {
 // check goes to the end if r0 is an error, and notes the step. The error is
 // the path that falls through: the verifier takes it first, and is done with
 // it before it goes on.
+//
+// Without Steps it goes on whatever r0 is: rErr gets its sign.
 func (e *emitter) check(step int) {
 	e.safe = nil
+	if !e.Steps {
+		e.raw(opOrReg, rErr, r0, 0, 0)
+		return
+	}
 	ok := newLabel()
 	e.jump(opJsgeImm, r0, 0, ok)
 	e.fail(step)
@@ -86,18 +95,26 @@ func (e *emitter) fail(step int) {
 	e.jump(opJa, 0, 0, e.failed)
 }
 
-// sysBPF issues a command whose attribute is complete.
+// sysBPF issues a command whose attribute is complete, and checks it.
 func (e *emitter) sysBPF(step int, cmd bpfsys.Cmd) {
+	e.issue(step, cmd)
+	e.check(step)
+}
+
+func (e *emitter) issue(step int, cmd bpfsys.Cmd) {
 	p := &e.commands[step]
 	e.movImm(r1, int64(cmd))
 	e.blobAddr(r2, p.attr)
 	e.movImm(r3, int64(p.size))
 	e.call(fnSysBPF)
-	e.check(step)
 }
 
 // pointer stores the address of what lies at off in the field of an attribute.
 func (e *emitter) pointer(attr, field, off int) {
+	if off == 0 {
+		e.storeBlob(8, attr+field, rBase)
+		return
+	}
 	e.blobAddr(r1, off)
 	e.storeBlob(8, attr+field, r1)
 }
@@ -109,9 +126,22 @@ func (e *emitter) copyCtx(width, from, to int) {
 }
 
 // opened puts the fd in r0 into its cell and into all that refers to it.
+// Without Steps, what has a slot in the context needs its cell only if a map
+// is to get the fd from there.
 func (e *emitter) opened(fd trace.FD) {
 	e.safe = append(e.safe, fd)
-	e.storeBlob(4, e.cell(fd), r0)
+	if e.slots[fd] == 0 || e.stored[fd] {
+		e.storeBlob(4, e.cell(fd), r0)
+	}
+	e.handOver(fd)
+}
+
+// handOver puts the fd in r0 into its slot in the context, if it has one
+// (without Steps it is handed out at once), and into all that refers to it.
+func (e *emitter) handOver(fd trace.FD) {
+	if slot := e.slots[fd]; slot != 0 {
+		e.store(4, rCtx, slot, r0)
+	}
 	e.patchFD(fd)
 }
 
@@ -214,11 +244,14 @@ func (e *emitter) update(i int, c *trace.UpdateElem) {
 }
 
 // fill updates all elements of an array in a loop, which counts in rErr: that
-// register is free until the end.
+// register is free until the end, or lies on the stack.
 func (e *emitter) fill(i int, c *trace.FillArray) {
 	p := &e.commands[i]
 	width := len(c.Values) / c.Count
 	e.pointer(p.attr, bpfsys.ElemKey, p.key)
+	if !e.Steps {
+		e.store(8, rStack, -8, rErr)
+	}
 	e.movImm(rErr, 0)
 	again := newLabel()
 	e.bind(again)
@@ -228,9 +261,22 @@ func (e *emitter) fill(i int, c *trace.FillArray) {
 	e.blobAddr(r2, p.value)
 	e.add(r2, r1)
 	e.storeBlob(8, p.attr+bpfsys.ElemValue, r2)
-	e.sysBPF(i, bpfsys.MapUpdateElem)
+	e.issue(i, bpfsys.MapUpdateElem)
+	good, bad := newLabel(), newLabel()
+	if e.Steps {
+		e.check(i)
+	} else {
+		e.jump(opJsgeImm, r0, 0, good)
+		e.jump(opJa, 0, 0, bad)
+		e.bind(good)
+	}
 	e.aluImm(opAddImm, rErr, 1)
 	e.jump(opJneImm, rErr, int64(c.Count), again)
+	if !e.Steps {
+		e.bind(bad)
+		e.load(8, rErr, rStack, -8)
+		e.check(i)
+	}
 }
 
 // loop runs body once for each of the n sites in a table, with the address
@@ -376,7 +422,9 @@ func (e *emitter) loadProgram(i int, c *trace.LoadProgram) {
 // is as good to close as any.
 func (e *emitter) close(fd trace.FD) {
 	e.loadBlob(4, r1, e.cell(fd))
-	e.storeBlobImm(4, e.cell(fd), none)
+	if e.Steps {
+		e.storeBlobImm(4, e.cell(fd), none)
+	}
 	e.call(fnSysClose)
 }
 
@@ -384,6 +432,11 @@ func (e *emitter) close(fd trace.FD) {
 // open as well: a test for each would cost more than the system call does. But
 // what is opened last is never open when something fails.
 func (e *emitter) end() {
+	if !e.Steps {
+		e.mov(r0, rErr)
+		e.raw(insn.Exit, 0, 0, 0, 0)
+		return
+	}
 	maps := len(e.t.Maps)
 	for i := range e.t.Maps {
 		e.loadBlob(4, r1, e.cell(e.t.MapFD(i)))

@@ -16,6 +16,8 @@ type Loader struct {
 	Blob  []byte // value of the loader's map; a multiple of 8 bytes
 	// Cells is where the cells begin in the blob: that of FD i is at Cells + 4*i.
 	Cells int
+	// Steps is what Options.Steps was.
+	Steps bool
 }
 
 // The context of a loader program: libbpf's struct bpf_loader_ctx,
@@ -75,6 +77,12 @@ type Options struct {
 	// the context: log settings, max_entries, initial values. Without it, it
 	// does one thing and no other, with about a third less code to verify.
 	Inputs bool
+	// Steps: the loader program stops at a step that fails, notes it at the
+	// start of the blob, closes what it has opened and returns the error. Inputs
+	// are not without. Without it, it goes on to the end, returns something below
+	// 0, and leaves what it has opened in the context: it says that there was a
+	// failure, and another one with Steps has to say which.
+	Steps bool
 	// Given are maps whose cells are filled beforehand: they are not created.
 	Given []trace.FD
 	// Log is where programs' logs go, without Inputs.
@@ -91,7 +99,8 @@ type Log struct {
 // Emit turns a trace into a loader program. The same trace gives the same
 // bytes. An error names the limit that is exceeded.
 func Emit(t *trace.Trace, o Options) (*Loader, error) {
-	e := &emitter{Options: o, t: t, commands: make([]place, len(t.Commands)), sites: make(map[target][]site)}
+	o.Steps = o.Steps || o.Inputs
+	e := &emitter{Options: o, t: t, commands: make([]place, len(t.Commands)), sites: make(map[target][]site), licenses: make(map[string]int)}
 	if n := len(t.FDs); n > maxCells {
 		return nil, fmt.Errorf("loader program: %d file descriptors, at most %d are possible", n, maxCells)
 	}
@@ -108,7 +117,7 @@ func Emit(t *trace.Trace, o Options) (*Loader, error) {
 	if e.err != nil {
 		return nil, e.err
 	}
-	return &Loader{Insns: e.code, Blob: e.blob, Cells: e.cells}, nil
+	return &Loader{Insns: e.code, Blob: e.blob, Cells: e.cells, Steps: o.Steps}, nil
 }
 
 // place is where the parts of one command lie in the blob; 0 for none.
@@ -151,7 +160,11 @@ type emitter struct {
 	commands []place
 	sites    map[target][]site
 	tables   map[target]int // where tables of sites lie
+	licenses map[string]int // where licenses lie
 	scratch  int            // 8 bytes for kallsyms, 0 if not needed
+
+	slots  map[trace.FD]int  // without Steps: offsets in the context, of what is handed out
+	stored map[trace.FD]bool // FDs that are values of maps
 
 	failed *label     // all failures go here, or to the next stop on the way
 	safe   []trace.FD // opened after all that has been emitted and can fail
@@ -183,8 +196,13 @@ func (e *emitter) put64(at int, v uint64) { binary.LittleEndian.PutUint64(e.blob
 // layOut fills the blob, small things first: what stores go to lies within
 // reach of base for all but large objects.
 func (e *emitter) layOut() error {
-	e.alloc(4, 4)
-	e.put32(0, StepNone)
+	if e.Steps {
+		e.alloc(4, 4)
+		e.put32(0, StepNone)
+	} else {
+		e.handOut()
+		e.licenseFirst()
+	}
 	e.cells = e.alloc(4*len(e.t.FDs), 4)
 	for i := range e.t.FDs {
 		e.put32(e.cell(trace.FD(i)), math.MaxUint32)
@@ -194,8 +212,49 @@ func (e *emitter) layOut() error {
 	e.layOutPrograms()
 	e.layOutTables()
 	e.layOutData()
+	if len(e.blob) == 0 {
+		e.alloc(1, 1) // no map has values of no size
+	}
 	e.alloc(0, 8)
 	return e.err
+}
+
+// handOut finds the places in the context of what is handed out, and which fds
+// are values of maps.
+func (e *emitter) handOut() {
+	e.slots, e.stored = make(map[trace.FD]int), make(map[trace.FD]bool)
+	for i := range e.t.Maps {
+		e.slots[e.t.MapFD(i)] = CtxMap(i)
+	}
+	for i := range e.t.Programs {
+		e.slots[e.t.ProgramFD(i)] = CtxProg(len(e.t.Maps), i)
+	}
+	for _, c := range e.t.Commands {
+		if c, ok := c.(*trace.UpdateElem); ok && c.FD != trace.NoFD {
+			e.stored[c.FD] = true
+		}
+	}
+}
+
+// licenseFirst puts the license of the programs, of which there is one as a
+// rule, where rBase points to: a register that has its address.
+func (e *emitter) licenseFirst() {
+	for _, c := range e.t.Commands {
+		if c, ok := c.(*trace.LoadProgram); ok {
+			e.license(c.License)
+			return
+		}
+	}
+}
+
+// license is where a license lies in the blob.
+func (e *emitter) license(text string) int {
+	at, ok := e.licenses[text]
+	if !ok {
+		at = e.put(append([]byte(text), 0), 1)
+		e.licenses[text] = at
+	}
+	return at
 }
 
 // leftOut says whether a command is not part of the loader program: whoever
@@ -267,7 +326,6 @@ func (e *emitter) addSite(t target, s site) { e.sites[t] = append(e.sites[t], s)
 
 func (e *emitter) layOutNames() {
 	key := -1
-	licenses := make(map[string]int)
 	for i, c := range e.t.Commands {
 		p := &e.commands[i]
 		switch c := c.(type) {
@@ -290,12 +348,7 @@ func (e *emitter) layOutNames() {
 				e.scratch = e.alloc(8, 8)
 			}
 		case *trace.LoadProgram:
-			at, ok := licenses[c.License]
-			if !ok {
-				at = e.put(append([]byte(c.License), 0), 1)
-				licenses[c.License] = at
-			}
-			p.license = at
+			p.license = e.license(c.License)
 		}
 	}
 }

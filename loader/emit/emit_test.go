@@ -106,7 +106,7 @@ func checkCode(t testing.TB, l *Loader) {
 
 // TestStops: from everywhere in a long program a failure gets to its end.
 func TestStops(t *testing.T) {
-	for _, o := range []Options{{}, {Inputs: true}} {
+	for _, o := range []Options{{Steps: true}, {Inputs: true}} {
 		l := mustEmit(t, traceOf(1, 12_000), o)
 		in := insn.Insns(l.Insns)
 		assert.Assert(t, in.Len() > 100_000, "%d instructions", in.Len())
@@ -191,7 +191,7 @@ func TestManyOnOneTarget(t *testing.T) {
 
 // TestNothingCanFail: there is no code for failures that cannot be.
 func TestNothingCanFail(t *testing.T) {
-	l := mustEmit(t, &trace.Trace{}, Options{})
+	l := mustEmit(t, &trace.Trace{}, Options{Steps: true})
 	in := insn.Insns(l.Insns)
 	exits := 0
 	for i := range in.Len() {
@@ -203,14 +203,14 @@ func TestNothingCanFail(t *testing.T) {
 	assert.Equal(t, len(l.Blob), 8)
 
 	tr := &trace.Trace{FDs: []trace.FDInfo{{Name: "x"}}, Commands: []trace.Command{&trace.Close{FD: 0}, &trace.Skip{Of: &trace.Close{}}}}
-	l = mustEmit(t, tr, Options{})
+	l = mustEmit(t, tr, Options{Steps: true})
 	assert.Equal(t, binary.LittleEndian.Uint32(l.Blob), uint32(StepNone))
 }
 
 // TestCloses: after a failure everything is closed that may be open then.
 func TestCloses(t *testing.T) {
 	for _, c := range []struct{ maps, updates, want int }{{1, 0, 0}, {3, 0, 2}, {1, 1, 1}, {3, 2, 3}} {
-		in := insn.Insns(mustEmit(t, traceOf(c.maps, c.updates), Options{}).Insns)
+		in := insn.Insns(mustEmit(t, traceOf(c.maps, c.updates), Options{Steps: true}).Insns)
 		closes := 0
 		for i := range in.Len() {
 			if in.IsCallTo(i, 0) && in.Imm(i) == fnSysClose {
@@ -219,6 +219,37 @@ func TestCloses(t *testing.T) {
 		}
 		assert.Equal(t, closes, c.want, "%d maps, %d updates", c.maps, c.updates)
 	}
+}
+
+// TestWithoutSteps: the code is one straight piece, which hands out each map and
+// program where the context has it.
+func TestWithoutSteps(t *testing.T) {
+	tr := traceOf(3, 2)
+	for range 2 {
+		program(tr, -1, trace.Fixup{Kind: trace.FixupMap, FD: 1})
+	}
+	l := mustEmit(t, tr, Options{})
+	in := insn.Insns(l.Insns)
+	stores := make(map[int]int)
+	for i := 0; i < in.Len(); i++ {
+		switch op := in.Op(i); {
+		case op == insn.LdImm64:
+			i++
+		case in.IsCallTo(i, 0):
+			assert.Equal(t, in.Imm(i), int32(fnSysBPF))
+		case op == insn.Exit:
+			assert.Equal(t, i, in.Len()-1)
+		case op&7 == 5 || op&7 == 6:
+			t.Errorf("instruction %d jumps", i)
+		case reg(in.Dst(i)) == rCtx && op == 0x63:
+			stores[int(in.Off(i))]++
+		}
+	}
+	want := map[int]int{CtxMap(0): 1, CtxMap(1): 1, CtxMap(2): 1, CtxProg(3, 0): 1, CtxProg(3, 1): 1}
+	assert.DeepEqual(t, stores, want)
+	assert.Assert(t, !l.Steps && bytes.HasPrefix(l.Blob, []byte("GPL\x00")))
+	steps := mustEmit(t, tr, Options{Steps: true})
+	assert.Assert(t, steps.Steps && 4*len(l.Insns) < 3*len(steps.Insns), "%d and %d bytes", len(l.Insns), len(steps.Insns))
 }
 
 func TestLimits(t *testing.T) {
@@ -267,7 +298,7 @@ func TestObjects(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		for _, o := range []Options{{}, {Inputs: true}, {Log: Log{Level: 1, Size: 100, Addr: 1 << 40}}} {
+		for _, o := range []Options{{}, {Steps: true}, {Inputs: true}, {Log: Log{Level: 1, Size: 100, Addr: 1 << 40}}} {
 			l := mustEmit(t, tr, o)
 			again := mustEmit(t, tr, o)
 			assert.Assert(t, bytes.Equal(l.Insns, again.Insns) && bytes.Equal(l.Blob, again.Blob), file)
@@ -276,7 +307,7 @@ func TestObjects(t *testing.T) {
 		}
 		givenAll(t, tr)
 	}
-	assert.Assert(t, emitted > 300, "%d", emitted)
+	assert.Assert(t, emitted > 400, "%d", emitted)
 }
 
 // checkBlob checks that all fds are closed and that everything is there.
