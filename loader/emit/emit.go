@@ -230,8 +230,13 @@ func (e *emitter) handOut() {
 		e.slots[e.t.ProgramFD(i)] = CtxProg(len(e.t.Maps), i)
 	}
 	for _, c := range e.t.Commands {
-		if c, ok := c.(*trace.UpdateElem); ok && c.FD != trace.NoFD {
-			e.stored[c.FD] = true
+		switch c := c.(type) {
+		case *trace.UpdateElem:
+			if c.FD != trace.NoFD {
+				e.stored[c.FD] = true
+			}
+		case *trace.Close:
+			delete(e.slots, c.FD)
 		}
 	}
 }
