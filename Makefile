@@ -2,6 +2,7 @@
 
 KERNEL  ?= 6.12
 CASE    ?=
+OBJ     ?=
 JOBS    ?=
 SHARD   ?=
 ENGINES ?=
@@ -38,6 +39,7 @@ help: ## say what there is
 	@echo '  KERNEL    a name in kernels.yaml, an image, or a built kernel tree; of vmtest several, or a'
 	@echo '            tier: smoke, ci, all [$(KERNEL)]'
 	@echo '  CASE      patterns of the cases to run; without it, all [$(CASE)]'
+	@echo '  OBJ       objects of yours: say on which kernels they load, and why not [$(OBJ)]'
 	@echo '  SHARD     of all kernels and cases, the part I/N [$(SHARD)]'
 	@echo '  JOBS      guests at the same time; without it, one, of several kernels one a processor [$(JOBS)]'
 	@echo '  ENGINES   engines to run, with commas between them, of direct, trace, replay, libbpf and'
@@ -67,7 +69,7 @@ endif
 endif
 
 vmtest: setup-vmtest bpfreplay ## load the core suite in a guest with each engine and compare
-	./bpfreplay vmtest --kernel '$(KERNEL)' $(foreach c,$(CASE),--case '$c') $(if $(SHARD),--shard '$(SHARD)') $(if $(JOBS),--jobs '$(JOBS)') $(if $(ISOLATE),--isolate) $(if $(ENGINES),--engines '$(ENGINES)') $(if $(BPFTOOL),--bpftool '$(BPFTOOL)') $(ARGS)
+	./bpfreplay $(if $(OBJ),check,vmtest) --kernel '$(KERNEL)' $(foreach c,$(CASE),--case '$c') $(if $(SHARD),--shard '$(SHARD)') $(if $(JOBS),--jobs '$(JOBS)') $(if $(ISOLATE),--isolate) $(if $(ENGINES),--engines '$(ENGINES)') $(if $(BPFTOOL),--bpftool '$(BPFTOOL)') $(ARGS) $(OBJ)
 
 mutate: setup-vmtest bpfreplay ## break loads in a guest, and see that each fault is noticed
 	./bpfreplay mutate --kernel '$(KERNEL)' $(if $(ENGINES),--engines '$(ENGINES)') $(if $(BPFTOOL),--bpftool '$(BPFTOOL)') $(ARGS)

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/engine"
+	"github.com/bpfreplay/bpfreplay/harness/report"
+	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/vmimage"
+)
+
+type checkFlags struct {
+	vmtestFlags
+	require []string
+}
+
+func newCheck() *cobra.Command {
+	f := checkFlags{vmtestFlags: vmtestFlags{still: true, noRetry: true}}
+	cmd := &cobra.Command{
+		Use:   "check OBJECT...",
+		Short: "Say on which kernels objects load, directly and by loader program, and why not",
+		Long: `check loads objects on several kernels with each engine, and shows where that works: a
+table of kernels and engines, and below it each reason once, with the verifier's last
+words, and the capability that the kernel lacks and since when kernels have it.
+
+Exit status: 0 if each object loads on each kernel with each engine (of replay, where
+the kernel has loader programs at all); 1 if not, of the engines of --require if there
+are such; 2 if a kernel cannot be had or the harness failed.`,
+		Example: `  bpfreplay check my.bpf.o
+  bpfreplay check my.bpf.o --kernel '5.10 6.1' --require direct`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
+	}
+	f.addMachine(cmd)
+	kernel := cmd.Flags().Lookup("kernel")
+	kernel.DefValue = "ci"
+	_ = kernel.Value.Set("ci")
+	fl := cmd.Flags()
+	fl.StringSliceVarP(&f.engines, "engines", "e", nil, "engines to load with; direct, trace and replay, and libbpf if bpftool is there")
+	fl.StringSliceVar(&f.bpftool, "bpftool", nil, "the bpftool that libbpf and libbpf-light drive, an ELF file; behind it, with commas, what it runs")
+	fl.StringSliceVar(&f.require, "require", nil, "only these engines have to load the objects")
+	fl.StringVarP(&f.out, "out", "o", "out", "directory for reports and consoles")
+	fl.DurationVar(&f.caseTimeout, "case-timeout", harness.DefaultCaseTimeout, "how long the loads of an object may take")
+	fl.IntVarP(&f.jobs, "jobs", "j", 0, "how many guests run at the same time; 0 for one a processor")
+	fl.BoolVar(&f.json, "json", false, "print the report instead of a table")
+	f.matrix.add(cmd)
+	for _, name := range []string{"shard", "fail-fast"} { // an answer is for all kernels
+		_ = fl.MarkHidden(name)
+	}
+	_ = cmd.RegisterFlagCompletionFunc("engines", cobra.FixedCompletions(engine.Names(), cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func (f *checkFlags) run(cmd *cobra.Command, args []string) error {
+	for _, path := range args {
+		if err := checkObject(path); err != nil {
+			return err
+		}
+	}
+	f.chooseEngines()
+	for _, e := range f.require {
+		if !slices.Contains(f.engines, e) {
+			return fmt.Errorf("--require %s: it is not one of the engines that load: %v", e, f.engines)
+		}
+	}
+	store, err := vmimage.Open(vmimage.Options{})
+	if err != nil {
+		return err
+	}
+	kernels, err := store.Expand(f.kernel)
+	capabilities := store.Config().Capabilities
+	store.Close()
+	if err != nil {
+		return err
+	}
+	suite := harness.NewCheck(args, func(a, b string) int {
+		return cmp.Or(-vmimage.CompareVersions(capabilities[a].Since, capabilities[b].Since), cmp.Compare(a, b))
+	})
+	path, err := newReport(f.out, "check.json")
+	if err != nil {
+		return err
+	}
+	o, err := f.matrixOptions(kernels, harness.Shard{})
+	if err != nil {
+		return err
+	}
+	notes := report.Lines{Notes: report.Printable(cmd.ErrOrStderr())}
+	o.Watch = func(e harness.Event) {
+		if e.Note != "" {
+			notes.Event(e)
+		}
+	}
+	m, err := harness.RunMatrix(cmd.Context(), suite, o)
+	if err != nil {
+		return err
+	}
+	objects := harness.CheckedOf(m, suite)
+	err = deliver(cmd, path, m, f.json, func() {
+		text := report.Text{W: report.Printable(cmd.OutOrStdout())}
+		for i, rows := range objects {
+			text.Check(args[i], rows, f.engines, func(name string) string {
+				c, ok := capabilities[name]
+				if !ok {
+					return "kernels.yaml does not know it"
+				}
+				return fmt.Sprintf("%s, which kernels have from %s on", c.About, c.Since)
+			})
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return f.judge(objects)
+}
+
+func (f *checkFlags) chooseEngines() {
+	if len(f.engines) > 0 {
+		return
+	}
+	f.engines = engine.Defaults()
+	if _, err := engine.FindTool(); err == nil || len(f.bpftool) > 0 {
+		f.engines = append(f.engines, state.EngineLibbpf)
+	}
+}
+
+// judge is the end of the command.
+func (f *checkFlags) judge(objects [][]harness.Checked) error {
+	var trouble bool
+	for _, rows := range objects {
+		for _, c := range rows {
+			trouble = trouble || c.Run.State != harness.Done
+			for i := range c.Loads {
+				l := &c.Loads[i]
+				wanted := len(f.require) == 0 && l.Applies() || slices.Contains(f.require, l.Engine)
+				switch {
+				case l.Broken():
+					trouble = true
+				case wanted && !l.Loaded():
+					return errFailed
+				}
+			}
+		}
+	}
+	if trouble {
+		return errBroken
+	}
+	return nil
+}

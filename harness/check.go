@@ -1,0 +1,110 @@
+package harness
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/loader/object"
+)
+
+// usesSuffix marks the case that tells which capability a kernel lacks.
+const usesSuffix = " (what it uses)"
+
+// NewCheck makes a suite that finds out where objects load: for each its loads, and,
+// if it visibly uses what some kernels lack, a case that probes for it. newest puts
+// capabilities in order, the one that came last first.
+func NewCheck(paths []string, newest func(a, b string) int) *Suite {
+	s := NewSuite(paths)
+	s.Name = "check"
+	seen := make(map[string]bool)
+	var probes []Case
+	for i := range s.Cases {
+		c := &s.Cases[i]
+		name := c.Name
+		for n := 2; seen[c.Name]; n++ {
+			c.Name = fmt.Sprintf("%s-%d", name, n)
+		}
+		seen[c.Name] = true
+		o, err := object.Open(c.Object)
+		if err != nil {
+			continue // the engines say so
+		}
+		if uses := Uses(o); len(uses) > 0 {
+			slices.SortStableFunc(uses, newest)
+			probes = append(probes, Case{Name: c.Name + usesSuffix, Object: c.Object, Needs: uses, Expect: c.Expect})
+		}
+	}
+	s.Cases = append(s.Cases, probes...)
+	return s
+}
+
+// Checked is what became of one object on one kernel.
+type Checked struct {
+	Object string // as in [CaseReport.Name]
+	Kernel string
+	Run    *KernelRun // says why, if there is no report
+	Loads  []LoadReport
+	// Lacks is the capability which the object uses and the kernel lacks, "" if
+	// there is none, or none that has a probe.
+	Lacks string
+	// Differ says that engines load the object, but not alike.
+	Differ bool
+}
+
+// CheckedOf takes a matrix of a suite from [NewCheck] apart: by object, and then
+// by kernel.
+func CheckedOf(m *Matrix, s *Suite) [][]Checked {
+	var out [][]Checked
+	for i := range s.Cases {
+		name := s.Cases[i].Name
+		if strings.HasSuffix(name, usesSuffix) {
+			continue
+		}
+		var rows []Checked
+		for k := range m.Kernels {
+			run := &m.Kernels[k]
+			row := Checked{Object: name, Kernel: run.Kernel, Run: run}
+			if c := caseOf(run, name); c != nil {
+				row.Loads, row.Differ = c.Loads, differ(c)
+			}
+			if c := caseOf(run, name+usesSuffix); c != nil && len(c.Loads) > 0 && c.Loads[0].Result == agent.Unsupported {
+				row.Lacks, _, _ = strings.Cut(c.Loads[0].Detail, ":")
+			}
+			rows = append(rows, row)
+		}
+		out = append(out, rows)
+	}
+	return out
+}
+
+func caseOf(run *KernelRun, name string) *CaseReport {
+	if run.Report == nil {
+		return nil
+	}
+	for i := range run.Report.Cases {
+		if c := &run.Report.Cases[i]; c.Name == name {
+			return c
+		}
+	}
+	return nil
+}
+
+func differ(c *CaseReport) bool {
+	for _, p := range c.Verdicts {
+		for i := range p.Differences {
+			if d := &p.Differences[i]; d.ExplainedBy == "" && d.Field != fieldLoad && d.Field != fieldErrno {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Applies says whether a load could be asked of the kernel at all: one by loader
+// program cannot where a probe finds that there are none.
+func (l *LoadReport) Applies() bool { return l.Result != agent.Unsupported }
+
+// Broken says whether the harness failed.
+func (l *LoadReport) Broken() bool { return l.Result == agent.Broken }

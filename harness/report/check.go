@@ -1,0 +1,154 @@
+package report
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+
+	"github.com/bpfreplay/bpfreplay/harness"
+)
+
+// Check writes where an object loads: a table of kernels and ways, and below it
+// each reason once. about says what a capability is, and since when it is there.
+func (t *Text) Check(object string, rows []harness.Checked, engines []string, about func(capability string) string) {
+	r := reasons{about: about}
+	header := []any{"kernel", "release"}
+	for _, e := range engines {
+		header = append(header, e)
+	}
+	w := newTable(header...)
+	for i := range rows {
+		c := &rows[i]
+		row := table.Row{oneLine(c.Kernel)}
+		if c.Run.Report == nil {
+			n := r.add(string(c.Run.State)+": "+c.Run.Reason, nil, "", c.Kernel, "")
+			w.AppendRow(append(row, fmt.Sprintf("%s [%d]", c.Run.State, n)))
+			continue
+		}
+		row = append(row, oneLine(c.Run.Report.Kernel.Release))
+		for k := range c.Loads {
+			row = append(row, r.cell(c, &c.Loads[k]))
+		}
+		w.AppendRow(row)
+	}
+	fmt.Fprintf(t.W, "\n%s\n%s\n", object, render(w))
+	r.write(t)
+	var differ []string
+	for i := range rows {
+		if rows[i].Differ {
+			differ = append(differ, rows[i].Kernel)
+		}
+	}
+	if len(differ) > 0 {
+		fmt.Fprintf(t.W, "what engines load is not alike on %s; vmtest shows how, with the same engines\n", strings.Join(differ, ", "))
+	}
+}
+
+// reasons are why loads did not succeed, each once.
+type reasons struct {
+	about func(string) string
+	list  []*whyNot
+}
+
+type whyNot struct {
+	text    string
+	log     []string // the verifier's last words
+	lacks   string   // the capability
+	kernels []string
+	engines []string
+}
+
+// cell is the word for one load.
+func (r *reasons) cell(c *harness.Checked, l *harness.LoadReport) string {
+	if l.Loaded() {
+		return "loads"
+	}
+	if !l.Applies() {
+		capability, _, _ := strings.Cut(l.Detail, ":")
+		return fmt.Sprintf("not there [%d]", r.add(l.Detail, nil, capability, c.Kernel, l.Engine))
+	}
+	word := "refused"
+	if l.Broken() {
+		word = "broken"
+	}
+	if l.Errno != "" {
+		word += " " + l.Errno
+	}
+	return fmt.Sprintf("%s [%d]", word, r.add(l.Detail, lastWords(l.Log), c.Lacks, c.Kernel, l.Engine))
+}
+
+// omitted is what cilium/ebpf says of a log that it cuts.
+var omitted = regexp.MustCompile(` \(\d+ line\(s\) omitted\)$`)
+
+// addresses in the verifier's words differ from kernel to kernel.
+var addresses = regexp.MustCompile(`0x[0-9a-f]{8,}`)
+
+// add notes a reason and returns its number. What the verifier says last is what
+// makes it the same reason for another engine, or on another kernel.
+func (r *reasons) add(text string, log []string, lacks, kernel, engine string) int {
+	text = omitted.ReplaceAllString(text, "")
+	i := slices.IndexFunc(r.list, func(w *whyNot) bool {
+		if w.lacks != lacks {
+			return false
+		}
+		if len(log) > 0 && slices.Equal(w.log, log) {
+			return true
+		}
+		if len(log) > 0 && len(w.log) > 0 {
+			return w.log[len(w.log)-1] == log[len(log)-1] && programOf(w.text) == programOf(text)
+		}
+		return w.text == text
+	})
+	if i < 0 {
+		i = len(r.list)
+		r.list = append(r.list, &whyNot{text: text, log: log, lacks: lacks})
+	}
+	w := r.list[i]
+	if !slices.Contains(w.kernels, kernel) {
+		w.kernels = append(w.kernels, kernel)
+	}
+	if engine != "" && !slices.Contains(w.engines, engine) {
+		w.engines = append(w.engines, engine)
+	}
+	return i + 1
+}
+
+// programOf is the program that an error is about, "program NAME".
+func programOf(text string) string {
+	before, _, _ := strings.Cut(text, ":")
+	return before
+}
+
+// maxWords is how many lines of a verifier's log are shown.
+const maxWords = 12
+
+// lastWords are the last lines of a verifier's log that say something.
+func lastWords(log string) []string {
+	var lines []string
+	for line := range strings.Lines(addresses.ReplaceAllString(log, "0x…")) {
+		line = strings.TrimRight(line, " \t\n")
+		if line != "" && !strings.HasPrefix(line, "processed ") && !strings.HasPrefix(line, "verification time ") && !strings.HasPrefix(line, "stack depth ") {
+			lines = append(lines, line)
+		}
+	}
+	return lines[max(len(lines)-maxWords, 0):]
+}
+
+func (r *reasons) write(t *Text) {
+	for i, w := range r.list {
+		where := strings.Join(w.kernels, ", ")
+		if len(w.engines) > 0 {
+			where = strings.Join(w.engines, ", ") + " on " + where
+		}
+		fmt.Fprintf(t.W, "[%d] %s: %s\n", i+1, where, w.text)
+		if w.lacks != "" {
+			fmt.Fprintf(t.W, "      the kernel lacks %s: %s\n", w.lacks, r.about(w.lacks))
+		}
+		for _, line := range w.log {
+			fmt.Fprintf(t.W, "      | %s\n", line)
+		}
+	}
+}
