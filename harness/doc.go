@@ -10,6 +10,11 @@
 // A case that breaks the guest has the verdict broken, with the last lines of
 // the console; the suite goes on in a new guest.
 //
+// Guests are copies of one that was booted, made ready and saved, by this run or by
+// one before it, in the cache of package vmimage; see source in saved.go. What a saved
+// guest depends on is in its name: QEMU, the machine, the kernel, the initramfs, this boot
+// of the host. With Options.Isolate each case gets a copy of its own.
+//
 // RunMatrix does so on several kernels, some at the same time: a fetcher gets one
 // kernel after the other, and as many workers as the budget has room for guests
 // take what is ready. What all guests take together is bounded by the Budget.

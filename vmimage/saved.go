@@ -34,7 +34,7 @@ func (s *Store) SavedGuest(ctx context.Context, key string, fill func(dir string
 	if s.touch(dir) {
 		return dir, nil
 	}
-	s.dropOldGuests()
+	s.dropOldGuests(savedRoom)
 	tmp, err := os.MkdirTemp(s.cache.path(dirTemp), "saved-")
 	if err != nil {
 		return "", s.cache.explain(err)
@@ -59,8 +59,9 @@ func (s *Store) DropGuest(key string) error {
 	return s.cache.remove(dir)
 }
 
-// dropOldGuests makes room for another one.
-func (s *Store) dropOldGuests() {
+// dropOldGuests removes what is more than there is room for, in bytes, and what
+// nobody has used for long.
+func (s *Store) dropOldGuests(room int64) {
 	entries, _ := os.ReadDir(s.cache.path(dirSaved))
 	type saved struct {
 		key  string
@@ -77,7 +78,7 @@ func (s *Store) dropOldGuests() {
 	var total int64
 	for _, g := range all {
 		total += g.size
-		if total > savedRoom || time.Since(g.used) > savedKeep {
+		if total > room || time.Since(g.used) > savedKeep {
 			_ = s.cache.remove(filepath.Join(s.cache.path(dirSaved), g.key)) // another run may have been first
 		}
 	}

@@ -1,0 +1,131 @@
+package vmimage
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"gotest.tools/v3/assert"
+)
+
+func savedStore(t *testing.T, cache string) *Store {
+	t.Helper()
+	s, err := Open(Options{Cache: cache})
+	assert.NilError(t, err)
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func TestSavedGuestIsMadeOnce(t *testing.T) {
+	cache := t.TempDir()
+	var made atomic.Int32
+	var all errgroup.Group
+	for range 3 {
+		s := savedStore(t, cache)
+		all.Go(func() error {
+			dir, err := s.SavedGuest(t.Context(), "key", func(dir string) error {
+				made.Add(1)
+				time.Sleep(2 * lockPoll)
+				return os.WriteFile(filepath.Join(dir, "memory"), []byte("all of it"), 0o644)
+			})
+			if err != nil {
+				return err
+			}
+			data, err := os.ReadFile(filepath.Join(dir, "memory"))
+			assert.Check(t, string(data) == "all of it")
+			return err
+		})
+	}
+	assert.NilError(t, all.Wait())
+	assert.Equal(t, made.Load(), int32(1))
+
+	s := savedStore(t, cache)
+	assert.NilError(t, s.DropGuest("key"))
+	assert.NilError(t, s.DropGuest("key"), "it is gone already")
+	failure := errors.New("no")
+	_, err := s.SavedGuest(t.Context(), "key", func(dir string) error {
+		assert.NilError(t, os.WriteFile(filepath.Join(dir, "memory"), []byte("half"), 0o644))
+		return failure
+	})
+	assert.ErrorIs(t, err, failure)
+	for _, sub := range []string{dirSaved, dirTemp} {
+		left, err := os.ReadDir(filepath.Join(cache, sub))
+		assert.NilError(t, err)
+		assert.Equal(t, len(left), 0, "%s: %v", sub, left)
+	}
+}
+
+// Those that were used last are kept, as many as there is room for.
+func TestSavedGuestsThatAreDropped(t *testing.T) {
+	cache := t.TempDir()
+	s := savedStore(t, cache)
+	guest := func(key string, used time.Duration) {
+		dir, err := s.SavedGuest(t.Context(), key, func(dir string) error { return os.WriteFile(filepath.Join(dir, "memory"), make([]byte, 8<<10), 0o644) })
+		assert.NilError(t, err)
+		at := time.Now().Add(-used)
+		assert.NilError(t, os.Chtimes(dir, at, at))
+	}
+	kept := func() (keys []string) {
+		entries, err := os.ReadDir(filepath.Join(cache, dirSaved))
+		assert.NilError(t, err)
+		for _, e := range entries {
+			keys = append(keys, e.Name())
+		}
+		return keys
+	}
+	guest("a", 3*time.Hour)
+	guest("b", time.Hour)
+	guest("c", 2*time.Hour)
+	guest("d", savedKeep+time.Hour)
+	s.dropOldGuests(1 << 20)
+	assert.DeepEqual(t, kept(), []string{"a", "b", "c"})
+	s.dropOldGuests(20 << 10)
+	assert.DeepEqual(t, kept(), []string{"b", "c"})
+
+	// Use renews.
+	_, err := s.SavedGuest(t.Context(), "c", nil)
+	assert.NilError(t, err)
+	s.dropOldGuests(10 << 10)
+	assert.DeepEqual(t, kept(), []string{"c"})
+	pruned, err := s.Prune(false)
+	assert.NilError(t, err)
+	assert.Equal(t, len(pruned), 1)
+	assert.Equal(t, len(kept()), 0)
+}
+
+// What was hashed before is not read again, unless it may have changed.
+func TestHashUnchanged(t *testing.T) {
+	s := savedStore(t, t.TempDir())
+	file := filepath.Join(t.TempDir(), "program")
+	write := func(text string) {
+		assert.NilError(t, os.WriteFile(file, []byte(text), 0o644))
+	}
+	hash := func() string {
+		sum, err := s.cache.hashUnchanged(file)
+		assert.NilError(t, err)
+		return sum
+	}
+	memos := func() int {
+		entries, err := filepath.Glob(s.cache.path(dirCPIO, "*.sum"))
+		assert.NilError(t, err)
+		return len(entries)
+	}
+	write("one")
+	one := hash()
+	assert.Equal(t, memos(), 0, "it was written a moment ago")
+	write("two")
+	assert.Assert(t, hash() != one)
+
+	time.Sleep(settled)
+	two := hash()
+	assert.Equal(t, memos(), 1)
+	assert.Equal(t, hash(), two)
+	write("six")
+	assert.Assert(t, hash() != two)
+	_, err := s.cache.hashUnchanged(file + "x")
+	assert.ErrorIs(t, err, os.ErrNotExist)
+}
