@@ -138,18 +138,17 @@ func (f *vmtestFlags) watch(cmd *cobra.Command, kernels, cases int) (watch func(
 	return lines.Event, func() {}
 }
 
-// keepReport writes the report of a kernel's run when there is one. Before, one
-// of a former run must not pass for it.
+// keepReport writes the report of a kernel's run when there is one. One of a former
+// run must not pass for it.
 func keepReport(run *harness.KernelRun) error {
-	path := filepath.Join(run.Dir, "report.json")
-	switch {
-	case run.State == harness.Done:
-		return report.WriteJSON(path, run.Report)
-	case run.State == harness.Waiting:
-		_, err := newReport(run.Dir, "report.json")
-		return err
+	switch run.State {
+	case harness.Done:
+		return report.WriteJSON(filepath.Join(run.Dir, "report.json"), run.Report)
+	case harness.Waiting, harness.Fetching: // another run may be writing there
+		return nil
 	}
-	return nil
+	_, err := newReport(run.Dir, "report.json")
+	return err
 }
 
 func (f *vmtestFlags) matrixOptions(kernels []string, shard harness.Shard) (harness.MatrixOptions, error) {

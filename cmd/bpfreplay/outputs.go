@@ -39,7 +39,7 @@ func (f *outputFlags) reset() error {
 }
 
 // write writes what is asked for. In a step of GitHub Actions, the step's summary
-// and annotations are asked for by the environment.
+// and annotations are asked for by the environment; of shards they are for merge to give.
 func (f *outputFlags) write(cmd *cobra.Command, m *harness.Matrix, suite string) error {
 	source := sourceOf(suite)
 	if f.junit != "" {
@@ -52,7 +52,7 @@ func (f *outputFlags) write(cmd *cobra.Command, m *harness.Matrix, suite string)
 			return err
 		}
 	}
-	if path := os.Getenv("GITHUB_STEP_SUMMARY"); path != "" {
+	if path := os.Getenv("GITHUB_STEP_SUMMARY"); path != "" && m.Shard == nil {
 		if err := appendTo(path, report.Markdown(m)); err != nil {
 			return fmt.Errorf("GITHUB_STEP_SUMMARY: %w", err)
 		}

@@ -138,7 +138,7 @@ func (l *Live) Event(e harness.Event) {
 
 func (l *Live) row(run *harness.KernelRun) *liveRow {
 	for _, r := range l.rows {
-		if r.run.Dir == run.Dir {
+		if r.run.Kernel == run.Kernel {
 			if run.State == harness.Running && r.begun.IsZero() {
 				r.begun = time.Now()
 			}
