@@ -7,8 +7,16 @@
 //	report, err := harness.Run(ctx, suite, harness.Options{Kernel: kernel, ...})
 //	report.OK() // every verdict equal, explained or an allowed unsupported
 //
-// A case that breaks the guest has the verdict broken, with the last lines of
-// the console; the suite goes on in a new guest.
+// A run has workers, each of which owns one guest at a time and takes the next case
+// that nobody has begun. A case that breaks the guest has the verdict broken, with
+// the last lines of the console; the worker goes on in a new guest. So it does
+// after a complaint of the kernel, which is laid at the door of a case by marks in
+// the kernel's log. A case that fails is run once more, alone in a new guest, and
+// leaves a folder: see Options.Keep. Only a kernel with which no guest ever says
+// hello ends a run.
+//
+// Nothing that comes from a guest is trusted: messages and the console are bounded,
+// answers checked.
 //
 // Guests are copies of one that was booted, made ready and saved, by this run or by
 // one before it, in the cache of package vmimage; see source in saved.go. What a saved

@@ -141,6 +141,25 @@ func TestGuestKilled(t *testing.T) {
 	assert.Assert(t, slices.Contains(files(t, filepath.Join(s.out, "6.12")), "report.json"))
 }
 
+// Two runs at the same time, with the same kernel and the same directory, do what
+// each does alone.
+func TestTwoAtOnce(t *testing.T) {
+	first := start(t)
+	guest := first.qemu()
+	second := startCommand(t, first.out, "vmtest", "--kernel", "6.12", "--accel", "tcg", "--engines", "direct,trace,replay", "--case", "maps_[ah]*", "--out", first.out)
+	for _, s := range []*session{first, second} {
+		code, rest := s.end()
+		assert.Equal(t, code, exitOK, "%s\n%s", rest, &s.stderr)
+		s.nothingLeft(guest)
+	}
+	inUse := filepath.Join(first.out, "6.12")
+	assert.Assert(t, !strings.Contains(first.stderr.String(), "another run"), first.stderr.String())
+	assert.Assert(t, is.Contains(second.stderr.String(), "another run is using "+inUse+": this one writes to "+inUse+".2\n"))
+	for _, dir := range []string{inUse, inUse + ".2"} {
+		assert.Assert(t, slices.Contains(files(t, dir), "report.json"), dir)
+	}
+}
+
 // Not even kill -9 leaves a guest behind.
 func TestKilled(t *testing.T) {
 	s := start(t)

@@ -16,6 +16,10 @@
 // times: Ready has the agent do before what all cases need, Wake puts right
 // afterwards what must not be the same in all copies of the guest, and the clock.
 //
+// A line in the kernel's log marks where a case begins, and another where it ends.
+// For tests of the host a request may name a fault, a way for the guest to go
+// wrong.
+//
 // A request may also be for a program of the user's, a Command. What it writes
 // comes back as it writes it, one Output after another; the last says how it
 // ended.
