@@ -281,7 +281,12 @@ func (r *runner) prepare() error {
 		return err
 	}
 	r.source = source{
-		store: r.Store, kernel: r.Kernel, initrd: initrd, cold: r.Cold, note: r.Note,
+		store: r.Store, kernel: r.Kernel, initrd: initrd, cold: r.Cold,
+		note: func(line string) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.Note(line)
+		},
 		initramfs: vmimage.Initramfs{
 			Base:    append(tool, vmimage.File{Path: "/init", Mode: 0o755, Host: r.Agent}),
 			Modules: modules,
