@@ -36,7 +36,7 @@ type KernelRun struct {
 	Reason string    `json:"reason,omitempty"` // why there is no report
 	Cases  int       `json:"cases"`            // that were to run
 	Report *Report   `json:"report,omitempty"`
-	Dir    string    `json:"-"` // where its console and its report are; another run may be there until it is [Running]
+	Dir    string    `json:"-"` // where its console and its report are
 	start  time.Time // zero before it runs
 }
 
@@ -151,9 +151,8 @@ type matrix struct {
 	suites []*Suite       // by kernel
 	moved  map[int]string // rows whose directory is another one, and what is said of it
 
-	mu       sync.Mutex // for what follows, and for calls of Watch
-	report   *Matrix
-	releases []func() // of directories
+	mu     sync.Mutex // for what follows, and for calls of Watch
+	report *Matrix
 }
 
 // plan makes the rows of the kernels which have something to run.
@@ -226,11 +225,6 @@ func (m *matrix) run(ctx context.Context) error {
 		return err
 	}
 	defer store.Close()
-	defer func() {
-		for _, release := range m.releases {
-			release()
-		}
-	}()
 	for row := range m.report.Kernels {
 		m.set(row, Waiting, nil)
 		if said, ok := m.moved[row]; ok {
@@ -323,17 +317,9 @@ func (m *matrix) runSuite(ctx context.Context, f found) (*Report, error) {
 		return nil, err
 	}
 	defer store.Close()
-	dir, release, err := Claim(m.report.Kernels[f.row].Dir)
-	if err != nil {
-		return nil, err
-	}
-	m.mu.Lock()
-	m.releases = append(m.releases, release)
-	m.report.Kernels[f.row].Dir = dir
-	m.mu.Unlock()
 	m.set(f.row, Running, nil)
 	o := m.Options
-	o.Store, o.Kernel, o.Out = store, f.kernel, dir
+	o.Store, o.Kernel, o.Out = store, f.kernel, m.report.Kernels[f.row].Dir
 	o.Note = func(line string) { m.note(f.row, line) }
 	o.Done = func(c *CaseReport) { m.tell(f.row, Event{Case: c}) }
 	r, err := Run(ctx, m.suites[f.row], o)

@@ -144,11 +144,11 @@ func keepReport(run *harness.KernelRun) error {
 	switch run.State {
 	case harness.Done:
 		return report.WriteJSON(filepath.Join(run.Dir, "report.json"), run.Report)
-	case harness.Waiting, harness.Fetching: // another run may be writing there
-		return nil
+	case harness.Waiting:
+		_, err := newReport(run.Dir, "report.json")
+		return err
 	}
-	_, err := newReport(run.Dir, "report.json")
-	return err
+	return nil
 }
 
 func (f *vmtestFlags) matrixOptions(kernels []string, shard harness.Shard) (harness.MatrixOptions, error) {
