@@ -41,6 +41,12 @@ func (c Config) options(accel Accelerator, wires wiring, panicDevice bool) []opt
 	if wires.qmp != "" {
 		all = append(all, monitor{wires.qmp})
 	}
+	if wires.debugger != "" {
+		all = append(all, debugger{wires.debugger})
+	}
+	if wires.hostRoot != "" {
+		all = append(all, hostRoot{wires.hostRoot})
+	}
 	if panicDevice {
 		all = append(all, panicNotifier{})
 	}
@@ -66,6 +72,7 @@ func (c Config) commandLine(accel Accelerator, wires wiring, panicDevice bool) [
 type wiring struct {
 	qmp, port, console string
 	memory             string // backend options; none for anonymous memory
+	debugger, hostRoot string // none if empty
 	incoming           bool   // the guest is restored and not booted
 }
 
@@ -215,6 +222,29 @@ type incoming struct{}
 
 func (incoming) args() []string   { return []string{"-incoming", "defer"} }
 func (incoming) params() []string { return nil }
+
+// debugger waits for gdb before the guest's first instruction. Breakpoints are set by address then, so the kernel
+// must not choose its own.
+type debugger struct{ chardev string }
+
+func (d debugger) args() []string {
+	return []string{"-chardev", withID(d.chardev, "gdb"), "-gdb", "chardev:gdb", "-S"}
+}
+
+func (debugger) params() []string { return []string{"nokaslr"} }
+
+// hostRoot is a file system of this machine's (virtiofs, Linux 5.4). Its server reads and writes the guest's memory,
+// which has to be a shared file for that.
+type hostRoot struct{ chardev string }
+
+func (h hostRoot) args() []string {
+	return []string{
+		"-chardev", withID(h.chardev, "root"),
+		"-device", "vhost-user-fs-pci,chardev=root,queue-size=1024,tag=" + HostRootTag,
+	}
+}
+
+func (hostRoot) params() []string { return nil }
 
 // savedMemory is memory in the file that QEMU inherits as a descriptor. A guest that is to be saved shares
 // it with the file; those that are restored have a copy of each page that they write to.

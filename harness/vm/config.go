@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -47,6 +48,14 @@ type Config struct {
 	// It belongs to the caller. If empty the guest cannot be saved.
 	SaveDir string
 
+	// Debugger, if not nil, is a listening socket at which QEMU waits for gdb, with the guest stopped before
+	// its first instruction and its kernel where it was linked (nokaslr). It belongs to the caller, who
+	// leaves the guest time: see [Endless].
+	Debugger *os.File
+	// HostRoot, if not nil, is a socket that is connected to a virtiofsd, of which the guest gets a
+	// file system with the tag [HostRootTag]. It belongs to the caller.
+	HostRoot *os.File
+
 	// BootTimeout limits the time from QEMU's start to the guest's first byte on the port,
 	// one minute if zero. A tuned boot takes 1 to 3 s under TCG.
 	BootTimeout time.Duration
@@ -54,6 +63,12 @@ type Config struct {
 	// neither on the port nor on the console; half a minute if zero.
 	SilenceTimeout time.Duration
 }
+
+// Endless is a timeout that never expires.
+const Endless = time.Duration(math.MaxInt64)
+
+// HostRootTag is the tag of the file system of [Config.HostRoot].
+const HostRootTag = "root"
 
 // withDefaults returns the configuration with each default written out and paths made absolute.
 func (c Config) withDefaults() (Config, error) {

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -166,6 +168,24 @@ func (vm *VM) spawn(ctx context.Context, qemu string, panicDevice bool) (err err
 		wires.memory = savedMemory(6, vm.saved == nil)
 		wires.incoming = vm.saved != nil
 	}
+	inherit := func(f *os.File) string {
+		files = append(files, f)
+		return fmt.Sprintf("socket,fd=%d", 2+len(files))
+	}
+	if vm.config.HostRoot != nil {
+		if memory != nil {
+			return errors.New("a guest with a file system of this machine cannot be saved")
+		}
+		if memory, err = memoryInMemory(vm.config.MemoryMiB); err != nil {
+			return err
+		}
+		theirs, files = append(theirs, memory), append(files, memory)
+		wires.memory = savedMemory(2+len(files), true)
+		wires.hostRoot = inherit(vm.config.HostRoot)
+	}
+	if vm.config.Debugger != nil {
+		wires.debugger = inherit(vm.config.Debugger) + ",server=on,wait=off"
+	}
 	args := vm.config.commandLine(vm.accelerator.Accelerator, wires, panicDevice)
 	started := time.Now()
 	proc, err := startProcess(qemu, args, files)
@@ -182,6 +202,20 @@ func (vm *VM) spawn(ctx context.Context, qemu string, panicDevice bool) (err err
 	vm.port = &Port{file: portOurs, vm: vm}
 	vm.qmp = newQMP(qmpOurs, vm.observe)
 	return nil
+}
+
+// memoryInMemory is a file for a guest's memory that others can be given.
+func memoryInMemory(mib int) (*os.File, error) {
+	fd, err := unix.MemfdCreate("memory", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("memory of the guest: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "memory")
+	if err := f.Truncate(int64(mib) << 20); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("memory of the guest: %w", err)
+	}
+	return f, nil
 }
 
 func closeAll(files []io.Closer) {
