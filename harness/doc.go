@@ -31,5 +31,7 @@
 // Mutate turns this around: it breaks loads on purpose, and wants each fault
 // noticed (package mutate).
 //
-// Exec runs any program of this machine in a guest.
+// Exec runs any program of this machine in a guest, and Shell opens a prompt in
+// one, with the objects of cases loaded and pinned. Here compares on the running
+// kernel, for those who sit at such a prompt. OpenDebugger has a guest wait for gdb.
 package harness

@@ -4,13 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
-	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
 // Command is a program of this machine that is to run in a guest.
@@ -110,25 +107,4 @@ func (c *Command) session() (*session, error) {
 		s.memory += memoryFor(files)
 	}
 	return s, nil
-}
-
-// initramfs writes the initramfs of a session into a directory.
-func (s *session) initramfs(dir string, o *Options) (string, error) {
-	modules := slices.Concat(agent.BootModules, s.modules)
-	if s.hostRoot {
-		modules = append(modules, agent.HostRootModules...)
-	}
-	initrd := filepath.Join(dir, "initramfs.cpio")
-	_, err := o.Store.Initramfs(initrd, o.Kernel, vmimage.Initramfs{
-		Base:    append([]vmimage.File{{Path: "/init", Mode: 0o755, Host: o.Agent}}, s.base...),
-		Modules: modules,
-		Extra:   s.files,
-	})
-	return initrd, err
-}
-
-// removeLater makes a directory that is gone when done is called.
-func removeLater() (dir string, done func(), err error) {
-	dir, err = os.MkdirTemp("", "bpfreplay-exec-")
-	return dir, func() { os.RemoveAll(dir) }, err
 }

@@ -52,12 +52,7 @@ func (c *Command) files() ([]vmimage.File, error) {
 			return nil, err
 		}
 	}
-	out := make([]vmimage.File, 0, len(g.byPath))
-	for _, f := range g.byPath {
-		out = append(out, f)
-	}
-	slices.SortFunc(out, func(a, b vmimage.File) int { return strings.Compare(a.Path, b.Path) })
-	return out, nil
+	return g.list(), nil
 }
 
 // guestFiles are files of this machine, at the same paths in the guest. A
@@ -66,6 +61,16 @@ func (c *Command) files() ([]vmimage.File, error) {
 // a directory are left out.
 type guestFiles struct {
 	byPath map[string]vmimage.File
+}
+
+// list are all files, sorted by path.
+func (g *guestFiles) list() []vmimage.File {
+	out := make([]vmimage.File, 0, len(g.byPath))
+	for _, f := range g.byPath {
+		out = append(out, f)
+	}
+	slices.SortFunc(out, func(a, b vmimage.File) int { return strings.Compare(a.Path, b.Path) })
+	return out
 }
 
 // add adds a file. What was named, and a link to it in a directory that was

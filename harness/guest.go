@@ -161,5 +161,6 @@ func (r *runner) config(number int) vm.Config {
 		Accelerator: r.Accelerator, StateDir: r.StateDir,
 		ConsolePath: filepath.Join(r.Out, console),
 		BootTimeout: r.BootTimeout, SilenceTimeout: r.CaseTimeout,
+		Debugger: r.Debugger.file(),
 	}
 }

@@ -72,6 +72,8 @@ type Options struct {
 	// Cold: guests are booted. Without it they are copies of one that was booted
 	// once and saved.
 	Cold bool
+	// Debugger, which OpenDebugger sets, has the guest wait for gdb.
+	Debugger *Debugger
 	// Budget bounds what the guests take of this machine, together with those of
 	// other runs.
 	Budget *Budget

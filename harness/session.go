@@ -5,7 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -22,6 +23,9 @@ type session struct {
 	files    []vmimage.File // files of this one
 	modules  []string
 	hostRoot bool
+	// likely says that there will be more sessions whose guest has the same files
+	// from the start: it is worth saving.
+	likely bool
 
 	stdin          io.Reader
 	stdout, stderr io.Writer
@@ -32,28 +36,37 @@ type session struct {
 	timeout      time.Duration // of the program; 0 for none
 }
 
-// endless is for deadlines where a person thinks.
-const endless = time.Duration(math.MaxInt64)
-
 // signalStatus is added to the signal that ends a program, as by shells.
 const signalStatus = 128
 
 // run runs the program: see Exec.
 func (s *session) run(ctx context.Context, o Options) (status int, err error) {
-	guest, conn, err := s.guest(ctx, &o)
-	if err != nil {
-		return 0, err
+	var server *fileServer
+	if s.hostRoot {
+		if err := hasHostRoot(&o); err != nil {
+			return 0, err
+		}
+		if server, err = serveRoot(o.Agent); err != nil {
+			return 0, err
+		}
+		defer server.close()
+		s.command.HostRoot = vm.HostRootTag
 	}
+	m, err := s.guest(ctx, &o, server)
+	if err != nil {
+		return 0, server.blame(err)
+	}
+	guest := m.vm
 	defer guest.Close()
 	limited := ctx
-	if s.timeout > 0 {
+	if s.timeout > 0 && o.Debugger == nil {
 		var cancel context.CancelFunc
 		limited, cancel = context.WithTimeout(ctx, s.timeout)
 		defer cancel()
 	}
 	var ended *agent.Ended
 	err = guest.Do(limited, func(*vm.Port) (err error) {
-		ended, err = s.talk(conn)
+		ended, err = s.talk(m.conn)
 		return err
 	})
 	var ending *vm.Ending
@@ -61,7 +74,7 @@ func (s *session) run(ctx context.Context, o Options) (status int, err error) {
 		return 0, fmt.Errorf("%s has not ended within %s: %w", s.command.Args[0], s.timeout, err)
 	}
 	if err != nil {
-		return 0, err
+		return 0, server.blame(err)
 	}
 	for _, s := range guest.Splats() {
 		o.Note(fmt.Sprintf("the guest's kernel complained (%s): %s", s.Kind, s.Line))
@@ -82,44 +95,44 @@ func (s *session) run(ctx context.Context, o Options) (status int, err error) {
 }
 
 // guest is the guest for the program, with its files and an agent that is ready.
-func (s *session) guest(ctx context.Context, o *Options) (*vm.VM, *agent.Conn, error) {
-	guest, err := s.boot(ctx, o)
-	if err != nil {
-		return nil, nil, err
-	}
-	conn := agent.NewConn(guest.Port())
-	var hello agent.Hello
-	if err := guest.Do(ctx, func(*vm.Port) error { return conn.Receive(&hello) }); err != nil {
-		guest.Close()
-		return nil, nil, err
-	}
-	return guest, conn, nil
-}
-
-// boot starts a guest that has the program's files, and needs none of this
-// machine any more, but for this machine's root.
-func (s *session) boot(ctx context.Context, o *Options) (*vm.VM, error) {
-	dir, done, err := removeLater()
+// It needs none of this machine any more, but for this machine's root.
+func (s *session) guest(ctx context.Context, o *Options, server *fileServer) (*machine, error) {
+	dir, err := os.MkdirTemp("", "bpfreplay-exec-")
 	if err != nil {
 		return nil, err
 	}
-	defer done() // QEMU has read the kernel and the initramfs when Start returns.
-	initrd, err := s.initramfs(dir, o)
-	if err != nil {
-		return nil, err
+	defer os.RemoveAll(dir) // QEMU has read the initramfs when the agent is ready
+	modules := slices.Concat(agent.BootModules, s.modules)
+	if s.hostRoot {
+		modules = append(modules, agent.HostRootModules...)
+	}
+	from := source{
+		store: o.Store, kernel: o.Kernel, initrd: filepath.Join(dir, "initramfs.cpio"),
+		initramfs: vmimage.Initramfs{
+			Base:    append([]vmimage.File{{Path: "/init", Mode: 0o755, Host: o.Agent}}, s.base...),
+			Modules: modules,
+			Extra:   s.files,
+		},
+		cold: o.Cold || !s.likely, note: o.Note,
+	}
+	boot := o.BootTimeout
+	if boot == 0 {
+		boot = DefaultBootTimeout
 	}
 	// A program may say nothing for as long as it may take.
-	silence := endless
-	if s.timeout > 0 {
+	silence := vm.Endless
+	if s.timeout > 0 && o.Debugger == nil {
 		silence = 2 * s.timeout
 	}
-	return vm.Start(ctx, vm.Config{
-		QEMU: o.QEMU, Kernel: o.Kernel.BootPath, Initrd: initrd,
+	m, _, err := from.start(ctx, vm.Config{
+		QEMU: o.QEMU, Kernel: o.Kernel.BootPath,
 		Params:    slices.Concat(params, o.Params),
 		MemoryMiB: s.memory, CPUs: s.cpus,
 		Accelerator: o.Accelerator, StateDir: o.StateDir,
-		BootTimeout: o.BootTimeout, SilenceTimeout: silence,
+		BootTimeout: boot, SilenceTimeout: silence,
+		Debugger: o.Debugger.file(), HostRoot: server.file(),
 	})
+	return m, err
 }
 
 // talk has the agent run the program.

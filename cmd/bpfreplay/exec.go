@@ -70,6 +70,7 @@ others want --with (--bare leaves all out).`,
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
 	f.addMachine(cmd)
+	f.addDebugger(cmd)
 	fl := cmd.Flags()
 	fl.SetInterspersed(false) // flags behind the program are the program's
 	fl.StringArrayVarP(&f.With, "with", "w", nil, "a file or a directory to take along; programs come with their libraries (may be repeated)")
@@ -100,7 +101,7 @@ func (f *execFlags) run(cmd *cobra.Command, args []string) error {
 	if c.Dir, err = os.Getwd(); err != nil {
 		return err
 	}
-	c.Args, c.Env = args, environment(f.env)
+	c.Args, c.Env = args, environment(f.env, inherited...)
 	if isGoTest(args) {
 		if err := f.goTest(&c, args); err != nil {
 			return err
@@ -111,6 +112,11 @@ func (f *execFlags) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	defer done()
+	gone, err := f.debugger(cmd, &opts)
+	if err != nil {
+		return err
+	}
+	defer gone()
 	return inGuest(cmd, &c, f.tty, func(ctx context.Context, note func(string)) (int, error) {
 		opts.Note = note // the program writes there, too
 		return harness.Exec(ctx, c, opts)
@@ -184,9 +190,9 @@ var inherited = []string{"PATH", "GODEBUG", "GOGC", "GOMAXPROCS", "GOMEMLIMIT", 
 
 // environment is a program's environment; a name asked for without a value has
 // the value that it has here, if any. Of two values of a name the last counts.
-func environment(asked []string) []string {
+func environment(asked []string, unasked ...string) []string {
 	env := []string{"HOME=/root"}
-	for _, e := range append(inherited[:len(inherited):len(inherited)], asked...) {
+	for _, e := range append(unasked[:len(unasked):len(unasked)], asked...) {
 		if strings.Contains(e, "=") {
 			env = append(env, e)
 			continue

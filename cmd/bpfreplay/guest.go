@@ -27,6 +27,7 @@ type guestFlags struct {
 	engines     []string
 	bpftool     []string
 	accelerator string
+	gdb         bool
 	qemu        string
 	out         string
 	params      []string
@@ -59,6 +60,27 @@ func (f *guestFlags) addMachine(cmd *cobra.Command) {
 	_ = cmd.RegisterFlagCompletionFunc("kernel", completeKernels)
 }
 
+// addDebugger adds the flag of commands whose guest gdb may look at.
+func (f *guestFlags) addDebugger(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.gdb, "gdb", false, "stop the guest before its first instruction, wait for gdb, and print the line to attach it; nothing is too late then")
+}
+
+// debugger makes the guest wait for gdb if that is wanted. The caller calls done
+// when no guest runs any more.
+func (f *guestFlags) debugger(cmd *cobra.Command, o *harness.Options) (done func(), err error) {
+	if !f.gdb {
+		return func() {}, nil
+	}
+	d, err := harness.OpenDebugger(cmd.Context(), o)
+	if err != nil {
+		return nil, err
+	}
+	for _, line := range d.Lines() {
+		fmt.Fprintln(cmd.ErrOrStderr(), line)
+	}
+	return d.Close, nil
+}
+
 // options are the harness's, with the kernel found. The caller calls done when
 // no guest runs any more.
 func (f *guestFlags) options(cmd *cobra.Command) (o harness.Options, done func(), err error) {
@@ -67,7 +89,7 @@ func (f *guestFlags) options(cmd *cobra.Command) (o harness.Options, done func()
 		return o, nil, err
 	}
 	o.Note = func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), line) }
-	o.Store, err = vmimage.Open(vmimage.Options{Progress: o.Note})
+	o.Store, err = vmimage.Open(vmimage.Options{Config: kernelsFile(), Progress: o.Note})
 	if err != nil {
 		return o, nil, err
 	}
@@ -110,6 +132,23 @@ func (f *guestFlags) common() (o harness.Options, err error) {
 		BootTimeout: f.bootTimeout, CaseTimeout: f.caseTimeout, Cold: f.cold,
 		Out: f.out,
 	}, nil
+}
+
+// kernelsFile is the kernels.yaml beside or above this program, if there is none
+// where it runs: go test runs exec in the tree of whoever's tests these are.
+func kernelsFile() string {
+	if _, err := vmimage.FindConfig("."); err == nil {
+		return ""
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	file, err := vmimage.FindConfig(filepath.Dir(self))
+	if err != nil {
+		return ""
+	}
+	return file
 }
 
 // newReport is the path of a report, where there is none any more: what a former

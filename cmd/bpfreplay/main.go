@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bpfreplay/bpfreplay/harness"
 	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/toolbox"
 	"github.com/bpfreplay/bpfreplay/internal/askbpf"
@@ -29,6 +30,10 @@ func main() {
 		os.Exit(agent.FreshMain(os.Args[2:]))
 	}
 	askbpf.Child()
+	if len(os.Args) > 1 && os.Args[1] == harness.HostRootArg {
+		fmt.Fprintln(os.Stderr, "bpfreplay:", harness.HostRootMain(os.Args[2:]))
+		os.Exit(exitTrouble)
+	}
 	os.Exit(Main())
 }
 

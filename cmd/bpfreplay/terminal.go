@@ -107,5 +107,8 @@ func terminalSize(fd int) (agent.Size, error) {
 	if err != nil {
 		return agent.Size{}, fmt.Errorf("size of the terminal: %w", err)
 	}
+	if columns == 0 || rows == 0 { // nobody has said how large it is
+		columns, rows = 80, 24
+	}
 	return agent.Size{Columns: uint16(columns), Rows: uint16(rows)}, nil
 }

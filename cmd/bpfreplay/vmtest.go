@@ -62,6 +62,7 @@ matrix --help.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
 	f.addFlags(cmd)
+	f.addDebugger(cmd)
 	return cmd
 }
 
@@ -112,6 +113,9 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	if f.gdb && (len(kernels) > 1 || len(suite.Cases) != 1 || f.matrix.always) {
+		return errors.New("--gdb: one kernel and one case, please: --case NAME")
+	}
 	if err := f.outputs.reset(); err != nil {
 		return err
 	}
@@ -125,7 +129,7 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 // set sets what has flags of vmtest.
 func (f *vmtestFlags) set(o *harness.Options) {
 	o.Mutate, o.Repeat, o.Fresh, o.Still = f.mutate, f.repeat, f.fresh, f.still
-	o.Jobs, o.Isolate, o.NoRetry = f.jobs, f.isolate, f.noRetry
+	o.Jobs, o.Isolate, o.NoRetry = f.jobs, f.isolate, f.noRetry || f.gdb
 	o.Faults, o.Keep, o.Again = f.faults, f.keep, f.again
 }
 
@@ -136,6 +140,11 @@ func (f *vmtestFlags) runKernel(cmd *cobra.Command, suite *harness.Suite) error 
 		return err
 	}
 	defer done()
+	gone, err := f.debugger(cmd, &opts)
+	if err != nil {
+		return err
+	}
+	defer gone()
 	f.set(&opts)
 	text := report.Text{W: report.Printable(cmd.OutOrStdout()), Verbose: f.verbose}
 	if !f.json {

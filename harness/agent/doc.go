@@ -22,5 +22,9 @@
 //
 // A request may also be for a program of the user's, a Command. What it writes
 // comes back as it writes it, one Output after another; the last says how it
-// ended.
+// ended. Meanwhile the host may send Input, as much ahead as Window says, so that a
+// program that reads nothing keeps neither side from hearing the other; its last one,
+// after that end, gives the port back to requests. A terminal is a pseudo-terminal
+// of the guest's. All this travels in messages over the one port, which has one
+// opener: ports of their own for a program's output have lost wake-ups.
 package agent

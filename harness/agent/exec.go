@@ -211,6 +211,9 @@ func prepare(command *Command) (*process, error) {
 	if err := makeFiles(command.Files); err != nil {
 		return nil, err
 	}
+	if err := os.MkdirAll(command.Dir, 0o755); err != nil {
+		return nil, err
+	}
 	if command.Terminal != nil {
 		return startOnTerminal(command)
 	}

@@ -12,9 +12,6 @@ import (
 // virtiofs (Linux 5.4) for the files, overlay (Linux 3.18) for what is changed.
 var HostRootModules = []string{"virtiofs", "overlay"}
 
-// HostRootTag is the tag of the file system with the host's root.
-const HostRootTag = "root"
-
 // mountHostRoot makes the host's file system this process's root: what is read
 // is the host's, what is written stays in memory. The guest's own /proc, /sys and
 // /dev are there.

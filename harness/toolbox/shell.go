@@ -38,19 +38,24 @@ func shell(args []string) int {
 		return statusUsage
 	}
 	if *first != "" {
-		if status := s.file(*first); s.runner.Exited() {
+		if status, exit := s.file(*first); exit {
 			return status
 		}
+		s.status = 0
 	}
-	switch {
-	case *commands != "":
-		return s.script(strings.NewReader(*commands), "")
-	case fl.NArg() > 0:
-		return s.file(fl.Arg(0))
-	case terminal:
+	if terminal {
 		return s.dialogue()
 	}
-	return s.script(os.Stdin, "")
+	status := 0
+	switch {
+	case *commands != "":
+		status, _ = s.script(strings.NewReader(*commands), "")
+	case fl.NArg() > 0:
+		status, _ = s.file(fl.Arg(0))
+	default:
+		status, _ = s.script(os.Stdin, "")
+	}
+	return status
 }
 
 // session is one run of the shell.
@@ -82,35 +87,36 @@ func outlive(next interp.ExecHandlerFunc) interp.ExecHandlerFunc {
 	return func(ctx context.Context, args []string) error {
 		err := next(context.WithoutCancel(ctx), args)
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return interp.ExitStatus(interrupted)
 		}
 		return err
 	}
 }
 
-func (s *session) file(name string) int {
+func (s *session) file(name string) (status int, exit bool) {
 	f, err := os.Open(name)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", Shell, err)
-		return 127
+		return 127, false
 	}
 	defer f.Close()
 	return s.script(f, filepath.Base(name))
 }
 
 // script runs commands as they are read, so that one may be typed, or sent, when
-// the one before has ended. It returns the status of the last.
-func (s *session) script(r io.Reader, name string) int {
+// the one before has ended. It returns the status of the last, and whether that
+// was an exit.
+func (s *session) script(r io.Reader, name string) (status int, exit bool) {
 	for stmt, err := range s.parser.StmtsSeq(r) {
 		if err != nil {
 			s.wrong(name, err)
 			break
 		}
-		if s.run(stmt); s.runner.Exited() {
-			break
+		if exit := s.run(stmt); exit || s.status == interrupted {
+			return s.status, exit
 		}
 	}
-	return s.status
+	return s.status, false
 }
 
 func (s *session) wrong(name string, err error) {
@@ -124,15 +130,17 @@ func (s *session) wrong(name string, err error) {
 // interrupted is the status of a command that was interrupted: 128 and SIGINT.
 const interrupted = 130
 
-// run runs one command line. An interrupt ends it, not the shell.
-func (s *session) run(stmt *syntax.Stmt) {
+// run runs one command line, and says whether the shell is to end. An interrupt
+// ends the command, not the shell.
+func (s *session) run(stmt *syntax.Stmt) (exit bool) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	err := s.runner.Run(ctx, stmt)
 	var status interp.ExitStatus
 	switch {
-	case ctx.Err() != nil && !s.runner.Exited():
+	case ctx.Err() != nil:
 		s.status = interrupted
+		return false
 	case err == nil:
 		s.status = 0
 	case errors.As(err, &status):
@@ -141,6 +149,7 @@ func (s *session) run(stmt *syntax.Stmt) {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", Shell, err)
 		s.status = 1
 	}
+	return s.runner.Exited()
 }
 
 // dialogue reads commands from a terminal until its end or an exit.
@@ -149,13 +158,13 @@ func (s *session) dialogue() int {
 	signal.Notify(make(chan os.Signal, 1), os.Interrupt, syscall.SIGQUIT)
 	cooked, err := liner.TerminalMode()
 	if err != nil {
-		return s.script(os.Stdin, "")
+		return s.noTerminal(err)
 	}
 	line := liner.NewLiner()
 	defer line.Close()
 	raw, err := liner.TerminalMode()
 	if err != nil {
-		return s.script(os.Stdin, "")
+		return s.noTerminal(err)
 	}
 	line.SetCtrlCAborts(true)
 	line.SetTabCompletionStyle(liner.TabPrints)
@@ -199,7 +208,7 @@ func (s *session) dialogue() int {
 		}
 		_ = cooked.ApplyMode()
 		for _, stmt := range stmts {
-			if s.run(stmt); s.runner.Exited() {
+			if s.run(stmt) {
 				return s.status
 			}
 			if s.status == interrupted {
@@ -209,6 +218,11 @@ func (s *session) dialogue() int {
 		}
 		_ = raw.ApplyMode()
 	}
+}
+
+func (s *session) noTerminal(err error) int {
+	fmt.Fprintf(os.Stderr, "%s: terminal: %v\n", Shell, err)
+	return statusUsage
 }
 
 // prompt is what $PS1 says, and the working directory.

@@ -23,10 +23,20 @@ import (
 	"github.com/u-root/u-root/pkg/core/tar"
 	"github.com/u-root/u-root/pkg/core/touch"
 	"github.com/u-root/u-root/pkg/core/xargs"
+	"golang.org/x/sys/unix"
 )
 
 // Shell is the name by which the shell is called.
 const Shell = "sh"
+
+// powerOff is the name of the command that switches the machine off.
+const powerOff = "poweroff"
+
+func endMachine() int {
+	unix.Sync()
+	fmt.Fprintf(os.Stderr, "%s: %v\n", powerOff, unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF))
+	return 1
+}
 
 // command returns u-root's command of a name, nil if there is none. It is a
 // switch, not a table, so that a program that is something else starts as fast.
@@ -70,7 +80,7 @@ func command(name string) core.Command {
 func Names() []string {
 	names := []string{
 		Shell, "base64", "cat", "chmod", "cp", "find", "gunzip", "gzcat", "gzip", "ls",
-		"mkdir", "mktemp", "mv", "rm", "shasum", "tar", "touch", "xargs",
+		"mkdir", "mktemp", "mv", powerOff, "rm", "shasum", "tar", "touch", "xargs",
 	}
 	slices.Sort(names)
 	return names
@@ -82,6 +92,9 @@ func Main(args []string) (status int, ok bool) {
 	name := filepath.Base(args[0])
 	if name == Shell {
 		return shell(args[1:]), true
+	}
+	if name == powerOff {
+		return endMachine(), true
 	}
 	c := command(name)
 	if c == nil {

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/engine"
+	"github.com/bpfreplay/bpfreplay/harness/report"
+)
+
+type compareFlags struct {
+	engines []string
+	bpftool string
+	suite   string
+	which   string
+	states  string
+	effects bool
+	verbose bool
+	json    bool
+}
+
+func newCompare() *cobra.Command {
+	var f compareFlags
+	cmd := &cobra.Command{
+		Use:   "compare OBJECT | compare --case NAME",
+		Short: "Load an object on this machine with each engine, and compare what the kernel holds",
+		Long: `compare does on the running kernel what vmtest does in a guest: it loads an object,
+or a case of a suite, with each engine, reads back what the kernel holds, and
+prints where two engines do not agree. It is meant for guests that bpfreplay shell
+opens, and needs the rights to load BPF programs.
+
+With --states it also writes what each engine left, for a closer look. With
+--effects programs are run and attached, too: that is for guests only.`,
+		Example: `  bpfreplay compare -v my.bpf.o
+  bpfreplay compare -e trace,replay --states /tmp/states my.bpf.o`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
+	}
+	fl := cmd.Flags()
+	fl.StringSliceVarP(&f.engines, "engines", "e", engine.Defaults(), "engines to run, in this order: "+strings.Join(engine.Names(), ", "))
+	fl.StringVar(&f.bpftool, "bpftool", "", "the bpftool that libbpf and libbpf-light drive; none is this machine's")
+	fl.StringVar(&f.suite, "suite", filepath.Join("selftests", "cases.yaml"), "the suite that has the case")
+	fl.StringVarP(&f.which, "case", "c", "", "a case of the suite: what it says is expected, and run")
+	fl.StringVar(&f.states, "states", "", "a directory to write states to, one file an engine")
+	fl.BoolVar(&f.effects, "effects", false, "run and attach programs, too, as vmtest does: only for a guest")
+	fl.BoolVarP(&f.verbose, "verbose", "v", false, "show explained differences, too")
+	fl.BoolVar(&f.json, "json", false, "print the report instead of lines for a person")
+	_ = cmd.RegisterFlagCompletionFunc("engines", cobra.FixedCompletions(engine.Names(), cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func (f *compareFlags) run(cmd *cobra.Command, args []string) error {
+	suite, err := f.selected(args)
+	if err != nil {
+		return err
+	}
+	tool, err := findTool(f.bpftool, f.engines...)
+	if err != nil {
+		return err
+	}
+	c, states, err := harness.Here(suite, f.engines, tool.Path, f.effects)
+	if err != nil {
+		return err
+	}
+	if f.states != "" {
+		if err := os.MkdirAll(f.states, 0o755); err != nil {
+			return err
+		}
+		for name, s := range states {
+			if err := report.WriteJSON(filepath.Join(f.states, name+".json"), s); err != nil {
+				return err
+			}
+		}
+	}
+	if f.json {
+		if err := printJSON(cmd.OutOrStdout(), c); err != nil {
+			return err
+		}
+	} else {
+		text := report.Text{W: cmd.OutOrStdout(), Verbose: f.verbose}
+		text.Case(c)
+		for _, l := range c.Loads {
+			if l.Log != "" {
+				fmt.Fprintf(cmd.OutOrStdout(), "    the verifier to %s:\n%s\n", l.Engine, strings.TrimRight(l.Log, "\n"))
+			}
+		}
+	}
+	switch {
+	case c.OK():
+		return nil
+	case c.Verdict() == harness.Broken:
+		return errBroken
+	}
+	return errFailed
+}
+
+// selected is the one case that is to be compared.
+func (f *compareFlags) selected(args []string) (*harness.Suite, error) {
+	switch {
+	case f.which == "" && len(args) == 1:
+		if err := checkObject(args[0]); err != nil {
+			return nil, err
+		}
+		return harness.NewSuite(args), nil
+	case f.which == "" || len(args) > 0:
+		return nil, errors.New("either an object or a --case")
+	}
+	suite, err := harness.ReadSuite(f.suite)
+	if err != nil {
+		return nil, err
+	}
+	if suite, err = suite.Select([]string{f.which}); err != nil {
+		return nil, err
+	}
+	if len(suite.Cases) > 1 {
+		return nil, fmt.Errorf("%d cases match %q: name one", len(suite.Cases), f.which)
+	}
+	return suite, nil
+}

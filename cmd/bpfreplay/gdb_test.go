@@ -1,0 +1,47 @@
+package main
+
+import (
+	"bufio"
+	"os"
+	"os/exec"
+	"regexp"
+	"testing"
+
+	"gotest.tools/v3/assert"
+	is "gotest.tools/v3/assert/cmp"
+
+	"github.com/bpfreplay/bpfreplay/internal/need"
+)
+
+// The line that is printed attaches gdb, whose breakpoint stops the guest where the
+// kernel's bpf(2) begins, with the registers that a system call has.
+func TestGDB(t *testing.T) {
+	need.QEMU(t)
+	need.Kernel(t, "6.12")
+	gdb := need.Program(t, "gdb")
+	cmd := exec.CommandContext(t.Context(), command, "exec", "--accel", "tcg", "--gdb", "--with", "selftests/bpf/maps_array.bpf.o",
+		"--", command, "load", "selftests/bpf/maps_array.bpf.o")
+	cmd.Dir = root(t)
+	stderr, err := cmd.StderrPipe()
+	assert.NilError(t, err)
+	assert.NilError(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(os.Interrupt)
+		_ = cmd.Wait()
+	})
+	attach := regexp.MustCompile(`^  gdb (.* -ex continue)$`)
+	var line string
+	for lines := bufio.NewScanner(stderr); line == "" && lines.Scan(); {
+		if m := attach.FindStringSubmatch(lines.Text()); m != nil {
+			line = m[1]
+		}
+	}
+	assert.Assert(t, line != "", "no line to attach gdb")
+	out, err := exec.CommandContext(t.Context(), "sh", "-c",
+		"exec "+gdb+" -nx -batch "+line+" -ex 'printf \"command %d\\n\", ((unsigned long *)$rdi)[14]' -ex 'info registers rip' -ex 'delete' -ex detach").CombinedOutput()
+	assert.NilError(t, err, string(out))
+	assert.Check(t, is.Regexp(`Breakpoint 1, 0xffffffff[0-9a-f]+ in __x64_sys_bpf`, string(out)))
+	assert.Check(t, is.Regexp(`command [0-9]+`, string(out))) // struct pt_regs, di
+	assert.Check(t, is.Regexp(`rip +0xffffffff[0-9a-f]+ +0xffffffff[0-9a-f]+ <__x64_sys_bpf>`, string(out)))
+	assert.NilError(t, cmd.Wait()) // detached, it goes on to its end
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/engine"
+	"github.com/bpfreplay/bpfreplay/harness/state"
+)
+
+type shellFlags struct {
+	guestFlags
+	cases  []string
+	with   []string
+	env    []string
+	module []string
+	memory int
+	cpus   int
+	root   string
+}
+
+func newShell() *cobra.Command {
+	var f shellFlags
+	cmd := &cobra.Command{
+		Use:   "shell [FLAG...] [OBJECT...]",
+		Short: "Open a prompt in a guest, with objects loaded",
+		Long: `shell boots a kernel in a guest and opens a prompt there, as root. It has a shell,
+the usual commands, those of them that are not built in taken from this machine
+(bpftool, strace, less, ...), and bpfreplay itself: load, compare, explain and gen
+work there as here.
+
+The objects, and those of the cases that --case names, are in /case/bpf, and are
+loaded when the prompt comes, by the engines that --engines names. What they
+leave is pinned in /sys/fs/bpf/ENGINE/maps and .../programs (below that a
+directory a case, if there are several); modules that a case names are loaded.
+
+Ctrl-C and the like are the guest's. exit ends the guest, and this command with
+the shell's exit status. One that hangs is ended by Ctrl-]; of one that panics
+the last lines of the console are printed.
+
+Without a terminal the commands come from standard input, and the status is that
+of the last one.`,
+		Example: `  bpfreplay shell --kernel 6.1
+  bpfreplay shell --case maps_hash --engines direct,replay
+  echo 'bpftool prog show' | bpfreplay shell my.bpf.o`,
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
+	}
+	f.addMachine(cmd)
+	f.addDebugger(cmd)
+	fl := cmd.Flags()
+	fl.StringVar(&f.suite, "suite", filepath.Join("selftests", "cases.yaml"), "the suite that has the cases")
+	fl.StringArrayVarP(&f.cases, "case", "c", nil, "cases whose names match this pattern (may be repeated)")
+	fl.StringSliceVarP(&f.engines, "engines", "e", []string{state.EngineReplay}, "engines that load the objects: "+strings.Join(engine.Names(), ", "))
+	fl.StringArrayVarP(&f.with, "with", "w", nil, "a file or a directory to take along; programs come with their libraries (may be repeated)")
+	fl.StringArrayVar(&f.env, "env", nil, "a variable NAME=VALUE for the shell, or NAME with the value that it has here (may be repeated)")
+	fl.StringArrayVar(&f.module, "module", nil, "a kernel module to load before, with what it needs (may be repeated)")
+	fl.IntVar(&f.memory, "memory", 0, "memory of the guest, in MiB; 0 for 1 GiB and what the files take")
+	fl.IntVar(&f.cpus, "cpus", 1, "processors of the guest")
+	fl.StringVar(&f.root, "rootfs", "", "host: this machine's root and shell, with a layer for changes on top")
+	_ = cmd.RegisterFlagCompletionFunc("engines", cobra.FixedCompletions(engine.Names(), cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func (f *shellFlags) run(cmd *cobra.Command, args []string) error {
+	if f.memory < 0 || f.cpus < 1 {
+		return errors.New("--memory and --cpus: a guest needs some of each")
+	}
+	suite, err := f.readSuite(args)
+	if err != nil {
+		return err
+	}
+	root, err := hostRoot(f.root)
+	if err != nil {
+		return err
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	opts, done, err := f.options(cmd)
+	if err != nil {
+		return err
+	}
+	defer done()
+	gone, err := f.debugger(cmd, &opts)
+	if err != nil {
+		return err
+	}
+	defer gone()
+	sh := harness.Shell{
+		Suite: suite, Engines: f.engines, With: f.with, Modules: f.module,
+		Env:      environment(append([]string{"TERM"}, f.env...), "GODEBUG"),
+		HostRoot: root, Dir: dir, MemoryMiB: f.memory, CPUs: f.cpus,
+	}
+	var c harness.Command
+	return inGuest(cmd, &c, isTerminal(cmd), func(ctx context.Context, note func(string)) (int, error) {
+		opts.Note = note
+		sh.Stdin, sh.Stdout, sh.Stderr, sh.Terminal = c.Stdin, c.Stdout, c.Stderr, c.Terminal
+		return sh.Run(ctx, opts)
+	})
+}
+
+// readSuite has the cases that are asked for, and the objects.
+func (f *shellFlags) readSuite(objects []string) (*harness.Suite, error) {
+	for _, path := range objects {
+		if err := checkObject(path); err != nil {
+			return nil, err
+		}
+	}
+	suite := harness.NewSuite(objects)
+	if len(f.cases) == 0 {
+		return suite, nil
+	}
+	if len(objects) > 0 {
+		return nil, errors.New("either objects or --case")
+	}
+	suite, err := harness.ReadSuite(f.suite)
+	if err != nil {
+		return nil, err
+	}
+	return suite.Select(f.cases)
+}

@@ -1,0 +1,54 @@
+package harness
+
+import (
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/vmimage"
+)
+
+// Here loads the object of a suite's first case with each engine on the running
+// kernel, and judges it as Run does in a guest. It also returns the state that
+// each engine left, those before the case's runs. bpftool is for engines of libbpf.
+// With effects, programs are run with inputs that the suite does not name, and
+// attached, which only a guest ought to see. Modules are for the caller to load. An
+// error means that the harness failed, as without the rights to load programs.
+func Here(suite *Suite, engines []string, bpftool string, effects bool) (*CaseReport, map[string]*state.State, error) {
+	start := time.Now()
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return nil, nil, err
+	}
+	r := &runner{
+		Options: Options{Engines: engines, Kernel: &vmimage.Kernel{}}, suite: suite, tool: bpftool,
+		report: &Report{Kernel: KernelReport{Release: unix.ByteSliceToString(u.Release[:])}},
+	}
+	c := &suite.Cases[0]
+	req, err := r.request(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	req.Modules, req.Behave = false, effects
+	answer, err := agent.NewServer().Answer(req)
+	if err != nil {
+		return nil, nil, fmt.Errorf("case %s: %w", c.Name, err)
+	}
+	out := &CaseReport{Name: c.Name, Object: c.Object}
+	states := make(map[string]*state.State)
+	for i := range answer.Loads {
+		l := &answer.Loads[i]
+		out.Loads = append(out.Loads, loadReport(l))
+		if l.State != nil {
+			states[l.Engine] = l.State
+		}
+	}
+	j := r.judge(c)
+	out.Verdicts, out.Failures = j.judgeCase(c, answer.Loads)
+	out.Notes = j.notes
+	out.Seconds = time.Since(start).Seconds()
+	return out, states, nil
+}
