@@ -1,0 +1,48 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"gotest.tools/v3/assert"
+	is "gotest.tools/v3/assert/cmp"
+
+	"github.com/bpfreplay/bpfreplay/internal/need"
+)
+
+// A program in a guest sees this machine's files, may write, and changes nothing here.
+func TestHostRoot(t *testing.T) {
+	need.QEMU(t)
+	need.Kernel(t, "6.12")
+	const server = "/usr/lib/qemu/virtiofsd" // Debian 12's
+	if _, err := os.Stat(server); err != nil {
+		if _, err := exec.LookPath("virtiofsd"); err != nil {
+			if _, err := os.Stat("/usr/libexec/virtiofsd"); err != nil {
+				t.Skip("no virtiofsd: install Debian's package virtiofsd, or qemu-system-common up to Debian 12")
+			}
+		}
+	}
+	dir, temp := t.TempDir(), t.TempDir()
+	assert.NilError(t, os.WriteFile(filepath.Join(dir, "given"), []byte("of this machine\n"), 0o644))
+	cmd := exec.CommandContext(t.Context(), command, "exec", "--accel", "tcg", "--rootfs", "host", "--",
+		"sh", "-c", `cat given; echo of the guest >given; cat given; echo new >new; cat new; touch /usr/canary && ls /usr/canary; exit 9`)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "TMPDIR="+temp)
+	assert.NilError(t, os.Symlink(filepath.Join(root(t), "kernels.yaml"), filepath.Join(dir, "kernels.yaml")))
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	assert.ErrorContains(t, err, "exit status 9", stderr.String())
+	assert.Equal(t, string(out), "of this machine\nof the guest\nnew\n/usr/canary\n", stderr.String())
+	given, err := os.ReadFile(filepath.Join(dir, "given"))
+	assert.NilError(t, err)
+	assert.Equal(t, string(given), "of this machine\n")
+	_, err = os.Stat(filepath.Join(dir, "new"))
+	assert.Check(t, os.IsNotExist(err))
+	_, err = os.Stat("/usr/canary")
+	assert.Check(t, os.IsNotExist(err))
+	assert.Check(t, is.Len(files(t, temp), 0))
+}
