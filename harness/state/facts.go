@@ -15,6 +15,9 @@ type Facts struct {
 	// or all if the object has no types to tell by. libbpf does not let user
 	// space map them.
 	StaticOnly []string
+	// HiddenVariables are those with hidden visibility, which libbpf makes static, by
+	// section.
+	HiddenVariables map[string][]string
 	// Unreferenced are the data sections without symbols that no instruction
 	// refers to.
 	Unreferenced []string
@@ -72,14 +75,19 @@ var coreNeverFails = []uint32{coreFieldExists, coreTypeIDLocal, coreTypeExists, 
 
 // FactsOf collects the facts about an object.
 func FactsOf(o *object.Object) *Facts {
-	f := &Facts{Name: o.Name, Entries: make(map[string]uint32), Programs: make(map[string]ProgramFacts)}
+	f := &Facts{Name: o.Name, Entries: make(map[string]uint32), HiddenVariables: make(map[string][]string), Programs: make(map[string]ProgramFacts)}
 	for i := range o.Maps {
 		m := &o.Maps[i]
 		if m.Kind == object.MapUser {
 			f.Entries[m.Name] = m.MaxEntries
 		}
-		if isData(m.Kind) && (o.BTF == nil || !slices.ContainsFunc(m.Variables, func(v object.Variable) bool { return !v.Static })) {
+		if isData(m.Kind) && (o.BTF == nil || !slices.ContainsFunc(m.Variables, func(v object.Variable) bool { return !v.Static && !v.Hidden })) {
 			f.StaticOnly = append(f.StaticOnly, m.Section)
+		}
+		for _, v := range m.Variables {
+			if isData(m.Kind) && v.Hidden {
+				f.HiddenVariables[m.Section] = append(f.HiddenVariables[m.Section], v.Name)
+			}
 		}
 	}
 	f.StructOps = structOpsFacts(o)

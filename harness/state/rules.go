@@ -245,6 +245,14 @@ var table = []Rule{
 		},
 	},
 	{
+		ID:     "hidden-variables",
+		Reason: "libbpf makes global variables with hidden visibility static, cilium/ebpf leaves them global",
+		Left:   cilium, Right: libbpfLike,
+		Case:   "data_hidden",
+		Fields: []string{"map * value_type"},
+		match:  sameButHidden,
+	},
+	{
 		ID:     "kconfig-not-mmapable",
 		Reason: "libbpf makes .kconfig mappable, cilium/ebpf does not",
 		Left:   cilium, Right: libbpfLike,
@@ -289,7 +297,7 @@ var table = []Rule{
 			if left.m.Name == kconfig && isKconfigKey(left.m.Key) && right.m.Key == "void" {
 				return sameVariables(layout(left.m), layout(right.m))
 			}
-			return left.m.Key == right.m.Key && left.m.Value == right.m.Value
+			return left.m.Key == right.m.Key && (left.m.Value == right.m.Value || sameButHidden(left, right))
 		},
 	},
 	{
@@ -623,6 +631,31 @@ var table = []Rule{
 			})
 		},
 	},
+}
+
+// sameButHidden says whether two types of data sections differ only in that
+// hidden variables are global in one and static in the other.
+func sameButHidden(left, right side) bool {
+	if right.Object == nil {
+		return false
+	}
+	hidden := right.Object.HiddenVariables[left.m.Name]
+	value := left.m.Value
+	for _, name := range hidden {
+		end := strings.Index(value, " "+name+";")
+		if end < 0 {
+			end = strings.Index(value, " "+name+"[")
+		}
+		if end < 0 {
+			return false
+		}
+		begin := strings.LastIndex(value[:end], "global ")
+		if begin < 0 {
+			return false
+		}
+		value = value[:begin] + "static " + value[begin+len("global "):]
+	}
+	return len(hidden) > 0 && value == right.m.Value
 }
 
 const (

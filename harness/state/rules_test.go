@@ -141,6 +141,13 @@ func moduleKsym(s *scenario) {
 	s.program(func(f *ProgramFacts) { f.TypedKsyms = []string{"nf_conntrack_max"} })
 }
 
+// hiddenVariables: one of two variables is hidden.
+func hiddenVariables(s *scenario) {
+	s.left.findMap(".bss").Value = "datasec .bss { global u32 few[2]; /* 0, 8 bytes */ global u32 seen; /* 8, 4 bytes */ } /* 12 bytes */"
+	s.right.findMap(".bss").Value = "datasec .bss { static u32 few[2]; /* 0, 8 bytes */ global u32 seen; /* 8, 4 bytes */ } /* 12 bytes */"
+	s.facts.HiddenVariables = map[string][]string{".bss": {"few"}}
+}
+
 // oldLibbpf makes .bss mappable though its variables are static.
 func oldLibbpf(s *scenario) {
 	s.engines = [2]string{EngineLibbpf, EngineReplay}
@@ -217,6 +224,27 @@ var ruleTests = map[string]ruleTest{
 			"another flag too": func(s *scenario) {
 				s.right.findMap(".bss").Flags = 1
 				s.facts.StaticOnly = []string{".bss"}
+			},
+		},
+	},
+	"hidden-variables": {
+		field: "map .bss value_type",
+		make:  hiddenVariables,
+		near: map[string]func(s *scenario){
+			"not hidden": func(s *scenario) { hiddenVariables(s); s.facts.HiddenVariables = nil },
+			"another is static, too": func(s *scenario) {
+				hiddenVariables(s)
+				m := s.right.findMap(".bss")
+				m.Value = strings.Replace(m.Value, "global u32 seen", "static u32 seen", 1)
+			},
+			"another type": func(s *scenario) {
+				hiddenVariables(s)
+				s.right.findMap(".bss").Value += "\nstruct pair { u32 left; /* 0 */ } /* 4 bytes */"
+			},
+			"global on the right": func(s *scenario) {
+				hiddenVariables(s)
+				l, r := s.left.findMap(".bss"), s.right.findMap(".bss")
+				l.Value, r.Value = r.Value, l.Value
 			},
 		},
 	},

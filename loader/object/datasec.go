@@ -224,6 +224,7 @@ func (o *opener) variables(s *section) []Variable {
 		}
 		vars = append(vars, Variable{
 			Name: sym.name, Offset: uint32(sym.value), Size: uint32(sym.size), Static: sym.bind == bindLocal,
+			Hidden: sym.bind != bindLocal && sym.hidden(),
 		})
 	}
 	sort.SliceStable(vars, func(i, j int) bool { return vars[i].Offset < vars[j].Offset })

@@ -133,6 +133,7 @@ type Variable struct {
 	Offset uint32 // bytes from the start of the section
 	Size   uint32 // bytes
 	Static bool
+	Hidden bool // STV_HIDDEN or STV_INTERNAL, and not static: it is made static in BTF
 }
 
 // StructOps is a struct_ops map's definition.
