@@ -7,6 +7,9 @@ JOBS    ?=
 SHARD   ?=
 ENGINES ?=
 BPFTOOL ?=
+SUITE   ?=
+KSRC    ?=
+SPLIT   ?=
 ISOLATE ?=
 ARGS    ?=
 N       ?= 200
@@ -30,7 +33,7 @@ MAKEFLAGS += --no-builtin-rules
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup doctor build vmtest mutate fuzz-diff test guesttest bench lint objects clean setup-%
+.PHONY: help setup doctor build suite vmtest mutate fuzz-diff test guesttest bench lint objects clean setup-%
 
 help: ## say what there is
 	@echo 'make TARGET [NAME=VALUE...]'; echo
@@ -46,6 +49,8 @@ help: ## say what there is
 	@echo '            libbpf-light; without it, the first three, and all for mutate [$(ENGINES)]'
 	@echo '  BPFTOOL   the bpftool that libbpf and libbpf-light drive, an ELF file [$(BPFTOOL)]'
 	@echo '  ISOLATE   "case" runs each case in a guest of its own [$(ISOLATE)]'
+	@echo '  SUITE     kernel for the Linux selftests, which are fetched and compiled first; KSRC names a'
+	@echo '            kernel tree to take them from; SPLIT=program loads each program alone [$(SUITE)]'
 	@echo '  ARGS      more arguments of bpfreplay vmtest: objects of yours, flags [$(ARGS)]'
 
 setup: setup-vmtest ## install what a guest needs and this machine lacks
@@ -68,8 +73,15 @@ mutate: setup-bpftool
 endif
 endif
 
+ifeq ($(SUITE),kernel)
+vmtest: suite
+endif
+
+suite: setup-suite bpfreplay ## get the Linux selftests and compile them: KSRC=~/linux
+	./bpfreplay suite fetch kernel $(if $(KSRC),--source '$(KSRC)')
+
 vmtest: setup-vmtest bpfreplay ## load the core suite in a guest with each engine and compare
-	./bpfreplay $(if $(OBJ),check,vmtest) --kernel '$(KERNEL)' $(foreach c,$(CASE),--case '$c') $(if $(SHARD),--shard '$(SHARD)') $(if $(JOBS),--jobs '$(JOBS)') $(if $(ISOLATE),--isolate) $(if $(ENGINES),--engines '$(ENGINES)') $(if $(BPFTOOL),--bpftool '$(BPFTOOL)') $(ARGS) $(OBJ)
+	./bpfreplay $(if $(OBJ),check,vmtest) --kernel '$(KERNEL)' $(foreach c,$(CASE),--case '$c') $(if $(SHARD),--shard '$(SHARD)') $(if $(JOBS),--jobs '$(JOBS)') $(if $(ISOLATE),--isolate) $(if $(ENGINES),--engines '$(ENGINES)') $(if $(BPFTOOL),--bpftool '$(BPFTOOL)') $(if $(SUITE),--suite '$(SUITE)') $(if $(SPLIT),--split) $(ARGS) $(OBJ)
 
 mutate: setup-vmtest bpfreplay ## break loads in a guest, and see that each fault is noticed
 	./bpfreplay mutate --kernel '$(KERNEL)' $(if $(ENGINES),--engines '$(ENGINES)') $(if $(BPFTOOL),--bpftool '$(BPFTOOL)') $(ARGS)

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
@@ -42,6 +43,9 @@ type Report struct {
 	// UnusedRules are rules for explained differences between the engines
 	// that ran which explained nothing; only known if the whole suite ran.
 	UnusedRules []string `json:"unused_rules,omitempty"`
+	// Baseline is how the run compares with a former one, if it was compared: what is
+	// as it was then does not fail it.
+	Baseline *BaselineReport `json:"baseline,omitempty"`
 	// Splats are complaints of guests' kernels while they booted, or between cases.
 	// One that comes while a case runs fails the case, unless the suite allows it.
 	Splats []string `json:"splats,omitempty"`
@@ -122,9 +126,11 @@ type PairReport struct {
 	Differences []state.Difference `json:"differences"`
 }
 
+// rank orders verdicts.
+var rank = map[Verdict]int{Equal: 0, Explained: 1, Unsupported: 2, Different: 3, Broken: 4}
+
 // Verdict is the worst verdict of the case.
 func (c *CaseReport) Verdict() Verdict {
-	rank := map[Verdict]int{Equal: 0, Explained: 1, Unsupported: 2, Different: 3, Broken: 4}
 	worst := Equal
 	for _, p := range c.Verdicts {
 		if rank[p.Verdict] > rank[worst] {
@@ -142,7 +148,30 @@ func (c *CaseReport) OK() bool {
 
 // OK says whether all is as it should be.
 func (r *Report) OK() bool {
+	if r.Baseline != nil {
+		return r.Baseline.Worse() == 0
+	}
 	return r.Failures == 0 && r.Summary[Different] == 0 && r.Summary[Broken] == 0
+}
+
+// Failed are the names of the cases that are not as they should be, or, if the run
+// was compared with a former one, worse than they were.
+func (r *Report) Failed() []string {
+	var names []string
+	if r.Baseline != nil {
+		for _, c := range r.Baseline.Changes {
+			if c.Worse && !slices.Contains(names, c.Case) {
+				names = append(names, c.Case)
+			}
+		}
+		return names
+	}
+	for i := range r.Cases {
+		if !r.Cases[i].OK() {
+			names = append(names, r.Cases[i].Name)
+		}
+	}
+	return names
 }
 
 // summarise counts verdicts and failures.

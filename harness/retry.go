@@ -39,11 +39,13 @@ func (w *worker) attempts(ctx context.Context, c *Case, req *agent.Request) (las
 	fault, once := strings.CutSuffix(w.Faults[c.Name], FaultOnce)
 	req.Fault = fault
 	last, err = w.attempt(ctx, c, req)
-	if err != nil || last.report.OK() || w.NoRetry || w.Mutate != "" || w.Repeat > 1 {
+	if err != nil || last.report.OK() || w.known(last.report) || w.NoRetry || w.Mutate != "" || w.Repeat > 1 {
 		return last, nil, err
 	}
 	first = last
-	w.drop()
+	if err := w.leave(ctx); err != nil {
+		return nil, nil, err
+	}
 	if once {
 		req.Fault = ""
 	}
@@ -51,11 +53,17 @@ func (w *worker) attempts(ctx context.Context, c *Case, req *agent.Request) (las
 	if err != nil {
 		return nil, nil, err
 	}
-	w.drop()
+	if err := w.leave(ctx); err != nil {
+		return nil, nil, err
+	}
 	last.report.First = first.report
 	last.report.Notes = append(last.report.Notes, first.told(last))
 	return last, first, nil
 }
+
+// known says whether a case that fails did so in the run that this one is compared
+// with.
+func (r *runner) known(c *CaseReport) bool { return r.baseline != nil && r.baseline.Known(c) }
 
 // told says what became of the first attempt, where the second one is reported.
 func (a *attempt) told(second *attempt) string {

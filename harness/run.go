@@ -74,6 +74,10 @@ type Options struct {
 	Cold bool
 	// Debugger, which OpenDebugger sets, has the guest wait for gdb.
 	Debugger *Debugger
+	// Baselines is a directory with a file KERNEL.txt for each kernel that runs are
+	// compared with their like; "" if they are not, nor is one without a file. A case
+	// that fails as it did then is not run once more.
+	Baselines string
 	// Budget bounds what the guests take of this machine, together with those of
 	// other runs.
 	Budget *Budget
@@ -112,6 +116,9 @@ const guestMemory = 512
 func Run(ctx context.Context, suite *Suite, o Options) (*Report, error) {
 	start := time.Now()
 	r := newRunner(suite, o)
+	if err := r.readBaseline(); err != nil {
+		return nil, err
+	}
 	if err := r.prepare(); err != nil {
 		return nil, err
 	}
@@ -144,7 +151,7 @@ func (r *runner) runAll(ctx context.Context) error {
 					return err
 				}
 			}
-			return nil
+			return w.leave(ctx)
 		})
 	}
 	return workers.Wait()
@@ -173,19 +180,22 @@ type runner struct {
 	tool   string // bpftool in the guest
 	// evidence is nil where none is kept.
 	evidence *evidence
+	// baseline is what the run is compared with, nil for nothing.
+	baseline *Baseline
 	// start starts the guest of this number, from 1 on.
 	start func(ctx context.Context, number int) (guest, error)
 
 	mu     sync.Mutex // for what follows
 	report *Report
-	used   map[string]bool // rules that explained something
-	guests int             // that were started
-	alive  bool            // whether one ever said hello
-	unborn int             // that did not say hello
+	used   map[string]bool     // rules that explained something
+	leaks  map[string][]string // what cases left behind that were reported before that was known
+	guests int                 // that were started
+	alive  bool                // whether one ever said hello
+	unborn int                 // that did not say hello
 }
 
 func newRunner(suite *Suite, o Options) *runner {
-	r := &runner{Options: o, suite: suite, used: make(map[string]bool)}
+	r := &runner{Options: o, suite: suite, used: make(map[string]bool), leaks: make(map[string][]string)}
 	r.defaults()
 	r.start = r.boot
 	r.report = &Report{
@@ -356,7 +366,7 @@ func (r *runner) requestFor(c *Case, data []byte) (*agent.Request, error) {
 	return &agent.Request{
 		Name: c.Name, File: filepath.Base(c.Object), Object: data, Engines: r.Engines, Needs: c.Needs,
 		Modules: len(c.Modules) > 0, Runs: runs, Idle: slices.Sorted(maps.Keys(c.Idle)), Mutate: r.Mutate, Repeat: r.Repeat, Fresh: r.Fresh,
-		Bpftool: r.tool,
+		Bpftool: r.tool, Only: c.Only, Autoload: r.suite.foreign, Lazy: r.lazy(),
 	}, nil
 }
 
@@ -382,12 +392,17 @@ func (r *runner) judgeOf(file string, data []byte) *judge {
 
 func (r *runner) finish(start time.Time) {
 	for i := range r.report.Cases {
-		r.report.Seconds.Suite += r.report.Cases[i].Seconds
+		c := &r.report.Cases[i]
+		r.report.Seconds.Suite += c.Seconds
+		c.Failures = append(c.Failures, r.leaks[c.Name]...)
 	}
 	r.report.Seconds.Saving = r.source.saving.Seconds()
 	r.report.Seconds.Total = time.Since(start).Seconds()
 	r.report.summarise()
-	if r.suite.part {
+	if r.baseline != nil {
+		r.report.Baseline = r.baseline.Compare(r.report, !r.suite.part)
+	}
+	if r.suite.part || r.suite.foreign {
 		return // what a few cases do not need, others may
 	}
 	var used []string

@@ -55,7 +55,7 @@ func (s Shard) split(kernels []string, suite *Suite) []*Suite {
 	all := len(kernels) * len(cases)
 	first, last := (s.Index-1)*all/s.Count, s.Index*all/s.Count
 	for i, kernel := range kernels {
-		out[i] = &Suite{Name: suite.Name, dir: suite.dir, part: true}
+		out[i] = suite.with(nil)
 		begin := slices.Index(rank, kernel) * len(cases)
 		from, to := max(first, begin)-begin, min(last, begin+len(cases))-begin
 		if from >= to {

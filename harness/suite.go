@@ -18,6 +18,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/engine"
 	"github.com/bpfreplay/bpfreplay/harness/probe"
 	"github.com/bpfreplay/bpfreplay/internal/failures"
+	"github.com/bpfreplay/bpfreplay/loader/object"
 )
 
 // Suite is a set of cases.
@@ -27,6 +28,9 @@ type Suite struct {
 
 	dir  string // where the objects are
 	part bool   // not all of a suite
+	// foreign: nobody says what the loads are to come to. What is direct is the
+	// reference.
+	foreign bool
 }
 
 // Case is one object and what to do with it.
@@ -49,6 +53,8 @@ type Case struct {
 	// Splats says, by a part of the line, why the guest's kernel may complain while
 	// the case runs, and which kernels do.
 	Splats map[string]string `yaml:"splats,omitempty"`
+	// Only names a program that is loaded alone, see [Suite.Split].
+	Only string `yaml:"only,omitempty"`
 	// Issue is set for cases beyond what can be loaded today.
 	Issue int `yaml:"issue,omitempty"`
 }
@@ -114,6 +120,46 @@ func NewSuite(paths []string) *Suite {
 	}
 	return s
 }
+
+// NewForeign makes a suite of objects of others, given by their paths. Nothing is
+// expected of a load but that engines agree: those that refuse an object do it
+// with the same errno and the same last line of the verifier.
+func NewForeign(name string, paths []string) *Suite {
+	s := NewSuite(paths)
+	s.Name, s.foreign, s.part = name, true, false
+	for i := range s.Cases {
+		s.Cases[i].Expect.Result = anyResult
+	}
+	return s
+}
+
+// Split makes of each case one for each program of its object, "object:program",
+// which is loaded alone. Programs of struct_ops maps go with their maps. Objects
+// that our reader does not open, and those without a program, stay as they are.
+func (s *Suite) Split() *Suite {
+	out := *s
+	out.Cases = nil
+	for _, c := range s.Cases {
+		n := len(out.Cases)
+		if o, err := object.Open(s.path(&c)); err == nil {
+			for _, f := range o.Functions {
+				if f.Subprog || engine.IsStructOps(f.Section) {
+					continue
+				}
+				one := c
+				one.Name, one.Only = c.Name+":"+f.Name, f.Name
+				out.Cases = append(out.Cases, one)
+			}
+		}
+		if len(out.Cases) == n {
+			out.Cases = append(out.Cases, c)
+		}
+	}
+	return &out
+}
+
+// anyResult is what is expected of loads if nothing is.
+const anyResult = "any"
 
 // engineNames are the engines that a suite may speak of.
 var engineNames = []string{"direct", "trace", "replay", "libbpf", "libbpf-light"}
@@ -188,6 +234,24 @@ func (c *Case) runs() ([]agent.Run, error) {
 	return runs, nil
 }
 
+// with is the part of a suite that has these cases.
+func (s *Suite) with(cases []Case) *Suite {
+	out := *s
+	out.Cases, out.part = cases, true
+	return &out
+}
+
+// Only returns the part of a suite that has cases of these names.
+func (s *Suite) Only(names []string) *Suite {
+	var cases []Case
+	for _, c := range s.Cases {
+		if slices.Contains(names, c.Name) {
+			cases = append(cases, c)
+		}
+	}
+	return s.with(cases)
+}
+
 // path is where the case's object is.
 func (s *Suite) path(c *Case) string {
 	if filepath.IsAbs(c.Object) {
@@ -203,7 +267,7 @@ func (s *Suite) Select(patterns []string) (*Suite, error) {
 	if len(patterns) == 0 {
 		return s, nil
 	}
-	out := &Suite{Name: s.Name, dir: s.dir, part: true}
+	out := s.with(nil)
 	used := make([]bool, len(patterns))
 	for _, c := range s.Cases {
 		match := false

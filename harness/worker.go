@@ -99,8 +99,13 @@ func (w *worker) tell(ctx context.Context, req *agent.Request) (*reply, error) {
 	rep, err := w.guest.ask(ctx, req)
 	w.late(rep.late)
 	w.ran, w.last = w.ran+1, req.Name
-	if err != nil || len(rep.splats) > 0 || slices.ContainsFunc(rep.answer.Loads, isBroken) {
+	switch {
+	case err != nil:
 		w.drop()
+	case len(rep.splats) > 0 || slices.ContainsFunc(rep.answer.Loads, isBroken):
+		if err := w.leave(ctx); err != nil {
+			return rep, err
+		}
 	}
 	return rep, err
 }
@@ -173,6 +178,40 @@ func lastLines(console []byte) []string {
 	lines := strings.Split(strings.ReplaceAll(string(bytes.TrimSpace(console)), "\r", ""), "\n")
 	return lines[max(len(lines)-consoleLines, 0):]
 }
+
+// leave drops the guest after asking it for what its cases left behind, if it has
+// not been asked case by case.
+func (w *worker) leave(ctx context.Context) error {
+	defer w.drop()
+	if w.guest == nil || !w.lazy() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, w.CaseTimeout)
+	defer cancel()
+	rep, err := w.guest.ask(ctx, &agent.Request{Name: "settle", Settle: true})
+	w.late(rep.late)
+	w.late(rep.splats)
+	var ending *vm.Ending
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case errors.As(err, &ending):
+		w.Note(fmt.Sprintf("what the cases before %s left behind is not known: %v", w.last, ending))
+		return nil
+	case err != nil:
+		return err
+	}
+	for _, leak := range rep.answer.Late {
+		text := fmt.Sprintf("%s left behind %s", leak.Engine, leak.What)
+		w.Note(fmt.Sprintf("%s: %s", leak.Case, text))
+		w.leaks[leak.Case] = append(w.leaks[leak.Case], text)
+	}
+	return nil
+}
+
+// lazy says whether the guest is asked only at its end for what was left behind: a
+// suite of a thousand cases would wait for freed ids half of its time.
+func (r *runner) lazy() bool { return r.suite.foreign && !r.Isolate }
 
 // explained notes which rules explained something.
 func (w *worker) explained(j *judge) {

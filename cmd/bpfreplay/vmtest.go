@@ -18,6 +18,7 @@ import (
 
 type vmtestFlags struct {
 	guestFlags
+	foreignFlags
 	cases   []string
 	mutate  string
 	repeat  int
@@ -84,13 +85,14 @@ func (f *vmtestFlags) addFlags(cmd *cobra.Command) {
 	f.fault.add(cmd)
 	f.matrix.add(cmd)
 	f.outputs.add(cmd)
+	f.addForeign(cmd)
 }
 
 func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 	if f.fault.help() {
 		return listFaults(cmd.OutOrStdout())
 	}
-	suite, err := f.readSuite(args)
+	suite, err := f.readSuite(cmd, args)
 	if err != nil {
 		return err
 	}
@@ -113,6 +115,9 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	if suite, err = f.choose(suite, kernels); err != nil {
+		return err
+	}
 	if f.gdb && (len(kernels) > 1 || len(suite.Cases) != 1 || f.matrix.always) {
 		return errors.New("--gdb: one kernel and one case, please: --case NAME")
 	}
@@ -131,6 +136,7 @@ func (f *vmtestFlags) set(o *harness.Options) {
 	o.Mutate, o.Repeat, o.Fresh, o.Still = f.mutate, f.repeat, f.fresh, f.still
 	o.Jobs, o.Isolate, o.NoRetry = f.jobs, f.isolate, f.noRetry || f.gdb
 	o.Faults, o.Keep, o.Again = f.faults, f.keep, f.again
+	o.Baselines = f.baselines
 }
 
 // runKernel runs the suite on one kernel.
@@ -158,6 +164,11 @@ func (f *vmtestFlags) runKernel(cmd *cobra.Command, suite *harness.Suite) error 
 	if err != nil {
 		return err
 	}
+	if f.update {
+		if err := f.renew(r); err != nil {
+			return err
+		}
+	}
 	if err := f.outputs.write(cmd, harness.MatrixOf(r), f.suite); err != nil {
 		return err
 	}
@@ -167,7 +178,7 @@ func (f *vmtestFlags) runKernel(cmd *cobra.Command, suite *harness.Suite) error 
 	switch {
 	case r.OK():
 		return nil
-	case r.Summary[harness.Different] == 0 && r.Failures == 0:
+	case r.Baseline == nil && r.Summary[harness.Different] == 0 && r.Failures == 0:
 		return errBroken
 	default:
 		return errFailed
@@ -190,7 +201,7 @@ func checkObject(path string) error {
 	return nil
 }
 
-func (f *vmtestFlags) readSuite(args []string) (*harness.Suite, error) {
+func (f *vmtestFlags) readSuite(cmd *cobra.Command, args []string) (*harness.Suite, error) {
 	if len(args) > 0 {
 		for _, path := range args {
 			if err := checkObject(path); err != nil {
@@ -198,6 +209,9 @@ func (f *vmtestFlags) readSuite(args []string) (*harness.Suite, error) {
 			}
 		}
 		return harness.NewSuite(args).Select(f.cases)
+	}
+	if isForeign(f.suite) {
+		return f.foreign(cmd)
 	}
 	suite, err := harness.ReadSuite(f.suite)
 	if err != nil {

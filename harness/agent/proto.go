@@ -72,6 +72,14 @@ type Request struct {
 	Bpftool string `json:"bpftool,omitempty"`
 	// Fault names a fault to be injected, see Faults.
 	Fault string `json:"fault,omitempty"`
+	// Only and Autoload are those of engine.Object.
+	Only     string `json:"only,omitempty"`
+	Autoload bool   `json:"autoload,omitempty"`
+	// Lazy: the answer does not wait until the kernel has freed what the engines
+	// made. Whoever asks so asks with Settle before the guest goes.
+	Lazy bool `json:"lazy,omitempty"`
+	// Settle asks for that wait, and for nothing else.
+	Settle bool `json:"settle,omitempty"`
 }
 
 // Run is a BPF_PROG_TEST_RUN.
@@ -124,6 +132,14 @@ type Answer struct {
 	Name   string         `json:"name"`
 	Probes []probe.Result `json:"probes,omitempty"`
 	Loads  []Load         `json:"loads"`
+	Late   []Leak         `json:"late,omitempty"` // answer to Settle
+}
+
+// Leak is what an engine's load of a former request left behind.
+type Leak struct {
+	Case   string `json:"case"`
+	Engine string `json:"engine"`
+	What   string `json:"what"`
 }
 
 // Lines in the kernel's log about a case, with its name behind.

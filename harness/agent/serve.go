@@ -105,6 +105,7 @@ type Server struct {
 	probes  map[string]probe.Result
 	modules bool // loaded
 	guest   *behave.Guest
+	pending []pending
 }
 
 // NewServer returns a server for the running kernel.
@@ -135,6 +136,9 @@ func (s *Server) version(name, bpftool string) string {
 // Answer runs one request. An error means that this kernel cannot be used any
 // more; what goes wrong with one engine is part of the answer.
 func (s *Server) Answer(req *Request) (*Answer, error) {
+	if req.Settle {
+		return s.settle(req.Name)
+	}
 	if req.Modules && !s.modules {
 		if err := loadModules(func(string) bool { return true }); err != nil {
 			return nil, err
@@ -170,7 +174,12 @@ func (s *Server) Answer(req *Request) (*Answer, error) {
 	if err := exercise.settle(a.Loads, made); err != nil {
 		return nil, err
 	}
-	left, err := waitFreed(made)
+	var left map[string][]string
+	if req.Lazy {
+		err = s.postpone(req.Name, made)
+	} else {
+		left, err = waitFreed(made)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -262,7 +271,7 @@ func tail(s string) string {
 }
 
 func (s *Server) load(e engine.Engine, req *Request, a *Answer, l *Load, x *exercise) {
-	obj := engine.Object{Name: req.File, Data: req.Object}
+	obj := engine.Object{Name: req.File, Data: req.Object, Only: req.Only, Autoload: req.Autoload}
 	if req.Mutate != "" {
 		m, err := mutate.Find(req.Mutate)
 		if err != nil {
@@ -422,8 +431,11 @@ func waitFreed(made map[string]ids) (map[string][]string, error) {
 		}
 		// cilium/ebpf maps the values of data sections and leaves it to the
 		// garbage collector to unmap them, which takes longer than all else here.
-		if _, ok := made[state.EngineDirect]; ok {
-			runtime.GC()
+		for name := range made {
+			if strings.HasSuffix(name, state.EngineDirect) {
+				runtime.GC()
+				break
+			}
 		}
 		time.Sleep(pause)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -27,6 +28,32 @@ type Object struct {
 	// Mutate, if set, breaks the loader program of engine replay, to see that
 	// it is noticed. One that finds nothing to change leaves it as it is.
 	Mutate *mutate.Mutation
+	// Only names a program that is loaded alone, as far as the object allows it:
+	// programs of struct_ops maps go with their maps. libbpf's engines do not do
+	// that.
+	Only string
+	// Autoload: engine direct leaves out what libbpf does not load by itself, the
+	// programs of SEC("?..."), which cilium/ebpf loads.
+	Autoload bool
+}
+
+// options are those of a plan that loads what is wanted of an object.
+func (o *Object) options(obj *object.Object) trace.Options {
+	if o.Only == "" {
+		return trace.Options{}
+	}
+	load := make(map[string]bool)
+	for _, f := range obj.Functions {
+		if !f.Subprog && !IsStructOps(f.Section) {
+			load[f.Name] = f.Name == o.Only
+		}
+	}
+	return trace.Options{Autoload: load}
+}
+
+// IsStructOps says whether the programs of a section belong to struct_ops maps.
+func IsStructOps(section string) bool {
+	return strings.HasPrefix(strings.TrimPrefix(section, "?"), "struct_ops")
 }
 
 // Loaded is what a load left behind.
@@ -100,6 +127,12 @@ func (direct) Open(obj Object) (Load, error) {
 	if err != nil {
 		return nil, err
 	}
+	maps.DeleteFunc(spec.Programs, func(name string, p *ebpf.ProgramSpec) bool {
+		if obj.Only != "" {
+			return name != obj.Only && !IsStructOps(p.SectionName)
+		}
+		return obj.Autoload && strings.HasPrefix(p.SectionName, "?") && !IsStructOps(p.SectionName)
+	})
 	return directLoad{spec}, nil
 }
 
@@ -144,7 +177,7 @@ func (traced) Open(obj Object) (Load, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, err := trace.Plan(o, trace.Options{})
+	t, err := trace.Plan(o, obj.options(o))
 	if err != nil {
 		return nil, err
 	}
@@ -181,7 +214,7 @@ func (replay) Open(obj Object) (Load, error) {
 	if obj.Mutate != nil {
 		return broken(o, obj.Mutate)
 	}
-	p, err := loader.Generate(o, nil)
+	p, err := loader.Generate(o, &loader.Options{Options: obj.options(o)})
 	if err != nil {
 		return nil, err
 	}

@@ -123,10 +123,26 @@ func (t *Text) Summary(r *harness.Report) {
 		fmt.Fprintf(t.W, " %d %s", r.Summary[v], v)
 	}
 	fmt.Fprintf(t.W, "; %d failed expectations\n", r.Failures)
+	t.baseline(r.Baseline)
 	if r.OK() {
 		fmt.Fprintln(t.W, "PASS")
 	} else {
 		fmt.Fprintln(t.W, "FAIL")
+	}
+}
+
+// baseline says what has changed since a former run.
+func (t *Text) baseline(b *harness.BaselineReport) {
+	if b == nil {
+		return
+	}
+	fmt.Fprintf(t.W, "compared with %s (%s): %d changes, %d for the worse\n", b.File, b.Source, len(b.Changes), b.Worse())
+	for _, c := range b.Changes {
+		mark := " "
+		if c.Worse {
+			mark = "-"
+		}
+		fmt.Fprintf(t.W, "  %s %s %s: %s -> %s\n", mark, c.Case, c.What, c.Was, c.Is)
 	}
 }
 

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/engine"
+	"github.com/bpfreplay/bpfreplay/harness/report"
+	"github.com/bpfreplay/bpfreplay/suites"
+	"github.com/bpfreplay/bpfreplay/vmimage"
+)
+
+// foreignSuites are the suites that `bpfreplay suite fetch` gets.
+var foreignSuites = []string{"kernel"}
+
+func isForeign(name string) bool { return slices.Contains(foreignSuites, name) }
+
+// Under TCG the verifier takes minutes for the programs that are to exhaust it.
+const foreignCaseTimeout = 5 * time.Minute
+
+// foreignFlags are those that suites of others' objects have.
+type foreignFlags struct {
+	baselines  string
+	update     bool
+	onlyFailed bool
+	split      bool
+	source     string // of the objects
+}
+
+func (f *foreignFlags) addForeign(cmd *cobra.Command) {
+	fl := cmd.Flags()
+	fl.StringVar(&f.baselines, "baselines", "", `directory with a baseline KERNEL.txt for each kernel, or "none" (default, of suite kernel: selftests/baselines/kernel)`)
+	fl.BoolVar(&f.update, "update-baseline", false, "write the baseline anew from this run, instead of failing on changes")
+	fl.BoolVar(&f.onlyFailed, "only-failed", false, "only cases that failed in the last report, or were worse than in the baseline")
+	fl.BoolVar(&f.split, "split", false, "load each program of an object alone (engines direct, trace and replay)")
+}
+
+// foreign returns a suite that was fetched, and sets those flags that the user has
+// not set to what is right for it: nobody has looked at what its programs do to a
+// guest, so they are not run; libbpf is the one of the same source.
+func (f *vmtestFlags) foreign(cmd *cobra.Command) (*harness.Suite, error) {
+	store, err := vmimage.Open(vmimage.Options{})
+	if err != nil {
+		return nil, err
+	}
+	defer store.Close()
+	c, err := suites.Read(store, f.suite)
+	if err != nil {
+		return nil, err
+	}
+	unset := func(flag string) bool { return !cmd.Flags().Changed(flag) }
+	if unset("still") {
+		f.still = true
+	}
+	if unset("case-timeout") {
+		f.caseTimeout = foreignCaseTimeout
+	}
+	if unset("jobs") {
+		f.jobs = runtime.NumCPU()
+	}
+	if tool := c.Tool(store); tool != "" && unset("bpftool") && engine.UseTool(f.engines) {
+		f.bpftool = []string{tool}
+	}
+	f.foreignFlags.source = c.Source + ", types of " + c.Types
+	if unset("baselines") {
+		config, err := vmimage.FindConfig(".")
+		if err == nil {
+			f.baselines = filepath.Join(filepath.Dir(config), "selftests", "baselines", f.suite)
+		}
+		if f.split {
+			f.baselines += "-programs"
+		}
+	}
+	suite := harness.NewForeign(c.Name, c.Compiled(store))
+	if f.split {
+		suite = suite.Split()
+	}
+	return suite.Select(f.cases)
+}
+
+// choose checks the flags, and leaves of the suite what they ask for.
+func (f *vmtestFlags) choose(suite *harness.Suite, kernels []string) (*harness.Suite, error) {
+	if f.split && engine.UseTool(f.engines) {
+		return nil, errors.New("--split: bpftool cannot load one program of an object; use engines direct, trace and replay")
+	}
+	if f.baselines == "none" {
+		f.baselines = ""
+	}
+	if f.update && (f.baselines == "" || len(kernels) > 1) {
+		return nil, errors.New("--update-baseline: name a suite that has baselines, and one kernel")
+	}
+	if !f.onlyFailed {
+		return suite, nil
+	}
+	if len(kernels) > 1 {
+		return nil, errors.New("--only-failed: name one kernel")
+	}
+	r, err := report.ReadJSON(filepath.Join(f.out, filepath.Base(filepath.Clean(kernels[0])), "report.json"))
+	if err != nil {
+		return nil, fmt.Errorf("--only-failed: %w", err)
+	}
+	suite = suite.Only(r.Failed())
+	if len(suite.Cases) == 0 {
+		return nil, errors.New("--only-failed: nothing failed in the last run")
+	}
+	return suite, nil
+}
+
+// renew writes the baseline of a run.
+func (f *vmtestFlags) renew(r *harness.Report) error {
+	file := harness.BaselineFile(f.baselines, r.Kernel.Name)
+	old, err := harness.ReadBaseline(file)
+	if err != nil {
+		return err
+	}
+	b := harness.NewBaseline(r, f.foreignFlags.source, old)
+	if err := b.Write(file); err != nil {
+		return err
+	}
+	r.Baseline = b.Compare(r, false) // nothing has changed
+	r.Baseline.File = file
+	return nil
+}

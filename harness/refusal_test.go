@@ -1,0 +1,63 @@
+package harness
+
+import (
+	"testing"
+
+	"gotest.tools/v3/assert"
+	is "gotest.tools/v3/assert/cmp"
+
+	"github.com/bpfreplay/bpfreplay/harness/agent"
+)
+
+func TestForeignRefusals(t *testing.T) {
+	refused := func(engine, errno, detail, log string) agent.Load {
+		return agent.Load{Engine: engine, Result: agent.Refused, Errno: errno, Detail: detail, Log: log}
+	}
+	ok := func(engine string) agent.Load { return agent.Load{Engine: engine, Result: agent.OK} }
+	const noKfunc = `1: call
+kfunc 'bpf_x' is referenced but wasn't resolved
+processed 1 insns (limit 1000000)`
+	for name, test := range map[string]struct {
+		a, b agent.Load
+		want map[string]string // fields and the rules that explain them
+	}{
+		"alike": {refused("direct", "EACCES", "program p: load program: x", "a\nR1 is bad\nprocessed 3 insns"),
+			refused("trace", "EACCES", "program p: PROG_LOAD: x", "R1 is bad\nprocessed 4 insns"), nil},
+		"another line": {refused("trace", "EACCES", "program p: PROG_LOAD: x", "R1 is bad"),
+			refused("replay", "EACCES", "program p: PROG_LOAD: x", "R2 is bad"), map[string]string{"load log": ""}},
+		"another errno": {refused("trace", "EACCES", "program p: PROG_LOAD: x", ""),
+			refused("replay", "EINVAL", "program p: PROG_LOAD: x", ""), map[string]string{"load errno": ""}},
+		"another program, cilium/ebpf": {refused("direct", "EACCES", "program p: load program: x", "R1 is bad"),
+			refused("trace", "EINVAL", "program q: PROG_LOAD: x", "R2 is bad"), map[string]string{"load errno": ruleOrder, "load log": ruleOrder}},
+		"another program, ours": {refused("trace", "EACCES", "program p: PROG_LOAD: x", "R1 is bad"),
+			refused("replay", "EACCES", "program q: PROG_LOAD: x", "R2 is bad"), map[string]string{"load log": ""}},
+		"numbers for a kfunc": {refused("direct", "EINVAL", "program p: x", "invalid func unknown#233685214"),
+			refused("libbpf", "EINVAL", "prog 'p': x", noKfunc), map[string]string{"load log": ruleWords}},
+		"another number": {refused("direct", "EINVAL", "program p: x", "invalid func unknown#7"),
+			refused("libbpf", "EINVAL", "prog 'p': x", noKfunc), map[string]string{"load log": ""}},
+		"known": {refused("direct", "", `section ".struct_ops": got '.struct_ops' section: not supported`, ""), ok("trace"),
+			map[string]string{"load": ruleKnown}},
+		"known of another engine": {refused("trace", "", `section ".struct_ops": got '.struct_ops' section: not supported`, ""), ok("replay"),
+			map[string]string{"load": ""}},
+		"not known": {refused("direct", "", "out of order", ""), ok("trace"), map[string]string{"load": ""}},
+	} {
+		j := judge{used: make(map[string]bool)}
+		c := Case{Name: "c", Expect: Expect{Result: anyResult}}
+		got := make(map[string]string)
+		for _, d := range j.refusals(&c, &test.a, &test.b) {
+			got[d.Field] = d.ExplainedBy
+			assert.Check(t, d.ExplainedBy == "" || RuleReason(d.ExplainedBy) != "", name)
+		}
+		if test.want == nil {
+			test.want = map[string]string{}
+		}
+		assert.Check(t, is.DeepEqual(got, test.want), name)
+		failures := j.expectations(&c, []agent.Load{test.a, test.b})
+		assert.Check(t, is.Len(failures, 0), name)
+	}
+	// In a suite of ours a refusal has to be said.
+	j := judge{used: make(map[string]bool)}
+	a, b := refused("direct", "", `got '.struct_ops' section: not supported`, ""), ok("trace")
+	diffs := j.refusals(&Case{Expect: Expect{Result: agent.OK}}, &a, &b)
+	assert.Check(t, is.Equal(diffs[0].ExplainedBy, ""))
+}

@@ -1,0 +1,79 @@
+package harness
+
+import (
+	"regexp"
+	"slices"
+
+	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/state"
+)
+
+// knownRefusal is something that an engine is known to refuse, whatever the object:
+// what Case.Known is for a case of the core suite. It explains that another engine
+// loads the object, or refuses it for another reason. Each reason has a paragraph
+// in docs/findings.md.
+type knownRefusal struct {
+	engine string
+	// text is in the error or in the verifier's log, and nothing else has it there.
+	text   *regexp.Regexp
+	reason string // begins with the version that was seen to
+}
+
+var knownRefusals = []knownRefusal{
+	{state.EngineDirect, regexp.MustCompile(`reference to "[^"]*" in section SHN_UNDEF\+\d+: not supported`),
+		"cilium/ebpf v0.22.0 knows variables of .data, .bss and .rodata only, not of .bss.NAME nor of an arena's section"},
+	{state.EngineDirect, regexp.MustCompile(`got '\.struct_ops' section: not supported`),
+		"cilium/ebpf v0.22.0 knows .struct_ops.link only, not .struct_ops"},
+	{state.EngineDirect, regexp.MustCompile(`data section \.ksyms: expected \S+ to be \*Void, not \*btf\.`),
+		"cilium/ebpf v0.22.0 has no typed ksyms"},
+	{state.EngineDirect, regexp.MustCompile(`: unsupported binding: STB_WEAK`),
+		"cilium/ebpf v0.22.0 has no weak maps, functions and kconfig variables"},
+	{state.EngineDirect, regexp.MustCompile(`ring map size \d+ not a multiple of page size`),
+		"cilium/ebpf v0.22.0 does not round the size of a ring buffer up to a page"},
+	{state.EngineDirect, regexp.MustCompile(`: load BTF: load btf: `),
+		"cilium/ebpf v0.22.0 does not do without types that the kernel refuses"},
+	{state.EngineDirect, regexp.MustCompile(`: Tracing programs must provide btf_id`),
+		"cilium/ebpf v0.22.0 does not know the section's way to name an attach target"},
+	{state.EngineLibbpf, regexp.MustCompile(`extern \(func ksym\) '[^']+': not found in kernel or module BTFs`),
+		"libbpf v1.8 wants every kfunc that the object names, also those of programs that are not loaded"},
+	{state.EngineLibbpfLight, regexp.MustCompile(`killed by SIG(SEGV|BUS) while generating a loader program`),
+		"libbpf v1.8 crashes as it generates loader programs with struct_ops, with arenas that have data, and without any program"},
+	{state.EngineLibbpfLight, regexp.MustCompile(`PROG_LOAD: permission denied: invalid (read from|write to) stack R10 off=\d+ size=4`),
+		"libbpf v1.8 has room for 32 programs in its loader programs, and does not say so"},
+	{state.EngineLibbpfLight, regexp.MustCompile(`libbpf's loader program: a step of it: (argument list too long|invalid argument)$`),
+		"libbpf v1.8 neither sanitises types in its loader programs nor does without those that the kernel refuses"},
+	{state.EngineLibbpfLight, regexp.MustCompile(`operation not supported while|Operation not supported$`),
+		"libbpf v1.8 has no static slots of program arrays in its loader programs"},
+}
+
+// knownRefusal is the reason why an engine refuses what others do not, if that is
+// known.
+func knownReason(l *agent.Load) string {
+	if l.Result != agent.Refused {
+		return ""
+	}
+	i := slices.IndexFunc(knownRefusals, func(k knownRefusal) bool {
+		return k.engine == l.Engine && (k.text.MatchString(l.Detail) || k.text.MatchString(lastLine(l.Log)))
+	})
+	if i < 0 {
+		return ""
+	}
+	return knownRefusals[i].reason
+}
+
+// sameWords are what engines and the verifier say of one and the same thing: an
+// engine puts a number into an instruction in the place of what the kernel lacks, so
+// that the program is refused if the instruction can be reached, and libbpf rewrites
+// the log then.
+var sameWords = []*regexp.Regexp{
+	// A kfunc: cilium/ebpf's number, libbpf's (POISON_CALL_KFUNC_BASE and more), what
+	// libbpf makes of it, and the verifier about a kfunc with id 0.
+	regexp.MustCompile(`^(invalid func unknown#(233685214|20020\d{5})|kfunc '[^']+' is referenced but wasn't resolved|` +
+		`invalid kernel function call not eliminated in verifier pass)$`),
+	// A CO-RE relocation.
+	regexp.MustCompile(`^(invalid func unknown#195896080|failed to resolve CO-RE relocation .*)$`),
+}
+
+func sameSaid(x, y string) bool {
+	return slices.ContainsFunc(sameWords, func(r *regexp.Regexp) bool { return r.MatchString(x) && r.MatchString(y) })
+}
