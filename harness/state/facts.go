@@ -2,6 +2,7 @@ package state
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/bpfreplay/bpfreplay/loader/insn"
 	"github.com/bpfreplay/bpfreplay/loader/object"
@@ -44,7 +45,10 @@ type StructOpsFacts struct {
 type ProgramFacts struct {
 	// Order are the functions as libbpf puts them: depth first, by the first
 	// call or load of the address of each.
-	Order      []string
+	Order []string
+	// Breadth are the same as cilium/ebpf puts them: breadth first, those that one
+	// function refers to by name.
+	Breadth    []string
 	Kconfig    bool     // refers to .kconfig
 	WeakKfuncs []string // calls of kfuncs that need not exist
 	TypedKsyms []string // typed kernel variables that it takes the address of
@@ -156,15 +160,15 @@ func isData(k object.MapKind) bool {
 // programFacts looks at a function and all that it calls or takes the address of.
 func programFacts(o *object.Object, entry int) ProgramFacts {
 	p := ProgramFacts{LocalTypeIDs: make(map[uint32]string)}
-	seen, names := make(map[int]bool), make(map[string]int)
+	seen, names := make(map[int]string), make(map[string]int)
 	var visit func(i int)
 	visit = func(i int) {
-		if i < 0 || i >= len(o.Functions) || seen[i] {
+		if i < 0 || i >= len(o.Functions) || seen[i] != "" {
 			return
 		}
-		seen[i] = true
 		fn := &o.Functions[i]
-		p.Order = append(p.Order, uniqueName(names, fn.Name))
+		seen[i] = uniqueName(names, fn.Name)
+		p.Order = append(p.Order, seen[i])
 		p.addFunction(o, fn)
 		for _, next := range callees(fn) {
 			visit(next)
@@ -172,7 +176,25 @@ func programFacts(o *object.Object, entry int) ProgramFacts {
 	}
 	visit(entry)
 	visit(o.Functions[entry].ExceptionCallback)
+	for _, i := range breadthFirst(o, entry) {
+		p.Breadth = append(p.Breadth, seen[i])
+	}
 	return p
+}
+
+// breadthFirst is the order of flattenInstructions in cilium/ebpf's linker.go.
+func breadthFirst(o *object.Object, entry int) []int {
+	order := []int{entry}
+	for at := 0; at < len(order); at++ {
+		next := callees(&o.Functions[order[at]])
+		slices.SortStableFunc(next, func(a, b int) int { return strings.Compare(o.Functions[a].Name, o.Functions[b].Name) })
+		for _, i := range next {
+			if !slices.Contains(order, i) {
+				order = append(order, i)
+			}
+		}
+	}
+	return order
 }
 
 func callees(fn *object.Function) []int {

@@ -371,6 +371,18 @@ var table = []Rule{
 		},
 	},
 	{
+		ID:     "tag-removed-subprograms",
+		Reason: "a tag covers the order in which subprograms were appended, those included that the verifier has removed since as nothing calls them",
+		Left:   cilium, Right: libbpfLike,
+		Case:   "subprogs_removed",
+		Fields: []string{"program * tag", "function * function_tag"},
+		match: func(left, right side) bool {
+			f := facts(right)
+			return sameFunctions(left.p, right.p) && sameCode(left, right) && len(right.p.Functions) < len(f.Order) &&
+				inOrder(left.p, f.Breadth) && inOrder(right.p, f.Order) && !slices.Equal(f.Order, f.Breadth)
+		},
+	},
+	{
 		ID:     "module-kfunc-index",
 		Reason: "cilium/ebpf gives each reference to a kfunc of a module its own slot in fd_array, from 1 on; others give each module one",
 		Left:   cilium, Right: libbpfLike,

@@ -86,6 +86,15 @@ func orderSwapped(s *scenario) {
 	s.program(func(f *ProgramFacts) { f.Order = []string{"run", "left", "right"} })
 }
 
+// removed is a function that there was between run and others, for cilium/ebpf in
+// the last place.
+func removed(s *scenario) {
+	s.program(func(f *ProgramFacts) {
+		f.Order = []string{"run", "gone", "left", "right"}
+		f.Breadth = []string{"run", "left", "right", "gone"}
+	})
+}
+
 func tagDiffers(s *scenario) { s.left.Programs[0].Tag = "fedcba9876543210" }
 
 func codeDiffers(s *scenario) { s.fn(s.left, "right").patch(0, 2) }
@@ -580,6 +589,35 @@ var ruleTests = map[string]ruleTest{
 			"code differs": all(codeDiffers, orderSwapped, tagDiffers),
 			"unread": func(s *scenario) {
 				orderSwapped(s)
+				tagDiffers(s)
+				s.left.Programs[0].Unread, s.right.Programs[0].Unread = true, true
+			},
+		},
+	},
+	"tag-removed-subprograms": {
+		field: "program run tag",
+		make:  all(removed, tagDiffers),
+		near: map[string]func(s *scenario){
+			"nothing removed": func(s *scenario) {
+				tagDiffers(s)
+				s.program(func(f *ProgramFacts) {
+					f.Order, f.Breadth = []string{"run", "left", "right"}, []string{"run", "right", "left"}
+				})
+			},
+			"no order": tagDiffers,
+			"same order": func(s *scenario) {
+				removed(s)
+				tagDiffers(s)
+				s.program(func(f *ProgramFacts) { f.Breadth = f.Order })
+			},
+			"not cilium/ebpf's order": func(s *scenario) {
+				removed(s)
+				tagDiffers(s)
+				s.program(func(f *ProgramFacts) { f.Breadth = []string{"gone", "right", "left", "run"} })
+			},
+			"code differs": all(codeDiffers, removed, tagDiffers),
+			"unread": func(s *scenario) {
+				removed(s)
 				tagDiffers(s)
 				s.left.Programs[0].Unread, s.right.Programs[0].Unread = true, true
 			},
