@@ -56,8 +56,8 @@ func died(why string) (*reply, error) {
 
 // fakes counts guests.
 type fakes struct {
-	mu                      sync.Mutex
-	running, most, in, done int
+	mu                sync.Mutex
+	running, most, in int
 }
 
 // fakeRun runs cases called c0, c1, … in guests that answer as they are told.

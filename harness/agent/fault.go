@@ -49,7 +49,7 @@ func Faults() []Fault {
 		{FaultKilled, "somebody kills QEMU", func(*Conn) error { select {} }},
 		{"exit", "the agent ends", func(*Conn) error { os.Exit(0); return nil }},
 		{"hang", "the case never ends, in user space", func(*Conn) error {
-			for {
+			for i := 0; ; i++ { // busy, and never asleep
 			}
 		}},
 		{"hang-kernel", "the case never ends, in the kernel", hangKernel},
