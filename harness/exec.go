@@ -102,6 +102,10 @@ func (c *Command) session() (*session, error) {
 		return nil, err
 	}
 	s.command.Env = append(libraryPath(c.Env), c.Env...)
+	if sizeOf(files) <= sendLimit {
+		s.sent, s.likely = files, true
+		return s, nil
+	}
 	s.files = files
 	if c.MemoryMiB == 0 {
 		s.memory += memoryFor(files)

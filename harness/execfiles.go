@@ -195,12 +195,16 @@ func (g *guestFiles) program(guest, host string) error {
 // memoryFor is the memory that files take in a guest, in MiB: the kernel
 // unpacks the initramfs into a file system that may fill half of the memory.
 func memoryFor(files []vmimage.File) int {
-	var size int64
+	const unpacked, packed = 2, 1
+	return int(sizeOf(files)>>20) * (unpacked + packed)
+}
+
+// sizeOf is how large files are together, in bytes.
+func sizeOf(files []vmimage.File) (size int64) {
 	for _, f := range files {
 		if info, err := os.Stat(f.Host); err == nil {
 			size += info.Size()
 		}
 	}
-	const unpacked, packed = 2, 1
-	return int(size>>20) * (unpacked + packed)
+	return size
 }

@@ -20,7 +20,8 @@ import (
 type session struct {
 	command  agent.Command
 	base     []vmimage.File // files that many sessions have, too
-	files    []vmimage.File // files of this one
+	files    []vmimage.File // files of this one, there from the start
+	sent     []vmimage.File // files of this one, sent to the guest when it is ready
 	modules  []string
 	hostRoot bool
 	// likely says that there will be more sessions whose guest has the same files
@@ -113,7 +114,8 @@ func (s *session) guest(ctx context.Context, o *Options, server *fileServer) (*m
 			Modules: modules,
 			Extra:   s.files,
 		},
-		cold: o.Cold || !s.likely, note: o.Note,
+		ready: agent.Ready{Exec: true},
+		cold:  o.Cold || !s.likely, note: o.Note,
 	}
 	boot := o.BootTimeout
 	if boot == 0 {
@@ -147,7 +149,7 @@ func (s *session) talk(conn *agent.Conn) (*agent.Ended, error) {
 		}
 		terminal, command.Terminal = *t, &t.Size
 	}
-	if err := conn.Send(&agent.Request{Exec: &command}); err != nil {
+	if err := sendCommand(conn, command, s.sent); err != nil {
 		return nil, err
 	}
 	in := newInput(conn)

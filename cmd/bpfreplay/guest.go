@@ -44,7 +44,6 @@ func (f *guestFlags) add(cmd *cobra.Command, engines []string, about string) {
 	fl.StringSliceVarP(&f.engines, "engines", "e", engines, about+": "+strings.Join(engine.Names(), ", "))
 	fl.StringSliceVar(&f.bpftool, "bpftool", nil, "the bpftool that libbpf and libbpf-light drive, an ELF file; behind it, with commas, what it runs")
 	fl.StringVarP(&f.out, "out", "o", "out", "directory for reports")
-	fl.BoolVar(&f.cold, "cold", false, "boot guests; without it they are copies of one that was booted once and saved")
 	fl.DurationVar(&f.caseTimeout, "case-timeout", harness.DefaultCaseTimeout, "how long a case may take")
 	_ = cmd.RegisterFlagCompletionFunc("engines", cobra.FixedCompletions(engine.Names(), cobra.ShellCompDirectiveNoFileComp))
 }
@@ -55,6 +54,7 @@ func (f *guestFlags) addMachine(cmd *cobra.Command) {
 	fl.StringVarP(&f.kernel, "kernel", "k", "6.12", "a name in kernels.yaml, or the path of an image or of a built kernel tree")
 	fl.StringVar(&f.accelerator, "accel", string(vm.Auto), "auto, kvm or tcg; auto is kvm if a probe shows that it works")
 	fl.StringVar(&f.qemu, "qemu", vm.DefaultQEMU, "QEMU to run")
+	fl.BoolVar(&f.cold, "cold", false, "boot guests; without it they are copies of one that was booted once and saved")
 	fl.StringArrayVar(&f.params, "append", nil, "a kernel parameter to add (may be repeated)")
 	fl.DurationVar(&f.bootTimeout, "boot-timeout", harness.DefaultBootTimeout, "how long a boot may take")
 	_ = cmd.RegisterFlagCompletionFunc("kernel", completeKernels)

@@ -36,11 +36,15 @@ type Size struct {
 	Rows    uint16 `json:"rows"`
 }
 
-// File is a file that the host puts into the guest.
+// File is a file that the host puts into the guest: a regular file, a directory or
+// a symbolic link.
 type File struct {
 	Path string      `json:"path"` // absolute
-	Mode os.FileMode `json:"mode"` // permissions, for a regular file
-	Data []byte      `json:"data"`
+	Mode os.FileMode `json:"mode"`
+	Data []byte      `json:"data,omitempty"` // contents, or where the link leads
+	// Size is how many bytes of contents follow the Request, those of all files one
+	// after another; Data is empty then.
+	Size int64 `json:"size,omitempty"`
 }
 
 // Input follows a Command: what the program reads, or the new size of its
@@ -78,10 +82,7 @@ type Ended struct {
 // execute runs a program and sends what it writes. An error means that the host
 // cannot be reached, or that this guest is not fit for programs.
 func execute(c *Conn, command *Command) error {
-	if err := loadModules(func(string) bool { return true }); err != nil {
-		return err
-	}
-	if err := furnish(); err != nil {
+	if err := fit(); err != nil {
 		return err
 	}
 	if command.HostRoot != "" {
@@ -91,6 +92,14 @@ func execute(c *Conn, command *Command) error {
 	}
 	return runCommand(c, command)
 }
+
+// fit makes the guest fit for programs, once.
+var fit = sync.OnceValue(func() error {
+	if err := loadModules(func(string) bool { return true }); err != nil {
+		return err
+	}
+	return furnish()
+})
 
 // openFiles is how many files a program may have open, as systemd has it. The
 // kernel gives PID 1 less.
@@ -161,7 +170,7 @@ func runCommand(c *Conn, command *Command) error {
 		defer mu.Unlock()
 		return c.Send(o)
 	}
-	p, err := prepare(command)
+	p, err := prepare(c, command)
 	if err != nil {
 		// The host may be sending input already.
 		return errors.Join(send(&Output{Ended: &Ended{Error: err.Error()}}), discardInput(c))
@@ -207,8 +216,8 @@ func runCommand(c *Conn, command *Command) error {
 }
 
 // prepare makes the command's files and starts it.
-func prepare(command *Command) (*process, error) {
-	if err := makeFiles(command.Files); err != nil {
+func prepare(c *Conn, command *Command) (*process, error) {
+	if err := makeFiles(c, command.Files); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(command.Dir, 0o755); err != nil {

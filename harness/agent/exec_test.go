@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -84,4 +85,53 @@ func TestCommandLeavesChild(t *testing.T) {
 	child, err := strconv.Atoi(strings.TrimSpace(stdout))
 	assert.NilError(t, err)
 	assert.NilError(t, syscall.Kill(child, syscall.SIGKILL))
+}
+
+// What does not become a file is received all the same: what follows is the host's next message.
+func TestCommandFiles(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name string) string { return filepath.Join(dir, name) }
+	assert.NilError(t, os.Symlink("elsewhere", file("taken")))
+	assert.NilError(t, os.Mkdir(file("full"), 0o700))
+	assert.NilError(t, os.WriteFile(file("full/of"), nil, 0o600))
+	files := []File{
+		{Path: file("new"), Mode: os.ModeDir | 0o555},
+		{Path: file("new/inline"), Mode: 0o755, Data: []byte("inline")},
+		{Path: file("taken"), Mode: 0o622, Size: 4},
+		{Path: file("link"), Mode: os.ModeSymlink | 0o777, Data: []byte("taken")},
+		{Path: file("full"), Mode: 0o600, Size: 3},
+		{Path: file("late"), Mode: 0o600, Size: 2},
+	}
+	rest := "{\"name\":\"next\"}\n"
+	c := NewConn(struct {
+		io.Reader
+		io.Writer
+	}{strings.NewReader("four" + "bad" + "no" + rest), io.Discard})
+	assert.ErrorContains(t, makeFiles(c, files), "directory not empty")
+	var next Request
+	assert.NilError(t, c.Receive(&next))
+	assert.Equal(t, next.Name, "next")
+
+	for name, want := range map[string]struct {
+		mode os.FileMode
+		data string
+	}{"new/inline": {0o755, "inline"}, "taken": {0o622, "four"}, "link": {0o622, "four"}} {
+		data, err := os.ReadFile(file(name))
+		assert.NilError(t, err)
+		assert.Equal(t, string(data), want.data)
+		info, err := os.Stat(file(name))
+		assert.NilError(t, err)
+		assert.Equal(t, info.Mode(), want.mode)
+	}
+	info, err := os.Stat(file("new"))
+	assert.NilError(t, err)
+	assert.Equal(t, info.Mode().Perm(), os.FileMode(0o555))
+	_, err = os.Lstat(file("late"))
+	assert.ErrorIs(t, err, os.ErrNotExist)
+
+	c = NewConn(struct {
+		io.Reader
+		io.Writer
+	}{strings.NewReader("sh"), io.Discard})
+	assert.ErrorContains(t, makeFiles(c, []File{{Path: file("short"), Mode: 0o600, Size: 10}}), "2 of 10 bytes came")
 }

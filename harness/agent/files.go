@@ -2,6 +2,7 @@ package agent
 
 import (
 	"archive/tar"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -11,17 +12,53 @@ import (
 	"strings"
 )
 
-// makeFiles makes the host's files.
-func makeFiles(files []File) error {
+// makeFiles makes the host's files. After an error, too, all that the host sends
+// of them is received.
+func makeFiles(c *Conn, files []File) error {
+	var failed error
 	for _, f := range files {
-		if err := os.MkdirAll(filepath.Dir(f.Path), 0o755); err != nil {
-			return err
+		contents := io.MultiReader(bytes.NewReader(f.Data), io.LimitReader(c.r, f.Size))
+		if failed == nil {
+			failed = makeFile(&f, contents)
 		}
-		if err := os.WriteFile(f.Path, f.Data, f.Mode.Perm()); err != nil {
+		if _, err := io.Copy(io.Discard, contents); err != nil {
 			return err
 		}
 	}
-	return nil
+	return failed
+}
+
+// makeFile makes one, and the directories that it is in. It replaces what is there,
+// but for a directory, which stays as it is.
+func makeFile(f *File, contents io.Reader) error {
+	if err := os.MkdirAll(filepath.Dir(f.Path), 0o755); err != nil {
+		return err
+	}
+	if f.Mode.IsDir() {
+		if err := os.Mkdir(f.Path, f.Mode.Perm()); err != nil {
+			if info, statErr := os.Stat(f.Path); statErr == nil && info.IsDir() {
+				return nil
+			}
+			return err
+		}
+		return os.Chmod(f.Path, f.Mode.Perm())
+	}
+	if err := os.Remove(f.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if f.Mode.Type() == fs.ModeSymlink {
+		return os.Symlink(string(f.Data), f.Path)
+	}
+	file, err := os.OpenFile(f.Path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, f.Mode.Perm())
+	if err != nil {
+		return err
+	}
+	n, err := io.Copy(file, contents)
+	if want := int64(len(f.Data)) + f.Size; err == nil && n < want {
+		err = fmt.Errorf("%s: %d of %d bytes came", f.Path, n, want)
+	}
+	// Not what the umask leaves of it.
+	return errors.Join(err, file.Chmod(f.Mode.Perm()), file.Close())
 }
 
 // gotChunk is how much of an archive one Output has, in bytes.

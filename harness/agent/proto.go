@@ -29,6 +29,8 @@ type Ready struct {
 	Engines []string `json:"engines,omitempty"`
 	// Bpftool is Request.Bpftool.
 	Bpftool string `json:"bpftool,omitempty"`
+	// Exec: there will be a program to run, and no cases.
+	Exec bool `json:"exec,omitempty"`
 }
 
 // Wake is the first message to a guest that was restored, in which no time has
@@ -189,6 +191,15 @@ func (c *Conn) Send(v any) error {
 		return fmt.Errorf("message to send: %w", err)
 	}
 	_, err = c.w.Write(append(b, '\n'))
+	return err
+}
+
+// SendContents sends what r has, which is to be as long as was announced, in bytes.
+func (c *Conn) SendContents(r io.Reader, size int64) error {
+	n, err := io.CopyN(struct{ io.Writer }{c.w}, r, size)
+	if err == io.EOF {
+		return fmt.Errorf("it became shorter while it was sent: %d of %d bytes", n, size)
+	}
 	return err
 }
 

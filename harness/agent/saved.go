@@ -24,6 +24,10 @@ func (s *Server) prepare(req *Request) error {
 // symbols, and making the machine ready for package behave. What a kernel
 // does not have is for the cases to say.
 func (s *Server) ready(r *Ready) error {
+	if r.Exec {
+		defer runtime.GC()
+		return fit()
+	}
 	_, _ = s.target.Vmlinux() // where there is none loads say so
 	_ = s.kernel.Preload()
 	if r.Behave && s.guest == nil {
