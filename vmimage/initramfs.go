@@ -65,22 +65,12 @@ var console = File{Path: "/dev/console", Mode: fs.ModeDevice | fs.ModeCharDevice
 // Base and modules come from the cache if they were needed before. If it
 // fails, dst is not there.
 func (s *Store) Initramfs(dst string, k *Kernel, what Initramfs) (string, error) {
-	base, err := s.archive(append([]File{console}, what.Base...))
+	base, modules, extra, err := s.parts(k, what, s.archive)
 	if err != nil {
 		return "", fmt.Errorf("initramfs: %w", err)
 	}
-	modules, err := s.kernelArchive(k, what.Modules)
-	if err != nil {
-		return "", fmt.Errorf("initramfs: %w", err)
-	}
-	var extra bytes.Buffer
-	if len(what.Extra) > 0 {
-		if err := WriteCPIO(&extra, what.Extra); err != nil {
-			return "", fmt.Errorf("initramfs: %w", err)
-		}
-	}
-	sum := initramfsSum(filepath.Base(base), filepath.Base(modules), extra.Bytes())
-	if err := concat(dst, &extra, base, modules); err != nil {
+	sum := initramfsSum(base, modules, extra.Bytes())
+	if err := concat(dst, extra, base, modules); err != nil {
 		return "", fmt.Errorf("initramfs: %w", err)
 	}
 	return sum, nil
@@ -89,26 +79,32 @@ func (s *Store) Initramfs(dst string, k *Kernel, what Initramfs) (string, error)
 // InitramfsSum is what Initramfs returns, without the file. For what was made
 // before it reads next to nothing.
 func (s *Store) InitramfsSum(k *Kernel, what Initramfs) (string, error) {
-	base, err := s.archiveKey(append([]File{console}, what.Base...))
+	base, modules, extra, err := s.parts(k, what, s.archiveKey)
 	if err != nil {
 		return "", fmt.Errorf("initramfs: %w", err)
 	}
-	modules, err := s.kernelArchive(k, what.Modules)
-	if err != nil {
-		return "", fmt.Errorf("initramfs: %w", err)
+	return initramfsSum(base, modules, extra.Bytes()), nil
+}
+
+// parts are what an initramfs is made of. archive gives the first of them, or what
+// it is known by.
+func (s *Store) parts(k *Kernel, what Initramfs, archive func([]File) (string, error)) (base, modules string, extra *bytes.Buffer, err error) {
+	if base, err = archive(append([]File{console}, what.Base...)); err != nil {
+		return "", "", nil, err
 	}
-	var extra bytes.Buffer
+	if modules, err = s.kernelArchive(k, what.Modules); err != nil {
+		return "", "", nil, err
+	}
+	extra = &bytes.Buffer{}
 	if len(what.Extra) > 0 {
-		if err := WriteCPIO(&extra, what.Extra); err != nil {
-			return "", fmt.Errorf("initramfs: %w", err)
-		}
+		err = WriteCPIO(extra, what.Extra)
 	}
-	return initramfsSum(base, filepath.Base(modules), extra.Bytes()), nil
+	return base, modules, extra, err
 }
 
 func initramfsSum(base, modules string, extra []byte) string {
 	sum := sha256.New()
-	fmt.Fprintf(sum, "%s%s\n%s\n", cpioFormat, base, modules)
+	fmt.Fprintf(sum, "%s%s\n%s\n", cpioFormat, filepath.Base(base), filepath.Base(modules))
 	sum.Write(extra)
 	return hex.EncodeToString(sum.Sum(nil))
 }
