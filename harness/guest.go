@@ -160,7 +160,8 @@ func (r *runner) config(number int) vm.Config {
 		MemoryMiB: guestMemory, CPUs: guestCPUs,
 		Accelerator: r.Accelerator, StateDir: r.StateDir,
 		ConsolePath: filepath.Join(r.Out, console),
-		BootTimeout: r.BootTimeout, SilenceTimeout: r.CaseTimeout,
+		// A case has a clock of its own; which of the two it is that ends it must not be chance.
+		BootTimeout: r.BootTimeout, SilenceTimeout: 2 * r.CaseTimeout,
 		Debugger: r.Debugger.file(),
 	}
 }
