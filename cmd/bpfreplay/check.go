@@ -57,10 +57,8 @@ are such; 2 if a kernel cannot be had or the harness failed.`,
 }
 
 func (f *checkFlags) run(cmd *cobra.Command, args []string) error {
-	for _, path := range args {
-		if err := checkObject(path); err != nil {
-			return err
-		}
+	if err := checkObjects(args); err != nil {
+		return err
 	}
 	f.chooseEngines()
 	for _, e := range f.require {

@@ -104,18 +104,12 @@ func (f *compareFlags) run(cmd *cobra.Command, args []string) error {
 func (f *compareFlags) selected(args []string) (*harness.Suite, error) {
 	switch {
 	case f.which == "" && len(args) == 1:
-		if err := checkObject(args[0]); err != nil {
-			return nil, err
-		}
-		return harness.NewSuite(args), nil
+		return objectSuite(args)
 	case f.which == "" || len(args) > 0:
 		return nil, errors.New("either an object or a --case")
 	}
-	suite, err := harness.ReadSuite(f.suite)
+	suite, err := casesOf(f.suite, []string{f.which})
 	if err != nil {
-		return nil, err
-	}
-	if suite, err = suite.Select([]string{f.which}); err != nil {
 		return nil, err
 	}
 	if len(suite.Cases) > 1 {

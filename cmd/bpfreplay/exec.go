@@ -112,11 +112,6 @@ func (f *execFlags) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	defer done()
-	gone, err := f.debugger(cmd, &opts)
-	if err != nil {
-		return err
-	}
-	defer gone()
 	return inGuest(cmd, &c, f.tty, func(ctx context.Context, note func(string)) (int, error) {
 		opts.Note = note // the program writes there, too
 		return harness.Exec(ctx, c, opts)

@@ -81,9 +81,22 @@ func (f *guestFlags) debugger(cmd *cobra.Command, o *harness.Options) (done func
 	return d.Close, nil
 }
 
-// options are the harness's, with the kernel found. The caller calls done when
-// no guest runs any more.
-func (f *guestFlags) options(cmd *cobra.Command) (o harness.Options, done func(), err error) {
+// options are the harness's, with the kernel found, and with gdb to wait for if that
+// is wanted. The caller calls done when no guest runs any more.
+func (f *guestFlags) options(cmd *cobra.Command) (harness.Options, func(), error) {
+	o, found, err := f.withKernel(cmd)
+	if err != nil {
+		return o, nil, err
+	}
+	gone, err := f.debugger(cmd, &o)
+	if err != nil {
+		found()
+		return o, nil, err
+	}
+	return o, func() { gone(); found() }, nil
+}
+
+func (f *guestFlags) withKernel(cmd *cobra.Command) (o harness.Options, done func(), err error) {
 	o, err = f.common()
 	if err != nil {
 		return o, nil, err

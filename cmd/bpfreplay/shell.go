@@ -88,11 +88,6 @@ func (f *shellFlags) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	defer done()
-	gone, err := f.debugger(cmd, &opts)
-	if err != nil {
-		return err
-	}
-	defer gone()
 	sh := harness.Shell{
 		Suite: suite, Engines: f.engines, With: f.with, Modules: f.module,
 		Env:      environment(append([]string{"TERM"}, f.env...), "GODEBUG"),
@@ -108,21 +103,12 @@ func (f *shellFlags) run(cmd *cobra.Command, args []string) error {
 
 // readSuite has the cases that are asked for, and the objects.
 func (f *shellFlags) readSuite(objects []string) (*harness.Suite, error) {
-	for _, path := range objects {
-		if err := checkObject(path); err != nil {
-			return nil, err
-		}
-	}
-	suite := harness.NewSuite(objects)
-	if len(f.cases) == 0 {
-		return suite, nil
+	suite, err := objectSuite(objects)
+	if err != nil || len(f.cases) == 0 {
+		return suite, err
 	}
 	if len(objects) > 0 {
 		return nil, errors.New("either objects or --case")
 	}
-	suite, err := harness.ReadSuite(f.suite)
-	if err != nil {
-		return nil, err
-	}
-	return suite.Select(f.cases)
+	return casesOf(f.suite, f.cases)
 }

@@ -146,11 +146,6 @@ func (f *vmtestFlags) runKernel(cmd *cobra.Command, suite *harness.Suite) error 
 		return err
 	}
 	defer done()
-	gone, err := f.debugger(cmd, &opts)
-	if err != nil {
-		return err
-	}
-	defer gone()
 	f.set(&opts)
 	text := report.Text{W: report.Printable(cmd.OutOrStdout()), Verbose: f.verbose}
 	if !f.json {
@@ -201,21 +196,42 @@ func checkObject(path string) error {
 	return nil
 }
 
+func checkObjects(paths []string) error {
+	for _, path := range paths {
+		if err := checkObject(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// objectSuite is the suite of these objects.
+func objectSuite(paths []string) (*harness.Suite, error) {
+	if err := checkObjects(paths); err != nil {
+		return nil, err
+	}
+	return harness.NewSuite(paths), nil
+}
+
+// casesOf are those cases of a suite's file that match one of the patterns, or all.
+func casesOf(file string, patterns []string) (*harness.Suite, error) {
+	suite, err := harness.ReadSuite(file)
+	if err != nil {
+		return nil, err
+	}
+	return suite.Select(patterns)
+}
+
 func (f *vmtestFlags) readSuite(cmd *cobra.Command, args []string) (*harness.Suite, error) {
 	if len(args) > 0 {
-		for _, path := range args {
-			if err := checkObject(path); err != nil {
-				return nil, err
-			}
+		suite, err := objectSuite(args)
+		if err != nil {
+			return nil, err
 		}
-		return harness.NewSuite(args).Select(f.cases)
+		return suite.Select(f.cases)
 	}
 	if isForeign(f.suite) {
 		return f.foreign(cmd)
 	}
-	suite, err := harness.ReadSuite(f.suite)
-	if err != nil {
-		return nil, err
-	}
-	return suite.Select(f.cases)
+	return casesOf(f.suite, f.cases)
 }
