@@ -3,6 +3,7 @@ package harness
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -48,8 +49,11 @@ type Change struct {
 // BaselineReport is how a run compares with its baseline.
 type BaselineReport struct {
 	File    string   `json:"file"`
-	Source  string   `json:"source"`
+	Source  string   `json:"source"` // of the objects that it is about
 	Changes []Change `json:"changes"`
+	// Reasons are what people wrote in the baseline about cases that are not as they
+	// should be, by case.
+	Reasons map[string]string `json:"reasons,omitempty"`
 }
 
 // Worse is how many changes are for the worse.
@@ -61,6 +65,19 @@ func (b *BaselineReport) Worse() int {
 		}
 	}
 	return n
+}
+
+// with is what two parts of a run changed; either may be nil.
+func (b *BaselineReport) with(other *BaselineReport) *BaselineReport {
+	if b == nil || other == nil {
+		return cmp.Or(b, other)
+	}
+	out := *b
+	out.Changes = slices.Concat(b.Changes, other.Changes)
+	out.Reasons = make(map[string]string)
+	maps.Copy(out.Reasons, b.Reasons)
+	maps.Copy(out.Reasons, other.Reasons)
+	return &out
 }
 
 // outcomeOf is what an engine did, in one word.
@@ -103,9 +120,9 @@ func baselineCase(c *CaseReport) BaselineCase {
 
 // NewBaseline makes a baseline of a report. What the report says nothing of (other
 // cases, other engines, what people wrote) is that of old, which may be nil.
-func NewBaseline(r *Report, source string, old *Baseline) *Baseline {
+func NewBaseline(r *Report, old *Baseline) *Baseline {
 	b := &Baseline{
-		Suite: r.Suite, Kernel: r.Kernel.Name, Release: r.Kernel.Release, Source: source,
+		Suite: r.Suite, Kernel: r.Kernel.Name, Release: r.Kernel.Release, Source: r.Source,
 		Engines: slices.Clone(r.Engines), Cases: make(map[string]BaselineCase),
 	}
 	if old != nil {
@@ -154,6 +171,12 @@ func (b *Baseline) Compare(r *Report, whole bool) *BaselineReport {
 		c := &r.Cases[i]
 		seen[c.Name] = true
 		out.Changes = append(out.Changes, b.changes(c)...)
+		if reason := b.Cases[c.Name].Reason; reason != "" && !c.OK() {
+			if out.Reasons == nil {
+				out.Reasons = make(map[string]string)
+			}
+			out.Reasons[c.Name] = reason
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(b.Cases)) {
 		if whole && !seen[name] {

@@ -24,7 +24,7 @@ func someReport() *Report {
 		return p
 	}
 	return &Report{
-		Suite: "kernel", Kernel: KernelReport{Name: "6.12", Release: "6.12.1"}, Engines: []string{"direct", "trace", "replay"},
+		Suite: "kernel", Source: "linux-source-7.2 1", Kernel: KernelReport{Name: "6.12", Release: "6.12.1"}, Engines: []string{"direct", "trace", "replay"},
 		Cases: []CaseReport{
 			{Name: "fine", Loads: []LoadReport{load("direct", "ok", ""), load("trace", "ok", ""), load("replay", "ok", "")},
 				Verdicts: []PairReport{pair("direct", "trace", Equal), pair("direct", "replay", Equal)}},
@@ -37,7 +37,7 @@ func someReport() *Report {
 }
 
 func TestBaselineRoundTrip(t *testing.T) {
-	b := NewBaseline(someReport(), "linux-source-7.2 1", nil)
+	b := NewBaseline(someReport(), nil)
 	c := b.Cases["other"]
 	c.Reason = "somebody knows why"
 	b.Cases["other"] = c
@@ -65,7 +65,7 @@ func TestBaselineRoundTrip(t *testing.T) {
 }
 
 func TestBaselineCompare(t *testing.T) {
-	base := NewBaseline(someReport(), "", nil)
+	base := NewBaseline(someReport(), nil)
 	for name, test := range map[string]struct {
 		change func(r *Report)
 		want   []Change
@@ -116,7 +116,7 @@ func TestBaselineCompare(t *testing.T) {
 
 // TestBaselineMerge: a run of some cases and engines leaves the rest alone.
 func TestBaselineMerge(t *testing.T) {
-	old := NewBaseline(someReport(), "", nil)
+	old := NewBaseline(someReport(), nil)
 	c := old.Cases["other"]
 	c.Reason = "why"
 	old.Cases["other"] = c
@@ -126,7 +126,7 @@ func TestBaselineMerge(t *testing.T) {
 		Name: "other", Loads: []LoadReport{{Engine: "direct", Result: "ok"}, {Engine: "libbpf", Result: "ok"}},
 		Verdicts: []PairReport{{A: "direct", B: "libbpf", Verdict: Explained}},
 	}}
-	b := NewBaseline(r, "", old)
+	b := NewBaseline(r, old)
 	assert.Check(t, is.DeepEqual(b.Engines, []string{"direct", "trace", "replay", "libbpf"}))
 	assert.Check(t, is.DeepEqual(b.Cases["fine"], old.Cases["fine"]))
 	got := b.Cases["other"]
@@ -137,7 +137,7 @@ func TestBaselineMerge(t *testing.T) {
 }
 
 func FuzzParseBaseline(f *testing.F) {
-	f.Add(NewBaseline(someReport(), "here", nil).Text())
+	f.Add(NewBaseline(someReport(), nil).Text())
 	f.Add([]byte("engines: direct\na ok none"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		b, err := parseBaseline(data)

@@ -88,7 +88,7 @@ func TestBaselineRun(t *testing.T) {
 	first, guests := foreignRun(t, []string{"a", "bad"}, Options{}, nil, answer)
 	assert.Check(t, is.Equal(guests, 2)) // once more alone
 	assert.Check(t, !first.OK())
-	base := NewBaseline(first, "", nil)
+	base := NewBaseline(first, nil)
 
 	again, guests := foreignRun(t, []string{"a", "bad"}, Options{}, base, answer)
 	assert.Check(t, is.Equal(guests, 1))
@@ -124,4 +124,46 @@ func TestSplit(t *testing.T) {
 	assert.NilError(t, err)
 	assert.Check(t, is.Len(some.Cases, len(names)-1))
 	assert.Check(t, some.foreign)
+}
+
+// Times of the run before are told if it was of the same.
+func TestFollow(t *testing.T) {
+	before := someReport()
+	before.Seconds = Seconds{Total: 300, Saving: 9}
+	for name, test := range map[string]struct {
+		change func(r *Report)
+		told   bool
+	}{
+		"the same":       {func(*Report) {}, true},
+		"another kernel": {func(r *Report) { r.Kernel.SHA256 = "00" }, false},
+		"another source": {func(r *Report) { r.Source = "~/linux" }, false},
+		"fewer engines":  {func(r *Report) { r.Engines = r.Engines[1:] }, false},
+		"fewer cases":    {func(r *Report) { r.Cases = r.Cases[1:] }, false},
+	} {
+		r := someReport()
+		test.change(r)
+		r.Follow(before)
+		assert.Check(t, is.Equal(r.Before != nil, test.told), name)
+	}
+	r := someReport()
+	r.Follow(nil)
+	assert.Check(t, r.Before == nil)
+	r.Follow(before)
+	assert.Check(t, is.DeepEqual(r.Before.Seconds, before.Seconds))
+}
+
+// What parts of a run changed is all there when they are joined.
+func TestBaselineOfParts(t *testing.T) {
+	part := func(change Change, name string) *BaselineReport {
+		return &BaselineReport{File: "6.12.txt", Changes: []Change{change}, Reasons: map[string]string{name: "why"}}
+	}
+	a, b := part(Change{Case: "a", Worse: false}, "a"), part(Change{Case: "b", Worse: true}, "b")
+	both := a.with(b)
+	assert.Check(t, is.Len(both.Changes, 2))
+	assert.Check(t, is.Equal(both.Worse(), 1))
+	assert.Check(t, is.Len(both.Reasons, 2))
+	assert.Check(t, is.Len(a.Reasons, 1))
+	var none *BaselineReport
+	assert.Check(t, none.with(nil) == nil)
+	assert.Check(t, none.with(a) == a && a.with(nil) == a)
 }

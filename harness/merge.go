@@ -143,7 +143,7 @@ func (m *merger) addKernel(part string, k KernelRun) {
 	if k.Report != nil {
 		m.check(part, k)
 		r := *k.Report
-		r.Shard, r.UnusedRules = nil, nil // a part of the cases does not tell
+		r.Shard, r.UnusedRules, r.Before = nil, nil, nil // a part of the cases does not tell
 		r.Cases = slices.SortedFunc(slices.Values(r.Cases), byName)
 		k.Report = &r
 	}
@@ -202,6 +202,7 @@ func (m *merger) join(part string, to, from *Report) {
 	to.Cases = append(to.Cases, from.Cases...)
 	slices.SortFunc(to.Cases, byName)
 	to.Splats = slices.Concat(to.Splats, from.Splats)
+	to.Baseline = to.Baseline.with(from.Baseline)
 	to.Seconds.Boot += from.Seconds.Boot
 	to.Seconds.Suite += from.Seconds.Suite
 	to.Seconds.Total += from.Seconds.Total

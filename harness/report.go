@@ -24,8 +24,10 @@ const (
 
 // Report is what a run found: out/<kernel>/report.json.
 type Report struct {
-	Schema      int          `json:"schema"` // 1
-	Suite       string       `json:"suite"`
+	Schema int    `json:"schema"` // 1
+	Suite  string `json:"suite"`
+	// Source says in words where the objects of a suite of others come from.
+	Source      string       `json:"source,omitempty"`
 	Shard       *Shard       `json:"shard,omitempty"` // the part of a matrix that this belongs to
 	Kernel      KernelReport `json:"kernel"`
 	Accelerator string       `json:"accelerator"`
@@ -49,6 +51,25 @@ type Report struct {
 	// Splats are complaints of guests' kernels while they booted, or between cases.
 	// One that comes while a case runs fails the case, unless the suite allows it.
 	Splats []string `json:"splats,omitempty"`
+	// Before is the run before this one in the same directory, if it was of the same.
+	Before *Before `json:"before,omitempty"`
+}
+
+// Before is what is told of the run before: how long it took.
+type Before struct {
+	Started time.Time `json:"started"`
+	Seconds Seconds   `json:"seconds"`
+}
+
+// Follow notes the run before, if it ran the same cases with the same engines on the
+// same kernel: of another one the times say nothing. It may be nil.
+func (r *Report) Follow(before *Report) {
+	name := func(a, b CaseReport) bool { return a.Name == b.Name }
+	if before == nil || before.Suite != r.Suite || before.Source != r.Source || before.Kernel.SHA256 != r.Kernel.SHA256 ||
+		!slices.Equal(before.Engines, r.Engines) || !slices.EqualFunc(before.Cases, r.Cases, name) {
+		return
+	}
+	r.Before = &Before{Started: before.Started, Seconds: before.Seconds}
 }
 
 // KernelReport says which kernel ran.

@@ -25,6 +25,8 @@ import (
 type Suite struct {
 	Name  string `yaml:"suite"`
 	Cases []Case `yaml:"cases"`
+	// Source says in words where the objects come from, if they are others'.
+	Source string `yaml:"-"`
 
 	dir  string // where the objects are
 	part bool   // not all of a suite

@@ -31,7 +31,6 @@ type foreignFlags struct {
 	update     bool
 	onlyFailed bool
 	split      bool
-	source     string // of the objects
 }
 
 func (f *foreignFlags) addForeign(cmd *cobra.Command) {
@@ -68,7 +67,6 @@ func (f *vmtestFlags) foreign(cmd *cobra.Command) (*harness.Suite, error) {
 	if tool := c.Tool(store); tool != "" && unset("bpftool") && engine.UseTool(f.engines) {
 		f.bpftool = []string{tool}
 	}
-	f.foreignFlags.source = c.Source + ", types of " + c.Types
 	if unset("baselines") {
 		config, err := vmimage.FindConfig(".")
 		if err == nil {
@@ -79,6 +77,7 @@ func (f *vmtestFlags) foreign(cmd *cobra.Command) (*harness.Suite, error) {
 		}
 	}
 	suite := harness.NewForeign(c.Name, c.Compiled(store))
+	suite.Source = c.Source + ", types of " + c.Types
 	if f.split {
 		suite = suite.Split()
 	}
@@ -120,7 +119,7 @@ func (f *vmtestFlags) renew(r *harness.Report) error {
 	if err != nil {
 		return err
 	}
-	b := harness.NewBaseline(r, f.foreignFlags.source, old)
+	b := harness.NewBaseline(r, old)
 	if err := b.Write(file); err != nil {
 		return err
 	}

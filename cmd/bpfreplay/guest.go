@@ -174,6 +174,15 @@ func newReport(dir, name string) (string, error) {
 	return path, nil
 }
 
+// readBefore is the report of the run before in a directory, nil if there is none.
+func readBefore(dir string) *harness.Report {
+	r, err := report.ReadJSON(filepath.Join(dir, "report.json"))
+	if err != nil {
+		return nil // what it told, this run may do without
+	}
+	return r
+}
+
 // deliver writes a report to path, and prints it whole or sums it up.
 func deliver(cmd *cobra.Command, path string, r any, asJSON bool, sum func()) error {
 	if err := report.WriteJSON(path, r); err != nil {

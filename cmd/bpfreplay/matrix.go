@@ -82,8 +82,9 @@ func (f *vmtestFlags) runMatrix(cmd *cobra.Command, suite *harness.Suite, kernel
 	}
 	watch, end := f.watch(cmd, len(kernels), harness.Pairs(kernels, suite, shard))
 	var failed error
+	before := make(map[string]*harness.Report) // by directory
 	o.Watch = func(e harness.Event) {
-		if err := keepReport(e.Run); err != nil && failed == nil {
+		if err := keepReport(e.Run, before); err != nil && failed == nil {
 			failed = err
 		}
 		watch(e)
@@ -139,12 +140,16 @@ func (f *vmtestFlags) watch(cmd *cobra.Command, kernels, cases int) (watch func(
 }
 
 // keepReport writes the report of a kernel's run when there is one. One of a former
-// run must not pass for it.
-func keepReport(run *harness.KernelRun) error {
+// run must not pass for it, and goes to before.
+func keepReport(run *harness.KernelRun, before map[string]*harness.Report) error {
 	switch run.State {
 	case harness.Done:
+		run.Report.Follow(before[run.Dir])
 		return report.WriteJSON(filepath.Join(run.Dir, "report.json"), run.Report)
 	case harness.Waiting:
+		if r := readBefore(run.Dir); r != nil {
+			before[run.Dir] = r
+		}
 		_, err := newReport(run.Dir, "report.json")
 		return err
 	}

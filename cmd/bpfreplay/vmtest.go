@@ -151,6 +151,7 @@ func (f *vmtestFlags) runKernel(cmd *cobra.Command, suite *harness.Suite) error 
 	if !f.json {
 		opts.Done = text.Case
 	}
+	before := readBefore(opts.Out)
 	path, err := newReport(opts.Out, "report.json")
 	if err != nil {
 		return err
@@ -159,6 +160,7 @@ func (f *vmtestFlags) runKernel(cmd *cobra.Command, suite *harness.Suite) error 
 	if err != nil {
 		return err
 	}
+	r.Follow(before)
 	if f.update {
 		if err := f.renew(r); err != nil {
 			return err

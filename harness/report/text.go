@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/bpfreplay/bpfreplay/harness"
 	"github.com/bpfreplay/bpfreplay/harness/state"
@@ -123,7 +124,10 @@ func (t *Text) Summary(r *harness.Report) {
 		fmt.Fprintf(t.W, " %d %s", r.Summary[v], v)
 	}
 	fmt.Fprintf(t.W, "; %d failed expectations\n", r.Failures)
-	t.baseline(r.Baseline)
+	if r.Source != "" {
+		fmt.Fprintln(t.W, times(r))
+	}
+	t.baseline(r)
 	if r.OK() {
 		fmt.Fprintln(t.W, "PASS")
 	} else {
@@ -131,12 +135,44 @@ func (t *Text) Summary(r *harness.Report) {
 	}
 }
 
+// times says how long a run took, and the one before.
+func times(r *harness.Report) string {
+	n := 0
+	for _, of := range r.Summary {
+		n += of
+	}
+	took := func(s harness.Seconds) string {
+		if s.Saving == 0 {
+			return duration(s.Total)
+		}
+		return fmt.Sprintf("%s, %s of which went into saving a guest", duration(s.Total), duration(s.Saving))
+	}
+	line := fmt.Sprintf("%d verdicts in %s", n, took(r.Seconds))
+	if r.Before != nil {
+		line += "; the run before took " + took(r.Before.Seconds)
+	}
+	return line
+}
+
+// duration is a time in a form that people read.
+func duration(seconds float64) string {
+	d := time.Duration(seconds * float64(time.Second))
+	if d < time.Minute {
+		return fmt.Sprintf("%.1fs", d.Seconds())
+	}
+	return d.Round(time.Second).String()
+}
+
 // baseline says what has changed since a former run.
-func (t *Text) baseline(b *harness.BaselineReport) {
+func (t *Text) baseline(r *harness.Report) {
+	b := r.Baseline
 	if b == nil {
 		return
 	}
 	fmt.Fprintf(t.W, "compared with %s (%s): %d changes, %d for the worse\n", b.File, b.Source, len(b.Changes), b.Worse())
+	if other := otherSource(r); other != "" {
+		fmt.Fprintf(t.W, "  note: %s\n", other)
+	}
 	for _, c := range b.Changes {
 		mark := " "
 		if c.Worse {
@@ -144,6 +180,15 @@ func (t *Text) baseline(b *harness.BaselineReport) {
 		}
 		fmt.Fprintf(t.W, "  %s %s %s: %s -> %s\n", mark, c.Case, c.What, c.Was, c.Is)
 	}
+}
+
+// otherSource says that a run and its baseline are of objects from different sources, if
+// they are: then what has changed may be the objects.
+func otherSource(r *harness.Report) string {
+	if r.Baseline == nil || r.Source == "" || r.Baseline.Source == "" || r.Baseline.Source == r.Source {
+		return ""
+	}
+	return fmt.Sprintf("the baseline is of another source; here the objects are of %s, and what has changed may be they", r.Source)
 }
 
 // verdicts are in the order from good to bad.
