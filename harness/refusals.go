@@ -34,8 +34,14 @@ var knownRefusals = []knownRefusal{
 		"cilium/ebpf v0.22.0 does not do without types that the kernel refuses"},
 	{state.EngineDirect, regexp.MustCompile(`: Tracing programs must provide btf_id`),
 		"cilium/ebpf v0.22.0 does not know the section's way to name an attach target"},
-	{state.EngineLibbpf, regexp.MustCompile(`extern \(func ksym\) '[^']+': not found in kernel or module BTFs`),
-		"libbpf v1.8 wants every kfunc that the object names, also those of programs that are not loaded"},
+	{state.EngineDirect, regexp.MustCompile(`: bad CO-RE relocation: `),
+		"cilium/ebpf v0.22.0 takes the size and the id of a type that the kernel lacks for failed, and not for 0"},
+	{state.EngineDirect, regexp.MustCompile(`^arena's user address must be set via map_extra or mmap\(\)$`),
+		"cilium/ebpf v0.22.0 does not map an arena before it loads programs"},
+	{state.EngineDirect, regexp.MustCompile(`^map '[^']+' has no valid bpf_spin_lock$`),
+		"cilium/ebpf v0.22.0 loads for a map no types that only a tag names, as __contains() does, so the kernel finds neither list nor tree nor lock in it"},
+	{state.EngineLibbpf, regexp.MustCompile(`extern (\(func ksym\) '[^']+': not found in kernel or module BTFs|'[^']+' \(strong\): not resolved)`),
+		"libbpf v1.8 wants every kfunc and ksym that the object names, also those of programs that are not loaded"},
 	{state.EngineLibbpfLight, regexp.MustCompile(`killed by SIG(SEGV|BUS) while generating a loader program`),
 		"libbpf v1.8 crashes as it generates loader programs with struct_ops, with arenas that have data, and without any program"},
 	{state.EngineLibbpfLight, regexp.MustCompile(`PROG_LOAD: permission denied: invalid (read from|write to) stack R10 off=\d+ size=4`),
@@ -70,8 +76,9 @@ var sameWords = []*regexp.Regexp{
 	// libbpf makes of it, and the verifier about a kfunc with id 0.
 	regexp.MustCompile(`^(invalid func unknown#(233685214|20020\d{5})|kfunc '[^']+' is referenced but wasn't resolved|` +
 		`invalid kernel function call not eliminated in verifier pass)$`),
-	// A CO-RE relocation.
-	regexp.MustCompile(`^(invalid func unknown#195896080|failed to resolve CO-RE relocation .*)$`),
+	// A CO-RE relocation: a call of the same number, or of a 64-bit constant in
+	// cilium/ebpf's case a load into R10.
+	regexp.MustCompile(`^(invalid func unknown#195896080|frame pointer is read only|failed to resolve CO-RE relocation .*)$`),
 }
 
 func sameSaid(x, y string) bool {

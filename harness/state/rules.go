@@ -363,7 +363,7 @@ var table = []Rule{
 		Case:   "subprogs_static",
 		Fields: []string{"program * tag", "function * function_tag"},
 		match: func(left, right side) bool {
-			if left.f != nil && !calls(left.f) {
+			if left.f != nil && !refersToFunctions(left.f) {
 				return false
 			}
 			return sameFunctions(left.p, right.p) && sameCode(left, right) && inOrder(right.p, facts(right).Order) &&
@@ -380,6 +380,16 @@ var table = []Rule{
 			f := facts(right)
 			return sameFunctions(left.p, right.p) && sameCode(left, right) && len(right.p.Functions) < len(f.Order) &&
 				inOrder(left.p, f.Breadth) && inOrder(right.p, f.Order) && !slices.Equal(f.Order, f.Breadth)
+		},
+	},
+	{
+		ID:     "tag-callback-behind",
+		Reason: "a tag covers both halves of a callback's address, a distance; where the callback comes first it is negative, and cilium/ebpf fills the second half with its sign, libbpf with 0",
+		Left:   cilium, Right: libbpfLike,
+		Case:   "callbacks_behind",
+		Fields: []string{"program * tag"},
+		match: func(left, right side) bool {
+			return sameCode(left, right) && slices.ContainsFunc(left.p.Functions, func(f Function) bool { return left.p.looksBack(&f) })
 		},
 	},
 	{
@@ -538,9 +548,10 @@ var table = []Rule{
 		Reason: "libbpf sorts the variables of .kconfig by alignment, cilium/ebpf leaves them where the compiler put them",
 		Left:   cilium, Right: libbpfLike,
 		Case:   "kconfig_version",
-		Fields: []string{"map * value_type"},
+		Fields: []string{"map * value_type", "map * value_size"},
 		match: func(left, right side) bool {
-			return left.m.Name == kconfig && sameBut(left.m, right.m)
+			return left.m.Name == kconfig && sameBut(left.m, right.m) &&
+				holdsLayout(left.m) && holdsLayout(right.m)
 		},
 	},
 	{
@@ -789,9 +800,19 @@ func sameTypes(left, right side) bool {
 	})
 }
 
-// calls says whether a function calls another of its program.
-func calls(f *Function) bool {
-	return slices.ContainsFunc(f.Refs, func(r Ref) bool { return r.Kind == RefCall })
+// refersToFunctions says whether a function calls another of its program, or takes
+// the address of one.
+func refersToFunctions(f *Function) bool {
+	return slices.ContainsFunc(f.Refs, func(r Ref) bool { return r.Kind == RefCall || r.Kind == RefFunc })
+}
+
+// looksBack says whether a function of the program takes the address of one that is
+// not behind it.
+func (p *Program) looksBack(f *Function) bool {
+	at := func(name string) int {
+		return slices.IndexFunc(p.Functions, func(g Function) bool { return g.Name == name })
+	}
+	return slices.ContainsFunc(f.Refs, func(r Ref) bool { return r.Kind == RefFunc && at(r.To) <= at(f.Name) })
 }
 
 // refersToMaps says whether a function refers to a map or to a place in one.

@@ -97,6 +97,15 @@ func removed(s *scenario) {
 
 func tagDiffers(s *scenario) { s.left.Programs[0].Tag = "fedcba9876543210" }
 
+// takesAddress has function "left" take the address of another.
+func takesAddress(of string) func(s *scenario) {
+	return func(s *scenario) {
+		for _, side := range []*State{s.left, s.right} {
+			s.fn(side, "left").Refs[1] = Ref{At: 1, Kind: RefFunc, To: of}
+		}
+	}
+}
+
 func codeDiffers(s *scenario) { s.fn(s.left, "right").patch(0, 2) }
 
 // all makes several changes.
@@ -342,6 +351,10 @@ var ruleTests = map[string]ruleTest{
 			"another size": func(s *scenario) {
 				withKconfig(s)
 				s.left.findMap(kconfig).Value = "datasec .kconfig { global int VERSION; /* 0, 4 bytes */ global int HZ; /* 4, 4 bytes */ } /* 8 bytes */"
+			},
+			"not the size of its type": func(s *scenario) {
+				withKconfig(s)
+				s.left.findMap(kconfig).ValueSize = 12
 			},
 			"another type": func(s *scenario) {
 				withKconfig(s)
@@ -618,6 +631,20 @@ var ruleTests = map[string]ruleTest{
 			"code differs": all(codeDiffers, removed, tagDiffers),
 			"unread": func(s *scenario) {
 				removed(s)
+				tagDiffers(s)
+				s.left.Programs[0].Unread, s.right.Programs[0].Unread = true, true
+			},
+		},
+	},
+	"tag-callback-behind": {
+		field: "program run tag",
+		make:  all(takesAddress("left"), tagDiffers),
+		near: map[string]func(s *scenario){
+			"ahead":        all(takesAddress("right"), tagDiffers),
+			"no callback":  tagDiffers,
+			"code differs": all(codeDiffers, takesAddress("left"), tagDiffers),
+			"unread": func(s *scenario) {
+				takesAddress("left")(s)
 				tagDiffers(s)
 				s.left.Programs[0].Unread, s.right.Programs[0].Unread = true, true
 			},

@@ -261,7 +261,13 @@ func sameBut(a, b *Map) bool {
 	return sameVariables(layout(a), layout(b)) && slices.Equal(rest(a), rest(b))
 }
 
-var total = regexp.MustCompile(`\} /\* \d+ bytes \*/`)
+// holdsLayout says whether the value of a data section's map is as large as its type.
+func holdsLayout(m *Map) bool {
+	end := total.FindStringSubmatch(m.Value)
+	return end != nil && end[1] == strconv.Itoa(int(m.ValueSize))
+}
+
+var total = regexp.MustCompile(`\} /\* (\d+) bytes \*/`)
 
 // sameValues says whether each variable of two data sections has the same value,
 // and there is nothing else.
