@@ -9,9 +9,9 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/state"
 )
 
-// ruleKnown explains the refusal of an object by an engine that is known to
+// RuleKnown explains the refusal of an object by an engine that is known to
 // refuse it; the rules for states are in package state.
-const ruleKnown = "known-refusal"
+const RuleKnown = "known-refusal"
 
 // ruleESRCH explains another errno for what the kernel does not have.
 const ruleESRCH = "libbpf-esrch"
@@ -39,7 +39,7 @@ const (
 // ruleFields are the fields that a rule is about.
 func ruleFields(id string) []string {
 	switch id {
-	case ruleKnown:
+	case RuleKnown:
 		return []string{fieldLoad, fieldErrno, fieldLog}
 	case ruleESRCH:
 		return []string{fieldErrno}
@@ -54,7 +54,7 @@ func ruleFields(id string) []string {
 
 // RuleReason is the reason of a rule for explained differences.
 func RuleReason(id string) string {
-	if id == ruleKnown {
+	if id == RuleKnown {
 		return "the suite says why this engine refuses the object"
 	}
 	if id == ruleESRCH {
@@ -75,10 +75,10 @@ func (j *judge) refusals(c *Case, a, b *agent.Load) []state.Difference {
 		d := state.Difference{Field: fieldLoad, A: outcome(a), B: outcome(b)}
 		for _, l := range []*agent.Load{a, b} {
 			if reason, ok := c.Known[l.Engine]; ok && l.Result == agent.Refused {
-				d.ExplainedBy, d.Detail = ruleKnown, reason
+				d.ExplainedBy, d.Detail = RuleKnown, reason
 			}
 			if reason := knownReason(l); reason != "" && c.Expect.Result == anyResult {
-				d.ExplainedBy, d.Detail = ruleKnown, reason
+				d.ExplainedBy, d.Detail = RuleKnown, reason
 			}
 		}
 		return append(out, d)
@@ -90,7 +90,7 @@ func (j *judge) refusals(c *Case, a, b *agent.Load) []state.Difference {
 	}
 	for _, l := range []*agent.Load{a, b} {
 		if reason := knownReason(l); reason != "" && c.Expect.Result == anyResult {
-			why, detail = ruleKnown, reason
+			why, detail = RuleKnown, reason
 		}
 	}
 	if a.Errno != b.Errno && a.Errno != "" && b.Errno != "" {

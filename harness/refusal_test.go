@@ -36,7 +36,7 @@ processed 1 insns (limit 1000000)`
 		"another number": {refused("direct", "EINVAL", "program p: x", "invalid func unknown#7"),
 			refused("libbpf", "EINVAL", "prog 'p': x", noKfunc), map[string]string{"load log": ""}},
 		"known": {refused("direct", "", `section ".struct_ops": got '.struct_ops' section: not supported`, ""), ok("trace"),
-			map[string]string{"load": ruleKnown}},
+			map[string]string{"load": RuleKnown}},
 		"known of another engine": {refused("trace", "", `section ".struct_ops": got '.struct_ops' section: not supported`, ""), ok("replay"),
 			map[string]string{"load": ""}},
 		"not known": {refused("direct", "", "out of order", ""), ok("trace"), map[string]string{"load": ""}},

@@ -27,7 +27,7 @@ func TestRefusals(t *testing.T) {
 		"ESRCH and EINVAL":    {refused("libbpf", "ESRCH"), refused("trace", "EINVAL"), Different, ""},
 		"one loads":           {&agent.Load{Engine: "trace", Result: agent.OK}, refused("libbpf", "EINVAL"), Different, ""},
 		"it is known to": {
-			&agent.Load{Engine: "trace", Result: agent.OK}, refused("libbpf-light", "EINVAL"), Explained, ruleKnown,
+			&agent.Load{Engine: "trace", Result: agent.OK}, refused("libbpf-light", "EINVAL"), Explained, RuleKnown,
 		},
 	} {
 		j := judge{used: make(map[string]bool)}

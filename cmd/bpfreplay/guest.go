@@ -174,6 +174,18 @@ func newReport(dir, name string) (string, error) {
 	return path, nil
 }
 
+// pageName is the page that is written with a report.
+const pageName = "report.html"
+
+// newReports are the paths of a report and of its page; see [newReport].
+func newReports(dir, name string) (path, page string, err error) {
+	if path, err = newReport(dir, name); err != nil {
+		return "", "", err
+	}
+	page, err = newReport(dir, pageName)
+	return path, page, err
+}
+
 // readBefore is the report of the run before in a directory, nil if there is none.
 func readBefore(dir string) *harness.Report {
 	r, err := report.ReadJSON(filepath.Join(dir, "report.json"))
@@ -183,8 +195,9 @@ func readBefore(dir string) *harness.Report {
 	return r
 }
 
-// deliver writes a report to path, and prints it whole or sums it up.
-func deliver(cmd *cobra.Command, path string, r any, asJSON bool, sum func()) error {
+// deliver writes a report to path, and prints it whole or sums it up. pages are other
+// forms of it that are written already.
+func deliver(cmd *cobra.Command, path string, r any, asJSON bool, sum func(), pages ...string) error {
 	if err := report.WriteJSON(path, r); err != nil {
 		return err
 	}
@@ -193,6 +206,9 @@ func deliver(cmd *cobra.Command, path string, r any, asJSON bool, sum func()) er
 	}
 	sum()
 	fmt.Fprintln(cmd.OutOrStdout(), "report:", path)
+	for _, page := range pages {
+		fmt.Fprintln(cmd.OutOrStdout(), "page:  ", page)
+	}
 	return nil
 }
 

@@ -40,7 +40,7 @@ boot, is a row of the table that says why; the others run.
 
 On a terminal a table shows how it gets on, elsewhere there is a line a case that
 begins with the kernel. The reports go to OUT/KERNEL/report.json, and all of it to
-OUT/matrix.json.
+OUT/matrix.json, each with a page to look at beside it, report.html.
 
 Exit status: 1 if a kernel shows a difference or a failed expectation, or else 2 if one
 cannot be had, does not boot or breaks.`,
@@ -72,7 +72,7 @@ func (f *vmtestFlags) runMatrix(cmd *cobra.Command, suite *harness.Suite, kernel
 	if err != nil {
 		return err
 	}
-	path, err := newReport(f.out, "matrix.json")
+	path, page, err := newReports(f.out, "matrix.json")
 	if err != nil {
 		return err
 	}
@@ -101,7 +101,10 @@ func (f *vmtestFlags) runMatrix(cmd *cobra.Command, suite *harness.Suite, kernel
 		return err
 	}
 	text := report.Text{W: report.Printable(cmd.OutOrStdout()), Verbose: f.verbose}
-	if err := deliver(cmd, path, m, f.json, func() { text.MatrixSummary(m) }); err != nil {
+	if err := report.WriteMatrixHTML(page, m, pageOf(f.out)); err != nil {
+		return err
+	}
+	if err := deliver(cmd, path, m, f.json, func() { text.MatrixSummary(m) }, page); err != nil {
 		return err
 	}
 	return matrixError(m)
@@ -145,15 +148,29 @@ func keepReport(run *harness.KernelRun, before map[string]*harness.Report) error
 	switch run.State {
 	case harness.Done:
 		run.Report.Follow(before[run.Dir])
+		if err := report.WriteHTML(filepath.Join(run.Dir, pageName), run.Report); err != nil {
+			return err
+		}
 		return report.WriteJSON(filepath.Join(run.Dir, "report.json"), run.Report)
 	case harness.Waiting:
 		if r := readBefore(run.Dir); r != nil {
 			before[run.Dir] = r
 		}
-		_, err := newReport(run.Dir, "report.json")
+		_, _, err := newReports(run.Dir, "report.json")
 		return err
 	}
 	return nil
+}
+
+// pageOf returns the address of a kernel's page as seen from a directory.
+func pageOf(dir string) func(*harness.KernelRun) string {
+	return func(run *harness.KernelRun) string {
+		rel, err := filepath.Rel(dir, filepath.Join(run.Dir, pageName))
+		if err != nil {
+			return ""
+		}
+		return filepath.ToSlash(rel)
+	}
 }
 
 func (f *vmtestFlags) matrixOptions(kernels []string, shard harness.Shard) (harness.MatrixOptions, error) {

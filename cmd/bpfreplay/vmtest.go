@@ -44,7 +44,8 @@ func newVMTest() *cobra.Command {
 		Short: "Load objects with each engine in a guest and compare what the kernel holds",
 		Long: `vmtest boots a kernel in a guest, loads every object of a suite with each
 engine, compares the states that result, and prints one line a case. The report
-goes to OUT/KERNEL/report.json, the guest's console to console.log beside it.
+goes to OUT/KERNEL/report.json, a page to look at to report.html beside it, and the
+guest's console to console.log.
 
 Programs are also run with a few fixed inputs, and attached in the guest, and what
 comes of it is compared. One that the guest does not survive needs --still.
@@ -152,7 +153,7 @@ func (f *vmtestFlags) runKernel(cmd *cobra.Command, suite *harness.Suite) error 
 		opts.Done = text.Case
 	}
 	before := readBefore(opts.Out)
-	path, err := newReport(opts.Out, "report.json")
+	path, page, err := newReports(opts.Out, "report.json")
 	if err != nil {
 		return err
 	}
@@ -169,7 +170,10 @@ func (f *vmtestFlags) runKernel(cmd *cobra.Command, suite *harness.Suite) error 
 	if err := f.outputs.write(cmd, harness.MatrixOf(r), f.suite); err != nil {
 		return err
 	}
-	if err := deliver(cmd, path, r, f.json, func() { text.Summary(r) }); err != nil {
+	if err := report.WriteHTML(page, r); err != nil {
+		return err
+	}
+	if err := deliver(cmd, path, r, f.json, func() { text.Summary(r) }, page); err != nil {
 		return err
 	}
 	switch {

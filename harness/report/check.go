@@ -137,6 +137,15 @@ func lastWords(log string) []string {
 	return lines[max(len(lines)-maxWords, 0):]
 }
 
+// lastWord is the last line of a verifier's log that says something, "" if none does.
+func lastWord(log string) string {
+	lines := lastWords(log)
+	if len(lines) == 0 {
+		return ""
+	}
+	return lines[len(lines)-1]
+}
+
 func (r *reasons) write(t *Text) {
 	for i, w := range r.list {
 		where := strings.Join(w.kernels, ", ")

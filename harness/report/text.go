@@ -39,10 +39,13 @@ func (t *Text) Case(c *harness.CaseReport) {
 // verdictOf is the word for a case.
 func verdictOf(c *harness.CaseReport) string {
 	if len(c.Failures) > 0 {
-		return "FAILED"
+		return wordFailed
 	}
 	return string(c.Verdict())
 }
+
+// wordFailed is said of a case that fails for another reason than a verdict.
+const wordFailed = "FAILED"
 
 // loads is what each engine said, in short.
 func (t *Text) loads(c *harness.CaseReport) string {
@@ -197,34 +200,47 @@ var verdicts = []harness.Verdict{harness.Equal, harness.Explained, harness.Unsup
 // pairs counts the verdicts of each pair of engines. Of a case there are those
 // with the first that loads it.
 func (t *Text) pairs(r *harness.Report) {
-	count := make(map[[2]string]map[harness.Verdict]int)
-	for _, c := range r.Cases {
-		for _, p := range c.Verdicts {
-			pair := [2]string{p.A, p.B}
-			if count[pair] == nil {
-				count[pair] = make(map[harness.Verdict]int)
-			}
-			count[pair][p.Verdict]++
-		}
-	}
 	fmt.Fprintf(t.W, "%-22s", "engines compared")
 	for _, v := range verdicts {
 		fmt.Fprintf(t.W, "  %11s", v)
 	}
 	fmt.Fprintln(t.W)
-	for _, a := range r.Engines {
-		for _, b := range r.Engines {
-			n, ok := count[[2]string{a, b}]
-			if !ok {
-				continue
+	for _, p := range countPairs(r) {
+		fmt.Fprintf(t.W, "  %-20s", p.name)
+		for _, v := range verdicts {
+			fmt.Fprintf(t.W, "  %11d", p.n[v])
+		}
+		fmt.Fprintln(t.W)
+	}
+}
+
+// pairCount is how often which verdict was said of a pair of engines.
+type pairCount struct {
+	name string
+	n    map[harness.Verdict]int
+}
+
+// countPairs counts the verdicts of each pair of engines, in the engines' order.
+func countPairs(r *harness.Report) []pairCount {
+	count := make(map[string]map[harness.Verdict]int)
+	for _, c := range r.Cases {
+		for _, p := range c.Verdicts {
+			name := p.A + "/" + p.B
+			if count[name] == nil {
+				count[name] = make(map[harness.Verdict]int)
 			}
-			fmt.Fprintf(t.W, "  %-20s", a+"/"+b)
-			for _, v := range verdicts {
-				fmt.Fprintf(t.W, "  %11d", n[v])
-			}
-			fmt.Fprintln(t.W)
+			count[name][p.Verdict]++
 		}
 	}
+	var out []pairCount
+	for _, a := range r.Engines {
+		for _, b := range r.Engines {
+			if n, ok := count[a+"/"+b]; ok {
+				out = append(out, pairCount{a + "/" + b, n})
+			}
+		}
+	}
+	return out
 }
 
 // rules lists the rules that explained differences, each with its reason.

@@ -1,0 +1,364 @@
+package report
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bpfreplay/bpfreplay/harness"
+)
+
+// Pages are one file each, for a browser that may be given nothing else. The browser is
+// told to run no other script and to load nothing: whatever an object is called, if it
+// got through as more than text, it would not be run.
+
+//go:embed page
+var pageFiles embed.FS
+
+var pages = template.Must(template.New("").Funcs(template.FuncMap{
+	"style":  func() pageStyle { return style },
+	"script": func() pageScript { return script },
+}).ParseFS(pageFiles, "page/*.html"))
+
+type (
+	pageStyle struct {
+		CSS    template.CSS
+		Digest template.HTMLAttr
+	}
+	pageScript struct {
+		JS     template.JS
+		Digest template.HTMLAttr
+	}
+)
+
+var (
+	style  = pageStyle{template.CSS(pageFile("page.css")), digestOf("page.css")}
+	script = pageScript{template.JS(pageFile("page.js")), digestOf("page.js")}
+)
+
+func pageFile(name string) string {
+	b, err := pageFiles.ReadFile("page/" + name)
+	if err != nil {
+		panic(err) // it was there when this was compiled
+	}
+	return string(b)
+}
+
+// digestOf is how a content security policy names a script or a style.
+func digestOf(name string) template.HTMLAttr {
+	sum := sha256.Sum256([]byte(pageFile(name)))
+	return template.HTMLAttr("sha256-" + base64.StdEncoding.EncodeToString(sum[:]))
+}
+
+// maxPage is how large a page may be before it leaves out what engines said of cases
+// that are as they should be.
+const maxPage = 1800 << 10
+
+// WriteHTML writes the report of a run as a page to a file, whole or not at all.
+func WriteHTML(path string, r *harness.Report) error {
+	b, err := kernelPage(r, filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return write(path, b)
+}
+
+// WriteMatrixHTML writes a page with a table of kernels to a file, whole or not at all. link
+// is the address of a kernel's own page, as seen from there, or "".
+func WriteMatrixHTML(path string, m *harness.Matrix, link func(*harness.KernelRun) string) error {
+	b, err := rendered("matrix.html", matrixPage(m, link))
+	if err != nil {
+		return err
+	}
+	return write(path, b)
+}
+
+// kernelPage is the page of a run, that is in a directory.
+func kernelPage(r *harness.Report, dir string) ([]byte, error) {
+	p := newPage(r, dir)
+	b, err := rendered("kernel.html", p)
+	if err == nil && len(b) > maxPage {
+		p.shorten()
+		b, err = rendered("kernel.html", p)
+	}
+	return b, err
+}
+
+func rendered(name string, data any) ([]byte, error) {
+	var b bytes.Buffer
+	if err := pages.ExecuteTemplate(&b, name, data); err != nil {
+		return nil, fmt.Errorf("report: %w", err)
+	}
+	return []byte(printable(b.String())), nil
+}
+
+// page is what is shown of a run.
+type page struct {
+	Title, Result, Suite, Kernel string
+
+	Facts         []fact
+	Counts        []count
+	Baseline      *baselinePage
+	Splats        []string
+	Wrong         []*casePage
+	Rules         []*rulePage
+	Unused        string
+	EngineColumns []string
+	Engines       []numbers
+	PairColumns   []harness.Verdict
+	Pairs         []numbers
+	Cases         []*casePage
+	Brief         bool
+}
+
+type fact struct{ Name, Value string }
+
+type count struct {
+	Name string
+	N    int
+}
+
+// numbers is a row of a table.
+type numbers struct {
+	Name, Version string
+	Counts        []int
+}
+
+type baselinePage struct {
+	File, Source, Sum, Other string
+
+	Rows []changePage
+	Left int
+}
+
+type changePage struct{ Mark, ID, Case, What, Was, Is, Says string }
+
+type rulePage struct {
+	ID, Reason string
+	N          int
+	More       []string // what known refusals are
+	Cases      []*casePage
+}
+
+// maxChanges bounds the rows of a table.
+const maxChanges = 1000
+
+// maxOpen is how many of the cases that are worse than before are open from the start.
+const maxOpen = 5
+
+func newPage(r *harness.Report, dir string) *page {
+	p := &page{
+		Title:  fmt.Sprintf("%s: %s on %s", result(r.OK()), oneLine(r.Suite), oneLine(r.Kernel.Name)),
+		Result: result(r.OK()), Suite: r.Suite, Kernel: r.Kernel.Name, Splats: r.Splats,
+		Unused: strings.Join(r.UnusedRules, ", "),
+	}
+	worse := make(map[string]bool)
+	if r.Baseline != nil {
+		for _, c := range r.Baseline.Changes {
+			worse[c.Case] = worse[c.Case] || c.Worse
+		}
+	}
+	byName := make(map[string]*casePage)
+	for i := range r.Cases {
+		c := newCase(r, i, dir)
+		p.Cases = append(p.Cases, c)
+		byName[r.Cases[i].Name] = c
+		if r.Cases[i].OK() && !worse[r.Cases[i].Name] {
+			continue
+		}
+		c.Elsewhere = true
+		switch {
+		case worse[r.Cases[i].Name]:
+			c.Tag = "worse"
+		case r.Baseline != nil:
+			c.Tag, c.Reason = "as in the baseline", r.Baseline.Reasons[r.Cases[i].Name]
+		}
+		p.Wrong = append(p.Wrong, c)
+	}
+	slices.SortStableFunc(p.Wrong, func(a, b *casePage) int { return b.worse() - a.worse() })
+	for i, c := range p.Wrong {
+		c.Open = i < maxOpen && (c.Tag == "worse" || r.Baseline == nil)
+	}
+	p.facts(r)
+	p.counts(r)
+	p.Baseline = changesPage(r, byName)
+	p.rules(r)
+	p.engines(r)
+	return p
+}
+
+// shorten leaves out what engines said of cases that are as they should be.
+func (p *page) shorten() {
+	p.Brief = true
+	for _, c := range p.Cases {
+		c.Brief = true
+	}
+}
+
+func (p *page) facts(r *harness.Report) {
+	add := func(name, value string) {
+		if value != "" {
+			p.Facts = append(p.Facts, fact{name, value})
+		}
+	}
+	add("kernel", r.Kernel.Release)
+	add("from", r.Kernel.Origin)
+	add("objects", r.Source)
+	var engines []string
+	for _, e := range r.Engines {
+		if v := r.Versions[e]; v != "" {
+			e += " (" + v + ")"
+		}
+		engines = append(engines, e)
+	}
+	add("engines", strings.Join(engines, ", "))
+	if r.Shard != nil {
+		add("shard", r.Shard.String())
+	}
+	add("guest", r.Accelerator+", "+r.Guest())
+	add("time", times(r))
+	if !r.Started.IsZero() {
+		add("begun", r.Started.UTC().Format(time.DateTime)+" UTC")
+	}
+}
+
+// counts counts cases, in the order from good to bad.
+func (p *page) counts(r *harness.Report) {
+	n := make(map[string]int)
+	for i := range r.Cases {
+		n[verdictOf(&r.Cases[i])]++
+	}
+	for _, v := range verdicts {
+		p.Counts = append(p.Counts, count{string(v), n[string(v)]})
+	}
+	p.Counts = append(p.Counts, count{wordFailed, n[wordFailed]})
+}
+
+// mark is the word for a change.
+func mark(c *harness.Change) string {
+	word := func(s string) harness.Verdict { v, _, _ := strings.Cut(s, ":"); return harness.Verdict(v) }
+	bad := func(s string) bool {
+		return !slices.Contains([]harness.Verdict{"ok", harness.Equal, harness.Explained, "0"}, word(s))
+	}
+	switch {
+	case c.Worse:
+		return "worse"
+	case c.What == "case":
+		return "new"
+	case bad(c.Was) && !bad(c.Is) || c.What == "failures":
+		return "better"
+	default:
+		return "other"
+	}
+}
+
+// marks are in the order in which changes are shown.
+var marks = []string{"worse", "new", "better", "other"}
+
+// changesPage is what has changed: what is alike for several pairs of engines once.
+func changesPage(r *harness.Report, cases map[string]*casePage) *baselinePage {
+	b := r.Baseline
+	if b == nil {
+		return nil
+	}
+	out := &baselinePage{File: b.File, Source: b.Source, Other: otherSource(r)}
+	switch n := len(b.Changes); {
+	case n == 0:
+		out.Sum = "nothing has changed"
+	default:
+		out.Sum = fmt.Sprintf("%d changes, %d for the worse", n, b.Worse())
+	}
+	for i := range b.Changes {
+		c := &b.Changes[i]
+		row := changePage{Mark: mark(c), Case: c.Case, What: c.What, Was: c.Was, Is: c.Is}
+		j := slices.IndexFunc(out.Rows, func(other changePage) bool {
+			return other.Case == row.Case && other.Mark == row.Mark && other.Was == row.Was && other.Is == row.Is
+		})
+		if j >= 0 {
+			out.Rows[j].What += ", " + row.What
+			continue
+		}
+		if of := cases[c.Case]; of != nil {
+			row.ID, row.Says = of.ID, of.Says
+		}
+		out.Rows = append(out.Rows, row)
+	}
+	slices.SortStableFunc(out.Rows, func(a, b changePage) int { return slices.Index(marks, a.Mark) - slices.Index(marks, b.Mark) })
+	if out.Left = len(out.Rows) - maxChanges; out.Left > 0 {
+		out.Rows = out.Rows[:maxChanges]
+	}
+	out.Left = max(out.Left, 0)
+	return out
+}
+
+// rules are those that explained something, with the cases in which they did.
+func (p *page) rules(r *harness.Report) {
+	byID := make(map[string]*rulePage)
+	for i := range r.Cases {
+		for _, v := range r.Cases[i].Verdicts {
+			for _, d := range v.Differences {
+				if d.ExplainedBy == "" {
+					continue
+				}
+				rule := byID[d.ExplainedBy]
+				if rule == nil {
+					rule = &rulePage{ID: d.ExplainedBy, Reason: harness.RuleReason(d.ExplainedBy)}
+					byID[d.ExplainedBy] = rule
+					p.Rules = append(p.Rules, rule)
+				}
+				rule.N++
+				if d.ExplainedBy == harness.RuleKnown && !slices.Contains(rule.More, d.Detail) {
+					rule.More = append(rule.More, d.Detail)
+				}
+				if !slices.Contains(rule.Cases, p.Cases[i]) {
+					rule.Cases = append(rule.Cases, p.Cases[i])
+				}
+			}
+		}
+	}
+	slices.SortStableFunc(p.Rules, func(a, b *rulePage) int { return b.N - a.N })
+}
+
+// engines counts what each engine did, and the verdicts of each pair.
+func (p *page) engines(r *harness.Report) {
+	p.EngineColumns = []string{"loads", "refused by all", "refused, another loads", "unsupported", "broken"}
+	for _, e := range r.Engines {
+		row := numbers{Name: e, Version: r.Versions[e], Counts: make([]int, len(p.EngineColumns))}
+		for i := range r.Cases {
+			loads := r.Cases[i].Loads
+			j := slices.IndexFunc(loads, func(l harness.LoadReport) bool { return l.Engine == e })
+			if j < 0 {
+				continue
+			}
+			l := &loads[j]
+			column := 1
+			switch {
+			case l.Loaded():
+				column = 0
+			case l.Broken():
+				column = 4
+			case !l.Applies():
+				column = 3
+			case slices.ContainsFunc(loads, func(l harness.LoadReport) bool { return l.Loaded() }):
+				column = 2
+			}
+			row.Counts[column]++
+		}
+		p.Engines = append(p.Engines, row)
+	}
+	p.PairColumns = verdicts
+	for _, pair := range countPairs(r) {
+		row := numbers{Name: pair.name}
+		for _, v := range verdicts {
+			row.Counts = append(row.Counts, pair.n[v])
+		}
+		p.Pairs = append(p.Pairs, row)
+	}
+}

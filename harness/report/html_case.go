@@ -1,0 +1,203 @@
+package report
+
+import (
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/state"
+)
+
+// casePage is what is shown of a case.
+type casePage struct {
+	ID      string // in addresses
+	Name    string
+	Verdict string
+	Loads   string // what engines did, in a few words
+	Says    string // the first thing that is to be said of it
+	Tag     string // how it compares with the baseline
+	Reason  string // what somebody wrote there
+	Open    bool
+	Brief   bool
+	// Elsewhere: it is among those that are not as they should be.
+	Elsewhere bool
+
+	Failures    []string
+	Broken      []brokenPage
+	Said        []saidPage
+	Differences []differencePage
+	Left        int // differences that are not shown
+	Notes       []string
+	Console     string
+	Folder      *folderPage
+}
+
+type brokenPage struct{ Pairs, Why string }
+
+// saidPage is what some engines said alike.
+type saidPage struct{ Engines, Result, Detail, Log string }
+
+type differencePage struct{ Field, A, ValueA, B, ValueB, Rule, Detail string }
+
+type folderPage struct{ Path, Link string }
+
+// What a page has of one case: differences, and characters of a value, an error and a diff.
+const (
+	maxDifferences = 60
+	maxValue       = 400
+	maxError       = 600
+	maxDiff        = 4 << 10
+)
+
+func (c *casePage) worse() int {
+	if c.Tag == "worse" {
+		return 1
+	}
+	return 0
+}
+
+// newCase is the case of this index; dir is where the page is.
+func newCase(r *harness.Report, i int, dir string) *casePage {
+	c := &r.Cases[i]
+	out := &casePage{
+		ID: fmt.Sprintf("case-%d", i+1), Name: c.Name, Verdict: verdictOf(c), Loads: outcomes(c), Says: says(c),
+		Failures: c.Failures, Notes: c.Notes, Console: strings.Join(c.Console, "\n"), Folder: newFolder(c.Folder, dir),
+	}
+	out.said(c)
+	for i := range c.Verdicts {
+		out.pair(&c.Verdicts[i])
+	}
+	// Those that nothing explains are what matters.
+	slices.SortStableFunc(out.Differences, func(a, b differencePage) int { return min(len(a.Rule), 1) - min(len(b.Rule), 1) })
+	if n := len(out.Differences); n > maxDifferences {
+		out.Left, out.Differences = n-maxDifferences, out.Differences[:maxDifferences]
+	}
+	return out
+}
+
+// newFolder is where a case's evidence is, with a link where it is below the page.
+func newFolder(folder, dir string) *folderPage {
+	if folder == "" {
+		return nil
+	}
+	out := &folderPage{Path: folder}
+	if rel, err := filepath.Rel(dir, folder); err == nil && filepath.IsLocal(rel) {
+		out.Link = (&url.URL{Path: filepath.ToSlash(rel) + "/"}).String()
+	}
+	return out
+}
+
+// grouped puts keys together that have the same value, in the order in which they come.
+func grouped[T any](list []T, key, value func(*T) string) (keys, values []string) {
+	for i := range list {
+		k, v := key(&list[i]), value(&list[i])
+		if j := slices.Index(values, v); j >= 0 {
+			keys[j] += ", " + k
+			continue
+		}
+		keys, values = append(keys, k), append(values, v)
+	}
+	return keys, values
+}
+
+func loadName(l *harness.LoadReport) string { return l.Engine }
+func loadWord(l *harness.LoadReport) string {
+	if l.Errno != "" {
+		return l.Result + " " + l.Errno
+	}
+	return l.Result
+}
+
+// outcomes is what engines did: "ok", or "direct refused; trace, replay ok".
+func outcomes(c *harness.CaseReport) string {
+	engines, words := grouped(c.Loads, loadName, loadWord)
+	if len(words) == 1 {
+		return words[0]
+	}
+	for i := range words {
+		words[i] = engines[i] + " " + words[i]
+	}
+	return strings.Join(words, "; ")
+}
+
+// says is the first thing that is to be said of a case.
+func says(c *harness.CaseReport) string {
+	if text := problem(c); text != "" {
+		return text
+	}
+	for i := range c.Loads {
+		l := &c.Loads[len(c.Loads)-1-i]
+		if l.Loaded() {
+			continue
+		}
+		if line := lastWord(l.Log); line != "" {
+			return oneLine(cut(line, maxProblem))
+		}
+		if l.Detail != "" {
+			return oneLine(cut(l.Detail, maxProblem))
+		}
+	}
+	var rules []string
+	for _, p := range c.Verdicts {
+		for _, d := range p.Differences {
+			if !slices.Contains(rules, d.ExplainedBy) {
+				rules = append(rules, d.ExplainedBy)
+			}
+		}
+	}
+	return strings.Join(rules, ", ")
+}
+
+// said lists the errors of loads, alike ones once.
+func (p *casePage) said(c *harness.CaseReport) {
+	if !slices.ContainsFunc(c.Loads, func(l harness.LoadReport) bool { return !l.Loaded() }) {
+		return
+	}
+	for i := range c.Loads {
+		l := &c.Loads[i]
+		s := saidPage{Engines: l.Engine, Result: loadWord(l), Detail: cut(l.Detail, maxError)}
+		if !l.Loaded() {
+			s.Log = cut(lastWord(l.Log), maxError)
+		}
+		j := slices.IndexFunc(p.Said, func(o saidPage) bool { o.Engines = s.Engines; return o == s })
+		if j >= 0 {
+			p.Said[j].Engines += ", " + s.Engines
+			continue
+		}
+		p.Said = append(p.Said, s)
+	}
+}
+
+// pair adds what a pair of engines disagrees about.
+func (p *casePage) pair(v *harness.PairReport) {
+	if v.Verdict == harness.Broken {
+		j := slices.IndexFunc(p.Broken, func(b brokenPage) bool { return b.Why == v.Reason })
+		if j >= 0 {
+			p.Broken[j].Pairs += ", " + v.A + "/" + v.B
+		} else {
+			p.Broken = append(p.Broken, brokenPage{v.A + "/" + v.B, v.Reason})
+		}
+	}
+	for i := range v.Differences {
+		d := newDifference(v, &v.Differences[i])
+		j := slices.IndexFunc(p.Differences, func(o differencePage) bool { o.B = d.B; return o == d })
+		if j >= 0 {
+			p.Differences[j].B += ", " + d.B
+			continue
+		}
+		p.Differences = append(p.Differences, d)
+	}
+}
+
+func newDifference(v *harness.PairReport, d *state.Difference) differencePage {
+	out := differencePage{
+		Field: cut(d.Field, maxValue), A: v.A, ValueA: cut(d.A, maxValue), B: v.B, ValueB: cut(d.B, maxValue), Rule: d.ExplainedBy,
+	}
+	if d.ExplainedBy == "" || d.ExplainedBy == harness.RuleKnown {
+		out.Detail = cut(d.Detail, maxDiff)
+	}
+	return out
+}

@@ -1,0 +1,76 @@
+package report
+
+import (
+	"fmt"
+
+	"github.com/bpfreplay/bpfreplay/harness"
+)
+
+// matrixData is what is shown of several kernels.
+type matrixData struct {
+	Title, Result, Suite, Sum string
+
+	Missing []string
+	Columns []string
+	Kernels []kernelRow
+}
+
+type kernelRow struct {
+	Name, Release, Result, Why, Link string
+
+	Span   int
+	Counts []string
+	Bad    []*casePage
+	Left   int
+}
+
+// maxBad is how many cases of a kernel are on the page of all.
+const maxBad = 100
+
+func matrixPage(m *harness.Matrix, link func(*harness.KernelRun) string) *matrixData {
+	p := &matrixData{
+		Title: fmt.Sprintf("%s: %s", result(m.OK()), oneLine(m.Suite)), Result: result(m.OK()), Suite: m.Suite, Sum: matrixLine(m), Missing: m.Missing,
+		Columns: []string{"kernel", "release", "result", "cases"},
+	}
+	for _, v := range verdicts {
+		p.Columns = append(p.Columns, string(v))
+	}
+	p.Columns = append(p.Columns, "failed", "worse than the baseline", "boot s", "total s")
+	for i := range m.Kernels {
+		p.Kernels = append(p.Kernels, newKernelRow(&m.Kernels[i], len(p.Columns)-3, link))
+	}
+	return p
+}
+
+func newKernelRow(k *harness.KernelRun, span int, link func(*harness.KernelRun) string) kernelRow {
+	row := kernelRow{Name: k.Kernel, Result: outcome(k), Why: k.Reason, Span: span}
+	r := k.Report
+	if r == nil {
+		return row
+	}
+	row.Release, row.Link = r.Kernel.Release, link(k)
+	add := func(format string, v any) { row.Counts = append(row.Counts, fmt.Sprintf(format, v)) }
+	add("%d", len(r.Cases))
+	for _, v := range verdicts {
+		add("%d", r.Summary[v])
+	}
+	add("%d", r.Failures)
+	if r.Baseline == nil {
+		add("%s", "")
+	} else {
+		add("%d", r.Baseline.Worse())
+	}
+	add("%.1f", r.Seconds.Boot)
+	add("%.1f", r.Seconds.Total)
+	for _, c := range newPage(r, "").Wrong {
+		if r.Baseline != nil && c.Tag != "worse" {
+			continue
+		}
+		if len(row.Bad) == maxBad {
+			row.Left++
+			continue
+		}
+		row.Bad = append(row.Bad, c)
+	}
+	return row
+}
