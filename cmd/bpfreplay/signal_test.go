@@ -62,19 +62,25 @@ func startCommand(t *testing.T, out string, args ...string) *session {
 // qemu returns the process id of the guest.
 func (s *session) qemu() int {
 	s.t.Helper()
-	var pids []string
-	files, err := filepath.Glob("/proc/" + strconv.Itoa(s.cmd.Process.Pid) + "/task/*/children")
+	pids := children(s.t, s.cmd.Process.Pid)
+	assert.Equal(s.t, len(pids), 1, "children: %v", pids)
+	pid, err := strconv.Atoi(pids[0])
 	assert.NilError(s.t, err)
+	return pid
+}
+
+// children are the ids of the processes that a process has started.
+func children(t *testing.T, of int) (pids []string) {
+	t.Helper()
+	files, err := filepath.Glob("/proc/" + strconv.Itoa(of) + "/task/*/children")
+	assert.NilError(t, err)
 	for _, f := range files {
 		data, err := os.ReadFile(f)
 		if err == nil { // a thread may have ended
 			pids = append(pids, strings.Fields(string(data))...)
 		}
 	}
-	assert.Equal(s.t, len(pids), 1, "children: %v", pids)
-	pid, err := strconv.Atoi(pids[0])
-	assert.NilError(s.t, err)
-	return pid
+	return pids
 }
 
 // end waits for the command and returns its exit status and the rest of what it printed.

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"gotest.tools/v3/assert"
+	is "gotest.tools/v3/assert/cmp"
+
+	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/random"
+	"github.com/bpfreplay/bpfreplay/harness/vm"
+	"github.com/bpfreplay/bpfreplay/internal/need"
+	"github.com/bpfreplay/bpfreplay/vmimage"
+)
+
+// Operations of instructions (include/uapi/linux/bpf.h), and helpers.
+const (
+	opImm64, opMov, opAdd, opShift = 0x18, 0xb7, 0x07, 0x67
+	opIfEqual, opIfMore, opIfLess  = 0x15, 0x25, 0xa5
+	opCall                         = 0x85
+
+	helperRandom = 7   // bpf_get_prandom_u32
+	helperLoop   = 181 // bpf_loop
+)
+
+// busyVerifier has a program that is small, correct, and busies the verifier for minutes: in
+// each round of a loop it goes one of two ways, and which it went is kept in r7, so that
+// no two ways ever come to the same. What ends it is the limit of a million instructions,
+// of which each is compared with states that are kept.
+func busyVerifier() *random.Object {
+	const rounds = 40
+	round := random.Block{
+		What: "round",
+		Head: []random.Insn{
+			{Op: opCall, Imm: helperRandom},
+			{Op: opShift, Dst: 7, Imm: 1},
+			{Op: opIfMore, Dst: 0, Imm: 1000, To: random.ToTail},
+			{Op: opAdd, Dst: 7, Imm: 1},
+		},
+		Tail: []random.Insn{{Op: opAdd, Dst: 8, Imm: 1}},
+	}
+	loop := random.Block{
+		What: "loop",
+		Head: []random.Insn{{Op: opMov, Dst: 8}},
+		Body: []random.Block{round},
+		Tail: []random.Insn{
+			{Op: opIfLess, Dst: 8, Imm: rounds, To: random.ToBody},
+			{Op: opIfEqual, Dst: 7, Imm: 12345, To: random.ToEnd}, // that is what r7 is needed for
+			{Op: opMov, Dst: 8},
+		},
+	}
+	return &random.Object{License: "GPL", Functions: []random.Function{
+		{Name: "busy", Role: random.Program, Section: "socket", Global: true, Blocks: []random.Block{loop}},
+	}}
+}
+
+// kernelWarns has a program that makes the kernel warn of itself as it is loaded: see
+// docs/findings.md, "A callback that is never met".
+func kernelWarns() *random.Object {
+	never := []random.Insn{
+		{Op: opMov, Dst: 1},
+		{Op: opImm64, Dst: 2, Ref: &random.Ref{Name: "never", BySection: true}},
+		{Op: opMov, Dst: 3}, {Op: opMov, Dst: 4}, {Op: opCall, Imm: helperLoop},
+	}
+	calls := []random.Insn{{Op: opMov, Dst: 1, Imm: 1}, {Op: opCall, Ref: &random.Ref{Kind: random.RefCall, Name: "loops", BySection: true}}}
+	return &random.Object{License: "GPL", Functions: []random.Function{
+		{Name: "never", Role: random.OfLoop, Section: ".text"},
+		{Name: "loops", Role: random.Subprogram, Section: ".text", Blocks: []random.Block{{What: "bpf_loop", Head: never}}},
+		{Name: "warned", Role: random.Program, Section: "socket", Global: true, Blocks: []random.Block{{What: "call", Head: calls}}},
+	}}
+}
+
+// foreignRun runs objects as a suite of others' in guests that panic where the kernel would
+// warn.
+func foreignRun(t *testing.T, paths []string) *harness.Report {
+	t.Helper()
+	store, err := vmimage.Open(vmimage.Options{})
+	assert.NilError(t, err)
+	defer store.Close()
+	kernel, err := store.Resolve(t.Context(), "6.12")
+	assert.NilError(t, err)
+	r, err := harness.Run(t.Context(), harness.NewForeign("hostile", paths), harness.Options{
+		Store: store, Kernel: kernel, Agent: command, Engines: []string{"direct", "trace", "replay"}, Accelerator: vm.TCG, Out: t.TempDir(),
+		Params: []string{"panic_on_warn=1"}, Still: true, NoRetry: true, CaseTimeout: 30 * time.Second,
+		Note: func(line string) { t.Log(line) },
+	})
+	assert.NilError(t, err)
+	return r
+}
+
+// toldOf is what a report says of a case, but for times, and logs, in which there are
+// addresses.
+func toldOf(r *harness.Report, name string) any {
+	i := slices.IndexFunc(r.Cases, func(c harness.CaseReport) bool { return c.Name == name })
+	c := r.Cases[i]
+	c.Seconds = 0
+	for i := range c.Loads {
+		c.Loads[i].Nanoseconds, c.Loads[i].Opened, c.Loads[i].Log = 0, 0, ""
+	}
+	return c
+}
+
+// An object that the verifier takes minutes for, and one that makes the guest's kernel
+// panic, cost only themselves, and leave nothing behind on this machine.
+func TestHostileObjects(t *testing.T) {
+	need.QEMU(t)
+	need.Kernel(t, "6.12")
+	temp, objects := t.TempDir(), t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	var good []string
+	for _, name := range []string{"maps_hash", "license_other", "fail_verifier", "data_sections"} {
+		good = append(good, filepath.Join(root(t), "selftests/bpf", name+".bpf.o"))
+	}
+	hostile := make(map[string]string)
+	for name, o := range map[string]*random.Object{"busy": busyVerifier(), "panics": kernelWarns()} {
+		data, err := o.ELF()
+		assert.NilError(t, err)
+		hostile[name] = filepath.Join(objects, name+".bpf.o")
+		assert.NilError(t, os.WriteFile(hostile[name], data, 0o600))
+	}
+	before := foreignRun(t, good)
+	r := foreignRun(t, []string{good[0], hostile["busy"], good[1], hostile["panics"], good[2], good[3]})
+	assert.Equal(t, len(r.Cases), 6)
+	for _, path := range good {
+		name := strings.TrimSuffix(filepath.Base(path), ".bpf.o")
+		assert.Check(t, is.DeepEqual(toldOf(r, name), toldOf(before, name)))
+	}
+	for i, says := range map[int][]string{
+		1: {"guest did not answer in time: no answer by the deadline"},
+		3: {"guest panicked: Kernel panic - not syncing: kernel: panic_on_warn set", "jit_subprogs"},
+	} {
+		c := &r.Cases[i]
+		assert.Check(t, is.Equal(c.Verdict(), harness.Broken), c.Name)
+		assert.Check(t, is.Len(c.Loads, 3))
+		for _, l := range c.Loads {
+			assert.Check(t, is.Equal(l.Result, agent.Broken))
+		}
+		for _, text := range says {
+			assert.Check(t, is.Contains(told(c)+strings.Join(c.Console, "\n"), text))
+		}
+	}
+	assert.Check(t, is.Equal(r.Summary[harness.Broken], 4))
+	assert.Check(t, is.Equal(r.Failures, 0))
+	assert.Check(t, is.DeepEqual(files(t, temp), []string(nil)))
+	assert.Check(t, is.DeepEqual(children(t, os.Getpid()), []string(nil)))
+}
