@@ -105,6 +105,14 @@ func (c *Corpus) Compiled(store *vmimage.Store) []string {
 	return out
 }
 
+// SourceDir is the directory of the source.
+func (c *Corpus) SourceDir(store *vmimage.Store) string {
+	if c.Package == nil {
+		return c.Tree
+	}
+	return store.SuitePath(sourceKey(c.Package))
+}
+
 // Tool is the path of the corpus's own bpftool, "" if there is none.
 func (c *Corpus) Tool(store *vmimage.Store) string {
 	if c.Bpftool == "" {

@@ -1,0 +1,341 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/bpfreplay/bpfreplay/loader"
+	"github.com/bpfreplay/bpfreplay/loader/emit"
+	"github.com/bpfreplay/bpfreplay/loader/issue"
+	"github.com/bpfreplay/bpfreplay/loader/object"
+	"github.com/bpfreplay/bpfreplay/loader/target"
+	"github.com/bpfreplay/bpfreplay/loader/trace"
+)
+
+// guest is what runs in the guest: it measures the objects whose paths are lines of
+// standard input, and prints a line for each and each way, with fields separated by
+// tabs, and endMark.
+func guest(args []string) error {
+	r := runner{dir: os.TempDir(), target: target.New()}
+	flags := flag.NewFlagSet("load-times -guest", flag.ExitOnError)
+	flags.IntVar(&r.rounds, "rounds", 3, "how often each load is done")
+	flags.StringVar(&r.libbpf, "libbpf", "", "libbpf-times")
+	flags.DurationVar(&r.limit, "limit", time.Minute, "how long one load may take")
+	profile := flags.Bool("profile", false, "do not measure how long loads take but where the kernel spends them")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if *profile {
+		t, err := newTracer()
+		if err != nil {
+			return err
+		}
+		r.tracer = &t
+	}
+	lines := bufio.NewScanner(os.Stdin)
+	for lines.Scan() {
+		r.object(nameOf(lines.Text()), lines.Text())
+	}
+	fmt.Println(endMark)
+	return lines.Err()
+}
+
+// endMark is the last line that the guest prints.
+const endMark = "# end"
+
+func nameOf(path string) string { return strings.TrimSuffix(filepath.Base(path), ".bpf.o") }
+
+// slow is what takes libbpf longer than is measured: there the verifier is all that there is
+// to see.
+const slow = 400 * time.Millisecond
+
+// times are those of one process: open, load, verify and run, fresh and warm.
+type times [8]int64
+
+// keep keeps the shorter loads, each with what it is made of.
+func (t *times) keep(n times) {
+	for i := 0; i < len(t); i += 4 {
+		if t[i+1] == 0 || n[i+1] < t[i+1] {
+			copy(t[i+1:i+4], n[i+1:i+4])
+		}
+		if t[i] == 0 || n[i] < t[i] {
+			t[i] = n[i]
+		}
+	}
+}
+
+type runner struct {
+	rounds      int
+	limit       time.Duration
+	libbpf, dir string
+	target      *target.Target
+	tracer      *tracer // nil to measure times
+}
+
+type way struct {
+	name   string
+	args   []string
+	best   times
+	failed error
+}
+
+func (r *runner) object(name, path string) {
+	for _, way := range []string{"direct", "light"} {
+		t, err := r.once([]string{r.libbpf, way, path})
+		switch {
+		case err != nil:
+			fmt.Printf("%s\tlibbpf %s\t%s\n", name, way, oneLine(err))
+			return
+		case t[1] > int64(slow):
+			fmt.Printf("%s\tlibbpf %s\ttakes %s, more than is measured\n", name, way, time.Duration(t[1]))
+			return
+		}
+	}
+	self := []string{"/proc/self/exe", childFlag}
+	loader, programs, skip, err := r.generate(path)
+	replay, replayC := append(self, "replay"), []string{r.libbpf, "run"}
+	ways := []*way{
+		{name: "cilium", args: append(self, "cilium", path, skip)},
+		{name: "trace", args: append(self, "trace", path)},
+		{name: "load", args: append(self, "load", path)},
+		{name: "libbpf", args: []string{r.libbpf, "direct", path}},
+		{name: "libbpf-light", args: []string{r.libbpf, "light", path}},
+		{name: "replay", args: append(replay, loader...), failed: err},
+		{name: "replay-c", args: append(replayC, loader...), failed: err},
+	}
+	if r.tracer != nil {
+		r.profile(*r.tracer, name, ways)
+		return
+	}
+	for round := range r.rounds {
+		for i := range ways {
+			w := ways[(i+round)%len(ways)]
+			if w.failed != nil {
+				continue
+			}
+			t, err := r.once(w.args)
+			if err != nil {
+				w.failed = err
+				continue
+			}
+			w.best.keep(t)
+		}
+	}
+	for _, w := range ways {
+		result, detail := "ok", ""
+		if w.failed != nil {
+			result, detail = "failed", oneLine(w.failed)
+		}
+		fmt.Printf("%s\t%s\t%s", name, w.name, result)
+		for _, t := range w.best {
+			fmt.Printf("\t%d", t)
+		}
+		fmt.Printf("\t%d\t%d\t%d\t%s\n", size(loader, 0), size(loader, 1), programs, detail)
+	}
+}
+
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+
+func size(files []string, i int) int64 {
+	if i >= len(files) {
+		return 0
+	}
+	st, err := os.Stat(files[i])
+	if err != nil {
+		return 0
+	}
+	return st.Size()
+}
+
+// generate writes a loader program that this kernel needs nothing added to
+// into files, and returns the arguments that replay takes, the number of
+// programs, and the names of those that are not to be loaded.
+func (r *runner) generate(path string) (args []string, programs int, skip string, err error) {
+	obj, err := object.Open(path)
+	if err != nil {
+		return nil, 0, "", err
+	}
+	var names []string
+	for _, f := range obj.Functions {
+		if !f.Subprog && !f.Autoload {
+			names = append(names, f.Name)
+		}
+	}
+	skip = strings.Join(names, ",")
+	t, err := trace.Plan(obj, trace.Options{})
+	if err != nil {
+		return nil, 0, skip, err
+	}
+	load, err := r.target.Begin(t, target.Options{})
+	if err != nil {
+		return nil, 0, skip, err
+	}
+	s, err := load.Settle()
+	if err != nil {
+		return nil, 0, skip, err
+	}
+	defer s.Discard()
+	programs = len(t.Programs)
+	if len(s.Given) > 0 {
+		return nil, programs, skip, errors.New("maps that exist before the loader program runs")
+	}
+	l, err := emit.Emit(s.Trace, emit.Options{})
+	if err != nil {
+		return nil, programs, skip, err
+	}
+	insns, blob := filepath.Join(r.dir, "insns"), filepath.Join(r.dir, "blob")
+	if err := errors.Join(os.WriteFile(insns, l.Insns, 0o600), os.WriteFile(blob, l.Blob, 0o600)); err != nil {
+		return nil, programs, skip, err
+	}
+	return []string{insns, blob, strconv.Itoa(len(t.Maps)), strconv.Itoa(programs)}, programs, skip, nil
+}
+
+// once runs a process that loads, and waits for what the kernel then frees.
+func (r *runner) once(args []string) (times, error) {
+	var t times
+	ctx, cancel := context.WithTimeout(context.Background(), r.limit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Env = []string{"TMPDIR=" + r.dir}
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		return t, fmt.Errorf("%w: %s", err, exit.Stderr)
+	case err != nil:
+		return t, err
+	}
+	time.Sleep(20 * time.Millisecond)
+	fields := strings.Fields(string(out))
+	if len(fields) != len(t) {
+		return t, fmt.Errorf("it says %q", out)
+	}
+	for i, f := range fields {
+		if t[i], err = strconv.ParseInt(f, 10, 64); err != nil {
+			return t, err
+		}
+	}
+	return t, nil
+}
+
+// child loads twice in this process and prints the times.
+func child(way string, args []string) error {
+	dir, err := os.MkdirTemp("/sys/fs/bpf", "load-times-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	fns := map[string]func([]string, string) (open, load time.Duration, err error){
+		"cilium": cilium, "trace": traced, "load": loaded, "replay": replay,
+	}
+	for i := range 2 {
+		pins := filepath.Join(dir, strconv.Itoa(i))
+		if err := os.Mkdir(pins, 0o700); err != nil {
+			return err
+		}
+		open, load, err := fns[way](args, pins)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%d %d 0 0\n", open, load)
+	}
+	return nil
+}
+
+// cilium loads with cilium/ebpf. It would load programs of SEC("?…"), too:
+// those are named.
+func cilium(args []string, pins string) (open, load time.Duration, err error) {
+	start := time.Now()
+	spec, err := ebpf.LoadCollectionSpec(args[0])
+	if err != nil {
+		return 0, 0, err
+	}
+	open = time.Since(start)
+	for _, name := range strings.Split(args[1], ",") {
+		delete(spec.Programs, name)
+	}
+	start = time.Now()
+	c, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{Maps: ebpf.MapOptions{PinPath: pins}})
+	if err != nil {
+		return 0, 0, err
+	}
+	load = time.Since(start)
+	c.Close()
+	return open, load, nil
+}
+
+func traced(args []string, pins string) (open, load time.Duration, err error) {
+	start := time.Now()
+	obj, err := object.Open(args[0])
+	if err != nil {
+		return 0, 0, err
+	}
+	t, err := trace.Plan(obj, trace.Options{})
+	if err != nil {
+		return 0, 0, err
+	}
+	open = time.Since(start)
+	start = time.Now()
+	r, err := issue.Issue(t, target.New(), target.Options{PinPath: pins})
+	if err != nil {
+		return 0, 0, err
+	}
+	load = time.Since(start)
+	r.Close()
+	return open, load, nil
+}
+
+func loaded(args []string, pins string) (open, load time.Duration, err error) {
+	start := time.Now()
+	obj, err := loader.Open(args[0])
+	if err != nil {
+		return 0, 0, err
+	}
+	p, err := loader.Generate(obj, nil)
+	if err != nil {
+		return 0, 0, err
+	}
+	open = time.Since(start)
+	start = time.Now()
+	fds, err := p.LoadFDs(&loader.LoadOptions{Options: target.Options{PinPath: pins}})
+	if err != nil {
+		return 0, 0, err
+	}
+	load = time.Since(start)
+	fds.Close()
+	return open, load, nil
+}
+
+func replay(args []string, _ string) (open, load time.Duration, err error) {
+	if len(args) != 4 {
+		return 0, 0, errors.New("replay takes INSTRUCTIONS BLOB MAPS PROGRAMS")
+	}
+	var raw loader.Raw
+	var errs [4]error
+	raw.Insns, errs[0] = os.ReadFile(args[0])
+	raw.Blob, errs[1] = os.ReadFile(args[1])
+	raw.Maps, errs[2] = strconv.Atoi(args[2])
+	raw.Programs, errs[3] = strconv.Atoi(args[3])
+	if err := errors.Join(errs[:]...); err != nil {
+		return 0, 0, err
+	}
+	start := time.Now()
+	fds, err := raw.Run(loader.Inputs{})
+	if err != nil {
+		return 0, 0, err
+	}
+	load = time.Since(start)
+	fds.Close()
+	return 0, load, nil
+}

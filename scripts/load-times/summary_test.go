@@ -1,0 +1,50 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"strings"
+	"testing"
+
+	"gotest.tools/v3/assert"
+	is "gotest.tools/v3/assert/cmp"
+)
+
+// Ratios are of objects that are loaded in all ways.
+func TestSummary(t *testing.T) {
+	s := session{kernel: "6.12", rounds: 2}
+	add := func(name, way, result string, load int) {
+		line := fmt.Sprintf("%s\t%s\t%s\t5\t%d\t1\t1\t5\t%d\t1\t1\t720\t1672\t1\t", name, way, result, load, load)
+		s.rows = append(s.rows, strings.Split(line, "\t"))
+	}
+	for i, name := range []string{"a", "b", "c"} {
+		for _, way := range waysInOrder {
+			load := 100
+			if way == "replay" {
+				load = 10 * (i + 1)
+			}
+			add(name, way, "ok", load)
+		}
+	}
+	add("d", "cilium", "failed", 0)
+	text := strings.Join(s.summary("time"), "\n")
+	assert.Check(t, is.Contains(text, "kernel 6.12: 4 objects, 3 are loaded in all ways, 3 of them have programs"))
+	assert.Check(t, is.Contains(text, "  fresh: replay / cilium load                 0.20   0.10 to 0.30   0.20"))
+	assert.Check(t, is.Contains(text, "not loaded by cilium: 1: d"))
+}
+
+// What a function calls is not part of its own time.
+func TestProfile(t *testing.T) {
+	const trace = ` 0)               |  __sys_bpf() {
+ 0)   2.000 us    |    map_create();
+ 0)               |    bpf_prog_test_run_syscall() {
+ 0)   1.500 us    |      map_create();
+ 0) @ 4.000 us    |    } /* bpf_prog_test_run_syscall */
+ 0) @ 10.000 us   |  }
+`
+	got, err := sum(bufio.NewScanner(strings.NewReader(trace)))
+	assert.NilError(t, err)
+	assert.Check(t, is.DeepEqual(got, map[string]float64{
+		"__sys_bpf": 4000, "map_create": 2000, ">map_create": 1500, "bpf_prog_test_run_syscall": 2500,
+	}))
+}
