@@ -50,7 +50,8 @@ help: ## say what there is
 	@echo '  BPFTOOL   the bpftool that libbpf and libbpf-light drive, an ELF file [$(BPFTOOL)]'
 	@echo '  ISOLATE   "case" runs each case in a guest of its own [$(ISOLATE)]'
 	@echo '  SUITE     kernel for the Linux selftests, which are fetched and compiled first; KSRC names a'
-	@echo '            kernel tree to take them from; SPLIT=program loads each program alone [$(SUITE)]'
+	@echo '            kernel tree to take them from; wild for objects that people ship, which are fetched;'
+	@echo '            SPLIT=program loads each program alone [$(SUITE)]'
 	@echo '  ARGS      more arguments of bpfreplay vmtest: objects of yours, flags [$(ARGS)]'
 
 setup: setup-vmtest ## install what a guest needs and this machine lacks
@@ -73,12 +74,18 @@ mutate: setup-bpftool
 endif
 endif
 
-ifeq ($(SUITE),kernel)
+ifneq ($(filter kernel wild,$(SUITE)),)
 vmtest: suite
 endif
 
-suite: setup-suite bpfreplay ## get the Linux selftests and compile them: KSRC=~/linux
+# Nothing of wild is compiled.
+ifeq ($(SUITE),wild)
+suite: setup-vmtest bpfreplay
+	./bpfreplay suite fetch wild
+else
+suite: setup-suite bpfreplay ## get the Linux selftests and compile them: KSRC=~/linux, or SUITE=wild
 	./bpfreplay suite fetch kernel $(if $(KSRC),--source '$(KSRC)')
+endif
 
 vmtest: setup-vmtest bpfreplay ## load the core suite in a guest with each engine and compare
 	./bpfreplay $(if $(OBJ),check,vmtest) --kernel '$(KERNEL)' $(foreach c,$(CASE),--case '$c') $(if $(SHARD),--shard '$(SHARD)') $(if $(JOBS),--jobs '$(JOBS)') $(if $(ISOLATE),--isolate) $(if $(ENGINES),--engines '$(ENGINES)') $(if $(BPFTOOL),--bpftool '$(BPFTOOL)') $(if $(SUITE),--suite '$(SUITE)') $(if $(SPLIT),--split) $(ARGS) $(OBJ)

@@ -23,6 +23,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/engine"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
+	"github.com/bpfreplay/bpfreplay/internal/built"
 	"github.com/bpfreplay/bpfreplay/loader/object"
 	"github.com/bpfreplay/bpfreplay/loader/trace"
 )
@@ -290,12 +291,8 @@ func (r *runner) findTools() (*tools, error) {
 	}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		t.Build, t.Go = info.Main.Version, info.GoVersion
-		for _, m := range info.Deps {
-			if m.Path == "github.com/cilium/ebpf" {
-				t.Cilium = m.Version
-			}
-		}
 	}
+	t.Cilium = built.With("github.com/cilium/ebpf")
 	if t.QEMUPath, err = exec.LookPath(cmp.Or(r.QEMU, vm.DefaultQEMU)); err != nil {
 		return nil, err
 	}

@@ -165,6 +165,6 @@ func TestCorpusRoundTrip(t *testing.T) {
 	got, err := Read(store, "kernel")
 	assert.NilError(t, err)
 	assert.Check(t, is.DeepEqual(got.Uses, []string{sourceKey(c.Package), "tools/1", "objects/2"}))
-	assert.Check(t, is.DeepEqual(got.Compiled(store), []string{store.SuitePath("objects/2/a.bpf.o")}))
+	assert.Check(t, is.DeepEqual(got.Compiled(store), []Object{{Name: "a", File: store.SuitePath("objects/2/a.bpf.o")}}))
 	assert.Check(t, is.Equal(got.Tool(store), store.SuitePath("tools/1/bpftool")))
 }

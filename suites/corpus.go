@@ -8,13 +8,15 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
 // Corpus is a suite that has been fetched.
 type Corpus struct {
-	Name string `json:"name"` // "kernel"
+	Name string `json:"name"` // "kernel" or "wild"
 	// Source says in words where the programs come from.
 	Source string `json:"source"`
 	// Types is the release of the kernel whose types the programs were compiled
@@ -32,8 +34,20 @@ type Corpus struct {
 	Tree string `json:"tree,omitempty"`
 	// Kernel is the name of the kernel whose types they are.
 	Kernel string `json:"kernel,omitempty"`
+	// Parts are what a corpus comes from that has more than one source.
+	Parts []Part `json:"parts,omitempty"`
 	// Uses are all things in the cache that belong to the corpus.
 	Uses []string `json:"uses"`
+}
+
+// Part is one of several sources of a corpus.
+type Part struct {
+	Name   string `json:"name"`             // which the names of its objects begin with
+	Source string `json:"source,omitempty"` // in words, with the version
+	// Dir has the objects, below the cache's directory of suites; "" if the part is
+	// not there.
+	Dir   string `json:"dir,omitempty"`
+	Error string `json:"error,omitempty"` // why there are no objects
 }
 
 // Object is one program of a corpus, in the source's sense: one file.
@@ -71,21 +85,22 @@ func Read(store *vmimage.Store, name string) (*Corpus, error) {
 // write makes the corpus the one that [Read] returns.
 func (c *Corpus) write(store *vmimage.Store) error {
 	c.Uses = c.Uses[:0]
+	// What is kept or removed as a whole is named by two words.
 	add := func(key string) {
-		if key != "" {
+		parts := strings.SplitN(key, "/", 3)
+		if key = path.Join(parts[:min(len(parts), 2)]...); key != "" && !slices.Contains(c.Uses, key) {
 			c.Uses = append(c.Uses, key)
 		}
 	}
 	if c.Package != nil {
 		add(sourceKey(c.Package))
 	}
-	if c.Bpftool != "" {
-		add(path.Dir(c.Bpftool))
+	add(c.Bpftool)
+	for _, p := range c.Parts {
+		add(p.Dir)
 	}
 	for _, o := range c.Objects {
-		if o.File != "" {
-			add(path.Dir(o.File))
-		}
+		add(o.File)
 	}
 	data, err := json.MarshalIndent(c, "", " ")
 	if err != nil {
@@ -94,12 +109,12 @@ func (c *Corpus) write(store *vmimage.Store) error {
 	return store.MakeFile(manifest(c.Name), append(data, '\n'))
 }
 
-// Compiled are the paths of the objects that there are.
-func (c *Corpus) Compiled(store *vmimage.Store) []string {
-	var out []string
+// Compiled are the objects that there are, each with its path in File.
+func (c *Corpus) Compiled(store *vmimage.Store) []Object {
+	var out []Object
 	for _, o := range c.Objects {
 		if o.File != "" {
-			out = append(out, store.SuitePath(o.File))
+			out = append(out, Object{Name: o.Name, File: store.SuitePath(o.File)})
 		}
 	}
 	return out
@@ -111,6 +126,14 @@ func (c *Corpus) SourceDir(store *vmimage.Store) string {
 		return c.Tree
 	}
 	return store.SuitePath(sourceKey(c.Package))
+}
+
+// About says in words what the corpus is.
+func (c *Corpus) About() string {
+	if c.Types == "" {
+		return c.Source
+	}
+	return c.Source + ", types of " + c.Types
 }
 
 // Tool is the path of the corpus's own bpftool, "" if there is none.

@@ -13,7 +13,8 @@
 //	tools/DIGEST      bpftool, and libbpf's headers and library
 //	types/DIGEST      vmlinux.h
 //	objects/DIGEST    one object, or why it does not compile
-//	kernel.json       the [Corpus]: which of these were made last
+//	parts/DIGEST      objects of a package or module (suite "wild")
+//	kernel.json       the [Corpus]: which of these were made last; also wild.json
 //
 // A digest is of everything that the thing is made from, so what is there is not
 // made again, however a run ended. An object's is that of its source, of all
@@ -22,4 +23,16 @@
 //
 // What does not compile is no error. The corpus says why, and what is compared
 // later counts it.
+//
+// # The suite "wild"
+//
+// Objects that people ship: the files of the Go module cilium/ebpf at the version
+// that this program is built with, which the go command fetches and checks, and
+// those of a list of Debian's packages (wildlist.go). Contents tell what is an
+// object, whatever its name. Programs hold objects too, as skeletons of libbpf or by
+// go:embed, both of which store the ELF file as it is; these are taken out. Objects
+// that are compressed there, or written as instructions, are not found. What is the
+// same in several places is there once. [FetchWild] remembers the version that
+// it has seen of each package until it is told to look for newer ones, and which it has
+// not found.
 package suites

@@ -64,7 +64,7 @@ func (o *Options) defaults() {
 // was when it is repeated.
 func FetchKernel(ctx context.Context, o Options) (*Corpus, error) {
 	o.defaults()
-	c := &Corpus{Name: "kernel", Kernel: o.Kernel}
+	c := &Corpus{Name: nameKernel, Kernel: o.Kernel}
 	last, err := Read(o.Store, c.Name)
 	if err != nil && !errors.Is(err, ErrNotFetched) {
 		o.Say("note: " + err.Error())

@@ -31,15 +31,20 @@ type Package struct {
 	path string // there
 }
 
-// Packages returns the packages of these suites of Debian whose names match a
-// pattern (path.Match): the newest version first, and of each version the one
+// Packages returns the packages of these suites of Debian whose names match one of
+// the patterns (path.Match): the newest version first, and of each version the one
 // of the suite that is named first. It needs the network, as only its package
-// index knows what an archive has. None is an error.
-func (s *Store) Packages(ctx context.Context, arch string, suites []string, pattern string) ([]Package, error) {
-	if _, err := path.Match(pattern, ""); err != nil {
-		return nil, fmt.Errorf("package %q: %w", pattern, err)
+// index knows what an archive has. None at all is [ErrNoPackage].
+func (s *Store) Packages(ctx context.Context, arch string, suites []string, patterns ...string) ([]Package, error) {
+	for _, p := range patterns {
+		if _, err := path.Match(p, ""); err != nil {
+			return nil, fmt.Errorf("package %q: %w", p, err)
+		}
 	}
-	wanted := func(name string) bool { ok, _ := path.Match(pattern, name); return ok }
+	wanted := func(name string) bool {
+		return slices.ContainsFunc(patterns, func(p string) bool { ok, _ := path.Match(p, name); return ok })
+	}
+	pattern := strings.Join(patterns, ", ")
 	var found []binaryPackage
 	var failed []error
 	for _, suite := range suites {
@@ -57,7 +62,7 @@ func (s *Store) Packages(ctx context.Context, arch string, suites []string, patt
 		return nil, fmt.Errorf("package %s: %w", pattern, condense(failed))
 	}
 	if len(found) == 0 {
-		return nil, fmt.Errorf("no package in %s is called %s", strings.Join(suites, ", "), pattern)
+		return nil, fmt.Errorf("%w in %s is called %s", ErrNoPackage, strings.Join(suites, ", "), pattern)
 	}
 	slices.SortStableFunc(found, func(a, b binaryPackage) int { return compareDebian(b.version, a.version) })
 	var out []Package
@@ -69,6 +74,9 @@ func (s *Store) Packages(ctx context.Context, arch string, suites []string, patt
 	}
 	return out, nil
 }
+
+// ErrNoPackage means that the index of an archive names no such package.
+var ErrNoPackage = errors.New("no package")
 
 // ErrGone means that an archive's index names a package which its pool does not
 // have any more.

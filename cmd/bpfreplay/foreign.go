@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -17,10 +18,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// foreignSuites are the suites that `bpfreplay suite fetch` gets.
-var foreignSuites = []string{"kernel"}
-
-func isForeign(name string) bool { return slices.Contains(foreignSuites, name) }
+// isForeign says whether `bpfreplay suite fetch` gets a suite.
+func isForeign(name string) bool { return slices.Contains(suites.Names(), name) }
 
 // Under TCG the verifier takes minutes for the programs that are to exhaust it.
 const foreignCaseTimeout = 5 * time.Minute
@@ -35,7 +34,7 @@ type foreignFlags struct {
 
 func (f *foreignFlags) addForeign(cmd *cobra.Command) {
 	fl := cmd.Flags()
-	fl.StringVar(&f.baselines, "baselines", "", `directory with a baseline KERNEL.txt for each kernel, or "none" (default, of suite kernel: selftests/baselines/kernel)`)
+	fl.StringVar(&f.baselines, "baselines", "", `directory with a baseline KERNEL.txt for each kernel, or "none" (default, of suites kernel and wild: selftests/baselines/SUITE)`)
 	fl.BoolVar(&f.update, "update-baseline", false, "write the baseline anew from this run, instead of failing on changes")
 	fl.BoolVar(&f.onlyFailed, "only-failed", false, "only cases that failed in the last report, or were worse than in the baseline")
 	fl.BoolVar(&f.split, "split", false, "load each program of an object alone (engines direct, trace and replay)")
@@ -43,7 +42,8 @@ func (f *foreignFlags) addForeign(cmd *cobra.Command) {
 
 // foreign returns a suite that was fetched, and sets those flags that the user has
 // not set to what is right for it: nobody has looked at what its programs do to a
-// guest, so they are not run; libbpf is the one of the same source.
+// guest, so they are not run; libbpf is the one of the same source, or of the suite
+// kernel if that was fetched, and the machine's if it was not.
 func (f *vmtestFlags) foreign(cmd *cobra.Command) (*harness.Suite, error) {
 	store, err := vmimage.Open(vmimage.Options{})
 	if err != nil {
@@ -64,24 +64,49 @@ func (f *vmtestFlags) foreign(cmd *cobra.Command) (*harness.Suite, error) {
 	if unset("jobs") {
 		f.jobs = runtime.NumCPU()
 	}
-	if tool := c.Tool(store); tool != "" && unset("bpftool") && engine.UseTool(f.engines) {
-		f.bpftool = []string{tool}
+	if unset("bpftool") && engine.UseTool(f.engines) {
+		if tool := suiteTool(store, c); tool != "" {
+			f.bpftool = []string{tool}
+		}
 	}
 	if unset("baselines") {
 		config, err := vmimage.FindConfig(".")
 		if err == nil {
 			f.baselines = filepath.Join(filepath.Dir(config), "selftests", "baselines", f.suite)
-		}
-		if f.split {
-			f.baselines += "-programs"
+			if f.split {
+				f.baselines += "-programs"
+			}
 		}
 	}
-	suite := harness.NewForeign(c.Name, c.Compiled(store))
-	suite.Source = c.Source + ", types of " + c.Types
+	objects := c.Compiled(store)
+	var paths []string
+	for _, o := range objects {
+		paths = append(paths, o.File)
+	}
+	suite := harness.NewForeign(c.Name, paths)
+	for i, o := range objects {
+		suite.Cases[i].Name = o.Name
+	}
+	suite.Source = c.About()
 	if f.split {
 		suite = suite.Split()
 	}
 	return suite.Select(f.cases)
+}
+
+// suiteTool is the path of the bpftool that goes with a suite, "" if there is none.
+func suiteTool(store *vmimage.Store, c *suites.Corpus) string {
+	if tool := c.Tool(store); tool != "" {
+		return tool
+	}
+	if kernel, err := suites.Read(store, "kernel"); err == nil {
+		if tool := kernel.Tool(store); tool != "" {
+			if _, err := os.Stat(tool); err == nil {
+				return tool
+			}
+		}
+	}
+	return ""
 }
 
 // choose checks the flags, and leaves of the suite what they ask for.

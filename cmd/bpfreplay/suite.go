@@ -25,22 +25,37 @@ func newSuite() *cobra.Command {
 func newSuiteFetch() *cobra.Command {
 	var o suites.Options
 	cmd := &cobra.Command{
-		Use:   "fetch kernel",
-		Short: "Get the Linux selftests and compile them, for vmtest --suite kernel",
-		Long: `fetch gets tools/testing/selftests/bpf from Debian's linux-source package, whose
-signature and digest are checked, or takes it from a kernel tree, and compiles
-every program. All is kept in the cache of kernels; what is there is not made
-again. Programs that do not compile are listed with the compiler's reason.`,
+		Use:   "fetch kernel|wild",
+		Short: "Get objects that others wrote, for vmtest --suite",
+		Long: `fetch kernel gets tools/testing/selftests/bpf from Debian's linux-source package,
+whose signature and digest are checked, or takes it from a kernel tree, and compiles
+every program. Programs that do not compile are listed with the compiler's reason.
+
+fetch wild gets objects that people ship, and compiles nothing: those in the Go
+module cilium/ebpf, which the go command fetches and checks, and those in packages
+of Debian, also where a program has them inside. Packages that are gone are listed.
+
+All is kept in the cache of kernels; what is there is not made again.`,
 		Example: `  bpfreplay suite fetch kernel
-  bpfreplay suite fetch kernel --source ~/linux --kernel ~/linux`,
+  bpfreplay suite fetch kernel --source ~/linux --kernel ~/linux
+  bpfreplay suite fetch wild --update`,
 		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
-		ValidArgs: []string{"kernel"},
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		ValidArgs: suites.Names(),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			what := "compiled"
+			if args[0] != "kernel" {
+				what = "fetched"
+				for _, flag := range kernelOnly {
+					if cmd.Flags().Changed(flag) {
+						return fmt.Errorf("--%s: only suite kernel is compiled", flag)
+					}
+				}
+			}
 			return withStore(cmd, func(s *vmimage.Store) error {
 				o.Store = s
 				o.Say = func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), line) }
-				o.Tick = ticker(cmd.ErrOrStderr(), "compiled")
-				c, err := suites.FetchKernel(cmd.Context(), o)
+				o.Tick = ticker(cmd.ErrOrStderr(), what)
+				c, err := suites.Fetch(cmd.Context(), args[0], o)
 				if err != nil {
 					return err
 				}
@@ -53,12 +68,15 @@ again. Programs that do not compile are listed with the compiler's reason.`,
 	fl.StringVar(&o.Version, "version", "", `version of Debian's linux-source, such as "6.12" (default the newest 7.x of sid when first fetched)`)
 	fl.StringVar(&o.Tree, "source", "", "a kernel tree to take instead")
 	fl.StringVarP(&o.Kernel, "kernel", "k", suites.DefaultKernel, "the kernel whose types (vmlinux.h) the programs are compiled with")
-	fl.BoolVar(&o.Update, "update", false, "look for a newer source than the one that is there")
+	fl.BoolVar(&o.Update, "update", false, "look for newer sources than those that are there")
 	fl.IntVarP(&o.Jobs, "jobs", "j", runtime.NumCPU(), "how many compilers run at once")
 	fl.StringVar(&o.Clang, "clang", suites.DefaultClang, "the compiler; an llvm-strip has to be beside it")
 	_ = cmd.RegisterFlagCompletionFunc("kernel", completeKernels)
 	return cmd
 }
+
+// kernelOnly are flags that say how programs are compiled.
+var kernelOnly = []string{"version", "source", "kernel", "jobs", "clang"}
 
 // printCorpus says what a suite consists of.
 func printCorpus(w io.Writer, c *suites.Corpus) {
@@ -68,7 +86,16 @@ func printCorpus(w io.Writer, c *suites.Corpus) {
 			n++
 		}
 	}
-	fmt.Fprintf(w, "suite %s: %s, types of %s, %s\n%d of %d programs compiled\n", c.Name, c.Source, c.Types, c.Compiler, n, len(c.Objects))
+	if c.Compiler == "" {
+		fmt.Fprintf(w, "suite %s: %s\n%d objects\n", c.Name, c.About(), n)
+	} else {
+		fmt.Fprintf(w, "suite %s: %s, %s\n%d of %d programs compiled\n", c.Name, c.About(), c.Compiler, n, len(c.Objects))
+	}
+	for _, p := range c.Parts {
+		if p.Error != "" {
+			fmt.Fprintf(w, "  %s: %s\n", p.Name, p.Error)
+		}
+	}
 	for _, o := range c.Objects {
 		if o.Error != "" {
 			fmt.Fprintf(w, "  %s: %s\n", o.Name, o.Error)

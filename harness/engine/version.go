@@ -2,10 +2,9 @@ package engine
 
 import (
 	"regexp"
-	"runtime/debug"
-	"strings"
 
 	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/internal/built"
 )
 
 // Version says which release of whose code an engine is: "cilium/ebpf v0.22.0",
@@ -31,20 +30,11 @@ const (
 )
 
 func ciliumVersion() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
+	version := built.With("github.com/" + Cilium)
+	if version == "" {
 		return ""
 	}
-	for _, m := range info.Deps {
-		if m.Path != "github.com/"+Cilium {
-			continue
-		}
-		if m.Replace != nil {
-			m = m.Replace
-		}
-		return strings.TrimSpace(Cilium + " " + m.Version)
-	}
-	return ""
+	return Cilium + " " + version
 }
 
 // `bpftool version` tells libbpf's, which may be another one, since 7.0.

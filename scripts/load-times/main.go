@@ -124,7 +124,9 @@ func (s *session) prepare(ctx context.Context, names []string) error {
 	if err != nil {
 		return err
 	}
-	s.objects = c.Compiled(store)
+	for _, o := range c.Compiled(store) {
+		s.objects = append(s.objects, o.File)
+	}
 	if len(names) > 0 {
 		s.objects = slices.DeleteFunc(s.objects, func(path string) bool { return !slices.Contains(names, nameOf(path)) })
 	}
