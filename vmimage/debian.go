@@ -18,8 +18,10 @@ import (
 // binaryPackage is a kernel package of a package index.
 type binaryPackage struct {
 	name, version, depends string
-	archive, suite, path   string
-	want                   digest
+	// more are Pre-Depends, which nothing but [Distribution.Closure] wants.
+	more, provides       string
+	archive, suite, path string
+	want                 digest
 }
 
 // candidate is a kernel that an archive has, with all packages it takes.
@@ -70,11 +72,13 @@ func readPackages(r io.Reader, wanted func(name string) bool) ([]binaryPackage, 
 			return fmt.Errorf("package %s: path %q is not relative to the archive", name, s["filename"])
 		}
 		out = append(out, binaryPackage{
-			name:    name,
-			version: s["version"],
-			depends: s["depends"],
-			path:    s["filename"],
-			want:    digest{sha256: s["sha256"], size: size},
+			name:     name,
+			version:  s["version"],
+			depends:  s["depends"],
+			more:     s["pre-depends"],
+			provides: s["provides"],
+			path:     s["filename"],
+			want:     digest{sha256: s["sha256"], size: size},
 		})
 		return nil
 	})
@@ -291,13 +295,18 @@ func (s *Store) resolveDebian(ctx context.Context, e *Entry, want *DebianSource,
 	return nil, fmt.Errorf("%w: the pool has none of the %d matching kernels of the index", errGone, len(found))
 }
 
+// sourceWords is how Locked.Source begins.
+func sourceWords(suite, archive string) string {
+	if at, ok := strings.CutPrefix(archive, archiveSnapshot); ok {
+		return "Debian " + suite + " of " + at + ", "
+	}
+	return "Debian " + suite + ", "
+}
+
 func (c *candidate) lock(e *Entry) *Locked {
 	first := c.packages[0]
-	source := "Debian " + first.suite
-	if at, ok := strings.CutPrefix(first.archive, archiveSnapshot); ok {
-		source += " of " + at
-	}
-	rec := &Locked{Name: e.Name, Entry: e.id(), Release: c.release, Source: source + ", " + first.name + " " + first.version}
+	source := sourceWords(first.suite, first.archive) + first.name + " " + first.version
+	rec := &Locked{Name: e.Name, Entry: e.id(), Release: c.release, Source: source}
 	for _, p := range c.packages {
 		rec.Packages = append(rec.Packages, LockedPackage{
 			Package: p.name, Version: p.version, Archive: p.archive, Path: p.path, SHA256: p.want.sha256, Size: p.want.size,

@@ -65,14 +65,18 @@ func (s *Store) Packages(ctx context.Context, arch string, suites []string, patt
 		return nil, fmt.Errorf("%w in %s is called %s", ErrNoPackage, strings.Join(suites, ", "), pattern)
 	}
 	slices.SortStableFunc(found, func(a, b binaryPackage) int { return compareDebian(b.version, a.version) })
-	var out []Package
+	return s.exported(found), nil
+}
+
+func (s *Store) exported(found []binaryPackage) []Package {
+	out := make([]Package, 0, len(found))
 	for _, p := range found {
 		out = append(out, Package{
 			Name: p.name, Version: p.version, Suite: p.suite, SHA256: p.want.sha256,
 			want: p.want, base: s.mirrors.base(p.archive), path: p.path,
 		})
 	}
-	return out, nil
+	return out
 }
 
 // ErrNoPackage means that the index of an archive names no such package.
@@ -100,6 +104,14 @@ func (s *Store) ReadPackage(ctx context.Context, p *Package, fn func(h *tar.Head
 		return fmt.Errorf("%s %s: %w", p.Name, p.Version, err)
 	}
 	return os.Remove(file)
+}
+
+// Hush has nothing said of what is being done until the caller calls back: what
+// consists of many small parts is told of once.
+func (s *Store) Hush() (back func()) {
+	progress := s.opts.Progress
+	s.opts.Progress = nil
+	return func() { s.opts.Progress = progress }
 }
 
 // ReadTar calls fn for every entry of a tar archive, which may be compressed in

@@ -1,0 +1,159 @@
+package vmimage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+)
+
+// Distribution is the part of Debian's archive that a kernel came from: its suite
+// and those that belong to it.
+type Distribution struct {
+	store   *Store
+	arch    string
+	archive string // of the snapshot archive; "" for each suite's own
+	// suites by rank: what is further behind is only taken where nothing else is.
+	suites [][]string
+
+	packages [][]binaryPackage // of the suites, by rank
+}
+
+// ErrNoDistribution means that a kernel did not come from Debian's archive.
+var ErrNoDistribution = errors.New("not from Debian's archive")
+
+// Distribution returns where a kernel came from. It needs no network. Of a kernel
+// that did not come from Debian's archive the error is [ErrNoDistribution].
+func (s *Store) Distribution(k *Kernel) (*Distribution, error) {
+	none := fmt.Errorf("kernel %s: %w", k.Name, ErrNoDistribution)
+	e, ok := s.config.Find(k.Name)
+	if !ok || k.key == "" {
+		return nil, none
+	}
+	rec, err := s.current(e)
+	if err != nil {
+		return nil, err
+	}
+	if rec == nil || rec.key() != k.key || rec.Packages[0].Archive == archiveOCI {
+		return nil, none
+	}
+	d := &Distribution{store: s, arch: e.Arch}
+	isSnapshot := strings.HasPrefix(rec.Packages[0].Archive, archiveSnapshot)
+	if isSnapshot {
+		d.archive = rec.Packages[0].Archive
+	}
+	for _, src := range e.Sources {
+		suites := src.suites()
+		i := slices.IndexFunc(suites, func(suite string) bool {
+			return strings.HasPrefix(rec.Source, sourceWords(suite, rec.Packages[0].Archive))
+		})
+		if i >= 0 {
+			d.suites = related(suites[i], isSnapshot)
+			return d, nil
+		}
+	}
+	return nil, none
+}
+
+func (src *Source) suites() []string {
+	switch {
+	case src.Debian != nil:
+		return src.Debian.Suites
+	case src.Snapshot != nil:
+		return src.Snapshot.Suites
+	}
+	return nil
+}
+
+// related are a suite and those that packages in it may depend on, by rank.
+// Snapshots of the security archive are elsewhere.
+func related(suite string, isSnapshot bool) [][]string {
+	base := suite
+	for _, suffix := range []string{"-security", "-updates", "-backports"} {
+		base = strings.TrimSuffix(base, suffix)
+	}
+	if base == "experimental" {
+		base = "sid"
+	}
+	first := []string{base}
+	if base != "sid" && !isSnapshot {
+		first = append(first, base+"-security")
+	}
+	if slices.Contains(first, suite) {
+		return [][]string{first}
+	}
+	return [][]string{first, {suite}}
+}
+
+// Suites are the names of the suites.
+func (d *Distribution) Suites() []string { return slices.Concat(d.suites...) }
+
+// all are the packages of all suites, which are read once.
+func (d *Distribution) all(ctx context.Context) ([][]binaryPackage, error) {
+	if d.packages != nil {
+		return d.packages, nil
+	}
+	var out [][]binaryPackage
+	for _, suites := range d.suites {
+		var found []binaryPackage
+		for _, suite := range suites {
+			archive := d.archive
+			if archive == "" {
+				archive = archiveOf(suite)
+			}
+			more, err := d.store.packages(ctx, archive, suite, d.arch, func(string) bool { return true })
+			if err != nil {
+				return nil, condense([]error{err})
+			}
+			found = append(found, more...)
+		}
+		out = append(out, found)
+	}
+	d.packages = out
+	return out, nil
+}
+
+// Find returns the packages whose names match a pattern (path.Match), the newest
+// first. It needs the network.
+func (d *Distribution) Find(ctx context.Context, pattern string) ([]Package, error) {
+	if _, err := path.Match(pattern, ""); err != nil {
+		return nil, fmt.Errorf("package %q: %w", pattern, err)
+	}
+	all, err := d.all(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var found []binaryPackage
+	for _, packages := range all {
+		for _, p := range packages {
+			if ok, _ := path.Match(pattern, p.name); ok {
+				found = append(found, p)
+			}
+		}
+	}
+	slices.SortStableFunc(found, func(a, b binaryPackage) int { return compareDebian(b.version, a.version) })
+	return d.store.exported(found), nil
+}
+
+// Closure returns the packages that the relations in wanted ask for (such as
+// "make" or "gcc-14 (>= 14.2)"), and all that these depend on, sorted by name.
+// What leaveOut names counts as if it were there, and so does what only that
+// needs. It needs the network. The error is [ErrGone] if a package is not in the
+// archive.
+func (d *Distribution) Closure(ctx context.Context, wanted []string, leaveOut func(name string) bool) ([]Package, error) {
+	all, err := d.all(ctx)
+	if err != nil {
+		return nil, err
+	}
+	u, err := newUniverse(all...)
+	if err != nil {
+		return nil, err
+	}
+	found, err := u.closure(wanted, leaveOut)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", strings.Join(d.Suites(), ", "), err)
+	}
+	return d.store.exported(found), nil
+}
