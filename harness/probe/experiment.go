@@ -44,7 +44,11 @@ func (e typed) try(k kernel) (string, error) {
 	if fd >= 0 {
 		bpfsys.Close(fd)
 	}
-	return symbol(e).String() + " in BTF", err
+	where := " in BTF"
+	if e.module {
+		where = " in BTF of the kernel or of a module"
+	}
+	return symbol(e).String() + where, err
 }
 
 // types: the kernel has BTF.

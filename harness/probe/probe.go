@@ -30,9 +30,12 @@ type Result struct {
 // Names are the capabilities that have a probe, sorted.
 func Names() []string { return slices.Sorted(maps.Keys(table)) }
 
-// Known says whether a capability has a probe.
+// Known says whether a capability has a probe. Beside [Names] there are those that
+// look for one thing by its name, in the BTF of the kernel and of all modules:
+// "func:NAME", "struct:NAME", "typedef:NAME" and "var:NAME", and "module:NAME" for a
+// module with BTF.
 func Known(name string) bool {
-	_, ok := table[name]
+	_, ok := find(name)
 	return ok
 }
 
@@ -41,7 +44,7 @@ func Known(name string) bool {
 // with EPERM. t lists the modules' types once: a module loaded since is seen
 // through a new Target only.
 func Run(name string, t *target.Target) Result {
-	e, ok := table[name]
+	e, ok := find(name)
 	if !ok {
 		return Result{Name: name, Detail: fmt.Sprintf("no probe is called %q", name)}
 	}
