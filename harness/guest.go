@@ -113,6 +113,9 @@ func (r *runner) boot(ctx context.Context, number int) (guest, error) {
 	defer r.mu.Unlock()
 	r.report.Kernel.Release = hello.Release
 	if r.report.Accelerator == "" {
+		for _, lack := range hello.Lacks {
+			r.Note("the guest does without " + lack)
+		}
 		choice := m.vm.Accelerator()
 		r.report.Accelerator = string(choice.Accelerator)
 		r.report.Restored = m.restored

@@ -78,6 +78,9 @@ type Options struct {
 	// compared with their like; "" if they are not, nor is one without a file. A case
 	// that fails as it did then is not run once more.
 	Baselines string
+	// First says which modules guests have loaded before the first case. It is called
+	// once for a kernel; nil for none.
+	First func(ctx context.Context, s *vmimage.Store, k *vmimage.Kernel, note func(string)) (FirstModules, error)
 	// Budget bounds what the guests take of this machine, together with those of
 	// other runs.
 	Budget *Budget
@@ -119,10 +122,15 @@ func Run(ctx context.Context, suite *Suite, o Options) (*Report, error) {
 	if err := r.readBaseline(); err != nil {
 		return nil, err
 	}
+	var err error
+	if r.First != nil {
+		if r.first, err = r.First(ctx, r.Store, r.Kernel, r.Note); err != nil {
+			return nil, err
+		}
+	}
 	if err := r.prepare(); err != nil {
 		return nil, err
 	}
-	var err error
 	if r.evidence, err = newEvidence(r); err != nil {
 		return nil, err
 	}
@@ -178,6 +186,7 @@ type runner struct {
 	suite  *Suite
 	source source // of guests
 	tool   string // bpftool in the guest
+	first  FirstModules
 	// evidence is nil where none is kept.
 	evidence *evidence
 	// baseline is what the run is compared with, nil for nothing.
@@ -292,6 +301,12 @@ func (r *runner) prepare() error {
 	if err != nil {
 		return err
 	}
+	names, base, err := r.first.files(r.Kernel)
+	if err != nil {
+		return err
+	}
+	modules = append(modules, names...)
+	base = slices.Concat(tool, base, []vmimage.File{{Path: "/init", Mode: 0o755, Host: r.Agent}})
 	r.source = source{
 		store: r.Store, kernel: r.Kernel, initrd: initrd, cold: r.Cold,
 		note: func(line string) {
@@ -300,7 +315,7 @@ func (r *runner) prepare() error {
 			r.Note(line)
 		},
 		initramfs: vmimage.Initramfs{
-			Base:    append(tool, vmimage.File{Path: "/init", Mode: 0o755, Host: r.Agent}),
+			Base:    base,
 			Modules: modules,
 		},
 		ready: agent.Ready{Behave: r.behaves(), Bpftool: r.tool},

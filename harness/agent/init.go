@@ -70,7 +70,11 @@ func run() error {
 		return err
 	}
 	defer port.Close()
-	return Serve(port)
+	lacks, err := loadFirst()
+	if err != nil {
+		return err
+	}
+	return serve(port, lacks)
 }
 
 func setUp() error {
@@ -145,15 +149,44 @@ func loadModules(wanted func(name string) bool) error {
 		if !wanted(filepath.Base(path)) {
 			continue
 		}
-		f, err := os.Open(filepath.Join(dir, path))
-		if err != nil {
+		if err := loadModule(filepath.Join(dir, path)); err != nil {
 			return err
-		}
-		err = unix.FinitModule(int(f.Fd()), "", 0)
-		f.Close()
-		if err != nil && !errors.Is(err, unix.EEXIST) {
-			return fmt.Errorf("module %s: %w", filepath.Base(path), err)
 		}
 	}
 	return nil
+}
+
+// loadModule loads a module, unless it is there already.
+func loadModule(file string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := unix.FinitModule(int(f.Fd()), "", 0); err != nil && !errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("module %s: %w", filepath.Base(file), err)
+	}
+	return nil
+}
+
+// FirstModules is a file in the guest with a list of modules, a path a line, that
+// are loaded before the guest is asked for anything. One that does not load is
+// for probes to find missing.
+const FirstModules = "/lib/modules/first"
+
+// loadFirst loads FirstModules and says which do not load.
+func loadFirst() (lacks []string, err error) {
+	list, err := os.ReadFile(FirstModules)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range strings.Fields(string(list)) {
+		if err := loadModule(file); err != nil {
+			lacks = append(lacks, err.Error())
+		}
+	}
+	return lacks, nil
 }

@@ -17,6 +17,8 @@ import (
 type Hello struct {
 	Release string `json:"release"` // uname -r
 	Version string `json:"version"` // uname -v
+	// Lacks says which of FirstModules do not load, and why.
+	Lacks []string `json:"lacks,omitempty"`
 }
 
 // Ready asks the agent to do now what else the first case would wait for. The

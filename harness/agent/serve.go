@@ -23,12 +23,16 @@ import (
 )
 
 // Serve answers requests until the host closes its end.
-func Serve(rw io.ReadWriter) error {
+func Serve(rw io.ReadWriter) error { return serve(rw, nil) }
+
+// serve is Serve in a guest that lacks modules which it was to load.
+func serve(rw io.ReadWriter, lacks []string) error {
 	c := NewConn(rw)
 	hello, err := hello()
 	if err != nil {
 		return err
 	}
+	hello.Lacks = lacks
 	if err := c.Send(hello); err != nil {
 		return err
 	}
