@@ -24,6 +24,25 @@
 // What does not compile is no error. The corpus says why, and what is compared
 // later counts it.
 //
+// # Test modules
+//
+// [BuildModules] builds the modules that the selftests come with, bpf_testmod and its
+// kin, for a kernel of Debian's: the headers package of exactly that kernel and all
+// that it depends on, with the compiler that the kernel was built with, are unpacked
+// into a directory, which becomes the root of make(1) there. Nothing of this machine
+// but the running kernel takes part, and none of the packages' scripts is run. The
+// sources are those of the package that the kernel was built from, as a module has
+// to fit its kernel; where the archive has it no longer, the suite's own.
+//
+//	roots/DIGEST         the directory; removed by `kernels prune`
+//	modulesource/DIGEST  sources of modules of a package
+//	modules/DIGEST       one module, or why it does not build
+//	modules.json         what there is for which kernel
+//
+// [Corpus.ModuleNames] are the names that a kernel has with these modules, from the
+// text of their sources: a case whose object cannot do without one has a probe that
+// looks for it, in the kernel as well, where some of them were in former releases.
+//
 // # The suite "wild"
 //
 // Objects that people ship: the files of the Go module cilium/ebpf at the version

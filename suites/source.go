@@ -58,26 +58,31 @@ func sourceKey(p *vmimage.Package) string { return "source/" + vmimage.Key("sour
 // unpackSource returns the directory with what is needed of a package.
 func unpackSource(ctx context.Context, store *vmimage.Store, p *vmimage.Package, say func(string)) (string, error) {
 	return store.MakeDir(ctx, p.Name, sourceKey(p), func(dir string) error {
-		inner := "/usr/src/" + p.Name + ".tar.xz"
-		seen := false
-		err := store.ReadPackage(ctx, p, func(h *tar.Header, r io.Reader) error {
-			if path.Clean("/"+h.Name) != inner {
-				return nil
-			}
-			seen = true
-			say("unpacking " + p.Name)
-			return vmimage.ReadTar(r, func(h *tar.Header, r io.Reader) error {
-				if err := ctx.Err(); err != nil {
-					return err
-				}
-				return unpackEntry(dir, h, r)
-			})
-		})
-		if err == nil && !seen {
-			err = fmt.Errorf("%s %s holds no %s", p.Name, p.Version, inner)
-		}
-		return err
+		return readSource(ctx, store, p, say, func(h *tar.Header, r io.Reader) error { return unpackEntry(dir, h, r) })
 	})
+}
+
+// readSource calls fn for every entry of the source archive in a package.
+func readSource(ctx context.Context, store *vmimage.Store, p *vmimage.Package, say func(string), fn func(*tar.Header, io.Reader) error) error {
+	inner := "/usr/src/" + p.Name + ".tar.xz"
+	seen := false
+	err := store.ReadPackage(ctx, p, func(h *tar.Header, r io.Reader) error {
+		if path.Clean("/"+h.Name) != inner {
+			return nil
+		}
+		seen = true
+		say("unpacking " + p.Name)
+		return vmimage.ReadTar(r, func(h *tar.Header, r io.Reader) error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			return fn(h, r)
+		})
+	})
+	if err == nil && !seen {
+		err = fmt.Errorf("%s %s holds no %s", p.Name, p.Version, inner)
+	}
+	return err
 }
 
 // unpackEntry writes an entry of a source archive, less its first directory. Links

@@ -1,0 +1,398 @@
+package suites
+
+import (
+	"archive/tar"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/bpfreplay/bpfreplay/vmimage"
+)
+
+// TestModules are the modules that the Linux selftests come with (bpf_testmod and
+// its kin), built for one kernel.
+type TestModules struct {
+	// Release is what `uname -r` says, Kernel the SHA-256 of the image.
+	Release string `json:"release"`
+	Kernel  string `json:"kernel"`
+	// Source says in words where the modules' sources come from.
+	Source string `json:"source,omitempty"`
+	// Files are the modules, below the cache's directory of suites, in an order in
+	// which they can be loaded.
+	Files []string `json:"files,omitempty"`
+	// Errors says, by module, why it did not build.
+	Errors map[string]string `json:"errors,omitempty"`
+	// Reason is why there are none at all; "" if there are.
+	Reason string `json:"reason,omitempty"`
+}
+
+// moduleFormat is part of the key of built modules.
+const moduleFormat = "module 1"
+
+// modulesList is where it is written which modules there are.
+const modulesList = "modules.json"
+
+type moduleList struct {
+	Uses    []string      `json:"uses"` // see vmimage.Store.Prune
+	Kernels []TestModules `json:"kernels"`
+}
+
+// ModuleOptions say what to build test modules for.
+type ModuleOptions struct {
+	Store  *vmimage.Store
+	Kernel *vmimage.Kernel
+	// Again builds although it is known what comes of it.
+	Again bool
+	Say   func(line string) // may be nil
+}
+
+// BuildModules returns the test modules for a kernel, and builds them if that was
+// not done before, nor tried: that a kernel's headers have left the archive, or
+// that a module does not compile, is remembered. That is no error but a Reason.
+// What is known needs no network.
+func BuildModules(ctx context.Context, o ModuleOptions) (*TestModules, error) {
+	if o.Say == nil {
+		o.Say = func(string) {}
+	}
+	if !o.Again {
+		if m, err := knownModules(o.Store, o.Kernel); m != nil || err != nil {
+			return m, err
+		}
+	}
+	m := &TestModules{Release: o.Kernel.Release, Kernel: o.Kernel.SHA256}
+	err := o.build(ctx, m)
+	if no := (*noModulesError)(nil); errors.As(err, &no) {
+		m.Reason = no.why
+		err = nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("test modules for kernel %s: %w", o.Kernel.Release, err)
+	}
+	return m, m.remember(o.Store)
+}
+
+// noModulesError says why there are no modules for a kernel, now and later.
+type noModulesError struct{ why string }
+
+func (e *noModulesError) Error() string { return e.why }
+
+// knownModules are the modules of a kernel that were built before, nil if it was
+// never tried.
+func knownModules(store *vmimage.Store, k *vmimage.Kernel) (*TestModules, error) {
+	list, err := readModules(store)
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(list.Kernels, func(m TestModules) bool { return m.Kernel == k.SHA256 && m.Release == k.Release })
+	if i < 0 {
+		return nil, nil
+	}
+	m := &list.Kernels[i]
+	for _, file := range m.Files {
+		if _, err := os.Stat(store.SuitePath(file)); err != nil {
+			return nil, nil
+		}
+	}
+	return m, nil
+}
+
+func readModules(store *vmimage.Store) (*moduleList, error) {
+	file := store.SuitePath(modulesList)
+	data, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return new(moduleList), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	list := new(moduleList)
+	if err := json.Unmarshal(data, list); err != nil {
+		return nil, fmt.Errorf("%s: %w; remove it", file, err)
+	}
+	return list, nil
+}
+
+// remember writes down what came of a kernel. What is there for kernels that no
+// lock names any more is forgotten, and kernels.prune removes it.
+func (m *TestModules) remember(store *vmimage.Store) error {
+	old, err := readModules(store)
+	if err != nil {
+		return err
+	}
+	known, err := store.List()
+	if err != nil {
+		return err
+	}
+	list := moduleList{Kernels: []TestModules{*m}, Uses: []string{}}
+	for _, o := range old.Kernels {
+		locked := slices.ContainsFunc(known, func(l vmimage.Listing) bool { return l.Release == o.Release })
+		if o.Kernel != m.Kernel && locked {
+			list.Kernels = append(list.Kernels, o)
+		}
+	}
+	for _, o := range list.Kernels {
+		for _, file := range o.Files {
+			list.Uses = append(list.Uses, path.Dir(file))
+		}
+	}
+	slices.Sort(list.Uses)
+	data, err := json.MarshalIndent(list, "", " ")
+	if err != nil {
+		return err
+	}
+	return store.MakeFile(modulesList, append(data, '\n'))
+}
+
+// build makes the modules: with the tree that the kernel is from, or else with the
+// packages of its distribution.
+func (o *ModuleOptions) build(ctx context.Context, m *TestModules) error {
+	k := o.Kernel
+	d, err := o.Store.Distribution(k)
+	if errors.Is(err, vmimage.ErrNoDistribution) {
+		return &noModulesError{"it is not from Debian's archive, which has the headers that they are built with"}
+	}
+	if err != nil {
+		return err
+	}
+	packages, err := rootPackages(ctx, d, k)
+	if errors.Is(err, vmimage.ErrGone) {
+		return &noModulesError{err.Error()}
+	}
+	if err != nil {
+		return err
+	}
+	source, err := o.source(ctx, d, packages, m)
+	if err != nil {
+		return err
+	}
+	root, err := makeRoot(ctx, o.Store, k, packages, o.Say)
+	if errors.Is(err, vmimage.ErrGone) {
+		return &noModulesError{err.Error()}
+	}
+	if err != nil {
+		return err
+	}
+	return o.buildAll(ctx, m, source, &jailed{root: root, headers: "/" + headersDir(k)})
+}
+
+// moduleDirs are where the selftests have their modules: one directory since 6.14,
+// one for each module before.
+var moduleDirs = []string{"test_kmods", "bpf_testmod", "bpf_test_no_cfi", "bpf_test_modorder_x", "bpf_test_modorder_y"}
+
+// source returns a directory with the sources of the modules in the package that
+// the kernel was built from, or else those of the suite.
+func (o *ModuleOptions) source(ctx context.Context, d *vmimage.Distribution, packages []vmimage.Package, m *TestModules) (string, error) {
+	i := slices.IndexFunc(packages, func(p vmimage.Package) bool { return p.Name == headersOf(o.Kernel) })
+	parts := strings.SplitN(o.Kernel.Release, ".", 3)
+	if i >= 0 && len(parts) == 3 {
+		found, err := d.Find(ctx, prefixSource+parts[0]+"."+parts[1])
+		if err != nil {
+			return "", err
+		}
+		for j := range found {
+			if found[j].Version != packages[i].Version {
+				continue
+			}
+			dir, err := unpackModules(ctx, o.Store, &found[j], o.Say)
+			if errors.Is(err, vmimage.ErrGone) {
+				break
+			}
+			m.Source = found[j].Name + " " + found[j].Version
+			return dir, err
+		}
+	}
+	c, err := Read(o.Store, "kernel")
+	if err != nil {
+		return "", err
+	}
+	m.Source = c.Source
+	return filepath.Join(c.SourceDir(o.Store), filepath.FromSlash(selftests)), nil
+}
+
+// unpackModules returns a directory with those sources of a package that modules
+// are built from.
+func unpackModules(ctx context.Context, store *vmimage.Store, p *vmimage.Package, say func(string)) (string, error) {
+	return store.MakeDir(ctx, p.Name, "modulesource/"+vmimage.Key("modulesource 1", p.SHA256), func(dir string) error {
+		return readSource(ctx, store, p, say, func(h *tar.Header, r io.Reader) error {
+			_, name, _ := strings.Cut(path.Clean(h.Name), selftests+"/")
+			first, file, _ := strings.Cut(name, "/")
+			if h.Typeflag != tar.TypeReg || !slices.Contains(moduleDirs, first) || !fs.ValidPath(file) || strings.Contains(file, "/") {
+				return nil
+			}
+			if err := os.MkdirAll(filepath.Join(dir, first), 0o755); err != nil {
+				return err
+			}
+			data, err := io.ReadAll(r)
+			if err != nil {
+				return err
+			}
+			return os.WriteFile(filepath.Join(dir, first, file), data, 0o644)
+		})
+	})
+}
+
+// moduleSources are the modules that a directory with selftests has sources of, in
+// an order in which they can be loaded. What only tortures a kernel's locks is not
+// among them: no object asks for it.
+func moduleSources(dir string) ([]string, error) {
+	var out []string
+	for _, sub := range moduleDirs {
+		files, err := filepath.Glob(filepath.Join(dir, sub, "bpf_test*.c"))
+		if err != nil {
+			return nil, err
+		}
+		for _, file := range files {
+			if moduleOf(file) != "bpf_test_rqspinlock" && !madeByBuild(file) {
+				out = append(out, file)
+			}
+		}
+	}
+	slices.SortStableFunc(out, func(a, b string) int {
+		switch first := "bpf_testmod"; {
+		case moduleOf(a) == first:
+			return -1
+		case moduleOf(b) == first:
+			return 1
+		}
+		return strings.Compare(moduleOf(a), moduleOf(b))
+	})
+	return out, nil
+}
+
+// madeByBuild says whether a source is what a build left in a tree.
+func madeByBuild(file string) bool { return strings.HasSuffix(file, ".mod.c") }
+
+func moduleOf(file string) string { return strings.TrimSuffix(filepath.Base(file), filepath.Ext(file)) }
+
+// kbuild builds modules.
+type kbuild interface {
+	// workDir makes an empty directory, which the caller removes.
+	workDir() (string, error)
+	// make builds the module whose sources are in a directory from workDir.
+	make(ctx context.Context, dir, name string) error
+	// id names what else a module depends on than its sources.
+	id() string
+}
+
+// buildAll builds all modules of a source that are not built yet.
+func (o *ModuleOptions) buildAll(ctx context.Context, m *TestModules, source string, with kbuild) error {
+	files, err := moduleSources(source)
+	if err != nil {
+		return err
+	}
+	if len(files) == 0 {
+		return &noModulesError{m.Source + " has no modules"}
+	}
+	m.Errors = make(map[string]string)
+	for _, file := range files {
+		name := moduleOf(file)
+		digest, err := digestOf(filepath.Dir(file), []string{"."}, isAny)
+		if err != nil {
+			return err
+		}
+		key := "modules/" + vmimage.Key(moduleFormat, with.id(), o.Kernel.SHA256, name, digest)
+		if err := o.buildOne(ctx, m, key, file, with); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	if len(m.Files) == 0 {
+		return &noModulesError{"none builds: " + m.Errors[moduleOf(files[0])]}
+	}
+	return nil
+}
+
+func (o *ModuleOptions) buildOne(ctx context.Context, m *TestModules, key, file string, with kbuild) error {
+	name := moduleOf(file)
+	built := key + "/" + name + ".ko"
+	if _, err := os.Stat(o.Store.SuitePath(built)); err == nil {
+		m.Files = append(m.Files, built)
+		return nil
+	}
+	if reason, err := os.ReadFile(o.Store.SuitePath(errorFile(key))); err == nil && !o.Again {
+		m.Errors[name] = string(reason)
+		return nil
+	}
+	o.Say(fmt.Sprintf("building module %s of %s for kernel %s", name, m.Source, m.Release))
+	dir, err := with.workDir()
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := copySources(dir, filepath.Dir(file)); err != nil {
+		return err
+	}
+	rules := fmt.Sprintf("obj-m := %s.o\nCFLAGS_%s.o := -I$(src)\n", name, name)
+	if err := os.WriteFile(filepath.Join(dir, "Kbuild"), []byte(rules), 0o644); err != nil {
+		return err
+	}
+	err = with.make(ctx, dir, name)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.Exited() {
+		_, reason, _ := strings.Cut(err.Error(), ": ")
+		m.Errors[name] = reason
+		return o.Store.MakeFile(errorFile(key), []byte(reason))
+	}
+	if err != nil {
+		return err
+	}
+	data, err := os.ReadFile(filepath.Join(dir, name+".ko"))
+	if err != nil {
+		return err
+	}
+	m.Files = append(m.Files, built)
+	return o.Store.MakeFile(built, data)
+}
+
+// copySources copies the sources of modules, and not what may have been built of
+// them.
+func copySources(dst, src string) error {
+	for _, pattern := range []string{"*.c", "*.h"} {
+		files, err := filepath.Glob(filepath.Join(src, pattern))
+		if err != nil {
+			return err
+		}
+		for _, file := range files {
+			if madeByBuild(file) {
+				continue
+			}
+			data, err := os.ReadFile(file)
+			if err == nil {
+				err = os.WriteFile(filepath.Join(dst, filepath.Base(file)), data, 0o644)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// jailed is kbuild in a root that was made of packages.
+type jailed struct{ root, headers string }
+
+func (j *jailed) id() string { return filepath.Base(j.root) }
+
+func (j *jailed) workDir() (string, error) {
+	return os.MkdirTemp(filepath.Join(j.root, "build"), "work-")
+}
+
+func (j *jailed) make(ctx context.Context, dir, name string) error {
+	in := "/build/" + filepath.Base(dir)
+	if err := complain(jail(ctx, j.root, "make", "-s", "-C", j.headers, "M="+in, "modules")); err != nil {
+		return err
+	}
+	// What a debugger wants is much larger than the rest.
+	return complain(jail(ctx, j.root, "strip", "--strip-debug", in+"/"+name+".ko"))
+}

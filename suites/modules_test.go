@@ -1,0 +1,189 @@
+package suites
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"gotest.tools/v3/assert"
+	is "gotest.tools/v3/assert/cmp"
+
+	"github.com/bpfreplay/bpfreplay/vmimage"
+)
+
+// fakeKbuild builds a module by copying its source, refuses what says "wrong", and
+// notes what it builds.
+type fakeKbuild struct {
+	dir   string
+	named string
+	built []string
+	err   error // of the machine
+}
+
+func (f *fakeKbuild) id() string { return f.named }
+
+func (f *fakeKbuild) workDir() (string, error) { return os.MkdirTemp(f.dir, "") }
+
+func (f *fakeKbuild) make(ctx context.Context, dir, name string) error {
+	f.built = append(f.built, name)
+	if f.err != nil {
+		return f.err
+	}
+	return complain(exec.CommandContext(ctx, "/bin/sh", "-c", `grep -q "^obj-m := $1.o" "$0/Kbuild" || exit 3
+		if grep -q wrong "$0/$1.c"; then echo "$1.c:1:1: error: it is wrong" >&2; exit 2; fi; cp "$0/$1.c" "$0/$1.ko"`, dir, name))
+}
+
+// built forgets what was built.
+func (f *fakeKbuild) take() []string {
+	defer func() { f.built = nil }()
+	return f.built
+}
+
+func writeAll(t *testing.T, dir string, files map[string]string) {
+	t.Helper()
+	for name, text := range files {
+		file := filepath.Join(dir, name)
+		assert.NilError(t, os.MkdirAll(filepath.Dir(file), 0o755))
+		assert.NilError(t, os.WriteFile(file, []byte(text), 0o644))
+	}
+}
+
+func TestBuildModules(t *testing.T) {
+	store, err := vmimage.Open(vmimage.Options{Cache: t.TempDir()})
+	assert.NilError(t, err)
+	defer store.Close()
+	source := t.TempDir()
+	writeAll(t, source, map[string]string{
+		"bpf_test_modorder_x/bpf_test_modorder_x.c": "x", "bpf_test_modorder_x/bpf_test_modorder_x.mod.c": "left from a build",
+		"bpf_testmod/bpf_testmod.c": "t", "bpf_testmod/bpf_testmod.h": "1", "bpf_test_no_cfi/bpf_test_no_cfi.c": "wrong",
+		"progs/bpf_testmod.c": "no module",
+	})
+	with := &fakeKbuild{dir: t.TempDir(), named: "headers 1"}
+	o := &ModuleOptions{Store: store, Kernel: &vmimage.Kernel{Release: "6.12.1-x", SHA256: "k"}, Say: func(string) {}}
+	build := func() *TestModules {
+		t.Helper()
+		m := &TestModules{Release: o.Kernel.Release, Kernel: o.Kernel.SHA256, Source: "here"}
+		assert.NilError(t, o.buildAll(t.Context(), m, source, with))
+		assert.Check(t, is.DeepEqual(m.Errors, map[string]string{"bpf_test_no_cfi": "it is wrong"}))
+		return m
+	}
+	m := build()
+	all := []string{"bpf_testmod", "bpf_test_modorder_x", "bpf_test_no_cfi"}
+	assert.Check(t, is.DeepEqual(with.take(), all))
+	assert.Check(t, is.Len(m.Files, 2))
+	data, err := os.ReadFile(store.SuitePath(m.Files[0]))
+	assert.NilError(t, err)
+	assert.Check(t, is.Equal(string(data), "t"))
+	left, err := os.ReadDir(with.dir)
+	assert.NilError(t, err)
+	assert.Check(t, is.Len(left, 0))
+
+	// What is built, and what does not build, is known.
+	assert.Check(t, is.DeepEqual(build(), m))
+	assert.Check(t, is.Len(with.take(), 0))
+	// A header changes its module, headers and kernels change all.
+	writeAll(t, source, map[string]string{"bpf_testmod/bpf_testmod.h": "2"})
+	build()
+	assert.Check(t, is.DeepEqual(with.take(), []string{"bpf_testmod"}))
+	with.named = "headers 2"
+	build()
+	assert.Check(t, is.DeepEqual(with.take(), all))
+	o.Kernel.SHA256 = "another"
+	m = build()
+	assert.Check(t, is.DeepEqual(with.take(), all))
+	// Who asks again gets another answer only where there was none.
+	o.Again = true
+	build()
+	assert.Check(t, is.DeepEqual(with.take(), []string{"bpf_test_no_cfi"}))
+	o.Again = false
+
+	// What the machine cannot do is not remembered, and is an error.
+	with.named, with.err = "headers 3", errors.New("no memory")
+	assert.ErrorContains(t, o.buildAll(t.Context(), new(TestModules), source, with), "bpf_testmod: no memory")
+	with.err = nil
+	with.take()
+	build()
+	assert.Check(t, is.DeepEqual(with.take(), all))
+
+	// The list says what of it is in use.
+	assert.NilError(t, m.remember(store))
+	known, err := knownModules(store, o.Kernel)
+	assert.NilError(t, err)
+	assert.Check(t, is.DeepEqual(known, m))
+	pruned, err := store.Prune(false)
+	assert.NilError(t, err)
+	assert.Check(t, len(pruned) > 0)
+	for _, file := range m.Files {
+		_, err := os.Stat(store.SuitePath(file))
+		assert.NilError(t, err)
+	}
+	assert.NilError(t, os.RemoveAll(filepath.Dir(store.SuitePath(m.Files[0]))))
+	known, err = knownModules(store, o.Kernel)
+	assert.NilError(t, err)
+	assert.Check(t, known == nil)
+}
+
+// TestNoModules: that there are none is known, too, and said with its reason.
+func TestNoModules(t *testing.T) {
+	store, err := vmimage.Open(vmimage.Options{Cache: t.TempDir()})
+	assert.NilError(t, err)
+	defer store.Close()
+	k := &vmimage.Kernel{Name: "/boot/vmlinuz", Release: "6.12.1-x", SHA256: "k"}
+	m, err := BuildModules(t.Context(), ModuleOptions{Store: store, Kernel: k})
+	assert.NilError(t, err)
+	assert.Check(t, is.Contains(m.Reason, "not from Debian's archive"))
+	known, err := knownModules(store, k)
+	assert.NilError(t, err)
+	assert.Check(t, is.DeepEqual(known, m))
+
+	source := t.TempDir()
+	writeAll(t, source, map[string]string{"bpf_testmod/bpf_testmod.c": "wrong"})
+	o := &ModuleOptions{Store: store, Kernel: k, Say: func(string) {}}
+	err = o.buildAll(t.Context(), new(TestModules), source, &fakeKbuild{dir: t.TempDir()})
+	assert.ErrorContains(t, err, "none builds: it is wrong")
+	err = o.buildAll(t.Context(), &TestModules{Source: "this"}, t.TempDir(), nil)
+	assert.ErrorContains(t, err, "this has no modules")
+}
+
+func TestModuleNames(t *testing.T) {
+	dir := t.TempDir()
+	writeAll(t, dir, map[string]string{"test_kmods/bpf_testmod.c": `
+#include "bpf_testmod.h"
+DEFINE_PER_CPU(int, bpf_testmod_ksym_percpu) = 123;
+noinline int
+bpf_testmod_test_struct_arg_1(struct s a, int b) {
+	called(a.a);
+}
+__bpf_kfunc struct prog_test_ref_kfunc *
+bpf_kfunc_call_test_acquire(unsigned long *scalar_ptr)
+{
+}
+__weak noinline struct file *bpf_testmod_return_ptr(int arg)
+{
+}
+static struct bpf_struct_ops bpf_bpf_testmod_ops = {
+	.name = "bpf_testmod_ops",
+	.owner = THIS_MODULE,
+};
+BTF_ID_FLAGS(func, bpf_iter_testmod_seq_new, KF_ITER_NEW)
+`, "test_kmods/bpf_testmod-events.h": `
+TRACE_EVENT(bpf_testmod_test_read,
+	TP_PROTO(int a));
+DECLARE_TRACE(bpf_testmod_test_write_bare,
+	TP_PROTO(int a));
+BPF_TESTMOD_DECLARE_TRACE(bpf_testmod_test_writable_bare,
+	TP_PROTO(int a));
+`, "progs/other.c": "int other(void)\n"})
+	n, err := readModuleNames(dir)
+	assert.NilError(t, err)
+	assert.Check(t, is.DeepEqual(n.Modules, []string{"bpf_testmod"}))
+	assert.Check(t, is.DeepEqual(n.Variables, []string{"bpf_testmod_ksym_percpu"}))
+	assert.Check(t, is.DeepEqual(n.Tracepoints, []string{"bpf_testmod_test_read", "bpf_testmod_test_writable_bare", "bpf_testmod_test_write_bare"}))
+	assert.Check(t, is.DeepEqual(n.StructOps, []string{"bpf_testmod_ops"}))
+	assert.Check(t, is.DeepEqual(n.Functions, []string{"bpf_kfunc_call_test_acquire", "bpf_testmod_return_ptr", "bpf_testmod_test_struct_arg_1"}))
+	assert.Check(t, !slices.Contains(n.Functions, "called"))
+}
