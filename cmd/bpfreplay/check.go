@@ -83,7 +83,7 @@ func (f *checkFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	o, err := f.matrixOptions(kernels, harness.Shard{})
+	o, err := f.matrixOptions(suite, kernels, harness.Shard{})
 	if err != nil {
 		return err
 	}

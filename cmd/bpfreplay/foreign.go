@@ -30,6 +30,7 @@ type foreignFlags struct {
 	update     bool
 	onlyFailed bool
 	split      bool
+	modules    bool
 }
 
 func (f *foreignFlags) addForeign(cmd *cobra.Command) {
@@ -37,6 +38,7 @@ func (f *foreignFlags) addForeign(cmd *cobra.Command) {
 	fl.StringVar(&f.baselines, "baselines", "", `directory with a baseline KERNEL.txt for each kernel, or "none" (default, of suites kernel and wild: selftests/baselines/SUITE)`)
 	fl.BoolVar(&f.update, "update-baseline", false, "write the baseline anew from this run, instead of failing on changes")
 	fl.BoolVar(&f.onlyFailed, "only-failed", false, "only cases that failed in the last report, or were worse than in the baseline")
+	fl.BoolVar(&f.modules, "test-modules", true, "of suite kernel: load bpf_testmod and its kin in guests, and build them for the kernel if that was not done before")
 	fl.BoolVar(&f.split, "split", false, "load each program of an object alone (engines direct, trace and replay)")
 }
 
@@ -91,7 +93,14 @@ func (f *vmtestFlags) foreign(cmd *cobra.Command) (*harness.Suite, error) {
 	if f.split {
 		suite = suite.Split()
 	}
-	return suite.Select(f.cases)
+	if suite, err = suite.Select(f.cases); err != nil || f.suite != "kernel" {
+		return suite, err
+	}
+	names, err := c.ModuleNames(store)
+	if err != nil {
+		return nil, err
+	}
+	return suite.Needing((*harness.TestNames)(names)), nil
 }
 
 // suiteTool is the path of the bpftool that goes with a suite, "" if there is none.

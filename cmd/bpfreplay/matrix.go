@@ -76,7 +76,7 @@ func (f *vmtestFlags) runMatrix(cmd *cobra.Command, suite *harness.Suite, kernel
 	if err != nil {
 		return err
 	}
-	o, err := f.matrixOptions(kernels, shard)
+	o, err := f.matrixOptions(suite, kernels, shard)
 	if err != nil {
 		return err
 	}
@@ -173,12 +173,12 @@ func pageOf(dir string) func(*harness.KernelRun) string {
 	}
 }
 
-func (f *vmtestFlags) matrixOptions(kernels []string, shard harness.Shard) (harness.MatrixOptions, error) {
+func (f *vmtestFlags) matrixOptions(suite *harness.Suite, kernels []string, shard harness.Shard) (harness.MatrixOptions, error) {
 	o, err := f.common()
 	if err != nil {
 		return harness.MatrixOptions{}, err
 	}
-	f.set(&o)
+	f.set(&o, suite)
 	cpus := f.jobs
 	if cpus == 0 {
 		cpus = runtime.NumCPU()

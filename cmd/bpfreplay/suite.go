@@ -18,7 +18,7 @@ func newSuite() *cobra.Command {
 		Use:   "suite",
 		Short: "Suites of objects that others wrote: fetch and compile",
 	}
-	cmd.AddCommand(newSuiteFetch())
+	cmd.AddCommand(newSuiteFetch(), newSuiteModules())
 	return cmd
 }
 

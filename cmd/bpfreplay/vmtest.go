@@ -133,11 +133,14 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 }
 
 // set sets what has flags of vmtest.
-func (f *vmtestFlags) set(o *harness.Options) {
+func (f *vmtestFlags) set(o *harness.Options, suite *harness.Suite) {
 	o.Mutate, o.Repeat, o.Fresh, o.Still = f.mutate, f.repeat, f.fresh, f.still
 	o.Jobs, o.Isolate, o.NoRetry = f.jobs, f.isolate, f.noRetry || f.gdb
 	o.Faults, o.Keep, o.Again = f.faults, f.keep, f.again
 	o.Baselines = f.baselines
+	if f.modules && (f.suite == "kernel" || suite.NeedsNamed()) {
+		o.First = testModules
+	}
 }
 
 // runKernel runs the suite on one kernel.
@@ -147,7 +150,7 @@ func (f *vmtestFlags) runKernel(cmd *cobra.Command, suite *harness.Suite) error 
 		return err
 	}
 	defer done()
-	f.set(&opts)
+	f.set(&opts, suite)
 	text := report.Text{W: report.Printable(cmd.OutOrStdout()), Verbose: f.verbose}
 	if !f.json {
 		opts.Done = text.Case

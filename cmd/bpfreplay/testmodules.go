@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/suites"
+	"github.com/bpfreplay/bpfreplay/vmimage"
+)
+
+// kernelModules are modules of the kernel with functions that objects of the Linux
+// selftests call.
+var kernelModules = []string{"nf_conntrack", "nf_nat"}
+
+// testModules are the modules that guests for the Linux selftests have loaded.
+// Where they cannot be had, cases that need them find out by themselves.
+func testModules(ctx context.Context, s *vmimage.Store, k *vmimage.Kernel, note func(string)) (harness.FirstModules, error) {
+	first := harness.FirstModules{Kernel: kernelModules}
+	m, err := suites.BuildModules(ctx, suites.ModuleOptions{Store: s, Kernel: k, Say: note})
+	switch {
+	case errors.Is(err, vmimage.ErrIntegrity) || ctx.Err() != nil:
+		return first, err
+	case err != nil:
+		note(fmt.Sprintf("%v; cases that need them are unsupported", err))
+		return first, nil
+	case m.Reason != "":
+		note(fmt.Sprintf("there are no test modules for kernel %s, so cases that need them are unsupported: %s", k.Release, m.Reason))
+		return first, nil
+	}
+	for _, file := range m.Files {
+		first.Files = append(first.Files, s.SuitePath(file))
+	}
+	note("test modules: " + describeModules(m))
+	return first, nil
+}
+
+func describeModules(m *suites.TestModules) string {
+	var names []string
+	for _, file := range m.Files {
+		names = append(names, strings.TrimSuffix(filepath.Base(file), ".ko"))
+	}
+	return strings.Join(names, ", ") + " of " + m.Source
+}
+
+func newSuiteModules() *cobra.Command {
+	var again bool
+	cmd := &cobra.Command{
+		Use:   "modules KERNEL...",
+		Short: "Build the test modules of the Linux selftests for kernels",
+		Long: `modules builds bpf_testmod and its kin for kernels, against the headers package of
+each, with the compiler that this depends on. Nothing is installed: packages of
+Debian's archive are checked, and unpacked in the cache of kernels. The sources
+are those of the kernel's own version where the archive has them, else the
+suite's.
+
+vmtest --suite kernel does this by itself. What came of it is remembered, that
+there are no headers any more, too; --again tries once more.`,
+		Example: "  bpfreplay suite modules 6.1 6.12",
+		Args:    cobra.MinimumNArgs(1),
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, part string) ([]string, cobra.ShellCompDirective) {
+			return completeKernels(cmd, args, part)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withStore(cmd, func(s *vmimage.Store) error { return buildModules(cmd, s, args, again) })
+		},
+	}
+	cmd.Flags().BoolVar(&again, "again", false, "build although it is known what comes of it")
+	return cmd
+}
+
+func buildModules(cmd *cobra.Command, s *vmimage.Store, kernels []string, again bool) error {
+	without := false
+	for _, name := range kernels {
+		k, err := s.Resolve(cmd.Context(), name)
+		if err != nil {
+			return err
+		}
+		m, err := suites.BuildModules(cmd.Context(), suites.ModuleOptions{
+			Store: s, Kernel: k, Again: again, Say: func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), line) },
+		})
+		if err != nil {
+			return err
+		}
+		without = printModules(cmd.OutOrStdout(), name, m) || without
+	}
+	if without {
+		return errFailed
+	}
+	return nil
+}
+
+// printModules says what there is for a kernel; without says that something is
+// missing.
+func printModules(w io.Writer, name string, m *suites.TestModules) (without bool) {
+	if m.Reason != "" {
+		fmt.Fprintf(w, "%s (%s): none: %s\n", name, m.Release, m.Reason)
+		return true
+	}
+	fmt.Fprintf(w, "%s (%s): %s\n", name, m.Release, describeModules(m))
+	for _, module := range slices.Sorted(maps.Keys(m.Errors)) {
+		fmt.Fprintf(w, "  %s does not build: %s\n", module, m.Errors[module])
+	}
+	return len(m.Errors) > 0
+}
