@@ -56,6 +56,22 @@ type BaselineReport struct {
 	Reasons map[string]string `json:"reasons,omitempty"`
 }
 
+// explain says of cases that are gone why they are, by name.
+func (b *BaselineReport) explain(absent map[string]string) {
+	for i := range b.Changes {
+		c := &b.Changes[i]
+		if why, ok := absent[c.Case]; ok && c.What == whatCase && c.Is == isGone {
+			c.Is += ": there is no object: " + why
+		}
+	}
+}
+
+// Words of changes that are about a whole case.
+const (
+	whatCase = "case"
+	isGone   = "gone"
+)
+
 // Worse is how many changes are for the worse.
 func (b *BaselineReport) Worse() int {
 	n := 0
@@ -147,6 +163,17 @@ func NewBaseline(r *Report, old *Baseline) *Baseline {
 	return b
 }
 
+// Prune takes out cases that the report of a run of the whole suite does not have. b may be
+// nil.
+func (b *Baseline) Prune(r *Report) {
+	if b == nil {
+		return
+	}
+	maps.DeleteFunc(b.Cases, func(name string, _ BaselineCase) bool {
+		return !slices.ContainsFunc(r.Cases, func(c CaseReport) bool { return c.Name == name })
+	})
+}
+
 // keep takes over what a run of some engines does not tell.
 func (b *BaselineCase) keep(was BaselineCase, ran []string) {
 	for e, outcome := range was.Loads {
@@ -180,7 +207,7 @@ func (b *Baseline) Compare(r *Report, whole bool) *BaselineReport {
 	}
 	for _, name := range slices.Sorted(maps.Keys(b.Cases)) {
 		if whole && !seen[name] {
-			out.Changes = append(out.Changes, Change{Case: name, What: "case", Was: "there", Is: "gone", Worse: true})
+			out.Changes = append(out.Changes, Change{Case: name, What: whatCase, Was: "there", Is: isGone, Worse: true})
 		}
 	}
 	return out
@@ -194,7 +221,7 @@ func (b *Baseline) Known(c *CaseReport) bool {
 func (b *Baseline) changes(c *CaseReport) []Change {
 	was, ok := b.Cases[c.Name]
 	if !ok {
-		return []Change{{Case: c.Name, What: "case", Was: "none", Is: string(c.Verdict()), Worse: !c.OK()}}
+		return []Change{{Case: c.Name, What: whatCase, Was: "none", Is: string(c.Verdict()), Worse: !c.OK()}}
 	}
 	is := baselineCase(c)
 	var out []Change
@@ -256,8 +283,13 @@ func BaselineFile(dir, kernel string) string {
 
 // readBaseline reads what the run is compared with.
 func (r *runner) readBaseline() (err error) {
-	if r.Baselines != "" {
-		r.baseline, err = ReadBaseline(BaselineFile(r.Baselines, r.Kernel.Name))
+	if r.Baselines == "" {
+		return nil
+	}
+	file := BaselineFile(r.Baselines, r.Kernel.Name)
+	r.baseline, err = ReadBaseline(file)
+	if err == nil && r.baseline == nil {
+		r.Note(fmt.Sprintf("there is no baseline %s: the run fails on every difference; --update-baseline writes one", file))
 	}
 	return err
 }

@@ -136,6 +136,25 @@ func TestBaselineMerge(t *testing.T) {
 	assert.Check(t, is.Equal(got.Reason, "why"))
 }
 
+// Of a case that is gone it is said why, if that is known; a baseline that is written
+// anew has it no more.
+func TestBaselineGone(t *testing.T) {
+	base := NewBaseline(someReport(), nil)
+	r := someReport()
+	r.Cases = r.Cases[2:]
+	got := base.Compare(r, true)
+	got.explain(map[string]string{"other": "unknown type name", "no": "it is there"})
+	assert.Check(t, is.DeepEqual(got.Changes, []Change{
+		{"fine", "case", "there", "gone", true}, {"other", "case", "there", "gone: there is no object: unknown type name", true},
+	}))
+	base.Prune(r)
+	b := NewBaseline(r, base)
+	assert.Check(t, is.Len(b.Cases, 1))
+	assert.Check(t, is.Len(b.Compare(r, true).Changes, 0))
+	var none *Baseline
+	none.Prune(r)
+}
+
 func FuzzParseBaseline(f *testing.F) {
 	f.Add(NewBaseline(someReport(), nil).Text())
 	f.Add([]byte("engines: direct\na ok none"))

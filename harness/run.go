@@ -416,6 +416,7 @@ func (r *runner) finish(start time.Time) {
 	r.report.summarise()
 	if r.baseline != nil {
 		r.report.Baseline = r.baseline.Compare(r.report, !r.suite.part)
+		r.report.Baseline.explain(r.suite.Absent)
 	}
 	if r.suite.part || r.suite.foreign {
 		return // what a few cases do not need, others may

@@ -27,6 +27,8 @@ type Suite struct {
 	Cases []Case `yaml:"cases"`
 	// Source says in words where the objects come from, if they are others'.
 	Source string `yaml:"-"`
+	// Absent says, by name, why there is no object for a case, such as that it does not compile.
+	Absent map[string]string `yaml:"-"`
 
 	dir  string // where the objects are
 	part bool   // not all of a suite

@@ -30,6 +30,8 @@ type Corpus struct {
 
 	// Package is the Debian package of the source; nil for a kernel tree.
 	Package *vmimage.Package `json:"package,omitempty"`
+	// Last is the package of the suite that a tree has taken the place of.
+	Last *vmimage.Package `json:"last,omitempty"`
 	// Tree is the path of the kernel tree; "" for a Debian package.
 	Tree string `json:"tree,omitempty"`
 	// Kernel is the name of the kernel whose types they are.
@@ -92,8 +94,10 @@ func (c *Corpus) write(store *vmimage.Store) error {
 			c.Uses = append(c.Uses, key)
 		}
 	}
-	if c.Package != nil {
-		add(sourceKey(c.Package))
+	for _, p := range []*vmimage.Package{c.Package, c.Last} {
+		if p != nil {
+			add(sourceKey(p))
+		}
 	}
 	add(c.Bpftool)
 	for _, p := range c.Parts {

@@ -1,6 +1,7 @@
 package suites
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -101,12 +102,11 @@ func (o *Options) source(ctx context.Context, c, last *Corpus) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		c.Tree, c.Source = tree, tree
+		c.Tree, c.Source, c.Last = tree, tree, last.debian()
 		return tree, checkTree(tree)
 	}
-	if last != nil && last.Package != nil && !o.Update &&
-		(o.Version == "" || last.Package.Name == prefixSource+o.Version) {
-		c.Package = last.Package
+	if p := last.debian(); p != nil && !o.Update && (o.Version == "" || p.Name == prefixSource+o.Version) {
+		c.Package = p
 		dir := o.Store.SuitePath(sourceKey(c.Package))
 		if _, err := os.Stat(dir); err == nil {
 			c.Source = c.Package.Name + " " + c.Package.Version
@@ -119,6 +119,15 @@ func (o *Options) source(ctx context.Context, c, last *Corpus) (string, error) {
 	}
 	c.Source = c.Package.Name + " " + c.Package.Version
 	return unpackSource(ctx, o.Store, c.Package, o.Say)
+}
+
+// debian is the Debian package of the corpus, or of the one whose place it took; nil if
+// there was none. c may be nil.
+func (c *Corpus) debian() *vmimage.Package {
+	if c == nil {
+		return nil
+	}
+	return cmp.Or(c.Package, c.Last)
 }
 
 // builder makes things of a source.

@@ -9,6 +9,8 @@ import (
 
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
+
+	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
 func TestUnpackEntry(t *testing.T) {
@@ -61,4 +63,15 @@ func TestReasonIn(t *testing.T) {
 	} {
 		assert.Check(t, is.Equal(reasonIn(in), want))
 	}
+}
+
+// A tree takes the place of Debian's package for a while.
+func TestDebianAgain(t *testing.T) {
+	p := &vmimage.Package{Name: "linux-source-7.2"}
+	debian := &Corpus{Package: p}
+	tree := &Corpus{Tree: "/linux", Last: debian.debian()}
+	again := &Corpus{Tree: "/linux", Last: tree.debian()}
+	var none *Corpus
+	assert.Check(t, tree.debian() == p && again.debian() == p)
+	assert.Check(t, none.debian() == nil && (&Corpus{Tree: "/linux"}).debian() == nil)
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -89,7 +90,7 @@ func (f *vmtestFlags) foreign(cmd *cobra.Command) (*harness.Suite, error) {
 	for i, o := range objects {
 		suite.Cases[i].Name = o.Name
 	}
-	suite.Source = c.About()
+	suite.Source, suite.Absent = c.About(), absent(c)
 	if f.split {
 		suite = suite.Split()
 	}
@@ -118,8 +119,22 @@ func suiteTool(store *vmimage.Store, c *suites.Corpus) string {
 	return ""
 }
 
+// absent are the programs that do not compile.
+func absent(c *suites.Corpus) map[string]string {
+	out := make(map[string]string)
+	for _, o := range c.Objects {
+		if o.File == "" {
+			out[o.Name] = o.Error
+		}
+	}
+	return out
+}
+
 // choose checks the flags, and leaves of the suite what they ask for.
 func (f *vmtestFlags) choose(suite *harness.Suite, kernels []string) (*harness.Suite, error) {
+	if f.split && !isForeign(f.suite) {
+		return nil, fmt.Errorf("--split: it is for suites of others' objects: %s", strings.Join(suites.Names(), ", "))
+	}
 	if f.split && engine.UseTool(f.engines) {
 		return nil, errors.New("--split: bpftool cannot load one program of an object; use engines direct, trace and replay")
 	}
@@ -128,6 +143,16 @@ func (f *vmtestFlags) choose(suite *harness.Suite, kernels []string) (*harness.S
 	}
 	if f.update && (f.baselines == "" || len(kernels) > 1) {
 		return nil, errors.New("--update-baseline: name a suite that has baselines, and one kernel")
+	}
+	if f.update && !f.whole() {
+		file := harness.BaselineFile(f.baselines, kernels[0])
+		old, err := harness.ReadBaseline(file)
+		if err != nil {
+			return nil, err
+		}
+		if old != nil && old.Source != suite.Source {
+			return nil, fmt.Errorf("--update-baseline: %s is of %s, and the objects are of %s: renew it with a run of all cases", file, old.Source, suite.Source)
+		}
 	}
 	if !f.onlyFailed {
 		return suite, nil
@@ -139,6 +164,9 @@ func (f *vmtestFlags) choose(suite *harness.Suite, kernels []string) (*harness.S
 	if err != nil {
 		return nil, fmt.Errorf("--only-failed: %w", err)
 	}
+	if r.Suite != suite.Name {
+		return nil, fmt.Errorf("--only-failed: the last run in %s was of suite %s", f.out, r.Suite)
+	}
 	suite = suite.Only(r.Failed())
 	if len(suite.Cases) == 0 {
 		return nil, errors.New("--only-failed: nothing failed in the last run")
@@ -146,12 +174,18 @@ func (f *vmtestFlags) choose(suite *harness.Suite, kernels []string) (*harness.S
 	return suite, nil
 }
 
+// whole says whether all of a suite is to run.
+func (f *vmtestFlags) whole() bool { return len(f.cases) == 0 && !f.onlyFailed && f.matrix.shard == "" }
+
 // renew writes the baseline of a run.
 func (f *vmtestFlags) renew(r *harness.Report) error {
 	file := harness.BaselineFile(f.baselines, r.Kernel.Name)
 	old, err := harness.ReadBaseline(file)
 	if err != nil {
 		return err
+	}
+	if f.whole() {
+		old.Prune(r)
 	}
 	b := harness.NewBaseline(r, old)
 	if err := b.Write(file); err != nil {
