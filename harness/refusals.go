@@ -40,6 +40,14 @@ var knownRefusals = []knownRefusal{
 		"cilium/ebpf v0.22.0 does not map an arena before it loads programs"},
 	{state.EngineDirect, regexp.MustCompile(`^map '[^']+' has no valid bpf_spin_lock$`),
 		"cilium/ebpf v0.22.0 loads for a map no types that only a tag names, as __contains() does, so the kernel finds neither list nor tree nor lock in it"},
+	{state.EngineDirect, regexp.MustCompile(`variable LINUX_KERNEL_VERSION must be a 32 bits integer, got Typedef:`),
+		"cilium/ebpf v0.22.0 wants LINUX_KERNEL_VERSION to be an int, not a typedef of one"},
+	{state.EngineDirect, regexp.MustCompile(`: initializing BTF map definitions: not supported`),
+		"cilium/ebpf v0.22.0 has no definitions of maps with initialisers"},
+	{state.EngineDirect, regexp.MustCompile(`: invalid immediate \d+, expected \d+ \(fixup: target_type_id=`),
+		"cilium/ebpf v0.22.0 wants the id of a CO-RE relocation's type in the instruction, where another one may stand once types were merged"},
+	{state.EngineLibbpf, regexp.MustCompile(`failed to guess program type from ELF section 'socket/`),
+		"libbpf v1.0 and later take SEC(\"socket\") without a name only"},
 	{state.EngineLibbpf, regexp.MustCompile(`extern (\(func ksym\) '[^']+': not found in kernel or module BTFs|'[^']+' \(strong\): not resolved)`),
 		"libbpf v1.8 wants every kfunc and ksym that the object names, also those of programs that are not loaded"},
 	{state.EngineLibbpfLight, regexp.MustCompile(`killed by SIG(SEGV|BUS) while generating a loader program`),
@@ -58,13 +66,14 @@ func knownReason(l *agent.Load) string {
 	if l.Result != agent.Refused {
 		return ""
 	}
-	i := slices.IndexFunc(knownRefusals, func(k knownRefusal) bool {
+	known := slices.Concat(knownRefusals, likeLibbpf)
+	i := slices.IndexFunc(known, func(k knownRefusal) bool {
 		return k.engine == l.Engine && (k.text.MatchString(l.Detail) || k.text.MatchString(lastLine(l.Log)))
 	})
 	if i < 0 {
 		return ""
 	}
-	return knownRefusals[i].reason
+	return known[i].reason
 }
 
 // sameWords are what engines and the verifier say of one and the same thing: an

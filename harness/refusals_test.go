@@ -63,3 +63,17 @@ func TestKnownWithoutVersion(t *testing.T) {
 	c.Known["libbpf"] = "libbpf v1.1 has no such thing"
 	assert.NilError(t, c.check())
 }
+
+// What libbpf and ours refuse in different words, and cilium/ebpf takes, is known.
+func TestLikeLibbpf(t *testing.T) {
+	for engine, detail := range map[string]string{
+		"trace":  `object "x": section "maps": legacy map definitions in section "maps" are not supported; define maps with BTF`,
+		"replay": `object "x": instruction 8: relocation against "m": malformed object: section "maps/m" holds neither maps nor data`,
+		"libbpf": "bpftool: elf: legacy map definitions in 'maps' section are not supported by libbpf v1.0+",
+	} {
+		l := &agent.Load{Engine: engine, Result: agent.Refused, Detail: detail}
+		assert.Assert(t, knownReason(l) != "", engine)
+		l.Engine = "direct"
+		assert.Equal(t, knownReason(l), "", engine)
+	}
+}

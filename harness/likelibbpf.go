@@ -1,0 +1,32 @@
+package harness
+
+import (
+	"regexp"
+
+	"github.com/bpfreplay/bpfreplay/harness/state"
+)
+
+// likeLibbpf are refusals of libbpf, and of us who do as it does, of what
+// cilium/ebpf takes.
+var likeLibbpf = forEngines([]string{state.EngineTrace, state.EngineReplay, state.EngineLibbpf, state.EngineLibbpfLight}, []knownRefusal{
+	{"", regexp.MustCompile(`legacy map definitions in (section "maps"|'maps' section) are not supported|` +
+		`section "maps/[^"]*" holds neither maps nor data|bad map relo against '[^']+' in section 'maps/`),
+		"libbpf v1.0 and later have no maps in sections maps and maps/NAME, nor have trace and replay"},
+	{"", regexp.MustCompile(`function is static: a program must be global|program '[^']+' is static and not supported`),
+		"libbpf v1.8 takes no static function outside of .text, nor do trace and replay"},
+	{"", regexp.MustCompile(`big-endian objects are not supported|loading non-native endianness is unsupported`),
+		"libbpf v1.8 takes objects in the machine's byte order only, as do trace and replay; cilium/ebpf v0.22.0 takes others if they have no program"},
+	{"", regexp.MustCompile(`extern: malformed object: no BTF data section lists it|failed to find BTF for extern '`),
+		"libbpf v1.8 takes an extern only if a section of the types lists it, as do trace and replay; cilium/ebpf v0.22.0 takes one that is called for a kfunc"},
+})
+
+func forEngines(engines []string, refusals []knownRefusal) []knownRefusal {
+	var out []knownRefusal
+	for _, e := range engines {
+		for _, r := range refusals {
+			r.engine = e
+			out = append(out, r)
+		}
+	}
+	return out
+}
