@@ -76,7 +76,9 @@ func (m *Matrix) OK() bool {
 // Different says whether a kernel has shown a difference or a failed
 // expectation; if there is none and the matrix is not OK, the harness or its
 // input failed.
-func (m *Matrix) Different() bool { return m.Failures > 0 || m.Summary[Different] > 0 }
+func (m *Matrix) Different() bool {
+	return slices.ContainsFunc(m.Kernels, func(k KernelRun) bool { return k.Report != nil && k.Report.Different() })
+}
 
 // summarise counts the verdicts of all kernels.
 func (m *Matrix) summarise() {

@@ -175,6 +175,15 @@ func (r *Report) OK() bool {
 	return r.Failures == 0 && r.Summary[Different] == 0 && r.Summary[Broken] == 0
 }
 
+// Different says whether there is a difference or a failed expectation or, if the run was
+// compared with a former one, anything worse than it was.
+func (r *Report) Different() bool {
+	if r.Baseline != nil {
+		return r.Baseline.Worse() > 0
+	}
+	return r.Failures > 0 || r.Summary[Different] > 0
+}
+
 // Failed are the names of the cases that are not as they should be, or, if the run
 // was compared with a former one, worse than they were.
 func (r *Report) Failed() []string {

@@ -182,10 +182,10 @@ func (f *vmtestFlags) runKernel(cmd *cobra.Command, suite *harness.Suite) error 
 	switch {
 	case r.OK():
 		return nil
-	case r.Baseline == nil && r.Summary[harness.Different] == 0 && r.Failures == 0:
-		return errBroken
-	default:
+	case r.Different():
 		return errFailed
+	default:
+		return errBroken
 	}
 }
 

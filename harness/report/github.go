@@ -37,7 +37,7 @@ func Markdown(m *harness.Matrix) string {
 			continue
 		}
 		for _, c := range failed(k.Report) {
-			text := details(fmt.Sprintf("%s %s %s: %s", k.Kernel, verdictOf(c), c.Name, problem(c)), caseText(c))
+			text := details(fmt.Sprintf("%s %s %s: %s", k.Kernel, verdictOf(c), c.Name, wrongWith(k.Report, c)), caseText(c))
 			if b.Len()+len(text) > maxMarkdown {
 				left++
 				continue
@@ -112,7 +112,7 @@ func Annotations(w io.Writer, m *harness.Matrix, source func(*harness.CaseReport
 			continue
 		}
 		for _, c := range failed(k.Report) {
-			add(k.Kernel, verdictOf(c)+" "+c.Name, problem(c), source(c))
+			add(k.Kernel, verdictOf(c)+" "+c.Name, wrongWith(k.Report, c), source(c))
 		}
 	}
 	for i, a := range list {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/xml"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -112,8 +113,9 @@ func junitKernel(m *harness.Matrix, k *harness.KernelRun, source func(*harness.C
 	} {
 		out.Properties = append(out.Properties, junitProperty{p[0], printable(p[1])})
 	}
+	bad := failed(r)
 	for i := range r.Cases {
-		c := junitOf(name, &r.Cases[i])
+		c := junitOf(name, r, &r.Cases[i], slices.Contains(bad, &r.Cases[i]))
 		c.File = source(&r.Cases[i])
 		out.Cases = append(out.Cases, c)
 		out.Tests++
@@ -129,13 +131,13 @@ func junitKernel(m *harness.Matrix, k *harness.KernelRun, source func(*harness.C
 	return out
 }
 
-func junitOf(class string, c *harness.CaseReport) junitCase {
+func junitOf(class string, r *harness.Report, c *harness.CaseReport, bad bool) junitCase {
 	out := junitCase{Class: class, Name: printable(c.Name), Time: seconds(c.Seconds)}
-	result := &junitResult{Message: problem(c), Type: verdictOf(c)}
+	result := &junitResult{Message: wrongWith(r, c), Type: verdictOf(c)}
 	switch {
-	case !c.OK() && c.Verdict() == harness.Broken:
+	case bad && c.Verdict() == harness.Broken:
 		out.Error = result
-	case !c.OK():
+	case bad:
 		out.Failure = result
 	case skipped(c):
 		out.Skipped = &junitResult{Message: oneLine(c.Verdicts[0].Reason)}

@@ -129,20 +129,39 @@ func (t *Text) wrong(k *harness.KernelRun) {
 	for _, c := range bad {
 		t.Case(c)
 	}
+	t.baseline(r)
 	for _, s := range r.Splats {
 		fmt.Fprintf(t.W, "  the guest's kernel complained: %s\n", s)
 	}
 }
 
-// failed are the cases that are not as they should be.
+// failed are the cases that are not as they should be or, if the run was compared with a
+// former one, worse than they were.
 func failed(r *harness.Report) []*harness.CaseReport {
+	names := make(map[string]bool)
+	for _, n := range r.Failed() {
+		names[n] = true
+	}
 	var bad []*harness.CaseReport
 	for i := range r.Cases {
-		if c := &r.Cases[i]; !c.OK() {
+		if c := &r.Cases[i]; names[c.Name] {
 			bad = append(bad, c)
 		}
 	}
 	return bad
+}
+
+// wrongWith is the first thing that is wrong with a case that failed, on one line.
+func wrongWith(r *harness.Report, c *harness.CaseReport) string {
+	if text := problem(c); text != "" || r.Baseline == nil {
+		return text
+	}
+	for _, change := range r.Baseline.Changes {
+		if change.Case == c.Name && change.Worse {
+			return oneLine(cut(fmt.Sprintf("%s was %s and is %s", change.What, change.Was, change.Is), maxProblem))
+		}
+	}
+	return ""
 }
 
 // Lines writes how a matrix gets on where there is no terminal: each line begins

@@ -182,3 +182,40 @@ func FuzzRead(f *testing.F) {
 		_ = Markdown(m)
 	})
 }
+
+// Of a run that was compared with a former one only what is worse is told as failing, in
+// every shape, and nothing else fails it.
+func TestShapesWithBaseline(t *testing.T) {
+	r := changedReport()
+	m := harness.MatrixOf(r)
+	assert.Check(t, m.Different() && !m.OK())
+	shapes := func() (string, string, string) {
+		var annotations, text strings.Builder
+		path := filepath.Join(t.TempDir(), "junit.xml")
+		none := func(*harness.CaseReport) string { return "" }
+		assert.NilError(t, WriteJUnit(path, m, none))
+		b, err := os.ReadFile(path)
+		assert.NilError(t, err)
+		Annotations(&annotations, m, none)
+		(&Text{W: &text}).MatrixSummary(m)
+		return string(b), annotations.String() + Markdown(m), text.String()
+	}
+	for _, s := range func() []string { a, b, c := shapes(); return []string{a, b, c} }() {
+		assert.Check(t, strings.Contains(s, "now_bad") && !strings.Contains(s, "known_bad: ") && !strings.Contains(s, "different known"), s)
+	}
+	junit, _, text := shapes()
+	assert.Check(t, strings.Contains(junit, ` failures="1" `), junit)
+	assert.Check(t, strings.Contains(text, "  - now_bad direct/trace: equal -> different:map_.rodata_frozen\n"), text)
+
+	r.Baseline.Changes = r.Baseline.Changes[:1]
+	assert.Check(t, !m.Different() && m.OK())
+	junit, marks, text := shapes()
+	assert.Check(t, strings.Contains(junit, ` failures="0" `), junit)
+	assert.Check(t, !strings.Contains(marks, "_bad") && !strings.Contains(text, "_bad"), marks+text)
+	assert.Check(t, strings.HasSuffix(text, "\nPASS\n"))
+
+	// A case may be worse without a verdict that is.
+	r.Baseline.Changes = []harness.Change{{Case: "refused_alike", What: "direct", Was: "ok", Is: "refused:EACCES", Worse: true}}
+	junit, _, _ = shapes()
+	assert.Check(t, strings.Contains(junit, `<failure message="direct was ok and is refused:EACCES" type="equal">`), junit)
+}
