@@ -16,9 +16,6 @@ const RuleKnown = "known-refusal"
 // ruleESRCH explains another errno for what the kernel does not have.
 const ruleESRCH = "libbpf-esrch"
 
-// ruleOrder explains that another program is refused.
-const ruleOrder = "load-order"
-
 // ruleWords explains other words for the same.
 const ruleWords = "log-words"
 
@@ -45,8 +42,6 @@ func ruleFields(id string) []string {
 		return []string{fieldErrno}
 	case ruleWords:
 		return []string{fieldLog}
-	case ruleOrder:
-		return []string{fieldErrno, fieldLog}
 	}
 	r, _ := state.FindRule(id)
 	return r.Fields
@@ -59,9 +54,6 @@ func RuleReason(id string) string {
 	}
 	if id == ruleESRCH {
 		return "libbpf itself answers ESRCH where it finds no such name in the kernel; a lookup by the kernel answers ENOENT"
-	}
-	if id == ruleOrder {
-		return "cilium/ebpf loads programs in the order in which Go walks a map, and ends at the first that is refused: another one, here"
 	}
 	if id == ruleWords {
 		return "engines put different numbers in the place of what the kernel lacks, and libbpf rewrites what the verifier says of it"
@@ -84,10 +76,6 @@ func (j *judge) refusals(c *Case, a, b *agent.Load) []state.Difference {
 		return append(out, d)
 	}
 	why, detail := "", ""
-	if x, y := refusedProgram(a), refusedProgram(b); x != "" && y != "" && x != y &&
-		(a.Engine == state.EngineDirect || b.Engine == state.EngineDirect) {
-		why = ruleOrder
-	}
 	for _, l := range []*agent.Load{a, b} {
 		if reason := knownReason(l); reason != "" && c.Expect.Result == anyResult {
 			why, detail = RuleKnown, reason
@@ -108,21 +96,6 @@ func (j *judge) refusals(c *Case, a, b *agent.Load) []state.Difference {
 		out = append(out, d)
 	}
 	return out
-}
-
-// refusedBy finds the program that an error is about.
-var refusedBy = []*regexp.Regexp{
-	regexp.MustCompile(`^(?:libbpf's )?program (\S+): `),
-	regexp.MustCompile(`prog '([^']+)': `),
-}
-
-func refusedProgram(l *agent.Load) string {
-	for _, r := range refusedBy {
-		if m := r.FindStringSubmatch(l.Detail); m != nil {
-			return m[1]
-		}
-	}
-	return ""
 }
 
 // statistics are what the verifier ends a log with, whatever it has found.

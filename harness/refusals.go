@@ -51,7 +51,7 @@ var knownRefusals = []knownRefusal{
 	{state.EngineLibbpf, regexp.MustCompile(`extern (\(func ksym\) '[^']+': not found in kernel or module BTFs|'[^']+' \(strong\): not resolved)`),
 		"libbpf v1.8 wants every kfunc and ksym that the object names, also those of programs that are not loaded"},
 	{state.EngineLibbpfLight, regexp.MustCompile(`killed by SIG(SEGV|BUS) while generating a loader program`),
-		"libbpf v1.8 crashes as it generates loader programs with struct_ops, with arenas that have data, and without any program"},
+		"libbpf v1.8 crashes as it generates loader programs with struct_ops and with arenas that have data, and its bpftool as it writes down how a program for a raw tracepoint is attached whose section names none"},
 	{state.EngineLibbpfLight, regexp.MustCompile(`PROG_LOAD: permission denied: invalid (read from|write to) stack R10 off=\d+ size=4`),
 		"libbpf v1.8 has room for 32 programs in its loader programs, and does not say so"},
 	{state.EngineLibbpfLight, regexp.MustCompile(`libbpf's loader program: a step of it: (argument list too long|invalid argument)$`),

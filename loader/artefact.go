@@ -199,17 +199,21 @@ func (a *Artefact) Load() (*FDs, error) {
 	if !errors.As(err, &failed) || failed.Blob == nil {
 		return fds, err
 	}
-	errno := failed.Err
+	first, errno := binary.LittleEndian.Uint32(failed.Blob), failed.Err
 	in.LogLevel = 1
 	again, err := raw.Run(in)
 	if !errors.As(err, &failed) || failed.Blob == nil {
 		return again, err // a failure that went away
 	}
 	step := binary.LittleEndian.Uint32(failed.Blob)
-	if int(step) >= len(a.Steps) {
+	if int(first) >= len(a.Steps) {
 		return nil, failed
 	}
-	return nil, &trace.StepError{Step: int(step), Subject: a.Object, What: a.Steps[step], Err: errno, Log: failed.Log}
+	why := &trace.StepError{Step: int(first), Subject: a.Object, What: a.Steps[first], Err: errno}
+	if step == first {
+		why.Log = failed.Log
+	} // else the log of a program before it did not fit, and that has failed now (ENOSPC)
+	return nil, why
 }
 
 // inputs decides on the settings.

@@ -178,6 +178,40 @@ func TestFailureWithoutSteps(t *testing.T) {
 	assert.Assert(t, failed > 10, "%d", failed)
 }
 
+// TestFailureAfterLongLog: a program whose log fits into no buffer is not the one that
+// fails.
+func TestFailureAfterLongLog(t *testing.T) {
+	needLoaders(t)
+	tr := generate(t, filepath.Join(coreObjects, "fail_second.bpf.o"), nil).Trace
+	first := slices.IndexFunc(tr.Commands, func(c trace.Command) bool { return c.Subject() == "program good" })
+	long := *tr.Commands[first].(*trace.LoadProgram)
+	long.Insns = []byte{
+		0xb7, 0, 0, 0, 0, 0, 0, 0, // r0 = 0
+		0x07, 0, 0, 0, 1, 0, 0, 0, // r0 += 1
+		0xa5, 0, 0xfe, 0xff, 0xff, 0x7f, 0, 0, // if r0 < 32767 goto -2
+		insn.Exit, 0, 0, 0, 0, 0, 0, 0,
+	}
+	long.Fixups, long.FuncInfo, long.LineInfo, long.CORE = nil, long.FuncInfo[:long.FuncInfoRecSize], nil, nil
+	tr.Commands[first] = &long
+
+	check := func(name string, err error, log bool) {
+		t.Helper()
+		var step *trace.StepError
+		assert.Assert(t, errors.As(err, &step), "%s: %v", name, err)
+		assert.Assert(t, is.Contains(err.Error(), "program outside: PROG_LOAD: EACCES"), name)
+		assert.ErrorIs(t, err, unix.EACCES, name)
+		assert.Equal(t, step.Log != "", log, "%s: %v", name, err)
+	}
+	for _, e := range engines {
+		_, err := e.load(tr, shared, target.Options{})
+		check(e.name, err, true)
+	}
+	p, err := loader.FromTrace(tr, true)
+	assert.NilError(t, err)
+	_, err = p.Artefact().Load()
+	check("artefact", err, false) // settings are for all programs
+}
+
 // TestFailureOfFill: the third element of an array is refused.
 func TestFailureOfFill(t *testing.T) {
 	needLoaders(t)

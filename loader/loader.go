@@ -245,14 +245,14 @@ func (r *run) emit(steps bool, log emit.Log) (*emit.Loader, error) {
 func (r *run) attempt(level uint32) (*FDs, error) {
 	defer r.closeGiven()
 	if level == 0 {
-		if fds, err := r.once(false, 0); err == nil || !errors.Is(err, errStep) {
+		if fds, err := r.once(false, 0, emit.EachStep); err == nil || !errors.Is(err, errStep) {
 			return fds, err
 		}
 	}
 	var fds *FDs
 	var err error
 	for range attempts {
-		fds, err = r.once(true, level)
+		fds, err = r.once(true, level, emit.EachStep)
 		if err == nil || !errors.Is(err, unix.EAGAIN) {
 			break
 		}
@@ -263,10 +263,13 @@ func (r *run) attempt(level uint32) (*FDs, error) {
 	}
 	switch c := r.trace.Commands[step.Step].(type) {
 	case *trace.LoadProgram:
-		again, err := r.once(true, 1)
+		again, err := r.once(true, 1, step.Step)
 		var failed *trace.StepError
 		if !errors.As(err, &failed) {
 			return again, err // a failure that went away
+		}
+		if failed.Step != step.Step {
+			return nil, step
 		}
 		// A log that does not fit makes ENOSPC of whatever it was.
 		failed.Err = step.Err
@@ -313,15 +316,16 @@ func (r *run) closeGiven() {
 	}
 }
 
-// once runs a loader program once, one that says which step fails, or errStep.
-func (r *run) once(steps bool, level uint32) (*FDs, error) {
+// once runs a loader program once, one that says which step fails, or errStep. The
+// verifier's log, if there is a level, is that of one step or of each.
+func (r *run) once(steps bool, level uint32, logged int) (*FDs, error) {
 	var log []byte
 	var buffer emit.Log
 	var pin runtime.Pinner
 	defer pin.Unpin()
 	if level > 0 {
 		log = make([]byte, logSize)
-		buffer = emit.Log{Level: level, Size: logSize, Addr: address(&pin, log)}
+		buffer = emit.Log{Level: level, Size: logSize, Addr: address(&pin, log), Step: logged}
 	}
 	l, err := r.emit(steps, buffer)
 	if err != nil {

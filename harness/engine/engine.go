@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -115,56 +114,6 @@ func ByName(names []string, tool Tool) ([]Engine, error) {
 		}
 	}
 	return out, nil
-}
-
-// direct is cilium/ebpf.
-type direct struct{}
-
-func (direct) Name() string { return "direct" }
-
-func (direct) Open(obj Object) (Load, error) {
-	spec, err := ebpf.LoadCollectionSpecFromReader(bytes.NewReader(obj.Data))
-	if err != nil {
-		return nil, err
-	}
-	maps.DeleteFunc(spec.Programs, func(name string, p *ebpf.ProgramSpec) bool {
-		if obj.Only != "" {
-			return name != obj.Only && !IsStructOps(p.SectionName)
-		}
-		return obj.Autoload && strings.HasPrefix(p.SectionName, "?") && !IsStructOps(p.SectionName)
-	})
-	return directLoad{spec}, nil
-}
-
-type directLoad struct{ spec *ebpf.CollectionSpec }
-
-func (directLoad) Needs() []string { return nil }
-
-func (d directLoad) Do(*target.Target) (*Loaded, error) {
-	var opts ebpf.CollectionOptions
-	unpin := func() {}
-	for _, m := range d.spec.Maps {
-		if m.Pinning != ebpf.PinByName || opts.Maps.PinPath != "" {
-			continue
-		}
-		var err error
-		if opts.Maps.PinPath, unpin, err = pins("direct"); err != nil {
-			return nil, err
-		}
-	}
-	c, err := ebpf.NewCollectionWithOptions(d.spec, opts)
-	if err != nil {
-		unpin()
-		return nil, err
-	}
-	l := &Loaded{close: func() { c.Close(); unpin() }}
-	for name, m := range c.Maps {
-		l.Maps = append(l.Maps, state.Handle{Name: name, FD: m.FD()})
-	}
-	for name, p := range c.Programs {
-		l.Programs = append(l.Programs, state.Handle{Name: name, FD: p.FD()})
-	}
-	return l, nil
 }
 
 // traced issues our trace from user space.

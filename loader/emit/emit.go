@@ -94,7 +94,13 @@ type Log struct {
 	Level uint32
 	Size  uint32 // bytes
 	Addr  uint64
+	// Step is the index of the one command whose program is logged, EachStep for all.
+	// A log that does not fit fails a program that is good (ENOSPC).
+	Step int
 }
+
+// EachStep is every command of a trace.
+const EachStep = -1
 
 // Emit turns a trace into a loader program. The same trace gives the same
 // bytes. An error names the limit that is exceeded.
@@ -309,7 +315,7 @@ func (e *emitter) layOutAttrs() {
 			e.attr(i, bpfsys.ProgLoadSize(c.Needs()))
 			bpfsys.PutProgLoad(e.blob[e.commands[i].attr:], c.Fixed())
 			fd(c.BTF, e.commands[i].attr+bpfsys.ProgLoadBTF)
-			e.bakeLog(e.commands[i].attr)
+			e.bakeLog(i, e.commands[i].attr)
 			if c.Attach >= 0 {
 				e.addSite(target{true, c.Attach}, site{kind: siteAttach, off: e.commands[i].attr})
 			}
@@ -317,9 +323,9 @@ func (e *emitter) layOutAttrs() {
 	}
 }
 
-// bakeLog puts the log's buffer into an attribute of PROG_LOAD.
-func (e *emitter) bakeLog(attr int) {
-	if e.Log.Level == 0 || e.Inputs {
+// bakeLog puts the log's buffer into an attribute of PROG_LOAD, of this command.
+func (e *emitter) bakeLog(step, attr int) {
+	if e.Log.Level == 0 || e.Inputs || e.Log.Step != EachStep && e.Log.Step != step {
 		return
 	}
 	e.put32(attr+bpfsys.ProgLoadLogLevel, e.Log.Level)

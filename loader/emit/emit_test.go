@@ -298,7 +298,7 @@ func TestObjects(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		for _, o := range []Options{{}, {Steps: true}, {Inputs: true}, {Log: Log{Level: 1, Size: 100, Addr: 1 << 40}}} {
+		for _, o := range []Options{{}, {Steps: true}, {Inputs: true}, {Log: Log{Level: 1, Size: 100, Addr: 1 << 40, Step: EachStep}}} {
 			l := mustEmit(t, tr, o)
 			again := mustEmit(t, tr, o)
 			assert.Assert(t, bytes.Equal(l.Insns, again.Insns) && bytes.Equal(l.Blob, again.Blob), file)

@@ -1,0 +1,132 @@
+package engine
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/loader/object"
+	"github.com/bpfreplay/bpfreplay/loader/target"
+)
+
+// direct is cilium/ebpf.
+type direct struct{}
+
+func (direct) Name() string { return "direct" }
+
+func (direct) Open(obj Object) (Load, error) {
+	spec, err := ebpf.LoadCollectionSpecFromReader(bytes.NewReader(obj.Data))
+	if err != nil {
+		return nil, err
+	}
+	maps.DeleteFunc(spec.Programs, func(name string, p *ebpf.ProgramSpec) bool {
+		if p.Type == ebpf.UnspecifiedProgram {
+			return true // left out by a collection, too
+		}
+		if obj.Only != "" {
+			return name != obj.Only && !IsStructOps(p.SectionName)
+		}
+		return obj.Autoload && strings.HasPrefix(p.SectionName, "?") && !IsStructOps(p.SectionName)
+	})
+	return directLoad{spec, programOrder(spec, obj)}, nil
+}
+
+// programOrder are the programs of a spec in the order of the object, in which other
+// engines load them: of several that are refused, all are to meet the same one.
+func programOrder(spec *ebpf.CollectionSpec, obj Object) []string {
+	names := slices.Sorted(maps.Keys(spec.Programs))
+	o, err := object.OpenReader(bytes.NewReader(obj.Data), int64(len(obj.Data)), obj.Name)
+	if err != nil {
+		return names // nobody else loads it
+	}
+	at := make(map[string]int)
+	for i := range o.Functions {
+		at[o.Functions[i].Name] = i
+	}
+	slices.SortStableFunc(names, func(a, b string) int { return at[a] - at[b] })
+	return names
+}
+
+type directLoad struct {
+	spec     *ebpf.CollectionSpec
+	programs []string // in the order in which they are loaded
+}
+
+func (directLoad) Needs() []string { return nil }
+
+func (d directLoad) Do(*target.Target) (*Loaded, error) {
+	var opts ebpf.CollectionOptions
+	unpin := func() {}
+	for _, m := range d.spec.Maps {
+		if m.Pinning != ebpf.PinByName || opts.Maps.PinPath != "" {
+			continue
+		}
+		var err error
+		if opts.Maps.PinPath, unpin, err = pins("direct"); err != nil {
+			return nil, err
+		}
+	}
+	l, err := d.load(&opts)
+	if err != nil {
+		unpin()
+		return nil, err
+	}
+	done := l.close
+	l.close = func() { done(); unpin() }
+	return l, nil
+}
+
+// load loads maps and programs one after the other. A collection loads programs in
+// the order in which Go walks a map; the fields of a struct have an order.
+func (d directLoad) load(opts *ebpf.CollectionOptions) (*Loaded, error) {
+	names := slices.Concat(slices.Sorted(maps.Keys(d.spec.Maps)), d.programs)
+	fields := make([]reflect.StructField, len(names))
+	for i, name := range names {
+		fields[i] = reflect.StructField{
+			Name: fmt.Sprint("F", i), Type: reflect.TypeFor[*ebpf.Map](),
+			Tag: reflect.StructTag(fmt.Sprintf("ebpf:%q", name)),
+		}
+		if i >= len(d.spec.Maps) {
+			fields[i].Type = reflect.TypeFor[*ebpf.Program]()
+		}
+	}
+	all := reflect.New(reflect.StructOf(fields))
+	if err := d.spec.LoadAndAssign(all.Interface(), opts); err != nil {
+		return nil, withoutField(err)
+	}
+	var closers []func() error
+	l := &Loaded{close: func() {
+		for _, c := range closers {
+			c()
+		}
+	}}
+	for i, name := range names {
+		switch x := all.Elem().Field(i).Interface().(type) {
+		case *ebpf.Map:
+			l.Maps = append(l.Maps, state.Handle{Name: name, FD: x.FD()})
+			closers = append(closers, x.Close)
+		case *ebpf.Program:
+			l.Programs = append(l.Programs, state.Handle{Name: name, FD: x.FD()})
+			closers = append(closers, x.Close)
+		}
+	}
+	return l, nil
+}
+
+// withoutField takes away what LoadAndAssign says of fields.
+func withoutField(err error) error {
+	if !strings.HasPrefix(err.Error(), "assign values: field ") {
+		return err
+	}
+	if inner := errors.Unwrap(errors.Unwrap(err)); inner != nil {
+		return inner
+	}
+	return err
+}
