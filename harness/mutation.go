@@ -175,7 +175,7 @@ func (m *mutator) run(ctx context.Context) error {
 		}
 	}
 	m.fields, m.rules = make(map[string]*MutationResult), make(map[string]*RuleUse)
-	for _, i := range inOrder(m.suite.Cases) {
+	for _, i := range inOrder(m.suite.Cases, nil) {
 		if err := m.runCase(ctx, &m.suite.Cases[i]); err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -84,6 +85,9 @@ type Options struct {
 	// Budget bounds what the guests take of this machine, together with those of
 	// other runs.
 	Budget *Budget
+	// Before is the report of the run before, nil if there is none. Several guests
+	// begin with what took longest then, so that none is left with it at the end.
+	Before *Report
 
 	// Note receives lines that tell what happens, Done each case as it is judged;
 	// neither is called twice at a time.
@@ -145,7 +149,7 @@ func Run(ctx context.Context, suite *Suite, o Options) (*Report, error) {
 func (r *runner) runAll(ctx context.Context) error {
 	r.report.Cases = make([]CaseReport, len(r.suite.Cases))
 	queue := make(chan int, len(r.suite.Cases))
-	for _, i := range inOrder(r.suite.Cases) {
+	for _, i := range inOrder(r.suite.Cases, r.took()) {
 		queue <- i
 	}
 	close(queue)
@@ -167,17 +171,37 @@ func (r *runner) runAll(ctx context.Context) error {
 
 // inOrder are the indices of cases, those that need modules after those that do
 // not: a module that is loaded stays, and its absence is a case, too. That holds
-// for each worker that takes its cases in this order.
-func inOrder(cases []Case) []int {
-	var without, with []int
-	for i := range cases {
-		if len(cases[i].Modules) == 0 {
-			without = append(without, i)
-		} else {
-			with = append(with, i)
-		}
+// for each worker that takes its cases in this order. Otherwise those come first
+// that took longest, in seconds; they may be nil.
+func inOrder(cases []Case, took map[string]float64) []int {
+	order := make([]int, len(cases))
+	for i := range order {
+		order[i] = i
 	}
-	return append(without, with...)
+	slices.SortStableFunc(order, func(a, b int) int {
+		x, y := &cases[a], &cases[b]
+		switch modules := len(x.Modules) > 0; {
+		case modules == (len(y.Modules) > 0):
+			return cmp.Compare(took[y.Name], took[x.Name])
+		case modules:
+			return 1
+		}
+		return -1
+	})
+	return order
+}
+
+// took is how many seconds cases took in the run before, nil if they are to run one
+// after the other anyway.
+func (r *runner) took() map[string]float64 {
+	if r.Jobs == 1 || r.Before == nil {
+		return nil
+	}
+	took := make(map[string]float64)
+	for i := range r.Before.Cases {
+		took[r.Before.Cases[i].Name] = r.Before.Cases[i].Seconds
+	}
+	return took
 }
 
 // runner is what the workers of a run share.

@@ -130,6 +130,19 @@ func TestEveryGuestDies(t *testing.T) {
 	}
 }
 
+// What took longest is begun first, and what needs modules last.
+func TestOrder(t *testing.T) {
+	cases := []Case{{Name: "a"}, {Name: "m", Modules: []string{"x"}}, {Name: "b"}, {Name: "n", Modules: []string{"x"}}, {Name: "c"}}
+	took := map[string]float64{"b": 3, "c": 3, "n": 100, "gone": 7}
+	assert.DeepEqual(t, inOrder(cases, nil), []int{0, 2, 4, 1, 3})
+	assert.DeepEqual(t, inOrder(cases, took), []int{2, 4, 0, 3, 1})
+
+	r := &runner{Options: Options{Jobs: 2, Before: &Report{Cases: []CaseReport{{Name: "a", Seconds: 2}}}}}
+	assert.DeepEqual(t, r.took(), map[string]float64{"a": 2})
+	r.Jobs = 1
+	assert.Assert(t, r.took() == nil, "in the suite's order, one after the other")
+}
+
 // A case that fails is run once more, alone, and both outcomes are said.
 func TestFailedOnce(t *testing.T) {
 	later := func(req *agent.Request, ran int) (*reply, error) {

@@ -155,7 +155,7 @@ func (f *vmtestFlags) runKernel(cmd *cobra.Command, suite *harness.Suite) error 
 	if !f.json {
 		opts.Done = text.Case
 	}
-	before := readBefore(opts.Out)
+	opts.Before = readBefore(opts.Out)
 	path, page, err := newReports(opts.Out, "report.json")
 	if err != nil {
 		return err
@@ -164,7 +164,7 @@ func (f *vmtestFlags) runKernel(cmd *cobra.Command, suite *harness.Suite) error 
 	if err != nil {
 		return err
 	}
-	r.Follow(before)
+	r.Follow(opts.Before)
 	if f.update {
 		if err := f.renew(r); err != nil {
 			return err
