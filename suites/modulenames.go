@@ -12,8 +12,7 @@ import (
 
 // ModuleNames are names that a kernel has with the test modules, as the text of
 // their sources has them; sorted. That text is the suite's own: an object cannot
-// refer to what modules of other releases have. Names of the kernel may be among
-// the functions.
+// refer to what modules of other releases have.
 type ModuleNames struct {
 	Modules     []string
 	Functions   []string
@@ -24,7 +23,7 @@ type ModuleNames struct {
 
 // Each has the name in its first group.
 var (
-	functionForm   = regexp.MustCompile(`(?m)^(?:[a-zA-Z_][\w \t*]*[ \t*])?([a-z_]\w*)\(`)
+	functionForm   = regexp.MustCompile(`(?m)^(?:[a-zA-Z_][\w \t*]*[ \t*])?([a-z_]\w*)\([^;{]*\)\s*\{`)
 	variableForm   = regexp.MustCompile(`\bDEFINE_PER_CPU\([^,()]*,\s*(\w+)\)`)
 	tracepointForm = regexp.MustCompile(`(?m)^\w*(?:TRACE_EVENT|DECLARE_TRACE)\w*\((\w+),`)
 	structOpsForm  = regexp.MustCompile(`(?m)^\s*\.name\s*=\s*"(\w+)"`)

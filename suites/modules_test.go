@@ -156,12 +156,15 @@ func TestModuleNames(t *testing.T) {
 DEFINE_PER_CPU(int, bpf_testmod_ksym_percpu) = 123;
 noinline int
 bpf_testmod_test_struct_arg_1(struct s a, int b) {
-	called(a.a);
+	if (called(a.a)) {
+	}
 }
 __bpf_kfunc struct prog_test_ref_kfunc *
 bpf_kfunc_call_test_acquire(unsigned long *scalar_ptr)
 {
 }
+int vfs_read(struct file *f,
+	     int a);
 __weak noinline struct file *bpf_testmod_return_ptr(int arg)
 {
 }
