@@ -71,6 +71,9 @@ func Plan(obj *object.Object, opts Options) (*Trace, error) {
 	}
 	p.declareMaps()
 	p.declarePrograms()
+	if err := p.checkStructOps(); err != nil {
+		return nil, err
+	}
 	p.loadBTF()
 	if err := p.createMaps(); err != nil {
 		return nil, err
@@ -186,16 +189,44 @@ func (p *planner) loads(i int) bool {
 }
 
 // structOpsMember is the member that a program implements, nil for none. One
-// that several maps use has the same place in all of them.
+// that several maps use has the same place in all of them that are created; where
+// none is, the first counts.
 func (p *planner) structOpsMember(i int) *StructOpsMember {
+	var first *StructOpsMember
 	for m := range p.obj.Maps {
 		so := p.obj.Maps[m].StructOps
-		if so == nil {
+		if so == nil || p.maps[m] < 0 && first != nil {
 			continue
 		}
 		for _, s := range so.Members {
-			if s.Function == i {
-				return &StructOpsMember{Type: so.Type, Member: s.Name}
+			if s.Function != i {
+				continue
+			}
+			member := &StructOpsMember{Type: so.Type, Member: s.Name}
+			if p.maps[m] >= 0 {
+				return member
+			}
+			if first == nil {
+				first = member
+			}
+		}
+	}
+	return first
+}
+
+// checkStructOps refuses a program that implements different members: the kernel
+// verifies it for one of them. libbpf does the same.
+func (p *planner) checkStructOps() error {
+	for i := range p.obj.Maps {
+		m := &p.obj.Maps[i]
+		if m.StructOps == nil || p.maps[i] < 0 {
+			continue
+		}
+		for _, s := range m.StructOps.Members {
+			here := StructOpsMember{Type: m.StructOps.Type, Member: s.Name}
+			if first := p.structOpsMember(s.Function); *first != here {
+				return refuse("map "+LogicalName(m), unix.EINVAL, "member %s of struct %s is program %s, which is member %s of struct %s already",
+					here.Member, here.Type, p.obj.Functions[s.Function].Name, first.Member, first.Type)
 			}
 		}
 	}

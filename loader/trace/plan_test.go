@@ -495,6 +495,8 @@ func TestRefusals(t *testing.T) {
 		{"kconfig without its map", object.Object{Externs: []object.Extern{{Name: "CONFIG_X"}}, Functions: []object.Function{at(0, object.RelocKconfig, load())}}, "program M", ".kconfig"},
 		{"jump table of another function", object.Object{Maps: []object.Map{jump}, Functions: []object.Function{at(0, object.RelocJumpTable, load()), fn("A", true)}}, "program M", "jump table of another function"},
 		{"map that is a jump table", object.Object{Maps: []object.Map{jump}, Functions: []object.Function{at(0, object.RelocMap, load()), fn("A", true)}}, "program M", "not created"},
+		{"program of two struct_ops types", structOpsTwice("a", "f", "b", "f"), "map second", "member f of struct b is program p, which is member f of struct a already"},
+		{"program of two struct_ops members", structOpsTwice("a", "f", "a", "g"), "map second", "member g of struct a is program p"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := trace.Plan(&c.obj, trace.Options{})
@@ -503,6 +505,39 @@ func TestRefusals(t *testing.T) {
 			assert.ErrorIs(t, err, unix.EINVAL)
 		})
 	}
+}
+
+// structOpsTwice is an object with a program that is a member in two maps.
+func structOpsTwice(type1, member1, type2, member2 string) object.Object {
+	ops := func(name, of, member string) object.Map {
+		return object.Map{Name: name, Kind: object.MapStructOps, Type: 26, StructOps: &object.StructOps{
+			Type: of, Members: []object.StructOpsMember{{Name: member, Function: 0}},
+		}}
+	}
+	p := fn("p", false)
+	p.Program.Type = 27
+	return object.Object{Maps: []object.Map{ops("first", type1, member1), ops("second", type2, member2)}, Functions: []object.Function{p}}
+}
+
+// TestStructOpsMember: a map that is not created does not say what a program is for.
+func TestStructOpsMember(t *testing.T) {
+	member := func(obj object.Object, opts trace.Options) trace.StructOpsMember {
+		t.Helper()
+		tr, err := trace.Plan(&obj, opts)
+		assert.NilError(t, err)
+		for _, c := range tr.Commands {
+			if c, ok := c.(*trace.LoadProgram); ok {
+				return *c.StructOps
+			}
+		}
+		t.Fatal("no program")
+		return trace.StructOpsMember{}
+	}
+	assert.Equal(t, member(structOpsTwice("a", "f", "a", "f"), trace.Options{}), trace.StructOpsMember{Type: "a", Member: "f"})
+	without := trace.Options{Autocreate: map[string]bool{"first": false}}
+	assert.Equal(t, member(structOpsTwice("a", "f", "b", "g"), without), trace.StructOpsMember{Type: "b", Member: "g"})
+	none := trace.Options{Autocreate: map[string]bool{"first": false, "second": false}, Autoload: map[string]bool{"p": true}}
+	assert.Equal(t, member(structOpsTwice("a", "f", "b", "g"), none), trace.StructOpsMember{Type: "a", Member: "f"})
 }
 
 // TestJumpTable: each program has its own, with instructions counted from its start.
