@@ -48,6 +48,13 @@ var knownRefusals = []knownRefusal{
 		"cilium/ebpf v0.22.0 wants the id of a CO-RE relocation's type in the instruction, where another one may stand once types were merged"},
 	{state.EngineLibbpf, regexp.MustCompile(`failed to guess program type from ELF section 'socket/`),
 		"libbpf v1.0 and later take SEC(\"socket\") without a name only"},
+	{state.EngineDirect, regexp.MustCompile(`^BPF_LD_IMM64 uses reserved fields$`),
+		"cilium/ebpf v0.22.0 puts the slot of a module's BTF into the address of a kfunc of that module"},
+	{state.EngineTrace, twoMembers, oneMember},
+	{state.EngineReplay, twoMembers, oneMember},
+	{state.EngineLibbpf, regexp.MustCompile(`: invalid reuse of prog `), oneMember},
+	{state.EngineLibbpf, regexp.MustCompile(`can't pin program that wasn't loaded`),
+		"libbpf v1.8 pins the programs of an object, which bpftool asks for, only if it has loaded all"},
 	{state.EngineLibbpf, regexp.MustCompile(`extern (\(func ksym\) '[^']+': not found in kernel or module BTFs|'[^']+' \(strong\): not resolved)`),
 		"libbpf v1.8 wants every kfunc and ksym that the object names, also those of programs that are not loaded"},
 	{state.EngineLibbpfLight, regexp.MustCompile(`killed by SIG(SEGV|BUS) while generating a loader program`),
@@ -59,6 +66,21 @@ var knownRefusals = []knownRefusal{
 	{state.EngineLibbpfLight, regexp.MustCompile(`operation not supported while|Operation not supported$`),
 		"libbpf v1.8 has no static slots of program arrays in its loader programs"},
 }
+
+// A program that maps want for different members can be verified for one of them only.
+const oneMember = "cilium/ebpf v0.22.0 loads a struct_ops program that maps want for different types or members, others refuse it"
+
+var twoMembers = regexp.MustCompile(`member \S+ of struct \S+ is program \S+, which is member \S+ of struct \S+ already`)
+
+// knownLeak is the reason why an engine leaves something behind, if that is known.
+func knownLeak(l *agent.Load, leak string) string {
+	if l.Engine == state.EngineDirect && l.Result == agent.Refused && leak == "1 file descriptors" && noMember.MatchString(l.Detail) {
+		return "cilium/ebpf v0.22.0 does not close a module's BTF when the module's type has no member that a program implements"
+	}
+	return ""
+}
+
+var noMember = regexp.MustCompile(`^program \S+: member "[^"]+" not found in \S+$`)
 
 // knownRefusal is the reason why an engine refuses what others do not, if that is
 // known.

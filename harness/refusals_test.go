@@ -40,6 +40,28 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestKnownLeaks: what is known to be left behind is a note, anything else a failure.
+func TestKnownLeaks(t *testing.T) {
+	const detail = `program refcounted: member "test_refcounted" not found in bpf_testmod_ops`
+	for name, test := range map[string]struct {
+		load            agent.Load
+		failures, notes int
+	}{
+		"known":          {agent.Load{Engine: "direct", Detail: detail, Leaks: []string{"1 file descriptors"}}, 0, 1},
+		"more":           {agent.Load{Engine: "direct", Detail: detail, Leaks: []string{"2 file descriptors"}}, 1, 0},
+		"something else": {agent.Load{Engine: "direct", Detail: detail, Leaks: []string{"program ids [1]"}}, 1, 0},
+		"and a program":  {agent.Load{Engine: "direct", Detail: detail, Leaks: []string{"1 file descriptors", "program ids [1]"}}, 1, 1},
+		"another error":  {agent.Load{Engine: "direct", Detail: "program refcounted: member", Leaks: []string{"1 file descriptors"}}, 1, 0},
+		"ours":           {agent.Load{Engine: "trace", Detail: detail, Leaks: []string{"1 file descriptors"}}, 1, 0},
+	} {
+		test.load.Result = agent.Refused
+		var j judge
+		failures := j.expectations(&Case{Expect: Expect{Result: anyResult}}, []agent.Load{test.load})
+		assert.Equal(t, len(failures), test.failures, name)
+		assert.Equal(t, len(j.notes), test.notes, name)
+	}
+}
+
 // TestKnownVersions: an engine that loads what it is known to refuse makes the
 // entry stale, if it is of the version that was seen to refuse it.
 func TestKnownVersions(t *testing.T) {

@@ -33,7 +33,8 @@ func (direct) Open(obj Object) (Load, error) {
 		if obj.Only != "" {
 			return name != obj.Only && !IsStructOps(p.SectionName)
 		}
-		return obj.Autoload && strings.HasPrefix(p.SectionName, "?") && !IsStructOps(p.SectionName)
+		// Maps decide what struct_ops programs are loaded that they name.
+		return obj.Autoload && strings.HasPrefix(p.SectionName, "?") && (!IsStructOps(p.SectionName) || p.AttachTo == "")
 	})
 	return directLoad{spec, programOrder(spec, obj)}, nil
 }

@@ -575,7 +575,7 @@ var table = []Rule{
 	},
 	{
 		ID:     "struct-ops-mixed",
-		Reason: "cilium/ebpf 0.22 sets a member that one struct_ops map leaves alone, if another one of the type sets it",
+		Reason: "cilium/ebpf 0.22 sets a member of a struct_ops map to a program that another map of the type has there",
 		Left:   cilium, Right: libbpfLike, Since: "6.4",
 		Case:    "struct_ops_two",
 		Fields:  []string{"map * contents"},

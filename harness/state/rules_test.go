@@ -366,7 +366,7 @@ var ruleTests = map[string]ruleTest{
 		field: "map ops contents",
 		make:  structOpsFilled("READY init=run"),
 		near: map[string]func(s *scenario){
-			"another program":     structOpsFilled("READY init=left"),
+			"another program":     structOpsFilled("READY init=right"),
 			"a member is missing": structOpsFilled("READY"),
 			"in use":              structOpsFilled("INUSE init=run"),
 			"other contents on the right": func(s *scenario) {

@@ -160,9 +160,9 @@ func showStructOps(state string, set []string) string {
 }
 
 // isStructOpsFilled: cilium/ebpf has set a struct_ops map, the other engine has not.
-// With mixed, it has set members, too, that the object leaves alone, to functions
-// which another map of the type has there; without, the object's members and no
-// other. What is no function is as the object has it.
+// With mixed, it has set members, too, that the object leaves alone or sets to
+// another function, to functions which another map of the type has there; without,
+// the object's members and no other. What is no function is as the object has it.
 func isStructOpsFilled(left, right side, mixed bool) bool {
 	if left.Object == nil || len(left.m.Contents.Entries) != 1 || len(right.m.Contents.Entries) != 0 ||
 		left.m.Contents.NotRead != "" || right.m.Contents.NotRead != "" {
@@ -181,6 +181,9 @@ func isStructOpsFilled(left, right side, mixed bool) bool {
 		case ok && want == function:
 			missing--
 		case !ok && left.Object.implements(own.Type, member, function):
+			others++
+		case ok && left.Object.implements(own.Type, member, function):
+			missing--
 			others++
 		default:
 			return false

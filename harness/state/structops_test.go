@@ -98,3 +98,24 @@ func TestFollowing(t *testing.T) {
 		assert.Equal(t, Following(effect, found), "", effect)
 	}
 }
+
+// Two maps of a type that implement a member by a program each, and each is filled
+// with the other's.
+func TestStructOpsSwapped(t *testing.T) {
+	filled := func(ref string) (mixed, plain bool) {
+		facts := &Facts{StructOps: map[string]StructOpsFacts{
+			"ops":   {Type: "control", Members: map[string]string{"init": "run"}},
+			"other": {Type: "control", Members: map[string]string{"init": "left"}},
+		}}
+		ops := Map{Name: "ops", Contents: Contents{Entries: []Entry{{Key: make([]byte, 4), Ref: ref}}}}
+		left, right := side{m: &ops}, side{m: &Map{Name: "ops"}}
+		left.Object, right.Object = facts, facts
+		return isStructOpsFilled(left, right, true), isStructOpsFilled(left, right, false)
+	}
+	mixed, plain := filled("READY init=left")
+	assert.Check(t, mixed && !plain)
+	mixed, plain = filled("READY init=run")
+	assert.Check(t, !mixed && plain)
+	mixed, plain = filled("READY init=right")
+	assert.Check(t, !mixed && !plain)
+}
