@@ -41,7 +41,7 @@ help: ## say what there is
 	@echo; echo 'What vmtest takes (now in brackets):'
 	@echo '  KERNEL    a name in kernels.yaml, an image, or a built kernel tree; of vmtest several, or a'
 	@echo '            tier: smoke, ci, all [$(KERNEL)]'
-	@echo '  CASE      patterns of the cases to run; without it, all [$(CASE)]'
+	@echo '  CASE      patterns of the cases to run, or behind ! not to run; without it, all [$(CASE)]'
 	@echo '  OBJ       objects of yours: say on which kernels they load, and why not [$(OBJ)]'
 	@echo '  SHARD     of all kernels and cases, the part I/N [$(SHARD)]'
 	@echo '  JOBS      guests at the same time; without it, one, of several kernels one a processor [$(JOBS)]'

@@ -109,6 +109,27 @@ func TestBaselineRun(t *testing.T) {
 	}))
 }
 
+func TestSelect(t *testing.T) {
+	suite := &Suite{Cases: []Case{{Name: "a1"}, {Name: "a2"}, {Name: "b1"}}}
+	for _, test := range []struct{ patterns, want []string }{
+		{nil, []string{"a1", "a2", "b1"}},
+		{[]string{"b*", "a1"}, []string{"a1", "b1"}},
+		{[]string{"!a1"}, []string{"a2", "b1"}},
+		{[]string{"a*", "!a1"}, []string{"a2"}},
+		{[]string{"!a*", "a1"}, []string{"a1", "b1"}},
+	} {
+		got, err := suite.Select(test.patterns)
+		assert.NilError(t, err)
+		var names []string
+		for _, c := range got.Cases {
+			names = append(names, c.Name)
+		}
+		assert.Check(t, is.DeepEqual(names, test.want))
+	}
+	_, err := suite.Select([]string{"a1", "!c"})
+	assert.Error(t, err, `no case matches "c"`)
+}
+
 func TestSplit(t *testing.T) {
 	core := coreSuite(t)
 	one, err := core.Select([]string{"prog_autoload"})

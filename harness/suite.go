@@ -265,30 +265,37 @@ func (s *Suite) path(c *Case) string {
 }
 
 // Select returns the suite with those cases only whose names match one of the
-// patterns (path.Match); all if there is none. A pattern without a match is an
-// error.
+// patterns (path.Match), all if there is none. A pattern behind "!" takes cases away
+// again; if it is the first, from all. A pattern without a match is an error.
 func (s *Suite) Select(patterns []string) (*Suite, error) {
 	if len(patterns) == 0 {
 		return s, nil
 	}
-	out := s.with(nil)
 	used := make([]bool, len(patterns))
-	for _, c := range s.Cases {
-		match := false
-		for i, p := range patterns {
+	chosen := make([]bool, len(s.Cases))
+	for i := range chosen {
+		chosen[i] = strings.HasPrefix(patterns[0], "!")
+	}
+	for n, p := range patterns {
+		p, not := strings.CutPrefix(p, "!")
+		for i, c := range s.Cases {
 			ok, err := filepath.Match(p, c.Name)
 			if err != nil {
 				return nil, fmt.Errorf("case pattern %q: %w", p, err)
 			}
-			used[i] = used[i] || ok
-			match = match || ok
-		}
-		if match {
-			out.Cases = append(out.Cases, c)
+			if ok {
+				used[n], chosen[i] = true, !not
+			}
 		}
 	}
 	if i := slices.Index(used, false); i >= 0 {
-		return nil, fmt.Errorf("no case matches %q", patterns[i])
+		return nil, fmt.Errorf("no case matches %q", strings.TrimPrefix(patterns[i], "!"))
+	}
+	out := s.with(nil)
+	for i, c := range s.Cases {
+		if chosen[i] {
+			out.Cases = append(out.Cases, c)
+		}
 	}
 	return out, nil
 }

@@ -23,7 +23,7 @@ import (
 func isForeign(name string) bool { return slices.Contains(suites.Names(), name) }
 
 // Under TCG the verifier takes minutes for the programs that are to exhaust it.
-const foreignCaseTimeout = 5 * time.Minute
+const foreignCaseTimeout = 10 * time.Minute
 
 // foreignFlags are those that suites of others' objects have.
 type foreignFlags struct {

@@ -71,7 +71,7 @@ matrix --help.`,
 func (f *vmtestFlags) addFlags(cmd *cobra.Command) {
 	f.add(cmd, engine.Defaults(), "engines to run, in this order")
 	fl := cmd.Flags()
-	fl.StringArrayVarP(&f.cases, "case", "c", nil, "only cases whose names match this pattern (may be repeated)")
+	fl.StringArrayVarP(&f.cases, "case", "c", nil, "only cases whose names match this pattern, or with ! before it, not those (may be repeated)")
 	fl.StringVar(&f.mutate, "mutate", "", "break loader programs this way, to see that it is noticed (see bpfreplay mutate --list)")
 	fl.IntVar(&f.repeat, "repeat", 1, "how often each engine loads each object; the report has the shortest time")
 	fl.BoolVar(&f.fresh, "fresh", false, "time the repetitions in a new process each, as for a program that loads one object")
