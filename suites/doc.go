@@ -32,7 +32,8 @@
 // into a directory, which becomes the root of make(1) there. Nothing of this machine
 // but the running kernel takes part, and none of the packages' scripts is run. The
 // sources are those of the package that the kernel was built from, as a module has
-// to fit its kernel; where the archive has it no longer, the suite's own.
+// to fit its kernel; where the archive has it no longer, the suite's own. A kernel
+// tree builds them itself, with this machine's tools.
 //
 //	roots/DIGEST         the directory; removed by `kernels prune`
 //	modulesource/DIGEST  sources of modules of a package

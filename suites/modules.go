@@ -156,6 +156,9 @@ func (m *TestModules) remember(store *vmimage.Store) error {
 // packages of its distribution.
 func (o *ModuleOptions) build(ctx context.Context, m *TestModules) error {
 	k := o.Kernel
+	if tree := k.Tree(); tree != "" {
+		return o.buildInTree(ctx, m, tree)
+	}
 	d, err := o.Store.Distribution(k)
 	if errors.Is(err, vmimage.ErrNoDistribution) {
 		return &noModulesError{"it is not from Debian's archive, which has the headers that they are built with"}
@@ -210,12 +213,39 @@ func (o *ModuleOptions) source(ctx context.Context, d *vmimage.Distribution, pac
 			return dir, err
 		}
 	}
+	return o.suiteSource(m)
+}
+
+func (o *ModuleOptions) suiteSource(m *TestModules) (string, error) {
 	c, err := Read(o.Store, "kernel")
 	if err != nil {
 		return "", err
 	}
 	m.Source = c.Source
 	return filepath.Join(c.SourceDir(o.Store), filepath.FromSlash(selftests)), nil
+}
+
+// buildInTree makes the modules with a kernel tree, or the directory that it was
+// built in, and with this machine's tools, as the kernel was made. Their sources are
+// the tree's, else the suite's.
+func (o *ModuleOptions) buildInTree(ctx context.Context, m *TestModules, tree string) error {
+	with := &inTree{tree: tree, temp: o.Store.TempDir}
+	for _, top := range []string{tree, filepath.Join(tree, "source")} {
+		dir := filepath.Join(top, filepath.FromSlash(selftests))
+		files, err := moduleSources(dir)
+		if err != nil {
+			return err
+		}
+		if len(files) > 0 {
+			m.Source = top
+			return o.buildAll(ctx, m, dir, with)
+		}
+	}
+	dir, err := o.suiteSource(m)
+	if err != nil {
+		return err
+	}
+	return o.buildAll(ctx, m, dir, with)
 }
 
 // unpackModules returns a directory with those sources of a package that modules
@@ -395,4 +425,22 @@ func (j *jailed) make(ctx context.Context, dir, name string) error {
 	}
 	// What a debugger wants is much larger than the rest.
 	return complain(jail(ctx, j.root, "strip", "--strip-debug", in+"/"+name+".ko"))
+}
+
+// inTree is kbuild in a kernel tree.
+type inTree struct {
+	tree string
+	temp func() (string, error)
+}
+
+// id: of one tree there are many kernels, each with its own digest.
+func (*inTree) id() string { return "tree" }
+
+func (t *inTree) workDir() (string, error) { return t.temp() }
+
+func (t *inTree) make(ctx context.Context, dir, name string) error {
+	if err := run(ctx, "make", "-s", "-C", t.tree, "M="+dir, "modules"); err != nil {
+		return err
+	}
+	return run(ctx, "strip", "--strip-debug", filepath.Join(dir, name+".ko"))
 }

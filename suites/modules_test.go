@@ -190,3 +190,34 @@ BPF_TESTMOD_DECLARE_TRACE(bpf_testmod_test_writable_bare,
 	assert.Check(t, is.DeepEqual(n.Functions, []string{"bpf_kfunc_call_test_acquire", "bpf_testmod_return_ptr", "bpf_testmod_test_struct_arg_1"}))
 	assert.Check(t, !slices.Contains(n.Functions, "called"))
 }
+
+// TestBuildInTree: a tree has its own make and, if it has them, its own sources.
+func TestBuildInTree(t *testing.T) {
+	if _, err := exec.LookPath("strip"); err != nil {
+		t.Skipf("no binutils: %v", err)
+	}
+	if _, err := exec.LookPath("make"); err != nil {
+		t.Skipf("no make: %v", err)
+	}
+	store, err := vmimage.Open(vmimage.Options{Cache: t.TempDir()})
+	assert.NilError(t, err)
+	defer store.Close()
+	build, source := t.TempDir(), t.TempDir()
+	assert.NilError(t, os.Symlink(source, filepath.Join(build, "source")))
+	// It builds with what is an ELF file for strip: this machine's true.
+	writeAll(t, build, map[string]string{"Makefile": "modules:\n\tcp /bin/true $(M)/$$(sed -n 's/^obj-m := \\(.*\\)\\.o/\\1/p' $(M)/Kbuild).ko\n"})
+	writeAll(t, source, map[string]string{selftests + "/bpf_testmod/bpf_testmod.c": "t"})
+	o := &ModuleOptions{Store: store, Kernel: &vmimage.Kernel{Release: "7.0.0-ours", SHA256: "k"}, Say: func(string) {}}
+	m := new(TestModules)
+	assert.NilError(t, o.buildInTree(t.Context(), m, build))
+	assert.Check(t, is.Len(m.Files, 1))
+	assert.Check(t, is.Equal(m.Source, filepath.Join(build, "source")))
+	assert.Check(t, is.Equal(filepath.Base(m.Files[0]), "bpf_testmod.ko"))
+	left, err := os.ReadDir(filepath.Join(store.SuitePath(".."), "tmp"))
+	assert.NilError(t, err)
+	assert.Check(t, is.Len(left, 0))
+
+	// Without sources of its own it is the suite's that count, if there is one.
+	err = o.buildInTree(t.Context(), new(TestModules), t.TempDir())
+	assert.ErrorIs(t, err, ErrNotFetched)
+}

@@ -43,6 +43,15 @@ type Kernel struct {
 	without      map[string]string
 }
 
+// Tree is the directory that the kernel was built in, with modules; "" if it came
+// otherwise.
+func (k *Kernel) Tree() string {
+	if !k.tree {
+		return ""
+	}
+	return k.ModulesDir
+}
+
 // Must reports whether the kernel has to have a capability: kernels.yaml says
 // since when kernels have it, and makes no exception for this one. Nothing is
 // demanded of a kernel that was given as a path, as nobody described it.
