@@ -49,8 +49,8 @@
 // Objects that people ship: the files of the Go module cilium/ebpf at the version
 // that this program is built with, which the go command fetches and checks, and
 // those of a list of Debian's packages (wildlist.go). Contents tell what is an
-// object, whatever its name. Programs hold objects too, as skeletons of libbpf or by
-// go:embed, both of which store the ELF file as it is; these are taken out. Objects
+// object, whatever its name. Programs hold objects too, as skeletons of libbpf or
+// by go:embed, both of which store the ELF file as it is; these are taken out. Objects
 // that are compressed there, or written as instructions, are not found. What is the
 // same in several places is there once. [FetchWild] remembers the version that
 // it has seen of each package until it is told to look for newer ones, and which it has
