@@ -9,15 +9,25 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/state"
 )
 
-// RuleKnown explains the refusal of an object by an engine that is known to
-// refuse it; the rules for states are in package state.
-const RuleKnown = "known-refusal"
+// Rules for how loads end; those for states are in package state.
+const (
+	RuleKnown = "known-refusal" // an engine is known to refuse the object
+	ruleESRCH = "libbpf-esrch"  // another errno for what the kernel does not have
+	ruleWords = "log-words"     // other words for the same
+	ruleZero  = "kfunc-zero"    // what comes of a call of nothing
+)
 
-// ruleESRCH explains another errno for what the kernel does not have.
-const ruleESRCH = "libbpf-esrch"
-
-// ruleWords explains other words for the same.
-const ruleWords = "log-words"
+// loadRules are the fields that these rules are about, and their reasons.
+var loadRules = map[string]struct {
+	fields []string
+	reason string
+}{
+	RuleKnown: {[]string{fieldLoad, fieldErrno, fieldLog}, "the suite says why this engine refuses the object"},
+	ruleESRCH: {[]string{fieldErrno}, "libbpf itself answers ESRCH where it finds no such name in the kernel; a lookup by the kernel answers ENOENT"},
+	ruleWords: {[]string{fieldLog}, "engines put different numbers in the place of what the kernel lacks, and libbpf rewrites what the verifier says of it"},
+	ruleZero: {[]string{fieldErrno, fieldLog}, "libbpf's loader programs put id 0 into the call of a weak kfunc that does not exist; the verifier passes over it, " +
+		"and stumbles over what should have come of the call"},
+}
 
 // inventsESRCH says whether libbpf answers ESRCH where the other engine passes on
 // the kernel's ENOENT.
@@ -35,13 +45,8 @@ const (
 
 // ruleFields are the fields that a rule is about.
 func ruleFields(id string) []string {
-	switch id {
-	case RuleKnown:
-		return []string{fieldLoad, fieldErrno, fieldLog}
-	case ruleESRCH:
-		return []string{fieldErrno}
-	case ruleWords:
-		return []string{fieldLog}
+	if r, ok := loadRules[id]; ok {
+		return r.fields
 	}
 	r, _ := state.FindRule(id)
 	return r.Fields
@@ -49,14 +54,8 @@ func ruleFields(id string) []string {
 
 // RuleReason is the reason of a rule for explained differences.
 func RuleReason(id string) string {
-	if id == RuleKnown {
-		return "the suite says why this engine refuses the object"
-	}
-	if id == ruleESRCH {
-		return "libbpf itself answers ESRCH where it finds no such name in the kernel; a lookup by the kernel answers ENOENT"
-	}
-	if id == ruleWords {
-		return "engines put different numbers in the place of what the kernel lacks, and libbpf rewrites what the verifier says of it"
+	if r, ok := loadRules[id]; ok {
+		return r.reason
 	}
 	return state.Reason(id)
 }
@@ -81,6 +80,9 @@ func (j *judge) refusals(c *Case, a, b *agent.Load) []state.Difference {
 			why, detail = RuleKnown, reason
 		}
 	}
+	if why == "" && (callsZero(a, b) || callsZero(b, a)) {
+		why = ruleZero
+	}
 	if a.Errno != b.Errno && a.Errno != "" && b.Errno != "" {
 		d := state.Difference{Field: fieldErrno, A: a.Errno, B: b.Errno, ExplainedBy: why, Detail: detail}
 		if inventsESRCH(a, b) || inventsESRCH(b, a) {
@@ -96,6 +98,12 @@ func (j *judge) refusals(c *Case, a, b *agent.Load) []state.Difference {
 		out = append(out, d)
 	}
 	return out
+}
+
+// callsZero says whether libbpf's loader program was refused where another engine met
+// a kfunc that does not exist.
+func callsZero(l, other *agent.Load) bool {
+	return l.Engine == state.EngineLibbpfLight && other.Engine != l.Engine && missingKfunc.MatchString(lastLine(other.Log))
 }
 
 // statistics are what the verifier ends a log with, whatever it has found.

@@ -63,8 +63,10 @@ var knownRefusals = []knownRefusal{
 		"libbpf v1.8 has room for 32 programs in its loader programs, and does not say so"},
 	{state.EngineLibbpfLight, regexp.MustCompile(`libbpf's loader program: a step of it: (argument list too long|invalid argument)$`),
 		"libbpf v1.8 neither sanitises types in its loader programs nor does without those that the kernel refuses"},
-	{state.EngineLibbpfLight, regexp.MustCompile(`operation not supported while|Operation not supported$`),
+	{state.EngineLibbpfLight, regexp.MustCompile(`operation not supported while|Operation not supported$|generating a loader program, with status 161 and no reason`),
 		"libbpf v1.8 has no static slots of program arrays in its loader programs"},
+	{state.EngineLibbpfLight, regexp.MustCompile(`error matching candidate #\d+ `),
+		"libbpf v1.8 leaves CO-RE to the kernel in its loader programs, which gives up on types nested deeper than it likes"},
 }
 
 // A program that maps want for different members can be verified for one of them only.
@@ -98,15 +100,18 @@ func knownReason(l *agent.Load) string {
 	return known[i].reason
 }
 
+// missingKfunc is what is said of one: of cilium/ebpf's number, of libbpf's
+// (POISON_CALL_KFUNC_BASE and more), what libbpf makes of it, and the verifier about a
+// kfunc with id 0.
+var missingKfunc = regexp.MustCompile(`^(invalid func unknown#(233685214|20020\d{5})|kfunc '[^']+' is referenced but wasn't resolved|` +
+	`invalid kernel function call not eliminated in verifier pass)$`)
+
 // sameWords are what engines and the verifier say of one and the same thing: an
 // engine puts a number into an instruction in the place of what the kernel lacks, so
 // that the program is refused if the instruction can be reached, and libbpf rewrites
 // the log then.
 var sameWords = []*regexp.Regexp{
-	// A kfunc: cilium/ebpf's number, libbpf's (POISON_CALL_KFUNC_BASE and more), what
-	// libbpf makes of it, and the verifier about a kfunc with id 0.
-	regexp.MustCompile(`^(invalid func unknown#(233685214|20020\d{5})|kfunc '[^']+' is referenced but wasn't resolved|` +
-		`invalid kernel function call not eliminated in verifier pass)$`),
+	missingKfunc,
 	// A CO-RE relocation: a call of the same number, or of a 64-bit constant in
 	// cilium/ebpf's case a load into R10.
 	regexp.MustCompile(`^(invalid func unknown#195896080|frame pointer is read only|failed to resolve CO-RE relocation .*)$`),
