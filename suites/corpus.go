@@ -132,12 +132,18 @@ func (c *Corpus) SourceDir(store *vmimage.Store) string {
 	return store.SuitePath(sourceKey(c.Package))
 }
 
-// About says in words what the corpus is.
+// About says in words what the corpus is, and of sources how many compile.
 func (c *Corpus) About() string {
 	if c.Types == "" {
 		return c.Source
 	}
-	return c.Source + ", types of " + c.Types
+	compiled := 0
+	for _, o := range c.Objects {
+		if o.File != "" {
+			compiled++
+		}
+	}
+	return fmt.Sprintf("%s, types of %s, %d of %d programs compiled", c.Source, c.Types, compiled, len(c.Objects))
 }
 
 // Tool is the path of the corpus's own bpftool, "" if there is none.

@@ -80,16 +80,11 @@ var kernelOnly = []string{"version", "source", "kernel", "jobs", "clang"}
 
 // printCorpus says what a suite consists of.
 func printCorpus(w io.Writer, c *suites.Corpus) {
-	n := 0
-	for _, o := range c.Objects {
-		if o.File != "" {
-			n++
-		}
-	}
+	fmt.Fprintf(w, "suite %s: %s\n", c.Name, c.About())
 	if c.Compiler == "" {
-		fmt.Fprintf(w, "suite %s: %s\n%d objects\n", c.Name, c.About(), n)
+		fmt.Fprintf(w, "%d objects\n", len(c.Objects))
 	} else {
-		fmt.Fprintf(w, "suite %s: %s, %s\n%d of %d programs compiled\n", c.Name, c.About(), c.Compiler, n, len(c.Objects))
+		fmt.Fprintf(w, "compiler: %s\n", c.Compiler)
 	}
 	for _, p := range c.Parts {
 		if p.Error != "" {
