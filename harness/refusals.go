@@ -55,8 +55,7 @@ var knownRefusals = []knownRefusal{
 	{state.EngineLibbpf, regexp.MustCompile(`: invalid reuse of prog `), oneMember},
 	{state.EngineLibbpf, regexp.MustCompile(`can't pin program that wasn't loaded`),
 		"libbpf v1.8 pins the programs of an object, which bpftool asks for, only if it has loaded all"},
-	{state.EngineLibbpf, regexp.MustCompile(`extern (\(func ksym\) '[^']+': not found in kernel or module BTFs|'[^']+' \(strong\): not resolved)`),
-		"libbpf v1.8 wants every kfunc and ksym that the object names, also those of programs that are not loaded"},
+	{state.EngineLibbpf, unresolved, wantsAll},
 	{state.EngineLibbpfLight, regexp.MustCompile(`killed by SIG(SEGV|BUS) while generating a loader program`),
 		"libbpf v1.8 crashes as it generates loader programs with struct_ops and with arenas that have data, and its bpftool as it writes down how a program for a raw tracepoint is attached whose section names none"},
 	{state.EngineLibbpfLight, regexp.MustCompile(`PROG_LOAD: permission denied: invalid (read from|write to) stack R10 off=\d+ size=4`),
@@ -65,9 +64,17 @@ var knownRefusals = []knownRefusal{
 		"libbpf v1.8 neither sanitises types in its loader programs nor does without those that the kernel refuses"},
 	{state.EngineLibbpfLight, regexp.MustCompile(`operation not supported while|Operation not supported$|generating a loader program, with status 161 and no reason`),
 		"libbpf v1.8 has no static slots of program arrays in its loader programs"},
+	{state.EngineLibbpfLight, regexp.MustCompile(`failed to auto-pin at '`),
+		"libbpf v1.8 pins maps as it generates loader programs, where there is no map yet"},
+	{state.EngineLibbpfLight, unresolved, wantsAll},
 	{state.EngineLibbpfLight, regexp.MustCompile(`error matching candidate #\d+ `),
 		"libbpf v1.8 leaves CO-RE to the kernel in its loader programs, which gives up on types nested deeper than it likes"},
 }
+
+// libbpf looks for every extern before it looks at who refers to it.
+const wantsAll = "libbpf v1.8 wants every kfunc and ksym that the object names, also those of programs that are not loaded"
+
+var unresolved = regexp.MustCompile(`extern (\(func ksym\) '[^']+': not found in kernel or module BTFs|'[^']+' \(strong\): not resolved)`)
 
 // A program that maps want for different members can be verified for one of them only.
 const oneMember = "cilium/ebpf v0.22.0 loads a struct_ops program that maps want for different types or members, others refuse it"
