@@ -263,7 +263,7 @@ func (r *run) attempt(level uint32) (*FDs, error) {
 	}
 	switch c := r.trace.Commands[step.Step].(type) {
 	case *trace.LoadProgram:
-		again, err := r.once(true, 1, step.Step)
+		again, err := r.once(true, bpfsys.LogLevel(step.Err), step.Step)
 		var failed *trace.StepError
 		if !errors.As(err, &failed) {
 			return again, err // a failure that went away

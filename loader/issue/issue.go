@@ -170,7 +170,7 @@ type logError struct {
 func (e *logError) Error() string { return e.err.Error() }
 
 func (s *issuer) loadBTF(c *trace.LoadBTF) error {
-	return s.withLog(c.Out, bpfsys.BTFLoad, func(log []byte) *bpfsys.Attr { return btfAttr(c, log) })
+	return s.withLog(c.Out, bpfsys.BTFLoad, func(_ uint32, log []byte) *bpfsys.Attr { return btfAttr(c, log) })
 }
 
 func btfAttr(c *trace.LoadBTF, log []byte) *bpfsys.Attr {
@@ -204,13 +204,13 @@ const logSize = 1 << 20
 
 // withLog issues a command without a log, and again with one if it fails: a
 // log costs time.
-func (s *issuer) withLog(out trace.FD, cmd bpfsys.Cmd, attr func(log []byte) *bpfsys.Attr) error {
-	err := s.open(out, attr(nil), cmd)
+func (s *issuer) withLog(out trace.FD, cmd bpfsys.Cmd, attr func(level uint32, log []byte) *bpfsys.Attr) error {
+	err := s.open(out, attr(0, nil), cmd)
 	if err == nil {
 		return nil
 	}
 	log := make([]byte, logSize)
-	if err2 := s.open(out, attr(log), cmd); err2 == nil {
+	if err2 := s.open(out, attr(bpfsys.LogLevel(err), log), cmd); err2 == nil {
 		return nil // a failure that went away, such as a lack of memory
 	}
 	return &logError{err, strings.TrimRight(bpfsys.CString(log), "\n")}
@@ -298,7 +298,7 @@ func (s *issuer) loadProgram(c *trace.LoadProgram) error {
 	insns, array := s.complete(c)
 	needs := c.Needs()
 	needs.FDArray = needs.FDArray && s.usesModule(c) // 5.14: kernels before have no such field
-	attr := func(log []byte) *bpfsys.Attr {
+	attr := func(level uint32, log []byte) *bpfsys.Attr {
 		a := bpfsys.NewAttr(bpfsys.ProgLoadSize(needs))
 		bpfsys.PutProgLoad(a.Bytes, c.Fixed())
 		a.Ptr(bpfsys.ProgLoadInsns, insns)
@@ -324,7 +324,7 @@ func (s *issuer) loadProgram(c *trace.LoadProgram) error {
 			a.Ptr(bpfsys.ProgLoadCORE, c.CORE)
 		}
 		if log != nil {
-			a.U32(bpfsys.ProgLoadLogLevel, 1)
+			a.U32(bpfsys.ProgLoadLogLevel, level)
 			a.U32(bpfsys.ProgLoadLogSize, uint32(len(log)))
 			a.Ptr(bpfsys.ProgLoadLogBuf, log)
 		}
