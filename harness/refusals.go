@@ -3,6 +3,7 @@ package harness
 import (
 	"regexp"
 	"slices"
+	"sync"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/state"
@@ -14,80 +15,81 @@ import (
 // in docs/findings.md.
 type knownRefusal struct {
 	engine string
-	// text is in the error or in the verifier's log, and nothing else has it there.
-	text   *regexp.Regexp
+	// text is a regular expression for what is in the error or in the last line of the
+	// verifier's log, and nothing else has it there.
+	text   string
 	reason string // begins with the version that was seen to
 }
 
 var knownRefusals = []knownRefusal{
-	{state.EngineDirect, regexp.MustCompile(`reference to "[^"]*" in section SHN_UNDEF\+\d+: not supported`),
+	{state.EngineDirect, `reference to "[^"]*" in section SHN_UNDEF\+\d+: not supported`,
 		"cilium/ebpf v0.22.0 knows variables of .data, .bss and .rodata only, not of .bss.NAME nor of an arena's section"},
-	{state.EngineDirect, regexp.MustCompile(`got '\.struct_ops' section: not supported`),
+	{state.EngineDirect, `got '\.struct_ops' section: not supported`,
 		"cilium/ebpf v0.22.0 knows .struct_ops.link only, not .struct_ops"},
-	{state.EngineDirect, regexp.MustCompile(`data section \.ksyms: expected \S+ to be \*Void, not \*btf\.`),
+	{state.EngineDirect, `data section \.ksyms: expected \S+ to be \*Void, not \*btf\.`,
 		"cilium/ebpf v0.22.0 has no typed ksyms"},
-	{state.EngineDirect, regexp.MustCompile(`: unsupported binding: STB_WEAK`),
+	{state.EngineDirect, `: unsupported binding: STB_WEAK`,
 		"cilium/ebpf v0.22.0 has no weak maps, functions and kconfig variables"},
-	{state.EngineDirect, regexp.MustCompile(`ring map size \d+ not a multiple of page size`),
+	{state.EngineDirect, `ring map size \d+ not a multiple of page size`,
 		"cilium/ebpf v0.22.0 does not round the size of a ring buffer up to a page"},
-	{state.EngineDirect, regexp.MustCompile(`: load BTF: load btf: `),
+	{state.EngineDirect, `: load BTF: load btf: `,
 		"cilium/ebpf v0.22.0 does not do without types that the kernel refuses"},
-	{state.EngineDirect, regexp.MustCompile(`: Tracing programs must provide btf_id`),
+	{state.EngineDirect, `: Tracing programs must provide btf_id`,
 		"cilium/ebpf v0.22.0 does not know the section's way to name an attach target"},
-	{state.EngineDirect, regexp.MustCompile(`: bad CO-RE relocation: `),
+	{state.EngineDirect, `: bad CO-RE relocation: `,
 		"cilium/ebpf v0.22.0 takes the size and the id of a type that the kernel lacks for failed, and not for 0"},
-	{state.EngineDirect, regexp.MustCompile(`^arena's user address must be set via map_extra or mmap\(\)$`),
+	{state.EngineDirect, `^arena's user address must be set via map_extra or mmap\(\)$`,
 		"cilium/ebpf v0.22.0 does not map an arena before it loads programs"},
-	{state.EngineDirect, regexp.MustCompile(`^invalid kptr access, R\d+ type=\S*ptr_(\S+) expected=\S*ptr_`),
+	{state.EngineDirect, `^invalid kptr access, R\d+ type=\S*ptr_\S+ expected=\S*ptr_`,
 		"cilium/ebpf v0.22.0 loads types for each map and each program apart, and a program's own type is another one in the map then"},
-	{state.EngineDirect, regexp.MustCompile(`^exception callback \S+ could not be found in BTF$`),
+	{state.EngineDirect, `^exception callback \S+ could not be found in BTF$`,
 		"cilium/ebpf v0.22.0 does not load a function that only a tag names, as an exception callback's is"},
-	{state.EngineDirect, regexp.MustCompile(`^map '[^']+' has no valid bpf_spin_lock$`),
+	{state.EngineDirect, `^map '[^']+' has no valid bpf_spin_lock$`,
 		"cilium/ebpf v0.22.0 loads for a map no types that only a tag names, as __contains() does, so the kernel finds neither list nor tree nor lock in it"},
-	{state.EngineDirect, regexp.MustCompile(`variable LINUX_KERNEL_VERSION must be a 32 bits integer, got Typedef:`),
+	{state.EngineDirect, `variable LINUX_KERNEL_VERSION must be a 32 bits integer, got Typedef:`,
 		"cilium/ebpf v0.22.0 wants LINUX_KERNEL_VERSION to be an int, not a typedef of one"},
-	{state.EngineDirect, regexp.MustCompile(`: initializing BTF map definitions: not supported`),
+	{state.EngineDirect, `: initializing BTF map definitions: not supported`,
 		"cilium/ebpf v0.22.0 has no definitions of maps with initialisers"},
-	{state.EngineDirect, regexp.MustCompile(`: invalid immediate \d+, expected \d+ \(fixup: target_type_id=`),
+	{state.EngineDirect, `: invalid immediate \d+, expected \d+ \(fixup: target_type_id=`,
 		"cilium/ebpf v0.22.0 wants the id of a CO-RE relocation's type in the instruction, where another one may stand once types were merged"},
-	{state.EngineLibbpf, regexp.MustCompile(`failed to guess program type from ELF section 'socket/`),
+	{state.EngineLibbpf, `failed to guess program type from ELF section 'socket/`,
 		"libbpf v1.0 and later take SEC(\"socket\") without a name only"},
-	{state.EngineDirect, regexp.MustCompile(`^BPF_LD_IMM64 uses reserved fields$`),
+	{state.EngineDirect, `^BPF_LD_IMM64 uses reserved fields$`,
 		"cilium/ebpf v0.22.0 puts the slot of a module's BTF into the address of a kfunc of that module"},
 	{state.EngineTrace, twoMembers, oneMember},
 	{state.EngineReplay, twoMembers, oneMember},
-	{state.EngineLibbpf, regexp.MustCompile(`: invalid reuse of prog `), oneMember},
-	{state.EngineLibbpf, regexp.MustCompile(`can't pin program that wasn't loaded`),
+	{state.EngineLibbpf, `: invalid reuse of prog `, oneMember},
+	{state.EngineLibbpf, `can't pin program that wasn't loaded`,
 		"libbpf v1.8 pins the programs of an object, which bpftool asks for, only if it has loaded all"},
 	{state.EngineLibbpf, unresolved, wantsAll},
-	{state.EngineLibbpfLight, regexp.MustCompile(`killed by SIG(SEGV|BUS) while generating a loader program`),
+	{state.EngineLibbpfLight, `killed by SIG(SEGV|BUS) while generating a loader program`,
 		"libbpf v1.8 crashes as it generates loader programs with struct_ops and with arenas that have data, and its bpftool as it writes down how a program for a raw tracepoint is attached whose section names none"},
-	{state.EngineLibbpfLight, regexp.MustCompile(`PROG_LOAD: permission denied: invalid (read from|write to) stack R10 off=\d+ size=4`),
+	{state.EngineLibbpfLight, `PROG_LOAD: permission denied: invalid (read from|write to) stack R10 off=\d+ size=4`,
 		"libbpf v1.8 has room for 32 programs in its loader programs, and does not say so"},
-	{state.EngineLibbpfLight, regexp.MustCompile(`libbpf's loader program: a step of it: (argument list too long|invalid argument)$`),
+	{state.EngineLibbpfLight, `libbpf's loader program: a step of it: (argument list too long|invalid argument)$`,
 		"libbpf v1.8 neither sanitises types in its loader programs nor does without those that the kernel refuses"},
-	{state.EngineLibbpfLight, regexp.MustCompile(`operation not supported while|Operation not supported$|generating a loader program, with status 161 and no reason`),
+	{state.EngineLibbpfLight, `operation not supported while|Operation not supported$|generating a loader program, with status 161 and no reason`,
 		"libbpf v1.8 has no static slots of program arrays in its loader programs"},
-	{state.EngineLibbpfLight, regexp.MustCompile(`arena's user address must be set via map_extra or mmap\(\)$`),
+	{state.EngineLibbpfLight, `arena's user address must be set via map_extra or mmap\(\)$`,
 		"libbpf v1.8 does not map arenas in its loader programs"},
-	{state.EngineLibbpfLight, regexp.MustCompile(`no jump tables found for subprog`),
+	{state.EngineLibbpfLight, `no jump tables found for subprog`,
 		"libbpf v1.8 makes jump tables as it generates loader programs, and they are gone when one runs"},
-	{state.EngineLibbpfLight, regexp.MustCompile(`failed to auto-pin at '`),
+	{state.EngineLibbpfLight, `failed to auto-pin at '`,
 		"libbpf v1.8 pins maps as it generates loader programs, where there is no map yet"},
 	{state.EngineLibbpfLight, unresolved, wantsAll},
-	{state.EngineLibbpfLight, regexp.MustCompile(`error matching candidate #\d+ `),
+	{state.EngineLibbpfLight, `error matching candidate #\d+ `,
 		"libbpf v1.8 leaves CO-RE to the kernel in its loader programs, which gives up on types nested deeper than it likes"},
 }
 
 // libbpf looks for every extern before it looks at who refers to it.
 const wantsAll = "libbpf v1.8 wants every kfunc and ksym that the object names, also those of programs that are not loaded"
 
-var unresolved = regexp.MustCompile(`extern (\(func ksym\) '[^']+': not found in kernel or module BTFs|'[^']+' \(strong\): not resolved)`)
+const unresolved = `extern (\(func ksym\) '[^']+': not found in kernel or module BTFs|'[^']+' \(strong\): not resolved)`
 
 // A program that maps want for different members can be verified for one of them only.
 const oneMember = "cilium/ebpf v0.22.0 loads a struct_ops program that maps want for different types or members, others refuse it"
 
-var twoMembers = regexp.MustCompile(`member \S+ of struct \S+ is program \S+, which is member \S+ of struct \S+ already`)
+const twoMembers = `member \S+ of struct \S+ is program \S+, which is member \S+ of struct \S+ already`
 
 // knownLeak is the reason why an engine leaves something behind, if that is known.
 func knownLeak(l *agent.Load, leak string) string {
@@ -99,20 +101,31 @@ func knownLeak(l *agent.Load, leak string) string {
 
 var noMember = regexp.MustCompile(`^program \S+: member "[^"]+" not found in \S+$`)
 
-// knownRefusal is the reason why an engine refuses what others do not, if that is
+// refusalTexts are the texts of all known refusals, in their order. No load of an
+// object that nobody refuses has to wait for them.
+var refusalTexts = sync.OnceValues(func() ([]knownRefusal, []*regexp.Regexp) {
+	known := slices.Concat(knownRefusals, likeLibbpf)
+	var texts []*regexp.Regexp
+	for _, k := range known {
+		texts = append(texts, regexp.MustCompile(k.text))
+	}
+	return known, texts
+})
+
+// knownReason is the reason why an engine refuses what others do not, if that is
 // known.
 func knownReason(l *agent.Load) string {
 	if l.Result != agent.Refused {
 		return ""
 	}
-	known := slices.Concat(knownRefusals, likeLibbpf)
-	i := slices.IndexFunc(known, func(k knownRefusal) bool {
-		return k.engine == l.Engine && (k.text.MatchString(l.Detail) || k.text.MatchString(lastLine(l.Log)))
-	})
-	if i < 0 {
-		return ""
+	known, texts := refusalTexts()
+	last := lastLine(l.Log)
+	for i, k := range known {
+		if k.engine == l.Engine && (texts[i].MatchString(l.Detail) || texts[i].MatchString(last)) {
+			return k.reason
+		}
 	}
-	return known[i].reason
+	return ""
 }
 
 // missingKfunc is what is said of one: of cilium/ebpf's number, of libbpf's

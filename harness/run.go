@@ -438,6 +438,7 @@ func (r *runner) finish(start time.Time) {
 	r.report.Seconds.Saving = r.source.saving.Seconds()
 	r.report.Seconds.Total = time.Since(start).Seconds()
 	r.report.summarise()
+	r.report.Follow(r.Before)
 	if r.baseline != nil {
 		r.report.Baseline = r.baseline.Compare(r.report, !r.suite.part)
 		r.report.Baseline.explain(r.suite.Absent)

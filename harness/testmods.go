@@ -24,9 +24,15 @@ type TestNames struct {
 func (s *Suite) Needing(names *TestNames) *Suite {
 	out := *s
 	out.Cases = slices.Clone(s.Cases)
+	var o *object.Object
+	var err error
+	last := ""
 	for i := range out.Cases {
 		c := &out.Cases[i]
-		o, err := object.Open(s.path(c))
+		if file := s.path(c); file != last { // cases of one object, see Split, follow each other
+			o, err = object.Open(file)
+			last = file
+		}
 		if err != nil {
 			continue // engines say what they think of it
 		}

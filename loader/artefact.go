@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
 	"github.com/bpfreplay/bpfreplay/loader/emit"
 	"github.com/bpfreplay/bpfreplay/loader/object"
 	"github.com/bpfreplay/bpfreplay/loader/target"
@@ -200,7 +201,7 @@ func (a *Artefact) Load() (*FDs, error) {
 		return fds, err
 	}
 	first, errno := binary.LittleEndian.Uint32(failed.Blob), failed.Err
-	in.LogLevel = 1
+	in.LogLevel = bpfsys.LogLevel(errno)
 	again, err := raw.Run(in)
 	if !errors.As(err, &failed) || failed.Blob == nil {
 		return again, err // a failure that went away

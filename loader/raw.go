@@ -174,7 +174,7 @@ const (
 // loadLoader loads the loader program, and again with a log if that fails.
 func loadLoader(insns []byte, m int) (int, error) {
 	fds := binary.LittleEndian.AppendUint32(nil, uint32(m))
-	load := func(log []byte) (int, error) {
+	load := func(level uint32, log []byte) (int, error) {
 		a := bpfsys.NewAttr(bpfsys.ProgLoadSize(bpfsys.ProgLoadNeeds{FDArray: true}))
 		bpfsys.PutProgLoad(a.Bytes, bpfsys.ProgLoadAttr{
 			Type: progTypeSyscall, InsnCount: uint32(len(insns) / 8), Flags: fSleepable, Name: "__loader.prog",
@@ -183,18 +183,18 @@ func loadLoader(insns []byte, m int) (int, error) {
 		a.Ptr(bpfsys.ProgLoadLicense, []byte("Dual BSD/GPL\x00"))
 		a.Ptr(bpfsys.ProgLoadFDArray, fds)
 		if log != nil {
-			a.U32(bpfsys.ProgLoadLogLevel, 1)
+			a.U32(bpfsys.ProgLoadLogLevel, level)
 			a.U32(bpfsys.ProgLoadLogSize, uint32(len(log)))
 			a.Ptr(bpfsys.ProgLoadLogBuf, log)
 		}
 		return a.Call(bpfsys.ProgLoad)
 	}
-	fd, err := load(nil)
+	fd, err := load(0, nil)
 	if err == nil {
 		return fd, nil
 	}
 	log := make([]byte, logSize)
-	if fd, err := load(log); err == nil {
+	if fd, err := load(bpfsys.LogLevel(err), log); err == nil {
 		return fd, nil // a failure that went away
 	}
 	return -1, &RunError{What: bpfsys.ProgLoad.String(), Err: err, Log: bpfsys.CString(log)}

@@ -37,27 +37,22 @@ func (c *Corpus) ModuleNames(store *vmimage.Store) (*ModuleNames, error) {
 func readModuleNames(dir string) (*ModuleNames, error) {
 	n := new(ModuleNames)
 	for _, sub := range moduleDirs {
-		for _, pattern := range []string{"*.c", "*.h"} {
-			files, err := filepath.Glob(filepath.Join(dir, sub, pattern))
+		files, err := sourceFiles(filepath.Join(dir, sub))
+		if err != nil {
+			return nil, err
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
 			if err != nil {
-				return nil, err
+				return nil, fmt.Errorf("test modules: %w", err)
 			}
-			for _, file := range files {
-				if madeByBuild(file) {
-					continue
-				}
-				text, err := os.ReadFile(file)
-				if err != nil {
-					return nil, fmt.Errorf("test modules: %w", err)
-				}
-				if pattern == "*.c" {
-					n.Modules = append(n.Modules, moduleOf(file))
-					n.Functions = append(n.Functions, found(functionForm, text)...)
-				}
-				n.Variables = append(n.Variables, found(variableForm, text)...)
-				n.Tracepoints = append(n.Tracepoints, found(tracepointForm, text)...)
-				n.StructOps = append(n.StructOps, found(structOpsForm, text)...)
+			if filepath.Ext(file) == ".c" {
+				n.Modules = append(n.Modules, moduleOf(file))
+				n.Functions = append(n.Functions, found(functionForm, text)...)
 			}
+			n.Variables = append(n.Variables, found(variableForm, text)...)
+			n.Tracepoints = append(n.Tracepoints, found(tracepointForm, text)...)
+			n.StructOps = append(n.StructOps, found(structOpsForm, text)...)
 		}
 	}
 	for _, list := range []*[]string{&n.Modules, &n.Functions, &n.Variables, &n.Tracepoints, &n.StructOps} {

@@ -276,12 +276,13 @@ func unpackModules(ctx context.Context, store *vmimage.Store, p *vmimage.Package
 func moduleSources(dir string) ([]string, error) {
 	var out []string
 	for _, sub := range moduleDirs {
-		files, err := filepath.Glob(filepath.Join(dir, sub, "bpf_test*.c"))
+		files, err := sourceFiles(filepath.Join(dir, sub))
 		if err != nil {
 			return nil, err
 		}
 		for _, file := range files {
-			if moduleOf(file) != "bpf_test_rqspinlock" && !madeByBuild(file) {
+			name := filepath.Base(file)
+			if strings.HasPrefix(name, "bpf_test") && strings.HasSuffix(name, ".c") && name != "bpf_test_rqspinlock.c" {
 				out = append(out, file)
 			}
 		}
@@ -297,9 +298,6 @@ func moduleSources(dir string) ([]string, error) {
 	})
 	return out, nil
 }
-
-// madeByBuild says whether a source is what a build left in a tree.
-func madeByBuild(file string) bool { return strings.HasSuffix(file, ".mod.c") }
 
 func moduleOf(file string) string { return strings.TrimSuffix(filepath.Base(file), filepath.Ext(file)) }
 
@@ -385,25 +383,34 @@ func (o *ModuleOptions) buildOne(ctx context.Context, m *TestModules, key, file 
 	return o.Store.MakeFile(built, data)
 }
 
+// sourceFiles are the C sources and headers in a directory, less what a build left
+// there.
+func sourceFiles(dir string) ([]string, error) {
+	var out []string
+	for _, pattern := range []string{"*.c", "*.h"} {
+		files, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, slices.DeleteFunc(files, func(file string) bool { return strings.HasSuffix(file, ".mod.c") })...)
+	}
+	return out, nil
+}
+
 // copySources copies the sources of modules, and not what may have been built of
 // them.
 func copySources(dst, src string) error {
-	for _, pattern := range []string{"*.c", "*.h"} {
-		files, err := filepath.Glob(filepath.Join(src, pattern))
+	files, err := sourceFiles(src)
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dst, filepath.Base(file)), data, 0o644)
+		}
 		if err != nil {
 			return err
-		}
-		for _, file := range files {
-			if madeByBuild(file) {
-				continue
-			}
-			data, err := os.ReadFile(file)
-			if err == nil {
-				err = os.WriteFile(filepath.Join(dst, filepath.Base(file)), data, 0o644)
-			}
-			if err != nil {
-				return err
-			}
 		}
 	}
 	return nil

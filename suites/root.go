@@ -174,11 +174,7 @@ func (r *root) unpack(h *tar.Header, data io.Reader) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	if _, err := io.Copy(f, data); err != nil {
-		return err
-	}
-	return f.Close()
+	return fill(f, data)
 }
 
 // finish makes the links, and what scripts of packages would have made.
@@ -222,11 +218,7 @@ func (r *root) types(k *vmimage.Kernel) error {
 	if err != nil {
 		return err
 	}
-	defer dst.Close()
-	if _, err := io.Copy(dst, src); err != nil {
-		return err
-	}
-	if err := dst.Close(); err != nil {
+	if err := fill(dst, src); err != nil {
 		return err
 	}
 	const resolve = "tools/bpf/resolve_btfids/resolve_btfids"

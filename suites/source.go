@@ -111,6 +111,11 @@ func unpackEntry(dir string, h *tar.Header, r io.Reader) error {
 	if err != nil {
 		return err
 	}
+	return fill(f, r)
+}
+
+// fill writes what r has to a new file and closes it.
+func fill(f *os.File, r io.Reader) error {
 	defer f.Close()
 	if _, err := io.Copy(f, r); err != nil {
 		return err

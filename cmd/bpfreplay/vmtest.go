@@ -164,7 +164,6 @@ func (f *vmtestFlags) runKernel(cmd *cobra.Command, suite *harness.Suite) error 
 	if err != nil {
 		return err
 	}
-	r.Follow(opts.Before)
 	if f.update {
 		if err := f.renew(r); err != nil {
 			return err

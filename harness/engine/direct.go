@@ -36,7 +36,8 @@ func (direct) Open(obj Object) (Load, error) {
 		// Maps decide what struct_ops programs are loaded that they name.
 		return obj.Autoload && strings.HasPrefix(p.SectionName, "?") && (!IsStructOps(p.SectionName) || p.AttachTo == "")
 	})
-	return directLoad{spec, programOrder(spec, obj)}, nil
+	names := slices.Concat(slices.Sorted(maps.Keys(spec.Maps)), programOrder(spec, obj))
+	return directLoad{spec, names, shape(names, len(spec.Maps))}, nil
 }
 
 // programOrder are the programs of a spec in the order of the object, in which other
@@ -55,9 +56,27 @@ func programOrder(spec *ebpf.CollectionSpec, obj Object) []string {
 	return names
 }
 
+// directLoad loads maps and programs one after the other. A collection loads programs
+// in the order in which Go walks a map; the fields of a struct have an order.
 type directLoad struct {
-	spec     *ebpf.CollectionSpec
-	programs []string // in the order in which they are loaded
+	spec  *ebpf.CollectionSpec
+	names []string     // maps, and behind them programs
+	shape reflect.Type // a struct with a field for each of them
+}
+
+// shape is a struct for LoadAndAssign with these maps and programs.
+func shape(names []string, nmaps int) reflect.Type {
+	fields := make([]reflect.StructField, len(names))
+	for i, name := range names {
+		fields[i] = reflect.StructField{
+			Name: fmt.Sprint("F", i), Type: reflect.TypeFor[*ebpf.Map](),
+			Tag: reflect.StructTag(fmt.Sprintf("ebpf:%q", name)),
+		}
+		if i >= nmaps {
+			fields[i].Type = reflect.TypeFor[*ebpf.Program]()
+		}
+	}
+	return reflect.StructOf(fields)
 }
 
 func (directLoad) Needs() []string { return nil }
@@ -84,21 +103,8 @@ func (d directLoad) Do(*target.Target) (*Loaded, error) {
 	return l, nil
 }
 
-// load loads maps and programs one after the other. A collection loads programs in
-// the order in which Go walks a map; the fields of a struct have an order.
 func (d directLoad) load(opts *ebpf.CollectionOptions) (*Loaded, error) {
-	names := slices.Concat(slices.Sorted(maps.Keys(d.spec.Maps)), d.programs)
-	fields := make([]reflect.StructField, len(names))
-	for i, name := range names {
-		fields[i] = reflect.StructField{
-			Name: fmt.Sprint("F", i), Type: reflect.TypeFor[*ebpf.Map](),
-			Tag: reflect.StructTag(fmt.Sprintf("ebpf:%q", name)),
-		}
-		if i >= len(d.spec.Maps) {
-			fields[i].Type = reflect.TypeFor[*ebpf.Program]()
-		}
-	}
-	all := reflect.New(reflect.StructOf(fields))
+	all := reflect.New(d.shape)
 	if err := d.spec.LoadAndAssign(all.Interface(), opts); err != nil {
 		return nil, withoutField(err)
 	}
@@ -108,7 +114,7 @@ func (d directLoad) load(opts *ebpf.CollectionOptions) (*Loaded, error) {
 			c()
 		}
 	}}
-	for i, name := range names {
+	for i, name := range d.names {
 		switch x := all.Elem().Field(i).Interface().(type) {
 		case *ebpf.Map:
 			l.Maps = append(l.Maps, state.Handle{Name: name, FD: x.FD()})

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/bpfreplay/bpfreplay/harness"
@@ -22,10 +23,13 @@ import (
 //go:embed page
 var pageFiles embed.FS
 
-var pages = template.Must(template.New("").Funcs(template.FuncMap{
-	"style":  func() pageStyle { return style },
-	"script": func() pageScript { return script },
-}).ParseFS(pageFiles, "page/*.html"))
+// pages are read when the first is written: the agent in a guest writes none.
+var pages = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("").Funcs(template.FuncMap{
+		"style":  func() pageStyle { return pageStyle{template.CSS(pageFile("page.css")), digestOf("page.css")} },
+		"script": func() pageScript { return pageScript{template.JS(pageFile("page.js")), digestOf("page.js")} },
+	}).ParseFS(pageFiles, "page/*.html"))
+})
 
 type (
 	pageStyle struct {
@@ -36,11 +40,6 @@ type (
 		JS     template.JS
 		Digest template.HTMLAttr
 	}
-)
-
-var (
-	style  = pageStyle{template.CSS(pageFile("page.css")), digestOf("page.css")}
-	script = pageScript{template.JS(pageFile("page.js")), digestOf("page.js")}
 )
 
 func pageFile(name string) string {
@@ -93,7 +92,7 @@ func kernelPage(r *harness.Report, dir string) ([]byte, error) {
 
 func rendered(name string, data any) ([]byte, error) {
 	var b bytes.Buffer
-	if err := pages.ExecuteTemplate(&b, name, data); err != nil {
+	if err := pages().ExecuteTemplate(&b, name, data); err != nil {
 		return nil, fmt.Errorf("report: %w", err)
 	}
 	return []byte(printable(b.String())), nil
