@@ -10,8 +10,10 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
 	"github.com/bpfreplay/bpfreplay/loader/object"
 	"github.com/bpfreplay/bpfreplay/loader/target"
 )
@@ -104,9 +106,9 @@ func (d directLoad) Do(*target.Target) (*Loaded, error) {
 }
 
 func (d directLoad) load(opts *ebpf.CollectionOptions) (*Loaded, error) {
-	all := reflect.New(d.shape)
-	if err := d.spec.LoadAndAssign(all.Interface(), opts); err != nil {
-		return nil, withoutField(err)
+	all, err := d.assign(opts)
+	if err != nil {
+		return nil, err
 	}
 	var closers []func() error
 	l := &Loaded{close: func() {
@@ -127,9 +129,31 @@ func (d directLoad) load(opts *ebpf.CollectionOptions) (*Loaded, error) {
 	return l, nil
 }
 
+// assign loads a struct of maps and programs. A program that fails is loaded once more
+// for a log, here and not by cilium/ebpf, which also writes the million lines of one
+// that the verifier gives up on, and twice if they do not fit.
+func (d directLoad) assign(opts *ebpf.CollectionOptions) (reflect.Value, error) {
+	opts.Programs = ebpf.ProgramOptions{LogDisabled: true}
+	for {
+		all := reflect.New(d.shape)
+		err := d.spec.LoadAndAssign(all.Interface(), opts)
+		var verifier *ebpf.VerifierError
+		if err == nil || !opts.Programs.LogDisabled || !errors.As(err, &verifier) {
+			return all, withoutField(err)
+		}
+		opts.Programs = ebpf.ProgramOptions{LogSizeStart: logSize}
+		if errors.Is(err, unix.E2BIG) {
+			opts.Programs.LogLevel = ebpf.LogLevel(bpfsys.LogLevel(err))
+		}
+	}
+}
+
+// logSize is the size of the buffer for a verifier's log, in bytes.
+const logSize = 1 << 20
+
 // withoutField takes away what LoadAndAssign says of fields.
 func withoutField(err error) error {
-	if !strings.HasPrefix(err.Error(), "assign values: field ") {
+	if err == nil || !strings.HasPrefix(err.Error(), "assign values: field ") {
 		return err
 	}
 	if inner := errors.Unwrap(errors.Unwrap(err)); inner != nil {
