@@ -57,6 +57,7 @@ func TestCommandLine(t *testing.T) {
 	baseParams := []string{
 		"console=ttyS0",
 		"cryptomgr.notests",
+		"init_on_alloc=0",
 		"initcall_blacklist=jent_mod_init",
 		"no_timer_check",
 		"noreplace-smp",
