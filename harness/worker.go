@@ -96,6 +96,7 @@ func (w *worker) tell(ctx context.Context, req *agent.Request) (*reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, w.CaseTimeout)
 	defer cancel()
 	req.Behave = w.behaves() && req.Repeat <= 1
+	req.Patience = int(w.CaseTimeout.Seconds())
 	rep, err := w.guest.ask(ctx, req)
 	w.late(rep.late)
 	w.ran, w.last = w.ran+1, req.Name

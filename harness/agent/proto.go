@@ -74,6 +74,9 @@ type Request struct {
 	Fresh bool `json:"fresh,omitempty"`
 	// Bpftool is the guest's path of the bpftool that engines of libbpf drive.
 	Bpftool string `json:"bpftool,omitempty"`
+	// Patience is for how many seconds the host waits for the answer, 0 if it does not
+	// say. A bpftool that hangs is given up before that, so that it is named.
+	Patience int `json:"patience,omitempty"`
 	// Fault names a fault to be injected, see Faults.
 	Fault string `json:"fault,omitempty"`
 	// Only and Autoload are those of engine.Object.
@@ -84,6 +87,11 @@ type Request struct {
 	Lazy bool `json:"lazy,omitempty"`
 	// Settle asks for that wait, and for nothing else.
 	Settle bool `json:"settle,omitempty"`
+}
+
+// toolWait is how long bpftool may take for one command.
+func (r *Request) toolWait() time.Duration {
+	return time.Duration(r.Patience) * (time.Second * 3 / 4)
 }
 
 // Run is a BPF_PROG_TEST_RUN.

@@ -150,7 +150,7 @@ func (s *Server) Answer(req *Request) (*Answer, error) {
 		s.modules = true
 		s.forget()
 	}
-	engines, err := engine.ByName(req.Engines, engine.Tool{Path: req.Bpftool})
+	engines, err := engine.ByName(req.Engines, engine.Tool{Path: req.Bpftool, Wait: req.toolWait()})
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,9 @@ type Tool struct {
 	Path string
 	// Pins is a directory of a BPF file system, "" for /sys/fs/bpf.
 	Pins string
+	// Wait is how long it may take for one command, 0 for 45 s. Loader programs of
+	// some MiB take it more than a minute where processors are emulated.
+	Wait time.Duration
 }
 
 // GuestTool is the directory of bpftool in a guest. In it, bin has the programs
@@ -47,15 +51,13 @@ func FindTool() (string, error) {
 	return "", errors.New("no bpftool on this machine, which the engines of libbpf need: install Debian's package bpftool, or name one with --bpftool")
 }
 
-// toolWait is how long bpftool may take for one command.
-const toolWait = 45 * time.Second
-
 // run runs bpftool and returns what it prints. doing says what for.
 func (t Tool) run(doing string, args ...string) ([]byte, error) {
 	if t.Path == "" {
 		return nil, fmt.Errorf("%w: no bpftool was named", ErrTrouble)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), toolWait)
+	wait := cmp.Or(t.Wait, 45*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, t.Path, args...)
 	bin := filepath.Dir(t.Path)
@@ -63,11 +65,12 @@ func (t Tool) run(doing string, args ...string) ([]byte, error) {
 	if lib := filepath.Join(filepath.Dir(bin), "lib"); filepath.Dir(bin) == GuestTool {
 		cmd.Env = append(cmd.Env, "LD_LIBRARY_PATH="+lib)
 	}
-	var stdout, stderr bytes.Buffer
+	var stdout bytes.Buffer
+	stderr := ends{keep: logSize}
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
 	if ctx.Err() != nil {
-		return nil, fmt.Errorf("%w: bpftool takes longer than %s for %s", ErrTrouble, toolWait, doing)
+		return nil, fmt.Errorf("%w: bpftool takes longer than %s for %s", ErrTrouble, wait, doing)
 	}
 	var exit *exec.ExitError
 	switch {

@@ -269,6 +269,12 @@ func TestTool(t *testing.T) {
 	err = run("exit 3")
 	assert.Error(t, err, "bpftool: failed while generating a loader program, with status 3 and no reason")
 
+	slow := script(t, "exec sleep 60")
+	slow.Wait = 50 * time.Millisecond
+	_, err = slow.run("loading")
+	assert.ErrorIs(t, err, ErrTrouble)
+	assert.Assert(t, is.Contains(err.Error(), "bpftool takes longer than 50ms for loading"))
+
 	_, err = Tool{}.run("loading")
 	assert.ErrorIs(t, err, ErrTrouble)
 	_, err = Tool{Path: "/nowhere/bpftool"}.run("loading")
