@@ -1,12 +1,9 @@
 package harness
 
 import (
-	"regexp"
-	"slices"
-	"strings"
-
 	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
 )
 
 // Rules for how loads end; those for states are in package state.
@@ -90,7 +87,7 @@ func (j *judge) refusals(c *Case, a, b *agent.Load) []state.Difference {
 		}
 		out = append(out, d)
 	}
-	if x, y := lastLine(a.Log), lastLine(b.Log); x != y && x != "" && y != "" {
+	if x, y := bpfsys.LastLine(a.Log), bpfsys.LastLine(b.Log); x != y && x != "" && y != "" {
 		d := state.Difference{Field: fieldLog, A: x, B: y, ExplainedBy: why, Detail: detail}
 		if sameSaid(x, y) {
 			d.ExplainedBy, d.Detail = ruleWords, ""
@@ -103,19 +100,5 @@ func (j *judge) refusals(c *Case, a, b *agent.Load) []state.Difference {
 // callsZero says whether libbpf's loader program was refused where another engine met
 // a kfunc that does not exist.
 func callsZero(l, other *agent.Load) bool {
-	return l.Engine == state.EngineLibbpfLight && other.Engine != l.Engine && missingKfunc.MatchString(lastLine(other.Log))
-}
-
-// statistics are what the verifier ends a log with, whatever it has found.
-var statistics = regexp.MustCompile(`^(processed \d+ insns|verification time|stack depth|insns processed|max_states)`)
-
-// lastLine is the last line of a verifier's log that says what is wrong.
-func lastLine(log string) string {
-	for _, line := range slices.Backward(strings.Split(log, "\n")) {
-		line = strings.TrimSpace(line)
-		if line != "" && !statistics.MatchString(line) {
-			return line
-		}
-	}
-	return ""
+	return l.Engine == state.EngineLibbpfLight && other.Engine != l.Engine && missingKfunc.MatchString(bpfsys.LastLine(other.Log))
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
 )
 
 // knownRefusal is something that an engine is known to refuse, whatever the object:
@@ -119,7 +120,7 @@ func knownReason(l *agent.Load) string {
 		return ""
 	}
 	known, texts := refusalTexts()
-	last := lastLine(l.Log)
+	last := bpfsys.LastLine(l.Log)
 	for i, k := range known {
 		if k.engine == l.Engine && (texts[i].MatchString(l.Detail) || texts[i].MatchString(last)) {
 			return k.reason

@@ -198,7 +198,7 @@ func TestLibbpfRunsOurs(t *testing.T) {
 		assert.ErrorType(t, err, step)
 		out := run(t, p)
 		assert.Assert(t, strings.HasPrefix(out, "error -13: "), "%s", out)
-		assert.Assert(t, strings.Contains(out, trace.LastLine(err.(*trace.StepError).Log)), "%s", out)
+		assert.Assert(t, strings.Contains(out, bpfsys.LastLine(err.(*trace.StepError).Log)), "%s", out)
 	})
 }
 

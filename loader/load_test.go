@@ -29,7 +29,7 @@ func outcome(t testing.TB, tr *trace.Trace, fds *loader.FDs, err error) string {
 		if !errors.As(err, &step) {
 			return "refused: " + err.Error()
 		}
-		fmt.Fprintf(&b, "step %d: %s: %s: %v\n%s", step.Step, step.Subject, step.What, step.Err, trace.LastLine(step.Log))
+		fmt.Fprintf(&b, "step %d: %s: %s: %v\n%s", step.Step, step.Subject, step.What, step.Err, bpfsys.LastLine(step.Log))
 		return b.String()
 	}
 	for i, fd := range fds.Maps {

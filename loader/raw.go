@@ -11,7 +11,6 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
 	"github.com/bpfreplay/bpfreplay/loader/emit"
-	"github.com/bpfreplay/bpfreplay/loader/trace"
 )
 
 // Raw is a loader program as bytes, with nothing known of it but the numbers
@@ -61,7 +60,7 @@ type RunError struct {
 
 func (e *RunError) Error() string {
 	s := fmt.Sprintf("loader program: %s: %v", e.What, e.Err)
-	if last := trace.LastLine(e.Log); last != "" {
+	if last := bpfsys.LastLine(e.Log); last != "" {
 		s += ": " + last
 	}
 	return s

@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -209,32 +207,10 @@ func (e load) explain(k kernel, failed error) error {
 		bpfsys.Close(fd)
 		return failed
 	}
-	if why := lastWords(bpfsys.CString(log)); why != "" {
+	if why := bpfsys.LastLine(bpfsys.CString(log)); why != "" {
 		return fmt.Errorf("%s: %w", why, failed)
 	}
 	return failed
-}
-
-// lastWords is the line of a verifier log that says why it refused a program:
-// the last one before the statistics and the explanation at length that 7.3 adds.
-func lastWords(log string) string {
-	log, _, _ = strings.Cut(log, "\nVerification failed: ")
-	lines := strings.Split(log, "\n")
-	for _, line := range slices.Backward(lines) {
-		if line = strings.TrimSpace(line); line != "" && !isStatistics(line) {
-			return line
-		}
-	}
-	return ""
-}
-
-func isStatistics(line string) bool {
-	for _, prefix := range []string{"processed ", "verification time ", "stack depth "} {
-		if strings.HasPrefix(line, prefix) {
-			return true
-		}
-	}
-	return false
 }
 
 // testRun runs a program without a context.

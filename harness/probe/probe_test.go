@@ -249,15 +249,6 @@ func TestFirstFunction(t *testing.T) {
 	assert.ErrorIs(t, firstFunction(strings.NewReader("")), unix.ENOENT)
 }
 
-func TestLastWords(t *testing.T) {
-	const log = "0: (95) exit\nR0 !read_ok\nverification time 5 usec\nstack depth 0\nprocessed 1 insns (limit 1000000)\n\n"
-	assert.Equal(t, lastWords(log), "R0 !read_ok")
-	const atLength = "0: (95) exit\nR0 !read_ok\n\nVerification failed: Register Type Safety\n\nSuggestion:\n  Initialize R0.\n\nprocessed 1 insns\n"
-	assert.Equal(t, lastWords(atLength), "R0 !read_ok")
-	assert.Equal(t, lastWords("processed 1 insns\n"), "")
-	assert.Equal(t, lastWords(""), "")
-}
-
 func TestErrnoName(t *testing.T) {
 	assert.Equal(t, errnoName(fmt.Errorf("x: %w", unix.E2BIG)), "E2BIG")
 	assert.Equal(t, errnoName(unix.Errno(524)), "ENOTSUPP")

@@ -9,6 +9,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 
 	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
 )
 
 // Check writes where an object loads: a table of kernels and ways, and below it
@@ -130,7 +131,7 @@ func lastWords(log string) []string {
 	var lines []string
 	for line := range strings.Lines(addresses.ReplaceAllString(log, "0x…")) {
 		line = strings.TrimRight(line, " \t\n")
-		if line != "" && !strings.HasPrefix(line, "processed ") && !strings.HasPrefix(line, "verification time ") && !strings.HasPrefix(line, "stack depth ") {
+		if line != "" && !bpfsys.Statistics(line) {
 			lines = append(lines, line)
 		}
 	}

@@ -566,19 +566,6 @@ func TestJumpTable(t *testing.T) {
 	assert.DeepEqual(t, starts, []uint32{5, 6, 6, 7})
 }
 
-func TestLastLine(t *testing.T) {
-	for _, c := range []struct{ log, want string }{
-		{"", ""},
-		{"one\n", "one"},
-		{"R1 invalid\nprocessed 3 insns (limit 1000000) max_states_per_insn 0\n", "R1 invalid"},
-		{"why\nverification time 5 usec\nstack depth 0\nprocessed 1 insns\n\x00", "why"},
-		{"0: (95) exit\nR0 !read_ok\n\nVerification failed: do this\nand that\n", "R0 !read_ok"},
-		{"processed 1 insns\n", ""},
-	} {
-		assert.Equal(t, trace.LastLine(c.log), c.want, "%q", c.log)
-	}
-}
-
 func TestStepErrorText(t *testing.T) {
 	tr := plan(t, open(t, loaderObjects, "steps.o"), trace.Options{})
 	for i := range tr.Commands {

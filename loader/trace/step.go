@@ -4,10 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
 	"github.com/bpfreplay/bpfreplay/loader/btf"
 )
 
@@ -24,7 +24,7 @@ type StepError struct {
 // verifier's log that says something.
 func (e *StepError) Error() string {
 	s := fmt.Sprintf("%s: %s: %s", e.Subject, e.What, errnoText(e.Err))
-	if last := LastLine(e.Log); last != "" {
+	if last := bpfsys.LastLine(e.Log); last != "" {
 		s += ": " + last
 	}
 	return s
@@ -44,22 +44,6 @@ func errnoText(err error) string {
 		return name
 	}
 	return err.Error()
-}
-
-// LastLine is the last line of a verifier log that explains a refusal: the
-// statistics that follow it do not.
-func LastLine(log string) string {
-	// From 7.3 on an explanation and advice follow.
-	log, _, _ = strings.Cut(log, "\nVerification failed: ")
-	lines := strings.Split(strings.TrimRight(log, "\n\x00"), "\n")
-	for i := len(lines) - 1; i >= 0; i-- {
-		l := strings.TrimSpace(lines[i])
-		if l != "" && !strings.HasPrefix(l, "processed ") && !strings.HasPrefix(l, "verification time ") &&
-			!strings.HasPrefix(l, "stack depth ") && !strings.HasPrefix(l, "max_states ") {
-			return l
-		}
-	}
-	return ""
 }
 
 // Fail is the StepError of step i.
