@@ -324,8 +324,8 @@ func (r *run) once(steps bool, level uint32, logged int) (*FDs, error) {
 	var pin runtime.Pinner
 	defer pin.Unpin()
 	if level > 0 {
-		log = make([]byte, logSize)
-		buffer = emit.Log{Level: level, Size: logSize, Addr: address(&pin, log), Step: logged}
+		log = make([]byte, bpfsys.LogSize)
+		buffer = emit.Log{Level: level, Size: bpfsys.LogSize, Addr: address(&pin, log), Step: logged}
 	}
 	l, err := r.emit(steps, buffer)
 	if err != nil {

@@ -73,9 +73,6 @@ func (e *RunError) Unwrap() error { return e.Err }
 // PROG_LOAD gives EAGAIN then, and the loader has closed all that it opened.
 const attempts = 5
 
-// logSize is the size of the log buffer in bytes.
-const logSize = 1 << 20
-
 // once creates the blob's map, loads the loader program, runs it and closes
 // both: six system calls.
 func (r *Raw) once(in Inputs) (*FDs, error) {
@@ -112,7 +109,7 @@ func (r *Raw) context(in Inputs, pin *runtime.Pinner) (ctx, log []byte) {
 	ctx = make([]byte, emit.CtxSize(r.Maps, r.Programs))
 	binary.LittleEndian.PutUint32(ctx, uint32(len(ctx)))
 	if in.LogLevel > 0 {
-		log = make([]byte, logSize)
+		log = make([]byte, bpfsys.LogSize)
 		binary.LittleEndian.PutUint32(ctx[emit.CtxLogLevel:], in.LogLevel)
 		binary.LittleEndian.PutUint32(ctx[emit.CtxLogSize:], uint32(len(log)))
 		binary.LittleEndian.PutUint64(ctx[emit.CtxLogBuf:], address(pin, log))
@@ -173,7 +170,8 @@ const (
 // loadLoader loads the loader program, and again with a log if that fails.
 func loadLoader(insns []byte, m int) (int, error) {
 	fds := binary.LittleEndian.AppendUint32(nil, uint32(m))
-	load := func(level uint32, log []byte) (int, error) {
+	fd := -1
+	log, err := bpfsys.WithLog(func(level uint32, log []byte) (err error) {
 		a := bpfsys.NewAttr(bpfsys.ProgLoadSize(bpfsys.ProgLoadNeeds{FDArray: true}))
 		bpfsys.PutProgLoad(a.Bytes, bpfsys.ProgLoadAttr{
 			Type: progTypeSyscall, InsnCount: uint32(len(insns) / 8), Flags: fSleepable, Name: "__loader.prog",
@@ -181,22 +179,14 @@ func loadLoader(insns []byte, m int) (int, error) {
 		a.Ptr(bpfsys.ProgLoadInsns, insns)
 		a.Ptr(bpfsys.ProgLoadLicense, []byte("Dual BSD/GPL\x00"))
 		a.Ptr(bpfsys.ProgLoadFDArray, fds)
-		if log != nil {
-			a.U32(bpfsys.ProgLoadLogLevel, level)
-			a.U32(bpfsys.ProgLoadLogSize, uint32(len(log)))
-			a.Ptr(bpfsys.ProgLoadLogBuf, log)
-		}
-		return a.Call(bpfsys.ProgLoad)
+		a.ProgLoadLog(level, log)
+		fd, err = a.Call(bpfsys.ProgLoad)
+		return err
+	})
+	if err != nil {
+		return -1, &RunError{What: bpfsys.ProgLoad.String(), Err: err, Log: log}
 	}
-	fd, err := load(0, nil)
-	if err == nil {
-		return fd, nil
-	}
-	log := make([]byte, logSize)
-	if fd, err := load(bpfsys.LogLevel(err), log); err == nil {
-		return fd, nil // a failure that went away
-	}
-	return -1, &RunError{What: bpfsys.ProgLoad.String(), Err: err, Log: bpfsys.CString(log)}
+	return fd, nil
 }
 
 func (r *Raw) outputs(ctx []byte) *FDs {

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
 )
 
 // ErrTrouble is the harness's failure to drive an engine, which says nothing
@@ -66,7 +68,7 @@ func (t Tool) run(doing string, args ...string) ([]byte, error) {
 		cmd.Env = append(cmd.Env, "LD_LIBRARY_PATH="+lib)
 	}
 	var stdout bytes.Buffer
-	stderr := ends{keep: logSize}
+	stderr := ends{keep: bpfsys.LogSize}
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
 	if ctx.Err() != nil {

@@ -38,8 +38,7 @@ func (direct) Open(obj Object) (Load, error) {
 		// Maps decide what struct_ops programs are loaded that they name.
 		return obj.Autoload && strings.HasPrefix(p.SectionName, "?") && (!IsStructOps(p.SectionName) || p.AttachTo == "")
 	})
-	names := slices.Concat(slices.Sorted(maps.Keys(spec.Maps)), programOrder(spec, obj))
-	return directLoad{spec, names, shape(names, len(spec.Maps))}, nil
+	return newDirectLoad(spec, programOrder(spec, obj)), nil
 }
 
 // programOrder are the programs of a spec in the order of the object, in which other
@@ -64,6 +63,11 @@ type directLoad struct {
 	spec  *ebpf.CollectionSpec
 	names []string     // maps, and behind them programs
 	shape reflect.Type // a struct with a field for each of them
+}
+
+func newDirectLoad(spec *ebpf.CollectionSpec, programs []string) directLoad {
+	names := slices.Concat(slices.Sorted(maps.Keys(spec.Maps)), programs)
+	return directLoad{spec, names, shape(names, len(spec.Maps))}
 }
 
 // shape is a struct for LoadAndAssign with these maps and programs.
@@ -133,23 +137,22 @@ func (d directLoad) load(opts *ebpf.CollectionOptions) (*Loaded, error) {
 // for a log, here and not by cilium/ebpf, which also writes the million lines of one
 // that the verifier gives up on, and twice if they do not fit.
 func (d directLoad) assign(opts *ebpf.CollectionOptions) (reflect.Value, error) {
-	opts.Programs = ebpf.ProgramOptions{LogDisabled: true}
-	for {
+	load := func(log ebpf.ProgramOptions) (reflect.Value, error) {
+		opts.Programs = log
 		all := reflect.New(d.shape)
-		err := d.spec.LoadAndAssign(all.Interface(), opts)
-		var verifier *ebpf.VerifierError
-		if err == nil || !opts.Programs.LogDisabled || !errors.As(err, &verifier) {
-			return all, withoutField(err)
-		}
-		opts.Programs = ebpf.ProgramOptions{LogSizeStart: logSize}
-		if errors.Is(err, unix.E2BIG) {
-			opts.Programs.LogLevel = ebpf.LogLevel(bpfsys.LogLevel(err))
-		}
+		return all, withoutField(d.spec.LoadAndAssign(all.Interface(), opts))
 	}
+	all, err := load(ebpf.ProgramOptions{LogDisabled: true})
+	var verifier *ebpf.VerifierError
+	if !errors.As(err, &verifier) {
+		return all, err
+	}
+	log := ebpf.ProgramOptions{LogSizeStart: bpfsys.LogSize} // of the program that fails, by default
+	if errors.Is(err, unix.E2BIG) {
+		log.LogLevel = ebpf.LogLevel(bpfsys.LogLevel(err))
+	}
+	return load(log)
 }
-
-// logSize is the size of the buffer for a verifier's log, in bytes.
-const logSize = 1 << 20
 
 // withoutField takes away what LoadAndAssign says of fields.
 func withoutField(err error) error {

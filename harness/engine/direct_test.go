@@ -11,6 +11,7 @@ import (
 	"gotest.tools/v3/assert"
 
 	"github.com/bpfreplay/bpfreplay/internal/need"
+	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
 	"github.com/bpfreplay/bpfreplay/loader/target"
 )
 
@@ -39,16 +40,15 @@ func TestDirectLog(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			names := []string{"prog"}
-			d := directLoad{spec: &ebpf.CollectionSpec{Programs: map[string]*ebpf.ProgramSpec{
+			d := newDirectLoad(&ebpf.CollectionSpec{Programs: map[string]*ebpf.ProgramSpec{
 				"prog": {Name: "prog", Type: ebpf.SocketFilter, License: "GPL", Instructions: test.insns},
-			}}, names: names, shape: shape(names, 0)}
+			}}, []string{"prog"})
 			_, err := d.Do(target.New())
 			assert.ErrorIs(t, err, test.errno)
 			var verifier *ebpf.VerifierError
 			assert.Assert(t, errors.As(err, &verifier), "%v", err)
 			log := strings.Join(verifier.Log, "\n")
-			assert.Assert(t, strings.Contains(log, "\n"+test.last+"\n") || strings.HasPrefix(log, test.last+"\n"), "%.2000s", log)
+			assert.Equal(t, bpfsys.LastLine(log), test.last, "%.2000s", log)
 			assert.Equal(t, strings.Contains(log, "0: ("), test.instructions, "%.2000s", log)
 		})
 	}

@@ -200,9 +200,7 @@ func (e load) explain(k kernel, failed error) error {
 		return failed
 	}
 	log := make([]byte, 64<<10)
-	a.Ptr(bpfsys.ProgLoadLogBuf, log)
-	a.U32(bpfsys.ProgLoadLogSize, uint32(len(log)))
-	a.U32(bpfsys.ProgLoadLogLevel, 1)
+	a.ProgLoadLog(1, log)
 	if fd, err := a.Call(bpfsys.ProgLoad); err == nil {
 		bpfsys.Close(fd)
 		return failed

@@ -175,7 +175,7 @@ func (quickBoot) params() []string {
 
 // asUpstream has the kernel clear memory only where that is asked for, as upstream's default is. Debian's
 // kernels clear all that they hand out (CONFIG_INIT_ON_ALLOC_DEFAULT_ON, 5.3), and krealloc() the rest of an
-// array whenever it grows: 6.12's verifier takes 50 s instead of 8 s for selftest loop3 under TCG, since the
+// array whenever it grows: 6.12's verifier takes 50 s instead of 10 s for selftest loop3 under TCG, since the
 // history of jumps of a long loop is such an array. Memory that nobody has cleared is a test, too.
 type asUpstream struct{}
 

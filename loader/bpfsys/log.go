@@ -2,7 +2,6 @@ package bpfsys
 
 import (
 	"errors"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -26,12 +25,51 @@ func LogLevel(err error) uint32 {
 	return logInsns
 }
 
-// statistics are how lines begin with which the verifier ends a log, whatever it has
-// found (print_verification_stats; those of each subprogram from 7.3 on).
-var statistics = regexp.MustCompile(`^(processed \d+ insns|verification time \d|stack depth |subprog \d+ \(|insns processed|max_states)`)
+// LogSize is the size of the buffer for a log in bytes: what libbpf starts with where
+// it wants a log of a failure. A longer log is cut at its start (since 6.4) or its end.
+const LogSize = 1 << 20
 
-// Statistics says whether a line of a verifier's log does not say what is wrong.
-func Statistics(line string) bool { return statistics.MatchString(line) }
+// WithLog issues a command without a log, which costs time, and again with one if it
+// fails. A failure that goes away, such as a lack of memory, is none.
+func WithLog(issue func(level uint32, log []byte) error) (string, error) {
+	err := issue(0, nil)
+	if err == nil {
+		return "", nil
+	}
+	log := make([]byte, LogSize)
+	if issue(LogLevel(err), log) == nil {
+		return "", nil
+	}
+	return CString(log), err
+}
+
+// ProgLoadLog asks for the verifier's log in log, nil for none.
+func (a *Attr) ProgLoadLog(level uint32, log []byte) {
+	if log == nil {
+		return
+	}
+	a.U32(ProgLoadLogLevel, level)
+	a.U32(ProgLoadLogSize, uint32(len(log)))
+	a.Ptr(ProgLoadLogBuf, log)
+}
+
+// Statistics says whether a line of a verifier's log is one of those with which it
+// ends, whatever was found (print_verification_stats; of each subprogram from 7.3 on).
+func Statistics(line string) bool {
+	for _, begin := range []string{"stack depth ", "insns processed", "max_states"} {
+		if strings.HasPrefix(line, begin) {
+			return true
+		}
+	}
+	return counts(line, "processed ", " insns") || counts(line, "verification time ", "") || counts(line, "subprog ", " (")
+}
+
+// counts says whether a line begins with a number between two words.
+func counts(line, before, after string) bool {
+	number, ok := strings.CutPrefix(line, before)
+	rest := strings.TrimLeft(number, "0123456789")
+	return ok && rest != number && strings.HasPrefix(rest, after)
+}
 
 // LastLine is the last line of a verifier's log that says what is wrong, "" if none
 // does.

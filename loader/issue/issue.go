@@ -188,7 +188,7 @@ func btfAttr(c *trace.LoadBTF, log []byte) *bpfsys.Attr {
 // BTFLog is what the kernel says about an object's types that it refuses,
 // empty if it takes them.
 func BTFLog(c *trace.LoadBTF) string {
-	log := make([]byte, logSize)
+	log := make([]byte, bpfsys.LogSize)
 	fd, err := btfAttr(c, log).Call(bpfsys.BTFLoad)
 	if err == nil {
 		bpfsys.Close(fd)
@@ -197,23 +197,13 @@ func BTFLog(c *trace.LoadBTF) string {
 	return bpfsys.CString(log)
 }
 
-// logSize is the size of the buffer for a log in bytes: what libbpf starts
-// with where it wants a log of a failure. A longer log is cut at its start
-// (since 6.4) or its end.
-const logSize = 1 << 20
-
-// withLog issues a command without a log, and again with one if it fails: a
-// log costs time.
+// withLog issues a command that can have a log.
 func (s *issuer) withLog(out trace.FD, cmd bpfsys.Cmd, attr func(level uint32, log []byte) *bpfsys.Attr) error {
-	err := s.open(out, attr(0, nil), cmd)
+	log, err := bpfsys.WithLog(func(level uint32, log []byte) error { return s.open(out, attr(level, log), cmd) })
 	if err == nil {
 		return nil
 	}
-	log := make([]byte, logSize)
-	if err2 := s.open(out, attr(bpfsys.LogLevel(err), log), cmd); err2 == nil {
-		return nil // a failure that went away, such as a lack of memory
-	}
-	return &logError{err, strings.TrimRight(bpfsys.CString(log), "\n")}
+	return &logError{err, strings.TrimRight(log, "\n")}
 }
 
 // isGiven says whether a map existed before: it is not filled then.
@@ -323,11 +313,7 @@ func (s *issuer) loadProgram(c *trace.LoadProgram) error {
 		if len(c.CORE) > 0 {
 			a.Ptr(bpfsys.ProgLoadCORE, c.CORE)
 		}
-		if log != nil {
-			a.U32(bpfsys.ProgLoadLogLevel, level)
-			a.U32(bpfsys.ProgLoadLogSize, uint32(len(log)))
-			a.Ptr(bpfsys.ProgLoadLogBuf, log)
-		}
+		a.ProgLoadLog(level, log)
 		return a
 	}
 	return s.withLog(c.Out, bpfsys.ProgLoad, attr)

@@ -167,9 +167,7 @@ func probeFarValues() bool {
 	a.U32(4, uint32(p.Len()))
 	a.Ptr(bpfsys.ProgLoadInsns, p)
 	a.Ptr(bpfsys.ProgLoadLicense, []byte("GPL\x00"))
-	a.U32(bpfsys.ProgLoadLogLevel, 1)
-	a.U32(bpfsys.ProgLoadLogSize, uint32(len(log)))
-	a.Ptr(bpfsys.ProgLoadLogBuf, log)
+	a.ProgLoadLog(1, log)
 	if fd, err := a.Call(bpfsys.ProgLoad); err == nil {
 		bpfsys.Close(fd)
 		return false
