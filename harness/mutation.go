@@ -14,7 +14,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/mutate"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
-	"github.com/bpfreplay/bpfreplay/loader"
+	"github.com/bpfreplay/bpfreplay/loader/object"
 )
 
 // MutationReport is what became of mutations: out/<kernel>/mutate.json.
@@ -311,7 +311,7 @@ func (m *mutator) mutation(ctx context.Context, c *Case, mu *mutate.Mutation, re
 }
 
 func (m *mutator) bites(c *Case, mu *mutate.Mutation) (bool, error) {
-	obj, err := loader.Open(m.suite.path(c))
+	obj, err := object.Open(m.suite.path(c))
 	if err != nil {
 		return false, err
 	}

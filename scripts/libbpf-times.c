@@ -4,7 +4,7 @@
  *
  *   libbpf-times direct OBJECT
  *   libbpf-times light OBJECT                             by libbpf's loader program
- *   libbpf-times run INSTRUCTIONS BLOB MAPS PROGRAMS      by one in files
+ *   libbpf-times run INSTRUCTIONS BLOB CONTEXT RESULTS      by one in files
  *
  * scripts/load-times builds it, with the libbpf of the Linux selftests, and runs it in guests.
  */
@@ -78,19 +78,28 @@ struct loader {
 	const void *insns, *blob;
 	size_t insns_size, blob_size; /* bytes */
 	int maps, progs;
+	/* Of ours: the context, and where in it the results of its steps are. */
+	const void *ctx;
+	const __u32 *results;
+	size_t ctx_size, results_size; /* bytes */
 };
 
 /* run_loader does what skel_internal.h does, less what fails before 6.18. */
 static int run_loader(const struct loader *l)
 {
-	char ctx[24 + 16 * l->maps + 4 * l->progs];
-	__u32 key = 0, size = sizeof(ctx);
+	__u32 key = 0, size = l->ctx ? l->ctx_size : 24 + 16 * l->maps + 4 * l->progs;
+	char ctx[size];
+	size_t i;
 	union bpf_attr attr;
 	int map, fd, err;
 	long long start;
 
-	memset(ctx, 0, sizeof(ctx));
-	memcpy(ctx, &size, sizeof(size));
+	if (l->ctx) {
+		memcpy(ctx, l->ctx, size);
+	} else {
+		memset(ctx, 0, size);
+		memcpy(ctx, &size, sizeof(size));
+	}
 	map = skel_map_create(BPF_MAP_TYPE_ARRAY, "__loader.map", 4, l->blob_size, 1, NULL, 0);
 	if (map < 0)
 		return -errno;
@@ -115,7 +124,7 @@ static int run_loader(const struct loader *l)
 	memset(&attr, 0, sizeof(attr));
 	attr.test.prog_fd = fd;
 	attr.test.ctx_in = (long)ctx;
-	attr.test.ctx_size_in = sizeof(ctx);
+	attr.test.ctx_size_in = size;
 	start = now();
 	err = skel_sys_bpf(BPF_PROG_RUN, &attr, offsetofend(union bpf_attr, test));
 	phase.run_ns = now() - start;
@@ -123,6 +132,11 @@ static int run_loader(const struct loader *l)
 		return -errno;
 	close(fd);
 	close(map);
+	for (i = 0; i < l->results_size / 4; i++) {
+		err = *(int *)(ctx + l->results[i]);
+		if (err < 0)
+			return err;
+	}
 	return (int)attr.test.retval < 0 ? (int)attr.test.retval : 0;
 }
 
@@ -180,14 +194,16 @@ static const void *read_file(const char *path, size_t *size)
 	return p;
 }
 
-/* run_files runs the loader program in files: INSTRUCTIONS BLOB MAPS PROGRAMS. */
+/* run_files runs our loader program in files: INSTRUCTIONS BLOB CONTEXT RESULTS. */
 static void run_files(char **argv)
 {
-	struct loader l = { .maps = atoi(argv[2]), .progs = atoi(argv[3]) };
+	struct loader l = {};
 	long long start;
 
 	l.insns = read_file(argv[0], &l.insns_size);
 	l.blob = read_file(argv[1], &l.blob_size);
+	l.ctx = read_file(argv[2], &l.ctx_size);
+	l.results = read_file(argv[3], &l.results_size);
 	start = now();
 	phase.err = -run_loader(&l);
 	phase.ns = now() - start;
@@ -207,7 +223,7 @@ int main(int argc, char **argv)
 		} else if (argc == 6 && !strcmp(argv[1], "run")) {
 			run_files(argv + 2);
 		} else {
-			fprintf(stderr, "usage: libbpf-times direct OBJECT|light OBJECT|run INSTRUCTIONS BLOB MAPS PROGRAMS\n");
+			fprintf(stderr, "usage: libbpf-times direct OBJECT|light OBJECT|run INSTRUCTIONS BLOB CONTEXT RESULTS\n");
 			return 2;
 		}
 		if (phase.err) {

@@ -7,18 +7,20 @@ import (
 	"github.com/rogpeppe/go-internal/diff"
 	"github.com/spf13/cobra"
 
-	"github.com/bpfreplay/bpfreplay/loader"
+	"github.com/bpfreplay/bpfreplay/loader/artefact"
+	"github.com/bpfreplay/bpfreplay/loader/object"
 	"github.com/bpfreplay/bpfreplay/loader/trace"
 )
 
 func newExplain() *cobra.Command {
 	var asJSON, differ bool
 	cmd := &cobra.Command{
-		Use:   "explain OBJECT",
+		Use:   "explain OBJECT|FILE",
 		Short: "Print the trace of an object's load, one command a line",
 		Long: `explain prints what a load of the object does: each bpf(2) command with its
 attributes decoded, file descriptors by name, and what is left to the kernel
-that it will meet. It needs no kernel.
+that it will meet. Of a loader program that gen wrote it prints the steps, what goes
+in and comes out, and what it needs. It needs no kernel.
 
 With --diff it compares the traces of two objects, and the exit status is 1 if
 they differ.`,
@@ -34,6 +36,11 @@ they differ.`,
 			if differ {
 				return explainDiff(cmd, args[0], args[1])
 			}
+			if is, err := artefact.IsFile(args[0]); err != nil {
+				return err
+			} else if is {
+				return explainArtefact(cmd, args[0], asJSON)
+			}
 			t, err := planFile(args[0])
 			if err != nil {
 				return err
@@ -43,8 +50,8 @@ they differ.`,
 					Object  string       `json:"object"`
 					License string       `json:"license"`
 					Steps   []trace.Line `json:"steps"`
-					Needs   []string     `json:"needs,omitempty"` // beyond what a loader program alone can do
-				}{t.Object, t.License, t.Lines(), t.Needs()})
+					Needs   []trace.Need `json:"needs,omitempty"` // of the kernel
+				}{t.Object, t.License, t.Lines(), t.Needs})
 			}
 			_, err = t.WriteTo(cmd.OutOrStdout())
 			return err
@@ -56,8 +63,20 @@ they differ.`,
 	return cmd
 }
 
+// explainArtefact prints what is in a file that gen wrote.
+func explainArtefact(cmd *cobra.Command, path string, asJSON bool) error {
+	a, err := artefact.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return a.WriteManifest(cmd.OutOrStdout())
+	}
+	return a.Explain(cmd.OutOrStdout())
+}
+
 func planFile(path string) (*trace.Trace, error) {
-	obj, err := loader.Open(path)
+	obj, err := object.Open(path)
 	if err != nil {
 		return nil, err
 	}

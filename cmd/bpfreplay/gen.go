@@ -1,45 +1,94 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/bpfreplay/bpfreplay/loader"
 )
 
+// artefactSuffix ends the name of a file that gen writes if it is not given one.
+const artefactSuffix = ".bpfreplay"
+
 func newGen() *cobra.Command {
-	var dir string
+	var out string
 	cmd := &cobra.Command{
-		Use:   "gen OBJECT -o DIR",
-		Short: "Write the loader program of an object: instructions, blob and a manifest",
-		Long: `gen writes insns.bin, blob.bin and manifest.json into DIR. The same object gives
-the same bytes on every machine. The context of the loader program is that of
-libbpf's skel_internal.h; the manifest says where each map and program is in it,
-and what, if anything, a run of these files alone cannot do.`,
-		Args: cobra.ExactArgs(1),
+		Use:   "gen OBJECT... [-o FILE|DIRECTORY]",
+		Short: "Write the loader program of an object into one file",
+		Long: `gen writes the loader program of each object: one file with instructions, blob and
+a manifest (docs/artefact.md), the same bytes on every machine and for every
+kernel. "bpfreplay load FILE" and package loader run it.
+
+Of my.bpf.o it makes my.bpfreplay. With -o it writes to that file, or of several
+objects into that directory.
+
+For each object it prints what the loader program needs of a kernel, by the names
+of capabilities in kernels.yaml, and what user space has to do.`,
+		Example: `  bpfreplay gen my.bpf.o
+  bpfreplay gen -o build/ *.bpf.o`,
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			obj, err := loader.Open(args[0])
-			if err != nil {
-				return err
+			var failed []error
+			for _, path := range args {
+				to, err := outFor(path, out, len(args) > 1)
+				if err == nil {
+					err = gen(cmd, path, to)
+				}
+				if err != nil {
+					failed = append(failed, fmt.Errorf("%s: %w", path, err))
+				}
 			}
-			p, err := loader.Generate(obj, &loader.Options{Inputs: true})
-			if err != nil {
-				return err
-			}
-			a := p.Artefact()
-			if err := a.Write(dir); err != nil {
-				return err
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s: %d instructions, a blob of %d bytes, %d maps, %d programs\n",
-				dir, a.Manifest.Insns, a.Manifest.Blob, len(a.Maps), len(a.Programs))
-			for _, n := range a.Needs {
-				fmt.Fprintln(cmd.OutOrStdout(), "needs", n)
-			}
-			return nil
+			return errors.Join(failed...)
 		},
 	}
-	cmd.Flags().StringVarP(&dir, "out", "o", "", "directory to write to")
-	_ = cmd.MarkFlagRequired("out")
+	cmd.Flags().StringVarP(&out, "out", "o", "", "file to write to, or a directory; without it, beside the object")
 	return cmd
+}
+
+// outFor is the file to which the loader program of an object is written.
+func outFor(object, out string, several bool) (string, error) {
+	name := filepath.Base(object)
+	for _, suffix := range []string{".o", ".bpf"} {
+		name = strings.TrimSuffix(name, suffix)
+	}
+	name += artefactSuffix
+	if out == "" {
+		return filepath.Join(filepath.Dir(object), name), nil
+	}
+	info, err := os.Stat(out)
+	switch {
+	case err == nil && info.IsDir():
+		return filepath.Join(out, name), nil
+	case several || strings.HasSuffix(out, "/"):
+		return filepath.Join(out, name), os.MkdirAll(out, 0o755)
+	}
+	return out, nil
+}
+
+func gen(cmd *cobra.Command, path, to string) error {
+	obj, err := loader.Open(path)
+	if err != nil {
+		return err
+	}
+	p, err := loader.Generate(obj, nil)
+	if err != nil {
+		return err
+	}
+	if err := p.WriteFile(to); err != nil {
+		return err
+	}
+	w := cmd.OutOrStdout()
+	fmt.Fprintf(w, "%s: %d instructions, a blob of %d bytes, %d maps, %d programs\n", to, p.Insns(), p.Blob(), len(p.Maps()), len(p.Programs()))
+	for _, n := range p.Needs() {
+		fmt.Fprintf(w, "  needs %s for %s\n", n.Capability, n.Why)
+	}
+	for _, s := range p.Settings() {
+		fmt.Fprintf(w, "  the runtime sets %s\n", s)
+	}
+	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -14,8 +15,9 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness/engine"
 	"github.com/bpfreplay/bpfreplay/harness/state"
-	"github.com/bpfreplay/bpfreplay/loader"
+	"github.com/bpfreplay/bpfreplay/loader/artefact"
 	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
+	"github.com/bpfreplay/bpfreplay/loader/replay"
 	"github.com/bpfreplay/bpfreplay/loader/target"
 	"github.com/bpfreplay/bpfreplay/loader/trace"
 )
@@ -24,20 +26,24 @@ type loadFlags struct {
 	engine  string
 	bpftool string
 	pin     string
+	replace []string
 }
 
 func newLoad() *cobra.Command {
 	var f loadFlags
 	cmd := &cobra.Command{
-		Use:   "load OBJECT|DIR",
+		Use:   "load OBJECT|FILE",
 		Short: "Load an object, or what gen wrote, on this machine, and print what came to be",
-		Long: `load runs the loader program of an object, or one that gen wrote into a directory,
-on the running kernel, prints the maps and programs that it left, and lets go of
+		Long: `load runs the loader program of an object, or one that gen wrote into a file, on
+the running kernel, prints the maps and programs that it left, and lets go of
 them again. It needs the rights to load BPF programs.
 
 With --engine it loads an object another way. With --pin what was loaded stays:
 maps are pinned in DIR/maps, programs in DIR/programs, DIR being on a BPF file
 system. Names have underscores where they had dots.
+
+A program that replaces a function of another one (freplace) needs to know which:
+--replace NAME=PROGRAM, PROGRAM being an id or where it is pinned.
 
 Where the kernel refuses a program, the verifier's log is printed, too.`,
 		Example: `  bpfreplay load my.bpf.o
@@ -48,6 +54,7 @@ Where the kernel refuses a program, the verifier's log is printed, too.`,
 	fl := cmd.Flags()
 	fl.StringVarP(&f.engine, "engine", "e", state.EngineReplay, "the engine that loads: "+strings.Join(engine.Names(), ", "))
 	fl.StringVar(&f.bpftool, "bpftool", "", "the bpftool that libbpf and libbpf-light drive; none is this machine's")
+	fl.StringArrayVar(&f.replace, "replace", nil, "for an freplace program, NAME=PROGRAM: the program that it replaces, by id or pin; may be repeated")
 	fl.StringVar(&f.pin, "pin", "", "a directory, to be made on a BPF file system, in which to pin all that was loaded")
 	_ = cmd.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions(engine.Names(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -70,22 +77,31 @@ func (f *loadFlags) run(cmd *cobra.Command, path string) error {
 	return printLoaded(cmd.OutOrStdout(), l)
 }
 
-// onKernel is what was loaded. Programs that are of no use to the kernel have no fd.
+// onKernel is what was loaded.
 type onKernel struct {
 	maps, programs []state.Handle
 	close          func()
 }
 
 func (f *loadFlags) load(path string) (*onKernel, error) {
-	info, err := os.Stat(path)
+	is, err := artefact.IsFile(path)
 	if err != nil {
 		return nil, err
 	}
-	if info.IsDir() {
+	programs, done, err := openPrograms(f.replace)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	if is {
 		if f.engine != state.EngineReplay {
-			return nil, fmt.Errorf("%s: engine %s loads objects only", path, f.engine)
+			return nil, fmt.Errorf("%s is a loader program: engine %s loads objects only", path, f.engine)
 		}
-		return loadArtefact(path)
+		a, err := artefact.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		return run(a, programs)
 	}
 	tool, err := findTool(f.bpftool, f.engine)
 	if err != nil {
@@ -99,7 +115,7 @@ func (f *loadFlags) load(path string) (*onKernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	ready, err := engines[0].Open(engine.Object{Name: filepath.Base(path), Data: data})
+	ready, err := engines[0].Open(engine.Object{Name: filepath.Base(path), Data: data, Replaces: programs})
 	if err != nil {
 		return nil, err
 	}
@@ -114,6 +130,35 @@ func (f *loadFlags) load(path string) (*onKernel, error) {
 	return l, nil
 }
 
+// openPrograms opens the programs that --replace names, by the name of what replaces them.
+func openPrograms(list []string) (programs map[string]int, done func(), err error) {
+	programs = make(map[string]int)
+	done = func() {
+		for _, fd := range programs {
+			bpfsys.Close(fd)
+		}
+	}
+	for _, text := range list {
+		name, which, ok := strings.Cut(text, "=")
+		if !ok || name == "" || programs[name] != 0 {
+			done()
+			return nil, nil, fmt.Errorf("--replace %s: want NAME=PROGRAM, once for each name", text)
+		}
+		var fd int
+		if id, isID := strconv.ParseUint(which, 10, 32); isID == nil {
+			fd, err = bpfsys.FDByID(bpfsys.ProgGetFDByID, uint32(id))
+		} else {
+			fd, err = bpfsys.Get(which)
+		}
+		if err != nil {
+			done()
+			return nil, nil, fmt.Errorf("--replace %s: %w", text, err)
+		}
+		programs[name] = fd
+	}
+	return programs, done, nil
+}
+
 // findTool is the bpftool that an engine drives, if it drives one.
 func findTool(path string, engines ...string) (engine.Tool, error) {
 	if path != "" || !engine.UseTool(engines) {
@@ -123,40 +168,35 @@ func findTool(path string, engines ...string) (engine.Tool, error) {
 	return engine.Tool{Path: path}, err
 }
 
-func loadArtefact(dir string) (*onKernel, error) {
-	a, err := loader.OpenArtefact(dir)
+func run(a *artefact.Artefact, programs map[string]int) (*onKernel, error) {
+	r, err := replay.Load(a, replay.Options{Options: target.Options{Programs: programs}})
 	if err != nil {
 		return nil, err
 	}
-	fds, err := a.Load()
-	if err != nil {
-		return nil, err
-	}
-	l := &onKernel{close: fds.Close}
+	l := &onKernel{close: r.Close}
 	for i, m := range a.Maps {
-		l.maps = append(l.maps, state.Handle{Name: m.Name, FD: fds.Maps[i]})
+		l.maps = append(l.maps, state.Handle{Name: m.Name, FD: r.Maps[i]})
 	}
 	for i, p := range a.Programs {
-		l.programs = append(l.programs, state.Handle{Name: p.Name, FD: fds.Programs[i]})
+		l.programs = append(l.programs, state.Handle{Name: p.Name, FD: r.Programs[i]})
 	}
 	return l, nil
 }
 
-// arrange puts maps and programs into the order of the trace, whatever the
-// engine, and adds programs that were not loaded.
+// arrange puts maps and programs into the order of the trace, whatever the engine.
 func (l *onKernel) arrange(t *trace.Trace) {
-	order := make(map[string]int)
-	for i, m := range t.Maps {
-		order["map "+m.Name] = i
+	order := func(handles []state.Handle, names []string) {
+		slices.SortStableFunc(handles, func(a, b state.Handle) int { return slices.Index(names, a.Name) - slices.Index(names, b.Name) })
 	}
-	for i, p := range t.Programs {
-		order["program "+p.Name] = i
-		if !slices.ContainsFunc(l.programs, func(h state.Handle) bool { return h.Name == p.Name }) {
-			l.programs = append(l.programs, state.Handle{Name: p.Name, FD: -1})
-		}
+	var maps, programs []string
+	for _, m := range t.Maps {
+		maps = append(maps, m.Name)
 	}
-	slices.SortFunc(l.maps, func(a, b state.Handle) int { return order["map "+a.Name] - order["map "+b.Name] })
-	slices.SortFunc(l.programs, func(a, b state.Handle) int { return order["program "+a.Name] - order["program "+b.Name] })
+	for _, p := range t.Programs {
+		programs = append(programs, p.Name)
+	}
+	order(l.maps, maps)
+	order(l.programs, programs)
 }
 
 // pin pins all that was loaded, or nothing.
@@ -175,9 +215,6 @@ func pin(dir string, l *onKernel) (err error) {
 			return fmt.Errorf("directory for pins: %w", err)
 		}
 		for _, h := range handles {
-			if h.FD < 0 {
-				continue
-			}
 			// A BPF file system keeps names with dots for itself.
 			path := filepath.Join(at, strings.ReplaceAll(h.Name, ".", "_"))
 			if err := bpfsys.Pin(h.FD, path); err != nil {
@@ -200,10 +237,6 @@ func printLoaded(w io.Writer, l *onKernel) error {
 			m.Name, info.ID, trace.MapTypeName(info.Type), info.KeySize, info.ValueSize, info.MaxEntries)
 	}
 	for _, p := range l.programs {
-		if p.FD < 0 {
-			fmt.Fprintf(tw, "program\t%s\t-\tof no use to this kernel\n", p.Name)
-			continue
-		}
 		info, _, err := bpfsys.GetProgInfo(p.FD)
 		if err != nil {
 			return fmt.Errorf("program %s: %w", p.Name, err)

@@ -12,7 +12,6 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/engine"
 	"github.com/bpfreplay/bpfreplay/harness/mutate"
 	"github.com/bpfreplay/bpfreplay/harness/report"
-	"github.com/bpfreplay/bpfreplay/loader"
 	"github.com/bpfreplay/bpfreplay/loader/object"
 )
 
@@ -196,7 +195,7 @@ var notObjects = []error{
 }
 
 func checkObject(path string) error {
-	_, err := loader.Open(path)
+	_, err := object.Open(path)
 	var file *fs.PathError
 	if errors.As(err, &file) || slices.ContainsFunc(notObjects, func(not error) bool { return errors.Is(err, not) }) {
 		return err

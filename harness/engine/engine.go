@@ -13,9 +13,11 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness/mutate"
 	"github.com/bpfreplay/bpfreplay/harness/state"
-	"github.com/bpfreplay/bpfreplay/loader"
+	"github.com/bpfreplay/bpfreplay/loader/artefact"
+	"github.com/bpfreplay/bpfreplay/loader/emit"
 	"github.com/bpfreplay/bpfreplay/loader/issue"
 	"github.com/bpfreplay/bpfreplay/loader/object"
+	"github.com/bpfreplay/bpfreplay/loader/replay"
 	"github.com/bpfreplay/bpfreplay/loader/target"
 	"github.com/bpfreplay/bpfreplay/loader/trace"
 )
@@ -34,6 +36,9 @@ type Object struct {
 	// Autoload: engine direct leaves out what libbpf does not load by itself, the
 	// programs of SEC("?..."), which cilium/ebpf loads.
 	Autoload bool
+	// Replaces are the programs that freplace programs replace, by name: fds of the
+	// caller's. Engines direct and libbpf's do without.
+	Replaces map[string]int
 }
 
 // options are those of a plan that loads what is wanted of an object.
@@ -104,7 +109,7 @@ func ByName(names []string, tool Tool) ([]Engine, error) {
 		case "trace":
 			out = append(out, traced{})
 		case "replay":
-			out = append(out, replay{})
+			out = append(out, replayed{})
 		case "libbpf":
 			out = append(out, libbpf{tool})
 		case "libbpf-light":
@@ -119,92 +124,121 @@ func ByName(names []string, tool Tool) ([]Engine, error) {
 // traced issues our trace from user space.
 type traced struct{}
 
-func (traced) Name() string { return "trace" }
+func (traced) Name() string { return state.EngineTrace }
 
 func (traced) Open(obj Object) (Load, error) {
+	t, err := plan(&obj)
+	if err != nil {
+		return nil, err
+	}
+	return tracedLoad{t, obj.Replaces}, nil
+}
+
+func plan(obj *Object) (*trace.Trace, error) {
 	o, err := object.OpenReader(bytes.NewReader(obj.Data), int64(len(obj.Data)), obj.Name)
 	if err != nil {
 		return nil, err
 	}
-	t, err := trace.Plan(o, obj.options(o))
-	if err != nil {
-		return nil, err
-	}
-	return tracedLoad{t}, nil
+	return trace.Plan(o, obj.options(o))
 }
 
-type tracedLoad struct{ t *trace.Trace }
-
-func (tracedLoad) Needs() []string { return nil }
-
-func (l tracedLoad) Do(tg *target.Target) (*Loaded, error) {
-	dir, unpin, err := pinsOf("trace", l.t)
-	if err != nil {
-		return nil, err
-	}
-	r, err := issue.Issue(l.t, tg, target.Options{PinPath: dir})
-	if err != nil {
-		unpin()
-		return nil, err
-	}
-	return loaded(l.t, r.Maps, r.Programs, func() { r.Close(); unpin() }), nil
+type tracedLoad struct {
+	t        *trace.Trace
+	replaces map[string]int
 }
 
-// replay runs our loader program.
-type replay struct{}
-
-func (replay) Name() string { return "replay" }
-
-func (replay) Open(obj Object) (Load, error) {
-	o, err := object.OpenReader(bytes.NewReader(obj.Data), int64(len(obj.Data)), obj.Name)
-	if err != nil {
-		return nil, err
-	}
-	if obj.Mutate != nil {
-		return broken(o, obj.Mutate)
-	}
-	p, err := loader.Generate(o, &loader.Options{Options: obj.options(o)})
-	if err != nil {
-		return nil, err
-	}
-	return replayLoad{p}, nil
-}
-
-type replayLoad struct{ p *loader.Program }
-
-func (l replayLoad) Needs() []string {
-	needs := []string{"syscall_prog"}
-	for _, s := range l.p.Trace.Symbols {
-		if s.Kind == trace.SymbolAddress {
-			return append(needs, "kallsyms_helper")
+// Needs are those that a trace has as well: symbols it finds by itself.
+func (l tracedLoad) Needs() (needs []string) {
+	for _, n := range l.t.Needs {
+		if n.Capability != trace.NeedKallsyms {
+			needs = append(needs, n.Capability)
 		}
 	}
 	return needs
 }
 
-func (l replayLoad) Do(tg *target.Target) (*Loaded, error) {
-	dir, unpin, err := pinsOf("replay", l.p.Trace)
+func (l tracedLoad) Do(tg *target.Target) (*Loaded, error) {
+	a := emit.Describe(l.t)
+	dir, unpin, err := pinsOf(state.EngineTrace, a)
 	if err != nil {
 		return nil, err
 	}
-	fds, err := l.p.LoadFDs(&loader.LoadOptions{Target: tg, Options: target.Options{PinPath: dir}})
+	r, err := issue.Issue(l.t, tg, target.Options{PinPath: dir, Programs: l.replaces})
 	if err != nil {
 		unpin()
 		return nil, err
 	}
-	return loaded(l.p.Trace, fds.Maps, fds.Programs, func() { fds.Close(); unpin() }), nil
+	return loaded(a, r, unpin), nil
 }
 
-func loaded(t *trace.Trace, maps, programs []int, done func()) *Loaded {
-	l := &Loaded{close: done}
-	for i, fd := range maps {
-		l.Maps = append(l.Maps, state.Handle{Name: t.Maps[i].Name, FD: fd})
-	}
-	for i, fd := range programs {
-		if fd < 0 {
-			continue
+// replayed runs a loader program: the bytes that gen writes.
+type replayed struct{}
+
+func (replayed) Name() string { return state.EngineReplay }
+
+func (replayed) Open(obj Object) (Load, error) {
+	if obj.Mutate != nil {
+		o, err := object.OpenReader(bytes.NewReader(obj.Data), int64(len(obj.Data)), obj.Name)
+		if err != nil {
+			return nil, err
 		}
-		l.Programs = append(l.Programs, state.Handle{Name: t.Programs[i].Name, FD: fd})
+		p, _, err := obj.Mutate.Generate(o)
+		if err != nil {
+			return nil, err
+		}
+		return replayedLoad{a: p.Artefact}, nil
+	}
+	t, err := plan(&obj)
+	if err != nil {
+		return nil, err
+	}
+	a, err := emit.Emit(t)
+	if err != nil {
+		return nil, err
+	}
+	file, err := a.MarshalBinary()
+	if err != nil {
+		return nil, err
+	}
+	if a, err = artefact.Parse(file); err != nil {
+		return nil, err
+	}
+	return replayedLoad{a, obj.Replaces}, nil
+}
+
+type replayedLoad struct {
+	a        *artefact.Artefact
+	replaces map[string]int
+}
+
+func (l replayedLoad) Needs() []string {
+	needs := []string{"syscall_prog"}
+	for _, n := range l.a.Needs {
+		needs = append(needs, n.Capability)
+	}
+	return needs
+}
+
+func (l replayedLoad) Do(tg *target.Target) (*Loaded, error) {
+	dir, unpin, err := pinsOf(state.EngineReplay, l.a)
+	if err != nil {
+		return nil, err
+	}
+	r, err := replay.Load(l.a, replay.Options{Target: tg, Options: target.Options{PinPath: dir, Programs: l.replaces}})
+	if err != nil {
+		unpin()
+		return nil, err
+	}
+	return loaded(l.a, r, unpin), nil
+}
+
+func loaded(a *artefact.Artefact, r *target.Result, done func()) *Loaded {
+	l := &Loaded{close: func() { r.Close(); done() }}
+	for i, fd := range r.Maps {
+		l.Maps = append(l.Maps, state.Handle{Name: a.Maps[i].Name, FD: fd})
+	}
+	for i, fd := range r.Programs {
+		l.Programs = append(l.Programs, state.Handle{Name: a.Programs[i].Name, FD: fd})
 	}
 	return l
 }
@@ -220,17 +254,13 @@ func Errno(err error) string {
 
 // Log is the verifier's log in an error, empty if there is none.
 func Log(err error) string {
-	var step *trace.StepError
+	var step *artefact.StepError
 	if errors.As(err, &step) {
 		return step.Log
 	}
 	var tool *ToolError
 	if errors.As(err, &tool) {
 		return tool.Log
-	}
-	var run *loader.RunError
-	if errors.As(err, &run) {
-		return run.Log
 	}
 	var ve *ebpf.VerifierError
 	if errors.As(err, &ve) {

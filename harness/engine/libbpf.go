@@ -261,8 +261,8 @@ func (l lightLoad) Do(*target.Target) (*Loaded, error) {
 	}
 	out := &Loaded{}
 	out.close = out.closeFDs
-	out.Maps = handles(l.skeleton.maps, fds.Maps, l.names.members)
-	out.Programs = handles(l.skeleton.programs, fds.Programs, l.names.programs)
+	out.Maps = handles(l.skeleton.maps, fds.maps, l.names.members)
+	out.Programs = handles(l.skeleton.programs, fds.programs, l.names.programs)
 	return out, nil
 }
 

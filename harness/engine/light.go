@@ -1,49 +1,125 @@
 package engine
 
 import (
-	"errors"
-	"fmt"
+	"encoding/binary"
+	"runtime"
 	"strings"
+	"unsafe"
 
-	"github.com/bpfreplay/bpfreplay/loader"
+	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/loader/artefact"
+	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
 )
 
-// btfLog begins the log of the object's types. It is the last one if a step of
-// libbpf's loader program failed that has none, and says nothing about it.
-const btfLog = "magic: 0x"
+// The context of libbpf's loader programs (skel_internal.h, 0.8 and later): struct
+// bpf_loader_ctx, a bpf_map_desc for each map, a bpf_prog_desc for each program.
+const (
+	lightHeader   = 24
+	lightLogLevel = 8  // u32, and log_size behind it
+	lightLogBuf   = 16 // u64, address in user space
+	lightMap      = 16 // fd, max_entries, initial_value
+	lightInitial  = 8  // u64 in bpf_map_desc, address in user space
+)
 
-// runLight runs libbpf's loader program with the runtime that ours has. The fds
-// that it returns are in the order of the skeleton. A run that fails is
-// repeated for the verifier's log.
-func runLight(s *skeleton) (*loader.FDs, error) {
-	raw := loader.Raw{Insns: s.insns, Blob: s.blob, Maps: len(s.maps), Programs: len(s.programs)}
-	in := loader.Inputs{Values: s.initialValues()}
-	fds, err := raw.Run(in)
-	var first, again *loader.RunError
-	if !errors.As(err, &first) {
-		return fds, err
+// lightFDs are what a run of libbpf's loader program left behind, in the order of the
+// skeleton. What there is not is 0.
+type lightFDs struct{ maps, programs []int }
+
+// runLight runs libbpf's loader program as its bpf_load_and_run runs one that is not
+// signed. A run that fails is repeated for the verifier's log.
+func runLight(s *skeleton) (*lightFDs, error) {
+	fds, err := s.run(nil)
+	if err == nil || err.Op != stepOfIt {
+		return fds, orNil(err)
 	}
-	if first.Blob != nil { // a step of it failed
-		in.LogLevel = 1
-		if fds, err = raw.Run(in); !errors.As(err, &again) {
-			return fds, err
-		}
-		again.Err = first.Err // a log that does not fit makes ENOSPC of whatever it was
-		if strings.HasPrefix(again.Log, btfLog) {
-			again.Log = ""
-		}
+	log := make([]byte, bpfsys.LogSize)
+	fds, again := s.run(log)
+	if again == nil {
+		return fds, nil
 	}
-	return nil, fmt.Errorf("libbpf's %w", err)
+	// A log that does not fit makes ENOSPC of whatever it was. One of the object's
+	// types is the last if a step failed that has none, and says nothing about it.
+	if text := bpfsys.CString(log); !strings.HasPrefix(text, "magic: 0x") {
+		err.Log = text
+	}
+	return nil, err
 }
 
-// initialValues are the initial values of data sections, by map.
-func (s *skeleton) initialValues() [][]byte {
-	values := make([][]byte, len(s.maps))
-	for i, name := range s.maps {
-		if v, ok := s.values[name]; ok && v.size > 0 {
-			values[i] = make([]byte, v.size)
-			copy(values[i], v.data)
+func orNil(err *artefact.StepError) error {
+	if err == nil {
+		return nil
+	}
+	return err
+}
+
+// stepOfIt is what is known of a step of libbpf's loader program that failed.
+const stepOfIt = "a step of it"
+
+// run creates the blob's map, loads the loader program, and runs it. A signal may
+// interrupt what it loads: EAGAIN.
+func (s *skeleton) run(log []byte) (*lightFDs, *artefact.StepError) {
+	var fds *lightFDs
+	var err *artefact.StepError
+	for range 5 {
+		if fds, err = s.once(log); err == nil || err.Err != unix.EAGAIN {
+			break
 		}
 	}
-	return values
+	return fds, err
+}
+
+func (s *skeleton) once(log []byte) (*lightFDs, *artefact.StepError) {
+	fail := func(op string, err error, log string) (*lightFDs, *artefact.StepError) {
+		return nil, &artefact.StepError{Subject: "libbpf's loader program", Op: op, Err: err, Log: log}
+	}
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	address := func(b []byte) uint64 {
+		pin.Pin(&b[0])
+		return uint64(uintptr(unsafe.Pointer(&b[0])))
+	}
+	ctx := make([]byte, lightHeader+lightMap*len(s.maps)+4*len(s.programs))
+	binary.NativeEndian.PutUint32(ctx, uint32(len(ctx)))
+	if log != nil {
+		binary.NativeEndian.PutUint32(ctx[lightLogLevel:], 1)
+		binary.NativeEndian.PutUint32(ctx[lightLogLevel+4:], uint32(len(log)))
+		binary.NativeEndian.PutUint64(ctx[lightLogBuf:], address(log))
+	}
+	for i, name := range s.maps {
+		if v, ok := s.values[name]; ok && v.size > 0 {
+			value := make([]byte, v.size)
+			copy(value, v.data)
+			binary.NativeEndian.PutUint64(ctx[lightHeader+lightMap*i+lightInitial:], address(value))
+		}
+	}
+	m, cmd, err := bpfsys.NewBlob(s.blob)
+	if err != nil {
+		return fail(cmd.String(), err, "")
+	}
+	defer bpfsys.Close(m)
+	prog := -1
+	text, err := bpfsys.WithLog(func(level uint32, log []byte) (err error) {
+		prog, err = bpfsys.LoadLoader(s.insns, []int{m}, level, log)
+		return err
+	})
+	if err != nil {
+		return fail(bpfsys.ProgLoad.String(), err, text)
+	}
+	defer bpfsys.Close(prog)
+	result, err := bpfsys.RunLoader(prog, ctx)
+	switch {
+	case err != nil:
+		return fail(bpfsys.ProgTestRun.String(), err, "")
+	case result < 0: // it has closed all that it opened
+		return fail(stepOfIt, unix.Errno(-result), "")
+	}
+	fds := &lightFDs{}
+	for i := range s.maps {
+		fds.maps = append(fds.maps, int(int32(binary.NativeEndian.Uint32(ctx[lightHeader+lightMap*i:]))))
+	}
+	for i := range s.programs {
+		fds.programs = append(fds.programs, int(int32(binary.NativeEndian.Uint32(ctx[lightHeader+lightMap*len(s.maps)+4*i:]))))
+	}
+	return fds, nil
 }

@@ -5,7 +5,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/bpfreplay/bpfreplay/loader/trace"
+	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
 // bpffs is where the BPF file system is.
@@ -21,9 +21,9 @@ func pins(engine string) (string, func(), error) {
 	return dir, func() { os.RemoveAll(dir) }, nil
 }
 
-// pinsOf is pins for a trace, if it wants any.
-func pinsOf(engine string, t *trace.Trace) (string, func(), error) {
-	for _, m := range t.Maps {
+// pinsOf is pins for a load, if it wants any.
+func pinsOf(engine string, a *artefact.Artefact) (string, func(), error) {
+	for _, m := range a.Maps {
 		if m.Pinned {
 			return pins(engine)
 		}

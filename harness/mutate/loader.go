@@ -3,15 +3,14 @@ package mutate
 import (
 	"bytes"
 
-	"github.com/bpfreplay/bpfreplay/loader"
+	"github.com/bpfreplay/bpfreplay/loader/artefact"
 	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
-	"github.com/bpfreplay/bpfreplay/loader/emit"
 	"github.com/bpfreplay/bpfreplay/loader/insn"
 	"github.com/bpfreplay/bpfreplay/loader/trace"
 )
 
 // edit is a mutation of a loader program.
-type edit = func(p *loader.Program)
+type edit = func(p *Program)
 
 // Registers and opcodes that the emitter uses (package emit).
 const (
@@ -24,15 +23,13 @@ const (
 	opAddImm   = 0x07
 	opStore    = 0x63 // of 4 bytes
 	opStoreImm = 0x62 // of 4 bytes
+	opLoad     = 0x61 // of 4 bytes
 	opLoad64   = 0x79
-
-	fnSysBPF   = 166
-	fnSysClose = 168
 )
 
 // Which places of a loader program are changed.
 
-func mapIndex(p *loader.Program, name string) int {
+func mapIndex(p *Program, name string) int {
 	for i := range p.Trace.Maps {
 		if p.Trace.Maps[i].Name == name {
 			return i
@@ -41,7 +38,7 @@ func mapIndex(p *loader.Program, name string) int {
 	return -1
 }
 
-func progIndex(p *loader.Program, name string) int {
+func progIndex(p *Program, name string) int {
 	for i := range p.Trace.Programs {
 		if p.Trace.Programs[i].Name == name {
 			return i
@@ -55,7 +52,7 @@ func progIndex(p *loader.Program, name string) int {
 
 // attrOf is the offset in the blob of the attribute that holds a name as the
 // kernel gets it, at this offset in the attribute; -1 if there is none.
-func attrOf(p *loader.Program, name string, field int) int {
+func attrOf(p *Program, name string, field int) int {
 	padded := make([]byte, 16)
 	copy(padded[:15], name)
 	return max(-1, bytes.Index(p.Blob, padded)-field)
@@ -63,7 +60,7 @@ func attrOf(p *loader.Program, name string, field int) int {
 
 // inMap changes the attribute with which a map is created.
 func inMap(name string, do func(attr []byte)) edit {
-	return func(p *loader.Program) {
+	return func(p *Program) {
 		_, c := command(p.Trace, mapNamed(name))
 		if c == nil {
 			return
@@ -76,7 +73,7 @@ func inMap(name string, do func(attr []byte)) edit {
 
 // inAttr changes the attribute with which a program is loaded.
 func inAttr(name string, do func(attr []byte)) edit {
-	return func(p *loader.Program) {
+	return func(p *Program) {
 		if at := attrOf(p, name, progLoadName); at >= 0 {
 			do(p.Blob[at:])
 		}
@@ -87,7 +84,7 @@ const progLoadName = 48 // in PROG_LOAD's attribute
 
 // inBTF changes the object's types.
 func inBTF(do func(raw []byte)) edit {
-	return func(p *loader.Program) {
+	return func(p *Program) {
 		if _, c := command(p.Trace, anyBTF); c != nil {
 			do(partOf(p, c.Data))
 		}
@@ -95,7 +92,7 @@ func inBTF(do func(raw []byte)) edit {
 }
 
 // part is the offset in the blob of what it holds of the trace, -1 if it does not.
-func part(p *loader.Program, b []byte) int {
+func part(p *Program, b []byte) int {
 	if len(b) == 0 {
 		return -1
 	}
@@ -103,7 +100,7 @@ func part(p *loader.Program, b []byte) int {
 }
 
 // partOf is part as bytes; changes of what is not there change nothing.
-func partOf(p *loader.Program, b []byte) []byte {
+func partOf(p *Program, b []byte) []byte {
 	if at := part(p, b); at >= 0 {
 		return p.Blob[at:][:len(b)]
 	}
@@ -112,7 +109,7 @@ func partOf(p *loader.Program, b []byte) []byte {
 
 // inProgram changes the instructions of a program.
 func inProgram(name string, do func(p insn.Insns)) edit {
-	return func(p *loader.Program) {
+	return func(p *Program) {
 		if _, c := command(p.Trace, programNamed(name)); c != nil {
 			do(insn.Insns(partOf(p, c.Insns)))
 		}
@@ -121,7 +118,7 @@ func inProgram(name string, do func(p insn.Insns)) edit {
 
 // inText changes text that is in the blob once, such as a name.
 func inText(from, to string) edit {
-	return func(p *loader.Program) {
+	return func(p *Program) {
 		if bytes.Count(p.Blob, []byte(from+"\x00")) > 0 {
 			copy(p.Blob[bytes.Index(p.Blob, []byte(from+"\x00")):], to)
 		}
@@ -130,7 +127,7 @@ func inText(from, to string) edit {
 
 // site is the offset in the blob of the instruction of a program's nth fixup
 // of a kind, -1 if there is none.
-func site(p *loader.Program, program string, kind trace.FixupKind, n int) int {
+func site(p *Program, program string, kind trace.FixupKind, n int) int {
 	_, c := command(p.Trace, programNamed(program))
 	if c == nil {
 		return -1
@@ -145,12 +142,12 @@ func site(p *loader.Program, program string, kind trace.FixupKind, n int) int {
 // Which instructions of the loader itself are changed.
 
 // find returns the nth instruction that is as wanted, -1 for none.
-func find(p *loader.Program, n int, is func(code insn.Insns, i int) bool) int {
+func find(p *Program, n int, is func(code insn.Insns, i int) bool) int {
 	return nth(insn.Insns(p.Insns), n, is, func(insn.Insns, int) {})
 }
 
 // inCode changes the nth instruction of the loader that is as wanted.
-func inCode(p *loader.Program, n int, is func(code insn.Insns, i int) bool, do func(code insn.Insns, i int)) {
+func inCode(p *Program, n int, is func(code insn.Insns, i int) bool, do func(code insn.Insns, i int)) {
 	nth(insn.Insns(p.Insns), n, is, do)
 }
 
@@ -159,10 +156,6 @@ func storeTo(dst, src uint8, off int) func(code insn.Insns, i int) bool {
 	return func(code insn.Insns, i int) bool {
 		return code.Op(i) == opStore && code.Dst(i) == dst && code.Src(i) == src && int(code.Off(i)) == off
 	}
-}
-
-func callOf(helper int32) func(code insn.Insns, i int) bool {
-	return func(code insn.Insns, i int) bool { return code.IsCallTo(i, 0) && code.Imm(i) == helper }
 }
 
 // nothing makes an instruction one that sets r0 to 0.
@@ -174,27 +167,32 @@ func replace(code insn.Insns, i int, op, dst, src uint8, off int16, imm int32) {
 	code.SetImm(i, imm)
 }
 
-// skip replaces the system call of a command, which has no result, by success.
+// skip replaces the system call of a command by success.
 func skip[C trace.Command](is func(c C) bool) edit {
-	return func(p *loader.Program) {
-		if at := noteOf(p, is); at >= 2 {
-			nothing(insn.Insns(p.Insns), at-2)
+	return func(p *Program) {
+		if at := resultOf(p, is); at >= 1 {
+			nothing(insn.Insns(p.Insns), at-1)
 		}
 	}
 }
 
-// noteOf is the instruction that notes that a command failed: the call is two
-// before it, and between them is the jump over it.
-func noteOf[C trace.Command](p *loader.Program, is func(c C) bool) int {
-	step, _ := command(p.Trace, is)
-	return find(p, 0, func(code insn.Insns, i int) bool {
-		return code.Op(i) == opStoreImm && code.Dst(i) == rBase && code.Off(i) == 0 && int(code.Imm(i)) == step
-	})
+// resultOf is the instruction that stores what a command came to: the call is before it.
+func resultOf[C trace.Command](p *Program, is func(c C) bool) int {
+	i, c := command(p.Trace, is)
+	if i < 0 {
+		return -1
+	}
+	for _, s := range p.Steps {
+		if s.Subject == c.Subject() && s.Op == trace.What(c) {
+			return find(p, 0, storeTo(rCtx, r0, s.Result))
+		}
+	}
+	return -1
 }
 
 // swapStores swaps where two stores go to.
 func swapStores(dst, src uint8, a, b int) edit {
-	return func(p *loader.Program) {
+	return func(p *Program) {
 		i, j := find(p, 0, storeTo(dst, src, a)), find(p, 0, storeTo(dst, src, b))
 		if i >= 0 && j >= 0 {
 			code := insn.Insns(p.Insns)
@@ -206,30 +204,30 @@ func swapStores(dst, src uint8, a, b int) edit {
 
 // swapMaps and swapPrograms swap two fds of those that the loader hands out.
 func swapMaps(a, b string) edit {
-	return func(p *loader.Program) {
-		swapStores(rCtx, r1, emit.CtxMap(mapIndex(p, a)), emit.CtxMap(mapIndex(p, b)))(p)
+	return func(p *Program) {
+		swapStores(rCtx, r0, artefact.CtxMap(mapIndex(p, a)), artefact.CtxMap(mapIndex(p, b)))(p)
 	}
 }
 
-func ctxProgram(p *loader.Program, name string) int {
-	return emit.CtxProg(len(p.Trace.Maps), progIndex(p, name))
+func ctxProgram(p *Program, name string) int {
+	return artefact.CtxProgram(len(p.Trace.Maps), progIndex(p, name))
 }
 
 func swapPrograms(a, b string) edit {
-	return func(p *loader.Program) { swapStores(rCtx, r1, ctxProgram(p, a), ctxProgram(p, b))(p) }
+	return func(p *Program) { swapStores(rCtx, r0, ctxProgram(p, a), ctxProgram(p, b))(p) }
 }
 
 // moveStore changes where the store of an answer (src) to a place in the
 // nth fixup's instruction goes to, by some bytes.
 func moveStore(program string, kind trace.FixupKind, n int, src uint8, field, by int) edit {
-	return func(p *loader.Program) {
+	return func(p *Program) {
 		at := site(p, program, kind, n) + field
 		inCode(p, 0, storeTo(rBase, src, at), func(code insn.Insns, i int) { code.SetOff(i, int16(at+by)) })
 	}
 }
 
 // firstModule is the fd of the BTF of the first symbol's module.
-func firstModule(p *loader.Program) trace.FD {
+func firstModule(p *Program) trace.FD {
 	if len(p.Trace.Symbols) == 0 {
 		return trace.NoFD
 	}
@@ -238,7 +236,7 @@ func firstModule(p *loader.Program) trace.FD {
 
 // slotOfModule is the instruction that sets the index in fd_array of the first
 // symbol's module.
-func slotOfModule(p *loader.Program) func(code insn.Insns, i int) bool {
+func slotOfModule(p *Program) func(code insn.Insns, i int) bool {
 	fd := firstModule(p)
 	return func(code insn.Insns, i int) bool {
 		return fd != trace.NoFD && code.Op(i) == opMovImm && code.Dst(i) == r3 && int(code.Imm(i)) == int(fd)
@@ -247,7 +245,7 @@ func slotOfModule(p *loader.Program) func(code insn.Insns, i int) bool {
 
 // insert puts an instruction before instruction at, which jumps go around as
 // they did before.
-func insert(p *loader.Program, at int, op, dst, src uint8, off int16, imm int32) {
+func insert(p *Program, at int, op, dst, src uint8, off int16, imm int32) {
 	old := insn.Insns(p.Insns)
 	code := append(insn.Insns(nil), old[:at*insn.Size]...)
 	code = append(code, make([]byte, insn.Size)...)

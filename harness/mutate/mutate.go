@@ -3,10 +3,11 @@ package mutate
 import (
 	"bytes"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
-	"github.com/bpfreplay/bpfreplay/loader"
+	"github.com/bpfreplay/bpfreplay/loader/artefact"
 	"github.com/bpfreplay/bpfreplay/loader/emit"
 	"github.com/bpfreplay/bpfreplay/loader/object"
 	"github.com/bpfreplay/bpfreplay/loader/trace"
@@ -31,7 +32,13 @@ type Mutation struct {
 
 	// One of these is set. Neither needs a kernel.
 	onTrace  func(t *trace.Trace)
-	onLoader func(p *loader.Program)
+	onLoader func(p *Program)
+}
+
+// Program is a loader program and the trace that it replays.
+type Program struct {
+	Trace *trace.Trace
+	*artefact.Artefact
 }
 
 // Kind says what the mutation changes.
@@ -65,35 +72,34 @@ func Find(name string) (*Mutation, error) {
 	return &m, nil
 }
 
-// Generate makes a loader program of an object, as loader.Generate does, and
-// applies the mutation. It says whether anything is different then from what
-// it would be without. A loader program that is changed itself is one that says
-// which step failed.
-func (m *Mutation) Generate(o *object.Object) (*loader.Program, bool, error) {
-	opts := &loader.Options{Steps: m.onLoader != nil}
-	plain, err := loader.Generate(o, opts)
+// Generate makes a loader program of an object and applies the mutation. It reports
+// whether anything is different then from what it would be without.
+func (m *Mutation) Generate(o *object.Object) (*Program, bool, error) {
+	plain, err := generate(o)
 	if err != nil {
 		return nil, false, err
 	}
-	p, err := loader.Generate(o, opts) // a second one: nothing in it is shared with the first
+	p, err := generate(o) // a second one: nothing in it is shared with the first
 	if err != nil {
 		return nil, false, err
 	}
 	if m.onLoader != nil {
-		p.Loader = &emit.Loader{Insns: bytes.Clone(p.Insns), Blob: bytes.Clone(p.Blob), Cells: p.Cells, Steps: p.Steps}
+		p.Insns, p.Blob = bytes.Clone(p.Insns), bytes.Clone(p.Blob)
 		m.onLoader(p)
 	} else {
 		m.onTrace(p.Trace)
-		if p, err = loader.FromTrace(p.Trace, false); err != nil {
+		if p.Artefact, err = emit.Emit(p.Trace); err != nil {
 			return nil, false, fmt.Errorf("mutation %s: %w", m.Name, err)
 		}
 	}
-	return p, differ(plain, p), nil
+	return p, !reflect.DeepEqual(plain.Artefact, p.Artefact), nil
 }
 
-// differ says whether two loader programs are different, or what is said of
-// what they leave behind.
-func differ(a, b *loader.Program) bool {
-	return !bytes.Equal(a.Insns, b.Insns) || !bytes.Equal(a.Blob, b.Blob) ||
-		!slices.Equal(a.Trace.Maps, b.Trace.Maps) || !slices.Equal(a.Trace.Programs, b.Trace.Programs)
+func generate(o *object.Object) (*Program, error) {
+	t, err := trace.Plan(o, trace.Options{})
+	if err != nil {
+		return nil, err
+	}
+	a, err := emit.Emit(t)
+	return &Program{t, a}, err
 }

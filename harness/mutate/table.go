@@ -3,10 +3,10 @@ package mutate
 import (
 	"slices"
 
-	"github.com/bpfreplay/bpfreplay/loader"
+	"github.com/bpfreplay/bpfreplay/loader/artefact"
 	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
 	"github.com/bpfreplay/bpfreplay/loader/btf"
-	"github.com/bpfreplay/bpfreplay/loader/emit"
+	"github.com/bpfreplay/bpfreplay/loader/core"
 	"github.com/bpfreplay/bpfreplay/loader/insn"
 	"github.com/bpfreplay/bpfreplay/loader/trace"
 )
@@ -54,7 +54,7 @@ var ofMaps = []Mutation{
 		Name: "map-setting-lost", About: "a size that the target decides is made up", Case: "maps_perf_event_array",
 		Want: field("map events max_entries"),
 		onTrace: on(mapNamed("events"), func(c *trace.CreateMap) {
-			c.Setting, c.Attr.MaxEntries = -1, 3
+			c.CPUs, c.Attr.MaxEntries = nil, 3
 		}),
 	},
 	{
@@ -227,10 +227,15 @@ var ofValues = []Mutation{
 	{
 		Name: "value-in-bss", About: "variables that start at 0 do not", Case: "data_sections",
 		Want: field("map .bss contents"),
-		onTrace: on(valueOf(".bss"), func(c *trace.UpdateElem) {
-			c.Value, c.OnlyGiven = slices.Clone(c.Value), false
-			flip(3, 9)(c.Value)
-		}),
+		onTrace: func(t *trace.Trace) {
+			i, c := command(t, mapNamed(".bss"))
+			if c == nil {
+				return
+			}
+			value := make([]byte, c.Attr.ValueSize)
+			flip(3, 9)(value)
+			t.Commands = slices.Insert(t.Commands, i+1, trace.Command(&trace.UpdateElem{Map: c.Out, Name: c.Name, Key: make([]byte, 4), Value: value}))
+		},
 	},
 	{
 		Name: "value-custom", About: "a byte of a custom section is wrong", Case: "data_custom",
@@ -532,7 +537,7 @@ var ofPrograms = []Mutation{
 	},
 	{
 		Name: "attach-target-lost", About: "a program without its attach target", Case: "prog_fentry",
-		Want: refused("program before: PROG_LOAD: EINVAL*"), onTrace: onProgram("before", func(c *trace.LoadProgram) { c.Attach = -1 }),
+		Want: refused("program before: PROG_LOAD: EINVAL*"), onTrace: onProgram("before", func(c *trace.LoadProgram) { c.Attach = nil }),
 	},
 	{
 		Name: "attach-target-found", About: "a program whose target is missing attaches to another", Case: "fail_attach_target",
@@ -749,7 +754,7 @@ var ofTypes = []Mutation{
 var ofCORE = []Mutation{
 	{
 		Name: "core-dropped", About: "a CO-RE relocation is missing", Case: "core_field",
-		Want: field("program run insns", "program run tag"), onTrace: onProgram("run", func(c *trace.LoadProgram) { c.CORE = cut(c.CORE, coreSize) }),
+		Want: field("program run insns", "program run tag"), onTrace: onProgram("run", func(c *trace.LoadProgram) { c.CORE = c.CORE[:max(0, len(c.CORE)-1)] }),
 	},
 	{
 		Name: "core-all-dropped", About: "no CO-RE relocation is there", Case: "core_field",
@@ -758,48 +763,48 @@ var ofCORE = []Mutation{
 	{
 		Name: "core-moved", About: "a CO-RE relocation is applied to the next instruction", Case: "core_field",
 		Want:    Want{Field: "program run insns", Also: []string{"program run *"}, Refused: "program run: PROG_LOAD: E*"},
-		onTrace: onCORE("run", 1, func(rec []byte) { add32(rec, 0, insn.Size) }),
+		onTrace: onCORE("run", 1, func(r *core.Record) { r.InsnOff += insn.Size }),
 	},
 	{
 		Name: "core-field", About: "a CO-RE relocation is about another member", Case: "core_field",
 		Want: field("program run insns"), onTrace: onProgram("run", func(c *trace.LoadProgram) {
-			a, b, p := record(c.CORE, coreSize, 0), record(c.CORE, coreSize, 4), insn.Insns(c.Insns)
-			copy(a[coreAccess:coreKind], b[coreAccess:])
+			a, b, p := relocation(c, 0), relocation(c, 4), insn.Insns(c.Insns)
+			a.AccessStr = b.AccessStr
 			// The kernel wants to see what the object's own types say.
-			p.SetImm(int(le.Uint32(a))/insn.Size, p.Imm(int(le.Uint32(b))/insn.Size))
+			p.SetImm(int(a.InsnOff)/insn.Size, p.Imm(int(b.InsnOff)/insn.Size))
 		}),
 	},
 	{
 		Name: "core-access", About: "a CO-RE relocation does not fit its instruction", Case: "core_field",
 		Want: refused("program run: PROG_LOAD: EINVAL*"), onTrace: onProgram("run", func(c *trace.LoadProgram) {
-			copy(record(c.CORE, coreSize, 0)[coreAccess:coreKind], record(c.CORE, coreSize, 4)[coreAccess:])
+			relocation(c, 0).AccessStr = relocation(c, 4).AccessStr
 		}),
 	},
 	{
 		Name: "core-swapped", About: "two CO-RE relocations are swapped", Case: "core_field",
 		Want: refused("program run: PROG_LOAD: EINVAL*"), onTrace: onProgram("run", func(c *trace.LoadProgram) {
-			swap32(record(c.CORE, coreSize, 0), record(c.CORE, coreSize, 5), coreAccess)
+			a, b := relocation(c, 0), relocation(c, 5)
+			a.AccessStr, b.AccessStr = b.AccessStr, a.AccessStr
 		}),
 	},
 	{
 		Name: "core-kind", About: "a CO-RE relocation asks for the size and not for existence", Case: "core_exists",
-		Want: refused("program run: PROG_LOAD: EINVAL*"), onTrace: onCORE("run", 0, func(rec []byte) { le.PutUint32(rec[coreKind:], 1) }),
+		Want: refused("program run: PROG_LOAD: EINVAL*"), onTrace: onCORE("run", 0, func(r *core.Record) { r.Kind = core.FieldByteSize }),
 	},
 	{
 		Name: "core-value", About: "an enumerator's value is not that of this kernel", Case: "core_enums",
-		Want: refused("program run: PROG_LOAD: *"), onTrace: onCORE("run", 1, func(rec []byte) { le.PutUint32(rec[coreKind:], 10) }), // ENUMVAL_EXISTS
+		Want: refused("program run: PROG_LOAD: *"), onTrace: onCORE("run", 1, func(r *core.Record) { r.Kind = core.EnumvalExists }),
 	},
 	{
 		Name: "core-type", About: "a CO-RE relocation is about another type", Case: "core_field",
 		Want:    Want{Field: "program run insns", Also: []string{"program run *"}, Refused: "program run: PROG_LOAD: E*"},
-		onTrace: onCORE("run", 2, func(rec []byte) { add32(rec, coreType, 1) }),
+		onTrace: onCORE("run", 2, func(r *core.Record) { r.TypeID++ }),
 	},
 	{
 		Name: "core-subprogram", About: "a function's CO-RE relocations do not move with it", Case: "core_subprogs",
 		Want: Want{Field: "program run * insns", Also: []string{"program run *"}, Refused: "program run: PROG_LOAD: E*"},
 		onTrace: onProgram("run", func(c *trace.LoadProgram) {
-			n := len(c.CORE)/coreSize - 1
-			add32(record(c.CORE, coreSize, n), 0, -uint32(lastStart(c)*insn.Size))
+			relocation(c, len(c.CORE)-1).InsnOff -= uint32(lastStart(c) * insn.Size)
 		}),
 	},
 }
@@ -825,7 +830,7 @@ var ofOwnership = []Mutation{
 		Name: "map-twice", About: "a map is made twice", Case: "maps_hash",
 		Want: failing(fds), onTrace: again(mapNamed("flows"), func(c *trace.CreateMap, out trace.FD) trace.Command {
 			n := *c
-			n.Map, n.Out = -1, out
+			n.Map, n.Out = nil, out
 			return &n
 		}),
 	},
@@ -893,7 +898,7 @@ var ofLoaders = []Mutation{
 	},
 	{
 		Name: "blob-value", About: "a constant is wrong in the blob", Case: "data_strings",
-		Want: field("map .rodata* contents"), onLoader: func(p *loader.Program) {
+		Want: field("map .rodata* contents"), onLoader: func(p *Program) {
 			if _, c := command(p.Trace, valueOf("")); c != nil {
 				partOf(p, c.Value)[0] ^= 4
 			}
@@ -932,7 +937,7 @@ var ofLoaders = []Mutation{
 	},
 	{
 		Name: "blob-line", About: "a source line is wrong in the blob", Case: "btf_lines",
-		Want: field("program one_line line_info"), onLoader: func(p *loader.Program) {
+		Want: field("program one_line line_info"), onLoader: func(p *Program) {
 			if _, c := command(p.Trace, programNamed("one_line")); c != nil {
 				add32(partOf(p, c.LineInfo), linePos, 1<<10)
 			}
@@ -940,9 +945,9 @@ var ofLoaders = []Mutation{
 	},
 	{
 		Name: "blob-core", About: "a CO-RE relocation is wrong in the blob", Case: "core_field",
-		Want: refused("program run: PROG_LOAD: EINVAL*"), onLoader: func(p *loader.Program) {
+		Want: refused("program run: PROG_LOAD: EINVAL*"), onLoader: func(p *Program) {
 			if _, c := command(p.Trace, programNamed("run")); c != nil {
-				b := partOf(p, c.CORE)
+				b := partOf(p, core.Encode(c.CORE))
 				copy(record(b, coreSize, 0)[coreAccess:coreKind], record(b, coreSize, 4)[coreAccess:])
 			}
 		},
@@ -969,16 +974,17 @@ var ofLoaders = []Mutation{
 	},
 	{
 		Name: "code-map-twice", About: "the loader hands out one map twice", Case: "maps_hash",
-		Want: Want{Refused: "loaded, but: *map sparse: *", Failure: fds}, onLoader: func(p *loader.Program) {
-			to := emit.CtxMap(mapIndex(p, "sparse"))
-			inCode(p, 0, storeTo(rCtx, r1, to), func(code insn.Insns, i int) { copy(code[(i-1)*insn.Size:][:insn.Size], code[(i-3)*insn.Size:]) })
+		Want: Want{Refused: "loaded, but: *map sparse: *", Failure: fds}, onLoader: func(p *Program) {
+			end := insn.Insns(p.Insns).Len() - 2 // the result, exit
+			insert(p, end, opLoad, r1, rCtx, int16(artefact.CtxMap(mapIndex(p, "flows"))), 0)
+			insert(p, end+1, opStore, rCtx, r1, int16(artefact.CtxMap(mapIndex(p, "sparse"))), 0)
 		},
 	},
 	{
 		Name: "code-program-kept", About: "the loader does not hand out a program", Case: "subprogs_static",
-		Want: Want{Field: "program first", Failure: fds}, onLoader: func(p *loader.Program) {
-			inCode(p, 0, storeTo(rCtx, r1, ctxProgram(p, "first")), func(code insn.Insns, i int) {
-				replace(code, i, opStoreImm, rCtx, 0, code.Off(i), -1)
+		Want: Want{Refused: "program first: *", Failure: fds}, onLoader: func(p *Program) {
+			inCode(p, 0, storeTo(rCtx, r0, ctxProgram(p, "first")), func(code insn.Insns, i int) {
+				replace(code, i, opStoreImm, rCtx, 0, code.Off(i), 0)
 			})
 		},
 	},
@@ -992,7 +998,7 @@ var ofLoaders = []Mutation{
 	},
 	{
 		Name: "code-ksym-off", About: "the loader puts an address that is 8 too high", Case: "ksym_typeless",
-		Want: field("program run insns", "program run *"), onLoader: func(p *loader.Program) {
+		Want: field("program run insns", "program run *"), onLoader: func(p *Program) {
 			i := find(p, 0, func(code insn.Insns, i int) bool {
 				return code.Op(i) == opLoad64 && code.Dst(i) == r0 && code.Src(i) == rBase
 			})
@@ -1003,7 +1009,7 @@ var ofLoaders = []Mutation{
 	},
 	{
 		Name: "code-ksym-halves", About: "the loader swaps the halves of an address", Case: "ksym_typeless",
-		Want: field("program run insns", "program run *"), onLoader: func(p *loader.Program) {
+		Want: field("program run insns", "program run *"), onLoader: func(p *Program) {
 			at := site(p, "run", trace.FixupAddress, 0)
 			i, j := find(p, 0, storeTo(rBase, r0, at+4)), find(p, 0, storeTo(rBase, r3, at+4+insn.Size))
 			if i >= 0 && j >= 0 {
@@ -1014,7 +1020,7 @@ var ofLoaders = []Mutation{
 	},
 	{
 		Name: "code-ksym-half", About: "the loader puts half of an address", Case: "ksym_typeless",
-		Want: field("program run insns", "program run *"), onLoader: func(p *loader.Program) {
+		Want: field("program run insns", "program run *"), onLoader: func(p *Program) {
 			at := site(p, "run", trace.FixupAddress, 1)
 			inCode(p, 0, storeTo(rBase, r3, at+4+insn.Size), func(code insn.Insns, i int) {
 				replace(code, i, opStoreImm, rBase, 0, code.Off(i), 0)
@@ -1023,13 +1029,13 @@ var ofLoaders = []Mutation{
 	},
 	{
 		Name: "code-kfunc-index", About: "the loader names another slot of fd_array", Case: "kfunc_module",
-		Want: Want{Field: "program filter kfunc_index", Also: []string{"program filter tag"}, Refused: "program filter: PROG_LOAD: E*"}, onLoader: func(p *loader.Program) {
+		Want: Want{Field: "program filter kfunc_index", Also: []string{"program filter tag"}, Refused: "program filter: PROG_LOAD: E*"}, onLoader: func(p *Program) {
 			inCode(p, 0, slotOfModule(p), addImm(1))
 		},
 	},
 	{
 		Name: "code-kfunc-vmlinux", About: "the loader looks for a module's function in vmlinux", Case: "kfunc_module",
-		Want: refused("program filter: PROG_LOAD: E*"), onLoader: func(p *loader.Program) {
+		Want: refused("program filter: PROG_LOAD: E*"), onLoader: func(p *Program) {
 			inCode(p, 0, slotOfModule(p), func(code insn.Insns, i int) { code.SetImm(i, 0) })
 		},
 	},
@@ -1039,47 +1045,37 @@ var ofLoaders = []Mutation{
 	},
 	{
 		Name: "code-module-kept", About: "the loader forgets the types of a module", Case: "kfunc_module",
-		Want: Want{Refused: "program filter: PROG_LOAD: E*", Failure: fds}, onLoader: func(p *loader.Program) {
-			cell := p.Cells + 4*int(firstModule(p))
-			inCode(p, 0, storeTo(rBase, r3, cell), func(code insn.Insns, i int) {
-				replace(code, i, opStoreImm, rBase, 0, code.Off(i), -1)
+		Want: Want{Refused: "program filter: PROG_LOAD: E*", Failure: fds}, onLoader: func(p *Program) {
+			// The store to the module's cell is before what sets the index.
+			inCode(p, 0, slotOfModule(p), func(code insn.Insns, i int) {
+				replace(code, i-1, opStoreImm, rBase, 0, code.Off(i-1), -1)
 			})
 		},
 	},
 	{
-		Name: "code-step", About: "the loader blames the next step", Case: "fail_second",
-		Want: failing("replay: expected \"outside\" in the error*"), onLoader: func(p *loader.Program) {
-			if i := noteOf(p, programNamed("outside")); i >= 0 {
-				addImm(1)(insn.Insns(p.Insns), i)
+		Name: "code-step", About: "the loader blames another step", Case: "fail_second",
+		Want: failing("replay: expected \"outside\" in the error*"), onLoader: func(p *Program) {
+			if i := resultOf(p, programNamed("outside")); i >= 0 {
+				code := insn.Insns(p.Insns)
+				code.SetOff(i, code.Off(i)-4) // the program before it
 			}
 		},
 	},
 	{
 		Name: "code-unchecked", About: "the loader does not look whether a program was loaded", Case: "fail_second",
-		Want: field("load"), onLoader: func(p *loader.Program) {
-			if i := noteOf(p, programNamed("outside")); i >= 0 {
-				insn.Insns(p.Insns).SetImm(i-1, -4095) // r0 >= -4095 holds for every errno
+		Want: failing("replay: expected \"outside\" in the error*"), onLoader: func(p *Program) {
+			if i := resultOf(p, programNamed("outside")); i >= 0 {
+				code := insn.Insns(p.Insns)
+				replace(code, i, opStoreImm, rCtx, 0, code.Off(i), 0)
 			}
 		},
 	},
 	{
 		Name: "code-not-closed", About: "the loader leaves a map open after a failure", Case: "fail_second",
-		Want: failing(fds), onLoader: func(p *loader.Program) {
-			code := insn.Insns(p.Insns)
-			last := -1
-			for i := range code.Len() {
-				if callOf(fnSysClose)(code, i) {
-					last = i
-				}
-			}
-			// At the end is a call for each fd that may be open after a failure,
-			// from that of the first map on.
-			at := last
-			for at >= 2 && callOf(fnSysClose)(code, at-2) {
-				at -= 2
-			}
-			if at >= 0 {
-				nothing(code, at)
+		Want: failing(fds), onLoader: func(p *Program) {
+			if i := resultOf(p, mapNamed("")); i >= 0 {
+				code := insn.Insns(p.Insns)
+				replace(code, i, opStoreImm, rCtx, 0, code.Off(i), 0)
 			}
 		},
 	},

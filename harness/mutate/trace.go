@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"slices"
 
+	"github.com/bpfreplay/bpfreplay/loader/core"
 	"github.com/bpfreplay/bpfreplay/loader/insn"
 	"github.com/bpfreplay/bpfreplay/loader/trace"
 )
@@ -46,14 +47,14 @@ func drop[C trace.Command](is func(c C) bool) change {
 // The commands of a map or program of this name; "" is any.
 
 func mapNamed(name string) func(*trace.CreateMap) bool {
-	return func(c *trace.CreateMap) bool { return c.Map >= 0 && (name == "" || c.Name == name) }
+	return func(c *trace.CreateMap) bool { return c.Map != nil && (name == "" || c.Name == name) }
 }
 
-func template(c *trace.CreateMap) bool { return c.Map < 0 }
+func template(c *trace.CreateMap) bool { return c.Map == nil }
 
 func valueOf(name string) func(*trace.UpdateElem) bool {
 	return func(c *trace.UpdateElem) bool {
-		return c.MapIndex >= 0 && (name == "" && !c.OnlyGiven || c.Name == name)
+		return c.Initial != nil && (name == "" || c.Name == name)
 	}
 }
 
@@ -90,7 +91,7 @@ func onSymbol(name string, do func(s *trace.Symbol)) change {
 	return func(t *trace.Trace) {
 		for i := range t.Symbols {
 			if t.Symbols[i].Name == name {
-				do(&t.Symbols[i])
+				do(t.Symbols[i])
 			}
 		}
 	}
@@ -103,7 +104,7 @@ func renameSymbol(from, to string) change {
 func swapSymbols(a, b string) change {
 	return func(t *trace.Trace) {
 		for i := range t.Symbols {
-			switch s := &t.Symbols[i]; s.Name {
+			switch s := t.Symbols[i]; s.Name {
 			case a:
 				s.Name = b
 			case b:
@@ -131,7 +132,7 @@ func again[C trace.Command](is func(c C) bool, copied func(c C, out trace.FD) tr
 		if i < 0 {
 			return
 		}
-		t.FDs = append(t.FDs, trace.FDInfo{Name: "a second one"})
+		t.FDs = append(t.FDs, "a second one")
 		t.Commands = slices.Insert(t.Commands, i+1, copied(c, trace.FD(len(t.FDs)-1)))
 	}
 }
@@ -158,7 +159,7 @@ func ofKind(kind trace.FixupKind) func(f *trace.Fixup) bool {
 
 // toFD is a reference to the map that has this name.
 func toMap(t *trace.Trace, name string) func(f *trace.Fixup) bool {
-	i := slices.IndexFunc(t.Maps, func(m trace.Map) bool { return m.Name == name })
+	i := slices.IndexFunc(t.Maps, func(m *trace.Map) bool { return m.Name == name })
 	return func(f *trace.Fixup) bool { return f.Kind == trace.FixupMap && i >= 0 && f.FD == t.MapFD(i) }
 }
 
@@ -301,18 +302,21 @@ func reorder(program string, order ...int) change {
 			c.Fixups[i].Insn = to[c.Fixups[i].Insn]
 		}
 		c.Insns, c.FuncInfo = insns, funcs
-		c.LineInfo = renumber(c.LineInfo, int(c.LineInfoRecSize), 1, to)
-		c.CORE = renumber(c.CORE, coreSize, insn.Size, to)
+		c.LineInfo = renumber(c.LineInfo, int(c.LineInfoRecSize), to)
+		for i := range c.CORE {
+			c.CORE[i].InsnOff = uint32(insn.Size * to[c.CORE[i].InsnOff/insn.Size])
+		}
+		slices.SortFunc(c.CORE, func(a, b core.Record) int { return int(a.InsnOff) - int(b.InsnOff) })
 	})
 }
 
-// renumber gives records, whose first field counts instructions in units, the
-// new numbers of their instructions, and sorts them.
-func renumber(records []byte, size, unit int, to []int) []byte {
+// renumber gives records, whose first field is an instruction, the new numbers of
+// their instructions, and sorts them.
+func renumber(records []byte, size int, to []int) []byte {
 	var out [][]byte
 	for o := 0; size > 0 && o+size <= len(records); o += size {
 		rec := bytes.Clone(records[o:][:size])
-		le.PutUint32(rec, uint32(unit*to[int(le.Uint32(rec))/unit]))
+		le.PutUint32(rec, uint32(to[int(le.Uint32(rec))]))
 		out = append(out, rec)
 	}
 	slices.SortFunc(out, func(a, b []byte) int { return int(le.Uint32(a)) - int(le.Uint32(b)) })
@@ -330,8 +334,7 @@ const (
 	lineText = 8
 	linePos  = 12 // line << 10 | column
 
-	coreType   = 4 // of struct bpf_core_relo
-	coreAccess = 8
+	coreAccess = 8 // of struct bpf_core_relo
 	coreKind   = 12
 )
 
@@ -353,8 +356,16 @@ func onLineInfo(program string, n int, do func(rec []byte)) change {
 	return onProgram(program, func(c *trace.LoadProgram) { do(record(c.LineInfo, c.LineInfoRecSize, n)) })
 }
 
-func onCORE(program string, n int, do func(rec []byte)) change {
-	return onProgram(program, func(c *trace.LoadProgram) { do(record(c.CORE, coreSize, n)) })
+func onCORE(program string, n int, do func(r *core.Record)) change {
+	return onProgram(program, func(c *trace.LoadProgram) { do(relocation(c, n)) })
+}
+
+// relocation is the nth CO-RE record of a program, one of no program if there are fewer.
+func relocation(c *trace.LoadProgram, n int) *core.Record {
+	if n < 0 || n >= len(c.CORE) {
+		return &core.Record{}
+	}
+	return &c.CORE[n]
 }
 
 // flip changes bits of the byte at off.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
 	"github.com/bpfreplay/bpfreplay/loader/btf"
+	"github.com/bpfreplay/bpfreplay/loader/target"
 )
 
 // symbol is a type, function or variable in the kernel's BTF.
@@ -57,6 +58,14 @@ type types struct{}
 func (types) try(k kernel) (string, error) {
 	_, err := k.Vmlinux()
 	return "/sys/kernel/btf/vmlinux", err
+}
+
+// needed: the kernel has a capability that loader programs may need. They look for it
+// themselves.
+type needed string
+
+func (e needed) try(kernel) (string, error) {
+	return "as a loader program needs it", target.Probe(string(e))
 }
 
 // addresses: the kernel tells where its symbols are. The first function in

@@ -7,6 +7,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/loader/btf"
 	"github.com/bpfreplay/bpfreplay/loader/insn"
+	"github.com/bpfreplay/bpfreplay/loader/trace"
 )
 
 // table has one row a capability. A comment says which release brought it, by
@@ -36,6 +37,12 @@ var table = map[string]experiment{
 		funcs: []funcInfo{{insn: 0, id: 4}},
 		relos: []relocation{{offset: 0, id: 2, access: 12, kind: 6}}, // TYPE_ID_LOCAL
 	},
+	// 6.0, 6089fb325cf7: ENUM64, and enums that are signed or not.
+	"enum64": needed(trace.NeedEnum64),
+	// 6.0, ec6209c8d42f: records of type_matches.
+	"core_type_match": needed(trace.NeedTypeMatch),
+	// 7.3: CO-RE records of a program without func_info are not ignored.
+	"core_no_func_info": needed(trace.NeedNoFuncInfo),
 
 	// Maps.
 

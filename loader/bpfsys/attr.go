@@ -5,7 +5,9 @@ import "encoding/binary"
 // Offsets in union bpf_attr (include/uapi/linux/bpf.h), in bytes, of the
 // fields that a load sets.
 const (
+	MapCreateValueSize  = 8
 	MapCreateMaxEntries = 12
+	MapCreateFlags      = 16
 	MapCreateInner      = 20 // inner_map_fd
 	MapCreateName       = 28 // 16 bytes
 	MapCreateBTF        = 48 // btf_fd
@@ -46,6 +48,12 @@ const (
 	ProgLoadCORE        = 128 // 5.17
 	ProgLoadCORERecSize = 136
 )
+
+// FlagTypeFD is BPF_F_VTYPE_BTF_OBJ_FD of map_flags: value_type_btf_obj_fd counts (6.9).
+const FlagTypeFD = 1 << 15
+
+// ProgTypeKprobe is BPF_PROG_TYPE_KPROBE.
+const ProgTypeKprobe = 2
 
 // CORERecordSize is the size of struct bpf_core_relo in bytes.
 const CORERecordSize = 16

@@ -105,6 +105,25 @@ func (s *Spec) AppendInt(name string, size uint32, signed bool) TypeID {
 	return s.append(name, makeInfo(KindInt, 0, false), size, enc)
 }
 
+// AppendEnum adds an ENUM or ENUM64 with name, size and sign of another behind the
+// last type and returns its id. The values have the names at their places in of.
+func (s *Spec) AppendEnum(of *Type, kind Kind, values []EnumValue) TypeID {
+	var words []uint32
+	elements := s.at(of.ID)[typeHeader:]
+	for i, v := range values {
+		if of.Kind == KindEnum64 {
+			words = append(words, le.Uint32(elements[12*i:]))
+		} else {
+			words = append(words, le.Uint32(elements[8*i:]))
+		}
+		words = append(words, uint32(v.Value))
+		if kind == KindEnum64 {
+			words = append(words, uint32(v.Value>>32))
+		}
+	}
+	return s.append(of.Name, makeInfo(kind, uint32(len(values)), of.Flag), of.Size, words...)
+}
+
 // AppendVar adds a VAR behind the last type and returns its id.
 func (s *Spec) AppendVar(name string, ref TypeID, l Linkage) TypeID {
 	return s.append(name, makeInfo(KindVar, 0, false), uint32(ref), uint32(l))
@@ -145,8 +164,12 @@ func (s *Spec) append(name string, info, third uint32, more ...uint32) TypeID {
 	id := TypeID(s.NumTypes())
 	nameOff := uint32(0)
 	if name != "" {
-		nameOff = s.firstStr + uint32(len(s.strs))
-		name += "\x00"
+		if offs := s.stringOffsets(name); len(offs) > 0 {
+			nameOff, name = offs[0], ""
+		} else {
+			nameOff = s.firstStr + uint32(len(s.strs))
+			name += "\x00"
+		}
 	}
 	size := uint32(typeHeader + 4*len(more))
 

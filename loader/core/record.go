@@ -61,31 +61,6 @@ type Record struct {
 	Kind      Kind
 }
 
-// ParseRecords reads records of [RecordSize] bytes each.
-func ParseRecords(raw []byte) ([]Record, error) {
-	if len(raw)%RecordSize != 0 {
-		return nil, fmt.Errorf("%d bytes of CO-RE records are not a multiple of %d: %w", len(raw), RecordSize, ErrMalformed)
-	}
-	records := make([]Record, 0, len(raw)/RecordSize)
-	for ; len(raw) > 0; raw = raw[RecordSize:] {
-		records = append(records, Record{
-			InsnOff:   binary.LittleEndian.Uint32(raw),
-			TypeID:    btf.TypeID(binary.LittleEndian.Uint32(raw[4:])),
-			AccessStr: binary.LittleEndian.Uint32(raw[8:]),
-			Kind:      Kind(binary.LittleEndian.Uint32(raw[12:])),
-		})
-	}
-	return records, nil
-}
-
-// Append appends the record in its binary form.
-func (r Record) Append(to []byte) []byte {
-	for _, w := range [...]uint32{r.InsnOff, uint32(r.TypeID), r.AccessStr, uint32(r.Kind)} {
-		to = binary.LittleEndian.AppendUint32(to, w)
-	}
-	return to
-}
-
 // String says what the record asks for, in terms of the local types:
 //
 //	byte_off struct task_struct.pid (0:12 @ offset 1234)
@@ -99,4 +74,15 @@ func (r Record) String(local *btf.Spec) string {
 		return fmt.Sprintf("%v type id %d access %q", r.Kind, r.TypeID, local.Name(r.AccessStr))
 	}
 	return r.Kind.String() + " " + s.String()
+}
+
+// Encode returns records in their binary form, [RecordSize] bytes each.
+func Encode(records []Record) []byte {
+	var out []byte
+	for _, r := range records {
+		for _, w := range [...]uint32{r.InsnOff, uint32(r.TypeID), r.AccessStr, uint32(r.Kind)} {
+			out = binary.LittleEndian.AppendUint32(out, w)
+		}
+	}
+	return out
 }

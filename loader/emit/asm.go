@@ -31,22 +31,22 @@ const (
 	opMovImm  = 0xb7
 	opAddReg  = 0x0f
 	opAddImm  = 0x07
-	opAndImm  = 0x57
 	opOrImm   = 0x47
 	opOrReg   = 0x4f
 	opRshImm  = 0x77
+	opArshImm = 0xc7
 	opMulImm  = 0x27
 	opJa      = 0x05
 	opJeqImm  = 0x15
 	opJneImm  = 0x55
 	opJleImm  = 0xb5
 	opJsgeImm = 0x75
+	opJsltImm = 0xc5
 )
 
 // Helpers that a loader program calls (enum bpf_func_id), all since 5.14 but
 // the last, which is of 5.16.
 const (
-	fnCopyFromUser = 148
 	fnSysBPF       = 166
 	fnFindByName   = 167
 	fnSysClose     = 168

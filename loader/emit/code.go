@@ -1,8 +1,6 @@
 package emit
 
 import (
-	"slices"
-
 	"golang.org/x/sys/unix"
 
 	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
@@ -10,103 +8,90 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/trace"
 )
 
-// stopEvery is the number of instructions after which jumps to the end get a
-// stop on the way, well within the reach of 16 bits.
-const stopEvery = 16 << 10
+// Slots of the stack, from its top.
+const (
+	stackSaved    = -8  // rErr in a loop that counts in it, the answer of a lookup
+	stackExtended = -16 // not 0 if an answer asked for the extended types
+)
 
 func (e *emitter) generate() {
-	e.failed = newLabel()
 	e.mov(rCtx, r1)
 	e.blobAddr(rBase, 0)
-	if !e.Steps {
-		e.movImm(rErr, 0)
+	e.movImm(rErr, 0)
+	if e.questions {
+		e.storeImm(8, rStack, stackExtended, 0)
 	}
-	for _, fd := range e.Given {
-		if len(e.sites[target{false, int(fd)}]) > 0 || e.slots[fd] != 0 {
-			e.loadBlob(4, r0, e.cell(fd))
-			e.handOver(fd)
-		}
-	}
-	for i := 0; i < len(e.t.Commands); i++ {
-		e.stop()
-		switch c := e.t.Commands[i].(type) {
+	for i, c := range e.t.Commands {
+		switch c := c.(type) {
 		case *trace.LoadBTF:
 			e.loadBTF(i, c)
+		case *trace.ChooseEnum:
+			e.chooseEnum(i, c)
+		case *trace.AskContext:
+			e.askContext(i, c)
 		case *trace.CreateMap:
-			i = e.createMap(i, c)
+			e.createMap(i, c)
 		case *trace.UpdateElem:
 			e.update(i, c)
 		case *trace.FillArray:
 			e.fill(i, c)
 		case *trace.Freeze:
-			e.sysBPF(i, bpfsys.MapFreeze)
+			e.issue(i, bpfsys.MapFreeze)
+			e.result(i)
 		case *trace.Lookup:
 			e.lookup(i, c)
 		case *trace.LoadProgram:
 			e.loadProgram(i, c)
 		case *trace.Close:
 			e.close(c.FD)
-		case *trace.Skip:
 		}
 	}
-	e.end()
+	e.mov(r0, rErr)
+	e.raw(insn.Exit, 0, 0, 0, 0)
 }
 
-// stop puts a jump to the end here, over which the code itself jumps, if the
-// first of those that want to go there has come far enough.
-func (e *emitter) stop() {
-	if len(e.failed.jumps) == 0 || e.code.Len()-e.failed.jumps[0] < stopEvery {
-		return
-	}
-	over := newLabel()
-	e.jump(opJa, 0, 0, over)
-	e.bind(e.failed)
-	e.failed = newLabel()
-	e.jump(opJa, 0, 0, e.failed)
-	e.bind(over)
-}
-
-// check goes to the end if r0 is an error, and notes the step. The error is
-// the path that falls through: the verifier takes it first, and is done with
-// it before it goes on.
-//
-// Without Steps it goes on whatever r0 is: rErr gets its sign.
-func (e *emitter) check(step int) {
-	e.safe = nil
-	if !e.Steps {
-		e.raw(opOrReg, rErr, r0, 0, 0)
-		return
-	}
-	ok := newLabel()
-	e.jump(opJsgeImm, r0, 0, ok)
-	e.fail(step)
-	e.here(ok)
-}
-
-// here binds a label over which win stays what it is, on both ways.
-func (e *emitter) here(l *label) {
-	at := e.winAt
-	e.bind(l)
-	e.winAt = at
-}
-
-func (e *emitter) fail(step int) {
-	e.storeImm(4, rBase, 0, int64(step))
-	e.jump(opJa, 0, 0, e.failed)
-}
-
-// sysBPF issues a command whose attribute is complete, and checks it.
-func (e *emitter) sysBPF(step int, cmd bpfsys.Cmd) {
-	e.issue(step, cmd)
-	e.check(step)
-}
-
+// issue issues a command whose attribute is complete. out: r0 = result.
 func (e *emitter) issue(step int, cmd bpfsys.Cmd) {
-	p := &e.commands[step]
+	e.call2(cmd, e.commands[step].attr, e.commands[step].size)
+}
+
+func (e *emitter) call2(cmd bpfsys.Cmd, attr, size int) {
 	e.movImm(r1, int64(cmd))
-	e.blobAddr(r2, p.attr)
-	e.movImm(r3, int64(p.size))
+	e.blobAddr(r2, attr)
+	e.movImm(r3, int64(size))
 	e.call(fnSysBPF)
+}
+
+// result stores what a step came to. in: r0 = result.
+func (e *emitter) result(step int) {
+	if at := e.commands[step].result; at != 0 {
+		e.store(4, rCtx, at, r0)
+	}
+}
+
+// unless emits body, which is jumped over if r0 is no error: the verifier follows
+// the path that falls through first.
+func (e *emitter) unless(body func()) {
+	e.over(opJsgeImm, r0, 0, body)
+}
+
+// over emits body, which a conditional jump leaves out.
+func (e *emitter) over(op uint8, dst reg, v int64, body func()) {
+	end := newLabel()
+	e.jump(op, dst, v, end)
+	e.merge(end, body)
+}
+
+// merge emits the last piece of code before a label that others have jumped to. What
+// rWin points to counts behind it only if body has not moved it.
+func (e *emitter) merge(l *label, body func()) {
+	win := e.winAt
+	body()
+	moved := e.winAt != win
+	e.bind(l)
+	if !moved {
+		e.winAt = win
+	}
 }
 
 // pointer stores the address of what lies at off in the field of an attribute.
@@ -119,141 +104,224 @@ func (e *emitter) pointer(attr, field, off int) {
 	e.storeBlob(8, attr+field, r1)
 }
 
-// copyCtx copies a field of the context into the blob.
+// copyCtx copies a field of the context into the blob. clobbers: r1.
 func (e *emitter) copyCtx(width, from, to int) {
 	e.load(width, r1, rCtx, from)
 	e.storeBlob(width, to, r1)
 }
 
-// opened puts the fd in r0 into its cell and into all that refers to it.
-// Without Steps, what has a slot in the context needs its cell only if a map
-// is to get the fd from there.
+// opened puts the fd in r0 into its slot in the context, its cell, and into all that
+// refers to it. What has a slot needs its cell only if a map is to get the fd from
+// there. A negative r0 is put there as well: the kernel refuses it as an fd.
 func (e *emitter) opened(fd trace.FD) {
-	e.safe = append(e.safe, fd)
-	if e.slots[fd] == 0 || e.stored[fd] {
-		e.storeBlob(4, e.cell(fd), r0)
-	}
-	e.handOver(fd)
-}
-
-// handOver puts the fd in r0 into its slot in the context, if it has one
-// (without Steps it is handed out at once), and into all that refers to it.
-func (e *emitter) handOver(fd trace.FD) {
-	if slot := e.slots[fd]; slot != 0 {
+	slot := e.slots[fd]
+	if slot != 0 {
 		e.store(4, rCtx, slot, r0)
 	}
-	e.patchFD(fd)
-}
-
-// patchFD puts the fd in r0 into all attributes and instructions that refer to it.
-func (e *emitter) patchFD(fd trace.FD) {
-	t := target{false, int(fd)}
-	sites := e.sites[t]
-	if table, ok := e.tables[t]; ok {
+	if slot == 0 || e.stored[fd] {
+		e.storeBlob(4, e.cell(fd), r0)
+	}
+	sites := e.sites[fd]
+	if table, ok := e.tables[fd]; ok {
 		e.loop(table, len(sites), func() { e.store(4, r1, 0, r0) })
 		return
 	}
 	for _, s := range sites {
-		e.stop()
 		e.storeBlob(4, s.off, r0)
 	}
 }
 
+// edit changes words of the blob. clobbers: r1, r2, r3 if they are many.
+func (e *emitter) edit(w edits) {
+	if w.table == 0 {
+		for _, w := range w.words {
+			e.storeBlobImm(4, int(w.Off), int64(int32(w.Value)))
+		}
+		return
+	}
+	e.blobAddr(rWin, w.table)
+	e.winAt = -1
+	e.movImm(r2, 0)
+	again, good, bad := newLabel(), newLabel(), newLabel()
+	e.bind(again)
+	e.mov(r1, rWin)
+	e.add(r1, r2)
+	e.load(4, r3, r1, 4)
+	e.load(4, r1, r1, 0)
+	e.jump(opJleImm, r1, int64(e.size-4), good) // for the verifier, as in loop
+	e.jump(opJa, 0, 0, bad)
+	e.bind(good)
+	e.add(r1, rBase)
+	e.store(4, r1, 0, r3)
+	e.aluImm(opAddImm, r2, 8)
+	e.jump(opJneImm, r2, int64(8*len(w.words)), again)
+	e.bind(bad)
+}
+
+// loadBTF loads the types, or the extended ones if an answer asked for them.
 func (e *emitter) loadBTF(i int, c *trace.LoadBTF) {
 	p := &e.commands[i]
-	e.pointer(p.attr, 0, p.data)
-	// No log: the one buffer of the context is for programs, and a log of types
-	// in it would be taken for theirs. Who has the blob can ask again.
-	e.sysBPF(i, bpfsys.BTFLoad)
+	if c.Extended == nil {
+		e.types(i, c, p.data, 0)
+	} else {
+		plain, done := newLabel(), newLabel()
+		e.load(8, r1, rStack, stackExtended)
+		e.jump(opJeqImm, r1, 0, plain)
+		e.storeBlobImm(4, p.attr+bpfsys.BTFLoadLen, int64(len(c.Extended)))
+		e.types(i, c, p.extended, 1)
+		e.jump(opJa, 0, 0, done)
+		e.bind(plain)
+		e.types(i, c, p.data, 0)
+		e.bind(done)
+	}
+	e.result(i)
 	e.opened(c.Out)
 }
 
-// createMap creates a map. It returns the index of the command that is done
-// last: a map that the caller brought needs none of those that give it its
-// first value.
-func (e *emitter) createMap(i int, c *trace.CreateMap) int {
-	last := i
-	if c.Map >= 0 {
-		last = e.lastInitial(i, c)
-	}
-	if slices.Contains(e.Given, c.Out) {
-		return last
-	}
-	if e.Inputs && c.Map >= 0 && last == i {
-		e.takeMaxEntries(i, c)
-	}
-	e.sysBPF(i, bpfsys.MapCreate)
-	e.opened(c.Out)
-	return i
-}
-
-// takeMaxEntries takes the size of a map from the context, if it is not 0.
-func (e *emitter) takeMaxEntries(i int, c *trace.CreateMap) {
-	keep := newLabel()
-	e.load(4, r1, rCtx, CtxMap(c.Map)+CtxMaxEntries)
-	e.jump(opJeqImm, r1, 0, keep)
-	e.storeBlob(4, e.commands[i].attr+bpfsys.MapCreateMaxEntries, r1)
-	e.bind(keep)
-}
-
-// lastInitial is the index of the last of the commands after i that give a new
-// map its first value: i if there is none.
-func (e *emitter) lastInitial(i int, c *trace.CreateMap) int {
-	for i+1 < len(e.t.Commands) {
-		switch next := e.t.Commands[i+1].(type) {
-		case *trace.UpdateElem:
-			if next.MapIndex != c.Map {
-				return i
-			}
-		case *trace.Freeze:
-			if next.Map != c.Out {
-				return i
-			}
-		default:
-			return i
+// types loads types, and those that fall back for older kernels as long as it has
+// to. No log: the runtime has the blob and can ask again.
+func (e *emitter) types(i int, c *trace.LoadBTF, data, extended int) {
+	p := &e.commands[i]
+	e.pointer(p.attr, 0, data)
+	e.issue(i, bpfsys.BTFLoad)
+	done := newLabel()
+	win := e.winAt
+	for n := range c.Fallbacks {
+		if w := p.edits[2*n+extended]; len(w.words) > 0 {
+			e.jump(opJsgeImm, r0, 0, done)
+			e.edit(w)
+			e.issue(i, bpfsys.BTFLoad)
 		}
-		i++
 	}
-	return i
+	if last := p.edits[len(p.edits)-1]; c.Optional && len(last.words) > 0 {
+		e.jump(opJsgeImm, r0, 0, done)
+		e.edit(last)
+	}
+	if moved := e.winAt != win; len(done.jumps) > 0 {
+		e.bind(done)
+		if !moved {
+			e.winAt = win
+		}
+	}
+}
+
+// chooseEnum asks for the kind that the local type does not have. Only if the kernel
+// has none of its own kind beside it, or a module has that one and vmlinux the other,
+// records mean the twin.
+func (e *emitter) chooseEnum(i int, c *trace.ChooseEnum) {
+	p := &e.commands[i]
+	e.findType(p.data, len(c.Name)+1, c.Other)
+	done := newLabel()
+	found := newLabel()
+	e.jump(opJsgeImm, r0, 0, found)
+	e.jump(opJa, 0, 0, done)
+	e.bind(found)
+	e.keepModule(c.OtherBTF) // r3 = fd, 0 for vmlinux
+	e.store(8, rStack, stackSaved, r3)
+	e.findType(p.data, len(c.Name)+1, c.Local)
+	twin := newLabel()
+	e.jump(opJsltImm, r0, 0, twin)
+	e.keepModule(c.LocalBTF)
+	e.jump(opJeqImm, r3, 0, done) // vmlinux has the local kind
+	e.load(8, r1, rStack, stackSaved)
+	e.jump(opJneImm, r1, 0, done) // modules have both
+	e.bind(twin)
+	e.storeImm(8, rStack, stackExtended, 1)
+	e.edit(p.edits[0])
+	e.bind(done)
+}
+
+// findType calls bpf_btf_find_by_name_kind. out: r0 = type id, fd of a module's BTF in
+// the upper half, or an error.
+func (e *emitter) findType(name, size int, kind uint32) {
+	e.blobAddr(r1, name)
+	e.movImm(r2, int64(size))
+	e.movImm(r3, int64(kind))
+	e.movImm(r4, 0)
+	e.call(fnFindByName)
+}
+
+// keepModule keeps the fd of a module's BTF in its cell, to be closed at the end.
+// in: r0 = a type that was found. out: r3 = the fd, 0 for vmlinux.
+func (e *emitter) keepModule(cell trace.FD) {
+	e.mov(r3, r0)
+	e.aluImm(opRshImm, r3, 32)
+	e.over(opJeqImm, r3, 0, func() { e.storeBlob(4, e.cell(cell), r3) })
+}
+
+// askContext loads the probe for arg:ctx. What comes of it is closed at the end.
+func (e *emitter) askContext(i int, c *trace.AskContext) {
+	p := &e.commands[i]
+	e.pointer(p.attr, 0, p.extended)
+	e.issue(i, bpfsys.BTFLoad)
+	e.opened(c.BTF)
+	e.pointer(p.other, bpfsys.ProgLoadInsns, p.data)
+	e.pointer(p.other, bpfsys.ProgLoadLicense, p.license)
+	e.pointer(p.other, bpfsys.ProgLoadFuncInfo, p.funcs)
+	e.call2(bpfsys.ProgLoad, p.other, bpfsys.ProgLoadSize(bpfsys.ProgLoadNeeds{FuncInfo: true}))
+	e.opened(c.Out)
+	e.unless(func() {
+		e.storeImm(8, rStack, stackExtended, 1)
+		e.edit(p.edits[0])
+	})
+}
+
+func (e *emitter) createMap(i int, c *trace.CreateMap) {
+	p := &e.commands[i]
+	if c.CPUs != nil {
+		e.copyCtx(4, e.settings[c.CPUs], p.attr+bpfsys.MapCreateMaxEntries)
+	}
+	if c.ValueSize != nil {
+		e.copyCtx(4, e.settings[c.ValueSize], p.attr+bpfsys.MapCreateValueSize)
+	}
+	e.issue(i, bpfsys.MapCreate)
+	for _, size := range c.Sizes {
+		e.unless(func() {
+			e.storeBlobImm(4, p.attr+bpfsys.MapCreateMaxEntries, int64(int32(size)))
+			e.issue(i, bpfsys.MapCreate)
+		})
+	}
+	if c.Plain {
+		e.unless(func() {
+			e.storeBlobImm(4, p.attr+bpfsys.MapCreateKeyType, 0)
+			e.storeBlobImm(4, p.attr+bpfsys.MapCreateValueType, 0)
+			e.issue(i, bpfsys.MapCreate)
+		})
+	}
+	if m := e.mapOf(c.Map); m != nil {
+		e.loadBlob(4, r1, m.Delta)
+		e.add(r0, r1)
+	}
+	e.result(i)
+	e.opened(c.Out)
 }
 
 func (e *emitter) update(i int, c *trace.UpdateElem) {
-	if e.leftOut(c) {
-		return
-	}
 	p := &e.commands[i]
-	skip := newLabel()
-	if c.MapIndex >= 0 && e.Inputs {
-		keep := newLabel()
-		e.load(8, r3, rCtx, CtxMap(c.MapIndex)+CtxInitial)
-		if c.OnlyGiven {
-			e.jump(opJeqImm, r3, 0, skip)
-		} else {
-			e.jump(opJeqImm, r3, 0, keep)
-		}
-		e.blobAddr(r1, p.value)
-		e.movImm(r2, int64(len(c.Value)))
-		e.call(fnCopyFromUser)
-		e.check(i)
-		e.bind(keep)
+	if c.Setting != nil {
+		e.copyValue(e.settings[c.Setting], p.value, c.Setting.Size)
 	}
 	e.pointer(p.attr, bpfsys.ElemKey, p.key)
 	e.pointer(p.attr, bpfsys.ElemValue, p.value)
-	e.sysBPF(i, bpfsys.MapUpdateElem)
-	e.bind(skip)
+	e.issue(i, bpfsys.MapUpdateElem)
+	e.result(i)
 }
 
-// fill updates all elements of an array in a loop, which counts in rErr: that
-// register is free until the end, or lies on the stack.
+// copyValue copies bytes of the context into the blob. Both have room for whole words.
+func (e *emitter) copyValue(from, to, size int) {
+	for at := 0; at < size; at += 8 {
+		e.copyCtx(8, from+at, to+at)
+	}
+}
+
+// fill updates all elements of an array in a loop, which counts in rErr.
 func (e *emitter) fill(i int, c *trace.FillArray) {
 	p := &e.commands[i]
 	width := len(c.Values) / c.Count
 	e.pointer(p.attr, bpfsys.ElemKey, p.key)
-	if !e.Steps {
-		e.store(8, rStack, -8, rErr)
-	}
+	e.store(8, rStack, stackSaved, rErr)
 	e.movImm(rErr, 0)
-	again := newLabel()
+	again, good, bad := newLabel(), newLabel(), newLabel()
 	e.bind(again)
 	e.storeBlob(4, p.key, rErr)
 	e.mov(r1, rErr)
@@ -262,21 +330,14 @@ func (e *emitter) fill(i int, c *trace.FillArray) {
 	e.add(r2, r1)
 	e.storeBlob(8, p.attr+bpfsys.ElemValue, r2)
 	e.issue(i, bpfsys.MapUpdateElem)
-	good, bad := newLabel(), newLabel()
-	if e.Steps {
-		e.check(i)
-	} else {
-		e.jump(opJsgeImm, r0, 0, good)
-		e.jump(opJa, 0, 0, bad)
-		e.bind(good)
-	}
+	e.jump(opJsgeImm, r0, 0, good)
+	e.jump(opJa, 0, 0, bad)
+	e.bind(good)
 	e.aluImm(opAddImm, rErr, 1)
 	e.jump(opJneImm, rErr, int64(c.Count), again)
-	if !e.Steps {
-		e.bind(bad)
-		e.load(8, rErr, rStack, -8)
-		e.check(i)
-	}
+	e.bind(bad)
+	e.load(8, rErr, rStack, stackSaved)
+	e.result(i)
 }
 
 // loop runs body once for each of the n sites in a table, with the address
@@ -306,35 +367,45 @@ func (e *emitter) loop(table, n int, body func()) {
 
 // lookup finds a symbol and puts the answer into all that refers to it.
 func (e *emitter) lookup(i int, c *trace.Lookup) {
-	s := &e.t.Symbols[c.Symbol]
+	s := c.Symbol
 	p := &e.commands[i]
-	e.blobAddr(r1, p.data)
-	e.movImm(r2, int64(len(s.Name)+1))
+	missing := newLabel()
+	if s.Mismatch != nil {
+		e.load(4, r1, rCtx, e.settings[s.Mismatch])
+		e.jump(opJneImm, r1, 0, missing)
+	}
 	if s.Kind == trace.SymbolAddress {
+		e.blobAddr(r1, p.data)
+		e.movImm(r2, int64(len(s.Name)+1))
 		e.movImm(r3, 0)
 		e.blobAddr(r4, e.scratch)
 		e.call(fnKallsymsName)
 	} else {
-		e.movImm(r3, int64(s.BTFKind))
-		e.movImm(r4, 0)
-		e.call(fnFindByName)
+		e.findType(p.data, len(s.Name)+1, s.BTFKind)
 	}
-	missing := newLabel()
 	if s.Weak {
 		// Only what is not there is missing; anything else is a failure.
 		e.jump(opJeqImm, r0, -int64(unix.ENOENT), missing)
-		if s.Kind == trace.SymbolAddress {
+	}
+	if s.Kind == trace.SymbolAddress {
+		switch {
+		case s.Weak:
 			// Addresses may be hidden (kptr_restrict): a direct load sees 0 then.
 			e.jump(opJeqImm, r0, -int64(unix.EPERM), missing)
+		case s.MayBeZero():
+			// The helper takes a symbol at address 0 for one that is not there.
+			e.jump(opJeqImm, r0, -int64(unix.ENOENT), missing)
 		}
 	}
-	e.check(i)
-	e.patchSymbol(target{true, c.Symbol}, s)
-	e.bind(missing)
+	e.result(i)
+	e.patchSymbol(s)
+	if len(missing.jumps) > 0 {
+		e.bind(missing)
+	}
 }
 
-func (e *emitter) patchSymbol(t target, s *trace.Symbol) {
-	sites := e.sites[t]
+func (e *emitter) patchSymbol(s *trace.Symbol) {
+	sites := e.sites[s]
 	switch s.Kind {
 	case trace.SymbolAddress:
 		e.loadBlob(8, r0, e.scratch)
@@ -345,22 +416,32 @@ func (e *emitter) patchSymbol(t target, s *trace.Symbol) {
 		// module's BTF, 0 for vmlinux.
 		e.mov(r3, r0)
 		e.aluImm(opRshImm, r3, 32)
-		vmlinux := newLabel()
-		e.jump(opJeqImm, r3, 0, vmlinux)
-		e.storeBlob(4, e.cell(s.BTF), r3)
-		if s.Kind == trace.SymbolKfunc {
-			e.movImm(r3, int64(s.BTF)) // index in fd_array
-		}
-		e.bind(vmlinux)
+		e.over(opJeqImm, r3, 0, func() { e.inModule(s, sites) })
 	}
-	if table, ok := e.tables[t]; ok {
+	if table, ok := e.tables[s]; ok {
 		e.loop(table, len(sites), func() { e.patchAt(s, sites[0].kind, r1, 0, -1) })
 		return
 	}
 	for _, at := range sites {
-		e.stop()
 		r, d := e.reach(at.off, bpfsys.ProgLoadAttachFD+4)
 		e.patchAt(s, at.kind, r, d, int(at.dst))
+	}
+}
+
+// inModule is what only a symbol of a module needs. in: r3 = fd of its BTF. out: r3 = the
+// same, or the index in fd_array for a kfunc.
+func (e *emitter) inModule(s *trace.Symbol, sites []site) {
+	e.storeBlob(4, e.cell(s.BTF), r3)
+	for _, at := range sites {
+		if at.kind == siteValue { // 6.9
+			e.storeBlob(4, at.off+bpfsys.MapCreateTypeFD, r3)
+			e.loadBlob(4, r1, at.off+bpfsys.MapCreateFlags)
+			e.aluImm(opOrImm, r1, bpfsys.FlagTypeFD)
+			e.storeBlob(4, at.off+bpfsys.MapCreateFlags, r1)
+		}
+	}
+	if s.Kind == trace.SymbolKfunc {
+		e.movImm(r3, int64(s.BTF))
 	}
 }
 
@@ -369,6 +450,9 @@ func (e *emitter) patchSymbol(t target, s *trace.Symbol) {
 // dst is the instruction's destination register, -1 if only the blob knows.
 func (e *emitter) patchAt(s *trace.Symbol, kind trace.FixupKind, r reg, d, dst int) {
 	switch kind {
+	case siteValue:
+		e.store(4, r, d+bpfsys.MapCreateKernelType, r0)
+		return
 	case siteAttach:
 		e.store(4, r, d+bpfsys.ProgLoadAttachID, r0)
 		e.store(4, r, d+bpfsys.ProgLoadAttachFD, r3)
@@ -394,72 +478,49 @@ func (e *emitter) patchAt(s *trace.Symbol, kind trace.FixupKind, r reg, d, dst i
 	e.store(4, r, d+insn.Size+4, r3)
 }
 
+// loadProgram loads a program. Where one before it has failed the command is none that
+// the kernel knows, so that programs are not verified for nothing.
 func (e *emitter) loadProgram(i int, c *trace.LoadProgram) {
 	p := &e.commands[i]
-	if e.Inputs {
-		e.copyCtx(8, CtxLogLevel, p.attr+bpfsys.ProgLoadLogLevel) // and log_size, which follows in both
-		e.copyCtx(8, CtxLogBuf, p.attr+bpfsys.ProgLoadLogBuf)
+	log := e.a.Programs[e.programs[c.Program]].Log
+	e.copyCtx(8, log, p.attr+bpfsys.ProgLoadLogLevel) // and log_size, which follows
+	e.copyCtx(8, log+8, p.attr+bpfsys.ProgLoadLogBuf)
+	if c.Expected != nil {
+		e.copyCtx(4, e.settings[c.Expected], p.attr+bpfsys.ProgLoadAttachType)
 	}
 	e.pointer(p.attr, bpfsys.ProgLoadInsns, p.data)
 	e.pointer(p.attr, bpfsys.ProgLoadLicense, p.license)
-	if c.BTF != trace.NoFD {
+	if len(c.FuncInfo) > 0 {
 		e.pointer(p.attr, bpfsys.ProgLoadFuncInfo, p.funcs)
-		if len(c.LineInfo) > 0 {
-			e.pointer(p.attr, bpfsys.ProgLoadLineInfo, p.lines)
-		}
 	}
-	if c.Needs().FDArray {
+	if len(c.LineInfo) > 0 {
+		e.pointer(p.attr, bpfsys.ProgLoadLineInfo, p.lines)
+	}
+	if c.Fields().FDArray {
 		e.pointer(p.attr, bpfsys.ProgLoadFDArray, e.cells)
 	}
 	if len(c.CORE) > 0 {
 		e.pointer(p.attr, bpfsys.ProgLoadCORE, p.core)
 	}
-	e.sysBPF(i, bpfsys.ProgLoad)
+	if e.loaded == 0 {
+		e.issue(i, bpfsys.ProgLoad)
+		e.mov(rErr, r0)
+	} else {
+		e.mov(r1, rErr)
+		e.aluImm(opArshImm, r1, 63)
+		e.aluImm(opOrImm, r1, int64(bpfsys.ProgLoad))
+		e.blobAddr(r2, p.attr)
+		e.movImm(r3, int64(p.size))
+		e.call(fnSysBPF)
+		e.raw(opOrReg, rErr, r0, 0, 0)
+	}
+	e.loaded++
 	e.opened(c.Out)
 }
 
-// close closes a temporary fd and forgets it. That of vmlinux, which is none,
-// is as good to close as any.
+// close closes a temporary fd. What has not been opened is -1 or an error: closing that
+// does nothing.
 func (e *emitter) close(fd trace.FD) {
 	e.loadBlob(4, r1, e.cell(fd))
-	if e.Steps {
-		e.storeBlobImm(4, e.cell(fd), none)
-	}
 	e.call(fnSysClose)
-}
-
-// end hands the fds out, or closes all after a failure, those that are not
-// open as well: a test for each would cost more than the system call does. But
-// what is opened last is never open when something fails.
-func (e *emitter) end() {
-	if !e.Steps {
-		e.mov(r0, rErr)
-		e.raw(insn.Exit, 0, 0, 0, 0)
-		return
-	}
-	maps := len(e.t.Maps)
-	for i := range e.t.Maps {
-		e.loadBlob(4, r1, e.cell(e.t.MapFD(i)))
-		e.store(4, rCtx, CtxMap(i), r1)
-	}
-	for i := range e.t.Programs {
-		e.loadBlob(4, r1, e.cell(e.t.ProgramFD(i)))
-		e.store(4, rCtx, CtxProg(maps, i), r1)
-	}
-	e.movImm(r0, 0)
-	e.raw(insn.Exit, 0, 0, 0, 0)
-
-	if len(e.failed.jumps) == 0 {
-		return // nothing can fail, and the verifier refuses what cannot be reached
-	}
-	e.bind(e.failed)
-	e.mov(rErr, r0)
-	for i := range e.t.FDs {
-		if fd := trace.FD(i); !slices.Contains(e.safe, fd) {
-			e.loadBlob(4, r1, e.cell(fd))
-			e.call(fnSysClose)
-		}
-	}
-	e.mov(r0, rErr)
-	e.raw(insn.Exit, 0, 0, 0, 0)
 }

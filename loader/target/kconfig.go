@@ -13,21 +13,21 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/bpfreplay/bpfreplay/loader/object"
+	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
 // Kconfig returns the value of an object's .kconfig map of size bytes for this
 // target: its kernel version and configuration, as libbpf gives them. The
 // error is ESRCH if a variable that is not weak has no value here.
-func (t *Target) Kconfig(externs []object.Extern, size uint32) ([]byte, error) {
+func (t *Target) Kconfig(externs []artefact.Kconfig, size uint32) ([]byte, error) {
 	value := make([]byte, size)
 	var config map[string]string
 	for i := range externs {
 		e := &externs[i]
-		if uint64(e.KconfigOffset)+uint64(e.KconfigSize) > uint64(size) {
+		if uint64(e.Offset)+uint64(e.Size) > uint64(size) {
 			return nil, fmt.Errorf("kconfig %s: %w", e.Name, unix.EINVAL)
 		}
-		at := value[e.KconfigOffset : e.KconfigOffset+e.KconfigSize]
+		at := value[e.Offset : e.Offset+e.Size]
 		if strings.HasPrefix(e.Name, "LINUX_") {
 			if err := t.linuxValue(e, at); err != nil {
 				return nil, err
@@ -55,7 +55,7 @@ func (t *Target) Kconfig(externs []object.Extern, size uint32) ([]byte, error) {
 }
 
 // linuxValue sets the variables that no configuration has.
-func (t *Target) linuxValue(e *object.Extern, at []byte) error {
+func (t *Target) linuxValue(e *artefact.Kconfig, at []byte) error {
 	var v uint64
 	switch e.Name {
 	case "LINUX_KERNEL_VERSION":
@@ -96,15 +96,15 @@ const (
 	triModule = 2
 )
 
-func putConfig(e *object.Extern, at []byte, text string) error {
+func putConfig(e *artefact.Kconfig, at []byte, text string) error {
 	switch {
 	case text == "y" || text == "n" || text == "m":
 		return putTristate(e, at, text)
 	case strings.HasPrefix(text, `"`):
 		return putString(e, at, text)
 	}
-	switch e.KconfigType {
-	case object.KconfigInt, object.KconfigChar:
+	switch e.Type {
+	case "int", "char":
 	default:
 		return fmt.Errorf("a number for a variable of another type: %w", unix.EINVAL)
 	}
@@ -120,25 +120,25 @@ func putConfig(e *object.Extern, at []byte, text string) error {
 	if err != nil {
 		return fmt.Errorf("not a number: %w", unix.EINVAL)
 	}
-	if !fits(v, len(at), e.KconfigSigned) {
+	if !fits(v, len(at), e.Signed) {
 		return fmt.Errorf("does not fit into %d bytes: %w", len(at), unix.ERANGE)
 	}
 	putInt(at, v)
 	return nil
 }
 
-func putTristate(e *object.Extern, at []byte, text string) error {
-	switch e.KconfigType {
-	case object.KconfigBool:
+func putTristate(e *artefact.Kconfig, at []byte, text string) error {
+	switch e.Type {
+	case "bool":
 		if text == "m" {
 			return fmt.Errorf("a module for a bool: %w", unix.EINVAL)
 		}
 		if text == "y" {
 			at[0] = 1
 		}
-	case object.KconfigTristate:
+	case "tristate":
 		putInt(at, map[string]uint64{"n": triNo, "y": triYes, "m": triModule}[text])
-	case object.KconfigChar:
+	case "char":
 		at[0] = text[0]
 	default:
 		return fmt.Errorf("a tristate for a variable of another type: %w", unix.EINVAL)
@@ -148,8 +148,8 @@ func putTristate(e *object.Extern, at []byte, text string) error {
 
 // putString stores a quoted string and cuts it to the size of the variable,
 // as libbpf does; the last byte stays NUL.
-func putString(e *object.Extern, at []byte, text string) error {
-	if e.KconfigType != object.KconfigCharArray {
+func putString(e *artefact.Kconfig, at []byte, text string) error {
+	if e.Type != "char_array" {
 		return fmt.Errorf("a string for a variable of another type: %w", unix.EINVAL)
 	}
 	if len(text) < 2 || !strings.HasSuffix(text, `"`) {

@@ -6,67 +6,87 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bpfreplay/bpfreplay/loader/artefact"
+	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
 	"github.com/bpfreplay/bpfreplay/loader/btf"
-	"github.com/bpfreplay/bpfreplay/loader/object"
 )
 
-// checkStructOps checks, as libbpf does at load, that what the object sets can
-// be said in the kernel's layout: each member that is set must be there, and
-// what is there must be of the same kind and size. loaded says whether the load
-// has a program for a member.
-func checkStructOps(local, kernel *btf.Spec, ops *btf.Type, so *object.StructOps, loaded func(member string) bool) error {
-	t, err := local.Type(so.TypeID)
+// structOpsPrefix is what the kernel puts before the name of a struct_ops type
+// to name the type of its map's value.
+const structOpsPrefix = "bpf_struct_ops_"
+
+// structOpsTypes finds a struct_ops type of the kernel and the type of its map's value.
+func (t *Target) structOpsTypes(name string) (ops, value *btf.Type, spec *btf.Spec, err error) {
+	id, fd, err := t.FindType(name, uint32(btf.KindStruct), "")
 	if err != nil {
-		return err
+		return nil, nil, nil, fmt.Errorf("kernel type struct %s: %w", name, err)
 	}
-	for _, m := range t.Members {
-		if m.BitOffset%8 != 0 || m.BitSize != 0 {
-			return memberError(so, m.Name, "is a bitfield")
-		}
-		size, err := local.SizeOf(m.Type)
-		if err != nil {
-			return err
-		}
-		from := int(m.BitOffset / 8)
-		if from+int(size) > len(so.Data) {
-			return memberError(so, m.Name, "is outside of the struct")
-		}
-		set := loaded(m.Name) || slices.ContainsFunc(so.Data[from:from+int(size)], func(b byte) bool { return b != 0 })
+	if fd >= 0 {
+		defer bpfsys.Close(fd)
+	}
+	if spec, err = t.specOf(fd); err != nil {
+		return nil, nil, nil, err
+	}
+	if ops, err = spec.Type(btf.TypeID(id)); err != nil {
+		return nil, nil, nil, err
+	}
+	valueID, err := spec.First(structOpsPrefix+name, btf.KindStruct)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("kernel type struct %s%s: %w", structOpsPrefix, name, unix.ENOENT)
+	}
+	value, err = spec.Type(valueID)
+	return ops, value, spec, err
+}
+
+// memberIndex is the index of a member in a struct_ops type of the kernel.
+func (t *Target) memberIndex(so *artefact.StructOps, member string) (uint32, error) {
+	ops, _, _, err := t.structOpsTypes(so.Type)
+	if err != nil {
+		return 0, err
+	}
+	i := slices.IndexFunc(ops.Members, func(m btf.Member) bool { return m.Name == member })
+	if i < 0 {
+		return 0, fmt.Errorf("this kernel's struct %s has no member %s: %w", so.Type, member, unix.ENOTSUP)
+	}
+	return uint32(i), nil
+}
+
+// valueSize is the size of the value of a struct_ops map. It checks, as libbpf does at
+// load, that what the object sets can be said in the kernel's layout: each member that
+// is set must be there, and what is there must be of the same kind and size.
+func (t *Target) valueSize(so *artefact.StructOps) (uint32, error) {
+	ops, value, kernel, err := t.structOpsTypes(so.Type)
+	if err != nil {
+		return 0, err
+	}
+	for _, m := range so.Members {
 		i := slices.IndexFunc(ops.Members, func(k btf.Member) bool { return k.Name == m.Name })
-		if i < 0 {
-			if set {
-				return memberError(so, m.Name, "is set, but this kernel's type has no such member")
-			}
-			continue
+		switch {
+		case m.Kind == "bitfield":
+			err = fmt.Errorf("is a bitfield")
+		case i >= 0:
+			err = sameShape(m, kernel, ops.Members[i].Type)
+		case m.Set:
+			err = fmt.Errorf("is set, but this kernel's type has no such member")
 		}
-		if err := sameShape(local, m.Type, kernel, ops.Members[i].Type); err != nil {
-			return memberError(so, m.Name, err.Error())
+		if err != nil {
+			return 0, fmt.Errorf("member %s of struct %s %w: %w", m.Name, so.Type, err, unix.ENOTSUP)
 		}
 	}
-	return nil
+	return value.Size, nil
 }
 
-func memberError(so *object.StructOps, name, what string) error {
-	return fmt.Errorf("member %s of struct %s %s: %w", name, so.Type, what, unix.ENOTSUP)
-}
-
-// sameShape compares kind and size of two types.
-func sameShape(local *btf.Spec, a btf.TypeID, kernel *btf.Spec, b btf.TypeID) error {
-	ta, err := local.Underlying(a)
+// sameShape compares kind and size.
+func sameShape(m artefact.Member, kernel *btf.Spec, id btf.TypeID) error {
+	t, err := kernel.Underlying(id)
 	if err != nil {
 		return err
 	}
-	tb, err := kernel.Underlying(b)
-	if err != nil {
-		return err
+	if t.Kind.String() != m.Kind {
+		return fmt.Errorf("is a %s here and a %v in this kernel", m.Kind, t.Kind)
 	}
-	if ta.Kind != tb.Kind {
-		return fmt.Errorf("is a %v here and a %v in this kernel", ta.Kind, tb.Kind)
-	}
-	sa, err1 := local.SizeOf(a)
-	sb, err2 := kernel.SizeOf(b)
-	if err1 != nil || err2 != nil || sa != sb {
-		return fmt.Errorf("has %d bytes here and %d in this kernel", sa, sb)
+	if size, err := kernel.SizeOf(id); err != nil || size != m.Size {
+		return fmt.Errorf("has %d bytes here and %d in this kernel", m.Size, size)
 	}
 	return nil
 }

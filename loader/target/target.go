@@ -15,22 +15,20 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
 	"github.com/bpfreplay/bpfreplay/loader/btf"
-	"github.com/bpfreplay/bpfreplay/loader/core"
 )
 
 // Target is the running kernel.
 type Target struct {
-	mu       sync.Mutex
-	vmlinux  *btf.Spec
-	noBTF    error
-	modules  []module
-	listed   bool
-	symbols  map[string]symbol
-	features *Features
+	mu      sync.Mutex
+	vmlinux *btf.Spec
+	noBTF   error
+	modules []module
+	listed  bool
+	symbols map[string]symbol
+	needs   map[string]error // by capability that was looked for: why the kernel lacks it
 
 	// What was asked about the kernel, nil for not yet.
-	uprobeMulti, farValues, argCtx *bool
-	core                           *core.Target
+	uprobeMulti, farValues *bool
 }
 
 const vmlinuxTypes = "/sys/kernel/btf/vmlinux"
@@ -209,39 +207,6 @@ func (t *Target) specOf(fd int) (*btf.Spec, error) {
 		}
 	}
 	return nil, fmt.Errorf("BTF object %d: %w", info.ID, unix.ENOENT)
-}
-
-// coreTarget is the kernel as CO-RE sees it.
-func (t *Target) coreTarget() (*core.Target, error) {
-	vmlinux, err := t.Vmlinux()
-	if err != nil {
-		return nil, err
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.core == nil {
-		t.core = core.NewTarget(vmlinux, t.coreModules)
-	}
-	return t.core, nil
-}
-
-// coreModules are the types of modules, which CO-RE asks for if vmlinux has
-// no candidate.
-func (t *Target) coreModules() ([]core.Module, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if err := t.listModules(); err != nil {
-		return nil, err
-	}
-	var out []core.Module
-	for i := range t.modules {
-		spec, err := t.moduleSpec(&t.modules[i])
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, core.Module{Name: t.modules[i].name, BTF: spec})
-	}
-	return out, nil
 }
 
 // Address looks a symbol up in /proc/kallsyms. The error is ENOENT if there

@@ -25,7 +25,7 @@ type linker struct {
 	fixups   []Fixup
 	funcInfo []byte
 	lineInfo []byte
-	core     []byte
+	core     []core.Record
 	tables   map[int]FD // by index of the jump table in obj.Maps
 	noFuncs  bool       // a function lacks func_info: the kernel wants all or none
 	noLines  bool       // a function lacks line_info for its first instruction: likewise
@@ -91,10 +91,9 @@ func (l *linker) append(i int) error {
 	l.insns = append(l.insns, f.Insns...)
 	l.appendInfo(f, at)
 	for _, r := range f.CORE {
-		l.core = binary.LittleEndian.AppendUint32(l.core, uint32(at+r.Insn)*insn.Size)
-		l.core = binary.LittleEndian.AppendUint32(l.core, uint32(r.TypeID))
-		l.core = binary.LittleEndian.AppendUint32(l.core, r.AccessStrOff)
-		l.core = binary.LittleEndian.AppendUint32(l.core, r.Kind)
+		l.core = append(l.core, core.Record{
+			InsnOff: uint32(at+r.Insn) * insn.Size, TypeID: r.TypeID, AccessStr: r.AccessStrOff, Kind: core.Kind(r.Kind),
+		})
 	}
 	for _, r := range f.Relocations {
 		if err := l.relocate(f, at, r); err != nil {
@@ -209,12 +208,12 @@ func (l *linker) relocateJumpTable(i int, r object.Relocation) error {
 		for n, to := range table.Targets {
 			binary.LittleEndian.PutUint32(values[n*insnArrayValueSize:], uint32(start)+to)
 		}
-		name := l.p.t.FDs[fd].Name
+		name := l.p.t.FDs[fd]
 		l.p.add(&CreateMap{
-			Map: -1, Name: name, Inner: NoFD, Setting: -1, Out: fd,
+			Name: name, Out: fd,
 			Attr: MapAttr{
 				Type: mapInsnArray, KeySize: 4, ValueSize: insnArrayValueSize,
-				MaxEntries: uint32(len(table.Targets)), Name: ".jumptables", BTF: NoFD,
+				MaxEntries: uint32(len(table.Targets)), Name: ".jumptables",
 			},
 		})
 		l.p.add(&FillArray{Map: fd, Name: name, Values: values, Count: len(table.Targets)})
@@ -250,8 +249,8 @@ func (l *linker) relocateCall(i int, r object.Relocation) error {
 }
 
 func (l *linker) relocateKfunc(i int, e *object.Extern) {
-	s := Symbol{Kind: SymbolKfunc, Name: e.EssentialName(), BTFKind: uint32(btf.KindFunc), Weak: e.Weak, Type: prototype(e)}
-	sym := l.p.lookup(s, "program "+l.main.Name)
+	s := Symbol{Kind: SymbolKfunc, Name: e.EssentialName(), BTFKind: uint32(btf.KindFunc), Weak: e.Weak}
+	sym := l.p.lookup(s, prototype(e), "program "+l.main.Name)
 	l.insns.SetOff(i, 0)
 	if e.Weak {
 		l.insns.SetSrc(i, 0)
@@ -260,7 +259,7 @@ func (l *linker) relocateKfunc(i int, e *object.Extern) {
 		l.insns.SetSrc(i, insn.PseudoKfunc)
 		l.insns.SetImm(i, 0)
 	}
-	l.fixups = append(l.fixups, Fixup{Insn: i, Kind: FixupCall, FD: NoFD, Symbol: sym})
+	l.fixups = append(l.fixups, Fixup{Insn: i, Kind: FixupCall, Symbol: sym})
 }
 
 // prototype is what a weak kfunc has to look like.
@@ -272,8 +271,8 @@ func prototype(e *object.Extern) btf.TypeID {
 }
 
 func (l *linker) relocateKsym(i int, e *object.Extern) {
-	s := Symbol{Kind: SymbolKsym, Name: e.EssentialName(), Weak: e.Weak, Type: prototype(e)}
-	fix := Fixup{Insn: i, Kind: FixupKsym, FD: NoFD}
+	s := Symbol{Kind: SymbolKsym, Name: e.EssentialName(), Weak: e.Weak}
+	fix := Fixup{Insn: i, Kind: FixupKsym}
 	src := uint8(insn.PseudoBTFID)
 	switch e.Kind {
 	case object.ExternVar:
@@ -287,6 +286,6 @@ func (l *linker) relocateKsym(i int, e *object.Extern) {
 		src = 0
 	}
 	l.setLd64(i, src, 0)
-	fix.Symbol = l.p.lookup(s, "program "+l.main.Name)
+	fix.Symbol = l.p.lookup(s, prototype(e), "program "+l.main.Name)
 	l.fixups = append(l.fixups, fix)
 }

@@ -2,7 +2,6 @@ package trace
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math/bits"
 	"slices"
@@ -11,7 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bpfreplay/bpfreplay/loader/btf"
-	"github.com/bpfreplay/bpfreplay/loader/core"
 	"github.com/bpfreplay/bpfreplay/loader/object"
 )
 
@@ -25,10 +23,6 @@ type Options struct {
 	// a map that is not created are not loaded, unless Autoload says so.
 	Autocreate map[string]bool
 }
-
-// ErrUnsupported is the reason of a plan that fails because bpfreplay cannot
-// load this kind of thing.
-var ErrUnsupported = errors.New("not supported")
 
 // Error is a refusal at plan time: every kernel would refuse the load, or the
 // object lacks something that no kernel can add. Errno is what libbpf gives
@@ -54,27 +48,30 @@ type planner struct {
 	opts Options
 
 	btfFD      FD
-	programs   []int          // indexes into obj.Functions, in the order of Trace.Programs
-	symbols    map[string]int // by what makes a symbol one
-	kconfigMap int            // index into obj.Maps, -1 for none
-	size       int            // bytes of all programs so far
-	maps       []int          // by index into obj.Maps: index into Trace.Maps, -1 if not created
+	programs   []int     // indexes into obj.Functions, in the order of Trace.Programs
+	types      *btf.Spec // what the kernel gets of the object's types, nil for nothing
+	extended   *btf.Spec // the same with more, nil for none
+	first      []Command // to be issued before BTF_LOAD
+	twins      []twin
+	symbols    map[string]*Symbol // by what makes a symbol one
+	kconfigMap int                // index into obj.Maps, -1 for none
+	size       int                // bytes of all programs so far
+	maps       []int              // by index into obj.Maps: index into Trace.Maps, -1 if not created
 }
 
 // Plan returns the trace of a load of obj.
 func Plan(obj *object.Object, opts Options) (*Trace, error) {
 	p := &planner{
 		obj:  obj,
-		t:    &Trace{Object: obj.Name, License: obj.License, Types: obj.BTF},
-		opts: opts, btfFD: NoFD,
-		symbols: make(map[string]int), kconfigMap: -1,
+		t:    &Trace{Object: obj.Name, License: obj.License, Types: obj.BTF, FDs: []string{"none"}},
+		opts: opts, symbols: make(map[string]*Symbol), kconfigMap: -1,
 	}
 	p.declareMaps()
 	p.declarePrograms()
 	if err := p.checkStructOps(); err != nil {
 		return nil, err
 	}
-	p.loadBTF()
+	p.chooseTypes()
 	if err := p.createMaps(); err != nil {
 		return nil, err
 	}
@@ -87,7 +84,7 @@ func Plan(obj *object.Object, opts Options) (*Trace, error) {
 	if err := p.fillSlots(); err != nil {
 		return nil, err
 	}
-	if err := p.divideCORE(); err != nil {
+	if err := p.loadTypes(); err != nil {
 		return nil, err
 	}
 	p.closeRest()
@@ -97,7 +94,7 @@ func Plan(obj *object.Object, opts Options) (*Trace, error) {
 func (p *planner) add(c Command) { p.t.Commands = append(p.t.Commands, c) }
 
 func (p *planner) newFD(name string) FD {
-	p.t.FDs = append(p.t.FDs, FDInfo{Name: name})
+	p.t.FDs = append(p.t.FDs, name)
 	return FD(len(p.t.FDs) - 1)
 }
 
@@ -126,10 +123,15 @@ func (p *planner) declareMaps() {
 		}
 		name := LogicalName(m)
 		p.maps[i] = len(p.t.Maps)
-		p.t.Maps = append(p.t.Maps, Map{
-			Name: name, Kind: m.Kind, Type: m.Type, ValueSize: m.ValueSize,
+		t := &Map{
+			Name: name, Kind: m.Kind, Type: m.Type, KeySize: m.KeySize, ValueSize: m.ValueSize, Entries: m.MaxEntries, Flags: m.Flags, Extra: m.Extra,
 			Mmapable: m.Flags&fMmapable != 0, ReadOnly: m.Frozen, Pinned: m.Pinning != 0,
-		})
+			Variables: m.Variables,
+		}
+		if m.Type == mapArena {
+			t.Arena, t.Data = true, m.Data
+		}
+		p.t.Maps = append(p.t.Maps, t)
 		p.newFD("map " + name)
 		if m.Kind == object.MapKconfig {
 			p.kconfigMap = i
@@ -159,7 +161,7 @@ func (p *planner) declarePrograms() {
 			continue
 		}
 		p.programs = append(p.programs, i)
-		p.t.Programs = append(p.t.Programs, Program{
+		p.t.Programs = append(p.t.Programs, &Program{
 			Name: f.Name, Section: f.Section,
 			Type: f.Program.Type, AttachType: f.Program.AttachType,
 		})
@@ -188,11 +190,17 @@ func (p *planner) loads(i int) bool {
 	return f.Autoload && !used
 }
 
+// member is a function member of a struct_ops map.
+type member struct {
+	of   *object.StructOps
+	name string
+}
+
 // structOpsMember is the member that a program implements, nil for none. One
 // that several maps use has the same place in all of them that are created; where
 // none is, the first counts.
-func (p *planner) structOpsMember(i int) *StructOpsMember {
-	var first *StructOpsMember
+func (p *planner) structOpsMember(i int) *member {
+	var first *member
 	for m := range p.obj.Maps {
 		so := p.obj.Maps[m].StructOps
 		if so == nil || p.maps[m] < 0 && first != nil {
@@ -202,12 +210,12 @@ func (p *planner) structOpsMember(i int) *StructOpsMember {
 			if s.Function != i {
 				continue
 			}
-			member := &StructOpsMember{Type: so.Type, Member: s.Name}
+			found := &member{so, s.Name}
 			if p.maps[m] >= 0 {
-				return member
+				return found
 			}
 			if first == nil {
-				first = member
+				first = found
 			}
 		}
 	}
@@ -223,52 +231,43 @@ func (p *planner) checkStructOps() error {
 			continue
 		}
 		for _, s := range m.StructOps.Members {
-			here := StructOpsMember{Type: m.StructOps.Type, Member: s.Name}
-			if first := p.structOpsMember(s.Function); *first != here {
+			if first := p.structOpsMember(s.Function); first.of.Type != m.StructOps.Type || first.name != s.Name {
 				return refuse("map "+LogicalName(m), unix.EINVAL, "member %s of struct %s is program %s, which is member %s of struct %s already",
-					here.Member, here.Type, p.obj.Functions[s.Function].Name, first.Member, first.Type)
+					s.Name, m.StructOps.Type, p.obj.Functions[s.Function].Name, first.name, first.of.Type)
 			}
 		}
 	}
 	return nil
 }
 
-func (p *planner) loadBTF() {
-	if p.obj.BTF == nil {
-		return
-	}
-	p.btfFD = p.newFD("btf")
-	p.add(&LoadBTF{Data: p.obj.BTF.Raw(), Out: p.btfFD})
-}
-
 // Map types that the plan has to tell apart (enum bpf_map_type).
 const (
-	mapProgArray   = 3
-	mapPerfEvent   = 4
-	mapStackTrace  = 7
-	mapCgroupArray = 8
-	mapArrayOfMaps = 12
-	mapHashOfMaps  = 13
-	mapDevmap      = 14
-	mapSockmap     = 15
-	mapCPUMap      = 16
-	mapXSKMap      = 17
-	mapSockhash    = 18
-	mapQueue       = 22
-	mapStack       = 23
-	mapDevmapHash  = 25
-	mapStructOps   = 26
-	mapRingbuf     = 27
-	mapUserRingbuf = 31
-	mapArena       = 33
+	mapHash          = 1
+	mapArray         = 2
+	mapProgArray     = 3
+	mapPerfEvent     = 4
+	mapPercpuHash    = 5
+	mapPercpuArray   = 6
+	mapStackTrace    = 7
+	mapCgroupArray   = 8
+	mapLRUHash       = 9
+	mapLRUPercpuHash = 10
+	mapLPMTrie       = 11
+	mapArrayOfMaps   = 12
+	mapHashOfMaps    = 13
+	mapDevmap        = 14
+	mapSockmap       = 15
+	mapCPUMap        = 16
+	mapXSKMap        = 17
+	mapSockhash      = 18
+	mapQueue         = 22
+	mapStack         = 23
+	mapDevmapHash    = 25
+	mapStructOps     = 26
+	mapRingbuf       = 27
+	mapUserRingbuf   = 31
+	mapArena         = 33
 )
-
-// noTypes are the map types that refuse BTF type ids, as libbpf lists them.
-var noTypes = []uint32{
-	mapPerfEvent, mapCgroupArray, mapStackTrace, mapArrayOfMaps, mapHashOfMaps,
-	mapDevmap, mapDevmapHash, mapCPUMap, mapXSKMap, mapSockmap, mapSockhash,
-	mapQueue, mapStack, mapArena,
-}
 
 // kernelName cuts a name to what fits into BPF_OBJ_NAME_LEN with its NUL.
 func kernelName(name string) string {
@@ -287,77 +286,87 @@ func (p *planner) createMaps() error {
 		inner := NoFD
 		if m.Inner != nil {
 			inner = p.newFD("inner map of " + m.Name)
-			p.add(&CreateMap{Map: -1, Name: m.Inner.Name, Attr: p.mapAttr(m.Inner), Inner: NoFD, Setting: p.mapSetting(-1, m.Inner), Out: inner})
+			p.add(p.createMap(nil, m.Inner, m.Inner.Name, inner))
 		} else if m.Type == mapArrayOfMaps || m.Type == mapHashOfMaps {
 			return refuse("map "+LogicalName(m), unix.EINVAL, "map of maps without a definition of its inner map")
 		}
-		p.add(&CreateMap{
-			Map: p.maps[i], Name: LogicalName(m), Attr: p.mapAttr(m), Inner: inner,
-			Setting: p.mapSetting(p.maps[i], m), StructOps: m.StructOps, Out: p.mapFD(i),
-		})
+		c := p.createMap(p.t.Maps[p.maps[i]], m, LogicalName(m), p.mapFD(i))
+		c.Inner = inner
+		if m.StructOps != nil {
+			p.structOpsValue(c, m.StructOps)
+		}
+		p.add(c)
 		p.fillMap(i, m)
 		if inner != NoFD {
-			p.add(&Close{FD: inner, Name: p.t.FDs[inner].Name})
+			p.add(&Close{FD: inner, Name: p.t.FDs[inner]})
 		}
 	}
 	return nil
 }
 
-func (p *planner) mapAttr(m *object.Map) MapAttr {
-	a := MapAttr{
+func (p *planner) createMap(of *Map, m *object.Map, name string, out FD) *CreateMap {
+	c := &CreateMap{Map: of, Name: name, Out: out, Attr: MapAttr{
 		Type: m.Type, KeySize: m.KeySize, ValueSize: m.ValueSize, MaxEntries: m.MaxEntries,
-		Flags: m.Flags, NUMANode: m.NUMANode, Name: kernelName(m.Name), Extra: m.Extra, BTF: NoFD,
+		Flags: m.Flags, NUMANode: m.NUMANode, Name: kernelName(m.Name), Extra: m.Extra,
+	}}
+	switch {
+	case m.StructOps != nil:
+		c.Attr.BTF = p.btfFD // the kernel asks for types, and uses none of them
+	case p.btfFD != NoFD && (m.KeyType != 0 || m.ValueType != 0):
+		if answer := askTypes(p.types, m); answer != typesRefused {
+			c.Attr.BTF, c.Attr.KeyType, c.Attr.ValueType = p.btfFD, uint32(m.KeyType), uint32(m.ValueType)
+			c.Plain = answer == typesUnknown
+		}
 	}
-	if p.btfFD != NoFD && (m.KeyType != 0 || m.ValueType != 0) && !slices.Contains(noTypes, m.Type) {
-		a.BTF, a.KeyType, a.ValueType = p.btfFD, uint32(m.KeyType), uint32(m.ValueType)
-	}
-	if m.StructOps != nil {
-		a.BTF = p.btfFD // the kernel asks for types, and uses none of them
-	}
-	return a
-}
-
-// mapSetting records what the target has to decide about a map: how many
-// CPUs there are, how large a page is.
-func (p *planner) mapSetting(i int, m *object.Map) int {
 	switch {
 	case m.Type == mapPerfEvent && m.MaxEntries == 0:
-		return p.addSetting(Setting{Kind: SettingCPUs, Map: i})
-	case (m.Type == mapRingbuf || m.Type == mapUserRingbuf) && !fitsAnyPage(m.MaxEntries):
-		return p.addSetting(Setting{Kind: SettingPages, Map: i, Size: m.MaxEntries})
+		c.CPUs = p.setting(&Setting{Kind: SettingCPUs, Size: 4})
+	case m.Type == mapRingbuf || m.Type == mapUserRingbuf:
+		sizes := ringSizes(m.MaxEntries)
+		c.Attr.MaxEntries, c.Sizes = sizes[0], sizes[1:]
 	}
-	return -1
+	return c
 }
 
-// fitsAnyPage says whether a ring of size bytes is a power of two and whole
-// pages on every machine: 64 KiB is the largest page that Linux runs BPF with.
-func fitsAnyPage(size uint32) bool {
-	return bits.OnesCount32(size) == 1 && size >= 64<<10
+// structOpsValue leaves the value of a struct_ops map to the kernel's types.
+func (p *planner) structOpsValue(c *CreateMap, so *object.StructOps) {
+	value := Symbol{Kind: SymbolAttach, Name: "bpf_struct_ops_" + so.Type, BTFKind: uint32(btf.KindStruct)}
+	c.Value = p.lookup(value, 0, "map "+c.Name)
+	c.ValueSize = p.setting(&Setting{Kind: SettingValueSize, Size: 4, StructOps: so})
 }
 
-func (p *planner) addSetting(s Setting) int {
+// ringSizes are the sizes of a ring buffer in bytes that kernels take, first
+// that for the smallest page: a power of two of whole pages
+// (kernel/bpf/ringbuf.c), to which libbpf rounds up what the object asks for.
+func ringSizes(size uint32) []uint32 {
+	sizes := []uint32{}
+	for _, page := range []uint32{4 << 10, 16 << 10, 64 << 10} { // those that Linux has BPF for
+		rounded := size
+		if size > 0 && size <= 1<<31 {
+			rounded = page << bits.Len32((size-1)/page)
+		}
+		if !slices.Contains(sizes, rounded) {
+			sizes = append(sizes, rounded)
+		}
+	}
+	return sizes
+}
+
+func (p *planner) setting(s *Setting) *Setting {
 	p.t.Settings = append(p.t.Settings, s)
-	return len(p.t.Settings) - 1
+	return s
 }
 
 // fillMap gives a data map its initial value and freezes it if user space may
-// not change it. Arrays are born zeroed: .bss is only written to if whoever
-// loads brings a value of their own.
+// not change it. Arrays are born zeroed, so .bss is left as it is.
 func (p *planner) fillMap(i int, m *object.Map) {
-	if m.Type == mapArena {
-		p.t.Arenas = append(p.t.Arenas, Arena{Map: p.maps[i], Data: m.Data})
-		return
-	}
-	if m.Data != nil {
-		c := &UpdateElem{
-			Map: p.mapFD(i), Name: LogicalName(m), Key: key32(0), Value: m.Data,
-			FD: NoFD, MapIndex: p.maps[i], Setting: -1, OnlyGiven: m.Kind == object.MapBSS,
-		}
+	if m.Data != nil && m.Kind != object.MapBSS && m.Type != mapArena {
+		c := &UpdateElem{Map: p.mapFD(i), Name: LogicalName(m), Key: key32(0), Value: m.Data, Initial: p.t.Maps[p.maps[i]]}
 		if m.Kind == object.MapPercpu {
 			c.Flags = fAllCPUs
 		}
 		if m.Kind == object.MapKconfig {
-			c.Setting = p.addSetting(Setting{Kind: SettingKconfig, Map: p.maps[i], Externs: p.kconfigExterns()})
+			c.Setting = p.setting(&Setting{Kind: SettingKconfig, Size: len(m.Data), Externs: p.kconfigExterns()})
 		}
 		p.add(c)
 	}
@@ -377,7 +386,7 @@ func (p *planner) fillInnerMaps() {
 		for _, s := range m.Slots {
 			p.add(&UpdateElem{
 				Map: p.mapFD(i), Name: LogicalName(m), Key: key32(s.Index),
-				FD: p.mapFD(s.Target), MapIndex: -1, Setting: -1,
+				FD: p.mapFD(s.Target),
 			})
 		}
 	}
@@ -408,7 +417,7 @@ func (p *planner) fillSlots() error {
 			}
 			p.add(&UpdateElem{
 				Map: p.mapFD(i), Name: LogicalName(m), Key: key32(s.Index),
-				FD: p.t.ProgramFD(prog), MapIndex: -1, Setting: -1,
+				FD: p.t.ProgramFD(prog),
 			})
 		}
 	}
@@ -424,28 +433,32 @@ func (p *planner) closeRest() {
 			closed[c.FD] = true
 		}
 	}
-	for fd := FD(p.t.Outputs()); int(fd) < len(p.t.FDs); fd++ {
+	for fd := FD(p.t.Outputs() + 1); int(fd) < len(p.t.FDs); fd++ {
 		if !closed[fd] {
-			p.add(&Close{FD: fd, Name: p.t.FDs[fd].Name})
+			p.add(&Close{FD: fd, Name: p.t.FDs[fd]})
 		}
 	}
 }
 
-// lookup returns the index of a symbol and plans its lookup at the first use.
-func (p *planner) lookup(s Symbol, why string) int {
-	id := fmt.Sprint(s.Kind, s.BTFKind, s.Module, ":", s.Name, s.Weak, s.Type)
-	if i, ok := p.symbols[id]; ok {
-		return i
+// lookup returns a symbol and plans its lookup at the first use. proto is the
+// prototype that a weak kfunc must have, 0 for all others.
+func (p *planner) lookup(s Symbol, proto btf.TypeID, why string) *Symbol {
+	id := fmt.Sprint(s.Kind, s.BTFKind, ":", s.Name, s.Weak, proto)
+	if found, ok := p.symbols[id]; ok {
+		return found
 	}
-	s.BTF = NoFD
 	if s.Kind != SymbolAddress {
 		s.BTF = p.newFD("module of " + s.Name)
+	} else {
+		p.need(NeedKallsyms, why, "kernel symbol "+s.Name)
 	}
-	p.t.Symbols = append(p.t.Symbols, s)
-	i := len(p.t.Symbols) - 1
-	p.symbols[id] = i
-	p.add(&Lookup{Symbol: i, For: why, trace: p.t})
-	return i
+	if proto != 0 {
+		s.Mismatch = p.setting(&Setting{Kind: SettingMismatch, Size: 4, Symbol: s.Name, Type: proto})
+	}
+	p.t.Symbols = append(p.t.Symbols, &s)
+	p.symbols[id] = &s
+	p.add(&Lookup{Symbol: &s, For: why})
+	return &s
 }
 
 // Program and attach types that name their targets in a way of their own
@@ -460,11 +473,15 @@ const (
 	attachLSMGroup = 43
 )
 
-// attachSymbol is the kernel's name of a program's attach target.
-func attachSymbol(f *object.Function) Symbol {
+// attachSymbol is the kernel's name of a program's attach target, and the module
+// that has it if the section names one.
+func attachSymbol(f *object.Function) (Symbol, string) {
 	s := Symbol{Kind: SymbolAttach, Name: f.Program.Attach, BTFKind: uint32(btf.KindFunc)}
-	if mod, name, ok := strings.Cut(s.Name, ":"); ok {
-		s.Module, s.Name = mod, name
+	module, name, ok := strings.Cut(s.Name, ":")
+	if ok {
+		s.Name = name
+	} else {
+		module = ""
 	}
 	switch f.Program.AttachType {
 	case attachRawTp:
@@ -474,7 +491,7 @@ func attachSymbol(f *object.Function) Symbol {
 	case attachIter:
 		s.Name = "bpf_iter_" + s.Name
 	}
-	return s
+	return s, module
 }
 
 func (p *planner) loadProgram(i int, f *object.Function) error {
@@ -487,64 +504,38 @@ func (p *planner) loadProgram(i int, f *object.Function) error {
 		return err
 	}
 	c := &LoadProgram{
-		Program: i, Name: f.Name,
+		Program: p.t.Programs[i], Name: f.Name,
 		Type: f.Program.Type, AttachType: f.Program.AttachType, Flags: f.Program.Flags,
-		License: p.obj.License, Insns: l.insns, Fixups: l.fixups,
-		BTF: NoFD, Attach: -1, Out: p.t.ProgramFD(i), USDT: f.Program.USDT,
+		License: p.obj.License, Insns: l.insns, Fixups: l.fixups, Out: p.t.ProgramFD(i),
 	}
 	if p.btfFD != NoFD && len(l.funcInfo) > 0 {
 		c.BTF = p.btfFD
 		c.FuncInfo, c.FuncInfoRecSize = l.funcInfo, f.FuncInfoRecSize
 		c.LineInfo, c.LineInfoRecSize = l.lineInfo, f.LineInfoRecSize
 	}
-	// Without func_info kernels up to 7.2 ignore CO-RE records: BTF stays NoFD,
-	// and they are resolved in user space.
-	c.CORE = l.core
+	if c.CORE = l.core; len(c.CORE) > 0 && c.BTF == NoFD {
+		c.BTF = p.btfFD
+		p.need(NeedNoFuncInfo, subject, "CO-RE relocations, and a function without func_info")
+	}
 	if f.Program.NeedsBTF {
 		switch {
 		case f.Program.Attach == "":
 			return refuse(subject, unix.EINVAL, "section %q names no attach target", f.Section)
 		case f.Program.Type == progExt:
-			c.Replaces = f.Program.Attach
+			c.Program.Replaces = f.Program.Attach
 		default:
-			c.Attach = p.lookup(attachSymbol(f), subject)
+			s, module := attachSymbol(f)
+			c.Program.Module = module
+			c.Attach = p.lookup(s, 0, subject)
 		}
 	}
-	if f.Program.Type == progStructOps {
-		c.StructOps = p.structOpsMember(p.programs[i])
+	switch m := p.structOpsMember(p.programs[i]); {
+	case f.Program.USDT:
+		c.Expected = p.setting(&Setting{Kind: SettingUSDT, Size: 4})
+	case f.Program.Type == progStructOps && m != nil:
+		c.Attach = p.lookup(Symbol{Kind: SymbolAttach, Name: m.of.Type, BTFKind: uint32(btf.KindStruct)}, 0, subject)
+		c.Expected = p.setting(&Setting{Kind: SettingMember, Size: 4, StructOps: m.of, Member: m.name})
 	}
 	p.add(c)
-	return nil
-}
-
-// divideCORE finds the CO-RE records to which the kernel may give another
-// answer than a direct load gets.
-func (p *planner) divideCORE() error {
-	var programs []core.Program
-	var loads []*LoadProgram
-	for _, c := range p.t.Commands {
-		c, ok := c.(*LoadProgram)
-		if !ok || len(c.CORE) == 0 {
-			continue
-		}
-		records, err := core.ParseRecords(c.CORE)
-		if err != nil {
-			return &Error{Subject: c.Subject(), Errno: unix.EINVAL, Err: err}
-		}
-		if c.BTF == NoFD {
-			for i := range records {
-				c.UserCORE = append(c.UserCORE, i)
-			}
-		}
-		programs = append(programs, core.Program{Insns: c.Insns, Records: records})
-		loads = append(loads, c)
-	}
-	for _, d := range core.Divergences(p.obj.BTF, programs...) {
-		c := loads[d.Program]
-		if c.BTF != NoFD {
-			c.UserCORE = append(c.UserCORE, d.Record)
-			c.UserReasons = append(c.UserReasons, d.Reason)
-		}
-	}
 	return nil
 }

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/bpfreplay/bpfreplay/loader/core"
 	"github.com/bpfreplay/bpfreplay/loader/insn"
 )
 
@@ -28,7 +27,7 @@ func (t *Trace) Lines() []Line {
 		var b bytes.Buffer
 		t.print(&b, c)
 		text := strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
-		lines[i] = Line{Command: t.what(c), Subject: c.Subject(), Text: text[0]}
+		lines[i] = Line{Command: What(c), Subject: c.Subject(), Text: text[0]}
 		for _, d := range text[1:] {
 			lines[i].Details = append(lines[i].Details, strings.TrimSpace(d))
 		}
@@ -43,8 +42,13 @@ func (t *Trace) WriteTo(w io.Writer) (int64, error) {
 	for _, c := range t.Commands {
 		t.print(&b, c)
 	}
-	for _, a := range t.Arenas {
-		fmt.Fprintf(&b, "# arena %s is made and mapped in user space before the trace is issued\n", t.Maps[a.Map].Name)
+	for _, m := range t.Maps {
+		if m.Arena {
+			fmt.Fprintf(&b, "# arena %s is made and mapped in user space before the trace is issued\n", m.Name)
+		}
+	}
+	for _, n := range t.Needs {
+		fmt.Fprintf(&b, "# needs %s for %s\n", n.Capability, n.Why)
 	}
 	fmt.Fprintf(&b, "# left open: %s\n", t.fdList(t.Outputs()))
 	return b.WriteTo(w)
@@ -53,17 +57,17 @@ func (t *Trace) WriteTo(w io.Writer) (int64, error) {
 func (t *Trace) fdList(n int) string {
 	var names []string
 	for i := range n {
-		names = append(names, t.fd(FD(i)))
+		names = append(names, t.fd(FD(1+i)))
 	}
 	return strings.Join(names, " ")
 }
 
 // fd is the symbol of an fd: <map counts>.
 func (t *Trace) fd(fd FD) string {
-	if fd < 0 || int(fd) >= len(t.FDs) {
+	if fd <= NoFD || int(fd) >= len(t.FDs) {
 		return "-1"
 	}
-	return "<" + t.FDs[fd].Name + ">"
+	return "<" + t.FDs[fd] + ">"
 }
 
 // fields joins those fields of an attribute that are set.
@@ -82,16 +86,18 @@ func (f *fields) String() string { return "{" + strings.Join(f.list, ", ") + "}"
 func (t *Trace) print(b *bytes.Buffer, c Command) {
 	switch c := c.(type) {
 	case *LoadBTF:
-		fmt.Fprintf(b, "BTF_LOAD({btf=%d bytes}) = %s\n", len(c.Data), t.fd(c.Out))
+		t.printTypes(b, c)
 	case *CreateMap:
 		fmt.Fprintf(b, "MAP_CREATE(%s) = %s\n", t.mapFields(c), t.fd(c.Out))
 	case *UpdateElem:
 		t.printUpdate(b, c)
 	case *FillArray:
 		fmt.Fprintf(b, "MAP_UPDATE_ELEM({map_fd=%s, key=0…%d, value=%s})\n", t.fd(c.Map), c.Count-1, quoteBytes(c.Values))
-	case *Skip:
-		b.WriteString("# not needed here: ")
-		t.print(b, c.Of)
+	case *ChooseEnum:
+		fmt.Fprintf(b, "btf_find_by_name_kind(%q, %s) # if only that is found, %d CO-RE records mean a twin of that kind\n",
+			c.Name, strings.ToUpper(btfKindName(c.Other)), len(c.Edits))
+	case *AskContext:
+		fmt.Fprintf(b, "PROG_LOAD(<probe for arg:ctx>) # if refused, %d functions get types that the kernel knows for a context\n", len(c.Edits))
 	case *Freeze:
 		fmt.Fprintf(b, "MAP_FREEZE({map_fd=%s})\n", t.fd(c.Map))
 	case *Lookup:
@@ -103,18 +109,35 @@ func (t *Trace) print(b *bytes.Buffer, c Command) {
 	}
 }
 
+func (t *Trace) printTypes(b *bytes.Buffer, c *LoadBTF) {
+	fmt.Fprintf(b, "BTF_LOAD({btf=%d bytes}) = %s\n", len(c.Data), t.fd(c.Out))
+	if c.Extended != nil {
+		fmt.Fprintf(b, "    with %d bytes if an answer above asks for them\n", len(c.Extended))
+	}
+	for _, f := range c.Fallbacks {
+		fmt.Fprintf(b, "    if refused: without %s\n", f.Kind)
+	}
+	if c.Optional {
+		b.WriteString("    if refused: the load goes on without types\n")
+	}
+}
+
 func (t *Trace) mapFields(c *CreateMap) *fields {
 	f := &fields{}
 	f.add("map_type", MapTypeName(c.Attr.Type))
 	f.num("key_size", c.Attr.KeySize)
-	if c.StructOps == nil {
+	if c.Value == nil {
 		f.num("value_size", c.Attr.ValueSize)
 	} else {
-		f.add("value_size, btf_vmlinux_value_type_id", "<struct bpf_struct_ops_"+c.StructOps.Type+" of the target>")
+		f.add("value_size", c.ValueSize.String())
+		f.add("btf_vmlinux_value_type_id", c.Value.String())
 	}
-	if c.Setting >= 0 {
-		f.add("max_entries", t.Settings[c.Setting].String())
-	} else {
+	switch {
+	case c.CPUs != nil:
+		f.add("max_entries", c.CPUs.String())
+	case len(c.Sizes) > 0:
+		f.add("max_entries", strings.ReplaceAll(strings.Trim(fmt.Sprint(append([]uint32{c.Attr.MaxEntries}, c.Sizes...)), "[]"), " ", " or "))
+	default:
 		f.num("max_entries", c.Attr.MaxEntries)
 	}
 	if c.Attr.Flags != 0 {
@@ -162,38 +185,30 @@ func (t *Trace) printUpdate(b *bytes.Buffer, c *UpdateElem) {
 	switch {
 	case c.FD != NoFD:
 		value = t.fd(c.FD)
-	case c.Setting >= 0:
-		value = t.Settings[c.Setting].String()
+	case c.Setting != nil:
+		value = c.Setting.String()
 	}
 	fmt.Fprintf(b, "MAP_UPDATE_ELEM({map_fd=%s, key=%x, value=%s", t.fd(c.Map), c.Key, value)
 	if c.Flags != 0 {
 		fmt.Fprintf(b, ", flags=%d", c.Flags)
 	}
-	b.WriteString("})")
-	if c.OnlyGiven {
-		b.WriteString(" # only with a value given at load")
-	}
-	b.WriteByte('\n')
+	b.WriteString("})\n")
 }
 
 func (t *Trace) printLookup(b *bytes.Buffer, c *Lookup) {
-	s := &t.Symbols[c.Symbol]
+	s := c.Symbol
 	weak := ""
 	if s.Weak {
 		weak = " # weak"
 	}
-	if s.Type != 0 {
+	if s.Mismatch != nil {
 		weak += ", and missing if its prototype differs"
 	}
 	if s.Kind == SymbolAddress {
 		fmt.Fprintf(b, "kallsyms_lookup_name(%q) = %s%s\n", s.Name, s, weak)
 		return
 	}
-	where := ""
-	if s.Module != "" {
-		where = ", module " + strconv.Quote(s.Module)
-	}
-	fmt.Fprintf(b, "btf_find_by_name_kind(%q, %s%s) = %s, %s%s\n", s.Name, strings.ToUpper(btfKindName(s.BTFKind)), where, s, t.fd(s.BTF), weak)
+	fmt.Fprintf(b, "btf_find_by_name_kind(%q, %s) = %s, %s%s\n", s.Name, strings.ToUpper(btfKindName(s.BTFKind)), s, t.fd(s.BTF), weak)
 }
 
 // String is the symbol's name as it stands in for its value.
@@ -217,8 +232,8 @@ func (t *Trace) printProgram(b *bytes.Buffer, c *LoadProgram) {
 	}
 	f.add("prog_name", strconv.Quote(kernelName(c.Name)))
 	switch {
-	case c.USDT:
-		f.add("expected_attach_type", "<TRACE_UPROBE_MULTI where the target has such links>")
+	case c.Expected != nil:
+		f.add("expected_attach_type", c.Expected.String())
 	case c.AttachType != 0:
 		f.add("expected_attach_type", AttachTypeName(c.AttachType))
 	}
@@ -228,18 +243,16 @@ func (t *Trace) printProgram(b *bytes.Buffer, c *LoadProgram) {
 		f.num("line_info_cnt", uint32(len(c.LineInfo))/max(c.LineInfoRecSize, 1))
 	}
 	switch {
-	case c.StructOps != nil:
-		f.add("attach_btf_id, expected_attach_type", fmt.Sprintf("<member %s of struct %s of the target>", c.StructOps.Member, c.StructOps.Type))
-	case c.Replaces != "":
-		f.add("attach_btf_id, attach_prog_fd", fmt.Sprintf("<function %s of a program given at load>", c.Replaces))
-	case c.Attach >= 0:
-		f.add("attach_btf_id", t.Symbols[c.Attach].String())
-		f.add("attach_btf_obj_fd", t.fd(t.Symbols[c.Attach].BTF))
+	case c.Program.Replaces != "":
+		f.add("attach_btf_id, attach_prog_fd", fmt.Sprintf("<function %s of a program given at load>", c.Program.Replaces))
+	case c.Attach != nil:
+		f.add("attach_btf_id", c.Attach.String())
+		f.add("attach_btf_obj_fd", t.fd(c.Attach.BTF))
 	}
-	if c.Needs().FDArray {
+	if c.Fields().FDArray {
 		f.add("fd_array", "[all fds]")
 	}
-	f.num("core_relo_cnt", uint32(len(c.CORE)/core.RecordSize))
+	f.num("core_relo_cnt", uint32(len(c.CORE)))
 	fmt.Fprintf(b, "PROG_LOAD(%s) = %s\n", f, t.fd(c.Out))
 	for _, x := range c.Fixups {
 		t.printFixup(b, c, x)
@@ -257,41 +270,32 @@ func (t *Trace) printFixup(b *bytes.Buffer, c *LoadProgram, x Fixup) {
 			fmt.Fprintf(b, " value + %d", uint32(p.Imm(x.Insn+1)))
 		}
 	case FixupCall:
-		fmt.Fprintf(b, "call %s", &t.Symbols[x.Symbol])
+		fmt.Fprintf(b, "call %s", x.Symbol)
 	default:
-		fmt.Fprintf(b, "r%d = %s", p.Dst(x.Insn), &t.Symbols[x.Symbol])
+		fmt.Fprintf(b, "r%d = %s", p.Dst(x.Insn), x.Symbol)
 	}
 	b.WriteByte('\n')
 }
 
 func (t *Trace) printCORE(b *bytes.Buffer, c *LoadProgram) {
-	records, err := core.ParseRecords(c.CORE)
-	if err != nil {
-		return // Plan has checked them
-	}
-	user := make(map[int]string)
-	for n, i := range c.UserCORE {
-		user[i] = "user space: the program has no func_info"
-		if n < len(c.UserReasons) {
-			user[i] = "user space: " + c.UserReasons[n]
-		}
-	}
-	for i, r := range records {
-		who, ok := user[i]
-		if !ok {
-			who = "the kernel"
-		}
-		fmt.Fprintf(b, "    insn %d: CO-RE %s # by %s\n", r.InsnOff/insn.Size, r.String(t.Types), who)
+	for _, r := range c.CORE {
+		fmt.Fprintf(b, "    insn %d: CO-RE %s\n", r.InsnOff/insn.Size, r.String(t.Types))
 	}
 }
 
 // String says what a value depends on.
-func (s Setting) String() string {
+func (s *Setting) String() string {
 	switch s.Kind {
 	case SettingCPUs:
 		return "<number of possible CPUs>"
-	case SettingPages:
-		return fmt.Sprintf("<%d rounded up to whole pages, a power of two>", s.Size)
+	case SettingUSDT:
+		return "<TRACE_UPROBE_MULTI where the target has such links>"
+	case SettingMember:
+		return fmt.Sprintf("<index of %s in the target's struct %s>", s.Member, s.StructOps.Type)
+	case SettingValueSize:
+		return fmt.Sprintf("<size of the target's struct bpf_struct_ops_%s>", s.StructOps.Type)
+	case SettingMismatch:
+		return fmt.Sprintf("<whether the target's %s has another prototype>", s.Symbol)
 	}
 	var names []string
 	for _, e := range s.Externs {

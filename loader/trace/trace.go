@@ -3,6 +3,7 @@ package trace
 import (
 	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
 	"github.com/bpfreplay/bpfreplay/loader/btf"
+	"github.com/bpfreplay/bpfreplay/loader/core"
 	"github.com/bpfreplay/bpfreplay/loader/insn"
 	"github.com/bpfreplay/bpfreplay/loader/object"
 )
@@ -11,13 +12,15 @@ import (
 type Trace struct {
 	Object   string // the object's name
 	License  string
-	Maps     []Map     // what the load leaves behind, FDs 0 … len(Maps)-1
-	Programs []Program // FDs len(Maps) … len(Maps)+len(Programs)-1
-	FDs      []FDInfo  // all FDs, in order
-	Symbols  []Symbol
+	Maps     []*Map     // what the load leaves behind, FDs 1 … len(Maps)
+	Programs []*Program // FDs len(Maps)+1 … len(Maps)+len(Programs)
+	FDs      []string   // what each FD is: "map counts", "btf"; FDs[0] is NoFD's
+	Symbols  []*Symbol
 	Commands []Command
-	Settings []Setting
-	Arenas   []Arena
+	Settings []*Setting // in the order in which the context has them
+	// Needs are what a kernel must have for this load, beyond what loader
+	// programs need anyway.
+	Needs []Need
 	// Types are the object's types, nil if it has none.
 	Types *btf.Spec
 }
@@ -31,6 +34,16 @@ type Map struct {
 	Mmapable  bool   // user space may map the value
 	ReadOnly  bool   // frozen after the load
 	Pinned    bool   // the object wants it pinned by its name
+	KeySize   uint32 // bytes
+	Entries   uint32 // max_entries that the object asks for, 0 if the target decides
+	Flags     uint32 // map_flags
+	Extra     uint64 // map_extra
+	Variables []object.Variable
+	// Arena: user space maps the map's memory and fills it with Data before a
+	// program that refers to it is loaded (6.9). No loader program can do so:
+	// the runtime makes the map and hands it in.
+	Arena bool
+	Data  []byte // initial value of an arena's globals, nil for none
 }
 
 // Program is a program that the load leaves behind.
@@ -39,35 +52,36 @@ type Program struct {
 	Section    string
 	Type       uint32 // enum bpf_prog_type
 	AttachType uint32 // enum bpf_attach_type
+	// Module is the one module whose function the program attaches to, as in
+	// SEC("fentry/mod:func"). The lookup searches all, so the runtime checks
+	// what was found.
+	Module string
+	// Replaces: the program replaces this function (freplace) of a program that
+	// the caller names when it loads.
+	Replaces string
 }
 
 // FD is the symbol of a file descriptor, an index into Trace.FDs.
 type FD int
 
-// NoFD stands where a command uses no fd.
-const NoFD FD = -1
-
-// FDInfo says what an FD is.
-type FDInfo struct {
-	Name string // "map counts", "program handle_exec", "btf", "inner of outer", "module of bpf_skb_ct_lookup"
-}
+// NoFD stands where a command uses no fd. In fd_array, which FDs index, place 0
+// means vmlinux.
+const NoFD FD = 0
 
 // MapFD returns the FD of map i.
-func (t *Trace) MapFD(i int) FD { return FD(i) }
+func (t *Trace) MapFD(i int) FD { return FD(1 + i) }
 
 // ProgramFD returns the FD of program i.
-func (t *Trace) ProgramFD(i int) FD { return FD(len(t.Maps) + i) }
+func (t *Trace) ProgramFD(i int) FD { return FD(1 + len(t.Maps) + i) }
 
 // Outputs is the number of FDs that stay open after a load.
 func (t *Trace) Outputs() int { return len(t.Maps) + len(t.Programs) }
 
-// Arena is a map whose memory user space has to map before a program that
-// refers to it is loaded (6.9), and fills with the object's data through that
-// mapping. No loader program can do so: the map is made by whoever loads, and
-// given to the loader program.
-type Arena struct {
-	Map  int    // index into Trace.Maps
-	Data []byte // initial value of its start, nil for none
+// Need is something that a kernel must have for this load.
+type Need struct {
+	// Capability is its name in kernels.yaml ("core_kernel").
+	Capability string `json:"capability"`
+	Why        string `json:"why"` // what needs it: "program count: CO-RE relocations"
 }
 
 // SymbolKind says how a symbol is looked up and what the answer looks like.
@@ -100,11 +114,17 @@ type Symbol struct {
 	// BTF is the temporary FD of the module's BTF in which the symbol was
 	// found; the FD stays empty if that was vmlinux. NoFD for SymbolAddress.
 	BTF FD
-	// Type is the FUNC_PROTO of the object's types that a weak kfunc is declared
-	// with, 0 for all others. One that does not fit the kernel's function counts
-	// as missing: this is how an object asks which of several prototypes a kernel
-	// has (bpf_f___v1, bpf_f___v2). The target settles it.
-	Type btf.TypeID
+	// Mismatch is set for a weak kfunc: whether the kernel's function has another
+	// prototype than the one declared. Such a function counts as missing, which is
+	// how an object asks which of several prototypes a kernel has (bpf_f___v1,
+	// bpf_f___v2).
+	Mismatch *Setting
+}
+
+// MayBeZero reports whether an address may be 0 though the kernel has the symbol: the
+// start of per-CPU data, before 6.15 on x86-64.
+func (s *Symbol) MayBeZero() bool {
+	return s.Kind == SymbolAddress && (s.Name == "__per_cpu_start" || s.Name == "fixed_percpu_data")
 }
 
 // Command is one step of a trace. Its String is one line for a person.
@@ -115,11 +135,29 @@ type Command interface {
 	Subject() string
 }
 
-// LoadBTF is BTF_LOAD of the object's types.
+// LoadBTF is BTF_LOAD of the object's types. A kernel that refuses them gets
+// each fallback in turn, all edits of those before it included.
 type LoadBTF struct {
-	Data []byte // raw BTF
-	Out  FD
+	Data      []byte // raw BTF
+	Fallbacks []Fallback
+	// Extended is loaded in place of Data after a question whose answer asked for
+	// it: Data with types appended. Nil if no question can.
+	Extended []byte
+	// Optional: a load of which no part needs types goes on without any if the
+	// kernel takes none of the above, as in libbpf. Maps have no types then, and
+	// programs neither func_info nor line_info.
+	Optional bool
+	Out      FD
 }
+
+// Fallback replaces a kind of type that older kernels do not know.
+type Fallback struct {
+	Kind           string // "ENUM64"
+	Data, Extended []Word
+}
+
+// Word is four bytes at an offset.
+type Word struct{ Off, Value uint32 }
 
 // MapAttr are the attributes of a map, by the names of uapi's bpf_attr.
 type MapAttr struct {
@@ -134,27 +172,26 @@ type MapAttr struct {
 	KeyType    uint32
 	ValueType  uint32
 	Extra      uint64
-	// Kernel is the kernel's type of a struct_ops map's value. It is for the
-	// target to settle.
-	Kernel KernelType
-}
-
-// KernelType is a type of the kernel by number, as found on one target.
-type KernelType struct {
-	ID uint32 // 0 while not settled
-	FD int    // of a module's BTF, 0 for vmlinux
 }
 
 // CreateMap is MAP_CREATE.
 type CreateMap struct {
-	Map     int // index into Trace.Maps; -1 for a template of inner maps
-	Name    string
-	Attr    MapAttr
-	Inner   FD  // template of the inner maps, NoFD if there is none
-	Setting int // index into Trace.Settings of what decides MaxEntries, -1 for none
-	// StructOps is the definition of a struct_ops map, nil for all others. The
-	// layout of its value is the kernel's: the target settles its size and type.
-	StructOps *object.StructOps
+	Map   *Map // nil for a map that the load does not leave behind
+	Name  string
+	Attr  MapAttr
+	Inner FD // template of the inner maps, NoFD if there is none
+	// Plain: a kernel that refuses the map gets it once more without types, as
+	// in libbpf. Not set where all kernels give the same answer.
+	Plain bool
+	// Sizes are other values of max_entries for kernels that refuse the first:
+	// those with larger pages.
+	Sizes []uint32
+	// CPUs decides MaxEntries, nil if the object does.
+	CPUs *Setting
+	// Value is the kernel's type of a struct_ops map's value and ValueSize its
+	// size; nil for all others.
+	Value     *Symbol
+	ValueSize *Setting
 	Out       FD
 }
 
@@ -167,12 +204,10 @@ type UpdateElem struct {
 	Value []byte // nil if the value is an fd
 	FD    FD     // NoFD if the value is Value
 	Flags uint64
-	// MapIndex is the index into Trace.Maps whose initial value this is, -1 if it is none.
-	MapIndex int
-	Setting  int // index into Trace.Settings of what decides Value, -1 for none
-	// OnlyGiven: the command is issued only if whoever loads gives a value; the
-	// one of the object is what a new map holds anyway (.bss).
-	OnlyGiven bool
+	// Initial is the map whose initial value this is, nil if it is none: a map
+	// that is reused keeps what it holds.
+	Initial *Map
+	Setting *Setting // decides Value, nil if the object does
 }
 
 // FillArray is a series of MAP_UPDATE_ELEM: all elements of an array, the keys
@@ -193,14 +228,55 @@ type Freeze struct {
 // Lookup finds a symbol: the helper bpf_btf_find_by_name_kind or
 // bpf_kallsyms_lookup_name in a loader program, a search in user space.
 type Lookup struct {
-	Symbol int // index into Trace.Symbols
+	Symbol *Symbol
 	For    string
-	trace  *Trace
+}
+
+// ChooseEnum finds out which width the kernel's enum of a name has. CO-RE in
+// the kernel (all releases so far) looks for candidates of exactly the local
+// type's kind, where libbpf takes ENUM and ENUM64 for each other. If the kernel
+// has the enum with the other kind only, the edits make records refer to a
+// local twin of that kind, and the extended types are loaded.
+type ChooseEnum struct {
+	Name         string // without flavour
+	Local, Other uint32 // BTF_KIND_ENUM or BTF_KIND_ENUM64
+	Edits        []CoreEdit
+	// Modules are the FDs of modules in which the two kinds were found.
+	LocalBTF, OtherBTF FD
+}
+
+// CoreEdit makes a CO-RE record refer to another local type.
+type CoreEdit struct {
+	Program *LoadProgram
+	Record  int // index into Program.CORE
+	Type    btf.TypeID
+	// Imm is what the instruction must hold for that type, nil if that is the
+	// same: the low and the high half of an enumerator's value.
+	Imm *[2]uint32
+}
+
+// AskContext finds out whether the kernel reads the tag "arg:ctx" of global
+// functions' parameters (6.8, 94e1c70a3452). It knows a context by its
+// type's name otherwise: the edits give functions types that it knows, and the
+// extended types are loaded.
+type AskContext struct {
+	Types    []byte // BTF of the probe
+	FuncInfo []byte
+	Insns    []byte
+	Edits    []InfoEdit
+	BTF, Out FD // of the probe
+}
+
+// InfoEdit gives a function of a program another type.
+type InfoEdit struct {
+	Program *LoadProgram
+	Record  int // index of the record in Program.FuncInfo
+	Type    btf.TypeID
 }
 
 // LoadProgram is PROG_LOAD.
 type LoadProgram struct {
-	Program    int // index into Trace.Programs
+	Program    *Program
 	Name       string
 	Type       uint32
 	AttachType uint32
@@ -214,36 +290,14 @@ type LoadProgram struct {
 	FuncInfoRecSize uint32
 	LineInfo        []byte
 	LineInfoRecSize uint32
-	// CORE are bpf_core_relo records (16 bytes: offset in bytes, type id,
-	// access string, kind) that the kernel applies (5.17), or whoever issues
-	// the trace on a kernel that cannot.
-	CORE []byte
-	// UserCORE are the indexes of those records to which the kernel may give
-	// another answer than a direct load gets. They are resolved in user space
-	// where there is one that can.
-	UserCORE    []int
-	UserReasons []string // why, one a record of UserCORE; none if the program has no func_info
+	// CORE are the CO-RE records that the kernel applies (5.17).
+	CORE []core.Record
 
-	Attach int // index into Trace.Symbols of the attach target, -1 for none
-	// AttachTo is an attach target by number, for targets that cannot be
-	// looked up by name. It is for the target to settle.
-	AttachTo KernelType
-	// USDT: the target settles AttachType. Where the kernel has uprobe_multi
-	// links (6.6) such a program is loaded for them.
-	USDT bool
-	// StructOps says which member of which struct_ops type the program
-	// implements; the target settles AttachTo and AttachType from it.
-	StructOps *StructOpsMember
-	// Replaces: the program replaces another (freplace), given at load, whose
-	// function of this name it becomes.
-	Replaces string
+	Attach *Symbol // the attach target, nil for none
+	// Expected decides expected_attach_type in place of AttachType: for programs
+	// of USDT, and for members of struct_ops. Nil for all others.
+	Expected *Setting
 	Out      FD
-}
-
-// StructOpsMember is a function member of a kernel type.
-type StructOpsMember struct {
-	Type   string // "tcp_congestion_ops"
-	Member string // "ssthresh"
 }
 
 // FixupKind says how an instruction is completed.
@@ -260,13 +314,9 @@ const (
 type Fixup struct {
 	Insn   int // index of the instruction in the program
 	Kind   FixupKind
-	FD     FD  // FixupMap
-	Symbol int // all others: index into Trace.Symbols
+	FD     FD      // FixupMap
+	Symbol *Symbol // all others
 }
-
-// Skip is a step that a target does not need, such as types that its kernel
-// refuses. It keeps the place of the step in the trace.
-type Skip struct{ Of Command }
 
 // Close is close(2) of an fd that is not needed any more. Whatever is still
 // open at the end of a trace and is no output is closed by those who issue it.
@@ -281,22 +331,36 @@ type SettingKind int
 const (
 	// SettingCPUs is the number of possible CPUs.
 	SettingCPUs SettingKind = iota
-	// SettingPages is a size in bytes, rounded up to a power-of-two number of pages.
-	SettingPages
 	// SettingKconfig is the value of .kconfig: the kernel's version and
 	// configuration.
 	SettingKconfig
+	// SettingUSDT is BPF_TRACE_UPROBE_MULTI where the kernel has such links (6.6),
+	// else 0.
+	SettingUSDT
+	// SettingMember is the index of a member in a struct_ops type of the kernel.
+	SettingMember
+	// SettingValueSize is the size in bytes of the value of a struct_ops map.
+	SettingValueSize
+	// SettingMismatch is 1 if the kernel has a function of this name with another
+	// prototype, else 0.
+	SettingMismatch
 )
 
-// Setting is a value that the target's user space decides before a load. A
-// loader program takes it through its context: a map's max_entries or initial
-// value.
+// Setting is a value that depends on the machine and that the kernel cannot
+// find out for a loader program: the runtime hands it in through the context.
 type Setting struct {
 	Kind SettingKind
-	Map  int    // index into Trace.Maps, -1 for a template of inner maps
-	Size uint32 // SettingPages: what the object asked for, in bytes
-	// Externs are the variables of .kconfig.
+	Size int // bytes; 4 for all but SettingKconfig
+	// Externs are the variables of SettingKconfig.
 	Externs []object.Extern
+	// StructOps is what SettingMember and SettingValueSize are about, Member the
+	// member's name.
+	StructOps *object.StructOps
+	Member    string
+	// Symbol is the kfunc of SettingMismatch, and Type the FUNC_PROTO of the
+	// object's types that it is declared with.
+	Symbol string
+	Type   btf.TypeID
 }
 
 func (c *LoadBTF) Cmd() (bpfsys.Cmd, bool)     { return bpfsys.BTFLoad, true }
@@ -305,8 +369,9 @@ func (c *UpdateElem) Cmd() (bpfsys.Cmd, bool)  { return bpfsys.MapUpdateElem, tr
 func (c *FillArray) Cmd() (bpfsys.Cmd, bool)   { return bpfsys.MapUpdateElem, true }
 func (c *Freeze) Cmd() (bpfsys.Cmd, bool)      { return bpfsys.MapFreeze, true }
 func (c *Lookup) Cmd() (bpfsys.Cmd, bool)      { return 0, false }
+func (c *ChooseEnum) Cmd() (bpfsys.Cmd, bool)  { return 0, false }
+func (c *AskContext) Cmd() (bpfsys.Cmd, bool)  { return 0, false }
 func (c *LoadProgram) Cmd() (bpfsys.Cmd, bool) { return bpfsys.ProgLoad, true }
-func (c *Skip) Cmd() (bpfsys.Cmd, bool)        { return 0, false }
 func (c *Close) Cmd() (bpfsys.Cmd, bool)       { return 0, false }
 
 func (c *LoadBTF) Subject() string     { return "the object's BTF" }
@@ -316,16 +381,17 @@ func (c *FillArray) Subject() string   { return "map " + c.Name }
 func (c *Freeze) Subject() string      { return "map " + c.Name }
 func (c *Lookup) Subject() string      { return c.For }
 func (c *LoadProgram) Subject() string { return "program " + c.Name }
-func (c *Skip) Subject() string        { return c.Of.Subject() }
+func (c *ChooseEnum) Subject() string  { return "enum " + c.Name }
+func (c *AskContext) Subject() string  { return "tag arg:ctx" }
 func (c *Close) Subject() string       { return c.Name }
 
 // Fixed are the fields of the attribute that are known before a load.
-func (a *MapAttr) Fixed() bpfsys.MapCreateAttr {
+func (c *CreateMap) Fixed() bpfsys.MapCreateAttr {
+	a := &c.Attr
 	return bpfsys.MapCreateAttr{
 		Type: a.Type, KeySize: a.KeySize, ValueSize: a.ValueSize, MaxEntries: a.MaxEntries,
 		Flags: a.Flags, NUMANode: a.NUMANode, Name: a.Name,
 		BTF: a.BTF != NoFD, KeyType: a.KeyType, ValueType: a.ValueType, Extra: a.Extra,
-		KernelType: a.Kernel.ID, KernelTypeFD: uint32(a.Kernel.FD),
 	}
 }
 
@@ -335,16 +401,15 @@ func (c *LoadProgram) Fixed() bpfsys.ProgLoadAttr {
 		Type: c.Type, InsnCount: uint32(insn.Insns(c.Insns).Len()), Flags: c.Flags, Name: kernelName(c.Name), AttachType: c.AttachType,
 		FuncInfoRecSize: c.FuncInfoRecSize, FuncInfoSize: len(c.FuncInfo),
 		LineInfoRecSize: c.LineInfoRecSize, LineInfoSize: len(c.LineInfo),
-		CORESize: len(c.CORE),
-		AttachID: c.AttachTo.ID, AttachFD: uint32(c.AttachTo.FD),
+		CORESize: core.RecordSize * len(c.CORE),
 	}
 }
 
-// Needs says which later fields of the attribute the program uses.
-func (c *LoadProgram) Needs() bpfsys.ProgLoadNeeds {
+// Fields says which later fields of the attribute the program uses.
+func (c *LoadProgram) Fields() bpfsys.ProgLoadNeeds {
 	n := bpfsys.ProgLoadNeeds{
 		FuncInfo: len(c.FuncInfo) > 0, LineInfo: len(c.LineInfo) > 0,
-		Attach: c.Attach >= 0 || c.AttachTo.ID != 0, CORE: len(c.CORE) > 0,
+		Attach: c.Attach != nil || c.Program.Replaces != "", CORE: len(c.CORE) > 0,
 	}
 	for _, f := range c.Fixups {
 		n.FDArray = n.FDArray || f.Kind == FixupCall

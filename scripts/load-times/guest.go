@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"errors"
 	"flag"
 	"fmt"
@@ -16,9 +17,11 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/bpfreplay/bpfreplay/loader"
+	"github.com/bpfreplay/bpfreplay/loader/artefact"
 	"github.com/bpfreplay/bpfreplay/loader/emit"
 	"github.com/bpfreplay/bpfreplay/loader/issue"
 	"github.com/bpfreplay/bpfreplay/loader/object"
+	"github.com/bpfreplay/bpfreplay/loader/replay"
 	"github.com/bpfreplay/bpfreplay/loader/target"
 	"github.com/bpfreplay/bpfreplay/loader/trace"
 )
@@ -103,16 +106,15 @@ func (r *runner) object(name, path string) {
 		}
 	}
 	self := []string{"/proc/self/exe", childFlag}
-	loader, programs, skip, err := r.generate(path)
-	replay, replayC := append(self, "replay"), []string{r.libbpf, "run"}
+	file, files, programs, skip, err := r.generate(path)
 	ways := []*way{
 		{name: "cilium", args: append(self, "cilium", path, skip)},
 		{name: "trace", args: append(self, "trace", path)},
 		{name: "load", args: append(self, "load", path)},
 		{name: "libbpf", args: []string{r.libbpf, "direct", path}},
 		{name: "libbpf-light", args: []string{r.libbpf, "light", path}},
-		{name: "replay", args: append(replay, loader...), failed: err},
-		{name: "replay-c", args: append(replayC, loader...), failed: err},
+		{name: "replay", args: append(self, "replay", file), failed: err},
+		{name: "replay-c", args: append([]string{r.libbpf, "run"}, files...), failed: err},
 	}
 	if r.tracer != nil {
 		r.profile(*r.tracer, name, ways)
@@ -141,7 +143,7 @@ func (r *runner) object(name, path string) {
 		for _, t := range w.best {
 			fmt.Printf("\t%d", t)
 		}
-		fmt.Printf("\t%d\t%d\t%d\t%s\n", size(loader, 0), size(loader, 1), programs, detail)
+		fmt.Printf("\t%d\t%d\t%d\t%s\n", size(files, 0), size(files, 1), programs, detail)
 	}
 }
 
@@ -161,10 +163,10 @@ func size(files []string, i int) int64 {
 // generate writes a loader program that this kernel needs nothing added to
 // into files, and returns the arguments that replay takes, the number of
 // programs, and the names of those that are not to be loaded.
-func (r *runner) generate(path string) (args []string, programs int, skip string, err error) {
+func (r *runner) generate(path string) (file string, files []string, programs int, skip string, err error) {
 	obj, err := object.Open(path)
 	if err != nil {
-		return nil, 0, "", err
+		return "", nil, 0, "", err
 	}
 	var names []string
 	for _, f := range obj.Functions {
@@ -175,30 +177,30 @@ func (r *runner) generate(path string) (args []string, programs int, skip string
 	skip = strings.Join(names, ",")
 	t, err := trace.Plan(obj, trace.Options{})
 	if err != nil {
-		return nil, 0, skip, err
+		return "", nil, 0, skip, err
 	}
-	load, err := r.target.Begin(t, target.Options{})
-	if err != nil {
-		return nil, 0, skip, err
-	}
-	s, err := load.Settle()
-	if err != nil {
-		return nil, 0, skip, err
-	}
-	defer s.Discard()
 	programs = len(t.Programs)
-	if len(s.Given) > 0 {
-		return nil, programs, skip, errors.New("maps that exist before the loader program runs")
-	}
-	l, err := emit.Emit(s.Trace, emit.Options{})
+	a, err := emit.Emit(t)
 	if err != nil {
-		return nil, programs, skip, err
+		return "", nil, programs, skip, err
 	}
-	insns, blob := filepath.Join(r.dir, "insns"), filepath.Join(r.dir, "blob")
-	if err := errors.Join(os.WriteFile(insns, l.Insns, 0o600), os.WriteFile(blob, l.Blob, 0o600)); err != nil {
-		return nil, programs, skip, err
+	blob, ctx, err := replay.Inputs(a, replay.Options{Target: r.target})
+	if err != nil {
+		return "", nil, programs, skip, err
 	}
-	return []string{insns, blob, strconv.Itoa(len(t.Maps)), strconv.Itoa(programs)}, programs, skip, nil
+	var results []byte
+	for _, s := range a.Steps {
+		results = binary.NativeEndian.AppendUint32(results, uint32(s.Result))
+	}
+	file = filepath.Join(r.dir, "artefact")
+	err = a.WriteFile(file)
+	for name, data := range map[string][]byte{"insns": a.Insns, "blob": blob, "context": ctx, "results": results} {
+		err = errors.Join(err, os.WriteFile(filepath.Join(r.dir, name), data, 0o600))
+	}
+	for _, name := range []string{"insns", "blob", "context", "results"} {
+		files = append(files, filepath.Join(r.dir, name))
+	}
+	return file, files, programs, skip, err
 }
 
 // once runs a process that loads, and waits for what the kernel then frees.
@@ -237,7 +239,7 @@ func child(way string, args []string) error {
 	}
 	defer os.RemoveAll(dir)
 	fns := map[string]func([]string, string) (open, load time.Duration, err error){
-		"cilium": cilium, "trace": traced, "load": loaded, "replay": replay,
+		"cilium": cilium, "trace": traced, "load": loaded, "replay": replayed,
 	}
 	for i := range 2 {
 		pins := filepath.Join(dir, strconv.Itoa(i))
@@ -308,34 +310,29 @@ func loaded(args []string, pins string) (open, load time.Duration, err error) {
 	}
 	open = time.Since(start)
 	start = time.Now()
-	fds, err := p.LoadFDs(&loader.LoadOptions{Options: target.Options{PinPath: pins}})
+	c, err := p.Load(&loader.LoadOptions{PinPath: pins})
 	if err != nil {
 		return 0, 0, err
 	}
 	load = time.Since(start)
-	fds.Close()
+	c.Close()
 	return open, load, nil
 }
 
-func replay(args []string, _ string) (open, load time.Duration, err error) {
-	if len(args) != 4 {
-		return 0, 0, errors.New("replay takes INSTRUCTIONS BLOB MAPS PROGRAMS")
-	}
-	var raw loader.Raw
-	var errs [4]error
-	raw.Insns, errs[0] = os.ReadFile(args[0])
-	raw.Blob, errs[1] = os.ReadFile(args[1])
-	raw.Maps, errs[2] = strconv.Atoi(args[2])
-	raw.Programs, errs[3] = strconv.Atoi(args[3])
-	if err := errors.Join(errs[:]...); err != nil {
+// replayed loads what gen has written.
+func replayed(args []string, pins string) (open, load time.Duration, err error) {
+	start := time.Now()
+	a, err := artefact.ReadFile(args[0])
+	if err != nil {
 		return 0, 0, err
 	}
-	start := time.Now()
-	fds, err := raw.Run(loader.Inputs{})
+	open = time.Since(start)
+	start = time.Now()
+	r, err := replay.Load(a, replay.Options{Options: target.Options{PinPath: pins}})
 	if err != nil {
 		return 0, 0, err
 	}
 	load = time.Since(start)
-	fds.Close()
-	return 0, load, nil
+	r.Close()
+	return open, load, nil
 }

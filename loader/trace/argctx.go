@@ -1,12 +1,11 @@
-package target
+package trace
 
 import (
 	"encoding/binary"
 	"slices"
 
-	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
 	"github.com/bpfreplay/bpfreplay/loader/btf"
-	"github.com/bpfreplay/bpfreplay/loader/trace"
+	"github.com/bpfreplay/bpfreplay/loader/insn"
 )
 
 // A global function that takes the program's context says so with a tag on its
@@ -70,60 +69,52 @@ func contextTags(types *btf.Spec) []contextTag {
 	return out
 }
 
-// argCtx describes functions anew where this kernel needs it. It sets l.types, and
-// l.funcInfo of the programs that it is about.
-func (l *Load) argCtx() error {
-	if l.trace.Types == nil {
-		return nil
+// askContext plans the question and what follows from it.
+func (p *planner) askContext() {
+	tags := contextTags(p.types)
+	if len(tags) == 0 {
+		return
 	}
-	tags := contextTags(l.trace.Types)
-	if len(tags) == 0 || l.target.readsArgCtx() {
-		return nil
-	}
-	types := l.trace.Types.Clone()
-	for i, c := range l.trace.Commands {
-		p, ok := c.(*trace.LoadProgram)
-		if !ok || len(p.FuncInfo) == 0 || contextNames[p.Type] == "" {
-			continue
-		}
-		info, err := describe(types, p, tags)
-		if err != nil {
-			return l.trace.Fail(i, err, "")
-		}
-		if info != nil {
-			l.types, l.funcInfo[i] = types, info
+	ask := &AskContext{}
+	for _, c := range p.t.Commands {
+		if c, ok := c.(*LoadProgram); ok && len(c.FuncInfo) > 0 && contextNames[c.Type] != "" {
+			ask.Edits = append(ask.Edits, p.describe(c, tags)...)
 		}
 	}
-	return nil
+	if len(ask.Edits) == 0 {
+		return
+	}
+	ask.Types, ask.FuncInfo, ask.Insns = contextProbe()
+	ask.BTF, ask.Out = p.newFD("btf of the probe for arg:ctx"), p.newFD("probe for arg:ctx")
+	p.first = append(p.first, ask)
 }
 
-// describe returns the func_info of a program whose functions with tags have
-// descriptions of their own, nil if there is none.
-func describe(types *btf.Spec, p *trace.LoadProgram, tags []contextTag) ([]byte, error) {
-	var info []byte
+// describe gives those functions of a program that have tags types of their own.
+// What cannot be read stays as it is: the kernel has its say about it.
+func (p *planner) describe(c *LoadProgram, tags []contextTag) (edits []InfoEdit) {
+	types := p.extend()
 	context := btf.TypeID(0)
-	for at := 0; at+8 <= len(p.FuncInfo); at += int(p.FuncInfoRecSize) {
-		id := btf.TypeID(binary.LittleEndian.Uint32(p.FuncInfo[at+4:]))
+	for record := range len(c.FuncInfo) / int(c.FuncInfoRecSize) {
+		id := btf.TypeID(binary.LittleEndian.Uint32(c.FuncInfo[record*int(c.FuncInfoRecSize)+4:]))
 		fn, err := types.Type(id)
-		if err != nil {
-			return nil, err
+		if err != nil || fn.Kind != btf.KindFunc {
+			continue
 		}
 		proto, err := types.Type(fn.Ref)
 		if err != nil {
-			return nil, err
+			continue
 		}
 		var changed []int
 		for _, tag := range tags {
-			if tag.fn != id || tag.param < 0 || tag.param >= len(proto.Params) || !isContext(types, proto.Params[tag.param].Type, p.Type) {
-				continue
+			if tag.fn == id && tag.param >= 0 && tag.param < len(proto.Params) && isContext(types, proto.Params[tag.param].Type, c.Type) {
+				changed = append(changed, tag.param)
 			}
-			changed = append(changed, tag.param)
 		}
 		if changed == nil {
 			continue
 		}
 		if context == 0 {
-			context = types.AppendPtr(types.AppendStruct(contextNames[p.Type]))
+			context = types.AppendPtr(types.AppendStruct(contextNames[c.Type]))
 		}
 		params := slices.Clone(proto.Params)
 		for _, i := range changed {
@@ -133,15 +124,16 @@ func describe(types *btf.Spec, p *trace.LoadProgram, tags []contextTag) ([]byte,
 		for _, i := range changed {
 			types.AppendDeclTag(argCtxTag, own, int32(i))
 		}
-		if info == nil {
-			info = slices.Clone(p.FuncInfo)
-		}
-		binary.LittleEndian.PutUint32(info[at+4:], uint32(own))
+		edits = append(edits, InfoEdit{Program: c, Record: record, Type: own})
 	}
-	return info, nil
+	return edits
 }
 
-// isContext says whether a parameter's type has to give way to the one that the
+// userRegs are the names, by architecture, of the struct behind the typedef
+// bpf_user_pt_regs_t. An object does not say for which it was compiled.
+var userRegs = []string{"pt_regs", "user_pt_regs", "user_regs_struct"}
+
+// isContext reports whether a parameter's type has to give way to the one that the
 // kernel knows the context by: void *, or what else is commonly written there.
 // The kernel's own type may stay, and anything else is a mistake that
 // the verifier may have its say about.
@@ -164,7 +156,7 @@ func isContext(types *btf.Spec, param btf.TypeID, progType uint32) bool {
 	case t.Kind == btf.KindStruct && progType == kprobe:
 		return t.Name == "pt_regs"
 	case t.Kind == btf.KindStruct && progType == perfEvent:
-		return t.Name == userRegs
+		return slices.Contains(userRegs, t.Name)
 	case t.Kind == btf.KindInt && t.Size == 8:
 		return progType == rawTracepoint || progType == rawWritable
 	}
@@ -190,46 +182,26 @@ func typedefOf(types *btf.Spec, id btf.TypeID) string {
 	return ""
 }
 
-// readsArgCtx says whether the kernel reads the tag.
-func (t *Target) readsArgCtx() bool { return t.has(&t.argCtx, probeArgCtx) }
-
-// probeArgCtx offers a kprobe program whose global function calls a helper that
+// contextProbe is a kprobe program whose global function calls a helper that
 // wants a context, bpf_get_func_ip (173, 5.15), with its parameter void *a that
-// has the tag.
-func probeArgCtx() bool {
+// has the tag: kernels that do not read the tag refuse it.
+func contextProbe() (types, funcInfo, insns []byte) {
 	const names = "\x00a\x00" + argCtxTag + "\x00"
 	info := func(k btf.Kind, vlen uint32) uint32 { return uint32(k)<<24 | vlen }
-	types := []uint32{
+	types = btf.Encode(names, []uint32{
 		1, info(btf.KindInt, 0), 4, 32, // [1] int
 		0, info(btf.KindPtr, 0), 0, // [2] void *
 		0, info(btf.KindFuncProto, 1), 1, 1, 2, // [3] int (void *a)
 		1, info(btf.KindFunc, 1), 3, // [4] the program
 		1, info(btf.KindFunc, 1), 3, // [5] its global function
 		3, info(btf.KindDeclTag, 0), 5, 0, // [6] the tag
+	})
+	insns = []byte{
+		insn.Call, insn.PseudoCall << 4, 0, 0, 1, 0, 0, 0, // call the function
+		insn.Exit, 0, 0, 0, 0, 0, 0, 0,
+		insn.Call, 0, 0, 0, 173, 0, 0, 0,
+		insn.Exit, 0, 0, 0, 0, 0, 0, 0,
 	}
-	fd, err := loadTypes(names, types)
-	if err != nil {
-		return false
-	}
-	defer bpfsys.Close(fd)
-	insns := []byte{
-		0x85, 0x10, 0, 0, 1, 0, 0, 0, // call the function
-		0x95, 0, 0, 0, 0, 0, 0, 0,
-		0x85, 0, 0, 0, 173, 0, 0, 0,
-		0x95, 0, 0, 0, 0, 0, 0, 0,
-	}
-	funcInfo := []byte{0, 0, 0, 0, 4, 0, 0, 0, 2, 0, 0, 0, 5, 0, 0, 0}
-	const kprobe = 2
-	a := bpfsys.NewAttr(bpfsys.ProgLoadSize(bpfsys.ProgLoadNeeds{FuncInfo: true}))
-	bpfsys.PutProgLoad(a.Bytes, bpfsys.ProgLoadAttr{Type: kprobe, InsnCount: uint32(len(insns) / 8), FuncInfoRecSize: 8, FuncInfoSize: len(funcInfo)})
-	a.Ptr(bpfsys.ProgLoadInsns, insns)
-	a.Ptr(bpfsys.ProgLoadLicense, []byte("GPL\x00"))
-	a.U32(bpfsys.ProgLoadBTF, uint32(fd))
-	a.Ptr(bpfsys.ProgLoadFuncInfo, funcInfo)
-	prog, err := a.Call(bpfsys.ProgLoad)
-	if err != nil {
-		return false
-	}
-	bpfsys.Close(prog)
-	return true
+	funcInfo = []byte{0, 0, 0, 0, 4, 0, 0, 0, 2, 0, 0, 0, 5, 0, 0, 0}
+	return types, funcInfo, insns
 }

@@ -1,0 +1,189 @@
+package loader
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/loader/artefact"
+	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
+	"github.com/bpfreplay/bpfreplay/loader/replay"
+	"github.com/bpfreplay/bpfreplay/loader/target"
+)
+
+// LoadOptions override what the object says. Maps and programs in it stay the caller's.
+type LoadOptions struct {
+	// MaxEntries by map; the size in bytes of a ring buffer is rounded up to what the
+	// kernel takes.
+	MaxEntries map[string]uint32
+	// Variables of data sections, by name: a Go value of the variable's size in memory,
+	// such as a uint32, a bool, a struct without padding, a byte slice.
+	Variables map[string]any
+	// Values of whole data sections, by map (".rodata"), of the section's size.
+	Values map[string][]byte
+	// Maps to use in place of new ones, by name. The load neither fills nor freezes them.
+	Maps map[string]*ebpf.Map
+	// Programs whose functions freplace programs replace, by name of the freplace program.
+	Programs map[string]*ebpf.Program
+	// PinPath is the directory in a BPF file system for maps that the object wants pinned
+	// by name, "/sys/fs/bpf" if empty. A map that is pinned there is used, a new one is
+	// pinned.
+	PinPath string
+	// LogLevel is the verifier's log level for the log of a program that is refused. 0 is 1,
+	// or the statistics only where the verifier has given up.
+	LogLevel uint32
+}
+
+// Collection is what a load left behind. It owns its maps and programs.
+type Collection struct {
+	Maps     map[string]*ebpf.Map // by variable, or section of a data map
+	Programs map[string]*ebpf.Program
+	// Arenas is the memory of arenas, by map, until Close.
+	Arenas map[string][]byte
+}
+
+// Close closes all maps and programs, and unmaps arenas.
+func (c *Collection) Close() {
+	target.Unmap(c.Arenas)
+	for _, m := range c.Maps {
+		m.Close()
+	}
+	for _, p := range c.Programs {
+		p.Close()
+	}
+}
+
+// DetachMap takes a map out of the collection, nil if there is none of that name. It is the
+// caller's then.
+func (c *Collection) DetachMap(name string) *ebpf.Map {
+	m := c.Maps[name]
+	delete(c.Maps, name)
+	return m
+}
+
+// DetachProgram takes a program out of the collection, nil if there is none of that name. It
+// is the caller's then.
+func (c *Collection) DetachProgram(name string) *ebpf.Program {
+	p := c.Programs[name]
+	delete(c.Programs, name)
+	return p
+}
+
+// Load runs the loader program on this kernel (5.14). Nil options are the zero value. On
+// failure nothing is left open. The error is a *StepError if a step of the load failed, a
+// *NeedError if the kernel lacks something that the load needs.
+func (p *Program) Load(opts *LoadOptions) (*Collection, error) {
+	if opts == nil {
+		opts = &LoadOptions{}
+	}
+	if err := p.uniqueNames(); err != nil {
+		return nil, err
+	}
+	o := replay.Options{LogLevel: opts.LogLevel, Options: target.Options{
+		MaxEntries: opts.MaxEntries, Maps: make(map[string]int), Programs: make(map[string]int), PinPath: opts.PinPath,
+	}}
+	for name, m := range opts.Maps {
+		o.Maps[name] = m.FD()
+	}
+	for name, prog := range opts.Programs {
+		o.Programs[name] = prog.FD()
+	}
+	var err error
+	if o.Values, err = p.values(opts); err != nil {
+		return nil, err
+	}
+	r, err := replay.Load(p.a, o)
+	if err != nil {
+		return nil, err
+	}
+	return p.collect(r)
+}
+
+// values are the initial values of data sections with the variables in them.
+func (p *Program) values(opts *LoadOptions) (map[string][]byte, error) {
+	values := make(map[string][]byte)
+	for name, v := range opts.Values {
+		values[name] = slices.Clone(v)
+	}
+	for name, v := range opts.Variables {
+		m, at := p.variable(name)
+		if m == nil {
+			return nil, fmt.Errorf("object %s has no variable %q", p.a.Object, name)
+		}
+		data, err := binary.Append(nil, binary.NativeEndian, v)
+		if err != nil {
+			return nil, fmt.Errorf("variable %s: %T has no fixed size: %w", name, v, err)
+		}
+		if len(data) != int(at.Size) {
+			return nil, fmt.Errorf("variable %s: a value of %d bytes (%T) for a variable of %d: %w", name, len(data), v, at.Size, unix.EINVAL)
+		}
+		if values[m.Name] == nil {
+			values[m.Name] = make([]byte, m.ValueSize)
+			copy(values[m.Name], m.Value.Of(p.a.Blob))
+		}
+		copy(values[m.Name][at.Offset:], data)
+	}
+	return values, nil
+}
+
+// variable finds a variable and its map.
+func (p *Program) variable(name string) (*artefact.Map, artefact.Variable) {
+	for i := range p.a.Maps {
+		for _, v := range p.a.Maps[i].Variables {
+			if v.Name == name {
+				return &p.a.Maps[i], v
+			}
+		}
+	}
+	return nil, artefact.Variable{}
+}
+
+// collect makes a collection of fds, which it owns from then on.
+func (p *Program) collect(r *target.Result) (*Collection, error) {
+	c := &Collection{Maps: make(map[string]*ebpf.Map), Programs: make(map[string]*ebpf.Program), Arenas: r.Arenas}
+	for i, fd := range r.Maps {
+		m, err := ebpf.NewMapFromFD(fd) // closes fd if it fails
+		if err != nil {
+			closeAll(r.Maps[i+1:], r.Programs)
+			c.Close()
+			return nil, fmt.Errorf("map %s: %w", p.a.Maps[i].Name, err)
+		}
+		c.Maps[p.a.Maps[i].Name] = m
+	}
+	for i, fd := range r.Programs {
+		prog, err := ebpf.NewProgramFromFD(fd)
+		if err != nil {
+			closeAll(r.Programs[i+1:])
+			c.Close()
+			return nil, fmt.Errorf("program %s: %w", p.a.Programs[i].Name, err)
+		}
+		c.Programs[p.a.Programs[i].Name] = prog
+	}
+	return c, nil
+}
+
+func closeAll(lists ...[]int) {
+	for _, fd := range slices.Concat(lists...) {
+		bpfsys.Close(fd)
+	}
+}
+
+// errTwice is the reason of a load whose result would need one name for two things.
+var errTwice = errors.New("a collection tells maps and programs apart by name: rename one, or make it static in a file of its own")
+
+// uniqueNames checks that a Collection can hold all maps and programs.
+func (p *Program) uniqueNames() error {
+	for what, names := range map[string][]string{"maps": p.Maps(), "programs": p.Programs()} {
+		slices.Sort(names)
+		for i := 1; i < len(names); i++ {
+			if names[i] == names[i-1] {
+				return fmt.Errorf("two %s have the name %s: %w", what, names[i], errTwice)
+			}
+		}
+	}
+	return nil
+}

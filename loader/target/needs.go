@@ -1,0 +1,179 @@
+package target
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/loader/artefact"
+	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
+	"github.com/bpfreplay/bpfreplay/loader/btf"
+	"github.com/bpfreplay/bpfreplay/loader/core"
+	"github.com/bpfreplay/bpfreplay/loader/trace"
+)
+
+// needs are probes by capability. Each says why the kernel lacks it, nil if it has it.
+var needs = map[string]func() error{
+	trace.NeedCORE:       probeCORE,
+	trace.NeedEnum64:     probeEnum64,
+	trace.NeedTypeMatch:  probeTypeMatch,
+	trace.NeedKallsyms:   probeKallsyms,
+	trace.NeedNoFuncInfo: probeNoFuncInfo,
+}
+
+// Probe looks for a capability that a load may need. The error says why the kernel lacks it.
+func Probe(capability string) error {
+	probe, ok := needs[capability]
+	if !ok {
+		return errors.New("this version of bpfreplay does not know how to look for it")
+	}
+	return probe()
+}
+
+// Check probes for what a load needs, before anything is created. The error is an
+// *artefact.NeedError. A probe that could not tell is one, too.
+func (t *Target) Check(all []artefact.Need) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, n := range all {
+		why, ok := t.needs[n.Capability]
+		if !ok {
+			why = Probe(n.Capability)
+			if t.needs == nil {
+				t.needs = make(map[string]error)
+			}
+			t.needs[n.Capability] = why
+		}
+		if why != nil {
+			return &artefact.NeedError{Need: n, Err: why}
+		}
+	}
+	return nil
+}
+
+// probeCORE offers an attribute of PROG_LOAD that reaches to core_relo_rec_size and
+// whose program type no kernel has: one that does not know the field refuses what is
+// not zero there first, with E2BIG. Nothing is loaded either way.
+func probeCORE() error {
+	a := bpfsys.NewAttr(bpfsys.ProgLoadCORERecSize + 4)
+	a.U32(0, 1<<31)
+	a.U32(4, 1) // else that is E2BIG
+	a.U32(bpfsys.ProgLoadCORERecSize, core.RecordSize)
+	if _, err := a.Call(bpfsys.ProgLoad); errors.Is(err, unix.E2BIG) {
+		return fmt.Errorf("PROG_LOAD with CO-RE records: %w", err)
+	}
+	return nil
+}
+
+func probeEnum64() error {
+	fd, err := loadTypes(btf.Encode("\x00a\x00", []uint32{1, uint32(btf.KindEnum64)<<24 | 1, 8, 1, 0, 0}))
+	if err != nil {
+		return fmt.Errorf("BTF_LOAD with ENUM64: %w", err)
+	}
+	bpfsys.Close(fd)
+	return nil
+}
+
+// ProbeSyscall looks for programs that may issue bpf(2) (5.14).
+func ProbeSyscall() error { return probeHelper(166) }
+
+func probeKallsyms() error { return probeHelper(179) }
+
+// probeHelper loads a SYSCALL program that calls a helper in code that cannot be
+// reached: the verifier looks the helper up all the same.
+func probeHelper(helper byte) error {
+	insns := []byte{
+		0xb7, 0, 0, 0, 0, 0, 0, 0, // r0 = 0
+		0xb7, 1, 0, 0, 0, 0, 0, 0, // r1 = 0
+		0xbf, 0xa2, 0, 0, 0, 0, 0, 0, // r2 = r10
+		0x07, 2, 0, 0, 0xf0, 0xff, 0xff, 0xff, // r2 += -16
+		0x7a, 10, 0xf0, 0xff, 0, 0, 0, 0, // *(u64 *)(r10 - 16) = 0
+		0x7a, 10, 0xf8, 0xff, 0, 0, 0, 0, // *(u64 *)(r10 - 8) = 0
+		0xb7, 3, 0, 0, 8, 0, 0, 0, // r3 = 8
+		0x85, 0, 0, 0, helper, 0, 0, 0,
+		0xb7, 0, 0, 0, 0, 0, 0, 0,
+		0x95, 0, 0, 0, 0, 0, 0, 0,
+	}
+	if helper == 179 { // name, its size, flags, where to
+		insns[1*8+0], insns[1*8+1] = 0xbf, 0xa1 // r1 = r10
+		copy(insns[2*8:], []byte{0x07, 1, 0, 0, 0xf0, 0xff, 0xff, 0xff})
+		copy(insns[3*8:], []byte{0xb7, 2, 0, 0, 8, 0, 0, 0})
+		copy(insns[6*8:], []byte{0xb7, 3, 0, 0, 0, 0, 0, 0})
+		insns = append(insns[:7*8], append([]byte{0xbf, 0xa4, 0, 0, 0, 0, 0, 0, 0x07, 4, 0, 0, 0xf8, 0xff, 0xff, 0xff}, insns[7*8:]...)...)
+	}
+	fd, err := bpfsys.LoadLoader(insns, nil, 0, nil)
+	if err != nil {
+		return fmt.Errorf("PROG_LOAD of a SYSCALL program with helper %d: %w", helper, err)
+	}
+	bpfsys.Close(fd)
+	return nil
+}
+
+// matchProgram loads "r0 = 1; exit" with a record, whose type is an int, and returns what
+// r0 is set to in the kernel.
+func matchProgram(kind core.Kind, funcInfo bool) (int32, error) {
+	const names = "\x00int\x000\x00f\x00"
+	types := btf.Encode(names, []uint32{
+		1, uint32(btf.KindInt) << 24, 4, 1<<24 | 32, // [1] int
+		0, uint32(btf.KindFuncProto) << 24, 1, // [2] int (void)
+		7, uint32(btf.KindFunc) << 24, 2, // [3] f
+	})
+	fd, err := loadTypes(types)
+	if err != nil {
+		return 0, err
+	}
+	defer bpfsys.Close(fd)
+	insns := []byte{0xb7, 0, 0, 0, 1, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0}
+	records := core.Encode([]core.Record{{TypeID: 1, AccessStr: 5, Kind: kind}})
+	info := []byte{0, 0, 0, 0, 3, 0, 0, 0}
+	fixed := bpfsys.ProgLoadAttr{Type: socketFilter, InsnCount: 2, CORESize: len(records)}
+	if funcInfo {
+		fixed.FuncInfoRecSize, fixed.FuncInfoSize = 8, len(info)
+	}
+	a := bpfsys.NewAttr(bpfsys.ProgLoadSize(bpfsys.ProgLoadNeeds{CORE: true}))
+	bpfsys.PutProgLoad(a.Bytes, fixed)
+	a.Ptr(bpfsys.ProgLoadInsns, insns)
+	a.Ptr(bpfsys.ProgLoadLicense, []byte("GPL\x00"))
+	a.U32(bpfsys.ProgLoadBTF, uint32(fd))
+	if funcInfo {
+		a.Ptr(bpfsys.ProgLoadFuncInfo, info)
+	}
+	a.Ptr(bpfsys.ProgLoadCORE, records)
+	prog, err := a.Call(bpfsys.ProgLoad)
+	if err != nil {
+		return 0, err
+	}
+	defer bpfsys.Close(prog)
+	_, arrays, err := bpfsys.GetProgInfo(prog)
+	if err != nil {
+		return 0, err
+	}
+	if len(arrays.Xlated) < 8 {
+		return 0, unix.EPERM
+	}
+	return int32(arrays.Xlated[4]), nil
+}
+
+func probeTypeMatch() error {
+	if _, err := matchProgram(core.TypeMatches, true); err != nil {
+		return fmt.Errorf("PROG_LOAD with a record of type_matches: %w", err)
+	}
+	return nil
+}
+
+// probeNoFuncInfo asks for the size of an int, which is 4, in the place of a 1 that the
+// kernel compares with: it fails if it looks at records without func_info at all.
+func probeNoFuncInfo() error {
+	if _, err := matchProgram(core.TypeSize, false); err == nil {
+		return errors.New("the kernel ignores CO-RE records of a program without func_info")
+	}
+	return nil
+}
+
+func loadTypes(raw []byte) (fd int, err error) {
+	a := bpfsys.NewAttr(bpfsys.BTFLoadSize)
+	a.Ptr(0, raw)
+	a.U32(bpfsys.BTFLoadLen, uint32(len(raw)))
+	return a.Call(bpfsys.BTFLoad)
+}
