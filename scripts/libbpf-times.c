@@ -87,7 +87,7 @@ struct loader {
 /* run_loader does what skel_internal.h does, less what fails before 6.18. */
 static int run_loader(const struct loader *l)
 {
-	__u32 key = 0, size = l->ctx ? l->ctx_size : 24 + 16 * l->maps + 4 * l->progs;
+	__u32 key = 0, size = l->ctx ? (__u32)l->ctx_size : 24u + 16 * l->maps + 4 * l->progs;
 	char ctx[size];
 	size_t i;
 	union bpf_attr attr;
@@ -184,13 +184,15 @@ static const void *read_file(const char *path, size_t *size)
 		perror(path);
 		exit(2);
 	}
+	*size = st.st_size;
+	if (!*size)
+		return "";
 	p = mmap(NULL, st.st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
 	if (p == MAP_FAILED) {
 		perror(path);
 		exit(2);
 	}
 	close(fd);
-	*size = st.st_size;
 	return p;
 }
 

@@ -100,13 +100,17 @@ const (
 	classSTX  = 0x03
 )
 
-// Enumerator is the index of the enumerator that a record is about.
-func Enumerator(local *btf.Spec, rec Record) (int, error) {
+// Enumerator is the index of the enumerator that a record is about, false if it is about
+// none, or does not fit.
+func Enumerator(local *btf.Spec, rec Record) (int, bool) {
+	if !rec.Kind.isEnumval() {
+		return 0, false
+	}
 	s, err := parseSpec(newTypes(local), rec)
 	if err != nil {
-		return 0, err
+		return 0, false
 	}
-	return int(s.last().index), nil
+	return int(s.last().index), true
 }
 
 // KindClashes finds the names that records use for types of two kinds: the kernel's

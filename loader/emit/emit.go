@@ -461,6 +461,9 @@ func (e *emitter) layOutData() {
 				break
 			}
 			p.value = e.put(c.Value, 8)
+			if c.Setting != nil {
+				e.alloc(0, 8) // it is copied in words
+			}
 			if m := e.mapOf(c.Initial); m != nil {
 				m.Value = artefact.Range{Off: p.value, Size: len(c.Value)}
 			}

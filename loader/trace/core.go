@@ -124,9 +124,9 @@ func (p *planner) appendTwins() {
 // enumImm is what the instruction of a record has to hold when its enum has the
 // values given, nil if it does hold that: the kernel compares before it patches.
 func (p *planner) enumImm(c *LoadProgram, rec core.Record, was *btf.Type, values []btf.EnumValue) *[2]uint32 {
-	index, err := core.Enumerator(p.types, rec)
+	index, ok := core.Enumerator(p.types, rec)
 	at := int(rec.InsnOff / insn.Size)
-	if err != nil || rec.Kind != core.EnumvalValue || at >= insn.Insns(c.Insns).Len() || !insn.Insns(c.Insns).IsLdImm64(at) {
+	if !ok || rec.Kind != core.EnumvalValue || at >= insn.Insns(c.Insns).Len() || !insn.Insns(c.Insns).IsLdImm64(at) {
 		return nil
 	}
 	old := was.Values[index].Value

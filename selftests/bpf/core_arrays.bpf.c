@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* CO-RE: a load from the start of an array, which is shorter here than in the kernel. How
+ * wide it is depends on the elements, not on the array. */
+#include "bpfreplay.h"
+
+struct task_struct___array {
+	char comm[8];
+} KERNEL_TYPE;
+
+
+volatile char first;
+
+SEC("tp_btf/sched_switch")
+int BPF_PROG(switched, bool preempt, struct task_struct___array *prev, struct task_struct *next)
+{
+	first = *prev->comm;
+	return 0;
+}
+
+LICENSE;
