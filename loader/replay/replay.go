@@ -253,7 +253,7 @@ func (r *run) loadLoader(m int) (int, error) {
 	if err == nil {
 		return fd, nil
 	}
-	if why := target.ProbeSyscall(); why != nil {
+	if why := target.ProbeSyscall(); why != nil && !errors.Is(why, target.ErrUnknown) {
 		return -1, &artefact.NeedError{Need: artefact.Need{Capability: "syscall_prog", Why: "the loader program of " + r.a.Object}, Err: why}
 	}
 	return -1, &artefact.StepError{Subject: loaderProgram, Op: bpfsys.ProgLoad.String(), Err: err, Log: log}

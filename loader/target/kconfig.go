@@ -70,7 +70,11 @@ func (t *Target) linuxValue(e *artefact.Kconfig, at []byte) error {
 			v = 1
 		}
 	case "LINUX_HAS_BPF_COOKIE":
-		if t.hasCookie() {
+		found, err := t.hasCookie()
+		if err != nil {
+			return err
+		}
+		if found {
 			v = 1
 		}
 	default:

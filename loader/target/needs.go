@@ -13,6 +13,23 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/trace"
 )
 
+// ErrUnknown is what errors of probes wrap that could not tell.
+var ErrUnknown = errors.New("could not look")
+
+// probed gives the error of a probe's system call. Those that say nothing about the kernel
+// wrap ErrUnknown: no fd is free, no memory, no permission, a signal.
+func probed(what string, err error) error {
+	for _, e := range []unix.Errno{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EPERM, unix.EINTR, unix.EAGAIN} {
+		if errors.Is(err, e) {
+			return fmt.Errorf("%w: %s: %w", ErrUnknown, what, err)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
 // needs are probes by capability. Each says why the kernel lacks it, nil if it has it.
 var needs = map[string]func() error{
 	trace.NeedCORE:       probeCORE,
@@ -22,7 +39,8 @@ var needs = map[string]func() error{
 	trace.NeedNoFuncInfo: probeNoFuncInfo,
 }
 
-// Probe looks for a capability that a load may need. The error says why the kernel lacks it.
+// Probe looks for a capability that a load may need. The error says why the kernel lacks it,
+// or wraps ErrUnknown.
 func Probe(capability string) error {
 	probe, ok := needs[capability]
 	if !ok {
@@ -32,14 +50,16 @@ func Probe(capability string) error {
 }
 
 // Check probes for what a load needs, before anything is created. The error is an
-// *artefact.NeedError. A probe that could not tell is one, too.
+// *artefact.NeedError, or wraps ErrUnknown, which is not kept.
 func (t *Target) Check(all []artefact.Need) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, n := range all {
 		why, ok := t.needs[n.Capability]
 		if !ok {
-			why = Probe(n.Capability)
+			if why = Probe(n.Capability); errors.Is(why, ErrUnknown) {
+				return fmt.Errorf("probe for %s, which %s needs: %w", n.Capability, n.Why, why)
+			}
 			if t.needs == nil {
 				t.needs = make(map[string]error)
 			}
@@ -60,16 +80,17 @@ func probeCORE() error {
 	a.U32(0, 1<<31)
 	a.U32(4, 1) // else that is E2BIG
 	a.U32(bpfsys.ProgLoadCORERecSize, core.RecordSize)
-	if _, err := a.Call(bpfsys.ProgLoad); errors.Is(err, unix.E2BIG) {
-		return fmt.Errorf("PROG_LOAD with CO-RE records: %w", err)
+	_, err := a.Call(bpfsys.ProgLoad)
+	if err = probed("PROG_LOAD with CO-RE records", err); errors.Is(err, unix.E2BIG) || errors.Is(err, ErrUnknown) {
+		return err
 	}
-	return nil
+	return nil // any other refusal comes later
 }
 
 func probeEnum64() error {
 	fd, err := loadTypes(btf.Encode("\x00a\x00", []uint32{1, uint32(btf.KindEnum64)<<24 | 1, 8, 1, 0, 0}))
 	if err != nil {
-		return fmt.Errorf("BTF_LOAD with ENUM64: %w", err)
+		return probed("BTF_LOAD with ENUM64", err)
 	}
 	bpfsys.Close(fd)
 	return nil
@@ -104,7 +125,7 @@ func probeHelper(helper byte) error {
 	}
 	fd, err := bpfsys.LoadLoader(insns, nil, 0, nil)
 	if err != nil {
-		return fmt.Errorf("PROG_LOAD of a SYSCALL program with helper %d: %w", helper, err)
+		return probed(fmt.Sprintf("PROG_LOAD of a SYSCALL program with helper %d", helper), err)
 	}
 	bpfsys.Close(fd)
 	return nil
@@ -156,17 +177,19 @@ func matchProgram(kind core.Kind, funcInfo bool) (int32, error) {
 }
 
 func probeTypeMatch() error {
-	if _, err := matchProgram(core.TypeMatches, true); err != nil {
-		return fmt.Errorf("PROG_LOAD with a record of type_matches: %w", err)
-	}
-	return nil
+	_, err := matchProgram(core.TypeMatches, true)
+	return probed("PROG_LOAD with a record of type_matches", err)
 }
 
 // probeNoFuncInfo asks for the size of an int, which is 4, in the place of a 1 that the
 // kernel compares with: it fails if it looks at records without func_info at all.
 func probeNoFuncInfo() error {
-	if _, err := matchProgram(core.TypeSize, false); err == nil {
+	_, err := matchProgram(core.TypeSize, false)
+	if err == nil {
 		return errors.New("the kernel ignores CO-RE records of a program without func_info")
+	}
+	if err = probed("PROG_LOAD with a CO-RE record and no func_info", err); errors.Is(err, ErrUnknown) {
+		return err
 	}
 	return nil
 }

@@ -174,7 +174,8 @@ func (p *Prepared) setting(i int, types *btf.Spec) error {
 	case "cpus":
 		v, err = CPUs()
 	case "usdt":
-		if p.target.hasUprobeMulti() {
+		var found bool
+		if found, err = p.target.hasUprobeMulti(); found {
 			v = traceUprobeMulti
 		}
 	case "member":
@@ -362,7 +363,11 @@ func (p *Prepared) fillArena(i, fd int) error {
 	if len(data) == 0 {
 		return nil
 	}
-	if p.target.hasFarValues() {
+	far, err := p.target.hasFarValues()
+	if err != nil {
+		return err
+	}
+	if far {
 		at := size - (len(data)+os.Getpagesize()-1)/os.Getpagesize()*os.Getpagesize()
 		p.Globals[i] = uint32(at)
 		memory = memory[at:]
