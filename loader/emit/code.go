@@ -268,19 +268,15 @@ func (e *emitter) askContext(i int, c *trace.AskContext) {
 
 func (e *emitter) createMap(i int, c *trace.CreateMap) {
 	p := &e.commands[i]
-	if c.CPUs != nil {
-		e.copyCtx(4, e.settings[c.CPUs], p.attr+bpfsys.MapCreateMaxEntries)
+	if c.CPUs != nil { // unless the runtime has stored another number
+		e.loadBlob(4, r1, p.attr+bpfsys.MapCreateMaxEntries)
+		e.over(opJneImm, r1, 0, func() { e.copyCtx(4, e.settings[c.CPUs], p.attr+bpfsys.MapCreateMaxEntries) })
 	}
 	if c.ValueSize != nil {
 		e.copyCtx(4, e.settings[c.ValueSize], p.attr+bpfsys.MapCreateValueSize)
 	}
 	e.issue(i, bpfsys.MapCreate)
-	for _, size := range c.Sizes {
-		e.unless(func() {
-			e.storeBlobImm(4, p.attr+bpfsys.MapCreateMaxEntries, int64(int32(size)))
-			e.issue(i, bpfsys.MapCreate)
-		})
-	}
+	e.otherSizes(i, c)
 	if c.Plain {
 		e.unless(func() {
 			e.storeBlobImm(4, p.attr+bpfsys.MapCreateKeyType, 0)
@@ -294,6 +290,24 @@ func (e *emitter) createMap(i int, c *trace.CreateMap) {
 	}
 	e.result(i)
 	e.opened(c.Out)
+}
+
+// otherSizes tries the other sizes of a ring buffer that is refused, unless the runtime has
+// stored one in place of the first.
+func (e *emitter) otherSizes(i int, c *trace.CreateMap) {
+	if len(c.Sizes) == 0 {
+		return
+	}
+	field := e.commands[i].attr + bpfsys.MapCreateMaxEntries
+	e.loadBlob(4, r1, field)
+	e.over(opJneImm, r1, int64(int32(c.Attr.MaxEntries)), func() {
+		for _, size := range c.Sizes {
+			e.unless(func() {
+				e.storeBlobImm(4, field, int64(int32(size)))
+				e.issue(i, bpfsys.MapCreate)
+			})
+		}
+	})
 }
 
 func (e *emitter) update(i int, c *trace.UpdateElem) {
