@@ -24,13 +24,21 @@ var settingKinds = map[trace.SettingKind]string{
 }
 
 // Describe is what an artefact says of a trace apart from where things lie. The data of
-// arenas is all that its blob holds.
+// maps is all that its blob holds.
 func Describe(t *trace.Trace) *artefact.Artefact {
 	a := describe(t)
+	put := func(data []byte) artefact.Range {
+		a.Blob = append(a.Blob, data...)
+		return artefact.Range{Off: len(a.Blob) - len(data), Size: len(data)}
+	}
 	for i, m := range t.Maps {
 		if m.Arena {
-			a.Maps[i].Data = artefact.Range{Off: len(a.Blob), Size: len(m.Data)}
-			a.Blob = append(a.Blob, m.Data...)
+			a.Maps[i].Data = put(m.Data)
+		}
+	}
+	for _, c := range t.Commands {
+		if c, ok := c.(*trace.UpdateElem); ok && c.Initial != nil {
+			a.Maps[slices.Index(t.Maps, c.Initial)].Value = put(c.Value)
 		}
 	}
 	return a
