@@ -1,6 +1,7 @@
 package loader_test
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,26 +14,38 @@ import (
 	"gotest.tools/v3/assert"
 
 	"github.com/bpfreplay/bpfreplay/internal/need"
-	"github.com/bpfreplay/bpfreplay/loader"
+	"github.com/bpfreplay/bpfreplay/loader/artefact"
+	"github.com/bpfreplay/bpfreplay/loader/emit"
+	"github.com/bpfreplay/bpfreplay/loader/object"
+	"github.com/bpfreplay/bpfreplay/loader/replay"
 	"github.com/bpfreplay/bpfreplay/loader/target"
+	"github.com/bpfreplay/bpfreplay/loader/trace"
 )
 
 // TestSystemCalls counts, by strace, what a load costs: however many maps and
-// programs there are, six system calls, four of them bpf(2).
+// programs there are, six system calls, four of them bpf(2). It makes no difference whether
+// the loader program comes from an object or from a file.
 func TestSystemCalls(t *testing.T) {
 	needLoaders(t)
 	strace := need.Program(t, "strace")
 	self, err := os.Executable()
 	assert.NilError(t, err)
+	var files []string
 	for _, name := range []string{"maps_array", "maps_many", "prog_many", "kfunc_many"} {
-		t.Run(name, func(t *testing.T) {
-			if name == "kfunc_many" {
+		object := filepath.Join(coreObjects, name+".bpf.o")
+		file := filepath.Join(t.TempDir(), name+".bpfreplay")
+		assert.NilError(t, generate(t, object, nil).WriteFile(file))
+		files = append(files, object, file)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			if strings.HasPrefix(filepath.Base(file), "kfunc_many") {
 				needKfuncs(t, "bpf_task_acquire", "bpf_task_release")
 			}
 			out := filepath.Join(t.TempDir(), "trace")
 			cmd := exec.Command(strace, "-f", "-qq", "-e", "trace=bpf,close,openat,read,fcntl", "-o", out, self)
 			// A signal makes a loader program begin anew, and Go's runtime sends signals.
-			cmd.Env = append(os.Environ(), "GODEBUG=asyncpreemptoff=1", helperEnv+"="+filepath.Join(coreObjects, name+".bpf.o"))
+			cmd.Env = append(os.Environ(), "GODEBUG=asyncpreemptoff=1", helperEnv+"="+file)
 			msg, err := cmd.CombinedOutput()
 			if strings.Contains(string(msg), "ptrace") {
 				t.Skipf("strace may not trace here: %s", msg)
@@ -65,16 +78,23 @@ func runAsHelper() {
 	if path == "" {
 		return
 	}
-	obj, err := loader.Open(path)
+	a, err := artefact.ReadFile(path)
+	if errors.Is(err, artefact.ErrFormat) {
+		var obj *object.Object
+		obj, err = object.Open(path)
+		check(err)
+		var tr *trace.Trace
+		tr, err = trace.Plan(obj, trace.Options{})
+		check(err)
+		a, err = emit.Emit(tr)
+	}
 	check(err)
-	p, err := loader.Generate(obj, nil)
-	check(err)
-	tg := target.New()
-	warm, err := p.LoadFDs(&loader.LoadOptions{Target: tg})
+	o := replay.Options{Target: target.New()}
+	warm, err := replay.Load(a, o)
 	check(err)
 	warm.Close()
 	setMark()
-	fds, err := p.LoadFDs(&loader.LoadOptions{Target: tg})
+	fds, err := replay.Load(a, o)
 	setMark()
 	check(err)
 	fds.Close()
@@ -104,16 +124,18 @@ func TestParallel(t *testing.T) {
 		filepath.Join(coreObjects, "core_types_missing.bpf.o"), filepath.Join(coreObjects, "fail_verifier.bpf.o"),
 		filepath.Join(coreObjects, "kfunc_many.bpf.o"), filepath.Join(coreObjects, "fail_map.bpf.o"), "testdata/steps.o",
 	}
-	var programs []*loader.Program
+	var traces []*trace.Trace
+	var programs []*artefact.Artefact
 	for _, o := range objects {
-		programs = append(programs, generate(t, o, nil))
+		traces = append(traces, plan(t, o))
+		programs = append(programs, emitted(t, traces[len(traces)-1]))
 	}
 	keepsFDs(t, func() {
 		tg := target.New()
 		want := make([]string, len(programs))
 		for i, p := range programs {
-			fds, err := p.LoadFDs(nil)
-			want[i] = outcome(t, p.Trace, fds, err)
+			fds, err := replay.Load(p, replay.Options{})
+			want[i] = outcome(t, traces[i], fds, err)
 			if fds != nil {
 				fds.Close()
 			}
@@ -124,16 +146,16 @@ func TestParallel(t *testing.T) {
 				for round := range 2 {
 					for i := range programs {
 						i := (i + worker + round) % len(programs)
-						p := programs[i]
+						tr := traces[i]
 						e := engines[(worker+i)%2]
-						fds, err := e.load(p.Trace, tg, target.Options{})
+						fds, err := e.load(tr, tg, target.Options{})
 						if e.name == "replay" { // the same program, too
 							if fds != nil {
 								fds.Close()
 							}
-							fds, err = p.LoadFDs(&loader.LoadOptions{Target: tg})
+							fds, err = replay.Load(programs[i], replay.Options{Target: tg})
 						}
-						if got := outcome(t, p.Trace, fds, err); got != want[i] {
+						if got := outcome(t, tr, fds, err); got != want[i] {
 							t.Errorf("%s: %s: %s, alone: %s", objects[i], e.name, got, want[i])
 						}
 						if fds != nil {

@@ -1,9 +1,9 @@
 package loader_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"testing"
 
@@ -12,9 +12,11 @@ import (
 	is "gotest.tools/v3/assert/cmp"
 
 	"github.com/bpfreplay/bpfreplay/loader"
+	"github.com/bpfreplay/bpfreplay/loader/artefact"
 	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
 	"github.com/bpfreplay/bpfreplay/loader/btf"
 	"github.com/bpfreplay/bpfreplay/loader/insn"
+	"github.com/bpfreplay/bpfreplay/loader/replay"
 	"github.com/bpfreplay/bpfreplay/loader/target"
 	"github.com/bpfreplay/bpfreplay/loader/trace"
 )
@@ -24,26 +26,24 @@ type injection struct {
 	name  string
 	errno unix.Errno
 	log   bool // the error has a log
-	spoil func(t *trace.Trace, i int)
+	spoil func(t *trace.Trace, c trace.Command)
+}
+
+// spoils makes an injection's function of one for commands of a type.
+func spoils[C trace.Command](do func(t *trace.Trace, c C)) func(*trace.Trace, trace.Command) {
+	return func(t *trace.Trace, c trace.Command) { do(t, c.(C)) }
 }
 
 // injections are the ways in which a step can fail, by its kind.
 func injections(c trace.Command) []injection {
 	switch c := c.(type) {
 	case *trace.LoadBTF:
-		return []injection{{"bad types", unix.EINVAL, true, func(t *trace.Trace, i int) {
-			n := *c
-			n.Data = slices.Clone(n.Data)
-			n.Data[len(n.Data)-1] = 'x' // the last string has no end
-			t.Commands[i] = &n
-		}}}
+		return []injection{{"bad types", unix.EINVAL, true, spoils(func(_ *trace.Trace, c *trace.LoadBTF) {
+			copy(c.Data[bytes.Index(c.Data, []byte("\x00m_hash\x00")):], "\x00m+hash") // no name
+		})}}
 	case *trace.CreateMap:
-		bad := func(change func(*trace.MapAttr)) func(*trace.Trace, int) {
-			return func(t *trace.Trace, i int) {
-				n := *c
-				change(&n.Attr)
-				t.Commands[i] = &n
-			}
+		bad := func(change func(*trace.MapAttr)) func(*trace.Trace, trace.Command) {
+			return spoils(func(_ *trace.Trace, c *trace.CreateMap) { change(&c.Attr) })
 		}
 		return []injection{
 			{"bad map type", unix.EINVAL, false, bad(func(a *trace.MapAttr) { a.Type = 9999 })},
@@ -51,35 +51,18 @@ func injections(c trace.Command) []injection {
 			{"bad name", unix.EINVAL, false, bad(func(a *trace.MapAttr) { a.Name = "no name!" })},
 		}
 	case *trace.UpdateElem:
-		if c.OnlyGiven {
-			return nil // not issued
-		}
-		return []injection{{"bad flags", unix.EINVAL, false, func(t *trace.Trace, i int) {
-			n := *c
-			n.Flags = 99
-			t.Commands[i] = &n
-		}}}
+		return []injection{{"bad flags", unix.EINVAL, false, spoils(func(_ *trace.Trace, c *trace.UpdateElem) { c.Flags = 99 })}}
 	case *trace.Freeze:
-		return []injection{{"no map", unix.EINVAL, false, func(t *trace.Trace, i int) {
-			n := *c
-			n.Map = fdOfTypes(t)
-			t.Commands[i] = &n
-		}}}
+		return []injection{{"no map", unix.EINVAL, false, spoils(func(t *trace.Trace, c *trace.Freeze) { c.Map = fdOfTypes(t) })}}
 	case *trace.Lookup:
-		return []injection{{"missing symbol", unix.ENOENT, false, func(t *trace.Trace, i int) {
-			s := &t.Symbols[c.Symbol]
-			s.Name, s.Weak = "no_such_thing_anywhere", false
-		}}}
+		return []injection{{"missing symbol", unix.ENOENT, false, spoils(func(_ *trace.Trace, c *trace.Lookup) {
+			c.Symbol.Name, c.Symbol.Weak = "no_such_thing_anywhere", false
+		})}}
 	case *trace.LoadProgram:
-		bad := func(change func(*trace.LoadProgram)) func(*trace.Trace, int) {
-			return func(t *trace.Trace, i int) {
-				n := *c
-				n.Insns = slices.Clone(n.Insns)
-				change(&n)
-				t.Commands[i] = &n
-			}
+		bad := func(change func(*trace.LoadProgram)) func(*trace.Trace, trace.Command) {
+			return spoils(func(_ *trace.Trace, c *trace.LoadProgram) { change(c) })
 		}
-		return []injection{
+		out := []injection{
 			{"verifier reject", unix.EACCES, true, bad(func(p *trace.LoadProgram) {
 				// r0 = r9, which is not initialised
 				p.Insns = []byte{0xbf, 0x90, 0, 0, 0, 0, 0, 0, insn.Exit, 0, 0, 0, 0, 0, 0, 0}
@@ -88,11 +71,13 @@ func injections(c trace.Command) []injection {
 			{"bad instruction", unix.EINVAL, true, bad(func(p *trace.LoadProgram) { p.Insns[len(p.Insns)-8] = 0xff })},
 			{"bad type", unix.EINVAL, false, bad(func(p *trace.LoadProgram) { p.Type = 9999 })},
 			{"bad flags", unix.EINVAL, false, bad(func(p *trace.LoadProgram) { p.Flags = 1 << 31 })},
-			{"bad func_info", unix.EINVAL, true, bad(func(p *trace.LoadProgram) {
-				p.FuncInfo = slices.Clone(p.FuncInfo)
-				p.FuncInfo[0] = 1 // the main function does not start at 1
-			})},
 		}
+		if len(c.FuncInfo) > 0 {
+			out = append(out, injection{"bad func_info", unix.EINVAL, true, bad(func(p *trace.LoadProgram) {
+				p.FuncInfo[0] = 1 // the main function does not start at 1
+			})})
+		}
+		return out
 	}
 	return nil
 }
@@ -110,7 +95,7 @@ func fdOfTypes(t *trace.Trace) trace.FD {
 func steps(t testing.TB) *trace.Trace {
 	t.Helper()
 	needType(t, "bpf_struct_ops_link", btf.KindStruct, "struct_ops with links (6.4)")
-	return generate(t, "testdata/steps.o", nil).Trace
+	return plan(t, "testdata/steps.o")
 }
 
 // TestFailureAtEveryStep: whichever step fails, in whichever way: the error
@@ -125,17 +110,18 @@ func TestFailureAtEveryStep(t *testing.T) {
 		var prefixes []string
 		var types [][]byte
 		for i, c := range tr.Commands {
-			for _, inject := range injections(c) {
+			for k, inject := range injections(c) {
 				name := fmt.Sprintf("%s: step %d (%s): %s", e.name, i, c.Subject(), inject.name)
-				bad, prefix := mark(tr)
-				prefixes, types = append(prefixes, prefix), append(types, typesOf(bad))
-				inject.spoil(bad, i)
+				bad := steps(t)
+				prefixes, types = append(prefixes, mark(bad)), append(types, typesOf(bad))
+				at := bad.Commands[i]
+				injections(at)[k].spoil(bad, at)
 				keepsFDs(t, func() {
 					_, err := e.load(bad, shared, target.Options{})
-					var step *trace.StepError
+					var step *artefact.StepError
 					assert.Assert(t, errors.As(err, &step), "%s: %v", name, err)
-					assert.Equal(t, step.Step, i, "%s: %v", name, err)
-					assert.Equal(t, step.Subject, bad.Commands[i].Subject(), name)
+					assert.Equal(t, step.Subject, at.Subject(), "%s: %v", name, err)
+					assert.Equal(t, step.Op, trace.What(at), "%s: %v", name, err)
 					assert.ErrorIs(t, err, inject.errno, name)
 					assert.Assert(t, is.Contains(err.Error(), unix.ErrnoName(inject.errno)), name)
 					assert.Assert(t, !inject.log || step.Log != "", "%s: no log: %v", name, err)
@@ -149,42 +135,46 @@ func TestFailureAtEveryStep(t *testing.T) {
 	t.Logf("%d failures in %d steps", failed, len(tr.Commands))
 }
 
-// TestFailureWithoutSteps: a loader program that does not say which step failed
-// says that one did, whichever it was, and nothing of what came after it is left.
+// TestFailureWithoutSteps: a manifest that does not name the steps still gives an error
+// when one of them fails, and nothing is left.
 func TestFailureWithoutSteps(t *testing.T) {
 	needLoaders(t)
-	tr := generate(t, filepath.Join(coreObjects, "maps_array.bpf.o"), nil).Trace
+	tr := planCore(t, "maps_array")
 	before := allIDs(t)
 	var prefixes []string
 	failed := 0
 	for i, c := range tr.Commands {
-		for _, inject := range injections(c) {
-			bad, prefix := mark(tr)
-			prefixes = append(prefixes, prefix)
-			inject.spoil(bad, i)
-			p, err := loader.FromTrace(bad, false)
-			assert.NilError(t, err)
-			raw := loader.Raw{Insns: p.Insns, Blob: p.Blob, Maps: len(bad.Maps), Programs: len(bad.Programs)}
+		switch c.(type) {
+		case *trace.CreateMap, *trace.LoadProgram:
+		default:
+			continue // what hands out no fd is not missed
+		}
+		for k, inject := range injections(c) {
+			bad := planCore(t, "maps_array")
+			prefixes = append(prefixes, mark(bad))
+			at := bad.Commands[i]
+			injections(at)[k].spoil(bad, at)
+			a := emitted(t, bad)
+			a.Steps = nil
 			keepsFDs(t, func() {
-				_, err := raw.Run(loader.Inputs{})
-				var run *loader.RunError
-				assert.Assert(t, errors.As(err, &run), "step %d: %s: %v", i, inject.name, err)
-				assert.Equal(t, run.What, "a step of it")
+				_, err := replay.Load(a, replay.Options{})
+				var step *artefact.StepError
+				assert.Assert(t, errors.As(err, &step), "step %d: %s: %v", i, inject.name, err)
 			})
 			failed++
 		}
 	}
 	goneFromKernel(t, before, prefixes...)
-	assert.Assert(t, failed > 10, "%d", failed)
+	assert.Assert(t, failed >= 8, "%d", failed)
 }
 
 // TestFailureAfterLongLog: a program whose log fits into no buffer is not the one that
 // fails.
 func TestFailureAfterLongLog(t *testing.T) {
 	needLoaders(t)
-	tr := generate(t, filepath.Join(coreObjects, "fail_second.bpf.o"), nil).Trace
+	tr := planCore(t, "fail_second")
 	first := slices.IndexFunc(tr.Commands, func(c trace.Command) bool { return c.Subject() == "program good" })
-	long := *tr.Commands[first].(*trace.LoadProgram)
+	long := tr.Commands[first].(*trace.LoadProgram)
 	long.Insns = []byte{
 		0xb7, 0, 0, 0, 0, 0, 0, 0, // r0 = 0
 		0x07, 0, 0, 0, 1, 0, 0, 0, // r0 += 1
@@ -192,31 +182,22 @@ func TestFailureAfterLongLog(t *testing.T) {
 		insn.Exit, 0, 0, 0, 0, 0, 0, 0,
 	}
 	long.Fixups, long.FuncInfo, long.LineInfo, long.CORE = nil, long.FuncInfo[:long.FuncInfoRecSize], nil, nil
-	tr.Commands[first] = &long
-
-	check := func(name string, err error, log bool) {
-		t.Helper()
-		var step *trace.StepError
-		assert.Assert(t, errors.As(err, &step), "%s: %v", name, err)
-		assert.Assert(t, is.Contains(err.Error(), "program outside: PROG_LOAD: EACCES"), name)
-		assert.ErrorIs(t, err, unix.EACCES, name)
-		assert.Equal(t, step.Log != "", log, "%s: %v", name, err)
-	}
 	for _, e := range engines {
 		_, err := e.load(tr, shared, target.Options{})
-		check(e.name, err, true)
+		var step *artefact.StepError
+		assert.Assert(t, errors.As(err, &step), "%s: %v", e.name, err)
+		assert.Assert(t, is.Contains(err.Error(), "program outside: PROG_LOAD: EACCES"), e.name)
+		assert.ErrorIs(t, err, unix.EACCES, e.name)
+		assert.Assert(t, step.Log != "", "%s: %v", e.name, err)
 	}
-	p, err := loader.FromTrace(tr, true)
-	assert.NilError(t, err)
-	_, err = p.Artefact().Load()
-	check("artefact", err, false) // settings are for all programs
 }
 
 // TestFailureOfFill: the third element of an array is refused.
 func TestFailureOfFill(t *testing.T) {
 	needLoaders(t)
 	for _, count := range []int{4, 5} {
-		tr, prefix := mark(steps(t))
+		tr := steps(t)
+		prefix := mark(tr)
 		at := slices.IndexFunc(tr.Commands, func(c trace.Command) bool { return c.Subject() == "map m_array" })
 		array := tr.Commands[at].(*trace.CreateMap)
 		values := make([]byte, 16*count)
@@ -230,9 +211,10 @@ func TestFailureOfFill(t *testing.T) {
 			keepsFDs(t, func() {
 				fds, err := e.load(tr, shared, target.Options{})
 				if count > int(array.Attr.MaxEntries) {
-					var step *trace.StepError
+					var step *artefact.StepError
 					assert.Assert(t, errors.As(err, &step), "%v", err)
-					assert.Equal(t, step.Step, at+1)
+					assert.Equal(t, step.Subject, fill.Subject())
+					assert.Equal(t, step.Op, "MAP_UPDATE_ELEM")
 					assert.ErrorIs(t, err, unix.E2BIG)
 					return
 				}
@@ -240,7 +222,7 @@ func TestFailureOfFill(t *testing.T) {
 				defer fds.Close()
 				for i := range count {
 					v := make([]byte, 16)
-					assert.NilError(t, bpfsys.LookupElem(fds.Maps[array.Map], []byte{byte(i), 0, 0, 0}, v))
+					assert.NilError(t, bpfsys.LookupElem(fds.Maps[int(array.Out)-1], []byte{byte(i), 0, 0, 0}, v))
 					assert.DeepEqual(t, v, values[16*i:16*i+16])
 				}
 			})
@@ -254,13 +236,6 @@ func TestFailureOfFill(t *testing.T) {
 func TestFDLimit(t *testing.T) {
 	needLoaders(t)
 	tr := steps(t)
-	_, err := shared.Vmlinux()
-	assert.NilError(t, err)
-	tg := target.New()
-	_, err = engines[0].limited(t, 0, generate(t, filepath.Join(coreObjects, "maps_hash.bpf.o"), nil).Trace, tg, target.Options{})
-	assert.ErrorIs(t, err, unix.EMFILE)
-	assert.Equal(t, tg.Features(), target.New().Features())
-
 	for _, e := range engines {
 		tg := target.New()
 		warm, err := e.load(tr, tg, target.Options{}) // reads what takes fds of its own
@@ -272,7 +247,8 @@ func TestFDLimit(t *testing.T) {
 		given, err := e.load(tr, tg, target.Options{})
 		assert.NilError(t, err)
 		o := target.Options{Maps: map[string]int{tr.Maps[0].Name: given.Maps[0], ".rodata": given.Maps[mapNamed(t, tr, ".rodata")]}}
-		bad, prefix := mark(tr)
+		bad := steps(t)
+		prefix := mark(bad)
 		failures := 0
 		for n := 0; ; n++ {
 			assert.Assert(t, n < 200)
@@ -283,9 +259,8 @@ func TestFDLimit(t *testing.T) {
 			}
 			failures++
 			assert.ErrorIs(t, err, unix.EMFILE, "%s with %d fds", e.name, n)
-			var step *trace.StepError
-			var run *loader.RunError
-			assert.Assert(t, errors.As(err, &step) || errors.As(err, &run), "%s with %d fds: %v", e.name, n, err)
+			var need *artefact.NeedError
+			assert.Assert(t, !errors.As(err, &need), "%s with %d fds: %v", e.name, n, err)
 		}
 		given.Close()
 		assert.Assert(t, failures >= len(tr.Maps)+len(tr.Programs), "%s: %d failures", e.name, failures)
@@ -293,20 +268,43 @@ func TestFDLimit(t *testing.T) {
 		after, err := e.load(tr, tg, target.Options{})
 		assert.NilError(t, err)
 		assert.Equal(t, outcome(t, tr, after, nil), want, e.name)
-		assert.Equal(t, tg.Features(), target.New().Features(), e.name)
 		after.Close()
+	}
+}
+
+// TestFDLimitProbes: a kernel is not found to lack what could not be looked for.
+func TestFDLimitProbes(t *testing.T) {
+	needLoaders(t)
+	_, err := shared.Vmlinux()
+	assert.NilError(t, err)
+	for _, capability := range []string{trace.NeedCORE, trace.NeedEnum64, trace.NeedTypeMatch, trace.NeedKallsyms, trace.NeedNoFuncInfo} {
+		if err := target.Probe(capability); err != nil {
+			continue // TestProbes looks at these
+		}
+		tr := planCore(t, "maps_hash")
+		tr.Needs = []trace.Need{{Capability: capability, Why: "this test"}}
+		for _, e := range engines {
+			tg := target.New()
+			_, err := e.limited(t, 0, tr, tg, target.Options{})
+			assert.ErrorIs(t, err, unix.EMFILE, "%s: %s", e.name, capability)
+			var need *artefact.NeedError
+			assert.Assert(t, !errors.As(err, &need), "%s: %v", e.name, err)
+			fds, err := e.load(tr, tg, target.Options{})
+			assert.NilError(t, err, "%s: %s", e.name, capability)
+			fds.Close()
+		}
 	}
 }
 
 func mapNamed(t testing.TB, tr *trace.Trace, name string) int {
 	t.Helper()
-	i := slices.IndexFunc(tr.Maps, func(m trace.Map) bool { return m.Name == name })
+	i := slices.IndexFunc(tr.Maps, func(m *trace.Map) bool { return m.Name == name })
 	assert.Assert(t, i >= 0, "no map %s", name)
 	return i
 }
 
 // limited loads with room for n more fds.
-func (e engine) limited(t testing.TB, n int, tr *trace.Trace, tg *target.Target, o target.Options) (*loader.FDs, error) {
+func (e engine) limited(t testing.TB, n int, tr *trace.Trace, tg *target.Target, o target.Options) (*target.Result, error) {
 	t.Helper()
 	before := openFDs()
 	top := 2
@@ -346,25 +344,28 @@ func fillGaps(t testing.TB, top int) (restore func()) {
 	}
 }
 
-// TestRunFails: PROG_TEST_RUN itself fails, before the loader program has run.
+// TestRunFails: the loader program itself cannot be run, or not be loaded.
 func TestRunFails(t *testing.T) {
 	needLoaders(t)
-	p := generate(t, "testdata/steps.o", nil)
-	raw := loader.Raw{Insns: p.Insns, Blob: p.Blob, Maps: 5000} // a context of more than 64 KiB
+	a := emitted(t, steps(t))
+	a.Context = 1<<16 + 8 // PROG_TEST_RUN takes 64 KiB
 	keepsFDs(t, func() {
-		_, err := raw.Run(loader.Inputs{})
-		var run *loader.RunError
-		assert.Assert(t, errors.As(err, &run), "%v", err)
-		assert.Equal(t, run.What, "PROG_TEST_RUN")
+		_, err := replay.Load(a, replay.Options{Target: shared})
+		var step *artefact.StepError
+		assert.Assert(t, errors.As(err, &step), "%v", err)
+		assert.Equal(t, step.Subject, "loader program")
+		assert.Equal(t, step.Op, "PROG_TEST_RUN")
 		assert.ErrorIs(t, err, unix.EINVAL)
 	})
-	raw = loader.Raw{Insns: p.Insns[:len(p.Insns)-8], Blob: p.Blob}
+	a = emitted(t, steps(t))
+	a.Insns = a.Insns[:len(a.Insns)-8]
 	keepsFDs(t, func() {
-		_, err := raw.Run(loader.Inputs{})
-		var run *loader.RunError
-		assert.Assert(t, errors.As(err, &run), "%v", err)
-		assert.Equal(t, run.What, "PROG_LOAD")
-		assert.Assert(t, run.Log != "")
+		_, err := replay.Load(a, replay.Options{Target: shared})
+		var step *artefact.StepError
+		assert.Assert(t, errors.As(err, &step), "%v", err)
+		assert.Equal(t, step.Subject, "loader program")
+		assert.Equal(t, step.Op, "PROG_LOAD")
+		assert.Assert(t, step.Log != "")
 	})
 }
 
@@ -372,20 +373,18 @@ func TestRunFails(t *testing.T) {
 // thousands of instructions from wherever it happens.
 func TestLongLoader(t *testing.T) {
 	needLoaders(t)
+	m := &trace.Map{Name: "m"}
 	tr := &trace.Trace{
-		Object: "long", License: "GPL", Maps: []trace.Map{{Name: "m"}}, FDs: []trace.FDInfo{{Name: "map m"}},
+		Object: "long", License: "GPL", Maps: []*trace.Map{m}, FDs: []string{"none", "map m"},
 		Commands: []trace.Command{&trace.CreateMap{
-			Name: "m", Inner: trace.NoFD, Setting: -1, Out: 0,
-			Attr: trace.MapAttr{Type: 2, KeySize: 4, ValueSize: 4, MaxEntries: 6_000, Name: "m", BTF: trace.NoFD},
+			Map: m, Name: "m", Out: 1, Attr: trace.MapAttr{Type: 2, KeySize: 4, ValueSize: 4, MaxEntries: 6_000, Name: "m"},
 		}},
 	}
 	for i := range 6_000 {
 		n := []byte{byte(i), byte(i >> 8), 0, 0}
-		tr.Commands = append(tr.Commands, &trace.UpdateElem{Map: 0, Name: "m", Key: n, Value: n, FD: trace.NoFD, MapIndex: -1, Setting: -1})
+		tr.Commands = append(tr.Commands, &trace.UpdateElem{Map: 1, Name: fmt.Sprint("m", i), Key: n, Value: n})
 	}
-	p, err := loader.FromTrace(tr, false)
-	assert.NilError(t, err)
-	assert.Assert(t, len(p.Insns)/insn.Size > 50_000)
+	assert.Assert(t, len(emitted(t, tr).Insns)/insn.Size > 50_000)
 	for _, e := range engines {
 		keepsFDs(t, func() {
 			fds, err := e.load(tr, shared, target.Options{})
@@ -395,15 +394,14 @@ func TestLongLoader(t *testing.T) {
 			assert.NilError(t, bpfsys.LookupElem(fds.Maps[0], []byte{0x6f, 0x17, 0, 0}, v))
 			assert.DeepEqual(t, v, []byte{0x6f, 0x17, 0, 0})
 			for _, at := range []int{1, 3000, 6_000} {
-				bad := *tr
-				bad.Commands = slices.Clone(tr.Commands)
-				n := *bad.Commands[at].(*trace.UpdateElem)
-				n.Flags = 99
-				bad.Commands[at] = &n
-				_, err := e.load(&bad, shared, target.Options{})
-				var step *trace.StepError
+				bad := tr.Commands[at].(*trace.UpdateElem)
+				bad.Flags = 99
+				_, err := e.load(tr, shared, target.Options{})
+				bad.Flags = 0
+				var step *artefact.StepError
 				assert.Assert(t, errors.As(err, &step), "%v", err)
-				assert.Equal(t, step.Step, at)
+				assert.Equal(t, step.Subject, bad.Subject())
+				assert.ErrorIs(t, err, unix.EINVAL)
 			}
 		})
 	}
@@ -414,7 +412,7 @@ func TestNothing(t *testing.T) {
 	needLoaders(t)
 	for _, e := range engines {
 		keepsFDs(t, func() {
-			fds, err := e.load(&trace.Trace{Object: "nothing"}, shared, target.Options{})
+			fds, err := e.load(&trace.Trace{Object: "nothing", FDs: []string{"none"}}, shared, target.Options{})
 			assert.NilError(t, err)
 			assert.Equal(t, len(fds.Maps)+len(fds.Programs), 0)
 			fds.Close()
@@ -437,9 +435,9 @@ func TestNoStdin(t *testing.T) {
 			bpfsys.Close(0)
 			fds, err := e.load(tr, shared, target.Options{Maps: map[string]int{"m_hash": normal.Maps[mapNamed(t, tr, "m_hash")]}})
 			got := outcome(t, tr, fds, err)
-			fail := *tr
-			fail.Commands = append(slices.Clone(tr.Commands), &trace.Freeze{Map: fail.ProgramFD(0), Name: "no map"})
-			_, failure := e.load(&fail, shared, target.Options{Maps: map[string]int{"m_hash": normal.Maps[mapNamed(t, tr, "m_hash")]}})
+			fail := steps(t)
+			fail.Commands = append(fail.Commands, &trace.Freeze{Map: fail.ProgramFD(0), Name: "no map"})
+			_, failure := e.load(fail, shared, target.Options{Maps: map[string]int{"m_hash": normal.Maps[mapNamed(t, tr, "m_hash")]}})
 			if fds != nil {
 				fds.Close()
 			}
@@ -456,14 +454,17 @@ func TestNoStdin(t *testing.T) {
 // TestSameName: a collection cannot hold two things of one name.
 func TestSameName(t *testing.T) {
 	needLoaders(t)
-	p := generate(t, filepath.Join(coreObjects, "prog_many.bpf.o"), nil)
-	p.Trace.Programs = slices.Clone(p.Trace.Programs)
-	p.Trace.Programs[1].Name = p.Trace.Programs[0].Name
+	a := emitted(t, planCore(t, "prog_many"))
+	a.Programs[1].Name = a.Programs[0].Name
+	file, err := a.MarshalBinary()
+	assert.NilError(t, err)
+	p, err := loader.Parse(file)
+	assert.NilError(t, err)
 	keepsFDs(t, func() {
 		coll, err := p.Load(nil)
 		if err == nil {
 			coll.Close()
 		}
-		assert.ErrorContains(t, err, p.Trace.Programs[0].Name)
+		assert.ErrorContains(t, err, "two programs have the name "+a.Programs[0].Name)
 	})
 }

@@ -2,14 +2,13 @@ package loader_test
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"testing"
 
 	"gotest.tools/v3/assert"
 
-	"github.com/bpfreplay/bpfreplay/loader"
+	"github.com/bpfreplay/bpfreplay/loader/artefact"
 	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
 	"github.com/bpfreplay/bpfreplay/loader/insn"
 	"github.com/bpfreplay/bpfreplay/loader/object"
@@ -153,39 +152,24 @@ func TestLimitObjects(t *testing.T) {
 					assert.Assert(t, got == first, "%s is not as %s", e.name, engines[0].name)
 				})
 			}
-			p, err := loader.FromTrace(tr, false)
-			assert.NilError(t, err)
-			t.Logf("%d instructions, of which the verifier sees %d; %d bytes of blob", len(p.Insns)/insn.Size, verified(t, p), len(p.Blob))
+			a := emitted(t, tr)
+			t.Logf("%d instructions, of which the verifier sees %d; %d bytes of blob", len(a.Insns)/insn.Size, verified(t, a), len(a.Blob))
 		})
 	}
 }
 
 // verified is how many instructions the verifier goes through for a loader program.
-func verified(t testing.TB, p *loader.Program) uint32 {
+func verified(t testing.TB, a *artefact.Artefact) uint32 {
 	t.Helper()
-	m := call(t, bpfsys.MapCreate, bpfsys.MapCreateName+16, func(a *bpfsys.Attr) {
-		bpfsys.PutMapCreate(a.Bytes, bpfsys.MapCreateAttr{Type: 2, KeySize: 4, ValueSize: uint32(len(p.Blob)), MaxEntries: 1})
-	})
+	m, _, err := bpfsys.NewBlob(a.Blob)
+	assert.NilError(t, err)
 	defer bpfsys.Close(m)
-	fd := call(t, bpfsys.ProgLoad, bpfsys.ProgLoadFDArray+8, func(a *bpfsys.Attr) {
-		bpfsys.PutProgLoad(a.Bytes, bpfsys.ProgLoadAttr{Type: 31, InsnCount: uint32(len(p.Insns) / 8), Flags: 16})
-		a.Ptr(bpfsys.ProgLoadInsns, p.Insns)
-		a.Ptr(bpfsys.ProgLoadLicense, []byte("GPL\x00"))
-		a.Ptr(bpfsys.ProgLoadFDArray, binary.LittleEndian.AppendUint32(nil, uint32(m)))
-	})
+	fd, err := bpfsys.LoadLoader(a.Insns, []int{m}, 0, nil)
+	assert.NilError(t, err)
 	defer bpfsys.Close(fd)
 	info, _, err := bpfsys.GetProgInfo(fd)
 	assert.NilError(t, err)
 	return info.VerifiedInsns
-}
-
-func call(t testing.TB, cmd bpfsys.Cmd, size int, fill func(a *bpfsys.Attr)) int {
-	t.Helper()
-	a := bpfsys.NewAttr(size)
-	fill(a)
-	fd, err := a.Call(cmd)
-	assert.NilError(t, err)
-	return fd
 }
 
 // TestWindow puts what is patched at and around 32 and 64 KiB into the blob,
@@ -229,7 +213,7 @@ func TestWindow(t *testing.T) {
 }
 
 // xlated are the instructions of all programs, without the addresses of maps.
-func xlated(t testing.TB, fds *loader.FDs) []byte {
+func xlated(t testing.TB, fds *target.Result) []byte {
 	t.Helper()
 	var out []byte
 	for _, fd := range fds.Programs {

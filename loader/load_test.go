@@ -15,21 +15,22 @@ import (
 	is "gotest.tools/v3/assert/cmp"
 
 	"github.com/bpfreplay/bpfreplay/loader"
+	"github.com/bpfreplay/bpfreplay/loader/artefact"
 	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
 	"github.com/bpfreplay/bpfreplay/loader/target"
 	"github.com/bpfreplay/bpfreplay/loader/trace"
 )
 
 // outcome is what a load came to, as text in which two engines agree.
-func outcome(t testing.TB, tr *trace.Trace, fds *loader.FDs, err error) string {
+func outcome(t testing.TB, tr *trace.Trace, fds *target.Result, err error) string {
 	t.Helper()
 	var b strings.Builder
 	if err != nil {
-		var step *trace.StepError
+		var step *artefact.StepError
 		if !errors.As(err, &step) {
 			return "refused: " + err.Error()
 		}
-		fmt.Fprintf(&b, "step %d: %s: %s: %v\n%s", step.Step, step.Subject, step.What, step.Err, bpfsys.LastLine(step.Log))
+		fmt.Fprintf(&b, "%s: %s: %v\n%s", step.Subject, step.Op, step.Err, bpfsys.LastLine(step.Log))
 		return b.String()
 	}
 	for i, fd := range fds.Maps {
@@ -51,10 +52,6 @@ func outcome(t testing.TB, tr *trace.Trace, fds *loader.FDs, err error) string {
 		fmt.Fprintf(&b, "  %x\n", value)
 	}
 	for i, fd := range fds.Programs {
-		if fd < 0 {
-			fmt.Fprintf(&b, "program %s: not needed here\n", tr.Programs[i].Name)
-			continue
-		}
 		info, arrays, err := bpfsys.GetProgInfo(fd)
 		assert.NilError(t, err)
 		fmt.Fprintf(&b, "program %s: type %d tag %x name %s xlated %d maps %d functions %d lines %d target %d\n", tr.Programs[i].Name,
@@ -66,7 +63,7 @@ func outcome(t testing.TB, tr *trace.Trace, fds *loader.FDs, err error) string {
 // isData says whether map i is a data map, whose value can be read.
 func isData(tr *trace.Trace, i int) bool {
 	for _, c := range tr.Commands {
-		if c, ok := c.(*trace.UpdateElem); ok && c.MapIndex == i && c.Flags == 0 {
+		if c, ok := c.(*trace.UpdateElem); ok && c.Initial == tr.Maps[i] {
 			return true
 		}
 	}
@@ -88,10 +85,7 @@ func TestEnginesAgree(t *testing.T) {
 			continue
 		}
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".o"), func(t *testing.T) {
-			obj, err := loader.Open(file)
-			assert.NilError(t, err)
-			tr, err := trace.Plan(obj, trace.Options{})
-			assert.NilError(t, err)
+			tr := plan(t, file)
 			var first string
 			for i, e := range engines {
 				keepsFDs(t, func() {
@@ -120,14 +114,14 @@ func TestCollection(t *testing.T) {
 		coll, err := p.Load(nil)
 		assert.NilError(t, err)
 		defer coll.Close()
-		assert.Equal(t, len(coll.Maps), len(p.Trace.Maps))
-		assert.Equal(t, len(coll.Programs), len(p.Trace.Programs))
+		assert.Equal(t, len(coll.Maps), len(p.Maps()))
+		assert.Equal(t, len(coll.Programs), len(p.Programs()))
 
 		rodata := coll.Maps[".rodata"]
 		assert.Assert(t, rodata != nil)
 		value, err := rodata.LookupBytes(uint32(0))
 		assert.NilError(t, err)
-		assert.DeepEqual(t, value, initialValue(t, p.Trace, ".rodata"))
+		assert.DeepEqual(t, value, initialValue(t, planCore(t, "data_sections"), ".rodata"))
 		frozen, err := bpfsys.MapFrozen(rodata.FD())
 		assert.NilError(t, err)
 		assert.Assert(t, frozen)
@@ -144,7 +138,7 @@ func TestCollection(t *testing.T) {
 func initialValue(t testing.TB, tr *trace.Trace, name string) []byte {
 	t.Helper()
 	for _, c := range tr.Commands {
-		if c, ok := c.(*trace.UpdateElem); ok && c.MapIndex >= 0 && c.Name == name {
+		if c, ok := c.(*trace.UpdateElem); ok && c.Initial != nil && c.Name == name {
 			return c.Value
 		}
 	}
@@ -157,10 +151,10 @@ func TestVerifierLog(t *testing.T) {
 	p := generate(t, filepath.Join(coreObjects, "fail_verifier.bpf.o"), nil)
 	for _, level := range []uint32{0, 1, 2} {
 		keepsFDs(t, func() {
-			_, err := p.LoadFDs(&loader.LoadOptions{LogLevel: level})
-			var step *trace.StepError
+			_, err := p.Load(&loader.LoadOptions{LogLevel: level})
+			var step *loader.StepError
 			assert.Assert(t, errors.As(err, &step), "%v", err)
-			assert.Equal(t, step.What, "PROG_LOAD")
+			assert.Equal(t, step.Op, "PROG_LOAD")
 			assert.Assert(t, is.Contains(step.Subject, "program "))
 			assert.ErrorIs(t, err, unix.EACCES)
 			assert.Assert(t, strings.Count(step.Log, "\n") > 1, "log %q", step.Log)
@@ -171,16 +165,20 @@ func TestVerifierLog(t *testing.T) {
 
 // TestUnknownNames: an option for what the object lacks is a mistake, and is told.
 func TestUnknownNames(t *testing.T) {
-	p := generate(t, filepath.Join(coreObjects, "maps_array.bpf.o"), nil)
+	tr := planCore(t, "maps_array")
 	for _, o := range []target.Options{
 		{MaxEntries: map[string]uint32{"no_such": 1}},
 		{Values: map[string][]byte{"no_such": nil}},
 		{Maps: map[string]int{"no_such": 0}},
 		{Programs: map[string]int{"no_such": 0}},
 	} {
-		_, err := p.LoadFDs(&loader.LoadOptions{Options: o})
-		assert.Assert(t, is.ErrorContains(err, `"no_such"`))
+		for _, e := range engines {
+			_, err := e.load(tr, shared, o)
+			assert.Assert(t, is.ErrorContains(err, `"no_such"`), e.name)
+		}
 	}
+	_, err := generate(t, filepath.Join(coreObjects, "maps_array.bpf.o"), nil).Load(&loader.LoadOptions{Variables: map[string]any{"no_such": 1}})
+	assert.Assert(t, is.ErrorContains(err, `"no_such"`))
 }
 
 func TestMaxEntries(t *testing.T) {
@@ -201,6 +199,10 @@ func TestMaxEntries(t *testing.T) {
 				assert.NilError(t, err)
 				assert.Equal(t, info.MaxEntries, n, "%s: %s", e.name, tr.Maps[i].Name)
 			}
+			// Another size in place of one that is refused is not what was asked for.
+			_, err = e.load(tr, shared, target.Options{MaxEntries: map[string]uint32{"m_ring": 0}})
+			assert.ErrorIs(t, err, unix.EINVAL, e.name)
+			assert.ErrorContains(t, err, "map m_ring: MAP_CREATE")
 		})
 	}
 }
@@ -266,10 +268,10 @@ func TestGivenMaps(t *testing.T) {
 				}
 			}
 
-			bad := *tr
-			bad.Commands = append(append([]trace.Command(nil), tr.Commands...), &trace.Freeze{Map: bad.ProgramFD(0), Name: "no map"})
+			bad := steps(t)
+			bad.Commands = append(bad.Commands, &trace.Freeze{Map: bad.ProgramFD(0), Name: "no map"})
 			before := openFDs()
-			_, err = e.load(&bad, shared, target.Options{Maps: given})
+			_, err = e.load(bad, shared, target.Options{Maps: given})
 			assert.ErrorIs(t, err, unix.EINVAL)
 			assert.DeepEqual(t, openFDs(), before)
 
@@ -302,7 +304,7 @@ func mountBPF(t testing.TB) string {
 // refused if it is another one by now.
 func TestPin(t *testing.T) {
 	needLoaders(t)
-	tr := generate(t, "testdata/pinned.o", nil).Trace
+	tr := plan(t, "testdata/pinned.o")
 	for _, e := range engines {
 		t.Run(e.name, func(t *testing.T) {
 			o := target.Options{PinPath: mountBPF(t)}
@@ -343,20 +345,14 @@ func TestPin(t *testing.T) {
 // TestPinFails: if the second map cannot be pinned, the first is not either.
 func TestPinFails(t *testing.T) {
 	needLoaders(t)
-	tr := generate(t, "testdata/pinned.o", nil).Trace
 	for _, e := range engines {
 		dir := mountBPF(t)
 		// What is in the way of the second comes into being after it was looked
 		// for, which is when the first is pinned.
-		long := *tr
-		long.Maps = append([]trace.Map(nil), tr.Maps...)
-		for i := range long.Maps {
-			if long.Maps[i].Name == "p_two" {
-				long.Maps[i].Name = "p_one"
-			}
-		}
+		long := plan(t, "testdata/pinned.o")
+		long.Maps[mapNamed(t, long, "p_two")].Name = "p_one"
 		keepsFDs(t, func() {
-			_, err := e.load(&long, shared, target.Options{PinPath: dir})
+			_, err := e.load(long, shared, target.Options{PinPath: dir})
 			assert.ErrorIs(t, err, unix.EEXIST)
 			_, err = os.Stat(filepath.Join(dir, "p_one"))
 			assert.ErrorIs(t, err, os.ErrNotExist)
@@ -366,15 +362,15 @@ func TestPinFails(t *testing.T) {
 
 func TestReplace(t *testing.T) {
 	needLoaders(t)
-	victim := generate(t, "testdata/victim.o", nil)
-	tr := generate(t, "testdata/freplace.o", nil).Trace
+	victim := plan(t, "testdata/victim.o")
+	tr := plan(t, "testdata/freplace.o")
 	for _, e := range engines {
 		keepsFDs(t, func() {
 			_, err := e.load(tr, shared, target.Options{})
 			assert.ErrorIs(t, err, unix.EINVAL)
 			assert.ErrorContains(t, err, "program instead: ")
 
-			v, err := victim.LoadFDs(nil)
+			v, err := e.load(victim, shared, target.Options{})
 			assert.NilError(t, err)
 			defer v.Close()
 			o := target.Options{Programs: map[string]int{"instead": v.Programs[0]}}
@@ -395,7 +391,8 @@ func TestReplace(t *testing.T) {
 // struct_ops maps, tail calls and map-in-map are part of it.
 func TestEverythingGoes(t *testing.T) {
 	needLoaders(t)
-	tr, prefix := mark(steps(t))
+	tr := steps(t)
+	prefix := mark(tr)
 	raw := typesOf(tr)
 	assert.Assert(t, bytes.Contains(raw, []byte(prefix)))
 	for _, e := range engines {
@@ -416,7 +413,7 @@ func TestEverythingGoes(t *testing.T) {
 // TestArena: the arena's variables are in memory that the caller can use.
 func TestArena(t *testing.T) {
 	needLoaders(t)
-	p := generate(t, "object/testdata/arena.o", &loader.Options{Options: trace.Options{Autoload: map[string]bool{"use": false}}})
+	p := generate(t, "object/testdata/arena.o", &loader.GenerateOptions{Autoload: map[string]bool{"use": false}})
 	keepsFDs(t, func() {
 		coll, err := p.Load(nil)
 		if errors.Is(err, unix.EINVAL) {

@@ -19,9 +19,13 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/internal/need"
 	"github.com/bpfreplay/bpfreplay/loader"
+	"github.com/bpfreplay/bpfreplay/loader/artefact"
 	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
 	"github.com/bpfreplay/bpfreplay/loader/btf"
+	"github.com/bpfreplay/bpfreplay/loader/emit"
 	"github.com/bpfreplay/bpfreplay/loader/issue"
+	"github.com/bpfreplay/bpfreplay/loader/object"
+	"github.com/bpfreplay/bpfreplay/loader/replay"
 	"github.com/bpfreplay/bpfreplay/loader/target"
 	"github.com/bpfreplay/bpfreplay/loader/trace"
 )
@@ -76,30 +80,21 @@ func keepsFDs(t testing.TB, f func()) {
 
 var marks atomic.Uint32
 
-// mark makes a copy of a trace whose maps and programs have names in the
-// kernel that no other load gives: they start with what it returns.
-func mark(t *trace.Trace) (*trace.Trace, string) {
+// mark gives the maps and programs of a trace names in the kernel that no other load
+// gives: they start with what it returns.
+func mark(t *trace.Trace) string {
 	prefix := fmt.Sprintf("t%x_%x_", os.Getpid()&0xffff, marks.Add(1))
-	out := *t
-	out.Symbols = slices.Clone(t.Symbols)
-	out.Commands = slices.Clone(t.Commands)
-	for i, c := range out.Commands {
+	for _, c := range t.Commands {
 		switch c := c.(type) {
 		case *trace.LoadBTF:
-			n := *c
-			n.Data = unique(n.Data, prefix)
-			out.Commands[i] = &n
+			c.Data = unique(c.Data, prefix)
 		case *trace.CreateMap:
-			n := *c
-			n.Attr.Name = cut(prefix + strings.Trim(n.Attr.Name, "."))
-			out.Commands[i] = &n
+			c.Attr.Name = cut(prefix + strings.Trim(c.Attr.Name, "."))
 		case *trace.LoadProgram:
-			n := *c
-			n.Name = cut(prefix + n.Name)
-			out.Commands[i] = &n
+			c.Name = cut(prefix + c.Name)
 		}
 	}
-	return &out, prefix
+	return prefix
 }
 
 // unique puts prefix into a line of source among the types of steps.o, which
@@ -282,23 +277,17 @@ func sameTypes(t testing.TB, types ...[]byte) []uint32 {
 // engine is a way to load a trace.
 type engine struct {
 	name string
-	load func(tr *trace.Trace, tg *target.Target, o target.Options) (*loader.FDs, error)
+	load func(tr *trace.Trace, tg *target.Target, o target.Options) (*target.Result, error)
 }
 
 var engines = []engine{
-	{"issue", func(tr *trace.Trace, tg *target.Target, o target.Options) (*loader.FDs, error) {
-		r, err := issue.Issue(tr, tg, o)
+	{"issue", issue.Issue},
+	{"replay", func(tr *trace.Trace, tg *target.Target, o target.Options) (*target.Result, error) {
+		a, err := emit.Emit(tr)
 		if err != nil {
 			return nil, err
 		}
-		return &loader.FDs{Maps: r.Maps, Programs: r.Programs, Arenas: r.Arenas}, nil
-	}},
-	{"replay", func(tr *trace.Trace, tg *target.Target, o target.Options) (*loader.FDs, error) {
-		p, err := loader.FromTrace(tr, false)
-		if err != nil {
-			return nil, err
-		}
-		return p.LoadFDs(&loader.LoadOptions{Options: o, Target: tg})
+		return replay.Load(a, replay.Options{Options: o, Target: tg})
 	}},
 }
 
@@ -307,19 +296,9 @@ func needLoaders(t testing.TB) {
 	t.Helper()
 	need.Root(t)
 	need.BPF(t)
-	haveLoaders(t)
-}
-
-func haveLoaders(t testing.TB) {
-	t.Helper()
-	p := generate(t, filepath.Join(coreObjects, "maps_array.bpf.o"), nil)
-	fds, err := p.LoadFDs(nil)
-	var run *loader.RunError
-	if errors.As(err, &run) && run.What == bpfsys.ProgLoad.String() && bpfsys.IsNotSupported(err) {
+	if err := target.ProbeSyscall(); err != nil {
 		t.Skipf("needs programs of type SYSCALL (5.14): %v", err)
 	}
-	assert.NilError(t, err)
-	fds.Close()
 }
 
 // needType skips if the kernel has no such type, and so not what brought it.
@@ -341,13 +320,36 @@ func needKfuncs(t testing.TB, names ...string) {
 
 const coreObjects = "../selftests/bpf"
 
-func generate(t testing.TB, path string, opts *loader.Options) *loader.Program {
+func generate(t testing.TB, path string, opts *loader.GenerateOptions) *loader.Program {
 	t.Helper()
 	obj, err := loader.Open(path)
 	assert.NilError(t, err)
 	p, err := loader.Generate(obj, opts)
 	assert.NilError(t, err)
 	return p
+}
+
+// plan makes the trace of an object, which the test may change.
+func plan(t testing.TB, path string) *trace.Trace {
+	t.Helper()
+	obj, err := object.Open(path)
+	assert.NilError(t, err)
+	tr, err := trace.Plan(obj, trace.Options{})
+	assert.NilError(t, err)
+	return tr
+}
+
+// planCore makes the trace of an object of the core suite.
+func planCore(t testing.TB, name string) *trace.Trace {
+	t.Helper()
+	return plan(t, filepath.Join(coreObjects, name+".bpf.o"))
+}
+
+func emitted(t testing.TB, tr *trace.Trace) *artefact.Artefact {
+	t.Helper()
+	a, err := emit.Emit(tr)
+	assert.NilError(t, err)
+	return a
 }
 
 func readFile(t testing.TB, path string) []byte {

@@ -12,7 +12,7 @@ import (
 
 	"gotest.tools/v3/assert"
 
-	"github.com/bpfreplay/bpfreplay/loader"
+	"github.com/bpfreplay/bpfreplay/loader/emit"
 	"github.com/bpfreplay/bpfreplay/loader/object"
 	"github.com/bpfreplay/bpfreplay/loader/target"
 	"github.com/bpfreplay/bpfreplay/loader/trace"
@@ -66,20 +66,19 @@ func TestMutants(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		if _, err := loader.FromTrace(tr, i%2 == 0); err != nil {
+		if _, err := emit.Emit(tr); err != nil {
 			continue
 		}
 		planned++
 		if notHere(tr) {
 			continue
 		}
-		marked, prefix := mark(tr)
-		prefixes = append(prefixes, prefix)
+		prefixes = append(prefixes, mark(tr))
 		var first string
 		for k, e := range engines {
 			keepsFDs(t, func() {
-				fds, err := e.load(marked, shared, target.Options{PinPath: filepath.Join(t.TempDir(), "none")})
-				got := outcome(t, marked, fds, err)
+				fds, err := e.load(tr, shared, target.Options{PinPath: filepath.Join(t.TempDir(), "none")})
+				got := outcome(t, tr, fds, err)
 				if fds != nil {
 					loaded++
 					fds.Close()
