@@ -2,8 +2,8 @@ package btf
 
 import "bytes"
 
-// maxName is the length of a name from which on every kernel refuses it
-// (KSYM_NAME_LEN of 6.1 and later; 128 before).
+// maxName is the length of the longest name that a kernel takes (KSYM_NAME_LEN of 6.1
+// and later; 128 before).
 const maxName = 512
 
 // BadNames are the offsets of strings that stand where the kernel wants a name and
@@ -45,7 +45,7 @@ func (s *Spec) BadNames() []uint32 {
 }
 
 func validName(name string) bool {
-	if len(name) >= maxName {
+	if len(name) > maxName {
 		return false
 	}
 	for i := range len(name) {
@@ -81,8 +81,8 @@ func (s *Spec) Rename(bad []uint32) *Spec {
 		if text[0] >= '0' && text[0] <= '9' {
 			text[0] = '_'
 		}
-		if len(text) >= maxName {
-			text[maxName-1] = 0
+		if len(text) > maxName {
+			text[maxName] = 0
 		}
 	}
 	c.strs = string(c.raw[c.strOff:][:len(c.strs)])
