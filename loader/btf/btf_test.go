@@ -9,6 +9,9 @@ import (
 
 	"gotest.tools/v3/assert"
 	"gotest.tools/v3/golden"
+
+	"github.com/bpfreplay/bpfreplay/internal/need"
+	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
 )
 
 func readTypes(t testing.TB) []byte {
@@ -465,21 +468,27 @@ func TestAppend(t *testing.T) {
 	}
 }
 
-func TestSanitizeNothing(t *testing.T) {
-	s := parseTypes(t)
-	assert.Assert(t, s.Sanitize(AllFeatures) == s)
+// apply makes the changes of a fallback.
+func apply(raw []byte, f Fallback) []byte {
+	raw = slices.Clone(raw)
+	for _, w := range f.Words {
+		le.PutUint32(raw[w.Off:], w.Value)
+	}
+	return raw
 }
 
-func TestSanitize(t *testing.T) {
+// TestFallbacks: for a kernel of before 5.12 all kinds that it does not know are others,
+// of the same size and with the same ids.
+func TestFallbacks(t *testing.T) {
 	orig := parseTypes(t)
-	s := orig.Sanitize(Features{})
-	assert.DeepEqual(t, orig.Raw(), readTypes(t))
-	again, err := ParseKernel(s.Raw())
-	assert.NilError(t, err)
-	want := map[Kind]Kind{
-		KindVar: KindInt, KindDeclTag: KindInt, KindDatasec: KindStruct, KindFuncProto: KindEnum,
-		KindFunc: KindTypedef, KindFloat: KindStruct, KindTypeTag: KindConst, KindEnum64: KindUnion,
+	raw := orig.Raw()
+	for _, f := range orig.Fallbacks() {
+		raw = apply(raw, f)
 	}
+	assert.DeepEqual(t, orig.Raw(), readTypes(t))
+	again, err := Parse(raw)
+	assert.NilError(t, err)
+	want := map[Kind]Kind{KindDeclTag: KindInt, KindFloat: KindStruct, KindTypeTag: KindConst, KindEnum64: KindUnion}
 	for id := range orig.All() {
 		from := orig.KindOf(id)
 		to, ok := want[from]
@@ -494,43 +503,114 @@ func TestSanitize(t *testing.T) {
 		}
 		assert.Equal(t, orig.offsets[id-1], again.offsets[id-1], "type %d moved", id)
 	}
-	golden.Assert(t, dump(again), "sanitized.golden")
+	golden.Assert(t, dump(again), "fallbacks.golden")
 }
 
-func TestSanitizeSome(t *testing.T) {
+// oldAndNew has each kind that some kernels do not know.
+func oldAndNew(t testing.TB) *Spec {
+	t.Helper()
 	b := newBlob("\x00")
-	b.add("", makeInfo(KindFuncProto, 0, false), 0)
-	b.add("f", makeInfo(KindFunc, uint32(Global), false), 1)
-	b.add("?.struct_ops", makeInfo(KindDatasec, 0, false), 8)
-	b.add("s", makeInfo(KindEnum, 0, true), 4)
+	b.add("int", makeInfo(KindInt, 0, false), 4, 32)                       // 1
+	b.add("long", makeInfo(KindInt, 0, false), 8, 64)                      // 2
+	b.add("wide", makeInfo(KindEnum64, 1, false), 8, 1, 7, 1)              // 3: the name of its value is "int"
+	b.add("minus", makeInfo(KindEnum, 1, true), 4, 5, ^uint32(0))          // 4: "long"
+	b.add("user", makeInfo(KindTypeTag, 0, false), 1)                      // 5
+	b.add("", makeInfo(KindPtr, 0, false), 5)                              // 6
+	b.add("tagged", makeInfo(KindStruct, 2, false), 16, 1, 6, 0, 5, 9, 64) // 7
+	b.add("declared", makeInfo(KindDeclTag, 0, false), 7, ^uint32(0))      // 8
+	b.add("double", makeInfo(KindFloat, 0, false), 8)                      // 9
+	b.add("v", makeInfo(KindVar, 0, false), 1, uint32(Global))             // 10
+	b.add("?.struct_ops", makeInfo(KindDatasec, 1, false), 4, 10, 0, 4)    // 11
+	b.add(".ksyms", makeInfo(KindDatasec, 0, false), 8)                    // 12: empty
+	b.add("", makeInfo(KindFuncProto, 0, false), 0)                        // 13
+	b.add("f", makeInfo(KindFunc, uint32(Static), false), 13)              // 14
 	s, err := Parse(b.bytes())
 	assert.NilError(t, err)
-	old := AllFeatures
-	old.GlobalFunc, old.QmarkDatasec, old.Enum64 = false, false, false
-	c := s.Sanitize(old)
-	f, err := c.Type(2)
-	assert.NilError(t, err)
-	assert.Equal(t, f.Kind, KindFunc)
-	assert.Equal(t, f.Linkage, Static)
-	assert.Equal(t, c.TypeName(3), "_.struct_ops")
-	assert.Equal(t, s.TypeName(3), "?.struct_ops")
-	assert.Equal(t, len(c.Raw()), len(s.Raw()))
+	return s
 }
 
-// TestSanitizeLayout: a kernel before 7.1 refuses a blob with a layout section.
-func TestSanitizeLayout(t *testing.T) {
+// TestEachFallback: a kernel that knows a kind knows what replaces it, and the sizes of
+// all types stay.
+func TestEachFallback(t *testing.T) {
+	orig := oldAndNew(t)
+	load := kernelTakes(t)
+	assert.NilError(t, load(orig.Raw()), "as it is")
+	raw, before := orig.Raw(), orig
+	want := map[string]map[TypeID]string{
+		"DATASEC ?":     {11: "datasec _.struct_ops"},
+		"ENUM64":        {3: "union wide", 4: "enum minus"},
+		"TYPE_TAG":      {5: "const "},
+		"DECL_TAG":      {8: "int declared"},
+		"FLOAT":         {9: "struct "},
+		"empty DATASEC": {12: "const "},
+	}
+	fallbacks := orig.Fallbacks()
+	assert.Equal(t, len(fallbacks), len(want))
+	for _, f := range fallbacks {
+		assert.Assert(t, len(f.Words) > 0, "%s is not replaced", f.Kind)
+		raw = apply(raw, f)
+		assert.Equal(t, len(raw), len(orig.Raw()), f.Kind)
+		now, err := Parse(raw)
+		assert.NilError(t, err, f.Kind)
+		assert.NilError(t, load(raw), "without %s", f.Kind)
+		for id := range orig.All() {
+			was, err := before.Type(id)
+			assert.NilError(t, err)
+			is, err := now.Type(id)
+			assert.NilError(t, err)
+			if text, ok := want[f.Kind][id]; ok {
+				assert.Equal(t, is.Kind.String()+" "+is.Name, text, "%s: type %d", f.Kind, id)
+			} else {
+				assert.DeepEqual(t, is, was)
+			}
+			if id <= 7 || id == 9 { // what has a size
+				a, err := orig.SizeOf(id)
+				assert.NilError(t, err)
+				b, err := now.SizeOf(id)
+				assert.NilError(t, err)
+				assert.Equal(t, a, b, "%s: size of type %d", f.Kind, id)
+			}
+		}
+		before = now
+	}
+	for _, f := range before.Fallbacks() {
+		assert.Equal(t, len(f.Words), 0, "%s is left", f.Kind)
+	}
+}
+
+// TestWithoutLayout: a kernel before 7.1 refuses a blob with a layout section.
+func TestWithoutLayout(t *testing.T) {
 	b := newBlob("\x00")
 	b.add("i", makeInfo(KindInt, 0, false), 4, 32)
+	plain, err := Parse(b.bytes())
+	assert.NilError(t, err)
+	assert.Assert(t, plain.WithoutLayout() == plain)
 	b.layout = make([]byte, 20*4)
 	s, err := Parse(b.bytes())
 	assert.NilError(t, err)
-	old := AllFeatures
-	old.Layout = false
-	c, err := Parse(s.Sanitize(old).Raw())
+	c, err := Parse(s.WithoutLayout().Raw())
 	assert.NilError(t, err)
-	assert.Assert(t, !c.hasLayout())
+	assert.Assert(t, s.hasLayout() && !c.hasLayout())
 	assert.Equal(t, len(c.Raw()), len(s.Raw())-20*4)
 	assert.Equal(t, c.Render(1), s.Render(1))
+	assert.NilError(t, kernelTakes(t)(c.Raw()))
+}
+
+// kernelTakes gives BTF_LOAD.
+func kernelTakes(t testing.TB) func(raw []byte) error {
+	t.Helper()
+	need.Root(t)
+	need.BPF(t)
+	return func(raw []byte) error {
+		a := bpfsys.NewAttr(bpfsys.BTFLoadSize)
+		a.Ptr(0, raw)
+		a.U32(bpfsys.BTFLoadLen, uint32(len(raw)))
+		fd, err := a.Call(bpfsys.BTFLoad)
+		if err == nil {
+			bpfsys.Close(fd)
+		}
+		return err
+	}
 }
 
 func TestKernel(t *testing.T) {

@@ -20,7 +20,6 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		if s, err := ParseKernel(append([]byte(nil), raw...)); err == nil {
 			walk(s)
-			s.Sanitize(Features{})
 		}
 		s, err := Parse(raw)
 		if err != nil {
@@ -34,12 +33,21 @@ func FuzzParse(f *testing.F) {
 				t.Fatalf("valid blob, but: %v", err)
 			}
 		}
-		down := s.Sanitize(Features{})
-		if down.NumTypes() < s.NumTypes() {
-			t.Fatalf("sanitizing lost types: %d of %d", down.NumTypes(), s.NumTypes())
+		down := s.WithoutLayout()
+		down = down.Rename(down.BadNames())
+		if bad := down.BadNames(); len(bad) > 0 {
+			t.Fatalf("renamed blob: %d bad names", len(bad))
 		}
-		if _, err := ParseKernel(down.Raw()); err != nil {
-			t.Fatalf("sanitized blob: %v", err)
+		last := down.Raw()
+		for _, f := range down.Fallbacks() {
+			last = apply(last, f)
+		}
+		old, err := ParseKernel(last)
+		if err != nil {
+			t.Fatalf("blob for old kernels: %v", err)
+		}
+		if old.NumTypes() != s.NumTypes() {
+			t.Fatalf("%d types of %d are left", old.NumTypes(), s.NumTypes())
 		}
 		s.AppendVar("v", s.AppendInt("i", 4, true), Global)
 		if _, err := Parse(s.Raw()); err != nil {
