@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/inguest"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
@@ -15,9 +16,14 @@ import (
 // kernel, and judges it as Run does in a guest. It also returns the state that
 // each engine left, those before the case's runs. bpftool is for engines of libbpf.
 // With effects, programs are run with inputs that the suite does not name, and
-// attached, which only a guest ought to see. Modules are for the caller to load. An
+// attached, which only a guest ought to see: elsewhere that is refused. Modules are for the caller to load. An
 // error means that the harness failed, as without the rights to load programs.
 func Here(suite *Suite, engines []string, bpftool string, effects bool) (*CaseReport, map[string]*state.State, error) {
+	if effects {
+		if err := inguest.Check(); err != nil {
+			return nil, nil, fmt.Errorf("programs are attached in guests only: %w", err)
+		}
+	}
 	start := time.Now()
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {

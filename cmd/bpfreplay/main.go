@@ -1,7 +1,7 @@
 // Command bpfreplay turns BPF objects into loader programs and proves on real
 // kernels that they do what a direct load does.
 //
-// The same binary is PID 1 of the guests that it boots.
+// The same binary is the init of the guests that it boots; package inguest says how it knows.
 package main
 
 import (
@@ -15,16 +15,17 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness"
 	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/inguest"
 	"github.com/bpfreplay/bpfreplay/harness/toolbox"
 	"github.com/bpfreplay/bpfreplay/internal/askbpf"
 )
 
 func main() {
-	if os.Getpid() == 1 {
-		agent.Main()
-	}
 	if status, ok := toolbox.Main(os.Args); ok {
 		os.Exit(status)
+	}
+	if inguest.IsInit(os.Args) {
+		agent.Main(os.Args)
 	}
 	if len(os.Args) > 1 && os.Args[1] == agent.FreshArg {
 		os.Exit(agent.FreshMain(os.Args[2:]))

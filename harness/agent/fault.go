@@ -15,6 +15,8 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/harness/inguest"
 )
 
 // Fault is a way for a guest to go wrong on purpose, in place of a case or before
@@ -77,6 +79,9 @@ func (req *Request) fail(c *Conn) error {
 		return nil
 	}
 	f, err := FindFault(req.Fault)
+	if err == nil {
+		err = inguest.Check() // most of them end a machine
+	}
 	if err == nil {
 		err = f.inject(c)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bpfreplay/bpfreplay/harness/inguest"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
 )
 
@@ -46,9 +47,14 @@ var settings = map[string]string{
 	"/proc/sys/kernel/printk_devkmsg":      "on", // else 10 lines in 5 s
 }
 
-// Main runs as PID 1 of a guest until the host asks for no more, then
-// switches the machine off.
-func Main() {
+// Main runs as the init of a guest until the host asks for no more, then
+// switches the machine off. args are the program's. Anywhere else it says so, and
+// ends the process before it has changed anything.
+func Main(args []string) {
+	if err := inguest.CheckInit(args); err != nil {
+		fmt.Fprintf(os.Stderr, "bpfreplay: %s is for the kernels of guests to say: %v\n", inguest.InitArg, err)
+		os.Exit(2)
+	}
 	if err := run(); err != nil {
 		fmt.Fprintf(os.Stderr, "bpfreplay: agent: %v\n", err)
 		os.Exit(1) // PID 1 ends: the kernel panics, and the host sees the line above

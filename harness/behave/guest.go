@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bpfreplay/bpfreplay/harness/inguest"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
 	"github.com/bpfreplay/bpfreplay/loader/btf"
@@ -28,9 +29,13 @@ type Guest struct {
 
 // NewGuest makes the running machine ready: the loopback device is up, this
 // process is in a cgroup of its own, and the kernel counts how often programs run.
-// All of this stays. What a kernel does not have is left out: attaching says so.
+// All of this stays, so a machine that is not a guest of the harness's is refused.
+// What a kernel does not have is left out: attaching says so.
 // types is where the types of vmlinux come from.
 func NewGuest(types func() (*btf.Spec, error)) (*Guest, error) {
+	if err := inguest.Check(); err != nil {
+		return nil, fmt.Errorf("attach programs: %w", err)
+	}
 	g := &Guest{dir: filepath.Join(os.TempDir(), "behave"), types: types}
 	if err := os.MkdirAll(g.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("trigger: %w", err)

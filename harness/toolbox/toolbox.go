@@ -24,6 +24,8 @@ import (
 	"github.com/u-root/u-root/pkg/core/touch"
 	"github.com/u-root/u-root/pkg/core/xargs"
 	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/harness/inguest"
 )
 
 // Shell is the name by which the shell is called.
@@ -32,7 +34,12 @@ const Shell = "sh"
 // powerOff is the name of the command that switches the machine off.
 const powerOff = "poweroff"
 
+// endMachine switches a guest off, and no other machine, whatever a program is called there.
 func endMachine() int {
+	if err := inguest.Check(); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", powerOff, err)
+		return 1
+	}
 	unix.Sync()
 	fmt.Fprintf(os.Stderr, "%s: %v\n", powerOff, unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF))
 	return 1

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/bpfreplay/bpfreplay/harness/inguest"
 )
 
 // PortName is the name of the virtio-serial port that carries the agent's protocol.
@@ -31,6 +33,7 @@ func (c Config) options(accel Accelerator, wires wiring, panicDevice bool) []opt
 		quickBoot{},
 		asUpstream{},
 		busyHost{},
+		agentIsInit{},
 		serialConsole{wires.console},
 		controlPort{wires.port},
 	}
@@ -65,6 +68,7 @@ func (c Config) commandLine(accel Accelerator, wires wiring, panicDevice bool) [
 		return args // the kernel that is restored has read its parameters
 	}
 	params = append(params, c.Params...)
+	params = append(params, "--", inguest.InitArg) // behind which the kernel looks for nothing of its own
 	return append(args, "-append", strings.Join(params, " "))
 }
 
@@ -188,6 +192,12 @@ type busyHost struct{}
 
 func (busyHost) args() []string   { return nil }
 func (busyHost) params() []string { return []string{"no_timer_check"} }
+
+// agentIsInit tells the agent that it is in a guest, and that it is the guest's init: see package inguest.
+type agentIsInit struct{}
+
+func (agentIsInit) args() []string   { return nil }
+func (agentIsInit) params() []string { return []string{inguest.Param} }
 
 // serialConsole captures the kernel's console. The whole log: "quiet" would save 0.05 s and lose the evidence.
 type serialConsole struct{ chardev string }

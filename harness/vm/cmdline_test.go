@@ -55,6 +55,9 @@ func TestCommandLine(t *testing.T) {
 		"-smp 1",
 	}
 	baseParams := []string{
+		"--",
+		"__agent",
+		"bpfreplay.agent=1",
 		"console=ttyS0",
 		"cryptomgr.notests",
 		"init_on_alloc=0",
@@ -116,12 +119,30 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
-// The caller's parameters come last, where they win over ours.
+// The caller's parameters come after ours, over which they win. Behind them are the arguments of init.
 func TestCallersParametersWin(t *testing.T) {
 	config := Config{Kernel: "/k", Initrd: "/i", Params: []string{"panic=0"}}
 	args := config.commandLine(TCG, byHand, false)
 	assert.Equal(t, args[len(args)-2], "-append")
-	assert.Assert(t, strings.HasSuffix(args[len(args)-1], " panic=0"))
+	assert.Assert(t, strings.HasSuffix(args[len(args)-1], " panic=0 -- __agent"))
+}
+
+// Nobody but us says what the kernel hands to its init.
+func TestEndOfParameters(t *testing.T) {
+	for param, want := range map[string]string{
+		"--":                   "what follows -- is for init",
+		"quiet -- sh":          "what follows -- is for init",
+		`dyndbg="file x +p`:    "a quotation mark is missing",
+		`dyndbg="a -- b" -- c`: "what follows -- is for init",
+	} {
+		_, err := Config{Params: []string{param}}.withDefaults()
+		assert.ErrorContains(t, err, want)
+		assert.ErrorContains(t, err, param)
+	}
+	for _, param := range []string{"quiet", "a--b=--", `dyndbg="file x -- +p"`} {
+		_, err := Config{Params: []string{param}}.withDefaults()
+		assert.NilError(t, err)
+	}
 }
 
 func TestShellLine(t *testing.T) {
@@ -145,7 +166,7 @@ func TestShellLine(t *testing.T) {
 	assert.NilError(t, err)
 	words := strings.Split(strings.TrimSpace(string(out)), "\n")
 	assert.Assert(t, is.Contains(words, file))
-	assert.Assert(t, strings.HasSuffix(words[len(words)-1], " a=$HOME b"), "%q", words)
+	assert.Assert(t, strings.HasSuffix(words[len(words)-1], " a=$HOME b -- __agent"), "%q", words)
 
 	_, err = Config{Kernel: "/nowhere/vmlinux"}.ShellLine()
 	assert.ErrorContains(t, err, "/nowhere/vmlinux")

@@ -8,6 +8,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -25,7 +28,7 @@ type Config struct {
 	Kernel string
 	// Initrd is the cpio archive whose /init becomes PID 1. An uncompressed one boots fastest.
 	Initrd string
-	// Params are kernel parameters to append to those that the machine needs.
+	// Params are kernel parameters to append to those that the machine needs; "--" is not one of them.
 	Params []string
 
 	// MemoryMiB is the guest's memory in MiB, 256 if zero.
@@ -83,8 +86,25 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("guest with %d MiB, %d CPUs, boot timeout %s and silence timeout %s: none may be negative",
 			c.MemoryMiB, c.CPUs, c.BootTimeout, c.SilenceTimeout)
 	}
+	return c, c.checkParams()
+}
 
-	return c, nil
+// quoted is a part of a kernel's command line in which spaces mean nothing.
+var quoted = regexp.MustCompile(`"[^"]*"`)
+
+// checkParams refuses parameters that would take the end of the command line for theirs, where the kernel
+// is told how to start the agent.
+func (c *Config) checkParams() error {
+	for _, p := range c.Params {
+		bare := quoted.ReplaceAllString(p, "")
+		if strings.Contains(bare, `"`) {
+			return fmt.Errorf("kernel parameter %s: a quotation mark is missing", p)
+		}
+		if slices.Contains(strings.Fields(bare), "--") {
+			return fmt.Errorf("kernel parameter %s: what follows -- is for init, which is the agent", p)
+		}
+	}
+	return nil
 }
 
 // bootable checks what a boot needs besides.
