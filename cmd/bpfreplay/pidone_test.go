@@ -188,3 +188,12 @@ func TestOnlyInGuests(t *testing.T) {
 		assert.Check(t, is.Equal(status, exitFailed))
 	})
 }
+
+// What a process is there for is said by its arguments: an environment is handed down to processes
+// that nobody meant.
+func TestEnvironmentSaysNothing(t *testing.T) {
+	t.Setenv("BPFREPLAY_ASK_BPF", "1")
+	out, errs, status := outcome(t, command, "--help")
+	assert.Check(t, is.Contains(out, "Available Commands"), errs)
+	assert.Check(t, is.Equal(status, exitOK))
+}

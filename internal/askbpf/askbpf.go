@@ -21,12 +21,16 @@ import (
 // Patience is far more than the answer takes in a slow guest.
 const Patience = 15 * time.Second
 
-// childEnv makes this program the process that asks.
-const childEnv = "BPFREPLAY_ASK_BPF"
+// childArg, as the only argument, makes this program the process that asks. It is no
+// variable of the environment: those are handed down to processes that nobody meant.
+const childArg = "__ask-bpf"
+
+// isChild reports whether this is the process that asks.
+func isChild() bool { return len(os.Args) == 2 && os.Args[1] == childArg }
 
 // Child asks and ends the process, if that is what it was started for.
 func Child() {
-	if os.Getenv(childEnv) == "" {
+	if !isChild() {
 		return
 	}
 	if err := ask(); err != nil {
@@ -46,8 +50,7 @@ func Ask(patience time.Duration) error {
 	}
 	defer os.Remove(said.Name())
 	defer said.Close()
-	child := exec.Command("/proc/self/exe")
-	child.Env = append(os.Environ(), childEnv+"=1")
+	child := exec.Command("/proc/self/exe", childArg)
 	child.Stderr = said // no pipe, which would be waited for
 	if err := child.Start(); err != nil {
 		return err

@@ -9,7 +9,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv(childEnv) != "" && os.Getenv("ASKBPF_TEST_STUCK") != "" {
+	if isChild() && os.Getenv("ASKBPF_TEST_STUCK") != "" {
 		time.Sleep(time.Hour)
 	}
 	Child()
