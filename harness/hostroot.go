@@ -25,7 +25,12 @@ func HostRootMain(args []string) error {
 	if len(args) == 0 {
 		return errors.New("no server was named")
 	}
-	// It runs in mount and user namespaces of its own.
+	// What follows is for the mounts of a namespace that is made here: a process that took itself to be in
+	// one already would make its machine read-only if it was not. The thread becomes the process.
+	runtime.LockOSThread()
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("mounts of its own: %w", err)
+	}
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("mounts of its own: %w", err)
 	}
@@ -87,9 +92,10 @@ func serveRoot(self string) (_ *fileServer, err error) {
 	}
 	fs.cmd.ExtraFiles = []*os.File{listening}
 	fs.cmd.Stdout, fs.cmd.Stderr = &fs.log, &fs.log
-	fs.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Cloneflags: unix.CLONE_NEWNS}
+	fs.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if uid := os.Geteuid(); uid != 0 {
-		fs.cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
+		// It may have mounts of its own as root of a user namespace, which a process with threads cannot make.
+		fs.cmd.SysProcAttr.Cloneflags = unix.CLONE_NEWUSER
 		fs.cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: uid, Size: 1}}
 		fs.cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
 	}

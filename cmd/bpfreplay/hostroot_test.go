@@ -10,6 +10,7 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
+	"github.com/bpfreplay/bpfreplay/harness"
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
@@ -45,4 +46,19 @@ func TestHostRoot(t *testing.T) {
 	_, err = os.Stat("/usr/canary")
 	assert.Check(t, os.IsNotExist(err))
 	assert.Check(t, is.Len(files(t, temp), 0))
+}
+
+// The server's view of this machine is read-only, and nobody else's, also if the command was started by hand.
+func TestServersMounts(t *testing.T) {
+	need.Root(t)
+	need.Program(t, "unshare")
+	dir := t.TempDir()
+	// In mounts of the test's own, lest a fault here makes the machine's read-only.
+	out, errs, status := outcome(t, "unshare", "--mount", "sh", "-c",
+		`"$1" `+harness.HostRootArg+` /bin/sh -c 'touch "$1/inside"' sh "$2"; touch "$2/outside"`, "sh", command, dir)
+	assert.Check(t, is.Equal(out, ""))
+	assert.Check(t, is.Contains(errs, "Read-only file system"))
+	assert.Check(t, is.Equal(status, 0), errs)
+	left := files(t, dir)
+	assert.DeepEqual(t, left, []string{"outside"})
 }
