@@ -51,7 +51,7 @@ func TestExecRestored(t *testing.T) {
 		assert.NilError(t, err)
 		defer m.vm.Close()
 		assert.NilError(t, m.vm.Do(t.Context(), func(*vm.Port) error {
-			ended, err := s.talk(m.conn)
+			ended, err := s.talk(t.Context(), m.conn)
 			if err == nil && (ended.Status != 0 || ended.Error != "") {
 				return fmt.Errorf("%+v: %s", ended, out.String())
 			}

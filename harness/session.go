@@ -67,7 +67,7 @@ func (s *session) run(ctx context.Context, o Options) (status int, err error) {
 	}
 	var ended *agent.Ended
 	err = guest.Do(limited, func(*vm.Port) (err error) {
-		ended, err = s.talk(m.conn)
+		ended, err = s.talk(limited, m.conn)
 		return err
 	})
 	var ending *vm.Ending
@@ -137,8 +137,12 @@ func (s *session) guest(ctx context.Context, o *Options, server *fileServer) (*m
 	return m, err
 }
 
-// talk has the agent run the program.
-func (s *session) talk(conn *agent.Conn) (*agent.Ended, error) {
+// talk has the agent run the program. When the context is done it does not wait for those that read what the
+// program writes.
+func (s *session) talk(ctx context.Context, conn *agent.Conn) (*agent.Ended, error) {
+	stdout, stderr := newOutput(ctx, s.stdout), newOutput(ctx, s.stderr)
+	defer stdout.stop()
+	defer stderr.stop()
 	command := s.command
 	command.Get = s.get.paths()
 	var terminal Terminal
@@ -163,10 +167,10 @@ func (s *session) talk(conn *agent.Conn) (*agent.Ended, error) {
 		if err := conn.Receive(&out); err != nil {
 			return nil, err
 		}
-		if _, err := s.stdout.Write(out.Stdout); err != nil {
+		if err := stdout.write(out.Stdout); err != nil {
 			return nil, err
 		}
-		if _, err := s.stderr.Write(out.Stderr); err != nil {
+		if err := stderr.write(out.Stderr); err != nil {
 			return nil, err
 		}
 		if err := s.get.take(out.Got); err != nil {
@@ -180,6 +184,42 @@ func (s *session) talk(conn *agent.Conn) (*agent.Ended, error) {
 		}
 	}
 }
+
+// output is where something goes that a program in a guest writes. A write may take for ever, as to a pipe
+// that nobody reads.
+type output struct {
+	ctx     context.Context
+	texts   chan []byte
+	results chan error
+}
+
+func newOutput(ctx context.Context, w io.Writer) *output {
+	o := &output{ctx, make(chan []byte), make(chan error, 1)}
+	go func() {
+		for text := range o.texts {
+			_, err := w.Write(text)
+			o.results <- err
+		}
+	}()
+	return o
+}
+
+// write writes the text, which is the writer's from here on. It returns when that is done or the context is.
+func (o *output) write(text []byte) error {
+	if len(text) == 0 {
+		return nil
+	}
+	o.texts <- text
+	select {
+	case err := <-o.results:
+		return err
+	case <-o.ctx.Done():
+		return context.Cause(o.ctx)
+	}
+}
+
+// stop ends what write has begun, or leaves it to its fate.
+func (o *output) stop() { close(o.texts) }
 
 // input is what goes to a program that runs in a guest.
 type input struct {

@@ -146,6 +146,9 @@ func hostRoot(flag string) (bool, error) {
 func inGuest(cmd *cobra.Command, c *harness.Command, tty bool, run func(ctx context.Context, note func(string)) (int, error)) error {
 	ctx, stderr := cmd.Context(), cmd.ErrOrStderr()
 	c.Stdin, c.Stdout, c.Stderr = cmd.InOrStdin(), cmd.OutOrStdout(), stderr
+	if f, ok := c.Stdin.(*os.File); ok {
+		c.Stdin = foregroundInput{f}
+	}
 	end := "\n"
 	var t *terminal
 	if tty {

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -51,10 +53,31 @@ var (
 	errBroken = errors.New("broken") // nothing was found, for the harness failed
 )
 
+// cleanUpTime is how long a command that was interrupted may take to end. A guest that hangs has 5 s to say
+// where, and 5 s the server of this machine's files. What takes longer waits for somebody, such as the reader
+// of what is printed; guests end with the process.
+const cleanUpTime = 20 * time.Second
+
+// endings are the signals by which a person or a program ends a command: it cleans up. Those that were
+// ignored when it was started, as by nohup(1) and for jobs of scripts, remain so.
+func endings() []os.Signal {
+	return slices.DeleteFunc([]os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP}, signal.Ignored)
+}
+
 // Main runs the command line and returns the exit status.
 func Main() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
-	defer stop()
+	stayRunning()
+	ctx := context.Background()
+	if signals := endings(); len(signals) > 0 { // none would be all
+		var stop context.CancelFunc
+		ctx, stop = signal.NotifyContext(ctx, signals...)
+		defer stop()
+		context.AfterFunc(ctx, func() {
+			stop() // the next signal ends the process
+			time.Sleep(cleanUpTime)
+			os.Exit(exitTrouble)
+		})
+	}
 	err := newRoot().ExecuteContext(ctx)
 	var status programError
 	switch {

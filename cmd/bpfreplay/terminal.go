@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -39,11 +40,44 @@ type terminal struct {
 	before *term.State // nil if nothing was changed
 }
 
+// inBackground reports whether a terminal controls this process's session and is another job's.
+func inBackground(f *os.File) bool {
+	group, err := unix.IoctlGetInt(int(f.Fd()), unix.TIOCGPGRP)
+	return err == nil && group != unix.Getpgrp()
+}
+
+// foregroundPoll is how often a job in the background looks whether it still is one.
+const foregroundPoll = 100 * time.Millisecond
+
+// stayRunning keeps the kernel from stopping this process, and with it the clean-up of a guest, for using
+// its terminal from the background: what it writes and sets gets through, what it reads is
+// EIO. Programs that it starts do not use the terminal.
+func stayRunning() { signal.Ignore(unix.SIGTTIN, unix.SIGTTOU) }
+
+// foregroundInput reads a file. If that is a terminal, it waits with that until this process is in the foreground.
+type foregroundInput struct{ file *os.File }
+
+func (in foregroundInput) Read(b []byte) (int, error) {
+	for {
+		before := inBackground(in.file)
+		n, err := in.file.Read(b)
+		if !errors.Is(err, unix.EIO) || !before && !inBackground(in.file) {
+			return n, err
+		}
+		for inBackground(in.file) {
+			time.Sleep(foregroundPoll)
+		}
+	}
+}
+
 // newTerminal prepares to hand the terminal to a guest. The context ends when a
 // person ends the guest.
 func newTerminal(cmd *cobra.Command) (*terminal, error) {
 	if !isTerminal(cmd) {
 		return nil, errors.New("standard input and output are no terminal")
+	}
+	if inBackground(os.Stdin) {
+		return nil, errors.New("the terminal is another job's: run this in the foreground (timeout needs --foreground)")
 	}
 	t := &terminal{}
 	t.ctx, t.cancel = context.WithCancelCause(cmd.Context())
@@ -52,7 +86,7 @@ func newTerminal(cmd *cobra.Command) (*terminal, error) {
 
 // Read implements io.Reader: what is typed, up to the key that ends all.
 func (t *terminal) Read(b []byte) (int, error) {
-	n, err := os.Stdin.Read(b)
+	n, err := foregroundInput{os.Stdin}.Read(b)
 	if i := bytes.IndexByte(b[:max(n, 0)], leave); i >= 0 {
 		t.cancel(errLeft)
 		return i, io.EOF
@@ -60,8 +94,15 @@ func (t *terminal) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// open hands the terminal over.
+// open hands the terminal over, in the foreground.
 func (t *terminal) open() (*harness.Terminal, error) {
+	for inBackground(os.Stdin) {
+		select {
+		case <-time.After(foregroundPoll):
+		case <-t.ctx.Done():
+			return nil, context.Cause(t.ctx)
+		}
+	}
 	out := int(os.Stdout.Fd())
 	size, err := terminalSize(out)
 	if err != nil {
