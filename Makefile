@@ -31,6 +31,13 @@ sources := go.mod go.sum $(shell find cmd harness loader suites vmimage \( -type
 MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
 
+# What is given is handed on as it is, whatever characters it has: q is one word for the shell, quoted
+# a list of words; found replaces patterns of files by the files. ARGS alone is for the shell to take apart.
+in_q = $(subst ','\'',$1)
+q = '$(in_q)'
+quoted = $(foreach w,$1,$(call q,$w))
+found = $(foreach p,$1,$(or $(wildcard $p),$p))
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup doctor build suite vmtest mutate fuzz-diff test guesttest bench lint objects clean setup-%
@@ -40,24 +47,24 @@ help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' Makefile | expand -t 12
 	@echo; echo 'What vmtest takes (now in brackets):'
 	@echo '  KERNEL    a name in kernels.yaml, an image, or a built kernel tree; of vmtest several, or a'
-	@echo '            tier: smoke, ci, all [$(KERNEL)]'
-	@echo '  CASE      patterns of the cases to run, or behind ! not to run; without it, all [$(CASE)]'
-	@echo '  OBJ       objects of yours: say on which kernels they load, and why not [$(OBJ)]'
-	@echo '  SHARD     of all kernels and cases, the part I/N [$(SHARD)]'
-	@echo '  JOBS      guests at the same time; without it, one, of several kernels one a processor [$(JOBS)]'
+	@echo '            tier: smoke, ci, all [$(call in_q,$(KERNEL))]'
+	@echo '  CASE      patterns of the cases to run, or behind ! not to run; without it, all [$(call in_q,$(CASE))]'
+	@echo '  OBJ       objects of yours: say on which kernels they load, and why not [$(call in_q,$(OBJ))]'
+	@echo '  SHARD     of all kernels and cases, the part I/N [$(call in_q,$(SHARD))]'
+	@echo '  JOBS      guests at the same time; without it, one, of several kernels one a processor [$(call in_q,$(JOBS))]'
 	@echo '  ENGINES   engines to run, with commas between them, of direct, trace, replay, libbpf and'
-	@echo '            libbpf-light; without it, the first three, and all for mutate [$(ENGINES)]'
-	@echo '  BPFTOOL   the bpftool that libbpf and libbpf-light drive, an ELF file [$(BPFTOOL)]'
-	@echo '  ISOLATE   "case" runs each case in a guest of its own [$(ISOLATE)]'
+	@echo '            libbpf-light; without it, the first three, and all for mutate [$(call in_q,$(ENGINES))]'
+	@echo '  BPFTOOL   the bpftool that libbpf and libbpf-light drive, an ELF file [$(call in_q,$(BPFTOOL))]'
+	@echo '  ISOLATE   "case" runs each case in a guest of its own [$(call in_q,$(ISOLATE))]'
 	@echo '  SUITE     kernel for the Linux selftests, which are fetched and compiled first; KSRC names a'
 	@echo '            kernel tree to take them from; wild for objects that people ship, which are fetched;'
-	@echo '            SPLIT=program loads each program alone [$(SUITE)]'
-	@echo '  ARGS      more arguments of bpfreplay vmtest: objects of yours, flags [$(ARGS)]'
+	@echo '            SPLIT=program loads each program alone [$(call in_q,$(SUITE))]'
+	@echo '  ARGS      more arguments of bpfreplay vmtest: objects of yours, flags [$(call in_q,$(ARGS))]'
 
 setup: setup-vmtest ## install what a guest needs and this machine lacks
 
 doctor: bpfreplay ## say what this machine can do, and what mends the rest
-	./bpfreplay doctor --kernel '$(KERNEL)' $(ARGS)
+	./bpfreplay doctor --kernel $(call q,$(KERNEL)) $(ARGS)
 
 build: bpfreplay ## build the command, a static binary
 
@@ -84,14 +91,14 @@ suite: setup-vmtest bpfreplay
 	./bpfreplay suite fetch wild
 else
 suite: setup-suite bpfreplay ## get the Linux selftests and compile them: KSRC=~/linux, or SUITE=wild
-	./bpfreplay suite fetch kernel $(if $(KSRC),--source '$(KSRC)')
+	./bpfreplay suite fetch kernel $(if $(KSRC),--source $(call q,$(KSRC)))
 endif
 
 vmtest: setup-vmtest bpfreplay ## load the core suite in a guest with each engine and compare
-	./bpfreplay $(if $(OBJ),check,vmtest) --kernel '$(KERNEL)' $(foreach c,$(CASE),--case '$c') $(if $(SHARD),--shard '$(SHARD)') $(if $(JOBS),--jobs '$(JOBS)') $(if $(ISOLATE),--isolate) $(if $(ENGINES),--engines '$(ENGINES)') $(if $(BPFTOOL),--bpftool '$(BPFTOOL)') $(if $(SUITE),--suite '$(SUITE)') $(if $(SPLIT),--split) $(ARGS) $(OBJ)
+	./bpfreplay $(if $(OBJ),check,vmtest) --kernel $(call q,$(KERNEL)) $(foreach c,$(CASE),--case $(call q,$c)) $(if $(SHARD),--shard $(call q,$(SHARD))) $(if $(JOBS),--jobs $(call q,$(JOBS))) $(if $(ISOLATE),--isolate) $(if $(ENGINES),--engines $(call q,$(ENGINES))) $(if $(BPFTOOL),--bpftool $(call q,$(BPFTOOL))) $(if $(SUITE),--suite $(call q,$(SUITE))) $(if $(SPLIT),--split) $(ARGS) $(call quoted,$(call found,$(OBJ)))
 
 mutate: setup-vmtest bpfreplay ## break loads in a guest, and see that each fault is noticed
-	./bpfreplay mutate --kernel '$(KERNEL)' $(if $(ENGINES),--engines '$(ENGINES)') $(if $(BPFTOOL),--bpftool '$(BPFTOOL)') $(ARGS)
+	./bpfreplay mutate --kernel $(call q,$(KERNEL)) $(if $(ENGINES),--engines $(call q,$(ENGINES))) $(if $(BPFTOOL),--bpftool $(call q,$(BPFTOOL))) $(ARGS)
 
 # It compares with libbpf unless other engines are named.
 ifeq ($(BPFTOOL)$(if $(ENGINES),$(findstring libbpf,$(ENGINES)),libbpf),libbpf)
@@ -99,7 +106,7 @@ fuzz-diff: setup-bpftool
 endif
 
 fuzz-diff: setup-vmtest bpfreplay ## load N random objects in a guest and compare: N=2000 SEED=1
-	./bpfreplay fuzz-diff --kernel '$(KERNEL)' -n '$(N)' $(if $(SEED),--seed '$(SEED)') $(if $(ENGINES),--engines '$(ENGINES)') $(if $(BPFTOOL),--bpftool '$(BPFTOOL)') $(ARGS)
+	./bpfreplay fuzz-diff --kernel $(call q,$(KERNEL)) -n $(call q,$(N)) $(if $(SEED),--seed $(call q,$(SEED))) $(if $(ENGINES),--engines $(call q,$(ENGINES))) $(if $(BPFTOOL),--bpftool $(call q,$(BPFTOOL))) $(ARGS)
 
 test: setup-test bpfreplay ## run all tests, those in guests too
 	./bpfreplay kernels fetch $(TEST_KERNELS)
@@ -121,13 +128,13 @@ test: setup-test bpfreplay ## run all tests, those in guests too
 bpf_packages = $(addprefix ./,$(sort $(dir $(shell grep -rl --include='*_test.go' 'need[.]BPF' harness loader))))
 in_guest = '$(CURDIR)/bpfreplay' exec --kernel '$(KERNEL)' --env BPFREPLAY_TEST_BPF=must \
 	$(foreach f,loader harness selftests/bpf selftests/cases.yaml kernels.yaml,--with '$(CURDIR)/$f') \
-	--with /bin/sh $(foreach p,bpftool strace,--with $$(command -v $p)) --
+	--with /bin/sh $(foreach p,bpftool sleep strace,--with $$(command -v $p)) --
 
 guesttest: setup-test bpfreplay ## run those tests that load into the kernel, in a guest
 	go test -p 2 -count=1 -exec "$(in_guest)" $(bpf_packages)
 
 bench: setup-bench bpfreplay ## measure what has a budget, as ratios
-	go run ./internal/bench --kernel '$(KERNEL)' $(ARGS)
+	go run ./internal/bench --kernel $(call q,$(KERNEL)) $(ARGS)
 
 lint: ## check format and style
 	scripts/lint.sh

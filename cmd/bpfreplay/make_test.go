@@ -1,0 +1,41 @@
+package main
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+
+	"gotest.tools/v3/assert"
+
+	"github.com/bpfreplay/bpfreplay/internal/need"
+)
+
+// What make is given gets to the command as it is, whatever it means to a shell.
+func TestMakeQuotes(t *testing.T) {
+	need.Program(t, "make")
+	need.Program(t, "sh")
+	for _, c := range []struct{ given, want []string }{
+		{[]string{"OBJ=x'y.o a$$(id)b.o selftests/bpf/maps_has[h].bpf.o no*thing.o"},
+			[]string{"check", "--kernel", "6.12", "x'y.o", "a$(id)b.o", "selftests/bpf/maps_hash.bpf.o", "no*thing.o"}},
+		{[]string{"KERNEL=it's; here", "CASE=a'b !c*", "SHARD='", "JOBS=`", "ENGINES=a,b'", "BPFTOOL=my 'tool", "SUITE=s'", `ARGS=--one "of two"`},
+			[]string{"vmtest", "--kernel", "it's; here", "--case", "a'b", "--case", "!c*", "--shard", "'", "--jobs", "`",
+				"--engines", "a,b'", "--bpftool", "my 'tool", "--suite", "s'", "--one", "of two"}},
+	} {
+		make := exec.Command("make", append([]string{"--no-print-directory", "-n", "vmtest"}, c.given...)...)
+		make.Dir = root(t)
+		out, err := make.Output()
+		assert.NilError(t, err)
+		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+		line, ok := strings.CutPrefix(lines[len(lines)-1], "./bpfreplay ")
+		assert.Assert(t, ok, "%q", lines)
+		sh := exec.Command("sh", "-c", `printf '%s\n' `+line)
+		sh.Dir = root(t)
+		out, err = sh.Output()
+		assert.NilError(t, err, line)
+		assert.DeepEqual(t, strings.Split(strings.TrimSpace(string(out)), "\n"), c.want)
+
+		help := exec.Command("make", append([]string{"help"}, c.given...)...)
+		help.Dir = root(t)
+		assert.NilError(t, help.Run())
+	}
+}
