@@ -46,17 +46,37 @@ func HostRootMain(args []string) error {
 	return unix.Exec(args[0], args, os.Environ())
 }
 
-// virtiofsd are the places of servers: the one in Rust, which Debian has since 13,
+// rootServers are the places of servers: the one in Rust, which Debian has since 13,
 // and the one in C that came with QEMU up to 7.2 (package qemu-system-common).
-var virtiofsd = []string{"virtiofsd", "/usr/libexec/virtiofsd", "/usr/lib/virtiofsd", "/usr/lib/qemu/virtiofsd", "/usr/libexec/qemu/virtiofsd"}
+var rootServers = []string{"virtiofsd", "/usr/libexec/virtiofsd", "/usr/lib/virtiofsd", "/usr/lib/qemu/virtiofsd", "/usr/libexec/qemu/virtiofsd"}
 
-func findVirtiofsd() (string, error) {
-	for _, name := range virtiofsd {
+// FindRootServer returns the server that gives guests this machine's files. With an error the path is that of
+// one that cannot, or empty if there is none.
+func FindRootServer() (string, error) {
+	for _, name := range rootServers {
 		if path, err := exec.LookPath(name); err == nil {
-			return path, nil
+			return path, canServeRoot(path)
 		}
 	}
 	return "", errors.New("no virtiofsd on this machine: install Debian's package virtiofsd (Debian 13), or qemu-system-common (Debian 12)")
+}
+
+// canServeRoot returns nil if a server can give a guest this machine's files, or else why not. The guest reads
+// them without a change of their access times (overlayfs opens with O_NOATIME), which is their owner's and root's right.
+// The server in C does not do it the other way.
+func canServeRoot(server string) error {
+	if !old(server) {
+		return nil
+	}
+	fd, err := unix.Open(server, unix.O_RDONLY|unix.O_NOATIME|unix.O_CLOEXEC, 0)
+	if errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("%s gives a guest only those files of this machine that are the user's own: "+
+			"run it as root, with Debian 13's virtiofsd, or name the files by --with instead", server)
+	}
+	if err != nil {
+		return err
+	}
+	return unix.Close(fd)
 }
 
 // fileServer serves this machine's root to one guest.
@@ -74,7 +94,7 @@ const serverWait = 5 * time.Second
 // is needed, and nothing is left if this program is killed: the server ends when
 // the guest does.
 func serveRoot(self string) (_ *fileServer, err error) {
-	server, err := findVirtiofsd()
+	server, err := FindRootServer()
 	if err != nil {
 		return nil, err
 	}
@@ -113,6 +133,9 @@ func serveRoot(self string) (_ *fileServer, err error) {
 	}()
 	if err := <-started; err != nil {
 		connected.Close()
+		if os.Geteuid() != 0 {
+			return nil, fmt.Errorf("virtiofsd in a user namespace of its own: %w: run it as root, or name files by --with instead", err)
+		}
 		return nil, fmt.Errorf("virtiofsd: %w", err)
 	}
 	return fs, nil

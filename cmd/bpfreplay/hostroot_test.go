@@ -62,3 +62,34 @@ func TestServersMounts(t *testing.T) {
 	left := files(t, dir)
 	assert.DeepEqual(t, left, []string{"outside"})
 }
+
+// A user whom Debian 12's server cannot serve learns so before a guest is started, and from doctor.
+func TestHostRootOfUser(t *testing.T) {
+	need.Root(t)
+	need.Program(t, "setpriv")
+	kernel := need.Kernel(t, "6.12")
+	if server, err := harness.FindRootServer(); !strings.Contains(server, "/qemu/") {
+		t.Skipf("needs the virtiofsd that came with QEMU up to 7.2: %q, %v", server, err)
+	}
+	dir, err := os.MkdirTemp("", "bpfreplay-user-test-") // t.TempDir is root's alone
+	assert.NilError(t, err)
+	defer os.RemoveAll(dir)
+	assert.NilError(t, os.Chmod(dir, 0o777))
+	self := filepath.Join(dir, "bpfreplay")
+	data, err := os.ReadFile(command)
+	assert.NilError(t, err)
+	assert.NilError(t, os.WriteFile(self, data, 0o755))
+	for from, to := range map[string]string{kernel.BootPath: "vmlinux", filepath.Join(root(t), "kernels.yaml"): "kernels.yaml"} {
+		data, err := os.ReadFile(from)
+		assert.NilError(t, err)
+		assert.NilError(t, os.WriteFile(filepath.Join(dir, to), data, 0o644))
+	}
+	assert.NilError(t, os.CopyFS(filepath.Join(dir, "modules"), os.DirFS(kernel.ModulesDir)))
+	user := []string{"--reuid=65534", "--regid=65534", "--clear-groups", "env", "-C", dir, "HOME=" + dir, "TMPDIR=" + dir, self}
+	out, errs, status := outcome(t, "setpriv", append(user, "exec", "--rootfs", "host", "--kernel", filepath.Join(dir, "vmlinux"), "--", "true")...)
+	assert.Check(t, is.Equal(out, ""))
+	assert.Check(t, is.Contains(errs, "gives a guest only those files of this machine that are the user's own"))
+	assert.Check(t, is.Equal(status, exitTrouble))
+	out, errs, _ = outcome(t, "setpriv", append(user, "doctor", "--offline")...)
+	assert.Check(t, is.Contains(out, "note     virtiofsd         /usr/lib/qemu/virtiofsd gives a guest only"), errs)
+}

@@ -159,8 +159,16 @@ func tools(ctx context.Context) []Check {
 		bpftool(ctx),
 		tool(ctx, "pahole", "make BTF for kernels that you build", "pahole"),
 		tool(ctx, "gdb", "debug a guest's kernel", "gdb"),
-		tool(ctx, "virtiofsd", "show guests this machine's files", "virtiofsd", "/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd"),
+		virtiofsd(ctx),
 	}
+}
+
+func virtiofsd(ctx context.Context) Check {
+	path, err := harness.FindRootServer()
+	if path != "" && err != nil {
+		return Check{Name: "virtiofsd", Status: Note, Detail: err.Error(), Mend: "run what has --rootfs host as root"}
+	}
+	return tool(ctx, "virtiofsd", "show guests this machine's files", path)
 }
 
 func clang(ctx context.Context) Check {
