@@ -26,13 +26,14 @@ type source struct {
 	store     *vmimage.Store
 	kernel    *vmimage.Kernel
 	initramfs vmimage.Initramfs
-	initrd    string // where to put it
+	initrd    string // where to put it; if empty, in memory
 	ready     agent.Ready
 	cold      bool // guests are booted
 	note      func(line string)
 
 	mu     sync.Mutex
-	made   bool   // initrd is there
+	made   bool // initrd is there
+	memory *os.File
 	key    string // of the saved guest
 	dir    string // of the saved guest, empty as long as it is not known
 	again  bool   // it was made anew, because it did not restore
@@ -165,9 +166,12 @@ func (s *source) boot(ctx context.Context, config vm.Config) (*machine, agent.He
 
 // makeInitrd writes the initramfs, which only guests that boot need.
 func (s *source) makeInitrd(config *vm.Config) error {
-	config.Initrd = s.initrd
+	config.Initrd, config.InitrdFile = s.initrd, s.memory
 	if s.made {
 		return nil
+	}
+	if s.initrd == "" {
+		return s.makeInMemory(config)
 	}
 	if err := os.Remove(s.initrd); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -175,6 +179,27 @@ func (s *source) makeInitrd(config *vm.Config) error {
 	_, err := s.store.Initramfs(s.initrd, s.kernel, s.initramfs)
 	s.made = err == nil
 	return err
+}
+
+// makeInMemory writes the initramfs to a file without a name, which is gone with this process, whatever ends it.
+func (s *source) makeInMemory(config *vm.Config) error {
+	fd, err := unix.MemfdCreate("initramfs", unix.MFD_CLOEXEC)
+	if err != nil {
+		return fmt.Errorf("initramfs: %w", err)
+	}
+	s.close()
+	s.memory = os.NewFile(uintptr(fd), "initramfs")
+	config.InitrdFile = s.memory
+	_, err = s.store.WriteInitramfs(s.memory, s.kernel, s.initramfs)
+	s.made = err == nil
+	return err
+}
+
+// close releases an initramfs in memory, which a guest whose agent is ready has read.
+func (s *source) close() {
+	if s.memory != nil {
+		s.memory.Close()
+	}
 }
 
 // entropySize is how many random bytes a restored guest gets; the kernel's generator

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -98,17 +96,12 @@ func (s *session) run(ctx context.Context, o Options) (status int, err error) {
 // guest is the guest for the program, with its files and an agent that is ready.
 // It needs none of this machine any more, but for this machine's root.
 func (s *session) guest(ctx context.Context, o *Options, server *fileServer) (*machine, error) {
-	dir, err := os.MkdirTemp("", "bpfreplay-exec-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir) // QEMU has read the initramfs when the agent is ready
 	modules := slices.Concat(agent.BootModules, s.modules)
 	if s.hostRoot {
 		modules = append(modules, agent.HostRootModules...)
 	}
 	from := source{
-		store: o.Store, kernel: o.Kernel, initrd: filepath.Join(dir, "initramfs.cpio"),
+		store: o.Store, kernel: o.Kernel,
 		initramfs: vmimage.Initramfs{
 			Base:    append([]vmimage.File{{Path: "/init", Mode: 0o755, Host: o.Agent}}, s.base...),
 			Modules: modules,
@@ -117,6 +110,7 @@ func (s *session) guest(ctx context.Context, o *Options, server *fileServer) (*m
 		ready: agent.Ready{Exec: true},
 		cold:  o.Cold || !s.likely, note: o.Note,
 	}
+	defer from.close()
 	boot := o.BootTimeout
 	if boot == 0 {
 		boot = DefaultBootTimeout

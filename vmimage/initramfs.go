@@ -65,12 +65,29 @@ var console = File{Path: "/dev/console", Mode: fs.ModeDevice | fs.ModeCharDevice
 // Base and modules come from the cache if they were needed before. If it
 // fails, dst is not there.
 func (s *Store) Initramfs(dst string, k *Kernel, what Initramfs) (string, error) {
+	out, err := os.OpenFile(dst, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if err != nil {
+		return "", fmt.Errorf("initramfs: %w", err)
+	}
+	sum, err := s.WriteInitramfs(out, k, what)
+	if closed := out.Close(); err == nil && closed != nil {
+		err = fmt.Errorf("initramfs: %w", closed)
+	}
+	if err != nil {
+		os.Remove(dst)
+		return "", err
+	}
+	return sum, nil
+}
+
+// WriteInitramfs is Initramfs for a file that is open, to which it writes.
+func (s *Store) WriteInitramfs(out *os.File, k *Kernel, what Initramfs) (string, error) {
 	base, modules, extra, err := s.parts(k, what, s.archive)
 	if err != nil {
 		return "", fmt.Errorf("initramfs: %w", err)
 	}
 	sum := initramfsSum(base, modules, extra.Bytes())
-	if err := concat(dst, extra, base, modules); err != nil {
+	if err := concat(out, extra, base, modules); err != nil {
 		return "", fmt.Errorf("initramfs: %w", err)
 	}
 	return sum, nil
@@ -111,26 +128,14 @@ func initramfsSum(base, modules string, extra []byte) string {
 
 // concat writes one archive after the other. Each ends on a boundary of
 // cpioBlock bytes, so that the next begins where the kernel looks for it.
-func concat(dst string, extra io.Reader, parts ...string) (err error) {
-	out, err := os.OpenFile(dst, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		out.Close()
-		if err != nil {
-			os.Remove(dst)
-		}
-	}()
+func concat(out *os.File, extra io.Reader, parts ...string) error {
 	for _, part := range parts {
 		if err := appendFile(out, part); err != nil {
 			return err
 		}
 	}
-	if _, err := io.Copy(out, extra); err != nil {
-		return err
-	}
-	return out.Close()
+	_, err := io.Copy(out, extra)
+	return err
 }
 
 func appendFile(out *os.File, part string) error {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"gotest.tools/v3/assert"
@@ -183,4 +184,26 @@ func TestKilled(t *testing.T) {
 	assert.NilError(t, err)
 	assert.Equal(t, n, 1, "the guest outlived the command by 30 seconds")
 	assert.DeepEqual(t, files(t, s.temp), []string(nil))
+}
+
+// Nor a file, if it comes while a guest boots.
+func TestKilledWhileBooting(t *testing.T) {
+	need.QEMU(t)
+	need.Kernel(t, "6.12")
+	for name, sig := range map[string]syscall.Signal{"kill": syscall.SIGKILL, "hang up": syscall.SIGHUP} {
+		t.Run(name, func(t *testing.T) {
+			temp := t.TempDir()
+			cmd := exec.CommandContext(t.Context(), command, "exec", "--accel", "tcg", "--cold", "--", "true")
+			cmd.Dir = root(t)
+			cmd.Env = append(os.Environ(), "TMPDIR="+temp)
+			assert.NilError(t, cmd.Start())
+			defer cmd.Wait()
+			for len(children(t, cmd.Process.Pid)) == 0 {
+				time.Sleep(time.Millisecond)
+			}
+			assert.NilError(t, cmd.Process.Signal(sig))
+			assert.ErrorContains(t, cmd.Wait(), "")
+			assert.DeepEqual(t, files(t, temp), []string(nil))
+		})
+	}
 }

@@ -60,6 +60,7 @@ func TestCommandLine(t *testing.T) {
 		"bpfreplay.agent=1",
 		"console=ttyS0",
 		"cryptomgr.notests",
+		"earlyprintk=ttyS0,115200",
 		"init_on_alloc=0",
 		"initcall_blacklist=jent_mod_init",
 		"no_timer_check",

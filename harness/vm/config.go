@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"debug/elf"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -28,6 +29,8 @@ type Config struct {
 	Kernel string
 	// Initrd is the cpio archive whose /init becomes PID 1. An uncompressed one boots fastest.
 	Initrd string
+	// InitrdFile, if not nil, is the open archive to use instead of Initrd. It belongs to the caller.
+	InitrdFile *os.File
 	// Params are kernel parameters to append to those that the machine needs; "--" is not one of them.
 	Params []string
 
@@ -112,8 +115,63 @@ func (c *Config) bootable() (err error) {
 	if c.Kernel, err = readableFile("kernel", c.Kernel); err != nil {
 		return err
 	}
-	c.Initrd, err = readableFile("initramfs", c.Initrd)
-	return err
+	if c.InitrdFile == nil {
+		if c.Initrd, err = readableFile("initramfs", c.Initrd); err != nil {
+			return err
+		}
+	}
+	wires := byHand
+	if c.Debugger != nil {
+		wires.debugger = "null"
+	}
+	if line := c.kernelLine(c.options(TCG, wires, false)); len(line) > maxKernelLine {
+		return fmt.Errorf("the kernel's command line has %d bytes, and a kernel takes %d: leave parameters out", len(line), maxKernelLine)
+	}
+	return c.fits()
+}
+
+// fits checks that the guest has memory for what QEMU puts there. With less its kernel has nothing to say it with.
+func (c *Config) fits() error {
+	kernel, err := kernelEnd(c.Kernel)
+	if err != nil {
+		return fmt.Errorf("kernel %s: %w", c.Kernel, err)
+	}
+	stat := func() (fs.FileInfo, error) { return os.Stat(c.Initrd) }
+	if c.InitrdFile != nil {
+		stat = c.InitrdFile.Stat
+	}
+	initrd, err := stat()
+	if err != nil {
+		return fmt.Errorf("initramfs: %w", err)
+	}
+	const mib = 1 << 20
+	if need := (kernel + uint64(initrd.Size()) + mib - 1) / mib; need > uint64(c.MemoryMiB) {
+		return fmt.Errorf("a guest with %d MiB of memory: its kernel and the files that it begins with take %d: give it more", c.MemoryMiB, need)
+	}
+	return nil
+}
+
+// kernelEnd is where a kernel ends in memory, in bytes; of an image that unpacks itself its size on disk, which is less.
+func kernelEnd(path string) (end uint64, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	e, err := elf.NewFile(f)
+	if err != nil {
+		return uint64(info.Size()), nil // QEMU says if it is no kernel
+	}
+	for _, p := range e.Progs {
+		if p.Type == elf.PT_LOAD {
+			end = max(end, p.Paddr+p.Memsz)
+		}
+	}
+	return end, nil
 }
 
 func setDefault[T comparable](field *T, value T) {

@@ -42,7 +42,7 @@ func (c Config) SavedKey(ctx context.Context) (string, error) {
 	}
 	fmt.Fprintf(sum, "%q %d %d\n", qemu, info.Size(), info.ModTime().UnixNano())
 
-	c.Kernel, c.Initrd = "", ""
+	c.Kernel, c.Initrd, c.InitrdFile = "", "", nil
 	wires := inherited(3, 4, 5)
 	wires.memory = savedMemory(6, true)
 	fmt.Fprintf(sum, "%q\n", c.commandLine(choice.Accelerator, wires, true))

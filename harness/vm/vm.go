@@ -172,6 +172,10 @@ func (vm *VM) spawn(ctx context.Context, qemu string, panicDevice bool) (err err
 		files = append(files, f)
 		return fmt.Sprintf("socket,fd=%d", 2+len(files))
 	}
+	if vm.saved == nil && vm.config.InitrdFile != nil {
+		files = append(files, vm.config.InitrdFile)
+		wires.initrd = fmt.Sprintf("/proc/self/fd/%d", 2+len(files))
+	}
 	if vm.config.HostRoot != nil {
 		if memory != nil {
 			return errors.New("a guest with a file system of this machine cannot be saved")
@@ -316,7 +320,11 @@ func (vm *VM) watch() {
 		case vm.console.size() > MaxConsole:
 			vm.end(Flooded, fmt.Sprintf("more than %d MiB", MaxConsole>>20))
 		case vm.overdueBoot():
-			vm.end(NoBoot, fmt.Sprintf("nothing on the port after %s", vm.config.BootTimeout))
+			cause := fmt.Sprintf("nothing on the port after %s", vm.config.BootTimeout)
+			if vm.console.size() == 0 {
+				cause += ", and nothing on the console: is the kernel one for this machine?"
+			}
+			vm.end(NoBoot, cause)
 		case vm.silentTooLong():
 			vm.end(Silent, fmt.Sprintf("no sign of life for %s", vm.config.SilenceTimeout))
 		}

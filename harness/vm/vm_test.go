@@ -513,3 +513,46 @@ func BenchmarkBoot(b *testing.B) {
 	b.ReportMetric(booting.Seconds()/float64(b.N), "s/boot")
 	b.ReportMetric(cpu.Seconds()/float64(b.N), "cpu-s/boot")
 }
+
+// A kernel that fails before it has a driver for its console says why, and no clock has to expire.
+func TestEarlyPanic(t *testing.T) {
+	config := guestConfig(t)
+	nothingLeft(t)
+	config.Params = []string{"mem=24M"}
+	config.BootTimeout = Endless
+	guest, err := Start(t.Context(), config)
+	assert.NilError(t, err)
+	defer guest.Close()
+	ending := guest.Wait()
+	assert.Equal(t, ending.Reason, Panicked)
+	assert.Assert(t, is.Contains(ending.Cause, "Kernel panic - not syncing"))
+	assert.Assert(t, len(ending.Console) > 0)
+}
+
+// What no guest can boot with is refused, and no guest is started.
+func TestRefusedBeforeBoot(t *testing.T) {
+	config := guestConfig(t)
+	nothingLeft(t)
+	small := config
+	small.MemoryMiB = 24
+	_, err := Start(t.Context(), small)
+	assert.ErrorContains(t, err, "a guest with 24 MiB of memory: its kernel and the files that it begins with take ")
+	long := config
+	long.Params = []string{"testguest.x=" + strings.Repeat("x", maxKernelLine)}
+	_, err = Start(t.Context(), long)
+	assert.ErrorContains(t, err, "and a kernel takes 2047")
+	// The longest line that is not refused is heeded to its end.
+	line, err := config.ShellLine()
+	assert.NilError(t, err)
+	_, line, _ = strings.Cut(line, " -append '")
+	fill := maxKernelLine - len(line) + len("'") - len(" testguest.x=")
+	config.Params = []string{"testguest.x=" + strings.Repeat("x", fill)}
+	guest, err := Start(t.Context(), config)
+	assert.NilError(t, err)
+	defer guest.Close()
+	assert.NilError(t, guest.Do(t.Context(), func(p *Port) error {
+		_, err := bufio.NewReader(p).ReadString('\n')
+		return err
+	}))
+	assert.Equal(t, len(strings.Split(strings.Join(guest.CommandLine(), "\x00"), "\x00-append\x00")[1]), maxKernelLine)
+}

@@ -9,6 +9,7 @@ package askbpf
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"time"
@@ -40,15 +41,18 @@ func Child() {
 	os.Exit(0)
 }
 
+// maxSaid bounds what is read of what the child said, in bytes.
+const maxSaid = 64 << 10
+
 // Ask returns nil if maps and programs can be loaded and seen, or else what was
 // refused, or that the kernel gave no answer within patience. The process that a
 // stuck kernel holds stays behind; nothing can be done about it.
 func Ask(patience time.Duration) error {
-	said, err := os.CreateTemp("", "ask-bpf-")
+	fd, err := unix.MemfdCreate("ask-bpf", unix.MFD_CLOEXEC)
 	if err != nil {
 		return err
 	}
-	defer os.Remove(said.Name())
+	said := os.NewFile(uintptr(fd), "ask-bpf")
 	defer said.Close()
 	child := exec.Command("/proc/self/exe", childArg)
 	child.Stderr = said // no pipe, which would be waited for
@@ -63,7 +67,8 @@ func Ask(patience time.Duration) error {
 		_ = child.Process.Kill()
 		return fmt.Errorf("the kernel has not loaded a program within %s", patience)
 	}
-	if why, _ := os.ReadFile(said.Name()); err != nil {
+	if err != nil {
+		why, _ := io.ReadAll(io.NewSectionReader(said, 0, maxSaid))
 		return fmt.Errorf("%s (%w)", bytes.TrimSpace(why), err)
 	}
 	return nil
