@@ -10,12 +10,17 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// notAgain are flags of vmtest that are said otherwise, or not at all, when one
-// case is run once more.
-var notAgain = map[string]bool{
-	"kernel": true, "case": true, "fault": true, "json": true, "verbose": true, "jobs": true,
-	"shard": true, "fail-fast": true, "memory": true, "keep": true, "help": true,
+// sayAgain are the flags of vmtest that say how a case is run. With others a rerun would write what the run
+// has written (out, junit, markdown, update-baseline), ask for more than one case, or they are said otherwise: a
+// run once more looks into a failure, and must not replace what is known of it.
+var sayAgain = map[string]bool{
+	"accel": true, "append": true, "baselines": true, "boot-timeout": true, "bpftool": true, "case-timeout": true,
+	"cold": true, "engines": true, "fresh": true, "gdb": true, "isolate": true, "mutate": true, "no-retry": true,
+	"qemu": true, "repeat": true, "split": true, "still": true, "suite": true, "test-modules": true,
 }
+
+// againOut begins the names of directories for what runs once more write, in the folder of the evidence.
+const againOut = "again-"
 
 // again returns the lines of a shell script that run one case of this command
 // once more.
@@ -30,7 +35,7 @@ func again(cmd *cobra.Command, args []string) func(kernel, name, dir string) []s
 	}
 	var flags []string
 	cmd.Flags().Visit(func(f *pflag.Flag) {
-		if notAgain[f.Name] {
+		if !sayAgain[f.Name] {
 			return
 		}
 		values := []string{f.Value.String()}
@@ -61,10 +66,16 @@ func again(cmd *cobra.Command, args []string) func(kernel, name, dir string) []s
 			lines = append(lines, "export BPFREPLAY_CACHE="+quote(cache))
 		}
 		kept := "--suite=" + filepath.Join(dir, "cases.yaml")
+		// What comes of it is beside the evidence, or elsewhere if that is not ours to write; of a run in which
+		// nothing failed there is nothing to see.
+		place := "mktemp -d " + quote(filepath.Join(dir, againOut)) + "XXXXXX"
 		return append(lines,
-			shellLine(append([]string{self, "vmtest"}, append(words, args...)...))+` "$@"`,
+			"unset GITHUB_STEP_SUMMARY",
+			"out=$("+place+" 2>/dev/null || mktemp -d) || exit 2",
+			shellLine(append([]string{self, "vmtest"}, append(words, args...)...))+` --out="$out" "$@"`,
+			`status=$?; [ "$status" -ne 0 ] || rm -r "$out"; exit "$status"`,
 			"# The same with the object as it was then:",
-			"# "+shellLine(append([]string{self, "vmtest", kept}, without(words, "--suite=")...)),
+			"# "+shellLine(append([]string{self, "vmtest", kept}, without(words, "--suite=")...))+` --out="$(`+place+`)"`,
 			"# A prompt in such a guest, with the object loaded:",
 			"# "+shellLine(append([]string{self, "shell"}, append([]string{"--kernel", kernel, "--case", pattern(name)}, args...)...)),
 		)

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+	"gotest.tools/v3/assert"
+	is "gotest.tools/v3/assert/cmp"
+
+	"github.com/bpfreplay/bpfreplay/internal/need"
+)
+
+// Of each flag it is known whether a run once more has it.
+func TestFlagsOfAgain(t *testing.T) {
+	not := strings.Fields("case fail-fast fault help jobs json junit keep kernel markdown memory only-failed out shard update-baseline verbose")
+	var flags, want []string
+	cmd := newVMTest()
+	cmd.InitDefaultHelpFlag()
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { flags = append(flags, f.Name) })
+	for name := range sayAgain {
+		want = append(want, name)
+	}
+	assert.Assert(t, is.Len(flags, len(want)+len(not)))
+	for _, name := range append(want, not...) {
+		assert.Assert(t, is.Contains(flags, name))
+	}
+}
+
+// A run of one case once more changes nothing of what the run has written, whether it fails again or not.
+func TestAgainChangesNothing(t *testing.T) {
+	need.QEMU(t)
+	need.Kernel(t, "6.12")
+	need.Program(t, "mktemp")
+	dir := t.TempDir()
+	junit, markdown, summary := filepath.Join(dir, "junit.xml"), filepath.Join(dir, "summary.md"), filepath.Join(dir, "step.md")
+	t.Setenv("GITHUB_STEP_SUMMARY", summary)
+	run := func(name string, args ...string) (string, int) {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), name, args...)
+		cmd.Dir = root(t)
+		cmd.Env = append(os.Environ(), "TMPDIR="+dir)
+		out, err := cmd.CombinedOutput()
+		if cmd.ProcessState == nil {
+			t.Fatal(err)
+		}
+		return string(out), cmd.ProcessState.ExitCode()
+	}
+	out, status := run(command, "vmtest", "--kernel", "6.12", "--accel", "tcg", "--case", "maps_array", "--case", "maps_hash", "--engines", "trace,replay",
+		"--fault", "maps_hash=kasan:once", "--out", filepath.Join(dir, "out"), "--junit", junit, "--markdown", markdown)
+	before := contents(t, dir)
+	evidence := filepath.Join(dir, "out", "6.12", "failed", "maps_hash")
+	assert.Assert(t, is.Contains(before, filepath.Join(evidence, "again.sh")), "%d: %s", status, out)
+
+	// It fails as it did, and what there is to know of that is beside what was known.
+	_, status = run(filepath.Join(evidence, "again.sh"), "--no-retry")
+	assert.Equal(t, status, exitFailed)
+	after := contents(t, dir)
+	var more string
+	for path, text := range after {
+		if old, ok := before[path]; ok {
+			assert.Check(t, is.Equal(text, old), path)
+			continue
+		}
+		assert.Assert(t, strings.HasPrefix(path, filepath.Join(evidence, againOut)), path)
+		if filepath.Base(path) == "report.json" && strings.Contains(path, "failed") {
+			more = path
+		}
+	}
+	assert.Assert(t, more != "")
+	for path := range before {
+		assert.Assert(t, is.Contains(after, path))
+	}
+
+	// One that passes leaves nothing at all.
+	_, status = run(filepath.Join(evidence, "again.sh"))
+	assert.Equal(t, status, exitOK)
+	assert.DeepEqual(t, contents(t, dir), after)
+	for _, path := range []string{junit, markdown, summary} {
+		assert.Assert(t, is.Contains(after, path))
+	}
+}
+
+// contents are all files below a directory.
+func contents(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	files := make(map[string]string)
+	assert.NilError(t, filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		files[path] = string(data)
+		return err
+	}))
+	return files
+}
