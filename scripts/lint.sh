@@ -6,7 +6,7 @@ set -u
 cd "$(dirname -- "$0")/.." || exit 2
 status=0
 
-unformatted=$(gofmt -l cmd harness internal loader selftests vmimage) || status=1
+unformatted=$(gofmt -l cmd harness internal loader scripts selftests suites vmimage) || status=1
 if [ -n "$unformatted" ]; then
 	echo "$unformatted" | sed 's/$/: not as gofmt has it/' >&2
 	status=1
