@@ -24,11 +24,14 @@ func TestReadStanzas(t *testing.T) {
 
 func TestReadStanzasErrors(t *testing.T) {
 	for _, test := range []struct{ file, err string }{
-		{" x", "line 1: continues no field"},
-		{"A: b\nnonsense", "line 2: not a field"},
-		{": b", "line 1: not a field"},
-		{"A: b\na: c", "line 2: field a appears twice"},
-		{"A: " + strings.Repeat("x", maxControlLine), "longer than"},
+		{" x\nA: b", "stanza 1: a line that belongs to no field"},
+		{"A: b\nnonsense", "Bad line"},
+		{"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\nA: b", "Bad line"},
+		{"A: b\n\n: b", "stanza 2: a line that belongs to no field"},
+		{"A: b\na: c", "or a field that appears twice"},
+		{"A: b\nA: c", "or a field that appears twice"},
+		{"A: " + strings.Repeat("x", maxStanza), "longer than"},
+		{"A: b\n" + strings.Repeat(" "+strings.Repeat("x", 1<<16)+"\n", maxStanza>>16), "longer than"},
 	} {
 		err := readStanzas(strings.NewReader(test.file), func(stanza) error { return nil })
 		assert.ErrorContains(t, err, test.err)

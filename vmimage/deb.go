@@ -16,9 +16,8 @@ const (
 )
 
 // readDeb calls fn for every entry of the data archive of a Debian package
-// (deb(5)). It reads the few ar headers itself: the Go libraries for the
-// format have seen no release in years, and a package needs no more of it than
-// this.
+// (deb(5)). It reads the package as a stream, once; the library for Debian's other
+// formats wants one that it can seek in.
 func readDeb(r io.Reader, fn func(*tar.Header, io.Reader) error) error {
 	magic := make([]byte, len(arMagic))
 	if _, err := io.ReadFull(r, magic); err != nil || string(magic) != arMagic {

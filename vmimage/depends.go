@@ -6,72 +6,40 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"pault.ag/go/debian/dependency"
+	"pault.ag/go/debian/version"
 )
 
-// relation is one alternative of a dependency between packages, such as
-// "libc6 (>= 2.38)" (deb-substvars and debian-policy, section 7.1).
-type relation struct {
-	name        string
-	op, version string // op is "" if any version will do
-}
+// restriction finds what no archive's index has: variables, and restrictions to
+// architectures or profiles. The library hangs in a profile that does not end.
+var restriction = regexp.MustCompile(`[$[]|(^|[^(<\s])\s*<`)
 
-func (r relation) String() string {
-	if r.op == "" {
-		return r.name
-	}
-	return fmt.Sprintf("%s (%s %s)", r.name, r.op, r.version)
-}
-
-// admits says whether a version is one that the relation speaks of.
-func (r relation) admits(version string) bool {
-	c := compareDebian(version, r.version)
-	switch r.op {
-	case "":
-		return true
-	case "=":
-		return c == 0
-	case ">=":
-		return c >= 0
-	case "<=":
-		return c <= 0
-	case ">>":
-		return c > 0
-	default: // "<<"
-		return c < 0
-	}
-}
-
-// relationForm is a package's name, perhaps for some architecture, and a version.
-// What the archive's index has no restrictions of architectures or profiles.
-var relationForm = regexp.MustCompile(`^([a-z0-9][a-z0-9+.-]*)(?::[a-z0-9-]+)?\s*(?:\(\s*(<<|<=|=|>=|>>)\s*([^\s()]+)\s*\))?$`)
-
-func parseRelation(s string) (relation, error) {
-	m := relationForm.FindStringSubmatch(strings.TrimSpace(s))
-	if m == nil {
-		return relation{}, fmt.Errorf("%q is no relation to a package", s)
-	}
-	return relation{m[1], m[2], m[3]}, nil
-}
-
-// parseDepends reads a field such as Depends: all groups are needed, and of each
-// group one alternative.
-func parseDepends(field string) ([][]relation, error) {
-	var out [][]relation
+// parseDepends reads a field such as Depends: all relations are needed, and of each
+// relation one possibility.
+func parseDepends(field string) ([]dependency.Relation, error) {
+	var relations []dependency.Relation
 	for group := range strings.SplitSeq(field, ",") {
-		if strings.TrimSpace(group) == "" {
+		if group = strings.TrimSpace(group); group == "" {
 			continue
 		}
-		var alternatives []relation
-		for s := range strings.SplitSeq(group, "|") {
-			r, err := parseRelation(s)
-			if err != nil {
-				return nil, err
-			}
-			alternatives = append(alternatives, r)
+		if restriction.MatchString(group) {
+			return nil, fmt.Errorf("%q is no relation to a package", group)
 		}
-		out = append(out, alternatives)
+		d, err := dependency.Parse(group)
+		if err != nil || len(d.Relations) != 1 || len(d.Relations[0].Possibilities) == 0 {
+			return nil, fmt.Errorf("%q is no relation to a package", group)
+		}
+		relations = append(relations, d.Relations...)
 	}
-	return out, nil
+	return relations, nil
+}
+
+// admits reports whether a version, "" if there is none, is one that the possibility
+// speaks of.
+func admits(p dependency.Possibility, v string) bool {
+	parsed, err := version.Parse(v)
+	return p.Version == nil || err == nil && p.Version.SatisfiedBy(parsed)
 }
 
 // universe are packages that can be had.
@@ -102,8 +70,12 @@ func newUniverse(ranked ...[]binaryPackage) (*universe, error) {
 				return nil, fmt.Errorf("package %s provides: %w", p.name, err)
 			}
 			for _, group := range provided {
-				r := group[0]
-				u.providers[r.name] = append(u.providers[r.name], provider{p, r.version})
+				r := group.Possibilities[0]
+				as := ""
+				if r.Version != nil {
+					as = r.Version.Number
+				}
+				u.providers[r.Name] = append(u.providers[r.Name], provider{p, as})
 			}
 		}
 	}
@@ -111,14 +83,14 @@ func newUniverse(ranked ...[]binaryPackage) (*universe, error) {
 }
 
 // find returns the best package for a relation.
-func (u *universe) find(r relation) (binaryPackage, bool) {
-	for _, p := range u.packages[r.name] {
-		if r.admits(p.version) {
+func (u *universe) find(r dependency.Possibility) (binaryPackage, bool) {
+	for _, p := range u.packages[r.Name] {
+		if admits(r, p.version) {
 			return p, true
 		}
 	}
-	for _, p := range u.providers[r.name] {
-		if r.op == "" || p.as != "" && r.admits(p.as) {
+	for _, p := range u.providers[r.Name] {
+		if admits(r, p.as) {
 			return p.binaryPackage, true
 		}
 	}
@@ -132,22 +104,22 @@ func (u *universe) find(r relation) (binaryPackage, bool) {
 func (u *universe) closure(wanted []string, leaveOut func(name string) bool) ([]binaryPackage, error) {
 	chosen := make(map[string]binaryPackage)
 	var queue []binaryPackage
-	satisfied := func(r relation) bool {
-		if p, ok := chosen[r.name]; ok {
-			return r.admits(p.version)
+	satisfied := func(r dependency.Possibility) bool {
+		if p, ok := chosen[r.Name]; ok {
+			return admits(r, p.version)
 		}
-		for _, p := range u.providers[r.name] {
-			if c, ok := chosen[p.name]; ok && c.version == p.version && (r.op == "" || p.as != "" && r.admits(p.as)) {
+		for _, p := range u.providers[r.Name] {
+			if c, ok := chosen[p.name]; ok && c.version == p.version && (admits(r, p.as)) {
 				return true
 			}
 		}
 		return false
 	}
-	need := func(group []relation) error {
-		if slices.ContainsFunc(group, func(r relation) bool { return leaveOut(r.name) || satisfied(r) }) {
+	need := func(group dependency.Relation) error {
+		if slices.ContainsFunc(group.Possibilities, func(r dependency.Possibility) bool { return leaveOut(r.Name) || satisfied(r) }) {
 			return nil
 		}
-		for _, r := range group {
+		for _, r := range group.Possibilities {
 			p, ok := u.find(r)
 			if !ok {
 				continue
@@ -162,7 +134,7 @@ func (u *universe) closure(wanted []string, leaveOut func(name string) bool) ([]
 			queue = append(queue, p)
 			return nil
 		}
-		return fmt.Errorf("%w: no package is %s", errGone, joinRelations(group))
+		return fmt.Errorf("%w: no package is %s", errGone, group)
 	}
 	for _, name := range wanted {
 		groups, err := parseDepends(name)
@@ -194,12 +166,4 @@ func (u *universe) closure(wanted []string, leaveOut func(name string) bool) ([]
 	}
 	slices.SortFunc(out, func(a, b binaryPackage) int { return cmp.Compare(a.name, b.name) })
 	return out, nil
-}
-
-func joinRelations(group []relation) string {
-	var s []string
-	for _, r := range group {
-		s = append(s, r.String())
-	}
-	return strings.Join(s, " | ")
 }
