@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/google/renameio/v2"
 	"golang.org/x/sys/unix"
 )
 
@@ -147,19 +148,18 @@ func (c *cache) exclusive(ctx context.Context, key string, waiting func()) (unlo
 
 // writeFile makes the file dst, or nothing: fill writes to a temporary file.
 func (c *cache) writeFile(dst string, fill func(*os.File) error) error {
-	tmp, err := os.CreateTemp(c.path(dirTemp), "file-")
+	tmp, err := renameio.NewPendingFile(dst, renameio.WithTempDir(c.path(dirTemp)), renameio.WithStaticPermissions(0o644))
 	if err != nil {
 		return c.explain(err)
 	}
-	defer os.Remove(tmp.Name())
-	defer tmp.Close()
-	if err := fill(tmp); err != nil {
+	defer tmp.Cleanup()
+	if err := fill(tmp.File); err != nil {
 		return c.explain(err)
 	}
-	if err := errors.Join(tmp.Chmod(0o644), tmp.Sync(), tmp.Close()); err != nil {
+	if err := tmp.CloseAtomicallyReplace(); err != nil {
 		return c.explain(err)
 	}
-	return c.publish(tmp.Name(), dst)
+	return syncDir(filepath.Dir(dst))
 }
 
 // writeDir makes the directory dst, or nothing: fill is given a temporary one.

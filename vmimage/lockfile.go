@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/google/renameio/v2"
 )
 
 // LockName is the name of the lock file.
@@ -145,17 +146,8 @@ func (l *lockFile) write(file string) error {
 	if err != nil {
 		return fmt.Errorf("lock file: %w", err)
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(file), "."+LockName+"-")
-	if err != nil {
+	if err := renameio.WriteFile(file, append(data, '\n'), 0o644); err != nil {
 		return fmt.Errorf("lock file: %w", err)
 	}
-	defer os.Remove(tmp.Name())
-	defer tmp.Close()
-	if _, err := tmp.Write(append(data, '\n')); err != nil {
-		return fmt.Errorf("lock file: %w", err)
-	}
-	if err := errors.Join(tmp.Chmod(0o644), tmp.Sync(), tmp.Close()); err != nil {
-		return fmt.Errorf("lock file: %w", err)
-	}
-	return os.Rename(tmp.Name(), file)
+	return nil
 }

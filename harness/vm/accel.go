@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/google/renameio/v2"
 )
 
 // Accelerator is what executes the guest's instructions.
@@ -174,19 +176,7 @@ func (c chooser) remember(choice Choice) error {
 	if err := os.MkdirAll(c.stateDir, 0o755); err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(c.stateDir, ".accelerator-*")
-	if err != nil {
-		return err
-	}
-	_, err = tmp.Write(append(data, '\n'))
-	err = errors.Join(err, tmp.Close())
-	if err == nil {
-		err = os.Rename(tmp.Name(), c.file())
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(tmp.Name()))
-	}
-	return nil
+	return renameio.WriteFile(c.file(), append(data, '\n'), 0o644)
 }
 
 const kvmDevice = "/dev/kvm"
