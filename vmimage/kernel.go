@@ -1,10 +1,5 @@
 package vmimage
 
-import (
-	"maps"
-	"slices"
-)
-
 // Kernel is a kernel that can be booted: everything it names is on this
 // machine.
 type Kernel struct {
@@ -71,10 +66,4 @@ func (k *Kernel) Must(capability string) bool {
 func (k *Kernel) Without(capability string) (reason string, ok bool) {
 	reason, ok = k.without[capability]
 	return reason, ok
-}
-
-// Required returns the names of all capabilities that the kernel has to have,
-// sorted.
-func (k *Kernel) Required() []string {
-	return slices.DeleteFunc(slices.Sorted(maps.Keys(k.capabilities)), func(name string) bool { return !k.Must(name) })
 }

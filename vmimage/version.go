@@ -2,49 +2,38 @@ package vmimage
 
 import (
 	"cmp"
+	"slices"
 	"strconv"
 	"strings"
 
 	"pault.ag/go/debian/version"
 )
 
-// kernelVersion is an upstream version, such as 6.12 or 6.12.107.
-type kernelVersion []int
+// kernelVersion is an upstream version, such as 6.12 or 6.12.107. What is missing is zero.
+type kernelVersion [8]int
 
 // parseVersion reads the numbers at the start of s: "6.12.107+deb12-cloud" is
 // 6.12.107. It wants at least a major and a minor number.
-func parseVersion(s string) (kernelVersion, bool) {
+func parseVersion(s string) (v kernelVersion, ok bool) {
 	end := strings.IndexFunc(s, func(r rune) bool { return r != '.' && (r < '0' || r > '9') })
 	if end >= 0 {
 		s = s[:end]
 	}
-	var v kernelVersion
-	for part := range strings.SplitSeq(strings.TrimSuffix(s, "."), ".") {
+	parts := strings.Split(strings.TrimSuffix(s, "."), ".")
+	if len(parts) < 2 || len(parts) > len(v) {
+		return v, false
+	}
+	for i, part := range parts {
 		n, err := strconv.Atoi(part)
 		if err != nil {
-			return nil, false
+			return kernelVersion{}, false
 		}
-		v = append(v, n)
+		v[i] = n
 	}
-	return v, len(v) >= 2
+	return v, true
 }
 
-// compare orders versions; a missing number counts as zero.
-func (v kernelVersion) compare(w kernelVersion) int {
-	for i := range max(len(v), len(w)) {
-		var a, b int
-		if i < len(v) {
-			a = v[i]
-		}
-		if i < len(w) {
-			b = w[i]
-		}
-		if c := cmp.Compare(a, b); c != 0 {
-			return c
-		}
-	}
-	return 0
-}
+func (v kernelVersion) compare(w kernelVersion) int { return slices.Compare(v[:], w[:]) }
 
 // CompareVersions compares two kernel versions such as "5.14" and
 // "6.12.107+deb12-cloud-amd64" by the numbers that they begin with. What

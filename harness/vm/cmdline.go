@@ -110,10 +110,6 @@ func inherited(qmp, port, console int) wiring {
 	}
 }
 
-// byHand wires the guest so that a person can start it from a shell:
-// console on the terminal, nobody at the other end of the port.
-var byHand = wiring{port: "null", console: "stdio"}
-
 // machine is the computer as such.
 //
 // q35 and not microvm: microvm boots 0.2 s faster, but q35 has PCI, an ACPI power-off, a calibrated
@@ -303,34 +299,4 @@ func withID(chardev, id string) string {
 		return kind + ",id=" + id
 	}
 	return kind + ",id=" + id + "," + rest
-}
-
-// ShellLine returns a line for a shell that boots the same guest by hand: the console is on
-// the terminal and the port leads nowhere, so the agent will wait for ever (Ctrl-C ends it).
-// An accelerator that is not decided yet is shown as tcg.
-func (c Config) ShellLine() (string, error) {
-	c, err := c.withDefaults()
-	if err != nil {
-		return "", err
-	}
-	if err := c.bootable(); err != nil {
-		return "", err
-	}
-	if c.Accelerator == Auto {
-		c.Accelerator = TCG
-	}
-	args := c.commandLine(c.Accelerator, byHand, false)
-	return shellQuote(append([]string{c.QEMU}, args...)), nil
-}
-
-// shellQuote joins words such that a POSIX shell takes them apart again.
-func shellQuote(words []string) string {
-	quoted := make([]string, len(words))
-	for i, w := range words {
-		if w == "" || strings.ContainsAny(w, " \t\n'\"\\$`*?[]{}()<>|&;~#!") {
-			w = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
-		}
-		quoted[i] = w
-	}
-	return strings.Join(quoted, " ")
 }

@@ -1,15 +1,11 @@
 package vm
 
 import (
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"gotest.tools/v3/assert"
-	is "gotest.tools/v3/assert/cmp"
 )
 
 // groups takes a command line apart into its options, each with its value, and its kernel
@@ -123,7 +119,7 @@ func TestCommandLine(t *testing.T) {
 // The caller's parameters come after ours, over which they win. Behind them are the arguments of init.
 func TestCallersParametersWin(t *testing.T) {
 	config := Config{Kernel: "/k", Initrd: "/i", Params: []string{"panic=0"}}
-	args := config.commandLine(TCG, byHand, false)
+	args := config.commandLine(TCG, inherited(3, 4, 5), false)
 	assert.Equal(t, args[len(args)-2], "-append")
 	assert.Assert(t, strings.HasSuffix(args[len(args)-1], " panic=0 -- __agent"))
 }
@@ -144,31 +140,4 @@ func TestEndOfParameters(t *testing.T) {
 		_, err := Config{Params: []string{param}}.withDefaults()
 		assert.NilError(t, err)
 	}
-}
-
-func TestShellLine(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "it's here")
-	assert.NilError(t, os.Mkdir(dir, 0o755))
-	file := filepath.Join(dir, "file")
-	assert.NilError(t, os.WriteFile(file, []byte("x"), 0o644))
-
-	line, err := Config{QEMU: "printf '%s\\n'", Kernel: file, Initrd: file}.ShellLine()
-	assert.NilError(t, err)
-	assert.Assert(t, !strings.Contains(line, "fd="), "not to be had in a shell: %s", line)
-
-	// A shell takes the line apart into the words that it was made of.
-	sh, err := exec.LookPath("sh")
-	if err != nil {
-		t.Skip("no shell to try the line in: ", err)
-	}
-	line, err = Config{QEMU: "printf", Kernel: file, Initrd: file, Params: []string{"a=$HOME", "b"}}.ShellLine()
-	assert.NilError(t, err)
-	out, err := exec.Command(sh, "-c", strings.Replace(line, "printf", `printf '%s\n'`, 1)).Output()
-	assert.NilError(t, err)
-	words := strings.Split(strings.TrimSpace(string(out)), "\n")
-	assert.Assert(t, is.Contains(words, file))
-	assert.Assert(t, strings.HasSuffix(words[len(words)-1], " a=$HOME b -- __agent"), "%q", words)
-
-	_, err = Config{Kernel: "/nowhere/vmlinux"}.ShellLine()
-	assert.ErrorContains(t, err, "/nowhere/vmlinux")
 }

@@ -120,7 +120,7 @@ func (c *Config) bootable() (err error) {
 			return err
 		}
 	}
-	wires := byHand
+	wires := inherited(3, 4, 5)
 	if c.Debugger != nil {
 		wires.debugger = "null"
 	}

@@ -42,9 +42,6 @@ func (p *Port) SetDeadline(t time.Time) error { return p.file.SetDeadline(t) }
 // SetReadDeadline is SetDeadline for reads only.
 func (p *Port) SetReadDeadline(t time.Time) error { return p.file.SetReadDeadline(t) }
 
-// SetWriteDeadline is SetDeadline for writes only.
-func (p *Port) SetWriteDeadline(t time.Time) error { return p.file.SetWriteDeadline(t) }
-
 // Close closes the host's end only. The guest lives on, and sees an end of file.
 func (p *Port) Close() error {
 	if err := p.file.Close(); err != nil && !errors.Is(err, os.ErrClosed) {

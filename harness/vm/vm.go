@@ -493,7 +493,7 @@ func (vm *VM) Accelerator() Choice { return vm.accelerator }
 func (vm *VM) Kill() { vm.proc.kill() }
 
 // CommandLine returns QEMU's path and arguments, exactly as it was started. Descriptors 3 to 5 are
-// inherited; [Config.ShellLine] gives a line that works in a shell.
+// inherited.
 func (vm *VM) CommandLine() []string { return slices.Clone(vm.argv) }
 
 // BootTime returns the time from QEMU's start to the guest's first byte on the port as the

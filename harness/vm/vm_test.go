@@ -542,10 +542,12 @@ func TestRefusedBeforeBoot(t *testing.T) {
 	_, err = Start(t.Context(), long)
 	assert.ErrorContains(t, err, "and a kernel takes 2047")
 	// The longest line that is not refused is heeded to its end.
-	line, err := config.ShellLine()
-	assert.NilError(t, err)
-	_, line, _ = strings.Cut(line, " -append '")
-	fill := maxKernelLine - len(line) + len("'") - len(" testguest.x=")
+	kernelLine := func() string {
+		full, err := config.withDefaults()
+		assert.NilError(t, err)
+		return full.kernelLine(full.options(TCG, inherited(3, 4, 5), false))
+	}
+	fill := maxKernelLine - len(kernelLine()) - len(" testguest.x=")
 	config.Params = []string{"testguest.x=" + strings.Repeat("x", fill)}
 	guest, err := Start(t.Context(), config)
 	assert.NilError(t, err)
@@ -554,5 +556,5 @@ func TestRefusedBeforeBoot(t *testing.T) {
 		_, err := bufio.NewReader(p).ReadString('\n')
 		return err
 	}))
-	assert.Equal(t, len(strings.Split(strings.Join(guest.CommandLine(), "\x00"), "\x00-append\x00")[1]), maxKernelLine)
+	assert.Equal(t, len(kernelLine()), maxKernelLine)
 }
