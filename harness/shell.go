@@ -17,6 +17,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/toolbox"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
+	"github.com/bpfreplay/bpfreplay/internal/shellword"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
@@ -222,7 +223,7 @@ func terminfo(env []string) []string {
 func (sh *Shell) script(self string, o *Options) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	say := func(text string) { line("echo %s >&2", quote(text)) }
+	say := func(text string) { line("echo %s >&2", shellword.Quote(text)) }
 	if sh.HostRoot {
 		line("mkdir -p %s", shellPins)
 	}
@@ -238,7 +239,7 @@ func (sh *Shell) script(self string, o *Options) string {
 				line("mkdir -p %s", dir)
 				dir = path.Join(dir, strings.ReplaceAll(c.Name, ".", "_"))
 			}
-			load := fmt.Sprintf("%s load --engine %s --pin %s %s", self, e, quote(dir), quote(object))
+			load := fmt.Sprintf("%s load --engine %s --pin %s %s", self, e, shellword.Quote(dir), shellword.Quote(object))
 			if sh.Terminal == nil {
 				line("%s >/dev/null", load)
 				continue
@@ -248,19 +249,9 @@ func (sh *Shell) script(self string, o *Options) string {
 		}
 		if sh.Terminal != nil {
 			say("To compare what engines load, and to see how a load goes:")
-			say(fmt.Sprintf("  %s compare -v --effects --suite %s/cases.yaml --case %s", self, shellSuite, quote(c.Name)))
-			say(fmt.Sprintf("  %s explain %s", self, quote(object)))
+			say(fmt.Sprintf("  %s compare -v --effects --suite %s/cases.yaml --case %s", self, shellSuite, shellword.Quote(c.Name)))
+			say(fmt.Sprintf("  %s explain %s", self, shellword.Quote(object)))
 		}
 	}
 	return b.String()
-}
-
-// quote makes one word of a shell of text.
-func quote(text string) string {
-	if text != "" && !strings.ContainsFunc(text, func(r rune) bool {
-		return !strings.ContainsRune("/._-+=:,@%", r) && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
-	}) {
-		return text
-	}
-	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }

@@ -1,13 +1,15 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/bpfreplay/bpfreplay/internal/shellword"
 )
 
 // sayAgain are the flags of vmtest that say how a case is run. With others a rerun would write what the run
@@ -61,23 +63,24 @@ func again(cmd *cobra.Command, args []string) func(kernel, name, dir string) []s
 		if err != nil {
 			return nil
 		}
-		lines := []string{"cd " + quote(wd) + " || exit 2"}
+		lines := []string{"cd " + shellword.Quote(wd) + " || exit 2"}
 		if cache := os.Getenv("BPFREPLAY_CACHE"); cache != "" {
-			lines = append(lines, "export BPFREPLAY_CACHE="+quote(cache))
+			lines = append(lines, "export BPFREPLAY_CACHE="+shellword.Quote(cache))
 		}
 		kept := "--suite=" + filepath.Join(dir, "cases.yaml")
 		// What comes of it is beside the evidence, or elsewhere if that is not ours to write; of a run in which
 		// nothing failed there is nothing to see.
-		place := "mktemp -d " + quote(filepath.Join(dir, againOut)) + "XXXXXX"
+		place := "mktemp -d " + shellword.Quote(filepath.Join(dir, againOut)) + "XXXXXX"
+		isSuite := func(word string) bool { return strings.HasPrefix(word, "--suite=") }
 		return append(lines,
 			"unset GITHUB_STEP_SUMMARY",
 			"out=$("+place+" 2>/dev/null || mktemp -d) || exit 2",
-			shellLine(append([]string{self, "vmtest"}, append(words, args...)...))+` --out="$out" "$@"`,
+			shellword.Join(append([]string{self, "vmtest"}, append(words, args...)...)...)+` --out="$out" "$@"`,
 			`status=$?; [ "$status" -ne 0 ] || rm -r "$out"; exit "$status"`,
 			"# The same with the object as it was then:",
-			"# "+shellLine(append([]string{self, "vmtest", kept}, without(words, "--suite=")...))+` --out="$(`+place+`)"`,
+			"# "+shellword.Join(append([]string{self, "vmtest", kept}, slices.DeleteFunc(words, isSuite)...)...)+` --out="$(`+place+`)"`,
 			"# A prompt in such a guest, with the object loaded:",
-			"# "+shellLine(append([]string{self, "shell"}, append([]string{"--kernel", kernel, "--case", pattern(name)}, args...)...)),
+			"# "+shellword.Join(append([]string{self, "shell", "--kernel", kernel, "--case", pattern(name)}, args...)...),
 		)
 	}
 }
@@ -85,37 +88,4 @@ func again(cmd *cobra.Command, args []string) func(kernel, name, dir string) []s
 // pattern is a pattern that matches this name alone.
 func pattern(name string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(name)
-}
-
-func without(words []string, prefix string) (rest []string) {
-	for _, w := range words {
-		if !strings.HasPrefix(w, prefix) {
-			rest = append(rest, w)
-		}
-	}
-	return rest
-}
-
-// shellLine is a line for a shell.
-func shellLine(words []string) string {
-	quoted := make([]string, len(words))
-	for i, w := range words {
-		quoted[i] = quote(w)
-	}
-	return strings.Join(quoted, " ")
-}
-
-// quote makes a word of a string that a POSIX shell takes as it is. A newline in
-// it must not end a comment.
-func quote(word string) string {
-	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+=,:@%^", r)
-	}
-	if word != "" && strings.IndexFunc(word, func(r rune) bool { return !plain(r) }) < 0 {
-		return word
-	}
-	if strings.Contains(word, "\n") {
-		return fmt.Sprintf(`"$(printf %%b %s)"`, quote(strings.ReplaceAll(strings.ReplaceAll(word, `\`, `\\`), "\n", `\n`)))
-	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }

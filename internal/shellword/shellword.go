@@ -1,0 +1,32 @@
+// Package shellword quotes words for a POSIX shell.
+package shellword
+
+import (
+	"fmt"
+	"strings"
+
+	"mvdan.cc/sh/v3/syntax"
+)
+
+// Quote returns a word that a POSIX shell takes for s, on one line. A newline at the
+// end of s is lost.
+func Quote(s string) string {
+	if quoted, err := syntax.Quote(s, syntax.LangPOSIX); err == nil {
+		return quoted
+	}
+	// POSIX has no escapes for what cannot be printed, but printf has.
+	var octal strings.Builder
+	for _, b := range []byte(s) {
+		fmt.Fprintf(&octal, `\0%03o`, b)
+	}
+	return `"$(printf %b '` + octal.String() + `')"`
+}
+
+// Join returns the line of a shell that consists of these words.
+func Join(words ...string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		quoted[i] = Quote(w)
+	}
+	return strings.Join(quoted, " ")
+}
