@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/bpfreplay/bpfreplay/internal/failures"
 )
 
 // getter copies files out of a guest. What a guest sends is not trusted: only
@@ -124,7 +126,7 @@ func place(root *os.Root, name string, header *tar.Header, data io.Reader) error
 		return err
 	}
 	_, err = io.Copy(f, data)
-	err = errors.Join(err, f.Close())
+	err = failures.All(err, f.Close())
 	if err == nil {
 		err = root.Rename(part, name)
 	}

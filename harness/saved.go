@@ -16,6 +16,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
+	"github.com/bpfreplay/bpfreplay/internal/failures"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
@@ -100,7 +101,7 @@ func (s *source) giveUp(dir string, why error) {
 	switch {
 	case s.again || err != nil:
 		s.cold = true
-		s.note(fmt.Sprintf("guests are booted, as those saved do not restore: %v", errors.Join(why, err)))
+		s.note(fmt.Sprintf("guests are booted, as those saved do not restore: %v", failures.All(why, err)))
 	default:
 		s.again = true
 		s.note(fmt.Sprintf("the saved guest is made anew: %v", why))

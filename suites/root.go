@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bpfreplay/bpfreplay/internal/failures"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
@@ -115,7 +116,7 @@ func newRoot(dir string) (*root, error) {
 	}
 	r := &root{dir: d}
 	for _, name := range merged {
-		err := errors.Join(d.MkdirAll(path.Join("usr", name), 0o755), d.Symlink("usr/"+name, name))
+		err := failures.All(d.MkdirAll(path.Join("usr", name), 0o755), d.Symlink("usr/"+name, name))
 		if err != nil {
 			d.Close()
 			return nil, err

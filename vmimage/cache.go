@@ -15,6 +15,8 @@ import (
 
 	"github.com/google/renameio/v2"
 	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/internal/failures"
 )
 
 // CacheEnv names the environment variable with the directory of the cache.
@@ -172,7 +174,7 @@ func (c *cache) writeDir(dst string, fill func(dir string) error) error {
 	if err := fill(tmp); err != nil {
 		return c.explain(err)
 	}
-	if err := errors.Join(os.Chmod(tmp, 0o755), syncFilesystem(tmp)); err != nil {
+	if err := failures.All(os.Chmod(tmp, 0o755), syncFilesystem(tmp)); err != nil {
 		return c.explain(err)
 	}
 	return c.publish(tmp, dst)

@@ -13,6 +13,9 @@ import (
 	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp"
+	"github.com/hashicorp/go-multierror"
+
+	"github.com/bpfreplay/bpfreplay/internal/failures"
 )
 
 // binaryPackage is a kernel package of a package index.
@@ -255,7 +258,7 @@ func (s *Store) detachedRelease(ctx context.Context, keys openpgp.EntityList, di
 // that the pool no longer has are passed over.
 func (s *Store) resolveDebian(ctx context.Context, e *Entry, want *DebianSource, timestamp string) (*Locked, error) {
 	var packages []binaryPackage
-	var failed []error
+	var failed *multierror.Error
 	for _, suite := range want.Suites {
 		archive := archiveOf(suite)
 		if timestamp != "" {
@@ -266,15 +269,15 @@ func (s *Store) resolveDebian(ctx context.Context, e *Entry, want *DebianSource,
 			return nil, err
 		}
 		if err != nil {
-			failed = append(failed, err)
+			failed = multierror.Append(failed, err)
 			continue
 		}
 		packages = append(packages, more...)
 	}
-	if len(failed) == len(want.Suites) {
-		return nil, errors.Join(failed...)
+	if len(failed.WrappedErrors()) == len(want.Suites) {
+		return nil, failures.All(failed)
 	}
-	for _, err := range failed {
+	for _, err := range failed.WrappedErrors() {
 		s.say("note: %s: %v", e.Name, err)
 	}
 	found := candidates(packages, want)

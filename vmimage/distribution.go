@@ -105,7 +105,7 @@ func (d *Distribution) all(ctx context.Context) ([][]binaryPackage, error) {
 			}
 			more, err := d.store.packages(ctx, archive, suite, d.arch, func(string) bool { return true })
 			if err != nil {
-				return nil, condense([]error{err})
+				return nil, condense(err)
 			}
 			found = append(found, more...)
 		}

@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/hashicorp/go-multierror"
 )
 
 // Package is a package of Debian's archive that holds something else than a
@@ -46,19 +48,19 @@ func (s *Store) Packages(ctx context.Context, arch string, suites []string, patt
 	}
 	pattern := strings.Join(patterns, ", ")
 	var found []binaryPackage
-	var failed []error
+	var failed *multierror.Error
 	for _, suite := range suites {
 		more, err := s.packages(ctx, archiveOf(suite), suite, arch, wanted)
 		if errors.Is(err, ErrIntegrity) || ctx.Err() != nil {
 			return nil, err
 		}
 		if err != nil {
-			failed = append(failed, err)
+			failed = multierror.Append(failed, err)
 			continue
 		}
 		found = append(found, more...)
 	}
-	if len(found) == 0 && len(failed) > 0 {
+	if len(found) == 0 && failed != nil {
 		return nil, fmt.Errorf("package %s: %w", pattern, condense(failed))
 	}
 	if len(found) == 0 {

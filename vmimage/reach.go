@@ -11,6 +11,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/internal/failures"
 )
 
 // Reach says whether a kernel of kernels.yaml could be had now.
@@ -158,7 +160,7 @@ func (s *Store) Usage() Usage {
 	}
 	defer os.Remove(f.Name())
 	_, err = f.Write(make([]byte, 1<<16))
-	u.Err = s.cache.explain(errors.Join(err, f.Close()))
+	u.Err = s.cache.explain(failures.All(err, f.Close()))
 	return u
 }
 

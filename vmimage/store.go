@@ -11,7 +11,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hashicorp/go-multierror"
 	"oras.land/oras-go/v2/registry/remote/auth"
+
+	"github.com/bpfreplay/bpfreplay/internal/failures"
 )
 
 // Options say where things are. The zero value is right for nearly everyone.
@@ -233,7 +236,7 @@ func (s *Store) locked(file string, e *Entry) (*Locked, error) {
 
 // resolveSources asks the sources in order.
 func (s *Store) resolveSources(ctx context.Context, e *Entry) (*Kernel, error) {
-	var failed []error
+	var failed *multierror.Error
 	for _, src := range e.Sources {
 		k, err := s.resolveSource(ctx, e, src)
 		if err == nil {
@@ -242,11 +245,11 @@ func (s *Store) resolveSources(ctx context.Context, e *Entry) (*Kernel, error) {
 		if stops(err) || ctx.Err() != nil {
 			return nil, fmt.Errorf("kernel %s: %w", e.Name, err)
 		}
-		failed = append(failed, err)
+		failed = multierror.Append(failed, err)
 	}
-	for i, err := range failed {
+	for i, err := range failed.WrappedErrors() {
 		if unavailable := (*UnavailableError)(nil); errors.As(err, &unavailable) {
-			unavailable.Others = slices.Delete(failed, i, i+1)
+			unavailable.Others = slices.Delete(failed.Errors, i, i+1)
 			return nil, unavailable
 		}
 	}
@@ -261,34 +264,21 @@ func stops(err error) bool {
 }
 
 // condense joins errors, and says only once that a host is not there.
-func condense(failed []error) error {
-	var out []error
+func condense(failed ...error) error {
+	var out *multierror.Error
 	said := make(map[*unreachableError]bool)
-	for _, err := range flatten(failed) {
+	for _, err := range multierror.Append(nil, failed...).Errors {
 		dead, image := (*unreachableError)(nil), (*ociError)(nil)
 		if !errors.As(err, &dead) || errors.As(err, &image) {
-			out = append(out, err)
+			out = multierror.Append(out, err)
 			continue
 		}
 		if !said[dead] {
-			out = append(out, fmt.Errorf("the Debian mirror: %w; set %s to one that can", dead, MirrorEnv))
+			out = multierror.Append(out, fmt.Errorf("the Debian mirror: %w; set %s to one that can", dead, MirrorEnv))
 		}
 		said[dead] = true
 	}
-	return errors.Join(out...)
-}
-
-// flatten takes joined errors apart.
-func flatten(failed []error) []error {
-	var out []error
-	for _, err := range failed {
-		if joined, ok := err.(interface{ Unwrap() []error }); ok && !errors.Is(err, ErrIntegrity) {
-			out = append(out, flatten(joined.Unwrap())...)
-			continue
-		}
-		out = append(out, err)
-	}
-	return out
+	return failures.All(out)
 }
 
 func (s *Store) resolveSource(ctx context.Context, e *Entry, src Source) (*Kernel, error) {
