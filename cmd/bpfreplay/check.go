@@ -20,13 +20,15 @@ type checkFlags struct {
 }
 
 func newCheck() *cobra.Command {
-	f := checkFlags{vmtestFlags: vmtestFlags{still: true, noRetry: true}}
+	f := checkFlags{vmtestFlags: newVMTestFlags()}
+	f.kernel, f.still, f.noRetry = defaultTier, true, true
 	cmd := &cobra.Command{
 		Use:   "check OBJECT...",
 		Short: "Say on which kernels objects load, directly and by loader program, and why not",
 		Long: `check loads objects on several kernels with each engine, and shows where that works: a
 table of kernels and engines, and below it each reason once, with the verifier's last
-words, and the capability that the kernel lacks and since when kernels have it.
+words, and the capability that the kernel lacks and since when kernels have it. Without
+--engines these are direct, trace and replay, and libbpf if bpftool is there.
 
 Exit status: 0 if each object loads on each kernel with each engine (of replay, where
 the kernel has loader programs at all); 1 if not, of the engines of --require if there
@@ -36,23 +38,10 @@ are such; 2 if a kernel cannot be had or the harness failed.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
-	f.addMachine(cmd)
-	kernel := cmd.Flags().Lookup("kernel")
-	kernel.DefValue = "ci"
-	_ = kernel.Value.Set("ci")
-	fl := cmd.Flags()
-	fl.StringSliceVarP(&f.engines, "engines", "e", nil, "engines to load with; direct, trace and replay, and libbpf if bpftool is there")
-	fl.StringSliceVar(&f.bpftool, "bpftool", nil, "the bpftool that libbpf and libbpf-light drive, an ELF file; behind it, with commas, what it runs")
-	fl.StringSliceVar(&f.require, "require", nil, "only these engines have to load the objects")
-	fl.StringVarP(&f.out, "out", "o", "out", "directory for reports and consoles")
-	fl.DurationVar(&f.caseTimeout, "case-timeout", harness.DefaultCaseTimeout, "how long the loads of an object may take")
-	fl.IntVarP(&f.jobs, "jobs", "j", 0, "how many guests run at the same time; 0 for one a processor")
-	fl.BoolVar(&f.json, "json", false, "print the report instead of a table")
-	f.matrix.add(cmd)
-	for _, name := range []string{"shard", "fail-fast"} { // an answer is for all kernels
-		_ = fl.MarkHidden(name)
-	}
-	_ = cmd.RegisterFlagCompletionFunc("engines", cobra.FixedCompletions(engine.Names(), cobra.ShellCompDirectiveNoFileComp))
+	f.add(cmd, nil)
+	addFlags(cmd, flags{"require": &f.require, "jobs": &f.jobs, "json": &f.json, "fail-fast": &f.matrix.failFast})
+	f.matrix.addMemory(cmd)
+	_ = cmd.Flags().MarkHidden("fail-fast") // an answer is for all kernels
 	return cmd
 }
 

@@ -26,7 +26,7 @@ type compareFlags struct {
 }
 
 func newCompare() *cobra.Command {
-	var f compareFlags
+	f := compareFlags{engines: engine.Defaults(), suite: defaultSuite}
 	cmd := &cobra.Command{
 		Use:   "compare OBJECT | compare --case NAME",
 		Short: "Load an object on this machine with each engine, and compare what the kernel holds",
@@ -35,23 +35,18 @@ or a case of a suite, with each engine, reads back what the kernel holds, and
 prints where two engines do not agree. It is meant for guests that bpfreplay shell
 opens, and needs the rights to load BPF programs.
 
-With --states it also writes what each engine left, for a closer look. With
+With --write-states it also writes what each engine left, for a closer look. With
 --effects programs are run and attached, too: that is for guests only.`,
 		Example: `  bpfreplay compare -v my.bpf.o
-  bpfreplay compare -e trace,replay --states /tmp/states my.bpf.o`,
+  bpfreplay compare -e trace,replay --write-states /tmp/states my.bpf.o`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
-	fl := cmd.Flags()
-	fl.StringSliceVarP(&f.engines, "engines", "e", engine.Defaults(), "engines to run, in this order: "+strings.Join(engine.Names(), ", "))
-	fl.StringVar(&f.bpftool, "bpftool", "", "the bpftool that libbpf and libbpf-light drive; none is this machine's")
-	fl.StringVar(&f.suite, "suite", filepath.Join("selftests", "cases.yaml"), "the suite that has the case")
-	fl.StringVarP(&f.which, "case", "c", "", "a case of the suite: what it says is expected, and run")
-	fl.StringVar(&f.states, "states", "", "a directory to write states to, one file an engine")
-	fl.BoolVar(&f.effects, "effects", false, "run and attach programs, too, as vmtest does: only for a guest")
-	fl.BoolVarP(&f.verbose, "verbose", "v", false, "show explained differences, too")
-	fl.BoolVar(&f.json, "json", false, "print the report instead of lines for a person")
-	_ = cmd.RegisterFlagCompletionFunc("engines", cobra.FixedCompletions(engine.Names(), cobra.ShellCompDirectiveNoFileComp))
+	addFlags(cmd, flags{
+		"engines": &f.engines, "bpftool": &f.bpftool, "suite": &f.suite, "case": &f.which, "write-states": &f.states,
+		"effects": &f.effects, "verbose": &f.verbose, "json": &f.json,
+	})
+	renamed(cmd, "states", "write-states")
 	return cmd
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"path/filepath"
 	"strings"
 	"text/tabwriter"
 
@@ -14,7 +13,7 @@ import (
 )
 
 func newDoctor() *cobra.Command {
-	var o doctor.Options
+	o := doctor.Options{Kernel: defaultKernel, QEMU: vm.DefaultQEMU, Suite: defaultSuite}
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "doctor",
@@ -45,13 +44,7 @@ Exit status: 0 if nothing is missing that vmtest needs with this kernel, or else
 			return nil
 		},
 	}
-	fl := cmd.Flags()
-	fl.StringVarP(&o.Kernel, "kernel", "k", "6.12", "the kernels that have to be there: names and tiers of kernels.yaml, and paths")
-	fl.StringVar(&o.QEMU, "qemu", vm.DefaultQEMU, "QEMU to run")
-	fl.StringVar(&o.Suite, "suite", filepath.Join("selftests", "cases.yaml"), "the suite to run")
-	fl.BoolVar(&o.Offline, "offline", false, "ask nothing over a network")
-	fl.BoolVar(&asJSON, "json", false, "print JSON")
-	_ = cmd.RegisterFlagCompletionFunc("kernel", completeKernels)
+	addFlags(cmd, flags{"kernel": &o.Kernel, "qemu": &o.QEMU, "suite": &o.Suite, "offline": &o.Offline, "json": &asJSON})
 	return cmd
 }
 

@@ -22,14 +22,14 @@ func (e programError) Error() string { return fmt.Sprintf("exit status %d", int(
 type execFlags struct {
 	guestFlags
 	harness.Command
-	env  []string
+	env  each
 	tty  bool
 	bare bool
 	root string
 }
 
 func newExec() *cobra.Command {
-	var f execFlags
+	f := execFlags{guestFlags: newGuestFlags(), Command: harness.Command{CPUs: 1, Timeout: harness.DefaultExecTimeout}}
 	cmd := &cobra.Command{
 		Use:   "exec [FLAG...] -- PROGRAM [ARG...]",
 		Short: "Run a program of this machine in a guest, on another kernel",
@@ -70,19 +70,14 @@ others want --with (--bare leaves all out).`,
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
 	f.addMachine(cmd)
-	f.addDebugger(cmd)
+	addFlags(cmd, flags{
+		"gdb": &f.gdb, "with": (*each)(&f.With), "get": (*each)(&f.Get), "tty": &f.tty, "bare": &f.bare, "rootfs": &f.root,
+		"module": (*each)(&f.Modules), "memory": &f.MemoryMiB, "cpus": &f.CPUs, "timeout": &f.Timeout,
+	})
 	fl := cmd.Flags()
+	fl.StringArrayVarP((*[]string)(&f.env), "env", "e", nil, flagTable["env"].usage)
+	_ = fl.MarkShorthandDeprecated("env", "elsewhere it is --engines; use --env")
 	fl.SetInterspersed(false) // flags behind the program are the program's
-	fl.StringArrayVarP(&f.With, "with", "w", nil, "a file or a directory to take along; programs come with their libraries (may be repeated)")
-	fl.StringArrayVarP(&f.Get, "get", "g", nil, "a file or a directory that it leaves, to be copied to the same path here (may be repeated)")
-	fl.BoolVarP(&f.tty, "tty", "t", false, "give it a terminal")
-	fl.BoolVar(&f.bare, "bare", false, "leave out the files of a Go test's package")
-	fl.StringVar(&f.root, "rootfs", "", "host: this machine's root, read-only, with a layer for changes on top, instead of files by name")
-	fl.StringArrayVarP(&f.env, "env", "e", nil, "a variable NAME=VALUE for the program, or NAME with the value that it has here (may be repeated)")
-	fl.StringArrayVar(&f.Modules, "module", nil, "a kernel module to load before, with what it needs (may be repeated)")
-	fl.IntVar(&f.MemoryMiB, "memory", 0, "memory of the guest, in MiB; 0 for 1 GiB and what the files take")
-	fl.IntVar(&f.CPUs, "cpus", 1, "processors of the guest")
-	fl.DurationVar(&f.Timeout, "timeout", harness.DefaultExecTimeout, "how long the program may take")
 	return cmd
 }
 

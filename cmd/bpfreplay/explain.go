@@ -57,8 +57,7 @@ they differ.`,
 			return err
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	cmd.Flags().BoolVar(&differ, "diff", false, "compare the traces of two objects")
+	addFlags(cmd, flags{"json": &asJSON, "diff": &differ})
 	cmd.MarkFlagsMutuallyExclusive("json", "diff")
 	return cmd
 }

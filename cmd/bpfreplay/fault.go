@@ -9,18 +9,12 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/spf13/cobra"
-
 	"github.com/bpfreplay/bpfreplay/harness"
 	"github.com/bpfreplay/bpfreplay/harness/agent"
 )
 
 // faultFlag is a flag that injects faults into cases.
-type faultFlag struct{ list []string }
-
-func (f *faultFlag) add(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&f.list, "fault", nil, "CASE=FAULT: have the guest go wrong in this case, to see what then happens; with :once behind it, not again when the case is run once more; help lists the faults (may be repeated)")
-}
+type faultFlag struct{ list each }
 
 // help says whether only the list of faults is wanted.
 func (f *faultFlag) help() bool { return slices.Contains(f.list, "help") }

@@ -34,15 +34,6 @@ type foreignFlags struct {
 	modules    bool
 }
 
-func (f *foreignFlags) addForeign(cmd *cobra.Command) {
-	fl := cmd.Flags()
-	fl.StringVar(&f.baselines, "baselines", "", `directory with a baseline KERNEL.txt for each kernel, or "none" (default, of suites kernel and wild: selftests/baselines/SUITE)`)
-	fl.BoolVar(&f.update, "update-baseline", false, "write the baseline anew from this run, instead of failing on changes")
-	fl.BoolVar(&f.onlyFailed, "only-failed", false, "only cases that failed in the last report, or were worse than in the baseline")
-	fl.BoolVar(&f.modules, "test-modules", true, "of suite kernel: load bpf_testmod and its kin in guests, and build them for the kernel if that was not done before")
-	fl.BoolVar(&f.split, "split", false, "load each program of an object alone (engines direct, trace and replay)")
-}
-
 // foreign returns a suite that was fetched, and sets those flags that the user has
 // not set to what is right for it: nobody has looked at what its programs do to a
 // guest, so they are not run; libbpf is the one of the same source, or of the suite

@@ -17,12 +17,12 @@ import (
 
 type fuzzFlags struct {
 	guestFlags
-	n      int
-	seed   uint64
-	only   uint64
-	keep   string
-	mutate string
-	json   bool
+	n       int
+	seed    uint64
+	only    uint64
+	objects string
+	mutate  string
+	json    bool
 }
 
 // fuzzEngines are the engines that are compared unless others are named: those
@@ -30,7 +30,7 @@ type fuzzFlags struct {
 var fuzzEngines = []string{state.EngineTrace, state.EngineReplay, state.EngineLibbpf}
 
 func newFuzzDiff() *cobra.Command {
-	var f fuzzFlags
+	f := fuzzFlags{guestFlags: newGuestFlags(), n: 200}
 	cmd := &cobra.Command{
 		Use:   "fuzz-diff",
 		Short: "Load random objects with each engine in a guest and compare what the kernel holds",
@@ -46,16 +46,11 @@ differences. The report goes to OUT/KERNEL/fuzz.json.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
-	f.add(cmd, fuzzEngines, "engines to compare")
-	fl := cmd.Flags()
-	fl.IntVarP(&f.n, "number", "n", 200, "how many objects")
-	fl.Uint64Var(&f.seed, "seed", 0, "the seed; without it, one that is printed")
-	fl.Uint64Var(&f.only, "only", 0, "only the object of this index")
-	fl.StringVar(&f.keep, "keep", "", "directory to write all objects to")
-	fl.StringVar(&f.mutate, "mutate", "", "break loader programs this way, to see that it is noticed (see bpfreplay mutate --list)")
-	fl.BoolVar(&f.json, "json", false, "print the report instead of lines for a person")
-	_ = cmd.Flags().MarkHidden("suite")
-	_ = cmd.RegisterFlagCompletionFunc("mutate", cobra.FixedCompletions(mutate.Names(), cobra.ShellCompDirectiveNoFileComp))
+	f.add(cmd, fuzzEngines)
+	addFlags(cmd, flags{
+		"number": &f.n, "seed": &f.seed, "only": &f.only, "objects": &f.objects, "mutate": &f.mutate, "json": &f.json,
+	})
+	renamed(cmd, "keep", "objects")
 	return cmd
 }
 
@@ -80,7 +75,7 @@ func (f *fuzzFlags) run(cmd *cobra.Command) error {
 	}
 	defer done()
 	opts.Mutate, opts.Still = f.mutate, true
-	o := harness.FuzzOptions{Options: opts, Seed: f.seed, N: f.n, Keep: f.keep}
+	o := harness.FuzzOptions{Options: opts, Seed: f.seed, N: f.n, Keep: f.objects}
 	if cmd.Flags().Changed("only") {
 		o.First, o.N = f.only, 1
 	}

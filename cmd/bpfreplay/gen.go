@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/bpfreplay/bpfreplay/internal/failures"
 	"github.com/bpfreplay/bpfreplay/loader"
 )
 
@@ -43,10 +43,10 @@ of capabilities in kernels.yaml, and what user space has to do.`,
 					failed = append(failed, fmt.Errorf("%s: %w", path, err))
 				}
 			}
-			return errors.Join(failed...)
+			return failures.All(failed...)
 		},
 	}
-	cmd.Flags().StringVarP(&out, "out", "o", "", "file to write to, or a directory; without it, beside the object")
+	addFlags(cmd, flags{"out": &out})
 	return cmd
 }
 

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,39 +29,33 @@ type guestFlags struct {
 	gdb         bool
 	qemu        string
 	out         string
-	params      []string
+	params      each
 	bootTimeout time.Duration
 	caseTimeout time.Duration
 	cold        bool
 }
 
-// add adds the flags of commands that run cases. about says what the engines are for.
-func (f *guestFlags) add(cmd *cobra.Command, engines []string, about string) {
+// newGuestFlags are the defaults of commands that boot guests.
+func newGuestFlags() guestFlags {
+	return guestFlags{
+		kernel: defaultKernel, suite: defaultSuite, accelerator: string(vm.Auto), qemu: vm.DefaultQEMU,
+		bootTimeout: harness.DefaultBootTimeout, caseTimeout: harness.DefaultCaseTimeout,
+	}
+}
+
+// add adds the flags of commands that run cases and write reports.
+func (f *guestFlags) add(cmd *cobra.Command, engines []string) {
+	f.engines, f.out = engines, defaultOut
 	f.addMachine(cmd)
-	fl := cmd.Flags()
-	fl.StringVar(&f.suite, "suite", defaultSuite, "the suite to run")
-	fl.StringSliceVarP(&f.engines, "engines", "e", engines, about+": "+strings.Join(engine.Names(), ", "))
-	fl.StringSliceVar(&f.bpftool, "bpftool", nil, "the bpftool that libbpf and libbpf-light drive, an ELF file; behind it, with commas, what it runs")
-	fl.StringVarP(&f.out, "out", "o", "out", "directory for reports")
-	fl.DurationVar(&f.caseTimeout, "case-timeout", harness.DefaultCaseTimeout, "how long a case may take")
-	_ = cmd.RegisterFlagCompletionFunc("engines", cobra.FixedCompletions(engine.Names(), cobra.ShellCompDirectiveNoFileComp))
+	addFlags(cmd, flags{"engines": &f.engines, "bpftool": &f.bpftool, "out": &f.out, "case-timeout": &f.caseTimeout})
 }
 
 // addMachine adds the flags that tell which kernel to boot, and how.
 func (f *guestFlags) addMachine(cmd *cobra.Command) {
-	fl := cmd.Flags()
-	fl.StringVarP(&f.kernel, "kernel", "k", "6.12", "a name in kernels.yaml, or the path of an image or of a built kernel tree")
-	fl.StringVar(&f.accelerator, "accel", string(vm.Auto), "auto, kvm or tcg; auto is kvm if a probe shows that it works")
-	fl.StringVar(&f.qemu, "qemu", vm.DefaultQEMU, "QEMU to run")
-	fl.BoolVar(&f.cold, "cold", false, "boot guests; without it they are copies of one that was booted once and saved")
-	fl.StringArrayVar(&f.params, "append", nil, "a kernel parameter to add (may be repeated)")
-	fl.DurationVar(&f.bootTimeout, "boot-timeout", harness.DefaultBootTimeout, "how long a boot may take")
-	_ = cmd.RegisterFlagCompletionFunc("kernel", completeKernels)
-}
-
-// addDebugger adds the flag of commands whose guest gdb may look at.
-func (f *guestFlags) addDebugger(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&f.gdb, "gdb", false, "stop the guest before its first instruction, wait for gdb, and print the line to attach it; nothing is too late then")
+	addFlags(cmd, flags{
+		"kernel": &f.kernel, "accel": &f.accelerator, "qemu": &f.qemu, "cold": &f.cold,
+		"append": &f.params, "boot-timeout": &f.bootTimeout,
+	})
 }
 
 // debugger makes the guest wait for gdb if that is wanted. The caller calls done

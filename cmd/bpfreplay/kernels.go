@@ -70,8 +70,7 @@ func newKernelsList() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	cmd.Flags().StringVar(&tier, "tier", "", "only kernels of this tier: smoke, ci or all")
+	addFlags(cmd, flags{"json": &asJSON, "tier": &tier})
 	return cmd
 }
 
@@ -143,7 +142,7 @@ func newKernelsUpdate() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	addFlags(cmd, flags{"json": &asJSON})
 	return cmd
 }
 
@@ -166,6 +165,6 @@ func newKernelsPrune() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&all, "all", false, "remove everything, also what is needed")
+	addFlags(cmd, flags{"all": &all})
 	return cmd
 }

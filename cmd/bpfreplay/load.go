@@ -26,11 +26,11 @@ type loadFlags struct {
 	engine  string
 	bpftool string
 	pin     string
-	replace []string
+	replace each
 }
 
 func newLoad() *cobra.Command {
-	var f loadFlags
+	f := loadFlags{engine: state.EngineReplay}
 	cmd := &cobra.Command{
 		Use:   "load OBJECT|FILE",
 		Short: "Load an object, or what gen wrote, on this machine, and print what came to be",
@@ -51,12 +51,7 @@ Where the kernel refuses a program, the verifier's log is printed, too.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
 	}
-	fl := cmd.Flags()
-	fl.StringVarP(&f.engine, "engine", "e", state.EngineReplay, "the engine that loads: "+strings.Join(engine.Names(), ", "))
-	fl.StringVar(&f.bpftool, "bpftool", "", "the bpftool that libbpf and libbpf-light drive; none is this machine's")
-	fl.StringArrayVar(&f.replace, "replace", nil, "for an freplace program, NAME=PROGRAM: the program that it replaces, by id or pin; may be repeated")
-	fl.StringVar(&f.pin, "pin", "", "a directory, to be made on a BPF file system, in which to pin all that was loaded")
-	_ = cmd.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions(engine.Names(), cobra.ShellCompDirectiveNoFileComp))
+	addFlags(cmd, flags{"engine": &f.engine, "bpftool": &f.bpftool, "replace": &f.replace, "pin": &f.pin})
 	return cmd
 }
 

@@ -21,15 +21,14 @@ type matrixFlags struct {
 	memory   int
 }
 
-func (f *matrixFlags) add(cmd *cobra.Command) {
-	fl := cmd.Flags()
-	fl.StringVar(&f.shard, "shard", "", "run the part I/N of all kernels and cases, for one of several machines; see bpfreplay merge")
-	fl.BoolVar(&f.failFast, "fail-fast", false, "of several kernels, let the first that fails end the others")
-	fl.IntVar(&f.memory, "memory", 0, "MiB that the guests of several kernels may take together; 0 for three quarters of what is free")
+func (f *matrixFlags) addMemory(cmd *cobra.Command) {
+	addFlags(cmd, flags{"memory-total": &f.memory})
+	renamed(cmd, "memory", "memory-total")
 }
 
 func newMatrix() *cobra.Command {
-	f := vmtestFlags{matrix: matrixFlags{always: true}}
+	f := newVMTestFlags()
+	f.kernel, f.matrix.always = defaultTier, true
 	cmd := &cobra.Command{
 		Use:   "matrix [OBJECT...]",
 		Short: "Do what vmtest does on several kernels, some at the same time",
@@ -50,9 +49,6 @@ cannot be had, does not boot or breaks.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
 	f.addFlags(cmd)
-	kernel := cmd.Flags().Lookup("kernel")
-	kernel.DefValue = "ci"
-	_ = kernel.Value.Set("ci")
 	return cmd
 }
 
@@ -186,7 +182,7 @@ func (f *vmtestFlags) matrixOptions(suite *harness.Suite, kernels []string, shar
 	memory := f.matrix.memory
 	if memory == 0 {
 		if memory, err = freeMemory(); err != nil {
-			return harness.MatrixOptions{}, fmt.Errorf("--memory: %w", err)
+			return harness.MatrixOptions{}, fmt.Errorf("--memory-total: %w", err)
 		}
 	}
 	o.Budget = harness.NewBudget(cpus, memory)

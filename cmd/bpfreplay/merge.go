@@ -18,7 +18,7 @@ type mergeFlags struct {
 }
 
 func newMerge() *cobra.Command {
-	var f mergeFlags
+	f := mergeFlags{suite: defaultSuite}
 	cmd := &cobra.Command{
 		Use:   "merge REPORT...",
 		Short: "Join the reports of several machines into one",
@@ -35,11 +35,7 @@ if a case is in two of them, or an object or a kernel is not the same everywhere
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
-	fl := cmd.Flags()
-	fl.StringVarP(&f.out, "out", "o", "", "write the joined report to this file")
-	fl.StringVar(&f.suite, "suite", defaultSuite, "where the cases are, for annotations")
-	fl.BoolVar(&f.json, "json", false, "print the report instead of a summary")
-	fl.BoolVarP(&f.verbose, "verbose", "v", false, "show explained differences of cases that failed, too")
+	addFlags(cmd, flags{"out": &f.out, "suite": &f.suite, "json": &f.json, "verbose": &f.verbose})
 	f.outputs.add(cmd)
 	return cmd
 }

@@ -20,7 +20,7 @@ type mutateFlags struct {
 }
 
 func newMutate() *cobra.Command {
-	var f mutateFlags
+	f := mutateFlags{guestFlags: newGuestFlags()}
 	others := slices.DeleteFunc(engine.Names(), func(n string) bool { return n == state.EngineReplay })
 	cmd := &cobra.Command{
 		Use:   "mutate [MUTATION...]",
@@ -41,10 +41,8 @@ report goes to OUT/KERNEL/mutate.json.`,
 		ValidArgsFunction: cobra.FixedCompletions(mutate.Names(), cobra.ShellCompDirectiveNoFileComp),
 		RunE:              func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
-	f.add(cmd, others, "engines to compare broken loads with")
-	cmd.Flags().BoolVar(&f.states, "states", false, "change the fields of states even if mutations are named")
-	cmd.Flags().BoolVar(&f.list, "list", false, "list the mutations of loads, and boot nothing")
-	cmd.Flags().BoolVar(&f.json, "json", false, "print the report instead of lines for a person")
+	f.add(cmd, others)
+	addFlags(cmd, flags{"suite": &f.suite, "states": &f.states, "list": &f.list, "json": &f.json})
 	return cmd
 }
 

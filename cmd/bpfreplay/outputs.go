@@ -20,9 +20,7 @@ type outputFlags struct {
 }
 
 func (f *outputFlags) add(cmd *cobra.Command) {
-	fl := cmd.Flags()
-	fl.StringVar(&f.junit, "junit", "", "write a report in JUnit's XML to this file, too")
-	fl.StringVar(&f.markdown, "markdown", "", "write a summary in Markdown to this file, too")
+	addFlags(cmd, flags{"junit": &f.junit, "markdown": &f.markdown})
 }
 
 // reset removes what a former run wrote: it must not pass for what this one finds.

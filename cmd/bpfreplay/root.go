@@ -16,6 +16,7 @@ Exit status: 0 all as it should be, 1 a difference or a failed expectation,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	groupFlags(root)
 	root.AddCommand(newVMTest(), newMatrix(), newMerge(), newCheck(), newMutate(), newFuzzDiff(), newExec(), newKernels(), newDoctor(), newSuite(), newExplain(), newGen(), newLoad(), newCompare(), newShell())
 	return root
 }

@@ -4,29 +4,27 @@ import (
 	"context"
 	"errors"
 	"os"
-	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/bpfreplay/bpfreplay/harness"
-	"github.com/bpfreplay/bpfreplay/harness/engine"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 )
 
 type shellFlags struct {
 	guestFlags
-	cases  []string
-	with   []string
-	env    []string
-	module []string
+	cases  each
+	with   each
+	env    each
+	module each
 	memory int
 	cpus   int
 	root   string
 }
 
 func newShell() *cobra.Command {
-	var f shellFlags
+	f := shellFlags{guestFlags: newGuestFlags(), cpus: 1}
+	f.engines = []string{state.EngineReplay}
 	cmd := &cobra.Command{
 		Use:   "shell [FLAG...] [OBJECT...]",
 		Short: "Open a prompt in a guest, with objects loaded",
@@ -52,18 +50,10 @@ of the last one.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
 	f.addMachine(cmd)
-	f.addDebugger(cmd)
-	fl := cmd.Flags()
-	fl.StringVar(&f.suite, "suite", filepath.Join("selftests", "cases.yaml"), "the suite that has the cases")
-	fl.StringArrayVarP(&f.cases, "case", "c", nil, "cases whose names match this pattern (may be repeated)")
-	fl.StringSliceVarP(&f.engines, "engines", "e", []string{state.EngineReplay}, "engines that load the objects: "+strings.Join(engine.Names(), ", "))
-	fl.StringArrayVarP(&f.with, "with", "w", nil, "a file or a directory to take along; programs come with their libraries (may be repeated)")
-	fl.StringArrayVar(&f.env, "env", nil, "a variable NAME=VALUE for the shell, or NAME with the value that it has here (may be repeated)")
-	fl.StringArrayVar(&f.module, "module", nil, "a kernel module to load before, with what it needs (may be repeated)")
-	fl.IntVar(&f.memory, "memory", 0, "memory of the guest, in MiB; 0 for 1 GiB and what the files take")
-	fl.IntVar(&f.cpus, "cpus", 1, "processors of the guest")
-	fl.StringVar(&f.root, "rootfs", "", "host: this machine's root and shell, with a layer for changes on top")
-	_ = cmd.RegisterFlagCompletionFunc("engines", cobra.FixedCompletions(engine.Names(), cobra.ShellCompDirectiveNoFileComp))
+	addFlags(cmd, flags{
+		"gdb": &f.gdb, "suite": &f.suite, "case": &f.cases, "engines": &f.engines, "with": &f.with, "env": &f.env,
+		"module": &f.module, "memory": &f.memory, "cpus": &f.cpus, "rootfs": &f.root,
+	})
 	return cmd
 }
 

@@ -23,7 +23,7 @@ func newSuite() *cobra.Command {
 }
 
 func newSuiteFetch() *cobra.Command {
-	var o suites.Options
+	o := suites.Options{Kernel: suites.DefaultKernel, Jobs: runtime.NumCPU(), Clang: suites.DefaultClang}
 	cmd := &cobra.Command{
 		Use:   "fetch kernel|wild",
 		Short: "Get objects that others wrote, for vmtest --suite",
@@ -64,14 +64,9 @@ All is kept in the cache of kernels; what is there is not made again.`,
 			})
 		},
 	}
-	fl := cmd.Flags()
-	fl.StringVar(&o.Version, "version", "", `version of Debian's linux-source, such as "6.12" (default the newest 7.x of sid when first fetched)`)
-	fl.StringVar(&o.Tree, "source", "", "a kernel tree to take instead")
-	fl.StringVarP(&o.Kernel, "kernel", "k", suites.DefaultKernel, "the kernel whose types (vmlinux.h) the programs are compiled with")
-	fl.BoolVar(&o.Update, "update", false, "look for newer sources than those that are there")
-	fl.IntVarP(&o.Jobs, "jobs", "j", runtime.NumCPU(), "how many compilers run at once")
-	fl.StringVar(&o.Clang, "clang", suites.DefaultClang, "the compiler; an llvm-strip has to be beside it")
-	_ = cmd.RegisterFlagCompletionFunc("kernel", completeKernels)
+	addFlags(cmd, flags{
+		"version": &o.Version, "source": &o.Tree, "kernel": &o.Kernel, "update": &o.Update, "jobs": &o.Jobs, "clang": &o.Clang,
+	})
 	return cmd
 }
 

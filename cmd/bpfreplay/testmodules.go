@@ -73,7 +73,7 @@ there are no headers any more, too; --again tries once more.`,
 			return withStore(cmd, func(s *vmimage.Store) error { return buildModules(cmd, s, args, again) })
 		},
 	}
-	cmd.Flags().BoolVar(&again, "again", false, "build although it is known what comes of it")
+	addFlags(cmd, flags{"again": &again})
 	return cmd
 }
 

@@ -18,7 +18,7 @@ import (
 type vmtestFlags struct {
 	guestFlags
 	foreignFlags
-	cases   []string
+	cases   each
 	mutate  string
 	repeat  int
 	fresh   bool
@@ -37,7 +37,7 @@ type vmtestFlags struct {
 }
 
 func newVMTest() *cobra.Command {
-	var f vmtestFlags
+	f := newVMTestFlags()
 	cmd := &cobra.Command{
 		Use:   "vmtest [OBJECT...]",
 		Short: "Load objects with each engine in a guest and compare what the kernel holds",
@@ -63,29 +63,25 @@ matrix --help.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
 	f.addFlags(cmd)
-	f.addDebugger(cmd)
+	addFlags(cmd, flags{"gdb": &f.gdb})
 	return cmd
 }
 
+func newVMTestFlags() vmtestFlags {
+	return vmtestFlags{guestFlags: newGuestFlags(), foreignFlags: foreignFlags{modules: true}, repeat: 1, keep: "failing"}
+}
+
 func (f *vmtestFlags) addFlags(cmd *cobra.Command) {
-	f.add(cmd, engine.Defaults(), "engines to run, in this order")
-	fl := cmd.Flags()
-	fl.StringArrayVarP(&f.cases, "case", "c", nil, "only cases whose names match this pattern, or with ! before it, not those (may be repeated)")
-	fl.StringVar(&f.mutate, "mutate", "", "break loader programs this way, to see that it is noticed (see bpfreplay mutate --list)")
-	fl.IntVar(&f.repeat, "repeat", 1, "how often each engine loads each object; the report has the shortest time")
-	fl.BoolVar(&f.fresh, "fresh", false, "time the repetitions in a new process each, as for a program that loads one object")
-	fl.BoolVar(&f.still, "still", false, "run programs only as the suite says, and attach none")
-	fl.IntVarP(&f.jobs, "jobs", "j", 0, "how many guests run cases at the same time; 0 for one, of several kernels for one a processor")
-	fl.BoolVar(&f.isolate, "isolate", false, "run each case in a guest of its own")
-	fl.BoolVar(&f.noRetry, "no-retry", false, "do not run a case that fails once more, alone in a new guest")
-	fl.BoolVarP(&f.verbose, "verbose", "v", false, "show explained differences, too")
-	fl.BoolVar(&f.json, "json", false, "print the report instead of lines for a person")
-	_ = cmd.RegisterFlagCompletionFunc("mutate", cobra.FixedCompletions(mutate.Names(), cobra.ShellCompDirectiveNoFileComp))
-	fl.StringVar(&f.keep, "keep", "failing", "of which cases to keep evidence in OUT/KERNEL/failed: failing, or all whose verdict is not equal")
-	f.fault.add(cmd)
-	f.matrix.add(cmd)
+	f.add(cmd, engine.Defaults())
+	addFlags(cmd, flags{
+		"suite": &f.suite, "case": &f.cases, "mutate": &f.mutate, "repeat": &f.repeat, "fresh": &f.fresh, "still": &f.still,
+		"jobs": &f.jobs, "isolate": &f.isolate, "no-retry": &f.noRetry, "shard": &f.matrix.shard, "fail-fast": &f.matrix.failFast,
+		"verbose": &f.verbose, "json": &f.json, "keep": &f.keep, "fault": &f.fault.list,
+		"baselines": &f.baselines, "update-baseline": &f.update, "only-failed": &f.onlyFailed,
+		"test-modules": &f.modules, "split": &f.split,
+	})
+	f.matrix.addMemory(cmd)
 	f.outputs.add(cmd)
-	f.addForeign(cmd)
 }
 
 func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
