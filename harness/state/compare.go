@@ -236,7 +236,7 @@ func (s *State) showBTF(hash string) string {
 		return "none"
 	}
 	if b := s.findBTF(hash); b != nil {
-		return fmt.Sprintf("%d types, %d bytes, hash %s", b.Types, b.Size, b.Hash)
+		return fmt.Sprintf("%d types, hash %s", b.Types, b.Hash)
 	}
 	return "hash " + hash
 }

@@ -286,7 +286,7 @@ func (c *capturer) types(id uint32) (*types, error) {
 		return nil, fmt.Errorf("BTF %d: %w", id, err)
 	}
 	t := &types{id: id, spec: spec, users: 1, lines: make(map[sourceKey]uint32)}
-	t.entry = BTF{Hash: contentHash(raw), Size: len(raw), Types: spec.NumTypes()}
+	t.entry = BTF{Hash: typesHash(spec), Size: len(raw), Types: spec.NumTypes()}
 	c.btfs[id] = t
 	return t, nil
 }

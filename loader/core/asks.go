@@ -144,9 +144,6 @@ const kernelLevel = 2
 // exceedsPrototypes reports whether a comparison of two types for type_exists and its
 // like may reach the limit: they look into prototypes only.
 func exceedsPrototypes(ts *types, id btf.TypeID, level int) bool {
-	if level <= 0 {
-		return true
-	}
 	for range maxChain {
 		t, err := ts.resolve(id)
 		if err != nil {
@@ -159,7 +156,7 @@ func exceedsPrototypes(ts *types, id btf.TypeID, level int) bool {
 			id = t.Array.Elem
 		case btf.KindFuncProto:
 			for _, p := range t.Params {
-				if exceedsPrototypes(ts, p.Type, level-1) {
+				if level <= 0 || exceedsPrototypes(ts, p.Type, level-1) {
 					return true
 				}
 			}
