@@ -70,7 +70,7 @@ func TestEncoding(t *testing.T) {
 	a.mov(r1, rBase)
 	a.movImm(r2, -2)
 	a.add(r3, r4)
-	a.aluImm(opAndImm, r5, 7)
+	a.aluImm(opOrImm, r5, 7)
 	a.load(1, r1, r2, 3)
 	a.load(2, r1, r2, 3)
 	a.load(4, r1, r2, 3)
@@ -84,7 +84,7 @@ func TestEncoding(t *testing.T) {
 		0xbf, 0x91, 0, 0, 0, 0, 0, 0,
 		0xb7, 0x02, 0, 0, 0xfe, 0xff, 0xff, 0xff,
 		0x0f, 0x43, 0, 0, 0, 0, 0, 0,
-		0x57, 0x05, 0, 0, 7, 0, 0, 0,
+		0x47, 0x05, 0, 0, 7, 0, 0, 0,
 		0x71, 0x21, 3, 0, 0, 0, 0, 0,
 		0x69, 0x21, 3, 0, 0, 0, 0, 0,
 		0x61, 0x21, 3, 0, 0, 0, 0, 0,

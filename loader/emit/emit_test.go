@@ -8,13 +8,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	"gotest.tools/v3/assert"
 
 	"github.com/bpfreplay/bpfreplay/internal/need"
+	"github.com/bpfreplay/bpfreplay/loader/artefact"
 	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
+	"github.com/bpfreplay/bpfreplay/loader/core"
 	"github.com/bpfreplay/bpfreplay/loader/insn"
 	"github.com/bpfreplay/bpfreplay/loader/object"
 	"github.com/bpfreplay/bpfreplay/loader/trace"
@@ -22,22 +23,19 @@ import (
 
 // traceOf has maps arrays, which are created and then updated updates times each.
 func traceOf(maps, updates int) *trace.Trace {
-	t := &trace.Trace{Object: "test", License: "GPL"}
+	t := &trace.Trace{Object: "test", License: "GPL", FDs: []string{"none"}}
 	for i := range maps {
 		name := fmt.Sprint("m", i)
-		t.Maps = append(t.Maps, trace.Map{Name: name})
-		t.FDs = append(t.FDs, trace.FDInfo{Name: "map " + name})
+		t.Maps = append(t.Maps, &trace.Map{Name: name})
+		t.FDs = append(t.FDs, "map "+name)
 	}
-	for i := range maps {
+	for i, m := range t.Maps {
 		t.Commands = append(t.Commands, &trace.CreateMap{
-			Map: i, Name: t.Maps[i].Name, Inner: trace.NoFD, Setting: -1, Out: trace.FD(i),
-			Attr: trace.MapAttr{Type: 2, KeySize: 4, ValueSize: 4, MaxEntries: 1, BTF: trace.NoFD, Name: t.Maps[i].Name},
+			Map: m, Name: m.Name, Out: t.MapFD(i),
+			Attr: trace.MapAttr{Type: 2, KeySize: 4, ValueSize: 4, MaxEntries: 1, Name: m.Name},
 		})
 		for range updates {
-			t.Commands = append(t.Commands, &trace.UpdateElem{
-				Map: trace.FD(i), Name: t.Maps[i].Name, Key: make([]byte, 4), Value: make([]byte, 4),
-				FD: trace.NoFD, MapIndex: -1, Setting: -1,
-			})
+			t.Commands = append(t.Commands, &trace.UpdateElem{Map: t.MapFD(i), Name: m.Name, Key: make([]byte, 4), Value: make([]byte, 4)})
 		}
 	}
 	return t
@@ -45,44 +43,79 @@ func traceOf(maps, updates int) *trace.Trace {
 
 // program adds a program with an instruction for each fixup. Its FD is not where
 // a plan would put it, which is all the same to the code.
-func program(t *trace.Trace, attach int, fixups ...trace.Fixup) {
+func program(t *trace.Trace, attach *trace.Symbol, fixups ...trace.Fixup) {
 	p := &trace.LoadProgram{
-		Program: len(t.Programs), Name: fmt.Sprint("p", len(t.Programs)), Type: 1, License: "GPL",
-		BTF: trace.NoFD, Attach: attach, Out: trace.FD(len(t.FDs)),
+		Program: &trace.Program{}, Name: fmt.Sprint("p", len(t.Programs)), Type: 1, License: "GPL", Attach: attach, Out: trace.FD(len(t.FDs)),
 	}
+	p.Program.Name = p.Name
 	for i, f := range fixups {
 		p.Insns = append(p.Insns, insn.LdImm64, 0x11, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 		f.Insn = 2 * i
 		p.Fixups = append(p.Fixups, f)
 	}
 	p.Insns = append(p.Insns, 0xb7, 0, 0, 0, 0, 0, 0, 0, insn.Exit, 0, 0, 0, 0, 0, 0, 0)
-	t.Programs = append(t.Programs, trace.Program{Name: p.Name})
-	t.FDs = append(t.FDs, trace.FDInfo{Name: "program " + p.Name})
+	t.Programs = append(t.Programs, p.Program)
+	t.FDs = append(t.FDs, "program "+p.Name)
 	t.Commands = append(t.Commands, p)
 }
 
-func symbol(t *trace.Trace, kind trace.SymbolKind, name string, weak bool) int {
-	s := trace.Symbol{Kind: kind, Name: name, BTFKind: 12, Weak: weak, BTF: trace.NoFD}
+func symbol(t *trace.Trace, kind trace.SymbolKind, name string, weak bool) *trace.Symbol {
+	s := &trace.Symbol{Kind: kind, Name: name, BTFKind: 12, Weak: weak}
 	if kind != trace.SymbolAddress {
 		s.BTF = trace.FD(len(t.FDs))
-		t.FDs = append(t.FDs, trace.FDInfo{Name: "module of " + name})
+		t.FDs = append(t.FDs, "module of "+name)
 	}
 	t.Symbols = append(t.Symbols, s)
-	t.Commands = append(t.Commands, &trace.Lookup{Symbol: len(t.Symbols) - 1, For: "test"})
-	return len(t.Symbols) - 1
+	t.Commands = append(t.Commands, &trace.Lookup{Symbol: s, For: "test"})
+	return s
 }
 
-func mustEmit(t testing.TB, tr *trace.Trace, o Options) *Loader {
+func mustEmit(t testing.TB, tr *trace.Trace) *artefact.Artefact {
 	t.Helper()
-	l, err := Emit(tr, o)
+	a, err := Emit(tr)
 	assert.NilError(t, err)
-	checkCode(t, l)
-	return l
+	checkCode(t, a)
+	checkContext(t, a)
+	return a
+}
+
+// checkContext checks that what is in the context is within it, and nothing is where
+// something else is.
+func checkContext(t testing.TB, a *artefact.Artefact) {
+	t.Helper()
+	at := make([]string, a.Context)
+	take := func(what string, off, size int) {
+		t.Helper()
+		assert.Assert(t, off >= 0 && off+size <= a.Context, "%s is at %d of %d", what, off, a.Context)
+		for i := off; i < off+size; i++ {
+			assert.Assert(t, at[i] == "", "%s is where %s is", what, at[i])
+			at[i] = what
+		}
+	}
+	take("header", 0, artefact.CtxMap(0))
+	slots := make(map[int]bool)
+	for i := range a.Maps {
+		take("map "+a.Maps[i].Name, a.Maps[i].FD, 4)
+		slots[a.Maps[i].FD] = true
+	}
+	for i := range a.Programs {
+		take("program "+a.Programs[i].Name, a.Programs[i].FD, 4)
+		take("log of "+a.Programs[i].Name, a.Programs[i].Log, 16)
+		slots[a.Programs[i].FD] = true
+	}
+	for _, s := range a.Settings {
+		take("setting "+s.Kind, s.Offset, s.Size)
+	}
+	for _, s := range a.Steps {
+		if !slots[s.Result] { // that of a map or program is its fd
+			take(s.Subject+": "+s.Op, s.Result, 4)
+		}
+	}
 }
 
 // checkCode checks what the kernel would refuse with a bare EINVAL: jumps into
 // the middle of instructions or out of the program, addresses outside of the blob.
-func checkCode(t testing.TB, l *Loader) {
+func checkCode(t testing.TB, l *artefact.Artefact) {
 	t.Helper()
 	in := insn.Insns(l.Insns)
 	second := make(map[int]bool)
@@ -104,46 +137,16 @@ func checkCode(t testing.TB, l *Loader) {
 	assert.Equal(t, len(l.Blob)%8, 0)
 }
 
-// TestStops: from everywhere in a long program a failure gets to its end.
-func TestStops(t *testing.T) {
-	for _, o := range []Options{{Steps: true}, {Inputs: true}} {
-		l := mustEmit(t, traceOf(1, 12_000), o)
-		in := insn.Insns(l.Insns)
-		assert.Assert(t, in.Len() > 100_000, "%d instructions", in.Len())
-		end := 0
-		failures := 0
-		for i := range in.Len() {
-			// The note of the failed step, and the jump behind it.
-			if in.Op(i) != 0x62 || in.Off(i) != 0 || reg(in.Dst(i)) != rBase {
-				continue
-			}
-			failures++
-			at, hops := i+1, 0
-			for in.Op(at) == opJa {
-				assert.Assert(t, in.Off(at) > 0)
-				at += 1 + int(in.Off(at))
-				hops++
-			}
-			assert.Assert(t, hops <= 1+in.Len()/stopEvery, "%d hops from %d", hops, i)
-			if end == 0 {
-				end = at
-			}
-			assert.Equal(t, at, end, "the failure at %d ends elsewhere", i)
-		}
-		assert.Equal(t, failures, 12_001)
-	}
-}
-
 // TestTables: a loop over a table from tableSites places on, a store each below.
 func TestTables(t *testing.T) {
 	size := func(sites int) int {
 		tr := traceOf(1, 0)
-		fixups := make([]trace.Fixup, sites-0)
+		fixups := make([]trace.Fixup, sites)
 		for i := range fixups {
-			fixups[i] = trace.Fixup{Kind: trace.FixupMap, FD: 0}
+			fixups[i] = trace.Fixup{Kind: trace.FixupMap, FD: tr.MapFD(0)}
 		}
-		program(tr, -1, fixups...)
-		return len(mustEmit(t, tr, Options{}).Insns) / insn.Size
+		program(tr, nil, fixups...)
+		return len(mustEmit(t, tr).Insns) / insn.Size
 	}
 	below, at, above := size(tableSites-1), size(tableSites), size(10*tableSites)
 	assert.Equal(t, below, size(tableSites-2)+1)
@@ -159,7 +162,7 @@ func TestEverySpot(t *testing.T) {
 			for pad := range 80 {
 				tr := traceOf(10, 0)
 				for range pad { // a cell each, before attributes and instructions
-					tr.FDs = append(tr.FDs, trace.FDInfo{Name: "pad"})
+					tr.FDs = append(tr.FDs, "pad")
 				}
 				s := symbol(tr, kind, "symbol", weak)
 				for range 600 {
@@ -168,10 +171,9 @@ func TestEverySpot(t *testing.T) {
 						continue
 					}
 					fix := map[trace.SymbolKind]trace.FixupKind{trace.SymbolKfunc: trace.FixupCall, trace.SymbolKsym: trace.FixupKsym, trace.SymbolAddress: trace.FixupAddress}[kind]
-					program(tr, -1, trace.Fixup{Kind: fix, FD: trace.NoFD, Symbol: s})
+					program(tr, nil, trace.Fixup{Kind: fix, Symbol: s})
 				}
-				l := mustEmit(t, tr, Options{})
-				assert.Assert(t, len(l.Blob) > 1<<16)
+				assert.Assert(t, len(mustEmit(t, tr).Blob) > 1<<16)
 			}
 		}
 	}
@@ -182,53 +184,36 @@ func TestEverySpot(t *testing.T) {
 func TestManyOnOneTarget(t *testing.T) {
 	tr := traceOf(0, 0)
 	s := symbol(tr, trace.SymbolAttach, "target", false)
-	for CtxSize(0, len(tr.Programs)+1) <= maxCtx {
+	const each = 4 + 16 // the fd and the request for a log
+	for range (maxCtx - 64) / each {
 		program(tr, s)
 	}
-	l := mustEmit(t, tr, Options{})
-	assert.Assert(t, len(l.Insns)/insn.Size > 60_000)
+	l := mustEmit(t, tr)
+	assert.Assert(t, maxCtx-l.Context < 64, "there is room for more in %d bytes", l.Context)
+	assert.Assert(t, len(l.Insns)/insn.Size > 20_000)
 }
 
-// TestNothingCanFail: there is no code for failures that cannot be.
-func TestNothingCanFail(t *testing.T) {
-	l := mustEmit(t, &trace.Trace{}, Options{Steps: true})
-	in := insn.Insns(l.Insns)
-	exits := 0
-	for i := range in.Len() {
-		if in.Op(i) == insn.Exit {
-			exits++
-		}
-	}
-	assert.Equal(t, exits, 1)
+// TestNothing: there is no code for commands that are not there.
+func TestNothing(t *testing.T) {
+	l := mustEmit(t, &trace.Trace{FDs: []string{"none"}})
 	assert.Equal(t, len(l.Blob), 8)
-
-	tr := &trace.Trace{FDs: []trace.FDInfo{{Name: "x"}}, Commands: []trace.Command{&trace.Close{FD: 0}, &trace.Skip{Of: &trace.Close{}}}}
-	l = mustEmit(t, tr, Options{Steps: true})
-	assert.Equal(t, binary.LittleEndian.Uint32(l.Blob), uint32(StepNone))
-}
-
-// TestCloses: after a failure everything is closed that may be open then.
-func TestCloses(t *testing.T) {
-	for _, c := range []struct{ maps, updates, want int }{{1, 0, 0}, {3, 0, 2}, {1, 1, 1}, {3, 2, 3}} {
-		in := insn.Insns(mustEmit(t, traceOf(c.maps, c.updates), Options{Steps: true}).Insns)
-		closes := 0
-		for i := range in.Len() {
-			if in.IsCallTo(i, 0) && in.Imm(i) == fnSysClose {
-				closes++
-			}
-		}
-		assert.Equal(t, closes, c.want, "%d maps, %d updates", c.maps, c.updates)
+	assert.Equal(t, l.Context, artefact.CtxMap(0))
+	in := insn.Insns(l.Insns)
+	assert.Assert(t, in.Len() <= 6, "%d instructions", in.Len())
+	for i := range in.Len() {
+		assert.Assert(t, in.Op(i) != insn.Call)
 	}
+	assert.Equal(t, len(l.Steps)+len(l.Maps)+len(l.Programs), 0)
 }
 
-// TestWithoutSteps: the code is one straight piece, which hands out each map and
-// program where the context has it.
-func TestWithoutSteps(t *testing.T) {
+// TestStraight: the code is one straight piece, which stores what each command came to
+// where the manifest says, maps and programs where the context has them.
+func TestStraight(t *testing.T) {
 	tr := traceOf(3, 2)
 	for range 2 {
-		program(tr, -1, trace.Fixup{Kind: trace.FixupMap, FD: 1})
+		program(tr, nil, trace.Fixup{Kind: trace.FixupMap, FD: 1})
 	}
-	l := mustEmit(t, tr, Options{})
+	l := mustEmit(t, tr)
 	in := insn.Insns(l.Insns)
 	stores := make(map[int]int)
 	for i := 0; i < in.Len(); i++ {
@@ -245,32 +230,37 @@ func TestWithoutSteps(t *testing.T) {
 			stores[int(in.Off(i))]++
 		}
 	}
-	want := map[int]int{CtxMap(0): 1, CtxMap(1): 1, CtxMap(2): 1, CtxProg(3, 0): 1, CtxProg(3, 1): 1}
+	want := map[int]int{
+		artefact.CtxMap(0): 1, artefact.CtxMap(1): 1, artefact.CtxMap(2): 1, artefact.CtxProgram(3, 0): 1, artefact.CtxProgram(3, 1): 1,
+	}
+	assert.Equal(t, len(l.Steps), 3+3*2+2)
+	for _, s := range l.Steps {
+		want[s.Result] = 1
+	}
+	assert.Equal(t, len(want), len(l.Steps))
 	assert.DeepEqual(t, stores, want)
-	assert.Assert(t, !l.Steps && bytes.HasPrefix(l.Blob, []byte("GPL\x00")))
-	steps := mustEmit(t, tr, Options{Steps: true})
-	assert.Assert(t, steps.Steps && 4*len(l.Insns) < 3*len(steps.Insns), "%d and %d bytes", len(l.Insns), len(steps.Insns))
+	assert.Assert(t, bytes.HasPrefix(l.Blob, []byte("GPL\x00")))
 }
 
 func TestLimits(t *testing.T) {
 	many := traceOf(1, 0)
-	many.FDs = make([]trace.FDInfo, maxCells)
-	mustEmit(t, many, Options{})
-	many.FDs = make([]trace.FDInfo, maxCells+1)
-	_, err := Emit(many, Options{})
+	many.FDs = make([]string, maxCells)
+	mustEmit(t, many)
+	many.FDs = make([]string, maxCells+1)
+	_, err := Emit(many)
 	assert.ErrorContains(t, err, "32768 file descriptors, at most 32767")
 
-	most := (maxCtx - CtxHeaderSize) / CtxMapSize
-	mustEmit(t, traceOf(most, 0), Options{Inputs: true})
-	_, err = Emit(traceOf(most+1, 0), Options{Inputs: true})
-	assert.ErrorContains(t, err, "context of 32776 bytes for 2047 maps and 0 programs, at most 32767")
+	most := (maxCtx - artefact.CtxMap(0)) / (artefact.CtxMap(1) - artefact.CtxMap(0))
+	mustEmit(t, traceOf(most, 0))
+	_, err = Emit(traceOf(most+1, 0))
+	assert.ErrorContains(t, err, "context of 32776 bytes for 2047 maps, 0 programs and 2047 steps, at most 32767")
 
 	huge := traceOf(1, 0)
 	data := make([]byte, maxBlob-4096)
 	for range 2 {
-		huge.Commands = append(huge.Commands, &trace.UpdateElem{Map: 0, Key: make([]byte, 4), Value: data, FD: trace.NoFD, MapIndex: -1, Setting: -1})
+		huge.Commands = append(huge.Commands, &trace.UpdateElem{Map: 1, Key: make([]byte, 4), Value: data})
 	}
-	_, err = Emit(huge, Options{})
+	_, err = Emit(huge)
 	assert.ErrorContains(t, err, "blob needs more than the 536870911 bytes")
 }
 
@@ -298,72 +288,102 @@ func TestObjects(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		for _, o := range []Options{{}, {Steps: true}, {Inputs: true}, {Log: Log{Level: 1, Size: 100, Addr: 1 << 40, Step: EachStep}}} {
-			l := mustEmit(t, tr, o)
-			again := mustEmit(t, tr, o)
-			assert.Assert(t, bytes.Equal(l.Insns, again.Insns) && bytes.Equal(l.Blob, again.Blob), file)
-			checkBlob(t, tr, l)
-			emitted++
-		}
-		givenAll(t, tr)
+		l := mustEmit(t, tr)
+		again := mustEmit(t, tr)
+		assert.Assert(t, bytes.Equal(l.Insns, again.Insns) && bytes.Equal(l.Blob, again.Blob), file)
+		checkBlob(t, tr, l)
+		checkManifest(t, tr, l)
+		emitted++
 	}
-	assert.Assert(t, emitted > 400, "%d", emitted)
+	assert.Assert(t, emitted > 120, "%d", emitted)
 }
 
-// checkBlob checks that all fds are closed and that everything is there.
-func checkBlob(t testing.TB, tr *trace.Trace, l *Loader) {
+// checkBlob checks that everything is there.
+func checkBlob(t testing.TB, tr *trace.Trace, l *artefact.Artefact) {
 	t.Helper()
-	for i := range tr.FDs {
-		assert.Equal(t, int32(binary.LittleEndian.Uint32(l.Blob[l.Cells+4*i:])), int32(none))
-	}
+	closed := bytes.Repeat([]byte{0xff}, 4*len(tr.FDs))
+	assert.Assert(t, bytes.Contains(l.Blob, closed), "no room for %d fds, none of which is open", len(tr.FDs))
 	for _, c := range tr.Commands {
 		switch c := c.(type) {
 		case *trace.LoadBTF:
-			assert.Assert(t, bytes.Contains(l.Blob, c.Data))
+			assert.Assert(t, bytes.Contains(l.Blob, c.Data) && bytes.Contains(l.Blob, c.Extended))
 		case *trace.CreateMap:
 			assert.Assert(t, bytes.Contains(l.Blob, []byte(c.Attr.Name)))
 		case *trace.UpdateElem:
-			assert.Assert(t, c.OnlyGiven || bytes.Contains(l.Blob, c.Value))
+			assert.Assert(t, bytes.Contains(l.Blob, c.Value))
 		case *trace.LoadProgram:
-			for _, part := range [][]byte{c.Insns, c.FuncInfo, c.LineInfo, c.CORE, append([]byte(c.License), 0)} {
+			for _, part := range [][]byte{c.Insns, c.FuncInfo, c.LineInfo, core.Encode(c.CORE), append([]byte(c.License), 0)} {
 				assert.Assert(t, bytes.Contains(l.Blob, part))
 			}
 		}
 	}
 }
 
-// givenAll: a loader whose maps are all given creates none.
-func givenAll(t testing.TB, tr *trace.Trace) {
+// checkManifest checks that what the manifest points to is there.
+func checkManifest(t testing.TB, tr *trace.Trace, l *artefact.Artefact) {
 	t.Helper()
-	var given []trace.FD
-	templates := 0
-	for i := range tr.Maps {
-		given = append(given, tr.MapFD(i))
-	}
+	steps := l.Steps
 	for _, c := range tr.Commands {
-		if c, ok := c.(*trace.CreateMap); ok && c.Map < 0 {
-			templates++
+		switch c := c.(type) {
+		case *trace.LoadBTF:
+			assert.DeepEqual(t, l.Types.Of(l.Blob), c.Data)
+			if c.Optional {
+				continue
+			}
+		case *trace.CreateMap:
+			if i := slices.Index(tr.Maps, c.Map); i >= 0 {
+				m := &l.Maps[i]
+				attr := m.Attr.Of(l.Blob)
+				assert.Equal(t, binary.LittleEndian.Uint32(attr), c.Attr.Type, m.Name)
+				assert.Equal(t, bpfsys.CString(attr[bpfsys.MapCreateName:][:16]), c.Attr.Name)
+				assert.Equal(t, binary.LittleEndian.Uint32(l.Blob[m.Delta:]), uint32(0))
+				assert.Equal(t, steps[0].Result, m.FD)
+			}
+		case *trace.UpdateElem:
+			if i := slices.Index(tr.Maps, c.Initial); i >= 0 {
+				m := &l.Maps[i]
+				assert.DeepEqual(t, m.Value.Of(l.Blob), c.Value)
+				assert.Equal(t, binary.LittleEndian.Uint64(l.Blob[m.Update+bpfsys.ElemFlags:]), c.Flags)
+				assert.Equal(t, steps[0].Initial, m.Name)
+			}
+		case *trace.LoadProgram:
+			p := &l.Programs[slices.Index(tr.Programs, c.Program)]
+			assert.Equal(t, binary.LittleEndian.Uint32(p.Attr.Of(l.Blob)), c.Type)
+			assert.Equal(t, binary.LittleEndian.Uint32(p.Attr.Of(l.Blob)[4:]), uint32(len(c.Insns)/insn.Size))
+			assert.Equal(t, steps[0].Result, p.FD)
+		case *trace.Close, *trace.ChooseEnum, *trace.AskContext:
+			continue
 		}
+		assert.Equal(t, steps[0].Subject, c.Subject())
+		assert.Equal(t, steps[0].Op, trace.What(c))
+		steps = steps[1:]
 	}
-	in := insn.Insns(mustEmit(t, tr, Options{Given: given}).Insns)
-	creates := 0
-	for i := 0; i+3 < in.Len(); i++ {
-		if in.Op(i) == opMovImm && reg(in.Dst(i)) == r1 && in.Imm(i) == int32(bpfsys.MapCreate) && slices.Contains(calls(in, i), fnSysBPF) {
-			creates++
-		}
-	}
-	assert.Equal(t, creates, templates)
+	assert.Equal(t, len(steps), 0)
 }
 
-// calls are the helpers that are called in the four instructions after i.
-func calls(in insn.Insns, i int) []int32 {
-	var out []int32
-	for j := i + 1; j < in.Len() && j <= i+4; j++ {
-		if in.Op(j) == insn.Call {
-			out = append(out, in.Imm(j))
+// TestStructOps: a member counts as set if it is not zero, or if a program implements it.
+func TestStructOps(t *testing.T) {
+	obj, err := object.Open("../object/testdata/structops.o")
+	assert.NilError(t, err)
+	set := func(o trace.Options) (names []string) {
+		t.Helper()
+		tr, err := trace.Plan(obj, o)
+		assert.NilError(t, err)
+		for _, s := range mustEmit(t, tr).Settings {
+			if s.Kind != "value_size" {
+				continue
+			}
+			for _, m := range s.StructOps.Members {
+				if m.Set {
+					names = append(names, m.Name+" "+m.Kind)
+				}
+			}
+			return names
 		}
+		t.Fatal("no map")
+		return nil
 	}
-	return out
+	assert.DeepEqual(t, set(trace.Options{Autocreate: map[string]bool{"linked": false}}), []string{"flags int", "init ptr", "ssthresh ptr", "name array"})
 }
 
 // TestContextLayout compares the context with libbpf's own definition of it.
@@ -380,20 +400,17 @@ func TestContextLayout(t *testing.T) {
 #define P(type, field) printf(#type "." #field " %zu\n", offsetof(struct type, field))
 int main(void)
 {
-	P(bpf_loader_ctx, sz); P(bpf_loader_ctx, log_level); P(bpf_loader_ctx, log_size); P(bpf_loader_ctx, log_buf);
-	P(bpf_map_desc, map_fd); P(bpf_map_desc, max_entries); P(bpf_map_desc, initial_value); P(bpf_prog_desc, prog_fd);
+	P(bpf_loader_ctx, sz); P(bpf_map_desc, map_fd); P(bpf_prog_desc, prog_fd);
 	printf("%zu %zu %zu\n", sizeof(struct bpf_loader_ctx), sizeof(struct bpf_map_desc), sizeof(struct bpf_prog_desc));
 }`), 0o600))
-	binary := filepath.Join(dir, "layout")
-	out, err := exec.Command(gcc, "-o", binary, source).CombinedOutput()
+	program := filepath.Join(dir, "layout")
+	out, err := exec.Command(gcc, "-o", program, source).CombinedOutput()
 	assert.NilError(t, err, "%s", out)
-	out, err = exec.Command(binary).Output()
+	out, err = exec.Command(program).Output()
 	assert.NilError(t, err)
-	var want strings.Builder
-	fmt.Fprintf(&want, "bpf_loader_ctx.sz 0\nbpf_loader_ctx.log_level %d\nbpf_loader_ctx.log_size %d\nbpf_loader_ctx.log_buf %d\n", CtxLogLevel, CtxLogSize, CtxLogBuf)
-	fmt.Fprintf(&want, "bpf_map_desc.map_fd 0\nbpf_map_desc.max_entries %d\nbpf_map_desc.initial_value %d\nbpf_prog_desc.prog_fd 0\n", CtxMaxEntries, CtxInitial)
-	fmt.Fprintf(&want, "%d %d %d\n", CtxHeaderSize, CtxMapSize, CtxProgSize)
-	assert.Equal(t, string(out), want.String())
-	assert.Equal(t, CtxProg(3, 2), CtxHeaderSize+3*CtxMapSize+2*CtxProgSize)
-	assert.Equal(t, CtxMap(2), CtxHeaderSize+2*CtxMapSize)
+	header, size := artefact.CtxMap(0), artefact.CtxMap(1)-artefact.CtxMap(0)
+	want := "bpf_loader_ctx.sz 0\nbpf_map_desc.map_fd 0\nbpf_prog_desc.prog_fd 0\n" +
+		fmt.Sprintf("%d %d %d\n", header, size, artefact.CtxProgram(0, 1)-artefact.CtxProgram(0, 0))
+	assert.Equal(t, string(out), want)
+	assert.Equal(t, artefact.CtxProgram(3, 0), header+3*size)
 }

@@ -1,19 +1,19 @@
-package target
+package trace
 
 import (
 	"encoding/binary"
+	"slices"
 	"testing"
 
 	"gotest.tools/v3/assert"
 
 	"github.com/bpfreplay/bpfreplay/loader/btf"
-	"github.com/bpfreplay/bpfreplay/loader/trace"
 )
 
 // emptyTypes is BTF without types.
 func emptyTypes(t *testing.T) *btf.Spec {
 	t.Helper()
-	spec, err := btf.Parse(append(header(24, 0, 0, 0, 1), 0))
+	spec, err := btf.Parse(btf.Encode("\x00", nil))
 	assert.NilError(t, err)
 	return spec
 }
@@ -64,11 +64,14 @@ func TestArgCtx(t *testing.T) {
 		{"xdp", xdp, map[int]string{2: "int (int, struct xdp_md *)"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			own := types.Clone()
-			info, err := describe(own, &trace.LoadProgram{Type: tt.progType, FuncInfo: all, FuncInfoRecSize: 8}, tags)
-			assert.NilError(t, err)
-			assert.Equal(t, len(info), len(all))
-			reread, err := btf.Parse(own.Raw())
+			p := &planner{types: types}
+			edits := p.describe(&LoadProgram{Type: tt.progType, FuncInfo: all, FuncInfoRecSize: 8}, tags)
+			assert.Equal(t, len(edits), len(tt.protos))
+			info := slices.Clone(all)
+			for _, e := range edits {
+				binary.LittleEndian.PutUint32(info[8*e.Record+4:], uint32(e.Type))
+			}
+			reread, err := btf.Parse(p.extended.Raw())
 			assert.NilError(t, err, "what the kernel is given")
 			for i := range len(all) / 8 {
 				was := btf.TypeID(binary.LittleEndian.Uint32(all[8*i+4:]))
@@ -87,9 +90,20 @@ func TestArgCtx(t *testing.T) {
 	}
 	assert.Equal(t, types.NumTypes(), before)
 
-	info, err := describe(types.Clone(), &trace.LoadProgram{Type: syscall, FuncInfo: funcInfo(main, plain), FuncInfoRecSize: 8}, tags)
-	assert.NilError(t, err)
-	assert.Assert(t, info == nil, "nothing to describe")
+	// A program whose context has no name, and one without such functions.
+	p := &planner{t: &Trace{}, types: types}
+	p.t.Commands = []Command{
+		&LoadProgram{Type: syscall, FuncInfo: all, FuncInfoRecSize: 8},
+		&LoadProgram{Type: xdp, FuncInfo: funcInfo(main, plain), FuncInfoRecSize: 8},
+	}
+	p.askContext()
+	assert.Equal(t, len(p.first), 0, "nothing to ask")
+	p.t.Commands = append(p.t.Commands, &LoadProgram{Type: xdp, FuncInfo: all, FuncInfoRecSize: 8})
+	p.askContext()
+	assert.Equal(t, len(p.first), 1)
+	ask := p.first[0].(*AskContext)
+	assert.Equal(t, len(ask.Edits), 1)
+	assert.Assert(t, ask.Edits[0].Program == p.t.Commands[2])
 }
 
 // A type that programs commonly write for their context gives way to the one that the
@@ -109,7 +123,7 @@ func TestIsContext(t *testing.T) {
 		want     bool
 	}{
 		{void, xdp, true}, {void, kprobe, true}, {regs, kprobe, true}, {regs, xdp, false},
-		{regs, perfEvent, userRegs == "pt_regs"}, {u64, rawTracepoint, true}, {u64, xdp, false}, {u32, rawTracepoint, false},
+		{regs, perfEvent, true}, {u64, rawTracepoint, true}, {u64, xdp, false}, {u32, rawTracepoint, false},
 		{other, kprobe, false}, {number, xdp, false}, {9999, xdp, false},
 	} {
 		assert.Equal(t, isContext(types, tt.param, tt.progType), tt.want, "%s, program type %d", types.TypeName(tt.param), tt.progType)
