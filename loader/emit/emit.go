@@ -400,7 +400,7 @@ func (e *emitter) layOutPrograms() {
 				continue
 			}
 			e.addFD(f.FD, at+4)
-			if i := int(f.FD) - 1; i < len(e.t.Maps) && e.t.Maps[i].Arena && insn.Insns(c.Insns).Src(f.Insn) == insn.PseudoMapValue {
+			if i := int(f.FD) - 1; i >= 0 && i < len(e.t.Maps) && e.t.Maps[i].Arena && insn.Insns(c.Insns).Src(f.Insn) == insn.PseudoMapValue {
 				e.a.Maps[i].Globals = append(e.a.Maps[i].Globals, at+insn.Size+4)
 			}
 		}
