@@ -186,7 +186,7 @@ func probeTypeMatch() error {
 func probeNoFuncInfo() error {
 	_, err := matchProgram(core.TypeSize, false)
 	if err == nil {
-		return errors.New("the kernel ignores CO-RE records of a program without func_info")
+		return fmt.Errorf("the kernel ignores CO-RE records of a program without func_info: %w", unix.EOPNOTSUPP)
 	}
 	if err = probed("PROG_LOAD with a CO-RE record and no func_info", err); errors.Is(err, ErrUnknown) {
 		return err
