@@ -18,7 +18,7 @@ import (
 	"gotest.tools/v3/golden"
 
 	"github.com/bpfreplay/bpfreplay/internal/need"
-	"github.com/bpfreplay/bpfreplay/loader/emit"
+	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
 func (s *skeleton) describe() string {
@@ -65,7 +65,7 @@ func TestSkeletonAgainstC(t *testing.T) {
 			assert.NilError(t, os.WriteFile(file, header, 0o600))
 			var want []string
 			want = append(want, "data "+hex.EncodeToString(s.blob), "insns "+hex.EncodeToString(s.insns))
-			want = append(want, fmt.Sprintf("ctx %d", emit.CtxSize(len(s.maps), len(s.programs))))
+			want = append(want, fmt.Sprintf("ctx %d", artefact.CtxProgram(len(s.maps), len(s.programs))))
 			sizes := ""
 			for _, m := range s.maps {
 				v := s.values[m]

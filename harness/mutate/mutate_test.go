@@ -2,13 +2,13 @@ package mutate
 
 import (
 	"path/filepath"
+	"reflect"
 	"testing"
 
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
 	"github.com/bpfreplay/bpfreplay/harness/state"
-	"github.com/bpfreplay/bpfreplay/loader"
 	"github.com/bpfreplay/bpfreplay/loader/insn"
 	"github.com/bpfreplay/bpfreplay/loader/object"
 	"github.com/bpfreplay/bpfreplay/loader/trace"
@@ -19,7 +19,7 @@ const objects = "../../selftests/bpf/"
 // open reads an object of the core suite, which is named after its case.
 func open(t *testing.T, name string) *object.Object {
 	t.Helper()
-	o, err := loader.Open(objects + name + ".bpf.o")
+	o, err := object.Open(objects + name + ".bpf.o")
 	assert.NilError(t, err)
 	return o
 }
@@ -45,14 +45,16 @@ func TestTable(t *testing.T) {
 		again, _, err := m.Generate(open(t, m.Case))
 		assert.NilError(t, err, m.Name)
 		assert.Check(t, !differ(p, again), "%s is another one the second time", m.Name)
-		plain, err := loader.Generate(o, nil)
+		plain, err := generate(o)
 		assert.NilError(t, err)
-		fresh, err := loader.Generate(open(t, m.Case), nil)
+		fresh, err := generate(open(t, m.Case))
 		assert.NilError(t, err)
 		assert.Check(t, !differ(plain, fresh), "%s changes the object", m.Name)
 	}
 	t.Logf("%d mutations: %v", len(table), kinds)
 }
+
+func differ(a, b *Program) bool { return !reflect.DeepEqual(a.Artefact, b.Artefact) }
 
 // TestAnyObject: a mutation that is not for an object leaves it alone, or
 // changes it in some way, but does not end the program.
@@ -60,11 +62,11 @@ func TestAnyObject(t *testing.T) {
 	files, err := filepath.Glob(objects + "*.bpf.o")
 	assert.NilError(t, err)
 	for _, file := range files {
-		o, err := loader.Open(file)
+		o, err := object.Open(file)
 		if err != nil {
 			continue
 		}
-		if _, err := loader.Generate(o, nil); err != nil {
+		if _, err := generate(o); err != nil {
 			continue
 		}
 		for i := range table {
@@ -191,7 +193,7 @@ func planned(t *testing.T, name string) *trace.Trace {
 
 // TestInsert: jumps over an inserted instruction still reach their targets.
 func TestInsert(t *testing.T) {
-	p, err := loader.Generate(open(t, "ksym_typeless_weak"), nil)
+	p, err := generate(open(t, "ksym_typeless_weak"))
 	assert.NilError(t, err)
 	before := targets(p.Insns)
 	const at = 20

@@ -14,8 +14,9 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness/random"
 	"github.com/bpfreplay/bpfreplay/internal/need"
-	"github.com/bpfreplay/bpfreplay/loader"
+	"github.com/bpfreplay/bpfreplay/loader/emit"
 	"github.com/bpfreplay/bpfreplay/loader/object"
+	"github.com/bpfreplay/bpfreplay/loader/trace"
 )
 
 const objects = 500
@@ -41,9 +42,11 @@ func TestReaders(t *testing.T) {
 			for j := range ours.Functions {
 				assert.NilError(t, ours.Functions[j].Err)
 			}
-			p, err := loader.Generate(ours, nil)
+			tr, err := trace.Plan(ours, trace.Options{})
 			assert.NilError(t, err)
-			assert.Assert(t, len(p.Trace.Programs) > 0)
+			_, err = emit.Emit(tr)
+			assert.NilError(t, err)
+			assert.Assert(t, len(tr.Programs) > 0)
 			if beyondCilium(o) {
 				return
 			}
