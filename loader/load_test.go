@@ -17,6 +17,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
+	"github.com/bpfreplay/bpfreplay/loader/issue"
+	"github.com/bpfreplay/bpfreplay/loader/replay"
 	"github.com/bpfreplay/bpfreplay/loader/target"
 	"github.com/bpfreplay/bpfreplay/loader/trace"
 )
@@ -431,3 +433,34 @@ func TestArena(t *testing.T) {
 }
 
 func mappings(t testing.TB) string { return string(readFile(t, "/proc/self/maps")) }
+
+// TestFileAsObject: objects of which a file once came to something else than the object
+// itself: types that no kernel takes, keys that MAP_CREATE refuses with types, tags that
+// only some kernels read, weak functions of another prototype.
+func TestFileAsObject(t *testing.T) {
+	needLoaders(t)
+	files, err := filepath.Glob("testdata/gen_not_load/*.o")
+	assert.NilError(t, err)
+	assert.Equal(t, len(files), 5)
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".o"), func(t *testing.T) {
+			tr := plan(t, file)
+			artefactFile := filepath.Join(t.TempDir(), "file")
+			assert.NilError(t, generate(t, file, nil).WriteFile(artefactFile))
+			a, err := artefact.ReadFile(artefactFile)
+			assert.NilError(t, err)
+			keepsFDs(t, func() {
+				direct, err := issue.Issue(tr, shared, target.Options{})
+				want := outcome(t, tr, direct, err)
+				assert.NilError(t, err, "every kernel loads it")
+				direct.Close()
+				fds, err := replay.Load(a, replay.Options{Target: target.New()})
+				got := outcome(t, tr, fds, err)
+				if fds != nil {
+					fds.Close()
+				}
+				assert.Equal(t, got, want)
+			})
+		})
+	}
+}
