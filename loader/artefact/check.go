@@ -1,5 +1,7 @@
 package artefact
 
+import "strings"
+
 // Limits of what a file may ask for.
 const (
 	maxContext = 1<<16 - 1 // PROG_TEST_RUN of a SYSCALL program
@@ -86,6 +88,9 @@ func (a *Artefact) check() error {
 		}
 		for _, k := range s.Kconfig {
 			c.within("kconfig "+k.Name, int(k.Offset), int(k.Size), s.Size)
+			if k.Size == 0 {
+				c.fail("kconfig %s: no bytes", k.Name)
+			}
 		}
 	}
 	return c.err
@@ -101,6 +106,9 @@ func (c *checker) checkMap(m *Map) {
 		c.fail("%s: initial value of %d bytes, not %d", what, m.Value.Size, m.ValueSize)
 	}
 	c.blob(what+": data", m.Data, 0)
+	if m.Pinned && !IsPin(m.Name) {
+		c.fail("%s: no file to pin it to can have this name", what)
+	}
 	if m.Update != 0 {
 		c.within(what+": update", m.Update, elemSize, len(c.a.Blob))
 	}
@@ -112,4 +120,10 @@ func (c *checker) checkMap(m *Map) {
 			c.within(what+": variable "+v.Name, int(v.Offset), int(v.Size), int(m.ValueSize))
 		}
 	}
+}
+
+// IsPin reports whether a map of this name can be pinned: the pin is a file of its
+// directory, and no other's.
+func IsPin(name string) bool {
+	return name != "" && name != "." && name != ".." && !strings.ContainsAny(name, "/\x00")
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/google/renameio/v2"
 )
@@ -102,7 +103,10 @@ func Parse(file []byte) (*Artefact, error) {
 	if err := a.parseManifest(sections[sectionManifest]); err != nil {
 		return nil, err
 	}
-	return a, a.check()
+	if err := a.check(); err != nil {
+		return nil, err
+	}
+	return a, nil
 }
 
 func split(file []byte) (map[uint32][]byte, error) {
@@ -114,7 +118,8 @@ func split(file []byte) (map[uint32][]byte, error) {
 	end := headerSize + sectionSize*int(n)
 	for i := range int(n) {
 		h := file[headerSize+sectionSize*i:]
-		kind, off, size := binary.LittleEndian.Uint32(h), binary.LittleEndian.Uint64(h[8:]), binary.LittleEndian.Uint64(h[16:])
+		kind, zero := binary.LittleEndian.Uint32(h), binary.LittleEndian.Uint32(h[4:])
+		off, size := binary.LittleEndian.Uint64(h[8:]), binary.LittleEndian.Uint64(h[16:])
 		switch _, twice := sections[kind]; {
 		case kind < sectionManifest || kind > sectionBlob:
 			return nil, malformed("section of kind %d, which this version of bpfreplay does not know", kind)
@@ -122,6 +127,8 @@ func split(file []byte) (map[uint32][]byte, error) {
 			return nil, malformed("two sections of kind %d", kind)
 		case off != uint64(align(end)) || size > uint64(len(file)) || off+size > uint64(len(file)):
 			return nil, malformed("section of kind %d: %d bytes at %d of %d", kind, size, off, len(file))
+		case zero != 0 || slices.ContainsFunc(file[end:off], func(b byte) bool { return b != 0 }):
+			return nil, malformed("section of kind %d: what is to be zero in its header or before it is not", kind)
 		}
 		sections[kind] = file[off : off+size : off+size]
 		end = int(off + size)

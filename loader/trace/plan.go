@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bpfreplay/bpfreplay/loader/artefact"
 	"github.com/bpfreplay/bpfreplay/loader/btf"
 	"github.com/bpfreplay/bpfreplay/loader/object"
 )
@@ -283,6 +284,9 @@ func (p *planner) createMaps() error {
 			continue
 		}
 		m := &p.obj.Maps[i]
+		if name := LogicalName(m); m.Pinning != 0 && !artefact.IsPin(name) {
+			return refuse("map "+name, unix.EINVAL, "no file to pin it to can have this name")
+		}
 		inner := NoFD
 		if m.Inner != nil {
 			inner = p.newFD("inner map of " + m.Name)
