@@ -124,7 +124,7 @@ func KindClashes(local *btf.Spec, programs [][]Record) map[string]bool {
 			if rec.Kind == TypeIDLocal {
 				continue
 			}
-			name, kind := EssentialName(local.TypeName(rec.TypeID)), local.KindOf(rec.TypeID)
+			name, kind := btf.EssentialName(local.TypeName(rec.TypeID)), local.KindOf(rec.TypeID)
 			if kind == btf.KindEnum64 {
 				kind = btf.KindEnum
 			}

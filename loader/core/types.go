@@ -62,20 +62,8 @@ func isEnum(k btf.Kind) bool { return k == btf.KindEnum || k == btf.KindEnum64 }
 // emits depends on values that may differ between kernels.
 func sameKind(a, b btf.Kind) bool { return a == b || isEnum(a) && isEnum(b) }
 
-// EssentialName is a name without its flavour: everything from the last "___"
-// on that has neither an underscore before nor after it. "task_struct___old"
-// means the kernel's "task_struct".
-func EssentialName(name string) string {
-	for i := len(name) - 5; i >= 0; i-- {
-		if name[i] != '_' && name[i+1:i+4] == "___" && name[i+4] != '_' {
-			return name[:i+1]
-		}
-	}
-	return name
-}
-
 // sameName compares essential names; the empty one equals only itself.
-func sameName(a, b string) bool { return EssentialName(a) == EssentialName(b) }
+func sameName(a, b string) bool { return btf.EssentialName(a) == btf.EssentialName(b) }
 
 // comparer compares a local type with one of the target.
 type comparer struct {

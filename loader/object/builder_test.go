@@ -2,6 +2,8 @@ package object
 
 import (
 	"strings"
+
+	"github.com/bpfreplay/bpfreplay/loader/insn"
 )
 
 // elfBuilder writes ELF objects that no compiler writes.
@@ -80,10 +82,10 @@ var (
 	movZero  = encode(0xb7, 0, 0, 0, 0)
 )
 
-func callInsn(imm int32) uint64 { return encode(opCall, 0, pseudoCall, 0, imm) }
+func callInsn(imm int32) uint64 { return encode(insn.Call, 0, insn.PseudoCall, 0, imm) }
 
 func loadImm64(src uint8, imm int32) [2]uint64 {
-	return [2]uint64{encode(opLoadImm64, 1, src, 0, imm), 0}
+	return [2]uint64{encode(insn.LdImm64, 1, src, 0, imm), 0}
 }
 
 func (b *elfBuilder) bytes() []byte {

@@ -254,7 +254,6 @@ func (o *opener) readKconfigMap() error {
 	sort.SliceStable(vars, func(i, j int) bool { return vars[i].Offset < vars[j].Offset })
 	m := o.dataMapOf(MapKconfig, secKconfig, data)
 	m.Variables = vars
-	o.kconfig = len(o.obj.Maps)
 	o.obj.Maps = append(o.obj.Maps, m)
 	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"gotest.tools/v3/assert"
+
+	"github.com/bpfreplay/bpfreplay/loader/insn"
 )
 
 // twoFunctions is an object with a program and a subprogram of four instructions.
@@ -49,7 +51,7 @@ func TestCallsWithoutRelocation(t *testing.T) {
 // TestFunctionErrors: calls that lead nowhere. libbpf opens these objects and
 // refuses to load the program.
 func TestFunctionErrors(t *testing.T) {
-	callback := loadImm64(pseudoFunc, 0)
+	callback := loadImm64(insn.PseudoFunc, 0)
 	section := func(b *elfBuilder, text int) uint64 {
 		return uint64(b.symbol(builtSymbol{kind: symSection, section: text}))
 	}
@@ -104,7 +106,7 @@ func TestBadRelocations(t *testing.T) {
 		{"call of data", []uint64{callInsn(-1)}, func(b *elfBuilder, prog, _ int) {
 			b.relocate(prog, 0, sectionSymbol(b, b.data(".data", make([]byte, 8))))
 		}, "only go to functions in .text"},
-		{"helper call", []uint64{encode(opCall, 0, 0, 0, 1)}, func(b *elfBuilder, prog, text int) {
+		{"helper call", []uint64{encode(insn.Call, 0, 0, 0, 1)}, func(b *elfBuilder, prog, text int) {
 			b.relocate(prog, 0, sectionSymbol(b, text))
 		}, "source register 0"},
 		{"call into an instruction", []uint64{callInsn(-1)}, func(b *elfBuilder, prog, text int) {

@@ -270,7 +270,7 @@ type Extern struct {
 }
 
 // EssentialName is the extern's name without its flavour ("bpf_f___v2" → "bpf_f").
-func (e *Extern) EssentialName() string { return EssentialName(e.Name) }
+func (e *Extern) EssentialName() string { return btf.EssentialName(e.Name) }
 
 // KconfigType is how a kconfig value is stored.
 type KconfigType int

@@ -240,15 +240,6 @@ func TestObjectName(t *testing.T) {
 	}
 }
 
-func TestEssentialName(t *testing.T) {
-	for name, want := range map[string]string{
-		"f": "f", "f___v2": "f", "a_b___c_d": "a_b", "f____v": "f____v", "f___": "f___", "___v": "___v",
-		"a___b___c": "a___b", "f__v": "f__v", "": "",
-	} {
-		assert.Equal(t, EssentialName(name), want, name)
-	}
-}
-
 func function(t testing.TB, o *Object, name string) *Function {
 	t.Helper()
 	i := slices.IndexFunc(o.Functions, func(f Function) bool { return f.Name == name })

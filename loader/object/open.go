@@ -117,7 +117,6 @@ type opener struct {
 	mapVar    []int
 	dataMap   map[int]int // section index to index in obj.Maps
 	arena     int         // index in obj.Maps
-	kconfig   int         // index in obj.Maps
 	externBy  map[int]int // symbol index to index in obj.Externs
 	jumpTable map[jumpTableKey]int
 	structOps []structOpsPlace
@@ -129,7 +128,7 @@ type opener struct {
 func open(raw []byte, path string, budget uint64) (*Object, error) {
 	o := &opener{
 		obj:  &Object{Name: objectName(path)},
-		text: -1, maps: -1, arena: -1, kconfig: -1,
+		text: -1, maps: -1, arena: -1,
 		budget:     budget,
 		dataMap:    map[int]int{},
 		externBy:   map[int]int{},

@@ -49,14 +49,3 @@ func LookupProgramType(section string) (t ProgramType, ok bool) {
 	}
 	return ProgramType{}, false
 }
-
-// EssentialName is a name without its flavour, the part from the last "___"
-// on that has neither an underscore before nor after it: "bpf_f___v2" → "bpf_f".
-func EssentialName(name string) string {
-	for i := len(name) - 5; i >= 0; i-- {
-		if name[i] != '_' && name[i+1:i+4] == "___" && name[i+4] != '_' {
-			return name[:i+1]
-		}
-	}
-	return name
-}

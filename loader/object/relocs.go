@@ -7,14 +7,10 @@ import (
 	"strings"
 
 	"github.com/bpfreplay/bpfreplay/loader/btf"
+	"github.com/bpfreplay/bpfreplay/loader/insn"
 )
 
-// Opcodes and pseudo source registers that relocations apply to.
 const (
-	opLoadImm64  = 0x18 // BPF_LD | BPF_DW | BPF_IMM
-	opCall       = 0x85 // BPF_JMP | BPF_CALL
-	pseudoCall   = 1
-	pseudoFunc   = 4
 	jumpSlotSize = 8  // bytes of one entry of a jump table in ELF
 	jumpValue    = 16 // struct bpf_insn_array_value
 )
@@ -88,51 +84,34 @@ func (o *opener) symbolName(s *symbol) string {
 	return s.name
 }
 
-// insn is one decoded instruction, as far as relocations care.
-type insn struct {
-	op  uint8
-	dst uint8
-	src uint8
-	off int16
-	imm int32
-}
-
-func decode(b []byte) insn {
-	return insn{
-		op: b[0], dst: b[1] & 15, src: b[1] >> 4,
-		off: int16(le.Uint16(b[2:])), imm: int32(le.Uint32(b[4:])),
-	}
-}
-
 // resolve finds what an instruction refers to, in the order in which libbpf
 // looks.
 func (o *opener) resolve(fn, at int, sym *symbol) (Relocation, error) {
-	f := &o.obj.Functions[fn]
-	ins := decode(f.Insns[at*8:])
+	p := insn.Insns(o.obj.Functions[fn].Insns)
 	r := Relocation{Insn: at}
-	switch ins.op {
-	case opCall:
-	case opLoadImm64:
-		if (at+2)*8 > len(f.Insns) {
+	switch p.Op(at) {
+	case insn.Call:
+	case insn.LdImm64:
+		if !p.IsLdImm64(at) {
 			return r, malformed("second half of ld_imm64 is missing")
 		}
 	default:
-		return r, malformed("opcode %#x takes no relocation", ins.op)
+		return r, malformed("opcode %#x takes no relocation", p.Op(at))
 	}
 	switch {
 	case sym.extern():
-		return r, o.resolveExtern(&r, ins, sym)
-	case ins.op == opCall:
-		return r, o.resolveCall(fn, &r, ins, sym)
+		return r, o.resolveExtern(&r, p.Op(at), sym)
+	case p.Op(at) == insn.Call:
+		return r, o.resolveCall(fn, &r, sym)
 	case sym.section == shnUndef || sym.section >= shnLoReserve || sym.section >= len(o.elf.sections):
 		return r, malformed("symbol is not in any section; does a global variable lack an initialiser?")
 	case o.isSubprogSymbol(sym):
-		return r, o.resolveFuncAddress(fn, &r, ins, sym)
+		return r, o.resolveFuncAddress(fn, &r, p.Imm(at), sym)
 	}
-	return r, o.resolveData(fn, &r, ins, sym)
+	return r, o.resolveData(fn, &r, p.Imm(at), sym)
 }
 
-func (o *opener) resolveExtern(r *Relocation, ins insn, sym *symbol) error {
+func (o *opener) resolveExtern(r *Relocation, op uint8, sym *symbol) error {
 	n, ok := o.externBy[sym.index]
 	if !ok {
 		return malformed("extern without a name")
@@ -140,9 +119,9 @@ func (o *opener) resolveExtern(r *Relocation, ins insn, sym *symbol) error {
 	r.Target = n
 	kind := o.obj.Externs[n].Kind
 	switch {
-	case ins.op == opCall && kind != ExternFunc:
+	case op == insn.Call && kind != ExternFunc:
 		return malformed("call of an extern that is not a function")
-	case ins.op == opCall:
+	case op == insn.Call:
 		r.Kind = RelocKfunc
 	case kind == ExternKconfig:
 		r.Kind, r.Offset = RelocKconfig, o.obj.Externs[n].KconfigOffset
@@ -155,10 +134,11 @@ func (o *opener) resolveExtern(r *Relocation, ins insn, sym *symbol) error {
 // resolveCall handles calls of subprograms. A global one is named by its symbol
 // (imm is -1); for a static one the symbol is its section's and imm counts
 // instructions from there.
-func (o *opener) resolveCall(fn int, r *Relocation, ins insn, sym *symbol) error {
+func (o *opener) resolveCall(fn int, r *Relocation, sym *symbol) error {
 	r.Kind = RelocCall
-	if ins.src != pseudoCall {
-		return malformed("call with source register %d, not %d", ins.src, pseudoCall)
+	p := insn.Insns(o.obj.Functions[fn].Insns)
+	if src := p.Src(r.Insn); src != insn.PseudoCall {
+		return malformed("call with source register %d, not %d", src, insn.PseudoCall)
 	}
 	if o.text < 0 || sym.section != o.text {
 		return malformed("calls can only go to functions in %s", secText)
@@ -166,7 +146,7 @@ func (o *opener) resolveCall(fn int, r *Relocation, ins insn, sym *symbol) error
 	if sym.value%8 != 0 {
 		return malformed("symbol at offset %d is in the middle of an instruction", sym.value)
 	}
-	target, err := o.subprogAt(int64(sym.value/8) + int64(ins.imm) + 1)
+	target, err := o.subprogAt(int64(sym.value/8) + int64(p.Imm(r.Insn)) + 1)
 	if err != nil {
 		return o.later(fn, r, err)
 	}
@@ -208,12 +188,12 @@ func (o *opener) isSubprogSymbol(sym *symbol) bool {
 
 // resolveFuncAddress handles ld_imm64 of a callback: symbol and imm add up to
 // its offset in bytes.
-func (o *opener) resolveFuncAddress(fn int, r *Relocation, ins insn, sym *symbol) error {
+func (o *opener) resolveFuncAddress(fn int, r *Relocation, imm int32, sym *symbol) error {
 	r.Kind = RelocFunc
-	if sym.value%8 != 0 || ins.imm%8 != 0 {
-		return malformed("function address %d%+d is in the middle of an instruction", sym.value, ins.imm)
+	if sym.value%8 != 0 || imm%8 != 0 {
+		return malformed("function address %d%+d is in the middle of an instruction", sym.value, imm)
 	}
-	target, err := o.subprogAt((int64(sym.value) + int64(ins.imm)) / 8)
+	target, err := o.subprogAt((int64(sym.value) + int64(imm)) / 8)
 	if err != nil {
 		return o.later(fn, r, err)
 	}
@@ -222,7 +202,7 @@ func (o *opener) resolveFuncAddress(fn int, r *Relocation, ins insn, sym *symbol
 }
 
 // resolveData handles ld_imm64 of maps and of variables.
-func (o *opener) resolveData(fn int, r *Relocation, ins insn, sym *symbol) error {
+func (o *opener) resolveData(fn int, r *Relocation, imm int32, sym *symbol) error {
 	switch o.roles[sym.section] {
 	case roleArena:
 		if o.arena < 0 {
@@ -245,7 +225,7 @@ func (o *opener) resolveData(fn int, r *Relocation, ins insn, sym *symbol) error
 	default:
 		return malformed("section %q holds neither maps nor data", o.elf.sections[sym.section].name)
 	}
-	r.Offset = uint32(ins.imm) + uint32(sym.value)
+	r.Offset = uint32(imm) + uint32(sym.value)
 	return nil
 }
 
@@ -332,8 +312,8 @@ func (o *opener) linkCalls(fn int) error {
 	}
 	relocs := f.Relocations
 	var all []Relocation
-	for at := range len(f.Insns) / 8 {
-		ins := decode(f.Insns[at*8:])
+	p := insn.Insns(f.Insns)
+	for at := range p.Len() {
 		if len(relocs) > 0 && relocs[0].Insn == at {
 			if err := o.lateErrors[insnPlace{fn, at}]; err != nil {
 				fail(at, err)
@@ -344,10 +324,10 @@ func (o *opener) linkCalls(fn int) error {
 			continue
 		}
 		switch {
-		case ins.op == opLoadImm64 && ins.src == pseudoFunc:
+		case p.Op(at) == insn.LdImm64 && p.Src(at) == insn.PseudoFunc:
 			fail(at, malformed("address of a function without a relocation"))
-		case ins.op == opCall && ins.src == pseudoCall && ins.dst == 0 && ins.off == 0:
-			target, err := o.localCall(fn, at, ins)
+		case p.IsCallTo(at, insn.PseudoCall) && p.Dst(at) == 0 && p.Off(at) == 0:
+			target, err := o.localCall(fn, at, p.Imm(at))
 			if err != nil {
 				fail(at, err)
 				continue
@@ -361,12 +341,12 @@ func (o *opener) linkCalls(fn int) error {
 
 // localCall finds the target of a call within one section, which the compiler
 // has resolved.
-func (o *opener) localCall(fn, at int, ins insn) (int, error) {
+func (o *opener) localCall(fn, at int, imm int32) (int, error) {
 	f := &o.obj.Functions[fn]
 	if o.fnSection[fn] != o.text {
 		return 0, malformed("call of a function outside %s", secText)
 	}
-	return o.subprogAt(int64(f.Offset)/8 + int64(at) + int64(ins.imm) + 1)
+	return o.subprogAt(int64(f.Offset)/8 + int64(at) + int64(imm) + 1)
 }
 
 const exceptionTag = "exception_callback:"

@@ -79,7 +79,7 @@ func (o *opener) readStructOpsMap(s *section, data []byte, v btf.VarSecinfo) (Ma
 		Name: name, Kind: MapStructOps, Section: s.name,
 		Type: mapStructOps, KeySize: 4, ValueSize: t.Size, MaxEntries: 1,
 		StructOps: &StructOps{
-			Type: EssentialName(t.Name), TypeID: t.ID, Data: content,
+			Type: btf.EssentialName(t.Name), TypeID: t.ID, Data: content,
 			Link: section == secLink, Optional: optional,
 		},
 	}

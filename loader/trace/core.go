@@ -56,7 +56,7 @@ func (p *planner) planRecord(c *LoadProgram, i int, clashes map[string]bool, enu
 	case core.AsksEnumSign:
 		p.need(NeedEnum64, c.Subject(), rec.String(p.types))
 	}
-	if clashes[core.EssentialName(p.types.TypeName(rec.TypeID))] {
+	if clashes[btf.EssentialName(p.types.TypeName(rec.TypeID))] {
 		return refuse(c.Subject(), unix.EOPNOTSUPP, "CO-RE %s: the object means types of two kinds by this name, which no kernel tells apart", rec.String(p.types))
 	}
 	if access, ok := core.ElementAccess(p.types, insn.Insns(c.Insns), *rec); ok {
@@ -84,7 +84,7 @@ func (p *planner) chooseEnum(c *LoadProgram, i int, kind btf.Kind, enums map[btf
 		if kind == btf.KindEnum {
 			other = btf.KindEnum64
 		}
-		name := core.EssentialName(t.Name)
+		name := btf.EssentialName(t.Name)
 		choose = &ChooseEnum{
 			Name: name, Local: uint32(kind), Other: uint32(other),
 			LocalBTF: p.newFD("module of enum " + name), OtherBTF: p.newFD("module of " + other.String() + " " + name),
