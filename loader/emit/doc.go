@@ -1,54 +1,31 @@
 // Package emit turns a trace into a loader program: the instructions of a
 // BPF_PROG_TYPE_SYSCALL program and the value of its one map, the blob.
+// docs/loader-program.md has the layout of blob and context and says who decides what
+// depends on the kernel.
 //
-// # The blob
+// # Glossary
 //
-// Everything that a command needs in memory lies in the blob, and the loader
-// addresses it directly (ld_imm64 with BPF_PSEUDO_MAP_IDX_VALUE, index 0 of
-// fd_array):
+//   - cell: four bytes of the blob that hold one fd of the trace; the cells are fd_array
+//   - slot: the place in the context where a map's or a program's fd is handed out
+//   - result: the place in the context where another step's outcome is left
+//   - site: a place in the blob that is completed with an fd or an answer
+//   - near base: a register from which stores reach a part of the blob (asm.reach)
 //
-//	0          u32: the step that failed, as an index into the trace's commands;
-//	           without Steps the license of the programs in its place
-//	…          u32 × n: one cell an FD of the trace: the fd, once it is open.
-//	           before, 0xffffffff. The cells serve as fd_array of the programs
-//	           that are loaded. Without Steps most of them are not written to.
-//	…          attributes (union bpf_attr), each as long as its last used field
-//	…          names, keys, tables of instructions to patch
-//	…          instructions, func_info, line_info, CO-RE records of each program
-//	…          BTF, and the initial values of data maps
+// # Registers
 //
-// # The code
+//	r6  the context
+//	r7  negative once a program was refused
+//	r8  an address in the blob, near to what is being stored to
+//	r9  the address of the blob
 //
-// Each command is a short straight piece of code: put pointers and fds into
-// the attribute, and call the helper bpf_sys_bpf. An fd or a type id is put
-// into all instructions that refer to it right after it is known, by a store
-// each, or, from tableSites references on, by one loop over a table, so that
-// the code does not grow with call sites.
+// r0 to r5 are clobbered by every call. Each emitter says what it takes and leaves.
 //
-// What a failure leads to is the dearest part for the verifier, so there are
-// two kinds of loader programs. With Steps each command is followed by a test:
-// on failure the step is noted, and the code at the end closes all that is
-// open. The test jumps on success and falls through to the error, which the
-// verifier follows to the end at once: however long the trace, no more than a
-// handful of branches are pending in it.
+// # What the verifier costs
 //
-// Without Steps there is no test. What comes after a failure gets a negative
-// number for an fd, which the kernel refuses, or is done for nothing. The
-// results of all commands are or-ed, so the loader program returns a number
-// below 0 if one of them was, and each map and program is handed out when it
-// is made: whoever runs the loader program closes them then, and runs one with
-// Steps if they want to know more. Temporary fds are closed as ever, since the
-// code always comes to its end.
-//
-// Maps are referred to by fd, patched into ld_imm64 at run time, as direct
-// loads do, so program tags agree with theirs. fd_array serves module kfuncs only.
-//
-// # Context
-//
-// The context is that of libbpf's skel_internal.h (libbpf 0.8 and later): a
-// header of 24 bytes (sz, flags, log_level, log_size, log_buf), 16 bytes a map
-// (fd, max_entries, initial_value), 4 bytes a program (fd). What libbpf's
-// loader programs take from it, ours take only with Options.Inputs; the fds are
-// always handed out there, with Steps if all steps succeed. A program that is not
-// loaded has 0xffffffff for its fd, or without Steps what was there before.
+// Most of the time that a loader program takes goes into verifying it: on 6.12 some
+// 1,600 machine instructions for a constant, 1,800 for a store, 2,600 for an address in the
+// blob, 11,700 for a call of bpf_sys_bpf, and 12,000 to 15,000 for a branch to an error
+// path. So commands are followed by no branch but where something can be done about a
+// failure, answers go into all sites by a store each, or from tableSites on by one loop, and
+// attributes end with their last field.
 package emit
