@@ -38,6 +38,12 @@ q = '$(in_q)'
 quoted = $(foreach w,$1,$(call q,$w))
 found = $(foreach p,$1,$(or $(wildcard $p),$p))
 
+# A flag with a variable's value, if it has one: $(call flag,VARIABLE,NAME).
+flag = $(if $($1),--$2 $(call q,$($1)))
+guest = --kernel $(call q,$(KERNEL)) $(call flag,ENGINES,engines) $(call flag,BPFTOOL,bpftool)
+cases = $(foreach c,$(CASE),--case $(call q,$c)) $(call flag,SHARD,shard) $(call flag,JOBS,jobs) $(call flag,SUITE,suite) \
+	$(if $(ISOLATE),--isolate) $(if $(SPLIT),--split)
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup doctor build suite vmtest mutate fuzz-diff test guesttest bench lint objects clean setup-%
@@ -91,14 +97,14 @@ suite: setup-vmtest bpfreplay
 	./bpfreplay suite fetch wild
 else
 suite: setup-suite bpfreplay ## get the Linux selftests and compile them: KSRC=~/linux, or SUITE=wild
-	./bpfreplay suite fetch kernel $(if $(KSRC),--source $(call q,$(KSRC)))
+	./bpfreplay suite fetch kernel $(call flag,KSRC,source)
 endif
 
 vmtest: setup-vmtest bpfreplay ## load the core suite in a guest with each engine and compare
-	./bpfreplay $(if $(OBJ),check,vmtest) --kernel $(call q,$(KERNEL)) $(foreach c,$(CASE),--case $(call q,$c)) $(if $(SHARD),--shard $(call q,$(SHARD))) $(if $(JOBS),--jobs $(call q,$(JOBS))) $(if $(ISOLATE),--isolate) $(if $(ENGINES),--engines $(call q,$(ENGINES))) $(if $(BPFTOOL),--bpftool $(call q,$(BPFTOOL))) $(if $(SUITE),--suite $(call q,$(SUITE))) $(if $(SPLIT),--split) $(ARGS) $(call quoted,$(call found,$(OBJ)))
+	./bpfreplay $(if $(OBJ),check,vmtest) $(guest) $(cases) $(ARGS) $(call quoted,$(call found,$(OBJ)))
 
 mutate: setup-vmtest bpfreplay ## break loads in a guest, and see that each fault is noticed
-	./bpfreplay mutate --kernel $(call q,$(KERNEL)) $(if $(ENGINES),--engines $(call q,$(ENGINES))) $(if $(BPFTOOL),--bpftool $(call q,$(BPFTOOL))) $(ARGS)
+	./bpfreplay mutate $(guest) $(ARGS)
 
 # It compares with libbpf unless other engines are named.
 ifeq ($(BPFTOOL)$(if $(ENGINES),$(findstring libbpf,$(ENGINES)),libbpf),libbpf)
@@ -106,7 +112,7 @@ fuzz-diff: setup-bpftool
 endif
 
 fuzz-diff: setup-vmtest bpfreplay ## load N random objects in a guest and compare: N=2000 SEED=1
-	./bpfreplay fuzz-diff --kernel $(call q,$(KERNEL)) -n $(call q,$(N)) $(if $(SEED),--seed $(call q,$(SEED))) $(if $(ENGINES),--engines $(call q,$(ENGINES))) $(if $(BPFTOOL),--bpftool $(call q,$(BPFTOOL))) $(ARGS)
+	./bpfreplay fuzz-diff $(guest) -n $(call q,$(N)) $(call flag,SEED,seed) $(ARGS)
 
 test: setup-test bpfreplay ## run all tests, those in guests too
 	./bpfreplay kernels fetch $(TEST_KERNELS)
