@@ -254,25 +254,34 @@ func (s *Store) detachedRelease(ctx context.Context, keys openpgp.EntityList, di
 	return text, checkDetached(keys, text, signature, old)
 }
 
+// fromSuites joins the packages of suites. It goes on after those that failed, unless
+// somebody ought to look (err).
+func fromSuites(ctx context.Context, suites []string, read func(suite string) ([]binaryPackage, error)) (found []binaryPackage, failed *multierror.Error, err error) {
+	for _, suite := range suites {
+		more, err := read(suite)
+		if errors.Is(err, ErrIntegrity) || ctx.Err() != nil {
+			return nil, nil, err
+		}
+		if err != nil {
+			failed = multierror.Append(failed, err)
+		}
+		found = append(found, more...)
+	}
+	return found, failed, nil
+}
+
 // resolveDebian finds and installs the best kernel of an archive. Packages
 // that the pool no longer has are passed over.
 func (s *Store) resolveDebian(ctx context.Context, e *Entry, want *DebianSource, timestamp string) (*Locked, error) {
-	var packages []binaryPackage
-	var failed *multierror.Error
-	for _, suite := range want.Suites {
+	packages, failed, err := fromSuites(ctx, want.Suites, func(suite string) ([]binaryPackage, error) {
 		archive := archiveOf(suite)
 		if timestamp != "" {
 			archive = archiveSnapshot + timestamp
 		}
-		more, err := s.suite(ctx, archive, suite, e.Arch)
-		if errors.Is(err, ErrIntegrity) || ctx.Err() != nil {
-			return nil, err
-		}
-		if err != nil {
-			failed = multierror.Append(failed, err)
-			continue
-		}
-		packages = append(packages, more...)
+		return s.suite(ctx, archive, suite, e.Arch)
+	})
+	if err != nil {
+		return nil, err
 	}
 	if len(failed.WrappedErrors()) == len(want.Suites) {
 		return nil, failures.All(failed)

@@ -137,14 +137,9 @@ func (s *Store) blobFrom(ctx context.Context, want digest, what string, download
 func (s *Store) download(ctx context.Context, dst string, get func(*os.File) error) error {
 	for attempt := 1; ; attempt++ {
 		err := s.cache.writeFile(dst, get)
-		final := errors.Is(err, errGone) || errors.Is(err, errRefused) || errors.Is(err, ErrIntegrity) || ctx.Err() != nil
-		if unreachable := (*unreachableError)(nil); errors.As(err, &unreachable) {
-			final = true
-		}
-		if !final && isFull(err) {
-			final = true
-		}
-		if err == nil || final || attempt == 2 {
+		dead := (*unreachableError)(nil)
+		final := errors.Is(err, errGone) || errors.Is(err, errRefused) || errors.Is(err, ErrIntegrity) || errors.As(err, &dead) || isFull(err)
+		if err == nil || final || attempt == 2 || ctx.Err() != nil {
 			return err
 		}
 		s.say("note: %v; trying again", err)
@@ -242,11 +237,19 @@ func shortVersion(release string) string {
 
 // fromURL downloads one file, and unpacks it if it is an archive.
 func (s *Store) fromURL(ctx context.Context, name string, src *URLSource) (*Kernel, error) {
-	dst := s.cache.path(dirKernels, installKey(src.SHA256))
-	if k, err := s.loadDir(installKey(src.SHA256)); err == nil {
-		k.Origin = src.Address
-		return k, nil
+	key := installKey(src.SHA256)
+	k, err := s.loadDir(key)
+	if err != nil {
+		k, err = s.installURL(ctx, name, src, key)
 	}
+	if err != nil {
+		return nil, err
+	}
+	k.Origin = src.Address
+	return k, nil
+}
+
+func (s *Store) installURL(ctx context.Context, name string, src *URLSource, key string) (*Kernel, error) {
 	file, err := s.blob(ctx, digest{sha256: src.SHA256}, name+" from "+src.Address, src.Address)
 	if err != nil {
 		return nil, err
@@ -256,25 +259,16 @@ func (s *Store) fromURL(ctx context.Context, name string, src *URLSource) (*Kern
 		return nil, err
 	}
 	if read == nil {
-		k, err := s.fromFile(ctx, name, file)
-		if err != nil {
-			return nil, err
-		}
-		k.Origin = src.Address
-		return k, nil
+		return s.fromFile(ctx, name, file)
 	}
+	dst := s.cache.path(dirKernels, key)
 	err = s.once(ctx, name, dst, func() error {
 		return s.unpack(name, dst, "", func(u *unpacker) error { return u.archives([]string{file}, read) })
 	})
 	if err != nil {
 		return nil, err
 	}
-	k, err := s.loadDir(installKey(src.SHA256))
-	if err != nil {
-		return nil, err
-	}
-	k.Origin = src.Address
-	return k, nil
+	return s.loadDir(key)
 }
 
 // archiveKind tells how to read a file; nil means that it is an image.

@@ -75,24 +75,29 @@ func (s *Store) current(e *Entry) (*Locked, error) {
 // Fetch resolves the named kernels, or all of kernels.yaml if none is named.
 // It goes on after a failure and returns what it got with all errors joined.
 func (s *Store) Fetch(ctx context.Context, names ...string) ([]*Kernel, error) {
-	var kernels []*Kernel
-	var failed *multierror.Error
-	for _, name := range s.orAll(names) {
+	return forEach(s, names, func(name string) ([]*Kernel, error) {
 		k, err := s.Resolve(ctx, name)
+		return []*Kernel{k}, err
+	})
+}
+
+// forEach calls do for the names, or for all of kernels.yaml if there is none, and
+// goes on after a failure.
+func forEach[T any](s *Store, names []string, do func(name string) ([]T, error)) ([]T, error) {
+	if len(names) == 0 {
+		names = s.config.Names()
+	}
+	var out []T
+	var failed *multierror.Error
+	for _, name := range names {
+		more, err := do(name)
 		if err != nil {
 			failed = multierror.Append(failed, err)
 			continue
 		}
-		kernels = append(kernels, k)
+		out = append(out, more...)
 	}
-	return kernels, failures.All(failed)
-}
-
-func (s *Store) orAll(names []string) []string {
-	if len(names) == 0 {
-		return s.config.Names()
-	}
-	return names
+	return out, failures.All(failed)
 }
 
 // Change is what an update did to one kernel.
@@ -108,22 +113,11 @@ type Change struct {
 // pins kernels if there is one, and the one in the cache. Kernels that come
 // from no archive have nothing to update. It goes on after a failure.
 func (s *Store) Update(ctx context.Context, names ...string) ([]Change, error) {
-	var changes []Change
-	var failed *multierror.Error
-	for _, name := range s.orAll(names) {
-		change, err := s.update(ctx, name)
-		if err != nil {
-			failed = multierror.Append(failed, err)
-			continue
-		}
-		if change != nil {
-			changes = append(changes, *change)
-		}
-	}
-	return changes, failures.All(failed)
+	return forEach(s, names, func(name string) ([]Change, error) { return s.update(ctx, name) })
 }
 
-func (s *Store) update(ctx context.Context, name string) (*Change, error) {
+// update returns the change, if there is one.
+func (s *Store) update(ctx context.Context, name string) ([]Change, error) {
 	e, ok := s.config.Find(name)
 	if !ok {
 		return nil, fmt.Errorf("no kernel is called %q; %s", name, s.known())
@@ -145,11 +139,11 @@ func (s *Store) update(ctx context.Context, name string) (*Change, error) {
 			return nil, err
 		}
 	}
-	change := &Change{Name: name, New: rec.Release}
+	change := Change{Name: name, New: rec.Release}
 	if old != nil {
 		change.Old = old.Release
 	}
-	return change, nil
+	return []Change{change}, nil
 }
 
 // ErrBusy means that the cache is in use, so that nothing may be removed.
@@ -178,29 +172,24 @@ func (s *Store) Prune(all bool) ([]Pruned, error) {
 	if err != nil {
 		return nil, err
 	}
-	var out []Pruned
+	var unused []string
 	for _, dir := range []string{dirBlobs, dirKernels, dirImages, dirCPIO, dirSaved} {
 		entries, err := os.ReadDir(s.cache.path(dir))
 		if err != nil {
-			return out, fmt.Errorf("cache: %w", err)
+			return nil, fmt.Errorf("cache: %w", err)
 		}
 		for _, entry := range entries {
-			if dir == dirKernels && slices.Contains(keep, entry.Name()) {
-				continue
+			if dir != dirKernels || !slices.Contains(keep, entry.Name()) {
+				unused = append(unused, s.cache.path(dir, entry.Name()))
 			}
-			file := s.cache.path(dir, entry.Name())
-			size := diskUsage(file)
-			if err := s.cache.remove(file); err != nil {
-				return out, err
-			}
-			out = append(out, Pruned{Path: file, Size: size})
 		}
 	}
-	unused, err := s.cache.unusedSuites(all)
+	suites, err := s.cache.unusedSuites(all)
 	if err != nil {
-		return out, err
+		return nil, err
 	}
-	for _, file := range unused {
+	var out []Pruned
+	for _, file := range append(unused, suites...) {
 		size := diskUsage(file)
 		if err := s.cache.remove(file); err != nil {
 			return out, err

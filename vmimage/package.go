@@ -14,8 +14,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"github.com/hashicorp/go-multierror"
 )
 
 // Package is a package of Debian's archive that holds something else than a
@@ -47,18 +45,11 @@ func (s *Store) Packages(ctx context.Context, arch string, suites []string, patt
 		return slices.ContainsFunc(patterns, func(p string) bool { ok, _ := path.Match(p, name); return ok })
 	}
 	pattern := strings.Join(patterns, ", ")
-	var found []binaryPackage
-	var failed *multierror.Error
-	for _, suite := range suites {
-		more, err := s.packages(ctx, archiveOf(suite), suite, arch, wanted)
-		if errors.Is(err, ErrIntegrity) || ctx.Err() != nil {
-			return nil, err
-		}
-		if err != nil {
-			failed = multierror.Append(failed, err)
-			continue
-		}
-		found = append(found, more...)
+	found, failed, err := fromSuites(ctx, suites, func(suite string) ([]binaryPackage, error) {
+		return s.packages(ctx, archiveOf(suite), suite, arch, wanted)
+	})
+	if err != nil {
+		return nil, err
 	}
 	if len(found) == 0 && failed != nil {
 		return nil, fmt.Errorf("package %s: %w", pattern, condense(failed))

@@ -55,16 +55,11 @@ func (f *checkFlags) run(cmd *cobra.Command, args []string) error {
 			return fmt.Errorf("--require %s: it is not one of the engines that load: %v", e, f.engines)
 		}
 	}
-	store, err := vmimage.Open(vmimage.Options{})
+	config, kernels, err := expandKernels(f.kernel)
 	if err != nil {
 		return err
 	}
-	kernels, err := store.Expand(f.kernel)
-	capabilities := store.Config().Capabilities
-	store.Close()
-	if err != nil {
-		return err
-	}
+	capabilities := config.Capabilities
 	suite := harness.NewCheck(args, func(a, b string) int {
 		return cmp.Or(-vmimage.CompareVersions(capabilities[a].Since, capabilities[b].Since), cmp.Compare(a, b))
 	})

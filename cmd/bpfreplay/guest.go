@@ -94,7 +94,7 @@ func (f *guestFlags) withKernel(cmd *cobra.Command) (o harness.Options, done fun
 	if err != nil {
 		return o, nil, err
 	}
-	o.Note = func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), line) }
+	o.Note = notes(cmd)
 	o.Store, err = vmimage.Open(vmimage.Options{Config: kernelsFile(), Progress: o.Note})
 	if err != nil {
 		return o, nil, err

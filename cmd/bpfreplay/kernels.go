@@ -30,7 +30,7 @@ func newKernels() *cobra.Command {
 
 // withStore runs fn with the cache of kernels.
 func withStore(cmd *cobra.Command, fn func(*vmimage.Store) error) error {
-	store, err := vmimage.Open(vmimage.Options{Progress: func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), line) }})
+	store, err := vmimage.Open(vmimage.Options{Progress: notes(cmd)})
 	if err != nil {
 		return err
 	}
@@ -39,12 +39,8 @@ func withStore(cmd *cobra.Command, fn func(*vmimage.Store) error) error {
 }
 
 func completeKernels(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	store, err := vmimage.Open(vmimage.Options{})
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveDefault
-	}
-	defer store.Close()
-	return store.Config().Names(), cobra.ShellCompDirectiveDefault
+	config, _, _ := expandKernels("")
+	return config.Names(), cobra.ShellCompDirectiveDefault
 }
 
 func newKernelsList() *cobra.Command {

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
 	"github.com/bpfreplay/bpfreplay/harness"
@@ -62,6 +63,25 @@ const cleanUpTime = 20 * time.Second
 // ignored when it was started, as by nohup(1) and for jobs of scripts, remain so.
 func endings() []os.Signal {
 	return slices.DeleteFunc([]os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP}, signal.Ignored)
+}
+
+// verdict is how a command ends that shows a report.
+func verdict(r interface {
+	OK() bool
+	Different() bool // or else the harness failed
+}) error {
+	switch {
+	case r.OK():
+		return nil
+	case r.Different():
+		return errFailed
+	}
+	return errBroken
+}
+
+// notes returns what prints a line for the person, beside the command's output.
+func notes(cmd *cobra.Command) func(line string) {
+	return func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), line) }
 }
 
 // Main runs the command line and returns the exit status.

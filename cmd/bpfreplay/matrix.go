@@ -52,14 +52,16 @@ cannot be had, does not boot or breaks.`,
 	return cmd
 }
 
-// expandKernels are the kernels that --kernel names.
-func expandKernels(spec string) ([]string, error) {
+// expandKernels are the kernels that --kernel names, and kernels.yaml, which is empty
+// where it cannot be had.
+func expandKernels(spec string) (*vmimage.Config, []string, error) {
 	store, err := vmimage.Open(vmimage.Options{})
 	if err != nil {
-		return nil, err
+		return new(vmimage.Config), nil, err
 	}
 	defer store.Close()
-	return store.Expand(spec)
+	kernels, err := store.Expand(spec)
+	return store.Config(), kernels, err
 }
 
 // runMatrix runs the suite on several kernels.
@@ -103,19 +105,7 @@ func (f *vmtestFlags) runMatrix(cmd *cobra.Command, suite *harness.Suite, kernel
 	if err := deliver(cmd, path, m, f.json, func() { text.MatrixSummary(m) }, page); err != nil {
 		return err
 	}
-	return matrixError(m)
-}
-
-// matrixError is the end of a command that shows a matrix.
-func matrixError(m *harness.Matrix) error {
-	switch {
-	case m.OK():
-		return nil
-	case m.Different():
-		return errFailed
-	default:
-		return errBroken
-	}
+	return verdict(m)
 }
 
 // watch shows how a matrix gets on; the caller calls end behind the last event.

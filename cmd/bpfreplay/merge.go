@@ -64,13 +64,11 @@ func (f *mergeFlags) run(cmd *cobra.Command, args []string) error {
 	if err := f.outputs.write(cmd, m, f.suite); err != nil {
 		return err
 	}
-	if f.json {
-		if err := printJSON(cmd.OutOrStdout(), m); err != nil {
-			return err
-		}
-		return matrixError(m)
+	if !f.json {
+		text := report.Text{W: report.Printable(cmd.OutOrStdout()), Verbose: f.verbose}
+		text.MatrixSummary(m)
+	} else if err := printJSON(cmd.OutOrStdout(), m); err != nil {
+		return err
 	}
-	text := report.Text{W: report.Printable(cmd.OutOrStdout()), Verbose: f.verbose}
-	text.MatrixSummary(m)
-	return matrixError(m)
+	return verdict(m)
 }

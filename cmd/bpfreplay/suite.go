@@ -53,7 +53,7 @@ All is kept in the cache of kernels; what is there is not made again.`,
 			}
 			return withStore(cmd, func(s *vmimage.Store) error {
 				o.Store = s
-				o.Say = func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), line) }
+				o.Say = notes(cmd)
 				o.Tick = ticker(cmd.ErrOrStderr(), what)
 				c, err := suites.Fetch(cmd.Context(), args[0], o)
 				if err != nil {

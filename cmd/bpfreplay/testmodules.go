@@ -85,7 +85,7 @@ func buildModules(cmd *cobra.Command, s *vmimage.Store, kernels []string, again 
 			return err
 		}
 		m, err := suites.BuildModules(cmd.Context(), suites.ModuleOptions{
-			Store: s, Kernel: k, Again: again, Say: func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), line) },
+			Store: s, Kernel: k, Again: again, Say: notes(cmd),
 		})
 		if err != nil {
 			return err

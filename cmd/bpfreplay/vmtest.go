@@ -107,7 +107,7 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 			return err
 		}
 	}
-	kernels, err := expandKernels(f.kernel)
+	_, kernels, err := expandKernels(f.kernel)
 	if err != nil {
 		return err
 	}
@@ -173,14 +173,7 @@ func (f *vmtestFlags) runKernel(cmd *cobra.Command, suite *harness.Suite) error 
 	if err := deliver(cmd, path, r, f.json, func() { text.Summary(r) }, page); err != nil {
 		return err
 	}
-	switch {
-	case r.OK():
-		return nil
-	case r.Different():
-		return errFailed
-	default:
-		return errBroken
-	}
+	return verdict(r)
 }
 
 // notObjects are the reasons why a file is not worth a guest. Whatever else is
