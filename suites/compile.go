@@ -1,6 +1,7 @@
 package suites
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -111,7 +112,8 @@ func (b *builder) compileAll(ctx context.Context) ([]Object, error) {
 		}
 		keys[i] = "objects/" + vmimage.Key(append(slices.Clone(base), name, strings.Join(more(name), " "), text)...)
 		out[i] = Object{Name: name}
-		if !b.cached(&out[i], keys[i]) {
+		out[i].File, out[i].Error = knownBuilt(b.Store, keys[i], objectFile(keys[i], name))
+		if out[i].File+out[i].Error == "" {
 			missing = append(missing, i)
 		}
 	}
@@ -143,16 +145,36 @@ func (b *builder) compileAll(ctx context.Context) ([]Object, error) {
 func objectFile(key, name string) string { return key + "/" + name + ".bpf.o" }
 func errorFile(key string) string        { return key + "/error" }
 
-func (b *builder) cached(o *Object, key string) bool {
-	if _, err := os.Stat(b.Store.SuitePath(objectFile(key, o.Name))); err == nil {
-		o.File = objectFile(key, o.Name)
-		return true
+// knownBuilt is what came of a build that was done before: that file, or the reason why
+// there is none. Both are empty if it was not.
+func knownBuilt(store *vmimage.Store, key, file string) (there, reason string) {
+	if _, err := os.Stat(store.SuitePath(file)); err == nil {
+		return file, ""
 	}
-	if reason, err := os.ReadFile(b.Store.SuitePath(errorFile(key))); err == nil {
-		o.Error = string(reason)
-		return true
+	said, _ := os.ReadFile(store.SuitePath(errorFile(key)))
+	return "", string(said)
+}
+
+// keepBuilt keeps what came of a build: the file at path, or why the compiler, which
+// err is from, made none. That is no error.
+func keepBuilt(ctx context.Context, store *vmimage.Store, key, file, path string, err error) (there, reason string, failed error) {
+	if ctx.Err() != nil {
+		return "", "", context.Cause(ctx)
 	}
-	return false
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.Exited() {
+		status, reason, _ := strings.Cut(err.Error(), ": ")
+		reason = cmp.Or(reason, status)
+		return "", reason, store.MakeFile(errorFile(key), []byte(reason))
+	}
+	if err != nil {
+		return "", "", err
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return "", "", err
+	}
+	return file, "", store.MakeFile(file, data)
 }
 
 // compile compiles one program. That it does not compile is no error.
@@ -170,27 +192,13 @@ func (b *builder) compile(ctx context.Context, o *Object, key, file, strip strin
 	}
 	args = append(append(args, more(o.Name)...), "-c", file, "-o", object)
 	err = run(ctx, b.Clang, args...)
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.Exited() {
-		_, reason, _ := strings.Cut(err.Error(), ": ")
-		o.Error = reason
-		return b.Store.MakeFile(errorFile(key), []byte(reason))
-	}
 	if err == nil {
-		err = run(ctx, strip, "-g", object)
+		if err := run(ctx, strip, "-g", object); err != nil {
+			return err
+		}
 	}
-	if err != nil {
-		return err
-	}
-	data, err := os.ReadFile(object)
-	if err != nil {
-		return err
-	}
-	o.File = objectFile(key, o.Name)
-	return b.Store.MakeFile(o.File, data)
+	o.File, o.Error, err = keepBuilt(ctx, b.Store, key, objectFile(key, o.Name), object, err)
+	return err
 }
 
 // stripFor is the llvm-strip of the same LLVM as a clang.

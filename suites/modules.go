@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path"
 	"path/filepath"
 	"slices"
@@ -340,13 +339,9 @@ func (o *ModuleOptions) buildAll(ctx context.Context, m *TestModules, source str
 
 func (o *ModuleOptions) buildOne(ctx context.Context, m *TestModules, key, file string, with kbuild) error {
 	name := moduleOf(file)
-	built := key + "/" + name + ".ko"
-	if _, err := os.Stat(o.Store.SuitePath(built)); err == nil {
-		m.Files = append(m.Files, built)
-		return nil
-	}
-	if reason, err := os.ReadFile(o.Store.SuitePath(errorFile(key))); err == nil && !o.Again {
-		m.Errors[name] = string(reason)
+	module := key + "/" + name + ".ko"
+	if there, reason := knownBuilt(o.Store, key, module); there != "" || reason != "" && !o.Again {
+		m.add(name, there, reason)
 		return nil
 	}
 	o.Say(fmt.Sprintf("building module %s of %s for kernel %s", name, m.Source, m.Release))
@@ -362,25 +357,18 @@ func (o *ModuleOptions) buildOne(ctx context.Context, m *TestModules, key, file 
 	if err := os.WriteFile(filepath.Join(dir, "Kbuild"), []byte(rules), 0o644); err != nil {
 		return err
 	}
-	err = with.make(ctx, dir, name)
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.Exited() {
-		_, reason, _ := strings.Cut(err.Error(), ": ")
+	there, reason, err := keepBuilt(ctx, o.Store, key, module, filepath.Join(dir, name+".ko"), with.make(ctx, dir, name))
+	m.add(name, there, reason)
+	return err
+}
+
+// add adds a module, or the reason why there is none.
+func (m *TestModules) add(name, file, reason string) {
+	if file != "" {
+		m.Files = append(m.Files, file)
+	} else if reason != "" {
 		m.Errors[name] = reason
-		return o.Store.MakeFile(errorFile(key), []byte(reason))
 	}
-	if err != nil {
-		return err
-	}
-	data, err := os.ReadFile(filepath.Join(dir, name+".ko"))
-	if err != nil {
-		return err
-	}
-	m.Files = append(m.Files, built)
-	return o.Store.MakeFile(built, data)
 }
 
 // sourceFiles are the C sources and headers in a directory, less what a build left
