@@ -66,11 +66,9 @@ func decompress(r io.Reader) (io.Reader, error) {
 // as it is.
 func decompressAny(r io.Reader) (io.Reader, error) {
 	br := bufio.NewReaderSize(r, 64<<10)
-	head, _ := br.Peek(6)
-	for _, c := range compressions {
-		if bytes.HasPrefix(head, []byte(c.magic)) {
-			return decompress(br)
-		}
+	out, err := decompress(br) // which reads from br itself, and of this only when it knows how
+	if errors.Is(err, errCompression) {
+		return br, nil
 	}
-	return br, nil
+	return out, err
 }

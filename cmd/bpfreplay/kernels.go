@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -57,7 +58,7 @@ func newKernelsList() *cobra.Command {
 					return err
 				}
 				if tier != "" {
-					list = inTier(list, tier)
+					list = slices.DeleteFunc(list, func(l vmimage.Listing) bool { return !slices.Contains(l.Tiers, tier) })
 				}
 				if asJSON {
 					return printJSON(cmd.OutOrStdout(), list)
@@ -68,19 +69,6 @@ func newKernelsList() *cobra.Command {
 	}
 	addFlags(cmd, flags{"json": &asJSON, "tier": &tier})
 	return cmd
-}
-
-func inTier(list []vmimage.Listing, tier string) []vmimage.Listing {
-	out := []vmimage.Listing{}
-	for _, l := range list {
-		for _, t := range l.Tiers {
-			if t == tier {
-				out = append(out, l)
-				break
-			}
-		}
-	}
-	return out
 }
 
 func printList(w io.Writer, list []vmimage.Listing) error {
