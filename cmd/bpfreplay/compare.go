@@ -78,11 +78,12 @@ func (f *compareFlags) run(cmd *cobra.Command, args []string) error {
 			return err
 		}
 	} else {
-		text := report.Text{W: cmd.OutOrStdout(), Verbose: f.verbose}
+		out := report.Printable(cmd.OutOrStdout())
+		text := report.Text{W: out, Verbose: f.verbose}
 		text.Case(c)
 		for _, l := range c.Loads {
 			if l.Log != "" {
-				fmt.Fprintf(cmd.OutOrStdout(), "    the verifier to %s:\n%s\n", l.Engine, strings.TrimRight(l.Log, "\n"))
+				fmt.Fprintf(out, "    the verifier to %s:\n%s\n", l.Engine, strings.TrimRight(l.Log, "\n"))
 			}
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/engine"
 	"github.com/bpfreplay/bpfreplay/harness/report"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
+	"github.com/bpfreplay/bpfreplay/internal/visible"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
@@ -94,7 +95,7 @@ func (f *guestFlags) withKernel(cmd *cobra.Command) (o harness.Options, done fun
 	if err != nil {
 		return o, nil, err
 	}
-	o.Note = func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), line) }
+	o.Note = func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), visible.Text(line)) }
 	o.Store, err = vmimage.Open(vmimage.Options{Config: kernelsFile(), Progress: o.Note})
 	if err != nil {
 		return o, nil, err

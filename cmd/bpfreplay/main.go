@@ -20,6 +20,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/inguest"
 	"github.com/bpfreplay/bpfreplay/harness/toolbox"
 	"github.com/bpfreplay/bpfreplay/internal/askbpf"
+	"github.com/bpfreplay/bpfreplay/internal/visible"
 )
 
 func main() {
@@ -91,7 +92,7 @@ func Main() int {
 	case ctx.Err() != nil:
 		fmt.Fprintln(os.Stderr, "bpfreplay: interrupted")
 	default:
-		fmt.Fprintln(os.Stderr, "bpfreplay:", err)
+		fmt.Fprintln(os.Stderr, "bpfreplay:", visible.Text(err.Error()))
 	}
 	return exitTrouble
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/bpfreplay/bpfreplay/internal/visible"
 )
 
 // Reasons why a file is not an object that can be loaded, for errors.Is.
@@ -53,7 +55,7 @@ func (e *Error) Error() string {
 		fmt.Fprintf(&b, "%q: ", e.Symbol)
 	}
 	b.WriteString(e.Err.Error())
-	return b.String()
+	return visible.Text(b.String())
 }
 
 func (e *Error) Unwrap() error { return e.Err }

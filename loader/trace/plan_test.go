@@ -3,6 +3,7 @@ package trace_test
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -571,4 +572,47 @@ func TestStepErrorText(t *testing.T) {
 		assert.Assert(t, !strings.Contains(err.Error(), "*trace"), "%v", err)
 	}
 	assert.Equal(t, trace.Fail(tr.Commands[0], fmt.Errorf("more: %w", unix.ENOENT), "").Error(), "the object's BTF: BTF_LOAD: more: no such file or directory")
+}
+
+// TestHiddenCharacters: no name of an object drives the terminal that shows it, and
+// none forges a line of a trace.
+func TestHiddenCharacters(t *testing.T) {
+	const evil = "\x1b[31m\n"
+	exit := []byte{0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0}
+	call := []byte{0x85, 0x20, 0, 0, 0xff, 0xff, 0xff, 0xff}
+	load := make([]byte, 16)
+	load[0] = 0x18
+	insns := slices.Concat(load, load, call, exit)
+	obj := &object.Object{
+		Name: "o" + evil, License: "l" + evil,
+		Maps: []object.Map{
+			{Name: "m" + evil, Kind: object.MapUser, Type: 2, KeySize: 4, ValueSize: 4, MaxEntries: 1, Pinning: 1},
+			{Name: "s" + evil, Kind: object.MapStructOps, Type: 26, StructOps: &object.StructOps{Type: "t" + evil}},
+			{Name: "a" + evil, Kind: object.MapUser, Type: 33},
+			{Name: "outer" + evil, Kind: object.MapUser, Type: 12, KeySize: 4, ValueSize: 4, Inner: &object.Map{Name: "i" + evil, Type: 2}},
+		},
+		Externs: []object.Extern{{Name: "k" + evil, Kind: object.ExternFunc}, {Name: "y" + evil, Kind: object.ExternTypeless}},
+		Functions: []object.Function{{
+			Name: "p" + evil, Section: "fentry/" + evil, Autoload: true, Insns: insns, ExceptionCallback: -1,
+			Program: object.ProgramType{Type: 26, AttachType: 24, NeedsBTF: true, Attach: "mod" + evil + ":f" + evil},
+			Relocations: []object.Relocation{
+				{Insn: 0, Kind: object.RelocMap}, {Insn: 2, Kind: object.RelocKsym, Target: 1}, {Insn: 4, Kind: object.RelocKfunc},
+			},
+		}},
+	}
+	tr := plan(t, obj, trace.Options{})
+	var b strings.Builder
+	_, err := tr.WriteTo(&b)
+	assert.NilError(t, err)
+	text := b.String() + strings.Join(tr.Needs(), "\n") + tr.Fail(0, unix.EINVAL, "log"+evil).Error()
+	for _, c := range tr.Commands {
+		text += tr.StepName(c) + "\n"
+	}
+	assert.Check(t, !strings.ContainsRune(text, 0x1b), "%q", text)
+	assert.Equal(t, strings.Count(b.String(), "\n"), len(tr.Lines())+3+3, "%s", b.String()) // 3 comments, 3 fixups
+	assert.Check(t, is.Contains(text, `<map "m\x1b[31m\n">`))
+
+	obj.Functions[0].Err = errors.New(evil)
+	_, err = trace.Plan(obj, trace.Options{})
+	assert.Check(t, err != nil && !strings.ContainsRune(err.Error(), 0x1b), "%q", err)
 }
