@@ -186,7 +186,7 @@ func (f *vmtestFlags) runKernel(cmd *cobra.Command, suite *harness.Suite) error 
 // notObjects are the reasons why a file is not worth a guest. Whatever else is
 // wrong with an object is for the engines to say.
 var notObjects = []error{
-	object.ErrEmpty, object.ErrNotELF, object.ErrTruncated, object.ErrClass,
+	object.ErrNotFile, object.ErrTooLarge, object.ErrEmpty, object.ErrNotELF, object.ErrTruncated, object.ErrClass,
 	object.ErrBigEndian, object.ErrMachine, object.ErrNotRelocatable,
 }
 
@@ -199,18 +199,21 @@ func checkObject(path string) error {
 	return nil
 }
 
-func checkObjects(paths []string) error {
-	for _, path := range paths {
-		if err := checkObject(path); err != nil {
-			return err
+func checkObjects(cmd *cobra.Command, paths []string) error {
+	_, err := await(cmd.Context(), func() (none struct{}, err error) {
+		for _, path := range paths {
+			if err := checkObject(path); err != nil {
+				return none, err
+			}
 		}
-	}
-	return nil
+		return none, nil
+	})
+	return err
 }
 
 // objectSuite is the suite of these objects.
-func objectSuite(paths []string) (*harness.Suite, error) {
-	if err := checkObjects(paths); err != nil {
+func objectSuite(cmd *cobra.Command, paths []string) (*harness.Suite, error) {
+	if err := checkObjects(cmd, paths); err != nil {
 		return nil, err
 	}
 	return harness.NewSuite(paths), nil
@@ -227,7 +230,7 @@ func casesOf(file string, patterns []string) (*harness.Suite, error) {
 
 func (f *vmtestFlags) readSuite(cmd *cobra.Command, args []string) (*harness.Suite, error) {
 	if len(args) > 0 {
-		suite, err := objectSuite(args)
+		suite, err := objectSuite(cmd, args)
 		if err != nil {
 			return nil, err
 		}

@@ -1,6 +1,7 @@
 package object
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -12,6 +13,8 @@ import (
 var (
 	// ErrEmpty: the file has no bytes.
 	ErrEmpty = errors.New("file is empty")
+	// ErrNotFile: a directory, a pipe, a device.
+	ErrNotFile = errors.New("not a regular file")
 	// ErrNotELF: the file is something else, C source for example.
 	ErrNotELF = errors.New("not an ELF file")
 	// ErrTruncated: the file ends before something that its headers promise.
@@ -30,7 +33,8 @@ var (
 	ErrMalformed = errors.New("malformed object")
 	// ErrUnsupported: well-formed, but no BPF loader takes it.
 	ErrUnsupported = errors.New("not supported")
-	// ErrTooLarge: the object's data would need more than MaxBytes of memory.
+	// ErrTooLarge: the file has more than MaxFileBytes, or its data would need
+	// more than MaxBytes of memory.
 	ErrTooLarge = errors.New("object is too large")
 	// ErrNoBTF: something in the object needs BTF and the object has none.
 	ErrNoBTF = errors.New("BTF is required, but is missing or corrupted; compile with -g")
@@ -39,7 +43,8 @@ var (
 // Error says what is wrong with an object, and where. Err wraps one of the
 // sentinels of this package or of package btf.
 type Error struct {
-	Object  string
+	Object  string // as libbpf calls it: 15 characters of the file's name
+	Path    string // the file, as the caller named it; "" if it has no name
 	Section string // "" if the trouble is not with one section
 	Symbol  string // map, function, variable or extern; "" if none
 	Err     error
@@ -47,7 +52,7 @@ type Error struct {
 
 func (e *Error) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "object %q: ", e.Object)
+	fmt.Fprintf(&b, "object %q: ", cmp.Or(e.Path, e.Object))
 	if e.Section != "" {
 		fmt.Fprintf(&b, "section %q: ", e.Section)
 	}

@@ -130,7 +130,7 @@ func TestWrongFiles(t *testing.T) {
 			o, err := OpenBytes(tt.raw, "some/dir/prog.bpf.o")
 			assert.Assert(t, o == nil)
 			assert.ErrorIs(t, err, tt.err)
-			assert.ErrorContains(t, err, `object "prog": `)
+			assert.ErrorContains(t, err, `object "some/dir/prog.bpf.o": `)
 			assert.ErrorContains(t, err, tt.text)
 		})
 	}

@@ -2,9 +2,6 @@ package object
 
 import (
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"sort"
 	"strings"
@@ -31,55 +28,6 @@ const (
 	secLink      = ".struct_ops.link"
 )
 
-// Open reads the object in a file.
-func Open(path string) (*Object, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("open object: %w", err)
-	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("open object: %w", err)
-	}
-	if st.IsDir() {
-		return nil, fmt.Errorf("open object: %s is a directory", path)
-	}
-	raw, err := io.ReadAll(f)
-	if err != nil {
-		return nil, fmt.Errorf("open object: %w", err)
-	}
-	return open(raw, path, MaxBytes)
-}
-
-// OpenReader reads the object in the first size bytes of r. name is a file
-// name: the object is called what comes before its first dot.
-func OpenReader(r io.ReaderAt, size int64, name string) (*Object, error) {
-	raw, err := io.ReadAll(io.NewSectionReader(r, 0, size))
-	if err != nil {
-		return nil, fmt.Errorf("read object %q: %w", name, err)
-	}
-	if int64(len(raw)) < size {
-		return nil, &Error{Object: objectName(name), Err: fmt.Errorf("%w: %d of %d bytes", ErrTruncated, len(raw), size)}
-	}
-	return open(raw, name, MaxBytes)
-}
-
-// OpenBytes reads the object in raw, which it does not keep. name is as in
-// [OpenReader].
-func OpenBytes(raw []byte, name string) (*Object, error) {
-	return open(raw, name, MaxBytes)
-}
-
-// objectName is libbpf's name for an object: 15 characters of the file's name,
-// cut off at the first dot.
-func objectName(path string) string {
-	name := filepath.Base(path)
-	name = name[:min(len(name), maxNameLen)]
-	name, _, _ = strings.Cut(name, ".")
-	return name
-}
-
 // role is what a section is to a BPF loader.
 type role uint8
 
@@ -100,6 +48,7 @@ const (
 // and obj.Functions go by section and fn; -1 is none.
 type opener struct {
 	obj    *Object
+	path   string // the file, as the caller names it
 	elf    *elfFile
 	roles  []role
 	text   int
@@ -125,9 +74,14 @@ type opener struct {
 	lateErrors map[insnPlace]error
 }
 
+func (opts Options) open(raw []byte, path string) (*Object, error) {
+	return open(raw, path, MaxBytes)
+}
+
 func open(raw []byte, path string, budget uint64) (*Object, error) {
 	o := &opener{
 		obj:  &Object{Name: objectName(path)},
+		path: path,
 		text: -1, maps: -1, arena: -1,
 		budget:     budget,
 		dataMap:    map[int]int{},
@@ -144,10 +98,10 @@ func open(raw []byte, path string, budget uint64) (*Object, error) {
 // name puts the object's name to an error.
 func (o *opener) name(err error) error {
 	if e, ok := err.(*Error); ok {
-		e.Object = o.obj.Name
+		e.Object, e.Path = o.obj.Name, o.path
 		return e
 	}
-	return &Error{Object: o.obj.Name, Err: err}
+	return fileError(o.path, err)
 }
 
 func (o *opener) run(raw []byte) (err error) {
