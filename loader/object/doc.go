@@ -26,5 +26,6 @@
 //	RelocJumpTable            ld_imm64: like RelocMapValue, of the table's map
 //
 // Reading is safe on any input: every access is checked against the bounds of
-// the file, and what one object may take of memory is limited by [MaxBytes].
+// the file. Memory is bounded by the size of the file, which is bounded by
+// [MaxFileBytes]: what a file only promises, such as a large .bss, is a number.
 package object

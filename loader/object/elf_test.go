@@ -1,6 +1,8 @@
 package object
 
 import (
+	"fmt"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -116,7 +118,7 @@ func TestBadRelocations(t *testing.T) {
 			b.relocate(prog, 0, uint64(b.symbol(builtSymbol{name: "u"})))
 		}, "not in any section"},
 		{"common symbol", ld[:], func(b *elfBuilder, prog, _ int) {
-			b.relocate(prog, 0, uint64(b.symbol(builtSymbol{name: "c", bind: bindGlobal, kind: symObject, section: 0xfff2})))
+			b.relocate(prog, 0, uint64(b.symbol(builtSymbol{name: "c", bind: bindGlobal, kind: symObject, section: 0xfff2, reserved: true})))
 		}, "initialiser"},
 		{"section out of range", ld[:], func(b *elfBuilder, prog, _ int) {
 			b.relocate(prog, 0, uint64(b.symbol(builtSymbol{name: "c", bind: bindGlobal, kind: symObject, section: 200})))
@@ -126,7 +128,7 @@ func TestBadRelocations(t *testing.T) {
 		}, `"e": extern: BTF is required`},
 		{"wrong entry size", ld[:], func(b *elfBuilder, prog, _ int) {
 			b.sections[b.relocate(prog, 0, 2)-1].entsize = 24
-		}, "24 bytes, not 16"},
+		}, "24 bytes (sh_entsize), not 16"},
 		{"no such section", ld[:], func(b *elfBuilder, prog, _ int) {
 			b.sections[b.relocate(prog, 0, 2)-1].info = 77
 		}, "section 77 of"},
@@ -341,4 +343,236 @@ func TestPercpu(t *testing.T) {
 	assert.Equal(t, o.Maps[0].Type, uint32(mapPercpuArray))
 	assert.Equal(t, o.Maps[0].Flags, uint32(0))
 	assert.Equal(t, o.Maps[0].Name, "obj.percpu")
+}
+
+// withBSS is an object whose .bss has that many bytes, of which the file holds none.
+func withBSS(sizes ...uint64) []byte {
+	b, _, _ := twoFunctions(movZero)
+	for i, size := range sizes {
+		b.add(builtSection{name: fmt.Sprintf(".bss.%d", i), kind: shtNobits, size: size})
+	}
+	return b.bytes()
+}
+
+// TestMemoryFollowsFile: an object takes memory for what its file holds, however
+// much it promises.
+func TestMemoryFollowsFile(t *testing.T) {
+	const large = 1 << 29
+	for name, raw := range map[string][]byte{
+		"a large .bss": withBSS(large),
+		"zeros in .data": func() []byte {
+			b, _, _ := twoFunctions(movZero)
+			b.data(".data", append([]byte{0, 7}, make([]byte, 1<<20)...))
+			return b.bytes()
+		}(),
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := OpenBytes(raw, "x")
+		runtime.ReadMemStats(&after)
+		assert.NilError(t, err)
+		taken := after.TotalAlloc - before.TotalAlloc
+		assert.Assert(t, taken < 1<<17, "%s: %d bytes", name, taken)
+	}
+	o, err := OpenBytes(withBSS(large), "x")
+	assert.NilError(t, err)
+	m := o.Maps[0]
+	assert.Equal(t, m.ValueSize, uint32(large))
+	assert.Equal(t, m.DataSize, uint32(large))
+	assert.Assert(t, m.Data != nil && len(m.Data) == 0)
+
+	b := &elfBuilder{}
+	b.data(".data", []byte{0, 7, 0, 9, 0, 0})
+	o, err = OpenBytes(b.bytes(), "x")
+	assert.NilError(t, err)
+	m = o.Maps[0]
+	assert.DeepEqual(t, m.Data, []byte{0, 7, 0, 9})
+	assert.DeepEqual(t, m.Value(), []byte{0, 7, 0, 9, 0, 0})
+	assert.Equal(t, m.ValueSize, uint32(6))
+}
+
+// TestTooMuchData: what no loader could make is refused, with the limit.
+func TestTooMuchData(t *testing.T) {
+	for _, sizes := range [][]uint64{{MaxDataBytes + 1}, {1 << 32}, {1 << 60}, {MaxDataBytes, 1}, {1<<64 - 1}} {
+		_, err := OpenBytes(withBSS(sizes...), "x")
+		assert.ErrorIs(t, err, ErrTooLarge)
+		assert.ErrorContains(t, err, "bytes of data; with the data sections before it the object has more than 1073741824 (MaxDataBytes)")
+	}
+	_, err := Open("testdata/reported/m_bss_1g1.o")
+	assert.ErrorIs(t, err, ErrTooLarge)
+	assert.ErrorContains(t, err, `section ".bss": object is too large: 1073741825 bytes of data, more than 1073741824 (MaxDataBytes)`)
+}
+
+// TestOverlaps: sections and functions that share the bytes of the file do not
+// multiply them.
+func TestOverlaps(t *testing.T) {
+	b := &elfBuilder{}
+	text := b.code(".text", make([]uint64, 1<<16)...)
+	clear(b.sections[text-1].data)
+	for i := range 100 {
+		b.symbol(builtSymbol{name: fmt.Sprintf("f%d", i), kind: symFunc, section: text, size: 1 << 19})
+	}
+	_, err := OpenBytes(b.bytes(), "x")
+	assert.ErrorIs(t, err, ErrTooLarge)
+	assert.ErrorContains(t, err, "4 times the bytes of its file: functions or sections overlap")
+}
+
+// TestSymbolsOutside: no value of 64 bits is cut to 32.
+func TestSymbolsOutside(t *testing.T) {
+	ld := loadImm64(0, 0)
+	for name, sym := range map[string]builtSymbol{
+		"at 4 GiB":      {value: 1 << 32, size: 4},
+		"at its end":    {value: 8, size: 1},
+		"too long":      {value: 4, size: 8},
+		"4 GiB long":    {size: 1 << 32},
+		"wraps":         {value: 8, size: 1<<64 - 8},
+		"near the end":  {value: 1<<64 - 8},
+		"untyped":       {value: 1 << 32, kind: symNoType},
+		"into a struct": {value: 1<<32 + 4, size: 4},
+	} {
+		for _, section := range []string{".data", ".rodata.x", ".text"} {
+			b, prog, text := twoFunctions(ld[0], ld[1])
+			sym.section = text
+			if section != ".text" {
+				sym.section = b.data(section, make([]byte, 8))
+			} else if sym.value < 1<<33 {
+				sym.value += 24 // .text is as much larger
+			}
+			sym.name, sym.bind = "v", bindGlobal
+			if name != "untyped" {
+				sym.kind = symObject
+			}
+			b.relocate(prog, 0, uint64(b.symbol(sym)))
+			_, err := OpenBytes(b.bytes(), "x")
+			assert.ErrorIs(t, err, ErrMalformed, name)
+			assert.ErrorContains(t, err, "symbol is outside of its section", name)
+		}
+	}
+	for _, file := range []string{"m_sym4g.o", "m_sym_beyond.o"} {
+		_, err := Open("testdata/reported/" + file)
+		assert.ErrorIs(t, err, ErrMalformed)
+		assert.ErrorContains(t, err, "symbol is outside of its section")
+	}
+}
+
+// TestOffsetsOutside: a symbol and an addend are added up in 64 bits, and what is no
+// offset keeps the program from being loaded, as the verifier would.
+func TestOffsetsOutside(t *testing.T) {
+	for imm, want := range map[int32]uint32{0: 4, -4: 0, 100: 104} {
+		ld := loadImm64(0, imm)
+		b, prog, _ := twoFunctions(ld[0], ld[1])
+		data := b.data(".data", make([]byte, 8))
+		b.relocate(prog, 0, uint64(b.symbol(builtSymbol{name: "v", bind: bindGlobal, kind: symObject, section: data, value: 4, size: 4})))
+		o, err := OpenBytes(b.bytes(), "x")
+		assert.NilError(t, err)
+		assert.Equal(t, function(t, o, "prog").Relocations[0].Offset, want)
+	}
+	ld := loadImm64(0, -5)
+	b, prog, _ := twoFunctions(ld[0], ld[1])
+	data := b.data(".data", make([]byte, 8))
+	b.relocate(prog, 0, uint64(b.symbol(builtSymbol{name: "v", bind: bindGlobal, kind: symObject, section: data, value: 4, size: 4})))
+	o, err := OpenBytes(b.bytes(), "x")
+	assert.NilError(t, err)
+	assert.ErrorContains(t, function(t, o, "prog").Err, `instruction 0: malformed object: address of byte -1 of section ".data", which has 8`)
+}
+
+// TestCallsOutside: the sum of a symbol and an addend must not wrap around to a
+// function.
+func TestCallsOutside(t *testing.T) {
+	ld := loadImm64(0, 8)
+	for _, insns := range [][]uint64{{callInsn(0)}, {ld[0], ld[1]}} {
+		b, prog, text := twoFunctions(insns...)
+		b.relocate(prog, 0, uint64(b.symbol(builtSymbol{name: "far", bind: bindGlobal, kind: symFunc + 8, section: text, value: 1<<64 - 8})))
+		_, err := OpenBytes(b.bytes(), "x")
+		assert.ErrorContains(t, err, "symbol is outside of its section")
+	}
+}
+
+// TestVeryManySections: symbols of sections whose index does not fit into a symbol.
+func TestVeryManySections(t *testing.T) {
+	ld := loadImm64(0, 0)
+	build := func() *elfBuilder {
+		b := &elfBuilder{}
+		for range 65600 {
+			b.data("note", nil)
+		}
+		text := b.code(".text", movZero, exitInsn)
+		b.symbol(builtSymbol{name: "sub", bind: bindGlobal, kind: symFunc, section: text, size: 16})
+		data := b.data(".data", []byte{1, 2, 3, 4})
+		v := uint64(b.symbol(builtSymbol{name: "v", bind: bindGlobal, kind: symObject, section: data, size: 4}))
+		b.symbol(builtSymbol{name: "absolute", bind: bindGlobal, section: 0xfff1, reserved: true})
+		prog := b.code("xdp", callInsn(-1), ld[0], ld[1], exitInsn)
+		b.function("prog", prog)
+		b.relocate(prog, 0, 1, 8, v)
+		return b
+	}
+	o, err := OpenBytes(build().bytes(), "x")
+	assert.NilError(t, err)
+	assert.Equal(t, len(o.Functions), 2)
+	assert.DeepEqual(t, function(t, o, "prog").Relocations, []Relocation{
+		{Insn: 0, Kind: RelocCall, Target: 0}, {Insn: 1, Kind: RelocMapValue, Target: 0},
+	})
+	assert.DeepEqual(t, o.Maps[0].Data, []byte{1, 2, 3, 4})
+
+	table := func(raw []byte) []byte {
+		f, err := parseELF(raw)
+		assert.NilError(t, err)
+		return raw[le.Uint64(raw[40:])+64*uint64(f.byName(".symtab_shndx").index):]
+	}
+	for text, change := range map[string]func(header []byte){
+		`symbol 1 ("sub") has its section's index elsewhere, and there is no SHT_SYMTAB_SHNDX`:                 func(h []byte) { le.PutUint32(h[4:], shtProgbits) },
+		`section ".symtab_shndx": malformed object: 20 bytes of indexes of 8 bytes (sh_entsize) for 5 symbols`: func(h []byte) { le.PutUint64(h[56:], 8) },
+		`16 bytes of indexes of 4 bytes (sh_entsize) for 5 symbols`:                                            func(h []byte) { le.PutUint64(h[32:], 16) },
+		`section ".symtab_shndx": truncated ELF file`:                                                          func(h []byte) { le.PutUint64(h[24:], 1<<40) },
+	} {
+		raw := build().bytes()
+		change(table(raw))
+		_, err := OpenBytes(raw, "x")
+		assert.ErrorContains(t, err, text)
+	}
+}
+
+// TestUnreadable: what is encoded in a way that no BPF loader reads is named.
+func TestUnreadable(t *testing.T) {
+	compressed := func(i int) func(*elfBuilder) {
+		return func(b *elfBuilder) { b.sections[i-1].flags |= shfCompressed }
+	}
+	for name, tt := range map[string]struct {
+		change func(*elfBuilder)
+		text   string
+	}{
+		"code":     {compressed(1), `section ".text": not supported: section is compressed (SHF_COMPRESSED); no BPF loader`},
+		"program":  {compressed(2), `section "xdp": not supported: section is compressed`},
+		"relocs":   {compressed(3), `section ".relxdp": not supported: section is compressed`},
+		"data":     {compressed(4), `section ".data": not supported: section is compressed`},
+		"license":  {compressed(5), `section "license": not supported: section is compressed`},
+		"nothing":  {func(*elfBuilder) {}, ""},
+		"debug":    {compressed(6), ""},
+		"a note":   {compressed(7), ""},
+		"odd rels": {func(b *elfBuilder) { b.sections[2].data = b.sections[2].data[:15] }, `15 bytes of relocations of 16 bytes (sh_entsize)`},
+		"GNU BTF":  {func(b *elfBuilder) { b.data(".BTF", []byte("ZLIB\x00\x00\x00\x00")); b.data(".maps", []byte{1}) }, "compressed"},
+		"zBTF":     {func(b *elfBuilder) { b.data(".zBTF", []byte("ZLIB\x00\x00\x00\x00")) }, "compressed"},
+	} {
+		b, prog, _ := twoFunctions(callInsn(-1))
+		b.relocate(prog, 0, 2)
+		b.data(".data", []byte{1})
+		b.data("license", []byte("GPL\x00"))
+		b.data(".debug_info", []byte{1})
+		b.data(".note.something", []byte{1})
+		tt.change(b)
+		_, err := OpenBytes(b.bytes(), "x")
+		if tt.text == "" {
+			assert.NilError(t, err, name)
+			continue
+		}
+		assert.ErrorContains(t, err, tt.text, name)
+		assert.ErrorContains(t, err, "object \"x\"", name)
+	}
+	for file, text := range map[string]string{
+		"m_btf_compressed.o": `section ".BTF": not supported: section is compressed (SHF_COMPRESSED); no BPF loader reads such sections: compile without -gz`,
+		"m_shentsize_0.o":    "section headers of 0 bytes (e_shentsize), not 64",
+	} {
+		_, err := Open("testdata/reported/" + file)
+		assert.ErrorContains(t, err, text)
+	}
 }

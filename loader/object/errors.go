@@ -33,8 +33,8 @@ var (
 	ErrMalformed = errors.New("malformed object")
 	// ErrUnsupported: well-formed, but no BPF loader takes it.
 	ErrUnsupported = errors.New("not supported")
-	// ErrTooLarge: the file has more than MaxFileBytes, or its data would need
-	// more than MaxBytes of memory.
+	// ErrTooLarge: the file has more than MaxFileBytes, its data sections more
+	// than MaxDataBytes, or it would take many times its size of memory.
 	ErrTooLarge = errors.New("object is too large")
 	// ErrNoBTF: something in the object needs BTF and the object has none.
 	ErrNoBTF = errors.New("BTF is required, but is missing or corrupted; compile with -g")

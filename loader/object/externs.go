@@ -336,8 +336,8 @@ func (o *opener) layoutKconfig() (uint32, error) {
 	var off uint64
 	for _, e := range entries {
 		off = (off + uint64(e.align) - 1) / uint64(e.align) * uint64(e.align)
-		if off+uint64(e.KconfigSize) > MaxBytes {
-			return 0, fmt.Errorf("%w: kconfig values end at byte %d", ErrTooLarge, off+uint64(e.KconfigSize))
+		if off+uint64(e.KconfigSize) > MaxKconfigBytes {
+			return 0, in(secKconfig, e.Name, fmt.Errorf("%w: kconfig values of more than %d bytes (MaxKconfigBytes)", ErrTooLarge, MaxKconfigBytes))
 		}
 		e.KconfigOffset = uint32(off)
 		off += uint64(e.KconfigSize)

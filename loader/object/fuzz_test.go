@@ -72,8 +72,8 @@ func checkReferences(t testing.TB, o *Object) {
 	}
 	for i := range o.Maps {
 		m := &o.Maps[i]
-		if m.Data != nil && m.Type != mapArena && len(m.Data) != int(m.ValueSize) {
-			t.Fatalf("map %q: %d bytes of data for a value of %d", m.Name, len(m.Data), m.ValueSize)
+		if m.Data != nil && m.Type != mapArena && m.DataSize != m.ValueSize || len(m.Data) > int(m.DataSize) {
+			t.Fatalf("map %q: %d of %d bytes of data for a value of %d", m.Name, len(m.Data), m.DataSize, m.ValueSize)
 		}
 		for _, s := range m.Slots {
 			if m.Type == mapProgArray {

@@ -73,7 +73,10 @@ func (o *opener) noteArena(m *Map, index int) error {
 		if err != nil {
 			return err
 		}
-		m.Data, m.Variables = data, o.variables(s)
+		m.Data, m.DataSize = data, uint32(s.size)
+		if m.Variables, err = o.variables(s); err != nil {
+			return err
+		}
 	}
 	return nil
 }

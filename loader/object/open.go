@@ -1,6 +1,7 @@
 package object
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"sort"
@@ -9,10 +10,21 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/btf"
 )
 
-// MaxBytes bounds the memory that one object's instructions and data may take
-// together, so that a section header that promises exabytes of .bss is refused
-// instead of tried.
-const MaxBytes = 1 << 30
+// Limits of what one object may ask for.
+const (
+	// MaxDataBytes bounds the sizes of all data sections of an object together,
+	// those that a file only promises (.bss) included: a loader has to make maps
+	// of that size.
+	MaxDataBytes = 1 << 30
+	// MaxKconfigBytes bounds the values of all kconfig variables together. A line
+	// of a kernel's configuration has at most 4 KiB.
+	MaxKconfigBytes = 1 << 20
+
+	// copies and spare bound what an object takes of memory, in sizes of its file:
+	// functions and data may overlap in a file, but not for long.
+	copies = 4
+	spare  = 1 << 20
+)
 
 // Names of sections with a meaning.
 const (
@@ -53,7 +65,8 @@ type opener struct {
 	roles  []role
 	text   int
 	maps   int
-	budget uint64
+	budget uint64 // bytes that may still be copied
+	room   uint64 // bytes that data sections may still have
 
 	// fnSection is the section index of each of obj.Functions.
 	fnSection []int
@@ -75,7 +88,7 @@ type opener struct {
 }
 
 func (opts Options) open(raw []byte, path string) (*Object, error) {
-	return open(raw, path, MaxBytes)
+	return open(raw, path, copies*uint64(len(raw))+spare)
 }
 
 func open(raw []byte, path string, budget uint64) (*Object, error) {
@@ -84,6 +97,7 @@ func open(raw []byte, path string, budget uint64) (*Object, error) {
 		path: path,
 		text: -1, maps: -1, arena: -1,
 		budget:     budget,
+		room:       MaxDataBytes,
 		dataMap:    map[int]int{},
 		externBy:   map[int]int{},
 		lateErrors: map[insnPlace]error{},
@@ -134,16 +148,18 @@ func (o *opener) take(b []byte) ([]byte, error) {
 	return slices.Clone(b), nil
 }
 
-func (o *opener) zeroes(n uint64) ([]byte, error) {
-	if err := o.spend(n); err != nil {
-		return nil, err
+// reserve accounts for a data section of n bytes.
+func (o *opener) reserve(n uint64) error {
+	if n > o.room {
+		return fmt.Errorf("%w: %d bytes of data; with the data sections before it the object has more than %d (MaxDataBytes)", ErrTooLarge, n, MaxDataBytes)
 	}
-	return make([]byte, n), nil
+	o.room -= n
+	return nil
 }
 
 func (o *opener) spend(n uint64) error {
 	if n > o.budget {
-		return fmt.Errorf("%w: %d bytes more than the %d that are left of %d", ErrTooLarge, n, o.budget, uint64(MaxBytes))
+		return fmt.Errorf("%w: what its headers ask for takes more than %d times the bytes of its file: functions or sections overlap", ErrTooLarge, copies)
 	}
 	o.budget -= n
 	return nil
@@ -179,8 +195,12 @@ func ignored(s *section) bool {
 }
 
 func (o *opener) readSection(s *section) error {
-	data, err := o.elf.contents(s)
+	data, err := o.elf.stored(s)
 	if err != nil {
+		return err
+	}
+	if s.flags&shfCompressed != 0 && (known(s) || dataRole(s) != roleNone) {
+		_, err := o.elf.contents(s)
 		return err
 	}
 	switch s.name {
@@ -198,12 +218,17 @@ func (o *opener) readSection(s *section) error {
 		return nil
 	case "maps":
 		return ErrLegacyMaps
+	case ".z" + secBTF[1:], ".z" + secBTFExt[1:]:
+		return unsupported("section is compressed; " + decompress)
 	case secMaps:
 		o.maps, o.roles[s.index] = s.index, roleMaps
 		return nil
 	case secBTF, secBTFExt:
 		if s.kind != shtProgbits {
 			return malformed("section type is %d, not %d (PROGBITS)", s.kind, shtProgbits)
+		}
+		if bytes.HasPrefix(data, []byte("ZLIB")) {
+			return unsupported("section is compressed as GNU tools once did; " + decompress)
 		}
 		return nil
 	}
@@ -217,6 +242,11 @@ func (o *opener) readSection(s *section) error {
 		o.roles[s.index] = roleBSS
 	}
 	return nil
+}
+
+// known reports whether a section is read for its name.
+func known(s *section) bool {
+	return slices.Contains([]string{"license", "version", secMaps, secBTF, secBTFExt}, s.name)
 }
 
 func dataRole(s *section) role {

@@ -3,6 +3,7 @@ package object
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -103,12 +104,31 @@ func (o *opener) resolve(fn, at int, sym *symbol) (Relocation, error) {
 		return r, o.resolveExtern(&r, p.Op(at), sym)
 	case p.Op(at) == insn.Call:
 		return r, o.resolveCall(fn, &r, sym)
-	case sym.section == shnUndef || sym.section >= shnLoReserve || sym.section >= len(o.elf.sections):
-		return r, malformed("symbol is not in any section; does a global variable lack an initialiser?")
-	case o.isSubprogSymbol(sym):
+	}
+	s, err := o.home(sym)
+	if s != nil && o.roles[s.index] == roleJumpTable {
+		return r, o.resolveJumpTable(fn, &r, sym) // which libbpf reads when it loads the program
+	}
+	if err != nil {
+		return r, err
+	}
+	if o.isSubprogSymbol(sym) {
 		return r, o.resolveFuncAddress(fn, &r, p.Imm(at), sym)
 	}
 	return r, o.resolveData(fn, &r, p.Imm(at), sym)
+}
+
+// home is the section that a symbol is in, nil for none. The error says if not all
+// of the symbol is inside.
+func (o *opener) home(sym *symbol) (*section, error) {
+	if sym.section <= shnUndef || sym.section >= len(o.elf.sections) {
+		return nil, malformed("symbol is not in any section; does a global variable lack an initialiser?")
+	}
+	s := &o.elf.sections[sym.section]
+	if sym.value > s.size || sym.size > s.size-sym.value {
+		return s, malformed("symbol is outside of its section: %d bytes at offset %d of %d in %q", sym.size, sym.value, s.size, s.name)
+	}
+	return s, nil
 }
 
 func (o *opener) resolveExtern(r *Relocation, op uint8, sym *symbol) error {
@@ -142,6 +162,9 @@ func (o *opener) resolveCall(fn int, r *Relocation, sym *symbol) error {
 	}
 	if o.text < 0 || sym.section != o.text {
 		return malformed("calls can only go to functions in %s", secText)
+	}
+	if _, err := o.home(sym); err != nil {
+		return err
 	}
 	if sym.value%8 != 0 {
 		return malformed("symbol at offset %d is in the middle of an instruction", sym.value)
@@ -209,8 +232,6 @@ func (o *opener) resolveData(fn int, r *Relocation, imm int32, sym *symbol) erro
 			return errNoArena
 		}
 		r.Kind, r.Target = RelocMapValue, o.arena
-	case roleJumpTable:
-		return o.resolveJumpTable(fn, r, sym)
 	case roleMaps:
 		r.Kind = RelocMap
 		for i, n := range o.mapVar {
@@ -225,7 +246,12 @@ func (o *opener) resolveData(fn int, r *Relocation, imm int32, sym *symbol) erro
 	default:
 		return malformed("section %q holds neither maps nor data", o.elf.sections[sym.section].name)
 	}
-	r.Offset = uint32(imm) + uint32(sym.value)
+	// Both halves fit: the symbol is inside of a section whose size fits.
+	at := int64(sym.value) + int64(imm)
+	if at < 0 || at > math.MaxUint32 {
+		return o.later(fn, r, malformed("address of byte %d of section %q, which has %d", at, o.elf.sections[sym.section].name, o.elf.sections[sym.section].size))
+	}
+	r.Offset = uint32(at)
 	return nil
 }
 
