@@ -76,7 +76,7 @@ func (o *opener) placeVars(sec *btf.Type) (size uint32, err error) {
 		if sym == nil {
 			return 0, in(sec.Name, t.Name, malformed("BTF variable without a symbol"))
 		}
-		if _, err := o.home(sym); err != nil {
+		if s, err := o.home(sym); s == nil {
 			return 0, in(sec.Name, t.Name, err)
 		}
 		if place {

@@ -15,7 +15,7 @@ const (
 	elfHeaderSize     = 64
 	sectionHeaderSize = 64
 	symbolSize        = 24
-	relSize           = 16
+	relSize, relaSize = 16, 24
 
 	class64, dataLSB, dataMSB = 2, 1, 2
 	typeRel                   = 1

@@ -1,12 +1,13 @@
 package object
 
 import (
+	"bytes"
 	"fmt"
 	"runtime"
-	"slices"
 	"testing"
 
 	"gotest.tools/v3/assert"
+	is "gotest.tools/v3/assert/cmp"
 
 	"github.com/bpfreplay/bpfreplay/loader/insn"
 )
@@ -255,30 +256,158 @@ func TestBrokenBTFIsLeftOut(t *testing.T) {
 	assert.Equal(t, len(o.Warnings), 1)
 }
 
-// TestBrokenExt takes an object whose .BTF.ext is damaged: libbpf does without,
-// unless the object has maps.
+// damagedExt is an object of testdata without a part of its .BTF.ext.
+func damagedExt(t *testing.T, file string, damage func(ext []byte)) []byte {
+	t.Helper()
+	raw := readFile(t, "testdata/"+file)
+	f, err := parseELF(raw)
+	assert.NilError(t, err)
+	ext, err := f.contents(f.byName(secBTFExt))
+	assert.NilError(t, err)
+	damage(ext)
+	return raw
+}
+
+// TestBrokenExt: an object with a damaged .BTF.ext does without, unless it has maps,
+// as with libbpf, or CO-RE records.
 func TestBrokenExt(t *testing.T) {
+	garbage := func(ext []byte) { copy(ext, "garbage") }
 	for _, tt := range []struct {
-		file string
-		ok   bool
-	}{{"core.o", true}, {"maps.o", false}} {
-		raw := readFile(t, "testdata/"+tt.file)
-		f, err := parseELF(slices.Clone(raw))
-		assert.NilError(t, err)
-		copy(raw[f.byName(secBTFExt).offset:], "garbage")
-		o, err := OpenBytes(raw, tt.file)
-		if !tt.ok {
-			assert.ErrorIs(t, err, ErrNoBTF)
+		file   string
+		damage func([]byte)
+		err    error
+	}{
+		{"core.o", garbage, ErrCORELost},
+		{"core.o", func(ext []byte) { ext[2] = 2 }, ErrCORELost},                                   // version
+		{"core.o", func(ext []byte) { le.PutUint32(ext[12:], 1<<20) }, ErrCORELost},                // func_info_len
+		{"core.o", func(ext []byte) { garbage(ext); le.PutUint32(ext[28:], 0) }, nil},              // no records
+		{"core.o", func(ext []byte) { le.PutUint32(ext[4:], 24); le.PutUint32(ext[12:], 1) }, nil}, // an old header
+		{"maps.o", garbage, ErrNoBTF},
+	} {
+		o, err := OpenBytes(damagedExt(t, tt.file, tt.damage), tt.file)
+		if tt.err != nil {
+			assert.ErrorIs(t, err, tt.err)
+			assert.ErrorContains(t, err, `section ".BTF.ext": `)
 			continue
 		}
 		assert.NilError(t, err)
 		assert.Equal(t, len(o.Warnings), 1)
+		text := o.Warnings[0].String()
+		assert.Assert(t, is.Contains(text, `section ".BTF.ext": cannot be read: `))
+		assert.Assert(t, is.Contains(text, "; the object has no CO-RE records, and is loaded without func info and line info"))
 		assert.Assert(t, o.BTF != nil)
 		for _, f := range o.Functions {
 			assert.Equal(t, len(f.FuncInfo)+len(f.LineInfo)+len(f.CORE), 0)
 			assert.Assert(t, f.TypeID != 0, "found by name")
 		}
 	}
+}
+
+// TestLostCORE: objects of which libbpf or cilium/ebpf load what reads garbage.
+func TestLostCORE(t *testing.T) {
+	for file, tt := range map[string]struct {
+		err  error
+		text string
+	}{
+		"m_btf_version.o":   {ErrCORELost, `section ".BTF": the object's CO-RE records cannot be read, and without them its programs would use the field offsets of the machine that compiled them; build the object anew: malformed BTF: version`},
+		"m_ext_version.o":   {ErrCORELost, `section ".BTF.ext": the object's CO-RE records cannot be read`},
+		"m_ext_corelen.o":   {ErrCORELost, `section ".BTF.ext": the object's CO-RE records cannot be read`},
+		"m_coresec_empty.o": {ErrMalformed, `section ".BTF.ext": malformed object: CO-RE records of a section without a name`},
+		"m_coresec_range.o": {ErrMalformed, `section ".BTF.ext": malformed object: CO-RE records of a section without a name`},
+	} {
+		_, err := Open("testdata/reported/" + file)
+		assert.ErrorIs(t, err, tt.err, file)
+		assert.ErrorContains(t, err, tt.text)
+	}
+	o, err := Open("testdata/reported/core_plain.o")
+	assert.NilError(t, err)
+	assert.Equal(t, len(o.Warnings), 0)
+	assert.Equal(t, len(o.Functions[0].CORE), 1)
+
+	// Without .BTF, there is nothing that the records could refer to.
+	raw := readFile(t, "testdata/core.o")
+	f, err := parseELF(raw)
+	assert.NilError(t, err)
+	le.PutUint32(raw[le.Uint64(raw[40:])+64*uint64(f.byName(secBTF).index):], 0) // its name
+	_, err = OpenBytes(raw, "core.o")
+	assert.ErrorIs(t, err, ErrCORELost)
+}
+
+// TestRecordsOfNothing: records about a section that a tool has removed from the
+// file, or whose name is damaged.
+func TestRecordsOfNothing(t *testing.T) {
+	raw := readFile(t, "testdata/reported/core_plain.o")
+	f, err := parseELF(raw)
+	assert.NilError(t, err)
+	blob, err := f.contents(f.byName(secBTF))
+	assert.NilError(t, err)
+	at := bytes.Index(blob, []byte("raw_tp/sys_enter"))
+	assert.Assert(t, at > 0)
+	blob[at] = 'x'
+	o, err := OpenBytes(raw, "x")
+	assert.NilError(t, err)
+	var texts []string
+	for _, w := range o.Warnings {
+		texts = append(texts, w.String())
+	}
+	assert.DeepEqual(t, texts, []string{
+		`section ".BTF.ext": func info of section "xaw_tp/sys_enter", which the object does not have; no program gets them`,
+		`section ".BTF.ext": line info of section "xaw_tp/sys_enter", which the object does not have; no program gets them`,
+		`section ".BTF.ext": CO-RE records of section "xaw_tp/sys_enter", which the object does not have; no program gets them`,
+	})
+}
+
+// TestRelocationsOfData: what nobody applies is said.
+func TestRelocationsOfData(t *testing.T) {
+	o, err := Open("testdata/reported/ptrtable.o")
+	assert.NilError(t, err)
+	var texts []string
+	for _, w := range o.Warnings {
+		texts = append(texts, w.String())
+	}
+	const consequence = "; pointers in it are not filled in and lead nowhere; programs have to take the addresses"
+	assert.DeepEqual(t, texts, []string{
+		`section ".data": "table": relocations of data are not applied, by no BPF loader: 1, the first at offset 8` + consequence,
+		`section ".rodata": "names": relocations of data are not applied, by no BPF loader: 4, the first at offset 0` + consequence,
+	})
+
+	_, err = Open("testdata/reported/m_rela3.o")
+	assert.ErrorIs(t, err, ErrUnsupported)
+	assert.ErrorContains(t, err, `section ".relasocket": not supported: relocations of section "socket" are of type SHT_RELA`)
+
+	for section, warnings := range map[string]int{
+		".data": 1, ".rodata.x": 1, ".percpu": 1, "license": 1, "version": 1, ".jumptables": 0, ".debug_info": 0, ".note": 0, "": 0,
+	} {
+		for _, kind := range []uint32{shtRel, shtRela} {
+			b, _, text := twoFunctions(movZero)
+			sym := uint64(b.symbol(builtSymbol{kind: symSection, section: text}))
+			s := b.data(section, words(0x4c5047)[:4])
+			r := b.relocate(s, 0, sym)
+			want := warnings
+			if kind == shtRela {
+				b.sections[r-1].kind, b.sections[r-1].entsize = kind, relaSize
+				b.sections[r-1].data = append(b.sections[r-1].data, words(0)...)
+				b.sections[r-1].name = ".rela" + section
+				if section == ".jumptables" {
+					want = 1
+				}
+			}
+			o, err := OpenBytes(b.bytes(), "x")
+			assert.NilError(t, err, section)
+			assert.Equal(t, len(o.Warnings), want, "%s %v", section, o.Warnings)
+		}
+	}
+	for _, section := range []string{".text", "xdp"} { // SHT_RELA of code, with BTF or without
+		b, prog, text := twoFunctions(callInsn(-1))
+		at := map[string]int{".text": text, "xdp": prog}[section]
+		b.sections[b.relocate(at, 0, 2)-1].kind = shtRela
+		_, err := OpenBytes(b.bytes(), "x")
+		assert.ErrorContains(t, err, "SHT_RELA")
+	}
+	b, _, _ := twoFunctions(movZero)
+	b.sections[b.relocate(b.data(".data", words(0)), 0, 1)-1].entsize = 12
+	_, err = OpenBytes(b.bytes(), "x")
+	assert.ErrorContains(t, err, `section ".rel.data": malformed object: 16 bytes of relocations of 12 bytes (sh_entsize), not 16`)
 }
 
 func TestParseExt(t *testing.T) {

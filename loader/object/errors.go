@@ -36,6 +36,9 @@ var (
 	// ErrTooLarge: the file has more than MaxFileBytes, its data sections more
 	// than MaxDataBytes, or it would take many times its size of memory.
 	ErrTooLarge = errors.New("object is too large")
+	// ErrCORELost: the object has CO-RE records that cannot be read. libbpf goes on
+	// without them in some of these cases.
+	ErrCORELost = errors.New("the object's CO-RE records cannot be read, and without them its programs would use the field offsets of the machine that compiled them; build the object anew")
 	// ErrNoBTF: something in the object needs BTF and the object has none.
 	ErrNoBTF = errors.New("BTF is required, but is missing or corrupted; compile with -g")
 )

@@ -106,7 +106,7 @@ func (o *opener) splitExt() error {
 		o.typeFunctions()
 		return nil
 	}
-	funcs, lines := o.recordsBySection(&o.ext.funcs), o.recordsBySection(&o.ext.lines)
+	funcs, lines := o.recordsBySection("func info", &o.ext.funcs), o.recordsBySection("line info", &o.ext.lines)
 	for i := range o.obj.Functions {
 		f := &o.obj.Functions[i]
 		var err error
@@ -123,8 +123,13 @@ func (o *opener) splitExt() error {
 	}
 	o.typeFunctions()
 	for _, s := range o.ext.core.sections {
-		sec := o.elf.byName(o.obj.BTF.Name(s.name))
-		if sec == nil || sec.name == "" {
+		name := o.obj.BTF.Name(s.name)
+		if name == "" {
+			return in(secBTFExt, "", malformed("CO-RE records of a section without a name: there is no string at offset %d of %s", s.name, secBTF))
+		}
+		sec := o.elf.byName(name)
+		if sec == nil {
+			o.unused("CO-RE records", name)
 			continue
 		}
 		if err := o.readCORE(sec.index, s.records); err != nil {
@@ -134,17 +139,27 @@ func (o *opener) splitExt() error {
 	return nil
 }
 
-// recordsBySection finds the ELF section of each part of a table.
-func (o *opener) recordsBySection(t *extTable) map[int][][]byte {
+// unused warns of records about a section that is not there: a tool has removed it,
+// or its name is damaged.
+func (o *opener) unused(what, section string) {
+	o.warn(Warning{
+		Section: secBTFExt, Defect: fmt.Sprintf("%s of section %q, which the object does not have", what, section),
+		Consequence: "no program gets them",
+	})
+}
+
+// recordsBySection finds the ELF section of each part of a table, of which what says
+// what it holds.
+func (o *opener) recordsBySection(what string, t *extTable) map[int][][]byte {
 	by := map[int][][]byte{}
 	for _, s := range t.sections {
 		name := o.obj.BTF.Name(s.name)
-		if name == "" {
+		sec := o.elf.byName(name)
+		if name == "" || sec == nil {
+			o.unused(what, name)
 			continue
 		}
-		if sec := o.elf.byName(name); sec != nil {
-			by[sec.index] = append(by[sec.index], s.records)
-		}
+		by[sec.index] = append(by[sec.index], s.records)
 	}
 	return by
 }

@@ -40,9 +40,9 @@ type Object struct {
 	// declares, in the order of the symbol table.
 	Externs []Extern
 
-	// Warnings are defects that libbpf reports and lives with, such as a
-	// broken .BTF.ext.
-	Warnings []string
+	// Warnings are defects that libbpf lives with, such as a broken .BTF.ext, in
+	// the order in which they were found.
+	Warnings []Warning
 }
 
 // Map is one map of an object.

@@ -136,10 +136,6 @@ func (o *opener) run(raw []byte) (err error) {
 	return nil
 }
 
-func (o *opener) warn(format string, args ...any) {
-	o.obj.Warnings = append(o.obj.Warnings, fmt.Sprintf(format, args...))
-}
-
 // take is a private copy of bytes of the file.
 func (o *opener) take(b []byte) ([]byte, error) {
 	if err := o.spend(uint64(len(b))); err != nil {
@@ -387,41 +383,62 @@ func programType(section string) ProgramType {
 }
 
 // readBTF reads .BTF and .BTF.ext. Broken ones matter only if something in the
-// object cannot do without BTF; libbpf loads the rest without.
+// object cannot do without: what libbpf requires BTF for, and CO-RE records, without
+// which a program would read from the offsets of the machine that compiled it.
 func (o *opener) readBTF() error {
-	err := o.parseBTF()
+	section, err := o.parseBTF()
 	if err == nil {
 		return nil
 	}
 	if o.maps >= 0 || slices.Contains(o.roles, roleStructOps) {
-		return in("", "", fmt.Errorf("%w: %w", ErrNoBTF, err))
+		return in(section, "", fmt.Errorf("%w: %w", ErrNoBTF, err))
 	}
-	if o.elf.byName(secBTF) != nil {
-		o.warn("going on without BTF or parts of it: %v", err)
+	ext := o.elf.byName(secBTFExt)
+	if ext != nil && o.holdsCORE(ext) {
+		return in(section, "", fmt.Errorf("%w: %w", ErrCORELost, err))
+	}
+	switch {
+	case section == secBTFExt:
+		o.warn(Warning{Section: section, Defect: "cannot be read: " + err.Error(), Consequence: "the object has no CO-RE records, and is loaded without func info and line info"})
+	case o.elf.byName(secBTF) != nil:
+		o.warn(Warning{Section: section, Defect: "cannot be read: " + err.Error(), Consequence: "the object has no CO-RE records, and is loaded without types, func info and line info"})
+	case ext != nil:
+		o.warn(Warning{Section: secBTFExt, Defect: err.Error() + " that it refers to", Consequence: "the object is loaded without types, func info and line info"})
 	}
 	return nil
 }
 
-func (o *opener) parseBTF() error {
+// parseBTF also names the section that an error is about.
+func (o *opener) parseBTF() (section string, err error) {
 	sec := o.elf.byName(secBTF)
 	if sec == nil {
-		return fmt.Errorf("no section %s", secBTF)
+		return "", fmt.Errorf("no section %s", secBTF)
 	}
 	data, err := o.elf.contents(sec)
 	if err != nil {
-		return err
+		return secBTF, err
 	}
 	if o.obj.BTF, err = btf.Parse(data); err != nil {
-		return fmt.Errorf("section %s: %w", secBTF, err)
+		return secBTF, err
 	}
 	if sec = o.elf.byName(secBTFExt); sec == nil {
-		return nil
+		return "", nil
 	}
-	if data, err = o.elf.contents(sec); err != nil {
-		return err
+	if data, err = o.elf.contents(sec); err == nil {
+		o.ext, err = parseExt(data)
 	}
-	if o.ext, err = parseExt(data); err != nil {
-		return fmt.Errorf("section %s: %w", secBTFExt, err)
+	return secBTFExt, err
+}
+
+// holdsCORE reports whether a .BTF.ext that may be damaged has CO-RE records, as far
+// as its header can be believed.
+func (o *opener) holdsCORE(sec *section) bool {
+	data, err := o.elf.stored(sec)
+	if err != nil || len(data) < extCoreHeader {
+		return false
 	}
-	return nil
+	if hdr := le.Uint32(data[4:]); hdr >= extMinHeader && hdr < extCoreHeader {
+		return false // a header from before CO-RE
+	}
+	return le.Uint32(data[28:]) != 0
 }

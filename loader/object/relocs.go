@@ -20,7 +20,7 @@ const (
 func (o *opener) readRelocations() error {
 	for i := range o.elf.sections {
 		s := &o.elf.sections[i]
-		if s.kind != shtRel || ignored(s) {
+		if s.kind != shtRel && s.kind != shtRela || ignored(s) {
 			continue
 		}
 		if int64(s.info) >= int64(len(o.elf.sections)) {
@@ -28,7 +28,13 @@ func (o *opener) readRelocations() error {
 		}
 		target := &o.elf.sections[s.info]
 		if !target.executable() && o.roles[target.index] != roleMaps && o.roles[target.index] != roleStructOps {
+			if err := o.skipRelocations(s, target); err != nil {
+				return in(s.name, "", err)
+			}
 			continue
+		}
+		if s.kind == shtRela {
+			return in(s.name, "", unsupported("relocations of section %q are of type SHT_RELA, whose addends are not in the instructions; BPF has SHT_REL: compile with clang -target bpf", target.name))
 		}
 		rels, err := o.elf.relocations(s)
 		if err != nil {
@@ -49,6 +55,58 @@ func (o *opener) readRelocations() error {
 	}
 	o.adjustAutoload()
 	return nil
+}
+
+// skipRelocations warns of relocations that no BPF loader applies: data that holds
+// addresses, and what else the loader reads and takes as it is.
+func (o *opener) skipRelocations(s, target *section) error {
+	role := o.roles[target.index]
+	if role == roleNone && !known(target) || target.name == secBTF || target.name == secBTFExt {
+		return nil // of no use to a loader, or, of BTF, to linkers only
+	}
+	size := uint64(relSize)
+	if s.kind == shtRela {
+		size = relaSize
+	}
+	data, err := o.elf.contents(s)
+	if err != nil {
+		return err
+	}
+	if s.entsize != size || uint64(len(data))%size != 0 {
+		return malformed("%d bytes of relocations of %d bytes (sh_entsize), not %d", len(data), s.entsize, size)
+	}
+	count := uint64(len(data)) / size
+	if count == 0 || role == roleJumpTable && s.kind == shtRel && o.ofSections(data) {
+		return nil // offsets in their sections, which is what a jump table wants
+	}
+	o.warn(Warning{
+		Section: target.name, Symbol: o.variableAt(target.index, le.Uint64(data)),
+		Defect:      fmt.Sprintf("relocations of data are not applied, by no BPF loader: %d, the first at offset %d", count, le.Uint64(data)),
+		Consequence: "pointers in it are not filled in and lead nowhere; programs have to take the addresses",
+	})
+	return nil
+}
+
+// ofSections reports whether SHT_REL entries add nothing to what is there: they all
+// refer to the beginning of a section.
+func (o *opener) ofSections(rels []byte) bool {
+	for ; len(rels) > 0; rels = rels[relSize:] {
+		sym := le.Uint32(rels[12:])
+		if int64(sym) >= int64(len(o.elf.symbols)) || o.elf.symbols[sym].value != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// variableAt is the name of the variable at an offset of a section, "" if none is.
+func (o *opener) variableAt(section int, off uint64) string {
+	for _, sym := range o.elf.bySection[section] {
+		if sym.kind == symObject && off >= sym.value && off-sym.value < sym.size {
+			return sym.name
+		}
+	}
+	return ""
 }
 
 func (o *opener) readSectionRelocations(target *section, rels []relocation) error {
