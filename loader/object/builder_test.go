@@ -132,6 +132,7 @@ func (b *elfBuilder) bytes() []byte {
 	copy(raw, "\x7fELF\x02\x01\x01")
 	le.PutUint16(raw[16:], typeRel)
 	le.PutUint16(raw[18:], machineBPF)
+	raw[20] = 1 // version
 	headers := make([]byte, 0, len(all)*sectionHeaderSize)
 	for i, s := range all {
 		size := uint64(len(s.data))

@@ -130,14 +130,21 @@ const (
 
 	maxNameLen = 15 // BPF_OBJ_NAME_LEN without its NUL
 
-	mapArray       = 2
-	mapProgArray   = 3
-	mapPercpuArray = 6
-	mapArrayOfMaps = 12
-	mapHashOfMaps  = 13
-	mapStructOps   = 26
-	mapArena       = 33
-	mapInsnArray   = 34
+	mapArray               = 2
+	mapProgArray           = 3
+	mapPerfEvent           = 4
+	mapPercpuArray         = 6
+	mapArrayOfMaps         = 12
+	mapHashOfMaps          = 13
+	mapCgroupStorage       = 19
+	mapPercpuCgroupStorage = 21
+	mapSkStorage           = 24
+	mapStructOps           = 26
+	mapInodeStorage        = 28
+	mapTaskStorage         = 29
+	mapCgrpStorage         = 32
+	mapArena               = 33
+	mapInsnArray           = 34
 )
 
 // readDataMaps makes a map of each data section, in the order of sections.

@@ -26,7 +26,7 @@ func FuzzOpen(f *testing.F) {
 	b.relocate(prog, 0, uint64(b.symbol(builtSymbol{kind: symSection, section: b.data(".jumptables", words(0, 8)), size: 16})))
 	f.Add(b.bytes())
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		o, err := open(raw, "fuzz.o", 1<<22)
+		o, err := open(raw, "fuzz.o", 1<<22, LibbpfRules)
 		if err != nil {
 			return
 		}

@@ -65,6 +65,7 @@ type opener struct {
 	roles  []role
 	text   int
 	maps   int
+	rules  SectionRules
 	budget uint64 // bytes that may still be copied
 	room   uint64 // bytes that data sections may still have
 
@@ -88,13 +89,13 @@ type opener struct {
 }
 
 func (opts Options) open(raw []byte, path string) (*Object, error) {
-	return open(raw, path, copies*uint64(len(raw))+spare)
+	return open(raw, path, copies*uint64(len(raw))+spare, opts.SectionRules)
 }
 
-func open(raw []byte, path string, budget uint64) (*Object, error) {
+func open(raw []byte, path string, budget uint64, rules SectionRules) (*Object, error) {
 	o := &opener{
 		obj:  &Object{Name: objectName(path)},
-		path: path,
+		path: path, rules: rules,
 		text: -1, maps: -1, arena: -1,
 		budget:     budget,
 		room:       MaxDataBytes,
@@ -366,20 +367,10 @@ func (o *opener) typePrograms() error {
 	for i := range o.obj.Functions {
 		f := &o.obj.Functions[i]
 		if !f.Subprog {
-			f.Program = programType(f.Section)
+			f.Program, _ = o.rules.Lookup(f.Section)
 		}
 	}
 	return nil
-}
-
-// programType is what a section name says, or what its part before a slash
-// does: libbpf before 1.0 took "socket/anything", and cilium/ebpf still does.
-func programType(section string) ProgramType {
-	t, ok := LookupProgramType(section)
-	if head, _, slash := strings.Cut(section, "/"); !ok && slash {
-		t, _ = LookupProgramType(head)
-	}
-	return t
 }
 
 // readBTF reads .BTF and .BTF.ext. Broken ones matter only if something in the

@@ -22,6 +22,8 @@ const MaxFileBytes = 256 << 20
 type Options struct {
 	// MaxFileBytes bounds the size of the file in bytes; 0 means [MaxFileBytes].
 	MaxFileBytes int64
+	// SectionRules say what the names of sections mean for the programs in them.
+	SectionRules SectionRules
 }
 
 // Open reads the object in a file, which must be a regular one of at most

@@ -219,7 +219,7 @@ func (o *opener) resolveCall(fn int, r *Relocation, sym *symbol) error {
 		return malformed("call with source register %d, not %d", src, insn.PseudoCall)
 	}
 	if o.text < 0 || sym.section != o.text {
-		return malformed("calls can only go to functions in %s", secText)
+		return o.notInText(sym)
 	}
 	if _, err := o.home(sym); err != nil {
 		return err
@@ -233,6 +233,22 @@ func (o *opener) resolveCall(fn int, r *Relocation, sym *symbol) error {
 	}
 	r.Target = target
 	return nil
+}
+
+// notInText says where the function is that a call cannot reach.
+func (o *opener) notInText(sym *symbol) error {
+	if sym.section <= shnUndef || sym.section >= len(o.elf.sections) {
+		return malformed("calls can only go to functions in %s, and this one is defined nowhere", secText)
+	}
+	s := &o.elf.sections[sym.section]
+	how := ""
+	switch {
+	case strings.HasPrefix(s.name, secText+"."):
+		how = "; the compiler puts functions there that have __attribute__((cold)), or with -ffunction-sections"
+	case s.executable():
+		how = ": it is a program; leave SEC() away to call it"
+	}
+	return malformed("calls can only go to functions in %s, and this one is in %q%s", secText, s.name, how)
 }
 
 // insnPlace is one instruction of one function.

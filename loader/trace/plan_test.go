@@ -586,14 +586,14 @@ func TestHiddenCharacters(t *testing.T) {
 	obj := &object.Object{
 		Name: "o" + evil, License: "l" + evil,
 		Maps: []object.Map{
-			{Name: "m" + evil, Kind: object.MapUser, Type: 2, KeySize: 4, ValueSize: 4, MaxEntries: 1, Pinning: 1},
-			{Name: "s" + evil, Kind: object.MapStructOps, Type: 26, StructOps: &object.StructOps{Type: "t" + evil}},
-			{Name: "a" + evil, Kind: object.MapUser, Type: 33},
-			{Name: "outer" + evil, Kind: object.MapUser, Type: 12, KeySize: 4, ValueSize: 4, Inner: &object.Map{Name: "i" + evil, Type: 2}},
+			{Name: "m", Section: ".data" + evil, Kind: object.MapData, Type: 2, KeySize: 4, ValueSize: 4, MaxEntries: 1, Pinning: 1},
+			{Name: "s", Kind: object.MapStructOps, Type: 26, StructOps: &object.StructOps{Type: "t" + evil}},
+			{Name: "a", Kind: object.MapUser, Type: 33},
+			{Name: "outer", Kind: object.MapUser, Type: 12, KeySize: 4, ValueSize: 4, Inner: &object.Map{Name: "i" + evil, Type: 2}},
 		},
 		Externs: []object.Extern{{Name: "k" + evil, Kind: object.ExternFunc}, {Name: "y" + evil, Kind: object.ExternTypeless}},
 		Functions: []object.Function{{
-			Name: "p" + evil, Section: "fentry/" + evil, Autoload: true, Insns: insns, ExceptionCallback: -1,
+			Name: "p", Section: "fentry/" + evil, Autoload: true, Insns: insns, ExceptionCallback: -1,
 			Program: object.ProgramType{Type: 26, AttachType: 24, NeedsBTF: true, Attach: "mod" + evil + ":f" + evil},
 			Relocations: []object.Relocation{
 				{Insn: 0, Kind: object.RelocMap}, {Insn: 2, Kind: object.RelocKsym, Target: 1}, {Insn: 4, Kind: object.RelocKfunc},
@@ -610,9 +610,65 @@ func TestHiddenCharacters(t *testing.T) {
 	}
 	assert.Check(t, !strings.ContainsRune(text, 0x1b), "%q", text)
 	assert.Equal(t, strings.Count(b.String(), "\n"), len(tr.Lines())+3+3, "%s", b.String()) // 3 comments, 3 fixups
-	assert.Check(t, is.Contains(text, `<map "m\x1b[31m\n">`))
+	assert.Check(t, is.Contains(text, `<map ".data\x1b[31m\n">`))
 
 	obj.Functions[0].Err = errors.New(evil)
 	_, err = trace.Plan(obj, trace.Options{})
 	assert.Check(t, err != nil && !strings.ContainsRune(err.Error(), 0x1b), "%q", err)
+}
+
+// TestNames: what the kernel's bpf_obj_name_cpy refuses is refused before, and told.
+func TestNames(t *testing.T) {
+	exit := []byte{0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0}
+	for name, ok := range map[string]bool{
+		"plain_1.x": true, "größe": false, "a b": false, "a\x1b": false, "a-b": false, "\xc3": true, "\xd7": false,
+		"fifteen_letters-": true, // of which the kernel gets the first fifteen
+	} {
+		for subject, obj := range map[string]*object.Object{
+			"map ":     {Maps: []object.Map{{Name: name, Type: 2, KeySize: 4, ValueSize: 4, MaxEntries: 1}}},
+			"program ": {Functions: []object.Function{{Name: name, Autoload: true, Program: object.ProgramType{Type: 1}, Insns: exit, ExceptionCallback: -1}}},
+		} {
+			_, err := trace.Plan(obj, trace.Options{})
+			if ok {
+				assert.NilError(t, err, name)
+				continue
+			}
+			assert.ErrorIs(t, err, unix.EINVAL)
+			assert.ErrorContains(t, err, subject)
+			assert.ErrorContains(t, err, "no kernel takes this name")
+		}
+	}
+	_, err := trace.Plan(open(t, objectObjects, "reported", "utf8.o"), trace.Options{})
+	assert.Error(t, err, "map größe: invalid argument: no kernel takes this name: names of maps and programs have ASCII letters, digits, '_' and '.'; rename it")
+}
+
+// TestHints: a call of a function that does not exist is named by what it was.
+func TestHints(t *testing.T) {
+	tr := plan(t, open(t, objectObjects, "reported", "core_anonroot.o"), trace.Options{})
+	const log = "2: (63) *(u32 *)(r10 -4) = r1         ; R1=0 R10=fp0\n3: (85) call unknown#195896080\ninvalid func unknown#195896080\nprocessed 4 insns\n"
+	i := slices.IndexFunc(tr.Commands, func(c trace.Command) bool { _, ok := c.(*trace.LoadProgram); return ok })
+	assert.Error(t, tr.Fail(i, unix.EINVAL, log), "program run: PROG_LOAD: EINVAL: invalid func unknown#195896080: instruction 3 is the CO-RE relocation "+
+		"byte_off union u_bpf_attr.insn_cnt (0:0:1 @ offset 4), and this kernel has nothing that fits; ask before with bpf_core_field_exists or bpf_core_type_exists, or correct the type's name")
+	assert.Equal(t, tr.Fail(i, unix.EINVAL, strings.Replace(log, "\n3: ", "\n2: ", 1)).Hint, "")
+	assert.Equal(t, tr.Fail(i, unix.EINVAL, "R1 invalid mem access").Hint, "")
+	assert.Equal(t, tr.Fail(0, unix.EINVAL, log).Hint, "")
+
+	tr = plan(t, open(t, coreObjects, "kfunc_module_weak.bpf.o"), trace.Options{})
+	i = slices.IndexFunc(tr.Commands, func(c trace.Command) bool { _, ok := c.(*trace.LoadProgram); return ok })
+	assert.Equal(t, tr.Fail(i, unix.EINVAL, "25: (85) call unknown#2002000001\ninvalid func unknown#2002000001\n").Hint,
+		"instruction 25 calls the weak kfunc bpf_xdp_ct_lookup, which this kernel does not have with this prototype; ask before with bpf_ksym_exists")
+}
+
+// TestUnknownSection: a program without a type is told by what its section may mean.
+func TestUnknownSection(t *testing.T) {
+	for section, want := range map[string]string{
+		"tc_ingress":     `section "tc_ingress" is of no known program type; libbpf knows "tc/ingress"; for libbpf before 1.0 and for cilium/ebpf it is "tc" (object.Options.SectionRules)`,
+		"kprobes/f":      `section "kprobes/f" is of no known program type; libbpf knows "kprobe/f"`,
+		"of_my_own_kind": `section "of_my_own_kind" is of no known program type`,
+	} {
+		_, err := trace.Plan(&object.Object{Functions: []object.Function{{Name: "f", Section: section, Autoload: true, ExceptionCallback: -1}}}, trace.Options{})
+		assert.Error(t, err, "program f: invalid argument: "+want)
+	}
+	_, err := trace.Plan(&object.Object{Maps: []object.Map{{Name: "m", Type: 12}}}, trace.Options{})
+	assert.ErrorContains(t, err, "map m: invalid argument: a map of maps needs a definition of its inner maps: declare __array(values,")
 }
