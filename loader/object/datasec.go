@@ -56,7 +56,7 @@ func (o *opener) placeVars(sec *btf.Type) (size uint32, err error) {
 		case s.size == 0:
 			return 0, unsupported("all variables of the section are empty structs or arrays: the section has no bytes, and no map has a value without any; give one of them a size")
 		case s.size > MaxDataBytes:
-			return 0, fmt.Errorf("%w: %d bytes of data, more than %d (MaxDataBytes)", ErrTooLarge, s.size, MaxDataBytes)
+			return 0, fmt.Errorf("%w: %d bytes of data, more than %d (MaxDataBytes); put what is so large into a map of its own", ErrTooLarge, s.size, MaxDataBytes)
 		}
 		size = uint32(s.size)
 	}

@@ -525,7 +525,7 @@ func TestTooMuchData(t *testing.T) {
 	for _, sizes := range [][]uint64{{MaxDataBytes + 1}, {1 << 32}, {1 << 60}, {MaxDataBytes, 1}, {1<<64 - 1}} {
 		_, err := OpenBytes(withBSS(sizes...), "x")
 		assert.ErrorIs(t, err, ErrTooLarge)
-		assert.ErrorContains(t, err, "bytes of data; with the data sections before it the object has more than 1073741824 (MaxDataBytes)")
+		assert.ErrorContains(t, err, "bytes of data; with the data sections before it the object has more than 1073741824 (MaxDataBytes); put what is so large into a map of its own")
 	}
 	_, err := Open("testdata/reported/m_bss_1g1.o")
 	assert.ErrorIs(t, err, ErrTooLarge)

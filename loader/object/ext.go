@@ -125,7 +125,7 @@ func (o *opener) splitExt() error {
 	for _, s := range o.ext.core.sections {
 		name := o.obj.BTF.Name(s.name)
 		if name == "" {
-			return in(secBTFExt, "", malformed("CO-RE records of a section without a name: there is no string at offset %d of %s", s.name, secBTF))
+			return in(secBTFExt, "", malformed("CO-RE records of a section without a name, or with one that is not in %s (string offset %d)", secBTF, s.name))
 		}
 		sec := o.elf.byName(name)
 		if sec == nil {

@@ -148,7 +148,7 @@ func (o *opener) take(b []byte) ([]byte, error) {
 // reserve accounts for a data section of n bytes.
 func (o *opener) reserve(n uint64) error {
 	if n > o.room {
-		return fmt.Errorf("%w: %d bytes of data; with the data sections before it the object has more than %d (MaxDataBytes)", ErrTooLarge, n, MaxDataBytes)
+		return fmt.Errorf("%w: %d bytes of data; with the data sections before it the object has more than %d (MaxDataBytes); put what is so large into a map of its own", ErrTooLarge, n, MaxDataBytes)
 	}
 	o.room -= n
 	return nil
