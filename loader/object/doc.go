@@ -14,6 +14,11 @@
 // open is refused here, with an error that names section and symbol. What
 // libbpf notices only while it loads a program is kept in [Function.Err].
 //
+// [Open] and its siblings read an object from a path, an fs.FS, a reader or bytes;
+// [Options] bound the file and say whose rules hold for the names of sections. What
+// is wrong with an object and keeps it from nothing is in [Object.Warnings], with
+// what it costs.
+//
 // Instructions stay the bytes that the compiler wrote. A relocation names the
 // instruction, and whoever builds the final program changes it:
 //

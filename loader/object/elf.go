@@ -28,7 +28,7 @@ const (
 	shfExec, shfCompressed            = 1 << 2, 1 << 11
 
 	shnUndef, shnLoReserve, shnXIndex = 0, 0xff00, 0xffff
-	noSection                         = -1 // SHN_ABS, SHN_COMMON and their like
+	noSection                         = -2 // SHN_ABS, SHN_COMMON and their like; -1 is a section that an object lacks
 	bindLocal, bindGlobal, bindWeak   = 0, 1, 2
 	symNoType, symObject              = 0, 1
 	symFunc, symSection               = 2, 3

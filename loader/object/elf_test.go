@@ -121,6 +121,9 @@ func TestBadRelocations(t *testing.T) {
 		{"common symbol", ld[:], func(b *elfBuilder, prog, _ int) {
 			b.relocate(prog, 0, uint64(b.symbol(builtSymbol{name: "c", bind: bindGlobal, kind: symObject, section: 0xfff2, reserved: true})))
 		}, "initialiser"},
+		{"section symbol of none", ld[:], func(b *elfBuilder, prog, _ int) {
+			b.relocate(prog, 0, uint64(b.symbol(builtSymbol{kind: symSection, section: 0xfff1, reserved: true})))
+		}, `relocation against "": malformed object: symbol is not in any section`},
 		{"section out of range", ld[:], func(b *elfBuilder, prog, _ int) {
 			b.relocate(prog, 0, uint64(b.symbol(builtSymbol{name: "c", bind: bindGlobal, kind: symObject, section: 200})))
 		}, "not in any section"},

@@ -2,6 +2,7 @@ package object
 
 import (
 	"fmt"
+	"sort"
 
 	"github.com/bpfreplay/bpfreplay/loader/btf"
 )
@@ -173,9 +174,11 @@ func (o *opener) functionRecords(fn int, t *extTable, by map[int][][]byte) ([]by
 	}
 	f := &o.obj.Functions[fn]
 	start, end := f.Offset, uint64(f.Offset)+uint64(len(f.Insns))
-	records := parts[0]
+	records, size := parts[0], int(t.recSize)
 	from, to := -1, -1
-	for at := 0; at < len(records); at += int(t.recSize) {
+	// The records of a section are sorted as compilers and linkers write them.
+	first := size * sort.Search(len(records)/size, func(i int) bool { return le.Uint32(records[i*size:])/8 >= start/8 })
+	for at := first; at < len(records); at += size {
 		off := le.Uint32(records[at:])
 		if off/8 < start/8 {
 			continue
@@ -186,13 +189,13 @@ func (o *opener) functionRecords(fn int, t *extTable, by map[int][][]byte) ([]by
 		if from < 0 {
 			from = at
 		}
-		to = at + int(t.recSize)
+		to = at + size
 	}
 	if from < 0 {
 		return nil, nil
 	}
 	out, err := o.take(records[from:to])
-	for at := 0; at < len(out); at += int(t.recSize) {
+	for at := 0; at < len(out); at += size {
 		le.PutUint32(out[at:], le.Uint32(out[at:])/8-start/8)
 	}
 	return out, err

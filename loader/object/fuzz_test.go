@@ -4,12 +4,14 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/bpfreplay/bpfreplay/internal/visible"
 )
 
 // FuzzOpen: whatever the bytes, opening does not panic, and what it returns does
 // not refer to anything that is not there.
 func FuzzOpen(f *testing.F) {
-	for _, pattern := range []string{"*.o", "refused/*.o"} {
+	for _, pattern := range []string{"*.o", "refused/*.o", "reported/*.o"} {
 		files, err := filepath.Glob(filepath.Join("testdata", pattern))
 		if err != nil || len(files) == 0 {
 			f.Fatalf("no seeds: %v", err)
@@ -26,12 +28,20 @@ func FuzzOpen(f *testing.F) {
 	b.relocate(prog, 0, uint64(b.symbol(builtSymbol{kind: symSection, section: b.data(".jumptables", words(0, 8)), size: 16})))
 	f.Add(b.bytes())
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		o, err := open(raw, "fuzz.o", 1<<22, LibbpfRules)
+		o, err := open(raw, "fuzz.o", 1<<22, CiliumRules)
 		if err != nil {
+			if text := err.Error(); visible.Text(text) != text {
+				t.Fatalf("%q", text)
+			}
 			return
 		}
 		checkReferences(t, o)
 		dump(o)
+		for _, w := range o.Warnings {
+			if text := w.String(); visible.Line(text) != text {
+				t.Fatalf("%q", text)
+			}
+		}
 	})
 }
 

@@ -137,7 +137,7 @@ func (o *opener) readSectionRelocations(target *section, rels []relocation) erro
 
 // symbolName is the name of a symbol, or of its section for section symbols.
 func (o *opener) symbolName(s *symbol) string {
-	if s.name == "" && s.kind == symSection && s.section < len(o.elf.sections) {
+	if s.name == "" && s.kind == symSection && s.section > shnUndef && s.section < len(o.elf.sections) {
 		return o.elf.sections[s.section].name
 	}
 	return s.name
