@@ -8,25 +8,44 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// await runs work that only computes, and does not wait for it any more once the
+// context ends: the process is about to end then, and the work with it.
+func await[T any](ctx context.Context, work func() (T, error)) (T, error) {
+	done := make(chan result[T], 1)
+	go func() { done <- resultOf(work) }()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
+	}
+}
+
+type result[T any] struct {
+	value T
+	err   error
+}
+
+func resultOf[T any](work func() (T, error)) result[T] {
+	v, err := work()
+	return result[T]{v, err}
+}
+
 // nudge is how often a thread is reminded that its work is no longer wanted.
 const nudge = 10 * time.Millisecond
 
-// await runs work that knows nothing of contexts, and ends it early if the context
-// ends. The kernel's verifier may take minutes over a program, but gives up with
-// EAGAIN if its thread has a signal to handle; so the work fails then, and puts
+// awaitLoad runs work that may leave something behind, and ends it early if the
+// context ends. The kernel's verifier may take minutes over a program, but gives up
+// with EAGAIN if its thread has a signal to handle; so the work fails then, and puts
 // away what it has made. SIGURG is what Go's scheduler uses for the same purpose.
-// Whatever came of work that was cut short, the error is the context's.
-func await[T any](ctx context.Context, work func() (T, error)) (T, error) {
-	type result struct {
-		value T
-		err   error
-	}
-	done, thread := make(chan result, 1), make(chan int, 1)
+// The error of work that was cut short is the context's.
+func awaitLoad[T any](ctx context.Context, work func() (T, error)) (T, error) {
+	done, thread := make(chan result[T], 1), make(chan int, 1)
 	go func() {
 		runtime.LockOSThread() // and never unlock it: the thread ends with its work
 		thread <- unix.Gettid()
-		v, err := work()
-		done <- result{v, err}
+		done <- resultOf(work)
 	}()
 	tid := <-thread
 	stopped := ctx.Done()

@@ -64,7 +64,7 @@ func (f *compareFlags) run(cmd *cobra.Command, args []string) error {
 		report *harness.CaseReport
 		states map[string]*state.State
 	}
-	both, err := await(cmd.Context(), func() (out compared, err error) {
+	both, err := awaitLoad(cmd.Context(), func() (out compared, err error) {
 		out.report, out.states, err = harness.Here(suite, f.engines, tool.Path, f.effects)
 		return out, err
 	})

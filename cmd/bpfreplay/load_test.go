@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -22,4 +24,22 @@ func TestPinNames(t *testing.T) {
 
 	assert.NilError(t, checkPins("program", []state.Handle{{Name: "a.b", FD: 3}, {Name: "a_b", FD: -1}}))
 	assert.Equal(t, pinName(".data./../../x"), "_data________x")
+}
+
+// Work that only computes is not waited for once the command has been told to end.
+func TestAwait(t *testing.T) {
+	never := make(chan struct{})
+	defer close(never)
+	ctx, cancel := context.WithCancel(t.Context())
+	began := make(chan struct{})
+	go func() { <-began; cancel() }()
+	_, err := await(ctx, func() (int, error) { close(began); <-never; return 1, nil })
+	assert.ErrorIs(t, err, context.Canceled)
+
+	n, err := await(t.Context(), func() (int, error) { return 1, nil })
+	assert.NilError(t, err)
+	assert.Equal(t, n, 1)
+	failed := errors.New("failed")
+	_, err = awaitLoad(t.Context(), func() (int, error) { return 0, failed })
+	assert.ErrorIs(t, err, failed)
 }
