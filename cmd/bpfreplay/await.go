@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// await runs work that only computes, and does not wait for it any more once the
+// awaitWork runs work that only computes, and does not wait for it any more once the
 // context ends: the process is about to end then, and the work with it.
-func await[T any](ctx context.Context, work func() (T, error)) (T, error) {
+func awaitWork[T any](ctx context.Context, work func() (T, error)) (T, error) {
 	done := make(chan result[T], 1)
 	go func() { done <- resultOf(work) }()
 	select {

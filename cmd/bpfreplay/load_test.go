@@ -33,10 +33,10 @@ func TestAwait(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	began := make(chan struct{})
 	go func() { <-began; cancel() }()
-	_, err := await(ctx, func() (int, error) { close(began); <-never; return 1, nil })
+	_, err := awaitWork(ctx, func() (int, error) { close(began); <-never; return 1, nil })
 	assert.ErrorIs(t, err, context.Canceled)
 
-	n, err := await(t.Context(), func() (int, error) { return 1, nil })
+	n, err := awaitWork(t.Context(), func() (int, error) { return 1, nil })
 	assert.NilError(t, err)
 	assert.Equal(t, n, 1)
 	failed := errors.New("failed")

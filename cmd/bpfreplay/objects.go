@@ -12,7 +12,7 @@ import (
 
 // openObject reads the object in a file and prints its warnings.
 func openObject(cmd *cobra.Command, path string) (*object.Object, error) {
-	obj, err := await(cmd.Context(), func() (*object.Object, error) { return object.Open(path) })
+	obj, err := awaitWork(cmd.Context(), func() (*object.Object, error) { return object.Open(path) })
 	if err != nil {
 		return nil, err
 	}
@@ -24,8 +24,12 @@ func openObject(cmd *cobra.Command, path string) (*object.Object, error) {
 // each.
 func printWarnings(cmd *cobra.Command, path string, obj *object.Object) {
 	for _, w := range obj.Warnings {
-		fmt.Fprintf(cmd.ErrOrStderr(), "bpfreplay: warning: object %q: %s\n", path, visible.Line(w.String()))
+		printWarning(cmd, path, w.String())
 	}
+}
+
+func printWarning(cmd *cobra.Command, path, text string) {
+	fmt.Fprintf(cmd.ErrOrStderr(), "bpfreplay: warning: object %q: %s\n", path, visible.Line(text))
 }
 
 // planObject is the trace of the object in a file.
@@ -34,5 +38,5 @@ func planObject(cmd *cobra.Command, path string) (*trace.Trace, error) {
 	if err != nil {
 		return nil, err
 	}
-	return await(cmd.Context(), func() (*trace.Trace, error) { return trace.Plan(obj, trace.Options{}) })
+	return awaitWork(cmd.Context(), func() (*trace.Trace, error) { return trace.Plan(obj, trace.Options{}) })
 }

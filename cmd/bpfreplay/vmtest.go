@@ -190,8 +190,8 @@ var notObjects = []error{
 	object.ErrBigEndian, object.ErrMachine, object.ErrNotRelocatable,
 }
 
-func checkObject(path string) error {
-	_, err := object.Open(path)
+func checkObject(cmd *cobra.Command, path string) error {
+	_, err := openObject(cmd, path)
 	var file *fs.PathError
 	if errors.As(err, &file) || slices.ContainsFunc(notObjects, func(not error) bool { return errors.Is(err, not) }) {
 		return err
@@ -200,15 +200,12 @@ func checkObject(path string) error {
 }
 
 func checkObjects(cmd *cobra.Command, paths []string) error {
-	_, err := await(cmd.Context(), func() (none struct{}, err error) {
-		for _, path := range paths {
-			if err := checkObject(path); err != nil {
-				return none, err
-			}
+	for _, path := range paths {
+		if err := checkObject(cmd, path); err != nil {
+			return err
 		}
-		return none, nil
-	})
-	return err
+	}
+	return nil
 }
 
 // objectSuite is the suite of these objects.

@@ -604,12 +604,12 @@ func TestHiddenCharacters(t *testing.T) {
 	var b strings.Builder
 	_, err := tr.WriteTo(&b)
 	assert.NilError(t, err)
-	text := b.String() + strings.Join(tr.Needs(), "\n") + tr.Fail(0, unix.EINVAL, "log"+evil).Error()
+	text := b.String()
 	for _, c := range tr.Commands {
-		text += tr.StepName(c) + "\n"
+		text += c.Subject() + trace.What(c) + "\n"
 	}
 	assert.Check(t, !strings.ContainsRune(text, 0x1b), "%q", text)
-	assert.Equal(t, strings.Count(b.String(), "\n"), len(tr.Lines())+3+3, "%s", b.String()) // 3 comments, 3 fixups
+	assert.Equal(t, strings.Count(b.String(), "\n"), len(tr.Lines())+4+3, "%s", b.String()) // 4 comments, 3 fixups
 	assert.Check(t, is.Contains(text, `<map ".data\x1b[31m\n">`))
 
 	obj.Functions[0].Err = errors.New(evil)
@@ -640,23 +640,6 @@ func TestNames(t *testing.T) {
 	}
 	_, err := trace.Plan(open(t, objectObjects, "reported", "utf8.o"), trace.Options{})
 	assert.Error(t, err, "map größe: invalid argument: no kernel takes this name: names of maps and programs have ASCII letters, digits, '_' and '.'; rename it")
-}
-
-// TestHints: a call of a function that does not exist is named by what it was.
-func TestHints(t *testing.T) {
-	tr := plan(t, open(t, objectObjects, "reported", "core_anonroot.o"), trace.Options{})
-	const log = "2: (63) *(u32 *)(r10 -4) = r1         ; R1=0 R10=fp0\n3: (85) call unknown#195896080\ninvalid func unknown#195896080\nprocessed 4 insns\n"
-	i := slices.IndexFunc(tr.Commands, func(c trace.Command) bool { _, ok := c.(*trace.LoadProgram); return ok })
-	assert.Error(t, tr.Fail(i, unix.EINVAL, log), "program run: PROG_LOAD: EINVAL: invalid func unknown#195896080: instruction 3 is the CO-RE relocation "+
-		"byte_off union u_bpf_attr.insn_cnt (0:0:1 @ offset 4), and this kernel has nothing that fits; ask before with bpf_core_field_exists or bpf_core_type_exists, or correct the type's name")
-	assert.Equal(t, tr.Fail(i, unix.EINVAL, strings.Replace(log, "\n3: ", "\n2: ", 1)).Hint, "")
-	assert.Equal(t, tr.Fail(i, unix.EINVAL, "R1 invalid mem access").Hint, "")
-	assert.Equal(t, tr.Fail(0, unix.EINVAL, log).Hint, "")
-
-	tr = plan(t, open(t, coreObjects, "kfunc_module_weak.bpf.o"), trace.Options{})
-	i = slices.IndexFunc(tr.Commands, func(c trace.Command) bool { _, ok := c.(*trace.LoadProgram); return ok })
-	assert.Equal(t, tr.Fail(i, unix.EINVAL, "25: (85) call unknown#2002000001\ninvalid func unknown#2002000001\n").Hint,
-		"instruction 25 calls the weak kfunc bpf_xdp_ct_lookup, which this kernel does not have with this prototype; ask before with bpf_ksym_exists")
 }
 
 // TestUnknownSection: a program without a type is told by what its section may mean.
