@@ -1,7 +1,6 @@
 package harness
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -18,15 +17,9 @@ const usesSuffix = " (what it uses)"
 func NewCheck(paths []string, newest func(a, b string) int) *Suite {
 	s := NewSuite(paths)
 	s.Name = "check"
-	seen := make(map[string]bool)
 	var probes []Case
 	for i := range s.Cases {
 		c := &s.Cases[i]
-		name := c.Name
-		for n := 2; seen[c.Name]; n++ {
-			c.Name = fmt.Sprintf("%s-%d", name, n)
-		}
-		seen[c.Name] = true
 		o, err := object.Open(c.Object)
 		if err != nil {
 			continue // the engines say so

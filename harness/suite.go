@@ -111,18 +111,42 @@ func ReadSuite(file string) (*Suite, error) {
 }
 
 // NewSuite makes a suite of objects given by their paths: each is to load with
-// every engine.
+// every engine. A case has the name of its object's file, or the object's path if
+// that could be another's.
 func NewSuite(paths []string) *Suite {
 	s := &Suite{Name: "objects", part: true}
-	for _, p := range paths {
-		abs, err := filepath.Abs(p)
+	for i, name := range caseNames(paths) {
+		abs, err := filepath.Abs(paths[i])
 		if err != nil {
-			abs = p
+			abs = paths[i]
 		}
-		name := strings.TrimSuffix(strings.TrimSuffix(filepath.Base(p), ".o"), ".bpf")
 		s.Cases = append(s.Cases, Case{Name: name, Object: abs, Expect: Expect{Result: agent.OK}})
 	}
 	return s
+}
+
+// caseNames are names for objects, by path, no two of which are alike.
+func caseNames(paths []string) []string {
+	short := func(path string) string { return strings.TrimSuffix(strings.TrimSuffix(path, ".o"), ".bpf") }
+	files := make(map[string]int)
+	for _, p := range paths {
+		files[short(filepath.Base(p))]++
+	}
+	taken := make(map[string]bool)
+	var names []string
+	for _, p := range paths {
+		name := short(filepath.Base(p))
+		if files[name] > 1 {
+			name = short(filepath.Clean(p))
+		}
+		one := name
+		for n := 2; taken[one]; n++ { // an object that is named twice
+			one = fmt.Sprintf("%s-%d", name, n)
+		}
+		taken[one] = true
+		names = append(names, one)
+	}
+	return names
 }
 
 // NewForeign makes a suite of objects of others, given by their paths. Nothing is

@@ -44,10 +44,10 @@ var without = map[string][]string{
 
 func TestNewCheck(t *testing.T) {
 	last := func(a, b string) int { return -1 }
-	s := NewCheck([]string{"../selftests/bpf/maps_user_ringbuf.bpf.o", "../selftests/bpf/maps_hash.bpf.o", "../selftests/bpf/maps_hash.bpf.o", "none.o"}, last)
+	s := NewCheck([]string{"../selftests/bpf/maps_user_ringbuf.bpf.o", "../selftests/bpf/maps_hash.bpf.o", "../selftests/bpf/maps_hash.bpf.o", "none.o", "a/twin.bpf.o", "./b//twin.o"}, last)
 	var names []string
 	for _, c := range s.Cases {
 		names = append(names, c.Name)
 	}
-	assert.DeepEqual(t, names, []string{"maps_user_ringbuf", "maps_hash", "maps_hash-2", "none", "maps_user_ringbuf (what it uses)"})
+	assert.DeepEqual(t, names, []string{"maps_user_ringbuf", "../selftests/bpf/maps_hash", "../selftests/bpf/maps_hash-2", "none", "a/twin", "b/twin", "maps_user_ringbuf (what it uses)"})
 }

@@ -25,6 +25,16 @@ func Open(path string) (*Object, error) {
 // Name is the object's name as libbpf derives it: the file's base name up to the first dot.
 func (o *Object) Name() string { return o.o.Name }
 
+// Warnings are what is wrong with the object and keeps it from nothing, one line each,
+// with what it costs.
+func (o *Object) Warnings() []string {
+	var lines []string
+	for _, w := range o.o.Warnings {
+		lines = append(lines, w.String())
+	}
+	return lines
+}
+
 // GenerateOptions choose what of an object is loaded. The zero value is what the object says.
 type GenerateOptions struct {
 	// Autoload says, by name, whether a program is loaded. Without an entry those of

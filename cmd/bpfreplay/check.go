@@ -46,7 +46,7 @@ are such; 2 if a kernel cannot be had or the harness failed.`,
 }
 
 func (f *checkFlags) run(cmd *cobra.Command, args []string) error {
-	if err := checkObjects(args); err != nil {
+	if err := checkObjects(cmd, args); err != nil {
 		return err
 	}
 	f.chooseEngines()

@@ -12,6 +12,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness"
 	"github.com/bpfreplay/bpfreplay/harness/engine"
 	"github.com/bpfreplay/bpfreplay/harness/report"
+	"github.com/bpfreplay/bpfreplay/harness/state"
 )
 
 type compareFlags struct {
@@ -51,7 +52,7 @@ With --write-states it also writes what each engine left, for a closer look. Wit
 }
 
 func (f *compareFlags) run(cmd *cobra.Command, args []string) error {
-	suite, err := f.selected(args)
+	suite, err := f.selected(cmd, args)
 	if err != nil {
 		return err
 	}
@@ -59,10 +60,18 @@ func (f *compareFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	c, states, err := harness.Here(suite, f.engines, tool.Path, f.effects)
+	type compared struct {
+		report *harness.CaseReport
+		states map[string]*state.State
+	}
+	both, err := awaitLoad(cmd.Context(), func() (out compared, err error) {
+		out.report, out.states, err = harness.Here(suite, f.engines, tool.Path, f.effects)
+		return out, err
+	})
 	if err != nil {
 		return err
 	}
+	c, states := both.report, both.states
 	if f.states != "" {
 		if err := os.MkdirAll(f.states, 0o755); err != nil {
 			return err
@@ -78,11 +87,12 @@ func (f *compareFlags) run(cmd *cobra.Command, args []string) error {
 			return err
 		}
 	} else {
-		text := report.Text{W: cmd.OutOrStdout(), Verbose: f.verbose}
+		out := report.Printable(cmd.OutOrStdout())
+		text := report.Text{W: out, Verbose: f.verbose}
 		text.Case(c)
 		for _, l := range c.Loads {
 			if l.Log != "" {
-				fmt.Fprintf(cmd.OutOrStdout(), "    the verifier to %s:\n%s\n", l.Engine, strings.TrimRight(l.Log, "\n"))
+				fmt.Fprintf(out, "    the verifier to %s:\n%s\n", l.Engine, strings.TrimRight(l.Log, "\n"))
 			}
 		}
 	}
@@ -96,10 +106,10 @@ func (f *compareFlags) run(cmd *cobra.Command, args []string) error {
 }
 
 // selected is the one case that is to be compared.
-func (f *compareFlags) selected(args []string) (*harness.Suite, error) {
+func (f *compareFlags) selected(cmd *cobra.Command, args []string) (*harness.Suite, error) {
 	switch {
 	case f.which == "" && len(args) == 1:
-		return objectSuite(args)
+		return objectSuite(cmd, args)
 	case f.which == "" || len(args) > 0:
 		return nil, errors.New("either an object or a --case")
 	}

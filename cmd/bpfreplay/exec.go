@@ -12,6 +12,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
+	"github.com/bpfreplay/bpfreplay/internal/visible"
 )
 
 // programError is the exit status, not 0, of a program that ran in a guest.
@@ -168,9 +169,9 @@ func inGuest(cmd *cobra.Command, c *harness.Command, tty bool, run func(ctx cont
 		fmt.Fprintln(stderr, "bpfreplay: the guest was left to its fate")
 		return errBroken
 	case cmd.Context().Err() == nil && errors.As(err, &ending):
-		fmt.Fprintln(stderr, "bpfreplay:", err)
+		fmt.Fprintln(stderr, "bpfreplay:", visible.Text(err.Error()))
 		for _, line := range ending.Console {
-			fmt.Fprintln(stderr, "    |", line)
+			fmt.Fprintln(stderr, "    |", visible.Line(line))
 		}
 		return errBroken
 	}

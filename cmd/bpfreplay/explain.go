@@ -2,13 +2,14 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 
 	"github.com/rogpeppe/go-internal/diff"
 	"github.com/spf13/cobra"
 
+	"github.com/bpfreplay/bpfreplay/internal/visible"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
-	"github.com/bpfreplay/bpfreplay/loader/object"
 	"github.com/bpfreplay/bpfreplay/loader/trace"
 )
 
@@ -41,7 +42,7 @@ they differ.`,
 			} else if is {
 				return explainArtefact(cmd, args[0], asJSON)
 			}
-			t, err := planFile(args[0])
+			t, err := planObject(cmd, args[0])
 			if err != nil {
 				return err
 			}
@@ -74,18 +75,13 @@ func explainArtefact(cmd *cobra.Command, path string, asJSON bool) error {
 	return a.Explain(cmd.OutOrStdout())
 }
 
-func planFile(path string) (*trace.Trace, error) {
-	obj, err := object.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	return trace.Plan(obj, trace.Options{})
-}
-
 func explainDiff(cmd *cobra.Command, a, b string) error {
 	var texts [2]bytes.Buffer
 	for i, path := range []string{a, b} {
-		t, err := planFile(path)
+		t, err := planObject(cmd, path)
+		if err != nil && errors.As(err, new(*trace.Error)) {
+			return fmt.Errorf("object %q: %w", path, err) // which of the two
+		}
 		if err != nil {
 			return err
 		}
@@ -93,7 +89,7 @@ func explainDiff(cmd *cobra.Command, a, b string) error {
 			return err
 		}
 	}
-	d := diff.Diff(a, texts[0].Bytes(), b, texts[1].Bytes())
+	d := diff.Diff(visible.Name(a), texts[0].Bytes(), visible.Name(b), texts[1].Bytes())
 	if len(d) == 0 {
 		return nil
 	}

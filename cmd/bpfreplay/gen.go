@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bpfreplay/bpfreplay/internal/failures"
+	"github.com/bpfreplay/bpfreplay/internal/visible"
 	"github.com/bpfreplay/bpfreplay/loader"
 )
 
@@ -71,11 +72,14 @@ func outFor(object, out string, several bool) (string, error) {
 }
 
 func gen(cmd *cobra.Command, path, to string) error {
-	obj, err := loader.Open(path)
+	obj, err := awaitWork(cmd.Context(), func() (*loader.Object, error) { return loader.Open(path) })
 	if err != nil {
 		return err
 	}
-	p, err := loader.Generate(obj, nil)
+	for _, w := range obj.Warnings() {
+		printWarning(cmd, path, w)
+	}
+	p, err := awaitWork(cmd.Context(), func() (*loader.Program, error) { return loader.Generate(obj, nil) })
 	if err != nil {
 		return err
 	}
@@ -83,12 +87,12 @@ func gen(cmd *cobra.Command, path, to string) error {
 		return err
 	}
 	w := cmd.OutOrStdout()
-	fmt.Fprintf(w, "%s: %d instructions, a blob of %d bytes, %d maps, %d programs\n", to, p.Insns(), p.Blob(), len(p.Maps()), len(p.Programs()))
+	fmt.Fprintf(w, "%s: %d instructions, a blob of %d bytes, %d maps, %d programs\n", visible.Name(to), p.Insns(), p.Blob(), len(p.Maps()), len(p.Programs()))
 	for _, n := range p.Needs() {
-		fmt.Fprintf(w, "  needs %s for %s\n", n.Capability, n.Why)
+		fmt.Fprintf(w, "  needs %s for %s\n", n.Capability, visible.Line(n.Why))
 	}
 	for _, s := range p.Settings() {
-		fmt.Fprintf(w, "  the runtime sets %s\n", s)
+		fmt.Fprintf(w, "  the runtime sets %s\n", visible.Line(fmt.Sprint(s)))
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,8 +16,10 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/engine"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/internal/failures"
+	"github.com/bpfreplay/bpfreplay/internal/visible"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
+	"github.com/bpfreplay/bpfreplay/loader/object"
 	"github.com/bpfreplay/bpfreplay/loader/replay"
 	"github.com/bpfreplay/bpfreplay/loader/target"
 	"github.com/bpfreplay/bpfreplay/loader/trace"
@@ -56,10 +59,10 @@ Where the kernel refuses a program, the verifier's log is printed, too.`,
 }
 
 func (f *loadFlags) run(cmd *cobra.Command, path string) error {
-	l, err := f.load(path)
+	l, err := f.load(cmd, path)
 	if err != nil {
 		if log := strings.TrimRight(engine.Log(err), "\n"); log != "" {
-			fmt.Fprintln(cmd.ErrOrStderr(), log)
+			fmt.Fprintln(cmd.ErrOrStderr(), visible.Text(log))
 		}
 		return err
 	}
@@ -78,7 +81,7 @@ type onKernel struct {
 	close          func()
 }
 
-func (f *loadFlags) load(path string) (*onKernel, error) {
+func (f *loadFlags) load(cmd *cobra.Command, path string) (*onKernel, error) {
 	is, err := artefact.IsFile(path)
 	if err != nil {
 		return nil, err
@@ -96,7 +99,7 @@ func (f *loadFlags) load(path string) (*onKernel, error) {
 		if err != nil {
 			return nil, err
 		}
-		return run(a, programs)
+		return awaitLoad(cmd.Context(), func() (*onKernel, error) { return run(a, programs) })
 	}
 	tool, err := findTool(f.bpftool, f.engine)
 	if err != nil {
@@ -106,21 +109,33 @@ func (f *loadFlags) load(path string) (*onKernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := os.ReadFile(path)
+	var obj *object.Object // as our reader sees it, nil if it does not take it
+	ready, err := awaitWork(cmd.Context(), func() (engine.Load, error) {
+		data, err := object.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		ours := f.engine == state.EngineTrace || f.engine == state.EngineReplay
+		if obj, err = object.OpenBytes(data, path); err != nil && ours { // others have readers of their own
+			return nil, err
+		}
+		return engines[0].Open(engine.Object{Name: filepath.Base(path), Data: data, Replaces: programs})
+	})
 	if err != nil {
 		return nil, err
 	}
-	ready, err := engines[0].Open(engine.Object{Name: filepath.Base(path), Data: data, Replaces: programs})
-	if err != nil {
-		return nil, err
+	if obj != nil {
+		printWarnings(cmd, path, obj)
 	}
-	loaded, err := ready.Do(target.New())
+	loaded, err := awaitLoad(cmd.Context(), func() (*engine.Loaded, error) { return ready.Do(target.New()) })
 	if err != nil {
 		return nil, err
 	}
 	l := &onKernel{maps: loaded.Maps, programs: loaded.Programs, close: loaded.Close}
-	if t, err := planFile(path); err == nil {
-		l.arrange(t)
+	if obj != nil {
+		if t, err := trace.Plan(obj, trace.Options{}); err == nil {
+			l.arrange(t)
+		}
 	}
 	return l, nil
 }
@@ -194,8 +209,29 @@ func (l *onKernel) arrange(t *trace.Trace) {
 	order(l.programs, programs)
 }
 
+// pinName is the name under which something is pinned. A BPF file system keeps names
+// with dots for itself, and a slash would lead elsewhere.
+func pinName(name string) string { return strings.NewReplacer(".", "_", "/", "_").Replace(name) }
+
+// checkPins refuses names that cannot be pinned beside each other.
+func checkPins(what string, handles []state.Handle) error {
+	taken := make(map[string]string)
+	for _, h := range handles {
+		name := pinName(h.Name)
+		if other, ok := taken[name]; ok && h.FD >= 0 {
+			return fmt.Errorf("%s %s and %s %s would both be pinned as %s: rename one of them, or load without --pin",
+				what, visible.Name(other), what, visible.Name(h.Name), visible.Name(name))
+		}
+		taken[name] = h.Name
+	}
+	return nil
+}
+
 // pin pins all that was loaded, or nothing.
 func pin(dir string, l *onKernel) (err error) {
+	if err := errors.Join(checkPins("map", l.maps), checkPins("program", l.programs)); err != nil {
+		return err
+	}
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return fmt.Errorf("directory for pins: %w", err)
 	}
@@ -211,7 +247,7 @@ func pin(dir string, l *onKernel) (err error) {
 		}
 		for _, h := range handles {
 			// A BPF file system keeps names with dots for itself.
-			path := filepath.Join(at, strings.ReplaceAll(h.Name, ".", "_"))
+			path := filepath.Join(at, pinName(h.Name))
 			if err := bpfsys.Pin(h.FD, path); err != nil {
 				return fmt.Errorf("pin %s at %s (is it on a BPF file system?): %w", h.Name, path, err)
 			}
@@ -226,18 +262,18 @@ func printLoaded(w io.Writer, l *onKernel) error {
 	for _, m := range l.maps {
 		info, _, err := bpfsys.GetMapInfo(m.FD)
 		if err != nil {
-			return fmt.Errorf("map %s: %w", m.Name, err)
+			return fmt.Errorf("map %s: %w", visible.Name(m.Name), err)
 		}
 		fmt.Fprintf(tw, "map\t%s\tid %d\t%s\tkey %d, value %d, max_entries %d\n",
-			m.Name, info.ID, trace.MapTypeName(info.Type), info.KeySize, info.ValueSize, info.MaxEntries)
+			visible.Name(m.Name), info.ID, trace.MapTypeName(info.Type), info.KeySize, info.ValueSize, info.MaxEntries)
 	}
 	for _, p := range l.programs {
 		info, _, err := bpfsys.GetProgInfo(p.FD)
 		if err != nil {
-			return fmt.Errorf("program %s: %w", p.Name, err)
+			return fmt.Errorf("program %s: %w", visible.Name(p.Name), err)
 		}
 		fmt.Fprintf(tw, "program\t%s\tid %d\t%s\ttag %x, %d instructions after verification\n",
-			p.Name, info.ID, trace.ProgTypeName(info.Type), info.Tag, info.XlatedProgLen/8)
+			visible.Name(p.Name), info.ID, trace.ProgTypeName(info.Type), info.Tag, info.XlatedProgLen/8)
 	}
 	return tw.Flush()
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/inguest"
 	"github.com/bpfreplay/bpfreplay/harness/toolbox"
 	"github.com/bpfreplay/bpfreplay/internal/askbpf"
+	"github.com/bpfreplay/bpfreplay/internal/visible"
 )
 
 func main() {
@@ -81,7 +82,7 @@ func verdict(r interface {
 
 // notes returns what prints a line for the person, beside the command's output.
 func notes(cmd *cobra.Command) func(line string) {
-	return func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), line) }
+	return func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), visible.Text(line)) }
 }
 
 // Main runs the command line and returns the exit status.
@@ -111,7 +112,7 @@ func Main() int {
 	case ctx.Err() != nil:
 		fmt.Fprintln(os.Stderr, "bpfreplay: interrupted")
 	default:
-		fmt.Fprintln(os.Stderr, "bpfreplay:", err)
+		fmt.Fprintln(os.Stderr, "bpfreplay:", visible.Text(err.Error()))
 	}
 	return exitTrouble
 }

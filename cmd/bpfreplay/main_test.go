@@ -48,7 +48,7 @@ func root(t *testing.T) string {
 }
 
 // runScripts runs the scripts of a directory below testdata. In them
-// $ROOT is the top of the tree, and
+// $ROOT is the top of the tree, $ESC begins with an escape character, and
 //
 //	status N bpfreplay ARG...
 //
@@ -63,6 +63,7 @@ func runScripts(t *testing.T, dir string, env ...string) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("ROOT", top)
 			e.Setenv("BPFREPLAY", command)
+			e.Setenv("ESC", "\x1b[31m")
 			e.Setenv("PATH", filepath.Dir(command)+":"+e.Getenv("PATH"))
 			e.Setenv("BPFREPLAY_CACHE", filepath.Join(e.WorkDir, "cache"))
 			for i := 0; i < len(env); i += 2 {

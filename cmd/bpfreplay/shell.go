@@ -61,7 +61,7 @@ func (f *shellFlags) run(cmd *cobra.Command, args []string) error {
 	if f.memory < 0 || f.cpus < 1 {
 		return errors.New("--memory and --cpus: a guest needs some of each")
 	}
-	suite, err := f.readSuite(args)
+	suite, err := f.readSuite(cmd, args)
 	if err != nil {
 		return err
 	}
@@ -92,8 +92,8 @@ func (f *shellFlags) run(cmd *cobra.Command, args []string) error {
 }
 
 // readSuite has the cases that are asked for, and the objects.
-func (f *shellFlags) readSuite(objects []string) (*harness.Suite, error) {
-	suite, err := objectSuite(objects)
+func (f *shellFlags) readSuite(cmd *cobra.Command, objects []string) (*harness.Suite, error) {
+	suite, err := objectSuite(cmd, objects)
 	if err != nil || len(f.cases) == 0 {
 		return suite, err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/bpfreplay/bpfreplay/internal/visible"
 	"github.com/bpfreplay/bpfreplay/suites"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
@@ -83,12 +84,12 @@ func printCorpus(w io.Writer, c *suites.Corpus) {
 	}
 	for _, p := range c.Parts {
 		if p.Error != "" {
-			fmt.Fprintf(w, "  %s: %s\n", p.Name, p.Error)
+			fmt.Fprintf(w, "  %s: %s\n", visible.Name(p.Name), visible.Text(p.Error))
 		}
 	}
 	for _, o := range c.Objects {
 		if o.Error != "" {
-			fmt.Fprintf(w, "  %s: %s\n", o.Name, o.Error)
+			fmt.Fprintf(w, "  %s: %s\n", visible.Name(o.Name), visible.Text(o.Error))
 		}
 	}
 }

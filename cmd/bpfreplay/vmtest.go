@@ -179,12 +179,12 @@ func (f *vmtestFlags) runKernel(cmd *cobra.Command, suite *harness.Suite) error 
 // notObjects are the reasons why a file is not worth a guest. Whatever else is
 // wrong with an object is for the engines to say.
 var notObjects = []error{
-	object.ErrEmpty, object.ErrNotELF, object.ErrTruncated, object.ErrClass,
+	object.ErrNotFile, object.ErrTooLarge, object.ErrEmpty, object.ErrNotELF, object.ErrTruncated, object.ErrClass,
 	object.ErrBigEndian, object.ErrMachine, object.ErrNotRelocatable,
 }
 
-func checkObject(path string) error {
-	_, err := object.Open(path)
+func checkObject(cmd *cobra.Command, path string) error {
+	_, err := openObject(cmd, path)
 	var file *fs.PathError
 	if errors.As(err, &file) || slices.ContainsFunc(notObjects, func(not error) bool { return errors.Is(err, not) }) {
 		return err
@@ -192,9 +192,9 @@ func checkObject(path string) error {
 	return nil
 }
 
-func checkObjects(paths []string) error {
+func checkObjects(cmd *cobra.Command, paths []string) error {
 	for _, path := range paths {
-		if err := checkObject(path); err != nil {
+		if err := checkObject(cmd, path); err != nil {
 			return err
 		}
 	}
@@ -202,8 +202,8 @@ func checkObjects(paths []string) error {
 }
 
 // objectSuite is the suite of these objects.
-func objectSuite(paths []string) (*harness.Suite, error) {
-	if err := checkObjects(paths); err != nil {
+func objectSuite(cmd *cobra.Command, paths []string) (*harness.Suite, error) {
+	if err := checkObjects(cmd, paths); err != nil {
 		return nil, err
 	}
 	return harness.NewSuite(paths), nil
@@ -220,7 +220,7 @@ func casesOf(file string, patterns []string) (*harness.Suite, error) {
 
 func (f *vmtestFlags) readSuite(cmd *cobra.Command, args []string) (*harness.Suite, error) {
 	if len(args) > 0 {
-		suite, err := objectSuite(args)
+		suite, err := objectSuite(cmd, args)
 		if err != nil {
 			return nil, err
 		}

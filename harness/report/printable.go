@@ -1,12 +1,11 @@
 package report
 
 import (
-	"fmt"
 	"io"
 	"regexp"
 	"strings"
-	"unicode"
-	"unicode/utf8"
+
+	"github.com/bpfreplay/bpfreplay/internal/visible"
 )
 
 // Printable returns a writer that passes on what can be seen: names and logs
@@ -38,33 +37,7 @@ func harmless(s string) string {
 	})
 }
 
-func printable(s string) string {
-	if !strings.ContainsFunc(s, hidden) && utf8.ValidString(s) {
-		return s
-	}
-	var out strings.Builder
-	for len(s) > 0 {
-		r, n := utf8.DecodeRuneInString(s)
-		switch {
-		case r == utf8.RuneError && n == 1:
-			fmt.Fprintf(&out, `\x%02x`, s[0])
-		case hidden(r) && r < 0x100:
-			fmt.Fprintf(&out, `\x%02x`, r)
-		case hidden(r):
-			fmt.Fprintf(&out, `\u%04x`, r)
-		default:
-			out.WriteString(s[:n])
-		}
-		s = s[n:]
-	}
-	return out.String()
-}
-
-// hidden says whether a character is a control character, or one that changes
-// the direction or is not seen at all.
-func hidden(r rune) bool {
-	return unicode.IsControl(r) && r != '\n' && r != '\t' || unicode.Is(unicode.Cf, r)
-}
+func printable(s string) string { return visible.Text(s) }
 
 // oneLine is printable text on one line.
 func oneLine(s string) string {

@@ -25,7 +25,8 @@ type builtSection struct {
 type builtSymbol struct {
 	name            string
 	bind, kind, vis uint8
-	section         int // index that add returned, 0 for none
+	section         int  // index that add returned, 0 for none
+	reserved        bool // section is one of SHN_LORESERVE and above
 	value, size     uint64
 }
 
@@ -99,16 +100,26 @@ func (b *elfBuilder) bytes() []byte {
 		strtab.WriteString(s + "\x00")
 		return uint32(off)
 	}
-	symtab := make([]byte, symbolSize)
+	symtab, indexes := make([]byte, symbolSize), make([]byte, 4)
+	many := false
 	for _, s := range b.symbols {
+		index := uint16(s.section)
+		if s.section >= shnLoReserve && !s.reserved {
+			index, many = shnXIndex, true
+		}
+		indexes = le.AppendUint32(indexes, uint32(s.section))
 		symtab = le.AppendUint32(symtab, str(s.name))
 		symtab = append(symtab, s.bind<<4|s.kind, s.vis)
-		symtab = le.AppendUint16(symtab, uint16(s.section))
+		symtab = le.AppendUint16(symtab, index)
 		symtab = le.AppendUint64(symtab, s.value)
 		symtab = le.AppendUint64(symtab, s.size)
 	}
 	all := append([]builtSection{{}}, b.sections...)
 	strIndex := uint32(len(all) + 1)
+	if many {
+		strIndex++
+		all = append(all, builtSection{name: ".symtab_shndx", kind: shtSymtabShndx, data: indexes, link: uint32(len(all) + 1), entsize: 4})
+	}
 	all = append(all, builtSection{name: ".symtab", kind: shtSymtab, data: symtab, link: strIndex, entsize: symbolSize})
 	nameOffs := make([]uint32, len(all)+1)
 	for i, s := range all {
@@ -121,6 +132,7 @@ func (b *elfBuilder) bytes() []byte {
 	copy(raw, "\x7fELF\x02\x01\x01")
 	le.PutUint16(raw[16:], typeRel)
 	le.PutUint16(raw[18:], machineBPF)
+	raw[20] = 1 // version
 	headers := make([]byte, 0, len(all)*sectionHeaderSize)
 	for i, s := range all {
 		size := uint64(len(s.data))
@@ -146,7 +158,13 @@ func (b *elfBuilder) bytes() []byte {
 	}
 	le.PutUint64(raw[40:], uint64(len(raw)))
 	le.PutUint16(raw[58:], sectionHeaderSize)
-	le.PutUint16(raw[60:], uint16(len(all)))
-	le.PutUint16(raw[62:], uint16(strIndex))
+	if len(all) < shnLoReserve {
+		le.PutUint16(raw[60:], uint16(len(all)))
+		le.PutUint16(raw[62:], uint16(strIndex))
+	} else {
+		le.PutUint16(raw[62:], shnXIndex)
+		le.PutUint64(headers[32:], uint64(len(all)))
+		le.PutUint32(headers[40:], strIndex)
+	}
 	return append(raw, headers...)
 }

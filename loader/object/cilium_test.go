@@ -144,7 +144,7 @@ func compareMap(t *testing.T, o *Object, m *Map, theirs *ebpf.MapSpec) {
 	if m.Kind != MapUser {
 		data, _, err := dataOf(theirs)
 		assert.NilError(t, err)
-		assert.DeepEqual(t, data, m.Data)
+		assert.DeepEqual(t, data, m.Value())
 	}
 	if m.Inner != nil {
 		assert.Assert(t, theirs.InnerMap != nil, m.Name)

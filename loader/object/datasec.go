@@ -1,6 +1,8 @@
 package object
 
 import (
+	"bytes"
+	"fmt"
 	"slices"
 	"sort"
 
@@ -48,8 +50,13 @@ func (o *opener) placeVars(sec *btf.Type) (size uint32, err error) {
 	place := size == 0
 	if place {
 		s := o.elf.byName(sec.Name)
-		if s == nil || s.size == 0 || s.size > MaxBytes {
-			return 0, malformed("BTF has a data section of this name, ELF none with a usable size")
+		switch {
+		case s == nil:
+			return 0, malformed("BTF has a data section of this name, and ELF has none")
+		case s.size == 0:
+			return 0, unsupported("all variables of the section are empty structs or arrays: the section has no bytes, and no map has a value without any; give one of them a size")
+		case s.size > MaxDataBytes:
+			return 0, fmt.Errorf("%w: %d bytes of data, more than %d (MaxDataBytes); put what is so large into a map of its own", ErrTooLarge, s.size, MaxDataBytes)
 		}
 		size = uint32(s.size)
 	}
@@ -69,7 +76,13 @@ func (o *opener) placeVars(sec *btf.Type) (size uint32, err error) {
 		if sym == nil {
 			return 0, in(sec.Name, t.Name, malformed("BTF variable without a symbol"))
 		}
+		if s, err := o.home(sym); s == nil {
+			return 0, in(sec.Name, t.Name, err)
+		}
 		if place {
+			if sym.value > uint64(size) {
+				return 0, in(sec.Name, t.Name, malformed("symbol is outside of its section: at offset %d of %d", sym.value, size))
+			}
 			v.Offset = uint32(sym.value)
 		}
 		if sym.hidden() {
@@ -117,14 +130,21 @@ const (
 
 	maxNameLen = 15 // BPF_OBJ_NAME_LEN without its NUL
 
-	mapArray       = 2
-	mapProgArray   = 3
-	mapPercpuArray = 6
-	mapArrayOfMaps = 12
-	mapHashOfMaps  = 13
-	mapStructOps   = 26
-	mapArena       = 33
-	mapInsnArray   = 34
+	mapArray               = 2
+	mapProgArray           = 3
+	mapPerfEvent           = 4
+	mapPercpuArray         = 6
+	mapArrayOfMaps         = 12
+	mapHashOfMaps          = 13
+	mapCgroupStorage       = 19
+	mapPercpuCgroupStorage = 21
+	mapSkStorage           = 24
+	mapStructOps           = 26
+	mapInodeStorage        = 28
+	mapTaskStorage         = 29
+	mapCgrpStorage         = 32
+	mapArena               = 33
+	mapInsnArray           = 34
 )
 
 // readDataMaps makes a map of each data section, in the order of sections.
@@ -141,28 +161,36 @@ func (o *opener) readDataMaps() error {
 			return in(s.name, "", err)
 		}
 		o.dataMap[i] = len(o.obj.Maps)
-		m := o.dataMapOf(kind, s.name, data)
-		m.Variables = o.variables(s)
+		m := o.dataMapOf(kind, s.name, data, uint32(s.size))
+		if m.Variables, err = o.variables(s); err != nil {
+			return err
+		}
 		o.obj.Maps = append(o.obj.Maps, m)
 	}
 	return nil
 }
 
+// sectionData is a copy of a data section up to its last byte that is not zero.
 func (o *opener) sectionData(s *section) ([]byte, error) {
-	if s.kind == shtNobits {
-		return o.zeroes(s.size)
+	if err := o.reserve(s.size); err != nil {
+		return nil, err
 	}
-	data, err := o.elf.contents(s)
+	data, err := o.elf.contents(s) // nothing of .bss
 	if err != nil {
 		return nil, err
 	}
-	return o.take(data)
+	data = bytes.TrimRight(data, "\x00")
+	if err := o.spend(uint64(len(data))); err != nil {
+		return nil, err
+	}
+	return append([]byte{}, data...), nil // not nil: it has content, even if all is zero
 }
 
-func (o *opener) dataMapOf(kind MapKind, section string, data []byte) Map {
+// dataMapOf is the map of a data section of size bytes.
+func (o *opener) dataMapOf(kind MapKind, section string, data []byte, size uint32) Map {
 	m := Map{
 		Name: dataMapName(o.obj.Name, section), Kind: kind, Section: section,
-		Type: mapArray, KeySize: 4, ValueSize: uint32(len(data)), MaxEntries: 1, Data: data,
+		Type: mapArray, KeySize: 4, ValueSize: size, MaxEntries: 1, Data: data, DataSize: size,
 	}
 	if kind == MapPercpu {
 		m.Type = mapPercpuArray
@@ -216,11 +244,14 @@ func dataMapName(object, section string) string {
 }
 
 // variables lists the symbols of a data section by offset.
-func (o *opener) variables(s *section) []Variable {
+func (o *opener) variables(s *section) ([]Variable, error) {
 	var vars []Variable
 	for _, sym := range o.elf.bySection[s.index] {
-		if sym.kind != symObject || sym.name == "" || sym.value > s.size || sym.size > s.size-sym.value {
+		if sym.kind != symObject || sym.name == "" {
 			continue
+		}
+		if _, err := o.home(sym); err != nil {
+			return nil, in(s.name, sym.name, err)
 		}
 		vars = append(vars, Variable{
 			Name: sym.name, Offset: uint32(sym.value), Size: uint32(sym.size), Static: sym.bind == bindLocal,
@@ -228,31 +259,27 @@ func (o *opener) variables(s *section) []Variable {
 		})
 	}
 	sort.SliceStable(vars, func(i, j int) bool { return vars[i].Offset < vars[j].Offset })
-	return vars
+	return vars, nil
 }
 
 // readKconfigMap makes the map of the kconfig values. What they are depends on
 // the target, so its data is zero.
 func (o *opener) readKconfigMap() error {
-	var size uint64
+	var size uint32
 	var vars []Variable
 	for i := range o.obj.Externs {
 		e := &o.obj.Externs[i]
 		if e.Kind != ExternKconfig {
 			continue
 		}
-		size = max(size, uint64(e.KconfigOffset)+uint64(e.KconfigSize))
+		size = max(size, e.KconfigOffset+e.KconfigSize) // at most MaxKconfigBytes
 		vars = append(vars, Variable{Name: e.Name, Offset: e.KconfigOffset, Size: e.KconfigSize})
 	}
 	if vars == nil {
 		return nil
 	}
-	data, err := o.zeroes(size)
-	if err != nil {
-		return in(secKconfig, "", err)
-	}
 	sort.SliceStable(vars, func(i, j int) bool { return vars[i].Offset < vars[j].Offset })
-	m := o.dataMapOf(MapKconfig, secKconfig, data)
+	m := o.dataMapOf(MapKconfig, secKconfig, []byte{}, size)
 	m.Variables = vars
 	o.obj.Maps = append(o.obj.Maps, m)
 	return nil

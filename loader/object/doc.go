@@ -14,6 +14,11 @@
 // open is refused here, with an error that names section and symbol. What
 // libbpf notices only while it loads a program is kept in [Function.Err].
 //
+// [Open] and its siblings read an object from a path, an fs.FS, a reader or bytes;
+// [Options] bound the file and say whose rules hold for the names of sections. What
+// is wrong with an object and keeps it from nothing is in [Object.Warnings], with
+// what it costs.
+//
 // Instructions stay the bytes that the compiler wrote. A relocation names the
 // instruction, and whoever builds the final program changes it:
 //
@@ -26,5 +31,6 @@
 //	RelocJumpTable            ld_imm64: like RelocMapValue, of the table's map
 //
 // Reading is safe on any input: every access is checked against the bounds of
-// the file, and what one object may take of memory is limited by [MaxBytes].
+// the file. Memory is bounded by the size of the file, which is bounded by
+// [MaxFileBytes]: what a file only promises, such as a large .bss, is a number.
 package object

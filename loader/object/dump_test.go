@@ -39,7 +39,11 @@ func dumpMap(p func(string, ...any), o *Object, i int, m *Map, indent string) {
 		p("%s  btf %d %d\n", indent, m.KeyType, m.ValueType)
 	}
 	if m.Data != nil {
-		p("%s  data %d bytes %s\n", indent, len(m.Data), digest(m.Data))
+		value := m.Data
+		if m.DataSize < 1<<24 { // a fuzzer makes it larger
+			value = m.Value()
+		}
+		p("%s  data %d bytes %s\n", indent, m.DataSize, digest(value))
 	}
 	for _, v := range m.Variables {
 		p("%s  variable %+v\n", indent, v)

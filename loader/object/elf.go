@@ -15,17 +15,20 @@ const (
 	elfHeaderSize     = 64
 	sectionHeaderSize = 64
 	symbolSize        = 24
-	relSize           = 16
+	relSize, relaSize = 16, 24
 
 	class64, dataLSB, dataMSB = 2, 1, 2
 	typeRel                   = 1
 	machineNone, machineBPF   = 0, 247
 
-	shtProgbits, shtSymtab, shtStrtab, shtNobits, shtRel = 1, 2, 3, 8, 9
-	shtLLVMAddrsig                                       = 0x6fff4c03
-	shfExec                                              = 4
+	shtProgbits, shtSymtab, shtStrtab = 1, 2, 3
+	shtRela, shtNobits, shtRel        = 4, 8, 9
+	shtSymtabShndx                    = 18
+	shtLLVMAddrsig                    = 0x6fff4c03
+	shfExec, shfCompressed            = 1 << 2, 1 << 11
 
 	shnUndef, shnLoReserve, shnXIndex = 0, 0xff00, 0xffff
+	noSection                         = -2 // SHN_ABS, SHN_COMMON and their like; -1 is a section that an object lacks
 	bindLocal, bindGlobal, bindWeak   = 0, 1, 2
 	symNoType, symObject              = 0, 1
 	symFunc, symSection               = 2, 3
@@ -53,7 +56,7 @@ type symbol struct {
 	unnamed         bool // the name is outside the string table
 	value, size     uint64
 	bind, kind, vis uint8
-	section         int // st_shndx
+	section         int // index of a section, which may not exist; 0 for an extern, noSection
 }
 
 func (s *symbol) hidden() bool { return s.vis == visHidden || s.vis == visInternal }
@@ -77,6 +80,7 @@ type elfFile struct {
 	symbols  []symbol
 	symtab   int
 
+	names map[string]*section // the first of a name
 	// bySection lists the symbols of each section in the order of the table.
 	bySection map[int][]*symbol
 	// variables are the global and weak STT_OBJECT symbols, the first of a name.
@@ -136,7 +140,10 @@ func (f *elfFile) readSections() error {
 	off := le.Uint64(f.raw[40:])
 	count, names := uint64(le.Uint16(f.raw[60:])), uint32(le.Uint16(f.raw[62:]))
 	if off == 0 {
-		return fmt.Errorf("%w: no section headers", ErrMalformed)
+		return malformed("no section headers")
+	}
+	if size := le.Uint16(f.raw[58:]); size != sectionHeaderSize {
+		return malformed("section headers of %d bytes (e_shentsize), not %d", size, sectionHeaderSize)
 	}
 	first, err := f.slice(off, sectionHeaderSize)
 	if err != nil {
@@ -174,12 +181,16 @@ func (f *elfFile) readSections() error {
 	if err != nil {
 		return fmt.Errorf("section names: %w", err)
 	}
+	f.names = make(map[string]*section, count)
 	for i := range f.sections {
-		name, ok := cString(strtab, nameOffs[i])
-		if !ok && i > 0 {
+		s := &f.sections[i]
+		var ok bool
+		if s.name, ok = cString(strtab, nameOffs[i]); !ok && i > 0 {
 			return fmt.Errorf("%w: section %d has no name", ErrMalformed, i)
 		}
-		f.sections[i].name = name
+		if i > 0 && f.names[s.name] == nil {
+			f.names[s.name] = s
+		}
 	}
 	return nil
 }
@@ -202,8 +213,8 @@ func (f *elfFile) readSymbols() error {
 	if err != nil {
 		return fmt.Errorf("symbol table: %w", err)
 	}
-	if sec.entsize != symbolSize {
-		return fmt.Errorf("%w: symbol table entries of %d bytes, not %d", ErrMalformed, sec.entsize, symbolSize)
+	if sec.entsize != symbolSize || len(data)%symbolSize != 0 {
+		return in(sec.name, "", malformed("%d bytes of symbols of %d bytes (sh_entsize), not %d", len(data), sec.entsize, symbolSize))
 	}
 	if sec.link == 0 || int64(sec.link) >= int64(len(f.sections)) {
 		return fmt.Errorf("%w: symbol table without strings", ErrMalformed)
@@ -211,6 +222,10 @@ func (f *elfFile) readSymbols() error {
 	strtab, err := f.contents(&f.sections[sec.link])
 	if err != nil {
 		return fmt.Errorf("symbol names: %w", err)
+	}
+	indexes, err := f.sectionIndexes(len(data) / symbolSize)
+	if err != nil {
+		return err
 	}
 	f.symbols = make([]symbol, len(data)/symbolSize)
 	for i := range f.symbols {
@@ -220,9 +235,38 @@ func (f *elfFile) readSymbols() error {
 			index: i, name: name, unnamed: !ok, bind: e[4] >> 4, kind: e[4] & 15, vis: e[5] & 3,
 			section: int(le.Uint16(e[6:])), value: le.Uint64(e[8:]), size: le.Uint64(e[16:]),
 		}
+		switch s := &f.symbols[i]; {
+		case s.section == shnXIndex && indexes == nil:
+			return malformed("symbol %d (%q) has its section's index elsewhere, and there is no SHT_SYMTAB_SHNDX", i, name)
+		case s.section == shnXIndex:
+			s.section = int(le.Uint32(indexes[4*i:]))
+		case s.section >= shnLoReserve:
+			s.section = noSection
+		}
 	}
 	f.groupSymbols()
 	return nil
+}
+
+// sectionIndexes is the table of the section indexes that do not fit into a symbol,
+// 4 bytes for each of n symbols. Nil if there is none: files with few sections have
+// no need of it.
+func (f *elfFile) sectionIndexes(n int) ([]byte, error) {
+	for i := range f.sections {
+		s := &f.sections[i]
+		if s.kind != shtSymtabShndx || int64(s.link) != int64(f.symtab) {
+			continue
+		}
+		data, err := f.contents(s)
+		if err != nil {
+			return nil, in(s.name, "", err)
+		}
+		if s.entsize != 4 || len(data) != 4*n {
+			return nil, in(s.name, "", malformed("%d bytes of indexes of %d bytes (sh_entsize) for %d symbols", len(data), s.entsize, n))
+		}
+		return data, nil
+	}
+	return nil, nil
 }
 
 func (f *elfFile) groupSymbols() {
@@ -230,7 +274,7 @@ func (f *elfFile) groupSymbols() {
 	f.variables = map[string]*symbol{}
 	for i := range f.symbols {
 		s := &f.symbols[i]
-		if s.section != shnUndef && s.section < shnLoReserve {
+		if s.section > shnUndef && s.section < len(f.sections) {
 			f.bySection[s.section] = append(f.bySection[s.section], s)
 		}
 		if s.kind == symObject && (s.bind == bindGlobal || s.bind == bindWeak) && f.variables[s.name] == nil {
@@ -250,6 +294,18 @@ func (f *elfFile) slice(off, size uint64) ([]byte, error) {
 // contents is what the file holds for a section: nothing for SHT_NOBITS. The
 // bytes are those of the file and must not be changed.
 func (f *elfFile) contents(s *section) ([]byte, error) {
+	data, err := f.stored(s)
+	if err == nil && s.flags&shfCompressed != 0 {
+		return nil, unsupported("section is compressed (SHF_COMPRESSED); " + decompress)
+	}
+	return data, err
+}
+
+// decompress is what to do about compressed sections.
+const decompress = "no BPF loader reads such sections: compile without -gz, or decompress it with llvm-objcopy --decompress-debug-sections"
+
+// stored is what the file holds for a section, compressed or not.
+func (f *elfFile) stored(s *section) ([]byte, error) {
 	if s.kind == shtNobits || s.kind == 0 {
 		return nil, nil
 	}
@@ -257,23 +313,16 @@ func (f *elfFile) contents(s *section) ([]byte, error) {
 }
 
 // byName is the first section with this name, nil if there is none.
-func (f *elfFile) byName(name string) *section {
-	for i := 1; i < len(f.sections); i++ {
-		if f.sections[i].name == name {
-			return &f.sections[i]
-		}
-	}
-	return nil
-}
+func (f *elfFile) byName(name string) *section { return f.names[name] }
 
 // relocations reads an SHT_REL section.
 func (f *elfFile) relocations(s *section) ([]relocation, error) {
-	if s.entsize != relSize {
-		return nil, fmt.Errorf("%w: relocations of %d bytes, not %d", ErrMalformed, s.entsize, relSize)
-	}
 	data, err := f.contents(s)
 	if err != nil {
 		return nil, err
+	}
+	if s.entsize != relSize || len(data)%relSize != 0 {
+		return nil, malformed("%d bytes of relocations of %d bytes (sh_entsize), not %d", len(data), s.entsize, relSize)
 	}
 	rels := make([]relocation, len(data)/relSize)
 	for i := range rels {

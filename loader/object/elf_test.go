@@ -1,10 +1,13 @@
 package object
 
 import (
-	"slices"
+	"bytes"
+	"fmt"
+	"runtime"
 	"testing"
 
 	"gotest.tools/v3/assert"
+	is "gotest.tools/v3/assert/cmp"
 
 	"github.com/bpfreplay/bpfreplay/loader/insn"
 )
@@ -116,8 +119,11 @@ func TestBadRelocations(t *testing.T) {
 			b.relocate(prog, 0, uint64(b.symbol(builtSymbol{name: "u"})))
 		}, "not in any section"},
 		{"common symbol", ld[:], func(b *elfBuilder, prog, _ int) {
-			b.relocate(prog, 0, uint64(b.symbol(builtSymbol{name: "c", bind: bindGlobal, kind: symObject, section: 0xfff2})))
+			b.relocate(prog, 0, uint64(b.symbol(builtSymbol{name: "c", bind: bindGlobal, kind: symObject, section: 0xfff2, reserved: true})))
 		}, "initialiser"},
+		{"section symbol of none", ld[:], func(b *elfBuilder, prog, _ int) {
+			b.relocate(prog, 0, uint64(b.symbol(builtSymbol{kind: symSection, section: 0xfff1, reserved: true})))
+		}, `relocation against "": malformed object: symbol is not in any section`},
 		{"section out of range", ld[:], func(b *elfBuilder, prog, _ int) {
 			b.relocate(prog, 0, uint64(b.symbol(builtSymbol{name: "c", bind: bindGlobal, kind: symObject, section: 200})))
 		}, "not in any section"},
@@ -126,7 +132,7 @@ func TestBadRelocations(t *testing.T) {
 		}, `"e": extern: BTF is required`},
 		{"wrong entry size", ld[:], func(b *elfBuilder, prog, _ int) {
 			b.sections[b.relocate(prog, 0, 2)-1].entsize = 24
-		}, "24 bytes, not 16"},
+		}, "24 bytes (sh_entsize), not 16"},
 		{"no such section", ld[:], func(b *elfBuilder, prog, _ int) {
 			b.sections[b.relocate(prog, 0, 2)-1].info = 77
 		}, "section 77 of"},
@@ -253,30 +259,158 @@ func TestBrokenBTFIsLeftOut(t *testing.T) {
 	assert.Equal(t, len(o.Warnings), 1)
 }
 
-// TestBrokenExt takes an object whose .BTF.ext is damaged: libbpf does without,
-// unless the object has maps.
+// damagedExt is an object of testdata without a part of its .BTF.ext.
+func damagedExt(t *testing.T, file string, damage func(ext []byte)) []byte {
+	t.Helper()
+	raw := readFile(t, "testdata/"+file)
+	f, err := parseELF(raw)
+	assert.NilError(t, err)
+	ext, err := f.contents(f.byName(secBTFExt))
+	assert.NilError(t, err)
+	damage(ext)
+	return raw
+}
+
+// TestBrokenExt: an object with a damaged .BTF.ext does without, unless it has maps,
+// as with libbpf, or CO-RE records.
 func TestBrokenExt(t *testing.T) {
+	garbage := func(ext []byte) { copy(ext, "garbage") }
 	for _, tt := range []struct {
-		file string
-		ok   bool
-	}{{"core.o", true}, {"maps.o", false}} {
-		raw := readFile(t, "testdata/"+tt.file)
-		f, err := parseELF(slices.Clone(raw))
-		assert.NilError(t, err)
-		copy(raw[f.byName(secBTFExt).offset:], "garbage")
-		o, err := OpenBytes(raw, tt.file)
-		if !tt.ok {
-			assert.ErrorIs(t, err, ErrNoBTF)
+		file   string
+		damage func([]byte)
+		err    error
+	}{
+		{"core.o", garbage, ErrCORELost},
+		{"core.o", func(ext []byte) { ext[2] = 2 }, ErrCORELost},                                   // version
+		{"core.o", func(ext []byte) { le.PutUint32(ext[12:], 1<<20) }, ErrCORELost},                // func_info_len
+		{"core.o", func(ext []byte) { garbage(ext); le.PutUint32(ext[28:], 0) }, nil},              // no records
+		{"core.o", func(ext []byte) { le.PutUint32(ext[4:], 24); le.PutUint32(ext[12:], 1) }, nil}, // an old header
+		{"maps.o", garbage, ErrNoBTF},
+	} {
+		o, err := OpenBytes(damagedExt(t, tt.file, tt.damage), tt.file)
+		if tt.err != nil {
+			assert.ErrorIs(t, err, tt.err)
+			assert.ErrorContains(t, err, `section ".BTF.ext": `)
 			continue
 		}
 		assert.NilError(t, err)
 		assert.Equal(t, len(o.Warnings), 1)
+		text := o.Warnings[0].String()
+		assert.Assert(t, is.Contains(text, `section ".BTF.ext": cannot be read: `))
+		assert.Assert(t, is.Contains(text, "; the object has no CO-RE records, and is loaded without func info and line info"))
 		assert.Assert(t, o.BTF != nil)
 		for _, f := range o.Functions {
 			assert.Equal(t, len(f.FuncInfo)+len(f.LineInfo)+len(f.CORE), 0)
 			assert.Assert(t, f.TypeID != 0, "found by name")
 		}
 	}
+}
+
+// TestLostCORE: objects of which libbpf or cilium/ebpf load what reads garbage.
+func TestLostCORE(t *testing.T) {
+	for file, tt := range map[string]struct {
+		err  error
+		text string
+	}{
+		"m_btf_version.o":   {ErrCORELost, `section ".BTF": the object's CO-RE records cannot be read, and without them its programs would use the field offsets of the machine that compiled them; build the object anew: malformed BTF: version`},
+		"m_ext_version.o":   {ErrCORELost, `section ".BTF.ext": the object's CO-RE records cannot be read`},
+		"m_ext_corelen.o":   {ErrCORELost, `section ".BTF.ext": the object's CO-RE records cannot be read`},
+		"m_coresec_empty.o": {ErrMalformed, `section ".BTF.ext": malformed object: CO-RE records of a section without a name`},
+		"m_coresec_range.o": {ErrMalformed, `section ".BTF.ext": malformed object: CO-RE records of a section without a name`},
+	} {
+		_, err := Open("testdata/reported/" + file)
+		assert.ErrorIs(t, err, tt.err, file)
+		assert.ErrorContains(t, err, tt.text)
+	}
+	o, err := Open("testdata/reported/core_plain.o")
+	assert.NilError(t, err)
+	assert.Equal(t, len(o.Warnings), 0)
+	assert.Equal(t, len(o.Functions[0].CORE), 1)
+
+	// Without .BTF, there is nothing that the records could refer to.
+	raw := readFile(t, "testdata/core.o")
+	f, err := parseELF(raw)
+	assert.NilError(t, err)
+	le.PutUint32(raw[le.Uint64(raw[40:])+64*uint64(f.byName(secBTF).index):], 0) // its name
+	_, err = OpenBytes(raw, "core.o")
+	assert.ErrorIs(t, err, ErrCORELost)
+}
+
+// TestRecordsOfNothing: records about a section that a tool has removed from the
+// file, or whose name is damaged.
+func TestRecordsOfNothing(t *testing.T) {
+	raw := readFile(t, "testdata/reported/core_plain.o")
+	f, err := parseELF(raw)
+	assert.NilError(t, err)
+	blob, err := f.contents(f.byName(secBTF))
+	assert.NilError(t, err)
+	at := bytes.Index(blob, []byte("raw_tp/sys_enter"))
+	assert.Assert(t, at > 0)
+	blob[at] = 'x'
+	o, err := OpenBytes(raw, "x")
+	assert.NilError(t, err)
+	var texts []string
+	for _, w := range o.Warnings {
+		texts = append(texts, w.String())
+	}
+	assert.DeepEqual(t, texts, []string{
+		`section ".BTF.ext": func info of section "xaw_tp/sys_enter", which the object does not have; no program gets them`,
+		`section ".BTF.ext": line info of section "xaw_tp/sys_enter", which the object does not have; no program gets them`,
+		`section ".BTF.ext": CO-RE records of section "xaw_tp/sys_enter", which the object does not have; no program gets them`,
+	})
+}
+
+// TestRelocationsOfData: what nobody applies is said.
+func TestRelocationsOfData(t *testing.T) {
+	o, err := Open("testdata/reported/ptrtable.o")
+	assert.NilError(t, err)
+	var texts []string
+	for _, w := range o.Warnings {
+		texts = append(texts, w.String())
+	}
+	const consequence = "; pointers in it are not filled in and lead nowhere; programs have to take the addresses"
+	assert.DeepEqual(t, texts, []string{
+		`section ".data": "table": relocations of data are not applied, by no BPF loader: 1, the first at offset 8` + consequence,
+		`section ".rodata": "names": relocations of data are not applied, by no BPF loader: 4, the first at offset 0` + consequence,
+	})
+
+	_, err = Open("testdata/reported/m_rela3.o")
+	assert.ErrorIs(t, err, ErrUnsupported)
+	assert.ErrorContains(t, err, `section ".relasocket": not supported: relocations of section "socket" are of type SHT_RELA`)
+
+	for section, warnings := range map[string]int{
+		".data": 1, ".rodata.x": 1, ".percpu": 1, "license": 1, "version": 1, ".jumptables": 0, ".debug_info": 0, ".note": 0, "": 0,
+	} {
+		for _, kind := range []uint32{shtRel, shtRela} {
+			b, _, text := twoFunctions(movZero)
+			sym := uint64(b.symbol(builtSymbol{kind: symSection, section: text}))
+			s := b.data(section, words(0x4c5047)[:4])
+			r := b.relocate(s, 0, sym)
+			want := warnings
+			if kind == shtRela {
+				b.sections[r-1].kind, b.sections[r-1].entsize = kind, relaSize
+				b.sections[r-1].data = append(b.sections[r-1].data, words(0)...)
+				b.sections[r-1].name = ".rela" + section
+				if section == ".jumptables" {
+					want = 1
+				}
+			}
+			o, err := OpenBytes(b.bytes(), "x")
+			assert.NilError(t, err, section)
+			assert.Equal(t, len(o.Warnings), want, "%s %v", section, o.Warnings)
+		}
+	}
+	for _, section := range []string{".text", "xdp"} { // SHT_RELA of code, with BTF or without
+		b, prog, text := twoFunctions(callInsn(-1))
+		at := map[string]int{".text": text, "xdp": prog}[section]
+		b.sections[b.relocate(at, 0, 2)-1].kind = shtRela
+		_, err := OpenBytes(b.bytes(), "x")
+		assert.ErrorContains(t, err, "SHT_RELA")
+	}
+	b, _, _ := twoFunctions(movZero)
+	b.sections[b.relocate(b.data(".data", words(0)), 0, 1)-1].entsize = 12
+	_, err = OpenBytes(b.bytes(), "x")
+	assert.ErrorContains(t, err, `section ".rel.data": malformed object: 16 bytes of relocations of 12 bytes (sh_entsize), not 16`)
 }
 
 func TestParseExt(t *testing.T) {
@@ -341,4 +475,236 @@ func TestPercpu(t *testing.T) {
 	assert.Equal(t, o.Maps[0].Type, uint32(mapPercpuArray))
 	assert.Equal(t, o.Maps[0].Flags, uint32(0))
 	assert.Equal(t, o.Maps[0].Name, "obj.percpu")
+}
+
+// withBSS is an object whose .bss has that many bytes, of which the file holds none.
+func withBSS(sizes ...uint64) []byte {
+	b, _, _ := twoFunctions(movZero)
+	for i, size := range sizes {
+		b.add(builtSection{name: fmt.Sprintf(".bss.%d", i), kind: shtNobits, size: size})
+	}
+	return b.bytes()
+}
+
+// TestMemoryFollowsFile: an object takes memory for what its file holds, however
+// much it promises.
+func TestMemoryFollowsFile(t *testing.T) {
+	const large = 1 << 29
+	for name, raw := range map[string][]byte{
+		"a large .bss": withBSS(large),
+		"zeros in .data": func() []byte {
+			b, _, _ := twoFunctions(movZero)
+			b.data(".data", append([]byte{0, 7}, make([]byte, 1<<20)...))
+			return b.bytes()
+		}(),
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := OpenBytes(raw, "x")
+		runtime.ReadMemStats(&after)
+		assert.NilError(t, err)
+		taken := after.TotalAlloc - before.TotalAlloc
+		assert.Assert(t, taken < 1<<17, "%s: %d bytes", name, taken)
+	}
+	o, err := OpenBytes(withBSS(large), "x")
+	assert.NilError(t, err)
+	m := o.Maps[0]
+	assert.Equal(t, m.ValueSize, uint32(large))
+	assert.Equal(t, m.DataSize, uint32(large))
+	assert.Assert(t, m.Data != nil && len(m.Data) == 0)
+
+	b := &elfBuilder{}
+	b.data(".data", []byte{0, 7, 0, 9, 0, 0})
+	o, err = OpenBytes(b.bytes(), "x")
+	assert.NilError(t, err)
+	m = o.Maps[0]
+	assert.DeepEqual(t, m.Data, []byte{0, 7, 0, 9})
+	assert.DeepEqual(t, m.Value(), []byte{0, 7, 0, 9, 0, 0})
+	assert.Equal(t, m.ValueSize, uint32(6))
+}
+
+// TestTooMuchData: what no loader could make is refused, with the limit.
+func TestTooMuchData(t *testing.T) {
+	for _, sizes := range [][]uint64{{MaxDataBytes + 1}, {1 << 32}, {1 << 60}, {MaxDataBytes, 1}, {1<<64 - 1}} {
+		_, err := OpenBytes(withBSS(sizes...), "x")
+		assert.ErrorIs(t, err, ErrTooLarge)
+		assert.ErrorContains(t, err, "bytes of data; with the data sections before it the object has more than 1073741824 (MaxDataBytes); put what is so large into a map of its own")
+	}
+	_, err := Open("testdata/reported/m_bss_1g1.o")
+	assert.ErrorIs(t, err, ErrTooLarge)
+	assert.ErrorContains(t, err, `section ".bss": object is too large: 1073741825 bytes of data, more than 1073741824 (MaxDataBytes)`)
+}
+
+// TestOverlaps: sections and functions that share the bytes of the file do not
+// multiply them.
+func TestOverlaps(t *testing.T) {
+	b := &elfBuilder{}
+	text := b.code(".text", make([]uint64, 1<<16)...)
+	clear(b.sections[text-1].data)
+	for i := range 100 {
+		b.symbol(builtSymbol{name: fmt.Sprintf("f%d", i), kind: symFunc, section: text, size: 1 << 19})
+	}
+	_, err := OpenBytes(b.bytes(), "x")
+	assert.ErrorIs(t, err, ErrTooLarge)
+	assert.ErrorContains(t, err, "4 times the bytes of its file: functions or sections overlap")
+}
+
+// TestSymbolsOutside: no value of 64 bits is cut to 32.
+func TestSymbolsOutside(t *testing.T) {
+	ld := loadImm64(0, 0)
+	for name, sym := range map[string]builtSymbol{
+		"at 4 GiB":      {value: 1 << 32, size: 4},
+		"at its end":    {value: 8, size: 1},
+		"too long":      {value: 4, size: 8},
+		"4 GiB long":    {size: 1 << 32},
+		"wraps":         {value: 8, size: 1<<64 - 8},
+		"near the end":  {value: 1<<64 - 8},
+		"untyped":       {value: 1 << 32, kind: symNoType},
+		"into a struct": {value: 1<<32 + 4, size: 4},
+	} {
+		for _, section := range []string{".data", ".rodata.x", ".text"} {
+			b, prog, text := twoFunctions(ld[0], ld[1])
+			sym.section = text
+			if section != ".text" {
+				sym.section = b.data(section, make([]byte, 8))
+			} else if sym.value < 1<<33 {
+				sym.value += 24 // .text is as much larger
+			}
+			sym.name, sym.bind = "v", bindGlobal
+			if name != "untyped" {
+				sym.kind = symObject
+			}
+			b.relocate(prog, 0, uint64(b.symbol(sym)))
+			_, err := OpenBytes(b.bytes(), "x")
+			assert.ErrorIs(t, err, ErrMalformed, name)
+			assert.ErrorContains(t, err, "symbol is outside of its section", name)
+		}
+	}
+	for _, file := range []string{"m_sym4g.o", "m_sym_beyond.o"} {
+		_, err := Open("testdata/reported/" + file)
+		assert.ErrorIs(t, err, ErrMalformed)
+		assert.ErrorContains(t, err, "symbol is outside of its section")
+	}
+}
+
+// TestOffsetsOutside: a symbol and an addend are added up in 64 bits, and what is no
+// offset keeps the program from being loaded, as the verifier would.
+func TestOffsetsOutside(t *testing.T) {
+	for imm, want := range map[int32]uint32{0: 4, -4: 0, 100: 104} {
+		ld := loadImm64(0, imm)
+		b, prog, _ := twoFunctions(ld[0], ld[1])
+		data := b.data(".data", make([]byte, 8))
+		b.relocate(prog, 0, uint64(b.symbol(builtSymbol{name: "v", bind: bindGlobal, kind: symObject, section: data, value: 4, size: 4})))
+		o, err := OpenBytes(b.bytes(), "x")
+		assert.NilError(t, err)
+		assert.Equal(t, function(t, o, "prog").Relocations[0].Offset, want)
+	}
+	ld := loadImm64(0, -5)
+	b, prog, _ := twoFunctions(ld[0], ld[1])
+	data := b.data(".data", make([]byte, 8))
+	b.relocate(prog, 0, uint64(b.symbol(builtSymbol{name: "v", bind: bindGlobal, kind: symObject, section: data, value: 4, size: 4})))
+	o, err := OpenBytes(b.bytes(), "x")
+	assert.NilError(t, err)
+	assert.ErrorContains(t, function(t, o, "prog").Err, `instruction 0: malformed object: address of byte -1 of section ".data", which has 8`)
+}
+
+// TestCallsOutside: the sum of a symbol and an addend must not wrap around to a
+// function.
+func TestCallsOutside(t *testing.T) {
+	ld := loadImm64(0, 8)
+	for _, insns := range [][]uint64{{callInsn(0)}, {ld[0], ld[1]}} {
+		b, prog, text := twoFunctions(insns...)
+		b.relocate(prog, 0, uint64(b.symbol(builtSymbol{name: "far", bind: bindGlobal, kind: symFunc + 8, section: text, value: 1<<64 - 8})))
+		_, err := OpenBytes(b.bytes(), "x")
+		assert.ErrorContains(t, err, "symbol is outside of its section")
+	}
+}
+
+// TestVeryManySections: symbols of sections whose index does not fit into a symbol.
+func TestVeryManySections(t *testing.T) {
+	ld := loadImm64(0, 0)
+	build := func() *elfBuilder {
+		b := &elfBuilder{}
+		for range 65600 {
+			b.data("note", nil)
+		}
+		text := b.code(".text", movZero, exitInsn)
+		b.symbol(builtSymbol{name: "sub", bind: bindGlobal, kind: symFunc, section: text, size: 16})
+		data := b.data(".data", []byte{1, 2, 3, 4})
+		v := uint64(b.symbol(builtSymbol{name: "v", bind: bindGlobal, kind: symObject, section: data, size: 4}))
+		b.symbol(builtSymbol{name: "absolute", bind: bindGlobal, section: 0xfff1, reserved: true})
+		prog := b.code("xdp", callInsn(-1), ld[0], ld[1], exitInsn)
+		b.function("prog", prog)
+		b.relocate(prog, 0, 1, 8, v)
+		return b
+	}
+	o, err := OpenBytes(build().bytes(), "x")
+	assert.NilError(t, err)
+	assert.Equal(t, len(o.Functions), 2)
+	assert.DeepEqual(t, function(t, o, "prog").Relocations, []Relocation{
+		{Insn: 0, Kind: RelocCall, Target: 0}, {Insn: 1, Kind: RelocMapValue, Target: 0},
+	})
+	assert.DeepEqual(t, o.Maps[0].Data, []byte{1, 2, 3, 4})
+
+	table := func(raw []byte) []byte {
+		f, err := parseELF(raw)
+		assert.NilError(t, err)
+		return raw[le.Uint64(raw[40:])+64*uint64(f.byName(".symtab_shndx").index):]
+	}
+	for text, change := range map[string]func(header []byte){
+		`symbol 1 ("sub") has its section's index elsewhere, and there is no SHT_SYMTAB_SHNDX`:                 func(h []byte) { le.PutUint32(h[4:], shtProgbits) },
+		`section ".symtab_shndx": malformed object: 20 bytes of indexes of 8 bytes (sh_entsize) for 5 symbols`: func(h []byte) { le.PutUint64(h[56:], 8) },
+		`16 bytes of indexes of 4 bytes (sh_entsize) for 5 symbols`:                                            func(h []byte) { le.PutUint64(h[32:], 16) },
+		`section ".symtab_shndx": truncated ELF file`:                                                          func(h []byte) { le.PutUint64(h[24:], 1<<40) },
+	} {
+		raw := build().bytes()
+		change(table(raw))
+		_, err := OpenBytes(raw, "x")
+		assert.ErrorContains(t, err, text)
+	}
+}
+
+// TestUnreadable: what is encoded in a way that no BPF loader reads is named.
+func TestUnreadable(t *testing.T) {
+	compressed := func(i int) func(*elfBuilder) {
+		return func(b *elfBuilder) { b.sections[i-1].flags |= shfCompressed }
+	}
+	for name, tt := range map[string]struct {
+		change func(*elfBuilder)
+		text   string
+	}{
+		"code":     {compressed(1), `section ".text": not supported: section is compressed (SHF_COMPRESSED); no BPF loader`},
+		"program":  {compressed(2), `section "xdp": not supported: section is compressed`},
+		"relocs":   {compressed(3), `section ".relxdp": not supported: section is compressed`},
+		"data":     {compressed(4), `section ".data": not supported: section is compressed`},
+		"license":  {compressed(5), `section "license": not supported: section is compressed`},
+		"nothing":  {func(*elfBuilder) {}, ""},
+		"debug":    {compressed(6), ""},
+		"a note":   {compressed(7), ""},
+		"odd rels": {func(b *elfBuilder) { b.sections[2].data = b.sections[2].data[:15] }, `15 bytes of relocations of 16 bytes (sh_entsize)`},
+		"GNU BTF":  {func(b *elfBuilder) { b.data(".BTF", []byte("ZLIB\x00\x00\x00\x00")); b.data(".maps", []byte{1}) }, "compressed"},
+		"zBTF":     {func(b *elfBuilder) { b.data(".zBTF", []byte("ZLIB\x00\x00\x00\x00")) }, "compressed"},
+	} {
+		b, prog, _ := twoFunctions(callInsn(-1))
+		b.relocate(prog, 0, 2)
+		b.data(".data", []byte{1})
+		b.data("license", []byte("GPL\x00"))
+		b.data(".debug_info", []byte{1})
+		b.data(".note.something", []byte{1})
+		tt.change(b)
+		_, err := OpenBytes(b.bytes(), "x")
+		if tt.text == "" {
+			assert.NilError(t, err, name)
+			continue
+		}
+		assert.ErrorContains(t, err, tt.text, name)
+		assert.ErrorContains(t, err, "object \"x\"", name)
+	}
+	for file, text := range map[string]string{
+		"m_btf_compressed.o": `section ".BTF": not supported: section is compressed (SHF_COMPRESSED); no BPF loader reads such sections: compile without -gz`,
+		"m_shentsize_0.o":    "section headers of 0 bytes (e_shentsize), not 64",
+	} {
+		_, err := Open("testdata/reported/" + file)
+		assert.ErrorContains(t, err, text)
+	}
 }

@@ -1,15 +1,20 @@
 package object
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/bpfreplay/bpfreplay/internal/visible"
 )
 
 // Reasons why a file is not an object that can be loaded, for errors.Is.
 var (
 	// ErrEmpty: the file has no bytes.
 	ErrEmpty = errors.New("file is empty")
+	// ErrNotFile: a directory, a pipe, a device.
+	ErrNotFile = errors.New("not a regular file")
 	// ErrNotELF: the file is something else, C source for example.
 	ErrNotELF = errors.New("not an ELF file")
 	// ErrTruncated: the file ends before something that its headers promise.
@@ -28,8 +33,12 @@ var (
 	ErrMalformed = errors.New("malformed object")
 	// ErrUnsupported: well-formed, but no BPF loader takes it.
 	ErrUnsupported = errors.New("not supported")
-	// ErrTooLarge: the object's data would need more than MaxBytes of memory.
+	// ErrTooLarge: the file has more than MaxFileBytes, its data sections more
+	// than MaxDataBytes, or it would take many times its size of memory.
 	ErrTooLarge = errors.New("object is too large")
+	// ErrCORELost: the object has CO-RE records that cannot be read. libbpf goes on
+	// without them in some of these cases.
+	ErrCORELost = errors.New("the object's CO-RE records cannot be read, and without them its programs would use the field offsets of the machine that compiled them; build the object anew")
 	// ErrNoBTF: something in the object needs BTF and the object has none.
 	ErrNoBTF = errors.New("BTF is required, but is missing or corrupted; compile with -g")
 )
@@ -37,7 +46,8 @@ var (
 // Error says what is wrong with an object, and where. Err wraps one of the
 // sentinels of this package or of package btf.
 type Error struct {
-	Object  string
+	Object  string // as libbpf calls it: 15 characters of the file's name
+	Path    string // the file, as the caller named it; "" if it has no name
 	Section string // "" if the trouble is not with one section
 	Symbol  string // map, function, variable or extern; "" if none
 	Err     error
@@ -45,7 +55,7 @@ type Error struct {
 
 func (e *Error) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "object %q: ", e.Object)
+	fmt.Fprintf(&b, "object %q: ", cmp.Or(e.Path, e.Object))
 	if e.Section != "" {
 		fmt.Fprintf(&b, "section %q: ", e.Section)
 	}
@@ -53,7 +63,7 @@ func (e *Error) Error() string {
 		fmt.Fprintf(&b, "%q: ", e.Symbol)
 	}
 	b.WriteString(e.Err.Error())
-	return b.String()
+	return visible.Text(b.String())
 }
 
 func (e *Error) Unwrap() error { return e.Err }

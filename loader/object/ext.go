@@ -2,6 +2,7 @@ package object
 
 import (
 	"fmt"
+	"sort"
 
 	"github.com/bpfreplay/bpfreplay/loader/btf"
 )
@@ -106,7 +107,7 @@ func (o *opener) splitExt() error {
 		o.typeFunctions()
 		return nil
 	}
-	funcs, lines := o.recordsBySection(&o.ext.funcs), o.recordsBySection(&o.ext.lines)
+	funcs, lines := o.recordsBySection("func info", &o.ext.funcs), o.recordsBySection("line info", &o.ext.lines)
 	for i := range o.obj.Functions {
 		f := &o.obj.Functions[i]
 		var err error
@@ -123,8 +124,13 @@ func (o *opener) splitExt() error {
 	}
 	o.typeFunctions()
 	for _, s := range o.ext.core.sections {
-		sec := o.elf.byName(o.obj.BTF.Name(s.name))
-		if sec == nil || sec.name == "" {
+		name := o.obj.BTF.Name(s.name)
+		if name == "" {
+			return in(secBTFExt, "", malformed("CO-RE records of a section without a name, or with one that is not in %s (string offset %d)", secBTF, s.name))
+		}
+		sec := o.elf.byName(name)
+		if sec == nil {
+			o.unused("CO-RE records", name)
 			continue
 		}
 		if err := o.readCORE(sec.index, s.records); err != nil {
@@ -134,17 +140,27 @@ func (o *opener) splitExt() error {
 	return nil
 }
 
-// recordsBySection finds the ELF section of each part of a table.
-func (o *opener) recordsBySection(t *extTable) map[int][][]byte {
+// unused warns of records about a section that is not there: a tool has removed it,
+// or its name is damaged.
+func (o *opener) unused(what, section string) {
+	o.warn(Warning{
+		Section: secBTFExt, Defect: fmt.Sprintf("%s of section %q, which the object does not have", what, section),
+		Consequence: "no program gets them",
+	})
+}
+
+// recordsBySection finds the ELF section of each part of a table, of which what says
+// what it holds.
+func (o *opener) recordsBySection(what string, t *extTable) map[int][][]byte {
 	by := map[int][][]byte{}
 	for _, s := range t.sections {
 		name := o.obj.BTF.Name(s.name)
-		if name == "" {
+		sec := o.elf.byName(name)
+		if name == "" || sec == nil {
+			o.unused(what, name)
 			continue
 		}
-		if sec := o.elf.byName(name); sec != nil {
-			by[sec.index] = append(by[sec.index], s.records)
-		}
+		by[sec.index] = append(by[sec.index], s.records)
 	}
 	return by
 }
@@ -158,9 +174,11 @@ func (o *opener) functionRecords(fn int, t *extTable, by map[int][][]byte) ([]by
 	}
 	f := &o.obj.Functions[fn]
 	start, end := f.Offset, uint64(f.Offset)+uint64(len(f.Insns))
-	records := parts[0]
+	records, size := parts[0], int(t.recSize)
 	from, to := -1, -1
-	for at := 0; at < len(records); at += int(t.recSize) {
+	// The records of a section are sorted as compilers and linkers write them.
+	first := size * sort.Search(len(records)/size, func(i int) bool { return le.Uint32(records[i*size:])/8 >= start/8 })
+	for at := first; at < len(records); at += size {
 		off := le.Uint32(records[at:])
 		if off/8 < start/8 {
 			continue
@@ -171,13 +189,13 @@ func (o *opener) functionRecords(fn int, t *extTable, by map[int][][]byte) ([]by
 		if from < 0 {
 			from = at
 		}
-		to = at + int(t.recSize)
+		to = at + size
 	}
 	if from < 0 {
 		return nil, nil
 	}
 	out, err := o.take(records[from:to])
-	for at := 0; at < len(out); at += int(t.recSize) {
+	for at := 0; at < len(out); at += size {
 		le.PutUint32(out[at:], le.Uint32(out[at:])/8-start/8)
 	}
 	return out, err

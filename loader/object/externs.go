@@ -112,7 +112,7 @@ func (o *opener) readExtern(sym *symbol, datasecs map[btf.TypeID]btf.TypeID) (Ex
 	spec := o.obj.BTF
 	id, err := spec.First(sym.name, btf.KindVar, btf.KindFunc)
 	if err != nil {
-		return Extern{}, fmt.Errorf("%w: no BTF for it", ErrMalformed)
+		return Extern{}, malformed("it is declared and not defined%s, and there is no BTF for it", o.usedBy(sym))
 	}
 	t, err := spec.Type(id)
 	if err != nil {
@@ -123,7 +123,11 @@ func (o *opener) readExtern(sym *symbol, datasecs map[btf.TypeID]btf.TypeID) (Ex
 	}
 	ext := Extern{Name: sym.name, Weak: sym.bind == bindWeak, TypeID: id}
 	if datasecs[id] == 0 {
-		return Extern{}, malformed("no BTF data section lists it")
+		how := "add __ksym if it is the kernel's, or __kconfig"
+		if t.Kind == btf.KindFunc {
+			how = "add __ksym if it is the kernel's (a kfunc)"
+		}
+		return Extern{}, malformed("it is declared and not defined%s: link the object that defines it (bpftool gen object), or %s", o.usedBy(sym), how)
 	}
 	switch sec := spec.TypeName(datasecs[id]); sec {
 	case secKconfig:
@@ -133,6 +137,41 @@ func (o *opener) readExtern(sym *symbol, datasecs map[btf.TypeID]btf.TypeID) (Ex
 	default:
 		return ext, unsupported("extern in section %q; use __ksym or __kconfig", sec)
 	}
+}
+
+// usedBy says which functions refer to a symbol: `, and "run" in section "xdp" refers
+// to it`. Relocations have not been read yet.
+func (o *opener) usedBy(sym *symbol) string {
+	var users []string
+	for i := range o.elf.sections {
+		s := &o.elf.sections[i]
+		if s.kind != shtRel || int64(s.info) >= int64(len(o.elf.sections)) {
+			continue
+		}
+		rels, err := o.elf.relocations(s)
+		if err != nil {
+			continue // said elsewhere
+		}
+		for _, r := range rels {
+			if r.symbol != sym {
+				continue
+			}
+			if fn, ok := o.functionAt(int(s.info), r.offset); ok {
+				f := &o.obj.Functions[fn]
+				if user := fmt.Sprintf("%q in section %q", f.Name, f.Section); !slices.Contains(users, user) {
+					users = append(users, user)
+				}
+			}
+		}
+	}
+	const shown = 3
+	switch n := len(users); {
+	case n == 0:
+		return ""
+	case n > shown:
+		users = append(users[:shown], fmt.Sprintf("%d more", n-shown))
+	}
+	return ", and used by " + strings.Join(users, ", ")
 }
 
 func (o *opener) readKsym(ext *Extern, t *btf.Type) error {
@@ -151,11 +190,19 @@ func (o *opener) readKsym(ext *Extern, t *btf.Type) error {
 	return nil
 }
 
+// virtual are the kconfig variables that are not in the kernel's configuration: the
+// loader finds their values.
+var virtual = []string{"LINUX_KERNEL_VERSION", "LINUX_HAS_BPF_COOKIE", "LINUX_HAS_SYSCALL_WRAPPER"}
+
 func (o *opener) readKconfig(ext *Extern, t *btf.Type) (err error) {
 	if t.Kind == btf.KindFunc {
 		return unsupported("a function cannot be a kconfig value")
 	}
 	ext.Kind = ExternKconfig
+	if !strings.HasPrefix(ext.Name, "CONFIG_") && !slices.Contains(virtual, ext.Name) && !(ext.Weak && strings.HasPrefix(ext.Name, "LINUX_")) {
+		return unsupported("a kconfig variable is named CONFIG_* or is one of %s (libbpf: unrecognized virtual extern); "+
+			"of others only weak ones named LINUX_* are known to be 0", strings.Join(virtual, ", "))
+	}
 	if ext.KconfigSize, err = o.obj.BTF.SizeOf(t.Ref); err != nil {
 		return err
 	}
@@ -336,8 +383,8 @@ func (o *opener) layoutKconfig() (uint32, error) {
 	var off uint64
 	for _, e := range entries {
 		off = (off + uint64(e.align) - 1) / uint64(e.align) * uint64(e.align)
-		if off+uint64(e.KconfigSize) > MaxBytes {
-			return 0, fmt.Errorf("%w: kconfig values end at byte %d", ErrTooLarge, off+uint64(e.KconfigSize))
+		if off+uint64(e.KconfigSize) > MaxKconfigBytes {
+			return 0, in(secKconfig, e.Name, fmt.Errorf("%w: kconfig values of more than %d bytes (MaxKconfigBytes)", ErrTooLarge, MaxKconfigBytes))
 		}
 		e.KconfigOffset = uint32(off)
 		off += uint64(e.KconfigSize)

@@ -4,12 +4,14 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/bpfreplay/bpfreplay/internal/visible"
 )
 
 // FuzzOpen: whatever the bytes, opening does not panic, and what it returns does
 // not refer to anything that is not there.
 func FuzzOpen(f *testing.F) {
-	for _, pattern := range []string{"*.o", "refused/*.o"} {
+	for _, pattern := range []string{"*.o", "refused/*.o", "reported/*.o"} {
 		files, err := filepath.Glob(filepath.Join("testdata", pattern))
 		if err != nil || len(files) == 0 {
 			f.Fatalf("no seeds: %v", err)
@@ -26,12 +28,20 @@ func FuzzOpen(f *testing.F) {
 	b.relocate(prog, 0, uint64(b.symbol(builtSymbol{kind: symSection, section: b.data(".jumptables", words(0, 8)), size: 16})))
 	f.Add(b.bytes())
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		o, err := open(raw, "fuzz.o", 1<<22)
+		o, err := open(raw, "fuzz.o", 1<<22, CiliumRules)
 		if err != nil {
+			if text := err.Error(); visible.Text(text) != text {
+				t.Fatalf("%q", text)
+			}
 			return
 		}
 		checkReferences(t, o)
 		dump(o)
+		for _, w := range o.Warnings {
+			if text := w.String(); visible.Line(text) != text {
+				t.Fatalf("%q", text)
+			}
+		}
 	})
 }
 
@@ -72,8 +82,8 @@ func checkReferences(t testing.TB, o *Object) {
 	}
 	for i := range o.Maps {
 		m := &o.Maps[i]
-		if m.Data != nil && m.Type != mapArena && len(m.Data) != int(m.ValueSize) {
-			t.Fatalf("map %q: %d bytes of data for a value of %d", m.Name, len(m.Data), m.ValueSize)
+		if m.Data != nil && m.Type != mapArena && m.DataSize != m.ValueSize || len(m.Data) > int(m.DataSize) {
+			t.Fatalf("map %q: %d of %d bytes of data for a value of %d", m.Name, len(m.Data), m.DataSize, m.ValueSize)
 		}
 		for _, s := range m.Slots {
 			if m.Type == mapProgArray {

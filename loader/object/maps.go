@@ -3,6 +3,7 @@ package object
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 
 	"github.com/bpfreplay/bpfreplay/loader/btf"
@@ -73,7 +74,10 @@ func (o *opener) noteArena(m *Map, index int) error {
 		if err != nil {
 			return err
 		}
-		m.Data, m.Variables = data, o.variables(s)
+		m.Data, m.DataSize = data, uint32(s.size)
+		if m.Variables, err = o.variables(s); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -91,6 +95,9 @@ func (o *opener) readUserMap(v btf.VarSecinfo) (Map, error) {
 	case t.Kind != btf.KindVar:
 		return Map{}, malformed("BTF has a %v instead of a var", t.Kind)
 	case t.Linkage != btf.Global:
+		if sym := o.elf.variables[t.Name]; sym != nil && sym.hidden() {
+			return Map{}, unsupported("map is hidden (libbpf: unsupported map linkage static); compile without -fvisibility=hidden, or give it __attribute__((visibility(\"default\")))")
+		}
 		return Map{}, unsupported("map is %v, only global maps can be defined", t.Linkage)
 	}
 	def, err := o.obj.BTF.Underlying(t.Ref)
@@ -105,7 +112,28 @@ func (o *opener) readUserMap(v btf.VarSecinfo) (Map, error) {
 	}
 	m := Map{Name: t.Name, Kind: MapUser, Section: secMaps}
 	p := mapParser{spec: o.obj.BTF, m: &m}
-	return m, p.parse(def)
+	if err := p.parse(def); err != nil {
+		return m, err
+	}
+	o.warnOfSize(&m)
+	return m, nil
+}
+
+// sizeless are the map types that take 0 for max_entries: their elements belong to
+// something else, or the number of CPUs decides.
+var sizeless = []uint32{mapPerfEvent, mapCgroupStorage, mapPercpuCgroupStorage, mapSkStorage, mapInodeStorage, mapTaskStorage, mapCgrpStorage}
+
+// warnOfSize warns of a map that only user space can give a size.
+func (o *opener) warnOfSize(m *Map) {
+	for _, sized := range []*Map{m, m.Inner} {
+		if sized == nil || sized.MaxEntries != 0 || slices.Contains(sizeless, sized.Type) {
+			continue
+		}
+		o.warn(Warning{
+			Section: secMaps, Symbol: sized.Name, Defect: "max_entries is 0",
+			Consequence: "no kernel makes such a map: declare __uint(max_entries, N), or set it before the load (bpf_map__set_max_entries of libbpf; MaxEntries of package loader's options)",
+		})
+	}
 }
 
 // mapParser reads one map definition.

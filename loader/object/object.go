@@ -40,9 +40,9 @@ type Object struct {
 	// declares, in the order of the symbol table.
 	Externs []Extern
 
-	// Warnings are defects that libbpf reports and lives with, such as a
-	// broken .BTF.ext.
-	Warnings []string
+	// Warnings are defects that libbpf lives with, such as a broken .BTF.ext, in
+	// the order in which they were found.
+	Warnings []Warning
 }
 
 // Map is one map of an object.
@@ -72,12 +72,18 @@ type Map struct {
 	// Pinning is the value of the "pinning" key: 0 none, 1 by name.
 	Pinning uint32
 
-	// Data is the initial content of a data section, ValueSize bytes. Zeroed
-	// for .bss and .kconfig; nil for maps without initial content. For an
-	// arena it is the content of .addr_space.1, the arena's global variables:
-	// libbpf 1.8 places them in the last pages of the arena on kernels that
-	// take offsets of that size (7.0), and at its start on others.
-	Data []byte
+	// Data is the initial content of a data section up to the last byte that is
+	// not zero, and DataSize the number of all its bytes: the rest is zero. So
+	// memory follows the file, and not the size of a .bss. Data is empty for
+	// .bss and .kconfig, and nil for maps without initial content. [Map.Value]
+	// has all bytes.
+	//
+	// DataSize is ValueSize, but for an arena, whose data is .addr_space.1, the
+	// arena's global variables: libbpf 1.8 places them in the last pages of the
+	// arena on kernels that take offsets of that size (7.0), and at its start on
+	// others.
+	Data     []byte
+	DataSize uint32
 
 	// Frozen says that the map is frozen after it was filled (.rodata*, .kconfig).
 	Frozen bool
@@ -97,6 +103,17 @@ type Map struct {
 
 	// Variables are the symbols of a data section, sorted by offset.
 	Variables []Variable
+}
+
+// Value returns a copy of the map's whole initial content, DataSize bytes of which
+// those beyond len(Data) are zero. Nil if the map has none.
+func (m *Map) Value() []byte {
+	if m.Data == nil {
+		return nil
+	}
+	v := make([]byte, max(int(m.DataSize), len(m.Data)))
+	copy(v, m.Data)
+	return v
 }
 
 // JumpTable is the content of a jump table. Its map is a template: libbpf makes

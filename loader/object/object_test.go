@@ -130,7 +130,7 @@ func TestWrongFiles(t *testing.T) {
 			o, err := OpenBytes(tt.raw, "some/dir/prog.bpf.o")
 			assert.Assert(t, o == nil)
 			assert.ErrorIs(t, err, tt.err)
-			assert.ErrorContains(t, err, `object "prog": `)
+			assert.ErrorContains(t, err, `object "some/dir/prog.bpf.o": `)
 			assert.ErrorContains(t, err, tt.text)
 		})
 	}
@@ -144,16 +144,6 @@ func TestOpenPaths(t *testing.T) {
 }
 
 // TestRefused: each object in testdata/refused is one that libbpf does not open.
-// TestSectionTails: what libbpf up to 0.8 took for a name of its table with
-// something behind it.
-func TestSectionTails(t *testing.T) {
-	socket, _ := LookupProgramType("socket")
-	assert.Equal(t, programType("socket/tail"), socket)
-	assert.Equal(t, programType("nothing/tail"), ProgramType{})
-	_, ok := LookupProgramType("socket/tail")
-	assert.Assert(t, !ok, "libbpf's table has no such row")
-}
-
 func TestRefused(t *testing.T) {
 	tests := map[string]struct {
 		err                   error
@@ -163,7 +153,7 @@ func TestRefused(t *testing.T) {
 		"call_section":          {ErrMalformed, "xdp", "prog", ".text"},
 		"data_section":          {ErrMalformed, "xdp", "prog", `"nowhere"`},
 		"extern_section":        {ErrUnsupported, "", "x", `".somewhere"`},
-		"extern_undeclared":     {ErrMalformed, "", "x", "data section"},
+		"extern_undeclared":     {ErrMalformed, "", "x", `declared and not defined, and used by "prog" in section "xdp": link the object`},
 		"extra_enum":            {ErrMalformed, ".maps", "m", `"map_extra"`},
 		"inner_nested":          {ErrUnsupported, ".maps", "m", "one level"},
 		"inner_pinned":          {ErrMalformed, ".maps", "m", "pinned"},
@@ -309,6 +299,91 @@ func TestLinked(t *testing.T) {
 
 func TestTooLarge(t *testing.T) {
 	raw := readFile(t, "testdata/data.o")
-	_, err := open(raw, "data.o", 64)
+	_, err := open(raw, "data.o", 64, LibbpfRules)
 	assert.ErrorIs(t, err, ErrTooLarge)
+}
+
+// TestReported: objects of public reports are refused with the cause and the next step.
+func TestReported(t *testing.T) {
+	for file, tt := range map[string]struct {
+		err  error
+		text string
+	}{
+		"kconfig_other.o": {ErrUnsupported, `"SOMETHING_ELSE": extern: not supported: a kconfig variable is named CONFIG_* or is one of LINUX_KERNEL_VERSION, LINUX_HAS_BPF_COOKIE, LINUX_HAS_SYSCALL_WRAPPER (libbpf: unrecognized virtual extern)`},
+		"cold.o":          {ErrMalformed, `section "socket": "run": instruction 3: relocation against "rare": malformed object: calls can only go to functions in .text, and this one is in ".text.unlikely."; the compiler puts functions there that have __attribute__((cold))`},
+		"hiddenmap.o":     {ErrUnsupported, `section ".maps": "m": not supported: map is hidden (libbpf: unsupported map linkage static); compile without -fvisibility=hidden`},
+		"kfunc_noksym.o":  {ErrMalformed, `"bpf_rcu_read_lock": extern: malformed object: it is declared and not defined, and used by "run" in section "tc": link the object that defines it (bpftool gen object), or add __ksym if it is the kernel's (a kfunc)`},
+		"link1.o":         {ErrMalformed, `"other_fn": extern: malformed object: it is declared and not defined, and used by "run" in section "socket": link the object`},
+	} {
+		_, err := Open("testdata/reported/" + file)
+		assert.ErrorIs(t, err, tt.err, file)
+		assert.ErrorContains(t, err, tt.text)
+		assert.ErrorContains(t, err, `object "testdata/reported/`+file+`": `)
+	}
+}
+
+// named is an object of testdata in whose BTF and symbols a name is another one, of the
+// same length.
+func named(t *testing.T, file, name, other string) []byte {
+	t.Helper()
+	assert.Equal(t, len(name), len(other))
+	raw := readFile(t, "testdata/"+file)
+	assert.Assert(t, bytes.Contains(raw, []byte(name)), name)
+	return bytes.ReplaceAll(raw, []byte(name), []byte(other))
+}
+
+// TestKconfigNames: those that libbpf fills in, and weak ones that it will in time.
+func TestKconfigNames(t *testing.T) {
+	for name, ok := range map[string]bool{
+		"CONFIG_SOMETHI": true, "LINUX_SOMETHIN": true, "LINUXSOMETHING": false, "config_somethi": false, "XCONFIG_SOMETH": false,
+	} {
+		_, err := OpenBytes(named(t, "reported/kconfig_other.o", "SOMETHING_ELSE", name), "x") // a weak one
+		assert.Equal(t, err == nil, ok, "%s: %v", name, err)
+	}
+	o := mustOpen(t, "externs.o")
+	i := slices.IndexFunc(o.Externs, func(e Extern) bool { return e.Name == "LINUX_KERNEL_VERSION" && !e.Weak })
+	assert.Assert(t, i >= 0)
+	_, err := OpenBytes(named(t, "externs.o", "LINUX_KERNEL_VERSION", "LINUX_KERNEL_VERSIOM"), "x")
+	assert.ErrorContains(t, err, "unrecognized virtual extern")
+}
+
+// TestUsers: a function that is declared and not defined is named with those that
+// call it.
+func TestUsers(t *testing.T) {
+	b := &elfBuilder{}
+	gone := uint64(b.symbol(builtSymbol{name: "gone", bind: bindGlobal}))
+	for _, section := range []string{"xdp", "tc", "socket", "sk_msg", "sk_skb"} {
+		s := b.code(section, callInsn(-1), callInsn(-1), exitInsn)
+		b.function("in_"+section, s)
+		b.relocate(s, 0, gone, 8, gone)
+	}
+	types := readFile(t, "testdata/maps.o")
+	f, err := parseELF(types)
+	assert.NilError(t, err)
+	blob, err := f.contents(f.byName(secBTF))
+	assert.NilError(t, err)
+	b.data(secBTF, blob)
+	for _, name := range []string{secMaps, "license"} { // what that BTF lists besides
+		b.data(name, make([]byte, 8))
+	}
+	_, err = OpenBytes(b.bytes(), "x")
+	assert.ErrorContains(t, err, `"gone": extern: malformed object: it is declared and not defined, and used by "in_xdp" in section "xdp", "in_tc" in section "tc", "in_socket" in section "socket", 2 more`)
+}
+
+// TestSizeless: a map without a size is told, if only user space can give it one.
+func TestSizeless(t *testing.T) {
+	o := &opener{obj: &Object{}}
+	m := Map{Name: "m", Type: mapArray}
+	o.warnOfSize(&m)
+	m.MaxEntries = 1
+	o.warnOfSize(&m)
+	m = Map{Name: "outer", Type: mapHashOfMaps, MaxEntries: 1, Inner: &Map{Name: "outer.inner", Type: mapArray}}
+	o.warnOfSize(&m)
+	for _, zero := range sizeless {
+		o.warnOfSize(&Map{Name: "zero", Type: zero})
+	}
+	warnings := o.obj.Warnings
+	assert.Equal(t, len(warnings), 2)
+	assert.Assert(t, is.Contains(warnings[0].String(), `section ".maps": "m": max_entries is 0; no kernel makes such a map: declare __uint(max_entries, N), or set it before the load`))
+	assert.Assert(t, is.Contains(warnings[1].String(), `"outer.inner": max_entries is 0`))
 }

@@ -1,10 +1,8 @@
 package object
 
 import (
+	"bytes"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"sort"
 	"strings"
@@ -12,10 +10,21 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/btf"
 )
 
-// MaxBytes bounds the memory that one object's instructions and data may take
-// together, so that a section header that promises exabytes of .bss is refused
-// instead of tried.
-const MaxBytes = 1 << 30
+// Limits of what one object may ask for.
+const (
+	// MaxDataBytes bounds the sizes of all data sections of an object together,
+	// those that a file only promises (.bss) included: a loader has to make maps
+	// of that size.
+	MaxDataBytes = 1 << 30
+	// MaxKconfigBytes bounds the values of all kconfig variables together. A line
+	// of a kernel's configuration has at most 4 KiB.
+	MaxKconfigBytes = 1 << 20
+
+	// copies and spare bound what an object takes of memory, in sizes of its file:
+	// functions and data may overlap in a file, but not for long.
+	copies = 4
+	spare  = 1 << 20
+)
 
 // Names of sections with a meaning.
 const (
@@ -30,55 +39,6 @@ const (
 	secStructOps = ".struct_ops"
 	secLink      = ".struct_ops.link"
 )
-
-// Open reads the object in a file.
-func Open(path string) (*Object, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("open object: %w", err)
-	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("open object: %w", err)
-	}
-	if st.IsDir() {
-		return nil, fmt.Errorf("open object: %s is a directory", path)
-	}
-	raw, err := io.ReadAll(f)
-	if err != nil {
-		return nil, fmt.Errorf("open object: %w", err)
-	}
-	return open(raw, path, MaxBytes)
-}
-
-// OpenReader reads the object in the first size bytes of r. name is a file
-// name: the object is called what comes before its first dot.
-func OpenReader(r io.ReaderAt, size int64, name string) (*Object, error) {
-	raw, err := io.ReadAll(io.NewSectionReader(r, 0, size))
-	if err != nil {
-		return nil, fmt.Errorf("read object %q: %w", name, err)
-	}
-	if int64(len(raw)) < size {
-		return nil, &Error{Object: objectName(name), Err: fmt.Errorf("%w: %d of %d bytes", ErrTruncated, len(raw), size)}
-	}
-	return open(raw, name, MaxBytes)
-}
-
-// OpenBytes reads the object in raw, which it does not keep. name is as in
-// [OpenReader].
-func OpenBytes(raw []byte, name string) (*Object, error) {
-	return open(raw, name, MaxBytes)
-}
-
-// objectName is libbpf's name for an object: 15 characters of the file's name,
-// cut off at the first dot.
-func objectName(path string) string {
-	name := filepath.Base(path)
-	name = name[:min(len(name), maxNameLen)]
-	name, _, _ = strings.Cut(name, ".")
-	return name
-}
 
 // role is what a section is to a BPF loader.
 type role uint8
@@ -100,11 +60,14 @@ const (
 // and obj.Functions go by section and fn; -1 is none.
 type opener struct {
 	obj    *Object
+	path   string // the file, as the caller names it
 	elf    *elfFile
 	roles  []role
 	text   int
 	maps   int
-	budget uint64
+	rules  SectionRules
+	budget uint64 // bytes that may still be copied
+	room   uint64 // bytes that data sections may still have
 
 	// fnSection is the section index of each of obj.Functions.
 	fnSection []int
@@ -125,11 +88,17 @@ type opener struct {
 	lateErrors map[insnPlace]error
 }
 
-func open(raw []byte, path string, budget uint64) (*Object, error) {
+func (opts Options) open(raw []byte, path string) (*Object, error) {
+	return open(raw, path, copies*uint64(len(raw))+spare, opts.SectionRules)
+}
+
+func open(raw []byte, path string, budget uint64, rules SectionRules) (*Object, error) {
 	o := &opener{
 		obj:  &Object{Name: objectName(path)},
+		path: path, rules: rules,
 		text: -1, maps: -1, arena: -1,
 		budget:     budget,
+		room:       MaxDataBytes,
 		dataMap:    map[int]int{},
 		externBy:   map[int]int{},
 		lateErrors: map[insnPlace]error{},
@@ -144,10 +113,10 @@ func open(raw []byte, path string, budget uint64) (*Object, error) {
 // name puts the object's name to an error.
 func (o *opener) name(err error) error {
 	if e, ok := err.(*Error); ok {
-		e.Object = o.obj.Name
+		e.Object, e.Path = o.obj.Name, o.path
 		return e
 	}
-	return &Error{Object: o.obj.Name, Err: err}
+	return fileError(o.path, err)
 }
 
 func (o *opener) run(raw []byte) (err error) {
@@ -168,10 +137,6 @@ func (o *opener) run(raw []byte) (err error) {
 	return nil
 }
 
-func (o *opener) warn(format string, args ...any) {
-	o.obj.Warnings = append(o.obj.Warnings, fmt.Sprintf(format, args...))
-}
-
 // take is a private copy of bytes of the file.
 func (o *opener) take(b []byte) ([]byte, error) {
 	if err := o.spend(uint64(len(b))); err != nil {
@@ -180,16 +145,18 @@ func (o *opener) take(b []byte) ([]byte, error) {
 	return slices.Clone(b), nil
 }
 
-func (o *opener) zeroes(n uint64) ([]byte, error) {
-	if err := o.spend(n); err != nil {
-		return nil, err
+// reserve accounts for a data section of n bytes.
+func (o *opener) reserve(n uint64) error {
+	if n > o.room {
+		return fmt.Errorf("%w: %d bytes of data; with the data sections before it the object has more than %d (MaxDataBytes); put what is so large into a map of its own", ErrTooLarge, n, MaxDataBytes)
 	}
-	return make([]byte, n), nil
+	o.room -= n
+	return nil
 }
 
 func (o *opener) spend(n uint64) error {
 	if n > o.budget {
-		return fmt.Errorf("%w: %d bytes more than the %d that are left of %d", ErrTooLarge, n, o.budget, uint64(MaxBytes))
+		return fmt.Errorf("%w: what its headers ask for takes more than %d times the bytes of its file: functions or sections overlap", ErrTooLarge, copies)
 	}
 	o.budget -= n
 	return nil
@@ -225,8 +192,12 @@ func ignored(s *section) bool {
 }
 
 func (o *opener) readSection(s *section) error {
-	data, err := o.elf.contents(s)
+	data, err := o.elf.stored(s)
 	if err != nil {
+		return err
+	}
+	if s.flags&shfCompressed != 0 && (known(s) || dataRole(s) != roleNone) {
+		_, err := o.elf.contents(s)
 		return err
 	}
 	switch s.name {
@@ -244,12 +215,17 @@ func (o *opener) readSection(s *section) error {
 		return nil
 	case "maps":
 		return ErrLegacyMaps
+	case ".z" + secBTF[1:], ".z" + secBTFExt[1:]:
+		return unsupported("section is compressed; " + decompress)
 	case secMaps:
 		o.maps, o.roles[s.index] = s.index, roleMaps
 		return nil
 	case secBTF, secBTFExt:
 		if s.kind != shtProgbits {
 			return malformed("section type is %d, not %d (PROGBITS)", s.kind, shtProgbits)
+		}
+		if bytes.HasPrefix(data, []byte("ZLIB")) {
+			return unsupported("section is compressed as GNU tools once did; " + decompress)
 		}
 		return nil
 	}
@@ -263,6 +239,11 @@ func (o *opener) readSection(s *section) error {
 		o.roles[s.index] = roleBSS
 	}
 	return nil
+}
+
+// known reports whether a section is read for its name.
+func known(s *section) bool {
+	return slices.Contains([]string{"license", "version", secMaps, secBTF, secBTFExt}, s.name)
 }
 
 func dataRole(s *section) role {
@@ -386,58 +367,69 @@ func (o *opener) typePrograms() error {
 	for i := range o.obj.Functions {
 		f := &o.obj.Functions[i]
 		if !f.Subprog {
-			f.Program = programType(f.Section)
+			f.Program, _ = o.rules.Lookup(f.Section)
 		}
 	}
 	return nil
 }
 
-// programType is what a section name says, or what its part before a slash
-// does: libbpf before 1.0 took "socket/anything", and cilium/ebpf still does.
-func programType(section string) ProgramType {
-	t, ok := LookupProgramType(section)
-	if head, _, slash := strings.Cut(section, "/"); !ok && slash {
-		t, _ = LookupProgramType(head)
-	}
-	return t
-}
-
 // readBTF reads .BTF and .BTF.ext. Broken ones matter only if something in the
-// object cannot do without BTF; libbpf loads the rest without.
+// object cannot do without: what libbpf requires BTF for, and CO-RE records, without
+// which a program would read from the offsets of the machine that compiled it.
 func (o *opener) readBTF() error {
-	err := o.parseBTF()
+	section, err := o.parseBTF()
 	if err == nil {
 		return nil
 	}
 	if o.maps >= 0 || slices.Contains(o.roles, roleStructOps) {
-		return in("", "", fmt.Errorf("%w: %w", ErrNoBTF, err))
+		return in(section, "", fmt.Errorf("%w: %w", ErrNoBTF, err))
 	}
-	if o.elf.byName(secBTF) != nil {
-		o.warn("going on without BTF or parts of it: %v", err)
+	ext := o.elf.byName(secBTFExt)
+	if ext != nil && o.holdsCORE(ext) {
+		return in(section, "", fmt.Errorf("%w: %w", ErrCORELost, err))
+	}
+	switch {
+	case section == secBTFExt:
+		o.warn(Warning{Section: section, Defect: "cannot be read: " + err.Error(), Consequence: "the object has no CO-RE records, and is loaded without func info and line info"})
+	case o.elf.byName(secBTF) != nil:
+		o.warn(Warning{Section: section, Defect: "cannot be read: " + err.Error(), Consequence: "the object has no CO-RE records, and is loaded without types, func info and line info"})
+	case ext != nil:
+		o.warn(Warning{Section: secBTFExt, Defect: err.Error() + " that it refers to", Consequence: "the object is loaded without types, func info and line info"})
 	}
 	return nil
 }
 
-func (o *opener) parseBTF() error {
+// parseBTF also names the section that an error is about.
+func (o *opener) parseBTF() (section string, err error) {
 	sec := o.elf.byName(secBTF)
 	if sec == nil {
-		return fmt.Errorf("no section %s", secBTF)
+		return "", fmt.Errorf("no section %s", secBTF)
 	}
 	data, err := o.elf.contents(sec)
 	if err != nil {
-		return err
+		return secBTF, err
 	}
 	if o.obj.BTF, err = btf.Parse(data); err != nil {
-		return fmt.Errorf("section %s: %w", secBTF, err)
+		return secBTF, err
 	}
 	if sec = o.elf.byName(secBTFExt); sec == nil {
-		return nil
+		return "", nil
 	}
-	if data, err = o.elf.contents(sec); err != nil {
-		return err
+	if data, err = o.elf.contents(sec); err == nil {
+		o.ext, err = parseExt(data)
 	}
-	if o.ext, err = parseExt(data); err != nil {
-		return fmt.Errorf("section %s: %w", secBTFExt, err)
+	return secBTFExt, err
+}
+
+// holdsCORE reports whether a .BTF.ext that may be damaged has CO-RE records, as far
+// as its header can be believed.
+func (o *opener) holdsCORE(sec *section) bool {
+	data, err := o.elf.stored(sec)
+	if err != nil || len(data) < extCoreHeader {
+		return false
 	}
-	return nil
+	if hdr := le.Uint32(data[4:]); hdr >= extMinHeader && hdr < extCoreHeader {
+		return false // a header from before CO-RE
+	}
+	return le.Uint32(data[28:]) != 0
 }

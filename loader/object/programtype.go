@@ -8,8 +8,23 @@ const (
 	flagXDPFrags  = 1 << 5 // BPF_F_XDP_HAS_FRAGS, 5.18
 )
 
-// match says whether a section name fits the row, and what follows its '/'.
-func (r *sectionRow) match(name string) (attach string, ok bool) {
+// SectionRules say whose rules hold for the names of program sections. The table is
+// libbpf's in any case.
+type SectionRules int
+
+const (
+	// LibbpfRules are those of libbpf 1.0 and later: a name is in the table, and only
+	// where the table says so a slash and anything may follow. Programs in other
+	// sections have no type, and are not loaded.
+	LibbpfRules SectionRules = iota
+	// CiliumRules are those of cilium/ebpf, and of libbpf before 1.0: a row that
+	// takes nothing behind a slash takes every name that begins with it, so that
+	// "socket1", "tc_ingress" and "classifier/x" have a type.
+	CiliumRules
+)
+
+// match reports whether a section name fits the row, and what follows its '/'.
+func (r *sectionRow) match(name string, rules SectionRules) (attach string, ok bool) {
 	prefix, open := strings.CutSuffix(r.pattern, "+")
 	rest, ok := strings.CutPrefix(name, prefix)
 	switch {
@@ -19,17 +34,22 @@ func (r *sectionRow) match(name string) (attach string, ok bool) {
 		return "", true
 	case open && rest[0] == '/':
 		return rest[1:], true
+	case !open && rules == CiliumRules:
+		return "", true
 	}
 	return "", false
 }
 
-// LookupProgramType finds what a section name, without a leading '?', says
-// about the programs in it. ok is false for names that libbpf does not know;
-// their programs have to get a type by other means.
-func LookupProgramType(section string) (t ProgramType, ok bool) {
+// LookupProgramType is [SectionRules.Lookup] by libbpf's rules.
+func LookupProgramType(section string) (t ProgramType, ok bool) { return LibbpfRules.Lookup(section) }
+
+// Lookup finds what a section name, without a leading '?', says about the programs in
+// it. ok is false for names that have no meaning by these rules; their programs have
+// to get a type by other means.
+func (rules SectionRules) Lookup(section string) (t ProgramType, ok bool) {
 	for i := range sectionTable {
 		r := &sectionTable[i]
-		attach, ok := r.match(section)
+		attach, ok := r.match(section, rules)
 		if !ok {
 			continue
 		}
@@ -48,4 +68,48 @@ func LookupProgramType(section string) (t ProgramType, ok bool) {
 		return t, true
 	}
 	return ProgramType{}, false
+}
+
+// NearestSection is the name that libbpf knows and that is most like a section name
+// which it does not know, with what follows a slash if the table wants that. "" if
+// none is alike.
+func NearestSection(section string) string {
+	best, least := "", max(2, len(section)/3)+1
+	for i := range sectionTable {
+		name, open := strings.CutSuffix(sectionTable[i].pattern, "+")
+		have, tail := section, ""
+		if head, rest, slash := strings.Cut(section, "/"); open && slash {
+			have, tail = head, "/"+rest
+		}
+		d := distance(strings.ToLower(have), name)
+		if strings.HasPrefix(have, name) {
+			d = min(d, max(2, len(have)/3)) // something was added, however much
+		}
+		if d < least && d < len(have) {
+			best, least = name+tail, d
+		}
+	}
+	return best
+}
+
+// distance is how many characters have to be changed, added or removed to make one
+// name of another.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, diagonal+1)
+		}
+	}
+	return row[len(b)]
 }

@@ -3,6 +3,7 @@ package object
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -19,7 +20,7 @@ const (
 func (o *opener) readRelocations() error {
 	for i := range o.elf.sections {
 		s := &o.elf.sections[i]
-		if s.kind != shtRel || ignored(s) {
+		if s.kind != shtRel && s.kind != shtRela || ignored(s) {
 			continue
 		}
 		if int64(s.info) >= int64(len(o.elf.sections)) {
@@ -27,7 +28,13 @@ func (o *opener) readRelocations() error {
 		}
 		target := &o.elf.sections[s.info]
 		if !target.executable() && o.roles[target.index] != roleMaps && o.roles[target.index] != roleStructOps {
+			if err := o.skipRelocations(s, target); err != nil {
+				return in(s.name, "", err)
+			}
 			continue
+		}
+		if s.kind == shtRela {
+			return in(s.name, "", unsupported("relocations of section %q are of type SHT_RELA, whose addends are not in the instructions; BPF has SHT_REL: compile with clang -target bpf", target.name))
 		}
 		rels, err := o.elf.relocations(s)
 		if err != nil {
@@ -48,6 +55,58 @@ func (o *opener) readRelocations() error {
 	}
 	o.adjustAutoload()
 	return nil
+}
+
+// skipRelocations warns of relocations that no BPF loader applies: data that holds
+// addresses, and what else the loader reads and takes as it is.
+func (o *opener) skipRelocations(s, target *section) error {
+	role := o.roles[target.index]
+	if role == roleNone && !known(target) || target.name == secBTF || target.name == secBTFExt {
+		return nil // of no use to a loader, or, of BTF, to linkers only
+	}
+	size := uint64(relSize)
+	if s.kind == shtRela {
+		size = relaSize
+	}
+	data, err := o.elf.contents(s)
+	if err != nil {
+		return err
+	}
+	if s.entsize != size || uint64(len(data))%size != 0 {
+		return malformed("%d bytes of relocations of %d bytes (sh_entsize), not %d", len(data), s.entsize, size)
+	}
+	count := uint64(len(data)) / size
+	if count == 0 || role == roleJumpTable && s.kind == shtRel && o.ofSections(data) {
+		return nil // offsets in their sections, which is what a jump table wants
+	}
+	o.warn(Warning{
+		Section: target.name, Symbol: o.variableAt(target.index, le.Uint64(data)),
+		Defect:      fmt.Sprintf("relocations of data are not applied, by no BPF loader: %d, the first at offset %d", count, le.Uint64(data)),
+		Consequence: "pointers in it are not filled in and lead nowhere; programs have to take the addresses",
+	})
+	return nil
+}
+
+// ofSections reports whether SHT_REL entries add nothing to what is there: they all
+// refer to the beginning of a section.
+func (o *opener) ofSections(rels []byte) bool {
+	for ; len(rels) > 0; rels = rels[relSize:] {
+		sym := le.Uint32(rels[12:])
+		if int64(sym) >= int64(len(o.elf.symbols)) || o.elf.symbols[sym].value != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// variableAt is the name of the variable at an offset of a section, "" if none is.
+func (o *opener) variableAt(section int, off uint64) string {
+	for _, sym := range o.elf.bySection[section] {
+		if sym.kind == symObject && off >= sym.value && off-sym.value < sym.size {
+			return sym.name
+		}
+	}
+	return ""
 }
 
 func (o *opener) readSectionRelocations(target *section, rels []relocation) error {
@@ -78,7 +137,7 @@ func (o *opener) readSectionRelocations(target *section, rels []relocation) erro
 
 // symbolName is the name of a symbol, or of its section for section symbols.
 func (o *opener) symbolName(s *symbol) string {
-	if s.name == "" && s.kind == symSection && s.section < len(o.elf.sections) {
+	if s.name == "" && s.kind == symSection && s.section > shnUndef && s.section < len(o.elf.sections) {
 		return o.elf.sections[s.section].name
 	}
 	return s.name
@@ -103,12 +162,31 @@ func (o *opener) resolve(fn, at int, sym *symbol) (Relocation, error) {
 		return r, o.resolveExtern(&r, p.Op(at), sym)
 	case p.Op(at) == insn.Call:
 		return r, o.resolveCall(fn, &r, sym)
-	case sym.section == shnUndef || sym.section >= shnLoReserve || sym.section >= len(o.elf.sections):
-		return r, malformed("symbol is not in any section; does a global variable lack an initialiser?")
-	case o.isSubprogSymbol(sym):
+	}
+	s, err := o.home(sym)
+	if s != nil && o.roles[s.index] == roleJumpTable {
+		return r, o.resolveJumpTable(fn, &r, sym) // which libbpf reads when it loads the program
+	}
+	if err != nil {
+		return r, err
+	}
+	if o.isSubprogSymbol(sym) {
 		return r, o.resolveFuncAddress(fn, &r, p.Imm(at), sym)
 	}
 	return r, o.resolveData(fn, &r, p.Imm(at), sym)
+}
+
+// home is the section that a symbol is in, nil for none. The error says if not all
+// of the symbol is inside.
+func (o *opener) home(sym *symbol) (*section, error) {
+	if sym.section <= shnUndef || sym.section >= len(o.elf.sections) {
+		return nil, malformed("symbol is not in any section; does a global variable lack an initialiser?")
+	}
+	s := &o.elf.sections[sym.section]
+	if sym.value > s.size || sym.size > s.size-sym.value {
+		return s, malformed("symbol is outside of its section: %d bytes at offset %d of %d in %q", sym.size, sym.value, s.size, s.name)
+	}
+	return s, nil
 }
 
 func (o *opener) resolveExtern(r *Relocation, op uint8, sym *symbol) error {
@@ -141,7 +219,10 @@ func (o *opener) resolveCall(fn int, r *Relocation, sym *symbol) error {
 		return malformed("call with source register %d, not %d", src, insn.PseudoCall)
 	}
 	if o.text < 0 || sym.section != o.text {
-		return malformed("calls can only go to functions in %s", secText)
+		return o.notInText(sym)
+	}
+	if _, err := o.home(sym); err != nil {
+		return err
 	}
 	if sym.value%8 != 0 {
 		return malformed("symbol at offset %d is in the middle of an instruction", sym.value)
@@ -152,6 +233,22 @@ func (o *opener) resolveCall(fn int, r *Relocation, sym *symbol) error {
 	}
 	r.Target = target
 	return nil
+}
+
+// notInText says where the function is that a call cannot reach.
+func (o *opener) notInText(sym *symbol) error {
+	if sym.section <= shnUndef || sym.section >= len(o.elf.sections) {
+		return malformed("calls can only go to functions in %s, and this one is defined nowhere", secText)
+	}
+	s := &o.elf.sections[sym.section]
+	how := ""
+	switch {
+	case strings.HasPrefix(s.name, secText+"."):
+		how = "; the compiler puts functions there that have __attribute__((cold)), or with -ffunction-sections"
+	case s.executable():
+		how = ": it is a program; leave SEC() away to call it"
+	}
+	return malformed("calls can only go to functions in %s, and this one is in %q%s", secText, s.name, how)
 }
 
 // insnPlace is one instruction of one function.
@@ -209,8 +306,6 @@ func (o *opener) resolveData(fn int, r *Relocation, imm int32, sym *symbol) erro
 			return errNoArena
 		}
 		r.Kind, r.Target = RelocMapValue, o.arena
-	case roleJumpTable:
-		return o.resolveJumpTable(fn, r, sym)
 	case roleMaps:
 		r.Kind = RelocMap
 		for i, n := range o.mapVar {
@@ -225,7 +320,12 @@ func (o *opener) resolveData(fn int, r *Relocation, imm int32, sym *symbol) erro
 	default:
 		return malformed("section %q holds neither maps nor data", o.elf.sections[sym.section].name)
 	}
-	r.Offset = uint32(imm) + uint32(sym.value)
+	// Both halves fit: the symbol is inside of a section whose size fits.
+	at := int64(sym.value) + int64(imm)
+	if at < 0 || at > math.MaxUint32 {
+		return o.later(fn, r, malformed("address of byte %d of section %q, which has %d", at, o.elf.sections[sym.section].name, o.elf.sections[sym.section].size))
+	}
+	r.Offset = uint32(at)
 	return nil
 }
 

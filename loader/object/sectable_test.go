@@ -1,13 +1,16 @@
 package object
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/cilium/ebpf"
 	"gotest.tools/v3/assert"
 
 	"github.com/bpfreplay/bpfreplay/internal/need"
@@ -103,5 +106,69 @@ func TestSectionTableAgainstLibbpf(t *testing.T) {
 		}
 		assert.Equal(t, got.Type, a.Type, a.Name)
 		assert.Equal(t, got.AttachType, a.Attach, a.Name)
+	}
+}
+
+// inSection is an object with one program.
+func inSection(section string) []byte {
+	b := &elfBuilder{}
+	b.function("prog", b.code(section, movZero, exitInsn))
+	b.data("license", []byte("GPL\x00"))
+	return b.bytes()
+}
+
+// TestSectionRules: names that only begin with one of the table are for libbpf no
+// names, and for cilium/ebpf they are.
+func TestSectionRules(t *testing.T) {
+	for section, pattern := range map[string]string{
+		"socket1": "socket", "tc_ingress": "tc", "classifier_x": "classifier", "socket/tail": "socket", "xdp/x": "xdp",
+		"tc/ingress/x": "tc/ingress", "cgroup/sock_create4": "cgroup/sock_create", "kprobes": "", "kprobes/x": "", "nothing/tail": "",
+	} {
+		o, err := OpenBytes(inSection(section), "x")
+		assert.NilError(t, err)
+		assert.DeepEqual(t, o.Functions[0].Program, ProgramType{})
+		o, err = Options{SectionRules: CiliumRules}.OpenBytes(inSection(section), "x")
+		assert.NilError(t, err)
+		assert.Equal(t, o.Functions[0].Program.Pattern, pattern, section)
+	}
+}
+
+// TestSectionRulesAgainstCilium asks cilium/ebpf about each name of the table, and
+// about names that only begin with one.
+func TestSectionRulesAgainstCilium(t *testing.T) {
+	// Rows that it does not have yet fall through to others, or to none.
+	younger := []string{"tracepoint.s", "tp.s", "raw_tracepoint.s", "raw_tp.s", "tp_btf.s", "fsession", "fentry.multi", "fexit.multi", "uprobe.session", "kprobe.session"}
+	asked := 0
+	for _, r := range sectionTable {
+		name := strings.TrimSuffix(r.pattern, "+")
+		if slices.ContainsFunc(younger, func(y string) bool { return strings.HasPrefix(name, y) }) {
+			continue
+		}
+		for _, section := range []string{name, name + "/x", name + "1", name + "_ingress", name + "/", "?" + name} {
+			spec, err := ebpf.LoadCollectionSpecFromReader(bytes.NewReader(inSection(section)))
+			assert.NilError(t, err, section)
+			want := spec.Programs["prog"]
+			o, err := Options{SectionRules: CiliumRules}.OpenBytes(inSection(section), "x")
+			assert.NilError(t, err)
+			got := o.Functions[0].Program
+			asked++
+			assert.Equal(t, got.Type, uint32(want.Type), section)
+			assert.Equal(t, got.AttachType, uint32(want.AttachType), section)
+			assert.Equal(t, got.Flags, want.Flags, section)
+			if want.Type != ebpf.StructOps { // where it leaves out what follows the slash
+				assert.Equal(t, got.Attach, want.AttachTo, section)
+			}
+		}
+	}
+	assert.Assert(t, asked > 500, "%d", asked)
+}
+
+func TestNearestSection(t *testing.T) {
+	for section, want := range map[string]string{
+		"socket1": "socket", "tc_ingress": "tc/ingress", "classifier_x": "classifier", "classifier_some_long_name": "classifier",
+		"kprobes/vfs_read": "kprobe/vfs_read", "fentri/f": "fentry/f", "xdpp": "xdp", "XDP": "xdp", "raw_tracepoints/sys_enter": "raw_tracepoint/sys_enter",
+		"cgroup/connect5": "cgroup/connect4", "sched_cls_thing": "", "my_own_section": "", "": "",
+	} {
+		assert.Equal(t, NearestSection(section), want, section)
 	}
 }

@@ -109,7 +109,10 @@ func (o *opener) readMember(section int, r relocation) error {
 	if m == nil {
 		return malformed("offset %d is in no struct_ops variable", r.offset)
 	}
-	if r.symbol.section >= shnLoReserve || r.symbol.value%8 != 0 {
+	if _, err := o.home(r.symbol); err != nil {
+		return fmt.Errorf("member of map %q: %w", m.Name, err)
+	}
+	if r.symbol.value%8 != 0 {
 		return malformed("member of map %q does not point to a function", m.Name)
 	}
 	t, err := o.obj.BTF.Type(m.StructOps.TypeID)

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bpfreplay/bpfreplay/internal/visible"
 	"github.com/bpfreplay/bpfreplay/loader/btf"
 	"github.com/bpfreplay/bpfreplay/loader/core"
 	"github.com/bpfreplay/bpfreplay/loader/insn"
@@ -70,22 +71,22 @@ func (l *linker) link() error {
 }
 
 func (l *linker) refuse(format string, args ...any) error {
-	return refuse("program "+l.main.Name, unix.EINVAL, format, args...)
+	return refuse("program "+visible.Name(l.main.Name), unix.EINVAL, format, args...)
 }
 
 // append adds function i and then, recursively, what it calls.
 func (l *linker) append(i int) error {
 	f := &l.p.obj.Functions[i]
 	if f.Err != nil {
-		return l.refuse("%s: %w", f.Name, f.Err)
+		return l.refuse("%s: %w", visible.Name(f.Name), f.Err)
 	}
 	at := l.insns.Len()
 	if at+insn.Insns(f.Insns).Len() > maxInsns {
-		return refuse("program "+l.main.Name, unix.E2BIG, "more than %d instructions with its subprograms", maxInsns)
+		return refuse("program "+visible.Name(l.main.Name), unix.E2BIG, "more than %d instructions with its subprograms", maxInsns)
 	}
 	l.p.size += len(f.Insns) + len(f.FuncInfo) + len(f.LineInfo) + core.RecordSize*len(f.CORE) + fixupSize*len(f.Relocations)
 	if l.p.size > maxSize {
-		return refuse("program "+l.main.Name, unix.E2BIG, "more than %d bytes of instructions and what belongs to them, with the programs before it", maxSize)
+		return refuse("program "+visible.Name(l.main.Name), unix.E2BIG, "more than %d bytes of instructions and what belongs to them, with the programs before it", maxSize)
 	}
 	l.start[i] = at
 	l.insns = append(l.insns, f.Insns...)
@@ -145,20 +146,20 @@ func (p *planner) rank(e *object.Extern) int {
 func (l *linker) relocate(f *object.Function, at int, r object.Relocation) error {
 	i := at + r.Insn
 	if i >= l.insns.Len() {
-		return l.refuse("%s: relocation of instruction %d, which does not exist", f.Name, r.Insn)
+		return l.refuse("%s: relocation of instruction %d, which does not exist", visible.Name(f.Name), r.Insn)
 	}
 	switch r.Kind {
 	case object.RelocCall, object.RelocKfunc:
 		if l.insns.Op(i) != insn.Call {
-			return l.refuse("%s: instruction %d is not a call", f.Name, r.Insn)
+			return l.refuse("%s: instruction %d is not a call", visible.Name(f.Name), r.Insn)
 		}
 	default:
 		if !l.insns.IsLdImm64(i) {
-			return l.refuse("%s: instruction %d is not a 64-bit load", f.Name, r.Insn)
+			return l.refuse("%s: instruction %d is not a 64-bit load", visible.Name(f.Name), r.Insn)
 		}
 	}
 	if (r.Kind == object.RelocMap || r.Kind == object.RelocMapValue) && l.p.maps[r.Target] < 0 {
-		return l.refuse("%s: instruction %d refers to map %s, which is not created", f.Name, r.Insn, l.p.obj.Maps[r.Target].Name)
+		return l.refuse("%s: instruction %d refers to map %s, which is not created", visible.Name(f.Name), r.Insn, l.p.obj.Maps[r.Target].Name)
 	}
 	switch r.Kind {
 	case object.RelocMap:
@@ -169,7 +170,7 @@ func (l *linker) relocate(f *object.Function, at int, r object.Relocation) error
 		l.fixups = append(l.fixups, Fixup{Insn: i, Kind: FixupMap, FD: l.p.mapFD(r.Target)})
 	case object.RelocKconfig:
 		if l.p.kconfigMap < 0 {
-			return l.refuse("%s: instruction %d refers to .kconfig, which the object lacks", f.Name, r.Insn)
+			return l.refuse("%s: instruction %d refers to .kconfig, which the object lacks", visible.Name(f.Name), r.Insn)
 		}
 		l.setLd64(i, insn.PseudoMapValue, l.p.obj.Externs[r.Target].KconfigOffset)
 		l.fixups = append(l.fixups, Fixup{Insn: i, Kind: FixupMap, FD: l.p.mapFD(l.p.kconfigMap)})
@@ -202,7 +203,7 @@ func (l *linker) relocateJumpTable(i int, r object.Relocation) error {
 	}
 	fd, ok := l.tables[r.Target]
 	if !ok {
-		fd = l.p.newFD("jump table of " + l.main.Name)
+		fd = l.p.newFD("jump table of " + visible.Name(l.main.Name))
 		l.tables[r.Target] = fd
 		values := make([]byte, insnArrayValueSize*len(table.Targets))
 		for n, to := range table.Targets {
@@ -250,7 +251,7 @@ func (l *linker) relocateCall(i int, r object.Relocation) error {
 
 func (l *linker) relocateKfunc(i int, e *object.Extern) {
 	s := Symbol{Kind: SymbolKfunc, Name: e.EssentialName(), BTFKind: uint32(btf.KindFunc), Weak: e.Weak}
-	sym := l.p.lookup(s, prototype(e), "program "+l.main.Name)
+	sym := l.p.lookup(s, prototype(e), "program "+visible.Name(l.main.Name))
 	l.insns.SetOff(i, 0)
 	if e.Weak {
 		l.insns.SetSrc(i, 0)
@@ -286,6 +287,6 @@ func (l *linker) relocateKsym(i int, e *object.Extern) {
 		src = 0
 	}
 	l.setLd64(i, src, 0)
-	fix.Symbol = l.p.lookup(s, prototype(e), "program "+l.main.Name)
+	fix.Symbol = l.p.lookup(s, prototype(e), "program "+visible.Name(l.main.Name))
 	l.fixups = append(l.fixups, fix)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/bpfreplay/bpfreplay/internal/visible"
 	"github.com/bpfreplay/bpfreplay/loader/btf"
 )
 
@@ -75,5 +76,5 @@ func (t *Trace) typeOnly(id uint32) string {
 	if err != nil {
 		return "?"
 	}
-	return strings.TrimSpace(typ.Kind.String() + " " + typ.Name)
+	return strings.TrimSpace(typ.Kind.String() + " " + visible.Name(typ.Name))
 }

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bpfreplay/bpfreplay/internal/visible"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 	"github.com/bpfreplay/bpfreplay/loader/btf"
 	"github.com/bpfreplay/bpfreplay/loader/object"
@@ -34,7 +35,9 @@ type Error struct {
 	Err     error
 }
 
-func (e *Error) Error() string { return fmt.Sprintf("%s: %v: %v", e.Subject, e.Errno, e.Err) }
+func (e *Error) Error() string {
+	return visible.Text(fmt.Sprintf("%s: %v: %v", e.Subject, e.Errno, e.Err))
+}
 
 // Unwrap gives both the reason and the errno.
 func (e *Error) Unwrap() []error { return []error{e.Err, e.Errno} }
@@ -130,10 +133,10 @@ func (p *planner) declareMaps() {
 			Variables: m.Variables,
 		}
 		if m.Type == mapArena {
-			t.Arena, t.Data = true, m.Data
+			t.Arena, t.Data = true, m.Value()
 		}
 		p.t.Maps = append(p.t.Maps, t)
-		p.newFD("map " + name)
+		p.newFD("map " + visible.Name(name))
 		if m.Kind == object.MapKconfig {
 			p.kconfigMap = i
 		}
@@ -166,7 +169,7 @@ func (p *planner) declarePrograms() {
 			Name: f.Name, Section: f.Section,
 			Type: f.Program.Type, AttachType: f.Program.AttachType,
 		})
-		p.newFD("program " + f.Name)
+		p.newFD("program " + visible.Name(f.Name))
 	}
 }
 
@@ -233,7 +236,7 @@ func (p *planner) checkStructOps() error {
 		}
 		for _, s := range m.StructOps.Members {
 			if first := p.structOpsMember(s.Function); first.of.Type != m.StructOps.Type || first.name != s.Name {
-				return refuse("map "+LogicalName(m), unix.EINVAL, "member %s of struct %s is program %s, which is member %s of struct %s already",
+				return refuse("map "+visible.Name(LogicalName(m)), unix.EINVAL, "member %s of struct %s is program %s, which is member %s of struct %s already",
 					s.Name, m.StructOps.Type, p.obj.Functions[s.Function].Name, first.name, first.of.Type)
 			}
 		}
@@ -278,21 +281,36 @@ func kernelName(name string) string {
 	return name
 }
 
+// checkName refuses a name that no kernel takes (bpf_obj_name_cpy): letters are those
+// of Latin-1, of which UTF-8 has only the first byte.
+func checkName(subject, name string) error {
+	for _, c := range []byte(kernelName(name)) {
+		letter := c|0x20 >= 'a' && c|0x20 <= 'z' || c >= 0xc0 && c != 0xd7 && c != 0xf7
+		if !letter && (c < '0' || c > '9') && c != '_' && c != '.' {
+			return refuse(subject, unix.EINVAL, "no kernel takes this name: names of maps and programs have ASCII letters, digits, '_' and '.'; rename it")
+		}
+	}
+	return nil
+}
+
 func (p *planner) createMaps() error {
 	for i := range p.obj.Maps {
 		if p.maps[i] < 0 {
 			continue
 		}
 		m := &p.obj.Maps[i]
+		if err := checkName("map "+visible.Name(LogicalName(m)), m.Name); err != nil {
+			return err
+		}
 		if name := LogicalName(m); m.Pinning != 0 && !artefact.IsPin(name) {
-			return refuse("map "+name, unix.EINVAL, "no file to pin it to can have this name")
+			return refuse("map "+visible.Name(name), unix.EINVAL, "no file to pin it to can have this name")
 		}
 		inner := NoFD
 		if m.Inner != nil {
-			inner = p.newFD("inner map of " + m.Name)
+			inner = p.newFD("inner map of " + visible.Name(m.Name))
 			p.add(p.createMap(nil, m.Inner, m.Inner.Name, inner))
 		} else if m.Type == mapArrayOfMaps || m.Type == mapHashOfMaps {
-			return refuse("map "+LogicalName(m), unix.EINVAL, "map of maps without a definition of its inner map")
+			return refuse("map "+visible.Name(LogicalName(m)), unix.EINVAL, "a map of maps needs a definition of its inner maps: declare __array(values, struct { … }); only libbpf can be handed one before the load (bpf_map__set_inner_map_fd)")
 		}
 		c := p.createMap(p.t.Maps[p.maps[i]], m, LogicalName(m), p.mapFD(i))
 		c.Inner = inner
@@ -365,12 +383,12 @@ func (p *planner) setting(s *Setting) *Setting {
 // not change it. Arrays are born zeroed, so .bss is left as it is.
 func (p *planner) fillMap(i int, m *object.Map) {
 	if m.Data != nil && m.Kind != object.MapBSS && m.Type != mapArena {
-		c := &UpdateElem{Map: p.mapFD(i), Name: LogicalName(m), Key: key32(0), Value: m.Data, Initial: p.t.Maps[p.maps[i]]}
+		c := &UpdateElem{Map: p.mapFD(i), Name: LogicalName(m), Key: key32(0), Value: m.Value(), Initial: p.t.Maps[p.maps[i]]}
 		if m.Kind == object.MapPercpu {
 			c.Flags = fAllCPUs
 		}
 		if m.Kind == object.MapKconfig {
-			c.Setting = p.setting(&Setting{Kind: SettingKconfig, Size: len(m.Data), Externs: p.kconfigExterns()})
+			c.Setting = p.setting(&Setting{Kind: SettingKconfig, Size: int(m.DataSize), Externs: p.kconfigExterns()})
 		}
 		p.add(c)
 	}
@@ -452,7 +470,7 @@ func (p *planner) lookup(s Symbol, proto btf.TypeID, why string) *Symbol {
 		return found
 	}
 	if s.Kind != SymbolAddress {
-		s.BTF = p.newFD("module of " + s.Name)
+		s.BTF = p.newFD("module of " + visible.Name(s.Name))
 	} else {
 		p.need(NeedKallsyms, why, "kernel symbol "+s.Name)
 	}
@@ -498,10 +516,25 @@ func attachSymbol(f *object.Function) (Symbol, string) {
 	return s, module
 }
 
+// likeSection says what a section's name may have been meant to be.
+func likeSection(section string) string {
+	hint := ""
+	if near := object.NearestSection(section); near != "" {
+		hint = fmt.Sprintf("; libbpf knows %q", near)
+	}
+	if t, ok := object.CiliumRules.Lookup(section); ok {
+		hint += fmt.Sprintf("; for libbpf before 1.0 and for cilium/ebpf it is %q (object.Options.SectionRules)", t.Pattern)
+	}
+	return hint
+}
+
 func (p *planner) loadProgram(i int, f *object.Function) error {
-	subject := "program " + f.Name
+	subject := "program " + visible.Name(f.Name)
 	if f.Program.Type == 0 {
-		return refuse(subject, unix.EINVAL, "section %q is of no known program type", f.Section)
+		return refuse(subject, unix.EINVAL, "section %q is of no known program type%s", f.Section, likeSection(f.Section))
+	}
+	if err := checkName(subject, f.Name); err != nil {
+		return err
 	}
 	l := linker{p: p, main: f, start: make(map[int]int), tables: make(map[int]FD)}
 	if err := l.link(); err != nil {

@@ -3,6 +3,7 @@ package trace_test
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -571,4 +572,86 @@ func TestStepErrorText(t *testing.T) {
 		assert.Assert(t, !strings.Contains(err.Error(), "*trace"), "%v", err)
 	}
 	assert.Equal(t, trace.Fail(tr.Commands[0], fmt.Errorf("more: %w", unix.ENOENT), "").Error(), "the object's BTF: BTF_LOAD: more: no such file or directory")
+}
+
+// TestHiddenCharacters: no name of an object drives the terminal that shows it, and
+// none forges a line of a trace.
+func TestHiddenCharacters(t *testing.T) {
+	const evil = "\x1b[31m\n"
+	exit := []byte{0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0}
+	call := []byte{0x85, 0x20, 0, 0, 0xff, 0xff, 0xff, 0xff}
+	load := make([]byte, 16)
+	load[0] = 0x18
+	insns := slices.Concat(load, load, call, exit)
+	obj := &object.Object{
+		Name: "o" + evil, License: "l" + evil,
+		Maps: []object.Map{
+			{Name: "m", Section: ".data" + evil, Kind: object.MapData, Type: 2, KeySize: 4, ValueSize: 4, MaxEntries: 1, Pinning: 1},
+			{Name: "s", Kind: object.MapStructOps, Type: 26, StructOps: &object.StructOps{Type: "t" + evil}},
+			{Name: "a", Kind: object.MapUser, Type: 33},
+			{Name: "outer", Kind: object.MapUser, Type: 12, KeySize: 4, ValueSize: 4, Inner: &object.Map{Name: "i" + evil, Type: 2}},
+		},
+		Externs: []object.Extern{{Name: "k" + evil, Kind: object.ExternFunc}, {Name: "y" + evil, Kind: object.ExternTypeless}},
+		Functions: []object.Function{{
+			Name: "p", Section: "fentry/" + evil, Autoload: true, Insns: insns, ExceptionCallback: -1,
+			Program: object.ProgramType{Type: 26, AttachType: 24, NeedsBTF: true, Attach: "mod" + evil + ":f" + evil},
+			Relocations: []object.Relocation{
+				{Insn: 0, Kind: object.RelocMap}, {Insn: 2, Kind: object.RelocKsym, Target: 1}, {Insn: 4, Kind: object.RelocKfunc},
+			},
+		}},
+	}
+	tr := plan(t, obj, trace.Options{})
+	var b strings.Builder
+	_, err := tr.WriteTo(&b)
+	assert.NilError(t, err)
+	text := b.String()
+	for _, c := range tr.Commands {
+		text += c.Subject() + trace.What(c) + "\n"
+	}
+	assert.Check(t, !strings.ContainsRune(text, 0x1b), "%q", text)
+	assert.Equal(t, strings.Count(b.String(), "\n"), len(tr.Lines())+4+3, "%s", b.String()) // 4 comments, 3 fixups
+	assert.Check(t, is.Contains(text, `<map ".data\x1b[31m\n">`))
+
+	obj.Functions[0].Err = errors.New(evil)
+	_, err = trace.Plan(obj, trace.Options{})
+	assert.Check(t, err != nil && !strings.ContainsRune(err.Error(), 0x1b), "%q", err)
+}
+
+// TestNames: what the kernel's bpf_obj_name_cpy refuses is refused before, and told.
+func TestNames(t *testing.T) {
+	exit := []byte{0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0}
+	for name, ok := range map[string]bool{
+		"plain_1.x": true, "größe": false, "a b": false, "a\x1b": false, "a-b": false, "\xc3": true, "\xd7": false,
+		"fifteen_letters-": true, // of which the kernel gets the first fifteen
+	} {
+		for subject, obj := range map[string]*object.Object{
+			"map ":     {Maps: []object.Map{{Name: name, Type: 2, KeySize: 4, ValueSize: 4, MaxEntries: 1}}},
+			"program ": {Functions: []object.Function{{Name: name, Autoload: true, Program: object.ProgramType{Type: 1}, Insns: exit, ExceptionCallback: -1}}},
+		} {
+			_, err := trace.Plan(obj, trace.Options{})
+			if ok {
+				assert.NilError(t, err, name)
+				continue
+			}
+			assert.ErrorIs(t, err, unix.EINVAL)
+			assert.ErrorContains(t, err, subject)
+			assert.ErrorContains(t, err, "no kernel takes this name")
+		}
+	}
+	_, err := trace.Plan(open(t, objectObjects, "reported", "utf8.o"), trace.Options{})
+	assert.Error(t, err, "map größe: invalid argument: no kernel takes this name: names of maps and programs have ASCII letters, digits, '_' and '.'; rename it")
+}
+
+// TestUnknownSection: a program without a type is told by what its section may mean.
+func TestUnknownSection(t *testing.T) {
+	for section, want := range map[string]string{
+		"tc_ingress":     `section "tc_ingress" is of no known program type; libbpf knows "tc/ingress"; for libbpf before 1.0 and for cilium/ebpf it is "tc" (object.Options.SectionRules)`,
+		"kprobes/f":      `section "kprobes/f" is of no known program type; libbpf knows "kprobe/f"`,
+		"of_my_own_kind": `section "of_my_own_kind" is of no known program type`,
+	} {
+		_, err := trace.Plan(&object.Object{Functions: []object.Function{{Name: "f", Section: section, Autoload: true, ExceptionCallback: -1}}}, trace.Options{})
+		assert.Error(t, err, "program f: invalid argument: "+want)
+	}
+	_, err := trace.Plan(&object.Object{Maps: []object.Map{{Name: "m", Type: 12}}}, trace.Options{})
+	assert.ErrorContains(t, err, "map m: invalid argument: a map of maps needs a definition of its inner maps: declare __array(values,")
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/bpfreplay/bpfreplay/internal/visible"
 	"github.com/bpfreplay/bpfreplay/loader/insn"
 )
 
@@ -38,17 +39,17 @@ func (t *Trace) Lines() []Line {
 // WriteTo writes the trace for a person, one command a line.
 func (t *Trace) WriteTo(w io.Writer) (int64, error) {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "# object %s, license %q: %d maps, %d programs\n", t.Object, t.License, len(t.Maps), len(t.Programs))
+	fmt.Fprintf(&b, "# object %s, license %q: %d maps, %d programs\n", visible.Name(t.Object), t.License, len(t.Maps), len(t.Programs))
 	for _, c := range t.Commands {
 		t.print(&b, c)
 	}
 	for _, m := range t.Maps {
 		if m.Arena {
-			fmt.Fprintf(&b, "# arena %s is made and mapped in user space before the trace is issued\n", m.Name)
+			fmt.Fprintf(&b, "# arena %s is made and mapped in user space before the trace is issued\n", visible.Name(m.Name))
 		}
 	}
 	for _, n := range t.Needs {
-		fmt.Fprintf(&b, "# needs %s for %s\n", n.Capability, n.Why)
+		fmt.Fprintf(&b, "# needs %s for %s\n", n.Capability, visible.Line(n.Why))
 	}
 	fmt.Fprintf(&b, "# left open: %s\n", t.fdList(t.Outputs()))
 	return b.WriteTo(w)
@@ -215,11 +216,11 @@ func (t *Trace) printLookup(b *bytes.Buffer, c *Lookup) {
 func (s *Symbol) String() string {
 	switch s.Kind {
 	case SymbolAddress:
-		return "&" + s.Name
+		return "&" + visible.Name(s.Name)
 	case SymbolAttach:
-		return "<target " + s.Name + ">"
+		return "<target " + visible.Name(s.Name) + ">"
 	}
-	return "<" + s.Name + ">"
+	return "<" + visible.Name(s.Name) + ">"
 }
 
 func (t *Trace) printProgram(b *bytes.Buffer, c *LoadProgram) {
@@ -244,7 +245,7 @@ func (t *Trace) printProgram(b *bytes.Buffer, c *LoadProgram) {
 	}
 	switch {
 	case c.Program.Replaces != "":
-		f.add("attach_btf_id, attach_prog_fd", fmt.Sprintf("<function %s of a program given at load>", c.Program.Replaces))
+		f.add("attach_btf_id, attach_prog_fd", fmt.Sprintf("<function %s of a program given at load>", visible.Name(c.Program.Replaces)))
 	case c.Attach != nil:
 		f.add("attach_btf_id", c.Attach.String())
 		f.add("attach_btf_obj_fd", t.fd(c.Attach.BTF))
@@ -279,7 +280,7 @@ func (t *Trace) printFixup(b *bytes.Buffer, c *LoadProgram, x Fixup) {
 
 func (t *Trace) printCORE(b *bytes.Buffer, c *LoadProgram) {
 	for _, r := range c.CORE {
-		fmt.Fprintf(b, "    insn %d: CO-RE %s\n", r.InsnOff/insn.Size, r.String(t.Types))
+		fmt.Fprintf(b, "    insn %d: CO-RE %s\n", r.InsnOff/insn.Size, visible.Line(r.String(t.Types)))
 	}
 }
 
@@ -291,15 +292,15 @@ func (s *Setting) String() string {
 	case SettingUSDT:
 		return "<TRACE_UPROBE_MULTI where the target has such links>"
 	case SettingMember:
-		return fmt.Sprintf("<index of %s in the target's struct %s>", s.Member, s.StructOps.Type)
+		return fmt.Sprintf("<index of %s in the target's struct %s>", visible.Name(s.Member), visible.Name(s.StructOps.Type))
 	case SettingValueSize:
-		return fmt.Sprintf("<size of the target's struct bpf_struct_ops_%s>", s.StructOps.Type)
+		return fmt.Sprintf("<size of the target's struct bpf_struct_ops_%s>", visible.Name(s.StructOps.Type))
 	case SettingMismatch:
-		return fmt.Sprintf("<whether the target's %s has another prototype>", s.Symbol)
+		return fmt.Sprintf("<whether the target's %s has another prototype>", visible.Name(s.Symbol))
 	}
 	var names []string
 	for _, e := range s.Externs {
-		names = append(names, e.Name)
+		names = append(names, visible.Name(e.Name))
 	}
 	return "<kconfig of the target: " + strings.Join(names, " ") + ">"
 }

@@ -3,6 +3,7 @@ package trace
 import (
 	"fmt"
 
+	"github.com/bpfreplay/bpfreplay/internal/visible"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
@@ -19,9 +20,9 @@ func What(c Command) string {
 	switch c := c.(type) {
 	case *Lookup:
 		if c.Symbol.Kind == SymbolAddress {
-			return "lookup of kernel symbol " + c.Symbol.Name
+			return "lookup of kernel symbol " + visible.Name(c.Symbol.Name)
 		}
-		return fmt.Sprintf("lookup of %s %s", btfKindName(c.Symbol.BTFKind), c.Symbol.Name)
+		return fmt.Sprintf("lookup of %s %s", btfKindName(c.Symbol.BTFKind), visible.Name(c.Symbol.Name))
 	case *ChooseEnum:
 		return "lookup of its kind"
 	case *AskContext:

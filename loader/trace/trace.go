@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"github.com/bpfreplay/bpfreplay/internal/visible"
 	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
 	"github.com/bpfreplay/bpfreplay/loader/btf"
 	"github.com/bpfreplay/bpfreplay/loader/core"
@@ -375,12 +376,12 @@ func (c *LoadProgram) Cmd() (bpfsys.Cmd, bool) { return bpfsys.ProgLoad, true }
 func (c *Close) Cmd() (bpfsys.Cmd, bool)       { return 0, false }
 
 func (c *LoadBTF) Subject() string     { return "the object's BTF" }
-func (c *CreateMap) Subject() string   { return "map " + c.Name }
-func (c *UpdateElem) Subject() string  { return "map " + c.Name }
-func (c *FillArray) Subject() string   { return "map " + c.Name }
-func (c *Freeze) Subject() string      { return "map " + c.Name }
+func (c *CreateMap) Subject() string   { return "map " + visible.Name(c.Name) }
+func (c *UpdateElem) Subject() string  { return "map " + visible.Name(c.Name) }
+func (c *FillArray) Subject() string   { return "map " + visible.Name(c.Name) }
+func (c *Freeze) Subject() string      { return "map " + visible.Name(c.Name) }
 func (c *Lookup) Subject() string      { return c.For }
-func (c *LoadProgram) Subject() string { return "program " + c.Name }
+func (c *LoadProgram) Subject() string { return "program " + visible.Name(c.Name) }
 func (c *ChooseEnum) Subject() string  { return "enum " + c.Name }
 func (c *AskContext) Subject() string  { return "tag arg:ctx" }
 func (c *Close) Subject() string       { return c.Name }

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// awaitWork runs work that only computes, and does not wait for it any more once the
+// context ends: the process is about to end then, and the work with it.
+func awaitWork[T any](ctx context.Context, work func() (T, error)) (T, error) {
+	done := make(chan result[T], 1)
+	go func() { done <- resultOf(work) }()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
+	}
+}
+
+type result[T any] struct {
+	value T
+	err   error
+}
+
+func resultOf[T any](work func() (T, error)) result[T] {
+	v, err := work()
+	return result[T]{v, err}
+}
+
+// nudge is how often a thread is reminded that its work is no longer wanted.
+const nudge = 10 * time.Millisecond
+
+// awaitLoad runs work that may leave something behind, and ends it early if the
+// context ends. The kernel's verifier may take minutes over a program, but gives up
+// with EAGAIN if its thread has a signal to handle; so the work fails then, and puts
+// away what it has made. SIGURG is what Go's scheduler uses for the same purpose.
+// The error of work that was cut short is the context's.
+func awaitLoad[T any](ctx context.Context, work func() (T, error)) (T, error) {
+	done, thread := make(chan result[T], 1), make(chan int, 1)
+	go func() {
+		runtime.LockOSThread() // and never unlock it: the thread ends with its work
+		thread <- unix.Gettid()
+		done <- resultOf(work)
+	}()
+	tid := <-thread
+	stopped := ctx.Done()
+	var ticks <-chan time.Time
+	for {
+		select {
+		case r := <-done:
+			if r.err != nil && ctx.Err() != nil {
+				r.err = ctx.Err()
+			}
+			return r.value, r.err
+		case <-stopped:
+			stopped = nil
+			ticker := time.NewTicker(nudge)
+			defer ticker.Stop()
+			ticks = ticker.C
+		case <-ticks:
+			_ = unix.Tgkill(unix.Getpid(), tid, unix.SIGURG) // ESRCH: it has just ended
+		}
+	}
+}

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"gotest.tools/v3/assert"
+
+	"github.com/bpfreplay/bpfreplay/harness/state"
+)
+
+// Two names that become one, and names that lead elsewhere, are not pinned.
+func TestPinNames(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "pins")
+	l := &onKernel{maps: []state.Handle{{Name: "_data_x", FD: 3}, {Name: ".data.x", FD: 4}}}
+	assert.Error(t, pin(dir, l), "map _data_x and map .data.x would both be pinned as _data_x: rename one of them, or load without --pin")
+	l = &onKernel{programs: []state.Handle{{Name: "a.b", FD: 3}, {Name: "a_b", FD: 4}}}
+	assert.Error(t, pin(dir, l), "program a.b and program a_b would both be pinned as a_b: rename one of them, or load without --pin")
+	_, err := os.Stat(dir)
+	assert.ErrorIs(t, err, os.ErrNotExist)
+
+	assert.NilError(t, checkPins("program", []state.Handle{{Name: "a.b", FD: 3}, {Name: "a_b", FD: -1}}))
+	assert.Equal(t, pinName(".data./../../x"), "_data________x")
+}
+
+// Work that only computes is not waited for once the command has been told to end.
+func TestAwait(t *testing.T) {
+	never := make(chan struct{})
+	defer close(never)
+	ctx, cancel := context.WithCancel(t.Context())
+	began := make(chan struct{})
+	go func() { <-began; cancel() }()
+	_, err := awaitWork(ctx, func() (int, error) { close(began); <-never; return 1, nil })
+	assert.ErrorIs(t, err, context.Canceled)
+
+	n, err := awaitWork(t.Context(), func() (int, error) { return 1, nil })
+	assert.NilError(t, err)
+	assert.Equal(t, n, 1)
+	failed := errors.New("failed")
+	_, err = awaitLoad(t.Context(), func() (int, error) { return 0, failed })
+	assert.ErrorIs(t, err, failed)
+}

@@ -1,0 +1,42 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bpfreplay/bpfreplay/internal/visible"
+	"github.com/bpfreplay/bpfreplay/loader/object"
+	"github.com/bpfreplay/bpfreplay/loader/trace"
+)
+
+// openObject reads the object in a file and prints its warnings.
+func openObject(cmd *cobra.Command, path string) (*object.Object, error) {
+	obj, err := awaitWork(cmd.Context(), func() (*object.Object, error) { return object.Open(path) })
+	if err != nil {
+		return nil, err
+	}
+	printWarnings(cmd, path, obj)
+	return obj, nil
+}
+
+// printWarnings prints what is wrong with an object that loads all the same, one line
+// each.
+func printWarnings(cmd *cobra.Command, path string, obj *object.Object) {
+	for _, w := range obj.Warnings {
+		printWarning(cmd, path, w.String())
+	}
+}
+
+func printWarning(cmd *cobra.Command, path, text string) {
+	fmt.Fprintf(cmd.ErrOrStderr(), "bpfreplay: warning: object %q: %s\n", path, visible.Line(text))
+}
+
+// planObject is the trace of the object in a file.
+func planObject(cmd *cobra.Command, path string) (*trace.Trace, error) {
+	obj, err := openObject(cmd, path)
+	if err != nil {
+		return nil, err
+	}
+	return awaitWork(cmd.Context(), func() (*trace.Trace, error) { return trace.Plan(obj, trace.Options{}) })
+}

@@ -1,0 +1,215 @@
+package object
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// MaxFileBytes bounds the size of an object's file unless [Options.MaxFileBytes]
+// says otherwise: the largest objects of real projects, with their DWARF, have a
+// tenth of it.
+const MaxFileBytes = 256 << 20
+
+// Options change how objects are opened. The zero value is what [Open] and its
+// siblings use.
+type Options struct {
+	// MaxFileBytes bounds the size of the file in bytes; 0 means [MaxFileBytes].
+	MaxFileBytes int64
+	// SectionRules say what the names of sections mean for the programs in them.
+	SectionRules SectionRules
+}
+
+// Open reads the object in a file, which must be a regular one of at most
+// [MaxFileBytes]. It never waits for a pipe or a device.
+func Open(path string) (*Object, error) { return Options{}.Open(path) }
+
+// OpenFS reads the object in a file of a file system, an embed.FS for example.
+func OpenFS(fsys fs.FS, name string) (*Object, error) { return Options{}.OpenFS(fsys, name) }
+
+// Read reads an object from r to its end, but not beyond [MaxFileBytes] and no
+// further than the first 64 bytes if those are not an object's. name is a file
+// name, for errors: the object is called what comes before its first dot.
+func Read(r io.Reader, name string) (*Object, error) { return Options{}.Read(r, name) }
+
+// OpenReader reads the object in the first size bytes of r. name is as in [Read].
+func OpenReader(r io.ReaderAt, size int64, name string) (*Object, error) {
+	return Options{}.OpenReader(r, size, name)
+}
+
+// OpenBytes reads the object in raw, which it does not keep. name is as in [Read].
+func OpenBytes(raw []byte, name string) (*Object, error) { return Options{}.OpenBytes(raw, name) }
+
+// ReadFile reads the file of an object without opening the object, with the
+// checks and the bounds of [Open].
+func ReadFile(path string) ([]byte, error) { return Options{}.ReadFile(path) }
+
+// Open is [Open] with options.
+func (opts Options) Open(path string) (*Object, error) {
+	raw, err := opts.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return opts.OpenBytes(raw, path)
+}
+
+// OpenFS is [OpenFS] with options.
+func (opts Options) OpenFS(fsys fs.FS, name string) (*Object, error) {
+	st, err := fs.Stat(fsys, name)
+	if err != nil {
+		return nil, fmt.Errorf("open object: %w", err)
+	}
+	if err := regular(st, name); err != nil {
+		return nil, err
+	}
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("open object: %w", err)
+	}
+	defer f.Close()
+	raw, err := opts.readFile(f, name)
+	if err != nil {
+		return nil, err
+	}
+	return opts.OpenBytes(raw, name)
+}
+
+// Read is [Read] with options.
+func (opts Options) Read(r io.Reader, name string) (*Object, error) {
+	raw, err := opts.read(r, name, 0)
+	if err != nil {
+		return nil, err
+	}
+	return opts.OpenBytes(raw, name)
+}
+
+// OpenReader is [OpenReader] with options.
+func (opts Options) OpenReader(r io.ReaderAt, size int64, name string) (*Object, error) {
+	raw, err := opts.read(io.NewSectionReader(r, 0, size), name, size)
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(raw)) < size {
+		return nil, fileError(name, fmt.Errorf("%w: %d of %d bytes", ErrTruncated, len(raw), size))
+	}
+	return opts.OpenBytes(raw, name)
+}
+
+// OpenBytes is [OpenBytes] with options.
+func (opts Options) OpenBytes(raw []byte, name string) (*Object, error) {
+	if int64(len(raw)) > opts.maxFileBytes() {
+		return nil, fileError(name, opts.tooLarge())
+	}
+	return opts.open(raw, name)
+}
+
+// ReadFile is [ReadFile] with options.
+func (opts Options) ReadFile(path string) ([]byte, error) {
+	// To open a device can have effects, and a pipe without a writer makes the
+	// opener wait: the kind of the file is known before, and checked again after.
+	st, err := os.Stat(path)
+	if failed := (*fs.PathError)(nil); errors.As(err, &failed) {
+		failed.Op = "open" // which is what the caller asked for
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open object: %w", err)
+	}
+	if err := regular(st, path); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open object: %w", err)
+	}
+	defer f.Close()
+	return opts.readFile(f, path)
+}
+
+func (opts Options) readFile(f fs.File, name string) ([]byte, error) {
+	st, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("open object: %w", err)
+	}
+	if err := regular(st, name); err != nil {
+		return nil, err
+	}
+	return opts.read(f, name, st.Size())
+}
+
+// regular refuses what has no end or may make a reader wait.
+func regular(st fs.FileInfo, name string) error {
+	var what string
+	switch mode := st.Mode(); {
+	case mode.IsRegular():
+		return nil
+	case mode.IsDir():
+		what = "it is a directory"
+	case mode&fs.ModeNamedPipe != 0:
+		what = "it is a pipe; write the object to a file first"
+	case mode&fs.ModeDevice != 0:
+		what = "it is a device"
+	case mode&fs.ModeSocket != 0:
+		what = "it is a socket"
+	default:
+		what = "its mode is " + mode.String()
+	}
+	return fileError(name, fmt.Errorf("%w: %s", ErrNotFile, what))
+}
+
+func (opts Options) maxFileBytes() int64 {
+	if opts.MaxFileBytes > 0 {
+		return opts.MaxFileBytes
+	}
+	return MaxFileBytes
+}
+
+func (opts Options) tooLarge() error {
+	return fmt.Errorf("%w: the file has more than %d bytes (Options.MaxFileBytes); remove its debug information with llvm-strip -g", ErrTooLarge, opts.maxFileBytes())
+}
+
+// read reads a file to its end, provided that it begins as an object does: what
+// is no object may have no end either. size is what the file is said to have, 0 if
+// nothing is said.
+func (opts Options) read(r io.Reader, name string, size int64) ([]byte, error) {
+	limit := opts.maxFileBytes()
+	var b bytes.Buffer
+	if _, err := io.Copy(&b, io.LimitReader(r, elfHeaderSize)); err != nil {
+		return nil, readError(name, err)
+	}
+	if err := checkIdent(b.Bytes()); err != nil {
+		return nil, fileError(name, err)
+	}
+	if size > limit {
+		return nil, fileError(name, opts.tooLarge())
+	}
+	b.Grow(int(max(size-int64(b.Len()), 0)) + bytes.MinRead)
+	if _, err := io.Copy(&b, io.LimitReader(r, limit+1-int64(b.Len()))); err != nil {
+		return nil, readError(name, err)
+	}
+	if int64(b.Len()) > limit {
+		return nil, fileError(name, opts.tooLarge())
+	}
+	return b.Bytes(), nil
+}
+
+func readError(name string, err error) error { return fmt.Errorf("read object %q: %w", name, err) }
+
+// fileError is an error about a whole file.
+func fileError(name string, err error) error {
+	return &Error{Object: objectName(name), Path: name, Err: err}
+}
+
+// objectName is libbpf's name for an object: 15 characters of the file's name,
+// cut off at the first dot.
+func objectName(path string) string {
+	name := filepath.Base(path)
+	name = name[:min(len(name), maxNameLen)]
+	name, _, _ = strings.Cut(name, ".")
+	return name
+}
