@@ -16,6 +16,8 @@ type Fallback struct {
 	Kind  string // what is replaced
 	Since string // the first kernel that knows it
 	Words []Word // none if the blob has nothing of the kind
+	// Probe is a small blob that a kernel takes if it knows the kind.
+	Probe []byte
 }
 
 // fallbacks are in the order in which a kernel that refuses types gets them: what
@@ -23,15 +25,16 @@ type Fallback struct {
 // replaced.
 var fallbacks = []struct {
 	kind, since string
+	probe       []uint32 // types; 1 is the offset of "a", 3 of "?b"
 	replace     func(s *Spec, id TypeID, b []byte)
 }{
-	{"DATASEC ?", "6.9", func(s *Spec, _ TypeID, b []byte) {
+	{"DATASEC ?", "6.9", slices.Concat(anInt, aVar, []uint32{3, makeInfo(KindDatasec, 1, false), 4, 2, 0, 4}), func(s *Spec, _ TypeID, b []byte) {
 		// The first character of a struct_ops section that is not loaded by itself.
 		if infoKind(le.Uint32(b[4:])) == KindDatasec && strings.HasPrefix(s.Name(le.Uint32(b)), "?") {
 			s.raw[s.strOff+le.Uint32(b)] = '_'
 		}
 	}},
-	{"ENUM64", "6.0", func(s *Spec, _ TypeID, b []byte) {
+	{"ENUM64", "6.0", []uint32{1, makeInfo(KindEnum64, 1, false), 8, 1, 0, 0}, func(s *Spec, _ TypeID, b []byte) {
 		switch info := le.Uint32(b[4:]); infoKind(info) {
 		case KindEnum: // a signed one
 			le.PutUint32(b[4:], makeInfo(KindEnum, infoVlen(info), false))
@@ -39,21 +42,21 @@ var fallbacks = []struct {
 			s.enum64ToUnion(b, infoVlen(info))
 		}
 	}},
-	{"TYPE_TAG", "5.17", func(_ *Spec, _ TypeID, b []byte) { toConst(b, KindTypeTag) }},
-	{"DECL_TAG", "5.16", func(_ *Spec, _ TypeID, b []byte) {
+	{"TYPE_TAG", "5.17", slices.Concat(anInt, []uint32{1, makeInfo(KindTypeTag, 0, false), 1, 0, makeInfo(KindPtr, 0, false), 2}), func(_ *Spec, _ TypeID, b []byte) { toConst(b, KindTypeTag) }},
+	{"DECL_TAG", "5.16", slices.Concat(anInt, aVar, []uint32{1, makeInfo(KindDeclTag, 0, false), 2, 0xffffffff}), func(_ *Spec, _ TypeID, b []byte) {
 		if infoKind(le.Uint32(b[4:])) == KindDeclTag {
 			le.PutUint32(b[4:], makeInfo(KindInt, 0, false))
 			le.PutUint32(b[8:], 1)
 			le.PutUint32(b[typeHeader:], 8)
 		}
 	}},
-	{"FLOAT", "5.13", func(_ *Spec, _ TypeID, b []byte) {
+	{"FLOAT", "5.13", []uint32{1, makeInfo(KindFloat, 0, false), 4}, func(_ *Spec, _ TypeID, b []byte) {
 		if infoKind(le.Uint32(b[4:])) == KindFloat {
 			le.PutUint32(b, 0)
 			le.PutUint32(b[4:], makeInfo(KindStruct, 0, false))
 		}
 	}},
-	{"empty DATASEC", "5.12", func(_ *Spec, _ TypeID, b []byte) {
+	{"empty DATASEC", "5.12", []uint32{1, makeInfo(KindDatasec, 0, false), 4}, func(_ *Spec, _ TypeID, b []byte) {
 		// libbpf has no replacement and goes on without any types.
 		if info := le.Uint32(b[4:]); infoKind(info) == KindDatasec && infoVlen(info) == 0 {
 			le.PutUint32(b[8:], 0)
@@ -61,6 +64,12 @@ var fallbacks = []struct {
 		}
 	}},
 }
+
+// Types of probes: an int, and a variable of that type.
+var (
+	anInt = []uint32{1, makeInfo(KindInt, 0, false), 4, 32}
+	aVar  = []uint32{1, makeInfo(KindVar, 0, false), 1, 1}
+)
 
 // toConst makes a type of a kind a const without a name.
 func toConst(b []byte, kind Kind) {
@@ -81,7 +90,7 @@ func (s *Spec) Fallbacks() []Fallback {
 			f.replace(now, id, now.at(id))
 		}
 		now.strs = string(now.raw[now.strOff:][:len(now.strs)])
-		out[i] = Fallback{Kind: f.kind, Since: f.since, Words: changes(before, now.raw)}
+		out[i] = Fallback{Kind: f.kind, Since: f.since, Words: changes(before, now.raw), Probe: Encode("\x00a\x00?b\x00", f.probe)}
 	}
 	return out
 }

@@ -178,20 +178,37 @@ func (e *emitter) loadBTF(i int, c *trace.LoadBTF) {
 	e.opened(c.Out)
 }
 
-// types loads types, and those that fall back for older kernels as long as it has
-// to. No log: the runtime has the blob and can ask again.
+// types loads types. A kernel that refuses them is asked which kinds it knows, and gets
+// them once more without the others, or at last does without any. No log: the runtime has
+// the blob and can ask again.
 func (e *emitter) types(i int, c *trace.LoadBTF, data, extended int) {
 	p := &e.commands[i]
 	e.pointer(p.attr, 0, data)
 	e.issue(i, bpfsys.BTFLoad)
+	var fallbacks []int
+	for n := range c.Fallbacks {
+		if len(p.edits[2*n+extended].words) > 0 {
+			fallbacks = append(fallbacks, n)
+		}
+	}
 	done := newLabel()
 	win := e.winAt
-	for n := range c.Fallbacks {
-		if w := p.edits[2*n+extended]; len(w.words) > 0 {
-			e.jump(opJsgeImm, r0, 0, done)
-			e.edit(w)
-			e.issue(i, bpfsys.BTFLoad)
+	if len(fallbacks) > 0 {
+		e.jump(opJsgeImm, r0, 0, done)
+		for _, n := range fallbacks {
+			e.pointer(p.other, 0, p.probes[n])
+			e.storeBlobImm(4, p.other+bpfsys.BTFLoadLen, int64(len(c.Fallbacks[n].Probe)))
+			e.call2(bpfsys.BTFLoad, p.other, bpfsys.BTFLoadSize)
+			known, next := newLabel(), newLabel()
+			e.jump(opJsgeImm, r0, 0, known)
+			e.edit(p.edits[2*n+extended])
+			e.jump(opJa, 0, 0, next)
+			e.bind(known)
+			e.mov(r1, r0)
+			e.call(fnSysClose)
+			e.bind(next)
 		}
+		e.issue(i, bpfsys.BTFLoad)
 	}
 	if last := p.edits[len(p.edits)-1]; c.Optional && len(last.words) > 0 {
 		e.jump(opJsgeImm, r0, 0, done)

@@ -76,6 +76,7 @@ type place struct {
 	core       int
 	other      int     // attribute of a second command
 	edits      []edits // to be made on an answer
+	probes     []int   // types that fallbacks ask for
 	result     int     // in the context
 }
 
@@ -271,6 +272,9 @@ func (e *emitter) layOutAttrs() {
 		switch c := c.(type) {
 		case *trace.LoadBTF:
 			e.put32(e.attr(i, bpfsys.BTFLoadSize)+bpfsys.BTFLoadLen, uint32(len(c.Data)))
+			if len(c.Fallbacks) > 0 {
+				e.commands[i].other = e.alloc(bpfsys.BTFLoadSize, 8)
+			}
 		case *trace.CreateMap:
 			e.mapAttr(i, c)
 		case *trace.UpdateElem:
@@ -454,6 +458,9 @@ func (e *emitter) layOutData() {
 			e.a.Types = artefact.Range{Off: p.data, Size: len(c.Data)}
 			if c.Extended != nil {
 				p.extended = e.put(c.Extended, 4)
+			}
+			for _, f := range c.Fallbacks {
+				p.probes = append(p.probes, e.put(f.Probe, 4))
 			}
 		case *trace.UpdateElem:
 			if c.FD != trace.NoFD {

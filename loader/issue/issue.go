@@ -176,27 +176,36 @@ func (s *issuer) loadBTF(c *trace.LoadBTF) error {
 		data = c.Extended
 	}
 	err := s.loadTypes(c.Out, data)
-	for _, f := range c.Fallbacks {
-		if err == nil {
-			return nil
-		}
-		words := f.Data
-		if s.extended {
-			words = f.Extended
-		}
-		if len(words) > 0 {
-			data = bytes.Clone(data)
+	if err != nil && len(c.Fallbacks) > 0 {
+		data = bytes.Clone(data)
+		for _, f := range c.Fallbacks {
+			words := f.Data
+			if s.extended {
+				words = f.Extended
+			}
+			if len(words) == 0 || knows(f.Probe) {
+				continue
+			}
 			for _, w := range words {
 				binary.LittleEndian.PutUint32(data[w.Off:], w.Value)
 			}
-			err = s.loadTypes(c.Out, data)
 		}
+		err = s.loadTypes(c.Out, data)
 	}
 	if err != nil && c.Optional {
 		s.noTypes = true
 		return nil
 	}
 	return err
+}
+
+// knows reports whether the kernel takes the types of a probe.
+func knows(probe []byte) bool {
+	fd, err := btfAttr(probe, nil).Call(bpfsys.BTFLoad)
+	if err == nil {
+		bpfsys.Close(fd)
+	}
+	return err == nil
 }
 
 func (s *issuer) loadTypes(out trace.FD, data []byte) error {

@@ -136,8 +136,8 @@ type Command interface {
 	Subject() string
 }
 
-// LoadBTF is BTF_LOAD of the object's types. A kernel that refuses them gets
-// each fallback in turn, all edits of those before it included.
+// LoadBTF is BTF_LOAD of the object's types. A kernel that refuses them gets them once
+// more, as libbpf sanitises them: with the edits of those fallbacks whose probes it refuses.
 type LoadBTF struct {
 	Data      []byte // raw BTF
 	Fallbacks []Fallback
@@ -154,6 +154,7 @@ type LoadBTF struct {
 // Fallback replaces a kind of type that older kernels do not know.
 type Fallback struct {
 	Kind           string // "ENUM64"
+	Probe          []byte // types that a kernel takes if it knows the kind
 	Data, Extended []Word
 }
 

@@ -57,7 +57,7 @@ func (p *planner) loadTypes() error {
 		load.Extended = other.Raw()
 	}
 	for i, from := range p.types.Fallbacks() {
-		f := Fallback{Kind: from.Kind, Data: words(from.Words)}
+		f := Fallback{Kind: from.Kind, Probe: from.Probe, Data: words(from.Words)}
 		if p.extended != nil {
 			f.Extended = words(other.Fallbacks()[i].Words)
 		}
