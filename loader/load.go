@@ -87,9 +87,15 @@ func (p *Program) Load(opts *LoadOptions) (*Collection, error) {
 		MaxEntries: opts.MaxEntries, Maps: make(map[string]int), Programs: make(map[string]int), PinPath: opts.PinPath,
 	}}
 	for name, m := range opts.Maps {
+		if m == nil {
+			return nil, fmt.Errorf("map %s: the map to use is nil: %w", name, unix.EINVAL)
+		}
 		o.Maps[name] = m.FD()
 	}
 	for name, prog := range opts.Programs {
+		if prog == nil {
+			return nil, fmt.Errorf("program %s: the program that it replaces is nil: %w", name, unix.EINVAL)
+		}
 		o.Programs[name] = prog.FD()
 	}
 	var err error
@@ -114,6 +120,12 @@ func (p *Program) values(opts *LoadOptions) (map[string][]byte, error) {
 		if m == nil {
 			return nil, fmt.Errorf("object %s has no variable %q", p.a.Object, name)
 		}
+		if m.Arena {
+			return nil, fmt.Errorf("variable %s: it is in an arena: set it in Collection.Arenas after the load: %w", name, unix.EINVAL)
+		}
+		if v == nil {
+			return nil, fmt.Errorf("variable %s: nil has no size: %w", name, unix.EINVAL)
+		}
 		data, err := binary.Append(nil, binary.NativeEndian, v)
 		if err != nil {
 			return nil, fmt.Errorf("variable %s: %T has no fixed size: %w", name, v, err)
@@ -124,6 +136,9 @@ func (p *Program) values(opts *LoadOptions) (map[string][]byte, error) {
 		if values[m.Name] == nil {
 			values[m.Name] = make([]byte, m.ValueSize)
 			copy(values[m.Name], m.Value.Of(p.a.Blob))
+		}
+		if len(values[m.Name]) != int(m.ValueSize) {
+			return nil, target.WrongSize(m, values[m.Name])
 		}
 		copy(values[m.Name][at.Offset:], data)
 	}

@@ -132,7 +132,7 @@ func (p *Prepared) names() error {
 			return err
 		}
 		if m := &p.a.Maps[i]; uint32(len(v)) != m.ValueSize {
-			return fmt.Errorf("map %s: initial value of %d bytes for a map of %d: %w", name, len(v), m.ValueSize, unix.EINVAL)
+			return WrongSize(m, v)
 		} else if m.Kind == "user" || m.Kind == "struct_ops" {
 			return fmt.Errorf("map %s: it is no data section, so it has no initial value: %w", name, unix.EINVAL)
 		}
@@ -153,6 +153,11 @@ func (p *Prepared) names() error {
 		}
 	}
 	return nil
+}
+
+// WrongSize is the error of an initial value that does not have a map's size.
+func WrongSize(m *artefact.Map, value []byte) error {
+	return fmt.Errorf("map %s: initial value of %d bytes for a map of %d: %w", m.Name, len(value), m.ValueSize, unix.EINVAL)
 }
 
 // setting finds the value of a setting. types are those of the object.
