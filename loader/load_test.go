@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
@@ -17,6 +18,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
+	"github.com/bpfreplay/bpfreplay/loader/btf"
 	"github.com/bpfreplay/bpfreplay/loader/issue"
 	"github.com/bpfreplay/bpfreplay/loader/replay"
 	"github.com/bpfreplay/bpfreplay/loader/target"
@@ -463,4 +465,104 @@ func TestFileAsObject(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestLoadOptions sets what the object says otherwise, through the package's front.
+func TestLoadOptions(t *testing.T) {
+	needLoaders(t)
+	p := generate(t, "testdata/steps.o", nil)
+	needType(t, "bpf_struct_ops_link", btf.KindStruct, "struct_ops with links (6.4)")
+	value := func(coll *loader.Collection, name string) []byte {
+		t.Helper()
+		v, err := coll.Maps[name].LookupBytes(uint32(0))
+		assert.NilError(t, err)
+		return v
+	}
+	keepsFDs(t, func() {
+		coll, err := p.Load(&loader.LoadOptions{
+			Variables:  map[string]any{"limit": int32(9), "zeroed": uint32(0x01020304), "text": []byte("sixteen letters.")},
+			Values:     map[string][]byte{".data": {1, 0, 0, 0}},
+			MaxEntries: map[string]uint32{"m_hash": 99},
+		})
+		assert.NilError(t, err)
+		defer coll.Close()
+		assert.DeepEqual(t, value(coll, ".rodata"), []byte{9, 0, 0, 0})
+		assert.DeepEqual(t, value(coll, ".bss"), []byte{4, 3, 2, 1})
+		assert.DeepEqual(t, value(coll, ".data"), []byte{1, 0, 0, 0})
+		assert.DeepEqual(t, value(coll, ".rodata.text"), []byte("sixteen letters."))
+		assert.Equal(t, coll.Maps["m_hash"].MaxEntries(), uint32(99))
+
+		again, err := p.Load(&loader.LoadOptions{Maps: map[string]*ebpf.Map{"m_hash": coll.Maps["m_hash"]}})
+		assert.NilError(t, err)
+		assert.Equal(t, again.Maps["m_hash"].MaxEntries(), uint32(99))
+		assert.DeepEqual(t, value(again, ".rodata"), []byte{7, 0, 0, 0}) // the loader program has not changed
+		m, prog := again.DetachMap(".rodata"), again.DetachProgram("entry")
+		assert.Assert(t, again.DetachMap(".rodata") == nil && again.DetachProgram("entry") == nil)
+		again.Close()
+		_, err = m.LookupBytes(uint32(0))
+		assert.NilError(t, err)
+		_, err = prog.Info()
+		assert.NilError(t, err)
+		assert.NilError(t, errors.Join(m.Close(), prog.Close()))
+		assert.DeepEqual(t, value(coll, ".data"), []byte{1, 0, 0, 0})
+	})
+}
+
+// TestWrongOptions: what cannot be set is an error that names it, and nothing is left.
+func TestWrongOptions(t *testing.T) {
+	needLoaders(t)
+	p := generate(t, "testdata/steps.o", nil)
+	arena := generate(t, "object/testdata/arena.o", &loader.GenerateOptions{Autoload: map[string]bool{"use": false}})
+	for _, c := range []struct {
+		p    *loader.Program
+		o    loader.LoadOptions
+		want string
+	}{
+		{p, loader.LoadOptions{Variables: map[string]any{"limit": int64(1)}}, "variable limit: a value of 8 bytes (int64) for a variable of 4"},
+		{p, loader.LoadOptions{Variables: map[string]any{"limit": 1}}, "variable limit: int has no fixed size"},
+		{p, loader.LoadOptions{Variables: map[string]any{"limit": nil}}, "variable limit: "},
+		{p, loader.LoadOptions{Variables: map[string]any{"no_such": int32(1)}}, `no variable "no_such"`},
+		{p, loader.LoadOptions{Values: map[string][]byte{".data": {1}}}, "map .data: initial value of 1 bytes for a map of 4"},
+		{p, loader.LoadOptions{Values: map[string][]byte{".data": {}}, Variables: map[string]any{"counter": int32(1)}}, "map .data: initial value of 0 bytes for a map of 4"},
+		{p, loader.LoadOptions{Values: map[string][]byte{"m_hash": make([]byte, 16)}}, "map m_hash: it is no data section"},
+		{p, loader.LoadOptions{Maps: map[string]*ebpf.Map{"m_hash": nil}}, "map m_hash: "},
+		{p, loader.LoadOptions{Programs: map[string]*ebpf.Program{"entry": nil}}, "program entry: "},
+		{p, loader.LoadOptions{MaxEntries: map[string]uint32{".data": 2}}, "map .data: MAP_CREATE"},
+		{arena, loader.LoadOptions{Variables: map[string]any{"second": int32(1)}}, "variable second: "},
+	} {
+		keepsFDs(t, func() {
+			coll, err := c.p.Load(&c.o)
+			if err == nil {
+				coll.Close()
+			}
+			assert.Check(t, is.ErrorContains(err, c.want), "%+v", c.o)
+		})
+	}
+}
+
+// TestNeeds: a kernel that lacks what a load needs is told by name, before anything is
+// created.
+func TestNeeds(t *testing.T) {
+	needLoaders(t)
+	if target.Probe(trace.NeedNoFuncInfo) == nil {
+		t.Skip("this kernel lacks nothing that a load may need")
+	}
+	tr := planCore(t, "maps_array")
+	prefix := mark(tr)
+	tr.Needs = append(tr.Needs, trace.Need{Capability: trace.NeedNoFuncInfo, Why: "program p: that"})
+	file, err := emitted(t, tr).MarshalBinary()
+	assert.NilError(t, err)
+	p, err := loader.Parse(file)
+	assert.NilError(t, err)
+	assert.DeepEqual(t, p.Needs(), []loader.Need{{Capability: trace.NeedNoFuncInfo, Why: "program p: that"}})
+	before := allIDs(t)
+	keepsFDs(t, func() {
+		_, err := p.Load(nil)
+		var need *loader.NeedError
+		assert.Assert(t, errors.As(err, &need), "%v", err)
+		assert.ErrorContains(t, err, "this kernel lacks core_no_func_info, which program p: that needs: ")
+		_, err = issue.Issue(tr, shared, target.Options{})
+		assert.Assert(t, errors.As(err, &need), "%v", err)
+	})
+	assert.Equal(t, len(allIDs(t).without(before).named(t, prefix)), 0)
 }
