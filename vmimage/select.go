@@ -15,8 +15,11 @@ import (
 //
 // Nothing is fetched: a kernel that cannot be had is for [Store.Resolve] to tell.
 func (s *Store) Expand(spec string) ([]string, error) {
-	if _, err := os.Stat(expandHome(spec)); err == nil {
-		return []string{spec}, nil
+	// A path may have spaces. What is a name is one also where a file is called like it.
+	if _, known := s.config.Find(spec); !known && len(s.config.Tier(spec)) == 0 {
+		if _, err := os.Stat(expandHome(spec)); err == nil {
+			return []string{spec}, nil
+		}
 	}
 	words := strings.FieldsFunc(spec, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' || r == '\n' })
 	if len(words) == 0 {

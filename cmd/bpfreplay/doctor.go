@@ -24,7 +24,7 @@ for the tools that some purposes need. What is missing has a line that mends it.
 Exit status: 0 if nothing is missing that vmtest needs with this kernel, or else 2.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			o.StateDir = stateDir()
+			o.StateDir, o.Config, o.Suite = stateDir(), kernelsFile(), findSuite(o.Suite)
 			// If it is not known, the report says so.
 			o.FreeMiB, _ = freeMemory()
 			r := doctor.Examine(cmd.Context(), o)

@@ -39,7 +39,7 @@ type foreignFlags struct {
 // guest, so they are not run; libbpf is the one of the same source, or of the suite
 // kernel if that was fetched, and the machine's if it was not.
 func (f *vmtestFlags) foreign(cmd *cobra.Command) (*harness.Suite, error) {
-	store, err := vmimage.Open(vmimage.Options{})
+	store, err := openStore(nil)
 	if err != nil {
 		return nil, err
 	}
@@ -64,8 +64,7 @@ func (f *vmtestFlags) foreign(cmd *cobra.Command) (*harness.Suite, error) {
 		}
 	}
 	if unset("baselines") {
-		config, err := vmimage.FindConfig(".")
-		if err == nil {
+		if config := kernelsFile(); config != "" {
 			f.baselines = filepath.Join(filepath.Dir(config), "selftests", "baselines", f.suite)
 			if f.split {
 				f.baselines += "-programs"

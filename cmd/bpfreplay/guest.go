@@ -16,7 +16,6 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/engine"
 	"github.com/bpfreplay/bpfreplay/harness/report"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
-	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
 // guestFlags are the flags of commands that boot guests.
@@ -95,7 +94,7 @@ func (f *guestFlags) withKernel(cmd *cobra.Command) (o harness.Options, done fun
 		return o, nil, err
 	}
 	o.Note = notes(cmd)
-	o.Store, err = vmimage.Open(vmimage.Options{Config: kernelsFile(), Progress: o.Note})
+	o.Store, err = openStore(o.Note)
 	if err != nil {
 		return o, nil, err
 	}
@@ -138,23 +137,6 @@ func (f *guestFlags) common() (o harness.Options, err error) {
 		BootTimeout: f.bootTimeout, CaseTimeout: f.caseTimeout, Cold: f.cold,
 		Out: f.out,
 	}, nil
-}
-
-// kernelsFile is the kernels.yaml beside or above this program, if there is none
-// where it runs: go test runs exec in the tree of whoever's tests these are.
-func kernelsFile() string {
-	if _, err := vmimage.FindConfig("."); err == nil {
-		return ""
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return ""
-	}
-	file, err := vmimage.FindConfig(filepath.Dir(self))
-	if err != nil {
-		return ""
-	}
-	return file
 }
 
 // newReport is the path of a report, where there is none any more: what a former

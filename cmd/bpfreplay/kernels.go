@@ -31,7 +31,7 @@ func newKernels() *cobra.Command {
 
 // withStore runs fn with the cache of kernels.
 func withStore(cmd *cobra.Command, fn func(*vmimage.Store) error) error {
-	store, err := vmimage.Open(vmimage.Options{Progress: notes(cmd)})
+	store, err := openStore(notes(cmd))
 	if err != nil {
 		return err
 	}

@@ -55,7 +55,7 @@ cannot be had, does not boot or breaks.`,
 // expandKernels are the kernels that --kernel names, and kernels.yaml, which is empty
 // where it cannot be had.
 func expandKernels(spec string) (*vmimage.Config, []string, error) {
-	store, err := vmimage.Open(vmimage.Options{})
+	store, err := openStore(nil)
 	if err != nil {
 		return new(vmimage.Config), nil, err
 	}
@@ -180,7 +180,7 @@ func (f *vmtestFlags) matrixOptions(suite *harness.Suite, kernels []string, shar
 	return harness.MatrixOptions{
 		Options: o, Kernels: kernels, Shard: shard, FailFast: f.matrix.failFast,
 		Open: func(note func(string)) (*vmimage.Store, error) {
-			return vmimage.Open(vmimage.Options{Progress: note})
+			return openStore(note)
 		},
 	}, nil
 }

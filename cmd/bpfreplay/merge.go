@@ -1,7 +1,6 @@
 package main
 
 import (
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -40,8 +39,6 @@ if a case is in two of them, or an object or a kernel is not the same everywhere
 	return cmd
 }
 
-// defaultSuite is the core suite.
-var defaultSuite = filepath.Join("selftests", "cases.yaml")
 
 func (f *mergeFlags) run(cmd *cobra.Command, args []string) error {
 	var parts []harness.Part

@@ -63,7 +63,7 @@ func (f *mutateFlags) run(cmd *cobra.Command, args []string) error {
 		text.Mutations(list)
 		return nil
 	}
-	suite, err := harness.ReadSuite(f.suite)
+	suite, err := readSuite(f.suite)
 	if err != nil {
 		return err
 	}

@@ -211,7 +211,7 @@ func objectSuite(cmd *cobra.Command, paths []string) (*harness.Suite, error) {
 
 // casesOf are those cases of a suite's file that match one of the patterns, or all.
 func casesOf(file string, patterns []string) (*harness.Suite, error) {
-	suite, err := harness.ReadSuite(file)
+	suite, err := readSuite(file)
 	if err != nil {
 		return nil, err
 	}

@@ -10,7 +10,6 @@ import (
 	"context"
 	"sync"
 
-	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
 // Status is how good a finding is.
@@ -50,6 +49,8 @@ type Options struct {
 	Kernel string
 	// QEMU is the emulator to run.
 	QEMU string
+	// Config is the kernels.yaml, "" for the nearest one.
+	Config string
 	// Suite is the path of the suite to run.
 	Suite string
 	// StateDir is where what is known of this host is remembered.
@@ -96,5 +97,3 @@ func (r *Report) Lacks() []string {
 	return out
 }
 
-// openStore opens the cache as every command does.
-func openStore() (*vmimage.Store, error) { return vmimage.Open(vmimage.Options{}) }

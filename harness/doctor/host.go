@@ -126,7 +126,7 @@ func (o Options) room() Check {
 func (o Options) suite() Check {
 	c := Check{Name: "core suite", Status: OK, Needed: true, Detail: o.Suite}
 	if _, err := os.Stat(o.Suite); err != nil {
-		c.Status, c.Detail = Missing, fmt.Sprintf("%s is not here, so that only objects of yours can be tested", o.Suite)
+		c.Status, c.Detail = Missing, fmt.Sprintf("%s is not there, so that only objects of yours can be tested", o.Suite)
 		c.Mend = "run it at the top of the source tree, or name the suite with --suite"
 	}
 	return c

@@ -15,7 +15,7 @@ const enough = 1 << 30
 
 // kernels looks at the cache, at kernels.yaml and at each kernel there.
 func (o Options) kernels(ctx context.Context) []Check {
-	store, err := openStore()
+	store, err := vmimage.Open(vmimage.Options{Config: o.Config})
 	if err != nil {
 		return []Check{{Name: "cache and kernels.yaml", Status: Missing, Needed: true, Detail: err.Error(),
 			Mend: "mend the file, or set " + vmimage.CacheEnv + " to a directory that you may write to"}}
@@ -99,7 +99,7 @@ func cacheOf(store *vmimage.Store) Check {
 func (o Options) config(store *vmimage.Store) Check {
 	c := Check{Name: vmimage.ConfigName, Status: OK, Detail: fmt.Sprintf("%s: %d kernels", store.ConfigFile(), len(store.Config().Kernels))}
 	if store.ConfigFile() == "" {
-		c.Status, c.Detail = Note, "not here or above: kernels have no names, only paths"
+		c.Status, c.Detail = Note, "not here or above, nor where this program is: kernels have no names, only paths"
 		c.Mend = "run it in the source tree"
 	}
 	return c
