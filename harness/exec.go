@@ -18,6 +18,9 @@ type Command struct {
 	Env     []string // NAME=VALUE
 	With    []string // files and directories that it needs: see guestFiles
 	Get     []string // files and directories that it leaves, to be copied to the same paths here
+	// GetMore are directories in which it may leave files: those are copied to the same paths, but for what is
+	// there already, and there need be none.
+	GetMore []string
 	Dirs    []string // empty directories that it needs
 	Modules []string // modules of the kernel to load before it
 
@@ -36,7 +39,7 @@ type Command struct {
 
 	MemoryMiB int           // of the guest; 0 for what files need, and 1 GiB
 	CPUs      int           // of the guest; 0 for one
-	Timeout   time.Duration // of the program alone; 0 for DefaultExecTimeout
+	Timeout   time.Duration // of the program alone; 0 for DefaultExecTimeout, negative for none
 }
 
 // Terminal is how the terminal looks that a program is to have. What it shows goes to
@@ -75,7 +78,7 @@ func (c *Command) session() (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	get, err := newGetter(c.Get)
+	get, err := newGetter(c.Get, c.GetMore)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +86,7 @@ func (c *Command) session() (*session, error) {
 		command: agent.Command{Path: program, Args: c.Args, Dir: c.Dir, Env: c.Env},
 		modules: c.Modules, hostRoot: c.HostRoot,
 		stdin: c.Stdin, stdout: c.Stdout, stderr: c.Stderr, terminal: c.Terminal, get: get,
-		memory: c.MemoryMiB, cpus: c.CPUs, timeout: c.Timeout,
+		memory: c.MemoryMiB, cpus: c.CPUs, timeout: max(c.Timeout, 0),
 	}
 	if s.memory == 0 {
 		s.memory = execMemory

@@ -19,13 +19,14 @@ import (
 // what was asked for is made, and no link in it is followed out of it.
 type getter struct {
 	wanted []string // absolute, clean
+	more   []string // of those the ones that may be missing, and add to what is here
 	pipe   *io.PipeWriter
 	result chan error
 }
 
-func newGetter(names []string) (*getter, error) {
+func newGetter(names, more []string) (*getter, error) {
 	g := &getter{}
-	for _, name := range names {
+	for _, name := range slices.Concat(names, more) {
 		at, err := filepath.Abs(name)
 		if err != nil {
 			return nil, err
@@ -35,6 +36,7 @@ func newGetter(names []string) (*getter, error) {
 		}
 		g.wanted = append(g.wanted, at)
 	}
+	g.more = g.wanted[len(names):]
 	return g, nil
 }
 
@@ -97,6 +99,11 @@ func (g *getter) extract(archive *tar.Reader) error {
 			}
 			if roots[dir], err = os.OpenRoot(dir); err != nil {
 				return err
+			}
+		}
+		if slices.Contains(g.more, g.wanted[i]) && !header.FileInfo().IsDir() {
+			if _, err := os.Lstat(at); err == nil {
+				continue
 			}
 		}
 		if err := place(roots[dir], strings.TrimPrefix(at, strings.TrimSuffix(dir, "/")+"/"), header, archive); err != nil {

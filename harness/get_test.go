@@ -35,7 +35,7 @@ func archiveOf(t *testing.T, headers ...tar.Header) []byte {
 // get gives an archive to a getter, in pieces.
 func get(t *testing.T, archive []byte, wanted ...string) error {
 	t.Helper()
-	g, err := newGetter(wanted)
+	g, err := newGetter(wanted, nil)
 	assert.NilError(t, err)
 	for len(archive) > 0 {
 		n := min(len(archive), 700)
@@ -83,6 +83,6 @@ func TestGetForged(t *testing.T) {
 	}
 	_, err := os.Stat(victim)
 	assert.Assert(t, os.IsNotExist(err))
-	_, err = newGetter([]string{"/"})
+	_, err = newGetter([]string{"/"}, nil)
 	assert.ErrorContains(t, err, "name what is to be copied")
 }

@@ -138,7 +138,7 @@ func (s *session) talk(ctx context.Context, conn *agent.Conn) (*agent.Ended, err
 	defer stdout.stop()
 	defer stderr.stop()
 	command := s.command
-	command.Get = s.get.paths()
+	command.Get, command.GetMore = s.get.paths(), s.get.more
 	var terminal Terminal
 	if s.terminal != nil {
 		t, err := s.terminal()

@@ -30,7 +30,7 @@ type execFlags struct {
 }
 
 func newExec() *cobra.Command {
-	f := execFlags{guestFlags: newGuestFlags(), Command: harness.Command{CPUs: 1, Timeout: harness.DefaultExecTimeout}}
+	f := execFlags{guestFlags: newGuestFlags(), Command: harness.Command{CPUs: 1}}
 	cmd := &cobra.Command{
 		Use:   "exec [FLAG...] -- PROGRAM [ARG...]",
 		Short: "Run a program of this machine in a guest, on another kernel",
@@ -83,7 +83,7 @@ others want --with (--bare leaves all out).`,
 }
 
 func (f *execFlags) run(cmd *cobra.Command, args []string) error {
-	if f.MemoryMiB < 0 || f.CPUs < 1 || f.Timeout <= 0 {
+	if f.MemoryMiB < 0 || f.CPUs < 1 || f.Timeout < 0 || cmd.Flags().Changed("timeout") && f.Timeout == 0 {
 		return errors.New("--memory, --cpus and --timeout: a guest needs some of each")
 	}
 	c := f.Command
@@ -99,6 +99,9 @@ func (f *execFlags) run(cmd *cobra.Command, args []string) error {
 	}
 	c.Args, c.Env = args, environment(f.env, inherited...)
 	if isGoTest(args) {
+		if !cmd.Flags().Changed("timeout") {
+			c.Timeout = testTimeout(readTestFlags(args))
+		}
 		if err := f.goTest(&c, args); err != nil {
 			return err
 		}
@@ -116,10 +119,18 @@ func (f *execFlags) run(cmd *cobra.Command, args []string) error {
 
 // goTest adds what tests of a Go package need, and leave.
 func (f *execFlags) goTest(c *harness.Command, args []string) error {
-	files, dirs := testOutput(args)
-	c.Get = append(c.Get[:len(c.Get):len(c.Get)], files...)
-	c.Dirs = dirs
-	if f.bare || c.HostRoot {
+	o := outputOf(readTestFlags(args))
+	c.Get = append(c.Get[:len(c.Get):len(c.Get)], o.files...)
+	c.Dirs, c.GetMore = o.dirs, o.more
+	if c.HostRoot {
+		return nil
+	}
+	for _, dir := range o.needs {
+		if _, err := os.Stat(dir); err == nil {
+			c.With = append(c.With[:len(c.With):len(c.With)], dir)
+		}
+	}
+	if f.bare {
 		return nil
 	}
 	files, err := packageFiles(c.Dir)

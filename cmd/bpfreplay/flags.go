@@ -77,7 +77,7 @@ var flagTable = map[string]flagInfo{
 	"bare":    {"", aboutProgram, "leave out the files of a Go test's package"},
 	"env":     {"", aboutProgram, "a variable NAME=VALUE, or NAME with the value that it has here (may be repeated)"},
 	"get":     {"g", aboutProgram, "a file or a directory that it leaves, to be copied to the same path here (may be repeated)"},
-	"timeout": {"", aboutProgram, "how long the program may take"},
+	"timeout": {"", aboutProgram, "how long the program may take (default 10m; Go tests, as their -timeout says)"},
 	"tty":     {"t", aboutProgram, "give it a terminal"},
 	"with":    {"w", aboutProgram, "a file or a directory to take along; programs come with their libraries (may be repeated)"},
 

@@ -1,11 +1,20 @@
 package main
 
 import (
+	"flag"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"gotest.tools/v3/assert"
+	is "gotest.tools/v3/assert/cmp"
+
+	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
 func TestGoTestFiles(t *testing.T) {
@@ -32,7 +41,126 @@ func TestGoTestOutput(t *testing.T) {
 	assert.Assert(t, !isGoTest([]string{"/tmp/b001/x.test"}))
 	assert.Assert(t, !isGoTest([]string{"/bin/x", "-test.v"}))
 
-	files, dirs := testOutput([]string{"x.test", "-test.coverprofile=/w/cover.out", "-test.outputdir=/o", "-test.cpuprofile=cpu.out", "-test.gocoverdir=/w/dir", "-trace=mine"})
-	assert.DeepEqual(t, files, []string{"/w/cover.out", "/o/cpu.out", "/w/dir"})
-	assert.DeepEqual(t, dirs, []string{"/o", "/w/dir"})
+	for _, c := range []struct {
+		args  string
+		flags map[string]string
+		want  testOutput
+	}{
+		{"-test.coverprofile=/w/cover.out -test.outputdir=/o -test.cpuprofile=cpu.out -test.gocoverdir=/w/dir -trace=mine",
+			map[string]string{"coverprofile": "/w/cover.out", "outputdir": "/o", "cpuprofile": "cpu.out", "gocoverdir": "/w/dir"},
+			testOutput{files: []string{"/w/cover.out", "/o/cpu.out", "/w/dir"}, dirs: []string{"/o", "/w/dir"}}},
+		// As package flag reads them: two dashes, values behind, and no flags behind what is none.
+		{"-test.v --test.trace t.out -own 3 -test.artifacts -test.timeout 20m x -test.cpuprofile=no",
+			map[string]string{"v": "true", "trace": "t.out", "artifacts": "true", "timeout": "20m"},
+			testOutput{files: []string{"t.out"}, more: []string{"_artifacts"}}},
+		{"-test.artifacts=false -test.run -x -- -test.v", map[string]string{"artifacts": "false", "run": "-x"}, testOutput{}},
+		{"-test.artifacts -test.outputdir=/o -test.fuzz=. -test.fuzzcachedir=/c -test.timeout=0s",
+			map[string]string{"artifacts": "true", "outputdir": "/o", "fuzz": ".", "fuzzcachedir": "/c", "timeout": "0s"},
+			testOutput{dirs: []string{"/o"}, more: []string{"/o/_artifacts", "testdata/fuzz", "/c"}, needs: []string{"/c"}}},
+	} {
+		flags := readTestFlags(append([]string{"x.test"}, strings.Fields(c.args)...))
+		assert.DeepEqual(t, flags, c.flags)
+		assert.DeepEqual(t, outputOf(flags), c.want, cmp.AllowUnexported(testOutput{}))
+	}
+}
+
+// Package testing has no flag that is not known here, as to whether it takes a value.
+func TestGoTestFlags(t *testing.T) {
+	var known []string
+	flag.VisitAll(func(f *flag.Flag) {
+		name, ok := strings.CutPrefix(f.Name, "test.")
+		if !ok || name == "update-golden" { // of a library that tests here use
+			return
+		}
+		known = append(known, name)
+		boolean, _ := f.Value.(interface{ IsBoolFlag() bool })
+		list := valueFlags
+		if boolean != nil && boolean.IsBoolFlag() {
+			list = boolFlags
+		}
+		assert.Check(t, slices.Contains(list, name), "%s: say in gotest.go what it is, and whether it names a file", name)
+	})
+	assert.Check(t, is.Len(known, len(valueFlags)+len(boolFlags)))
+}
+
+// Tests end by their own clock, which says more.
+func TestGoTestTimeout(t *testing.T) {
+	for arg, want := range map[string]time.Duration{
+		"-test.timeout=10m0s": 11 * time.Minute,
+		"-test.timeout=20m":   21 * time.Minute,
+		"-test.timeout=0":     -1,
+		"-test.v":             -1,
+		"-test.timeout=soon":  -1,
+	} {
+		assert.Equal(t, testTimeout(readTestFlags([]string{"x.test", arg})), want, arg)
+	}
+}
+
+// What fuzzing finds, and what tests leave as artifacts, is here when go test ends.
+func TestExecOfGoTestLeaves(t *testing.T) {
+	need.QEMU(t)
+	need.Kernel(t, "6.12")
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"go.mod": "module x\n\ngo 1.26\n",
+		"x_test.go": `package x
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestArtifact(t *testing.T) {
+	if err := os.WriteFile(filepath.Join(t.ArtifactDir(), "left"), []byte("of the guest"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func FuzzLength(f *testing.F) {
+	f.Add([]byte("abc"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) > 3 {
+			t.Fatal("too long")
+		}
+	})
+}
+`,
+	} {
+		assert.NilError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
+	}
+	run := func(args ...string) (string, error) {
+		// Not beside the binary under test: kernels.yaml is in the tree.
+		cmd := exec.CommandContext(t.Context(), "go", append([]string{"test", "-count=1",
+			"-exec", command + " exec --kernel " + need.Kernel(t, "6.12").BootPath + " --accel tcg --"}, args...)...)
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOCACHE="+goCache(t))
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	out, err := run("-artifacts", "-run", "TestArtifact", ".")
+	assert.NilError(t, err, out)
+	var left []string
+	for path := range contents(t, filepath.Join(dir, "_artifacts")) {
+		left = append(left, filepath.Base(path))
+	}
+	assert.DeepEqual(t, left, []string{"left"})
+
+	out, err = run("-run", "^$", "-fuzz", "FuzzLength", ".")
+	assert.ErrorContains(t, err, "exit status 1", out)
+	assert.Assert(t, is.Contains(out, "too long"))
+	seeds, err := filepath.Glob(filepath.Join(dir, "testdata", "fuzz", "FuzzLength", "*"))
+	assert.NilError(t, err)
+	assert.Assert(t, is.Len(seeds, 1), out)
+	// It is a seed from now on, for tests in guests, too.
+	out, err = run(".")
+	assert.ErrorContains(t, err, "exit status 1", out)
+	assert.Assert(t, is.Contains(out, "FuzzLength/"+filepath.Base(seeds[0])))
+}
+
+func goCache(t *testing.T) string {
+	t.Helper()
+	out, err := exec.Command("go", "env", "GOCACHE").Output()
+	assert.NilError(t, err)
+	return strings.TrimSpace(string(out))
 }

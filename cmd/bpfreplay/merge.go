@@ -1,7 +1,6 @@
 package main
 
 import (
-
 	"github.com/spf13/cobra"
 
 	"github.com/bpfreplay/bpfreplay/harness"
@@ -38,7 +37,6 @@ if a case is in two of them, or an object or a kernel is not the same everywhere
 	f.outputs.add(cmd)
 	return cmd
 }
-
 
 func (f *mergeFlags) run(cmd *cobra.Command, args []string) error {
 	var parts []harness.Part

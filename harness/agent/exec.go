@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -24,6 +25,8 @@ type Command struct {
 	Files []File `json:"files,omitempty"`
 	// Get are files and directories to be sent back after its end.
 	Get []string `json:"get,omitempty"`
+	// GetMore are those of Get that need not be there.
+	GetMore []string `json:"get_more,omitempty"`
 	// HostRoot is the virtiofs tag of the file system that it has as its root,
 	// which it may change in memory only; empty for the guest's own root. Paths
 	// begin there, then.
@@ -204,8 +207,12 @@ func runCommand(c *Conn, command *Command) error {
 	if err := errors.Join(sent[:]...); err != nil {
 		return err
 	}
-	if len(command.Get) > 0 {
-		if err := sendFiles(command.Get, send); err != nil {
+	get := slices.DeleteFunc(slices.Clone(command.Get), func(name string) bool {
+		_, err := os.Lstat(name)
+		return errors.Is(err, os.ErrNotExist) && slices.Contains(command.GetMore, name)
+	})
+	if len(get) > 0 {
+		if err := sendFiles(get, send); err != nil {
 			ended.GetErr = err.Error()
 		}
 	}

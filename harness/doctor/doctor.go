@@ -9,7 +9,6 @@ package doctor
 import (
 	"context"
 	"sync"
-
 )
 
 // Status is how good a finding is.
@@ -96,4 +95,3 @@ func (r *Report) Lacks() []string {
 	}
 	return out
 }
-
