@@ -291,24 +291,6 @@ func archiveKind(file string) (archiveReader, error) {
 	return readTar, nil
 }
 
-// fromFile returns the kernel in a bzImage or a vmlinux. Its configuration and
-// modules are looked for where they usually are: config-RELEASE or config in
-// the same directory, modules in the same directory or ../lib/modules/RELEASE.
-func (s *Store) fromFile(ctx context.Context, name, file string) (*Kernel, error) {
-	file, err := filepath.Abs(file)
-	if err != nil {
-		return nil, err
-	}
-	k, err := s.image(ctx, name, file)
-	if err != nil {
-		return nil, fmt.Errorf("kernel %s: %w", file, err)
-	}
-	dir := filepath.Dir(file)
-	k.ConfigPath = firstExisting(filepath.Join(dir, "config-"+k.Release), filepath.Join(dir, "config"))
-	k.ModulesDir = firstExisting(filepath.Join(dir, "modules"), filepath.Join(dir, "..", "lib", "modules", k.Release))
-	return k, nil
-}
-
 // image returns what can be said of a kernel image alone.
 func (s *Store) image(ctx context.Context, name, file string) (*Kernel, error) {
 	f, err := os.Open(file)

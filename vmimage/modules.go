@@ -40,12 +40,12 @@ func (k *Kernel) Modules(names ...string) ([]Module, error) {
 	if len(names) == 0 {
 		return nil, nil
 	}
-	if k.ModulesDir == "" {
-		return nil, fmt.Errorf("kernel %s: no modules came with it, so %s cannot be had", k.Name, strings.Join(names, ", "))
-	}
-	ix, err := k.index()
-	if err != nil {
-		return nil, fmt.Errorf("kernel %s: modules: %w", k.Name, err)
+	ix := new(moduleIndex)
+	if k.ModulesDir != "" {
+		var err error
+		if ix, err = k.index(); err != nil {
+			return nil, fmt.Errorf("kernel %s: modules: %w", k.Name, err)
+		}
 	}
 	r := &closure{index: ix, dir: k.ModulesDir, done: make(map[string][]string)}
 	for _, name := range names {
@@ -53,8 +53,11 @@ func (k *Kernel) Modules(names ...string) ([]Module, error) {
 		if err != nil {
 			return nil, fmt.Errorf("kernel %s (%s): module %s: %w", k.Name, k.Release, name, err)
 		}
-		if needs == nil {
-			return nil, fmt.Errorf("kernel %s (%s): no module is called %s, and it is not built in either", k.Name, k.Release, name)
+		if needs != nil {
+			continue
+		}
+		if err := k.lacks(name); err != nil {
+			return nil, err
 		}
 	}
 	return r.modules, nil

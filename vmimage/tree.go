@@ -22,17 +22,39 @@ func (s *Store) fromTree(ctx context.Context, name, tree string) (*Kernel, error
 	if err != nil {
 		return nil, err
 	}
-	options, err := readOptions(filepath.Join(tree, ".config"))
+	options, err := readGoodOptions(tree)
 	if err != nil {
-		return nil, fmt.Errorf("kernel tree %s: %w", tree, err)
-	}
-	if err := options.check(); err != nil {
-		return nil, fmt.Errorf("kernel tree %s: %w", tree, err)
+		return nil, err
 	}
 	file, err := treeImage(tree)
 	if err != nil {
 		return nil, err
 	}
+	return s.treeKernel(ctx, name, tree, file, options)
+}
+
+// readGoodOptions reads the .config of a tree whose kernel guests can boot.
+func readGoodOptions(tree string) (*kernelOptions, error) {
+	options, err := readOptions(filepath.Join(tree, ".config"))
+	if err == nil {
+		err = options.check()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("kernel tree %s: %w", tree, err)
+	}
+	return options, nil
+}
+
+// fromTreeImage is fromTree with an image of the tree that was chosen.
+func (s *Store) fromTreeImage(ctx context.Context, name, tree, file string) (*Kernel, error) {
+	options, err := readGoodOptions(tree)
+	if err != nil {
+		return nil, err
+	}
+	return s.treeKernel(ctx, name, tree, file, options)
+}
+
+func (s *Store) treeKernel(ctx context.Context, name, tree, file string, options *kernelOptions) (*Kernel, error) {
 	k, err := s.image(ctx, name, file)
 	if err != nil {
 		return nil, fmt.Errorf("kernel %s: %w", file, err)
@@ -131,6 +153,8 @@ type kernelOptions struct {
 	// arch is what the first lines say; "" if they do not.
 	arch string
 	on   map[string]bool
+	// builtin are those of them that are not modules.
+	builtin map[string]bool
 }
 
 var configTitle = regexp.MustCompile(`^# Linux/(\w+) `)
@@ -145,7 +169,7 @@ func readOptions(file string) (*kernelOptions, error) {
 		return nil, err
 	}
 	defer f.Close()
-	o := &kernelOptions{on: make(map[string]bool)}
+	o := &kernelOptions{on: make(map[string]bool), builtin: make(map[string]bool)}
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
 		if title := configTitle.FindStringSubmatch(lines.Text()); title != nil {
@@ -154,6 +178,7 @@ func readOptions(file string) (*kernelOptions, error) {
 		name, value, ok := strings.Cut(strings.TrimPrefix(lines.Text(), "CONFIG_"), "=")
 		if ok && (value == "y" || value == "m") {
 			o.on[name] = true
+			o.builtin[name] = value == "y"
 		}
 	}
 	if len(o.on) == 0 {

@@ -1,0 +1,165 @@
+package vmimage
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// fromFile returns the kernel in a bzImage, a vmlinux, or an archive with one of them: a package, an archive of
+// tar's. The configuration and the modules of an image are looked for where packages, installations and
+// trees have them; symbolic links that lead to it are followed.
+func (s *Store) fromFile(ctx context.Context, name, file string) (*Kernel, error) {
+	file, err := filepath.Abs(file)
+	if err != nil {
+		return nil, err
+	}
+	packed, err := isArchive(file)
+	if err != nil {
+		return nil, fmt.Errorf("kernel: %w", err)
+	}
+	if packed {
+		k, err := s.fromArchive(ctx, name, file)
+		if err != nil {
+			return nil, fmt.Errorf("kernel %s: %w", file, err)
+		}
+		return k, nil
+	}
+	dirs := []string{filepath.Dir(file)}
+	if real, err := filepath.EvalSymlinks(file); err == nil && filepath.Dir(real) != dirs[0] {
+		dirs = append(dirs, filepath.Dir(real))
+	}
+	for _, dir := range dirs {
+		if tree := treeOf(dir, filepath.Base(file)); tree != "" {
+			return s.fromTreeImage(ctx, name, tree, file)
+		}
+	}
+	k, err := s.image(ctx, name, file)
+	if err != nil {
+		return nil, fmt.Errorf("kernel %s: %w", file, err)
+	}
+	var configs, modules []string
+	for _, dir := range dirs {
+		root := filepath.Dir(dir) // of boot/
+		if filepath.Base(dir) == k.Release && filepath.Base(root) == "modules" {
+			// Since Linux 6.19 Debian has the image beside its modules, as others have.
+			modules = append(modules, dir)
+			root = strings.TrimSuffix(strings.TrimSuffix(root, "/lib/modules"), "/usr") + "/"
+			configs = append(configs, filepath.Join(root, "boot", "config-"+k.Release))
+		}
+		configs = append(configs, filepath.Join(dir, "config-"+k.Release), filepath.Join(dir, "config"))
+		modules = append(modules, filepath.Join(dir, "modules"),
+			filepath.Join(root, "lib", "modules", k.Release), filepath.Join(root, "usr", "lib", "modules", k.Release))
+	}
+	k.ModulesDir = firstExisting(modules...)
+	if k.ModulesDir != "" {
+		configs = append(configs, filepath.Join(k.ModulesDir, "config"))
+	}
+	k.ConfigPath = firstExisting(configs...)
+	return k, nil
+}
+
+// treeOf returns the tree, or the directory that a kernel was built in, which has an image of this name in
+// this directory; "" if there is none.
+func treeOf(dir, name string) string {
+	tree := dir
+	for _, arch := range []string{"x86", "x86_64"} {
+		if at, ok := strings.CutSuffix(dir, filepath.Join("/arch", arch, "boot")); ok {
+			tree = at
+		}
+	}
+	if tree == dir && name != "vmlinux" || firstExisting(filepath.Join(tree, ".config")) == "" {
+		return ""
+	}
+	return tree
+}
+
+// isArchive reports whether a file begins as archives do.
+func isArchive(file string) (bool, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	head := make([]byte, 512)
+	n, err := io.ReadFull(f, head)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return false, err
+	}
+	head = head[:n]
+	if bytes.HasPrefix(head, []byte(arMagic)) || n == len(head) && n > 262 && string(head[257:262]) == "ustar" {
+		return true, nil
+	}
+	for _, c := range compressions {
+		if bytes.HasPrefix(head, []byte(c.magic)) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// fromArchive returns the kernel in an archive on this machine. What is in it is kept in the cache.
+func (s *Store) fromArchive(ctx context.Context, name, file string) (*Kernel, error) {
+	read, err := archiveKind(file)
+	if err != nil {
+		return nil, err
+	}
+	sum, err := s.cache.hashUnchanged(file)
+	if err != nil {
+		return nil, err
+	}
+	key := installKey(sum)
+	dst := s.cache.path(dirKernels, key)
+	err = s.once(ctx, name, dst, func() error {
+		return s.unpack(name, dst, "", func(u *unpacker) error { return u.archives([]string{file}, read) })
+	})
+	if err != nil {
+		return nil, err
+	}
+	k, err := s.loadDir(key)
+	if err != nil {
+		return nil, err
+	}
+	k.Name, k.Arch, k.Origin = name, "amd64", file
+	return k, nil
+}
+
+// ownOptions are the options of the modules that guests are given unasked, or for a root of this machine's. Those
+// alone are worth a look into a configuration: of others its options' names are not known.
+var ownOptions = map[string]string{
+	"virtio_console": "VIRTIO_CONSOLE", "virtio_pci": "VIRTIO_PCI", "virtiofs": "VIRTIO_FS", "overlay": "OVERLAY_FS",
+}
+
+// lacks returns nil if a kernel may have something built in that its files do not name as a module: its
+// configuration says so, or nobody has said anything. The guest finds out then.
+func (k *Kernel) lacks(name string) error {
+	missing := fmt.Errorf("kernel %s (%s): no module is called %s, and it is not built in either", k.Name, k.Release, name)
+	if k.ModulesDir == "" {
+		missing = fmt.Errorf("kernel %s: no modules came with it, so %s cannot be had", k.Name, name)
+	}
+	option, ok := ownOptions[moduleName(name)]
+	if !ok {
+		return missing
+	}
+	if k.ConfigPath == "" {
+		if k.ModulesDir == "" || firstExisting(filepath.Join(k.ModulesDir, "modules.builtin")) == "" {
+			return nil
+		}
+		return missing
+	}
+	options, err := readOptions(k.ConfigPath)
+	switch {
+	case err != nil:
+		return fmt.Errorf("kernel %s: %w", k.Name, err)
+	case options == nil || options.builtin[option]:
+		return nil
+	case options.on[option]:
+		return fmt.Errorf("kernel %s (%s): %s is a module (CONFIG_%s=m in %s), which is not there", k.Name, k.Release, name, option, k.ConfigPath)
+	}
+	return fmt.Errorf("kernel %s (%s): %s is switched off: CONFIG_%s in %s", k.Name, k.Release, name, option, k.ConfigPath)
+}
