@@ -176,7 +176,20 @@ func needsLibraries(file string) bool {
 }
 
 // program adds a program and its libraries.
+//
+// It is where it really is: the dynamic linker ($ORIGIN) and programs look for what belongs to them beside the file
+// that they are, not beside a link by which they were called. The link is there, too.
 func (g *guestFiles) program(guest, host string) error {
+	real, err := filepath.EvalSymlinks(host)
+	if err != nil {
+		return err
+	}
+	if real != guest && covered(real) == nil {
+		if err := g.add(vmimage.File{Path: guest, Mode: fs.ModeSymlink | 0o777, Data: []byte(real)}); err != nil {
+			return err
+		}
+		guest, host = real, real
+	}
 	files, err := vmimage.Programs(guestLibraries, host)
 	if err != nil {
 		return err

@@ -104,9 +104,24 @@ func TestGuestPrograms(t *testing.T) {
 	}
 	named := guestPaths(t, Command{Program: sh, Dir: "/"})
 	assert.Assert(t, libraries(named) > 0)
-	assert.Assert(t, named[sh].Host != "")
+	assert.Assert(t, named[sh].Host != "" || named[sh].Mode.Type() == fs.ModeSymlink)
 
 	dir := t.TempDir()
+	// By whatever link a program is called, it is where it looks for what belongs to it ($ORIGIN).
+	tree := t.TempDir()
+	assert.NilError(t, os.MkdirAll(filepath.Join(tree, "opt/bin"), 0o755))
+	binary, err := os.ReadFile(sh)
+	assert.NilError(t, err)
+	real := filepath.Join(tree, "opt/bin/tool")
+	assert.NilError(t, os.WriteFile(real, binary, 0o755))
+	called := filepath.Join(tree, "tool")
+	assert.NilError(t, os.Symlink("opt/bin/tool", called))
+	for _, c := range []Command{{Program: called, Dir: "/"}, {Program: sh, Dir: "/", With: []string{called}}} {
+		files := guestPaths(t, c)
+		assert.Equal(t, files[called].Mode.Type(), fs.ModeSymlink)
+		assert.Equal(t, string(files[called].Data), real)
+		assert.Equal(t, files[real].Host, real)
+	}
 	data, err := os.ReadFile(sh)
 	assert.NilError(t, err)
 	assert.NilError(t, os.WriteFile(filepath.Join(dir, "copy"), data, 0o755))

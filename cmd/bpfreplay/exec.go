@@ -52,7 +52,9 @@ With --rootfs host it has this machine's whole root instead, over virtiofs:
 what it reads is what is here now, what it writes stays in the guest.
 
 The guest has /proc, /sys with debugfs, tracefs, cgroups and a BPF file system,
-/dev, /tmp and a loopback interface, and no other network.
+/dev, /tmp, /var/tmp, /run, an /etc with users and hosts, and a loopback interface,
+and no other network. The kernel's configuration is in /boot, its modules that were
+asked for in /lib/modules.
 
 So the tests of Go packages run on any kernel:
 

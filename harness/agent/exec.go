@@ -110,6 +110,9 @@ var openFiles = unix.Rlimit{Cur: 1024, Max: 512 << 10}
 
 // furnish sets up what programs expect and loads do not need.
 func furnish() error {
+	if err := switchRoot("/"); err != nil {
+		return err
+	}
 	// Without debugfs a kernel has nothing there to be seen.
 	if err := unix.Mount("debugfs", "/sys/kernel/debug", "debugfs", 0, ""); err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENODEV) && !errors.Is(err, unix.EBUSY) {
 		return fmt.Errorf("mount debugfs: %w", err)
@@ -120,8 +123,34 @@ func furnish() error {
 	if err := unix.Mount("devpts", "/dev/pts", "devpts", 0, "ptmxmode=0666"); err != nil && !errors.Is(err, unix.EBUSY) {
 		return fmt.Errorf("mount devpts: %w", err)
 	}
-	if err := os.Chmod("/tmp", 0o777|os.ModeSticky); err != nil {
+	if err := os.MkdirAll("/dev/shm", 0o755); err != nil {
 		return err
+	}
+	if err := unix.Mount("tmpfs", "/dev/shm", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=1777"); err != nil && !errors.Is(err, unix.EBUSY) {
+		return fmt.Errorf("mount /dev/shm: %w", err)
+	}
+	for link, target := range deviceLinks {
+		if err := os.Symlink(target, link); err != nil && !errors.Is(err, os.ErrExist) {
+			return err
+		}
+	}
+	for _, dir := range []string{"/etc", "/root", "/run", "/var/tmp"} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	for _, dir := range []string{"/tmp", "/var/tmp"} {
+		if err := os.Chmod(dir, 0o777|os.ModeSticky); err != nil {
+			return err
+		}
+	}
+	for path, text := range databases {
+		if err := writeMissing(path, text); err != nil {
+			return err
+		}
+	}
+	if err := unix.Sethostname([]byte(hostname)); err != nil {
+		return fmt.Errorf("host name: %w", err)
 	}
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &openFiles); err != nil {
 		return fmt.Errorf("limit of open files: %w", err)
@@ -130,6 +159,39 @@ func furnish() error {
 		return fmt.Errorf("loopback interface: %w", err)
 	}
 	return nil
+}
+
+// deviceLinks are in each /dev, and not the kernel's: shells and programs in C name files by them.
+var deviceLinks = map[string]string{
+	"/dev/fd":     "/proc/self/fd",
+	"/dev/stdin":  "/proc/self/fd/0",
+	"/dev/stdout": "/proc/self/fd/1",
+	"/dev/stderr": "/proc/self/fd/2",
+}
+
+// hostname is that of guests.
+const hostname = "guest"
+
+// databases are what the C library and Go look users, groups and names of hosts up in. Such a file that was taken
+// along stays as it is.
+var databases = map[string]string{
+	"/etc/passwd":        "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+	"/etc/group":         "root:x:0:\nnogroup:x:65534:\n",
+	"/etc/hosts":         "127.0.0.1 localhost " + hostname + "\n::1 localhost " + hostname + "\n",
+	"/etc/hostname":      hostname + "\n",
+	"/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
+}
+
+func writeMissing(path, text string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
 }
 
 // loopbackUp switches on the loopback interface, upon which the kernel gives it

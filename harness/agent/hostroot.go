@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -56,7 +57,73 @@ func mountHostRoot(tag string) error {
 	if err := unix.Mount("tmpfs", filepath.Join(root, "run"), "tmpfs", 0, "mode=0755"); err != nil {
 		return fmt.Errorf("mount tmpfs: %w", err)
 	}
-	if err := unix.Chroot(root); err != nil {
+	if err := showKernel(root); err != nil {
+		return err
+	}
+	return switchRoot(root)
+}
+
+// showKernel puts what came with the guest's kernel into another root: programs look there for its configuration
+// and its modules. What the host has of the same release is covered.
+func showKernel(root string) error {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return err
+	}
+	release := unix.ByteSliceToString(u.Release[:])
+	if config, err := os.ReadFile("/boot/config-" + release); err == nil {
+		boot := filepath.Join(root, "boot")
+		if err := os.MkdirAll(boot, 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(boot, "config-"+release), config, 0o644); err != nil {
+			return err
+		}
+	}
+	modules := "/lib/modules/" + release
+	if _, err := os.Stat(modules); err != nil {
+		return nil
+	}
+	// What is mounted is the directory that the host's link /lib leads to in its root, and not in this one.
+	at := inRoot(root, modules)
+	if err := os.MkdirAll(at, 0o755); err != nil {
+		return err
+	}
+	if err := unix.Mount(modules, at, "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("bind %s: %w", modules, err)
+	}
+	return nil
+}
+
+// inRoot is where a path leads below a root whose /lib may be a link to usr/lib.
+func inRoot(root, path string) string {
+	target, err := os.Readlink(filepath.Join(root, "lib"))
+	if err != nil {
+		return filepath.Join(root, path)
+	}
+	return filepath.Join(root, filepath.Join("/", target), strings.TrimPrefix(path, "/lib"))
+}
+
+// switchRoot makes a directory the root of this process and of its mount namespace. A root that is only this
+// process's (chroot) keeps programs from making user namespaces, and the kernel's first one, the initramfs as it is,
+// from pivot_root(2).
+func switchRoot(dir string) error {
+	if dir == "/" {
+		dir = "/host/self"
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+		if err := unix.Mount("/", dir, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+			return fmt.Errorf("bind the root: %w", err)
+		}
+	}
+	if err := os.Chdir(dir); err != nil {
+		return err
+	}
+	if err := unix.Mount(".", "/", "", unix.MS_MOVE, ""); err != nil {
+		return fmt.Errorf("move %s to the root: %w", dir, err)
+	}
+	if err := unix.Chroot("."); err != nil {
 		return fmt.Errorf("chroot: %w", err)
 	}
 	return os.Chdir("/")
