@@ -10,6 +10,7 @@ import (
 	is "gotest.tools/v3/assert/cmp"
 
 	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
+	"github.com/bpfreplay/bpfreplay/loader/btf"
 	"github.com/bpfreplay/bpfreplay/loader/target"
 	"github.com/bpfreplay/bpfreplay/loader/trace"
 )
@@ -78,7 +79,7 @@ func TestFallbacks(t *testing.T) {
 			raw := c.Data
 			var back []trace.Word
 			c.Data, back = spoilTypes(raw, 3)
-			c.Fallbacks = []trace.Fallback{{Kind: "no cure", Data: back[:1]}, {Kind: "nothing"}, {Kind: "cure", Data: back[1:]}, {Kind: "not needed", Data: []trace.Word{{Off: 0, Value: 0}}}}
+			c.Fallbacks = []trace.Fallback{{Kind: "no cure", Data: back[:1]}, {Kind: "nothing"}, {Kind: "cure", Data: back[1:]}, {Kind: "known", Probe: btf.Encode("\x00a\x00", []uint32{1, 1 << 24, 4, 32}), Data: []trace.Word{{Off: 0, Value: 0}}}}
 			return tr
 		}, func(t *testing.T, tr *trace.Trace, r *target.Result) {
 			assert.DeepEqual(t, typesOfProgram(t, r.Programs[0]), of[*trace.LoadBTF](t, planCore(t, "data_sections")).Data)

@@ -496,7 +496,7 @@ func TestRefusals(t *testing.T) {
 		{"kconfig without its map", object.Object{Externs: []object.Extern{{Name: "CONFIG_X"}}, Functions: []object.Function{at(0, object.RelocKconfig, load())}}, "program M", ".kconfig"},
 		{"jump table of another function", object.Object{Maps: []object.Map{jump}, Functions: []object.Function{at(0, object.RelocJumpTable, load()), fn("A", true)}}, "program M", "jump table of another function"},
 		{"map that is a jump table", object.Object{Maps: []object.Map{jump}, Functions: []object.Function{at(0, object.RelocMap, load()), fn("A", true)}}, "program M", "not created"},
-		{"pin outside of its directory", object.Object{Maps: []object.Map{{Name: "../m", Pinning: 1}}}, "map ../m", "no file to pin it to"},
+		{"pin outside of its directory", object.Object{Maps: []object.Map{{Name: "../m", Pinning: 1}}}, "map ../m", "no kernel takes this name"},
 		{"program of two struct_ops types", structOpsTwice("a", "f", "b", "f"), "map second", "member f of struct b is program p, which is member f of struct a already"},
 		{"program of two struct_ops members", structOpsTwice("a", "f", "a", "g"), "map second", "member g of struct a is program p"},
 	} {

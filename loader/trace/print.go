@@ -116,7 +116,7 @@ func (t *Trace) printTypes(b *bytes.Buffer, c *LoadBTF) {
 		fmt.Fprintf(b, "    with %d bytes if an answer above asks for them\n", len(c.Extended))
 	}
 	for _, f := range c.Fallbacks {
-		fmt.Fprintf(b, "    if refused: without %s if the kernel does not know it\n", f.Kind)
+		fmt.Fprintf(b, "    if refused: without %s\n", f.Kind)
 	}
 	if c.Optional {
 		b.WriteString("    if refused: the load goes on without types\n")
