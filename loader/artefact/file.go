@@ -9,8 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-
-	"github.com/google/renameio/v2"
 )
 
 // The file, all numbers little-endian:
@@ -135,18 +133,6 @@ func split(file []byte) (map[uint32][]byte, error) {
 		return nil, malformed("%d bytes after its end", len(file)-end)
 	}
 	return sections, nil
-}
-
-// WriteFile writes the artefact to a file, whole or not at all.
-func (a *Artefact) WriteFile(path string) error {
-	data, err := a.MarshalBinary()
-	if err != nil {
-		return err
-	}
-	if err := renameio.WriteFile(path, data, 0o644); err != nil {
-		return fmt.Errorf("artefact of %s: %w", a.Object, err)
-	}
-	return nil
 }
 
 // ReadFile reads an artefact from a file.
