@@ -125,7 +125,8 @@ func (g *golang) collect() {
 	fields, names := make(scope), make(scope)
 	for i := range g.a.Maps {
 		m := &g.a.Maps[i]
-		g.maps = append(g.maps, names.unique(Identifier(m.Name)))
+		field := Identifier(strings.ReplaceAll(m.Name, ".", "_")) // of sections: DataCustom
+		g.maps = append(g.maps, names.unique(field))
 		of := objectMap(g.obj, m)
 		switch {
 		case of == nil:
@@ -144,7 +145,7 @@ func (g *golang) collect() {
 			if len(vars) == 0 {
 				break
 			}
-			s := section{index: i, field: fields.unique(Identifier(m.Name))}
+			s := section{index: i, field: fields.unique(field)}
 			s.name = g.types.global.unique(g.o.Ident + s.field)
 			g.types.section(s.name, g.sectionComment(s.name, m), vars, m.ValueSize)
 			g.sections = append(g.sections, s)
