@@ -138,7 +138,7 @@ func compile(cmd *cobra.Command, cc, source, object string, target skelgen.Targe
 	if target.Linux != "" {
 		args = append(args, "-D__TARGET_ARCH_"+target.Linux)
 	}
-	args = append(args, "-g", "-target", target.Clang, "-fno-ident", "-c", source, "-o", object)
+	args = append(args, "-g", "-target", target.Clang, "-fno-ident", "-fdebug-compilation-dir", ".", "-c", source, "-o", object)
 	var said bytes.Buffer
 	run := exec.CommandContext(cmd.Context(), words[0], args...)
 	run.Stdout, run.Stderr = &said, &said
@@ -150,5 +150,17 @@ func compile(cmd *cobra.Command, cc, source, object string, target skelgen.Targe
 }
 
 func (f *skeletonFlags) writeC(cmd *cobra.Command, obj *object.Object, file []byte, dir string) error {
-	return errors.New("not yet")
+	name := f.ident
+	if name == "" {
+		name = skelgen.CName(obj.Name)
+	}
+	stem := f.stem
+	if stem == "" {
+		stem = name
+	}
+	code, err := skelgen.C(obj, file, skelgen.COptions{Name: name})
+	if err != nil {
+		return err
+	}
+	return write(cmd, dir, map[string][]byte{stem + ".lskel.h": code})
 }

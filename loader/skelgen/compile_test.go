@@ -137,6 +137,10 @@ func compileGo(t *testing.T, paths []string) {
 // ~/.cache/bpfreplay/suites/kernel.json, separated by colons. They are not in the tree. GOARCH=386
 // looks at layouts where words have half the size.
 func TestGoCompilesSuites(t *testing.T) {
+	eachSuite(t, compileGo)
+}
+
+func eachSuite(t *testing.T, compile func(t *testing.T, paths []string)) {
 	suites := os.Getenv("BPFREPLAY_SUITES")
 	if suites == "" {
 		t.Skip("BPFREPLAY_SUITES names no suites")
@@ -157,7 +161,7 @@ func TestGoCompilesSuites(t *testing.T) {
 					paths = append(paths, filepath.Join(filepath.Dir(suite), o.File))
 				}
 			}
-			compileGo(t, paths)
+			compile(t, paths)
 		})
 	}
 }

@@ -244,19 +244,19 @@ func (s *Features) Close() error {
 }
 
 func _FeaturesFile() skel.File {
-	return skel.File{Name: "features_bpfel.bpfreplay", Data: _FeaturesBytes, Sum: 0x1b85530b,
-		Insns: skel.Range{Off: 5864, Size: 2248}, Blob: skel.Range{Off: 8112, Size: 7688}}
+	return skel.File{Name: "features_bpfel.bpfreplay", Data: _FeaturesBytes, Sum: 0x351db153,
+		Insns: skel.Range{Off: 5864, Size: 2248}, Blob: skel.Range{Off: 8112, Size: 7648}}
 }
 
 var _FeaturesArtefact = skel.Artefact{Object: "features", License: "GPL", Context: 248, Maps: []skel.Map{
 	{Name: "events", Kind: "user", Type: "RINGBUF", MaxEntries: 0x1000, FD: 24, Attr: skel.Range{Off: 120, Size: 44}, Delta: 56},
 	{Name: "counts", Kind: "user", Type: "HASH", KeySize: 0x38, ValueSize: 0x8, MaxEntries: 0x8, FD: 40, Attr: skel.Range{Off: 168, Size: 60}, Delta: 60},
 	{Name: "skel_pinned", Kind: "user", Type: "ARRAY", KeySize: 0x4, ValueSize: 0x8, MaxEntries: 0x1, Pinned: true, FD: 56, Attr: skel.Range{Off: 232, Size: 60}, Delta: 64},
-	{Name: ".rodata", Kind: "rodata", Type: "ARRAY", KeySize: 0x4, ValueSize: 0x9, MaxEntries: 0x1, Flags: 0x480, Mmapable: true, ReadOnly: true, FD: 72, Attr: skel.Range{Off: 296, Size: 60}, Delta: 68, Value: skel.Range{Off: 7632, Size: 9}, Update: 360},
-	{Name: ".data", Kind: "data", Type: "ARRAY", KeySize: 0x4, ValueSize: 0x18, MaxEntries: 0x1, Flags: 0x400, Mmapable: true, FD: 88, Attr: skel.Range{Off: 392, Size: 60}, Delta: 72, Value: skel.Range{Off: 7648, Size: 24}, Update: 456},
-	{Name: ".data.custom", Kind: "data", Type: "ARRAY", KeySize: 0x4, ValueSize: 0x4, MaxEntries: 0x1, Flags: 0x400, Mmapable: true, FD: 104, Attr: skel.Range{Off: 488, Size: 60}, Delta: 76, Value: skel.Range{Off: 7672, Size: 4}, Update: 552},
+	{Name: ".rodata", Kind: "rodata", Type: "ARRAY", KeySize: 0x4, ValueSize: 0x9, MaxEntries: 0x1, Flags: 0x480, Mmapable: true, ReadOnly: true, FD: 72, Attr: skel.Range{Off: 296, Size: 60}, Delta: 68, Value: skel.Range{Off: 7592, Size: 9}, Update: 360},
+	{Name: ".data", Kind: "data", Type: "ARRAY", KeySize: 0x4, ValueSize: 0x18, MaxEntries: 0x1, Flags: 0x400, Mmapable: true, FD: 88, Attr: skel.Range{Off: 392, Size: 60}, Delta: 72, Value: skel.Range{Off: 7608, Size: 24}, Update: 456},
+	{Name: ".data.custom", Kind: "data", Type: "ARRAY", KeySize: 0x4, ValueSize: 0x4, MaxEntries: 0x1, Flags: 0x400, Mmapable: true, FD: 104, Attr: skel.Range{Off: 488, Size: 60}, Delta: 76, Value: skel.Range{Off: 7632, Size: 4}, Update: 552},
 	{Name: ".bss", Kind: "bss", Type: "ARRAY", KeySize: 0x4, ValueSize: 0x58, MaxEntries: 0x1, Flags: 0x400, Mmapable: true, FD: 120, Attr: skel.Range{Off: 584, Size: 60}, Delta: 80},
-	{Name: ".kconfig", Kind: "kconfig", Type: "ARRAY", KeySize: 0x4, ValueSize: 0x4, MaxEntries: 0x1, Flags: 0x480, Mmapable: true, ReadOnly: true, FD: 136, Attr: skel.Range{Off: 648, Size: 60}, Delta: 84, Value: skel.Range{Off: 7680, Size: 4}, Update: 712}}, Programs: []skel.Program{
+	{Name: ".kconfig", Kind: "kconfig", Type: "ARRAY", KeySize: 0x4, ValueSize: 0x4, MaxEntries: 0x1, Flags: 0x480, Mmapable: true, ReadOnly: true, FD: 136, Attr: skel.Range{Off: 648, Size: 60}, Delta: 84, Value: skel.Range{Off: 7640, Size: 4}, Update: 712}}, Programs: []skel.Program{
 	{Name: "on_enter", Section: "raw_tp/sys_enter", Type: "RAW_TRACEPOINT", AttachType: "CGROUP_INET_INGRESS", FD: 152, Log: 192, Attr: skel.Range{Off: 744, Size: 108}},
 	{Name: "on_exit", Section: "raw_tp/sys_exit", Type: "RAW_TRACEPOINT", AttachType: "CGROUP_INET_INGRESS", FD: 156, Log: 208, Attr: skel.Range{Off: 856, Size: 108}},
 	{Name: "filter", Section: "xdp", Type: "XDP", AttachType: "XDP", FD: 160, Log: 224, Attr: skel.Range{Off: 968, Size: 108}}}, Steps: []skel.Step{
@@ -278,7 +278,7 @@ var _FeaturesArtefact = skel.Artefact{Object: "features", License: "GPL", Contex
 	{Subject: "program on_exit", Op: "PROG_LOAD", Result: 156},
 	{Subject: "program filter", Op: "PROG_LOAD", Result: 160}}, Settings: []skel.Setting{
 	{Kind: "kconfig", Offset: 240, Size: 4, Kconfig: []skel.Kconfig{
-		{Name: "LINUX_KERNEL_VERSION", Size: 0x4, Type: "int", Signed: true}}}}, Types: skel.Range{Off: 4408, Size: 3224}}
+		{Name: "LINUX_KERNEL_VERSION", Size: 0x4, Type: "int", Signed: true}}}}, Types: skel.Range{Off: 4408, Size: 3183}}
 
 // Do not access this directly.
 //
