@@ -16,15 +16,12 @@ import (
 
 func main() {
 	s, _, err := attach(os.Args[1], 0)
-	if err != nil {
-		log.Fatal(err)
-	}
-	for range time.Tick(time.Second) {
-		protocol, t := uint8(0), FilterTraffic{}
+	for protocol, t := uint8(0), (FilterTraffic{}); err == nil; time.Sleep(time.Second) {
 		for it := s.Maps.Protocols.Iterate(); it.Next(&protocol, &t); {
 			fmt.Printf("protocol %d: %d packets, %d bytes\n", protocol, t.Packets, t.Bytes)
 		}
 	}
+	log.Fatal(err)
 }
 
 func attach(name string, drop uint8) (*Filter, link.Link, error) {
