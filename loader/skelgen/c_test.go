@@ -116,13 +116,13 @@ func TestCRefuses(t *testing.T) {
 
 const featuresDir = "../skel/internal/features"
 
-// features compiles the object of everything that skeletons have.
-func features(t *testing.T) string {
+// compiled compiles a source in its directory, as gen --cc does: names of files are in the object.
+func compiled(t *testing.T, dir, name string) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "features.o")
-	compile := exec.Command(need.Program(t, "clang-19"), "-O2", "-mcpu=v1", "-I/usr/include/x86_64-linux-gnu", "-g", "-target", "bpfel",
-		"-fno-ident", "-fdebug-compilation-dir", ".", "-c", "features.bpf.c", "-o", path)
-	compile.Dir = featuresDir // names of files are in the object
+	path := filepath.Join(t.TempDir(), name+".o")
+	compile := exec.Command(need.Program(t, "clang-19"), "-O2", "-mcpu=v1", "-I/usr/include/x86_64-linux-gnu", "-D__TARGET_ARCH_x86",
+		"-g", "-target", "bpfel", "-fno-ident", "-fdebug-compilation-dir", ".", "-c", name+".bpf.c", "-o", path)
+	compile.Dir = dir
 	out, err := compile.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -132,7 +132,7 @@ func features(t *testing.T) string {
 
 // A program in C and C++ loads, attaches and closes a skeleton on this kernel; with libbpf's runtime too.
 func TestCRuns(t *testing.T) {
-	object := features(t)
+	object := compiled(t, featuresDir, "features")
 	dir := t.TempDir()
 	if !headerOf(t, dir, "features", object) {
 		t.Fatal("no header")
@@ -164,24 +164,39 @@ func TestCRuns(t *testing.T) {
 	}
 }
 
-// The skeleton that the tests of package skel use is what this package makes of its source today.
-func TestFeaturesAreCurrent(t *testing.T) {
-	obj, file, ok := generated(t, features(t))
-	if !ok {
-		t.Fatal("no artefact")
-	}
+// The skeletons in the tree are what this package makes of their sources today.
+func TestSkeletonsAreCurrent(t *testing.T) {
+	const examples = "../skel/examples/"
 	target, err := FindTarget("bpfel")
 	if err != nil {
 		t.Fatal(err)
 	}
-	code, err := Go(obj, file, GoOptions{Package: "features", Ident: "Features", File: "features_bpfel.bpfreplay", Constraint: target.Constraint})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, want := range map[string][]byte{"features_bpfel.go": code, "features_bpfel.bpfreplay": file} {
-		got, err := os.ReadFile(filepath.Join(featuresDir, name))
-		if err != nil || !bytes.Equal(got, want) {
-			t.Errorf("%s is not current: run go generate in %s (%v)", name, featuresDir, err)
+	for _, s := range []struct {
+		dir, source string
+		o           GoOptions
+	}{
+		{featuresDir, "features", GoOptions{Package: "features", Ident: "Features"}},
+		{"../skel/internal/hooks", "hooks", GoOptions{Package: "hooks", Ident: "Hooks"}},
+		{examples + "counter", "counter", GoOptions{Package: "main", Ident: "Counter", Types: []string{"event"}}},
+		{examples + "xdp", "xdp", GoOptions{Package: "main", Ident: "Filter"}},
+		{examples + "lsm", "lsm", GoOptions{Package: "main", Ident: "Keep"}},
+		{examples + "structops", "structops", GoOptions{Package: "main", Ident: "Slow"}},
+	} {
+		obj, file, ok := generated(t, compiled(t, s.dir, s.source))
+		if !ok {
+			t.Fatalf("%s: no artefact", s.dir)
+		}
+		stem := strings.ToLower(s.o.Ident) + "_bpfel"
+		s.o.File, s.o.Constraint = stem+".bpfreplay", target.Constraint
+		code, err := Go(obj, file, s.o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, want := range map[string][]byte{stem + ".go": code, s.o.File: file} {
+			got, err := os.ReadFile(filepath.Join(s.dir, name))
+			if err != nil || !bytes.Equal(got, want) {
+				t.Errorf("%s is not current: run go generate in %s (%v)", name, s.dir, err)
+			}
 		}
 	}
 }
