@@ -1,7 +1,10 @@
 package loader
 
 import (
+	"fmt"
 	"io/fs"
+
+	"github.com/google/renameio/v2"
 
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 	"github.com/bpfreplay/bpfreplay/loader/emit"
@@ -91,7 +94,16 @@ func newProgram(a *artefact.Artefact, err error) (*Program, error) {
 
 // WriteFile writes the loader program to a file, whole or not at all. docs/artefact.md
 // describes the file.
-func (p *Program) WriteFile(path string) error { return p.a.WriteFile(path) }
+func (p *Program) WriteFile(path string) error {
+	data, err := p.a.MarshalBinary()
+	if err != nil {
+		return err
+	}
+	if err := renameio.WriteFile(path, data, 0o644); err != nil {
+		return fmt.Errorf("artefact of %s: %w", p.a.Object, err)
+	}
+	return nil
+}
 
 // MarshalBinary returns what WriteFile writes.
 func (p *Program) MarshalBinary() ([]byte, error) { return p.a.MarshalBinary() }

@@ -18,6 +18,7 @@ const artefactSuffix = ".bpfreplay"
 
 func newGen() *cobra.Command {
 	var out string
+	var skeleton skeletonFlags
 	cmd := &cobra.Command{
 		Use:   "gen OBJECT... [-o FILE|DIRECTORY]",
 		Short: "Write the loader program of an object into one file",
@@ -29,11 +30,19 @@ Of my.bpf.o it makes my.bpfreplay. With -o it writes to that file, or of several
 objects into that directory.
 
 For each object it prints what the loader program needs of a kernel, by the names
-of capabilities in kernels.yaml, and what user space has to do.`,
+of capabilities in kernels.yaml, and what user space has to do.
+
+With --go or --c it writes a light skeleton of one object (docs/skeletons.md), into
+the current directory or into that of -o. With --cc it compiles the object first.`,
 		Example: `  bpfreplay gen my.bpf.o
-  bpfreplay gen -o build/ *.bpf.o`,
+  bpfreplay gen -o build/ *.bpf.o
+  bpfreplay gen --go --pkg main my.bpf.o
+  bpfreplay gen --go --pkg main --cc clang-19 my.bpf.c -- -I/usr/include/x86_64-linux-gnu`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if skeleton.golang || skeleton.c {
+				return skeleton.run(cmd, args, out)
+			}
 			var failed []error
 			for _, path := range args {
 				to, err := outFor(path, out, len(args) > 1)
@@ -48,6 +57,7 @@ of capabilities in kernels.yaml, and what user space has to do.`,
 		},
 	}
 	addFlags(cmd, flags{"out": &out})
+	skeleton.add(cmd)
 	return cmd
 }
 

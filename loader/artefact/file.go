@@ -10,8 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-
-	"github.com/google/renameio/v2"
 )
 
 // The file, all numbers little-endian:
@@ -142,18 +140,6 @@ func split(file []byte) (map[uint32][]byte, error) {
 		return nil, malformed("%d bytes after its end", len(file)-end)
 	}
 	return sections, nil
-}
-
-// WriteFile writes the artefact to a file, whole or not at all.
-func (a *Artefact) WriteFile(path string) error {
-	data, err := a.MarshalBinary()
-	if err != nil {
-		return err
-	}
-	if err := renameio.WriteFile(path, data, 0o644); err != nil {
-		return fmt.Errorf("artefact of %s: %w", a.Object, err)
-	}
-	return nil
 }
 
 // ReadFile reads an artefact from a file.

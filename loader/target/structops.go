@@ -90,3 +90,34 @@ func sameShape(m artefact.Member, kernel *btf.Spec, id btf.TypeID) error {
 	}
 	return nil
 }
+
+// StructOpsValue is a member of a struct_ops map, in the object's layout: the bytes of a
+// value, or the fd of the program that implements the member as a u64.
+type StructOpsValue struct{ Member, Bytes string }
+
+// StructOpsMap is the value of a struct_ops map in the layout of this kernel: what registers
+// it when it is stored, or fills it for a link. Members of which kernel and object have
+// different ideas have been refused when the map was created (valueSize).
+func (t *Target) StructOpsMap(ops string, values []StructOpsValue) ([]byte, error) {
+	inner, outer, _, err := t.structOpsTypes(ops)
+	if err != nil {
+		return nil, err
+	}
+	data := slices.IndexFunc(outer.Members, func(m btf.Member) bool { return m.Name == "data" })
+	if data < 0 {
+		return nil, fmt.Errorf("kernel type struct %s%s has no member data: %w", structOpsPrefix, ops, unix.ENOTSUP)
+	}
+	value := make([]byte, outer.Size)
+	for _, v := range values {
+		i := slices.IndexFunc(inner.Members, func(m btf.Member) bool { return m.Name == v.Member })
+		if i < 0 {
+			return nil, fmt.Errorf("this kernel's struct %s has no member %s: %w", ops, v.Member, unix.ENOTSUP)
+		}
+		from := int(outer.Members[data].BitOffset+inner.Members[i].BitOffset) / 8
+		if from+len(v.Bytes) > len(value) {
+			return nil, fmt.Errorf("member %s of this kernel's struct %s: %d bytes at %d of %d: %w", v.Member, ops, len(v.Bytes), from, len(value), unix.ENOTSUP)
+		}
+		copy(value[from:], v.Bytes)
+	}
+	return value, nil
+}

@@ -192,9 +192,9 @@ func (r *runner) generate(path string) (file string, files []string, programs in
 	for _, s := range a.Steps {
 		results = binary.NativeEndian.AppendUint32(results, uint32(s.Result))
 	}
+	whole, err := a.MarshalBinary()
 	file = filepath.Join(r.dir, "artefact")
-	err = a.WriteFile(file)
-	for name, data := range map[string][]byte{"insns": a.Insns, "blob": blob, "context": ctx, "results": results} {
+	for name, data := range map[string][]byte{"artefact": whole, "insns": a.Insns, "blob": blob, "context": ctx, "results": results} {
 		err = errors.Join(err, os.WriteFile(filepath.Join(r.dir, name), data, 0o600))
 	}
 	for _, name := range []string{"insns", "blob", "context", "results"} {

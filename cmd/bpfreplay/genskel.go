@@ -1,0 +1,166 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/google/renameio/v2"
+	"github.com/spf13/cobra"
+
+	"github.com/bpfreplay/bpfreplay/loader/emit"
+	"github.com/bpfreplay/bpfreplay/loader/object"
+	"github.com/bpfreplay/bpfreplay/loader/skelgen"
+	"github.com/bpfreplay/bpfreplay/loader/trace"
+)
+
+// skeletonFlags are those of gen --go and gen --c.
+type skeletonFlags struct {
+	golang, c        bool
+	pkg, ident, stem string
+	target, cc       string
+	types            []string
+}
+
+func (f *skeletonFlags) add(cmd *cobra.Command) {
+	fs := cmd.Flags()
+	fs.BoolVar(&f.golang, "go", false, "write a light skeleton in Go, and the artefact that it embeds")
+	fs.BoolVar(&f.c, "c", false, "write a light skeleton in C: one header with the artefact in it")
+	fs.StringVar(&f.pkg, "pkg", os.Getenv("GOPACKAGE"), "with --go: name of the package; go generate sets GOPACKAGE")
+	fs.StringVar(&f.ident, "ident", "", "name of the skeleton's type (--go) or struct (--c); without it, that of the object")
+	fs.StringVar(&f.stem, "output-stem", "", "beginning of the names of the files; without it, the name of the skeleton in lower case")
+	fs.StringVar(&f.target, "target", "bpfel", "what the object is for: bpfel, native, or a GOARCH")
+	fs.StringVar(&f.cc, "cc", "", "compile the argument, a C source, with this clang; what follows -- are its flags")
+	fs.StringArrayVar(&f.types, "type", nil, "with --go: declare this type of the object as well")
+}
+
+// run writes the skeleton of an object or of a C source.
+func (f *skeletonFlags) run(cmd *cobra.Command, args []string, out string) error {
+	flags := []string(nil)
+	if n := cmd.ArgsLenAtDash(); n >= 0 {
+		args, flags = args[:n], args[n:]
+	}
+	switch {
+	case f.golang && f.c:
+		return errors.New("--go and --c: one skeleton at a time")
+	case len(args) != 1:
+		return fmt.Errorf("a skeleton is made of one object, not of %d", len(args))
+	case f.cc == "" && len(flags) > 0:
+		return errors.New("flags of a compiler follow -- but there is no --cc to give them to")
+	case f.golang && f.pkg == "":
+		return errors.New("which package? Give --pkg, or run by go generate")
+	}
+	target, err := skelgen.FindTarget(f.target)
+	if err != nil {
+		return err
+	}
+	path := args[0]
+	if f.cc != "" {
+		dir, err := os.MkdirTemp("", "bpfreplay-gen-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		name := strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
+		path = filepath.Join(dir, name+".o")
+		if err := compile(cmd, f.cc, args[0], path, target, flags); err != nil {
+			return err
+		}
+	}
+	obj, err := object.Open(path)
+	if err != nil {
+		return err
+	}
+	t, err := trace.Plan(obj, trace.Options{})
+	if err != nil {
+		return err
+	}
+	a, err := emit.Emit(t)
+	if err != nil {
+		return err
+	}
+	file, err := a.MarshalBinary()
+	if err != nil {
+		return err
+	}
+	if out == "" {
+		out = "."
+	}
+	if f.c {
+		return f.writeC(cmd, obj, file, out)
+	}
+	return f.writeGo(cmd, obj, file, out, target)
+}
+
+func (f *skeletonFlags) writeGo(cmd *cobra.Command, obj *object.Object, file []byte, dir string, target skelgen.Target) error {
+	ident := f.ident
+	if ident == "" {
+		ident = skelgen.Identifier(obj.Name)
+	}
+	stem := f.stem
+	if stem == "" {
+		stem = strings.ToLower(ident)
+	}
+	stem += "_" + target.Suffix
+	code, err := skelgen.Go(obj, file, skelgen.GoOptions{Package: f.pkg, Ident: ident, File: stem + artefactSuffix, Constraint: target.Constraint, Types: f.types})
+	if err != nil {
+		return err
+	}
+	return write(cmd, dir, map[string][]byte{stem + artefactSuffix: file, stem + ".go": code})
+}
+
+func write(cmd *cobra.Command, dir string, files map[string][]byte) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for name, data := range files {
+		path := filepath.Join(dir, name)
+		if err := renameio.WriteFile(path, data, 0o644); err != nil {
+			return err
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%s: %d bytes\n", path, len(data))
+	}
+	return nil
+}
+
+// compile makes an object of a C source, with the flags that bpf2go has.
+func compile(cmd *cobra.Command, cc, source, object string, target skelgen.Target, flags []string) error {
+	words := strings.Fields(cc)
+	if len(words) == 0 {
+		return errors.New("--cc names no compiler")
+	}
+	args := append(words[1:], "-O2", "-mcpu=v1")
+	args = append(args, flags...)
+	if target.Linux != "" {
+		args = append(args, "-D__TARGET_ARCH_"+target.Linux)
+	}
+	args = append(args, "-g", "-target", target.Clang, "-fno-ident", "-fdebug-compilation-dir", ".", "-c", source, "-o", object)
+	var said bytes.Buffer
+	run := exec.CommandContext(cmd.Context(), words[0], args...)
+	run.Stdout, run.Stderr = &said, &said
+	if err := run.Run(); err != nil {
+		return fmt.Errorf("compile %s: %s: %w\n%s", source, cc, err, strings.TrimRight(said.String(), "\n"))
+	}
+	fmt.Fprint(cmd.ErrOrStderr(), said.String()) // warnings
+	return nil
+}
+
+func (f *skeletonFlags) writeC(cmd *cobra.Command, obj *object.Object, file []byte, dir string) error {
+	name := f.ident
+	if name == "" {
+		name = skelgen.CName(obj.Name)
+	}
+	stem := f.stem
+	if stem == "" {
+		stem = name
+	}
+	code, err := skelgen.C(obj, file, skelgen.COptions{Name: name})
+	if err != nil {
+		return err
+	}
+	return write(cmd, dir, map[string][]byte{stem + ".lskel.h": code})
+}

@@ -1,0 +1,185 @@
+package skel
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+
+	"github.com/bpfreplay/bpfreplay/loader/target"
+)
+
+var errNotLoaded = errors.New("it is not loaded")
+
+// Attach attaches one program or struct_ops map and stores the link in at, unless there is one
+// already.
+func Attach[T *ebpf.Program | *ebpf.Map, L io.Closer](at *L, subject string, it T, attach func(T) (L, error)) error {
+	if any(*at) != nil {
+		return nil
+	}
+	if it == nil {
+		return fmt.Errorf("attach %s: %w", subject, errNotLoaded)
+	}
+	l, err := attach(it)
+	if err != nil {
+		return fmt.Errorf("attach %s: %w", subject, err)
+	}
+	*at = l
+	return nil
+}
+
+// AttachAll attaches one after the other. After a failure it detaches all.
+func AttachAll(detach func() error, each ...func() error) error {
+	for _, attach := range each {
+		if err := attach(); err != nil {
+			return errors.Join(err, detach())
+		}
+	}
+	return nil
+}
+
+// Detach closes links, nil ones apart.
+func Detach(links ...io.Closer) error {
+	var all []error
+	for _, l := range links {
+		if l != nil {
+			all = append(all, l.Close())
+		}
+	}
+	return errors.Join(all...)
+}
+
+// Iter creates an iterator (5.8). Open of the link, a *link.Iter, gives its text.
+func Iter(p *ebpf.Program) (link.Link, error) {
+	it, err := link.AttachIter(link.IterOptions{Program: p})
+	if err != nil {
+		return nil, err
+	}
+	return it, nil
+}
+
+// KprobeMulti attaches to all functions of the kernel whose names match (5.18).
+func KprobeMulti(p *ebpf.Program, pattern string, onReturn, session bool) (link.Link, error) {
+	symbols := []string{pattern}
+	if wildcards(pattern) {
+		var err error
+		if symbols, err = functions(pattern); err != nil {
+			return nil, err
+		}
+	}
+	o := link.KprobeMultiOptions{Symbols: symbols, Session: session}
+	if onReturn {
+		return link.KretprobeMulti(p, o)
+	}
+	return link.KprobeMulti(p, o)
+}
+
+// functions are those functions of the kernel that can be traced and match a pattern.
+func functions(pattern string) ([]string, error) {
+	var f *os.File
+	var err error
+	for _, dir := range []string{"/sys/kernel/tracing", "/sys/kernel/debug/tracing"} {
+		if f, err = os.Open(dir + "/available_filter_functions"); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the functions that match %s (is tracefs mounted?): %w", pattern, err)
+	}
+	defer f.Close()
+	var names []string
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		name, _, _ := strings.Cut(lines.Text(), " ")
+		if ok, err := path.Match(pattern, name); err != nil {
+			return nil, err
+		} else if ok {
+			names = append(names, name)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, err
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("no function of the kernel matches %s: %w", pattern, os.ErrNotExist)
+	}
+	return names, nil
+}
+
+// Uprobe attaches to a function of an executable or library.
+func Uprobe(p *ebpf.Program, file, symbol string, offset uint64, onReturn bool) (link.Link, error) {
+	x, err := link.OpenExecutable(file)
+	if err != nil {
+		return nil, err
+	}
+	o := &link.UprobeOptions{Offset: offset}
+	if onReturn {
+		return x.Uretprobe(symbol, p, o)
+	}
+	return x.Uprobe(symbol, p, o)
+}
+
+// UprobeMulti attaches to a function of an executable or library by a multi link (6.6).
+func UprobeMulti(p *ebpf.Program, file, symbol string, onReturn bool) (link.Link, error) {
+	x, err := link.OpenExecutable(file)
+	if err != nil {
+		return nil, err
+	}
+	if onReturn {
+		return x.UretprobeMulti([]string{symbol}, p, nil)
+	}
+	return x.UprobeMulti([]string{symbol}, p, nil)
+}
+
+// Function is a member of a struct_ops map that a program implements.
+type Function struct {
+	Member  string
+	Program int
+}
+
+// Value is a member of a struct_ops map that is no function, in the object's layout.
+type Value = target.StructOpsValue
+
+// RegisterLink fills a struct_ops map and registers it by a link (6.4).
+func (s *Skeleton) RegisterLink(m *ebpf.Map, ops string, values []Value, functions []Function) (link.Link, error) {
+	if err := s.fill(m, ops, values, functions); err != nil {
+		return nil, err
+	}
+	return link.AttachStructOps(link.StructOpsOptions{Map: m})
+}
+
+// Register fills a struct_ops map, which registers it (5.6). Closing the result takes it back.
+func (s *Skeleton) Register(m *ebpf.Map, ops string, values []Value, functions []Function) (io.Closer, error) {
+	if err := s.fill(m, ops, values, functions); err != nil {
+		return nil, err
+	}
+	return registered{m}, nil
+}
+
+// registered is a struct_ops map without a link.
+type registered struct{ m *ebpf.Map }
+
+func (r registered) Close() error { return r.m.Delete(uint32(0)) }
+
+// fill stores the value of a struct_ops map in the layout of the running kernel.
+func (s *Skeleton) fill(m *ebpf.Map, ops string, values []Value, functions []Function) error {
+	for _, f := range functions {
+		fd := binary.NativeEndian.AppendUint64(nil, uint64(s.Program(f.Program).FD()))
+		values = append(values, Value{Member: f.Member, Bytes: string(fd)})
+	}
+	value, err := target.New().StructOpsMap(ops, values)
+	if err != nil {
+		return err
+	}
+	if err := m.Put(uint32(0), value); err != nil {
+		return fmt.Errorf("fill the map: %w", err)
+	}
+	return nil
+}

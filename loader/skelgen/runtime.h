@@ -1,0 +1,511 @@
+/*
+ * The runtime of C skeletons of bpfreplay. It needs the C library and nothing
+ * else: attributes of bpf(2) are bytes at known offsets, so any <linux/bpf.h>
+ * will do, or none. Linux 5.14.
+ */
+#ifndef BPFREPLAY_SKEL_RUNTIME_H
+#define BPFREPLAY_SKEL_RUNTIME_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* for syscall; include this first, or define it for all */
+#endif
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/types.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#ifdef BPFREPLAY_SKEL_INTERNAL
+#include <bpf/skel_internal.h>
+#elif !defined(__SKEL_INTERNAL_H)
+/* As in libbpf's skel_internal.h. */
+struct bpf_map_desc {
+	int map_fd;			/* set before load: a map to use in place of a new one */
+	__u32 max_entries;		/* set before load: in place of what the object says */
+	__u64 initial_value __attribute__((aligned(8))); /* address of the initial value */
+};
+struct bpf_prog_desc {
+	int prog_fd;
+};
+struct bpf_loader_ctx {
+	__u32 sz;
+	__u32 flags;
+	__u32 log_level;		/* of the verifier's log of a program that fails, 0 for 1 */
+	__u32 log_size;
+	__u64 log_buf;
+};
+#endif
+
+#ifdef __cplusplus
+#define BPFREPLAY_ASSERT(x) static_assert(x, #x)
+#else
+#define BPFREPLAY_ASSERT(x) _Static_assert(x, #x)
+#endif
+#define BPFREPLAY_UNUSED __attribute__((unused))
+
+#if __SIZEOF_POINTER__ == 8
+typedef void *bpfreplay_ptr; /* a pointer of a BPF program */
+#else
+typedef __u64 bpfreplay_ptr;
+#endif
+
+/* What a skeleton says of its artefact; docs/artefact.md has the meaning of the fields. */
+struct bpfreplay_map {
+	const char *name;
+	__u32 value_size, attr, delta, value, update; /* offsets in the blob; 0: there is none */
+	bool ring, read_only, section;
+};
+struct bpfreplay_prog {
+	const char *name;
+	__u32 log; /* in the context */
+};
+struct bpfreplay_step {
+	const char *subject, *op;
+	__u32 result; /* in the context */
+	int initial, prog; /* index of the map whose initial value it is about, of the program; or -1 */
+};
+struct bpfreplay_kconfig {
+	const char *name;
+	__u32 offset, size;
+	char type; /* b bool, c char, i int, t tristate, s string */
+	bool weak;
+};
+struct bpfreplay_artefact {
+	const unsigned char *insns, *blob;
+	__u32 insns_sz, blob_sz, ctx_sz, n_maps, n_progs, n_steps, n_kconfig;
+	__u32 kconfig, kconfig_sz; /* in the context; 0: there is none */
+	__u32 cpus;		   /* likewise */
+	int kconfig_map;
+	const struct bpfreplay_map *maps;
+	const struct bpfreplay_prog *progs;
+	const struct bpfreplay_step *steps;
+	const struct bpfreplay_kconfig *kconfigs;
+};
+
+/* Why a load failed. log is the verifier's, of the heap, or NULL. */
+struct bpfreplay_error {
+	char text[256];
+	char *log;
+};
+
+static inline void bpfreplay_put(void *at, size_t off, const void *from, size_t n)
+{
+	memcpy((char *)at + off, from, n);
+}
+static inline void bpfreplay_put32(void *at, size_t off, __u32 v) { bpfreplay_put(at, off, &v, 4); }
+static inline void bpfreplay_put64(void *at, size_t off, __u64 v) { bpfreplay_put(at, off, &v, 8); }
+static inline void bpfreplay_putp(void *at, size_t off, const void *p) { bpfreplay_put64(at, off, (__u64)(size_t)p); }
+static inline int bpfreplay_get(const void *at, size_t off)
+{
+	int v;
+
+	memcpy(&v, (const char *)at + off, 4);
+	return v;
+}
+
+/* bpf(2). Returns a negative errno. A signal makes PROG_LOAD and its like give up with EAGAIN. */
+static inline int bpfreplay_bpf(int cmd, void *attr, unsigned int size)
+{
+	long r;
+	int tries = 0;
+
+	do
+		r = syscall(__NR_bpf, cmd, attr, size);
+	while (r < 0 && (errno == EINTR || (errno == EAGAIN && ++tries < 30)));
+	return r < 0 ? -errno : (int)r;
+}
+static inline int bpfreplay_update(int fd, const void *value)
+{
+	__u64 attr[4] = {0, 0, 0, 0};
+	__u32 key = 0;
+
+	bpfreplay_put32(attr, 0, (__u32)fd);
+	bpfreplay_putp(attr, 8, &key);
+	bpfreplay_putp(attr, 16, value);
+	return bpfreplay_bpf(2, attr, sizeof(attr));
+}
+BPFREPLAY_UNUSED static inline int bpfreplay_raw_tracepoint_open(const char *name, int prog)
+{
+	__u64 attr[2] = {0, 0};
+
+	bpfreplay_putp(attr, 0, name);
+	bpfreplay_put32(attr, 8, (__u32)prog);
+	return bpfreplay_bpf(17, attr, sizeof(attr));
+}
+BPFREPLAY_UNUSED static inline int bpfreplay_link_create(int prog, int attach_type)
+{
+	__u64 attr[2] = {0, 0};
+
+	bpfreplay_put32(attr, 0, (__u32)prog);
+	bpfreplay_put32(attr, 8, (__u32)attach_type);
+	return bpfreplay_bpf(28, attr, sizeof(attr));
+}
+BPFREPLAY_UNUSED static inline void bpfreplay_close(int *fd)
+{
+	if (*fd > 0)
+		close(*fd);
+	*fd = 0;
+}
+static inline size_t bpfreplay_pages(size_t n)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	return (n + page - 1) / page * page;
+}
+static inline struct bpf_map_desc *bpfreplay_map_desc(void *ctx, __u32 i)
+{
+	return (struct bpf_map_desc *)((char *)ctx + 24 + 16 * i);
+}
+static inline int *bpfreplay_prog_fd(const struct bpfreplay_artefact *a, void *ctx, __u32 i)
+{
+	return (int *)((char *)ctx + 24 + 16 * a->n_maps + 4 * i);
+}
+
+/* Memory for a data section, NULL for none. load maps the map's value over it. */
+BPFREPLAY_UNUSED static inline void *bpfreplay_section(const struct bpfreplay_artefact *a, void *ctx, __u32 i)
+{
+	const struct bpfreplay_map *m = &a->maps[i];
+	void *p = mmap(NULL, bpfreplay_pages(m->value_size), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		return NULL;
+	if (m->value)
+		memcpy(p, a->blob + m->value, m->value_size);
+	bpfreplay_map_desc(ctx, i)->initial_value = (__u64)(size_t)p;
+	return p;
+}
+BPFREPLAY_UNUSED static inline void bpfreplay_free_section(const struct bpfreplay_artefact *a, void *p, __u32 i)
+{
+	if (p)
+		munmap(p, bpfreplay_pages(a->maps[i].value_size));
+}
+
+/* One run of the loader program. The results are in the context then. */
+#ifdef BPFREPLAY_SKEL_INTERNAL
+static inline int bpfreplay_once(const struct bpfreplay_artefact *a, void *ctx, const void *blob, struct bpfreplay_error *e)
+{
+	struct bpf_load_and_run_opts opts;
+	int err;
+
+	memset(&opts, 0, sizeof(opts));
+	opts.ctx = (struct bpf_loader_ctx *)ctx;
+	opts.data = blob;
+	opts.data_sz = a->blob_sz;
+	opts.insns = a->insns;
+	opts.insns_sz = a->insns_sz;
+	err = bpf_load_and_run(&opts);
+	snprintf(e->text, sizeof(e->text), "loader program: %s", opts.errstr ? opts.errstr : "");
+	return err;
+}
+#else
+static inline int bpfreplay_once(const struct bpfreplay_artefact *a, void *ctx, const void *blob, struct bpfreplay_error *e)
+{
+	__u64 map_attr[6], prog_attr[16], run_attr[10];
+	const char *what = "MAP_CREATE";
+	int map, prog = -1, err;
+
+	memset(map_attr, 0, sizeof(map_attr));
+	memset(prog_attr, 0, sizeof(prog_attr));
+	memset(run_attr, 0, sizeof(run_attr));
+	bpfreplay_put32(map_attr, 0, 2); /* BPF_MAP_TYPE_ARRAY */
+	bpfreplay_put32(map_attr, 4, 4);
+	bpfreplay_put32(map_attr, 8, a->blob_sz);
+	bpfreplay_put32(map_attr, 12, 1);
+	bpfreplay_put(map_attr, 28, "__loader.map", 12);
+	err = map = bpfreplay_bpf(0, map_attr, 44);
+	if (err >= 0) {
+		what = "MAP_UPDATE_ELEM";
+		err = bpfreplay_update(map, blob);
+	}
+	if (err >= 0) {
+		what = "PROG_LOAD";
+		bpfreplay_put32(prog_attr, 0, 31); /* BPF_PROG_TYPE_SYSCALL */
+		bpfreplay_put32(prog_attr, 4, a->insns_sz / 8);
+		bpfreplay_putp(prog_attr, 8, a->insns);
+		bpfreplay_putp(prog_attr, 16, "Dual BSD/GPL");
+		bpfreplay_put32(prog_attr, 44, 16); /* BPF_F_SLEEPABLE */
+		bpfreplay_put(prog_attr, 48, "__loader.prog", 13);
+		bpfreplay_putp(prog_attr, 120, &map);
+		err = prog = bpfreplay_bpf(5, prog_attr, sizeof(prog_attr));
+	}
+	if (err >= 0) {
+		what = "PROG_TEST_RUN";
+		bpfreplay_put32(run_attr, 0, (__u32)prog);
+		bpfreplay_put32(run_attr, 40, a->ctx_sz);
+		bpfreplay_putp(run_attr, 48, ctx);
+		err = bpfreplay_bpf(10, run_attr, sizeof(run_attr));
+		if (err >= 0)
+			err = bpfreplay_get(run_attr, 4);
+	}
+	if (map >= 0)
+		close(map);
+	if (prog >= 0)
+		close(prog);
+	snprintf(e->text, sizeof(e->text), "loader program: %s", what);
+	return err;
+}
+#endif
+
+/* The kernel's configuration, as far as /boot/config-RELEASE has it and the caller has not set it. */
+static inline int bpfreplay_config(const struct bpfreplay_kconfig *k, char *at, const char *release, struct bpfreplay_error *e)
+{
+	char line[512], path[96 + sizeof("/boot/config-")];
+	size_t n = strlen(k->name), i;
+	long long v = 0;
+	int a = 0, b = 0, c = 0, found = 0;
+	FILE *f;
+
+	for (i = 0; i < k->size; i++)
+		if (at[i])
+			return 0;
+	if (!strcmp(k->name, "LINUX_KERNEL_VERSION")) {
+		if (sscanf(release, "%d.%d.%d", &a, &b, &c) < 2)
+			return -EINVAL;
+		v = ((long long)a << 16) | (b << 8) | (c > 255 ? 255 : c);
+		memcpy(at, &v, k->size < 8 ? k->size : 8);
+		return 0;
+	}
+	if (!strncmp(k->name, "LINUX_", 6)) { /* system calls have wrappers (4.17), programs cookies (5.15) */
+		at[0] = 1;
+		return 0;
+	}
+	snprintf(path, sizeof(path), "/boot/config-%.95s", release);
+	f = fopen(path, "re");
+	while (f && !found && fgets(line, sizeof(line), f)) {
+		char *text = line + n + 1;
+
+		if (strncmp(line, k->name, n) || line[n] != '=')
+			continue;
+		found = 1;
+		text[strcspn(text, "\n")] = 0;
+		if (k->type == 's' && *text == '"')
+			snprintf(at, k->size, "%.*s", (int)strcspn(text + 1, "\""), text + 1);
+		else if (k->type == 'c' && strchr("ynm", *text) && !text[1])
+			at[0] = *text;
+		else {
+			v = *text == 'y' ? 1 : *text == 'm' ? 2 : *text == 'n' ? 0 : strtoll(text, NULL, 0);
+			memcpy(at, &v, k->size < 8 ? k->size : 8);
+		}
+	}
+	if (f)
+		fclose(f);
+	if (found || k->weak)
+		return 0;
+	snprintf(e->text, sizeof(e->text), "kconfig %s: %s does not say it: set it in the skeleton before load", k->name, path);
+	return -ESRCH;
+}
+
+/* What depends on the machine. */
+static inline int bpfreplay_settings(const struct bpfreplay_artefact *a, void *ctx, struct bpfreplay_error *e)
+{
+	struct utsname u;
+	__u32 i;
+	int err;
+
+	if (a->cpus) {
+		FILE *f = fopen("/sys/devices/system/cpu/possible", "re");
+		__u32 from, to, n = 0;
+		char sep = ',';
+
+		while (f && sep == ',' && fscanf(f, "%u", &from) == 1) {
+			to = from;
+			if (fscanf(f, "%c", &sep) == 1 && sep == '-' && (fscanf(f, "%u", &to) != 1 || fscanf(f, "%c", &sep) != 1))
+				break;
+			n += to - from + 1;
+		}
+		if (f)
+			fclose(f);
+		bpfreplay_put32(ctx, a->cpus, n);
+	}
+	if (!a->kconfig || uname(&u))
+		return 0;
+	if (a->kconfig_map >= 0 && bpfreplay_map_desc(ctx, (__u32)a->kconfig_map)->initial_value)
+		bpfreplay_put(ctx, a->kconfig, (void *)(size_t)bpfreplay_map_desc(ctx, (__u32)a->kconfig_map)->initial_value, a->kconfig_sz);
+	for (i = 0; i < a->n_kconfig; i++) {
+		err = bpfreplay_config(&a->kconfigs[i], (char *)ctx + a->kconfig + a->kconfigs[i].offset, u.release, e);
+		if (err < 0)
+			return err;
+	}
+	return 0;
+}
+
+/* Closes what a run has left behind, and gives back the maps that the caller brought. */
+static inline void bpfreplay_undo(const struct bpfreplay_artefact *a, void *ctx, const int *reused)
+{
+	__u32 i;
+
+	for (i = 0; i < a->n_maps; i++) {
+		struct bpf_map_desc *d = bpfreplay_map_desc(ctx, i);
+
+		if (!reused[i])
+			bpfreplay_close(&d->map_fd);
+		d->map_fd = reused[i];
+	}
+	for (i = 0; i < a->n_progs; i++)
+		bpfreplay_close(bpfreplay_prog_fd(a, ctx, i));
+}
+
+/* Runs the loader program and finds the step that failed, -1 for none; err is why. */
+static inline int bpfreplay_steps(const struct bpfreplay_artefact *a, void *ctx, const void *blob, const int *reused,
+				  struct bpfreplay_error *e, int *err)
+{
+	__u32 i;
+
+	for (i = 0; i < a->n_maps; i++)
+		bpfreplay_map_desc(ctx, i)->map_fd = 0;
+	*err = bpfreplay_once(a, ctx, blob, e);
+	for (i = 0; i < a->n_steps; i++) {
+		const struct bpfreplay_step *s = &a->steps[i];
+		int n = bpfreplay_get(ctx, s->result);
+
+		if (n >= 0 || (s->initial >= 0 && reused[s->initial]))
+			continue;
+		*err = n;
+		snprintf(e->text, sizeof(e->text), "%s: %s: %s", s->subject, s->op, strerror(-n));
+		return (int)i;
+	}
+	return -1;
+}
+
+/* Writes what the caller wants to be different into a copy of the blob. */
+static inline void bpfreplay_override(const struct bpfreplay_artefact *a, void *ctx, unsigned char *blob)
+{
+	__u32 i, n, size;
+
+	for (i = 0; i < a->n_maps; i++) {
+		const struct bpfreplay_map *m = &a->maps[i];
+		struct bpf_map_desc *d = bpfreplay_map_desc(ctx, i);
+
+		if ((n = d->max_entries) != 0) {
+			if (m->ring) { /* a power of two of whole pages */
+				for (size = (__u32)sysconf(_SC_PAGESIZE); size && size < n;)
+					size *= 2;
+				n = size;
+			}
+			bpfreplay_put32(blob, m->attr + 12, n);
+		}
+		if (d->initial_value && m->value)
+			bpfreplay_put(blob, m->value, (const void *)(size_t)d->initial_value, m->value_size);
+		if (d->map_fd > 0) {
+			bpfreplay_put32(blob, m->attr, 0x7fffffff);
+			bpfreplay_put32(blob, m->delta, (__u32)d->map_fd + EINVAL);
+			if (m->update) {
+				bpfreplay_put64(blob, m->update + 24, ~(__u64)0);
+				bpfreplay_put32(blob, m->update + 4, 1);
+			}
+		}
+	}
+}
+
+/* After a run: what the loader program leaves zeroed, and the memory of sections. */
+static inline int bpfreplay_finish(const struct bpfreplay_artefact *a, void *ctx, const int *reused, struct bpfreplay_error *e)
+{
+	__u32 i, j;
+	int err;
+
+	for (i = 0; i < a->n_progs; i++)
+		if (*bpfreplay_prog_fd(a, ctx, i) <= 0) {
+			snprintf(e->text, sizeof(e->text), "program %s: the loader program has handed out no fd", a->progs[i].name);
+			return -EPROTO;
+		}
+	for (i = 0; i < a->n_maps; i++) {
+		const struct bpfreplay_map *m = &a->maps[i];
+		struct bpf_map_desc *d = bpfreplay_map_desc(ctx, i);
+		char *p = (char *)(size_t)d->initial_value;
+
+		if (d->map_fd <= 0) {
+			snprintf(e->text, sizeof(e->text), "map %s: the loader program has handed out no fd", m->name);
+			return -EPROTO;
+		}
+		if (!p)
+			continue;
+		for (j = 0; j < m->value_size && !p[j]; j++)
+			;
+		if (!m->value && !reused[i] && j < m->value_size && (int)i != a->kconfig_map) {
+			err = bpfreplay_update(d->map_fd, p);
+			if (err < 0) {
+				snprintf(e->text, sizeof(e->text), "map %s: MAP_UPDATE_ELEM: %s", m->name, strerror(-err));
+				return err;
+			}
+		}
+	}
+	for (i = 0; i < a->n_maps; i++) {
+		struct bpf_map_desc *d = bpfreplay_map_desc(ctx, i);
+		void *p = (void *)(size_t)d->initial_value;
+
+		if (!p || !a->maps[i].section)
+			continue;
+		if (mmap(p, bpfreplay_pages(a->maps[i].value_size), a->maps[i].read_only ? PROT_READ : PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_FIXED, d->map_fd, 0) == MAP_FAILED) {
+			err = -errno;
+			snprintf(e->text, sizeof(e->text), "map %s: map its memory: %s", a->maps[i].name, strerror(-err));
+			return err;
+		}
+	}
+	for (i = 0; i < a->n_maps; i++) {
+		if (!reused[i])
+			continue;
+		err = fcntl(reused[i], F_DUPFD_CLOEXEC, 3); /* that one stays the caller's */
+		if (err < 0)
+			return -errno;
+		bpfreplay_map_desc(ctx, i)->map_fd = err;
+	}
+	return 0;
+}
+
+/* Loads. Returns a negative errno; e says what failed, and nothing is open then. */
+BPFREPLAY_UNUSED static inline int bpfreplay_load(const struct bpfreplay_artefact *a, void *ctx, struct bpfreplay_error *e)
+{
+	__u32 i, level = ((struct bpf_loader_ctx *)ctx)->log_level;
+	unsigned char *blob = (unsigned char *)malloc(a->blob_sz);
+	int *reused = (int *)calloc(a->n_maps + 1, sizeof(int));
+	int step, err = -ENOMEM;
+
+	snprintf(e->text, sizeof(e->text), "loader program: no memory");
+	free(e->log);
+	e->log = NULL;
+	if (!blob || !reused)
+		goto out;
+	memcpy(blob, a->blob, a->blob_sz);
+	((struct bpf_loader_ctx *)ctx)->sz = a->ctx_sz;
+	err = bpfreplay_settings(a, ctx, e);
+	if (err < 0)
+		goto out;
+	bpfreplay_override(a, ctx, blob);
+	for (i = 0; i < a->n_maps; i++)
+		reused[i] = bpfreplay_map_desc(ctx, i)->map_fd;
+	step = bpfreplay_steps(a, ctx, blob, reused, e, &err);
+	if (step < 0 && err >= 0)
+		err = bpfreplay_finish(a, ctx, reused, e);
+	if (err >= 0) {
+		e->text[0] = 0;
+		goto out;
+	}
+	bpfreplay_undo(a, ctx, reused);
+	if (step >= 0 && a->steps[step].prog >= 0 && (e->log = (char *)calloc(1, 1 << 20)) != NULL) {
+		__u32 log = a->progs[a->steps[step].prog].log;
+		struct bpfreplay_error again;
+		int ignored;
+
+		/* Of a million instructions only the last lines count. */
+		bpfreplay_put32(ctx, log, level ? level : err == -E2BIG ? 4 : 1);
+		bpfreplay_put32(ctx, log + 4, 1 << 20);
+		bpfreplay_putp(ctx, log + 8, e->log);
+		bpfreplay_steps(a, ctx, blob, reused, &again, &ignored);
+		bpfreplay_undo(a, ctx, reused);
+		memset((char *)ctx + log, 0, 16);
+	}
+out:
+	free(blob);
+	free(reused);
+	return err < 0 ? err : 0;
+}
+
+#endif /* BPFREPLAY_SKEL_RUNTIME_H */
