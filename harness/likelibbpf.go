@@ -14,7 +14,7 @@ var likeLibbpf = forEngines([]string{state.EngineTrace, state.EngineReplay, stat
 		"libbpf v1.8 takes objects in the machine's byte order only, as do trace and replay; cilium/ebpf v0.22.0 takes others if they have no program"},
 	{"", `section "[^"]*" is of no known program type|failed to guess program type from ELF section|missing BPF prog type, check ELF section name`,
 		"libbpf v1.8 refuses an object with a program whose section it does not know, as do trace and replay; cilium/ebpf v0.22.0 leaves the program out"},
-	{"", `extern: malformed object: no BTF data section lists it|failed to find BTF for extern '`,
+	{"", `extern: malformed object: it is declared and not defined|failed to find BTF for extern '`,
 		"libbpf v1.8 takes an extern only if a section of the types lists it, as do trace and replay; cilium/ebpf v0.22.0 takes one that is called for a kfunc"},
 })
 

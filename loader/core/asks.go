@@ -18,9 +18,6 @@ const (
 	AsksMatch
 	// AsksEnumSign: the sign of an enum; kernels before 6.0 call every enum signed.
 	AsksEnumSign
-	// AsksDeepMatch: a comparison of more than two levels of structs and prototypes,
-	// at which no kernel so far does not give up (libbpf: 32).
-	AsksDeepMatch
 )
 
 // Asks finds out what a record asks for. It looks at the object only.
@@ -34,12 +31,8 @@ func Asks(local *btf.Spec, rec Record) Asked {
 		return AsksNothing // an error everywhere
 	}
 	switch {
-	case rec.Kind == TypeMatches && exceeds(ts, rec.TypeID, false, kernelLevel):
-		return AsksDeepMatch
 	case rec.Kind == TypeMatches:
 		return AsksMatch
-	case rec.Kind.isType() && exceedsPrototypes(ts, rec.TypeID, kernelLevel):
-		return AsksDeepMatch
 	case rec.Kind == FieldSigned:
 		if t, err := s.fieldType(); err == nil && isEnum(t.Kind) {
 			return AsksEnumSign
@@ -135,73 +128,4 @@ func KindClashes(local *btf.Spec, programs [][]Record) map[string]bool {
 		}
 	}
 	return clashes
-}
-
-// kernelLevel is the kernel's limit of nesting in a comparison of types
-// (MAX_TYPES_MATCH_DEPTH), where libbpf has 32.
-const kernelLevel = 2
-
-// exceedsPrototypes reports whether a comparison of two types for type_exists and its
-// like may reach the limit: they look into prototypes only.
-func exceedsPrototypes(ts *types, id btf.TypeID, level int) bool {
-	for range maxChain {
-		t, err := ts.resolve(id)
-		if err != nil {
-			return false
-		}
-		switch t.Kind {
-		case btf.KindPtr:
-			id = t.Ref
-		case btf.KindArray:
-			id = t.Array.Elem
-		case btf.KindFuncProto:
-			for _, p := range t.Params {
-				if level <= 0 || exceedsPrototypes(ts, p.Type, level-1) {
-					return true
-				}
-			}
-			id = t.Ref
-		default:
-			return false
-		}
-	}
-	return true
-}
-
-// exceeds reports whether the comparison of a type by type_matches may reach the
-// kernel's limit.
-func exceeds(ts *types, id btf.TypeID, behindPtr bool, level int) bool {
-	if level <= 0 {
-		return true
-	}
-	for range maxChain {
-		t, err := ts.resolve(id)
-		if err != nil {
-			return false
-		}
-		switch t.Kind {
-		case btf.KindPtr:
-			behindPtr = true
-			id = t.Ref
-		case btf.KindArray:
-			id = t.Array.Elem
-		case btf.KindStruct, btf.KindUnion:
-			for _, m := range t.Members {
-				if !behindPtr && exceeds(ts, m.Type, false, level-1) {
-					return true
-				}
-			}
-			return false
-		case btf.KindFuncProto:
-			for _, p := range t.Params {
-				if exceeds(ts, p.Type, behindPtr, level-1) {
-					return true
-				}
-			}
-			id = t.Ref
-		default:
-			return false
-		}
-	}
-	return true
 }

@@ -14,8 +14,9 @@
 //     types of the local type's kind. A loader program finds out which kind the
 //     kernel has (trace.ChooseEnum).
 //   - The kernel's cache of candidates knows names only: [KindClashes].
-//   - Comparisons stop after two levels of structs and prototypes, libbpf's after
-//     32: [AsksDeepMatch].
+//   - Comparisons with a candidate stop after two levels of structs (type_matches) or
+//     prototypes, libbpf's after 32: PROG_LOAD fails with EINVAL then. Of 1,445 objects
+//     of two suites one is such: the selftest core_kern_overflow, which is there to show it.
 //   - Kernels before 6.15 take the size of a whole array for the width of an
 //     access: [ElementAccess].
 //   - Kernels before 6.0 know neither type_matches nor unsigned enums: [AsksMatch],

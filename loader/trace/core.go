@@ -49,8 +49,6 @@ func (p *planner) planRecord(c *LoadProgram, i int, clashes map[string]bool, enu
 		return nil
 	}
 	switch core.Asks(p.types, *rec) {
-	case core.AsksDeepMatch:
-		return refuse(c.Subject(), unix.EOPNOTSUPP, "CO-RE %s: no kernel compares more than two levels of structs and prototypes", rec.String(p.types))
 	case core.AsksMatch:
 		p.need(NeedTypeMatch, c.Subject(), rec.String(p.types))
 	case core.AsksEnumSign:
