@@ -88,6 +88,9 @@ func (a *Artefact) check() error {
 			c.within("kconfig "+k.Name, int(k.Offset), int(k.Size), s.Size)
 		}
 	}
+	if a.Signed != nil {
+		c.checkSignatures(a.Signed)
+	}
 	return c.err
 }
 
