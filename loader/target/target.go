@@ -15,6 +15,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
 	"github.com/bpfreplay/bpfreplay/loader/btf"
+	"github.com/bpfreplay/bpfreplay/loader/contract"
 )
 
 // Target is the running kernel.
@@ -29,6 +30,8 @@ type Target struct {
 
 	// What was asked about the kernel, nil for not yet.
 	uprobeMulti, farValues *bool
+	contract               contract.Contract
+	noContract             error
 }
 
 const vmlinuxTypes = "/sys/kernel/btf/vmlinux"
