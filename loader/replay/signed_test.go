@@ -254,6 +254,7 @@ func TestContractAChecksTheBlob(t *testing.T) {
 		t.Skip("this kernel has contract B")
 	case err == nil && c == contract.A:
 		forms = forms[:1]
+	case err == nil:
 	case errors.As(err, &lacks) && errors.Is(err, unix.EOPNOTSUPP):
 		// It verifies nothing, and has the rest.
 	default:
@@ -318,7 +319,9 @@ func TestSettingsAreBounded(t *testing.T) {
 			return a
 		}
 	}
-	cpus := func(t *testing.T) *artefact.Artefact { return generate(t, "../../selftests/bpf/maps_perf_event_array.bpf.o") }
+	cpus := func(t *testing.T) *artefact.Artefact {
+		return generate(t, "../../selftests/bpf/maps_perf_event_array.bpf.o")
+	}
 	for name, tt := range map[string]struct {
 		generate  func(t *testing.T) *artefact.Artefact
 		set, want uint32
