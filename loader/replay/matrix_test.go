@@ -33,6 +33,7 @@ type fixture struct {
 	key      testkey.Key
 	contract contract.Contract // of the kernel
 	good     int32             // keyring with the key
+	look     func(r *run)      // at what a run has left, nil for no look
 }
 
 func newFixture(t testing.TB) *fixture {
@@ -71,6 +72,7 @@ type attempt struct {
 	thawed      bool   // not frozen
 	unasked     bool   // for the digest
 	change      func(m int)
+	again       bool // run it twice
 }
 
 // as is the attempt that a kernel of a contract takes.
@@ -136,6 +138,11 @@ func (f *fixture) do(a attempt) string {
 		return "PROG_LOAD " + errnoName(err)
 	}
 	defer bpfsys.Close(prog)
+	if a.again {
+		if got := f.runOnce(prog); got != "ok" {
+			return "once " + got
+		}
+	}
 	return f.runOnce(prog)
 }
 
@@ -150,6 +157,9 @@ func (f *fixture) runOnce(prog int) string {
 		return "PROG_TEST_RUN " + errnoName(err)
 	case got < 0:
 		return "run " + errnoName(unix.Errno(-got))
+	}
+	if f.look != nil {
+		f.look(r)
 	}
 	return "ok"
 }
