@@ -113,8 +113,8 @@ func (r *Ring) hold(certificates [][]byte, made chan<- error) {
 		made <- fmt.Errorf("make a keyring: %w", err)
 		return
 	}
-	// The main thread of a process does not end before it.
-	defer unix.KeyctlInt(unix.KEYCTL_UNLINK, serial, unix.KEY_SPEC_THREAD_KEYRING, 0, 0)
+	// At once: what is unlinked goes later, and the main thread does not end before the process.
+	defer unix.KeyctlInt(unix.KEYCTL_INVALIDATE, serial, 0, 0, 0)
 	for i, cert := range certificates {
 		if _, err := unix.AddKey("asymmetric", fmt.Sprintf("bpfreplay:%d", i), cert, serial); err != nil {
 			made <- fmt.Errorf("add a certificate to a keyring: %w", explain(err))
@@ -128,7 +128,7 @@ func (r *Ring) hold(certificates [][]byte, made chan<- error) {
 
 func explain(err error) error {
 	switch {
-	case errors.Is(err, unix.ENOPKG):
+	case errors.Is(err, unix.ENOPKG), errors.Is(err, unix.ENOENT):
 		return fmt.Errorf("this kernel lacks an algorithm that it uses: %w", err)
 	case errors.Is(err, unix.EBADMSG):
 		return fmt.Errorf("it is no X.509 certificate: %w", err)

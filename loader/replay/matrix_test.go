@@ -31,9 +31,10 @@ type fixture struct {
 	t        testing.TB
 	a        *artefact.Artefact
 	key      testkey.Key
-	contract contract.Contract // of the kernel
-	good     int32             // keyring with the key
-	look     func(r *run)      // at what a run has left, nil for no look
+	contract contract.Contract     // of the kernel
+	good     int32                 // keyring with the key
+	look     func(r *run)          // at what a run has left, nil for no look
+	run      func(prog int) string // in place of runOnce, nil for that
 }
 
 func newFixture(t testing.TB) *fixture {
@@ -138,6 +139,9 @@ func (f *fixture) do(a attempt) string {
 		return "PROG_LOAD " + errnoName(err)
 	}
 	defer bpfsys.Close(prog)
+	if f.run != nil {
+		return f.run(prog)
+	}
 	if a.again {
 		if got := f.runOnce(prog); got != "ok" {
 			return "once " + got
