@@ -363,3 +363,25 @@ func TestSettingsAreBounded(t *testing.T) {
 		})
 	}
 }
+
+// BenchmarkLoad is for the ratio of signed loads to unsigned ones, in one guest.
+func BenchmarkLoad(b *testing.B) {
+	kernelContract(b)
+	for _, object := range []string{"data_sections", "core_field", "maps_many", "prog_many"} {
+		a := generate(b, "../../selftests/bpf/"+object+".bpf.o")
+		load := func(b *testing.B, o Options) {
+			o.Target = target.New()
+			for b.Loop() {
+				r, err := Load(a, o)
+				assert.NilError(b, err)
+				r.Close()
+			}
+		}
+		b.Run(object+"/unsigned", func(b *testing.B) { load(b, Options{}) })
+		for name, key := range map[string]testkey.Key{"RSA": testkey.RSA(b), "P-256": testkey.P256(b)} {
+			assert.NilError(b, sign.Sign(a, key, key.Cert))
+			keyring := ring(b, key.Cert.Raw)
+			b.Run(object+"/"+name, func(b *testing.B) { load(b, Options{Keyring: keyring}) })
+		}
+	}
+}
