@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -362,6 +363,84 @@ func TestSettingsAreBounded(t *testing.T) {
 			assert.Equal(t, got, tt.want)
 		})
 	}
+}
+
+// TestSignedIsUnsigned loads every object of the core suite that can be signed, signed and not:
+// what comes of it is the same, refusals of the verifier and their logs included.
+func TestSignedIsUnsigned(t *testing.T) {
+	kernelContract(t)
+	keepsFDs(t)
+	objects, err := filepath.Glob("../../selftests/bpf/*.bpf.o")
+	assert.NilError(t, err)
+	assert.Assert(t, len(objects) > 100)
+	key := testkey.RSA(t)
+	options := Options{Target: target.New()}
+	signedOptions := options
+	signedOptions.Keyring = ring(t, key.Cert.Raw)
+	counts := make(map[string]int)
+	for _, path := range objects {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			what := ""
+			defer func() { counts[what]++ }()
+			obj, err := object.Open(path)
+			if err != nil {
+				what = "no object"
+				return
+			}
+			p, err := trace.Plan(obj, trace.Options{})
+			if err != nil {
+				what = "no trace"
+				return
+			}
+			a, err := emit.Emit(p)
+			assert.NilError(t, err)
+			if err := sign.Sign(a, key, key.Cert); err != nil {
+				assert.ErrorIs(t, err, sign.ErrUnsignable)
+				what = "unsignable"
+				return
+			}
+			want, wantErr := outcome(a, options)
+			got, gotErr := outcome(a, signedOptions)
+			assert.Equal(t, gotErr, wantErr)
+			assert.DeepEqual(t, got, want)
+			what = "loaded"
+			if wantErr != "" {
+				what = "refused"
+			}
+		})
+	}
+	t.Log(counts)
+	assert.Assert(t, counts["loaded"] > 100 && counts["refused"] > 0, "%v", counts)
+}
+
+// outcome is what a load leaves, in a form that does not differ from load to load.
+func outcome(a *artefact.Artefact, o Options) (state []string, failure string) {
+	r, err := Load(a, o)
+	if err != nil {
+		var step *artefact.StepError
+		if errors.As(err, &step) && step.Log != "" {
+			failure = fmt.Sprintf(" (%d lines of log)", strings.Count(step.Log, "\n"))
+		}
+		return nil, err.Error() + failure
+	}
+	defer r.Close()
+	for i, fd := range r.Maps {
+		info, _, err := bpfsys.GetMapInfo(fd)
+		if err != nil {
+			return nil, err.Error()
+		}
+		state = append(state, fmt.Sprintf("map %s: type %d, key %d, value %d, entries %d, flags %#x, extra %#x, types %t", a.Maps[i].Name,
+			info.Type, info.KeySize, info.ValueSize, info.MaxEntries, info.MapFlags, info.MapExtra, info.BTFID != 0))
+	}
+	for i, fd := range r.Programs {
+		info, arrays, err := bpfsys.GetProgInfo(fd)
+		if err != nil {
+			return nil, err.Error()
+		}
+		state = append(state, fmt.Sprintf("program %s: type %d, tag %x, %d functions, %d maps, %d instructions, attached to %d", a.Programs[i].Name,
+			info.Type, info.Tag, len(arrays.Tags), len(arrays.MapIDs), info.XlatedProgLen/8, info.AttachBTFID))
+	}
+	return state, ""
 }
 
 // BenchmarkLoad is for the ratio of signed loads to unsigned ones, in one guest.
