@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/cilium/ebpf"
@@ -98,6 +99,11 @@ func (p *Program) Load(opts *LoadOptions) (*Collection, error) {
 	}
 	for name, prog := range opts.Programs {
 		o.Programs[name] = prog.FD()
+	}
+	if opts.Keyring != "" {
+		for _, name := range slices.Sorted(maps.Keys(opts.Variables)) {
+			return nil, fmt.Errorf("variable %s: %w", name, ErrSigned) // rather than its map
+		}
 	}
 	var err error
 	if o.Values, err = p.values(opts); err != nil {

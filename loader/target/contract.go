@@ -3,6 +3,7 @@ package target
 import (
 	"errors"
 	"fmt"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -14,14 +15,28 @@ import (
 
 // Contract is the way in which this kernel checks signed loader programs. It is found by
 // probes that need no key: a stable kernel may have another one than its version says. The
-// error is an *artefact.NeedError if there is none.
+// answer is kept for the process. The error is an *artefact.NeedError if there is none.
 func (t *Target) Contract() (contract.Contract, error) {
+	kept.mu.Lock()
+	defer kept.mu.Unlock()
+	if kept.known {
+		return kept.contract, kept.lacks
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.contract == "" && t.noContract == nil {
-		t.contract, t.noContract = t.probeContract()
+	c, err := t.probeContract()
+	var lacks *artefact.NeedError
+	if err == nil || errors.As(err, &lacks) {
+		kept.contract, kept.lacks, kept.known = c, err, true // and not that it could not tell
 	}
-	return t.contract, t.noContract
+	return c, err
+}
+
+var kept struct {
+	mu       sync.Mutex
+	known    bool
+	contract contract.Contract
+	lacks    error
 }
 
 // NeedSigned is the capability that a signed load needs.

@@ -15,7 +15,6 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
 	"github.com/bpfreplay/bpfreplay/loader/btf"
-	"github.com/bpfreplay/bpfreplay/loader/contract"
 )
 
 // Target is the running kernel.
@@ -30,8 +29,6 @@ type Target struct {
 
 	// What was asked about the kernel, nil for not yet.
 	uprobeMulti, farValues *bool
-	contract               contract.Contract
-	noContract             error
 }
 
 const vmlinuxTypes = "/sys/kernel/btf/vmlinux"
