@@ -203,3 +203,22 @@ func TestValueOfExternalSigners(t *testing.T) {
 		})
 	}
 }
+
+func FuzzVerify(f *testing.F) {
+	key := testkey.P256(f)
+	good, err := Message(key, key.Cert, content)
+	assert.NilError(f, err)
+	f.Add(good)
+	f.Add(good[:len(good)/2])
+	f.Fuzz(func(t *testing.T, der []byte) {
+		// What verifies has one encoding, but for the random part of the signature.
+		if Verify(der, key.Cert, content) != nil {
+			return
+		}
+		signer, err := parseMessage(der)
+		assert.NilError(t, err)
+		again, err := message(key.Cert, signer.Signature)
+		assert.NilError(t, err)
+		assert.Assert(t, bytes.Equal(again, der))
+	})
+}
