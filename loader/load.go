@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/cilium/ebpf"
@@ -36,6 +37,13 @@ type LoadOptions struct {
 	// LogLevel is the verifier's log level for the log of a program that is refused. 0 is 1,
 	// or the statistics only where the verifier has given up.
 	LogLevel uint32
+	// Keyring asks for a signed load (6.18): the kernel verifies the signature by the keys
+	// in this keyring, a serial or one of KeyringNames. A signed load takes none of the
+	// options above but PinPath and LogLevel, since they would change what was signed.
+	//
+	// Session, process and thread keyrings belong to threads, not to goroutines: after
+	// having added a key to one, pass its serial. NewKeyring makes a keyring of its own.
+	Keyring string
 }
 
 // Collection is what a load left behind. It owns its maps and programs.
@@ -83,7 +91,7 @@ func (p *Program) Load(opts *LoadOptions) (*Collection, error) {
 	if err := p.uniqueNames(); err != nil {
 		return nil, err
 	}
-	o := replay.Options{LogLevel: opts.LogLevel, Options: target.Options{
+	o := replay.Options{LogLevel: opts.LogLevel, Keyring: opts.Keyring, Options: target.Options{
 		MaxEntries: opts.MaxEntries, Maps: make(map[string]int), Programs: make(map[string]int), PinPath: opts.PinPath,
 	}}
 	for name, m := range opts.Maps {
@@ -97,6 +105,11 @@ func (p *Program) Load(opts *LoadOptions) (*Collection, error) {
 			return nil, fmt.Errorf("program %s: the program that it replaces is nil: %w", name, unix.EINVAL)
 		}
 		o.Programs[name] = prog.FD()
+	}
+	if opts.Keyring != "" {
+		for _, name := range slices.Sorted(maps.Keys(opts.Variables)) {
+			return nil, fmt.Errorf("variable %s: %w", name, ErrSigned) // rather than its map
+		}
 	}
 	var err error
 	if o.Values, err = p.values(opts); err != nil {

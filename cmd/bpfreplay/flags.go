@@ -11,6 +11,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness/engine"
 	"github.com/bpfreplay/bpfreplay/harness/mutate"
+	"github.com/bpfreplay/bpfreplay/loader/keyring"
 )
 
 // What a command has until a flag says otherwise.
@@ -103,6 +104,8 @@ var flagTable = map[string]flagInfo{
 	"all":     {"", aboutRest, "remove everything, also what is needed"},
 	"clang":   {"", aboutRest, "the compiler; an llvm-strip has to be beside it"},
 	"diff":    {"", aboutRest, "compare the traces of two objects"},
+	"cert":    {"", aboutRest, "for a signed load, a certificate that is trusted for it; may be repeated"},
+	"keyring": {"", aboutRest, "for a signed load, the keyring: a serial, or " + strings.Join(keyring.Names(), ", ")},
 	"offline": {"", aboutRest, "ask nothing over a network"},
 	"pin":     {"", aboutRest, "a directory, to be made on a BPF file system, in which to pin all that was loaded"},
 	"replace": {"", aboutRest, "for an freplace program, NAME=PROGRAM: the program that it replaces, by id or pin; may be repeated"},
@@ -154,6 +157,7 @@ func addFlags(cmd *cobra.Command, values flags) {
 // completions complete the values of flags.
 var completions = map[string]cobra.CompletionFunc{
 	"kernel":  completeKernels,
+	"keyring": cobra.FixedCompletions(keyring.Names(), cobra.ShellCompDirectiveNoFileComp),
 	"engine":  cobra.FixedCompletions(engine.Names(), cobra.ShellCompDirectiveNoFileComp),
 	"engines": cobra.FixedCompletions(engine.Names(), cobra.ShellCompDirectiveNoFileComp),
 	"mutate":  cobra.FixedCompletions(mutate.Names(), cobra.ShellCompDirectiveNoFileComp),

@@ -19,8 +19,10 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/visible"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
+	"github.com/bpfreplay/bpfreplay/loader/keyring"
 	"github.com/bpfreplay/bpfreplay/loader/object"
 	"github.com/bpfreplay/bpfreplay/loader/replay"
+	"github.com/bpfreplay/bpfreplay/loader/sign"
 	"github.com/bpfreplay/bpfreplay/loader/target"
 	"github.com/bpfreplay/bpfreplay/loader/trace"
 )
@@ -30,6 +32,8 @@ type loadFlags struct {
 	bpftool string
 	pin     string
 	replace each
+	keyring string
+	certs   each
 }
 
 func newLoad() *cobra.Command {
@@ -48,13 +52,21 @@ system. Names have underscores where they had dots.
 A program that replaces a function of another one (freplace) needs to know which:
 --replace NAME=PROGRAM, PROGRAM being an id or where it is pinned.
 
+With --keyring the kernel verifies the signature of a file that sign wrote, by the
+keys in that keyring: a serial, as keyctl(1) prints it, or a name. With --cert it
+is a keyring that is made for this load and holds this certificate.
+
 Where the kernel refuses a program, the verifier's log is printed, too.`,
 		Example: `  bpfreplay load my.bpf.o
-  bpfreplay load --engine direct --pin /sys/fs/bpf/direct my.bpf.o`,
+  bpfreplay load --engine direct --pin /sys/fs/bpf/direct my.bpf.o
+  bpfreplay load --keyring secondary my.bpfreplay`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
 	}
-	addFlags(cmd, flags{"engine": &f.engine, "bpftool": &f.bpftool, "replace": &f.replace, "pin": &f.pin})
+	addFlags(cmd, flags{
+		"engine": &f.engine, "bpftool": &f.bpftool, "replace": &f.replace, "pin": &f.pin, "keyring": &f.keyring, "cert": &f.certs,
+	})
+	cmd.MarkFlagsMutuallyExclusive("keyring", "cert")
 	return cmd
 }
 
@@ -99,7 +111,10 @@ func (f *loadFlags) load(cmd *cobra.Command, path string) (*onKernel, error) {
 		if err != nil {
 			return nil, err
 		}
-		return awaitLoad(cmd.Context(), func() (*onKernel, error) { return run(a, programs) })
+		return awaitLoad(cmd.Context(), func() (*onKernel, error) { return f.runFile(a, programs) })
+	}
+	if f.keyring != "" || len(f.certs) > 0 {
+		return nil, fmt.Errorf("%s is an object: only a file that sign wrote has a signature", path)
 	}
 	tool, err := findTool(f.bpftool, f.engine)
 	if err != nil {
@@ -178,8 +193,25 @@ func findTool(path string, engines ...string) (engine.Tool, error) {
 	return engine.Tool{Path: path}, err
 }
 
-func run(a *artefact.Artefact, programs map[string]int) (*onKernel, error) {
-	r, err := replay.Load(a, replay.Options{Options: target.Options{Programs: programs}})
+func (f *loadFlags) runFile(a *artefact.Artefact, programs map[string]int) (*onKernel, error) {
+	o := replay.Options{Options: target.Options{Programs: programs}, Keyring: f.keyring}
+	if len(f.certs) > 0 {
+		var certs [][]byte
+		for _, path := range f.certs {
+			cert, err := sign.ReadCertificate(path)
+			if err != nil {
+				return nil, err
+			}
+			certs = append(certs, cert.Raw)
+		}
+		ring, err := keyring.New(certs...)
+		if err != nil {
+			return nil, err
+		}
+		defer ring.Close()
+		o.Keyring = ring.ID().String()
+	}
+	r, err := replay.Load(a, o)
 	if err != nil {
 		return nil, err
 	}

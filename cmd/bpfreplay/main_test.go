@@ -105,6 +105,16 @@ func TestGuest(t *testing.T) {
 	runScripts(t, "guest", "BPFREPLAY_CACHE", cacheDir(t))
 }
 
+// Those in testdata/signed boot kernels that verify signatures, each in its own way.
+func TestSigned(t *testing.T) {
+	need.QEMU(t)
+	need.Program(t, "openssl")
+	for _, name := range []string{"6.18", "stable"} {
+		need.Kernel(t, name)
+	}
+	runScripts(t, "signed", "BPFREPLAY_CACHE", cacheDir(t))
+}
+
 // cacheDir is the cache of kernels that the command uses by itself.
 func cacheDir(t *testing.T) string {
 	t.Helper()

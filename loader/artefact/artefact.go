@@ -22,6 +22,8 @@ type Artefact struct {
 	Needs    []Need
 	// Types is where the object's BTF is in the blob, empty if it has none there.
 	Types Range
+
+	Signed *Signatures // nil if the loader program is not signed
 }
 
 // Range is a part of the blob.

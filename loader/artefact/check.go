@@ -93,6 +93,9 @@ func (a *Artefact) check() error {
 			}
 		}
 	}
+	if a.Signed != nil {
+		c.checkSignatures(a.Signed)
+	}
 	return c.err
 }
 

@@ -50,6 +50,11 @@ func (a *Artefact) Explain(w io.Writer) error {
 	for _, n := range a.Needs {
 		fmt.Fprintf(tw, "need\t%s\t%s\n", n.Capability, printable(n.Why))
 	}
+	if a.Signed != nil {
+		for _, s := range a.Signed.List {
+			fmt.Fprintf(tw, "signed\tcontract %s\tby key %x\tfor %s\n", s.Contract, a.Signed.KeyID, s.Contract.Kernels())
+		}
+	}
 	return tw.Flush()
 }
 

@@ -28,11 +28,12 @@ const (
 	sectionAlign = 8
 )
 
-// Kinds of sections. A file has each once.
+// Kinds of sections. A file has each once, but for signatures, which it may lack.
 const (
-	sectionManifest = 1 // JSON, UTF-8
-	sectionInsns    = 2
-	sectionBlob     = 3
+	sectionManifest   = 1 // JSON, UTF-8
+	sectionInsns      = 2
+	sectionBlob       = 3
+	sectionSignatures = 4 // JSON, UTF-8
 )
 
 // MaxSize is the size in bytes of the largest file that is read.
@@ -54,10 +55,18 @@ func (a *Artefact) MarshalBinary() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("artefact of %s: manifest: %w", a.Object, err)
 	}
-	sections := []struct {
+	type section struct {
 		kind uint32
 		data []byte
-	}{{sectionManifest, append(manifest, '\n')}, {sectionInsns, a.Insns}, {sectionBlob, a.Blob}}
+	}
+	sections := []section{{sectionManifest, append(manifest, '\n')}, {sectionInsns, a.Insns}, {sectionBlob, a.Blob}}
+	if a.Signed != nil {
+		signatures, err := a.Signed.marshal()
+		if err != nil {
+			return nil, fmt.Errorf("artefact of %s: signatures: %w", a.Object, err)
+		}
+		sections = append(sections, section{sectionSignatures, signatures})
+	}
 	out := []byte(magic)
 	out = binary.LittleEndian.AppendUint32(out, version)
 	out = binary.LittleEndian.AppendUint32(out, uint32(len(sections)))
@@ -98,8 +107,13 @@ func Parse(file []byte) (*Artefact, error) {
 		return nil, err
 	}
 	a := &Artefact{Insns: sections[sectionInsns], Blob: sections[sectionBlob]}
-	if err := a.parseManifest(sections[sectionManifest]); err != nil {
+	if err := parseJSON("manifest", sections[sectionManifest], a.parseManifest); err != nil {
 		return nil, err
+	}
+	if data, ok := sections[sectionSignatures]; ok {
+		if err := parseJSON("signatures", data, a.parseSignatures); err != nil {
+			return nil, err
+		}
 	}
 	if err := a.check(); err != nil {
 		return nil, err
@@ -119,7 +133,7 @@ func split(file []byte) (map[uint32][]byte, error) {
 		kind, zero := binary.LittleEndian.Uint32(h), binary.LittleEndian.Uint32(h[4:])
 		off, size := binary.LittleEndian.Uint64(h[8:]), binary.LittleEndian.Uint64(h[16:])
 		switch _, twice := sections[kind]; {
-		case kind < sectionManifest || kind > sectionBlob:
+		case kind < sectionManifest || kind > sectionSignatures:
 			return nil, malformed("section of kind %d, which this version of bpfreplay does not know", kind)
 		case twice:
 			return nil, malformed("two sections of kind %d", kind)

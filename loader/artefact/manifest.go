@@ -194,15 +194,24 @@ func readSetting(s manifestSetting) Setting {
 	return out
 }
 
-func (a *Artefact) parseManifest(data []byte) error {
-	var m manifest
+// parseJSON reads a section that is one JSON value of which every field is known: what is
+// not understood cannot be replayed.
+func parseJSON(what string, data []byte, read func(*json.Decoder) error) error {
 	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields() // what is not understood cannot be replayed
-	if err := d.Decode(&m); err != nil {
-		return malformed("manifest: %v", err)
+	d.DisallowUnknownFields()
+	if err := read(d); err != nil {
+		return malformed("%s: %v", what, err)
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return malformed("manifest: something follows it")
+		return malformed("%s: something follows it", what)
+	}
+	return nil
+}
+
+func (a *Artefact) parseManifest(d *json.Decoder) error {
+	var m manifest
+	if err := d.Decode(&m); err != nil {
+		return err
 	}
 	a.Object, a.License, a.Context, a.Types = m.Object, m.License, m.Context, m.Types.of()
 	a.Maps, a.Settings = all(m.Maps, readMap), all(m.Settings, readSetting)

@@ -16,6 +16,8 @@ const (
 	MapCreateKernelType = 60 // btf_vmlinux_value_type_id, 5.6
 	MapCreateExtra      = 64 // map_extra, 5.16
 	MapCreateTypeFD     = 72 // value_type_btf_obj_fd, 6.9
+	MapCreateExcl       = 80 // excl_prog_hash, 6.18
+	MapCreateExclSize   = 88 // excl_prog_hash_size
 
 	ElemKey   = 8
 	ElemValue = 16
@@ -47,10 +49,17 @@ const (
 	ProgLoadFDArray     = 120 // 5.14
 	ProgLoadCORE        = 128 // 5.17
 	ProgLoadCORERecSize = 136
+	ProgLoadFDArrayCnt  = 148 // 6.14
+	ProgLoadSignature   = 152 // 6.18
+	ProgLoadSigSize     = 160
+	ProgLoadKeyring     = 164 // keyring_id, s32
 )
 
 // FlagTypeFD is BPF_F_VTYPE_BTF_OBJ_FD of map_flags: value_type_btf_obj_fd counts (6.9).
 const FlagTypeFD = 1 << 15
+
+// TraceUprobeMulti is BPF_TRACE_UPROBE_MULTI of expected_attach_type (6.6).
+const TraceUprobeMulti = 48
 
 // ProgTypeKprobe is BPF_PROG_TYPE_KPROBE.
 const ProgTypeKprobe = 2

@@ -5,6 +5,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
 	"github.com/bpfreplay/bpfreplay/loader/insn"
+	"github.com/bpfreplay/bpfreplay/loader/object"
 	"github.com/bpfreplay/bpfreplay/loader/trace"
 )
 
@@ -287,7 +288,11 @@ func (e *emitter) createMap(i int, c *trace.CreateMap) {
 	p := &e.commands[i]
 	if c.CPUs != nil { // unless the runtime has stored another number
 		e.loadBlob(4, r1, p.attr+bpfsys.MapCreateMaxEntries)
-		e.over(opJneImm, r1, 0, func() { e.copyCtx(4, e.settings[c.CPUs], p.attr+bpfsys.MapCreateMaxEntries) })
+		e.over(opJneImm, r1, 0, func() {
+			e.load(4, r1, rCtx, e.settings[c.CPUs])
+			e.over(opJleImm, r1, maxCPUs, func() { e.movImm(r1, maxCPUs) })
+			e.storeBlob(4, p.attr+bpfsys.MapCreateMaxEntries, r1)
+		})
 	}
 	if c.ValueSize != nil {
 		e.copyCtx(4, e.settings[c.ValueSize], p.attr+bpfsys.MapCreateValueSize)
@@ -331,6 +336,7 @@ func (e *emitter) update(i int, c *trace.UpdateElem) {
 	p := &e.commands[i]
 	if c.Setting != nil {
 		e.copyValue(e.settings[c.Setting], p.value, c.Setting.Size)
+		e.bound(c.Setting, p.value)
 	}
 	e.pointer(p.attr, bpfsys.ElemKey, p.key)
 	e.pointer(p.attr, bpfsys.ElemValue, p.value)
@@ -342,6 +348,29 @@ func (e *emitter) update(i int, c *trace.UpdateElem) {
 func (e *emitter) copyValue(from, to, size int) {
 	for at := 0; at < size; at += 8 {
 		e.copyCtx(8, from+at, to+at)
+	}
+}
+
+// maxCPUs is the largest number of CPUs that any kernel can be built for (NR_CPUS of x86-64
+// with MAXSMP).
+const maxCPUs = 8192
+
+// bound keeps booleans and tristates of .kconfig within what they can be: what signs the
+// loader program signs what it does for each of these values, and for no other. clobbers: r1.
+func (e *emitter) bound(s *trace.Setting, value int) {
+	for _, x := range s.Externs {
+		last := int64(0)
+		switch x.KconfigType {
+		case object.KconfigBool:
+			last = 1
+		case object.KconfigTristate:
+			last = 2
+		default:
+			continue // not signed
+		}
+		width, at := int(x.KconfigSize), int(x.KconfigOffset)
+		e.load(width, r1, rCtx, e.settings[s]+at)
+		e.over(opJleImm, r1, last, func() { e.storeBlobImm(width, value+at, last) })
 	}
 }
 
@@ -517,7 +546,11 @@ func (e *emitter) loadProgram(i int, c *trace.LoadProgram) {
 	e.copyCtx(8, log, p.attr+bpfsys.ProgLoadLogLevel) // and log_size, which follows
 	e.copyCtx(8, log+8, p.attr+bpfsys.ProgLoadLogBuf)
 	if c.Expected != nil {
-		e.copyCtx(4, e.settings[c.Expected], p.attr+bpfsys.ProgLoadAttachType)
+		e.load(4, r1, rCtx, e.settings[c.Expected])
+		if c.Expected.Kind == trace.SettingUSDT { // a yes or no, whatever the number
+			e.over(opJeqImm, r1, 0, func() { e.movImm(r1, bpfsys.TraceUprobeMulti) })
+		}
+		e.storeBlob(4, p.attr+bpfsys.ProgLoadAttachType, r1)
 	}
 	e.pointer(p.attr, bpfsys.ProgLoadInsns, p.data)
 	e.pointer(p.attr, bpfsys.ProgLoadLicense, p.license)

@@ -27,6 +27,10 @@ type Options struct {
 	// repeated so that the error has its log. At 0 that is 1, or the statistics only
 	// where the kernel gave up after a million instructions.
 	LogLevel uint32
+	// Keyring asks for a signed load (6.18), whose signature the kernel verifies by the
+	// keys in this keyring: a serial, or a name of package keyring. A signed load takes no
+	// option that changes what was signed, and refuses it by name.
+	Keyring string
 }
 
 // attempts is how often a load is repeated that a signal interrupted: a nested
@@ -66,6 +70,13 @@ func newRun(a *artefact.Artefact, o Options) (*run, error) {
 	if o.Target == nil {
 		o.Target = target.New()
 	}
+	var signed *signedRun
+	if o.Keyring != "" {
+		var err error
+		if signed, err = newSigned(a, &o); err != nil {
+			return nil, err
+		}
+	}
 	var types *btf.Spec
 	if a.NeedsTypes() {
 		var err error
@@ -77,7 +88,13 @@ func newRun(a *artefact.Artefact, o Options) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &run{a: a, p: p, blob: a.Blob}
+	r := &run{a: a, p: p, blob: a.Blob, signed: signed}
+	if signed != nil {
+		for i := range p.Maps {
+			p.Close()
+			return nil, fmt.Errorf("map %s: it is pinned already: %w", a.Maps[i].Name, ErrSigned)
+		}
+	}
 	r.override()
 	return r, nil
 }
@@ -106,10 +123,11 @@ func createMap(a *artefact.Artefact, m int) (int, error) {
 
 // run is a loader program with what this load overrides.
 type run struct {
-	a    *artefact.Artefact
-	p    *target.Prepared
-	blob []byte
-	ctx  []byte
+	a      *artefact.Artefact
+	p      *target.Prepared
+	signed *signedRun // nil for a load that is not
+	blob   []byte
+	ctx    []byte
 }
 
 func (r *run) put32(off int, v uint32) { binary.NativeEndian.PutUint32(r.blob[off:], v) }
@@ -207,7 +225,7 @@ func (r *run) once(logged *artefact.Program, level uint32, log []byte) (*artefac
 		binary.NativeEndian.PutUint32(r.ctx[logged.Log+4:], uint32(len(log)))
 		binary.NativeEndian.PutUint64(r.ctx[logged.Log+8:], uint64(uintptr(unsafe.Pointer(&log[0]))))
 	}
-	m, cmd, err := bpfsys.NewBlob(r.blob)
+	m, cmd, err := r.createBlob()
 	if err != nil {
 		return nil, &artefact.StepError{Subject: loaderProgram, Op: cmd.String(), Err: err}
 	}
@@ -228,6 +246,11 @@ func (r *run) once(logged *artefact.Program, level uint32, log []byte) (*artefac
 		}
 	}
 	if result < 0 {
+		if r.signed != nil {
+			if why := r.signed.refusedItself(r.a, result); why != nil {
+				return nil, &artefact.StepError{Subject: loaderProgram, Op: bpfsys.ProgTestRun.String(), Err: why}
+			}
+		}
 		return nil, &artefact.StepError{Subject: loaderProgram, Op: "a step without a name", Err: unix.Errno(-result)}
 	}
 	return nil, nil
@@ -243,17 +266,34 @@ func (r *run) context() []byte {
 	return ctx
 }
 
+func (r *run) createBlob() (int, bpfsys.Cmd, error) {
+	if r.signed != nil {
+		return r.signed.createBlob(r.blob)
+	}
+	return bpfsys.NewBlob(r.blob)
+}
+
 // loadLoader loads the loader program, and again with a log if that fails.
 func (r *run) loadLoader(m int) (int, error) {
+	// A session, process or thread keyring is that of the thread that asks for it: what
+	// is found out about a failure must be about the same.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	insns, signature := r.a.Insns, (*bpfsys.Signature)(nil)
+	if r.signed != nil {
+		insns, signature = r.signed.insns, r.signed.signature()
+	}
 	fd := -1
 	log, err := bpfsys.WithLog(func(level uint32, log []byte) (err error) {
-		fd, err = bpfsys.LoadLoader(r.a.Insns, []int{m}, level, log)
+		fd, err = bpfsys.LoadSigned(insns, []int{m}, signature, level, log)
 		return err
 	})
 	if err == nil {
 		return fd, nil
 	}
-	if why := target.ProbeSyscall(); why != nil && !errors.Is(why, target.ErrUnknown) {
+	if r.signed != nil {
+		err = r.signed.explain(r.a, err, log)
+	} else if why := target.ProbeSyscall(); why != nil && !errors.Is(why, target.ErrUnknown) {
 		return -1, &artefact.NeedError{Need: artefact.Need{Capability: "syscall_prog", Why: "the loader program of " + r.a.Object}, Err: why}
 	}
 	return -1, &artefact.StepError{Subject: loaderProgram, Op: bpfsys.ProgLoad.String(), Err: err, Log: log}
