@@ -71,10 +71,15 @@ func possibleInC(a *artefact.Artefact) error {
 			return fmt.Errorf("program %s replaces a function of another: use the skeleton in Go: %w", a.Programs[i].Name, unix.ENOTSUP)
 		}
 	}
+	prototypes := make(map[string]uint32)
 	for i := range a.Settings {
-		if s := &a.Settings[i]; s.Kind == "member" || s.Kind == "value_size" {
-			return fmt.Errorf("it needs %s: use the skeleton in Go: %w", s.String(), unix.ENOTSUP)
+		s := &a.Settings[i]
+		// One weak function with several prototypes: which of them the kernel has is for its types to say.
+		other, twice := prototypes[s.Function]
+		if s.Kind == "member" || s.Kind == "value_size" || s.Kind == "mismatch" && twice && other != s.Prototype {
+			return fmt.Errorf("it needs to know %s: use the skeleton in Go: %w", s.String(), unix.ENOTSUP)
 		}
+		prototypes[s.Function] = s.Prototype
 	}
 	for _, n := range a.Needs {
 		// A kernel that lacks this one says nothing, and does something else.

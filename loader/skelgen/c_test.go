@@ -100,7 +100,8 @@ func TestCCompiles(t *testing.T) {
 func TestCRefuses(t *testing.T) {
 	for object, want := range map[string]string{
 		"arena_pages":    "is an arena",
-		"struct_ops_two": "of the kernel's struct",
+		"struct_ops_two": "bpf_struct_ops_tcp_congestion_ops",
+		"kfunc_flavours": "has another prototype",
 	} {
 		path := filepath.Join(coreObjects, object+".bpf.o")
 		obj, file, ok := generated(t, path)
