@@ -54,7 +54,9 @@ var (
 func Main() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
 	defer stop()
-	err := newRoot().ExecuteContext(ctx)
+	root := newRoot()
+	root.SetArgs(longFlags(os.Args[1:]))
+	err := root.ExecuteContext(ctx)
 	var status programError
 	switch {
 	case err == nil:
