@@ -53,6 +53,7 @@ static void __exit skel_kmod_exit(void)
 module_init(skel_kmod_init);
 module_exit(skel_kmod_exit);
 MODULE_LICENSE("GPL");
+MODULE_DESCRIPTION("Test of light skeletons of bpfreplay");
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
 MODULE_IMPORT_NS("BPF_INTERNAL");
 #elif LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
