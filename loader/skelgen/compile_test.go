@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -163,5 +164,21 @@ func eachSuite(t *testing.T, compile func(t *testing.T, paths []string)) {
 			}
 			compile(t, paths)
 		})
+	}
+}
+
+// What a skeleton imports: nothing of others but x/sys and cilium/ebpf, and no cgo.
+func TestRuntimeImports(t *testing.T) {
+	cmd := exec.Command("go", "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}{{if .CgoFiles}}cgo{{end}}", Runtime)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Fields(string(out))
+	slices.Sort(lines)
+	want := []string{"github.com/bpfreplay/bpfreplay", "github.com/cilium/ebpf", "golang.org/x/sys"}
+	if got := slices.Compact(lines); !slices.Equal(got, want) {
+		t.Errorf("package skel needs %v, not %v", got, want)
 	}
 }
