@@ -53,6 +53,7 @@ for purpose; do
 		program bpftool bpftool
 		program strace strace
 		program cc gcc
+		program g++ g++
 		file /usr/include/stdlib.h libc6-dev
 		file /usr/include/bpf/libbpf.h libbpf-dev
 		;;

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/google/renameio/v2"
@@ -36,6 +37,25 @@ func (f *skeletonFlags) add(cmd *cobra.Command) {
 	fs.StringVar(&f.target, "target", "bpfel", "what the object is for: bpfel, native, or a GOARCH")
 	fs.StringVar(&f.cc, "cc", "", "compile the argument, a C source, with this clang; what follows -- are its flags")
 	fs.StringArrayVar(&f.types, "type", nil, "with --go: declare this type of the object as well")
+}
+
+// longFlags puts a second dash before the flags of gen that have one, as users of bpf2go write them
+// and as those of other tools for go generate are.
+func longFlags(args []string) []string {
+	if len(args) == 0 || args[0] != "gen" {
+		return args
+	}
+	args = slices.Clone(args)
+	for i, arg := range args {
+		if arg == "--" {
+			break
+		}
+		name, _, _ := strings.Cut(arg, "=")
+		if slices.Contains([]string{"-go", "-pkg", "-ident", "-output-stem", "-target", "-cc", "-type"}, name) {
+			args[i] = "-" + arg
+		}
+	}
+	return args
 }
 
 // run writes the skeleton of an object or of a C source.

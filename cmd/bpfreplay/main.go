@@ -99,7 +99,9 @@ func Main() int {
 			os.Exit(exitTrouble)
 		})
 	}
-	err := newRoot().ExecuteContext(ctx)
+	root := newRoot()
+	root.SetArgs(longFlags(os.Args[1:]))
+	err := root.ExecuteContext(ctx)
 	var status programError
 	switch {
 	case err == nil:

@@ -68,7 +68,7 @@ func Iter(p *ebpf.Program) (link.Link, error) {
 // KprobeMulti attaches to all functions of the kernel whose names match (5.18).
 func KprobeMulti(p *ebpf.Program, pattern string, onReturn, session bool) (link.Link, error) {
 	symbols := []string{pattern}
-	if wildcards(pattern) {
+	if strings.ContainsAny(pattern, "*?") {
 		var err error
 		if symbols, err = functions(pattern); err != nil {
 			return nil, err

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"os"
-	"strings"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
@@ -229,19 +228,16 @@ func (s *Skeleton) unmapSections(n int) error {
 }
 
 // Map is map i after Load, nil before.
-func (s *Skeleton) Map(i int) *ebpf.Map {
-	if i >= len(s.maps) {
-		return nil
-	}
-	return s.maps[i]
-}
+func (s *Skeleton) Map(i int) *ebpf.Map { return at(s.maps, i) }
 
 // Program is program i after Load, nil before.
-func (s *Skeleton) Program(i int) *ebpf.Program {
-	if i >= len(s.programs) {
-		return nil
+func (s *Skeleton) Program(i int) *ebpf.Program { return at(s.programs, i) }
+
+func at[T any](list []T, i int) (none T) {
+	if i < len(list) {
+		return list[i]
 	}
-	return s.programs[i]
+	return none
 }
 
 // Arena is the memory of the arena that is map i, after Load, until Close.
@@ -295,6 +291,3 @@ func String[T ~int8 | ~uint8](chars []T) string {
 func Bytes[T ~int8 | ~uint8](chars []T) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(chars))), len(chars))
 }
-
-// wildcards reports whether a name is a pattern.
-func wildcards(name string) bool { return strings.ContainsAny(name, "*?") }

@@ -71,10 +71,15 @@ func possibleInC(a *artefact.Artefact) error {
 			return fmt.Errorf("program %s replaces a function of another: use the skeleton in Go: %w", a.Programs[i].Name, unix.ENOTSUP)
 		}
 	}
+	prototypes := make(map[string]uint32)
 	for i := range a.Settings {
-		if s := &a.Settings[i]; s.Kind == "member" || s.Kind == "value_size" {
-			return fmt.Errorf("it needs %s: use the skeleton in Go: %w", s.String(), unix.ENOTSUP)
+		s := &a.Settings[i]
+		// One weak function with several prototypes: which of them the kernel has is for its types to say.
+		other, twice := prototypes[s.Function]
+		if s.Kind == "member" || s.Kind == "value_size" || s.Kind == "mismatch" && twice && other != s.Prototype {
+			return fmt.Errorf("it needs to know %s: use the skeleton in Go: %w", s.String(), unix.ENOTSUP)
 		}
+		prototypes[s.Function] = s.Prototype
 	}
 	for _, n := range a.Needs {
 		// A kernel that lacks this one says nothing, and does something else.
@@ -341,7 +346,7 @@ func (h *header) functions() {
 		}
 		h.p("/* %s */\nBPFREPLAY_UNUSED static inline int %s__%s__attach(struct %s *skel)\n{", section, n, p, n)
 		h.p("\tint prog_fd = skel->progs.%s.prog_fd;\n\tint fd = %s;\n", p, call)
-		h.p("\tif (fd > 0)\n\t\tskel->links.%s_fd = fd;\n\telse\n\t\tsnprintf(skel->error.text, sizeof(skel->error.text), \"program %%s: attach: %%s\", %s, strerror(-fd));\n\treturn fd;\n}\n",
+		h.p("\tif (fd > 0)\n\t\tskel->links.%s_fd = fd;\n\telse\n\t\tsnprintf(skel->error.text, sizeof(skel->error.text), \"program %%s: attach: %%s\", %s, bpfreplay_strerror(-fd));\n\treturn fd;\n}\n",
 			p, quoted(h.a.Programs[i].Name))
 	}
 	h.p("BPFREPLAY_UNUSED static inline int %s__attach(struct %s *skel)\n{\n\tint ret = 0;\n\n\t(void)skel;", n, n)
@@ -358,19 +363,34 @@ func (h *header) functions() {
 		h.p("\tbpfreplay_close(&skel->progs.%s.prog_fd);", p)
 	}
 	for _, s := range h.sections {
-		h.p("\tbpfreplay_free_section(&%s__artefact, skel->%s, %d);", n, s.field, s.index)
+		h.p("\tbpfreplay_free_section(&%s__artefact, skel->%s, %d, skel->error.loaded);", n, s.field, s.index)
 	}
 	for _, m := range h.maps {
 		h.p("\tbpfreplay_close(&skel->maps.%s.map_fd);", m)
 	}
-	h.p("\tfree(skel->error.log);\n\tfree(skel);\n}\n")
+	h.p("\tbpfreplay_free(skel->error.log);\n\tbpfreplay_free(skel);\n}\n")
 	h.p("/* NULL if there is no memory. */\nBPFREPLAY_UNUSED static inline struct %s *%s__open(void)\n{", n, n)
-	h.p("\tstruct %s *skel = (struct %s *)calloc(1, sizeof(*skel));\n\n\tif (!skel)\n\t\treturn NULL;", n, n)
+	h.p("\tstruct %s *skel = (struct %s *)bpfreplay_alloc(sizeof(*skel));\n\n\tif (!skel)\n\t\treturn NULL;", n, n)
 	for _, s := range h.sections {
 		h.p("\tskel->%s = (struct %s *)bpfreplay_section(&%s__artefact, skel, %d);\n\tif (!skel->%s) {\n\t\t%s__destroy(skel);\n\t\treturn NULL;\n\t}", s.field, s.name, n, s.index, s.field, n)
 	}
 	h.p("\treturn skel;\n}\n")
-	h.p("/* Returns a negative errno; skel->error says what failed. */\nBPFREPLAY_UNUSED static inline int %s__load(struct %s *skel)\n{\n\treturn bpfreplay_load(&%s__artefact, skel, &skel->error);\n}\n", n, n, n)
+	h.p("/* Returns a negative errno; skel->error says what failed. */\nBPFREPLAY_UNUSED static inline int %s__load(struct %s *skel)\n{", n, n)
+	h.p("\tint err = bpfreplay_load(&%s__artefact, skel, &skel->error);\n\n#ifdef __KERNEL__", n)
+	for _, s := range h.sections {
+		h.p("\tskel->%s = (struct %s *)(size_t)skel->maps.%s.initial_value;", s.field, s.name, s.field)
+	}
+	h.p("#endif\n\treturn err;\n}\n")
+	h.p("#ifdef __KERNEL__\n/* Closes all file descriptors, which are those of the process that loads the module. What they stand for lives")
+	h.p(" * as long as the caller has references, such as to links. After this, __destroy frees memory only. */")
+	h.p("BPFREPLAY_UNUSED static inline void %s__close_fds(struct %s *skel)\n{\n\t%s__detach(skel);", n, n, n)
+	for _, p := range h.programs {
+		h.p("\tbpfreplay_close(&skel->progs.%s.prog_fd);", p)
+	}
+	for _, m := range h.maps {
+		h.p("\tbpfreplay_close(&skel->maps.%s.map_fd);", m)
+	}
+	h.p("}\n#else")
 	h.p("/* NULL, and errno, if that fails; __open and __load tell more. */\nBPFREPLAY_UNUSED static inline struct %s *%s__open_and_load(void)\n{", n, n)
-	h.p("\tstruct %s *skel = %s__open();\n\tint err;\n\n\tif (!skel) {\n\t\terrno = ENOMEM;\n\t\treturn NULL;\n\t}\n\terr = %s__load(skel);\n\tif (err < 0) {\n\t\t%s__destroy(skel);\n\t\terrno = -err;\n\t\treturn NULL;\n\t}\n\treturn skel;\n}\n", n, n, n, n)
+	h.p("\tstruct %s *skel = %s__open();\n\tint err;\n\n\tif (!skel) {\n\t\terrno = ENOMEM;\n\t\treturn NULL;\n\t}\n\terr = %s__load(skel);\n\tif (err < 0) {\n\t\t%s__destroy(skel);\n\t\terrno = -err;\n\t\treturn NULL;\n\t}\n\treturn skel;\n}\n#endif\n", n, n, n, n)
 }

@@ -6,9 +6,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/bpfreplay/bpfreplay/internal/need"
 	"github.com/bpfreplay/bpfreplay/loader/emit"
 	"github.com/bpfreplay/bpfreplay/loader/object"
 	"github.com/bpfreplay/bpfreplay/loader/trace"
@@ -63,7 +65,7 @@ func put(t *testing.T, path, text string) {
 
 func goRun(t *testing.T, dir string, args ...string) string {
 	t.Helper()
-	cmd := exec.Command("go", args...)
+	cmd := exec.Command(need.Program(t, "go"), args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK="+filepath.Join(dir, "go.work"), "GOPROXY=off")
 	out, err := cmd.CombinedOutput()
@@ -163,5 +165,21 @@ func eachSuite(t *testing.T, compile func(t *testing.T, paths []string)) {
 			}
 			compile(t, paths)
 		})
+	}
+}
+
+// What a skeleton imports: nothing of others but x/sys and cilium/ebpf, and no cgo.
+func TestRuntimeImports(t *testing.T) {
+	cmd := exec.Command(need.Program(t, "go"), "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}{{if .CgoFiles}}cgo{{end}}", Runtime)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Fields(string(out))
+	slices.Sort(lines)
+	want := []string{"github.com/bpfreplay/bpfreplay", "github.com/cilium/ebpf", "golang.org/x/sys"}
+	if got := slices.Compact(lines); !slices.Equal(got, want) {
+		t.Errorf("package skel needs %v, not %v", got, want)
 	}
 }

@@ -6,6 +6,16 @@
 #ifndef BPFREPLAY_SKEL_RUNTIME_H
 #define BPFREPLAY_SKEL_RUNTIME_H
 
+#ifdef __KERNEL__
+#include <linux/bpf.h>
+#include <linux/cpumask.h>
+#include <linux/errno.h>
+#include <linux/fdtable.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/version.h>
+#else
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* for syscall; include this first, or define it for all */
 #endif
@@ -21,6 +31,7 @@
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <unistd.h>
+#endif
 
 #ifdef BPFREPLAY_SKEL_INTERNAL
 #include <bpf/skel_internal.h>
@@ -49,6 +60,24 @@ struct bpf_loader_ctx {
 #define BPFREPLAY_ASSERT(x) _Static_assert(x, #x)
 #endif
 #define BPFREPLAY_UNUSED __attribute__((unused))
+
+#ifdef __KERNEL__
+int kern_sys_bpf(int cmd, union bpf_attr *attr, unsigned int size); /* in no header; int, not long */
+#define bpfreplay_alloc(n) kvzalloc(n, GFP_KERNEL)
+#define bpfreplay_free(p) kvfree(p)
+#define bpfreplay_close_fd(fd) close_fd(fd)
+#define bpfreplay_page() PAGE_SIZE
+static inline const char *bpfreplay_strerror(int err)
+{
+	return err == EPERM ? "EPERM" : err == EINVAL ? "EINVAL" : err == ENOMEM ? "ENOMEM" : err == EACCES ? "EACCES" : err == ENOENT ? "ENOENT" : "error";
+}
+#else
+#define bpfreplay_alloc(n) calloc(1, n)
+#define bpfreplay_free(p) free(p)
+#define bpfreplay_close_fd(fd) close(fd)
+#define bpfreplay_page() ((size_t)sysconf(_SC_PAGESIZE))
+#define bpfreplay_strerror(err) strerror(err)
+#endif
 
 #if __SIZEOF_POINTER__ == 8
 typedef void *bpfreplay_ptr; /* a pointer of a BPF program */
@@ -93,6 +122,7 @@ struct bpfreplay_artefact {
 struct bpfreplay_error {
 	char text[256];
 	char *log;
+	bool loaded;
 };
 
 static inline void bpfreplay_put(void *at, size_t off, const void *from, size_t n)
@@ -113,13 +143,18 @@ static inline int bpfreplay_get(const void *at, size_t off)
 /* bpf(2). Returns a negative errno. A signal makes PROG_LOAD and its like give up with EAGAIN. */
 static inline int bpfreplay_bpf(int cmd, void *attr, unsigned int size)
 {
-	long r;
-	int tries = 0;
+	int r, tries = 0;
 
-	do
-		r = syscall(__NR_bpf, cmd, attr, size);
-	while (r < 0 && (errno == EINTR || (errno == EAGAIN && ++tries < 30)));
-	return r < 0 ? -errno : (int)r;
+	do {
+#ifdef __KERNEL__
+		r = kern_sys_bpf(cmd, (union bpf_attr *)attr, size);
+#else
+		r = (int)syscall(__NR_bpf, cmd, attr, size);
+		if (r < 0)
+			r = -errno;
+#endif
+	} while (r == -EINTR || (r == -EAGAIN && ++tries < 30));
+	return r;
 }
 static inline int bpfreplay_update(int fd, const void *value)
 {
@@ -150,12 +185,12 @@ BPFREPLAY_UNUSED static inline int bpfreplay_link_create(int prog, int attach_ty
 BPFREPLAY_UNUSED static inline void bpfreplay_close(int *fd)
 {
 	if (*fd > 0)
-		close(*fd);
+		bpfreplay_close_fd(*fd);
 	*fd = 0;
 }
 static inline size_t bpfreplay_pages(size_t n)
 {
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	size_t page = bpfreplay_page();
 
 	return (n + page - 1) / page * page;
 }
@@ -168,23 +203,59 @@ static inline int *bpfreplay_prog_fd(const struct bpfreplay_artefact *a, void *c
 	return (int *)((char *)ctx + 24 + 16 * a->n_maps + 4 * i);
 }
 
-/* Memory for a data section, NULL for none. load maps the map's value over it. */
+/* Memory for a data section, NULL for none. load puts the map's value in its place. */
 BPFREPLAY_UNUSED static inline void *bpfreplay_section(const struct bpfreplay_artefact *a, void *ctx, __u32 i)
 {
 	const struct bpfreplay_map *m = &a->maps[i];
-	void *p = mmap(NULL, bpfreplay_pages(m->value_size), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	size_t size = bpfreplay_pages(m->value_size);
+#ifdef __KERNEL__
+	void *p = bpfreplay_alloc(size);
+
+	if (!p)
+		return NULL;
+#else
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (p == MAP_FAILED)
 		return NULL;
+#endif
 	if (m->value)
 		memcpy(p, a->blob + m->value, m->value_size);
 	bpfreplay_map_desc(ctx, i)->initial_value = (__u64)(size_t)p;
 	return p;
 }
-BPFREPLAY_UNUSED static inline void bpfreplay_free_section(const struct bpfreplay_artefact *a, void *p, __u32 i)
+BPFREPLAY_UNUSED static inline void bpfreplay_free_section(const struct bpfreplay_artefact *a, void *p, __u32 i, bool loaded)
 {
+#ifdef __KERNEL__
+	(void)a, (void)i;
+	if (!loaded) /* else it is the map's */
+		bpfreplay_free(p);
+#else
+	(void)loaded;
 	if (p)
 		munmap(p, bpfreplay_pages(a->maps[i].value_size));
+#endif
+}
+
+/* Puts the value of a map in the place of a section's memory: over it, or, in the kernel, instead of it. */
+static inline int bpfreplay_map_section(const struct bpfreplay_map *m, struct bpf_map_desc *d)
+{
+	void *p = (void *)(size_t)d->initial_value;
+#ifdef __KERNEL__
+	struct bpf_map *map = bpf_map_get((__u32)d->map_fd);
+
+	if (IS_ERR(map))
+		return PTR_ERR(map);
+	d->initial_value = (__u64)(size_t)container_of(map, struct bpf_array, map)->value;
+	bpf_map_put(map); /* whatever refers to it keeps it */
+	bpfreplay_free(p);
+	(void)m;
+#else
+	if (mmap(p, bpfreplay_pages(m->value_size), m->read_only ? PROT_READ : PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, d->map_fd,
+		 0) == MAP_FAILED)
+		return -errno;
+#endif
+	return 0;
 }
 
 /* One run of the loader program. The results are in the context then. */
@@ -245,14 +316,35 @@ static inline int bpfreplay_once(const struct bpfreplay_artefact *a, void *ctx, 
 			err = bpfreplay_get(run_attr, 4);
 	}
 	if (map >= 0)
-		close(map);
+		bpfreplay_close_fd(map);
 	if (prog >= 0)
-		close(prog);
+		bpfreplay_close_fd(prog);
 	snprintf(e->text, sizeof(e->text), "loader program: %s", what);
 	return err;
 }
 #endif
 
+#ifdef __KERNEL__
+/* A module knows its kernel's version; the configuration is for the caller to set. */
+static inline int bpfreplay_config(const struct bpfreplay_kconfig *k, char *at, const char *release, struct bpfreplay_error *e)
+{
+	__u64 v = LINUX_VERSION_CODE;
+	__u32 i;
+
+	for (i = 0; i < k->size; i++)
+		if (at[i])
+			return 0;
+	if (!strcmp(k->name, "LINUX_KERNEL_VERSION"))
+		memcpy(at, &v, k->size < 8 ? k->size : 8);
+	else if (!strncmp(k->name, "LINUX_", 6))
+		at[0] = 1;
+	else if (!k->weak) {
+		snprintf(e->text, sizeof(e->text), "kconfig %s: set it in the skeleton before load", k->name);
+		return -ESRCH;
+	}
+	return 0;
+}
+#else
 /* The kernel's configuration, as far as /boot/config-RELEASE has it and the caller has not set it. */
 static inline int bpfreplay_config(const struct bpfreplay_kconfig *k, char *at, const char *release, struct bpfreplay_error *e)
 {
@@ -301,13 +393,21 @@ static inline int bpfreplay_config(const struct bpfreplay_kconfig *k, char *at, 
 	snprintf(e->text, sizeof(e->text), "kconfig %s: %s does not say it: set it in the skeleton before load", k->name, path);
 	return -ESRCH;
 }
+#endif
 
 /* What depends on the machine. */
 static inline int bpfreplay_settings(const struct bpfreplay_artefact *a, void *ctx, struct bpfreplay_error *e)
 {
-	struct utsname u;
 	__u32 i;
 	int err;
+#ifdef __KERNEL__
+	const char *release = "";
+
+	if (a->cpus)
+		bpfreplay_put32(ctx, a->cpus, num_possible_cpus());
+#else
+	struct utsname u;
+	const char *release = uname(&u) ? "" : u.release;
 
 	if (a->cpus) {
 		FILE *f = fopen("/sys/devices/system/cpu/possible", "re");
@@ -324,12 +424,13 @@ static inline int bpfreplay_settings(const struct bpfreplay_artefact *a, void *c
 			fclose(f);
 		bpfreplay_put32(ctx, a->cpus, n);
 	}
-	if (!a->kconfig || uname(&u))
+#endif
+	if (!a->kconfig)
 		return 0;
 	if (a->kconfig_map >= 0 && bpfreplay_map_desc(ctx, (__u32)a->kconfig_map)->initial_value)
 		bpfreplay_put(ctx, a->kconfig, (void *)(size_t)bpfreplay_map_desc(ctx, (__u32)a->kconfig_map)->initial_value, a->kconfig_sz);
 	for (i = 0; i < a->n_kconfig; i++) {
-		err = bpfreplay_config(&a->kconfigs[i], (char *)ctx + a->kconfig + a->kconfigs[i].offset, u.release, e);
+		err = bpfreplay_config(&a->kconfigs[i], (char *)ctx + a->kconfig + a->kconfigs[i].offset, release, e);
 		if (err < 0)
 			return err;
 	}
@@ -368,7 +469,7 @@ static inline int bpfreplay_steps(const struct bpfreplay_artefact *a, void *ctx,
 		if (n >= 0 || (s->initial >= 0 && reused[s->initial]))
 			continue;
 		*err = n;
-		snprintf(e->text, sizeof(e->text), "%s: %s: %s", s->subject, s->op, strerror(-n));
+		snprintf(e->text, sizeof(e->text), "%s: %s: %s", s->subject, s->op, bpfreplay_strerror(-n));
 		return (int)i;
 	}
 	return -1;
@@ -385,7 +486,7 @@ static inline void bpfreplay_override(const struct bpfreplay_artefact *a, void *
 
 		if ((n = d->max_entries) != 0) {
 			if (m->ring) { /* a power of two of whole pages */
-				for (size = (__u32)sysconf(_SC_PAGESIZE); size && size < n;)
+				for (size = (__u32)bpfreplay_page(); size && size < n;)
 					size *= 2;
 				n = size;
 			}
@@ -431,24 +532,24 @@ static inline int bpfreplay_finish(const struct bpfreplay_artefact *a, void *ctx
 		if (!m->value && !reused[i] && j < m->value_size && (int)i != a->kconfig_map) {
 			err = bpfreplay_update(d->map_fd, p);
 			if (err < 0) {
-				snprintf(e->text, sizeof(e->text), "map %s: MAP_UPDATE_ELEM: %s", m->name, strerror(-err));
+				snprintf(e->text, sizeof(e->text), "map %s: MAP_UPDATE_ELEM: %s", m->name, bpfreplay_strerror(-err));
 				return err;
 			}
 		}
 	}
+	e->loaded = true; /* sections are the maps' from here on */
 	for (i = 0; i < a->n_maps; i++) {
 		struct bpf_map_desc *d = bpfreplay_map_desc(ctx, i);
-		void *p = (void *)(size_t)d->initial_value;
 
-		if (!p || !a->maps[i].section)
+		if (!d->initial_value || !a->maps[i].section)
 			continue;
-		if (mmap(p, bpfreplay_pages(a->maps[i].value_size), a->maps[i].read_only ? PROT_READ : PROT_READ | PROT_WRITE,
-			 MAP_SHARED | MAP_FIXED, d->map_fd, 0) == MAP_FAILED) {
-			err = -errno;
-			snprintf(e->text, sizeof(e->text), "map %s: map its memory: %s", a->maps[i].name, strerror(-err));
+		err = bpfreplay_map_section(&a->maps[i], d);
+		if (err < 0) {
+			snprintf(e->text, sizeof(e->text), "map %s: map its memory: %s", a->maps[i].name, bpfreplay_strerror(-err));
 			return err;
 		}
 	}
+#ifndef __KERNEL__ /* where file descriptors are taken back at once */
 	for (i = 0; i < a->n_maps; i++) {
 		if (!reused[i])
 			continue;
@@ -457,6 +558,7 @@ static inline int bpfreplay_finish(const struct bpfreplay_artefact *a, void *ctx
 			return -errno;
 		bpfreplay_map_desc(ctx, i)->map_fd = err;
 	}
+#endif
 	return 0;
 }
 
@@ -464,12 +566,12 @@ static inline int bpfreplay_finish(const struct bpfreplay_artefact *a, void *ctx
 BPFREPLAY_UNUSED static inline int bpfreplay_load(const struct bpfreplay_artefact *a, void *ctx, struct bpfreplay_error *e)
 {
 	__u32 i, level = ((struct bpf_loader_ctx *)ctx)->log_level;
-	unsigned char *blob = (unsigned char *)malloc(a->blob_sz);
-	int *reused = (int *)calloc(a->n_maps + 1, sizeof(int));
+	unsigned char *blob = (unsigned char *)bpfreplay_alloc(a->blob_sz);
+	int *reused = (int *)bpfreplay_alloc((a->n_maps + 1) * sizeof(int));
 	int step, err = -ENOMEM;
 
 	snprintf(e->text, sizeof(e->text), "loader program: no memory");
-	free(e->log);
+	bpfreplay_free(e->log);
 	e->log = NULL;
 	if (!blob || !reused)
 		goto out;
@@ -489,6 +591,9 @@ BPFREPLAY_UNUSED static inline int bpfreplay_load(const struct bpfreplay_artefac
 		goto out;
 	}
 	bpfreplay_undo(a, ctx, reused);
+#ifdef __KERNEL__ /* the verifier takes the buffer of a log for one of user space */
+	(void)level;
+#else
 	if (step >= 0 && a->steps[step].prog >= 0 && (e->log = (char *)calloc(1, 1 << 20)) != NULL) {
 		__u32 log = a->progs[a->steps[step].prog].log;
 		struct bpfreplay_error again;
@@ -502,9 +607,10 @@ BPFREPLAY_UNUSED static inline int bpfreplay_load(const struct bpfreplay_artefac
 		bpfreplay_undo(a, ctx, reused);
 		memset((char *)ctx + log, 0, 16);
 	}
+#endif
 out:
-	free(blob);
-	free(reused);
+	bpfreplay_free(blob);
+	bpfreplay_free(reused);
 	return err < 0 ? err : 0;
 }
 

@@ -123,12 +123,12 @@ func (s *Keep) Close() error {
 }
 
 func _KeepFile() skel.File {
-	return skel.File{Name: "keep_bpfel.bpfreplay", Data: _KeepBytes, Sum: 0xd6066db3,
-		Insns: skel.Range{Off: 1952, Size: 776}, Blob: skel.Range{Off: 2728, Size: 1472}}
+	return skel.File{Name: "keep_bpfel.bpfreplay", Data: _KeepBytes, Sum: 0xf65e4342,
+		Insns: skel.Range{Off: 1952, Size: 776}, Blob: skel.Range{Off: 2728, Size: 1528}}
 }
 
 var _KeepArtefact = skel.Artefact{Object: "lsm", License: "GPL", Context: 96, Maps: []skel.Map{
-	{Name: ".rodata", Kind: "rodata", Type: "ARRAY", KeySize: 0x4, ValueSize: 0x8, MaxEntries: 0x1, Flags: 0x480, Mmapable: true, ReadOnly: true, FD: 24, Attr: skel.Range{Off: 72, Size: 60}, Delta: 28, Value: skel.Range{Off: 1464, Size: 8}, Update: 136},
+	{Name: ".rodata", Kind: "rodata", Type: "ARRAY", KeySize: 0x4, ValueSize: 0x8, MaxEntries: 0x1, Flags: 0x480, Mmapable: true, ReadOnly: true, FD: 24, Attr: skel.Range{Off: 72, Size: 60}, Delta: 28, Value: skel.Range{Off: 1520, Size: 8}, Update: 136},
 	{Name: ".bss", Kind: "bss", Type: "ARRAY", KeySize: 0x4, ValueSize: 0x8, MaxEntries: 0x1, Flags: 0x400, Mmapable: true, FD: 40, Attr: skel.Range{Off: 168, Size: 60}, Delta: 32}}, Programs: []skel.Program{
 	{Name: "keep", Section: "lsm/inode_unlink", Type: "LSM", AttachType: "LSM_MAC", FD: 56, Log: 80, Attr: skel.Range{Off: 232, Size: 140}}}, Steps: []skel.Step{
 	{Subject: "the object's BTF", Op: "BTF_LOAD", Result: 60},
@@ -138,7 +138,7 @@ var _KeepArtefact = skel.Artefact{Object: "lsm", License: "GPL", Context: 96, Ma
 	{Subject: "map .bss", Op: "MAP_CREATE", Result: 40},
 	{Subject: "program keep", Op: "lookup of func bpf_lsm_inode_unlink", Result: 72},
 	{Subject: "program keep", Op: "PROG_LOAD", Result: 56}}, Needs: []skel.Need{
-	{Capability: "core_kernel", Why: "program keep: CO-RE relocations"}}, Types: skel.Range{Off: 744, Size: 715}}
+	{Capability: "core_kernel", Why: "program keep: CO-RE relocations"}}, Types: skel.Range{Off: 752, Size: 761}}
 
 // Do not access this directly.
 //

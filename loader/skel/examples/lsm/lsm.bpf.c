@@ -21,7 +21,9 @@ __u64 refused;
 SEC("lsm/inode_unlink")
 int BPF_PROG(keep, struct inode *dir, struct dentry *dentry, int ret)
 {
-	if (ret || dentry->d_inode->i_ino != inode)
+	struct inode *removed = dentry->d_inode;
+
+	if (ret || !removed || removed->i_ino != inode)
 		return ret;
 	__sync_fetch_and_add(&refused, 1);
 	return -EPERM;

@@ -179,14 +179,14 @@ func (s *Hooks) AttachTpBtf() error {
 	})
 }
 
-// AttachFentry attaches program fentry (fentry/do_unlinkat), if it is not attached yet.
+// AttachFentry attaches program fentry (fentry/vfs_unlink), if it is not attached yet.
 func (s *Hooks) AttachFentry() error {
 	return skel.Attach(&s.Links.Fentry, "program fentry", s.Programs.Fentry, func(p *ebpf.Program) (link.Link, error) {
 		return link.AttachTracing(link.TracingOptions{Program: p})
 	})
 }
 
-// AttachFexit attaches program fexit (fexit/do_unlinkat), if it is not attached yet.
+// AttachFexit attaches program fexit (fexit/vfs_unlink), if it is not attached yet.
 func (s *Hooks) AttachFexit() error {
 	return skel.Attach(&s.Links.Fexit, "program fexit", s.Programs.Fexit, func(p *ebpf.Program) (link.Link, error) {
 		return link.AttachTracing(link.TracingOptions{Program: p})
@@ -214,17 +214,17 @@ func (s *Hooks) AttachTracepoint() error {
 	})
 }
 
-// AttachKprobe attaches program kprobe (kprobe/do_unlinkat), if it is not attached yet.
+// AttachKprobe attaches program kprobe (kprobe/vfs_unlink), if it is not attached yet.
 func (s *Hooks) AttachKprobe() error {
 	return skel.Attach(&s.Links.Kprobe, "program kprobe", s.Programs.Kprobe, func(p *ebpf.Program) (link.Link, error) {
-		return link.Kprobe("do_unlinkat", p, nil)
+		return link.Kprobe("vfs_unlink", p, nil)
 	})
 }
 
-// AttachKretprobe attaches program kretprobe (kretprobe/do_unlinkat), if it is not attached yet.
+// AttachKretprobe attaches program kretprobe (kretprobe/vfs_unlink), if it is not attached yet.
 func (s *Hooks) AttachKretprobe() error {
 	return skel.Attach(&s.Links.Kretprobe, "program kretprobe", s.Programs.Kretprobe, func(p *ebpf.Program) (link.Link, error) {
-		return link.Kretprobe("do_unlinkat", p, nil)
+		return link.Kretprobe("vfs_unlink", p, nil)
 	})
 }
 
@@ -235,17 +235,17 @@ func (s *Hooks) AttachKsyscall() error {
 	})
 }
 
-// AttachKprobeMulti attaches program kprobe_multi (kprobe.multi/do_unlinka*), if it is not attached yet.
+// AttachKprobeMulti attaches program kprobe_multi (kprobe.multi/vfs_unlin*), if it is not attached yet.
 func (s *Hooks) AttachKprobeMulti() error {
 	return skel.Attach(&s.Links.KprobeMulti, "program kprobe_multi", s.Programs.KprobeMulti, func(p *ebpf.Program) (link.Link, error) {
-		return skel.KprobeMulti(p, "do_unlinka*", false, false)
+		return skel.KprobeMulti(p, "vfs_unlin*", false, false)
 	})
 }
 
-// AttachKretprobeMulti attaches program kretprobe_multi (kretprobe.multi/do_unlinkat), if it is not attached yet.
+// AttachKretprobeMulti attaches program kretprobe_multi (kretprobe.multi/vfs_unlink), if it is not attached yet.
 func (s *Hooks) AttachKretprobeMulti() error {
 	return skel.Attach(&s.Links.KretprobeMulti, "program kretprobe_multi", s.Programs.KretprobeMulti, func(p *ebpf.Program) (link.Link, error) {
-		return skel.KprobeMulti(p, "do_unlinkat", true, false)
+		return skel.KprobeMulti(p, "vfs_unlink", true, false)
 	})
 }
 
@@ -289,25 +289,25 @@ func (s *Hooks) Close() error {
 }
 
 func _HooksFile() skel.File {
-	return skel.File{Name: "hooks_bpfel.bpfreplay", Data: _HooksBytes, Sum: 0x507e27f1,
-		Insns: skel.Range{Off: 7336, Size: 4264}, Blob: skel.Range{Off: 11600, Size: 7688}}
+	return skel.File{Name: "hooks_bpfel.bpfreplay", Data: _HooksBytes, Sum: 0x76afac5b,
+		Insns: skel.Range{Off: 7328, Size: 4264}, Blob: skel.Range{Off: 11592, Size: 7680}}
 }
 
 var _HooksArtefact = skel.Artefact{Object: "hooks", License: "GPL", Context: 384, Maps: []skel.Map{
-	{Name: ".rodata", Kind: "rodata", Type: "ARRAY", KeySize: 0x4, ValueSize: 0x4, MaxEntries: 0x1, Flags: 0x480, Mmapable: true, ReadOnly: true, FD: 24, Attr: skel.Range{Off: 144, Size: 60}, Delta: 100, Value: skel.Range{Off: 7424, Size: 4}, Update: 208},
+	{Name: ".rodata", Kind: "rodata", Type: "ARRAY", KeySize: 0x4, ValueSize: 0x4, MaxEntries: 0x1, Flags: 0x480, Mmapable: true, ReadOnly: true, FD: 24, Attr: skel.Range{Off: 144, Size: 60}, Delta: 100, Value: skel.Range{Off: 7416, Size: 4}, Update: 208},
 	{Name: ".bss", Kind: "bss", Type: "ARRAY", KeySize: 0x4, ValueSize: 0x78, MaxEntries: 0x1, Flags: 0x400, Mmapable: true, FD: 40, Attr: skel.Range{Off: 240, Size: 60}, Delta: 104}}, Programs: []skel.Program{
 	{Name: "raw_tp", Section: "raw_tp/sys_enter", Type: "RAW_TRACEPOINT", AttachType: "CGROUP_INET_INGRESS", FD: 56, Log: 144, Attr: skel.Range{Off: 304, Size: 108}},
 	{Name: "tp_btf", Section: "tp_btf/sys_enter", Type: "TRACING", AttachType: "TRACE_RAW_TP", FD: 60, Log: 160, Attr: skel.Range{Off: 416, Size: 116}},
-	{Name: "fentry", Section: "fentry/do_unlinkat", Type: "TRACING", AttachType: "TRACE_FENTRY", FD: 64, Log: 176, Attr: skel.Range{Off: 536, Size: 116}},
-	{Name: "fexit", Section: "fexit/do_unlinkat", Type: "TRACING", AttachType: "TRACE_FEXIT", FD: 68, Log: 192, Attr: skel.Range{Off: 656, Size: 116}},
+	{Name: "fentry", Section: "fentry/vfs_unlink", Type: "TRACING", AttachType: "TRACE_FENTRY", FD: 64, Log: 176, Attr: skel.Range{Off: 536, Size: 116}},
+	{Name: "fexit", Section: "fexit/vfs_unlink", Type: "TRACING", AttachType: "TRACE_FEXIT", FD: 68, Log: 192, Attr: skel.Range{Off: 656, Size: 116}},
 	{Name: "fmod_ret", Section: "fmod_ret/security_file_open", Type: "TRACING", AttachType: "MODIFY_RETURN", FD: 72, Log: 208, Attr: skel.Range{Off: 776, Size: 116}},
 	{Name: "lsm", Section: "lsm.s/file_open", Type: "LSM", AttachType: "LSM_MAC", FD: 76, Log: 224, Attr: skel.Range{Off: 896, Size: 116}},
 	{Name: "tracepoint", Section: "tp/syscalls/sys_enter_getppid", Type: "TRACEPOINT", AttachType: "CGROUP_INET_INGRESS", FD: 80, Log: 240, Attr: skel.Range{Off: 1016, Size: 108}},
-	{Name: "kprobe", Section: "kprobe/do_unlinkat", Type: "KPROBE", AttachType: "CGROUP_INET_INGRESS", FD: 84, Log: 256, Attr: skel.Range{Off: 1128, Size: 108}},
-	{Name: "kretprobe", Section: "kretprobe/do_unlinkat", Type: "KPROBE", AttachType: "CGROUP_INET_INGRESS", FD: 88, Log: 272, Attr: skel.Range{Off: 1240, Size: 108}},
+	{Name: "kprobe", Section: "kprobe/vfs_unlink", Type: "KPROBE", AttachType: "CGROUP_INET_INGRESS", FD: 84, Log: 256, Attr: skel.Range{Off: 1128, Size: 108}},
+	{Name: "kretprobe", Section: "kretprobe/vfs_unlink", Type: "KPROBE", AttachType: "CGROUP_INET_INGRESS", FD: 88, Log: 272, Attr: skel.Range{Off: 1240, Size: 108}},
 	{Name: "ksyscall", Section: "ksyscall/getppid", Type: "KPROBE", AttachType: "CGROUP_INET_INGRESS", FD: 92, Log: 288, Attr: skel.Range{Off: 1352, Size: 108}},
-	{Name: "kprobe_multi", Section: "kprobe.multi/do_unlinka*", Type: "KPROBE", AttachType: "TRACE_KPROBE_MULTI", FD: 96, Log: 304, Attr: skel.Range{Off: 1464, Size: 108}},
-	{Name: "kretprobe_multi", Section: "kretprobe.multi/do_unlinkat", Type: "KPROBE", AttachType: "TRACE_KPROBE_MULTI", FD: 100, Log: 320, Attr: skel.Range{Off: 1576, Size: 108}},
+	{Name: "kprobe_multi", Section: "kprobe.multi/vfs_unlin*", Type: "KPROBE", AttachType: "TRACE_KPROBE_MULTI", FD: 96, Log: 304, Attr: skel.Range{Off: 1464, Size: 108}},
+	{Name: "kretprobe_multi", Section: "kretprobe.multi/vfs_unlink", Type: "KPROBE", AttachType: "TRACE_KPROBE_MULTI", FD: 100, Log: 320, Attr: skel.Range{Off: 1576, Size: 108}},
 	{Name: "iter", Section: "iter/bpf_map", Type: "TRACING", AttachType: "TRACE_ITER", FD: 104, Log: 336, Attr: skel.Range{Off: 1688, Size: 116}},
 	{Name: "elsewhere", Section: "xdp", Type: "XDP", AttachType: "XDP", FD: 108, Log: 352, Attr: skel.Range{Off: 1808, Size: 108}},
 	{Name: "unplaced", Section: "uprobe", Type: "KPROBE", AttachType: "CGROUP_INET_INGRESS", FD: 112, Log: 368, Attr: skel.Range{Off: 1920, Size: 108}}}, Steps: []skel.Step{
@@ -318,7 +318,7 @@ var _HooksArtefact = skel.Artefact{Object: "hooks", License: "GPL", Context: 384
 	{Subject: "program raw_tp", Op: "PROG_LOAD", Result: 56},
 	{Subject: "program tp_btf", Op: "lookup of typedef btf_trace_sys_enter", Result: 124},
 	{Subject: "program tp_btf", Op: "PROG_LOAD", Result: 60},
-	{Subject: "program fentry", Op: "lookup of func do_unlinkat", Result: 128},
+	{Subject: "program fentry", Op: "lookup of func vfs_unlink", Result: 128},
 	{Subject: "program fentry", Op: "PROG_LOAD", Result: 64},
 	{Subject: "program fexit", Op: "PROG_LOAD", Result: 68},
 	{Subject: "program fmod_ret", Op: "lookup of func security_file_open", Result: 132},
@@ -334,7 +334,7 @@ var _HooksArtefact = skel.Artefact{Object: "hooks", License: "GPL", Context: 384
 	{Subject: "program iter", Op: "lookup of func bpf_iter_bpf_map", Result: 140},
 	{Subject: "program iter", Op: "PROG_LOAD", Result: 104},
 	{Subject: "program elsewhere", Op: "PROG_LOAD", Result: 108},
-	{Subject: "program unplaced", Op: "PROG_LOAD", Result: 112}}, Types: skel.Range{Off: 4880, Size: 2541}}
+	{Subject: "program unplaced", Op: "PROG_LOAD", Result: 112}}, Types: skel.Range{Off: 4880, Size: 2529}}
 
 // Do not access this directly.
 //
