@@ -23,16 +23,18 @@ const (
 
 // Headings of --help.
 const (
-	aboutCases   = "Cases and engines"
-	aboutGuest   = "Guest"
-	aboutProgram = "Program in the guest"
-	aboutRun     = "Scheduling"
-	aboutReport  = "Report"
-	aboutRest    = "Other flags"
+	aboutCases    = "Cases and engines"
+	aboutGuest    = "Guest"
+	aboutProgram  = "Program in the guest"
+	aboutRun      = "Scheduling"
+	aboutReport   = "Report"
+	aboutSkeleton = "Light skeleton"
+	aboutSigned   = "Signatures"
+	aboutRest     = "Other flags"
 )
 
 // headings are the headings of --help in their order.
-var headings = []string{aboutCases, aboutGuest, aboutProgram, aboutRun, aboutReport, aboutRest}
+var headings = []string{aboutCases, aboutGuest, aboutProgram, aboutRun, aboutReport, aboutSkeleton, aboutSigned, aboutRest}
 
 // flagInfo is what a flag means, in every command that has it.
 type flagInfo struct {
@@ -95,19 +97,35 @@ var flagTable = map[string]flagInfo{
 	"junit":           {"", aboutReport, "write a report in JUnit's XML to this file, too"},
 	"keep":            {"", aboutReport, "of which cases to keep evidence in OUT/KERNEL/failed: failing, or all whose verdict is not equal"},
 	"markdown":        {"", aboutReport, "write a summary in Markdown to this file, too"},
-	"out":             {"o", aboutReport, "directory to write to; of merge the file, of gen either"},
+	"out":             {"o", aboutReport, "directory to write to; of merge and sign the file, of gen either"},
 	"update-baseline": {"", aboutReport, "write the baseline anew from this run, instead of failing on changes"},
 	"verbose":         {"v", aboutReport, "show explained differences, too"},
 	"write-states":    {"", aboutReport, "a directory to write states to, one file an engine"},
+
+	"c":           {"", aboutSkeleton, "write a light skeleton in C: one header with the artefact in it"},
+	"cc":          {"", aboutSkeleton, "compile the argument, a C source, with this clang; what follows -- are its flags"},
+	"go":          {"", aboutSkeleton, "write a light skeleton in Go, and the artefact that it embeds"},
+	"ident":       {"", aboutSkeleton, "name of the skeleton's type or struct; without it, that of the object"},
+	"output-stem": {"", aboutSkeleton, "beginning of the names of the files; without it, the name of the skeleton in lower case"},
+	"pkg":         {"", aboutSkeleton, "of --go: name of the package; go generate sets GOPACKAGE"},
+	"target":      {"", aboutSkeleton, "what the object is for: bpfel, native, or a GOARCH"},
+	"type":        {"", aboutSkeleton, "of --go: declare this type of the object as well (may be repeated)"},
+
+	"cert":      {"", aboutSigned, "a certificate (X.509), in PEM or DER; of load one that is trusted for it (may be repeated)"},
+	"contract":  {"", aboutSigned, "contracts to sign for, of " + strings.Join(contractNames(), ", ") + "; none is all"},
+	"detached":  {"", aboutSigned, "print what an external signer is to sign, and write nothing"},
+	"enforce":   {"", aboutSigned, "refuse programs; without it, only log them"},
+	"for":       {"", aboutSigned, "how long to enforce if nobody confirms"},
+	"key":       {"", aboutSigned, "the private key, in PEM or DER"},
+	"signature": {"", aboutSigned, "CONTRACT=FILE: what an external signer has returned (may be repeated)"},
 
 	"again":   {"", aboutRest, "build although it is known what comes of it"},
 	"all":     {"", aboutRest, "remove everything, also what is needed"},
 	"clang":   {"", aboutRest, "the compiler; an llvm-strip has to be beside it"},
 	"diff":    {"", aboutRest, "compare the traces of two objects"},
-	"cert":    {"", aboutRest, "for a signed load, a certificate that is trusted for it; may be repeated"},
-	"keyring": {"", aboutRest, "for a signed load, the keyring: a serial, or " + strings.Join(keyring.Names(), ", ")},
+	"keyring": {"", aboutSigned, "keyring of the keys that may sign: a serial, or " + strings.Join(keyring.Names(), ", ") + "; of policy, with commas"},
 	"offline": {"", aboutRest, "ask nothing over a network"},
-	"pin":     {"", aboutRest, "a directory, to be made on a BPF file system, in which to pin all that was loaded"},
+	"pin":     {"", aboutRest, "a directory on a BPF file system to pin in; of load it is made"},
 	"replace": {"", aboutRest, "for an freplace program, NAME=PROGRAM: the program that it replaces, by id or pin; may be repeated"},
 	"source":  {"", aboutRest, "a kernel tree to take instead"},
 	"tier":    {"", aboutRest, "only kernels of this tier: smoke, ci or all"},
@@ -156,11 +174,12 @@ func addFlags(cmd *cobra.Command, values flags) {
 
 // completions complete the values of flags.
 var completions = map[string]cobra.CompletionFunc{
-	"kernel":  completeKernels,
-	"keyring": cobra.FixedCompletions(keyring.Names(), cobra.ShellCompDirectiveNoFileComp),
-	"engine":  cobra.FixedCompletions(engine.Names(), cobra.ShellCompDirectiveNoFileComp),
-	"engines": cobra.FixedCompletions(engine.Names(), cobra.ShellCompDirectiveNoFileComp),
-	"mutate":  cobra.FixedCompletions(mutate.Names(), cobra.ShellCompDirectiveNoFileComp),
+	"kernel":   completeKernels,
+	"contract": cobra.FixedCompletions(contractNames(), cobra.ShellCompDirectiveNoFileComp),
+	"keyring":  cobra.FixedCompletions(keyring.Names(), cobra.ShellCompDirectiveNoFileComp),
+	"engine":   cobra.FixedCompletions(engine.Names(), cobra.ShellCompDirectiveNoFileComp),
+	"engines":  cobra.FixedCompletions(engine.Names(), cobra.ShellCompDirectiveNoFileComp),
+	"mutate":   cobra.FixedCompletions(mutate.Names(), cobra.ShellCompDirectiveNoFileComp),
 }
 
 // renamed keeps the former name of a flag, which meant something else elsewhere.

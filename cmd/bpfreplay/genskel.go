@@ -24,19 +24,14 @@ type skeletonFlags struct {
 	golang, c        bool
 	pkg, ident, stem string
 	target, cc       string
-	types            []string
+	types            each
 }
 
 func (f *skeletonFlags) add(cmd *cobra.Command) {
-	fs := cmd.Flags()
-	fs.BoolVar(&f.golang, "go", false, "write a light skeleton in Go, and the artefact that it embeds")
-	fs.BoolVar(&f.c, "c", false, "write a light skeleton in C: one header with the artefact in it")
-	fs.StringVar(&f.pkg, "pkg", os.Getenv("GOPACKAGE"), "with --go: name of the package; go generate sets GOPACKAGE")
-	fs.StringVar(&f.ident, "ident", "", "name of the skeleton's type (--go) or struct (--c); without it, that of the object")
-	fs.StringVar(&f.stem, "output-stem", "", "beginning of the names of the files; without it, the name of the skeleton in lower case")
-	fs.StringVar(&f.target, "target", "bpfel", "what the object is for: bpfel, native, or a GOARCH")
-	fs.StringVar(&f.cc, "cc", "", "compile the argument, a C source, with this clang; what follows -- are its flags")
-	fs.StringArrayVar(&f.types, "type", nil, "with --go: declare this type of the object as well")
+	f.pkg, f.target = os.Getenv("GOPACKAGE"), "bpfel"
+	addFlags(cmd, flags{
+		"go": &f.golang, "c": &f.c, "pkg": &f.pkg, "ident": &f.ident, "output-stem": &f.stem, "target": &f.target, "cc": &f.cc, "type": &f.types,
+	})
 }
 
 // longFlags puts a second dash before the flags of gen that have one, as users of bpf2go write them

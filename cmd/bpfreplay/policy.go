@@ -26,7 +26,7 @@ the machine is booted. Removing it loads no program. docs/signing.md says what i
 does not protect from.`,
 	}
 	var dir string
-	cmd.PersistentFlags().StringVar(&dir, "pin", policy.DefaultDir, "the directory in which the policy is pinned")
+	cmd.PersistentFlags().StringVar(&dir, "pin", policy.DefaultDir, flagTable["pin"].usage)
 	cmd.AddCommand(newPolicyLoad(&dir), newPolicyShow(&dir), newPolicyConfirm(&dir), newPolicyRemove(&dir))
 	return cmd
 }
@@ -70,10 +70,8 @@ itself.`,
 			return showMode(cmd.OutOrStdout(), p)
 		},
 	}
-	fl := cmd.Flags()
-	fl.StringSliceVar(&keyrings, "keyring", nil, "a keyring by whose keys programs may be signed: builtin, secondary, platform, or a serial; may be repeated")
-	fl.BoolVar(&enforce, "enforce", false, "refuse programs; without it, only log them")
-	fl.DurationVar(&limit, "for", time.Minute, "how long to enforce if nobody confirms")
+	limit = time.Minute
+	addFlags(cmd, flags{"keyring": &keyrings, "enforce": &enforce, "for": &limit})
 	_ = cmd.MarkFlagRequired("keyring")
 	return cmd
 }

@@ -22,7 +22,7 @@ type signFlags struct {
 	key, cert, out string
 	contracts      []string
 	detached       bool
-	signatures     []string
+	signatures     each
 }
 
 func newSign() *cobra.Command {
@@ -51,14 +51,9 @@ messages or bare (RSA with PKCS #1 v1.5; ECDSA in DER, or as two numbers).`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
 	}
-	fl := cmd.Flags()
-	fl.StringVar(&f.key, "key", "", "the private key, in PEM or DER")
-	fl.StringVar(&f.cert, "cert", "", "its certificate (X.509), in PEM or DER")
-	fl.StringVarP(&f.out, "out", "o", "", "file to write to; without it, FILE itself")
-	fl.StringSliceVar(&f.contracts, "contract", nil, "contracts to sign for, of "+strings.Join(contractNames(), ", ")+"; none is all")
-	fl.BoolVar(&f.detached, "detached", false, "print what an external signer is to sign, and write nothing")
-	fl.StringArrayVar(&f.signatures, "signature", nil, "CONTRACT=FILE: what an external signer has returned; may be repeated")
-	_ = cmd.RegisterFlagCompletionFunc("contract", cobra.FixedCompletions(contractNames(), cobra.ShellCompDirectiveNoFileComp))
+	addFlags(cmd, flags{
+		"key": &f.key, "cert": &f.cert, "out": &f.out, "contract": &f.contracts, "detached": &f.detached, "signature": &f.signatures,
+	})
 	_ = cmd.MarkFlagRequired("cert")
 	cmd.MarkFlagsOneRequired("key", "detached", "signature")
 	cmd.MarkFlagsMutuallyExclusive("key", "detached", "signature")
@@ -238,7 +233,7 @@ program that it holds.`,
 			return verify(cmd.OutOrStdout(), args[0], a, cert)
 		},
 	}
-	cmd.Flags().StringVar(&path, "cert", "", "the certificate (X.509), in PEM or DER")
+	addFlags(cmd, flags{"cert": &path})
 	_ = cmd.MarkFlagRequired("cert")
 	return cmd
 }
