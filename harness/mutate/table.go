@@ -624,7 +624,7 @@ var ofPrograms = []Mutation{
 	},
 	{
 		Name: "program-drop", About: "a program is not loaded", Case: "subprogs_static",
-		Want: field("program second"), onTrace: drop(programNamed("second")),
+		Want: refused("program second: *handed out no fd*"), onTrace: drop(programNamed("second")),
 	},
 	{
 		Name: "programs-swapped", About: "two programs have each other's names", Case: "subprogs_static",
@@ -1063,7 +1063,8 @@ var ofLoaders = []Mutation{
 	},
 	{
 		Name: "code-unchecked", About: "the loader does not look whether a program was loaded", Case: "fail_second",
-		Want: failing("replay: expected \"outside\" in the error*"), onLoader: func(p *Program) {
+		// The program after it is blamed, which was not verified for nothing.
+		Want: Want{Failure: "replay: expected \"outside\" in the error*", Also: []string{"load errno", "load log"}}, onLoader: func(p *Program) {
 			if i := resultOf(p, programNamed("outside")); i >= 0 {
 				code := insn.Insns(p.Insns)
 				replace(code, i, opStoreImm, rCtx, 0, code.Off(i), 0)
