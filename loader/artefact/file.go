@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+
+	"golang.org/x/sys/unix"
 )
 
 // The file, all numbers little-endian:
@@ -158,12 +160,29 @@ func split(file []byte) (map[uint32][]byte, error) {
 
 // ReadFile reads an artefact from a file.
 func ReadFile(path string) (*Artefact, error) {
-	f, err := os.Open(path)
+	f, err := openRegular(path)
 	if err != nil {
 		return nil, fmt.Errorf("artefact: %w", err)
 	}
 	defer f.Close()
 	return read(f, path)
+}
+
+// openRegular opens a file that has an end: a pipe would be waited for.
+func openRegular(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s: %w", path, malformed("not a regular file"))
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // ReadFS reads an artefact from a file system, such as one of go:embed.
@@ -179,7 +198,10 @@ func ReadFS(fsys fs.FS, name string) (*Artefact, error) {
 // IsFile reports whether a file is meant to be an artefact. It is read no further than the
 // magic number.
 func IsFile(path string) (bool, error) {
-	f, err := os.Open(path)
+	f, err := openRegular(path)
+	if errors.Is(err, ErrFormat) {
+		return false, nil
+	}
 	if err != nil {
 		return false, err
 	}
