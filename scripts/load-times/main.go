@@ -12,8 +12,8 @@
 //
 //	cilium         open: LoadCollectionSpec; load: NewCollection
 //	trace          open: Open and Plan; load: Issue
-//	load           open: Open and Generate; load: LoadFDs
-//	replay         load: Raw.Run of a loader program that is in memory
+//	load           open: Open and Generate; load: Load
+//	replay         open: ReadFile of what gen has written; load: Load
 //	replay-c       the same loader program, run by C code (scripts/libbpf-times.c)
 //	libbpf         open: bpf_object__open_file; load: bpf_object__load
 //	libbpf-light   open: bpf_object__gen_loader; load: running what that made, by the same C code
