@@ -18,8 +18,8 @@ func TestMakeQuotes(t *testing.T) {
 		{[]string{"OBJ=x'y.o a$$(id)b.o selftests/bpf/maps_has[h].bpf.o no*thing.o"},
 			[]string{"check", "--kernel", "6.12", "x'y.o", "a$(id)b.o", "selftests/bpf/maps_hash.bpf.o", "no*thing.o"}},
 		{[]string{"KERNEL=it's; here", "CASE=a'b !c*", "SHARD='", "JOBS=`", "ENGINES=a,b'", "BPFTOOL=my 'tool", "SUITE=s'", `ARGS=--one "of two"`},
-			[]string{"vmtest", "--kernel", "it's; here", "--case", "a'b", "--case", "!c*", "--shard", "'", "--jobs", "`",
-				"--engines", "a,b'", "--bpftool", "my 'tool", "--suite", "s'", "--one", "of two"}},
+			[]string{"vmtest", "--kernel", "it's; here", "--engines", "a,b'", "--bpftool", "my 'tool",
+				"--case", "a'b", "--case", "!c*", "--shard", "'", "--jobs", "`", "--suite", "s'", "--one", "of two"}},
 	} {
 		make := exec.Command("make", append([]string{"--no-print-directory", "-n", "vmtest"}, c.given...)...)
 		make.Dir = root(t)
