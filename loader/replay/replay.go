@@ -293,6 +293,8 @@ func (r *run) loadLoader(m int) (int, error) {
 	}
 	if r.signed != nil {
 		err = r.signed.explain(r.a, err, log)
+	} else if errors.Is(err, unix.EPERM) {
+		// What is not permitted says nothing of the kernel.
 	} else if why := target.ProbeSyscall(); why != nil && !errors.Is(why, target.ErrUnknown) {
 		return -1, &artefact.NeedError{Need: artefact.Need{Capability: "syscall_prog", Why: "the loader program of " + r.a.Object}, Err: why}
 	}
