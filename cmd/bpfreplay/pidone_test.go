@@ -189,8 +189,8 @@ func TestOnlyInGuests(t *testing.T) {
 	})
 }
 
-// What a process is there for is said by its arguments: an environment is handed down to processes
-// that nobody meant.
+// Only arguments select what the process does: child processes inherit the environment, so a
+// variable would also affect processes it was not set for.
 func TestEnvironmentSaysNothing(t *testing.T) {
 	t.Setenv("BPFREPLAY_ASK_BPF", "1")
 	out, errs, status := outcome(t, command, "--help")

@@ -6,9 +6,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/btf"
 )
 
-// typesHash is a hash of types by what they say. Where their names lie among the strings,
-// and strings that no type has, such as those of CO-RE records, mean nothing to whoever
-// gets the types from the kernel.
+// typesHash hashes the types and their names. It ignores the offsets of the names in the string
+// section, and strings that no type uses, such as those of CO-RE records.
 func typesHash(spec *btf.Spec) string {
 	var b []byte
 	number := func(values ...uint32) {

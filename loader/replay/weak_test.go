@@ -88,8 +88,8 @@ func TestStaleDigest(t *testing.T) {
 	}
 }
 
-// TestRunTwice: whoever has the fd of a signed loader program can run it again. It makes the
-// same once more: what it patches into its blob it patches anew.
+// TestRunTwice runs a signed loader program twice: any holder of its fd can. The second run must
+// create the same maps and programs, because each run patches its blob from scratch.
 func TestRunTwice(t *testing.T) {
 	f := newFixture(t)
 	keepsFDs(t)

@@ -16,8 +16,8 @@ import (
 // cover what it does.
 var ErrUnsignable = errors.New("a signature would not cover it")
 
-// Check reports why a loader program cannot be signed, nil if it can. It names each part
-// that whoever runs the loader program would decide.
+// Check returns nil if a loader program can be signed. Otherwise its error names each part that
+// the signature does not cover, and that the caller of the loader program could change.
 func Check(a *artefact.Artefact) error {
 	var all []error
 	refuse := func(format string, args ...any) {
