@@ -2,9 +2,12 @@ package main
 
 import (
 	"bufio"
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"regexp"
+	"strings"
 	"testing"
 
 	"gotest.tools/v3/assert"
@@ -29,19 +32,30 @@ func TestGDB(t *testing.T) {
 		_ = cmd.Process.Signal(os.Interrupt)
 		_ = cmd.Wait()
 	})
+	var told strings.Builder
 	attach := regexp.MustCompile(`^  gdb (.* -ex continue)$`)
 	var line string
 	for lines := bufio.NewScanner(stderr); line == "" && lines.Scan(); {
+		fmt.Fprintln(&told, lines.Text())
 		if m := attach.FindStringSubmatch(lines.Text()); m != nil {
 			line = m[1]
 		}
 	}
-	assert.Assert(t, line != "", "no line to attach gdb")
+	assert.Assert(t, line != "", "no line to attach gdb:\n%s", &told)
+	rest := make(chan string, 1)
+	go func() {
+		all, _ := io.ReadAll(stderr)
+		rest <- string(all)
+	}()
 	out, err := exec.CommandContext(t.Context(), "sh", "-c",
 		"exec "+gdb+" -nx -batch "+line+" -ex 'printf \"command %d\\n\", ((unsigned long *)$rdi)[14]' -ex 'info registers rip' -ex 'delete' -ex detach").CombinedOutput()
-	assert.NilError(t, err, string(out))
+	if err != nil {
+		_ = cmd.Process.Signal(os.Interrupt)
+		t.Fatalf("gdb: %v: %s\nthe guest: %s%s", err, out, &told, <-rest)
+	}
 	assert.Check(t, is.Regexp(`Breakpoint 1, 0xffffffff[0-9a-f]+ in __x64_sys_bpf`, string(out)))
 	assert.Check(t, is.Regexp(`command [0-9]+`, string(out))) // struct pt_regs, di
 	assert.Check(t, is.Regexp(`rip +0xffffffff[0-9a-f]+ +0xffffffff[0-9a-f]+ <__x64_sys_bpf>`, string(out)))
-	assert.NilError(t, cmd.Wait()) // detached, it goes on to its end
+	said := <-rest
+	assert.NilError(t, cmd.Wait(), said) // detached, it goes on to its end
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -29,12 +30,15 @@ const (
 	helperLoop   = 181 // bpf_loop
 )
 
-// busyVerifier has a program that is small, correct, and busies the verifier for minutes: in
-// each round of a loop it goes one of two ways, and which it went is kept in r7, so that
-// no two ways ever come to the same. What ends it is the limit of a million instructions,
-// of which each is compared with states that are kept.
+// busyVerifier has programs that are small, correct, and busy the verifier for seconds each: in
+// each round of a loop a program goes one of two ways, and which it went is kept in r7, so that
+// no two ways ever come to the same, and each is compared with states that are kept. That
+// they are many makes the object last for minutes, on a fast machine too.
 func busyVerifier() *random.Object {
-	const rounds = 40
+	const (
+		programs = 300
+		rounds   = 14 // 2^14 ways of 14 rounds: half of the million instructions that the verifier goes through
+	)
 	round := random.Block{
 		What: "round",
 		Head: []random.Insn{
@@ -55,9 +59,13 @@ func busyVerifier() *random.Object {
 			{Op: opMov, Dst: 8},
 		},
 	}
-	return &random.Object{License: "GPL", Functions: []random.Function{
-		{Name: "busy", Role: random.Program, Section: "socket", Global: true, Blocks: []random.Block{loop}},
-	}}
+	o := &random.Object{License: "GPL"}
+	for i := range programs {
+		o.Functions = append(o.Functions, random.Function{
+			Name: fmt.Sprintf("busy%d", i), Role: random.Program, Section: "socket", Global: true, Blocks: []random.Block{loop},
+		})
+	}
+	return o
 }
 
 // kernelWarns has a program that makes the kernel warn of itself as it is loaded: see

@@ -37,9 +37,18 @@ const (
 // ErrNotGuest is why something that is for guests only is refused on another machine.
 var ErrNotGuest = errors.New("this machine is not a guest of bpfreplay's: its kernel was booted without " + Param)
 
-// IsInit reports whether the arguments of a program ask for the init of a guest.
+// IsInit reports whether the arguments of this process ask for the init of a guest.
 // Whether it may be one is for [CheckInit].
-func IsInit(args []string) bool { return len(args) > 1 && args[1] == InitArg }
+func IsInit(args []string) bool { return isInit(args, os.Getpid()) }
+
+// isInit looks at the last argument of the first process: before it the kernel puts each parameter
+// without a value that it does not know (unknown_bootoption in init/main.c), such as one that an older kernel had.
+func isInit(args []string, pid int) bool {
+	if len(args) < 2 {
+		return false
+	}
+	return args[1] == InitArg || pid == 1 && args[len(args)-1] == InitArg
+}
 
 // CheckInit returns nil if this process is the init of a guest and was started as that, or else why not.
 func CheckInit(args []string) error {

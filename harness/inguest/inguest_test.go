@@ -54,3 +54,24 @@ func TestCheckInit(t *testing.T) {
 	assert.Assert(t, CheckInit([]string{"/init", InitArg}) != nil)
 	assert.Assert(t, !IsInit([]string{"bpfreplay", "help", InitArg}))
 }
+
+// A kernel that does not know a parameter hands it to its init, before our argument: Linux 7.3 has no
+// noreplace-smp any more.
+func TestIsInit(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		pid  int
+		want bool
+	}{
+		{[]string{"/init"}, 1, false},
+		{[]string{"/init", InitArg}, 1, true},
+		{[]string{"/init", "noreplace-smp", InitArg}, 1, true},
+		{[]string{"/init", "noreplace-smp"}, 1, false},
+		{[]string{"bpfreplay", InitArg}, 2, true}, // for CheckInit to refuse
+		{[]string{"bpfreplay", "help", InitArg}, 2, false},
+		{[]string{"bpfreplay", InitArg, "help"}, 1, true},
+		{nil, 1, false},
+	} {
+		assert.Equal(t, isInit(c.args, c.pid), c.want, "%q as %d", c.args, c.pid)
+	}
+}

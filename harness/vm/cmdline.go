@@ -182,7 +182,7 @@ func (backtraceOnNMI) params() []string { return []string{"unknown_nmi_panic"} }
 // quickBoot leaves out what boots slowly and tests nothing of ours. Measured under TCG on Debian's 6.12:
 // the self-tests of the crypto algorithms 0.45 s, patching the kernel for a single
 // processor 0.15 s, the self-test of the jitter entropy source 0.05 to 0.1 s. A kernel that
-// does not know one of these ignores it.
+// does not know one of these ignores it, or hands it to its init: see [inguest.IsInit].
 type quickBoot struct{}
 
 func (quickBoot) args() []string { return nil }
