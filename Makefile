@@ -16,8 +16,9 @@ N       ?= 200
 SEED    ?=
 
 # The kernels that tests boot: one without loader programs, one that needs CO-RE
-# to be resolved for it after a boot with modules, and the usual one.
-TEST_KERNELS ?= 5.10 6.1 6.12
+# to be resolved for it after a boot with modules, the usual one, and one of each
+# contract for signatures.
+TEST_KERNELS ?= 5.10 6.1 6.12 6.18 stable
 
 # The command is PID 1 of the guests, too, so it must not need a C library.
 export CGO_ENABLED := 0
@@ -116,6 +117,7 @@ fuzz-diff: setup-vmtest bpfreplay ## load N random objects in a guest and compar
 
 test: setup-test bpfreplay ## run all tests, those in guests too
 	./bpfreplay kernels fetch $(TEST_KERNELS)
+	go mod download # tests compile skeletons, with nothing but what is here
 	go vet ./...
 	@if command -v clang-19 >/dev/null; then echo scripts/objects.sh --check; scripts/objects.sh --check; \
 	else echo 'no clang-19: whether the objects come from their sources is not checked'; fi

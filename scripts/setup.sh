@@ -52,6 +52,8 @@ for purpose; do
 		guest
 		program bpftool bpftool
 		program strace strace
+		program gdb gdb
+		program openssl openssl
 		program cc gcc
 		program g++ g++
 		file /usr/include/stdlib.h libc6-dev

@@ -190,6 +190,7 @@ func TestKilled(t *testing.T) {
 func TestKilledWhileBooting(t *testing.T) {
 	need.QEMU(t)
 	need.Kernel(t, "6.12")
+	heedHangUp(t)
 	for name, sig := range map[string]syscall.Signal{"kill": syscall.SIGKILL, "hang up": syscall.SIGHUP} {
 		t.Run(name, func(t *testing.T) {
 			temp := t.TempDir()

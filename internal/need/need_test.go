@@ -22,6 +22,8 @@ func TestMachine(t *testing.T) {
 		{"kernel 5.10", func(tb testing.TB) { Kernel(tb, "5.10") }},
 		{"kernel 6.1", func(tb testing.TB) { Kernel(tb, "6.1") }},
 		{"kernel 6.12", func(tb testing.TB) { Kernel(tb, "6.12") }},
+		{"kernel 6.18", func(tb testing.TB) { Kernel(tb, "6.18") }},
+		{"kernel stable", func(tb testing.TB) { Kernel(tb, "stable") }},
 		{"bpftool", func(tb testing.TB) { Program(tb, "bpftool") }},
 		{"C compiler", func(tb testing.TB) { Program(tb, "cc") }},
 		{"libbpf", func(tb testing.TB) { File(tb, "/usr/include/bpf/libbpf.h") }},
