@@ -133,9 +133,9 @@ test: setup-test bpfreplay ## run all tests, those in guests too
 
 # Those which need bpf(2), and what they need besides: it is in the guest by the
 # same paths. That something is missing there is no failure, but for bpf(2).
-bpf_packages = $(addprefix ./,$(sort $(dir $(shell grep -rl --include='*_test.go' 'need[.]BPF' harness loader))))
+bpf_packages = $(addprefix ./,$(sort $(dir $(shell grep -rl --include='*_test.go' 'need[.]BPF' harness internal loader))))
 in_guest = '$(CURDIR)/bpfreplay' exec --kernel '$(KERNEL)' --env BPFREPLAY_TEST_BPF=must \
-	$(foreach f,loader harness selftests/bpf selftests/cases.yaml kernels.yaml,--with '$(CURDIR)/$f') \
+	$(foreach f,loader internal harness selftests/bpf selftests/cases.yaml kernels.yaml,--with '$(CURDIR)/$f') \
 	--with /bin/sh $(foreach p,bpftool sleep strace,--with $$(command -v $p)) --
 
 guesttest: setup-test bpfreplay ## run those tests that load into the kernel, in a guest

@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
-	"github.com/bpfreplay/bpfreplay/loader/object"
+	"github.com/bpfreplay/bpfreplay/internal/object"
 )
 
 // usesSuffix marks the case that tells which capability a kernel lacks.

@@ -3,7 +3,7 @@ package harness
 import (
 	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/state"
-	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
+	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 )
 
 // Rules for how loads end; those for states are in package state.

@@ -7,7 +7,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/state"
-	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
+	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 )
 
 // knownRefusal is something that an engine is known to refuse, whatever the object:

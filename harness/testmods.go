@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/bpfreplay/bpfreplay/loader/object"
+	"github.com/bpfreplay/bpfreplay/internal/object"
 )
 
 // TestNames are names that kernels have only with modules which a guest may lack.

@@ -1,8 +1,8 @@
 package loader
 
 import (
+	"github.com/bpfreplay/bpfreplay/internal/replay"
 	"github.com/bpfreplay/bpfreplay/loader/keyring"
-	"github.com/bpfreplay/bpfreplay/loader/replay"
 )
 
 // Reasons of errors of a signed load, beside the errnos of the kernel: an option that would

@@ -15,14 +15,14 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
+	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
+	"github.com/bpfreplay/bpfreplay/internal/btf"
+	"github.com/bpfreplay/bpfreplay/internal/issue"
+	"github.com/bpfreplay/bpfreplay/internal/replay"
+	"github.com/bpfreplay/bpfreplay/internal/target"
+	"github.com/bpfreplay/bpfreplay/internal/trace"
 	"github.com/bpfreplay/bpfreplay/loader"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
-	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
-	"github.com/bpfreplay/bpfreplay/loader/btf"
-	"github.com/bpfreplay/bpfreplay/loader/issue"
-	"github.com/bpfreplay/bpfreplay/loader/replay"
-	"github.com/bpfreplay/bpfreplay/loader/target"
-	"github.com/bpfreplay/bpfreplay/loader/trace"
 )
 
 // outcome is what a load came to, as text in which two engines agree.
@@ -417,7 +417,7 @@ func TestEverythingGoes(t *testing.T) {
 // TestArena: the arena's variables are in memory that the caller can use.
 func TestArena(t *testing.T) {
 	needLoaders(t)
-	p := generate(t, "object/testdata/arena.o", &loader.GenerateOptions{Autoload: map[string]bool{"use": false}})
+	p := generate(t, "../internal/object/testdata/arena.o", &loader.GenerateOptions{Autoload: map[string]bool{"use": false}})
 	keepsFDs(t, func() {
 		coll, err := p.Load(nil)
 		if errors.Is(err, unix.EINVAL) {
@@ -512,7 +512,7 @@ func TestLoadOptions(t *testing.T) {
 func TestWrongOptions(t *testing.T) {
 	needLoaders(t)
 	p := generate(t, "testdata/steps.o", nil)
-	arena := generate(t, "object/testdata/arena.o", &loader.GenerateOptions{Autoload: map[string]bool{"use": false}})
+	arena := generate(t, "../internal/object/testdata/arena.o", &loader.GenerateOptions{Autoload: map[string]bool{"use": false}})
 	for _, c := range []struct {
 		p    *loader.Program
 		o    loader.LoadOptions

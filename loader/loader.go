@@ -6,10 +6,10 @@ import (
 
 	"github.com/google/renameio/v2"
 
+	"github.com/bpfreplay/bpfreplay/internal/emit"
+	"github.com/bpfreplay/bpfreplay/internal/object"
+	"github.com/bpfreplay/bpfreplay/internal/trace"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
-	"github.com/bpfreplay/bpfreplay/loader/emit"
-	"github.com/bpfreplay/bpfreplay/loader/object"
-	"github.com/bpfreplay/bpfreplay/loader/trace"
 )
 
 // Object is a BPF object in memory.

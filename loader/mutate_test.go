@@ -12,10 +12,10 @@ import (
 
 	"gotest.tools/v3/assert"
 
-	"github.com/bpfreplay/bpfreplay/loader/emit"
-	"github.com/bpfreplay/bpfreplay/loader/object"
-	"github.com/bpfreplay/bpfreplay/loader/target"
-	"github.com/bpfreplay/bpfreplay/loader/trace"
+	"github.com/bpfreplay/bpfreplay/internal/emit"
+	"github.com/bpfreplay/bpfreplay/internal/object"
+	"github.com/bpfreplay/bpfreplay/internal/target"
+	"github.com/bpfreplay/bpfreplay/internal/trace"
 )
 
 // mutantsEnv is the number of mutants that TestMutants makes, and with a colon
@@ -45,7 +45,7 @@ func TestMutants(t *testing.T) {
 	}
 	files, err := filepath.Glob(filepath.Join(coreObjects, "*.bpf.o"))
 	assert.NilError(t, err)
-	more, err := filepath.Glob("object/testdata/*.o")
+	more, err := filepath.Glob("../internal/object/testdata/*.o")
 	assert.NilError(t, err)
 	files = append(files, append(more, "testdata/steps.o", "testdata/freplace.o")...)
 

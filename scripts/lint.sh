@@ -18,7 +18,7 @@ go vet ./... || status=1
 go tool -modfile=scripts/lint.mod staticcheck ./... || status=1
 go tool -modfile=scripts/lint.mod actionlint || status=1
 
-for script in .ci/run scripts/*.sh loader/*/testdata/*.sh; do
+for script in .ci/run scripts/*.sh loader/testdata/*.sh internal/*/testdata/*.sh; do
 	interpreter=$(sed -n '1s,^#!\(/usr\)*/bin/\(env \)*,,p' "$script")
 	"$interpreter" -n "$script" || status=1
 	if command -v shellcheck >/dev/null; then

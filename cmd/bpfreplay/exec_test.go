@@ -32,7 +32,7 @@ func TestExecOfGoTest(t *testing.T) {
 	need.QEMU(t)
 	need.Kernel(t, "6.12")
 	cmd := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-v", "-run", "^TestProgLoadInterrupted$",
-		"-exec", command+" exec --kernel 6.12 --accel tcg --env "+need.BPFEnv+" --", "./loader/bpfsys")
+		"-exec", command+" exec --kernel 6.12 --accel tcg --env "+need.BPFEnv+" --", "./internal/bpfsys")
 	cmd.Dir = root(t)
 	cmd.Env = append(os.Environ(), need.BPFEnv+"="+need.BPFMust)
 	out, err := cmd.CombinedOutput()

@@ -13,10 +13,10 @@ import (
 	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
-	"github.com/bpfreplay/bpfreplay/loader/emit"
-	"github.com/bpfreplay/bpfreplay/loader/object"
-	"github.com/bpfreplay/bpfreplay/loader/skelgen"
-	"github.com/bpfreplay/bpfreplay/loader/trace"
+	"github.com/bpfreplay/bpfreplay/internal/emit"
+	"github.com/bpfreplay/bpfreplay/internal/object"
+	"github.com/bpfreplay/bpfreplay/internal/skelgen"
+	"github.com/bpfreplay/bpfreplay/internal/trace"
 )
 
 // skeletonFlags are those of gen --go and gen --c.

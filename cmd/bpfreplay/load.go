@@ -15,16 +15,16 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness/engine"
 	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 	"github.com/bpfreplay/bpfreplay/internal/failures"
+	"github.com/bpfreplay/bpfreplay/internal/object"
+	"github.com/bpfreplay/bpfreplay/internal/replay"
+	"github.com/bpfreplay/bpfreplay/internal/target"
+	"github.com/bpfreplay/bpfreplay/internal/trace"
 	"github.com/bpfreplay/bpfreplay/internal/visible"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
-	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
 	"github.com/bpfreplay/bpfreplay/loader/keyring"
-	"github.com/bpfreplay/bpfreplay/loader/object"
-	"github.com/bpfreplay/bpfreplay/loader/replay"
 	"github.com/bpfreplay/bpfreplay/loader/sign"
-	"github.com/bpfreplay/bpfreplay/loader/target"
-	"github.com/bpfreplay/bpfreplay/loader/trace"
 )
 
 type loadFlags struct {

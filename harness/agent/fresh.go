@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/bpfreplay/bpfreplay/harness/engine"
-	"github.com/bpfreplay/bpfreplay/loader/target"
+	"github.com/bpfreplay/bpfreplay/internal/target"
 )
 
 // FreshArg is the first argument of the agent's program when it is to time one

@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bpfreplay/bpfreplay/harness/state"
-	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
-	"github.com/bpfreplay/bpfreplay/loader/btf"
-	"github.com/bpfreplay/bpfreplay/loader/object"
+	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
+	"github.com/bpfreplay/bpfreplay/internal/btf"
+	"github.com/bpfreplay/bpfreplay/internal/object"
 )
 
 // Ops is a struct_ops map. A load makes the map and the programs; who attaches

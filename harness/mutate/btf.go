@@ -3,8 +3,8 @@ package mutate
 import (
 	"bytes"
 
-	"github.com/bpfreplay/bpfreplay/loader/btf"
-	"github.com/bpfreplay/bpfreplay/loader/trace"
+	"github.com/bpfreplay/bpfreplay/internal/btf"
+	"github.com/bpfreplay/bpfreplay/internal/trace"
 )
 
 // Offsets in struct btf_header and struct btf_type.

@@ -7,10 +7,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/bpfreplay/bpfreplay/internal/emit"
+	"github.com/bpfreplay/bpfreplay/internal/object"
+	"github.com/bpfreplay/bpfreplay/internal/trace"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
-	"github.com/bpfreplay/bpfreplay/loader/emit"
-	"github.com/bpfreplay/bpfreplay/loader/object"
-	"github.com/bpfreplay/bpfreplay/loader/trace"
 )
 
 // Kind says what a mutation changes.

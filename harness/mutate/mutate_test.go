@@ -9,9 +9,9 @@ import (
 	is "gotest.tools/v3/assert/cmp"
 
 	"github.com/bpfreplay/bpfreplay/harness/state"
-	"github.com/bpfreplay/bpfreplay/loader/insn"
-	"github.com/bpfreplay/bpfreplay/loader/object"
-	"github.com/bpfreplay/bpfreplay/loader/trace"
+	"github.com/bpfreplay/bpfreplay/internal/insn"
+	"github.com/bpfreplay/bpfreplay/internal/object"
+	"github.com/bpfreplay/bpfreplay/internal/trace"
 )
 
 const objects = "../../selftests/bpf/"

@@ -5,9 +5,9 @@ import (
 	"encoding/binary"
 	"slices"
 
-	"github.com/bpfreplay/bpfreplay/loader/core"
-	"github.com/bpfreplay/bpfreplay/loader/insn"
-	"github.com/bpfreplay/bpfreplay/loader/trace"
+	"github.com/bpfreplay/bpfreplay/internal/core"
+	"github.com/bpfreplay/bpfreplay/internal/insn"
+	"github.com/bpfreplay/bpfreplay/internal/trace"
 )
 
 var le = binary.LittleEndian

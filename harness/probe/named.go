@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/bpfreplay/bpfreplay/loader/btf"
+	"github.com/bpfreplay/bpfreplay/internal/btf"
 )
 
 // namedKinds are the kinds of things that can be probed by name, as KIND:NAME: what

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/bpfreplay/bpfreplay/loader/btf"
+	"github.com/bpfreplay/bpfreplay/internal/btf"
 )
 
 // section is a section of the file.

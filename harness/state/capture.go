@@ -11,7 +11,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
+	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 )
 
 // Handle is a map or program that a load returned. Name is its logical name:

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/bpfreplay/bpfreplay/loader/insn"
+	"github.com/bpfreplay/bpfreplay/internal/insn"
 )
 
 // listed is one instruction as text. slot is its number as the verifier counts,

@@ -4,8 +4,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/bpfreplay/bpfreplay/loader/insn"
-	"github.com/bpfreplay/bpfreplay/loader/object"
+	"github.com/bpfreplay/bpfreplay/internal/insn"
+	"github.com/bpfreplay/bpfreplay/internal/object"
 )
 
 // Facts is what rules have to know about the object that was loaded and cannot

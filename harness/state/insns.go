@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/bpfreplay/bpfreplay/loader/insn"
+	"github.com/bpfreplay/bpfreplay/internal/insn"
 )
 
 // Kernel addresses as seen in a 64-bit constant. Below imageStart are the direct

@@ -3,7 +3,7 @@ package state
 import (
 	"encoding/binary"
 
-	"github.com/bpfreplay/bpfreplay/loader/btf"
+	"github.com/bpfreplay/bpfreplay/internal/btf"
 )
 
 // typesHash hashes the types and their names. It ignores the offsets of the names in the string

@@ -9,17 +9,17 @@ import (
 
 	"gotest.tools/v3/assert"
 
+	"github.com/bpfreplay/bpfreplay/internal/emit"
+	"github.com/bpfreplay/bpfreplay/internal/object"
+	"github.com/bpfreplay/bpfreplay/internal/trace"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
-	"github.com/bpfreplay/bpfreplay/loader/emit"
-	"github.com/bpfreplay/bpfreplay/loader/object"
-	"github.com/bpfreplay/bpfreplay/loader/trace"
 )
 
 // artefacts are those of the core suite and of this repository's other objects.
 func artefacts(t testing.TB) map[string]*artefact.Artefact {
 	t.Helper()
 	out := make(map[string]*artefact.Artefact)
-	for _, pattern := range []string{"../../selftests/bpf/*.bpf.o", "../object/testdata/*.o", "../testdata/*.o", "../testdata/*/*.o"} {
+	for _, pattern := range []string{"../../selftests/bpf/*.bpf.o", "../../internal/object/testdata/*.o", "../testdata/*.o", "../testdata/*/*.o"} {
 		files, err := filepath.Glob(pattern)
 		assert.NilError(t, err)
 		for _, file := range files {

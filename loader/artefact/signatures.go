@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/bpfreplay/bpfreplay/loader/contract"
+	"github.com/bpfreplay/bpfreplay/internal/contract"
 )
 
 // Signatures are those of a loader program by one key. Nothing in them is needed to be

@@ -10,7 +10,7 @@ import (
 	"gotest.tools/v3/assert"
 	"gotest.tools/v3/golden"
 
-	"github.com/bpfreplay/bpfreplay/loader/contract"
+	"github.com/bpfreplay/bpfreplay/internal/contract"
 )
 
 func small() *Artefact {

@@ -22,14 +22,14 @@ import (
 	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
 
+	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
+	"github.com/bpfreplay/bpfreplay/internal/emit"
+	"github.com/bpfreplay/bpfreplay/internal/object"
+	"github.com/bpfreplay/bpfreplay/internal/replay"
+	"github.com/bpfreplay/bpfreplay/internal/target"
+	"github.com/bpfreplay/bpfreplay/internal/trace"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
-	"github.com/bpfreplay/bpfreplay/loader/bpfsys"
-	"github.com/bpfreplay/bpfreplay/loader/emit"
 	"github.com/bpfreplay/bpfreplay/loader/keyring"
-	"github.com/bpfreplay/bpfreplay/loader/object"
-	"github.com/bpfreplay/bpfreplay/loader/replay"
-	"github.com/bpfreplay/bpfreplay/loader/target"
-	"github.com/bpfreplay/bpfreplay/loader/trace"
 )
 
 //go:embed bpf/policy.bpf.o

@@ -8,8 +8,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/bpfreplay/bpfreplay/internal/contract"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
-	"github.com/bpfreplay/bpfreplay/loader/contract"
 )
 
 // ErrUnsignable is the reason of an error about a loader program whose signature would not

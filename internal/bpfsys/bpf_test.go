@@ -1,0 +1,68 @@
+package bpfsys_test
+
+import (
+	"bytes"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"gotest.tools/v3/assert"
+
+	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
+	"github.com/bpfreplay/bpfreplay/internal/insn"
+	"github.com/bpfreplay/bpfreplay/internal/need"
+)
+
+// A signal makes the verifier give up with EAGAIN, which is no answer to the
+// question whether the kernel takes a program.
+func TestProgLoadInterrupted(t *testing.T) {
+	need.BPF(t)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	start := time.Now()
+	load(t)
+	// Often enough to interrupt, and not each time. Few loads will do: kernels
+	// do not like to free programs by the thousand.
+	between := 2 * time.Since(start)
+	stop := signals(unix.Gettid(), between)
+	defer stop()
+	for range 50 {
+		load(t)
+	}
+}
+
+// load takes a while for the verifier.
+func load(t *testing.T) {
+	const moves = 4000
+	insns := bytes.Repeat([]byte{0xb7, 0, 0, 0, 0, 0, 0, 0}, moves) // r0 = 0
+	insns = append(insns, insn.Exit, 0, 0, 0, 0, 0, 0, 0)
+	a := bpfsys.NewAttr(bpfsys.ProgLoadSize(bpfsys.ProgLoadNeeds{}))
+	bpfsys.PutProgLoad(a.Bytes, bpfsys.ProgLoadAttr{Type: unix.BPF_PROG_TYPE_SOCKET_FILTER, InsnCount: moves + 1})
+	a.Ptr(bpfsys.ProgLoadInsns, insns)
+	a.Ptr(bpfsys.ProgLoadLicense, []byte("GPL\x00"))
+	fd, err := a.Call(bpfsys.ProgLoad)
+	assert.NilError(t, err)
+	bpfsys.Close(fd)
+}
+
+// signals sends the thread one signal after another, until it is told to stop.
+func signals(thread int, between time.Duration) (stop func()) {
+	done := make(chan struct{})
+	var sender sync.WaitGroup
+	sender.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(between):
+				_ = unix.Tgkill(unix.Getpid(), thread, unix.SIGURG)
+			}
+		}
+	})
+	return func() {
+		close(done)
+		sender.Wait()
+	}
+}

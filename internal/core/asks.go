@@ -1,0 +1,131 @@
+package core
+
+import (
+	"strings"
+
+	"github.com/bpfreplay/bpfreplay/internal/btf"
+	"github.com/bpfreplay/bpfreplay/internal/insn"
+)
+
+// Asked is what a record asks of a kernel beyond resolving CO-RE (5.17), to answer as
+// libbpf does.
+type Asked int
+
+// What records ask for.
+const (
+	AsksNothing Asked = iota
+	// AsksMatch: type_matches, 6.0.
+	AsksMatch
+	// AsksEnumSign: the sign of an enum; kernels before 6.0 call every enum signed.
+	AsksEnumSign
+)
+
+// Asks finds out what a record asks for. It looks at the object only.
+func Asks(local *btf.Spec, rec Record) Asked {
+	if rec.Kind == TypeIDLocal {
+		return AsksNothing
+	}
+	ts := newTypes(local)
+	s, err := parseSpec(ts, rec)
+	if err != nil {
+		return AsksNothing // an error everywhere
+	}
+	switch {
+	case rec.Kind == TypeMatches:
+		return AsksMatch
+	case rec.Kind == FieldSigned:
+		if t, err := s.fieldType(); err == nil && isEnum(t.Kind) {
+			return AsksEnumSign
+		}
+	}
+	return AsksNothing
+}
+
+// fieldType is the type at the end of the path.
+func (s *spec) fieldType() (*btf.Type, error) {
+	last := s.last()
+	if last.name == "" {
+		return s.types.resolve(last.typ)
+	}
+	t, err := s.types.at(last.typ)
+	if err != nil {
+		return nil, err
+	}
+	return s.types.resolve(t.Members[last.index].Type)
+}
+
+// ElementAccess returns another access string for loads and stores whose field is an
+// array: that of its first element. It says the same, for the width of the access is
+// that of an element, but kernels before 6.15 compare the sizes of whole arrays.
+func ElementAccess(local *btf.Spec, insns insn.Insns, rec Record) (string, bool) {
+	i := int64(rec.InsnOff / insn.Size)
+	if rec.Kind != FieldByteOffset || i >= int64(insns.Len()) {
+		return "", false
+	}
+	switch insns.Op(int(i)) & classMask {
+	case classLDX, classST, classSTX:
+	default:
+		return "", false
+	}
+	ts := newTypes(local)
+	s, err := parseSpec(ts, rec)
+	if err != nil {
+		return "", false
+	}
+	t, err := s.fieldType()
+	if err != nil || t.Kind != btf.KindArray {
+		return "", false
+	}
+	access := local.Name(rec.AccessStr)
+	for range maxAccess {
+		access += ":0"
+		if t, err = ts.resolve(t.Array.Elem); err != nil || t.Kind != btf.KindArray {
+			return access, err == nil && strings.Count(access, ":") < maxAccess
+		}
+	}
+	return "", false
+}
+
+const (
+	classMask = 0x07
+	classLDX  = 0x01
+	classST   = 0x02
+	classSTX  = 0x03
+)
+
+// Enumerator is the index of the enumerator that a record is about, false if it is about
+// none, or does not fit.
+func Enumerator(local *btf.Spec, rec Record) (int, bool) {
+	if !rec.Kind.isEnumval() {
+		return 0, false
+	}
+	s, err := parseSpec(newTypes(local), rec)
+	if err != nil {
+		return 0, false
+	}
+	return int(s.last().index), true
+}
+
+// KindClashes finds the names that records use for types of two kinds: the kernel's
+// cache of candidates knows names only, so the second kind gets those of the first.
+// The two kinds of enums are one.
+func KindClashes(local *btf.Spec, programs [][]Record) map[string]bool {
+	kinds := make(map[string]btf.Kind)
+	clashes := make(map[string]bool)
+	for _, records := range programs {
+		for _, rec := range records {
+			if rec.Kind == TypeIDLocal {
+				continue
+			}
+			name, kind := btf.EssentialName(local.TypeName(rec.TypeID)), local.KindOf(rec.TypeID)
+			if kind == btf.KindEnum64 {
+				kind = btf.KindEnum
+			}
+			if have, ok := kinds[name]; ok && have != kind {
+				clashes[name] = true
+			}
+			kinds[name] = kind
+		}
+	}
+	return clashes
+}

@@ -1,0 +1,524 @@
+package issue
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
+	"github.com/bpfreplay/bpfreplay/internal/core"
+	"github.com/bpfreplay/bpfreplay/internal/emit"
+	"github.com/bpfreplay/bpfreplay/internal/insn"
+	"github.com/bpfreplay/bpfreplay/internal/target"
+	"github.com/bpfreplay/bpfreplay/internal/trace"
+)
+
+// Issue issues t on the running kernel. On failure nothing is left open, and the error
+// is an *artefact.NeedError or an *artefact.StepError with the verifier's log.
+func Issue(t *trace.Trace, tg *target.Target, o target.Options) (*target.Result, error) {
+	s := &issuer{
+		t: t, target: tg, fds: make([]int, len(t.FDs)),
+		answers: make(map[*trace.Symbol]answer), settings: make(map[*trace.Setting][]byte), edits: make(map[*trace.LoadProgram]*edits),
+	}
+	for i := range s.fds {
+		s.fds[i] = -1
+	}
+	var err error
+	s.p, err = tg.Prepare(emit.Describe(t), t.Types, o, s.createArena)
+	if err != nil {
+		return nil, err
+	}
+	for i, fd := range s.p.Maps {
+		s.fds[t.MapFD(i)] = fd
+	}
+	for i, v := range s.p.Settings {
+		s.settings[t.Settings[i]] = v
+	}
+	if err := s.all(); err != nil {
+		s.closeFrom(1)
+		s.p.Maps = nil // closed with the others
+		s.p.Close()
+		return nil, err
+	}
+	s.closeFrom(trace.FD(t.Outputs() + 1))
+	r := &target.Result{Maps: s.fds[1 : len(t.Maps)+1], Programs: s.fds[len(t.Maps)+1 : t.Outputs()+1], Arenas: s.p.Arenas}
+	if err := s.p.Finish(r.Maps, r.Programs); err != nil {
+		r.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+func (s *issuer) all() error {
+	for _, c := range s.t.Commands {
+		err := s.issue(c)
+		if err == nil {
+			continue
+		}
+		log := ""
+		var le *logError
+		if errors.As(err, &le) {
+			err, log = le.err, le.log
+		}
+		return trace.Fail(c, err, log)
+	}
+	return nil
+}
+
+// answer is what a symbol was found to be.
+type answer struct {
+	found bool
+	value uint64 // type id or address
+}
+
+type issuer struct {
+	t        *trace.Trace
+	target   *target.Target
+	p        *target.Prepared
+	fds      []int // by FD, -1 while not open
+	answers  map[*trace.Symbol]answer
+	settings map[*trace.Setting][]byte
+
+	extended bool // an answer asked for other types
+	noTypes  bool // the kernel takes none
+	edits    map[*trace.LoadProgram]*edits
+}
+
+// edits are what answers change about a program.
+type edits struct {
+	core  []trace.CoreEdit
+	infos []trace.InfoEdit
+}
+
+func (s *issuer) editsOf(c *trace.LoadProgram) *edits {
+	if s.edits[c] == nil {
+		s.edits[c] = &edits{}
+	}
+	return s.edits[c]
+}
+
+func (s *issuer) number(setting *trace.Setting) uint32 {
+	return binary.NativeEndian.Uint32(s.settings[setting])
+}
+
+func (s *issuer) closeFrom(first trace.FD) {
+	for fd := first; int(fd) < len(s.fds); fd++ {
+		s.close(fd)
+	}
+}
+
+func (s *issuer) close(fd trace.FD) {
+	if s.fds[fd] >= 0 {
+		bpfsys.Close(s.fds[fd])
+		s.fds[fd] = -1
+	}
+}
+
+func (s *issuer) issue(c trace.Command) error {
+	switch c := c.(type) {
+	case *trace.LoadBTF:
+		return s.loadBTF(c)
+	case *trace.CreateMap:
+		return s.createMap(c)
+	case *trace.UpdateElem:
+		return s.update(c)
+	case *trace.FillArray:
+		return s.fill(c)
+	case *trace.ChooseEnum:
+		return s.chooseEnum(c)
+	case *trace.AskContext:
+		return s.askContext(c)
+	case *trace.Freeze:
+		if s.reused(c.Map) {
+			return nil
+		}
+		a := bpfsys.NewAttr(bpfsys.FreezeSize)
+		a.U32(0, uint32(s.fds[c.Map]))
+		_, err := a.Call(bpfsys.MapFreeze)
+		return err
+	case *trace.Lookup:
+		return s.lookup(c)
+	case *trace.LoadProgram:
+		return s.loadProgram(c)
+	case *trace.Close:
+		s.close(c.FD)
+		return nil
+	}
+	return fmt.Errorf("command %T: %w", c, errors.ErrUnsupported)
+}
+
+func (s *issuer) open(out trace.FD, a *bpfsys.Attr, cmd bpfsys.Cmd) error {
+	fd, err := a.Call(cmd)
+	if err != nil {
+		return err
+	}
+	s.fds[out] = fd
+	return nil
+}
+
+// logError carries a log from a command to its StepError.
+type logError struct {
+	err error
+	log string
+}
+
+func (e *logError) Error() string { return e.err.Error() }
+
+// loadBTF loads the types, without what the kernel does not know, or not at all.
+func (s *issuer) loadBTF(c *trace.LoadBTF) error {
+	data := c.Data
+	if s.extended {
+		data = c.Extended
+	}
+	err := s.loadTypes(c.Out, data)
+	if err != nil && len(c.Fallbacks) > 0 {
+		data = bytes.Clone(data)
+		for _, f := range c.Fallbacks {
+			words := f.Data
+			if s.extended {
+				words = f.Extended
+			}
+			if len(words) == 0 || knows(f.Probe) {
+				continue
+			}
+			for _, w := range words {
+				binary.LittleEndian.PutUint32(data[w.Off:], w.Value)
+			}
+		}
+		err = s.loadTypes(c.Out, data)
+	}
+	if err != nil && c.Optional {
+		s.noTypes = true
+		return nil
+	}
+	return err
+}
+
+// knows reports whether the kernel takes the types of a probe.
+func knows(probe []byte) bool {
+	fd, err := btfAttr(probe, nil).Call(bpfsys.BTFLoad)
+	if err == nil {
+		bpfsys.Close(fd)
+	}
+	return err == nil
+}
+
+func (s *issuer) loadTypes(out trace.FD, data []byte) error {
+	return s.withLog(out, bpfsys.BTFLoad, func(_ uint32, log []byte) *bpfsys.Attr { return btfAttr(data, log) })
+}
+
+func btfAttr(data, log []byte) *bpfsys.Attr {
+	a := bpfsys.NewAttr(bpfsys.BTFLoadSize)
+	a.Ptr(0, data)
+	a.U32(bpfsys.BTFLoadLen, uint32(len(data)))
+	if log != nil {
+		a.Ptr(bpfsys.BTFLoadLogBuf, log)
+		a.U32(bpfsys.BTFLoadLogSize, uint32(len(log)))
+		a.U32(bpfsys.BTFLoadLogLevel, 1)
+	}
+	return a
+}
+
+// withLog issues a command that can have a log.
+func (s *issuer) withLog(out trace.FD, cmd bpfsys.Cmd, attr func(level uint32, log []byte) *bpfsys.Attr) error {
+	log, err := bpfsys.WithLog(func(level uint32, log []byte) error { return s.open(out, attr(level, log), cmd) })
+	if err == nil {
+		return nil
+	}
+	return &logError{err, strings.TrimRight(log, "\n")}
+}
+
+// chooseEnum asks for the kind that the local type does not have: see emit.chooseEnum.
+func (s *issuer) chooseEnum(c *trace.ChooseEnum) error {
+	_, other, err := s.target.FindType(c.Name, c.Other, "")
+	if err != nil {
+		return nil
+	}
+	s.fds[c.OtherBTF] = other
+	_, local, err := s.target.FindType(c.Name, c.Local, "")
+	if err == nil {
+		s.fds[c.LocalBTF] = local
+		if local < 0 || other >= 0 {
+			return nil
+		}
+	}
+	s.extended = true
+	for _, e := range c.Edits {
+		s.editsOf(e.Program).core = append(s.editsOf(e.Program).core, e)
+	}
+	return nil
+}
+
+func (s *issuer) askContext(c *trace.AskContext) error {
+	err := s.open(c.BTF, btfAttr(c.Types, nil), bpfsys.BTFLoad)
+	if err == nil {
+		fixed := bpfsys.ProgLoadAttr{Type: bpfsys.ProgTypeKprobe, InsnCount: uint32(len(c.Insns) / insn.Size), FuncInfoRecSize: 8, FuncInfoSize: len(c.FuncInfo)}
+		a := bpfsys.NewAttr(bpfsys.ProgLoadSize(bpfsys.ProgLoadNeeds{FuncInfo: true}))
+		bpfsys.PutProgLoad(a.Bytes, fixed)
+		a.Ptr(bpfsys.ProgLoadInsns, c.Insns)
+		a.Ptr(bpfsys.ProgLoadLicense, []byte("GPL\x00"))
+		a.U32(bpfsys.ProgLoadBTF, uint32(s.fds[c.BTF]))
+		a.Ptr(bpfsys.ProgLoadFuncInfo, c.FuncInfo)
+		err = s.open(c.Out, a, bpfsys.ProgLoad)
+	}
+	if err == nil {
+		return nil
+	}
+	s.extended = true
+	for _, e := range c.Edits {
+		s.editsOf(e.Program).infos = append(s.editsOf(e.Program).infos, e)
+	}
+	return nil
+}
+
+// reused reports whether a map existed before: it is neither created nor filled then.
+func (s *issuer) reused(fd trace.FD) bool {
+	_, ok := s.p.Maps[int(fd)-1]
+	return ok
+}
+
+// createArena creates the map of an arena, which is to be mapped before the trace is issued.
+func (s *issuer) createArena(m int) (int, error) {
+	for _, c := range s.t.Commands {
+		if c, ok := c.(*trace.CreateMap); ok && c.Map == s.t.Maps[m] {
+			return s.mapAttr(c).Call(bpfsys.MapCreate)
+		}
+	}
+	return -1, fmt.Errorf("map %d: %w", m, errors.ErrUnsupported)
+}
+
+func (s *issuer) mapAttr(c *trace.CreateMap) *bpfsys.Attr {
+	size := bpfsys.MapCreateSize(c.Fixed())
+	if c.Value != nil {
+		size = bpfsys.MapCreateTypeFD + 4
+	}
+	a := bpfsys.NewAttr(size)
+	bpfsys.PutMapCreate(a.Bytes, c.Fixed())
+	if c.Attr.BTF != trace.NoFD {
+		a.U32(bpfsys.MapCreateBTF, uint32(s.fds[c.Attr.BTF]))
+	}
+	if s.noTypes {
+		untyped(a)
+	}
+	if c.Inner != trace.NoFD {
+		a.U32(bpfsys.MapCreateInner, uint32(s.fds[c.Inner]))
+	}
+	if c.Value != nil {
+		a.U32(bpfsys.MapCreateValueSize, s.number(c.ValueSize))
+		a.U32(bpfsys.MapCreateKernelType, uint32(s.answers[c.Value].value))
+		if fd := s.fds[c.Value.BTF]; fd >= 0 {
+			a.U32(bpfsys.MapCreateTypeFD, uint32(fd))
+			a.U32(bpfsys.MapCreateFlags, c.Attr.Flags|bpfsys.FlagTypeFD)
+		}
+	}
+	return a
+}
+
+// untyped makes an attribute of MAP_CREATE one of a map without types.
+func untyped(a *bpfsys.Attr) {
+	for _, off := range []int{bpfsys.MapCreateKeyType, bpfsys.MapCreateValueType} {
+		if off+4 <= len(a.Bytes) {
+			a.U32(off, 0)
+		}
+	}
+}
+
+func (s *issuer) createMap(c *trace.CreateMap) error {
+	if s.reused(c.Out) {
+		return nil
+	}
+	a := s.mapAttr(c)
+	sizes := append([]uint32{c.Attr.MaxEntries}, c.Sizes...)
+	if c.CPUs != nil {
+		sizes = []uint32{s.number(c.CPUs)}
+	}
+	if n, ok := s.p.MaxEntries[int(c.Out)-1]; ok && c.Map != nil {
+		sizes = []uint32{n}
+	}
+	var err error
+	for _, size := range sizes {
+		a.U32(bpfsys.MapCreateMaxEntries, size)
+		if err = s.open(c.Out, a, bpfsys.MapCreate); err == nil {
+			return nil
+		}
+	}
+	if c.Plain {
+		untyped(a)
+		err = s.open(c.Out, a, bpfsys.MapCreate)
+	}
+	return err
+}
+
+func (s *issuer) update(c *trace.UpdateElem) error {
+	if c.Initial != nil && s.reused(c.Map) {
+		return nil
+	}
+	value := c.Value
+	switch given, ok := s.p.Values[int(c.Map)-1]; {
+	case c.Initial != nil && ok:
+		value = given
+	case c.Setting != nil:
+		value = s.settings[c.Setting]
+	case c.FD != trace.NoFD:
+		value = binary.NativeEndian.AppendUint32(nil, uint32(s.fds[c.FD]))
+	}
+	return bpfsys.UpdateElem(s.fds[c.Map], c.Key, value, c.Flags)
+}
+
+func (s *issuer) fill(c *trace.FillArray) error {
+	width := len(c.Values) / c.Count
+	for i := range c.Count {
+		key := binary.NativeEndian.AppendUint32(nil, uint32(i))
+		if err := bpfsys.UpdateElem(s.fds[c.Map], key, c.Values[i*width:(i+1)*width], 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *issuer) lookup(c *trace.Lookup) error {
+	sym := c.Symbol
+	if sym.Mismatch != nil && s.number(sym.Mismatch) != 0 {
+		return nil
+	}
+	if sym.Kind == trace.SymbolAddress {
+		addr, err := s.target.Address(sym.Name)
+		if sym.Weak && (errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EPERM)) || sym.MayBeZero() && errors.Is(err, unix.ENOENT) {
+			return nil
+		}
+		s.answers[sym] = answer{err == nil, addr}
+		return err
+	}
+	id, fd, err := s.target.FindType(sym.Name, sym.BTFKind, "")
+	if sym.Weak && errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	s.fds[sym.BTF] = fd
+	s.answers[sym] = answer{true, uint64(id)}
+	return nil
+}
+
+func (s *issuer) loadProgram(c *trace.LoadProgram) error {
+	insns, array := s.complete(c)
+	fields := c.Fields()
+	fields.FDArray = fields.FDArray && s.usesModule(c) // 5.14: kernels before have no such field
+	funcs, records := c.FuncInfo, core.Encode(c.CORE)
+	if e := s.edits[c]; e != nil {
+		funcs = bytes.Clone(funcs)
+		for _, i := range e.infos {
+			binary.LittleEndian.PutUint32(funcs[int(c.FuncInfoRecSize)*i.Record+4:], uint32(i.Type))
+		}
+		for _, r := range e.core {
+			binary.LittleEndian.PutUint32(records[core.RecordSize*r.Record+4:], uint32(r.Type))
+		}
+	}
+	attr := func(level uint32, log []byte) *bpfsys.Attr {
+		a := bpfsys.NewAttr(bpfsys.ProgLoadSize(fields))
+		bpfsys.PutProgLoad(a.Bytes, c.Fixed())
+		a.Ptr(bpfsys.ProgLoadInsns, insns)
+		a.Ptr(bpfsys.ProgLoadLicense, append([]byte(c.License), 0))
+		if c.Expected != nil {
+			a.U32(bpfsys.ProgLoadAttachType, s.number(c.Expected))
+		}
+		switch {
+		case s.noTypes:
+			for _, off := range []int{bpfsys.ProgLoadFuncCount, bpfsys.ProgLoadLineCount} {
+				if off+4 <= len(a.Bytes) {
+					a.U32(off, 0)
+				}
+			}
+		case c.BTF != trace.NoFD:
+			a.U32(bpfsys.ProgLoadBTF, uint32(s.fds[c.BTF]))
+			if fields.FuncInfo {
+				a.Ptr(bpfsys.ProgLoadFuncInfo, funcs)
+			}
+			if fields.LineInfo {
+				a.Ptr(bpfsys.ProgLoadLineInfo, c.LineInfo)
+			}
+		}
+		if c.Attach != nil {
+			a.U32(bpfsys.ProgLoadAttachID, uint32(s.answers[c.Attach].value))
+			if fd := s.fds[c.Attach.BTF]; fd >= 0 {
+				a.U32(bpfsys.ProgLoadAttachFD, uint32(fd))
+			}
+		}
+		if f, ok := s.p.Replaced[int(c.Out)-1-len(s.t.Maps)]; ok {
+			a.U32(bpfsys.ProgLoadAttachID, f.ID)
+			a.U32(bpfsys.ProgLoadAttachFD, uint32(f.FD))
+		}
+		if fields.FDArray {
+			a.Ptr(bpfsys.ProgLoadFDArray, array)
+		}
+		if len(records) > 0 {
+			a.Ptr(bpfsys.ProgLoadCORE, records)
+		}
+		a.ProgLoadLog(level, log)
+		return a
+	}
+	return s.withLog(c.Out, bpfsys.ProgLoad, attr)
+}
+
+// usesModule reports whether a program calls a kfunc of a module.
+func (s *issuer) usesModule(c *trace.LoadProgram) bool {
+	return slices.ContainsFunc(c.Fixups, func(f trace.Fixup) bool {
+		return f.Kind == trace.FixupCall && s.fds[f.Symbol.BTF] >= 0
+	})
+}
+
+// complete fills in what only the target knows. The array of fds that it
+// returns, for kfuncs of modules, is indexed by FD, as a loader program's is.
+func (s *issuer) complete(c *trace.LoadProgram) (insns, array []byte) {
+	p := insn.Insns(bytes.Clone(c.Insns))
+	for _, fd := range s.fds {
+		array = binary.NativeEndian.AppendUint32(array, uint32(max(fd, 0)))
+	}
+	if e := s.edits[c]; e != nil {
+		for _, r := range e.core {
+			if at := int(c.CORE[r.Record].InsnOff / insn.Size); r.Imm != nil {
+				p.SetImm(at, int32(r.Imm[0]))
+				p.SetImm(at+1, int32(r.Imm[1]))
+			}
+		}
+	}
+	for _, f := range c.Fixups {
+		if f.Kind == trace.FixupMap {
+			p.SetImm(f.Insn, int32(s.fds[f.FD]))
+			if by := s.p.Globals[int(f.FD)-1]; by != 0 && p.Src(f.Insn) == insn.PseudoMapValue {
+				p.SetImm(f.Insn+1, p.Imm(f.Insn+1)+int32(by))
+			}
+			continue
+		}
+		sym, a := f.Symbol, s.answers[f.Symbol]
+		if !a.found {
+			continue
+		}
+		module := -1
+		if sym.BTF != trace.NoFD {
+			module = s.fds[sym.BTF]
+		}
+		switch f.Kind {
+		case trace.FixupCall:
+			p.SetSrc(f.Insn, insn.PseudoKfunc)
+			p.SetImm(f.Insn, int32(a.value))
+			if module >= 0 {
+				p.SetOff(f.Insn, int16(sym.BTF))
+			}
+		case trace.FixupKsym:
+			p.SetSrc(f.Insn, insn.PseudoBTFID)
+			p.SetImm(f.Insn, int32(a.value))
+			p.SetImm(f.Insn+1, int32(max(module, 0)))
+		case trace.FixupAddress:
+			p.SetImm(f.Insn, int32(a.value))
+			p.SetImm(f.Insn+1, int32(a.value>>32))
+		}
+	}
+	return p, array
+}

@@ -1,0 +1,377 @@
+package replay
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
+	"github.com/bpfreplay/bpfreplay/internal/btf"
+	"github.com/bpfreplay/bpfreplay/internal/target"
+	"github.com/bpfreplay/bpfreplay/loader/artefact"
+)
+
+// Options change a load.
+type Options struct {
+	target.Options
+	// Target is the running kernel; one that is shared between loads saves asking it
+	// again. Nil for a new one.
+	Target *target.Target
+	// LogLevel is the verifier's log level for a program that failed: the load is
+	// repeated so that the error has its log. At 0 that is 1, or the statistics only
+	// where the kernel gave up after a million instructions.
+	LogLevel uint32
+	// Keyring asks for a signed load (6.18), whose signature the kernel verifies by the
+	// keys in this keyring: a serial, or a name of package keyring. A signed load takes no
+	// option that changes what was signed, and refuses it by name.
+	Keyring string
+}
+
+// attempts is how often a load is repeated that a signal interrupted: a nested
+// PROG_LOAD gives EAGAIN then, and all that was opened has been closed.
+const attempts = 5
+
+// Load runs a loader program. On failure nothing is left open, and the error is an
+// *artefact.NeedError if the kernel lacks something, or an *artefact.StepError if a step
+// failed.
+func Load(a *artefact.Artefact, o Options) (*target.Result, error) {
+	r, err := newRun(a, o)
+	if err != nil {
+		return nil, err
+	}
+	p := r.p
+	if err := r.load(o.LogLevel); err != nil {
+		r.close()
+		p.Close()
+		return nil, err
+	}
+	if err := r.complete(); err != nil {
+		r.close()
+		p.Close()
+		return nil, err
+	}
+	result := &target.Result{Maps: r.fds(len(a.Maps), func(i int) int { return a.Maps[i].FD }),
+		Programs: r.fds(len(a.Programs), func(i int) int { return a.Programs[i].FD }), Arenas: p.Arenas}
+	if err := p.Finish(result.Maps, result.Programs); err != nil {
+		result.Close()
+		return nil, err
+	}
+	return result, nil
+}
+
+// newRun prepares a run, whose maps are open then.
+func newRun(a *artefact.Artefact, o Options) (*run, error) {
+	if o.Target == nil {
+		o.Target = target.New()
+	}
+	var signed *signedRun
+	if o.Keyring != "" {
+		var err error
+		if signed, err = newSigned(a, &o); err != nil {
+			return nil, err
+		}
+	}
+	var types *btf.Spec
+	if a.NeedsTypes() {
+		var err error
+		if types, err = btf.Parse(a.Types.Of(a.Blob)); err != nil {
+			return nil, fmt.Errorf("artefact of %s: types: %w", a.Object, err)
+		}
+	}
+	p, err := o.Target.Prepare(a, types, o.Options, func(m int) (int, error) { return createMap(a, m) })
+	if err != nil {
+		return nil, err
+	}
+	r := &run{a: a, p: p, blob: a.Blob, signed: signed}
+	if signed != nil {
+		for i := range p.Maps {
+			p.Close()
+			return nil, fmt.Errorf("map %s: it is pinned already: %w", a.Maps[i].Name, ErrSigned)
+		}
+	}
+	r.override()
+	return r, nil
+}
+
+// ErrMaps is the reason of Inputs for a load that needs maps which exist before it.
+var ErrMaps = errors.New("it needs maps that exist before the loader program runs")
+
+// Inputs are blob and context for one run on this machine by another program.
+func Inputs(a *artefact.Artefact, o Options) (blob, ctx []byte, err error) {
+	r, err := newRun(a, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer r.p.Close()
+	if len(r.p.Maps) > 0 {
+		return nil, nil, ErrMaps
+	}
+	return r.blob, r.context(), nil
+}
+
+// createMap creates a map outside of the loader program.
+func createMap(a *artefact.Artefact, m int) (int, error) {
+	attr := bpfsys.Attr{Bytes: bytes.Clone(a.Maps[m].Attr.Of(a.Blob))}
+	return attr.Call(bpfsys.MapCreate)
+}
+
+// run is a loader program with what this load overrides.
+type run struct {
+	a      *artefact.Artefact
+	p      *target.Prepared
+	signed *signedRun // nil for a load that is not
+	blob   []byte
+	ctx    []byte
+}
+
+func (r *run) put32(off int, v uint32) { binary.NativeEndian.PutUint32(r.blob[off:], v) }
+
+// override writes into a copy of the blob what this load wants to be different.
+func (r *run) override() {
+	p := r.p
+	if len(p.Maps)+len(p.MaxEntries)+len(p.Values)+len(p.Replaced)+len(p.Globals) == 0 {
+		return
+	}
+	r.blob = bytes.Clone(r.a.Blob)
+	for i, n := range p.MaxEntries {
+		if at := r.a.Maps[i].Attr; at.Size > 0 {
+			r.put32(at.Off+bpfsys.MapCreateMaxEntries, n)
+		}
+	}
+	for i, v := range p.Values {
+		copy(r.a.Maps[i].Value.Of(r.blob), v)
+	}
+	for i, fd := range p.Maps {
+		m := &r.a.Maps[i]
+		r.put32(m.Attr.Off, noMapType)
+		r.put32(m.Delta, uint32(fd)+uint32(unix.EINVAL))
+		if m.Update > 0 {
+			binary.NativeEndian.PutUint64(r.blob[m.Update+bpfsys.ElemFlags:], ^uint64(0))
+			r.put32(m.Update+4, 1)
+		}
+	}
+	for i, f := range p.Replaced {
+		at := r.a.Programs[i].Attr.Off
+		r.put32(at+bpfsys.ProgLoadAttachID, f.ID)
+		r.put32(at+bpfsys.ProgLoadAttachFD, uint32(f.FD))
+	}
+	for i, by := range p.Globals {
+		for _, at := range r.a.Maps[i].Globals {
+			r.put32(at, binary.NativeEndian.Uint32(r.blob[at:])+by)
+		}
+	}
+}
+
+// noMapType is no enum bpf_map_type: MAP_CREATE refuses it with EINVAL.
+const noMapType = 1<<31 - 1
+
+// loaderProgram is the subject of errors about the loader program itself.
+const loaderProgram = "loader program"
+
+// load runs the loader program until no signal interrupts it, and once more for the
+// verifier's log of a program that failed.
+func (r *run) load(level uint32) error {
+	var failed *artefact.Step
+	var err error
+	for range attempts {
+		if failed, err = r.once(nil, 0, nil); !errors.Is(err, unix.EAGAIN) {
+			break
+		}
+		r.close()
+	}
+	var first *artefact.StepError
+	if failed == nil || !errors.As(err, &first) {
+		return err
+	}
+	if failed.Op == bpfsys.BTFLoad.String() {
+		first.Log = r.typesLog()
+	}
+	i := slices.IndexFunc(r.a.Programs, func(p artefact.Program) bool { return p.FD == failed.Result })
+	if i < 0 {
+		return err
+	}
+	r.close()
+	if level == 0 {
+		level = bpfsys.LogLevel(first.Err)
+	}
+	log := make([]byte, bpfsys.LogSize)
+	again, err := r.once(&r.a.Programs[i], level, log)
+	var second *artefact.StepError
+	switch {
+	case !errors.As(err, &second): // a failure that went away
+		return err
+	case again == failed:
+		first.Log = bpfsys.CString(log) // one that does not fit makes ENOSPC of whatever it was
+	}
+	return first
+}
+
+// once creates the blob's map, loads the loader program, runs it and closes both: six
+// system calls. It returns the step that failed, if it came to that. logged is the program
+// whose log goes to log, nil for none.
+func (r *run) once(logged *artefact.Program, level uint32, log []byte) (*artefact.Step, error) {
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	r.ctx = r.context()
+	if logged != nil {
+		pin.Pin(&log[0])
+		binary.NativeEndian.PutUint32(r.ctx[logged.Log:], level)
+		binary.NativeEndian.PutUint32(r.ctx[logged.Log+4:], uint32(len(log)))
+		binary.NativeEndian.PutUint64(r.ctx[logged.Log+8:], uint64(uintptr(unsafe.Pointer(&log[0]))))
+	}
+	m, cmd, err := r.createBlob()
+	if err != nil {
+		return nil, &artefact.StepError{Subject: loaderProgram, Op: cmd.String(), Err: err}
+	}
+	defer bpfsys.Close(m)
+	prog, err := r.loadLoader(m)
+	if err != nil {
+		return nil, err
+	}
+	defer bpfsys.Close(prog)
+	result, err := bpfsys.RunLoader(prog, r.ctx)
+	if err != nil {
+		return nil, &artefact.StepError{Subject: loaderProgram, Op: bpfsys.ProgTestRun.String(), Err: err}
+	}
+	for i := range r.a.Steps {
+		s := &r.a.Steps[i]
+		if n := r.get(s.Result); n < 0 && !r.keeps(s.Initial) {
+			return s, &artefact.StepError{Subject: s.Subject, Op: s.Op, Err: unix.Errno(-n)}
+		}
+	}
+	if result < 0 {
+		if r.signed != nil {
+			if why := r.signed.refusedItself(r.a, result); why != nil {
+				return nil, &artefact.StepError{Subject: loaderProgram, Op: bpfsys.ProgTestRun.String(), Err: why}
+			}
+		}
+		return nil, &artefact.StepError{Subject: loaderProgram, Op: "a step without a name", Err: unix.Errno(-result)}
+	}
+	return nil, nil
+}
+
+// context is the context of a run, with the settings in it.
+func (r *run) context() []byte {
+	ctx := make([]byte, r.a.Context)
+	binary.NativeEndian.PutUint32(ctx, uint32(len(ctx)))
+	for i, v := range r.p.Settings {
+		copy(ctx[r.a.Settings[i].Offset:], v)
+	}
+	return ctx
+}
+
+func (r *run) createBlob() (int, bpfsys.Cmd, error) {
+	if r.signed != nil {
+		return r.signed.createBlob(r.blob)
+	}
+	return bpfsys.NewBlob(r.blob)
+}
+
+// loadLoader loads the loader program, and again with a log if that fails.
+func (r *run) loadLoader(m int) (int, error) {
+	// A session, process or thread keyring is that of the thread that asks for it: what
+	// is found out about a failure must be about the same.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	insns, signature := r.a.Insns, (*bpfsys.Signature)(nil)
+	if r.signed != nil {
+		insns, signature = r.signed.insns, r.signed.signature()
+	}
+	fd := -1
+	log, err := bpfsys.WithLog(func(level uint32, log []byte) (err error) {
+		fd, err = bpfsys.LoadSigned(insns, []int{m}, signature, level, log)
+		return err
+	})
+	if err == nil {
+		return fd, nil
+	}
+	if r.signed != nil {
+		err = r.signed.explain(r.a, err, log)
+	} else if errors.Is(err, unix.EPERM) {
+		// What is not permitted says nothing of the kernel.
+	} else if why := target.ProbeSyscall(); why != nil && !errors.Is(why, target.ErrUnknown) {
+		return -1, &artefact.NeedError{Need: artefact.Need{Capability: "syscall_prog", Why: "the loader program of " + r.a.Object}, Err: why}
+	}
+	return -1, &artefact.StepError{Subject: loaderProgram, Op: bpfsys.ProgLoad.String(), Err: err, Log: log}
+}
+
+func (r *run) get(off int) int32 { return int32(binary.NativeEndian.Uint32(r.ctx[off:])) }
+
+// keeps reports whether a map is one that existed before, and keeps what it holds.
+func (r *run) keeps(name string) bool {
+	for i := range r.p.Maps {
+		if r.a.Maps[i].Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// fds are what a run left behind.
+func (r *run) fds(n int, at func(i int) int) []int {
+	out := make([]int, n)
+	for i := range out {
+		out[i] = int(r.get(at(i)))
+	}
+	return out
+}
+
+// errNoFD is the reason of a load that has left out something without an error: the loader
+// program is not what it should be.
+var errNoFD = errors.New("the loader program has handed out no fd for it")
+
+// complete checks that everything was handed out. No fd is 0: the blob's map has taken the
+// lowest that was free.
+func (r *run) complete() error {
+	for i := range r.a.Maps {
+		if m := &r.a.Maps[i]; r.get(m.FD) <= 0 {
+			return &artefact.StepError{Subject: "map " + m.Name, Op: bpfsys.MapCreate.String(), Err: errNoFD}
+		}
+	}
+	for i := range r.a.Programs {
+		if p := &r.a.Programs[i]; r.get(p.FD) <= 0 {
+			return &artefact.StepError{Subject: "program " + p.Name, Op: bpfsys.ProgLoad.String(), Err: errNoFD}
+		}
+	}
+	return nil
+}
+
+// close closes what a run that failed has left behind. Maps that existed before stay open.
+func (r *run) close() {
+	if r.ctx == nil {
+		return
+	}
+	for i, fd := range r.fds(len(r.a.Maps), func(i int) int { return r.a.Maps[i].FD }) {
+		if _, ours := r.p.Maps[i]; !ours && fd > 0 {
+			bpfsys.Close(fd)
+		}
+	}
+	for _, fd := range r.fds(len(r.a.Programs), func(i int) int { return r.a.Programs[i].FD }) {
+		if fd > 0 {
+			bpfsys.Close(fd)
+		}
+	}
+	r.ctx = nil
+}
+
+// typesLog is what the kernel says about the object's types, empty if it takes them.
+func (r *run) typesLog() string {
+	raw, log := r.a.Types.Of(r.blob), make([]byte, bpfsys.LogSize)
+	a := bpfsys.NewAttr(bpfsys.BTFLoadSize)
+	a.Ptr(0, raw)
+	a.U32(bpfsys.BTFLoadLen, uint32(len(raw)))
+	a.Ptr(bpfsys.BTFLoadLogBuf, log)
+	a.U32(bpfsys.BTFLoadLogSize, uint32(len(log)))
+	a.U32(bpfsys.BTFLoadLogLevel, 1)
+	if fd, err := a.Call(bpfsys.BTFLoad); err == nil {
+		bpfsys.Close(fd)
+		return ""
+	}
+	return bpfsys.CString(log)
+}

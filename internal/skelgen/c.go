@@ -1,0 +1,396 @@
+package skelgen
+
+import (
+	"bytes"
+	"cmp"
+	_ "embed"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/internal/btf"
+	"github.com/bpfreplay/bpfreplay/internal/object"
+	"github.com/bpfreplay/bpfreplay/loader/artefact"
+)
+
+//go:embed runtime.h
+var cRuntime string
+
+// COptions say how a C skeleton is called.
+type COptions struct {
+	// Name is the name of the struct and the beginning of all functions.
+	Name string
+}
+
+// header writes one C header.
+type header struct {
+	name string
+	obj  *object.Object
+	a    *artefact.Artefact
+	spec *btf.Spec
+	b    bytes.Buffer
+
+	maps, programs []string // members
+	sections       []section
+}
+
+// C writes the header of a skeleton: it has the shape of what "bpftool gen skeleton -L" writes. file is
+// the artefact's file; obj is the object of which it was made. What the C runtime cannot do is an error.
+func C(obj *object.Object, file []byte, o COptions) ([]byte, error) {
+	a, err := artefact.Parse(file)
+	if err != nil {
+		return nil, err
+	}
+	if cIdentifier(o.Name) != o.Name {
+		return nil, fmt.Errorf("%q is no identifier of C", o.Name)
+	}
+	if err := possibleInC(a); err != nil {
+		return nil, fmt.Errorf("skeleton of %s in C: %w", a.Object, err)
+	}
+	h := &header{name: o.Name, obj: obj, a: a, spec: obj.BTF}
+	if h.spec == nil {
+		if h.spec, err = btf.Parse(btf.Encode("\x00", nil)); err != nil {
+			return nil, err
+		}
+	}
+	return h.write(), nil
+}
+
+// possibleInC refuses what needs the kernel's types, or memory before the load: those are for Go.
+func possibleInC(a *artefact.Artefact) error {
+	for i := range a.Maps {
+		if a.Maps[i].Arena {
+			return fmt.Errorf("map %s is an arena: use the skeleton in Go: %w", a.Maps[i].Name, unix.ENOTSUP)
+		}
+	}
+	for i := range a.Programs {
+		if a.Programs[i].Replaces != "" {
+			return fmt.Errorf("program %s replaces a function of another: use the skeleton in Go: %w", a.Programs[i].Name, unix.ENOTSUP)
+		}
+	}
+	prototypes := make(map[string]uint32)
+	for i := range a.Settings {
+		s := &a.Settings[i]
+		// One weak function with several prototypes: which of them the kernel has is for its types to say.
+		other, twice := prototypes[s.Function]
+		if s.Kind == "member" || s.Kind == "value_size" || s.Kind == "mismatch" && twice && other != s.Prototype {
+			return fmt.Errorf("it needs to know %s: use the skeleton in Go: %w", s.String(), unix.ENOTSUP)
+		}
+		prototypes[s.Function] = s.Prototype
+	}
+	for _, n := range a.Needs {
+		// A kernel that lacks this one says nothing, and does something else.
+		if n.Capability == "core_no_func_info" {
+			return fmt.Errorf("%s needs %s, for which the skeleton in Go looks: %w", n.Why, n.Capability, unix.ENOTSUP)
+		}
+	}
+	return nil
+}
+
+var notC = regexp.MustCompile(`[^A-Za-z0-9_]`)
+
+// reserved are keywords of C11 and C++20, and macros of headers that the runtime includes.
+var reserved = func() map[string]bool {
+	m := make(map[string]bool)
+	for _, w := range strings.Fields(`alignas alignof and and_eq asm auto bitand bitor bool break case catch char char8_t char16_t
+		char32_t class compl concept const consteval constexpr constinit const_cast continue co_await co_return co_yield decltype
+		default delete do double dynamic_cast else enum explicit export extern false float for friend goto if inline int long
+		mutable namespace new noexcept not not_eq nullptr operator or or_eq private protected public register reinterpret_cast
+		requires restrict return short signed sizeof static static_assert static_cast struct switch template this thread_local
+		throw true try typedef typeid typename typeof union unsigned using virtual void volatile wchar_t while xor xor_eq
+		errno stdin stdout stderr linux unix NULL EOF`) {
+		m[w] = true
+	}
+	return m
+}()
+
+// cIdentifier is a name that C and C++ take.
+func cIdentifier(name string) string {
+	name = notC.ReplaceAllString(name, "_")
+	if name == "" || name[0] >= '0' && name[0] <= '9' || reserved[name] {
+		return name + "_"
+	}
+	return name
+}
+
+// CName is the name of the skeleton of an object of this name.
+func CName(object string) string { return cIdentifier(object) }
+
+func (h *header) p(format string, args ...any) { fmt.Fprintf(&h.b, format+"\n", args...) }
+
+// collect names members.
+func (h *header) collect() {
+	maps, programs := make(scope), make(scope)
+	for i := range h.a.Maps {
+		m := &h.a.Maps[i]
+		h.maps = append(h.maps, maps.unique(cIdentifier(strings.TrimPrefix(m.Name, "."))))
+		of := objectMap(h.obj, m)
+		if of == nil || m.Kind == "user" || m.Kind == "struct_ops" || !m.Mmapable || m.ValueSize == 0 {
+			continue
+		}
+		h.sections = append(h.sections, section{index: i, field: h.maps[i], name: h.name + "__" + h.maps[i]})
+	}
+	for i := range h.a.Programs {
+		h.programs = append(h.programs, programs.unique(cIdentifier(h.a.Programs[i].Name)))
+	}
+}
+
+func (h *header) write() []byte {
+	h.collect()
+	guard := "__" + strings.ToUpper(h.name) + "_SKEL_H__"
+	h.p("/* Code generated by bpfreplay; do not edit. */\n/* The light skeleton of object %s. docs/skeletons.md */", printable(h.a.Object))
+	h.p("#ifndef %s\n#define %s\n", guard, guard)
+	h.b.WriteString(cRuntime)
+	h.p("")
+	for _, s := range h.sections {
+		h.section(s)
+	}
+	h.main()
+	h.tables()
+	h.functions()
+	h.p("#endif /* %s */", guard)
+	return h.b.Bytes()
+}
+
+// section writes the struct of a data section.
+func (h *header) section(s section) {
+	m := &h.a.Maps[s.index]
+	g := &golang{a: h.a, types: &goTypes{spec: h.spec}}
+	vars := g.variables(m, objectMap(h.obj, m))
+	slices.SortFunc(vars, func(a, b variable) int { return cmp.Compare(a.offset, b.offset) })
+	h.p("/* Section %s. */\nstruct %s {", printable(m.Name), s.name)
+	f := &cFields{spec: h.spec, scope: make(scope), indent: "\t"}
+	for _, v := range vars {
+		t := cOpaque(v.size)
+		switch {
+		case v.text != "":
+			t = cKconfig(v)
+		default:
+			if x, ok := f.express(v.typ, 0); ok && x.size == v.size {
+				t = x
+			}
+		}
+		f.field(v.name, v.offset, t)
+	}
+	if f.at == 0 {
+		f.pad(m.ValueSize) // else there may be less: the memory is of whole pages
+	}
+	h.p("%s};", f.text.String())
+	for _, c := range f.places {
+		h.p("BPFREPLAY_ASSERT(offsetof(struct %s, %s) == %d);", s.name, c.name, c.offset)
+		h.p("BPFREPLAY_ASSERT(sizeof(((struct %s *)0)->%s) == %d);", s.name, c.name, c.size)
+	}
+	h.p("")
+}
+
+func cKconfig(v variable) cType {
+	switch v.text {
+	case "bool":
+		return cType{"bool", "", 1, 1}
+	case "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64":
+		return cInt(v.size, !strings.HasPrefix(v.text, "u"))
+	}
+	return cType{"char", fmt.Sprintf("[%d]", v.size), v.size, 1}
+}
+
+// main writes the struct of the skeleton. It begins with the context.
+func (h *header) main() {
+	h.p("struct %s {\n\tstruct bpf_loader_ctx ctx;", h.name)
+	list := func(member, typ string, names []string) {
+		if len(names) == 0 {
+			return
+		}
+		h.p("\tstruct {")
+		for _, n := range names {
+			h.p("\t\t%s %s;", typ, n)
+		}
+		h.p("\t} %s;", member)
+	}
+	list("maps", "struct bpf_map_desc", h.maps)
+	list("progs", "struct bpf_prog_desc", h.programs)
+	begin := artefact.CtxProgram(len(h.maps), len(h.programs))
+	if n := h.a.Context - begin; n > 0 {
+		h.p("\tchar more_ctx[%d]; /* results, logs, settings */", n)
+	}
+	var links []string
+	for _, p := range h.programs {
+		links = append(links, p+"_fd")
+	}
+	list("links", "int", links)
+	for _, s := range h.sections {
+		h.p("\tstruct %s *%s;", s.name, s.field)
+	}
+	h.p("\tstruct bpfreplay_error error; /* of load and attach */\n};\n")
+	if len(h.maps) > 0 {
+		h.p("BPFREPLAY_ASSERT(offsetof(struct %s, maps) == %d);", h.name, artefact.CtxMap(0))
+	}
+	if len(h.programs) > 0 {
+		h.p("BPFREPLAY_ASSERT(offsetof(struct %s, progs) == %d);", h.name, artefact.CtxProgram(len(h.maps), 0))
+	}
+	h.p("")
+}
+
+// cString is a literal of C, split into lines.
+func cString(data []byte) string {
+	var b strings.Builder
+	for len(data) > 0 {
+		n := min(len(data), 64)
+		b.WriteString("\n\t\"")
+		for i, c := range data[:n] {
+			switch next := i+1 < n && data[i+1] >= '0' && data[i+1] <= '7'; {
+			case c == '"' || c == '\\':
+				b.WriteByte('\\')
+				b.WriteByte(c)
+			case c >= ' ' && c <= '~' && c != '?': // no trigraphs
+				b.WriteByte(c)
+			case next:
+				fmt.Fprintf(&b, "\\%03o", c)
+			default:
+				fmt.Fprintf(&b, "\\%o", c)
+			}
+		}
+		b.WriteByte('"')
+		data = data[n:]
+	}
+	return b.String()
+}
+
+// quoted is a literal of C of a name of the object.
+func quoted(s string) string { return strings.TrimSpace(cString([]byte(s))) }
+
+// bytes writes constant bytes.
+func (h *header) bytes(name string, data []byte) {
+	h.p("static const unsigned char %s__%s[%d] __attribute__((aligned(8))) =%s;\n", h.name, name, len(data)+1, cString(data))
+}
+
+// tables writes what the runtime knows of the artefact.
+func (h *header) tables() {
+	h.bytes("insns", h.a.Insns)
+	h.bytes("blob", h.a.Blob)
+	index := func(name string) int {
+		return slices.IndexFunc(h.a.Maps, func(m artefact.Map) bool { return m.Name == name })
+	}
+	h.p("static const struct bpfreplay_map %s__maps[] = {", h.name)
+	for i, m := range h.a.Maps {
+		section := slices.ContainsFunc(h.sections, func(s section) bool { return s.index == i })
+		ring := m.Type == "RINGBUF" || m.Type == "USER_RINGBUF"
+		value := 0
+		if m.Value.Size > 0 {
+			value = m.Value.Off
+		}
+		h.p("\t{%s, %d, %d, %d, %d, %d, %v, %v, %v},", quoted(m.Name), m.ValueSize, m.Attr.Off, m.Delta, value, m.Update, ring, m.ReadOnly, section)
+	}
+	h.p("\t{NULL, 0, 0, 0, 0, 0, false, false, false}\n};\nstatic const struct bpfreplay_prog %s__progs[] = {", h.name)
+	for _, p := range h.a.Programs {
+		h.p("\t{%s, %d},", quoted(p.Name), p.Log)
+	}
+	h.p("\t{NULL, 0}\n};\nstatic const struct bpfreplay_step %s__steps[] = {", h.name)
+	for _, s := range h.a.Steps {
+		initial := -1
+		if s.Initial != "" {
+			initial = index(s.Initial)
+		}
+		prog := slices.IndexFunc(h.a.Programs, func(p artefact.Program) bool { return p.FD == s.Result })
+		h.p("\t{%s, %s, %d, %d, %d},", quoted(s.Subject), quoted(s.Op), s.Result, initial, prog)
+	}
+	h.p("\t{NULL, NULL, 0, -1, -1}\n};")
+	kconfig, cpus := artefact.Setting{}, 0
+	for _, s := range h.a.Settings {
+		switch s.Kind {
+		case "kconfig":
+			kconfig = s
+		case "cpus":
+			cpus = s.Offset
+		}
+	}
+	h.p("static const struct bpfreplay_kconfig %s__kconfigs[] = {", h.name)
+	for _, k := range kconfig.Kconfig {
+		kind := map[string]string{"bool": "b", "char": "c", "int": "i", "tristate": "t", "char_array": "s"}[k.Type]
+		h.p("\t{%s, %d, %d, '%s', %v},", quoted(k.Name), k.Offset, k.Size, cmp.Or(kind, "i"), k.Weak)
+	}
+	h.p("\t{NULL, 0, 0, 0, false}\n};")
+	h.p("static const struct bpfreplay_artefact %s__artefact = {\n\t%s__insns, %s__blob,", h.name, h.name, h.name)
+	h.p("\t%d, %d, %d, %d, %d, %d, %d,", len(h.a.Insns), len(h.a.Blob), h.a.Context, len(h.a.Maps), len(h.a.Programs), len(h.a.Steps), len(kconfig.Kconfig))
+	kmap := slices.IndexFunc(h.a.Maps, func(m artefact.Map) bool { return m.Kind == "kconfig" })
+	h.p("\t%d, %d, %d, %d,\n\t%s__maps, %s__progs, %s__steps, %s__kconfigs\n};\n", kconfig.Offset, kconfig.Size, cpus, kmap, h.name, h.name, h.name, h.name)
+}
+
+// cAttach is the expression that attaches program prog_fd as bpftool's skeletons do, "" for none.
+func cAttach(p *artefact.Program) string {
+	h := hookOf(p)
+	if h.why != "" {
+		return ""
+	}
+	switch h.kind {
+	case "raw_tp", "raw_tracepoint", "raw_tp.w", "raw_tracepoint.w":
+		return fmt.Sprintf("bpfreplay_raw_tracepoint_open(%s, prog_fd)", quoted(h.target))
+	case "tp_btf", "fentry", "fexit", "fmod_ret", "lsm":
+		return "bpfreplay_raw_tracepoint_open(NULL, prog_fd)"
+	case "iter":
+		return "bpfreplay_link_create(prog_fd, 28)" // BPF_TRACE_ITER
+	}
+	return ""
+}
+
+func (h *header) functions() {
+	n := h.name
+	for i, p := range h.programs {
+		call := cAttach(&h.a.Programs[i])
+		section := printable(h.a.Programs[i].Section)
+		if call == "" {
+			h.p("/* %s: a skeleton does not attach this one. */\nBPFREPLAY_UNUSED static inline int %s__%s__attach(struct %s *skel)\n{\n\t(void)skel;\n\treturn 0;\n}\n", section, n, p, n)
+			continue
+		}
+		h.p("/* %s */\nBPFREPLAY_UNUSED static inline int %s__%s__attach(struct %s *skel)\n{", section, n, p, n)
+		h.p("\tint prog_fd = skel->progs.%s.prog_fd;\n\tint fd = %s;\n", p, call)
+		h.p("\tif (fd > 0)\n\t\tskel->links.%s_fd = fd;\n\telse\n\t\tsnprintf(skel->error.text, sizeof(skel->error.text), \"program %%s: attach: %%s\", %s, bpfreplay_strerror(-fd));\n\treturn fd;\n}\n",
+			p, quoted(h.a.Programs[i].Name))
+	}
+	h.p("BPFREPLAY_UNUSED static inline int %s__attach(struct %s *skel)\n{\n\tint ret = 0;\n\n\t(void)skel;", n, n)
+	for _, p := range h.programs {
+		h.p("\tret = ret < 0 ? ret : %s__%s__attach(skel);", n, p)
+	}
+	h.p("\treturn ret < 0 ? ret : 0;\n}\n")
+	h.p("BPFREPLAY_UNUSED static inline void %s__detach(struct %s *skel)\n{\n\t(void)skel;", n, n)
+	for _, p := range h.programs {
+		h.p("\tbpfreplay_close(&skel->links.%s_fd);", p)
+	}
+	h.p("}\n\nBPFREPLAY_UNUSED static inline void %s__destroy(struct %s *skel)\n{\n\tif (!skel)\n\t\treturn;\n\t%s__detach(skel);", n, n, n)
+	for _, p := range h.programs {
+		h.p("\tbpfreplay_close(&skel->progs.%s.prog_fd);", p)
+	}
+	for _, s := range h.sections {
+		h.p("\tbpfreplay_free_section(&%s__artefact, skel->%s, %d, skel->error.loaded);", n, s.field, s.index)
+	}
+	for _, m := range h.maps {
+		h.p("\tbpfreplay_close(&skel->maps.%s.map_fd);", m)
+	}
+	h.p("\tbpfreplay_free(skel->error.log);\n\tbpfreplay_free(skel);\n}\n")
+	h.p("/* NULL if there is no memory. */\nBPFREPLAY_UNUSED static inline struct %s *%s__open(void)\n{", n, n)
+	h.p("\tstruct %s *skel = (struct %s *)bpfreplay_alloc(sizeof(*skel));\n\n\tif (!skel)\n\t\treturn NULL;", n, n)
+	for _, s := range h.sections {
+		h.p("\tskel->%s = (struct %s *)bpfreplay_section(&%s__artefact, skel, %d);\n\tif (!skel->%s) {\n\t\t%s__destroy(skel);\n\t\treturn NULL;\n\t}", s.field, s.name, n, s.index, s.field, n)
+	}
+	h.p("\treturn skel;\n}\n")
+	h.p("/* Returns a negative errno; skel->error says what failed. */\nBPFREPLAY_UNUSED static inline int %s__load(struct %s *skel)\n{", n, n)
+	h.p("\tint err = bpfreplay_load(&%s__artefact, skel, &skel->error);\n\n#ifdef __KERNEL__", n)
+	for _, s := range h.sections {
+		h.p("\tskel->%s = (struct %s *)(size_t)skel->maps.%s.initial_value;", s.field, s.name, s.field)
+	}
+	h.p("#endif\n\treturn err;\n}\n")
+	h.p("#ifdef __KERNEL__\n/* Closes all file descriptors, which are those of the process that loads the module. What they stand for lives")
+	h.p(" * as long as the caller has references, such as to links. After this, __destroy frees memory only. */")
+	h.p("BPFREPLAY_UNUSED static inline void %s__close_fds(struct %s *skel)\n{\n\t%s__detach(skel);", n, n, n)
+	for _, p := range h.programs {
+		h.p("\tbpfreplay_close(&skel->progs.%s.prog_fd);", p)
+	}
+	for _, m := range h.maps {
+		h.p("\tbpfreplay_close(&skel->maps.%s.map_fd);", m)
+	}
+	h.p("}\n#else")
+	h.p("/* NULL, and errno, if that fails; __open and __load tell more. */\nBPFREPLAY_UNUSED static inline struct %s *%s__open_and_load(void)\n{", n, n)
+	h.p("\tstruct %s *skel = %s__open();\n\tint err;\n\n\tif (!skel) {\n\t\terrno = ENOMEM;\n\t\treturn NULL;\n\t}\n\terr = %s__load(skel);\n\tif (err < 0) {\n\t\t%s__destroy(skel);\n\t\terrno = -err;\n\t\treturn NULL;\n\t}\n\treturn skel;\n}\n#endif\n", n, n, n, n)
+}

@@ -1,0 +1,123 @@
+package target
+
+import (
+	"fmt"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
+	"github.com/bpfreplay/bpfreplay/internal/btf"
+	"github.com/bpfreplay/bpfreplay/loader/artefact"
+)
+
+// structOpsPrefix is what the kernel puts before the name of a struct_ops type
+// to name the type of its map's value.
+const structOpsPrefix = "bpf_struct_ops_"
+
+// structOpsTypes finds a struct_ops type of the kernel and the type of its map's value.
+func (t *Target) structOpsTypes(name string) (ops, value *btf.Type, spec *btf.Spec, err error) {
+	id, fd, err := t.FindType(name, uint32(btf.KindStruct), "")
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("kernel type struct %s: %w", name, err)
+	}
+	if fd >= 0 {
+		defer bpfsys.Close(fd)
+	}
+	if spec, err = t.specOf(fd); err != nil {
+		return nil, nil, nil, err
+	}
+	if ops, err = spec.Type(btf.TypeID(id)); err != nil {
+		return nil, nil, nil, err
+	}
+	valueID, err := spec.First(structOpsPrefix+name, btf.KindStruct)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("kernel type struct %s%s: %w", structOpsPrefix, name, unix.ENOENT)
+	}
+	value, err = spec.Type(valueID)
+	return ops, value, spec, err
+}
+
+// memberIndex is the index of a member in a struct_ops type of the kernel.
+func (t *Target) memberIndex(so *artefact.StructOps, member string) (uint32, error) {
+	ops, _, _, err := t.structOpsTypes(so.Type)
+	if err != nil {
+		return 0, err
+	}
+	i := slices.IndexFunc(ops.Members, func(m btf.Member) bool { return m.Name == member })
+	if i < 0 {
+		return 0, fmt.Errorf("this kernel's struct %s has no member %s: %w", so.Type, member, unix.ENOTSUP)
+	}
+	return uint32(i), nil
+}
+
+// valueSize is the size of the value of a struct_ops map. It checks, as libbpf does at
+// load, that what the object sets can be said in the kernel's layout: each member that
+// is set must be there, and what is there must be of the same kind and size.
+func (t *Target) valueSize(so *artefact.StructOps) (uint32, error) {
+	ops, value, kernel, err := t.structOpsTypes(so.Type)
+	if err != nil {
+		return 0, err
+	}
+	for _, m := range so.Members {
+		i := slices.IndexFunc(ops.Members, func(k btf.Member) bool { return k.Name == m.Name })
+		switch {
+		case m.Kind == "bitfield":
+			err = fmt.Errorf("is a bitfield")
+		case i >= 0:
+			err = sameShape(m, kernel, ops.Members[i].Type)
+		case m.Set:
+			err = fmt.Errorf("is set, but this kernel's type has no such member")
+		}
+		if err != nil {
+			return 0, fmt.Errorf("member %s of struct %s %w: %w", m.Name, so.Type, err, unix.ENOTSUP)
+		}
+	}
+	return value.Size, nil
+}
+
+// sameShape compares kind and size.
+func sameShape(m artefact.Member, kernel *btf.Spec, id btf.TypeID) error {
+	t, err := kernel.Underlying(id)
+	if err != nil {
+		return err
+	}
+	if t.Kind.String() != m.Kind {
+		return fmt.Errorf("is a %s here and a %v in this kernel", m.Kind, t.Kind)
+	}
+	if size, err := kernel.SizeOf(id); err != nil || size != m.Size {
+		return fmt.Errorf("has %d bytes here and %d in this kernel", m.Size, size)
+	}
+	return nil
+}
+
+// StructOpsValue is a member of a struct_ops map, in the object's layout: the bytes of a
+// value, or the fd of the program that implements the member as a u64.
+type StructOpsValue struct{ Member, Bytes string }
+
+// StructOpsMap is the value of a struct_ops map in the layout of this kernel: what registers
+// it when it is stored, or fills it for a link. Members of which kernel and object have
+// different ideas have been refused when the map was created (valueSize).
+func (t *Target) StructOpsMap(ops string, values []StructOpsValue) ([]byte, error) {
+	inner, outer, _, err := t.structOpsTypes(ops)
+	if err != nil {
+		return nil, err
+	}
+	data := slices.IndexFunc(outer.Members, func(m btf.Member) bool { return m.Name == "data" })
+	if data < 0 {
+		return nil, fmt.Errorf("kernel type struct %s%s has no member data: %w", structOpsPrefix, ops, unix.ENOTSUP)
+	}
+	value := make([]byte, outer.Size)
+	for _, v := range values {
+		i := slices.IndexFunc(inner.Members, func(m btf.Member) bool { return m.Name == v.Member })
+		if i < 0 {
+			return nil, fmt.Errorf("this kernel's struct %s has no member %s: %w", ops, v.Member, unix.ENOTSUP)
+		}
+		from := int(outer.Members[data].BitOffset+inner.Members[i].BitOffset) / 8
+		if from+len(v.Bytes) > len(value) {
+			return nil, fmt.Errorf("member %s of this kernel's struct %s: %d bytes at %d of %d: %w", v.Member, ops, len(v.Bytes), from, len(value), unix.ENOTSUP)
+		}
+		copy(value[from:], v.Bytes)
+	}
+	return value, nil
+}

@@ -1,0 +1,207 @@
+package trace
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"github.com/bpfreplay/bpfreplay/internal/btf"
+	"github.com/bpfreplay/bpfreplay/internal/insn"
+)
+
+// A global function that takes the program's context says so with a tag on its
+// parameter, __arg_ctx. Kernels before 6.8 (94e1c70a3452) do not read the tag:
+// they know a context by the name of its type. For them, each program that
+// reaches such a function gets a description of its own of the function, with
+// the type that the kernel expects from a program of its type. So does libbpf.
+
+const argCtxTag = "arg:ctx"
+
+// contextNames are the names of context types, by enum bpf_prog_type. A program of
+// another type has a context without a name, for which this does not work.
+var contextNames = map[uint32]string{
+	1:  "__sk_buff",               // SOCKET_FILTER
+	2:  "bpf_user_pt_regs_t",      // KPROBE
+	3:  "__sk_buff",               // SCHED_CLS
+	4:  "__sk_buff",               // SCHED_ACT
+	6:  "xdp_md",                  // XDP
+	7:  "bpf_perf_event_data",     // PERF_EVENT
+	8:  "__sk_buff",               // CGROUP_SKB
+	9:  "bpf_sock",                // CGROUP_SOCK
+	10: "__sk_buff",               // LWT_IN
+	11: "__sk_buff",               // LWT_OUT
+	12: "__sk_buff",               // LWT_XMIT
+	13: "bpf_sock_ops",            // SOCK_OPS
+	14: "__sk_buff",               // SK_SKB
+	15: "bpf_cgroup_dev_ctx",      // CGROUP_DEVICE
+	16: "sk_msg_md",               // SK_MSG
+	17: "bpf_raw_tracepoint_args", // RAW_TRACEPOINT
+	18: "bpf_sock_addr",           // CGROUP_SOCK_ADDR
+	19: "__sk_buff",               // LWT_SEG6LOCAL
+	21: "sk_reuseport_md",         // SK_REUSEPORT
+	22: "__sk_buff",               // FLOW_DISSECTOR
+	23: "bpf_sysctl",              // CGROUP_SYSCTL
+	24: "bpf_raw_tracepoint_args", // RAW_TRACEPOINT_WRITABLE
+	25: "bpf_sockopt",             // CGROUP_SOCKOPT
+	30: "bpf_sk_lookup",           // SK_LOOKUP
+	32: "bpf_nf_ctx",              // NETFILTER
+}
+
+// contextTag is one __arg_ctx of a global function.
+type contextTag struct {
+	fn    btf.TypeID
+	param int
+}
+
+// contextTags finds them all, in the order of their ids.
+func contextTags(types *btf.Spec) []contextTag {
+	var out []contextTag
+	for id := range types.FindByName(argCtxTag, btf.KindDeclTag) {
+		t, err := types.Type(id)
+		if err != nil {
+			continue
+		}
+		fn, err := types.Type(t.Ref)
+		if err == nil && fn.Kind == btf.KindFunc && fn.Linkage == btf.Global {
+			out = append(out, contextTag{t.Ref, int(t.Component)})
+		}
+	}
+	slices.SortFunc(out, func(a, b contextTag) int { return int(a.fn) - int(b.fn) })
+	return out
+}
+
+// askContext plans the question and what follows from it.
+func (p *planner) askContext() {
+	tags := contextTags(p.types)
+	if len(tags) == 0 {
+		return
+	}
+	ask := &AskContext{}
+	for _, c := range p.t.Commands {
+		if c, ok := c.(*LoadProgram); ok && len(c.FuncInfo) > 0 && contextNames[c.Type] != "" {
+			ask.Edits = append(ask.Edits, p.describe(c, tags)...)
+		}
+	}
+	if len(ask.Edits) == 0 {
+		return
+	}
+	ask.Types, ask.FuncInfo, ask.Insns = contextProbe()
+	ask.BTF, ask.Out = p.newFD("btf of the probe for arg:ctx"), p.newFD("probe for arg:ctx")
+	p.first = append(p.first, ask)
+}
+
+// describe gives those functions of a program that have tags types of their own.
+// What cannot be read stays as it is: the kernel has its say about it.
+func (p *planner) describe(c *LoadProgram, tags []contextTag) (edits []InfoEdit) {
+	types := p.extend()
+	context := btf.TypeID(0)
+	for record := range len(c.FuncInfo) / int(c.FuncInfoRecSize) {
+		id := btf.TypeID(binary.LittleEndian.Uint32(c.FuncInfo[record*int(c.FuncInfoRecSize)+4:]))
+		fn, err := types.Type(id)
+		if err != nil || fn.Kind != btf.KindFunc {
+			continue
+		}
+		proto, err := types.Type(fn.Ref)
+		if err != nil {
+			continue
+		}
+		var changed []int
+		for _, tag := range tags {
+			if tag.fn == id && tag.param >= 0 && tag.param < len(proto.Params) && isContext(types, proto.Params[tag.param].Type, c.Type) {
+				changed = append(changed, tag.param)
+			}
+		}
+		if changed == nil {
+			continue
+		}
+		if context == 0 {
+			context = types.AppendPtr(types.AppendStruct(contextNames[c.Type]))
+		}
+		params := slices.Clone(proto.Params)
+		for _, i := range changed {
+			params[i].Type = context
+		}
+		own := types.AppendFunc(fn.Name, fn.Linkage, proto.Ref, params)
+		for _, i := range changed {
+			types.AppendDeclTag(argCtxTag, own, int32(i))
+		}
+		edits = append(edits, InfoEdit{Program: c, Record: record, Type: own})
+	}
+	return edits
+}
+
+// userRegs are the names, by architecture, of the struct behind the typedef
+// bpf_user_pt_regs_t. An object does not say for which it was compiled.
+var userRegs = []string{"pt_regs", "user_pt_regs", "user_regs_struct"}
+
+// isContext reports whether a parameter's type has to give way to the one that the
+// kernel knows the context by: void *, or what else is commonly written there.
+// The kernel's own type may stay, and anything else is a mistake that
+// the verifier may have its say about.
+func isContext(types *btf.Spec, param btf.TypeID, progType uint32) bool {
+	const kprobe, perfEvent, rawTracepoint, rawWritable = 2, 7, 17, 24
+	ptr, err := types.Underlying(param)
+	if err != nil || ptr.Kind != btf.KindPtr {
+		return false
+	}
+	if (progType == kprobe || progType == perfEvent) && typedefOf(types, ptr.Ref) == contextNames[kprobe] {
+		return false
+	}
+	t, err := types.Underlying(ptr.Ref)
+	if err != nil {
+		return false
+	}
+	switch {
+	case t.Kind == btf.KindVoid:
+		return true
+	case t.Kind == btf.KindStruct && progType == kprobe:
+		return t.Name == "pt_regs"
+	case t.Kind == btf.KindStruct && progType == perfEvent:
+		return slices.Contains(userRegs, t.Name)
+	case t.Kind == btf.KindInt && t.Size == 8:
+		return progType == rawTracepoint || progType == rawWritable
+	}
+	return false
+}
+
+// typedefOf is the name of the typedef behind qualifiers, empty if there is none.
+func typedefOf(types *btf.Spec, id btf.TypeID) string {
+	for range types.NumTypes() {
+		t, err := types.Type(id)
+		if err != nil {
+			return ""
+		}
+		switch t.Kind {
+		case btf.KindTypedef:
+			return t.Name
+		case btf.KindConst, btf.KindVolatile, btf.KindRestrict, btf.KindTypeTag:
+			id = t.Ref
+		default:
+			return ""
+		}
+	}
+	return ""
+}
+
+// contextProbe is a kprobe program whose global function calls a helper that
+// wants a context, bpf_get_func_ip (173, 5.15), with its parameter void *a that
+// has the tag: kernels that do not read the tag refuse it.
+func contextProbe() (types, funcInfo, insns []byte) {
+	const names = "\x00a\x00" + argCtxTag + "\x00"
+	info := func(k btf.Kind, vlen uint32) uint32 { return uint32(k)<<24 | vlen }
+	types = btf.Encode(names, []uint32{
+		1, info(btf.KindInt, 0), 4, 32, // [1] int
+		0, info(btf.KindPtr, 0), 0, // [2] void *
+		0, info(btf.KindFuncProto, 1), 1, 1, 2, // [3] int (void *a)
+		1, info(btf.KindFunc, 1), 3, // [4] the program
+		1, info(btf.KindFunc, 1), 3, // [5] its global function
+		3, info(btf.KindDeclTag, 0), 5, 0, // [6] the tag
+	})
+	insns = []byte{
+		insn.Call, insn.PseudoCall << 4, 0, 0, 1, 0, 0, 0, // call the function
+		insn.Exit, 0, 0, 0, 0, 0, 0, 0,
+		insn.Call, 0, 0, 0, 173, 0, 0, 0,
+		insn.Exit, 0, 0, 0, 0, 0, 0, 0,
+	}
+	funcInfo = []byte{0, 0, 0, 0, 4, 0, 0, 0, 2, 0, 0, 0, 5, 0, 0, 0}
+	return types, funcInfo, insns
+}

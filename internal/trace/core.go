@@ -1,0 +1,148 @@
+package trace
+
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/internal/btf"
+	"github.com/bpfreplay/bpfreplay/internal/core"
+	"github.com/bpfreplay/bpfreplay/internal/insn"
+)
+
+// Names of capabilities in kernels.yaml that CO-RE may need.
+const (
+	NeedCORE        = "core_kernel"       // 5.17
+	NeedEnum64      = "enum64"            // 6.0
+	NeedTypeMatch   = "core_type_match"   // 6.0
+	NeedNoFuncInfo  = "core_no_func_info" // 7.3
+	NeedKallsyms    = "kallsyms_helper"   // 5.16
+	NeedSyscallProg = "syscall_prog"      // 5.14
+)
+
+// planCORE makes the kernel give the answers of a direct load. libbpf and the kernel
+// share the code that resolves a record, but not the search for candidates, and
+// kernels before 6.15 have defects that can be avoided: see package core.
+func (p *planner) planCORE() error {
+	var loads []*LoadProgram
+	var programs [][]core.Record
+	for _, c := range p.t.Commands {
+		if c, ok := c.(*LoadProgram); ok && len(c.CORE) > 0 {
+			loads = append(loads, c)
+			programs = append(programs, c.CORE)
+			p.need(NeedCORE, c.Subject(), "CO-RE relocations")
+		}
+	}
+	clashes := core.KindClashes(p.types, programs)
+	enums := make(map[btf.TypeID]*ChooseEnum)
+	for _, c := range loads {
+		for i := range c.CORE {
+			if err := p.planRecord(c, i, clashes, enums); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (p *planner) planRecord(c *LoadProgram, i int, clashes map[string]bool, enums map[btf.TypeID]*ChooseEnum) error {
+	rec := &c.CORE[i]
+	if rec.Kind == core.TypeIDLocal {
+		return nil
+	}
+	switch core.Asks(p.types, *rec) {
+	case core.AsksMatch:
+		p.need(NeedTypeMatch, c.Subject(), rec.String(p.types))
+	case core.AsksEnumSign:
+		p.need(NeedEnum64, c.Subject(), rec.String(p.types))
+	}
+	if clashes[btf.EssentialName(p.types.TypeName(rec.TypeID))] {
+		return refuse(c.Subject(), unix.EOPNOTSUPP, "CO-RE %s: the object means types of two kinds by this name, which no kernel tells apart", rec.String(p.types))
+	}
+	if access, ok := core.ElementAccess(p.types, insn.Insns(c.Insns), *rec); ok {
+		if p.types == p.obj.BTF {
+			p.types = p.types.Clone()
+		}
+		rec.AccessStr = p.types.String(access)
+	}
+	if kind := p.types.KindOf(rec.TypeID); kind == btf.KindEnum || kind == btf.KindEnum64 {
+		p.chooseEnum(c, i, kind, enums)
+	}
+	return nil
+}
+
+// chooseEnum plans for a kernel that has an enum with the other width.
+func (p *planner) chooseEnum(c *LoadProgram, i int, kind btf.Kind, enums map[btf.TypeID]*ChooseEnum) {
+	rec := c.CORE[i]
+	t, err := p.types.Type(rec.TypeID)
+	if err != nil || t.Name == "" {
+		return // an error everywhere
+	}
+	choose, ok := enums[rec.TypeID]
+	if !ok {
+		other := btf.KindEnum
+		if kind == btf.KindEnum {
+			other = btf.KindEnum64
+		}
+		name := btf.EssentialName(t.Name)
+		choose = &ChooseEnum{
+			Name: name, Local: uint32(kind), Other: uint32(other),
+			LocalBTF: p.newFD("module of enum " + name), OtherBTF: p.newFD("module of " + other.String() + " " + name),
+		}
+		enums[rec.TypeID] = choose
+		p.first = append(p.first, choose)
+		p.twins = append(p.twins, twin{choose, t, other})
+	}
+	choose.Edits = append(choose.Edits, CoreEdit{Program: c, Record: i})
+}
+
+// twin is an enum to be appended with the other width.
+type twin struct {
+	choose *ChooseEnum
+	of     *btf.Type
+	kind   btf.Kind
+}
+
+// appendTwins appends the enums, when no other change of the types can come.
+func (p *planner) appendTwins() {
+	for _, w := range p.twins {
+		values := make([]btf.EnumValue, len(w.of.Values))
+		for i, v := range w.of.Values {
+			// libbpf and the kernel take a value of 32 bits for a signed one.
+			v.Value = uint64(int64(int32(v.Value)))
+			values[i] = v
+		}
+		id := p.extend().AppendEnum(w.of, w.kind, values)
+		for i := range w.choose.Edits {
+			e := &w.choose.Edits[i]
+			e.Type = id
+			e.Imm = p.enumImm(e.Program, e.Program.CORE[e.Record], w.of, values)
+		}
+	}
+}
+
+// enumImm is what the instruction of a record has to hold when its enum has the
+// values given, nil if it does hold that: the kernel compares before it patches.
+func (p *planner) enumImm(c *LoadProgram, rec core.Record, was *btf.Type, values []btf.EnumValue) *[2]uint32 {
+	index, ok := core.Enumerator(p.types, rec)
+	at := int(rec.InsnOff / insn.Size)
+	if !ok || rec.Kind != core.EnumvalValue || at >= insn.Insns(c.Insns).Len() || !insn.Insns(c.Insns).IsLdImm64(at) {
+		return nil
+	}
+	old := was.Values[index].Value
+	if was.Kind == btf.KindEnum {
+		old = uint64(int64(int32(old)))
+	}
+	if v := values[index].Value; v != old {
+		return &[2]uint32{uint32(v), uint32(v >> 32)}
+	}
+	return nil
+}
+
+// need notes a capability that the load needs, once.
+func (p *planner) need(capability, subject, why string) {
+	for _, n := range p.t.Needs {
+		if n.Capability == capability {
+			return
+		}
+	}
+	p.t.Needs = append(p.t.Needs, Need{Capability: capability, Why: subject + ": " + why})
+}

@@ -1,0 +1,422 @@
+package trace
+
+import (
+	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
+	"github.com/bpfreplay/bpfreplay/internal/btf"
+	"github.com/bpfreplay/bpfreplay/internal/core"
+	"github.com/bpfreplay/bpfreplay/internal/insn"
+	"github.com/bpfreplay/bpfreplay/internal/object"
+	"github.com/bpfreplay/bpfreplay/internal/visible"
+)
+
+// Trace is a load, planned.
+type Trace struct {
+	Object   string // the object's name
+	License  string
+	Maps     []*Map     // what the load leaves behind, FDs 1 … len(Maps)
+	Programs []*Program // FDs len(Maps)+1 … len(Maps)+len(Programs)
+	FDs      []string   // what each FD is: "map counts", "btf"; FDs[0] is NoFD's
+	Symbols  []*Symbol
+	Commands []Command
+	Settings []*Setting // in the order in which the context has them
+	// Needs are what a kernel must have for this load, beyond what loader
+	// programs need anyway.
+	Needs []Need
+	// Types are the object's types, nil if it has none.
+	Types *btf.Spec
+}
+
+// Map is a map that the load leaves behind.
+type Map struct {
+	Name      string // logical name: the variable, or the section of a data map
+	Kind      object.MapKind
+	Type      uint32 // enum bpf_map_type
+	ValueSize uint32 // bytes
+	Mmapable  bool   // user space may map the value
+	ReadOnly  bool   // frozen after the load
+	Pinned    bool   // the object wants it pinned by its name
+	KeySize   uint32 // bytes
+	Entries   uint32 // max_entries that the object asks for, 0 if the target decides
+	Flags     uint32 // map_flags
+	Extra     uint64 // map_extra
+	Variables []object.Variable
+	// Arena: user space maps the map's memory and fills it with Data before a
+	// program that refers to it is loaded (6.9). No loader program can do so:
+	// the runtime makes the map and hands it in.
+	Arena bool
+	Data  []byte // initial value of an arena's globals, nil for none
+}
+
+// Program is a program that the load leaves behind.
+type Program struct {
+	Name       string // of the function
+	Section    string
+	Type       uint32 // enum bpf_prog_type
+	AttachType uint32 // enum bpf_attach_type
+	// Module is the one module whose function the program attaches to, as in
+	// SEC("fentry/mod:func"). The lookup searches all, so the runtime checks
+	// what was found.
+	Module string
+	// Replaces: the program replaces this function (freplace) of a program that
+	// the caller names when it loads.
+	Replaces string
+}
+
+// FD is the symbol of a file descriptor, an index into Trace.FDs.
+type FD int
+
+// NoFD stands where a command uses no fd. In fd_array, which FDs index, place 0
+// means vmlinux.
+const NoFD FD = 0
+
+// MapFD returns the FD of map i.
+func (t *Trace) MapFD(i int) FD { return FD(1 + i) }
+
+// ProgramFD returns the FD of program i.
+func (t *Trace) ProgramFD(i int) FD { return FD(1 + len(t.Maps) + i) }
+
+// Outputs is the number of FDs that stay open after a load.
+func (t *Trace) Outputs() int { return len(t.Maps) + len(t.Programs) }
+
+// Need is something that a kernel must have for this load.
+type Need struct {
+	// Capability is its name in kernels.yaml ("core_kernel").
+	Capability string `json:"capability"`
+	Why        string `json:"why"` // what needs it: "program count: CO-RE relocations"
+}
+
+// SymbolKind says how a symbol is looked up and what the answer looks like.
+type SymbolKind int
+
+const (
+	// SymbolKfunc is a kernel function that is called: FUNC in the BTF of
+	// vmlinux or of a module.
+	SymbolKfunc SymbolKind = iota
+	// SymbolKsym is an address taken of a typed kernel variable or function:
+	// VAR or FUNC.
+	SymbolKsym
+	// SymbolAddress is a typeless ksym: an address from kallsyms.
+	SymbolAddress
+	// SymbolAttach is the BTF id of an attach target.
+	SymbolAttach
+)
+
+// Symbol is something in the kernel that is looked up by name when the trace
+// is issued.
+type Symbol struct {
+	Kind    SymbolKind
+	Name    string // as looked up: attach prefix included, flavour stripped
+	Module  string // only in this module ("fentry/mod:func"), else empty
+	BTFKind uint32 // BTF_KIND_*: 12 FUNC, 14 VAR, 8 TYPEDEF, 4 STRUCT
+	// Weak: the load goes on without it. Instructions that refer to it stay
+	// as the plan left them: a call that the verifier refuses unless it is
+	// dead code, or the constant 0.
+	Weak bool
+	// BTF is the temporary FD of the module's BTF in which the symbol was
+	// found; the FD stays empty if that was vmlinux. NoFD for SymbolAddress.
+	BTF FD
+	// Mismatch is set for a weak kfunc: whether the kernel's function has another
+	// prototype than the one declared. Such a function counts as missing, which is
+	// how an object asks which of several prototypes a kernel has (bpf_f___v1,
+	// bpf_f___v2).
+	Mismatch *Setting
+}
+
+// MayBeZero reports whether an address may be 0 though the kernel has the symbol: the
+// start of per-CPU data, before 6.15 on x86-64.
+func (s *Symbol) MayBeZero() bool {
+	return s.Kind == SymbolAddress && (s.Name == "__per_cpu_start" || s.Name == "fixed_percpu_data")
+}
+
+// Command is one step of a trace. Its String is one line for a person.
+type Command interface {
+	// Cmd is the bpf(2) command; lookups, which are none, say false.
+	Cmd() (bpfsys.Cmd, bool)
+	// Subject is what the command is about, for errors: "map counts".
+	Subject() string
+}
+
+// LoadBTF is BTF_LOAD of the object's types. A kernel that refuses them gets them once
+// more, as libbpf sanitises them: with the edits of those fallbacks whose probes it refuses.
+type LoadBTF struct {
+	Data      []byte // raw BTF
+	Fallbacks []Fallback
+	// Extended is loaded in place of Data after a question whose answer asked for
+	// it: Data with types appended. Nil if no question can.
+	Extended []byte
+	// Optional: a load of which no part needs types goes on without any if the
+	// kernel takes none of the above, as in libbpf. Maps have no types then, and
+	// programs neither func_info nor line_info.
+	Optional bool
+	Out      FD
+}
+
+// Fallback replaces a kind of type that older kernels do not know.
+type Fallback struct {
+	Kind           string // "ENUM64"
+	Probe          []byte // types that a kernel takes if it knows the kind
+	Data, Extended []Word
+}
+
+// Word is four bytes at an offset.
+type Word struct{ Off, Value uint32 }
+
+// MapAttr are the attributes of a map, by the names of uapi's bpf_attr.
+type MapAttr struct {
+	Type       uint32
+	KeySize    uint32 // bytes
+	ValueSize  uint32 // bytes
+	MaxEntries uint32
+	Flags      uint32
+	NUMANode   uint32
+	Name       string // as the kernel gets it: at most 15 characters
+	BTF        FD     // the object's BTF, NoFD if the map has no types
+	KeyType    uint32
+	ValueType  uint32
+	Extra      uint64
+}
+
+// CreateMap is MAP_CREATE.
+type CreateMap struct {
+	Map   *Map // nil for a map that the load does not leave behind
+	Name  string
+	Attr  MapAttr
+	Inner FD // template of the inner maps, NoFD if there is none
+	// Plain: a kernel that refuses the map gets it once more without types, as
+	// in libbpf. Not set where all kernels give the same answer.
+	Plain bool
+	// Sizes are other values of max_entries for kernels that refuse the first:
+	// those with larger pages.
+	Sizes []uint32
+	// CPUs decides MaxEntries, nil if the object does.
+	CPUs *Setting
+	// Value is the kernel's type of a struct_ops map's value and ValueSize its
+	// size; nil for all others.
+	Value     *Symbol
+	ValueSize *Setting
+	Out       FD
+}
+
+// UpdateElem is MAP_UPDATE_ELEM: the initial value of a data map, or one slot
+// of a map of maps or programs.
+type UpdateElem struct {
+	Map   FD
+	Name  string // of the map
+	Key   []byte
+	Value []byte // nil if the value is an fd
+	FD    FD     // NoFD if the value is Value
+	Flags uint64
+	// Initial is the map whose initial value this is, nil if it is none: a map
+	// that is reused keeps what it holds.
+	Initial *Map
+	Setting *Setting // decides Value, nil if the object does
+}
+
+// FillArray is a series of MAP_UPDATE_ELEM: all elements of an array, the keys
+// being 0, 1, 2 and so on.
+type FillArray struct {
+	Map    FD
+	Name   string // of the map
+	Values []byte // Count values, one after the other
+	Count  int
+}
+
+// Freeze is MAP_FREEZE: user space cannot write to the map any more.
+type Freeze struct {
+	Map  FD
+	Name string
+}
+
+// Lookup finds a symbol: the helper bpf_btf_find_by_name_kind or
+// bpf_kallsyms_lookup_name in a loader program, a search in user space.
+type Lookup struct {
+	Symbol *Symbol
+	For    string
+}
+
+// ChooseEnum finds out which width the kernel's enum of a name has. CO-RE in
+// the kernel (all releases so far) looks for candidates of exactly the local
+// type's kind, where libbpf takes ENUM and ENUM64 for each other. If the kernel
+// has the enum with the other kind only, the edits make records refer to a
+// local twin of that kind, and the extended types are loaded.
+type ChooseEnum struct {
+	Name         string // without flavour
+	Local, Other uint32 // BTF_KIND_ENUM or BTF_KIND_ENUM64
+	Edits        []CoreEdit
+	// Modules are the FDs of modules in which the two kinds were found.
+	LocalBTF, OtherBTF FD
+}
+
+// CoreEdit makes a CO-RE record refer to another local type.
+type CoreEdit struct {
+	Program *LoadProgram
+	Record  int // index into Program.CORE
+	Type    btf.TypeID
+	// Imm is what the instruction must hold for that type, nil if that is the
+	// same: the low and the high half of an enumerator's value.
+	Imm *[2]uint32
+}
+
+// AskContext finds out whether the kernel reads the tag "arg:ctx" of global
+// functions' parameters (6.8, 94e1c70a3452). It knows a context by its
+// type's name otherwise: the edits give functions types that it knows, and the
+// extended types are loaded.
+type AskContext struct {
+	Types    []byte // BTF of the probe
+	FuncInfo []byte
+	Insns    []byte
+	Edits    []InfoEdit
+	BTF, Out FD // of the probe
+}
+
+// InfoEdit gives a function of a program another type.
+type InfoEdit struct {
+	Program *LoadProgram
+	Record  int // index of the record in Program.FuncInfo
+	Type    btf.TypeID
+}
+
+// LoadProgram is PROG_LOAD.
+type LoadProgram struct {
+	Program    *Program
+	Name       string
+	Type       uint32
+	AttachType uint32
+	Flags      uint32
+	License    string
+	Insns      []byte // 8 bytes an instruction; what Fixups name is filled in at issue
+	Fixups     []Fixup
+
+	BTF             FD // NoFD: no types, no func_info, no line_info
+	FuncInfo        []byte
+	FuncInfoRecSize uint32
+	LineInfo        []byte
+	LineInfoRecSize uint32
+	// CORE are the CO-RE records that the kernel applies (5.17).
+	CORE []core.Record
+
+	Attach *Symbol // the attach target, nil for none
+	// Expected decides expected_attach_type in place of AttachType: for programs
+	// of USDT, and for members of struct_ops. Nil for all others.
+	Expected *Setting
+	Out      FD
+}
+
+// FixupKind says how an instruction is completed.
+type FixupKind int
+
+const (
+	FixupMap     FixupKind = iota // ld_imm64 src 1 or 2: imm = fd
+	FixupCall                     // call src 2: imm = type id, off = index in fd_array
+	FixupKsym                     // ld_imm64 src 3: imm = type id, second imm = BTF fd
+	FixupAddress                  // ld_imm64 src 0: imms = address
+)
+
+// Fixup completes one instruction with something that only the target knows.
+type Fixup struct {
+	Insn   int // index of the instruction in the program
+	Kind   FixupKind
+	FD     FD      // FixupMap
+	Symbol *Symbol // all others
+}
+
+// Close is close(2) of an fd that is not needed any more. Whatever is still
+// open at the end of a trace and is no output is closed by those who issue it.
+type Close struct {
+	FD   FD
+	Name string
+}
+
+// SettingKind says what decides a Setting.
+type SettingKind int
+
+const (
+	// SettingCPUs is the number of possible CPUs.
+	SettingCPUs SettingKind = iota
+	// SettingKconfig is the value of .kconfig: the kernel's version and
+	// configuration.
+	SettingKconfig
+	// SettingUSDT is BPF_TRACE_UPROBE_MULTI where the kernel has such links (6.6),
+	// else 0.
+	SettingUSDT
+	// SettingMember is the index of a member in a struct_ops type of the kernel.
+	SettingMember
+	// SettingValueSize is the size in bytes of the value of a struct_ops map.
+	SettingValueSize
+	// SettingMismatch is 1 if the kernel has a function of this name with another
+	// prototype, else 0.
+	SettingMismatch
+)
+
+// Setting is a value that depends on the machine and that the kernel cannot
+// find out for a loader program: the runtime hands it in through the context.
+type Setting struct {
+	Kind SettingKind
+	Size int // bytes; 4 for all but SettingKconfig
+	// Externs are the variables of SettingKconfig.
+	Externs []object.Extern
+	// StructOps is what SettingMember and SettingValueSize are about, Member the
+	// member's name.
+	StructOps *object.StructOps
+	Member    string
+	// Symbol is the kfunc of SettingMismatch, and Type the FUNC_PROTO of the
+	// object's types that it is declared with.
+	Symbol string
+	Type   btf.TypeID
+}
+
+func (c *LoadBTF) Cmd() (bpfsys.Cmd, bool)     { return bpfsys.BTFLoad, true }
+func (c *CreateMap) Cmd() (bpfsys.Cmd, bool)   { return bpfsys.MapCreate, true }
+func (c *UpdateElem) Cmd() (bpfsys.Cmd, bool)  { return bpfsys.MapUpdateElem, true }
+func (c *FillArray) Cmd() (bpfsys.Cmd, bool)   { return bpfsys.MapUpdateElem, true }
+func (c *Freeze) Cmd() (bpfsys.Cmd, bool)      { return bpfsys.MapFreeze, true }
+func (c *Lookup) Cmd() (bpfsys.Cmd, bool)      { return 0, false }
+func (c *ChooseEnum) Cmd() (bpfsys.Cmd, bool)  { return 0, false }
+func (c *AskContext) Cmd() (bpfsys.Cmd, bool)  { return 0, false }
+func (c *LoadProgram) Cmd() (bpfsys.Cmd, bool) { return bpfsys.ProgLoad, true }
+func (c *Close) Cmd() (bpfsys.Cmd, bool)       { return 0, false }
+
+func (c *LoadBTF) Subject() string     { return "the object's BTF" }
+func (c *CreateMap) Subject() string   { return "map " + visible.Name(c.Name) }
+func (c *UpdateElem) Subject() string  { return "map " + visible.Name(c.Name) }
+func (c *FillArray) Subject() string   { return "map " + visible.Name(c.Name) }
+func (c *Freeze) Subject() string      { return "map " + visible.Name(c.Name) }
+func (c *Lookup) Subject() string      { return c.For }
+func (c *LoadProgram) Subject() string { return "program " + visible.Name(c.Name) }
+func (c *ChooseEnum) Subject() string  { return "enum " + c.Name }
+func (c *AskContext) Subject() string  { return "tag arg:ctx" }
+func (c *Close) Subject() string       { return c.Name }
+
+// Fixed are the fields of the attribute that are known before a load.
+func (c *CreateMap) Fixed() bpfsys.MapCreateAttr {
+	a := &c.Attr
+	return bpfsys.MapCreateAttr{
+		Type: a.Type, KeySize: a.KeySize, ValueSize: a.ValueSize, MaxEntries: a.MaxEntries,
+		Flags: a.Flags, NUMANode: a.NUMANode, Name: a.Name,
+		BTF: a.BTF != NoFD, KeyType: a.KeyType, ValueType: a.ValueType, Extra: a.Extra,
+	}
+}
+
+// Fixed are the fields of the attribute that are known before a load.
+func (c *LoadProgram) Fixed() bpfsys.ProgLoadAttr {
+	return bpfsys.ProgLoadAttr{
+		Type: c.Type, InsnCount: uint32(insn.Insns(c.Insns).Len()), Flags: c.Flags, Name: kernelName(c.Name), AttachType: c.AttachType,
+		FuncInfoRecSize: c.FuncInfoRecSize, FuncInfoSize: len(c.FuncInfo),
+		LineInfoRecSize: c.LineInfoRecSize, LineInfoSize: len(c.LineInfo),
+		CORESize: core.RecordSize * len(c.CORE),
+	}
+}
+
+// Fields says which later fields of the attribute the program uses.
+func (c *LoadProgram) Fields() bpfsys.ProgLoadNeeds {
+	n := bpfsys.ProgLoadNeeds{
+		FuncInfo: len(c.FuncInfo) > 0, LineInfo: len(c.LineInfo) > 0,
+		Attach: c.Attach != nil || c.Program.Replaces != "", CORE: len(c.CORE) > 0,
+	}
+	for _, f := range c.Fixups {
+		n.FDArray = n.FDArray || f.Kind == FixupCall
+	}
+	return n
+}
+
+func btfKindName(k uint32) string { return btf.Kind(k).String() }

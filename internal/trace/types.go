@@ -1,0 +1,189 @@
+package trace
+
+import (
+	"slices"
+
+	"github.com/bpfreplay/bpfreplay/internal/btf"
+	"github.com/bpfreplay/bpfreplay/internal/object"
+)
+
+// chooseTypes decides what the kernel gets of the object's types. What every
+// kernel refuses is decided here: a layout section is left out (only 7.1 and later
+// take it, and none needs it), and names that no kernel takes, such as those of C++
+// templates, cost the object its types, as in libbpf. CO-RE in the kernel cannot do without
+// types, so an object that has any gets such names with underscores in them.
+func (p *planner) chooseTypes() {
+	if p.obj.BTF == nil {
+		return
+	}
+	p.types = p.obj.BTF.WithoutLayout()
+	if bad := p.types.BadNames(); len(bad) > 0 {
+		if !p.hasCORE() {
+			return
+		}
+		p.types = p.types.Rename(bad)
+	}
+	p.t.Types = p.types
+	p.btfFD = p.newFD("btf")
+}
+
+func (p *planner) hasCORE() bool {
+	return slices.ContainsFunc(p.obj.Functions, func(f object.Function) bool { return len(f.CORE) > 0 })
+}
+
+// loadTypes plans BTF_LOAD, and before it the questions on whose answers it
+// depends. Only when all programs are planned it is known what they are.
+func (p *planner) loadTypes() error {
+	if p.btfFD == NoFD {
+		return nil
+	}
+	if err := p.planCORE(); err != nil {
+		return err
+	}
+	p.appendTwins()
+	p.askContext()
+	load := &LoadBTF{Data: p.types.Raw(), Out: p.btfFD, Optional: true}
+	for _, c := range p.t.Commands {
+		switch c := c.(type) {
+		case *CreateMap:
+			load.Optional = load.Optional && c.Value == nil
+		case *LoadProgram:
+			load.Optional = load.Optional && len(c.CORE) == 0
+		}
+	}
+	other := p.types
+	if p.extended != nil {
+		other = p.extended
+		load.Extended = other.Raw()
+	}
+	for i, from := range p.types.Fallbacks() {
+		f := Fallback{Kind: from.Kind, Probe: from.Probe, Data: words(from.Words)}
+		if p.extended != nil {
+			f.Extended = words(other.Fallbacks()[i].Words)
+		}
+		if len(f.Data)+len(f.Extended) > 0 {
+			load.Fallbacks = append(load.Fallbacks, f)
+		}
+	}
+	p.t.Types = p.types
+	p.t.Commands = slices.Concat(p.first, []Command{load}, p.t.Commands)
+	return nil
+}
+
+func words(w []btf.Word) []Word {
+	var out []Word
+	for _, w := range w {
+		out = append(out, Word{Off: w.Off, Value: w.Value})
+	}
+	return out
+}
+
+// extend returns the types to which those can be appended that only some kernels
+// get.
+func (p *planner) extend() *btf.Spec {
+	if p.extended == nil {
+		p.extended = p.types.Clone()
+	}
+	return p.extended
+}
+
+// typesAnswer is what kernels say to a map's types (map_check_btf).
+type typesAnswer int
+
+const (
+	typesUnknown typesAnswer = iota // that depends on the kernel
+	typesTaken
+	typesRefused
+)
+
+// noTypes are the map types that refuse BTF type ids, as libbpf lists them.
+var noTypes = []uint32{
+	mapPerfEvent, mapCgroupArray, mapStackTrace, mapArrayOfMaps, mapHashOfMaps,
+	mapDevmap, mapDevmapHash, mapCPUMap, mapXSKMap, mapSockmap, mapSockhash,
+	mapQueue, mapStack, mapArena,
+}
+
+// askTypes answers for all kernels from 5.14 on, where they agree. Where the
+// answer is no, a load that asks anyway costs a system call and a branch.
+func askTypes(types *btf.Spec, m *object.Map) typesAnswer {
+	if slices.Contains(noTypes, m.Type) || m.ValueType == 0 || !fits(types, m.ValueType, m.ValueSize) ||
+		m.KeyType != 0 && !fits(types, m.KeyType, m.KeySize) {
+		return typesRefused
+	}
+	if isSpecial(types, m.ValueType) {
+		return typesUnknown
+	}
+	key, err := types.Underlying(m.KeyType)
+	if err != nil {
+		return typesUnknown
+	}
+	switch m.Type {
+	case mapHash, mapPercpuHash, mapLRUHash, mapLRUPercpuHash:
+		if m.KeyType != 0 {
+			return typesTaken
+		}
+	case mapArray, mapPercpuArray:
+		switch {
+		case m.KeyType != 0: // array_map_check_btf
+			if key.Kind == btf.KindInt && key.Int.Bits == 32 && key.Int.Offset == 0 {
+				return typesTaken
+			}
+			return typesRefused
+		case m.Type == mapArray && m.MaxEntries == 1 && types.KindOf(m.ValueType) == btf.KindDatasec:
+			return typesTaken
+		}
+	case mapLPMTrie: // trie_check_btf
+		if key.Kind != btf.KindStruct {
+			return typesRefused
+		}
+		return typesTaken
+	}
+	return typesUnknown
+}
+
+func fits(types *btf.Spec, id btf.TypeID, size uint32) bool {
+	n, err := types.SizeOf(id)
+	return err == nil && n == size
+}
+
+// specialTypes are structs whose place in a map's value the kernel looks at
+// (btf_parse_fields), and pointers with tags are others: which maps may have which
+// depends on the kernel.
+var specialTypes = []string{
+	"bpf_spin_lock", "bpf_res_spin_lock", "bpf_timer", "bpf_wq", "bpf_task_work", "bpf_refcount",
+	"bpf_list_head", "bpf_list_node", "bpf_rb_root", "bpf_rb_node",
+}
+
+// isSpecial reports whether a value holds such a thing.
+func isSpecial(types *btf.Spec, id btf.TypeID) bool {
+	seen := make(map[btf.TypeID]bool)
+	var look func(id btf.TypeID) bool
+	look = func(id btf.TypeID) bool {
+		if seen[id] {
+			return false
+		}
+		seen[id] = true
+		t, err := types.Underlying(id)
+		if err != nil {
+			return true
+		}
+		switch t.Kind {
+		case btf.KindStruct, btf.KindUnion:
+			if slices.Contains(specialTypes, t.Name) {
+				return true
+			}
+			return slices.ContainsFunc(t.Members, func(m btf.Member) bool { return look(m.Type) })
+		case btf.KindDatasec:
+			return slices.ContainsFunc(t.Vars, func(v btf.VarSecinfo) bool {
+				variable, err := types.Type(v.Type)
+				return err != nil || look(variable.Ref)
+			})
+		case btf.KindArray:
+			return look(t.Array.Elem)
+		case btf.KindPtr:
+			return types.KindOf(t.Ref) == btf.KindTypeTag
+		}
+		return false
+	}
+	return look(id)
+}
