@@ -63,7 +63,7 @@ func CheckedOf(m *Matrix, s *Suite) [][]Checked {
 				row.Loads, row.Differ = c.Loads, differ(c)
 			}
 			if c := caseOf(run, name+usesSuffix); c != nil && len(c.Loads) > 0 && c.Loads[0].Result == agent.Unsupported {
-				row.Lacks, _, _ = strings.Cut(c.Loads[0].Detail, ":")
+				row.Lacks = c.Loads[0].Missing
 			}
 			rows = append(rows, row)
 		}

@@ -128,6 +128,7 @@ type LoadReport struct {
 	Nanoseconds int64  `json:"nanoseconds"` // the shortest, if the load was repeated
 	Opened      int64  `json:"opened"`      // nanoseconds that it took to read the object, and to make a loader program
 	Detail      string `json:"detail"`
+	Missing     string `json:"missing,omitempty"` // the capability that the kernel lacks for it
 	Log         string `json:"log,omitempty"`
 	// Effects are what programs did when they were run and attached (package
 	// behave), in the first sample, Samples is how many were taken, and Noise
@@ -217,7 +218,7 @@ func (r *Report) summarise() {
 }
 
 func loadReport(l *agent.Load) LoadReport {
-	out := LoadReport{Engine: l.Engine, Result: l.Result, Errno: l.Errno, Detail: l.Detail, Log: l.Log, Leaks: l.Leaks, Opened: l.Opened}
+	out := LoadReport{Engine: l.Engine, Result: l.Result, Errno: l.Errno, Detail: l.Detail, Missing: l.Missing, Log: l.Log, Leaks: l.Leaks, Opened: l.Opened}
 	if out.Samples = len(l.Samples); out.Samples > 0 {
 		out.Effects, out.Noise = l.Samples[0].Text(), behave.Noise(l.Samples)
 	}

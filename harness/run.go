@@ -402,8 +402,13 @@ func (r *runner) requestFor(c *Case, data []byte) (*agent.Request, error) {
 	if err != nil {
 		return nil, fmt.Errorf("case %s: %w", c.Name, err)
 	}
+	replace, err := r.suite.replaced(c)
+	if err != nil {
+		return nil, fmt.Errorf("case %s: %w", c.Name, err)
+	}
 	return &agent.Request{
-		Name: c.Name, File: filepath.Base(c.Object), Object: data, Engines: r.Engines, Needs: c.Needs,
+		Replace: replace,
+		Name:    c.Name, File: filepath.Base(c.Object), Object: data, Engines: r.Engines, Needs: c.Needs,
 		Modules: len(c.Modules) > 0, Runs: runs, Idle: slices.Sorted(maps.Keys(c.Idle)), Mutate: r.Mutate, Repeat: r.Repeat, Fresh: r.Fresh,
 		Bpftool: r.tool, Only: c.Only, Autoload: r.suite.foreign, Lazy: r.lazy(),
 	}, nil

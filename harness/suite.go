@@ -5,12 +5,14 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/cilium/ebpf"
 	"github.com/hashicorp/go-multierror"
 	"go.yaml.in/yaml/v3"
 
@@ -59,6 +61,9 @@ type Case struct {
 	Splats map[string]string `yaml:"splats,omitempty"`
 	// Only names a program that is loaded alone, see [Suite.Split].
 	Only string `yaml:"only,omitempty"`
+	// Replace says, by name of an freplace program, which program it replaces a
+	// function of: "OBJECT" or "OBJECT:PROGRAM", OBJECT being found as Object is.
+	Replace map[string]string `yaml:"replace,omitempty"`
 	// Issue is set for cases beyond what can be loaded today.
 	Issue int `yaml:"issue,omitempty"`
 }
@@ -231,6 +236,63 @@ func (c *Case) check() error {
 	}
 	_, err := c.runs()
 	return err
+}
+
+// Replace has each case with one of these freplace programs replace what is named:
+// see [Case.Replace]. A program that no case has is an error.
+func (s *Suite) Replace(programs map[string]string) error {
+	for _, name := range slices.Sorted(maps.Keys(programs)) {
+		path, program := splitReplaced(programs[name])
+		abs, err := filepath.Abs(path)
+		if err != nil {
+			return fmt.Errorf("what program %s replaces: %w", name, err)
+		}
+		if program != "" {
+			abs += ":" + program
+		}
+		found := false
+		for i := range s.Cases {
+			c := &s.Cases[i]
+			o, err := object.Open(s.path(c))
+			if err != nil || !slices.ContainsFunc(o.Functions, func(f object.Function) bool { return f.Name == name && f.Program.Type == freplace }) {
+				continue
+			}
+			if c.Replace == nil {
+				c.Replace = make(map[string]string)
+			}
+			c.Replace[name], found = abs, true
+		}
+		if !found {
+			return fmt.Errorf("no object has an freplace program %q", name)
+		}
+	}
+	return nil
+}
+
+// freplace is BPF_PROG_TYPE_EXT.
+const freplace = uint32(ebpf.Extension)
+
+// splitReplaced takes a value of [Case.Replace] apart.
+func splitReplaced(text string) (path, program string) {
+	if i := strings.LastIndexByte(text, ':'); i >= 0 && !strings.ContainsRune(text[i:], '/') {
+		return text[:i], text[i+1:]
+	}
+	return text, ""
+}
+
+// replaced reads the objects with the programs that a case replaces.
+func (s *Suite) replaced(c *Case) ([]agent.Replaced, error) {
+	var all []agent.Replaced
+	for _, name := range slices.Sorted(maps.Keys(c.Replace)) {
+		path, program := splitReplaced(c.Replace[name])
+		path = s.path(&Case{Object: path})
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("what program %s replaces: %w", name, err)
+		}
+		all = append(all, agent.Replaced{By: name, File: filepath.Base(path), Object: data, Program: program})
+	}
+	return all, nil
 }
 
 // allows says why the guest's kernel may print such a complaint.

@@ -39,7 +39,7 @@ are such; 2 if a kernel cannot be had or the harness failed.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
 	f.add(cmd, nil)
-	addFlags(cmd, flags{"require": &f.require, "jobs": &f.jobs, "json": &f.json, "fail-fast": &f.matrix.failFast})
+	addFlags(cmd, flags{"require": &f.require, "jobs": &f.jobs, "json": &f.json, "fail-fast": &f.matrix.failFast, "replace": &f.replace})
 	f.matrix.addMemory(cmd)
 	_ = cmd.Flags().MarkHidden("fail-fast") // an answer is for all kernels
 	return cmd
@@ -63,6 +63,9 @@ func (f *checkFlags) run(cmd *cobra.Command, args []string) error {
 	suite := harness.NewCheck(args, func(a, b string) int {
 		return cmp.Or(-vmimage.CompareVersions(capabilities[a].Since, capabilities[b].Since), cmp.Compare(a, b))
 	})
+	if err := replaceIn(suite, f.replace); err != nil {
+		return err
+	}
 	path, err := newReport(f.out, "check.json")
 	if err != nil {
 		return err

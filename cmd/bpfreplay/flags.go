@@ -126,7 +126,7 @@ var flagTable = map[string]flagInfo{
 	"keyring": {"", aboutSigned, "keyring of the keys that may sign: a serial, or " + strings.Join(keyring.Names(), ", ") + "; of policy, with commas"},
 	"offline": {"", aboutRest, "ask nothing over a network"},
 	"pin":     {"", aboutRest, "a directory on a BPF file system to pin in; of load it is made"},
-	"replace": {"", aboutRest, "for an freplace program, NAME=PROGRAM: the program that it replaces, by id or pin; may be repeated"},
+	"replace": {"", aboutRest, "for an freplace program, NAME=PROGRAM: the program that it replaces, of load by id or pin, in guests OBJECT[:PROGRAM]; may be repeated"},
 	"source":  {"", aboutRest, "a kernel tree to take instead"},
 	"tier":    {"", aboutRest, "only kernels of this tier: smoke, ci or all"},
 	"update":  {"", aboutRest, "look for newer sources than those that are there"},

@@ -164,10 +164,13 @@ func openPrograms(list []string) (programs map[string]int, done func(), err erro
 		}
 	}
 	for _, text := range list {
-		name, which, ok := strings.Cut(text, "=")
-		if !ok || name == "" || programs[name] != 0 {
+		name, which, err := cutReplace(text)
+		if err == nil && programs[name] != 0 {
+			err = errReplace(text)
+		}
+		if err != nil {
 			done()
-			return nil, nil, fmt.Errorf("--replace %s: want NAME=PROGRAM, once for each name", text)
+			return nil, nil, err
 		}
 		var fd int
 		if id, isID := strconv.ParseUint(which, 10, 32); isID == nil {
@@ -182,6 +185,19 @@ func openPrograms(list []string) (programs map[string]int, done func(), err erro
 		programs[name] = fd
 	}
 	return programs, done, nil
+}
+
+// cutReplace takes a value of --replace apart.
+func cutReplace(text string) (name, which string, err error) {
+	name, which, ok := strings.Cut(text, "=")
+	if !ok || name == "" || which == "" {
+		return "", "", errReplace(text)
+	}
+	return name, which, nil
+}
+
+func errReplace(text string) error {
+	return fmt.Errorf("--replace %s: want NAME=PROGRAM, once for each name", text)
 }
 
 // findTool is the bpftool that an engine drives, if it drives one.

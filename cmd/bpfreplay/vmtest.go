@@ -26,6 +26,7 @@ type vmtestFlags struct {
 	jobs    int
 	isolate bool
 	noRetry bool
+	replace each
 	fault   faultFlag
 	faults  map[string]string
 	keep    string
@@ -78,7 +79,7 @@ func (f *vmtestFlags) addFlags(cmd *cobra.Command) {
 		"jobs": &f.jobs, "isolate": &f.isolate, "no-retry": &f.noRetry, "shard": &f.matrix.shard, "fail-fast": &f.matrix.failFast,
 		"verbose": &f.verbose, "json": &f.json, "keep": &f.keep, "fault": &f.fault.list,
 		"baselines": &f.baselines, "update-baseline": &f.update, "only-failed": &f.onlyFailed,
-		"test-modules": &f.modules, "split": &f.split,
+		"test-modules": &f.modules, "split": &f.split, "replace": &f.replace,
 	})
 	f.matrix.addMemory(cmd)
 	f.outputs.add(cmd)
@@ -90,6 +91,9 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 	}
 	suite, err := f.readSuite(cmd, args)
 	if err != nil {
+		return err
+	}
+	if err := replaceIn(suite, f.replace); err != nil {
 		return err
 	}
 	if f.faults, err = f.fault.parse(suite); err != nil {
@@ -216,6 +220,25 @@ func casesOf(file string, patterns []string) (*harness.Suite, error) {
 		return nil, err
 	}
 	return suite.Select(patterns)
+}
+
+// replaceIn tells the cases of a suite what --replace names.
+func replaceIn(suite *harness.Suite, list []string) error {
+	programs := make(map[string]string)
+	for _, text := range list {
+		name, which, err := cutReplace(text)
+		if err == nil && programs[name] != "" {
+			err = errReplace(text)
+		}
+		if err != nil {
+			return err
+		}
+		programs[name] = which
+	}
+	if err := suite.Replace(programs); err != nil {
+		return fmt.Errorf("--replace: %w", err)
+	}
+	return nil
 }
 
 func (f *vmtestFlags) readSuite(cmd *cobra.Command, args []string) (*harness.Suite, error) {

@@ -79,6 +79,8 @@ type Request struct {
 	Patience int `json:"patience,omitempty"`
 	// Fault names a fault to be injected, see Faults.
 	Fault string `json:"fault,omitempty"`
+	// Replace are programs to load first, which freplace programs of the object replace.
+	Replace []Replaced `json:"replace,omitempty"`
 	// Only and Autoload are those of engine.Object.
 	Only     string `json:"only,omitempty"`
 	Autoload bool   `json:"autoload,omitempty"`
@@ -92,6 +94,14 @@ type Request struct {
 // toolWait is how long bpftool may take for one command.
 func (r *Request) toolWait() time.Duration {
 	return time.Duration(r.Patience) * (time.Second * 3 / 4)
+}
+
+// Replaced is a program that a freplace program of a case replaces a function of.
+type Replaced struct {
+	By      string `json:"by"`                // the freplace program
+	File    string `json:"file"`              // base name of the object with the program
+	Object  []byte `json:"object"`            // the file
+	Program string `json:"program,omitempty"` // in it; without a name, the only one
 }
 
 // Run is a BPF_PROG_TEST_RUN.

@@ -161,13 +161,23 @@ func (s *Server) Answer(req *Request) (*Answer, error) {
 		return nil, err
 	}
 	made := make(map[string]ids)
+	replaced := make(map[string]int)
+	var errReplaced error
+	if lacking == nil {
+		var done func()
+		done, errReplaced = s.loadReplaced(req.Replace, replaced)
+		defer done()
+	}
 	for _, e := range engines {
 		l := Load{Engine: e.Name()}
 		err := watch(made, &l, func() {
-			if lacking != nil {
+			switch {
+			case lacking != nil:
 				l.unsupported(lacking)
-			} else {
-				s.load(e, req, a, &l, exercise)
+			case errReplaced != nil:
+				l.refused(errReplaced)
+			default:
+				s.load(e, req, replaced, a, &l, exercise)
 			}
 		})
 		if err != nil {
@@ -258,8 +268,12 @@ func (l *Load) unsupported(r *probe.Result) {
 }
 
 func (l *Load) refused(err error) {
-	if errors.Is(err, engine.ErrTrouble) {
+	switch {
+	case errors.Is(err, engine.ErrTrouble):
 		l.broken(err)
+		return
+	case errors.Is(err, engine.ErrCannot):
+		l.Result, l.Detail = Unsupported, err.Error()
 		return
 	}
 	l.Result, l.Errno, l.Detail = Refused, engine.Errno(err), firstLine(err.Error())
@@ -287,8 +301,53 @@ func tail(s string) string {
 	return "…\n" + s
 }
 
-func (s *Server) load(e engine.Engine, req *Request, a *Answer, l *Load, x *exercise) {
-	obj := engine.Object{Name: req.File, Data: req.Object, Only: req.Only, Autoload: req.Autoload}
+// loadReplaced loads programs that freplace programs replace, by engine direct, and adds them by
+// the name of what replaces them.
+func (s *Server) loadReplaced(list []Replaced, programs map[string]int) (done func(), err error) {
+	var all []*engine.Loaded
+	done = func() {
+		for _, l := range all {
+			l.Close()
+		}
+	}
+	engines, err := engine.ByName([]string{state.EngineDirect}, engine.Tool{})
+	if err != nil {
+		return done, err
+	}
+	for i := range list {
+		r := &list[i]
+		l, err := s.loadOne(engines[0], r)
+		if err != nil {
+			return done, fmt.Errorf("what program %s replaces: %w", r.By, err)
+		}
+		all = append(all, l)
+		programs[r.By] = l.Programs[0].FD
+	}
+	return done, nil
+}
+
+func (s *Server) loadOne(direct engine.Engine, r *Replaced) (*engine.Loaded, error) {
+	ready, err := direct.Open(engine.Object{Name: r.File, Data: r.Object, Only: r.Program})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", r.File, err)
+	}
+	l, err := ready.Do(s.target)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", r.File, err)
+	}
+	if len(l.Programs) != 1 || r.Program != "" && l.Programs[0].Name != r.Program {
+		names := make([]string, len(l.Programs))
+		for i, p := range l.Programs {
+			names[i] = p.Name
+		}
+		l.Close()
+		return nil, fmt.Errorf("%s has the programs %q: say which one", r.File, names)
+	}
+	return l, nil
+}
+
+func (s *Server) load(e engine.Engine, req *Request, replaced map[string]int, a *Answer, l *Load, x *exercise) {
+	obj := engine.Object{Name: req.File, Data: req.Object, Only: req.Only, Autoload: req.Autoload, Replaces: replaced}
 	if req.Mutate != "" {
 		m, err := mutate.Find(req.Mutate)
 		if err != nil {

@@ -25,6 +25,10 @@ import (
 // about the object.
 var ErrTrouble = errors.New("engine cannot run")
 
+// ErrCannot is why an engine is not asked to load an object: there is no way to tell
+// it how.
+var ErrCannot = errors.New("bpftool cannot be told")
+
 // Tool is the bpftool that the engines of libbpf drive.
 type Tool struct {
 	// Path is the program. What it runs and which libraries it needs may be

@@ -38,7 +38,7 @@ func (direct) Open(obj Object) (Load, error) {
 		// Maps decide what struct_ops programs are loaded that they name.
 		return obj.Autoload && strings.HasPrefix(p.SectionName, "?") && (!IsStructOps(p.SectionName) || p.AttachTo == "")
 	})
-	return newDirectLoad(spec, programOrder(spec, obj)), nil
+	return newDirectLoad(spec, programOrder(spec, obj), obj.Replaces), nil
 }
 
 // programOrder are the programs of a spec in the order of the object, in which other
@@ -63,11 +63,13 @@ type directLoad struct {
 	spec  *ebpf.CollectionSpec
 	names []string     // maps, and behind them programs
 	shape reflect.Type // a struct with a field for each of them
+
+	replaces map[string]int // Object.Replaces
 }
 
-func newDirectLoad(spec *ebpf.CollectionSpec, programs []string) directLoad {
+func newDirectLoad(spec *ebpf.CollectionSpec, programs []string, replaces map[string]int) directLoad {
 	names := slices.Concat(slices.Sorted(maps.Keys(spec.Maps)), programs)
-	return directLoad{spec, names, shape(names, len(spec.Maps))}
+	return directLoad{spec, names, shape(names, len(spec.Maps)), replaces}
 }
 
 // shape is a struct for LoadAndAssign with these maps and programs.
@@ -88,6 +90,11 @@ func shape(names []string, nmaps int) reflect.Type {
 func (directLoad) Needs() []string { return nil }
 
 func (d directLoad) Do(*target.Target) (*Loaded, error) {
+	done, err := d.replace()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	var opts ebpf.CollectionOptions
 	unpin := func() {}
 	for _, m := range d.spec.Maps {
@@ -104,9 +111,35 @@ func (d directLoad) Do(*target.Target) (*Loaded, error) {
 		unpin()
 		return nil, err
 	}
-	done := l.close
+	done = l.close
 	l.close = func() { done(); unpin() }
 	return l, nil
+}
+
+// replace tells the spec what freplace programs replace, until done.
+func (d directLoad) replace() (done func(), err error) {
+	var open []*ebpf.Program
+	done = func() {
+		for _, p := range open {
+			p.Close()
+		}
+	}
+	for name, fd := range d.replaces {
+		spec := d.spec.Programs[name]
+		if spec == nil {
+			continue
+		}
+		fd, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		if err == nil {
+			spec.AttachTarget, err = ebpf.NewProgramFromFD(fd)
+		}
+		if err != nil {
+			done()
+			return nil, fmt.Errorf("%w: what program %s replaces: %w", ErrTrouble, name, err)
+		}
+		open = append(open, spec.AttachTarget)
+	}
+	return done, nil
 }
 
 func (d directLoad) load(opts *ebpf.CollectionOptions) (*Loaded, error) {

@@ -42,7 +42,7 @@ func TestDirectLog(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := newDirectLoad(&ebpf.CollectionSpec{Programs: map[string]*ebpf.ProgramSpec{
 				"prog": {Name: "prog", Type: ebpf.SocketFilter, License: "GPL", Instructions: test.insns},
-			}}, []string{"prog"})
+			}}, []string{"prog"}, nil)
 			_, err := d.Do(target.New())
 			assert.ErrorIs(t, err, test.errno)
 			var verifier *ebpf.VerifierError

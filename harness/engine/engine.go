@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -37,7 +38,7 @@ type Object struct {
 	// programs of SEC("?..."), which cilium/ebpf loads.
 	Autoload bool
 	// Replaces are the programs that freplace programs replace, by name: fds of the
-	// caller's. Engines direct and libbpf's do without.
+	// caller's. Those of libbpf cannot be told: see [ErrCannot].
 	Replaces map[string]int
 }
 
@@ -53,6 +54,15 @@ func (o *Object) options(obj *object.Object) trace.Options {
 		}
 	}
 	return trace.Options{Autoload: load}
+}
+
+// cannotReplace is why bpftool does not load an object with freplace programs whose
+// targets were named.
+func (o *Object) cannotReplace() error {
+	for _, name := range slices.Sorted(maps.Keys(o.Replaces)) {
+		return fmt.Errorf("%w what program %s replaces", ErrCannot, name)
+	}
+	return nil
 }
 
 // IsStructOps says whether the programs of a section belong to struct_ops maps.

@@ -25,6 +25,9 @@ func (libbpf) Name() string { return "libbpf" }
 
 // Open leaves it to libbpf to read the object, which it does when it loads it.
 func (e libbpf) Open(obj Object) (Load, error) {
+	if err := obj.cannotReplace(); err != nil {
+		return nil, err
+	}
 	obj.Data = withoutAsked(obj.Data)
 	return libbpfLoad{tool: e.tool, obj: obj, names: namesOf(obj)}, nil
 }
@@ -225,6 +228,9 @@ func (libbpfLight) Name() string { return "libbpf-light" }
 // the machine while it generates (its configuration, the number of its CPUs)
 // is then asked of the kernel that the program is for.
 func (e libbpfLight) Open(obj Object) (Load, error) {
+	if err := obj.cannotReplace(); err != nil {
+		return nil, err
+	}
 	n := namesOf(obj)
 	var header []byte
 	err := obj.withFile(func(path string) (err error) {

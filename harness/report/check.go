@@ -68,8 +68,7 @@ func (r *reasons) cell(c *harness.Checked, l *harness.LoadReport) string {
 		return "loads"
 	}
 	if !l.Applies() {
-		capability, _, _ := strings.Cut(l.Detail, ":")
-		return fmt.Sprintf("not there [%d]", r.add(l.Detail, nil, capability, c.Kernel, l.Engine))
+		return fmt.Sprintf("not there [%d]", r.add(l.Detail, nil, l.Missing, c.Kernel, l.Engine))
 	}
 	word := "refused"
 	if l.Broken() {

@@ -130,7 +130,7 @@ func TestCRefuses(t *testing.T) {
 	}
 }
 
-const featuresDir = "../skel/internal/features"
+const featuresDir = "../../loader/skel/internal/features"
 
 // compiled compiles a source in its directory, as gen --cc does: names of files are in the object.
 func compiled(t *testing.T, dir, name string) string {
@@ -182,7 +182,7 @@ func TestCRuns(t *testing.T) {
 
 // The skeletons in the tree are what this package makes of their sources today.
 func TestSkeletonsAreCurrent(t *testing.T) {
-	const examples = "../skel/examples/"
+	const examples = "../../loader/skel/examples/"
 	target, err := FindTarget("bpfel")
 	if err != nil {
 		t.Fatal(err)
@@ -192,7 +192,7 @@ func TestSkeletonsAreCurrent(t *testing.T) {
 		o           GoOptions
 	}{
 		{featuresDir, "features", GoOptions{Package: "features", Ident: "Features"}},
-		{"../skel/internal/hooks", "hooks", GoOptions{Package: "hooks", Ident: "Hooks"}},
+		{"../../loader/skel/internal/hooks", "hooks", GoOptions{Package: "hooks", Ident: "Hooks"}},
 		{examples + "counter", "counter", GoOptions{Package: "main", Ident: "Counter", Types: []string{"event"}}},
 		{examples + "xdp", "xdp", GoOptions{Package: "main", Ident: "Filter"}},
 		{examples + "lsm", "lsm", GoOptions{Package: "main", Ident: "Keep"}},

@@ -230,7 +230,7 @@ func (p *Prepared) replaced(i int) error {
 	prog := &p.a.Programs[i]
 	fd, ok := p.options.Programs[prog.Name]
 	if !ok {
-		return fmt.Errorf("program %s: it replaces function %s of another program: say which, with --replace %s=PROGRAM or LoadOptions.Programs: %w",
+		return fmt.Errorf("program %s: it replaces function %s of another program: say which, with --replace %s=… or LoadOptions.Programs: %w",
 			prog.Name, prog.Replaces, prog.Name, unix.EINVAL)
 	}
 	id, err := functionOf(fd, prog.Replaces)

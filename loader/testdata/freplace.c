@@ -1,5 +1,5 @@
 // The function that takes the place of victim.c's.
-#include "../object/testdata/common.h"
+#include "../../internal/object/testdata/common.h"
 
 SEC("freplace/replaceable") int instead(struct __sk_buff *skb) { return 42; }
 

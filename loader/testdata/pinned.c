@@ -1,5 +1,5 @@
 // Two maps that want to be pinned, and one that does not.
-#include "../object/testdata/common.h"
+#include "../../internal/object/testdata/common.h"
 
 #define PINNED(name_)                                 \
 	struct {                                      \

@@ -1,6 +1,6 @@
 // A load of more than forty steps, of every kind that a kernel without modules
 // and trampolines takes: TestFailureAtEveryStep makes each of them fail.
-#include "../object/testdata/common.h"
+#include "../../internal/object/testdata/common.h"
 
 #define __ksym __attribute__((section(".ksyms")))
 #define MAP(name_, type_)                 \

@@ -1,5 +1,5 @@
 // A program with a function that another can take the place of.
-#include "../object/testdata/common.h"
+#include "../../internal/object/testdata/common.h"
 
 __attribute__((noinline)) int replaceable(struct __sk_buff *skb) { return skb->len; }
 
