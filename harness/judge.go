@@ -20,7 +20,8 @@ type judge struct {
 }
 
 // judgeCase judges one case: what was expected of each engine, and each engine
-// against the first that loaded the object.
+// against the first that loaded the object, or against the one that it must be
+// like without any rule.
 func (j *judge) judgeCase(c *Case, loads []agent.Load) ([]PairReport, []string) {
 	failures := j.expectations(c, loads)
 	ref := slices.IndexFunc(loads, func(l agent.Load) bool { return l.Result == agent.OK })
@@ -35,8 +36,14 @@ func (j *judge) judgeCase(c *Case, loads []agent.Load) ([]PairReport, []string) 
 		if i == ref {
 			continue
 		}
-		a, b := &loads[ref], &loads[i]
-		if i < ref {
+		with := ref
+		if strict := slices.IndexFunc(loads, func(l agent.Load) bool {
+			return state.Strict(l.Engine, loads[i].Engine) && (l.Result == agent.OK || l.Result == agent.Refused)
+		}); strict >= 0 && strict < i {
+			with = strict
+		}
+		a, b := &loads[with], &loads[i]
+		if i < with {
 			a, b = b, a
 		}
 		pairs = append(pairs, j.pair(c, a, b))

@@ -59,6 +59,7 @@ var knownRefusals = []knownRefusal{
 		"cilium/ebpf v0.22.0 puts the slot of a module's BTF into the address of a kfunc of that module"},
 	{state.EngineTrace, twoMembers, oneMember},
 	{state.EngineReplay, twoMembers, oneMember},
+	{state.EngineSigned, twoMembers, oneMember},
 	{state.EngineLibbpf, `: invalid reuse of prog `, oneMember},
 	{state.EngineLibbpf, `can't pin program that wasn't loaded`,
 		"libbpf v1.8 pins the programs of an object, which bpftool asks for, only if it has loaded all"},

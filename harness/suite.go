@@ -195,7 +195,7 @@ func (s *Suite) Split() *Suite {
 const anyResult = "any"
 
 // engineNames are the engines that a suite may speak of.
-var engineNames = []string{"direct", "trace", "replay", "libbpf", "libbpf-light"}
+var engineNames = engine.Names()
 
 // versioned begins as a version of an engine, see engine.Version.
 var versioned = regexp.MustCompile(`^(` + engine.Cilium + `|` + engine.Libbpf + `) v[0-9]\S* `)

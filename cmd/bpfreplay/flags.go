@@ -59,7 +59,7 @@ var flagTable = map[string]flagInfo{
 	"repeat":       {"", aboutCases, "how often each engine loads each object; the report has the shortest time"},
 	"require":      {"", aboutCases, "only these engines have to load the objects"},
 	"seed":         {"", aboutCases, "the seed; without it, one that is printed"},
-	"split":        {"", aboutCases, "load each program of an object alone (engines direct, trace and replay)"},
+	"split":        {"", aboutCases, "load each program of an object alone (not with the engines of libbpf)"},
 	"states":       {"", aboutCases, "change the fields of states even if mutations are named"},
 	"still":        {"", aboutCases, "run programs only as the suite says, and attach none"},
 	"suite":        {"", aboutCases, "the suite that has the cases"},

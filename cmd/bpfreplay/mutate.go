@@ -21,7 +21,7 @@ type mutateFlags struct {
 
 func newMutate() *cobra.Command {
 	f := mutateFlags{guestFlags: newGuestFlags()}
-	others := slices.DeleteFunc(engine.Names(), func(n string) bool { return n == state.EngineReplay })
+	others := slices.DeleteFunc(engine.Names(), func(n string) bool { return n == state.EngineReplay || n == state.EngineSigned })
 	cmd := &cobra.Command{
 		Use:   "mutate [MUTATION...]",
 		Short: "Break loads in a guest and see that each fault is noticed",

@@ -273,7 +273,7 @@ func (l *Load) refused(err error) {
 		l.broken(err)
 		return
 	case errors.Is(err, engine.ErrCannot):
-		l.Result, l.Detail = Unsupported, err.Error()
+		l.Result, l.Detail = Unsupported, firstLine(err.Error())
 		return
 	}
 	l.Result, l.Errno, l.Detail = Refused, engine.Errno(err), firstLine(err.Error())

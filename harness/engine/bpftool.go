@@ -25,9 +25,9 @@ import (
 // about the object.
 var ErrTrouble = errors.New("engine cannot run")
 
-// ErrCannot is why an engine is not asked to load an object: there is no way to tell
-// it how.
-var ErrCannot = errors.New("bpftool cannot be told")
+// ErrCannot is the reason of an error of Open about an object that the engine cannot load
+// on any kernel, though others can: nothing is wrong with the object.
+var ErrCannot = errors.New("not for this engine")
 
 // Tool is the bpftool that the engines of libbpf drive.
 type Tool struct {

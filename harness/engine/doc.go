@@ -4,6 +4,7 @@
 //   - direct: cilium/ebpf reads the ELF file and loads it, the independent judge;
 //   - trace: our trace, issued from user space;
 //   - replay: our loader program, run once;
+//   - signed: the same with a signature, which the kernel verifies (6.18);
 //   - libbpf: libbpf's direct load;
 //   - libbpf-light: libbpf's own loader program.
 //
@@ -16,6 +17,11 @@
 // collection, and what our trace and our loader program say they made. Maps that
 // no fd is returned for, like cilium/ebpf's .kconfig maps, are found by package
 // state, through the programs that hold them.
+//
+// signed makes a key and a certificate in the process that loads, a guest's, signs with
+// them what gen writes, for all contracts, and puts the certificate into a keyring of
+// its own. What a signature would not cover (loader/sign.Check) it cannot load:
+// [ErrCannot].
 //
 // The engines of libbpf drive a bpftool ([Tool]): Debian's, or one that its
 // author wants to see judged.

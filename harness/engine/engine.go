@@ -60,7 +60,7 @@ func (o *Object) options(obj *object.Object) trace.Options {
 // targets were named.
 func (o *Object) cannotReplace() error {
 	for _, name := range slices.Sorted(maps.Keys(o.Replaces)) {
-		return fmt.Errorf("%w what program %s replaces", ErrCannot, name)
+		return fmt.Errorf("%w: bpftool cannot be told what program %s replaces", ErrCannot, name)
 	}
 	return nil
 }
@@ -84,7 +84,7 @@ func (l *Loaded) Close() { l.close() }
 type Engine interface {
 	Name() string
 	// Open reads the object and does all that needs no kernel. Its errors are
-	// refusals of the object.
+	// refusals of the object, but for ErrCannot and ErrTrouble.
 	Open(obj Object) (Load, error)
 }
 
@@ -98,7 +98,9 @@ type Load interface {
 }
 
 // Names are the names of all engines.
-func Names() []string { return []string{"direct", "trace", "replay", "libbpf", "libbpf-light"} }
+func Names() []string {
+	return []string{"direct", "trace", "replay", "signed", "libbpf", "libbpf-light"}
+}
 
 // Defaults are the names of the engines that need nothing that is not here, in
 // the order in which they are run.
@@ -120,6 +122,8 @@ func ByName(names []string, tool Tool) ([]Engine, error) {
 			out = append(out, traced{})
 		case "replay":
 			out = append(out, replayed{})
+		case "signed":
+			out = append(out, signed{})
 		case "libbpf":
 			out = append(out, libbpf{tool})
 		case "libbpf-light":
@@ -198,22 +202,31 @@ func (replayed) Open(obj Object) (Load, error) {
 		}
 		return replayedLoad{a: p.Artefact}, nil
 	}
-	t, err := plan(&obj)
+	a, err := generate(&obj)
 	if err != nil {
 		return nil, err
 	}
-	a, err := emit.Emit(t)
+	if a, err = reread(a); err != nil {
+		return nil, err
+	}
+	return replayedLoad{a, obj.Replaces}, nil
+}
+
+func generate(obj *Object) (*artefact.Artefact, error) {
+	t, err := plan(obj)
 	if err != nil {
 		return nil, err
 	}
+	return emit.Emit(t)
+}
+
+// reread is the artefact that a file of it holds.
+func reread(a *artefact.Artefact) (*artefact.Artefact, error) {
 	file, err := a.MarshalBinary()
 	if err != nil {
 		return nil, err
 	}
-	if a, err = artefact.Parse(file); err != nil {
-		return nil, err
-	}
-	return replayedLoad{a, obj.Replaces}, nil
+	return artefact.Parse(file)
 }
 
 type replayedLoad struct {
@@ -230,11 +243,16 @@ func (l replayedLoad) Needs() []string {
 }
 
 func (l replayedLoad) Do(tg *target.Target) (*Loaded, error) {
-	dir, unpin, err := pinsOf(state.EngineReplay, l.a)
+	return l.load(state.EngineReplay, replay.Options{Target: tg, Options: target.Options{Programs: l.replaces}})
+}
+
+func (l replayedLoad) load(engine string, o replay.Options) (*Loaded, error) {
+	dir, unpin, err := pinsOf(engine, l.a)
 	if err != nil {
 		return nil, err
 	}
-	r, err := replay.Load(l.a, replay.Options{Target: tg, Options: target.Options{PinPath: dir, Programs: l.replaces}})
+	o.PinPath = dir
+	r, err := replay.Load(l.a, o)
 	if err != nil {
 		unpin()
 		return nil, err
@@ -281,6 +299,11 @@ func Log(err error) string {
 
 // Time runs a load and measures it.
 func Time(l Load, tg *target.Target) (*Loaded, time.Duration, error) {
+	if w, ok := l.(interface{ Warm(*target.Target) error }); ok {
+		if err := w.Warm(tg); err != nil {
+			return nil, 0, err
+		}
+	}
 	start := time.Now()
 	r, err := l.Do(tg)
 	return r, time.Since(start), err

@@ -15,6 +15,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 	"github.com/bpfreplay/bpfreplay/internal/target"
+	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
 // symbol is a type, function or variable in the kernel's BTF.
@@ -50,6 +51,22 @@ func (e typed) try(k kernel) (string, error) {
 		where = " in BTF of the kernel or of a module"
 	}
 	return symbol(e).String() + where, err
+}
+
+// signatures: the kernel verifies signatures of programs, under one of its contracts.
+type signatures struct{}
+
+func (signatures) try(k kernel) (string, error) {
+	const tried = "PROG_LOAD with a signature"
+	c, err := k.Contract()
+	var lacks *artefact.NeedError
+	switch {
+	case errors.As(err, &lacks):
+		return tried, lacks.Err
+	case err != nil:
+		return tried, err
+	}
+	return fmt.Sprintf("%s that is none is refused with EBADMSG, contract %s", tried, c), nil
 }
 
 // types: the kernel has BTF.

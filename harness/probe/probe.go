@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bpfreplay/bpfreplay/internal/btf"
+	"github.com/bpfreplay/bpfreplay/internal/contract"
 	"github.com/bpfreplay/bpfreplay/internal/target"
 )
 
@@ -55,6 +56,7 @@ func Run(name string, t *target.Target) Result {
 type kernel interface {
 	Vmlinux() (*btf.Spec, error)
 	FindType(name string, kind uint32, only string) (id uint32, fd int, err error)
+	Contract() (contract.Contract, error)
 }
 
 // experiment is one way to find out whether a kernel has a capability: it has

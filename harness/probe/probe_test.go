@@ -16,6 +16,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 	"github.com/bpfreplay/bpfreplay/internal/btf"
+	"github.com/bpfreplay/bpfreplay/internal/contract"
 	"github.com/bpfreplay/bpfreplay/internal/need"
 	"github.com/bpfreplay/bpfreplay/internal/target"
 )
@@ -102,6 +103,7 @@ func TestImplications(t *testing.T) {
 		"bpf_loop":        "for_each_map_elem",
 		"lsm_sleepable":   "lsm",
 		"kallsyms_helper": "syscall_prog",
+		"signed_prog":     "syscall_prog",
 		"tp_btf":          "kernel_btf",
 		"fentry":          "kernel_btf",
 		"kfunc_task":      "kfunc_vmlinux",
@@ -171,6 +173,8 @@ type fakeKernel map[string]uint32
 func (k fakeKernel) Vmlinux() (*btf.Spec, error) {
 	return nil, fmt.Errorf("types: %w", unix.ENOENT)
 }
+
+func (k fakeKernel) Contract() (contract.Contract, error) { return "", unix.EINVAL }
 
 func (k fakeKernel) FindType(name string, kind uint32, only string) (uint32, int, error) {
 	id, ok := k[name]

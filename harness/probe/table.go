@@ -134,6 +134,9 @@ var table = map[string]experiment{
 	"syscall_prog": load{of: syscall, flags: sleepable, about: "with helper sys_bpf",
 		code: join(zero(-8), movImm(r1, 0), onStack(r2, -8), movImm(r3, 8), call(166), exit())},
 
+	// 6.18, 349271568303. CONFIG_SYSTEM_DATA_VERIFICATION.
+	"signed_prog": signatures{},
+
 	// Functions of the kernel that programs call.
 
 	// 5.13, e6ac2450d6de. Every release has some such function for some type of

@@ -11,7 +11,7 @@ import (
 
 // Context says where a state comes from.
 type Context struct {
-	Engine  string // "direct", "trace", "replay", "libbpf", "libbpf-light"
+	Engine  string // "direct", "trace", "replay", "signed", "libbpf", "libbpf-light"
 	Release string // of the kernel: "6.12.107+deb12-cloud-amd64"
 	Object  *Facts // what rules have to know about the object, nil if unknown
 }

@@ -12,6 +12,7 @@ const (
 	EngineDirect      = "direct"       // cilium/ebpf
 	EngineTrace       = "trace"        // our trace, issued from user space
 	EngineReplay      = "replay"       // our loader program
+	EngineSigned      = "signed"       // the same, signed and verified by the kernel
 	EngineLibbpf      = "libbpf"       // libbpf's direct load
 	EngineLibbpfLight = "libbpf-light" // libbpf's loader program
 )
@@ -19,12 +20,19 @@ const (
 // cilium and libbpfLike are the two families of engines.
 var (
 	cilium     = []string{EngineDirect}
-	libbpfLike = []string{EngineTrace, EngineReplay, EngineLibbpf, EngineLibbpfLight}
+	libbpfLike = slices.Concat(ours, libbpfItself)
 
 	// The second family is libbpf, of whatever age, and what we do like it.
 	libbpfItself = []string{EngineLibbpf, EngineLibbpfLight}
-	ours         = []string{EngineTrace, EngineReplay}
+	ours         = slices.Concat([]string{EngineTrace}, replays)
+
+	// replays run one and the same loader program.
+	replays = []string{EngineReplay, EngineSigned}
 )
+
+// Strict reports whether two engines run one and the same loader program. Between such
+// there are no rules: whatever differs is unexplained.
+func Strict(a, b string) bool { return slices.Contains(replays, a) && slices.Contains(replays, b) }
 
 // Rule predicts a difference between two engines.
 type Rule struct {
@@ -128,7 +136,7 @@ func RulesDue(name, release string, engines ...string) []string {
 func (r *Rule) concerns(engines []string) bool {
 	for _, left := range engines {
 		for _, right := range engines {
-			if left != right && slices.Contains(r.Left, left) && slices.Contains(r.Right, right) {
+			if left != right && !Strict(left, right) && slices.Contains(r.Left, left) && slices.Contains(r.Right, right) {
 				return true
 			}
 		}
@@ -164,7 +172,7 @@ func (r *Rule) sides(a, b side) (left, right side, ok bool) {
 		return a, b, false
 	}
 	switch {
-	case a.Engine == b.Engine:
+	case a.Engine == b.Engine, Strict(a.Engine, b.Engine):
 		return a, b, false
 	case slices.Contains(r.Left, a.Engine) && slices.Contains(r.Right, b.Engine):
 		return a, b, true
@@ -324,7 +332,7 @@ var table = []Rule{
 	{
 		ID:     "usdt-one-by-one",
 		Reason: "libbpf since 1.3 loads programs for USDT for uprobe_multi links if the kernel has them, and so do we; cilium/ebpf and older ones load them for one uprobe at a time",
-		Left:   append(slices.Clone(cilium), libbpfItself...), Right: libbpfLike,
+		Left:   slices.Concat(cilium, libbpfItself), Right: libbpfLike,
 		Since:  "6.6",
 		Case:   "prog_usdt",
 		Fields: []string{"program * attach_type"},
@@ -337,7 +345,7 @@ var table = []Rule{
 	{
 		ID:     "rodata-bound",
 		Reason: "libbpf binds every .rodata map to every program, which neither cilium/ebpf nor a loader program does",
-		Left:   []string{EngineDirect, EngineTrace, EngineReplay, EngineLibbpfLight}, Right: []string{EngineLibbpf},
+		Left:   slices.Concat(cilium, ours, []string{EngineLibbpfLight}), Right: []string{EngineLibbpf},
 		Case:   "maps_hash",
 		Fields: []string{"program * bound"},
 		match: func(left, right side) bool {
@@ -443,7 +451,7 @@ var table = []Rule{
 	{
 		ID:     "tag-map-index",
 		Reason: "libbpf's loader programs refer to maps by their index in fd_array, all others by fd: a tag leaves out an fd, but not an index, nor what the verifier puts in its place",
-		Left:   []string{EngineLibbpfLight}, Right: []string{EngineDirect, EngineTrace, EngineReplay, EngineLibbpf},
+		Left:   []string{EngineLibbpfLight}, Right: slices.Concat(cilium, ours, []string{EngineLibbpf}),
 		Case:   "maps_array",
 		Fields: []string{"program * tag", "function * function_tag"},
 		match: func(left, right side) bool {
@@ -614,7 +622,7 @@ var table = []Rule{
 	{
 		ID:     "access-unknown",
 		Reason: "bpftool ends, and what it loaded is known by pins: what its own fds were good for is not known",
-		Left:   []string{EngineLibbpf}, Right: []string{EngineDirect, EngineTrace, EngineReplay, EngineLibbpfLight},
+		Left:   []string{EngineLibbpf}, Right: slices.Concat(cilium, ours, []string{EngineLibbpfLight}),
 		Case:   "maps_array",
 		Fields: []string{"map * access"},
 		match:  func(left, right side) bool { return left.m.Access == "" && right.m.Access != "" },
@@ -622,7 +630,7 @@ var table = []Rule{
 	{
 		ID:     "access-unknown-kconfig",
 		Reason: "cilium/ebpf does not hand .kconfig out: it is found through the programs that hold it",
-		Left:   cilium, Right: []string{EngineTrace, EngineReplay, EngineLibbpfLight},
+		Left:   cilium, Right: slices.Concat(ours, []string{EngineLibbpfLight}),
 		Case:   "kconfig_version",
 		Fields: []string{"map * access"},
 		match: func(left, right side) bool {

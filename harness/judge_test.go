@@ -1,0 +1,42 @@
+package harness
+
+import (
+	"testing"
+
+	"gotest.tools/v3/assert"
+	is "gotest.tools/v3/assert/cmp"
+
+	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/state"
+)
+
+// Engine signed is judged against replay, whatever loaded first, and no rule is for the two.
+func TestStrictPairs(t *testing.T) {
+	entries := func(n uint32) *state.State {
+		return &state.State{Maps: []state.Map{{Name: "m", Copies: 1, MaxEntries: n}}}
+	}
+	load := func(engine string, s *state.State) agent.Load {
+		return agent.Load{Engine: engine, Result: agent.OK, State: s}
+	}
+	j := &judge{release: "6.18", must: func(string) bool { return false }, used: make(map[string]bool)}
+	c := &Case{Expect: Expect{Result: agent.OK}}
+	pairsOf := func(loads ...agent.Load) (out []string) {
+		pairs, failures := j.judgeCase(c, loads)
+		assert.Check(t, is.Len(failures, 0))
+		for _, p := range pairs {
+			out = append(out, p.A+"/"+p.B+" "+string(p.Verdict))
+		}
+		return out
+	}
+	same := entries(1)
+	assert.DeepEqual(t, pairsOf(load("direct", same), load("replay", same), load("signed", same)),
+		[]string{"direct/replay equal", "replay/signed equal"})
+	assert.DeepEqual(t, pairsOf(load("direct", same), load("replay", same), load("signed", entries(2))),
+		[]string{"direct/replay equal", "replay/signed different"})
+	assert.DeepEqual(t, pairsOf(load("direct", same), load("signed", same)), []string{"direct/signed equal"})
+	assert.DeepEqual(t, pairsOf(load("signed", same), load("replay", same)), []string{"signed/replay equal"})
+
+	// Where replay is no reference, there is another one.
+	none := agent.Load{Engine: "replay", Result: agent.Unsupported, Detail: "syscall_prog: no"}
+	assert.DeepEqual(t, pairsOf(load("direct", same), none, load("signed", same)), []string{"direct/replay unsupported", "direct/signed equal"})
+}
