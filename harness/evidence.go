@@ -208,7 +208,7 @@ func (e *evidence) repeat(f *folder, i int, a *attempt) {
 	c := &e.suite.Cases[i]
 	own := *c
 	own.Object = a.req.File
-	suite, err := yaml.Marshal(Suite{Name: e.suite.Name, Cases: []Case{own}})
+	suite, err := yaml.Marshal(Suite{Name: e.suite.Name, Cases: []Case{own}, Partial: true, External: e.suite.External})
 	if f.err == nil {
 		f.err = err
 	}

@@ -144,7 +144,7 @@ func TestSplit(t *testing.T) {
 	some, err := suite.Select([]string{"prog_autoload:*"})
 	assert.NilError(t, err)
 	assert.Check(t, is.Len(some.Cases, len(names)-1))
-	assert.Check(t, some.foreign)
+	assert.Check(t, some.External)
 }
 
 // Times of the run before are told if it was of the same.

@@ -12,7 +12,7 @@ type Guests struct{ worker *worker }
 
 // NewGuests prepares guests; the first case boots one. The caller closes them.
 func NewGuests(o Options) (*Guests, error) {
-	r := newRunner(&Suite{Name: "objects", part: true}, o)
+	r := newRunner(&Suite{Name: "objects", Partial: true}, o)
 	if err := r.prepare(); err != nil {
 		return nil, err
 	}
@@ -24,7 +24,7 @@ func NewGuests(o Options) (*Guests, error) {
 // verdicts: a case is not failed because all engines refuse the object alike.
 // An error means that the harness failed; a guest that breaks is a verdict.
 func (g *Guests) Run(ctx context.Context, c Case, object []byte) (*CaseReport, error) {
-	if err := c.check(); err != nil {
+	if err := c.check(false); err != nil {
 		return nil, err
 	}
 	req, err := g.worker.requestFor(&c, object)

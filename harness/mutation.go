@@ -145,7 +145,7 @@ func isReplay(engine string) bool { return engine == state.EngineReplay }
 // only is the part of a suite that mutations are for, or all if states are to be
 // changed.
 func (s *Suite) only(list []mutate.Mutation, states bool) *Suite {
-	out := &Suite{Name: s.Name, dir: s.dir, part: true}
+	out := &Suite{Name: s.Name, dir: s.dir, Partial: true}
 	for _, c := range s.Cases {
 		wanted := slices.ContainsFunc(list, func(m mutate.Mutation) bool { return m.Case == c.Name })
 		if wanted || states {

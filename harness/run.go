@@ -410,7 +410,7 @@ func (r *runner) requestFor(c *Case, data []byte) (*agent.Request, error) {
 		Replace: replace,
 		Name:    c.Name, File: filepath.Base(c.Object), Object: data, Engines: r.Engines, Needs: c.Needs,
 		Modules: len(c.Modules) > 0, Runs: runs, Idle: slices.Sorted(maps.Keys(c.Idle)), Mutate: r.Mutate, Repeat: r.Repeat, Fresh: r.Fresh,
-		Bpftool: r.tool, Only: c.Only, Autoload: r.suite.foreign, Lazy: r.lazy(),
+		Bpftool: r.tool, Only: c.Only, Autoload: r.suite.External, Lazy: r.lazy(),
 	}, nil
 }
 
@@ -445,10 +445,10 @@ func (r *runner) finish(start time.Time) {
 	r.report.summarise()
 	r.report.Follow(r.Before)
 	if r.baseline != nil {
-		r.report.Baseline = r.baseline.Compare(r.report, !r.suite.part)
+		r.report.Baseline = r.baseline.Compare(r.report, !r.suite.Partial)
 		r.report.Baseline.explain(r.suite.Absent)
 	}
-	if r.suite.part || r.suite.foreign {
+	if r.suite.Partial || r.suite.External {
 		return // what a few cases do not need, others may
 	}
 	var used []string

@@ -21,6 +21,7 @@ type session struct {
 	files    []vmimage.File // files of this one, there from the start
 	sent     []vmimage.File // files of this one, sent to the guest when it is ready
 	modules  []string
+	first    FirstModules
 	hostRoot bool
 	// likely says that there will be more sessions whose guest has the same files
 	// from the start: it is worth saving.
@@ -100,11 +101,15 @@ func (s *session) guest(ctx context.Context, o *Options, server *fileServer) (*m
 	if s.hostRoot {
 		modules = append(modules, agent.HostRootModules...)
 	}
+	names, first, err := s.first.files(o.Kernel)
+	if err != nil {
+		return nil, err
+	}
 	from := source{
 		store: o.Store, kernel: o.Kernel,
 		initramfs: vmimage.Initramfs{
-			Base:    append([]vmimage.File{{Path: "/init", Mode: 0o755, Host: o.Agent}}, s.base...),
-			Modules: modules,
+			Base:    slices.Concat([]vmimage.File{{Path: "/init", Mode: 0o755, Host: o.Agent}}, s.base, first),
+			Modules: append(modules, names...),
 			Extra:   s.files,
 		},
 		ready: agent.Ready{Exec: true},

@@ -32,6 +32,7 @@ type Shell struct {
 	With    []string // files and directories of this machine: see Command.With
 	Env     []string // NAME=VALUE
 	Modules []string // modules of the kernel to load
+	First   FirstModules
 
 	// HostRoot gives a shell of this machine's, with this machine's root
 	// directory: see Command.HostRoot. It begins in Dir.
@@ -83,7 +84,7 @@ func (sh *Shell) Run(ctx context.Context, o Options) (status int, err error) {
 func (sh *Shell) session(o *Options) (*session, error) {
 	s := &session{
 		modules: slices.Concat(sh.Modules, sh.Suite.Modules()), hostRoot: sh.HostRoot,
-		stdin: sh.Stdin, stdout: sh.Stdout, stderr: sh.Stderr, terminal: sh.Terminal, get: &getter{},
+		first: sh.First, stdin: sh.Stdin, stdout: sh.Stdout, stderr: sh.Stderr, terminal: sh.Terminal, get: &getter{},
 		memory: sh.MemoryMiB, cpus: sh.CPUs,
 	}
 	objects, err := sh.objects()
@@ -132,7 +133,7 @@ func (sh *Shell) objects() ([]agent.File, error) {
 	if len(sh.Suite.Cases) == 0 {
 		return nil, nil
 	}
-	part := Suite{Name: sh.Suite.Name, Cases: slices.Clone(sh.Suite.Cases)}
+	part := Suite{Name: sh.Suite.Name, Cases: slices.Clone(sh.Suite.Cases), Partial: true, External: sh.Suite.External}
 	var files []agent.File
 	seen := make(map[string]string)
 	for i := range part.Cases {
@@ -233,7 +234,11 @@ func (sh *Shell) script(self string, o *Options) string {
 	for i := range sh.Suite.Cases {
 		c := &sh.Suite.Cases[i]
 		object := path.Join(shellSuite, "bpf", filepath.Base(c.Object))
-		for _, e := range sh.Engines {
+		engines := sh.Engines
+		if c.Only != "" {
+			engines = nil // load loads all programs of an object
+		}
+		for _, e := range engines {
 			dir := path.Join(shellPins, e)
 			if len(sh.Suite.Cases) > 1 {
 				line("mkdir -p %s", dir)

@@ -32,11 +32,13 @@ type Suite struct {
 	// Absent says, by name, why there is no object for a case, such as that it does not compile.
 	Absent map[string]string `yaml:"-"`
 
-	dir  string // where the objects are
-	part bool   // not all of a suite
-	// foreign: nobody says what the loads are to come to. What is direct is the
-	// reference.
-	foreign bool
+	// Partial: these are not all cases of the suite.
+	Partial bool `yaml:"partial,omitempty"`
+	// External: the objects are of other projects, and nothing is expected of their
+	// loads but that engines agree. The first engine is the reference.
+	External bool `yaml:"external,omitempty"`
+
+	dir string // where the objects are
 }
 
 // Case is one object and what to do with it.
@@ -105,7 +107,7 @@ func ReadSuite(file string) (*Suite, error) {
 			wrong = multierror.Append(wrong, fmt.Errorf("case %q is there twice", c.Name))
 		}
 		seen[c.Name] = true
-		if err := c.check(); err != nil {
+		if err := c.check(s.External); err != nil {
 			wrong = multierror.Append(wrong, fmt.Errorf("case %q: %w", c.Name, err))
 		}
 	}
@@ -119,7 +121,7 @@ func ReadSuite(file string) (*Suite, error) {
 // every engine. A case has the name of its object's file, or the object's path if
 // that could be another's.
 func NewSuite(paths []string) *Suite {
-	s := &Suite{Name: "objects", part: true}
+	s := &Suite{Name: "objects", Partial: true}
 	for i, name := range caseNames(paths) {
 		abs, err := filepath.Abs(paths[i])
 		if err != nil {
@@ -159,7 +161,7 @@ func caseNames(paths []string) []string {
 // with the same errno and the same last line of the verifier.
 func NewForeign(name string, paths []string) *Suite {
 	s := NewSuite(paths)
-	s.Name, s.foreign, s.part = name, true, false
+	s.Name, s.External, s.Partial = name, true, false
 	for i := range s.Cases {
 		s.Cases[i].Expect.Result = anyResult
 	}
@@ -200,13 +202,15 @@ var engineNames = engine.Names()
 // versioned begins as a version of an engine, see engine.Version.
 var versioned = regexp.MustCompile(`^(` + engine.Cilium + `|` + engine.Libbpf + `) v[0-9]\S* `)
 
-func (c *Case) check() error {
-	switch c.Expect.Result {
-	case "":
+func (c *Case) check(external bool) error {
+	switch result := c.Expect.Result; {
+	case result == "" && external:
+		c.Expect.Result = anyResult
+	case result == "":
 		c.Expect.Result = agent.OK
-	case agent.OK, agent.Refused:
+	case result == agent.OK, result == agent.Refused, result == anyResult && external:
 	default:
-		return fmt.Errorf("expect: result %q is neither ok nor refused", c.Expect.Result)
+		return fmt.Errorf("expect: result %q is neither ok nor refused", result)
 	}
 	if c.Name == "" || c.Object == "" {
 		return errors.New("name and object are required")
@@ -327,7 +331,7 @@ func (c *Case) runs() ([]agent.Run, error) {
 // with is the part of a suite that has these cases.
 func (s *Suite) with(cases []Case) *Suite {
 	out := *s
-	out.Cases, out.part = cases, true
+	out.Cases, out.Partial = cases, true
 	return &out
 }
 

@@ -117,9 +117,11 @@ func (n *TestNames) target(p *object.ProgramType) []string {
 	return needs
 }
 
-// NeedsNamed says whether a case needs a thing by its name, as modules have it.
-func (s *Suite) NeedsNamed() bool {
-	return slices.ContainsFunc(s.Cases, func(c Case) bool {
+// UsesTestModules reports whether guests should have the test modules of the Linux
+// selftests: the suite is those selftests, or a case needs a thing by its name, as
+// modules have it.
+func (s *Suite) UsesTestModules() bool {
+	return s.External && s.Name == "kernel" || slices.ContainsFunc(s.Cases, func(c Case) bool {
 		return slices.ContainsFunc(c.Needs, func(need string) bool { return strings.Contains(need, ":") })
 	})
 }

@@ -69,10 +69,10 @@ func TestNeeding(t *testing.T) {
 	assert.NilError(t, err)
 	o, err := object.Open(s.path(&s.Cases[1]))
 	assert.NilError(t, err)
-	assert.Check(t, !s.NeedsNamed())
+	assert.Check(t, !s.UsesTestModules())
 	target := o.Functions[0].Program.Attach
 	named := s.Needing(&TestNames{Functions: []string{target}})
 	assert.Check(t, is.Contains(named.Cases[1].Needs, "func:"+target))
 	assert.Check(t, is.DeepEqual(named.Cases[0], s.Cases[0]))
-	assert.Check(t, named.NeedsNamed() && !s.NeedsNamed())
+	assert.Check(t, named.UsesTestModules() && !s.UsesTestModules())
 }

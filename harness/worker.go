@@ -212,7 +212,7 @@ func (w *worker) leave(ctx context.Context) error {
 
 // lazy says whether the guest is asked only at its end for what was left behind: a
 // suite of a thousand cases would wait for freed ids half of its time.
-func (r *runner) lazy() bool { return r.suite.foreign && !r.Isolate }
+func (r *runner) lazy() bool { return r.suite.External && !r.Isolate }
 
 // explained notes which rules explained something.
 func (w *worker) explained(j *judge) {

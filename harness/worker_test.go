@@ -63,7 +63,7 @@ type fakes struct {
 // fakeRun runs cases called c0, c1, … in guests that answer as they are told.
 func fakeRun(t *testing.T, n int, o Options, answer func(req *agent.Request, ran int) (*reply, error)) (*Report, *fakes, error) {
 	t.Helper()
-	suite := &Suite{Name: "fake", part: true}
+	suite := &Suite{Name: "fake", Partial: true}
 	for i := range n {
 		suite.Cases = append(suite.Cases, Case{Name: fmt.Sprintf("c%d", i), Object: coreObject(t), Expect: Expect{Result: agent.OK}})
 	}
@@ -239,7 +239,7 @@ func TestNoGuestBoots(t *testing.T) {
 		"later":         {func(n int) error { return only(n == 2 || n == 3, unborn) }, "", nil},
 		"much later":    {func(n int) error { return only(n > 1 && n < 6, unborn) }, "", []int{1}},
 	} {
-		suite := &Suite{Name: "fake", part: true}
+		suite := &Suite{Name: "fake", Partial: true}
 		for i := range 3 {
 			suite.Cases = append(suite.Cases, Case{Name: fmt.Sprintf("c%d", i), Object: coreObject(t), Expect: Expect{Result: agent.OK}})
 		}

@@ -68,19 +68,22 @@ func again(cmd *cobra.Command, args []string) func(kernel, name, dir string) []s
 			lines = append(lines, "export BPFREPLAY_CACHE="+shellword.Quote(cache))
 		}
 		kept := "--suite=" + filepath.Join(dir, "cases.yaml")
+		// What was kept is one case, that of a program alone too, and no part of a baseline's suite.
+		notKept := func(word string) bool {
+			return strings.HasPrefix(word, "--suite=") || strings.HasPrefix(word, "--split=") || strings.HasPrefix(word, "--baselines=")
+		}
 		// What comes of it is beside the evidence, or elsewhere if that is not ours to write; of a run in which
 		// nothing failed there is nothing to see.
 		place := "mktemp -d " + shellword.Quote(filepath.Join(dir, againOut)) + "XXXXXX"
-		isSuite := func(word string) bool { return strings.HasPrefix(word, "--suite=") }
 		return append(lines,
 			"unset GITHUB_STEP_SUMMARY",
 			"out=$("+place+" 2>/dev/null || mktemp -d) || exit 2",
 			shellword.Join(append([]string{self, "vmtest"}, append(words, args...)...)...)+` --out="$out" "$@"`,
 			`status=$?; [ "$status" -ne 0 ] || rm -r "$out"; exit "$status"`,
 			"# The same with the object as it was then:",
-			"# "+shellword.Join(append([]string{self, "vmtest", kept}, slices.DeleteFunc(words, isSuite)...)...)+` --out="$(`+place+`)"`,
+			"# "+shellword.Join(append([]string{self, "vmtest", kept}, slices.DeleteFunc(slices.Clone(words), notKept)...)...)+` --out="$(`+place+`)"`,
 			"# A prompt in such a guest, with the object loaded:",
-			"# "+shellword.Join(append([]string{self, "shell", "--kernel", kernel, "--case", pattern(name)}, args...)...),
+			"# "+shellword.Join(self, "shell", "--kernel", kernel, kept, "--case", pattern(name)),
 		)
 	}
 }

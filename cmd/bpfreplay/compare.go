@@ -113,7 +113,7 @@ func (f *compareFlags) selected(cmd *cobra.Command, args []string) (*harness.Sui
 	case f.which == "" || len(args) > 0:
 		return nil, errors.New("either an object or a --case")
 	}
-	suite, err := casesOf(f.suite, []string{f.which})
+	suite, err := openSuite(f.suite, []string{f.which}, false)
 	if err != nil {
 		return nil, err
 	}

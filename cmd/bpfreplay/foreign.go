@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -34,42 +35,52 @@ type foreignFlags struct {
 	modules    bool
 }
 
-// foreign returns a suite that was fetched, and sets those flags that the user has
-// not set to what is right for it: nobody has looked at what its programs do to a
-// guest, so they are not run; libbpf is the one of the same source, or of the suite
-// kernel if that was fetched, and the machine's if it was not.
-func (f *vmtestFlags) foreign(cmd *cobra.Command) (*harness.Suite, error) {
+// external sets those flags that the user has not set to what is right for objects of
+// others. Nobody has looked at what their programs do to a guest, so they are not run.
+// libbpf is the one of the same source, or of the suite kernel if that was fetched, and
+// the machine's if it was not. The flags are then as if the user had set them: a case is
+// run once more in the same way, see [again].
+func (f *vmtestFlags) external(cmd *cobra.Command, suite *harness.Suite) error {
+	defaults := map[string]string{
+		"still": "true", "case-timeout": foreignCaseTimeout.String(), "jobs": strconv.Itoa(runtime.NumCPU()),
+	}
+	if engine.UseTool(f.engines) {
+		store, err := openStore(nil)
+		if err != nil {
+			return err
+		}
+		defer store.Close()
+		if tool := suiteTool(store, suite.Name); tool != "" {
+			defaults["bpftool"] = tool
+		}
+	}
+	if config := kernelsFile(); config != "" && isForeign(f.suite) {
+		defaults["baselines"] = filepath.Join(filepath.Dir(config), "selftests", "baselines", f.suite)
+		if f.split {
+			defaults["baselines"] += "-programs"
+		}
+	}
+	for name, value := range defaults {
+		if flag := cmd.Flags().Lookup(name); flag == nil || flag.Changed {
+			continue
+		}
+		if err := cmd.Flags().Set(name, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fetchedSuite is a suite that `bpfreplay suite fetch` got.
+func fetchedSuite(name string, patterns []string, split bool) (*harness.Suite, error) {
 	store, err := openStore(nil)
 	if err != nil {
 		return nil, err
 	}
 	defer store.Close()
-	c, err := suites.Read(store, f.suite)
+	c, err := suites.Read(store, name)
 	if err != nil {
 		return nil, err
-	}
-	unset := func(flag string) bool { return !cmd.Flags().Changed(flag) }
-	if unset("still") {
-		f.still = true
-	}
-	if unset("case-timeout") {
-		f.caseTimeout = foreignCaseTimeout
-	}
-	if unset("jobs") {
-		f.jobs = runtime.NumCPU()
-	}
-	if unset("bpftool") && engine.UseTool(f.engines) {
-		if tool := suiteTool(store, c); tool != "" {
-			f.bpftool = []string{tool}
-		}
-	}
-	if unset("baselines") {
-		if config := kernelsFile(); config != "" {
-			f.baselines = filepath.Join(filepath.Dir(config), "selftests", "baselines", f.suite)
-			if f.split {
-				f.baselines += "-programs"
-			}
-		}
 	}
 	objects := c.Compiled(store)
 	var paths []string
@@ -81,10 +92,10 @@ func (f *vmtestFlags) foreign(cmd *cobra.Command) (*harness.Suite, error) {
 		suite.Cases[i].Name = o.Name
 	}
 	suite.Source, suite.Absent = c.About(), absent(c)
-	if f.split {
+	if split {
 		suite = suite.Split()
 	}
-	if suite, err = suite.Select(f.cases); err != nil || f.suite != "kernel" {
+	if suite, err = suite.Select(patterns); err != nil || name != "kernel" {
 		return suite, err
 	}
 	names, err := c.ModuleNames(store)
@@ -95,12 +106,13 @@ func (f *vmtestFlags) foreign(cmd *cobra.Command) (*harness.Suite, error) {
 }
 
 // suiteTool is the path of the bpftool that goes with a suite, "" if there is none.
-func suiteTool(store *vmimage.Store, c *suites.Corpus) string {
-	if tool := c.Tool(store); tool != "" {
-		return tool
-	}
-	if kernel, err := suites.Read(store, "kernel"); err == nil {
-		if tool := kernel.Tool(store); tool != "" {
+func suiteTool(store *vmimage.Store, suite string) string {
+	for _, name := range []string{suite, "kernel"} {
+		c, err := suites.Read(store, name)
+		if err != nil {
+			continue
+		}
+		if tool := c.Tool(store); tool != "" {
 			if _, err := os.Stat(tool); err == nil {
 				return tool
 			}

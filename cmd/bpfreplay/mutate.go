@@ -63,7 +63,7 @@ func (f *mutateFlags) run(cmd *cobra.Command, args []string) error {
 		text.Mutations(list)
 		return nil
 	}
-	suite, err := readSuite(f.suite)
+	suite, err := openSuite(f.suite, nil, false)
 	if err != nil {
 		return err
 	}

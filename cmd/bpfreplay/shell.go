@@ -20,10 +20,11 @@ type shellFlags struct {
 	memory int
 	cpus   int
 	root   string
+	tests  bool // test modules
 }
 
 func newShell() *cobra.Command {
-	f := shellFlags{guestFlags: newGuestFlags(), cpus: 1}
+	f := shellFlags{guestFlags: newGuestFlags(), cpus: 1, tests: true}
 	f.engines = []string{state.EngineReplay}
 	cmd := &cobra.Command{
 		Use:   "shell [FLAG...] [OBJECT...]",
@@ -52,7 +53,7 @@ of the last one.`,
 	f.addMachine(cmd)
 	addFlags(cmd, flags{
 		"gdb": &f.gdb, "suite": &f.suite, "case": &f.cases, "engines": &f.engines, "with": &f.with, "env": &f.env,
-		"module": &f.module, "memory": &f.memory, "cpus": &f.cpus, "rootfs": &f.root,
+		"module": &f.module, "memory": &f.memory, "cpus": &f.cpus, "rootfs": &f.root, "test-modules": &f.tests,
 	})
 	return cmd
 }
@@ -83,6 +84,11 @@ func (f *shellFlags) run(cmd *cobra.Command, args []string) error {
 		Env:      environment(append([]string{"TERM"}, f.env...), "GODEBUG"),
 		HostRoot: root, Dir: dir, MemoryMiB: f.memory, CPUs: f.cpus,
 	}
+	if f.tests && suite.UsesTestModules() {
+		if sh.First, err = testModules(cmd.Context(), opts.Store, opts.Kernel, opts.Note); err != nil {
+			return err
+		}
+	}
 	var c harness.Command
 	return inGuest(cmd, &c, isTerminal(cmd), func(ctx context.Context, note func(string)) (int, error) {
 		opts.Note = note
@@ -100,5 +106,5 @@ func (f *shellFlags) readSuite(cmd *cobra.Command, objects []string) (*harness.S
 	if len(objects) > 0 {
 		return nil, errors.New("either objects or --case")
 	}
-	return casesOf(f.suite, f.cases)
+	return openSuite(f.suite, f.cases, false)
 }

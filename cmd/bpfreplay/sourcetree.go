@@ -61,3 +61,16 @@ func readSuite(flag string) (*harness.Suite, error) {
 	}
 	return suite, err
 }
+
+// openSuite is the suite that a flag names, a file or one that was fetched, with those cases that match one of
+// the patterns, or all. split has each program of a fetched suite loaded alone.
+func openSuite(flag string, patterns []string, split bool) (*harness.Suite, error) {
+	if isForeign(flag) {
+		return fetchedSuite(flag, patterns, split)
+	}
+	suite, err := readSuite(flag)
+	if err != nil {
+		return nil, err
+	}
+	return suite.Select(patterns)
+}

@@ -137,7 +137,7 @@ func (f *vmtestFlags) set(o *harness.Options, suite *harness.Suite) {
 	o.Jobs, o.Isolate, o.NoRetry = f.jobs, f.isolate, f.noRetry || f.gdb
 	o.Faults, o.Keep, o.Again = f.faults, f.keep, f.again
 	o.Baselines = f.baselines
-	if f.modules && (f.suite == "kernel" || suite.NeedsNamed()) {
+	if f.modules && suite.UsesTestModules() {
 		o.First = testModules
 	}
 }
@@ -213,15 +213,6 @@ func objectSuite(cmd *cobra.Command, paths []string) (*harness.Suite, error) {
 	return harness.NewSuite(paths), nil
 }
 
-// casesOf are those cases of a suite's file that match one of the patterns, or all.
-func casesOf(file string, patterns []string) (*harness.Suite, error) {
-	suite, err := readSuite(file)
-	if err != nil {
-		return nil, err
-	}
-	return suite.Select(patterns)
-}
-
 // replaceIn tells the cases of a suite what --replace names.
 func replaceIn(suite *harness.Suite, list []string) error {
 	programs := make(map[string]string)
@@ -249,8 +240,9 @@ func (f *vmtestFlags) readSuite(cmd *cobra.Command, args []string) (*harness.Sui
 		}
 		return suite.Select(f.cases)
 	}
-	if isForeign(f.suite) {
-		return f.foreign(cmd)
+	suite, err := openSuite(f.suite, f.cases, f.split)
+	if err != nil || !suite.External {
+		return suite, err
 	}
-	return casesOf(f.suite, f.cases)
+	return suite, f.external(cmd, suite)
 }
