@@ -70,6 +70,9 @@ func newEvidence(r *runner) (*evidence, error) {
 	for i := range r.suite.Cases {
 		dir := filepath.Join(r.Out, failedDir, unused(taken, folderName(r.suite.Cases[i].Name)))
 		e.folders = append(e.folders, dir)
+		if r.resumed(&r.suite.Cases[i]) != nil {
+			continue
+		}
 		if err := os.RemoveAll(dir); err != nil {
 			return nil, err
 		}

@@ -114,6 +114,9 @@ type MatrixOptions struct {
 	Open     func(note func(line string)) (*vmimage.Store, error)
 	Shard    Shard // what of the kernels and cases runs; the zero value is all
 	FailFast bool  // the first kernel that fails ends the others
+	// ResumeRow is the report of a kernel's run that was interrupted, or nil to run all
+	// of it; see [Options.Resume].
+	ResumeRow func(run *KernelRun) *Report
 	// Watch hears of all that happens, first of each row; it is not called twice at
 	// a time.
 	Watch func(Event)
@@ -140,12 +143,17 @@ func RunMatrix(ctx context.Context, suite *Suite, o MatrixOptions) (*Matrix, err
 		return nil, err
 	}
 	defer release()
-	if err := m.run(ctx); err != nil {
+	if err := m.run(ctx); err != nil && (ctx.Err() == nil || !m.anyRan()) {
 		return nil, err
 	}
 	m.report.Seconds = time.Since(start).Seconds()
 	m.report.summarise()
 	return m.report, nil
+}
+
+// anyRan reports whether there is a report of any kernel, if only of a few cases.
+func (m *matrix) anyRan() bool {
+	return slices.ContainsFunc(m.report.Kernels, func(k KernelRun) bool { return k.Report != nil })
 }
 
 type matrix struct {
@@ -297,6 +305,12 @@ func (m *matrix) runKernel(ctx context.Context, f found, stop context.CancelCaus
 	}
 	report, err := m.runSuite(ctx, f)
 	switch {
+	case err == nil && len(report.NotRun) > 0: // the rest is for --resume
+		m.mu.Lock()
+		m.report.Kernels[f.row].Report = report
+		m.mu.Unlock()
+		m.set(f.row, LeftOut, context.Cause(ctx))
+		return
 	case err != nil && ctx.Err() != nil:
 		m.set(f.row, LeftOut, context.Cause(ctx))
 		return
@@ -324,6 +338,11 @@ func (m *matrix) runSuite(ctx context.Context, f found) (*Report, error) {
 	o.Store, o.Kernel, o.Out = store, f.kernel, m.report.Kernels[f.row].Dir
 	o.Note = func(line string) { m.note(f.row, line) }
 	o.Done = func(c *CaseReport) { m.tell(f.row, Event{Case: c}) }
+	if m.ResumeRow != nil {
+		m.mu.Lock()
+		o.Resume = m.ResumeRow(&m.report.Kernels[f.row])
+		m.mu.Unlock()
+	}
 	r, err := Run(ctx, m.suites[f.row], o)
 	if err != nil {
 		return nil, err

@@ -2,7 +2,9 @@ package harness
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
@@ -53,6 +55,46 @@ type Report struct {
 	Splats []string `json:"splats,omitempty"`
 	// Before is the run before this one in the same directory, if it was of the same.
 	Before *Before `json:"before,omitempty"`
+	// Command is the command line that made the report.
+	Command string `json:"command,omitempty"`
+	// Mutation and Faults say what was broken on purpose: all loads, and cases by name.
+	Mutation string            `json:"mutation,omitempty"`
+	Faults   map[string]string `json:"faults,omitempty"`
+	// NotRun are the names of the cases that did not run because the run was
+	// interrupted.
+	NotRun []string `json:"not_run,omitempty"`
+}
+
+// Retried are the cases that failed and passed when they were run once more.
+func (r *Report) Retried() []*CaseReport {
+	var out []*CaseReport
+	for i := range r.Cases {
+		if c := &r.Cases[i]; c.First != nil && c.OK() {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// Broken says in a few words what was broken on purpose, "" if nothing was.
+func (r *Report) Broken() string {
+	var parts []string
+	if r.Mutation != "" {
+		parts = append(parts, "mutation "+r.Mutation)
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Faults)) {
+		parts = append(parts, fmt.Sprintf("fault %s in case %s", r.Faults[name], name))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// FirstTrouble is the first thing that was wrong with the first run of a case that
+// was run once more.
+func (c *CaseReport) FirstTrouble() string {
+	if c.First == nil {
+		return ""
+	}
+	return c.First.trouble()
 }
 
 // Before is what is told of the run before: how long it took.
@@ -170,6 +212,9 @@ func (c *CaseReport) OK() bool {
 
 // OK says whether all is as it should be.
 func (r *Report) OK() bool {
+	if len(r.NotRun) > 0 {
+		return false
+	}
 	if r.Baseline != nil {
 		return r.Baseline.Worse() == 0
 	}

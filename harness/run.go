@@ -88,6 +88,11 @@ type Options struct {
 	// Before is the report of the run before, nil if there is none. Several guests
 	// begin with what took longest then, so that none is left with it at the end.
 	Before *Report
+	// Resume is the report of a run of the same that was interrupted, or nil: the cases
+	// that it has are taken from it and do not run.
+	Resume *Report
+	// Command is the command line, for the report.
+	Command string
 
 	// Note receives lines that tell what happens, Done each case as it is judged;
 	// neither is called twice at a time.
@@ -123,6 +128,9 @@ const guestMemory = 512
 func Run(ctx context.Context, suite *Suite, o Options) (*Report, error) {
 	start := time.Now()
 	r := newRunner(suite, o)
+	if err := r.checkResume(); err != nil {
+		return nil, err
+	}
 	if err := r.readBaseline(); err != nil {
 		return nil, err
 	}
@@ -138,11 +146,61 @@ func Run(ctx context.Context, suite *Suite, o Options) (*Report, error) {
 	if r.evidence, err = newEvidence(r); err != nil {
 		return nil, err
 	}
-	if err := r.runAll(ctx); err != nil {
+	if err := r.runAll(ctx); err != nil && (ctx.Err() == nil || !r.leaveOut()) {
 		return nil, err
 	}
 	r.finish(start)
 	return r.report, nil
+}
+
+// leaveOut takes the cases that have not run from the report of a run that was
+// interrupted. It reports whether any is left.
+func (r *runner) leaveOut() bool {
+	var ran []CaseReport
+	for i := range r.report.Cases {
+		if c := &r.report.Cases[i]; c.Name != "" {
+			ran = append(ran, *c)
+		} else {
+			r.report.NotRun = append(r.report.NotRun, r.suite.Cases[i].Name)
+		}
+	}
+	r.report.Cases = ran
+	return len(ran) > 0
+}
+
+// resumed is what the interrupted run found of a case, nil if it has to run.
+func (r *runner) resumed(c *Case) *CaseReport {
+	if r.Resume == nil {
+		return nil
+	}
+	i := slices.IndexFunc(r.Resume.Cases, func(known CaseReport) bool { return known.Name == c.Name })
+	if i < 0 {
+		return nil
+	}
+	sum, err := fileSum(r.suite.path(c))
+	if err != nil || sum != r.Resume.Cases[i].SHA256 {
+		return nil
+	}
+	return &r.Resume.Cases[i]
+}
+
+// checkResume refuses a run of something else as the one to go on with.
+func (r *runner) checkResume() error {
+	was := r.Resume
+	if was == nil {
+		return nil
+	}
+	for _, differs := range []struct {
+		what, was, is string
+	}{
+		{"suite", was.Suite, r.suite.Name}, {"source", was.Source, r.suite.Source}, {"kernel", was.Kernel.SHA256, r.Kernel.SHA256},
+		{"engines", strings.Join(was.Engines, ","), strings.Join(r.Engines, ",")}, {"mutation", was.Mutation, r.Mutate},
+	} {
+		if differs.was != differs.is {
+			return fmt.Errorf("the interrupted run in %s cannot be resumed: its %s was %q, and is now %q", r.Out, differs.what, differs.was, differs.is)
+		}
+	}
+	return nil
 }
 
 // runAll has workers run the cases, each the next one that nobody has begun.
@@ -150,11 +208,15 @@ func (r *runner) runAll(ctx context.Context) error {
 	r.report.Cases = make([]CaseReport, len(r.suite.Cases))
 	queue := make(chan int, len(r.suite.Cases))
 	for _, i := range inOrder(r.suite.Cases, r.took()) {
+		if known := r.resumed(&r.suite.Cases[i]); known != nil {
+			r.report.Cases[i] = *known
+			continue
+		}
 		queue <- i
 	}
 	close(queue)
 	workers, ctx := errgroup.WithContext(ctx)
-	for range min(r.Jobs, len(r.suite.Cases)) {
+	for range min(r.Jobs, len(queue)) {
 		workers.Go(func() error {
 			w := &worker{runner: r}
 			defer w.drop()
@@ -233,6 +295,7 @@ func newRunner(suite *Suite, o Options) *runner {
 	r.start = r.boot
 	r.report = &Report{
 		Schema: 1, Suite: suite.Name, Source: suite.Source, Engines: r.Engines, Started: time.Now().UTC(), Cases: []CaseReport{},
+		Command: o.Command, Mutation: o.Mutate, Faults: o.Faults,
 		Kernel: KernelReport{Name: o.Kernel.Name, Release: o.Kernel.Release, SHA256: o.Kernel.SHA256, Origin: o.Kernel.Origin},
 	}
 	return r
@@ -442,13 +505,16 @@ func (r *runner) finish(start time.Time) {
 	}
 	r.report.Seconds.Saving = r.source.saving.Seconds()
 	r.report.Seconds.Total = time.Since(start).Seconds()
+	if r.Resume != nil {
+		r.report.Seconds.Total += r.Resume.Seconds.Total
+	}
 	r.report.summarise()
 	r.report.Follow(r.Before)
 	if r.baseline != nil {
-		r.report.Baseline = r.baseline.Compare(r.report, !r.suite.Partial)
+		r.report.Baseline = r.baseline.Compare(r.report, !r.suite.Partial && len(r.report.NotRun) == 0)
 		r.report.Baseline.explain(r.suite.Absent)
 	}
-	if r.suite.Partial || r.suite.External {
+	if r.suite.Partial || r.suite.External || len(r.report.NotRun) > 0 {
 		return // what a few cases do not need, others may
 	}
 	var used []string

@@ -90,6 +90,7 @@ var flagTable = map[string]flagInfo{
 	"jobs":         {"j", aboutRun, "how many guests, or compilers, run at the same time; 0 for one guest, of several kernels for one a processor"},
 	"memory-total": {"", aboutRun, "MiB that the guests of several kernels may take together; 0 for three quarters of what is free"},
 	"no-retry":     {"", aboutRun, "do not run a case that fails once more, alone in a new guest"},
+	"resume":       {"", aboutRun, "go on with the last run, which was interrupted: run only the cases that it has not run"},
 	"shard":        {"", aboutRun, "run the part I/N of all kernels and cases, for one of several machines; see bpfreplay merge"},
 
 	"baselines":       {"", aboutReport, `directory with a baseline KERNEL.txt for each kernel, or "none" (default, of suites kernel and wild: selftests/baselines/SUITE)`},

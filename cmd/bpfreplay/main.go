@@ -110,9 +110,9 @@ func Main() int {
 		return int(status)
 	case errors.Is(err, errFailed):
 		return exitFailed
-	case errors.Is(err, errBroken):
 	case ctx.Err() != nil:
 		fmt.Fprintln(os.Stderr, "bpfreplay: interrupted")
+	case errors.Is(err, errBroken):
 	default:
 		fmt.Fprintln(os.Stderr, "bpfreplay:", visible.Text(err.Error()))
 	}

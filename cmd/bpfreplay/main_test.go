@@ -21,6 +21,12 @@ import (
 var command string
 
 func TestMain(m *testing.M) {
+	// What tests run fails on purpose: a job of GitHub's is not to have that in its summary.
+	os.Unsetenv("GITHUB_STEP_SUMMARY")
+	if os.Getenv(showSummary) != "" {
+		fmt.Printf("summary: %q\n", os.Getenv("GITHUB_STEP_SUMMARY"))
+		os.Exit(0)
+	}
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "bpfreplay-cmd-test-")
 		if err != nil {
@@ -37,6 +43,18 @@ func TestMain(m *testing.M) {
 		}
 		return m.Run()
 	}())
+}
+
+// showSummary has this program say which file it takes for the summary of a job, and end.
+const showSummary = "BPFREPLAY_TEST_SUMMARY"
+
+// Tests do not write to the summary of the job that runs them.
+func TestNoSummary(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), showSummary+"=1", "GITHUB_STEP_SUMMARY="+filepath.Join(t.TempDir(), "summary.md"))
+	out, err := cmd.Output()
+	assert.NilError(t, err)
+	assert.Equal(t, string(out), "summary: \"\"\n")
 }
 
 // root is the top of the tree.

@@ -81,6 +81,9 @@ func (f *vmtestFlags) runMatrix(cmd *cobra.Command, suite *harness.Suite, kernel
 	watch, end := f.watch(cmd, len(kernels), harness.Pairs(kernels, suite, shard))
 	var failed error
 	before := make(map[string]*harness.Report) // by directory
+	if f.resume {
+		o.ResumeRow = func(run *harness.KernelRun) *harness.Report { return before[run.Dir] }
+	}
 	o.Watch = func(e harness.Event) {
 		if err := keepReport(e.Run, before); err != nil && failed == nil {
 			failed = err
@@ -131,14 +134,14 @@ func (f *vmtestFlags) watch(cmd *cobra.Command, kernels, cases int) (watch func(
 // keepReport writes the report of a kernel's run when there is one. One of a former
 // run must not pass for it, and goes to before.
 func keepReport(run *harness.KernelRun, before map[string]*harness.Report) error {
-	switch run.State {
-	case harness.Done:
+	switch {
+	case run.Report != nil: // of an interrupted run, too
 		run.Report.Follow(before[run.Dir])
 		if err := report.WriteHTML(filepath.Join(run.Dir, pageName), run.Report); err != nil {
 			return err
 		}
 		return report.WriteJSON(filepath.Join(run.Dir, "report.json"), run.Report)
-	case harness.Waiting:
+	case run.State == harness.Waiting:
 		if r := readBefore(run.Dir); r != nil {
 			before[run.Dir] = r
 		}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +19,8 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
+	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/report"
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
@@ -116,20 +119,46 @@ func files(t *testing.T, dir string) (names []string) {
 	return names
 }
 
+// A run that is interrupted reports what it has run, and does not pass; with --resume another run does the rest,
+// and only that.
 func TestInterrupted(t *testing.T) {
-	for name, sig := range map[string]syscall.Signal{"Ctrl-C": syscall.SIGINT, "terminated": syscall.SIGTERM} {
-		t.Run(name, func(t *testing.T) {
-			s := start(t)
+	for _, test := range []struct {
+		name, command string
+		sig           syscall.Signal
+	}{{"Ctrl-C", "vmtest", syscall.SIGINT}, {"terminated", "matrix", syscall.SIGTERM}} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := t.TempDir()
+			out, junit := filepath.Join(dir, "out"), filepath.Join(dir, "junit.xml")
+			args := []string{test.command, "--kernel", "6.12", "--accel", "tcg", "--engines", "direct,trace,replay", "--case", "core_*", "--out", out, "--junit", junit, "--jobs", "1"}
+			s := startCommand(t, out, args...)
 			guest := s.qemu()
-			assert.NilError(t, s.cmd.Process.Signal(sig))
+			assert.NilError(t, s.cmd.Process.Signal(test.sig))
 			code, rest := s.end()
 			assert.Equal(t, code, exitTrouble)
 			assert.Assert(t, is.Contains(s.stderr.String(), "bpfreplay: interrupted\n"))
 			assert.Assert(t, !strings.Contains(rest, "PASS"), rest)
 			s.nothingLeft(guest)
-			// No report, and no half of one.
-			left := files(t, filepath.Join(s.out, "6.12"))
-			assert.Assert(t, !slices.ContainsFunc(left, func(name string) bool { return strings.Contains(name, "report") }), "%v", left)
+			file := filepath.Join(out, "6.12", "report.json")
+			before, err := report.ReadJSON(file)
+			assert.NilError(t, err)
+			assert.Assert(t, len(before.Cases) > 0 && len(before.NotRun) > 0)
+			assert.Assert(t, is.Contains(rest, fmt.Sprintf("interrupted: %d of %d cases have not run; to run them, add --resume: bpfreplay "+test.command,
+				len(before.NotRun), len(before.NotRun)+len(before.Cases))))
+			text, err := os.ReadFile(junit)
+			assert.NilError(t, err)
+			assert.Assert(t, is.Contains(string(text), "<error "))
+
+			s = startCommand(t, out, append(args, "--resume")...)
+			code, rest = s.end()
+			assert.Equal(t, code, exitOK, "%s %s", rest, &s.stderr)
+			after, err := report.ReadJSON(file)
+			assert.NilError(t, err)
+			assert.Equal(t, len(after.NotRun), 0)
+			assert.Equal(t, len(after.Cases), len(before.Cases)+len(before.NotRun))
+			for _, c := range before.Cases {
+				i := slices.IndexFunc(after.Cases, func(o harness.CaseReport) bool { return o.Name == c.Name })
+				assert.DeepEqual(t, after.Cases[i], c) // its times, too
+			}
 		})
 	}
 }

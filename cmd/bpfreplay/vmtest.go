@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -13,6 +15,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/mutate"
 	"github.com/bpfreplay/bpfreplay/harness/report"
 	"github.com/bpfreplay/bpfreplay/internal/object"
+	"github.com/bpfreplay/bpfreplay/internal/shellword"
 )
 
 type vmtestFlags struct {
@@ -27,6 +30,7 @@ type vmtestFlags struct {
 	isolate bool
 	noRetry bool
 	replace each
+	resume  bool
 	fault   faultFlag
 	faults  map[string]string
 	keep    string
@@ -52,6 +56,9 @@ comes of it is compared. One that the guest does not survive needs --still.
 
 With objects as arguments, these are the suite: each is to load.
 
+A run that is interrupted reports the cases that it has run; with --resume another run
+goes on with the rest.
+
 A case that fails is run once more, alone in a new guest, and leaves a folder in
 OUT/KERNEL/failed: object, states, differences, trace, logs, console, versions, and
 again.sh, which runs it once more.
@@ -76,7 +83,7 @@ func (f *vmtestFlags) addFlags(cmd *cobra.Command) {
 	f.add(cmd, engine.Defaults())
 	addFlags(cmd, flags{
 		"suite": &f.suite, "case": &f.cases, "mutate": &f.mutate, "repeat": &f.repeat, "fresh": &f.fresh, "still": &f.still,
-		"jobs": &f.jobs, "isolate": &f.isolate, "no-retry": &f.noRetry, "shard": &f.matrix.shard, "fail-fast": &f.matrix.failFast,
+		"jobs": &f.jobs, "isolate": &f.isolate, "no-retry": &f.noRetry, "resume": &f.resume, "shard": &f.matrix.shard, "fail-fast": &f.matrix.failFast,
 		"verbose": &f.verbose, "json": &f.json, "keep": &f.keep, "fault": &f.fault.list,
 		"baselines": &f.baselines, "update-baseline": &f.update, "only-failed": &f.onlyFailed,
 		"test-modules": &f.modules, "split": &f.split, "replace": &f.replace,
@@ -137,9 +144,15 @@ func (f *vmtestFlags) set(o *harness.Options, suite *harness.Suite) {
 	o.Jobs, o.Isolate, o.NoRetry = f.jobs, f.isolate, f.noRetry || f.gdb
 	o.Faults, o.Keep, o.Again = f.faults, f.keep, f.again
 	o.Baselines = f.baselines
+	o.Command = commandLine()
 	if f.modules && suite.UsesTestModules() {
 		o.First = testModules
 	}
+}
+
+// commandLine is how this program was called, as a line for a shell.
+func commandLine() string {
+	return shellword.Join(append([]string{filepath.Base(os.Args[0])}, os.Args[1:]...)...)
 }
 
 // runKernel runs the suite on one kernel.
@@ -155,6 +168,13 @@ func (f *vmtestFlags) runKernel(cmd *cobra.Command, suite *harness.Suite) error 
 		opts.Done = text.Case
 	}
 	opts.Before = readBefore(opts.Out)
+	if f.resume {
+		if opts.Before == nil || len(opts.Before.NotRun) == 0 {
+			return fmt.Errorf("--resume: the last run in %s was not interrupted", opts.Out)
+		}
+		opts.Resume = opts.Before
+		opts.Note(fmt.Sprintf("%d cases of the run that was interrupted are not run again", len(opts.Resume.Cases)))
+	}
 	path, page, err := newReports(opts.Out, "report.json")
 	if err != nil {
 		return err

@@ -44,6 +44,9 @@ func Markdown(m *harness.Matrix) string {
 			}
 			b.WriteString(text)
 		}
+		for _, line := range oddities(k.Report) {
+			fmt.Fprintf(&b, "\n**%s**: %s\n", markdown(k.Kernel), markdown(line))
+		}
 		if len(k.Report.Splats) > 0 {
 			b.WriteString(details(k.Kernel+": the guest's kernel complained", strings.Join(k.Report.Splats, "\n")))
 		}
@@ -89,17 +92,21 @@ const maxAnnotations = 10
 // Annotations writes what is wrong as workflow commands of GitHub Actions, which
 // shows them beside the source of the case. A case that fails alike on several
 // kernels has one.
+//
+// What a guest's kernel complained of, and cases that passed only when they were run once
+// more, are warnings, behind the errors.
 func Annotations(w io.Writer, m *harness.Matrix, source func(*harness.CaseReport) string) {
-	var list []*annotation
-	add := func(kernel, title, text, file string) {
-		for _, a := range list {
+	var list, warnings []*annotation
+	addTo := func(list *[]*annotation, kernel, title, text, file string) {
+		for _, a := range *list {
 			if a.title == title && a.text == text && a.file == file {
 				a.kernels = append(a.kernels, kernel)
 				return
 			}
 		}
-		list = append(list, &annotation{title: title, text: text, file: file, kernels: []string{kernel}})
+		*list = append(*list, &annotation{title: title, text: text, file: file, kernels: []string{kernel}})
 	}
+	add := func(kernel, title, text, file string) { addTo(&list, kernel, title, text, file) }
 	for _, s := range m.Missing {
 		list = append(list, &annotation{title: "shard " + s, text: "its report is missing"})
 	}
@@ -114,6 +121,20 @@ func Annotations(w io.Writer, m *harness.Matrix, source func(*harness.CaseReport
 		for _, c := range failed(k.Report) {
 			add(k.Kernel, verdictOf(c)+" "+c.Name, wrongWith(k.Report, c), source(c))
 		}
+		for _, c := range k.Report.Retried() {
+			addTo(&warnings, k.Kernel, "flaky "+c.Name, "failed, and passed when it was run once more: "+oneLine(cut(c.FirstTrouble(), maxProblem)), source(c))
+		}
+		for _, s := range k.Report.Splats {
+			addTo(&warnings, k.Kernel, "the guest's kernel complained", oneLine(cut(s, maxProblem)), "")
+		}
+	}
+	// GitHub counts errors and warnings apart.
+	for i, a := range warnings {
+		if i == maxAnnotations {
+			break
+		}
+		a.warning = true
+		fmt.Fprintln(w, a)
 	}
 	for i, a := range list {
 		if i == maxAnnotations-1 && len(list) > maxAnnotations {
@@ -128,6 +149,7 @@ func Annotations(w io.Writer, m *harness.Matrix, source func(*harness.CaseReport
 type annotation struct {
 	title, text, file string
 	kernels           []string
+	warning           bool
 }
 
 // String is the workflow command.
@@ -139,7 +161,11 @@ func (a *annotation) String() string {
 	if a.file != "" {
 		file = "file=" + property(a.file) + ","
 	}
-	return fmt.Sprintf("::error %stitle=%s::%s", file, property(title), message(a.text))
+	level := "error"
+	if a.warning {
+		level = "warning"
+	}
+	return fmt.Sprintf("::%s %stitle=%s::%s", level, file, property(title), message(a.text))
 }
 
 // message escapes the text of a workflow command, property a value in it, as

@@ -7,7 +7,9 @@ import (
 	"encoding/base64"
 	"fmt"
 	"html/template"
+	"net/url"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -103,6 +105,11 @@ type page struct {
 	Title, Result, Suite, Kernel string
 
 	Facts         []fact
+	Links         []link
+	Command       string
+	Odd           []string
+	Times         []fact
+	Groups        []*groupPage
 	Counts        []count
 	Baseline      *baselinePage
 	Splats        []string
@@ -118,6 +125,14 @@ type page struct {
 }
 
 type fact struct{ Name, Value string }
+
+type link struct{ Name, Address string }
+
+// groupPage is a difference that several cases have, which nothing explains.
+type groupPage struct {
+	differencePage
+	Cases []*casePage
+}
 
 type count struct {
 	Name string
@@ -140,10 +155,11 @@ type baselinePage struct {
 type changePage struct{ Mark, ID, Case, What, Was, Is, Says string }
 
 type rulePage struct {
-	ID, Reason string
-	N          int
-	More       []string // what known refusals are
-	Cases      []*casePage
+	ID, Anchor, Reason string
+
+	N     int
+	More  []string // what known refusals are
+	Cases []*casePage
 }
 
 // maxChanges bounds the rows of a table.
@@ -156,7 +172,7 @@ func newPage(r *harness.Report, dir string) *page {
 	p := &page{
 		Title:  fmt.Sprintf("%s: %s on %s", result(r.OK()), oneLine(r.Suite), oneLine(r.Kernel.Name)),
 		Result: result(r.OK()), Suite: r.Suite, Kernel: r.Kernel.Name, Splats: r.Splats,
-		Unused: strings.Join(r.UnusedRules, ", "),
+		Unused: strings.Join(r.UnusedRules, ", "), Command: r.Command, Odd: oddities(r), Links: linksOf(dir, "report.json"),
 	}
 	worse := make(map[string]bool)
 	if r.Baseline != nil {
@@ -186,7 +202,9 @@ func newPage(r *harness.Report, dir string) *page {
 		c.Open = i < maxOpen && (c.Tag == "worse" || r.Baseline == nil)
 	}
 	p.facts(r)
+	p.times(r)
 	p.counts(r)
+	p.groups()
 	p.Baseline = changesPage(r, byName)
 	p.rules(r)
 	p.engines(r)
@@ -222,10 +240,82 @@ func (p *page) facts(r *harness.Report) {
 		add("shard", r.Shard.String())
 	}
 	add("guest", r.Accelerator+", "+r.Guest())
-	add("time", times(r))
 	if !r.Started.IsZero() {
 		add("begun", r.Started.UTC().Format(time.DateTime)+" UTC")
 	}
+}
+
+// linksOf are links to a report and, if there are any, the guests' consoles in a page's directory.
+func linksOf(dir, report string) []link {
+	links := []link{{report, report}}
+	consoles, err := filepath.Glob(filepath.Join(dir, "console*.log"))
+	if err != nil || dir == "" {
+		return links
+	}
+	for i, path := range consoles {
+		if i == maxConsoles {
+			break
+		}
+		name := filepath.Base(path)
+		links = append(links, link{name, (&url.URL{Path: name}).String()})
+	}
+	return links
+}
+
+// maxConsoles is how many consoles a page links: there is one a guest.
+const maxConsoles = 12
+
+// times are those of the phases of a run.
+func (p *page) times(r *harness.Report) {
+	add := func(name string, seconds float64) {
+		if seconds > 0 {
+			p.Times = append(p.Times, fact{name, duration(seconds)})
+		}
+	}
+	add("guest booted and saved", r.Seconds.Saving)
+	start := "first guest booted"
+	if r.Restored {
+		start = "first guest restored"
+	}
+	add(start, r.Seconds.Boot)
+	add("cases, one after the other", r.Seconds.Suite)
+	for _, e := range r.Engines {
+		var ns int64
+		for i := range r.Cases {
+			for j := range r.Cases[i].Loads {
+				if l := &r.Cases[i].Loads[j]; l.Engine == e {
+					ns += l.Nanoseconds
+				}
+			}
+		}
+		add("loads by "+e, float64(ns)/1e9)
+	}
+	add("all", r.Seconds.Total)
+	if r.Before != nil {
+		add("all, in the run before", r.Before.Seconds.Total)
+	}
+}
+
+// groups are differences that nothing explains and several cases have.
+func (p *page) groups() {
+	var all []*groupPage
+	for _, c := range p.Cases {
+		for _, d := range c.Differences {
+			if d.Rule != "" {
+				continue
+			}
+			d.Detail = ""
+			i := slices.IndexFunc(all, func(g *groupPage) bool { return g.differencePage == d })
+			if i < 0 {
+				i, all = len(all), append(all, &groupPage{differencePage: d})
+			}
+			if cases := all[i].Cases; len(cases) == 0 || cases[len(cases)-1] != c {
+				all[i].Cases = append(cases, c)
+			}
+		}
+	}
+	p.Groups = slices.DeleteFunc(all, func(g *groupPage) bool { return len(g.Cases) < 2 })
+	slices.SortStableFunc(p.Groups, func(a, b *groupPage) int { return len(b.Cases) - len(a.Cases) })
 }
 
 // counts counts cases, in the order from good to bad.
@@ -308,7 +398,7 @@ func (p *page) rules(r *harness.Report) {
 				}
 				rule := byID[d.ExplainedBy]
 				if rule == nil {
-					rule = &rulePage{ID: d.ExplainedBy, Reason: harness.RuleReason(d.ExplainedBy)}
+					rule = &rulePage{ID: d.ExplainedBy, Anchor: ruleAnchor(d.ExplainedBy), Reason: harness.RuleReason(d.ExplainedBy)}
 					byID[d.ExplainedBy] = rule
 					p.Rules = append(p.Rules, rule)
 				}
@@ -324,6 +414,11 @@ func (p *page) rules(r *harness.Report) {
 	}
 	slices.SortStableFunc(p.Rules, func(a, b *rulePage) int { return b.N - a.N })
 }
+
+// ruleAnchor is the id of a rule in the page.
+func ruleAnchor(id string) string { return "rule-" + notInAnchors.ReplaceAllString(id, "-") }
+
+var notInAnchors = regexp.MustCompile(`[^A-Za-z0-9_-]`)
 
 // engines counts what each engine did, and the verdicts of each pair.
 func (p *page) engines(r *harness.Report) {

@@ -16,9 +16,11 @@ type casePage struct {
 	ID      string // in addresses
 	Name    string
 	Verdict string
-	Loads   string // what engines did, in a few words
-	Says    string // the first thing that is to be said of it
-	Tag     string // how it compares with the baseline
+	Loads   string   // what engines did, in a few words
+	Says    string   // the first thing that is to be said of it
+	Tag     string   // how it compares with the baseline
+	Marks   []string // retried, broken on purpose
+	Seconds string
 	Reason  string // what somebody wrote there
 	Open    bool
 	Brief   bool
@@ -40,9 +42,9 @@ type brokenPage struct{ Pairs, Why string }
 // saidPage is what some engines said alike.
 type saidPage struct{ Engines, Result, Detail, Log string }
 
-type differencePage struct{ Field, A, ValueA, B, ValueB, Rule, Detail string }
+type differencePage struct{ Field, A, ValueA, B, ValueB, Rule, Anchor, Detail string }
 
-type folderPage struct{ Path, Link string }
+type folderPage struct{ Path, Link, Again string }
 
 // What a page has of one case: differences, and characters of a value, an error and a diff.
 const (
@@ -66,6 +68,15 @@ func newCase(r *harness.Report, i int, dir string) *casePage {
 		ID: fmt.Sprintf("case-%d", i+1), Name: c.Name, Verdict: verdictOf(c), Loads: outcomes(c), Says: says(c),
 		Failures: c.Failures, Notes: c.Notes, Console: strings.Join(c.Console, "\n"), Folder: newFolder(c.Folder, dir),
 	}
+	if c.Seconds > 0 {
+		out.Seconds = fmt.Sprintf("%.2f s", c.Seconds)
+	}
+	if c.First != nil {
+		out.Marks = append(out.Marks, "run twice")
+	}
+	if fault := r.Faults[c.Name]; fault != "" {
+		out.Marks = append(out.Marks, "fault "+fault)
+	}
 	out.said(c)
 	for i := range c.Verdicts {
 		out.pair(&c.Verdicts[i])
@@ -86,6 +97,7 @@ func newFolder(folder, dir string) *folderPage {
 	out := &folderPage{Path: folder}
 	if rel, err := filepath.Rel(dir, folder); err == nil && filepath.IsLocal(rel) {
 		out.Link = (&url.URL{Path: filepath.ToSlash(rel) + "/"}).String()
+		out.Again = (&url.URL{Path: filepath.ToSlash(rel) + "/again.sh"}).String()
 	}
 	return out
 }
@@ -195,6 +207,9 @@ func (p *casePage) pair(v *harness.PairReport) {
 func newDifference(v *harness.PairReport, d *state.Difference) differencePage {
 	out := differencePage{
 		Field: cut(d.Field, maxValue), A: v.A, ValueA: cut(d.A, maxValue), B: v.B, ValueB: cut(d.B, maxValue), Rule: d.ExplainedBy,
+	}
+	if out.Rule != "" {
+		out.Anchor = ruleAnchor(out.Rule)
 	}
 	if d.ExplainedBy == "" || d.ExplainedBy == harness.RuleKnown {
 		out.Detail = cut(d.Detail, maxDiff)

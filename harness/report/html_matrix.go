@@ -8,7 +8,9 @@ import (
 
 // matrixData is what is shown of several kernels.
 type matrixData struct {
-	Title, Result, Suite, Sum string
+	Title, Result, Suite, Sum, Command string
+
+	Links []link
 
 	Missing []string
 	Columns []string
@@ -22,6 +24,7 @@ type kernelRow struct {
 	Counts []string
 	Bad    []*casePage
 	Left   int
+	Odd    []string
 }
 
 // maxBad is how many cases of a kernel are on the page of all.
@@ -36,7 +39,11 @@ func matrixPage(m *harness.Matrix, link func(*harness.KernelRun) string) *matrix
 		p.Columns = append(p.Columns, string(v))
 	}
 	p.Columns = append(p.Columns, "failed", "worse than the baseline", "boot s", "total s")
+	p.Links = linksOf("", "matrix.json")
 	for i := range m.Kernels {
+		if r := m.Kernels[i].Report; r != nil {
+			p.Command = r.Command
+		}
 		p.Kernels = append(p.Kernels, newKernelRow(&m.Kernels[i], len(p.Columns)-3, link))
 	}
 	return p
@@ -49,6 +56,7 @@ func newKernelRow(k *harness.KernelRun, span int, link func(*harness.KernelRun) 
 		return row
 	}
 	row.Release, row.Link = r.Kernel.Release, link(k)
+	row.Odd = append(complaints(r), oddities(r)...)
 	add := func(format string, v any) { row.Counts = append(row.Counts, fmt.Sprintf(format, v)) }
 	add("%d", len(r.Cases))
 	for _, v := range verdicts {

@@ -13,7 +13,9 @@ import (
 
 // The elements of a JUnit report that GitLab, Jenkins and the usual actions of
 // GitHub read. No standard says what they are; the schema of Jenkins' xUnit plugin
-// (junit-10.xsd) has all of these.
+// (junit-10.xsd) has all of these, and no other attributes. A case that passed when it
+// was run once more has a flakyFailure or flakyError there, as Maven's Surefire has it;
+// readers that do not know these show its system-out.
 type (
 	junitSuites struct {
 		XMLName xml.Name `xml:"testsuites"`
@@ -25,29 +27,32 @@ type (
 		Tests    int    `xml:"tests,attr"`
 		Failures int    `xml:"failures,attr"`
 		Errors   int    `xml:"errors,attr"`
-		Skipped  int    `xml:"skipped,attr"`
 		Time     string `xml:"time,attr"` // seconds
 	}
 	junitSuite struct {
 		Name string `xml:"name,attr"`
 		junitCounts
+		Skipped    int             `xml:"skipped,attr"`
 		Timestamp  string          `xml:"timestamp,attr,omitempty"`
 		Properties []junitProperty `xml:"properties>property,omitempty"`
 		Cases      []junitCase     `xml:"testcase"`
+		// Output has what no case is to blame for, such as complaints of guests' kernels.
+		Output string `xml:"system-out,omitempty"`
 	}
 	junitProperty struct {
 		Name  string `xml:"name,attr"`
 		Value string `xml:"value,attr"`
 	}
 	junitCase struct {
-		Class   string       `xml:"classname,attr"`
-		Name    string       `xml:"name,attr"`
-		File    string       `xml:"file,attr,omitempty"`
-		Time    string       `xml:"time,attr"`
-		Failure *junitResult `xml:"failure,omitempty"`
-		Error   *junitResult `xml:"error,omitempty"`
-		Skipped *junitResult `xml:"skipped,omitempty"`
-		Output  string       `xml:"system-out,omitempty"`
+		Class        string       `xml:"classname,attr"`
+		Name         string       `xml:"name,attr"`
+		Time         string       `xml:"time,attr"`
+		Failure      *junitResult `xml:"failure,omitempty"`
+		Error        *junitResult `xml:"error,omitempty"`
+		Skipped      *junitResult `xml:"skipped,omitempty"`
+		FlakyFailure *junitResult `xml:"flakyFailure,omitempty"`
+		FlakyError   *junitResult `xml:"flakyError,omitempty"`
+		Output       string       `xml:"system-out,omitempty"`
 	}
 	junitResult struct {
 		Message string `xml:"message,attr"`
@@ -67,7 +72,6 @@ func WriteJUnit(path string, m *harness.Matrix, source func(*harness.CaseReport)
 		out.Tests += s.Tests
 		out.Failures += s.Failures
 		out.Errors += s.Errors
-		out.Skipped += s.Skipped
 	}
 	for _, missing := range m.Missing {
 		out.Suites = append(out.Suites, junitMissing("shard "+printable(missing), "the report of this shard is missing"))
@@ -109,14 +113,19 @@ func junitKernel(m *harness.Matrix, k *harness.KernelRun, source func(*harness.C
 	out.Time, out.Timestamp = seconds(r.Seconds.Total), r.Started.UTC().Format(time.RFC3339)
 	for _, p := range [][2]string{
 		{"release", r.Kernel.Release}, {"kernel", r.Kernel.Origin}, {"kernel-sha256", r.Kernel.SHA256},
-		{"accelerator", r.Accelerator}, {"engines", strings.Join(r.Engines, ",")},
+		{"accelerator", r.Accelerator}, {"engines", strings.Join(r.Engines, ",")}, {"broken-on-purpose", r.Broken()},
 	} {
+		if p[1] == "" {
+			continue
+		}
 		out.Properties = append(out.Properties, junitProperty{p[0], printable(p[1])})
 	}
 	bad := failed(r)
 	for i := range r.Cases {
 		c := junitOf(name, r, &r.Cases[i], slices.Contains(bad, &r.Cases[i]))
-		c.File = source(&r.Cases[i])
+		if file := source(&r.Cases[i]); file != "" && (c.Failure != nil || c.Error != nil) {
+			c.Output = "source: " + printable(file) + "\n" + c.Output
+		}
 		out.Cases = append(out.Cases, c)
 		out.Tests++
 		switch {
@@ -128,7 +137,25 @@ func junitKernel(m *harness.Matrix, k *harness.KernelRun, source func(*harness.C
 			out.Skipped++
 		}
 	}
+	if n := len(r.NotRun); n > 0 && k.State == harness.Done {
+		rest := junitMissing(name, fmt.Sprintf("interrupted: %d cases have not run: %s", n, strings.Join(r.NotRun, ", ")))
+		out.Cases = append(out.Cases, rest.Cases...)
+		out.Tests++
+		out.Errors++
+	}
+	for _, line := range append(complaints(r), oddities(r)...) {
+		out.Output += printable(line) + "\n"
+	}
 	return out
+}
+
+// complaints are those of the guests' kernels outside of cases.
+func complaints(r *harness.Report) []string {
+	var lines []string
+	for _, s := range r.Splats {
+		lines = append(lines, "the guest's kernel complained: "+s)
+	}
+	return lines
 }
 
 func junitOf(class string, r *harness.Report, c *harness.CaseReport, bad bool) junitCase {
@@ -141,6 +168,15 @@ func junitOf(class string, r *harness.Report, c *harness.CaseReport, bad bool) j
 		out.Failure = result
 	case skipped(c):
 		out.Skipped = &junitResult{Message: oneLine(c.Verdicts[0].Reason)}
+		return out
+	case c.First != nil:
+		result = &junitResult{Message: oneLine(cut(c.FirstTrouble(), maxProblem)), Type: verdictOf(c.First), Text: caseText(c.First)}
+		if c.First.Verdict() == harness.Broken {
+			out.FlakyError = result
+		} else {
+			out.FlakyFailure = result
+		}
+		out.Output = "failed, and passed when it was run once more in a new guest:\n" + result.Text
 		return out
 	default:
 		return out

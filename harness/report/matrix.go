@@ -121,7 +121,7 @@ func (t *Text) wrong(k *harness.KernelRun) {
 		fmt.Fprintf(t.W, "\nkernel %s: %s: %s\n", k.Kernel, k.State, k.Reason)
 	}
 	r := k.Report
-	if r == nil || r.OK() && len(r.Splats) == 0 {
+	if r == nil || r.OK() && len(r.Splats) == 0 && len(oddities(r)) == 0 {
 		return
 	}
 	bad := failed(r)
@@ -132,6 +132,9 @@ func (t *Text) wrong(k *harness.KernelRun) {
 	t.baseline(r)
 	for _, s := range r.Splats {
 		fmt.Fprintf(t.W, "  the guest's kernel complained: %s\n", s)
+	}
+	for _, line := range oddities(r) {
+		fmt.Fprintf(t.W, "  %s\n", line)
 	}
 }
 

@@ -2,8 +2,12 @@ package report
 
 import (
 	"encoding/xml"
+	"errors"
+	"html"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -89,9 +93,9 @@ func TestNasty(t *testing.T) {
 	var annotations, text strings.Builder
 	Annotations(&annotations, m, func(*harness.CaseReport) string { return nasty })
 	for line := range strings.Lines(annotations.String()) {
-		assert.Assert(t, strings.HasPrefix(line, "::error "), "%q", line)
+		assert.Assert(t, strings.HasPrefix(line, "::error ") || strings.HasPrefix(line, "::warning title="), "%q", line)
 	}
-	assert.Equal(t, strings.Count(annotations.String(), "\n"), 3)
+	assert.Equal(t, strings.Count(annotations.String(), "\n"), 4)
 	(&Text{W: Printable(&text)}).MatrixSummary(m)
 	md := Markdown(m)
 	for _, s := range []string{string(b), annotations.String(), text.String(), md} {
@@ -219,4 +223,106 @@ func TestShapesWithBaseline(t *testing.T) {
 	r.Baseline.Changes = []harness.Change{{Case: "refused_alike", What: "direct", Was: "ok", Is: "refused:EACCES", Worse: true}}
 	junit, _, _ = shapes()
 	assert.Check(t, strings.Contains(junit, `<failure message="direct was ok and is refused:EACCES" type="equal">`), junit)
+}
+
+// oddMatrix passes, but for a case that passed only when it was run once more, complaints of the guest's kernel
+// outside of cases, and what was broken on purpose.
+func oddMatrix() *harness.Matrix {
+	first := harness.CaseReport{Name: "flaky", Verdicts: []harness.PairReport{{A: "trace", B: "replay", Verdict: harness.Broken, Reason: "the guest's kernel panicked"}}}
+	cases := []harness.CaseReport{
+		{Name: "fine", Verdicts: []harness.PairReport{{A: "trace", B: "replay", Verdict: harness.Equal}}},
+		{Name: "flaky", First: &first, Verdicts: []harness.PairReport{{A: "trace", B: "replay", Verdict: harness.Equal}}},
+	}
+	r := &harness.Report{
+		Suite: "core", Kernel: harness.KernelReport{Name: "6.12"}, Engines: []string{"trace", "replay"}, Cases: cases,
+		Splats: []string{"kasan: BUG: KASAN: in boot"}, Faults: map[string]string{"flaky": "panic:once"}, Command: "bpfreplay vmtest",
+	}
+	return harness.MatrixOf(r)
+}
+
+// A run that passes does not hide in any of its shapes that a case failed at first, that the guest's kernel
+// complained, and that something was broken on purpose.
+func TestOddities(t *testing.T) {
+	m := oddMatrix()
+	assert.Assert(t, m.OK())
+	none := func(*harness.CaseReport) string { return "" }
+	junit := filepath.Join(t.TempDir(), "junit.xml")
+	assert.NilError(t, WriteJUnit(junit, m, none))
+	xmlText, err := os.ReadFile(junit)
+	assert.NilError(t, err)
+	page, err := kernelPage(m.Kernels[0].Report, "")
+	assert.NilError(t, err)
+	var summary, several, annotations strings.Builder
+	(&Text{W: &summary}).Summary(m.Kernels[0].Report)
+	(&Text{W: &several}).MatrixSummary(m)
+	Annotations(&annotations, m, none)
+	for name, text := range map[string]string{
+		"JUnit": string(xmlText), "Markdown": Markdown(m), "summary": summary.String(), "matrix": several.String(),
+		"annotations": annotations.String(), "page": string(page),
+	} {
+		text = html.UnescapeString(text)
+		assert.Check(t, strings.Contains(text, "the guest's kernel panicked"), "%s: %s", name, text)
+		assert.Check(t, strings.Contains(text, "BUG: KASAN: in boot"), "%s: %s", name, text)
+		if name != "annotations" {
+			assert.Check(t, strings.Contains(text, "fault panic:once in case flaky"), "%s: %s", name, text)
+		}
+	}
+	assert.Check(t, strings.Contains(string(xmlText), "<flakyError "))
+	assert.Check(t, !strings.Contains(annotations.String(), "::error"))
+
+	// Nor does one that was interrupted pass.
+	r := m.Kernels[0].Report
+	r.NotRun = []string{"other"}
+	assert.Check(t, !m.OK() && !m.Different())
+	summary.Reset()
+	(&Text{W: &summary}).Summary(r)
+	assert.Check(t, strings.Contains(summary.String(), "interrupted: 1 of 3 cases have not run; to run them, add --resume: bpfreplay vmtest --resume\nFAIL\n"), summary.String())
+	assert.NilError(t, WriteJUnit(junit, m, none))
+	xmlText, err = os.ReadFile(junit)
+	assert.NilError(t, err)
+	assert.Check(t, strings.Contains(string(xmlText), `errors="1"`))
+}
+
+// junitAttributes are those that the schema of Jenkins' xUnit plugin (junit-10.xsd) knows, by element.
+var junitAttributes = map[string]string{
+	"testsuites": "name time tests failures disabled errors", "properties": "", "property": "name value",
+	"testsuite": "name tests failures errors group time skipped timestamp hostname id package file log url version",
+	"testcase":  "name time group classname status class assertions url", "failure": "message type", "error": "message type", "skipped": "message type",
+	"flakyFailure": "message type", "flakyError": "message type", "system-out": "",
+}
+
+// Readers that check a report by the schema find nothing in it that this does not know.
+func TestJUnitSchema(t *testing.T) {
+	for _, m := range []*harness.Matrix{merged(t), oddMatrix(), nastyMatrix()} {
+		path := filepath.Join(t.TempDir(), "junit.xml")
+		assert.NilError(t, WriteJUnit(path, m, source))
+		f, err := os.Open(path)
+		assert.NilError(t, err)
+		defer f.Close()
+		for dec := xml.NewDecoder(f); ; {
+			token, err := dec.Token()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			assert.NilError(t, err)
+			if e, ok := token.(xml.StartElement); ok {
+				known, ok := junitAttributes[e.Name.Local]
+				assert.Check(t, ok, e.Name.Local)
+				for _, a := range e.Attr {
+					assert.Check(t, slices.Contains(strings.Fields(known), a.Name.Local), "%s/@%s", e.Name.Local, a.Name.Local)
+				}
+			}
+		}
+	}
+}
+
+// A run that fails ends with what failed, and how to run that once more.
+func TestFailedAtEnd(t *testing.T) {
+	r := nastyMatrix().Kernels[0].Report
+	r.Cases[0].Name, r.Cases[0].Failures, r.Cases[0].Folder = "bad", []string{"it leaks"}, "out/6.12/failed/bad"
+	var text strings.Builder
+	(&Text{W: &text}).Summary(r)
+	_, end, ok := strings.Cut(text.String(), "not as they should be (1 of 1 cases):\n")
+	assert.Assert(t, ok, text.String())
+	assert.Equal(t, end, "  FAILED       bad: it leaks\n               run it once more: out/6.12/failed/bad/again.sh\nFAIL\n")
 }

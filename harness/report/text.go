@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -131,11 +132,65 @@ func (t *Text) Summary(r *harness.Report) {
 		fmt.Fprintln(t.W, times(r))
 	}
 	t.baseline(r)
-	if r.OK() {
-		fmt.Fprintln(t.W, "PASS")
-	} else {
-		fmt.Fprintln(t.W, "FAIL")
+	t.failed(r)
+	t.odd(r)
+	fmt.Fprintln(t.W, result(r.OK()))
+}
+
+// maxFailed is how many failed cases are listed at the end.
+const maxFailed = 50
+
+// failed lists the cases that failed: their own lines may be pages above.
+func (t *Text) failed(r *harness.Report) {
+	bad := failed(r)
+	if len(bad) > 0 {
+		fmt.Fprintf(t.W, "not as they should be (%d of %d cases):\n", len(bad), len(r.Cases))
 	}
+	for i, c := range bad {
+		if i == maxFailed {
+			fmt.Fprintf(t.W, "  and %d more\n", len(bad)-i)
+			break
+		}
+		fmt.Fprintf(t.W, "  %-11s  %s: %s\n", verdictOf(c), c.Name, wrongWith(r, c))
+		if c.Folder != "" {
+			fmt.Fprintf(t.W, "  %-11s  run it once more: %s\n", "", filepath.Join(c.Folder, "again.sh"))
+		}
+	}
+}
+
+// odd writes what nobody should miss although no case failed for it.
+func (t *Text) odd(r *harness.Report) {
+	for _, line := range oddities(r) {
+		fmt.Fprintln(t.W, line)
+	}
+}
+
+// oddities are cases that failed only once, what was broken on purpose, and what did
+// not run.
+func oddities(r *harness.Report) []string {
+	var lines []string
+	for _, c := range r.Retried() {
+		lines = append(lines, fmt.Sprintf("%s failed, and passed when it was run once more in a new guest: %s", c.Name, oneLine(cut(c.FirstTrouble(), maxProblem))))
+	}
+	if what := r.Broken(); what != "" {
+		lines = append(lines, "broken on purpose: "+what)
+	}
+	if n := len(r.NotRun); n > 0 {
+		line := fmt.Sprintf("interrupted: %d of %d cases have not run", n, n+len(r.Cases))
+		if r.Command != "" {
+			line += "; to run them, add --resume: " + withResume(r.Command)
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// withResume is a command line that goes on with an interrupted run.
+func withResume(command string) string {
+	if strings.Contains(command+" ", " --resume ") {
+		return command
+	}
+	return command + " --resume"
 }
 
 // times says how long a run took, and the one before.
