@@ -54,6 +54,7 @@ for purpose; do
 		program strace strace
 		program gdb gdb
 		program openssl openssl
+		program chromium-headless-shell chromium-headless-shell
 		program cc gcc
 		program g++ g++
 		file /usr/include/stdlib.h libc6-dev

@@ -31,7 +31,8 @@ type casePage struct {
 	Broken      []brokenPage
 	Said        []saidPage
 	Differences []differencePage
-	Left        int // differences that are not shown
+	Left        int    // differences that are not shown
+	First       string // what was wrong in the first run of two
 	Notes       []string
 	Console     string
 	Folder      *folderPage
@@ -72,7 +73,7 @@ func newCase(r *harness.Report, i int, dir string) *casePage {
 		out.Seconds = fmt.Sprintf("%.2f s", c.Seconds)
 	}
 	if c.First != nil {
-		out.Marks = append(out.Marks, "run twice")
+		out.Marks, out.First = append(out.Marks, "run twice"), c.FirstTrouble()
 	}
 	if fault := r.Faults[c.Name]; fault != "" {
 		out.Marks = append(out.Marks, "fault "+fault)
