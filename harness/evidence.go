@@ -211,6 +211,17 @@ func (e *evidence) repeat(f *folder, i int, a *attempt) {
 	c := &e.suite.Cases[i]
 	own := *c
 	own.Object = a.req.File
+	own.Replace = nil
+	for _, r := range a.req.Replace {
+		if own.Replace == nil {
+			own.Replace = make(map[string]string)
+		}
+		own.Replace[r.By] = r.File
+		if r.Program != "" {
+			own.Replace[r.By] += ":" + r.Program
+		}
+		f.text(filepath.Join("bpf", r.File), r.Object)
+	}
 	suite, err := yaml.Marshal(Suite{Name: e.suite.Name, Cases: []Case{own}, Partial: true, External: e.suite.External})
 	if f.err == nil {
 		f.err = err

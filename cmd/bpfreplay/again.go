@@ -18,7 +18,7 @@ import (
 var sayAgain = map[string]bool{
 	"accel": true, "append": true, "baselines": true, "boot-timeout": true, "bpftool": true, "case-timeout": true,
 	"cold": true, "engines": true, "fresh": true, "gdb": true, "isolate": true, "mutate": true, "no-retry": true,
-	"qemu": true, "repeat": true, "split": true, "still": true, "suite": true, "test-modules": true,
+	"qemu": true, "repeat": true, "replace": true, "split": true, "still": true, "suite": true, "test-modules": true,
 }
 
 // againOut begins the names of directories for what runs once more write, in the folder of the evidence.
@@ -70,7 +70,7 @@ func again(cmd *cobra.Command, args []string) func(kernel, name, dir string) []s
 		kept := "--suite=" + filepath.Join(dir, "cases.yaml")
 		// What was kept is one case, that of a program alone too, and no part of a baseline's suite.
 		notKept := func(word string) bool {
-			return strings.HasPrefix(word, "--suite=") || strings.HasPrefix(word, "--split=") || strings.HasPrefix(word, "--baselines=")
+			return slices.ContainsFunc([]string{"--suite=", "--split=", "--baselines=", "--replace="}, func(flag string) bool { return strings.HasPrefix(word, flag) })
 		}
 		// What comes of it is beside the evidence, or elsewhere if that is not ours to write; of a run in which
 		// nothing failed there is nothing to see.
