@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bpfreplay/bpfreplay/harness/engine"
+	"github.com/bpfreplay/bpfreplay/harness/skelprog"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 	"github.com/bpfreplay/bpfreplay/internal/failures"
@@ -120,6 +121,12 @@ func (f *loadFlags) load(cmd *cobra.Command, path string) (*onKernel, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(engine.Skeletons([]string{f.engine})) > 0 {
+		if tool.Skeletons, err = os.MkdirTemp("", "bpfreplay-skeletons-"); err != nil {
+			return nil, err
+		}
+		defer os.RemoveAll(tool.Skeletons)
+	}
 	engines, err := engine.ByName([]string{f.engine}, tool)
 	if err != nil {
 		return nil, err
@@ -130,11 +137,17 @@ func (f *loadFlags) load(cmd *cobra.Command, path string) (*onKernel, error) {
 		if err != nil {
 			return nil, err
 		}
-		ours := f.engine == state.EngineTrace || f.engine == state.EngineReplay
+		ours := f.engine != state.EngineDirect && !engine.UseTool([]string{f.engine})
 		if obj, err = object.OpenBytes(data, path); err != nil && ours { // others have readers of their own
 			return nil, err
 		}
-		return engines[0].Open(engine.Object{Name: filepath.Base(path), Data: data, Replaces: programs})
+		name := filepath.Base(path)
+		if tool.Skeletons != "" {
+			if _, err := skelprog.Build(cmd.Context(), f.engine, tool.Skeletons, []skelprog.Object{{Name: name, Data: data}}); err != nil {
+				return nil, err
+			}
+		}
+		return engines[0].Open(engine.Object{Name: name, Data: data, Replaces: programs})
 	})
 	if err != nil {
 		return nil, err

@@ -99,7 +99,7 @@ type Load interface {
 
 // Names are the names of all engines.
 func Names() []string {
-	return []string{"direct", "trace", "replay", "signed", "libbpf", "libbpf-light"}
+	return []string{"direct", "trace", "replay", "signed", "libbpf", "libbpf-light", state.EngineSkelGo, state.EngineSkelC}
 }
 
 // Defaults are the names of the engines that need nothing that is not here, in
@@ -128,6 +128,8 @@ func ByName(names []string, tool Tool) ([]Engine, error) {
 			out = append(out, libbpf{tool})
 		case "libbpf-light":
 			out = append(out, libbpfLight{tool})
+		case state.EngineSkelGo, state.EngineSkelC:
+			out = append(out, lightSkeleton{n, tool.Skeletons, tool.Wait})
 		default:
 			return nil, fmt.Errorf("no engine %q: there are %s", n, strings.Join(Names(), ", "))
 		}

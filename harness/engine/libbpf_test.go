@@ -351,7 +351,7 @@ func TestByName(t *testing.T) {
 		assert.Equal(t, e.Name(), Names()[i])
 	}
 	_, err = ByName([]string{"direct", "libbpf-heavy"}, Tool{})
-	assert.Error(t, err, `no engine "libbpf-heavy": there are direct, trace, replay, signed, libbpf, libbpf-light`)
+	assert.Error(t, err, `no engine "libbpf-heavy": there are direct, trace, replay, signed, libbpf, libbpf-light, skel-go, skel-c`)
 	assert.Check(t, !UseTool(Defaults()))
 	assert.Check(t, UseTool([]string{"trace", "libbpf"}))
 	assert.Check(t, is.DeepEqual(Defaults(), []string{"direct", "trace", "replay"}))
