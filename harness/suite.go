@@ -295,6 +295,19 @@ func (s *Suite) replaced(c *Case) ([]agent.Replaced, error) {
 	return all, nil
 }
 
+// replaceBeside is a [Case.Replace] for a suite that has these objects beside its own.
+func replaceBeside(list []agent.Replaced) map[string]string {
+	var names map[string]string
+	for i := range list {
+		if names == nil {
+			names = make(map[string]string)
+		}
+		r := &list[i]
+		names[r.By] = strings.TrimSuffix(r.File+":"+r.Program, ":")
+	}
+	return names
+}
+
 // allows says why the guest's kernel may print such a complaint.
 func (c *Case) allows(line string) (reason string, ok bool) {
 	for part, reason := range c.Splats {

@@ -33,6 +33,7 @@ type loadFlags struct {
 	bpftool string
 	pin     string
 	replace each
+	objects objectFlags
 	keyring string
 	certs   each
 }
@@ -67,6 +68,7 @@ Where the kernel refuses a program, the verifier's log is printed, too.`,
 	addFlags(cmd, flags{
 		"engine": &f.engine, "bpftool": &f.bpftool, "replace": &f.replace, "pin": &f.pin, "keyring": &f.keyring, "cert": &f.certs,
 	})
+	f.objects.add(cmd)
 	cmd.MarkFlagsMutuallyExclusive("keyring", "cert")
 	return cmd
 }
@@ -117,6 +119,10 @@ func (f *loadFlags) load(cmd *cobra.Command, path string) (*onKernel, error) {
 	if f.keyring != "" || len(f.certs) > 0 {
 		return nil, fmt.Errorf("%s is an object: only a file that sign wrote has a signature", path)
 	}
+	opts, err := f.objects.options()
+	if err != nil {
+		return nil, err
+	}
 	tool, err := findTool(f.bpftool, f.engine)
 	if err != nil {
 		return nil, err
@@ -138,7 +144,7 @@ func (f *loadFlags) load(cmd *cobra.Command, path string) (*onKernel, error) {
 			return nil, err
 		}
 		ours := f.engine != state.EngineDirect && !engine.UseTool([]string{f.engine})
-		if obj, err = object.OpenBytes(data, path); err != nil && ours { // others have readers of their own
+		if obj, err = opts.OpenBytes(data, path); err != nil && ours { // others have readers of their own
 			return nil, err
 		}
 		name := filepath.Base(path)
@@ -147,7 +153,7 @@ func (f *loadFlags) load(cmd *cobra.Command, path string) (*onKernel, error) {
 				return nil, err
 			}
 		}
-		return engines[0].Open(engine.Object{Name: name, Data: data, Replaces: programs})
+		return engines[0].Open(engine.Object{Name: name, Data: data, Replaces: programs, Sections: opts.SectionRules})
 	})
 	if err != nil {
 		return nil, err

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -40,6 +39,8 @@ type Object struct {
 	// Replaces are the programs that freplace programs replace, by name: fds of the
 	// caller's. Those of libbpf cannot be told: see [ErrCannot].
 	Replaces map[string]int
+	// Sections are the rules for names of sections of engines trace and replay.
+	Sections object.SectionRules
 }
 
 // options are those of a plan that loads what is wanted of an object.
@@ -151,7 +152,7 @@ func (traced) Open(obj Object) (Load, error) {
 }
 
 func plan(obj *Object) (*trace.Trace, error) {
-	o, err := object.OpenReader(bytes.NewReader(obj.Data), int64(len(obj.Data)), obj.Name)
+	o, err := object.Options{SectionRules: obj.Sections}.OpenBytes(obj.Data, obj.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -194,7 +195,7 @@ func (replayed) Name() string { return state.EngineReplay }
 
 func (replayed) Open(obj Object) (Load, error) {
 	if obj.Mutate != nil {
-		o, err := object.OpenReader(bytes.NewReader(obj.Data), int64(len(obj.Data)), obj.Name)
+		o, err := object.OpenBytes(obj.Data, obj.Name)
 		if err != nil {
 			return nil, err
 		}

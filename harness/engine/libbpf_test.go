@@ -123,7 +123,7 @@ func TestLibbpf(t *testing.T) {
 				before := allIDs(t)
 				got := load(t, byName(t, e, tool), obj)
 				assert.Equal(t, descriptors(t), fds)
-				for end := time.Now().Add(10 * time.Second); len(left(t, before)) > 0; time.Sleep(time.Millisecond) {
+				for end := time.Now().Add(2 * time.Minute); len(left(t, before)) > 0; time.Sleep(time.Millisecond) {
 					// Other tests load objects, too, but not that long.
 					assert.Assert(t, time.Now().Before(end), "left behind: %v", left(t, before))
 				}
