@@ -210,24 +210,16 @@ func (f *folder) attempt(at string, a *attempt) {
 func (e *evidence) repeat(f *folder, i int, a *attempt) {
 	c := &e.suite.Cases[i]
 	own := *c
-	own.Object = a.req.File
-	own.Replace = nil
-	for _, r := range a.req.Replace {
-		if own.Replace == nil {
-			own.Replace = make(map[string]string)
-		}
-		own.Replace[r.By] = r.File
-		if r.Program != "" {
-			own.Replace[r.By] += ":" + r.Program
-		}
-		f.text(filepath.Join("bpf", r.File), r.Object)
-	}
+	own.Object, own.Replace = a.req.File, replaceBeside(a.req.Replace)
 	suite, err := yaml.Marshal(Suite{Name: e.suite.Name, Cases: []Case{own}, Partial: true, External: e.suite.External})
 	if f.err == nil {
 		f.err = err
 	}
 	f.text("cases.yaml", suite)
 	f.text(filepath.Join("bpf", a.req.File), a.req.Object)
+	for _, r := range a.req.Replace {
+		f.text(filepath.Join("bpf", r.File), r.Object)
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "#!/bin/sh\n# Runs case %q once more, as it was run when it was %s (kernel %s).\n", c.Name, a.report.outcome(), e.Kernel.Name)
 	if e.Again != nil {

@@ -2,8 +2,10 @@ package harness
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/engine"
 )
 
 // Guests runs cases one after the other that are made while they run, in one
@@ -12,8 +14,11 @@ type Guests struct{ worker *worker }
 
 // NewGuests prepares guests; the first case boots one. The caller closes them.
 func NewGuests(o Options) (*Guests, error) {
+	if s := engine.Skeletons(o.Engines); len(s) > 0 {
+		return nil, fmt.Errorf("engine %s: skeletons are compiled before the guest boots, and these objects are made later: leave it out", s[0])
+	}
 	r := newRunner(&Suite{Name: "objects", Partial: true}, o)
-	if err := r.prepare(); err != nil {
+	if err := r.prepare(context.Background()); err != nil {
 		return nil, err
 	}
 	return &Guests{&worker{runner: r}}, nil

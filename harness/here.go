@@ -1,12 +1,15 @@
 package harness
 
 import (
+	"context"
 	"fmt"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/engine"
 	"github.com/bpfreplay/bpfreplay/harness/inguest"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/vmimage"
@@ -39,6 +42,17 @@ func Here(suite *Suite, engines []string, bpftool string, effects bool) (*CaseRe
 		return nil, nil, err
 	}
 	req.Modules, req.Behave = false, effects
+	if needed := engine.Skeletons(engines); len(needed) > 0 {
+		if req.Skeletons, err = os.MkdirTemp("", "bpfreplay-skeletons-"); err != nil {
+			return nil, nil, err
+		}
+		defer os.RemoveAll(req.Skeletons)
+		for _, e := range needed {
+			if _, err := suite.skeletons(context.Background(), e, req.Skeletons); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
 	answer, err := agent.NewServer().Answer(req)
 	if err != nil {
 		return nil, nil, fmt.Errorf("case %s: %w", c.Name, err)

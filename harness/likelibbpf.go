@@ -4,7 +4,9 @@ import "github.com/bpfreplay/bpfreplay/harness/state"
 
 // likeLibbpf are refusals of libbpf, and of us who do as it does, of what
 // cilium/ebpf takes.
-var likeLibbpf = forEngines([]string{state.EngineTrace, state.EngineReplay, state.EngineSigned, state.EngineLibbpf, state.EngineLibbpfLight}, []knownRefusal{
+var likeLibbpf = forEngines([]string{
+	state.EngineTrace, state.EngineReplay, state.EngineSigned, state.EngineSkelGo, state.EngineSkelC, state.EngineLibbpf, state.EngineLibbpfLight,
+}, []knownRefusal{
 	{"", `legacy map definitions in (section "maps"|'maps' section) are not supported|` +
 		`section "maps/[^"]*" holds neither maps nor data|bad map relo against '[^']+' in section 'maps/`,
 		"libbpf v1.0 and later have no maps in sections maps and maps/NAME, nor have trace and replay"},

@@ -120,7 +120,7 @@ func Mutate(ctx context.Context, suite *Suite, list []mutate.Mutation, states bo
 	o.Still = true // broken programs are not let loose
 	o.Engines = append(slices.DeleteFunc(slices.Clone(o.Engines), isReplay), state.EngineReplay)
 	r := newRunner(suite.only(list, states), o)
-	if err := r.prepare(); err != nil {
+	if err := r.prepare(ctx); err != nil {
 		return nil, err
 	}
 	w := &worker{runner: r}

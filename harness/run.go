@@ -18,6 +18,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/engine"
+	"github.com/bpfreplay/bpfreplay/harness/skelprog"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
 	"github.com/bpfreplay/bpfreplay/internal/object"
@@ -140,7 +141,7 @@ func Run(ctx context.Context, suite *Suite, o Options) (*Report, error) {
 			return nil, err
 		}
 	}
-	if err := r.prepare(); err != nil {
+	if err := r.prepare(ctx); err != nil {
 		return nil, err
 	}
 	if r.evidence, err = newEvidence(r); err != nil {
@@ -361,7 +362,7 @@ func (r *runner) defaults() {
 }
 
 // prepare finds what goes into the initramfs.
-func (r *runner) prepare() error {
+func (r *runner) prepare(ctx context.Context) error {
 	if err := os.MkdirAll(r.Out, 0o755); err != nil {
 		return err
 	}
@@ -388,6 +389,11 @@ func (r *runner) prepare() error {
 	if err != nil {
 		return err
 	}
+	skeletons, err := r.skeletonFiles(ctx)
+	if err != nil {
+		return err
+	}
+	tool = append(tool, skeletons...)
 	names, base, err := r.first.files(r.Kernel)
 	if err != nil {
 		return err
@@ -435,6 +441,31 @@ func (r *runner) toolFiles() ([]vmimage.File, error) {
 	}
 	r.tool = path.Join(engine.GuestTool, "bin", filepath.Base(paths[0]))
 	return files, nil
+}
+
+// skeletonFiles are the programs of engines that load skeletons, built for the cases.
+func (r *runner) skeletonFiles(ctx context.Context) (files []vmimage.File, err error) {
+	for _, e := range engine.Skeletons(r.Engines) {
+		program, err := r.suite.skeletons(ctx, e, filepath.Join(r.Out, "skeletons"))
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, vmimage.File{Path: path.Join(engine.GuestSkeletons, e), Mode: 0o755, Host: program})
+	}
+	return files, nil
+}
+
+// skeletons builds the program of an engine that loads skeletons, with those of all cases.
+func (s *Suite) skeletons(ctx context.Context, engine, dir string) (string, error) {
+	var objects []skelprog.Object
+	for i := range s.Cases {
+		data, err := os.ReadFile(s.path(&s.Cases[i]))
+		if err != nil {
+			return "", fmt.Errorf("case %s: %w", s.Cases[i].Name, err)
+		}
+		objects = append(objects, skelprog.Object{Name: filepath.Base(s.Cases[i].Object), Data: data})
+	}
+	return skelprog.Build(ctx, engine, dir, objects)
 }
 
 // version notes which version an engine is.

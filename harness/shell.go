@@ -1,10 +1,12 @@
 package harness
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path"
@@ -135,23 +137,38 @@ func (sh *Shell) objects() ([]agent.File, error) {
 	}
 	part := Suite{Name: sh.Suite.Name, Cases: slices.Clone(sh.Suite.Cases), Partial: true, External: sh.Suite.External}
 	var files []agent.File
-	seen := make(map[string]string)
+	seen := make(map[string][]byte)
+	add := func(name string, data []byte) error {
+		if other, ok := seen[name]; ok {
+			if bytes.Equal(other, data) {
+				return nil
+			}
+			return fmt.Errorf("two objects have the same name: %s", name)
+		}
+		seen[name] = data
+		files = append(files, agent.File{Path: path.Join(shellSuite, "bpf", name), Mode: 0o644, Data: data})
+		return nil
+	}
 	for i := range part.Cases {
 		c := &part.Cases[i]
 		from := sh.Suite.path(c)
-		c.Object = filepath.Base(from)
-		if other, ok := seen[c.Object]; ok {
-			if other == from {
-				continue
-			}
-			return nil, fmt.Errorf("%s and %s have the same name", other, from)
-		}
-		seen[c.Object] = from
 		data, err := os.ReadFile(from)
+		if err == nil {
+			err = add(filepath.Base(from), data)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("case %s: %w", c.Name, err)
 		}
-		files = append(files, agent.File{Path: path.Join(shellSuite, "bpf", c.Object), Mode: 0o644, Data: data})
+		replaced, err := sh.Suite.replaced(c)
+		if err != nil {
+			return nil, fmt.Errorf("case %s: %w", c.Name, err)
+		}
+		for _, r := range replaced {
+			if err := add(r.File, r.Object); err != nil {
+				return nil, fmt.Errorf("case %s: %w", c.Name, err)
+			}
+		}
+		c.Object, c.Replace = filepath.Base(from), replaceBeside(replaced)
 	}
 	list, err := yaml.Marshal(&part)
 	if err != nil {
@@ -234,6 +251,18 @@ func (sh *Shell) script(self string, o *Options) string {
 	for i := range sh.Suite.Cases {
 		c := &sh.Suite.Cases[i]
 		object := path.Join(shellSuite, "bpf", filepath.Base(c.Object))
+		replace := ""
+		for _, name := range slices.Sorted(maps.Keys(c.Replace)) {
+			from, program := splitReplaced(c.Replace[name])
+			dir := path.Join(shellPins, "replaced", name)
+			line("mkdir -p %s", shellword.Quote(path.Dir(dir)))
+			line("%s load --engine direct --pin %s %s >/dev/null", self, shellword.Quote(dir), shellword.Quote(path.Join(shellSuite, "bpf", filepath.Base(from))))
+			pinned := shellword.Quote(path.Join(dir, "programs", program))
+			if program == "" { // the only one
+				pinned = `"$(echo ` + pinned + `/*)"`
+			}
+			replace += " --replace " + shellword.Quote(name+"=") + pinned
+		}
 		engines := sh.Engines
 		if c.Only != "" {
 			engines = nil // load loads all programs of an object
@@ -244,7 +273,7 @@ func (sh *Shell) script(self string, o *Options) string {
 				line("mkdir -p %s", dir)
 				dir = path.Join(dir, strings.ReplaceAll(c.Name, ".", "_"))
 			}
-			load := fmt.Sprintf("%s load --engine %s --pin %s %s", self, e, shellword.Quote(dir), shellword.Quote(object))
+			load := fmt.Sprintf("%s load --engine %s --pin %s%s %s", self, e, shellword.Quote(dir), replace, shellword.Quote(object))
 			if sh.Terminal == nil {
 				line("%s >/dev/null", load)
 				continue

@@ -2,6 +2,7 @@ package loader
 
 import (
 	"fmt"
+	"io"
 	"io/fs"
 
 	"github.com/google/renameio/v2"
@@ -17,8 +18,51 @@ type Object struct{ o *object.Object }
 
 // Open reads a BPF object from a file. It needs no kernel, and the same file
 // gives the same object on every machine.
-func Open(path string) (*Object, error) {
-	o, err := object.Open(path)
+func Open(path string) (*Object, error) { return OpenOptions{}.Open(path) }
+
+// OpenFS reads a BPF object from a file system, such as one of go:embed.
+func OpenFS(fsys fs.FS, name string) (*Object, error) { return OpenOptions{}.OpenFS(fsys, name) }
+
+// Read reads a BPF object from r to its end. name is its file name, from which it has its own.
+func Read(r io.Reader, name string) (*Object, error) { return OpenOptions{}.Read(r, name) }
+
+// OpenOptions say how an object is read. The zero value is what Open and its siblings use.
+type OpenOptions struct {
+	// MaxFileBytes bounds the size of the file in bytes. 0 is 256 MiB.
+	MaxFileBytes int64
+	SectionRules SectionRules
+}
+
+// SectionRules say what the name of a section means for the programs in it.
+type SectionRules int
+
+const (
+	// LibbpfRules are those of libbpf since 1.0: programs in a section of a name that
+	// is not in its table are not loaded.
+	LibbpfRules = SectionRules(object.LibbpfRules)
+	// CiliumRules are those of cilium/ebpf, and of libbpf before 1.0: "socket1" and
+	// "tc_ingress" are what "socket" and "tc" are.
+	CiliumRules = SectionRules(object.CiliumRules)
+)
+
+func (o OpenOptions) options() object.Options {
+	return object.Options{MaxFileBytes: o.MaxFileBytes, SectionRules: object.SectionRules(o.SectionRules)}
+}
+
+// Open is [Open] with options.
+func (o OpenOptions) Open(path string) (*Object, error) { return opened(o.options().Open(path)) }
+
+// OpenFS is [OpenFS] with options.
+func (o OpenOptions) OpenFS(fsys fs.FS, name string) (*Object, error) {
+	return opened(o.options().OpenFS(fsys, name))
+}
+
+// Read is [Read] with options.
+func (o OpenOptions) Read(r io.Reader, name string) (*Object, error) {
+	return opened(o.options().Read(r, name))
+}
+
+func opened(o *object.Object, err error) (*Object, error) {
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/rogpeppe/go-internal/diff"
 	"github.com/spf13/cobra"
 
+	"github.com/bpfreplay/bpfreplay/internal/object"
 	"github.com/bpfreplay/bpfreplay/internal/trace"
 	"github.com/bpfreplay/bpfreplay/internal/visible"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
@@ -15,6 +16,7 @@ import (
 
 func newExplain() *cobra.Command {
 	var asJSON, differ bool
+	var objects objectFlags
 	cmd := &cobra.Command{
 		Use:   "explain OBJECT|FILE",
 		Short: "Print the trace of an object's load, one command a line",
@@ -34,15 +36,19 @@ they differ.`,
 			return cobra.ExactArgs(1)(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			opts, err := objects.options()
+			if err != nil {
+				return err
+			}
 			if differ {
-				return explainDiff(cmd, args[0], args[1])
+				return explainDiff(cmd, args[0], args[1], opts)
 			}
 			if is, err := artefact.IsFile(args[0]); err != nil {
 				return err
 			} else if is {
 				return explainArtefact(cmd, args[0], asJSON)
 			}
-			t, err := planObject(cmd, args[0])
+			t, err := planObject(cmd, args[0], opts)
 			if err != nil {
 				return err
 			}
@@ -58,6 +64,7 @@ they differ.`,
 			return err
 		},
 	}
+	objects.add(cmd)
 	addFlags(cmd, flags{"json": &asJSON, "diff": &differ})
 	cmd.MarkFlagsMutuallyExclusive("json", "diff")
 	return cmd
@@ -75,10 +82,10 @@ func explainArtefact(cmd *cobra.Command, path string, asJSON bool) error {
 	return a.Explain(cmd.OutOrStdout())
 }
 
-func explainDiff(cmd *cobra.Command, a, b string) error {
+func explainDiff(cmd *cobra.Command, a, b string, opts object.Options) error {
 	var texts [2]bytes.Buffer
 	for i, path := range []string{a, b} {
-		t, err := planObject(cmd, path)
+		t, err := planObject(cmd, path, opts)
 		if err != nil && errors.As(err, new(*trace.Error)) {
 			return fmt.Errorf("object %q: %w", path, err) // which of the two
 		}

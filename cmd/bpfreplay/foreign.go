@@ -140,6 +140,9 @@ func (f *vmtestFlags) choose(suite *harness.Suite, kernels []string) (*harness.S
 	if f.split && engine.UseTool(f.engines) {
 		return nil, errors.New("--split: bpftool cannot load one program of an object; use engines direct, trace and replay")
 	}
+	if f.split && len(engine.Skeletons(f.engines)) > 0 {
+		return nil, errors.New("--split: a skeleton loads all programs of an object; use engines direct, trace and replay")
+	}
 	if f.baselines == "none" {
 		f.baselines = ""
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bpfreplay/bpfreplay/internal/failures"
+	"github.com/bpfreplay/bpfreplay/internal/object"
 	"github.com/bpfreplay/bpfreplay/internal/visible"
 	"github.com/bpfreplay/bpfreplay/loader"
 )
@@ -18,6 +19,7 @@ const artefactSuffix = ".bpfreplay"
 
 func newGen() *cobra.Command {
 	var out string
+	var objects objectFlags
 	var skeleton skeletonFlags
 	cmd := &cobra.Command{
 		Use:   "gen OBJECT... [-o FILE|DIRECTORY]",
@@ -40,14 +42,18 @@ the current directory or into that of -o. With --cc it compiles the object first
   bpfreplay gen --go --pkg main --cc clang-19 my.bpf.c -- -I/usr/include/x86_64-linux-gnu`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			opts, err := objects.options()
+			if err != nil {
+				return err
+			}
 			if skeleton.golang || skeleton.c {
-				return skeleton.run(cmd, args, out)
+				return skeleton.run(cmd, args, out, opts)
 			}
 			var failed []error
 			for _, path := range args {
 				to, err := outFor(path, out, len(args) > 1)
 				if err == nil {
-					err = gen(cmd, path, to)
+					err = gen(cmd, path, to, opts)
 				}
 				if err != nil {
 					failed = append(failed, fmt.Errorf("%s: %w", path, err))
@@ -57,6 +63,7 @@ the current directory or into that of -o. With --cc it compiles the object first
 		},
 	}
 	addFlags(cmd, flags{"out": &out})
+	objects.add(cmd)
 	skeleton.add(cmd)
 	return cmd
 }
@@ -81,8 +88,10 @@ func outFor(object, out string, several bool) (string, error) {
 	return out, nil
 }
 
-func gen(cmd *cobra.Command, path, to string) error {
-	obj, err := awaitWork(cmd.Context(), func() (*loader.Object, error) { return loader.Open(path) })
+func gen(cmd *cobra.Command, path, to string, opts object.Options) error {
+	obj, err := awaitWork(cmd.Context(), func() (*loader.Object, error) {
+		return loader.OpenOptions{SectionRules: loader.SectionRules(opts.SectionRules)}.Open(path)
+	})
 	if err != nil {
 		return err
 	}

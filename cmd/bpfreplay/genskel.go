@@ -54,7 +54,7 @@ func longFlags(args []string) []string {
 }
 
 // run writes the skeleton of an object or of a C source.
-func (f *skeletonFlags) run(cmd *cobra.Command, args []string, out string) error {
+func (f *skeletonFlags) run(cmd *cobra.Command, args []string, out string, opts object.Options) error {
 	flags := []string(nil)
 	if n := cmd.ArgsLenAtDash(); n >= 0 {
 		args, flags = args[:n], args[n:]
@@ -86,7 +86,7 @@ func (f *skeletonFlags) run(cmd *cobra.Command, args []string, out string) error
 			return err
 		}
 	}
-	obj, err := object.Open(path)
+	obj, err := opts.Open(path)
 	if err != nil {
 		return err
 	}

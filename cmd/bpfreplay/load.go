@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bpfreplay/bpfreplay/harness/engine"
+	"github.com/bpfreplay/bpfreplay/harness/skelprog"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 	"github.com/bpfreplay/bpfreplay/internal/failures"
@@ -32,6 +33,7 @@ type loadFlags struct {
 	bpftool string
 	pin     string
 	replace each
+	objects objectFlags
 	keyring string
 	certs   each
 }
@@ -66,6 +68,7 @@ Where the kernel refuses a program, the verifier's log is printed, too.`,
 	addFlags(cmd, flags{
 		"engine": &f.engine, "bpftool": &f.bpftool, "replace": &f.replace, "pin": &f.pin, "keyring": &f.keyring, "cert": &f.certs,
 	})
+	f.objects.add(cmd)
 	cmd.MarkFlagsMutuallyExclusive("keyring", "cert")
 	return cmd
 }
@@ -116,9 +119,19 @@ func (f *loadFlags) load(cmd *cobra.Command, path string) (*onKernel, error) {
 	if f.keyring != "" || len(f.certs) > 0 {
 		return nil, fmt.Errorf("%s is an object: only a file that sign wrote has a signature", path)
 	}
+	opts, err := f.objects.options()
+	if err != nil {
+		return nil, err
+	}
 	tool, err := findTool(f.bpftool, f.engine)
 	if err != nil {
 		return nil, err
+	}
+	if len(engine.Skeletons([]string{f.engine})) > 0 {
+		if tool.Skeletons, err = os.MkdirTemp("", "bpfreplay-skeletons-"); err != nil {
+			return nil, err
+		}
+		defer os.RemoveAll(tool.Skeletons)
 	}
 	engines, err := engine.ByName([]string{f.engine}, tool)
 	if err != nil {
@@ -130,11 +143,17 @@ func (f *loadFlags) load(cmd *cobra.Command, path string) (*onKernel, error) {
 		if err != nil {
 			return nil, err
 		}
-		ours := f.engine == state.EngineTrace || f.engine == state.EngineReplay
-		if obj, err = object.OpenBytes(data, path); err != nil && ours { // others have readers of their own
+		ours := f.engine != state.EngineDirect && !engine.UseTool([]string{f.engine})
+		if obj, err = opts.OpenBytes(data, path); err != nil && ours { // others have readers of their own
 			return nil, err
 		}
-		return engines[0].Open(engine.Object{Name: filepath.Base(path), Data: data, Replaces: programs})
+		name := filepath.Base(path)
+		if tool.Skeletons != "" {
+			if _, err := skelprog.Build(cmd.Context(), f.engine, tool.Skeletons, []skelprog.Object{{Name: name, Data: data}}); err != nil {
+				return nil, err
+			}
+		}
+		return engines[0].Open(engine.Object{Name: name, Data: data, Replaces: programs, Sections: opts.SectionRules})
 	})
 	if err != nil {
 		return nil, err

@@ -21,7 +21,10 @@ type mutateFlags struct {
 
 func newMutate() *cobra.Command {
 	f := mutateFlags{guestFlags: newGuestFlags()}
-	others := slices.DeleteFunc(engine.Names(), func(n string) bool { return n == state.EngineReplay || n == state.EngineSigned })
+	// What breaks a loader program breaks a skeleton, which has the same bytes.
+	others := slices.DeleteFunc(engine.Names(), func(n string) bool {
+		return n == state.EngineReplay || n == state.EngineSigned || len(engine.Skeletons([]string{n})) > 0
+	})
 	cmd := &cobra.Command{
 		Use:   "mutate [MUTATION...]",
 		Short: "Break loads in a guest and see that each fault is noticed",

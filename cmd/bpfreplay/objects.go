@@ -10,9 +10,25 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/visible"
 )
 
+// objectFlags say how objects are read.
+type objectFlags struct{ rules string }
+
+func (f *objectFlags) add(cmd *cobra.Command) {
+	f.rules = "libbpf"
+	addFlags(cmd, flags{"sections": &f.rules})
+}
+
+func (f *objectFlags) options() (object.Options, error) {
+	rules, err := object.ParseSectionRules(f.rules)
+	if err != nil {
+		return object.Options{}, fmt.Errorf("--sections: %w", err)
+	}
+	return object.Options{SectionRules: rules}, nil
+}
+
 // openObject reads the object in a file and prints its warnings.
-func openObject(cmd *cobra.Command, path string) (*object.Object, error) {
-	obj, err := awaitWork(cmd.Context(), func() (*object.Object, error) { return object.Open(path) })
+func openObject(cmd *cobra.Command, path string, opts object.Options) (*object.Object, error) {
+	obj, err := awaitWork(cmd.Context(), func() (*object.Object, error) { return opts.Open(path) })
 	if err != nil {
 		return nil, err
 	}
@@ -33,8 +49,8 @@ func printWarning(cmd *cobra.Command, path, text string) {
 }
 
 // planObject is the trace of the object in a file.
-func planObject(cmd *cobra.Command, path string) (*trace.Trace, error) {
-	obj, err := openObject(cmd, path)
+func planObject(cmd *cobra.Command, path string, opts object.Options) (*trace.Trace, error) {
+	obj, err := openObject(cmd, path, opts)
 	if err != nil {
 		return nil, err
 	}

@@ -208,7 +208,7 @@ var notObjects = []error{
 }
 
 func checkObject(cmd *cobra.Command, path string) error {
-	_, err := openObject(cmd, path)
+	_, err := openObject(cmd, path, object.Options{})
 	var file *fs.PathError
 	if errors.As(err, &file) || slices.ContainsFunc(notObjects, func(not error) bool { return errors.Is(err, not) }) {
 		return err

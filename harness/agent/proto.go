@@ -74,6 +74,9 @@ type Request struct {
 	Fresh bool `json:"fresh,omitempty"`
 	// Bpftool is the guest's path of the bpftool that engines of libbpf drive.
 	Bpftool string `json:"bpftool,omitempty"`
+	// Skeletons is the directory of the programs of engines skel-go and skel-c, empty
+	// for engine.GuestSkeletons.
+	Skeletons string `json:"skeletons,omitempty"`
 	// Patience is for how many seconds the host waits for the answer, 0 if it does not
 	// say. A bpftool that hangs is given up before that, so that it is named.
 	Patience int `json:"patience,omitempty"`

@@ -150,7 +150,7 @@ func (s *Server) Answer(req *Request) (*Answer, error) {
 		s.modules = true
 		s.forget()
 	}
-	engines, err := engine.ByName(req.Engines, engine.Tool{Path: req.Bpftool, Wait: req.toolWait()})
+	engines, err := engine.ByName(req.Engines, engine.Tool{Path: req.Bpftool, Wait: req.toolWait(), Skeletons: req.Skeletons})
 	if err != nil {
 		return nil, err
 	}

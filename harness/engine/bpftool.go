@@ -39,6 +39,9 @@ type Tool struct {
 	// Wait is how long it may take for one command, 0 for 45 s. Loader programs of
 	// some MiB take it more than a minute where processors are emulated.
 	Wait time.Duration
+	// Skeletons is the directory of the programs that engines skel-go and skel-c run, ""
+	// for GuestSkeletons.
+	Skeletons string
 }
 
 // GuestTool is the directory of bpftool in a guest. In it, bin has the programs

@@ -6,7 +6,8 @@
 //   - replay: our loader program, run once;
 //   - signed: the same with a signature, which the kernel verifies (6.18);
 //   - libbpf: libbpf's direct load;
-//   - libbpf-light: libbpf's own loader program.
+//   - libbpf-light: libbpf's own loader program;
+//   - skel-go, skel-c: our light skeletons, as gen --go and gen --c write them.
 //
 // An engine says what it needs of a kernel beyond what the object needs. It
 // returns fds: how they are read is for package state.
@@ -57,6 +58,11 @@
 // that will run the program. The time that this takes is part of Open and not of
 // Do. For libbpf the time of Do is that of a whole run of bpftool: starting it,
 // reading the object, loading and pinning.
+//
+// skel-go and skel-c run a program that the host has built ([skelprog.Build]): skeletons of
+// all objects of the run, and a main function around them that opens and loads the one that
+// it is asked for, hands the fds over, closes the skeleton and ends. A step that failed is
+// named from what the skeleton says of it. The time of Do is that of the whole process.
 //
 // A bpftool that says no, or that dies of an object (SIGSEGV for struct_ops up
 // to libbpf 1.8, SIGBUS for an arena with data), refuses the object: [ToolError].

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -40,6 +39,8 @@ type Object struct {
 	// Replaces are the programs that freplace programs replace, by name: fds of the
 	// caller's. Those of libbpf cannot be told: see [ErrCannot].
 	Replaces map[string]int
+	// Sections are the rules for names of sections of engines trace and replay.
+	Sections object.SectionRules
 }
 
 // options are those of a plan that loads what is wanted of an object.
@@ -99,7 +100,7 @@ type Load interface {
 
 // Names are the names of all engines.
 func Names() []string {
-	return []string{"direct", "trace", "replay", "signed", "libbpf", "libbpf-light"}
+	return []string{"direct", "trace", "replay", "signed", "libbpf", "libbpf-light", state.EngineSkelGo, state.EngineSkelC}
 }
 
 // Defaults are the names of the engines that need nothing that is not here, in
@@ -128,6 +129,8 @@ func ByName(names []string, tool Tool) ([]Engine, error) {
 			out = append(out, libbpf{tool})
 		case "libbpf-light":
 			out = append(out, libbpfLight{tool})
+		case state.EngineSkelGo, state.EngineSkelC:
+			out = append(out, lightSkeleton{n, tool.Skeletons, tool.Wait})
 		default:
 			return nil, fmt.Errorf("no engine %q: there are %s", n, strings.Join(Names(), ", "))
 		}
@@ -149,7 +152,7 @@ func (traced) Open(obj Object) (Load, error) {
 }
 
 func plan(obj *Object) (*trace.Trace, error) {
-	o, err := object.OpenReader(bytes.NewReader(obj.Data), int64(len(obj.Data)), obj.Name)
+	o, err := object.Options{SectionRules: obj.Sections}.OpenBytes(obj.Data, obj.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -192,7 +195,7 @@ func (replayed) Name() string { return state.EngineReplay }
 
 func (replayed) Open(obj Object) (Load, error) {
 	if obj.Mutate != nil {
-		o, err := object.OpenReader(bytes.NewReader(obj.Data), int64(len(obj.Data)), obj.Name)
+		o, err := object.OpenBytes(obj.Data, obj.Name)
 		if err != nil {
 			return nil, err
 		}

@@ -15,6 +15,8 @@ const (
 	EngineSigned      = "signed"       // the same, signed and verified by the kernel
 	EngineLibbpf      = "libbpf"       // libbpf's direct load
 	EngineLibbpfLight = "libbpf-light" // libbpf's loader program
+	EngineSkelGo      = "skel-go"      // our light skeleton in Go
+	EngineSkelC       = "skel-c"       // our light skeleton in C
 )
 
 // cilium and libbpfLike are the two families of engines.
@@ -27,7 +29,7 @@ var (
 	ours         = slices.Concat([]string{EngineTrace}, replays)
 
 	// replays run one and the same loader program.
-	replays = []string{EngineReplay, EngineSigned}
+	replays = []string{EngineReplay, EngineSigned, EngineSkelGo, EngineSkelC}
 )
 
 // Strict reports whether two engines run one and the same loader program. Between such

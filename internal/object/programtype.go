@@ -1,6 +1,10 @@
 package object
 
-import "strings"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // prog_flags of BPF_PROG_LOAD that a section name can ask for.
 const (
@@ -22,6 +26,17 @@ const (
 	// "socket1", "tc_ingress" and "classifier/x" have a type.
 	CiliumRules
 )
+
+// sectionRules are the names of SectionRules.
+var sectionRules = []string{LibbpfRules: "libbpf", CiliumRules: "cilium"}
+
+// ParseSectionRules finds rules by their name.
+func ParseSectionRules(name string) (SectionRules, error) {
+	if i := slices.Index(sectionRules, name); i >= 0 {
+		return SectionRules(i), nil
+	}
+	return 0, fmt.Errorf("no section rules %q: there are %s", name, strings.Join(sectionRules, " and "))
+}
 
 // match reports whether a section name fits the row, and what follows its '/'.
 func (r *sectionRow) match(name string, rules SectionRules) (attach string, ok bool) {

@@ -297,13 +297,15 @@ func (h *header) tables() {
 		h.p("\t{%s, %s, %d, %d, %d},", quoted(s.Subject), quoted(s.Op), s.Result, initial, prog)
 	}
 	h.p("\t{NULL, NULL, 0, -1, -1}\n};")
-	kconfig, cpus := artefact.Setting{}, 0
+	kconfig, cpus, usdt := artefact.Setting{}, 0, 0
 	for _, s := range h.a.Settings {
 		switch s.Kind {
 		case "kconfig":
 			kconfig = s
 		case "cpus":
 			cpus = s.Offset
+		case "usdt":
+			usdt = s.Offset
 		}
 	}
 	h.p("static const struct bpfreplay_kconfig %s__kconfigs[] = {", h.name)
@@ -315,7 +317,7 @@ func (h *header) tables() {
 	h.p("static const struct bpfreplay_artefact %s__artefact = {\n\t%s__insns, %s__blob,", h.name, h.name, h.name)
 	h.p("\t%d, %d, %d, %d, %d, %d, %d,", len(h.a.Insns), len(h.a.Blob), h.a.Context, len(h.a.Maps), len(h.a.Programs), len(h.a.Steps), len(kconfig.Kconfig))
 	kmap := slices.IndexFunc(h.a.Maps, func(m artefact.Map) bool { return m.Kind == "kconfig" })
-	h.p("\t%d, %d, %d, %d,\n\t%s__maps, %s__progs, %s__steps, %s__kconfigs\n};\n", kconfig.Offset, kconfig.Size, cpus, kmap, h.name, h.name, h.name, h.name)
+	h.p("\t%d, %d, %d, %d, %d,\n\t%s__maps, %s__progs, %s__steps, %s__kconfigs\n};\n", kconfig.Offset, kconfig.Size, cpus, usdt, kmap, h.name, h.name, h.name, h.name)
 }
 
 // cAttach is the expression that attaches program prog_fd as bpftool's skeletons do, "" for none.

@@ -110,7 +110,7 @@ struct bpfreplay_artefact {
 	const unsigned char *insns, *blob;
 	__u32 insns_sz, blob_sz, ctx_sz, n_maps, n_progs, n_steps, n_kconfig;
 	__u32 kconfig, kconfig_sz; /* in the context; 0: there is none */
-	__u32 cpus;		   /* likewise */
+	__u32 cpus, usdt;	   /* likewise */
 	int kconfig_map;
 	const struct bpfreplay_map *maps;
 	const struct bpfreplay_prog *progs;
@@ -395,7 +395,44 @@ static inline int bpfreplay_config(const struct bpfreplay_kconfig *k, char *at, 
 }
 #endif
 
-/* What depends on the machine. */
+#ifndef __KERNEL__
+/* Whether there are uprobe_multi links that select processes (6.6, 6.10): what libbpf asks before it loads
+ * a program for USDT. "/" is no file with code: EBADF where there are such links. A pid that cannot be is
+ * looked at before that, EINVAL, where it means a process. */
+static inline bool bpfreplay_uprobe_multi(void)
+{
+	static const __u64 insns[2] = {0xb7, 0x95}; /* r0 = 0; exit */
+	__u64 load[9], link[8], offset = 0;
+	int prog, place, process;
+
+	memset(load, 0, sizeof(load));
+	memset(link, 0, sizeof(link));
+	bpfreplay_put32(load, 0, 2); /* BPF_PROG_TYPE_KPROBE */
+	bpfreplay_put32(load, 4, 2);
+	bpfreplay_putp(load, 8, insns);
+	bpfreplay_putp(load, 16, "GPL");
+	bpfreplay_put32(load, 68, 48); /* BPF_TRACE_UPROBE_MULTI */
+	prog = bpfreplay_bpf(5, load, sizeof(load));
+	if (prog < 0)
+		return false;
+	bpfreplay_put32(link, 0, (__u32)prog);
+	bpfreplay_put32(link, 8, 48);
+	bpfreplay_putp(link, 16, "/");
+	bpfreplay_putp(link, 24, &offset);
+	bpfreplay_put32(link, 48, 1);
+	place = bpfreplay_bpf(28, link, sizeof(link));
+	bpfreplay_put32(link, 56, ~0U);
+	process = bpfreplay_bpf(28, link, sizeof(link));
+	bpfreplay_close_fd(prog);
+	if (place >= 0)
+		bpfreplay_close_fd(place);
+	if (process >= 0)
+		bpfreplay_close_fd(process);
+	return place == -EBADF && process == -EINVAL;
+}
+#endif
+
+/* What depends on the machine. A module cannot make links to user space, so its USDT programs are for perf events. */
 static inline int bpfreplay_settings(const struct bpfreplay_artefact *a, void *ctx, struct bpfreplay_error *e)
 {
 	__u32 i;
@@ -409,6 +446,8 @@ static inline int bpfreplay_settings(const struct bpfreplay_artefact *a, void *c
 	struct utsname u;
 	const char *release = uname(&u) ? "" : u.release;
 
+	if (a->usdt && bpfreplay_uprobe_multi())
+		bpfreplay_put32(ctx, a->usdt, 48); /* BPF_TRACE_UPROBE_MULTI */
 	if (a->cpus) {
 		FILE *f = fopen("/sys/devices/system/cpu/possible", "re");
 		__u32 from, to, n = 0;

@@ -523,7 +523,7 @@ func likeSection(section string) string {
 		hint = fmt.Sprintf("; libbpf knows %q", near)
 	}
 	if t, ok := object.CiliumRules.Lookup(section); ok {
-		hint += fmt.Sprintf("; for libbpf before 1.0 and for cilium/ebpf it is %q (object.Options.SectionRules)", t.Pattern)
+		hint += fmt.Sprintf("; for libbpf before 1.0 and for cilium/ebpf it is %q (--sections cilium, or loader.OpenOptions.SectionRules)", t.Pattern)
 	}
 	return hint
 }

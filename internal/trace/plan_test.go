@@ -645,7 +645,7 @@ func TestNames(t *testing.T) {
 // TestUnknownSection: a program without a type is told by what its section may mean.
 func TestUnknownSection(t *testing.T) {
 	for section, want := range map[string]string{
-		"tc_ingress":     `section "tc_ingress" is of no known program type; libbpf knows "tc/ingress"; for libbpf before 1.0 and for cilium/ebpf it is "tc" (object.Options.SectionRules)`,
+		"tc_ingress":     `section "tc_ingress" is of no known program type; libbpf knows "tc/ingress"; for libbpf before 1.0 and for cilium/ebpf it is "tc" (--sections cilium, or loader.OpenOptions.SectionRules)`,
 		"kprobes/f":      `section "kprobes/f" is of no known program type; libbpf knows "kprobe/f"`,
 		"of_my_own_kind": `section "of_my_own_kind" is of no known program type`,
 	} {
