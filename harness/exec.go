@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
@@ -33,6 +34,15 @@ type Command struct {
 	// input. An *os.File is best.
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer // what it writes, as it writes it
+	// OneOutput: all that it writes goes to Stdout, in the order in which it is written.
+	OneOutput bool
+	// Signals are sent to it as they come; nil for none.
+	Signals <-chan syscall.Signal
+	// Console receives what the guest's kernel prints, as it does; nil for nobody.
+	Console io.Writer
+	// AllowSplats: that the guest's kernel complains while the program runs is noted, and
+	// no error.
+	AllowSplats bool
 	// Terminal, if not nil, is called when the guest is ready, and gives the program
 	// a terminal as its standard input, output and error.
 	Terminal func() (*Terminal, error)
@@ -60,7 +70,8 @@ const execMemory = 1024
 // number if a signal ends it. Of Options it heeds those that tell kernel and
 // machine, and Note. An error means that the program did not come to an end of
 // its own, or that what it left could not be had; it is a *vm.Ending if that is
-// because the guest came to one.
+// because the guest came to one, a *HangError if the program had its time, and a
+// *SplatError if the guest's kernel complained while it ran and it ended well.
 func Exec(ctx context.Context, c Command, o Options) (status int, err error) {
 	if c.Timeout == 0 {
 		c.Timeout = DefaultExecTimeout
@@ -86,6 +97,7 @@ func (c *Command) session() (*session, error) {
 		command: agent.Command{Path: program, Args: c.Args, Dir: c.Dir, Env: c.Env},
 		modules: c.Modules, hostRoot: c.HostRoot,
 		stdin: c.Stdin, stdout: c.Stdout, stderr: c.Stderr, terminal: c.Terminal, get: get,
+		oneOutput: c.OneOutput, signals: c.Signals, console: c.Console, splats: c.AllowSplats,
 		memory: c.MemoryMiB, cpus: c.CPUs, timeout: max(c.Timeout, 0),
 	}
 	if s.memory == 0 {

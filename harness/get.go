@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/bpfreplay/bpfreplay/internal/failures"
 )
@@ -134,6 +135,9 @@ func place(root *os.Root, name string, header *tar.Header, data io.Reader) error
 	}
 	_, err = io.Copy(f, data)
 	err = failures.All(err, f.Close())
+	if err == nil {
+		err = root.Chtimes(part, time.Time{}, header.ModTime)
+	}
 	if err == nil {
 		err = root.Rename(part, name)
 	}

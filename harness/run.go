@@ -399,7 +399,11 @@ func (r *runner) prepare(ctx context.Context) error {
 		return err
 	}
 	modules = append(modules, names...)
-	base = slices.Concat(tool, base, []vmimage.File{{Path: "/init", Mode: 0o755, Host: r.Agent}})
+	self, err := agentFiles(r.Agent)
+	if err != nil {
+		return err
+	}
+	base = slices.Concat(tool, base, self)
 	r.source = source{
 		store: r.Store, kernel: r.Kernel, initrd: initrd, cold: r.Cold,
 		note: func(line string) {

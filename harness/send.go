@@ -52,3 +52,14 @@ func sendContents(conn *agent.Conn, file string, size int64) error {
 	}
 	return nil
 }
+
+// timesOf are when files of this machine were changed last.
+func timesOf(files []vmimage.File) []agent.FileTime {
+	var times []agent.FileTime
+	for _, f := range files {
+		if info, err := os.Stat(f.Host); err == nil && f.Host != "" {
+			times = append(times, agent.FileTime{Path: f.Path, Modified: info.ModTime()})
+		}
+	}
+	return times
+}

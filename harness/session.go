@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
@@ -31,6 +32,12 @@ type session struct {
 	stdout, stderr io.Writer
 	terminal       func() (*Terminal, error)
 	get            *getter
+
+	signals   <-chan syscall.Signal // for the program
+	oneOutput bool
+	// splats: that the guest's kernel complains while the program runs is only noted.
+	splats  bool
+	console io.Writer // what the guest's kernel prints, as it does; nil for nobody
 
 	memory, cpus int           // of the guest, the former in MiB
 	timeout      time.Duration // of the program; 0 for none
@@ -58,25 +65,35 @@ func (s *session) run(ctx context.Context, o Options) (status int, err error) {
 	}
 	guest := m.vm
 	defer guest.Close()
+	stopConsole := follow(s.console, guest)
+	defer stopConsole()
 	limited := ctx
 	if s.timeout > 0 && o.Debugger == nil {
 		var cancel context.CancelFunc
-		limited, cancel = context.WithTimeout(ctx, s.timeout)
+		limited, cancel = context.WithTimeout(ctx, s.timeout+hangTime)
 		defer cancel()
 	}
 	var ended *agent.Ended
 	err = guest.Do(limited, func(*vm.Port) (err error) {
+		if o.Debugger != nil {
+			s.timeout = 0
+		}
 		ended, err = s.talk(limited, m.conn)
 		return err
 	})
 	var ending *vm.Ending
+	var hang *HangError
+	if errors.As(err, &hang) {
+		return 0, hang
+	}
 	if errors.As(err, &ending) && ending.Reason == vm.Overdue {
 		return 0, fmt.Errorf("%s has not ended within %s: %w", s.command.Args[0], s.timeout, err)
 	}
 	if err != nil {
 		return 0, server.blame(err)
 	}
-	for _, s := range guest.Splats() {
+	said := m.listen(agent.ExecName, true)
+	for _, s := range slices.Concat(said.late, said.splats) {
 		o.Note(fmt.Sprintf("the guest's kernel complained (%s): %s", s.Kind, s.Line))
 	}
 	switch {
@@ -91,7 +108,69 @@ func (s *session) run(ctx context.Context, o Options) (status int, err error) {
 	if ended.GetErr != "" {
 		o.Note("not all that was asked for came back: " + ended.GetErr)
 	}
-	return status, s.get.finish()
+	// Out of memory is what happens to programs, and not what is wrong with the kernel.
+	splats := slices.DeleteFunc(said.splats, func(s vm.Splat) bool { return s.Kind == vm.SplatMemory })
+	if err := s.get.finish(); err != nil || status != 0 || s.splats || len(splats) == 0 {
+		return status, err
+	}
+	return 0, &SplatError{Splats: splats, Console: lastLines(said.console)}
+}
+
+// SplatError says that a program ended well, and that the guest's kernel complained while it ran.
+type SplatError struct {
+	Splats  []vm.Splat
+	Console []string // the last lines
+}
+
+func (e *SplatError) Error() string {
+	return "the guest's kernel complained while the program ran, and the program did not fail: exit status 2; --splats note lets it pass"
+}
+
+// HangError says that a program had its time, and where it was then.
+type HangError struct {
+	Name  string
+	After time.Duration
+	Lines []string // where the guest's processes are
+}
+
+func (e *HangError) Error() string {
+	return fmt.Sprintf("%s has not ended within %s; in the guest", e.Name, e.After)
+}
+
+// hangTime is how long the agent may take to say where a program hangs.
+const hangTime = 5 * time.Second
+
+// consoleEvery is how often the console is looked at.
+const consoleEvery = 50 * time.Millisecond
+
+// follow writes what the guest's kernel prints to w, if that is not nil, until the caller calls stop.
+func follow(w io.Writer, guest *vm.VM) (stop func()) {
+	if w == nil {
+		return func() {}
+	}
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		var at int64
+		for last := false; ; {
+			text, next := guest.Console(at)
+			at = next
+			if len(text) > 0 {
+				if _, err := w.Write(text); err != nil {
+					return
+				}
+			}
+			if last {
+				return
+			}
+			select {
+			case <-done:
+				last = true
+			case <-time.After(consoleEvery):
+			}
+		}
+	}()
+	return func() { close(done); <-ended }
 }
 
 // guest is the guest for the program, with its files and an agent that is ready.
@@ -105,10 +184,14 @@ func (s *session) guest(ctx context.Context, o *Options, server *fileServer) (*m
 	if err != nil {
 		return nil, err
 	}
+	self, err := agentFiles(o.Agent)
+	if err != nil {
+		return nil, err
+	}
 	from := source{
 		store: o.Store, kernel: o.Kernel,
 		initramfs: vmimage.Initramfs{
-			Base:    slices.Concat([]vmimage.File{{Path: "/init", Mode: 0o755, Host: o.Agent}}, s.base, first),
+			Base:    slices.Concat(self, s.base, first),
 			Modules: append(modules, names...),
 			Extra:   s.files,
 		},
@@ -144,6 +227,7 @@ func (s *session) talk(ctx context.Context, conn *agent.Conn) (*agent.Ended, err
 	defer stderr.stop()
 	command := s.command
 	command.Get, command.GetMore = s.get.paths(), s.get.more
+	command.OneOutput, command.Times = s.oneOutput, timesOf(slices.Concat(s.files, s.sent))
 	var terminal Terminal
 	if s.terminal != nil {
 		t, err := s.terminal()
@@ -161,10 +245,24 @@ func (s *session) talk(ctx context.Context, conn *agent.Conn) (*agent.Ended, err
 	if terminal.Resized != nil {
 		go in.resize(terminal.Resized)
 	}
+	if s.signals != nil {
+		go in.signal(s.signals)
+	}
+	var hang *HangError
+	if s.timeout > 0 {
+		timer := time.AfterFunc(s.timeout, func() { _ = in.send(&agent.Input{Hangs: true}) })
+		defer timer.Stop()
+	}
 	for {
 		var out agent.Output
 		if err := conn.Receive(&out); err != nil {
 			return nil, err
+		}
+		if out.Hangs != nil && hang == nil {
+			hang = &HangError{Name: s.command.Args[0], After: s.timeout, Lines: out.Hangs.Lines}
+		}
+		if hang != nil && (out.Ended != nil || out.Hangs != nil && out.Hangs.Done) {
+			return nil, hang
 		}
 		if err := stdout.write(out.Stdout); err != nil {
 			return nil, err
@@ -289,6 +387,19 @@ func (in *input) resize(sizes <-chan agent.Size) {
 		select {
 		case size, ok := <-sizes:
 			if !ok || in.send(&agent.Input{Size: &size}) != nil {
+				return
+			}
+		case <-in.done:
+			return
+		}
+	}
+}
+
+func (in *input) signal(signals <-chan syscall.Signal) {
+	for {
+		select {
+		case sig := <-signals:
+			if in.send(&agent.Input{Signal: sig}) != nil {
 				return
 			}
 		case <-in.done:

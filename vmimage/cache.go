@@ -60,7 +60,7 @@ func defaultCacheDir() (string, error) {
 }
 
 func openCache(dir string) (*cache, error) {
-	for _, sub := range []string{dirBlobs, dirKernels, dirImages, dirCPIO, dirSuites, dirSaved, dirLocks, dirTemp} {
+	for _, sub := range []string{dirBlobs, dirKernels, dirImages, dirCPIO, dirSuites, dirSaved, dirEmbedded, dirLocks, dirTemp} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
 			return nil, fmt.Errorf("cache: %w", err)
 		}

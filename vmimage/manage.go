@@ -173,15 +173,17 @@ func (s *Store) Prune(all bool) ([]Pruned, error) {
 		return nil, err
 	}
 	var unused []string
-	for _, dir := range []string{dirBlobs, dirKernels, dirImages, dirCPIO, dirSaved} {
+	for _, dir := range []string{dirBlobs, dirKernels, dirImages, dirCPIO, dirSaved, dirEmbedded} {
 		entries, err := os.ReadDir(s.cache.path(dir))
 		if err != nil {
 			return nil, fmt.Errorf("cache: %w", err)
 		}
 		for _, entry := range entries {
-			if dir != dirKernels || !slices.Contains(keep, entry.Name()) {
-				unused = append(unused, s.cache.path(dir, entry.Name()))
+			file := s.cache.path(dir, entry.Name())
+			if dir == dirKernels && slices.Contains(keep, entry.Name()) || file == filepath.Dir(s.config.path) {
+				continue
 			}
+			unused = append(unused, file)
 		}
 	}
 	suites, err := s.cache.unusedSuites(all)

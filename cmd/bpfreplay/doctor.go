@@ -24,7 +24,14 @@ for the tools that some purposes need. What is missing has a line that mends it.
 Exit status: 0 if nothing is missing that vmtest needs with this kernel, or else 2.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			o.StateDir, o.Config, o.Suite = stateDir(), kernelsFile(), findSuite(o.Suite)
+			var err error
+			if o.Config, err = kernelsFile(); err != nil {
+				return err
+			}
+			if o.Suite, err = findSuite(o.Suite); err != nil {
+				return err
+			}
+			o.StateDir = stateDir()
 			// If it is not known, the report says so.
 			o.FreeMiB, _ = freeMemory()
 			r := doctor.Examine(cmd.Context(), o)
@@ -61,9 +68,9 @@ func printDoctor(w io.Writer, r *doctor.Report) error {
 		return err
 	}
 	if r.OK {
-		_, err := fmt.Fprintf(w, "\nmake vmtest KERNEL=%s can run here\n", r.Kernel)
+		_, err := fmt.Fprintf(w, "\nvmtest --kernel %s can run here\n", r.Kernel)
 		return err
 	}
-	_, err := fmt.Fprintf(w, "\nmake vmtest KERNEL=%s cannot run here: %s\n", r.Kernel, strings.Join(r.Lacks(), ", "))
+	_, err := fmt.Fprintf(w, "\nvmtest --kernel %s cannot run here: %s\n", r.Kernel, strings.Join(r.Lacks(), ", "))
 	return err
 }

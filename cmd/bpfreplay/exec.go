@@ -4,13 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
+	"os/signal"
+	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/report"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
 	"github.com/bpfreplay/bpfreplay/internal/visible"
 )
@@ -23,14 +29,16 @@ func (e programError) Error() string { return fmt.Sprintf("exit status %d", int(
 type execFlags struct {
 	guestFlags
 	harness.Command
-	env  each
-	tty  bool
-	bare bool
-	root string
+	env     each
+	tty     bool
+	bare    bool
+	root    string
+	splats  string
+	console string
 }
 
 func newExec() *cobra.Command {
-	f := execFlags{guestFlags: newGuestFlags(), Command: harness.Command{CPUs: 1}}
+	f := execFlags{guestFlags: newGuestFlags(), Command: harness.Command{CPUs: 1}, splats: splatsFail}
 	cmd := &cobra.Command{
 		Use:   "exec [FLAG...] -- PROGRAM [ARG...]",
 		Short: "Run a program of this machine in a guest, on another kernel",
@@ -38,7 +46,13 @@ func newExec() *cobra.Command {
 it writes while it runs, and exits with its status; 128 and the signal's number
 if a signal ends it. Where the guest or the harness fails, the status is 2 and a
 line on standard error says why; if the guest's kernel panics or hangs, with the
-last lines of its console.
+last lines of its console. That holds, too, if the program ends well and the guest's
+kernel complained while it ran (KASAN, lockdep, a warning), unless --splats is note.
+
+Without --tty, SIGINT, SIGTERM and SIGHUP go on to the program, as do SIGQUIT, SIGUSR1
+and SIGUSR2. If one of the first three comes again, or the program outlives it by ten
+seconds, the guest is ended. A program that takes longer than --timeout is ended, and
+it is printed where in the guest it hangs; of a Go program, where its goroutines are.
 
 The program is an ELF file, static or not: its shared libraries come along. It
 has the path, the arguments and the working directory that it would have here,
@@ -76,6 +90,7 @@ others want --with (--bare leaves all out).`,
 	addFlags(cmd, flags{
 		"gdb": &f.gdb, "with": (*each)(&f.With), "get": (*each)(&f.Get), "tty": &f.tty, "bare": &f.bare, "rootfs": &f.root,
 		"module": (*each)(&f.Modules), "memory": &f.MemoryMiB, "cpus": &f.CPUs, "timeout": &f.Timeout,
+		"splats": &f.splats, "console": &f.console,
 	})
 	fl := cmd.Flags()
 	fl.StringArrayVarP((*[]string)(&f.env), "env", "e", nil, flagTable["env"].usage)
@@ -90,6 +105,17 @@ func (f *execFlags) run(cmd *cobra.Command, args []string) error {
 	}
 	c := f.Command
 	var err error
+	if c.AllowSplats, err = allowSplats(f.splats); err != nil {
+		return err
+	}
+	out, err := consoleFile(cmd, f.console)
+	if err != nil {
+		return err
+	}
+	if out != nil {
+		defer out.Close()
+		c.Console = out
+	}
 	if c.HostRoot, err = hostRoot(f.root); err != nil {
 		return err
 	}
@@ -108,6 +134,10 @@ func (f *execFlags) run(cmd *cobra.Command, args []string) error {
 			return err
 		}
 	}
+	if !f.tty {
+		c.Signals = programSignals
+		defer passSignals()()
+	}
 	opts, done, err := f.options(cmd)
 	if err != nil {
 		return err
@@ -117,6 +147,27 @@ func (f *execFlags) run(cmd *cobra.Command, args []string) error {
 		opts.Note = note // the program writes there, too
 		return harness.Exec(ctx, c, opts)
 	})
+}
+
+// passSignals has signals go on to a program in a guest that would else end this process, until the caller calls stop.
+// What comes while there is no program is lost.
+func passSignals() (stop func()) {
+	came, done := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(came, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2)
+	go func() {
+		for {
+			select {
+			case sig := <-came:
+				select {
+				case programSignals <- sig.(syscall.Signal):
+				default:
+				}
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() { signal.Stop(came); close(done) }
 }
 
 // goTest adds what tests of a Go package need, and leave.
@@ -158,6 +209,7 @@ func inGuest(cmd *cobra.Command, c *harness.Command, tty bool, run func(ctx cont
 	if f, ok := c.Stdin.(*os.File); ok {
 		c.Stdin = foregroundInput{f}
 	}
+	c.OneOutput = sameFile(c.Stdout, c.Stderr)
 	end := "\n"
 	var t *terminal
 	if tty {
@@ -173,6 +225,15 @@ func inGuest(cmd *cobra.Command, c *harness.Command, tty bool, run func(ctx cont
 		t.close()
 	}
 	var ending *vm.Ending
+	var hang *harness.HangError
+	var splat *harness.SplatError
+	lines := func(list []string) error {
+		fmt.Fprintln(stderr, "bpfreplay:", visible.Text(err.Error()))
+		for _, line := range list {
+			fmt.Fprintln(stderr, "    |", visible.Line(line))
+		}
+		return errBroken
+	}
 	switch {
 	case err == nil && status == 0:
 		return nil
@@ -181,14 +242,60 @@ func inGuest(cmd *cobra.Command, c *harness.Command, tty bool, run func(ctx cont
 	case errors.Is(context.Cause(ctx), errLeft):
 		fmt.Fprintln(stderr, "bpfreplay: the guest was left to its fate")
 		return errBroken
+	case errors.As(err, &hang):
+		return lines(hang.Lines)
+	case errors.As(err, &splat):
+		return lines(splat.Console)
 	case cmd.Context().Err() == nil && errors.As(err, &ending):
-		fmt.Fprintln(stderr, "bpfreplay:", visible.Text(err.Error()))
-		for _, line := range ending.Console {
-			fmt.Fprintln(stderr, "    |", visible.Line(line))
-		}
-		return errBroken
+		return lines(ending.Console)
 	}
 	return err
+}
+
+// Values of --splats.
+const (
+	splatsFail = "fail"
+	splatsNote = "note"
+)
+
+func allowSplats(flag string) (bool, error) {
+	switch flag {
+	case splatsFail:
+		return false, nil
+	case splatsNote:
+		return true, nil
+	}
+	return false, fmt.Errorf("--splats %s: it is either %s or %s", flag, splatsFail, splatsNote)
+}
+
+// consoleFile is where the guest's console goes: a file, or standard error for "-". It is nil for nowhere.
+func consoleFile(cmd *cobra.Command, flag string) (io.WriteCloser, error) {
+	switch flag {
+	case "":
+		return nil, nil
+	case "-":
+		return notClosed{report.Printable(cmd.ErrOrStderr())}, nil
+	}
+	return os.Create(flag)
+}
+
+type notClosed struct{ io.Writer }
+
+func (notClosed) Close() error { return nil }
+
+// sameFile reports whether two writers are one file, pipe or terminal.
+func sameFile(a, b io.Writer) bool {
+	x, ok := a.(*os.File)
+	y, ok2 := b.(*os.File)
+	if !ok || !ok2 {
+		return false
+	}
+	one, err := x.Stat()
+	if err != nil {
+		return false
+	}
+	other, err := y.Stat()
+	return err == nil && os.SameFile(one, other)
 }
 
 // inherited are the variables that programs get unasked: where programs lie,
@@ -200,13 +307,16 @@ var inherited = []string{"PATH", "GODEBUG", "GOGC", "GOMAXPROCS", "GOMEMLIMIT", 
 func environment(asked []string, unasked ...string) []string {
 	env := []string{"HOME=/root"}
 	for _, e := range append(unasked[:len(unasked):len(unasked)], asked...) {
-		if strings.Contains(e, "=") {
-			env = append(env, e)
-			continue
+		name, _, given := strings.Cut(e, "=")
+		if !given {
+			value, ok := os.LookupEnv(e)
+			if !ok {
+				continue
+			}
+			e += "=" + value
 		}
-		if value, ok := os.LookupEnv(e); ok {
-			env = append(env, e+"="+value)
-		}
+		env = slices.DeleteFunc(env, func(old string) bool { return strings.HasPrefix(old, name+"=") })
+		env = append(env, e)
 	}
 	return env
 }

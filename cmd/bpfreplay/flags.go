@@ -81,6 +81,8 @@ var flagTable = map[string]flagInfo{
 	"env":     {"", aboutProgram, "a variable NAME=VALUE, or NAME with the value that it has here (may be repeated)"},
 	"get":     {"g", aboutProgram, "a file or a directory that it leaves, to be copied to the same path here (may be repeated)"},
 	"timeout": {"", aboutProgram, "how long the program may take (default 10m; Go tests, as their -timeout says)"},
+	"console": {"", aboutProgram, "write the guest's console to this file while it runs; - is standard error"},
+	"splats":  {"", aboutProgram, "what it means that the guest's kernel complains while a program runs that ends well: fail is exit status 2, note a line"},
 	"tty":     {"t", aboutProgram, "give it a terminal"},
 	"with":    {"w", aboutProgram, "a file or a directory to take along; programs come with their libraries (may be repeated)"},
 

@@ -54,9 +54,12 @@ func (f *vmtestFlags) external(cmd *cobra.Command, suite *harness.Suite) error {
 			defaults["bpftool"] = tool
 		}
 	}
-	if config := kernelsFile(); config != "" && isForeign(f.suite) {
-		defaults["baselines"] = filepath.Join(filepath.Dir(config), "selftests", "baselines", f.suite)
-		if f.split {
+	if isForeign(f.suite) {
+		dir, err := inTree(filepath.Join("selftests", "baselines", f.suite))
+		if err != nil {
+			return err
+		}
+		if defaults["baselines"] = dir; f.split {
 			defaults["baselines"] += "-programs"
 		}
 	}

@@ -1,13 +1,11 @@
 package main
 
 import (
-	"debug/elf"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -127,7 +125,7 @@ func (f *guestFlags) common() (o harness.Options, err error) {
 	if err != nil {
 		return o, err
 	}
-	self, err := agentProgram()
+	self, err := os.Executable()
 	if err != nil {
 		return o, err
 	}
@@ -185,24 +183,6 @@ func deliver(cmd *cobra.Command, path string, r any, asJSON bool, sum func(), pa
 		fmt.Fprintln(cmd.OutOrStdout(), "page:  ", page)
 	}
 	return nil
-}
-
-// agentProgram returns the path of this program, which is to run in guests,
-// where there are no shared libraries.
-func agentProgram() (string, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return "", err
-	}
-	f, err := elf.Open(self)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	if slices.ContainsFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP }) {
-		return "", fmt.Errorf("%s needs shared libraries, which guests do not have: build it with CGO_ENABLED=0, as `make build` does", self)
-	}
-	return self, nil
 }
 
 // stateDir is where what is known of this host is remembered, empty if the

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -66,6 +67,48 @@ func endings() []os.Signal {
 	return slices.DeleteFunc([]os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP}, signal.Ignored)
 }
 
+// programSignals are signals for a program that runs in a guest. Whoever receives from it passes them on; while
+// nobody does, those of endings end the command.
+var programSignals = make(chan syscall.Signal)
+
+// forwardTime is how long a program that was sent a signal of endings may take to end.
+const forwardTime = 10 * time.Second
+
+// interruptible returns a context that ends by the first of the signals that no program in a guest takes. The
+// signal after that ends the process.
+func interruptible(signals []os.Signal) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	came := make(chan os.Signal, 1)
+	signal.Notify(came, signals...)
+	go func() {
+		taken := false
+		var late <-chan time.Time
+		for {
+			select {
+			case sig := <-came:
+				if !taken {
+					select {
+					case programSignals <- sig.(syscall.Signal):
+						taken, late = true, time.After(forwardTime)
+						continue
+					default:
+					}
+				}
+				signal.Stop(came)
+				cancel(fmt.Errorf("interrupted by a signal: %s", sig))
+				return
+			case <-late:
+				signal.Stop(came)
+				cancel(fmt.Errorf("the program has not ended within %s of a signal", forwardTime))
+				return
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return ctx, func() { signal.Stop(came); cancel(nil) }
+}
+
 // verdict is how a command ends that shows a report.
 func verdict(r interface {
 	OK() bool
@@ -91,10 +134,9 @@ func Main() int {
 	ctx := context.Background()
 	if signals := endings(); len(signals) > 0 { // none would be all
 		var stop context.CancelFunc
-		ctx, stop = signal.NotifyContext(ctx, signals...)
+		ctx, stop = interruptible(signals)
 		defer stop()
 		context.AfterFunc(ctx, func() {
-			stop() // the next signal ends the process
 			time.Sleep(cleanUpTime)
 			os.Exit(exitTrouble)
 		})

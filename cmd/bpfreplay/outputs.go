@@ -39,7 +39,11 @@ func (f *outputFlags) reset() error {
 // write writes what is asked for. In a step of GitHub Actions, the step's summary
 // and annotations are asked for by the environment; of shards they are for merge to give.
 func (f *outputFlags) write(cmd *cobra.Command, m *harness.Matrix, suite string) error {
-	source := sourceOf(findSuite(suite))
+	file, err := findSuite(suite)
+	if err != nil {
+		return err
+	}
+	source := sourceOf(file)
 	if f.junit != "" {
 		if err := report.WriteJUnit(f.junit, m, source); err != nil {
 			return err

@@ -17,6 +17,7 @@ Exit status: 0 all as it should be, 1 a difference or a failed expectation,
 		SilenceUsage:  true,
 	}
 	groupFlags(root)
+	root.PersistentFlags().StringVar(&configFlag, "config", "", flagTable["config"].usage)
 	root.AddCommand(newVMTest(), newMatrix(), newMerge(), newCheck(), newMutate(), newFuzzDiff(), newExec(), newKernels(), newDoctor(), newSuite(), newExplain(), newGen(), newSign(), newVerify(), newLoad(), newPolicy(), newCompare(), newShell())
 	return root
 }

@@ -1,65 +1,92 @@
 package main
 
 import (
-	"errors"
+	"crypto/sha256"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 
+	"github.com/bpfreplay/bpfreplay"
 	"github.com/bpfreplay/bpfreplay/harness"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// Each command finds kernels.yaml, the core suite and the baselines in the same source tree: the one
-// that it runs in, or else the one that this program is in, as it runs in other people's trees, too (go test
-// runs exec in that of the tests).
+// Each command finds kernels.yaml, the core suite and the baselines in the same source tree: that of the file that
+// --config names, or the one that it runs in, or else the one that this program is in, as it runs in other people's
+// trees, too (go test runs exec in that of the tests). Without any, the tree is what this program has embedded.
 
-// kernelsFile is the path of kernels.yaml, "" if there is none: kernels have no names then.
-func kernelsFile() string {
+// configFlag is --config.
+var configFlag string
+
+// kernelsFile is the path of kernels.yaml.
+func kernelsFile() (string, error) {
+	if configFlag != "" {
+		_, err := os.Stat(configFlag)
+		return configFlag, err
+	}
 	dirs := []string{"."}
 	if self, err := os.Executable(); err == nil {
 		dirs = append(dirs, filepath.Dir(self))
 	}
 	for _, dir := range dirs {
 		if file, err := vmimage.FindConfig(dir); err == nil {
-			return file
+			return file, nil
 		}
 	}
-	return ""
+	dir, err := embedded()
+	return filepath.Join(dir, vmimage.ConfigName), err
 }
+
+// inTree is the path of a file of the source tree.
+func inTree(name string) (string, error) {
+	config, err := kernelsFile()
+	return filepath.Join(filepath.Dir(config), name), err
+}
+
+// embedded is a directory of the cache with the tree that this program has embedded.
+var embedded = sync.OnceValues(func() (string, error) {
+	digest := sha256.New()
+	files := make(map[string][]byte)
+	err := fs.WalkDir(bpfreplay.Tree, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		files[name], err = fs.ReadFile(bpfreplay.Tree, name)
+		fmt.Fprintf(digest, "%q %d\n%s", name, len(files[name]), files[name])
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	store, err := vmimage.Open(vmimage.Options{Config: os.DevNull})
+	if err != nil {
+		return "", err
+	}
+	defer store.Close()
+	return store.Embedded(fmt.Sprintf("%x", digest.Sum(nil)), files)
+})
 
 // openStore opens the cache of kernels. progress, if not nil, receives lines that tell what happens.
 // The caller closes it.
 func openStore(progress func(line string)) (*vmimage.Store, error) {
-	return vmimage.Open(vmimage.Options{Config: kernelsFile(), Progress: progress})
+	config, err := kernelsFile()
+	if err != nil {
+		return nil, err
+	}
+	return vmimage.Open(vmimage.Options{Config: config, Progress: progress})
 }
 
 // defaultSuite is the core suite, as it is named where the source tree is.
 var defaultSuite = filepath.Join("selftests", "cases.yaml")
 
-// findSuite is the path of a suite that a flag names, or the name of one that was fetched.
-func findSuite(flag string) string {
+// findSuite is the path of a suite that a flag names.
+func findSuite(flag string) (string, error) {
 	if flag != defaultSuite {
-		return flag
+		return flag, nil
 	}
-	if _, err := os.Stat(flag); err == nil {
-		return flag
-	}
-	file := kernelsFile()
-	if file == "" {
-		return flag
-	}
-	return filepath.Join(filepath.Dir(file), flag)
-}
-
-// readSuite reads the suite that a flag names.
-func readSuite(flag string) (*harness.Suite, error) {
-	suite, err := harness.ReadSuite(findSuite(flag))
-	if errors.Is(err, fs.ErrNotExist) && flag == defaultSuite {
-		return nil, fmt.Errorf("%w: run this in bpfreplay's source tree, or name objects, or a suite by --suite", err)
-	}
-	return suite, err
+	return inTree(flag)
 }
 
 // openSuite is the suite that a flag names, a file or one that was fetched, with those cases that match one of
@@ -68,7 +95,11 @@ func openSuite(flag string, patterns []string, split bool) (*harness.Suite, erro
 	if isForeign(flag) {
 		return fetchedSuite(flag, patterns, split)
 	}
-	suite, err := readSuite(flag)
+	file, err := findSuite(flag)
+	if err != nil {
+		return nil, err
+	}
+	suite, err := harness.ReadSuite(file)
 	if err != nil {
 		return nil, err
 	}

@@ -74,12 +74,25 @@ func TestElsewhere(t *testing.T) {
 		assert.Check(t, is.Contains(out, `no case matches "none"`), "%v", args)
 	}
 
-	// Without a tree, what to do is said.
+	// Without a tree it is the one in the program, and --config names another.
 	self = filepath.Join(t.TempDir(), "bpfreplay")
 	assert.NilError(t, os.Link(command, self))
-	for _, args := range [][]string{{"vmtest"}, {"mutate"}, {"shell", "--case", "x"}, {"compare", "--case", "x"}} {
+	for _, args := range [][]string{{"vmtest", "--case", "none"}, {"shell", "--case", "none"}, {"compare", "--case", "none"}} {
 		out, status = run(args...)
 		assert.Check(t, is.Equal(status, exitTrouble))
-		assert.Check(t, is.Contains(out, "run this in bpfreplay's source tree, or name objects, or a suite by --suite"), "%v", args)
+		assert.Check(t, is.Contains(out, `no case matches "none"`), "%v", args)
 	}
+	out, _ = run("kernels", "list")
+	for _, name := range names {
+		assert.Check(t, is.Contains(out, "\n"+name+" "))
+	}
+	out, _ = run("doctor", "--offline")
+	assert.Check(t, is.Contains(out, filepath.Join(elsewhere, "cache", "embedded")))
+	other := filepath.Join(t.TempDir(), "mine.yaml")
+	assert.NilError(t, os.WriteFile(other, []byte("kernels: [{name: mine, arch: amd64, sources: [{file: nowhere}]}]\n"), 0o644))
+	out, _ = run("kernels", "list", "--config", other)
+	assert.Check(t, is.Contains(out, "mine"))
+	out, status = run("vmtest", "--config", filepath.Join(elsewhere, "missing.yaml"))
+	assert.Check(t, is.Equal(status, exitTrouble))
+	assert.Check(t, is.Contains(out, "missing.yaml: no such file"))
 }

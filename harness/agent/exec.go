@@ -21,6 +21,12 @@ type Command struct {
 	// Terminal is the size of the terminal that it is to have as standard input,
 	// output and error, nil for pipes.
 	Terminal *Size `json:"terminal,omitempty"`
+	// OneOutput: what it writes as standard output and error goes the same way, in the
+	// order in which it is written.
+	OneOutput bool `json:"one_output,omitempty"`
+	// Times are when files were changed last, of those that the guest has from the start
+	// as well.
+	Times []FileTime `json:"times,omitempty"`
 	// Files are made before it starts, with the directories that they are in.
 	Files []File `json:"files,omitempty"`
 	// Get are files and directories to be sent back after its end.
@@ -50,6 +56,12 @@ type File struct {
 	Size int64 `json:"size,omitempty"`
 }
 
+// FileTime is when a file was changed last.
+type FileTime struct {
+	Path     string    `json:"path"`
+	Modified time.Time `json:"modified"`
+}
+
 // Input follows a Command: what the program reads, or the new size of its
 // terminal. The host sends no more than Window of those with Data ahead of those
 // that were Taken. After Output.Ended it sends a last Input, with Over, and the
@@ -59,6 +71,11 @@ type Input struct {
 	EOF  bool   `json:"eof,omitempty"` // there is no more to read
 	Size *Size  `json:"size,omitempty"`
 	Over bool   `json:"over,omitempty"`
+	// Signal is sent to the program's process group.
+	Signal syscall.Signal `json:"signal,omitempty"`
+	// Hangs: the program has had its time. The agent answers with Output.Hangs, and a Go
+	// program writes where its goroutines are.
+	Hangs bool `json:"hangs,omitempty"`
 }
 
 // Window is how many Inputs with data may be under way.
@@ -72,6 +89,13 @@ type Output struct {
 	Taken  bool   `json:"taken,omitempty"` // the data of an Input is the program's now, or not wanted
 	Got    []byte `json:"got,omitempty"`   // part of a tar archive of Command.Get, paths without their first slash
 	Ended  *Ended `json:"ended,omitempty"`
+	Hangs  *Hangs `json:"hangs,omitempty"`
+}
+
+// Hangs says where the guest's processes are. The last one has Done, unless Ended comes before.
+type Hangs struct {
+	Lines []string `json:"lines,omitempty"`
+	Done  bool     `json:"done,omitempty"`
 }
 
 // Ended is how a program came to its end.
@@ -210,6 +234,10 @@ func loopbackUp() error {
 	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo)
 }
 
+// ExecName is the name of the program that a [Command] runs, where there is that of a case otherwise: see
+// [BeginMark].
+const ExecName = "exec"
+
 // linger is how long what a program has started may hold its output open after
 // it has ended.
 const linger = 5 * time.Second
@@ -278,6 +306,7 @@ func runCommand(c *Conn, command *Command) error {
 			ended.GetErr = err.Error()
 		}
 	}
+	mark(EndMark + ExecName) // what the kernel says of the program is on the console before this
 	if err := send(&Output{Ended: ended}); err != nil {
 		return err
 	}
@@ -289,9 +318,15 @@ func prepare(c *Conn, command *Command) (*process, error) {
 	if err := makeFiles(c, command.Files); err != nil {
 		return nil, err
 	}
+	for _, t := range command.Times {
+		if err := os.Chtimes(t.Path, time.Time{}, t.Modified); err != nil {
+			return nil, err
+		}
+	}
 	if err := os.MkdirAll(command.Dir, 0o755); err != nil {
 		return nil, err
 	}
+	mark(BeginMark + ExecName)
 	if command.Terminal != nil {
 		return startOnTerminal(command)
 	}
@@ -306,6 +341,9 @@ func startOnPipes(command *Command) (*process, error) {
 		}
 	}()
 	for i := range theirs {
+		if i == 2 && command.OneOutput {
+			break
+		}
 		r, w, err := os.Pipe()
 		if err != nil {
 			for _, f := range ours {
@@ -319,8 +357,12 @@ func startOnPipes(command *Command) (*process, error) {
 		ours[i], theirs[i] = r, w
 	}
 	p := &process{stdin: ours[0], output: ours[1:]}
+	fds := theirs[:]
+	if command.OneOutput {
+		p.output, fds = ours[1:2], []*os.File{theirs[0], theirs[1], theirs[1]}
+	}
 	var err error
-	if p.pid, err = start(command, theirs[:], &syscall.SysProcAttr{Setsid: true}); err != nil {
+	if p.pid, err = start(command, fds, &syscall.SysProcAttr{Setsid: true}); err != nil {
 		p.close()
 		return nil, err
 	}

@@ -23,6 +23,13 @@ func feed(c *Conn, p *process, terminal bool, send func(*Output) error) error {
 		if len(in.Data) > 0 && more {
 			queue <- in.Data
 		}
+		if in.Signal != 0 {
+			// The program leads its session, and so its group. That it has ended is told elsewhere.
+			_ = unix.Kill(-p.pid, in.Signal)
+		}
+		if in.Hangs {
+			go hangs(p.pid, send)
+		}
 		if in.EOF && more {
 			close(queue)
 			more = false

@@ -35,6 +35,9 @@ type Splat struct {
 	Line string
 }
 
+// SplatMemory is the kind of a line about memory that has run out.
+const SplatMemory = "out of memory"
+
 // splatKinds tells complaints by how the kernel words them. The first that matches gives the kind.
 var splatKinds = []struct {
 	kind    string
@@ -52,7 +55,7 @@ var splatKinds = []struct {
 	{"warning", regexp.MustCompile(`^WARNING: (CPU: \d+ PID: \d+ at |\S+:\d+ at )`)},
 	{"UBSAN", regexp.MustCompile(`^UBSAN: `)},
 	{"leak", regexp.MustCompile(`^unreferenced object 0x`)},
-	{"out of memory", regexp.MustCompile(`Out of memory: Killed process|invoked oom-killer`)},
+	{SplatMemory, regexp.MustCompile(`Out of memory: Killed process|invoked oom-killer`)},
 }
 
 // classifyLine returns the complaint that a console line is.

@@ -1,0 +1,91 @@
+package agent
+
+import (
+	"bytes"
+	"debug/buildinfo"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// dumpTime is how long a Go program may take to write where its goroutines are.
+const dumpTime = 2 * time.Second
+
+// hangs says where the guest's processes are. A program in Go says it itself upon SIGQUIT, better than its kernel
+// stacks do, and then ends.
+func hangs(pid int, send func(*Output) error) {
+	// That the host cannot be reached is noticed elsewhere.
+	_ = send(&Output{Hangs: &Hangs{Lines: processes()}})
+	if _, err := buildinfo.ReadFile(fmt.Sprintf("/proc/%d/exe", pid)); err == nil {
+		_ = unix.Kill(pid, unix.SIGQUIT)
+		time.Sleep(dumpTime)
+	}
+	_ = send(&Output{Hangs: &Hangs{Done: true}})
+}
+
+// maxThreads is how many threads of a process are shown.
+const maxThreads = 8
+
+// processes says of each process but this one, and kernel threads, where in the kernel its threads wait, or that
+// they do not.
+func processes() []string {
+	var lines []string
+	names, _ := filepath.Glob("/proc/[0-9]*")
+	slices.SortFunc(names, func(a, b string) int { return pidOf(a) - pidOf(b) })
+	for _, dir := range names {
+		command, err := os.ReadFile(filepath.Join(dir, "cmdline"))
+		if err != nil || len(command) == 0 || pidOf(dir) == os.Getpid() {
+			continue
+		}
+		lines = append(lines, fmt.Sprintf("process %d: %s", pidOf(dir), bytes.TrimRight(bytes.ReplaceAll(command, []byte{0}, []byte{' '}), " ")))
+		threads, _ := filepath.Glob(dir + "/task/*")
+		for i, thread := range threads {
+			if i == maxThreads {
+				lines = append(lines, fmt.Sprintf("  and %d more threads", len(threads)-i))
+				break
+			}
+			lines = append(lines, "  thread "+filepath.Base(thread)+" "+whereIs(thread))
+		}
+	}
+	return lines
+}
+
+func pidOf(dir string) int {
+	pid, _ := strconv.Atoi(filepath.Base(dir))
+	return pid
+}
+
+// whereIs says where a thread is; thread is its directory in /proc.
+func whereIs(thread string) string {
+	stat, err := os.ReadFile(filepath.Join(thread, "stat"))
+	if err != nil {
+		return "has ended"
+	}
+	// The state is behind the name, which may have parentheses.
+	state := ""
+	if i := bytes.LastIndexByte(stat, ')'); i >= 0 && i+2 < len(stat) {
+		state = string(stat[i+2 : i+3])
+	}
+	if state == "R" {
+		return "runs"
+	}
+	stack, _ := os.ReadFile(filepath.Join(thread, "stack"))
+	var calls []string
+	for line := range strings.Lines(string(stack)) {
+		if _, call, ok := strings.Cut(strings.TrimSpace(line), "] "); ok {
+			call, _, _ = strings.Cut(call, "+")
+			calls = append(calls, call)
+		}
+	}
+	if len(calls) == 0 {
+		wchan, _ := os.ReadFile(filepath.Join(thread, "wchan"))
+		calls = append(calls, string(wchan))
+	}
+	return fmt.Sprintf("waits (%s) in %s", state, strings.Join(calls, " < "))
+}
