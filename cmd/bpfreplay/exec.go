@@ -27,6 +27,8 @@ type execFlags struct {
 	tty  bool
 	bare bool
 	root string
+
+	certs each
 }
 
 func newExec() *cobra.Command {
@@ -56,6 +58,9 @@ The guest has /proc, /sys with debugfs, tracefs, cgroups and a BPF file system,
 and no other network. The kernel's configuration is in /boot, its modules that were
 asked for in /lib/modules.
 
+--cert puts a certificate into the guest's keyring "user", which signed loads of the
+program may name.
+
 So the tests of Go packages run on any kernel:
 
   go test -exec 'bpfreplay exec --kernel 6.12 --' ./...
@@ -76,6 +81,7 @@ others want --with (--bare leaves all out).`,
 	addFlags(cmd, flags{
 		"gdb": &f.gdb, "with": (*each)(&f.With), "get": (*each)(&f.Get), "tty": &f.tty, "bare": &f.bare, "rootfs": &f.root,
 		"module": (*each)(&f.Modules), "memory": &f.MemoryMiB, "cpus": &f.CPUs, "timeout": &f.Timeout,
+		"cert": &f.certs,
 	})
 	fl := cmd.Flags()
 	fl.StringArrayVarP((*[]string)(&f.env), "env", "e", nil, flagTable["env"].usage)
@@ -91,6 +97,9 @@ func (f *execFlags) run(cmd *cobra.Command, args []string) error {
 	c := f.Command
 	var err error
 	if c.HostRoot, err = hostRoot(f.root); err != nil {
+		return err
+	}
+	if c.Certs, err = readCertificates(f.certs); err != nil {
 		return err
 	}
 	if c.Program, err = exec.LookPath(args[0]); err != nil {

@@ -112,12 +112,13 @@ var flagTable = map[string]flagInfo{
 	"target":      {"", aboutSkeleton, "what the object is for: bpfel, native, or a GOARCH"},
 	"type":        {"", aboutSkeleton, "of --go: declare this type of the object as well (may be repeated)"},
 
-	"cert":      {"", aboutSigned, "a certificate (X.509), in PEM or DER; of load one that is trusted for it (may be repeated)"},
+	"cert":      {"", aboutSigned, "a certificate (X.509), in PEM or DER; of load, check, exec and shell one that is trusted there (may be repeated)"},
 	"contract":  {"", aboutSigned, "contracts to sign for, of " + strings.Join(contractNames(), ", ") + "; none is all"},
 	"detached":  {"", aboutSigned, "print what an external signer is to sign, and write nothing"},
 	"enforce":   {"", aboutSigned, "refuse programs; without it, only log them"},
 	"for":       {"", aboutSigned, "how long to enforce if nobody confirms"},
 	"key":       {"", aboutSigned, "the private key, in PEM or DER"},
+	"signed":    {"", aboutSigned, "load signed, too (engine signed): by a key that is made for it, or a file that sign wrote, by --cert"},
 	"signature": {"", aboutSigned, "CONTRACT=FILE: what an external signer has returned (may be repeated)"},
 
 	"again":    {"", aboutRest, "build although it is known what comes of it"},

@@ -16,6 +16,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/report"
 	"github.com/bpfreplay/bpfreplay/internal/object"
 	"github.com/bpfreplay/bpfreplay/internal/shellword"
+	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
 type vmtestFlags struct {
@@ -219,6 +220,22 @@ func checkObject(cmd *cobra.Command, path string) error {
 func checkObjects(cmd *cobra.Command, paths []string) error {
 	for _, path := range paths {
 		if err := checkObject(cmd, path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkFiles checks objects, and loader programs that gen wrote.
+func checkFiles(cmd *cobra.Command, paths []string) error {
+	for _, path := range paths {
+		is, err := artefact.IsFile(path)
+		if err == nil && is {
+			_, err = artefact.ReadFile(path)
+		} else if err == nil {
+			err = checkObject(cmd, path)
+		}
+		if err != nil {
 			return err
 		}
 	}
