@@ -63,7 +63,7 @@ func BuildModules(ctx context.Context, o ModuleOptions) (*TestModules, error) {
 		o.Say = func(string) {}
 	}
 	if !o.Again {
-		if m, err := knownModules(o.Store, o.Kernel); m != nil || err != nil {
+		if m, err := KnownModules(o.Store, o.Kernel); m != nil || err != nil {
 			return m, err
 		}
 	}
@@ -84,9 +84,9 @@ type noModulesError struct{ why string }
 
 func (e *noModulesError) Error() string { return e.why }
 
-// knownModules are the modules of a kernel that were built before, nil if it was
+// KnownModules are the test modules of a kernel that were built before, nil if it was
 // never tried.
-func knownModules(store *vmimage.Store, k *vmimage.Kernel) (*TestModules, error) {
+func KnownModules(store *vmimage.Store, k *vmimage.Kernel) (*TestModules, error) {
 	list, err := readModules(store)
 	if err != nil {
 		return nil, err

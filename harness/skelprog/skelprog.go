@@ -33,7 +33,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/trace"
 )
 
-//go:embed driver.go.txt driver.c
+//go:embed driver.go.txt driver.c.txt
 var drivers embed.FS
 
 // Object is an object whose skeleton is to be in a program.
@@ -182,7 +182,7 @@ func buildC(ctx context.Context, src, bin string, list []skeleton) error {
 	if err != nil {
 		return err
 	}
-	main, err := driver("driver.c")
+	main, err := driver("driver.c.txt")
 	if err != nil {
 		return err
 	}

@@ -26,10 +26,11 @@ var (
 
 	// The second family is libbpf, of whatever age, and what we do like it.
 	libbpfItself = []string{EngineLibbpf, EngineLibbpfLight}
-	ours         = slices.Concat([]string{EngineTrace}, replays)
+	ours         = slices.Concat([]string{EngineTrace, EngineSkelGo, EngineSkelC}, replays)
 
-	// replays run one and the same loader program.
-	replays = []string{EngineReplay, EngineSigned, EngineSkelGo, EngineSkelC}
+	// replays run one and the same loader program in one and the same process. Skeletons
+	// run it in a process of their own, where the fd of a module's BTF has another number.
+	replays = []string{EngineReplay, EngineSigned}
 )
 
 // Strict reports whether two engines run one and the same loader program. Between such
