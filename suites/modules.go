@@ -439,3 +439,41 @@ func (t *inTree) make(ctx context.Context, dir, name string) error {
 	}
 	return run(ctx, "strip", "--strip-debug", filepath.Join(dir, name+".ko"))
 }
+
+// BuildModule builds a module of the caller's in the way test modules are built, and
+// writes it to file: dir has its sources, of which name.c is the one with the module in it.
+// What it is built with has to be in the cache, from [BuildModules] for this kernel, or
+// else the error is [ErrNotFetched].
+func BuildModule(ctx context.Context, store *vmimage.Store, k *vmimage.Kernel, dir, name, file string) error {
+	var with kbuild = &inTree{tree: k.Tree(), temp: store.TempDir}
+	if k.Tree() == "" {
+		roots, err := filepath.Glob(store.SuitePath("roots/*/" + headersDir(k)))
+		if err != nil {
+			return err
+		}
+		if len(roots) == 0 {
+			return fmt.Errorf("what modules for kernel %s are built with: %w: run `bpfreplay suite modules %s`", k.Release, ErrNotFetched, k.Name)
+		}
+		root := strings.TrimSuffix(roots[0], "/"+headersDir(k))
+		with = &jailed{root: root, headers: "/" + headersDir(k)}
+	}
+	work, err := with.workDir()
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	if err := copySources(work, dir); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(work, "Kbuild"), fmt.Appendf(nil, "obj-m := %s.o\n", name), 0o644); err != nil {
+		return err
+	}
+	if err := with.make(ctx, work, name); err != nil {
+		return fmt.Errorf("module %s for kernel %s: %w", name, k.Release, err)
+	}
+	data, err := os.ReadFile(filepath.Join(work, name+".ko"))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, data, 0o644)
+}

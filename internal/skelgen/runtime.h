@@ -345,22 +345,43 @@ static inline int bpfreplay_config(const struct bpfreplay_kconfig *k, char *at, 
 	return 0;
 }
 #else
+/* KERNEL_VERSION as libbpf finds it: Ubuntu's and Debian's packages say their upstream version elsewhere
+ * than in the release. 0 if it cannot be told. */
+static inline __u32 bpfreplay_kernel_version(void)
+{
+	unsigned int a, b, c;
+	struct utsname u;
+	const char *debian;
+	FILE *f = fopen("/proc/version_signature", "re");
+	int found = f ? fscanf(f, "%*s %*s %u.%u.%u", &a, &b, &c) : 0;
+
+	if (f)
+		fclose(f);
+	if (found != 3 && !uname(&u)) {
+		debian = strstr(u.version, "Debian ");
+		found = debian ? sscanf(debian, "Debian %u.%u.%u", &a, &b, &c) : 0;
+		if (found != 3)
+			found = sscanf(u.release, "%u.%u.%u", &a, &b, &c);
+	}
+	return found == 3 ? (a << 16) | (b << 8) | (c > 255 ? 255 : c) : 0;
+}
+
 /* The kernel's configuration, as far as /boot/config-RELEASE has it and the caller has not set it. */
 static inline int bpfreplay_config(const struct bpfreplay_kconfig *k, char *at, const char *release, struct bpfreplay_error *e)
 {
 	char line[512], path[96 + sizeof("/boot/config-")];
 	size_t n = strlen(k->name), i;
 	long long v = 0;
-	int a = 0, b = 0, c = 0, found = 0;
+	int found = 0;
 	FILE *f;
 
 	for (i = 0; i < k->size; i++)
 		if (at[i])
 			return 0;
 	if (!strcmp(k->name, "LINUX_KERNEL_VERSION")) {
-		if (sscanf(release, "%d.%d.%d", &a, &b, &c) < 2)
+		v = bpfreplay_kernel_version();
+		if (!v)
 			return -EINVAL;
-		v = ((long long)a << 16) | (b << 8) | (c > 255 ? 255 : c);
 		memcpy(at, &v, k->size < 8 ? k->size : 8);
 		return 0;
 	}
