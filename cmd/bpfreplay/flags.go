@@ -103,6 +103,7 @@ var flagTable = map[string]flagInfo{
 	"verbose":         {"v", aboutReport, "show explained differences, too"},
 	"write-states":    {"", aboutReport, "a directory to write states to, one file an engine"},
 
+	"artefact":    {"", aboutSkeleton, "of a skeleton: embed this file, which gen wrote of the object and sign signed"},
 	"c":           {"", aboutSkeleton, "write a light skeleton in C: one header with the artefact in it"},
 	"cc":          {"", aboutSkeleton, "compile the argument, a C source, with this clang; what follows -- are its flags"},
 	"go":          {"", aboutSkeleton, "write a light skeleton in Go, and the artefact that it embeds"},
