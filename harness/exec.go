@@ -24,6 +24,7 @@ type Command struct {
 	GetMore []string
 	Dirs    []string // empty directories that it needs
 	Modules []string // modules of the kernel to load before it
+	Certs   [][]byte // certificates (X.509, DER) for the user keyring that it has there
 
 	// HostRoot gives the program this machine's root directory instead of files by
 	// name. It reads what is there now, and what it writes stays in the guest's
@@ -94,7 +95,7 @@ func (c *Command) session() (*session, error) {
 		return nil, err
 	}
 	s := &session{
-		command: agent.Command{Path: program, Args: c.Args, Dir: c.Dir, Env: c.Env},
+		command: agent.Command{Path: program, Args: c.Args, Dir: c.Dir, Env: c.Env, Certs: c.Certs},
 		modules: c.Modules, hostRoot: c.HostRoot,
 		stdin: c.Stdin, stdout: c.Stdout, stderr: c.Stderr, terminal: c.Terminal, get: get,
 		oneOutput: c.OneOutput, signals: c.Signals, console: c.Console, splats: c.AllowSplats,

@@ -48,8 +48,11 @@ type Options struct {
 	Out string
 
 	Mutate string // a mutation of the loader programs (mutate.Names)
-	Repeat int    // how often each engine loads each object
-	Fresh  bool   // repetitions are timed in a new process each
+	// Certs are certificates (X.509, DER) that engine signed trusts for files that were
+	// signed before.
+	Certs  [][]byte
+	Repeat int  // how often each engine loads each object
+	Fresh  bool // repetitions are timed in a new process each
 	// Still: programs are only run as the suite says, and not attached. They may
 	// break the guest.
 	Still bool
@@ -508,7 +511,7 @@ func (r *runner) requestFor(c *Case, data []byte) (*agent.Request, error) {
 		Replace: replace,
 		Name:    c.Name, File: filepath.Base(c.Object), Object: data, Engines: r.Engines, Needs: c.Needs,
 		Modules: len(c.Modules) > 0, Runs: runs, Idle: slices.Sorted(maps.Keys(c.Idle)), Mutate: r.Mutate, Repeat: r.Repeat, Fresh: r.Fresh,
-		Bpftool: r.tool, Only: c.Only, Autoload: r.suite.External, Lazy: r.lazy(),
+		Certs: r.Certs, Bpftool: r.tool, Only: c.Only, Autoload: r.suite.External, Lazy: r.lazy(),
 	}, nil
 }
 

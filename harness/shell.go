@@ -20,6 +20,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/toolbox"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
 	"github.com/bpfreplay/bpfreplay/internal/shellword"
+	"github.com/bpfreplay/bpfreplay/loader/artefact"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
@@ -35,6 +36,7 @@ type Shell struct {
 	Env     []string // NAME=VALUE
 	Modules []string // modules of the kernel to load
 	First   FirstModules
+	Certs   [][]byte // certificates (X.509, DER) for the user keyring there
 
 	// HostRoot gives a shell of this machine's, with this machine's root
 	// directory: see Command.HostRoot. It begins in Dir.
@@ -95,7 +97,7 @@ func (sh *Shell) session(o *Options) (*session, error) {
 	}
 	s.command = agent.Command{
 		Path: path.Join(shellBin, toolbox.Shell), Args: []string{toolbox.Shell, "-init", shellInit},
-		Dir: sh.Dir, Files: objects,
+		Dir: sh.Dir, Files: objects, Certs: sh.Certs,
 	}
 	self := "bpfreplay"
 	if sh.HostRoot {
@@ -236,6 +238,17 @@ func terminfo(env []string) []string {
 	return nil
 }
 
+// how are flags of load for a case. A file that was signed before is loaded as it is.
+func (sh *Shell) how(c *Case, engine string) string {
+	if is, err := artefact.IsFile(sh.Suite.path(c)); err != nil || !is {
+		return " --engine " + engine
+	}
+	if len(sh.Certs) > 0 {
+		return " --keyring user"
+	}
+	return ""
+}
+
 // script is what the shell runs first: it loads the objects, and says what is
 // where. It says it to the person, not to whoever reads the output of commands.
 func (sh *Shell) script(self string, o *Options) string {
@@ -273,7 +286,7 @@ func (sh *Shell) script(self string, o *Options) string {
 				line("mkdir -p %s", dir)
 				dir = path.Join(dir, strings.ReplaceAll(c.Name, ".", "_"))
 			}
-			load := fmt.Sprintf("%s load --engine %s --pin %s%s %s", self, e, shellword.Quote(dir), replace, shellword.Quote(object))
+			load := fmt.Sprintf("%s load%s --pin %s%s %s", self, sh.how(c, e), shellword.Quote(dir), replace, shellword.Quote(object))
 			if sh.Terminal == nil {
 				line("%s >/dev/null", load)
 				continue

@@ -63,7 +63,7 @@ func BuildModules(ctx context.Context, o ModuleOptions) (*TestModules, error) {
 		o.Say = func(string) {}
 	}
 	if !o.Again {
-		if m, err := knownModules(o.Store, o.Kernel); m != nil || err != nil {
+		if m, err := KnownModules(o.Store, o.Kernel); m != nil || err != nil {
 			return m, err
 		}
 	}
@@ -84,9 +84,9 @@ type noModulesError struct{ why string }
 
 func (e *noModulesError) Error() string { return e.why }
 
-// knownModules are the modules of a kernel that were built before, nil if it was
+// KnownModules are the test modules of a kernel that were built before, nil if it was
 // never tried.
-func knownModules(store *vmimage.Store, k *vmimage.Kernel) (*TestModules, error) {
+func KnownModules(store *vmimage.Store, k *vmimage.Kernel) (*TestModules, error) {
 	list, err := readModules(store)
 	if err != nil {
 		return nil, err
@@ -438,4 +438,42 @@ func (t *inTree) make(ctx context.Context, dir, name string) error {
 		return err
 	}
 	return run(ctx, "strip", "--strip-debug", filepath.Join(dir, name+".ko"))
+}
+
+// BuildModule builds a module of the caller's in the way test modules are built, and
+// writes it to file: dir has its sources, of which name.c is the one with the module in it.
+// What it is built with has to be in the cache, from [BuildModules] for this kernel, or
+// else the error is [ErrNotFetched].
+func BuildModule(ctx context.Context, store *vmimage.Store, k *vmimage.Kernel, dir, name, file string) error {
+	var with kbuild = &inTree{tree: k.Tree(), temp: store.TempDir}
+	if k.Tree() == "" {
+		roots, err := filepath.Glob(store.SuitePath("roots/*/" + headersDir(k)))
+		if err != nil {
+			return err
+		}
+		if len(roots) == 0 {
+			return fmt.Errorf("what modules for kernel %s are built with: %w: run `bpfreplay suite modules %s`", k.Release, ErrNotFetched, k.Name)
+		}
+		root := strings.TrimSuffix(roots[0], "/"+headersDir(k))
+		with = &jailed{root: root, headers: "/" + headersDir(k)}
+	}
+	work, err := with.workDir()
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	if err := copySources(work, dir); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(work, "Kbuild"), fmt.Appendf(nil, "obj-m := %s.o\n", name), 0o644); err != nil {
+		return err
+	}
+	if err := with.make(ctx, work, name); err != nil {
+		return fmt.Errorf("module %s for kernel %s: %w", name, k.Release, err)
+	}
+	data, err := os.ReadFile(filepath.Join(work, name+".ko"))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, data, 0o644)
 }

@@ -111,7 +111,7 @@ func TestBuildModules(t *testing.T) {
 
 	// The list says what of it is in use.
 	assert.NilError(t, m.remember(store))
-	known, err := knownModules(store, o.Kernel)
+	known, err := KnownModules(store, o.Kernel)
 	assert.NilError(t, err)
 	assert.Check(t, is.DeepEqual(known, m))
 	pruned, err := store.Prune(false)
@@ -122,7 +122,7 @@ func TestBuildModules(t *testing.T) {
 		assert.NilError(t, err)
 	}
 	assert.NilError(t, os.RemoveAll(filepath.Dir(store.SuitePath(m.Files[0]))))
-	known, err = knownModules(store, o.Kernel)
+	known, err = KnownModules(store, o.Kernel)
 	assert.NilError(t, err)
 	assert.Check(t, known == nil)
 }
@@ -136,7 +136,7 @@ func TestNoModules(t *testing.T) {
 	m, err := BuildModules(t.Context(), ModuleOptions{Store: store, Kernel: k})
 	assert.NilError(t, err)
 	assert.Check(t, is.Contains(m.Reason, "not from Debian's archive"))
-	known, err := knownModules(store, k)
+	known, err := KnownModules(store, k)
 	assert.NilError(t, err)
 	assert.Check(t, is.DeepEqual(known, m))
 

@@ -2,54 +2,64 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/bpfreplay/bpfreplay/harness"
-	"github.com/bpfreplay/bpfreplay/harness/engine"
 	"github.com/bpfreplay/bpfreplay/harness/report"
 	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/loader/artefact"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
 type checkFlags struct {
 	vmtestFlags
 	require []string
+	signed  bool
+	certs   each
 }
 
 func newCheck() *cobra.Command {
 	f := checkFlags{vmtestFlags: newVMTestFlags()}
 	f.kernel, f.still, f.noRetry = defaultTier, true, true
 	cmd := &cobra.Command{
-		Use:   "check OBJECT...",
+		Use:   "check OBJECT|FILE...",
 		Short: "Say on which kernels objects load, directly and by loader program, and why not",
 		Long: `check loads objects on several kernels with each engine, and shows where that works: a
 table of kernels and engines, and below it each reason once, with the verifier's last
 words, and the capability that the kernel lacks and since when kernels have it. Without
 --engines these are direct, trace and replay, and libbpf if bpftool is there.
 
+--signed adds engine signed: the kernel verifies a signature by a key that is made for
+the check. Files that gen wrote are loaded as they are, by replay, and with --signed as
+they were signed: --cert is the certificate that the kernel then trusts.
+
 Exit status: 0 if each object loads on each kernel with each engine (of replay, where
 the kernel has loader programs at all); 1 if not, of the engines of --require if there
 are such; 2 if a kernel cannot be had or the harness failed.`,
 		Example: `  bpfreplay check my.bpf.o
-  bpfreplay check my.bpf.o --kernel '5.10 6.1' --require direct`,
+  bpfreplay check my.bpf.o --kernel '5.10 6.1' --require direct
+  bpfreplay check my.bpfreplay --kernel '6.18 stable' --signed --cert cert.pem`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
 	f.add(cmd, nil)
-	addFlags(cmd, flags{"require": &f.require, "jobs": &f.jobs, "json": &f.json, "fail-fast": &f.matrix.failFast, "replace": &f.replace})
+	addFlags(cmd, flags{"require": &f.require, "signed": &f.signed, "cert": &f.certs, "jobs": &f.jobs, "json": &f.json, "fail-fast": &f.matrix.failFast, "replace": &f.replace})
 	f.matrix.addMemory(cmd)
 	_ = cmd.Flags().MarkHidden("fail-fast") // an answer is for all kernels
 	return cmd
 }
 
 func (f *checkFlags) run(cmd *cobra.Command, args []string) error {
-	if err := checkObjects(cmd, args); err != nil {
+	if err := checkFiles(cmd, args); err != nil {
 		return err
 	}
-	f.chooseEngines()
+	if err := f.chooseEngines(args); err != nil {
+		return err
+	}
 	for _, e := range f.require {
 		if !slices.Contains(f.engines, e) {
 			return fmt.Errorf("--require %s: it is not one of the engines that load: %v", e, f.engines)
@@ -72,6 +82,9 @@ func (f *checkFlags) run(cmd *cobra.Command, args []string) error {
 	}
 	o, err := f.matrixOptions(suite, kernels, harness.Shard{})
 	if err != nil {
+		return err
+	}
+	if o.Certs, err = readCertificates(f.certs); err != nil {
 		return err
 	}
 	notes := report.Lines{Notes: report.Printable(cmd.ErrOrStderr())}
@@ -103,14 +116,33 @@ func (f *checkFlags) run(cmd *cobra.Command, args []string) error {
 	return f.judge(objects)
 }
 
-func (f *checkFlags) chooseEngines() {
-	if len(f.engines) > 0 {
-		return
+// chooseEngines has the engines that load. Those that read objects have no use for the files
+// that gen wrote.
+func (f *checkFlags) chooseEngines(paths []string) error {
+	files := 0
+	for _, path := range paths {
+		if is, err := artefact.IsFile(path); err == nil && is {
+			files++
+		}
 	}
-	f.engines = engine.Defaults()
-	if _, err := engine.FindTool(); err == nil || len(f.bpftool) > 0 {
-		f.engines = append(f.engines, state.EngineLibbpf)
+	switch {
+	case files > 0 && files < len(paths):
+		return errors.New("either objects or files that gen wrote")
+	case files > 0 && f.signed && len(f.certs) == 0:
+		return errors.New("--signed of a file: whose certificate is the kernel to trust? Give --cert")
+	case len(f.certs) > 0 && (files == 0 || !f.signed):
+		return errors.New("--cert is for --signed and files that sign wrote")
 	}
+	if len(f.engines) == 0 {
+		f.engines = defaultEngines(len(f.bpftool) > 0)
+		if files > 0 {
+			f.engines = []string{state.EngineReplay}
+		}
+	}
+	if f.signed && !slices.Contains(f.engines, state.EngineSigned) {
+		f.engines = append(f.engines, state.EngineSigned)
+	}
+	return nil
 }
 
 // judge is the end of the command.

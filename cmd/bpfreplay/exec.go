@@ -35,6 +35,7 @@ type execFlags struct {
 	root    string
 	splats  string
 	console string
+	certs   each
 }
 
 func newExec() *cobra.Command {
@@ -70,6 +71,9 @@ The guest has /proc, /sys with debugfs, tracefs, cgroups and a BPF file system,
 and no other network. The kernel's configuration is in /boot, its modules that were
 asked for in /lib/modules.
 
+--cert puts a certificate into the guest's keyring "user", which signed loads of the
+program may name.
+
 So the tests of Go packages run on any kernel:
 
   go test -exec 'bpfreplay exec --kernel 6.12 --' ./...
@@ -91,6 +95,7 @@ others want --with (--bare leaves all out).`,
 		"gdb": &f.gdb, "with": (*each)(&f.With), "get": (*each)(&f.Get), "tty": &f.tty, "bare": &f.bare, "rootfs": &f.root,
 		"module": (*each)(&f.Modules), "memory": &f.MemoryMiB, "cpus": &f.CPUs, "timeout": &f.Timeout,
 		"splats": &f.splats, "console": &f.console,
+		"cert": &f.certs,
 	})
 	fl := cmd.Flags()
 	fl.StringArrayVarP((*[]string)(&f.env), "env", "e", nil, flagTable["env"].usage)
@@ -117,6 +122,9 @@ func (f *execFlags) run(cmd *cobra.Command, args []string) error {
 		c.Console = out
 	}
 	if c.HostRoot, err = hostRoot(f.root); err != nil {
+		return err
+	}
+	if c.Certs, err = readCertificates(f.certs); err != nil {
 		return err
 	}
 	if c.Program, err = exec.LookPath(args[0]); err != nil {

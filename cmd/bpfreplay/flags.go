@@ -47,7 +47,7 @@ var flagTable = map[string]flagInfo{
 	"case":         {"c", aboutCases, "only cases whose names match this pattern, or with ! before it, not those (may be repeated)"},
 	"effects":      {"", aboutCases, "run and attach programs, too, as vmtest does: only for a guest"},
 	"engine":       {"e", aboutCases, "the engine that loads: " + strings.Join(engine.Names(), ", ")},
-	"engines":      {"e", aboutCases, "engines that load, in this order: " + strings.Join(engine.Names(), ", ")},
+	"engines":      {"e", aboutCases, "engines that load, in this order: " + strings.Join(engine.Names(), ", ") + "; libbpf by default, too, where bpftool is"},
 	"fault":        {"", aboutCases, "CASE=FAULT: have the guest go wrong in this case, to see what then happens; with :once behind it, not again when the case is run once more; help lists the faults (may be repeated)"},
 	"fresh":        {"", aboutCases, "time the repetitions in a new process each, as for a program that loads one object"},
 	"list":         {"", aboutCases, "list the mutations of loads, and boot nothing"},
@@ -105,6 +105,7 @@ var flagTable = map[string]flagInfo{
 	"verbose":         {"v", aboutReport, "show explained differences, too"},
 	"write-states":    {"", aboutReport, "a directory to write states to, one file an engine"},
 
+	"artefact":    {"", aboutSkeleton, "of a skeleton: embed this file, which gen wrote of the object and sign signed"},
 	"c":           {"", aboutSkeleton, "write a light skeleton in C: one header with the artefact in it"},
 	"cc":          {"", aboutSkeleton, "compile the argument, a C source, with this clang; what follows -- are its flags"},
 	"go":          {"", aboutSkeleton, "write a light skeleton in Go, and the artefact that it embeds"},
@@ -114,12 +115,13 @@ var flagTable = map[string]flagInfo{
 	"target":      {"", aboutSkeleton, "what the object is for: bpfel, native, or a GOARCH"},
 	"type":        {"", aboutSkeleton, "of --go: declare this type of the object as well (may be repeated)"},
 
-	"cert":      {"", aboutSigned, "a certificate (X.509), in PEM or DER; of load one that is trusted for it (may be repeated)"},
+	"cert":      {"", aboutSigned, "a certificate (X.509), in PEM or DER; of load, check, exec and shell one that is trusted there (may be repeated)"},
 	"contract":  {"", aboutSigned, "contracts to sign for, of " + strings.Join(contractNames(), ", ") + "; none is all"},
 	"detached":  {"", aboutSigned, "print what an external signer is to sign, and write nothing"},
 	"enforce":   {"", aboutSigned, "refuse programs; without it, only log them"},
 	"for":       {"", aboutSigned, "how long to enforce if nobody confirms"},
 	"key":       {"", aboutSigned, "the private key, in PEM or DER"},
+	"signed":    {"", aboutSigned, "load signed, too (engine signed): by a key that is made for it, or a file that sign wrote, by --cert"},
 	"signature": {"", aboutSigned, "CONTRACT=FILE: what an external signer has returned (may be repeated)"},
 
 	"again":    {"", aboutRest, "build although it is known what comes of it"},

@@ -56,7 +56,8 @@ A program that replaces a function of another one (freplace) needs to know which
 
 With --keyring the kernel verifies the signature of a file that sign wrote, by the
 keys in that keyring: a serial, as keyctl(1) prints it, or a name. With --cert it
-is a keyring that is made for this load and holds this certificate.
+is a keyring that is made for this load and holds this certificate. With --engine
+signed an object is signed and loaded with a key that is made for it.
 
 Where the kernel refuses a program, the verifier's log is printed, too.`,
 		Example: `  bpfreplay load my.bpf.o
@@ -117,7 +118,7 @@ func (f *loadFlags) load(cmd *cobra.Command, path string) (*onKernel, error) {
 		return awaitLoad(cmd.Context(), func() (*onKernel, error) { return f.runFile(a, programs) })
 	}
 	if f.keyring != "" || len(f.certs) > 0 {
-		return nil, fmt.Errorf("%s is an object: only a file that sign wrote has a signature", path)
+		return nil, fmt.Errorf("%s is an object: only a file that sign wrote has a signature (--engine signed makes one to try)", path)
 	}
 	opts, err := f.objects.options()
 	if err != nil {
@@ -231,13 +232,9 @@ func findTool(path string, engines ...string) (engine.Tool, error) {
 func (f *loadFlags) runFile(a *artefact.Artefact, programs map[string]int) (*onKernel, error) {
 	o := replay.Options{Options: target.Options{Programs: programs}, Keyring: f.keyring}
 	if len(f.certs) > 0 {
-		var certs [][]byte
-		for _, path := range f.certs {
-			cert, err := sign.ReadCertificate(path)
-			if err != nil {
-				return nil, err
-			}
-			certs = append(certs, cert.Raw)
+		certs, err := readCertificates(f.certs)
+		if err != nil {
+			return nil, err
 		}
 		ring, err := keyring.New(certs...)
 		if err != nil {
@@ -258,6 +255,18 @@ func (f *loadFlags) runFile(a *artefact.Artefact, programs map[string]int) (*onK
 		l.programs = append(l.programs, state.Handle{Name: p.Name, FD: r.Programs[i]})
 	}
 	return l, nil
+}
+
+// readCertificates reads certificates that signed loads are to trust, as DER.
+func readCertificates(paths []string) (certs [][]byte, err error) {
+	for _, path := range paths {
+		cert, err := sign.ReadCertificate(path)
+		if err != nil {
+			return nil, err
+		}
+		certs = append(certs, cert.Raw)
+	}
+	return certs, nil
 }
 
 // arrange puts maps and programs into the order of the trace, whatever the engine.

@@ -21,6 +21,7 @@ type shellFlags struct {
 	cpus   int
 	root   string
 	tests  bool // test modules
+	certs  each
 }
 
 func newShell() *cobra.Command {
@@ -39,6 +40,9 @@ loaded when the prompt comes, by the engines that --engines names. What they
 leave is pinned in /sys/fs/bpf/ENGINE/maps and .../programs (below that a
 directory a case, if there are several); modules that a case names are loaded.
 
+--cert puts a certificate into the guest's keyring "user": files that sign wrote,
+which may be named like objects, are loaded with it.
+
 Ctrl-C and the like are the guest's. exit ends the guest, and this command with
 the shell's exit status. One that hangs is ended by Ctrl-]; of one that panics
 the last lines of the console are printed.
@@ -54,6 +58,7 @@ of the last one.`,
 	addFlags(cmd, flags{
 		"gdb": &f.gdb, "suite": &f.suite, "case": &f.cases, "engines": &f.engines, "with": &f.with, "env": &f.env,
 		"module": &f.module, "memory": &f.memory, "cpus": &f.cpus, "rootfs": &f.root, "test-modules": &f.tests,
+		"cert": &f.certs,
 	})
 	return cmd
 }
@@ -70,6 +75,10 @@ func (f *shellFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	certs, err := readCertificates(f.certs)
+	if err != nil {
+		return err
+	}
 	dir, err := os.Getwd()
 	if err != nil {
 		return err
@@ -81,8 +90,8 @@ func (f *shellFlags) run(cmd *cobra.Command, args []string) error {
 	defer done()
 	sh := harness.Shell{
 		Suite: suite, Engines: f.engines, With: f.with, Modules: f.module,
-		Env:      environment(append([]string{"TERM"}, f.env...), "GODEBUG"),
-		HostRoot: root, Dir: dir, MemoryMiB: f.memory, CPUs: f.cpus,
+		Env:   environment(append([]string{"TERM"}, f.env...), "GODEBUG"),
+		Certs: certs, HostRoot: root, Dir: dir, MemoryMiB: f.memory, CPUs: f.cpus,
 	}
 	if f.tests && suite.UsesTestModules() {
 		if sh.First, err = testModules(cmd.Context(), opts.Store, opts.Kernel, opts.Note); err != nil {
@@ -99,9 +108,11 @@ func (f *shellFlags) run(cmd *cobra.Command, args []string) error {
 
 // readSuite has the cases that are asked for, and the objects.
 func (f *shellFlags) readSuite(cmd *cobra.Command, objects []string) (*harness.Suite, error) {
-	suite, err := objectSuite(cmd, objects)
-	if err != nil || len(f.cases) == 0 {
-		return suite, err
+	if len(f.cases) == 0 {
+		if err := checkFiles(cmd, objects); err != nil {
+			return nil, err
+		}
+		return harness.NewSuite(objects), nil
 	}
 	if len(objects) > 0 {
 		return nil, errors.New("either objects or --case")

@@ -16,6 +16,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/report"
 	"github.com/bpfreplay/bpfreplay/internal/object"
 	"github.com/bpfreplay/bpfreplay/internal/shellword"
+	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
 type vmtestFlags struct {
@@ -95,6 +96,9 @@ func (f *vmtestFlags) addFlags(cmd *cobra.Command) {
 func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 	if f.fault.help() {
 		return listFaults(cmd.OutOrStdout())
+	}
+	if !cmd.Flags().Changed("engines") && !isForeign(f.suite) {
+		f.engines = defaultEngines(len(f.bpftool) > 0)
 	}
 	suite, err := f.readSuite(cmd, args)
 	if err != nil {
@@ -219,6 +223,22 @@ func checkObject(cmd *cobra.Command, path string) error {
 func checkObjects(cmd *cobra.Command, paths []string) error {
 	for _, path := range paths {
 		if err := checkObject(cmd, path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkFiles checks objects, and loader programs that gen wrote.
+func checkFiles(cmd *cobra.Command, paths []string) error {
+	for _, path := range paths {
+		is, err := artefact.IsFile(path)
+		if err == nil && is {
+			_, err = artefact.ReadFile(path)
+		} else if err == nil {
+			err = checkObject(cmd, path)
+		}
+		if err != nil {
 			return err
 		}
 	}

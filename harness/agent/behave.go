@@ -72,26 +72,23 @@ func (x *exercise) sample(ctx context.Context, before *state.State, loaded *engi
 	return sample, nil
 }
 
-// settle repeats loads whose effects are not those of the first, to tell noise from
+// settle repeats loads whose effects are not those of another, to tell noise from
 // a difference. What earlier loads made is gone then, where it can be: a program may
 // see that, too, like an iterator over all maps.
 func (x *exercise) settle(loads []Load, made map[string]ids) error {
-	first := slices.IndexFunc(loads, sampled)
-	if first < 0 {
-		return nil
-	}
 	differs := func(l *Load) bool {
-		return sampled(*l) && len(behave.Compare(loads[first].Samples, l.Samples)) > 0
+		return sampled(*l) && slices.ContainsFunc(loads, func(other Load) bool {
+			return sampled(other) && len(behave.Compare(other.Samples, l.Samples)) > 0
+		})
 	}
 	gone := true
 	for range behave.Rounds {
+		wanted := make([]bool, len(loads))
 		for i := range loads {
-			l := &loads[i]
-			wanted := differs(l)
-			if i == first {
-				wanted = slices.ContainsFunc(loads, func(l Load) bool { return differs(&l) })
-			}
-			if !wanted {
+			wanted[i] = differs(&loads[i])
+		}
+		for i := range loads {
+			if !wanted[i] {
 				continue
 			}
 			if gone {
@@ -101,6 +98,7 @@ func (x *exercise) settle(loads []Load, made map[string]ids) error {
 				}
 				gone = len(left) == 0
 			}
+			l := &loads[i]
 			if err := watch(made, l, func() { x.repeat(l) }); err != nil {
 				return err
 			}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/loader/keyring"
 )
 
 // Command is a program to run in the guest.
@@ -33,6 +35,9 @@ type Command struct {
 	Get []string `json:"get,omitempty"`
 	// GetMore are those of Get that need not be there.
 	GetMore []string `json:"get_more,omitempty"`
+	// Certs are certificates (X.509, DER) for root's user keyring, for loads that the
+	// program asks the kernel to verify.
+	Certs [][]byte `json:"certs,omitempty"`
 	// HostRoot is the virtiofs tag of the file system that it has as its root,
 	// which it may change in memory only; empty for the guest's own root. Paths
 	// begin there, then.
@@ -325,6 +330,11 @@ func prepare(c *Conn, command *Command) (*process, error) {
 	}
 	if err := os.MkdirAll(command.Dir, 0o755); err != nil {
 		return nil, err
+	}
+	for i, cert := range command.Certs {
+		if err := keyring.Add(unix.KEY_SPEC_USER_KEYRING, fmt.Sprintf("bpfreplay:%d", i), cert); err != nil {
+			return nil, err
+		}
 	}
 	mark(BeginMark + ExecName)
 	if command.Terminal != nil {

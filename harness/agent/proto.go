@@ -84,6 +84,8 @@ type Request struct {
 	Fault string `json:"fault,omitempty"`
 	// Replace are programs to load first, which freplace programs of the object replace.
 	Replace []Replaced `json:"replace,omitempty"`
+	// Certs are those of engine.Object.
+	Certs [][]byte `json:"certs,omitempty"`
 	// Only and Autoload are those of engine.Object.
 	Only     string `json:"only,omitempty"`
 	Autoload bool   `json:"autoload,omitempty"`

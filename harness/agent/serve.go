@@ -347,7 +347,7 @@ func (s *Server) loadOne(direct engine.Engine, r *Replaced) (*engine.Loaded, err
 }
 
 func (s *Server) load(e engine.Engine, req *Request, replaced map[string]int, a *Answer, l *Load, x *exercise) {
-	obj := engine.Object{Name: req.File, Data: req.Object, Only: req.Only, Autoload: req.Autoload, Replaces: replaced}
+	obj := engine.Object{Name: req.File, Data: req.Object, Only: req.Only, Autoload: req.Autoload, Certs: req.Certs, Replaces: replaced}
 	if req.Mutate != "" {
 		m, err := mutate.Find(req.Mutate)
 		if err != nil {

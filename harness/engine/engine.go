@@ -22,10 +22,14 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// Object is what an engine is given: a file, as bytes.
+// Object is what an engine is given: a file, as bytes. Engines replay and signed also take
+// a loader program that gen wrote.
 type Object struct {
 	Name string // base name of the file
 	Data []byte
+	// Certs are certificates (X.509, DER) by which engine signed has the kernel verify a
+	// file that was signed before.
+	Certs [][]byte
 	// Mutate, if set, breaks the loader program of engine replay, to see that
 	// it is noticed. One that finds nothing to change leaves it as it is.
 	Mutate *mutate.Mutation
@@ -204,6 +208,10 @@ func (replayed) Open(obj Object) (Load, error) {
 			return nil, err
 		}
 		return replayedLoad{a: p.Artefact}, nil
+	}
+	if artefact.IsArtefact(obj.Data) {
+		a, err := artefact.Parse(obj.Data)
+		return replayedLoad{a, obj.Replaces}, err
 	}
 	a, err := generate(&obj)
 	if err != nil {

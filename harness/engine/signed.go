@@ -9,6 +9,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/internal/replay"
 	"github.com/bpfreplay/bpfreplay/internal/target"
+	"github.com/bpfreplay/bpfreplay/loader/artefact"
 	"github.com/bpfreplay/bpfreplay/loader/keyring"
 	"github.com/bpfreplay/bpfreplay/loader/sign"
 )
@@ -25,28 +26,36 @@ var runKey = sync.OnceValues(func() (*keyOfRun, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &keyOfRun{key: key, cert: cert}, nil
+	return &keyOfRun{key, cert, &trust{certs: [][]byte{cert.Raw}}}, nil
 })
 
 type keyOfRun struct {
-	key  crypto.Signer
-	cert *x509.Certificate
-	once sync.Once
-	ring *keyring.Ring
-	err  error
+	key   crypto.Signer
+	cert  *x509.Certificate
+	trust *trust
 }
 
-// keyring makes the keyring with the certificate. It stays until the process ends.
-func (k *keyOfRun) keyring() (string, error) {
-	k.once.Do(func() { k.ring, k.err = keyring.New(k.cert.Raw) })
-	if k.err != nil {
-		return "", fmt.Errorf("%w: %w", ErrTrouble, k.err)
+// trust is a keyring with certificates. It is made once, and stays until the process ends.
+type trust struct {
+	certs [][]byte
+	once  sync.Once
+	ring  *keyring.Ring
+	err   error
+}
+
+func (t *trust) keyring() (string, error) {
+	t.once.Do(func() { t.ring, t.err = keyring.New(t.certs...) })
+	if t.err != nil {
+		return "", fmt.Errorf("%w: %w", ErrTrouble, t.err)
 	}
-	return k.ring.ID().String(), nil
+	return t.ring.ID().String(), nil
 }
 
 func (signed) Open(obj Object) (Load, error) {
-	obj.Mutate = nil // as the engine that a mutation is for is compared with others
+	if artefact.IsArtefact(obj.Data) {
+		a, err := artefact.Parse(obj.Data)
+		return &signedLoad{replayedLoad{a, nil}, &trust{certs: obj.Certs}}, err
+	}
 	a, err := generate(&obj)
 	if err != nil {
 		return nil, err
@@ -64,12 +73,12 @@ func (signed) Open(obj Object) (Load, error) {
 	if a, err = reread(a); err != nil {
 		return nil, err
 	}
-	return &signedLoad{replayedLoad{a, nil}, k}, nil
+	return &signedLoad{replayedLoad{a, nil}, k.trust}, nil
 }
 
 type signedLoad struct {
 	replayedLoad
-	key *keyOfRun
+	trust *trust
 }
 
 func (l *signedLoad) Needs() []string { return append(l.replayedLoad.Needs(), target.NeedSigned) }
@@ -80,7 +89,7 @@ func (l *signedLoad) Warm(tg *target.Target) error {
 	if _, err := tg.Contract(); err != nil {
 		return err
 	}
-	_, err := l.key.keyring()
+	_, err := l.trust.keyring()
 	return err
 }
 
@@ -88,7 +97,7 @@ func (l *signedLoad) Do(tg *target.Target) (*Loaded, error) {
 	if err := l.Warm(tg); err != nil {
 		return nil, err
 	}
-	ring, err := l.key.keyring()
+	ring, err := l.trust.keyring()
 	if err != nil {
 		return nil, err
 	}

@@ -116,14 +116,23 @@ func (r *Ring) hold(certificates [][]byte, made chan<- error) {
 	// At once: what is unlinked goes later, and the main thread does not end before the process.
 	defer unix.KeyctlInt(unix.KEYCTL_INVALIDATE, serial, 0, 0, 0)
 	for i, cert := range certificates {
-		if _, err := unix.AddKey("asymmetric", fmt.Sprintf("bpfreplay:%d", i), cert, serial); err != nil {
-			made <- fmt.Errorf("add a certificate to a keyring: %w", explain(err))
+		if err := Add(ID(serial), fmt.Sprintf("bpfreplay:%d", i), cert); err != nil {
+			made <- err
 			return
 		}
 	}
 	r.id = ID(serial)
 	made <- nil
 	<-r.close
+}
+
+// Add adds a certificate (X.509, DER) to a keyring, under a description that replaces a key of the
+// same one.
+func Add(ring ID, description string, certificate []byte) error {
+	if _, err := unix.AddKey("asymmetric", description, certificate, int(ring)); err != nil {
+		return fmt.Errorf("add a certificate to a keyring: %w", explain(err))
+	}
+	return nil
 }
 
 func explain(err error) error {

@@ -9,6 +9,7 @@ char text[16] = "initial";
 __u64 runs;
 __u64 version;
 bool weak_is_there;
+char first;
 
 extern int LINUX_KERNEL_VERSION __kconfig;
 extern const void no_such_symbol __ksym __weak;
@@ -19,6 +20,7 @@ int count(void *ctx)
 	if (broken)
 		bpf_probe_read_kernel((void *)1, -1, 0); // no stack: the verifier refuses it
 	version = LINUX_KERNEL_VERSION;
+	first = text[0];
 	weak_is_there = &no_such_symbol != 0;
 	__sync_fetch_and_add(&runs, step);
 	return 0;
