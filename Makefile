@@ -1,6 +1,7 @@
 # The front door. `make` says what there is.
 
 KERNEL  ?= 6.12
+ARCH    ?=
 CASE    ?=
 OBJ     ?=
 JOBS    ?=
@@ -18,7 +19,8 @@ SEED    ?=
 # The kernels that tests boot: one without loader programs, one that needs CO-RE
 # to be resolved for it after a boot with modules, the usual one, and one of each
 # contract for signatures.
-TEST_KERNELS ?= 5.10 6.1 6.12 6.18 stable
+# And one of another architecture.
+TEST_KERNELS ?= 5.10 6.1 6.12 6.18 stable arm64/6.12
 
 # The command is PID 1 of the guests, too, so it must not need a C library.
 export CGO_ENABLED := 0
@@ -41,12 +43,20 @@ found = $(foreach p,$1,$(or $(wildcard $p),$p))
 
 # A flag with a variable's value, if it has one: $(call flag,VARIABLE,NAME).
 flag = $(if $($1),--$2 $(call q,$($1)))
-guest = --kernel $(call q,$(KERNEL)) $(call flag,ENGINES,engines) $(call flag,BPFTOOL,bpftool)
+guest = --kernel $(call q,$(KERNEL)) $(call flag,ARCH,arch) $(call flag,ENGINES,engines) $(call flag,BPFTOOL,bpftool)
 cases = $(foreach c,$(CASE),--case $(call q,$c)) $(call flag,SHARD,shard) $(call flag,JOBS,jobs) $(call flag,SUITE,suite) \
 	$(if $(ISOLATE),--isolate) $(if $(SPLIT),--split)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+# Architectures of guests that ARCH or KERNEL name and this machine is not: they take another QEMU, and the command built
+# for them beside that for this machine.
+comma := ,
+words = $(subst $(comma), ,$1)
+foreign = $(filter-out $(if $(named),$(shell go env GOARCH)),$(named))
+named = $(sort $(foreach a,amd64 arm64 riscv64,$(if $(filter $a,$(call words,$(ARCH)))$(filter $a/%,$(call words,$(KERNEL))),$a)))
+guests = setup-vmtest bpfreplay $(foreach a,$(foreign),setup-$a bpfreplay.$a)
+
 .PHONY: help setup doctor build suite vmtest mutate fuzz-diff test guesttest bench lint objects clean setup-%
 
 help: ## say what there is
@@ -55,6 +65,8 @@ help: ## say what there is
 	@echo; echo 'What vmtest takes (now in brackets):'
 	@echo '  KERNEL    a name in kernels.yaml, an image, or a built kernel tree; of vmtest several, or a'
 	@echo '            tier: smoke, ci, all [$(call in_q,$(KERNEL))]'
+	@echo '  ARCH      architecture of the kernels: amd64, arm64, riscv64; without it, this machine'"'"'s. A kernel'
+	@echo '            that is named with one (arm64/6.12) has that [$(call in_q,$(ARCH))]'
 	@echo '  CASE      patterns of the cases to run, or behind ! not to run; without it, all [$(call in_q,$(CASE))]'
 	@echo '  OBJ       objects of yours: say on which kernels they load, and why not [$(call in_q,$(OBJ))]'
 	@echo '  SHARD     of all kernels and cases, the part I/N [$(call in_q,$(SHARD))]'
@@ -69,15 +81,20 @@ help: ## say what there is
 	@echo '            SPLIT=program loads each program alone [$(call in_q,$(SUITE))]'
 	@echo '  ARGS      more arguments of bpfreplay vmtest: objects of yours, flags [$(call in_q,$(ARGS))]'
 
-setup: setup-vmtest ## install what a guest needs and this machine lacks
+setup: setup-vmtest $(foreach a,$(foreign),setup-$a) ## install what a guest needs and this machine lacks
 
 doctor: bpfreplay ## say what this machine can do, and what mends the rest
-	./bpfreplay doctor --kernel $(call q,$(KERNEL)) $(ARGS)
+	./bpfreplay doctor --kernel $(call q,$(KERNEL)) $(call flag,ARCH,arch) $(ARGS)
 
 build: bpfreplay ## build the command, a static binary
 
 bpfreplay: $(sources)
 	go build -trimpath -buildvcs=false -ldflags '-s -w' -o $@ ./cmd/bpfreplay
+
+# For guests of another architecture. It is newer than the command itself, which says so if it is not.
+bpfreplay.%: $(sources) bpfreplay
+	GOARCH=$* go build -trimpath -buildvcs=false -ldflags '-s -w' -o $@ ./cmd/bpfreplay
+	@touch $@
 
 # Those of libbpf need bpftool: the machine's, unless one is named.
 ifeq ($(BPFTOOL),)
@@ -102,10 +119,10 @@ suite: setup-suite bpfreplay ## get the Linux selftests and compile them: KSRC=~
 	./bpfreplay suite fetch kernel $(call flag,KSRC,source)
 endif
 
-vmtest: setup-vmtest bpfreplay ## load the core suite in a guest with each engine and compare
+vmtest: $(guests) ## load the core suite in a guest with each engine and compare
 	./bpfreplay $(if $(OBJ),check,vmtest) $(guest) $(cases) $(ARGS) $(call quoted,$(call found,$(OBJ)))
 
-mutate: setup-vmtest bpfreplay ## break loads in a guest, and see that each fault is noticed
+mutate: $(guests) ## break loads in a guest, and see that each fault is noticed
 	./bpfreplay mutate $(guest) $(ARGS)
 
 # It compares with libbpf unless other engines are named.
@@ -113,7 +130,7 @@ ifeq ($(BPFTOOL)$(if $(ENGINES),$(findstring libbpf,$(ENGINES)),libbpf),libbpf)
 fuzz-diff: setup-bpftool
 endif
 
-fuzz-diff: setup-vmtest bpfreplay ## load N random objects in a guest and compare: N=2000 SEED=1
+fuzz-diff: $(guests) ## load N random objects in a guest and compare: N=2000 SEED=1
 	./bpfreplay fuzz-diff $(guest) -n $(call q,$(N)) $(call flag,SEED,seed) $(ARGS)
 
 test: setup-test bpfreplay ## run all tests, those in guests too
@@ -152,7 +169,7 @@ objects: setup-objects ## build the objects of the core suite from their sources
 	scripts/objects.sh
 
 clean: ## remove what was built and reported; the cache of kernels stays
-	rm -rf bpfreplay out
+	rm -rf bpfreplay bpfreplay.amd64 bpfreplay.arm64 bpfreplay.riscv64 out
 
 setup-%:
 	@scripts/setup.sh $*

@@ -2,7 +2,6 @@ package harness
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -21,7 +20,6 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/engine"
-	"github.com/bpfreplay/bpfreplay/harness/vm"
 	"github.com/bpfreplay/bpfreplay/internal/built"
 	"github.com/bpfreplay/bpfreplay/internal/failures"
 	"github.com/bpfreplay/bpfreplay/internal/object"
@@ -269,10 +267,16 @@ func differences(c *CaseReport) []byte {
 		fmt.Fprintf(&b, "%s: %s %s %s\n", l.Engine, l.Result, l.Errno, l.Detail)
 	}
 	for _, p := range c.Verdicts {
-		fmt.Fprintf(&b, "%s/%s: %s %s\n", p.A, p.B, p.Verdict, p.Reason)
-	}
-	for _, d := range c.Differences() {
-		d.write(&b)
+		fmt.Fprintf(&b, "\n%s and %s: %s %s\n", p.A, p.B, p.Verdict, p.Reason)
+		for _, d := range p.Differences {
+			fmt.Fprintf(&b, "%s\n    %s: %s\n    %s: %s\n", d.Field, p.A, d.A, p.B, d.B)
+			if d.ExplainedBy != "" {
+				fmt.Fprintf(&b, "    explained by %s\n", d.ExplainedBy)
+			}
+			if d.Detail != "" {
+				fmt.Fprintf(&b, "%s\n", d.Detail)
+			}
+		}
 	}
 	return b.Bytes()
 }
@@ -293,7 +297,7 @@ func (r *runner) findTools() (*tools, error) {
 		t.Build, t.Go = info.Main.Version, info.GoVersion
 	}
 	t.Cilium = built.With("github.com/cilium/ebpf")
-	if t.QEMUPath, err = exec.LookPath(cmp.Or(r.QEMU, vm.DefaultQEMU)); err != nil {
+	if t.QEMUPath, err = r.emulator(); err != nil {
 		return nil, err
 	}
 	if t.QEMUSum, err = fileSum(t.QEMUPath); err != nil {

@@ -77,15 +77,15 @@ func Exec(ctx context.Context, c Command, o Options) (status int, err error) {
 	if c.Timeout == 0 {
 		c.Timeout = DefaultExecTimeout
 	}
-	s, err := c.session()
+	s, err := c.session(o.Kernel.Arch)
 	if err != nil {
 		return 0, err
 	}
 	return s.run(ctx, o)
 }
 
-// session is the program with its files.
-func (c *Command) session() (*session, error) {
+// session is the program with its files, for a guest of an architecture.
+func (c *Command) session(of string) (*session, error) {
 	program, err := filepath.Abs(c.Program)
 	if err != nil {
 		return nil, err
@@ -113,7 +113,7 @@ func (c *Command) session() (*session, error) {
 		}
 		return s, nil
 	}
-	files, err := c.files()
+	files, err := c.files(of)
 	if err != nil {
 		return nil, err
 	}

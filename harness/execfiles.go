@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
@@ -27,8 +28,8 @@ func libraryPath(env []string) []string {
 }
 
 // files are what the guest has for the program.
-func (c *Command) files() ([]vmimage.File, error) {
-	g := guestFiles{byPath: make(map[string]vmimage.File)}
+func (c *Command) files(of string) ([]vmimage.File, error) {
+	g := guestFiles{arch: of, byPath: make(map[string]vmimage.File)}
 	program, err := filepath.Abs(c.Program)
 	if err != nil {
 		return nil, err
@@ -60,6 +61,7 @@ func (c *Command) files() ([]vmimage.File, error) {
 // it leads in the guest, other links are followed. Sockets, pipes and devices in
 // a directory are left out.
 type guestFiles struct {
+	arch   string // of the guest
 	byPath map[string]vmimage.File
 }
 
@@ -152,26 +154,22 @@ func (g *guestFiles) with(name string) error {
 }
 
 func (g *guestFiles) file(guest, host string, mode fs.FileMode) error {
-	if mode&0o111 != 0 && needsLibraries(host) {
+	if mode&0o111 != 0 && needsLibraries(g.arch, host) {
 		return g.program(guest, host)
 	}
 	return g.add(vmimage.File{Path: guest, Mode: mode.Perm(), Host: host})
 }
 
-// needsLibraries says whether a file is a program of this machine that has a
+// needsLibraries says whether a file is a program for an architecture that has a
 // dynamic linker.
-func needsLibraries(file string) bool {
+func needsLibraries(of, file string) bool {
 	e, err := elf.Open(file)
 	if err != nil {
 		return false
 	}
 	defer e.Close()
-	self, err := elf.Open("/proc/self/exe")
-	if err != nil {
-		return false
-	}
-	defer self.Close()
-	return e.Machine == self.Machine && e.Class == self.Class &&
+	a, ok := arch.Find(of)
+	return ok && e.Machine == a.Machine && e.Class == elf.ELFCLASS64 &&
 		slices.ContainsFunc(e.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP })
 }
 
@@ -190,7 +188,7 @@ func (g *guestFiles) program(guest, host string) error {
 		}
 		guest, host = real, real
 	}
-	files, err := vmimage.Programs(guestLibraries, host)
+	files, err := vmimage.Programs(g.arch, guestLibraries, host)
 	if err != nil {
 		return err
 	}

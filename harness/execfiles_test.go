@@ -12,13 +12,14 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/internal/need"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
 func guestPaths(t *testing.T, c Command) map[string]vmimage.File {
 	t.Helper()
-	files, err := c.files()
+	files, err := c.files(arch.Native)
 	assert.NilError(t, err)
 	byPath := make(map[string]vmimage.File)
 	for _, f := range files {
@@ -78,12 +79,12 @@ func TestGuestFiles(t *testing.T) {
 		{"/", "cannot be taken into a guest"},
 		{"/init", "cannot be taken into a guest"},
 	} {
-		_, err := (&Command{Program: program, Dir: dir, With: []string{test.with}}).files()
+		_, err := (&Command{Program: program, Dir: dir, With: []string{test.with}}).files(arch.Native)
 		assert.Check(t, is.ErrorContains(err, test.err), test.with)
 	}
-	_, err = (&Command{Program: "tree/script", Dir: dir}).files()
+	_, err = (&Command{Program: "tree/script", Dir: dir}).files(arch.Native)
 	assert.ErrorIs(t, err, vmimage.ErrProgram)
-	_, err = (&Command{Program: program, Dir: dir + "/tree/script", With: []string{"tree"}}).files()
+	_, err = (&Command{Program: program, Dir: dir + "/tree/script", With: []string{"tree"}}).files(arch.Native)
 	assert.ErrorContains(t, err, "both "+dir+"/tree/script and a directory")
 }
 
@@ -91,7 +92,7 @@ func TestGuestFiles(t *testing.T) {
 func TestGuestPrograms(t *testing.T) {
 	sh, err := exec.LookPath("sh")
 	assert.NilError(t, err)
-	if !needsLibraries(sh) {
+	if !needsLibraries(arch.Native, sh) {
 		t.Skip("needs a program with shared libraries, and sh is none")
 	}
 	libraries := func(files map[string]vmimage.File) (n int) {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 )
 
 // Debugger is where gdb finds a guest that waits for it: see Options.Debugger.
@@ -26,6 +27,7 @@ type Debugger struct {
 	socket  *os.File
 	address string
 	symbols string
+	of      *arch.Arch
 	exact   bool // symbols have types and lines
 	release string
 }
@@ -36,7 +38,11 @@ type Debugger struct {
 // they are on this machine; else a guest is started to ask it for those that it
 // knows. The caller closes it.
 func OpenDebugger(ctx context.Context, o *Options) (_ *Debugger, err error) {
-	d := &Debugger{release: o.Kernel.Release}
+	of, err := arch.Parse(o.Kernel.Arch)
+	if err != nil {
+		return nil, fmt.Errorf("gdb: %w", err)
+	}
+	d := &Debugger{release: o.Kernel.Release, of: of}
 	defer func() {
 		if err != nil {
 			d.Close()
@@ -71,12 +77,20 @@ func (d *Debugger) Close() {
 func (d *Debugger) Lines() []string {
 	lines := []string{
 		"the guest waits for gdb before its first instruction. In another terminal:",
-		fmt.Sprintf("  gdb -ex 'file %s' -ex 'target remote %s' -ex 'hbreak __x64_sys_bpf' -ex continue", d.symbols, d.address),
+		fmt.Sprintf("  %s -ex 'file %s' -ex 'target remote %s' -ex 'hbreak %ssys_bpf' -ex continue", debuggerFor(d.of), d.symbols, d.address, d.of.Syscalls),
 	}
 	if !d.exact {
 		lines = append(lines, fmt.Sprintf("(types and lines: install Debian's package linux-image-%s-dbg, for %s)", d.release, debugFiles(d.release)[0]))
 	}
 	return lines
+}
+
+// debuggerFor is the gdb for an architecture: of Debian's the one of package gdb knows this machine's alone.
+func debuggerFor(of *arch.Arch) string {
+	if of.Name == arch.Native {
+		return "gdb"
+	}
+	return "gdb-multiarch"
 }
 
 // file is the socket for QEMU, nil without a debugger.
@@ -109,7 +123,7 @@ func (d *Debugger) findSymbols(ctx context.Context, o *Options) error {
 		if err != nil {
 			return err
 		}
-		return writeSymbols(filepath.Join(dir, name), list)
+		return writeSymbols(filepath.Join(dir, name), d.of.Machine, list)
 	})
 	d.symbols = filepath.Join(dir, name)
 	return err
@@ -191,7 +205,7 @@ func parseSymbols(list []byte) ([]symbol, error) {
 
 // writeSymbols writes an ELF file that has the symbols of /proc/kallsyms and no
 // contents: gdb reads those from the guest.
-func writeSymbols(file string, list []byte) error {
+func writeSymbols(file string, machine elf.Machine, list []byte) error {
 	symbols, err := parseSymbols(list)
 	if err != nil {
 		return err
@@ -223,7 +237,7 @@ func writeSymbols(file string, list []byte) error {
 	write(&out, elf.Header64{
 		Ident:   [elf.EI_NIDENT]byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), byte(elf.EV_CURRENT)},
 		Type:    uint16(elf.ET_EXEC),
-		Machine: uint16(elf.EM_X86_64), Version: uint32(elf.EV_CURRENT),
+		Machine: uint16(machine), Version: uint32(elf.EV_CURRENT),
 		Shoff: headerSize, Ehsize: headerSize, Shentsize: sectionSize, Shnum: 4, Shstrndx: strtab,
 	})
 	at := uint64(headerSize + 4*sectionSize)

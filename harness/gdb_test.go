@@ -21,7 +21,7 @@ ffffffffc0201000 t of_a_module	[nf_conntrack]
 
 func TestWriteSymbols(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "vmlinux")
-	assert.NilError(t, writeSymbols(file, []byte(someSymbols)))
+	assert.NilError(t, writeSymbols(file, elf.EM_X86_64, []byte(someSymbols)))
 	e, err := elf.Open(file)
 	assert.NilError(t, err)
 	defer e.Close()
@@ -49,5 +49,5 @@ func TestWriteSymbols(t *testing.T) {
 func TestNoSymbols(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "vmlinux")
 	hidden := strings.ReplaceAll(someSymbols, "ffffffff8", "00000000")
-	assert.ErrorContains(t, writeSymbols(file, []byte(strings.Split(hidden, "\n")[0])), "tells no addresses")
+	assert.ErrorContains(t, writeSymbols(file, elf.EM_X86_64, []byte(strings.Split(hidden, "\n")[0])), "tells no addresses")
 }

@@ -158,7 +158,7 @@ func (r *runner) config(number int) vm.Config {
 		console = fmt.Sprintf("console-%d.log", number)
 	}
 	return vm.Config{
-		QEMU: r.QEMU, Kernel: r.Kernel.BootPath,
+		Arch: r.Kernel.Arch, QEMU: r.QEMU, Kernel: r.Kernel.BootPath,
 		Params:    append(slices.Clone(params), r.Params...),
 		MemoryMiB: guestMemory, CPUs: guestCPUs,
 		Accelerator: r.Accelerator, StateDir: r.StateDir,

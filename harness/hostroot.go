@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 )
 
 // HostRootArg is the first argument of this program when it is to become the server
@@ -219,6 +220,9 @@ func (fs *fileServer) blame(err error) error {
 
 // hasHostRoot says why a kernel cannot have this machine's root.
 func hasHostRoot(o *Options) error {
+	if o.Kernel.Arch != arch.Native {
+		return fmt.Errorf("--rootfs host: kernel %s is for %s, for which this machine's programs are not", o.Kernel.Name, o.Kernel.Arch)
+	}
 	for _, m := range agent.HostRootModules {
 		if _, err := o.Kernel.Modules(m); err != nil {
 			return fmt.Errorf("--rootfs host: kernel %s has no %s, which is needed for this machine's files: %w", o.Kernel.Name, m, err)

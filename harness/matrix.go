@@ -207,7 +207,7 @@ func (m *matrix) claim() (release func(), err error) {
 }
 
 // runDir is the name of a kernel's directory.
-func runDir(kernel string) string { return filepath.Base(filepath.Clean(kernel)) }
+func runDir(kernel string) string { return KernelDir(kernel) }
 
 // unused takes a name that nobody has: paths of two kernels may end alike.
 func unused(taken map[string]bool, name string) string {

@@ -91,7 +91,11 @@ func (c *CaseReport) trouble() string {
 		case Broken:
 			return p.Reason
 		case Different:
-			return c.Differences()[0].String()
+			for _, d := range p.Differences {
+				if d.ExplainedBy == "" {
+					return fmt.Sprintf("%s: %s %s, %s %s", d.Field, p.A, d.A, p.B, d.B)
+				}
+			}
 		}
 	}
 	if len(c.Failures) > 0 {

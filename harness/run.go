@@ -366,6 +366,9 @@ func (r *runner) defaults() {
 
 // prepare finds what goes into the initramfs.
 func (r *runner) prepare(ctx context.Context) error {
+	if err := r.setAgent(); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(r.Out, 0o755); err != nil {
 		return err
 	}
@@ -442,7 +445,7 @@ func (r *runner) toolFiles() ([]vmimage.File, error) {
 		}
 		paths = []string{path}
 	}
-	files, err := vmimage.Programs(engine.GuestTool, paths...)
+	files, err := vmimage.Programs(r.Kernel.Arch, engine.GuestTool, paths...)
 	if err != nil {
 		return nil, fmt.Errorf("bpftool: %w", err)
 	}

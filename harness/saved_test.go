@@ -19,6 +19,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/internal/need"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
@@ -59,7 +60,7 @@ func (c *copies) source() *source {
 	store, err := vmimage.Open(vmimage.Options{Cache: c.cache})
 	assert.NilError(c.t, err)
 	c.t.Cleanup(func() { store.Close() })
-	files, err := c.shell.files()
+	files, err := c.shell.files(arch.Native)
 	assert.NilError(c.t, err)
 	return &source{
 		store: store, kernel: c.kernel, initrd: filepath.Join(c.t.TempDir(), "initramfs.cpio"),
@@ -93,7 +94,7 @@ func (c *copies) start(ctx context.Context, s *source) (restored bool, ids []str
 	var out bytes.Buffer
 	shell := c.shell
 	shell.Stdout, shell.Stderr = &out, &out
-	session, err := shell.session()
+	session, err := shell.session(arch.Native)
 	if err != nil {
 		return false, nil, err
 	}

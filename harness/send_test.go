@@ -14,6 +14,7 @@ import (
 	is "gotest.tools/v3/assert/cmp"
 
 	"github.com/bpfreplay/bpfreplay/harness/vm"
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/internal/need"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
@@ -45,7 +46,7 @@ func TestExecRestored(t *testing.T) {
 		shell.With = append(shell.With[:len(shell.With):len(shell.With)], with...)
 		shell.Dir, shell.Timeout = dir, DefaultExecTimeout
 		shell.Stdout, shell.Stderr = &out, &out
-		s, err := shell.session()
+		s, err := shell.session(arch.Native)
 		assert.NilError(t, err)
 		m, err := s.guest(t.Context(), &o, nil)
 		assert.NilError(t, err)
@@ -90,7 +91,7 @@ func TestExecRestored(t *testing.T) {
 // What is large is in the initramfs, and such a guest is not kept.
 func TestExecLargeFiles(t *testing.T) {
 	c := Command{Program: self(t), Args: []string{"self"}, Dir: "/"}
-	s, err := c.session()
+	s, err := c.session(arch.Native)
 	assert.NilError(t, err)
 	assert.Assert(t, s.likely == (sizeOf(s.sent) > 0) && len(s.sent)+len(s.files) > 0)
 
@@ -98,7 +99,7 @@ func TestExecLargeFiles(t *testing.T) {
 	assert.NilError(t, os.WriteFile(large, nil, 0o600))
 	assert.NilError(t, os.Truncate(large, sendLimit+1))
 	c.With = []string{large}
-	s, err = c.session()
+	s, err = c.session(arch.Native)
 	assert.NilError(t, err)
 	assert.Assert(t, !s.likely)
 	assert.Equal(t, len(s.sent), 0)

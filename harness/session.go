@@ -48,6 +48,9 @@ const signalStatus = 128
 
 // run runs the program: see Exec.
 func (s *session) run(ctx context.Context, o Options) (status int, err error) {
+	if err := o.setAgent(); err != nil {
+		return 0, err
+	}
 	var server *fileServer
 	if s.hostRoot {
 		if err := hasHostRoot(&o); err != nil {
@@ -209,7 +212,7 @@ func (s *session) guest(ctx context.Context, o *Options, server *fileServer) (*m
 		silence = 2 * s.timeout
 	}
 	m, _, err := from.start(ctx, vm.Config{
-		QEMU: o.QEMU, Kernel: o.Kernel.BootPath,
+		Arch: o.Kernel.Arch, QEMU: o.QEMU, Kernel: o.Kernel.BootPath,
 		Params:    slices.Concat(params, o.Params),
 		MemoryMiB: s.memory, CPUs: s.cpus,
 		Accelerator: o.Accelerator, StateDir: o.StateDir,

@@ -109,10 +109,10 @@ func (sh *Shell) session(o *Options) (*session, error) {
 		s.command.Path, s.command.Args = hostShell, []string{"sh", "-c", `. "$0"; exec "${SHELL:-/bin/sh}"`, shellInit}
 		s.command.Env = append([]string{"PATH=" + os.Getenv("PATH"), "SHELL=" + os.Getenv("SHELL")}, sh.Env...)
 	} else {
-		if s.base, err = shellTools(o.Agent); err != nil {
+		if s.base, err = shellTools(o.Kernel.Arch); err != nil {
 			return nil, err
 		}
-		g := guestFiles{byPath: make(map[string]vmimage.File)}
+		g := guestFiles{arch: o.Kernel.Arch, byPath: make(map[string]vmimage.File)}
 		for _, name := range append(terminfo(sh.Env), sh.With...) {
 			if err := g.with(name); err != nil {
 				return nil, err
@@ -180,8 +180,8 @@ func (sh *Shell) objects() ([]agent.File, error) {
 }
 
 // shellTools are the commands of the guest.
-func shellTools(self string) ([]vmimage.File, error) {
-	g := guestFiles{byPath: make(map[string]vmimage.File)}
+func shellTools(of string) ([]vmimage.File, error) {
+	g := guestFiles{arch: of, byPath: make(map[string]vmimage.File)}
 	for _, name := range append(toolbox.Names(), "bpfreplay") {
 		link := vmimage.File{Path: path.Join(shellBin, name), Mode: os.ModeSymlink | 0o777, Data: []byte("/init")}
 		if err := g.add(link); err != nil {
@@ -193,7 +193,7 @@ func shellTools(self string) ([]vmimage.File, error) {
 		if host == "" {
 			continue
 		}
-		files, err := vmimage.Programs(guestLibraries, host)
+		files, err := vmimage.Programs(of, guestLibraries, host)
 		if err != nil {
 			continue // a script, or libraries that are not here
 		}

@@ -2,6 +2,7 @@
 # Installs what this machine lacks for a purpose, with apt-get.
 #
 #   scripts/setup.sh vmtest            what a guest needs
+#   scripts/setup.sh arm64             what a guest of another architecture needs; or riscv64
 #   scripts/setup.sh bpftool           what libbpf's engines need
 #   scripts/setup.sh test              ... and what the tests compare with
 #   scripts/setup.sh bench             ... and what the benchmark compares with
@@ -43,13 +44,27 @@ guest() {
 	file /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
 }
 
-[ $# -gt 0 ] || die "usage: setup.sh vmtest|bpftool|test|bench|objects|suite|extras..."
+[ $# -gt 0 ] || die "usage: setup.sh vmtest|arm64|riscv64|bpftool|test|bench|objects|suite|extras..."
 for purpose; do
 	case "$purpose" in
 	vmtest) guest ;;
+	arm64)
+		guest
+		program qemu-system-aarch64 qemu-system-arm
+		;;
+	riscv64)
+		guest
+		# From Debian 13 on it has a package of its own.
+		if apt-cache show qemu-system-riscv >/dev/null 2>&1; then
+			program qemu-system-riscv64 qemu-system-riscv
+		else
+			program qemu-system-riscv64 qemu-system-misc
+		fi
+		;;
 	bpftool) program bpftool bpftool ;;
 	test)
 		guest
+		program qemu-system-aarch64 qemu-system-arm
 		program bpftool bpftool
 		program strace strace
 		program gdb gdb

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 )
 
 // fromFile returns the kernel in a bzImage, a vmlinux, or an archive with one of them: a package, an archive of
@@ -68,9 +70,10 @@ func (s *Store) fromFile(ctx context.Context, name, file string) (*Kernel, error
 // this directory; "" if there is none.
 func treeOf(dir, name string) string {
 	tree := dir
-	for _, arch := range []string{"x86", "x86_64"} {
-		if at, ok := strings.CutSuffix(dir, filepath.Join("/arch", arch, "boot")); ok {
-			tree = at
+	// .../arch/arm64/boot
+	if boot, above := filepath.Dir(dir), filepath.Dir(filepath.Dir(dir)); filepath.Base(dir) == "boot" && filepath.Base(above) == "arch" {
+		if _, ok := arch.OfDir(filepath.Base(boot)); ok {
+			tree = filepath.Dir(above)
 		}
 	}
 	if tree == dir && name != "vmlinux" || firstExisting(filepath.Join(tree, ".config")) == "" {
@@ -125,7 +128,7 @@ func (s *Store) fromArchive(ctx context.Context, name, file string) (*Kernel, er
 	if err != nil {
 		return nil, err
 	}
-	k.Name, k.Arch, k.Origin = name, "amd64", file
+	k.Name, k.Origin = name, file
 	return k, nil
 }
 

@@ -18,6 +18,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 )
 
 // ConfigName is the name of the file that says which kernels there are.
@@ -39,13 +41,41 @@ type Capability struct {
 	// Since is the first upstream release that has it, such as "5.14".
 	Since string `yaml:"since"`
 	About string `yaml:"about"`
+	// Archs has the same for architectures that differ; [Never] if no release has it there.
+	Archs map[string]string `yaml:",inline"`
+}
+
+// Never stands where no release has a capability on an architecture.
+const Never = "never"
+
+// SinceOn is the first upstream release that has it on an architecture, or [Never].
+func (c *Capability) SinceOn(arch string) string {
+	if since, ok := c.Archs[arch]; ok {
+		return since
+	}
+	return c.Since
+}
+
+func (c *Capability) check() error {
+	if _, ok := parseVersion(c.Since); !ok {
+		return fmt.Errorf("since: %q is not a kernel version", c.Since)
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Archs)) {
+		if a, ok := arch.Find(name); !ok || a.Name != name {
+			return fmt.Errorf("%s: neither since nor about, and no architecture", name)
+		}
+		if _, ok := parseVersion(c.Archs[name]); !ok && c.Archs[name] != Never {
+			return fmt.Errorf("%s: %q is neither a kernel version nor %q", name, c.Archs[name], Never)
+		}
+	}
+	return nil
 }
 
 // Entry is one kernel of kernels.yaml.
 type Entry struct {
 	// Name is what users type.
 	Name string `yaml:"name"`
-	// Arch is the architecture in Debian's words, such as "amd64".
+	// Arch is the architecture in Debian's words, such as "arm64".
 	Arch string `yaml:"arch"`
 	// Version is what capabilities are compared with. If it is empty, the
 	// version of the resolved kernel is used instead.
@@ -147,30 +177,42 @@ func ParseConfig(data []byte) (*Config, error) {
 	return c, nil
 }
 
-// Find returns the entry with that name.
-func (c *Config) Find(name string) (*Entry, bool) {
-	i := slices.IndexFunc(c.Kernels, func(e Entry) bool { return e.Name == name })
+// Spec is how users of this machine call the kernel: by its name, with the architecture before it
+// ("arm64/6.12") if that is not this machine's.
+func (e *Entry) Spec() string { return arch.Join(e.Arch, e.Name) }
+
+// Find returns the entry of a kernel that is called as [Entry.Spec] has it.
+func (c *Config) Find(spec string) (*Entry, bool) {
+	of, name, _ := arch.Cut(spec)
+	i := slices.IndexFunc(c.Kernels, func(e Entry) bool { return e.Name == name && e.Arch == of })
 	if i < 0 {
 		return nil, false
 	}
 	return &c.Kernels[i], true
 }
 
-// Names returns the names of all kernels, in the order of the file.
+// Names returns how all kernels are called (see [Entry.Spec]), in the order of the file.
 func (c *Config) Names() []string {
-	names := make([]string, 0, len(c.Kernels))
-	for _, e := range c.Kernels {
-		names = append(names, e.Name)
-	}
-	return names
+	return c.names(func(*Entry) bool { return true })
 }
 
-// Tier returns the names of the kernels of one tier, in the order of the file.
+// Native returns the names of the kernels for this machine's architecture, in the order of the file.
+func (c *Config) Native() []string {
+	return c.names(func(e *Entry) bool { return e.Arch == arch.Native })
+}
+
+// Tier returns the names of the kernels of one tier, in the order of the file: "ci" of this machine's
+// architecture, "arm64/ci" of another.
 func (c *Config) Tier(tier string) []string {
-	var names []string
-	for _, e := range c.Kernels {
-		if slices.Contains(e.Tiers, tier) {
-			names = append(names, e.Name)
+	of, tier, _ := arch.Cut(tier)
+	return c.names(func(e *Entry) bool { return e.Arch == of && slices.Contains(e.Tiers, tier) })
+}
+
+func (c *Config) names(wanted func(*Entry) bool) []string {
+	names := make([]string, 0, len(c.Kernels))
+	for i := range c.Kernels {
+		if e := &c.Kernels[i]; wanted(e) {
+			names = append(names, e.Spec())
 		}
 	}
 	return names
@@ -178,8 +220,9 @@ func (c *Config) Tier(tier string) []string {
 
 func (c *Config) check() error {
 	for _, name := range slices.Sorted(maps.Keys(c.Capabilities)) {
-		if _, ok := parseVersion(c.Capabilities[name].Since); !ok {
-			return fmt.Errorf("capability %s: since: %q is not a kernel version", name, c.Capabilities[name].Since)
+		capability := c.Capabilities[name]
+		if err := capability.check(); err != nil {
+			return fmt.Errorf("capability %s: %w", name, err)
 		}
 	}
 	seen := make(map[string]bool)
@@ -187,10 +230,10 @@ func (c *Config) check() error {
 		if e.Name == "" {
 			return fmt.Errorf("kernel number %d has no name", i+1)
 		}
-		if seen[e.Name] {
-			return fmt.Errorf("kernel %s: listed twice", e.Name)
+		if seen[e.Arch+"/"+e.Name] {
+			return fmt.Errorf("kernel %s: listed twice", e.Spec())
 		}
-		seen[e.Name] = true
+		seen[e.Arch+"/"+e.Name] = true
 		if err := c.checkEntry(e); err != nil {
 			return fmt.Errorf("kernel %s: %w", e.Name, err)
 		}
@@ -204,6 +247,9 @@ func (c *Config) checkEntry(e Entry) error {
 	}
 	if e.Arch == "" {
 		return errors.New("arch is missing")
+	}
+	if a, err := arch.Parse(e.Arch); err != nil || a.Name != e.Arch {
+		return fmt.Errorf("arch: no architecture is called %q: there are %s", e.Arch, strings.Join(arch.Names(), ", "))
 	}
 	if _, ok := parseVersion(e.Version); e.Version != "" && !ok {
 		return fmt.Errorf("version: %q is not a kernel version", e.Version)
@@ -338,7 +384,7 @@ func (c *Config) nearest(e *Entry) []string {
 	for i := range c.Kernels {
 		other := &c.Kernels[i]
 		v, ok := parseVersion(other.Version)
-		if !ok || other.remote() || other.Name == e.Name {
+		if !ok || other.remote() || other.Arch != e.Arch || other.Name == e.Name {
 			continue
 		}
 		if v.compare(want) <= 0 && (below == nil || v.compare(belowAt) > 0) {
@@ -351,7 +397,7 @@ func (c *Config) nearest(e *Entry) []string {
 	var names []string
 	for _, near := range []*Entry{below, above} {
 		if near != nil {
-			names = append(names, near.Name)
+			names = append(names, near.Spec())
 		}
 	}
 	return names

@@ -287,7 +287,7 @@ func (s *Store) resolveDebian(ctx context.Context, e *Entry, want *DebianSource,
 		return nil, failures.All(failed)
 	}
 	for _, err := range failed.WrappedErrors() {
-		s.say("note: %s: %v", e.Name, err)
+		s.say("note: %s: %v", e.Spec(), err)
 	}
 	found := candidates(packages, want)
 	if len(found) == 0 {
@@ -295,14 +295,14 @@ func (s *Store) resolveDebian(ctx context.Context, e *Entry, want *DebianSource,
 	}
 	for _, c := range found {
 		rec := c.lock(e)
-		err := s.install(ctx, e.Name, rec)
+		err := s.install(ctx, e.Spec(), rec)
 		if err == nil {
 			return rec, nil
 		}
 		if !errors.Is(err, errGone) {
 			return nil, err
 		}
-		s.say("note: %s: %s %s is in the index, but no longer in the pool; trying the next best", e.Name, c.packages[0].name, c.version())
+		s.say("note: %s: %s %s is in the index, but no longer in the pool; trying the next best", e.Spec(), c.packages[0].name, c.version())
 	}
 	return nil, fmt.Errorf("%w: the pool has none of the %d matching kernels of the index", errGone, len(found))
 }
@@ -318,7 +318,7 @@ func sourceWords(suite, archive string) string {
 func (c *candidate) lock(e *Entry) *Locked {
 	first := c.packages[0]
 	source := sourceWords(first.suite, first.archive) + first.name + " " + first.version
-	rec := &Locked{Name: e.Name, Entry: e.id(), Release: c.release, Source: source}
+	rec := &Locked{Name: e.Name, Arch: e.Arch, Entry: e.id(), Release: c.release, Source: source}
 	for _, p := range c.packages {
 		rec.Packages = append(rec.Packages, LockedPackage{
 			Package: p.name, Version: p.version, Archive: p.archive, Path: p.path, SHA256: p.want.sha256, Size: p.want.size,

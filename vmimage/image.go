@@ -8,7 +8,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
+
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 )
 
 // Fields of the x86 boot protocol header, as offsets into a bzImage
@@ -40,6 +43,7 @@ const maxVmlinux = 1 << 30
 
 var (
 	errNotBzImage = errors.New("not a bzImage")
+	errNotImage   = errors.New("not a kernel image: neither a bzImage nor an Image nor a vmlinux")
 	errNoPVH      = errors.New("vmlinux has no PVH entry point (CONFIG_PVH)")
 )
 
@@ -154,7 +158,10 @@ func checkPVH(r io.ReaderAt) error {
 		return fmt.Errorf("vmlinux: %w", err)
 	}
 	if f.Machine != elf.EM_X86_64 {
-		return fmt.Errorf("vmlinux is for %s, not for x86-64", f.Machine)
+		if a, ok := arch.OfMachine(f.Machine); ok {
+			return fmt.Errorf("a vmlinux for %s is not booted directly: give its %s", a.Name, filepath.Base(a.Image))
+		}
+		return fmt.Errorf("vmlinux is for %s: guests are for %s", f.Machine, strings.Join(arch.Names(), ", "))
 	}
 	for _, p := range f.Progs {
 		if p.Type != elf.PT_NOTE || p.Filesz > 1<<20 {
@@ -191,7 +198,7 @@ func hasNote(order binary.ByteOrder, notes []byte, owner string, kind uint32) bo
 
 const banner = "Linux version "
 
-// elfRelease finds the release in the banner of an ELF kernel.
+// elfRelease finds the release in the banner of a kernel that is not compressed.
 func elfRelease(r io.Reader) (string, error) {
 	const window = 1 << 20
 	buf := make([]byte, 0, window+128)
@@ -210,7 +217,7 @@ func elfRelease(r io.Reader) (string, error) {
 			}
 		}
 		if err != nil {
-			return "", errors.New("vmlinux: no kernel version in it")
+			return "", errors.New("no kernel version in the image")
 		}
 		// Keep the end: the banner may lie across two reads.
 		keep := min(len(buf), 128)
@@ -218,6 +225,45 @@ func elfRelease(r io.Reader) (string, error) {
 		buf = buf[:keep]
 	}
 }
+
+// imageInfo is what an image tells of itself.
+type imageInfo struct {
+	arch, release string
+	// bz is the header of a bzImage; other images are booted as they are.
+	bz *bzHeader
+}
+
+// readImage tells what a kernel image is, or returns [errNotImage]. A bzImage is looked for first, for where
+// Images have their magic number it may have anything.
+func readImage(r interface {
+	io.ReaderAt
+	io.Reader
+}) (*imageInfo, error) {
+	h, err := readBzHeader(r)
+	if err == nil {
+		return &imageInfo{arch: bzArch, release: h.release, bz: h}, nil
+	}
+	if !errors.Is(err, errNotBzImage) {
+		return nil, err
+	}
+	info := &imageInfo{arch: bzArch}
+	if isELF(r) {
+		if err := checkPVH(r); err != nil {
+			return nil, err
+		}
+	} else {
+		a, ok := arch.OfImage(r)
+		if !ok {
+			return nil, errNotImage
+		}
+		info.arch = a.Name
+	}
+	info.release, err = elfRelease(r)
+	return info, err
+}
+
+// bzArch is the architecture of bzImages, and of vmlinux files that are booted.
+const bzArch = "amd64"
 
 // isELF reports whether a file begins as ELF files do.
 func isELF(r io.ReaderAt) bool {

@@ -138,7 +138,7 @@ func TestResolvePath(t *testing.T) {
 	assert.Equal(t, k.BootPath, strange)
 
 	for _, bad := range [][2]string{
-		{"text", "not a bzImage"}, {"", "not a bzImage"}, {string(vmlinux(testRelease, false)), "give the bzImage instead"},
+		{"text", "not a kernel image"}, {"", "not a kernel image"}, {string(vmlinux(testRelease, false)), "give the bzImage instead"},
 		{"\x7fELF", "vmlinux: "}, {string(bzImage(testRelease, "gz", true)[:1600]), "payload"},
 	} {
 		_, err := s.resolve(t, write("bad", []byte(bad[0])))

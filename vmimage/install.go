@@ -2,6 +2,7 @@ package vmimage
 
 import (
 	"archive/tar"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -12,6 +13,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 )
 
 // installFormat is part of the key of unpacked kernels: a change of what is
@@ -31,6 +34,7 @@ const (
 // installed is what the cache knows about an unpacked kernel.
 type installed struct {
 	Release string `json:"release"`
+	Arch    string `json:"arch"`   // none was written when there was but one
 	SHA256  string `json:"sha256"` // of the image
 	Boot    string `json:"boot"`   // fileVmlinux or fileImage
 	Config  bool   `json:"config"`
@@ -182,10 +186,10 @@ func (s *Store) unpack(name, dst, release string, fill func(*unpacker) error) er
 func (s *Store) load(e *Entry, rec *Locked) (*Kernel, error) {
 	k, err := s.loadDir(rec.key())
 	if err != nil {
-		return nil, fmt.Errorf("kernel %s: %w", e.Name, err)
+		return nil, fmt.Errorf("kernel %s: %w", e.Spec(), err)
 	}
 	k.Origin = rec.Source
-	return s.describe(k, e), nil
+	return s.describe(k, e, nil)
 }
 
 func (s *Store) loadDir(key string) (*Kernel, error) {
@@ -195,6 +199,7 @@ func (s *Store) loadDir(key string) (*Kernel, error) {
 		return nil, err
 	}
 	k := &Kernel{
+		Arch:      cmp.Or(meta.Arch, bzArch),
 		Release:   meta.Release,
 		Version:   shortVersion(meta.Release),
 		SHA256:    meta.SHA256,
@@ -278,7 +283,7 @@ func archiveKind(file string) (archiveReader, error) {
 		return nil, err
 	}
 	defer f.Close()
-	if isELF(f) {
+	if _, raw := arch.OfImage(f); raw || isELF(f) {
 		return nil, nil
 	}
 	if _, err := readBzHeader(f); !errors.Is(err, errNotBzImage) {
@@ -302,23 +307,20 @@ func (s *Store) image(ctx context.Context, name, file string) (*Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Kernel{Name: name, Arch: "amd64", SHA256: sum, Origin: file, ImagePath: file, BootPath: file}
-	if isELF(f) {
-		if err := checkPVH(f); err != nil {
-			return nil, fmt.Errorf("%w; give the bzImage instead", err)
-		}
-		if k.Release, err = elfRelease(f); err != nil {
-			return nil, err
-		}
-		k.Version = shortVersion(k.Release)
-		return k, nil
+	info, err := readImage(f)
+	if errors.Is(err, errNoPVH) {
+		return nil, fmt.Errorf("%w; give the bzImage instead", err)
 	}
-	h, err := readBzHeader(f)
 	if err != nil {
 		return nil, err
 	}
-	k.Release, k.Version = h.release, shortVersion(h.release)
-	k.BootPath, err = s.apart(ctx, name, f, h, sum)
+	k := &Kernel{
+		Name: name, Arch: info.arch, Release: info.release, Version: shortVersion(info.release),
+		SHA256: sum, Origin: file, ImagePath: file, BootPath: file,
+	}
+	if info.bz != nil {
+		k.BootPath, err = s.apart(ctx, name, f, info.bz, sum)
+	}
 	return k, err
 }
 

@@ -5,7 +5,7 @@ package vmimage
 type Kernel struct {
 	// Name is what the user typed.
 	Name string
-	// Arch in Debian's words, such as "amd64".
+	// Arch in Debian's words, such as "arm64": what the image is for.
 	Arch string
 	// Release is what `uname -r` says in the guest.
 	Release string
@@ -16,9 +16,9 @@ type Kernel struct {
 	// Origin says in words where the kernel came from.
 	Origin string
 
-	// BootPath is what to give to QEMU's -kernel: an ELF vmlinux with a PVH
+	// BootPath is what to give to QEMU's -kernel: on x86 an ELF vmlinux with a PVH
 	// entry point, which starts without decompressing anything in the guest,
-	// or else the bzImage.
+	// or else the bzImage; elsewhere the Image.
 	BootPath string
 	// ImagePath is the image as it was shipped.
 	ImagePath string
@@ -58,7 +58,8 @@ func (k *Kernel) Must(capability string) bool {
 	if _, without := k.without[capability]; without {
 		return false
 	}
-	return CompareVersions(k.Version, c.Since) >= 0
+	since := c.SinceOn(k.Arch)
+	return since != Never && CompareVersions(k.Version, since) >= 0
 }
 
 // Without returns the reason why the kernel lacks a capability although it is

@@ -1,6 +1,7 @@
 package vmimage
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ const lockSchema = 1
 // resolved to.
 type Locked struct {
 	Name string `json:"name"`
+	Arch string `json:"arch,omitempty"` // none was written when there was but one
 	// Entry identifies what kernels.yaml asked for; when that changes, the
 	// record no longer counts.
 	Entry   string `json:"entry"`
@@ -129,15 +131,17 @@ func (l *lockFile) find(e *Entry) (*Locked, bool) {
 	return &l.Kernels[i], true
 }
 
-// put adds a record in the place of one with the same name.
+// put adds a record in the place of one for the same kernel.
 func (l *lockFile) put(rec Locked) {
-	i := slices.IndexFunc(l.Kernels, func(k Locked) bool { return k.Name == rec.Name })
+	i := slices.IndexFunc(l.Kernels, func(k Locked) bool {
+		return k.Name == rec.Name && (k.Arch == rec.Arch || k.Arch == "" && k.Entry == rec.Entry)
+	})
 	if i >= 0 {
 		l.Kernels[i] = rec
 		return
 	}
 	l.Kernels = append(l.Kernels, rec)
-	slices.SortFunc(l.Kernels, func(a, b Locked) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(l.Kernels, func(a, b Locked) int { return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Arch, b.Arch)) })
 }
 
 // write replaces the file, or leaves it as it is.

@@ -34,7 +34,7 @@ func (s *Store) List() ([]Listing, error) {
 	out := make([]Listing, 0, len(s.config.Kernels))
 	for i := range s.config.Kernels {
 		e := &s.config.Kernels[i]
-		line := Listing{Name: e.Name, Arch: e.Arch, Version: e.Version, Tiers: e.Tiers}
+		line := Listing{Name: e.Spec(), Arch: e.Arch, Version: e.Version, Tiers: e.Tiers}
 		rec, err := s.current(e)
 		if err != nil {
 			return nil, err
@@ -72,7 +72,8 @@ func (s *Store) current(e *Entry) (*Locked, error) {
 	return first, nil
 }
 
-// Fetch resolves the named kernels, or all of kernels.yaml if none is named.
+// Fetch resolves the named kernels, or all for this machine's architecture if
+// none is named.
 // It goes on after a failure and returns what it got with all errors joined.
 func (s *Store) Fetch(ctx context.Context, names ...string) ([]*Kernel, error) {
 	return forEach(s, names, func(name string) ([]*Kernel, error) {
@@ -81,11 +82,11 @@ func (s *Store) Fetch(ctx context.Context, names ...string) ([]*Kernel, error) {
 	})
 }
 
-// forEach calls do for the names, or for all of kernels.yaml if there is none, and
+// forEach calls do for the names, or for all of this architecture if there is none, and
 // goes on after a failure.
 func forEach[T any](s *Store, names []string, do func(name string) ([]T, error)) ([]T, error) {
 	if len(names) == 0 {
-		names = s.config.Names()
+		names = s.config.Native()
 	}
 	var out []T
 	var failed *multierror.Error
@@ -108,7 +109,7 @@ type Change struct {
 	New string `json:"new"`
 }
 
-// Update resolves the named kernels, or all of kernels.yaml, without regard to
+// Update resolves the named kernels, or all for this machine's architecture, without regard to
 // the locks, fetches what is new, and renews the locks: the lock file that
 // pins kernels if there is one, and the one in the cache. Kernels that come
 // from no archive have nothing to update. It goes on after a failure.

@@ -239,13 +239,13 @@ func (s *Store) resolveOCI(ctx context.Context, e *Entry, src *OCISource) (*Lock
 		return nil, err
 	}
 	rec := &Locked{
-		Name: e.Name, Entry: e.id(),
+		Name: e.Name, Arch: e.Arch, Entry: e.id(),
 		Source: fmt.Sprintf("OCI image %s:%s (sha256:%s)", src.Image, src.Tag, sum.sha256[:12]),
 		Packages: []LockedPackage{{
 			Package: src.Image, Version: src.Tag, Archive: archiveOCI, Path: src.Image, SHA256: sum.sha256, Size: sum.size,
 		}},
 	}
-	if err := s.install(ctx, e.Name, rec); err != nil {
+	if err := s.install(ctx, e.Spec(), rec); err != nil {
 		return nil, err
 	}
 	meta, err := readInstalled(s.cache.path(dirKernels, rec.key()))
@@ -273,7 +273,7 @@ func (s *Store) installOCI(ctx context.Context, name string, rec *Locked, dst st
 	if err := json.Unmarshal(data, manifest); err != nil {
 		return &ociError{image.name, fmt.Errorf("manifest: %w", err)}
 	}
-	if err := image.checkConfig(ctx, manifest); err != nil {
+	if err := image.checkConfig(ctx, manifest, rec.Arch); err != nil {
 		return err
 	}
 	files, err := s.ociLayers(ctx, image, manifest)
@@ -331,7 +331,7 @@ func (i *ociImage) blob(ctx context.Context, desc ocispec.Descriptor, want diges
 
 // checkConfig makes sure that an image without an index is for the right
 // machine, as far as it says so.
-func (i *ociImage) checkConfig(ctx context.Context, manifest *ocispec.Manifest) error {
+func (i *ociImage) checkConfig(ctx context.Context, manifest *ocispec.Manifest, arch string) error {
 	want, err := ociDigest(manifest.Config)
 	if err != nil || want.size > maxManifest || !strings.HasSuffix(manifest.Config.MediaType, "image.config.v1+json") && !strings.HasSuffix(manifest.Config.MediaType, "container.image.v1+json") {
 		return nil
@@ -344,8 +344,8 @@ func (i *ociImage) checkConfig(ctx context.Context, manifest *ocispec.Manifest) 
 	if err := json.Unmarshal([]byte(data.String()), config); err != nil {
 		return &ociError{i.name, fmt.Errorf("configuration: %w", err)}
 	}
-	if config.Architecture != "" && config.Architecture != "amd64" {
-		return &ociError{i.name, fmt.Errorf("it is for %s/%s, not for linux/amd64", config.OS, config.Architecture)}
+	if config.Architecture != "" && arch != "" && config.Architecture != arch {
+		return &ociError{i.name, fmt.Errorf("it is for %s/%s, not for linux/%s", config.OS, config.Architecture, arch)}
 	}
 	return nil
 }

@@ -344,7 +344,7 @@ func TestOCIRefuses(t *testing.T) {
 		{name: "huge and not wanted", layers: [][]byte{layer(image), compress("zst", layer(entry{name: "x", data: strings.Repeat("x", 1<<20)}))}, err: "unpack to more than"},
 		{name: "no tar", layers: [][]byte{[]byte(strings.Repeat("rubbish ", 1000))}, err: "layer "},
 		{name: "a tar that ends too soon", layers: [][]byte{layer(image)[:1000]}, err: "unexpected EOF"},
-		{name: "no bzImage", layers: [][]byte{layer(entry{name: "boot/vmlinuz", data: strings.Repeat("x", 4096)})}, err: "not a bzImage"},
+		{name: "no bzImage", layers: [][]byte{layer(entry{name: "boot/vmlinuz", data: strings.Repeat("x", 4096)})}, err: "not a kernel image"},
 		{name: "a vmlinux that cannot be booted", layers: [][]byte{layer(entry{name: "boot/vmlinux", data: string(vmlinux(ociRelease, false))})}, err: "PVH"},
 		{name: "a module that is none", layers: [][]byte{layer(image, entry{name: "lib/modules/" + ociRelease + "/kernel/x.ko", data: "x"})}, err: "kernel/x.ko"},
 		{name: "for another machine", arch: "arm64", layers: [][]byte{layer(image)}, err: "it is for linux/arm64, not for linux/amd64"},

@@ -11,22 +11,36 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 )
 
 // ErrProgram says that a file cannot run in a guest.
 var ErrProgram = errors.New("not a program for a guest")
 
-// Programs returns programs of this machine, and the shared libraries that they
-// need, as files of a guest: the programs in dir/bin, the libraries in dir/lib,
+// Programs returns programs on this machine, and the shared libraries that they
+// need, as files of a guest of an architecture: the programs in dir/bin, the libraries in dir/lib,
 // each dynamic linker where its programs look for it. They run in the guest
-// with LD_LIBRARY_PATH=dir/lib. A program is an ELF file for this processor; a
+// with LD_LIBRARY_PATH=dir/lib. A program is an ELF file for the guest's processor; a
 // script is none, for its interpreter and what it runs are not known.
 //
 // Libraries are looked for as the dynamic linker does it (ld.so(8)), but for
 // the variants for some processors in glibc-hwcaps: the guest's may lack what
 // this machine's has. What a program loads by dlopen is not found.
-func Programs(dir string, paths ...string) ([]File, error) {
-	c := &programFiles{dir: dir, files: make(map[string]File), dirs: libraryDirs()}
+//
+// Libraries for another processor than this machine's are looked for where Debian's packages for it have them, and
+// those that cross compilers come with.
+func Programs(of, dir string, paths ...string) ([]File, error) {
+	return ProgramsIn("", of, dir, paths...)
+}
+
+// ProgramsIn is [Programs] of another root than this machine's, in which the paths are.
+func ProgramsIn(root, of, dir string, paths ...string) ([]File, error) {
+	a, err := arch.Parse(of)
+	if err != nil {
+		return nil, err
+	}
+	c := &programFiles{root: root, arch: a, dir: dir, files: make(map[string]File), dirs: libraryDirs(root, a)}
 	for _, p := range paths {
 		if err := c.program(p); err != nil {
 			return nil, fmt.Errorf("%s: %w", p, err)
@@ -41,6 +55,8 @@ func Programs(dir string, paths ...string) ([]File, error) {
 }
 
 type programFiles struct {
+	root  string // "" for this machine's
+	arch  *arch.Arch
 	dir   string
 	files map[string]File // by path in the guest
 	// linkers are the file names of dynamic linkers. Libraries need them, too,
@@ -50,7 +66,7 @@ type programFiles struct {
 }
 
 func (c *programFiles) program(file string) error {
-	e, err := openProgram(file)
+	e, err := c.open(c.root + file)
 	if err != nil {
 		return err
 	}
@@ -62,16 +78,28 @@ func (c *programFiles) program(file string) error {
 	if f, ok := c.files[at]; ok {
 		return fmt.Errorf("%w: it has the name of %s", ErrProgram, f.Host)
 	}
-	if err := c.add(at, file); err != nil {
+	if err := c.add(at, c.root+file); err != nil {
 		return err
 	}
 	if linker := interpreter(e); linker != "" {
-		if err := c.add(linker, linker); err != nil {
+		if err := c.linker(linker); err != nil {
 			return fmt.Errorf("dynamic linker: %w", err)
 		}
 		c.linkers = append(c.linkers, path.Base(linker))
 	}
-	return c.libraries(e, file, nil)
+	return c.libraries(e, c.root+file, nil)
+}
+
+// linker adds a dynamic linker, which may lie with the libraries.
+func (c *programFiles) linker(name string) error {
+	err := c.add(name, c.root+name)
+	for _, d := range c.dirs {
+		if !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		err = c.add(name, filepath.Join(d, path.Base(name)))
+	}
+	return err
 }
 
 // add puts a file of this machine into the guest. Links are followed.
@@ -139,7 +167,7 @@ func (c *programFiles) find(user *elf.File, name string, dirs []string) (string,
 	return "", nil, fmt.Errorf("%w: no library %s in %s", ErrProgram, name, strings.Join(dirs, ", "))
 }
 
-func openProgram(file string) (*elf.File, error) {
+func (c *programFiles) open(file string) (*elf.File, error) {
 	e, err := elf.Open(file)
 	var format *elf.FormatError
 	switch {
@@ -150,17 +178,14 @@ func openProgram(file string) (*elf.File, error) {
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", ErrProgram, err)
 	}
-	self, err := elf.Open("/proc/self/exe")
-	if err != nil {
-		e.Close()
-		return nil, err
+	if e.Machine == c.arch.Machine && e.Class == elf.ELFCLASS64 {
+		return e, nil
 	}
-	defer self.Close()
-	if e.Machine != self.Machine || e.Class != self.Class {
-		e.Close()
-		return nil, fmt.Errorf("%w: it is for %s, this machine is %s", ErrProgram, e.Machine, self.Machine)
+	e.Close()
+	if is, ok := arch.OfMachine(e.Machine); ok && e.Class == elf.ELFCLASS64 {
+		return nil, fmt.Errorf("%w: it is for %s, the guest is %s: build it for that, or take a guest by --arch %s", ErrProgram, is.Name, c.arch.Name, is.Name)
 	}
-	return e, nil
+	return nil, fmt.Errorf("%w: it is for %s (%s), the guest is %s", ErrProgram, e.Machine, e.Class, c.arch.Name)
 }
 
 // interpreter is the path of an ELF file's dynamic linker, "" if it has none.
@@ -209,11 +234,16 @@ func environment() []string { return split(os.Getenv("LD_LIBRARY_PATH")) }
 
 // libraryDirs are the directories that every program's libraries are looked
 // for in: those of /etc/ld.so.conf, and those that dynamic linkers know.
-func libraryDirs() []string {
-	dirs := ldConf("/etc/ld.so.conf", 0)
+func libraryDirs(root string, of *arch.Arch) []string {
+	var dirs []string
+	if root == "" && of.Name == arch.Native {
+		dirs = ldConf("/etc/ld.so.conf", 0)
+	} else {
+		dirs = []string{root + "/lib/" + of.Triplet, root + "/usr/lib/" + of.Triplet, root + "/usr/" + of.Triplet + "/lib"}
+	}
 	for _, d := range []string{"/lib64", "/usr/lib64", "/lib", "/usr/lib"} {
-		if !slices.Contains(dirs, d) {
-			dirs = append(dirs, d)
+		if !slices.Contains(dirs, root+d) {
+			dirs = append(dirs, root+d)
 		}
 	}
 	return dirs

@@ -1,6 +1,7 @@
 package vmimage
 
 import (
+	"debug/elf"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,8 @@ import (
 
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
+
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 )
 
 // dynamic finds a program with shared libraries that Debian has everywhere.
@@ -21,7 +24,7 @@ func dynamic(t testing.TB) string {
 		if err != nil {
 			continue
 		}
-		e, err := openProgram(file)
+		e, err := elf.Open(file)
 		if err != nil {
 			continue
 		}
@@ -38,7 +41,7 @@ func dynamic(t testing.TB) string {
 // TestPrograms asks the dynamic linker for a second opinion.
 func TestPrograms(t *testing.T) {
 	program := dynamic(t)
-	files, err := Programs("/tool", program)
+	files, err := Programs(arch.Native, "/tool", program)
 	assert.NilError(t, err)
 	var got []string
 	linker := ""
@@ -93,22 +96,22 @@ func TestStaticProgram(t *testing.T) {
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GO111MODULE=off")
 	out, err := cmd.CombinedOutput()
 	assert.NilError(t, err, string(out))
-	files, err := Programs("/tool", program)
+	files, err := Programs(arch.Native, "/tool", program)
 	assert.NilError(t, err)
 	assert.Equal(t, len(files), 1)
 	assert.Equal(t, files[0].Path, "/tool/bin/static")
 	assert.Equal(t, files[0].Mode, os.FileMode(0o755))
 
-	_, err = Programs("/tool", program, program)
+	_, err = Programs(arch.Native, "/tool", program, program)
 	assert.ErrorIs(t, err, ErrProgram)
 	assert.ErrorContains(t, err, "the name of")
 }
 
 func TestProgramsErrors(t *testing.T) {
 	dir := t.TempDir()
-	_, err := Programs("/tool", filepath.Join(dir, "nowhere"))
+	_, err := Programs(arch.Native, "/tool", filepath.Join(dir, "nowhere"))
 	assert.ErrorIs(t, err, os.ErrNotExist)
-	_, err = Programs("/tool", dir)
+	_, err = Programs(arch.Native, "/tool", dir)
 	assert.ErrorIs(t, err, ErrProgram)
 
 	self, err := os.ReadFile("/proc/self/exe")
@@ -123,7 +126,7 @@ func TestProgramsErrors(t *testing.T) {
 	} {
 		file := filepath.Join(dir, name)
 		assert.NilError(t, os.WriteFile(file, []byte(test.content), 0o755))
-		_, err := Programs("/tool", file)
+		_, err := Programs(arch.Native, "/tool", file)
 		assert.Check(t, is.ErrorIs(err, ErrProgram), name)
 		assert.Check(t, is.ErrorContains(err, test.err), name)
 	}

@@ -61,7 +61,7 @@ func (s *Store) Reach(ctx context.Context) []Reach {
 	_ = group.Wait() // the answers are what counts
 	out := make([]Reach, len(questions))
 	for i, list := range questions {
-		out[i].Name = s.config.Kernels[i].Name
+		out[i].Name = s.config.Kernels[i].Spec()
 		for _, q := range list {
 			if err := q.answer(); err != nil {
 				out[i].Failed = append(out[i].Failed, fmt.Errorf("%s: %w", q.name, err))
@@ -103,7 +103,13 @@ func (s *Store) places(src Source) []place {
 	case src.File != "":
 		return []place{{src.File, func(context.Context) error { _, err := os.Stat(src.File); return errors.Unwrap(err) }}}
 	default:
-		return []place{{src.Tree, func(context.Context) error { _, err := treeImage(src.Tree); return err }}}
+		return []place{{src.Tree, func(context.Context) error {
+			options, err := readGoodOptions(src.Tree)
+			if err == nil {
+				_, err = treeImage(src.Tree, options.machine())
+			}
+			return err
+		}}}
 	}
 }
 

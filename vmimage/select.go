@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 )
 
 // Expand takes apart what a user asked for: names of kernels.yaml, tiers, and
@@ -13,8 +15,11 @@ import (
 // order asked for; a name comes before a tier that is called the same. The path
 // of one kernel may have blanks and commas itself.
 //
+// A name or a tier without an architecture ("6.12", not "arm64/6.12") stands for the kernels of
+// each of these architectures, of this machine's if there are none.
+//
 // Nothing is fetched: a kernel that cannot be had is for [Store.Resolve] to tell.
-func (s *Store) Expand(spec string) ([]string, error) {
+func (s *Store) Expand(spec string, archs ...string) ([]string, error) {
 	// A path may have spaces. What is a name is one also where a file is called like it.
 	if _, known := s.config.Find(spec); !known && len(s.config.Tier(spec)) == 0 {
 		if _, err := os.Stat(expandHome(spec)); err == nil {
@@ -27,11 +32,13 @@ func (s *Store) Expand(spec string) ([]string, error) {
 	}
 	var all []string
 	for _, word := range words {
-		names, err := s.expandWord(word)
-		if err != nil {
-			return nil, err
+		for _, word := range s.onEach(word, archs) {
+			names, err := s.expandWord(word)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, names...)
 		}
-		all = append(all, names...)
 	}
 	var once []string
 	for _, name := range all {
@@ -42,16 +49,31 @@ func (s *Store) Expand(spec string) ([]string, error) {
 	return once, nil
 }
 
+// onEach is the name of a kernel or a tier, once for each architecture.
+func (s *Store) onEach(word string, archs []string) (out []string) {
+	if _, _, explicit := arch.Cut(word); explicit || len(archs) == 0 {
+		return []string{word}
+	}
+	known := slices.ContainsFunc(s.config.Kernels, func(e Entry) bool { return e.Name == word || slices.Contains(e.Tiers, word) })
+	if _, err := os.Stat(expandHome(word)); err == nil && !known || strings.ContainsRune(word, filepath.Separator) {
+		return []string{word} // a path; the image says what it is for
+	}
+	for _, a := range archs {
+		out = append(out, arch.Join(a, word))
+	}
+	return out
+}
+
 func (s *Store) expandWord(word string) ([]string, error) {
-	if _, ok := s.config.Find(word); ok {
-		return []string{word}, nil
+	if e, ok := s.config.Find(word); ok {
+		return []string{e.Spec()}, nil
 	}
 	if names := s.config.Tier(word); len(names) > 0 {
 		return names, nil
 	}
 	if _, err := os.Stat(expandHome(word)); err == nil {
 		return []string{word}, nil
-	} else if strings.ContainsRune(word, filepath.Separator) {
+	} else if _, _, explicit := arch.Cut(word); strings.ContainsRune(word, filepath.Separator) && !explicit {
 		return nil, fmt.Errorf("kernel: %w", err)
 	}
 	return nil, s.unknown(word)

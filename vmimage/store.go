@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/go-multierror"
 	"oras.land/oras-go/v2/registry/remote/auth"
 
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/internal/failures"
 )
 
@@ -154,8 +155,9 @@ func (e *UnavailableError) Error() string {
 
 func (e *UnavailableError) Unwrap() []error { return append([]error{e.Err}, e.Others...) }
 
-// Resolve returns the kernel that the user asked for: a name of kernels.yaml,
-// the path of a bzImage or vmlinux, or the path of a built kernel tree. What
+// Resolve returns the kernel that the user asked for: a name of kernels.yaml, with an
+// architecture before it if that is not this machine's ("arm64/6.12"), the path of an
+// image, or the path of a built kernel tree. What
 // is cached and locked needs no network.
 //
 // A kernel of the snapshot archive that cannot be had gives an
@@ -172,7 +174,7 @@ func (s *Store) Resolve(ctx context.Context, spec string) (*Kernel, error) {
 	if err == nil {
 		return s.fromFile(ctx, spec, file)
 	}
-	if strings.ContainsRune(spec, filepath.Separator) {
+	if _, _, explicit := arch.Cut(spec); strings.ContainsRune(spec, filepath.Separator) && !explicit {
 		return nil, fmt.Errorf("kernel: %w", err)
 	}
 	return nil, s.unknown(spec)
@@ -195,7 +197,7 @@ func (s *Store) resolveEntry(ctx context.Context, e *Entry) (*Kernel, error) {
 		if rec == nil {
 			continue
 		}
-		err = s.install(ctx, e.Name, rec)
+		err = s.install(ctx, e.Spec(), rec)
 		if err == nil {
 			return s.load(e, rec)
 		}
@@ -204,10 +206,10 @@ func (s *Store) resolveEntry(ctx context.Context, e *Entry) (*Kernel, error) {
 			if unavailable := (*UnavailableError)(nil); errors.As(err, &unavailable) {
 				return nil, err
 			}
-			return nil, fmt.Errorf("kernel %s: %w", e.Name, err)
+			return nil, fmt.Errorf("kernel %s: %w", e.Spec(), err)
 		}
 		s.say("note: %s: the locked %s %s has left the archive; looking for another (`bpfreplay kernels update` renews the lock)",
-			e.Name, rec.Packages[0].Package, rec.Version())
+			e.Spec(), rec.Packages[0].Package, rec.Version())
 	}
 	return s.resolveSources(ctx, e)
 }
@@ -243,7 +245,7 @@ func (s *Store) resolveSources(ctx context.Context, e *Entry) (*Kernel, error) {
 			return k, nil
 		}
 		if stops(err) || ctx.Err() != nil {
-			return nil, fmt.Errorf("kernel %s: %w", e.Name, err)
+			return nil, fmt.Errorf("kernel %s: %w", e.Spec(), err)
 		}
 		failed = multierror.Append(failed, err)
 	}
@@ -253,7 +255,7 @@ func (s *Store) resolveSources(ctx context.Context, e *Entry) (*Kernel, error) {
 			return nil, unavailable
 		}
 	}
-	return nil, fmt.Errorf("kernel %s: %w", e.Name, condense(failed))
+	return nil, fmt.Errorf("kernel %s: %w", e.Spec(), condense(failed))
 }
 
 // stops reports whether no other source may be tried. Nobody has signed a tag,
@@ -284,14 +286,14 @@ func condense(failed ...error) error {
 func (s *Store) resolveSource(ctx context.Context, e *Entry, src Source) (*Kernel, error) {
 	switch {
 	case src.File != "":
-		k, err := s.fromFile(ctx, e.Name, src.File)
-		return s.describe(k, e), err
+		k, err := s.fromFile(ctx, e.Spec(), src.File)
+		return s.describe(k, e, err)
 	case src.Tree != "":
-		k, err := s.fromTree(ctx, e.Name, src.Tree)
-		return s.describe(k, e), err
+		k, err := s.fromTree(ctx, e.Spec(), src.Tree)
+		return s.describe(k, e, err)
 	case src.URL != nil:
-		k, err := s.fromURL(ctx, e.Name, src.URL)
-		return s.describe(k, e), err
+		k, err := s.fromURL(ctx, e.Spec(), src.URL)
+		return s.describe(k, e, err)
 	}
 	rec, err := s.resolveArchive(ctx, e, src)
 	if err != nil {
@@ -320,7 +322,7 @@ func (s *Store) unavailable(e *Entry, archive string, err error) error {
 	if err == nil || !strings.HasPrefix(archive, archiveSnapshot) || errors.Is(err, ErrIntegrity) || errors.Is(err, context.Canceled) {
 		return err
 	}
-	return &UnavailableError{Name: e.Name, Archive: s.mirrors.base(archive), Nearest: s.config.nearest(e), Err: err}
+	return &UnavailableError{Name: e.Spec(), Archive: s.mirrors.base(archive), Nearest: s.config.nearest(e), Err: err}
 }
 
 // remember puts a record into a lock file.
@@ -338,15 +340,18 @@ func (s *Store) remember(ctx context.Context, file string, rec Locked) error {
 	return s.cache.explain(l.write(file))
 }
 
-// describe gives a kernel the words of its entry.
-func (s *Store) describe(k *Kernel, e *Entry) *Kernel {
-	if k == nil {
-		return nil
+// describe gives a kernel the words of its entry, unless it was not to be had.
+func (s *Store) describe(k *Kernel, e *Entry, err error) (*Kernel, error) {
+	if err != nil {
+		return nil, err
 	}
-	k.Name, k.Arch = e.Name, e.Arch
+	if k.Arch != e.Arch {
+		return nil, fmt.Errorf("%s is a kernel for %s, and %s says %s", k.Origin, k.Arch, ConfigName, e.Arch)
+	}
+	k.Name = e.Spec()
 	if e.Version != "" {
 		k.Version = e.Version
 	}
 	k.capabilities, k.without = s.config.Capabilities, e.Without
-	return k
+	return k, nil
 }

@@ -12,6 +12,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 )
 
 // fromTree returns the kernel of a built kernel tree, or of the directory that
@@ -26,7 +28,7 @@ func (s *Store) fromTree(ctx context.Context, name, tree string) (*Kernel, error
 	if err != nil {
 		return nil, err
 	}
-	file, err := treeImage(tree)
+	file, err := treeImage(tree, options.machine())
 	if err != nil {
 		return nil, err
 	}
@@ -89,21 +91,21 @@ func (s *Store) noteTree(tree string, k *Kernel, options *kernelOptions) {
 }
 
 // treeImage picks the image of a tree: the bzImage, as the vmlinux beside it is
-// often huge with debug information, unless the vmlinux is newer.
-func treeImage(tree string) (string, error) {
-	bz := filepath.Join(tree, "arch", "x86", "boot", "bzImage")
+// often huge with debug information, unless the vmlinux is newer; or the Image.
+func treeImage(tree string, of *arch.Arch) (string, error) {
+	bz := filepath.Join(tree, filepath.FromSlash(of.Image))
 	elf := filepath.Join(tree, "vmlinux")
 	bzInfo, bzErr := os.Stat(bz)
 	elfInfo, elfErr := os.Stat(elf)
 	switch {
-	case bzErr == nil && (elfErr != nil || !elfInfo.ModTime().After(bzInfo.ModTime())):
+	case bzErr == nil && (of.ImageMagic != "" || elfErr != nil || !elfInfo.ModTime().After(bzInfo.ModTime())):
 		return bz, nil
-	case elfErr == nil:
+	case elfErr == nil && of.ImageMagic == "":
 		return elf, nil
 	case firstExisting(filepath.Join(tree, "Kbuild"), filepath.Join(tree, "Makefile"), filepath.Join(tree, ".config")) == "":
 		return "", fmt.Errorf("%s is no kernel tree, and no directory that one was built in", tree)
 	default:
-		return "", fmt.Errorf("kernel tree %s: neither arch/x86/boot/bzImage nor vmlinux is there; build it first: make -C %s -j bzImage modules", tree, tree)
+		return "", fmt.Errorf("kernel tree %s: there is no %s; build it first: make -C %s -j %s modules", tree, of.Image, tree, of.MakeImage)
 	}
 }
 
@@ -195,11 +197,14 @@ var guestsNeed = []string{
 	"VIRTIO_CONSOLE", "VIRTIO_PCI",
 }
 
+// Options that differ by architecture: the console is that of [arch.Arch], PVH is x86's alone.
+const consoleOption, pvhOption = "CONSOLE", "PVH"
+
 // guestsWant are options that make more possible.
 var guestsWant = []struct{ name, without string }{
 	{"DEBUG_INFO_BTF", "its own types, so that nothing that is relocated to them or calls its functions can be loaded"},
-	{"SERIAL_8250_CONSOLE", "a console, so that a guest that dies says nothing"},
-	{"PVH", "a direct way to start, so that guests unpack it by themselves, which is slower"},
+	{consoleOption, "a console, so that a guest that dies says nothing"},
+	{pvhOption, "a direct way to start, so that guests unpack it by themselves, which is slower"},
 	{"KALLSYMS", "the addresses of its symbols"},
 	{"BPF_JIT", "compiled BPF programs"},
 	{"BPF_EVENTS", "BPF programs for tracing"},
@@ -214,11 +219,12 @@ func (o *kernelOptions) check() error {
 	if o == nil {
 		return nil
 	}
-	if o.arch != "" && o.arch != "x86" && o.arch != "x86_64" || o.arch == "" && !o.on["X86_64"] {
-		return fmt.Errorf("it is configured for %s, guests are for x86-64: make ARCH=x86_64", cmp.Or(o.arch, "another machine"))
+	of := o.machine()
+	if of == nil {
+		return fmt.Errorf("it is configured for %s, guests are for %s", cmp.Or(o.arch, "another machine"), strings.Join(arch.Names(), ", "))
 	}
-	if o.arch != "" && !o.on["X86_64"] {
-		return errors.New("it is configured for 32 bits, guests are for x86-64: scripts/config -e 64BIT")
+	if !o.on[of.Option] {
+		return fmt.Errorf("it is configured for 32 bits, guests are for %s: scripts/config -e 64BIT", of.Name)
 	}
 	var missing []string
 	for _, name := range guestsNeed {
@@ -233,15 +239,40 @@ func (o *kernelOptions) check() error {
 		strings.Join(missing, " -e "))
 }
 
+// machine is the architecture that the kernel is configured for, nil if guests are not for it. Where nothing
+// is known it is this machine's.
+func (o *kernelOptions) machine() *arch.Arch {
+	var of *arch.Arch
+	switch {
+	case o == nil:
+		of, _ = arch.Find(arch.Native)
+	case o.arch != "":
+		of, _ = arch.OfDir(o.arch)
+	default: // no title: a configuration that somebody wrote
+		if i := slices.IndexFunc(arch.All, func(a *arch.Arch) bool { return a.Option != "64BIT" && o.on[a.Option] }); i >= 0 {
+			of = arch.All[i]
+		}
+	}
+	return of
+}
+
 // off says what is switched off that is wanted.
 func (o *kernelOptions) off() []string {
 	if o == nil {
 		return nil
 	}
+	of := o.machine()
 	var out []string
 	for _, want := range guestsWant {
-		if !o.on[want.name] {
-			out = append(out, fmt.Sprintf("%s (CONFIG_%s)", want.without, want.name))
+		name := want.name
+		switch {
+		case name == consoleOption:
+			name = of.ConsoleOption
+		case name == pvhOption && of.ImageMagic != "":
+			continue
+		}
+		if !o.on[name] {
+			out = append(out, fmt.Sprintf("%s (CONFIG_%s)", want.without, name))
 		}
 	}
 	return out

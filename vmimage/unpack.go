@@ -206,25 +206,31 @@ func (s *Store) finishImage(name string, u *unpacker) (*installed, error) {
 		if !u.elf {
 			return nil, u.noImage()
 		}
-		// A vmlinux is a kernel, too.
+		// A vmlinux is a kernel, too; that of riscv64 is an Image with the name of one.
 		if err := os.Rename(vmlinux, file); err != nil {
 			return nil, err
 		}
-		release, err := vmlinuxRelease(file)
-		return &installed{Release: release, Boot: fileImage}, err
 	}
 	image, err := os.Open(file)
 	if err != nil {
 		return nil, err
 	}
 	defer image.Close()
-	h, err := readBzHeader(image)
+	info, err := readImage(image)
 	if err != nil {
 		return nil, fmt.Errorf("image: %w", err)
 	}
-	meta := &installed{Release: h.release, Boot: fileVmlinux}
+	meta := &installed{Release: info.release, Arch: info.arch, Boot: fileImage}
+	if info.bz == nil {
+		err := os.Remove(vmlinux)
+		if errors.Is(err, os.ErrNotExist) {
+			err = nil
+		}
+		return meta, err
+	}
+	meta.Boot = fileVmlinux
 	// It takes the place of a vmlinux that came along, which may be huge.
-	err = writeVmlinux(image, h, vmlinux)
+	err = writeVmlinux(image, info.bz, vmlinux)
 	if errors.Is(err, errCompression) || errors.Is(err, errNoPVH) {
 		s.say("note: %s: the guest has to unpack the image by itself, which is slower: %v", name, err)
 		meta.Boot = fileImage
@@ -238,17 +244,4 @@ func (u *unpacker) noImage() error {
 		return fmt.Errorf("there is no kernel image: %s", u.odd)
 	}
 	return errors.New("there is no kernel image: neither boot/vmlinuz nor boot/vmlinux nor lib/modules/RELEASE/vmlinuz")
-}
-
-// vmlinuxRelease returns the release of a vmlinux that can be booted.
-func vmlinuxRelease(file string) (string, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	if err := checkPVH(f); err != nil {
-		return "", err
-	}
-	return elfRelease(f)
 }

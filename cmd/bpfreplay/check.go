@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/engine"
 	"github.com/bpfreplay/bpfreplay/harness/report"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
@@ -65,7 +66,7 @@ func (f *checkFlags) run(cmd *cobra.Command, args []string) error {
 			return fmt.Errorf("--require %s: it is not one of the engines that load: %v", e, f.engines)
 		}
 	}
-	config, kernels, err := expandKernels(f.kernel)
+	config, kernels, err := expandKernels(f.kernel, f.archs)
 	if err != nil {
 		return err
 	}
@@ -134,9 +135,11 @@ func (f *checkFlags) chooseEngines(paths []string) error {
 		return errors.New("--cert is for --signed and files that sign wrote")
 	}
 	if len(f.engines) == 0 {
-		f.engines = defaultEngines(len(f.bpftool) > 0)
+		f.engines = engine.Defaults()
 		if files > 0 {
 			f.engines = []string{state.EngineReplay}
+		} else if _, err := engine.FindTool(); err == nil || len(f.bpftool) > 0 {
+			f.engines = append(f.engines, state.EngineLibbpf)
 		}
 	}
 	if f.signed && !slices.Contains(f.engines, state.EngineSigned) {

@@ -9,11 +9,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bpfreplay/bpfreplay/harness/doctor"
-	"github.com/bpfreplay/bpfreplay/harness/vm"
 )
 
 func newDoctor() *cobra.Command {
-	o := doctor.Options{Kernel: defaultKernel, QEMU: vm.DefaultQEMU, Suite: defaultSuite}
+	o := doctor.Options{Kernel: defaultKernel, Suite: defaultSuite}
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "doctor",
@@ -25,6 +24,9 @@ Exit status: 0 if nothing is missing that vmtest needs with this kernel, or else
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var err error
+			if o.Archs, err = parseArchs(o.Archs); err != nil {
+				return err
+			}
 			if o.Config, err = kernelsFile(); err != nil {
 				return err
 			}
@@ -51,7 +53,7 @@ Exit status: 0 if nothing is missing that vmtest needs with this kernel, or else
 			return nil
 		},
 	}
-	addFlags(cmd, flags{"kernel": &o.Kernel, "qemu": &o.QEMU, "suite": &o.Suite, "offline": &o.Offline, "json": &asJSON})
+	addFlags(cmd, flags{"kernel": &o.Kernel, "arch": &o.Archs, "qemu": &o.QEMU, "suite": &o.Suite, "offline": &o.Offline, "json": &asJSON})
 	return cmd
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness/engine"
 	"github.com/bpfreplay/bpfreplay/harness/mutate"
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/loader/keyring"
 )
 
@@ -47,7 +48,7 @@ var flagTable = map[string]flagInfo{
 	"case":         {"c", aboutCases, "only cases whose names match this pattern, or with ! before it, not those (may be repeated)"},
 	"effects":      {"", aboutCases, "run and attach programs, too, as vmtest does: only for a guest"},
 	"engine":       {"e", aboutCases, "the engine that loads: " + strings.Join(engine.Names(), ", ")},
-	"engines":      {"e", aboutCases, "engines that load, in this order: " + strings.Join(engine.Names(), ", ") + "; libbpf by default, too, where bpftool is"},
+	"engines":      {"e", aboutCases, "engines that load, in this order: " + strings.Join(engine.Names(), ", ")},
 	"fault":        {"", aboutCases, "CASE=FAULT: have the guest go wrong in this case, to see what then happens; with :once behind it, not again when the case is run once more; help lists the faults (may be repeated)"},
 	"fresh":        {"", aboutCases, "time the repetitions in a new process each, as for a program that loads one object"},
 	"list":         {"", aboutCases, "list the mutations of loads, and boot nothing"},
@@ -66,15 +67,16 @@ var flagTable = map[string]flagInfo{
 	"test-modules": {"", aboutCases, "of suite kernel: load bpf_testmod and its kin in guests, and build them for the kernel if that was not done before"},
 
 	"accel":        {"", aboutGuest, "auto, kvm or tcg; auto is kvm if a probe shows that it works"},
+	"arch":         {"", aboutGuest, "the architecture of a kernel that is named without one: " + strings.Join(arch.Names(), ", ") + "; of vmtest, matrix, check and doctor several (default this machine's)"},
 	"append":       {"", aboutGuest, "a kernel parameter to add (may be repeated)"},
 	"boot-timeout": {"", aboutGuest, "how long a boot may take"},
 	"cold":         {"", aboutGuest, "boot guests; without it they are copies of one that was booted once and saved"},
 	"cpus":         {"", aboutGuest, "processors of a guest"},
 	"gdb":          {"", aboutGuest, "stop the guest before its first instruction, wait for gdb, and print the line to attach it; nothing is too late then"},
-	"kernel":       {"k", aboutGuest, "a name in kernels.yaml, or the path of an image or of a built kernel tree; of vmtest, matrix, check and doctor several, and tiers"},
+	"kernel":       {"k", aboutGuest, "a name in kernels.yaml, with another architecture before it (arm64/6.12), or the path of an image or of a built kernel tree; of vmtest, matrix, check and doctor several, and tiers"},
 	"memory":       {"", aboutGuest, "memory of a guest, in MiB; 0 for 1 GiB and what the files take"},
 	"module":       {"", aboutGuest, "a kernel module to load before, with what it needs (may be repeated)"},
-	"qemu":         {"", aboutGuest, "QEMU to run"},
+	"qemu":         {"", aboutGuest, "QEMU to run (default the one in PATH for the architecture)"},
 	"rootfs":       {"", aboutGuest, "host: this machine's root, read-only, with a layer for changes on top, instead of files by name"},
 
 	"bare":    {"", aboutProgram, "leave out the files of a Go test's package"},
@@ -105,7 +107,6 @@ var flagTable = map[string]flagInfo{
 	"verbose":         {"v", aboutReport, "show explained differences, too"},
 	"write-states":    {"", aboutReport, "a directory to write states to, one file an engine"},
 
-	"artefact":    {"", aboutSkeleton, "of a skeleton: embed this file, which gen wrote of the object and sign signed"},
 	"c":           {"", aboutSkeleton, "write a light skeleton in C: one header with the artefact in it"},
 	"cc":          {"", aboutSkeleton, "compile the argument, a C source, with this clang; what follows -- are its flags"},
 	"go":          {"", aboutSkeleton, "write a light skeleton in Go, and the artefact that it embeds"},
@@ -181,6 +182,7 @@ func addFlags(cmd *cobra.Command, values flags) {
 // completions complete the values of flags.
 var completions = map[string]cobra.CompletionFunc{
 	"kernel":   completeKernels,
+	"arch":     cobra.FixedCompletions(arch.Names(), cobra.ShellCompDirectiveNoFileComp),
 	"contract": cobra.FixedCompletions(contractNames(), cobra.ShellCompDirectiveNoFileComp),
 	"keyring":  cobra.FixedCompletions(keyring.Names(), cobra.ShellCompDirectiveNoFileComp),
 	"engine":   cobra.FixedCompletions(engine.Names(), cobra.ShellCompDirectiveNoFileComp),

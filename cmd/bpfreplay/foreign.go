@@ -44,17 +44,15 @@ func (f *vmtestFlags) external(cmd *cobra.Command, suite *harness.Suite) error {
 	defaults := map[string]string{
 		"still": "true", "case-timeout": foreignCaseTimeout.String(), "jobs": strconv.Itoa(runtime.NumCPU()),
 	}
-	store, err := openStore(nil)
-	if err != nil {
-		return err
-	}
-	defer store.Close()
-	tool := suiteTool(store, suite.Name)
-	if tool != "" {
-		defaults["bpftool"] = tool
-	}
-	if !f.split { // bpftool cannot load one program of an object
-		defaults["engines"] = strings.Join(defaultEngines(tool != "" || len(f.bpftool) > 0), ",")
+	if engine.UseTool(f.engines) {
+		store, err := openStore(nil)
+		if err != nil {
+			return err
+		}
+		defer store.Close()
+		if tool := suiteTool(store, suite.Name); tool != "" {
+			defaults["bpftool"] = tool
+		}
 	}
 	if isForeign(f.suite) {
 		dir, err := inTree(filepath.Join("selftests", "baselines", f.suite))
@@ -170,7 +168,7 @@ func (f *vmtestFlags) choose(suite *harness.Suite, kernels []string) (*harness.S
 	if len(kernels) > 1 {
 		return nil, errors.New("--only-failed: name one kernel")
 	}
-	r, err := report.ReadJSON(filepath.Join(f.out, filepath.Base(filepath.Clean(kernels[0])), "report.json"))
+	r, err := report.ReadJSON(filepath.Join(f.out, harness.KernelDir(kernels[0]), "report.json"))
 	if err != nil {
 		return nil, fmt.Errorf("--only-failed: %w", err)
 	}

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,14 +15,15 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness"
 	"github.com/bpfreplay/bpfreplay/harness/engine"
 	"github.com/bpfreplay/bpfreplay/harness/report"
-	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
 // guestFlags are the flags of commands that boot guests.
 type guestFlags struct {
 	kernel      string
+	archs       []string
 	suite       string
 	engines     []string
 	bpftool     []string
@@ -37,7 +40,7 @@ type guestFlags struct {
 // newGuestFlags are the defaults of commands that boot guests.
 func newGuestFlags() guestFlags {
 	return guestFlags{
-		kernel: defaultKernel, suite: defaultSuite, accelerator: string(vm.Auto), qemu: vm.DefaultQEMU,
+		kernel: defaultKernel, suite: defaultSuite, accelerator: string(vm.Auto),
 		bootTimeout: harness.DefaultBootTimeout, caseTimeout: harness.DefaultCaseTimeout,
 	}
 }
@@ -52,7 +55,7 @@ func (f *guestFlags) add(cmd *cobra.Command, engines []string) {
 // addMachine adds the flags that tell which kernel to boot, and how.
 func (f *guestFlags) addMachine(cmd *cobra.Command) {
 	addFlags(cmd, flags{
-		"kernel": &f.kernel, "accel": &f.accelerator, "qemu": &f.qemu, "cold": &f.cold,
+		"kernel": &f.kernel, "arch": &f.archs, "accel": &f.accelerator, "qemu": &f.qemu, "cold": &f.cold,
 		"append": &f.params, "boot-timeout": &f.bootTimeout,
 	})
 }
@@ -98,15 +101,14 @@ func (f *guestFlags) withKernel(cmd *cobra.Command) (o harness.Options, done fun
 	if err != nil {
 		return o, nil, err
 	}
-	o.Kernel, err = o.Store.Resolve(cmd.Context(), f.kernel)
-	if err != nil {
+	if o.Kernel, err = f.resolve(cmd, o.Store); err != nil {
 		o.Store.Close()
 		return o, nil, err
 	}
 	if f.out == "" {
 		return o, func() { o.Store.Close() }, nil
 	}
-	dir := filepath.Join(f.out, filepath.Base(filepath.Clean(f.kernel)))
+	dir := filepath.Join(f.out, harness.KernelDir(f.kernel))
 	out, release, err := harness.Claim(dir)
 	if err != nil {
 		o.Store.Close()
@@ -116,6 +118,40 @@ func (f *guestFlags) withKernel(cmd *cobra.Command) (o harness.Options, done fun
 		o.Note(fmt.Sprintf("another run is using %s: this one writes to %s", dir, out))
 	}
 	return o, func() { release(); o.Store.Close() }, nil
+}
+
+// resolve finds the one kernel of a command that boots one.
+func (f *guestFlags) resolve(cmd *cobra.Command, store *vmimage.Store) (*vmimage.Kernel, error) {
+	archs, err := parseArchs(f.archs)
+	if err != nil {
+		return nil, err
+	}
+	kernels, err := store.Expand(f.kernel, archs...)
+	if err != nil {
+		return nil, err
+	}
+	if len(kernels) != 1 {
+		return nil, fmt.Errorf("--kernel %s: %s boots one kernel, and these are several: %s", f.kernel, cmd.Name(), strings.Join(kernels, ", "))
+	}
+	f.kernel, f.archs = kernels[0], nil
+	kernel, err := store.Resolve(cmd.Context(), f.kernel)
+	if err == nil && len(archs) > 0 && !slices.Contains(archs, kernel.Arch) {
+		err = fmt.Errorf("kernel %s is for %s, not for %s", f.kernel, kernel.Arch, strings.Join(archs, ", "))
+	}
+	return kernel, err
+}
+
+// parseArchs reads the values of --arch.
+func parseArchs(names []string) ([]string, error) {
+	var archs []string
+	for _, name := range names {
+		a, err := arch.Parse(name)
+		if err != nil {
+			return nil, fmt.Errorf("--arch: %w", err)
+		}
+		archs = append(archs, a.Name)
+	}
+	return archs, nil
 }
 
 // common are the options that no kernel is needed for.
@@ -137,20 +173,6 @@ func (f *guestFlags) common() (o harness.Options, err error) {
 		BootTimeout: f.bootTimeout, CaseTimeout: f.caseTimeout, Cold: f.cold,
 		Out: f.out,
 	}, nil
-}
-
-// defaultEngines are the engines that run unless some are named: libbpf, too, where there is
-// a bpftool, of the caller's or this machine's, that guests can run.
-func defaultEngines(tool bool) []string {
-	engines := engine.Defaults()
-	if path, err := engine.FindTool(); err == nil && !tool {
-		_, err = vmimage.Programs(engine.GuestTool, path) // Ubuntu's is a script
-		tool = err == nil
-	}
-	if tool {
-		engines = append(engines, state.EngineLibbpf)
-	}
-	return engines
 }
 
 // newReport is the path of a report, where there is none any more: what a former

@@ -40,7 +40,7 @@ func withStore(cmd *cobra.Command, fn func(*vmimage.Store) error) error {
 }
 
 func completeKernels(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	config, _, _ := expandKernels("")
+	config, _, _ := expandKernels("", nil)
 	return config.Names(), cobra.ShellCompDirectiveDefault
 }
 

@@ -52,15 +52,19 @@ cannot be had, does not boot or breaks.`,
 	return cmd
 }
 
-// expandKernels are the kernels that --kernel names, and kernels.yaml, which is empty
+// expandKernels are the kernels that --kernel and --arch name, and kernels.yaml, which is empty
 // where it cannot be had.
-func expandKernels(spec string) (*vmimage.Config, []string, error) {
+func expandKernels(spec string, archs []string) (*vmimage.Config, []string, error) {
+	archs, err := parseArchs(archs)
+	if err != nil {
+		return new(vmimage.Config), nil, err
+	}
 	store, err := openStore(nil)
 	if err != nil {
 		return new(vmimage.Config), nil, err
 	}
 	defer store.Close()
-	kernels, err := store.Expand(spec)
+	kernels, err := store.Expand(spec, archs...)
 	return store.Config(), kernels, err
 }
 

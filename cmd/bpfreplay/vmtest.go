@@ -97,9 +97,6 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 	if f.fault.help() {
 		return listFaults(cmd.OutOrStdout())
 	}
-	if !cmd.Flags().Changed("engines") && !isForeign(f.suite) {
-		f.engines = defaultEngines(len(f.bpftool) > 0)
-	}
 	suite, err := f.readSuite(cmd, args)
 	if err != nil {
 		return err
@@ -122,7 +119,7 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 			return err
 		}
 	}
-	_, kernels, err := expandKernels(f.kernel)
+	_, kernels, err := expandKernels(f.kernel, f.archs)
 	if err != nil {
 		return err
 	}
@@ -138,7 +135,7 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 	if len(kernels) > 1 || f.matrix.always || f.matrix.shard != "" {
 		return f.runMatrix(cmd, suite, kernels)
 	}
-	f.kernel = kernels[0]
+	f.kernel, f.archs = kernels[0], nil
 	return f.runKernel(cmd, suite)
 }
 

@@ -169,7 +169,7 @@ func fillDisk(*Conn) error {
 			return err
 		}
 		// Less than a page is none to the kernel, which takes that for no limit.
-		size := max(int64(at.Blocks-at.Bfree)*at.Bsize, int64(os.Getpagesize()))
+		size := max(int64(at.Blocks-at.Bfree)*int64(at.Bsize), int64(os.Getpagesize()))
 		if err := unix.Mount("", dir, "", unix.MS_REMOUNT, fmt.Sprintf("size=%d", size)); err != nil {
 			return fmt.Errorf("remount %s: %w", dir, err)
 		}

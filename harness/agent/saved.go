@@ -94,20 +94,14 @@ func addEntropy(random []byte) error {
 	info := make([]uint32, 2+(len(random)+3)/4)
 	info[0], info[1] = uint32(8*len(random)), uint32(len(random))
 	copy(unsafe.Slice((*byte)(unsafe.Pointer(&info[2])), len(random)), random)
-	if err := ioctl(fd, rndAddEntropy, unsafe.Pointer(&info[0])); err != nil {
+	if err := ioctl(fd, unix.RNDADDENTROPY, unsafe.Pointer(&info[0])); err != nil {
 		return fmt.Errorf("RNDADDENTROPY: %w", err)
 	}
-	if err := ioctl(fd, rndReseedCRNG, nil); err != nil {
+	if err := ioctl(fd, unix.RNDRESEEDCRNG, nil); err != nil {
 		return fmt.Errorf("RNDRESEEDCRNG: %w", err)
 	}
 	return nil
 }
-
-// From include/uapi/linux/random.h.
-const (
-	rndAddEntropy = 0x40085203 // _IOW('R', 0x03, int[2])
-	rndReseedCRNG = 0x5207     // _IO('R', 0x07)
-)
 
 func ioctl(fd int, request uint, arg unsafe.Pointer) error {
 	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), uintptr(request), uintptr(arg)); errno != 0 {

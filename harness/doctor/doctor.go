@@ -46,7 +46,9 @@ type Report struct {
 type Options struct {
 	// Kernel is what guests have to boot: names and tiers of kernels.yaml, and paths.
 	Kernel string
-	// QEMU is the emulator to run.
+	// Archs are the architectures of kernels that are named without one; none is this machine's.
+	Archs []string
+	// QEMU is the emulator to run; "" for that of each architecture.
 	QEMU string
 	// Config is the kernels.yaml, "" for the nearest one.
 	Config string
@@ -63,7 +65,7 @@ type Options struct {
 // Examine looks at everything, at the same time where that takes a while.
 func Examine(ctx context.Context, o Options) *Report {
 	parts := []func() []Check{
-		func() []Check { return []Check{o.qemu(ctx)} },
+		func() []Check { return o.emulators(ctx) },
 		func() []Check { return o.accelerator(ctx) },
 		func() []Check { return []Check{o.room()} },
 		func() []Check { return o.kernels(ctx) },

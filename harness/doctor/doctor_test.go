@@ -9,6 +9,7 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/internal/askbpf"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
@@ -50,6 +51,8 @@ func TestScripts(t *testing.T) {
 		{setupExtras, "program gdb "},
 		{setupExtras, "program pahole "},
 		{setupExtras, "virtiofsd"},
+		{"scripts/setup.sh arm64", "program qemu-system-aarch64 "},
+		{"scripts/setup.sh riscv64", "program qemu-system-riscv64 "},
 	} {
 		assert.Check(t, is.Contains(purpose(test.line), test.has), test.line)
 	}
@@ -99,12 +102,13 @@ func TestTools(t *testing.T) {
 func TestQEMU(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("PATH", dir)
-	o := Options{QEMU: "qemu-system-x86_64"}
-	c := o.qemu(t.Context())
+	native, _ := arch.Find(arch.Native)
+	o := Options{}
+	c := o.qemu(t.Context(), native, true)
 	assert.Check(t, c.Status == Missing && c.Needed && c.Mend == setupGuest)
 	for v, status := range map[string]Status{"4.0.1": Note, "4.1": OK, "10.0.2": OK} {
-		program(t, dir, o.QEMU, "echo 'QEMU emulator version "+v+" (Debian 1:"+v+")'")
-		c = o.qemu(t.Context())
+		program(t, dir, native.QEMU, "echo 'QEMU emulator version "+v+" (Debian 1:"+v+")'")
+		c = o.qemu(t.Context(), native, true)
 		assert.Equal(t, c.Status, status, v)
 		assert.Check(t, is.Contains(c.Detail, v))
 	}

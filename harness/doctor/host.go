@@ -11,12 +11,14 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/bpfreplay/bpfreplay/harness"
 	"github.com/bpfreplay/bpfreplay/harness/engine"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/internal/askbpf"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
@@ -56,11 +58,33 @@ var numbers = regexp.MustCompile(`v?(\d+\.\d+(?:\.\d+)?)`)
 // their memory (b17fbbe55cba).
 const savesGuests = "4.1"
 
-func (o Options) qemu(ctx context.Context) Check {
-	c := Check{Name: "qemu", Needed: true, Mend: setupGuest}
-	path, err := exec.LookPath(o.QEMU)
+// emulators are the QEMUs for the kernels that are named, and for others as far as they are there.
+func (o Options) emulators(ctx context.Context) []Check {
+	wanted := slices.Clone(o.Archs)
+	for _, word := range strings.FieldsFunc(o.Kernel, func(r rune) bool { return r == ',' || r == ' ' }) {
+		if of, _, explicit := arch.Cut(word); explicit || len(o.Archs) == 0 {
+			wanted = append(wanted, of)
+		}
+	}
+	var out []Check
+	for _, a := range arch.All {
+		c := o.qemu(ctx, a, slices.Contains(wanted, a.Name))
+		if c.Needed || c.Status == OK {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+func (o Options) qemu(ctx context.Context, of *arch.Arch, needed bool) Check {
+	c := Check{Name: "qemu", Needed: needed, Mend: setupGuest}
+	if of.Name != arch.Native {
+		c.Name, c.Mend = "qemu for "+of.Name, "scripts/setup.sh "+of.Name
+	}
+	program := cmp.Or(o.QEMU, of.QEMU)
+	path, err := exec.LookPath(program)
 	if err != nil {
-		c.Status, c.Detail = Missing, o.QEMU+" is not in PATH"
+		c.Status, c.Detail = Missing, program+" is not in PATH"
 		return c
 	}
 	v, err := version(ctx, numbers, path, "--version")
@@ -81,7 +105,7 @@ const kvm = "/dev/kvm"
 
 func (o Options) accelerator(ctx context.Context) []Check {
 	c := Check{Name: "accelerator", Status: OK}
-	choice, err := vm.ChooseAccelerator(ctx, vm.Auto, o.StateDir)
+	choice, err := vm.ChooseAccelerator(ctx, arch.Native, vm.Auto, o.StateDir)
 	if err != nil {
 		c.Status, c.Detail = Note, err.Error()
 		return []Check{c}

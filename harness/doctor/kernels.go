@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
@@ -30,13 +31,16 @@ func (o Options) kernels(ctx context.Context) []Check {
 		reach = store.Reach(ctx)
 	}
 	checks := []Check{cacheOf(store), o.config(store), lock(store)}
-	wanted, err := store.Expand(o.Kernel)
+	wanted, err := store.Expand(o.Kernel, o.Archs...)
 	if err != nil {
 		checks = append(checks, Check{Name: "kernel " + o.Kernel, Status: Missing, Needed: true, Detail: err.Error(), Mend: "bpfreplay kernels list"})
 	}
 	keys := keyring()
 	for i, l := range list {
 		c := Check{Name: "kernel " + l.Name, Needed: slices.Contains(wanted, l.Name)}
+		if l.Arch != arch.Native && !c.Needed && !l.Cached {
+			continue // nobody has asked for guests of that architecture
+		}
 		switch {
 		case l.Cached:
 			c.Status, c.Detail = OK, fmt.Sprintf("%s, cached (%d MB)", l.Release, l.Size/1e6)

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -21,9 +20,8 @@ type Text struct {
 // Case writes the line of one case, and below it what is wrong with it.
 func (t *Text) Case(c *harness.CaseReport) {
 	fmt.Fprintf(t.W, "%-11s  %-28s  %s\n", verdictOf(c), c.Name, t.loads(c))
-	t.broken(c)
-	for _, d := range c.Differences() {
-		t.difference(&d)
+	for _, p := range c.Verdicts {
+		t.pair(&p)
 	}
 	for _, f := range c.Failures {
 		fmt.Fprintf(t.W, "    %s\n", f)
@@ -90,52 +88,39 @@ func cut(s string, n int) string {
 	return strings.ToValidUTF8(s[:n], "") + "…"
 }
 
-// broken are the reasons why pairs could not be compared, each once.
-func (t *Text) broken(c *harness.CaseReport) {
-	said := ""
-	for _, p := range c.Verdicts {
-		if p.Verdict == harness.Broken && p.Reason != said {
-			said = p.Reason
-			fmt.Fprintf(t.W, "    %s/%s: %s\n", p.A, p.B, p.Reason)
+func (t *Text) pair(p *harness.PairReport) {
+	if p.Verdict == harness.Broken {
+		fmt.Fprintf(t.W, "    %s/%s: %s\n", p.A, p.B, p.Reason)
+	}
+	for i := range p.Differences {
+		d := &p.Differences[i]
+		if d.ExplainedBy != "" && !t.Verbose {
+			continue
+		}
+		fmt.Fprintf(t.W, "    %s: %s %s, %s %s%s\n", d.Field, p.A, d.A, p.B, d.B, explained(d))
+		if d.ExplainedBy == "" && d.Detail != "" {
+			for _, l := range strings.Split(strings.TrimRight(d.Detail, "\n"), "\n") {
+				fmt.Fprintf(t.W, "        %s\n", l)
+			}
 		}
 	}
 }
 
-func (t *Text) difference(d *harness.FieldDifference) {
-	if len(d.Open) == 0 && !t.Verbose {
-		return
-	}
-	fmt.Fprintf(t.W, "    %s%s\n", d, explained(d))
-	if len(d.Open) > 0 && d.Detail != "" {
-		for _, l := range strings.Split(strings.TrimRight(d.Detail, "\n"), "\n") {
-			fmt.Fprintf(t.W, "        %s\n", l)
-		}
-	}
-}
-
-func explained(d *harness.FieldDifference) string {
-	switch {
-	case len(d.Rules) == 0:
+func explained(d *state.Difference) string {
+	if d.ExplainedBy == "" {
 		return ""
-	case len(d.Open) == 0:
-		return " (" + strings.Join(d.Rules, ", ") + ")"
 	}
-	return fmt.Sprintf(" (%s explains it, but not between %s)", strings.Join(d.Rules, ", "), strings.Join(d.Open, ", "))
+	return " (" + d.ExplainedBy + ")"
 }
 
 // Summary writes what a whole run found.
 func (t *Text) Summary(r *harness.Report) {
 	fmt.Fprintf(t.W, "\nkernel %s (%s), %s, engines %s\n", r.Kernel.Name, r.Kernel.Release, r.Accelerator, strings.Join(r.Engines, ", "))
-	for _, line := range agreement(r.Engines, countPairs(r)) {
-		fmt.Fprintf(t.W, "  %s\n", line)
-	}
-	if t.Verbose {
-		t.rules(r)
-	}
+	t.rules(r)
 	for _, s := range r.Splats {
 		fmt.Fprintf(t.W, "  the guest's kernel complained: %s\n", s)
 	}
-	if len(r.Engines) > 2 && t.Verbose {
+	if len(r.Engines) > 2 {
 		t.pairs(r)
 	}
 	fmt.Fprintf(t.W, "%d cases in %.1f s (%s): verdicts by pair of engines:", len(r.Cases), r.Seconds.Total, r.Guest())
@@ -247,9 +232,6 @@ func (t *Text) baseline(r *harness.Report) {
 		fmt.Fprintf(t.W, "  note: %s\n", other)
 	}
 	for _, c := range b.Changes {
-		if !c.Worse && !t.Verbose {
-			continue // the page has them, and --verbose
-		}
 		mark := " "
 		if c.Worse {
 			mark = "-"
@@ -270,34 +252,8 @@ func otherSource(r *harness.Report) string {
 // verdicts are in the order from good to bad.
 var verdicts = []harness.Verdict{harness.Equal, harness.Explained, harness.Unsupported, harness.Different, harness.Broken}
 
-// agreement says what a user wants to know first: with whom engine replay agrees.
-func agreement(engines []string, counts []pairCount) []string {
-	line := func(name string, n map[harness.Verdict]int) string {
-		text := fmt.Sprintf("%-22s %d of %d equal", name, n[harness.Equal], n[harness.Equal]+n[harness.Explained]+n[harness.Different])
-		for _, v := range verdicts[1:] {
-			if n[v] > 0 {
-				text += fmt.Sprintf(", %d %s", n[v], v)
-			}
-		}
-		return text
-	}
-	var strict, others []string
-	for _, e := range engines {
-		i := slices.IndexFunc(counts, func(p pairCount) bool {
-			return p.name == e+"/"+state.EngineReplay || p.name == state.EngineReplay+"/"+e
-		})
-		switch {
-		case i < 0:
-		case e == state.EngineDirect:
-			others = append(others, line("replay = cilium/ebpf:", counts[i].n))
-		default:
-			strict = append(strict, line("replay = "+e+":", counts[i].n))
-		}
-	}
-	return append(strict, others...)
-}
-
-// pairs counts the verdicts of each pair of engines.
+// pairs counts the verdicts of each pair of engines. Of a case there are those
+// with the first that loads it.
 func (t *Text) pairs(r *harness.Report) {
 	fmt.Fprintf(t.W, "%-22s", "engines compared")
 	for _, v := range verdicts {
@@ -320,24 +276,20 @@ type pairCount struct {
 }
 
 // countPairs counts the verdicts of each pair of engines, in the engines' order.
-func countPairs(reports ...*harness.Report) []pairCount {
+func countPairs(r *harness.Report) []pairCount {
 	count := make(map[string]map[harness.Verdict]int)
-	var engines []string
-	for _, r := range reports {
-		engines = r.Engines // the same for all
-		for _, c := range r.Cases {
-			for _, p := range c.Verdicts {
-				name := p.A + "/" + p.B
-				if count[name] == nil {
-					count[name] = make(map[harness.Verdict]int)
-				}
-				count[name][p.Verdict]++
+	for _, c := range r.Cases {
+		for _, p := range c.Verdicts {
+			name := p.A + "/" + p.B
+			if count[name] == nil {
+				count[name] = make(map[harness.Verdict]int)
 			}
+			count[name][p.Verdict]++
 		}
 	}
 	var out []pairCount
-	for _, a := range engines {
-		for _, b := range engines {
+	for _, a := range r.Engines {
+		for _, b := range r.Engines {
 			if n, ok := count[a+"/"+b]; ok {
 				out = append(out, pairCount{a + "/" + b, n})
 			}

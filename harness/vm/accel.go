@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/renameio/v2"
+
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 )
 
 // Accelerator is what executes the guest's instructions.
@@ -47,9 +49,10 @@ var ErrKVMUnusable = errors.New("KVM is not usable on this host")
 // ChooseAccelerator decides what runs a guest. Auto means KVM only if a probe shows that it works: that /dev/kvm
 // opens proves little, because on some nested hosts the guest then runs hundreds of times slower than it
 // should and never prints a line. The verdict is remembered in stateDir for this boot of the host.
-// KVM asked for by name is probed anew, and an error that wraps [ErrKVMUnusable] if it does not work.
-func ChooseAccelerator(ctx context.Context, want Accelerator, stateDir string) (Choice, error) {
-	return chooser{probe: probeKVM, bootID: hostBootID, stateDir: stateDir}.choose(ctx, want)
+// KVM asked for by name is probed anew, and an error that wraps [ErrKVMUnusable] if it does not work. It runs guests of
+// this machine's architecture only; an empty one is that.
+func ChooseAccelerator(ctx context.Context, of string, want Accelerator, stateDir string) (Choice, error) {
+	return chooser{probe: probeKVM, bootID: hostBootID, stateDir: stateDir, of: of}.choose(ctx, want)
 }
 
 // chooser holds what the choice depends on.
@@ -57,9 +60,19 @@ type chooser struct {
 	probe    func(context.Context) error
 	bootID   func() (string, error)
 	stateDir string
+	of       string // architecture of the guest
 }
 
 func (c chooser) choose(ctx context.Context, want Accelerator) (Choice, error) {
+	if c.of != "" && c.of != arch.Native {
+		why := fmt.Sprintf("an %s guest on %s is emulated", c.of, arch.Native)
+		switch want {
+		case KVM:
+			return Choice{}, fmt.Errorf("%w: %s (use the accelerator tcg or auto)", ErrKVMUnusable, why)
+		case Auto, "":
+			return Choice{TCG, why}, nil
+		}
+	}
 	switch want {
 	case TCG:
 		return Choice{TCG, "asked for"}, nil

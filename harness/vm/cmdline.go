@@ -26,15 +26,14 @@ type option interface {
 // options lists the whole machine. The order has no meaning.
 func (c Config) options(accel Accelerator, wires wiring, panicDevice bool) []option {
 	all := []option{
-		machine{accel: accel, cpus: c.CPUs, memoryMiB: c.MemoryMiB, memory: wires.memory},
+		machine{platform: c.platform(), accel: accel, cpus: c.CPUs, memoryMiB: c.MemoryMiB, memory: wires.memory},
 		nothingElse{},
 		endOnPanic{},
-		backtraceOnNMI{},
+		backtrace{c.platform().how},
 		quickBoot{},
 		asUpstream{},
-		busyHost{},
 		agentIsInit{},
-		serialConsole{wires.console},
+		serialConsole{wires.console, c.platform().console},
 		controlPort{wires.port},
 	}
 	if wires.incoming {
@@ -74,10 +73,6 @@ func (c Config) commandLine(accel Accelerator, wires wiring, panicDevice bool) [
 	return append(args, "-append", c.kernelLine(options))
 }
 
-// maxKernelLine is the longest command line that a kernel takes, in bytes (COMMAND_LINE_SIZE of x86, with
-// the zero at its end). Of a longer one kernels take a part, or hang.
-const maxKernelLine = 2048 - 1
-
 // kernelLine is the command line of the guest's kernel.
 func (c Config) kernelLine(options []option) string {
 	var params []string
@@ -99,6 +94,13 @@ type wiring struct {
 	incoming           bool   // the guest is restored and not booted
 }
 
+// terminal is a console that somebody may type at: a pseudoterminal. As long as nobody has it open QEMU has
+// nobody to wait for; a socket is full after a few hundred bytes that come one by one, and what is written again then is
+// twice in the log.
+func terminal(console int) string {
+	return fmt.Sprintf("pty,logfile=/proc/self/fd/%d,logappend=on", console)
+}
+
 // inherited wires the guest to file descriptors that QEMU gets from us.
 // QEMU's file device only takes a path; the one under /proc leads to the file whatever its name is.
 func inherited(qmp, port, console int) wiring {
@@ -111,24 +113,20 @@ func inherited(qmp, port, console int) wiring {
 }
 
 // machine is the computer as such.
-//
-// q35 and not microvm: microvm boots 0.2 s faster, but q35 has PCI, an ACPI power-off, a calibrated
-// TSC (the resolution of bpf_ktime_get_ns) and NMIs, and distribution kernels have its virtio transport built in.
 type machine struct {
+	*platform
 	accel           Accelerator
 	cpus, memoryMiB int
 	memory          string
 }
 
 func (m machine) args() []string {
-	// Under TCG one processor model is as fast as another, but QEMU's default one has no RDRAND, without
-	// which the guest's first getrandom(2) takes a second: the kernel has nothing to seed its generator with.
-	cpu := "qemu64,+rdrand"
+	model, cpu := m.machine, m.cpu
 	if m.accel == KVM {
-		cpu = "host"
+		model, cpu = model+m.machineKVM, "host"
 	}
 	args := []string{
-		"-machine", "q35",
+		"-machine", model,
 		"-accel", string(m.accel),
 		"-cpu", cpu,
 		"-smp", strconv.Itoa(m.cpus),
@@ -141,8 +139,7 @@ func (m machine) args() []string {
 	return args
 }
 
-// params lets RDRAND seed the generator where the kernel's configuration does not (CONFIG_RANDOM_TRUST_CPU, up to 6.1).
-func (machine) params() []string { return []string{"random.trust_cpu=on"} }
+func (m machine) params() []string { return m.platform.params }
 
 // nothingElse leaves out the default devices (among them the network card), the user's
 // QEMU configuration and the screen: less to probe at boot, and the same guest everywhere.
@@ -173,22 +170,20 @@ func (panicNotifier) args() []string {
 
 func (panicNotifier) params() []string { return nil }
 
-// backtraceOnNMI has the kernel panic, with a backtrace, at the NMI that is injected into a guest that hangs.
-type backtraceOnNMI struct{}
+// backtrace has the kernel say where it is when a guest that hangs is interrupted.
+type backtrace struct{ interruption }
 
-func (backtraceOnNMI) args() []string   { return nil }
-func (backtraceOnNMI) params() []string { return []string{"unknown_nmi_panic"} }
+func (backtrace) args() []string { return nil }
 
 // quickBoot leaves out what boots slowly and tests nothing of ours. Measured under TCG on Debian's 6.12:
-// the self-tests of the crypto algorithms 0.45 s, patching the kernel for a single
-// processor 0.15 s, the self-test of the jitter entropy source 0.05 to 0.1 s. A kernel that
+// the self-tests of the crypto algorithms 0.45 s, the self-test of the jitter entropy source 0.05 to 0.1 s. A kernel that
 // does not know one of these ignores it, or hands it to its init: see [inguest.IsInit].
 type quickBoot struct{}
 
 func (quickBoot) args() []string { return nil }
 
 func (quickBoot) params() []string {
-	return []string{"cryptomgr.notests", "noreplace-smp", "initcall_blacklist=jent_mod_init"}
+	return []string{"cryptomgr.notests", "initcall_blacklist=jent_mod_init"}
 }
 
 // asUpstream has the kernel clear memory only where that is asked for, as upstream's default is. Debian's
@@ -200,13 +195,6 @@ type asUpstream struct{}
 func (asUpstream) args() []string   { return nil }
 func (asUpstream) params() []string { return []string{"init_on_alloc=0"} }
 
-// busyHost keeps the kernel from counting ticks to see whether its timer works: where the host has
-// other things to do it counts too few, and panics ("IO-APIC + timer doesn't work").
-type busyHost struct{}
-
-func (busyHost) args() []string   { return nil }
-func (busyHost) params() []string { return []string{"no_timer_check"} }
-
 // agentIsInit tells the agent that it is in a guest, and that it is the guest's init: see package inguest.
 type agentIsInit struct{}
 
@@ -216,13 +204,16 @@ func (agentIsInit) params() []string { return []string{inguest.Param} }
 // serialConsole captures the kernel's console. The whole log: "quiet" would save 0.05 s and lose the evidence.
 // It begins with the kernel's first line, not when the driver of the port is there: a kernel that has too little memory
 // has nothing to say later. That costs 0.1 s under TCG.
-type serialConsole struct{ chardev string }
+type serialConsole struct {
+	chardev    string
+	parameters []string
+}
 
 func (s serialConsole) args() []string {
 	return []string{"-chardev", withID(s.chardev, "console"), "-serial", "chardev:console"}
 }
 
-func (serialConsole) params() []string { return []string{"earlyprintk=ttyS0,115200", "console=ttyS0"} }
+func (s serialConsole) params() []string { return s.parameters }
 
 // monitor is the QMP connection.
 type monitor struct{ chardev string }

@@ -29,7 +29,7 @@ func groups(args []string) (options, params []string) {
 }
 
 func TestCommandLine(t *testing.T) {
-	config := Config{Kernel: "/k", Initrd: "/i", MemoryMiB: 256, CPUs: 1}
+	config := Config{Arch: "amd64", Kernel: "/k", Initrd: "/i", MemoryMiB: 256, CPUs: 1}
 	baseOptions := []string{
 		"-accel tcg",
 		"-chardev file,id=console,path=/proc/self/fd/5,append=on",
@@ -118,7 +118,7 @@ func TestCommandLine(t *testing.T) {
 
 // The caller's parameters come after ours, over which they win. Behind them are the arguments of init.
 func TestCallersParametersWin(t *testing.T) {
-	config := Config{Kernel: "/k", Initrd: "/i", Params: []string{"panic=0"}}
+	config := Config{Arch: "amd64", Kernel: "/k", Initrd: "/i", Params: []string{"panic=0"}}
 	args := config.commandLine(TCG, inherited(3, 4, 5), false)
 	assert.Equal(t, args[len(args)-2], "-append")
 	assert.Assert(t, strings.HasSuffix(args[len(args)-1], " panic=0 -- __agent"))

@@ -13,19 +13,21 @@ import (
 	"slices"
 	"strings"
 	"time"
-)
 
-// DefaultQEMU is the emulator that is looked up in PATH unless [Config.QEMU] names another.
-const DefaultQEMU = "qemu-system-x86_64"
+	"github.com/bpfreplay/bpfreplay/internal/arch"
+)
 
 // Config says which guest to start. Kernel and Initrd must be set.
 type Config struct {
-	// QEMU is the emulator: a name to look up in PATH, or a path. [DefaultQEMU] if empty.
+	// Arch is the architecture of the guest, as [arch.Arch] calls it: this machine's if empty.
+	Arch string
+
+	// QEMU is the emulator: a name to look up in PATH, or a path. That of the architecture if empty.
 	// It must be QEMU itself: of a wrapper script only the shell would be sure to die with us.
 	QEMU string
 
-	// Kernel is the file to boot: an ELF vmlinux with a PVH entry point (CONFIG_PVH,
-	// Linux 5.0), or a bzImage.
+	// Kernel is the file to boot: of x86 an ELF vmlinux with a PVH entry point (CONFIG_PVH,
+	// Linux 5.0), or a bzImage; of others an Image.
 	Kernel string
 	// Initrd is the cpio archive whose /init becomes PID 1. An uncompressed one boots fastest.
 	Initrd string
@@ -78,7 +80,12 @@ const HostRootTag = "root"
 
 // withDefaults returns the configuration with each default written out and paths made absolute.
 func (c Config) withDefaults() (Config, error) {
-	setDefault(&c.QEMU, DefaultQEMU)
+	setDefault(&c.Arch, arch.Native)
+	p, err := platformOf(c.Arch)
+	if err != nil {
+		return c, err
+	}
+	setDefault(&c.QEMU, p.QEMU)
 	setDefault(&c.MemoryMiB, 256)
 	setDefault(&c.CPUs, 1)
 	setDefault(&c.Accelerator, Auto)
@@ -91,6 +98,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	return c, c.checkParams()
 }
+
+// platform is the guest's machine, of a configuration with defaults.
+func (c *Config) platform() *platform { return platforms[c.Arch] }
 
 // quoted is a part of a kernel's command line in which spaces mean nothing.
 var quoted = regexp.MustCompile(`"[^"]*"`)
@@ -124,8 +134,8 @@ func (c *Config) bootable() (err error) {
 	if c.Debugger != nil {
 		wires.debugger = "null"
 	}
-	if line := c.kernelLine(c.options(TCG, wires, false)); len(line) > maxKernelLine {
-		return fmt.Errorf("the kernel's command line has %d bytes, and a kernel takes %d: leave parameters out", len(line), maxKernelLine)
+	if line := c.kernelLine(c.options(TCG, wires, false)); len(line) > c.platform().maxLine {
+		return fmt.Errorf("the kernel's command line has %d bytes, and a kernel takes %d: leave parameters out", len(line), c.platform().maxLine)
 	}
 	return c.fits()
 }
@@ -207,6 +217,8 @@ func readableFile(what, path string) (string, error) {
 
 // MissingQEMUError says that there is no QEMU to run, and how to get it.
 type MissingQEMUError struct {
+	// Arch is the architecture that it was to emulate.
+	Arch string
 	// Binary is the name or path that was looked for.
 	Binary string
 	// Package is the Debian package that has it.
@@ -216,16 +228,20 @@ type MissingQEMUError struct {
 }
 
 func (e *MissingQEMUError) Error() string {
-	return fmt.Sprintf("%s not found: run \"make setup\" or install the Debian package %s", e.Binary, e.Package)
+	setup := "make setup"
+	if e.Arch != arch.Native {
+		setup += " ARCH=" + e.Arch
+	}
+	return fmt.Sprintf("%s not found: run %q or install the Debian package %s", e.Binary, setup, e.Package)
 }
 
 func (e *MissingQEMUError) Unwrap() error { return e.Err }
 
 // findQEMU returns the path of the emulator.
-func findQEMU(binary string) (string, error) {
-	path, err := exec.LookPath(binary)
+func (c *Config) findQEMU() (string, error) {
+	path, err := exec.LookPath(c.QEMU)
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
-		return "", &MissingQEMUError{Binary: binary, Package: "qemu-system-x86", Err: err}
+		return "", &MissingQEMUError{Arch: c.Arch, Binary: c.QEMU, Package: c.platform().QEMUPackage, Err: err}
 	}
 	if err != nil {
 		return "", fmt.Errorf("QEMU: %w", err)

@@ -48,7 +48,7 @@ var splatKinds = []struct {
 	{"soft lockup", regexp.MustCompile(`BUG: soft lockup - CPU#\d+ stuck`)},
 	{"hard lockup", regexp.MustCompile(`Watchdog detected hard LOCKUP`)},
 	{"bug", regexp.MustCompile(`^(BUG: |kernel BUG at )`)},
-	{"oops", regexp.MustCompile(`^(Oops: |Internal error: |general protection fault|divide error: |invalid opcode: )`)},
+	{"oops", regexp.MustCompile(`^(Oops(: | - | ?\[)|Internal error: |Unable to handle kernel |general protection fault|divide error: |invalid opcode: )`)},
 	{"RCU stall", regexp.MustCompile(`rcu: INFO: .* (detected stall|self-detected stall|detected expedited stalls)`)},
 	{"hung task", regexp.MustCompile(`^INFO: task .* blocked for more than \d+ seconds`)},
 	{"lockdep", regexp.MustCompile(`^WARNING: (possible |inconsistent lock|suspicious RCU|bad unlock)`)},
@@ -73,13 +73,15 @@ var (
 	timeStamp = regexp.MustCompile(`^\[ *\d+\.\d+\](\[ *[TC]\d+\])? `)
 	// escapes are the terminal control sequences that firmware and boot code print.
 	escapes = regexp.MustCompile(`\x1b(\[[0-9;?=]*[A-Za-z]|c)`)
-	// instruction is the register dump's line that says where the processor was.
-	instruction = regexp.MustCompile(`^RIP: [0-9a-f]{4}:(\S+)`)
+	// instruction is the register dump's line that says where the processor was: of x86, arm64, riscv64,
+	// powerpc and s390x.
+	instruction = regexp.MustCompile(`^(?:RIP: [0-9a-f]{4}:|pc : |epc : |NIP \[[0-9a-f]+\] |Krnl PSW : [0-9a-f]+ [0-9a-f]+ \()([^\s)]+)`)
 )
 
 const (
 	panicEnds  = "---[ end Kernel panic - not syncing"
 	restarting = "reboot: Restarting system"
+	poweredOff = "reboot: Power down"
 )
 
 // bareLine strips what surrounds the message on a console line.
@@ -98,7 +100,9 @@ type transcript struct {
 	panic      string // the line that gives the first panic's reason
 	panicEnded bool   // the kernel is done with panicking
 	restarting bool   // the kernel announced a restart
+	poweredOff bool   // the kernel announced that it switches the machine off
 	at         string // the instruction in the first register dump since forgetInstruction
+	address    string // where QEMU says that the processor is
 }
 
 func (t *transcript) write(data []byte) {
@@ -135,6 +139,9 @@ func (t *transcript) endLine() {
 	}
 	if strings.HasPrefix(line, restarting) {
 		t.restarting = true
+	}
+	if strings.HasPrefix(line, poweredOff) {
+		t.poweredOff = true
 	}
 	splat, ok := classifyLine(line)
 	if !ok {
@@ -230,6 +237,13 @@ func (c *console) forgetInstruction() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.at = ""
+}
+
+// stands notes where QEMU says that the processor is.
+func (c *console) stands(address string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.address = address
 }
 
 // all returns everything that is in the file.

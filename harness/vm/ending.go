@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -77,6 +78,7 @@ func (e *Ending) Error() string {
 type evidence struct {
 	ours       Reason // what we did to the guest, empty if nothing
 	oursCause  string
+	foundBy    string // what made a guest that hung say where it is, in words
 	shutdown   string // QMP SHUTDOWN event's reason
 	panicEvent bool   // QMP GUEST_PANICKED event
 	console    transcript
@@ -122,6 +124,10 @@ func (e *evidence) judge() (Reason, string) {
 	if e.panicEvent {
 		return Panicked, e.console.panic
 	}
+	// QEMU up to 9 does not tell of a riscv64 guest that switches itself off.
+	if e.console.poweredOff && e.status.Success() && e.shutdown == "" {
+		return PoweredOff, ""
+	}
 	if e.ours != "" {
 		return e.ours, e.oursCause
 	}
@@ -149,10 +155,11 @@ func (e *evidence) judgeReset() (Reason, string) {
 }
 
 func (e *evidence) whereItHung() string {
-	if e.console.at == "" {
+	at := cmp.Or(e.console.at, e.console.address)
+	if at == "" {
 		return e.oursCause
 	}
-	return e.oursCause + "; an NMI found it at " + e.console.at
+	return e.oursCause + "; " + e.foundBy + at
 }
 
 // lastWords is the last line that QEMU wrote, or its exit status.

@@ -45,12 +45,15 @@ func TestJudge(t *testing.T) {
 		"no boot, deaf to the NMI": {ours: NoBoot, exit: "kill -9 $$", reason: NoBoot, cause: "our cause"},
 		"closed":                   {ours: Closed, exit: "kill -9 $$", reason: Closed, cause: "our cause"},
 		"closed while panicking":   {events: []qmpEvent{panicked}, ours: Closed, exit: "kill -9 $$", reason: Panicked},
+		"power off untold":         {console: transcript{poweredOff: true}, ours: Closed, reason: PoweredOff},
+		"power off, then killed":   {console: transcript{poweredOff: true}, exit: "kill -9 $$", reason: Killed, cause: "signal 9 (killed)"},
+		"silence, only an address": {ours: Silent, console: transcript{address: "address 0x10"}, reason: Silent, cause: "our cause; an NMI found it at address 0x10"},
 		"cancelled at power off":   {events: []qmpEvent{shutdown("guest-shutdown")}, ours: Cancelled, reason: PoweredOff},
 	} {
 		t.Run(name, func(t *testing.T) {
 			qemu := exec.Command("sh", "-c", test.exit)
 			_ = qemu.Run() // the status is what the test is about
-			e := evidence{ours: test.ours, oursCause: "our cause", console: test.console, status: qemu.ProcessState, stderr: test.stderr}
+			e := evidence{ours: test.ours, oursCause: "our cause", foundBy: nmi{}.words(), console: test.console, status: qemu.ProcessState, stderr: test.stderr}
 			for _, ev := range test.events {
 				e.observe(ev)
 			}

@@ -8,7 +8,7 @@ import (
 	"runtime"
 )
 
-// probeKVM always fails: the guests are x86-64, which no other processor executes.
+// probeKVM always fails: there is no probe guest for this processor yet, and without one nothing is known.
 func probeKVM(context.Context) error {
-	return fmt.Errorf("an x86-64 guest cannot run natively on %s", runtime.GOARCH)
+	return fmt.Errorf("there is no probe for KVM on %s", runtime.GOARCH)
 }

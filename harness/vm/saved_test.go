@@ -15,6 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
+
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 )
 
 // saveGuest boots a test guest, saves it when it is ready, and returns what it is restored with.
@@ -262,11 +264,13 @@ func TestSavedKey(t *testing.T) {
 			c.Kernel, c.Initrd, c.ConsolePath, c.SaveDir = "/elsewhere/k", "/elsewhere/i", "/elsewhere/c", "/elsewhere/s"
 		},
 		"timeouts": func(c *Config) { c.BootTimeout, c.SilenceTimeout = time.Hour, time.Hour },
-		"defaults": func(c *Config) { c.MemoryMiB, c.CPUs, c.QEMU = 256, 1, DefaultQEMU },
+		"defaults": func(c *Config) { c.MemoryMiB, c.CPUs, c.Arch = 256, 1, arch.Native },
 	} {
 		assert.Equal(t, key(same), plain, name)
 	}
-	qemu, err := findQEMU(DefaultQEMU)
+	full, err := config.withDefaults()
+	assert.NilError(t, err)
+	qemu, err := full.findQEMU()
 	assert.NilError(t, err)
 	other := filepath.Join(t.TempDir(), "qemu")
 	assert.NilError(t, os.WriteFile(other, []byte("another build"), 0o755))

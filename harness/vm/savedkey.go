@@ -22,11 +22,11 @@ func (c Config) SavedKey(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	qemu, err := findQEMU(c.QEMU)
+	qemu, err := c.findQEMU()
 	if err != nil {
 		return "", err
 	}
-	choice, err := ChooseAccelerator(ctx, c.Accelerator, c.StateDir)
+	choice, err := ChooseAccelerator(ctx, c.Arch, c.Accelerator, c.StateDir)
 	if err != nil {
 		return "", err
 	}
@@ -45,7 +45,7 @@ func (c Config) SavedKey(ctx context.Context) (string, error) {
 	c.Kernel, c.Initrd, c.InitrdFile = "", "", nil
 	wires := inherited(3, 4, 5)
 	wires.memory = savedMemory(6, true)
-	fmt.Fprintf(sum, "%q\n", c.commandLine(choice.Accelerator, wires, true))
+	fmt.Fprintf(sum, "%q\n", c.commandLine(choice.Accelerator, wires, c.platform().panicDevice))
 
 	// The guest has measured the processor's clock, and under KVM seen its features.
 	id, err := hostBootID()

@@ -31,6 +31,7 @@ const (
 // VM is one guest. Its methods may be called concurrently.
 type VM struct {
 	config      Config
+	platform    *platform
 	accelerator Choice
 	saved       *opened // what the guest is restored from, if it is
 	argv        []string
@@ -77,19 +78,19 @@ func start(ctx context.Context, config Config, saved *opened) (*VM, error) {
 			return nil, err
 		}
 	}
-	qemu, err := findQEMU(config.QEMU)
+	qemu, err := config.findQEMU()
 	if err != nil {
 		return nil, err
 	}
-	choice, err := ChooseAccelerator(ctx, config.Accelerator, config.StateDir)
+	choice, err := ChooseAccelerator(ctx, config.Arch, config.Accelerator, config.StateDir)
 	if err != nil {
 		return nil, err
 	}
-	vm := &VM{config: config, accelerator: choice, saved: saved}
+	vm := &VM{config: config, platform: config.platform(), accelerator: choice, saved: saved}
 
 	// Whether this QEMU has the panic device is best asked by using it: the refusal takes
 	// 20 ms, once, with a QEMU older than 6.0; listing its devices takes 80 ms every time.
-	err = vm.launch(ctx, qemu, true)
+	err = vm.launch(ctx, qemu, vm.platform.panicDevice)
 	if err != nil && refusesPanicDevice(err) {
 		err = vm.launch(ctx, qemu, false)
 	}
@@ -172,6 +173,9 @@ func (vm *VM) spawn(ctx context.Context, qemu string, panicDevice bool) (err err
 		files = append(files, f)
 		return fmt.Sprintf("socket,fd=%d", 2+len(files))
 	}
+	if vm.platform.how.input() {
+		wires.console = terminal(5)
+	}
 	if vm.saved == nil && vm.config.InitrdFile != nil {
 		files = append(files, vm.config.InitrdFile)
 		wires.initrd = fmt.Sprintf("/proc/self/fd/%d", 2+len(files))
@@ -200,7 +204,7 @@ func (vm *VM) spawn(ctx context.Context, qemu string, panicDevice bool) (err err
 	vm.ctx = ctx
 	vm.started = started
 	vm.proc = proc
-	vm.evidence = evidence{}
+	vm.evidence = evidence{foundBy: vm.platform.how.words()}
 	vm.done = make(chan struct{})
 	vm.resumed, vm.runs = make(chan struct{}), false
 	vm.port = &Port{file: portOurs, vm: vm}
@@ -376,19 +380,6 @@ func (vm *VM) end(reason Reason, cause string) {
 		}
 	}
 	vm.proc.kill()
-}
-
-// interrupt makes the guest's kernel say what it is doing, and panic.
-func (vm *VM) interrupt() {
-	vm.console.poll()
-	vm.console.forgetInstruction()
-	ctx, cancel := context.WithTimeout(vm.ctx, nmiGrace)
-	defer cancel()
-	// If QEMU does not even take the NMI there is nothing more to learn.
-	if err := vm.qmp.execute(ctx, "inject-nmi", nil, nil); err != nil {
-		return
-	}
-	vm.awaitExit(nmiGrace)
 }
 
 // awaitExit waits for QEMU to exit, the context or the time to run out.

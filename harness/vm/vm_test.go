@@ -19,6 +19,7 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
@@ -54,30 +55,45 @@ var testInitrd struct {
 	once sync.Once
 	dir  string
 	err  error
+	// built are the architectures that it is there for.
+	built map[string]error
 }
 
 // guestConfig returns what is needed to boot the test guest, or skips the test.
 func guestConfig(tb testing.TB) Config {
 	tb.Helper()
-	need.QEMU(tb)
-	kernel := need.Kernel(tb, "6.12")
+	return guestConfigOf(tb, arch.Native)
+}
+
+// guestConfigOf is guestConfig for an architecture.
+func guestConfigOf(tb testing.TB, of string) Config {
+	tb.Helper()
+	need.QEMU(tb, of)
+	kernel := need.Kernel(tb, arch.Join(of, "6.12"))
 	testInitrd.once.Do(func() {
 		testInitrd.dir, testInitrd.err = os.MkdirTemp("", "bpfreplay-vm-test-")
-		if testInitrd.err == nil {
-			testInitrd.err = buildInitrd(testInitrd.dir)
-		}
+		testInitrd.built = make(map[string]error)
 	})
 	assert.NilError(tb, testInitrd.err)
+	dir := filepath.Join(testInitrd.dir, of)
+	if _, done := testInitrd.built[of]; !done {
+		testInitrd.built[of] = buildInitrd(dir, of)
+	}
+	assert.NilError(tb, testInitrd.built[of])
 	return Config{
+		Arch:        of,
 		Kernel:      kernel.BootPath,
-		Initrd:      filepath.Join(testInitrd.dir, "initrd.cpio"),
+		Initrd:      filepath.Join(dir, "initrd.cpio"),
 		Accelerator: TCG,
 	}
 }
 
-func buildInitrd(dir string) error {
+func buildInitrd(dir, of string) error {
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
 	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", filepath.Join(dir, "init"), "./internal/testguest")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH=amd64", "GOOS=linux")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH="+of, "GOOS=linux")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build init: %w\n%s", err, out)
 	}
@@ -443,7 +459,7 @@ func TestStartFails(t *testing.T) {
 		_, err := Start(t.Context(), config)
 		var missing *MissingQEMUError
 		assert.Assert(t, errors.As(err, &missing), "error: %v", err)
-		assert.Error(t, err, `qemu-that-is-not-there not found: run "make setup" or install the Debian package qemu-system-x86`)
+		assert.Error(t, err, `qemu-that-is-not-there not found: run "make setup" or install the Debian package `+platforms[arch.Native].QEMUPackage)
 	})
 
 	t.Run("cancelled", func(t *testing.T) {
@@ -538,9 +554,10 @@ func TestRefusedBeforeBoot(t *testing.T) {
 	_, err := Start(t.Context(), small)
 	assert.ErrorContains(t, err, "a guest with 24 MiB of memory: its kernel and the files that it begins with take ")
 	long := config
+	maxKernelLine := platforms[arch.Native].maxLine
 	long.Params = []string{"testguest.x=" + strings.Repeat("x", maxKernelLine)}
 	_, err = Start(t.Context(), long)
-	assert.ErrorContains(t, err, "and a kernel takes 2047")
+	assert.ErrorContains(t, err, fmt.Sprintf("and a kernel takes %d", maxKernelLine))
 	// The longest line that is not refused is heeded to its end.
 	kernelLine := func() string {
 		full, err := config.withDefaults()

@@ -13,7 +13,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/bpfreplay/bpfreplay/harness/vm"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
@@ -35,7 +34,7 @@ func (b *bench) plainBoot(ctx context.Context, accelerator string) (func() (time
 		return nil, err
 	}
 	return func() (time.Duration, error) {
-		qemu := exec.CommandContext(ctx, vm.DefaultQEMU, "-accel", accelerator, "-m", "512", "-nographic", "-no-reboot",
+		qemu := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", accelerator, "-m", "512", "-nographic", "-no-reboot",
 			"-kernel", kernel.ImagePath, "-initrd", initrd, "-append", "console=ttyS0 panic=-1")
 		start := time.Now()
 		out, err := qemu.CombinedOutput()

@@ -23,11 +23,13 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"sync"
 	"testing"
 
 	"github.com/cilium/ebpf/rlimit"
 
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/internal/askbpf"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
@@ -55,13 +57,29 @@ func promised(tb testing.TB, err error) {
 	tb.Skipf("%v (`make test` would see to it)", err)
 }
 
-// QEMU is for tests that start guests; -short leaves them out.
-func QEMU(tb testing.TB) {
+// promisedArchs are the architectures whose guests `make test` sees to, besides this machine's. Tests of others
+// run where somebody has seen to them.
+var promisedArchs = []string{arch.Native, "arm64"}
+
+// QEMU is for tests that start guests, of this machine's architecture unless others are named; -short leaves them out.
+func QEMU(tb testing.TB, archs ...string) {
 	tb.Helper()
 	if testing.Short() {
 		tb.Skip("starts a guest, which takes seconds; left out by -short")
 	}
-	Program(tb, "qemu-system-x86_64")
+	if len(archs) == 0 {
+		archs = []string{arch.Native}
+	}
+	for _, a := range archs {
+		of, ok := arch.Find(a)
+		if !ok {
+			tb.Skipf("no guests are known for %s", a)
+		}
+		if _, err := exec.LookPath(of.QEMU); err != nil && !slices.Contains(promisedArchs, a) {
+			tb.Skipf("needs %s of the package %s, which is for guests that `make test` does not see to", of.QEMU, of.QEMUPackage)
+		}
+		Program(tb, of.QEMU)
+	}
 }
 
 // Program is for tests that run a program: it returns its path.
@@ -87,6 +105,9 @@ func File(tb testing.TB, path string) {
 func Kernel(tb testing.TB, name string) *vmimage.Kernel {
 	tb.Helper()
 	kernel, err := cached(tb, name)
+	if of, _, _ := arch.Cut(name); err != nil && !slices.Contains(promisedArchs, of) {
+		tb.Skipf("needs kernel %s, which `make test` does not fetch (`bpfreplay kernels fetch %s` does): %v", name, name, err)
+	}
 	if err != nil {
 		promised(tb, fmt.Errorf("needs kernel %s: %w", name, err))
 	}

@@ -1,9 +1,9 @@
-//go:build !amd64 && !arm64
+//go:build !amd64 && !arm64 && !riscv64 && !s390x && !loong64
 
 package target
 
-// syscallWrapper is empty: no other architecture renames its system calls in
-// a way that objects ask for.
+// syscallWrapper is empty: powerpc has wrappers and no prefix for them, and other
+// architectures have none.
 const syscallWrapper = ""
 
 // userRegs is the struct behind the typedef bpf_user_pt_regs_t.

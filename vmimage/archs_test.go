@@ -1,0 +1,127 @@
+package vmimage
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"gotest.tools/v3/assert"
+	is "gotest.tools/v3/assert/cmp"
+
+	"github.com/bpfreplay/bpfreplay/internal/arch"
+)
+
+// foreign is an architecture that this machine is not.
+func foreign() *arch.Arch {
+	for _, a := range arch.All {
+		if a.Name != arch.Native && a.ImageMagic != "" {
+			return a
+		}
+	}
+	panic("unreachable")
+}
+
+// rawImage is an Image of an architecture.
+func rawImage(of *arch.Arch, release string) []byte {
+	data := make([]byte, 4096)
+	copy(data[0x38:], of.ImageMagic)
+	return append(data, "Linux version "+release+" (builder) #1 SMP\n"...)
+}
+
+// An Image is told from its bytes, and booted as it is.
+func TestRawImage(t *testing.T) {
+	for _, a := range arch.All {
+		if a.ImageMagic == "" {
+			continue
+		}
+		file := filepath.Join(t.TempDir(), "Image")
+		assert.NilError(t, os.WriteFile(file, rawImage(a, "6.9.1-mine"), 0o644))
+		k, err := newSetting(t).resolve(t, file)
+		assert.NilError(t, err)
+		assert.Equal(t, k.Arch+" "+k.Release+" "+k.BootPath, a.Name+" 6.9.1-mine "+file)
+	}
+}
+
+// The image of a tree is where its architecture has it, whatever vmlinux lies beside it.
+func TestRawImageOfTree(t *testing.T) {
+	a := foreign()
+	config := "# Linux/" + a.Dir + " 6.9.1 Kernel Configuration\nCONFIG_" + a.Option + "=y\nCONFIG_64BIT=y\n"
+	for _, name := range guestsNeed {
+		config += "CONFIG_" + name + "=y\n"
+	}
+	tree := t.TempDir()
+	for name, text := range map[string]string{".config": config, "vmlinux": "\x7fELF", a.Image: string(rawImage(a, "6.9.1-mine"))} {
+		file := filepath.Join(tree, name)
+		assert.NilError(t, os.MkdirAll(filepath.Dir(file), 0o755))
+		assert.NilError(t, os.WriteFile(file, []byte(text), 0o644))
+	}
+	s := newSetting(t)
+	for _, spec := range []string{tree, filepath.Join(tree, a.Image)} {
+		k, err := s.resolve(t, spec)
+		assert.NilError(t, err)
+		assert.Equal(t, k.Arch+" "+k.Release, a.Name+" 6.9.1-mine", spec)
+	}
+	assert.Check(t, is.Contains(s.said(), "CONFIG_"+a.ConsoleOption))
+	assert.Check(t, !strings.Contains(s.said(), "PVH"))
+}
+
+// Kernels of one name live side by side, in kernels.yaml, in the lock file and in the cache.
+func TestArchs(t *testing.T) {
+	a := foreign()
+	dir := t.TempDir()
+	native, other := filepath.Join(dir, "native"), filepath.Join(dir, "other")
+	assert.NilError(t, os.WriteFile(native, bzImage("6.9.1-mine", "gz", true), 0o644))
+	assert.NilError(t, os.WriteFile(other, rawImage(a, "6.9.2-mine"), 0o644))
+	s := newSetting(t)
+	s.Config = filepath.Join(dir, ConfigName)
+	config := "capabilities: {one: {since: '6.1', " + a.Name + ": '6.10'}, two: {since: '6.1', " + a.Name + ": never}}\nkernels:\n" +
+		" - {name: '6.9', arch: " + bzArch + ", tiers: [ci], sources: [{file: native}]}\n" +
+		" - {name: '6.9', arch: " + a.Name + ", tiers: [ci], sources: [{file: other}]}\n" +
+		" - {name: wrong, arch: " + a.Name + ", sources: [{file: native}]}\n"
+	assert.NilError(t, os.WriteFile(s.Config, []byte(config), 0o644))
+	store := s.open(t)
+	for spec, want := range map[string]string{bzArch + "/6.9": "6.9.1-mine", a.Name + "/6.9": "6.9.2-mine"} {
+		k, err := store.Resolve(t.Context(), spec)
+		assert.NilError(t, err)
+		assert.Equal(t, k.Release, want)
+		assert.Equal(t, k.Must("one"), k.Arch == bzArch)
+		assert.Equal(t, k.Must("two"), k.Arch == bzArch)
+	}
+	_, err := store.Resolve(t.Context(), a.Name+"/wrong")
+	assert.ErrorContains(t, err, "is a kernel for "+bzArch)
+	for _, test := range []struct {
+		spec  string
+		archs []string
+		want  string
+	}{
+		{a.Name + "/6.9", nil, a.Name + "/6.9"},
+		{a.Name + "/ci", nil, a.Name + "/6.9"},
+		{"6.9", []string{bzArch, a.Name}, arch.Join(bzArch, "6.9") + " " + a.Name + "/6.9"},
+		{"ci", []string{a.Name}, a.Name + "/6.9"},
+		{bzArch + "/6.9", []string{a.Name}, arch.Join(bzArch, "6.9")},
+		{native, []string{a.Name}, native},
+	} {
+		names, err := store.Expand(test.spec, test.archs...)
+		assert.NilError(t, err, test.spec)
+		assert.Equal(t, strings.Join(names, " "), test.want)
+	}
+	_, err = store.Expand("6.8", a.Name)
+	assert.ErrorContains(t, err, a.Name+"/6.8")
+}
+
+// A record of the lock file takes the place of one for the same architecture only.
+func TestLockArchs(t *testing.T) {
+	l := &lockFile{Schema: lockSchema}
+	for _, rec := range []Locked{
+		{Name: "6.9", Arch: "", Entry: "x", Release: "old"}, {Name: "6.9", Arch: "arm64", Entry: "a", Release: "1"},
+		{Name: "6.9", Arch: "amd64", Entry: "x", Release: "2"}, {Name: "6.9", Arch: "arm64", Entry: "b", Release: "3"},
+	} {
+		l.put(rec)
+	}
+	var got []string
+	for _, k := range l.Kernels {
+		got = append(got, k.Arch+" "+k.Release)
+	}
+	assert.DeepEqual(t, got, []string{"amd64 2", "arm64 3"})
+}
