@@ -10,6 +10,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"gotest.tools/v3/assert"
+
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 // ciliumKnows are the objects in cilium/ebpf's testdata that the two readers do
@@ -155,7 +157,7 @@ func compareMap(t *testing.T, o *Object, m *Map, theirs *ebpf.MapSpec) {
 		for i, kv := range theirs.Contents {
 			target := o.Maps
 			assert.Equal(t, kv.Key.(uint32), m.Slots[i].Index)
-			if m.Type == mapProgArray {
+			if m.Type == uapi.MapProgArray {
 				assert.Equal(t, kv.Value.(string), o.Functions[m.Slots[i].Target].Name)
 			} else {
 				assert.Equal(t, kv.Value.(string), target[m.Slots[i].Target].Name)
