@@ -105,8 +105,8 @@ func TestSectionTableAgainstLibbpf(t *testing.T) {
 		if !ok {
 			continue
 		}
-		assert.Equal(t, got.Type, a.Type, a.Name)
-		assert.Equal(t, got.AttachType, a.Attach, a.Name)
+		assert.Equal(t, got.Type, uapi.ProgType(a.Type), a.Name)
+		assert.Equal(t, got.AttachType, uapi.AttachType(a.Attach), a.Name)
 	}
 }
 
