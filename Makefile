@@ -27,7 +27,7 @@ export CGO_ENABLED := 0
 export PATH := $(PATH):/usr/sbin:/sbin
 
 # A directory is newer than the binary if a file came or went.
-sources := go.mod go.sum embed.go kernels.yaml selftests/cases.yaml $(wildcard selftests/bpf/*.o selftests/baselines/*/*) $(shell find cmd harness internal loader suites vmimage \( -type d -o -name '*.go' -o -path '*/report/page/*' -o -path '*/policy/bpf/policy.bpf.o' -o -name runtime.h \) \
+sources := go.mod go.sum embed.go kernels.yaml selftests/cases.yaml $(wildcard selftests/bpf/*.o selftests/baselines/*/*) $(shell find cmd harness internal loader suites vmimage \( -type d -o -name '*.go' -o -path '*/report/page/*' -o -path '*/policy/bpf/policy.bpf.o' -o -name runtime.h -o -name types.h -o -path '*/skelprog/driver*' \) \
 	! -name testdata ! -path '*/testdata/*' ! -name '*_test.go')
 
 # Built-in rules are looked through for each source: 40 ms, and none applies.

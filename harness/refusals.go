@@ -62,7 +62,7 @@ var knownRefusals = []knownRefusal{
 	{state.EngineSigned, twoMembers, oneMember},
 	{state.EngineSkelGo, twoMembers, oneMember},
 	{state.EngineSkelC, twoMembers, oneMember},
-	{state.EngineSkelC, `^skeleton of \S+ in C: `, "bpfreplay's C skeletons do without what needs the kernel's types: docs/skeletons.md"},
+	{state.EngineSkelC, `^skeleton of \S+ in C: `, "bpfreplay's C skeletons do not probe how a kernel relocates functions without func_info: docs/skeletons.md"},
 	{state.EngineLibbpf, `: invalid reuse of prog `, oneMember},
 	{state.EngineLibbpf, `can't pin program that wasn't loaded`,
 		"libbpf v1.8 pins the programs of an object, which bpftool asks for, only if it has loaded all"},

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/cilium/ebpf"
 	"github.com/hashicorp/go-multierror"
 	"go.yaml.in/yaml/v3"
 
@@ -21,6 +20,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/probe"
 	"github.com/bpfreplay/bpfreplay/internal/failures"
 	"github.com/bpfreplay/bpfreplay/internal/object"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 // Suite is a set of cases.
@@ -258,7 +258,7 @@ func (s *Suite) Replace(programs map[string]string) error {
 		for i := range s.Cases {
 			c := &s.Cases[i]
 			o, err := object.Open(s.path(c))
-			if err != nil || !slices.ContainsFunc(o.Functions, func(f object.Function) bool { return f.Name == name && f.Program.Type == freplace }) {
+			if err != nil || !slices.ContainsFunc(o.Functions, func(f object.Function) bool { return f.Name == name && f.Program.Type == uapi.ProgExt }) {
 				continue
 			}
 			if c.Replace == nil {
@@ -272,9 +272,6 @@ func (s *Suite) Replace(programs map[string]string) error {
 	}
 	return nil
 }
-
-// freplace is BPF_PROG_TYPE_EXT.
-const freplace = uint32(ebpf.Extension)
 
 // splitReplaced takes a value of [Case.Replace] apart.
 func splitReplaced(text string) (path, program string) {

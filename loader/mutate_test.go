@@ -16,6 +16,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/object"
 	"github.com/bpfreplay/bpfreplay/internal/target"
 	"github.com/bpfreplay/bpfreplay/internal/trace"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 // mutantsEnv is the number of mutants that TestMutants makes, and with a colon
@@ -25,7 +26,7 @@ const mutantsEnv = "LOADER_TEST_MUTANTS"
 // localStorage are the map types whose creation, if it fails late, makes
 // kernels up to 6.18 wait for ever for the loader program that it is part of
 // (bpf_local_storage_map_free calls rcu_barrier_tasks_trace).
-var localStorage = []uint32{24 /* sk */, 28 /* inode */, 29 /* task */, 32 /* cgrp */}
+var localStorage = []uapi.MapType{uapi.MapSkStorage, uapi.MapInodeStorage, uapi.MapTaskStorage, uapi.MapCgrpStorage}
 
 // TestMutants flips bytes in real objects. Whatever comes of it, nothing panics,
 // no fd is left open and nothing stays in the kernel; and where there is

@@ -341,7 +341,7 @@ func printLoaded(w io.Writer, l *onKernel) error {
 			return fmt.Errorf("map %s: %w", visible.Name(m.Name), err)
 		}
 		fmt.Fprintf(tw, "map\t%s\tid %d\t%s\tkey %d, value %d, max_entries %d\n",
-			visible.Name(m.Name), info.ID, trace.MapTypeName(info.Type), info.KeySize, info.ValueSize, info.MaxEntries)
+			visible.Name(m.Name), info.ID, info.Type, info.KeySize, info.ValueSize, info.MaxEntries)
 	}
 	for _, p := range l.programs {
 		info, _, err := bpfsys.GetProgInfo(p.FD)
@@ -349,7 +349,7 @@ func printLoaded(w io.Writer, l *onKernel) error {
 			return fmt.Errorf("program %s: %w", visible.Name(p.Name), err)
 		}
 		fmt.Fprintf(tw, "program\t%s\tid %d\t%s\ttag %x, %d instructions after verification\n",
-			visible.Name(p.Name), info.ID, trace.ProgTypeName(info.Type), info.Tag, info.XlatedProgLen/8)
+			visible.Name(p.Name), info.ID, info.Type, info.Tag, info.XlatedProgLen/8)
 	}
 	return tw.Flush()
 }

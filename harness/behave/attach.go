@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 var native = binary.NativeEndian
@@ -40,19 +41,6 @@ func (a *attachment) detach() {
 // Commands and attach types that attaching needs (enum bpf_cmd, enum
 // bpf_attach_type).
 const (
-	cmdIterCreate bpfsys.Cmd = 33
-
-	attachTraceRawTP     = 23
-	attachTraceIter      = 28
-	attachXDP            = 37
-	attachKprobeMulti    = 42
-	attachLSMCgroup      = 43
-	attachTCXIngress     = 46
-	attachUprobeMulti    = 48
-	attachKprobeSession  = 56
-	attachUprobeSession  = 57
-	attachFlowDissector  = 17
-	linkAttrSize         = 64
 	netfilterIPv4        = 2  // NFPROTO_IPV4
 	netfilterLocalIn     = 1  // NF_INET_LOCAL_IN
 	xdpGeneric           = 2  // XDP_FLAGS_SKB_MODE
@@ -68,54 +56,52 @@ func errNotAttached(format string, args ...any) error {
 // attach attaches a program as its section says.
 func (g *Guest) attach(s *Subject, fd int) (*attachment, error) {
 	switch s.Type {
-	case typeSocketFilter:
+	case uapi.ProgSocketFilter:
 		return attachSocket(fd, unix.SO_ATTACH_BPF)
-	case typeSKReuseport:
+	case uapi.ProgSkReuseport:
 		return attachSocket(fd, soAttachReuseportBPF)
-	case typeKprobe:
+	case uapi.ProgKprobe:
 		return g.attachProbe(s, fd)
-	case typeTracepoint:
+	case uapi.ProgTracepoint:
 		return attachTracepoint(s.Target, fd)
-	case typePerfEvent:
+	case uapi.ProgPerfEvent:
 		return attachPageFaults(fd)
-	case typeRawTracepoint, typeRawTracepointWritable:
+	case uapi.ProgRawTracepoint, uapi.ProgRawTracepointWritable:
 		return attachRawTracepoint(s.Target, fd)
-	case typeTracing:
-		if s.Attach == attachTraceIter {
+	case uapi.ProgTracing:
+		if s.Attach == uapi.AttachTraceIter {
 			return attachIterator(fd)
 		}
 		return attachTracing(s, fd)
-	case typeLSM:
-		if s.Attach == attachLSMCgroup {
+	case uapi.ProgLSM:
+		if s.Attach == uapi.AttachLSMCgroup {
 			return g.attachCgroup(s, fd)
 		}
 		return attachRawTracepoint("", fd)
-	case typeXDP:
-		return attachDevice(fd, attachXDP, xdpGeneric)
-	case typeSchedCLS:
-		return attachDevice(fd, max(s.Attach, attachTCXIngress), 0)
-	case typeFlowDissector:
-		return attachNetns(fd, attachFlowDissector)
-	case typeSKLookup:
+	case uapi.ProgXDP:
+		return attachDevice(fd, uapi.AttachXDP, xdpGeneric)
+	case uapi.ProgSchedCls:
+		return attachDevice(fd, max(s.Attach, uapi.AttachTcxIngress), 0)
+	case uapi.ProgFlowDissector:
+		return attachNetns(fd, uapi.AttachFlowDissector)
+	case uapi.ProgSkLookup:
 		return attachNetns(fd, s.Attach)
-	case typeNetfilter:
+	case uapi.ProgNetfilter:
 		return attachNetfilter(s, fd)
 	}
 	return g.attachCgroup(s, fd)
 }
 
 // link makes a BPF link (5.7).
-func link(fd, target int, attachType, flags uint32, more func(*bpfsys.Attr)) (*attachment, error) {
-	a := bpfsys.NewAttr(linkAttrSize)
-	a.U32(0, uint32(fd))
-	a.U32(4, uint32(target))
-	a.U32(8, attachType)
-	a.U32(12, flags)
-	if more != nil {
-		more(a)
-	}
-	l, err := a.Call(bpfsys.LinkCreate)
-	runtime.KeepAlive(a)
+func link(fd, target int, attachType uapi.AttachType, flags uint32) (*attachment, error) {
+	return linkWith(fd, target, attachType, flags, struct{}{})
+}
+
+// linkWith makes a link of a kind that has fields of its own.
+func linkWith[More any](fd, target int, attachType uapi.AttachType, flags uint32, more More) (*attachment, error) {
+	l, err := bpfsys.Call(bpfsys.LinkCreate, &bpfsys.LinkCreateAttr[More]{
+		ProgFD: uint32(fd), TargetFD: uint32(target), AttachType: attachType, Flags: flags, More: more,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -125,12 +111,13 @@ func link(fd, target int, attachType, flags uint32, more func(*bpfsys.Attr)) (*a
 // attachRawTracepoint attaches to the tracepoint of this name, or without one to
 // what the program was loaded for.
 func attachRawTracepoint(name string, fd int) (*attachment, error) {
-	a := bpfsys.NewAttr(16)
+	var m bpfsys.Memory
+	defer m.Release()
+	a := bpfsys.RawTracepointAttr{ProgFD: uint32(fd)}
 	if name != "" {
-		a.Ptr(0, append([]byte(name), 0))
+		a.Name = m.String(name)
 	}
-	a.U32(8, uint32(fd))
-	l, err := a.Call(bpfsys.RawTracepointOpen)
+	l, err := bpfsys.Call(bpfsys.RawTracepointOpen, &a)
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +129,7 @@ func attachRawTracepoint(name string, fd int) (*attachment, error) {
 // attached to one of them.
 func attachTracing(s *Subject, fd int) (*attachment, error) {
 	a, err := attachRawTracepoint("", fd)
-	if err != nil || s.Attach == attachTraceRawTP || !strings.HasPrefix(s.Target, "bpf_fentry_test") && !strings.HasPrefix(s.Target, "bpf_modify_return_test") {
+	if err != nil || s.Attach == uapi.AttachTraceRawTp || !strings.HasPrefix(s.Target, "bpf_fentry_test") && !strings.HasPrefix(s.Target, "bpf_modify_return_test") {
 		return a, err
 	}
 	a.own = func() string {
@@ -157,13 +144,11 @@ const maxText = 256 << 10
 
 // attachIterator makes an iterator, which is read.
 func attachIterator(fd int) (*attachment, error) {
-	a, err := link(fd, 0, attachTraceIter, 0, nil)
+	a, err := link(fd, 0, uapi.AttachTraceIter, 0)
 	if err != nil {
 		return nil, err
 	}
-	attr := bpfsys.NewAttr(8)
-	attr.U32(0, uint32(a.fds[0]))
-	iter, err := attr.Call(cmdIterCreate)
+	iter, err := bpfsys.Call(bpfsys.IterCreate, &bpfsys.IterCreateAttr{LinkFD: uint32(a.fds[0])})
 	if err != nil {
 		a.detach()
 		return nil, fmt.Errorf("iterator: %w", err)
@@ -207,30 +192,26 @@ func (g *Guest) attachCgroup(s *Subject, fd int) (*attachment, error) {
 		return nil, err
 	}
 	defer unix.Close(dir)
-	return link(fd, dir, s.Attach, 0, nil)
+	return link(fd, dir, s.Attach, 0)
 }
 
 // attachDevice attaches to the loopback device: XDP since 5.9, tc since 6.6.
-func attachDevice(fd int, attachType, flags uint32) (*attachment, error) {
-	return link(fd, loopback, attachType, flags, nil)
+func attachDevice(fd int, attachType uapi.AttachType, flags uint32) (*attachment, error) {
+	return link(fd, loopback, attachType, flags)
 }
 
-func attachNetns(fd int, attachType uint32) (*attachment, error) {
+func attachNetns(fd int, attachType uapi.AttachType) (*attachment, error) {
 	ns, err := unix.Open("/proc/self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer unix.Close(ns)
-	return link(fd, ns, attachType, 0, nil)
+	return link(fd, ns, attachType, 0)
 }
 
 // attachNetfilter attaches to IPv4 packets for this machine (6.4).
 func attachNetfilter(s *Subject, fd int) (*attachment, error) {
-	return link(fd, 0, s.Attach, 0, func(a *bpfsys.Attr) {
-		a.U32(16, netfilterIPv4)
-		a.U32(20, netfilterLocalIn)
-		a.U32(24, 1) // priority
-	})
+	return linkWith(fd, 0, s.Attach, 0, bpfsys.LinkNetfilter{Family: netfilterIPv4, Hook: netfilterLocalIn, Priority: 1})
 }
 
 // attachSocket attaches to a socket, to which a packet is sent.
@@ -313,9 +294,9 @@ func (g *Guest) attachProbe(s *Subject, fd int) (*attachment, error) {
 	kind, _, _ := strings.Cut(strings.TrimSuffix(s.Pattern, "+"), ".")
 	isReturn := strings.Contains(kind, "ret")
 	switch {
-	case s.Attach == attachKprobeMulti || s.Attach == attachKprobeSession:
+	case s.Attach == uapi.AttachTraceKprobeMulti || s.Attach == uapi.AttachTraceKprobeSession:
 		return attachKprobes(s, isReturn, fd)
-	case s.Attach == attachUprobeMulti || s.Attach == attachUprobeSession:
+	case s.Attach == uapi.AttachTraceUprobeMulti || s.Attach == uapi.AttachTraceUprobeSession:
 		return g.attachUprobes(s, isReturn, fd)
 	case strings.HasPrefix(kind, "u"):
 		return probe("uprobe", isReturn, g.tiny, tinyFunction(), fd)
@@ -355,39 +336,35 @@ const multiReturn = 1 // BPF_F_KPROBE_MULTI_RETURN, BPF_F_UPROBE_MULTI_RETURN
 
 // attachKprobes attaches to those functions that match the pattern (5.18).
 func attachKprobes(s *Subject, isReturn bool, fd int) (*attachment, error) {
-	var names [][]byte
+	var names []string
 	for _, name := range reached {
 		if ok, err := path.Match(s.Target, name); err == nil && ok {
-			names = append(names, append([]byte(name), 0))
+			names = append(names, name)
 		}
 	}
 	if len(names) == 0 {
 		return nil, errNotAttached("the trigger calls no function %s", s.Target)
 	}
-	var pin runtime.Pinner
-	defer pin.Unpin()
+	var m bpfsys.Memory
+	defer m.Release()
 	var list []byte
-	for _, n := range names {
-		pin.Pin(&n[0])
-		list = native.AppendUint64(list, uint64(uintptr(unsafe.Pointer(&n[0]))))
+	for _, name := range names {
+		list = native.AppendUint64(list, m.String(name))
 	}
-	return link(fd, 0, s.Attach, 0, func(a *bpfsys.Attr) {
-		if isReturn {
-			a.U32(16, multiReturn)
-		}
-		a.U32(20, uint32(len(names)))
-		a.Ptr(24, list)
-	})
+	more := bpfsys.LinkKprobes{Count: uint32(len(names)), Names: m.At(list)}
+	if isReturn {
+		more.Flags = multiReturn
+	}
+	return linkWith(fd, 0, s.Attach, 0, more)
 }
 
 // attachUprobes attaches to the function of the tiny program (6.6).
 func (g *Guest) attachUprobes(s *Subject, isReturn bool, fd int) (*attachment, error) {
-	return link(fd, 0, s.Attach, 0, func(a *bpfsys.Attr) {
-		a.Ptr(16, append([]byte(g.tiny), 0))
-		a.Ptr(24, native.AppendUint64(nil, tinyFunction()))
-		a.U32(48, 1)
-		if isReturn {
-			a.U32(52, multiReturn)
-		}
-	})
+	var m bpfsys.Memory
+	defer m.Release()
+	more := bpfsys.LinkUprobes{Path: m.String(g.tiny), Offsets: m.At(native.AppendUint64(nil, tinyFunction())), Count: 1}
+	if isReturn {
+		more.Flags = multiReturn
+	}
+	return linkWith(fd, 0, s.Attach, 0, more)
 }

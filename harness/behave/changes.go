@@ -6,6 +6,7 @@ import (
 	"hash/fnv"
 
 	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 // wordSize is the unit in which contents are compared, in bytes: a part of a
@@ -24,7 +25,7 @@ func (s Sample) Changes(before, after *state.State) {
 	}
 	for i := range after.Maps {
 		m := &after.Maps[i]
-		if m.Type == mapStructOps {
+		if m.Type == uapi.MapStructOps {
 			s.structOps(m) // some engines set it when they load
 			continue
 		}
@@ -33,9 +34,6 @@ func (s Sample) Changes(before, after *state.State) {
 		}
 	}
 }
-
-// mapStructOps is BPF_MAP_TYPE_STRUCT_OPS.
-const mapStructOps = 26
 
 // structOps adds what a struct_ops map holds.
 func (s Sample) structOps(m *state.Map) {

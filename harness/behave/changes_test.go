@@ -8,6 +8,7 @@ import (
 	"gotest.tools/v3/assert"
 
 	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 func entry(key byte, value ...byte) state.Entry {
@@ -63,7 +64,7 @@ func TestManyChanges(t *testing.T) {
 // before.
 func TestStructOpsContents(t *testing.T) {
 	s := contents(state.Entry{Key: make([]byte, 4), Ref: "READY init=run", Value: []byte{0, 1}})
-	s.Maps[0].Type = mapStructOps
+	s.Maps[0].Type = uapi.MapStructOps
 	got := Sample{}
 	got.Changes(s, s)
 	assert.DeepEqual(t, got, Sample{"map m contents after trigger": "READY init=run, 00 01"})

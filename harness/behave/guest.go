@@ -182,13 +182,9 @@ func (s Sample) trigger(field string, g *Guest, a *attachment, wanted func(step)
 
 // runCount is how often a program ran since it was loaded, 0 if nobody counts.
 func runCount(fd int) uint64 {
-	var info [208]byte // struct bpf_prog_info up to run_cnt
-	a := bpfsys.NewAttr(16)
-	a.U32(0, uint32(fd))
-	a.U32(4, uint32(len(info)))
-	a.Ptr(8, info[:])
-	if _, err := a.Call(bpfsys.ObjGetInfoByFD); err != nil {
+	info, err := bpfsys.GetProgCounts(fd)
+	if err != nil {
 		return 0
 	}
-	return native.Uint64(info[200:])
+	return info.RunCnt
 }

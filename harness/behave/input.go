@@ -3,19 +3,21 @@ package behave
 import (
 	"encoding/binary"
 	"net/netip"
+
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 // inputs are the test runs of a program type; none for types that cannot be run
 // (the kernel answers ENOTSUPP), for those whose context has no size that fits all
 // (syscall), and for those that are run while they are attached (tracing).
-func inputs(progType uint32) []Input {
+func inputs(progType uapi.ProgType) []Input {
 	switch progType {
-	case typeSocketFilter, typeSchedCLS, typeSchedACT, typeXDP, typeCgroupSKB, typeLWTIn, typeLWTOut, typeLWTXmit,
-		typeLWTSeg6local, typeFlowDissector, typeNetfilter:
+	case uapi.ProgSocketFilter, uapi.ProgSchedCls, uapi.ProgSchedAct, uapi.ProgXDP, uapi.ProgCgroupSkb, uapi.ProgLWTIn, uapi.ProgLWTOut, uapi.ProgLWTXmit,
+		uapi.ProgLWTSeg6local, uapi.ProgFlowDissector, uapi.ProgNetfilter:
 		return []Input{{Name: "tcp4", Data: tcp4()}, {Name: "udp6", Data: udp6()}, {Name: "short", Data: append(ethernet(0x88b5), 1)}}
-	case typeRawTracepoint, typeRawTracepointWritable:
+	case uapi.ProgRawTracepoint, uapi.ProgRawTracepointWritable:
 		return []Input{{Name: "numbers", Context: numbers()}}
-	case typeSKLookup:
+	case uapi.ProgSkLookup:
 		return []Input{{Name: "tcp4", Context: lookup4()}}
 	}
 	return nil

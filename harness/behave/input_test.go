@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"gotest.tools/v3/assert"
+
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 // A checksum over what has its checksum in it is 0.
@@ -21,9 +23,9 @@ func TestPackets(t *testing.T) {
 	assert.Equal(t, checksum(pseudo(from6, to6, ip[6], p[54:])), uint16(0))
 
 	// What is run with it must not change it for the next.
-	a, b := inputs(typeXDP), inputs(typeXDP)
+	a, b := inputs(uapi.ProgXDP), inputs(uapi.ProgXDP)
 	a[0].Data[0]++
 	assert.Assert(t, a[0].Data[0] != b[0].Data[0])
-	assert.Equal(t, len(inputs(typeRawTracepoint)[0].Context), 12*8)
-	assert.Equal(t, len(inputs(typeKprobe)), 0)
+	assert.Equal(t, len(inputs(uapi.ProgRawTracepoint)[0].Context), 12*8)
+	assert.Equal(t, len(inputs(uapi.ProgKprobe)), 0)
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/bpfreplay/bpfreplay/internal/object"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 // Plan says what is done with a load.
@@ -28,8 +29,8 @@ type Input struct {
 // Subject is a program that is attached.
 type Subject struct {
 	Program string
-	Type    uint32 // enum bpf_prog_type
-	Attach  uint32 // enum bpf_attach_type
+	Type    uapi.ProgType
+	Attach  uapi.AttachType
 	Target  string // the rest of the section's name: "syscalls/sys_enter_openat"
 	Pattern string // what kind of section it is: "kretprobe+"
 }
@@ -74,11 +75,15 @@ func PlanOf(o *object.Object, hasInput func(program string) bool, idle func(name
 const maxOfAKind = 4
 
 func (p *Plan) limit() {
-	seen := make(map[[2]uint32]int)
+	type kind struct {
+		program uapi.ProgType
+		attach  uapi.AttachType
+	}
+	seen := make(map[kind]int)
 	p.Attach = slices.DeleteFunc(p.Attach, func(s Subject) bool {
-		kind := [2]uint32{s.Type, s.Attach}
-		seen[kind]++
-		return seen[kind] > maxOfAKind
+		k := kind{s.Type, s.Attach}
+		seen[k]++
+		return seen[k] > maxOfAKind
 	})
 }
 
@@ -91,42 +96,15 @@ func (p *Plan) Empty() bool { return len(p.Inputs)+len(p.Attach)+len(p.Register)
 // act_bpf, a map of sockets with sockets in it for sk_skb and sk_msg.
 func attachable(t *object.ProgramType) bool {
 	switch t.Type {
-	case typeKprobe:
+	case uapi.ProgKprobe:
 		return !t.USDT && !strings.HasPrefix(t.Pattern, "ksyscall") && !strings.HasPrefix(t.Pattern, "kretsyscall")
-	case typeSocketFilter, typeSchedCLS, typeTracepoint, typeXDP, typePerfEvent, typeCgroupSKB, typeCgroupSock,
-		typeSockOps, typeCgroupDevice, typeRawTracepoint, typeCgroupSockAddr, typeFlowDissector, typeSKReuseport,
-		typeCgroupSysctl, typeRawTracepointWritable, typeCgroupSockopt, typeTracing, typeLSM, typeSKLookup, typeNetfilter:
+	case uapi.ProgSocketFilter, uapi.ProgSchedCls, uapi.ProgTracepoint, uapi.ProgXDP, uapi.ProgPerfEvent, uapi.ProgCgroupSkb, uapi.ProgCgroupSock,
+		uapi.ProgSockOps, uapi.ProgCgroupDevice, uapi.ProgRawTracepoint, uapi.ProgCgroupSockAddr, uapi.ProgFlowDissector, uapi.ProgSkReuseport,
+		uapi.ProgCgroupSysctl, uapi.ProgRawTracepointWritable, uapi.ProgCgroupSockopt, uapi.ProgTracing, uapi.ProgLSM, uapi.ProgSkLookup, uapi.ProgNetfilter:
 		return true
 	}
 	return false
 }
 
 // Program types (enum bpf_prog_type).
-const (
-	typeSocketFilter          = 1
-	typeKprobe                = 2
-	typeSchedCLS              = 3
-	typeSchedACT              = 4
-	typeTracepoint            = 5
-	typeXDP                   = 6
-	typePerfEvent             = 7
-	typeCgroupSKB             = 8
-	typeCgroupSock            = 9
-	typeLWTIn                 = 10
-	typeLWTOut                = 11
-	typeLWTXmit               = 12
-	typeSockOps               = 13
-	typeCgroupDevice          = 15
-	typeRawTracepoint         = 17
-	typeCgroupSockAddr        = 18
-	typeLWTSeg6local          = 19
-	typeSKReuseport           = 21
-	typeFlowDissector         = 22
-	typeCgroupSysctl          = 23
-	typeRawTracepointWritable = 24
-	typeCgroupSockopt         = 25
-	typeTracing               = 26
-	typeLSM                   = 29
-	typeSKLookup              = 30
-	typeNetfilter             = 32
-)
+const ()

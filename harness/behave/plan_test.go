@@ -9,6 +9,7 @@ import (
 	"gotest.tools/v3/assert"
 
 	"github.com/bpfreplay/bpfreplay/internal/object"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 func no(string) bool { return false }
@@ -43,15 +44,15 @@ func TestPlan(t *testing.T) {
 		inputs          []string
 		attach          *Subject
 	}{
-		{"prog_tc", "ingress", packets, &Subject{Type: typeSchedCLS, Pattern: "tc"}},
+		{"prog_tc", "ingress", packets, &Subject{Type: uapi.ProgSchedCls, Pattern: "tc"}},
 		{"prog_tc", "act", packets, nil},
 		{"prog_lwt", "seg6", packets, nil},
-		{"prog_raw_tp", "leave", []string{"numbers"}, &Subject{Type: typeRawTracepoint, Target: "sys_exit", Pattern: "raw_tracepoint+"}},
-		{"prog_tracepoint", "switched", nil, &Subject{Type: typeTracepoint, Target: "sched/sched_switch", Pattern: "tp+"}},
-		{"prog_kprobe", "leave", nil, &Subject{Type: typeKprobe, Target: "do_sys_openat2", Pattern: "kretprobe+"}},
-		{"prog_fentry", "before", nil, &Subject{Type: typeTracing, Attach: 24, Target: "bpf_fentry_test1", Pattern: "fentry+"}},
-		{"prog_cgroup", "connect4", nil, &Subject{Type: typeCgroupSockAddr, Attach: 10, Pattern: "cgroup/connect4"}},
-		{"prog_sk_lookup", "lookup", []string{"tcp4"}, &Subject{Type: typeSKLookup, Attach: 36, Pattern: "sk_lookup"}},
+		{"prog_raw_tp", "leave", []string{"numbers"}, &Subject{Type: uapi.ProgRawTracepoint, Target: "sys_exit", Pattern: "raw_tracepoint+"}},
+		{"prog_tracepoint", "switched", nil, &Subject{Type: uapi.ProgTracepoint, Target: "sched/sched_switch", Pattern: "tp+"}},
+		{"prog_kprobe", "leave", nil, &Subject{Type: uapi.ProgKprobe, Target: "do_sys_openat2", Pattern: "kretprobe+"}},
+		{"prog_fentry", "before", nil, &Subject{Type: uapi.ProgTracing, Attach: 24, Target: "bpf_fentry_test1", Pattern: "fentry+"}},
+		{"prog_cgroup", "connect4", nil, &Subject{Type: uapi.ProgCgroupSockAddr, Attach: 10, Pattern: "cgroup/connect4"}},
+		{"prog_sk_lookup", "lookup", []string{"tcp4"}, &Subject{Type: uapi.ProgSkLookup, Attach: 36, Pattern: "sk_lookup"}},
 		{"prog_syscall", "run", nil, nil},
 		{"maps_sockmap", "message", nil, nil},
 	} {
@@ -85,11 +86,11 @@ func TestPlanLeavesOut(t *testing.T) {
 
 func TestPlanIsLimited(t *testing.T) {
 	p := PlanOf(open(t, "prog_many"), no, no)
-	count := make(map[uint32]int)
+	count := make(map[uapi.ProgType]int)
 	for _, s := range p.Attach {
 		count[s.Type]++
 	}
-	assert.DeepEqual(t, count, map[uint32]int{typeSocketFilter: maxOfAKind, typeXDP: maxOfAKind, typeSchedCLS: maxOfAKind})
+	assert.DeepEqual(t, count, map[uapi.ProgType]int{uapi.ProgSocketFilter: maxOfAKind, uapi.ProgXDP: maxOfAKind, uapi.ProgSchedCls: maxOfAKind})
 	programs := make(map[string]bool)
 	for _, in := range p.Inputs {
 		programs[in.Program] = true

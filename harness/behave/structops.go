@@ -12,6 +12,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 	"github.com/bpfreplay/bpfreplay/internal/object"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 // Ops is a struct_ops map. A load makes the map and the programs; who attaches
@@ -108,9 +109,6 @@ func (ops *Ops) value(kernel *btf.Spec, fd func(program string) (int, bool)) ([]
 	return value, nil
 }
 
-// attachStructOps is BPF_STRUCT_OPS (enum bpf_attach_type).
-const attachStructOps = 44
-
 // registerOne fills and registers a struct_ops map, makes the trigger, and takes it
 // back. A map with a link keeps what it was filled with.
 func (g *Guest) registerOne(s Sample, ops *Ops, fd int, programs []state.Handle) {
@@ -168,18 +166,14 @@ func (g *Guest) register(ops *Ops, fd int, programs []state.Handle) (*attachment
 		return nil, fmt.Errorf("fill: %w", err)
 	}
 	if ops.Link {
-		return link(fd, 0, attachStructOps, 0, nil)
+		return link(fd, 0, uapi.AttachStructOps, 0)
 	}
 	return &attachment{undo: func() { _ = element(bpfsys.MapDeleteElem, fd, key, nil) }}, nil
 }
 
 func element(cmd bpfsys.Cmd, fd int, key, value []byte) error {
-	a := bpfsys.NewAttr(bpfsys.ElemSize)
-	a.U32(0, uint32(fd))
-	a.Ptr(bpfsys.ElemKey, key)
-	if value != nil {
-		a.Ptr(bpfsys.ElemValue, value)
-	}
-	_, err := a.Call(cmd)
+	var m bpfsys.Memory
+	defer m.Release()
+	_, err := bpfsys.Call(cmd, &bpfsys.ElemAttr{MapFD: uint32(fd), Key: m.At(key), Value: m.At(value)})
 	return err
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 // The trigger is a fixed list of system calls, by which programs that are attached
@@ -56,10 +58,10 @@ func (g *Guest) pull(wanted func(step) bool) map[string]string {
 func anyStep(step) bool { return true }
 
 // onPackets: programs of these types see packets and sockets, and nothing else.
-func onPackets(progType uint32) bool {
+func onPackets(progType uapi.ProgType) bool {
 	switch progType {
-	case typeSchedCLS, typeXDP, typeCgroupSKB, typeCgroupSock, typeSockOps, typeCgroupSockAddr, typeFlowDissector,
-		typeCgroupSockopt, typeSKLookup, typeNetfilter:
+	case uapi.ProgSchedCls, uapi.ProgXDP, uapi.ProgCgroupSkb, uapi.ProgCgroupSock, uapi.ProgSockOps, uapi.ProgCgroupSockAddr, uapi.ProgFlowDissector,
+		uapi.ProgCgroupSockopt, uapi.ProgSkLookup, uapi.ProgNetfilter:
 		return true
 	}
 	return false

@@ -65,7 +65,7 @@ func inMap(name string, do func(attr []byte)) edit {
 		if c == nil {
 			return
 		}
-		if at := attrOf(p, c.Attr.Name, bpfsys.MapCreateName); at >= 0 {
+		if at := attrOf(p, c.Attr.Name, bpfsys.MapCreateNameEnd-16); at >= 0 {
 			do(p.Blob[at:])
 		}
 	}

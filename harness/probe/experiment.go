@@ -15,6 +15,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 	"github.com/bpfreplay/bpfreplay/internal/target"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
@@ -131,23 +132,16 @@ type create struct {
 
 func (e create) try(kernel) (string, error) {
 	tried := "MAP_CREATE of type " + e.name
-	attr := bpfsys.MapCreateAttr{Type: e.mapType, KeySize: e.key, ValueSize: e.value, MaxEntries: e.entries, Flags: e.flags}
-	size := bpfsys.MapCreateName + 16
+	a := bpfsys.MapCreateAttr{Type: uapi.MapType(e.mapType), KeySize: e.key, ValueSize: e.value, MaxEntries: e.entries, Flags: e.flags}
 	if e.typed {
-		attr.KeyType, attr.ValueType = 1, 1
-		size = bpfsys.MapCreateValueType + 4
-	}
-	a := bpfsys.NewAttr(size)
-	bpfsys.PutMapCreate(a.Bytes, attr)
-	if e.typed {
-		fd, err := loadBTF(blob("\x00int\x00", btfInt(1)))
+		fd, err := bpfsys.LoadBTF(blob("\x00int\x00", btfInt(1)), nil)
 		if err != nil {
 			return "BTF_LOAD", err
 		}
 		defer bpfsys.Close(fd)
-		a.U32(bpfsys.MapCreateBTF, uint32(fd))
+		a.BTF, a.KeyType, a.ValueType = uint32(fd), 1, 1
 	}
-	fd, err := a.Call(bpfsys.MapCreate)
+	fd, err := bpfsys.Call(bpfsys.MapCreate, &a)
 	if err != nil {
 		return tried, err
 	}
@@ -160,7 +154,7 @@ func (e create) try(kernel) (string, error) {
 // takes it, if there are no arguments, or complains about them with EACCES; a
 // kernel that does not know it says EINVAL.
 type helper struct {
-	of     progType
+	of     uapi.ProgType
 	number int32
 	name   string
 }
@@ -259,11 +253,4 @@ func btfProto(ret uint32, params ...uint32) []uint32 {
 
 func btfFunc(name, proto uint32, l btf.Linkage) []uint32 {
 	return []uint32{name, btfInfo(btf.KindFunc, uint32(l)), proto}
-}
-
-func loadBTF(raw []byte) (int, error) {
-	a := bpfsys.NewAttr(bpfsys.BTFLoadLen + 4)
-	a.Ptr(0, raw)
-	a.U32(bpfsys.BTFLoadLen, uint32(len(raw)))
-	return a.Call(bpfsys.BTFLoad)
 }

@@ -8,32 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
+	"github.com/bpfreplay/bpfreplay/internal/core"
 	"github.com/bpfreplay/bpfreplay/internal/insn"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
-
-// progType is a BPF_PROG_TYPE_*.
-type progType uint32
-
-const (
-	socketFilter  progType = 1
-	kprobe        progType = 2
-	schedCLS      progType = 3
-	xdp           progType = 6
-	rawTracepoint progType = 17
-	lwtSeg6local  progType = 19
-	tracing       progType = 26
-	lsm           progType = 29
-	skLookup      progType = 30
-	syscall       progType = 31
-)
-
-var progTypeNames = map[progType]string{
-	socketFilter: "SOCKET_FILTER", kprobe: "KPROBE", schedCLS: "SCHED_CLS", xdp: "XDP",
-	rawTracepoint: "RAW_TRACEPOINT", lwtSeg6local: "LWT_SEG6LOCAL", tracing: "TRACING",
-	lsm: "LSM", skLookup: "SK_LOOKUP", syscall: "SYSCALL",
-}
-
-func (t progType) String() string { return progTypeNames[t] }
 
 // What expected_attach_type says (BPF_*).
 const (
@@ -55,7 +33,7 @@ const (
 // load: the kernel takes this PROG_LOAD, and has the types and functions that
 // the program names.
 type load struct {
-	of     progType
+	of     uapi.ProgType
 	attach uint32 // expected_attach_type
 	flags  uint32 // prog_flags
 	target symbol // attach_btf_id, looked up in vmlinux
@@ -105,11 +83,13 @@ func (e load) try(k kernel) (string, error) {
 func (e load) do(k kernel) error {
 	var fds descriptors
 	defer fds.close()
-	a, err := e.attr(k, &fds)
+	var m bpfsys.Memory
+	defer m.Release()
+	a, err := e.attr(k, &fds, &m)
 	if err != nil {
 		return err
 	}
-	fd, err := a.Call(bpfsys.ProgLoad)
+	fd, err := bpfsys.Call(bpfsys.ProgLoad, a)
 	if err != nil {
 		return e.explain(k, err)
 	}
@@ -120,8 +100,8 @@ func (e load) do(k kernel) error {
 	return nil
 }
 
-// attr is the attribute of the PROG_LOAD. What it needs open goes to fds.
-func (e load) attr(k kernel, fds *descriptors) (*bpfsys.Attr, error) {
+// attr is the attribute of the PROG_LOAD. What it needs open goes to fds, and what it points to into m.
+func (e load) attr(k kernel, fds *descriptors, m *bpfsys.Memory) (*bpfsys.ProgLoadAttr, error) {
 	code := e.code
 	if code == nil {
 		code = returns(0)
@@ -138,7 +118,7 @@ func (e load) attr(k kernel, fds *descriptors) (*bpfsys.Attr, error) {
 		}
 	}
 	if e.btf != nil {
-		fd, err := loadBTF(e.btf)
+		fd, err := bpfsys.LoadBTF(e.btf, nil)
 		if err != nil {
 			return nil, fmt.Errorf("BTF_LOAD: %w", err)
 		}
@@ -146,28 +126,18 @@ func (e load) attr(k kernel, fds *descriptors) (*bpfsys.Attr, error) {
 		btf = uint32(fd)
 	}
 
-	// Nothing fails from here on: an attribute that holds pointers has to be used.
-	a := bpfsys.NewAttr(bpfsys.ProgLoadSize(bpfsys.ProgLoadNeeds{
-		FuncInfo: e.funcs != nil, Attach: attachID != 0, FDArray: modules != nil, CORE: e.relos != nil,
-	}))
-	bpfsys.PutProgLoad(a.Bytes, bpfsys.ProgLoadAttr{
-		Type: uint32(e.of), InsnCount: uint32(len(raw) / insn.Size), Flags: e.flags, AttachType: e.attach,
-		FuncInfoRecSize: 8, FuncInfoSize: 8 * len(e.funcs), CORESize: bpfsys.CORERecordSize * len(e.relos),
-	})
-	a.Ptr(bpfsys.ProgLoadInsns, raw)
-	a.Ptr(bpfsys.ProgLoadLicense, []byte("GPL\x00"))
-	if e.funcs != nil {
-		a.U32(bpfsys.ProgLoadBTF, btf)
-		a.Ptr(bpfsys.ProgLoadFuncInfo, words(e.funcs))
+	a := &bpfsys.ProgLoadAttr{
+		Type: e.of, Insns: m.At(raw), InsnCount: uint32(len(raw) / insn.Size), License: m.String("GPL"),
+		Flags: e.flags, AttachType: uapi.AttachType(e.attach), AttachID: attachID, BTF: btf,
 	}
-	if attachID != 0 {
-		a.U32(bpfsys.ProgLoadAttachID, attachID)
+	if e.funcs != nil {
+		a.FuncInfo, a.FuncInfoSize, a.FuncInfoCount = m.At(words(e.funcs)), 8, uint32(len(e.funcs))
 	}
 	if modules != nil {
-		a.Ptr(bpfsys.ProgLoadFDArray, fdArray(modules))
+		a.FDArray = m.At(fdArray(modules))
 	}
 	if e.relos != nil {
-		a.Ptr(bpfsys.ProgLoadCORE, words(e.relos))
+		a.CORE, a.CORESize, a.CORECount = m.At(words(e.relos)), core.RecordSize, uint32(len(e.relos))
 	}
 	return a, nil
 }
@@ -195,13 +165,15 @@ func words[T funcInfo | relocation](structs []T) []byte {
 func (e load) explain(k kernel, failed error) error {
 	var fds descriptors
 	defer fds.close()
-	a, err := e.attr(k, &fds)
+	var m bpfsys.Memory
+	defer m.Release()
+	a, err := e.attr(k, &fds, &m)
 	if err != nil {
 		return failed
 	}
 	log := make([]byte, 64<<10)
-	a.ProgLoadLog(1, log)
-	if fd, err := a.Call(bpfsys.ProgLoad); err == nil {
+	a.SetLog(&m, 1, log)
+	if fd, err := bpfsys.Call(bpfsys.ProgLoad, a); err == nil {
 		bpfsys.Close(fd)
 		return failed
 	}
@@ -213,12 +185,11 @@ func (e load) explain(k kernel, failed error) error {
 
 // testRun runs a program without a context.
 func testRun(fd int) error {
-	a := bpfsys.NewAttr(64)
-	a.U32(0, uint32(fd))
-	if _, err := a.Call(bpfsys.ProgTestRun); err != nil {
+	ret, err := bpfsys.RunLoader(fd, nil)
+	if err != nil {
 		return fmt.Errorf("PROG_TEST_RUN: %w", err)
 	}
-	if ret := int32(a.Get32(4)); ret != 0 {
+	if ret != 0 {
 		return fmt.Errorf("the program returns %d: %w", ret, errnoOf(ret))
 	}
 	return nil

@@ -19,6 +19,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/contract"
 	"github.com/bpfreplay/bpfreplay/internal/need"
 	"github.com/bpfreplay/bpfreplay/internal/target"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 func readYAML(t *testing.T, path string, into any) {
@@ -133,8 +134,8 @@ func TestRefusals(t *testing.T) {
 	}{
 		{"map type", create{mapType: 9999, name: "X"}, "EINVAL", "MAP_CREATE of type X"},
 		{"map flags", create{mapType: 27, name: "RINGBUF", entries: page, flags: 1 << 30}, "EINVAL", "MAP_CREATE of type RINGBUF"},
-		{"helper", helper{socketFilter, 1 << 20, "x"}, "EINVAL", "unknown#1048576"},
-		{"program", load{of: socketFilter, code: join(exit())}, "EACCES", "R0 !read_ok"},
+		{"helper", helper{uapi.ProgSocketFilter, 1 << 20, "x"}, "EINVAL", "unknown#1048576"},
+		{"program", load{of: uapi.ProgSocketFilter, code: join(exit())}, "EACCES", "R0 !read_ok"},
 		{"relocation", coreKernel, "EACCES", "invalid mem access"},
 		{"function", notNull, "EACCES", "invalid mem access"},
 		{"type of program", load{of: 9999}, "EINVAL", "PROG_LOAD of type"},
@@ -157,7 +158,7 @@ func TestRefusals(t *testing.T) {
 func TestReturnValue(t *testing.T) {
 	need.BPF(t)
 	answer := func(ret int32) Result {
-		return result("x", load{of: syscall, flags: sleepable, run: true, code: returns(ret)}, nil)
+		return result("x", load{of: uapi.ProgSyscall, flags: sleepable, run: true, code: returns(ret)}, nil)
 	}
 	if r := answer(0); !r.OK {
 		t.Skipf("no program type that runs without a context: %s", r.Detail)
@@ -205,9 +206,9 @@ func TestModuleFunctions(t *testing.T) {
 	})
 
 	before := openFDs(t)
-	r := result("x", load{of: xdp, code: c}, fakeKernel{"a": 1})
+	r := result("x", load{of: uapi.ProgXDP, code: c}, fakeKernel{"a": 1})
 	assert.DeepEqual(t, r, Result{Name: "x", Errno: "ENOENT", Detail: "PROG_LOAD of type XDP: look-up of FUNC b"})
-	result("x", load{of: xdp, code: c}, fakeKernel{"a": 1, "b": 2, "s": 3})
+	result("x", load{of: uapi.ProgXDP, code: c}, fakeKernel{"a": 1, "b": 2, "s": 3})
 	assert.Equal(t, openFDs(t), before)
 }
 
@@ -216,7 +217,7 @@ func TestMissingTypes(t *testing.T) {
 	assert.DeepEqual(t, r, Result{Name: "x", Errno: "ENOENT", Detail: "/sys/kernel/btf/vmlinux: types"})
 	r = result("x", typed(function("f")), fakeKernel{})
 	assert.DeepEqual(t, r, Result{Name: "x", Errno: "ENOENT", Detail: "FUNC f in BTF"})
-	r = result("x", load{of: lsm, target: function("f")}, fakeKernel{})
+	r = result("x", load{of: uapi.ProgLSM, target: function("f")}, fakeKernel{})
 	assert.DeepEqual(t, r, Result{Name: "x", Errno: "ENOENT", Detail: "PROG_LOAD of type LSM on FUNC f: look-up of FUNC f"})
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 	"github.com/bpfreplay/bpfreplay/internal/insn"
 	"github.com/bpfreplay/bpfreplay/internal/trace"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 // table has one row a capability. A comment says which release brought it, by
@@ -21,16 +22,16 @@ var table = map[string]experiment{
 	"kallsyms": addresses{},
 	// 5.16, d6aef08a872b: bpf_kallsyms_lookup_name. It is run, for it answers
 	// EPERM where addresses are hidden.
-	"kallsyms_helper": load{of: syscall, flags: sleepable, run: true, about: "run with helper kallsyms_lookup_name",
+	"kallsyms_helper": load{of: uapi.ProgSyscall, flags: sleepable, run: true, about: "run with helper kallsyms_lookup_name",
 		code: join(text(-24, "vfs_"), text(-20, "read"), zero(-16), zero(-8),
 			onStack(r1, -24), movImm(r2, 9), movImm(r3, 0), onStack(r4, -8), call(179), exit())},
 	// 5.10, 4976b718c355: ld_imm64 of a variable. It has to be in the BTF, which
 	// older pahole leaves without variables, and in kallsyms (KALLSYMS_ALL).
-	"ksym_percpu": load{of: rawTracepoint, about: "address of VAR runqueues",
+	"ksym_percpu": load{of: uapi.ProgRawTracepoint, about: "address of VAR runqueues",
 		code: join(ldSymbol(r1, btf.KindVar, "runqueues"), returns(0))},
 	// 5.17, fbd94c7afcf9. The program reads from address 0 unless the kernel
 	// has put the id of a type in the place of that 0.
-	"core_kernel": load{of: socketFilter, about: "safe after a CO-RE relocation",
+	"core_kernel": load{of: uapi.ProgSocketFilter, about: "safe after a CO-RE relocation",
 		code: join(movImm(r0, 0), ifNotZero(r0, 1), load64(r0, r0, 0), exit()),
 		btf: blob("\x00int\x00s\x00main\x000\x00",
 			btfInt(1), btfStruct(5), btfProto(1), btfFunc(7, 3, btf.Static)),
@@ -70,28 +71,28 @@ var table = map[string]experiment{
 	// Helpers.
 
 	// 5.13, a10787e6d58c. 5.11 has the map and the helper, but for LSM programs only.
-	"task_storage": helper{rawTracepoint, 156, "task_storage_get"},
+	"task_storage": helper{uapi.ProgRawTracepoint, 156, "task_storage_get"},
 	// 5.11, 3ca1032ab7ab.
-	"current_task_btf": helper{rawTracepoint, 158, "get_current_task_btf"},
+	"current_task_btf": helper{uapi.ProgRawTracepoint, 158, "get_current_task_btf"},
 	// 5.13, 69c087ba6225.
-	"for_each_map_elem": helper{socketFilter, 164, "for_each_map_elem"},
+	"for_each_map_elem": helper{uapi.ProgSocketFilter, 164, "for_each_map_elem"},
 	// 5.15, b00628b1c7d5. Tracing programs and socket filters have no timers.
-	"map_timer": helper{schedCLS, 169, "timer_init"},
+	"map_timer": helper{uapi.ProgSchedCls, 169, "timer_init"},
 	// 5.17, e6f2dd0f8067.
-	"bpf_loop": helper{socketFilter, 181, "loop"},
+	"bpf_loop": helper{uapi.ProgSocketFilter, 181, "loop"},
 
 	// Instructions and functions.
 
 	// 5.12, 5ca419f2864a: before, an add with BPF_FETCH has a reserved field set.
-	"atomics": load{of: socketFilter, about: "atomic fetch and add",
+	"atomics": load{of: uapi.ProgSocketFilter, about: "atomic fetch and add",
 		code: join(zero(-8), movImm(r1, 1),
 			code{{op: 0xdb, dst: r10, src: r1, off: -8, imm: 1}}, returns(0))},
 	// 6.6, 0845c3db7bf5, which came with the other instructions of -mcpu=v4.
-	"cpuv4": load{of: socketFilter, about: "unconditional byte swap",
+	"cpuv4": load{of: uapi.ProgSocketFilter, about: "unconditional byte swap",
 		code: join(movImm(r0, 0), code{{op: 0xd7, dst: r0, imm: 16}}, exit())},
 	// 5.12, e5069b9c23b3. The function is verified on its own: its argument is
 	// 8 bytes or NULL, as its type says.
-	"global_memory_args": load{of: socketFilter, about: "global function with an argument in memory",
+	"global_memory_args": load{of: uapi.ProgSocketFilter, about: "global function with an argument in memory",
 		code: join(zero(-8), onStack(r1, -8), callOwn(1), exit(),
 			movImm(r0, 0), ifZero(r1, 1), load32(r0, r1, 4), exit()),
 		btf: blob("\x00int\x00s\x00main\x00f\x00p\x00",
@@ -104,34 +105,34 @@ var table = map[string]experiment{
 
 	// 4.1, 2541517c32be. CONFIG_BPF_EVENTS. Where there are uprobes but no
 	// kprobes the type is there too: programs say what they attach to later.
-	"kprobe": load{of: kprobe},
+	"kprobe": load{of: uapi.ProgKprobe},
 	// 4.18, 004d4b274e2a. The other types of tunnels are older (4.10).
-	"lwt": load{of: lwtSeg6local},
+	"lwt": load{of: uapi.ProgLWTSeg6local},
 	// 5.5, f1b9509c2fb0. All that is loaded on a type of the kernel needs its BTF.
-	"tp_btf": load{of: tracing, attach: attachRawTp, target: typedef("btf_trace_sys_enter")},
+	"tp_btf": load{of: uapi.ProgTracing, attach: attachRawTp, target: typedef("btf_trace_sys_enter")},
 	// 5.5, fec56f5890d9. Trampolines may be switched off, which is EPERM or ENOTSUPP.
-	"fentry": load{of: tracing, attach: attachFentry, target: function("bpf_fentry_test1")},
+	"fentry": load{of: uapi.ProgTracing, attach: attachFentry, target: function("bpf_fentry_test1")},
 	// 5.7, ae24082331d9.
-	"fmod_ret": load{of: tracing, attach: attachModifyRet, target: function("security_file_open")},
+	"fmod_ret": load{of: uapi.ProgTracing, attach: attachModifyRet, target: function("security_file_open")},
 	// 5.8, 15d83c4d7cef.
-	"iter": load{of: tracing, attach: attachIter, target: function("bpf_iter_task")},
+	"iter": load{of: uapi.ProgTracing, attach: attachIter, target: function("bpf_iter_task")},
 	// 5.7, fc611f47f218. CONFIG_BPF_LSM. Loading does not need bpf in lsm=.
-	"lsm": load{of: lsm, attach: attachLSM, target: function("bpf_lsm_file_open")},
+	"lsm": load{of: uapi.ProgLSM, attach: attachLSM, target: function("bpf_lsm_file_open")},
 	// 5.11, 423f16108c9d: the list of hooks that may sleep.
-	"lsm_sleepable": load{of: lsm, attach: attachLSM, flags: sleepable, target: function("bpf_lsm_file_open")},
+	"lsm_sleepable": load{of: uapi.ProgLSM, attach: attachLSM, flags: sleepable, target: function("bpf_lsm_file_open")},
 	// 6.0, 69fd337a975c. Such a program returns 0 or 1.
-	"lsm_cgroup": load{of: lsm, attach: attachLSMCgroup, target: function("bpf_lsm_socket_bind"), code: returns(1)},
+	"lsm_cgroup": load{of: uapi.ProgLSM, attach: attachLSMCgroup, target: function("bpf_lsm_socket_bind"), code: returns(1)},
 	// 5.9, e9ddbb7707ff.
-	"sk_lookup": load{of: skLookup, attach: attachSkLookup},
+	"sk_lookup": load{of: uapi.ProgSkLookup, attach: attachSkLookup},
 	// 5.18, c2f2cdbeffda.
-	"xdp_frags": load{of: xdp, flags: hasXDPFrags, about: "for packets in several buffers"},
+	"xdp_frags": load{of: uapi.ProgXDP, flags: hasXDPFrags, about: "for packets in several buffers"},
 	// 6.4, 68b04864ca42. Struct_ops maps as such are from 5.6.
 	"struct_ops_link": all{
 		typed(symbol{kind: btf.KindStruct, name: "bpf_struct_ops_link"}),
 		typed(symbol{kind: btf.KindStruct, name: "bpf_struct_ops_tcp_congestion_ops"}),
 	},
 	// 5.14, 79a7f8bdb159: what a loader program is.
-	"syscall_prog": load{of: syscall, flags: sleepable, about: "with helper sys_bpf",
+	"syscall_prog": load{of: uapi.ProgSyscall, flags: sleepable, about: "with helper sys_bpf",
 		code: join(zero(-8), movImm(r1, 0), onStack(r2, -8), movImm(r3, 8), call(166), exit())},
 
 	// 6.18, 349271568303. CONFIG_SYSTEM_DATA_VERIFICATION.
@@ -148,7 +149,7 @@ var table = map[string]experiment{
 	// have BTF (CONFIG_DEBUG_INFO_BTF_MODULES).
 	"kfunc_module": all{
 		typed(function("btf_module_notify")),
-		refused{load: load{of: xdp, about: "a call to a function of a module",
+		refused{load: load{of: uapi.ProgXDP, about: "a call to a function of a module",
 			code: join(code{{op: insn.Call, src: insn.PseudoKfunc, off: 1, imm: 1}}, returns(0))},
 			with: unix.EPROTO, because: "no fd_array"},
 	},
@@ -157,14 +158,14 @@ var table = map[string]experiment{
 	// 6.1, f3cf4134c5c6. CONFIG_KEYS.
 	"kfunc_key": callsKey,
 	// 6.2, 90660309b0c7.
-	"kfunc_task": load{of: tracing, attach: attachRawTp, target: typedef("btf_trace_task_newtask"),
+	"kfunc_task": load{of: uapi.ProgTracing, attach: attachRawTp, target: typedef("btf_trace_task_newtask"),
 		about: "calls of bpf_task_acquire and bpf_task_release",
 		code: join(load64(r1, r1, 0), callKfunc("bpf_task_acquire"),
 			ifZero(r0, 2), movReg(r1, r0), callKfunc("bpf_task_release"), returns(0))},
 	// 6.2, fd264ca02094 and a35b9af4ec2c.
 	"kfunc_cast": callsCast,
 	// 5.18, b4c2b9593a1c. In a module with most configurations, to be loaded before.
-	"kfunc_conntrack": load{of: xdp, about: "calls of bpf_xdp_ct_lookup and bpf_ct_release",
+	"kfunc_conntrack": load{of: uapi.ProgXDP, about: "calls of bpf_xdp_ct_lookup and bpf_ct_release",
 		code: join(zero(-8), zero(-16), zero(-24), zero(-32),
 			onStack(r2, -16), movImm(r3, 12), onStack(r4, -32), movImm(r5, 12), callKfunc("bpf_xdp_ct_lookup"),
 			ifZero(r0, 2), movReg(r1, r0), callKfunc("bpf_ct_release"), returns(0))},
@@ -182,23 +183,23 @@ func function(name string) symbol { return symbol{kind: btf.KindFunc, name: name
 func typedef(name string) symbol  { return symbol{kind: btf.KindTypedef, name: name} }
 
 var (
-	callsCast = load{of: schedCLS, about: "calls of bpf_cast_to_kern_ctx and bpf_rdonly_cast",
+	callsCast = load{of: uapi.ProgSchedCls, about: "calls of bpf_cast_to_kern_ctx and bpf_rdonly_cast",
 		code: join(callKfunc("bpf_cast_to_kern_ctx"), movReg(r1, r0),
 			movID(r2, btf.KindStruct, "net_device"), callKfunc("bpf_rdonly_cast"), returns(0))}
 
-	callsKey = load{of: tracing, attach: attachRawTp, target: typedef("btf_trace_sys_enter"),
+	callsKey = load{of: uapi.ProgTracing, attach: attachRawTp, target: typedef("btf_trace_sys_enter"),
 		about: "calls of bpf_lookup_system_key and bpf_key_put",
 		code: join(movImm(r1, 0), callKfunc("bpf_lookup_system_key"),
 			ifZero(r0, 2), movReg(r1, r0), callKfunc("bpf_key_put"), returns(0))}
 
 	// callsTest hands skb->sk (168) over, once it is a full socket (helper 95).
-	callsTest = load{of: schedCLS, about: "a call of bpf_kfunc_call_test2",
+	callsTest = load{of: uapi.ProgSchedCls, about: "a call of bpf_kfunc_call_test2",
 		code: join(load64(r1, r1, 168), ifZero(r1, 6), call(95), ifZero(r0, 4),
 			movReg(r1, r0), movImm(r2, 1), movImm(r3, 2), callKfunc("bpf_kfunc_call_test2"), returns(0))}
 )
 
 // addressOf loads the address of a function.
 func addressOf(name string) load {
-	return load{of: rawTracepoint, about: "address of FUNC " + name,
+	return load{of: uapi.ProgRawTracepoint, about: "address of FUNC " + name,
 		code: join(ldSymbol(r1, btf.KindFunc, name), returns(0))}
 }

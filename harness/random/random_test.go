@@ -17,6 +17,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/need"
 	"github.com/bpfreplay/bpfreplay/internal/object"
 	"github.com/bpfreplay/bpfreplay/internal/trace"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 const objects = 500
@@ -90,7 +91,7 @@ func TestLinker(t *testing.T) {
 		assert.Equal(t, len(got.Functions), len(o.Functions))
 		for _, m := range o.Maps {
 			assert.Assert(t, slices.ContainsFunc(got.Maps, func(l object.Map) bool {
-				return l.Name == m.Name && l.Type == m.Type && len(l.Slots) == len(m.Slots)
+				return l.Name == m.Name && l.Type == uapi.MapType(m.Type) && len(l.Slots) == len(m.Slots)
 			}), m.Name)
 		}
 	}

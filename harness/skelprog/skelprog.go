@@ -88,6 +88,7 @@ type skeleton struct {
 	key            string
 	obj            *object.Object
 	file           []byte // the artefact's
+	replaces       []int  // programs that replace a function of another
 	maps, programs int
 }
 
@@ -107,6 +108,11 @@ func newSkeleton(o *Object) (s skeleton, ok bool) {
 		return s, false
 	}
 	s.obj, s.maps, s.programs = obj, len(a.Maps), len(a.Programs)
+	for i := range a.Programs {
+		if a.Programs[i].Replaces != "" {
+			s.replaces = append(s.replaces, i)
+		}
+	}
 	s.file, err = a.MarshalBinary()
 	return s, err == nil
 }
@@ -205,7 +211,11 @@ func buildC(ctx context.Context, src, bin string, list []skeleton) error {
 		if s.programs > 0 {
 			programs = "&s->progs"
 		}
-		files["run.h"] += fmt.Sprintf("RUN(%s, %s, %d, %s, %d)\n", name, maps, s.maps, programs, s.programs)
+		set := ""
+		for i, p := range s.replaces {
+			set += fmt.Sprintf("((struct bpf_prog_desc *)&s->progs)[%d].prog_fd = SOCKET + 1 + %d; ", p, i)
+		}
+		files["run.h"] += fmt.Sprintf("RUN(%s, %s, %d, %s, %d, %s)\n", name, maps, s.maps, programs, s.programs, set)
 	}
 	files["main.c"] = includes + strings.Replace(main, "/* TABLE */", "#include \"run.h\"\n"+table+"\t{NULL, NULL, NULL}\n};\n", 1)
 	files["run.h"] += "\n"

@@ -20,6 +20,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 	"github.com/bpfreplay/bpfreplay/internal/need"
 	"github.com/bpfreplay/bpfreplay/internal/object"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 // kernel is shared: its symbols take their time.
@@ -444,7 +445,7 @@ func readOneByOne(t *testing.T, m *ebpf.Map, info *Map) []Entry {
 	cpus, err := kernel().possibleCPUs()
 	assert.NilError(t, err)
 	r := reader{c: &capturer{kernel: kernel()}, m: info, fd: m.FD(), valueSize: int(info.ValueSize)}
-	if info.Type == mapPercpuHash || info.Type == mapPercpuArray {
+	if info.Type == uapi.MapPercpuHash || info.Type == uapi.MapPercpuArray {
 		r.valueSize *= cpus
 	}
 	entries, err := r.walk()

@@ -142,7 +142,7 @@ func netns(dev, ino uint64) string {
 // contents. fdinfo and bpf_map_info say them.
 var mapFields = []field[Map]{
 	{"copies", "4.13", func(m *Map) string { return strconv.Itoa(m.Copies) }},
-	{"type", "4.13", func(m *Map) string { return mapTypeName(m.Type) }},
+	{"type", "4.13", func(m *Map) string { return m.Type.String() }},
 	{"key_size", "4.13", func(m *Map) string { return number(m.KeySize) }},
 	{"value_size", "4.13", func(m *Map) string { return number(m.ValueSize) }},
 	{"max_entries", "4.13", func(m *Map) string { return number(m.MaxEntries) }},
@@ -317,7 +317,7 @@ func dumpValue(key string, value []byte) []string {
 
 // programFields are the fields of programs that are compared as a whole.
 var programFields = []field[Program]{
-	{"type", "4.13", func(p *Program) string { return number(p.Type) }},
+	{"type", "4.13", func(p *Program) string { return number(uint32(p.Type)) }},
 	{"tag", "4.13", func(p *Program) string { return p.Tag }},
 	{"name", "4.15", func(p *Program) string { return p.KernelName }},
 	{"uid", "4.15", func(p *Program) string { return number(p.UID) }},

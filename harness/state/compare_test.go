@@ -8,6 +8,8 @@ import (
 
 	"gotest.tools/v3/assert"
 	"gotest.tools/v3/golden"
+
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 func TestCompareEqual(t *testing.T) {
@@ -27,8 +29,8 @@ func TestCompareSeesEachField(t *testing.T) {
 		{"map gone", func(s *State) { s.Maps = s.Maps[:2] }, []string{"map counts"}, "present", "absent"},
 		{"map added", func(s *State) { s.Maps = append(s.Maps, Map{Name: "more"}) }, []string{"map more"}, "absent", "present"},
 		{"copies", func(s *State) { s.Maps[0].Copies = 2 }, []string{"map .bss copies"}, "1", "2"},
-		{"map type", func(s *State) { s.Maps[2].Type = mapArray }, []string{"map counts type"}, "HASH", "ARRAY"},
-		{"map type beyond the table", func(s *State) { s.Maps[2].Type = 99 }, []string{"map counts type"}, "HASH", "99"},
+		{"map type", func(s *State) { s.Maps[2].Type = uapi.MapArray }, []string{"map counts type"}, "HASH", "ARRAY"},
+		{"map type beyond the table", func(s *State) { s.Maps[2].Type = 99 }, []string{"map counts type"}, "HASH", "MapType(99)"},
 		{"key size", func(s *State) { s.Maps[2].KeySize = 8 }, []string{"map counts key_size"}, "4", "8"},
 		{"value size", func(s *State) { s.Maps[2].ValueSize = 16 }, []string{"map counts value_size"}, "8", "16"},
 		{"max entries", func(s *State) { s.Maps[2].MaxEntries = 15 }, []string{"map counts max_entries"}, "16", "15"},

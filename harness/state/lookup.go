@@ -8,6 +8,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 	"github.com/bpfreplay/bpfreplay/internal/insn"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 // lookup is a small BPF program that asks the kernel for names of addresses.
@@ -36,7 +37,6 @@ const (
 const (
 	helperSnprintf       = 165 // 5.13
 	helperKallsymsLookup = 179 // 5.16
-	progTypeSyscall      = 31  // 5.14
 )
 
 // newLookup loads the program. The caller closes it.
@@ -70,26 +70,17 @@ func (l *lookup) close() {
 
 func (l *lookup) createStrings() (err error) {
 	value := []byte(lookupFormat + lookupBase)
-	attr := bpfsys.MapCreateAttr{
-		Type: mapArray, KeySize: 4, ValueSize: uint32(len(value)), MaxEntries: 1, Flags: 1 << 7, // BPF_F_RDONLY_PROG
-		Name: "state.strings",
-	}
-	a := bpfsys.NewAttr(bpfsys.MapCreateSize(attr))
-	bpfsys.PutMapCreate(a.Bytes, attr)
-	if l.strings, err = a.Call(bpfsys.MapCreate); err != nil {
+	l.strings, err = bpfsys.Call(bpfsys.MapCreate, &bpfsys.MapCreateAttr{
+		Type: uapi.MapArray, KeySize: 4, ValueSize: uint32(len(value)), MaxEntries: 1, Flags: unix.BPF_F_RDONLY_PROG,
+		Name: bpfsys.Name("state.strings"),
+	})
+	if err != nil {
 		return err
 	}
-	a = bpfsys.NewAttr(bpfsys.ElemSize)
-	a.U32(0, uint32(l.strings))
-	a.Ptr(bpfsys.ElemKey, make([]byte, 4))
-	a.Ptr(bpfsys.ElemValue, value)
-	if _, err = a.Call(bpfsys.MapUpdateElem); err != nil {
+	if err := bpfsys.UpdateElem(l.strings, make([]byte, 4), value, 0); err != nil {
 		return err
 	}
-	a = bpfsys.NewAttr(bpfsys.FreezeSize)
-	a.U32(0, uint32(l.strings))
-	_, err = a.Call(bpfsys.MapFreeze)
-	return err
+	return bpfsys.Freeze(l.strings)
 }
 
 func (l *lookup) load() (err error) {
@@ -99,14 +90,12 @@ func (l *lookup) load() (err error) {
 
 // loadSyscall loads a program that a system call runs (5.14), and returns its fd.
 func loadSyscall(name string, insns []byte) (int, error) {
-	a := bpfsys.NewAttr(bpfsys.ProgLoadSize(bpfsys.ProgLoadNeeds{}))
-	bpfsys.PutProgLoad(a.Bytes, bpfsys.ProgLoadAttr{
-		Type: progTypeSyscall, InsnCount: uint32(len(insns) / insn.Size), Flags: 1 << 4, // BPF_F_SLEEPABLE
-		Name: name,
+	var m bpfsys.Memory
+	defer m.Release()
+	return bpfsys.Call(bpfsys.ProgLoad, &bpfsys.ProgLoadAttr{
+		Type: uapi.ProgSyscall, Insns: m.At(insns), InsnCount: uint32(len(insns) / insn.Size), License: m.String("GPL"),
+		Flags: unix.BPF_F_SLEEPABLE, Name: bpfsys.Name(name),
 	})
-	a.Ptr(bpfsys.ProgLoadInsns, insns)
-	a.Ptr(bpfsys.ProgLoadLicense, []byte("GPL\x00"))
-	return a.Call(bpfsys.ProgLoad)
 }
 
 // insns is the program. r6 is the context; on the stack is the address (or the
@@ -174,14 +163,11 @@ func (p *assembler) stringAt(dst uint8, fd, off int) {
 func (l *lookup) run(addr uint64) (base uint64, text string, err error) {
 	ctx := le.AppendUint64(nil, addr)
 	ctx = append(ctx, make([]byte, lookupLen)...)
-	a := bpfsys.NewAttr(64)
-	a.U32(0, uint32(l.prog))
-	a.U32(40, lookupSize) // ctx_size_in
-	a.Ptr(48, ctx)        // ctx_in, and out for programs of this type
-	if _, err := a.Call(bpfsys.ProgTestRun); err != nil {
+	ret, err := bpfsys.RunLoader(l.prog, ctx)
+	if err != nil {
 		return 0, "", err
 	}
-	if ret := int32(a.Get32(4)); ret < 0 {
+	if ret < 0 {
 		return 0, "", unix.Errno(-ret)
 	}
 	return le.Uint64(ctx), bpfsys.CString(ctx[lookupText:]), nil

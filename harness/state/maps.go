@@ -14,28 +14,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 	"github.com/bpfreplay/bpfreplay/internal/btf"
-)
-
-// Map types (enum bpf_map_type) that are treated in their own way.
-const (
-	mapHash           = 1
-	mapArray          = 2
-	mapProgArray      = 3
-	mapPerfEventArray = 4
-	mapPercpuHash     = 5
-	mapPercpuArray    = 6
-	mapStackTrace     = 7
-	mapCgroupArray    = 8
-	mapLRUHash        = 9
-	mapLRUPercpuHash  = 10
-	mapLPMTrie        = 11
-	mapArrayOfMaps    = 12
-	mapHashOfMaps     = 13
-	mapCPUMap         = 16
-	mapQueue          = 22
-	mapStack          = 23
-	mapStructOps      = 26
-	mapArena          = 33
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 // endMapExtra is where bpf_map_info.map_extra ends (5.16).
@@ -169,23 +148,23 @@ func (c *capturer) contents(m *Map, fd int) (Contents, error) {
 	r := reader{c: c, m: m, fd: fd, valueSize: int(m.ValueSize)}
 	var read func() ([]Entry, error)
 	switch m.Type {
-	case mapPercpuArray, mapPercpuHash, mapLRUPercpuHash:
+	case uapi.MapPercpuArray, uapi.MapPercpuHash, uapi.MapLRUPercpuHash:
 		r.valueSize = (int(m.ValueSize) + 7) &^ 7 * c.state.CPUs
 		read = r.elements
-	case mapArray, mapHash, mapLRUHash, mapLPMTrie:
+	case uapi.MapArray, uapi.MapHash, uapi.MapLRUHash, uapi.MapLPMTrie:
 		read = r.elements
-	case mapArrayOfMaps, mapProgArray:
+	case uapi.MapArrayOfMaps, uapi.MapProgArray:
 		read = r.slots
-	case mapHashOfMaps:
+	case uapi.MapHashOfMaps:
 		read = r.keyedSlots
-	case mapQueue, mapStack:
+	case uapi.MapQueue, uapi.MapStack:
 		read = r.head
-	case mapStructOps:
+	case uapi.MapStructOps:
 		read = r.structOps
 	default:
-		return Contents{NotRead: "type " + mapTypeName(m.Type) + " has no elements that user space can list"}, nil
+		return Contents{NotRead: "type " + m.Type.String() + " has no elements that user space can list"}, nil
 	}
-	if m.Type == mapArray || m.Type == mapPercpuArray {
+	if m.Type == uapi.MapArray || m.Type == uapi.MapPercpuArray {
 		if total := uint64(m.MaxEntries) * uint64(r.valueSize); total > maxContents {
 			return Contents{NotRead: fmt.Sprintf("%d bytes are more than the limit of %d", total, maxContents)}, nil
 		}
@@ -212,7 +191,7 @@ type reader struct {
 	valueSize int // as user space gets it
 }
 
-func (r *reader) isArray() bool { return r.m.Type == mapArray || r.m.Type == mapPercpuArray }
+func (r *reader) isArray() bool { return r.m.Type == uapi.MapArray || r.m.Type == uapi.MapPercpuArray }
 
 // entry copies one element. Zero values of arrays, which always have all their
 // elements, are nil.
@@ -385,7 +364,7 @@ func (r *reader) slot(key []byte) (*Entry, error) {
 	}
 	id := le.Uint32(value)
 	e := &Entry{Key: key}
-	if r.m.Type == mapProgArray {
+	if r.m.Type == uapi.MapProgArray {
 		e.Ref, err = r.c.programInSlot(id)
 	} else {
 		e.Ref, err = r.c.mapInSlot(id, fmt.Sprintf("%s[%s]", r.m.Name, formatKey(key)))
@@ -507,21 +486,4 @@ func (t *types) contained(id btf.TypeID) []btf.TypeID {
 		ids = append(ids, typ.Ref)
 	}
 	return ids
-}
-
-// mapTypeNames are the names of enum bpf_map_type, without BPF_MAP_TYPE_.
-var mapTypeNames = [...]string{
-	"UNSPEC", "HASH", "ARRAY", "PROG_ARRAY", "PERF_EVENT_ARRAY", "PERCPU_HASH", "PERCPU_ARRAY",
-	"STACK_TRACE", "CGROUP_ARRAY", "LRU_HASH", "LRU_PERCPU_HASH", "LPM_TRIE", "ARRAY_OF_MAPS",
-	"HASH_OF_MAPS", "DEVMAP", "SOCKMAP", "CPUMAP", "XSKMAP", "SOCKHASH", "CGROUP_STORAGE",
-	"REUSEPORT_SOCKARRAY", "PERCPU_CGROUP_STORAGE", "QUEUE", "STACK", "SK_STORAGE", "DEVMAP_HASH",
-	"STRUCT_OPS", "RINGBUF", "INODE_STORAGE", "TASK_STORAGE", "BLOOM_FILTER", "USER_RINGBUF",
-	"CGRP_STORAGE", "ARENA", "INSN_ARRAY",
-}
-
-func mapTypeName(t uint32) string {
-	if int(t) < len(mapTypeNames) {
-		return mapTypeNames[t]
-	}
-	return strconv.FormatUint(uint64(t), 10)
 }

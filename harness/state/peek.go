@@ -8,6 +8,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 	"github.com/bpfreplay/bpfreplay/internal/insn"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 // peek is a small BPF program that reads kernel memory. Some of what a load
@@ -67,14 +68,11 @@ func peekInsns() []byte {
 func (p *peek) read(addr uint64) (uint64, error) {
 	ctx := le.AppendUint64(nil, addr)
 	ctx = append(ctx, make([]byte, 8)...)
-	a := bpfsys.NewAttr(64)
-	a.U32(0, uint32(p.prog))
-	a.U32(40, uint32(len(ctx))) // ctx_size_in
-	a.Ptr(48, ctx)              // ctx_in, and out for programs of this type
-	if _, err := a.Call(bpfsys.ProgTestRun); err != nil {
+	ret, err := bpfsys.RunLoader(p.prog, ctx)
+	if err != nil {
 		return 0, fmt.Errorf("peek: %w", err)
 	}
-	if ret := int32(a.Get32(4)); ret < 0 {
+	if ret < 0 {
 		return 0, fmt.Errorf("peek at %#x: %w", addr, unix.Errno(-ret))
 	}
 	return le.Uint64(ctx[8:]), nil
@@ -287,7 +285,7 @@ func (k *Kernel) peekMap(m *Map, fd int) error {
 	}
 	node := int32(numa)
 	m.NUMANode = &node
-	if m.Type == mapArena && peek.places.arenaStart.bits != 0 {
+	if m.Type == uapi.MapArena && peek.places.arenaStart.bits != 0 {
 		if m.userStart, err = peek.field(addr, peek.places.arenaStart); err != nil {
 			return err
 		}
@@ -302,6 +300,6 @@ func (k *Kernel) peekMap(m *Map, fd int) error {
 			return err
 		}
 	}
-	m.Inner = fmt.Sprintf("%s, key_size %d, value_size %d, max_entries %d, flags %#x", mapTypeName(uint32(v[0])), v[1], v[2], v[3], v[4])
+	m.Inner = fmt.Sprintf("%s, key_size %d, value_size %d, max_entries %d, flags %#x", uapi.MapType(v[0]), v[1], v[2], v[3], v[4])
 	return nil
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 // Reread reads the contents of maps once more, and takes all else that is known of
@@ -25,7 +27,7 @@ func Reread(ctx context.Context, earlier *State, maps, programs []Handle, k *Ker
 }
 
 func (c *capturer) reread(ctx context.Context, earlier *State, maps, programs []Handle) error {
-	if !slices.ContainsFunc(earlier.Maps, func(m Map) bool { return m.Type == mapProgArray || m.Type == mapStructOps }) {
+	if !slices.ContainsFunc(earlier.Maps, func(m Map) bool { return m.Type == uapi.MapProgArray || m.Type == uapi.MapStructOps }) {
 		programs = nil // no element holds one
 	}
 	if _, err := c.identify(ctx, maps, programs); err != nil {

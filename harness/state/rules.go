@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 // Engines, as in [Context.Engine].
@@ -216,7 +218,7 @@ var rules []Rule
 
 func init() { rules = table }
 
-const traceUprobeMulti = 48 // BPF_TRACE_UPROBE_MULTI
+const traceUprobeMulti = uint32(uapi.AttachTraceUprobeMulti)
 
 // table is the one table of explained differences. A rule looks at the values
 // of both sides; a second difference in the same field must not hide behind it.
@@ -290,7 +292,7 @@ var table = []Rule{
 		Case:   "maps_perf_event_array_sized",
 		Fields: []string{"map * max_entries"},
 		match: func(left, right side) bool {
-			return (left.m.Type == mapPerfEventArray || left.m.Type == mapCPUMap) && left.m.Type == right.m.Type &&
+			return (left.m.Type == uapi.MapPerfEventArray || left.m.Type == uapi.MapCPUMap) && left.m.Type == right.m.Type &&
 				int64(left.m.MaxEntries) == int64(left.state.CPUs) && right.m.MaxEntries > left.m.MaxEntries &&
 				right.Object != nil && right.Object.Entries[right.m.Name] == right.m.MaxEntries
 		},

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"gotest.tools/v3/assert"
+
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 // scenario is two states of one object, as the engines of a rule leave them.
@@ -47,7 +49,7 @@ func nameOf(left, right string) func(s *scenario) {
 
 func kconfigOf(value string, contents ...byte) Map {
 	return Map{
-		Name: kconfig, Copies: 1, Type: mapArray, KeySize: 4, ValueSize: 8, MaxEntries: 1, Flags: 1<<7 | flagMmapable,
+		Name: kconfig, Copies: 1, Type: uapi.MapArray, KeySize: 4, ValueSize: 8, MaxEntries: 1, Flags: 1<<7 | flagMmapable,
 		BTF: "b0", Key: "void", Value: value, Contents: Contents{Entries: []Entry{{Key: make([]byte, 4), Value: contents}}},
 	}
 }
@@ -69,7 +71,7 @@ func sameKconfig(s *scenario) {
 // structOpsFilled adds a struct_ops map, which is set on the left.
 func structOpsFilled(ref string) func(s *scenario) {
 	return func(s *scenario) {
-		ops := Map{Name: "ops", Copies: 1, Type: mapStructOps, KeySize: 4, ValueSize: 256, MaxEntries: 1, Flags: 1 << 13}
+		ops := Map{Name: "ops", Copies: 1, Type: uapi.MapStructOps, KeySize: 4, ValueSize: 256, MaxEntries: 1, Flags: 1 << 13}
 		s.right.Maps = append(s.right.Maps, ops)
 		ops.Contents.Entries = []Entry{{Key: make([]byte, 4), Ref: ref}}
 		s.left.Maps = append(s.left.Maps, ops)
@@ -175,7 +177,7 @@ func oldLibbpf(s *scenario) {
 
 // clamped is a perf event array of 16 slots on a machine with 4 CPUs.
 func clamped(s *scenario) {
-	s.left.findMap("counts").Type, s.right.findMap("counts").Type = mapPerfEventArray, mapPerfEventArray
+	s.left.findMap("counts").Type, s.right.findMap("counts").Type = uapi.MapPerfEventArray, uapi.MapPerfEventArray
 	s.left.findMap("counts").MaxEntries = 4
 	s.facts.Entries = map[string]uint32{"counts": 16}
 }
@@ -474,7 +476,7 @@ var ruleTests = map[string]ruleTest{
 		near: map[string]func(s *scenario){
 			"hash": func(s *scenario) {
 				clamped(s)
-				s.left.findMap("counts").Type, s.right.findMap("counts").Type = mapHash, mapHash
+				s.left.findMap("counts").Type, s.right.findMap("counts").Type = uapi.MapHash, uapi.MapHash
 			},
 			"not the number of CPUs": func(s *scenario) { clamped(s); s.left.findMap("counts").MaxEntries = 3 },
 			"right is smaller":       func(s *scenario) { clamped(s); s.right.findMap("counts").MaxEntries = 2 },

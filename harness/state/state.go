@@ -1,5 +1,7 @@
 package state
 
+import "github.com/bpfreplay/bpfreplay/internal/uapi"
+
 // State is what a load left in the kernel, normalised. It is a plain value:
 // it travels as JSON from the guest to the host.
 type State struct {
@@ -29,12 +31,12 @@ type Map struct {
 	// under this name. It is 1 but for maps that an engine makes several times.
 	Copies int `json:"copies"`
 
-	Type       uint32 `json:"type"` // enum bpf_map_type
-	KeySize    uint32 `json:"key_size"`
-	ValueSize  uint32 `json:"value_size"`
-	MaxEntries uint32 `json:"max_entries"`
-	Flags      uint32 `json:"flags"` // BPF_F_*
-	KernelName string `json:"kernel_name"`
+	Type       uapi.MapType `json:"type"`
+	KeySize    uint32       `json:"key_size"`
+	ValueSize  uint32       `json:"value_size"`
+	MaxEntries uint32       `json:"max_entries"`
+	Flags      uint32       `json:"flags"` // BPF_F_*
+	KernelName string       `json:"kernel_name"`
 
 	IfIndex  uint32  `json:"ifindex,omitempty"`
 	NetnsDev uint64  `json:"netns_dev,omitempty"`
@@ -80,12 +82,12 @@ type Entry struct {
 
 // Program is a program (struct bpf_prog_info).
 type Program struct {
-	Name       string `json:"name"` // of the function
-	KernelName string `json:"kernel_name"`
-	Type       uint32 `json:"type"` // enum bpf_prog_type
-	Tag        string `json:"tag"`
-	GPL        bool   `json:"gpl"`
-	UID        uint32 `json:"uid,omitempty"`
+	Name       string        `json:"name"` // of the function
+	KernelName string        `json:"kernel_name"`
+	Type       uapi.ProgType `json:"type"`
+	Tag        string        `json:"tag"`
+	GPL        bool          `json:"gpl"`
+	UID        uint32        `json:"uid,omitempty"`
 
 	IfIndex  uint32 `json:"ifindex,omitempty"`
 	NetnsDev uint64 `json:"netns_dev,omitempty"`

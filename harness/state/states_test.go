@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"gotest.tools/v3/assert"
+
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 // insns encodes instructions: op, dst and src register, off, imm.
@@ -27,20 +29,20 @@ func sample() *State {
 		CPUs: 4,
 		Maps: []Map{
 			{
-				Name: ".bss", Copies: 1, Type: mapArray, KeySize: 4, ValueSize: 8, MaxEntries: 1, Flags: flagMmapable,
+				Name: ".bss", Copies: 1, Type: uapi.MapArray, KeySize: 4, ValueSize: 8, MaxEntries: 1, Flags: flagMmapable,
 				KernelName: "sample.bss", Access: "read-write", Extra: ptr(uint64(0)), BTF: "b0", Key: "void",
 				Value:  "datasec .bss { global int seen; /* 0, 4 bytes */ } /* 8 bytes */",
 				Frozen: ptr(false),
 			},
 			{
-				Name: ".rodata", Copies: 1, Type: mapArray, KeySize: 4, ValueSize: 8, MaxEntries: 1, Flags: flagMmapable | 1<<7,
+				Name: ".rodata", Copies: 1, Type: uapi.MapArray, KeySize: 4, ValueSize: 8, MaxEntries: 1, Flags: flagMmapable | 1<<7,
 				KernelName: "sample.rodata", Access: "read-write", Extra: ptr(uint64(0)), BTF: "b0", Key: "void",
 				Value:    "datasec .rodata { global const int limit; /* 0, 4 bytes */ } /* 8 bytes */",
 				Frozen:   ptr(true),
 				Contents: Contents{Entries: []Entry{{Key: []byte{0, 0, 0, 0}, Value: []byte{7}}}},
 			},
 			{
-				Name: "counts", Copies: 1, Type: mapHash, KeySize: 4, ValueSize: 8, MaxEntries: 16,
+				Name: "counts", Copies: 1, Type: uapi.MapHash, KeySize: 4, ValueSize: 8, MaxEntries: 16,
 				KernelName: "counts", NUMANode: ptr(int32(-1)), Access: "read-write", Extra: ptr(uint64(0)), BTF: "b0", Key: "int", Value: "u64", Frozen: ptr(false),
 			},
 		},

@@ -1,184 +1,271 @@
 package bpfsys
 
-import "encoding/binary"
+import (
+	"bytes"
+	"encoding/binary"
+	"runtime"
+	"unsafe"
 
-// Offsets in union bpf_attr (include/uapi/linux/bpf.h), in bytes, of the
-// fields that a load sets.
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
+)
+
+// What a command reads of union bpf_attr (include/uapi/linux/bpf.h), a struct for each. All
+// numbers are in the machine's byte order; a pointer is a u64, see [Memory]. A kernel that
+// knows less of a struct takes the rest of it if that is zero.
+type (
+	// MapCreateAttr is what MAP_CREATE reads.
+	MapCreateAttr struct {
+		Type           uapi.MapType
+		KeySize        uint32 // bytes
+		ValueSize      uint32 // bytes
+		MaxEntries     uint32
+		Flags          uint32
+		InnerFD        uint32   // inner_map_fd
+		NUMANode       uint32   // counts with BPF_F_NUMA_NODE
+		Name           [16]byte // with a zero at its end, see [Name]
+		Ifindex        uint32
+		BTF            uint32 // btf_fd
+		KeyType        uint32 // btf_key_type_id
+		ValueType      uint32 // btf_value_type_id
+		KernelType     uint32 // btf_vmlinux_value_type_id, 5.6
+		Extra          uint64 // map_extra, 5.16
+		TypeFD         uint32 // value_type_btf_obj_fd, 6.9
+		TokenFD        uint32 // 6.9
+		ExclusiveTo    uint64 // excl_prog_hash, 6.18
+		ExclusiveBytes uint32 // excl_prog_hash_size
+		_              uint32
+	}
+
+	// ElemAttr is what commands for one element read, and MAP_FREEZE, of which there is only MapFD.
+	ElemAttr struct {
+		MapFD uint32
+		_     uint32
+		Key   uint64
+		Value uint64 // or next_key
+		Flags uint64
+	}
+
+	// BatchAttr is what MAP_LOOKUP_BATCH reads (5.6). Count comes back.
+	BatchAttr struct {
+		In     uint64 // in_batch
+		Out    uint64 // out_batch
+		Keys   uint64
+		Values uint64
+		Count  uint32
+		MapFD  uint32
+		Elem   uint64 // elem_flags
+		Flags  uint64
+	}
+
+	// BTFLoadAttr is what BTF_LOAD reads.
+	BTFLoadAttr struct {
+		BTF      uint64
+		Log      uint64
+		Size     uint32 // bytes
+		LogSize  uint32 // bytes
+		LogLevel uint32
+	}
+
+	// ProgLoadAttr is what PROG_LOAD reads.
+	ProgLoadAttr struct {
+		Type           uapi.ProgType
+		InsnCount      uint32 // of 8 bytes each
+		Insns          uint64
+		License        uint64 // a string
+		LogLevel       uint32
+		LogSize        uint32 // bytes
+		Log            uint64
+		KernelVersion  uint32
+		Flags          uint32
+		Name           [16]byte
+		Ifindex        uint32
+		AttachType     uapi.AttachType // expected_attach_type
+		BTF            uint32          // prog_btf_fd
+		FuncInfoSize   uint32          // of a record, bytes
+		FuncInfo       uint64
+		FuncInfoCount  uint32
+		LineInfoSize   uint32 // of a record, bytes
+		LineInfo       uint64
+		LineInfoCount  uint32
+		AttachID       uint32 // attach_btf_id
+		AttachFD       uint32 // attach_btf_obj_fd or attach_prog_fd
+		CORECount      uint32 // core_relo_cnt
+		FDArray        uint64 // 5.14
+		CORE           uint64 // core_relos, 5.17
+		CORESize       uint32 // of a record, bytes
+		LogTrueSize    uint32 // comes back, 6.4
+		TokenFD        uint32 // 6.9
+		FDArrayCount   uint32 // 6.14
+		Signature      uint64 // 6.18
+		SignatureBytes uint32
+		Keyring        uint32 // keyring_id, s32
+	}
+
+	// ObjAttr is what OBJ_PIN and OBJ_GET read.
+	ObjAttr struct {
+		Path  uint64
+		FD    uint32
+		Flags uint32
+	}
+
+	// InfoAttr is what OBJ_GET_INFO_BY_FD reads. Size comes back.
+	InfoAttr struct {
+		FD   uint32
+		Size uint32 // bytes
+		Info uint64
+	}
+
+	// IDAttr is what commands that walk ids, and those that open one, read. Next comes back.
+	IDAttr struct{ ID, Next, Flags uint32 }
+
+	// TestRunAttr is what PROG_TEST_RUN reads. Returned, DataOutSize and ContextOutSize come back.
+	TestRunAttr struct {
+		ProgFD         uint32
+		Returned       uint32 // retval
+		DataSize       uint32 // bytes
+		DataOutSize    uint32
+		Data           uint64
+		DataOut        uint64
+		Repeat         uint32
+		Duration       uint32 // ns
+		ContextSize    uint32 // bytes
+		ContextOutSize uint32
+		Context        uint64
+		ContextOut     uint64
+	}
+
+	// RawTracepointAttr is what RAW_TRACEPOINT_OPEN reads.
+	RawTracepointAttr struct {
+		Name   uint64
+		ProgFD uint32
+		_      uint32
+	}
+
+	// LinkCreateAttr is what LINK_CREATE reads (5.7), for each kind of link with More of its own.
+	LinkCreateAttr[More any] struct {
+		ProgFD     uint32
+		TargetFD   uint32
+		AttachType uapi.AttachType
+		Flags      uint32
+		More       More
+	}
+
+	// LinkKprobes is the More of kprobe_multi links (5.18).
+	LinkKprobes struct {
+		Flags   uint32
+		Count   uint32
+		Names   uint64 // an array of strings
+		Addrs   uint64
+		Cookies uint64
+	}
+
+	// LinkUprobes is the More of uprobe_multi links (6.6).
+	LinkUprobes struct {
+		Path        uint64
+		Offsets     uint64
+		RefCounters uint64
+		Cookies     uint64
+		Count       uint32
+		Flags       uint32
+		PID         uint32
+		_           uint32
+	}
+
+	// LinkNetfilter is the More of netfilter links (6.4).
+	LinkNetfilter struct{ Family, Hook, Priority, Flags uint32 }
+
+	// IterCreateAttr is what ITER_CREATE reads (5.8).
+	IterCreateAttr struct{ LinkFD, Flags uint32 }
+)
+
+// Where in an attribute the fields are that a loader program sets, in bytes, and the sizes of
+// attributes that end with such a field.
 const (
-	MapCreateValueSize  = 8
-	MapCreateMaxEntries = 12
-	MapCreateFlags      = 16
-	MapCreateInner      = 20 // inner_map_fd
-	MapCreateName       = 28 // 16 bytes
-	MapCreateBTF        = 48 // btf_fd
-	MapCreateKeyType    = 52
-	MapCreateValueType  = 56
-	MapCreateKernelType = 60 // btf_vmlinux_value_type_id, 5.6
-	MapCreateExtra      = 64 // map_extra, 5.16
-	MapCreateTypeFD     = 72 // value_type_btf_obj_fd, 6.9
-	MapCreateExcl       = 80 // excl_prog_hash, 6.18
-	MapCreateExclSize   = 88 // excl_prog_hash_size
+	MapCreateValueSize  = int(unsafe.Offsetof(MapCreateAttr{}.ValueSize))
+	MapCreateMaxEntries = int(unsafe.Offsetof(MapCreateAttr{}.MaxEntries))
+	MapCreateFlags      = int(unsafe.Offsetof(MapCreateAttr{}.Flags))
+	MapCreateInner      = int(unsafe.Offsetof(MapCreateAttr{}.InnerFD))
+	MapCreateBTF        = int(unsafe.Offsetof(MapCreateAttr{}.BTF))
+	MapCreateKeyType    = int(unsafe.Offsetof(MapCreateAttr{}.KeyType))
+	MapCreateValueType  = int(unsafe.Offsetof(MapCreateAttr{}.ValueType))
+	MapCreateKernelType = int(unsafe.Offsetof(MapCreateAttr{}.KernelType))
+	MapCreateExtra      = int(unsafe.Offsetof(MapCreateAttr{}.Extra))
+	MapCreateTypeFD     = int(unsafe.Offsetof(MapCreateAttr{}.TypeFD))
 
-	ElemKey   = 8
-	ElemValue = 16
-	ElemFlags = 24
-	ElemSize  = 32
+	MapCreateNameEnd       = int(unsafe.Offsetof(MapCreateAttr{}.Ifindex))
+	MapCreateValueTypeEnd  = MapCreateKernelType
+	MapCreateKernelTypeEnd = MapCreateExtra
+	MapCreateExtraEnd      = MapCreateTypeFD
+	MapCreateTypeFDEnd     = int(unsafe.Offsetof(MapCreateAttr{}.TokenFD))
 
-	FreezeSize = 4
+	ElemKey   = int(unsafe.Offsetof(ElemAttr{}.Key))
+	ElemValue = int(unsafe.Offsetof(ElemAttr{}.Value))
+	ElemFlags = int(unsafe.Offsetof(ElemAttr{}.Flags))
+	ElemSize  = int(unsafe.Sizeof(ElemAttr{}))
 
-	BTFLoadLogBuf   = 8
-	BTFLoadLen      = 16
-	BTFLoadLogSize  = 20
-	BTFLoadLogLevel = 24
-	BTFLoadSize     = 28
+	// FreezeSize has four bytes that must be zero: what stores something there has the
+	// command refused.
+	FreezeSize = ElemKey
 
-	ProgLoadInsns       = 8
-	ProgLoadLicense     = 16
-	ProgLoadLogLevel    = 24
-	ProgLoadLogSize     = 28
-	ProgLoadLogBuf      = 32
-	ProgLoadAttachType  = 68 // expected_attach_type
-	ProgLoadBTF         = 72 // prog_btf_fd
-	ProgLoadFuncInfo    = 80
-	ProgLoadFuncCount   = 88
-	ProgLoadLineInfo    = 96
-	ProgLoadLineCount   = 104
-	ProgLoadAttachID    = 108 // attach_btf_id
-	ProgLoadAttachFD    = 112 // attach_btf_obj_fd or attach_prog_fd
-	ProgLoadCORECount   = 116
-	ProgLoadFDArray     = 120 // 5.14
-	ProgLoadCORE        = 128 // 5.17
-	ProgLoadCORERecSize = 136
-	ProgLoadFDArrayCnt  = 148 // 6.14
-	ProgLoadSignature   = 152 // 6.18
-	ProgLoadSigSize     = 160
-	ProgLoadKeyring     = 164 // keyring_id, s32
+	BTFLoadLen  = int(unsafe.Offsetof(BTFLoadAttr{}.Size))
+	BTFLoadSize = int(unsafe.Offsetof(BTFLoadAttr{}.LogLevel)) + 4
+
+	ProgLoadInsns      = int(unsafe.Offsetof(ProgLoadAttr{}.Insns))
+	ProgLoadLicense    = int(unsafe.Offsetof(ProgLoadAttr{}.License))
+	ProgLoadLogLevel   = int(unsafe.Offsetof(ProgLoadAttr{}.LogLevel))
+	ProgLoadLogBuf     = int(unsafe.Offsetof(ProgLoadAttr{}.Log))
+	ProgLoadAttachType = int(unsafe.Offsetof(ProgLoadAttr{}.AttachType))
+	ProgLoadBTF        = int(unsafe.Offsetof(ProgLoadAttr{}.BTF))
+	ProgLoadFuncInfo   = int(unsafe.Offsetof(ProgLoadAttr{}.FuncInfo))
+	ProgLoadFuncCount  = int(unsafe.Offsetof(ProgLoadAttr{}.FuncInfoCount))
+	ProgLoadLineInfo   = int(unsafe.Offsetof(ProgLoadAttr{}.LineInfo))
+	ProgLoadLineCount  = int(unsafe.Offsetof(ProgLoadAttr{}.LineInfoCount))
+	ProgLoadAttachID   = int(unsafe.Offsetof(ProgLoadAttr{}.AttachID))
+	ProgLoadAttachFD   = int(unsafe.Offsetof(ProgLoadAttr{}.AttachFD))
+	ProgLoadFDArray    = int(unsafe.Offsetof(ProgLoadAttr{}.FDArray))
+	ProgLoadCORE       = int(unsafe.Offsetof(ProgLoadAttr{}.CORE))
+
+	ProgLoadAttachTypeEnd = ProgLoadBTF
+	ProgLoadFuncCountEnd  = ProgLoadFuncCount + 4
+	ProgLoadLineCountEnd  = ProgLoadAttachID
+	ProgLoadAttachEnd     = ProgLoadAttachFD + 4
+	ProgLoadFDArrayEnd    = ProgLoadCORE
+	ProgLoadCOREEnd       = int(unsafe.Offsetof(ProgLoadAttr{}.LogTrueSize))
 )
 
 // FlagTypeFD is BPF_F_VTYPE_BTF_OBJ_FD of map_flags: value_type_btf_obj_fd counts (6.9).
 const FlagTypeFD = 1 << 15
 
-// TraceUprobeMulti is BPF_TRACE_UPROBE_MULTI of expected_attach_type (6.6).
-const TraceUprobeMulti = 48
-
-// ProgTypeKprobe is BPF_PROG_TYPE_KPROBE.
-const ProgTypeKprobe = 2
-
-// CORERecordSize is the size of struct bpf_core_relo in bytes.
-const CORERecordSize = 16
-
-// MapCreateAttr are the fields of MAP_CREATE that hold numbers known before
-// anything is loaded.
-type MapCreateAttr struct {
-	Type, KeySize, ValueSize, MaxEntries, Flags, NUMANode uint32
-	Name                                                  string
-	BTF                                                   bool // btf_fd is used
-	KeyType, ValueType                                    uint32
-	KernelType, KernelTypeFD                              uint32
-	Extra                                                 uint64
+// Name is the name of a map or program in an attribute: at most 15 characters, longer ones are
+// cut, as libbpf does.
+func Name(name string) (b [16]byte) {
+	copy(b[:15], name)
+	return b
 }
 
-// MapCreateSize is the size of an attribute of MAP_CREATE, in bytes: it ends
-// with the last field that is used.
-func MapCreateSize(a MapCreateAttr) int {
-	switch {
-	case a.KernelTypeFD != 0:
-		return MapCreateTypeFD + 4
-	case a.Extra != 0:
-		return MapCreateExtra + 8
-	case a.KernelType != 0:
-		return MapCreateKernelType + 4
-	case a.BTF || a.KeyType != 0 || a.ValueType != 0:
-		return MapCreateValueType + 4
-	}
-	return MapCreateName + 16
+// Encode is an attribute as it is in a blob: loader programs are of little-endian machines.
+func Encode[Attr any](attr *Attr) []byte {
+	var b bytes.Buffer
+	_ = binary.Write(&b, binary.LittleEndian, attr) // into memory, of a size that does not change
+	return b.Bytes()
 }
 
-// PutMapCreate stores a into b, the start of an attribute of MAP_CREATE, which
-// may be cut after the last field that is not zero.
-func PutMapCreate(b []byte, a MapCreateAttr) {
-	put := func(off int, v uint32) {
-		if v != 0 {
-			binary.LittleEndian.PutUint32(b[off:], v)
-		}
-	}
-	put(0, a.Type)
-	put(4, a.KeySize)
-	put(8, a.ValueSize)
-	put(MapCreateMaxEntries, a.MaxEntries)
-	put(16, a.Flags)
-	put(24, a.NUMANode)
-	putName(b[MapCreateName:], a.Name)
-	put(MapCreateKeyType, a.KeyType)
-	put(MapCreateValueType, a.ValueType)
-	put(MapCreateKernelType, a.KernelType)
-	put(MapCreateTypeFD, a.KernelTypeFD)
-	put(MapCreateExtra, uint32(a.Extra))
-	put(MapCreateExtra+4, uint32(a.Extra>>32))
-}
+// Memory is Go memory that an attribute points to. It stays where it is until Release.
+type Memory struct{ pinner runtime.Pinner }
 
-// putName stores a name of at most 15 characters; longer ones are cut, as
-// libbpf does.
-func putName(b []byte, name string) { copy(b[:15], name) }
+// At is the address of data, 0 if it is empty.
+func (m *Memory) At(data []byte) uint64 { return addressOf(m, data) }
 
-// ProgLoadAttr are the fields of PROG_LOAD that hold numbers known before
-// anything is loaded.
-type ProgLoadAttr struct {
-	Type, InsnCount, Flags, AttachType uint32
-	Name                               string
-	FuncInfoRecSize, LineInfoRecSize   uint32 // bytes
-	FuncInfoSize, LineInfoSize         int    // bytes
-	CORESize                           int    // bytes
-	AttachID, AttachFD                 uint32
-}
+// String is the address of a string with a zero behind it.
+func (m *Memory) String(s string) uint64 { return m.At(append([]byte(s), 0)) }
 
-// ProgLoadNeeds says which of the later fields of PROG_LOAD are used.
-type ProgLoadNeeds struct{ FuncInfo, LineInfo, Attach, FDArray, CORE bool }
+// Release lets go of the memory.
+func (m *Memory) Release() { m.pinner.Unpin() }
 
-// ProgLoadSize is the size of an attribute of PROG_LOAD, in bytes: it ends
-// with the last field that is used, for a kernel refuses what it does not
-// know unless it is zero.
-func ProgLoadSize(n ProgLoadNeeds) int {
-	switch {
-	case n.CORE:
-		return ProgLoadCORERecSize + 4
-	case n.FDArray:
-		return ProgLoadFDArray + 8
-	case n.Attach:
-		return ProgLoadAttachFD + 4
-	case n.LineInfo:
-		return ProgLoadLineCount + 4
-	case n.FuncInfo:
-		return ProgLoadFuncCount + 4
+func addressOf[T any](m *Memory, s []T) uint64 {
+	if len(s) == 0 {
+		return 0
 	}
-	return ProgLoadAttachType + 4
-}
-
-// PutProgLoad stores a into b, the start of an attribute of PROG_LOAD, which
-// may be cut after the last field that is not zero.
-func PutProgLoad(b []byte, a ProgLoadAttr) {
-	put := func(off int, v uint32) {
-		if v != 0 {
-			binary.LittleEndian.PutUint32(b[off:], v)
-		}
-	}
-	put(0, a.Type)
-	put(4, a.InsnCount)
-	put(44, a.Flags)
-	putName(b[48:], a.Name)
-	put(ProgLoadAttachType, a.AttachType)
-	if a.FuncInfoSize > 0 {
-		put(76, a.FuncInfoRecSize)
-		put(ProgLoadFuncCount, uint32(a.FuncInfoSize)/a.FuncInfoRecSize)
-	}
-	if a.LineInfoSize > 0 {
-		put(92, a.LineInfoRecSize)
-		put(ProgLoadLineCount, uint32(a.LineInfoSize)/a.LineInfoRecSize)
-	}
-	put(ProgLoadAttachID, a.AttachID)
-	put(ProgLoadAttachFD, a.AttachFD)
-	if a.CORESize > 0 {
-		put(ProgLoadCORECount, uint32(a.CORESize/CORERecordSize))
-		put(ProgLoadCORERecSize, CORERecordSize)
-	}
+	m.pinner.Pin(&s[0])
+	return uint64(uintptr(unsafe.Pointer(&s[0])))
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 	"github.com/bpfreplay/bpfreplay/internal/insn"
 	"github.com/bpfreplay/bpfreplay/internal/need"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 // A signal makes the verifier give up with EAGAIN, which is no answer to the
@@ -38,11 +39,11 @@ func load(t *testing.T) {
 	const moves = 4000
 	insns := bytes.Repeat([]byte{0xb7, 0, 0, 0, 0, 0, 0, 0}, moves) // r0 = 0
 	insns = append(insns, insn.Exit, 0, 0, 0, 0, 0, 0, 0)
-	a := bpfsys.NewAttr(bpfsys.ProgLoadSize(bpfsys.ProgLoadNeeds{}))
-	bpfsys.PutProgLoad(a.Bytes, bpfsys.ProgLoadAttr{Type: unix.BPF_PROG_TYPE_SOCKET_FILTER, InsnCount: moves + 1})
-	a.Ptr(bpfsys.ProgLoadInsns, insns)
-	a.Ptr(bpfsys.ProgLoadLicense, []byte("GPL\x00"))
-	fd, err := a.Call(bpfsys.ProgLoad)
+	var m bpfsys.Memory
+	defer m.Release()
+	fd, err := bpfsys.Call(bpfsys.ProgLoad, &bpfsys.ProgLoadAttr{
+		Type: uapi.ProgSocketFilter, Insns: m.At(insns), InsnCount: moves + 1, License: m.String("GPL"),
+	})
 	assert.NilError(t, err)
 	bpfsys.Close(fd)
 }

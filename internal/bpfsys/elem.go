@@ -7,10 +7,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MapLookupBatch is the command that reads many elements at once (5.6; each
-// map type learnt it at its own time).
-const MapLookupBatch Cmd = 24
-
 // errNotSupp is ENOTSUPP, which the kernel lets slip to user space where a map
 // type lacks an operation. It is not EOPNOTSUPP.
 const errNotSupp = unix.Errno(524)
@@ -27,11 +23,9 @@ func IsNotSupported(err error) bool {
 // programs. A nil key peeks at the head of a queue or stack. The error wraps
 // ENOENT if there is no such element.
 func LookupElem(fd int, key, value []byte) error {
-	a := NewAttr(32)
-	a.U32(0, uint32(fd))
-	a.Ptr(8, key)
-	a.Ptr(16, value)
-	if _, err := a.Call(MapLookupElem); err != nil {
+	var m Memory
+	defer m.Release()
+	if _, err := Call(MapLookupElem, &ElemAttr{MapFD: uint32(fd), Key: m.At(key), Value: m.At(value)}); err != nil {
 		return fmt.Errorf("%s: %w", MapLookupElem, err)
 	}
 	return nil
@@ -40,11 +34,9 @@ func LookupElem(fd int, key, value []byte) error {
 // NextKey stores the key after key in next, the first one if key is nil. It
 // returns false at the end.
 func NextKey(fd int, key, next []byte) (bool, error) {
-	a := NewAttr(24)
-	a.U32(0, uint32(fd))
-	a.Ptr(8, key)
-	a.Ptr(16, next)
-	_, err := a.Call(MapGetNextKey)
+	var m Memory
+	defer m.Release()
+	_, err := Call(MapGetNextKey, &ElemAttr{MapFD: uint32(fd), Key: m.At(key), Value: m.At(next)})
 	if errors.Is(err, unix.ENOENT) {
 		return false, nil
 	}
@@ -59,19 +51,15 @@ func NextKey(fd int, key, next []byte) (bool, error) {
 // max(key size, 4) bytes. It returns how many elements it read and whether the
 // map's end was reached. ENOSPC: count is too small for one bucket of a hash map.
 func LookupBatch(fd int, in, out, keys, values []byte, count uint32) (uint32, bool, error) {
-	a := NewAttr(56)
-	a.Ptr(0, in)
-	a.Ptr(8, out)
-	a.Ptr(16, keys)
-	a.Ptr(24, values)
-	a.U32(32, count)
-	a.U32(36, uint32(fd))
-	_, err := a.Call(MapLookupBatch)
+	var m Memory
+	defer m.Release()
+	a := BatchAttr{In: m.At(in), Out: m.At(out), Keys: m.At(keys), Values: m.At(values), Count: count, MapFD: uint32(fd)}
+	_, err := Call(MapLookupBatch, &a)
 	if errors.Is(err, unix.ENOENT) {
-		return a.Get32(32), true, nil
+		return a.Count, true, nil
 	}
 	if err != nil {
-		return 0, false, fmt.Errorf("MAP_LOOKUP_BATCH: %w", err)
+		return 0, false, fmt.Errorf("%s: %w", MapLookupBatch, err)
 	}
-	return a.Get32(32), false, nil
+	return a.Count, false, nil
 }

@@ -9,11 +9,13 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 // MapInfo is struct bpf_map_info (104 bytes on 6.18).
 type MapInfo struct {
-	Type                  uint32
+	Type                  uapi.MapType
 	ID                    uint32
 	KeySize               uint32 // bytes
 	ValueSize             uint32 // bytes
@@ -36,7 +38,7 @@ type MapInfo struct {
 
 // ProgInfo is struct bpf_prog_info (232 bytes on 7.3).
 type ProgInfo struct {
-	Type                 uint32
+	Type                 uapi.ProgType
 	ID                   uint32
 	Tag                  [8]byte
 	JitedProgLen         uint32 // bytes
@@ -91,15 +93,13 @@ type BTFInfo struct {
 // how many of them this kernel knows. A kernel that knows fewer accepts the
 // rest if it is zero, which all callers see to.
 func infoByFD(fd int, p unsafe.Pointer, size int) (int, error) {
-	a := NewAttr(16)
-	a.U32(0, uint32(fd))
-	a.U32(4, uint32(size))
-	a.pinner.Pin((*byte)(p))
-	a.U64(8, uint64(uintptr(p)))
-	if _, err := a.Call(ObjGetInfoByFD); err != nil {
+	var m Memory
+	defer m.Release()
+	a := InfoAttr{FD: uint32(fd), Size: uint32(size), Info: m.At(unsafe.Slice((*byte)(p), size))}
+	if _, err := Call(ObjGetInfoByFD, &a); err != nil {
 		return 0, err
 	}
-	return int(a.Get32(4)), nil
+	return int(a.Size), nil
 }
 
 // GetMapInfo returns the info of the map fd and how many bytes of it the
@@ -111,6 +111,15 @@ func GetMapInfo(fd int) (*MapInfo, int, error) {
 		return nil, 0, fmt.Errorf("map info: %w", err)
 	}
 	return &info, n, nil
+}
+
+// GetProgCounts returns the info of the program fd without what it points to.
+func GetProgCounts(fd int) (*ProgInfo, error) {
+	var info ProgInfo
+	if _, err := infoByFD(fd, unsafe.Pointer(&info), int(unsafe.Sizeof(info))); err != nil {
+		return nil, fmt.Errorf("program info: %w", err)
+	}
+	return &info, nil
 }
 
 // ProgArrays are the arrays that a program's info points to.
@@ -127,9 +136,9 @@ type ProgArrays struct {
 // GetProgInfo returns the info of the program fd with everything it points
 // to, except machine code. It asks twice: for the lengths, then for the arrays.
 func GetProgInfo(fd int) (*ProgInfo, *ProgArrays, error) {
-	var size ProgInfo
-	if _, err := infoByFD(fd, unsafe.Pointer(&size), int(unsafe.Sizeof(size))); err != nil {
-		return nil, nil, fmt.Errorf("program info: %w", err)
+	size, err := GetProgCounts(fd)
+	if err != nil {
+		return nil, nil, err
 	}
 	arrays := &ProgArrays{
 		Xlated:   make([]byte, size.XlatedProgLen),
@@ -145,14 +154,14 @@ func GetProgInfo(fd int) (*ProgInfo, *ProgArrays, error) {
 		NrLineInfo: size.NrLineInfo, LineInfoRecSize: size.LineInfoRecSize,
 		NrProgTags: size.NrProgTags, NrJitedFuncLens: size.NrJitedFuncLens,
 	}
-	pin := NewAttr(0)
-	defer pin.pinner.Unpin()
-	info.XlatedProgInsns = pinned(pin, arrays.Xlated)
-	info.MapIDs = pinned(pin, arrays.MapIDs)
-	info.FuncInfo = pinned(pin, arrays.FuncInfo)
-	info.LineInfo = pinned(pin, arrays.LineInfo)
-	info.ProgTags = pinned(pin, arrays.Tags)
-	info.JitedFuncLens = pinned(pin, arrays.FuncLens)
+	var m Memory
+	defer m.Release()
+	info.XlatedProgInsns = m.At(arrays.Xlated)
+	info.MapIDs = addressOf(&m, arrays.MapIDs)
+	info.FuncInfo = m.At(arrays.FuncInfo)
+	info.LineInfo = m.At(arrays.LineInfo)
+	info.ProgTags = addressOf(&m, arrays.Tags)
+	info.JitedFuncLens = addressOf(&m, arrays.FuncLens)
 	n, err := infoByFD(fd, unsafe.Pointer(&info), int(unsafe.Sizeof(info)))
 	if err != nil {
 		return nil, nil, fmt.Errorf("program info: %w", err)
@@ -164,21 +173,13 @@ func GetProgInfo(fd int) (*ProgInfo, *ProgArrays, error) {
 	return &info, arrays, nil
 }
 
-func pinned[T any](a *Attr, s []T) uint64 {
-	if len(s) == 0 {
-		return 0
-	}
-	a.pinner.Pin(&s[0])
-	return uint64(uintptr(unsafe.Pointer(&s[0])))
-}
-
 // GetBTFInfo returns the info, name and, if withData is set, the bytes of the
 // BTF object fd. Before 5.11 there is no name.
 func GetBTFInfo(fd int, withData bool) (*BTFInfo, string, []byte, error) {
 	name := make([]byte, 64)
-	pin := NewAttr(0)
-	defer pin.pinner.Unpin()
-	info := BTFInfo{Name: pinned(pin, name), NameLen: uint32(len(name))}
+	var m Memory
+	defer m.Release()
+	info := BTFInfo{Name: m.At(name), NameLen: uint32(len(name))}
 	_, err := infoByFD(fd, unsafe.Pointer(&info), int(unsafe.Sizeof(info)))
 	if errors.Is(err, unix.E2BIG) {
 		info = BTFInfo{}
@@ -190,7 +191,7 @@ func GetBTFInfo(fd int, withData bool) (*BTFInfo, string, []byte, error) {
 	var data []byte
 	if withData && info.BTFSize > 0 {
 		data = make([]byte, info.BTFSize)
-		again := BTFInfo{BTF: pinned(pin, data), BTFSize: uint32(len(data))}
+		again := BTFInfo{BTF: m.At(data), BTFSize: uint32(len(data))}
 		if _, err := infoByFD(fd, unsafe.Pointer(&again), int(unsafe.Sizeof(again))); err != nil {
 			return nil, "", nil, fmt.Errorf("BTF info: %w", err)
 		}
@@ -201,16 +202,15 @@ func GetBTFInfo(fd int, withData bool) (*BTFInfo, string, []byte, error) {
 // NextID returns the id after id of the kind that cmd walks (ProgGetNextID,
 // MapGetNextID, BTFGetNextID, LinkGetNextID), and false at the end.
 func NextID(cmd Cmd, id uint32) (uint32, bool, error) {
-	a := NewAttr(12)
-	a.U32(0, id)
-	_, err := a.Call(cmd)
+	a := IDAttr{ID: id}
+	_, err := Call(cmd, &a)
 	if errors.Is(err, unix.ENOENT) {
 		return 0, false, nil
 	}
 	if err != nil {
 		return 0, false, fmt.Errorf("%s: %w", cmd, err)
 	}
-	return a.Get32(4), true, nil
+	return a.Next, true, nil
 }
 
 // IDs returns all ids of the kind that cmd walks, ascending.
@@ -229,9 +229,7 @@ func IDs(cmd Cmd) ([]uint32, error) {
 // FDByID opens the object id of the kind that cmd opens (ProgGetFDByID,
 // MapGetFDByID, BTFGetFDByID).
 func FDByID(cmd Cmd, id uint32) (int, error) {
-	a := NewAttr(12)
-	a.U32(0, id)
-	fd, err := a.Call(cmd)
+	fd, err := Call(cmd, &IDAttr{ID: id})
 	if err != nil {
 		return -1, fmt.Errorf("%s %d: %w", cmd, id, err)
 	}

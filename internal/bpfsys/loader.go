@@ -1,6 +1,13 @@
 package bpfsys
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
+)
 
 // NewBlob creates an array map with one value, the blob of a loader program. The caller
 // owns the fd. The command is the one that failed.
@@ -22,25 +29,17 @@ func NewExclusiveBlob(blob, program []byte) (int, Cmd, error) {
 
 // Freeze ends that user space can write a map (5.2).
 func Freeze(fd int) error {
-	a := NewAttr(FreezeSize)
-	a.U32(0, uint32(fd))
-	_, err := a.Call(MapFreeze)
+	_, err := Call(MapFreeze, &ElemAttr{MapFD: uint32(fd)})
 	return err
 }
 
 func newBlob(blob, program []byte) (int, Cmd, error) {
-	fixed := MapCreateAttr{Type: mapTypeArray, KeySize: 4, ValueSize: uint32(len(blob)), MaxEntries: 1, Name: "__loader.map"}
-	size := MapCreateSize(fixed)
-	if len(program) > 0 {
-		size = MapCreateExclSize + 4
-	}
-	m := NewAttr(size)
-	PutMapCreate(m.Bytes, fixed)
-	if len(program) > 0 {
-		m.Ptr(MapCreateExcl, program)
-		m.U32(MapCreateExclSize, uint32(len(program)))
-	}
-	fd, err := m.Call(MapCreate)
+	var m Memory
+	defer m.Release()
+	fd, err := Call(MapCreate, &MapCreateAttr{
+		Type: uapi.MapArray, KeySize: 4, ValueSize: uint32(len(blob)), MaxEntries: 1, Name: Name("__loader.map"),
+		ExclusiveTo: m.At(program), ExclusiveBytes: uint32(len(program)),
+	})
 	if err != nil {
 		return -1, MapCreate, err
 	}
@@ -54,16 +53,11 @@ func newBlob(blob, program []byte) (int, Cmd, error) {
 // MapHash has the kernel compute the SHA-256 of a frozen array map (6.18), and keep it in
 // struct bpf_map.
 func MapHash(fd int) ([]byte, error) {
-	const infoSize, hash, hashSize = 104, 88, 96 // of struct bpf_map_info
-	info, sum := NewAttr(infoSize), make([]byte, 32)
-	info.Ptr(hash, sum)
-	info.U32(hashSize, uint32(len(sum)))
-	defer info.pinner.Unpin()
-	a := NewAttr(16)
-	a.U32(0, uint32(fd))
-	a.U32(4, infoSize)
-	a.Ptr(8, info.Bytes)
-	if _, err := a.Call(ObjGetInfoByFD); err != nil {
+	var m Memory
+	defer m.Release()
+	sum := make([]byte, 32)
+	info := MapInfo{Hash: m.At(sum), HashSize: uint32(len(sum))}
+	if _, err := infoByFD(fd, unsafe.Pointer(&info), int(unsafe.Sizeof(info))); err != nil {
 		return nil, err
 	}
 	return sum, nil
@@ -71,20 +65,11 @@ func MapHash(fd int) ([]byte, error) {
 
 // UpdateElem stores value at key. Their lengths must be what the map has.
 func UpdateElem(fd int, key, value []byte, flags uint64) error {
-	a := NewAttr(ElemSize)
-	a.U32(0, uint32(fd))
-	a.Ptr(ElemKey, key)
-	a.Ptr(ElemValue, value)
-	a.U64(ElemFlags, flags)
-	_, err := a.Call(MapUpdateElem)
+	var m Memory
+	defer m.Release()
+	_, err := Call(MapUpdateElem, &ElemAttr{MapFD: uint32(fd), Key: m.At(key), Value: m.At(value), Flags: flags})
 	return err
 }
-
-const (
-	mapTypeArray    = 2      // BPF_MAP_TYPE_ARRAY
-	progTypeSyscall = 31     // BPF_PROG_TYPE_SYSCALL, 5.14
-	fSleepable      = 1 << 4 // BPF_F_SLEEPABLE
-)
 
 // A Signature is that of a loader program (6.18).
 type Signature struct {
@@ -107,33 +92,27 @@ func LoadSigned(insns []byte, maps []int, s *Signature, level uint32, log []byte
 	for _, m := range maps {
 		fds = binary.NativeEndian.AppendUint32(fds, uint32(m))
 	}
-	size := ProgLoadSize(ProgLoadNeeds{FDArray: true})
-	if s != nil {
-		size = ProgLoadKeyring + 4
+	var m Memory
+	defer m.Release()
+	a := ProgLoadAttr{
+		Type: uapi.ProgSyscall, Insns: m.At(insns), InsnCount: uint32(len(insns) / 8), License: m.String("Dual BSD/GPL"),
+		Flags: unix.BPF_F_SLEEPABLE, Name: Name("__loader.prog"), FDArray: m.At(fds),
 	}
-	a := NewAttr(size)
-	PutProgLoad(a.Bytes, ProgLoadAttr{Type: progTypeSyscall, InsnCount: uint32(len(insns) / 8), Flags: fSleepable, Name: "__loader.prog"})
-	a.Ptr(ProgLoadInsns, insns)
-	a.Ptr(ProgLoadLicense, []byte("Dual BSD/GPL\x00"))
-	a.Ptr(ProgLoadFDArray, fds)
 	if s != nil {
-		a.Ptr(ProgLoadSignature, s.CMS)
-		a.U32(ProgLoadSigSize, uint32(len(s.CMS)))
-		a.U32(ProgLoadKeyring, uint32(s.Keyring))
+		a.Signature, a.SignatureBytes, a.Keyring = m.At(s.CMS), uint32(len(s.CMS)), uint32(s.Keyring)
 		if s.Bound {
-			a.U32(ProgLoadFDArrayCnt, uint32(len(maps)))
+			a.FDArrayCount = uint32(len(maps))
 		}
 	}
-	a.ProgLoadLog(level, log)
-	return a.Call(ProgLoad)
+	a.SetLog(&m, level, log)
+	return Call(ProgLoad, &a)
 }
 
 // RunLoader runs a SYSCALL program once. The context is changed in place.
 func RunLoader(prog int, ctx []byte) (int32, error) {
-	a := NewAttr(80)
-	a.U32(0, uint32(prog))
-	a.U32(40, uint32(len(ctx)))
-	a.Ptr(48, ctx)
-	_, err := a.Call(ProgTestRun)
-	return int32(a.Get32(4)), err
+	var m Memory
+	defer m.Release()
+	a := TestRunAttr{ProgFD: uint32(prog), Context: m.At(ctx), ContextSize: uint32(len(ctx))}
+	_, err := Call(ProgTestRun, &a)
+	return int32(a.Returned), err
 }

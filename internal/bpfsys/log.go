@@ -43,14 +43,22 @@ func WithLog(issue func(level uint32, log []byte) error) (string, error) {
 	return CString(log), err
 }
 
-// ProgLoadLog asks for the verifier's log in log, nil for none.
-func (a *Attr) ProgLoadLog(level uint32, log []byte) {
-	if log == nil {
-		return
+// SetLog asks for the verifier's log in log, nil for none.
+func (a *ProgLoadAttr) SetLog(m *Memory, level uint32, log []byte) {
+	if log != nil {
+		a.LogLevel, a.LogSize, a.Log = level, uint32(len(log)), m.At(log)
 	}
-	a.U32(ProgLoadLogLevel, level)
-	a.U32(ProgLoadLogSize, uint32(len(log)))
-	a.Ptr(ProgLoadLogBuf, log)
+}
+
+// LoadBTF loads types, with the kernel's log in log, nil for none. The caller owns the fd.
+func LoadBTF(types, log []byte) (int, error) {
+	var m Memory
+	defer m.Release()
+	a := BTFLoadAttr{BTF: m.At(types), Size: uint32(len(types))}
+	if log != nil {
+		a.LogLevel, a.LogSize, a.Log = logInsns, uint32(len(log)), m.At(log)
+	}
+	return Call(BTFLoad, &a)
 }
 
 // Statistics says whether a line of a verifier's log is one of those with which it

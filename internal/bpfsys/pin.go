@@ -8,18 +8,17 @@ import (
 
 // Pin pins fd at a path of a BPF file system.
 func Pin(fd int, path string) error {
-	a := NewAttr(16)
-	a.Ptr(0, append([]byte(path), 0))
-	a.U32(8, uint32(fd))
-	_, err := a.Call(ObjPin)
+	var m Memory
+	defer m.Release()
+	_, err := Call(ObjPin, &ObjAttr{Path: m.String(path), FD: uint32(fd)})
 	return err
 }
 
 // Get opens what is pinned at a path. The error is ENOENT if there is nothing.
 func Get(path string) (int, error) {
-	a := NewAttr(16)
-	a.Ptr(0, append([]byte(path), 0))
-	return a.Call(ObjGet)
+	var m Memory
+	defer m.Release()
+	return Call(ObjGet, &ObjAttr{Path: m.String(path)})
 }
 
 // MapMemory maps size bytes of the map fd, at an address if that is not 0.

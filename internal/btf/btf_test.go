@@ -602,10 +602,7 @@ func kernelTakes(t testing.TB) func(raw []byte) error {
 	need.Root(t)
 	need.BPF(t)
 	return func(raw []byte) error {
-		a := bpfsys.NewAttr(bpfsys.BTFLoadSize)
-		a.Ptr(0, raw)
-		a.U32(bpfsys.BTFLoadLen, uint32(len(raw)))
-		fd, err := a.Call(bpfsys.BTFLoad)
+		fd, err := bpfsys.LoadBTF(raw, nil)
 		if err == nil {
 			bpfsys.Close(fd)
 		}

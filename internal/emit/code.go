@@ -7,6 +7,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/insn"
 	"github.com/bpfreplay/bpfreplay/internal/object"
 	"github.com/bpfreplay/bpfreplay/internal/trace"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 // Slots of the stack, from its top.
@@ -276,7 +277,7 @@ func (e *emitter) askContext(i int, c *trace.AskContext) {
 	e.pointer(p.other, bpfsys.ProgLoadInsns, p.data)
 	e.pointer(p.other, bpfsys.ProgLoadLicense, p.license)
 	e.pointer(p.other, bpfsys.ProgLoadFuncInfo, p.funcs)
-	e.call2(bpfsys.ProgLoad, p.other, bpfsys.ProgLoadSize(bpfsys.ProgLoadNeeds{FuncInfo: true}))
+	e.call2(bpfsys.ProgLoad, p.other, bpfsys.ProgLoadFuncCountEnd)
 	e.opened(c.Out)
 	e.unless(func() {
 		e.storeImm(8, rStack, stackExtended, 1)
@@ -548,7 +549,7 @@ func (e *emitter) loadProgram(i int, c *trace.LoadProgram) {
 	if c.Expected != nil {
 		e.load(4, r1, rCtx, e.settings[c.Expected])
 		if c.Expected.Kind == trace.SettingUSDT { // a yes or no, whatever the number
-			e.over(opJeqImm, r1, 0, func() { e.movImm(r1, bpfsys.TraceUprobeMulti) })
+			e.over(opJeqImm, r1, 0, func() { e.movImm(r1, int64(uapi.AttachTraceUprobeMulti)) })
 		}
 		e.storeBlob(4, p.attr+bpfsys.ProgLoadAttachType, r1)
 	}
@@ -560,7 +561,7 @@ func (e *emitter) loadProgram(i int, c *trace.LoadProgram) {
 	if len(c.LineInfo) > 0 {
 		e.pointer(p.attr, bpfsys.ProgLoadLineInfo, p.lines)
 	}
-	if c.Fields().FDArray {
+	if c.CallsKfunc() {
 		e.pointer(p.attr, bpfsys.ProgLoadFDArray, e.cells)
 	}
 	if len(c.CORE) > 0 {

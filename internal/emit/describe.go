@@ -49,7 +49,7 @@ func describe(t *trace.Trace) *artefact.Artefact {
 	a := &artefact.Artefact{Object: t.Object, License: t.License}
 	for _, m := range t.Maps {
 		out := artefact.Map{
-			Name: m.Name, Kind: mapKinds[m.Kind], Type: trace.MapTypeName(m.Type), KeySize: m.KeySize, ValueSize: m.ValueSize,
+			Name: m.Name, Kind: mapKinds[m.Kind], Type: m.Type.String(), KeySize: m.KeySize, ValueSize: m.ValueSize,
 			MaxEntries: m.Entries, Flags: m.Flags, Extra: m.Extra, Mmapable: m.Mmapable, ReadOnly: m.ReadOnly, Pinned: m.Pinned, Arena: m.Arena,
 		}
 		for _, v := range m.Variables {
@@ -59,7 +59,7 @@ func describe(t *trace.Trace) *artefact.Artefact {
 	}
 	for _, p := range t.Programs {
 		a.Programs = append(a.Programs, artefact.Program{
-			Name: p.Name, Section: p.Section, Type: trace.ProgTypeName(p.Type), AttachType: trace.AttachTypeName(p.AttachType),
+			Name: p.Name, Section: p.Section, Type: p.Type.String(), AttachType: p.AttachType.String(),
 			Module: p.Module, Replaces: p.Replaces,
 		})
 	}

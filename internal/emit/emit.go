@@ -291,9 +291,9 @@ func (e *emitter) layOutAttrs() {
 			// MAP_FREEZE reads map_fd at offset 0, as the update before it has it
 			// already, and wants zeros behind it, as they are before the key.
 			if at, ok := updates[c.Map]; ok {
-				e.commands[i].attr, e.commands[i].size = at, freezeSize
+				e.commands[i].attr, e.commands[i].size = at, bpfsys.FreezeSize
 			} else {
-				e.addFD(c.Map, e.attr(i, freezeSize))
+				e.addFD(c.Map, e.attr(i, bpfsys.FreezeSize))
 			}
 		case *trace.LoadProgram:
 			e.programAttr(i, c)
@@ -302,10 +302,6 @@ func (e *emitter) layOutAttrs() {
 		}
 	}
 }
-
-// freezeSize is the size of an attribute of MAP_FREEZE with four bytes that must be
-// zero: a runtime that stores something there has the command refused.
-const freezeSize = bpfsys.FreezeSize + 4
 
 // mapOf is the entry of a map in the manifest, nil for nil.
 func (e *emitter) mapOf(m *trace.Map) *artefact.Map {
@@ -318,12 +314,9 @@ func (e *emitter) mapOf(m *trace.Map) *artefact.Map {
 }
 
 func (e *emitter) mapAttr(i int, c *trace.CreateMap) {
-	size := bpfsys.MapCreateSize(c.Fixed())
-	if c.Value != nil {
-		size = bpfsys.MapCreateTypeFD + 4
-	}
+	size, fixed := c.AttrSize(), c.Fixed()
 	at := e.attr(i, size)
-	bpfsys.PutMapCreate(e.blob[at:], c.Fixed())
+	copy(e.blob[at:at+size], bpfsys.Encode(&fixed))
 	e.addFD(c.Attr.BTF, at+bpfsys.MapCreateBTF)
 	e.addFD(c.Inner, at+bpfsys.MapCreateInner)
 	if c.Value != nil {
@@ -335,8 +328,9 @@ func (e *emitter) mapAttr(i int, c *trace.CreateMap) {
 }
 
 func (e *emitter) programAttr(i int, c *trace.LoadProgram) {
-	at := e.attr(i, bpfsys.ProgLoadSize(c.Fields()))
-	bpfsys.PutProgLoad(e.blob[at:], c.Fixed())
+	size, fixed := c.AttrSize(), c.Fixed()
+	at := e.attr(i, size)
+	copy(e.blob[at:at+size], bpfsys.Encode(&fixed))
 	e.addFD(c.BTF, at+bpfsys.ProgLoadBTF)
 	if c.Attach != nil {
 		e.addSite(c.Attach, site{kind: siteAttach, off: at})
@@ -348,10 +342,9 @@ func (e *emitter) programAttr(i int, c *trace.LoadProgram) {
 func (e *emitter) contextAttrs(i int, c *trace.AskContext) {
 	e.put32(e.attr(i, bpfsys.BTFLoadSize)+bpfsys.BTFLoadLen, uint32(len(c.Types)))
 	p := &e.commands[i]
-	p.other = e.alloc(bpfsys.ProgLoadSize(bpfsys.ProgLoadNeeds{FuncInfo: true}), 8)
-	bpfsys.PutProgLoad(e.blob[p.other:], bpfsys.ProgLoadAttr{
-		Type: bpfsys.ProgTypeKprobe, InsnCount: uint32(len(c.Insns) / insn.Size), FuncInfoRecSize: 8, FuncInfoSize: len(c.FuncInfo),
-	})
+	fixed := c.Fixed()
+	p.other = e.alloc(bpfsys.ProgLoadFuncCountEnd, 8)
+	copy(e.blob[p.other:p.other+bpfsys.ProgLoadFuncCountEnd], bpfsys.Encode(&fixed))
 	e.addFD(c.BTF, p.other+bpfsys.ProgLoadBTF)
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/need"
 	"github.com/bpfreplay/bpfreplay/internal/object"
 	"github.com/bpfreplay/bpfreplay/internal/trace"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
@@ -334,8 +335,8 @@ func checkManifest(t testing.TB, tr *trace.Trace, l *artefact.Artefact) {
 			if i := slices.Index(tr.Maps, c.Map); i >= 0 {
 				m := &l.Maps[i]
 				attr := m.Attr.Of(l.Blob)
-				assert.Equal(t, binary.LittleEndian.Uint32(attr), c.Attr.Type, m.Name)
-				assert.Equal(t, bpfsys.CString(attr[bpfsys.MapCreateName:][:16]), c.Attr.Name)
+				assert.Equal(t, uapi.MapType(binary.LittleEndian.Uint32(attr)), c.Attr.Type, m.Name)
+				assert.Equal(t, bpfsys.CString(attr[bpfsys.MapCreateNameEnd-16:][:16]), c.Attr.Name)
 				assert.Equal(t, binary.LittleEndian.Uint32(l.Blob[m.Delta:]), uint32(0))
 				assert.Equal(t, steps[0].Result, m.FD)
 			}

@@ -16,6 +16,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/insn"
 	"github.com/bpfreplay/bpfreplay/internal/target"
 	"github.com/bpfreplay/bpfreplay/internal/trace"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 // Issue issues t on the running kernel. On failure nothing is left open, and the error
@@ -137,10 +138,7 @@ func (s *issuer) issue(c trace.Command) error {
 		if s.reused(c.Map) {
 			return nil
 		}
-		a := bpfsys.NewAttr(bpfsys.FreezeSize)
-		a.U32(0, uint32(s.fds[c.Map]))
-		_, err := a.Call(bpfsys.MapFreeze)
-		return err
+		return bpfsys.Freeze(s.fds[c.Map])
 	case *trace.Lookup:
 		return s.lookup(c)
 	case *trace.LoadProgram:
@@ -152,13 +150,12 @@ func (s *issuer) issue(c trace.Command) error {
 	return fmt.Errorf("command %T: %w", c, errors.ErrUnsupported)
 }
 
-func (s *issuer) open(out trace.FD, a *bpfsys.Attr, cmd bpfsys.Cmd) error {
-	fd, err := a.Call(cmd)
-	if err != nil {
-		return err
+// opened keeps an fd.
+func (s *issuer) opened(out trace.FD, fd int, err error) error {
+	if err == nil {
+		s.fds[out] = fd
 	}
-	s.fds[out] = fd
-	return nil
+	return err
 }
 
 // logError carries a log from a command to its StepError.
@@ -201,7 +198,7 @@ func (s *issuer) loadBTF(c *trace.LoadBTF) error {
 
 // knows reports whether the kernel takes the types of a probe.
 func knows(probe []byte) bool {
-	fd, err := btfAttr(probe, nil).Call(bpfsys.BTFLoad)
+	fd, err := bpfsys.LoadBTF(probe, nil)
 	if err == nil {
 		bpfsys.Close(fd)
 	}
@@ -209,24 +206,15 @@ func knows(probe []byte) bool {
 }
 
 func (s *issuer) loadTypes(out trace.FD, data []byte) error {
-	return s.withLog(out, bpfsys.BTFLoad, func(_ uint32, log []byte) *bpfsys.Attr { return btfAttr(data, log) })
-}
-
-func btfAttr(data, log []byte) *bpfsys.Attr {
-	a := bpfsys.NewAttr(bpfsys.BTFLoadSize)
-	a.Ptr(0, data)
-	a.U32(bpfsys.BTFLoadLen, uint32(len(data)))
-	if log != nil {
-		a.Ptr(bpfsys.BTFLoadLogBuf, log)
-		a.U32(bpfsys.BTFLoadLogSize, uint32(len(log)))
-		a.U32(bpfsys.BTFLoadLogLevel, 1)
-	}
-	return a
+	return withLog(func(_ uint32, log []byte) error {
+		fd, err := bpfsys.LoadBTF(data, log)
+		return s.opened(out, fd, err)
+	})
 }
 
 // withLog issues a command that can have a log.
-func (s *issuer) withLog(out trace.FD, cmd bpfsys.Cmd, attr func(level uint32, log []byte) *bpfsys.Attr) error {
-	log, err := bpfsys.WithLog(func(level uint32, log []byte) error { return s.open(out, attr(level, log), cmd) })
+func withLog(issue func(level uint32, log []byte) error) error {
+	log, err := bpfsys.WithLog(issue)
 	if err == nil {
 		return nil
 	}
@@ -255,16 +243,14 @@ func (s *issuer) chooseEnum(c *trace.ChooseEnum) error {
 }
 
 func (s *issuer) askContext(c *trace.AskContext) error {
-	err := s.open(c.BTF, btfAttr(c.Types, nil), bpfsys.BTFLoad)
-	if err == nil {
-		fixed := bpfsys.ProgLoadAttr{Type: bpfsys.ProgTypeKprobe, InsnCount: uint32(len(c.Insns) / insn.Size), FuncInfoRecSize: 8, FuncInfoSize: len(c.FuncInfo)}
-		a := bpfsys.NewAttr(bpfsys.ProgLoadSize(bpfsys.ProgLoadNeeds{FuncInfo: true}))
-		bpfsys.PutProgLoad(a.Bytes, fixed)
-		a.Ptr(bpfsys.ProgLoadInsns, c.Insns)
-		a.Ptr(bpfsys.ProgLoadLicense, []byte("GPL\x00"))
-		a.U32(bpfsys.ProgLoadBTF, uint32(s.fds[c.BTF]))
-		a.Ptr(bpfsys.ProgLoadFuncInfo, c.FuncInfo)
-		err = s.open(c.Out, a, bpfsys.ProgLoad)
+	fd, err := bpfsys.LoadBTF(c.Types, nil)
+	if s.opened(c.BTF, fd, err) == nil {
+		var m bpfsys.Memory
+		defer m.Release()
+		a := c.Fixed()
+		a.Insns, a.License, a.BTF, a.FuncInfo = m.At(c.Insns), m.String("GPL"), uint32(fd), m.At(c.FuncInfo)
+		fd, err = bpfsys.Call(bpfsys.ProgLoad, &a)
+		err = s.opened(c.Out, fd, err)
 	}
 	if err == nil {
 		return nil
@@ -286,46 +272,32 @@ func (s *issuer) reused(fd trace.FD) bool {
 func (s *issuer) createArena(m int) (int, error) {
 	for _, c := range s.t.Commands {
 		if c, ok := c.(*trace.CreateMap); ok && c.Map == s.t.Maps[m] {
-			return s.mapAttr(c).Call(bpfsys.MapCreate)
+			a := s.mapAttr(c)
+			return bpfsys.Call(bpfsys.MapCreate, &a)
 		}
 	}
 	return -1, fmt.Errorf("map %d: %w", m, errors.ErrUnsupported)
 }
 
-func (s *issuer) mapAttr(c *trace.CreateMap) *bpfsys.Attr {
-	size := bpfsys.MapCreateSize(c.Fixed())
-	if c.Value != nil {
-		size = bpfsys.MapCreateTypeFD + 4
-	}
-	a := bpfsys.NewAttr(size)
-	bpfsys.PutMapCreate(a.Bytes, c.Fixed())
+func (s *issuer) mapAttr(c *trace.CreateMap) bpfsys.MapCreateAttr {
+	a := c.Fixed()
 	if c.Attr.BTF != trace.NoFD {
-		a.U32(bpfsys.MapCreateBTF, uint32(s.fds[c.Attr.BTF]))
+		a.BTF = uint32(s.fds[c.Attr.BTF])
 	}
 	if s.noTypes {
-		untyped(a)
+		a.KeyType, a.ValueType = 0, 0
 	}
 	if c.Inner != trace.NoFD {
-		a.U32(bpfsys.MapCreateInner, uint32(s.fds[c.Inner]))
+		a.InnerFD = uint32(s.fds[c.Inner])
 	}
 	if c.Value != nil {
-		a.U32(bpfsys.MapCreateValueSize, s.number(c.ValueSize))
-		a.U32(bpfsys.MapCreateKernelType, uint32(s.answers[c.Value].value))
+		a.ValueSize, a.KernelType = s.number(c.ValueSize), uint32(s.answers[c.Value].value)
 		if fd := s.fds[c.Value.BTF]; fd >= 0 {
-			a.U32(bpfsys.MapCreateTypeFD, uint32(fd))
-			a.U32(bpfsys.MapCreateFlags, c.Attr.Flags|bpfsys.FlagTypeFD)
+			a.TypeFD = uint32(fd)
+			a.Flags |= bpfsys.FlagTypeFD
 		}
 	}
 	return a
-}
-
-// untyped makes an attribute of MAP_CREATE one of a map without types.
-func untyped(a *bpfsys.Attr) {
-	for _, off := range []int{bpfsys.MapCreateKeyType, bpfsys.MapCreateValueType} {
-		if off+4 <= len(a.Bytes) {
-			a.U32(off, 0)
-		}
-	}
 }
 
 func (s *issuer) createMap(c *trace.CreateMap) error {
@@ -333,6 +305,10 @@ func (s *issuer) createMap(c *trace.CreateMap) error {
 		return nil
 	}
 	a := s.mapAttr(c)
+	create := func() error {
+		fd, err := bpfsys.Call(bpfsys.MapCreate, &a)
+		return s.opened(c.Out, fd, err)
+	}
 	sizes := append([]uint32{c.Attr.MaxEntries}, c.Sizes...)
 	if c.CPUs != nil {
 		sizes = []uint32{s.number(c.CPUs)}
@@ -342,14 +318,14 @@ func (s *issuer) createMap(c *trace.CreateMap) error {
 	}
 	var err error
 	for _, size := range sizes {
-		a.U32(bpfsys.MapCreateMaxEntries, size)
-		if err = s.open(c.Out, a, bpfsys.MapCreate); err == nil {
+		a.MaxEntries = size
+		if err = create(); err == nil {
 			return nil
 		}
 	}
 	if c.Plain {
-		untyped(a)
-		err = s.open(c.Out, a, bpfsys.MapCreate)
+		a.KeyType, a.ValueType = 0, 0
+		err = create()
 	}
 	return err
 }
@@ -408,8 +384,6 @@ func (s *issuer) lookup(c *trace.Lookup) error {
 
 func (s *issuer) loadProgram(c *trace.LoadProgram) error {
 	insns, array := s.complete(c)
-	fields := c.Fields()
-	fields.FDArray = fields.FDArray && s.usesModule(c) // 5.14: kernels before have no such field
 	funcs, records := c.FuncInfo, core.Encode(c.CORE)
 	if e := s.edits[c]; e != nil {
 		funcs = bytes.Clone(funcs)
@@ -420,50 +394,36 @@ func (s *issuer) loadProgram(c *trace.LoadProgram) error {
 			binary.LittleEndian.PutUint32(records[core.RecordSize*r.Record+4:], uint32(r.Type))
 		}
 	}
-	attr := func(level uint32, log []byte) *bpfsys.Attr {
-		a := bpfsys.NewAttr(bpfsys.ProgLoadSize(fields))
-		bpfsys.PutProgLoad(a.Bytes, c.Fixed())
-		a.Ptr(bpfsys.ProgLoadInsns, insns)
-		a.Ptr(bpfsys.ProgLoadLicense, append([]byte(c.License), 0))
-		if c.Expected != nil {
-			a.U32(bpfsys.ProgLoadAttachType, s.number(c.Expected))
-		}
-		switch {
-		case s.noTypes:
-			for _, off := range []int{bpfsys.ProgLoadFuncCount, bpfsys.ProgLoadLineCount} {
-				if off+4 <= len(a.Bytes) {
-					a.U32(off, 0)
-				}
-			}
-		case c.BTF != trace.NoFD:
-			a.U32(bpfsys.ProgLoadBTF, uint32(s.fds[c.BTF]))
-			if fields.FuncInfo {
-				a.Ptr(bpfsys.ProgLoadFuncInfo, funcs)
-			}
-			if fields.LineInfo {
-				a.Ptr(bpfsys.ProgLoadLineInfo, c.LineInfo)
-			}
-		}
-		if c.Attach != nil {
-			a.U32(bpfsys.ProgLoadAttachID, uint32(s.answers[c.Attach].value))
-			if fd := s.fds[c.Attach.BTF]; fd >= 0 {
-				a.U32(bpfsys.ProgLoadAttachFD, uint32(fd))
-			}
-		}
-		if f, ok := s.p.Replaced[int(c.Out)-1-len(s.t.Maps)]; ok {
-			a.U32(bpfsys.ProgLoadAttachID, f.ID)
-			a.U32(bpfsys.ProgLoadAttachFD, uint32(f.FD))
-		}
-		if fields.FDArray {
-			a.Ptr(bpfsys.ProgLoadFDArray, array)
-		}
-		if len(records) > 0 {
-			a.Ptr(bpfsys.ProgLoadCORE, records)
-		}
-		a.ProgLoadLog(level, log)
-		return a
+	var m bpfsys.Memory
+	defer m.Release()
+	a := c.Fixed()
+	a.Insns, a.License, a.CORE = m.At(insns), m.String(c.License), m.At(records)
+	if c.Expected != nil {
+		a.AttachType = uapi.AttachType(s.number(c.Expected))
 	}
-	return s.withLog(c.Out, bpfsys.ProgLoad, attr)
+	switch {
+	case s.noTypes:
+		a.FuncInfoCount, a.LineInfoCount = 0, 0
+	case c.BTF != trace.NoFD:
+		a.BTF, a.FuncInfo, a.LineInfo = uint32(s.fds[c.BTF]), m.At(funcs), m.At(c.LineInfo)
+	}
+	if c.Attach != nil {
+		a.AttachID = uint32(s.answers[c.Attach].value)
+		if fd := s.fds[c.Attach.BTF]; fd >= 0 {
+			a.AttachFD = uint32(fd)
+		}
+	}
+	if f, ok := s.p.Replaced[int(c.Out)-1-len(s.t.Maps)]; ok {
+		a.AttachID, a.AttachFD = f.ID, uint32(f.FD)
+	}
+	if c.CallsKfunc() && s.usesModule(c) { // 5.14: kernels before have no such field
+		a.FDArray = m.At(array)
+	}
+	return withLog(func(level uint32, log []byte) error {
+		a.SetLog(&m, level, log)
+		fd, err := bpfsys.Call(bpfsys.ProgLoad, &a)
+		return s.opened(c.Out, fd, err)
+	})
 }
 
 // usesModule reports whether a program calls a kfunc of a module.

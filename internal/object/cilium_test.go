@@ -10,6 +10,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"gotest.tools/v3/assert"
+
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 // ciliumKnows are the objects in cilium/ebpf's testdata that the two readers do
@@ -127,7 +129,7 @@ func compareSpecs(t *testing.T, o *Object, spec *ebpf.CollectionSpec) {
 
 func compareMap(t *testing.T, o *Object, m *Map, theirs *ebpf.MapSpec) {
 	t.Helper()
-	assert.Equal(t, uint32(theirs.Type), m.Type, m.Name)
+	assert.Equal(t, uapi.MapType(theirs.Type), m.Type, m.Name)
 	assert.Equal(t, theirs.MaxEntries, m.MaxEntries, m.Name)
 	assert.Equal(t, uint32(theirs.Pinning), m.Pinning, m.Name)
 	assert.Equal(t, theirs.MapExtra, m.Extra, m.Name)
@@ -155,7 +157,7 @@ func compareMap(t *testing.T, o *Object, m *Map, theirs *ebpf.MapSpec) {
 		for i, kv := range theirs.Contents {
 			target := o.Maps
 			assert.Equal(t, kv.Key.(uint32), m.Slots[i].Index)
-			if m.Type == mapProgArray {
+			if m.Type == uapi.MapProgArray {
 				assert.Equal(t, kv.Value.(string), o.Functions[m.Slots[i].Target].Name)
 			} else {
 				assert.Equal(t, kv.Value.(string), target[m.Slots[i].Target].Name)
@@ -181,8 +183,8 @@ func compareProgram(t *testing.T, o *Object, i int, theirs *ebpf.ProgramSpec) {
 	if slices.Contains(ciliumSections, f.Program.Pattern) || f.Program.Type == 0 {
 		return // cilium/ebpf still takes "socket/x" and the like, which libbpf 1.0 dropped
 	}
-	assert.Equal(t, uint32(theirs.Type), f.Program.Type, f.Name)
-	assert.Equal(t, uint32(theirs.AttachType), f.Program.AttachType, f.Name)
+	assert.Equal(t, uapi.ProgType(theirs.Type), f.Program.Type, f.Name)
+	assert.Equal(t, uapi.AttachType(theirs.AttachType), f.Program.AttachType, f.Name)
 	assert.Equal(t, theirs.Flags, f.Program.Flags, f.Name)
 	assert.Equal(t, strings.TrimPrefix(theirs.SectionName, "?"), f.Section, f.Name)
 	assert.Equal(t, theirs.License, o.License)

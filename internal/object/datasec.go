@@ -7,6 +7,7 @@ import (
 	"sort"
 
 	"github.com/bpfreplay/bpfreplay/internal/btf"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 // fixDatasecs does for all BTF data sections what the compiler leaves to the
@@ -129,22 +130,6 @@ const (
 	flagLink         = 1 << 13 // BPF_F_LINK, 6.4
 
 	maxNameLen = 15 // BPF_OBJ_NAME_LEN without its NUL
-
-	mapArray               = 2
-	mapProgArray           = 3
-	mapPerfEvent           = 4
-	mapPercpuArray         = 6
-	mapArrayOfMaps         = 12
-	mapHashOfMaps          = 13
-	mapCgroupStorage       = 19
-	mapPercpuCgroupStorage = 21
-	mapSkStorage           = 24
-	mapStructOps           = 26
-	mapInodeStorage        = 28
-	mapTaskStorage         = 29
-	mapCgrpStorage         = 32
-	mapArena               = 33
-	mapInsnArray           = 34
 )
 
 // readDataMaps makes a map of each data section, in the order of sections.
@@ -190,10 +175,10 @@ func (o *opener) sectionData(s *section) ([]byte, error) {
 func (o *opener) dataMapOf(kind MapKind, section string, data []byte, size uint32) Map {
 	m := Map{
 		Name: dataMapName(o.obj.Name, section), Kind: kind, Section: section,
-		Type: mapArray, KeySize: 4, ValueSize: size, MaxEntries: 1, Data: data, DataSize: size,
+		Type: uapi.MapArray, KeySize: 4, ValueSize: size, MaxEntries: 1, Data: data, DataSize: size,
 	}
 	if kind == MapPercpu {
-		m.Type = mapPercpuArray
+		m.Type = uapi.MapPercpuArray
 	}
 	if kind == MapRodata || kind == MapKconfig {
 		m.Flags |= flagReadOnlyProg

@@ -10,6 +10,7 @@ import (
 	is "gotest.tools/v3/assert/cmp"
 
 	"github.com/bpfreplay/bpfreplay/internal/insn"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 // twoFunctions is an object with a program and a subprogram of four instructions.
@@ -205,7 +206,7 @@ func TestJumpTable(t *testing.T) {
 	assert.DeepEqual(t, f.Relocations, []Relocation{{Insn: 1, Kind: RelocJumpTable, Target: 0}})
 	m := o.Maps[0]
 	assert.DeepEqual(t, *m.JumpTable, JumpTable{Function: 2, Targets: []uint32{0, 3, 4}})
-	assert.Equal(t, m.Type, uint32(mapInsnArray))
+	assert.Equal(t, m.Type, uapi.MapInsnArray)
 	assert.Equal(t, m.MaxEntries, uint32(3))
 	assert.Equal(t, m.ValueSize, uint32(16))
 	assert.Assert(t, m.Frozen)
@@ -472,7 +473,7 @@ func TestPercpu(t *testing.T) {
 	o, err := OpenBytes(b.bytes(), "obj")
 	assert.NilError(t, err)
 	assert.Equal(t, o.Maps[0].Kind, MapPercpu)
-	assert.Equal(t, o.Maps[0].Type, uint32(mapPercpuArray))
+	assert.Equal(t, o.Maps[0].Type, uapi.MapPercpuArray)
 	assert.Equal(t, o.Maps[0].Flags, uint32(0))
 	assert.Equal(t, o.Maps[0].Name, "obj.percpu")
 }

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 	"github.com/bpfreplay/bpfreplay/internal/visible"
 )
 
@@ -82,11 +83,11 @@ func checkReferences(t testing.TB, o *Object) {
 	}
 	for i := range o.Maps {
 		m := &o.Maps[i]
-		if m.Data != nil && m.Type != mapArena && m.DataSize != m.ValueSize || len(m.Data) > int(m.DataSize) {
+		if m.Data != nil && m.Type != uapi.MapArena && m.DataSize != m.ValueSize || len(m.Data) > int(m.DataSize) {
 			t.Fatalf("map %q: %d of %d bytes of data for a value of %d", m.Name, len(m.Data), m.DataSize, m.ValueSize)
 		}
 		for _, s := range m.Slots {
-			if m.Type == mapProgArray {
+			if m.Type == uapi.MapProgArray {
 				index("function", s.Target, len(o.Functions))
 			} else {
 				index("map", s.Target, len(o.Maps))

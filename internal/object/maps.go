@@ -7,6 +7,7 @@ import (
 	"sort"
 
 	"github.com/bpfreplay/bpfreplay/internal/btf"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 // readMaps reads the map definitions in section .maps: variables whose struct
@@ -58,7 +59,7 @@ func (o *opener) readUserMaps() error {
 
 // noteArena remembers the arena and gives it the data of the arena's section.
 func (o *opener) noteArena(m *Map, index int) error {
-	if m.Type != mapArena {
+	if m.Type != uapi.MapArena {
 		return nil
 	}
 	if o.arena >= 0 {
@@ -121,7 +122,10 @@ func (o *opener) readUserMap(v btf.VarSecinfo) (Map, error) {
 
 // sizeless are the map types that take 0 for max_entries: their elements belong to
 // something else, or the number of CPUs decides.
-var sizeless = []uint32{mapPerfEvent, mapCgroupStorage, mapPercpuCgroupStorage, mapSkStorage, mapInodeStorage, mapTaskStorage, mapCgrpStorage}
+var sizeless = []uapi.MapType{
+	uapi.MapPerfEventArray, uapi.MapCgroupStorage, uapi.MapPercpuCgroupStorage, uapi.MapSkStorage,
+	uapi.MapInodeStorage, uapi.MapTaskStorage, uapi.MapCgrpStorage,
+}
 
 // warnOfSize warns of a map that only user space can give a size.
 func (o *opener) warnOfSize(m *Map) {
@@ -158,7 +162,7 @@ func (p *mapParser) parse(def *btf.Type) error {
 func (p *mapParser) key(m btf.Member, last bool) error {
 	switch m.Name {
 	case "type":
-		return p.number(m, &p.m.Type)
+		return p.number(m, (*uint32)(&p.m.Type))
 	case "max_entries":
 		return p.number(m, &p.m.MaxEntries)
 	case "map_flags":
@@ -275,13 +279,13 @@ func (p *mapParser) pinning(m btf.Member) error {
 
 // values reads __array(values, T): what the slots of a map-in-map or PROG_ARRAY hold.
 func (p *mapParser) values(m btf.Member, last bool) error {
-	inMap := p.m.Type == mapArrayOfMaps || p.m.Type == mapHashOfMaps
+	inMap := p.m.Type == uapi.MapArrayOfMaps || p.m.Type == uapi.MapHashOfMaps
 	switch {
 	case p.inner:
 		return unsupported("inner maps of more than one level")
 	case !last:
 		return malformed("must be the last key")
-	case !inMap && p.m.Type != mapProgArray:
+	case !inMap && p.m.Type != uapi.MapProgArray:
 		return unsupported("only a map-in-map or PROG_ARRAY has it")
 	}
 	if err := setSize(&p.m.ValueSize, 4); err != nil {
@@ -339,9 +343,9 @@ func (o *opener) readSlot(r relocation) error {
 	var target int
 	var err error
 	switch m.Type {
-	case mapArrayOfMaps, mapHashOfMaps:
+	case uapi.MapArrayOfMaps, uapi.MapHashOfMaps:
 		target, err = o.innerMap(m, r.symbol)
-	case mapProgArray:
+	case uapi.MapProgArray:
 		target, err = o.slotProgram(r.symbol)
 	default:
 		err = malformed("map %q cannot have initial values", m.Name)
@@ -382,7 +386,7 @@ func (o *opener) innerMap(m *Map, sym *symbol) (int, error) {
 	if sym.section != o.maps {
 		return 0, malformed("not a map in %s", secMaps)
 	}
-	if m.Type == mapHashOfMaps && m.KeySize != 4 {
+	if m.Type == uapi.MapHashOfMaps && m.KeySize != 4 {
 		return 0, unsupported("hash of maps %q with initial values has keys of %d bytes, not 4", m.Name, m.KeySize)
 	}
 	for i := range o.mapVar {

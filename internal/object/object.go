@@ -2,6 +2,7 @@ package object
 
 import (
 	"github.com/bpfreplay/bpfreplay/internal/btf"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 // Object is a BPF ELF file after open: everything a load needs to know, in
@@ -58,7 +59,7 @@ type Map struct {
 	// Section is the ELF section that declares the map (".maps", ".rodata.foo").
 	Section string
 
-	Type       uint32 // enum bpf_map_type
+	Type       uapi.MapType
 	KeySize    uint32 // bytes
 	ValueSize  uint32 // bytes
 	MaxEntries uint32
@@ -208,9 +209,9 @@ type Function struct {
 
 // ProgramType is what a section name says about a program (libbpf's table).
 type ProgramType struct {
-	Type       uint32 // enum bpf_prog_type
-	AttachType uint32 // enum bpf_attach_type: expected_attach_type
-	Flags      uint32 // prog_flags: BPF_F_SLEEPABLE (16), BPF_F_XDP_HAS_FRAGS (32)
+	Type       uapi.ProgType
+	AttachType uapi.AttachType // expected_attach_type
+	Flags      uint32          // prog_flags: BPF_F_SLEEPABLE (16), BPF_F_XDP_HAS_FRAGS (32)
 	// AttachTypeOptional: expected_attach_type may be left out on kernels
 	// that do not know it (libbpf's SEC_EXP_ATTACH_OPT).
 	AttachTypeOptional bool

@@ -15,6 +15,7 @@ import (
 	"gotest.tools/v3/golden"
 
 	"github.com/bpfreplay/bpfreplay/internal/btf"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 func testObjects(t testing.TB, pattern string) []string {
@@ -373,11 +374,11 @@ func TestUsers(t *testing.T) {
 // TestSizeless: a map without a size is told, if only user space can give it one.
 func TestSizeless(t *testing.T) {
 	o := &opener{obj: &Object{}}
-	m := Map{Name: "m", Type: mapArray}
+	m := Map{Name: "m", Type: uapi.MapArray}
 	o.warnOfSize(&m)
 	m.MaxEntries = 1
 	o.warnOfSize(&m)
-	m = Map{Name: "outer", Type: mapHashOfMaps, MaxEntries: 1, Inner: &Map{Name: "outer.inner", Type: mapArray}}
+	m = Map{Name: "outer", Type: uapi.MapHashOfMaps, MaxEntries: 1, Inner: &Map{Name: "outer.inner", Type: uapi.MapArray}}
 	o.warnOfSize(&m)
 	for _, zero := range sizeless {
 		o.warnOfSize(&Map{Name: "zero", Type: zero})

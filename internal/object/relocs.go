@@ -9,6 +9,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 	"github.com/bpfreplay/bpfreplay/internal/insn"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 const (
@@ -374,7 +375,7 @@ func (o *opener) readJumpTable(fn int, sym *symbol) (Map, error) {
 		table.Targets = append(table.Targets, uint32(to))
 	}
 	return Map{
-		Name: secJumpTable, Kind: MapJumpTable, Section: secJumpTable, Type: mapInsnArray,
+		Name: secJumpTable, Kind: MapJumpTable, Section: secJumpTable, Type: uapi.MapInsnArray,
 		KeySize: 4, ValueSize: jumpValue, MaxEntries: uint32(len(table.Targets)), Frozen: true, JumpTable: table,
 	}, nil
 }

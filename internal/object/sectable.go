@@ -1,104 +1,6 @@
 package object
 
-// Program and attach types of enum bpf_prog_type and enum bpf_attach_type
-// (include/uapi/linux/bpf.h) that a section name can ask for.
-const (
-	progSocketFilter          = 1
-	progKprobe                = 2
-	progSchedCls              = 3
-	progSchedAct              = 4
-	progTracepoint            = 5
-	progXdp                   = 6
-	progPerfEvent             = 7
-	progCgroupSkb             = 8
-	progCgroupSock            = 9
-	progLwtIn                 = 10
-	progLwtOut                = 11
-	progLwtXmit               = 12
-	progSockOps               = 13
-	progSkSkb                 = 14
-	progCgroupDevice          = 15
-	progSkMsg                 = 16
-	progRawTracepoint         = 17
-	progCgroupSockAddr        = 18
-	progLwtSeg6local          = 19
-	progLircMode2             = 20
-	progSkReuseport           = 21
-	progFlowDissector         = 22
-	progCgroupSysctl          = 23
-	progRawTracepointWritable = 24
-	progCgroupSockopt         = 25
-	progTracing               = 26
-	progStructOps             = 27
-	progExt                   = 28
-	progLsm                   = 29
-	progSkLookup              = 30
-	progSyscall               = 31
-	progNetfilter             = 32
-)
-
-const (
-	attachCgroupInetIngress          = 0
-	attachCgroupInetEgress           = 1
-	attachCgroupInetSockCreate       = 2
-	attachCgroupSockOps              = 3
-	attachSkSkbStreamParser          = 4
-	attachSkSkbStreamVerdict         = 5
-	attachCgroupDevice               = 6
-	attachSkMsgVerdict               = 7
-	attachCgroupInet4Bind            = 8
-	attachCgroupInet6Bind            = 9
-	attachCgroupInet4Connect         = 10
-	attachCgroupInet6Connect         = 11
-	attachCgroupInet4PostBind        = 12
-	attachCgroupInet6PostBind        = 13
-	attachCgroupUdp4Sendmsg          = 14
-	attachCgroupUdp6Sendmsg          = 15
-	attachLircMode2                  = 16
-	attachFlowDissector              = 17
-	attachCgroupSysctl               = 18
-	attachCgroupUdp4Recvmsg          = 19
-	attachCgroupUdp6Recvmsg          = 20
-	attachCgroupGetsockopt           = 21
-	attachCgroupSetsockopt           = 22
-	attachTraceRawTp                 = 23
-	attachTraceFentry                = 24
-	attachTraceFexit                 = 25
-	attachModifyReturn               = 26
-	attachLsmMac                     = 27
-	attachTraceIter                  = 28
-	attachCgroupInet4Getpeername     = 29
-	attachCgroupInet6Getpeername     = 30
-	attachCgroupInet4Getsockname     = 31
-	attachCgroupInet6Getsockname     = 32
-	attachXdpDevmap                  = 33
-	attachCgroupInetSockRelease      = 34
-	attachXdpCpumap                  = 35
-	attachSkLookup                   = 36
-	attachXdp                        = 37
-	attachSkSkbVerdict               = 38
-	attachSkReuseportSelect          = 39
-	attachSkReuseportSelectOrMigrate = 40
-	attachTraceKprobeMulti           = 42
-	attachLsmCgroup                  = 43
-	attachNetfilter                  = 45
-	attachTcxIngress                 = 46
-	attachTcxEgress                  = 47
-	attachTraceUprobeMulti           = 48
-	attachCgroupUnixConnect          = 49
-	attachCgroupUnixSendmsg          = 50
-	attachCgroupUnixRecvmsg          = 51
-	attachCgroupUnixGetpeername      = 52
-	attachCgroupUnixGetsockname      = 53
-	attachNetkitPrimary              = 54
-	attachNetkitPeer                 = 55
-	attachTraceKprobeSession         = 56
-	attachTraceUprobeSession         = 57
-	attachTraceFsession              = 58
-	attachTraceFentryMulti           = 59
-	attachTraceFexitMulti            = 60
-	attachTraceFsessionMulti         = 61
-)
+import "github.com/bpfreplay/bpfreplay/internal/uapi"
 
 // Flags of a row.
 const (
@@ -113,128 +15,128 @@ const (
 type sectionRow struct {
 	// pattern is the section's name. A trailing '+' allows "/anything" after it.
 	pattern    string
-	progType   uint32
-	attachType uint32
+	progType   uapi.ProgType
+	attachType uapi.AttachType
 	flags      uint8
 }
 
 // sectionTable is libbpf's table of section names (section_defs of libbpf 1.8),
 // in its order: the first row that matches wins.
 var sectionTable = [...]sectionRow{
-	{"socket", progSocketFilter, 0, 0},
-	{"sk_reuseport/migrate", progSkReuseport, attachSkReuseportSelectOrMigrate, 0},
-	{"sk_reuseport", progSkReuseport, attachSkReuseportSelect, 0},
-	{"kprobe+", progKprobe, 0, 0},
-	{"uprobe+", progKprobe, 0, 0},
-	{"uprobe.s+", progKprobe, 0, sleepable},
-	{"kretprobe+", progKprobe, 0, 0},
-	{"uretprobe+", progKprobe, 0, 0},
-	{"uretprobe.s+", progKprobe, 0, sleepable},
-	{"kprobe.multi+", progKprobe, attachTraceKprobeMulti, 0},
-	{"kretprobe.multi+", progKprobe, attachTraceKprobeMulti, 0},
-	{"kprobe.session+", progKprobe, attachTraceKprobeSession, 0},
-	{"uprobe.multi+", progKprobe, attachTraceUprobeMulti, 0},
-	{"uretprobe.multi+", progKprobe, attachTraceUprobeMulti, 0},
-	{"uprobe.session+", progKprobe, attachTraceUprobeSession, 0},
-	{"uprobe.multi.s+", progKprobe, attachTraceUprobeMulti, sleepable},
-	{"uretprobe.multi.s+", progKprobe, attachTraceUprobeMulti, sleepable},
-	{"uprobe.session.s+", progKprobe, attachTraceUprobeSession, sleepable},
-	{"ksyscall+", progKprobe, 0, 0},
-	{"kretsyscall+", progKprobe, 0, 0},
-	{"usdt+", progKprobe, 0, usdt},
-	{"usdt.s+", progKprobe, 0, usdt | sleepable},
-	{"tc/ingress", progSchedCls, attachTcxIngress, 0},
-	{"tc/egress", progSchedCls, attachTcxEgress, 0},
-	{"tcx/ingress", progSchedCls, attachTcxIngress, 0},
-	{"tcx/egress", progSchedCls, attachTcxEgress, 0},
-	{"tc", progSchedCls, 0, 0},
-	{"classifier", progSchedCls, 0, 0},
-	{"action", progSchedAct, 0, 0},
-	{"netkit/primary", progSchedCls, attachNetkitPrimary, 0},
-	{"netkit/peer", progSchedCls, attachNetkitPeer, 0},
-	{"tracepoint+", progTracepoint, 0, 0},
-	{"tp+", progTracepoint, 0, 0},
-	{"tracepoint.s+", progTracepoint, 0, sleepable},
-	{"tp.s+", progTracepoint, 0, sleepable},
-	{"raw_tracepoint+", progRawTracepoint, 0, 0},
-	{"raw_tp+", progRawTracepoint, 0, 0},
-	{"raw_tracepoint.s+", progRawTracepoint, 0, sleepable},
-	{"raw_tp.s+", progRawTracepoint, 0, sleepable},
-	{"raw_tracepoint.w+", progRawTracepointWritable, 0, 0},
-	{"raw_tp.w+", progRawTracepointWritable, 0, 0},
-	{"tp_btf+", progTracing, attachTraceRawTp, attachBTF},
-	{"tp_btf.s+", progTracing, attachTraceRawTp, attachBTF | sleepable},
-	{"fentry+", progTracing, attachTraceFentry, attachBTF},
-	{"fmod_ret+", progTracing, attachModifyReturn, attachBTF},
-	{"fexit+", progTracing, attachTraceFexit, attachBTF},
-	{"fentry.s+", progTracing, attachTraceFentry, attachBTF | sleepable},
-	{"fmod_ret.s+", progTracing, attachModifyReturn, attachBTF | sleepable},
-	{"fexit.s+", progTracing, attachTraceFexit, attachBTF | sleepable},
-	{"fsession+", progTracing, attachTraceFsession, attachBTF},
-	{"fsession.s+", progTracing, attachTraceFsession, attachBTF | sleepable},
-	{"fsession.multi+", progTracing, attachTraceFsessionMulti, 0},
-	{"fsession.multi.s+", progTracing, attachTraceFsessionMulti, sleepable},
-	{"fentry.multi+", progTracing, attachTraceFentryMulti, 0},
-	{"fexit.multi+", progTracing, attachTraceFexitMulti, 0},
-	{"fentry.multi.s+", progTracing, attachTraceFentryMulti, sleepable},
-	{"fexit.multi.s+", progTracing, attachTraceFexitMulti, sleepable},
-	{"freplace+", progExt, 0, attachBTF},
-	{"lsm+", progLsm, attachLsmMac, attachBTF},
-	{"lsm.s+", progLsm, attachLsmMac, attachBTF | sleepable},
-	{"lsm_cgroup+", progLsm, attachLsmCgroup, attachBTF},
-	{"iter+", progTracing, attachTraceIter, attachBTF},
-	{"iter.s+", progTracing, attachTraceIter, attachBTF | sleepable},
-	{"syscall", progSyscall, 0, sleepable},
-	{"xdp.frags/devmap", progXdp, attachXdpDevmap, xdpFrags},
-	{"xdp/devmap", progXdp, attachXdpDevmap, 0},
-	{"xdp.frags/cpumap", progXdp, attachXdpCpumap, xdpFrags},
-	{"xdp/cpumap", progXdp, attachXdpCpumap, 0},
-	{"xdp.frags", progXdp, attachXdp, xdpFrags},
-	{"xdp", progXdp, attachXdp, attachOptional},
-	{"perf_event", progPerfEvent, 0, 0},
-	{"lwt_in", progLwtIn, 0, 0},
-	{"lwt_out", progLwtOut, 0, 0},
-	{"lwt_xmit", progLwtXmit, 0, 0},
-	{"lwt_seg6local", progLwtSeg6local, 0, 0},
-	{"sockops", progSockOps, attachCgroupSockOps, attachOptional},
-	{"sk_skb/stream_parser", progSkSkb, attachSkSkbStreamParser, attachOptional},
-	{"sk_skb/stream_verdict", progSkSkb, attachSkSkbStreamVerdict, attachOptional},
-	{"sk_skb/verdict", progSkSkb, attachSkSkbVerdict, attachOptional},
-	{"sk_skb", progSkSkb, 0, 0},
-	{"sk_msg", progSkMsg, attachSkMsgVerdict, attachOptional},
-	{"lirc_mode2", progLircMode2, attachLircMode2, attachOptional},
-	{"flow_dissector", progFlowDissector, attachFlowDissector, attachOptional},
-	{"cgroup_skb/ingress", progCgroupSkb, attachCgroupInetIngress, attachOptional},
-	{"cgroup_skb/egress", progCgroupSkb, attachCgroupInetEgress, attachOptional},
-	{"cgroup/skb", progCgroupSkb, 0, 0},
-	{"cgroup/sock_create", progCgroupSock, attachCgroupInetSockCreate, 0},
-	{"cgroup/sock_release", progCgroupSock, attachCgroupInetSockRelease, 0},
-	{"cgroup/sock", progCgroupSock, attachCgroupInetSockCreate, attachOptional},
-	{"cgroup/post_bind4", progCgroupSock, attachCgroupInet4PostBind, 0},
-	{"cgroup/post_bind6", progCgroupSock, attachCgroupInet6PostBind, 0},
-	{"cgroup/bind4", progCgroupSockAddr, attachCgroupInet4Bind, 0},
-	{"cgroup/bind6", progCgroupSockAddr, attachCgroupInet6Bind, 0},
-	{"cgroup/connect4", progCgroupSockAddr, attachCgroupInet4Connect, 0},
-	{"cgroup/connect6", progCgroupSockAddr, attachCgroupInet6Connect, 0},
-	{"cgroup/connect_unix", progCgroupSockAddr, attachCgroupUnixConnect, 0},
-	{"cgroup/sendmsg4", progCgroupSockAddr, attachCgroupUdp4Sendmsg, 0},
-	{"cgroup/sendmsg6", progCgroupSockAddr, attachCgroupUdp6Sendmsg, 0},
-	{"cgroup/sendmsg_unix", progCgroupSockAddr, attachCgroupUnixSendmsg, 0},
-	{"cgroup/recvmsg4", progCgroupSockAddr, attachCgroupUdp4Recvmsg, 0},
-	{"cgroup/recvmsg6", progCgroupSockAddr, attachCgroupUdp6Recvmsg, 0},
-	{"cgroup/recvmsg_unix", progCgroupSockAddr, attachCgroupUnixRecvmsg, 0},
-	{"cgroup/getpeername4", progCgroupSockAddr, attachCgroupInet4Getpeername, 0},
-	{"cgroup/getpeername6", progCgroupSockAddr, attachCgroupInet6Getpeername, 0},
-	{"cgroup/getpeername_unix", progCgroupSockAddr, attachCgroupUnixGetpeername, 0},
-	{"cgroup/getsockname4", progCgroupSockAddr, attachCgroupInet4Getsockname, 0},
-	{"cgroup/getsockname6", progCgroupSockAddr, attachCgroupInet6Getsockname, 0},
-	{"cgroup/getsockname_unix", progCgroupSockAddr, attachCgroupUnixGetsockname, 0},
-	{"cgroup/sysctl", progCgroupSysctl, attachCgroupSysctl, 0},
-	{"cgroup/getsockopt", progCgroupSockopt, attachCgroupGetsockopt, 0},
-	{"cgroup/setsockopt", progCgroupSockopt, attachCgroupSetsockopt, 0},
-	{"cgroup/dev", progCgroupDevice, attachCgroupDevice, attachOptional},
-	{"struct_ops+", progStructOps, 0, 0},
-	{"struct_ops.s+", progStructOps, 0, sleepable},
-	{"sk_lookup", progSkLookup, attachSkLookup, 0},
-	{"netfilter", progNetfilter, attachNetfilter, 0},
+	{"socket", uapi.ProgSocketFilter, 0, 0},
+	{"sk_reuseport/migrate", uapi.ProgSkReuseport, uapi.AttachSkReuseportSelectOrMigrate, 0},
+	{"sk_reuseport", uapi.ProgSkReuseport, uapi.AttachSkReuseportSelect, 0},
+	{"kprobe+", uapi.ProgKprobe, 0, 0},
+	{"uprobe+", uapi.ProgKprobe, 0, 0},
+	{"uprobe.s+", uapi.ProgKprobe, 0, sleepable},
+	{"kretprobe+", uapi.ProgKprobe, 0, 0},
+	{"uretprobe+", uapi.ProgKprobe, 0, 0},
+	{"uretprobe.s+", uapi.ProgKprobe, 0, sleepable},
+	{"kprobe.multi+", uapi.ProgKprobe, uapi.AttachTraceKprobeMulti, 0},
+	{"kretprobe.multi+", uapi.ProgKprobe, uapi.AttachTraceKprobeMulti, 0},
+	{"kprobe.session+", uapi.ProgKprobe, uapi.AttachTraceKprobeSession, 0},
+	{"uprobe.multi+", uapi.ProgKprobe, uapi.AttachTraceUprobeMulti, 0},
+	{"uretprobe.multi+", uapi.ProgKprobe, uapi.AttachTraceUprobeMulti, 0},
+	{"uprobe.session+", uapi.ProgKprobe, uapi.AttachTraceUprobeSession, 0},
+	{"uprobe.multi.s+", uapi.ProgKprobe, uapi.AttachTraceUprobeMulti, sleepable},
+	{"uretprobe.multi.s+", uapi.ProgKprobe, uapi.AttachTraceUprobeMulti, sleepable},
+	{"uprobe.session.s+", uapi.ProgKprobe, uapi.AttachTraceUprobeSession, sleepable},
+	{"ksyscall+", uapi.ProgKprobe, 0, 0},
+	{"kretsyscall+", uapi.ProgKprobe, 0, 0},
+	{"usdt+", uapi.ProgKprobe, 0, usdt},
+	{"usdt.s+", uapi.ProgKprobe, 0, usdt | sleepable},
+	{"tc/ingress", uapi.ProgSchedCls, uapi.AttachTcxIngress, 0},
+	{"tc/egress", uapi.ProgSchedCls, uapi.AttachTcxEgress, 0},
+	{"tcx/ingress", uapi.ProgSchedCls, uapi.AttachTcxIngress, 0},
+	{"tcx/egress", uapi.ProgSchedCls, uapi.AttachTcxEgress, 0},
+	{"tc", uapi.ProgSchedCls, 0, 0},
+	{"classifier", uapi.ProgSchedCls, 0, 0},
+	{"action", uapi.ProgSchedAct, 0, 0},
+	{"netkit/primary", uapi.ProgSchedCls, uapi.AttachNetkitPrimary, 0},
+	{"netkit/peer", uapi.ProgSchedCls, uapi.AttachNetkitPeer, 0},
+	{"tracepoint+", uapi.ProgTracepoint, 0, 0},
+	{"tp+", uapi.ProgTracepoint, 0, 0},
+	{"tracepoint.s+", uapi.ProgTracepoint, 0, sleepable},
+	{"tp.s+", uapi.ProgTracepoint, 0, sleepable},
+	{"raw_tracepoint+", uapi.ProgRawTracepoint, 0, 0},
+	{"raw_tp+", uapi.ProgRawTracepoint, 0, 0},
+	{"raw_tracepoint.s+", uapi.ProgRawTracepoint, 0, sleepable},
+	{"raw_tp.s+", uapi.ProgRawTracepoint, 0, sleepable},
+	{"raw_tracepoint.w+", uapi.ProgRawTracepointWritable, 0, 0},
+	{"raw_tp.w+", uapi.ProgRawTracepointWritable, 0, 0},
+	{"tp_btf+", uapi.ProgTracing, uapi.AttachTraceRawTp, attachBTF},
+	{"tp_btf.s+", uapi.ProgTracing, uapi.AttachTraceRawTp, attachBTF | sleepable},
+	{"fentry+", uapi.ProgTracing, uapi.AttachTraceFentry, attachBTF},
+	{"fmod_ret+", uapi.ProgTracing, uapi.AttachModifyReturn, attachBTF},
+	{"fexit+", uapi.ProgTracing, uapi.AttachTraceFexit, attachBTF},
+	{"fentry.s+", uapi.ProgTracing, uapi.AttachTraceFentry, attachBTF | sleepable},
+	{"fmod_ret.s+", uapi.ProgTracing, uapi.AttachModifyReturn, attachBTF | sleepable},
+	{"fexit.s+", uapi.ProgTracing, uapi.AttachTraceFexit, attachBTF | sleepable},
+	{"fsession+", uapi.ProgTracing, uapi.AttachTraceFsession, attachBTF},
+	{"fsession.s+", uapi.ProgTracing, uapi.AttachTraceFsession, attachBTF | sleepable},
+	{"fsession.multi+", uapi.ProgTracing, uapi.AttachTraceFsessionMulti, 0},
+	{"fsession.multi.s+", uapi.ProgTracing, uapi.AttachTraceFsessionMulti, sleepable},
+	{"fentry.multi+", uapi.ProgTracing, uapi.AttachTraceFentryMulti, 0},
+	{"fexit.multi+", uapi.ProgTracing, uapi.AttachTraceFexitMulti, 0},
+	{"fentry.multi.s+", uapi.ProgTracing, uapi.AttachTraceFentryMulti, sleepable},
+	{"fexit.multi.s+", uapi.ProgTracing, uapi.AttachTraceFexitMulti, sleepable},
+	{"freplace+", uapi.ProgExt, 0, attachBTF},
+	{"lsm+", uapi.ProgLSM, uapi.AttachLSMMac, attachBTF},
+	{"lsm.s+", uapi.ProgLSM, uapi.AttachLSMMac, attachBTF | sleepable},
+	{"lsm_cgroup+", uapi.ProgLSM, uapi.AttachLSMCgroup, attachBTF},
+	{"iter+", uapi.ProgTracing, uapi.AttachTraceIter, attachBTF},
+	{"iter.s+", uapi.ProgTracing, uapi.AttachTraceIter, attachBTF | sleepable},
+	{"syscall", uapi.ProgSyscall, 0, sleepable},
+	{"xdp.frags/devmap", uapi.ProgXDP, uapi.AttachXDPDevmap, xdpFrags},
+	{"xdp/devmap", uapi.ProgXDP, uapi.AttachXDPDevmap, 0},
+	{"xdp.frags/cpumap", uapi.ProgXDP, uapi.AttachXDPCpumap, xdpFrags},
+	{"xdp/cpumap", uapi.ProgXDP, uapi.AttachXDPCpumap, 0},
+	{"xdp.frags", uapi.ProgXDP, uapi.AttachXDP, xdpFrags},
+	{"xdp", uapi.ProgXDP, uapi.AttachXDP, attachOptional},
+	{"perf_event", uapi.ProgPerfEvent, 0, 0},
+	{"lwt_in", uapi.ProgLWTIn, 0, 0},
+	{"lwt_out", uapi.ProgLWTOut, 0, 0},
+	{"lwt_xmit", uapi.ProgLWTXmit, 0, 0},
+	{"lwt_seg6local", uapi.ProgLWTSeg6local, 0, 0},
+	{"sockops", uapi.ProgSockOps, uapi.AttachCgroupSockOps, attachOptional},
+	{"sk_skb/stream_parser", uapi.ProgSkSkb, uapi.AttachSkSkbStreamParser, attachOptional},
+	{"sk_skb/stream_verdict", uapi.ProgSkSkb, uapi.AttachSkSkbStreamVerdict, attachOptional},
+	{"sk_skb/verdict", uapi.ProgSkSkb, uapi.AttachSkSkbVerdict, attachOptional},
+	{"sk_skb", uapi.ProgSkSkb, 0, 0},
+	{"sk_msg", uapi.ProgSkMsg, uapi.AttachSkMsgVerdict, attachOptional},
+	{"lirc_mode2", uapi.ProgLircMode2, uapi.AttachLircMode2, attachOptional},
+	{"flow_dissector", uapi.ProgFlowDissector, uapi.AttachFlowDissector, attachOptional},
+	{"cgroup_skb/ingress", uapi.ProgCgroupSkb, uapi.AttachCgroupInetIngress, attachOptional},
+	{"cgroup_skb/egress", uapi.ProgCgroupSkb, uapi.AttachCgroupInetEgress, attachOptional},
+	{"cgroup/skb", uapi.ProgCgroupSkb, 0, 0},
+	{"cgroup/sock_create", uapi.ProgCgroupSock, uapi.AttachCgroupInetSockCreate, 0},
+	{"cgroup/sock_release", uapi.ProgCgroupSock, uapi.AttachCgroupInetSockRelease, 0},
+	{"cgroup/sock", uapi.ProgCgroupSock, uapi.AttachCgroupInetSockCreate, attachOptional},
+	{"cgroup/post_bind4", uapi.ProgCgroupSock, uapi.AttachCgroupInet4PostBind, 0},
+	{"cgroup/post_bind6", uapi.ProgCgroupSock, uapi.AttachCgroupInet6PostBind, 0},
+	{"cgroup/bind4", uapi.ProgCgroupSockAddr, uapi.AttachCgroupInet4Bind, 0},
+	{"cgroup/bind6", uapi.ProgCgroupSockAddr, uapi.AttachCgroupInet6Bind, 0},
+	{"cgroup/connect4", uapi.ProgCgroupSockAddr, uapi.AttachCgroupInet4Connect, 0},
+	{"cgroup/connect6", uapi.ProgCgroupSockAddr, uapi.AttachCgroupInet6Connect, 0},
+	{"cgroup/connect_unix", uapi.ProgCgroupSockAddr, uapi.AttachCgroupUnixConnect, 0},
+	{"cgroup/sendmsg4", uapi.ProgCgroupSockAddr, uapi.AttachCgroupUdp4Sendmsg, 0},
+	{"cgroup/sendmsg6", uapi.ProgCgroupSockAddr, uapi.AttachCgroupUdp6Sendmsg, 0},
+	{"cgroup/sendmsg_unix", uapi.ProgCgroupSockAddr, uapi.AttachCgroupUnixSendmsg, 0},
+	{"cgroup/recvmsg4", uapi.ProgCgroupSockAddr, uapi.AttachCgroupUdp4Recvmsg, 0},
+	{"cgroup/recvmsg6", uapi.ProgCgroupSockAddr, uapi.AttachCgroupUdp6Recvmsg, 0},
+	{"cgroup/recvmsg_unix", uapi.ProgCgroupSockAddr, uapi.AttachCgroupUnixRecvmsg, 0},
+	{"cgroup/getpeername4", uapi.ProgCgroupSockAddr, uapi.AttachCgroupInet4Getpeername, 0},
+	{"cgroup/getpeername6", uapi.ProgCgroupSockAddr, uapi.AttachCgroupInet6Getpeername, 0},
+	{"cgroup/getpeername_unix", uapi.ProgCgroupSockAddr, uapi.AttachCgroupUnixGetpeername, 0},
+	{"cgroup/getsockname4", uapi.ProgCgroupSockAddr, uapi.AttachCgroupInet4Getsockname, 0},
+	{"cgroup/getsockname6", uapi.ProgCgroupSockAddr, uapi.AttachCgroupInet6Getsockname, 0},
+	{"cgroup/getsockname_unix", uapi.ProgCgroupSockAddr, uapi.AttachCgroupUnixGetsockname, 0},
+	{"cgroup/sysctl", uapi.ProgCgroupSysctl, uapi.AttachCgroupSysctl, 0},
+	{"cgroup/getsockopt", uapi.ProgCgroupSockopt, uapi.AttachCgroupGetsockopt, 0},
+	{"cgroup/setsockopt", uapi.ProgCgroupSockopt, uapi.AttachCgroupSetsockopt, 0},
+	{"cgroup/dev", uapi.ProgCgroupDevice, uapi.AttachCgroupDevice, attachOptional},
+	{"struct_ops+", uapi.ProgStructOps, 0, 0},
+	{"struct_ops.s+", uapi.ProgStructOps, 0, sleepable},
+	{"sk_lookup", uapi.ProgSkLookup, uapi.AttachSkLookup, 0},
+	{"netfilter", uapi.ProgNetfilter, uapi.AttachNetfilter, 0},
 }

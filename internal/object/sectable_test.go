@@ -14,6 +14,7 @@ import (
 	"gotest.tools/v3/assert"
 
 	"github.com/bpfreplay/bpfreplay/internal/need"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 func TestLookupProgramType(t *testing.T) {
@@ -21,17 +22,17 @@ func TestLookupProgramType(t *testing.T) {
 		section string
 		want    ProgramType
 	}{
-		{"kprobe", ProgramType{Type: progKprobe, Pattern: "kprobe+"}},
-		{"kprobe/vfs_read", ProgramType{Type: progKprobe, Attach: "vfs_read", Pattern: "kprobe+"}},
-		{"kprobe.multi/a*", ProgramType{Type: progKprobe, AttachType: attachTraceKprobeMulti, Attach: "a*", Pattern: "kprobe.multi+"}},
-		{"uprobe.s//bin/sh:f", ProgramType{Type: progKprobe, Flags: 16, Attach: "/bin/sh:f", Pattern: "uprobe.s+"}},
-		{"usdt/x", ProgramType{Type: progKprobe, USDT: true, Attach: "x", Pattern: "usdt+"}},
-		{"fentry/mod:f", ProgramType{Type: progTracing, AttachType: attachTraceFentry, NeedsBTF: true, Attach: "mod:f", Pattern: "fentry+"}},
-		{"fentry.multi.s/f*", ProgramType{Type: progTracing, AttachType: attachTraceFentryMulti, Flags: 16, Attach: "f*", Pattern: "fentry.multi.s+"}},
-		{"xdp", ProgramType{Type: progXdp, AttachType: attachXdp, AttachTypeOptional: true, Pattern: "xdp"}},
-		{"xdp.frags/cpumap", ProgramType{Type: progXdp, AttachType: attachXdpCpumap, Flags: 32, Pattern: "xdp.frags/cpumap"}},
-		{"cgroup/sock", ProgramType{Type: progCgroupSock, AttachType: attachCgroupInetSockCreate, AttachTypeOptional: true, Pattern: "cgroup/sock"}},
-		{"sk_reuseport/migrate", ProgramType{Type: progSkReuseport, AttachType: attachSkReuseportSelectOrMigrate, Pattern: "sk_reuseport/migrate"}},
+		{"kprobe", ProgramType{Type: uapi.ProgKprobe, Pattern: "kprobe+"}},
+		{"kprobe/vfs_read", ProgramType{Type: uapi.ProgKprobe, Attach: "vfs_read", Pattern: "kprobe+"}},
+		{"kprobe.multi/a*", ProgramType{Type: uapi.ProgKprobe, AttachType: uapi.AttachTraceKprobeMulti, Attach: "a*", Pattern: "kprobe.multi+"}},
+		{"uprobe.s//bin/sh:f", ProgramType{Type: uapi.ProgKprobe, Flags: 16, Attach: "/bin/sh:f", Pattern: "uprobe.s+"}},
+		{"usdt/x", ProgramType{Type: uapi.ProgKprobe, USDT: true, Attach: "x", Pattern: "usdt+"}},
+		{"fentry/mod:f", ProgramType{Type: uapi.ProgTracing, AttachType: uapi.AttachTraceFentry, NeedsBTF: true, Attach: "mod:f", Pattern: "fentry+"}},
+		{"fentry.multi.s/f*", ProgramType{Type: uapi.ProgTracing, AttachType: uapi.AttachTraceFentryMulti, Flags: 16, Attach: "f*", Pattern: "fentry.multi.s+"}},
+		{"xdp", ProgramType{Type: uapi.ProgXDP, AttachType: uapi.AttachXDP, AttachTypeOptional: true, Pattern: "xdp"}},
+		{"xdp.frags/cpumap", ProgramType{Type: uapi.ProgXDP, AttachType: uapi.AttachXDPCpumap, Flags: 32, Pattern: "xdp.frags/cpumap"}},
+		{"cgroup/sock", ProgramType{Type: uapi.ProgCgroupSock, AttachType: uapi.AttachCgroupInetSockCreate, AttachTypeOptional: true, Pattern: "cgroup/sock"}},
+		{"sk_reuseport/migrate", ProgramType{Type: uapi.ProgSkReuseport, AttachType: uapi.AttachSkReuseportSelectOrMigrate, Pattern: "sk_reuseport/migrate"}},
 	}
 	for _, tt := range tests {
 		got, ok := LookupProgramType(tt.section)
@@ -104,8 +105,8 @@ func TestSectionTableAgainstLibbpf(t *testing.T) {
 		if !ok {
 			continue
 		}
-		assert.Equal(t, got.Type, a.Type, a.Name)
-		assert.Equal(t, got.AttachType, a.Attach, a.Name)
+		assert.Equal(t, got.Type, uapi.ProgType(a.Type), a.Name)
+		assert.Equal(t, got.AttachType, uapi.AttachType(a.Attach), a.Name)
 	}
 }
 
@@ -152,8 +153,8 @@ func TestSectionRulesAgainstCilium(t *testing.T) {
 			assert.NilError(t, err)
 			got := o.Functions[0].Program
 			asked++
-			assert.Equal(t, got.Type, uint32(want.Type), section)
-			assert.Equal(t, got.AttachType, uint32(want.AttachType), section)
+			assert.Equal(t, got.Type, uapi.ProgType(want.Type), section)
+			assert.Equal(t, got.AttachType, uapi.AttachType(want.AttachType), section)
 			assert.Equal(t, got.Flags, want.Flags, section)
 			if want.Type != ebpf.StructOps { // where it leaves out what follows the slash
 				assert.Equal(t, got.Attach, want.AttachTo, section)

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/bpfreplay/bpfreplay/internal/btf"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 // readStructOps makes a map of each variable in the struct_ops sections.
@@ -77,7 +78,7 @@ func (o *opener) readStructOpsMap(s *section, data []byte, v btf.VarSecinfo) (Ma
 	section, optional := strings.CutPrefix(s.name, "?")
 	m := Map{
 		Name: name, Kind: MapStructOps, Section: s.name,
-		Type: mapStructOps, KeySize: 4, ValueSize: t.Size, MaxEntries: 1,
+		Type: uapi.MapStructOps, KeySize: 4, ValueSize: t.Size, MaxEntries: 1,
 		StructOps: &StructOps{
 			Type: btf.EssentialName(t.Name), TypeID: t.ID, Data: content,
 			Link: section == secLink, Optional: optional,
@@ -127,7 +128,7 @@ func (o *opener) readMember(section int, r relocation) error {
 	if !ok {
 		return malformed("map %q, member %q: no function at the symbol", m.Name, member)
 	}
-	if f := &o.obj.Functions[fn]; f.Program.Type != progStructOps {
+	if f := &o.obj.Functions[fn]; f.Program.Type != uapi.ProgStructOps {
 		return malformed("map %q, member %q: program %q is not of type struct_ops; put it into SEC(\"struct_ops\")", m.Name, member, f.Name)
 	}
 	so := m.StructOps

@@ -21,6 +21,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 	"github.com/bpfreplay/bpfreplay/internal/contract"
 	"github.com/bpfreplay/bpfreplay/internal/testkey"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 	"github.com/bpfreplay/bpfreplay/loader/keyring"
 	"github.com/bpfreplay/bpfreplay/loader/sign"
@@ -98,11 +99,12 @@ func (f *fixture) own() attempt { return f.as(f.contract) }
 
 // do says how far an attempt comes: "ok", or the command and the errno.
 func (f *fixture) do(a attempt) string {
-	m := bpfsys.NewAttr(92)
-	bpfsys.PutMapCreate(m.Bytes, bpfsys.MapCreateAttr{Type: 2, KeySize: 4, ValueSize: uint32(len(a.blob)), MaxEntries: 1})
-	m.Ptr(bpfsys.MapCreateExcl, a.excl)
-	m.U32(bpfsys.MapCreateExclSize, uint32(len(a.excl)))
-	fd, err := m.Call(bpfsys.MapCreate)
+	var m bpfsys.Memory
+	defer m.Release()
+	fd, err := bpfsys.Call(bpfsys.MapCreate, &bpfsys.MapCreateAttr{
+		Type: uapi.MapArray, KeySize: 4, ValueSize: uint32(len(a.blob)), MaxEntries: 1,
+		ExclusiveTo: m.At(a.excl), ExclusiveBytes: uint32(len(a.excl)),
+	})
 	if err != nil {
 		return "MAP_CREATE " + errnoName(err)
 	}
@@ -123,18 +125,15 @@ func (f *fixture) do(a attempt) string {
 	if a.change != nil {
 		a.change(fd)
 	}
-	p := bpfsys.NewAttr(bpfsys.ProgLoadKeyring + 4)
-	bpfsys.PutProgLoad(p.Bytes, bpfsys.ProgLoadAttr{Type: 31, InsnCount: uint32(len(a.insns) / 8), Flags: 1 << 4})
-	p.Ptr(bpfsys.ProgLoadInsns, a.insns)
-	p.Ptr(bpfsys.ProgLoadLicense, []byte("Dual BSD/GPL\x00"))
-	p.Ptr(bpfsys.ProgLoadFDArray, []byte{byte(fd), byte(fd >> 8), 0, 0})
-	p.Ptr(bpfsys.ProgLoadSignature, a.cms)
-	p.U32(bpfsys.ProgLoadSigSize, a.size)
-	p.U32(bpfsys.ProgLoadKeyring, uint32(a.keyring))
-	if a.bound {
-		p.U32(bpfsys.ProgLoadFDArrayCnt, 1)
+	p := bpfsys.ProgLoadAttr{
+		Type: uapi.ProgSyscall, Insns: m.At(a.insns), InsnCount: uint32(len(a.insns) / 8), License: m.String("Dual BSD/GPL"),
+		Flags: unix.BPF_F_SLEEPABLE, FDArray: m.At([]byte{byte(fd), byte(fd >> 8), 0, 0}),
+		Signature: m.At(a.cms), SignatureBytes: a.size, Keyring: uint32(a.keyring),
 	}
-	prog, err := p.Call(bpfsys.ProgLoad)
+	if a.bound {
+		p.FDArrayCount = 1
+	}
+	prog, err := bpfsys.Call(bpfsys.ProgLoad, &p)
 	if err != nil {
 		return "PROG_LOAD " + errnoName(err)
 	}

@@ -117,8 +117,7 @@ func Inputs(a *artefact.Artefact, o Options) (blob, ctx []byte, err error) {
 
 // createMap creates a map outside of the loader program.
 func createMap(a *artefact.Artefact, m int) (int, error) {
-	attr := bpfsys.Attr{Bytes: bytes.Clone(a.Maps[m].Attr.Of(a.Blob))}
-	return attr.Call(bpfsys.MapCreate)
+	return bpfsys.CallBytes(bpfsys.MapCreate, bytes.Clone(a.Maps[m].Attr.Of(a.Blob)))
 }
 
 // run is a loader program with what this load overrides.
@@ -363,13 +362,7 @@ func (r *run) close() {
 // typesLog is what the kernel says about the object's types, empty if it takes them.
 func (r *run) typesLog() string {
 	raw, log := r.a.Types.Of(r.blob), make([]byte, bpfsys.LogSize)
-	a := bpfsys.NewAttr(bpfsys.BTFLoadSize)
-	a.Ptr(0, raw)
-	a.U32(bpfsys.BTFLoadLen, uint32(len(raw)))
-	a.Ptr(bpfsys.BTFLoadLogBuf, log)
-	a.U32(bpfsys.BTFLoadLogSize, uint32(len(log)))
-	a.U32(bpfsys.BTFLoadLogLevel, 1)
-	if fd, err := a.Call(bpfsys.BTFLoad); err == nil {
+	if fd, err := bpfsys.LoadBTF(raw, log); err == nil {
 		bpfsys.Close(fd)
 		return ""
 	}

@@ -5,11 +5,13 @@ import (
 	"slices"
 	"testing"
 
+	"golang.org/x/sys/unix"
 	"gotest.tools/v3/assert"
 
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 	"github.com/bpfreplay/bpfreplay/internal/contract"
 	"github.com/bpfreplay/bpfreplay/internal/insn"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
@@ -112,20 +114,18 @@ func TestSameBytesAnotherProgram(t *testing.T) {
 	f := newFixture(t)
 	insns := []byte{0xb7, 0, 0, 0, 0, 0, 0, 0, insn.Exit, 0, 0, 0, 0, 0, 0, 0}
 	cms := f.signed(f.key, insns) // both contracts sign just this where there is no map
-	for _, kind := range []uint32{31, 1} {
-		p := bpfsys.NewAttr(bpfsys.ProgLoadKeyring + 4)
-		attr := bpfsys.ProgLoadAttr{Type: kind, InsnCount: 2}
-		if kind == 31 {
-			attr.Flags = 1 << 4
+	for _, kind := range []uapi.ProgType{uapi.ProgSyscall, uapi.ProgSocketFilter} {
+		var m bpfsys.Memory
+		defer m.Release()
+		p := bpfsys.ProgLoadAttr{
+			Type: kind, Insns: m.At(bytes.Clone(insns)), InsnCount: 2, License: m.String("X"),
+			Signature: m.At(cms), SignatureBytes: uint32(len(cms)), Keyring: uint32(f.good),
 		}
-		bpfsys.PutProgLoad(p.Bytes, attr)
-		p.Ptr(bpfsys.ProgLoadInsns, bytes.Clone(insns))
-		p.Ptr(bpfsys.ProgLoadLicense, []byte("X\x00"))
-		p.Ptr(bpfsys.ProgLoadSignature, cms)
-		p.U32(bpfsys.ProgLoadSigSize, uint32(len(cms)))
-		p.U32(bpfsys.ProgLoadKeyring, uint32(f.good))
-		fd, err := p.Call(bpfsys.ProgLoad)
-		assert.NilError(t, err, "type %d", kind)
+		if kind == uapi.ProgSyscall {
+			p.Flags = unix.BPF_F_SLEEPABLE
+		}
+		fd, err := bpfsys.Call(bpfsys.ProgLoad, &p)
+		assert.NilError(t, err, "%s", kind)
 		bpfsys.Close(fd)
 	}
 }

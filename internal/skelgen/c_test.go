@@ -12,7 +12,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bpfreplay/bpfreplay/internal/btf"
 	"github.com/bpfreplay/bpfreplay/internal/need"
+	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
 // compilers are those that the headers are for.
@@ -111,21 +113,40 @@ func TestCCompiles(t *testing.T) {
 	compileC(t, paths)
 }
 
-// What the runtime in C cannot do is refused by name, before there is a header.
+// What the runtime in C cannot find out is refused by name, before there is a header.
 func TestCRefuses(t *testing.T) {
-	for object, want := range map[string]string{
-		"arena_pages":    "is an arena",
-		"struct_ops_two": "bpf_struct_ops_tcp_congestion_ops",
-		"kfunc_flavours": "has another prototype",
-	} {
-		path := filepath.Join(coreObjects, object+".bpf.o")
-		obj, file, ok := generated(t, path)
-		if !ok {
-			t.Errorf("%s: no artefact", path)
-			continue
+	a := &artefact.Artefact{Needs: []artefact.Need{{Capability: "core_kern", Why: "x"}, {Capability: "core_no_func_info", Why: "function sub"}}}
+	if err := possibleInC(a); !errors.Is(err, unix.ENOTSUP) || !strings.Contains(err.Error(), "function sub needs core_no_func_info") {
+		t.Error(err)
+	}
+	a.Needs = a.Needs[:1]
+	if err := possibleInC(a); err != nil {
+		t.Error(err)
+	}
+}
+
+// shape says of a prototype what the kernel's is compared with.
+func TestShape(t *testing.T) {
+	obj, _, ok := generated(t, filepath.Join(coreObjects, "kfunc_flavours.bpf.o"))
+	if !ok {
+		t.Fatal("no artefact")
+	}
+	got := make(map[string]string)
+	for id := btf.TypeID(1); ; id++ {
+		f, err := obj.BTF.Type(id)
+		if err != nil {
+			break
 		}
-		if _, err := C(obj, file, COptions{Name: "x"}); !errors.Is(err, unix.ENOTSUP) || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v", object, err)
+		if f.Kind == btf.KindFunc {
+			got[f.Name] = shape(obj.BTF, f.Ref, 0)
+		}
+	}
+	want := map[string]string{ // void *(void *, int), and others of the same name
+		"bpf_rdonly_cast___right": "FCpvipv", "bpf_rdonly_cast___swapped": "FCipvpv", "bpf_rdonly_cast___alone": "FBpvpv", "run": "FBpsi",
+	}
+	for name, s := range want {
+		if got[name] != s {
+			t.Errorf("%s: %q, not %q", name, got[name], s)
 		}
 	}
 }

@@ -89,7 +89,7 @@ typedef __u64 bpfreplay_ptr;
 struct bpfreplay_map {
 	const char *name;
 	__u32 value_size, attr, delta, value, update; /* offsets in the blob; 0: there is none */
-	bool ring, read_only, section;
+	bool ring, read_only, section, arena;
 };
 struct bpfreplay_prog {
 	const char *name;
@@ -106,6 +106,8 @@ struct bpfreplay_kconfig {
 	char type; /* b bool, c char, i int, t tristate, s string */
 	bool weak;
 };
+struct bpfreplay_error;
+struct bpfreplay_more;
 struct bpfreplay_artefact {
 	const unsigned char *insns, *blob;
 	__u32 insns_sz, blob_sz, ctx_sz, n_maps, n_progs, n_steps, n_kconfig;
@@ -116,6 +118,9 @@ struct bpfreplay_artefact {
 	const struct bpfreplay_prog *progs;
 	const struct bpfreplay_step *steps;
 	const struct bpfreplay_kconfig *kconfigs;
+	const struct bpfreplay_more *more; /* what else is to do before a run and after a load, NULL for nothing */
+	int (*prepare)(const struct bpfreplay_artefact *a, void *ctx, unsigned char *blob, struct bpfreplay_error *e);
+	void (*done)(const struct bpfreplay_artefact *a, void *ctx, int err);
 };
 
 /* Why a load failed. log is the verifier's, of the heap, or NULL. */
@@ -611,7 +616,7 @@ static inline int bpfreplay_finish(const struct bpfreplay_artefact *a, void *ctx
 	}
 #ifndef __KERNEL__ /* where file descriptors are taken back at once */
 	for (i = 0; i < a->n_maps; i++) {
-		if (!reused[i])
+		if (!reused[i] || a->maps[i].arena)
 			continue;
 		err = fcntl(reused[i], F_DUPFD_CLOEXEC, 3); /* that one stays the caller's */
 		if (err < 0)
@@ -638,6 +643,8 @@ BPFREPLAY_UNUSED static inline int bpfreplay_load(const struct bpfreplay_artefac
 	memcpy(blob, a->blob, a->blob_sz);
 	((struct bpf_loader_ctx *)ctx)->sz = a->ctx_sz;
 	err = bpfreplay_settings(a, ctx, e);
+	if (err >= 0 && a->more)
+		err = a->prepare(a, ctx, blob, e);
 	if (err < 0)
 		goto out;
 	bpfreplay_override(a, ctx, blob);
@@ -669,6 +676,8 @@ BPFREPLAY_UNUSED static inline int bpfreplay_load(const struct bpfreplay_artefac
 	}
 #endif
 out:
+	if (a->more)
+		a->done(a, ctx, err);
 	bpfreplay_free(blob);
 	bpfreplay_free(reused);
 	return err < 0 ? err : 0;

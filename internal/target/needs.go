@@ -10,6 +10,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 	"github.com/bpfreplay/bpfreplay/internal/core"
 	"github.com/bpfreplay/bpfreplay/internal/trace"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
@@ -76,11 +77,8 @@ func (t *Target) Check(all []artefact.Need) error {
 // whose program type no kernel has: one that does not know the field refuses what is
 // not zero there first, with E2BIG. Nothing is loaded either way.
 func probeCORE() error {
-	a := bpfsys.NewAttr(bpfsys.ProgLoadCORERecSize + 4)
-	a.U32(0, 1<<31)
-	a.U32(4, 1) // else that is E2BIG
-	a.U32(bpfsys.ProgLoadCORERecSize, core.RecordSize)
-	_, err := a.Call(bpfsys.ProgLoad)
+	// Without an instruction it is E2BIG in any case.
+	_, err := bpfsys.Call(bpfsys.ProgLoad, &bpfsys.ProgLoadAttr{Type: 1 << 31, InsnCount: 1, CORESize: core.RecordSize})
 	if err = probed("PROG_LOAD with CO-RE records", err); errors.Is(err, unix.E2BIG) || errors.Is(err, ErrUnknown) {
 		return err
 	}
@@ -88,7 +86,7 @@ func probeCORE() error {
 }
 
 func probeEnum64() error {
-	fd, err := loadTypes(btf.Encode("\x00a\x00", []uint32{1, uint32(btf.KindEnum64)<<24 | 1, 8, 1, 0, 0}))
+	fd, err := bpfsys.LoadBTF(btf.Encode("\x00a\x00", []uint32{1, uint32(btf.KindEnum64)<<24 | 1, 8, 1, 0, 0}), nil)
 	if err != nil {
 		return probed("BTF_LOAD with ENUM64", err)
 	}
@@ -140,7 +138,7 @@ func matchProgram(kind core.Kind, funcInfo bool) (int32, error) {
 		0, uint32(btf.KindFuncProto) << 24, 1, // [2] int (void)
 		7, uint32(btf.KindFunc) << 24, 2, // [3] f
 	})
-	fd, err := loadTypes(types)
+	fd, err := bpfsys.LoadBTF(types, nil)
 	if err != nil {
 		return 0, err
 	}
@@ -148,20 +146,15 @@ func matchProgram(kind core.Kind, funcInfo bool) (int32, error) {
 	insns := []byte{0xb7, 0, 0, 0, 1, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0}
 	records := core.Encode([]core.Record{{TypeID: 1, AccessStr: 5, Kind: kind}})
 	info := []byte{0, 0, 0, 0, 3, 0, 0, 0}
-	fixed := bpfsys.ProgLoadAttr{Type: socketFilter, InsnCount: 2, CORESize: len(records)}
-	if funcInfo {
-		fixed.FuncInfoRecSize, fixed.FuncInfoSize = 8, len(info)
+	var m bpfsys.Memory
+	defer m.Release()
+	a := bpfsys.ProgLoadAttr{
+		Type: uapi.ProgSocketFilter, BTF: uint32(fd), CORE: m.At(records), CORECount: 1, CORESize: core.RecordSize,
 	}
-	a := bpfsys.NewAttr(bpfsys.ProgLoadSize(bpfsys.ProgLoadNeeds{CORE: true}))
-	bpfsys.PutProgLoad(a.Bytes, fixed)
-	a.Ptr(bpfsys.ProgLoadInsns, insns)
-	a.Ptr(bpfsys.ProgLoadLicense, []byte("GPL\x00"))
-	a.U32(bpfsys.ProgLoadBTF, uint32(fd))
 	if funcInfo {
-		a.Ptr(bpfsys.ProgLoadFuncInfo, info)
+		a.FuncInfo, a.FuncInfoSize, a.FuncInfoCount = m.At(info), 8, 1
 	}
-	a.Ptr(bpfsys.ProgLoadCORE, records)
-	prog, err := a.Call(bpfsys.ProgLoad)
+	prog, err := loadProgram(a, insns, nil)
 	if err != nil {
 		return 0, err
 	}
@@ -192,11 +185,4 @@ func probeNoFuncInfo() error {
 		return err
 	}
 	return nil
-}
-
-func loadTypes(raw []byte) (fd int, err error) {
-	a := bpfsys.NewAttr(bpfsys.BTFLoadSize)
-	a.Ptr(0, raw)
-	a.U32(bpfsys.BTFLoadLen, uint32(len(raw)))
-	return a.Call(bpfsys.BTFLoad)
 }

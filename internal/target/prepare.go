@@ -13,7 +13,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 	"github.com/bpfreplay/bpfreplay/internal/core"
-	"github.com/bpfreplay/bpfreplay/internal/trace"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
@@ -181,7 +181,7 @@ func (p *Prepared) setting(i int, types *btf.Spec) error {
 	case "usdt":
 		var found bool
 		if found, err = p.target.hasUprobeMulti(); found {
-			v = traceUprobeMulti
+			v = uint32(uapi.AttachTraceUprobeMulti)
 		}
 	case "member":
 		v, err = p.target.memberIndex(s.StructOps, s.Member)
@@ -334,7 +334,7 @@ func (p *Prepared) checkPinned(fd, i int) error {
 			}
 		}
 	}
-	if trace.MapTypeName(info.Type) != m.Type || info.KeySize != m.KeySize || info.ValueSize != m.ValueSize ||
+	if info.Type.String() != m.Type || info.KeySize != m.KeySize || info.ValueSize != m.ValueSize ||
 		info.MaxEntries != entries || info.MapFlags != m.Flags || info.MapExtra != m.Extra {
 		return fmt.Errorf("the map that is pinned at %s has another definition: remove it, or name another directory for pins: %w", p.pin(m), unix.EINVAL)
 	}

@@ -9,23 +9,26 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 	"github.com/bpfreplay/bpfreplay/internal/insn"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 // probeInsns is "return 0".
 var probeInsns = []byte{0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0}
 
-const socketFilter = 1 // BPF_PROG_TYPE_SOCKET_FILTER
+// loadProgram loads instructions as a program that is GPL, with a log if log is not nil.
+func loadProgram(a bpfsys.ProgLoadAttr, insns, log []byte) (int, error) {
+	var m bpfsys.Memory
+	defer m.Release()
+	a.Insns, a.InsnCount, a.License = m.At(insns), uint32(insn.Insns(insns).Len()), m.String("GPL")
+	a.SetLog(&m, 1, log)
+	return bpfsys.Call(bpfsys.ProgLoad, &a)
+}
 
 // hasCookie reports whether kprobes have the helper bpf_get_attach_cookie (174, 5.15).
 func (t *Target) hasCookie() (bool, error) {
-	const kprobe, getAttachCookie = 2, 174
+	const getAttachCookie = 174
 	insns := append([]byte{0x85, 0, 0, 0, getAttachCookie, 0, 0, 0}, 0x95, 0, 0, 0, 0, 0, 0, 0)
-	a := bpfsys.NewAttr(bpfsys.ProgLoadAttachType + 4)
-	a.U32(0, kprobe)
-	a.U32(4, 2)
-	a.Ptr(bpfsys.ProgLoadInsns, insns)
-	a.Ptr(bpfsys.ProgLoadLicense, []byte("GPL\x00"))
-	fd, err := a.Call(bpfsys.ProgLoad)
+	fd, err := loadProgram(bpfsys.ProgLoadAttr{Type: uapi.ProgKprobe}, insns, nil)
 	if err != nil {
 		return false, unknown("PROG_LOAD with helper bpf_get_attach_cookie", err)
 	}
@@ -55,8 +58,6 @@ func (t *Target) has(answer **bool, probe func() (bool, error)) (bool, error) {
 	return **answer, nil
 }
 
-const traceUprobeMulti = 48 // BPF_TRACE_UPROBE_MULTI
-
 // hasUprobeMulti reports whether the kernel has uprobe_multi links (6.6,
 // 89ae89f53d20) which select processes and not threads by their pid (6.10 and
 // stable kernels, 46ba0e49b642): what libbpf asks before it loads a program for
@@ -67,29 +68,18 @@ func (t *Target) hasUprobeMulti() (bool, error) { return t.has(&t.uprobeMulti, p
 // code: EBADF where such links are known. A pid that cannot be is looked at
 // before that, EINVAL, where it means a process.
 func probeUprobeMulti() (bool, error) {
-	a := bpfsys.NewAttr(bpfsys.ProgLoadAttachType + 4)
-	const kprobe = 2
-	a.U32(0, kprobe)
-	a.U32(4, uint32(len(probeInsns)/8))
-	a.Ptr(bpfsys.ProgLoadInsns, probeInsns)
-	a.Ptr(bpfsys.ProgLoadLicense, []byte("GPL\x00"))
-	a.U32(bpfsys.ProgLoadAttachType, traceUprobeMulti)
-	prog, err := a.Call(bpfsys.ProgLoad)
+	prog, err := loadProgram(bpfsys.ProgLoadAttr{Type: uapi.ProgKprobe, AttachType: uapi.AttachTraceUprobeMulti}, probeInsns, nil)
 	if err != nil {
 		return false, unknown("PROG_LOAD for uprobe_multi links", err)
 	}
 	defer bpfsys.Close(prog)
 	link := func(pid uint32) error {
-		// struct { prog_fd, target_fd, attach_type, flags; uprobe_multi { path,
-		// offsets, ref_ctr_offsets, cookies; cnt, flags, pid } } of union bpf_attr.
-		a := bpfsys.NewAttr(64)
-		a.U32(0, uint32(prog))
-		a.U32(8, traceUprobeMulti)
-		a.Ptr(16, []byte("/\x00"))
-		a.Ptr(24, make([]byte, 8))
-		a.U32(48, 1)
-		a.U32(56, pid)
-		fd, err := a.Call(bpfsys.LinkCreate)
+		var m bpfsys.Memory
+		defer m.Release()
+		fd, err := bpfsys.Call(bpfsys.LinkCreate, &bpfsys.LinkCreateAttr[bpfsys.LinkUprobes]{
+			ProgFD: uint32(prog), AttachType: uapi.AttachTraceUprobeMulti,
+			More: bpfsys.LinkUprobes{Path: m.String("/"), Offsets: m.At(make([]byte, 8)), Count: 1, PID: pid},
+		})
 		if err == nil {
 			bpfsys.Close(fd)
 		}
@@ -109,11 +99,7 @@ func probeUprobeMulti() (bool, error) {
 func (t *Target) hasFarValues() (bool, error) { return t.has(&t.farValues, probeFarValues) }
 
 func probeFarValues() (bool, error) {
-	const array = 2 // BPF_MAP_TYPE_ARRAY
-	attr := bpfsys.MapCreateAttr{Type: array, KeySize: 4, ValueSize: 4, MaxEntries: 1}
-	a := bpfsys.NewAttr(bpfsys.MapCreateSize(attr))
-	bpfsys.PutMapCreate(a.Bytes, attr)
-	m, err := a.Call(bpfsys.MapCreate)
+	m, err := bpfsys.Call(bpfsys.MapCreate, &bpfsys.MapCreateAttr{Type: uapi.MapArray, KeySize: 4, ValueSize: 4, MaxEntries: 1})
 	if err != nil {
 		return false, unknown("MAP_CREATE", err)
 	}
@@ -124,13 +110,7 @@ func probeFarValues() (bool, error) {
 	p.SetImm(1, 1<<30)
 	p[2*insn.Size] = insn.Exit
 	log := make([]byte, 1024)
-	a = bpfsys.NewAttr(bpfsys.ProgLoadAttachType + 4)
-	a.U32(0, socketFilter)
-	a.U32(4, uint32(p.Len()))
-	a.Ptr(bpfsys.ProgLoadInsns, p)
-	a.Ptr(bpfsys.ProgLoadLicense, []byte("GPL\x00"))
-	a.ProgLoadLog(1, log)
-	fd, err := a.Call(bpfsys.ProgLoad)
+	fd, err := loadProgram(bpfsys.ProgLoadAttr{Type: uapi.ProgSocketFilter}, p, log)
 	if err == nil {
 		bpfsys.Close(fd)
 		return false, nil

@@ -6,6 +6,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 	"github.com/bpfreplay/bpfreplay/internal/insn"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 // A global function that takes the program's context says so with a tag on its
@@ -14,36 +15,39 @@ import (
 // reaches such a function gets a description of its own of the function, with
 // the type that the kernel expects from a program of its type. So does libbpf.
 
+// funcInfoSize is the size of struct bpf_func_info in bytes.
+const funcInfoSize = 8
+
 const argCtxTag = "arg:ctx"
 
 // contextNames are the names of context types, by enum bpf_prog_type. A program of
 // another type has a context without a name, for which this does not work.
-var contextNames = map[uint32]string{
-	1:  "__sk_buff",               // SOCKET_FILTER
-	2:  "bpf_user_pt_regs_t",      // KPROBE
-	3:  "__sk_buff",               // SCHED_CLS
-	4:  "__sk_buff",               // SCHED_ACT
-	6:  "xdp_md",                  // XDP
-	7:  "bpf_perf_event_data",     // PERF_EVENT
-	8:  "__sk_buff",               // CGROUP_SKB
-	9:  "bpf_sock",                // CGROUP_SOCK
-	10: "__sk_buff",               // LWT_IN
-	11: "__sk_buff",               // LWT_OUT
-	12: "__sk_buff",               // LWT_XMIT
-	13: "bpf_sock_ops",            // SOCK_OPS
-	14: "__sk_buff",               // SK_SKB
-	15: "bpf_cgroup_dev_ctx",      // CGROUP_DEVICE
-	16: "sk_msg_md",               // SK_MSG
-	17: "bpf_raw_tracepoint_args", // RAW_TRACEPOINT
-	18: "bpf_sock_addr",           // CGROUP_SOCK_ADDR
-	19: "__sk_buff",               // LWT_SEG6LOCAL
-	21: "sk_reuseport_md",         // SK_REUSEPORT
-	22: "__sk_buff",               // FLOW_DISSECTOR
-	23: "bpf_sysctl",              // CGROUP_SYSCTL
-	24: "bpf_raw_tracepoint_args", // RAW_TRACEPOINT_WRITABLE
-	25: "bpf_sockopt",             // CGROUP_SOCKOPT
-	30: "bpf_sk_lookup",           // SK_LOOKUP
-	32: "bpf_nf_ctx",              // NETFILTER
+var contextNames = map[uapi.ProgType]string{
+	uapi.ProgSocketFilter:          "__sk_buff",
+	uapi.ProgKprobe:                "bpf_user_pt_regs_t",
+	uapi.ProgSchedCls:              "__sk_buff",
+	uapi.ProgSchedAct:              "__sk_buff",
+	uapi.ProgXDP:                   "xdp_md",
+	uapi.ProgPerfEvent:             "bpf_perf_event_data",
+	uapi.ProgCgroupSkb:             "__sk_buff",
+	uapi.ProgCgroupSock:            "bpf_sock",
+	uapi.ProgLWTIn:                 "__sk_buff",
+	uapi.ProgLWTOut:                "__sk_buff",
+	uapi.ProgLWTXmit:               "__sk_buff",
+	uapi.ProgSockOps:               "bpf_sock_ops",
+	uapi.ProgSkSkb:                 "__sk_buff",
+	uapi.ProgCgroupDevice:          "bpf_cgroup_dev_ctx",
+	uapi.ProgSkMsg:                 "sk_msg_md",
+	uapi.ProgRawTracepoint:         "bpf_raw_tracepoint_args",
+	uapi.ProgCgroupSockAddr:        "bpf_sock_addr",
+	uapi.ProgLWTSeg6local:          "__sk_buff",
+	uapi.ProgSkReuseport:           "sk_reuseport_md",
+	uapi.ProgFlowDissector:         "__sk_buff",
+	uapi.ProgCgroupSysctl:          "bpf_sysctl",
+	uapi.ProgRawTracepointWritable: "bpf_raw_tracepoint_args",
+	uapi.ProgCgroupSockopt:         "bpf_sockopt",
+	uapi.ProgSkLookup:              "bpf_sk_lookup",
+	uapi.ProgNetfilter:             "bpf_nf_ctx",
 }
 
 // contextTag is one __arg_ctx of a global function.
@@ -137,13 +141,12 @@ var userRegs = []string{"pt_regs", "user_pt_regs", "user_regs_struct"}
 // kernel knows the context by: void *, or what else is commonly written there.
 // The kernel's own type may stay, and anything else is a mistake that
 // the verifier may have its say about.
-func isContext(types *btf.Spec, param btf.TypeID, progType uint32) bool {
-	const kprobe, perfEvent, rawTracepoint, rawWritable = 2, 7, 17, 24
+func isContext(types *btf.Spec, param btf.TypeID, progType uapi.ProgType) bool {
 	ptr, err := types.Underlying(param)
 	if err != nil || ptr.Kind != btf.KindPtr {
 		return false
 	}
-	if (progType == kprobe || progType == perfEvent) && typedefOf(types, ptr.Ref) == contextNames[kprobe] {
+	if (progType == uapi.ProgKprobe || progType == uapi.ProgPerfEvent) && typedefOf(types, ptr.Ref) == contextNames[uapi.ProgKprobe] {
 		return false
 	}
 	t, err := types.Underlying(ptr.Ref)
@@ -153,12 +156,12 @@ func isContext(types *btf.Spec, param btf.TypeID, progType uint32) bool {
 	switch {
 	case t.Kind == btf.KindVoid:
 		return true
-	case t.Kind == btf.KindStruct && progType == kprobe:
+	case t.Kind == btf.KindStruct && progType == uapi.ProgKprobe:
 		return t.Name == "pt_regs"
-	case t.Kind == btf.KindStruct && progType == perfEvent:
+	case t.Kind == btf.KindStruct && progType == uapi.ProgPerfEvent:
 		return slices.Contains(userRegs, t.Name)
 	case t.Kind == btf.KindInt && t.Size == 8:
-		return progType == rawTracepoint || progType == rawWritable
+		return progType == uapi.ProgRawTracepoint || progType == uapi.ProgRawTracepointWritable
 	}
 	return false
 }

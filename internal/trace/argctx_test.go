@@ -8,6 +8,7 @@ import (
 	"gotest.tools/v3/assert"
 
 	"github.com/bpfreplay/bpfreplay/internal/btf"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 // emptyTypes is BTF without types.
@@ -57,7 +58,7 @@ func TestArgCtx(t *testing.T) {
 	all := funcInfo(main, plain, anything, probed, received, private, beyond)
 	for _, tt := range []struct {
 		name     string
-		progType uint32
+		progType uapi.ProgType
 		protos   map[int]string // by record
 	}{
 		{"kprobe", kprobe, map[int]string{2: "int (int, struct bpf_user_pt_regs_t *)", 3: "int (struct bpf_user_pt_regs_t *)"}},
@@ -119,7 +120,7 @@ func TestIsContext(t *testing.T) {
 	number := types.AppendInt("int", 4, true)
 	for _, tt := range []struct {
 		param    btf.TypeID
-		progType uint32
+		progType uapi.ProgType
 		want     bool
 	}{
 		{void, xdp, true}, {void, kprobe, true}, {regs, kprobe, true}, {regs, xdp, false},

@@ -10,6 +10,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/core"
 	"github.com/bpfreplay/bpfreplay/internal/insn"
 	"github.com/bpfreplay/bpfreplay/internal/object"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 	"github.com/bpfreplay/bpfreplay/internal/visible"
 )
 
@@ -189,7 +190,6 @@ func (l *linker) relocate(f *object.Function, at int, r object.Relocation) error
 // Jump tables (6.19): BPF_MAP_TYPE_INSN_ARRAY, with struct bpf_insn_array_value
 // as value, of which only the first field, orig_off, is for user space to set.
 const (
-	mapInsnArray       = 34
 	insnArrayValueSize = 16 // bytes
 )
 
@@ -213,7 +213,7 @@ func (l *linker) relocateJumpTable(i int, r object.Relocation) error {
 		l.p.add(&CreateMap{
 			Name: name, Out: fd,
 			Attr: MapAttr{
-				Type: mapInsnArray, KeySize: 4, ValueSize: insnArrayValueSize,
+				Type: uapi.MapInsnArray, KeySize: 4, ValueSize: insnArrayValueSize,
 				MaxEntries: uint32(len(table.Targets)), Name: ".jumptables",
 			},
 		})

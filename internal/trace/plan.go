@@ -11,6 +11,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 	"github.com/bpfreplay/bpfreplay/internal/object"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 	"github.com/bpfreplay/bpfreplay/internal/visible"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
@@ -132,7 +133,7 @@ func (p *planner) declareMaps() {
 			Mmapable: m.Flags&fMmapable != 0, ReadOnly: m.Frozen, Pinned: m.Pinning != 0,
 			Variables: m.Variables,
 		}
-		if m.Type == mapArena {
+		if m.Type == uapi.MapArena {
 			t.Arena, t.Data = true, m.Value()
 		}
 		p.t.Maps = append(p.t.Maps, t)
@@ -244,35 +245,6 @@ func (p *planner) checkStructOps() error {
 	return nil
 }
 
-// Map types that the plan has to tell apart (enum bpf_map_type).
-const (
-	mapHash          = 1
-	mapArray         = 2
-	mapProgArray     = 3
-	mapPerfEvent     = 4
-	mapPercpuHash    = 5
-	mapPercpuArray   = 6
-	mapStackTrace    = 7
-	mapCgroupArray   = 8
-	mapLRUHash       = 9
-	mapLRUPercpuHash = 10
-	mapLPMTrie       = 11
-	mapArrayOfMaps   = 12
-	mapHashOfMaps    = 13
-	mapDevmap        = 14
-	mapSockmap       = 15
-	mapCPUMap        = 16
-	mapXSKMap        = 17
-	mapSockhash      = 18
-	mapQueue         = 22
-	mapStack         = 23
-	mapDevmapHash    = 25
-	mapStructOps     = 26
-	mapRingbuf       = 27
-	mapUserRingbuf   = 31
-	mapArena         = 33
-)
-
 // kernelName cuts a name to what fits into BPF_OBJ_NAME_LEN with its NUL.
 func kernelName(name string) string {
 	if len(name) > 15 {
@@ -309,7 +281,7 @@ func (p *planner) createMaps() error {
 		if m.Inner != nil {
 			inner = p.newFD("inner map of " + visible.Name(m.Name))
 			p.add(p.createMap(nil, m.Inner, m.Inner.Name, inner))
-		} else if m.Type == mapArrayOfMaps || m.Type == mapHashOfMaps {
+		} else if m.Type == uapi.MapArrayOfMaps || m.Type == uapi.MapHashOfMaps {
 			return refuse("map "+visible.Name(LogicalName(m)), unix.EINVAL, "a map of maps needs a definition of its inner maps: declare __array(values, struct { … }); only libbpf can be handed one before the load (bpf_map__set_inner_map_fd)")
 		}
 		c := p.createMap(p.t.Maps[p.maps[i]], m, LogicalName(m), p.mapFD(i))
@@ -341,9 +313,9 @@ func (p *planner) createMap(of *Map, m *object.Map, name string, out FD) *Create
 		}
 	}
 	switch {
-	case m.Type == mapPerfEvent && m.MaxEntries == 0:
+	case m.Type == uapi.MapPerfEventArray && m.MaxEntries == 0:
 		c.CPUs = p.setting(&Setting{Kind: SettingCPUs, Size: 4})
-	case m.Type == mapRingbuf || m.Type == mapUserRingbuf:
+	case m.Type == uapi.MapRingbuf || m.Type == uapi.MapUserRingbuf:
 		sizes := ringSizes(m.MaxEntries)
 		c.Attr.MaxEntries, c.Sizes = sizes[0], sizes[1:]
 	}
@@ -382,7 +354,7 @@ func (p *planner) setting(s *Setting) *Setting {
 // fillMap gives a data map its initial value and freezes it if user space may
 // not change it. Arrays are born zeroed, so .bss is left as it is.
 func (p *planner) fillMap(i int, m *object.Map) {
-	if m.Data != nil && m.Kind != object.MapBSS && m.Type != mapArena {
+	if m.Data != nil && m.Kind != object.MapBSS && m.Type != uapi.MapArena {
 		c := &UpdateElem{Map: p.mapFD(i), Name: LogicalName(m), Key: key32(0), Value: m.Value(), Initial: p.t.Maps[p.maps[i]]}
 		if m.Kind == object.MapPercpu {
 			c.Flags = fAllCPUs
@@ -402,7 +374,7 @@ func (p *planner) fillMap(i int, m *object.Map) {
 func (p *planner) fillInnerMaps() {
 	for i := range p.obj.Maps {
 		m := &p.obj.Maps[i]
-		if m.Type == mapProgArray {
+		if m.Type == uapi.MapProgArray {
 			continue
 		}
 		for _, s := range m.Slots {
@@ -428,7 +400,7 @@ func (p *planner) kconfigExterns() []object.Extern {
 func (p *planner) fillSlots() error {
 	for i := range p.obj.Maps {
 		m := &p.obj.Maps[i]
-		if m.Type != mapProgArray {
+		if m.Type != uapi.MapProgArray {
 			continue
 		}
 		for _, s := range m.Slots {
@@ -483,18 +455,6 @@ func (p *planner) lookup(s Symbol, proto btf.TypeID, why string) *Symbol {
 	return &s
 }
 
-// Program and attach types that name their targets in a way of their own
-// (enum bpf_prog_type, enum bpf_attach_type).
-const (
-	progStructOps  = 27
-	progExt        = 28
-	progLSM        = 29
-	attachRawTp    = 23
-	attachLSM      = 27
-	attachIter     = 28
-	attachLSMGroup = 43
-)
-
 // attachSymbol is the kernel's name of a program's attach target, and the module
 // that has it if the section names one.
 func attachSymbol(f *object.Function) (Symbol, string) {
@@ -506,11 +466,11 @@ func attachSymbol(f *object.Function) (Symbol, string) {
 		module = ""
 	}
 	switch f.Program.AttachType {
-	case attachRawTp:
+	case uapi.AttachTraceRawTp:
 		s.Name, s.BTFKind = "btf_trace_"+s.Name, uint32(btf.KindTypedef)
-	case attachLSM, attachLSMGroup:
+	case uapi.AttachLSMMac, uapi.AttachLSMCgroup:
 		s.Name = "bpf_lsm_" + s.Name
-	case attachIter:
+	case uapi.AttachTraceIter:
 		s.Name = "bpf_iter_" + s.Name
 	}
 	return s, module
@@ -558,7 +518,7 @@ func (p *planner) loadProgram(i int, f *object.Function) error {
 		switch {
 		case f.Program.Attach == "":
 			return refuse(subject, unix.EINVAL, "section %q names no attach target", f.Section)
-		case f.Program.Type == progExt:
+		case f.Program.Type == uapi.ProgExt:
 			c.Program.Replaces = f.Program.Attach
 		default:
 			s, module := attachSymbol(f)
@@ -569,7 +529,7 @@ func (p *planner) loadProgram(i int, f *object.Function) error {
 	switch m := p.structOpsMember(p.programs[i]); {
 	case f.Program.USDT:
 		c.Expected = p.setting(&Setting{Kind: SettingUSDT, Size: 4})
-	case f.Program.Type == progStructOps && m != nil:
+	case f.Program.Type == uapi.ProgStructOps && m != nil:
 		c.Attach = p.lookup(Symbol{Kind: SymbolAttach, Name: m.of.Type, BTFKind: uint32(btf.KindStruct)}, 0, subject)
 		c.Expected = p.setting(&Setting{Kind: SettingMember, Size: 4, StructOps: m.of, Member: m.name})
 	}

@@ -125,7 +125,7 @@ func (t *Trace) printTypes(b *bytes.Buffer, c *LoadBTF) {
 
 func (t *Trace) mapFields(c *CreateMap) *fields {
 	f := &fields{}
-	f.add("map_type", MapTypeName(c.Attr.Type))
+	f.add("map_type", c.Attr.Type.String())
 	f.num("key_size", c.Attr.KeySize)
 	if c.Value == nil {
 		f.num("value_size", c.Attr.ValueSize)
@@ -225,7 +225,7 @@ func (s *Symbol) String() string {
 
 func (t *Trace) printProgram(b *bytes.Buffer, c *LoadProgram) {
 	f := &fields{}
-	f.add("prog_type", ProgTypeName(c.Type))
+	f.add("prog_type", c.Type.String())
 	f.num("insn_cnt", uint32(insn.Insns(c.Insns).Len()))
 	f.add("license", strconv.Quote(c.License))
 	if c.Flags != 0 {
@@ -236,7 +236,7 @@ func (t *Trace) printProgram(b *bytes.Buffer, c *LoadProgram) {
 	case c.Expected != nil:
 		f.add("expected_attach_type", c.Expected.String())
 	case c.AttachType != 0:
-		f.add("expected_attach_type", AttachTypeName(c.AttachType))
+		f.add("expected_attach_type", c.AttachType.String())
 	}
 	if c.BTF != NoFD {
 		f.add("prog_btf_fd", t.fd(c.BTF))
@@ -250,7 +250,7 @@ func (t *Trace) printProgram(b *bytes.Buffer, c *LoadProgram) {
 		f.add("attach_btf_id", c.Attach.String())
 		f.add("attach_btf_obj_fd", t.fd(c.Attach.BTF))
 	}
-	if c.Fields().FDArray {
+	if c.CallsKfunc() {
 		f.add("fd_array", "[all fds]")
 	}
 	f.num("core_relo_cnt", uint32(len(c.CORE)))

@@ -6,7 +6,9 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/core"
 	"github.com/bpfreplay/bpfreplay/internal/insn"
 	"github.com/bpfreplay/bpfreplay/internal/object"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 	"github.com/bpfreplay/bpfreplay/internal/visible"
+	"slices"
 )
 
 // Trace is a load, planned.
@@ -30,7 +32,7 @@ type Trace struct {
 type Map struct {
 	Name      string // logical name: the variable, or the section of a data map
 	Kind      object.MapKind
-	Type      uint32 // enum bpf_map_type
+	Type      uapi.MapType
 	ValueSize uint32 // bytes
 	Mmapable  bool   // user space may map the value
 	ReadOnly  bool   // frozen after the load
@@ -51,8 +53,8 @@ type Map struct {
 type Program struct {
 	Name       string // of the function
 	Section    string
-	Type       uint32 // enum bpf_prog_type
-	AttachType uint32 // enum bpf_attach_type
+	Type       uapi.ProgType
+	AttachType uapi.AttachType
 	// Module is the one module whose function the program attaches to, as in
 	// SEC("fentry/mod:func"). The lookup searches all, so the runtime checks
 	// what was found.
@@ -163,7 +165,7 @@ type Word struct{ Off, Value uint32 }
 
 // MapAttr are the attributes of a map, by the names of uapi's bpf_attr.
 type MapAttr struct {
-	Type       uint32
+	Type       uapi.MapType
 	KeySize    uint32 // bytes
 	ValueSize  uint32 // bytes
 	MaxEntries uint32
@@ -280,8 +282,8 @@ type InfoEdit struct {
 type LoadProgram struct {
 	Program    *Program
 	Name       string
-	Type       uint32
-	AttachType uint32
+	Type       uapi.ProgType
+	AttachType uapi.AttachType
 	Flags      uint32
 	License    string
 	Insns      []byte // 8 bytes an instruction; what Fixups name is filled in at issue
@@ -387,36 +389,74 @@ func (c *ChooseEnum) Subject() string  { return "enum " + c.Name }
 func (c *AskContext) Subject() string  { return "tag arg:ctx" }
 func (c *Close) Subject() string       { return c.Name }
 
-// Fixed are the fields of the attribute that are known before a load.
+// Fixed is the attribute with what is known before a load.
 func (c *CreateMap) Fixed() bpfsys.MapCreateAttr {
 	a := &c.Attr
 	return bpfsys.MapCreateAttr{
 		Type: a.Type, KeySize: a.KeySize, ValueSize: a.ValueSize, MaxEntries: a.MaxEntries,
-		Flags: a.Flags, NUMANode: a.NUMANode, Name: a.Name,
-		BTF: a.BTF != NoFD, KeyType: a.KeyType, ValueType: a.ValueType, Extra: a.Extra,
+		Flags: a.Flags, NUMANode: a.NUMANode, Name: bpfsys.Name(a.Name),
+		KeyType: a.KeyType, ValueType: a.ValueType, Extra: a.Extra,
 	}
 }
 
-// Fixed are the fields of the attribute that are known before a load.
+// AttrSize is the size of the attribute in bytes: it ends with the last field that is used.
+func (c *CreateMap) AttrSize() int {
+	switch a := &c.Attr; {
+	case c.Value != nil:
+		return bpfsys.MapCreateTypeFDEnd
+	case a.Extra != 0:
+		return bpfsys.MapCreateExtraEnd
+	case a.BTF != NoFD || a.KeyType != 0 || a.ValueType != 0:
+		return bpfsys.MapCreateValueTypeEnd
+	}
+	return bpfsys.MapCreateNameEnd
+}
+
+// Fixed is the attribute with what is known before a load.
 func (c *LoadProgram) Fixed() bpfsys.ProgLoadAttr {
+	a := bpfsys.ProgLoadAttr{
+		Type: c.Type, InsnCount: uint32(insn.Insns(c.Insns).Len()), Flags: c.Flags, Name: bpfsys.Name(c.Name), AttachType: c.AttachType,
+	}
+	if len(c.FuncInfo) > 0 {
+		a.FuncInfoSize, a.FuncInfoCount = c.FuncInfoRecSize, uint32(len(c.FuncInfo))/c.FuncInfoRecSize
+	}
+	if len(c.LineInfo) > 0 {
+		a.LineInfoSize, a.LineInfoCount = c.LineInfoRecSize, uint32(len(c.LineInfo))/c.LineInfoRecSize
+	}
+	if len(c.CORE) > 0 {
+		a.CORESize, a.CORECount = core.RecordSize, uint32(len(c.CORE))
+	}
+	return a
+}
+
+// Fixed is the attribute with what is known before a load.
+func (c *AskContext) Fixed() bpfsys.ProgLoadAttr {
 	return bpfsys.ProgLoadAttr{
-		Type: c.Type, InsnCount: uint32(insn.Insns(c.Insns).Len()), Flags: c.Flags, Name: kernelName(c.Name), AttachType: c.AttachType,
-		FuncInfoRecSize: c.FuncInfoRecSize, FuncInfoSize: len(c.FuncInfo),
-		LineInfoRecSize: c.LineInfoRecSize, LineInfoSize: len(c.LineInfo),
-		CORESize: core.RecordSize * len(c.CORE),
+		Type: uapi.ProgKprobe, InsnCount: uint32(insn.Insns(c.Insns).Len()),
+		FuncInfoSize: funcInfoSize, FuncInfoCount: uint32(len(c.FuncInfo) / funcInfoSize),
 	}
 }
 
-// Fields says which later fields of the attribute the program uses.
-func (c *LoadProgram) Fields() bpfsys.ProgLoadNeeds {
-	n := bpfsys.ProgLoadNeeds{
-		FuncInfo: len(c.FuncInfo) > 0, LineInfo: len(c.LineInfo) > 0,
-		Attach: c.Attach != nil || c.Program.Replaces != "", CORE: len(c.CORE) > 0,
+// AttrSize is the size of the attribute in bytes: it ends with the last field that is used.
+func (c *LoadProgram) AttrSize() int {
+	switch {
+	case len(c.CORE) > 0:
+		return bpfsys.ProgLoadCOREEnd
+	case c.CallsKfunc():
+		return bpfsys.ProgLoadFDArrayEnd
+	case c.Attach != nil || c.Program.Replaces != "":
+		return bpfsys.ProgLoadAttachEnd
+	case len(c.LineInfo) > 0:
+		return bpfsys.ProgLoadLineCountEnd
+	case len(c.FuncInfo) > 0:
+		return bpfsys.ProgLoadFuncCountEnd
 	}
-	for _, f := range c.Fixups {
-		n.FDArray = n.FDArray || f.Kind == FixupCall
-	}
-	return n
+	return bpfsys.ProgLoadAttachTypeEnd
+}
+
+// CallsKfunc reports whether the program has a call of a kfunc, and with it an fd_array.
+func (c *LoadProgram) CallsKfunc() bool {
+	return slices.ContainsFunc(c.Fixups, func(f Fixup) bool { return f.Kind == FixupCall })
 }
 
 func btfKindName(k uint32) string { return btf.Kind(k).String() }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 	"github.com/bpfreplay/bpfreplay/internal/object"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 // chooseTypes decides what the kernel gets of the object's types. What every
@@ -97,10 +98,10 @@ const (
 )
 
 // noTypes are the map types that refuse BTF type ids, as libbpf lists them.
-var noTypes = []uint32{
-	mapPerfEvent, mapCgroupArray, mapStackTrace, mapArrayOfMaps, mapHashOfMaps,
-	mapDevmap, mapDevmapHash, mapCPUMap, mapXSKMap, mapSockmap, mapSockhash,
-	mapQueue, mapStack, mapArena,
+var noTypes = []uapi.MapType{
+	uapi.MapPerfEventArray, uapi.MapCgroupArray, uapi.MapStackTrace, uapi.MapArrayOfMaps, uapi.MapHashOfMaps,
+	uapi.MapDevmap, uapi.MapDevmapHash, uapi.MapCPUMap, uapi.MapXSKMap, uapi.MapSockmap, uapi.MapSockhash,
+	uapi.MapQueue, uapi.MapStack, uapi.MapArena,
 }
 
 // askTypes answers for all kernels from 5.14 on, where they agree. Where the
@@ -118,21 +119,21 @@ func askTypes(types *btf.Spec, m *object.Map) typesAnswer {
 		return typesUnknown
 	}
 	switch m.Type {
-	case mapHash, mapPercpuHash, mapLRUHash, mapLRUPercpuHash:
+	case uapi.MapHash, uapi.MapPercpuHash, uapi.MapLRUHash, uapi.MapLRUPercpuHash:
 		if m.KeyType != 0 {
 			return typesTaken
 		}
-	case mapArray, mapPercpuArray:
+	case uapi.MapArray, uapi.MapPercpuArray:
 		switch {
 		case m.KeyType != 0: // array_map_check_btf
 			if key.Kind == btf.KindInt && key.Int.Bits == 32 && key.Int.Offset == 0 {
 				return typesTaken
 			}
 			return typesRefused
-		case m.Type == mapArray && m.MaxEntries == 1 && types.KindOf(m.ValueType) == btf.KindDatasec:
+		case m.Type == uapi.MapArray && m.MaxEntries == 1 && types.KindOf(m.ValueType) == btf.KindDatasec:
 			return typesTaken
 		}
-	case mapLPMTrie: // trie_check_btf
+	case uapi.MapLPMTrie: // trie_check_btf
 		if key.Kind != btf.KindStruct {
 			return typesRefused
 		}

@@ -28,6 +28,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/replay"
 	"github.com/bpfreplay/bpfreplay/internal/target"
 	"github.com/bpfreplay/bpfreplay/internal/trace"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 	"github.com/bpfreplay/bpfreplay/loader/keyring"
 )
@@ -182,12 +183,13 @@ const linkName = "link"
 
 // loadUnsigned loads a program that a policy has something to say about.
 func loadUnsigned() {
-	a := bpfsys.NewAttr(bpfsys.ProgLoadAttachType + 4)
-	const socketFilter = 1
-	bpfsys.PutProgLoad(a.Bytes, bpfsys.ProgLoadAttr{Type: socketFilter, InsnCount: 2, Name: "policy_probe"})
-	a.Ptr(bpfsys.ProgLoadInsns, []byte{0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0})
-	a.Ptr(bpfsys.ProgLoadLicense, []byte("GPL\x00"))
-	if fd, err := a.Call(bpfsys.ProgLoad); err == nil {
+	var m bpfsys.Memory
+	defer m.Release()
+	fd, err := bpfsys.Call(bpfsys.ProgLoad, &bpfsys.ProgLoadAttr{
+		Type: uapi.ProgSocketFilter, Insns: m.At([]byte{0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0}), InsnCount: 2,
+		License: m.String("GPL"), Name: bpfsys.Name("policy_probe"),
+	})
+	if err == nil {
 		bpfsys.Close(fd)
 	}
 }
@@ -369,7 +371,7 @@ func (p *Policy) Refusals() ([]Refusal, error) {
 		}
 		out = append(out, Refusal{
 			Since: time.Duration(raw.Time), PID: raw.PID, Command: bpfsys.CString(raw.Comm[:]), Program: bpfsys.CString(raw.Name[:]),
-			Type: trace.ProgTypeName(raw.Type), Why: whys[raw.Why], Keyring: keyring.ID(raw.Keyring), Enforced: raw.Enforced != 0,
+			Type: uapi.ProgType(raw.Type).String(), Why: whys[raw.Why], Keyring: keyring.ID(raw.Keyring), Enforced: raw.Enforced != 0,
 		})
 	}
 }

@@ -1,0 +1,143 @@
+package skelgen
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/bpfreplay/bpfreplay/internal/btf"
+	"github.com/bpfreplay/bpfreplay/loader/artefact"
+)
+
+// asksTypes reports whether the value of a setting depends on the kernel's types.
+func asksTypes(s *artefact.Setting) bool {
+	return s.Kind == "member" || s.Kind == "value_size" || s.Kind == "mismatch"
+}
+
+// needsTypes reports whether the skeleton needs types.h.
+func (h *header) needsTypes() bool {
+	return slices.ContainsFunc(h.a.Settings, func(s artefact.Setting) bool { return asksTypes(&s) }) ||
+		slices.ContainsFunc(h.a.Programs, func(p artefact.Program) bool { return p.Replaces != "" }) || len(h.arenas()) > 0
+}
+
+// arenas are the maps that are arenas.
+func (h *header) arenas() (out []int) {
+	for i := range h.a.Maps {
+		if h.a.Maps[i].Arena {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// must reports whether a load cannot do without types: one prototype of a function may be
+// taken for the kernel's, of several only one is.
+func (h *header) must() bool {
+	prototypes := make(map[string]uint32)
+	for i := range h.a.Settings {
+		s := &h.a.Settings[i]
+		if !asksTypes(s) {
+			continue
+		}
+		other, twice := prototypes[s.Function]
+		if s.Kind != "mismatch" || twice && other != s.Prototype {
+			return true
+		}
+		prototypes[s.Function] = s.Prototype
+	}
+	return slices.ContainsFunc(h.a.Programs, func(p artefact.Program) bool { return p.Replaces != "" }) || len(h.arenas()) > 0
+}
+
+var btfKinds = map[string]int{"int": 1, "ptr": 2, "array": 3, "struct": 4, "union": 5, "enum": 6, "float": 16, "enum64": 19}
+
+// more writes the tables of types.h.
+func (h *header) more() {
+	n := h.name
+	settings, replaces := 0, 0
+	var rows strings.Builder
+	for i := range h.a.Settings {
+		s := &h.a.Settings[i]
+		row := func(kind, typ, which, members string) {
+			fmt.Fprintf(&rows, "\t{'%s', %d, %s, %s, %s},\n", kind, s.Offset, typ, which, members)
+			settings++
+		}
+		switch s.Kind {
+		case "member":
+			row("m", quoted(s.StructOps.Type), quoted(s.Member), "NULL")
+		case "value_size":
+			members := fmt.Sprintf("%s__members%d", n, i)
+			h.p("static const struct bpfreplay_member %s[] = {", members)
+			for _, m := range s.StructOps.Members {
+				h.p("\t{%s, %d, %d, %v},", quoted(m.Name), btfKinds[m.Kind], m.Size, m.Set)
+			}
+			h.p("\t{NULL, 0, 0, false}\n};")
+			row("s", quoted(s.StructOps.Type), "NULL", members)
+		case "mismatch":
+			row("p", quoted(s.Function), quoted(shape(h.spec, btf.TypeID(s.Prototype), 0)), "NULL")
+		}
+	}
+	h.p("static const struct bpfreplay_setting %s__settings[] = {\n%s\t{0, 0, NULL, NULL, NULL}\n};", n, rows.String())
+	h.p("static const struct bpfreplay_replaces %s__replaces[] = {", n)
+	for i := range h.a.Programs {
+		if p := &h.a.Programs[i]; p.Replaces != "" {
+			h.p("\t{%d, %d, %s},", i, p.Attr.Off, quoted(p.Replaces))
+			replaces++
+		}
+	}
+	h.p("\t{0, 0, NULL}\n};")
+	for _, i := range h.arenas() {
+		h.p("static const __u32 %s__globals%d[] = {", n, i)
+		for _, at := range h.a.Maps[i].Globals {
+			h.p("\t%d,", at)
+		}
+		h.p("\t0\n};")
+	}
+	h.p("static const struct bpfreplay_arena %s__arenas[] = {", n)
+	for _, i := range h.arenas() {
+		m := &h.a.Maps[i]
+		h.p("\t{%d, %d, %d, %d, %d, offsetof(struct %s, %s), %dULL, %s__globals%d},", i, m.Attr.Size, m.MaxEntries, m.Data.Off, m.Data.Size,
+			n, h.maps[i], m.Extra, n, i)
+	}
+	h.p("\t{0, 0, 0, 0, 0, 0, 0, NULL}\n};")
+	h.p("static const struct bpfreplay_more %s__more = {\n\t%s__settings, %s__replaces, %s__arenas, %d, %d, %d, %v\n};", n, n, n, n,
+		settings, replaces, len(h.arenas()), h.must())
+}
+
+// shape says of a type what typesCompatible of package core looks at, for bpfreplay_compatible
+// in types.h. What is compatible with nothing is x.
+func shape(spec *btf.Spec, id btf.TypeID, depth int) string {
+	t, err := spec.Underlying(id)
+	if err != nil || depth > maxNesting {
+		return "x"
+	}
+	switch t.Kind {
+	case btf.KindVoid:
+		return "v"
+	case btf.KindInt:
+		if t.Int.Offset == 0 {
+			return "i"
+		}
+	case btf.KindStruct:
+		return "s"
+	case btf.KindUnion:
+		return "u"
+	case btf.KindEnum, btf.KindEnum64:
+		return "e"
+	case btf.KindFwd:
+		return "f"
+	case btf.KindPtr:
+		return "p" + shape(spec, t.Ref, depth+1)
+	case btf.KindArray:
+		return "a" + shape(spec, t.Array.Elem, depth+1)
+	case btf.KindFuncProto:
+		if len(t.Params) > 25 {
+			break
+		}
+		s := "F" + string(rune('A'+len(t.Params)))
+		for _, p := range t.Params {
+			s += shape(spec, p.Type, depth+1)
+		}
+		return s + shape(spec, t.Ref, depth+1)
+	}
+	return "x"
+}
