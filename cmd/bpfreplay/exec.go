@@ -35,6 +35,8 @@ type execFlags struct {
 	root    string
 	splats  string
 	console string
+	junit   string
+	jobs    int
 	certs   each
 }
 
@@ -74,6 +76,11 @@ asked for in /lib/modules.
 --cert puts a certificate into the guest's keyring "user", which signed loads of the
 program may name.
 
+--kernel takes several kernels, and tiers of kernels.yaml, too: each line is then behind
+its kernel's name, a table at the end says how the program ended on each, and the exit
+status is 0 if it ended well on all, or else 1 if it failed on one, or else 2. With
+--junit there is a report with a test a kernel.
+
 So the tests of Go packages run on any kernel:
 
   go test -exec 'bpfreplay exec --kernel 6.12 --' ./...
@@ -83,6 +90,7 @@ files of their package's directory there, and testdata with all that is in it;
 others want --with (--bare leaves all out).`,
 		Example: `  bpfreplay exec -- uname -r
   bpfreplay exec --kernel 6.1 --with my.bpf.o -- bpftool prog loadall my.bpf.o /sys/fs/bpf/my
+  bpfreplay exec --kernel '6.1 6.12' --junit junit.xml -- ./my.test
   bpfreplay exec --get trace.dat -- trace-cmd record -o trace.dat -e bpf sleep 1
   bpfreplay exec --kernel ~/linux --module bpf_testmod --with /bin/cat -- sh -c 'cat /proc/modules'`,
 		DisableFlagsInUseLine: true,
@@ -94,7 +102,7 @@ others want --with (--bare leaves all out).`,
 	addFlags(cmd, flags{
 		"gdb": &f.gdb, "with": (*each)(&f.With), "get": (*each)(&f.Get), "tty": &f.tty, "bare": &f.bare, "rootfs": &f.root,
 		"module": (*each)(&f.Modules), "memory": &f.MemoryMiB, "cpus": &f.CPUs, "timeout": &f.Timeout,
-		"splats": &f.splats, "console": &f.console,
+		"splats": &f.splats, "console": &f.console, "junit": &f.junit, "jobs": &f.jobs,
 		"cert": &f.certs,
 	})
 	fl := cmd.Flags()
@@ -141,6 +149,14 @@ func (f *execFlags) run(cmd *cobra.Command, args []string) error {
 		if err := f.goTest(&c, args); err != nil {
 			return err
 		}
+	}
+	_, kernels, err := expandKernels(f.kernel, f.archs)
+	if err != nil {
+		return err
+	}
+	if len(kernels) > 1 || f.junit != "" {
+		f.archs = nil // the names have it
+		return f.runMany(cmd, c, kernels)
 	}
 	if !f.tty {
 		c.Signals = programSignals

@@ -79,6 +79,10 @@ func WriteJUnit(path string, m *harness.Matrix, source func(*harness.CaseReport)
 		out.Errors++
 	}
 	out.Time = seconds(m.Seconds)
+	return writeJUnit(path, out)
+}
+
+func writeJUnit(path string, out junitSuites) error {
 	var b bytes.Buffer
 	b.WriteString(xml.Header)
 	enc := xml.NewEncoder(&b)
@@ -222,3 +226,51 @@ func problem(c *harness.CaseReport) string {
 }
 
 const maxProblem = 300
+
+// ExecRow is how a program ended on one kernel.
+type ExecRow struct {
+	Kernel, Release string
+
+	Status  int    // exit status
+	Error   string // why there is none
+	Seconds float64
+	Output  string // its end
+}
+
+// Result is that in a few words.
+func (r *ExecRow) Result() string {
+	switch {
+	case r.Error != "":
+		return "error: " + oneLine(cut(r.Error, maxProblem))
+	case r.Status != 0:
+		return fmt.Sprintf("exit status %d", r.Status)
+	}
+	return "ok"
+}
+
+// WriteExecJUnit writes how a program ended on some kernels as JUnit XML, whole or not at all: a suite with a test a
+// kernel.
+func WriteExecJUnit(path, program string, rows []ExecRow) error {
+	s := junitSuite{Name: "exec", Properties: []junitProperty{{"program", printable(program)}}}
+	var all float64
+	for i := range rows {
+		r := &rows[i]
+		c := junitCase{Class: "exec", Name: printable(r.Kernel), Time: seconds(r.Seconds)}
+		s.Tests++
+		all += r.Seconds
+		result := &junitResult{Message: r.Result(), Text: printable(r.Output)}
+		switch {
+		case r.Error != "":
+			c.Error = result
+			s.Errors++
+		case r.Status != 0:
+			c.Failure = result
+			s.Failures++
+		default:
+			c.Output = printable(r.Output)
+		}
+		s.Cases = append(s.Cases, c)
+	}
+	s.Time = seconds(all)
+	return writeJUnit(path, junitSuites{Name: "bpfreplay exec", junitCounts: s.junitCounts, Suites: []junitSuite{s}})
+}
