@@ -57,7 +57,7 @@ foreign = $(filter-out $(if $(named),$(shell go env GOARCH)),$(named))
 named = $(sort $(foreach a,amd64 arm64 riscv64,$(if $(filter $a,$(call words,$(ARCH)))$(filter $a/%,$(call words,$(KERNEL))),$a)))
 guests = setup-vmtest bpfreplay $(foreach a,$(foreign),setup-$a bpfreplay.$a)
 
-.PHONY: help setup doctor build suite vmtest mutate fuzz-diff test guesttest bench lint objects clean setup-%
+.PHONY: deb deb-test docs-check help setup doctor build suite vmtest mutate fuzz-diff test guesttest bench lint objects clean setup-%
 
 help: ## say what there is
 	@echo 'make TARGET [NAME=VALUE...]'; echo
@@ -167,6 +167,15 @@ lint: ## check format and style
 
 objects: setup-objects ## build the objects of the core suite from their sources
 	scripts/objects.sh
+
+deb: ## make a Debian package of the command, in out/
+	scripts/deb.sh
+
+deb-test: ## install that package in a clean chroot, and run the action's steps there
+	scripts/deb-test.sh
+
+docs-check: bpfreplay ## test the commands and links of the docs
+	go test -count=1 -run '^TestDocs' ./cmd/bpfreplay
 
 clean: ## remove what was built and reported; the cache of kernels stays
 	rm -rf bpfreplay bpfreplay.amd64 bpfreplay.arm64 bpfreplay.riscv64 out

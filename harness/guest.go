@@ -160,6 +160,7 @@ func (r *runner) config(number int) vm.Config {
 	return vm.Config{
 		Arch: r.Kernel.Arch, QEMU: r.QEMU, Kernel: r.Kernel.BootPath,
 		Params:    append(slices.Clone(params), r.Params...),
+		Args:      r.QEMUArgs,
 		MemoryMiB: guestMemory, CPUs: guestCPUs,
 		Accelerator: r.Accelerator, StateDir: r.StateDir,
 		ConsolePath: filepath.Join(r.Out, console),

@@ -40,6 +40,7 @@ type Options struct {
 	Accelerator vm.Accelerator
 	StateDir    string   // where what is known of this host is remembered
 	Params      []string // more kernel parameters
+	QEMUArgs    []string // more arguments of QEMU, with which guests are always booted
 	BootTimeout time.Duration
 	CaseTimeout time.Duration // for one case, all engines
 
@@ -411,7 +412,7 @@ func (r *runner) prepare(ctx context.Context) error {
 	}
 	base = slices.Concat(tool, base, self)
 	r.source = source{
-		store: r.Store, kernel: r.Kernel, initrd: initrd, cold: r.Cold,
+		store: r.Store, kernel: r.Kernel, initrd: initrd, cold: r.Cold || len(r.QEMUArgs) > 0,
 		note: func(line string) {
 			r.mu.Lock()
 			defer r.mu.Unlock()

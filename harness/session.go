@@ -199,7 +199,7 @@ func (s *session) guest(ctx context.Context, o *Options, server *fileServer) (*m
 			Extra:   s.files,
 		},
 		ready: agent.Ready{Exec: true},
-		cold:  o.Cold || !s.likely, note: o.Note,
+		cold:  o.Cold || !s.likely || len(o.QEMUArgs) > 0, note: o.Note,
 	}
 	defer from.close()
 	boot := o.BootTimeout
@@ -214,6 +214,7 @@ func (s *session) guest(ctx context.Context, o *Options, server *fileServer) (*m
 	m, _, err := from.start(ctx, vm.Config{
 		Arch: o.Kernel.Arch, QEMU: o.QEMU, Kernel: o.Kernel.BootPath,
 		Params:    slices.Concat(params, o.Params),
+		Args:      o.QEMUArgs,
 		MemoryMiB: s.memory, CPUs: s.cpus,
 		Accelerator: o.Accelerator, StateDir: o.StateDir,
 		BootTimeout: boot, SilenceTimeout: silence,

@@ -6,7 +6,7 @@ set -u
 cd "$(dirname -- "$0")/.." || exit 2
 status=0
 
-unformatted=$(gofmt -l cmd harness internal loader scripts selftests suites vmimage) || status=1
+unformatted=$(gofmt -l embed.go cmd harness internal loader scripts selftests suites vmimage) || status=1
 if [ -n "$unformatted" ]; then
 	echo "$unformatted" | sed 's/$/: not as gofmt has it/' >&2
 	status=1
@@ -18,7 +18,7 @@ go vet ./... || status=1
 go tool -modfile=scripts/lint.mod staticcheck ./... || status=1
 go tool -modfile=scripts/lint.mod actionlint || status=1
 
-for script in .ci/run scripts/*.sh loader/testdata/*.sh internal/*/testdata/*.sh; do
+for script in .ci/run .github/actions/*/*.sh scripts/*.sh loader/testdata/*.sh internal/*/testdata/*.sh; do
 	interpreter=$(sed -n '1s,^#!\(/usr\)*/bin/\(env \)*,,p' "$script")
 	"$interpreter" -n "$script" || status=1
 	if command -v shellcheck >/dev/null; then

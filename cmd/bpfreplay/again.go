@@ -18,7 +18,7 @@ import (
 var sayAgain = map[string]bool{
 	"accel": true, "append": true, "baselines": true, "boot-timeout": true, "bpftool": true, "case-timeout": true,
 	"cold": true, "engines": true, "fresh": true, "gdb": true, "isolate": true, "mutate": true, "no-retry": true,
-	"qemu": true, "repeat": true, "replace": true, "split": true, "still": true, "suite": true, "test-modules": true,
+	"qemu": true, "qemu-arg": true, "repeat": true, "replace": true, "split": true, "still": true, "suite": true, "test-modules": true,
 }
 
 // againOut begins the names of directories for what runs once more write, in the folder of the evidence.

@@ -48,7 +48,7 @@ are such; 2 if a kernel cannot be had or the harness failed.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
 	f.add(cmd, nil)
-	addFlags(cmd, flags{"require": &f.require, "signed": &f.signed, "cert": &f.certs, "jobs": &f.jobs, "json": &f.json, "fail-fast": &f.matrix.failFast, "replace": &f.replace})
+	addFlags(cmd, flags{"require": &f.require, "signed": &f.signed, "cert": &f.certs, "jobs": &f.jobs, "json": &f.json, "fail-fast": &f.matrix.failFast, "junit": &f.outputs.junit, "replace": &f.replace})
 	f.matrix.addMemory(cmd)
 	_ = cmd.Flags().MarkHidden("fail-fast") // an answer is for all kernels
 	return cmd
@@ -77,6 +77,9 @@ func (f *checkFlags) run(cmd *cobra.Command, args []string) error {
 	if err := replaceIn(suite, f.replace); err != nil {
 		return err
 	}
+	if err := f.outputs.reset(); err != nil {
+		return err
+	}
 	path, err := newReport(f.out, "check.json")
 	if err != nil {
 		return err
@@ -99,6 +102,11 @@ func (f *checkFlags) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	objects := harness.CheckedOf(m, suite)
+	if f.outputs.junit != "" {
+		if err := report.WriteExecJUnit(f.outputs.junit, "check", "check", f.rows(objects)); err != nil {
+			return err
+		}
+	}
 	err = deliver(cmd, path, m, f.json, func() {
 		text := report.Text{W: report.Printable(cmd.OutOrStdout())}
 		for i, rows := range objects {
@@ -152,22 +160,59 @@ func (f *checkFlags) chooseEngines(paths []string) error {
 func (f *checkFlags) judge(objects [][]harness.Checked) error {
 	var trouble bool
 	for _, rows := range objects {
-		for _, c := range rows {
-			trouble = trouble || c.Run.State != harness.Done
-			for i := range c.Loads {
-				l := &c.Loads[i]
-				wanted := len(f.require) == 0 && l.Applies() || slices.Contains(f.require, l.Engine)
-				switch {
-				case l.Broken():
-					trouble = true
-				case wanted && !l.Loaded():
-					return errFailed
-				}
+		for i := range rows {
+			failed, broken := f.wrong(&rows[i])
+			if failed != "" {
+				return errFailed
 			}
+			trouble = trouble || broken != ""
 		}
 	}
 	if trouble {
 		return errBroken
 	}
 	return nil
+}
+
+// wrong says which engine has not loaded an object on a kernel although it should have, or what broke; "" if
+// nothing.
+func (f *checkFlags) wrong(c *harness.Checked) (failed, broken string) {
+	if c.Run.State != harness.Done {
+		broken = string(c.Run.State) + ": " + c.Run.Reason
+	}
+	for i := range c.Loads {
+		l := &c.Loads[i]
+		wanted := len(f.require) == 0 && l.Applies() || slices.Contains(f.require, l.Engine)
+		text := fmt.Sprintf("engine %s: %s %s %s", l.Engine, l.Result, l.Errno, l.Detail)
+		switch {
+		case l.Broken():
+			broken = cmp.Or(broken, text)
+		case wanted && !l.Loaded():
+			failed = cmp.Or(failed, text)
+		}
+	}
+	return failed, broken
+}
+
+// rows are what a report in JUnit's XML has.
+func (f *checkFlags) rows(objects [][]harness.Checked) []report.ExecRow {
+	var out []report.ExecRow
+	for _, rows := range objects {
+		for i := range rows {
+			c := &rows[i]
+			row := report.ExecRow{Kernel: c.Kernel, Program: c.Object}
+			failed, broken := f.wrong(c)
+			switch {
+			case failed != "":
+				row.Status, row.Output = exitFailed, failed
+			case broken != "":
+				row.Error = broken
+			}
+			for j := range c.Loads {
+				row.Seconds += float64(c.Loads[j].Nanoseconds) / 1e9
+			}
+			out = append(out, row)
+		}
+	}
+	return out
 }

@@ -72,7 +72,7 @@ func (f *execFlags) runMany(cmd *cobra.Command, c harness.Command, kernels []str
 		printExec(cmd.ErrOrStderr(), rows)
 	}
 	if f.junit != "" {
-		if err := report.WriteExecJUnit(f.junit, strings.Join(c.Args, " "), rows); err != nil {
+		if err := report.WriteExecJUnit(f.junit, "exec", strings.Join(c.Args, " "), rows); err != nil {
 			return err
 		}
 	}

@@ -77,6 +77,7 @@ var flagTable = map[string]flagInfo{
 	"memory":       {"", aboutGuest, "memory of a guest, in MiB; 0 for 1 GiB and what the files take"},
 	"module":       {"", aboutGuest, "a kernel module to load before, with what it needs (may be repeated)"},
 	"qemu":         {"", aboutGuest, "QEMU to run (default the one in PATH for the architecture)"},
+	"qemu-arg":     {"", aboutGuest, "an argument of QEMU to add, one word; guests are booted then, and not copies of a saved one (may be repeated)"},
 	"rootfs":       {"", aboutGuest, "host: this machine's root, read-only, with a layer for changes on top, instead of files by name"},
 
 	"bare":    {"", aboutProgram, "leave out the files of a Go test's package"},

@@ -32,6 +32,7 @@ type guestFlags struct {
 	qemu        string
 	out         string
 	params      each
+	qemuArgs    each
 	bootTimeout time.Duration
 	caseTimeout time.Duration
 	cold        bool
@@ -56,7 +57,7 @@ func (f *guestFlags) add(cmd *cobra.Command, engines []string) {
 func (f *guestFlags) addMachine(cmd *cobra.Command) {
 	addFlags(cmd, flags{
 		"kernel": &f.kernel, "arch": &f.archs, "accel": &f.accelerator, "qemu": &f.qemu, "cold": &f.cold,
-		"append": &f.params, "boot-timeout": &f.bootTimeout,
+		"append": &f.params, "qemu-arg": &f.qemuArgs, "boot-timeout": &f.bootTimeout,
 	})
 }
 
@@ -169,7 +170,7 @@ func (f *guestFlags) common() (o harness.Options, err error) {
 	}
 	return harness.Options{
 		Agent: self, Engines: f.engines, Bpftool: f.bpftool,
-		QEMU: f.qemu, Accelerator: accel, StateDir: stateDir(), Params: f.params,
+		QEMU: f.qemu, Accelerator: accel, StateDir: stateDir(), Params: f.params, QEMUArgs: f.qemuArgs,
 		BootTimeout: f.bootTimeout, CaseTimeout: f.caseTimeout, Cold: f.cold,
 		Out: f.out,
 	}, nil

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
@@ -25,7 +26,7 @@ func newKernels() *cobra.Command {
 		Use:   "kernels",
 		Short: "The kernels that guests boot: list, fetch, update, prune",
 	}
-	cmd.AddCommand(newKernelsList(), newKernelsFetch(), newKernelsUpdate(), newKernelsPrune())
+	cmd.AddCommand(newKernelsList(), newKernelsFetch(), newKernelsUpdate(), newKernelsPrune(), newKernelsConfig())
 	return cmd
 }
 
@@ -102,6 +103,30 @@ func newKernelsFetch() *cobra.Command {
 			})
 		},
 	}
+}
+
+func newKernelsConfig() *cobra.Command {
+	name := arch.Native
+	cmd := &cobra.Command{
+		Use:   "config",
+		Short: "Print a fragment of a kernel's configuration that has what guests need",
+		Long: `config prints a fragment of a configuration, with all that guests need of a kernel
+and what makes more possible. A kernel tree takes it like this:
+
+  bpfreplay kernels config >kernel/configs/bpfreplay.config
+  make defconfig bpfreplay.config`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			of, err := arch.Parse(name)
+			if err != nil {
+				return fmt.Errorf("--arch: %w", err)
+			}
+			_, err = io.WriteString(cmd.OutOrStdout(), vmimage.Fragment(of))
+			return err
+		},
+	}
+	addFlags(cmd, flags{"arch": &name})
+	return cmd
 }
 
 func newKernelsUpdate() *cobra.Command {

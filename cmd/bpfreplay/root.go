@@ -18,6 +18,6 @@ Exit status: 0 all as it should be, 1 a difference or a failed expectation,
 	}
 	groupFlags(root)
 	root.PersistentFlags().StringVar(&configFlag, "config", "", flagTable["config"].usage)
-	root.AddCommand(newVMTest(), newMatrix(), newMerge(), newCheck(), newMutate(), newFuzzDiff(), newExec(), newKernels(), newDoctor(), newSuite(), newExplain(), newGen(), newSign(), newVerify(), newLoad(), newPolicy(), newCompare(), newShell())
+	root.AddCommand(newVMTest(), newMatrix(), newMerge(), newCheck(), newMutate(), newFuzzDiff(), newExec(), newKernels(), newDoctor(), newSuite(), newExplain(), newGen(), newSign(), newVerify(), newLoad(), newPolicy(), newCompare(), newShell(), newMan())
 	return root
 }

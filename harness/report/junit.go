@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/xml"
 	"fmt"
 	"slices"
@@ -227,9 +228,9 @@ func problem(c *harness.CaseReport) string {
 
 const maxProblem = 300
 
-// ExecRow is how a program ended on one kernel.
+// ExecRow is how a program, or what Program says instead, ended on one kernel.
 type ExecRow struct {
-	Kernel, Release string
+	Kernel, Release, Program string
 
 	Status  int    // exit status
 	Error   string // why there is none
@@ -249,13 +250,13 @@ func (r *ExecRow) Result() string {
 }
 
 // WriteExecJUnit writes how a program ended on some kernels as JUnit XML, whole or not at all: a suite with a test a
-// kernel.
-func WriteExecJUnit(path, program string, rows []ExecRow) error {
-	s := junitSuite{Name: "exec", Properties: []junitProperty{{"program", printable(program)}}}
+// row. name is that of the command.
+func WriteExecJUnit(path, name, program string, rows []ExecRow) error {
+	s := junitSuite{Name: name, Properties: []junitProperty{{"program", printable(program)}}}
 	var all float64
 	for i := range rows {
 		r := &rows[i]
-		c := junitCase{Class: "exec", Name: printable(r.Kernel), Time: seconds(r.Seconds)}
+		c := junitCase{Class: name + "." + printable(r.Kernel), Name: printable(cmp.Or(r.Program, program)), Time: seconds(r.Seconds)}
 		s.Tests++
 		all += r.Seconds
 		result := &junitResult{Message: r.Result(), Text: printable(r.Output)}
@@ -272,5 +273,5 @@ func WriteExecJUnit(path, program string, rows []ExecRow) error {
 		s.Cases = append(s.Cases, c)
 	}
 	s.Time = seconds(all)
-	return writeJUnit(path, junitSuites{Name: "bpfreplay exec", junitCounts: s.junitCounts, Suites: []junitSuite{s}})
+	return writeJUnit(path, junitSuites{Name: "bpfreplay " + name, junitCounts: s.junitCounts, Suites: []junitSuite{s}})
 }

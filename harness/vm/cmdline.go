@@ -67,6 +67,7 @@ func (c Config) commandLine(accel Accelerator, wires wiring, panicDevice bool) [
 	for _, o := range options {
 		args = append(args, o.args()...)
 	}
+	args = append(args, c.Args...)
 	if wires.incoming {
 		return args // the kernel that is restored has read its parameters
 	}

@@ -36,6 +36,9 @@ type Config struct {
 	// Params are kernel parameters to append to those that the machine needs; "--" is not one of them.
 	Params []string
 
+	// Args are QEMU arguments to append to those that the machine needs.
+	Args []string
+
 	// MemoryMiB is the guest's memory in MiB, 256 if zero.
 	MemoryMiB int
 	// CPUs is the number of virtual CPUs, 1 if zero. Most tests want one: two virtual CPUs on a
