@@ -456,7 +456,7 @@ func (r *runner) toolFiles() ([]vmimage.File, error) {
 // skeletonFiles are the programs of engines that load skeletons, built for the cases.
 func (r *runner) skeletonFiles(ctx context.Context) (files []vmimage.File, err error) {
 	for _, e := range engine.Skeletons(r.Engines) {
-		program, err := r.suite.skeletons(ctx, e, filepath.Join(r.Out, "skeletons"))
+		program, err := r.suite.skeletons(ctx, e, r.Kernel.Arch, filepath.Join(r.Out, "skeletons"))
 		if err != nil {
 			return nil, err
 		}
@@ -466,7 +466,7 @@ func (r *runner) skeletonFiles(ctx context.Context) (files []vmimage.File, err e
 }
 
 // skeletons builds the program of an engine that loads skeletons, with those of all cases.
-func (s *Suite) skeletons(ctx context.Context, engine, dir string) (string, error) {
+func (s *Suite) skeletons(ctx context.Context, engine, arch, dir string) (string, error) {
 	var objects []skelprog.Object
 	for i := range s.Cases {
 		data, err := os.ReadFile(s.path(&s.Cases[i]))
@@ -475,7 +475,7 @@ func (s *Suite) skeletons(ctx context.Context, engine, dir string) (string, erro
 		}
 		objects = append(objects, skelprog.Object{Name: filepath.Base(s.Cases[i].Object), Data: data})
 	}
-	return skelprog.Build(ctx, engine, dir, objects)
+	return skelprog.Build(ctx, engine, arch, dir, objects)
 }
 
 // version notes which version an engine is.
