@@ -281,8 +281,8 @@ type runner struct {
 	evidence *evidence
 	// baseline is what the run is compared with, nil for nothing.
 	baseline *Baseline
-	// start starts the guest of this number, from 1 on.
-	start func(ctx context.Context, number int) (guest, error)
+	// start starts the guest of this number, from 1 on; with cold it is booted, not restored.
+	start func(ctx context.Context, number int, cold bool) (guest, error)
 
 	mu     sync.Mutex // for what follows
 	report *Report
