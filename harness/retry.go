@@ -98,11 +98,7 @@ func (c *CaseReport) trouble() string {
 		case Broken:
 			return p.Reason
 		case Different:
-			for _, d := range p.Differences {
-				if d.ExplainedBy == "" {
-					return fmt.Sprintf("%s: %s %s, %s %s", d.Field, p.A, d.A, p.B, d.B)
-				}
-			}
+			return c.Differences()[0].String()
 		}
 	}
 	if len(c.Failures) > 0 {

@@ -253,13 +253,11 @@ func (w *worker) broken(out *CaseReport, ending *vm.Ending, splats []vm.Splat, c
 	if said := lastOf(console, agentSays); said != "" {
 		why += "; the agent said: " + said
 	}
-	for i, e := range w.Engines {
+	for _, e := range w.Engines {
 		out.Loads = append(out.Loads, LoadReport{Engine: e, Result: agent.Broken, Detail: why})
-		if i > 0 {
-			out.Verdicts = append(out.Verdicts, PairReport{
-				A: w.Engines[0], B: e, Verdict: Broken, Reason: why, Differences: []state.Difference{},
-			})
-		}
+	}
+	for _, p := range pairsOf(w.Engines) {
+		out.Verdicts = append(out.Verdicts, PairReport{A: p[0], B: p[1], Verdict: Broken, Reason: why, Differences: []state.Difference{}})
 	}
 	if len(w.Engines) == 1 {
 		out.Failures = append(out.Failures, why)

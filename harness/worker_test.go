@@ -164,7 +164,7 @@ func TestFailedOnce(t *testing.T) {
 	c := r.Cases[2]
 	assert.Assert(t, c.OK())
 	assert.Equal(t, c.First.Verdict(), Different)
-	assert.DeepEqual(t, c.Notes, []string{"failed in a guest that had run 2 cases, the last of them c1 (map surplus: trace absent, replay present); passed alone in a new one"})
+	assert.DeepEqual(t, c.Notes, []string{"failed in a guest that had run 2 cases, the last of them c1 (map surplus: trace: absent; replay: present); passed alone in a new one"})
 	assert.Assert(t, r.OK())
 
 	r, f, err = fakeRun(t, 4, Options{NoRetry: true}, later)
