@@ -20,7 +20,7 @@ SEED    ?=
 # to be resolved for it after a boot with modules, the usual one, and one of each
 # contract for signatures.
 # And one of another architecture.
-TEST_KERNELS ?= 5.10 6.1 6.12 6.18 stable arm64/6.12
+TEST_KERNELS ?= 5.10 6.1 6.12 6.18 7.2 stable arm64/6.12
 
 # The command is PID 1 of the guests, too, so it must not need a C library.
 export CGO_ENABLED := 0

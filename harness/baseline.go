@@ -244,7 +244,7 @@ func (b *Baseline) changes(c *CaseReport) []Change {
 		case ok && now != before:
 			add(p.A+"/"+p.B, before, now, worse(before, now))
 		case !ok && bad(now) && !was.bad():
-			// With these engines another one is the reference.
+			// No run has judged it before.
 			add(p.A+"/"+p.B, "none", now, true)
 		}
 	}
@@ -296,29 +296,18 @@ func (r *runner) readBaseline() (err error) {
 	return err
 }
 
-// pairsOf are the pairs of engines that a case with these loads is judged by.
-func pairsOf(engines []string, loads map[string]string) [][2]string {
-	first := func(outcome string) int {
-		return slices.IndexFunc(engines, func(e string) bool {
-			o, _, _ := strings.Cut(loads[e], ":")
-			return o == outcome
-		})
-	}
-	ref := first(agent.OK)
-	if ref < 0 {
-		ref = max(first(agent.Refused), 0)
-	}
-	var out [][2]string
-	for i, e := range engines {
-		switch {
-		case i < ref:
-			out = append(out, [2]string{e, engines[ref]})
-		case i > ref:
-			out = append(out, [2]string{engines[ref], e})
+// pairsOf are all pairs of engines, in their order.
+func pairsOf(engines []string) (pairs [][2]string) {
+	for i, a := range engines {
+		for _, b := range engines[i+1:] {
+			pairs = append(pairs, [2]string{a, b})
 		}
 	}
-	return out
+	return pairs
 }
+
+// unknown is the verdict of a pair that no run has judged yet.
+const unknown = "unknown"
 
 // ReadBaseline reads a baseline. One that is not there is nil.
 func ReadBaseline(file string) (*Baseline, error) {
@@ -396,15 +385,17 @@ func (b *Baseline) line(line string) error {
 	if all, but, err = exceptions(words[2]); err != nil {
 		return err
 	}
-	for _, pair := range pairsOf(b.Engines, c.Loads) {
-		c.Verdicts[pair] = all
-	}
-	for pair, v := range but {
-		a, other, ok := strings.Cut(pair, "/")
-		if !ok {
+	for pair := range but {
+		if !strings.Contains(pair, "/") {
 			return fmt.Errorf("%q is no pair of engines", pair)
 		}
-		c.Verdicts[[2]string{a, other}] = v
+	}
+	for _, pair := range pairsOf(b.Engines) {
+		// A pair itself, or an engine with all others: a more special one counts.
+		v := cmp.Or(but[pair[0]+"/"+pair[1]], but[pair[0]+"/*"], but[pair[1]+"/*"], all)
+		if v != unknown {
+			c.Verdicts[pair] = v
+		}
 	}
 	for _, w := range words[3:] {
 		if _, err := fmt.Sscanf(w, "failures=%d", &c.Failures); err != nil {
@@ -462,7 +453,7 @@ func (b *Baseline) Text() []byte {
 	fmt.Fprintln(&out)
 	for _, name := range slices.Sorted(maps.Keys(b.Cases)) {
 		c := b.Cases[name]
-		var outcomes, verdicts []string
+		var outcomes []string
 		for _, e := range b.Engines {
 			outcomes = append(outcomes, c.Loads[e])
 		}
@@ -473,24 +464,7 @@ func (b *Baseline) Text() []byte {
 				fmt.Fprintf(&out, ",%s=%s", e, o)
 			}
 		}
-		pairs := pairsOf(b.Engines, c.Loads)
-		for _, p := range slices.SortedFunc(maps.Keys(c.Verdicts), func(x, y [2]string) int { return strings.Compare(x[0]+x[1], y[0]+y[1]) }) {
-			if !slices.Contains(pairs, p) {
-				pairs = append(pairs, p)
-			}
-		}
-		for _, p := range pairs {
-			verdicts = append(verdicts, c.Verdicts[p])
-		}
-		if all = mostly(verdicts); all == "" {
-			all = "none"
-		}
-		fmt.Fprintf(&out, " %s", all)
-		for i, p := range pairs {
-			if v := verdicts[i]; v != "" && v != all {
-				fmt.Fprintf(&out, ",%s/%s=%s", p[0], p[1], v)
-			}
-		}
+		fmt.Fprintf(&out, " %s", c.verdicts(b.Engines))
 		if c.Failures > 0 {
 			fmt.Fprintf(&out, " failures=%d", c.Failures)
 		}
@@ -500,6 +474,38 @@ func (b *Baseline) Text() []byte {
 		fmt.Fprintln(&out)
 	}
 	return out.Bytes()
+}
+
+// verdicts are those of all pairs, as short as can be said.
+func (c *BaselineCase) verdicts(engines []string) string {
+	short := "none"
+	for i, p := range pairsOf(engines) {
+		if text := c.but(cmp.Or(c.Verdicts[p], unknown), engines); i == 0 || len(text) < len(short) {
+			short = text
+		}
+	}
+	return short
+}
+
+// but is a verdict, and behind it those that are others: of an engine that has the same with
+// all others once.
+func (c *BaselineCase) but(most string, engines []string) string {
+	of := func(p [2]string) string { return cmp.Or(c.Verdicts[p], unknown) }
+	pairs, text := pairsOf(engines), most
+	for _, e := range engines {
+		with := slices.DeleteFunc(slices.Clone(pairs), func(p [2]string) bool { return p[0] != e && p[1] != e })
+		if len(with) < 2 || of(with[0]) == most || slices.ContainsFunc(with, func(p [2]string) bool { return of(p) != of(with[0]) }) {
+			continue
+		}
+		text += fmt.Sprintf(",%s/*=%s", e, of(with[0]))
+		pairs = slices.DeleteFunc(pairs, func(p [2]string) bool { return slices.Contains(with, p) })
+	}
+	for _, p := range pairs {
+		if of(p) != most {
+			text += fmt.Sprintf(",%s/%s=%s", p[0], p[1], of(p))
+		}
+	}
+	return text
 }
 
 // Write writes the baseline to a file, whole or not at all.

@@ -36,6 +36,24 @@ func someReport() *Report {
 	}
 }
 
+// TestBaselineVerdicts: what an engine has with all others is said once.
+func TestBaselineVerdicts(t *testing.T) {
+	engines := []string{"direct", "trace", "replay", "libbpf"}
+	for text, want := range map[string]string{
+		"equal":                                    "equal",
+		"equal,direct/*=explained":                 "equal,direct/*=explained",
+		"equal,replay/*=different:load":            "equal,replay/*=different:load",
+		"equal,direct/*=explained,libbpf/*=broken": "equal,direct/*=explained,libbpf/*=broken",
+		"unknown,trace/replay=equal":               "unknown,trace/replay=equal",
+		"equal,direct/trace=explained,direct/replay=explained,direct/libbpf=explained": "equal,direct/*=explained",
+	} {
+		b, err := parseBaseline([]byte("engines: direct trace replay libbpf\na ok " + text))
+		assert.NilError(t, err)
+		c := b.Cases["a"]
+		assert.Equal(t, c.verdicts(engines), want)
+	}
+}
+
 func TestBaselineRoundTrip(t *testing.T) {
 	b := NewBaseline(someReport(), nil)
 	c := b.Cases["other"]
@@ -53,9 +71,9 @@ func TestBaselineRoundTrip(t *testing.T) {
 
 	text := string(b.Text())
 	for _, line := range []string{
-		"\nfine ok equal\n",
-		"\nno refused:EINVAL,replay=refused:EACCES equal,direct/replay=different:load_errno+load_log failures=1\n",
-		"\nother ok,direct=refused different:load,trace/replay=explained # somebody knows why\n",
+		"\nfine ok unknown,direct/*=equal\n",
+		"\nno refused:EINVAL,replay=refused:EACCES different:load_errno+load_log,direct/trace=equal,trace/replay=unknown failures=1\n",
+		"\nother ok,direct=refused unknown,direct/trace=different:load,trace/replay=explained # somebody knows why\n",
 	} {
 		assert.Check(t, is.Contains(text, line))
 	}

@@ -267,16 +267,10 @@ func differences(c *CaseReport) []byte {
 		fmt.Fprintf(&b, "%s: %s %s %s\n", l.Engine, l.Result, l.Errno, l.Detail)
 	}
 	for _, p := range c.Verdicts {
-		fmt.Fprintf(&b, "\n%s and %s: %s %s\n", p.A, p.B, p.Verdict, p.Reason)
-		for _, d := range p.Differences {
-			fmt.Fprintf(&b, "%s\n    %s: %s\n    %s: %s\n", d.Field, p.A, d.A, p.B, d.B)
-			if d.ExplainedBy != "" {
-				fmt.Fprintf(&b, "    explained by %s\n", d.ExplainedBy)
-			}
-			if d.Detail != "" {
-				fmt.Fprintf(&b, "%s\n", d.Detail)
-			}
-		}
+		fmt.Fprintf(&b, "%s/%s: %s %s\n", p.A, p.B, p.Verdict, p.Reason)
+	}
+	for _, d := range c.Differences() {
+		d.write(&b)
 	}
 	return b.Bytes()
 }

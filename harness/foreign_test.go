@@ -26,7 +26,7 @@ func foreignRun(t *testing.T, names []string, o Options, base *Baseline, answer 
 	r.baseline = base
 	guests := 0
 	var mu sync.Mutex
-	r.start = func(context.Context, int) (guest, error) {
+	r.start = func(context.Context, int, bool) (guest, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		guests++

@@ -345,16 +345,8 @@ func (f *fuzzer) write(finding *Finding, obj, small *random.Object) error {
 			fmt.Fprintf(&b, "%s\n", l.Log)
 		}
 	}
-	for _, p := range finding.Case.Verdicts {
-		for _, d := range p.Differences {
-			fmt.Fprintf(&b, "\n%s: %s %s, %s %s\n", d.Field, p.A, d.A, p.B, d.B)
-			if d.ExplainedBy != "" {
-				fmt.Fprintf(&b, "    explained by %s\n", d.ExplainedBy)
-			}
-			if d.Detail != "" {
-				fmt.Fprintln(&b, d.Detail)
-			}
-		}
+	for _, d := range finding.Case.Differences() {
+		d.write(&b)
 	}
 	for _, line := range finding.Case.Console {
 		fmt.Fprintln(&b, line)

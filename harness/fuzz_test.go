@@ -70,7 +70,7 @@ func TestFuzzFinds(t *testing.T) {
 		assert.Equal(t, found.Dir, filepath.Join(o.Out, "fuzz-11-"+number.FindString(found.Case.Name)))
 		about, err := os.ReadFile(filepath.Join(found.Dir, "about.txt"))
 		assert.NilError(t, err)
-		assert.Assert(t, strings.Contains(string(about), "frozen: trace true, replay false"), "%s", about)
+		assert.Assert(t, strings.Contains(string(about), " frozen\n    trace: true\n    replay: false"), "%s", about)
 		assert.Assert(t, strings.Contains(string(about), "bytes in .rodata"), "%s", about)
 		_, err = os.Stat(filepath.Join(found.Dir, found.Case.Name+".bpf.o"))
 		assert.NilError(t, err)

@@ -19,6 +19,8 @@ type guest interface {
 	// the error is a [*vm.Ending] if it came to its end, or was brought to it because
 	// its answer is none. The reply is there in any case, without an answer then.
 	ask(ctx context.Context, req *agent.Request) (*reply, error)
+	// copied says whether the guest is a copy of one that was saved.
+	copied() bool
 	// end ends it and returns what its kernel complained of since the last reply.
 	end() []vm.Splat
 }
@@ -94,6 +96,8 @@ func (m *machine) listen(name string, marked bool) *reply {
 	return rep
 }
 
+func (m *machine) copied() bool { return m.restored }
+
 func (m *machine) end() []vm.Splat {
 	text, _ := m.vm.Console(m.seen)
 	m.vm.Close()
@@ -103,9 +107,13 @@ func (m *machine) end() []vm.Splat {
 // guestCPUs is how many virtual processors a guest gets.
 const guestCPUs = 1
 
-// boot starts a guest and waits for its agent.
-func (r *runner) boot(ctx context.Context, number int) (guest, error) {
-	m, hello, err := r.source.start(ctx, r.config(number))
+// boot starts a guest and waits for its agent. With cold it is booted, not restored.
+func (r *runner) boot(ctx context.Context, number int, cold bool) (guest, error) {
+	start := r.source.start
+	if cold {
+		start = r.source.boot
+	}
+	m, hello, err := start(ctx, r.config(number))
 	if err != nil {
 		return nil, err
 	}

@@ -48,7 +48,7 @@ func Here(suite *Suite, engines []string, bpftool string, effects bool) (*CaseRe
 		}
 		defer os.RemoveAll(req.Skeletons)
 		for _, e := range needed {
-			if _, err := suite.skeletons(context.Background(), e, req.Skeletons); err != nil {
+			if _, err := suite.skeletons(context.Background(), e, "", req.Skeletons); err != nil {
 				return nil, nil, err
 			}
 		}

@@ -2,7 +2,6 @@ package harness
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
@@ -19,36 +18,33 @@ type judge struct {
 	notes   []string        // see CaseReport
 }
 
-// judgeCase judges one case: what was expected of each engine, and each engine
-// against the first that loaded the object, or against the one that it must be
-// like without any rule.
+// judgeCase judges one case: what was expected of each engine, and each pair of engines.
 func (j *judge) judgeCase(c *Case, loads []agent.Load) ([]PairReport, []string) {
+	j.normalise(loads)
 	failures := j.expectations(c, loads)
-	ref := slices.IndexFunc(loads, func(l agent.Load) bool { return l.Result == agent.OK })
-	if ref < 0 {
-		ref = slices.IndexFunc(loads, func(l agent.Load) bool { return l.Result == agent.Refused })
-	}
-	if ref < 0 {
-		ref = 0
-	}
 	var pairs []PairReport
 	for i := range loads {
-		if i == ref {
-			continue
+		for k := i + 1; k < len(loads); k++ {
+			pairs = append(pairs, j.pair(c, &loads[i], &loads[k]))
 		}
-		with := ref
-		if strict := slices.IndexFunc(loads, func(l agent.Load) bool {
-			return state.Strict(l.Engine, loads[i].Engine) && (l.Result == agent.OK || l.Result == agent.Refused)
-		}); strict >= 0 && strict < i {
-			with = strict
-		}
-		a, b := &loads[with], &loads[i]
-		if i < with {
-			a, b = b, a
-		}
-		pairs = append(pairs, j.pair(c, a, b))
 	}
 	return pairs, failures
+}
+
+// normalise takes out of states what differs at every load, and only the object tells.
+func (j *judge) normalise(loads []agent.Load) {
+	for i := range loads {
+		for _, s := range []*state.State{loads[i].State, loads[i].After} {
+			if s != nil {
+				state.Normalise(s, j.facts)
+			}
+		}
+	}
+}
+
+// context says where the state of a load comes from.
+func (j *judge) context(l *agent.Load) state.Context {
+	return state.Context{Engine: l.Engine, Version: l.Version, Release: j.release, Object: j.facts}
 }
 
 // expectations checks each load by itself. That an error names the thing is
@@ -160,8 +156,7 @@ func (j *judge) pair(c *Case, a, b *agent.Load) PairReport {
 
 // states compares what two loads left, and what the same runs made of it.
 func (j *judge) states(a, b *agent.Load) []state.Difference {
-	ca := state.Context{Engine: a.Engine, Release: j.release, Object: j.facts}
-	cb := state.Context{Engine: b.Engine, Release: j.release, Object: j.facts}
+	ca, cb := j.context(a), j.context(b)
 	out := state.Compare(a.State, b.State, ca, cb)
 	for i := range min(len(a.Runs), len(b.Runs)) {
 		ra, rb := a.Runs[i], b.Runs[i]

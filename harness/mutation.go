@@ -26,11 +26,27 @@ type MutationReport struct {
 	Started     time.Time        `json:"started"`
 	Seconds     Seconds          `json:"seconds"`
 	Mutations   []MutationResult `json:"mutations"`
+	// Pairs are what became of changes by pair of engines; only known if states were
+	// changed.
+	Pairs []PairUse `json:"pairs,omitempty"`
 	// Rules are the rules for explained differences that explained something
 	// between these engines; only known if states were changed.
 	Rules   []RuleUse              `json:"rules,omitempty"`
 	Summary map[mutate.Outcome]int `json:"summary"`
 	Splats  []string               `json:"splats,omitempty"`
+}
+
+// PairUse is what became of the changes of what two engines left, one change at a time.
+// Another pair has to catch what one cannot tell.
+type PairUse struct {
+	A       string `json:"a"`
+	B       string `json:"b"`
+	Strict  bool   `json:"strict"` // they have to agree without a rule
+	Changes int    `json:"changes"`
+	Caught  int    `json:"caught"`
+	// CannotTell are changes that pass: the field is not compared between these two, a
+	// rule explains it, or one of them does not let us see it.
+	CannotTell int `json:"cannot_tell"`
 }
 
 // RuleUse is what a rule for explained differences explained, and what became
@@ -66,6 +82,8 @@ type MutationResult struct {
 	Text    string         `json:"text"`    // what told, or what is wrong
 	Against []Against      `json:"against,omitempty"`
 	Seconds float64        `json:"seconds"`
+
+	strict bool // Outcome is that of a strict pair
 }
 
 // Against is what became of a mutation in the comparison with one engine.
@@ -73,6 +91,8 @@ type Against struct {
 	Engine  string         `json:"engine"`
 	Outcome mutate.Outcome `json:"outcome"`
 	Text    string         `json:"text"`
+
+	strict bool
 }
 
 // OK says whether each mutation was caught, where the kernel can load its case.
@@ -87,6 +107,11 @@ func (r *MutationReport) OK() bool {
 			return false
 		}
 	}
+	for _, p := range r.Pairs {
+		if p.CannotTell > 0 && state.Ours(p.A) && state.Ours(p.B) {
+			return false
+		}
+	}
 	return len(r.Mutations) > 0
 }
 
@@ -95,9 +120,16 @@ var outcomes = []mutate.Outcome{
 	mutate.Caught, mutate.Unsupported, mutate.Hidden, mutate.Misnamed, mutate.Missed, mutate.Idle, mutate.Broken,
 }
 
-// add adds a comparison, the worst of which counts.
+// add adds a comparison, the worst of which counts, but for those that are not strict
+// where there is one that is.
 func (m *MutationResult) add(a Against) {
 	m.Against = append(m.Against, a)
+	if m.strict && !a.strict {
+		return
+	}
+	if a.strict && !m.strict {
+		m.strict, m.Outcome = true, ""
+	}
 	if m.Outcome == "" || slices.Index(outcomes, a.Outcome) > slices.Index(outcomes, m.Outcome) {
 		m.Outcome, m.Text = a.Outcome, a.Text
 	}
@@ -163,6 +195,7 @@ type mutator struct {
 	states bool
 	report *MutationReport
 	done   func(*MutationResult)
+	pairs  map[[2]string]*PairUse
 	fields map[string]*MutationResult // of states, by name of the change
 	order  []string                   // of fields
 	rules  map[string]*RuleUse        // by ID
@@ -174,7 +207,7 @@ func (m *mutator) run(ctx context.Context) error {
 			return fmt.Errorf("mutation %s: the suite has no case %q", mu.Name, mu.Case)
 		}
 	}
-	m.fields, m.rules = make(map[string]*MutationResult), make(map[string]*RuleUse)
+	m.fields, m.rules, m.pairs = make(map[string]*MutationResult), make(map[string]*RuleUse), make(map[[2]string]*PairUse)
 	for _, i := range inOrder(m.suite.Cases, nil) {
 		if err := m.runCase(ctx, &m.suite.Cases[i]); err != nil {
 			return err
@@ -185,6 +218,13 @@ func (m *mutator) run(ctx context.Context) error {
 	}
 	for _, id := range slices.Sorted(maps.Keys(m.rules)) {
 		m.report.Rules = append(m.report.Rules, *m.rules[id])
+	}
+	for i, a := range m.Engines {
+		for _, b := range m.Engines[i+1:] {
+			if p := m.pairs[[2]string{a, b}]; p != nil {
+				m.report.Pairs = append(m.report.Pairs, *p)
+			}
+		}
 	}
 	return nil
 }
@@ -205,6 +245,7 @@ func (m *mutator) runCase(ctx context.Context, c *Case) error {
 	if err != nil {
 		return err
 	}
+	m.judge(c).normalise(plain)
 	wrong := ""
 	if ending != nil {
 		wrong = ending.Error()
@@ -343,8 +384,8 @@ func (m *mutator) compare(c *Case, mu *mutate.Mutation, result *MutationResult, 
 		found.Differences = j.pair(c, ref, broken).Differences
 		found.Strict = ref.Engine == state.EngineTrace
 		outcome, text := mu.Want.Judge(&found)
-		if outcome == mutate.Caught || !cannotTell(without, found.Differences, mu.Want.Field) {
-			result.add(Against{Engine: ref.Engine, Outcome: outcome, Text: text})
+		if outcome == mutate.Caught || !cannotTell(without, found.Differences, mu.Want.Field) && !unseen(ref, mu.Want.Field) {
+			result.add(Against{Engine: ref.Engine, Outcome: outcome, Text: text, strict: state.Strict(ref.Engine, replay.Engine)})
 		}
 	}
 	if len(result.Against) == 0 {
@@ -352,16 +393,21 @@ func (m *mutator) compare(c *Case, mu *mutate.Mutation, result *MutationResult, 
 	}
 }
 
-// cannotTell says whether the comparison of a field with this engine says nothing
-// about a mutation: it differed without it, and does not with it; what it is of
-// is not there on the other side; or the other side does not know it.
+// cannotTell reports whether the comparison of a field with this engine says nothing
+// about a mutation: it differed without it, and does not with it; or what it is of
+// is not there on the other side.
 func cannotTell(without, with []state.Difference, pattern string) bool {
 	words := strings.SplitN(pattern, " ", 3)
 	return fieldDiffers(without, pattern) && !fieldDiffers(with, pattern) ||
-		len(words) > 1 && fieldDiffers(without, words[0]+" "+words[1]) ||
-		slices.ContainsFunc(without, func(d state.Difference) bool {
-			return mutate.Match(pattern, d.Field) && (d.A == state.Unknown || d.B == state.Unknown)
-		})
+		len(words) > 1 && fieldDiffers(without, words[0]+" "+words[1])
+}
+
+// unseen reports whether what a load left does not show the field: bpftool pins what it
+// loads and ends, and with it its file descriptors, whose rights are those of maps.
+func unseen(l *agent.Load, pattern string) bool {
+	return slices.ContainsFunc(l.State.Maps, func(m state.Map) bool {
+		return m.Access == "" && mutate.Match(pattern, "map "+m.Name+" access")
+	})
 }
 
 // rulesLibbpf is the libbpf whose ways the rules know.
@@ -484,14 +530,20 @@ func (m *mutator) changes(c *Case, plain []agent.Load) error {
 // did.
 func (m *mutator) change(c *Case, j *judge, ref, load *agent.Load, change mutate.Change, changed *state.State, without []state.Difference) {
 	result := m.result(change.Name, change.Pattern())
-	ca := state.Context{Engine: ref.Engine, Release: j.release, Object: j.facts}
-	cb := state.Context{Engine: load.Engine, Release: j.release, Object: j.facts}
-	found := mutate.Found{Differences: state.Compare(ref.State, changed, ca, cb)}
+	found := mutate.Found{Differences: state.Compare(ref.State, changed, j.context(ref), j.context(load))}
 	outcome, text := change.Want.Judge(&found)
 	where := fmt.Sprintf("%s: %s, %s", strings.TrimSpace(c.Name+" "+change.At), load.Engine, text)
-	untold := outcome != mutate.Caught && cannotTell(without, found.Differences, change.Want.Field)
+	untold := outcome != mutate.Caught && (cannotTell(without, found.Differences, change.Want.Field) ||
+		unseen(ref, change.Want.Field) || unseen(load, change.Want.Field))
 	if !untold {
 		m.aim(c, change.Field(), without, found.Differences, outcome == mutate.Caught)
+	}
+	pair := m.pair(ref.Engine, load.Engine)
+	pair.Changes++
+	if outcome == mutate.Caught {
+		pair.Caught++
+	} else {
+		pair.CannotTell++
 	}
 	switch {
 	case outcome == mutate.Caught && result.Text == "":
@@ -499,9 +551,22 @@ func (m *mutator) change(c *Case, j *judge, ref, load *agent.Load, change mutate
 	case outcome == mutate.Caught, untold:
 	case outcome == mutate.Hidden:
 		m.hidden(c, &found, change, ref.Engine, where, result)
-	default:
-		result.add(Against{Engine: ref.Engine, Outcome: outcome, Text: where})
+	case pair.Strict:
+		result.add(Against{Engine: ref.Engine, Outcome: outcome, Text: where, strict: true})
 	}
+}
+
+// pair is where what becomes of changes between two engines is counted.
+func (m *mutator) pair(a, b string) *PairUse {
+	if slices.Index(m.Engines, a) > slices.Index(m.Engines, b) {
+		a, b = b, a
+	}
+	p := m.pairs[[2]string{a, b}]
+	if p == nil {
+		p = &PairUse{A: a, B: b, Strict: state.Strict(a, b)}
+		m.pairs[[2]string{a, b}] = p
+	}
+	return p
 }
 
 // result is where what becomes of changes of this name is noted.

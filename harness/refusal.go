@@ -59,23 +59,9 @@ func RuleReason(id string) string {
 
 func (j *judge) refusals(c *Case, a, b *agent.Load) []state.Difference {
 	out := []state.Difference{}
+	why, detail := known(c, a, b)
 	if a.Result != b.Result {
-		d := state.Difference{Field: fieldLoad, A: outcome(a), B: outcome(b)}
-		for _, l := range []*agent.Load{a, b} {
-			if reason, ok := c.Known[l.Engine]; ok && l.Result == agent.Refused {
-				d.ExplainedBy, d.Detail = RuleKnown, reason
-			}
-			if reason := knownReason(l); reason != "" && c.Expect.Result == anyResult {
-				d.ExplainedBy, d.Detail = RuleKnown, reason
-			}
-		}
-		return append(out, d)
-	}
-	why, detail := "", ""
-	for _, l := range []*agent.Load{a, b} {
-		if reason := knownReason(l); reason != "" && c.Expect.Result == anyResult {
-			why, detail = RuleKnown, reason
-		}
+		return append(out, state.Difference{Field: fieldLoad, A: outcome(a), B: outcome(b), ExplainedBy: why, Detail: detail})
 	}
 	if why == "" && (callsZero(a, b) || callsZero(b, a)) {
 		why = ruleZero
@@ -89,12 +75,30 @@ func (j *judge) refusals(c *Case, a, b *agent.Load) []state.Difference {
 	}
 	if x, y := bpfsys.LastLine(a.Log), bpfsys.LastLine(b.Log); x != y && x != "" && y != "" {
 		d := state.Difference{Field: fieldLog, A: x, B: y, ExplainedBy: why, Detail: detail}
-		if sameSaid(x, y) {
+		if sameSaid(x, y) && !(state.Ours(a.Engine) && state.Ours(b.Engine)) {
 			d.ExplainedBy, d.Detail = ruleWords, ""
 		}
 		out = append(out, d)
 	}
 	return out
+}
+
+// known is the rule that explains a refusal by one of two engines, with its reason. Between
+// two engines of ours there is none, and where cilium/ebpf is not one of them only what
+// libbpf is known to refuse counts.
+func known(c *Case, a, b *agent.Load) (rule, reason string) {
+	for _, l := range []*agent.Load{a, b} {
+		if l.Result != agent.Refused || state.Strict(a.Engine, b.Engine) && state.Ours(l.Engine) {
+			continue
+		}
+		if reason, ok := c.Known[l.Engine]; ok && (a.Result != b.Result || c.Expect.Result == agent.OK) {
+			return RuleKnown, reason
+		}
+		if reason := knownReason(l); reason != "" && c.Expect.Result == anyResult {
+			return RuleKnown, reason
+		}
+	}
+	return "", ""
 }
 
 // callsZero says whether libbpf's loader program was refused where another engine met

@@ -63,3 +63,30 @@ processed 1 insns (limit 1000000)`
 	diffs := j.refusals(&Case{Expect: Expect{Result: agent.OK}}, &a, &b)
 	assert.Check(t, is.Equal(diffs[0].ExplainedBy, ""))
 }
+
+// Between engines of ours nothing is explained, and with libbpf only what libbpf refuses.
+func TestStrictRefusals(t *testing.T) {
+	const static = "function is static: a program must be global"
+	refused := func(engine, detail string) agent.Load {
+		return agent.Load{Engine: engine, Result: agent.Refused, Detail: detail}
+	}
+	ok := func(engine string) agent.Load { return agent.Load{Engine: engine, Result: agent.OK} }
+	for name, test := range map[string]struct {
+		a, b agent.Load
+		want string
+	}{
+		"cilium/ebpf takes it":       {ok("direct"), refused("trace", static), RuleKnown},
+		"one of ours takes it":       {refused("trace", static), ok("replay"), ""},
+		"libbpf takes it, too":       {refused("trace", static), ok("libbpf"), ""},
+		"libbpf is known to refuse":  {ok("replay"), refused("libbpf", "can't pin program that wasn't loaded"), RuleKnown},
+		"a skeleton is one of ours":  {ok("replay"), refused("skel-go", static), ""},
+		"known to the suite, strict": {ok("replay"), refused("trace", "x"), ""},
+	} {
+		j := judge{used: make(map[string]bool)}
+		c := Case{Expect: Expect{Result: anyResult}, Known: map[string]string{"trace": "why"}}
+		if name == "cilium/ebpf takes it" {
+			c.Known = nil
+		}
+		assert.Check(t, is.Equal(j.refusals(&c, &test.a, &test.b)[0].ExplainedBy, test.want), name)
+	}
+}

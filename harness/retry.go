@@ -31,7 +31,8 @@ func (w *worker) runCase(ctx context.Context, i int) error {
 
 // attempts runs a case, and once more in a new guest before it is called failing:
 // what earlier cases left in the guest, or a moment of this machine, may be to
-// blame. The last one is reported; the first is nil if it is that one.
+// blame. The last one is reported; the first is nil if it is that one. A copy of a saved guest
+// that hangs is no failure of the case, whatever the options say: the new guest is booted.
 func (w *worker) attempts(ctx context.Context, c *Case, req *agent.Request) (last, first *attempt, err error) {
 	if w.Isolate {
 		w.drop()
@@ -39,10 +40,13 @@ func (w *worker) attempts(ctx context.Context, c *Case, req *agent.Request) (las
 	fault, once := strings.CutSuffix(w.Faults[c.Name], FaultOnce)
 	req.Fault = fault
 	last, err = w.attempt(ctx, c, req)
-	if err != nil || last.report.OK() || w.known(last.report) || w.NoRetry || w.Mutate != "" || w.Repeat > 1 {
+	never := w.NoRetry || w.Mutate != "" || w.Repeat > 1
+	if err != nil || last.report.OK() || w.known(last.report) || never && !last.hung {
 		return last, nil, err
 	}
 	first = last
+	w.cold = first.hung
+	defer func() { w.cold = false }()
 	if err := w.leave(ctx); err != nil {
 		return nil, nil, err
 	}
@@ -68,6 +72,9 @@ func (r *runner) known(c *CaseReport) bool { return r.baseline != nil && r.basel
 // told says what became of the first attempt, where the second one is reported.
 func (a *attempt) told(second *attempt) string {
 	where := "in a new guest"
+	if a.hung {
+		where = "in a copy of a saved guest"
+	}
 	switch {
 	case a.ran == 1:
 		where = "in a guest that had run case " + a.last
@@ -91,11 +98,7 @@ func (c *CaseReport) trouble() string {
 		case Broken:
 			return p.Reason
 		case Different:
-			for _, d := range p.Differences {
-				if d.ExplainedBy == "" {
-					return fmt.Sprintf("%s: %s %s, %s %s", d.Field, p.A, d.A, p.B, d.B)
-				}
-			}
+			return c.Differences()[0].String()
 		}
 	}
 	if len(c.Failures) > 0 {

@@ -282,8 +282,8 @@ type runner struct {
 	evidence *evidence
 	// baseline is what the run is compared with, nil for nothing.
 	baseline *Baseline
-	// start starts the guest of this number, from 1 on.
-	start func(ctx context.Context, number int) (guest, error)
+	// start starts the guest of this number, from 1 on; with cold it is booted, not restored.
+	start func(ctx context.Context, number int, cold bool) (guest, error)
 
 	mu     sync.Mutex // for what follows
 	report *Report
@@ -457,7 +457,7 @@ func (r *runner) toolFiles() ([]vmimage.File, error) {
 // skeletonFiles are the programs of engines that load skeletons, built for the cases.
 func (r *runner) skeletonFiles(ctx context.Context) (files []vmimage.File, err error) {
 	for _, e := range engine.Skeletons(r.Engines) {
-		program, err := r.suite.skeletons(ctx, e, filepath.Join(r.Out, "skeletons"))
+		program, err := r.suite.skeletons(ctx, e, r.Kernel.Arch, filepath.Join(r.Out, "skeletons"))
 		if err != nil {
 			return nil, err
 		}
@@ -467,7 +467,7 @@ func (r *runner) skeletonFiles(ctx context.Context) (files []vmimage.File, err e
 }
 
 // skeletons builds the program of an engine that loads skeletons, with those of all cases.
-func (s *Suite) skeletons(ctx context.Context, engine, dir string) (string, error) {
+func (s *Suite) skeletons(ctx context.Context, engine, arch, dir string) (string, error) {
 	var objects []skelprog.Object
 	for i := range s.Cases {
 		data, err := os.ReadFile(s.path(&s.Cases[i]))
@@ -476,7 +476,7 @@ func (s *Suite) skeletons(ctx context.Context, engine, dir string) (string, erro
 		}
 		objects = append(objects, skelprog.Object{Name: filepath.Base(s.Cases[i].Object), Data: data})
 	}
-	return skelprog.Build(ctx, engine, dir, objects)
+	return skelprog.Build(ctx, engine, arch, dir, objects)
 }
 
 // version notes which version an engine is.

@@ -3,6 +3,7 @@ package harness
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -177,6 +178,40 @@ func TestSavedGuests(t *testing.T) {
 	m.vm.Close()
 	_, err = os.Stat(saved[0])
 	assert.ErrorIs(t, err, os.ErrNotExist)
+}
+
+// What is saved is tried once. One that hangs is saved anew, twice, and then guests are booted.
+func TestSavedGuestsAreVerified(t *testing.T) {
+	c := newCopies(t)
+	s := c.source()
+	tries := 0
+	s.verify = func(ctx context.Context, config vm.Config, dir string) error {
+		tries++
+		if tries == 1 {
+			// Napping for ever is what a guest without timers does.
+			ctx, cancel := context.WithTimeout(ctx, time.Second)
+			defer cancel()
+			_, _, err := restoreWith(ctx, config, dir, 1<<30)
+			return err
+		}
+		return verifySaved(ctx, config, dir)
+	}
+	restored, _, err := c.start(t.Context(), s)
+	assert.NilError(t, err)
+	assert.Assert(t, restored)
+	assert.Equal(t, tries, 2)
+	assert.DeepEqual(t, c.notes, []string(nil))
+
+	s = c.source()
+	s.ready = agent.Ready{Behave: true} // another guest
+	s.verify = func(context.Context, vm.Config, string) error { tries++; return errors.New("it hangs") }
+	tries = 0
+	m, _, err := s.start(t.Context(), c.config())
+	assert.NilError(t, err)
+	assert.Assert(t, !m.restored)
+	assert.NilError(t, m.vm.Close())
+	assert.Equal(t, tries, saveTries)
+	assert.DeepEqual(t, c.notes, []string{"guests are booted, as none can be saved: what is saved does not go on: it hangs"})
 }
 
 // Where there is no room for a saved guest, guests are booted, and nothing is left of

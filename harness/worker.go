@@ -23,6 +23,7 @@ type worker struct {
 	release func() // gives the guest's part of the budget back
 	ran     int    // cases that the guest has been given
 	last    string // the last of them
+	cold    bool   // the next guest is booted
 }
 
 // need starts a guest unless one runs. The error is a [*vm.Ending] if it is for
@@ -36,7 +37,7 @@ func (w *worker) need(ctx context.Context) error {
 		return err
 	}
 	for try := 1; ; try++ {
-		g, err := w.start(ctx, w.nextGuest())
+		g, err := w.start(ctx, w.nextGuest(), w.cold)
 		var ending *vm.Ending
 		if err != nil && w.wasAlive() && ctx.Err() == nil && !errors.As(err, &ending) {
 			err = &vm.Ending{Reason: vm.Failed, Cause: err.Error()} // this machine's fault, for now
@@ -120,6 +121,8 @@ type attempt struct {
 	reply  *reply
 	ran    int    // cases that the guest had run before
 	last   string // the last of them
+	// hung says that the guest, a copy of a saved one, hung: its QEMU may be to blame.
+	hung bool
 }
 
 // attempt runs a case and judges it.
@@ -128,6 +131,7 @@ func (w *worker) attempt(ctx context.Context, c *Case, req *agent.Request) (*att
 	a := &attempt{report: out, req: req, reply: &reply{}}
 	err := w.need(ctx)
 	a.ran, a.last = w.ran, w.last
+	copied := w.guest != nil && w.guest.copied()
 	start := time.Now() // a boot is none of the case's doing
 	if err == nil {
 		a.reply, err = w.tell(ctx, req)
@@ -138,6 +142,7 @@ func (w *worker) attempt(ctx context.Context, c *Case, req *agent.Request) (*att
 	var ending *vm.Ending
 	switch {
 	case errors.As(err, &ending):
+		a.hung = copied && ending.Reason.Hang()
 		w.broken(out, ending, a.reply.splats, a.reply.console)
 	case err != nil:
 		return nil, err
@@ -248,13 +253,11 @@ func (w *worker) broken(out *CaseReport, ending *vm.Ending, splats []vm.Splat, c
 	if said := lastOf(console, agentSays); said != "" {
 		why += "; the agent said: " + said
 	}
-	for i, e := range w.Engines {
+	for _, e := range w.Engines {
 		out.Loads = append(out.Loads, LoadReport{Engine: e, Result: agent.Broken, Detail: why})
-		if i > 0 {
-			out.Verdicts = append(out.Verdicts, PairReport{
-				A: w.Engines[0], B: e, Verdict: Broken, Reason: why, Differences: []state.Difference{},
-			})
-		}
+	}
+	for _, p := range pairsOf(w.Engines) {
+		out.Verdicts = append(out.Verdicts, PairReport{A: p[0], B: p[1], Verdict: Broken, Reason: why, Differences: []state.Difference{}})
 	}
 	if len(w.Engines) == 1 {
 		out.Failures = append(out.Failures, why)

@@ -22,12 +22,15 @@ type fakeGuest struct {
 	answer func(req *agent.Request, ran int) (*reply, error)
 	ran    int
 	ended  func()
+	copy   bool
 }
 
 func (f *fakeGuest) ask(_ context.Context, req *agent.Request) (*reply, error) {
 	f.ran++
 	return f.answer(req, f.ran-1)
 }
+
+func (f *fakeGuest) copied() bool { return f.copy }
 
 func (f *fakeGuest) end() []vm.Splat {
 	f.ended()
@@ -58,6 +61,7 @@ func died(why string) (*reply, error) {
 type fakes struct {
 	mu                sync.Mutex
 	running, most, in int
+	cold              int // guests that had to be booted
 }
 
 // fakeRun runs cases called c0, c1, … in guests that answer as they are told.
@@ -75,13 +79,16 @@ func fakeRun(t *testing.T, n int, o Options, answer func(req *agent.Request, ran
 		r.evidence, err = newEvidence(r)
 		assert.NilError(t, err)
 	}
-	r.start = func(context.Context, int) (guest, error) {
+	r.start = func(_ context.Context, _ int, cold bool) (guest, error) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
+		if cold {
+			f.cold++
+		}
 		f.in++
 		f.running++
 		f.most = max(f.most, f.running)
-		return &fakeGuest{answer: answer, ended: func() {
+		return &fakeGuest{answer: answer, copy: !o.Cold && !cold, ended: func() {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			f.running--
@@ -157,7 +164,7 @@ func TestFailedOnce(t *testing.T) {
 	c := r.Cases[2]
 	assert.Assert(t, c.OK())
 	assert.Equal(t, c.First.Verdict(), Different)
-	assert.DeepEqual(t, c.Notes, []string{"failed in a guest that had run 2 cases, the last of them c1 (map surplus: trace absent, replay present); passed alone in a new one"})
+	assert.DeepEqual(t, c.Notes, []string{"failed in a guest that had run 2 cases, the last of them c1 (map surplus: trace: absent; replay: present); passed alone in a new one"})
 	assert.Assert(t, r.OK())
 
 	r, f, err = fakeRun(t, 4, Options{NoRetry: true}, later)
@@ -176,6 +183,37 @@ func TestFailedOnce(t *testing.T) {
 	assert.NilError(t, err)
 	assert.Equal(t, f.in, 4)
 	assert.Assert(t, r.OK())
+}
+
+// A copy of a saved guest that hangs says nothing of the case: it is run once more in a guest that is booted, even
+// where nothing else is.
+func TestCopyHangs(t *testing.T) {
+	hangs := 0
+	answer := func(req *agent.Request, ran int) (*reply, error) {
+		if req.Name == "c1" && hangs > 0 {
+			hangs--
+			return &reply{}, &vm.Ending{Reason: vm.Overdue, Cause: "no answer by the deadline"}
+		}
+		return fine(req), nil
+	}
+	for _, o := range []Options{{}, {NoRetry: true}} {
+		hangs = 1
+		r, f, err := fakeRun(t, 3, o, answer)
+		assert.NilError(t, err)
+		assert.Assert(t, r.OK())
+		assert.Equal(t, f.cold, 1)
+		assert.DeepEqual(t, r.Cases[1].Notes, []string{"failed in a guest that had run case c0 (guest did not answer in time: no answer by the deadline); passed alone in a new one"})
+		hangs = 2
+		r, f, err = fakeRun(t, 3, o, answer)
+		assert.NilError(t, err)
+		assert.Equal(t, r.Cases[1].Verdict(), Broken)
+		assert.Equal(t, f.cold, 1)
+	}
+	hangs = 1
+	r, f, err := fakeRun(t, 3, Options{NoRetry: true, Cold: true}, answer)
+	assert.NilError(t, err)
+	assert.Equal(t, r.Cases[1].Verdict(), Broken)
+	assert.Equal(t, f.cold, 0)
 }
 
 func TestFailedAgain(t *testing.T) {
@@ -244,7 +282,7 @@ func TestNoGuestBoots(t *testing.T) {
 			suite.Cases = append(suite.Cases, Case{Name: fmt.Sprintf("c%d", i), Object: coreObject(t), Expect: Expect{Result: agent.OK}})
 		}
 		r := newRunner(suite, Options{Kernel: &vmimage.Kernel{Name: "6.12"}, Engines: []string{"trace", "replay"}, Isolate: true})
-		r.start = func(_ context.Context, number int) (guest, error) {
+		r.start = func(_ context.Context, number int, _ bool) (guest, error) {
 			if err := test.boots(number); err != nil {
 				return nil, err
 			}

@@ -35,7 +35,7 @@ func dataMap(section string, data []byte) object.Map {
 func xdp(name string, insns []byte, relocations ...object.Relocation) object.Function {
 	return object.Function{
 		Name: name, Section: "xdp", Autoload: true, Program: object.ProgramType{Type: 6},
-		Insns: append(slices.Clip(insns), returnZero...), Relocations: relocations, ExceptionCallback: -1,
+		Insns: append(slices.Clip(insns), returnZero...), Relocations: relocations,
 	}
 }
 

@@ -1,7 +1,8 @@
 #!/bin/sh
-# Builds the objects of the core suite: selftests/bpf/*.bpf.c -> *.bpf.o.
+# Builds the objects of the core suite: selftests/bpf/*.bpf.c -> *.bpf.o, and that of
+# the policy, loader/policy/bpf/policy.bpf.c, which the suite has, too.
 #
-#   scripts/objects.sh            build into selftests/bpf
+#   scripts/objects.sh            build beside the sources
 #   scripts/objects.sh --check    build into a temporary directory and compare
 #                                 with the committed objects; status 1 if they differ
 #
@@ -74,6 +75,10 @@ compile() {
 	"$STRIP" -g "$3"
 }
 
+policy=$root/loader/policy/bpf
+cd "$policy"
+compile bpfel policy.bpf.c "$out/policy"
+
 cd "$src"
 for c in *.bpf.c; do
 	compile bpfel "$c" "$out/${c%.c}.o"
@@ -96,6 +101,7 @@ if [ -z "$check" ]; then
 	for o in "$out"/*.bpf.o; do
 		cmp -s "$o" "$src/${o##*/}" || mv "$o" "$src/"
 	done
+	cmp -s "$out/policy" "$policy/policy.bpf.o" || mv "$out/policy" "$policy/policy.bpf.o"
 	exit 0
 fi
 
@@ -115,4 +121,8 @@ for o in "$src"/*.bpf.o; do
 		status=1
 	fi
 done
+if ! cmp -s "$out/policy" "$policy/policy.bpf.o"; then
+	echo "objects.sh: loader/policy/bpf/policy.bpf.o: differs from what its source gives; run 'make objects'" >&2
+	status=1
+fi
 exit $status

@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bpfreplay/bpfreplay/harness"
-	"github.com/bpfreplay/bpfreplay/harness/engine"
 	"github.com/bpfreplay/bpfreplay/harness/report"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
@@ -143,11 +142,9 @@ func (f *checkFlags) chooseEngines(paths []string) error {
 		return errors.New("--cert is for --signed and files that sign wrote")
 	}
 	if len(f.engines) == 0 {
-		f.engines = engine.Defaults()
+		f.engines = defaultEngines(len(f.bpftool) > 0)
 		if files > 0 {
 			f.engines = []string{state.EngineReplay}
-		} else if _, err := engine.FindTool(); err == nil || len(f.bpftool) > 0 {
-			f.engines = append(f.engines, state.EngineLibbpf)
 		}
 	}
 	if f.signed && !slices.Contains(f.engines, state.EngineSigned) {

@@ -48,7 +48,7 @@ var flagTable = map[string]flagInfo{
 	"case":         {"c", aboutCases, "only cases whose names match this pattern, or with ! before it, not those (may be repeated)"},
 	"effects":      {"", aboutCases, "run and attach programs, too, as vmtest does: only for a guest"},
 	"engine":       {"e", aboutCases, "the engine that loads: " + strings.Join(engine.Names(), ", ")},
-	"engines":      {"e", aboutCases, "engines that load, in this order: " + strings.Join(engine.Names(), ", ")},
+	"engines":      {"e", aboutCases, "engines that load, in this order: " + strings.Join(engine.Names(), ", ") + "; libbpf by default, too, where bpftool is"},
 	"fault":        {"", aboutCases, "CASE=FAULT: have the guest go wrong in this case, to see what then happens; with :once behind it, not again when the case is run once more; help lists the faults (may be repeated)"},
 	"fresh":        {"", aboutCases, "time the repetitions in a new process each, as for a program that loads one object"},
 	"list":         {"", aboutCases, "list the mutations of loads, and boot nothing"},
@@ -108,6 +108,7 @@ var flagTable = map[string]flagInfo{
 	"verbose":         {"v", aboutReport, "show explained differences, too"},
 	"write-states":    {"", aboutReport, "a directory to write states to, one file an engine"},
 
+	"artefact":    {"", aboutSkeleton, "of a skeleton: embed this file, which gen wrote of the object and sign signed"},
 	"c":           {"", aboutSkeleton, "write a light skeleton in C: one header with the artefact in it"},
 	"cc":          {"", aboutSkeleton, "compile the argument, a C source, with this clang; what follows -- are its flags"},
 	"go":          {"", aboutSkeleton, "write a light skeleton in Go, and the artefact that it embeds"},

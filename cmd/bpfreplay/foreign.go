@@ -44,15 +44,17 @@ func (f *vmtestFlags) external(cmd *cobra.Command, suite *harness.Suite) error {
 	defaults := map[string]string{
 		"still": "true", "case-timeout": foreignCaseTimeout.String(), "jobs": strconv.Itoa(runtime.NumCPU()),
 	}
-	if engine.UseTool(f.engines) {
-		store, err := openStore(nil)
-		if err != nil {
-			return err
-		}
-		defer store.Close()
-		if tool := suiteTool(store, suite.Name); tool != "" {
-			defaults["bpftool"] = tool
-		}
+	store, err := openStore(nil)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	tool := suiteTool(store, suite.Name)
+	if tool != "" {
+		defaults["bpftool"] = tool
+	}
+	if !f.split { // bpftool cannot load one program of an object
+		defaults["engines"] = strings.Join(defaultEngines(tool != "" || len(f.bpftool) > 0), ",")
 	}
 	if isForeign(f.suite) {
 		dir, err := inTree(filepath.Join("selftests", "baselines", f.suite))

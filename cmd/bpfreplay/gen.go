@@ -35,7 +35,8 @@ For each object it prints what the loader program needs of a kernel, by the name
 of capabilities in kernels.yaml, and what user space has to do.
 
 With --go or --c it writes a light skeleton of one object (docs/skeletons.md), into
-the current directory or into that of -o. With --cc it compiles the object first.`,
+the current directory or into that of -o. With --cc it compiles the object first. With
+--artefact it embeds a file that sign wrote, so that loads can be signed.`,
 		Example: `  bpfreplay gen my.bpf.o
   bpfreplay gen -o build/ *.bpf.o
   bpfreplay gen --go --pkg main my.bpf.o

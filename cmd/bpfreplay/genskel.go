@@ -17,6 +17,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/object"
 	"github.com/bpfreplay/bpfreplay/internal/skelgen"
 	"github.com/bpfreplay/bpfreplay/internal/trace"
+	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
 // skeletonFlags are those of gen --go and gen --c.
@@ -25,12 +26,14 @@ type skeletonFlags struct {
 	pkg, ident, stem string
 	target, cc       string
 	types            each
+	artefact         string
 }
 
 func (f *skeletonFlags) add(cmd *cobra.Command) {
 	f.pkg, f.target = os.Getenv("GOPACKAGE"), "bpfel"
 	addFlags(cmd, flags{
 		"go": &f.golang, "c": &f.c, "pkg": &f.pkg, "ident": &f.ident, "output-stem": &f.stem, "target": &f.target, "cc": &f.cc, "type": &f.types,
+		"artefact": &f.artefact,
 	})
 }
 
@@ -102,6 +105,11 @@ func (f *skeletonFlags) run(cmd *cobra.Command, args []string, out string, opts 
 	if err != nil {
 		return err
 	}
+	if f.artefact != "" {
+		if file, err = signedFile(f.artefact, file); err != nil {
+			return err
+		}
+	}
 	if out == "" {
 		out = "."
 	}
@@ -109,6 +117,27 @@ func (f *skeletonFlags) run(cmd *cobra.Command, args []string, out string, opts 
 		return f.writeC(cmd, obj, file, out)
 	}
 	return f.writeGo(cmd, obj, file, out, target)
+}
+
+// signedFile reads a file that sign wrote. It must be what gen writes of the object, but for the signatures.
+func signedFile(path string, file []byte) ([]byte, error) {
+	a, err := artefact.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	signed, err := a.MarshalBinary()
+	if err != nil {
+		return nil, err
+	}
+	a.Signed = nil
+	unsigned, err := a.MarshalBinary()
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(unsigned, file) {
+		return nil, fmt.Errorf("--artefact %s: it is not what gen writes of the object: run gen and sign again", path)
+	}
+	return signed, nil
 }
 
 func (f *skeletonFlags) writeGo(cmd *cobra.Command, obj *object.Object, file []byte, dir string, target skelgen.Target) error {

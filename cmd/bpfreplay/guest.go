@@ -15,6 +15,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness"
 	"github.com/bpfreplay/bpfreplay/harness/engine"
 	"github.com/bpfreplay/bpfreplay/harness/report"
+	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/vmimage"
@@ -174,6 +175,20 @@ func (f *guestFlags) common() (o harness.Options, err error) {
 		BootTimeout: f.bootTimeout, CaseTimeout: f.caseTimeout, Cold: f.cold,
 		Out: f.out,
 	}, nil
+}
+
+// defaultEngines are the engines that run unless some are named: libbpf, too, where there is
+// a bpftool, of the caller's or this machine's, that guests can run.
+func defaultEngines(tool bool) []string {
+	engines := engine.Defaults()
+	if path, err := engine.FindTool(); err == nil && !tool {
+		_, err = vmimage.Programs(engine.GuestTool, path) // Ubuntu's is a script
+		tool = err == nil
+	}
+	if tool {
+		engines = append(engines, state.EngineLibbpf)
+	}
+	return engines
 }
 
 // newReport is the path of a report, where there is none any more: what a former

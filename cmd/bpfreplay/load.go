@@ -150,7 +150,7 @@ func (f *loadFlags) load(cmd *cobra.Command, path string) (*onKernel, error) {
 		}
 		name := filepath.Base(path)
 		if tool.Skeletons != "" {
-			if _, err := skelprog.Build(cmd.Context(), f.engine, tool.Skeletons, []skelprog.Object{{Name: name, Data: data}}); err != nil {
+			if _, err := skelprog.Build(cmd.Context(), f.engine, "", tool.Skeletons, []skelprog.Object{{Name: name, Data: data}}); err != nil {
 				return nil, err
 			}
 		}

@@ -97,6 +97,9 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 	if f.fault.help() {
 		return listFaults(cmd.OutOrStdout())
 	}
+	if !cmd.Flags().Changed("engines") && !isForeign(f.suite) {
+		f.engines = defaultEngines(len(f.bpftool) > 0)
+	}
 	suite, err := f.readSuite(cmd, args)
 	if err != nil {
 		return err

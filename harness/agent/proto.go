@@ -40,7 +40,12 @@ type Ready struct {
 type Wake struct {
 	Time    time.Time `json:"time"`
 	Entropy []byte    `json:"entropy"` // random bytes, 32 at least
+	// Naps is how often the agent sleeps before it answers, Nap long: see whether the guest's timers are alive.
+	Naps int `json:"naps,omitempty"`
 }
+
+// Nap is how long the agent sleeps at a time when it is asked to.
+const Nap = 5 * time.Millisecond
 
 // Request asks for one case, or for a program to be run.
 type Request struct {

@@ -3,6 +3,7 @@ package agent
 import (
 	"fmt"
 	"runtime"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -78,6 +79,9 @@ func wake(w *Wake) error {
 	}
 	if err := addEntropy(w.Entropy); err != nil {
 		return fmt.Errorf("seed the random number generator: %w", err)
+	}
+	for range w.Naps {
+		time.Sleep(Nap)
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ func TestSkeletons(t *testing.T) {
 	}
 	tool := Tool{Skeletons: t.TempDir()}
 	for _, name := range []string{state.EngineSkelGo, state.EngineSkelC} {
-		_, err := skelprog.Build(context.Background(), name, tool.Skeletons, objects)
+		_, err := skelprog.Build(context.Background(), name, "", tool.Skeletons, objects)
 		assert.NilError(t, err)
 		e := byName(t, name, tool)
 		for _, object := range loads {

@@ -80,6 +80,10 @@ var shown = map[string]string{
 // those that the state has for them in JSON.
 var fieldNames = map[string]string{
 	"cpus":                "cpus",
+	"types":               "* types",
+	"types.each":          "* types",
+	"map.types":           "types",
+	"program.types":       "types",
 	"strings":             "program * line_info",
 	"strings.each":        "program * line_info",
 	"map.name":            "itself", // it is missing, and one of another name is there

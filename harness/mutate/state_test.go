@@ -17,7 +17,11 @@ func full() *state.State {
 	n := 0
 	fill(reflect.ValueOf(s).Elem(), &n)
 	// What refers to something has to find it.
+	for i := range s.Maps {
+		s.Maps[i].Types = []uint32{0, 1, 2}
+	}
 	for i := range s.Programs {
+		s.Programs[i].Types = []uint32{0, 1, 2}
 		s.Programs[i].Unread = false // or nothing of the instructions counts
 		for k := range s.Programs[i].Functions {
 			f := &s.Programs[i].Functions[k]

@@ -61,10 +61,10 @@ type Found struct {
 }
 
 // consequences are fields in which any mutation may show as well: what programs
-// do, and what sums up their instructions.
+// do, what sums up their instructions, and types, which others refer to.
 var consequences = []string{
 	"program * run returns", "program * run data", "map * contents after runs",
-	"program * tag", "program * function_tag", "program * verified_insns",
+	"program * tag", "program * function_tag", "program * verified_insns", "map * types", "program * types",
 }
 
 // leftBehind begins a failed expectation that is about what a load left.

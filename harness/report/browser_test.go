@@ -218,13 +218,13 @@ func TestBrowser(t *testing.T) {
 	assert.Check(t, len(bad) == 0, "%v", bad)
 	var addresses []string
 	b.eval(`[...document.querySelectorAll("a")].map(a => a.getAttribute("href"))`, &addresses)
-	for _, want := range []string{"report.json", "console.log", "failed/now_bad/again.sh", "#rule-data-map-name"} {
+	for _, want := range []string{"report.json", "console.log", "failed/now_bad/again.sh", "#rule-subprogram-order"} {
 		assert.Check(t, strings.Contains(strings.Join(addresses, "\n")+"\n", want+"\n"), "%s: %v", want, addresses)
 	}
 
 	// The same reason is not there three times.
 	var times int
-	b.eval(`[...document.querySelectorAll("body *")].filter(e => e.checkVisibility() && e.children.length == 0 && e.textContent.includes("map .rodata frozen: direct true")).length`, &times)
+	b.eval(`[...document.querySelectorAll("body *")].filter(e => e.checkVisibility() && e.children.length == 0 && e.textContent.includes("map .rodata frozen: direct: true")).length`, &times)
 	assert.Check(t, times == 1, "%d times", times)
 
 	// By keyboard alone everything can be opened, with a mark where the keyboard is.

@@ -305,7 +305,7 @@ func (p *page) groups() {
 				continue
 			}
 			d.Detail = ""
-			i := slices.IndexFunc(all, func(g *groupPage) bool { return g.differencePage == d })
+			i := slices.IndexFunc(all, func(g *groupPage) bool { return g.Line == d.Line })
 			if i < 0 {
 				i, all = len(all), append(all, &groupPage{differencePage: d})
 			}

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/bpfreplay/bpfreplay/harness"
-	"github.com/bpfreplay/bpfreplay/harness/state"
 )
 
 // casePage is what is shown of a case.
@@ -43,7 +42,17 @@ type brokenPage struct{ Pairs, Why string }
 // saidPage is what some engines said alike.
 type saidPage struct{ Engines, Result, Detail, Log string }
 
-type differencePage struct{ Field, A, ValueA, B, ValueB, Rule, Anchor, Detail string }
+// differencePage is a field, and who has what there.
+type differencePage struct {
+	Field  string
+	Line   string // all of it
+	Have   []havePage
+	Rule   string // "" if nothing explains it
+	Anchor string
+	Detail string
+}
+
+type havePage struct{ Engines, Value string }
 
 type folderPage struct{ Path, Link, Again string }
 
@@ -80,10 +89,11 @@ func newCase(r *harness.Report, i int, dir string) *casePage {
 	}
 	out.said(c)
 	for i := range c.Verdicts {
-		out.pair(&c.Verdicts[i])
+		out.broken(&c.Verdicts[i])
 	}
-	// Those that nothing explains are what matters.
-	slices.SortStableFunc(out.Differences, func(a, b differencePage) int { return min(len(a.Rule), 1) - min(len(b.Rule), 1) })
+	for _, d := range c.Differences() {
+		out.Differences = append(out.Differences, newDifference(&d))
+	}
 	if n := len(out.Differences); n > maxDifferences {
 		out.Left, out.Differences = n-maxDifferences, out.Differences[:maxDifferences]
 	}
@@ -154,10 +164,10 @@ func says(c *harness.CaseReport) string {
 		}
 	}
 	var rules []string
-	for _, p := range c.Verdicts {
-		for _, d := range p.Differences {
-			if !slices.Contains(rules, d.ExplainedBy) {
-				rules = append(rules, d.ExplainedBy)
+	for _, d := range c.Differences() {
+		for _, rule := range d.Rules {
+			if !slices.Contains(rules, rule) {
+				rules = append(rules, rule)
 			}
 		}
 	}
@@ -184,36 +194,28 @@ func (p *casePage) said(c *harness.CaseReport) {
 	}
 }
 
-// pair adds what a pair of engines disagrees about.
-func (p *casePage) pair(v *harness.PairReport) {
-	if v.Verdict == harness.Broken {
-		j := slices.IndexFunc(p.Broken, func(b brokenPage) bool { return b.Why == v.Reason })
-		if j >= 0 {
-			p.Broken[j].Pairs += ", " + v.A + "/" + v.B
-		} else {
-			p.Broken = append(p.Broken, brokenPage{v.A + "/" + v.B, v.Reason})
-		}
+// broken adds why a pair of engines could not be compared.
+func (p *casePage) broken(v *harness.PairReport) {
+	if v.Verdict != harness.Broken {
+		return
 	}
-	for i := range v.Differences {
-		d := newDifference(v, &v.Differences[i])
-		j := slices.IndexFunc(p.Differences, func(o differencePage) bool { o.B = d.B; return o == d })
-		if j >= 0 {
-			p.Differences[j].B += ", " + d.B
-			continue
-		}
-		p.Differences = append(p.Differences, d)
+	if j := slices.IndexFunc(p.Broken, func(b brokenPage) bool { return b.Why == v.Reason }); j >= 0 {
+		p.Broken[j].Pairs += ", " + v.A + "/" + v.B
+		return
 	}
+	p.Broken = append(p.Broken, brokenPage{v.A + "/" + v.B, v.Reason})
 }
 
-func newDifference(v *harness.PairReport, d *state.Difference) differencePage {
-	out := differencePage{
-		Field: cut(d.Field, maxValue), A: v.A, ValueA: cut(d.A, maxValue), B: v.B, ValueB: cut(d.B, maxValue), Rule: d.ExplainedBy,
+func newDifference(d *harness.FieldDifference) differencePage {
+	out := differencePage{Field: cut(d.Field, maxValue), Line: cut(d.String(), 2*maxValue), Detail: cut(d.Detail, maxDiff)}
+	if len(d.Open) == 0 {
+		out.Rule = strings.Join(d.Rules, ", ")
 	}
 	if out.Rule != "" {
-		out.Anchor = ruleAnchor(out.Rule)
+		out.Anchor = ruleAnchor(d.Rules[0])
 	}
-	if d.ExplainedBy == "" || d.ExplainedBy == harness.RuleKnown {
-		out.Detail = cut(d.Detail, maxDiff)
+	for _, g := range d.Groups {
+		out.Have = append(out.Have, havePage{strings.Join(g.Engines, ", "), cut(g.Value, maxValue)})
 	}
 	return out
 }

@@ -41,7 +41,7 @@ func pairOf(b string, v harness.Verdict, differences ...state.Difference) harnes
 // changedReport has a case of each kind.
 func changedReport() *harness.Report {
 	frozen := state.Difference{Field: "map .rodata frozen", A: "true", B: "false"}
-	named := state.Difference{Field: "map .data name", A: ".data", B: "obj.data", ExplainedBy: "data-map-name"}
+	named := state.Difference{Field: "map .data name", A: ".data", B: "obj.data", ExplainedBy: "subprogram-order"}
 	return &harness.Report{
 		Suite: "kernel", Source: "linux-source-7.2 7.2.13-1", Engines: []string{"direct", "trace", "replay"},
 		Kernel:   harness.KernelReport{Name: "6.12", Release: "6.12.117"},
@@ -95,13 +95,13 @@ func TestHTML(t *testing.T) {
 		"FAIL kernel on 6.12", "kernel 6.12.117", "objects linux-source-7.2 7.2.13-1", "engines direct (cilium/ebpf v0.22.0), trace, replay",
 		"2 equal 1 explained 0 unsupported 2 different 0 broken 0 FAILED",
 		"What has changed", "6.12.txt (linux-source-7.1 7.1-1): 4 changes, 3 for the worse", "Note: the baseline is of another source",
-		"worse now_bad direct/trace, direct/replay equal different:map_.rodata_frozen map .rodata frozen: direct true, trace false",
+		"worse now_bad direct/trace, direct/replay equal different:map_.rodata_frozen map .rodata frozen: direct: true; trace, replay: false",
 		"worse lost case there gone", "better fine direct/trace different:load equal",
-		"Worse, different or broken", "different now_bad worse", "map .rodata frozen direct true trace, replay false", "map .data name direct .data trace, replay obj.data data-map-name",
+		"Worse, different or broken", "different now_bad worse", "map .rodata frozen direct true trace, replay false", "map .data name direct .data trace, replay obj.data subprogram-order",
 		"different known_bad as in the baseline", "The baseline says: nobody has looked", "direct refused EINVAL program p: PROG_LOAD: EINVAL R0 !read_ok trace, replay ok",
-		"Explained differences", "data-map-name 4×", harness.RuleReason("data-map-name")[:20], "told now_bad",
+		"Explained differences", "subprogram-order 4×", harness.RuleReason("subprogram-order")[:20], "told now_bad",
 		"Engines", "direct cilium/ebpf v0.22.0 3 1 1 0 0", "trace 4 1 0 0 0", "direct/trace 2 1 0 2 0",
-		"All cases", "equal fine ok", "explained told ok data-map-name", "equal refused_alike refused EACCES R0 !read_ok", "direct, trace, replay refused EACCES",
+		"All cases", "equal fine ok", "explained told ok subprogram-order", "equal refused_alike refused EACCES R0 !read_ok", "direct, trace, replay refused EACCES",
 		"different known_bad direct refused EINVAL; trace, replay ok",
 	)
 	// Each place that is linked to is there.

@@ -217,10 +217,10 @@ func problem(c *harness.CaseReport) string {
 		if p.Verdict == harness.Broken {
 			return oneLine(cut(fmt.Sprintf("%s/%s: %s", p.A, p.B, p.Reason), maxProblem))
 		}
-		for i := range p.Differences {
-			if d := &p.Differences[i]; d.ExplainedBy == "" {
-				return oneLine(cut(fmt.Sprintf("%s: %s %s, %s %s", d.Field, p.A, d.A, p.B, d.B), maxProblem))
-			}
+	}
+	for _, d := range c.Differences() {
+		if len(d.Open) > 0 {
+			return oneLine(cut(d.String(), maxProblem))
 		}
 	}
 	return ""

@@ -87,6 +87,17 @@ func (t *Text) MatrixSummary(m *harness.Matrix) {
 		t.wrong(&m.Kernels[i])
 	}
 	fmt.Fprintf(t.W, "\n%s\n", render(matrixTable(m, oneLine)))
+	var reports []*harness.Report
+	for i := range m.Kernels {
+		if r := m.Kernels[i].Report; r != nil {
+			reports = append(reports, r)
+		}
+	}
+	if len(reports) > 0 {
+		for _, line := range agreement(reports[0].Engines, countPairs(reports...)) {
+			fmt.Fprintln(t.W, line)
+		}
+	}
 	fmt.Fprintln(t.W, matrixLine(m))
 	for _, s := range m.Missing {
 		fmt.Fprintf(t.W, "shard %s is missing\n", s)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,8 +21,9 @@ type Text struct {
 // Case writes the line of one case, and below it what is wrong with it.
 func (t *Text) Case(c *harness.CaseReport) {
 	fmt.Fprintf(t.W, "%-11s  %-28s  %s\n", verdictOf(c), c.Name, t.loads(c))
-	for _, p := range c.Verdicts {
-		t.pair(&p)
+	t.broken(c)
+	for _, d := range c.Differences() {
+		t.difference(&d)
 	}
 	for _, f := range c.Failures {
 		fmt.Fprintf(t.W, "    %s\n", f)
@@ -88,39 +90,52 @@ func cut(s string, n int) string {
 	return strings.ToValidUTF8(s[:n], "") + "…"
 }
 
-func (t *Text) pair(p *harness.PairReport) {
-	if p.Verdict == harness.Broken {
-		fmt.Fprintf(t.W, "    %s/%s: %s\n", p.A, p.B, p.Reason)
-	}
-	for i := range p.Differences {
-		d := &p.Differences[i]
-		if d.ExplainedBy != "" && !t.Verbose {
-			continue
-		}
-		fmt.Fprintf(t.W, "    %s: %s %s, %s %s%s\n", d.Field, p.A, d.A, p.B, d.B, explained(d))
-		if d.ExplainedBy == "" && d.Detail != "" {
-			for _, l := range strings.Split(strings.TrimRight(d.Detail, "\n"), "\n") {
-				fmt.Fprintf(t.W, "        %s\n", l)
-			}
+// broken are the reasons why pairs could not be compared, each once.
+func (t *Text) broken(c *harness.CaseReport) {
+	said := ""
+	for _, p := range c.Verdicts {
+		if p.Verdict == harness.Broken && p.Reason != said {
+			said = p.Reason
+			fmt.Fprintf(t.W, "    %s/%s: %s\n", p.A, p.B, p.Reason)
 		}
 	}
 }
 
-func explained(d *state.Difference) string {
-	if d.ExplainedBy == "" {
-		return ""
+func (t *Text) difference(d *harness.FieldDifference) {
+	if len(d.Open) == 0 && !t.Verbose {
+		return
 	}
-	return " (" + d.ExplainedBy + ")"
+	fmt.Fprintf(t.W, "    %s%s\n", d, explained(d))
+	if len(d.Open) > 0 && d.Detail != "" {
+		for _, l := range strings.Split(strings.TrimRight(d.Detail, "\n"), "\n") {
+			fmt.Fprintf(t.W, "        %s\n", l)
+		}
+	}
+}
+
+func explained(d *harness.FieldDifference) string {
+	switch {
+	case len(d.Rules) == 0:
+		return ""
+	case len(d.Open) == 0:
+		return " (" + strings.Join(d.Rules, ", ") + ")"
+	}
+	return fmt.Sprintf(" (%s explains it, but not between %s)", strings.Join(d.Rules, ", "), strings.Join(d.Open, ", "))
 }
 
 // Summary writes what a whole run found.
 func (t *Text) Summary(r *harness.Report) {
 	fmt.Fprintf(t.W, "\nkernel %s (%s), %s, engines %s\n", r.Kernel.Name, r.Kernel.Release, r.Accelerator, strings.Join(r.Engines, ", "))
-	t.rules(r)
+	for _, line := range agreement(r.Engines, countPairs(r)) {
+		fmt.Fprintf(t.W, "  %s\n", line)
+	}
+	if t.Verbose {
+		t.rules(r)
+	}
 	for _, s := range r.Splats {
 		fmt.Fprintf(t.W, "  the guest's kernel complained: %s\n", s)
 	}
-	if len(r.Engines) > 2 {
+	if len(r.Engines) > 2 && t.Verbose {
 		t.pairs(r)
 	}
 	fmt.Fprintf(t.W, "%d cases in %.1f s (%s): verdicts by pair of engines:", len(r.Cases), r.Seconds.Total, r.Guest())
@@ -232,6 +247,9 @@ func (t *Text) baseline(r *harness.Report) {
 		fmt.Fprintf(t.W, "  note: %s\n", other)
 	}
 	for _, c := range b.Changes {
+		if !c.Worse && !t.Verbose {
+			continue // the page has them, and --verbose
+		}
 		mark := " "
 		if c.Worse {
 			mark = "-"
@@ -252,8 +270,34 @@ func otherSource(r *harness.Report) string {
 // verdicts are in the order from good to bad.
 var verdicts = []harness.Verdict{harness.Equal, harness.Explained, harness.Unsupported, harness.Different, harness.Broken}
 
-// pairs counts the verdicts of each pair of engines. Of a case there are those
-// with the first that loads it.
+// agreement says what a user wants to know first: with whom engine replay agrees.
+func agreement(engines []string, counts []pairCount) []string {
+	line := func(name string, n map[harness.Verdict]int) string {
+		text := fmt.Sprintf("%-22s %d of %d equal", name, n[harness.Equal], n[harness.Equal]+n[harness.Explained]+n[harness.Different])
+		for _, v := range verdicts[1:] {
+			if n[v] > 0 {
+				text += fmt.Sprintf(", %d %s", n[v], v)
+			}
+		}
+		return text
+	}
+	var strict, others []string
+	for _, e := range engines {
+		i := slices.IndexFunc(counts, func(p pairCount) bool {
+			return p.name == e+"/"+state.EngineReplay || p.name == state.EngineReplay+"/"+e
+		})
+		switch {
+		case i < 0:
+		case e == state.EngineDirect:
+			others = append(others, line("replay = cilium/ebpf:", counts[i].n))
+		default:
+			strict = append(strict, line("replay = "+e+":", counts[i].n))
+		}
+	}
+	return append(strict, others...)
+}
+
+// pairs counts the verdicts of each pair of engines.
 func (t *Text) pairs(r *harness.Report) {
 	fmt.Fprintf(t.W, "%-22s", "engines compared")
 	for _, v := range verdicts {
@@ -276,20 +320,24 @@ type pairCount struct {
 }
 
 // countPairs counts the verdicts of each pair of engines, in the engines' order.
-func countPairs(r *harness.Report) []pairCount {
+func countPairs(reports ...*harness.Report) []pairCount {
 	count := make(map[string]map[harness.Verdict]int)
-	for _, c := range r.Cases {
-		for _, p := range c.Verdicts {
-			name := p.A + "/" + p.B
-			if count[name] == nil {
-				count[name] = make(map[harness.Verdict]int)
+	var engines []string
+	for _, r := range reports {
+		engines = r.Engines // the same for all
+		for _, c := range r.Cases {
+			for _, p := range c.Verdicts {
+				name := p.A + "/" + p.B
+				if count[name] == nil {
+					count[name] = make(map[harness.Verdict]int)
+				}
+				count[name][p.Verdict]++
 			}
-			count[name][p.Verdict]++
 		}
 	}
 	var out []pairCount
-	for _, a := range r.Engines {
-		for _, b := range r.Engines {
+	for _, a := range engines {
+		for _, b := range engines {
 			if n, ok := count[a+"/"+b]; ok {
 				out = append(out, pairCount{a + "/" + b, n})
 			}

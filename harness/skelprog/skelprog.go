@@ -16,6 +16,7 @@
 package skelprog
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"embed"
@@ -27,6 +28,7 @@ import (
 	"strings"
 
 	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/internal/emit"
 	"github.com/bpfreplay/bpfreplay/internal/object"
 	"github.com/bpfreplay/bpfreplay/internal/skelgen"
@@ -45,11 +47,15 @@ type Object struct {
 // Key is what a program calls the skeleton of an object.
 func Key(data []byte) string { return fmt.Sprintf("%x", sha256.Sum256(data))[:16] }
 
-// Build writes the program of engine skel-go or skel-c into the directory dir, with the
-// engine's name, and returns its path. An object that gen refuses has no skeleton; where
+// Build writes the program of engine skel-go or skel-c for an architecture ("" is this
+// machine's) into the directory dir, with the engine's name, and returns its path. An object that gen refuses has no skeleton; where
 // only the generator for the language refuses it, the program does so, in its words.
 // The sources stay in dir.
-func Build(ctx context.Context, engine, dir string, objects []Object) (string, error) {
+func Build(ctx context.Context, engine, of, dir string, objects []Object) (string, error) {
+	target, err := arch.Parse(cmp.Or(of, arch.Native))
+	if err != nil {
+		return "", err
+	}
 	src, bin := filepath.Join(dir, engine+".src"), filepath.Join(dir, engine)
 	if err := os.RemoveAll(src); err != nil {
 		return "", err
@@ -68,7 +74,7 @@ func Build(ctx context.Context, engine, dir string, objects []Object) (string, e
 		}
 		seen[s.key] = true
 	}
-	src, err := filepath.Abs(src)
+	src, err = filepath.Abs(src)
 	if err != nil {
 		return "", err
 	}
@@ -76,7 +82,7 @@ func Build(ctx context.Context, engine, dir string, objects []Object) (string, e
 	if err != nil {
 		return "", err
 	}
-	if err := build(ctx, src, bin, list); err != nil {
+	if err := build(ctx, target, src, bin, list); err != nil {
 		return "", fmt.Errorf("build the skeletons of engine %s: %w", engine, err)
 	}
 	return bin, nil
@@ -121,7 +127,7 @@ func newSkeleton(o *Object) (s skeleton, ok bool) {
 // a package than for a skeleton.
 const together = 64
 
-func buildGo(ctx context.Context, src, bin string, list []skeleton) error {
+func buildGo(ctx context.Context, of *arch.Arch, src, bin string, list []skeleton) error {
 	goCommand, err := exec.LookPath("go")
 	if err != nil {
 		return errors.New("the go command is missing: install Go 1.26 or later")
@@ -162,7 +168,7 @@ func buildGo(ctx context.Context, src, bin string, list []skeleton) error {
 	}
 	cmd := exec.CommandContext(ctx, goCommand, "build", "-trimpath", "-ldflags", "-s -w", "-o", bin, ".")
 	cmd.Dir = src
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOFLAGS=", "GOWORK="+filepath.Join(src, "go.work"))
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+of.Name, "GOFLAGS=", "GOWORK="+filepath.Join(src, "go.work"))
 	return compiled(cmd)
 }
 
@@ -183,8 +189,8 @@ func driver(name string) (string, error) {
 	return string(text), err
 }
 
-func buildC(ctx context.Context, src, bin string, list []skeleton) error {
-	cc, err := compiler()
+func buildC(ctx context.Context, of *arch.Arch, src, bin string, list []skeleton) error {
+	cc, err := compiler(of)
 	if err != nil {
 		return err
 	}
@@ -228,8 +234,11 @@ func buildC(ctx context.Context, src, bin string, list []skeleton) error {
 	return compiled(cmd)
 }
 
-func compiler() (string, error) {
-	names := []string{"cc", "gcc", "clang"}
+func compiler(of *arch.Arch) (string, error) {
+	names := []string{of.Triplet + "-gcc"}
+	if of.Name == arch.Native {
+		names = []string{"cc", "gcc", "clang"}
+	}
 	if cc := os.Getenv("CC"); cc != "" {
 		names = []string{cc}
 	}
@@ -238,7 +247,8 @@ func compiler() (string, error) {
 			return path, nil
 		}
 	}
-	return "", fmt.Errorf("no C compiler (%s): install Debian's packages gcc and libc6-dev, or name one with CC", strings.Join(names, ", "))
+	return "", fmt.Errorf("no C compiler for %s (%s): install Debian's packages gcc and libc6-dev (or crossbuild-essential-%s), or name one with CC",
+		of.Name, strings.Join(names, ", "), of.Name)
 }
 
 func write(dir string, files map[string]string) error {

@@ -40,6 +40,7 @@ func Capture(ctx context.Context, maps, programs []Handle, k *Kernel) (*State, e
 		mapNames: make(map[uint32]string),
 		progs:    make(map[uint32]string),
 		btfs:     make(map[uint32]*types),
+		texts:    make(map[string]uint32),
 		strings:  make(map[string]uint32),
 	}
 	defer k.stopLookup()
@@ -59,6 +60,7 @@ type capturer struct {
 	btfs     map[uint32]*types
 	strings  map[string]uint32 // index in State.Strings
 	arenas   []arena
+	texts    map[string]uint32 // index in State.Types
 }
 
 func (c *capturer) run(ctx context.Context, maps, programs []Handle) error {

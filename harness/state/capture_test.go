@@ -217,7 +217,7 @@ func TestCaptureSeesChanges(t *testing.T) {
 			fields: []string{"map counts name"}},
 		{name: "map value type", change: func(s *ebpf.CollectionSpec) {
 			s.Maps["counts"].Value = &btf.Int{Name: "long", Size: 8, Encoding: btf.Signed}
-		}, fields: []string{"map counts value_type", "map counts btf"}},
+		}, fields: []string{"map counts value_type", "map counts types"}},
 		{name: "map without types", change: func(s *ebpf.CollectionSpec) { s.Maps["counts"].Key, s.Maps["counts"].Value = nil, nil },
 			fields: []string{"map counts key_type", "map counts value_type", "map counts btf"}},
 		{name: "frozen", after: func(c *ebpf.Collection) { assert.NilError(t, c.Maps["counts"].Freeze()) },

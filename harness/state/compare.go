@@ -11,7 +11,8 @@ import (
 
 // Context says where a state comes from.
 type Context struct {
-	Engine  string // "direct", "trace", "replay", "signed", "libbpf", "libbpf-light"
+	Engine  string // "direct", "trace", "replay", "libbpf", "libbpf-light" …
+	Version string // "libbpf v1.8", "" if unknown
 	Release string // of the kernel: "6.12.107+deb12-cloud-amd64"
 	Object  *Facts // what rules have to know about the object, nil if unknown
 }
@@ -61,6 +62,13 @@ type comparer struct {
 	a, b  side
 	found []Difference
 }
+
+// Two things mean nothing to the kernel, and are compared only between engines that are
+// meant to agree about them: names of data maps, which cilium/ebpf names by their section
+// alone, and types that nothing refers to. cilium/ebpf loads none of these; our traces have
+// some that libbpf's loads do not (emit's twins of enums).
+func (c *comparer) sameNames() bool { return !isCilium(c.a.Engine) && !isCilium(c.b.Engine) }
+func (c *comparer) sameBTF() bool   { return Ours(c.a.Engine) && Ours(c.b.Engine) }
 
 // add notes a difference. pattern is the field without the names in it, which
 // is what rules are registered for.
@@ -185,7 +193,8 @@ type Field struct {
 // Fields lists what Compare looks at.
 func Fields() []Field {
 	all := []Field{
-		{"map * contents", "4.13"}, {"map * btf", "4.18"}, {"program * btf", "5.0"}, {"program * function_order", "5.0"},
+		{"map * contents", "4.13"}, {"map * btf", "4.18"}, {"map * types", "4.18"}, {"program * btf", "5.0"}, {"program * types", "5.0"},
+		{"program * function_order", "5.0"},
 		{insnsField, "4.13"}, {"function * prototype", "5.0"}, {"function * line_info", "5.0"},
 		{"function * function_tag", "5.1"}, {"function * linkage", "5.6"}, {"function * kfunc_index", "5.16"},
 	}
@@ -220,14 +229,39 @@ func (c *comparer) oneMap(prefix string) {
 		return
 	}
 	for _, f := range mapFields {
-		if va, vb := f.show(a), f.show(b); va != vb {
+		va, vb := f.show(a), f.show(b)
+		if f.name == "name" && !c.sameNames() {
+			va, vb = sectionOf(a), sectionOf(b)
+		}
+		if va != vb && va != Unknown && vb != Unknown {
 			c.add(prefix+" "+f.name, "map * "+f.name, va, vb)
 		}
 	}
-	if a.BTF != b.BTF {
-		c.add(prefix+" btf", "map * btf", c.a.state.showBTF(a.BTF), c.b.state.showBTF(b.BTF))
-	}
+	c.types(prefix, "map * ", a.BTF, b.BTF, a.Types, b.Types)
 	c.contents(prefix, a, b)
+}
+
+// sectionOf is the kernel's name of a map, without the object's name before a section.
+func sectionOf(m *Map) string {
+	if section := foundName(m.KernelName); strings.HasPrefix(m.Name, ".") && strings.HasPrefix(m.Name, section) {
+		return m.Name
+	}
+	return m.KernelName
+}
+
+// types compares the BTF of a map or program: the types that it refers to one by one, and
+// the whole object's where both engines load that.
+func (c *comparer) types(prefix, pattern, a, b string, typesA, typesB []uint32) {
+	one := (a == "") != (b == "")
+	if c.sameBTF() && a != b || one {
+		c.add(prefix+" btf", pattern+"btf", c.a.state.showBTF(a), c.b.state.showBTF(b))
+	}
+	if one {
+		return
+	}
+	if x, y := c.a.state.typeTexts(typesA), c.b.state.typeTexts(typesB); !slices.Equal(x, y) {
+		c.add(prefix+" types", pattern+"types", firstOnly(x, y), firstOnly(y, x), unifiedDiff(c.a.label("a"), c.b.label("b"), x, y))
+	}
 }
 
 // showBTF describes the BTF with this hash.
@@ -376,9 +410,7 @@ func (c *comparer) program(prefix string) {
 			c.add(prefix+" "+f.name, "program * "+f.name, va, vb)
 		}
 	}
-	if a.BTF != b.BTF {
-		c.add(prefix+" btf", "program * btf", c.a.state.showBTF(a.BTF), c.b.state.showBTF(b.BTF))
-	}
+	c.types(prefix, "program * ", a.BTF, b.BTF, a.Types, b.Types)
 	functions := names(a.Functions, b.Functions, func(f *Function) string { return f.Name })
 	if orderA, orderB := a.order(b), b.order(a); !slices.Equal(orderA, orderB) {
 		c.add(prefix+" function_order", "program * function_order", list(orderA), list(orderB))

@@ -46,11 +46,13 @@ func TestCompareSeesEachField(t *testing.T) {
 		{"numa node", func(s *State) { s.Maps[2].NUMANode = ptr(int32(0)) }, []string{"map counts numa_node"}, "-1", "0"},
 		{"numa node absent", func(s *State) { s.Maps[2].NUMANode = nil }, []string{"map counts numa_node"}, "-1", "absent"},
 		{"inner map", func(s *State) { s.Maps[2].Inner = "HASH" }, []string{"map counts inner"}, "none", "HASH"},
-		{"access unknown", func(s *State) { s.Maps[2].Access = "" }, []string{"map counts access"}, "read-write", "unknown"},
 		{"frozen absent", func(s *State) { s.Maps[0].Frozen = nil }, []string{"map .bss frozen"}, "false", "absent"},
 		{"key type", func(s *State) { s.Maps[2].Key = "unsigned int" }, []string{"map counts key_type"}, "int", "unsigned int"},
 		{"value type", func(s *State) { s.Maps[2].Value = "" }, []string{"map counts value_type"}, "u64", "none"},
 		{"kernel type", func(s *State) { s.Maps[2].VmlinuxValue = "vmlinux:struct x#1" }, []string{"map counts vmlinux_value"}, "none", "vmlinux:struct x#1"},
+		{"type of a map", func(s *State) { s.Maps[2].Types = nil }, []string{"map counts types"}, "int /* signed, 32 bits of 4 bytes */", "nothing of the kind"},
+		{"type of a program", func(s *State) { s.Types[1] = "struct task { } /* 0 bytes */" }, []string{"program run types"},
+			"struct task { int pid; /* 0 */ } /* 4 bytes */", "struct task { } /* 0 bytes */"},
 		{"map without BTF", func(s *State) { s.Maps[2].BTF = "" }, []string{"map counts btf"}, "4 types, hash b0", "none"},
 		{"contents byte", func(s *State) { s.Maps[1].Contents.Entries[0].Value = []byte{8} }, []string{"map .rodata contents"},
 			"[0]+0x0: 07000000000000000000000000000000", "[0]+0x0: 08000000000000000000000000000000"},
@@ -135,6 +137,25 @@ func TestCompareSeesEachField(t *testing.T) {
 			assert.Equal(t, found[0].A, tt.a)
 			assert.Equal(t, found[0].B, tt.b)
 		})
+	}
+}
+
+// What cilium/ebpf does in its own way and means nothing to the kernel is no difference; nor
+// is what an engine does not let us see.
+func TestNotCompared(t *testing.T) {
+	for name, test := range map[string]struct {
+		engine string
+		change func(s *State)
+	}{
+		"name of a data map":  {EngineDirect, func(s *State) { s.Maps[0].KernelName = ".bss" }},
+		"whole types":         {EngineDirect, func(s *State) { s.Maps[2].BTF, s.Programs[0].BTF = "b1", "b2" }},
+		"access of an fd":     {EngineLibbpf, func(s *State) { s.Maps[2].Access = "" }},
+		"access of a kconfig": {EngineDirect, func(s *State) { s.Maps[0].Access = "" }},
+	} {
+		changed := sample()
+		test.change(changed)
+		found := Compare(changed, sample(), Context{Engine: test.engine, Release: release}, Context{Engine: EngineReplay, Release: release})
+		assert.Equal(t, len(found), 0, "%s: %v", name, found)
 	}
 }
 

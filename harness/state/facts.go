@@ -175,7 +175,9 @@ func programFacts(o *object.Object, entry int) ProgramFacts {
 		}
 	}
 	visit(entry)
-	visit(o.Functions[entry].ExceptionCallback)
+	if cb := o.Functions[entry].ExceptionCallback; cb != nil {
+		visit(*cb)
+	}
 	for _, i := range breadthFirst(o, entry) {
 		p.Breadth = append(p.Breadth, seen[i])
 	}

@@ -94,8 +94,9 @@ func (c *capturer) mapTypes(m *Map, info *bpfsys.MapInfo) error {
 	}
 	if t != nil {
 		m.BTF = t.hash()
-		m.Key = t.deep(btf.TypeID(info.BTFKeyTypeID))
-		m.Value = t.deep(btf.TypeID(info.BTFValueTypeID))
+		key, value := btf.TypeID(info.BTFKeyTypeID), btf.TypeID(info.BTFValueTypeID)
+		m.Key, m.Value = t.deep(key), t.deep(value)
+		m.Types = c.reached(t, key, value)
 	}
 	if info.BTFVmlinuxValueTypeID == 0 {
 		return nil

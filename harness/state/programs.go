@@ -71,6 +71,15 @@ func (c *capturer) program(raw *rawProgram) (*Program, error) {
 		return nil, err
 	}
 	p.BTF = types.hash()
+	if types != nil {
+		var roots []btf.TypeID
+		for rec := range slices.Chunk(raw.arrays.FuncInfo, max(int(info.FuncInfoRecSize), 1)) {
+			if len(rec) >= 8 {
+				roots = append(roots, btf.TypeID(le.Uint32(rec[4:])))
+			}
+		}
+		p.Types = c.reached(types, roots...)
+	}
 	if err := c.functions(p, raw, types); err != nil {
 		return nil, err
 	}
@@ -265,6 +274,8 @@ type types struct {
 	entry BTF
 	users int
 	lines map[sourceKey]uint32
+	tags  map[btf.TypeID][]btf.TypeID // declaration tags by what they tag
+	texts map[btf.TypeID]uint32       // index in State.Types
 }
 
 // types returns the BTF object with this id, nil for none.

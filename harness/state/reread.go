@@ -18,6 +18,7 @@ func Reread(ctx context.Context, earlier *State, maps, programs []Handle, k *Ker
 		mapNames: make(map[uint32]string),
 		progs:    make(map[uint32]string),
 		btfs:     make(map[uint32]*types),
+		texts:    make(map[string]uint32),
 	}
 	defer k.stopPeek()
 	if err := c.reread(ctx, earlier, maps, programs); err != nil {
@@ -40,6 +41,7 @@ func (c *capturer) reread(ctx context.Context, earlier *State, maps, programs []
 			continue
 		}
 		again := *m
+		again.Types = nil // they are in the earlier state
 		var err error
 		if again.Contents, err = c.contents(&again, h.FD); err != nil {
 			return fmt.Errorf("map %s: %w", h.Name, err)
@@ -47,6 +49,7 @@ func (c *capturer) reread(ctx context.Context, earlier *State, maps, programs []
 		out.Maps = append(out.Maps, again)
 	}
 	out.Maps = append(out.Maps, c.state.Maps...) // inner maps
+	out.Types = c.state.Types
 	c.state = out
 	c.finish()
 	return nil

@@ -9,7 +9,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// Engines, as in [Context.Engine].
+// Engines that are not ours, as in [Context.Engine], and two of ours. All others are
+// ours, too.
 const (
 	EngineDirect      = "direct"       // cilium/ebpf
 	EngineTrace       = "trace"        // our trace, issued from user space
@@ -21,32 +22,48 @@ const (
 	EngineSkelC       = "skel-c"       // our light skeleton in C
 )
 
-// cilium and libbpfLike are the two families of engines.
+// Sides of rules. Nothing explains a difference between two engines of ours.
 var (
-	cilium     = []string{EngineDirect}
-	libbpfLike = slices.Concat(ours, libbpfItself)
-
-	// The second family is libbpf, of whatever age, and what we do like it.
-	libbpfItself = []string{EngineLibbpf, EngineLibbpfLight}
-	ours         = slices.Concat([]string{EngineTrace, EngineSkelGo, EngineSkelC}, replays)
-
-	// replays run one and the same loader program in one and the same process. Skeletons
-	// run it in a process of their own, where the fd of a module's BTF has another number.
-	replays = []string{EngineReplay, EngineSigned}
+	cilium     = group("cilium/ebpf", isCilium)
+	libbpf     = group("libbpf", func(e string) bool { return e == EngineLibbpf })
+	light      = group("libbpf's loader programs", func(e string) bool { return e == EngineLibbpfLight })
+	anyLibbpf  = group("libbpf", isLibbpf)
+	ours       = group("ours", Ours)
+	libbpfLike = group("libbpf and ours", func(e string) bool { return !isCilium(e) })
+	notLibbpf  = group("all but libbpf's direct load", func(e string) bool { return e != EngineLibbpf })
+	notLight   = group("all but libbpf's loader programs", func(e string) bool { return e != EngineLibbpfLight })
 )
 
-// Strict reports whether two engines run one and the same loader program. Between such
-// there are no rules: whatever differs is unexplained.
-func Strict(a, b string) bool { return slices.Contains(replays, a) && slices.Contains(replays, b) }
+func isCilium(engine string) bool { return engine == EngineDirect }
+
+func isLibbpf(engine string) bool { return engine == EngineLibbpf || engine == EngineLibbpfLight }
+
+// Ours reports whether an engine is made of our trace: trace, replay, what is signed, and
+// skeletons. No rule explains that two of them differ.
+func Ours(engine string) bool { return !isCilium(engine) && !isLibbpf(engine) }
+
+// Strict reports whether two engines have to agree without any rule, but for those that
+// name a kernel or a version of libbpf.
+func Strict(a, b string) bool { return !isCilium(a) && !isCilium(b) && (Ours(a) || Ours(b)) }
+
+// Engines is one side of a rule.
+type Engines struct {
+	Name string
+	has  func(engine string) bool
+}
+
+func group(name string, has func(string) bool) Engines { return Engines{name, has} }
 
 // Rule predicts a difference between two engines.
 type Rule struct {
 	ID     string
 	Reason string
 	// Left and Right are engines: the rule is about a pair of one of each.
-	Left, Right []string
+	Left, Right Engines
 	// Since is the first kernel that the rule is for, "5.16"; empty: all.
 	Since string
+	// LibbpfSince and LibbpfBefore bound the versions of libbpf that it is for; empty: all.
+	LibbpfSince, LibbpfBefore string
 	// Case is one of the core suite in which the rule has to explain something,
 	// on each kernel that it is for and that can load it.
 	Case string
@@ -141,12 +158,17 @@ func RulesDue(name, release string, engines ...string) []string {
 func (r *Rule) concerns(engines []string) bool {
 	for _, left := range engines {
 		for _, right := range engines {
-			if left != right && !Strict(left, right) && slices.Contains(r.Left, left) && slices.Contains(r.Right, right) {
+			if r.isFor(left, right) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// isFor reports whether the rule is about this left and this right engine.
+func (r *Rule) isFor(left, right string) bool {
+	return left != right && r.Left.has(left) && r.Right.has(right) && !(Ours(left) && Ours(right))
 }
 
 // explain returns the ID of the first rule that predicts the difference in the
@@ -176,15 +198,22 @@ func (r *Rule) sides(a, b side) (left, right side, ok bool) {
 	if !atLeast(a.Release, r.Since) || !atLeast(b.Release, r.Since) {
 		return a, b, false
 	}
-	switch {
-	case a.Engine == b.Engine, Strict(a.Engine, b.Engine):
+	if !r.knows(a.Version) || !r.knows(b.Version) {
 		return a, b, false
-	case slices.Contains(r.Left, a.Engine) && slices.Contains(r.Right, b.Engine):
+	}
+	switch {
+	case r.isFor(a.Engine, b.Engine):
 		return a, b, true
-	case slices.Contains(r.Left, b.Engine) && slices.Contains(r.Right, a.Engine):
+	case r.isFor(b.Engine, a.Engine):
 		return b, a, true
 	}
 	return a, b, false
+}
+
+// knows reports whether the rule is for this version, as far as it is one of libbpf.
+func (r *Rule) knows(version string) bool {
+	v, ok := strings.CutPrefix(version, "libbpf v")
+	return !ok || atLeast(v, r.LibbpfSince) && (r.LibbpfBefore == "" || !atLeast(v, r.LibbpfBefore))
 }
 
 // atLeast says whether a kernel release is of version since or later.
@@ -224,18 +253,6 @@ const traceUprobeMulti = uint32(uapi.AttachTraceUprobeMulti)
 // of both sides; a second difference in the same field must not hide behind it.
 var table = []Rule{
 	{
-		ID:     "data-map-name",
-		Reason: "libbpf puts up to 8 characters of the object's name before the names of data sections, cilium/ebpf does not",
-		Left:   cilium, Right: libbpfLike,
-		Case:   "data_sections",
-		Fields: []string{"map * name"},
-		match: func(left, right side) bool {
-			section := left.m.Name
-			return right.Object != nil && strings.HasPrefix(section, ".") &&
-				left.m.KernelName == cut(section, 15) && right.m.KernelName == libbpfMapName(right.Object.Name, section)
-		},
-	},
-	{
 		ID:     "mmapable-static-only",
 		Reason: "cilium/ebpf makes every data section mappable, libbpf only one that has a variable which is not static",
 		Left:   cilium, Right: libbpfLike,
@@ -249,7 +266,7 @@ var table = []Rule{
 	{
 		ID:     "mmapable-static-only-libbpf",
 		Reason: "libbpf up to that of Linux 6.1 makes every data section mappable, like cilium/ebpf; ours does what later ones do, and leaves out those with static variables only",
-		Left:   libbpfItself, Right: ours,
+		Left:   anyLibbpf, Right: ours, LibbpfBefore: "1.2",
 		Case:   "data_static",
 		Fields: []string{"map * flags"},
 		match: func(left, right side) bool {
@@ -261,6 +278,14 @@ var table = []Rule{
 		ID:     "hidden-variables",
 		Reason: "libbpf makes global variables with hidden visibility static, cilium/ebpf leaves them global",
 		Left:   cilium, Right: libbpfLike,
+		Case:   "data_hidden",
+		Fields: []string{"map * value_type"},
+		match:  sameButHidden,
+	},
+	{
+		ID:     "hidden-variables-libbpf",
+		Reason: "libbpf before 1.8 (seen in 1.1) leaves global variables with hidden visibility global, ours makes them static as later ones do",
+		Left:   anyLibbpf, Right: ours, LibbpfBefore: "1.8",
 		Case:   "data_hidden",
 		Fields: []string{"map * value_type"},
 		match:  sameButHidden,
@@ -298,32 +323,6 @@ var table = []Rule{
 		},
 	},
 	{
-		ID:     "btf-per-map",
-		Reason: "cilium/ebpf loads for each map only the types of its key and value, libbpf the types of the whole object",
-		Left:   cilium, Right: libbpfLike,
-		Case:   "maps_hash",
-		Fields: []string{"map * btf"},
-		match: func(left, right side) bool {
-			if left.m.BTF == "" || right.m.BTF == "" {
-				return false
-			}
-			if left.m.Name == kconfig && isKconfigKey(left.m.Key) && right.m.Key == "void" {
-				return sameVariables(layout(left.m), layout(right.m))
-			}
-			return left.m.Key == right.m.Key && (left.m.Value == right.m.Value || sameButHidden(left, right))
-		},
-	},
-	{
-		ID:     "btf-per-program",
-		Reason: "cilium/ebpf loads for each program only the types that its functions and lines refer to, libbpf the types of the whole object",
-		Left:   cilium, Right: libbpfLike,
-		Case:   "maps_hash",
-		Fields: []string{"program * btf"},
-		match: func(left, right side) bool {
-			return left.p.BTF != "" && right.p.BTF != "" && left.p.FuncInfo == right.p.FuncInfo && sameTypes(left, right)
-		},
-	},
-	{
 		ID:     "not-autoloaded",
 		Reason: `cilium/ebpf loads programs of SEC("?...") too, libbpf leaves them to who asks for them`,
 		Left:   cilium, Right: libbpfLike,
@@ -337,7 +336,7 @@ var table = []Rule{
 	{
 		ID:     "usdt-one-by-one",
 		Reason: "libbpf since 1.3 loads programs for USDT for uprobe_multi links if the kernel has them, and so do we; cilium/ebpf and older ones load them for one uprobe at a time",
-		Left:   slices.Concat(cilium, libbpfItself), Right: libbpfLike,
+		Left:   group("cilium/ebpf, libbpf", func(e string) bool { return !Ours(e) }), Right: libbpfLike,
 		Since:  "6.6",
 		Case:   "prog_usdt",
 		Fields: []string{"program * attach_type"},
@@ -349,8 +348,8 @@ var table = []Rule{
 	},
 	{
 		ID:     "rodata-bound",
-		Reason: "libbpf binds every .rodata map to every program, which neither cilium/ebpf nor a loader program does",
-		Left:   slices.Concat(cilium, ours, []string{EngineLibbpfLight}), Right: []string{EngineLibbpf},
+		Reason: "libbpf since 0.2 binds every .rodata map to every program, which neither cilium/ebpf nor a loader program does",
+		Left:   notLibbpf, Right: libbpf, LibbpfSince: "0.2",
 		Case:   "maps_hash",
 		Fields: []string{"program * bound"},
 		match: func(left, right side) bool {
@@ -432,7 +431,7 @@ var table = []Rule{
 	{
 		ID:     "module-kfunc-index-libbpf",
 		Reason: "libbpf gives the modules of kfuncs slots in fd_array from 1 on, its loader programs from 64 on, ours behind those that they need themselves",
-		Left:   libbpfItself, Right: libbpfLike,
+		Left:   anyLibbpf, Right: libbpfLike,
 		Since:  "5.16",
 		Case:   "kfunc_module",
 		Fields: []string{"function * kfunc_index"},
@@ -443,7 +442,7 @@ var table = []Rule{
 	{
 		ID:     "tag-module-kfunc-index-libbpf",
 		Reason: "a tag covers the slot in fd_array of a module's BTF",
-		Left:   libbpfItself, Right: libbpfLike,
+		Left:   anyLibbpf, Right: libbpfLike,
 		Since:  "5.16",
 		Case:   "kfunc_module",
 		Fields: []string{"program * tag", "function * function_tag"},
@@ -455,8 +454,8 @@ var table = []Rule{
 	},
 	{
 		ID:     "tag-map-index",
-		Reason: "libbpf's loader programs refer to maps by their index in fd_array, all others by fd: a tag leaves out an fd, but not an index, nor what the verifier puts in its place",
-		Left:   []string{EngineLibbpfLight}, Right: slices.Concat(cilium, ours, []string{EngineLibbpf}),
+		Reason: "libbpf's loader programs (since 0.5) refer to maps by their index in fd_array, all others by fd: a tag leaves out an fd, but not an index, nor what the verifier puts in its place",
+		Left:   light, Right: notLight, LibbpfSince: "0.5",
 		Case:   "maps_array",
 		Fields: []string{"program * tag", "function * function_tag"},
 		match: func(left, right side) bool {
@@ -469,25 +468,15 @@ var table = []Rule{
 	},
 	{
 		ID:     "tag-weak-kfunc",
-		Reason: "cilium/ebpf, libbpf and loader programs mark the call of a weak kfunc that does not exist in different ways; the call is dead code, but the tag covers it",
-		Left:   []string{EngineDirect, EngineLibbpf}, Right: libbpfLike,
-		Case:   "kfunc_weak_missing",
-		Fields: []string{"program * tag"},
+		Reason: "cilium/ebpf, libbpf (since 0.5) and loader programs mark the call of a weak kfunc that does not exist in different ways; the call is dead code, but the tag covers it",
+		Left:   group("cilium/ebpf, libbpf", func(e string) bool { return e == EngineDirect || e == EngineLibbpf }), Right: libbpfLike,
+		LibbpfSince: "0.5",
+		Case:        "kfunc_weak_missing",
+		Fields:      []string{"program * tag"},
 		match: func(left, right side) bool {
 			return sameCode(left, right) && slices.ContainsFunc(facts(right).WeakKfuncs, func(name string) bool {
 				return !callsKfunc(left.p, name) && !callsKfunc(right.p, name)
 			})
-		},
-	},
-	{
-		ID:     "tag-module-ksym",
-		Reason: "a tag covers the file descriptor of the BTF of the module in which a typed ksym was found",
-		Left:   libbpfLike, Right: libbpfLike,
-		Since:  "5.12",
-		Case:   "kfunc_module_weak",
-		Fields: []string{"program * tag"},
-		match: func(left, right side) bool {
-			return sameCode(left, right) && usesModuleKsym(left.p, slices.Concat(facts(right).TypedKsyms, facts(right).KfuncAddresses))
 		},
 	},
 	{
@@ -551,9 +540,11 @@ var table = []Rule{
 		Reason: "cilium/ebpf types the key of .kconfig as an integer, libbpf not at all",
 		Left:   cilium, Right: libbpfLike,
 		Case:   "kconfig_version",
-		Fields: []string{"map * key_type"},
+		Fields: []string{"map * key_type", "map * types"},
 		match: func(left, right side) bool {
-			return left.m.Name == kconfig && isKconfigKey(left.m.Key) && right.m.Key == "void"
+			without := slices.DeleteFunc(left.state.typeTexts(left.m.Types), func(text string) bool { return text == left.m.Key })
+			return left.m.Name == kconfig && isKconfigKey(left.m.Key) && right.m.Key == "void" &&
+				slices.Equal(without, slices.DeleteFunc(right.state.typeTexts(right.m.Types), func(text string) bool { return text == left.m.Key }))
 		},
 	},
 	{
@@ -625,24 +616,6 @@ var table = []Rule{
 		},
 	},
 	{
-		ID:     "access-unknown",
-		Reason: "bpftool ends, and what it loaded is known by pins: what its own fds were good for is not known",
-		Left:   []string{EngineLibbpf}, Right: slices.Concat(cilium, ours, []string{EngineLibbpfLight}),
-		Case:   "maps_array",
-		Fields: []string{"map * access"},
-		match:  func(left, right side) bool { return left.m.Access == "" && right.m.Access != "" },
-	},
-	{
-		ID:     "access-unknown-kconfig",
-		Reason: "cilium/ebpf does not hand .kconfig out: it is found through the programs that hold it",
-		Left:   cilium, Right: slices.Concat(ours, []string{EngineLibbpfLight}),
-		Case:   "kconfig_version",
-		Fields: []string{"map * access"},
-		match: func(left, right side) bool {
-			return left.m.Name == kconfig && left.m.Access == "" && right.m.Access == "read-write"
-		},
-	},
-	{
 		ID:     "hidden-linkage",
 		Reason: "libbpf makes global functions with hidden visibility static, cilium/ebpf leaves them global",
 		Left:   cilium, Right: libbpfLike,
@@ -700,25 +673,6 @@ const (
 	insnsField   = "function * insns"
 	separator    = ", " // between the IDs of several rules
 )
-
-func cut(s string, n int) string { return s[:min(n, len(s))] }
-
-// libbpfMapName is the kernel's name of a data section's map: the section with
-// as much of the object's name before it as leaves room for 7 characters or
-// the section, 15 in all. Custom sections (".data.x") are left as they are.
-func libbpfMapName(object, section string) string {
-	if strings.Count(section, ".") > 1 {
-		return cut(section, 15)
-	}
-	prefix := max(0, 15-max(7, len(section)))
-	clean := strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '.' {
-			return r
-		}
-		return '_'
-	}, cut(object, prefix))
-	return clean + cut(section, 15)
-}
 
 func programsThatHold(s *State, mapName string) int {
 	n := 0
@@ -803,16 +757,6 @@ func explainedBy(left, right side, rule string) bool {
 	return false
 }
 
-// sameTypes compares what two programs say about their functions and lines.
-func sameTypes(left, right side) bool {
-	return everyFunction(left, right, func(a, b *Function) bool {
-		if len(a.Insns) != len(b.Insns) {
-			a, b = withoutTests(left, right, a, b)
-		}
-		return a.Proto == b.Proto && slices.Equal(left.state.lineTable(a), right.state.lineTable(b))
-	})
-}
-
 // refersToFunctions says whether a function calls another of its program, or takes
 // the address of one.
 func refersToFunctions(f *Function) bool {
@@ -867,7 +811,7 @@ func onlyModuleIndexes(pairs [][2]Ref) bool {
 // of fd_array to itself, and all calls of it use that one. It is so in what we
 // load; others give modules slots, or calls.
 func ownSlots(s side) bool {
-	if !slices.Contains(ours, s.Engine) {
+	if !Ours(s.Engine) {
 		return true
 	}
 	slots, kfuncs := make(map[string]uint16), make(map[uint16]string)
@@ -892,20 +836,6 @@ func callsKfunc(p *Program, name string) bool {
 	for i := range p.Functions {
 		if slices.ContainsFunc(p.Functions[i].Refs, func(r Ref) bool {
 			return r.Kind == RefKfunc && strings.HasPrefix(r.To, name+" [")
-		}) {
-			return true
-		}
-	}
-	return false
-}
-
-// usesModuleKsym says whether a program holds the address of one of the given
-// symbols, found in a module.
-func usesModuleKsym(p *Program, ksyms []string) bool {
-	for i := range p.Functions {
-		if slices.ContainsFunc(p.Functions[i].Refs, func(r Ref) bool {
-			name, module, ok := strings.Cut(r.To, " [")
-			return ok && r.Kind == RefAddr && module != "vmlinux]" && slices.Contains(ksyms, name)
 		}) {
 			return true
 		}

@@ -218,17 +218,6 @@ func mapIndexTag(s *scenario) {
 }
 
 var ruleTests = map[string]ruleTest{
-	"data-map-name": {
-		field: "map .rodata name",
-		make:  nameOf(".rodata", "sample.rodata"),
-		near: map[string]func(s *scenario){
-			"other prefix":      nameOf(".rodata", "simple.rodata"),
-			"no prefix":         nameOf(".rodata", ""),
-			"other section":     nameOf(".rodata", "sample.data"),
-			"left prefixed too": nameOf("sampl.rodata", "sample.rodata"),
-			"no object":         func(s *scenario) { nameOf(".rodata", "sample.rodata")(s); s.facts = nil },
-		},
-	},
 	"mmapable-static-only": {
 		field: "map .bss flags",
 		make: func(s *scenario) {
@@ -266,6 +255,17 @@ var ruleTests = map[string]ruleTest{
 				l, r := s.left.findMap(".bss"), s.right.findMap(".bss")
 				l.Value, r.Value = r.Value, l.Value
 			},
+		},
+	},
+	"hidden-variables-libbpf": {
+		field: "map .bss value_type",
+		make:  func(s *scenario) { hiddenVariables(s); s.engines = [2]string{EngineLibbpf, EngineReplay} },
+		near: map[string]func(s *scenario){
+			"not hidden": func(s *scenario) {
+				hiddenVariables(s)
+				s.engines, s.facts.HiddenVariables = [2]string{EngineLibbpf, EngineReplay}, nil
+			},
+			"two of libbpf": func(s *scenario) { hiddenVariables(s); s.engines = [2]string{EngineLibbpf, EngineLibbpfLight} },
 		},
 	},
 	"mmapable-static-only-libbpf": {
@@ -485,38 +485,6 @@ var ruleTests = map[string]ruleTest{
 				s.right.findMap("counts").MaxEntries = 17 // and not what the object says
 			},
 			"no object": func(s *scenario) { clamped(s); s.facts = nil },
-		},
-	},
-	"btf-per-map": {
-		field: "map counts btf",
-		make:  func(s *scenario) { s.left.findMap("counts").BTF = "b9" },
-		near: map[string]func(s *scenario){
-			"none on the left":  func(s *scenario) { s.left.findMap("counts").BTF = "" },
-			"none on the right": func(s *scenario) { s.right.findMap("counts").BTF = "" },
-			"another type": func(s *scenario) {
-				s.left.findMap("counts").BTF = "b9"
-				s.left.findMap("counts").Value = "s64"
-			},
-		},
-	},
-	"btf-per-program": {
-		field: "program run btf",
-		make:  func(s *scenario) { s.left.Programs[0].BTF = "b9" },
-		near: map[string]func(s *scenario){
-			"none": func(s *scenario) { s.left.Programs[0].BTF = "" },
-			"no func_info": func(s *scenario) {
-				s.left.Programs[0].BTF = "b9"
-				s.left.Programs[0].FuncInfo = false
-			},
-			"another prototype": func(s *scenario) {
-				s.left.Programs[0].BTF = "b9"
-				s.fn(s.left, "left").Proto = "long (void)"
-			},
-			"another line": func(s *scenario) {
-				s.left.Programs[0].BTF = "b9"
-				s.left.Strings = slices.Clone(s.left.Strings)
-				s.left.Strings[0] = "run.c:4:1 int run(void *ctx)"
-			},
 		},
 	},
 	"usdt-one-by-one": {
@@ -775,27 +743,6 @@ var ruleTests = map[string]ruleTest{
 			},
 		},
 	},
-	"tag-module-ksym": {
-		field: "program run tag",
-		make:  all(moduleKsym, tagDiffers),
-		near: map[string]func(s *scenario){
-			"cilium/ebpf, which refuses such objects": func(s *scenario) {
-				tagDiffers(s)
-				moduleKsym(s)
-				s.engines[0] = EngineDirect
-			},
-			"in vmlinux": func(s *scenario) {
-				tagDiffers(s)
-				s.program(func(f *ProgramFacts) { f.TypedKsyms = []string{"jiffies"} })
-			},
-			"typeless": func(s *scenario) {
-				tagDiffers(s)
-				for _, side := range []*State{s.left, s.right} {
-					s.fn(side, "left").Refs[1].To = "nf_conntrack_max [nf_conntrack]"
-				}
-			},
-		},
-	},
 	"local-type-id": {
 		field: "program run insns",
 		make:  typeIDs,
@@ -895,23 +842,6 @@ var ruleTests = map[string]ruleTest{
 			},
 		},
 	},
-	"access-unknown": {
-		field: "map counts access",
-		make:  pinned,
-		near: map[string]func(s *scenario){
-			"known":           func(s *scenario) { pinned(s); s.left.findMap("counts").Access = "read-only" },
-			"another engine":  func(s *scenario) { pinned(s); s.engines[0] = EngineDirect },
-			"unknown of ours": func(s *scenario) { pinned(s); s.engines = [2]string{EngineReplay, EngineTrace} },
-		},
-	},
-	"access-unknown-kconfig": {
-		field: "map .kconfig access",
-		make:  foundKconfig,
-		near: map[string]func(s *scenario){
-			"known":         func(s *scenario) { foundKconfig(s); s.left.findMap(kconfig).Access = "write-only" },
-			"right is less": func(s *scenario) { foundKconfig(s); s.right.findMap(kconfig).Access = "read-only" },
-		},
-	},
 	"hidden-linkage": {
 		field: "program run function right linkage",
 		make:  hidden,
@@ -984,9 +914,6 @@ func TestRules(t *testing.T) {
 // engines of the other family.
 func TestRulesKeepToTheirEngines(t *testing.T) {
 	for _, r := range Rules() {
-		if r.ID == "tag-module-ksym" { // is about the other family
-			continue
-		}
 		test := ruleTests[r.ID]
 		got, differs := test.run(func(s *scenario) {
 			test.make(s)
@@ -1000,7 +927,12 @@ func TestRulesKeepToTheirEngines(t *testing.T) {
 func TestRulesAreDocumented(t *testing.T) {
 	for _, r := range Rules() {
 		assert.Assert(t, r.Reason != "" && len(r.Fields) > 0 && r.Case != "", r.ID)
-		assert.Assert(t, len(r.Left) > 0 && len(r.Right) > 0, r.ID)
+		assert.Assert(t, r.Left.Name != "" && r.Right.Name != "", r.ID)
+		for _, libbpf := range []string{EngineLibbpf, EngineLibbpfLight} {
+			strict := r.isFor(libbpf, EngineReplay) || r.isFor(EngineReplay, libbpf)
+			assert.Assert(t, !strict || r.Since+r.LibbpfSince+r.LibbpfBefore != "", "%s is for %s and ours: it has to name a kernel or a libbpf", r.ID, libbpf)
+		}
+		assert.Assert(t, !r.concerns([]string{EngineTrace, EngineReplay, "signed", "skel-go"}), r.ID)
 		assert.Assert(t, (r.match == nil) != (r.slot == nil), r.ID)
 		found, ok := FindRule(r.ID)
 		assert.Assert(t, ok)
@@ -1022,11 +954,11 @@ func TestUnusedRules(t *testing.T) {
 		return list
 	}
 	assert.Equal(t, len(UnusedRules(ids(Rules()), []string{EngineDirect, EngineTrace})), 0)
-	unused := ids(UnusedRules([]string{"btf-per-map"}, []string{EngineDirect, EngineReplay}))
-	assert.Assert(t, slices.Contains(unused, "btf-per-program"))
-	assert.Assert(t, !slices.Contains(unused, "btf-per-map"))
+	unused := ids(UnusedRules([]string{"not-autoloaded"}, []string{EngineDirect, EngineReplay}))
+	assert.Assert(t, slices.Contains(unused, "subprogram-order"))
+	assert.Assert(t, !slices.Contains(unused, "not-autoloaded"))
 	assert.Assert(t, !slices.Contains(unused, "rodata-bound"), "no libbpf in the run")
-	assert.DeepEqual(t, ids(UnusedRules(nil, []string{EngineTrace, EngineReplay})), []string{"tag-module-ksym"})
+	assert.Equal(t, len(UnusedRules(nil, []string{EngineTrace, EngineReplay})), 0)
 	assert.Equal(t, len(UnusedRules(nil, []string{EngineDirect})), 0)
 }
 
@@ -1054,19 +986,38 @@ func TestRulesShareAListing(t *testing.T) {
 		assert.Assert(t, !slices.ContainsFunc(UnusedRules([]string{got}, []string{EngineDirect, EngineTrace}), func(r Rule) bool { return r.ID == id }))
 	}
 	assert.Equal(t, Reason(""), "")
-	assert.Equal(t, Reason("data-map-name"), "libbpf puts up to 8 characters of the object's name before the names of data sections, cilium/ebpf does not")
+	assert.Equal(t, Reason("subprogram-order"), "cilium/ebpf appends subprograms breadth first, libbpf depth first")
 }
 
-func TestLibbpfMapName(t *testing.T) {
-	for _, tt := range [][3]string{
-		{"sample", ".bss", "sample.bss"},
-		{"a_long_object", ".bss", "a_long_o.bss"},
-		{"a_long_object", ".rodata", "a_long_o.rodata"},
-		{"a_long_object", ".kconfig", "a_long_.kconfig"},
-		{"my-obj", ".data", "my_obj.data"},
-		{"sample", ".data.custom", ".data.custom"},
-		{"sample", ".rodata.a_very_long_name", ".rodata.a_very_"},
+// TestLibbpfVersions: a rule that names a libbpf keeps out of what others do.
+func TestLibbpfVersions(t *testing.T) {
+	rule, ok := FindRule("mmapable-static-only-libbpf")
+	assert.Assert(t, ok)
+	for version, want := range map[string]bool{"libbpf v1.1": true, "libbpf v1.2": false, "libbpf v1.8": false, "": true} {
+		left, right := side{Context: Context{Engine: EngineLibbpf, Version: version, Release: release}}, side{Context: Context{Engine: EngineReplay, Release: release}}
+		_, _, ok := rule.sides(right, left)
+		assert.Equal(t, ok, want, version)
+	}
+}
+
+// TestTagOfFD: a tag that covers a file descriptor is a word.
+func TestTagOfFD(t *testing.T) {
+	for name, test := range map[string]struct {
+		ref  string
+		f    ProgramFacts
+		want string
+	}{
+		"of a module":            {"bpf_testmod_ksym [bpf_testmod]", ProgramFacts{TypedKsyms: []string{"bpf_testmod_ksym"}}, FDTag},
+		"of the kernel":          {"jiffies [vmlinux]", ProgramFacts{TypedKsyms: []string{"jiffies"}}, "0123456789abcdef"},
+		"per CPU":                {"jiffies [vmlinux]", ProgramFacts{TypedKsyms: []string{"bpf_testmod_ksym_percpu"}}, FDTag},
+		"a kfunc of a module":    {"bpf_ct_release [nf_conntrack]", ProgramFacts{KfuncAddresses: []string{"bpf_ct_release"}}, FDTag},
+		"a kfunc that is not":    {"jiffies [vmlinux]", ProgramFacts{KfuncAddresses: []string{"bpf_ct_release"}}, "0123456789abcdef"},
+		"a symbol without types": {"x [bpf_testmod]", ProgramFacts{}, "0123456789abcdef"},
 	} {
-		assert.Equal(t, libbpfMapName(tt[0], tt[1]), tt[2])
+		s := sample()
+		s.Programs[0].Functions[1].Refs[1].To = test.ref
+		Normalise(s, &Facts{Programs: map[string]ProgramFacts{"run": test.f}})
+		assert.Equal(t, s.Programs[0].Tag, test.want, name)
+		assert.Equal(t, s.Programs[0].Functions[0].Tag, "1111111111111111", name)
 	}
 }

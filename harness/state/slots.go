@@ -131,9 +131,9 @@ const ruleKfuncTest = "kfunc-address-test"
 // folds branches on constants (7.3) has removed them from cilium/ebpf's.
 func withoutTests(a, b side, fa, fb *Function) (*Function, *Function) {
 	switch {
-	case slices.Contains(cilium, a.Engine) && slices.Contains(libbpfLike, b.Engine):
+	case isCilium(a.Engine) && !isCilium(b.Engine):
 		return fa, fb.withoutTests(facts(b).KfuncAddresses)
-	case slices.Contains(cilium, b.Engine) && slices.Contains(libbpfLike, a.Engine):
+	case isCilium(b.Engine) && !isCilium(a.Engine):
 		return fa.withoutTests(facts(a).KfuncAddresses), fb
 	}
 	return fa, fb

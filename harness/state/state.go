@@ -11,6 +11,9 @@ type State struct {
 	Programs []Program `json:"programs,omitempty"` // by Name
 	BTF      []BTF     `json:"btf,omitempty"`      // by Hash
 
+	// Types are texts of types that Map.Types and Program.Types refer to by index.
+	Types []string `json:"types,omitempty"`
+
 	// Strings are source lines, "file:line:col text", that Function.Lines
 	// refers to by index.
 	Strings []string `json:"strings,omitempty"`
@@ -43,9 +46,10 @@ type Map struct {
 	NetnsIno uint64  `json:"netns_ino,omitempty"`
 	Extra    *uint64 `json:"extra,omitempty"` // nil before 5.16
 
-	BTF   string `json:"btf,omitempty"`   // hash of the map's BTF, empty if it has none
-	Key   string `json:"key,omitempty"`   // type, rendered
-	Value string `json:"value,omitempty"` // type, rendered
+	BTF   string   `json:"btf,omitempty"`   // hash of the map's BTF, empty if it has none
+	Types []uint32 `json:"types,omitempty"` // what Key and Value lead to, by pointers too
+	Key   string   `json:"key,omitempty"`   // type, rendered
+	Value string   `json:"value,omitempty"` // type, rendered
 	// VmlinuxValue is the kernel type of a struct_ops map's value:
 	// "vmlinux:struct bpf_struct_ops_tcp_congestion_ops#4711".
 	VmlinuxValue string `json:"vmlinux_value,omitempty"`
@@ -103,7 +107,8 @@ type Program struct {
 	Sleepable  *bool   `json:"sleepable,omitempty"`
 	Frags      *bool   `json:"frags,omitempty"` // takes packets in several buffers; nil before 5.18
 
-	BTF string `json:"btf,omitempty"` // hash of the program's BTF, empty if it has none
+	BTF   string   `json:"btf,omitempty"`   // hash of the program's BTF, empty if it has none
+	Types []uint32 `json:"types,omitempty"` // what the prototypes of its functions lead to
 
 	// Maps are the maps that the instructions refer to, by first use. Bound
 	// are the others that the program holds, sorted: maps bound to it and maps
@@ -143,9 +148,12 @@ type Function struct {
 	Lines [][2]uint32 `json:"lines,omitempty"`
 }
 
-// AddressTag stands for the tag of a function whose instructions hold an
-// address of kernel memory: the tag differs at every load.
-const AddressTag = "covers an address"
+// A tag differs at every load if the instructions that it covers hold an address of
+// kernel memory, or the file descriptor of a module's BTF. One of these stands for it then.
+const (
+	AddressTag = "covers an address"
+	FDTag      = "covers a file descriptor"
+)
 
 // Ref is what an instruction refers to.
 type Ref struct {

@@ -43,12 +43,12 @@ func sample() *State {
 			},
 			{
 				Name: "counts", Copies: 1, Type: uapi.MapHash, KeySize: 4, ValueSize: 8, MaxEntries: 16,
-				KernelName: "counts", NUMANode: ptr(int32(-1)), Access: "read-write", Extra: ptr(uint64(0)), BTF: "b0", Key: "int", Value: "u64", Frozen: ptr(false),
+				KernelName: "counts", NUMANode: ptr(int32(-1)), Access: "read-write", Extra: ptr(uint64(0)), BTF: "b0", Key: "int", Value: "u64", Types: []uint32{0}, Frozen: ptr(false),
 			},
 		},
 		Programs: []Program{{
 			Name: "run", KernelName: "run", Type: 3, Tag: "0123456789abcdef", GPL: true,
-			Attach: ptr("vmlinux:func do_unlinkat#77"), VerifiedInsns: ptr(uint32(9)), AttachType: ptr(uint32(0)), Sleepable: ptr(false), Frags: ptr(false), BTF: "b0",
+			Attach: ptr("vmlinux:func do_unlinkat#77"), VerifiedInsns: ptr(uint32(9)), AttachType: ptr(uint32(0)), Sleepable: ptr(false), Frags: ptr(false), BTF: "b0", Types: []uint32{0, 1},
 			Maps: []string{"counts", ".rodata"}, FuncInfo: true, JitedLens: []uint32{100, 50, 40},
 			Functions: []Function{
 				{
@@ -82,6 +82,7 @@ func sample() *State {
 			},
 		}},
 		BTF:     []BTF{{Hash: "b0", Size: 900, Types: 4, Names: []string{"void ", "int int", "struct task", "ptr "}}},
+		Types:   []string{"int /* signed, 32 bits of 4 bytes */", "struct task { int pid; /* 0 */ } /* 4 bytes */"},
 		Strings: []string{"run.c:3:1 int run(void *ctx)", "run.c:9:2 return 5;", "run.c:20:2 return left();"},
 		Symbols: map[string]string{"+0x1a40": "bpf_map_lookup_elem"},
 	}

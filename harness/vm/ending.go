@@ -44,8 +44,8 @@ const (
 	Closed Reason = "was closed"
 )
 
-// hang says that one of our clocks expired.
-func (r Reason) hang() bool { return r == NoBoot || r == Silent || r == Overdue }
+// Hang says that one of our clocks expired.
+func (r Reason) Hang() bool { return r == NoBoot || r == Silent || r == Overdue }
 
 // Ending is how a guest came to its end. As an error it is one line.
 type Ending struct {
@@ -110,7 +110,7 @@ func (e *evidence) observe(ev qmpEvent) {
 // our NMI. The guest's own doing comes before a close or a cancellation, which can only
 // have found it dying. The exit status comes last: it is 0 for nearly everything.
 func (e *evidence) judge() (Reason, string) {
-	if e.ours.hang() {
+	if e.ours.Hang() {
 		return e.ours, e.whereItHung()
 	}
 	switch e.shutdown {

@@ -372,7 +372,7 @@ func (vm *VM) end(reason Reason, cause string) {
 	}
 	vm.mu.Unlock()
 
-	if reason.hang() {
+	if reason.Hang() {
 		if !first {
 			vm.awaitExit(nmiGrace) // somebody else's backtrace is under way
 		} else {

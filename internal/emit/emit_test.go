@@ -349,7 +349,7 @@ func checkManifest(t testing.TB, tr *trace.Trace, l *artefact.Artefact) {
 			}
 		case *trace.LoadProgram:
 			p := &l.Programs[slices.Index(tr.Programs, c.Program)]
-			assert.Equal(t, binary.LittleEndian.Uint32(p.Attr.Of(l.Blob)), c.Type)
+			assert.Equal(t, binary.LittleEndian.Uint32(p.Attr.Of(l.Blob)), uint32(c.Type))
 			assert.Equal(t, binary.LittleEndian.Uint32(p.Attr.Of(l.Blob)[4:]), uint32(len(c.Insns)/insn.Size))
 			assert.Equal(t, steps[0].Result, p.FD)
 		case *trace.Close, *trace.ChooseEnum, *trace.AskContext:

@@ -67,7 +67,11 @@ func dumpMap(p func(string, ...any), o *Object, i int, m *Map, indent string) {
 
 func dumpFunction(p func(string, ...any), o *Object, i int, f *Function) {
 	p("function %d %s section %s offset %d insns %d %s type %d\n", i, f.Name, f.Section, f.Offset, len(f.Insns)/8, digest(f.Insns), f.TypeID)
-	p("  subprog %v static %v weak %v hidden %v autoload %v exception %d\n", f.Subprog, f.Static, f.Weak, f.Hidden, f.Autoload, f.ExceptionCallback)
+	exception := "none"
+	if f.ExceptionCallback != nil {
+		exception = o.Functions[*f.ExceptionCallback].Name
+	}
+	p("  subprog %v static %v weak %v hidden %v autoload %v exception %s\n", f.Subprog, f.Static, f.Weak, f.Hidden, f.Autoload, exception)
 	p("  %+v\n", f.Program)
 	for _, r := range f.Relocations {
 		p("  insn %d: kind %d target %d offset %d (%s)\n", r.Insn, r.Kind, r.Target, r.Offset, targetName(o, r))

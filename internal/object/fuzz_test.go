@@ -77,8 +77,8 @@ func checkReferences(t testing.TB, o *Object) {
 		for _, c := range f.CORE {
 			index("instruction", c.Insn, len(f.Insns)/8)
 		}
-		if f.ExceptionCallback != -1 {
-			index("function", f.ExceptionCallback, len(o.Functions))
+		if f.ExceptionCallback != nil {
+			index("function", *f.ExceptionCallback, len(o.Functions))
 		}
 	}
 	for i := range o.Maps {

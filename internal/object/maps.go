@@ -13,7 +13,7 @@ import (
 // readMaps reads the map definitions in section .maps: variables whose struct
 // type spells the definition, member by member.
 func (o *opener) readMaps() error {
-	if o.maps < 0 {
+	if o.maps == 0 {
 		return nil
 	}
 	return in(secMaps, "", o.readUserMaps())
@@ -51,7 +51,7 @@ func (o *opener) readUserMaps() error {
 		o.obj.Maps = append(o.obj.Maps, m)
 		o.mapVar = append(o.mapVar, i)
 	}
-	if o.arena < 0 && o.hasRole(roleArena) {
+	if o.arena == nil && o.hasRole(roleArena) {
 		return in(secArena, "", errNoArena)
 	}
 	return nil
@@ -62,10 +62,10 @@ func (o *opener) noteArena(m *Map, index int) error {
 	if m.Type != uapi.MapArena {
 		return nil
 	}
-	if o.arena >= 0 {
-		return unsupported("only one arena per object, %q is one too", o.obj.Maps[o.arena].Name)
+	if o.arena != nil {
+		return unsupported("only one arena per object, %q is one too", o.obj.Maps[*o.arena].Name)
 	}
-	o.arena = index
+	o.arena = &index
 	for i, r := range o.roles {
 		if r != roleArena {
 			continue

@@ -203,8 +203,8 @@ type Function struct {
 	Err error
 
 	// ExceptionCallback is the index in Object.Functions named by the decl tag
-	// "exception_callback:NAME" (6.7+), -1 for none.
-	ExceptionCallback int
+	// "exception_callback:NAME" (6.7+), nil for none.
+	ExceptionCallback *int
 }
 
 // ProgramType is what a section name says about a program (libbpf's table).

@@ -254,10 +254,10 @@ func TestFunctionErr(t *testing.T) {
 	o := mustOpen(t, "calls.o")
 	throws := function(t, o, "throws")
 	assert.NilError(t, throws.Err)
-	assert.Equal(t, o.Functions[throws.ExceptionCallback].Name, "on_exception")
+	assert.Equal(t, o.Functions[*throws.ExceptionCallback].Name, "on_exception")
 	wrong := function(t, o, "throws_wrong")
 	assert.ErrorContains(t, wrong.Err, "no_such_function")
-	assert.Equal(t, wrong.ExceptionCallback, -1)
+	assert.Assert(t, wrong.ExceptionCallback == nil)
 }
 
 // TestHiddenIsStatic: the verifier checks a static subprogram with its caller.

@@ -63,7 +63,7 @@ type opener struct {
 	path   string // the file, as the caller names it
 	elf    *elfFile
 	roles  []role
-	text   int
+	text   int // index of .text and .maps among sections, of which 0 is none
 	maps   int
 	rules  SectionRules
 	budget uint64 // bytes that may still be copied
@@ -79,7 +79,7 @@ type opener struct {
 	// mapVar is the element of the .maps datasec for each of the first maps.
 	mapVar    []int
 	dataMap   map[int]int // section index to index in obj.Maps
-	arena     int         // index in obj.Maps
+	arena     *int        // index in obj.Maps
 	externBy  map[int]int // symbol index to index in obj.Externs
 	jumpTable map[jumpTableKey]int
 	structOps []structOpsPlace
@@ -96,7 +96,6 @@ func open(raw []byte, path string, budget uint64, rules SectionRules) (*Object, 
 	o := &opener{
 		obj:  &Object{Name: objectName(path)},
 		path: path, rules: rules,
-		text: -1, maps: -1, arena: -1,
 		budget:     budget,
 		room:       MaxDataBytes,
 		dataMap:    map[int]int{},
@@ -323,7 +322,6 @@ func (o *opener) readFunction(s *section, data []byte, sym *symbol) (Function, e
 		Name: sym.name, Section: section, Offset: uint32(sym.value), Insns: insns,
 		Subprog: subprog, Static: sym.bind == bindLocal, Weak: sym.bind == bindWeak,
 		Hidden: sym.bind != bindLocal && sym.hidden(), Autoload: !optional && !subprog,
-		ExceptionCallback: -1,
 	}, nil
 }
 
@@ -381,7 +379,7 @@ func (o *opener) readBTF() error {
 	if err == nil {
 		return nil
 	}
-	if o.maps >= 0 || slices.Contains(o.roles, roleStructOps) {
+	if o.maps != 0 || slices.Contains(o.roles, roleStructOps) {
 		return in(section, "", fmt.Errorf("%w: %w", ErrNoBTF, err))
 	}
 	ext := o.elf.byName(secBTFExt)

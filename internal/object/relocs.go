@@ -219,7 +219,7 @@ func (o *opener) resolveCall(fn int, r *Relocation, sym *symbol) error {
 	if src := p.Src(r.Insn); src != insn.PseudoCall {
 		return malformed("call with source register %d, not %d", src, insn.PseudoCall)
 	}
-	if o.text < 0 || sym.section != o.text {
+	if o.text == 0 || sym.section != o.text {
 		return o.notInText(sym)
 	}
 	if _, err := o.home(sym); err != nil {
@@ -266,7 +266,7 @@ func (o *opener) later(fn int, r *Relocation, err error) error {
 
 // subprogAt is the function in .text that holds an instruction.
 func (o *opener) subprogAt(insn int64) (int, error) {
-	if o.text >= 0 && insn >= 0 {
+	if o.text != 0 && insn >= 0 {
 		if fn, ok := o.functionAt(o.text, uint64(insn)*8); ok {
 			return fn, nil
 		}
@@ -303,10 +303,10 @@ func (o *opener) resolveFuncAddress(fn int, r *Relocation, imm int32, sym *symbo
 func (o *opener) resolveData(fn int, r *Relocation, imm int32, sym *symbol) error {
 	switch o.roles[sym.section] {
 	case roleArena:
-		if o.arena < 0 {
+		if o.arena == nil {
 			return errNoArena
 		}
-		r.Kind, r.Target = RelocMapValue, o.arena
+		r.Kind, r.Target = RelocMapValue, *o.arena
 	case roleMaps:
 		r.Kind = RelocMap
 		for i, n := range o.mapVar {
@@ -495,14 +495,14 @@ func (o *opener) linkException(f *Function, tags []*btf.Type) error {
 	}
 	n, err := o.exceptionCallback(names[0])
 	if err == nil {
-		f.ExceptionCallback = n
+		f.ExceptionCallback = &n
 	}
 	return err
 }
 
 func (o *opener) exceptionCallback(name string) (int, error) {
 	if name == "" {
-		return -1, malformed("decl tag %q names no function", exceptionTag)
+		return 0, malformed("decl tag %q names no function", exceptionTag)
 	}
 	for i := range o.obj.Functions {
 		cb := &o.obj.Functions[i]
@@ -510,9 +510,9 @@ func (o *opener) exceptionCallback(name string) (int, error) {
 			continue
 		}
 		if cb.Static || cb.Hidden {
-			return -1, malformed("%q must be a global function that is not hidden", name)
+			return 0, malformed("%q must be a global function that is not hidden", name)
 		}
 		return i, nil
 	}
-	return -1, malformed("no function %q", name)
+	return 0, malformed("no function %q", name)
 }

@@ -294,10 +294,24 @@ func (r *run) loadLoader(m int) (int, error) {
 		err = r.signed.explain(r.a, err, log)
 	} else if errors.Is(err, unix.EPERM) {
 		// What is not permitted says nothing of the kernel.
+	} else if !mayTrace() {
+		err = fmt.Errorf("%w (bpf(2) from a program wants CAP_PERFMON besides CAP_BPF, and this process does not have it)", err)
 	} else if why := target.ProbeSyscall(); why != nil && !errors.Is(why, target.ErrUnknown) {
 		return -1, &artefact.NeedError{Need: artefact.Need{Capability: "syscall_prog", Why: "the loader program of " + r.a.Object}, Err: why}
 	}
 	return -1, &artefact.StepError{Subject: loaderProgram, Op: bpfsys.ProgLoad.String(), Err: err, Log: log}
+}
+
+// mayTrace reports whether the calling thread has CAP_PERFMON, or CAP_SYS_ADMIN, which
+// includes it. Without it the kernel has no helper bpf_sys_bpf, and the verifier forbids
+// what it only forbids programs of others than root.
+func mayTrace() bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var caps [2]unix.CapUserData
+	if unix.Capget(&header, &caps[0]) != nil {
+		return true
+	}
+	return caps[unix.CAP_PERFMON/32].Effective&(1<<(unix.CAP_PERFMON%32)) != 0 || caps[0].Effective&(1<<unix.CAP_SYS_ADMIN) != 0
 }
 
 func (r *run) get(off int) int32 { return int32(binary.NativeEndian.Uint32(r.ctx[off:])) }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bpfreplay/bpfreplay/internal/btf"
+	"github.com/bpfreplay/bpfreplay/internal/contract"
 	"github.com/bpfreplay/bpfreplay/internal/object"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
@@ -208,6 +209,10 @@ func (h *header) main() {
 		links = append(links, p+"_fd")
 	}
 	list("links", "int", links)
+	if h.a.Signed != nil {
+		h.p("\tint keyring_id; /* by whose keys load has the kernel verify: a serial, or 0 builtin, 1 secondary, -3 session, -4 user */")
+		h.p("\tbool unsigned_load; /* set before load: without the signature */")
+	}
 	for _, s := range h.sections {
 		h.p("\tstruct %s *%s;", s.name, s.field)
 	}
@@ -288,6 +293,7 @@ func (h *header) tables() {
 		h.p("\t{%s, %s, %d, %d, %d},", quoted(s.Subject), quoted(s.Op), s.Result, initial, prog)
 	}
 	h.p("\t{NULL, NULL, 0, -1, -1}\n};")
+	h.signatures()
 	kconfig, cpus, usdt := artefact.Setting{}, 0, 0
 	for _, s := range h.a.Settings {
 		switch s.Kind {
@@ -312,8 +318,36 @@ func (h *header) tables() {
 	}
 	h.p("static const struct bpfreplay_artefact %s__artefact = {\n\t%s__insns, %s__blob,", h.name, h.name, h.name)
 	h.p("\t%d, %d, %d, %d, %d, %d, %d,", len(h.a.Insns), len(h.a.Blob), h.a.Context, len(h.a.Maps), len(h.a.Programs), len(h.a.Steps), len(kconfig.Kconfig))
+	signatures := "NULL"
+	if h.a.Signed != nil {
+		signatures = h.name + "__signatures"
+	}
 	kmap := slices.IndexFunc(h.a.Maps, func(m artefact.Map) bool { return m.Kind == "kconfig" })
-	h.p("\t%d, %d, %d, %d, %d,\n\t%s__maps, %s__progs, %s__steps, %s__kconfigs,\n\t%s\n};\n", kconfig.Offset, kconfig.Size, cpus, usdt, kmap, h.name, h.name, h.name, h.name, more)
+	h.p("\t%d, %d, %d, %d, %d,\n\t%s__maps, %s__progs, %s__steps, %s__kconfigs, %s,\n\t%s\n};\n", kconfig.Offset, kconfig.Size, cpus, usdt, kmap, h.name, h.name, h.name, h.name, signatures, more)
+}
+
+// signatures writes what a signed load needs of each contract.
+func (h *header) signatures() {
+	if h.a.Signed == nil {
+		return
+	}
+	names := map[contract.Contract]string{contract.A: "a", contract.AMarker: "m", contract.B: "b"}
+	var rows []string
+	for i := range h.a.Signed.List {
+		s := &h.a.Signed.List[i]
+		c := names[s.Contract]
+		prefix := s.Contract.Insns(nil, h.a.Signed.Blob)
+		name := "NULL"
+		if len(prefix) > 0 {
+			name = h.name + "__" + c + "_prefix"
+			h.bytes(c+"_prefix", prefix)
+		}
+		h.bytes(c+"_digest", s.Insns[:])
+		h.bytes(c+"_cms", s.CMS)
+		rows = append(rows, fmt.Sprintf("\t{'%s', %s, %d, %s__%s_digest, %s__%s_cms, %d},",
+			c, name, len(prefix), h.name, c, h.name, c, len(s.CMS)))
+	}
+	h.p("static const struct bpfreplay_signature %s__signatures[] = {\n%s\n\t{0, NULL, 0, NULL, NULL, 0}\n};", h.name, strings.Join(rows, "\n"))
 }
 
 // cAttach is the expression that attaches program prog_fd as bpftool's skeletons do, "" for none.
@@ -381,7 +415,11 @@ func (h *header) functions() {
 	}
 	h.p("\treturn skel;\n}\n")
 	h.p("/* Returns a negative errno; skel->error says what failed. */\nBPFREPLAY_UNUSED static inline int %s__load(struct %s *skel)\n{", n, n)
-	h.p("\tint err = bpfreplay_load(&%s__artefact, skel, &skel->error);\n\n#ifdef __KERNEL__", n)
+	load := fmt.Sprintf("bpfreplay_load(&%s__artefact, skel, &skel->error)", n)
+	if h.a.Signed != nil {
+		load = fmt.Sprintf("skel->unsigned_load ? %s :\n\t\t  bpfreplay_load_signed(&%s__artefact, skel, skel->keyring_id, &skel->error)", load, n)
+	}
+	h.p("\tint err = %s;\n\n#ifdef __KERNEL__", load)
 	for _, s := range h.sections {
 		h.p("\tskel->%s = (struct %s *)(size_t)skel->maps.%s.initial_value;", s.field, s.name, s.field)
 	}

@@ -343,6 +343,9 @@ func (g *golang) write(file []byte) {
 	if slices.ContainsFunc(g.a.Maps, func(m artefact.Map) bool { return m.Pinned }) {
 		g.p("PinPath string // directory for maps that are pinned by name, \"/sys/fs/bpf\" if empty")
 	}
+	if g.a.Signed != nil {
+		g.p("Keyring string // a serial or a name: Load has the kernel verify the signature by its keys (6.18); \"\" for none")
+	}
 	g.p("LogLevel uint32 // of the verifier's log in errors of Load, 0 for 1")
 	g.p("\ns *skel.Skeleton\n}\n")
 	g.structs(does, sizes, replace, arenas)
@@ -513,6 +516,9 @@ func (g *golang) load(sizes, replace, arenas []int) {
 	if slices.ContainsFunc(g.a.Maps, func(m artefact.Map) bool { return m.Pinned }) {
 		g.p("PinPath: s.PinPath,")
 	}
+	if g.a.Signed != nil {
+		g.p("Keyring: s.Keyring,")
+	}
 	g.p("LogLevel: s.LogLevel,\n})\nif err != nil {\nreturn err\n}")
 	for i, f := range g.maps {
 		g.p("s.Maps.%s = s.s.Map(%d)", f, i)
@@ -532,7 +538,9 @@ func (g *golang) constants(file []byte) {
 	a.Insns, a.Blob = nil, nil
 	a.Maps = slices.Clone(a.Maps)
 	for i := range a.Maps {
-		a.Maps[i].Variables = nil // they are the fields of the sections
+		if a.Signed == nil { // else a load names those that were set
+			a.Maps[i].Variables = nil // they are the fields of the sections
+		}
 	}
 	// Parse's result refers to the file.
 	begin := func(part []byte) int {

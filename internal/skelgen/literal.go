@@ -13,6 +13,9 @@ func literal(v reflect.Value) string {
 	case reflect.Pointer:
 		return "&" + literal(v.Elem())
 	case reflect.Slice:
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			return fmt.Sprintf("[]byte(%q)", v.Bytes())
+		}
 		var b strings.Builder
 		fmt.Fprintf(&b, "[]%s{", typeName(v.Type().Elem()))
 		for i := range v.Len() {
@@ -33,9 +36,16 @@ func literal(v reflect.Value) string {
 		}
 		return b.String() + "}"
 	}
-	return fmt.Sprintf("%#v", v.Interface())
+	text := fmt.Sprintf("%#v", v.Interface())
+	if v.Kind() == reflect.Array {
+		return inSkel.Replace(text)
+	}
+	return text
 }
 
 func typeName(t reflect.Type) string {
-	return strings.Replace(t.String(), "artefact.", "skel.", 1)
+	return inSkel.Replace(t.String())
 }
+
+// inSkel names types as package skel does.
+var inSkel = strings.NewReplacer("artefact.", "skel.", "contract.", "skel.")

@@ -108,6 +108,15 @@ struct bpfreplay_kconfig {
 };
 struct bpfreplay_error;
 struct bpfreplay_more;
+/* A signature for kernels of one contract; docs/signing.md has what these are. */
+struct bpfreplay_signature {
+	char contract;			     /* a, m for a-marker, b; 0 ends the list */
+	const unsigned char *prefix;	     /* instructions before those of the artefact */
+	__u32 prefix_sz;
+	const unsigned char *digest;	     /* SHA-256 of all of them */
+	const unsigned char *cms;
+	__u32 cms_sz;
+};
 struct bpfreplay_artefact {
 	const unsigned char *insns, *blob;
 	__u32 insns_sz, blob_sz, ctx_sz, n_maps, n_progs, n_steps, n_kconfig;
@@ -118,9 +127,18 @@ struct bpfreplay_artefact {
 	const struct bpfreplay_prog *progs;
 	const struct bpfreplay_step *steps;
 	const struct bpfreplay_kconfig *kconfigs;
+	const struct bpfreplay_signature *signatures; /* NULL: it is not signed */
 	const struct bpfreplay_more *more; /* what else is to do before a run and after a load, NULL for nothing */
 	int (*prepare)(const struct bpfreplay_artefact *a, void *ctx, unsigned char *blob, struct bpfreplay_error *e);
 	void (*done)(const struct bpfreplay_artefact *a, void *ctx, int err);
+};
+
+/* A signed load: the signature for this kernel, and the instructions that it is for. */
+struct bpfreplay_signed {
+	const struct bpfreplay_signature *signature; /* NULL: the load is not signed */
+	unsigned char *insns;			     /* of the heap */
+	__u32 insns_sz;
+	int keyring;
 };
 
 /* Why a load failed. log is the verifier's, of the heap, or NULL. */
@@ -263,13 +281,75 @@ static inline int bpfreplay_map_section(const struct bpfreplay_map *m, struct bp
 	return 0;
 }
 
+/* Creates and fills the map of the loader program. digest, if any, is of the program that alone may use it. */
+static inline int bpfreplay_blob(const void *blob, __u32 size, const void *digest, bool freeze, const char **what)
+{
+	__u64 attr[12];
+	int map, err;
+
+	*what = "MAP_CREATE";
+	memset(attr, 0, sizeof(attr));
+	bpfreplay_put32(attr, 0, 2); /* BPF_MAP_TYPE_ARRAY */
+	bpfreplay_put32(attr, 4, 4);
+	bpfreplay_put32(attr, 8, size);
+	bpfreplay_put32(attr, 12, 1);
+	bpfreplay_put(attr, 28, "__loader.map", 12);
+	if (digest) {
+		bpfreplay_putp(attr, 80, digest); /* excl_prog_hash */
+		bpfreplay_put32(attr, 88, 32);
+	}
+	map = bpfreplay_bpf(0, attr, digest ? 92 : 44);
+	if (map < 0)
+		return map;
+	*what = "MAP_UPDATE_ELEM";
+	err = bpfreplay_update(map, blob);
+	if (err >= 0 && freeze) {
+		*what = "MAP_FREEZE";
+		memset(attr, 0, sizeof(attr));
+		bpfreplay_put32(attr, 0, (__u32)map);
+		err = bpfreplay_bpf(22, attr, 24);
+	}
+	if (err >= 0)
+		return map;
+	bpfreplay_close_fd(map);
+	return err;
+}
+
+/* Loads a SYSCALL program with one map in fd_array. */
+static inline int bpfreplay_load_prog(const void *insns, __u32 size, const int *map, const struct bpfreplay_signature *s, int keyring)
+{
+	__u64 attr[21];
+
+	memset(attr, 0, sizeof(attr));
+	bpfreplay_put32(attr, 0, 31); /* BPF_PROG_TYPE_SYSCALL */
+	bpfreplay_put32(attr, 4, size / 8);
+	bpfreplay_putp(attr, 8, insns);
+	bpfreplay_putp(attr, 16, "Dual BSD/GPL");
+	bpfreplay_put32(attr, 44, 16); /* BPF_F_SLEEPABLE */
+	bpfreplay_put(attr, 48, "__loader.prog", 13);
+	bpfreplay_putp(attr, 120, map);
+	if (!s)
+		return bpfreplay_bpf(5, attr, 128);
+	if (s->contract == 'b' && map)
+		bpfreplay_put32(attr, 148, 1); /* fd_array_cnt */
+	bpfreplay_putp(attr, 152, s->cms);
+	bpfreplay_put32(attr, 160, s->cms_sz);
+	bpfreplay_put32(attr, 164, (__u32)keyring);
+	return bpfreplay_bpf(5, attr, sizeof(attr));
+}
+
 /* One run of the loader program. The results are in the context then. */
 #ifdef BPFREPLAY_SKEL_INTERNAL
-static inline int bpfreplay_once(const struct bpfreplay_artefact *a, void *ctx, const void *blob, struct bpfreplay_error *e)
+static inline int bpfreplay_once(const struct bpfreplay_artefact *a, const struct bpfreplay_signed *s, void *ctx, const void *blob,
+				 struct bpfreplay_error *e)
 {
 	struct bpf_load_and_run_opts opts;
 	int err;
 
+	if (s->signature) {
+		snprintf(e->text, sizeof(e->text), "loader program: skel_internal.h of libbpf does no signed loads of bpfreplay");
+		return -EOPNOTSUPP;
+	}
 	memset(&opts, 0, sizeof(opts));
 	opts.ctx = (struct bpf_loader_ctx *)ctx;
 	opts.data = blob;
@@ -281,35 +361,31 @@ static inline int bpfreplay_once(const struct bpfreplay_artefact *a, void *ctx, 
 	return err;
 }
 #else
-static inline int bpfreplay_once(const struct bpfreplay_artefact *a, void *ctx, const void *blob, struct bpfreplay_error *e)
+static inline int bpfreplay_once(const struct bpfreplay_artefact *a, const struct bpfreplay_signed *s, void *ctx, const void *blob,
+				 struct bpfreplay_error *e)
 {
-	__u64 map_attr[6], prog_attr[16], run_attr[10];
-	const char *what = "MAP_CREATE";
+	const struct bpfreplay_signature *sig = s->signature;
+	__u64 run_attr[10], info_attr[2], info[13], hash[4];
+	const char *what;
 	int map, prog = -1, err;
 
-	memset(map_attr, 0, sizeof(map_attr));
-	memset(prog_attr, 0, sizeof(prog_attr));
 	memset(run_attr, 0, sizeof(run_attr));
-	bpfreplay_put32(map_attr, 0, 2); /* BPF_MAP_TYPE_ARRAY */
-	bpfreplay_put32(map_attr, 4, 4);
-	bpfreplay_put32(map_attr, 8, a->blob_sz);
-	bpfreplay_put32(map_attr, 12, 1);
-	bpfreplay_put(map_attr, 28, "__loader.map", 12);
-	err = map = bpfreplay_bpf(0, map_attr, 44);
-	if (err >= 0) {
-		what = "MAP_UPDATE_ELEM";
-		err = bpfreplay_update(map, blob);
+	err = map = bpfreplay_blob(blob, a->blob_sz, sig ? sig->digest : NULL, sig != NULL, &what);
+	if (err >= 0 && sig && sig->contract != 'b') {
+		/* The loader program compares what the kernel keeps of this. */
+		what = "OBJ_GET_INFO_BY_FD";
+		memset(info_attr, 0, sizeof(info_attr));
+		memset(info, 0, sizeof(info));
+		bpfreplay_put32(info_attr, 0, (__u32)map);
+		bpfreplay_put32(info_attr, 4, sizeof(info));
+		bpfreplay_putp(info_attr, 8, info);
+		bpfreplay_putp(info, 88, hash);
+		bpfreplay_put32(info, 96, sizeof(hash));
+		err = bpfreplay_bpf(15, info_attr, sizeof(info_attr));
 	}
 	if (err >= 0) {
 		what = "PROG_LOAD";
-		bpfreplay_put32(prog_attr, 0, 31); /* BPF_PROG_TYPE_SYSCALL */
-		bpfreplay_put32(prog_attr, 4, a->insns_sz / 8);
-		bpfreplay_putp(prog_attr, 8, a->insns);
-		bpfreplay_putp(prog_attr, 16, "Dual BSD/GPL");
-		bpfreplay_put32(prog_attr, 44, 16); /* BPF_F_SLEEPABLE */
-		bpfreplay_put(prog_attr, 48, "__loader.prog", 13);
-		bpfreplay_putp(prog_attr, 120, &map);
-		err = prog = bpfreplay_bpf(5, prog_attr, sizeof(prog_attr));
+		err = prog = bpfreplay_load_prog(sig ? s->insns : a->insns, sig ? s->insns_sz : a->insns_sz, &map, sig, s->keyring);
 	}
 	if (err >= 0) {
 		what = "PROG_TEST_RUN";
@@ -328,6 +404,83 @@ static inline int bpfreplay_once(const struct bpfreplay_artefact *a, void *ctx, 
 	return err;
 }
 #endif
+
+/*
+ * Which contract the kernel has for signatures, by probes that need no key: b, a (with or without the marker), or 0
+ * for none. A kernel that verifies says EBADMSG of what is no signature; one of contract b looks at the maps before.
+ */
+static inline char bpfreplay_contract(void)
+{
+	static const __u64 insns[2] = {0xb7, 0x95}; /* r0 = 0; exit */
+	static const unsigned char junk[64] = {0};
+	struct bpfreplay_signature probe;
+	__u64 value = 0;
+	const char *what;
+	int map, err;
+
+	memset(&probe, 0, sizeof(probe));
+	probe.contract = 'b';
+	probe.cms = junk;
+	probe.cms_sz = sizeof(junk);
+	map = bpfreplay_blob(&value, sizeof(value), junk, false, &what);
+	if (map < 0)
+		return 0;
+	bpfreplay_close_fd(map);
+	err = bpfreplay_load_prog(insns, sizeof(insns), NULL, &probe, -3);
+	if (err != -EBADMSG) {
+		bpfreplay_close(&err);
+		return 0;
+	}
+	map = bpfreplay_blob(&value, sizeof(value), NULL, true, &what);
+	if (map < 0)
+		return 0;
+	err = bpfreplay_load_prog(insns, sizeof(insns), &map, &probe, -3);
+	bpfreplay_close_fd(map);
+	return err == -EPERM ? 'b' : err == -EBADMSG ? 'a' : 0;
+}
+
+static inline int bpfreplay_sign(const struct bpfreplay_artefact *a, char contract, struct bpfreplay_signed *s)
+{
+	const struct bpfreplay_signature *sig;
+
+	bpfreplay_free(s->insns);
+	s->insns = NULL;
+	for (sig = a->signatures; sig->contract && sig->contract != contract; sig++)
+		;
+	if (!sig->contract)
+		return -ENOENT;
+	s->insns_sz = sig->prefix_sz + a->insns_sz;
+	s->insns = (unsigned char *)bpfreplay_alloc(s->insns_sz);
+	if (!s->insns)
+		return -ENOMEM;
+	memcpy(s->insns, sig->prefix, sig->prefix_sz);
+	memcpy(s->insns + sig->prefix_sz, a->insns, a->insns_sz);
+	s->signature = sig;
+	return 0;
+}
+
+/* What a caller may set before other loads, and a signature does not cover. */
+static inline int bpfreplay_unchanged(const struct bpfreplay_artefact *a, void *ctx, struct bpfreplay_error *e)
+{
+	__u32 i, j;
+
+	for (i = 0; i < a->n_maps; i++) {
+		const struct bpfreplay_map *m = &a->maps[i];
+		struct bpf_map_desc *d = bpfreplay_map_desc(ctx, i);
+		const char *v = (const char *)(size_t)d->initial_value;
+		const char *why = d->max_entries ? "max_entries" : d->map_fd > 0 ? "a map to use in its place" : NULL;
+
+		for (j = 0; v && !why && j < m->value_size; j++)
+			if (v[j] != (m->value ? (char)a->blob[m->value + j] : 0))
+				why = "initial value";
+		if (why) {
+			snprintf(e->text, sizeof(e->text), "map %s: %s: a signed load takes nothing from its caller that a signature does not cover",
+				 m->name, why);
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
 
 #ifdef __KERNEL__
 /* A module knows its kernel's version; the configuration is for the caller to set. */
@@ -519,14 +672,14 @@ static inline void bpfreplay_undo(const struct bpfreplay_artefact *a, void *ctx,
 }
 
 /* Runs the loader program and finds the step that failed, -1 for none; err is why. */
-static inline int bpfreplay_steps(const struct bpfreplay_artefact *a, void *ctx, const void *blob, const int *reused,
-				  struct bpfreplay_error *e, int *err)
+static inline int bpfreplay_steps(const struct bpfreplay_artefact *a, const struct bpfreplay_signed *sig, void *ctx, const void *blob,
+				  const int *reused, struct bpfreplay_error *e, int *err)
 {
 	__u32 i;
 
 	for (i = 0; i < a->n_maps; i++)
 		bpfreplay_map_desc(ctx, i)->map_fd = 0;
-	*err = bpfreplay_once(a, ctx, blob, e);
+	*err = bpfreplay_once(a, sig, ctx, blob, e);
 	for (i = 0; i < a->n_steps; i++) {
 		const struct bpfreplay_step *s = &a->steps[i];
 		int n = bpfreplay_get(ctx, s->result);
@@ -627,13 +780,36 @@ static inline int bpfreplay_finish(const struct bpfreplay_artefact *a, void *ctx
 	return 0;
 }
 
-/* Loads. Returns a negative errno; e says what failed, and nothing is open then. */
-BPFREPLAY_UNUSED static inline int bpfreplay_load(const struct bpfreplay_artefact *a, void *ctx, struct bpfreplay_error *e)
+/* Why a kernel refuses a signed loader program, in words. */
+static inline void bpfreplay_refused(int err, const struct bpfreplay_signed *s, struct bpfreplay_error *e)
+{
+	size_t n = strlen(e->text);
+
+	if (err == -ENOKEY)
+		snprintf(e->text + n, sizeof(e->text) - n, ": ENOKEY: the key is not in keyring %d", s->keyring);
+	else
+		snprintf(e->text + n, sizeof(e->text) - n, ": %s",
+			 err == -EKEYREJECTED  ? "EKEYREJECTED: instructions, blob or signature were changed after signing" :
+			 err == -EKEYREVOKED   ? "EKEYREVOKED: the key was revoked" :
+			 err == -EKEYEXPIRED   ? "EKEYEXPIRED: the key has expired" :
+			 err == -EBADMSG       ? "EBADMSG: the signature is no CMS message" :
+			 err == -EPERM	       ? "EPERM: the caller may not load programs, or a security policy does not admit this one" :
+			 err == -EINVAL	       ? "EINVAL: there is no such keyring, or the blob was changed after signing" :
+						 bpfreplay_strerror(-err));
+}
+
+/*
+ * Loads. Returns a negative errno; e says what failed, and nothing is open then. A signed load has the kernel verify the
+ * signature for its contract by the keys of s->keyring.
+ */
+BPFREPLAY_UNUSED static inline int bpfreplay_load_as(const struct bpfreplay_artefact *a, struct bpfreplay_signed *s, void *ctx,
+						     bool is_signed, struct bpfreplay_error *e)
 {
 	__u32 i, level = ((struct bpf_loader_ctx *)ctx)->log_level;
 	unsigned char *blob = (unsigned char *)bpfreplay_alloc(a->blob_sz);
 	int *reused = (int *)bpfreplay_alloc((a->n_maps + 1) * sizeof(int));
 	int step, err = -ENOMEM;
+	char contract = 0;
 
 	snprintf(e->text, sizeof(e->text), "loader program: no memory");
 	bpfreplay_free(e->log);
@@ -642,15 +818,39 @@ BPFREPLAY_UNUSED static inline int bpfreplay_load(const struct bpfreplay_artefac
 		goto out;
 	memcpy(blob, a->blob, a->blob_sz);
 	((struct bpf_loader_ctx *)ctx)->sz = a->ctx_sz;
+	if (is_signed) {
+		err = bpfreplay_unchanged(a, ctx, e);
+		if (err < 0)
+			goto out;
+		contract = bpfreplay_contract();
+		if (!contract) {
+			snprintf(e->text, sizeof(e->text), "loader program: this kernel verifies no signatures");
+			err = -EOPNOTSUPP;
+			goto out;
+		}
+		/* Only the verifier knows whether the kernel has the marker of contract a-marker, for a policy may refuse a probe. */
+		err = contract == 'a' ? bpfreplay_sign(a, 'm', s) : -ENOENT;
+		if (err == -ENOENT)
+			err = bpfreplay_sign(a, contract, s);
+		if (err < 0) {
+			snprintf(e->text, sizeof(e->text), "loader program: it is not signed for kernels of contract %c", contract);
+			goto out;
+		}
+	}
 	err = bpfreplay_settings(a, ctx, e);
 	if (err >= 0 && a->more)
 		err = a->prepare(a, ctx, blob, e);
 	if (err < 0)
 		goto out;
-	bpfreplay_override(a, ctx, blob);
+	if (!is_signed)
+		bpfreplay_override(a, ctx, blob);
 	for (i = 0; i < a->n_maps; i++)
 		reused[i] = bpfreplay_map_desc(ctx, i)->map_fd;
-	step = bpfreplay_steps(a, ctx, blob, reused, e, &err);
+	step = bpfreplay_steps(a, s, ctx, blob, reused, e, &err);
+	if (step < 0 && err == -EACCES && is_signed && s->signature->contract == 'm' && bpfreplay_sign(a, 'a', s) >= 0)
+		step = bpfreplay_steps(a, s, ctx, blob, reused, e, &err);
+	if (step < 0 && err < 0 && is_signed)
+		bpfreplay_refused(err, s, e);
 	if (step < 0 && err >= 0)
 		err = bpfreplay_finish(a, ctx, reused, e);
 	if (err >= 0) {
@@ -670,7 +870,7 @@ BPFREPLAY_UNUSED static inline int bpfreplay_load(const struct bpfreplay_artefac
 		bpfreplay_put32(ctx, log, level ? level : err == -E2BIG ? 4 : 1);
 		bpfreplay_put32(ctx, log + 4, 1 << 20);
 		bpfreplay_putp(ctx, log + 8, e->log);
-		bpfreplay_steps(a, ctx, blob, reused, &again, &ignored);
+		bpfreplay_steps(a, s, ctx, blob, reused, &again, &ignored);
 		bpfreplay_undo(a, ctx, reused);
 		memset((char *)ctx + log, 0, 16);
 	}
@@ -680,7 +880,23 @@ out:
 		a->done(a, ctx, err);
 	bpfreplay_free(blob);
 	bpfreplay_free(reused);
+	bpfreplay_free(s->insns);
 	return err < 0 ? err : 0;
+}
+BPFREPLAY_UNUSED static inline int bpfreplay_load(const struct bpfreplay_artefact *a, void *ctx, struct bpfreplay_error *e)
+{
+	struct bpfreplay_signed none;
+
+	memset(&none, 0, sizeof(none));
+	return bpfreplay_load_as(a, &none, ctx, false, e);
+}
+BPFREPLAY_UNUSED static inline int bpfreplay_load_signed(const struct bpfreplay_artefact *a, void *ctx, int keyring, struct bpfreplay_error *e)
+{
+	struct bpfreplay_signed s;
+
+	memset(&s, 0, sizeof(s));
+	s.keyring = keyring;
+	return bpfreplay_load_as(a, &s, ctx, true, e);
 }
 
 #endif /* BPFREPLAY_SKEL_RUNTIME_H */

@@ -55,9 +55,9 @@ func (l *linker) link() error {
 	if err := l.append(main); err != nil {
 		return err
 	}
-	if cb := l.main.ExceptionCallback; cb >= 0 {
-		if _, ok := l.start[cb]; !ok {
-			if err := l.append(cb); err != nil {
+	if cb := l.main.ExceptionCallback; cb != nil {
+		if _, ok := l.start[*cb]; !ok {
+			if err := l.append(*cb); err != nil {
 				return err
 			}
 		}
@@ -170,11 +170,11 @@ func (l *linker) relocate(f *object.Function, at int, r object.Relocation) error
 		l.setLd64(i, insn.PseudoMapValue, r.Offset)
 		l.fixups = append(l.fixups, Fixup{Insn: i, Kind: FixupMap, FD: l.p.mapFD(r.Target)})
 	case object.RelocKconfig:
-		if l.p.kconfigMap < 0 {
+		if l.p.kconfigMap == nil {
 			return l.refuse("%s: instruction %d refers to .kconfig, which the object lacks", visible.Name(f.Name), r.Insn)
 		}
 		l.setLd64(i, insn.PseudoMapValue, l.p.obj.Externs[r.Target].KconfigOffset)
-		l.fixups = append(l.fixups, Fixup{Insn: i, Kind: FixupMap, FD: l.p.mapFD(l.p.kconfigMap)})
+		l.fixups = append(l.fixups, Fixup{Insn: i, Kind: FixupMap, FD: l.p.mapFD(*l.p.kconfigMap)})
 	case object.RelocCall, object.RelocFunc:
 		return l.relocateCall(i, r)
 	case object.RelocKfunc:

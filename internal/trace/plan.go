@@ -59,7 +59,7 @@ type planner struct {
 	first      []Command // to be issued before BTF_LOAD
 	twins      []twin
 	symbols    map[string]*Symbol // by what makes a symbol one
-	kconfigMap int                // index into obj.Maps, -1 for none
+	kconfigMap *int               // index into obj.Maps, nil for none
 	size       int                // bytes of all programs so far
 	maps       []int              // by index into obj.Maps: index into Trace.Maps, -1 if not created
 }
@@ -69,7 +69,7 @@ func Plan(obj *object.Object, opts Options) (*Trace, error) {
 	p := &planner{
 		obj:  obj,
 		t:    &Trace{Object: obj.Name, License: obj.License, Types: obj.BTF, FDs: []string{"none"}},
-		opts: opts, symbols: make(map[string]*Symbol), kconfigMap: -1,
+		opts: opts, symbols: make(map[string]*Symbol),
 	}
 	p.declareMaps()
 	p.declarePrograms()
@@ -139,7 +139,7 @@ func (p *planner) declareMaps() {
 		p.t.Maps = append(p.t.Maps, t)
 		p.newFD("map " + visible.Name(name))
 		if m.Kind == object.MapKconfig {
-			p.kconfigMap = i
+			p.kconfigMap = &i
 		}
 	}
 }

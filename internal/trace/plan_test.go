@@ -164,7 +164,7 @@ func TestPlanKeepsObject(t *testing.T) {
 
 // fn is a function of a hand-made object: its calls are to other functions, by index.
 func fn(name string, subprog bool, calls ...int) object.Function {
-	f := object.Function{Name: name, Section: "tc", Subprog: subprog, Autoload: !subprog, ExceptionCallback: -1}
+	f := object.Function{Name: name, Section: "tc", Subprog: subprog, Autoload: !subprog}
 	if !subprog {
 		f.Program.Type = 3
 	}
@@ -478,12 +478,12 @@ func TestRefusals(t *testing.T) {
 		subject string
 		want    string
 	}{
-		{"unknown section", object.Object{Functions: []object.Function{{Name: "p", Section: "nope", Autoload: true, ExceptionCallback: -1}}}, "program p", `section "nope"`},
+		{"unknown section", object.Object{Functions: []object.Function{{Name: "p", Section: "nope", Autoload: true}}}, "program p", `section "nope"`},
 		{"no attach target", object.Object{Functions: []object.Function{
-			{Name: "p", Section: "fentry", Autoload: true, Program: object.ProgramType{Type: 26, NeedsBTF: true}, ExceptionCallback: -1},
+			{Name: "p", Section: "fentry", Autoload: true, Program: object.ProgramType{Type: 26, NeedsBTF: true}},
 		}}, "program p", "names no attach target"},
 		{"broken function", object.Object{Functions: []object.Function{
-			{Name: "p", Autoload: true, Program: object.ProgramType{Type: 3}, ExceptionCallback: -1, Err: object.ErrMalformed},
+			{Name: "p", Autoload: true, Program: object.ProgramType{Type: 3}, Err: object.ErrMalformed},
 		}}, "program p", object.ErrMalformed.Error()},
 		{"map of maps without inner map", object.Object{Maps: []object.Map{{Name: "outer", Type: 12}}}, "map outer", "inner map"},
 		{"slot of a program that is not loaded", object.Object{
@@ -593,7 +593,7 @@ func TestHiddenCharacters(t *testing.T) {
 		},
 		Externs: []object.Extern{{Name: "k" + evil, Kind: object.ExternFunc}, {Name: "y" + evil, Kind: object.ExternTypeless}},
 		Functions: []object.Function{{
-			Name: "p", Section: "fentry/" + evil, Autoload: true, Insns: insns, ExceptionCallback: -1,
+			Name: "p", Section: "fentry/" + evil, Autoload: true, Insns: insns,
 			Program: object.ProgramType{Type: 26, AttachType: 24, NeedsBTF: true, Attach: "mod" + evil + ":f" + evil},
 			Relocations: []object.Relocation{
 				{Insn: 0, Kind: object.RelocMap}, {Insn: 2, Kind: object.RelocKsym, Target: 1}, {Insn: 4, Kind: object.RelocKfunc},
@@ -626,7 +626,7 @@ func TestNames(t *testing.T) {
 	} {
 		for subject, obj := range map[string]*object.Object{
 			"map ":     {Maps: []object.Map{{Name: name, Type: 2, KeySize: 4, ValueSize: 4, MaxEntries: 1}}},
-			"program ": {Functions: []object.Function{{Name: name, Autoload: true, Program: object.ProgramType{Type: 1}, Insns: exit, ExceptionCallback: -1}}},
+			"program ": {Functions: []object.Function{{Name: name, Autoload: true, Program: object.ProgramType{Type: 1}, Insns: exit}}},
 		} {
 			_, err := trace.Plan(obj, trace.Options{})
 			if ok {
@@ -649,7 +649,7 @@ func TestUnknownSection(t *testing.T) {
 		"kprobes/f":      `section "kprobes/f" is of no known program type; libbpf knows "kprobe/f"`,
 		"of_my_own_kind": `section "of_my_own_kind" is of no known program type`,
 	} {
-		_, err := trace.Plan(&object.Object{Functions: []object.Function{{Name: "f", Section: section, Autoload: true, ExceptionCallback: -1}}}, trace.Options{})
+		_, err := trace.Plan(&object.Object{Functions: []object.Function{{Name: "f", Section: section, Autoload: true}}}, trace.Options{})
 		assert.Error(t, err, "program f: invalid argument: "+want)
 	}
 	_, err := trace.Plan(&object.Object{Maps: []object.Map{{Name: "m", Type: 12}}}, trace.Options{})

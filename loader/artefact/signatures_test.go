@@ -98,7 +98,8 @@ func TestDamagedSignatures(t *testing.T) {
 	assert.NilError(t, parseJSON("signatures", good, a.parseSignatures))
 }
 
-func FuzzParse(f *testing.F) {
+// FuzzSignatures: whatever the bytes, signatures that are read are those that are written.
+func FuzzSignatures(f *testing.F) {
 	f.Add(marshal(f, small()))
 	f.Add(marshal(f, signed()))
 	f.Fuzz(func(t *testing.T, file []byte) {

@@ -11,6 +11,7 @@ import (
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
+	"github.com/bpfreplay/bpfreplay/internal/contract"
 	"github.com/bpfreplay/bpfreplay/internal/replay"
 	"github.com/bpfreplay/bpfreplay/internal/target"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
@@ -29,7 +30,15 @@ type (
 	Member    = artefact.Member
 	Need      = artefact.Need
 	Range     = artefact.Range
+
+	Signatures = artefact.Signatures
+	Signature  = artefact.Signature
+	Digest     = contract.Digest
 )
+
+// ErrSigned is the reason of an error about something that was set before a signed load, and that
+// a signature does not cover: variables, sizes, maps. It is named.
+var ErrSigned = replay.ErrSigned
 
 // StepError is a step of a load that failed: its Subject names the map or program, its Log is the
 // verifier's, and it wraps a unix.Errno. %+v prints the log, too.
@@ -107,6 +116,9 @@ type Options struct {
 	Replace    []*ebpf.Program // what freplace programs replace; stay the caller's
 	PinPath    string          // directory for maps that are pinned by name, "/sys/fs/bpf" if empty
 	LogLevel   uint32          // of the verifier's log for a program that failed, 0 for 1
+	// Keyring asks for a signed load: the kernel verifies the artefact's signature by the keys of this
+	// keyring, a serial or a name of package keyring.
+	Keyring string
 }
 
 // Load runs the loader program (Linux 5.14). After a failure nothing is open, and Load may be
@@ -124,6 +136,11 @@ func (s *Skeleton) Load(o Options) error {
 func (s *Skeleton) load(o Options) error {
 	if s.maps != nil {
 		return errLoaded
+	}
+	if o.Keyring != "" {
+		if err := s.unchanged(); err != nil {
+			return err
+		}
 	}
 	r, err := replay.Load(&s.a, s.options(o))
 	if err != nil {
@@ -145,9 +162,35 @@ func (s *Skeleton) load(o Options) error {
 	return nil
 }
 
+// unchanged refuses, by variable, initial values that were not signed.
+func (s *Skeleton) unchanged() error {
+	for i := range s.sections {
+		if s.sections[i] == nil {
+			continue
+		}
+		initial, v := s.initial(i), s.value(i)
+		for k := range v {
+			if k < len(initial) && v[k] != initial[k] || k >= len(initial) && v[k] != 0 {
+				return fmt.Errorf("%s: %w", s.variable(i, k), ErrSigned)
+			}
+		}
+	}
+	return nil
+}
+
+// variable names what is at an offset of a section.
+func (s *Skeleton) variable(m, offset int) string {
+	for _, v := range s.a.Maps[m].Variables {
+		if at := int(v.Offset); offset >= at && offset < at+int(v.Size) {
+			return "variable " + v.Name
+		}
+	}
+	return fmt.Sprintf("section %s, byte %d", s.a.Maps[m].Name, offset)
+}
+
 // options names things as package replay does.
 func (s *Skeleton) options(o Options) replay.Options {
-	out := replay.Options{LogLevel: o.LogLevel, Options: target.Options{PinPath: o.PinPath,
+	out := replay.Options{LogLevel: o.LogLevel, Keyring: o.Keyring, Options: target.Options{PinPath: o.PinPath,
 		MaxEntries: make(map[string]uint32), Values: make(map[string][]byte), Maps: make(map[string]int), Programs: make(map[string]int)}}
 	for i, n := range o.MaxEntries {
 		if n != 0 {
