@@ -32,6 +32,7 @@ func main() {
 	flag.IntVar(&b.boots, "boots", 7, "how often to boot each way")
 	flag.IntVar(&b.loads, "loads", 5, "how often each engine loads each object; 0 for not at all")
 	flag.IntVar(&b.restores, "restores", 0, "instead, restore a saved guest this often and run a case in it")
+	flag.IntVar(&b.skeletons, "skeletons", 0, "instead, compare a skeleton with bpf2go's code this often")
 	flag.IntVar(&b.jobs, "jobs", 1, "with --restores, how many at the same time")
 	flag.Parse()
 	if err := b.run(ctx); err != nil {
@@ -44,6 +45,7 @@ type bench struct {
 	kernel       string
 	boots, loads int
 	restores     int
+	skeletons    int
 	jobs         int
 	temp         string
 	rows         []row
@@ -66,6 +68,13 @@ func (b *bench) run(ctx context.Context) error {
 	b.temp = temp
 	if b.restores > 0 {
 		return b.restoreMany(ctx)
+	}
+	if b.skeletons > 0 {
+		if err := b.sideBySide(ctx); err != nil {
+			return err
+		}
+		b.print()
+		return nil
 	}
 	if err := b.boot(ctx); err != nil {
 		return err
