@@ -1,0 +1,239 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"gotest.tools/v3/assert"
+	"mvdan.cc/sh/v3/syntax"
+
+	"github.com/bpfreplay/bpfreplay/internal/need"
+)
+
+// pages are the files of the documentation, by path from the top of the tree.
+func pages(t *testing.T) map[string]string {
+	t.Helper()
+	out := make(map[string]string)
+	for _, pattern := range []string{"README.md", "docs/*.md", "selftests/README.md"} {
+		files, err := filepath.Glob(filepath.Join(root(t), pattern))
+		assert.NilError(t, err)
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			assert.NilError(t, err)
+			name, err := filepath.Rel(root(t), file)
+			assert.NilError(t, err)
+			out[name] = string(text)
+		}
+	}
+	assert.Assert(t, len(out) > 10)
+	return out
+}
+
+var (
+	linkForm    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	headingForm = regexp.MustCompile(`(?m)^#+ (.*)$`)
+	notInIDs    = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
+)
+
+// anchors are the ids that GitHub gives the headings of a page.
+func anchors(text string) []string {
+	var out []string
+	for _, m := range headingForm.FindAllStringSubmatch(text, -1) {
+		out = append(out, strings.ReplaceAll(notInIDs.ReplaceAllString(strings.ToLower(m[1]), ""), " ", "-"))
+	}
+	return out
+}
+
+// Each link in the documentation leads to something, and the index has all pages.
+func TestDocsLinks(t *testing.T) {
+	all := pages(t)
+	for page, text := range all {
+		for _, m := range linkForm.FindAllStringSubmatch(text, -1) {
+			target, anchor, _ := strings.Cut(m[1], "#")
+			if strings.Contains(target, "://") {
+				continue // of others
+			}
+			file := page
+			if target != "" {
+				file = filepath.Join(filepath.Dir(page), target)
+				_, err := os.Stat(filepath.Join(root(t), file))
+				assert.Check(t, err, "%s: %s", page, m[1])
+			}
+			if anchor != "" && strings.HasSuffix(file, ".md") {
+				assert.Check(t, slices.Contains(anchors(all[file]), anchor), "%s: %s", page, m[1])
+			}
+		}
+	}
+	for page := range all {
+		if dir, name := filepath.Split(page); dir == "docs/" && name != "README.md" {
+			assert.Check(t, strings.Contains(all["docs/README.md"], "("+name+")"), "docs/README.md does not name %s", name)
+		}
+	}
+}
+
+// docsCommand is a command in the documentation.
+type docsCommand struct {
+	page  string
+	words []string
+}
+
+// commandsIn are the commands in the code of a page that run bpfreplay or make.
+func commandsIn(t *testing.T, page, text string) []docsCommand {
+	t.Helper()
+	var out []docsCommand
+	for line := range strings.Lines(text) {
+		code, ok := strings.CutPrefix(line, "    ")
+		code = strings.TrimPrefix(strings.TrimSpace(code), "$ ")
+		if !ok || !strings.Contains(code, "bpfreplay ") && !strings.HasPrefix(code, "make ") {
+			continue
+		}
+		file, err := syntax.NewParser().Parse(strings.NewReader(code), page)
+		if err != nil {
+			continue // not a command
+		}
+		syntax.Walk(file, func(node syntax.Node) bool {
+			call, ok := node.(*syntax.CallExpr)
+			if !ok {
+				return true
+			}
+			var words []string
+			for _, w := range call.Args {
+				var b bytes.Buffer
+				assert.NilError(t, syntax.NewPrinter().Print(&b, w))
+				words = append(words, strings.Trim(b.String(), `'"`))
+			}
+			if len(words) > 1 && (filepath.Base(words[0]) == "bpfreplay" || words[0] == "make") {
+				out = append(out, docsCommand{page, words})
+			}
+			if i := slices.Index(words, "-exec"); i > 0 && len(words) > i+1 { // of go test
+				out = append(out, docsCommand{page, append(strings.Fields(words[i+1]), "a.test")})
+			}
+			return true
+		})
+	}
+	return out
+}
+
+// Each command in the documentation exists, with the flags that it has there.
+func TestDocsCommands(t *testing.T) {
+	makefile, err := os.ReadFile(filepath.Join(root(t), "Makefile"))
+	assert.NilError(t, err)
+	n := 0
+	for page, text := range pages(t) {
+		for _, c := range commandsIn(t, page, text) {
+			n++
+			if c.words[0] == "make" {
+				assert.Check(t, checkMake(string(makefile), c.words[1:]), "%s: %v", page, c.words)
+				continue
+			}
+			assert.Check(t, checkCommand(c.words[1:]), "%s: %v", page, c.words)
+		}
+	}
+	assert.Assert(t, n > 50, "only %d commands were found", n)
+}
+
+func checkCommand(args []string) error {
+	cmd, rest, err := newRoot().Find(longFlags(args))
+	if err != nil {
+		return err
+	}
+	if cmd.HasSubCommands() {
+		return fmt.Errorf("%s has no command %v", cmd.CommandPath(), rest)
+	}
+	cmd.InitDefaultHelpFlag()
+	if err := cmd.ParseFlags(rest); err != nil {
+		return err
+	}
+	if cmd.Flags().Changed("help") {
+		return nil
+	}
+	return cobraArgs(cmd)
+}
+
+// cobraArgs checks the number of arguments, which patterns and … stand for several of.
+func cobraArgs(cmd *cobra.Command) error { return cmd.ValidateArgs(cmd.Flags().Args()) }
+
+var (
+	targetForm   = regexp.MustCompile(`(?m)^([a-z-]+):`)
+	variableForm = regexp.MustCompile(`(?m)^([A-Z_]+) +\?=`)
+)
+
+func checkMake(makefile string, words []string) error {
+	names := func(form *regexp.Regexp) (out []string) {
+		for _, m := range form.FindAllStringSubmatch(makefile, -1) {
+			out = append(out, m[1])
+		}
+		return out
+	}
+	for _, w := range words {
+		name, _, isVariable := strings.Cut(w, "=")
+		known := names(targetForm)
+		if isVariable {
+			known = names(variableForm)
+		}
+		if strings.Contains(w, "=") && strings.ToUpper(name) == name || !isVariable {
+			if !slices.Contains(known, name) && !strings.HasPrefix(name, "-") && !strings.HasPrefix(name, "setup-") {
+				return fmt.Errorf("the Makefile has no %s", name)
+			}
+		}
+	}
+	return nil
+}
+
+// The manual has a page for each command, with its flags, and completion knows them.
+func TestManual(t *testing.T) {
+	dir := t.TempDir()
+	out, err := exec.CommandContext(t.Context(), command, "man", dir).CombinedOutput()
+	assert.NilError(t, err, "%s", out)
+	var check func(cmd *cobra.Command)
+	check = func(cmd *cobra.Command) {
+		if cmd.Hidden {
+			return
+		}
+		text, err := os.ReadFile(filepath.Join(dir, strings.ReplaceAll(cmd.CommandPath(), " ", "-")+".1"))
+		assert.Check(t, err)
+		assert.Check(t, bytes.Contains(text, []byte(".SH SYNOPSIS")), cmd.CommandPath())
+		for _, sub := range cmd.Commands() {
+			check(sub)
+		}
+	}
+	check(newRoot())
+	text, err := os.ReadFile(filepath.Join(dir, "bpfreplay-exec.1"))
+	assert.NilError(t, err)
+	assert.Check(t, bytes.Contains(text, []byte(`\-\-qemu\-arg`)) || bytes.Contains(text, []byte(`--qemu-arg`)))
+}
+
+// The caches of workflows and actions list what they keep: an exclusion below a cached directory excludes nothing
+// (actions/toolkit#713). Their keys change, so that what is newer is kept, and what is older is found.
+func TestWorkflowCaches(t *testing.T) {
+	need.Program(t, "sh")
+	n := 0
+	for _, pattern := range []string{".github/workflows/*.yml", ".github/actions/*/action.yml"} {
+		files, err := filepath.Glob(filepath.Join(root(t), pattern))
+		assert.NilError(t, err)
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			assert.NilError(t, err)
+			for _, step := range strings.Split(string(text), "- uses: actions/cache@")[1:] {
+				step, _, _ = strings.Cut(step, "\n      - ")
+				step, _, _ = strings.Cut(step, "\n    - ")
+				n++
+				assert.Check(t, !strings.Contains(step, "\n            !"), file)
+				assert.Check(t, !strings.Contains(step, "bpfreplay\n"), "%s caches all, saved guests too", file)
+				assert.Check(t, strings.Contains(step, "restore-keys:"), file)
+			}
+			if strings.Contains(string(text), "schedule:") {
+				assert.Check(t, strings.Contains(string(text), "kernels update"), "%s never looks for newer kernels", file)
+			}
+		}
+	}
+	assert.Assert(t, n > 0)
+}
