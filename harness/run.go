@@ -299,7 +299,7 @@ func newRunner(suite *Suite, o Options) *runner {
 	r.defaults()
 	r.start = r.boot
 	r.report = &Report{
-		Schema: 1, Suite: suite.Name, Source: suite.Source, Engines: r.Engines, Started: time.Now().UTC(), Cases: []CaseReport{},
+		Schema: 1, Suite: suite.Name, Source: suite.Source, Agreement: suite.External, Engines: r.Engines, Started: time.Now().UTC(), Cases: []CaseReport{},
 		Command: o.Command, Mutation: o.Mutate, Faults: o.Faults,
 		Kernel: KernelReport{Name: o.Kernel.Name, Release: o.Kernel.Release, SHA256: o.Kernel.SHA256, Origin: o.Kernel.Origin},
 	}
