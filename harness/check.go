@@ -42,6 +42,9 @@ type Checked struct {
 	// Lacks is the capability which the object uses and the kernel lacks, "" if
 	// there is none, or none that has a probe.
 	Lacks string
+	// Registers is the architecture whose registers the object's programs use, "" if they use none or it is the
+	// kernel's: see [Registers].
+	Registers string
 	// Differ says that engines load the object, but not alike.
 	Differ bool
 }
@@ -55,10 +58,14 @@ func CheckedOf(m *Matrix, s *Suite) [][]Checked {
 		if strings.HasSuffix(name, usesSuffix) {
 			continue
 		}
+		registers := ""
+		if o, err := object.Open(s.path(&s.Cases[i])); err == nil {
+			registers = Registers(o)
+		}
 		var rows []Checked
 		for k := range m.Kernels {
 			run := &m.Kernels[k]
-			row := Checked{Object: name, Kernel: run.Kernel, Run: run}
+			row := Checked{Object: name, Kernel: run.Kernel, Run: run, Registers: foreignRegisters(registers, run.Kernel)}
 			if c := caseOf(run, name); c != nil {
 				row.Loads, row.Differ = c.Loads, differ(c)
 			}

@@ -96,6 +96,9 @@ func (c *CaseReport) difference(field string) FieldDifference {
 		}
 	}
 	for _, e := range engines {
+		if value[e] == "" {
+			continue // it differs from nobody, as the field is not compared with it
+		}
 		i := slices.IndexFunc(d.Groups, func(g Group) bool {
 			return !slices.ContainsFunc(g.Engines, func(other string) bool { return apart[[2]string{other, e}] })
 		})
@@ -103,8 +106,7 @@ func (c *CaseReport) difference(field string) FieldDifference {
 			d.Groups = append(d.Groups, Group{Value: value[e]})
 			i = len(d.Groups) - 1
 		}
-		g := &d.Groups[i]
-		g.Engines, g.Value = append(g.Engines, e), cmp.Or(g.Value, value[e])
+		d.Groups[i].Engines = append(d.Groups[i].Engines, e)
 	}
 	return d
 }

@@ -75,6 +75,8 @@ func (j *judge) expectations(c *Case, loads []agent.Load) []string {
 			fail("%s loads the object although it is known not to: %q is out of date", l.Engine, reason)
 		case known:
 		case c.Expect.Result == anyResult && l.Result != agent.OK:
+		case c.own && l.Result == agent.Refused && !state.Ours(l.Engine) && knownReason(l) != "":
+			j.notes = append(j.notes, fmt.Sprintf("%s refuses the object: %s", l.Engine, knownReason(l)))
 		case c.Expect.Result != anyResult && l.Result != c.Expect.Result:
 			fail("%s: expected %s, was %s", l.Engine, c.Expect.Result, outcome(l))
 		case l.Result == agent.Refused:

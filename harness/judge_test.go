@@ -10,7 +10,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/state"
 )
 
-// Engine signed is judged against replay, whatever loaded first, and no rule is for the two.
+// Engine signed is judged against each of the others, and no rule is for it and replay.
 func TestStrictPairs(t *testing.T) {
 	entries := func(n uint32) *state.State {
 		return &state.State{Maps: []state.Map{{Name: "m", Copies: 1, MaxEntries: n}}}
@@ -30,13 +30,13 @@ func TestStrictPairs(t *testing.T) {
 	}
 	same := entries(1)
 	assert.DeepEqual(t, pairsOf(load("direct", same), load("replay", same), load("signed", same)),
-		[]string{"direct/replay equal", "replay/signed equal"})
+		[]string{"direct/replay equal", "direct/signed equal", "replay/signed equal"})
 	assert.DeepEqual(t, pairsOf(load("direct", same), load("replay", same), load("signed", entries(2))),
-		[]string{"direct/replay equal", "replay/signed different"})
+		[]string{"direct/replay equal", "direct/signed different", "replay/signed different"})
 	assert.DeepEqual(t, pairsOf(load("direct", same), load("signed", same)), []string{"direct/signed equal"})
 	assert.DeepEqual(t, pairsOf(load("signed", same), load("replay", same)), []string{"signed/replay equal"})
 
-	// Where replay is no reference, there is another one.
+	// One that does not load leaves the others.
 	none := agent.Load{Engine: "replay", Result: agent.Unsupported, Detail: "syscall_prog: no"}
-	assert.DeepEqual(t, pairsOf(load("direct", same), none, load("signed", same)), []string{"direct/replay unsupported", "direct/signed equal"})
+	assert.DeepEqual(t, pairsOf(load("direct", same), none, load("signed", same)), []string{"direct/replay unsupported", "direct/signed equal", "replay/signed unsupported"})
 }

@@ -1,6 +1,9 @@
 package harness
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
@@ -59,7 +62,7 @@ func RuleReason(id string) string {
 
 func (j *judge) refusals(c *Case, a, b *agent.Load) []state.Difference {
 	out := []state.Difference{}
-	why, detail := known(c, a, b)
+	why, detail := j.known(c, a, b)
 	if a.Result != b.Result {
 		return append(out, state.Difference{Field: fieldLoad, A: outcome(a), B: outcome(b), ExplainedBy: why, Detail: detail})
 	}
@@ -86,7 +89,7 @@ func (j *judge) refusals(c *Case, a, b *agent.Load) []state.Difference {
 // known is the rule that explains a refusal by one of two engines, with its reason. Between
 // two engines of ours there is none, and where cilium/ebpf is not one of them only what
 // libbpf is known to refuse counts.
-func known(c *Case, a, b *agent.Load) (rule, reason string) {
+func (j *judge) known(c *Case, a, b *agent.Load) (rule, reason string) {
 	for _, l := range []*agent.Load{a, b} {
 		if l.Result != agent.Refused || state.Strict(a.Engine, b.Engine) && state.Ours(l.Engine) {
 			continue
@@ -94,11 +97,21 @@ func known(c *Case, a, b *agent.Load) (rule, reason string) {
 		if reason, ok := c.Known[l.Engine]; ok && (a.Result != b.Result || c.Expect.Result == agent.OK) {
 			return RuleKnown, reason
 		}
-		if reason := knownReason(l); reason != "" && c.Expect.Result == anyResult {
+		if reason := knownReason(l); reason != "" && c.others() {
 			return RuleKnown, reason
 		}
 	}
+	if c.others() && !state.Strict(a.Engine, b.Engine) && (j.sizedRing(a) || j.sizedRing(b)) {
+		return RuleKnown, "cilium/ebpf v0.22.0 leaves out the type of values of ring buffers and perf event arrays, others pass its size on, which the kernel refuses"
+	}
 	return "", ""
+}
+
+// sizedRing reports whether a load was refused for a ring buffer's sizes.
+func (j *judge) sizedRing(l *agent.Load) bool {
+	return j.facts != nil && l.Result == agent.Refused && slices.ContainsFunc(j.facts.SizedRings, func(name string) bool {
+		return strings.Contains(l.Detail, "map "+name+": MAP_CREATE: EINVAL") || strings.Contains(l.Detail, "map '"+name+"': failed to create")
+	})
 }
 
 // callsZero says whether libbpf's loader program was refused where another engine met

@@ -60,6 +60,8 @@ type Report struct {
 	// Mutation and Faults say what was broken on purpose: all loads, and cases by name.
 	Mutation string            `json:"mutation,omitempty"`
 	Faults   map[string]string `json:"faults,omitempty"`
+	// Agreement: nothing was expected but that engines agree.
+	Agreement bool `json:"agreement,omitempty"`
 	// NotRun are the names of the cases that did not run because the run was
 	// interrupted.
 	NotRun []string `json:"not_run,omitempty"`
@@ -130,6 +132,25 @@ type Seconds struct {
 	Saving float64 `json:"saving,omitempty"`
 	Suite  float64 `json:"suite"` // all cases
 	Total  float64 `json:"total"`
+	// Phases are what all cases took, by phase, "load" by engine: "capture", "load direct".
+	Phases map[string]float64 `json:"phases,omitempty"`
+}
+
+// add adds what an answer says of where its time went.
+func (s *Seconds) add(a *agent.Answer) {
+	if s.Phases == nil {
+		s.Phases = make(map[string]float64)
+	}
+	for i := range a.Loads {
+		for phase, ns := range a.Loads[i].Spent {
+			name := string(phase)
+			if phase == agent.PhaseLoad {
+				name += " " + a.Loads[i].Engine
+			}
+			s.Phases[name] += float64(ns) / 1e9
+		}
+	}
+	s.Phases[string(agent.PhaseFree)] += float64(a.Freeing) / 1e9
 }
 
 // Guest says how the first guest came to be, and in what time.

@@ -21,6 +21,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/skelprog"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/internal/object"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
@@ -299,7 +300,7 @@ func newRunner(suite *Suite, o Options) *runner {
 	r.defaults()
 	r.start = r.boot
 	r.report = &Report{
-		Schema: 1, Suite: suite.Name, Source: suite.Source, Engines: r.Engines, Started: time.Now().UTC(), Cases: []CaseReport{},
+		Schema: 1, Suite: suite.Name, Source: suite.Source, Agreement: suite.External, Engines: r.Engines, Started: time.Now().UTC(), Cases: []CaseReport{},
 		Command: o.Command, Mutation: o.Mutate, Faults: o.Faults,
 		Kernel: KernelReport{Name: o.Kernel.Name, Release: o.Kernel.Release, SHA256: o.Kernel.SHA256, Origin: o.Kernel.Origin},
 	}
@@ -392,7 +393,7 @@ func (r *runner) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	tool, err := r.toolFiles()
+	tool, err := r.toolFiles(ctx)
 	if err != nil {
 		return err
 	}
@@ -434,11 +435,14 @@ func (r *runner) prepare(ctx context.Context) error {
 func (r *runner) behaves() bool { return !r.Still && r.Repeat <= 1 }
 
 // toolFiles are bpftool and its libraries, if an engine needs them.
-func (r *runner) toolFiles() ([]vmimage.File, error) {
+func (r *runner) toolFiles(ctx context.Context) ([]vmimage.File, error) {
 	if !engine.UseTool(r.Engines) {
 		return nil, nil
 	}
 	paths := r.Bpftool
+	if len(paths) == 0 && r.Kernel.Arch != arch.Native {
+		return r.foreignTool(ctx)
+	}
 	if len(paths) == 0 {
 		path, err := engine.FindTool()
 		if err != nil {
@@ -451,6 +455,21 @@ func (r *runner) toolFiles() ([]vmimage.File, error) {
 		return nil, fmt.Errorf("bpftool: %w", err)
 	}
 	r.tool = path.Join(engine.GuestTool, "bin", filepath.Base(paths[0]))
+	return files, nil
+}
+
+// foreignTool is Debian's bpftool for the guest's architecture.
+func (r *runner) foreignTool(ctx context.Context) ([]vmimage.File, error) {
+	const program = "/usr/sbin/bpftool"
+	root, err := r.Store.Tool(ctx, r.Kernel.Arch, "bpftool")
+	if err != nil {
+		return nil, fmt.Errorf("bpftool for %s: %w; name one with --bpftool", r.Kernel.Arch, err)
+	}
+	files, err := vmimage.ProgramsIn(root, r.Kernel.Arch, engine.GuestTool, program)
+	if err != nil {
+		return nil, fmt.Errorf("bpftool for %s: %w", r.Kernel.Arch, err)
+	}
+	r.tool = path.Join(engine.GuestTool, "bin", filepath.Base(program))
 	return files, nil
 }
 

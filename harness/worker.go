@@ -155,7 +155,7 @@ func (w *worker) attempt(ctx context.Context, c *Case, req *agent.Request) (*att
 		j := w.judgeOf(req.File, req.Object)
 		out.Verdicts, out.Failures = j.judgeCase(c, loads)
 		out.Notes = j.notes
-		w.explained(j)
+		w.explained(j, a.reply.answer)
 		w.complaints(out, c, a.reply)
 	}
 	out.Seconds = time.Since(start).Seconds()
@@ -219,10 +219,11 @@ func (w *worker) leave(ctx context.Context) error {
 // suite of a thousand cases would wait for freed ids half of its time.
 func (r *runner) lazy() bool { return r.suite.External && !r.Isolate }
 
-// explained notes which rules explained something.
-func (w *worker) explained(j *judge) {
+// explained notes which rules explained something, and where the time went.
+func (w *worker) explained(j *judge, a *agent.Answer) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.report.Seconds.add(a)
 	for id := range j.used {
 		w.used[id] = true
 	}

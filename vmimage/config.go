@@ -56,6 +56,19 @@ func (c *Capability) SinceOn(arch string) string {
 	return c.Since
 }
 
+// Words say since when kernels have it.
+func (c *Capability) Words() string {
+	text := "which kernels have from " + c.Since + " on"
+	for _, name := range slices.Sorted(maps.Keys(c.Archs)) {
+		if c.Archs[name] == Never {
+			text += ", and on " + name + " none has"
+			continue
+		}
+		text += ", on " + name + " from " + c.Archs[name] + " on"
+	}
+	return text
+}
+
 func (c *Capability) check() error {
 	if _, ok := parseVersion(c.Since); !ok {
 		return fmt.Errorf("since: %q is not a kernel version", c.Since)

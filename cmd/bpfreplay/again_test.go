@@ -16,7 +16,7 @@ import (
 
 // Of each flag it is known whether a run once more has it.
 func TestFlagsOfAgain(t *testing.T) {
-	not := strings.Fields("arch case fail-fast fault help jobs json junit keep kernel markdown memory memory-total only-failed out resume shard update-baseline verbose")
+	not := strings.Fields("arch case expect fail-fast fault help jobs json junit keep kernel markdown memory memory-total only-failed out resume shard update-baseline verbose")
 	var flags, want []string
 	cmd := newVMTest()
 	cmd.InitDefaultHelpFlag()

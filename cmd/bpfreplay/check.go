@@ -114,7 +114,7 @@ func (f *checkFlags) run(cmd *cobra.Command, args []string) error {
 				if !ok {
 					return "kernels.yaml does not know it"
 				}
-				return fmt.Sprintf("%s, which kernels have from %s on", c.About, c.Since)
+				return c.About + ", " + c.Words()
 			})
 		}
 	})

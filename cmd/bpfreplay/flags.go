@@ -48,6 +48,7 @@ var flagTable = map[string]flagInfo{
 	"case":         {"c", aboutCases, "only cases whose names match this pattern, or with ! before it, not those (may be repeated)"},
 	"effects":      {"", aboutCases, "run and attach programs, too, as vmtest does: only for a guest"},
 	"engine":       {"e", aboutCases, "the engine that loads: " + strings.Join(engine.Names(), ", ")},
+	"expect":       {"", aboutCases, "of objects as arguments: ok, each is to load, or agreement, engines are to do the same with it"},
 	"engines":      {"e", aboutCases, "engines that load, in this order: " + strings.Join(engine.Names(), ", ") + "; libbpf by default, too, where bpftool is"},
 	"fault":        {"", aboutCases, "CASE=FAULT: have the guest go wrong in this case, to see what then happens; with :once behind it, not again when the case is run once more; help lists the faults (may be repeated)"},
 	"fresh":        {"", aboutCases, "time the repetitions in a new process each, as for a program that loads one object"},

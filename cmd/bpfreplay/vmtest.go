@@ -35,6 +35,7 @@ type vmtestFlags struct {
 	fault   faultFlag
 	faults  map[string]string
 	keep    string
+	expect  string
 	again   func(kernel, name, dir string) []string
 	verbose bool
 	json    bool
@@ -55,7 +56,9 @@ guest's console to console.log.
 Programs are also run with a few fixed inputs, and attached in the guest, and what
 comes of it is compared. One that the guest does not survive needs --still.
 
-With objects as arguments, these are the suite: each is to load.
+With objects as arguments, these are the suite: each is to load. With --expect agreement
+they may also be refused, if all engines refuse them alike; the summary then gives
+each reason once, with all objects that have it.
 
 A run that is interrupted reports the cases that it has run; with --resume another run
 goes on with the rest.
@@ -77,7 +80,7 @@ matrix --help.`,
 }
 
 func newVMTestFlags() vmtestFlags {
-	return vmtestFlags{guestFlags: newGuestFlags(), foreignFlags: foreignFlags{modules: true}, repeat: 1, keep: "failing"}
+	return vmtestFlags{guestFlags: newGuestFlags(), foreignFlags: foreignFlags{modules: true}, repeat: 1, keep: "failing", expect: "ok"}
 }
 
 func (f *vmtestFlags) addFlags(cmd *cobra.Command) {
@@ -85,7 +88,7 @@ func (f *vmtestFlags) addFlags(cmd *cobra.Command) {
 	addFlags(cmd, flags{
 		"suite": &f.suite, "case": &f.cases, "mutate": &f.mutate, "repeat": &f.repeat, "fresh": &f.fresh, "still": &f.still,
 		"jobs": &f.jobs, "isolate": &f.isolate, "no-retry": &f.noRetry, "resume": &f.resume, "shard": &f.matrix.shard, "fail-fast": &f.matrix.failFast,
-		"verbose": &f.verbose, "json": &f.json, "keep": &f.keep, "fault": &f.fault.list,
+		"verbose": &f.verbose, "json": &f.json, "keep": &f.keep, "expect": &f.expect, "fault": &f.fault.list,
 		"baselines": &f.baselines, "update-baseline": &f.update, "only-failed": &f.onlyFailed,
 		"test-modules": &f.modules, "split": &f.split, "replace": &f.replace,
 	})
@@ -109,6 +112,12 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 	}
 	if f.faults, err = f.fault.parse(suite); err != nil {
 		return err
+	}
+	if f.expect != "ok" && f.expect != expectAgreement {
+		return fmt.Errorf("--expect %s: it is either ok or %s", f.expect, expectAgreement)
+	}
+	if f.expect == expectAgreement && len(args) == 0 {
+		return fmt.Errorf("--expect %s: it is for objects as arguments; a suite says itself what is expected", expectAgreement)
 	}
 	if f.keep != "failing" && f.keep != harness.KeepAll {
 		return fmt.Errorf("--keep %s: it is either failing or %s", f.keep, harness.KeepAll)
@@ -141,6 +150,10 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 	f.kernel, f.archs = kernels[0], nil
 	return f.runKernel(cmd, suite)
 }
+
+// expectAgreement is the value of --expect with which an object may be refused, if all
+// engines refuse it.
+const expectAgreement = "agreement"
 
 // set sets what has flags of vmtest.
 func (f *vmtestFlags) set(o *harness.Options, suite *harness.Suite) {
@@ -222,7 +235,11 @@ func checkObject(cmd *cobra.Command, path string) error {
 
 func checkObjects(cmd *cobra.Command, paths []string) error {
 	for _, path := range paths {
-		if err := checkObject(cmd, path); err != nil {
+		err := checkObject(cmd, path)
+		if errors.Is(err, object.ErrBigEndian) && len(paths) > 1 {
+			continue // one case among others, which every engine refuses
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -277,6 +294,14 @@ func (f *vmtestFlags) readSuite(cmd *cobra.Command, args []string) (*harness.Sui
 		suite, err := objectSuite(cmd, args)
 		if err != nil {
 			return nil, err
+		}
+		if f.expect == expectAgreement {
+			suite.ExpectAgreement()
+			if !f.still { // said again in a rerun, which is of a suite of others' objects
+				if err := cmd.Flags().Set("still", "false"); err != nil {
+					return nil, err
+				}
+			}
 		}
 		return suite.Select(f.cases)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/bpfreplay/bpfreplay/harness/behave"
 	"github.com/bpfreplay/bpfreplay/harness/engine"
@@ -93,6 +94,7 @@ func (x *exercise) settle(loads []Load, made map[string]ids) error {
 			if !sampled(*l) {
 				continue
 			}
+			l, start := &loads[i], time.Now()
 			if gone {
 				left, err := waitFreed(made)
 				if err != nil {
@@ -103,6 +105,7 @@ func (x *exercise) settle(loads []Load, made map[string]ids) error {
 			if err := watch(made, l, func() { x.repeat(l) }); err != nil {
 				return err
 			}
+			l.spend(PhaseRepeat, start)
 		}
 	}
 	return nil

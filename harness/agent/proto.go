@@ -148,6 +148,29 @@ type Load struct {
 	// they were attached, more than one if it had to be repeated.
 	Samples []behave.Sample `json:"samples,omitempty"`
 	Leaks   []string        `json:"leaks,omitempty"` // what was not given back
+	// Spent is the time that went into the phases of the load, in nanoseconds.
+	Spent map[Phase]int64 `json:"spent,omitempty"`
+}
+
+// Phase is something that the agent does with a load.
+type Phase string
+
+// Phases.
+const (
+	PhaseOpen     Phase = "open"     // reading the object, making a loader program
+	PhaseLoad     Phase = "load"     // all loads, timed ones too
+	PhaseCapture  Phase = "capture"  // reading the state
+	PhaseExercise Phase = "exercise" // running and attaching programs
+	PhaseRepeat   Phase = "repeat"   // loading and exercising once more, to tell noise from a difference
+	PhaseFree     Phase = "free"     // waiting for the kernel to free what was loaded
+)
+
+// spend adds the time since start to a phase.
+func (l *Load) spend(p Phase, start time.Time) {
+	if l.Spent == nil {
+		l.Spent = make(map[Phase]int64)
+	}
+	l.Spent[p] += time.Since(start).Nanoseconds()
 }
 
 // Ran is what became of one Run.
@@ -165,6 +188,9 @@ type Answer struct {
 	Probes []probe.Result `json:"probes,omitempty"`
 	Loads  []Load         `json:"loads"`
 	Late   []Leak         `json:"late,omitempty"` // answer to Settle
+	// Freeing is how long the agent waited for the kernel to free what was loaded, in
+	// nanoseconds.
+	Freeing int64 `json:"freeing,omitempty"`
 }
 
 // Leak is what an engine's load of a former request left behind.

@@ -189,6 +189,7 @@ func (s *Server) Answer(req *Request) (*Answer, error) {
 		return nil, err
 	}
 	var left map[string][]string
+	begun := time.Now()
 	if req.Lazy {
 		err = s.postpone(req.Name, made)
 	} else {
@@ -197,6 +198,7 @@ func (s *Server) Answer(req *Request) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.Freeing = time.Since(begun).Nanoseconds()
 	for i := range a.Loads {
 		l := &a.Loads[i]
 		l.Leaks = append(l.Leaks, left[l.Engine]...)
@@ -358,7 +360,8 @@ func (s *Server) load(e engine.Engine, req *Request, replaced map[string]int, a 
 	}
 	start := time.Now()
 	ready, err := e.Open(obj)
-	l.Opened = time.Since(start).Nanoseconds()
+	l.spend(PhaseOpen, start)
+	l.Opened = l.Spent[PhaseOpen]
 	if err != nil {
 		l.refused(err)
 		return
@@ -367,6 +370,7 @@ func (s *Server) load(e engine.Engine, req *Request, replaced map[string]int, a 
 		l.unsupported(r)
 		return
 	}
+	start = time.Now()
 	for range max(req.Repeat-1, 0) {
 		if req.Fresh {
 			ns, err := timeFresh(e.Name(), req)
@@ -385,8 +389,10 @@ func (s *Server) load(e engine.Engine, req *Request, replaced map[string]int, a 
 		l.Nanoseconds = append(l.Nanoseconds, took.Nanoseconds())
 	}
 	loaded, took, err := engine.Time(ready, s.target)
+	l.spend(PhaseLoad, start)
 	if err != nil {
 		l.refused(err)
+		l.Nanoseconds = append(l.Nanoseconds, took.Nanoseconds())
 		return
 	}
 	defer loaded.Close()
@@ -395,7 +401,9 @@ func (s *Server) load(e engine.Engine, req *Request, replaced map[string]int, a 
 	}
 	l.Result = OK
 	ctx := context.Background()
+	start = time.Now()
 	l.State, err = state.Capture(ctx, loaded.Maps, loaded.Programs, s.kernel)
+	l.spend(PhaseCapture, start)
 	switch {
 	case errors.Is(err, state.ErrHandle): // the engine's fault, not the harness's
 		l.refused(fmt.Errorf("loaded, but: %w", err))
@@ -404,6 +412,8 @@ func (s *Server) load(e engine.Engine, req *Request, replaced map[string]int, a 
 		l.broken(err)
 		return
 	}
+	start = time.Now()
+	defer func() { l.spend(PhaseExercise, start) }()
 	if len(req.Runs) > 0 {
 		l.Runs = runAll(req.Runs, loaded.Programs)
 		if l.After, err = state.Reread(ctx, l.State, loaded.Maps, loaded.Programs, s.kernel); err != nil {

@@ -33,6 +33,7 @@ const (
 	r3  = 3
 	r4  = 4
 	r5  = 5
+	r6  = 6
 	r10 = 10 // end of the stack
 )
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 	"github.com/bpfreplay/bpfreplay/internal/btf"
+	"github.com/bpfreplay/bpfreplay/internal/insn"
 	"github.com/bpfreplay/bpfreplay/internal/target"
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
@@ -166,6 +167,55 @@ func (e helper) try(k kernel) (string, error) {
 	}
 	return fmt.Sprintf("PROG_LOAD of type %s with helper %s", e.of, e.name), err
 }
+
+// attached: the kernel takes the PROG_LOAD, and attaches the program to what it names.
+type attached struct{ load }
+
+func (e attached) try(k kernel) (string, error) {
+	tried := e.String() + ", attached"
+	var fds descriptors
+	defer fds.close()
+	var m bpfsys.Memory
+	defer m.Release()
+	a, err := e.attr(k, &fds, &m)
+	if err != nil {
+		return tried, err
+	}
+	fd, err := bpfsys.Call(bpfsys.ProgLoad, a)
+	if err != nil {
+		return tried, e.explain(k, err)
+	}
+	fds.add(fd)
+	link, err := bpfsys.Call(bpfsys.RawTracepointOpen, &bpfsys.RawTracepointAttr{ProgFD: uint32(fd)})
+	if err != nil {
+		return tried, fmt.Errorf("RAW_TRACEPOINT_OPEN: %w", err)
+	}
+	fds.add(link)
+	return tried, nil
+}
+
+// tailCall: the kernel takes a program that calls a function of its own and ends with a tail call.
+type tailCall struct{}
+
+func (tailCall) try(k kernel) (string, error) {
+	const tried = "PROG_LOAD of type SOCKET_FILTER with a function and a tail call"
+	array, err := bpfsys.Call(bpfsys.MapCreate, &bpfsys.MapCreateAttr{Type: mapProgArray, KeySize: 4, ValueSize: 4, MaxEntries: 1})
+	if err != nil {
+		return tried, fmt.Errorf("MAP_CREATE: %w", err)
+	}
+	defer bpfsys.Close(array)
+	const helperTailCall = 12
+	_, err = load{of: uapi.ProgSocketFilter, code: join(
+		movReg(r6, r1), callOwn(7), movReg(r1, r6),
+		code{{op: insn.LdImm64, dst: r2, src: insn.PseudoMapFD, imm: int32(array)}},
+		movImm(r3, 0), call(helperTailCall), returns(0),
+		returns(0),
+	)}.try(k)
+	return tried, err
+}
+
+// mapProgArray is BPF_MAP_TYPE_PROG_ARRAY.
+const mapProgArray = 3
 
 // refused: the kernel refuses the load with this errno, which a kernel that
 // lacks the capability has no reason to give.

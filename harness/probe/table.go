@@ -87,6 +87,8 @@ var table = map[string]experiment{
 	"atomics": load{of: uapi.ProgSocketFilter, about: "atomic fetch and add",
 		code: join(zero(-8), movImm(r1, 1),
 			code{{op: 0xdb, dst: r10, src: r1, off: -8, imm: 1}}, returns(0))},
+	// 5.10, e411901c0b77. The JIT has to support it: riscv64's does not.
+	"tail_call_subprograms": tailCall{},
 	// 6.6, 0845c3db7bf5, which came with the other instructions of -mcpu=v4.
 	"cpuv4": load{of: uapi.ProgSocketFilter, about: "unconditional byte swap",
 		code: join(movImm(r0, 0), code{{op: 0xd7, dst: r0, imm: 16}}, exit())},
@@ -112,6 +114,9 @@ var table = map[string]experiment{
 	"tp_btf": load{of: uapi.ProgTracing, attach: attachRawTp, target: typedef("btf_trace_sys_enter")},
 	// 5.5, fec56f5890d9. Trampolines may be switched off, which is EPERM or ENOTSUPP.
 	"fentry": load{of: uapi.ProgTracing, attach: attachFentry, target: function("bpf_fentry_test1")},
+	// The same, attached as well: loading asks for nothing of the architecture. On arm64 from 6.4 on, where ftrace
+	// calls trampolines directly.
+	"fentry_attach": attached{load{of: uapi.ProgTracing, attach: attachFentry, target: function("bpf_fentry_test1")}},
 	// 5.7, ae24082331d9.
 	"fmod_ret": load{of: uapi.ProgTracing, attach: attachModifyRet, target: function("security_file_open")},
 	// 5.8, 15d83c4d7cef.

@@ -9,6 +9,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 
 	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 )
 
@@ -37,6 +38,7 @@ func (t *Text) Check(object string, rows []harness.Checked, engines []string, ab
 	}
 	fmt.Fprintf(t.W, "\n%s\n%s\n", object, render(w))
 	r.write(t)
+	t.registers(rows)
 	var differ []string
 	for i := range rows {
 		if rows[i].Differ {
@@ -45,6 +47,22 @@ func (t *Text) Check(object string, rows []harness.Checked, engines []string, ab
 	}
 	if len(differ) > 0 {
 		fmt.Fprintf(t.W, "what engines load is not alike on %s; vmtest shows how, with the same engines\n", strings.Join(differ, ", "))
+	}
+}
+
+// registers says on which kernels an object has another architecture's registers in it.
+func (t *Text) registers(rows []harness.Checked) {
+	var kernels []string
+	var of string
+	for i := range rows {
+		if rows[i].Registers != "" {
+			of = rows[i].Registers
+			kernels = append(kernels, rows[i].Kernel)
+		}
+	}
+	if a, ok := arch.Find(of); ok {
+		fmt.Fprintf(t.W, "its programs read the registers of %s (struct pt_regs), which %s has not: it does not load there, or reads something else; compile it for each architecture, this one was with -D__TARGET_ARCH_%s\n",
+			a.Name, strings.Join(kernels, ", "), a.Target)
 	}
 }
 

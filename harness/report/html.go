@@ -279,16 +279,8 @@ func (p *page) times(r *harness.Report) {
 	}
 	add(start, r.Seconds.Boot)
 	add("cases, one after the other", r.Seconds.Suite)
-	for _, e := range r.Engines {
-		var ns int64
-		for i := range r.Cases {
-			for j := range r.Cases[i].Loads {
-				if l := &r.Cases[i].Loads[j]; l.Engine == e {
-					ns += l.Nanoseconds
-				}
-			}
-		}
-		add("loads by "+e, float64(ns)/1e9)
+	for _, s := range shares(r) {
+		p.Times = append(p.Times, fact{"of these: " + s.name, fmt.Sprintf("%s, %.0f %%", duration(s.seconds), s.percent)})
 	}
 	add("all", r.Seconds.Total)
 	if r.Before != nil {

@@ -151,8 +151,7 @@ func says(c *harness.CaseReport) string {
 	if text := problem(c); text != "" {
 		return text
 	}
-	for i := range c.Loads {
-		l := &c.Loads[len(c.Loads)-1-i]
+	for _, l := range bySay(c) {
 		if l.Loaded() {
 			continue
 		}

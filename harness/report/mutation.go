@@ -35,14 +35,14 @@ func (t *Text) MutationSummary(r *harness.MutationReport) {
 	fmt.Fprintf(t.W, "\nkernel %s (%s), %s, compared with %s\n", r.Kernel.Name, r.Kernel.Release, r.Accelerator, strings.Join(r.Engines, ", "))
 	t.ruleUses(r.Rules)
 	if len(r.Pairs) > 0 {
-		fmt.Fprintf(t.W, "%-24s  %8s  %8s  %11s\n", "changes of states, between", "changes", "caught", "cannot tell")
+		fmt.Fprintf(t.W, "%-26s  %8s  %8s  %8s  %11s\n", "changes of states, between", "changes", "caught", "apart", "cannot tell")
 	}
 	for _, p := range r.Pairs {
 		strict := ""
 		if p.Strict {
 			strict = "  strict"
 		}
-		fmt.Fprintf(t.W, "  %-24s  %8d  %8d  %11d%s\n", p.A+"/"+p.B, p.Changes, p.Caught, p.CannotTell, strict)
+		fmt.Fprintf(t.W, "  %-24s  %8d  %8d  %8d  %11d%s\n", p.A+"/"+p.B, p.Changes, p.Caught, p.Apart, p.CannotTell, strict)
 	}
 	for _, s := range r.Splats {
 		fmt.Fprintf(t.W, "  the guest's kernel complained: %s\n", s)

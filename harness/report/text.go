@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -66,13 +67,25 @@ func (t *Text) loads(c *harness.CaseReport) string {
 	if same && len(c.Loads) > 0 {
 		s = c.Loads[0].Result
 	}
-	// Our own engines come after cilium/ebpf's, and say more.
-	for i := range c.Loads {
-		if d := reason(&c.Loads[len(c.Loads)-1-i]); d != "" {
+	for _, l := range bySay(c) {
+		if d := reason(l); d != "" {
 			return s + ": " + d
 		}
 	}
 	return s
+}
+
+// bySay are the loads of a case, those first that say most: ours, and cilium/ebpf's last.
+func bySay(c *harness.CaseReport) []*harness.LoadReport {
+	var loads []*harness.LoadReport
+	for i := range c.Loads {
+		loads = append(loads, &c.Loads[len(c.Loads)-1-i])
+	}
+	slices.SortStableFunc(loads, func(a, b *harness.LoadReport) int {
+		rank := map[bool]int{true: 0, false: 1}
+		return rank[state.Ours(a.Engine)] - rank[state.Ours(b.Engine)]
+	})
+	return loads
 }
 
 // reason is why a load did not succeed.
@@ -129,8 +142,14 @@ func (t *Text) Summary(r *harness.Report) {
 	for _, line := range agreement(r.Engines, countPairs(r)) {
 		fmt.Fprintf(t.W, "  %s\n", line)
 	}
+	if line := sharesLine(r); line != "" {
+		fmt.Fprintf(t.W, "  time of cases:         %s\n", line)
+	}
 	if t.Verbose {
 		t.rules(r)
+	}
+	if r.Agreement {
+		t.reasons(r)
 	}
 	for _, s := range r.Splats {
 		fmt.Fprintf(t.W, "  the guest's kernel complained: %s\n", s)
@@ -207,6 +226,81 @@ func withResume(command string) string {
 	}
 	return command + " --resume"
 }
+
+// share is a part of the time that the cases took.
+type share struct {
+	name             string
+	seconds, percent float64
+}
+
+// shares are the phases of the cases, the longest first.
+func shares(r *harness.Report) (list []share) {
+	rest := r.Seconds.Suite
+	for name, s := range r.Seconds.Phases {
+		list = append(list, share{name: name, seconds: s})
+		rest -= s
+	}
+	if len(list) == 0 || r.Seconds.Suite == 0 {
+		return nil
+	}
+	list = append(list, share{name: "host, messages", seconds: max(rest, 0)})
+	for i := range list {
+		list[i].percent = 100 * list[i].seconds / r.Seconds.Suite
+	}
+	slices.SortFunc(list, func(a, b share) int {
+		return cmp.Or(cmp.Compare(b.seconds, a.seconds), strings.Compare(a.name, b.name))
+	})
+	return list
+}
+
+// sharesLine is where the time went, on one line.
+func sharesLine(r *harness.Report) string {
+	var parts []string
+	for _, s := range shares(r) {
+		if s.percent >= 1 {
+			parts = append(parts, fmt.Sprintf("%s %.0f %%", s.name, s.percent))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// reasons are why engines do not load objects, or not alike, each once, with all objects.
+func (t *Text) reasons(r *harness.Report) {
+	var order []string
+	objects := make(map[string][]string)
+	add := func(why, name string) {
+		if len(objects[why]) == 0 {
+			order = append(order, why)
+		}
+		if !slices.Contains(objects[why], name) {
+			objects[why] = append(objects[why], name)
+		}
+	}
+	for i := range r.Cases {
+		c := &r.Cases[i]
+		for _, d := range c.Differences() {
+			switch {
+			case len(d.Open) > 0:
+				add("engines differ: "+d.String(), c.Name)
+			case slices.Contains(d.Rules, harness.RuleKnown):
+				add(d.Detail, c.Name)
+			}
+		}
+		if len(c.Loads) > 0 && !slices.ContainsFunc(c.Loads, func(l harness.LoadReport) bool { return l.Result != agentRefused }) {
+			l := bySay(c)[0]
+			add("refused by all: "+oneLine(cut(l.Detail, maxProblem)), c.Name)
+		}
+	}
+	if len(order) > 0 {
+		fmt.Fprintln(t.W, "reasons:")
+	}
+	for _, why := range order {
+		fmt.Fprintf(t.W, "  %s: %s\n", why, strings.Join(objects[why], ", "))
+	}
+}
+
+// agentRefused is the result of a load that an engine or the kernel refused.
+const agentRefused = "refused"
 
 // times says how long a run took, and the one before.
 func times(r *harness.Report) string {

@@ -63,12 +63,11 @@ type comparer struct {
 	found []Difference
 }
 
-// Two things mean nothing to the kernel, and are compared only between engines that are
-// meant to agree about them: names of data maps, which cilium/ebpf names by their section
-// alone, and types that nothing refers to. cilium/ebpf loads none of these; our traces have
-// some that libbpf's loads do not (emit's twins of enums).
-func (c *comparer) sameNames() bool { return !isCilium(c.a.Engine) && !isCilium(c.b.Engine) }
-func (c *comparer) sameBTF() bool   { return Ours(c.a.Engine) && Ours(c.b.Engine) }
+// exact reports whether names of data maps and whole BTF objects are compared: both
+// engines do as libbpf does. cilium/ebpf names data maps by their section alone, and loads
+// only those types with a map or program that it refers to. Neither means anything to
+// the kernel, so that a comparison with it leaves them out.
+func (c *comparer) exact() bool { return !isCilium(c.a.Engine) && !isCilium(c.b.Engine) }
 
 // add notes a difference. pattern is the field without the names in it, which
 // is what rules are registered for.
@@ -230,7 +229,7 @@ func (c *comparer) oneMap(prefix string) {
 	}
 	for _, f := range mapFields {
 		va, vb := f.show(a), f.show(b)
-		if f.name == "name" && !c.sameNames() {
+		if f.name == "name" && !c.exact() {
 			va, vb = sectionOf(a), sectionOf(b)
 		}
 		if va != vb && va != Unknown && vb != Unknown {
@@ -253,7 +252,7 @@ func sectionOf(m *Map) string {
 // the whole object's where both engines load that.
 func (c *comparer) types(prefix, pattern, a, b string, typesA, typesB []uint32) {
 	one := (a == "") != (b == "")
-	if c.sameBTF() && a != b || one {
+	if c.exact() && a != b || one {
 		c.add(prefix+" btf", pattern+"btf", c.a.state.showBTF(a), c.b.state.showBTF(b))
 	}
 	if one {

@@ -4,8 +4,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/bpfreplay/bpfreplay/internal/btf"
 	"github.com/bpfreplay/bpfreplay/internal/insn"
 	"github.com/bpfreplay/bpfreplay/internal/object"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 // Facts is what rules have to know about the object that was loaded and cannot
@@ -28,6 +30,11 @@ type Facts struct {
 	NotAutoloaded []string
 	USDT          []string // programs of SEC("usdt...")
 	Programs      map[string]ProgramFacts
+	// EnumCORE is how many enums CO-RE relocations are about.
+	EnumCORE int
+	// SizedRings are ring buffers and perf event arrays with sizes that the kernel refuses,
+	// as the value's type has one.
+	SizedRings []string
 	// StructOps are the struct_ops maps with a link.
 	StructOps map[string]StructOpsFacts
 }
@@ -95,6 +102,7 @@ func FactsOf(o *object.Object) *Facts {
 		}
 	}
 	f.StructOps = structOpsFacts(o)
+	f.EnumCORE, f.SizedRings = enumsOf(o), sizedRings(o)
 	f.Unreferenced = unreferenced(o)
 	for i := range o.Functions {
 		fn := &o.Functions[i]
@@ -133,6 +141,33 @@ func plainBytes(b []byte) []byte {
 	out := slices.DeleteFunc(slices.Clone(b), func(c byte) bool { return c == 0 })
 	slices.Sort(out)
 	return out
+}
+
+// enumsOf counts the enums that CO-RE relocations are about.
+func enumsOf(o *object.Object) int {
+	enums := make(map[btf.TypeID]bool)
+	for i := range o.Functions {
+		for _, r := range o.Functions[i].CORE {
+			if o.BTF == nil {
+				continue
+			}
+			if k := o.BTF.KindOf(r.TypeID); (k == btf.KindEnum || k == btf.KindEnum64) && o.BTF.TypeName(r.TypeID) != "" {
+				enums[r.TypeID] = true
+			}
+		}
+	}
+	return len(enums)
+}
+
+func sizedRings(o *object.Object) (names []string) {
+	for i := range o.Maps {
+		m := &o.Maps[i]
+		ring := m.Type == uapi.MapRingbuf || m.Type == uapi.MapUserRingbuf
+		if ring && m.KeySize+m.ValueSize > 0 || m.Type == uapi.MapPerfEventArray && m.ValueSize > 4 {
+			names = append(names, m.Name)
+		}
+	}
+	return names
 }
 
 func unreferenced(o *object.Object) []string {

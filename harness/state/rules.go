@@ -287,8 +287,23 @@ var table = []Rule{
 		Reason: "libbpf before 1.8 (seen in 1.1) leaves global variables with hidden visibility global, ours makes them static as later ones do",
 		Left:   anyLibbpf, Right: ours, LibbpfBefore: "1.8",
 		Case:   "data_hidden",
-		Fields: []string{"map * value_type"},
-		match:  sameButHidden,
+		Fields: []string{"map * value_type", "map * btf", "program * btf"},
+		match: func(left, right side) bool {
+			if left.m != nil && left.m.Value != right.m.Value {
+				return sameButHidden(left, right)
+			}
+			return right.Object != nil && len(right.Object.HiddenVariables) > 0 && sameNumberOfTypes(left, right, 0)
+		},
+	},
+	{
+		ID:     "enum-twins",
+		Reason: "ours appends enums of the other width, for the kernel (since 5.17) to resolve CO-RE against; libbpf resolves itself",
+		Left:   anyLibbpf, Right: ours, Since: "5.17",
+		Case:   "core_enum64",
+		Fields: []string{"map * btf", "program * btf"},
+		match: func(left, right side) bool {
+			return right.Object != nil && right.Object.EnumCORE > 0 && sameNumberOfTypes(left, right, right.Object.EnumCORE)
+		},
 	},
 	{
 		ID:     "kconfig-not-mmapable",
@@ -616,6 +631,14 @@ var table = []Rule{
 		},
 	},
 	{
+		ID:     "core-poison-line",
+		Reason: "cilium/ebpf gives an instruction whose CO-RE relocation has no target a line of its own, and the verifier keeps that of dead code for what is behind it",
+		Left:   cilium, Right: libbpfLike,
+		Case:   "core_poison_line",
+		Fields: []string{"function * line_info"},
+		match:  samePoisonedLines,
+	},
+	{
 		ID:     "hidden-linkage",
 		Reason: "libbpf makes global functions with hidden visibility static, cilium/ebpf leaves them global",
 		Left:   cilium, Right: libbpfLike,
@@ -755,6 +778,43 @@ func explainedBy(left, right side, rule string) bool {
 		}
 	}
 	return false
+}
+
+// poisoned is what cilium/ebpf says in the place of a line.
+const poisoned = ":0:0 instruction poisoned by CO-RE"
+
+// samePoisonedLines reports whether two functions have the same lines but where cilium/ebpf
+// has marked an instruction as poisoned: the other has another line there, or none.
+func samePoisonedLines(left, right side) bool {
+	at := make(map[uint32]bool)
+	lines := func(s *State, f *Function) []string {
+		var out []string
+		for _, l := range f.Lines {
+			if !at[l[0]] {
+				out = append(out, fmt.Sprintf("%d: %s", l[0], s.line(l[1])))
+			}
+		}
+		return out
+	}
+	for _, l := range left.f.Lines {
+		if left.state.line(l[1]) == poisoned {
+			at[l[0]] = true
+		}
+	}
+	return len(at) > 0 && slices.Equal(lines(left.state, left.f), lines(right.state, right.f))
+}
+
+// sameNumberOfTypes reports whether the BTF of the map or program that is compared has as
+// many types on both sides, but for some more on the right.
+func sameNumberOfTypes(left, right side, more int) bool {
+	types := func(s side) *BTF {
+		if s.m != nil {
+			return s.state.findBTF(s.m.BTF)
+		}
+		return s.state.findBTF(s.p.BTF)
+	}
+	a, b := types(left), types(right)
+	return a != nil && b != nil && a.Types+more == b.Types
 }
 
 // refersToFunctions says whether a function calls another of its program, or takes

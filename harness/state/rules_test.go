@@ -168,6 +168,20 @@ func hiddenVariables(s *scenario) {
 	s.facts.HiddenVariables = map[string][]string{".bss": {"few"}}
 }
 
+// enumTwins has one type more in our BTF.
+func enumTwins(s *scenario) {
+	s.engines, s.facts.EnumCORE = [2]string{EngineLibbpf, EngineReplay}, 1
+	s.right.BTF = append(s.right.BTF, BTF{Hash: "b1", Types: 5})
+	s.right.Programs[0].BTF = "b1"
+}
+
+// poisonedLine has a line on the left that cilium/ebpf made up.
+func poisonedLine(s *scenario) {
+	s.left.Strings = append(s.left.Strings, poisoned)
+	f := s.fn(s.left, "run")
+	f.Lines = append(slices.Clone(f.Lines), [2]uint32{8, 3})
+}
+
 // oldLibbpf makes .bss mappable though its variables are static.
 func oldLibbpf(s *scenario) {
 	s.engines = [2]string{EngineLibbpf, EngineReplay}
@@ -254,6 +268,31 @@ var ruleTests = map[string]ruleTest{
 				hiddenVariables(s)
 				l, r := s.left.findMap(".bss"), s.right.findMap(".bss")
 				l.Value, r.Value = r.Value, l.Value
+			},
+		},
+	},
+	"enum-twins": {
+		field: "program run btf",
+		make:  enumTwins,
+		near: map[string]func(s *scenario){
+			"no enum":       func(s *scenario) { enumTwins(s); s.facts.EnumCORE = 0 },
+			"more than one": func(s *scenario) { enumTwins(s); s.right.BTF[1].Types++ },
+			"an old kernel": func(s *scenario) { enumTwins(s); s.release = "5.15.1" },
+			"of cilium/ebpf and libbpf": func(s *scenario) {
+				enumTwins(s)
+				s.engines = [2]string{EngineLibbpfLight, EngineLibbpf}
+			},
+		},
+	},
+	"core-poison-line": {
+		field: "program run line_info",
+		make:  poisonedLine,
+		near: map[string]func(s *scenario){
+			"another line, too": func(s *scenario) { poisonedLine(s); s.fn(s.right, "run").Lines[0][1] = 2 },
+			"another line":      func(s *scenario) { poisonedLine(s); s.left.Strings[3] = "run.c:8:1 x" },
+			"of the other": func(s *scenario) {
+				poisonedLine(s)
+				s.left.Programs, s.right.Programs, s.left.Strings, s.right.Strings = s.right.Programs, s.left.Programs, s.right.Strings, s.left.Strings
 			},
 		},
 	},

@@ -1,0 +1,79 @@
+package vmimage
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+)
+
+// toolSuite is the suite that programs for other architectures come from: Debian's stable release, which has all of them.
+const toolSuite = "trixie"
+
+// Tool returns a directory with a package of Debian's for another architecture than this machine's, and with all that the
+// package depends on: the root for [ProgramsIn]. It is kept in the cache as it was first fetched.
+func (s *Store) Tool(ctx context.Context, of, name string) (root string, err error) {
+	what := fmt.Sprintf("%s for %s", name, of)
+	return s.MakeDir(ctx, what, path.Join("tools", of, name), func(dir string) error {
+		s.say("fetching Debian's %s", what)
+		d := &Distribution{store: s, arch: of, suites: related(toolSuite, false)}
+		packages, err := d.Closure(ctx, []string{name}, func(string) bool { return false })
+		if err != nil {
+			return err
+		}
+		r, err := os.OpenRoot(dir)
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		defer s.Hush()()
+		for i := range packages {
+			if err := s.ReadPackage(ctx, &packages[i], func(h *tar.Header, data io.Reader) error { return unpackTool(r, h, data) }); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// unpackTool takes programs and libraries of a package. Links in it cannot lead out of the root.
+func unpackTool(r *os.Root, h *tar.Header, data io.Reader) error {
+	name := strings.TrimPrefix(path.Clean("/"+h.Name), "/")
+	if !strings.HasPrefix(name, "usr/") && h.Typeflag != tar.TypeDir {
+		name = "usr/" + name // as /lib and /sbin are links to those
+	}
+	dir, _, _ := strings.Cut(strings.TrimPrefix(name, "usr/"), "/")
+	switch dir {
+	case "bin", "sbin", "lib", "lib64":
+	default:
+		return nil
+	}
+	switch h.Typeflag {
+	case tar.TypeReg, tar.TypeSymlink:
+	default:
+		return nil
+	}
+	if err := r.MkdirAll(path.Dir(name), 0o755); err != nil {
+		return err
+	}
+	if h.Typeflag == tar.TypeSymlink {
+		if err := r.Symlink(h.Linkname, name); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		return nil
+	}
+	f, err := r.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, fs.FileMode(h.Mode)&0o755|0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := io.Copy(f, data); err != nil {
+		return err
+	}
+	return f.Close()
+}
