@@ -52,9 +52,9 @@ cases = $(foreach c,$(CASE),--case $(call q,$c)) $(call flag,SHARD,shard) $(call
 # Architectures of guests that ARCH or KERNEL name and this machine is not: they take another QEMU, and the command built
 # for them beside that for this machine.
 comma := ,
-words = $(subst $(comma), ,$1)
+parts = $(subst $(comma), ,$1)
 foreign = $(filter-out $(if $(named),$(shell go env GOARCH)),$(named))
-named = $(sort $(foreach a,amd64 arm64 riscv64,$(if $(filter $a,$(call words,$(ARCH)))$(filter $a/%,$(call words,$(KERNEL))),$a)))
+named = $(sort $(foreach a,amd64 arm64 riscv64,$(if $(filter $a,$(call parts,$(ARCH)))$(filter $a/%,$(call parts,$(KERNEL))),$a)))
 guests = setup-vmtest bpfreplay $(foreach a,$(foreign),setup-$a bpfreplay.$a)
 
 .PHONY: deb deb-test docs-check help setup doctor build suite vmtest mutate fuzz-diff test guesttest bench lint objects clean setup-%

@@ -142,7 +142,7 @@ func (f *checkFlags) chooseEngines(paths []string) error {
 		return errors.New("--cert is for --signed and files that sign wrote")
 	}
 	if len(f.engines) == 0 {
-		f.engines = defaultEngines(len(f.bpftool) > 0)
+		f.engines = defaultEngines(len(f.bpftool) > 0, f.kernel, f.archs...)
 		if files > 0 {
 			f.engines = []string{state.EngineReplay}
 		}

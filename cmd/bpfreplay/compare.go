@@ -53,7 +53,7 @@ With --write-states it also writes what each engine left, for a closer look. Wit
 
 func (f *compareFlags) run(cmd *cobra.Command, args []string) error {
 	if !cmd.Flags().Changed("engines") {
-		f.engines = defaultEngines(f.bpftool != "")
+		f.engines = defaultEngines(f.bpftool != "", "")
 	}
 	suite, err := f.selected(cmd, args)
 	if err != nil {

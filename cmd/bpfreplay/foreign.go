@@ -54,7 +54,7 @@ func (f *vmtestFlags) external(cmd *cobra.Command, suite *harness.Suite) error {
 		defaults["bpftool"] = tool
 	}
 	if !f.split { // bpftool cannot load one program of an object
-		defaults["engines"] = strings.Join(defaultEngines(tool != "" || len(f.bpftool) > 0), ",")
+		defaults["engines"] = strings.Join(defaultEngines(tool != "" || len(f.bpftool) > 0, f.kernel, f.archs...), ",")
 	}
 	if isForeign(f.suite) {
 		dir, err := inTree(filepath.Join("selftests", "baselines", f.suite))

@@ -178,11 +178,20 @@ func (f *guestFlags) common() (o harness.Options, err error) {
 }
 
 // defaultEngines are the engines that run unless some are named: libbpf, too, where there is
-// a bpftool, of the caller's or this machine's, that guests can run.
-func defaultEngines(tool bool) []string {
+// a bpftool, of the caller's or this machine's, that runs on all kernels.
+func defaultEngines(tool bool, kernels string, archs ...string) []string {
 	engines := engine.Defaults()
+	for _, k := range strings.FieldsFunc(kernels, func(r rune) bool { return r == ',' || r == ' ' }) {
+		of, _, _ := arch.Cut(k)
+		archs = append(archs, of)
+	}
+	for _, name := range archs {
+		if a, ok := arch.Find(name); !ok || a.Name != arch.Native {
+			return engines
+		}
+	}
 	if path, err := engine.FindTool(); err == nil && !tool {
-		_, err = vmimage.Programs(engine.GuestTool, path) // Ubuntu's is a script
+		_, err = vmimage.Programs(arch.Native, engine.GuestTool, path) // Ubuntu's is a script
 		tool = err == nil
 	}
 	if tool {

@@ -7,6 +7,7 @@ import (
 
 	"gotest.tools/v3/assert"
 
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
@@ -38,4 +39,25 @@ func TestMakeQuotes(t *testing.T) {
 		help.Dir = root(t)
 		assert.NilError(t, help.Run())
 	}
+}
+
+// Guests of other architectures have their QEMU, and the command built for them, whichever way they are named.
+func TestMakeArchs(t *testing.T) {
+	need.Program(t, "make")
+	dry := func(args ...string) string {
+		make := exec.Command("make", append([]string{"--no-print-directory", "-n", "-W", "go.mod", "vmtest"}, args...)...)
+		make.Dir = root(t)
+		out, err := make.Output()
+		assert.NilError(t, err)
+		return string(out)
+	}
+	for _, a := range arch.All {
+		for _, args := range [][]string{{"ARCH=" + a.Name}, {"KERNEL=6.1," + a.Name + "/6.12"}, {"KERNEL=" + a.Name + "/6.12 6.1"}} {
+			out := dry(args...)
+			foreign := a.Name != arch.Native
+			assert.Equal(t, strings.Contains(out, "scripts/setup.sh "+a.Name+"\n"), foreign, "%v: %s", args, out)
+			assert.Equal(t, strings.Contains(out, "-o bpfreplay."+a.Name+" "), foreign, "%v: %s", args, out)
+		}
+	}
+	assert.Assert(t, !strings.Contains(dry(), "GOARCH"))
 }

@@ -101,7 +101,7 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 		return listFaults(cmd.OutOrStdout())
 	}
 	if !cmd.Flags().Changed("engines") && !isForeign(f.suite) {
-		f.engines = defaultEngines(len(f.bpftool) > 0)
+		f.engines = defaultEngines(len(f.bpftool) > 0, f.kernel, f.archs...)
 	}
 	suite, err := f.readSuite(cmd, args)
 	if err != nil {

@@ -4,12 +4,20 @@ import (
 	"debug/elf"
 	"encoding/binary"
 	"runtime"
+
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 )
 
-// tinyCode is a program that calls a function and ends with status 0: what the
+// tiny is a program that calls a function and ends with status 0: what the
 // trigger executes, and where uprobes are put.
-var tinyCode = map[string][]byte{
-	"amd64": {
+type tiny struct {
+	code []byte
+	// function is where the function is in the code, in bytes.
+	function uint64
+}
+
+var tinyCode = map[string]tiny{
+	"amd64": {[]byte{
 		0xe8, 10, 0, 0, 0, // call function
 		0x31, 0xff, // xor edi, edi
 		0xb8, 60, 0, 0, 0, // mov eax, exit
@@ -17,15 +25,23 @@ var tinyCode = map[string][]byte{
 		0x90,
 		0x31, 0xc0, // function: xor eax, eax
 		0xc3, // ret
-	},
-	"arm64": {
+	}, 15},
+	"arm64": {[]byte{
 		0x04, 0, 0, 0x94, // bl function
 		0, 0, 0x80, 0xd2, // mov x0, 0
 		0xa8, 0x0b, 0x80, 0xd2, // mov x8, exit
 		0x01, 0, 0, 0xd4, // svc 0
 		0xe1, 0x03, 0x01, 0xaa, // function: mov x1, x1
 		0xc0, 0x03, 0x5f, 0xd6, // ret
-	},
+	}, 16},
+	"riscv64": {[]byte{
+		0xef, 0, 0, 0x01, // jal ra, function
+		0x13, 0x05, 0, 0, // li a0, 0
+		0x93, 0x08, 0xd0, 0x05, // li a7, exit
+		0x73, 0, 0, 0, // ecall
+		0x13, 0, 0, 0, // function: nop
+		0x67, 0x80, 0, 0, // ret
+	}, 16},
 }
 
 // Offsets in the file, in bytes.
@@ -35,25 +51,20 @@ const (
 )
 
 // tinyFunction is where the function is in the file.
-func tinyFunction() uint64 {
-	if runtime.GOARCH == "arm64" {
-		return tinyHeaders + 16
-	}
-	return tinyHeaders + 15
-}
+func tinyFunction() uint64 { return tinyHeaders + tinyCode[runtime.GOARCH].function }
 
 // tinyELF is the program as a file, nil where there is none for the processor.
 func tinyELF() []byte {
-	code, ok := tinyCode[runtime.GOARCH]
-	if !ok {
+	t, ok := tinyCode[runtime.GOARCH]
+	of, known := arch.Find(runtime.GOARCH)
+	if !ok || !known {
 		return nil
 	}
-	machine := map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}[runtime.GOARCH]
 	le := binary.LittleEndian
 	b := append([]byte(elf.ELFMAG), byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), byte(elf.EV_CURRENT))
 	b = append(b, make([]byte, 9)...)
 	b = le.AppendUint16(b, uint16(elf.ET_EXEC))
-	b = le.AppendUint16(b, uint16(machine))
+	b = le.AppendUint16(b, uint16(of.Machine))
 	b = le.AppendUint32(b, uint32(elf.EV_CURRENT))
 	b = le.AppendUint64(b, tinyBase+tinyHeaders) // entry
 	b = le.AppendUint64(b, 64)                   // program headers
@@ -63,9 +74,9 @@ func tinyELF() []byte {
 	}
 	b = le.AppendUint32(b, uint32(elf.PT_LOAD))
 	b = le.AppendUint32(b, uint32(elf.PF_R|elf.PF_X))
-	size := uint64(tinyHeaders + len(code))
+	size := uint64(tinyHeaders + len(t.code))
 	for _, v := range []uint64{0, tinyBase, tinyBase, size, size, 0x10000} {
 		b = le.AppendUint64(b, v)
 	}
-	return append(b, code...)
+	return append(b, t.code...)
 }

@@ -14,7 +14,7 @@ import (
 )
 
 func TestTinyProgram(t *testing.T) {
-	if tinyCode[runtime.GOARCH] == nil {
+	if tinyELF() == nil {
 		t.Skipf("there is no tiny program for %s", runtime.GOARCH)
 	}
 	raw := tinyELF()

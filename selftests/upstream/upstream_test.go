@@ -9,6 +9,8 @@ package upstream
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/x509"
 	"fmt"
 	"os"
 	"os/exec"
@@ -23,6 +25,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/object"
 	"github.com/bpfreplay/bpfreplay/internal/skelgen"
 	"github.com/bpfreplay/bpfreplay/internal/trace"
+	"github.com/bpfreplay/bpfreplay/loader/sign"
 	"github.com/bpfreplay/bpfreplay/suites"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
@@ -33,11 +36,12 @@ type selftest struct {
 	main         string   // function, if it is called otherwise
 	lskel, light []string // objects of light skeletons: NAME.lskel.h with names _lskel, NAME.skel.h
 	full         []string // objects of libbpf's skeletons
+	signed       bool     // upstream signs the first light skeleton
 }
 
 var selftests = []selftest{
-	{name: "fentry_test", lskel: []string{"fentry_test"}, full: []string{"fentry_many_args"}},
-	{name: "fexit_test", lskel: []string{"fexit_test"}, full: []string{"fexit_many_args"}},
+	{name: "fentry_test", signed: true, lskel: []string{"fentry_test"}, full: []string{"fentry_many_args"}},
+	{name: "fexit_test", signed: true, lskel: []string{"fexit_test"}, full: []string{"fexit_many_args"}},
 	{name: "fexit_sleep", lskel: []string{"fexit_sleep"}},
 	{
 		name: "kfunc_call", lskel: []string{"kfunc_call_test", "kfunc_call_test_subprog"},
@@ -52,6 +56,10 @@ type rig struct {
 	work, source, tools, bpftool string
 	objects                      map[string]string
 	modules                      []string
+	// signs: this kernel verifies signatures, those of the key of the certificate.
+	signs bool
+	key   crypto.Signer
+	cert  *x509.Certificate
 }
 
 func newRig(t *testing.T, kernel *vmimage.Kernel) *rig {
@@ -100,7 +108,7 @@ func newRig(t *testing.T, kernel *vmimage.Kernel) *rig {
 }
 
 // generate makes the artefact of an object.
-func (r *rig) generate(t *testing.T, name string) (*object.Object, []byte) {
+func (r *rig) generate(t *testing.T, name string, signed bool) (*object.Object, []byte) {
 	t.Helper()
 	path, ok := r.objects[name]
 	if !ok {
@@ -118,6 +126,11 @@ func (r *rig) generate(t *testing.T, name string) (*object.Object, []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if signed {
+		if err := sign.Sign(a, r.key, r.cert); err != nil {
+			t.Fatal(err)
+		}
+	}
 	file, err := a.MarshalBinary()
 	if err != nil {
 		t.Fatal(err)
@@ -126,13 +139,13 @@ func (r *rig) generate(t *testing.T, name string) (*object.Object, []byte) {
 }
 
 // header writes a light skeleton, ours or bpftool's.
-func (r *rig) header(t *testing.T, dir, file, object, name string, ours bool) {
+func (r *rig) header(t *testing.T, dir, file, object, name string, ours, signed bool) {
 	t.Helper()
 	if !ours {
 		put(t, filepath.Join(dir, file), run(t, dir, r.bpftool, "gen", "skeleton", "-L", r.objects[object], "name", name))
 		return
 	}
-	obj, artefact := r.generate(t, object)
+	obj, artefact := r.generate(t, object, signed)
 	code, err := skelgen.C(obj, artefact, skelgen.COptions{Name: name})
 	if err != nil {
 		t.Fatal(err)
@@ -162,18 +175,19 @@ func run(t *testing.T, dir, name string, args ...string) []byte {
 	return stdout.Bytes()
 }
 
-// Upstream signs these two, which is no matter of the test.
+// signing names the keyring of a signed skeleton.
 var signing = regexp.MustCompile(`(?m)^.*->keyring_id.*\n`)
 
 // build compiles a selftest and returns the program.
 func (r *rig) build(t *testing.T, s *selftest, ours bool) string {
 	t.Helper()
 	dir := t.TempDir()
+	signed := ours && s.signed && r.signs // the bpftool of the suite cannot sign
 	for _, o := range s.lskel {
-		r.header(t, dir, o+".lskel.h", o, o+"_lskel", ours)
+		r.header(t, dir, o+".lskel.h", o, o+"_lskel", ours, signed)
 	}
 	for _, o := range s.light {
-		r.header(t, dir, o+".skel.h", o, o, ours)
+		r.header(t, dir, o+".skel.h", o, o, ours, false)
 	}
 	for _, o := range s.full {
 		put(t, filepath.Join(dir, o+".skel.h"), run(t, dir, r.bpftool, "gen", "skeleton", r.objects[o], "name", o))
@@ -182,7 +196,10 @@ func (r *rig) build(t *testing.T, s *selftest, ours bool) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	put(t, filepath.Join(dir, s.name+".c"), signing.ReplaceAll(source, nil))
+	if !signed {
+		source = signing.ReplaceAll(source, nil)
+	}
+	put(t, filepath.Join(dir, s.name+".c"), source)
 	shim, err := filepath.Abs("testdata")
 	if err != nil {
 		t.Fatal(err)
@@ -214,7 +231,7 @@ func (r *rig) buildGo(t *testing.T) (tests, napper string) {
 	put(t, filepath.Join(dir, "upstream_test.go"), text)
 	for _, s := range selftests {
 		for _, name := range slices.Concat(s.lskel, s.light) {
-			obj, file := r.generate(t, name)
+			obj, file := r.generate(t, name, false)
 			o := skelgen.GoOptions{Package: "upstream", Ident: skelgen.Identifier(name), File: name + ".bpfreplay"}
 			code, err := skelgen.Go(obj, file, o)
 			if err != nil {
@@ -249,9 +266,16 @@ func TestConverted(t *testing.T) {
 func converted(t *testing.T, kernel *vmimage.Kernel) {
 	r := newRig(t, kernel)
 	modules := strings.Join(r.modules, " ")
+	var err error
+	if r.key, r.cert, err = sign.NewKey("upstream"); err != nil {
+		t.Fatal(err)
+	}
+	r.signs = kernel.Name == newest
+	certificate := filepath.Join(r.work, "cert.der")
+	put(t, certificate, r.cert.Raw)
 	var script strings.Builder
 	args := []string{"exec", "--kernel", kernel.Name, "--bare", "--with", "/bin/sh"}
-	for _, m := range r.modules {
+	for _, m := range append(slices.Clone(r.modules), certificate) {
 		args = append(args, "--with", m)
 	}
 	want := 0
@@ -266,7 +290,7 @@ func converted(t *testing.T, kernel *vmimage.Kernel) {
 			}
 			bin := r.build(t, s, ours)
 			args = append(args, "--with", bin)
-			fmt.Fprintf(&script, "echo %s; %s %s; echo status $?\n", filepath.Base(bin), bin, modules)
+			fmt.Fprintf(&script, "echo %s; %s %s; echo status $?\n", filepath.Base(bin), bin, modules+" "+certificate)
 			want++
 		}
 	}

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* Runs one test of the Linux selftests: PROGRAM [MODULE...]. UPSTREAM is its source, TEST its function. */
+/* Runs one test of the Linux selftests, the function TEST: PROGRAM [MODULE...] [CERTIFICATE.der]. */
 #include "test_progs.h"
 #include "network_helpers.h"
 #include "cap_helpers.h"
@@ -74,7 +74,18 @@ int main(int argc, char **argv)
 {
 	for (int i = 1; i < argc; i++) {
 		int fd = open(argv[i], O_RDONLY | O_CLOEXEC);
+		size_t n = strlen(argv[i]);
 
+		if (n > 4 && !strcmp(argv[i] + n - 4, ".der")) {
+			char der[4096];
+			ssize_t len = read(fd, der, sizeof(der));
+
+			/* A kernel that does not verify signatures may not take it. */
+			if (len < 0 || syscall(__NR_add_key, "asymmetric", "upstream", der, len, KEY_SPEC_SESSION_KEYRING) < 0)
+				fprintf(stderr, "certificate: %s\n", strerror(errno));
+			close(fd);
+			continue;
+		}
 		if (fd < 0 || (syscall(__NR_finit_module, fd, "", 0) && errno != EEXIST)) {
 			fprintf(stderr, "module %s: %s\n", argv[i], strerror(errno));
 			return 2;

@@ -1,0 +1,20 @@
+package main
+
+import (
+	"slices"
+	"testing"
+
+	"gotest.tools/v3/assert"
+
+	"github.com/bpfreplay/bpfreplay/internal/need"
+)
+
+// libbpf runs by default where there is a bpftool that runs on all kernels.
+func TestDefaultEngines(t *testing.T) {
+	libbpf := func(engines []string) bool { return slices.Contains(engines, "libbpf") }
+	assert.Assert(t, libbpf(defaultEngines(true, "6.12,6.1 stable")))
+	assert.Assert(t, !libbpf(defaultEngines(true, "6.12 arm64/6.12")))
+	assert.Assert(t, !libbpf(defaultEngines(true, "6.12", "riscv64")))
+	need.Program(t, "bpftool")
+	assert.Assert(t, libbpf(defaultEngines(false, "6.12")))
+}
