@@ -238,3 +238,31 @@ func TestKilledWhileBooting(t *testing.T) {
 		})
 	}
 }
+
+// A signal goes on to the program in the guest, whose end is then the command's; a second one ends the guest.
+func TestSignalForwarded(t *testing.T) {
+	for _, test := range []struct {
+		name, script string
+		signals      []syscall.Signal
+		want         int
+		says         string
+	}{
+		{"handled", `trap 'echo caught; exit 7' TERM; echo ready; while :; do sleep 0.1; done`, []syscall.Signal{syscall.SIGTERM}, 7, "caught"},
+		{"only to the program", `trap 'echo caught; exit 8' USR1; echo ready; while :; do sleep 0.1; done`, []syscall.Signal{syscall.SIGUSR1}, 8, "caught"},
+		{"not handled", `echo ready; exec sleep 1000`, []syscall.Signal{syscall.SIGINT}, 130, ""},
+		{"ignored", `trap '' TERM; trap 'echo user' USR1; echo ready; while :; do sleep 0.1; done`, []syscall.Signal{syscall.SIGTERM, syscall.SIGTERM}, exitTrouble, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := startCommand(t, "", "exec", "--kernel", "6.12", "--accel", "tcg", "--with", "/bin/sh", "--with", "/bin/sleep", "--", "sh", "-c", test.script)
+			assert.Equal(t, s.lines.Text(), "ready")
+			for _, sig := range test.signals {
+				assert.NilError(t, s.cmd.Process.Signal(sig))
+				time.Sleep(200 * time.Millisecond) // signals of one kind do not queue
+			}
+			code, rest := s.end()
+			assert.Equal(t, code, test.want, "%s %s", rest, &s.stderr)
+			assert.Equal(t, rest, test.says)
+			assert.DeepEqual(t, files(t, s.temp), []string(nil))
+		})
+	}
+}
