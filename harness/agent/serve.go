@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 
 	"github.com/bpfreplay/bpfreplay/harness/behave"
@@ -106,6 +107,7 @@ type Server struct {
 
 	target  *target.Target
 	kernel  *state.Kernel
+	types   *btf.Cache // for engine direct
 	probes  map[string]probe.Result
 	modules bool // loaded
 	guest   *behave.Guest
@@ -121,7 +123,7 @@ func NewServer() *Server {
 
 // forget forgets what is known of the kernel.
 func (s *Server) forget() {
-	s.target, s.kernel = target.New(), state.NewKernel()
+	s.target, s.kernel, s.types = target.New(), state.NewKernel(), btf.NewCache()
 	s.kernel.ShareTypes(s.target.Vmlinux)
 	clear(s.probes)
 }
@@ -350,6 +352,9 @@ func (s *Server) loadOne(direct engine.Engine, r *Replaced) (*engine.Loaded, err
 
 func (s *Server) load(e engine.Engine, req *Request, replaced map[string]int, a *Answer, l *Load, x *exercise) {
 	obj := engine.Object{Name: req.File, Data: req.Object, Only: req.Only, Autoload: req.Autoload, Certs: req.Certs, Replaces: replaced}
+	if req.Repeat <= 1 { // who is timed reads them
+		obj.Types = s.types
+	}
 	if req.Mutate != "" {
 		m, err := mutate.Find(req.Mutate)
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 
 	"github.com/bpfreplay/bpfreplay/harness/state"
@@ -38,7 +39,9 @@ func (direct) Open(obj Object) (Load, error) {
 		// Maps decide what struct_ops programs are loaded that they name.
 		return obj.Autoload && strings.HasPrefix(p.SectionName, "?") && (!IsStructOps(p.SectionName) || p.AttachTo == "")
 	})
-	return newDirectLoad(spec, programOrder(spec, obj), obj.Replaces), nil
+	d := newDirectLoad(spec, programOrder(spec, obj), obj.Replaces)
+	d.types = obj.Types
+	return d, nil
 }
 
 // programOrder are the programs of a spec in the order of the object, in which other
@@ -65,11 +68,12 @@ type directLoad struct {
 	shape reflect.Type // a struct with a field for each of them
 
 	replaces map[string]int // Object.Replaces
+	types    *btf.Cache     // Object.Types
 }
 
 func newDirectLoad(spec *ebpf.CollectionSpec, programs []string, replaces map[string]int) directLoad {
 	names := slices.Concat(slices.Sorted(maps.Keys(spec.Maps)), programs)
-	return directLoad{spec, names, shape(names, len(spec.Maps)), replaces}
+	return directLoad{spec: spec, names: names, shape: shape(names, len(spec.Maps)), replaces: replaces}
 }
 
 // shape is a struct for LoadAndAssign with these maps and programs.
@@ -95,7 +99,7 @@ func (d directLoad) Do(*target.Target) (*Loaded, error) {
 		return nil, err
 	}
 	defer done()
-	var opts ebpf.CollectionOptions
+	opts := ebpf.CollectionOptions{Cache: d.types}
 	unpin := func() {}
 	for _, m := range d.spec.Maps {
 		if m.Pinning != ebpf.PinByName || opts.Maps.PinPath != "" {

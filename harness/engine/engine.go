@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 
 	"github.com/bpfreplay/bpfreplay/harness/mutate"
@@ -40,6 +41,9 @@ type Object struct {
 	// Autoload: engine direct leaves out what libbpf does not load by itself, the
 	// programs of SEC("?..."), which cilium/ebpf loads.
 	Autoload bool
+	// Types are the kernel's types as cilium/ebpf has read them, for engine direct to share
+	// between loads; nil has each load read them.
+	Types *btf.Cache
 	// Replaces are the programs that freplace programs replace, by name: fds of the
 	// caller's. Those of libbpf cannot be told: see [ErrCannot].
 	Replaces map[string]int

@@ -153,7 +153,7 @@ func (b *bench) vmtest(ctx context.Context, pattern string, flags ...string) (*h
 
 // report reads the report that a run has left in a directory.
 func (b *bench) report(out string) (*harness.Report, error) {
-	data, err := os.ReadFile(filepath.Join(out, filepath.Base(b.kernel), "report.json"))
+	data, err := os.ReadFile(filepath.Join(out, harness.KernelDir(b.kernel), "report.json"))
 	if err != nil {
 		return nil, err
 	}

@@ -32,6 +32,7 @@ const (
 	opAddReg  = 0x0f
 	opAddImm  = 0x07
 	opOrImm   = 0x47
+	opAndImm  = 0x57
 	opOrReg   = 0x4f
 	opRshImm  = 0x77
 	opArshImm = 0xc7

@@ -150,6 +150,7 @@ func (e *emitter) edit(w edits) {
 	e.add(r1, r2)
 	e.load(4, r3, r1, 4)
 	e.load(4, r1, r1, 0)
+	e.aluImm(opAndImm, r1, wordAligned)
 	e.jump(opJleImm, r1, int64(e.size-4), good) // for the verifier, as in loop
 	e.jump(opJa, 0, 0, bad)
 	e.bind(good)
@@ -401,6 +402,10 @@ func (e *emitter) fill(i int, c *trace.FillArray) {
 	e.result(i)
 }
 
+// wordAligned is a mask for offsets of words. They are multiples of 4 without it, but the verifier does not know what
+// a table holds, and wants that known where the processor has no fast unaligned accesses (riscv64).
+const wordAligned = -4
+
 // loop runs body once for each of the n sites in a table, with the address
 // of the instruction in r1. r2 counts; r3 to r5, r0 and win are the body's,
 // but for win, which serves as the address of the table.
@@ -413,6 +418,7 @@ func (e *emitter) loop(table, n int, body func()) {
 	e.mov(r1, rWin)
 	e.add(r1, r2)
 	e.load(4, r1, r1, 0)
+	e.aluImm(opAndImm, r1, wordAligned)
 	// For the verifier: no table holds another offset. It follows the path that
 	// falls through at once, so that no branch of a turn is left for later: it
 	// keeps 8,192 of them at most.

@@ -289,8 +289,8 @@ func (s *Hooks) Close() error {
 }
 
 func _HooksFile() skel.File {
-	return skel.File{Name: "hooks_bpfel.bpfreplay", Data: _HooksBytes, Sum: 0x76afac5b,
-		Insns: skel.Range{Off: 7328, Size: 4264}, Blob: skel.Range{Off: 11592, Size: 7680}}
+	return skel.File{Name: "hooks_bpfel.bpfreplay", Data: _HooksBytes, Sum: 0x48053c23,
+		Insns: skel.Range{Off: 7328, Size: 4272}, Blob: skel.Range{Off: 11600, Size: 7680}}
 }
 
 var _HooksArtefact = skel.Artefact{Object: "hooks", License: "GPL", Context: 384, Maps: []skel.Map{
