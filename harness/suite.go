@@ -66,6 +66,8 @@ type Case struct {
 	// Replace says, by name of an freplace program, which program it replaces a
 	// function of: "OBJECT" or "OBJECT:PROGRAM", OBJECT being found as Object is.
 	Replace map[string]string `yaml:"replace,omitempty"`
+	// Attach: the loads attach programs, as those of gen --attach do.
+	Attach bool `yaml:"attach,omitempty"`
 	// Issue is set for cases beyond what can be loaded today.
 	Issue int `yaml:"issue,omitempty"`
 
