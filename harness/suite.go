@@ -35,7 +35,7 @@ type Suite struct {
 	// Partial: these are not all cases of the suite.
 	Partial bool `yaml:"partial,omitempty"`
 	// External: the objects are of other projects, and nothing is expected of their
-	// loads but that engines agree. The first engine is the reference.
+	// loads but that engines agree.
 	External bool `yaml:"external,omitempty"`
 
 	dir string // where the objects are
