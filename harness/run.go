@@ -534,7 +534,7 @@ func (r *runner) requestFor(c *Case, data []byte) (*agent.Request, error) {
 		Replace: replace,
 		Name:    c.Name, File: filepath.Base(c.Object), Object: data, Engines: r.Engines, Needs: c.Needs,
 		Modules: len(c.Modules) > 0, Runs: runs, Idle: slices.Sorted(maps.Keys(c.Idle)), Mutate: r.Mutate, Repeat: r.Repeat, Fresh: r.Fresh,
-		Certs: r.Certs, Bpftool: r.tool, Only: c.Only, Autoload: r.suite.External, Lazy: r.lazy(),
+		Certs: r.Certs, Attach: c.Attach, Bpftool: r.tool, Only: c.Only, Autoload: r.suite.External, Lazy: r.lazy(),
 	}, nil
 }
 

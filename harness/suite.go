@@ -35,7 +35,7 @@ type Suite struct {
 	// Partial: these are not all cases of the suite.
 	Partial bool `yaml:"partial,omitempty"`
 	// External: the objects are of other projects, and nothing is expected of their
-	// loads but that engines agree. The first engine is the reference.
+	// loads but that engines agree.
 	External bool `yaml:"external,omitempty"`
 
 	dir string // where the objects are
@@ -66,6 +66,8 @@ type Case struct {
 	// Replace says, by name of an freplace program, which program it replaces a
 	// function of: "OBJECT" or "OBJECT:PROGRAM", OBJECT being found as Object is.
 	Replace map[string]string `yaml:"replace,omitempty"`
+	// Attach: the loads attach programs, as those of gen --attach do.
+	Attach bool `yaml:"attach,omitempty"`
 	// Issue is set for cases beyond what can be loaded today.
 	Issue int `yaml:"issue,omitempty"`
 

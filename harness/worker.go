@@ -96,7 +96,7 @@ func (w *worker) tell(ctx context.Context, req *agent.Request) (*reply, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, w.CaseTimeout)
 	defer cancel()
-	req.Behave = w.behaves() && req.Repeat <= 1
+	req.Behave = w.behaves() && req.Repeat <= 1 && !req.Attach
 	req.Patience = int(w.CaseTimeout.Seconds())
 	rep, err := w.guest.ask(ctx, req)
 	w.late(rep.late)

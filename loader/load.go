@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
@@ -50,6 +51,8 @@ type LoadOptions struct {
 type Collection struct {
 	Maps     map[string]*ebpf.Map // by variable, or section of a data map
 	Programs map[string]*ebpf.Program
+	// Links are those that the load has made (GenerateOptions.Attach), by program.
+	Links map[string]link.Link
 	// Arenas is the memory of arenas, by map, until Close.
 	Arenas map[string][]byte
 }
@@ -57,6 +60,9 @@ type Collection struct {
 // Close closes all maps and programs, and unmaps arenas.
 func (c *Collection) Close() {
 	target.Unmap(c.Arenas)
+	for _, l := range c.Links {
+		l.Close()
+	}
 	for _, m := range c.Maps {
 		m.Close()
 	}
@@ -172,11 +178,11 @@ func (p *Program) variable(name string) (*artefact.Map, artefact.Variable) {
 
 // collect makes a collection of fds, which it owns from then on.
 func (p *Program) collect(r *target.Result) (*Collection, error) {
-	c := &Collection{Maps: make(map[string]*ebpf.Map), Programs: make(map[string]*ebpf.Program), Arenas: r.Arenas}
+	c := &Collection{Maps: make(map[string]*ebpf.Map), Programs: make(map[string]*ebpf.Program), Links: make(map[string]link.Link), Arenas: r.Arenas}
 	for i, fd := range r.Maps {
 		m, err := ebpf.NewMapFromFD(fd) // closes fd if it fails
 		if err != nil {
-			closeAll(r.Maps[i+1:], r.Programs)
+			closeAll(r.Maps[i+1:], r.Programs, open(r.Links))
 			c.Close()
 			return nil, fmt.Errorf("map %s: %w", p.a.Maps[i].Name, err)
 		}
@@ -185,13 +191,30 @@ func (p *Program) collect(r *target.Result) (*Collection, error) {
 	for i, fd := range r.Programs {
 		prog, err := ebpf.NewProgramFromFD(fd)
 		if err != nil {
-			closeAll(r.Programs[i+1:])
+			closeAll(r.Programs[i+1:], open(r.Links))
 			c.Close()
 			return nil, fmt.Errorf("program %s: %w", p.a.Programs[i].Name, err)
 		}
 		c.Programs[p.a.Programs[i].Name] = prog
 	}
+	for i, fd := range r.Links {
+		if fd <= 0 {
+			continue
+		}
+		l, err := link.NewFromFD(fd)
+		if err != nil {
+			closeAll(open(r.Links[i+1:])) // it has closed fd
+			c.Close()
+			return nil, fmt.Errorf("link of program %s: %w", p.a.Programs[i].Name, err)
+		}
+		c.Links[p.a.Programs[i].Name] = l
+	}
 	return c, nil
+}
+
+// open are those links that there are.
+func open(links []int) []int {
+	return slices.DeleteFunc(slices.Clone(links), func(fd int) bool { return fd <= 0 })
 }
 
 func closeAll(lists ...[]int) {

@@ -91,6 +91,9 @@ type GenerateOptions struct {
 	// those of SEC("?.struct_ops…") are not. The programs of a map that is not created
 	// are not loaded, unless Autoload says so.
 	Autocreate map[string]bool
+	// Attach has the load attach the programs whose sections name what they are attached to,
+	// of tp_btf, fentry, fexit, fmod_ret, lsm and iter: what a signature covers then, too.
+	Attach bool
 }
 
 // Program is a loader program. It is not changed by a load, and may be loaded any number
@@ -103,7 +106,7 @@ func Generate(obj *Object, opts *GenerateOptions) (*Program, error) {
 	if opts == nil {
 		opts = &GenerateOptions{}
 	}
-	t, err := trace.Plan(obj.o, trace.Options{Autoload: opts.Autoload, Autocreate: opts.Autocreate})
+	t, err := trace.Plan(obj.o, trace.Options{Autoload: opts.Autoload, Autocreate: opts.Autocreate, Attach: opts.Attach})
 	if err != nil {
 		return nil, err
 	}

@@ -120,6 +120,7 @@ var flagTable = map[string]flagInfo{
 	"type":        {"", aboutSkeleton, "of --go: declare this type of the object as well (may be repeated)"},
 
 	"cert":      {"", aboutSigned, "a certificate (X.509), in PEM or DER; of load, check, exec and shell one that is trusted there (may be repeated)"},
+	"attach":    {"", aboutSigned, "the loader program attaches programs, too, if their sections name to what: tp_btf, fentry, fexit, fmod_ret, lsm, iter"},
 	"contract":  {"", aboutSigned, "contracts to sign for, of " + strings.Join(contractNames(), ", ") + "; none is all"},
 	"detached":  {"", aboutSigned, "print what an external signer is to sign, and write nothing"},
 	"enforce":   {"", aboutSigned, "refuse programs; without it, only log them"},

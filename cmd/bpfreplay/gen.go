@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,6 +22,7 @@ func newGen() *cobra.Command {
 	var out string
 	var objects objectFlags
 	var skeleton skeletonFlags
+	var attach bool
 	cmd := &cobra.Command{
 		Use:   "gen OBJECT... [-o FILE|DIRECTORY]",
 		Short: "Write the loader program of an object into one file",
@@ -33,6 +35,10 @@ objects into that directory.
 
 For each object it prints what the loader program needs of a kernel, by the names
 of capabilities in kernels.yaml, and what user space has to do.
+
+With --attach the loader program attaches, too: programs of tp_btf, fentry, fexit,
+fmod_ret, lsm and iter, if all has been loaded. A signature covers what they are
+attached to, then.
 
 With --go or --c it writes a light skeleton of one object (docs/skeletons.md), into
 the current directory or into that of -o. With --cc it compiles the object first. With
@@ -48,13 +54,16 @@ the current directory or into that of -o. With --cc it compiles the object first
 				return err
 			}
 			if skeleton.golang || skeleton.c {
+				if attach {
+					return errors.New("--attach is for files: skeletons attach what they have loaded")
+				}
 				return skeleton.run(cmd, args, out, opts)
 			}
 			var failed []error
 			for _, path := range args {
 				to, err := outFor(path, out, len(args) > 1)
 				if err == nil {
-					err = gen(cmd, path, to, opts)
+					err = gen(cmd, path, to, opts, attach)
 				}
 				if err != nil {
 					failed = append(failed, fmt.Errorf("%s: %w", path, err))
@@ -63,7 +72,7 @@ the current directory or into that of -o. With --cc it compiles the object first
 			return failures.All(failed...)
 		},
 	}
-	addFlags(cmd, flags{"out": &out})
+	addFlags(cmd, flags{"out": &out, "attach": &attach})
 	objects.add(cmd)
 	skeleton.add(cmd)
 	return cmd
@@ -89,7 +98,7 @@ func outFor(object, out string, several bool) (string, error) {
 	return out, nil
 }
 
-func gen(cmd *cobra.Command, path, to string, opts object.Options) error {
+func gen(cmd *cobra.Command, path, to string, opts object.Options, attach bool) error {
 	obj, err := awaitWork(cmd.Context(), func() (*loader.Object, error) {
 		return loader.OpenOptions{SectionRules: loader.SectionRules(opts.SectionRules)}.Open(path)
 	})
@@ -99,7 +108,9 @@ func gen(cmd *cobra.Command, path, to string, opts object.Options) error {
 	for _, w := range obj.Warnings() {
 		printWarning(cmd, path, w)
 	}
-	p, err := awaitWork(cmd.Context(), func() (*loader.Program, error) { return loader.Generate(obj, nil) })
+	p, err := awaitWork(cmd.Context(), func() (*loader.Program, error) {
+		return loader.Generate(obj, &loader.GenerateOptions{Attach: attach})
+	})
 	if err != nil {
 		return err
 	}

@@ -48,8 +48,8 @@ the running kernel, prints the maps and programs that it left, and lets go of
 them again. It needs the rights to load BPF programs.
 
 With --engine it loads an object another way. With --pin what was loaded stays:
-maps are pinned in DIR/maps, programs in DIR/programs, DIR being on a BPF file
-system. Names have underscores where they had dots.
+maps are pinned in DIR/maps, programs in DIR/programs, links that gen --attach made
+in DIR/links, DIR being on a BPF file system. Names have underscores where they had dots.
 
 A program that replaces a function of another one (freplace) needs to know which:
 --replace NAME=PROGRAM, PROGRAM being an id or where it is pinned.
@@ -94,6 +94,7 @@ func (f *loadFlags) run(cmd *cobra.Command, path string) error {
 // onKernel is what was loaded.
 type onKernel struct {
 	maps, programs []state.Handle
+	links          []state.Handle // by the names of programs
 	close          func()
 }
 
@@ -253,6 +254,9 @@ func (f *loadFlags) runFile(a *artefact.Artefact, programs map[string]int) (*onK
 	}
 	for i, p := range a.Programs {
 		l.programs = append(l.programs, state.Handle{Name: p.Name, FD: r.Programs[i]})
+		if p.Link != 0 {
+			l.links = append(l.links, state.Handle{Name: p.Name, FD: r.Links[i]})
+		}
 	}
 	return l, nil
 }
@@ -316,7 +320,10 @@ func pin(dir string, l *onKernel) (err error) {
 			err = failures.All(err, os.RemoveAll(dir))
 		}
 	}()
-	for sub, handles := range map[string][]state.Handle{"maps": l.maps, "programs": l.programs} {
+	for sub, handles := range map[string][]state.Handle{"maps": l.maps, "programs": l.programs, "links": l.links} {
+		if sub == "links" && len(handles) == 0 {
+			continue
+		}
 		at := filepath.Join(dir, sub)
 		if err := os.Mkdir(at, 0o700); err != nil {
 			return fmt.Errorf("directory for pins: %w", err)
@@ -350,6 +357,13 @@ func printLoaded(w io.Writer, l *onKernel) error {
 		}
 		fmt.Fprintf(tw, "program\t%s\tid %d\t%s\ttag %x, %d instructions after verification\n",
 			visible.Name(p.Name), info.ID, info.Type, info.Tag, info.XlatedProgLen/8)
+	}
+	for _, h := range l.links {
+		info, err := bpfsys.GetLinkInfo(h.FD)
+		if err != nil {
+			return fmt.Errorf("program %s: %w", visible.Name(h.Name), err)
+		}
+		fmt.Fprintf(tw, "link\t%s\tid %d\t%s\tof program %d\n", visible.Name(h.Name), info.ID, state.LinkType(info), info.Program)
 	}
 	return tw.Flush()
 }

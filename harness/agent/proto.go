@@ -89,6 +89,8 @@ type Request struct {
 	Fault string `json:"fault,omitempty"`
 	// Replace are programs to load first, which freplace programs of the object replace.
 	Replace []Replaced `json:"replace,omitempty"`
+	// Attach has loads attach, by the engines that can.
+	Attach bool `json:"attach,omitempty"`
 	// Certs are those of engine.Object.
 	Certs [][]byte `json:"certs,omitempty"`
 	// Only and Autoload are those of engine.Object.

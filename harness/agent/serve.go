@@ -351,7 +351,7 @@ func (s *Server) loadOne(direct engine.Engine, r *Replaced) (*engine.Loaded, err
 }
 
 func (s *Server) load(e engine.Engine, req *Request, replaced map[string]int, a *Answer, l *Load, x *exercise) {
-	obj := engine.Object{Name: req.File, Data: req.Object, Only: req.Only, Autoload: req.Autoload, Certs: req.Certs, Replaces: replaced}
+	obj := engine.Object{Name: req.File, Data: req.Object, Only: req.Only, Autoload: req.Autoload, Certs: req.Certs, Attach: req.Attach, Replaces: replaced}
 	if req.Repeat <= 1 { // who is timed reads them
 		obj.Types = s.types
 	}
@@ -362,6 +362,10 @@ func (s *Server) load(e engine.Engine, req *Request, replaced map[string]int, a 
 			return
 		}
 		obj.Mutate = m
+	}
+	if req.Attach && !engine.Attaches(e.Name()) {
+		l.refused(fmt.Errorf("%w: its loads attach nothing", engine.ErrCannot))
+		return
 	}
 	start := time.Now()
 	ready, err := e.Open(obj)
@@ -414,6 +418,10 @@ func (s *Server) load(e engine.Engine, req *Request, replaced map[string]int, a 
 		l.refused(fmt.Errorf("loaded, but: %w", err))
 		return
 	case err != nil:
+		l.broken(err)
+		return
+	}
+	if l.State.Links, err = state.CaptureLinks(loaded.Links, s.kernel); err != nil {
 		l.broken(err)
 		return
 	}

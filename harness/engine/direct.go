@@ -11,6 +11,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
 	"github.com/bpfreplay/bpfreplay/harness/state"
@@ -41,6 +42,7 @@ func (direct) Open(obj Object) (Load, error) {
 	})
 	d := newDirectLoad(spec, programOrder(spec, obj), obj.Replaces)
 	d.types = obj.Types
+	d.attach = obj.Attach
 	return d, nil
 }
 
@@ -69,6 +71,7 @@ type directLoad struct {
 
 	replaces map[string]int // Object.Replaces
 	types    *btf.Cache     // Object.Types
+	attach   bool           // Object.Attach
 }
 
 func newDirectLoad(spec *ebpf.CollectionSpec, programs []string, replaces map[string]int) directLoad {
@@ -165,9 +168,43 @@ func (d directLoad) load(opts *ebpf.CollectionOptions) (*Loaded, error) {
 		case *ebpf.Program:
 			l.Programs = append(l.Programs, state.Handle{Name: name, FD: x.FD()})
 			closers = append(closers, x.Close)
+			if !d.attach {
+				continue
+			}
+			to, err := attach(x, d.spec.Programs[name])
+			if err != nil {
+				l.Close()
+				return nil, fmt.Errorf("program %s: attach: %w", name, err)
+			}
+			if to, ok := to.(interface{ FD() int }); ok {
+				l.Links = append(l.Links, state.Handle{Name: name, FD: to.FD()})
+			}
+			if to != nil {
+				closers = append(closers, to.Close)
+			}
 		}
 	}
 	return l, nil
+}
+
+// attach attaches what a loader program can attach, nil for all others.
+func attach(p *ebpf.Program, spec *ebpf.ProgramSpec) (link.Link, error) {
+	switch {
+	case spec.Type == ebpf.LSM && spec.AttachType == ebpf.AttachLSMMac:
+		return link.AttachLSM(link.LSMOptions{Program: p})
+	case spec.Type == ebpf.Tracing && spec.AttachType == ebpf.AttachTraceIter:
+		if to := spec.AttachTo; to == "bpf_map_elem" || to == "bpf_sk_storage_map" {
+			return nil, nil
+		}
+		l, err := link.AttachIter(link.IterOptions{Program: p})
+		if err != nil {
+			return nil, err
+		}
+		return l, nil
+	case spec.Type == ebpf.Tracing:
+		return link.AttachTracing(link.TracingOptions{Program: p})
+	}
+	return nil, nil
 }
 
 // assign loads a struct of maps and programs. A program that fails is loaded once more

@@ -28,6 +28,9 @@ import (
 type Object struct {
 	Name string // base name of the file
 	Data []byte
+	// Attach has the load attach the programs that gen --attach does. Only engines that
+	// say so can: see [Attaches].
+	Attach bool
 	// Certs are certificates (X.509, DER) by which engine signed has the kernel verify a
 	// file that was signed before.
 	Certs [][]byte
@@ -54,7 +57,7 @@ type Object struct {
 // options are those of a plan that loads what is wanted of an object.
 func (o *Object) options(obj *object.Object) trace.Options {
 	if o.Only == "" {
-		return trace.Options{}
+		return trace.Options{Attach: o.Attach}
 	}
 	load := make(map[string]bool)
 	for _, f := range obj.Functions {
@@ -62,7 +65,7 @@ func (o *Object) options(obj *object.Object) trace.Options {
 			load[f.Name] = f.Name == o.Only
 		}
 	}
-	return trace.Options{Autoload: load}
+	return trace.Options{Autoload: load, Attach: o.Attach}
 }
 
 // cannotReplace is why bpftool does not load an object with freplace programs whose
@@ -83,6 +86,7 @@ func IsStructOps(section string) bool {
 type Loaded struct {
 	Maps     []state.Handle
 	Programs []state.Handle
+	Links    []state.Handle // by the names of programs, if Object.Attach
 	close    func()
 }
 
@@ -283,7 +287,17 @@ func loaded(a *artefact.Artefact, r *target.Result, done func()) *Loaded {
 	for i, fd := range r.Programs {
 		l.Programs = append(l.Programs, state.Handle{Name: a.Programs[i].Name, FD: fd})
 	}
+	for i, fd := range r.Links {
+		if fd > 0 {
+			l.Links = append(l.Links, state.Handle{Name: a.Programs[i].Name, FD: fd})
+		}
+	}
 	return l
+}
+
+// Attaches reports whether an engine heeds Object.Attach.
+func Attaches(name string) bool {
+	return slices.Contains([]string{state.EngineDirect, state.EngineTrace, state.EngineReplay, state.EngineSigned}, name)
 }
 
 // Errno is the name of the errno in an error, empty if there is none.

@@ -93,6 +93,10 @@ var fieldNames = map[string]string{
 	"map.extra":           "map_extra",
 	"map.key":             "key_type",
 	"map.value":           "value_type",
+	"link.name":           "itself",
+	"link.type":           "itself", // a link is compared as a whole
+	"link.attach":         "itself",
+	"link.target":         "itself",
 	"program.name":        "itself",
 	"program.kernel_name": "name",
 	"program.netns_dev":   "netns",
@@ -112,7 +116,7 @@ var fieldNames = map[string]string{
 // field is the pattern of the field in which a change has to show.
 func (w *walker) field(path string) string {
 	kind, name, _ := strings.Cut(path, ".")
-	if kind != "map" && kind != "program" {
+	if kind != "map" && kind != "program" && kind != "link" {
 		return fieldNames[path]
 	}
 	ofFunction := ""
@@ -201,6 +205,8 @@ func (w *walker) fields(v reflect.Value, path []string) {
 				name = "map"
 			case "programs":
 				name = "program"
+			case "links":
+				name = "link"
 			}
 		}
 		if ref, ok := v.Addr().Interface().(*state.Ref); ok && !hasField(ref, name) {

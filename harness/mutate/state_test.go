@@ -118,6 +118,8 @@ func TestShownOnly(t *testing.T) {
 					name = "map"
 				case "programs":
 					name = "program"
+				case "links":
+					name = "link"
 				}
 				walk(typ.Field(i).Type, name)
 			}

@@ -46,6 +46,7 @@ func Compare(a, b *State, ca, cb Context) []Difference {
 	}
 	c.maps()
 	c.programs()
+	c.links()
 	return c.found
 }
 

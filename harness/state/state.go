@@ -10,6 +10,7 @@ type State struct {
 	Maps     []Map     `json:"maps,omitempty"`     // by Name
 	Programs []Program `json:"programs,omitempty"` // by Name
 	BTF      []BTF     `json:"btf,omitempty"`      // by Hash
+	Links    []Link    `json:"links,omitempty"`    // that the load has made
 
 	// Types are texts of types that Map.Types and Program.Types refer to by index.
 	Types []string `json:"types,omitempty"`

@@ -14,6 +14,8 @@ import (
 
 // interrupt makes the guest's kernel say what it is doing, and panic.
 func (vm *VM) interrupt() {
+	vm.interrupting.Lock()
+	defer vm.interrupting.Unlock()
 	vm.console.poll()
 	vm.console.forgetInstruction()
 	vm.platform.how.interrupt(vm)

@@ -49,6 +49,8 @@ type VM struct {
 	activity atomic.Int64 // when the guest was last heard, in nanoseconds since started
 	booted   atomic.Int64 // when it was first heard on the port, same unit; 0: not yet
 
+	interrupting sync.Mutex // held while the guest is made to say where it is
+
 	mu       sync.Mutex
 	evidence evidence
 	runs     bool // resumed is closed
@@ -463,6 +465,9 @@ func (vm *VM) Wait() *Ending {
 func (vm *VM) Close() error {
 	vm.end(Closed, "")
 	<-vm.done
+	// Whoever is at the console's terminal lets go of it.
+	vm.interrupting.Lock()
+	defer vm.interrupting.Unlock()
 	err := errors.Join(vm.port.Close(), ignoreClosed(vm.console.close()), ignoreClosed(vm.proc.output.Close()))
 	if err != nil {
 		return fmt.Errorf("close guest: %w", err)

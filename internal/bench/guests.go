@@ -74,15 +74,27 @@ func (b *bench) boot(ctx context.Context) error {
 	return nil
 }
 
+// saved runs vmtest, once more if it has found no saved guest: it has left one then.
+func (b *bench) saved(ctx context.Context, pattern string, flags ...string) (report *harness.Report, took time.Duration, err error) {
+	for range 2 {
+		start := time.Now()
+		if report, err = b.vmtest(ctx, pattern, flags...); err != nil {
+			return nil, 0, err
+		}
+		if took = time.Since(start); report.Seconds.Saving == 0 {
+			break
+		}
+	}
+	return report, took, nil
+}
+
 // timed runs `make vmtest` with one case. It returns how long that took, and how long without
 // what the suite did in the guest, whose seconds begin when the agent is ready.
 func (b *bench) timed(ctx context.Context, restored bool, flags ...string) (whole, without time.Duration, err error) {
-	start := time.Now()
-	report, err := b.vmtest(ctx, trivial, flags...)
+	report, whole, err := b.saved(ctx, trivial, flags...)
 	if err != nil {
 		return 0, 0, err
 	}
-	whole = time.Since(start)
 	if report.Restored != restored || report.Seconds.Saving > 0 {
 		return 0, 0, fmt.Errorf("guest restored: %v, saved in %.1f s: not what is measured here", report.Restored, report.Seconds.Saving)
 	}
@@ -94,7 +106,7 @@ func (b *bench) timed(ctx context.Context, restored bool, flags ...string) (whol
 func (b *bench) perCase(ctx context.Context, flags ...string) (time.Duration, error) {
 	flags = append(flags, "--isolate")
 	run := func(pattern string) (rest time.Duration, cases int, err error) {
-		report, err := b.vmtest(ctx, pattern, flags...)
+		report, _, err := b.saved(ctx, pattern, flags...)
 		if err != nil {
 			return 0, 0, err
 		}

@@ -33,6 +33,7 @@ func main() {
 	flag.IntVar(&b.loads, "loads", 5, "how often each engine loads each object; 0 for not at all")
 	flag.IntVar(&b.restores, "restores", 0, "instead, restore a saved guest this often and run a case in it")
 	flag.IntVar(&b.skeletons, "skeletons", 0, "instead, compare a skeleton with bpf2go's code this often")
+	flag.StringVar(&b.against, "against", "", "instead, compare the core suite with that of this revision, --boots times")
 	flag.IntVar(&b.jobs, "jobs", 1, "with --restores, how many at the same time")
 	flag.Parse()
 	if err := b.run(ctx); err != nil {
@@ -47,6 +48,7 @@ type bench struct {
 	restores     int
 	skeletons    int
 	jobs         int
+	against      string
 	temp         string
 	rows         []row
 }
@@ -71,6 +73,13 @@ func (b *bench) run(ctx context.Context) error {
 	}
 	if b.skeletons > 0 {
 		if err := b.sideBySide(ctx); err != nil {
+			return err
+		}
+		b.print()
+		return nil
+	}
+	if b.against != "" {
+		if err := b.compareWith(ctx, b.against); err != nil {
 			return err
 		}
 		b.print()

@@ -255,3 +255,26 @@ func CString(b []byte) string {
 	s, _, _ := bytes.Cut(b, []byte{0})
 	return string(s)
 }
+
+// LinkInfo is the beginning of struct bpf_link_info (5.8), as far as links of tracing, LSM and
+// iterator programs have it.
+type LinkInfo struct {
+	Type    uint32 // enum bpf_link_type
+	ID      uint32
+	Program uint32 // id
+	_       uint32
+	// Of links of tracing programs (type 2): where they are attached.
+	AttachType uapi.AttachType
+	Object     uint32 // id of the program or the BTF that has the target
+	Target     uint32 // BTF id
+	_          [20]byte
+}
+
+// GetLinkInfo returns the info of the link fd.
+func GetLinkInfo(fd int) (*LinkInfo, error) {
+	var info LinkInfo
+	if _, err := infoByFD(fd, unsafe.Pointer(&info), int(unsafe.Sizeof(info))); err != nil {
+		return nil, fmt.Errorf("link info: %w", err)
+	}
+	return &info, nil
+}

@@ -42,6 +42,7 @@ const (
 	opJneImm  = 0x55
 	opJleImm  = 0xb5
 	opJsgeImm = 0x75
+	opJgtImm  = 0x25
 	opJsltImm = 0xc5
 )
 

@@ -1,6 +1,8 @@
 package emit
 
 import (
+	"math"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
@@ -23,6 +25,7 @@ func (e *emitter) generate() {
 	if e.questions {
 		e.storeImm(8, rStack, stackExtended, 0)
 	}
+	attached := newLabel() // behind the last Attach
 	for i, c := range e.t.Commands {
 		switch c := c.(type) {
 		case *trace.LoadBTF:
@@ -44,9 +47,17 @@ func (e *emitter) generate() {
 			e.lookup(i, c)
 		case *trace.LoadProgram:
 			e.loadProgram(i, c)
+		case *trace.Attach:
+			e.attach(i, c, attached)
 		case *trace.Close:
+			if len(attached.jumps) > 0 && attached.at < 0 {
+				e.bind(attached)
+			}
 			e.close(c.FD)
 		}
+	}
+	if attached.at < 0 {
+		e.bind(attached)
 	}
 	e.mov(r0, rErr)
 	e.raw(insn.Exit, 0, 0, 0, 0)
@@ -591,6 +602,20 @@ func (e *emitter) loadProgram(i int, c *trace.LoadProgram) {
 
 // close closes a temporary fd. What has not been opened is -1 or an error: closing that
 // does nothing.
+// attach attaches a program. Before the first, what is not whole is left alone: each map and
+// program must be there. The runtime names what failed.
+func (e *emitter) attach(i int, c *trace.Attach, attached *label) {
+	if len(attached.jumps) == 0 {
+		for n := 1; n <= e.t.Outputs(); n++ {
+			e.load(4, r1, rCtx, e.slots[trace.FD(n)])
+			e.jump(opJgtImm, r1, math.MaxInt32, attached) // a negative errno
+		}
+	}
+	cmd, _ := c.Cmd()
+	e.issue(i, cmd)
+	e.opened(c.Out)
+}
+
 func (e *emitter) close(fd trace.FD) {
 	e.loadBlob(4, r1, e.cell(fd))
 	e.call(fnSysClose)

@@ -175,6 +175,9 @@ func (e *emitter) layOutContext() {
 			step.Result = e.slots[c.Out]
 		case *trace.LoadProgram:
 			step.Result = e.slots[c.Out]
+		case *trace.Attach:
+			step.Result = take(4, 4)
+			e.slots[c.Out] = step.Result
 		case *trace.LoadBTF:
 			if c.Optional {
 				continue // the load goes on whatever comes of it
@@ -200,8 +203,9 @@ func (e *emitter) layOutContext() {
 		}
 		e.a.Steps = append(e.a.Steps, step)
 	}
-	for i := range e.t.Programs {
+	for i, p := range e.t.Programs {
 		e.a.Programs[i].Log = take(16, 8)
+		e.a.Programs[i].Link = e.slots[p.Link]
 	}
 	for i, s := range e.t.Settings {
 		e.settings[s] = take((s.Size+7)/8*8, 8)
@@ -297,6 +301,11 @@ func (e *emitter) layOutAttrs() {
 			}
 		case *trace.LoadProgram:
 			e.programAttr(i, c)
+		case *trace.Attach:
+			fixed := c.Fixed()
+			at := e.attr(i, len(fixed))
+			copy(e.blob[at:], fixed)
+			e.addFD(c.Program, at+c.ProgramField())
 		case *trace.AskContext:
 			e.contextAttrs(i, c)
 		}

@@ -46,8 +46,14 @@ func Issue(t *trace.Trace, tg *target.Target, o target.Options) (*target.Result,
 		s.p.Close()
 		return nil, err
 	}
+	links := make([]int, len(t.Programs))
+	for i, p := range t.Programs {
+		if p.Link != trace.NoFD {
+			links[i], s.fds[p.Link] = s.fds[p.Link], -1
+		}
+	}
 	s.closeFrom(trace.FD(t.Outputs() + 1))
-	r := &target.Result{Maps: s.fds[1 : len(t.Maps)+1], Programs: s.fds[len(t.Maps)+1 : t.Outputs()+1], Arenas: s.p.Arenas}
+	r := &target.Result{Maps: s.fds[1 : len(t.Maps)+1], Programs: s.fds[len(t.Maps)+1 : t.Outputs()+1], Links: links, Arenas: s.p.Arenas}
 	if err := s.p.Finish(r.Maps, r.Programs); err != nil {
 		r.Close()
 		return nil, err
@@ -143,11 +149,23 @@ func (s *issuer) issue(c trace.Command) error {
 		return s.lookup(c)
 	case *trace.LoadProgram:
 		return s.loadProgram(c)
+	case *trace.Attach:
+		return s.attach(c)
 	case *trace.Close:
 		s.close(c.FD)
 		return nil
 	}
 	return fmt.Errorf("command %T: %w", c, errors.ErrUnsupported)
+}
+
+func (s *issuer) attach(c *trace.Attach) (err error) {
+	fd, prog := -1, uint32(s.fds[c.Program])
+	if cmd, _ := c.Cmd(); cmd == bpfsys.LinkCreate {
+		fd, err = bpfsys.Call(cmd, &bpfsys.LinkCreateAttr[struct{}]{ProgFD: prog, AttachType: c.AttachType})
+	} else {
+		fd, err = bpfsys.Call(cmd, &bpfsys.RawTracepointAttr{ProgFD: prog})
+	}
+	return s.opened(c.Out, fd, err)
 }
 
 // opened keeps an fd.

@@ -57,7 +57,7 @@ func Load(a *artefact.Artefact, o Options) (*target.Result, error) {
 		return nil, err
 	}
 	result := &target.Result{Maps: r.fds(len(a.Maps), func(i int) int { return a.Maps[i].FD }),
-		Programs: r.fds(len(a.Programs), func(i int) int { return a.Programs[i].FD }), Arenas: p.Arenas}
+		Programs: r.fds(len(a.Programs), func(i int) int { return a.Programs[i].FD }), Links: r.links(), Arenas: p.Arenas}
 	if err := p.Finish(result.Maps, result.Programs); err != nil {
 		result.Close()
 		return nil, err
@@ -335,6 +335,17 @@ func (r *run) fds(n int, at func(i int) int) []int {
 	return out
 }
 
+// links are the fds of links by program, 0 for none.
+func (r *run) links() []int {
+	out := make([]int, len(r.a.Programs))
+	for i := range out {
+		if at := r.a.Programs[i].Link; at != 0 {
+			out[i] = int(r.get(at))
+		}
+	}
+	return out
+}
+
 // errNoFD is the reason of a load that has left out something without an error: the loader
 // program is not what it should be.
 var errNoFD = errors.New("the loader program has handed out no fd for it")
@@ -350,6 +361,8 @@ func (r *run) complete() error {
 	for i := range r.a.Programs {
 		if p := &r.a.Programs[i]; r.get(p.FD) <= 0 {
 			return &artefact.StepError{Subject: "program " + p.Name, Op: bpfsys.ProgLoad.String(), Err: errNoFD}
+		} else if p.Link != 0 && r.get(p.Link) <= 0 {
+			return &artefact.StepError{Subject: "program " + p.Name, Op: "attach", Err: errNoFD}
 		}
 	}
 	return nil
@@ -365,7 +378,7 @@ func (r *run) close() {
 			bpfsys.Close(fd)
 		}
 	}
-	for _, fd := range r.fds(len(r.a.Programs), func(i int) int { return r.a.Programs[i].FD }) {
+	for _, fd := range slices.Concat(r.links(), r.fds(len(r.a.Programs), func(i int) int { return r.a.Programs[i].FD })) {
 		if fd > 0 {
 			bpfsys.Close(fd)
 		}

@@ -444,6 +444,7 @@ func (p *Prepared) pinNew(maps []int) error {
 // Result is what a load left behind. The caller owns it.
 type Result struct {
 	Maps, Programs []int             // fds, in the artefact's order; -1 for what there is not
+	Links          []int             // fds by program, 0 for one that the load does not attach
 	Arenas         map[string][]byte // memory of arenas, by map
 }
 
@@ -454,6 +455,11 @@ func (r *Result) Close() {
 			bpfsys.Close(fd)
 		}
 	}
+	for _, fd := range r.Links {
+		if fd > 0 {
+			bpfsys.Close(fd)
+		}
+	}
 	Unmap(r.Arenas)
-	r.Maps, r.Programs, r.Arenas = nil, nil, nil
+	r.Maps, r.Programs, r.Links, r.Arenas = nil, nil, nil, nil
 }

@@ -25,6 +25,9 @@ type Options struct {
 	// Without an entry those of SEC("?.struct_ops…") are not. The programs of
 	// a map that is not created are not loaded, unless Autoload says so.
 	Autocreate map[string]bool
+	// Attach plans to attach the programs whose sections name what they are attached to, if
+	// numbers are enough for that: tp_btf, fentry, fexit, fmod_ret, lsm, iter.
+	Attach bool
 }
 
 // Error is a refusal at plan time: every kernel would refuse the load, or the
@@ -92,8 +95,39 @@ func Plan(obj *object.Object, opts Options) (*Trace, error) {
 	if err := p.loadTypes(); err != nil {
 		return nil, err
 	}
+	if opts.Attach {
+		p.attach()
+	}
 	p.closeRest()
 	return p.t, nil
+}
+
+// attach plans the links, behind all else.
+func (p *planner) attach() {
+	for i, prog := range p.t.Programs {
+		f := &p.obj.Functions[p.programs[i]]
+		if !attaches(prog, f) {
+			continue
+		}
+		prog.Link = p.newFD("link of " + prog.Name)
+		p.add(&Attach{Program: p.t.ProgramFD(i), Name: prog.Name, AttachType: prog.AttachType, Out: prog.Link})
+	}
+}
+
+// attaches reports whether a program can be attached by its fd alone.
+func attaches(prog *Program, f *object.Function) bool {
+	if f.Program.Attach == "" || prog.Replaces != "" {
+		return false
+	}
+	switch prog.AttachType {
+	case uapi.AttachTraceRawTp, uapi.AttachTraceFentry, uapi.AttachTraceFexit, uapi.AttachModifyReturn:
+		return prog.Type == uapi.ProgTracing
+	case uapi.AttachLSMMac:
+		return prog.Type == uapi.ProgLSM
+	case uapi.AttachTraceIter: // those of elements of a map need the map
+		return prog.Type == uapi.ProgTracing && f.Program.Attach != "bpf_map_elem" && f.Program.Attach != "bpf_sk_storage_map"
+	}
+	return false
 }
 
 func (p *planner) add(c Command) { p.t.Commands = append(p.t.Commands, c) }
@@ -426,6 +460,9 @@ func (p *planner) closeRest() {
 		if c, ok := c.(*Close); ok {
 			closed[c.FD] = true
 		}
+	}
+	for _, prog := range p.t.Programs {
+		closed[prog.Link] = true // it stays open
 	}
 	for fd := FD(p.t.Outputs() + 1); int(fd) < len(p.t.FDs); fd++ {
 		if !closed[fd] {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 	"github.com/bpfreplay/bpfreplay/internal/insn"
 	"github.com/bpfreplay/bpfreplay/internal/visible"
 )
@@ -105,6 +106,12 @@ func (t *Trace) print(b *bytes.Buffer, c Command) {
 		t.printLookup(b, c)
 	case *LoadProgram:
 		t.printProgram(b, c)
+	case *Attach:
+		if cmd, _ := c.Cmd(); cmd == bpfsys.LinkCreate {
+			fmt.Fprintf(b, "%s({prog_fd=%s, attach_type=%s}) = %s\n", cmd, t.fd(c.Program), c.AttachType, t.fd(c.Out))
+		} else {
+			fmt.Fprintf(b, "%s({prog_fd=%s}) = %s\n", cmd, t.fd(c.Program), t.fd(c.Out))
+		}
 	case *Close:
 		fmt.Fprintf(b, "close(%s)\n", t.fd(c.FD))
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 	"github.com/bpfreplay/bpfreplay/internal/visible"
 	"slices"
+	"unsafe"
 )
 
 // Trace is a load, planned.
@@ -62,6 +63,8 @@ type Program struct {
 	// Replaces: the program replaces this function (freplace) of a program that
 	// the caller names when it loads.
 	Replaces string
+	// Link is the FD of the link that attaches it, NoFD for none. It stays open, too.
+	Link FD
 }
 
 // FD is the symbol of a file descriptor, an index into Trace.FDs.
@@ -320,6 +323,42 @@ type Fixup struct {
 	Kind   FixupKind
 	FD     FD      // FixupMap
 	Symbol *Symbol // all others
+}
+
+// Attach attaches a program to what its section names: RAW_TRACEPOINT_OPEN without a name,
+// or LINK_CREATE for an iterator. Both take numbers only, so a loader program can do it.
+type Attach struct {
+	Program    FD
+	Name       string // of the program
+	AttachType uapi.AttachType
+	Out        FD
+}
+
+// Cmd is RAW_TRACEPOINT_OPEN for all that the kernel attached so before it had LINK_CREATE.
+func (c *Attach) Cmd() (bpfsys.Cmd, bool) {
+	if c.AttachType == uapi.AttachTraceIter {
+		return bpfsys.LinkCreate, true
+	}
+	return bpfsys.RawTracepointOpen, true
+}
+
+// Subject is the program.
+func (c *Attach) Subject() string { return "program " + visible.Name(c.Name) }
+
+// Fixed is the attribute with what is known before a load.
+func (c *Attach) Fixed() []byte {
+	if c.AttachType == uapi.AttachTraceIter {
+		return bpfsys.Encode(&bpfsys.LinkCreateAttr[struct{}]{AttachType: c.AttachType})
+	}
+	return bpfsys.Encode(&bpfsys.RawTracepointAttr{})
+}
+
+// ProgramField is the offset in the attribute of the program's fd.
+func (c *Attach) ProgramField() int {
+	if c.AttachType == uapi.AttachTraceIter {
+		return 0
+	}
+	return int(unsafe.Offsetof(bpfsys.RawTracepointAttr{}.ProgFD))
 }
 
 // Close is close(2) of an fd that is not needed any more. Whatever is still

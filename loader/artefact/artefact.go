@@ -82,6 +82,7 @@ type Program struct {
 	AttachType string // of enum bpf_attach_type, without BPF_
 
 	FD   int   // in the context: s32, the fd or a negative errno
+	Link int   // in the context: s32, the fd of the link that attaches it, or a negative errno; 0 if none does
 	Log  int   // in the context: u32 log_level, u32 log_size, u64 log_buf, as in PROG_LOAD
 	Attr Range // of PROG_LOAD's union bpf_attr
 

@@ -62,6 +62,9 @@ func (a *Artefact) check() error {
 		p := &a.Programs[i]
 		what := "program " + p.Name
 		c.context(what, p.FD, 4)
+		if p.Link != 0 {
+			c.context(what+": link", p.Link, 4)
+		}
 		c.context(what+": log", p.Log, 16)
 		least := progAttr
 		if p.Replaces != "" {

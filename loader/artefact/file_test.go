@@ -41,8 +41,8 @@ func full() *Artefact {
 			},
 		},
 		Programs: []Program{
-			{"run", "xdp", "XDP", "XDP", CtxProgram(2, 0), 64, Range{232, 72}, "module", ""},
-			{"instead", "freplace", "EXT", "CGROUP_INET_INGRESS", CtxProgram(2, 1), 80, Range{304, 116}, "", "function"},
+			{"run", "xdp", "XDP", "XDP", CtxProgram(2, 0), 160, 64, Range{232, 72}, "module", ""},
+			{"instead", "freplace", "EXT", "CGROUP_INET_INGRESS", CtxProgram(2, 1), 0, 80, Range{304, 116}, "", "function"},
 		},
 		Steps: []Step{{"map .data", "MAP_CREATE", CtxMap(0), ""}, {"map .data", "MAP_UPDATE_ELEM", 96, ".data"}},
 		Settings: []Setting{
@@ -285,6 +285,7 @@ func TestManifest(t *testing.T) {
 		"fd of a program":                  set(198, "programs", 0, "fd"),
 		"log of a program":                 set(185, "programs", 0, "log"),
 		"negative log":                     set(-8, "programs", 0, "log"),
+		"link of a program":                set(197, "programs", 0, "link"),
 		"attribute of a program":           set(441, "programs", 0, "attr", "offset"),
 		"short attribute of a program":     set(71, "programs", 0, "attr", "size"),
 		"short attribute of a replacement": set(112, "programs", 1, "attr", "size"),

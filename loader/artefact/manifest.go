@@ -60,6 +60,7 @@ type (
 		Type       string        `json:"type"`
 		AttachType string        `json:"attach_type"`
 		FD         int           `json:"fd"`
+		Link       int           `json:"link,omitempty"`
 		Log        int           `json:"log"`
 		Attr       manifestRange `json:"attr"`
 		Module     string        `json:"module,omitempty"`
@@ -133,7 +134,7 @@ func (a *Artefact) manifest() *manifest {
 		Object: a.Object, License: a.License, Context: a.Context, Types: rangeOf(a.Types),
 		Maps: all(a.Maps, writeMap), Steps: all(a.Steps, func(s Step) manifestStep { return manifestStep(s) }),
 		Programs: all(a.Programs, func(p Program) manifestProgram {
-			return manifestProgram{p.Name, p.Section, p.Type, p.AttachType, p.FD, p.Log, manifestRange(p.Attr), p.Module, p.Replaces}
+			return manifestProgram{p.Name, p.Section, p.Type, p.AttachType, p.FD, p.Link, p.Log, manifestRange(p.Attr), p.Module, p.Replaces}
 		}),
 		Settings: all(a.Settings, writeSetting), Needs: all(a.Needs, func(n Need) manifestNeed { return manifestNeed(n) }),
 	}
@@ -218,7 +219,7 @@ func (a *Artefact) parseManifest(d *json.Decoder) error {
 	a.Steps = all(m.Steps, func(s manifestStep) Step { return Step(s) })
 	a.Needs = all(m.Needs, func(n manifestNeed) Need { return Need(n) })
 	a.Programs = all(m.Programs, func(p manifestProgram) Program {
-		return Program{p.Name, p.Section, p.Type, p.AttachType, p.FD, p.Log, Range(p.Attr), p.Module, p.Replaces}
+		return Program{p.Name, p.Section, p.Type, p.AttachType, p.FD, p.Link, p.Log, Range(p.Attr), p.Module, p.Replaces}
 	})
 	return nil
 }

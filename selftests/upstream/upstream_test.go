@@ -33,7 +33,6 @@ import (
 // selftest is a file of prog_tests, and what it includes.
 type selftest struct {
 	name         string   // of the file; its function is test_NAME
-	main         string   // function, if it is called otherwise
 	lskel, light []string // objects of light skeletons: NAME.lskel.h with names _lskel, NAME.skel.h
 	full         []string // objects of libbpf's skeletons
 	signed       bool     // upstream signs the first light skeleton
