@@ -50,7 +50,7 @@ func TestMerge(t *testing.T) {
 	assert.Equal(t, newer.Report.Cases[0].Name, "b")
 	assert.Equal(t, newer.Report.Cases[1].Name, "c")
 	assert.Equal(t, newer.Report.Summary[Different], 1)
-	assert.Equal(t, newer.Report.Seconds, Seconds{Boot: 2, Suite: 4, Total: 8})
+	assert.DeepEqual(t, newer.Report.Seconds, Seconds{Boot: 2, Suite: 4, Total: 8})
 	assert.Assert(t, newer.Report.Shard == nil)
 	assert.Assert(t, m.Different() && !m.OK())
 	assert.Assert(t, parts[0].Matrix.Kernels[0].Report.Shard != nil, "an input was changed")
