@@ -119,6 +119,20 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// The first files of version 1, without what was added to it, stay readable, and are written as they were.
+func TestFirstFile(t *testing.T) {
+	file, err := os.ReadFile("testdata/v1-first.bpfreplay")
+	assert.NilError(t, err)
+	a, err := Parse(file)
+	assert.NilError(t, err)
+	want := full()
+	for i := range want.Programs {
+		want.Programs[i].Link = 0
+	}
+	assert.DeepEqual(t, a, want)
+	assert.Assert(t, bytes.Equal(marshal(t, a), file), "the same artefact gives another file")
+}
+
 // refused checks that bytes are no artefact.
 func refused(t testing.TB, file []byte, text string, args ...any) {
 	t.Helper()
