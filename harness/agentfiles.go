@@ -5,6 +5,7 @@ import (
 	"path"
 	"slices"
 
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
@@ -13,7 +14,7 @@ import (
 var libraryDirs = []string{"/lib", "/lib64"}
 
 // agentFiles are the program that is the guest's init and, if it is linked dynamically, its libraries. That is so if
-// it was built with cgo, as `go install` does where there is a C compiler.
+// it was built with cgo, as `go install` does where there is a C compiler, for this machine's processor.
 func agentFiles(agent string) ([]vmimage.File, error) {
 	init := vmimage.File{Path: "/init", Mode: 0o755, Host: agent}
 	f, err := elf.Open(agent)
@@ -25,7 +26,7 @@ func agentFiles(agent string) ([]vmimage.File, error) {
 		return []vmimage.File{init}, nil
 	}
 	const dir = "/agent"
-	needed, err := vmimage.Programs(dir, agent)
+	needed, err := vmimage.Programs(arch.Native, dir, agent)
 	if err != nil {
 		return nil, err
 	}
