@@ -41,12 +41,6 @@ type ruleTest struct {
 	near  map[string]func(s *scenario)
 }
 
-func nameOf(left, right string) func(s *scenario) {
-	return func(s *scenario) {
-		s.left.findMap(".rodata").KernelName, s.right.findMap(".rodata").KernelName = left, right
-	}
-}
-
 func kconfigOf(value string, contents ...byte) Map {
 	return Map{
 		Name: kconfig, Copies: 1, Type: uapi.MapArray, KeySize: 4, ValueSize: 8, MaxEntries: 1, Flags: 1<<7 | flagMmapable,
@@ -152,15 +146,6 @@ func hidden(s *scenario) {
 	s.program(func(f *ProgramFacts) { f.Hidden = []string{"right"} })
 }
 
-// moduleKsym takes the address of a variable of a module in place of "jiffies".
-func moduleKsym(s *scenario) {
-	s.engines = [2]string{EngineReplay, EngineTrace}
-	for _, side := range []*State{s.left, s.right} {
-		s.fn(side, "left").Refs[1].To = "nf_conntrack_max [nf_conntrack]"
-	}
-	s.program(func(f *ProgramFacts) { f.TypedKsyms = []string{"nf_conntrack_max"} })
-}
-
 // hiddenVariables: one of two variables is hidden.
 func hiddenVariables(s *scenario) {
 	s.left.findMap(".bss").Value = "datasec .bss { global u32 few[2]; /* 0, 8 bytes */ global u32 seen; /* 8, 4 bytes */ } /* 12 bytes */"
@@ -205,18 +190,6 @@ func secondKfunc(s *scenario, index uint16) {
 		f.Refs = []Ref{{At: 0, Kind: RefKfunc, To: "bpf_ct_insert [nf_conntrack]", Index: 3}}
 	}
 	s.fn(s.right, "right").Refs[0].Index = index
-}
-
-// pinned is a map of libbpf's, and foundKconfig one of cilium/ebpf's, whose fd
-// is not the one that the load made.
-func pinned(s *scenario) {
-	s.engines = [2]string{EngineLibbpf, EngineReplay}
-	s.left.findMap("counts").Access = ""
-}
-
-func foundKconfig(s *scenario) {
-	sameKconfig(s)
-	s.left.findMap(kconfig).Access, s.right.findMap(kconfig).Access = "", "read-write"
 }
 
 // lightIndex calls a kfunc of a module as libbpf's loader programs do.

@@ -60,10 +60,6 @@ func (b *builder) typedef(name string, to btf.TypeID) btf.TypeID {
 	return b.ref(btf.KindTypedef, name, to)
 }
 
-func (b *builder) fwd(name string, union bool) btf.TypeID {
-	return b.add(name, btf.KindFwd, 0, union, 0)
-}
-
 func (b *builder) array(elem, index btf.TypeID, n uint32) btf.TypeID {
 	return b.add("", btf.KindArray, 0, false, 0, uint32(elem), uint32(index), n)
 }
@@ -127,11 +123,6 @@ func (b *builder) proto(result btf.TypeID, params ...btf.TypeID) btf.TypeID {
 		words = append(words, b.str("p"), uint32(p))
 	}
 	return b.add("", btf.KindFuncProto, len(params), false, uint32(result), words...)
-}
-
-// function is a FUNC without parameters, for func_info.
-func (b *builder) function(name string, result btf.TypeID) btf.TypeID {
-	return b.add(name, btf.KindFunc, 1, false, uint32(b.proto(result)))
 }
 
 func (b *builder) bytes() []byte {

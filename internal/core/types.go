@@ -41,19 +41,6 @@ func (ts *types) resolve(id btf.TypeID) (*btf.Type, error) {
 	return ts.at(id)
 }
 
-// elemOf is what an array of arrays is made of in the end; of any other type it
-// is the type itself.
-func (ts *types) elemOf(id btf.TypeID) (*btf.Type, error) {
-	for range ts.NumTypes() {
-		t, err := ts.resolve(id)
-		if err != nil || t.Kind != btf.KindArray {
-			return t, err
-		}
-		id = t.Array.Elem
-	}
-	return nil, fmt.Errorf("array type %d: %w", id, ErrTooComplex)
-}
-
 func isComposite(k btf.Kind) bool { return k == btf.KindStruct || k == btf.KindUnion }
 
 func isEnum(k btf.Kind) bool { return k == btf.KindEnum || k == btf.KindEnum64 }
@@ -61,9 +48,6 @@ func isEnum(k btf.Kind) bool { return k == btf.KindEnum || k == btf.KindEnum64 }
 // sameKind treats the two widths of enums as one kind: which one the compiler
 // emits depends on values that may differ between kernels.
 func sameKind(a, b btf.Kind) bool { return a == b || isEnum(a) && isEnum(b) }
-
-// sameName compares essential names; the empty one equals only itself.
-func sameName(a, b string) bool { return btf.EssentialName(a) == btf.EssentialName(b) }
 
 // comparer compares a local type with one of the target.
 type comparer struct {

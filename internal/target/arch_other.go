@@ -5,6 +5,3 @@ package target
 // syscallWrapper is empty: powerpc has wrappers and no prefix for them, and other
 // architectures have none.
 const syscallWrapper = ""
-
-// userRegs is the struct behind the typedef bpf_user_pt_regs_t.
-const userRegs = "pt_regs"

@@ -2,6 +2,3 @@ package target
 
 // syscallWrapper is the name of bpf(2) behind a syscall wrapper (Linux 6.6).
 const syscallWrapper = "__riscv_sys_bpf"
-
-// userRegs is the struct behind the typedef bpf_user_pt_regs_t.
-const userRegs = "user_regs_struct"
