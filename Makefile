@@ -143,9 +143,9 @@ test: setup-test bpfreplay ## run all tests, those in guests too
 	echo "$$machine"; \
 	export BPFREPLAY_TEST_STRICT=1; \
 	why=$$(echo "$$machine" | sed -n 's/.*needs bpf(2): //p'); \
-	[ -n "$$why" ] || exec go test -p 2 -timeout 20m ./...; \
+	[ -n "$$why" ] || exec go test -p 2 -timeout 60m ./...; \
 	echo "This machine's bpf(2) cannot be used ($$why), so what needs it runs in a guest of $(KERNEL) afterwards."; \
-	status=0; BPFREPLAY_TEST_BPF=unusable go test -p 2 -timeout 20m ./... || status=1; \
+	status=0; BPFREPLAY_TEST_BPF=unusable go test -p 2 -timeout 60m ./... || status=1; \
 	$(MAKE) --no-print-directory guesttest || status=1; \
 	exit $$status
 
