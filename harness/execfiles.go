@@ -160,7 +160,7 @@ func (g *guestFiles) file(guest, host string, mode fs.FileMode) error {
 	return g.add(vmimage.File{Path: guest, Mode: mode.Perm(), Host: host})
 }
 
-// needsLibraries says whether a file is a program for an architecture that has a
+// needsLibraries reports whether a file is a program for an architecture that has a
 // dynamic linker.
 func needsLibraries(of, file string) bool {
 	e, err := elf.Open(file)

@@ -19,7 +19,7 @@ type guest interface {
 	// the error is a [*vm.Ending] if it came to its end, or was brought to it because
 	// its answer is none. The reply is there in any case, without an answer then.
 	ask(ctx context.Context, req *agent.Request) (*reply, error)
-	// copied says whether the guest is a copy of one that was saved.
+	// copied: the guest was restored from a saved one.
 	copied() bool
 	// end ends it and returns what its kernel complained of since the last reply.
 	end() []vm.Splat

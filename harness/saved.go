@@ -189,7 +189,7 @@ const (
 func verifySaved(ctx context.Context, config vm.Config, dir string) error {
 	ctx, cancel := context.WithTimeout(ctx, verifyTimeout)
 	defer cancel()
-	config.ConsolePath = "" // whoever looks at that wants to see the guest of the cases
+	config.ConsolePath = "" // that file is for the guest that runs the cases
 	m, _, err := restoreWith(ctx, config, dir, verifyNaps)
 	if err != nil {
 		return err

@@ -67,8 +67,8 @@ func endings() []os.Signal {
 	return slices.DeleteFunc([]os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP}, signal.Ignored)
 }
 
-// programSignals are signals for a program that runs in a guest. Whoever receives from it passes them on; while
-// nobody does, those of endings end the command.
+// programSignals are signals for a program that runs in a guest. A receiver passes them on; without
+// a receiver, those of endings end the command.
 var programSignals = make(chan syscall.Signal)
 
 // forwardTime is how long a program that was sent a signal of endings may take to end.

@@ -471,20 +471,11 @@ func (t *types) contained(id btf.TypeID) []btf.TypeID {
 	if err != nil {
 		return nil
 	}
-	var ids []btf.TypeID
 	switch typ.Kind {
-	case btf.KindStruct, btf.KindUnion:
-		for _, m := range typ.Members {
-			ids = append(ids, m.Type)
-		}
-	case btf.KindDatasec:
-		for _, v := range typ.Vars {
-			ids = append(ids, v.Type)
-		}
 	case btf.KindArray:
-		ids = append(ids, typ.Array.Elem)
-	case btf.KindTypedef, btf.KindConst, btf.KindVolatile, btf.KindVar, btf.KindTypeTag:
-		ids = append(ids, typ.Ref)
+		return []btf.TypeID{typ.Array.Elem}
+	case btf.KindPtr, btf.KindFuncProto, btf.KindFunc, btf.KindRestrict:
+		return nil
 	}
-	return ids
+	return t.refers(typ)
 }

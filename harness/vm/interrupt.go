@@ -64,7 +64,7 @@ func (serialBreak) interrupt(vm *VM) {
 	if err != nil {
 		return
 	}
-	// QEMU waits for whoever does not read what the guest prints; it is in the log, too.
+	// QEMU blocks until the guest's output is read; the log has it, too.
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
@@ -129,7 +129,7 @@ func addressOf(registers, name string) string {
 	return fmt.Sprintf("address 0x%s", m[1])
 }
 
-// exited says whether QEMU is gone.
+// exited reports whether QEMU has exited.
 func (vm *VM) exited() bool {
 	select {
 	case <-vm.proc.exited:

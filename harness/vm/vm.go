@@ -465,7 +465,7 @@ func (vm *VM) Wait() *Ending {
 func (vm *VM) Close() error {
 	vm.end(Closed, "")
 	<-vm.done
-	// Whoever is at the console's terminal lets go of it.
+	// Wait for the user of the console's terminal to release it.
 	vm.interrupting.Lock()
 	defer vm.interrupting.Unlock()
 	err := errors.Join(vm.port.Close(), ignoreClosed(vm.console.close()), ignoreClosed(vm.proc.output.Close()))
