@@ -54,8 +54,5 @@ func (b *Budget) guests() int {
 	if b == nil {
 		return math.MaxInt
 	}
-	return int(max(min(b.maxCPUs/guestCPUs, b.maxMemoryMiB/guestMemory), 1))
+	return int(max(min(b.maxCPUs/GuestCPUs, b.maxMemoryMiB/GuestMemoryMiB), 1))
 }
-
-// GuestMemoryMiB is the memory that a guest gets, in MiB.
-const GuestMemoryMiB = guestMemory

@@ -4,9 +4,21 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 )
+
+// KernelDir is what the directory of a kernel's run is called, and its baseline: as the kernel, or as the file that it
+// is. Those of another architecture are in a directory of its own.
+func KernelDir(kernel string) string {
+	if of, name, explicit := arch.Cut(kernel); explicit {
+		return filepath.FromSlash(arch.Join(of, filepath.Base(name)))
+	}
+	return filepath.Base(filepath.Clean(kernel))
+}
 
 // Claim makes a directory for what a run writes, and keeps other runs, of this
 // process or another, from writing there until release is called or the process ends. If it is

@@ -45,7 +45,7 @@ func troubled(req *agent.Request, ran int) (*reply, error) {
 }
 
 func TestEvidence(t *testing.T) {
-	o := Options{Out: t.TempDir(), Agent: os.Args[0], Again: func(kernel, name, dir string) []string {
+	o := Options{Config: Config{Agent: os.Args[0]}, Out: t.TempDir(), Again: func(kernel, name, dir string) []string {
 		return []string{"echo " + kernel + " " + name + " " + filepath.Base(dir)}
 	}}
 	// What a former run left of these cases goes, and what of others stays.
@@ -110,7 +110,7 @@ func TestEvidenceOnFullDisk(t *testing.T) {
 		t.Skipf("needs to mount a tmpfs: %v", err)
 	}
 	t.Cleanup(func() { assert.NilError(t, unix.Unmount(out, 0)) })
-	r, _, err := fakeRun(t, 5, Options{Out: out, Agent: os.Args[0]}, func(req *agent.Request, ran int) (*reply, error) {
+	r, _, err := fakeRun(t, 5, Options{Config: Config{Agent: os.Args[0]}, Out: out}, func(req *agent.Request, ran int) (*reply, error) {
 		rep, err := troubled(req, ran)
 		if rep.answer != nil {
 			rep.console = make([]byte, 64<<10)

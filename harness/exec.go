@@ -68,20 +68,19 @@ const DefaultExecTimeout = 10 * time.Minute
 const execMemory = 1024
 
 // Exec runs a program in a guest and returns its exit status; 128 and the signal's
-// number if a signal ends it. Of Options it heeds those that tell kernel and
-// machine, and Note. An error means that the program did not come to an end of
+// number if a signal ends it. An error means that the program did not come to an end of
 // its own, or that what it left could not be had; it is a *vm.Ending if that is
 // because the guest came to one, a *HangError if the program had its time, and a
 // *SplatError if the guest's kernel complained while it ran and it ended well.
-func Exec(ctx context.Context, c Command, o Options) (status int, err error) {
+func Exec(ctx context.Context, c Command, on Config) (status int, err error) {
 	if c.Timeout == 0 {
 		c.Timeout = DefaultExecTimeout
 	}
-	s, err := c.session(o.Kernel.Arch)
+	s, err := c.session(on.Kernel.Arch)
 	if err != nil {
 		return 0, err
 	}
-	return s.run(ctx, o)
+	return s.run(ctx, on)
 }
 
 // session is the program with its files, for a guest of an architecture.

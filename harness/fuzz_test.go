@@ -31,7 +31,7 @@ func fake(wrong func(*random.Object) []state.Difference) func(context.Context, *
 }
 
 func options(t *testing.T) FuzzOptions {
-	return FuzzOptions{Options: Options{Out: fs.NewDir(t, "fuzz").Path(), Engines: []string{"trace", "replay"}, Note: func(string) {}}, Seed: 11, N: 60}
+	return FuzzOptions{Options: Options{Config: Config{Note: func(string) {}}, Out: fs.NewDir(t, "fuzz").Path(), Engines: []string{"trace", "replay"}}, Seed: 11, N: 60}
 }
 
 // notFrozen has replay forget to freeze the first .rodata map.

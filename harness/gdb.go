@@ -16,13 +16,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 )
 
-// Debugger is where gdb finds a guest that waits for it: see Options.Debugger.
+// Debugger is where gdb finds a guest that waits for it: see guest.Config.Debugger.
 type Debugger struct {
 	socket  *os.File
 	address string
@@ -37,18 +38,18 @@ type Debugger struct {
 // symbols are those of the kernel's build or of the distribution's debug package if
 // they are on this machine; else a guest is started to ask it for those that it
 // knows. The caller closes it.
-func OpenDebugger(ctx context.Context, o *Options) (_ *Debugger, err error) {
-	of, err := arch.Parse(o.Kernel.Arch)
+func OpenDebugger(ctx context.Context, c *Config) (_ *Debugger, err error) {
+	of, err := arch.Parse(c.Kernel.Arch)
 	if err != nil {
 		return nil, fmt.Errorf("gdb: %w", err)
 	}
-	d := &Debugger{release: o.Kernel.Release, of: of}
+	d := &Debugger{release: c.Kernel.Release, of: of}
 	defer func() {
 		if err != nil {
 			d.Close()
 		}
 	}()
-	if err := d.findSymbols(ctx, o); err != nil {
+	if err := d.findSymbols(ctx, c); err != nil {
 		return nil, fmt.Errorf("symbols for gdb: %w", err)
 	}
 	// The port is whichever is free, and nobody can take it before QEMU has it.
@@ -61,8 +62,7 @@ func OpenDebugger(ctx context.Context, o *Options) (_ *Debugger, err error) {
 	if d.socket, err = l.(*net.TCPListener).File(); err != nil {
 		return nil, fmt.Errorf("gdb: %w", err)
 	}
-	o.Debugger, o.Cold = d, true
-	o.BootTimeout, o.CaseTimeout = vm.Endless, vm.Endless
+	c.Debugger, c.Cold, c.BootTimeout = d.socket, true, vm.Endless
 	return d, nil
 }
 
@@ -93,14 +93,6 @@ func debuggerFor(of *arch.Arch) string {
 	return "gdb-multiarch"
 }
 
-// file is the socket for QEMU, nil without a debugger.
-func (d *Debugger) file() *os.File {
-	if d == nil {
-		return nil
-	}
-	return d.socket
-}
-
 // debugFiles are where distributions put kernels with debug information.
 func debugFiles(release string) []string {
 	return []string{
@@ -110,16 +102,16 @@ func debugFiles(release string) []string {
 	}
 }
 
-func (d *Debugger) findSymbols(ctx context.Context, o *Options) error {
-	for _, file := range append([]string{o.Kernel.BootPath}, debugFiles(o.Kernel.Release)...) {
+func (d *Debugger) findSymbols(ctx context.Context, c *Config) error {
+	for _, file := range append([]string{c.Kernel.BootPath}, debugFiles(c.Kernel.Release)...) {
 		if hasSymbols(file) {
 			d.symbols, d.exact = file, true
 			return nil
 		}
 	}
-	name := "vmlinux-" + o.Kernel.Release
-	dir, err := o.Store.MakeDir(ctx, "the kernel's symbols", symbolsKey(o), func(dir string) error {
-		list, err := askSymbols(ctx, *o)
+	name := "vmlinux-" + c.Kernel.Release
+	dir, err := c.Store.MakeDir(ctx, "the kernel's symbols", symbolsKey(c), func(dir string) error {
+		list, err := askSymbols(ctx, *c)
 		if err != nil {
 			return err
 		}
@@ -130,8 +122,8 @@ func (d *Debugger) findSymbols(ctx context.Context, o *Options) error {
 }
 
 // symbolsKey names the symbols of a kernel in the cache.
-func symbolsKey(o *Options) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "symbols 1 %s %s", o.Kernel.SHA256, filepath.Base(o.Kernel.BootPath)))
+func symbolsKey(c *Config) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "symbols 1 %s %s", c.Kernel.SHA256, filepath.Base(c.Kernel.BootPath)))
 	return "symbols-" + hex.EncodeToString(sum[:])
 }
 
@@ -147,14 +139,14 @@ func hasSymbols(file string) bool {
 
 // askSymbols asks a guest for the addresses of its kernel's symbols, which are
 // those of any other guest if the kernel does not choose them at random.
-func askSymbols(ctx context.Context, o Options) ([]byte, error) {
-	o.Params = append(slices.Clone(o.Params), "nokaslr")
+func askSymbols(ctx context.Context, c Config) ([]byte, error) {
+	c.Params = append(slices.Clone(c.Params), "nokaslr")
 	var out, errs bytes.Buffer
 	s := &session{
 		command: agent.Command{Path: "/init", Args: []string{"cat", "/proc/kallsyms"}, Dir: "/"},
-		stdout:  &out, stderr: &errs, get: &getter{}, memory: guestMemory, timeout: DefaultCaseTimeout,
+		stdout:  &out, stderr: &errs, get: &getter{}, memory: GuestMemoryMiB, timeout: symbolsTimeout,
 	}
-	status, err := s.run(ctx, o)
+	status, err := s.run(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -163,6 +155,9 @@ func askSymbols(ctx context.Context, o Options) ([]byte, error) {
 	}
 	return out.Bytes(), nil
 }
+
+// symbolsTimeout is for reading them.
+const symbolsTimeout = time.Minute
 
 // symbol is one of the kernel itself, not of a module.
 type symbol struct {

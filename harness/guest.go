@@ -5,25 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
-	"slices"
+	"strings"
 	"time"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
 )
-
-// guest is a guest whose agent has said hello.
-type guest interface {
-	// ask has the agent run a request. After an error the guest is of no more use;
-	// the error is a [*vm.Ending] if it came to its end, or was brought to it because
-	// its answer is none. The reply is there in any case, without an answer then.
-	ask(ctx context.Context, req *agent.Request) (*reply, error)
-	// copied: the guest was restored from a saved one.
-	copied() bool
-	// end ends it and returns what its kernel complained of since the last reply.
-	end() []vm.Splat
-}
 
 // reply is what came of a request.
 type reply struct {
@@ -42,6 +29,7 @@ type machine struct {
 	restored bool  // and not booted
 }
 
+// ask has the agent run a request; see [vm.Ending] for what may become of the guest.
 func (m *machine) ask(ctx context.Context, req *agent.Request) (*reply, error) {
 	var answer agent.Answer
 	err := m.vm.Do(ctx, func(*vm.Port) error {
@@ -96,41 +84,14 @@ func (m *machine) listen(name string, marked bool) *reply {
 	return rep
 }
 
+// copied reports whether the guest was restored from a saved one.
 func (m *machine) copied() bool { return m.restored }
 
+// end ends the guest and returns what its kernel complained of since the last reply.
 func (m *machine) end() []vm.Splat {
 	text, _ := m.vm.Console(m.seen)
 	m.vm.Close()
 	return vm.Complaints(text)
-}
-
-// guestCPUs is how many virtual processors a guest gets.
-const guestCPUs = 1
-
-// boot starts a guest and waits for its agent. With cold it is booted, not restored.
-func (r *runner) boot(ctx context.Context, number int, cold bool) (guest, error) {
-	start := r.source.start
-	if cold {
-		start = r.source.boot
-	}
-	m, hello, err := start(ctx, r.config(number))
-	if err != nil {
-		return nil, err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.report.Kernel.Release = hello.Release
-	if r.report.Accelerator == "" {
-		for _, lack := range hello.Lacks {
-			r.Note("the guest does without " + lack)
-		}
-		choice := m.vm.Accelerator()
-		r.report.Accelerator = string(choice.Accelerator)
-		r.report.Restored = m.restored
-		r.report.Seconds.Boot = m.vm.BootTime().Seconds()
-		r.Note(fmt.Sprintf("%s: %s", choice.Accelerator, choice.Reason))
-	}
-	return m, nil
 }
 
 // bootMachine boots a guest and waits for its agent.
@@ -159,21 +120,11 @@ func bootMachine(ctx context.Context, config vm.Config) (m *machine, hello agent
 	return m, hello, nil
 }
 
-// config is the machine of the guest of this number.
-func (r *runner) config(number int) vm.Config {
-	console := "console.log"
-	if number > 1 {
-		console = fmt.Sprintf("console-%d.log", number)
-	}
-	return vm.Config{
-		Arch: r.Kernel.Arch, QEMU: r.QEMU, Kernel: r.Kernel.BootPath,
-		Params:    append(slices.Clone(params), r.Params...),
-		Args:      r.QEMUArgs,
-		MemoryMiB: guestMemory, CPUs: guestCPUs,
-		Accelerator: r.Accelerator, StateDir: r.StateDir,
-		ConsolePath: filepath.Join(r.Out, console),
-		// A case has a clock of its own; which of the two it is that ends it must not be chance.
-		BootTimeout: r.BootTimeout, SilenceTimeout: 2 * r.CaseTimeout,
-		Debugger: r.Debugger.file(),
-	}
+// consoleLines is how many lines of the console a report has.
+const consoleLines = 60
+
+// lastLines are the last lines of a console, as many as a report has.
+func lastLines(console []byte) []string {
+	lines := strings.Split(strings.ReplaceAll(string(bytes.TrimSpace(console)), "\r", ""), "\n")
+	return lines[max(len(lines)-consoleLines, 0):]
 }

@@ -33,7 +33,7 @@ func Here(suite *Suite, engines []string, bpftool string, effects bool) (*CaseRe
 		return nil, nil, err
 	}
 	r := &runner{
-		Options: Options{Engines: engines, Kernel: &vmimage.Kernel{}}, suite: suite, tool: bpftool,
+		Options: Options{Config: Config{Kernel: &vmimage.Kernel{}}, Engines: engines}, suite: suite, tool: bpftool,
 		report: &Report{Kernel: KernelReport{Release: unix.ByteSliceToString(u.Release[:])}},
 	}
 	c := &suite.Cases[0]
@@ -48,7 +48,7 @@ func Here(suite *Suite, engines []string, bpftool string, effects bool) (*CaseRe
 		}
 		defer os.RemoveAll(req.Skeletons)
 		for _, e := range needed {
-			if _, err := suite.skeletons(context.Background(), e, "", req.Skeletons); err != nil {
+			if _, err := skeletons(context.Background(), suite, e, "", req.Skeletons); err != nil {
 				return nil, nil, err
 			}
 		}

@@ -219,13 +219,13 @@ func (fs *fileServer) blame(err error) error {
 }
 
 // hasHostRoot says why a kernel cannot have this machine's root.
-func hasHostRoot(o *Options) error {
-	if o.Kernel.Arch != arch.Native {
-		return fmt.Errorf("--rootfs host: kernel %s is for %s, for which this machine's programs are not", o.Kernel.Name, o.Kernel.Arch)
+func hasHostRoot(c *Config) error {
+	if c.Kernel.Arch != arch.Native {
+		return fmt.Errorf("--rootfs host: kernel %s is for %s, for which this machine's programs are not", c.Kernel.Name, c.Kernel.Arch)
 	}
 	for _, m := range agent.HostRootModules {
-		if _, err := o.Kernel.Modules(m); err != nil {
-			return fmt.Errorf("--rootfs host: kernel %s has no %s, which is needed for this machine's files: %w", o.Kernel.Name, m, err)
+		if _, err := c.Kernel.Modules(m); err != nil {
+			return fmt.Errorf("--rootfs host: kernel %s has no %s, which is needed for this machine's files: %w", c.Kernel.Name, m, err)
 		}
 	}
 	return nil

@@ -154,7 +154,7 @@ func Mutate(ctx context.Context, suite *Suite, list []mutate.Mutation, states bo
 	o.Mutate, o.Repeat, o.Fresh = "", 0, false
 	o.Still = true // broken programs are not let loose
 	o.Engines = append(slices.DeleteFunc(slices.Clone(o.Engines), isReplay), state.EngineReplay)
-	r := newRunner(suite.only(list, states), o)
+	r := newRunner(partFor(suite, list, states), o)
 	if err := r.prepare(ctx); err != nil {
 		return nil, err
 	}
@@ -177,17 +177,18 @@ func Mutate(ctx context.Context, suite *Suite, list []mutate.Mutation, states bo
 
 func isReplay(engine string) bool { return engine == state.EngineReplay }
 
-// only is the part of a suite that mutations are for, or all if states are to be
+// partFor is the part of a suite that mutations are for, or all if states are to be
 // changed.
-func (s *Suite) only(list []mutate.Mutation, states bool) *Suite {
-	out := &Suite{Name: s.Name, dir: s.dir, Partial: true}
+func partFor(s *Suite, list []mutate.Mutation, states bool) *Suite {
+	var names []string
 	for _, c := range s.Cases {
-		wanted := slices.ContainsFunc(list, func(m mutate.Mutation) bool { return m.Case == c.Name })
-		if wanted || states {
-			out.Cases = append(out.Cases, c)
+		if states || slices.ContainsFunc(list, func(m mutate.Mutation) bool { return m.Case == c.Name }) {
+			names = append(names, c.Name)
 		}
 	}
-	return out
+	part := s.Only(names)
+	part.External = false
+	return part
 }
 
 // mutator runs mutations.

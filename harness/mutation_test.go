@@ -40,7 +40,7 @@ func hostMutator(t *testing.T, suite *Suite, list []mutate.Mutation, states bool
 	need.BPF(t)
 	var u unix.Utsname
 	assert.NilError(t, unix.Uname(&u))
-	r := &runner{Options: Options{Kernel: &vmimage.Kernel{}, Engines: append(engines, state.EngineReplay)}, suite: suite.only(list, states), used: make(map[string]bool)}
+	r := &runner{Options: Options{Config: Config{Kernel: &vmimage.Kernel{}}, Engines: append(engines, state.EngineReplay)}, suite: partFor(suite, list, states), used: make(map[string]bool)}
 	r.report = &Report{Kernel: KernelReport{Release: unix.ByteSliceToString(u.Release[:])}}
 	return &mutator{
 		runner: r, asker: host{agent.NewServer()}, list: list, states: states, done: func(*MutationResult) {},
@@ -151,7 +151,7 @@ func TestMutationOfBrokenCase(t *testing.T) {
 func TestMutationWithoutCase(t *testing.T) {
 	list := named(t, "drop-freeze")
 	list[0].Case = "no_such_case"
-	m := &mutator{runner: &runner{suite: coreSuite(t).only(list, false)}, list: list}
+	m := &mutator{runner: &runner{suite: partFor(coreSuite(t), list, false)}, list: list}
 	assert.ErrorContains(t, m.run(t.Context()), `mutation drop-freeze: the suite has no case "no_such_case"`)
 }
 
@@ -170,7 +170,7 @@ func TestRuleOfNoUse(t *testing.T) {
 		return agent.Load{Engine: engine, Version: version, Result: agent.OK, State: s}
 	}
 	for version, want := range map[string]string{"libbpf v1.1": "maps_array", "libbpf v1.5": ""} {
-		m := &mutator{runner: &runner{Options: Options{Kernel: &vmimage.Kernel{}}, suite: coreSuite(t), used: make(map[string]bool)}, rules: make(map[string]*RuleUse)}
+		m := &mutator{runner: &runner{Options: Options{Config: Config{Kernel: &vmimage.Kernel{}}}, suite: coreSuite(t), used: make(map[string]bool)}, rules: make(map[string]*RuleUse)}
 		m.runner.report = &Report{Kernel: KernelReport{Release: "6.12.1"}}
 		m.fired(&Case{Name: "maps_array", Object: "maps_array.bpf.o", Expect: Expect{Result: agent.OK}},
 			[]agent.Load{load("libbpf-light", version), load("replay", "")})

@@ -28,22 +28,13 @@ import (
 
 // Options say how to run a suite.
 type Options struct {
-	Store  *vmimage.Store
-	Kernel *vmimage.Kernel
-	// Agent is the program that becomes PID 1 of the guest: this one, static.
-	Agent   string
+	Config
 	Engines []string // by name, in the order in which they run
 	// Bpftool is the bpftool for engines of libbpf, and behind it what it runs
 	// in its turn, if anything. None is the one that this machine has.
 	Bpftool []string
 
-	QEMU        string // "" for the one in PATH
-	Accelerator vm.Accelerator
-	StateDir    string   // where what is known of this host is remembered
-	Params      []string // more kernel parameters
-	QEMUArgs    []string // more arguments of QEMU, with which guests are always booted
-	BootTimeout time.Duration
-	CaseTimeout time.Duration // for one case, all engines
+	CaseTimeout time.Duration // for one case, all engines; endless with a debugger
 
 	// Out is the directory for the initramfs, the console's log and evidence, see
 	// [Claim]. Files of a former run are overwritten.
@@ -76,11 +67,6 @@ type Options struct {
 	// NoRetry: a case that fails is not run once more in a new guest. Cases are not
 	// if loads are mutated or repeated, either.
 	NoRetry bool
-	// Cold: guests are booted. Without it they are copies of one that was booted
-	// once and saved.
-	Cold bool
-	// Debugger, which OpenDebugger sets, has the guest wait for gdb.
-	Debugger *Debugger
 	// Baselines is a directory with a file KERNEL.txt for each kernel that runs are
 	// compared with their like; "" if they are not, nor is one without a file. A case
 	// that fails as it did then is not run once more.
@@ -100,34 +86,15 @@ type Options struct {
 	// Command is the command line, for the report.
 	Command string
 
-	// Note receives lines that tell what happens, Done each case as it is judged;
-	// neither is called twice at a time.
-	Note func(line string)
+	// Done is called for each case as it is judged, one at a time.
 	Done func(c *CaseReport)
 }
 
 // FaultOnce behind a fault injects it only in the first run of a case.
 const FaultOnce = ":once"
 
-// Defaults of the deadlines. Under TCG on a busy machine a boot takes 2 to
-// 6 s, a case up to 2 s.
-const (
-	DefaultBootTimeout = 90 * time.Second
-	DefaultCaseTimeout = 60 * time.Second
-)
-
-// params are kernel parameters for every guest. LSM programs attach only if the
-// LSM "bpf" is on. The rest is about how soon the kernel frees what loads made, for
-// which each case waits: since 6.7 the freeing of sleepable programs, and so of loader
-// programs, is put off to do more at once, by a quarter of a second. A kernel that does not know
-// a parameter ignores it.
-var params = []string{
-	"lsm=bpf", "rcupdate.rcu_expedited=1", "rcupdate.rcu_tasks_trace_lazy_ms=0", "rcupdate.rcu_tasks_lazy_ms=0",
-}
-
-// guestMemory is what a guest gets, in MiB. The largest objects of the Linux
-// selftests need more than the default of package vm.
-const guestMemory = 512
+// DefaultCaseTimeout is for one case. Under TCG on a busy machine it takes up to 2 s.
+const DefaultCaseTimeout = 60 * time.Second
 
 // Run runs a suite in guests. An error means that the harness or its input
 // failed, not that a verdict is bad; guests that break are verdicts.
@@ -352,14 +319,12 @@ func (r *runner) defaults() {
 	if r.Jobs == 0 {
 		r.Jobs = 1
 	}
-	if r.BootTimeout == 0 {
-		r.BootTimeout = DefaultBootTimeout
-	}
+	r.Config.Defaults()
 	if r.CaseTimeout == 0 {
 		r.CaseTimeout = DefaultCaseTimeout
 	}
-	if r.Note == nil {
-		r.Note = func(string) {}
+	if r.Debugger != nil {
+		r.CaseTimeout = vm.Endless
 	}
 	if r.Done == nil {
 		r.Done = func(*CaseReport) {}
@@ -368,13 +333,13 @@ func (r *runner) defaults() {
 
 // prepare finds what goes into the initramfs.
 func (r *runner) prepare(ctx context.Context) error {
-	if err := r.setAgent(); err != nil {
+	if err := r.SetAgent(); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(r.Out, 0o755); err != nil {
 		return err
 	}
-	modules := slices.Clone(agent.BootModules)
+	var modules []string
 	for _, m := range r.suite.Modules() {
 		if _, err := r.Kernel.Modules(m); err != nil {
 			// The probe of what the module brings will say that it is missing.
@@ -397,36 +362,26 @@ func (r *runner) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	skeletons, err := r.skeletonFiles(ctx)
+	skeleton, err := r.skeletonFiles(ctx)
 	if err != nil {
 		return err
 	}
-	tool = append(tool, skeletons...)
-	names, base, err := r.first.files(r.Kernel)
+	initramfs, err := r.Initramfs(r.first, modules, slices.Concat(tool, skeleton))
 	if err != nil {
 		return err
 	}
-	modules = append(modules, names...)
-	self, err := agentFiles(r.Agent)
-	if err != nil {
-		return err
+	config := r.Config
+	config.Note = func(line string) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.Note(line)
 	}
-	base = slices.Concat(tool, base, self)
 	r.source = source{
-		store: r.Store, kernel: r.Kernel, initrd: initrd, cold: r.Cold || len(r.QEMUArgs) > 0,
-		note: func(line string) {
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			r.Note(line)
-		},
-		initramfs: vmimage.Initramfs{
-			Base:    base,
-			Modules: modules,
-		},
-		ready: agent.Ready{Behave: r.behaves(), Bpftool: r.tool},
+		Config: config, Initramfs: initramfs, Initrd: initrd,
+		Ready: agent.Ready{Behave: r.behaves(), Bpftool: r.tool},
 	}
 	if r.Repeat <= 1 {
-		r.source.ready.Engines = r.Engines
+		r.source.Ready.Engines = r.Engines
 	}
 	return nil
 }
@@ -476,7 +431,7 @@ func (r *runner) foreignTool(ctx context.Context) ([]vmimage.File, error) {
 // skeletonFiles are the programs of engines that load skeletons, built for the cases.
 func (r *runner) skeletonFiles(ctx context.Context) (files []vmimage.File, err error) {
 	for _, e := range engine.Skeletons(r.Engines) {
-		program, err := r.suite.skeletons(ctx, e, r.Kernel.Arch, filepath.Join(r.Out, "skeletons"))
+		program, err := skeletons(ctx, r.suite, e, r.Kernel.Arch, filepath.Join(r.Out, "skeletons"))
 		if err != nil {
 			return nil, err
 		}
@@ -486,7 +441,7 @@ func (r *runner) skeletonFiles(ctx context.Context) (files []vmimage.File, err e
 }
 
 // skeletons builds the program of an engine that loads skeletons, with those of all cases.
-func (s *Suite) skeletons(ctx context.Context, engine, arch, dir string) (string, error) {
+func skeletons(ctx context.Context, s *Suite, engine, arch, dir string) (string, error) {
 	var objects []skelprog.Object
 	for i := range s.Cases {
 		data, err := os.ReadFile(s.path(&s.Cases[i]))
@@ -564,7 +519,7 @@ func (r *runner) finish(start time.Time) {
 		r.report.Seconds.Suite += c.Seconds
 		c.Failures = append(c.Failures, r.leaks[c.Name]...)
 	}
-	r.report.Seconds.Saving = r.source.saving.Seconds()
+	r.report.Seconds.Saving = r.source.Saving().Seconds()
 	r.report.Seconds.Total = time.Since(start).Seconds()
 	if r.Resume != nil {
 		r.report.Seconds.Total += r.Resume.Seconds.Total

@@ -24,15 +24,13 @@ import (
 // booted, made ready and saved, by this run or by an earlier one; where that cannot
 // be had they are booted. It may be used by several goroutines.
 type source struct {
-	store     *vmimage.Store
-	kernel    *vmimage.Kernel
-	initramfs vmimage.Initramfs
-	initrd    string // where to put it; if empty, in memory
-	ready     agent.Ready
-	cold      bool // guests are booted
-	note      func(line string)
+	Config
+	Initramfs vmimage.Initramfs
+	Initrd    string // where to put it; if empty, in memory
+	Ready     agent.Ready
 
 	mu     sync.Mutex
+	booted bool // guests are booted: none can be saved
 	made   bool // initrd is there
 	memory *os.File
 	key    string // of the saved guest
@@ -43,15 +41,21 @@ type source struct {
 	saving time.Duration
 }
 
-// start starts a guest. An error is a [*vm.Ending] if the guest came to its end.
-func (s *source) start(ctx context.Context, config vm.Config) (m *machine, hello agent.Hello, err error) {
+// cold reports whether guests are booted.
+func (s *source) cold() bool { return s.booted || s.Cold || len(s.QEMUArgs) > 0 }
+
+// Saving is how long it took to save the guest that others are copies of, 0 if that was done before.
+func (s *source) Saving() time.Duration { return s.saving }
+
+// Start starts a guest. An error is a [*vm.Ending] if the guest came to its end.
+func (s *source) Start(ctx context.Context, config vm.Config) (m *machine, hello agent.Hello, err error) {
 	for {
 		dir, err := s.saved(ctx, config)
 		if err != nil {
 			return nil, hello, err
 		}
 		if dir == "" {
-			return s.boot(ctx, config)
+			return s.Boot(ctx, config)
 		}
 		m, hello, err = restore(ctx, config, dir)
 		if err == nil || ctx.Err() != nil || !wontRestore(err) {
@@ -65,7 +69,7 @@ func (s *source) start(ctx context.Context, config vm.Config) (m *machine, hello
 func (s *source) saved(ctx context.Context, config vm.Config) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.cold || s.dir != "" {
+	if s.cold() || s.dir != "" {
 		return s.dir, nil
 	}
 	if s.key == "" {
@@ -75,7 +79,7 @@ func (s *source) saved(ctx context.Context, config vm.Config) (string, error) {
 		}
 		s.key = key
 	}
-	dir, err := s.store.SavedGuest(ctx, s.key, func(dir string) error { return s.save(ctx, config, dir) })
+	dir, err := s.Store.SavedGuest(ctx, s.key, func(dir string) error { return s.save(ctx, config, dir) })
 	var notBooted *bootError
 	switch {
 	case err == nil:
@@ -85,8 +89,8 @@ func (s *source) saved(ctx context.Context, config vm.Config) (string, error) {
 	case errors.As(err, &notBooted):
 		return "", notBooted.err // nor would another one
 	default:
-		s.cold = true
-		s.note(fmt.Sprintf("guests are booted, as none can be saved: %v", err))
+		s.booted = true
+		s.Note(fmt.Sprintf("guests are booted, as none can be saved: %v", err))
 	}
 	return s.dir, nil
 }
@@ -99,14 +103,14 @@ func (s *source) giveUp(dir string, why error) {
 		return // another worker was faster
 	}
 	s.dir = ""
-	err := s.store.DropGuest(s.key)
+	err := s.Store.DropGuest(s.key)
 	switch {
 	case s.again || err != nil:
-		s.cold = true
-		s.note(fmt.Sprintf("guests are booted, as those saved do not restore: %v", failures.All(why, err)))
+		s.booted = true
+		s.Note(fmt.Sprintf("guests are booted, as those saved do not restore: %v", failures.All(why, err)))
 	default:
 		s.again = true
-		s.note(fmt.Sprintf("the saved guest is made anew: %v", why))
+		s.Note(fmt.Sprintf("the saved guest is made anew: %v", why))
 	}
 }
 
@@ -116,12 +120,12 @@ func (s *source) keyOf(ctx context.Context, config vm.Config) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	initramfs, err := s.store.InitramfsSum(s.kernel, s.initramfs)
+	initramfs, err := s.Store.InitramfsSum(s.Kernel, s.Initramfs)
 	if err != nil {
 		return "", err
 	}
 	sum := sha256.New()
-	fmt.Fprintf(sum, "%s\n%s %s\n%s\n%+v\n", machine, s.kernel.SHA256, filepath.Base(s.kernel.BootPath), initramfs, s.ready)
+	fmt.Fprintf(sum, "%s\n%s %s\n%s\n%+v\n", machine, s.Kernel.SHA256, filepath.Base(s.Kernel.BootPath), initramfs, s.Ready)
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
@@ -211,14 +215,14 @@ func (s *source) saveOnce(ctx context.Context, config vm.Config, dir string) err
 		return &bootError{err}
 	}
 	defer m.vm.Close()
-	if _, err := m.prepare(ctx, &agent.Request{Ready: &s.ready}); err != nil {
+	if _, err := m.prepare(ctx, &agent.Request{Ready: &s.Ready}); err != nil {
 		return err
 	}
 	return m.vm.Save(ctx)
 }
 
-// boot boots a guest.
-func (s *source) boot(ctx context.Context, config vm.Config) (*machine, agent.Hello, error) {
+// Boot boots a guest.
+func (s *source) Boot(ctx context.Context, config vm.Config) (*machine, agent.Hello, error) {
 	s.mu.Lock()
 	err := s.makeInitrd(&config)
 	s.mu.Unlock()
@@ -230,17 +234,17 @@ func (s *source) boot(ctx context.Context, config vm.Config) (*machine, agent.He
 
 // makeInitrd writes the initramfs, which only guests that boot need.
 func (s *source) makeInitrd(config *vm.Config) error {
-	config.Initrd, config.InitrdFile = s.initrd, s.memory
+	config.Initrd, config.InitrdFile = s.Initrd, s.memory
 	if s.made {
 		return nil
 	}
-	if s.initrd == "" {
+	if s.Initrd == "" {
 		return s.makeInMemory(config)
 	}
-	if err := os.Remove(s.initrd); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := os.Remove(s.Initrd); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	_, err := s.store.Initramfs(s.initrd, s.kernel, s.initramfs)
+	_, err := s.Store.Initramfs(s.Initrd, s.Kernel, s.Initramfs)
 	s.made = err == nil
 	return err
 }
@@ -254,7 +258,7 @@ func (s *source) makeInMemory(config *vm.Config) error {
 	s.close()
 	s.memory = os.NewFile(uintptr(fd), "initramfs")
 	config.InitrdFile = s.memory
-	_, err = s.store.WriteInitramfs(s.memory, s.kernel, s.initramfs)
+	_, err = s.Store.WriteInitramfs(s.memory, s.Kernel, s.Initramfs)
 	s.made = err == nil
 	return err
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -34,7 +33,7 @@ type copies struct {
 	agent  string
 	kernel *vmimage.Kernel
 	cache  string
-	shell  Command
+	shell  []string // programs for what guests are asked
 
 	mu    sync.Mutex
 	notes []string
@@ -43,15 +42,10 @@ type copies struct {
 func newCopies(t *testing.T) *copies {
 	t.Helper()
 	need.QEMU(t)
-	c := &copies{t: t, kernel: need.Kernel(t, "6.12"), cache: t.TempDir(), agent: filepath.Join(t.TempDir(), "bpfreplay")}
-	c.shell = Command{Program: need.Program(t, "sh"), Args: []string{"sh", "-c", sayings}, Dir: "/"}
-	for _, p := range []string{"cat", "cksum", "head", "date"} {
-		c.shell.With = append(c.shell.With, need.Program(t, p))
+	c := &copies{t: t, kernel: need.Kernel(t, "6.12"), cache: t.TempDir(), agent: need.Agent(t)}
+	for _, p := range []string{"sh", "cat", "cksum", "head", "date"} {
+		c.shell = append(c.shell, need.Program(t, p))
 	}
-	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", c.agent, "../cmd/bpfreplay")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	out, err := build.CombinedOutput()
-	assert.NilError(t, err, "%s", out)
 	return c
 }
 
@@ -61,46 +55,58 @@ func (c *copies) source() *source {
 	store, err := vmimage.Open(vmimage.Options{Cache: c.cache})
 	assert.NilError(c.t, err)
 	c.t.Cleanup(func() { store.Close() })
-	files, err := c.shell.files(arch.Native)
+	files, err := vmimage.Programs(arch.Native, "/shell", c.shell...)
 	assert.NilError(c.t, err)
-	return &source{
-		store: store, kernel: c.kernel, initrd: filepath.Join(c.t.TempDir(), "initramfs.cpio"),
-		initramfs: vmimage.Initramfs{
+	s := &source{
+		Config: Config{Store: store, Kernel: c.kernel, Accelerator: vm.TCG},
+		Initrd: filepath.Join(c.t.TempDir(), "initramfs.cpio"),
+		Initramfs: vmimage.Initramfs{
 			Base:    []vmimage.File{{Path: "/init", Mode: 0o755, Host: c.agent}},
 			Modules: agent.BootModules,
 			Extra:   files,
 		},
-		ready: agent.Ready{Behave: true, Engines: []string{"direct", "trace", "replay"}},
-		note: func(line string) {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			c.notes = append(c.notes, line)
-		},
+		Ready: agent.Ready{Behave: true, Engines: []string{"direct", "trace", "replay"}},
 	}
+	s.Defaults()
+	s.Note = func(line string) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.notes = append(c.notes, line)
+	}
+	return s
 }
 
-func (c *copies) config() vm.Config {
-	return vm.Config{Kernel: c.kernel.BootPath, Params: params, MemoryMiB: guestMemory, CPUs: guestCPUs,
-		Accelerator: vm.TCG, BootTimeout: DefaultBootTimeout, SilenceTimeout: DefaultCaseTimeout}
+// machine is the machine of all guests.
+func (s *source) machine() vm.Config {
+	c := s.Machine(GuestMemoryMiB, GuestCPUs)
+	c.SilenceTimeout = time.Minute
+	return c
 }
 
 // start starts a guest, and returns what it says of itself: ids that nobody else should have.
 func (c *copies) start(ctx context.Context, s *source) (restored bool, ids []string, err error) {
 	began := time.Now()
-	m, _, err := s.start(ctx, c.config())
+	m, _, err := s.Start(ctx, s.machine())
 	if err != nil {
 		return false, nil, err
 	}
 	defer m.vm.Close()
 	var out bytes.Buffer
-	shell := c.shell
-	shell.Stdout, shell.Stderr = &out, &out
-	session, err := shell.session(arch.Native)
-	if err != nil {
-		return false, nil, err
-	}
 	err = m.vm.Do(ctx, func(*vm.Port) error {
-		_, err := session.talk(ctx, m.conn)
+		err := m.conn.Send(&agent.Request{Exec: &agent.Command{
+			Path: "/shell/bin/" + filepath.Base(c.shell[0]), Args: []string{"sh", "-c", sayings}, Dir: "/",
+			Env: []string{"PATH=/shell/bin", "LD_LIBRARY_PATH=/shell/lib"},
+		}})
+		for err == nil {
+			var said agent.Output
+			if err = m.conn.Receive(&said); err == nil {
+				out.Write(said.Stdout)
+				out.Write(said.Stderr)
+				if said.Ended != nil {
+					break
+				}
+			}
+		}
 		return err
 	})
 	now := time.Now()
@@ -171,8 +177,8 @@ func TestSavedGuests(t *testing.T) {
 
 	// What is not asked for is not made.
 	s = c.source()
-	s.cold = true
-	m, _, err := s.start(t.Context(), c.config())
+	s.Cold = true
+	m, _, err := s.Start(t.Context(), s.machine())
 	assert.NilError(t, err)
 	assert.Assert(t, !m.restored)
 	m.vm.Close()
@@ -203,10 +209,10 @@ func TestSavedGuestsAreVerified(t *testing.T) {
 	assert.DeepEqual(t, c.notes, []string(nil))
 
 	s = c.source()
-	s.ready = agent.Ready{Behave: true} // another guest
+	s.Ready = agent.Ready{Behave: true} // another guest
 	s.verify = func(context.Context, vm.Config, string) error { tries++; return errors.New("it hangs") }
 	tries = 0
-	m, _, err := s.start(t.Context(), c.config())
+	m, _, err := s.Start(t.Context(), s.machine())
 	assert.NilError(t, err)
 	assert.Assert(t, !m.restored)
 	assert.NilError(t, m.vm.Close())
@@ -222,7 +228,8 @@ func TestSavedGuestsFullDisk(t *testing.T) {
 		t.Skipf("no small disk to be had: %v", err)
 	}
 	defer unix.Unmount(c.cache, unix.MNT_DETACH)
-	m, _, err := c.source().start(t.Context(), c.config())
+	s := c.source()
+	m, _, err := s.Start(t.Context(), s.machine())
 	assert.NilError(t, err)
 	assert.Assert(t, !m.restored)
 	assert.NilError(t, m.vm.Close())
@@ -238,9 +245,10 @@ func TestSavedGuestsFullDisk(t *testing.T) {
 // A guest that does not boot is not tried again, and not saved.
 func TestSavedGuestThatPanics(t *testing.T) {
 	c := newCopies(t)
-	config := c.config()
+	s := c.source()
+	config := s.machine()
 	config.Params = append(config.Params, "init=/nonexistent", "rdinit=/nonexistent")
-	_, _, err := c.source().start(t.Context(), config)
+	_, _, err := s.Start(t.Context(), config)
 	ending, ok := err.(*vm.Ending)
 	assert.Assert(t, ok, "%v", err)
 	assert.Equal(t, ending.Reason, vm.Panicked)

@@ -22,8 +22,9 @@ import (
 // Programs that are not large run in copies of one guest, which gets their files when
 // it is there: as they are, and none that another program had.
 func TestExecRestored(t *testing.T) {
-	c := newCopies(t)
-	store, err := vmimage.Open(vmimage.Options{Cache: c.cache})
+	need.QEMU(t)
+	cache := t.TempDir()
+	store, err := vmimage.Open(vmimage.Options{Cache: cache})
 	assert.NilError(t, err)
 	defer store.Close()
 	dir := t.TempDir()
@@ -37,15 +38,15 @@ func TestExecRestored(t *testing.T) {
 	assert.NilError(t, os.Symlink("../tree/large", filepath.Join(tree, "link")))
 	stat, ls := need.Program(t, "stat"), need.Program(t, "ls")
 
-	o := Options{Agent: c.agent, Store: store, Kernel: c.kernel, Accelerator: vm.TCG, Note: func(line string) { t.Log(line) }}
+	o := Config{Agent: need.Agent(t), Store: store, Kernel: need.Kernel(t, "6.12"), Accelerator: vm.TCG, Note: func(line string) { t.Log(line) }}
 	run := func(script string, with ...string) (string, bool) {
 		t.Helper()
 		var out bytes.Buffer
-		shell := c.shell
-		shell.Args = []string{"sh", "-c", script}
-		shell.With = append(shell.With[:len(shell.With):len(shell.With)], with...)
-		shell.Dir, shell.Timeout = dir, DefaultExecTimeout
-		shell.Stdout, shell.Stderr = &out, &out
+		shell := Command{
+			Program: need.Program(t, "sh"), Args: []string{"sh", "-c", script}, Dir: dir,
+			With:   append(with, need.Program(t, "cat"), need.Program(t, "cksum"), need.Program(t, "date")),
+			Stdout: &out, Stderr: &out, Timeout: DefaultExecTimeout,
+		}
 		s, err := shell.session(arch.Native)
 		assert.NilError(t, err)
 		m, err := s.guest(t.Context(), &o, nil)
@@ -79,7 +80,7 @@ func TestExecRestored(t *testing.T) {
 	assert.NilError(t, err)
 	off := time.Unix(seconds, 0).Sub(began)
 	assert.Assert(t, off > -2*time.Second && off < time.Minute, "the guest's clock is off by %s", off)
-	saved, err := os.ReadDir(filepath.Join(c.cache, "saved"))
+	saved, err := os.ReadDir(filepath.Join(cache, "saved"))
 	assert.NilError(t, err)
 	assert.Equal(t, len(saved), 1)
 

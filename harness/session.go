@@ -47,38 +47,38 @@ type session struct {
 const signalStatus = 128
 
 // run runs the program: see Exec.
-func (s *session) run(ctx context.Context, o Options) (status int, err error) {
-	if err := o.setAgent(); err != nil {
+func (s *session) run(ctx context.Context, c Config) (status int, err error) {
+	c.Defaults()
+	if err := c.SetAgent(); err != nil {
 		return 0, err
 	}
 	var server *fileServer
 	if s.hostRoot {
-		if err := hasHostRoot(&o); err != nil {
+		if err := hasHostRoot(&c); err != nil {
 			return 0, err
 		}
-		if server, err = serveRoot(o.Agent); err != nil {
+		if server, err = serveRoot(c.Agent); err != nil {
 			return 0, err
 		}
 		defer server.close()
 		s.command.HostRoot = vm.HostRootTag
 	}
-	m, err := s.guest(ctx, &o, server)
+	m, err := s.guest(ctx, &c, server)
 	if err != nil {
 		return 0, server.blame(err)
 	}
-	guest := m.vm
-	defer guest.Close()
-	stopConsole := follow(s.console, guest)
+	defer m.vm.Close()
+	stopConsole := follow(s.console, m.vm)
 	defer stopConsole()
 	limited := ctx
-	if s.timeout > 0 && o.Debugger == nil {
+	if s.timeout > 0 && c.Debugger == nil {
 		var cancel context.CancelFunc
 		limited, cancel = context.WithTimeout(ctx, s.timeout+hangTime)
 		defer cancel()
 	}
 	var ended *agent.Ended
-	err = guest.Do(limited, func(*vm.Port) (err error) {
-		if o.Debugger != nil {
+	err = m.vm.Do(limited, func(*vm.Port) (err error) {
+		if c.Debugger != nil {
 			s.timeout = 0
 		}
 		ended, err = s.talk(limited, m.conn)
@@ -97,19 +97,19 @@ func (s *session) run(ctx context.Context, o Options) (status int, err error) {
 	}
 	said := m.listen(agent.ExecName, true)
 	for _, s := range slices.Concat(said.late, said.splats) {
-		o.Note(fmt.Sprintf("the guest's kernel complained (%s): %s", s.Kind, s.Line))
+		c.Note(fmt.Sprintf("the guest's kernel complained (%s): %s", s.Kind, s.Line))
 	}
 	switch {
 	case ended.Error != "":
 		return 0, fmt.Errorf("%s does not start in the guest: %s", s.command.Args[0], ended.Error)
 	case ended.Signal != 0:
-		o.Note(fmt.Sprintf("%s was ended by a signal: %s", s.command.Args[0], ended.Signal))
+		c.Note(fmt.Sprintf("%s was ended by a signal: %s", s.command.Args[0], ended.Signal))
 		status = signalStatus + int(ended.Signal)
 	default:
 		status = ended.Status
 	}
 	if ended.GetErr != "" {
-		o.Note("not all that was asked for came back: " + ended.GetErr)
+		c.Note("not all that was asked for came back: " + ended.GetErr)
 	}
 	// Out of memory is what happens to programs, and not what is wrong with the kernel.
 	splats := slices.DeleteFunc(said.splats, func(s vm.Splat) bool { return s.Kind == vm.SplatMemory })
@@ -178,48 +178,27 @@ func follow(w io.Writer, guest *vm.VM) (stop func()) {
 
 // guest is the guest for the program, with its files and an agent that is ready.
 // It needs none of this machine any more, but for this machine's root.
-func (s *session) guest(ctx context.Context, o *Options, server *fileServer) (*machine, error) {
-	modules := slices.Concat(agent.BootModules, s.modules)
+func (s *session) guest(ctx context.Context, c *Config, server *fileServer) (*machine, error) {
+	modules := s.modules
 	if s.hostRoot {
-		modules = append(modules, agent.HostRootModules...)
+		modules = slices.Concat(modules, agent.HostRootModules)
 	}
-	names, first, err := s.first.files(o.Kernel)
+	initramfs, err := c.Initramfs(s.first, modules, s.base)
 	if err != nil {
 		return nil, err
 	}
-	self, err := agentFiles(o.Agent)
-	if err != nil {
-		return nil, err
-	}
-	from := source{
-		store: o.Store, kernel: o.Kernel,
-		initramfs: vmimage.Initramfs{
-			Base:    slices.Concat(self, s.base, first),
-			Modules: append(modules, names...),
-			Extra:   s.files,
-		},
-		ready: agent.Ready{Exec: true},
-		cold:  o.Cold || !s.likely || len(o.QEMUArgs) > 0, note: o.Note,
-	}
+	initramfs.Extra = s.files
+	from := source{Config: *c, Initramfs: initramfs, Ready: agent.Ready{Exec: true}}
+	from.Cold = c.Cold || !s.likely
 	defer from.close()
-	boot := o.BootTimeout
-	if boot == 0 {
-		boot = DefaultBootTimeout
-	}
+	machine := c.Machine(s.memory, s.cpus)
+	machine.HostRoot = server.file()
 	// A program may say nothing for as long as it may take.
-	silence := vm.Endless
-	if s.timeout > 0 && o.Debugger == nil {
-		silence = 2 * s.timeout
+	machine.SilenceTimeout = vm.Endless
+	if s.timeout > 0 && c.Debugger == nil {
+		machine.SilenceTimeout = 2 * s.timeout
 	}
-	m, _, err := from.start(ctx, vm.Config{
-		Arch: o.Kernel.Arch, QEMU: o.QEMU, Kernel: o.Kernel.BootPath,
-		Params:    slices.Concat(params, o.Params),
-		Args:      o.QEMUArgs,
-		MemoryMiB: s.memory, CPUs: s.cpus,
-		Accelerator: o.Accelerator, StateDir: o.StateDir,
-		BootTimeout: boot, SilenceTimeout: silence,
-		Debugger: o.Debugger.file(), HostRoot: server.file(),
-	})
+	m, _, err := from.Start(ctx, machine)
 	return m, err
 }
 

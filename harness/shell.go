@@ -72,12 +72,12 @@ var usual = strings.Fields(`
 
 // Run opens the prompt, and returns the shell's exit status when it ends: see
 // Exec. Nothing ends a guest for being silent.
-func (sh *Shell) Run(ctx context.Context, o Options) (status int, err error) {
-	s, err := sh.session(&o)
+func (sh *Shell) Run(ctx context.Context, c Config) (status int, err error) {
+	s, err := sh.session(&c)
 	if err != nil {
 		return 0, err
 	}
-	status, err = s.run(ctx, o)
+	status, err = s.run(ctx, c)
 	var ending *vm.Ending
 	if errors.As(err, &ending) && ending.Reason == vm.PoweredOff {
 		return 0, nil
@@ -85,7 +85,7 @@ func (sh *Shell) Run(ctx context.Context, o Options) (status int, err error) {
 	return status, err
 }
 
-func (sh *Shell) session(o *Options) (*session, error) {
+func (sh *Shell) session(on *Config) (*session, error) {
 	s := &session{
 		modules: slices.Concat(sh.Modules, sh.Suite.Modules()), hostRoot: sh.HostRoot,
 		first: sh.First, stdin: sh.Stdin, stdout: sh.Stdout, stderr: sh.Stderr, terminal: sh.Terminal, get: &getter{},
@@ -105,14 +105,14 @@ func (sh *Shell) session(o *Options) (*session, error) {
 			return nil, fmt.Errorf("%s: with this machine's root there is nothing to take along", sh.With[0])
 		}
 		// Its own start-up files are for machines, not for guests.
-		self = o.Agent
+		self = on.Agent
 		s.command.Path, s.command.Args = hostShell, []string{"sh", "-c", `. "$0"; exec "${SHELL:-/bin/sh}"`, shellInit}
 		s.command.Env = append([]string{"PATH=" + os.Getenv("PATH"), "SHELL=" + os.Getenv("SHELL")}, sh.Env...)
 	} else {
-		if s.base, err = shellTools(o.Kernel.Arch); err != nil {
+		if s.base, err = shellTools(on.Kernel.Arch); err != nil {
 			return nil, err
 		}
-		g := guestFiles{arch: o.Kernel.Arch, byPath: make(map[string]vmimage.File)}
+		g := guestFiles{arch: on.Kernel.Arch, byPath: make(map[string]vmimage.File)}
 		for _, name := range append(terminfo(sh.Env), sh.With...) {
 			if err := g.with(name); err != nil {
 				return nil, err
@@ -122,10 +122,10 @@ func (sh *Shell) session(o *Options) (*session, error) {
 		if s.command.Dir = "/root"; len(sh.Suite.Cases) > 0 {
 			s.command.Dir = shellSuite
 		}
-		env := []string{"PATH=/bin:/sbin:/usr/bin:/usr/sbin", "PS1=" + o.Kernel.Name + ":"}
+		env := []string{"PATH=/bin:/sbin:/usr/bin:/usr/sbin", "PS1=" + on.Kernel.Name + ":"}
 		s.command.Env = slices.Concat(libraryPath(sh.Env), env, sh.Env)
 	}
-	s.command.Files = append(s.command.Files, agent.File{Path: shellInit, Mode: 0o644, Data: []byte(sh.script(self, o))})
+	s.command.Files = append(s.command.Files, agent.File{Path: shellInit, Mode: 0o644, Data: []byte(sh.script(self, on))})
 	if s.memory == 0 {
 		s.memory = execMemory + memoryFor(s.base) + memoryFor(s.files)
 	}
@@ -251,7 +251,7 @@ func (sh *Shell) how(c *Case, engine string) string {
 
 // script is what the shell runs first: it loads the objects, and says what is
 // where. It says it to the person, not to whoever reads the output of commands.
-func (sh *Shell) script(self string, o *Options) string {
+func (sh *Shell) script(self string, on *Config) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	say := func(text string) { line("echo %s >&2", shellword.Quote(text)) }
@@ -259,7 +259,7 @@ func (sh *Shell) script(self string, o *Options) string {
 		line("mkdir -p %s", shellPins)
 	}
 	if sh.Terminal != nil {
-		say(fmt.Sprintf("Linux %s in a guest. exit or Ctrl-D ends it; Ctrl-] does, too, if it hangs.", o.Kernel.Release))
+		say(fmt.Sprintf("Linux %s in a guest. exit or Ctrl-D ends it; Ctrl-] does, too, if it hangs.", on.Kernel.Release))
 	}
 	for i := range sh.Suite.Cases {
 		c := &sh.Suite.Cases[i]

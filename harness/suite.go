@@ -38,7 +38,7 @@ type Suite struct {
 	// loads but that engines agree.
 	External bool `yaml:"external,omitempty"`
 
-	dir string // where the objects are
+	dir string `yaml:"-"` // where the objects are
 }
 
 // Case is one object and what to do with it.
@@ -71,7 +71,7 @@ type Case struct {
 	// Issue is set for cases beyond what can be loaded today.
 	Issue int `yaml:"issue,omitempty"`
 
-	own bool // an object that somebody named on the command line
+	own bool `yaml:"-"` // an object that somebody named on the command line
 }
 
 // Expect says how the loads of a case are to end.

@@ -32,7 +32,7 @@ func (w *worker) need(ctx context.Context) error {
 	if w.guest != nil {
 		return nil
 	}
-	release, err := w.Budget.take(ctx, guestCPUs, guestMemory)
+	release, err := w.Budget.take(ctx, GuestCPUs, GuestMemoryMiB)
 	if err != nil {
 		return err
 	}
@@ -175,14 +175,6 @@ func (w *worker) complaints(out *CaseReport, c *Case, rep *reply) {
 			out.Console = lastLines(rep.console)
 		}
 	}
-}
-
-// consoleLines is how many lines of the console a report has.
-const consoleLines = 60
-
-func lastLines(console []byte) []string {
-	lines := strings.Split(strings.ReplaceAll(string(bytes.TrimSpace(console)), "\r", ""), "\n")
-	return lines[max(len(lines)-consoleLines, 0):]
 }
 
 // leave drops the guest after asking it for what its cases left behind, if it has

@@ -210,7 +210,7 @@ func TestCopyHangs(t *testing.T) {
 		assert.Equal(t, f.cold, 1)
 	}
 	hangs = 1
-	r, f, err := fakeRun(t, 3, Options{NoRetry: true, Cold: true}, answer)
+	r, f, err := fakeRun(t, 3, Options{Config: Config{Cold: true}, NoRetry: true}, answer)
 	assert.NilError(t, err)
 	assert.Equal(t, r.Cases[1].Verdict(), Broken)
 	assert.Equal(t, f.cold, 0)
@@ -281,7 +281,7 @@ func TestNoGuestBoots(t *testing.T) {
 		for i := range 3 {
 			suite.Cases = append(suite.Cases, Case{Name: fmt.Sprintf("c%d", i), Object: coreObject(t), Expect: Expect{Result: agent.OK}})
 		}
-		r := newRunner(suite, Options{Kernel: &vmimage.Kernel{Name: "6.12"}, Engines: []string{"trace", "replay"}, Isolate: true})
+		r := newRunner(suite, Options{Config: Config{Kernel: &vmimage.Kernel{Name: "6.12"}}, Engines: []string{"trace", "replay"}, Isolate: true})
 		r.start = func(_ context.Context, number int, _ bool) (guest, error) {
 			if err := test.boots(number); err != nil {
 				return nil, err

@@ -169,7 +169,7 @@ func (f *execFlags) run(cmd *cobra.Command, args []string) error {
 	defer done()
 	return inGuest(cmd, &c, f.tty, func(ctx context.Context, note func(string)) (int, error) {
 		opts.Note = note // the program writes there, too
-		return harness.Exec(ctx, c, opts)
+		return harness.Exec(ctx, c, opts.Config)
 	})
 }
 

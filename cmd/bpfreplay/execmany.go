@@ -93,7 +93,7 @@ func (f *execFlags) runOne(ctx context.Context, cmd *cobra.Command, c harness.Co
 		defer done()
 		row.Release = opts.Kernel.Release
 		opts.Note = note
-		row.Status, err = harness.Exec(ctx, c, opts)
+		row.Status, err = harness.Exec(ctx, c, opts.Config)
 	}
 	row.Seconds = time.Since(start).Seconds()
 	if err == nil {

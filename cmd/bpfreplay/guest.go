@@ -64,11 +64,11 @@ func (f *guestFlags) addMachine(cmd *cobra.Command) {
 
 // debugger makes the guest wait for gdb if that is wanted. The caller calls done
 // when no guest runs any more.
-func (f *guestFlags) debugger(cmd *cobra.Command, o *harness.Options) (done func(), err error) {
+func (f *guestFlags) debugger(cmd *cobra.Command, c *harness.Config) (done func(), err error) {
 	if !f.gdb {
 		return func() {}, nil
 	}
-	d, err := harness.OpenDebugger(cmd.Context(), o)
+	d, err := harness.OpenDebugger(cmd.Context(), c)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +85,7 @@ func (f *guestFlags) options(cmd *cobra.Command) (harness.Options, func(), error
 	if err != nil {
 		return o, nil, err
 	}
-	gone, err := f.debugger(cmd, &o)
+	gone, err := f.debugger(cmd, &o.Config)
 	if err != nil {
 		found()
 		return o, nil, err
@@ -170,10 +170,11 @@ func (f *guestFlags) common() (o harness.Options, err error) {
 		return o, err
 	}
 	return harness.Options{
-		Agent: self, Engines: f.engines, Bpftool: f.bpftool,
-		QEMU: f.qemu, Accelerator: accel, StateDir: stateDir(), Params: f.params, QEMUArgs: f.qemuArgs,
-		BootTimeout: f.bootTimeout, CaseTimeout: f.caseTimeout, Cold: f.cold,
-		Out: f.out,
+		Config: harness.Config{
+			Agent: self, QEMU: f.qemu, Accelerator: accel, StateDir: stateDir(),
+			Params: f.params, QEMUArgs: f.qemuArgs, BootTimeout: f.bootTimeout, Cold: f.cold,
+		},
+		Engines: f.engines, Bpftool: f.bpftool, CaseTimeout: f.caseTimeout, Out: f.out,
 	}, nil
 }
 

@@ -94,9 +94,11 @@ func foreignRun(t *testing.T, paths []string) *harness.Report {
 	kernel, err := store.Resolve(t.Context(), "6.12")
 	assert.NilError(t, err)
 	r, err := harness.Run(t.Context(), harness.NewForeign("hostile", paths), harness.Options{
-		Store: store, Kernel: kernel, Agent: command, Engines: []string{"direct", "trace", "replay"}, Accelerator: vm.TCG, Out: t.TempDir(),
-		Params: []string{"panic_on_warn=1"}, Still: true, NoRetry: true, CaseTimeout: 30 * time.Second,
-		Note: func(line string) { t.Log(line) },
+		Config: harness.Config{
+			Store: store, Kernel: kernel, Agent: command, Accelerator: vm.TCG, Params: []string{"panic_on_warn=1"},
+			Note: func(line string) { t.Log(line) },
+		},
+		Engines: []string{"direct", "trace", "replay"}, Out: t.TempDir(), Still: true, NoRetry: true, CaseTimeout: 30 * time.Second,
 	})
 	assert.NilError(t, err)
 	return r

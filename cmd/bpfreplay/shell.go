@@ -102,7 +102,7 @@ func (f *shellFlags) run(cmd *cobra.Command, args []string) error {
 	return inGuest(cmd, &c, isTerminal(cmd), func(ctx context.Context, note func(string)) (int, error) {
 		opts.Note = note
 		sh.Stdin, sh.Stdout, sh.Stderr, sh.Terminal = c.Stdin, c.Stdout, c.Stderr, c.Terminal
-		return sh.Run(ctx, opts)
+		return sh.Run(ctx, opts.Config)
 	})
 }
 

@@ -23,6 +23,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -90,6 +91,18 @@ func Program(tb testing.TB, name string) string {
 		promised(tb, fmt.Errorf("needs %s, which is not in PATH", name))
 	}
 	return path
+}
+
+// Agent builds the command, which is the init of guests.
+func Agent(tb testing.TB) string {
+	tb.Helper()
+	file := filepath.Join(tb.TempDir(), "bpfreplay")
+	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", file, "github.com/bpfreplay/bpfreplay/cmd/bpfreplay")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		tb.Fatalf("the guests' init: %v\n%s", err, out)
+	}
+	return file
 }
 
 // File is for tests that use a file of the machine, such as a C header.

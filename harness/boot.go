@@ -1,0 +1,61 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/vm"
+)
+
+// guest is a guest whose agent has said hello.
+type guest interface {
+	// ask has the agent run a request. After an error the guest is of no more use;
+	// the error is a [*vm.Ending] if it came to its end, or was brought to it because
+	// its answer is none. The reply is there in any case, without an answer then.
+	ask(ctx context.Context, req *agent.Request) (*reply, error)
+	// copied: the guest was restored from a saved one.
+	copied() bool
+	// end ends it and returns what its kernel complained of since the last reply.
+	end() []vm.Splat
+}
+
+// boot starts a guest and waits for its agent. With cold it is booted, not restored.
+func (r *runner) boot(ctx context.Context, number int, cold bool) (guest, error) {
+	start := r.source.Start
+	if cold {
+		start = r.source.Boot
+	}
+	m, hello, err := start(ctx, r.config(number))
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.report.Kernel.Release = hello.Release
+	if r.report.Accelerator == "" {
+		for _, lack := range hello.Lacks {
+			r.Note("the guest does without " + lack)
+		}
+		choice := m.vm.Accelerator()
+		r.report.Accelerator = string(choice.Accelerator)
+		r.report.Restored = m.restored
+		r.report.Seconds.Boot = m.vm.BootTime().Seconds()
+		r.Note(fmt.Sprintf("%s: %s", choice.Accelerator, choice.Reason))
+	}
+	return m, nil
+}
+
+// config is the machine of the guest of this number.
+func (r *runner) config(number int) vm.Config {
+	console := "console.log"
+	if number > 1 {
+		console = fmt.Sprintf("console-%d.log", number)
+	}
+	c := r.Machine(GuestMemoryMiB, GuestCPUs)
+	c.ConsolePath = filepath.Join(r.Out, console)
+	// A case has a clock of its own; which of the two it is that ends it must not be chance.
+	c.SilenceTimeout = 2 * r.CaseTimeout
+	return c
+}
