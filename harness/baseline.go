@@ -16,6 +16,7 @@ import (
 	"github.com/google/renameio/v2"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
 )
 
 // Baseline is what a suite of others' objects came to on a kernel when somebody
@@ -151,7 +152,7 @@ func NewBaseline(r *Report, old *Baseline) *Baseline {
 			}
 		}
 		slices.SortFunc(b.Engines, func(x, y string) int {
-			return slices.Index(engineNames, x) - slices.Index(engineNames, y)
+			return slices.Index(suite.EngineNames, x) - slices.Index(suite.EngineNames, y)
 		})
 	}
 	for i := range r.Cases {

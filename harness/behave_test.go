@@ -8,6 +8,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/behave"
 	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
 )
 
 func loadWith(engine string, contents string, samples ...behave.Sample) agent.Load {
@@ -20,7 +21,7 @@ func loadWith(engine string, contents string, samples ...behave.Sample) agent.Lo
 
 func (j *judge) only(t *testing.T, a, b agent.Load) PairReport {
 	t.Helper()
-	pairs, failures := j.judgeCase(&Case{Expect: Expect{Result: agent.OK}}, []agent.Load{a, b})
+	pairs, failures := j.judgeCase(&suite.Case{Expect: suite.Expect{Result: agent.OK}}, []agent.Load{a, b})
 	assert.Equal(t, len(failures), 0)
 	assert.Equal(t, len(pairs), 1)
 	return pairs[0]
@@ -63,8 +64,8 @@ func TestLoadReportHasEffects(t *testing.T) {
 }
 
 func TestIdleNeedsAReason(t *testing.T) {
-	c := Case{Name: "x", Object: "x.bpf.o", Idle: map[string]string{"run": ""}}
-	assert.ErrorContains(t, c.check(false), "idle: run: why?")
+	c := suite.Case{Name: "x", Object: "x.bpf.o", Idle: map[string]string{"run": ""}}
+	assert.ErrorContains(t, c.Check(false), "idle: run: why?")
 	c.Idle["run"] = "it reads the clock"
-	assert.NilError(t, c.check(false))
+	assert.NilError(t, c.Check(false))
 }

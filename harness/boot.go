@@ -6,23 +6,24 @@ import (
 	"path/filepath"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
 )
 
-// guest is a guest whose agent has said hello.
-type guest interface {
-	// ask has the agent run a request. After an error the guest is of no more use;
+// liveGuest is a guest whose agent has said hello.
+type liveGuest interface {
+	// Ask has the agent run a request. After an error the guest is of no more use;
 	// the error is a [*vm.Ending] if it came to its end, or was brought to it because
 	// its answer is none. The reply is there in any case, without an answer then.
-	ask(ctx context.Context, req *agent.Request) (*reply, error)
-	// copied: the guest was restored from a saved one.
-	copied() bool
-	// end ends it and returns what its kernel complained of since the last reply.
-	end() []vm.Splat
+	Ask(ctx context.Context, req *agent.Request) (*guest.Reply, error)
+	// Copied: the guest was restored from a saved one.
+	Copied() bool
+	// End ends it and returns what its kernel complained of since the last reply.
+	End() []vm.Splat
 }
 
 // boot starts a guest and waits for its agent. With cold it is booted, not restored.
-func (r *runner) boot(ctx context.Context, number int, cold bool) (guest, error) {
+func (r *runner) boot(ctx context.Context, number int, cold bool) (liveGuest, error) {
 	start := r.source.Start
 	if cold {
 		start = r.source.Boot
@@ -38,10 +39,10 @@ func (r *runner) boot(ctx context.Context, number int, cold bool) (guest, error)
 		for _, lack := range hello.Lacks {
 			r.Note("the guest does without " + lack)
 		}
-		choice := m.vm.Accelerator()
+		choice := m.VM.Accelerator()
 		r.report.Accelerator = string(choice.Accelerator)
-		r.report.Restored = m.restored
-		r.report.Seconds.Boot = m.vm.BootTime().Seconds()
+		r.report.Restored = m.Restored
+		r.report.Seconds.Boot = m.VM.BootTime().Seconds()
 		r.Note(fmt.Sprintf("%s: %s", choice.Accelerator, choice.Reason))
 	}
 	return m, nil
@@ -53,7 +54,7 @@ func (r *runner) config(number int) vm.Config {
 	if number > 1 {
 		console = fmt.Sprintf("console-%d.log", number)
 	}
-	c := r.Machine(GuestMemoryMiB, GuestCPUs)
+	c := r.VM(guest.GuestMemoryMiB, guest.GuestCPUs)
 	c.ConsolePath = filepath.Join(r.Out, console)
 	// A case has a clock of its own; which of the two it is that ends it must not be chance.
 	c.SilenceTimeout = 2 * r.CaseTimeout

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/internal/object"
 )
 
@@ -25,25 +26,25 @@ type Checked struct {
 
 // CheckedOf takes a matrix of a suite from [NewCheck] apart: by object, and then
 // by kernel.
-func CheckedOf(m *Matrix, s *Suite) [][]Checked {
+func CheckedOf(m *Matrix, s *suite.Suite) [][]Checked {
 	var out [][]Checked
 	for i := range s.Cases {
 		name := s.Cases[i].Name
-		if strings.HasSuffix(name, usesSuffix) {
+		if strings.HasSuffix(name, suite.UsesSuffix) {
 			continue
 		}
 		registers := ""
-		if o, err := object.Open(s.path(&s.Cases[i])); err == nil {
-			registers = Registers(o)
+		if o, err := object.Open(s.Path(&s.Cases[i])); err == nil {
+			registers = suite.Registers(o)
 		}
 		var rows []Checked
 		for k := range m.Kernels {
 			run := &m.Kernels[k]
-			row := Checked{Object: name, Kernel: run.Kernel, Run: run, Registers: foreignRegisters(registers, run.Kernel)}
+			row := Checked{Object: name, Kernel: run.Kernel, Run: run, Registers: suite.ForeignRegisters(registers, run.Kernel)}
 			if c := caseOf(run, name); c != nil {
 				row.Loads, row.Differ = c.Loads, differ(c)
 			}
-			if c := caseOf(run, name+usesSuffix); c != nil && len(c.Loads) > 0 && c.Loads[0].Result == agent.Unsupported {
+			if c := caseOf(run, name+suite.UsesSuffix); c != nil && len(c.Loads) > 0 && c.Loads[0].Result == agent.Unsupported {
 				row.Lacks = c.Loads[0].Missing
 			}
 			rows = append(rows, row)

@@ -3,8 +3,8 @@
 // suite with each engine, compares the states that result, and gives a verdict
 // for each case and pair of engines.
 //
-//	suite, err := harness.ReadSuite("selftests/cases.yaml")
-//	report, err := harness.Run(ctx, suite, harness.Options{Kernel: kernel, ...})
+//	cases, err := suite.ReadSuite("selftests/cases.yaml")
+//	report, err := harness.Run(ctx, cases, harness.Options{Config: guest.Config{Kernel: kernel, ...}})
 //	report.OK() // every verdict equal, explained or an allowed unsupported
 //
 // A run has workers, each of which owns one guest at a time and takes the next case
@@ -15,14 +15,6 @@
 // leaves a folder: see Options.Keep. Only a kernel with which no guest ever says
 // hello ends a run.
 //
-// Nothing that comes from a guest is trusted: messages and the console are bounded,
-// answers checked.
-//
-// Guests are copies of one that was booted, made ready and saved, by this run or by
-// one before it, in the cache of package vmimage; see source in saved.go. What a saved
-// guest depends on is in its name: QEMU, the machine, the kernel, the initramfs, this boot
-// of the host. With Options.Isolate each case gets a copy of its own.
-//
 // RunMatrix does so on several kernels, some at the same time: a fetcher gets one
 // kernel after the other, and as many workers as the budget has room for guests
 // take what is ready. What all guests take together is bounded by the Budget.
@@ -31,7 +23,5 @@
 // Mutate turns this around: it breaks loads on purpose, and wants each fault
 // noticed (package mutate).
 //
-// Exec runs any program of this machine in a guest, and Shell opens a prompt in
-// one, with the objects of cases loaded and pinned. Here compares on the running
-// kernel, for those who sit at such a prompt. OpenDebugger has a guest wait for gdb.
+// Here compares on the running kernel, for those who sit at a prompt in a guest.
 package harness

@@ -20,6 +20,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/engine"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/internal/built"
 	"github.com/bpfreplay/bpfreplay/internal/failures"
 	"github.com/bpfreplay/bpfreplay/internal/object"
@@ -189,15 +190,15 @@ func (f *folder) json(name string, v any) {
 
 // attempt writes what engines and kernel said of an attempt.
 func (f *folder) attempt(at string, a *attempt) {
-	f.text(filepath.Join(at, "console.log"), a.reply.console)
+	f.text(filepath.Join(at, "console.log"), a.reply.Console)
 	if at != "" {
 		f.text(filepath.Join(at, "differences.txt"), differences(a.report))
 	}
-	if a.reply.answer == nil {
+	if a.reply.Answer == nil {
 		return
 	}
-	for i := range a.reply.answer.Loads {
-		l := &a.reply.answer.Loads[i]
+	for i := range a.reply.Answer.Loads {
+		l := &a.reply.Answer.Loads[i]
 		f.json(filepath.Join(at, "load-"+folderName(l.Engine)+".json"), l)
 		f.text(filepath.Join(at, "verifier-"+folderName(l.Engine)+".log"), []byte(l.Log))
 	}
@@ -208,8 +209,8 @@ func (f *folder) attempt(at string, a *attempt) {
 func (e *evidence) repeat(f *folder, i int, a *attempt) {
 	c := &e.suite.Cases[i]
 	own := *c
-	own.Object, own.Replace = a.req.File, replaceBeside(a.req.Replace)
-	suite, err := yaml.Marshal(Suite{Name: e.suite.Name, Cases: []Case{own}, Partial: true, External: e.suite.External})
+	own.Object, own.Replace = a.req.File, suite.ReplaceBeside(a.req.Replace)
+	suite, err := yaml.Marshal(suite.Suite{Name: e.suite.Name, Cases: []suite.Case{own}, Partial: true, External: e.suite.External})
 	if f.err == nil {
 		f.err = err
 	}
@@ -291,7 +292,7 @@ func (r *runner) findTools() (*tools, error) {
 		t.Build, t.Go = info.Main.Version, info.GoVersion
 	}
 	t.Cilium = built.With("github.com/cilium/ebpf")
-	if t.QEMUPath, err = r.emulator(); err != nil {
+	if t.QEMUPath, err = r.Emulator(); err != nil {
 		return nil, err
 	}
 	if t.QEMUSum, err = fileSum(t.QEMUPath); err != nil {

@@ -14,6 +14,8 @@ import (
 	is "gotest.tools/v3/assert/cmp"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/guest"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
@@ -32,11 +34,11 @@ func kept(t *testing.T, out string) (names []string) {
 
 // Of five cases the second is wrong the first time only, the third leaves another
 // state, the fourth dies.
-func troubled(req *agent.Request, ran int) (*reply, error) {
+func troubled(req *agent.Request, ran int) (*guest.Reply, error) {
 	switch {
 	case req.Name == "c2", req.Name == "c1" && ran > 0:
 		r := differing(req)
-		r.console = []byte("said of " + req.Name + "\n")
+		r.Console = []byte("said of " + req.Name + "\n")
 		return r, nil
 	case req.Name == "c3":
 		return died("of it")
@@ -45,7 +47,7 @@ func troubled(req *agent.Request, ran int) (*reply, error) {
 }
 
 func TestEvidence(t *testing.T) {
-	o := Options{Config: Config{Agent: os.Args[0]}, Out: t.TempDir(), Again: func(kernel, name, dir string) []string {
+	o := Options{Config: guest.Config{Agent: os.Args[0]}, Out: t.TempDir(), Again: func(kernel, name, dir string) []string {
 		return []string{"echo " + kernel + " " + name + " " + filepath.Base(dir)}
 	}}
 	// What a former run left of these cases goes, and what of others stays.
@@ -73,12 +75,12 @@ func TestEvidence(t *testing.T) {
 	assert.NilError(t, json.Unmarshal([]byte(read("c2/load-replay.json")), &load))
 	assert.Equal(t, load.State.Maps[0].Name, "surplus")
 	// The case is a suite of its own.
-	own, err := ReadSuite(filepath.Join(o.Out, failedDir, "c2", "cases.yaml"))
+	own, err := suite.ReadSuite(filepath.Join(o.Out, failedDir, "c2", "cases.yaml"))
 	assert.NilError(t, err)
 	assert.Equal(t, own.Cases[0].Name, "c2")
 	want, err := os.ReadFile(coreObject(t))
 	assert.NilError(t, err)
-	got, err := os.ReadFile(own.path(&own.Cases[0]))
+	got, err := os.ReadFile(own.Path(&own.Cases[0]))
 	assert.NilError(t, err)
 	assert.Assert(t, slices.Equal(got, want))
 
@@ -89,7 +91,7 @@ func TestEvidence(t *testing.T) {
 	assert.Assert(t, is.Contains(read("c3/differences.txt"), "guest panicked: of it"))
 
 	// The next run finds nothing wrong, and nothing of the last one remains.
-	_, _, err = fakeRun(t, 5, o, func(req *agent.Request, _ int) (*reply, error) { return fine(req), nil })
+	_, _, err = fakeRun(t, 5, o, func(req *agent.Request, _ int) (*guest.Reply, error) { return fine(req), nil })
 	assert.NilError(t, err)
 	assert.DeepEqual(t, kept(t, o.Out), []string{"another"})
 }
@@ -110,10 +112,10 @@ func TestEvidenceOnFullDisk(t *testing.T) {
 		t.Skipf("needs to mount a tmpfs: %v", err)
 	}
 	t.Cleanup(func() { assert.NilError(t, unix.Unmount(out, 0)) })
-	r, _, err := fakeRun(t, 5, Options{Config: Config{Agent: os.Args[0]}, Out: out}, func(req *agent.Request, ran int) (*reply, error) {
+	r, _, err := fakeRun(t, 5, Options{Config: guest.Config{Agent: os.Args[0]}, Out: out}, func(req *agent.Request, ran int) (*guest.Reply, error) {
 		rep, err := troubled(req, ran)
-		if rep.answer != nil {
-			rep.console = make([]byte, 64<<10)
+		if rep.Answer != nil {
+			rep.Console = make([]byte, 64<<10)
 		}
 		return rep, err
 	})

@@ -10,23 +10,25 @@ import (
 	is "gotest.tools/v3/assert/cmp"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
 // foreignRun runs cases a, b, … of a foreign suite in fake guests.
-func foreignRun(t *testing.T, names []string, o Options, base *Baseline, answer func(req *agent.Request, ran int) (*reply, error)) (*Report, int) {
+func foreignRun(t *testing.T, names []string, o Options, base *Baseline, answer func(req *agent.Request, ran int) (*guest.Reply, error)) (*Report, int) {
 	t.Helper()
-	suite := NewForeign("kernel", nil)
+	s := suite.NewForeign("kernel", nil)
 	for _, n := range names {
-		suite.Cases = append(suite.Cases, Case{Name: n, Object: coreObject(t), Expect: Expect{Result: anyResult}})
+		s.Cases = append(s.Cases, suite.Case{Name: n, Object: coreObject(t), Expect: suite.Expect{Result: suite.AnyResult}})
 	}
 	o.Kernel, o.Engines = &vmimage.Kernel{Name: "6.12"}, []string{"trace", "replay"}
-	r := newRunner(suite, o)
+	r := newRunner(s, o)
 	r.baseline = base
 	guests := 0
 	var mu sync.Mutex
-	r.start = func(context.Context, int, bool) (guest, error) {
+	r.start = func(context.Context, int, bool) (liveGuest, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		guests++
@@ -40,10 +42,10 @@ func foreignRun(t *testing.T, names []string, o Options, base *Baseline, answer 
 // What a case leaves behind is told at the end of its guest, and fails it.
 func TestLateLeaks(t *testing.T) {
 	settled := 0
-	answer := func(req *agent.Request, _ int) (*reply, error) {
+	answer := func(req *agent.Request, _ int) (*guest.Reply, error) {
 		if req.Settle {
 			settled++
-			return &reply{answer: &agent.Answer{Name: req.Name, Late: []agent.Leak{{Case: "b", Engine: "replay", What: "map ids [7]"}}}}, nil
+			return &guest.Reply{Answer: &agent.Answer{Name: req.Name, Late: []agent.Leak{{Case: "b", Engine: "replay", What: "map ids [7]"}}}}, nil
 		}
 		assert.Check(t, req.Lazy)
 		return fine(req), nil
@@ -56,7 +58,7 @@ func TestLateLeaks(t *testing.T) {
 	// Of a guest that is dropped because a case broke it, nothing can be known, and it
 	// is the next that is asked.
 	settled = 0
-	r, guests := foreignRun(t, []string{"a", "x", "c"}, Options{NoRetry: true}, nil, func(req *agent.Request, ran int) (*reply, error) {
+	r, guests := foreignRun(t, []string{"a", "x", "c"}, Options{NoRetry: true}, nil, func(req *agent.Request, ran int) (*guest.Reply, error) {
 		if req.Name == "x" {
 			return died("a panic")
 		}
@@ -68,7 +70,7 @@ func TestLateLeaks(t *testing.T) {
 	assert.Check(t, is.Equal(r.Cases[1].Verdict(), Broken))
 
 	// With a guest for each case the answer waits, as in other suites.
-	foreignRun(t, []string{"a"}, Options{Isolate: true}, nil, func(req *agent.Request, _ int) (*reply, error) {
+	foreignRun(t, []string{"a"}, Options{Isolate: true}, nil, func(req *agent.Request, _ int) (*guest.Reply, error) {
 		assert.Check(t, !req.Lazy && !req.Settle)
 		return fine(req), nil
 	})
@@ -76,10 +78,10 @@ func TestLateLeaks(t *testing.T) {
 
 // A case that fails as it did before is not run again, and does not fail the run.
 func TestBaselineRun(t *testing.T) {
-	answer := func(req *agent.Request, _ int) (*reply, error) {
+	answer := func(req *agent.Request, _ int) (*guest.Reply, error) {
 		switch {
 		case req.Settle:
-			return &reply{answer: &agent.Answer{Name: req.Name}}, nil
+			return &guest.Reply{Answer: &agent.Answer{Name: req.Name}}, nil
 		case req.Name == "bad":
 			return differing(req), nil
 		}
@@ -95,10 +97,10 @@ func TestBaselineRun(t *testing.T) {
 	assert.Check(t, again.OK())
 	assert.Check(t, is.Len(again.Baseline.Changes, 0))
 
-	worse, _ := foreignRun(t, []string{"bad", "a"}, Options{NoRetry: true}, base, func(req *agent.Request, ran int) (*reply, error) {
+	worse, _ := foreignRun(t, []string{"bad", "a"}, Options{NoRetry: true}, base, func(req *agent.Request, ran int) (*guest.Reply, error) {
 		rep, err := answer(req, ran)
 		if req.Name == "a" {
-			rep.answer.Loads[1] = agent.Load{Engine: "replay", Result: agent.Refused, Errno: "EPERM", State: &state.State{}}
+			rep.Answer.Loads[1] = agent.Load{Engine: "replay", Result: agent.Refused, Errno: "EPERM", State: &state.State{}}
 		}
 		return rep, err
 	})
@@ -110,7 +112,7 @@ func TestBaselineRun(t *testing.T) {
 }
 
 func TestSelect(t *testing.T) {
-	suite := &Suite{Cases: []Case{{Name: "a1"}, {Name: "a2"}, {Name: "b1"}}}
+	suite := &suite.Suite{Cases: []suite.Case{{Name: "a1"}, {Name: "a2"}, {Name: "b1"}}}
 	for _, test := range []struct{ patterns, want []string }{
 		{nil, []string{"a1", "a2", "b1"}},
 		{[]string{"b*", "a1"}, []string{"a1", "b1"}},
@@ -134,7 +136,7 @@ func TestSplit(t *testing.T) {
 	core := coreSuite(t)
 	one, err := core.Select([]string{"prog_autoload"})
 	assert.NilError(t, err)
-	suite := NewForeign("kernel", []string{one.path(&one.Cases[0]), "no such file"}).Split()
+	suite := suite.NewForeign("kernel", []string{one.Path(&one.Cases[0]), "no such file"}).Split()
 	var names []string
 	for _, c := range suite.Cases {
 		names = append(names, c.Name+" "+c.Only)

@@ -14,6 +14,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/random"
 	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
 )
 
 // FuzzOptions say which random objects to load (package random).
@@ -155,9 +156,9 @@ func runRandom(ctx context.Context, guests *Guests, obj *random.Object) (*CaseRe
 	if err != nil {
 		return nil, err
 	}
-	c := Case{Name: obj.Name(), Object: obj.File()}
+	c := suite.Case{Name: obj.Name(), Object: obj.File()}
 	for _, p := range obj.Programs() {
-		c.Run = append(c.Run, RunInput{Program: p, Data: packetOf, Repeat: 2})
+		c.Run = append(c.Run, suite.RunInput{Program: p, Data: packetOf, Repeat: 2})
 	}
 	return guests.Run(ctx, c, file)
 }

@@ -12,6 +12,7 @@ import (
 	"gotest.tools/v3/fs"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/harness/random"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 )
@@ -31,7 +32,7 @@ func fake(wrong func(*random.Object) []state.Difference) func(context.Context, *
 }
 
 func options(t *testing.T) FuzzOptions {
-	return FuzzOptions{Options: Options{Config: Config{Note: func(string) {}}, Out: fs.NewDir(t, "fuzz").Path(), Engines: []string{"trace", "replay"}}, Seed: 11, N: 60}
+	return FuzzOptions{Options: Options{Config: guest.Config{Note: func(string) {}}, Out: fs.NewDir(t, "fuzz").Path(), Engines: []string{"trace", "replay"}}, Seed: 11, N: 60}
 }
 
 // notFrozen has replay forget to freeze the first .rodata map.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/engine"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
 )
 
 // Guests runs cases one after the other that are made while they run, in one
@@ -17,7 +18,7 @@ func NewGuests(o Options) (*Guests, error) {
 	if s := engine.Skeletons(o.Engines); len(s) > 0 {
 		return nil, fmt.Errorf("engine %s: skeletons are compiled before the guest boots, and these objects are made later: leave it out", s[0])
 	}
-	r := newRunner(&Suite{Name: "objects", Partial: true}, o)
+	r := newRunner(&suite.Suite{Name: "objects", Partial: true}, o)
 	if err := r.prepare(context.Background()); err != nil {
 		return nil, err
 	}
@@ -28,8 +29,8 @@ func NewGuests(o Options) (*Guests, error) {
 // [Case.Object]. What is expected of a load is for the caller to say, by the
 // verdicts: a case is not failed because all engines refuse the object alike.
 // An error means that the harness failed; a guest that breaks is a verdict.
-func (g *Guests) Run(ctx context.Context, c Case, object []byte) (*CaseReport, error) {
-	if err := c.check(false); err != nil {
+func (g *Guests) Run(ctx context.Context, c suite.Case, object []byte) (*CaseReport, error) {
+	if err := c.Check(false); err != nil {
 		return nil, err
 	}
 	req, err := g.worker.requestFor(&c, object)

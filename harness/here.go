@@ -10,8 +10,10 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/engine"
+	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/harness/inguest"
 	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
@@ -21,7 +23,7 @@ import (
 // With effects, programs are run with inputs that the suite does not name, and
 // attached, which only a guest ought to see: elsewhere that is refused. Modules are for the caller to load. An
 // error means that the harness failed, as without the rights to load programs.
-func Here(suite *Suite, engines []string, bpftool string, effects bool) (*CaseReport, map[string]*state.State, error) {
+func Here(suite *suite.Suite, engines []string, bpftool string, effects bool) (*CaseReport, map[string]*state.State, error) {
 	if effects {
 		if err := inguest.Check(); err != nil {
 			return nil, nil, fmt.Errorf("programs are attached in guests only: %w", err)
@@ -33,7 +35,7 @@ func Here(suite *Suite, engines []string, bpftool string, effects bool) (*CaseRe
 		return nil, nil, err
 	}
 	r := &runner{
-		Options: Options{Config: Config{Kernel: &vmimage.Kernel{}}, Engines: engines}, suite: suite, tool: bpftool,
+		Options: Options{Config: guest.Config{Kernel: &vmimage.Kernel{}}, Engines: engines}, suite: suite, tool: bpftool,
 		report: &Report{Kernel: KernelReport{Release: unix.ByteSliceToString(u.Release[:])}},
 	}
 	c := &suite.Cases[0]

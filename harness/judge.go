@@ -7,6 +7,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/behave"
 	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
 )
 
 // judge turns what engines did into verdicts.
@@ -19,7 +20,7 @@ type judge struct {
 }
 
 // judgeCase judges one case: what was expected of each engine, and each pair of engines.
-func (j *judge) judgeCase(c *Case, loads []agent.Load) ([]PairReport, []string) {
+func (j *judge) judgeCase(c *suite.Case, loads []agent.Load) ([]PairReport, []string) {
 	j.normalise(loads)
 	failures := j.expectations(c, loads)
 	var pairs []PairReport
@@ -49,7 +50,7 @@ func (j *judge) context(l *agent.Load) state.Context {
 
 // expectations checks each load by itself. That an error names the thing is
 // too much to ask of libbpf's loader programs: they return an errno.
-func (j *judge) expectations(c *Case, loads []agent.Load) []string {
+func (j *judge) expectations(c *suite.Case, loads []agent.Load) []string {
 	var failures []string
 	fail := func(format string, args ...any) { failures = append(failures, fmt.Sprintf(format, args...)) }
 	for i := range loads {
@@ -74,10 +75,10 @@ func (j *judge) expectations(c *Case, loads []agent.Load) []string {
 		case known && l.Result == agent.OK:
 			fail("%s loads the object although it is known not to: %q is out of date", l.Engine, reason)
 		case known:
-		case c.Expect.Result == anyResult && l.Result != agent.OK:
-		case c.own && l.Result == agent.Refused && !state.Ours(l.Engine) && knownReason(l) != "":
+		case c.Expect.Result == suite.AnyResult && l.Result != agent.OK:
+		case c.Own && l.Result == agent.Refused && !state.Ours(l.Engine) && knownReason(l) != "":
 			j.notes = append(j.notes, fmt.Sprintf("%s refuses the object: %s", l.Engine, knownReason(l)))
-		case c.Expect.Result != anyResult && l.Result != c.Expect.Result:
+		case c.Expect.Result != suite.AnyResult && l.Result != c.Expect.Result:
 			fail("%s: expected %s, was %s", l.Engine, c.Expect.Result, outcome(l))
 		case l.Result == agent.Refused:
 			if c.Expect.Errno != "" && l.Errno != c.Expect.Errno {
@@ -97,7 +98,7 @@ func (j *judge) expectations(c *Case, loads []agent.Load) []string {
 // which has no name in user space).
 const notSupported = ""
 
-func (j *judge) returns(c *Case, l *agent.Load, fail func(string, ...any)) {
+func (j *judge) returns(c *suite.Case, l *agent.Load, fail func(string, ...any)) {
 	for i, r := range l.Runs {
 		want := c.Run[i].Retval
 		if want == nil {
@@ -123,7 +124,7 @@ func outcome(l *agent.Load) string {
 }
 
 // pair compares two loads.
-func (j *judge) pair(c *Case, a, b *agent.Load) PairReport {
+func (j *judge) pair(c *suite.Case, a, b *agent.Load) PairReport {
 	p := PairReport{A: a.Engine, B: b.Engine, Differences: []state.Difference{}}
 	for _, l := range []*agent.Load{a, b} {
 		switch l.Result {

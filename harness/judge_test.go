@@ -8,6 +8,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
 )
 
 // Engine signed is judged against each of the others, and no rule is for it and replay.
@@ -19,7 +20,7 @@ func TestStrictPairs(t *testing.T) {
 		return agent.Load{Engine: engine, Result: agent.OK, State: s}
 	}
 	j := &judge{release: "6.18", must: func(string) bool { return false }, used: make(map[string]bool)}
-	c := &Case{Expect: Expect{Result: agent.OK}}
+	c := &suite.Case{Expect: suite.Expect{Result: agent.OK}}
 	pairsOf := func(loads ...agent.Load) (out []string) {
 		pairs, failures := j.judgeCase(c, loads)
 		assert.Check(t, is.Len(failures, 0))

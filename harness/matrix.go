@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
@@ -18,10 +19,10 @@ type Matrix struct {
 	Schema int    `json:"schema"` // 1
 	Suite  string `json:"suite"`
 	// Shard is the part of the kernels and cases that ran, if not all did.
-	Shard   *Shard      `json:"shard,omitempty"`
-	Started time.Time   `json:"started"`
-	Seconds float64     `json:"seconds"` // from the first kernel's start to the last one's end
-	Kernels []KernelRun `json:"kernels"` // in the order asked for
+	Shard   *suite.Shard `json:"shard,omitempty"`
+	Started time.Time    `json:"started"`
+	Seconds float64      `json:"seconds"` // from the first kernel's start to the last one's end
+	Kernels []KernelRun  `json:"kernels"` // in the order asked for
 	// Summary counts the verdicts of all kernels, by pair of engines and case.
 	Summary  map[Verdict]int `json:"summary"`
 	Failures int             `json:"failures"` // expectations that were not met
@@ -112,8 +113,8 @@ type MatrixOptions struct {
 	Kernels []string // names or paths, as [vmimage.Store.Resolve] takes them
 	// Open opens a store of kernels, whose progress goes to note.
 	Open     func(note func(line string)) (*vmimage.Store, error)
-	Shard    Shard // what of the kernels and cases runs; the zero value is all
-	FailFast bool  // the first kernel that fails ends the others
+	Shard    suite.Shard // what of the kernels and cases runs; the zero value is all
+	FailFast bool        // the first kernel that fails ends the others
 	// ResumeRow is the report of a kernel's run that was interrupted, or nil to run all
 	// of it; see [Options.Resume].
 	ResumeRow func(run *KernelRun) *Report
@@ -128,7 +129,7 @@ type MatrixOptions struct {
 // are fetched.
 //
 // An error means that nothing could be run at all, or that ctx ended.
-func RunMatrix(ctx context.Context, suite *Suite, o MatrixOptions) (*Matrix, error) {
+func RunMatrix(ctx context.Context, suite *suite.Suite, o MatrixOptions) (*Matrix, error) {
 	start := time.Now()
 	m := &matrix{MatrixOptions: o, report: &Matrix{Schema: 1, Suite: suite.Name, Started: start.UTC()}}
 	if o.Shard.Count > 1 {
@@ -158,7 +159,7 @@ func (m *matrix) anyRan() bool {
 
 type matrix struct {
 	MatrixOptions
-	suites []*Suite       // by kernel
+	suites []*suite.Suite // by kernel
 	moved  map[int]string // rows whose directory is another one, and what is said of it
 
 	mu     sync.Mutex // for what follows, and for calls of Watch
@@ -166,10 +167,10 @@ type matrix struct {
 }
 
 // plan makes the rows of the kernels which have something to run.
-func (m *matrix) plan(suite *Suite) {
+func (m *matrix) plan(suite *suite.Suite) {
 	m.report.Kernels = []KernelRun{}
 	dirs := make(map[string]bool)
-	for i, part := range m.Shard.split(m.Kernels, suite) {
+	for i, part := range m.Shard.Split(m.Kernels, suite) {
 		if len(part.Cases) == 0 && len(suite.Cases) > 0 {
 			continue
 		}
@@ -247,7 +248,7 @@ func (m *matrix) run(ctx context.Context) error {
 		defer close(ready)
 		return m.fetch(inner, ready)
 	})
-	for range min(m.Budget.guests(), len(m.report.Kernels)) {
+	for range min(m.Budget.Guests(), len(m.report.Kernels)) {
 		group.Go(func() error {
 			for f := range ready {
 				m.runKernel(inner, f, stop)

@@ -9,6 +9,8 @@ import (
 
 	"gotest.tools/v3/assert"
 
+	"github.com/bpfreplay/bpfreplay/harness/guest"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
@@ -28,10 +30,10 @@ func noKernels(t *testing.T) func(func(string)) (*vmimage.Store, error) {
 // A kernel that cannot be had is a row that says why.
 func TestMatrixUnavailable(t *testing.T) {
 	out := t.TempDir()
-	suite := &Suite{Name: "s", Cases: []Case{{Name: "one"}, {Name: "two"}}}
+	suite := &suite.Suite{Name: "s", Cases: []suite.Case{{Name: "one"}, {Name: "two"}}}
 	var first []string
 	m, err := RunMatrix(t.Context(), suite, MatrixOptions{
-		Options: Options{Out: out, Budget: NewBudget(2, 1024)}, Kernels: []string{"b", "a"}, Open: noKernels(t),
+		Options: Options{Out: out, Budget: guest.NewBudget(2, 1024)}, Kernels: []string{"b", "a"}, Open: noKernels(t),
 		Watch: func(e Event) {
 			if e.Run.State == Waiting {
 				first = append(first, e.Run.Kernel+" "+e.Run.Dir)
@@ -54,12 +56,12 @@ func TestMatrixUnavailable(t *testing.T) {
 
 // A shard has rows for its own kernels only.
 func TestMatrixShard(t *testing.T) {
-	suite := &Suite{Name: "s", Cases: []Case{{Name: "one"}, {Name: "two"}}}
-	m, err := RunMatrix(t.Context(), suite, MatrixOptions{
-		Options: Options{Out: t.TempDir()}, Kernels: []string{"b", "a"}, Open: noKernels(t), Shard: Shard{2, 2},
+	s := &suite.Suite{Name: "s", Cases: []suite.Case{{Name: "one"}, {Name: "two"}}}
+	m, err := RunMatrix(t.Context(), s, MatrixOptions{
+		Options: Options{Out: t.TempDir()}, Kernels: []string{"b", "a"}, Open: noKernels(t), Shard: suite.Shard{Index: 2, Count: 2},
 	})
 	assert.NilError(t, err)
-	assert.DeepEqual(t, m.Shard, &Shard{2, 2})
+	assert.DeepEqual(t, m.Shard, &suite.Shard{Index: 2, Count: 2})
 	assert.Equal(t, len(m.Kernels), 1)
 	assert.Equal(t, m.Kernels[0].Kernel, "b")
 }
@@ -67,7 +69,7 @@ func TestMatrixShard(t *testing.T) {
 func TestMatrixInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := RunMatrix(ctx, &Suite{Cases: []Case{{}}}, MatrixOptions{Kernels: []string{"a"}, Open: noKernels(t)})
+	_, err := RunMatrix(ctx, &suite.Suite{Cases: []suite.Case{{}}}, MatrixOptions{Kernels: []string{"a"}, Open: noKernels(t)})
 	assert.ErrorIs(t, err, context.Canceled)
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/go-multierror"
 
+	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/internal/failures"
 )
 
@@ -59,9 +60,9 @@ func Merge(parts []Part) (*Matrix, error) {
 	return m.out, nil
 }
 
-func shardOf(p Part) Shard {
+func shardOf(p Part) suite.Shard {
 	if p.Matrix.Shard == nil {
-		return Shard{}
+		return suite.Shard{}
 	}
 	return *p.Matrix.Shard
 }
@@ -102,12 +103,12 @@ func (m *merger) shards(parts []Part) {
 	}
 	for i := 1; i <= count; i++ {
 		if _, ok := have[i]; !ok {
-			m.out.Missing = append(m.out.Missing, Shard{i, count}.String())
+			m.out.Missing = append(m.out.Missing, suite.Shard{Index: i, Count: count}.String())
 		}
 	}
 }
 
-func shardName(s Shard) string {
+func shardName(s suite.Shard) string {
 	if s.Count == 0 {
 		return "no shard"
 	}

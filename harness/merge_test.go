@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"gotest.tools/v3/assert"
+
+	"github.com/bpfreplay/bpfreplay/harness/suite"
 )
 
 // shard makes the report of a shard: one case on one kernel.
@@ -18,7 +20,7 @@ func shard(index, count int, kernel, c string, change ...func(*Matrix)) Part {
 	r.summarise()
 	m := MatrixOf(r)
 	if count > 0 {
-		m.Shard = &Shard{index, count}
+		m.Shard = &suite.Shard{Index: index, Count: count}
 		r.Shard = m.Shard
 	}
 	for _, f := range change {

@@ -14,6 +14,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/engine"
 	"github.com/bpfreplay/bpfreplay/harness/mutate"
 	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
 	"github.com/bpfreplay/bpfreplay/internal/object"
 )
@@ -149,7 +150,7 @@ type asker interface {
 // of what the engines left are changed, too, one by one.
 //
 // An error means that the harness or its input failed.
-func Mutate(ctx context.Context, suite *Suite, list []mutate.Mutation, states bool, o Options, done func(*MutationResult)) (*MutationReport, error) {
+func Mutate(ctx context.Context, suite *suite.Suite, list []mutate.Mutation, states bool, o Options, done func(*MutationResult)) (*MutationReport, error) {
 	start := time.Now()
 	o.Mutate, o.Repeat, o.Fresh = "", 0, false
 	o.Still = true // broken programs are not let loose
@@ -179,7 +180,7 @@ func isReplay(engine string) bool { return engine == state.EngineReplay }
 
 // partFor is the part of a suite that mutations are for, or all if states are to be
 // changed.
-func partFor(s *Suite, list []mutate.Mutation, states bool) *Suite {
+func partFor(s *suite.Suite, list []mutate.Mutation, states bool) *suite.Suite {
 	var names []string
 	for _, c := range s.Cases {
 		if states || slices.ContainsFunc(list, func(m mutate.Mutation) bool { return m.Case == c.Name }) {
@@ -207,7 +208,7 @@ type mutator struct {
 
 func (m *mutator) run(ctx context.Context) error {
 	for _, mu := range m.list {
-		if !slices.ContainsFunc(m.suite.Cases, func(c Case) bool { return c.Name == mu.Case }) {
+		if !slices.ContainsFunc(m.suite.Cases, func(c suite.Case) bool { return c.Name == mu.Case }) {
 			return fmt.Errorf("mutation %s: the suite has no case %q", mu.Name, mu.Case)
 		}
 	}
@@ -240,7 +241,7 @@ func (m *mutator) finish(result *MutationResult) {
 }
 
 // runCase runs a case as it should be, and then with each of its mutations.
-func (m *mutator) runCase(ctx context.Context, c *Case) error {
+func (m *mutator) runCase(ctx context.Context, c *suite.Case) error {
 	req, err := m.request(c)
 	if err != nil {
 		return err
@@ -294,7 +295,7 @@ func (m *mutator) load(ctx context.Context, req *agent.Request) ([]agent.Load, *
 
 // wrong says what is wrong with a case without any mutation, "" if nothing is.
 // Engines that other engines differ from are no reason: see comparable.
-func (m *mutator) wrong(c *Case, plain []agent.Load) string {
+func (m *mutator) wrong(c *suite.Case, plain []agent.Load) string {
 	j := m.judge(c)
 	replay := &plain[len(plain)-1]
 	for i := range plain {
@@ -314,7 +315,7 @@ func (m *mutator) wrong(c *Case, plain []agent.Load) string {
 // comparable says whether two loads without any mutation did what the case
 // expects, and left the same but for what rules explain. It returns the
 // differences that they explain.
-func comparable(j *judge, c *Case, a, b *agent.Load) ([]state.Difference, bool) {
+func comparable(j *judge, c *suite.Case, a, b *agent.Load) ([]state.Difference, bool) {
 	if a.Result != c.Expect.Result || b.Result != c.Expect.Result {
 		return nil, false
 	}
@@ -322,7 +323,7 @@ func comparable(j *judge, c *Case, a, b *agent.Load) ([]state.Difference, bool) 
 	return p.Differences, p.Verdict == Equal || p.Verdict == Explained
 }
 
-func (m *mutator) mutation(ctx context.Context, c *Case, mu *mutate.Mutation, req *agent.Request, plain []agent.Load, wrong string) (*MutationResult, error) {
+func (m *mutator) mutation(ctx context.Context, c *suite.Case, mu *mutate.Mutation, req *agent.Request, plain []agent.Load, wrong string) (*MutationResult, error) {
 	result := &MutationResult{Name: mu.Name, Kind: mu.Kind(), About: mu.About, Case: c.Name, Want: mu.Want.String()}
 	if wrong != "" {
 		result.Outcome, result.Text = mutate.Broken, wrong
@@ -355,8 +356,8 @@ func (m *mutator) mutation(ctx context.Context, c *Case, mu *mutate.Mutation, re
 	return result, nil
 }
 
-func (m *mutator) bites(c *Case, mu *mutate.Mutation) (bool, error) {
-	obj, err := object.Open(m.suite.path(c))
+func (m *mutator) bites(c *suite.Case, mu *mutate.Mutation) (bool, error) {
+	obj, err := object.Open(m.suite.Path(c))
 	if err != nil {
 		return false, err
 	}
@@ -367,7 +368,7 @@ func (m *mutator) bites(c *Case, mu *mutate.Mutation) (bool, error) {
 // compare judges a broken load against each engine that did what the case
 // expects. The first of them is ours or as good as ours: nothing may differ from
 // it but what is wanted.
-func (m *mutator) compare(c *Case, mu *mutate.Mutation, result *MutationResult, plain []agent.Load, broken *agent.Load) {
+func (m *mutator) compare(c *suite.Case, mu *mutate.Mutation, result *MutationResult, plain []agent.Load, broken *agent.Load) {
 	j := m.judge(c)
 	j.used = make(map[string]bool)
 	found := mutate.Found{Failures: j.expectations(c, []agent.Load{*broken})}
@@ -419,7 +420,7 @@ const rulesLibbpf = "libbpf v1.1"
 
 // fired notes which rules explain something of a case without any change, and
 // which do not although the case is there for them.
-func (m *mutator) fired(c *Case, plain []agent.Load) {
+func (m *mutator) fired(c *suite.Case, plain []agent.Load) {
 	j := m.judge(c)
 	seen := make(map[string]bool)
 	var due []string
@@ -452,7 +453,7 @@ func knownTool(l *agent.Load) bool {
 	return !strings.HasPrefix(l.Version, engine.Libbpf+" ") || l.Version == rulesLibbpf
 }
 
-func (m *mutator) rule(id string, c *Case) *RuleUse {
+func (m *mutator) rule(id string, c *suite.Case) *RuleUse {
 	u, ok := m.rules[id]
 	if !ok {
 		u = &RuleUse{Rule: id}
@@ -468,7 +469,7 @@ func (m *mutator) rule(id string, c *Case) *RuleUse {
 // that are about the field, where they explain something between the same two
 // engines; and those that explained a difference that nothing explains with the
 // change.
-func (m *mutator) aim(c *Case, field string, without, with []state.Difference, caught bool) {
+func (m *mutator) aim(c *suite.Case, field string, without, with []state.Difference, caught bool) {
 	about := func(id string) bool { return slices.Contains(ruleFields(id), field) }
 	for _, id := range rulesOf(without) {
 		gone := slices.ContainsFunc(without, func(d state.Difference) bool {
@@ -502,7 +503,7 @@ func rulesOf(list []state.Difference) []string {
 
 // changes changes each field of what each engine left, and compares that with
 // what each other one left.
-func (m *mutator) changes(c *Case, plain []agent.Load) error {
+func (m *mutator) changes(c *suite.Case, plain []agent.Load) error {
 	j := m.judge(c)
 	for i := range plain {
 		if plain[i].State == nil {
@@ -532,7 +533,7 @@ func (m *mutator) changes(c *Case, plain []agent.Load) error {
 
 // change judges one change of what one engine left, compared with what another
 // did.
-func (m *mutator) change(c *Case, j *judge, ref, load *agent.Load, change mutate.Change, changed *state.State, without []state.Difference) {
+func (m *mutator) change(c *suite.Case, j *judge, ref, load *agent.Load, change mutate.Change, changed *state.State, without []state.Difference) {
 	result := m.result(change.Name, change.Pattern())
 	found := mutate.Found{Differences: state.Compare(ref.State, changed, j.context(ref), j.context(load))}
 	outcome, text := change.Want.Judge(&found)
@@ -589,7 +590,7 @@ func (m *mutator) result(name, want string) *MutationResult {
 
 // hidden notes which rules a change hid behind. A program's and its functions'
 // tags are hashes of the same things, and count as one; so is the BTF of maps and programs.
-func (m *mutator) hidden(c *Case, f *mutate.Found, change mutate.Change, engine, where string, result *MutationResult) {
+func (m *mutator) hidden(c *suite.Case, f *mutate.Found, change mutate.Change, engine, where string, result *MutationResult) {
 	name := strings.Replace(change.Name, " functions tag ", " tag ", 1)
 	if strings.HasSuffix(name, " btf other") {
 		name = "btf other"
@@ -615,7 +616,7 @@ func fieldDiffers(list []state.Difference, pattern string) bool {
 const otherErrno = "EXFULL"
 
 // endings changes how loads ended, and wants that seen.
-func (m *mutator) endings(c *Case, plain []agent.Load) {
+func (m *mutator) endings(c *suite.Case, plain []agent.Load) {
 	for i := range plain {
 		changed := plain[i]
 		switch plain[i].Result {
@@ -637,7 +638,7 @@ func (m *mutator) endings(c *Case, plain []agent.Load) {
 
 // ending compares load i, changed, with the other loads, but for those that the suite knows
 // to go another way. The case expects something of each load by itself, too.
-func (m *mutator) ending(c *Case, what, field string, plain []agent.Load, i int, changed *agent.Load) {
+func (m *mutator) ending(c *suite.Case, what, field string, plain []agent.Load, i int, changed *agent.Load) {
 	j := m.judge(c)
 	result := m.result("load "+what+" other", field)
 	expected := j.expectations(c, []agent.Load{*changed})

@@ -10,8 +10,10 @@ import (
 	"gotest.tools/v3/assert"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/harness/mutate"
 	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/internal/need"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
@@ -35,12 +37,12 @@ func (h host) ask(_ context.Context, req *agent.Request) (*agent.Answer, error) 
 }
 
 // hostMutator runs mutations on this machine.
-func hostMutator(t *testing.T, suite *Suite, list []mutate.Mutation, states bool, engines ...string) *mutator {
+func hostMutator(t *testing.T, suite *suite.Suite, list []mutate.Mutation, states bool, engines ...string) *mutator {
 	t.Helper()
 	need.BPF(t)
 	var u unix.Utsname
 	assert.NilError(t, unix.Uname(&u))
-	r := &runner{Options: Options{Config: Config{Kernel: &vmimage.Kernel{}}, Engines: append(engines, state.EngineReplay)}, suite: partFor(suite, list, states), used: make(map[string]bool)}
+	r := &runner{Options: Options{Config: guest.Config{Kernel: &vmimage.Kernel{}}, Engines: append(engines, state.EngineReplay)}, suite: partFor(suite, list, states), used: make(map[string]bool)}
 	r.report = &Report{Kernel: KernelReport{Release: unix.ByteSliceToString(u.Release[:])}}
 	return &mutator{
 		runner: r, asker: host{agent.NewServer()}, list: list, states: states, done: func(*MutationResult) {},
@@ -48,9 +50,9 @@ func hostMutator(t *testing.T, suite *Suite, list []mutate.Mutation, states bool
 	}
 }
 
-func coreSuite(t *testing.T) *Suite {
+func coreSuite(t *testing.T) *suite.Suite {
 	t.Helper()
-	s, err := ReadSuite("../selftests/cases.yaml")
+	s, err := suite.ReadSuite("../selftests/cases.yaml")
 	assert.NilError(t, err)
 	return s
 }
@@ -157,9 +159,9 @@ func TestMutationWithoutCase(t *testing.T) {
 
 // TestRulesHaveCases: the case that is there for a rule is in the suite.
 func TestRulesHaveCases(t *testing.T) {
-	suite := coreSuite(t)
+	s := coreSuite(t)
 	for _, r := range state.Rules() {
-		assert.Check(t, slices.ContainsFunc(suite.Cases, func(c Case) bool { return c.Name == r.Case }), "%s: no case %q", r.ID, r.Case)
+		assert.Check(t, slices.ContainsFunc(s.Cases, func(c suite.Case) bool { return c.Name == r.Case }), "%s: no case %q", r.ID, r.Case)
 	}
 }
 
@@ -170,9 +172,9 @@ func TestRuleOfNoUse(t *testing.T) {
 		return agent.Load{Engine: engine, Version: version, Result: agent.OK, State: s}
 	}
 	for version, want := range map[string]string{"libbpf v1.1": "maps_array", "libbpf v1.5": ""} {
-		m := &mutator{runner: &runner{Options: Options{Config: Config{Kernel: &vmimage.Kernel{}}}, suite: coreSuite(t), used: make(map[string]bool)}, rules: make(map[string]*RuleUse)}
+		m := &mutator{runner: &runner{Options: Options{Config: guest.Config{Kernel: &vmimage.Kernel{}}}, suite: coreSuite(t), used: make(map[string]bool)}, rules: make(map[string]*RuleUse)}
 		m.runner.report = &Report{Kernel: KernelReport{Release: "6.12.1"}}
-		m.fired(&Case{Name: "maps_array", Object: "maps_array.bpf.o", Expect: Expect{Result: agent.OK}},
+		m.fired(&suite.Case{Name: "maps_array", Object: "maps_array.bpf.o", Expect: suite.Expect{Result: agent.OK}},
 			[]agent.Load{load("libbpf-light", version), load("replay", "")})
 		assert.Equal(t, m.rule("tag-map-index", nil).Idle, want, version)
 	}

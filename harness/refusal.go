@@ -6,6 +6,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 )
 
@@ -60,7 +61,7 @@ func RuleReason(id string) string {
 	return state.Reason(id)
 }
 
-func (j *judge) refusals(c *Case, a, b *agent.Load) []state.Difference {
+func (j *judge) refusals(c *suite.Case, a, b *agent.Load) []state.Difference {
 	out := []state.Difference{}
 	why, detail := j.known(c, a, b)
 	if a.Result != b.Result {
@@ -89,7 +90,7 @@ func (j *judge) refusals(c *Case, a, b *agent.Load) []state.Difference {
 // known is the rule that explains a refusal by one of two engines, with its reason. Between
 // two engines of ours there is none, and where cilium/ebpf is not one of them only what
 // libbpf is known to refuse counts.
-func (j *judge) known(c *Case, a, b *agent.Load) (rule, reason string) {
+func (j *judge) known(c *suite.Case, a, b *agent.Load) (rule, reason string) {
 	for _, l := range []*agent.Load{a, b} {
 		if l.Result != agent.Refused || state.Strict(a.Engine, b.Engine) && state.Ours(l.Engine) {
 			continue
@@ -97,11 +98,11 @@ func (j *judge) known(c *Case, a, b *agent.Load) (rule, reason string) {
 		if reason, ok := c.Known[l.Engine]; ok && (a.Result != b.Result || c.Expect.Result == agent.OK) {
 			return RuleKnown, reason
 		}
-		if reason := knownReason(l); reason != "" && c.others() {
+		if reason := knownReason(l); reason != "" && c.Others() {
 			return RuleKnown, reason
 		}
 	}
-	if c.others() && !state.Strict(a.Engine, b.Engine) && (j.sizedRing(a) || j.sizedRing(b)) {
+	if c.Others() && !state.Strict(a.Engine, b.Engine) && (j.sizedRing(a) || j.sizedRing(b)) {
 		return RuleKnown, "cilium/ebpf v0.22.0 leaves out the type of values of ring buffers and perf event arrays, others pass its size on, which the kernel refuses"
 	}
 	return "", ""

@@ -7,6 +7,7 @@ import (
 	is "gotest.tools/v3/assert/cmp"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
 )
 
 func TestForeignRefusals(t *testing.T) {
@@ -44,7 +45,7 @@ processed 1 insns (limit 1000000)`
 		"not known": {refused("direct", "", "out of order", ""), ok("trace"), map[string]string{"load": ""}},
 	} {
 		j := judge{used: make(map[string]bool)}
-		c := Case{Name: "c", Expect: Expect{Result: anyResult}}
+		c := suite.Case{Name: "c", Expect: suite.Expect{Result: suite.AnyResult}}
 		got := make(map[string]string)
 		for _, d := range j.refusals(&c, &test.a, &test.b) {
 			got[d.Field] = d.ExplainedBy
@@ -60,7 +61,7 @@ processed 1 insns (limit 1000000)`
 	// In a suite of ours a refusal has to be said.
 	j := judge{used: make(map[string]bool)}
 	a, b := refused("direct", "", `got '.struct_ops' section: not supported`, ""), ok("trace")
-	diffs := j.refusals(&Case{Expect: Expect{Result: agent.OK}}, &a, &b)
+	diffs := j.refusals(&suite.Case{Expect: suite.Expect{Result: agent.OK}}, &a, &b)
 	assert.Check(t, is.Equal(diffs[0].ExplainedBy, ""))
 }
 
@@ -83,7 +84,7 @@ func TestStrictRefusals(t *testing.T) {
 		"known to the suite, strict": {ok("replay"), refused("trace", "x"), ""},
 	} {
 		j := judge{used: make(map[string]bool)}
-		c := Case{Expect: Expect{Result: anyResult}, Known: map[string]string{"trace": "why"}}
+		c := suite.Case{Expect: suite.Expect{Result: suite.AnyResult}, Known: map[string]string{"trace": "why"}}
 		if name == "cilium/ebpf takes it" {
 			c.Known = nil
 		}

@@ -6,6 +6,7 @@ import (
 	"gotest.tools/v3/assert"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
 )
 
 // TestRefusals: which refusals of the same object agree.
@@ -31,7 +32,7 @@ func TestRefusals(t *testing.T) {
 		},
 	} {
 		j := judge{used: make(map[string]bool)}
-		p := j.pair(&Case{Known: map[string]string{"libbpf-light": "a limit"}}, test.a, test.b)
+		p := j.pair(&suite.Case{Known: map[string]string{"libbpf-light": "a limit"}}, test.a, test.b)
 		assert.Equal(t, p.Verdict, test.verdict, name)
 		if test.by != "" {
 			assert.Equal(t, p.Differences[0].ExplainedBy, test.by, name)
@@ -56,7 +57,7 @@ func TestKnownLeaks(t *testing.T) {
 	} {
 		test.load.Result = agent.Refused
 		var j judge
-		failures := j.expectations(&Case{Expect: Expect{Result: anyResult}}, []agent.Load{test.load})
+		failures := j.expectations(&suite.Case{Expect: suite.Expect{Result: suite.AnyResult}}, []agent.Load{test.load})
 		assert.Equal(t, len(failures), test.failures, name)
 		assert.Equal(t, len(j.notes), test.notes, name)
 	}
@@ -65,7 +66,7 @@ func TestKnownLeaks(t *testing.T) {
 // TestKnownVersions: an engine that loads what it is known to refuse makes the
 // entry stale, if it is of the version that was seen to refuse it.
 func TestKnownVersions(t *testing.T) {
-	c := &Case{Expect: Expect{Result: agent.OK}, Known: map[string]string{"libbpf": "libbpf v1.1 has no such thing"}}
+	c := &suite.Case{Expect: suite.Expect{Result: agent.OK}, Known: map[string]string{"libbpf": "libbpf v1.1 has no such thing"}}
 	for version, test := range map[string]struct{ failures, notes int }{
 		"libbpf v1.1":  {1, 0},
 		"libbpf v1.10": {0, 1},
@@ -80,10 +81,10 @@ func TestKnownVersions(t *testing.T) {
 }
 
 func TestKnownWithoutVersion(t *testing.T) {
-	c := Case{Name: "a", Object: "a.bpf.o", Known: map[string]string{"libbpf": "there is no such thing"}}
-	assert.ErrorContains(t, c.check(false), `does not begin with a version, such as "cilium/ebpf v0.22.0"`)
+	c := suite.Case{Name: "a", Object: "a.bpf.o", Known: map[string]string{"libbpf": "there is no such thing"}}
+	assert.ErrorContains(t, c.Check(false), `does not begin with a version, such as "cilium/ebpf v0.22.0"`)
 	c.Known["libbpf"] = "libbpf v1.1 has no such thing"
-	assert.NilError(t, c.check(false))
+	assert.NilError(t, c.Check(false))
 }
 
 // What libbpf and ours refuse in different words, and cilium/ebpf takes, is known.

@@ -10,6 +10,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/behave"
 	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
 )
 
 // Verdict is what is said of a case and a pair of engines.
@@ -30,7 +31,7 @@ type Report struct {
 	Suite  string `json:"suite"`
 	// Source says in words where the objects of a suite of others come from.
 	Source      string       `json:"source,omitempty"`
-	Shard       *Shard       `json:"shard,omitempty"` // the part of a matrix that this belongs to
+	Shard       *suite.Shard `json:"shard,omitempty"` // the part of a matrix that this belongs to
 	Kernel      KernelReport `json:"kernel"`
 	Accelerator string       `json:"accelerator"`
 	Engines     []string     `json:"engines"`

@@ -18,8 +18,10 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/engine"
+	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/harness/skelprog"
 	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/internal/object"
@@ -28,7 +30,7 @@ import (
 
 // Options say how to run a suite.
 type Options struct {
-	Config
+	guest.Config
 	Engines []string // by name, in the order in which they run
 	// Bpftool is the bpftool for engines of libbpf, and behind it what it runs
 	// in its turn, if anything. None is the one that this machine has.
@@ -73,10 +75,10 @@ type Options struct {
 	Baselines string
 	// First says which modules guests have loaded before the first case. It is called
 	// once for a kernel; nil for none.
-	First func(ctx context.Context, s *vmimage.Store, k *vmimage.Kernel, note func(string)) (FirstModules, error)
+	First func(ctx context.Context, s *vmimage.Store, k *vmimage.Kernel, note func(string)) (guest.Preloaded, error)
 	// Budget bounds what the guests take of this machine, together with those of
 	// other runs.
-	Budget *Budget
+	Budget *guest.Budget
 	// Before is the report of the run before, nil if there is none. Several guests
 	// begin with what took longest then, so that none is left with it at the end.
 	Before *Report
@@ -98,7 +100,7 @@ const DefaultCaseTimeout = 60 * time.Second
 
 // Run runs a suite in guests. An error means that the harness or its input
 // failed, not that a verdict is bad; guests that break are verdicts.
-func Run(ctx context.Context, suite *Suite, o Options) (*Report, error) {
+func Run(ctx context.Context, suite *suite.Suite, o Options) (*Report, error) {
 	start := time.Now()
 	r := newRunner(suite, o)
 	if err := r.checkResume(); err != nil {
@@ -142,7 +144,7 @@ func (r *runner) leaveOut() bool {
 }
 
 // resumed is what the interrupted run found of a case, nil if it has to run.
-func (r *runner) resumed(c *Case) *CaseReport {
+func (r *runner) resumed(c *suite.Case) *CaseReport {
 	if r.Resume == nil {
 		return nil
 	}
@@ -150,7 +152,7 @@ func (r *runner) resumed(c *Case) *CaseReport {
 	if i < 0 {
 		return nil
 	}
-	sum, err := fileSum(r.suite.path(c))
+	sum, err := fileSum(r.suite.Path(c))
 	if err != nil || sum != r.Resume.Cases[i].SHA256 {
 		return nil
 	}
@@ -208,7 +210,7 @@ func (r *runner) runAll(ctx context.Context) error {
 // not: a module that is loaded stays, and its absence is a case, too. That holds
 // for each worker that takes its cases in this order. Otherwise those come first
 // that took longest, in seconds; they may be nil.
-func inOrder(cases []Case, took map[string]float64) []int {
+func inOrder(cases []suite.Case, took map[string]float64) []int {
 	order := make([]int, len(cases))
 	for i := range order {
 		order[i] = i
@@ -242,16 +244,16 @@ func (r *runner) took() map[string]float64 {
 // runner is what the workers of a run share.
 type runner struct {
 	Options
-	suite  *Suite
-	source source // of guests
-	tool   string // bpftool in the guest
-	first  FirstModules
+	suite  *suite.Suite
+	source guest.Source // of guests
+	tool   string       // bpftool in the guest
+	first  guest.Preloaded
 	// evidence is nil where none is kept.
 	evidence *evidence
 	// baseline is what the run is compared with, nil for nothing.
 	baseline *Baseline
 	// start starts the guest of this number, from 1 on; with cold it is booted, not restored.
-	start func(ctx context.Context, number int, cold bool) (guest, error)
+	start func(ctx context.Context, number int, cold bool) (liveGuest, error)
 
 	mu     sync.Mutex // for what follows
 	report *Report
@@ -262,7 +264,7 @@ type runner struct {
 	unborn int                 // that did not say hello
 }
 
-func newRunner(suite *Suite, o Options) *runner {
+func newRunner(suite *suite.Suite, o Options) *runner {
 	r := &runner{Options: o, suite: suite, used: make(map[string]bool), leaks: make(map[string][]string)}
 	r.defaults()
 	r.start = r.boot
@@ -376,7 +378,7 @@ func (r *runner) prepare(ctx context.Context) error {
 		defer r.mu.Unlock()
 		r.Note(line)
 	}
-	r.source = source{
+	r.source = guest.Source{
 		Config: config, Initramfs: initramfs, Initrd: initrd,
 		Ready: agent.Ready{Behave: r.behaves(), Bpftool: r.tool},
 	}
@@ -441,10 +443,10 @@ func (r *runner) skeletonFiles(ctx context.Context) (files []vmimage.File, err e
 }
 
 // skeletons builds the program of an engine that loads skeletons, with those of all cases.
-func skeletons(ctx context.Context, s *Suite, engine, arch, dir string) (string, error) {
+func skeletons(ctx context.Context, s *suite.Suite, engine, arch, dir string) (string, error) {
 	var objects []skelprog.Object
 	for i := range s.Cases {
-		data, err := os.ReadFile(s.path(&s.Cases[i]))
+		data, err := os.ReadFile(s.Path(&s.Cases[i]))
 		if err != nil {
 			return "", fmt.Errorf("case %s: %w", s.Cases[i].Name, err)
 		}
@@ -467,8 +469,8 @@ func (r *runner) version(l *agent.Load) {
 }
 
 // request is what the guest is asked for to run a case.
-func (r *runner) request(c *Case) (*agent.Request, error) {
-	data, err := os.ReadFile(r.suite.path(c))
+func (r *runner) request(c *suite.Case) (*agent.Request, error) {
+	data, err := os.ReadFile(r.suite.Path(c))
 	if err != nil {
 		return nil, fmt.Errorf("case %s: %w", c.Name, err)
 	}
@@ -476,12 +478,12 @@ func (r *runner) request(c *Case) (*agent.Request, error) {
 }
 
 // requestFor is what the guest is asked for to run a case with this object.
-func (r *runner) requestFor(c *Case, data []byte) (*agent.Request, error) {
-	runs, err := c.runs()
+func (r *runner) requestFor(c *suite.Case, data []byte) (*agent.Request, error) {
+	runs, err := c.Runs()
 	if err != nil {
 		return nil, fmt.Errorf("case %s: %w", c.Name, err)
 	}
-	replace, err := r.suite.replaced(c)
+	replace, err := r.suite.Replaced(c)
 	if err != nil {
 		return nil, fmt.Errorf("case %s: %w", c.Name, err)
 	}
@@ -493,8 +495,8 @@ func (r *runner) requestFor(c *Case, data []byte) (*agent.Request, error) {
 	}, nil
 }
 
-func (r *runner) judge(c *Case) *judge {
-	data, err := os.ReadFile(r.suite.path(c))
+func (r *runner) judge(c *suite.Case) *judge {
+	data, err := os.ReadFile(r.suite.Path(c))
 	if err != nil {
 		data = nil // there was an object when the request was made
 	}

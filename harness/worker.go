@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
 )
 
@@ -19,11 +21,11 @@ import (
 // it. The next case then gets a new one.
 type worker struct {
 	*runner
-	guest   guest  // nil if none runs
-	release func() // gives the guest's part of the budget back
-	ran     int    // cases that the guest has been given
-	last    string // the last of them
-	cold    bool   // the next guest is booted
+	guest   liveGuest // nil if none runs
+	release func()    // gives the guest's part of the budget back
+	ran     int       // cases that the guest has been given
+	last    string    // the last of them
+	cold    bool      // the next guest is booted
 }
 
 // need starts a guest unless one runs. The error is a [*vm.Ending] if it is for
@@ -32,7 +34,7 @@ func (w *worker) need(ctx context.Context) error {
 	if w.guest != nil {
 		return nil
 	}
-	release, err := w.Budget.take(ctx, GuestCPUs, GuestMemoryMiB)
+	release, err := w.Budget.Take(ctx, guest.GuestCPUs, guest.GuestMemoryMiB)
 	if err != nil {
 		return err
 	}
@@ -59,7 +61,7 @@ func (w *worker) drop() {
 	if w.guest == nil {
 		return
 	}
-	w.late(w.guest.end())
+	w.late(w.guest.End())
 	w.release()
 	w.guest = nil
 }
@@ -85,26 +87,26 @@ func (w *worker) ask(ctx context.Context, req *agent.Request) (*agent.Answer, er
 	if err != nil {
 		return nil, err
 	}
-	return rep.answer, nil
+	return rep.Answer, nil
 }
 
 // tell is ask with all that is known of the reply, even of one that failed. A
 // guest that is not as good as new, but for what it has done, is dropped.
-func (w *worker) tell(ctx context.Context, req *agent.Request) (*reply, error) {
+func (w *worker) tell(ctx context.Context, req *agent.Request) (*guest.Reply, error) {
 	if err := w.need(ctx); err != nil {
-		return &reply{}, err
+		return &guest.Reply{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, w.CaseTimeout)
 	defer cancel()
 	req.Behave = w.behaves() && req.Repeat <= 1 && !req.Attach
 	req.Patience = int(w.CaseTimeout.Seconds())
-	rep, err := w.guest.ask(ctx, req)
-	w.late(rep.late)
+	rep, err := w.guest.Ask(ctx, req)
+	w.late(rep.Late)
 	w.ran, w.last = w.ran+1, req.Name
 	switch {
 	case err != nil:
 		w.drop()
-	case len(rep.splats) > 0 || slices.ContainsFunc(rep.answer.Loads, isBroken):
+	case len(rep.Splats) > 0 || slices.ContainsFunc(rep.Answer.Loads, isBroken):
 		if err := w.leave(ctx); err != nil {
 			return rep, err
 		}
@@ -118,7 +120,7 @@ func isBroken(l agent.Load) bool { return l.Result == agent.Broken }
 type attempt struct {
 	report *CaseReport
 	req    *agent.Request
-	reply  *reply
+	reply  *guest.Reply
 	ran    int    // cases that the guest had run before
 	last   string // the last of them
 	// hung says that the guest, a copy of a saved one, hung: its QEMU may be to blame.
@@ -126,12 +128,12 @@ type attempt struct {
 }
 
 // attempt runs a case and judges it.
-func (w *worker) attempt(ctx context.Context, c *Case, req *agent.Request) (*attempt, error) {
+func (w *worker) attempt(ctx context.Context, c *suite.Case, req *agent.Request) (*attempt, error) {
 	out := &CaseReport{Name: c.Name, Object: c.Object, SHA256: fmt.Sprintf("%x", sha256.Sum256(req.Object)), Loads: []LoadReport{}, Verdicts: []PairReport{}}
-	a := &attempt{report: out, req: req, reply: &reply{}}
+	a := &attempt{report: out, req: req, reply: &guest.Reply{}}
 	err := w.need(ctx)
 	a.ran, a.last = w.ran, w.last
-	copied := w.guest != nil && w.guest.copied()
+	copied := w.guest != nil && w.guest.Copied()
 	start := time.Now() // a boot is none of the case's doing
 	if err == nil {
 		a.reply, err = w.tell(ctx, req)
@@ -143,11 +145,11 @@ func (w *worker) attempt(ctx context.Context, c *Case, req *agent.Request) (*att
 	switch {
 	case errors.As(err, &ending):
 		a.hung = copied && ending.Reason.Hang()
-		w.broken(out, ending, a.reply.splats, a.reply.console)
+		w.broken(out, ending, a.reply.Splats, a.reply.Console)
 	case err != nil:
 		return nil, err
 	default:
-		loads := a.reply.answer.Loads
+		loads := a.reply.Answer.Loads
 		for i := range loads {
 			out.Loads = append(out.Loads, loadReport(&loads[i]))
 			w.version(&loads[i])
@@ -155,7 +157,7 @@ func (w *worker) attempt(ctx context.Context, c *Case, req *agent.Request) (*att
 		j := w.judgeOf(req.File, req.Object)
 		out.Verdicts, out.Failures = j.judgeCase(c, loads)
 		out.Notes = j.notes
-		w.explained(j, a.reply.answer)
+		w.explained(j, a.reply.Answer)
 		w.complaints(out, c, a.reply)
 	}
 	out.Seconds = time.Since(start).Seconds()
@@ -164,15 +166,15 @@ func (w *worker) attempt(ctx context.Context, c *Case, req *agent.Request) (*att
 
 // complaints fails a case for what the guest's kernel said of it, unless the
 // suite knows why.
-func (w *worker) complaints(out *CaseReport, c *Case, rep *reply) {
-	for _, s := range rep.splats {
-		if reason, ok := c.allows(s.Line); ok {
+func (w *worker) complaints(out *CaseReport, c *suite.Case, rep *guest.Reply) {
+	for _, s := range rep.Splats {
+		if reason, ok := c.Allows(s.Line); ok {
 			out.Notes = append(out.Notes, fmt.Sprintf("the guest's kernel complained (%s): %s; this is known: %s", s.Kind, s.Line, reason))
 			continue
 		}
 		out.Failures = append(out.Failures, fmt.Sprintf("the guest's kernel complained (%s): %s", s.Kind, s.Line))
 		if out.Console == nil {
-			out.Console = lastLines(rep.console)
+			out.Console = guest.LastLines(rep.Console)
 		}
 	}
 }
@@ -186,9 +188,9 @@ func (w *worker) leave(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, w.CaseTimeout)
 	defer cancel()
-	rep, err := w.guest.ask(ctx, &agent.Request{Name: "settle", Settle: true})
-	w.late(rep.late)
-	w.late(rep.splats)
+	rep, err := w.guest.Ask(ctx, &agent.Request{Name: "settle", Settle: true})
+	w.late(rep.Late)
+	w.late(rep.Splats)
 	var ending *vm.Ending
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -199,7 +201,7 @@ func (w *worker) leave(ctx context.Context) error {
 	case err != nil:
 		return err
 	}
-	for _, leak := range rep.answer.Late {
+	for _, leak := range rep.Answer.Late {
 		text := fmt.Sprintf("%s left behind %s", leak.Engine, leak.What)
 		w.Note(fmt.Sprintf("%s: %s", leak.Case, text))
 		w.leaks[leak.Case] = append(w.leaks[leak.Case], text)

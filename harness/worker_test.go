@@ -12,49 +12,51 @@ import (
 	is "gotest.tools/v3/assert/cmp"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
 // fakeGuest answers as it is told to, without any kernel.
 type fakeGuest struct {
-	answer func(req *agent.Request, ran int) (*reply, error)
+	answer func(req *agent.Request, ran int) (*guest.Reply, error)
 	ran    int
 	ended  func()
 	copy   bool
 }
 
-func (f *fakeGuest) ask(_ context.Context, req *agent.Request) (*reply, error) {
+func (f *fakeGuest) Ask(_ context.Context, req *agent.Request) (*guest.Reply, error) {
 	f.ran++
 	return f.answer(req, f.ran-1)
 }
 
-func (f *fakeGuest) copied() bool { return f.copy }
+func (f *fakeGuest) Copied() bool { return f.copy }
 
-func (f *fakeGuest) end() []vm.Splat {
+func (f *fakeGuest) End() []vm.Splat {
 	f.ended()
 	return nil
 }
 
 // fine is the reply to a request whose loads succeed and agree.
-func fine(req *agent.Request) *reply {
+func fine(req *agent.Request) *guest.Reply {
 	a := &agent.Answer{Name: req.Name}
 	for _, e := range req.Engines {
 		a.Loads = append(a.Loads, agent.Load{Engine: e, Result: agent.OK, State: &state.State{CPUs: 1}})
 	}
-	return &reply{answer: a}
+	return &guest.Reply{Answer: a}
 }
 
 // differing is a reply in which the last engine left another state.
-func differing(req *agent.Request) *reply {
+func differing(req *agent.Request) *guest.Reply {
 	r := fine(req)
-	r.answer.Loads[len(r.answer.Loads)-1].State = &state.State{CPUs: 1, Maps: []state.Map{{Name: "surplus"}}}
+	r.Answer.Loads[len(r.Answer.Loads)-1].State = &state.State{CPUs: 1, Maps: []state.Map{{Name: "surplus"}}}
 	return r
 }
 
-func died(why string) (*reply, error) {
-	return &reply{}, &vm.Ending{Reason: vm.Panicked, Cause: why, Console: []string{"the last words"}}
+func died(why string) (*guest.Reply, error) {
+	return &guest.Reply{}, &vm.Ending{Reason: vm.Panicked, Cause: why, Console: []string{"the last words"}}
 }
 
 // fakes counts guests.
@@ -65,21 +67,21 @@ type fakes struct {
 }
 
 // fakeRun runs cases called c0, c1, … in guests that answer as they are told.
-func fakeRun(t *testing.T, n int, o Options, answer func(req *agent.Request, ran int) (*reply, error)) (*Report, *fakes, error) {
+func fakeRun(t *testing.T, n int, o Options, answer func(req *agent.Request, ran int) (*guest.Reply, error)) (*Report, *fakes, error) {
 	t.Helper()
-	suite := &Suite{Name: "fake", Partial: true}
+	s := &suite.Suite{Name: "fake", Partial: true}
 	for i := range n {
-		suite.Cases = append(suite.Cases, Case{Name: fmt.Sprintf("c%d", i), Object: coreObject(t), Expect: Expect{Result: agent.OK}})
+		s.Cases = append(s.Cases, suite.Case{Name: fmt.Sprintf("c%d", i), Object: coreObject(t), Expect: suite.Expect{Result: agent.OK}})
 	}
 	o.Kernel, o.Engines = &vmimage.Kernel{Name: "6.12"}, []string{"trace", "replay"}
 	f := &fakes{}
-	r := newRunner(suite, o)
+	r := newRunner(s, o)
 	if o.Out != "" {
 		var err error
 		r.evidence, err = newEvidence(r)
 		assert.NilError(t, err)
 	}
-	r.start = func(_ context.Context, _ int, cold bool) (guest, error) {
+	r.start = func(_ context.Context, _ int, cold bool) (liveGuest, error) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		if cold {
@@ -103,7 +105,7 @@ func fakeRun(t *testing.T, n int, o Options, answer func(req *agent.Request, ran
 func coreObject(t *testing.T) string {
 	t.Helper()
 	suite := coreSuite(t)
-	return suite.path(&suite.Cases[0])
+	return suite.Path(&suite.Cases[0])
 }
 
 // Cases that kill their guests do so to themselves alone.
@@ -111,7 +113,7 @@ func TestEveryGuestDies(t *testing.T) {
 	for _, jobs := range []int{1, 4} {
 		var order []string
 		o := Options{Jobs: jobs, Done: func(c *CaseReport) { order = append(order, c.Name) }}
-		r, f, err := fakeRun(t, 100, o, func(req *agent.Request, _ int) (*reply, error) {
+		r, f, err := fakeRun(t, 100, o, func(req *agent.Request, _ int) (*guest.Reply, error) {
 			if strings.HasSuffix(req.Name, "3") || strings.HasSuffix(req.Name, "7") || len(req.Name) == 3 && req.Name < "c40" {
 				return died("it was " + req.Name)
 			}
@@ -139,7 +141,7 @@ func TestEveryGuestDies(t *testing.T) {
 
 // What took longest is begun first, and what needs modules last.
 func TestOrder(t *testing.T) {
-	cases := []Case{{Name: "a"}, {Name: "m", Modules: []string{"x"}}, {Name: "b"}, {Name: "n", Modules: []string{"x"}}, {Name: "c"}}
+	cases := []suite.Case{{Name: "a"}, {Name: "m", Modules: []string{"x"}}, {Name: "b"}, {Name: "n", Modules: []string{"x"}}, {Name: "c"}}
 	took := map[string]float64{"b": 3, "c": 3, "n": 100, "gone": 7}
 	assert.DeepEqual(t, inOrder(cases, nil), []int{0, 2, 4, 1, 3})
 	assert.DeepEqual(t, inOrder(cases, took), []int{2, 4, 0, 3, 1})
@@ -152,7 +154,7 @@ func TestOrder(t *testing.T) {
 
 // A case that fails is run once more, alone, and both outcomes are said.
 func TestFailedOnce(t *testing.T) {
-	later := func(req *agent.Request, ran int) (*reply, error) {
+	later := func(req *agent.Request, ran int) (*guest.Reply, error) {
 		if req.Name == "c2" && ran > 0 {
 			return differing(req), nil
 		}
@@ -189,10 +191,10 @@ func TestFailedOnce(t *testing.T) {
 // where nothing else is.
 func TestCopyHangs(t *testing.T) {
 	hangs := 0
-	answer := func(req *agent.Request, ran int) (*reply, error) {
+	answer := func(req *agent.Request, ran int) (*guest.Reply, error) {
 		if req.Name == "c1" && hangs > 0 {
 			hangs--
-			return &reply{}, &vm.Ending{Reason: vm.Overdue, Cause: "no answer by the deadline"}
+			return &guest.Reply{}, &vm.Ending{Reason: vm.Overdue, Cause: "no answer by the deadline"}
 		}
 		return fine(req), nil
 	}
@@ -210,14 +212,14 @@ func TestCopyHangs(t *testing.T) {
 		assert.Equal(t, f.cold, 1)
 	}
 	hangs = 1
-	r, f, err := fakeRun(t, 3, Options{Config: Config{Cold: true}, NoRetry: true}, answer)
+	r, f, err := fakeRun(t, 3, Options{Config: guest.Config{Cold: true}, NoRetry: true}, answer)
 	assert.NilError(t, err)
 	assert.Equal(t, r.Cases[1].Verdict(), Broken)
 	assert.Equal(t, f.cold, 0)
 }
 
 func TestFailedAgain(t *testing.T) {
-	r, f, err := fakeRun(t, 3, Options{}, func(req *agent.Request, ran int) (*reply, error) {
+	r, f, err := fakeRun(t, 3, Options{}, func(req *agent.Request, ran int) (*guest.Reply, error) {
 		switch {
 		case req.Name == "c1" && ran > 0:
 			return died("of something else")
@@ -237,13 +239,13 @@ func TestFailedAgain(t *testing.T) {
 // What the kernel complains of fails the case, and the guest is not used again.
 func TestSplatFails(t *testing.T) {
 	splat := vm.Splat{Kind: "KASAN", Line: "BUG: KASAN: use-after-free in bpf_x+0x1/0x2"}
-	complain := func(req *agent.Request, _ int) (*reply, error) {
+	complain := func(req *agent.Request, _ int) (*guest.Reply, error) {
 		rep := fine(req)
 		switch req.Name {
 		case "c1":
-			rep.splats, rep.console = []vm.Splat{splat}, []byte(splat.Line+"\r\nmore\r\n")
+			rep.Splats, rep.Console = []vm.Splat{splat}, []byte(splat.Line+"\r\nmore\r\n")
 		case "c2":
-			rep.late = []vm.Splat{splat}
+			rep.Late = []vm.Splat{splat}
 		}
 		return rep, nil
 	}
@@ -256,9 +258,9 @@ func TestSplatFails(t *testing.T) {
 	assert.Assert(t, r.Cases[2].OK(), "it came before the case")
 	assert.DeepEqual(t, r.Splats, []string{"KASAN: " + splat.Line})
 
-	c := Case{Splats: map[string]string{"use-after-free in bpf_x": "6.99 does that"}}
+	c := suite.Case{Splats: map[string]string{"use-after-free in bpf_x": "6.99 does that"}}
 	out := &CaseReport{}
-	(&worker{}).complaints(out, &c, &reply{splats: []vm.Splat{splat}})
+	(&worker{}).complaints(out, &c, &guest.Reply{Splats: []vm.Splat{splat}})
 	assert.Equal(t, len(out.Failures), 0)
 	assert.Assert(t, is.Contains(out.Notes[0], "6.99 does that"))
 }
@@ -277,16 +279,16 @@ func TestNoGuestBoots(t *testing.T) {
 		"later":         {func(n int) error { return only(n == 2 || n == 3, unborn) }, "", nil},
 		"much later":    {func(n int) error { return only(n > 1 && n < 6, unborn) }, "", []int{1}},
 	} {
-		suite := &Suite{Name: "fake", Partial: true}
+		s := &suite.Suite{Name: "fake", Partial: true}
 		for i := range 3 {
-			suite.Cases = append(suite.Cases, Case{Name: fmt.Sprintf("c%d", i), Object: coreObject(t), Expect: Expect{Result: agent.OK}})
+			s.Cases = append(s.Cases, suite.Case{Name: fmt.Sprintf("c%d", i), Object: coreObject(t), Expect: suite.Expect{Result: agent.OK}})
 		}
-		r := newRunner(suite, Options{Config: Config{Kernel: &vmimage.Kernel{Name: "6.12"}}, Engines: []string{"trace", "replay"}, Isolate: true})
-		r.start = func(_ context.Context, number int, _ bool) (guest, error) {
+		r := newRunner(s, Options{Config: guest.Config{Kernel: &vmimage.Kernel{Name: "6.12"}}, Engines: []string{"trace", "replay"}, Isolate: true})
+		r.start = func(_ context.Context, number int, _ bool) (liveGuest, error) {
 			if err := test.boots(number); err != nil {
 				return nil, err
 			}
-			return &fakeGuest{answer: func(req *agent.Request, _ int) (*reply, error) { return fine(req), nil }, ended: func() {}}, nil
+			return &fakeGuest{answer: func(req *agent.Request, _ int) (*guest.Reply, error) { return fine(req), nil }, ended: func() {}}, nil
 		}
 		err := r.runAll(t.Context())
 		if test.err != "" {

@@ -11,6 +11,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness"
 	"github.com/bpfreplay/bpfreplay/harness/report"
 	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
@@ -70,10 +71,10 @@ func (f *checkFlags) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	capabilities := config.Capabilities
-	suite := harness.NewCheck(args, func(a, b string) int {
+	s := suite.NewCheck(args, func(a, b string) int {
 		return cmp.Or(-vmimage.CompareVersions(capabilities[a].Since, capabilities[b].Since), cmp.Compare(a, b))
 	})
-	if err := replaceIn(suite, f.replace); err != nil {
+	if err := replaceIn(s, f.replace); err != nil {
 		return err
 	}
 	if err := f.outputs.reset(); err != nil {
@@ -83,7 +84,7 @@ func (f *checkFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	o, err := f.matrixOptions(suite, kernels, harness.Shard{})
+	o, err := f.matrixOptions(s, kernels, suite.Shard{})
 	if err != nil {
 		return err
 	}
@@ -96,11 +97,11 @@ func (f *checkFlags) run(cmd *cobra.Command, args []string) error {
 			notes.Event(e)
 		}
 	}
-	m, err := harness.RunMatrix(cmd.Context(), suite, o)
+	m, err := harness.RunMatrix(cmd.Context(), s, o)
 	if err != nil {
 		return err
 	}
-	objects := harness.CheckedOf(m, suite)
+	objects := harness.CheckedOf(m, s)
 	if f.outputs.junit != "" {
 		if err := report.WriteExecJUnit(f.outputs.junit, "check", "check", f.rows(objects)); err != nil {
 			return err

@@ -13,6 +13,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/engine"
 	"github.com/bpfreplay/bpfreplay/harness/report"
 	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
 )
 
 type compareFlags struct {
@@ -109,7 +110,7 @@ func (f *compareFlags) run(cmd *cobra.Command, args []string) error {
 }
 
 // selected is the one case that is to be compared.
-func (f *compareFlags) selected(cmd *cobra.Command, args []string) (*harness.Suite, error) {
+func (f *compareFlags) selected(cmd *cobra.Command, args []string) (*suite.Suite, error) {
 	switch {
 	case f.which == "" && len(args) == 1:
 		return objectSuite(cmd, args)

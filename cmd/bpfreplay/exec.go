@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/guestexec"
 	"github.com/bpfreplay/bpfreplay/harness/report"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
 	"github.com/bpfreplay/bpfreplay/internal/visible"
@@ -28,7 +28,7 @@ func (e programError) Error() string { return fmt.Sprintf("exit status %d", int(
 
 type execFlags struct {
 	guestFlags
-	harness.Command
+	guestexec.Command
 	env     each
 	tty     bool
 	bare    bool
@@ -41,7 +41,7 @@ type execFlags struct {
 }
 
 func newExec() *cobra.Command {
-	f := execFlags{guestFlags: newGuestFlags(), Command: harness.Command{CPUs: 1}, splats: splatsFail}
+	f := execFlags{guestFlags: newGuestFlags(), Command: guestexec.Command{CPUs: 1}, splats: splatsFail}
 	cmd := &cobra.Command{
 		Use:   "exec [FLAG...] -- PROGRAM [ARG...]",
 		Short: "Run a program of this machine in a guest, on another kernel",
@@ -169,7 +169,7 @@ func (f *execFlags) run(cmd *cobra.Command, args []string) error {
 	defer done()
 	return inGuest(cmd, &c, f.tty, func(ctx context.Context, note func(string)) (int, error) {
 		opts.Note = note // the program writes there, too
-		return harness.Exec(ctx, c, opts.Config)
+		return guestexec.Exec(ctx, c, opts.Config)
 	})
 }
 
@@ -195,7 +195,7 @@ func passSignals() (stop func()) {
 }
 
 // goTest adds what tests of a Go package need, and leave.
-func (f *execFlags) goTest(c *harness.Command, args []string) error {
+func (f *execFlags) goTest(c *guestexec.Command, args []string) error {
 	o := outputOf(readTestFlags(args))
 	c.Get = append(c.Get[:len(c.Get):len(c.Get)], o.files...)
 	c.Dirs, c.GetMore = o.dirs, o.more
@@ -227,7 +227,7 @@ func hostRoot(flag string) (bool, error) {
 
 // inGuest runs a program in a guest, with this command's standard input and output,
 // by a terminal if that is wanted, and makes an exit status of how it ends.
-func inGuest(cmd *cobra.Command, c *harness.Command, tty bool, run func(ctx context.Context, note func(string)) (int, error)) error {
+func inGuest(cmd *cobra.Command, c *guestexec.Command, tty bool, run func(ctx context.Context, note func(string)) (int, error)) error {
 	ctx, stderr := cmd.Context(), cmd.ErrOrStderr()
 	c.Stdin, c.Stdout, c.Stderr = cmd.InOrStdin(), cmd.OutOrStdout(), stderr
 	if f, ok := c.Stdin.(*os.File); ok {
@@ -249,8 +249,8 @@ func inGuest(cmd *cobra.Command, c *harness.Command, tty bool, run func(ctx cont
 		t.close()
 	}
 	var ending *vm.Ending
-	var hang *harness.HangError
-	var splat *harness.SplatError
+	var hang *guestexec.HangError
+	var splat *guestexec.SplatError
 	lines := func(list []string) error {
 		fmt.Fprintln(stderr, "bpfreplay:", visible.Text(err.Error()))
 		for _, line := range list {

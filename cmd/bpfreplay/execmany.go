@@ -14,14 +14,14 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/guestexec"
 	"github.com/bpfreplay/bpfreplay/harness/report"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
 	"github.com/bpfreplay/bpfreplay/internal/visible"
 )
 
 // runMany runs the program on each of several kernels, and shows how it ended on each.
-func (f *execFlags) runMany(cmd *cobra.Command, c harness.Command, kernels []string) error {
+func (f *execFlags) runMany(cmd *cobra.Command, c guestexec.Command, kernels []string) error {
 	switch {
 	case f.tty || f.gdb:
 		return errors.New("--tty and --gdb: name one kernel")
@@ -83,7 +83,7 @@ func (f *execFlags) runMany(cmd *cobra.Command, c harness.Command, kernels []str
 }
 
 // runOne runs the program on one kernel.
-func (f *execFlags) runOne(ctx context.Context, cmd *cobra.Command, c harness.Command, kernel string, note func(string)) report.ExecRow {
+func (f *execFlags) runOne(ctx context.Context, cmd *cobra.Command, c guestexec.Command, kernel string, note func(string)) report.ExecRow {
 	row := report.ExecRow{Kernel: kernel}
 	start := time.Now()
 	guest := f.guestFlags
@@ -93,7 +93,7 @@ func (f *execFlags) runOne(ctx context.Context, cmd *cobra.Command, c harness.Co
 		defer done()
 		row.Release = opts.Kernel.Release
 		opts.Note = note
-		row.Status, err = harness.Exec(ctx, c, opts.Config)
+		row.Status, err = guestexec.Exec(ctx, c, opts.Config)
 	}
 	row.Seconds = time.Since(start).Seconds()
 	if err == nil {
@@ -102,8 +102,8 @@ func (f *execFlags) runOne(ctx context.Context, cmd *cobra.Command, c harness.Co
 	row.Error = err.Error()
 	note(row.Error)
 	var lines []string
-	var hang *harness.HangError
-	var splat *harness.SplatError
+	var hang *guestexec.HangError
+	var splat *guestexec.SplatError
 	var ending *vm.Ending
 	switch {
 	case errors.As(err, &hang):

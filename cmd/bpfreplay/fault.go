@@ -11,6 +11,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness"
 	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
 )
 
 // faultFlag is a flag that injects faults into cases.
@@ -28,7 +29,7 @@ func listFaults(w io.Writer) error {
 }
 
 // parse returns the faults by case.
-func (f *faultFlag) parse(suite *harness.Suite) (map[string]string, error) {
+func (f *faultFlag) parse(s *suite.Suite) (map[string]string, error) {
 	faults := make(map[string]string)
 	for _, s := range f.list {
 		name, fault, ok := strings.Cut(s, "=")
@@ -41,7 +42,7 @@ func (f *faultFlag) parse(suite *harness.Suite) (map[string]string, error) {
 		faults[name] = fault
 	}
 	for name := range maps.Keys(faults) {
-		if !slices.ContainsFunc(suite.Cases, func(c harness.Case) bool { return c.Name == name }) {
+		if !slices.ContainsFunc(s.Cases, func(c suite.Case) bool { return c.Name == name }) {
 			return nil, errors.New("--fault: no case " + name + " is to run")
 		}
 	}

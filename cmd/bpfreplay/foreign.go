@@ -16,6 +16,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness"
 	"github.com/bpfreplay/bpfreplay/harness/engine"
 	"github.com/bpfreplay/bpfreplay/harness/report"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/suites"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
@@ -40,7 +41,7 @@ type foreignFlags struct {
 // libbpf is the one of the same source, or of the suite kernel if that was fetched, and
 // the machine's if it was not. The flags are then as if the user had set them: a case is
 // run once more in the same way, see [again].
-func (f *vmtestFlags) external(cmd *cobra.Command, suite *harness.Suite) error {
+func (f *vmtestFlags) external(cmd *cobra.Command, suite *suite.Suite) error {
 	defaults := map[string]string{
 		"still": "true", "case-timeout": foreignCaseTimeout.String(), "jobs": strconv.Itoa(runtime.NumCPU()),
 	}
@@ -77,7 +78,7 @@ func (f *vmtestFlags) external(cmd *cobra.Command, suite *harness.Suite) error {
 }
 
 // fetchedSuite is a suite that `bpfreplay suite fetch` got.
-func fetchedSuite(name string, patterns []string, split bool) (*harness.Suite, error) {
+func fetchedSuite(name string, patterns []string, split bool) (*suite.Suite, error) {
 	store, err := openStore(nil)
 	if err != nil {
 		return nil, err
@@ -92,22 +93,22 @@ func fetchedSuite(name string, patterns []string, split bool) (*harness.Suite, e
 	for _, o := range objects {
 		paths = append(paths, o.File)
 	}
-	suite := harness.NewForeign(c.Name, paths)
+	s := suite.NewForeign(c.Name, paths)
 	for i, o := range objects {
-		suite.Cases[i].Name = o.Name
+		s.Cases[i].Name = o.Name
 	}
-	suite.Source, suite.Absent = c.About(), absent(c)
+	s.Source, s.Absent = c.About(), absent(c)
 	if split {
-		suite = suite.Split()
+		s = s.Split()
 	}
-	if suite, err = suite.Select(patterns); err != nil || name != "kernel" {
-		return suite, err
+	if s, err = s.Select(patterns); err != nil || name != "kernel" {
+		return s, err
 	}
 	names, err := c.ModuleNames(store)
 	if err != nil {
 		return nil, err
 	}
-	return suite.Needing((*harness.TestNames)(names)), nil
+	return s.Needing((*suite.TestNames)(names)), nil
 }
 
 // suiteTool is the path of the bpftool that goes with a suite, "" if there is none.
@@ -138,7 +139,7 @@ func absent(c *suites.Corpus) map[string]string {
 }
 
 // choose checks the flags, and leaves of the suite what they ask for.
-func (f *vmtestFlags) choose(suite *harness.Suite, kernels []string) (*harness.Suite, error) {
+func (f *vmtestFlags) choose(suite *suite.Suite, kernels []string) (*suite.Suite, error) {
 	if f.split && !isForeign(f.suite) {
 		return nil, fmt.Errorf("--split: it is for suites of others' objects: %s", strings.Join(suites.Names(), ", "))
 	}

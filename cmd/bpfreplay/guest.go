@@ -14,6 +14,8 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness"
 	"github.com/bpfreplay/bpfreplay/harness/engine"
+	"github.com/bpfreplay/bpfreplay/harness/guest"
+	"github.com/bpfreplay/bpfreplay/harness/guestexec"
 	"github.com/bpfreplay/bpfreplay/harness/report"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
@@ -43,7 +45,7 @@ type guestFlags struct {
 func newGuestFlags() guestFlags {
 	return guestFlags{
 		kernel: defaultKernel, suite: defaultSuite, accelerator: string(vm.Auto),
-		bootTimeout: harness.DefaultBootTimeout, caseTimeout: harness.DefaultCaseTimeout,
+		bootTimeout: guest.DefaultBootTimeout, caseTimeout: harness.DefaultCaseTimeout,
 	}
 }
 
@@ -64,17 +66,18 @@ func (f *guestFlags) addMachine(cmd *cobra.Command) {
 
 // debugger makes the guest wait for gdb if that is wanted. The caller calls done
 // when no guest runs any more.
-func (f *guestFlags) debugger(cmd *cobra.Command, c *harness.Config) (done func(), err error) {
+func (f *guestFlags) debugger(cmd *cobra.Command, c *guest.Config) (done func(), err error) {
 	if !f.gdb {
 		return func() {}, nil
 	}
-	d, err := harness.OpenDebugger(cmd.Context(), c)
+	d, err := guestexec.OpenDebugger(cmd.Context(), c)
 	if err != nil {
 		return nil, err
 	}
 	for _, line := range d.Lines() {
 		fmt.Fprintln(cmd.ErrOrStderr(), line)
 	}
+	c.Debugger = d.Socket()
 	return d.Close, nil
 }
 
@@ -170,7 +173,7 @@ func (f *guestFlags) common() (o harness.Options, err error) {
 		return o, err
 	}
 	return harness.Options{
-		Config: harness.Config{
+		Config: guest.Config{
 			Agent: self, QEMU: f.qemu, Accelerator: accel, StateDir: stateDir(),
 			Params: f.params, QEMUArgs: f.qemuArgs, BootTimeout: f.bootTimeout, Cold: f.cold,
 		},

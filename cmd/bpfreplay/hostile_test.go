@@ -14,7 +14,9 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness"
 	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/harness/random"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
 	"github.com/bpfreplay/bpfreplay/internal/need"
 	"github.com/bpfreplay/bpfreplay/vmimage"
@@ -93,8 +95,8 @@ func foreignRun(t *testing.T, paths []string) *harness.Report {
 	defer store.Close()
 	kernel, err := store.Resolve(t.Context(), "6.12")
 	assert.NilError(t, err)
-	r, err := harness.Run(t.Context(), harness.NewForeign("hostile", paths), harness.Options{
-		Config: harness.Config{
+	r, err := harness.Run(t.Context(), suite.NewForeign("hostile", paths), harness.Options{
+		Config: guest.Config{
 			Store: store, Kernel: kernel, Agent: command, Accelerator: vm.TCG, Params: []string{"panic_on_warn=1"},
 			Note: func(line string) { t.Log(line) },
 		},

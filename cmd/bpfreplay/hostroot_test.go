@@ -10,7 +10,7 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
-	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/guestexec"
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
@@ -55,7 +55,7 @@ func TestServersMounts(t *testing.T) {
 	dir := t.TempDir()
 	// In mounts of the test's own, lest a fault here makes the machine's read-only.
 	out, errs, status := outcome(t, "unshare", "--mount", "sh", "-c",
-		`"$1" `+harness.HostRootArg+` /bin/sh -c 'touch "$1/inside"' sh "$2"; touch "$2/outside"`, "sh", command, dir)
+		`"$1" `+guestexec.HostRootArg+` /bin/sh -c 'touch "$1/inside"' sh "$2"; touch "$2/outside"`, "sh", command, dir)
 	assert.Check(t, is.Equal(out, ""))
 	assert.Check(t, is.Contains(errs, "Read-only file system"))
 	assert.Check(t, is.Equal(status, 0), errs)
@@ -68,7 +68,7 @@ func TestHostRootOfUser(t *testing.T) {
 	need.Root(t)
 	need.Program(t, "setpriv")
 	kernel := need.Kernel(t, "6.12")
-	if server, err := harness.FindRootServer(); !strings.Contains(server, "/qemu/") {
+	if server, err := guestexec.FindRootServer(); !strings.Contains(server, "/qemu/") {
 		t.Skipf("needs the virtiofsd that came with QEMU up to 7.2: %q, %v", server, err)
 	}
 	dir, err := os.MkdirTemp("", "bpfreplay-user-test-") // t.TempDir is root's alone

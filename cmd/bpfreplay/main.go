@@ -17,8 +17,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"github.com/bpfreplay/bpfreplay/harness"
 	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/guestexec"
 	"github.com/bpfreplay/bpfreplay/harness/inguest"
 	"github.com/bpfreplay/bpfreplay/harness/toolbox"
 	"github.com/bpfreplay/bpfreplay/internal/askbpf"
@@ -36,8 +36,8 @@ func main() {
 		os.Exit(agent.FreshMain(os.Args[2:]))
 	}
 	askbpf.Child()
-	if len(os.Args) > 1 && os.Args[1] == harness.HostRootArg {
-		fmt.Fprintln(os.Stderr, "bpfreplay:", harness.HostRootMain(os.Args[2:]))
+	if len(os.Args) > 1 && os.Args[1] == guestexec.HostRootArg {
+		fmt.Fprintln(os.Stderr, "bpfreplay:", guestexec.HostRootMain(os.Args[2:]))
 		os.Exit(exitTrouble)
 	}
 	os.Exit(Main())

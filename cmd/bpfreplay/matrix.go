@@ -9,7 +9,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/harness/report"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
@@ -69,8 +71,8 @@ func expandKernels(spec string, archs []string) (*vmimage.Config, []string, erro
 }
 
 // runMatrix runs the suite on several kernels.
-func (f *vmtestFlags) runMatrix(cmd *cobra.Command, suite *harness.Suite, kernels []string) error {
-	shard, err := harness.ParseShard(f.matrix.shard)
+func (f *vmtestFlags) runMatrix(cmd *cobra.Command, s *suite.Suite, kernels []string) error {
+	shard, err := suite.ParseShard(f.matrix.shard)
 	if err != nil {
 		return err
 	}
@@ -78,11 +80,11 @@ func (f *vmtestFlags) runMatrix(cmd *cobra.Command, suite *harness.Suite, kernel
 	if err != nil {
 		return err
 	}
-	o, err := f.matrixOptions(suite, kernels, shard)
+	o, err := f.matrixOptions(s, kernels, shard)
 	if err != nil {
 		return err
 	}
-	watch, end := f.watch(cmd, len(kernels), harness.Pairs(kernels, suite, shard))
+	watch, end := f.watch(cmd, len(kernels), suite.Pairs(kernels, s, shard))
 	var failed error
 	before := make(map[string]*harness.Report) // by directory
 	if f.resume {
@@ -94,7 +96,7 @@ func (f *vmtestFlags) runMatrix(cmd *cobra.Command, suite *harness.Suite, kernel
 		}
 		watch(e)
 	}
-	m, err := harness.RunMatrix(cmd.Context(), suite, o)
+	m, err := harness.RunMatrix(cmd.Context(), s, o)
 	end()
 	if err != nil {
 		return err
@@ -166,7 +168,7 @@ func pageOf(dir string) func(*harness.KernelRun) string {
 	}
 }
 
-func (f *vmtestFlags) matrixOptions(suite *harness.Suite, kernels []string, shard harness.Shard) (harness.MatrixOptions, error) {
+func (f *vmtestFlags) matrixOptions(suite *suite.Suite, kernels []string, shard suite.Shard) (harness.MatrixOptions, error) {
 	o, err := f.common()
 	if err != nil {
 		return harness.MatrixOptions{}, err
@@ -182,7 +184,7 @@ func (f *vmtestFlags) matrixOptions(suite *harness.Suite, kernels []string, shar
 			return harness.MatrixOptions{}, fmt.Errorf("--memory-total: %w", err)
 		}
 	}
-	o.Budget = harness.NewBudget(cpus, memory)
+	o.Budget = guest.NewBudget(cpus, memory)
 	o.Jobs = max(cpus/len(kernels), 1)
 	return harness.MatrixOptions{
 		Options: o, Kernels: kernels, Shard: shard, FailFast: f.matrix.failFast,

@@ -7,8 +7,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/guestexec"
 	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
 )
 
 type shellFlags struct {
@@ -88,7 +89,7 @@ func (f *shellFlags) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	defer done()
-	sh := harness.Shell{
+	sh := guestexec.Shell{
 		Suite: suite, Engines: f.engines, With: f.with, Modules: f.module,
 		Env:   environment(append([]string{"TERM"}, f.env...), "GODEBUG"),
 		Certs: certs, HostRoot: root, Dir: dir, MemoryMiB: f.memory, CPUs: f.cpus,
@@ -98,7 +99,7 @@ func (f *shellFlags) run(cmd *cobra.Command, args []string) error {
 			return err
 		}
 	}
-	var c harness.Command
+	var c guestexec.Command
 	return inGuest(cmd, &c, isTerminal(cmd), func(ctx context.Context, note func(string)) (int, error) {
 		opts.Note = note
 		sh.Stdin, sh.Stdout, sh.Stderr, sh.Terminal = c.Stdin, c.Stdout, c.Stderr, c.Terminal
@@ -107,12 +108,12 @@ func (f *shellFlags) run(cmd *cobra.Command, args []string) error {
 }
 
 // readSuite has the cases that are asked for, and the objects.
-func (f *shellFlags) readSuite(cmd *cobra.Command, objects []string) (*harness.Suite, error) {
+func (f *shellFlags) readSuite(cmd *cobra.Command, objects []string) (*suite.Suite, error) {
 	if len(f.cases) == 0 {
 		if err := checkFiles(cmd, objects); err != nil {
 			return nil, err
 		}
-		return harness.NewSuite(objects), nil
+		return suite.NewSuite(objects), nil
 	}
 	if len(objects) > 0 {
 		return nil, errors.New("either objects or --case")

@@ -9,7 +9,7 @@ import (
 	"sync"
 
 	"github.com/bpfreplay/bpfreplay"
-	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
@@ -91,7 +91,7 @@ func findSuite(flag string) (string, error) {
 
 // openSuite is the suite that a flag names, a file or one that was fetched, with those cases that match one of
 // the patterns, or all. split has each program of a fetched suite loaded alone.
-func openSuite(flag string, patterns []string, split bool) (*harness.Suite, error) {
+func openSuite(flag string, patterns []string, split bool) (*suite.Suite, error) {
 	if isForeign(flag) {
 		return fetchedSuite(flag, patterns, split)
 	}
@@ -99,7 +99,7 @@ func openSuite(flag string, patterns []string, split bool) (*harness.Suite, erro
 	if err != nil {
 		return nil, err
 	}
-	suite, err := harness.ReadSuite(file)
+	suite, err := suite.ReadSuite(file)
 	if err != nil {
 		return nil, err
 	}

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
-	"github.com/bpfreplay/bpfreplay/harness"
 	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/guestexec"
 )
 
 // leave is the key that ends a guest which does not answer any more, as in
@@ -95,7 +95,7 @@ func (t *terminal) Read(b []byte) (int, error) {
 }
 
 // open hands the terminal over, in the foreground.
-func (t *terminal) open() (*harness.Terminal, error) {
+func (t *terminal) open() (*guestexec.Terminal, error) {
 	for inBackground(os.Stdin) {
 		select {
 		case <-time.After(foregroundPoll):
@@ -132,7 +132,7 @@ func (t *terminal) open() (*harness.Terminal, error) {
 			}
 		}
 	}()
-	return &harness.Terminal{Size: size, Resized: resized}, nil
+	return &guestexec.Terminal{Size: size, Resized: resized}, nil
 }
 
 // close makes the terminal as it was.

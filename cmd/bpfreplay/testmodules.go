@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/suites"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
@@ -23,8 +23,8 @@ var kernelModules = []string{"nf_conntrack", "nf_nat"}
 
 // testModules are the modules that guests for the Linux selftests have loaded.
 // Where they cannot be had, cases that need them find out by themselves.
-func testModules(ctx context.Context, s *vmimage.Store, k *vmimage.Kernel, note func(string)) (harness.FirstModules, error) {
-	first := harness.FirstModules{Kernel: kernelModules}
+func testModules(ctx context.Context, s *vmimage.Store, k *vmimage.Kernel, note func(string)) (guest.Preloaded, error) {
+	first := guest.Preloaded{Kernel: kernelModules}
 	m, err := suites.BuildModules(ctx, suites.ModuleOptions{Store: s, Kernel: k, Say: note})
 	switch {
 	case errors.Is(err, vmimage.ErrIntegrity) || ctx.Err() != nil:

@@ -8,7 +8,7 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
-	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/guestexec"
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
@@ -28,7 +28,7 @@ func TestUserland(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			if name == "host" {
 				need.Root(t)
-				if _, err := harness.FindRootServer(); err != nil {
+				if _, err := guestexec.FindRootServer(); err != nil {
 					t.Skip(err)
 				}
 			}

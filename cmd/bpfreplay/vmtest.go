@@ -14,6 +14,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/engine"
 	"github.com/bpfreplay/bpfreplay/harness/mutate"
 	"github.com/bpfreplay/bpfreplay/harness/report"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/internal/object"
 	"github.com/bpfreplay/bpfreplay/internal/shellword"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
@@ -156,7 +157,7 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 const expectAgreement = "agreement"
 
 // set sets what has flags of vmtest.
-func (f *vmtestFlags) set(o *harness.Options, suite *harness.Suite) {
+func (f *vmtestFlags) set(o *harness.Options, suite *suite.Suite) {
 	o.Mutate, o.Repeat, o.Fresh, o.Still = f.mutate, f.repeat, f.fresh, f.still
 	o.Jobs, o.Isolate, o.NoRetry = f.jobs, f.isolate, f.noRetry || f.gdb
 	o.Faults, o.Keep, o.Again = f.faults, f.keep, f.again
@@ -173,7 +174,7 @@ func commandLine() string {
 }
 
 // runKernel runs the suite on one kernel.
-func (f *vmtestFlags) runKernel(cmd *cobra.Command, suite *harness.Suite) error {
+func (f *vmtestFlags) runKernel(cmd *cobra.Command, suite *suite.Suite) error {
 	opts, done, err := f.options(cmd)
 	if err != nil {
 		return err
@@ -263,15 +264,15 @@ func checkFiles(cmd *cobra.Command, paths []string) error {
 }
 
 // objectSuite is the suite of these objects.
-func objectSuite(cmd *cobra.Command, paths []string) (*harness.Suite, error) {
+func objectSuite(cmd *cobra.Command, paths []string) (*suite.Suite, error) {
 	if err := checkObjects(cmd, paths); err != nil {
 		return nil, err
 	}
-	return harness.NewSuite(paths), nil
+	return suite.NewSuite(paths), nil
 }
 
 // replaceIn tells the cases of a suite what --replace names.
-func replaceIn(suite *harness.Suite, list []string) error {
+func replaceIn(suite *suite.Suite, list []string) error {
 	programs := make(map[string]string)
 	for _, text := range list {
 		name, which, err := cutReplace(text)
@@ -289,7 +290,7 @@ func replaceIn(suite *harness.Suite, list []string) error {
 	return nil
 }
 
-func (f *vmtestFlags) readSuite(cmd *cobra.Command, args []string) (*harness.Suite, error) {
+func (f *vmtestFlags) readSuite(cmd *cobra.Command, args []string) (*suite.Suite, error) {
 	if len(args) > 0 {
 		suite, err := objectSuite(cmd, args)
 		if err != nil {

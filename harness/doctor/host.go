@@ -15,8 +15,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bpfreplay/bpfreplay/harness"
 	"github.com/bpfreplay/bpfreplay/harness/engine"
+	"github.com/bpfreplay/bpfreplay/harness/guest"
+	"github.com/bpfreplay/bpfreplay/harness/guestexec"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/internal/askbpf"
@@ -139,10 +140,10 @@ func (o Options) room() Check {
 		c.Status, c.Detail = Note, fmt.Sprintf("%d cores; the free memory is not known", runtime.NumCPU())
 		return c
 	}
-	guests := o.FreeMiB / harness.GuestMemoryMiB
+	guests := o.FreeMiB / guest.GuestMemoryMiB
 	c.Detail = fmt.Sprintf("%d cores, and %d MiB for guests: memory for %d at once", runtime.NumCPU(), o.FreeMiB, guests)
 	if guests == 0 {
-		c.Status, c.Needed, c.Mend = Missing, true, fmt.Sprintf("free some memory: a guest takes %d MiB", harness.GuestMemoryMiB)
+		c.Status, c.Needed, c.Mend = Missing, true, fmt.Sprintf("free some memory: a guest takes %d MiB", guest.GuestMemoryMiB)
 	}
 	return c
 }
@@ -188,7 +189,7 @@ func tools(ctx context.Context) []Check {
 }
 
 func virtiofsd(ctx context.Context) Check {
-	path, err := harness.FindRootServer()
+	path, err := guestexec.FindRootServer()
 	if path != "" && err != nil {
 		return Check{Name: "virtiofsd", Status: Note, Detail: err.Error(), Mend: "run what has --rootfs host as root"}
 	}

@@ -1,0 +1,266 @@
+package guest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+	"gotest.tools/v3/assert"
+	is "gotest.tools/v3/assert/cmp"
+
+	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/vm"
+	"github.com/bpfreplay/bpfreplay/internal/arch"
+	"github.com/bpfreplay/bpfreplay/internal/need"
+	"github.com/bpfreplay/bpfreplay/vmimage"
+)
+
+// sayings are what a guest is asked in these tests.
+const sayings = "cat /proc/sys/kernel/random/uuid /proc/sys/kernel/random/boot_id; head -c 16 /dev/urandom | cksum; date +%s"
+
+// copies makes sources of guests that share a cache which nothing else uses.
+type copies struct {
+	t      *testing.T
+	agent  string
+	kernel *vmimage.Kernel
+	cache  string
+	shell  []string // programs for what guests are asked
+
+	mu    sync.Mutex
+	notes []string
+}
+
+func newCopies(t *testing.T) *copies {
+	t.Helper()
+	need.QEMU(t)
+	c := &copies{t: t, kernel: need.Kernel(t, "6.12"), cache: t.TempDir(), agent: need.Agent(t)}
+	for _, p := range []string{"sh", "cat", "cksum", "head", "date"} {
+		c.shell = append(c.shell, need.Program(t, p))
+	}
+	return c
+}
+
+// source returns a source as a run of its own would have it.
+func (c *copies) source() *Source {
+	c.t.Helper()
+	store, err := vmimage.Open(vmimage.Options{Cache: c.cache})
+	assert.NilError(c.t, err)
+	c.t.Cleanup(func() { store.Close() })
+	files, err := vmimage.Programs(arch.Native, "/shell", c.shell...)
+	assert.NilError(c.t, err)
+	s := &Source{
+		Config: Config{Store: store, Kernel: c.kernel, Accelerator: vm.TCG},
+		Initrd: filepath.Join(c.t.TempDir(), "initramfs.cpio"),
+		Initramfs: vmimage.Initramfs{
+			Base:    []vmimage.File{{Path: "/init", Mode: 0o755, Host: c.agent}},
+			Modules: agent.BootModules,
+			Extra:   files,
+		},
+		Ready: agent.Ready{Behave: true, Engines: []string{"direct", "trace", "replay"}},
+	}
+	s.Defaults()
+	s.Note = func(line string) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.notes = append(c.notes, line)
+	}
+	return s
+}
+
+// machine is the machine of all guests.
+func (s *Source) machine() vm.Config {
+	c := s.VM(GuestMemoryMiB, GuestCPUs)
+	c.SilenceTimeout = time.Minute
+	return c
+}
+
+// start starts a guest, and returns what it says of itself: ids that nobody else should have.
+func (c *copies) start(ctx context.Context, s *Source) (restored bool, ids []string, err error) {
+	began := time.Now()
+	m, _, err := s.Start(ctx, s.machine())
+	if err != nil {
+		return false, nil, err
+	}
+	defer m.VM.Close()
+	var out bytes.Buffer
+	err = m.VM.Do(ctx, func(*vm.Port) error {
+		err := m.Conn.Send(&agent.Request{Exec: &agent.Command{
+			Path: "/shell/bin/" + filepath.Base(c.shell[0]), Args: []string{"sh", "-c", sayings}, Dir: "/",
+			Env: []string{"PATH=/shell/bin", "LD_LIBRARY_PATH=/shell/lib"},
+		}})
+		for err == nil {
+			var said agent.Output
+			if err = m.Conn.Receive(&said); err == nil {
+				out.Write(said.Stdout)
+				out.Write(said.Stderr)
+				if said.Ended != nil {
+					break
+				}
+			}
+		}
+		return err
+	})
+	now := time.Now()
+	lines := strings.Fields(out.String())
+	if err == nil && len(lines) > 0 {
+		seconds, err := strconv.ParseInt(lines[len(lines)-1], 10, 64)
+		assert.Check(c.t, err)
+		// It was set at some time since then, and may go a little faster.
+		early, late := began.Add(-2*time.Second).Unix(), now.Add(2*time.Second).Unix()
+		assert.Check(c.t, early <= seconds && seconds <= late, "the guest's clock is not between %d and %d; it says:\n%s", early, late, out.String())
+	}
+	return m.Restored, lines, err
+}
+
+func TestSavedGuests(t *testing.T) {
+	c := newCopies(t)
+
+	// Two runs at once save it once, and what they restore are not twins.
+	var both errgroup.Group
+	sources := []*Source{c.source(), c.source()}
+	ids := make([][]string, len(sources))
+	for i, s := range sources {
+		both.Go(func() error {
+			restored, said, err := c.start(t.Context(), s)
+			assert.Check(t, restored)
+			ids[i] = said
+			return err
+		})
+	}
+	assert.NilError(t, both.Wait())
+	assert.Assert(t, (sources[0].saving == 0) != (sources[1].saving == 0), "saved by %s and %s", sources[0].saving, sources[1].saving)
+	assert.DeepEqual(t, c.notes, []string(nil))
+	assert.Equal(t, len(ids[0]), len(ids[1]))
+	for i, what := range []string{"uuid", "boot id"} {
+		assert.Assert(t, len(ids[0][i]) == 36 && ids[0][i] != ids[1][i], "%s: %v and %v", what, ids[0], ids[1])
+	}
+	random := len(ids[0]) - 3
+	assert.Assert(t, ids[0][random] != ids[1][random], "/dev/urandom: %v and %v", ids[0], ids[1])
+	saved, err := filepath.Glob(filepath.Join(c.cache, "saved", "*"))
+	assert.NilError(t, err)
+	assert.Equal(t, len(saved), 1)
+
+	// One that is damaged is made anew, once, and that is said.
+	flipByte(t, filepath.Join(saved[0], "devices"))
+	s := c.source()
+	restored, _, err := c.start(t.Context(), s)
+	assert.NilError(t, err)
+	assert.Assert(t, restored)
+	assert.Assert(t, s.saving > 0)
+	assert.Equal(t, len(c.notes), 1)
+	assert.Assert(t, is.Contains(c.notes[0], "the saved guest is made anew: "))
+	assert.Assert(t, is.Contains(c.notes[0], "devices: it was changed"))
+	restored, _, err = c.start(t.Context(), s)
+	assert.NilError(t, err)
+	assert.Assert(t, restored)
+	assert.Equal(t, len(c.notes), 1)
+
+	// A source that has made it anew already boots.
+	c.notes = nil
+	flipByte(t, filepath.Join(saved[0], "devices"))
+	restored, _, err = c.start(t.Context(), s)
+	assert.NilError(t, err)
+	assert.Assert(t, !restored)
+	assert.Equal(t, len(c.notes), 1)
+	assert.Assert(t, is.Contains(c.notes[0], "guests are booted, as those saved do not restore: "))
+	_, err = os.Stat(saved[0])
+	assert.ErrorIs(t, err, os.ErrNotExist)
+
+	// What is not asked for is not made.
+	s = c.source()
+	s.Cold = true
+	m, _, err := s.Start(t.Context(), s.machine())
+	assert.NilError(t, err)
+	assert.Assert(t, !m.Restored)
+	m.VM.Close()
+	_, err = os.Stat(saved[0])
+	assert.ErrorIs(t, err, os.ErrNotExist)
+}
+
+// What is saved is tried once. One that hangs is saved anew, twice, and then guests are booted.
+func TestSavedGuestsAreVerified(t *testing.T) {
+	c := newCopies(t)
+	s := c.source()
+	tries := 0
+	s.verify = func(ctx context.Context, config vm.Config, dir string) error {
+		tries++
+		if tries == 1 {
+			// Napping for ever is what a guest without timers does.
+			ctx, cancel := context.WithTimeout(ctx, time.Second)
+			defer cancel()
+			_, _, err := restoreWith(ctx, config, dir, 1<<30)
+			return err
+		}
+		return verifySaved(ctx, config, dir)
+	}
+	restored, _, err := c.start(t.Context(), s)
+	assert.NilError(t, err)
+	assert.Assert(t, restored)
+	assert.Equal(t, tries, 2)
+	assert.DeepEqual(t, c.notes, []string(nil))
+
+	s = c.source()
+	s.Ready = agent.Ready{Behave: true} // another guest
+	s.verify = func(context.Context, vm.Config, string) error { tries++; return errors.New("it hangs") }
+	tries = 0
+	m, _, err := s.Start(t.Context(), s.machine())
+	assert.NilError(t, err)
+	assert.Assert(t, !m.Restored)
+	assert.NilError(t, m.VM.Close())
+	assert.Equal(t, tries, saveTries)
+	assert.DeepEqual(t, c.notes, []string{"guests are booted, as none can be saved: what is saved does not go on: it hangs"})
+}
+
+// Where there is no room for a saved guest, guests are booted, and nothing is left of
+// the attempt.
+func TestSavedGuestsFullDisk(t *testing.T) {
+	c := newCopies(t)
+	if err := unix.Mount("tmpfs", c.cache, "tmpfs", 0, "size=128m"); err != nil {
+		t.Skipf("no small disk to be had: %v", err)
+	}
+	defer unix.Unmount(c.cache, unix.MNT_DETACH)
+	s := c.source()
+	m, _, err := s.Start(t.Context(), s.machine())
+	assert.NilError(t, err)
+	assert.Assert(t, !m.Restored)
+	assert.NilError(t, m.VM.Close())
+	assert.Equal(t, len(c.notes), 1)
+	assert.Assert(t, is.Contains(c.notes[0], "guests are booted, as none can be saved: the disk with the cache"))
+	for _, dir := range []string{"tmp", "saved"} {
+		left, err := os.ReadDir(filepath.Join(c.cache, dir))
+		assert.NilError(t, err)
+		assert.Equal(t, len(left), 0, "%v", left)
+	}
+}
+
+// A guest that does not boot is not tried again, and not saved.
+func TestSavedGuestThatPanics(t *testing.T) {
+	c := newCopies(t)
+	s := c.source()
+	config := s.machine()
+	config.Params = append(config.Params, "init=/nonexistent", "rdinit=/nonexistent")
+	_, _, err := s.Start(t.Context(), config)
+	ending, ok := err.(*vm.Ending)
+	assert.Assert(t, ok, "%v", err)
+	assert.Equal(t, ending.Reason, vm.Panicked)
+	left, err := os.ReadDir(filepath.Join(c.cache, "saved"))
+	assert.NilError(t, err)
+	assert.Equal(t, len(left), 0)
+}
+
+func flipByte(t *testing.T, path string) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	assert.NilError(t, err)
+	data[0] ^= 0xff
+	assert.NilError(t, os.WriteFile(path, data, 0o644))
+}

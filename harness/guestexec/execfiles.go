@@ -1,0 +1,221 @@
+package guestexec
+
+import (
+	"debug/elf"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/bpfreplay/bpfreplay/internal/arch"
+	"github.com/bpfreplay/bpfreplay/vmimage"
+)
+
+// guestLibraries is where programs of this machine find their shared libraries
+// in a guest.
+const guestLibraries = "/bpfreplay"
+
+// libraryPath tells programs so, unless the environment says something else.
+func libraryPath(env []string) []string {
+	const name = "LD_LIBRARY_PATH="
+	if slices.ContainsFunc(env, func(e string) bool { return strings.HasPrefix(e, name) }) {
+		return nil
+	}
+	return []string{name + path.Join(guestLibraries, "lib")}
+}
+
+// files are what the guest has for the program.
+func (c *Command) files(of string) ([]vmimage.File, error) {
+	g := guestFiles{arch: of, byPath: make(map[string]vmimage.File)}
+	program, err := filepath.Abs(c.Program)
+	if err != nil {
+		return nil, err
+	}
+	if err := covered(program); err != nil {
+		return nil, err
+	}
+	if err := g.program(program, program); err != nil {
+		return nil, err
+	}
+	for _, p := range c.With {
+		if err := g.with(p); err != nil {
+			return nil, err
+		}
+	}
+	for _, dir := range append(c.Dirs, c.Dir) {
+		if dir == "/" {
+			continue
+		}
+		if err := g.add(vmimage.File{Path: dir, Mode: fs.ModeDir | 0o755}); err != nil {
+			return nil, err
+		}
+	}
+	return g.list(), nil
+}
+
+// guestFiles are files of this machine, at the same paths in the guest. A
+// program has its shared libraries there; a link in a directory leads wherever
+// it leads in the guest, other links are followed. Sockets, pipes and devices in
+// a directory are left out.
+type guestFiles struct {
+	arch   string // of the guest
+	byPath map[string]vmimage.File
+}
+
+// list are all files, sorted by path.
+func (g *guestFiles) list() []vmimage.File {
+	out := make([]vmimage.File, 0, len(g.byPath))
+	for _, f := range g.byPath {
+		out = append(out, f)
+	}
+	slices.SortFunc(out, func(a, b vmimage.File) int { return strings.Compare(a.Path, b.Path) })
+	return out
+}
+
+// add adds a file. What was named, and a link to it in a directory that was
+// named, too, are the same.
+func (g *guestFiles) add(f vmimage.File) error {
+	const link, regular = fs.ModeSymlink, fs.FileMode(0)
+	old, ok := g.byPath[f.Path]
+	was, is := old.Mode.Type(), f.Mode.Type()
+	switch {
+	case !ok, was == link && is == regular:
+	case was == regular && is == link:
+		return nil
+	case was != is, old.Host != f.Host:
+		return fmt.Errorf("%s: in the guest this would have to be both %s and %s", f.Path, origin(old), origin(f))
+	}
+	g.byPath[f.Path] = f
+	return nil
+}
+
+func origin(f vmimage.File) string {
+	switch {
+	case f.Mode.IsDir():
+		return "a directory"
+	case f.Host == "":
+		return "a link to " + string(f.Data)
+	}
+	return f.Host
+}
+
+// covered says if the guest's kernel has something of its own where a file is to be.
+func covered(file string) error {
+	for _, dir := range []string{"/proc", "/sys", "/dev"} {
+		if file == dir || strings.HasPrefix(file, dir+"/") {
+			return fmt.Errorf("%s: guests have a %s of their own", file, dir)
+		}
+	}
+	if file == "/init" || file == "/" {
+		return fmt.Errorf("%s: this cannot be taken into a guest", file)
+	}
+	return nil
+}
+
+// with adds a file, or a directory with all that is in it.
+func (g *guestFiles) with(name string) error {
+	at, err := filepath.Abs(name)
+	if err != nil {
+		return err
+	}
+	if err := covered(at); err != nil {
+		return err
+	}
+	real, err := filepath.EvalSymlinks(at)
+	if err != nil {
+		return err
+	}
+	return filepath.WalkDir(real, func(host string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		guest := at + strings.TrimPrefix(host, real)
+		switch {
+		case info.Mode().IsRegular():
+			return g.file(guest, host, info.Mode())
+		case info.IsDir():
+			return g.add(vmimage.File{Path: guest, Mode: info.Mode()})
+		case info.Mode().Type() == fs.ModeSymlink:
+			target, err := os.Readlink(host)
+			if err != nil {
+				return err
+			}
+			return g.add(vmimage.File{Path: guest, Mode: info.Mode(), Data: []byte(target)})
+		}
+		return nil
+	})
+}
+
+func (g *guestFiles) file(guest, host string, mode fs.FileMode) error {
+	if mode&0o111 != 0 && needsLibraries(g.arch, host) {
+		return g.program(guest, host)
+	}
+	return g.add(vmimage.File{Path: guest, Mode: mode.Perm(), Host: host})
+}
+
+// needsLibraries reports whether a file is a program for an architecture that has a
+// dynamic linker.
+func needsLibraries(of, file string) bool {
+	e, err := elf.Open(file)
+	if err != nil {
+		return false
+	}
+	defer e.Close()
+	a, ok := arch.Find(of)
+	return ok && e.Machine == a.Machine && e.Class == elf.ELFCLASS64 &&
+		slices.ContainsFunc(e.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP })
+}
+
+// program adds a program and its libraries.
+//
+// It is where it really is: the dynamic linker ($ORIGIN) and programs look for what belongs to them beside the file
+// that they are, not beside a link by which they were called. The link is there, too.
+func (g *guestFiles) program(guest, host string) error {
+	real, err := filepath.EvalSymlinks(host)
+	if err != nil {
+		return err
+	}
+	if real != guest && covered(real) == nil {
+		if err := g.add(vmimage.File{Path: guest, Mode: fs.ModeSymlink | 0o777, Data: []byte(real)}); err != nil {
+			return err
+		}
+		guest, host = real, real
+	}
+	files, err := vmimage.Programs(g.arch, guestLibraries, host)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		if f.Path == path.Join(guestLibraries, "bin", filepath.Base(host)) {
+			f.Path = guest
+		}
+		if err := g.add(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// memoryFor is the memory that files take in a guest, in MiB: the kernel
+// unpacks the initramfs into a file system that may fill half of the memory.
+func memoryFor(files []vmimage.File) int {
+	const unpacked, packed = 2, 1
+	return int(sizeOf(files)>>20) * (unpacked + packed)
+}
+
+// sizeOf is how large files are together, in bytes.
+func sizeOf(files []vmimage.File) (size int64) {
+	for _, f := range files {
+		if info, err := os.Stat(f.Host); err == nil {
+			size += info.Size()
+		}
+	}
+	return size
+}

@@ -1,0 +1,250 @@
+package guestexec
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"debug/elf"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/guest"
+	"github.com/bpfreplay/bpfreplay/internal/arch"
+)
+
+// Debugger is where gdb finds a guest that waits for it: see guest.Config.Debugger.
+type Debugger struct {
+	socket  *os.File
+	address string
+	symbols string
+	of      *arch.Arch
+	exact   bool // symbols have types and lines
+	release string
+}
+
+// OpenDebugger makes a guest of this configuration debuggable, by its Debugger. The
+// symbols are those of the kernel's build or of the distribution's debug package if
+// they are on this machine; else a guest is started to ask it for those that it
+// knows. The caller closes it.
+func OpenDebugger(ctx context.Context, c *guest.Config) (_ *Debugger, err error) {
+	of, err := arch.Parse(c.Kernel.Arch)
+	if err != nil {
+		return nil, fmt.Errorf("gdb: %w", err)
+	}
+	d := &Debugger{release: c.Kernel.Release, of: of}
+	defer func() {
+		if err != nil {
+			d.Close()
+		}
+	}()
+	if err := d.findSymbols(ctx, c); err != nil {
+		return nil, fmt.Errorf("symbols for gdb: %w", err)
+	}
+	// The port is whichever is free, and nobody can take it before QEMU has it.
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("gdb: %w", err)
+	}
+	defer l.Close()
+	d.address = l.Addr().String()
+	if d.socket, err = l.(*net.TCPListener).File(); err != nil {
+		return nil, fmt.Errorf("gdb: %w", err)
+	}
+	return d, nil
+}
+
+// Socket is for [guest.Config], and is the debugger's.
+func (d *Debugger) Socket() *os.File { return d.socket }
+
+// Close removes what it needed. The guest is to be gone.
+func (d *Debugger) Close() {
+	if d.socket != nil {
+		d.socket.Close()
+	}
+}
+
+// Lines say how to attach.
+func (d *Debugger) Lines() []string {
+	lines := []string{
+		"the guest waits for gdb before its first instruction. In another terminal:",
+		fmt.Sprintf("  %s -ex 'file %s' -ex 'target remote %s' -ex 'hbreak %ssys_bpf' -ex continue", debuggerFor(d.of), d.symbols, d.address, d.of.Syscalls),
+	}
+	if !d.exact {
+		lines = append(lines, fmt.Sprintf("(types and lines: install Debian's package linux-image-%s-dbg, for %s)", d.release, debugFiles(d.release)[0]))
+	}
+	return lines
+}
+
+// debuggerFor is the gdb for an architecture: of Debian's the one of package gdb knows this machine's alone.
+func debuggerFor(of *arch.Arch) string {
+	if of.Name == arch.Native {
+		return "gdb"
+	}
+	return "gdb-multiarch"
+}
+
+// debugFiles are where distributions put kernels with debug information.
+func debugFiles(release string) []string {
+	return []string{
+		"/usr/lib/debug/boot/vmlinux-" + release,
+		"/usr/lib/debug/lib/modules/" + release + "/vmlinux",
+		"/usr/lib/debug/usr/lib/modules/" + release + "/vmlinux",
+	}
+}
+
+func (d *Debugger) findSymbols(ctx context.Context, c *guest.Config) error {
+	for _, file := range append([]string{c.Kernel.BootPath}, debugFiles(c.Kernel.Release)...) {
+		if hasSymbols(file) {
+			d.symbols, d.exact = file, true
+			return nil
+		}
+	}
+	name := "vmlinux-" + c.Kernel.Release
+	dir, err := c.Store.MakeDir(ctx, "the kernel's symbols", symbolsKey(c), func(dir string) error {
+		list, err := askSymbols(ctx, *c)
+		if err != nil {
+			return err
+		}
+		return writeSymbols(filepath.Join(dir, name), d.of.Machine, list)
+	})
+	d.symbols = filepath.Join(dir, name)
+	return err
+}
+
+// symbolsKey names the symbols of a kernel in the cache.
+func symbolsKey(c *guest.Config) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "symbols 1 %s %s", c.Kernel.SHA256, filepath.Base(c.Kernel.BootPath)))
+	return "symbols-" + hex.EncodeToString(sum[:])
+}
+
+// hasSymbols says whether an ELF file is a kernel that was not stripped.
+func hasSymbols(file string) bool {
+	e, err := elf.Open(file)
+	if err != nil {
+		return false
+	}
+	defer e.Close()
+	return e.Section(".symtab") != nil && e.Section(".debug_info") != nil
+}
+
+// askSymbols asks a guest for the addresses of its kernel's symbols, which are
+// those of any other guest if the kernel does not choose them at random.
+func askSymbols(ctx context.Context, c guest.Config) ([]byte, error) {
+	c.Params = append(slices.Clone(c.Params), "nokaslr")
+	var out, errs bytes.Buffer
+	s := &session{
+		command: agent.Command{Path: "/init", Args: []string{"cat", "/proc/kallsyms"}, Dir: "/"},
+		stdout:  &out, stderr: &errs, get: &getter{}, memory: guest.GuestMemoryMiB, timeout: symbolsTimeout,
+	}
+	status, err := s.run(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if status != 0 {
+		return nil, fmt.Errorf("the guest's /proc/kallsyms: %s", strings.TrimSpace(errs.String()))
+	}
+	return out.Bytes(), nil
+}
+
+// symbolsTimeout is for reading them.
+const symbolsTimeout = time.Minute
+
+// symbol is one of the kernel itself, not of a module.
+type symbol struct {
+	name    string
+	address uint64
+	code    bool
+}
+
+// kernelAddresses are where a kernel's image is; symbols below are offsets into
+// the data of a processor.
+const kernelAddresses = 0xffff_8000_0000_0000
+
+func parseSymbols(list []byte) ([]symbol, error) {
+	var out []symbol
+	for lines := bufio.NewScanner(bytes.NewReader(list)); lines.Scan(); {
+		f := strings.Fields(lines.Text())
+		if len(f) != 3 || len(f[1]) != 1 { // a fourth is the module
+			continue
+		}
+		address, err := strconv.ParseUint(f[0], 16, 64)
+		if err != nil || address < kernelAddresses {
+			continue
+		}
+		out = append(out, symbol{f[2], address, strings.Contains("tTwW", f[1])})
+	}
+	if len(out) == 0 {
+		return nil, errors.New("the guest tells no addresses: is CONFIG_KALLSYMS on?")
+	}
+	slices.SortStableFunc(out, func(a, b symbol) int {
+		switch {
+		case a.address < b.address:
+			return -1
+		case a.address > b.address:
+			return 1
+		}
+		return 0
+	})
+	return out, nil
+}
+
+// writeSymbols writes an ELF file that has the symbols of /proc/kallsyms and no
+// contents: gdb reads those from the guest.
+func writeSymbols(file string, machine elf.Machine, list []byte) error {
+	symbols, err := parseSymbols(list)
+	if err != nil {
+		return err
+	}
+	const (
+		headerSize, sectionSize = 64, 64
+		text, symtab, strtab    = 1, 2, 3
+		names                   = "\x00.text\x00.symtab\x00.strtab\x00"
+	)
+	var syms bytes.Buffer
+	strs := bytes.NewBufferString(names)
+	le := binary.LittleEndian
+	write := func(w *bytes.Buffer, v any) { _ = binary.Write(w, le, v) } // memory takes all
+	write(&syms, elf.Sym64{})
+	for i, s := range symbols {
+		kind := elf.STT_OBJECT
+		if s.code {
+			kind = elf.STT_FUNC
+		}
+		sym := elf.Sym64{Name: uint32(strs.Len()), Info: elf.ST_INFO(elf.STB_GLOBAL, kind), Shndx: text, Value: s.address}
+		if i+1 < len(symbols) {
+			sym.Size = symbols[i+1].address - s.address
+		}
+		write(&syms, sym)
+		strs.WriteString(s.name + "\x00")
+	}
+	low, high := symbols[0].address, symbols[len(symbols)-1].address
+	var out bytes.Buffer
+	write(&out, elf.Header64{
+		Ident:   [elf.EI_NIDENT]byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), byte(elf.EV_CURRENT)},
+		Type:    uint16(elf.ET_EXEC),
+		Machine: uint16(machine), Version: uint32(elf.EV_CURRENT),
+		Shoff: headerSize, Ehsize: headerSize, Shentsize: sectionSize, Shnum: 4, Shstrndx: strtab,
+	})
+	at := uint64(headerSize + 4*sectionSize)
+	name := func(n string) uint32 { return uint32(strings.Index(names, n)) }
+	write(&out, []elf.Section64{
+		{},
+		{Name: name(".text"), Type: uint32(elf.SHT_NOBITS), Flags: uint64(elf.SHF_ALLOC | elf.SHF_EXECINSTR), Addr: low, Off: at, Size: high - low + 1, Addralign: 16},
+		{Name: name(".symtab"), Type: uint32(elf.SHT_SYMTAB), Off: at, Size: uint64(syms.Len()), Link: strtab, Info: 1, Addralign: 8, Entsize: elf.Sym64Size},
+		{Name: name(".strtab"), Type: uint32(elf.SHT_STRTAB), Off: at + uint64(syms.Len()), Size: uint64(strs.Len()), Addralign: 1},
+	})
+	out.Write(syms.Bytes())
+	out.Write(strs.Bytes())
+	return os.WriteFile(file, out.Bytes(), 0o644)
+}

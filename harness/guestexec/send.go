@@ -1,0 +1,65 @@
+package guestexec
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/vmimage"
+)
+
+// sendLimit is how large files may be, in bytes, that are sent to a guest which was
+// saved without them. More is faster in the initramfs of one that boots.
+const sendLimit = 32 << 20
+
+// sendCommand asks for a program, and sends its files.
+func sendCommand(conn *agent.Conn, command agent.Command, files []vmimage.File) error {
+	list := command.Files[:len(command.Files):len(command.Files)]
+	for _, f := range files {
+		to := agent.File{Path: f.Path, Mode: f.Mode, Data: f.Data}
+		if f.Host != "" {
+			info, err := os.Stat(f.Host)
+			if err != nil {
+				return err
+			}
+			to.Size = info.Size()
+		}
+		list = append(list, to)
+	}
+	command.Files = list
+	if err := conn.Send(&agent.Request{Exec: &command}); err != nil {
+		return err
+	}
+	for i, f := range list[len(list)-len(files):] {
+		if err := sendContents(conn, files[i].Host, f.Size); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func sendContents(conn *agent.Conn, file string, size int64) error {
+	if size == 0 {
+		return nil
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := conn.SendContents(f, size); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	return nil
+}
+
+// timesOf are when files of this machine were changed last.
+func timesOf(files []vmimage.File) []agent.FileTime {
+	var times []agent.FileTime
+	for _, f := range files {
+		if info, err := os.Stat(f.Host); err == nil && f.Host != "" {
+			times = append(times, agent.FileTime{Path: f.Path, Modified: info.ModTime()})
+		}
+	}
+	return times
+}

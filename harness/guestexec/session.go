@@ -1,0 +1,408 @@
+package guestexec
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/guest"
+	"github.com/bpfreplay/bpfreplay/harness/vm"
+	"github.com/bpfreplay/bpfreplay/vmimage"
+)
+
+// session is one program in a guest of its own, and what it is connected to.
+type session struct {
+	command  agent.Command
+	base     []vmimage.File // files that many sessions have, too
+	files    []vmimage.File // files of this one, there from the start
+	sent     []vmimage.File // files of this one, sent to the guest when it is ready
+	modules  []string
+	first    guest.Preloaded
+	hostRoot bool
+	// likely says that there will be more sessions whose guest has the same files
+	// from the start: it is worth saving.
+	likely bool
+
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	terminal       func() (*Terminal, error)
+	get            *getter
+
+	signals   <-chan syscall.Signal // for the program
+	oneOutput bool
+	// splats: that the guest's kernel complains while the program runs is only noted.
+	splats  bool
+	console io.Writer // what the guest's kernel prints, as it does; nil for nobody
+
+	memory, cpus int           // of the guest, the former in MiB
+	timeout      time.Duration // of the program; 0 for none
+}
+
+// signalStatus is added to the signal that ends a program, as by shells.
+const signalStatus = 128
+
+// run runs the program: see Exec.
+func (s *session) run(ctx context.Context, c guest.Config) (status int, err error) {
+	c.Defaults()
+	if err := c.SetAgent(); err != nil {
+		return 0, err
+	}
+	var server *fileServer
+	if s.hostRoot {
+		if err := hasHostRoot(&c); err != nil {
+			return 0, err
+		}
+		if server, err = serveRoot(c.Agent); err != nil {
+			return 0, err
+		}
+		defer server.close()
+		s.command.HostRoot = vm.HostRootTag
+	}
+	m, err := s.guest(ctx, &c, server)
+	if err != nil {
+		return 0, server.blame(err)
+	}
+	defer m.VM.Close()
+	stopConsole := follow(s.console, m.VM)
+	defer stopConsole()
+	limited := ctx
+	if s.timeout > 0 && c.Debugger == nil {
+		var cancel context.CancelFunc
+		limited, cancel = context.WithTimeout(ctx, s.timeout+hangTime)
+		defer cancel()
+	}
+	var ended *agent.Ended
+	err = m.VM.Do(limited, func(*vm.Port) (err error) {
+		if c.Debugger != nil {
+			s.timeout = 0
+		}
+		ended, err = s.talk(limited, m.Conn)
+		return err
+	})
+	var ending *vm.Ending
+	var hang *HangError
+	if errors.As(err, &hang) {
+		return 0, hang
+	}
+	if errors.As(err, &ending) && ending.Reason == vm.Overdue {
+		return 0, fmt.Errorf("%s has not ended within %s: %w", s.command.Args[0], s.timeout, err)
+	}
+	if err != nil {
+		return 0, server.blame(err)
+	}
+	said := m.Listen(agent.ExecName, true)
+	for _, s := range slices.Concat(said.Late, said.Splats) {
+		c.Note(fmt.Sprintf("the guest's kernel complained (%s): %s", s.Kind, s.Line))
+	}
+	switch {
+	case ended.Error != "":
+		return 0, fmt.Errorf("%s does not start in the guest: %s", s.command.Args[0], ended.Error)
+	case ended.Signal != 0:
+		c.Note(fmt.Sprintf("%s was ended by a signal: %s", s.command.Args[0], ended.Signal))
+		status = signalStatus + int(ended.Signal)
+	default:
+		status = ended.Status
+	}
+	if ended.GetErr != "" {
+		c.Note("not all that was asked for came back: " + ended.GetErr)
+	}
+	// Out of memory is what happens to programs, and not what is wrong with the kernel.
+	splats := slices.DeleteFunc(said.Splats, func(s vm.Splat) bool { return s.Kind == vm.SplatMemory })
+	if err := s.get.finish(); err != nil || status != 0 || s.splats || len(splats) == 0 {
+		return status, err
+	}
+	return 0, &SplatError{Splats: splats, Console: guest.LastLines(said.Console)}
+}
+
+// SplatError says that a program ended well, and that the guest's kernel complained while it ran.
+type SplatError struct {
+	Splats  []vm.Splat
+	Console []string // the last lines
+}
+
+func (e *SplatError) Error() string {
+	return "the guest's kernel complained while the program ran, and the program did not fail: exit status 2; --splats note lets it pass"
+}
+
+// HangError says that a program had its time, and where it was then.
+type HangError struct {
+	Name  string
+	After time.Duration
+	Lines []string // where the guest's processes are
+}
+
+func (e *HangError) Error() string {
+	return fmt.Sprintf("%s has not ended within %s; in the guest", e.Name, e.After)
+}
+
+// hangTime is how long the agent may take to say where a program hangs.
+const hangTime = 5 * time.Second
+
+// consoleEvery is how often the console is looked at.
+const consoleEvery = 50 * time.Millisecond
+
+// follow writes what the guest's kernel prints to w, if that is not nil, until the caller calls stop.
+func follow(w io.Writer, guest *vm.VM) (stop func()) {
+	if w == nil {
+		return func() {}
+	}
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		var at int64
+		for last := false; ; {
+			text, next := guest.Console(at)
+			at = next
+			if len(text) > 0 {
+				if _, err := w.Write(text); err != nil {
+					return
+				}
+			}
+			if last {
+				return
+			}
+			select {
+			case <-done:
+				last = true
+			case <-time.After(consoleEvery):
+			}
+		}
+	}()
+	return func() { close(done); <-ended }
+}
+
+// guest is the guest for the program, with its files and an agent that is ready.
+// It needs none of this machine any more, but for this machine's root.
+func (s *session) guest(ctx context.Context, c *guest.Config, server *fileServer) (*guest.Machine, error) {
+	modules := s.modules
+	if s.hostRoot {
+		modules = slices.Concat(modules, agent.HostRootModules)
+	}
+	initramfs, err := c.Initramfs(s.first, modules, s.base)
+	if err != nil {
+		return nil, err
+	}
+	initramfs.Extra = s.files
+	from := guest.Source{Config: *c, Initramfs: initramfs, Ready: agent.Ready{Exec: true}}
+	from.Cold = c.Cold || !s.likely
+	defer from.Close()
+	machine := c.VM(s.memory, s.cpus)
+	machine.HostRoot = server.file()
+	// A program may say nothing for as long as it may take.
+	machine.SilenceTimeout = vm.Endless
+	if s.timeout > 0 && c.Debugger == nil {
+		machine.SilenceTimeout = 2 * s.timeout
+	}
+	m, _, err := from.Start(ctx, machine)
+	return m, err
+}
+
+// talk has the agent run the program. When the context is done it does not wait for those that read what the
+// program writes.
+func (s *session) talk(ctx context.Context, conn *agent.Conn) (*agent.Ended, error) {
+	stdout, stderr := newOutput(ctx, s.stdout), newOutput(ctx, s.stderr)
+	defer stdout.stop()
+	defer stderr.stop()
+	command := s.command
+	command.Get, command.GetMore = s.get.paths(), s.get.more
+	command.OneOutput, command.Times = s.oneOutput, timesOf(slices.Concat(s.files, s.sent))
+	var terminal Terminal
+	if s.terminal != nil {
+		t, err := s.terminal()
+		if err != nil {
+			return nil, err
+		}
+		terminal, command.Terminal = *t, &t.Size
+	}
+	if err := sendCommand(conn, command, s.sent); err != nil {
+		return nil, err
+	}
+	in := newInput(conn)
+	defer in.stop()
+	go in.pass(s.stdin)
+	if terminal.Resized != nil {
+		go in.resize(terminal.Resized)
+	}
+	if s.signals != nil {
+		go in.signal(s.signals)
+	}
+	var hang *HangError
+	if s.timeout > 0 {
+		timer := time.AfterFunc(s.timeout, func() { _ = in.send(&agent.Input{Hangs: true}) })
+		defer timer.Stop()
+	}
+	for {
+		var out agent.Output
+		if err := conn.Receive(&out); err != nil {
+			return nil, err
+		}
+		if out.Hangs != nil && hang == nil {
+			hang = &HangError{Name: s.command.Args[0], After: s.timeout, Lines: out.Hangs.Lines}
+		}
+		if hang != nil && (out.Ended != nil || out.Hangs != nil && out.Hangs.Done) {
+			return nil, hang
+		}
+		if err := stdout.write(out.Stdout); err != nil {
+			return nil, err
+		}
+		if err := stderr.write(out.Stderr); err != nil {
+			return nil, err
+		}
+		if err := s.get.take(out.Got); err != nil {
+			return nil, err
+		}
+		if out.Taken {
+			in.taken()
+		}
+		if out.Ended != nil {
+			return out.Ended, in.over()
+		}
+	}
+}
+
+// output is where something goes that a program in a guest writes. A write may take for ever, as to a pipe
+// that nobody reads.
+type output struct {
+	ctx     context.Context
+	texts   chan []byte
+	results chan error
+}
+
+func newOutput(ctx context.Context, w io.Writer) *output {
+	o := &output{ctx, make(chan []byte), make(chan error, 1)}
+	go func() {
+		for text := range o.texts {
+			_, err := w.Write(text)
+			o.results <- err
+		}
+	}()
+	return o
+}
+
+// write writes the text, which is the writer's from here on. It returns when that is done or the context is.
+func (o *output) write(text []byte) error {
+	if len(text) == 0 {
+		return nil
+	}
+	o.texts <- text
+	select {
+	case err := <-o.results:
+		return err
+	case <-o.ctx.Done():
+		return context.Cause(o.ctx)
+	}
+}
+
+// stop ends what write has begun, or leaves it to its fate.
+func (o *output) stop() { close(o.texts) }
+
+// input is what goes to a program that runs in a guest.
+type input struct {
+	room chan struct{} // what may be sent ahead
+	done chan struct{}
+
+	mu    sync.Mutex
+	conn  *agent.Conn
+	ended bool
+}
+
+func newInput(conn *agent.Conn) *input {
+	in := &input{room: make(chan struct{}, agent.Window), done: make(chan struct{}), conn: conn}
+	for range agent.Window {
+		in.room <- struct{}{}
+	}
+	return in
+}
+
+// send sends, unless the program has ended.
+func (in *input) send(i *agent.Input) error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.ended {
+		return io.ErrClosedPipe
+	}
+	return in.conn.Send(i)
+}
+
+// inputChunk is how much is read at once, in bytes.
+const inputChunk = 16 << 10
+
+// pass sends what can be read. The guest's end is noticed elsewhere.
+func (in *input) pass(r io.Reader) {
+	if r != nil {
+		buf := make([]byte, inputChunk)
+		for {
+			select {
+			case <-in.room:
+			case <-in.done:
+				return
+			}
+			n, err := r.Read(buf)
+			if n > 0 && in.send(&agent.Input{Data: buf[:n]}) != nil {
+				return
+			}
+			if err != nil {
+				break
+			}
+			if n == 0 {
+				in.taken()
+			}
+		}
+	}
+	_ = in.send(&agent.Input{EOF: true})
+}
+
+// taken makes room for more.
+func (in *input) taken() {
+	select {
+	case in.room <- struct{}{}:
+	default: // more than was sent
+	}
+}
+
+func (in *input) resize(sizes <-chan agent.Size) {
+	for {
+		select {
+		case size, ok := <-sizes:
+			if !ok || in.send(&agent.Input{Size: &size}) != nil {
+				return
+			}
+		case <-in.done:
+			return
+		}
+	}
+}
+
+func (in *input) signal(signals <-chan syscall.Signal) {
+	for {
+		select {
+		case sig := <-signals:
+			if in.send(&agent.Input{Signal: sig}) != nil {
+				return
+			}
+		case <-in.done:
+			return
+		}
+	}
+}
+
+// over tells the agent that nothing comes any more.
+func (in *input) over() error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.ended = true
+	return in.conn.Send(&agent.Input{Over: true})
+}
+
+func (in *input) stop() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.ended = true
+	close(in.done)
+}
