@@ -132,10 +132,10 @@ func (s *Store) fromArchive(ctx context.Context, name, file string) (*Kernel, er
 	return k, nil
 }
 
-// ownOptions are the options of the modules that guests are given unasked, or for a root of this machine's. Those
-// alone are worth a look into a configuration: of others its options' names are not known.
+// ownOptions are the options of the modules that guests need for what this program does with them. For other modules a
+// kernel's configuration is of no use: the names of their options are not known.
 var ownOptions = map[string]string{
-	"virtio_console": "VIRTIO_CONSOLE", "virtio_pci": "VIRTIO_PCI", "virtiofs": "VIRTIO_FS", "overlay": "OVERLAY_FS",
+	"virtio_console": "VIRTIO_CONSOLE", "virtio_pci": "VIRTIO_PCI", "virtio_net": "VIRTIO_NET", "virtiofs": "VIRTIO_FS", "overlay": "OVERLAY_FS",
 }
 
 // lacks returns nil if a kernel may have something built in that its files do not name as a module: its

@@ -41,7 +41,7 @@ type execFlags struct {
 }
 
 func newExec() *cobra.Command {
-	f := execFlags{guestFlags: newGuestFlags(), Command: guestexec.Command{CPUs: 1}, splats: splatsFail}
+	f := execFlags{guestFlags: newGuestFlags(), splats: splatsFail}
 	cmd := &cobra.Command{
 		Use:   "exec [FLAG...] -- PROGRAM [ARG...]",
 		Short: "Run a program of this machine in a guest, on another kernel",
@@ -103,7 +103,7 @@ others want --with (--bare leaves all out).`,
 		"gdb": &f.gdb, "with": (*each)(&f.With), "get": (*each)(&f.Get), "tty": &f.tty, "bare": &f.bare, "rootfs": &f.root,
 		"module": (*each)(&f.Modules), "memory": &f.MemoryMiB, "cpus": &f.CPUs, "timeout": &f.Timeout,
 		"splats": &f.splats, "console": &f.console, "junit": &f.junit, "jobs": &f.jobs,
-		"cert": &f.certs,
+		"cert": &f.certs, "rwdir": (*each)(&f.RWDirs), "host-port": &f.HostPorts,
 	})
 	fl := cmd.Flags()
 	fl.StringArrayVarP((*[]string)(&f.env), "env", "e", nil, flagTable["env"].usage)
@@ -113,7 +113,7 @@ others want --with (--bare leaves all out).`,
 }
 
 func (f *execFlags) run(cmd *cobra.Command, args []string) error {
-	if f.MemoryMiB < 0 || f.CPUs < 1 || f.Timeout < 0 || cmd.Flags().Changed("timeout") && f.Timeout == 0 {
+	if f.MemoryMiB < 0 || f.CPUs < 0 || cmd.Flags().Changed("cpus") && f.CPUs == 0 || f.Timeout < 0 || cmd.Flags().Changed("timeout") && f.Timeout == 0 {
 		return errors.New("--memory, --cpus and --timeout: a guest needs some of each")
 	}
 	c := f.Command

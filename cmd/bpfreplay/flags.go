@@ -11,6 +11,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness/engine"
 	"github.com/bpfreplay/bpfreplay/harness/mutate"
+	"github.com/bpfreplay/bpfreplay/harness/vm"
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/loader/keyring"
 )
@@ -72,13 +73,15 @@ var flagTable = map[string]flagInfo{
 	"append":       {"", aboutGuest, "a kernel parameter to add (may be repeated)"},
 	"boot-timeout": {"", aboutGuest, "how long a boot may take"},
 	"cold":         {"", aboutGuest, "boot guests; without it they are copies of one that was booted once and saved"},
-	"cpus":         {"", aboutGuest, "processors of a guest"},
+	"cpus":         {"", aboutGuest, fmt.Sprintf("processors of a guest (default 1; under KVM one for each of this machine's, %d at most)", vm.MostCPUs)},
+	"host-port":    {"", aboutGuest, "a TCP port of this machine's loopback that the guest reaches, as host:PORT; it reaches nothing else (may be repeated)"},
 	"gdb":          {"", aboutGuest, "stop the guest before its first instruction, wait for gdb, and print the line to attach it; nothing is too late then"},
 	"kernel":       {"k", aboutGuest, "a name in kernels.yaml, with another architecture before it (arm64/6.12), or the path of an image or of a built kernel tree; of vmtest, matrix, check and doctor several, and tiers"},
 	"memory":       {"", aboutGuest, "memory of a guest, in MiB; 0 for 1 GiB and what the files take"},
 	"module":       {"", aboutGuest, "a kernel module to load before, with what it needs (may be repeated)"},
 	"qemu":         {"", aboutGuest, "QEMU to run (default the one in PATH for the architecture)"},
 	"qemu-arg":     {"", aboutGuest, "an argument of QEMU to add, one word; guests are booted then, and not copies of a saved one (may be repeated)"},
+	"rwdir":        {"", aboutGuest, "a directory of this machine that the guest has at the same path and may change; it needs virtiofsd (may be repeated)"},
 	"rootfs":       {"", aboutGuest, "host: this machine's root, read-only, with a layer for changes on top, instead of files by name"},
 
 	"bare":    {"", aboutProgram, "leave out the files of a Go test's package"},
@@ -163,6 +166,8 @@ func addFlags(cmd *cobra.Command, values flags) {
 			fl.BoolVarP(p, name, info.short, *p, info.usage)
 		case *int:
 			fl.IntVarP(p, name, info.short, *p, info.usage)
+		case *[]int:
+			fl.IntSliceVar(p, name, *p, info.usage)
 		case *uint64:
 			fl.Uint64VarP(p, name, info.short, *p, info.usage)
 		case *time.Duration:

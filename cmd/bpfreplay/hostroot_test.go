@@ -55,7 +55,7 @@ func TestServersMounts(t *testing.T) {
 	dir := t.TempDir()
 	// In mounts of the test's own, lest a fault here makes the machine's read-only.
 	out, errs, status := outcome(t, "unshare", "--mount", "sh", "-c",
-		`"$1" `+guestexec.HostRootArg+` /bin/sh -c 'touch "$1/inside"' sh "$2"; touch "$2/outside"`, "sh", command, dir)
+		`"$1" `+guestexec.HostRootArg+` "" /bin/sh -c 'touch "$1/inside"' sh "$2"; touch "$2/outside"`, "sh", command, dir)
 	assert.Check(t, is.Equal(out, ""))
 	assert.Check(t, is.Contains(errs, "Read-only file system"))
 	assert.Check(t, is.Equal(status, 0), errs)

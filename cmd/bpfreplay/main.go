@@ -19,6 +19,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/guestexec"
+	"github.com/bpfreplay/bpfreplay/harness/hostport"
 	"github.com/bpfreplay/bpfreplay/harness/inguest"
 	"github.com/bpfreplay/bpfreplay/harness/toolbox"
 	"github.com/bpfreplay/bpfreplay/internal/askbpf"
@@ -39,6 +40,12 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == guestexec.HostRootArg {
 		fmt.Fprintln(os.Stderr, "bpfreplay:", guestexec.HostRootMain(os.Args[2:]))
 		os.Exit(exitTrouble)
+	}
+	if len(os.Args) > 1 && os.Args[1] == hostport.Arg {
+		if err := hostport.Main(os.Args[2:]); err != nil {
+			os.Exit(exitTrouble) // its standard error is the guest's connection
+		}
+		os.Exit(exitOK)
 	}
 	os.Exit(Main())
 }

@@ -23,10 +23,11 @@ type shellFlags struct {
 	root   string
 	tests  bool // test modules
 	certs  each
+	shares guestexec.Shares
 }
 
 func newShell() *cobra.Command {
-	f := shellFlags{guestFlags: newGuestFlags(), cpus: 1, tests: true}
+	f := shellFlags{guestFlags: newGuestFlags(), tests: true}
 	f.engines = []string{state.EngineReplay}
 	cmd := &cobra.Command{
 		Use:   "shell [FLAG...] [OBJECT...]",
@@ -59,13 +60,13 @@ of the last one.`,
 	addFlags(cmd, flags{
 		"gdb": &f.gdb, "suite": &f.suite, "case": &f.cases, "engines": &f.engines, "with": &f.with, "env": &f.env,
 		"module": &f.module, "memory": &f.memory, "cpus": &f.cpus, "rootfs": &f.root, "test-modules": &f.tests,
-		"cert": &f.certs,
+		"cert": &f.certs, "rwdir": (*each)(&f.shares.RWDirs), "host-port": &f.shares.HostPorts,
 	})
 	return cmd
 }
 
 func (f *shellFlags) run(cmd *cobra.Command, args []string) error {
-	if f.memory < 0 || f.cpus < 1 {
+	if f.memory < 0 || f.cpus < 0 || cmd.Flags().Changed("cpus") && f.cpus == 0 {
 		return errors.New("--memory and --cpus: a guest needs some of each")
 	}
 	suite, err := f.readSuite(cmd, args)
@@ -92,7 +93,7 @@ func (f *shellFlags) run(cmd *cobra.Command, args []string) error {
 	sh := guestexec.Shell{
 		Suite: suite, Engines: f.engines, With: f.with, Modules: f.module,
 		Env:   environment(append([]string{"TERM"}, f.env...), "GODEBUG"),
-		Certs: certs, HostRoot: root, Dir: dir, MemoryMiB: f.memory, CPUs: f.cpus,
+		Certs: certs, HostRoot: root, Dir: dir, Shares: f.shares, MemoryMiB: f.memory, CPUs: f.cpus,
 	}
 	if f.tests && suite.UsesTestModules() {
 		if sh.First, err = testModules(cmd.Context(), opts.Store, opts.Kernel, opts.Note); err != nil {

@@ -42,6 +42,16 @@ type Command struct {
 	// which it may change in memory only; empty for the guest's own root. Paths
 	// begin there, then.
 	HostRoot string `json:"host_root,omitempty"`
+	// Shares are directories of the host that it may change.
+	Shares []Share `json:"shares,omitempty"`
+	// Network: the guest has a card, and the host is at [hostport.HostAddress].
+	Network bool `json:"network,omitempty"`
+}
+
+// Share is a directory of the host.
+type Share struct {
+	Tag  string `json:"tag"`  // of its virtiofs
+	Path string `json:"path"` // where the program finds it
 }
 
 // Size is that of a terminal, in characters.
@@ -122,6 +132,11 @@ func execute(c *Conn, command *Command) error {
 			return fmt.Errorf("the host's files: %w", err)
 		}
 	}
+	if command.Network {
+		if err := networkUp(); err != nil {
+			return fmt.Errorf("network: %w", err)
+		}
+	}
 	return runCommand(c, command)
 }
 
@@ -184,7 +199,7 @@ func furnish() error {
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &openFiles); err != nil {
 		return fmt.Errorf("limit of open files: %w", err)
 	}
-	if err := loopbackUp(); err != nil {
+	if err := interfaceUp("lo"); err != nil {
 		return fmt.Errorf("loopback interface: %w", err)
 	}
 	return nil
@@ -223,20 +238,19 @@ func writeMissing(path, text string) error {
 	return errors.Join(err, f.Close())
 }
 
-// loopbackUp switches on the loopback interface, upon which the kernel gives it
-// its addresses.
-func loopbackUp() error {
+// interfaceUp switches a network interface on. The kernel then gives the loopback interface its addresses.
+func interfaceUp(name string) error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	lo, err := unix.NewIfreq("lo")
+	r, err := unix.NewIfreq(name)
 	if err != nil {
 		return err
 	}
-	lo.SetUint16(unix.IFF_UP)
-	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo)
+	r.SetUint16(unix.IFF_UP)
+	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, r)
 }
 
 // ExecName is the name of the program that a [Command] runs, where there is that of a case otherwise: see
@@ -311,6 +325,9 @@ func runCommand(c *Conn, command *Command) error {
 			ended.GetErr = err.Error()
 		}
 	}
+	if err := syncShares(command.Shares); err != nil {
+		ended.GetErr = err.Error()
+	}
 	mark(EndMark + ExecName) // what the kernel says of the program is on the console before this
 	if err := send(&Output{Ended: ended}); err != nil {
 		return err
@@ -335,6 +352,10 @@ func prepare(c *Conn, command *Command) (*process, error) {
 		if err := keyring.Add(unix.KEY_SPEC_USER_KEYRING, fmt.Sprintf("bpfreplay:%d", i), cert); err != nil {
 			return nil, err
 		}
+	}
+	// Last: the files that are made above must not be made in a directory of the host's.
+	if err := mountShares(command.Shares); err != nil {
+		return nil, err
 	}
 	mark(BeginMark + ExecName)
 	if command.Terminal != nil {

@@ -133,8 +133,16 @@ func openPort() (*os.File, error) {
 // kernels have them built in; Debian's 5.10 and 6.1 do not.
 var BootModules = []string{"virtio_console", "virtio_pci"}
 
-// isVirtio says whether a module is one of BootModules or what they need.
-func isVirtio(name string) bool { return strings.HasPrefix(name, "virtio") }
+// isVirtio reports whether a file has one of BootModules or a module that they need. Drivers of other virtio devices
+// need more than virtio, and are loaded with the rest.
+func isVirtio(file string) bool {
+	for _, name := range []string{"virtio", "virtio_ring", "virtio_pci", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_console"} {
+		if strings.HasPrefix(file, name+".ko") {
+			return true
+		}
+	}
+	return false
+}
 
 // loadModules loads those modules that the host put into the initramfs which
 // are wanted, in the order of its list.

@@ -31,6 +31,7 @@ type Command struct {
 	// name. It reads what is there now, and what it writes stays in the guest's
 	// memory. Program may then be a script, too.
 	HostRoot bool
+	Shares
 
 	// Stdin is read as long as the program runs, and perhaps once more; nil for no
 	// input. An *os.File is best.
@@ -50,7 +51,7 @@ type Command struct {
 	Terminal func() (*Terminal, error)
 
 	MemoryMiB int           // of the guest; 0 for what files need, and 1 GiB
-	CPUs      int           // of the guest; 0 for one
+	CPUs      int           // of the guest; 0 for [vm.Accelerator.CPUs]
 	Timeout   time.Duration // of the program alone; 0 for DefaultExecTimeout, negative for none
 }
 
@@ -96,7 +97,7 @@ func (c *Command) session(of string) (*session, error) {
 	}
 	s := &session{
 		command: agent.Command{Path: program, Args: c.Args, Dir: c.Dir, Env: c.Env, Certs: c.Certs},
-		modules: c.Modules, hostRoot: c.HostRoot,
+		modules: c.Modules, hostRoot: c.HostRoot, shares: c.Shares,
 		stdin: c.Stdin, stdout: c.Stdout, stderr: c.Stderr, terminal: c.Terminal, get: get,
 		oneOutput: c.OneOutput, signals: c.Signals, console: c.Console, splats: c.AllowSplats,
 		memory: c.MemoryMiB, cpus: c.CPUs, timeout: max(c.Timeout, 0),

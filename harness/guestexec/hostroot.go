@@ -18,15 +18,19 @@ import (
 )
 
 // HostRootArg is the first argument of this program when it is to become the server
-// of this machine's files, behind which comes the server's command line.
+// of this machine's files. Behind it comes the directory that the server may change,
+// which it has as descriptor writableFD, empty for none, and then the server's command line.
 const HostRootArg = "__serve-root"
 
-// HostRootMain makes this process's view of this machine's files read-only, and
-// becomes the server. It only returns an error.
+const writableFD = 100
+
+// HostRootMain makes this process's view of this machine's files read-only, but for
+// the directory that args names first, and becomes the server. It only returns an error.
 func HostRootMain(args []string) error {
-	if len(args) == 0 {
+	if len(args) < 2 {
 		return errors.New("no server was named")
 	}
+	writable, server := args[0], args[1:]
 	// What follows is for the mounts of a namespace that is made here: a process that took itself to be in
 	// one already would make its machine read-only if it was not. The thread becomes the process.
 	runtime.LockOSThread()
@@ -36,16 +40,37 @@ func HostRootMain(args []string) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("mounts of its own: %w", err)
 	}
+	// A copy of the directory's mounts keeps their flags: what is read-only here remains so.
+	kept := -1
+	if writable != "" {
+		var err error
+		if kept, err = unix.OpenTree(unix.AT_FDCWD, writable, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE); err != nil {
+			return fmt.Errorf("mount of %s: %w", writable, err)
+		}
+	}
 	// Since Linux 5.12.
 	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
 	if err := unix.MountSetattr(unix.AT_FDCWD, "/", unix.AT_RECURSIVE, &attr); err != nil {
 		return fmt.Errorf("make this machine's files read-only (it needs Linux 5.12): %w", err)
 	}
+	if writable != "" {
+		if err := unix.MoveMount(kept, "", unix.AT_FDCWD, writable, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+			return fmt.Errorf("mount of %s: %w", writable, err)
+		}
+		// The server's options are separated by commas, and paths may have some.
+		dir, err := unix.Open(writable, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err == nil {
+			err = unix.Dup3(dir, writableFD, 0)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", writable, err)
+		}
+	}
 	// The server ends when QEMU has gone, and if not, with us.
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
 		return err
 	}
-	return unix.Exec(args[0], args, os.Environ())
+	return unix.Exec(server[0], server, os.Environ())
 }
 
 // rootServers are the places of servers: the one in Rust, which Debian has since 13,
@@ -55,9 +80,17 @@ var rootServers = []string{"virtiofsd", "/usr/libexec/virtiofsd", "/usr/lib/virt
 // FindRootServer returns the server that gives guests this machine's files. With an error the path is that of
 // one that cannot, or empty if there is none.
 func FindRootServer() (string, error) {
+	path, err := findServer()
+	if err != nil {
+		return "", err
+	}
+	return path, canServeRoot(path)
+}
+
+func findServer() (string, error) {
 	for _, name := range rootServers {
 		if path, err := exec.LookPath(name); err == nil {
-			return path, canServeRoot(path)
+			return path, nil
 		}
 	}
 	return "", errors.New("no virtiofsd on this machine: install Debian's package virtiofsd (Debian 13), or qemu-system-common (Debian 12)")
@@ -81,7 +114,7 @@ func canServeRoot(server string) error {
 	return unix.Close(fd)
 }
 
-// fileServer serves this machine's root to one guest.
+// fileServer serves a directory of this machine to one guest.
 type fileServer struct {
 	socket *os.File // for QEMU
 	cmd    *exec.Cmd
@@ -92,25 +125,40 @@ type fileServer struct {
 // serverWait is how long a server may take to end when its guest is gone.
 const serverWait = 5 * time.Second
 
-// serveRoot starts a server. The caller closes it when the guest is gone. No file
-// is needed, and nothing is left if this program is killed: the server ends when
-// the guest does.
-func serveRoot(self string) (_ *fileServer, err error) {
+// serveRoot starts a server of this machine's root, which it cannot change.
+func serveRoot(self string) (*fileServer, error) {
 	server, err := FindRootServer()
 	if err != nil {
 		return nil, err
 	}
+	return serve(self, server, "/", "")
+}
+
+// serveWritable starts a server of a directory that the guest may change. It cannot
+// change anything else.
+func serveWritable(self, dir string) (*fileServer, error) {
+	server, err := findServer()
+	if err != nil {
+		return nil, fmt.Errorf("--rwdir %s: %w", dir, err)
+	}
+	return serve(self, server, fmt.Sprintf("/proc/self/fd/%d/.", writableFD), dir)
+}
+
+// serve starts a server. The caller closes it when the guest is gone. No file
+// is needed, and nothing is left if this program is killed: the server ends when
+// the guest does.
+func serve(self, server, dir, writable string) (_ *fileServer, err error) {
 	listening, connected, err := namelessSocket()
 	if err != nil {
 		return nil, fmt.Errorf("socket for virtiofsd: %w", err)
 	}
 	defer listening.Close()
 	fs := &fileServer{socket: connected, ended: make(chan struct{})}
-	fs.cmd = exec.Command(self, HostRootArg, server)
+	fs.cmd = exec.Command(self, HostRootArg, writable, server)
 	if old(server) {
-		fs.cmd.Args = append(fs.cmd.Args, "--fd=3", "-o", "source=/", "-o", "sandbox=chroot", "-o", "cache=auto", "-o", "log_level=err")
+		fs.cmd.Args = append(fs.cmd.Args, "--fd=3", "-o", "source="+dir, "-o", "sandbox=chroot", "-o", "cache=auto", "-o", "log_level=err")
 	} else {
-		fs.cmd.Args = append(fs.cmd.Args, "--fd=3", "--shared-dir=/", "--sandbox=none", "--cache=auto", "--log-level=error", "--inode-file-handles=never")
+		fs.cmd.Args = append(fs.cmd.Args, "--fd=3", "--shared-dir="+dir, "--sandbox=none", "--cache=auto", "--log-level=error", "--inode-file-handles=never")
 	}
 	fs.cmd.ExtraFiles = []*os.File{listening}
 	fs.cmd.Stdout, fs.cmd.Stderr = &fs.log, &fs.log
@@ -193,20 +241,9 @@ func (fs *fileServer) close() {
 	}
 }
 
-// file is the socket for QEMU, nil without a server.
-func (fs *fileServer) file() *os.File {
-	if fs == nil {
-		return nil
-	}
-	return fs.socket
-}
-
 // blame adds to the failure of a guest the last words of a server that has ended
 // before it.
 func (fs *fileServer) blame(err error) error {
-	if fs == nil {
-		return err
-	}
 	select {
 	case <-fs.ended:
 	case <-time.After(serverWait / 10):
@@ -219,14 +256,19 @@ func (fs *fileServer) blame(err error) error {
 	return fmt.Errorf("%w (virtiofsd: %s)", err, text)
 }
 
-// hasHostRoot says why a kernel cannot have this machine's root.
+// hasHostRoot returns nil if a kernel can have this machine's root.
 func hasHostRoot(c *guest.Config) error {
 	if c.Kernel.Arch != arch.Native {
 		return fmt.Errorf("--rootfs host: kernel %s is for %s, for which this machine's programs are not", c.Kernel.Name, c.Kernel.Arch)
 	}
-	for _, m := range agent.HostRootModules {
+	return hasModules(c, "--rootfs host", agent.HostRootModules)
+}
+
+// hasModules returns nil if the kernel has the modules that a flag needs.
+func hasModules(c *guest.Config, flag string, modules []string) error {
+	for _, m := range modules {
 		if _, err := c.Kernel.Modules(m); err != nil {
-			return fmt.Errorf("--rootfs host: kernel %s has no %s, which is needed for this machine's files: %w", c.Kernel.Name, m, err)
+			return fmt.Errorf("%s: kernel %s has no %s: %w", flag, c.Kernel.Name, m, err)
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"sync"
 	"syscall"
@@ -25,6 +26,7 @@ type session struct {
 	modules  []string
 	first    guest.Preloaded
 	hostRoot bool
+	shares   Shares
 	// likely says that there will be more sessions whose guest has the same files
 	// from the start: it is worth saving.
 	likely bool
@@ -53,20 +55,21 @@ func (s *session) run(ctx context.Context, c guest.Config) (status int, err erro
 	if err := c.SetAgent(); err != nil {
 		return 0, err
 	}
-	var server *fileServer
-	if s.hostRoot {
-		if err := hasHostRoot(&c); err != nil {
+	if s.cpus == 0 {
+		choice, err := vm.ChooseAccelerator(ctx, c.Kernel.Arch, c.Accelerator, c.StateDir)
+		if err != nil {
 			return 0, err
 		}
-		if server, err = serveRoot(c.Agent); err != nil {
-			return 0, err
-		}
-		defer server.close()
-		s.command.HostRoot = vm.HostRootTag
+		s.cpus = choice.Accelerator.CPUs(runtime.NumCPU())
 	}
-	m, err := s.guest(ctx, &c, server)
+	serving, err := s.serve(&c)
 	if err != nil {
-		return 0, server.blame(err)
+		return 0, err
+	}
+	defer serving.close()
+	m, err := s.guest(ctx, &c, serving)
+	if err != nil {
+		return 0, serving.blame(err)
 	}
 	defer m.VM.Close()
 	stopConsole := follow(s.console, m.VM)
@@ -94,7 +97,7 @@ func (s *session) run(ctx context.Context, c guest.Config) (status int, err erro
 		return 0, fmt.Errorf("%s has not ended within %s: %w", s.command.Args[0], s.timeout, err)
 	}
 	if err != nil {
-		return 0, server.blame(err)
+		return 0, serving.blame(err)
 	}
 	said := m.Listen(agent.ExecName, true)
 	for _, s := range slices.Concat(said.Late, said.Splats) {
@@ -179,21 +182,17 @@ func follow(w io.Writer, guest *vm.VM) (stop func()) {
 
 // guest is the guest for the program, with its files and an agent that is ready.
 // It needs none of this machine any more, but for this machine's root.
-func (s *session) guest(ctx context.Context, c *guest.Config, server *fileServer) (*guest.Machine, error) {
-	modules := s.modules
-	if s.hostRoot {
-		modules = slices.Concat(modules, agent.HostRootModules)
-	}
-	initramfs, err := c.Initramfs(s.first, modules, s.base)
+func (s *session) guest(ctx context.Context, c *guest.Config, serving *serving) (*guest.Machine, error) {
+	initramfs, err := c.Initramfs(s.first, slices.Concat(s.modules, serving.modules), s.base)
 	if err != nil {
 		return nil, err
 	}
 	initramfs.Extra = s.files
 	from := guest.Source{Config: *c, Initramfs: initramfs, Ready: agent.Ready{Exec: true}}
-	from.Cold = c.Cold || !s.likely
+	from.Cold = c.Cold || !s.likely || len(serving.filesystems) > 0 || len(serving.network) > 0
 	defer from.Close()
 	machine := c.VM(s.memory, s.cpus)
-	machine.HostRoot = server.file()
+	machine.Filesystems, machine.Network = serving.filesystems, serving.network
 	// A program may say nothing for as long as it may take.
 	machine.SilenceTimeout = vm.Endless
 	if s.timeout > 0 && c.Debugger == nil {

@@ -44,13 +44,14 @@ type Shell struct {
 	// directory: see Command.HostRoot. It begins in Dir.
 	HostRoot bool
 	Dir      string
+	Shares
 
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	Terminal       func() (*Terminal, error) // see Command.Terminal
 
 	MemoryMiB int // of the guest; 0 for what files need, and 1 GiB
-	CPUs      int // of the guest; 0 for one
+	CPUs      int // of the guest; 0 for [vm.Accelerator.CPUs]
 }
 
 const (
@@ -89,7 +90,7 @@ func (sh *Shell) Run(ctx context.Context, c guest.Config) (status int, err error
 
 func (sh *Shell) session(on *guest.Config) (*session, error) {
 	s := &session{
-		modules: slices.Concat(sh.Modules, sh.Suite.Modules()), hostRoot: sh.HostRoot,
+		modules: slices.Concat(sh.Modules, sh.Suite.Modules()), hostRoot: sh.HostRoot, shares: sh.Shares,
 		first: sh.First, stdin: sh.Stdin, stdout: sh.Stdout, stderr: sh.Stderr, terminal: sh.Terminal, get: &getter{},
 		memory: sh.MemoryMiB, cpus: sh.CPUs,
 	}

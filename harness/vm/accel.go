@@ -43,6 +43,20 @@ type Choice struct {
 	Reason string `json:"reason"`
 }
 
+// MostCPUs is the most virtual CPUs that [Accelerator.CPUs] returns: each takes memory of the guest and time of its
+// boot, and an arm64 guest under TCG has an interrupt controller for eight.
+const MostCPUs = 8
+
+// CPUs returns how many virtual CPUs a guest has by default in which programs run. Under KVM that is one for each of
+// this machine's. Under TCG it is one: a second one makes a boot 40 % longer (2.3 to 3.2 s, Linux 6.12) and a
+// small program in a restored guest 30 % (0.30 to 0.40 s), and only work for two is done sooner (20 to 13 s).
+func (a Accelerator) CPUs(host int) int {
+	if a == KVM {
+		return min(max(host, 1), MostCPUs)
+	}
+	return 1
+}
+
 // ErrKVMUnusable says that KVM was asked for and does not work here.
 var ErrKVMUnusable = errors.New("KVM is not usable on this host")
 

@@ -181,3 +181,9 @@ func TestParseAccelerator(t *testing.T) {
 func TestSlowKVMErrorSaysWhy(t *testing.T) {
 	assert.Assert(t, is.Contains(errSlow.Error(), "took 45ms, more than 5ms"))
 }
+
+func TestDefaultCPUs(t *testing.T) {
+	assert.Equal(t, TCG.CPUs(4), 1)
+	assert.Equal(t, KVM.CPUs(4), 4)
+	assert.Equal(t, KVM.CPUs(64), MostCPUs)
+}

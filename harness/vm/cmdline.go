@@ -51,8 +51,11 @@ func (c Config) options(accel Accelerator, wires wiring, panicDevice bool) []opt
 	if wires.debugger != "" {
 		all = append(all, debugger{wires.debugger})
 	}
-	if wires.hostRoot != "" {
-		all = append(all, hostRoot{wires.hostRoot})
+	for _, fs := range wires.filesystems {
+		all = append(all, fs)
+	}
+	if len(c.Network) > 0 {
+		all = append(all, network(c.Network))
 	}
 	if panicDevice {
 		all = append(all, panicNotifier{})
@@ -90,7 +93,8 @@ func (c Config) kernelLine(options []option) string {
 type wiring struct {
 	qmp, port, console string
 	memory             string // backend options; none for anonymous memory
-	debugger, hostRoot string // none if empty
+	debugger           string // none if empty
+	filesystems        []filesystem
 	initrd             string // path of the initramfs if that is an open file
 	incoming           bool   // the guest is restored and not booted
 }
@@ -261,18 +265,30 @@ func (d debugger) args() []string {
 
 func (debugger) params() []string { return []string{"nokaslr"} }
 
-// hostRoot is a file system of this machine's (virtiofs, Linux 5.4). Its server reads and writes the guest's memory,
+// filesystem is a file system of this machine's (virtiofs, Linux 5.4). Its server reads and writes the guest's memory,
 // which has to be a shared file for that.
-type hostRoot struct{ chardev string }
+type filesystem struct{ tag, chardev string }
 
-func (h hostRoot) args() []string {
+func (f filesystem) args() []string {
+	id := "fs-" + f.tag
 	return []string{
-		"-chardev", withID(h.chardev, "root"),
-		"-device", "vhost-user-fs-pci,chardev=root,queue-size=1024,tag=" + HostRootTag,
+		"-chardev", withID(f.chardev, id),
+		"-device", "vhost-user-fs-pci,chardev=" + id + ",queue-size=1024,tag=" + f.tag,
 	}
 }
 
-func (hostRoot) params() []string { return nil }
+func (filesystem) params() []string { return nil }
+
+// network is a network card. QEMU's user-mode network behind it gives the guest neither this machine nor what lies
+// beyond it (restrict=on), but for the rules. Without a ROM the card needs no file of another package.
+type network []string
+
+func (n network) args() []string {
+	rules := append([]string{"user", "id=net", "restrict=on", "ipv6=off"}, n...)
+	return []string{"-netdev", strings.Join(rules, ","), "-device", "virtio-net-pci,netdev=net,romfile="}
+}
+
+func (network) params() []string { return nil }
 
 // savedMemory is memory in the file that QEMU inherits as a descriptor. A guest that is to be saved shares
 // it with the file; those that are restored have a copy of each page that they write to.

@@ -89,6 +89,13 @@ func TestCommandLine(t *testing.T) {
 			without: []string{"-m 256", "-smp 1"},
 			with:    []string{"-m 1024", "-smp 2"},
 		},
+		"network": {
+			change: func(c *Config) { c.Network = []string{"guestfwd=tcp:10.0.2.100:80-cmd:x"} },
+			with: []string{
+				"-netdev user,id=net,restrict=on,ipv6=off,guestfwd=tcp:10.0.2.100:80-cmd:x",
+				"-device virtio-net-pci,netdev=net,romfile=",
+			},
+		},
 		"parameters": {
 			change: func(c *Config) { c.Params = []string{"possible_cpus=2", "quiet"} },
 			params: []string{"possible_cpus=2", "quiet"},

@@ -63,9 +63,11 @@ type Config struct {
 	// its first instruction and its kernel where it was linked (nokaslr). It belongs to the caller, who
 	// leaves the guest time: see [Endless].
 	Debugger *os.File
-	// HostRoot, if not nil, is a socket that is connected to a virtiofsd, of which the guest gets a
-	// file system with the tag [HostRootTag]. It belongs to the caller.
-	HostRoot *os.File
+	// Filesystems are file systems of this machine that the guest gets. With one it cannot be saved.
+	Filesystems []Filesystem
+	// Network are options of QEMU's -netdev user for a network card of the guest's. The network
+	// forwards nothing (restrict=on) but what they say. None is no card.
+	Network []string
 
 	// BootTimeout limits the time from QEMU's start to the guest's first byte on the port,
 	// one minute if zero. A tuned boot takes 1 to 3 s under TCG.
@@ -78,8 +80,13 @@ type Config struct {
 // Endless is a timeout that never expires.
 const Endless = time.Duration(math.MaxInt64)
 
-// HostRootTag is the tag of the file system of [Config.HostRoot].
-const HostRootTag = "root"
+// Filesystem is a file system that a virtiofsd serves.
+type Filesystem struct {
+	// Tag is the name by which the guest mounts it, and without a comma.
+	Tag string
+	// Socket is connected to the server. It belongs to the caller.
+	Socket *os.File
+}
 
 // withDefaults returns the configuration with each default written out and paths made absolute.
 func (c Config) withDefaults() (Config, error) {

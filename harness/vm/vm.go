@@ -182,7 +182,7 @@ func (vm *VM) spawn(ctx context.Context, qemu string, panicDevice bool) (err err
 		files = append(files, vm.config.InitrdFile)
 		wires.initrd = fmt.Sprintf("/proc/self/fd/%d", 2+len(files))
 	}
-	if vm.config.HostRoot != nil {
+	if len(vm.config.Filesystems) > 0 {
 		if memory != nil {
 			return errors.New("a guest with a file system of this machine cannot be saved")
 		}
@@ -191,7 +191,9 @@ func (vm *VM) spawn(ctx context.Context, qemu string, panicDevice bool) (err err
 		}
 		theirs, files = append(theirs, memory), append(files, memory)
 		wires.memory = savedMemory(2+len(files), true)
-		wires.hostRoot = inherit(vm.config.HostRoot)
+		for _, fs := range vm.config.Filesystems {
+			wires.filesystems = append(wires.filesystems, filesystem{tag: fs.Tag, chardev: inherit(fs.Socket)})
+		}
 	}
 	if vm.config.Debugger != nil {
 		wires.debugger = inherit(vm.config.Debugger) + ",server=on,wait=off"

@@ -1,0 +1,39 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// mountShares mounts directories of the host, in this order.
+func mountShares(shares []Share) error {
+	for _, s := range shares {
+		if err := os.MkdirAll(s.Path, 0o755); err != nil {
+			return err
+		}
+		if err := unix.Mount(s.Tag, s.Path, "virtiofs", 0, ""); err != nil {
+			return fmt.Errorf("mount %s of the host: %w", s.Path, err)
+		}
+	}
+	return nil
+}
+
+// syncShares writes to the host what programs have changed in memory alone (mmap). What they have
+// written is there already.
+func syncShares(shares []Share) error {
+	var all error
+	for _, s := range shares {
+		fd, err := unix.Open(s.Path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err == nil {
+			err = unix.Syncfs(fd)
+			unix.Close(fd)
+		}
+		if err != nil {
+			all = errors.Join(all, fmt.Errorf("%s: %w", s.Path, err))
+		}
+	}
+	return all
+}

@@ -1,0 +1,150 @@
+package guestexec
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/guest"
+	"github.com/bpfreplay/bpfreplay/harness/hostport"
+	"github.com/bpfreplay/bpfreplay/harness/vm"
+)
+
+// Shares are parts of this machine that a guest gets while it runs.
+type Shares struct {
+	// RWDirs are directories that the guest may change, at the same paths. All else of
+	// this machine it cannot change.
+	RWDirs []string
+	// HostPorts are TCP ports of this machine's loopback, which the guest reaches at
+	// [hostport.HostAddress]. It has no other network but its own loopback.
+	HostPorts []int
+}
+
+// serving is what serves a guest's shares.
+type serving struct {
+	servers     []*fileServer
+	filesystems []vm.Filesystem
+	ports       *hostport.Forwarder
+	network     []string // options of QEMU
+	modules     []string // that the guest needs for it
+}
+
+// serve starts what serves the session's shares, and adds to its command what the agent does with
+// them. The caller closes it when the guest is gone.
+func (s *session) serve(c *guest.Config) (_ *serving, err error) {
+	out := new(serving)
+	defer func() {
+		if err != nil {
+			out.close()
+		}
+	}()
+	add := func(server *fileServer, tag string) {
+		out.servers = append(out.servers, server)
+		out.filesystems = append(out.filesystems, vm.Filesystem{Tag: tag, Socket: server.socket})
+	}
+	if s.hostRoot {
+		if err := hasHostRoot(c); err != nil {
+			return nil, err
+		}
+		server, err := serveRoot(c.Agent)
+		if err != nil {
+			return nil, err
+		}
+		s.command.HostRoot = "root"
+		add(server, s.command.HostRoot)
+		out.modules = agent.HostRootModules
+	}
+	s.command.Shares = nil
+	for i, name := range s.shares.RWDirs {
+		if err := hasModules(c, "--rwdir", agent.ShareModules); err != nil {
+			return nil, err
+		}
+		at, real, err := writable(name)
+		if err != nil {
+			return nil, err
+		}
+		server, err := serveWritable(c.Agent, real)
+		if err != nil {
+			return nil, err
+		}
+		share := agent.Share{Tag: fmt.Sprintf("rw%d", i), Path: at}
+		s.command.Shares = append(s.command.Shares, share)
+		add(server, share.Tag)
+		out.modules = slices.Concat(out.modules, agent.ShareModules)
+	}
+	if ports := s.shares.HostPorts; len(ports) > 0 {
+		if err := hasModules(c, "--host-port", agent.NetworkModules); err != nil {
+			return nil, err
+		}
+		// The forwarder has goroutines of its own, and Note is never called by two at a time.
+		var mu sync.Mutex
+		note := c.Note
+		c.Note = func(line string) {
+			mu.Lock()
+			defer mu.Unlock()
+			note(line)
+		}
+		if out.ports, err = hostport.Open(ports, c.Note); err != nil {
+			return nil, fmt.Errorf("--host-port: %w", err)
+		}
+		out.network, s.command.Network = out.ports.Rules(c.Agent), true
+		out.modules = slices.Concat(out.modules, agent.NetworkModules)
+	}
+	return out, nil
+}
+
+// writable returns the path of a directory in a guest, and where it really is here.
+func writable(name string) (at, real string, err error) {
+	if at, err = filepath.Abs(name); err != nil {
+		return "", "", err
+	}
+	wrap := func(err error) error { return fmt.Errorf("--rwdir %s: %w", name, err) }
+	if err := covered(at); err != nil {
+		return "", "", wrap(err)
+	}
+	if real, err = filepath.EvalSymlinks(at); err != nil {
+		var failed *os.PathError
+		if errors.As(err, &failed) {
+			err = failed.Err
+		}
+		return "", "", wrap(err)
+	}
+	info, err := os.Stat(real)
+	switch {
+	case err != nil:
+		return "", "", wrap(err)
+	case !info.IsDir():
+		return "", "", wrap(unix.ENOTDIR)
+	case real == "/":
+		return "", "", wrap(errors.New("the whole of this machine cannot be made writable: name a directory"))
+	}
+	if err := unix.Access(real, unix.W_OK); err != nil {
+		return "", "", wrap(fmt.Errorf("not writable: %w", err))
+	}
+	return at, real, nil
+}
+
+func (v *serving) close() {
+	for _, s := range v.servers {
+		s.close()
+	}
+	if v.ports != nil {
+		v.ports.Close()
+	}
+}
+
+// blame adds to the failure of a guest the last words of a server that has ended before it.
+func (v *serving) blame(err error) error {
+	for _, s := range v.servers {
+		if blamed := s.blame(err); blamed != err {
+			return blamed
+		}
+	}
+	return err
+}
