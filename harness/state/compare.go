@@ -190,13 +190,18 @@ type Field struct {
 	Since string // first kernel that tells it, "4.15"
 }
 
+const (
+	functionTagField = "function * function_tag"
+	onlyTagField     = "only function * function_tag" // in no rule
+)
+
 // Fields lists what Compare looks at.
 func Fields() []Field {
 	all := []Field{
 		{"map * contents", "4.13"}, {"map * btf", "4.18"}, {"map * types", "4.18"}, {"program * btf", "5.0"}, {"program * types", "5.0"},
 		{"program * function_order", "5.0"},
 		{insnsField, "4.13"}, {"function * prototype", "5.0"}, {"function * line_info", "5.0"},
-		{"function * function_tag", "5.1"}, {"function * linkage", "5.6"}, {"function * kfunc_index", "5.16"},
+		{functionTagField, "5.1"}, {"function * linkage", "5.6"}, {"function * kfunc_index", "5.16"},
 	}
 	for _, f := range mapFields {
 		all = append(all, Field{"map * " + f.name, f.since})
@@ -463,14 +468,21 @@ func (c *comparer) function(prefix string) {
 	c.lineInfo(prefix)
 }
 
-// functionTag leaves out the only function of a program, whose tag is the
-// program's.
+// functionTag leaves out the only function of a program, whose tag is the program's. Where it
+// is another one, no rule predicts it.
 func (c *comparer) functionTag(prefix string) {
 	a, b := c.a.f.Tag, c.b.f.Tag
-	if a == b || len(c.a.p.Functions) == 1 && len(c.b.p.Functions) == 1 && a == c.a.p.Tag && b == c.b.p.Tag {
+	if a == b {
 		return
 	}
-	c.add(prefix+" function_tag", "function * function_tag", orNone(a), orNone(b))
+	pattern := functionTagField
+	if len(c.a.p.Functions) == 1 && len(c.b.p.Functions) == 1 {
+		if a == c.a.p.Tag && b == c.b.p.Tag {
+			return
+		}
+		pattern = onlyTagField
+	}
+	c.add(prefix+" function_tag", pattern, orNone(a), orNone(b))
 }
 
 // sameInsns compares the listings of two functions; where a kfunc's module

@@ -388,7 +388,7 @@ var table = []Rule{
 		Reason: "a tag covers the distances of calls, and so the order in which subprograms were appended",
 		Left:   cilium, Right: libbpfLike,
 		Case:   "subprogs_static",
-		Fields: []string{"program * tag", "function * function_tag"},
+		Fields: []string{"program * tag", functionTagField},
 		match: func(left, right side) bool {
 			if left.f != nil && !refersToFunctions(left.f) {
 				return false
@@ -402,7 +402,7 @@ var table = []Rule{
 		Reason: "a tag covers the order in which subprograms were appended, those included that the verifier has removed since as nothing calls them",
 		Left:   cilium, Right: libbpfLike,
 		Case:   "subprogs_removed",
-		Fields: []string{"program * tag", "function * function_tag"},
+		Fields: []string{"program * tag", functionTagField},
 		match: func(left, right side) bool {
 			f := facts(right)
 			return sameFunctions(left.p, right.p) && sameCode(left, right) && len(right.p.Functions) < len(f.Order) &&
@@ -436,7 +436,7 @@ var table = []Rule{
 		Left:   cilium, Right: libbpfLike,
 		Since:  "5.16",
 		Case:   "kfunc_module",
-		Fields: []string{"program * tag", "function * function_tag"},
+		Fields: []string{"program * tag", functionTagField},
 		match: func(left, right side) bool {
 			pairs := kfuncsOf(left, right)
 			return sameCode(left, right) && onlyModuleIndexes(pairs) &&
@@ -460,7 +460,7 @@ var table = []Rule{
 		Left:   anyLibbpf, Right: libbpfLike,
 		Since:  "5.16",
 		Case:   "kfunc_module",
-		Fields: []string{"program * tag", "function * function_tag"},
+		Fields: []string{"program * tag", functionTagField},
 		match: func(left, right side) bool {
 			pairs := kfuncsOf(left, right)
 			return sameCode(left, right) && onlyModuleIndexes(pairs) &&
@@ -472,13 +472,14 @@ var table = []Rule{
 		Reason: "libbpf's loader programs (since 0.5) refer to maps by their index in fd_array, all others by fd: a tag leaves out an fd, but not an index, nor what the verifier puts in its place",
 		Left:   light, Right: notLight, LibbpfSince: "0.5",
 		Case:   "maps_array",
-		Fields: []string{"program * tag", "function * function_tag"},
+		Fields: []string{"program * tag", functionTagField},
 		match: func(left, right side) bool {
 			if left.f != nil {
 				return refersToMaps(left.f) && sameCode(left, right)
 			}
-			// What it holds and does not refer to, dead code referred to.
-			return len(left.p.Maps)+len(left.p.Bound) > 0 && sameCode(left, right)
+			// What it holds and does not refer to, dead code referred to. What covers a file
+			// descriptor covers it either way.
+			return len(left.p.Maps)+len(left.p.Bound) > 0 && sameCode(left, right) && left.p.Tag != FDTag && right.p.Tag != FDTag
 		},
 	},
 	{
@@ -507,7 +508,7 @@ var table = []Rule{
 		Reason: "a tag covers ids of the program's own types (bpf_core_type_id_local); cilium/ebpf numbers the types of each program anew",
 		Left:   cilium, Right: libbpfLike,
 		Case:   "core_types",
-		Fields: []string{"program * tag", "function * function_tag"},
+		Fields: []string{"program * tag", functionTagField},
 		match: func(left, right side) bool {
 			return sameCode(left, right) && explainedBy(left, right, "local-type-id")
 		},
@@ -545,7 +546,7 @@ var table = []Rule{
 		Reason: "a tag covers what stands in the place of a kfunc's address, which cilium/ebpf 0.22 and libbpf disagree about",
 		Left:   cilium, Right: libbpfLike,
 		Case:   "kfunc_weak_present",
-		Fields: []string{"program * tag", "function * function_tag"},
+		Fields: []string{"program * tag", functionTagField},
 		match: func(left, right side) bool {
 			return sameCode(left, right) && explainedBy(left, right, "kfunc-address")
 		},

@@ -714,6 +714,7 @@ var ruleTests = map[string]ruleTest{
 				s.left.Programs[0].Maps, s.left.Programs[0].Bound = nil, nil
 			},
 			"libbpf's direct load": func(s *scenario) { mapIndexTag(s); s.engines[0] = EngineLibbpf },
+			"covers an fd":         func(s *scenario) { mapIndexTag(s); s.right.Programs[0].Tag = FDTag },
 		},
 	},
 	"tag-weak-kfunc": {
@@ -934,6 +935,27 @@ func TestRulesKeepToTheirEngines(t *testing.T) {
 		assert.Assert(t, differs, r.ID)
 		assert.Equal(t, got, "", r.ID)
 	}
+}
+
+// The tag of a program's only function is the program's. No rule excuses another.
+func TestOnlyFunctionTag(t *testing.T) {
+	compare := func(tag string) []Difference {
+		left, right := sample(), sample()
+		for _, s := range []*State{left, right} {
+			p := &s.Programs[0]
+			p.Functions = p.Functions[:1]
+		}
+		right.Programs[0].Tag = "ff"
+		left.Programs[0].Functions[0].Tag, right.Programs[0].Functions[0].Tag = left.Programs[0].Tag, tag
+		return Compare(left, right, Context{Engine: EngineLibbpfLight, Release: release}, Context{Engine: EngineReplay, Release: release})
+	}
+	found := compare("ff")
+	assert.Equal(t, len(found), 1)
+	assert.Equal(t, found[0].ExplainedBy, "tag-map-index")
+	found = compare("ee")
+	assert.Equal(t, len(found), 2)
+	assert.Equal(t, found[1].Field, "program run function_tag")
+	assert.Equal(t, found[1].ExplainedBy, "")
 }
 
 func TestRulesAreDocumented(t *testing.T) {
