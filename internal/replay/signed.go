@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -42,7 +43,7 @@ func unchanged(a *artefact.Artefact, o *target.Options) error {
 		refuse("map %s: max_entries", name)
 	}
 	for _, name := range sorted(o.Values) {
-		refuse("map %s: initial value", name)
+		refuse("%s", changed(a, name, o.Values[name]))
 	}
 	for _, name := range sorted(o.Maps) {
 		refuse("map %s: a map to use in its place", name)
@@ -61,6 +62,24 @@ func unchanged(a *artefact.Artefact, o *target.Options) error {
 		}
 	}
 	return errors.Join(all...)
+}
+
+// changed names what an initial value changes: a variable, as far as the artefact has those.
+func changed(a *artefact.Artefact, name string, value []byte) string {
+	for i := range a.Maps {
+		m := &a.Maps[i]
+		signed := make([]byte, m.ValueSize)
+		copy(signed, m.Value.Of(a.Blob))
+		if m.Name != name || len(value) != len(signed) {
+			continue
+		}
+		for _, v := range m.Variables {
+			if from, to := v.Offset, v.Offset+v.Size; !bytes.Equal(signed[from:to], value[from:to]) {
+				return "variable " + v.Name
+			}
+		}
+	}
+	return fmt.Sprintf("map %s: initial value", name)
 }
 
 func sorted[V any](m map[string]V) []string {

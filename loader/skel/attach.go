@@ -1,14 +1,10 @@
 package skel
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path"
-	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -67,50 +63,15 @@ func Iter(p *ebpf.Program) (link.Link, error) {
 
 // KprobeMulti attaches to all functions of the kernel whose names match (5.18).
 func KprobeMulti(p *ebpf.Program, pattern string, onReturn, session bool) (link.Link, error) {
-	symbols := []string{pattern}
-	if strings.ContainsAny(pattern, "*?") {
-		var err error
-		if symbols, err = functions(pattern); err != nil {
-			return nil, err
-		}
+	symbols, err := target.Functions(pattern)
+	if err != nil {
+		return nil, err
 	}
 	o := link.KprobeMultiOptions{Symbols: symbols, Session: session}
 	if onReturn {
 		return link.KretprobeMulti(p, o)
 	}
 	return link.KprobeMulti(p, o)
-}
-
-// functions are those functions of the kernel that can be traced and match a pattern.
-func functions(pattern string) ([]string, error) {
-	var f *os.File
-	var err error
-	for _, dir := range []string{"/sys/kernel/tracing", "/sys/kernel/debug/tracing"} {
-		if f, err = os.Open(dir + "/available_filter_functions"); err == nil {
-			break
-		}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("the functions that match %s (is tracefs mounted?): %w", pattern, err)
-	}
-	defer f.Close()
-	var names []string
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		name, _, _ := strings.Cut(lines.Text(), " ")
-		if ok, err := path.Match(pattern, name); err != nil {
-			return nil, err
-		} else if ok {
-			names = append(names, name)
-		}
-	}
-	if err := lines.Err(); err != nil {
-		return nil, err
-	}
-	if len(names) == 0 {
-		return nil, fmt.Errorf("no function of the kernel matches %s: %w", pattern, os.ErrNotExist)
-	}
-	return names, nil
 }
 
 // Uprobe attaches to a function of an executable or library.

@@ -137,11 +137,6 @@ func (s *Skeleton) load(o Options) error {
 	if s.maps != nil {
 		return errLoaded
 	}
-	if o.Keyring != "" {
-		if err := s.unchanged(); err != nil {
-			return err
-		}
-	}
 	r, err := replay.Load(&s.a, s.options(o))
 	if err != nil {
 		return err
@@ -160,32 +155,6 @@ func (s *Skeleton) load(o Options) error {
 		}
 	}
 	return nil
-}
-
-// unchanged refuses, by variable, initial values that were not signed.
-func (s *Skeleton) unchanged() error {
-	for i := range s.sections {
-		if s.sections[i] == nil {
-			continue
-		}
-		initial, v := s.initial(i), s.value(i)
-		for k := range v {
-			if k < len(initial) && v[k] != initial[k] || k >= len(initial) && v[k] != 0 {
-				return fmt.Errorf("%s: %w", s.variable(i, k), ErrSigned)
-			}
-		}
-	}
-	return nil
-}
-
-// variable names what is at an offset of a section.
-func (s *Skeleton) variable(m, offset int) string {
-	for _, v := range s.a.Maps[m].Variables {
-		if at := int(v.Offset); offset >= at && offset < at+int(v.Size) {
-			return "variable " + v.Name
-		}
-	}
-	return fmt.Sprintf("section %s, byte %d", s.a.Maps[m].Name, offset)
 }
 
 // options names things as package replay does.
