@@ -25,6 +25,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/bpfreplay/bpfreplay/harness/state"
@@ -33,6 +34,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/object"
 	"github.com/bpfreplay/bpfreplay/internal/skelgen"
 	"github.com/bpfreplay/bpfreplay/internal/trace"
+	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
 //go:embed driver.go.txt driver.c.txt
@@ -96,6 +98,7 @@ type skeleton struct {
 	file           []byte // the artefact's
 	replaces       []int  // programs that replace a function of another
 	maps, programs int
+	pins           bool // maps of it are pinned by name
 }
 
 // newSkeleton makes the artefact. ok is false for an object that is refused before.
@@ -114,6 +117,7 @@ func newSkeleton(o *Object) (s skeleton, ok bool) {
 		return s, false
 	}
 	s.obj, s.maps, s.programs = obj, len(a.Maps), len(a.Programs)
+	s.pins = slices.ContainsFunc(a.Maps, func(m artefact.Map) bool { return m.Pinned })
 	for i := range a.Programs {
 		if a.Programs[i].Replaces != "" {
 			s.replaces = append(s.replaces, i)
@@ -217,7 +221,10 @@ func buildC(ctx context.Context, of *arch.Arch, src, bin string, list []skeleton
 		if s.programs > 0 {
 			programs = "&s->progs"
 		}
-		set := ""
+		set := "(void)pins; "
+		if s.pins {
+			set = "s->pin_path = pins; "
+		}
 		for i, p := range s.replaces {
 			set += fmt.Sprintf("((struct bpf_prog_desc *)&s->progs)[%d].prog_fd = SOCKET + 1 + %d; ", p, i)
 		}

@@ -30,7 +30,7 @@ var (
 	symbol       = regexp.MustCompile(`^[A-Za-z_.$][A-Za-z0-9_.$]*$`)
 	symbolOffset = regexp.MustCompile(`^([A-Za-z_.$][A-Za-z0-9_.$]*)(?:\+(0[xX][0-9a-fA-F]+|[0-9]+))?$`)
 	pattern      = regexp.MustCompile(`^[A-Za-z0-9_.$*?]+$`)
-	binary       = regexp.MustCompile(`^(/.+):([^:]+)$`)
+	executable   = regexp.MustCompile(`^(/.+):([^:]+)$`)
 )
 
 // hookOf reads what a section says.
@@ -66,11 +66,11 @@ func hookOf(p *artefact.Program) hook {
 	case "kprobe.multi", "kretprobe.multi", "kprobe.session":
 		named(pattern)
 	case "uprobe", "uretprobe":
-		if m := binary.FindStringSubmatch(target); m == nil || !symbolOffset.MatchString(m[2]) {
+		if m := executable.FindStringSubmatch(target); m == nil || !symbolOffset.MatchString(m[2]) {
 			h.why = elsewhere
 		}
 	case "uprobe.multi", "uretprobe.multi":
-		if m := binary.FindStringSubmatch(target); m == nil || !symbol.MatchString(m[2]) {
+		if m := executable.FindStringSubmatch(target); m == nil || !symbol.MatchString(m[2]) {
 			h.why = elsewhere
 		}
 	case "struct_ops":
@@ -114,11 +114,11 @@ func (h hook) goCall() string {
 	case "kprobe.multi", "kretprobe.multi", "kprobe.session":
 		return fmt.Sprintf("skel.KprobeMulti(p, %q, %v, %v)", h.target, h.kind == "kretprobe.multi", h.kind == "kprobe.session")
 	case "uprobe", "uretprobe":
-		m := binary.FindStringSubmatch(h.target)
+		m := executable.FindStringSubmatch(h.target)
 		s := symbolOffset.FindStringSubmatch(m[2])
 		return fmt.Sprintf("skel.Uprobe(p, %q, %q, %d, %v)", m[1], s[1], offset(s[2]), h.kind == "uretprobe")
 	case "uprobe.multi", "uretprobe.multi":
-		m := binary.FindStringSubmatch(h.target)
+		m := executable.FindStringSubmatch(h.target)
 		return fmt.Sprintf("skel.UprobeMulti(p, %q, %q, %v)", m[1], m[2], h.kind == "uretprobe.multi")
 	}
 	return ""

@@ -9,8 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 	"github.com/bpfreplay/bpfreplay/internal/contract"
 	"github.com/bpfreplay/bpfreplay/internal/object"
@@ -41,6 +39,7 @@ type header struct {
 
 	maps, programs []string // members
 	sections       []section
+	ops            []structOps
 }
 
 // C writes the header of a skeleton: it has the shape of what "bpftool gen skeleton -L" writes. file is
@@ -53,9 +52,6 @@ func C(obj *object.Object, file []byte, o COptions) ([]byte, error) {
 	if cIdentifier(o.Name) != o.Name {
 		return nil, fmt.Errorf("%q is no identifier of C", o.Name)
 	}
-	if err := possibleInC(a); err != nil {
-		return nil, fmt.Errorf("skeleton of %s in C: %w", a.Object, err)
-	}
 	h := &header{name: o.Name, obj: obj, a: a, spec: obj.BTF}
 	if h.spec == nil {
 		if h.spec, err = btf.Parse(btf.Encode("\x00", nil)); err != nil {
@@ -63,17 +59,6 @@ func C(obj *object.Object, file []byte, o COptions) ([]byte, error) {
 		}
 	}
 	return h.write(), nil
-}
-
-// possibleInC refuses what the C runtime does not look for.
-func possibleInC(a *artefact.Artefact) error {
-	for _, n := range a.Needs {
-		// A kernel that lacks this one says nothing, and does something else.
-		if n.Capability == "core_no_func_info" {
-			return fmt.Errorf("%s needs %s, for which the skeleton in Go looks: %w", n.Why, n.Capability, unix.ENOTSUP)
-		}
-	}
-	return nil
 }
 
 var notC = regexp.MustCompile(`[^A-Za-z0-9_]`)
@@ -114,6 +99,9 @@ func (h *header) collect() {
 		m := &h.a.Maps[i]
 		h.maps = append(h.maps, maps.unique(cIdentifier(strings.TrimPrefix(m.Name, "."))))
 		of := objectMap(h.obj, m)
+		if of != nil && m.Kind == "struct_ops" {
+			h.ops = append(h.ops, newStructOps(h.obj, h.a, h.spec, i, of.StructOps))
+		}
 		if of == nil || m.Kind == "user" || m.Kind == "struct_ops" || !m.Mmapable || m.ValueSize == 0 {
 			continue
 		}
@@ -205,8 +193,8 @@ func (h *header) main() {
 		h.p("\tchar more_ctx[%d]; /* results, logs, settings */", n)
 	}
 	var links []string
-	for _, p := range h.programs {
-		links = append(links, p+"_fd")
+	for _, name := range h.links() {
+		links = append(links, name+"_fd")
 	}
 	list("links", "int", links)
 	if h.a.Signed != nil {
@@ -219,6 +207,9 @@ func (h *header) main() {
 	for _, i := range h.arenas() {
 		h.p("\tvoid *%s; /* memory of the arena, after load */\n\tsize_t %s_sz;", h.maps[i], h.maps[i])
 	}
+	if slices.ContainsFunc(h.a.Maps, func(m artefact.Map) bool { return m.Pinned }) {
+		h.p("\tconst char *pin_path; /* set before load: directory for maps that are pinned by name, NULL for /sys/fs/bpf */")
+	}
 	h.p("\tstruct bpfreplay_error error; /* of load and attach */\n};\n")
 	if len(h.maps) > 0 {
 		h.p("BPFREPLAY_ASSERT(offsetof(struct %s, maps) == %d);", h.name, artefact.CtxMap(0))
@@ -227,6 +218,19 @@ func (h *header) main() {
 		h.p("BPFREPLAY_ASSERT(offsetof(struct %s, progs) == %d);", h.name, artefact.CtxProgram(len(h.maps), 0))
 	}
 	h.p("")
+}
+
+// links names what has a link: programs, then struct_ops maps.
+func (h *header) links() []string {
+	names := make(scope)
+	var out []string
+	for _, p := range h.programs {
+		out = append(out, names.unique(p))
+	}
+	for _, o := range h.ops {
+		out = append(out, names.unique(h.maps[o.index]))
+	}
+	return out
 }
 
 // cString is a literal of C, split into lines.
@@ -311,10 +315,10 @@ func (h *header) tables() {
 		h.p("\t{%s, %d, %d, '%s', %v},", quoted(k.Name), k.Offset, k.Size, cmp.Or(kind, "i"), k.Weak)
 	}
 	h.p("\t{NULL, 0, 0, 0, false}\n};")
-	more := "NULL, NULL, NULL"
+	more := "NULL, NULL, NULL, NULL"
 	if h.needsTypes() {
 		h.more()
-		more = "&" + h.name + "__more, bpfreplay_prepare, bpfreplay_done"
+		more = "&" + h.name + "__more, bpfreplay_prepare, bpfreplay_pin_new, bpfreplay_done"
 	}
 	h.p("static const struct bpfreplay_artefact %s__artefact = {\n\t%s__insns, %s__blob,", h.name, h.name, h.name)
 	h.p("\t%d, %d, %d, %d, %d, %d, %d,", len(h.a.Insns), len(h.a.Blob), h.a.Context, len(h.a.Maps), len(h.a.Programs), len(h.a.Steps), len(kconfig.Kconfig))
@@ -381,14 +385,29 @@ func (h *header) functions() {
 		h.p("\tif (fd > 0)\n\t\tskel->links.%s_fd = fd;\n\telse\n\t\tsnprintf(skel->error.text, sizeof(skel->error.text), \"program %%s: attach: %%s\", %s, bpfreplay_strerror(-fd));\n\treturn fd;\n}\n",
 			p, quoted(h.a.Programs[i].Name))
 	}
-	h.p("BPFREPLAY_UNUSED static inline int %s__attach(struct %s *skel)\n{\n\tint ret = 0;\n\n\t(void)skel;", n, n)
-	for _, p := range h.programs {
-		h.p("\tret = ret < 0 ? ret : %s__%s__attach(skel);", n, p)
+	links := h.links()
+	for i, o := range h.ops {
+		h.register(o, links[len(h.programs)+i])
+	}
+	h.p("/* Attaches all programs whose sections say where, and all struct_ops maps.")
+	if leaves := h.leaves(); len(leaves) > 0 {
+		h.p(" * It leaves to the caller:")
+		for _, l := range leaves {
+			h.p(" *   %s", printable(l))
+		}
+	}
+	h.p(" */\nBPFREPLAY_UNUSED static inline int %s__attach(struct %s *skel)\n{\n\tint ret = 0;\n\n\t(void)skel;", n, n)
+	for _, l := range links {
+		h.p("\tret = ret < 0 ? ret : %s__%s__attach(skel);", n, l)
 	}
 	h.p("\treturn ret < 0 ? ret : 0;\n}\n")
 	h.p("BPFREPLAY_UNUSED static inline void %s__detach(struct %s *skel)\n{\n\t(void)skel;", n, n)
-	for _, p := range h.programs {
-		h.p("\tbpfreplay_close(&skel->links.%s_fd);", p)
+	for i, l := range links {
+		if i >= len(h.programs) && !h.ops[i-len(h.programs)].link {
+			h.p("\tbpfreplay_unregister(&skel->links.%s_fd);", l)
+		} else {
+			h.p("\tbpfreplay_close(&skel->links.%s_fd);", l)
+		}
 	}
 	h.p("}\n\nBPFREPLAY_UNUSED static inline void %s__destroy(struct %s *skel)\n{\n\tif (!skel)\n\t\treturn;\n\t%s__detach(skel);", n, n, n)
 	for _, p := range h.programs {
@@ -426,7 +445,14 @@ func (h *header) functions() {
 	h.p("#endif\n\treturn err;\n}\n")
 	h.p("#ifdef __KERNEL__\n/* Closes all file descriptors, which are those of the process that loads the module. What they stand for lives")
 	h.p(" * as long as the caller has references, such as to links. After this, __destroy frees memory only. */")
-	h.p("BPFREPLAY_UNUSED static inline void %s__close_fds(struct %s *skel)\n{\n\t%s__detach(skel);", n, n, n)
+	h.p("BPFREPLAY_UNUSED static inline void %s__close_fds(struct %s *skel)\n{", n, n)
+	for i, l := range links {
+		if i >= len(h.programs) && !h.ops[i-len(h.programs)].link {
+			h.p("\tskel->links.%s_fd = 0; /* it stays registered */", l)
+		} else {
+			h.p("\tbpfreplay_close(&skel->links.%s_fd);", l)
+		}
+	}
 	for _, p := range h.programs {
 		h.p("\tbpfreplay_close(&skel->progs.%s.prog_fd);", p)
 	}
@@ -436,4 +462,38 @@ func (h *header) functions() {
 	h.p("}\n#else")
 	h.p("/* NULL, and errno, if that fails; __open and __load tell more. */\nBPFREPLAY_UNUSED static inline struct %s *%s__open_and_load(void)\n{", n, n)
 	h.p("\tstruct %s *skel = %s__open();\n\tint err;\n\n\tif (!skel) {\n\t\terrno = ENOMEM;\n\t\treturn NULL;\n\t}\n\terr = %s__load(skel);\n\tif (err < 0) {\n\t\t%s__destroy(skel);\n\t\terrno = -err;\n\t\treturn NULL;\n\t}\n\treturn skel;\n}\n#endif\n", n, n, n, n)
+}
+
+// register writes the function that attaches a struct_ops map.
+func (h *header) register(o structOps, link string) {
+	n := h.name
+	h.p("static const struct bpfreplay_value %s__values%d[] = {", n, o.index)
+	for _, m := range o.members {
+		if m.program >= 0 {
+			h.p("\t{%s, NULL, 8, %d},", quoted(m.name), m.program)
+		} else {
+			h.p("\t{%s, %s, %d, 0},", quoted(m.name), quoted(string(m.bytes)), len(m.bytes))
+		}
+	}
+	h.p("\t{NULL, NULL, 0, 0}\n};")
+	kind := "without a link: links has the fd of the map then, and __detach takes it back for good"
+	if o.link {
+		kind = "by a link"
+	}
+	h.p("/* struct %s, %s */\nBPFREPLAY_UNUSED static inline int %s__%s__attach(struct %s *skel)\n{", printable(o.ops), kind, n, link, n)
+	h.p("\tint fd = bpfreplay_register(&%s__artefact, skel, %d, %s, %s__values%d, %v, &skel->error);\n", n, o.index, quoted(o.ops), n, o.index, o.link)
+	h.p("\tif (fd > 0)\n\t\tskel->links.%s_fd = fd;\n\treturn fd;\n}\n", link)
+}
+
+// leaves are the programs that a skeleton does not attach, and why.
+func (h *header) leaves() (out []string) {
+	for i := range h.a.Programs {
+		p := &h.a.Programs[i]
+		why := hookOf(p).why
+		if why == member || cAttach(p) != "" {
+			continue
+		}
+		out = append(out, fmt.Sprintf("%s (%s): %s", h.programs[i], p.Section, cmp.Or(why, "a skeleton in C does not, as bpftool's do not")))
+	}
+	return out
 }

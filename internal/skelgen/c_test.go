@@ -14,7 +14,6 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 	"github.com/bpfreplay/bpfreplay/internal/need"
-	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
 // compilers are those that the headers are for.
@@ -113,18 +112,6 @@ func TestCCompiles(t *testing.T) {
 	compileC(t, paths)
 }
 
-// What the runtime in C cannot find out is refused by name, before there is a header.
-func TestCRefuses(t *testing.T) {
-	a := &artefact.Artefact{Needs: []artefact.Need{{Capability: "core_kern", Why: "x"}, {Capability: "core_no_func_info", Why: "function sub"}}}
-	if err := possibleInC(a); !errors.Is(err, unix.ENOTSUP) || !strings.Contains(err.Error(), "function sub needs core_no_func_info") {
-		t.Error(err)
-	}
-	a.Needs = a.Needs[:1]
-	if err := possibleInC(a); err != nil {
-		t.Error(err)
-	}
-}
-
 // shape says of a prototype what the kernel's is compared with.
 func TestShape(t *testing.T) {
 	obj, _, ok := generated(t, filepath.Join(coreObjects, "kfunc_flavours.bpf.o"))
@@ -184,14 +171,21 @@ func TestCRuns(t *testing.T) {
 			cc(t, compiler, "-O2", "-I"+dir, "testdata/run.c", "-o", bin)
 			need.Root(t)
 			need.BPF(t)
-			out, err := exec.Command(bin).CombinedOutput()
+			pins := t.TempDir()
+			if err := unix.Mount("bpf", pins, "bpf", 0, ""); err != nil {
+				t.Skipf("cannot mount a BPF file system: %v", err)
+			}
+			defer unix.Unmount(pins, unix.MNT_DETACH)
+			out, err := exec.Command(bin, pins).CombinedOutput()
 			if err != nil {
 				t.Fatalf("%v\n%s", err, out)
 			}
 			for _, want := range []string{
 				"broken: program on_enter: PROG_LOAD: Permission denied",
 				"log: R1 type=scalar expected=fp, pkt",
-				"hits: more than 5000", "sum: hits * 999", "mode: 2147483647", "text: changed", "events: 65536", "reused: same id", "open: as before",
+				"hits: more than 5000", "sum: hits * 999", "mode: 2147483647", "text: changed", "events: 65536", "reused: same id", "pinned: same id",
+				"unpinned: map skel_pinned: pin at /nowhere/skel_pinned (is that on a BPF file system?): No such file or directory",
+				"differs: map skel_pinned: the map that is pinned at " + pins + "/skel_pinned has another definition", "open: as before",
 			} {
 				if !bytes.Contains(out, []byte(want)) {
 					t.Errorf("no line %q in\n%s", want, out)

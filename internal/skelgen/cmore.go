@@ -1,6 +1,7 @@
 package skelgen
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,7 +18,18 @@ func asksTypes(s *artefact.Setting) bool {
 // needsTypes reports whether the skeleton needs types.h.
 func (h *header) needsTypes() bool {
 	return slices.ContainsFunc(h.a.Settings, func(s artefact.Setting) bool { return asksTypes(&s) }) ||
-		slices.ContainsFunc(h.a.Programs, func(p artefact.Program) bool { return p.Replaces != "" }) || len(h.arenas()) > 0
+		slices.ContainsFunc(h.a.Programs, func(p artefact.Program) bool { return p.Replaces != "" }) ||
+		slices.ContainsFunc(h.a.Maps, func(m artefact.Map) bool { return m.Arena || m.Pinned }) || h.core() != ""
+}
+
+// core is what needs CO-RE without func_info, "" if nothing does.
+func (h *header) core() string {
+	for _, n := range h.a.Needs {
+		if n.Capability == "core_no_func_info" {
+			return n.Why
+		}
+	}
+	return ""
 }
 
 // arenas are the maps that are arenas.
@@ -28,24 +40,6 @@ func (h *header) arenas() (out []int) {
 		}
 	}
 	return out
-}
-
-// must reports whether a load cannot do without types: one prototype of a function may be
-// taken for the kernel's, of several only one is.
-func (h *header) must() bool {
-	prototypes := make(map[string]uint32)
-	for i := range h.a.Settings {
-		s := &h.a.Settings[i]
-		if !asksTypes(s) {
-			continue
-		}
-		other, twice := prototypes[s.Function]
-		if s.Kind != "mismatch" || twice && other != s.Prototype {
-			return true
-		}
-		prototypes[s.Function] = s.Prototype
-	}
-	return slices.ContainsFunc(h.a.Programs, func(p artefact.Program) bool { return p.Replaces != "" }) || len(h.arenas()) > 0
 }
 
 var btfKinds = map[string]int{"int": 1, "ptr": 2, "array": 3, "struct": 4, "union": 5, "enum": 6, "float": 16, "enum64": 19}
@@ -99,8 +93,31 @@ func (h *header) more() {
 			n, h.maps[i], m.Extra, n, i)
 	}
 	h.p("\t{0, 0, 0, 0, 0, 0, 0, NULL}\n};")
-	h.p("static const struct bpfreplay_more %s__more = {\n\t%s__settings, %s__replaces, %s__arenas, %d, %d, %d, %v\n};", n, n, n, n,
-		settings, replaces, len(h.arenas()), h.must())
+	pins := h.pins()
+	core, path := "NULL", "0"
+	if why := h.core(); why != "" {
+		core = quoted(why)
+	}
+	if pins > 0 {
+		path = fmt.Sprintf("offsetof(struct %s, pin_path)", n)
+	}
+	h.p("static const struct bpfreplay_more %s__more = {\n\t%s__settings, %s__replaces, %s__arenas, %s__pins, %d, %d, %d, %d, %s, %s\n};", n, n, n, n, n,
+		settings, replaces, len(h.arenas()), pins, path, core)
+}
+
+// pins writes the table of maps that are pinned by name, and returns its length.
+func (h *header) pins() int {
+	rows, n := "", 0
+	for i, m := range h.a.Maps {
+		if m.Pinned {
+			// MAP_CREATE's attribute begins with the type.
+			kind := binary.LittleEndian.Uint32(m.Attr.Of(h.a.Blob))
+			rows += fmt.Sprintf("\t{%d, %d, %d, %d, %d, %d, %dULL},\n", i, kind, m.KeySize, m.ValueSize, m.MaxEntries, m.Flags, m.Extra)
+			n++
+		}
+	}
+	h.p("static const struct bpfreplay_pin %s__pins[] = {\n%s\t{0, 0, 0, 0, 0, 0, 0}\n};", h.name, rows)
+	return n
 }
 
 // shape says of a type what typesCompatible of package core looks at, for bpfreplay_compatible

@@ -58,11 +58,17 @@ type section struct {
 
 // structOps is a struct_ops map that a skeleton attaches.
 type structOps struct {
-	index     int // of the map
-	ops       string
-	link      bool
-	values    []string // Go literals of skel.Value
-	functions []string // Go literals of skel.Function
+	index   int // of the map
+	ops     string
+	link    bool
+	members []opsMember
+}
+
+// opsMember is a member that is set: by a program, or to bytes in the object's layout.
+type opsMember struct {
+	name    string
+	program int // -1 for none
+	bytes   []byte
 }
 
 // Go writes the Go file of a skeleton. file is the artefact's file, which the program must have
@@ -139,7 +145,7 @@ func (g *golang) collect() {
 				g.declareType(of.Inner.ValueType)
 			}
 		case m.Kind == "struct_ops":
-			g.ops = append(g.ops, g.structOps(i, of.StructOps))
+			g.ops = append(g.ops, newStructOps(g.obj, g.a, g.types.spec, i, of.StructOps))
 		case m.Mmapable && m.ValueSize > 0:
 			vars := g.variables(m, of)
 			if len(vars) == 0 {
@@ -239,29 +245,29 @@ func kconfigType(k artefact.Kconfig) string {
 	return fmt.Sprintf("[%d]byte", k.Size)
 }
 
-// structOps takes over the members of a struct_ops map that are set.
-func (g *golang) structOps(i int, so *object.StructOps) structOps {
+// newStructOps takes over the members of struct_ops map i that are set.
+func newStructOps(obj *object.Object, a *artefact.Artefact, spec *btf.Spec, i int, so *object.StructOps) structOps {
 	out := structOps{index: i, ops: so.Type, link: so.Link}
 	set := make(map[string]bool)
 	for _, f := range so.Members {
-		name := g.obj.Functions[f.Function].Name
-		p := slices.IndexFunc(g.a.Programs, func(p artefact.Program) bool { return p.Name == name })
+		name := obj.Functions[f.Function].Name
+		p := slices.IndexFunc(a.Programs, func(p artefact.Program) bool { return p.Name == name })
 		if set[f.Name] = true; p >= 0 {
-			out.functions = append(out.functions, fmt.Sprintf("{Member: %q, Program: %d}", f.Name, p))
+			out.members = append(out.members, opsMember{f.Name, p, nil})
 		}
 	}
-	t, err := g.types.spec.Type(so.TypeID)
+	t, err := spec.Type(so.TypeID)
 	if err != nil {
 		return out
 	}
 	for _, m := range t.Members {
-		size, err := g.types.spec.SizeOf(m.Type)
+		size, err := spec.SizeOf(m.Type)
 		from := int(m.BitOffset / 8)
 		if err != nil || set[m.Name] || m.BitSize != 0 || from+int(size) > len(so.Data) {
 			continue
 		}
 		if b := so.Data[from:][:size]; slices.ContainsFunc(b, func(b byte) bool { return b != 0 }) {
-			out.values = append(out.values, fmt.Sprintf("{Member: %q, Bytes: %q}", m.Name, b))
+			out.members = append(out.members, opsMember{m.Name, -1, b})
 		}
 	}
 	return out
@@ -300,8 +306,16 @@ func (g *golang) attach() (does []attached, leaves []string) {
 		if o.link {
 			typ, call = "link.Link", "RegisterLink"
 		}
+		var values, functions []string
+		for _, m := range o.members {
+			if m.program >= 0 {
+				functions = append(functions, fmt.Sprintf("{Member: %q, Program: %d}", m.name, m.program))
+			} else {
+				values = append(values, fmt.Sprintf("{Member: %q, Bytes: %q}", m.name, m.bytes))
+			}
+		}
 		does = append(does, attached{fields.unique(field), "Maps." + field, methods.unique("Attach" + field), "map " + m.Name, where, typ, "*ebpf.Map",
-			fmt.Sprintf("s.s.%s(p, %q, []skel.Value{%s}, []skel.Function{%s})", call, o.ops, strings.Join(o.values, ", "), strings.Join(o.functions, ", "))})
+			fmt.Sprintf("s.s.%s(p, %q, []skel.Value{%s}, []skel.Function{%s})", call, o.ops, strings.Join(values, ", "), strings.Join(functions, ", "))})
 	}
 	return does, leaves
 }

@@ -11,9 +11,14 @@
 #include <linux/cpumask.h>
 #include <linux/errno.h>
 #include <linux/fdtable.h>
+#include <linux/file.h>
+#include <linux/fs.h>
 #include <linux/mm.h>
+#include <linux/mman.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/string.h>
+#include <linux/uaccess.h>
 #include <linux/version.h>
 #else
 #ifndef _GNU_SOURCE
@@ -60,6 +65,7 @@ struct bpf_loader_ctx {
 #define BPFREPLAY_ASSERT(x) _Static_assert(x, #x)
 #endif
 #define BPFREPLAY_UNUSED __attribute__((unused))
+#define BPFREPLAY_LOG (1 << 20) /* bytes of the verifier's log */
 
 #ifdef __KERNEL__
 int kern_sys_bpf(int cmd, union bpf_attr *attr, unsigned int size); /* in no header; int, not long */
@@ -71,12 +77,30 @@ static inline const char *bpfreplay_strerror(int err)
 {
 	return err == EPERM ? "EPERM" : err == EINVAL ? "EINVAL" : err == ENOMEM ? "ENOMEM" : err == EACCES ? "EACCES" : err == ENOENT ? "ENOENT" : "error";
 }
+/* Memory of the process that loads the module, NULL for none: what the kernel takes or fills in user space only. */
+static inline char *bpfreplay_user(size_t n)
+{
+	unsigned long p = current->mm ? vm_mmap(NULL, 0, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, 0) : 0;
+
+	return IS_ERR_VALUE(p) ? NULL : (char *)p;
+}
+static inline void bpfreplay_free_user(char *p, size_t n)
+{
+	if (p)
+		vm_munmap((unsigned long)p, n);
+}
+#define bpfreplay_to_user(to, from, n) (copy_to_user((void __user *)(to), from, n) ? -EFAULT : 0)
+#define bpfreplay_from_user(to, from, n) (copy_from_user(to, (const void __user *)(from), n) ? -EFAULT : 0)
 #else
 #define bpfreplay_alloc(n) calloc(1, n)
 #define bpfreplay_free(p) free(p)
 #define bpfreplay_close_fd(fd) close(fd)
 #define bpfreplay_page() ((size_t)sysconf(_SC_PAGESIZE))
 #define bpfreplay_strerror(err) strerror(err)
+#define bpfreplay_user(n) ((char *)calloc(1, n))
+#define bpfreplay_free_user(p, n) free(p)
+#define bpfreplay_to_user(to, from, n) (memcpy(to, from, n), 0)
+#define bpfreplay_from_user(to, from, n) (memcpy(to, from, n), 0)
 #endif
 
 #if __SIZEOF_POINTER__ == 8
@@ -129,7 +153,9 @@ struct bpfreplay_artefact {
 	const struct bpfreplay_kconfig *kconfigs;
 	const struct bpfreplay_signature *signatures; /* NULL: it is not signed */
 	const struct bpfreplay_more *more; /* what else is to do before a run and after a load, NULL for nothing */
-	int (*prepare)(const struct bpfreplay_artefact *a, void *ctx, unsigned char *blob, struct bpfreplay_error *e);
+	/* owned: by map, whether the fd in the context is the skeleton's and not the caller's. */
+	int (*prepare)(const struct bpfreplay_artefact *a, void *ctx, unsigned char *blob, bool *owned, struct bpfreplay_error *e);
+	int (*pin)(const struct bpfreplay_artefact *a, void *ctx, const int *reused, struct bpfreplay_error *e);
 	void (*done)(const struct bpfreplay_artefact *a, void *ctx, int err);
 };
 
@@ -192,16 +218,23 @@ static inline int bpfreplay_update(int fd, const void *value)
 BPFREPLAY_UNUSED static inline int bpfreplay_raw_tracepoint_open(const char *name, int prog)
 {
 	__u64 attr[2] = {0, 0};
+	size_t n = name ? strlen(name) + 1 : 0;
+	char *user = n ? bpfreplay_user(n) : NULL; /* the kernel takes a name from user space only */
+	int err = n ? user ? bpfreplay_to_user(user, name, n) : -ENOMEM : 0;
 
-	bpfreplay_putp(attr, 0, name);
+	bpfreplay_putp(attr, 0, user);
 	bpfreplay_put32(attr, 8, (__u32)prog);
-	return bpfreplay_bpf(17, attr, sizeof(attr));
+	if (!err)
+		err = bpfreplay_bpf(17, attr, sizeof(attr));
+	bpfreplay_free_user(user, n);
+	return err;
 }
-BPFREPLAY_UNUSED static inline int bpfreplay_link_create(int prog, int attach_type)
+/* of: fd of a program, or of a struct_ops map */
+BPFREPLAY_UNUSED static inline int bpfreplay_link_create(int of, int attach_type)
 {
 	__u64 attr[2] = {0, 0};
 
-	bpfreplay_put32(attr, 0, (__u32)prog);
+	bpfreplay_put32(attr, 0, (__u32)of);
 	bpfreplay_put32(attr, 8, (__u32)attach_type);
 	return bpfreplay_bpf(28, attr, sizeof(attr));
 }
@@ -338,6 +371,29 @@ static inline int bpfreplay_load_prog(const void *insns, __u32 size, const int *
 	return bpfreplay_bpf(5, attr, sizeof(attr));
 }
 
+#ifdef __KERNEL__
+/* Has the kernel keep the hash of a map: OBJ_GET_INFO_BY_FD is none of the commands that modules have. */
+static inline int bpfreplay_hash(int fd)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 18, 0)
+	struct bpf_map *map = bpf_map_get((__u32)fd);
+	int err;
+
+	if (IS_ERR(map))
+		return PTR_ERR(map);
+	/* It has lost two parameters by 7.3. */
+	if (__builtin_types_compatible_p(__typeof__(map->ops->map_get_hash), int (*)(struct bpf_map *)))
+		err = ((int (*)(struct bpf_map *))(void *)map->ops->map_get_hash)(map);
+	else
+		err = ((int (*)(struct bpf_map *, u32, void *))(void *)map->ops->map_get_hash)(map, sizeof(map->sha), map->sha);
+	bpf_map_put(map);
+	return err;
+#else
+	return -EOPNOTSUPP;
+#endif
+}
+#endif
+
 /* One run of the loader program. The results are in the context then. */
 #ifdef BPFREPLAY_SKEL_INTERNAL
 static inline int bpfreplay_once(const struct bpfreplay_artefact *a, const struct bpfreplay_signed *s, void *ctx, const void *blob,
@@ -365,7 +421,10 @@ static inline int bpfreplay_once(const struct bpfreplay_artefact *a, const struc
 				 struct bpfreplay_error *e)
 {
 	const struct bpfreplay_signature *sig = s->signature;
-	__u64 run_attr[10], info_attr[2], info[13], hash[4];
+	__u64 run_attr[10];
+#ifndef __KERNEL__
+	__u64 info_attr[2], info[13], hash[4];
+#endif
 	const char *what;
 	int map, prog = -1, err;
 
@@ -374,6 +433,9 @@ static inline int bpfreplay_once(const struct bpfreplay_artefact *a, const struc
 	if (err >= 0 && sig && sig->contract != 'b') {
 		/* The loader program compares what the kernel keeps of this. */
 		what = "OBJ_GET_INFO_BY_FD";
+#ifdef __KERNEL__
+		err = bpfreplay_hash(map);
+#else
 		memset(info_attr, 0, sizeof(info_attr));
 		memset(info, 0, sizeof(info));
 		bpfreplay_put32(info_attr, 0, (__u32)map);
@@ -382,6 +444,7 @@ static inline int bpfreplay_once(const struct bpfreplay_artefact *a, const struc
 		bpfreplay_putp(info, 88, hash);
 		bpfreplay_put32(info, 96, sizeof(hash));
 		err = bpfreplay_bpf(15, info_attr, sizeof(info_attr));
+#endif
 	}
 	if (err >= 0) {
 		what = "PROG_LOAD";
@@ -724,7 +787,8 @@ static inline void bpfreplay_override(const struct bpfreplay_artefact *a, void *
 }
 
 /* After a run: what the loader program leaves zeroed, and the memory of sections. */
-static inline int bpfreplay_finish(const struct bpfreplay_artefact *a, void *ctx, const int *reused, struct bpfreplay_error *e)
+static inline int bpfreplay_finish(const struct bpfreplay_artefact *a, void *ctx, const int *reused, const bool *owned,
+				   struct bpfreplay_error *e)
 {
 	__u32 i, j;
 	int err;
@@ -767,9 +831,11 @@ static inline int bpfreplay_finish(const struct bpfreplay_artefact *a, void *ctx
 			return err;
 		}
 	}
-#ifndef __KERNEL__ /* where file descriptors are taken back at once */
+#ifdef __KERNEL__ /* where file descriptors are taken back at once */
+	(void)owned;
+#else
 	for (i = 0; i < a->n_maps; i++) {
-		if (!reused[i] || a->maps[i].arena)
+		if (!reused[i] || owned[i])
 			continue;
 		err = fcntl(reused[i], F_DUPFD_CLOEXEC, 3); /* that one stays the caller's */
 		if (err < 0)
@@ -808,13 +874,14 @@ BPFREPLAY_UNUSED static inline int bpfreplay_load_as(const struct bpfreplay_arte
 	__u32 i, level = ((struct bpf_loader_ctx *)ctx)->log_level;
 	unsigned char *blob = (unsigned char *)bpfreplay_alloc(a->blob_sz);
 	int *reused = (int *)bpfreplay_alloc((a->n_maps + 1) * sizeof(int));
+	bool *owned = (bool *)bpfreplay_alloc(a->n_maps + 1);
 	int step, err = -ENOMEM;
-	char contract = 0;
+	char contract = 0, *log;
 
 	snprintf(e->text, sizeof(e->text), "loader program: no memory");
 	bpfreplay_free(e->log);
 	e->log = NULL;
-	if (!blob || !reused)
+	if (!blob || !reused || !owned)
 		goto out;
 	memcpy(blob, a->blob, a->blob_sz);
 	((struct bpf_loader_ctx *)ctx)->sz = a->ctx_sz;
@@ -839,7 +906,9 @@ BPFREPLAY_UNUSED static inline int bpfreplay_load_as(const struct bpfreplay_arte
 	}
 	err = bpfreplay_settings(a, ctx, e);
 	if (err >= 0 && a->more)
-		err = a->prepare(a, ctx, blob, e);
+		err = a->prepare(a, ctx, blob, owned, e);
+	if (err >= 0 && is_signed)
+		err = bpfreplay_unchanged(a, ctx, e); /* no map that is pinned, no arena */
 	if (err < 0)
 		goto out;
 	if (!is_signed)
@@ -851,33 +920,40 @@ BPFREPLAY_UNUSED static inline int bpfreplay_load_as(const struct bpfreplay_arte
 		step = bpfreplay_steps(a, s, ctx, blob, reused, e, &err);
 	if (step < 0 && err < 0 && is_signed)
 		bpfreplay_refused(err, s, e);
+	if (step < 0 && err >= 0 && a->more)
+		err = a->pin(a, ctx, reused, e);
 	if (step < 0 && err >= 0)
-		err = bpfreplay_finish(a, ctx, reused, e);
+		err = bpfreplay_finish(a, ctx, reused, owned, e);
 	if (err >= 0) {
 		e->text[0] = 0;
 		goto out;
 	}
 	bpfreplay_undo(a, ctx, reused);
-#ifdef __KERNEL__ /* the verifier takes the buffer of a log for one of user space */
-	(void)level;
-#else
-	if (step >= 0 && a->steps[step].prog >= 0 && (e->log = (char *)calloc(1, 1 << 20)) != NULL) {
-		__u32 log = a->progs[a->steps[step].prog].log;
+	log = step >= 0 && a->steps[step].prog >= 0 ? bpfreplay_user(BPFREPLAY_LOG) : NULL;
+	if (log) {
+		__u32 at = a->progs[a->steps[step].prog].log;
 		struct bpfreplay_error again;
 		int ignored;
 
 		/* Of a million instructions only the last lines count. */
-		bpfreplay_put32(ctx, log, level ? level : err == -E2BIG ? 4 : 1);
-		bpfreplay_put32(ctx, log + 4, 1 << 20);
-		bpfreplay_putp(ctx, log + 8, e->log);
+		bpfreplay_put32(ctx, at, level ? level : err == -E2BIG ? 4 : 1);
+		bpfreplay_put32(ctx, at + 4, BPFREPLAY_LOG);
+		bpfreplay_putp(ctx, at + 8, log);
 		bpfreplay_steps(a, s, ctx, blob, reused, &again, &ignored);
 		bpfreplay_undo(a, ctx, reused);
-		memset((char *)ctx + log, 0, 16);
+		memset((char *)ctx + at, 0, 16);
+		e->log = (char *)bpfreplay_alloc(BPFREPLAY_LOG);
+		if (e->log && bpfreplay_from_user(e->log, log, BPFREPLAY_LOG) < 0)
+			e->log[0] = 0;
+		bpfreplay_free_user(log, BPFREPLAY_LOG);
 	}
-#endif
 out:
 	if (a->more)
 		a->done(a, ctx, err);
+	for (i = 0; i < a->n_maps && owned && err < 0; i++)
+		if (owned[i])
+			bpfreplay_close(&bpfreplay_map_desc(ctx, i)->map_fd);
+	bpfreplay_free(owned);
 	bpfreplay_free(blob);
 	bpfreplay_free(reused);
 	bpfreplay_free(s->insns);

@@ -1,7 +1,7 @@
 /*
- * For skeletons that need to know types of the kernel or of a program, or that have
- * arenas: struct_ops maps, weak functions with a prototype, freplace programs. The
- * kernel's types are those in /sys/kernel/btf.
+ * For skeletons that need to know types of the kernel or of a program: struct_ops maps,
+ * weak functions with a prototype, freplace programs; and for those with arenas, with
+ * maps that are pinned, or with a need. The kernel's types are those in /sys/kernel/btf.
  */
 #ifndef BPFREPLAY_SKEL_TYPES_H
 #define BPFREPLAY_SKEL_TYPES_H
@@ -29,29 +29,117 @@ struct bpfreplay_arena {
 	__u64 extra;
 	const __u32 *globals; /* in the blob, 0 ends them */
 };
+struct bpfreplay_pin {
+	__u32 map, type, key_size, value_size, max_entries, flags;
+	__u64 extra;
+};
 struct bpfreplay_more {
 	const struct bpfreplay_setting *settings;
 	const struct bpfreplay_replaces *replaces;
 	const struct bpfreplay_arena *arenas;
-	__u32 n_settings, n_replaces, n_arenas;
-	bool must; /* a load cannot do without what is asked */
+	const struct bpfreplay_pin *pins;
+	__u32 n_settings, n_replaces, n_arenas, n_pins;
+	__u32 pin_path;	  /* in the skeleton: const char * */
+	const char *core; /* what needs CO-RE without func_info, NULL for nothing */
+};
+/* A member of a struct_ops map that is set: its bytes in the object's layout, or, if there are none, a program. */
+struct bpfreplay_value {
+	const char *member, *bytes;
+	__u32 size, prog;
 };
 
 #ifdef __KERNEL__
-static inline int bpfreplay_prepare(const struct bpfreplay_artefact *a, void *ctx, unsigned char *blob, struct bpfreplay_error *e)
+typedef struct file *bpfreplay_file;
+
+static inline int bpfreplay_file_open(bpfreplay_file *f, const char *path)
 {
-	(void)ctx, (void)blob;
-	if (!a->more->must)
-		return 0; /* a weak function is taken to have its prototype */
-	snprintf(e->text, sizeof(e->text), "loader program: a kernel module cannot look for types, nor map arenas");
-	return -EOPNOTSUPP;
+	*f = filp_open(path, O_RDONLY, 0);
+	return PTR_ERR_OR_ZERO(*f);
 }
-static inline void bpfreplay_done(const struct bpfreplay_artefact *a, void *ctx, int err)
+static inline ssize_t bpfreplay_file_read(bpfreplay_file f, void *to, size_t n, size_t at)
 {
-	(void)a, (void)ctx, (void)err;
+	loff_t pos = at;
+
+	return kernel_read(f, to, n, &pos);
+}
+static inline void bpfreplay_file_close(bpfreplay_file f) { filp_close(f, NULL); }
+
+struct bpfreplay_dir {
+	struct dir_context ctx;
+	char *list;
+	size_t n, size;
+};
+static inline bool bpfreplay_dir_entry(struct dir_context *ctx, const char *name, int len, loff_t off, u64 ino, unsigned int type)
+{
+	struct bpfreplay_dir *d = container_of(ctx, struct bpfreplay_dir, ctx);
+
+	if (d->n + len + 2 > d->size)
+		return false;
+	memcpy(d->list + d->n, name, len);
+	d->n += len + 1;
+	return true;
+}
+/* The names in a directory, one after the other; an empty one ends them. */
+static inline void bpfreplay_dir_list(const char *path, char *list, size_t size)
+{
+	struct bpfreplay_dir d = {.ctx.actor = bpfreplay_dir_entry, .list = list, .size = size};
+	struct file *f = filp_open(path, O_RDONLY | O_DIRECTORY, 0);
+
+	if (IS_ERR(f))
+		return;
+	iterate_dir(f, &d.ctx);
+	filp_close(f, NULL);
 }
 #else
 #include <dirent.h>
+
+typedef int bpfreplay_file;
+
+static inline int bpfreplay_file_open(bpfreplay_file *f, const char *path)
+{
+	*f = open(path, O_RDONLY | O_CLOEXEC);
+	return *f < 0 ? -errno : 0;
+}
+static inline ssize_t bpfreplay_file_read(bpfreplay_file f, void *to, size_t n, size_t at)
+{
+	ssize_t r;
+
+	do {
+		r = pread(f, to, n, (off_t)at);
+	} while (r < 0 && errno == EINTR);
+	return r < 0 ? -errno : r;
+}
+static inline void bpfreplay_file_close(bpfreplay_file f) { close(f); }
+
+/* The names in a directory, one after the other; an empty one ends them. */
+static inline void bpfreplay_dir_list(const char *path, char *list, size_t size)
+{
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+	size_t n = 0, len;
+
+	while (dir && (entry = readdir(dir)) != NULL) {
+		len = strlen(entry->d_name);
+		if (n + len + 2 > size)
+			break;
+		memcpy(list + n, entry->d_name, len);
+		n += len + 1;
+	}
+	if (dir)
+		closedir(dir);
+}
+#endif
+
+/* Larger memory in the place of what has no room left. */
+static inline void *bpfreplay_grow(void *old, size_t used, size_t size)
+{
+	void *p = bpfreplay_alloc(size);
+
+	if (p && used)
+		memcpy(p, old, used);
+	bpfreplay_free(old);
+	return p;
+}
 
 /* BTF, of a module on top of vmlinux's. */
 struct bpfreplay_btf {
@@ -63,8 +151,8 @@ struct bpfreplay_btf {
 
 static inline void bpfreplay_btf_free(struct bpfreplay_btf *b)
 {
-	free(b->raw);
-	free(b->at);
+	bpfreplay_free(b->raw);
+	bpfreplay_free(b->at);
 	memset(b, 0, sizeof(*b));
 }
 
@@ -75,7 +163,6 @@ static inline int bpfreplay_btf_index(struct bpfreplay_btf *b, size_t size, cons
 	static const unsigned char fixed[20] = {0, 4, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 4, 0, 0};
 	static const unsigned char each[20] = {0, 0, 0, 0, 12, 12, 8, 0, 0, 0, 0, 0, 0, 8, 0, 12, 0, 0, 0, 12};
 	__u32 h[6], at, end, info, kind, room = 0;
-	__u32 *more;
 
 	if (size < sizeof(h))
 		return -EINVAL;
@@ -93,10 +180,9 @@ static inline int bpfreplay_btf_index(struct bpfreplay_btf *b, size_t size, cons
 	while (at + 12 <= end) {
 		if (b->n == room) {
 			room = room ? 2 * room : 4096;
-			more = (__u32 *)realloc(b->at, room * sizeof(*more));
-			if (!more)
+			b->at = (__u32 *)bpfreplay_grow(b->at, b->n * sizeof(*b->at), room * sizeof(*b->at));
+			if (!b->at)
 				return -ENOMEM;
-			b->at = more;
 		}
 		b->at[b->n++] = at;
 		memcpy(&info, b->raw + at + 4, 4);
@@ -110,34 +196,25 @@ static inline int bpfreplay_btf_index(struct bpfreplay_btf *b, size_t size, cons
 
 static inline int bpfreplay_btf_read(struct bpfreplay_btf *b, const char *path, const struct bpfreplay_btf *base)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC), err = 0;
 	size_t size = 0, room = 0;
-	ssize_t n;
-	char *more;
+	bpfreplay_file f;
+	ssize_t n = 0;
+	int err;
 
 	memset(b, 0, sizeof(*b));
-	if (fd < 0)
-		return -errno;
-	for (;;) {
-		if (size == room) {
-			room = room ? 2 * room : 1 << 16;
-			more = (char *)realloc(b->raw, room);
-			if (!more) {
-				err = -ENOMEM;
-				break;
-			}
-			b->raw = more;
-		}
-		n = read(fd, b->raw + size, room - size);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			err = -errno;
-		if (n <= 0)
-			break;
+	err = bpfreplay_file_open(&f, path);
+	if (err)
+		return err;
+	do {
 		size += (size_t)n;
-	}
-	close(fd);
+		if (size == room) {
+			room = room ? 2 * room : 1 << 20;
+			b->raw = (char *)bpfreplay_grow(b->raw, size, room);
+		}
+		n = b->raw ? bpfreplay_file_read(f, b->raw + size, room - size, size) : -ENOMEM;
+	} while (n > 0);
+	err = (int)n;
+	bpfreplay_file_close(f);
 	if (!err)
 		err = bpfreplay_btf_index(b, size, base);
 	if (err)
@@ -266,9 +343,9 @@ struct bpfreplay_kernel {
 /* Looks for a type in vmlinux, and then in the modules. */
 static inline __u32 bpfreplay_find_in_kernel(struct bpfreplay_kernel *k, const char *name, __u32 kind, const struct bpfreplay_btf **in)
 {
-	char path[sizeof("/sys/kernel/btf/") + 256];
-	struct dirent *entry;
-	DIR *dir;
+	const size_t size = 1 << 16;
+	char path[96], *list;
+	const char *entry;
 	__u32 id;
 
 	if (!k->read) {
@@ -279,19 +356,20 @@ static inline __u32 bpfreplay_find_in_kernel(struct bpfreplay_kernel *k, const c
 		return 0;
 	*in = &k->vmlinux;
 	id = bpfreplay_find(&k->vmlinux, name, kind);
-	if (id || !(dir = opendir("/sys/kernel/btf")))
-		return id;
-	while (!id && (entry = readdir(dir)) != NULL) {
-		if (entry->d_name[0] == '.' || !strcmp(entry->d_name, "vmlinux"))
+	list = id ? NULL : (char *)bpfreplay_alloc(size);
+	if (list)
+		bpfreplay_dir_list("/sys/kernel/btf", list, size);
+	for (entry = list; !id && entry && *entry; entry += strlen(entry) + 1) {
+		if (*entry == '.' || !strcmp(entry, "vmlinux"))
 			continue;
-		snprintf(path, sizeof(path), "/sys/kernel/btf/%s", entry->d_name);
+		snprintf(path, sizeof(path), "/sys/kernel/btf/%.64s", entry); /* names of modules have less than 64 bytes */
 		bpfreplay_btf_free(&k->module);
 		if (bpfreplay_btf_read(&k->module, path, &k->vmlinux))
 			continue; /* it is gone */
 		*in = &k->module;
 		id = bpfreplay_find(&k->module, name, kind);
 	}
-	closedir(dir);
+	bpfreplay_free(list);
 	return id;
 }
 
@@ -347,6 +425,103 @@ static inline int bpfreplay_setting(const struct bpfreplay_setting *s, struct bp
 	return 0;
 }
 
+/* Fills a struct_ops map in the layout of this kernel, which registers it unless it is for a link. Returns a negative
+ * errno, or the fd of the link, or, without one, that of the map. */
+BPFREPLAY_UNUSED static inline int bpfreplay_register(const struct bpfreplay_artefact *a, void *ctx, __u32 map, const char *type,
+						      const struct bpfreplay_value *v, bool link, struct bpfreplay_error *e)
+{
+	int fd = bpfreplay_map_desc(ctx, map)->map_fd, err = -EOPNOTSUPP, i, data;
+	const struct bpfreplay_btf *b = NULL;
+	struct bpfreplay_kernel k;
+	unsigned char *value = NULL;
+	__u32 id, of, at, size;
+	char name[160];
+	__u64 prog;
+
+	memset(&k, 0, sizeof(k));
+	id = bpfreplay_find_in_kernel(&k, type, 4, &b);
+	snprintf(name, sizeof(name), "bpf_struct_ops_%s", type);
+	of = id ? bpfreplay_find(b, name, 4) : 0;
+	data = of ? bpfreplay_member_index(b, of, "data") : -1;
+	if (data >= 0) {
+		size = bpfreplay_word(b, of, 2);
+		value = (unsigned char *)bpfreplay_alloc(size);
+		err = value ? 0 : -ENOMEM;
+	}
+	for (; !err && v->member; v++) {
+		i = bpfreplay_member_index(b, id, v->member);
+		at = i < 0 ? 0 : (bpfreplay_word(b, of, 5 + 3 * (__u32)data) + bpfreplay_word(b, id, 5 + 3 * (__u32)i)) / 8;
+		prog = (__u64)*bpfreplay_prog_fd(a, ctx, v->prog);
+		if (i < 0 || at + v->size > size)
+			err = -EOPNOTSUPP;
+		else
+			memcpy(value + at, v->bytes ? v->bytes : (const char *)&prog, v->size);
+	}
+	if (!err)
+		err = bpfreplay_update(fd, value);
+	if (!err)
+		err = link ? bpfreplay_link_create(fd, 44) : fd; /* BPF_STRUCT_OPS */
+	bpfreplay_btf_free(&k.module);
+	bpfreplay_btf_free(&k.vmlinux);
+	bpfreplay_free(value);
+	if (err < 0)
+		snprintf(e->text, sizeof(e->text), "map %s: attach: %s", a->maps[map].name, bpfreplay_strerror(-err));
+	return err;
+}
+/* Takes back a struct_ops map that is registered without a link. */
+BPFREPLAY_UNUSED static inline void bpfreplay_unregister(int *fd)
+{
+	__u64 attr[4] = {0, 0, 0, 0};
+	__u32 key = 0;
+
+	bpfreplay_put32(attr, 0, (__u32)*fd);
+	bpfreplay_putp(attr, 8, &key);
+	if (*fd > 0)
+		bpfreplay_bpf(3, attr, sizeof(attr));
+	*fd = 0;
+}
+
+/* Whether the kernel heeds CO-RE records of a program without func_info (7.3), or a negative errno: 1 is compared with the
+ * size of an int, which it is not, so that such a kernel refuses the program. */
+static inline int bpfreplay_heeds_core(void)
+{
+	static const __u32 types[] = {
+		0x0001eb9f, 24, 0, 28, 28, 7,	 /* magic, version; header; types: offset, length; strings: offset, length */
+		1, 1U << 24, 4, 1U << 24 | 32,	 /* int */
+		0, 13U << 24, 1,		 /* int (void) */
+		0x746e6900, 0x00003000,		 /* "", "int", "0" */
+	};
+	static const __u64 insns[2] = {0x1000000b7, 0x95}; /* r0 = 1; exit */
+	static const __u32 record[4] = {0, 1, 5, 9}; /* instruction, type, "0", size of the type */
+	__u64 btf[4], load[18];
+	int fd, prog;
+
+	memset(btf, 0, sizeof(btf));
+	memset(load, 0, sizeof(load));
+	bpfreplay_putp(btf, 0, types);
+	bpfreplay_put32(btf, 16, 24 + 28 + 7);
+	fd = bpfreplay_bpf(18, btf, 28);
+	if (fd < 0)
+		return fd;
+	bpfreplay_put32(load, 0, 1); /* BPF_PROG_TYPE_SOCKET_FILTER */
+	bpfreplay_put32(load, 4, 2);
+	bpfreplay_putp(load, 8, insns);
+	bpfreplay_putp(load, 16, "GPL");
+	bpfreplay_put32(load, 72, (__u32)fd);
+	bpfreplay_put32(load, 116, 1);
+	bpfreplay_putp(load, 128, record);
+	bpfreplay_put32(load, 136, sizeof(record));
+	prog = bpfreplay_bpf(5, load, 140);
+	bpfreplay_close_fd(fd);
+	if (prog >= 0)
+		bpfreplay_close_fd(prog);
+	return prog >= 0 ? 0 : prog == -EPERM || prog == -ENOMEM || prog == -EMFILE ? prog : 1;
+}
+
+#ifdef __KERNEL__
+/* OBJ_GET_INFO_BY_FD and BTF_GET_FD_BY_ID are for user space only. */
+static inline int bpfreplay_function(int prog, const char *name) { return -EOPNOTSUPP; }
+#else
 static inline int bpfreplay_info(int fd, void *info, __u32 size)
 {
 	__u64 attr[2] = {0, 0};
@@ -390,12 +565,14 @@ static inline int bpfreplay_function(int prog, const char *name)
 	return err ? err : -ENOENT;
 }
 
+#endif
+
 /* Whether instructions may refer to any place in a map's value, and not to its first 512 MiB only (7.0). */
 static inline bool bpfreplay_far(void)
 {
 	__u64 map_attr[4], load[9], insns[3] = {0x2118, (__u64)(1 << 30) << 32, 0x95}; /* r1 = value + 1 GiB; exit */
-	char log[1024] = "";
-	int map, prog;
+	char log[1024] = "", *to = bpfreplay_user(sizeof(log));
+	int map, prog = 0;
 
 	memset(map_attr, 0, sizeof(map_attr));
 	memset(load, 0, sizeof(load));
@@ -403,27 +580,56 @@ static inline bool bpfreplay_far(void)
 	bpfreplay_put32(map_attr, 4, 4);
 	bpfreplay_put32(map_attr, 8, 4);
 	bpfreplay_put32(map_attr, 12, 1);
-	map = bpfreplay_bpf(0, map_attr, sizeof(map_attr));
-	if (map < 0)
-		return false;
-	bpfreplay_put32(insns, 4, (__u32)map);
-	bpfreplay_put32(load, 0, 1); /* BPF_PROG_TYPE_SOCKET_FILTER */
-	bpfreplay_put32(load, 4, 3);
-	bpfreplay_putp(load, 8, insns);
-	bpfreplay_putp(load, 16, "GPL");
-	bpfreplay_put32(load, 24, 1);
-	bpfreplay_put32(load, 28, sizeof(log));
-	bpfreplay_putp(load, 32, log);
-	prog = bpfreplay_bpf(5, load, sizeof(load));
-	close(map);
-	if (prog >= 0)
-		close(prog);
-	return prog < 0 && strstr(log, "invalid access to map value pointer");
+	map = to ? bpfreplay_bpf(0, map_attr, sizeof(map_attr)) : -1;
+	if (map >= 0) {
+		bpfreplay_put32(insns, 4, (__u32)map);
+		bpfreplay_put32(load, 0, 1); /* BPF_PROG_TYPE_SOCKET_FILTER */
+		bpfreplay_put32(load, 4, 3);
+		bpfreplay_putp(load, 8, insns);
+		bpfreplay_putp(load, 16, "GPL");
+		bpfreplay_put32(load, 24, 1);
+		bpfreplay_put32(load, 28, sizeof(log));
+		bpfreplay_putp(load, 32, to);
+		prog = bpfreplay_bpf(5, load, sizeof(load));
+		bpfreplay_close_fd(map);
+		bpfreplay_close(&prog);
+		if (bpfreplay_from_user(log, to, sizeof(log)) < 0)
+			log[0] = 0;
+	}
+	bpfreplay_free_user(to, sizeof(log));
+	log[sizeof(log) - 1] = 0;
+	return strstr(log, "invalid access to map value pointer") != NULL;
 }
+
+#ifdef __KERNEL__
+/* In the process that loads the module: programs know the memory by its address there. The kernel's is not for modules. */
+static inline void *bpfreplay_arena_map(const struct bpfreplay_arena *r, int fd, size_t size, int *err)
+{
+	struct file *f = current->mm ? fget((unsigned int)fd) : NULL;
+	unsigned long p = -ENOMEM;
+
+	if (f) {
+		p = vm_mmap(f, (unsigned long)r->extra, size, PROT_READ | PROT_WRITE, MAP_SHARED | (r->extra ? MAP_FIXED_NOREPLACE : 0), 0);
+		fput(f);
+	}
+	*err = IS_ERR_VALUE(p) ? (int)p : 0;
+	return *err ? NULL : (void *)p;
+}
+static inline void bpfreplay_arena_unmap(void *p, size_t size) { vm_munmap((unsigned long)p, size); }
+#else
+static inline void *bpfreplay_arena_map(const struct bpfreplay_arena *r, int fd, size_t size, int *err)
+{
+	void *p = mmap((void *)(size_t)r->extra, size, PROT_READ | PROT_WRITE, MAP_SHARED | (r->extra ? MAP_FIXED_NOREPLACE : 0), fd, 0);
+
+	*err = p == MAP_FAILED ? -errno : 0;
+	return *err ? NULL : p;
+}
+static inline void bpfreplay_arena_unmap(void *p, size_t size) { munmap(p, size); }
+#endif
 
 /* Makes an arena, maps it and puts its data there: programs that refer to it can be loaded only then. */
 static inline int bpfreplay_arena(const struct bpfreplay_artefact *a, const struct bpfreplay_arena *r, void *ctx, unsigned char *blob,
-				  struct bpfreplay_error *e)
+				  bool *owned, struct bpfreplay_error *e)
 {
 	size_t size = r->pages * bpfreplay_page(), at = 0;
 	struct bpf_map_desc *d = bpfreplay_map_desc(ctx, r->map);
@@ -431,7 +637,7 @@ static inline int bpfreplay_arena(const struct bpfreplay_artefact *a, const stru
 	__u64 attr[32];
 	__u32 word;
 	void *p;
-	int fd;
+	int fd, err;
 
 	memset(attr, 0, sizeof(attr));
 	memcpy(attr, blob + a->maps[r->map].attr, r->attr_sz);
@@ -440,26 +646,27 @@ static inline int bpfreplay_arena(const struct bpfreplay_artefact *a, const stru
 		snprintf(e->text, sizeof(e->text), "map %s: MAP_CREATE: %s", a->maps[r->map].name, bpfreplay_strerror(-fd));
 		return fd;
 	}
-	p = mmap((void *)(size_t)r->extra, size, PROT_READ | PROT_WRITE, MAP_SHARED | (r->extra ? MAP_FIXED_NOREPLACE : 0), fd, 0);
-	if (p == MAP_FAILED || r->data_sz > size) {
-		snprintf(e->text, sizeof(e->text), "map %s: map its memory: %s", a->maps[r->map].name, strerror(p == MAP_FAILED ? errno : E2BIG));
-		close(fd);
-		return p == MAP_FAILED ? -errno : -E2BIG;
-	}
-	memcpy((char *)ctx + r->memory, &p, sizeof(p));
-	memcpy((char *)ctx + r->memory + sizeof(p), &size, sizeof(size));
 	d->map_fd = fd;
-	if (!r->data_sz)
-		return 0;
-	if (bpfreplay_far()) { /* programs have the first pages to themselves */
+	owned[r->map] = true;
+	p = bpfreplay_arena_map(r, fd, size, &err);
+	if (!err && r->data_sz > size)
+		err = -E2BIG;
+	if (p) { /* to be unmapped in any case */
+		memcpy((char *)ctx + r->memory, &p, sizeof(p));
+		memcpy((char *)ctx + r->memory + sizeof(p), &size, sizeof(size));
+	}
+	if (!err && r->data_sz && bpfreplay_far()) { /* programs have the first pages to themselves */
 		at = size - bpfreplay_pages(r->data_sz);
 		for (g = r->globals; *g; g++) {
 			memcpy(&word, blob + *g, 4);
 			bpfreplay_put32(blob, *g, word + (__u32)at);
 		}
 	}
-	memcpy((char *)p + at, a->blob + r->data, r->data_sz);
-	return 0;
+	if (!err && r->data_sz)
+		err = bpfreplay_to_user((char *)p + at, a->blob + r->data, r->data_sz);
+	if (err)
+		snprintf(e->text, sizeof(e->text), "map %s: map its memory: %s", a->maps[r->map].name, bpfreplay_strerror(-err));
+	return err;
 }
 static inline void bpfreplay_free_arena(void *ctx, __u32 memory)
 {
@@ -469,18 +676,124 @@ static inline void bpfreplay_free_arena(void *ctx, __u32 memory)
 	memcpy(&p, (char *)ctx + memory, sizeof(p));
 	memcpy(&size, (char *)ctx + memory + sizeof(p), sizeof(size));
 	if (p)
-		munmap(p, size);
+		bpfreplay_arena_unmap(p, size);
 	memset((char *)ctx + memory, 0, sizeof(p) + sizeof(size));
 }
 
-/* Before a run. Arenas are maps that exist already then, as those of the caller's are. */
-static inline int bpfreplay_prepare(const struct bpfreplay_artefact *a, void *ctx, unsigned char *blob, struct bpfreplay_error *e)
+/* The path of a map that is pinned by name, cut if it is longer. */
+static inline void bpfreplay_pin_path(const struct bpfreplay_artefact *a, void *ctx, const struct bpfreplay_pin *p, char *path, size_t size)
+{
+	const char *dir;
+
+	memcpy(&dir, (char *)ctx + a->more->pin_path, sizeof(dir));
+	snprintf(path, size, "%s/%s", dir ? dir : "/sys/fs/bpf", a->maps[p->map].name);
+}
+/* OBJ_PIN, or OBJ_GET with fd 0. */
+static inline int bpfreplay_obj(const char *path, int fd)
+{
+	__u64 attr[2] = {0, 0};
+
+	bpfreplay_putp(attr, 0, path);
+	bpfreplay_put32(attr, 8, (__u32)fd);
+	return bpfreplay_bpf(fd ? 6 : 7, attr, sizeof(attr));
+}
+
+/* Uses a map that is pinned already, if it is what the object says. */
+static inline int bpfreplay_pinned(const struct bpfreplay_artefact *a, const struct bpfreplay_pin *p, void *ctx, bool *owned,
+				   struct bpfreplay_error *e)
+{
+	struct bpf_map_desc *d = bpfreplay_map_desc(ctx, p->map);
+#ifdef __KERNEL__
+	(void)owned;
+	if (d->map_fd > 0)
+		return 0;
+	snprintf(e->text, sizeof(e->text), "map %s: it is to be pinned, which the kernel does for user space only", a->maps[p->map].name);
+	return -EOPNOTSUPP;
+#else
+	__u64 info[11];
+	__u32 entries = d->max_entries ? d->max_entries : p->max_entries, size = (__u32)bpfreplay_page();
+	char path[200];
+	int fd, err;
+
+	if (d->map_fd > 0)
+		return 0;
+	bpfreplay_pin_path(a, ctx, p, path, sizeof(path));
+	fd = bpfreplay_obj(path, 0);
+	if (fd < 0) {
+		if (fd == -ENOENT)
+			return 0;
+		snprintf(e->text, sizeof(e->text), "map %s: what is pinned at %.160s: %s", a->maps[p->map].name, path, bpfreplay_strerror(-fd));
+		return fd;
+	}
+	d->map_fd = fd;
+	owned[p->map] = true;
+	if (a->maps[p->map].ring) {
+		while (size && size < entries)
+			size *= 2;
+		entries = size;
+	}
+	memset(info, 0, sizeof(info));
+	err = bpfreplay_info(fd, info, sizeof(info));
+	if (err >= 0 && ((__u32)bpfreplay_get(info, 0) != p->type || (__u32)bpfreplay_get(info, 8) != p->key_size ||
+			 (__u32)bpfreplay_get(info, 12) != p->value_size ||
+			 ((__u32)bpfreplay_get(info, 16) != entries && entries) ||
+			 /* the kernel adds BPF_F_RDONLY_PROG to what programs redirect to devices by */
+			 (((__u32)bpfreplay_get(info, 20) ^ p->flags) & (p->type == 14 || p->type == 25 ? ~(1U << 7) : ~0U)) || info[10] != p->extra))
+		err = -EINVAL;
+	if (err < 0)
+		snprintf(e->text, sizeof(e->text), "map %s: the map that is pinned at %.160s has another definition", a->maps[p->map].name, path);
+	return err;
+#endif
+}
+
+/* After a run: pins the maps that are new. */
+static inline int bpfreplay_pin_new(const struct bpfreplay_artefact *a, void *ctx, const int *reused, struct bpfreplay_error *e)
+{
+	char path[200];
+	__u32 i;
+	int err = 0;
+
+	for (i = 0; i < a->more->n_pins; i++) {
+		const struct bpfreplay_pin *p = &a->more->pins[i];
+
+		if (reused[p->map])
+			continue;
+		bpfreplay_pin_path(a, ctx, p, path, sizeof(path));
+		err = bpfreplay_obj(path, bpfreplay_map_desc(ctx, p->map)->map_fd);
+		if (err < 0)
+			break;
+	}
+	if (err >= 0)
+		return 0;
+	snprintf(e->text, sizeof(e->text), "map %s: pin at %.160s (is that on a BPF file system?): %s", a->maps[a->more->pins[i].map].name, path,
+		 bpfreplay_strerror(-err));
+#ifndef __KERNEL__
+	while (i-- > 0) {
+		bpfreplay_pin_path(a, ctx, &a->more->pins[i], path, sizeof(path));
+		if (!reused[a->more->pins[i].map])
+			unlink(path);
+	}
+#endif
+	return err;
+}
+
+/* Before a run. Arenas are maps that exist already then, as those that are pinned and those of the caller's are. */
+static inline int bpfreplay_prepare(const struct bpfreplay_artefact *a, void *ctx, unsigned char *blob, bool *owned,
+				    struct bpfreplay_error *e)
 {
 	const struct bpfreplay_more *more = a->more;
 	struct bpfreplay_kernel k;
 	__u32 i;
 	int err = 0, *fd;
 
+	if (more->core) {
+		err = bpfreplay_heeds_core();
+		if (err <= 0) {
+			snprintf(e->text, sizeof(e->text), "this kernel lacks core_no_func_info, which %.180s needs", more->core);
+			return err ? err : -EOPNOTSUPP;
+		}
+		err = 0;
+	}
 	memset(&k, 0, sizeof(k));
 	for (i = 0; i < more->n_settings && !err; i++)
 		err = bpfreplay_setting(&more->settings[i], &k, ctx, e);
@@ -489,6 +802,12 @@ static inline int bpfreplay_prepare(const struct bpfreplay_artefact *a, void *ct
 	for (i = 0; i < more->n_replaces && !err; i++) {
 		const struct bpfreplay_replaces *r = &more->replaces[i];
 
+#ifdef __KERNEL__
+		snprintf(e->text, sizeof(e->text), "program %s: it replaces %s of another program, of which the kernel tells user space only",
+			 a->progs[r->prog].name, r->function);
+		err = -EOPNOTSUPP;
+		break;
+#endif
 		fd = bpfreplay_prog_fd(a, ctx, r->prog);
 		err = *fd > 0 ? bpfreplay_function(*fd, r->function) : -EINVAL;
 		if (err < 0) {
@@ -501,21 +820,24 @@ static inline int bpfreplay_prepare(const struct bpfreplay_artefact *a, void *ct
 		*fd = 0; /* it stays the caller's */
 		err = 0;
 	}
+	for (i = 0; i < more->n_pins && !err; i++)
+		err = bpfreplay_pinned(a, &more->pins[i], ctx, owned, e);
 	for (i = 0; i < more->n_arenas && !err; i++)
-		err = bpfreplay_arena(a, &more->arenas[i], ctx, blob, e);
+		if (bpfreplay_map_desc(ctx, more->arenas[i].map)->map_fd <= 0)
+			err = bpfreplay_arena(a, &more->arenas[i], ctx, blob, owned, e);
 	return err;
 }
 
-/* After a load: the skeleton has an fd of its own of each arena. */
+/* After a load: the memory of arenas is the skeleton's in user space, unless it has failed. */
 static inline void bpfreplay_done(const struct bpfreplay_artefact *a, void *ctx, int err)
 {
 	__u32 i;
 
-	for (i = 0; i < a->more->n_arenas && err < 0; i++) {
-		bpfreplay_close(&bpfreplay_map_desc(ctx, a->more->arenas[i].map)->map_fd);
-		bpfreplay_free_arena(ctx, a->more->arenas[i].memory);
-	}
-}
+#ifdef __KERNEL__
+	err = -1;
 #endif
+	for (i = 0; i < a->more->n_arenas && err < 0; i++)
+		bpfreplay_free_arena(ctx, a->more->arenas[i].memory);
+}
 
 #endif /* BPFREPLAY_SKEL_TYPES_H */

@@ -1,7 +1,7 @@
-// Package module tests light skeletons in a kernel module: the one in testdata is built for
+// Package module tests light skeletons in kernel modules: those in testdata are built for
 // several kernels and loaded in guests. What that needs is in the cache after
 //
-//	bpfreplay suite modules 6.1 6.12 stable
+//	bpfreplay suite modules 6.1 6.12 7.2 stable
 package module
 
 import (
@@ -27,14 +27,27 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/need"
 	"github.com/bpfreplay/bpfreplay/internal/object"
 	"github.com/bpfreplay/bpfreplay/internal/target"
+	"github.com/bpfreplay/bpfreplay/internal/testkey"
 	"github.com/bpfreplay/bpfreplay/internal/trace"
 	"github.com/bpfreplay/bpfreplay/loader"
 	"github.com/bpfreplay/bpfreplay/suites"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// inGuest names the directory with the module and its object, in a guest.
+// inGuest names the directory with the modules and an object, in a guest.
 const inGuest = "BPFREPLAY_SKEL_MODULE"
+
+// modules are those that are built, by kernel: each takes a quarter of a minute. 7.2 has another contract of
+// signatures than what comes after, see docs/signing.md.
+var modules = []struct {
+	kernel string
+	names  []string
+}{
+	{"6.1", []string{"skel_kmod", "skel_types"}},
+	{"6.12", []string{"skel_kmod", "skel_types", "skel_signed"}},
+	{"7.2", []string{"skel_signed"}},
+	{"stable", []string{"skel_kmod", "skel_types", "skel_signed"}},
+}
 
 func TestModule(t *testing.T) {
 	if os.Getenv(inGuest) != "" {
@@ -46,16 +59,35 @@ func TestModule(t *testing.T) {
 		t.Skipf("needs clang-19: %v", err)
 	}
 	dir := t.TempDir()
-	command, object := filepath.Join(dir, "bpfreplay"), filepath.Join(dir, "kmod.o")
+	in := func(name string) string { return filepath.Join(dir, name) }
+	command := in("bpfreplay")
 	run(t, need.Program(t, "go"), "build", "-o", command, "../../cmd/bpfreplay")
-	run(t, clang, "-O2", "-g", "-target", "bpfel", "-I/usr/include/x86_64-linux-gnu", "-c", "testdata/kmod.bpf.c", "-o", object)
-	run(t, command, "gen", "--c", "-o", dir, object)
-	source, err := os.ReadFile("testdata/skel_kmod.c")
-	if err != nil {
-		t.Fatal(err)
+	compile := func(source, object string, flags ...string) {
+		run(t, clang, append(flags, "-O2", "-mcpu=v3", "-g", "-target", "bpfel", "-I/usr/include/x86_64-linux-gnu",
+			"-c", "testdata/"+source, "-o", in(object))...)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "skel_kmod.c"), source, 0o644); err != nil {
-		t.Fatal(err)
+	key, cert := testkey.RSA(t).Write(t, dir)
+	compile("kmod.bpf.c", "kmod.o")
+	compile("types.bpf.c", "types.o")
+	compile("types.bpf.c", "late.o", "-DLATE")
+	compile("signed.bpf.c", "ksigned.o")
+	run(t, command, "gen", "-o", in("ksigned.bpfreplay"), in("ksigned.o"))
+	run(t, command, "sign", in("ksigned.bpfreplay"), "--key", key, "--cert", cert)
+	run(t, command, "gen", "--c", "-o", dir, in("kmod.o"))
+	run(t, command, "gen", "--c", "-o", dir, in("types.o"))
+	run(t, command, "gen", "--c", "-o", dir, "--ident", "types", "--output-stem", "late", in("late.o"))
+	run(t, command, "gen", "--c", "-o", dir, "--artefact", in("ksigned.bpfreplay"), in("ksigned.o"))
+	cc := need.Program(t, "gcc")
+	run(t, cc, "-static", "-O2", "-Wall", "-Wextra", "-Werror", "-I"+dir, "testdata/types.c", "-o", in("types-6.1"))
+	run(t, cc, "-static", "-O2", "-Wall", "-Wextra", "-Werror", "-I"+dir, "-DLATE", "testdata/types.c", "-o", in("types-late"))
+	for _, name := range modules[1].names {
+		source, err := os.ReadFile("testdata/" + name + ".c")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(in(name+".c"), source, 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 	store, err := vmimage.Open(vmimage.Options{})
 	if err != nil {
@@ -66,19 +98,32 @@ func TestModule(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"6.1", "6.12", "stable"} {
+	for _, of := range modules {
+		name := of.kernel
 		t.Run(name, func(t *testing.T) {
 			kernel := need.Kernel(t, name)
-			module := filepath.Join(dir, "skel_kmod.ko")
-			err := suites.BuildModule(t.Context(), store, kernel, dir, "skel_kmod", module)
-			if errors.Is(err, suites.ErrNotFetched) {
-				t.Skip(err)
+			args := []string{"exec", "--kernel", name, "--bare", "--cert", cert, "--env", inGuest + "=" + dir, "--with", in("kmod.o")}
+			user := in("types-late")
+			if name == "6.1" {
+				user = in("types-6.1")
 			}
-			if err != nil {
-				t.Fatal(err)
+			args = append(args, "--with", user, "--env", userProgram+"="+user)
+			for _, module := range of.names {
+				file := in(module + ".ko")
+				err := suites.BuildModule(t.Context(), store, kernel, dir, module, file)
+				if errors.Is(err, suites.ErrNotFetched) {
+					t.Skip(err)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				args = append(args, "--with", file)
 			}
-			t.Log(run(t, command, "exec", "--kernel", name, "--bare", "--with", module, "--with", object, "--env", inGuest+"="+dir, "--",
-				self, "-test.run=^TestInGuest$", "-test.v"))
+			said := run(t, command, append(args, "--", self, "-test.run=^TestInGuest", "-test.v")...)
+			t.Log(said)
+			if n := strings.Count(said, "--- PASS: TestInGuest"); n != len(of.names) {
+				t.Errorf("%d of %d modules were tested", n, len(of.names))
+			}
 		})
 	}
 }
@@ -97,25 +142,15 @@ func run(t *testing.T, name string, args ...string) string {
 // TestInGuest: a kernel module loads and attaches its skeleton, leaves what a direct load leaves, sees
 // what the program writes, and leaves nothing behind.
 func TestInGuest(t *testing.T) {
-	dir := os.Getenv(inGuest)
-	if dir == "" {
-		t.Skip(inGuest + " names no module: TestModule runs this one in guests")
-	}
-	need.Root(t)
-	need.BPF(t)
-	f, err := os.Open(filepath.Join(dir, "skel_kmod.ko"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	data, err := os.ReadFile(filepath.Join(dir, "kmod.o"))
+	guest(t, "skel_kmod")
+	data, err := os.ReadFile(filepath.Join(os.Getenv(inGuest), "kmod.o"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	before := ids(t)
 	read(t) // what was said before
 	fds := fdCount(t)
-	if err := unix.FinitModule(int(f.Fd()), "", 0); err != nil {
+	if err := insert(t, "skel_kmod", ""); err != nil {
 		t.Fatalf("load the module: %v\n%s", err, read(t))
 	}
 	if now := fdCount(t); now != fds {
@@ -125,32 +160,60 @@ func TestInGuest(t *testing.T) {
 		t.Error("the module has loaded nothing")
 	}
 	compare(t, data, before)
-	if err := exec.Command("/proc/self/exe", "-test.run=^$").Run(); err != nil {
-		t.Fatal(err)
-	}
+	newTask(t)
 	if err := unix.DeleteModule("skel_kmod", 0); err != nil {
 		t.Fatal(err)
 	}
-	said := read(t)
-	t.Log(said)
-	for _, want := range []string{
-		"skel_kmod: broken: -13, program count: PROG_LOAD: EACCES", "skel_kmod: attached, text initial",
-		"version is right: 1, weak symbol: 0",
-	} {
-		if !strings.Contains(said, want) {
-			t.Errorf("the kernel has not said %q", want)
-		}
-	}
+	said := says(t, "skel_kmod: broken: -13, program count: PROG_LOAD: EACCES", "; if (broken)", // from the verifier's log
+		"skel_kmod: attached, text initial", "version is right: 1, weak symbol: 0")
 	_, runs, _ := strings.Cut(said, "skel_kmod: runs ")
 	if runs, _, _ = strings.Cut(runs, ","); runs <= "1000" || len(runs) != 4 {
 		t.Errorf("runs %q, 1000 before", runs)
+	}
+	nothingLeft(t, before)
+}
+
+// insert loads a module from the directory that inGuest names.
+func insert(t *testing.T, name, params string) error {
+	t.Helper()
+	f, err := os.Open(filepath.Join(os.Getenv(inGuest), name+".ko"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	return unix.FinitModule(int(f.Fd()), params, 0)
+}
+
+// newTask makes a task, at which the programs of the modules are.
+func newTask(t *testing.T) {
+	t.Helper()
+	if err := exec.Command("/proc/self/exe", "-test.run=^$").Run(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// says returns what the kernel has said since the last read: all that is wanted, and no complaint.
+func says(t *testing.T, wants ...string) string {
+	t.Helper()
+	said := read(t)
+	t.Log(said)
+	for _, want := range wants {
+		if !strings.Contains(said, want) {
+			t.Errorf("the kernel has not said %q", want)
+		}
 	}
 	for _, bad := range []string{"BUG", "WARNING", "Oops", "Call Trace"} {
 		if strings.Contains(said, bad) {
 			t.Errorf("the kernel complains: %s", bad)
 		}
 	}
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) { // freed after a grace period
+	return said
+}
+
+// nothingLeft waits until what was loaded is freed, after a grace period.
+func nothingLeft(t *testing.T, before inKernel) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		if ids(t).equal(before) {
 			return
 		}
@@ -158,6 +221,118 @@ func TestInGuest(t *testing.T) {
 			t.Fatalf("left in the kernel: %v, before %v", ids(t), before)
 		}
 	}
+}
+
+// userProgram names a program that has the skeleton of TestInGuestTypes, in a guest.
+const userProgram = "BPFREPLAY_SKEL_USER"
+
+// TestInGuestTypes: skeletons that need the kernel's types register struct_ops maps with and without a link, in a
+// kernel module and in user space; in a module, raw tracepoints and arenas work as well.
+func TestInGuestTypes(t *testing.T) {
+	guest(t, "skel_types")
+	out, err := exec.Command(os.Getenv(userProgram)).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	linked := "yes"
+	if strings.HasSuffix(os.Getenv(userProgram), "6.1") {
+		linked = "no" // 6.4
+	}
+	want := "before: plain no linked no\nattached: plain yes linked " + linked + "\ndetached: plain no linked no\nafter: plain no linked no\n"
+	if string(out) != want {
+		t.Errorf("user space: %s", out)
+	}
+	nothingLeft(t, inKernel{})
+	read(t)
+	fds := fdCount(t)
+	if err := insert(t, "skel_types", ""); err != nil {
+		t.Fatalf("load the module: %v\n%s", err, read(t))
+	}
+	if now := fdCount(t); now != fds {
+		t.Errorf("%d file descriptors, %d before", now, fds)
+	}
+	newTask(t)
+	if p, l := registered(t, "skel_plain"), registered(t, "skel_linked"); !p || l != (linked == "yes") {
+		t.Errorf("registered: plain %v, linked %v", p, l)
+	}
+	if err := unix.DeleteModule("skel_types", 0); err != nil {
+		t.Fatal(err)
+	}
+	if p, l := registered(t, "skel_plain"), registered(t, "skel_linked"); p || l {
+		t.Errorf("still registered: plain %v, linked %v", p, l)
+	}
+	said := says(t, "skel_types: attached", "skel_types: tasks ")
+	if strings.Contains(said, "tasks 0") {
+		t.Error("the program at the raw tracepoint has not run")
+	}
+	if _, seen, ok := strings.Cut(said, "skel_types: seen "); ok == (linked == "no") || ok && (len(seen) < 2 || seen[:2] <= "41") {
+		t.Errorf("in the arena: %q, 41 before", seen)
+	}
+	nothingLeft(t, inKernel{})
+}
+
+// registered reports whether there is a TCP congestion control of this name.
+func registered(t *testing.T, name string) bool {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	err = unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, name)
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		t.Fatal(err)
+	}
+	return err == nil
+}
+
+// TestInGuestSigned: the kernel verifies the signature of what a module loads, where it verifies any.
+func TestInGuestSigned(t *testing.T) {
+	guest(t, "skel_signed")
+	before := ids(t)
+	read(t)
+	_, err := target.New().Contract()
+	verifies := err == nil
+	for _, test := range []struct {
+		params string
+		err    error
+		says   string
+	}{
+		{"keyring=-4", nil, "attached"},
+		{"keyring=0", unix.ENOKEY, "loader program: PROG_LOAD: ENOKEY: the key is not in keyring 0"},
+		{"keyring=-4 change=1", unix.EINVAL, "map .data: initial value: a signed load takes nothing from its caller"},
+		{"plain=1 change=1", nil, "attached"},
+	} {
+		if !verifies && !strings.HasPrefix(test.params, "plain") && !strings.Contains(test.params, "change") {
+			test.err, test.says = unix.EOPNOTSUPP, "loader program: this kernel verifies no signatures"
+		}
+		err := insert(t, "skel_signed", test.params)
+		if !errors.Is(err, test.err) || (err == nil) != (test.err == nil) {
+			t.Errorf("%s: %v, want %v", test.params, err, test.err)
+		}
+		if err == nil {
+			newTask(t)
+			if err := unix.DeleteModule("skel_signed", 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		said := says(t, "skel_signed: ", test.says)
+		if test.err == nil && !strings.Contains(said, "runs ") || strings.Contains(said, "runs 1000") || strings.Contains(said, "runs 7\n") {
+			t.Errorf("%s: the program has not run", test.params)
+		}
+		nothingLeft(t, before)
+	}
+}
+
+// guest skips a test that is for guests of TestModule with a module.
+func guest(t *testing.T, module string) {
+	t.Helper()
+	if _, err := os.Stat(filepath.Join(os.Getenv(inGuest), module+".ko")); err != nil {
+		t.Skip(inGuest + " names no directory with the module: TestModule runs this one in guests")
+	}
+	need.Root(t)
+	need.BPF(t)
+	nothingLeft(t, inKernel{}) // by the test before
 }
 
 // compare compares what the module has loaded with what this process loads with the same initial values:

@@ -28,7 +28,7 @@ static __u32 id_of(int fd)
 	return bpfreplay_bpf(15, attr, sizeof(attr)) < 0 ? 0 : info[1];
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	int before = open_fds();
 	struct features *skel = features__open(), *second;
@@ -52,6 +52,11 @@ int main(void)
 	skel->bss->hits = 5000;
 	strcpy(skel->data->text, "changed");
 	skel->maps.events.max_entries = 65536;
+	skel->pin_path = "/nowhere";
+	if (features__load(skel) != -ENOENT || open_fds() != before)
+		return fail("load", skel);
+	printf("unpinned: %s\n", skel->error.text);
+	skel->pin_path = argv[argc - 1];
 	if (features__load(skel) < 0)
 		return fail("load", skel);
 	if (features__attach(skel) < 0)
@@ -82,9 +87,18 @@ int main(void)
 
 	second = features__open();
 	second->maps.counts.map_fd = skel->maps.counts.map_fd;
+	second->pin_path = argv[argc - 1];
 	if (features__load(second) < 0)
 		return fail("second", second);
 	printf("reused: %s\n", id_of(second->maps.counts.map_fd) == id_of(skel->maps.counts.map_fd) ? "same id" : "another map");
+	printf("pinned: %s\n", id_of(second->maps.skel_pinned.map_fd) == id_of(skel->maps.skel_pinned.map_fd) ? "same id" : "another map");
+	features__destroy(second);
+	second = features__open();
+	second->pin_path = argv[argc - 1];
+	second->maps.skel_pinned.max_entries = 9;
+	if (features__load(second) != -EINVAL)
+		return fail("second", second);
+	printf("differs: %s\n", second->error.text);
 	features__destroy(second);
 	if (!id_of(skel->maps.counts.map_fd))
 		return fail("the first one's map is closed", skel);

@@ -16,7 +16,7 @@ static int __init skel_kmod_init(void)
 		return -ENOMEM;
 	skel->rodata->broken = true;
 	err = kmod__load(skel);
-	pr_info("skel_kmod: broken: %d, %s\n", err, skel->error.text);
+	pr_info("skel_kmod: broken: %d, %s\n%.200s\n", err, skel->error.text, skel->error.log ?: "");
 
 	skel->rodata->broken = false;
 	skel->rodata->step = 3;
