@@ -3,6 +3,8 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto"
+	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"flag"
@@ -24,6 +26,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/trace"
 	"github.com/bpfreplay/bpfreplay/loader"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
+	"github.com/bpfreplay/bpfreplay/loader/sign"
 )
 
 // guest is what runs in the guest: it measures the objects whose paths are lines of
@@ -35,6 +38,8 @@ func guest(args []string) error {
 	flags.IntVar(&r.rounds, "rounds", 3, "how often each load is done")
 	flags.StringVar(&r.libbpf, "libbpf", "", "libbpf-times")
 	flags.DurationVar(&r.limit, "limit", time.Minute, "how long one load may take")
+	key := flags.String("key", "", "private key for the way signed")
+	cert := flags.String("cert", "", "its certificate")
 	profile := flags.Bool("profile", false, "do not measure how long loads take but where the kernel spends them")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -45,6 +50,15 @@ func guest(args []string) error {
 			return err
 		}
 		r.tracer = &t
+	}
+	if *key != "" {
+		var err error
+		if r.key, _, err = sign.ReadKey(*key); err != nil {
+			return err
+		}
+		if r.cert, err = sign.ReadCertificate(*cert); err != nil {
+			return err
+		}
 	}
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
@@ -83,7 +97,9 @@ type runner struct {
 	limit       time.Duration
 	libbpf, dir string
 	target      *target.Target
-	tracer      *tracer // nil to measure times
+	tracer      *tracer       // nil to measure times
+	key         crypto.Signer // nil not to sign
+	cert        *x509.Certificate
 }
 
 type way struct {
@@ -115,6 +131,10 @@ func (r *runner) object(name, path string) {
 		{name: "libbpf-light", args: []string{r.libbpf, "light", path}},
 		{name: "replay", args: append(self, "replay", file), failed: err},
 		{name: "replay-c", args: append([]string{r.libbpf, "run"}, files...), failed: err},
+	}
+	if r.key != nil {
+		signed, err := r.sign(file)
+		ways = append(ways, &way{name: waySigned, args: append(self, waySigned, signed), failed: err})
 	}
 	if r.tracer != nil {
 		r.profile(*r.tracer, name, ways)
@@ -203,6 +223,23 @@ func (r *runner) generate(path string) (file string, files []string, programs in
 	return file, files, programs, skip, err
 }
 
+// sign signs an artefact beside it.
+func (r *runner) sign(path string) (string, error) {
+	a, err := artefact.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	if err := sign.Sign(a, r.key, r.cert); err != nil {
+		return "", err
+	}
+	data, err := a.MarshalBinary()
+	if err != nil {
+		return "", err
+	}
+	signed := path + ".signed"
+	return signed, os.WriteFile(signed, data, 0o600)
+}
+
 // once runs a process that loads, and waits for what the kernel then frees.
 func (r *runner) once(args []string) (times, error) {
 	var t times
@@ -239,7 +276,7 @@ func child(way string, args []string) error {
 	}
 	defer os.RemoveAll(dir)
 	fns := map[string]func([]string, string) (open, load time.Duration, err error){
-		"cilium": cilium, "trace": traced, "load": loaded, "replay": replayed,
+		"cilium": cilium, "trace": traced, "load": loaded, "replay": replayed(""), waySigned: replayed("user"),
 	}
 	for i := range 2 {
 		pins := filepath.Join(dir, strconv.Itoa(i))
@@ -319,20 +356,22 @@ func loaded(args []string, pins string) (open, load time.Duration, err error) {
 	return open, load, nil
 }
 
-// replayed loads what gen has written.
-func replayed(args []string, pins string) (open, load time.Duration, err error) {
-	start := time.Now()
-	a, err := artefact.ReadFile(args[0])
-	if err != nil {
-		return 0, 0, err
+// replayed loads what gen has written, or sign.
+func replayed(keyring string) func(args []string, pins string) (open, load time.Duration, err error) {
+	return func(args []string, pins string) (open, load time.Duration, err error) {
+		start := time.Now()
+		a, err := artefact.ReadFile(args[0])
+		if err != nil {
+			return 0, 0, err
+		}
+		open = time.Since(start)
+		start = time.Now()
+		r, err := replay.Load(a, replay.Options{Options: target.Options{PinPath: pins}, Keyring: keyring})
+		if err != nil {
+			return 0, 0, err
+		}
+		load = time.Since(start)
+		r.Close()
+		return open, load, nil
 	}
-	open = time.Since(start)
-	start = time.Now()
-	r, err := replay.Load(a, replay.Options{Options: target.Options{PinPath: pins}})
-	if err != nil {
-		return 0, 0, err
-	}
-	load = time.Since(start)
-	r.Close()
-	return open, load, nil
 }

@@ -2,7 +2,7 @@
 // compared: each load in a new process, all ways of one object after one another, in
 // one guest.
 //
-//	go run ./scripts/load-times [-kernel KERNEL] [-rounds N] [-icount] [-profile] [-out DIRECTORY] [OBJECT...]
+//	go run ./scripts/load-times [-kernel KERNEL] [-rounds N] [-icount] [-signed] [-profile] [-out DIRECTORY] [OBJECT...]
 //
 // Without names of objects it measures all that libbpf loads both ways, unless that took it
 // 0.4 s. `bpfreplay suite fetch kernel` has to be run first; gcc and the static
@@ -17,6 +17,7 @@
 //	replay-c       the same loader program, run by C code (scripts/libbpf-times.c)
 //	libbpf         open: bpf_object__open_file; load: bpf_object__load
 //	libbpf-light   open: bpf_object__gen_loader; load: running what that made, by the same C code
+//	signed         with -signed (6.18 and later): as replay, of the same file signed by an RSA key
 //
 // A process loads twice: what it takes the first time is fresh, the second time
 // warm. Of each the shortest of all rounds counts. A busy machine makes times longer,
@@ -73,12 +74,15 @@ type session struct {
 	kernel          string
 	rounds          int
 	icount, profile bool
+	signed          bool
 	out             string
 
 	dir      string // temporary
 	self     string // this program, static
 	command  string // bpfreplay
 	libbpf   string // libbpf-times
+	key      string // signs, or empty
+	cert     string
 	objects  []string
 	rows     [][]string
 	leftOver []string // why objects are left out
@@ -93,6 +97,7 @@ func host(args []string) error {
 	flags.IntVar(&s.rounds, "rounds", 3, "how often each load is done")
 	flags.BoolVar(&s.icount, "icount", false, "count instructions")
 	flags.BoolVar(&s.profile, "profile", false, "see where the kernel spends it")
+	flags.BoolVar(&s.signed, "signed", false, "load signed files, too")
 	flags.StringVar(&s.out, "out", filepath.Join("out", "load-times"), "directory for results")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -143,6 +148,13 @@ func (s *session) prepare(ctx context.Context, names []string) error {
 			return err
 		}
 	}
+	if s.signed {
+		s.key, s.cert = filepath.Join(s.dir, "key.pem"), filepath.Join(s.dir, "cert.pem")
+		if err := told(exec.CommandContext(ctx, "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", s.key, "-out", s.cert,
+			"-subj", "/CN=load-times", "-addext", "subjectKeyIdentifier=hash", "-addext", "keyUsage=digitalSignature")); err != nil {
+			return err
+		}
+	}
 	libraries, err := exec.CommandContext(ctx, "pkg-config", "--static", "--libs", "libelf", "zlib").Output()
 	if err != nil {
 		return fmt.Errorf("pkg-config: %w; libelf-dev and zlib1g-dev are needed", err)
@@ -177,7 +189,10 @@ func (s *session) measure(ctx context.Context) error {
 	for _, o := range s.objects {
 		args = append(args, "--with", o)
 	}
-	args = append(args, "--", s.self, guestFlag, "-libbpf", s.libbpf, fmt.Sprintf("-rounds=%d", s.rounds), fmt.Sprintf("-profile=%t", s.profile))
+	if s.signed {
+		args = append(args, "--cert", s.cert, "--with", s.cert, "--with", s.key)
+	}
+	args = append(args, "--", s.self, guestFlag, "-libbpf", s.libbpf, fmt.Sprintf("-rounds=%d", s.rounds), fmt.Sprintf("-profile=%t", s.profile), "-key="+s.key, "-cert="+s.cert)
 	cmd := exec.CommandContext(ctx, s.command, args...)
 	cmd.Stdin = strings.NewReader(strings.Join(s.objects, "\n") + "\n")
 	cmd.Stderr = os.Stderr

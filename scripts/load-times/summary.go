@@ -36,7 +36,9 @@ func (s *session) report() error {
 	return errors.Join(os.MkdirAll(s.out, 0o755), os.WriteFile(base+".tsv", []byte(table.String()), 0o644), os.WriteFile(base+".txt", []byte(text), 0o644))
 }
 
-// waysInOrder are all ways, in the order of the output.
+const waySigned = "signed"
+
+// waysInOrder are all ways that need no signature, in the order of the output.
 var waysInOrder = []string{"cilium", "trace", "load", "replay", "replay-c", "libbpf", "libbpf-light"}
 
 // Fields of a line: the name, the way, the result, times, and more.
@@ -92,9 +94,13 @@ func (s *session) summary(clock string) []string {
 		}
 		by[row[colName]][row[colWay]] = row
 	}
+	ways := waysInOrder
+	if s.signed {
+		ways = append(slices.Clone(ways), waySigned)
+	}
 	var common, some []string
 	for _, n := range slices.Sorted(maps.Keys(by)) {
-		if !slices.ContainsFunc(waysInOrder, func(w string) bool { return by[n][w] == nil || by[n][w][colResult] != "ok" }) {
+		if !slices.ContainsFunc(ways, func(w string) bool { return by[n][w] == nil || by[n][w][colResult] != "ok" }) {
 			common = append(common, n)
 			if by.number(n, "replay", colPrograms) > 0 {
 				some = append(some, n)
@@ -105,11 +111,11 @@ func (s *session) summary(clock string) []string {
 		fmt.Sprintf("kernel %s: %d objects, %d are loaded in all ways, %d of them have programs", s.kernel, len(by), len(common), len(some)),
 		fmt.Sprintf("ratios of %s, best of %d: median, 10th to 90th percentile, ratio of medians", clock, s.rounds), "",
 	}
-	out = append(out, by.ratios("all of them", common)...)
+	out = append(out, by.ratios("all of them", common, ways)...)
 	if len(some) < len(common) {
-		out = append(out, by.ratios("those with programs", some)...)
+		out = append(out, by.ratios("those with programs", some, ways)...)
 	}
-	for _, w := range waysInOrder {
+	for _, w := range ways {
 		var failed []string
 		for _, n := range slices.Sorted(maps.Keys(by)) {
 			if row := by[n][w]; row == nil || row[colResult] != "ok" {
@@ -124,7 +130,7 @@ func (s *session) summary(clock string) []string {
 }
 
 // ratios are those of some objects.
-func (b byObject) ratios(title string, names []string) []string {
+func (b byObject) ratios(title string, names, ways []string) []string {
 	if len(names) == 0 {
 		return nil
 	}
@@ -156,8 +162,11 @@ func (b byObject) ratios(title string, names []string) []string {
 		line(of.label+": replay-c / libbpf open and load", "replay-c", load, "libbpf", of.all)
 		line(of.label+": replay-c / libbpf-light", "replay-c", load, "libbpf-light", load)
 		line(of.label+": replay / libbpf-light", "replay", load, "libbpf-light", load)
+		if slices.Contains(ways, waySigned) {
+			line(of.label+": signed / replay", waySigned, load, "replay", load)
+		}
 	}
-	for _, w := range waysInOrder {
+	for _, w := range ways {
 		var parts []string
 		for _, c := range slices.Sorted(maps.Keys(timeNames)) {
 			if m := median(b.sums(names, w, c)) / 1e6; m > 0 {
