@@ -11,7 +11,7 @@ import (
 // awaitWork runs work that only computes, and does not wait for it any more once the
 // context ends: the process is about to end then, and the work with it.
 func awaitWork[T any](ctx context.Context, work func() (T, error)) (T, error) {
-	done := make(chan result[T], 1)
+	done := make(chan worked[T], 1)
 	go func() { done <- resultOf(work) }()
 	select {
 	case r := <-done:
@@ -22,14 +22,14 @@ func awaitWork[T any](ctx context.Context, work func() (T, error)) (T, error) {
 	}
 }
 
-type result[T any] struct {
+type worked[T any] struct {
 	value T
 	err   error
 }
 
-func resultOf[T any](work func() (T, error)) result[T] {
+func resultOf[T any](work func() (T, error)) worked[T] {
 	v, err := work()
-	return result[T]{v, err}
+	return worked[T]{v, err}
 }
 
 // nudge is how often a thread is reminded that its work is no longer wanted.
@@ -41,7 +41,7 @@ const nudge = 10 * time.Millisecond
 // away what it has made. SIGURG is what Go's scheduler uses for the same purpose.
 // The error of work that was cut short is the context's.
 func awaitLoad[T any](ctx context.Context, work func() (T, error)) (T, error) {
-	done, thread := make(chan result[T], 1), make(chan int, 1)
+	done, thread := make(chan worked[T], 1), make(chan int, 1)
 	go func() {
 		runtime.LockOSThread() // and never unlock it: the thread ends with its work
 		thread <- unix.Gettid()

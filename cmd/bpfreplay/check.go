@@ -8,8 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/bpfreplay/bpfreplay/harness"
 	"github.com/bpfreplay/bpfreplay/harness/report"
+	"github.com/bpfreplay/bpfreplay/harness/result"
+	"github.com/bpfreplay/bpfreplay/harness/run"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
@@ -92,16 +93,16 @@ func (f *checkFlags) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	notes := report.Lines{Notes: report.Printable(cmd.ErrOrStderr())}
-	o.Watch = func(e harness.Event) {
+	o.Watch = func(e run.Event) {
 		if e.Note != "" {
 			notes.Event(e)
 		}
 	}
-	m, err := harness.RunMatrix(cmd.Context(), s, o)
+	m, err := run.Matrix(cmd.Context(), s, o)
 	if err != nil {
 		return err
 	}
-	objects := harness.CheckedOf(m, s)
+	objects := result.CheckedOf(m, s)
 	if f.outputs.junit != "" {
 		if err := report.WriteExecJUnit(f.outputs.junit, "check", "check", f.rows(objects)); err != nil {
 			return err
@@ -155,7 +156,7 @@ func (f *checkFlags) chooseEngines(paths []string) error {
 }
 
 // judge is the end of the command.
-func (f *checkFlags) judge(objects [][]harness.Checked) error {
+func (f *checkFlags) judge(objects [][]result.Checked) error {
 	var trouble bool
 	for _, rows := range objects {
 		for i := range rows {
@@ -174,8 +175,8 @@ func (f *checkFlags) judge(objects [][]harness.Checked) error {
 
 // wrong says which engine has not loaded an object on a kernel although it should have, or what broke; "" if
 // nothing.
-func (f *checkFlags) wrong(c *harness.Checked) (failed, broken string) {
-	if c.Run.State != harness.Done {
+func (f *checkFlags) wrong(c *result.Checked) (failed, broken string) {
+	if c.Run.State != result.Done {
 		broken = string(c.Run.State) + ": " + c.Run.Reason
 	}
 	for i := range c.Loads {
@@ -193,7 +194,7 @@ func (f *checkFlags) wrong(c *harness.Checked) (failed, broken string) {
 }
 
 // rows are what a report in JUnit's XML has.
-func (f *checkFlags) rows(objects [][]harness.Checked) []report.ExecRow {
+func (f *checkFlags) rows(objects [][]result.Checked) []report.ExecRow {
 	var out []report.ExecRow
 	for _, rows := range objects {
 		for i := range rows {

@@ -9,9 +9,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/bpfreplay/bpfreplay/harness"
 	"github.com/bpfreplay/bpfreplay/harness/engine"
+	"github.com/bpfreplay/bpfreplay/harness/local"
 	"github.com/bpfreplay/bpfreplay/harness/report"
+	"github.com/bpfreplay/bpfreplay/harness/result"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
 )
@@ -65,11 +66,11 @@ func (f *compareFlags) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	type compared struct {
-		report *harness.CaseReport
+		report *result.CaseReport
 		states map[string]*state.State
 	}
 	both, err := awaitLoad(cmd.Context(), func() (out compared, err error) {
-		out.report, out.states, err = harness.Here(suite, f.engines, tool.Path, f.effects)
+		out.report, out.states, err = local.Compare(suite, f.engines, tool.Path, f.effects)
 		return out, err
 	})
 	if err != nil {
@@ -103,7 +104,7 @@ func (f *compareFlags) run(cmd *cobra.Command, args []string) error {
 	switch {
 	case c.OK():
 		return nil
-	case c.Verdict() == harness.Broken:
+	case c.Verdict() == result.Broken:
 		return errBroken
 	}
 	return errFailed

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/bpfreplay/bpfreplay/harness"
 	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/run"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
 )
 
@@ -36,7 +36,7 @@ func (f *faultFlag) parse(s *suite.Suite) (map[string]string, error) {
 		if !ok {
 			return nil, fmt.Errorf("--fault %s: CASE=FAULT is wanted, or help", s)
 		}
-		if _, err := agent.FindFault(strings.TrimSuffix(fault, harness.FaultOnce)); err != nil {
+		if _, err := agent.FindFault(strings.TrimSuffix(fault, run.FaultOnce)); err != nil {
 			return nil, fmt.Errorf("--fault %s: %w", s, err)
 		}
 		faults[name] = fault

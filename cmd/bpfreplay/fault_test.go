@@ -14,38 +14,38 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
-	"github.com/bpfreplay/bpfreplay/harness"
 	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/result"
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
 // faultVerdicts are what is said of a case with each fault: of faults that let
 // the case run, a failed expectation.
 var faultVerdicts = map[string]struct {
-	verdict harness.Verdict
+	verdict result.Verdict
 	says    string
 }{
-	"panic":         {harness.Broken, "guest panicked: Kernel panic - not syncing: sysrq triggered crash"},
-	"oops":          {harness.Broken, "its kernel complained (bug): BUG: kernel NULL pointer dereference"},
-	"soft-lockup":   {harness.Broken, "its kernel complained (soft lockup): watchdog: BUG: soft lockup - CPU#0 stuck"},
-	"out-of-memory": {harness.Broken, "guest panicked: Kernel panic - not syncing: System is deadlocked on memory"},
-	"full-disk":     {harness.Broken, "no space left on device"},
-	"garbage":       {harness.Broken, "guest sent nonsense: no message of the protocol: invalid character"},
-	"other-answer":  {harness.Broken, `an answer to "another case", not to "fault-other-answer"`},
-	"flood":         {harness.Broken, "guest sent nonsense"},
-	"flood-line":    {harness.Broken, "a line of more than 128 MiB without an end"},
-	"flood-console": {harness.Broken, "guest did not answer in time" /* before its console has 64 MiB */},
-	"drip":          {harness.Broken, "guest did not answer in time"},
-	"reset":         {harness.Broken, "guest reset: no restart and no panic was announced"},
-	"reboot":        {harness.Broken, "guest rebooted"},
-	"power-off":     {harness.Broken, "guest powered off"},
-	"qemu-killed":   {harness.Broken, "QEMU was killed: signal 9"},
-	"exit":          {harness.Broken, "Attempted to kill init! exitcode=0x00000000"},
-	"hang":          {harness.Broken, "guest did not answer in time"},
-	"hang-kernel":   {harness.Broken, "guest did not answer in time"},
-	"kasan":         {harness.Explained, "the guest's kernel complained (KASAN): BUG: KASAN: use-after-free in bpf_fault"},
-	"lockdep":       {harness.Explained, "the guest's kernel complained (lockdep): WARNING: possible circular locking dependency detected"},
-	"warning":       {harness.Explained, "the guest's kernel complained (warning): WARNING: CPU: 0 PID: 1 at kernel/bpf/fault.c:1"},
+	"panic":         {result.Broken, "guest panicked: Kernel panic - not syncing: sysrq triggered crash"},
+	"oops":          {result.Broken, "its kernel complained (bug): BUG: kernel NULL pointer dereference"},
+	"soft-lockup":   {result.Broken, "its kernel complained (soft lockup): watchdog: BUG: soft lockup - CPU#0 stuck"},
+	"out-of-memory": {result.Broken, "guest panicked: Kernel panic - not syncing: System is deadlocked on memory"},
+	"full-disk":     {result.Broken, "no space left on device"},
+	"garbage":       {result.Broken, "guest sent nonsense: no message of the protocol: invalid character"},
+	"other-answer":  {result.Broken, `an answer to "another case", not to "fault-other-answer"`},
+	"flood":         {result.Broken, "guest sent nonsense"},
+	"flood-line":    {result.Broken, "a line of more than 128 MiB without an end"},
+	"flood-console": {result.Broken, "guest did not answer in time" /* before its console has 64 MiB */},
+	"drip":          {result.Broken, "guest did not answer in time"},
+	"reset":         {result.Broken, "guest reset: no restart and no panic was announced"},
+	"reboot":        {result.Broken, "guest rebooted"},
+	"power-off":     {result.Broken, "guest powered off"},
+	"qemu-killed":   {result.Broken, "QEMU was killed: signal 9"},
+	"exit":          {result.Broken, "Attempted to kill init! exitcode=0x00000000"},
+	"hang":          {result.Broken, "guest did not answer in time"},
+	"hang-kernel":   {result.Broken, "guest did not answer in time"},
+	"kasan":         {result.Explained, "the guest's kernel complained (KASAN): BUG: KASAN: use-after-free in bpf_fault"},
+	"lockdep":       {result.Explained, "the guest's kernel complained (lockdep): WARNING: possible circular locking dependency detected"},
+	"warning":       {result.Explained, "the guest's kernel complained (warning): WARNING: CPU: 0 PID: 1 at kernel/bpf/fault.c:1"},
 }
 
 // faultSuite has a case for each fault, and after each another one.
@@ -67,7 +67,7 @@ func faultSuite(t *testing.T) string {
 }
 
 // runFaults runs the suite and returns the report.
-func runFaults(t *testing.T, wantStatus int, args ...string) *harness.Report {
+func runFaults(t *testing.T, wantStatus int, args ...string) *result.Report {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), command, append([]string{
 		"vmtest", "--kernel", "6.12", "--accel", "tcg", "--engines", "direct,replay,libbpf", "--json", "--still", "--out", t.TempDir(),
@@ -81,13 +81,13 @@ func runFaults(t *testing.T, wantStatus int, args ...string) *harness.Report {
 		t.Fatal(err)
 	}
 	assert.Equal(t, cmd.ProcessState.ExitCode(), wantStatus, "%s", &stderr)
-	var r harness.Report
+	var r result.Report
 	assert.NilError(t, json.Unmarshal(out, &r))
 	return &r
 }
 
 // told is all that is said of what is wrong with a case.
-func told(c *harness.CaseReport) string {
+func told(c *result.CaseReport) string {
 	var said []string
 	for _, p := range c.Verdicts {
 		said = append(said, p.Reason)
@@ -111,7 +111,7 @@ func TestFaults(t *testing.T) {
 	}
 	r := runFaults(t, exitOK, args...)
 	assert.Equal(t, len(r.Cases), 2*len(agent.Faults()))
-	verdicts := make(map[string]harness.Verdict) // by object
+	verdicts := make(map[string]result.Verdict) // by object
 	for i := range r.Cases {
 		c := &r.Cases[i]
 		if verdicts[c.Object] == "" {

@@ -13,9 +13,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/baseline"
 	"github.com/bpfreplay/bpfreplay/harness/engine"
 	"github.com/bpfreplay/bpfreplay/harness/report"
+	"github.com/bpfreplay/bpfreplay/harness/result"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/suites"
 	"github.com/bpfreplay/bpfreplay/vmimage"
@@ -156,8 +157,8 @@ func (f *vmtestFlags) choose(suite *suite.Suite, kernels []string) (*suite.Suite
 		return nil, errors.New("--update-baseline: name a suite that has baselines, and one kernel")
 	}
 	if f.update && !f.whole() {
-		file := harness.BaselineFile(f.baselines, kernels[0])
-		old, err := harness.ReadBaseline(file)
+		file := baseline.File(f.baselines, kernels[0])
+		old, err := baseline.Read(file)
 		if err != nil {
 			return nil, err
 		}
@@ -171,7 +172,7 @@ func (f *vmtestFlags) choose(suite *suite.Suite, kernels []string) (*suite.Suite
 	if len(kernels) > 1 {
 		return nil, errors.New("--only-failed: name one kernel")
 	}
-	r, err := report.ReadJSON(filepath.Join(f.out, harness.KernelDir(kernels[0]), "report.json"))
+	r, err := report.ReadJSON(filepath.Join(f.out, result.KernelDir(kernels[0]), "report.json"))
 	if err != nil {
 		return nil, fmt.Errorf("--only-failed: %w", err)
 	}
@@ -189,16 +190,16 @@ func (f *vmtestFlags) choose(suite *suite.Suite, kernels []string) (*suite.Suite
 func (f *vmtestFlags) whole() bool { return len(f.cases) == 0 && !f.onlyFailed && f.matrix.shard == "" }
 
 // renew writes the baseline of a run.
-func (f *vmtestFlags) renew(r *harness.Report) error {
-	file := harness.BaselineFile(f.baselines, r.Kernel.Name)
-	old, err := harness.ReadBaseline(file)
+func (f *vmtestFlags) renew(r *result.Report) error {
+	file := baseline.File(f.baselines, r.Kernel.Name)
+	old, err := baseline.Read(file)
 	if err != nil {
 		return err
 	}
 	if f.whole() {
 		old.Prune(r)
 	}
-	b := harness.NewBaseline(r, old)
+	b := baseline.New(r, old)
 	if err := b.Write(file); err != nil {
 		return err
 	}

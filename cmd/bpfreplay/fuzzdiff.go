@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/fuzz"
 	"github.com/bpfreplay/bpfreplay/harness/mutate"
 	"github.com/bpfreplay/bpfreplay/harness/report"
 	"github.com/bpfreplay/bpfreplay/harness/state"
@@ -75,13 +75,13 @@ func (f *fuzzFlags) run(cmd *cobra.Command) error {
 	}
 	defer done()
 	opts.Mutate, opts.Still = f.mutate, true
-	o := harness.FuzzOptions{Options: opts, Seed: f.seed, N: f.n, Keep: f.objects}
+	o := fuzz.Options{Options: opts, Seed: f.seed, N: f.n, Keep: f.objects}
 	if cmd.Flags().Changed("only") {
 		o.First, o.N = f.only, 1
 	}
 	opts.Note(fmt.Sprintf("seed %d, %d objects, engines %s", o.Seed, o.N, strings.Join(o.Engines, ", ")))
 	start, told := time.Now(), time.Now()
-	o.Progress = func(r *harness.FuzzReport) {
+	o.Progress = func(r *fuzz.Report) {
 		if time.Since(told) < every {
 			return
 		}
@@ -92,7 +92,7 @@ func (f *fuzzFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	r, err := harness.Fuzz(cmd.Context(), o)
+	r, err := fuzz.Run(cmd.Context(), o)
 	if err != nil {
 		return err
 	}

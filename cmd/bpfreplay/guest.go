@@ -12,11 +12,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/bpfreplay/bpfreplay/harness"
 	"github.com/bpfreplay/bpfreplay/harness/engine"
 	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/harness/guestexec"
 	"github.com/bpfreplay/bpfreplay/harness/report"
+	"github.com/bpfreplay/bpfreplay/harness/result"
+	"github.com/bpfreplay/bpfreplay/harness/run"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
 	"github.com/bpfreplay/bpfreplay/internal/arch"
@@ -45,7 +46,7 @@ type guestFlags struct {
 func newGuestFlags() guestFlags {
 	return guestFlags{
 		kernel: defaultKernel, suite: defaultSuite, accelerator: string(vm.Auto),
-		bootTimeout: guest.DefaultBootTimeout, caseTimeout: harness.DefaultCaseTimeout,
+		bootTimeout: guest.DefaultBootTimeout, caseTimeout: run.DefaultCaseTimeout,
 	}
 }
 
@@ -83,7 +84,7 @@ func (f *guestFlags) debugger(cmd *cobra.Command, c *guest.Config) (done func(),
 
 // options are the harness's, with the kernel found, and with gdb to wait for if that
 // is wanted. The caller calls done when no guest runs any more.
-func (f *guestFlags) options(cmd *cobra.Command) (harness.Options, func(), error) {
+func (f *guestFlags) options(cmd *cobra.Command) (run.Options, func(), error) {
 	o, found, err := f.withKernel(cmd)
 	if err != nil {
 		return o, nil, err
@@ -96,7 +97,7 @@ func (f *guestFlags) options(cmd *cobra.Command) (harness.Options, func(), error
 	return o, func() { gone(); found() }, nil
 }
 
-func (f *guestFlags) withKernel(cmd *cobra.Command) (o harness.Options, done func(), err error) {
+func (f *guestFlags) withKernel(cmd *cobra.Command) (o run.Options, done func(), err error) {
 	o, err = f.common()
 	if err != nil {
 		return o, nil, err
@@ -113,8 +114,8 @@ func (f *guestFlags) withKernel(cmd *cobra.Command) (o harness.Options, done fun
 	if f.out == "" {
 		return o, func() { o.Store.Close() }, nil
 	}
-	dir := filepath.Join(f.out, harness.KernelDir(f.kernel))
-	out, release, err := harness.Claim(dir)
+	dir := filepath.Join(f.out, result.KernelDir(f.kernel))
+	out, release, err := run.Claim(dir)
 	if err != nil {
 		o.Store.Close()
 		return o, nil, err
@@ -160,7 +161,7 @@ func parseArchs(names []string) ([]string, error) {
 }
 
 // common are the options that no kernel is needed for.
-func (f *guestFlags) common() (o harness.Options, err error) {
+func (f *guestFlags) common() (o run.Options, err error) {
 	if _, err := engine.ByName(f.engines, engine.Tool{}); err != nil {
 		return o, err
 	}
@@ -172,7 +173,7 @@ func (f *guestFlags) common() (o harness.Options, err error) {
 	if err != nil {
 		return o, err
 	}
-	return harness.Options{
+	return run.Options{
 		Config: guest.Config{
 			Agent: self, QEMU: f.qemu, Accelerator: accel, StateDir: stateDir(),
 			Params: f.params, QEMUArgs: f.qemuArgs, BootTimeout: f.bootTimeout, Cold: f.cold,
@@ -227,7 +228,7 @@ func newReports(dir, name string) (path, page string, err error) {
 }
 
 // readBefore is the report of the run before in a directory, nil if there is none.
-func readBefore(dir string) *harness.Report {
+func readBefore(dir string) *result.Report {
 	r, err := report.ReadJSON(filepath.Join(dir, "report.json"))
 	if err != nil {
 		return nil // what it told, this run may do without

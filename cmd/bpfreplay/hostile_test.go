@@ -12,10 +12,11 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
-	"github.com/bpfreplay/bpfreplay/harness"
 	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/harness/random"
+	"github.com/bpfreplay/bpfreplay/harness/result"
+	"github.com/bpfreplay/bpfreplay/harness/run"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
 	"github.com/bpfreplay/bpfreplay/internal/need"
@@ -88,14 +89,14 @@ func kernelWarns() *random.Object {
 
 // foreignRun runs objects as a suite of others' in guests that panic where the kernel would
 // warn.
-func foreignRun(t *testing.T, paths []string) *harness.Report {
+func foreignRun(t *testing.T, paths []string) *result.Report {
 	t.Helper()
 	store, err := vmimage.Open(vmimage.Options{})
 	assert.NilError(t, err)
 	defer store.Close()
 	kernel, err := store.Resolve(t.Context(), "6.12")
 	assert.NilError(t, err)
-	r, err := harness.Run(t.Context(), suite.NewForeign("hostile", paths), harness.Options{
+	r, err := run.Suite(t.Context(), suite.NewForeign("hostile", paths), run.Options{
 		Config: guest.Config{
 			Store: store, Kernel: kernel, Agent: command, Accelerator: vm.TCG, Params: []string{"panic_on_warn=1"},
 			Note: func(line string) { t.Log(line) },
@@ -108,8 +109,8 @@ func foreignRun(t *testing.T, paths []string) *harness.Report {
 
 // toldOf is what a report says of a case, but for times, and logs, in which there are
 // addresses.
-func toldOf(r *harness.Report, name string) any {
-	i := slices.IndexFunc(r.Cases, func(c harness.CaseReport) bool { return c.Name == name })
+func toldOf(r *result.Report, name string) any {
+	i := slices.IndexFunc(r.Cases, func(c result.CaseReport) bool { return c.Name == name })
 	c := r.Cases[i]
 	c.Seconds = 0
 	for i := range c.Loads {
@@ -148,7 +149,7 @@ func TestHostileObjects(t *testing.T) {
 		3: {"guest panicked: Kernel panic - not syncing: kernel: panic_on_warn set", "jit_subprogs"},
 	} {
 		c := &r.Cases[i]
-		assert.Check(t, is.Equal(c.Verdict(), harness.Broken), c.Name)
+		assert.Check(t, is.Equal(c.Verdict(), result.Broken), c.Name)
 		assert.Check(t, is.Len(c.Loads, 3))
 		for _, l := range c.Loads {
 			assert.Check(t, is.Equal(l.Result, agent.Broken))
@@ -157,7 +158,7 @@ func TestHostileObjects(t *testing.T) {
 			assert.Check(t, is.Contains(told(c)+strings.Join(c.Console, "\n"), text))
 		}
 	}
-	assert.Check(t, is.Equal(r.Summary[harness.Broken], 6)) // of each pair of three engines
+	assert.Check(t, is.Equal(r.Summary[result.Broken], 6)) // of each pair of three engines
 	assert.Check(t, is.Equal(r.Failures, 0))
 	assert.Check(t, is.DeepEqual(files(t, temp), []string(nil)))
 	assert.Check(t, is.DeepEqual(children(t, os.Getpid()), []string(nil)))

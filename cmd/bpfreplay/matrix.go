@@ -8,9 +8,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/bpfreplay/bpfreplay/harness"
 	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/harness/report"
+	"github.com/bpfreplay/bpfreplay/harness/result"
+	"github.com/bpfreplay/bpfreplay/harness/run"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
@@ -86,17 +87,17 @@ func (f *vmtestFlags) runMatrix(cmd *cobra.Command, s *suite.Suite, kernels []st
 	}
 	watch, end := f.watch(cmd, len(kernels), suite.Pairs(kernels, s, shard))
 	var failed error
-	before := make(map[string]*harness.Report) // by directory
+	before := make(map[string]*result.Report) // by directory
 	if f.resume {
-		o.ResumeRow = func(run *harness.KernelRun) *harness.Report { return before[run.Dir] }
+		o.ResumeRow = func(run *result.KernelRun) *result.Report { return before[run.Dir] }
 	}
-	o.Watch = func(e harness.Event) {
+	o.Watch = func(e run.Event) {
 		if err := keepReport(e.Run, before); err != nil && failed == nil {
 			failed = err
 		}
 		watch(e)
 	}
-	m, err := harness.RunMatrix(cmd.Context(), s, o)
+	m, err := run.Matrix(cmd.Context(), s, o)
 	end()
 	if err != nil {
 		return err
@@ -118,11 +119,11 @@ func (f *vmtestFlags) runMatrix(cmd *cobra.Command, s *suite.Suite, kernels []st
 }
 
 // watch shows how a matrix gets on; the caller calls end behind the last event.
-func (f *vmtestFlags) watch(cmd *cobra.Command, kernels, cases int) (watch func(harness.Event), end func()) {
+func (f *vmtestFlags) watch(cmd *cobra.Command, kernels, cases int) (watch func(run.Event), end func()) {
 	notes := report.Printable(cmd.ErrOrStderr())
 	if f.json {
 		lines := report.Lines{Out: notes, Notes: notes}
-		return func(e harness.Event) {
+		return func(e run.Event) {
 			if e.Case == nil {
 				lines.Event(e)
 			}
@@ -139,7 +140,7 @@ func (f *vmtestFlags) watch(cmd *cobra.Command, kernels, cases int) (watch func(
 
 // keepReport writes the report of a kernel's run when there is one. One of a former
 // run must not pass for it, and goes to before.
-func keepReport(run *harness.KernelRun, before map[string]*harness.Report) error {
+func keepReport(run *result.KernelRun, before map[string]*result.Report) error {
 	switch {
 	case run.Report != nil: // of an interrupted run, too
 		run.Report.Follow(before[run.Dir])
@@ -147,7 +148,7 @@ func keepReport(run *harness.KernelRun, before map[string]*harness.Report) error
 			return err
 		}
 		return report.WriteJSON(filepath.Join(run.Dir, "report.json"), run.Report)
-	case run.State == harness.Waiting:
+	case run.State == result.Waiting:
 		if r := readBefore(run.Dir); r != nil {
 			before[run.Dir] = r
 		}
@@ -158,8 +159,8 @@ func keepReport(run *harness.KernelRun, before map[string]*harness.Report) error
 }
 
 // pageOf returns the address of a kernel's page as seen from a directory.
-func pageOf(dir string) func(*harness.KernelRun) string {
-	return func(run *harness.KernelRun) string {
+func pageOf(dir string) func(*result.KernelRun) string {
+	return func(run *result.KernelRun) string {
 		rel, err := filepath.Rel(dir, filepath.Join(run.Dir, pageName))
 		if err != nil {
 			return ""
@@ -168,10 +169,10 @@ func pageOf(dir string) func(*harness.KernelRun) string {
 	}
 }
 
-func (f *vmtestFlags) matrixOptions(suite *suite.Suite, kernels []string, shard suite.Shard) (harness.MatrixOptions, error) {
+func (f *vmtestFlags) matrixOptions(suite *suite.Suite, kernels []string, shard suite.Shard) (run.MatrixOptions, error) {
 	o, err := f.common()
 	if err != nil {
-		return harness.MatrixOptions{}, err
+		return run.MatrixOptions{}, err
 	}
 	f.set(&o, suite)
 	cpus := f.jobs
@@ -181,12 +182,12 @@ func (f *vmtestFlags) matrixOptions(suite *suite.Suite, kernels []string, shard 
 	memory := f.matrix.memory
 	if memory == 0 {
 		if memory, err = freeMemory(); err != nil {
-			return harness.MatrixOptions{}, fmt.Errorf("--memory-total: %w", err)
+			return run.MatrixOptions{}, fmt.Errorf("--memory-total: %w", err)
 		}
 	}
 	o.Budget = guest.NewBudget(cpus, memory)
 	o.Jobs = max(cpus/len(kernels), 1)
-	return harness.MatrixOptions{
+	return run.MatrixOptions{
 		Options: o, Kernels: kernels, Shard: shard, FailFast: f.matrix.failFast,
 		Open: func(note func(string)) (*vmimage.Store, error) {
 			return openStore(note)

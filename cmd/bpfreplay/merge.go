@@ -3,8 +3,8 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"github.com/bpfreplay/bpfreplay/harness"
 	"github.com/bpfreplay/bpfreplay/harness/report"
+	"github.com/bpfreplay/bpfreplay/harness/result"
 )
 
 type mergeFlags struct {
@@ -39,15 +39,15 @@ if a case is in two of them, or an object or a kernel is not the same everywhere
 }
 
 func (f *mergeFlags) run(cmd *cobra.Command, args []string) error {
-	var parts []harness.Part
+	var parts []result.Part
 	for _, path := range args {
 		m, err := report.Read(path)
 		if err != nil {
 			return err
 		}
-		parts = append(parts, harness.Part{Name: path, Matrix: m})
+		parts = append(parts, result.Part{Name: path, Matrix: m})
 	}
-	m, err := harness.Merge(parts)
+	m, err := result.Merge(parts)
 	if err != nil {
 		return err
 	}

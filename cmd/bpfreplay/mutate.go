@@ -5,9 +5,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/bpfreplay/bpfreplay/harness"
 	"github.com/bpfreplay/bpfreplay/harness/engine"
 	"github.com/bpfreplay/bpfreplay/harness/mutate"
+	"github.com/bpfreplay/bpfreplay/harness/mutation"
 	"github.com/bpfreplay/bpfreplay/harness/report"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 )
@@ -81,9 +81,9 @@ func (f *mutateFlags) run(cmd *cobra.Command, args []string) error {
 	}
 	show := text.Mutation
 	if f.json {
-		show = func(*harness.MutationResult) {}
+		show = func(*mutation.Result) {}
 	}
-	r, err := harness.Mutate(cmd.Context(), suite, list, f.states || len(args) == 0, opts, show)
+	r, err := mutation.Run(cmd.Context(), suite, list, f.states || len(args) == 0, opts, show)
 	if err != nil {
 		return err
 	}

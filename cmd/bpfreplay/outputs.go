@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/bpfreplay/bpfreplay/harness"
 	"github.com/bpfreplay/bpfreplay/harness/report"
+	"github.com/bpfreplay/bpfreplay/harness/result"
 )
 
 // outputFlags say which other shapes a report takes.
@@ -38,7 +38,7 @@ func (f *outputFlags) reset() error {
 
 // write writes what is asked for. In a step of GitHub Actions, the step's summary
 // and annotations are asked for by the environment; of shards they are for merge to give.
-func (f *outputFlags) write(cmd *cobra.Command, m *harness.Matrix, suite string) error {
+func (f *outputFlags) write(cmd *cobra.Command, m *result.Matrix, suite string) error {
 	file, err := findSuite(suite)
 	if err != nil {
 		return err
@@ -78,8 +78,8 @@ func appendTo(path, text string) error {
 // sourceOf finds the source of a case's object beside the object, as it is in the
 // core suite: NAME.bpf.c. The path is relative to where the command runs, as
 // those are which GitHub shows. Of a report from elsewhere there may be none.
-func sourceOf(suite string) func(*harness.CaseReport) string {
-	return func(c *harness.CaseReport) string {
+func sourceOf(suite string) func(*result.CaseReport) string {
+	return func(c *result.CaseReport) string {
 		path := c.Object
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(filepath.Dir(suite), "bpf", path)

@@ -114,7 +114,7 @@ func (f *shellFlags) readSuite(cmd *cobra.Command, objects []string) (*suite.Sui
 		if err := checkFiles(cmd, objects); err != nil {
 			return nil, err
 		}
-		return suite.NewSuite(objects), nil
+		return suite.New(objects), nil
 	}
 	if len(objects) > 0 {
 		return nil, errors.New("either objects or --case")

@@ -19,8 +19,8 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
-	"github.com/bpfreplay/bpfreplay/harness"
 	"github.com/bpfreplay/bpfreplay/harness/report"
+	"github.com/bpfreplay/bpfreplay/harness/result"
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
@@ -156,7 +156,7 @@ func TestInterrupted(t *testing.T) {
 			assert.Equal(t, len(after.NotRun), 0)
 			assert.Equal(t, len(after.Cases), len(before.Cases)+len(before.NotRun))
 			for _, c := range before.Cases {
-				i := slices.IndexFunc(after.Cases, func(o harness.CaseReport) bool { return o.Name == c.Name })
+				i := slices.IndexFunc(after.Cases, func(o result.CaseReport) bool { return o.Name == c.Name })
 				assert.DeepEqual(t, after.Cases[i], c) // its times, too
 			}
 		})

@@ -99,7 +99,7 @@ func openSuite(flag string, patterns []string, split bool) (*suite.Suite, error)
 	if err != nil {
 		return nil, err
 	}
-	suite, err := suite.ReadSuite(file)
+	suite, err := suite.Read(file)
 	if err != nil {
 		return nil, err
 	}

@@ -10,10 +10,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/bpfreplay/bpfreplay/harness"
 	"github.com/bpfreplay/bpfreplay/harness/engine"
 	"github.com/bpfreplay/bpfreplay/harness/mutate"
 	"github.com/bpfreplay/bpfreplay/harness/report"
+	"github.com/bpfreplay/bpfreplay/harness/result"
+	"github.com/bpfreplay/bpfreplay/harness/run"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/internal/object"
 	"github.com/bpfreplay/bpfreplay/internal/shellword"
@@ -120,8 +121,8 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 	if f.expect == expectAgreement && len(args) == 0 {
 		return fmt.Errorf("--expect %s: it is for objects as arguments; a suite says itself what is expected", expectAgreement)
 	}
-	if f.keep != "failing" && f.keep != harness.KeepAll {
-		return fmt.Errorf("--keep %s: it is either failing or %s", f.keep, harness.KeepAll)
+	if f.keep != "failing" && f.keep != run.KeepAll {
+		return fmt.Errorf("--keep %s: it is either failing or %s", f.keep, run.KeepAll)
 	}
 	f.again = again(cmd, args)
 	if f.jobs < 0 {
@@ -157,7 +158,7 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 const expectAgreement = "agreement"
 
 // set sets what has flags of vmtest.
-func (f *vmtestFlags) set(o *harness.Options, suite *suite.Suite) {
+func (f *vmtestFlags) set(o *run.Options, suite *suite.Suite) {
 	o.Mutate, o.Repeat, o.Fresh, o.Still = f.mutate, f.repeat, f.fresh, f.still
 	o.Jobs, o.Isolate, o.NoRetry = f.jobs, f.isolate, f.noRetry || f.gdb
 	o.Faults, o.Keep, o.Again = f.faults, f.keep, f.again
@@ -197,7 +198,7 @@ func (f *vmtestFlags) runKernel(cmd *cobra.Command, suite *suite.Suite) error {
 	if err != nil {
 		return err
 	}
-	r, err := harness.Run(cmd.Context(), suite, opts)
+	r, err := run.Suite(cmd.Context(), suite, opts)
 	if err != nil {
 		return err
 	}
@@ -206,7 +207,7 @@ func (f *vmtestFlags) runKernel(cmd *cobra.Command, suite *suite.Suite) error {
 			return err
 		}
 	}
-	if err := f.outputs.write(cmd, harness.MatrixOf(r), f.suite); err != nil {
+	if err := f.outputs.write(cmd, result.MatrixOf(r), f.suite); err != nil {
 		return err
 	}
 	if err := report.WriteHTML(page, r); err != nil {
@@ -268,7 +269,7 @@ func objectSuite(cmd *cobra.Command, paths []string) (*suite.Suite, error) {
 	if err := checkObjects(cmd, paths); err != nil {
 		return nil, err
 	}
-	return suite.NewSuite(paths), nil
+	return suite.New(paths), nil
 }
 
 // replaceIn tells the cases of a suite what --replace names.

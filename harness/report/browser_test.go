@@ -14,7 +14,7 @@ import (
 
 	"gotest.tools/v3/assert"
 
-	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/result"
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
@@ -183,15 +183,15 @@ func TestBrowser(t *testing.T) {
 	assert.NilError(t, os.WriteFile(filepath.Join(dir, "console.log"), nil, 0o644))
 	r := changedReport()
 	r.Command, r.Faults = "bpfreplay vmtest --suite kernel --case 'now_*' --case known_bad", map[string]string{"told": "kasan:once"}
-	r.Cases[0].First = &harness.CaseReport{Name: "fine", Failures: []string{"the guest's kernel complained (kasan): BUG: KASAN"}}
+	r.Cases[0].First = &result.CaseReport{Name: "fine", Failures: []string{"the guest's kernel complained (kasan): BUG: KASAN"}}
 	r.Cases[4].Folder = filepath.Join(dir, "failed", "now_bad")
 	r.Splats = []string{"warning: WARNING: CPU: 0 PID: 1 at kernel/bpf/verifier.c:4711 check_mem_access+0x12/0x34"}
-	r.Accelerator, r.Seconds = "tcg", harness.Seconds{Boot: 2.4, Suite: 3.1, Total: 6}
+	r.Accelerator, r.Seconds = "tcg", result.Seconds{Boot: 2.4, Suite: 3.1, Total: 6}
 	for i := range r.Cases {
 		r.Cases[i].Seconds = float64(i) / 7
 	}
 	assert.NilError(t, WriteHTML(kernel, r))
-	assert.NilError(t, WriteMatrixHTML(matrix, harness.MatrixOf(r), func(*harness.KernelRun) string { return "kernel.html" }))
+	assert.NilError(t, WriteMatrixHTML(matrix, result.MatrixOf(r), func(*result.KernelRun) string { return "kernel.html" }))
 
 	for name, file := range map[string]string{"kernel": kernel, "matrix": matrix} {
 		for _, scheme := range []string{"light", "dark"} {

@@ -8,14 +8,14 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 
-	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/result"
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 )
 
 // Check writes where an object loads: a table of kernels and ways, and below it
 // each reason once. about says what a capability is, and since when it is there.
-func (t *Text) Check(object string, rows []harness.Checked, engines []string, about func(capability string) string) {
+func (t *Text) Check(object string, rows []result.Checked, engines []string, about func(capability string) string) {
 	r := reasons{about: about}
 	header := []any{"kernel", "release"}
 	for _, e := range engines {
@@ -51,7 +51,7 @@ func (t *Text) Check(object string, rows []harness.Checked, engines []string, ab
 }
 
 // registers says on which kernels an object has another architecture's registers in it.
-func (t *Text) registers(rows []harness.Checked) {
+func (t *Text) registers(rows []result.Checked) {
 	var kernels []string
 	var of string
 	for i := range rows {
@@ -81,7 +81,7 @@ type whyNot struct {
 }
 
 // cell is the word for one load.
-func (r *reasons) cell(c *harness.Checked, l *harness.LoadReport) string {
+func (r *reasons) cell(c *result.Checked, l *result.LoadReport) string {
 	if l.Loaded() {
 		return "loads"
 	}

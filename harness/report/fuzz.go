@@ -6,12 +6,13 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/fuzz"
+	"github.com/bpfreplay/bpfreplay/harness/result"
 )
 
 // FuzzSummary prints what loading random objects has found. again is the command
 // that repeats one object.
-func (t *Text) FuzzSummary(r *harness.FuzzReport, again func(index uint64) string) {
+func (t *Text) FuzzSummary(r *fuzz.Report, again func(index uint64) string) {
 	p := func(format string, args ...any) { fmt.Fprintf(t.W, format+"\n", args...) }
 	p("objects with           number  loaded by all")
 	for _, name := range slices.Sorted(maps.Keys(r.Features)) {
@@ -48,8 +49,8 @@ func (t *Text) FuzzSummary(r *harness.FuzzReport, again func(index uint64) strin
 	}
 	p("kernel %s (%s), %s, engines %s, seed %d", r.Kernel.Name, r.Kernel.Release, r.Accelerator, strings.Join(r.Engines, ", "), r.Seed)
 	p("%d objects in %.0f s (boot %.1f s): %d loaded by all engines, %d refused by all alike; verdicts by pair of engines: %d equal %d explained %d unsupported %d different %d broken",
-		r.Objects, r.Seconds.Total, r.Seconds.Boot, r.Loaded, r.Refused, r.Summary[harness.Equal], r.Summary[harness.Explained],
-		r.Summary[harness.Unsupported], r.Summary[harness.Different], r.Summary[harness.Broken])
+		r.Objects, r.Seconds.Total, r.Seconds.Boot, r.Loaded, r.Refused, r.Summary[result.Equal], r.Summary[result.Explained],
+		r.Summary[result.Unsupported], r.Summary[result.Different], r.Summary[result.Broken])
 	if !r.LoadsEnough() {
 		p("too few objects load: the generator is wrong about this kernel")
 	}

@@ -7,11 +7,11 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/result"
 )
 
 // WriteMarkdown writes a matrix as Markdown to a file, whole or not at all.
-func WriteMarkdown(path string, m *harness.Matrix) error { return write(path, []byte(Markdown(m))) }
+func WriteMarkdown(path string, m *result.Matrix) error { return write(path, []byte(Markdown(m))) }
 
 // GitHub takes 1 MiB of a step's summary, and nothing of what is longer; see
 // "Workflow commands for GitHub Actions", Adding a job summary.
@@ -21,16 +21,16 @@ const (
 )
 
 // Markdown is a matrix as GitHub shows it: a table, and what is wrong behind it.
-func Markdown(m *harness.Matrix) string {
+func Markdown(m *result.Matrix) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "### bpfreplay: %s\n\n%s\n\n%s\n", result(m.OK()), matrixTable(m, markdown).RenderMarkdown(), markdown(matrixLine(m)))
+	fmt.Fprintf(&b, "### bpfreplay: %s\n\n%s\n\n%s\n", passOrFail(m.OK()), matrixTable(m, markdown).RenderMarkdown(), markdown(matrixLine(m)))
 	for _, s := range m.Missing {
 		fmt.Fprintf(&b, "\nShard %s is missing.\n", markdown(s))
 	}
 	left := 0
 	for i := range m.Kernels {
 		k := &m.Kernels[i]
-		if k.State != harness.Done {
+		if k.State != result.Done {
 			fmt.Fprintf(&b, "\n**%s**: %s: %s\n", markdown(k.Kernel), markdown(string(k.State)), markdown(k.Reason))
 		}
 		if k.Report == nil {
@@ -95,7 +95,7 @@ const maxAnnotations = 10
 //
 // What a guest's kernel complained of, and cases that passed only when they were run once
 // more, are warnings, behind the errors.
-func Annotations(w io.Writer, m *harness.Matrix, source func(*harness.CaseReport) string) {
+func Annotations(w io.Writer, m *result.Matrix, source func(*result.CaseReport) string) {
 	var list, warnings []*annotation
 	addTo := func(list *[]*annotation, kernel, title, text, file string) {
 		for _, a := range *list {
@@ -112,7 +112,7 @@ func Annotations(w io.Writer, m *harness.Matrix, source func(*harness.CaseReport
 	}
 	for i := range m.Kernels {
 		k := &m.Kernels[i]
-		if k.State != harness.Done {
+		if k.State != result.Done {
 			add(k.Kernel, string(k.State), k.Reason, "")
 		}
 		if k.Report == nil {

@@ -15,7 +15,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/judge"
+	"github.com/bpfreplay/bpfreplay/harness/result"
 )
 
 // Pages are one file each, for a browser that may be given nothing else. The browser is
@@ -63,7 +64,7 @@ func digestOf(name string) template.HTMLAttr {
 const maxPage = 1800 << 10
 
 // WriteHTML writes the report of a run as a page to a file, whole or not at all.
-func WriteHTML(path string, r *harness.Report) error {
+func WriteHTML(path string, r *result.Report) error {
 	b, err := kernelPage(r, filepath.Dir(path))
 	if err != nil {
 		return err
@@ -73,7 +74,7 @@ func WriteHTML(path string, r *harness.Report) error {
 
 // WriteMatrixHTML writes a page with a table of kernels to a file, whole or not at all. link
 // is the address of a kernel's own page, as seen from there, or "".
-func WriteMatrixHTML(path string, m *harness.Matrix, link func(*harness.KernelRun) string) error {
+func WriteMatrixHTML(path string, m *result.Matrix, link func(*result.KernelRun) string) error {
 	b, err := rendered("matrix.html", matrixPage(m, link))
 	if err != nil {
 		return err
@@ -82,7 +83,7 @@ func WriteMatrixHTML(path string, m *harness.Matrix, link func(*harness.KernelRu
 }
 
 // kernelPage is the page of a run, that is in a directory.
-func kernelPage(r *harness.Report, dir string) ([]byte, error) {
+func kernelPage(r *result.Report, dir string) ([]byte, error) {
 	p := newPage(r, dir)
 	b, err := rendered("kernel.html", p)
 	if err == nil && len(b) > maxPage {
@@ -118,7 +119,7 @@ type page struct {
 	Unused        string
 	EngineColumns []string
 	Engines       []numbers
-	PairColumns   []harness.Verdict
+	PairColumns   []result.Verdict
 	Pairs         []numbers
 	Cases         []*casePage
 	Brief         bool
@@ -168,10 +169,10 @@ const maxChanges = 1000
 // maxOpen is how many of the cases that are worse than before are open from the start.
 const maxOpen = 5
 
-func newPage(r *harness.Report, dir string) *page {
+func newPage(r *result.Report, dir string) *page {
 	p := &page{
-		Title:  fmt.Sprintf("%s: %s on %s", result(r.OK()), oneLine(r.Suite), oneLine(r.Kernel.Name)),
-		Result: result(r.OK()), Suite: r.Suite, Kernel: r.Kernel.Name, Splats: r.Splats,
+		Title:  fmt.Sprintf("%s: %s on %s", passOrFail(r.OK()), oneLine(r.Suite), oneLine(r.Kernel.Name)),
+		Result: passOrFail(r.OK()), Suite: r.Suite, Kernel: r.Kernel.Name, Splats: r.Splats,
 		Unused: strings.Join(r.UnusedRules, ", "), Command: r.Command, Odd: oddities(r), Links: linksOf(dir, "report.json"),
 	}
 	worse := make(map[string]bool)
@@ -219,7 +220,7 @@ func (p *page) shorten() {
 	}
 }
 
-func (p *page) facts(r *harness.Report) {
+func (p *page) facts(r *result.Report) {
 	add := func(name, value string) {
 		if value != "" {
 			p.Facts = append(p.Facts, fact{name, value})
@@ -266,7 +267,7 @@ func linksOf(dir, report string) []link {
 const maxConsoles = 12
 
 // times are those of the phases of a run.
-func (p *page) times(r *harness.Report) {
+func (p *page) times(r *result.Report) {
 	add := func(name string, seconds float64) {
 		if seconds > 0 {
 			p.Times = append(p.Times, fact{name, duration(seconds)})
@@ -311,7 +312,7 @@ func (p *page) groups() {
 }
 
 // counts counts cases, in the order from good to bad.
-func (p *page) counts(r *harness.Report) {
+func (p *page) counts(r *result.Report) {
 	n := make(map[string]int)
 	for i := range r.Cases {
 		n[verdictOf(&r.Cases[i])]++
@@ -323,10 +324,10 @@ func (p *page) counts(r *harness.Report) {
 }
 
 // mark is the word for a change.
-func mark(c *harness.Change) string {
-	word := func(s string) harness.Verdict { v, _, _ := strings.Cut(s, ":"); return harness.Verdict(v) }
+func mark(c *result.Change) string {
+	word := func(s string) result.Verdict { v, _, _ := strings.Cut(s, ":"); return result.Verdict(v) }
 	bad := func(s string) bool {
-		return !slices.Contains([]harness.Verdict{"ok", harness.Equal, harness.Explained, "0"}, word(s))
+		return !slices.Contains([]result.Verdict{"ok", result.Equal, result.Explained, "0"}, word(s))
 	}
 	switch {
 	case c.Worse:
@@ -344,7 +345,7 @@ func mark(c *harness.Change) string {
 var marks = []string{"worse", "new", "better", "other"}
 
 // changesPage is what has changed: what is alike for several pairs of engines once.
-func changesPage(r *harness.Report, cases map[string]*casePage) *baselinePage {
+func changesPage(r *result.Report, cases map[string]*casePage) *baselinePage {
 	b := r.Baseline
 	if b == nil {
 		return nil
@@ -380,7 +381,7 @@ func changesPage(r *harness.Report, cases map[string]*casePage) *baselinePage {
 }
 
 // rules are those that explained something, with the cases in which they did.
-func (p *page) rules(r *harness.Report) {
+func (p *page) rules(r *result.Report) {
 	byID := make(map[string]*rulePage)
 	for i := range r.Cases {
 		for _, v := range r.Cases[i].Verdicts {
@@ -390,12 +391,12 @@ func (p *page) rules(r *harness.Report) {
 				}
 				rule := byID[d.ExplainedBy]
 				if rule == nil {
-					rule = &rulePage{ID: d.ExplainedBy, Anchor: ruleAnchor(d.ExplainedBy), Reason: harness.RuleReason(d.ExplainedBy)}
+					rule = &rulePage{ID: d.ExplainedBy, Anchor: ruleAnchor(d.ExplainedBy), Reason: judge.Reason(d.ExplainedBy)}
 					byID[d.ExplainedBy] = rule
 					p.Rules = append(p.Rules, rule)
 				}
 				rule.N++
-				if d.ExplainedBy == harness.RuleKnown && !slices.Contains(rule.More, d.Detail) {
+				if d.ExplainedBy == result.RuleKnown && !slices.Contains(rule.More, d.Detail) {
 					rule.More = append(rule.More, d.Detail)
 				}
 				if !slices.Contains(rule.Cases, p.Cases[i]) {
@@ -413,13 +414,13 @@ func ruleAnchor(id string) string { return "rule-" + notInAnchors.ReplaceAllStri
 var notInAnchors = regexp.MustCompile(`[^A-Za-z0-9_-]`)
 
 // engines counts what each engine did, and the verdicts of each pair.
-func (p *page) engines(r *harness.Report) {
+func (p *page) engines(r *result.Report) {
 	p.EngineColumns = []string{"loads", "refused by all", "refused, another loads", "unsupported", "broken"}
 	for _, e := range r.Engines {
 		row := numbers{Name: e, Version: r.Versions[e], Counts: make([]int, len(p.EngineColumns))}
 		for i := range r.Cases {
 			loads := r.Cases[i].Loads
-			j := slices.IndexFunc(loads, func(l harness.LoadReport) bool { return l.Engine == e })
+			j := slices.IndexFunc(loads, func(l result.LoadReport) bool { return l.Engine == e })
 			if j < 0 {
 				continue
 			}
@@ -432,7 +433,7 @@ func (p *page) engines(r *harness.Report) {
 				column = 4
 			case !l.Applies():
 				column = 3
-			case slices.ContainsFunc(loads, func(l harness.LoadReport) bool { return l.Loaded() }):
+			case slices.ContainsFunc(loads, func(l result.LoadReport) bool { return l.Loaded() }):
 				column = 2
 			}
 			row.Counts[column]++

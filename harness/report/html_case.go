@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/result"
 )
 
 // casePage is what is shown of a case.
@@ -72,7 +72,7 @@ func (c *casePage) worse() int {
 }
 
 // newCase is the case of this index; dir is where the page is.
-func newCase(r *harness.Report, i int, dir string) *casePage {
+func newCase(r *result.Report, i int, dir string) *casePage {
 	c := &r.Cases[i]
 	out := &casePage{
 		ID: fmt.Sprintf("case-%d", i+1), Name: c.Name, Verdict: verdictOf(c), Loads: outcomes(c), Says: says(c),
@@ -126,8 +126,8 @@ func grouped[T any](list []T, key, value func(*T) string) (keys, values []string
 	return keys, values
 }
 
-func loadName(l *harness.LoadReport) string { return l.Engine }
-func loadWord(l *harness.LoadReport) string {
+func loadName(l *result.LoadReport) string { return l.Engine }
+func loadWord(l *result.LoadReport) string {
 	if l.Errno != "" {
 		return l.Result + " " + l.Errno
 	}
@@ -135,7 +135,7 @@ func loadWord(l *harness.LoadReport) string {
 }
 
 // outcomes is what engines did: "ok", or "direct refused; trace, replay ok".
-func outcomes(c *harness.CaseReport) string {
+func outcomes(c *result.CaseReport) string {
 	engines, words := grouped(c.Loads, loadName, loadWord)
 	if len(words) == 1 {
 		return words[0]
@@ -147,7 +147,7 @@ func outcomes(c *harness.CaseReport) string {
 }
 
 // says is the first thing that is to be said of a case.
-func says(c *harness.CaseReport) string {
+func says(c *result.CaseReport) string {
 	if text := problem(c); text != "" {
 		return text
 	}
@@ -174,8 +174,8 @@ func says(c *harness.CaseReport) string {
 }
 
 // said lists the errors of loads, alike ones once.
-func (p *casePage) said(c *harness.CaseReport) {
-	if !slices.ContainsFunc(c.Loads, func(l harness.LoadReport) bool { return !l.Loaded() }) {
+func (p *casePage) said(c *result.CaseReport) {
+	if !slices.ContainsFunc(c.Loads, func(l result.LoadReport) bool { return !l.Loaded() }) {
 		return
 	}
 	for i := range c.Loads {
@@ -194,8 +194,8 @@ func (p *casePage) said(c *harness.CaseReport) {
 }
 
 // broken adds why a pair of engines could not be compared.
-func (p *casePage) broken(v *harness.PairReport) {
-	if v.Verdict != harness.Broken {
+func (p *casePage) broken(v *result.PairReport) {
+	if v.Verdict != result.Broken {
 		return
 	}
 	if j := slices.IndexFunc(p.Broken, func(b brokenPage) bool { return b.Why == v.Reason }); j >= 0 {
@@ -205,7 +205,7 @@ func (p *casePage) broken(v *harness.PairReport) {
 	p.Broken = append(p.Broken, brokenPage{v.A + "/" + v.B, v.Reason})
 }
 
-func newDifference(d *harness.FieldDifference) differencePage {
+func newDifference(d *result.FieldDifference) differencePage {
 	out := differencePage{Field: cut(d.Field, maxValue), Line: cut(d.String(), 2*maxValue), Detail: cut(d.Detail, maxDiff)}
 	if len(d.Open) == 0 {
 		out.Rule = strings.Join(d.Rules, ", ")

@@ -3,7 +3,7 @@ package report
 import (
 	"fmt"
 
-	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/result"
 )
 
 // matrixData is what is shown of several kernels.
@@ -30,9 +30,9 @@ type kernelRow struct {
 // maxBad is how many cases of a kernel are on the page of all.
 const maxBad = 100
 
-func matrixPage(m *harness.Matrix, link func(*harness.KernelRun) string) *matrixData {
+func matrixPage(m *result.Matrix, link func(*result.KernelRun) string) *matrixData {
 	p := &matrixData{
-		Title: fmt.Sprintf("%s: %s", result(m.OK()), oneLine(m.Suite)), Result: result(m.OK()), Suite: m.Suite, Sum: matrixLine(m), Missing: m.Missing,
+		Title: fmt.Sprintf("%s: %s", passOrFail(m.OK()), oneLine(m.Suite)), Result: passOrFail(m.OK()), Suite: m.Suite, Sum: matrixLine(m), Missing: m.Missing,
 		Columns: []string{"kernel", "release", "result", "cases"},
 	}
 	for _, v := range verdicts {
@@ -49,7 +49,7 @@ func matrixPage(m *harness.Matrix, link func(*harness.KernelRun) string) *matrix
 	return p
 }
 
-func newKernelRow(k *harness.KernelRun, span int, link func(*harness.KernelRun) string) kernelRow {
+func newKernelRow(k *result.KernelRun, span int, link func(*result.KernelRun) string) kernelRow {
 	row := kernelRow{Name: k.Kernel, Result: outcome(k), Why: k.Reason, Span: span}
 	r := k.Report
 	if r == nil {

@@ -15,16 +15,17 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
-	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/judge"
+	"github.com/bpfreplay/bpfreplay/harness/result"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/internal/visible"
 )
 
 // loadsOf are loads, "ok" or an errno for each engine.
-func loadsOf(results ...string) []harness.LoadReport {
-	var out []harness.LoadReport
+func loadsOf(results ...string) []result.LoadReport {
+	var out []result.LoadReport
 	for i, r := range results {
-		l := harness.LoadReport{Engine: []string{"direct", "trace", "replay"}[i], Result: r}
+		l := result.LoadReport{Engine: []string{"direct", "trace", "replay"}[i], Result: r}
 		if r != "ok" {
 			l.Result, l.Errno = "refused", r
 			l.Detail, l.Log = "program p: PROG_LOAD: "+r, "0: R1=ctx()\nR0 !read_ok\nprocessed 1 insns\n"
@@ -34,29 +35,29 @@ func loadsOf(results ...string) []harness.LoadReport {
 	return out
 }
 
-func pairOf(b string, v harness.Verdict, differences ...state.Difference) harness.PairReport {
-	return harness.PairReport{A: "direct", B: b, Verdict: v, Differences: differences}
+func pairOf(b string, v result.Verdict, differences ...state.Difference) result.PairReport {
+	return result.PairReport{A: "direct", B: b, Verdict: v, Differences: differences}
 }
 
 // changedReport has a case of each kind.
-func changedReport() *harness.Report {
+func changedReport() *result.Report {
 	frozen := state.Difference{Field: "map .rodata frozen", A: "true", B: "false"}
 	named := state.Difference{Field: "map .data name", A: ".data", B: "obj.data", ExplainedBy: "subprogram-order"}
-	return &harness.Report{
+	return &result.Report{
 		Suite: "kernel", Source: "linux-source-7.2 7.2.13-1", Engines: []string{"direct", "trace", "replay"},
-		Kernel:   harness.KernelReport{Name: "6.12", Release: "6.12.117"},
+		Kernel:   result.KernelReport{Name: "6.12", Release: "6.12.117"},
 		Versions: map[string]string{"direct": "cilium/ebpf v0.22.0"},
-		Cases: []harness.CaseReport{
-			{Name: "fine", Loads: loadsOf("ok", "ok", "ok"), Verdicts: []harness.PairReport{pairOf("trace", harness.Equal), pairOf("replay", harness.Equal)}},
-			{Name: "told", Loads: loadsOf("ok", "ok", "ok"), Verdicts: []harness.PairReport{pairOf("trace", harness.Explained, named), pairOf("replay", harness.Explained, named)}},
-			{Name: "refused_alike", Loads: loadsOf("EACCES", "EACCES", "EACCES"), Verdicts: []harness.PairReport{pairOf("trace", harness.Equal), pairOf("replay", harness.Equal)}},
-			{Name: "known_bad", Loads: loadsOf("EINVAL", "ok", "ok"), Verdicts: []harness.PairReport{pairOf("trace", harness.Different, state.Difference{Field: "load", A: "refused: EINVAL", B: "ok"})}},
+		Cases: []result.CaseReport{
+			{Name: "fine", Loads: loadsOf("ok", "ok", "ok"), Verdicts: []result.PairReport{pairOf("trace", result.Equal), pairOf("replay", result.Equal)}},
+			{Name: "told", Loads: loadsOf("ok", "ok", "ok"), Verdicts: []result.PairReport{pairOf("trace", result.Explained, named), pairOf("replay", result.Explained, named)}},
+			{Name: "refused_alike", Loads: loadsOf("EACCES", "EACCES", "EACCES"), Verdicts: []result.PairReport{pairOf("trace", result.Equal), pairOf("replay", result.Equal)}},
+			{Name: "known_bad", Loads: loadsOf("EINVAL", "ok", "ok"), Verdicts: []result.PairReport{pairOf("trace", result.Different, state.Difference{Field: "load", A: "refused: EINVAL", B: "ok"})}},
 			{Name: "now_bad", Loads: loadsOf("ok", "ok", "ok"), Folder: "out/6.12/failed/now_bad",
-				Verdicts: []harness.PairReport{pairOf("trace", harness.Different, frozen, named), pairOf("replay", harness.Different, frozen, named)}},
+				Verdicts: []result.PairReport{pairOf("trace", result.Different, frozen, named), pairOf("replay", result.Different, frozen, named)}},
 		},
-		Baseline: &harness.BaselineReport{
+		Baseline: &result.BaselineReport{
 			File: "6.12.txt", Source: "linux-source-7.1 7.1-1", Reasons: map[string]string{"known_bad": "nobody has looked"},
-			Changes: []harness.Change{
+			Changes: []result.Change{
 				{Case: "fine", What: "direct/trace", Was: "different:load", Is: "equal"},
 				{Case: "now_bad", What: "direct/trace", Was: "equal", Is: "different:map_.rodata_frozen", Worse: true},
 				{Case: "now_bad", What: "direct/replay", Was: "equal", Is: "different:map_.rodata_frozen", Worse: true},
@@ -99,7 +100,7 @@ func TestHTML(t *testing.T) {
 		"worse lost case there gone", "better fine direct/trace different:load equal",
 		"Worse, different or broken", "different now_bad worse", "map .rodata frozen direct true trace, replay false", "map .data name direct .data trace, replay obj.data subprogram-order",
 		"different known_bad as in the baseline", "The baseline says: nobody has looked", "direct refused EINVAL program p: PROG_LOAD: EINVAL R0 !read_ok trace, replay ok",
-		"Explained differences", "subprogram-order 4×", harness.RuleReason("subprogram-order")[:20], "told now_bad",
+		"Explained differences", "subprogram-order 4×", judge.Reason("subprogram-order")[:20], "told now_bad",
 		"Engines", "direct cilium/ebpf v0.22.0 3 1 1 0 0", "trace 4 1 0 0 0", "direct/trace 2 1 0 2 0",
 		"All cases", "equal fine ok", "explained told ok subprogram-order", "equal refused_alike refused EACCES R0 !read_ok", "direct, trace, replay refused EACCES",
 		"different known_bad direct refused EINVAL; trace, replay ok",
@@ -132,14 +133,14 @@ func TestHTMLNasty(t *testing.T) {
 	c.Name, c.Folder, c.Console, r.Source = markup, markup, []string{markup}, markup
 	c.Loads[0].Log, c.Loads[0].Detail, c.Verdicts[0].Differences[0].Detail = markup, markup, markup
 	r.Engines, r.Versions = []string{markup}, map[string]string{markup: markup}
-	r.Baseline = &harness.BaselineReport{File: markup, Source: markup, Changes: []harness.Change{{Case: markup, What: markup, Was: markup, Is: markup, Worse: true}}, Reasons: map[string]string{markup: markup}}
+	r.Baseline = &result.BaselineReport{File: markup, Source: markup, Changes: []result.Change{{Case: markup, What: markup, Was: markup, Is: markup, Worse: true}}, Reasons: map[string]string{markup: markup}}
 	known := c.Verdicts[0]
 	known.Differences = []state.Difference{{Field: markup, A: markup, B: markup, ExplainedBy: markup, Detail: markup}}
 	c.Verdicts = append(c.Verdicts, known)
 
 	one, err := kernelPage(r, ".")
 	assert.NilError(t, err)
-	all, err := rendered("matrix.html", matrixPage(m, func(*harness.KernelRun) string { return "javascript:" + markup }))
+	all, err := rendered("matrix.html", matrixPage(m, func(*result.KernelRun) string { return "javascript:" + markup }))
 	assert.NilError(t, err)
 	for _, page := range []string{string(one), string(all)} {
 		assert.Check(t, is.Contains(page, "&lt;img src=x onerror=alert(1)&gt;"))
@@ -184,10 +185,10 @@ func TestHTMLSize(t *testing.T) {
 
 // A page of several kernels has a row for each, and what has become worse.
 func TestMatrixHTML(t *testing.T) {
-	m := harness.MatrixOf(changedReport())
-	m.Kernels = append(m.Kernels, harness.KernelRun{Kernel: "5.10", State: harness.Unavailable, Reason: "no such package"})
+	m := result.MatrixOf(changedReport())
+	m.Kernels = append(m.Kernels, result.KernelRun{Kernel: "5.10", State: result.Unavailable, Reason: "no such package"})
 	path := filepath.Join(t.TempDir(), "report.html")
-	assert.NilError(t, WriteMatrixHTML(path, m, func(k *harness.KernelRun) string { return k.Kernel + "/report.html" }))
+	assert.NilError(t, WriteMatrixHTML(path, m, func(k *result.KernelRun) string { return k.Kernel + "/report.html" }))
 	page, err := os.ReadFile(path)
 	assert.NilError(t, err)
 	inOrderOf(t, textOf(page), "FAIL kernel", "6.12 6.12.117 FAIL 5 0 0 0 0 0 0 3 0.0 0.0", "5.10 unavailable no such package", "6.12 different now_bad map .rodata frozen")
@@ -211,7 +212,7 @@ func FuzzHTML(f *testing.F) {
 				assert.Equal(t, strings.Count(string(page), "<script"), 1)
 			}
 		}
-		_, err = rendered("matrix.html", matrixPage(m, func(*harness.KernelRun) string { return "x" }))
+		_, err = rendered("matrix.html", matrixPage(m, func(*result.KernelRun) string { return "x" }))
 		assert.NilError(t, err)
 	})
 }

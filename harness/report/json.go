@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/renameio/v2"
 
-	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/result"
 )
 
 // Schema is the version of the reports that are written, see docs/report.schema.json.
@@ -16,7 +16,7 @@ import (
 // pass over makes another version.
 const Schema = 1
 
-// WriteJSON writes a report (*harness.Report, *harness.Matrix, ...) to a file, whole or not at all.
+// WriteJSON writes a report (*harness.Report, *result.Matrix, ...) to a file, whole or not at all.
 func WriteJSON(path string, r any) error {
 	b, err := json.MarshalIndent(r, "", " ")
 	if err != nil {
@@ -35,7 +35,7 @@ func write(path string, data []byte) error {
 
 // Read reads a report.json or a matrix.json; the former becomes a matrix of one
 // kernel.
-func Read(path string) (*harness.Matrix, error) {
+func Read(path string) (*result.Matrix, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("report: %w", err)
@@ -47,7 +47,7 @@ func Read(path string) (*harness.Matrix, error) {
 	return m, nil
 }
 
-func parse(data []byte) (*harness.Matrix, error) {
+func parse(data []byte) (*result.Matrix, error) {
 	var kind struct {
 		Schema  int
 		Cases   json.RawMessage
@@ -62,18 +62,18 @@ func parse(data []byte) (*harness.Matrix, error) {
 	case kind.Schema < 1 || (kind.Kernels == nil) == (kind.Cases == nil):
 		return nil, errors.New("it is neither a report.json nor a matrix.json")
 	case kind.Cases != nil:
-		var r harness.Report
+		var r result.Report
 		if err := json.Unmarshal(data, &r); err != nil {
 			return nil, err
 		}
-		return harness.MatrixOf(&r), nil
+		return result.MatrixOf(&r), nil
 	}
-	var m harness.Matrix
+	var m result.Matrix
 	if err := json.Unmarshal(data, &m); err != nil {
 		return nil, err
 	}
 	for _, k := range m.Kernels {
-		if k.State == harness.Done && k.Report == nil {
+		if k.State == result.Done && k.Report == nil {
 			return nil, fmt.Errorf("kernel %s is done and has no report", k.Kernel)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/result"
 )
 
 // The elements of a JUnit report that GitLab, Jenkins and the usual actions of
@@ -65,7 +65,7 @@ type (
 // WriteJUnit writes a matrix as JUnit XML, whole or not at all. There is a suite a
 // kernel, and in it a test a case, of the class KERNEL.SUITE: what pairs of engines
 // disagree about is in its text. source is a case's source file, or "".
-func WriteJUnit(path string, m *harness.Matrix, source func(*harness.CaseReport) string) error {
+func WriteJUnit(path string, m *result.Matrix, source func(*result.CaseReport) string) error {
 	out := junitSuites{Name: "bpfreplay " + printable(m.Suite)}
 	for i := range m.Kernels {
 		s := junitKernel(m, &m.Kernels[i], source)
@@ -105,10 +105,10 @@ func junitMissing(name, why string) junitSuite {
 	}
 }
 
-func junitKernel(m *harness.Matrix, k *harness.KernelRun, source func(*harness.CaseReport) string) junitSuite {
+func junitKernel(m *result.Matrix, k *result.KernelRun, source func(*result.CaseReport) string) junitSuite {
 	name := printable(k.Kernel + "." + m.Suite)
 	out := junitSuite{Name: name}
-	if k.State != harness.Done {
+	if k.State != result.Done {
 		out = junitMissing(name, string(k.State)+": "+k.Reason)
 	}
 	r := k.Report
@@ -142,7 +142,7 @@ func junitKernel(m *harness.Matrix, k *harness.KernelRun, source func(*harness.C
 			out.Skipped++
 		}
 	}
-	if n := len(r.NotRun); n > 0 && k.State == harness.Done {
+	if n := len(r.NotRun); n > 0 && k.State == result.Done {
 		rest := junitMissing(name, fmt.Sprintf("interrupted: %d cases have not run: %s", n, strings.Join(r.NotRun, ", ")))
 		out.Cases = append(out.Cases, rest.Cases...)
 		out.Tests++
@@ -155,7 +155,7 @@ func junitKernel(m *harness.Matrix, k *harness.KernelRun, source func(*harness.C
 }
 
 // complaints are those of the guests' kernels outside of cases.
-func complaints(r *harness.Report) []string {
+func complaints(r *result.Report) []string {
 	var lines []string
 	for _, s := range r.Splats {
 		lines = append(lines, "the guest's kernel complained: "+s)
@@ -163,37 +163,37 @@ func complaints(r *harness.Report) []string {
 	return lines
 }
 
-func junitOf(class string, r *harness.Report, c *harness.CaseReport, bad bool) junitCase {
+func junitOf(class string, r *result.Report, c *result.CaseReport, bad bool) junitCase {
 	out := junitCase{Class: class, Name: printable(c.Name), Time: seconds(c.Seconds)}
-	result := &junitResult{Message: wrongWith(r, c), Type: verdictOf(c)}
+	became := &junitResult{Message: wrongWith(r, c), Type: verdictOf(c)}
 	switch {
-	case bad && c.Verdict() == harness.Broken:
-		out.Error = result
+	case bad && c.Verdict() == result.Broken:
+		out.Error = became
 	case bad:
-		out.Failure = result
+		out.Failure = became
 	case skipped(c):
 		out.Skipped = &junitResult{Message: oneLine(c.Verdicts[0].Reason)}
 		return out
 	case c.First != nil:
-		result = &junitResult{Message: oneLine(cut(c.FirstTrouble(), maxProblem)), Type: verdictOf(c.First), Text: caseText(c.First)}
-		if c.First.Verdict() == harness.Broken {
-			out.FlakyError = result
+		became = &junitResult{Message: oneLine(cut(c.FirstTrouble(), maxProblem)), Type: verdictOf(c.First), Text: caseText(c.First)}
+		if c.First.Verdict() == result.Broken {
+			out.FlakyError = became
 		} else {
-			out.FlakyFailure = result
+			out.FlakyFailure = became
 		}
-		out.Output = "failed, and passed when it was run once more in a new guest:\n" + result.Text
+		out.Output = "failed, and passed when it was run once more in a new guest:\n" + became.Text
 		return out
 	default:
 		return out
 	}
-	result.Text = caseText(c)
+	became.Text = caseText(c)
 	return out
 }
 
 // skipped says whether no two engines could be compared.
-func skipped(c *harness.CaseReport) bool {
+func skipped(c *result.CaseReport) bool {
 	for _, p := range c.Verdicts {
-		if p.Verdict != harness.Unsupported {
+		if p.Verdict != result.Unsupported {
 			return false
 		}
 	}
@@ -201,7 +201,7 @@ func skipped(c *harness.CaseReport) bool {
 }
 
 // caseText is what the terminal would show of a case.
-func caseText(c *harness.CaseReport) string {
+func caseText(c *result.CaseReport) string {
 	var b bytes.Buffer
 	t := Text{W: Printable(&b)}
 	t.Case(c)
@@ -209,12 +209,12 @@ func caseText(c *harness.CaseReport) string {
 }
 
 // problem is the first thing that is wrong with a case, on one line.
-func problem(c *harness.CaseReport) string {
+func problem(c *result.CaseReport) string {
 	if len(c.Failures) > 0 {
 		return oneLine(cut(c.Failures[0], maxProblem))
 	}
 	for _, p := range c.Verdicts {
-		if p.Verdict == harness.Broken {
+		if p.Verdict == result.Broken {
 			return oneLine(cut(fmt.Sprintf("%s/%s: %s", p.A, p.B, p.Reason), maxProblem))
 		}
 	}

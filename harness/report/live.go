@@ -12,7 +12,8 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 	"golang.org/x/term"
 
-	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/result"
+	"github.com/bpfreplay/bpfreplay/harness/run"
 )
 
 // Live shows on a terminal how a matrix gets on: a table with a row a kernel,
@@ -32,11 +33,11 @@ type Live struct {
 
 // liveRow is what is known of a kernel's run.
 type liveRow struct {
-	run    harness.KernelRun
+	run    result.KernelRun
 	begun  time.Time
 	took   float64
 	done   int
-	counts map[harness.Verdict]int
+	counts map[result.Verdict]int
 	failed int
 }
 
@@ -117,7 +118,7 @@ func (l *Live) refresh() {
 }
 
 // Event takes an event into the table.
-func (l *Live) Event(e harness.Event) {
+func (l *Live) Event(e run.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	row := l.row(e.Run)
@@ -136,10 +137,10 @@ func (l *Live) Event(e harness.Event) {
 	}
 }
 
-func (l *Live) row(run *harness.KernelRun) *liveRow {
+func (l *Live) row(run *result.KernelRun) *liveRow {
 	for _, r := range l.rows {
 		if r.run.Kernel == run.Kernel {
-			if run.State == harness.Running && r.begun.IsZero() {
+			if run.State == result.Running && r.begun.IsZero() {
 				r.begun = time.Now()
 			}
 			if run.Report != nil && r.run.Report == nil {
@@ -149,12 +150,12 @@ func (l *Live) row(run *harness.KernelRun) *liveRow {
 			return r
 		}
 	}
-	r := &liveRow{run: *run, counts: make(map[harness.Verdict]int)}
+	r := &liveRow{run: *run, counts: make(map[result.Verdict]int)}
 	l.rows = append(l.rows, r)
 	return r
 }
 
-func (r *liveRow) add(c *harness.CaseReport) {
+func (r *liveRow) add(c *result.CaseReport) {
 	r.done++
 	for _, p := range c.Verdicts {
 		r.counts[p.Verdict]++
@@ -163,7 +164,7 @@ func (r *liveRow) add(c *harness.CaseReport) {
 }
 
 // liveVerdicts are in the order of how much they matter to who waits.
-var liveVerdicts = []harness.Verdict{harness.Different, harness.Broken, harness.Equal, harness.Explained, harness.Unsupported}
+var liveVerdicts = []result.Verdict{result.Different, result.Broken, result.Equal, result.Explained, result.Unsupported}
 
 // table is the table of now, line by line. Columns that matter less come last: a
 // narrow terminal cuts them.
@@ -184,7 +185,7 @@ func (l *Live) table() []string {
 		}
 		row := table.Row{text.Snip(oneLine(r.run.Kernel), 24, "~"), r.state(), fmt.Sprintf("%d/%d", r.done, r.run.Cases), took, counted(r.failed, true)}
 		for _, v := range liveVerdicts {
-			row = append(row, counted(r.counts[v], v == harness.Different || v == harness.Broken))
+			row = append(row, counted(r.counts[v], v == result.Different || v == result.Broken))
 		}
 		t.AppendRow(row)
 	}
@@ -193,17 +194,17 @@ func (l *Live) table() []string {
 
 // state is the word for how far a kernel is.
 func (r *liveRow) state() string {
-	bad := r.failed > 0 || r.counts[harness.Different] > 0 || r.counts[harness.Broken] > 0
+	bad := r.failed > 0 || r.counts[result.Different] > 0 || r.counts[result.Broken] > 0
 	switch s := r.run.State; {
-	case s == harness.Running && r.done == 0:
+	case s == result.Running && r.done == 0:
 		return text.FgYellow.Sprint("booting")
-	case s == harness.Running && bad, s == harness.Done && !r.run.Report.OK():
-		return text.FgRed.Sprint(result(false))
-	case s == harness.Running:
+	case s == result.Running && bad, s == result.Done && !r.run.Report.OK():
+		return text.FgRed.Sprint(passOrFail(false))
+	case s == result.Running:
 		return text.FgYellow.Sprint(string(s))
-	case s == harness.Done:
-		return text.FgGreen.Sprint(result(true))
-	case s == harness.Waiting || s == harness.Fetching:
+	case s == result.Done:
+		return text.FgGreen.Sprint(passOrFail(true))
+	case s == result.Waiting || s == result.Fetching:
 		return string(s)
 	default:
 		return text.FgRed.Sprint(string(s))

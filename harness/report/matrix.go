@@ -8,7 +8,8 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 
-	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/result"
+	"github.com/bpfreplay/bpfreplay/harness/run"
 )
 
 // newTable is a table without lines, as the other tables of this package.
@@ -42,7 +43,7 @@ func render(t table.Writer) string {
 }
 
 // matrixTable has a row a kernel. escape is what names need.
-func matrixTable(m *harness.Matrix, escape func(string) string) table.Writer {
+func matrixTable(m *result.Matrix, escape func(string) string) table.Writer {
 	header := []any{"kernel", "release", "result", "cases"}
 	for _, v := range verdicts {
 		header = append(header, string(v))
@@ -66,14 +67,14 @@ func matrixTable(m *harness.Matrix, escape func(string) string) table.Writer {
 }
 
 // outcome is the word for a kernel's run.
-func outcome(k *harness.KernelRun) string {
-	if k.State != harness.Done {
+func outcome(k *result.KernelRun) string {
+	if k.State != result.Done {
 		return string(k.State)
 	}
-	return result(k.Report.OK())
+	return passOrFail(k.Report.OK())
 }
 
-func result(ok bool) string {
+func passOrFail(ok bool) string {
 	if ok {
 		return "PASS"
 	}
@@ -82,12 +83,12 @@ func result(ok bool) string {
 
 // MatrixSummary writes what the runs on several kernels found: a table, and for
 // each kernel what is not as it should be.
-func (t *Text) MatrixSummary(m *harness.Matrix) {
+func (t *Text) MatrixSummary(m *result.Matrix) {
 	for i := range m.Kernels {
 		t.wrong(&m.Kernels[i])
 	}
 	fmt.Fprintf(t.W, "\n%s\n", render(matrixTable(m, oneLine)))
-	var reports []*harness.Report
+	var reports []*result.Report
 	for i := range m.Kernels {
 		if r := m.Kernels[i].Report; r != nil {
 			reports = append(reports, r)
@@ -102,11 +103,11 @@ func (t *Text) MatrixSummary(m *harness.Matrix) {
 	for _, s := range m.Missing {
 		fmt.Fprintf(t.W, "shard %s is missing\n", s)
 	}
-	fmt.Fprintln(t.W, result(m.OK()))
+	fmt.Fprintln(t.W, passOrFail(m.OK()))
 }
 
 // matrixLine sums a matrix up.
-func matrixLine(m *harness.Matrix) string {
+func matrixLine(m *result.Matrix) string {
 	var b strings.Builder
 	cases := 0
 	for i := range m.Kernels {
@@ -127,8 +128,8 @@ func matrixLine(m *harness.Matrix) string {
 }
 
 // wrong writes what is not as it should be on one kernel.
-func (t *Text) wrong(k *harness.KernelRun) {
-	if k.State != harness.Done {
+func (t *Text) wrong(k *result.KernelRun) {
+	if k.State != result.Done {
 		fmt.Fprintf(t.W, "\nkernel %s: %s: %s\n", k.Kernel, k.State, k.Reason)
 	}
 	r := k.Report
@@ -151,12 +152,12 @@ func (t *Text) wrong(k *harness.KernelRun) {
 
 // failed are the cases that are not as they should be or, if the run was compared with a
 // former one, worse than they were.
-func failed(r *harness.Report) []*harness.CaseReport {
+func failed(r *result.Report) []*result.CaseReport {
 	names := make(map[string]bool)
 	for _, n := range r.Failed() {
 		names[n] = true
 	}
-	var bad []*harness.CaseReport
+	var bad []*result.CaseReport
 	for i := range r.Cases {
 		if c := &r.Cases[i]; names[c.Name] {
 			bad = append(bad, c)
@@ -166,7 +167,7 @@ func failed(r *harness.Report) []*harness.CaseReport {
 }
 
 // wrongWith is the first thing that is wrong with a case that failed, on one line.
-func wrongWith(r *harness.Report, c *harness.CaseReport) string {
+func wrongWith(r *result.Report, c *result.CaseReport) string {
 	if text := problem(c); text != "" || r.Baseline == nil {
 		return text
 	}
@@ -187,7 +188,7 @@ type Lines struct {
 }
 
 // Event writes what there is to say of an event.
-func (l *Lines) Event(e harness.Event) {
+func (l *Lines) Event(e run.Event) {
 	l.width = max(l.width, len(e.Run.Kernel))
 	prefix := fmt.Sprintf("%-*s  ", l.width, e.Run.Kernel)
 	switch {
@@ -196,9 +197,9 @@ func (l *Lines) Event(e harness.Event) {
 		t.Case(e.Case)
 	case e.Note != "":
 		fmt.Fprintf(l.Notes, "%s%s\n", prefix, e.Note)
-	case e.Run.State == harness.Done:
+	case e.Run.State == result.Done:
 		r := e.Run.Report
-		fmt.Fprintf(l.Out, "%s%s: %d cases in %.1f s (boot %.1f s)\n", prefix, result(r.OK()), len(r.Cases), r.Seconds.Total, r.Seconds.Boot)
+		fmt.Fprintf(l.Out, "%s%s: %d cases in %.1f s (boot %.1f s)\n", prefix, passOrFail(r.OK()), len(r.Cases), r.Seconds.Total, r.Seconds.Boot)
 	case e.Run.Reason != "":
 		fmt.Fprintf(l.Out, "%s%s: %s\n", prefix, e.Run.State, e.Run.Reason)
 	}

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/bpfreplay/bpfreplay/harness"
 	"github.com/bpfreplay/bpfreplay/harness/mutate"
+	"github.com/bpfreplay/bpfreplay/harness/mutation"
 )
 
 // Mutations lists mutations of loads, and how each has to be noticed.
@@ -17,7 +17,7 @@ func (t *Text) Mutations(list []mutate.Mutation) {
 }
 
 // Mutation writes the line of one mutation, and below it what is wrong.
-func (t *Text) Mutation(m *harness.MutationResult) {
+func (t *Text) Mutation(m *mutation.Result) {
 	fmt.Fprintf(t.W, "%-11s  %-6s  %-26s  %-24s  %s\n", m.Outcome, m.Kind, m.Name, m.Case, cut(m.Text, 160))
 	if m.Outcome == mutate.Caught || m.Outcome == mutate.Unsupported {
 		return
@@ -31,7 +31,7 @@ func (t *Text) Mutation(m *harness.MutationResult) {
 }
 
 // MutationSummary writes what a whole run of mutations found.
-func (t *Text) MutationSummary(r *harness.MutationReport) {
+func (t *Text) MutationSummary(r *mutation.Report) {
 	fmt.Fprintf(t.W, "\nkernel %s (%s), %s, compared with %s\n", r.Kernel.Name, r.Kernel.Release, r.Accelerator, strings.Join(r.Engines, ", "))
 	t.ruleUses(r.Rules)
 	if len(r.Pairs) > 0 {
@@ -63,7 +63,7 @@ func (t *Text) MutationSummary(r *harness.MutationReport) {
 
 // ruleUses lists the rules, how often each explained something, and what became
 // of the changes aimed at it.
-func (t *Text) ruleUses(rules []harness.RuleUse) {
+func (t *Text) ruleUses(rules []mutation.RuleUse) {
 	if len(rules) > 0 {
 		fmt.Fprintf(t.W, "%-30s  %6s  %6s  %6s  %-24s\n", "rule", "fired", "aimed", "caught", "first in")
 	}

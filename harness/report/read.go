@@ -5,16 +5,16 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/result"
 )
 
 // ReadJSON reads the report of a run.
-func ReadJSON(path string) (*harness.Report, error) {
+func ReadJSON(path string) (*result.Report, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("report: %w", err)
 	}
-	r := new(harness.Report)
+	r := new(result.Report)
 	if err := json.Unmarshal(data, r); err != nil {
 		return nil, fmt.Errorf("report %s: %w", path, err)
 	}

@@ -13,7 +13,7 @@ import (
 	"gotest.tools/v3/assert"
 	"gotest.tools/v3/golden"
 
-	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/result"
 )
 
 // schemaFile is for readers of reports. It is made from the Go types and their
@@ -24,9 +24,9 @@ const module = "github.com/bpfreplay/bpfreplay/"
 
 // words are the values of types that have names for all of theirs.
 var words = map[reflect.Type][]any{
-	reflect.TypeFor[harness.Verdict](): {harness.Equal, harness.Explained, harness.Unsupported, harness.Different, harness.Broken},
-	reflect.TypeFor[harness.RunState](): {
-		harness.Waiting, harness.Fetching, harness.Running, harness.Done, harness.Unavailable, harness.Failed, harness.LeftOut,
+	reflect.TypeFor[result.Verdict](): {result.Equal, result.Explained, result.Unsupported, result.Different, result.Broken},
+	reflect.TypeFor[result.RunState](): {
+		result.Waiting, result.Fetching, result.Running, result.Done, result.Unavailable, result.Failed, result.LeftOut,
 	},
 }
 
@@ -44,7 +44,7 @@ func makeSchema(t *testing.T) []byte {
 	for _, dir := range []string{"harness", "harness/state"} {
 		assert.NilError(t, r.AddGoComments(module, dir))
 	}
-	matrix := r.Reflect(harness.Matrix{}) // has reports in it
+	matrix := r.Reflect(result.Matrix{}) // has reports in it
 	matrix.Ref, matrix.Version = "", "https://json-schema.org/draft/2020-12/schema"
 	matrix.Title = "Reports of bpfreplay, schema 1: matrix.json and report.json"
 	matrix.Description = "Fields are added without notice; what a reader must not pass over comes with another number in schema."

@@ -14,26 +14,26 @@ import (
 	"gotest.tools/v3/assert"
 	"gotest.tools/v3/golden"
 
-	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/result"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/internal/visible"
 )
 
 // merged is what the real reports are together.
-func merged(t *testing.T) *harness.Matrix {
+func merged(t *testing.T) *result.Matrix {
 	t.Helper()
-	var parts []harness.Part
+	var parts []result.Part
 	for _, path := range realReports(t) {
 		m, err := Read(path)
 		assert.NilError(t, err)
-		parts = append(parts, harness.Part{Name: path, Matrix: m})
+		parts = append(parts, result.Part{Name: path, Matrix: m})
 	}
-	m, err := harness.Merge(parts)
+	m, err := result.Merge(parts)
 	assert.NilError(t, err)
 	return m
 }
 
-func source(c *harness.CaseReport) string {
+func source(c *result.CaseReport) string {
 	return "selftests/bpf/" + strings.TrimSuffix(c.Object, ".o") + ".c"
 }
 
@@ -61,17 +61,17 @@ func TestShapes(t *testing.T) {
 const nasty = "\x1b[2J</testcase>]]>&\"'`|\x00\xff\n::error::<b>*x*</b>%0A\u202e"
 
 // nastyMatrix has text from an object in every place that has such.
-func nastyMatrix() *harness.Matrix {
-	c := harness.CaseReport{
+func nastyMatrix() *result.Matrix {
+	c := result.CaseReport{
 		Name: nasty, Object: nasty, Failures: []string{nasty}, Notes: []string{nasty}, Console: []string{nasty},
-		Loads: []harness.LoadReport{{Engine: "direct", Result: "refused", Errno: "EPERM", Detail: nasty, Log: nasty}},
-		Verdicts: []harness.PairReport{{A: "direct", B: "replay", Verdict: harness.Different, Reason: nasty, Differences: []state.Difference{
+		Loads: []result.LoadReport{{Engine: "direct", Result: "refused", Errno: "EPERM", Detail: nasty, Log: nasty}},
+		Verdicts: []result.PairReport{{A: "direct", B: "replay", Verdict: result.Different, Reason: nasty, Differences: []state.Difference{
 			{Field: nasty, A: nasty, B: nasty, Detail: nasty},
 		}}},
 	}
-	r := &harness.Report{Suite: nasty, Kernel: harness.KernelReport{Name: nasty, Release: nasty, Origin: nasty}, Cases: []harness.CaseReport{c}, Splats: []string{nasty}, Failures: 1}
-	m := harness.MatrixOf(r)
-	m.Kernels = append(m.Kernels, harness.KernelRun{Kernel: nasty, State: harness.Failed, Reason: nasty})
+	r := &result.Report{Suite: nasty, Kernel: result.KernelReport{Name: nasty, Release: nasty, Origin: nasty}, Cases: []result.CaseReport{c}, Splats: []string{nasty}, Failures: 1}
+	m := result.MatrixOf(r)
+	m.Kernels = append(m.Kernels, result.KernelRun{Kernel: nasty, State: result.Failed, Reason: nasty})
 	m.Missing = []string{nasty}
 	return m
 }
@@ -80,7 +80,7 @@ func nastyMatrix() *harness.Matrix {
 func TestNasty(t *testing.T) {
 	m := nastyMatrix()
 	path := filepath.Join(t.TempDir(), "junit.xml")
-	assert.NilError(t, WriteJUnit(path, m, func(*harness.CaseReport) string { return "" }))
+	assert.NilError(t, WriteJUnit(path, m, func(*result.CaseReport) string { return "" }))
 	b, err := os.ReadFile(path)
 	assert.NilError(t, err)
 	var suites junitSuites
@@ -91,7 +91,7 @@ func TestNasty(t *testing.T) {
 	assert.Assert(t, strings.Contains(suites.Suites[0].Cases[0].Failure.Text, harmless(printable(nasty))))
 
 	var annotations, text strings.Builder
-	Annotations(&annotations, m, func(*harness.CaseReport) string { return nasty })
+	Annotations(&annotations, m, func(*result.CaseReport) string { return nasty })
 	for line := range strings.Lines(annotations.String()) {
 		assert.Assert(t, strings.HasPrefix(line, "::error ") || strings.HasPrefix(line, "::warning title="), "%q", line)
 	}
@@ -125,22 +125,22 @@ func TestFences(t *testing.T) {
 func TestMarkdownIsBounded(t *testing.T) {
 	c := nastyMatrix().Kernels[0].Report.Cases[0]
 	c.Failures = []string{strings.Repeat("long ", 10000)}
-	r := &harness.Report{Suite: "s", Failures: 100}
+	r := &result.Report{Suite: "s", Failures: 100}
 	for range 100 {
 		r.Cases = append(r.Cases, c)
 	}
-	md := Markdown(harness.MatrixOf(r))
+	md := Markdown(result.MatrixOf(r))
 	assert.Assert(t, len(md) < 1<<20)
 	assert.Assert(t, strings.HasSuffix(md, "more cases are in the report.\n"))
 }
 
 func TestAnnotationsAreBounded(t *testing.T) {
-	r := &harness.Report{Suite: "s"}
+	r := &result.Report{Suite: "s"}
 	for i := range 30 {
-		r.Cases = append(r.Cases, harness.CaseReport{Name: strings.Repeat("x", i+1), Failures: []string{"no"}})
+		r.Cases = append(r.Cases, result.CaseReport{Name: strings.Repeat("x", i+1), Failures: []string{"no"}})
 	}
 	var b strings.Builder
-	Annotations(&b, harness.MatrixOf(r), func(*harness.CaseReport) string { return "" })
+	Annotations(&b, result.MatrixOf(r), func(*result.CaseReport) string { return "" })
 	assert.Equal(t, strings.Count(b.String(), "\n"), maxAnnotations)
 	assert.Assert(t, strings.HasSuffix(b.String(), "21 more failures are in the summary\n"))
 }
@@ -177,7 +177,7 @@ func FuzzRead(f *testing.F) {
 		if err != nil {
 			return
 		}
-		m, err = harness.Merge([]harness.Part{{Name: "x", Matrix: m}})
+		m, err = result.Merge([]result.Part{{Name: "x", Matrix: m}})
 		if err != nil {
 			return
 		}
@@ -192,12 +192,12 @@ func FuzzRead(f *testing.F) {
 // every shape, and nothing else fails it.
 func TestShapesWithBaseline(t *testing.T) {
 	r := changedReport()
-	m := harness.MatrixOf(r)
+	m := result.MatrixOf(r)
 	assert.Check(t, m.Different() && !m.OK())
 	shapes := func() (string, string, string) {
 		var annotations, text strings.Builder
 		path := filepath.Join(t.TempDir(), "junit.xml")
-		none := func(*harness.CaseReport) string { return "" }
+		none := func(*result.CaseReport) string { return "" }
 		assert.NilError(t, WriteJUnit(path, m, none))
 		b, err := os.ReadFile(path)
 		assert.NilError(t, err)
@@ -220,24 +220,24 @@ func TestShapesWithBaseline(t *testing.T) {
 	assert.Check(t, strings.HasSuffix(text, "\nPASS\n"))
 
 	// A case may be worse without a verdict that is.
-	r.Baseline.Changes = []harness.Change{{Case: "refused_alike", What: "direct", Was: "ok", Is: "refused:EACCES", Worse: true}}
+	r.Baseline.Changes = []result.Change{{Case: "refused_alike", What: "direct", Was: "ok", Is: "refused:EACCES", Worse: true}}
 	junit, _, _ = shapes()
 	assert.Check(t, strings.Contains(junit, `<failure message="direct was ok and is refused:EACCES" type="equal">`), junit)
 }
 
 // oddMatrix passes, but for a case that passed only when it was run once more, complaints of the guest's kernel
 // outside of cases, and what was broken on purpose.
-func oddMatrix() *harness.Matrix {
-	first := harness.CaseReport{Name: "flaky", Verdicts: []harness.PairReport{{A: "trace", B: "replay", Verdict: harness.Broken, Reason: "the guest's kernel panicked"}}}
-	cases := []harness.CaseReport{
-		{Name: "fine", Verdicts: []harness.PairReport{{A: "trace", B: "replay", Verdict: harness.Equal}}},
-		{Name: "flaky", First: &first, Verdicts: []harness.PairReport{{A: "trace", B: "replay", Verdict: harness.Equal}}},
+func oddMatrix() *result.Matrix {
+	first := result.CaseReport{Name: "flaky", Verdicts: []result.PairReport{{A: "trace", B: "replay", Verdict: result.Broken, Reason: "the guest's kernel panicked"}}}
+	cases := []result.CaseReport{
+		{Name: "fine", Verdicts: []result.PairReport{{A: "trace", B: "replay", Verdict: result.Equal}}},
+		{Name: "flaky", First: &first, Verdicts: []result.PairReport{{A: "trace", B: "replay", Verdict: result.Equal}}},
 	}
-	r := &harness.Report{
-		Suite: "core", Kernel: harness.KernelReport{Name: "6.12"}, Engines: []string{"trace", "replay"}, Cases: cases,
+	r := &result.Report{
+		Suite: "core", Kernel: result.KernelReport{Name: "6.12"}, Engines: []string{"trace", "replay"}, Cases: cases,
 		Splats: []string{"kasan: BUG: KASAN: in boot"}, Faults: map[string]string{"flaky": "panic:once"}, Command: "bpfreplay vmtest",
 	}
-	return harness.MatrixOf(r)
+	return result.MatrixOf(r)
 }
 
 // A run that passes does not hide in any of its shapes that a case failed at first, that the guest's kernel
@@ -245,7 +245,7 @@ func oddMatrix() *harness.Matrix {
 func TestOddities(t *testing.T) {
 	m := oddMatrix()
 	assert.Assert(t, m.OK())
-	none := func(*harness.CaseReport) string { return "" }
+	none := func(*result.CaseReport) string { return "" }
 	junit := filepath.Join(t.TempDir(), "junit.xml")
 	assert.NilError(t, WriteJUnit(junit, m, none))
 	xmlText, err := os.ReadFile(junit)
@@ -293,7 +293,7 @@ var junitAttributes = map[string]string{
 
 // Readers that check a report by the schema find nothing in it that this does not know.
 func TestJUnitSchema(t *testing.T) {
-	for _, m := range []*harness.Matrix{merged(t), oddMatrix(), nastyMatrix()} {
+	for _, m := range []*result.Matrix{merged(t), oddMatrix(), nastyMatrix()} {
 		path := filepath.Join(t.TempDir(), "junit.xml")
 		assert.NilError(t, WriteJUnit(path, m, source))
 		f, err := os.Open(path)

@@ -9,7 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/judge"
+	"github.com/bpfreplay/bpfreplay/harness/result"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 )
 
@@ -20,7 +21,7 @@ type Text struct {
 }
 
 // Case writes the line of one case, and below it what is wrong with it.
-func (t *Text) Case(c *harness.CaseReport) {
+func (t *Text) Case(c *result.CaseReport) {
 	fmt.Fprintf(t.W, "%-11s  %-28s  %s\n", verdictOf(c), c.Name, t.loads(c))
 	t.broken(c)
 	for _, d := range c.Differences() {
@@ -41,7 +42,7 @@ func (t *Text) Case(c *harness.CaseReport) {
 }
 
 // verdictOf is the word for a case.
-func verdictOf(c *harness.CaseReport) string {
+func verdictOf(c *result.CaseReport) string {
 	if len(c.Failures) > 0 {
 		return wordFailed
 	}
@@ -52,7 +53,7 @@ func verdictOf(c *harness.CaseReport) string {
 const wordFailed = "FAILED"
 
 // loads is what each engine said, in short.
-func (t *Text) loads(c *harness.CaseReport) string {
+func (t *Text) loads(c *result.CaseReport) string {
 	var parts []string
 	same := true
 	for _, l := range c.Loads {
@@ -76,12 +77,12 @@ func (t *Text) loads(c *harness.CaseReport) string {
 }
 
 // bySay are the loads of a case, those first that say most: ours, and cilium/ebpf's last.
-func bySay(c *harness.CaseReport) []*harness.LoadReport {
-	var loads []*harness.LoadReport
+func bySay(c *result.CaseReport) []*result.LoadReport {
+	var loads []*result.LoadReport
 	for i := range c.Loads {
 		loads = append(loads, &c.Loads[len(c.Loads)-1-i])
 	}
-	slices.SortStableFunc(loads, func(a, b *harness.LoadReport) int {
+	slices.SortStableFunc(loads, func(a, b *result.LoadReport) int {
 		rank := map[bool]int{true: 0, false: 1}
 		return rank[state.Ours(a.Engine)] - rank[state.Ours(b.Engine)]
 	})
@@ -89,7 +90,7 @@ func bySay(c *harness.CaseReport) []*harness.LoadReport {
 }
 
 // reason is why a load did not succeed.
-func reason(l *harness.LoadReport) string {
+func reason(l *result.LoadReport) string {
 	if l.Result == "ok" || l.Result == "broken" {
 		return ""
 	}
@@ -104,17 +105,17 @@ func cut(s string, n int) string {
 }
 
 // broken are the reasons why pairs could not be compared, each once.
-func (t *Text) broken(c *harness.CaseReport) {
+func (t *Text) broken(c *result.CaseReport) {
 	said := ""
 	for _, p := range c.Verdicts {
-		if p.Verdict == harness.Broken && p.Reason != said {
+		if p.Verdict == result.Broken && p.Reason != said {
 			said = p.Reason
 			fmt.Fprintf(t.W, "    %s/%s: %s\n", p.A, p.B, p.Reason)
 		}
 	}
 }
 
-func (t *Text) difference(d *harness.FieldDifference) {
+func (t *Text) difference(d *result.FieldDifference) {
 	if len(d.Open) == 0 && !t.Verbose {
 		return
 	}
@@ -126,7 +127,7 @@ func (t *Text) difference(d *harness.FieldDifference) {
 	}
 }
 
-func explained(d *harness.FieldDifference) string {
+func explained(d *result.FieldDifference) string {
 	switch {
 	case len(d.Rules) == 0:
 		return ""
@@ -137,7 +138,7 @@ func explained(d *harness.FieldDifference) string {
 }
 
 // Summary writes what a whole run found.
-func (t *Text) Summary(r *harness.Report) {
+func (t *Text) Summary(r *result.Report) {
 	fmt.Fprintf(t.W, "\nkernel %s (%s), %s, engines %s\n", r.Kernel.Name, r.Kernel.Release, r.Accelerator, strings.Join(r.Engines, ", "))
 	for _, line := range agreement(r.Engines, countPairs(r)) {
 		fmt.Fprintf(t.W, "  %s\n", line)
@@ -168,14 +169,14 @@ func (t *Text) Summary(r *harness.Report) {
 	t.baseline(r)
 	t.failed(r)
 	t.odd(r)
-	fmt.Fprintln(t.W, result(r.OK()))
+	fmt.Fprintln(t.W, passOrFail(r.OK()))
 }
 
 // maxFailed is how many failed cases are listed at the end.
 const maxFailed = 50
 
 // failed lists the cases that failed: their own lines may be pages above.
-func (t *Text) failed(r *harness.Report) {
+func (t *Text) failed(r *result.Report) {
 	bad := failed(r)
 	if len(bad) > 0 {
 		fmt.Fprintf(t.W, "not as they should be (%d of %d cases):\n", len(bad), len(r.Cases))
@@ -193,7 +194,7 @@ func (t *Text) failed(r *harness.Report) {
 }
 
 // odd writes what nobody should miss although no case failed for it.
-func (t *Text) odd(r *harness.Report) {
+func (t *Text) odd(r *result.Report) {
 	for _, line := range oddities(r) {
 		fmt.Fprintln(t.W, line)
 	}
@@ -201,7 +202,7 @@ func (t *Text) odd(r *harness.Report) {
 
 // oddities are cases that failed only once, what was broken on purpose, and what did
 // not run.
-func oddities(r *harness.Report) []string {
+func oddities(r *result.Report) []string {
 	var lines []string
 	for _, c := range r.Retried() {
 		lines = append(lines, fmt.Sprintf("%s failed, and passed when it was run once more in a new guest: %s", c.Name, oneLine(cut(c.FirstTrouble(), maxProblem))))
@@ -234,7 +235,7 @@ type share struct {
 }
 
 // shares are the phases of the cases, the longest first.
-func shares(r *harness.Report) (list []share) {
+func shares(r *result.Report) (list []share) {
 	rest := r.Seconds.Suite
 	for name, s := range r.Seconds.Phases {
 		list = append(list, share{name: name, seconds: s})
@@ -254,7 +255,7 @@ func shares(r *harness.Report) (list []share) {
 }
 
 // sharesLine is where the time went, on one line.
-func sharesLine(r *harness.Report) string {
+func sharesLine(r *result.Report) string {
 	var parts []string
 	for _, s := range shares(r) {
 		if s.percent >= 1 {
@@ -265,7 +266,7 @@ func sharesLine(r *harness.Report) string {
 }
 
 // reasons are why engines do not load objects, or not alike, each once, with all objects.
-func (t *Text) reasons(r *harness.Report) {
+func (t *Text) reasons(r *result.Report) {
 	var order []string
 	objects := make(map[string][]string)
 	add := func(why, name string) {
@@ -282,11 +283,11 @@ func (t *Text) reasons(r *harness.Report) {
 			switch {
 			case len(d.Open) > 0:
 				add("engines differ: "+d.String(), c.Name)
-			case slices.Contains(d.Rules, harness.RuleKnown):
+			case slices.Contains(d.Rules, result.RuleKnown):
 				add(d.Detail, c.Name)
 			}
 		}
-		if len(c.Loads) > 0 && !slices.ContainsFunc(c.Loads, func(l harness.LoadReport) bool { return l.Result != agentRefused }) {
+		if len(c.Loads) > 0 && !slices.ContainsFunc(c.Loads, func(l result.LoadReport) bool { return l.Result != agentRefused }) {
 			l := bySay(c)[0]
 			add("refused by all: "+oneLine(cut(l.Detail, maxProblem)), c.Name)
 		}
@@ -303,12 +304,12 @@ func (t *Text) reasons(r *harness.Report) {
 const agentRefused = "refused"
 
 // times says how long a run took, and the one before.
-func times(r *harness.Report) string {
+func times(r *result.Report) string {
 	n := 0
 	for _, of := range r.Summary {
 		n += of
 	}
-	took := func(s harness.Seconds) string {
+	took := func(s result.Seconds) string {
 		if s.Saving == 0 {
 			return duration(s.Total)
 		}
@@ -331,7 +332,7 @@ func duration(seconds float64) string {
 }
 
 // baseline says what has changed since a former run.
-func (t *Text) baseline(r *harness.Report) {
+func (t *Text) baseline(r *result.Report) {
 	b := r.Baseline
 	if b == nil {
 		return
@@ -354,7 +355,7 @@ func (t *Text) baseline(r *harness.Report) {
 
 // otherSource says that a run and its baseline are of objects from different sources, if
 // they are: then what has changed may be the objects.
-func otherSource(r *harness.Report) string {
+func otherSource(r *result.Report) string {
 	if r.Baseline == nil || r.Source == "" || r.Baseline.Source == "" || r.Baseline.Source == r.Source {
 		return ""
 	}
@@ -362,12 +363,12 @@ func otherSource(r *harness.Report) string {
 }
 
 // verdicts are in the order from good to bad.
-var verdicts = []harness.Verdict{harness.Equal, harness.Explained, harness.Unsupported, harness.Different, harness.Broken}
+var verdicts = []result.Verdict{result.Equal, result.Explained, result.Unsupported, result.Different, result.Broken}
 
 // agreement says what a user wants to know first: with whom engine replay agrees.
 func agreement(engines []string, counts []pairCount) []string {
-	line := func(name string, n map[harness.Verdict]int) string {
-		text := fmt.Sprintf("%-22s %d of %d equal", name, n[harness.Equal], n[harness.Equal]+n[harness.Explained]+n[harness.Different])
+	line := func(name string, n map[result.Verdict]int) string {
+		text := fmt.Sprintf("%-22s %d of %d equal", name, n[result.Equal], n[result.Equal]+n[result.Explained]+n[result.Different])
 		for _, v := range verdicts[1:] {
 			if n[v] > 0 {
 				text += fmt.Sprintf(", %d %s", n[v], v)
@@ -392,7 +393,7 @@ func agreement(engines []string, counts []pairCount) []string {
 }
 
 // pairs counts the verdicts of each pair of engines.
-func (t *Text) pairs(r *harness.Report) {
+func (t *Text) pairs(r *result.Report) {
 	fmt.Fprintf(t.W, "%-22s", "engines compared")
 	for _, v := range verdicts {
 		fmt.Fprintf(t.W, "  %11s", v)
@@ -410,12 +411,12 @@ func (t *Text) pairs(r *harness.Report) {
 // pairCount is how often which verdict was said of a pair of engines.
 type pairCount struct {
 	name string
-	n    map[harness.Verdict]int
+	n    map[result.Verdict]int
 }
 
 // countPairs counts the verdicts of each pair of engines, in the engines' order.
-func countPairs(reports ...*harness.Report) []pairCount {
-	count := make(map[string]map[harness.Verdict]int)
+func countPairs(reports ...*result.Report) []pairCount {
+	count := make(map[string]map[result.Verdict]int)
 	var engines []string
 	for _, r := range reports {
 		engines = r.Engines // the same for all
@@ -423,7 +424,7 @@ func countPairs(reports ...*harness.Report) []pairCount {
 			for _, p := range c.Verdicts {
 				name := p.A + "/" + p.B
 				if count[name] == nil {
-					count[name] = make(map[harness.Verdict]int)
+					count[name] = make(map[result.Verdict]int)
 				}
 				count[name][p.Verdict]++
 			}
@@ -441,7 +442,7 @@ func countPairs(reports ...*harness.Report) []pairCount {
 }
 
 // rules lists the rules that explained differences, each with its reason.
-func (t *Text) rules(r *harness.Report) {
+func (t *Text) rules(r *result.Report) {
 	count := make(map[string]int)
 	var order []string
 	for _, c := range r.Cases {
@@ -461,7 +462,7 @@ func (t *Text) rules(r *harness.Report) {
 		fmt.Fprintln(t.W, "explained differences:")
 	}
 	for _, id := range order {
-		fmt.Fprintf(t.W, "  %-22s %4d×  %s\n", id, count[id], harness.RuleReason(id))
+		fmt.Fprintf(t.W, "  %-22s %4d×  %s\n", id, count[id], judge.Reason(id))
 	}
 	for _, id := range r.UnusedRules {
 		fmt.Fprintf(t.W, "  %-22s    0×  not needed by any case on this kernel\n", id)

@@ -7,16 +7,16 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
-	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/result"
 )
 
 // The summary of a suite of others' objects says what took how long, and whether what it
 // is compared with is of the same source.
 func TestForeignSummary(t *testing.T) {
-	r := &harness.Report{
-		Suite: "kernel", Source: "~/linux", Seconds: harness.Seconds{Total: 312.4}, Summary: map[harness.Verdict]int{harness.Equal: 1000, harness.Explained: 234},
-		Before:   &harness.Before{Seconds: harness.Seconds{Total: 340, Saving: 9.04}},
-		Baseline: &harness.BaselineReport{File: "6.12.txt", Source: "linux-source-7.2 7.2.13-1"},
+	r := &result.Report{
+		Suite: "kernel", Source: "~/linux", Seconds: result.Seconds{Total: 312.4}, Summary: map[result.Verdict]int{result.Equal: 1000, result.Explained: 234},
+		Before:   &result.Before{Seconds: result.Seconds{Total: 340, Saving: 9.04}},
+		Baseline: &result.BaselineReport{File: "6.12.txt", Source: "linux-source-7.2 7.2.13-1"},
 	}
 	summary := func() string {
 		var b strings.Builder
@@ -26,7 +26,7 @@ func TestForeignSummary(t *testing.T) {
 	assert.Check(t, is.Contains(summary(), "\n1234 verdicts in 5m12s; the run before took 5m40s, 9.0s of which went into saving a guest\n"))
 	other := "  note: the baseline is of another source; here the objects are of ~/linux, and what has changed may be they\n"
 	assert.Check(t, is.Contains(summary(), "compared with 6.12.txt (linux-source-7.2 7.2.13-1): 0 changes, 0 for the worse\n"+other))
-	r.Baseline.Source, r.Before, r.Seconds = r.Source, nil, harness.Seconds{Total: 36.04, Saving: 5}
+	r.Baseline.Source, r.Before, r.Seconds = r.Source, nil, result.Seconds{Total: 36.04, Saving: 5}
 	assert.Check(t, is.Contains(summary(), "\n1234 verdicts in 36.0s, 5.0s of which went into saving a guest\n"))
 	assert.Check(t, !strings.Contains(summary(), "note:"))
 	r.Source = ""

@@ -13,7 +13,7 @@ const UsesSuffix = " (what it uses)"
 // if it visibly uses what some kernels lack, a case that probes for it. newest puts
 // capabilities in order, the one that came last first.
 func NewCheck(paths []string, newest func(a, b string) int) *Suite {
-	s := NewSuite(paths)
+	s := New(paths)
 	s.Name = "check"
 	var probes []Case
 	for i := range s.Cases {

@@ -2,6 +2,7 @@ package suite
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -91,8 +92,8 @@ type RunInput struct {
 	Retval  *uint32 `yaml:"retval,omitempty"` // of the last run
 }
 
-// ReadSuite reads a cases.yaml. The error names all cases that are wrong.
-func ReadSuite(file string) (*Suite, error) {
+// Read reads a cases.yaml. The error names all cases that are wrong.
+func Read(file string) (*Suite, error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("suite: %w", err)
@@ -121,10 +122,10 @@ func ReadSuite(file string) (*Suite, error) {
 	return s, nil
 }
 
-// NewSuite makes a suite of objects given by their paths: each is to load with
+// New makes a suite of objects given by their paths: each is to load with
 // every engine. A case has the name of its object's file, or the object's path if
 // that could be another's.
-func NewSuite(paths []string) *Suite {
+func New(paths []string) *Suite {
 	s := &Suite{Name: "objects", Partial: true}
 	for i, name := range caseNames(paths) {
 		abs, err := filepath.Abs(paths[i])
@@ -164,7 +165,7 @@ func caseNames(paths []string) []string {
 // expected of a load but that engines agree: those that refuse an object do it
 // with the same errno and the same last line of the verifier.
 func NewForeign(name string, paths []string) *Suite {
-	s := NewSuite(paths)
+	s := New(paths)
 	s.Name, s.Partial = name, false
 	s.ExpectAgreement()
 	return s
@@ -422,4 +423,52 @@ func (s *Suite) Modules() []string {
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
+}
+
+// Order are the indices of the cases, those that need modules after those that do
+// not: a module that is loaded stays, and its absence is a case, too. That holds
+// for each worker that takes its cases in this order. Otherwise those come first
+// that took longest, in seconds; they may be nil.
+func (s *Suite) Order(took map[string]float64) []int {
+	order := make([]int, len(s.Cases))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		x, y := &s.Cases[a], &s.Cases[b]
+		switch modules := len(x.Modules) > 0; {
+		case modules == (len(y.Modules) > 0):
+			return cmp.Compare(took[y.Name], took[x.Name])
+		case modules:
+			return 1
+		}
+		return -1
+	})
+	return order
+}
+
+// Request is what a guest is asked for to run a case with this object; which engines load it, and
+// how, is for the caller to add.
+func (s *Suite) Request(c *Case, data []byte) (*agent.Request, error) {
+	runs, err := c.Runs()
+	if err != nil {
+		return nil, fmt.Errorf("case %s: %w", c.Name, err)
+	}
+	replace, err := s.Replaced(c)
+	if err != nil {
+		return nil, fmt.Errorf("case %s: %w", c.Name, err)
+	}
+	return &agent.Request{
+		Name: c.Name, File: filepath.Base(c.Object), Object: data, Needs: c.Needs, Modules: len(c.Modules) > 0, Runs: runs,
+		Replace: replace, Idle: slices.Sorted(maps.Keys(c.Idle)), Attach: c.Attach, Only: c.Only, Autoload: s.External,
+	}, nil
+}
+
+// Read reads the object of a case.
+func (s *Suite) Read(c *Case) ([]byte, error) {
+	data, err := os.ReadFile(s.Path(c))
+	if err != nil {
+		return nil, fmt.Errorf("case %s: %w", c.Name, err)
+	}
+	return data, nil
 }

@@ -64,7 +64,7 @@ func TestNeededBy(t *testing.T) {
 
 // TestNeeding: a suite has the needs of its objects beside its own.
 func TestNeeding(t *testing.T) {
-	s, err := ReadSuite("../../selftests/cases.yaml")
+	s, err := Read("../../selftests/cases.yaml")
 	assert.NilError(t, err)
 	s, err = s.Select([]string{"prog_fentry", "maps_array"})
 	assert.NilError(t, err)

@@ -13,7 +13,7 @@ import (
 // What objects of the core suite are seen to use, the suite says that they need;
 // it is the work of a person, case by case.
 func TestUses(t *testing.T) {
-	suite, err := ReadSuite("../../selftests/cases.yaml")
+	suite, err := Read("../../selftests/cases.yaml")
 	assert.NilError(t, err)
 	found := make(map[string]bool)
 	for i := range suite.Cases {

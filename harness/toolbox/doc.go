@@ -4,5 +4,5 @@
 // mvdan.cc/sh, that of u-root's gosh, with a line editor where it has a terminal.
 //
 // Other commands that people are used to (grep, dmesg, strace) come from the machine
-// that starts the guest, with their libraries: see package harness.
+// that starts the guest, with their libraries: see package guestexec.
 package toolbox

@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/result"
 )
 
 // small are cases with little work.
@@ -75,7 +75,7 @@ func (b *bench) boot(ctx context.Context) error {
 }
 
 // saved runs vmtest, once more if it has found no saved guest: it has left one then.
-func (b *bench) saved(ctx context.Context, pattern string, flags ...string) (report *harness.Report, took time.Duration, err error) {
+func (b *bench) saved(ctx context.Context, pattern string, flags ...string) (report *result.Report, took time.Duration, err error) {
 	for range 2 {
 		start := time.Now()
 		if report, err = b.vmtest(ctx, pattern, flags...); err != nil {
@@ -202,7 +202,7 @@ func (b *bench) restore(ctx context.Context, out string) (time.Duration, error) 
 		return 0, err
 	case !report.Restored || report.Seconds.Saving > 0:
 		return 0, fmt.Errorf("the guest was booted:\n%s", said)
-	case report.Summary[harness.Equal]+report.Summary[harness.Explained] == 0:
+	case report.Summary[result.Equal]+report.Summary[result.Explained] == 0:
 		return 0, fmt.Errorf("nothing was compared:\n%s", said)
 	}
 	return seconds(report.Seconds.Boot), nil

@@ -20,8 +20,8 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/bpfreplay/bpfreplay/harness"
 	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/result"
 )
 
 func main() {
@@ -132,7 +132,7 @@ func (b *bench) load(ctx context.Context) error {
 var baseNames = map[string]string{"direct": "cilium/ebpf's direct load", "trace": "our trace from user space"}
 
 // compare returns the ratios of the times of two engines, one an object that both loaded.
-func compare(report *harness.Report, a, z string) []float64 {
+func compare(report *result.Report, a, z string) []float64 {
 	var ratios []float64
 	for _, c := range report.Cases {
 		times := make(map[string]float64)
@@ -149,7 +149,7 @@ func compare(report *harness.Report, a, z string) []float64 {
 }
 
 // vmtest runs `make vmtest` for one pattern of cases and returns its report.
-func (b *bench) vmtest(ctx context.Context, pattern string, flags ...string) (*harness.Report, error) {
+func (b *bench) vmtest(ctx context.Context, pattern string, flags ...string) (*result.Report, error) {
 	flags = append(flags, "--out", b.temp)
 	cmd := exec.CommandContext(ctx, "make", "--silent", "vmtest", "KERNEL="+b.kernel, "CASE="+pattern, "ARGS="+strings.Join(flags, " "))
 	cmd.Env = append(os.Environ(), "MAKEFLAGS=")
@@ -161,12 +161,12 @@ func (b *bench) vmtest(ctx context.Context, pattern string, flags ...string) (*h
 }
 
 // report reads the report that a run has left in a directory.
-func (b *bench) report(out string) (*harness.Report, error) {
-	data, err := os.ReadFile(filepath.Join(out, harness.KernelDir(b.kernel), "report.json"))
+func (b *bench) report(out string) (*result.Report, error) {
+	data, err := os.ReadFile(filepath.Join(out, result.KernelDir(b.kernel), "report.json"))
 	if err != nil {
 		return nil, err
 	}
-	var report harness.Report
+	var report result.Report
 	if err := json.Unmarshal(data, &report); err != nil {
 		return nil, fmt.Errorf("report: %w", err)
 	}

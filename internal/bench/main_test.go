@@ -5,17 +5,17 @@ import (
 
 	"gotest.tools/v3/assert"
 
-	"github.com/bpfreplay/bpfreplay/harness"
+	"github.com/bpfreplay/bpfreplay/harness/result"
 )
 
 func TestCompare(t *testing.T) {
-	loads := func(direct, replay int64, result string) harness.CaseReport {
-		return harness.CaseReport{Loads: []harness.LoadReport{
+	loads := func(direct, replay int64, became string) result.CaseReport {
+		return result.CaseReport{Loads: []result.LoadReport{
 			{Engine: "direct", Result: "ok", Nanoseconds: direct},
-			{Engine: "replay", Result: result, Nanoseconds: replay},
+			{Engine: "replay", Result: became, Nanoseconds: replay},
 		}}
 	}
-	report := &harness.Report{Cases: []harness.CaseReport{
+	report := &result.Report{Cases: []result.CaseReport{
 		loads(100, 10, "ok"),
 		loads(100, 1, "refused"),
 		loads(100, 50, "ok"),

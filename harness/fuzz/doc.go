@@ -1,0 +1,3 @@
+// Package fuzz loads random objects with all engines, in guests, and makes those small that
+// engines disagree about. Package random makes the objects.
+package fuzz

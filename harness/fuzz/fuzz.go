@@ -1,0 +1,377 @@
+package fuzz
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/engine"
+	"github.com/bpfreplay/bpfreplay/harness/random"
+	"github.com/bpfreplay/bpfreplay/harness/result"
+	"github.com/bpfreplay/bpfreplay/harness/run"
+	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
+)
+
+// Options say which random objects to load (package random).
+type Options struct {
+	run.Options
+	Seed  uint64
+	N     int    // objects, from index First on
+	First uint64 // index of the first
+	Keep  string // directory for all objects, "" for none
+	// Shrinks bounds how often engines are asked to make one object smaller; 0 is
+	// DefaultShrinks.
+	Shrinks int
+	// Progress is called after each object.
+	Progress func(*Report)
+}
+
+// DefaultShrinks is enough for the largest objects: each try is a load with
+// each engine.
+const DefaultShrinks = 400
+
+// mustLoad is the share of objects, in percent, that have to load: what is
+// refused by all engines alike compares little.
+const mustLoad = 80
+
+// Report is what loading random objects has found: out/<kernel>/fuzz.json.
+type Report struct {
+	Schema      int                    `json:"schema"` // 1
+	Kernel      result.KernelReport    `json:"kernel"`
+	Accelerator string                 `json:"accelerator"`
+	Engines     []string               `json:"engines"`
+	Started     time.Time              `json:"started"`
+	Seconds     result.Seconds         `json:"seconds"`
+	Seed        uint64                 `json:"seed"`
+	First       uint64                 `json:"first"`
+	Objects     int                    `json:"objects"` // that were tried
+	Loaded      int                    `json:"loaded"`  // by all engines
+	Refused     int                    `json:"refused"` // by all engines alike
+	Summary     map[result.Verdict]int `json:"summary"` // verdicts, by pair of engines and object
+	// Features are what objects had, and how many of them all engines loaded.
+	Features map[string]Share `json:"features"`
+	// Refusals are the errors of objects that all engines refused, as the first
+	// engine puts them, without numbers, and the objects.
+	Refusals map[string][]uint64 `json:"refusals,omitempty"`
+	Findings []Finding           `json:"findings"`
+	Splats   []string            `json:"splats,omitempty"`
+	// Interrupted says that fewer objects were tried than were wanted.
+	Interrupted bool `json:"interrupted,omitempty"`
+}
+
+// Share is how many objects there were, and how many of them loaded.
+type Share struct {
+	Objects int `json:"objects"`
+	Loaded  int `json:"loaded"`
+}
+
+// Finding is an object that engines disagree about.
+type Finding struct {
+	Index uint64 `json:"index"`
+	// What is the first thing that is wrong.
+	What Disagreement `json:"what"`
+	// Like is the index of a finding of the same kind; only the first of each
+	// kind is made small.
+	Like  *uint64           `json:"like,omitempty"`
+	Dir   string            `json:"dir,omitempty"` // with the smallest object that shows it
+	Parts int               `json:"parts"`         // of the object as it was
+	Left  int               `json:"left"`          // parts of the smallest
+	Case  result.CaseReport `json:"case"`          // of the smallest
+}
+
+// Disagreement is one thing that two engines disagree about, or one engine does
+// wrong.
+type Disagreement struct {
+	A     string `json:"a"`
+	B     string `json:"b,omitempty"`
+	Field string `json:"field"`
+}
+
+func (d Disagreement) String() string {
+	if d.B == "" {
+		return d.A + ": " + d.Field
+	}
+	return fmt.Sprintf("%s and %s: %s", d.A, d.B, d.Field)
+}
+
+var number = regexp.MustCompile(`[0-9]+`)
+
+// sort is the disagreement without the numbers in names.
+func (d Disagreement) sort() string { return number.ReplaceAllString(d.String(), "*") }
+
+// OK says whether engines agree about all objects, and enough of them loaded.
+func (r *Report) OK() bool { return len(r.Findings) == 0 && r.LoadsEnough() }
+
+// LoadsEnough says whether enough objects load for the comparison to tell much.
+func (r *Report) LoadsEnough() bool { return r.Loaded*100 >= r.Objects*mustLoad }
+
+// Broken says whether the harness failed in each of the findings.
+func (r *Report) Broken() bool {
+	return len(r.Findings) > 0 && !slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.What.Field != fieldBroken })
+}
+
+// Run loads random objects with each engine and compares. Of an object that
+// engines disagree about it looks for the smallest that shows the same. An error
+// means that the harness failed; if ctx ends, the report is about the objects
+// before that.
+func Run(ctx context.Context, o Options) (*Report, error) {
+	start := time.Now()
+	if s := engine.Skeletons(o.Engines); len(s) > 0 {
+		return nil, fmt.Errorf("engine %s: skeletons are compiled before the guest boots, and these objects are made later: leave it out", s[0])
+	}
+	guests, err := run.NewGuests(context.Background(), &suite.Suite{Name: "objects", Partial: true}, o.Options)
+	if err != nil {
+		return nil, err
+	}
+	defer guests.Close()
+	f := newFuzzer(o, func(ctx context.Context, obj *random.Object) (*result.CaseReport, error) {
+		return runRandom(ctx, guests, obj)
+	})
+	f.report.Started = start.UTC()
+	if err := f.run(ctx); err != nil && ctx.Err() == nil {
+		return nil, err
+	}
+	f.report.Interrupted = ctx.Err() != nil
+	r := guests.Close()
+	f.report.Kernel, f.report.Accelerator, f.report.Splats = r.Kernel, r.Accelerator, r.Splats
+	f.report.Seconds.Boot = r.Seconds.Boot
+	f.report.Seconds.Total = time.Since(start).Seconds()
+	f.report.Seconds.Suite = f.report.Seconds.Total - r.Seconds.Boot
+	return f.report, nil
+}
+
+// packetOf is what programs of random objects are run with.
+var packetOf = func() string {
+	b := make([]byte, 64)
+	for i := range b {
+		b[i] = byte(i * 7)
+	}
+	return hex.EncodeToString(b)
+}()
+
+func runRandom(ctx context.Context, guests *run.Guests, obj *random.Object) (*result.CaseReport, error) {
+	file, err := obj.ELF()
+	if err != nil {
+		return nil, err
+	}
+	c := suite.Case{Name: obj.Name(), Object: obj.File()}
+	for _, p := range obj.Programs() {
+		c.Run = append(c.Run, suite.RunInput{Program: p, Data: packetOf, Repeat: 2})
+	}
+	return guests.Run(ctx, c, file)
+}
+
+// fuzzer tries objects.
+type fuzzer struct {
+	Options
+	load   func(context.Context, *random.Object) (*result.CaseReport, error)
+	report *Report
+	kinds  map[string]uint64 // of findings: the first index
+}
+
+func newFuzzer(o Options, load func(context.Context, *random.Object) (*result.CaseReport, error)) *fuzzer {
+	if o.Shrinks == 0 {
+		o.Shrinks = DefaultShrinks
+	}
+	if o.Progress == nil {
+		o.Progress = func(*Report) {}
+	}
+	return &fuzzer{Options: o, load: load, kinds: make(map[string]uint64), report: &Report{
+		Schema: 1, Engines: o.Engines, Seed: o.Seed, First: o.First, Findings: []Finding{},
+		Summary:  map[result.Verdict]int{result.Equal: 0, result.Explained: 0, result.Different: 0, result.Unsupported: 0, result.Broken: 0},
+		Features: make(map[string]Share), Refusals: make(map[string][]uint64),
+	}}
+}
+
+func (f *fuzzer) run(ctx context.Context) error {
+	for i := range uint64(f.N) {
+		obj := random.Generate(f.Seed, f.First+i)
+		if f.Keep != "" {
+			if err := writeRandom(f.Keep, obj); err != nil {
+				return err
+			}
+		}
+		c, err := f.load(ctx, obj)
+		if err != nil {
+			return fmt.Errorf("object %d of seed %d: %w", obj.Index, f.Seed, err)
+		}
+		f.count(obj, c)
+		if d, ok := disagreement(c); ok {
+			if err := f.found(ctx, obj, c, d); err != nil {
+				return err
+			}
+		}
+		f.Progress(f.report)
+	}
+	return nil
+}
+
+// count counts what became of an object.
+func (f *fuzzer) count(obj *random.Object, c *result.CaseReport) {
+	r := f.report
+	r.Objects++
+	loaded, refused := 0, 0
+	for i := range c.Loads {
+		switch c.Loads[i].Result {
+		case agent.OK:
+			loaded++
+		case agent.Refused:
+			refused++
+		}
+	}
+	all := loaded == len(c.Loads)
+	if all {
+		r.Loaded++
+	}
+	if refused == len(c.Loads) {
+		r.Refused++
+		text := number.ReplaceAllString(c.Loads[0].Detail, "*")
+		r.Refusals[text] = append(r.Refusals[text], obj.Index)
+	}
+	for _, p := range c.Verdicts {
+		r.Summary[p.Verdict]++
+	}
+	for _, name := range obj.Features() {
+		s := r.Features[name]
+		s.Objects++
+		if all {
+			s.Loaded++
+		}
+		r.Features[name] = s
+	}
+}
+
+// Fields of disagreements that are not about states.
+const (
+	fieldBroken = "broken"
+	fieldLeak   = "left something behind"
+)
+
+// disagreements are all things that are wrong with a case, the first ones that
+// tell most.
+func disagreements(c *result.CaseReport) []Disagreement {
+	var list []Disagreement
+	for i := range c.Loads {
+		if l := &c.Loads[i]; l.Result == agent.Broken {
+			return []Disagreement{{A: l.Engine, Field: fieldBroken}}
+		}
+	}
+	for _, p := range c.Verdicts {
+		for _, d := range p.Differences {
+			if d.ExplainedBy == "" {
+				list = append(list, Disagreement{A: p.A, B: p.B, Field: fieldOf(d)})
+			}
+		}
+	}
+	for i := range c.Loads {
+		if l := &c.Loads[i]; len(l.Leaks) > 0 {
+			list = append(list, Disagreement{A: l.Engine, Field: fieldLeak})
+		}
+	}
+	return list
+}
+
+// fieldOf is the field of a difference. Of loads, it tells who refuses: an object
+// that is made smaller must not become another riddle.
+func fieldOf(d state.Difference) string {
+	if d.Field != "load" {
+		return d.Field
+	}
+	a, _, _ := strings.Cut(d.A, ":")
+	b, _, _ := strings.Cut(d.B, ":")
+	return fmt.Sprintf("load (%s, %s)", a, b)
+}
+
+func disagreement(c *result.CaseReport) (Disagreement, bool) {
+	list := disagreements(c)
+	if len(list) == 0 {
+		return Disagreement{}, false
+	}
+	return list[0], true
+}
+
+// found makes the object small, unless there was one like it, and writes it.
+func (f *fuzzer) found(ctx context.Context, obj *random.Object, c *result.CaseReport, what Disagreement) error {
+	finding := Finding{Index: obj.Index, What: what, Case: *c, Parts: obj.Parts(), Left: obj.Parts()}
+	if first, ok := f.kinds[what.sort()]; ok {
+		finding.Like = &first
+		f.report.Findings = append(f.report.Findings, finding)
+		return nil
+	}
+	f.kinds[what.sort()] = obj.Index
+	f.Note(fmt.Sprintf("object %d: %s; making it smaller", obj.Index, what))
+	small, smallest := obj, c
+	if what.Field != fieldBroken { // a guest for each try is too dear
+		var failed error
+		small = random.Shrink(obj, f.Shrinks, func(o *random.Object) bool {
+			if failed != nil {
+				return false
+			}
+			got, err := f.load(ctx, o)
+			if err != nil {
+				failed = err
+				return false
+			}
+			if !slices.Contains(disagreements(got), what) {
+				return false
+			}
+			smallest = got
+			return true
+		})
+		if failed != nil {
+			return fmt.Errorf("object %d of seed %d, made smaller: %w", obj.Index, f.Seed, failed)
+		}
+	}
+	finding.Case, finding.Left = *smallest, small.Parts()
+	finding.Dir = filepath.Join(f.Out, fmt.Sprintf("fuzz-%d-%d", f.Seed, obj.Index))
+	f.report.Findings = append(f.report.Findings, finding)
+	return f.write(&finding, obj, small)
+}
+
+// write writes the smallest object, what it is, and what engines disagree about.
+func (f *fuzzer) write(finding *Finding, obj, small *random.Object) error {
+	if err := os.RemoveAll(finding.Dir); err != nil {
+		return err
+	}
+	if err := writeRandom(finding.Dir, small); err != nil {
+		return err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\nmade smaller from %d parts to %d\n\n%s\n", finding.What, obj.Parts(), small.Parts(), small)
+	for _, l := range finding.Case.Loads {
+		fmt.Fprintf(&b, "%s: %s %s %s %v\n", l.Engine, l.Result, l.Errno, l.Detail, l.Leaks)
+		if l.Log != "" {
+			fmt.Fprintf(&b, "%s\n", l.Log)
+		}
+	}
+	for _, d := range finding.Case.Differences() {
+		d.Write(&b)
+	}
+	for _, line := range finding.Case.Console {
+		fmt.Fprintln(&b, line)
+	}
+	if err := os.WriteFile(filepath.Join(finding.Dir, "about.txt"), []byte(b.String()), 0o644); err != nil {
+		return fmt.Errorf("finding: %w", err)
+	}
+	return nil
+}
+
+// writeRandom writes an object into a directory.
+func writeRandom(dir string, obj *random.Object) error {
+	file, err := obj.ELF()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, obj.File()), file, 0o644)
+}

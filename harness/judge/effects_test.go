@@ -1,0 +1,57 @@
+package judge
+
+import (
+	"testing"
+
+	"gotest.tools/v3/assert"
+
+	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/behave"
+	"github.com/bpfreplay/bpfreplay/harness/result"
+	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
+)
+
+func loadWith(engine string, contents string, samples ...behave.Sample) agent.Load {
+	s := &state.State{CPUs: 1, Maps: []state.Map{{Name: "ops", Type: 26}}}
+	if contents != "" {
+		s.Maps[0].Contents.Entries = []state.Entry{{Key: make([]byte, 4), Ref: contents}}
+	}
+	return agent.Load{Engine: engine, Result: agent.OK, State: s, Samples: samples}
+}
+
+func (j *Judge) only(t *testing.T, a, b agent.Load) result.PairReport {
+	t.Helper()
+	pairs, failures := j.Case(&suite.Case{Expect: suite.Expect{Result: agent.OK}}, []agent.Load{a, b})
+	assert.Equal(t, len(failures), 0)
+	assert.Equal(t, len(pairs), 1)
+	return pairs[0]
+}
+
+func TestEffectsAreJudged(t *testing.T) {
+	j := &Judge{Release: "6.12.1", Used: make(map[string]bool)}
+	ran, not := behave.Sample{"program run attached": "ok", "program run ran": "1"}, behave.Sample{"program run attached": "ok"}
+	assert.Equal(t, j.only(t, loadWith("trace", "", ran), loadWith("replay", "", ran)).Verdict, result.Equal)
+
+	p := j.only(t, loadWith("trace", "", ran), loadWith("replay", "", not))
+	assert.Equal(t, p.Verdict, result.Different)
+	assert.DeepEqual(t, p.Differences, []state.Difference{{Field: "program run ran", A: "1", B: "nothing"}})
+
+	// An engine that was not sampled (a kernel that cannot load it) says nothing.
+	assert.Equal(t, j.only(t, loadWith("trace", ""), loadWith("replay", "")).Verdict, result.Equal)
+}
+
+// What follows from a difference of states that is explained is explained with it.
+func TestEffectsOfExplainedDifferences(t *testing.T) {
+	j := &Judge{Release: "6.12.1", Used: make(map[string]bool), facts: &state.Facts{StructOps: map[string]state.StructOpsFacts{
+		"ops":   {Type: "control", Members: map[string]string{"init": "first"}},
+		"other": {Type: "control", Members: map[string]string{"init": "first", "release": "second"}},
+	}}}
+	ran, not := behave.Sample{"map ops register": "ok", "map ops ran second": "1"}, behave.Sample{"map ops register": "ok"}
+	p := j.only(t, loadWith("direct", "READY init=first release=second", ran), loadWith("trace", "", not))
+	assert.Equal(t, p.Verdict, result.Explained)
+	assert.Equal(t, len(p.Differences), 2)
+
+	p = j.only(t, loadWith("direct", "READY init=first", ran), loadWith("trace", "", not))
+	assert.Equal(t, p.Verdict, result.Different, "the map is as it should be, so why did it run?")
+}

@@ -1,0 +1,115 @@
+package judge
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/result"
+	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
+	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
+)
+
+// Rules for how loads end; those for states are in package state.
+const (
+	ruleESRCH = "libbpf-esrch" // another errno for what the kernel does not have
+	ruleWords = "log-words"    // other words for the same
+	ruleZero  = "kfunc-zero"   // what comes of a call of nothing
+)
+
+// loadRules are the fields that these rules are about, and their reasons.
+var loadRules = map[string]struct {
+	fields []string
+	reason string
+}{
+	result.RuleKnown: {[]string{result.FieldLoad, result.FieldErrno, result.FieldLog}, "the suite says why this engine refuses the object"},
+	ruleESRCH:        {[]string{result.FieldErrno}, "libbpf itself answers ESRCH where it finds no such name in the kernel; a lookup by the kernel answers ENOENT"},
+	ruleWords:        {[]string{result.FieldLog}, "engines put different numbers in the place of what the kernel lacks, and libbpf rewrites what the verifier says of it"},
+	ruleZero: {[]string{result.FieldErrno, result.FieldLog}, "libbpf's loader programs put id 0 into the call of a weak kfunc that does not exist; the verifier passes over it, " +
+		"and stumbles over what should have come of the call"},
+}
+
+// inventsESRCH says whether libbpf answers ESRCH where the other engine passes on
+// the kernel's ENOENT.
+func inventsESRCH(l, other *agent.Load) bool {
+	libbpf := l.Engine == state.EngineLibbpf || l.Engine == state.EngineLibbpfLight
+	return libbpf && l.Errno == "ESRCH" && other.Errno == "ENOENT"
+}
+
+// Fields are the fields that a rule is about.
+func Fields(id string) []string {
+	if r, ok := loadRules[id]; ok {
+		return r.fields
+	}
+	r, _ := state.FindRule(id)
+	return r.Fields
+}
+
+// Reason is the reason of a rule for explained differences.
+func Reason(id string) string {
+	if r, ok := loadRules[id]; ok {
+		return r.reason
+	}
+	return state.Reason(id)
+}
+
+func (j *Judge) refusals(c *suite.Case, a, b *agent.Load) []state.Difference {
+	out := []state.Difference{}
+	why, detail := j.known(c, a, b)
+	if a.Result != b.Result {
+		return append(out, state.Difference{Field: result.FieldLoad, A: Outcome(a), B: Outcome(b), ExplainedBy: why, Detail: detail})
+	}
+	if why == "" && (callsZero(a, b) || callsZero(b, a)) {
+		why = ruleZero
+	}
+	if a.Errno != b.Errno && a.Errno != "" && b.Errno != "" {
+		d := state.Difference{Field: result.FieldErrno, A: a.Errno, B: b.Errno, ExplainedBy: why, Detail: detail}
+		if inventsESRCH(a, b) || inventsESRCH(b, a) {
+			d.ExplainedBy = ruleESRCH
+		}
+		out = append(out, d)
+	}
+	if x, y := bpfsys.LastLine(a.Log), bpfsys.LastLine(b.Log); x != y && x != "" && y != "" {
+		d := state.Difference{Field: result.FieldLog, A: x, B: y, ExplainedBy: why, Detail: detail}
+		if sameSaid(x, y) && !(state.Ours(a.Engine) && state.Ours(b.Engine)) {
+			d.ExplainedBy, d.Detail = ruleWords, ""
+		}
+		out = append(out, d)
+	}
+	return out
+}
+
+// known is the rule that explains a refusal by one of two engines, with its reason. Between
+// two engines of ours there is none, and where cilium/ebpf is not one of them only what
+// libbpf is known to refuse counts.
+func (j *Judge) known(c *suite.Case, a, b *agent.Load) (rule, reason string) {
+	for _, l := range []*agent.Load{a, b} {
+		if l.Result != agent.Refused || state.Strict(a.Engine, b.Engine) && state.Ours(l.Engine) {
+			continue
+		}
+		if reason, ok := c.Known[l.Engine]; ok && (a.Result != b.Result || c.Expect.Result == agent.OK) {
+			return result.RuleKnown, reason
+		}
+		if reason := knownReason(l); reason != "" && c.Others() {
+			return result.RuleKnown, reason
+		}
+	}
+	if c.Others() && !state.Strict(a.Engine, b.Engine) && (j.sizedRing(a) || j.sizedRing(b)) {
+		return result.RuleKnown, "cilium/ebpf v0.22.0 leaves out the type of values of ring buffers and perf event arrays, others pass its size on, which the kernel refuses"
+	}
+	return "", ""
+}
+
+// sizedRing reports whether a load was refused for a ring buffer's sizes.
+func (j *Judge) sizedRing(l *agent.Load) bool {
+	return j.facts != nil && l.Result == agent.Refused && slices.ContainsFunc(j.facts.SizedRings, func(name string) bool {
+		return strings.Contains(l.Detail, "map "+name+": MAP_CREATE: EINVAL") || strings.Contains(l.Detail, "map '"+name+"': failed to create")
+	})
+}
+
+// callsZero says whether libbpf's loader program was refused where another engine met
+// a kfunc that does not exist.
+func callsZero(l, other *agent.Load) bool {
+	return l.Engine == state.EngineLibbpfLight && other.Engine != l.Engine && missingKfunc.MatchString(bpfsys.LastLine(other.Log))
+}

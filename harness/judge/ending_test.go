@@ -1,0 +1,94 @@
+package judge
+
+import (
+	"testing"
+
+	"gotest.tools/v3/assert"
+	is "gotest.tools/v3/assert/cmp"
+
+	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/result"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
+)
+
+func TestForeignRefusals(t *testing.T) {
+	refused := func(engine, errno, detail, log string) agent.Load {
+		return agent.Load{Engine: engine, Result: agent.Refused, Errno: errno, Detail: detail, Log: log}
+	}
+	ok := func(engine string) agent.Load { return agent.Load{Engine: engine, Result: agent.OK} }
+	const noKfunc = `1: call
+kfunc 'bpf_x' is referenced but wasn't resolved
+processed 1 insns (limit 1000000)`
+	for name, test := range map[string]struct {
+		a, b agent.Load
+		want map[string]string // fields and the rules that explain them
+	}{
+		"alike": {refused("direct", "EACCES", "program p: load program: x", "a\nR1 is bad\nprocessed 3 insns"),
+			refused("trace", "EACCES", "program p: PROG_LOAD: x", "R1 is bad\nprocessed 4 insns"), nil},
+		"another line": {refused("trace", "EACCES", "program p: PROG_LOAD: x", "R1 is bad"),
+			refused("replay", "EACCES", "program p: PROG_LOAD: x", "R2 is bad"), map[string]string{"load log": ""}},
+		"another errno": {refused("trace", "EACCES", "program p: PROG_LOAD: x", ""),
+			refused("replay", "EINVAL", "program p: PROG_LOAD: x", ""), map[string]string{"load errno": ""}},
+		"another program": {refused("trace", "EACCES", "program p: PROG_LOAD: x", "R1 is bad"),
+			refused("replay", "EACCES", "program q: PROG_LOAD: x", "R2 is bad"), map[string]string{"load log": ""}},
+		"numbers for a kfunc": {refused("direct", "EINVAL", "program p: x", "invalid func unknown#233685214"),
+			refused("libbpf", "EINVAL", "prog 'p': x", noKfunc), map[string]string{"load log": ruleWords}},
+		"a kfunc with id 0": {refused("libbpf-light", "EACCES", "program p: x", "R0 !read_ok"),
+			refused("libbpf", "EINVAL", "prog 'p': x", noKfunc), map[string]string{"load errno": ruleZero, "load log": ruleZero}},
+		"ours does not": {refused("replay", "EACCES", "program p: x", "R0 !read_ok"),
+			refused("libbpf", "EINVAL", "prog 'p': x", noKfunc), map[string]string{"load errno": "", "load log": ""}},
+		"another number": {refused("direct", "EINVAL", "program p: x", "invalid func unknown#7"),
+			refused("libbpf", "EINVAL", "prog 'p': x", noKfunc), map[string]string{"load log": ""}},
+		"known": {refused("direct", "", `section ".struct_ops": got '.struct_ops' section: not supported`, ""), ok("trace"),
+			map[string]string{"load": result.RuleKnown}},
+		"known of another engine": {refused("trace", "", `section ".struct_ops": got '.struct_ops' section: not supported`, ""), ok("replay"),
+			map[string]string{"load": ""}},
+		"not known": {refused("direct", "", "out of order", ""), ok("trace"), map[string]string{"load": ""}},
+	} {
+		j := Judge{Used: make(map[string]bool)}
+		c := suite.Case{Name: "c", Expect: suite.Expect{Result: suite.AnyResult}}
+		got := make(map[string]string)
+		for _, d := range j.refusals(&c, &test.a, &test.b) {
+			got[d.Field] = d.ExplainedBy
+			assert.Check(t, d.ExplainedBy == "" || Reason(d.ExplainedBy) != "", name)
+		}
+		if test.want == nil {
+			test.want = map[string]string{}
+		}
+		assert.Check(t, is.DeepEqual(got, test.want), name)
+		failures := j.Expectations(&c, []agent.Load{test.a, test.b})
+		assert.Check(t, is.Len(failures, 0), name)
+	}
+	// In a suite of ours a refusal has to be said.
+	j := Judge{Used: make(map[string]bool)}
+	a, b := refused("direct", "", `got '.struct_ops' section: not supported`, ""), ok("trace")
+	diffs := j.refusals(&suite.Case{Expect: suite.Expect{Result: agent.OK}}, &a, &b)
+	assert.Check(t, is.Equal(diffs[0].ExplainedBy, ""))
+}
+
+// Between engines of ours nothing is explained, and with libbpf only what libbpf refuses.
+func TestStrictRefusals(t *testing.T) {
+	const static = "function is static: a program must be global"
+	refused := func(engine, detail string) agent.Load {
+		return agent.Load{Engine: engine, Result: agent.Refused, Detail: detail}
+	}
+	ok := func(engine string) agent.Load { return agent.Load{Engine: engine, Result: agent.OK} }
+	for name, test := range map[string]struct {
+		a, b agent.Load
+		want string
+	}{
+		"cilium/ebpf takes it":       {ok("direct"), refused("trace", static), result.RuleKnown},
+		"one of ours takes it":       {refused("trace", static), ok("replay"), ""},
+		"libbpf takes it, too":       {refused("trace", static), ok("libbpf"), ""},
+		"libbpf is known to refuse":  {ok("replay"), refused("libbpf", "can't pin program that wasn't loaded"), result.RuleKnown},
+		"a skeleton is one of ours":  {ok("replay"), refused("skel-go", static), ""},
+		"known to the suite, strict": {ok("replay"), refused("trace", "x"), ""},
+	} {
+		j := Judge{Used: make(map[string]bool)}
+		c := suite.Case{Expect: suite.Expect{Result: suite.AnyResult}, Known: map[string]string{"trace": "why"}}
+		if name == "cilium/ebpf takes it" {
+			c.Known = nil
+		}
+		assert.Check(t, is.Equal(j.refusals(&c, &test.a, &test.b)[0].ExplainedBy, test.want), name)
+	}
+}

@@ -1,0 +1,206 @@
+package judge
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/behave"
+	"github.com/bpfreplay/bpfreplay/harness/result"
+	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
+	"github.com/bpfreplay/bpfreplay/internal/object"
+)
+
+// Judge turns what engines did into verdicts.
+type Judge struct {
+	Release string
+	must    func(capability string) bool
+	facts   *state.Facts
+	Used    map[string]bool // rules that explained something
+	Notes   []string        // see CaseReport
+}
+
+// New judges what becomes of an object, given as a file, on a kernel of this release. must says
+// which capabilities the kernel has to have.
+func New(release string, must func(capability string) bool, file string, data []byte) *Judge {
+	j := &Judge{Release: release, must: must, Used: make(map[string]bool)}
+	if o, err := object.OpenBytes(data, file); err == nil {
+		j.facts = state.FactsOf(o)
+	}
+	return j
+}
+
+// Case judges one case: what was expected of each engine, and each pair of engines.
+func (j *Judge) Case(c *suite.Case, loads []agent.Load) ([]result.PairReport, []string) {
+	j.Normalise(loads)
+	failures := j.Expectations(c, loads)
+	var pairs []result.PairReport
+	for i := range loads {
+		for k := i + 1; k < len(loads); k++ {
+			pairs = append(pairs, j.Pair(c, &loads[i], &loads[k]))
+		}
+	}
+	return pairs, failures
+}
+
+// Normalise takes out of states what differs at every load, and only the object tells.
+func (j *Judge) Normalise(loads []agent.Load) {
+	for i := range loads {
+		for _, s := range []*state.State{loads[i].State, loads[i].After} {
+			if s != nil {
+				state.Normalise(s, j.facts)
+			}
+		}
+	}
+}
+
+// Context says where the state of a load comes from.
+func (j *Judge) Context(l *agent.Load) state.Context {
+	return state.Context{Engine: l.Engine, Version: l.Version, Release: j.Release, Object: j.facts}
+}
+
+// Expectations checks each load by itself. That an error names the thing is
+// too much to ask of libbpf's loader programs: they return an errno.
+func (j *Judge) Expectations(c *suite.Case, loads []agent.Load) []string {
+	var failures []string
+	fail := func(format string, args ...any) { failures = append(failures, fmt.Sprintf(format, args...)) }
+	for i := range loads {
+		l := &loads[i]
+		for _, leak := range l.Leaks {
+			if why := knownLeak(l, leak); why != "" {
+				j.Notes = append(j.Notes, fmt.Sprintf("%s left behind %s: %s", l.Engine, leak, why))
+				continue
+			}
+			fail("%s left behind %s", l.Engine, leak)
+		}
+		reason, known := c.Known[l.Engine]
+		switch {
+		case l.Result == agent.Unsupported:
+			if j.must(l.Missing) {
+				fail("%s: this kernel must support %s, and its probe says no", l.Engine, l.Detail)
+			}
+		case l.Result == agent.Broken:
+			// The verdict says so.
+		case known && l.Result == agent.OK && l.Version != "" && !strings.HasPrefix(reason, l.Version+" "):
+			j.Notes = append(j.Notes, fmt.Sprintf("%s (%s) loads the object, which another version is known not to: %s", l.Engine, l.Version, reason))
+		case known && l.Result == agent.OK:
+			fail("%s loads the object although it is known not to: %q is out of date", l.Engine, reason)
+		case known:
+		case c.Expect.Result == suite.AnyResult && l.Result != agent.OK:
+		case c.Own && l.Result == agent.Refused && !state.Ours(l.Engine) && knownReason(l) != "":
+			j.Notes = append(j.Notes, fmt.Sprintf("%s refuses the object: %s", l.Engine, knownReason(l)))
+		case c.Expect.Result != suite.AnyResult && l.Result != c.Expect.Result:
+			fail("%s: expected %s, was %s", l.Engine, c.Expect.Result, Outcome(l))
+		case l.Result == agent.Refused:
+			if c.Expect.Errno != "" && l.Errno != c.Expect.Errno {
+				fail("%s: expected %s, was %s", l.Engine, c.Expect.Errno, Outcome(l))
+			}
+			if l.Engine != state.EngineLibbpfLight && !strings.Contains(l.Detail, c.Expect.Message) {
+				fail("%s: expected %q in the error, which was %q", l.Engine, c.Expect.Message, l.Detail)
+			}
+		default:
+			j.returns(c, l, fail)
+		}
+	}
+	return failures
+}
+
+// notSupported is the errno of a program type that cannot be run (ENOTSUPP,
+// which has no name in user space).
+const notSupported = ""
+
+func (j *Judge) returns(c *suite.Case, l *agent.Load, fail func(string, ...any)) {
+	for i, r := range l.Runs {
+		want := c.Run[i].Retval
+		if want == nil {
+			continue
+		}
+		if len(r.Returns) == 0 {
+			if r.Errno != notSupported {
+				fail("%s: program %s: PROG_TEST_RUN: %s", l.Engine, r.Program, r.Errno)
+			}
+			continue
+		}
+		if got := r.Returns[len(r.Returns)-1]; got != *want {
+			fail("%s: program %s returned %d, not %d", l.Engine, r.Program, got, *want)
+		}
+	}
+}
+
+func Outcome(l *agent.Load) string {
+	if l.Result != agent.Refused {
+		return l.Result
+	}
+	return strings.TrimSpace("refused "+l.Errno) + ": " + l.Detail
+}
+
+// Pair compares two loads.
+func (j *Judge) Pair(c *suite.Case, a, b *agent.Load) result.PairReport {
+	p := result.PairReport{A: a.Engine, B: b.Engine, Differences: []state.Difference{}}
+	for _, l := range []*agent.Load{a, b} {
+		switch l.Result {
+		case agent.Broken:
+			p.Verdict, p.Reason = result.Broken, l.Engine+": "+l.Detail
+			return p
+		case agent.Unsupported:
+			if p.Verdict != result.Unsupported {
+				p.Verdict, p.Reason = result.Unsupported, l.Detail
+			}
+		}
+	}
+	if p.Verdict != "" {
+		return p
+	}
+	if a.Result != b.Result || a.Result == agent.Refused {
+		p.Differences = j.refusals(c, a, b)
+	} else {
+		p.Differences = append(p.Differences, j.states(a, b)...)
+	}
+	p.Verdict = result.Equal
+	for i := range p.Differences {
+		d := &p.Differences[i]
+		if d.ExplainedBy == "" {
+			p.Verdict = result.Different
+			return p
+		}
+		p.Verdict = result.Explained
+	}
+	return p
+}
+
+// states compares what two loads left, and what the same runs made of it.
+func (j *Judge) states(a, b *agent.Load) []state.Difference {
+	ca, cb := j.Context(a), j.Context(b)
+	out := state.Compare(a.State, b.State, ca, cb)
+	for i := range min(len(a.Runs), len(b.Runs)) {
+		ra, rb := a.Runs[i], b.Runs[i]
+		field := "program " + ra.Program + " run"
+		if x, y := fmt.Sprint(ra.Errno, ra.Returns), fmt.Sprint(rb.Errno, rb.Returns); x != y {
+			out = append(out, state.Difference{Field: field + " returns", A: x, B: y})
+		}
+		if x, y := fmt.Sprintf("%x", ra.Out), fmt.Sprintf("%x", rb.Out); x != y {
+			out = append(out, state.Difference{Field: field + " data", A: x, B: y})
+		}
+	}
+	if a.After != nil && b.After != nil {
+		for _, d := range state.Compare(a.After, b.After, ca, cb) {
+			if strings.HasSuffix(d.Field, " contents") {
+				d.Field += " after runs"
+				out = append(out, d)
+			}
+		}
+	}
+	found := out
+	for _, d := range behave.Compare(a.Samples, b.Samples) {
+		out = append(out, state.Difference{
+			Field: d.Field, A: d.A, B: d.B, Detail: d.Detail, ExplainedBy: state.Following(d.Field, found),
+		})
+	}
+	for _, d := range out {
+		if d.ExplainedBy != "" {
+			j.Used[d.ExplainedBy] = true
+		}
+	}
+	return out
+}

@@ -1,0 +1,184 @@
+package judge
+
+import (
+	"regexp"
+	"slices"
+	"sync"
+
+	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
+)
+
+// knownRefusal is something that an engine is known to refuse, whatever the object:
+// what Case.Known is for a case of the core suite. It explains that another engine
+// loads the object, or refuses it for another reason. Each reason has a paragraph
+// in docs/findings.md.
+type knownRefusal struct {
+	engine string
+	// text is a regular expression for what is in the error or in the last line of the
+	// verifier's log, and nothing else has it there.
+	text   string
+	reason string // begins with the version that was seen to
+}
+
+var knownRefusals = []knownRefusal{
+	{state.EngineDirect, `reference to "[^"]*" in section SHN_UNDEF\+\d+: not supported`,
+		"cilium/ebpf v0.22.0 knows variables of .data, .bss and .rodata only, not of .bss.NAME nor of an arena's section"},
+	{state.EngineDirect, `got '\.struct_ops' section: not supported`,
+		"cilium/ebpf v0.22.0 knows .struct_ops.link only, not .struct_ops"},
+	{state.EngineDirect, `data section \.ksyms: expected \S+ to be \*Void, not \*btf\.`,
+		"cilium/ebpf v0.22.0 has no typed ksyms"},
+	{state.EngineDirect, `: unsupported binding: STB_WEAK`,
+		"cilium/ebpf v0.22.0 has no weak maps, functions and kconfig variables"},
+	{state.EngineDirect, `ring map size \d+ not a multiple of page size`,
+		"cilium/ebpf v0.22.0 does not round the size of a ring buffer up to a page"},
+	{state.EngineDirect, `: load BTF: load btf: `,
+		"cilium/ebpf v0.22.0 does not do without types that the kernel refuses"},
+	{state.EngineDirect, `: Tracing programs must provide btf_id`,
+		"cilium/ebpf v0.22.0 does not know the section's way to name an attach target"},
+	{state.EngineDirect, `: bad CO-RE relocation: `,
+		"cilium/ebpf v0.22.0 takes the size and the id of a type that the kernel lacks for failed, and not for 0"},
+	{state.EngineDirect, `^arena's user address must be set via map_extra or mmap\(\)$`,
+		"cilium/ebpf v0.22.0 does not map an arena before it loads programs"},
+	{state.EngineDirect, `^invalid kptr access, R\d+ type=\S*ptr_\S+ expected=\S*ptr_`,
+		"cilium/ebpf v0.22.0 loads types for each map and each program apart, and a program's own type is another one in the map then"},
+	{state.EngineDirect, `^exception callback \S+ could not be found in BTF$`,
+		"cilium/ebpf v0.22.0 does not load a function that only a tag names, as an exception callback's is"},
+	{state.EngineDirect, `^map '[^']+' has no valid bpf_spin_lock$`,
+		"cilium/ebpf v0.22.0 loads for a map no types that only a tag names, as __contains() does, so the kernel finds neither list nor tree nor lock in it"},
+	{state.EngineDirect, `variable LINUX_KERNEL_VERSION must be a 32 bits integer, got Typedef:`,
+		"cilium/ebpf v0.22.0 wants LINUX_KERNEL_VERSION to be an int, not a typedef of one"},
+	{state.EngineDirect, `: initializing BTF map definitions: not supported`,
+		"cilium/ebpf v0.22.0 has no definitions of maps with initialisers"},
+	{state.EngineDirect, `: invalid immediate \d+, expected \d+ \(fixup: target_type_id=`,
+		"cilium/ebpf v0.22.0 wants the id of a CO-RE relocation's type in the instruction, where another one may stand once types were merged"},
+	{state.EngineLibbpf, `failed to guess program type from ELF section 'socket/`,
+		"libbpf v1.0 and later take SEC(\"socket\") without a name only"},
+	{state.EngineDirect, `^BPF_LD_IMM64 uses reserved fields$`,
+		"cilium/ebpf v0.22.0 puts the slot of a module's BTF into the address of a kfunc of that module"},
+	{state.EngineTrace, twoMembers, oneMember},
+	{state.EngineReplay, twoMembers, oneMember},
+	{state.EngineSigned, twoMembers, oneMember},
+	{state.EngineSkelGo, twoMembers, oneMember},
+	{state.EngineSkelC, twoMembers, oneMember},
+	{state.EngineSkelC, `^skeleton of \S+ in C: `, "bpfreplay's C skeletons do not probe how a kernel relocates functions without func_info: docs/skeletons.md"},
+	{state.EngineLibbpf, `: invalid reuse of prog `, oneMember},
+	{state.EngineLibbpf, `can't pin program that wasn't loaded`,
+		"libbpf v1.8 pins the programs of an object, which bpftool asks for, only if it has loaded all"},
+	{state.EngineLibbpf, unresolved, wantsAll},
+	{state.EngineLibbpfLight, `killed by SIG(SEGV|BUS) while generating a loader program`,
+		"libbpf v1.8 crashes as it generates loader programs with struct_ops and with arenas that have data, and its bpftool as it writes down how a program for a raw tracepoint is attached whose section names none"},
+	{state.EngineLibbpfLight, `PROG_LOAD: EACCES: invalid (read from|write to) stack R10 off=\d+ size=4`,
+		"libbpf v1.8 has room for 32 programs in its loader programs, and does not say so"},
+	{state.EngineLibbpfLight, `libbpf's loader program: a step of it: (E2BIG|EINVAL)$`,
+		"libbpf v1.8 neither sanitises types in its loader programs nor does without those that the kernel refuses"},
+	{state.EngineLibbpfLight, `operation not supported while|Operation not supported$|generating a loader program, with status 161 and no reason`,
+		"libbpf v1.8 has no static slots of program arrays in its loader programs"},
+	{state.EngineLibbpfLight, `arena's user address must be set via map_extra or mmap\(\)$`,
+		"libbpf v1.8 does not map arenas in its loader programs"},
+	{state.EngineLibbpfLight, `no jump tables found for subprog`,
+		"libbpf v1.8 makes jump tables as it generates loader programs, and they are gone when one runs"},
+	{state.EngineLibbpfLight, `failed to auto-pin at '`,
+		"libbpf v1.8 pins maps as it generates loader programs, where there is no map yet"},
+	{state.EngineLibbpfLight, unresolved, wantsAll},
+	{state.EngineLibbpfLight, `error matching candidate #\d+ `,
+		"libbpf v1.8 leaves CO-RE to the kernel in its loader programs, which gives up on types nested deeper than it likes"},
+}
+
+// libbpf looks for every extern before it looks at who refers to it.
+const wantsAll = "libbpf v1.8 wants every kfunc and ksym that the object names, also those of programs that are not loaded"
+
+const unresolved = `extern (\(func ksym\) '[^']+': not found in kernel or module BTFs|'[^']+' \(strong\): not resolved)`
+
+// A program that maps want for different members can be verified for one of them only.
+const oneMember = "cilium/ebpf v0.22.0 loads a struct_ops program that maps want for different types or members, others refuse it"
+
+const twoMembers = `member \S+ of struct \S+ is program \S+, which is member \S+ of struct \S+ already`
+
+// knownLeak is the reason why an engine leaves something behind, if that is known.
+func knownLeak(l *agent.Load, leak string) string {
+	if l.Engine == state.EngineDirect && l.Result == agent.Refused && leak == "1 file descriptors" && noMember.MatchString(l.Detail) {
+		return "cilium/ebpf v0.22.0 does not close a module's BTF when the module's type has no member that a program implements"
+	}
+	return ""
+}
+
+var noMember = regexp.MustCompile(`^program \S+: member "[^"]+" not found in \S+$`)
+
+// refusalTexts are the texts of all known refusals, in their order. No load of an
+// object that nobody refuses has to wait for them.
+var refusalTexts = sync.OnceValues(func() ([]knownRefusal, []*regexp.Regexp) {
+	known := slices.Concat(knownRefusals, likeLibbpf)
+	var texts []*regexp.Regexp
+	for _, k := range known {
+		texts = append(texts, regexp.MustCompile(k.text))
+	}
+	return known, texts
+})
+
+// knownReason is the reason why an engine refuses what others do not, if that is
+// known.
+func knownReason(l *agent.Load) string {
+	if l.Result != agent.Refused {
+		return ""
+	}
+	known, texts := refusalTexts()
+	last := bpfsys.LastLine(l.Log)
+	for i, k := range known {
+		if k.engine == l.Engine && (texts[i].MatchString(l.Detail) || texts[i].MatchString(last)) {
+			return k.reason
+		}
+	}
+	return ""
+}
+
+// missingKfunc is what is said of one: of cilium/ebpf's number, of libbpf's
+// (POISON_CALL_KFUNC_BASE and more), what libbpf makes of it, and the verifier about a
+// kfunc with id 0.
+var missingKfunc = regexp.MustCompile(`^(invalid func unknown#(233685214|20020\d{5})|kfunc '[^']+' is referenced but wasn't resolved|` +
+	`invalid kernel function call not eliminated in verifier pass)$`)
+
+// sameWords are what engines and the verifier say of one and the same thing: an
+// engine puts a number into an instruction in the place of what the kernel lacks, so
+// that the program is refused if the instruction can be reached, and libbpf rewrites
+// the log then.
+var sameWords = []*regexp.Regexp{
+	missingKfunc,
+	// A CO-RE relocation: a call of the same number, or of a 64-bit constant in
+	// cilium/ebpf's case a load into R10.
+	regexp.MustCompile(`^(invalid func unknown#195896080|frame pointer is read only|failed to resolve CO-RE relocation .*)$`),
+}
+
+func sameSaid(x, y string) bool {
+	return slices.ContainsFunc(sameWords, func(r *regexp.Regexp) bool { return r.MatchString(x) && r.MatchString(y) })
+}
+
+// likeLibbpf are refusals of libbpf, and of us who do as it does, of what
+// cilium/ebpf takes.
+var likeLibbpf = forEngines([]string{
+	state.EngineTrace, state.EngineReplay, state.EngineSigned, state.EngineSkelGo, state.EngineSkelC, state.EngineLibbpf, state.EngineLibbpfLight,
+}, []knownRefusal{
+	{"", `legacy map definitions in (section "maps"|'maps' section) are not supported|` +
+		`section "maps/[^"]*" holds neither maps nor data|bad map relo against '[^']+' in section 'maps/`,
+		"libbpf v1.0 and later have no maps in sections maps and maps/NAME, nor have trace and replay"},
+	{"", `function is static: a program must be global|program '[^']+' is static and not supported`,
+		"libbpf v1.8 takes no static function outside of .text, nor do trace and replay"},
+	{"", `big-endian objects are not supported|loading non-native endianness is unsupported`,
+		"libbpf v1.8 takes objects in the machine's byte order only, as do trace and replay; cilium/ebpf v0.22.0 takes others if they have no program"},
+	{"", `section "[^"]*" is of no known program type|failed to guess program type from ELF section|missing BPF prog type, check ELF section name`,
+		"libbpf v1.8 refuses an object with a program whose section it does not know, as do trace and replay; cilium/ebpf v0.22.0 leaves the program out"},
+	{"", `extern: malformed object: it is declared and not defined|failed to find BTF for extern '`,
+		"libbpf v1.8 takes an extern only if a section of the types lists it, as do trace and replay; cilium/ebpf v0.22.0 takes one that is called for a kfunc"},
+})
+
+func forEngines(engines []string, refusals []knownRefusal) []knownRefusal {
+	var out []knownRefusal
+	for _, e := range engines {
+		for _, r := range refusals {
+			r.engine = e
+			out = append(out, r)
+		}
+	}
+	return out
+}

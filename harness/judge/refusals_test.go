@@ -1,0 +1,103 @@
+package judge
+
+import (
+	"testing"
+
+	"gotest.tools/v3/assert"
+
+	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/result"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
+)
+
+// TestRefusals: which refusals of the same object agree.
+func TestRefusals(t *testing.T) {
+	refused := func(engine, errno string) *agent.Load {
+		return &agent.Load{Engine: engine, Result: agent.Refused, Errno: errno, Detail: "why"}
+	}
+	for name, test := range map[string]struct {
+		a, b    *agent.Load
+		verdict result.Verdict
+		by      string
+	}{
+		"same errno":          {refused("direct", "EINVAL"), refused("libbpf", "EINVAL"), result.Equal, ""},
+		"one without":         {refused("direct", ""), refused("libbpf", "EINVAL"), result.Equal, ""},
+		"another errno":       {refused("direct", "EACCES"), refused("libbpf", "EINVAL"), result.Different, ""},
+		"libbpf's ESRCH":      {refused("libbpf", "ESRCH"), refused("trace", "ENOENT"), result.Explained, ruleESRCH},
+		"the other way round": {refused("replay", "ENOENT"), refused("libbpf-light", "ESRCH"), result.Explained, ruleESRCH},
+		"our ESRCH":           {refused("libbpf", "ENOENT"), refused("trace", "ESRCH"), result.Different, ""},
+		"ESRCH and EINVAL":    {refused("libbpf", "ESRCH"), refused("trace", "EINVAL"), result.Different, ""},
+		"one loads":           {&agent.Load{Engine: "trace", Result: agent.OK}, refused("libbpf", "EINVAL"), result.Different, ""},
+		"it is known to": {
+			&agent.Load{Engine: "trace", Result: agent.OK}, refused("libbpf-light", "EINVAL"), result.Explained, result.RuleKnown,
+		},
+	} {
+		j := Judge{Used: make(map[string]bool)}
+		p := j.Pair(&suite.Case{Known: map[string]string{"libbpf-light": "a limit"}}, test.a, test.b)
+		assert.Equal(t, p.Verdict, test.verdict, name)
+		if test.by != "" {
+			assert.Equal(t, p.Differences[0].ExplainedBy, test.by, name)
+			assert.Assert(t, Reason(test.by) != "")
+		}
+	}
+}
+
+// TestKnownLeaks: what is known to be left behind is a note, anything else a failure.
+func TestKnownLeaks(t *testing.T) {
+	const detail = `program refcounted: member "test_refcounted" not found in bpf_testmod_ops`
+	for name, test := range map[string]struct {
+		load            agent.Load
+		failures, notes int
+	}{
+		"known":          {agent.Load{Engine: "direct", Detail: detail, Leaks: []string{"1 file descriptors"}}, 0, 1},
+		"more":           {agent.Load{Engine: "direct", Detail: detail, Leaks: []string{"2 file descriptors"}}, 1, 0},
+		"something else": {agent.Load{Engine: "direct", Detail: detail, Leaks: []string{"program ids [1]"}}, 1, 0},
+		"and a program":  {agent.Load{Engine: "direct", Detail: detail, Leaks: []string{"1 file descriptors", "program ids [1]"}}, 1, 1},
+		"another error":  {agent.Load{Engine: "direct", Detail: "program refcounted: member", Leaks: []string{"1 file descriptors"}}, 1, 0},
+		"ours":           {agent.Load{Engine: "trace", Detail: detail, Leaks: []string{"1 file descriptors"}}, 1, 0},
+	} {
+		test.load.Result = agent.Refused
+		var j Judge
+		failures := j.Expectations(&suite.Case{Expect: suite.Expect{Result: suite.AnyResult}}, []agent.Load{test.load})
+		assert.Equal(t, len(failures), test.failures, name)
+		assert.Equal(t, len(j.Notes), test.notes, name)
+	}
+}
+
+// TestKnownVersions: an engine that loads what it is known to refuse makes the
+// entry stale, if it is of the version that was seen to refuse it.
+func TestKnownVersions(t *testing.T) {
+	c := &suite.Case{Expect: suite.Expect{Result: agent.OK}, Known: map[string]string{"libbpf": "libbpf v1.1 has no such thing"}}
+	for version, test := range map[string]struct{ failures, notes int }{
+		"libbpf v1.1":  {1, 0},
+		"libbpf v1.10": {0, 1},
+		"libbpf v1.5":  {0, 1},
+		"":             {1, 0}, // nobody knows
+	} {
+		var j Judge
+		failures := j.Expectations(c, []agent.Load{{Engine: "libbpf", Version: version, Result: agent.OK}})
+		assert.Equal(t, len(failures), test.failures, version)
+		assert.Equal(t, len(j.Notes), test.notes, version)
+	}
+}
+
+func TestKnownWithoutVersion(t *testing.T) {
+	c := suite.Case{Name: "a", Object: "a.bpf.o", Known: map[string]string{"libbpf": "there is no such thing"}}
+	assert.ErrorContains(t, c.Check(false), `does not begin with a version, such as "cilium/ebpf v0.22.0"`)
+	c.Known["libbpf"] = "libbpf v1.1 has no such thing"
+	assert.NilError(t, c.Check(false))
+}
+
+// What libbpf and ours refuse in different words, and cilium/ebpf takes, is known.
+func TestLikeLibbpf(t *testing.T) {
+	for engine, detail := range map[string]string{
+		"trace":  `object "x": section "maps": legacy map definitions in section "maps" are not supported; define maps with BTF`,
+		"replay": `object "x": instruction 8: relocation against "m": malformed object: section "maps/m" holds neither maps nor data`,
+		"libbpf": "bpftool: elf: legacy map definitions in 'maps' section are not supported by libbpf v1.0+",
+	} {
+		l := &agent.Load{Engine: engine, Result: agent.Refused, Detail: detail}
+		assert.Assert(t, knownReason(l) != "", engine)
+		l.Engine = "direct"
+		assert.Equal(t, knownReason(l), "", engine)
+	}
+}

@@ -1,0 +1,3 @@
+// Package mutation breaks loads on purpose, in guests, and wants each fault noticed. Package
+// mutate has the faults.
+package mutation

@@ -1,0 +1,671 @@
+package mutation
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/engine"
+	"github.com/bpfreplay/bpfreplay/harness/judge"
+	"github.com/bpfreplay/bpfreplay/harness/mutate"
+	"github.com/bpfreplay/bpfreplay/harness/result"
+	"github.com/bpfreplay/bpfreplay/harness/run"
+	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
+	"github.com/bpfreplay/bpfreplay/harness/vm"
+	"github.com/bpfreplay/bpfreplay/internal/object"
+)
+
+// Report is what became of mutations: out/<kernel>/mutate.json.
+type Report struct {
+	Schema      int                 `json:"schema"` // 1
+	Kernel      result.KernelReport `json:"kernel"`
+	Accelerator string              `json:"accelerator"`
+	Engines     []string            `json:"engines"` // that broken loads were compared with
+	Started     time.Time           `json:"started"`
+	Seconds     result.Seconds      `json:"seconds"`
+	Mutations   []Result            `json:"mutations"`
+	// Pairs are what became of changes by pair of engines; only known if states were
+	// changed.
+	Pairs []PairUse `json:"pairs,omitempty"`
+	// Rules are the rules for explained differences that explained something
+	// between these engines; only known if states were changed.
+	Rules   []RuleUse              `json:"rules,omitempty"`
+	Summary map[mutate.Outcome]int `json:"summary"`
+	Splats  []string               `json:"splats,omitempty"`
+}
+
+// PairUse is what became of the changes of what two engines left, one change at a time.
+// Another pair has to catch what one cannot tell.
+type PairUse struct {
+	A       string `json:"a"`
+	B       string `json:"b"`
+	Strict  bool   `json:"strict"` // they have to agree without a rule
+	Changes int    `json:"changes"`
+	Caught  int    `json:"caught"`
+	// Apart are changes of what differs between these two anyway, which a rule explains, or
+	// of what one of them does not let us see.
+	Apart int `json:"apart"`
+	// CannotTell are changes that pass: the field is not compared between these two.
+	CannotTell int `json:"cannot_tell"`
+}
+
+// RuleUse is what a rule for explained differences explained, and what became
+// of the changes that were aimed at it, in what two engines left between which
+// it explained something: changes of a field that it is about, and of what it
+// looks at to tell.
+type RuleUse struct {
+	Rule  string `json:"rule"`
+	Case  string `json:"case,omitempty"` // the first in which it explained something
+	Fired int    `json:"fired"`          // differences that it explained without any change
+	Aimed int    `json:"aimed"`          // changes
+	// Caught are those with which the field differs, and nothing explains it.
+	Caught int `json:"caught"`
+	// Hidden are kinds of changes whose differences it explained as well: what
+	// it cannot tell from what it is for. There may be one.
+	Hidden []string `json:"hidden,omitempty"`
+	// Idle is the case in which it had to explain something, and did not.
+	Idle string `json:"idle,omitempty"`
+}
+
+// OK says whether some change aimed at the rule was caught, no two hid behind
+// it, and it is of use.
+func (u *RuleUse) OK() bool { return u.Caught > 0 && len(u.Hidden) <= 1 && u.Idle == "" }
+
+// Result is what became of one mutation.
+type Result struct {
+	Name    string         `json:"name"`
+	Kind    mutate.Kind    `json:"kind"`
+	About   string         `json:"about,omitempty"`
+	Case    string         `json:"case,omitempty"`
+	Want    string         `json:"want"`
+	Outcome mutate.Outcome `json:"outcome"` // the worst of those below
+	Text    string         `json:"text"`    // what told, or what is wrong
+	Against []Against      `json:"against,omitempty"`
+	Seconds float64        `json:"seconds"`
+
+	strict bool // Outcome is that of a strict pair
+}
+
+// Against is what became of a mutation in the comparison with one engine.
+type Against struct {
+	Engine  string         `json:"engine"`
+	Outcome mutate.Outcome `json:"outcome"`
+	Text    string         `json:"text"`
+
+	strict bool
+}
+
+// OK says whether each mutation was caught, where the kernel can load its case.
+func (r *Report) OK() bool {
+	for _, m := range r.Mutations {
+		if m.Outcome != mutate.Caught && m.Outcome != mutate.Unsupported {
+			return false
+		}
+	}
+	for i := range r.Rules {
+		if !r.Rules[i].OK() {
+			return false
+		}
+	}
+	for _, p := range r.Pairs {
+		if p.Strict && p.CannotTell > 0 || state.Ours(p.A) && state.Ours(p.B) && p.Apart > 0 {
+			return false
+		}
+	}
+	return len(r.Mutations) > 0
+}
+
+// outcomes are in the order from good to bad.
+var outcomes = []mutate.Outcome{
+	mutate.Caught, mutate.Unsupported, mutate.Hidden, mutate.Misnamed, mutate.Missed, mutate.Idle, mutate.Broken,
+}
+
+// add adds a comparison, the worst of which counts, but for those that are not strict
+// where there is one that is.
+func (m *Result) add(a Against) {
+	m.Against = append(m.Against, a)
+	if m.strict && !a.strict {
+		return
+	}
+	if a.strict && !m.strict {
+		m.strict, m.Outcome = true, ""
+	}
+	if m.Outcome == "" || slices.Index(outcomes, a.Outcome) > slices.Index(outcomes, m.Outcome) {
+		m.Outcome, m.Text = a.Outcome, a.Text
+	}
+}
+
+// loads loads and judges cases: guests, or for tests this machine.
+type loads interface {
+	Request(c *suite.Case) (*agent.Request, error)
+	Ask(ctx context.Context, req *agent.Request) (*agent.Answer, error)
+	Judge(c *suite.Case) *judge.Judge
+}
+
+// Run runs the mutations of loads, each in the case that it is for: the case
+// is loaded once as it should be, with each of the engines, and once with the
+// broken loader program, which is compared with each. With states, the fields
+// of what the engines left are changed, too, one by one.
+//
+// An error means that the harness or its input failed.
+func Run(ctx context.Context, suite *suite.Suite, list []mutate.Mutation, states bool, o run.Options, done func(*Result)) (*Report, error) {
+	start := time.Now()
+	o.Mutate, o.Repeat, o.Fresh = "", 0, false
+	o.Still = true // broken programs are not let loose
+	o.Engines = append(slices.DeleteFunc(slices.Clone(o.Engines), isReplay), state.EngineReplay)
+	part := partFor(suite, list, states)
+	guests, err := run.NewGuests(ctx, part, o)
+	if err != nil {
+		return nil, err
+	}
+	defer guests.Close()
+	m := &mutator{loads: guests, suite: part, engines: o.Engines, list: list, states: states, done: done, report: &Report{
+		Schema: 1, Started: start.UTC(), Engines: o.Engines[:len(o.Engines)-1], Mutations: []Result{},
+		Summary: make(map[mutate.Outcome]int),
+	}}
+	if err := m.run(ctx); err != nil {
+		return nil, err
+	}
+	r := guests.Close()
+	m.report.Kernel, m.report.Accelerator, m.report.Splats, m.report.Seconds = r.Kernel, r.Accelerator, r.Splats, r.Seconds
+	m.report.Seconds.Total = time.Since(start).Seconds()
+	m.report.Seconds.Suite = m.report.Seconds.Total - m.report.Seconds.Boot
+	return m.report, nil
+}
+
+func isReplay(engine string) bool { return engine == state.EngineReplay }
+
+// partFor is the part of a suite that mutations are for, or all if states are to be
+// changed.
+func partFor(s *suite.Suite, list []mutate.Mutation, states bool) *suite.Suite {
+	var names []string
+	for _, c := range s.Cases {
+		if states || slices.ContainsFunc(list, func(m mutate.Mutation) bool { return m.Case == c.Name }) {
+			names = append(names, c.Name)
+		}
+	}
+	part := s.Only(names)
+	part.External = false
+	return part
+}
+
+// mutator runs mutations.
+type mutator struct {
+	loads
+	suite   *suite.Suite
+	engines []string
+	list    []mutate.Mutation
+	states  bool
+	report  *Report
+	done    func(*Result)
+	pairs   map[[2]string]*PairUse
+	fields  map[string]*Result  // of states, by name of the change
+	order   []string            // of fields
+	rules   map[string]*RuleUse // by ID
+}
+
+func (m *mutator) run(ctx context.Context) error {
+	for _, mu := range m.list {
+		if !slices.ContainsFunc(m.suite.Cases, func(c suite.Case) bool { return c.Name == mu.Case }) {
+			return fmt.Errorf("mutation %s: the suite has no case %q", mu.Name, mu.Case)
+		}
+	}
+	m.fields, m.rules, m.pairs = make(map[string]*Result), make(map[string]*RuleUse), make(map[[2]string]*PairUse)
+	for _, i := range m.suite.Order(nil) {
+		if err := m.runCase(ctx, &m.suite.Cases[i]); err != nil {
+			return err
+		}
+	}
+	for _, name := range m.order {
+		m.finish(m.fields[name])
+	}
+	for _, id := range slices.Sorted(maps.Keys(m.rules)) {
+		m.report.Rules = append(m.report.Rules, *m.rules[id])
+	}
+	for i, a := range m.engines {
+		for _, b := range m.engines[i+1:] {
+			if p := m.pairs[[2]string{a, b}]; p != nil {
+				m.report.Pairs = append(m.report.Pairs, *p)
+			}
+		}
+	}
+	return nil
+}
+
+func (m *mutator) finish(result *Result) {
+	m.report.Mutations = append(m.report.Mutations, *result)
+	m.report.Summary[result.Outcome]++
+	m.done(result)
+}
+
+// runCase runs a case as it should be, and then with each of its mutations.
+func (m *mutator) runCase(ctx context.Context, c *suite.Case) error {
+	req, err := m.Request(c)
+	if err != nil {
+		return err
+	}
+	plain, ending, err := m.load(ctx, req)
+	if err != nil {
+		return err
+	}
+	m.Judge(c).Normalise(plain)
+	wrong := ""
+	if ending != nil {
+		wrong = ending.Error()
+	} else {
+		wrong = m.wrong(c, plain)
+	}
+	for i := range m.list {
+		if m.list[i].Case != c.Name {
+			continue
+		}
+		start := time.Now()
+		result, err := m.mutation(ctx, c, &m.list[i], req, plain, wrong)
+		if err != nil {
+			return err
+		}
+		result.Seconds = time.Since(start).Seconds()
+		m.finish(result)
+	}
+	if !m.states || wrong != "" {
+		return nil
+	}
+	m.fired(c, plain)
+	m.endings(c, plain)
+	return m.changes(c, plain)
+}
+
+// load runs a request. A guest that does not survive it is reported, and the
+// next request gets a new one.
+func (m *mutator) load(ctx context.Context, req *agent.Request) ([]agent.Load, *vm.Ending, error) {
+	answer, err := m.Ask(ctx, req)
+	var ending *vm.Ending
+	switch {
+	case ctx.Err() != nil:
+		return nil, nil, ctx.Err()
+	case errors.As(err, &ending):
+		return nil, ending, nil
+	case err != nil:
+		return nil, nil, err
+	}
+	return answer.Loads, nil, nil
+}
+
+// wrong says what is wrong with a case without any mutation, "" if nothing is.
+// Engines that other engines differ from are no reason: see comparable.
+func (m *mutator) wrong(c *suite.Case, plain []agent.Load) string {
+	j := m.Judge(c)
+	replay := &plain[len(plain)-1]
+	for i := range plain {
+		if plain[i].Engine != state.EngineTrace && !isReplay(plain[i].Engine) {
+			continue
+		}
+		if failures := j.Expectations(c, plain[i:i+1]); len(failures) > 0 {
+			return failures[0]
+		}
+		if p := j.Pair(c, &plain[i], replay); p.Verdict == result.Different || p.Verdict == result.Broken {
+			return fmt.Sprintf("%s and %s are %s without it", p.A, p.B, p.Verdict)
+		}
+	}
+	return ""
+}
+
+// comparable says whether two loads without any mutation did what the case
+// expects, and left the same but for what rules explain. It returns the
+// differences that they explain.
+func comparable(j *judge.Judge, c *suite.Case, a, b *agent.Load) ([]state.Difference, bool) {
+	if a.Result != c.Expect.Result || b.Result != c.Expect.Result {
+		return nil, false
+	}
+	p := j.Pair(c, a, b)
+	return p.Differences, p.Verdict == result.Equal || p.Verdict == result.Explained
+}
+
+func (m *mutator) mutation(ctx context.Context, c *suite.Case, mu *mutate.Mutation, req *agent.Request, plain []agent.Load, wrong string) (*Result, error) {
+	result := &Result{Name: mu.Name, Kind: mu.Kind(), About: mu.About, Case: c.Name, Want: mu.Want.String()}
+	if wrong != "" {
+		result.Outcome, result.Text = mutate.Broken, wrong
+		return result, nil
+	}
+	replay := &plain[len(plain)-1]
+	if replay.Result == agent.Unsupported {
+		result.Outcome, result.Text = mutate.Unsupported, replay.Detail
+		return result, nil
+	}
+	bites, err := m.bites(c, mu)
+	if err != nil {
+		return nil, err
+	}
+	if !bites {
+		result.Outcome, result.Text = mutate.Idle, "it changes nothing in this case"
+		return result, nil
+	}
+	broken := *req
+	broken.Engines, broken.Mutate = []string{state.EngineReplay}, mu.Name
+	loads, ending, err := m.load(ctx, &broken)
+	if err != nil {
+		return nil, err
+	}
+	if ending != nil {
+		result.Outcome, result.Text = mutate.Broken, ending.Error()
+		return result, nil
+	}
+	m.compare(c, mu, result, plain, &loads[0])
+	return result, nil
+}
+
+func (m *mutator) bites(c *suite.Case, mu *mutate.Mutation) (bool, error) {
+	obj, err := object.Open(m.suite.Path(c))
+	if err != nil {
+		return false, err
+	}
+	_, bites, err := mu.Generate(obj)
+	return bites, err
+}
+
+// compare judges a broken load against each engine that did what the case
+// expects. The first of them is ours or as good as ours: nothing may differ from
+// it but what is wanted.
+func (m *mutator) compare(c *suite.Case, mu *mutate.Mutation, result *Result, plain []agent.Load, broken *agent.Load) {
+	j := m.Judge(c)
+	j.Used = make(map[string]bool)
+	found := mutate.Found{Failures: j.Expectations(c, []agent.Load{*broken})}
+	if broken.Result == agent.Broken {
+		result.Outcome, result.Text = mutate.Broken, broken.Detail
+		return
+	}
+	if broken.Result == agent.Refused {
+		found.Refused = broken.Detail
+	}
+	replay := &plain[len(plain)-1]
+	for i := range plain[:len(plain)-1] {
+		ref := &plain[i]
+		without, ok := comparable(j, c, ref, replay)
+		if !ok {
+			continue // known not to load it, or not as the others do
+		}
+		found.Differences = j.Pair(c, ref, broken).Differences
+		found.Strict = ref.Engine == state.EngineTrace
+		outcome, text := mu.Want.Judge(&found)
+		if outcome == mutate.Caught || !cannotTell(without, found.Differences, mu.Want.Field) && !unseen(ref, mu.Want.Field) {
+			result.add(Against{Engine: ref.Engine, Outcome: outcome, Text: text, strict: state.Strict(ref.Engine, replay.Engine)})
+		}
+	}
+	if len(result.Against) == 0 {
+		result.Outcome, result.Text = mutate.Broken, "there is no engine that it can be compared with"
+	}
+}
+
+// cannotTell reports whether the comparison of a field with this engine says nothing
+// about a mutation: it differed without it, and does not with it; or what it is of
+// is not there on the other side.
+func cannotTell(without, with []state.Difference, pattern string) bool {
+	words := strings.SplitN(pattern, " ", 3)
+	return fieldDiffers(without, pattern) && !fieldDiffers(with, pattern) ||
+		len(words) > 1 && fieldDiffers(without, words[0]+" "+words[1])
+}
+
+// unseen reports whether what a load left does not show the field: bpftool pins what it
+// loads and ends, and with it its file descriptors, whose rights are those of maps.
+func unseen(l *agent.Load, pattern string) bool {
+	return slices.ContainsFunc(l.State.Maps, func(m state.Map) bool {
+		return m.Access == "" && mutate.Match(pattern, "map "+m.Name+" access")
+	})
+}
+
+// rulesLibbpf is the libbpf whose ways the rules know.
+const rulesLibbpf = "libbpf v1.1"
+
+// fired notes which rules explain something of a case without any change, and
+// which do not although the case is there for them.
+func (m *mutator) fired(c *suite.Case, plain []agent.Load) {
+	j := m.Judge(c)
+	seen := make(map[string]bool)
+	var due []string
+	for i := range plain {
+		for k := range i {
+			p := j.Pair(c, &plain[k], &plain[i])
+			if p.Verdict != result.Explained && p.Verdict != result.Equal {
+				continue
+			}
+			for _, d := range p.Differences {
+				for _, id := range state.RuleIDs(d.ExplainedBy) {
+					m.rule(id, c).Fired++
+					seen[id] = true
+				}
+			}
+			if plain[k].Result == agent.OK && plain[i].Result == agent.OK && knownTool(&plain[k]) && knownTool(&plain[i]) {
+				due = append(due, state.RulesDue(c.Name, j.Release, plain[k].Engine, plain[i].Engine)...)
+			}
+		}
+	}
+	for _, id := range due {
+		if !seen[id] {
+			m.rule(id, nil).Idle = c.Name
+		}
+	}
+}
+
+// knownTool says whether an engine's ways are those that the rules know.
+func knownTool(l *agent.Load) bool {
+	return !strings.HasPrefix(l.Version, engine.Libbpf+" ") || l.Version == rulesLibbpf
+}
+
+func (m *mutator) rule(id string, c *suite.Case) *RuleUse {
+	u, ok := m.rules[id]
+	if !ok {
+		u = &RuleUse{Rule: id}
+		m.rules[id] = u
+	}
+	if u.Case == "" && c != nil {
+		u.Case = c.Name
+	}
+	return u
+}
+
+// aim notes which rules a change was aimed at, and whether it was caught: those
+// that are about the field, where they explain something between the same two
+// engines; and those that explained a difference that nothing explains with the
+// change.
+func (m *mutator) aim(c *suite.Case, field string, without, with []state.Difference, caught bool) {
+	about := func(id string) bool { return slices.Contains(judge.Fields(id), field) }
+	for _, id := range rulesOf(without) {
+		gone := slices.ContainsFunc(without, func(d state.Difference) bool {
+			return slices.Contains(state.RuleIDs(d.ExplainedBy), id) && unexplained(with, d.Field)
+		})
+		if !gone && !about(id) {
+			continue
+		}
+		u := m.rule(id, c)
+		u.Aimed++
+		if gone || caught && about(id) {
+			u.Caught++
+		}
+	}
+}
+
+// unexplained says whether the field differs, and no rule explains it.
+func unexplained(list []state.Difference, field string) bool {
+	return slices.ContainsFunc(list, func(d state.Difference) bool { return d.Field == field && d.ExplainedBy == "" })
+}
+
+// rulesOf are the rules that explain these differences.
+func rulesOf(list []state.Difference) []string {
+	var ids []string
+	for _, d := range list {
+		ids = append(ids, state.RuleIDs(d.ExplainedBy)...)
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+// changes changes each field of what each engine left, and compares that with
+// what each other one left.
+func (m *mutator) changes(c *suite.Case, plain []agent.Load) error {
+	j := m.Judge(c)
+	for i := range plain {
+		if plain[i].State == nil {
+			continue
+		}
+		without := make([][]state.Difference, len(plain))
+		with := make([]bool, len(plain))
+		for k := range plain {
+			if k != i {
+				without[k], with[k] = comparable(j, c, &plain[k], &plain[i])
+			}
+		}
+		for n, change := range mutate.Changes(plain[i].State) {
+			changed, err := mutate.Apply(plain[i].State, n)
+			if err != nil {
+				return err
+			}
+			for k := range plain {
+				if with[k] {
+					m.change(c, j, &plain[k], &plain[i], change, changed, without[k])
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// change judges one change of what one engine left, compared with what another
+// did.
+func (m *mutator) change(c *suite.Case, j *judge.Judge, ref, load *agent.Load, change mutate.Change, changed *state.State, without []state.Difference) {
+	result := m.result(change.Name, change.Pattern())
+	found := mutate.Found{Differences: state.Compare(ref.State, changed, j.Context(ref), j.Context(load))}
+	outcome, text := change.Want.Judge(&found)
+	where := fmt.Sprintf("%s: %s, %s", strings.TrimSpace(c.Name+" "+change.At), load.Engine, text)
+	untold := outcome != mutate.Caught && (cannotTell(without, found.Differences, change.Want.Field) ||
+		unseen(ref, change.Want.Field) || unseen(load, change.Want.Field))
+	if !untold {
+		m.aim(c, change.Field(), without, found.Differences, outcome == mutate.Caught)
+	}
+	pair := m.pair(ref.Engine, load.Engine)
+	pair.Changes++
+	switch {
+	case outcome == mutate.Caught:
+		pair.Caught++
+	case untold || fieldDiffers(without, change.Want.Field):
+		pair.Apart++
+	default:
+		pair.CannotTell++
+	}
+	switch {
+	case outcome == mutate.Caught && result.Text == "":
+		result.Text = where
+	case outcome == mutate.Caught, untold:
+	case outcome == mutate.Hidden:
+		m.hidden(c, &found, change, ref.Engine, where, result)
+	case pair.Strict:
+		result.add(Against{Engine: ref.Engine, Outcome: outcome, Text: where, strict: true})
+	}
+}
+
+// pair is where what becomes of changes between two engines is counted.
+func (m *mutator) pair(a, b string) *PairUse {
+	if slices.Index(m.engines, a) > slices.Index(m.engines, b) {
+		a, b = b, a
+	}
+	p := m.pairs[[2]string{a, b}]
+	if p == nil {
+		p = &PairUse{A: a, B: b, Strict: state.Strict(a, b)}
+		m.pairs[[2]string{a, b}] = p
+	}
+	return p
+}
+
+// result is where what becomes of changes of this name is noted.
+func (m *mutator) result(name, want string) *Result {
+	r, ok := m.fields[name]
+	if !ok {
+		r = &Result{Name: name, Kind: mutate.OfState, Want: want, Outcome: mutate.Caught}
+		m.fields[name] = r
+		m.order = append(m.order, name)
+	}
+	return r
+}
+
+// hidden notes which rules a change hid behind. A program's and its functions'
+// tags are hashes of the same things, and count as one; so is the BTF of maps and programs.
+func (m *mutator) hidden(c *suite.Case, f *mutate.Found, change mutate.Change, engine, where string, result *Result) {
+	name := strings.Replace(change.Name, " functions tag ", " tag ", 1)
+	if strings.HasSuffix(name, " btf other") {
+		name = "btf other"
+	}
+	for _, d := range f.Differences {
+		if !mutate.Match(change.Want.Field, d.Field) {
+			continue
+		}
+		for _, id := range state.RuleIDs(d.ExplainedBy) {
+			if u := m.rule(id, c); !slices.Contains(u.Hidden, name) {
+				u.Hidden = append(u.Hidden, name)
+				result.Against = append(result.Against, Against{Engine: engine, Outcome: mutate.Hidden, Text: where})
+			}
+		}
+	}
+}
+
+func fieldDiffers(list []state.Difference, pattern string) bool {
+	return slices.ContainsFunc(list, func(d state.Difference) bool { return mutate.Match(pattern, d.Field) })
+}
+
+// otherErrno is one that the kernel has for no load.
+const otherErrno = "EXFULL"
+
+// endings changes how loads ended, and wants that seen.
+func (m *mutator) endings(c *suite.Case, plain []agent.Load) {
+	for i := range plain {
+		changed := plain[i]
+		switch plain[i].Result {
+		case agent.OK:
+			changed.Result, changed.Errno, changed.State = agent.Refused, otherErrno, nil
+			m.ending(c, "result", result.FieldLoad, plain, i, &changed)
+		case agent.Refused:
+			if changed.Errno = otherErrno; plain[i].Errno != "" {
+				m.ending(c, "errno", result.FieldErrno, plain, i, &changed)
+			}
+			if changed.Errno, changed.Log = plain[i].Errno, "something else"; plain[i].Log != "" {
+				m.ending(c, "log", result.FieldLog, plain, i, &changed)
+			}
+			changed.Result, changed.Errno, changed.Log, changed.State = agent.OK, "", "", &state.State{}
+			m.ending(c, "result", result.FieldLoad, plain, i, &changed)
+		}
+	}
+}
+
+// ending compares load i, changed, with the other loads, but for those that the suite knows
+// to go another way. The case expects something of each load by itself, too.
+func (m *mutator) ending(c *suite.Case, what, field string, plain []agent.Load, i int, changed *agent.Load) {
+	j := m.Judge(c)
+	became := m.result("load "+what+" other", field)
+	expected := j.Expectations(c, []agent.Load{*changed})
+	for k := range plain {
+		other := &plain[k]
+		if k == i || other.Result != agent.OK && other.Result != agent.Refused ||
+			field == result.FieldErrno && other.Errno == "" || field == result.FieldLog && other.Log == "" {
+			continue
+		}
+		p := j.Pair(c, other, changed)
+		told := slices.Clone(expected)
+		for _, d := range p.Differences {
+			if d.ExplainedBy == "" {
+				told = append(told, fmt.Sprintf("%s: %s, not %s", d.Field, d.B, d.A))
+			}
+		}
+		m.aim(c, field, j.Pair(c, other, &plain[i]).Differences, p.Differences, len(told) > 0)
+		switch {
+		case len(told) > 0:
+			became.Text = cmp.Or(became.Text, fmt.Sprintf("%s: %s", c.Name, told[0]))
+		case c.Known[other.Engine] == "" && c.Known[changed.Engine] == "":
+			became.add(Against{Engine: other.Engine, Outcome: mutate.Missed, Text: fmt.Sprintf("%s: %s", c.Name, judge.Outcome(changed)), strict: state.Strict(other.Engine, changed.Engine)})
+		}
+	}
+}

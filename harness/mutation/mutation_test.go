@@ -1,0 +1,250 @@
+package mutation
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+	"gotest.tools/v3/assert"
+
+	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/judge"
+	"github.com/bpfreplay/bpfreplay/harness/mutate"
+	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
+	"github.com/bpfreplay/bpfreplay/internal/need"
+)
+
+// host answers requests on this machine. It cannot load modules, and it cannot
+// tell the ids of what is left behind from those of other processes.
+type host struct {
+	server  *agent.Server
+	release string
+	suite   *suite.Suite
+	engines []string
+}
+
+func (h host) Request(c *suite.Case) (*agent.Request, error) {
+	data, err := h.suite.Read(c)
+	if err != nil {
+		return nil, err
+	}
+	req, err := h.suite.Request(c, data)
+	if err == nil {
+		req.Engines = h.engines
+	}
+	return req, err
+}
+
+func (h host) Judge(c *suite.Case) *judge.Judge {
+	data, _ := h.suite.Read(c)
+	return judge.New(h.release, func(string) bool { return false }, c.Object, data)
+}
+
+func (h host) Ask(_ context.Context, req *agent.Request) (*agent.Answer, error) {
+	local := *req
+	local.Modules = false
+	answer, err := h.server.Answer(&local)
+	if err != nil {
+		return nil, err
+	}
+	for i := range answer.Loads {
+		l := &answer.Loads[i]
+		l.Leaks = slices.DeleteFunc(l.Leaks, func(leak string) bool { return strings.Contains(leak, " ids ") })
+	}
+	return answer, nil
+}
+
+// hostMutator runs mutations on this machine.
+func hostMutator(t *testing.T, suite *suite.Suite, list []mutate.Mutation, states bool, engines ...string) *mutator {
+	t.Helper()
+	need.BPF(t)
+	var u unix.Utsname
+	assert.NilError(t, unix.Uname(&u))
+	part := partFor(suite, list, states)
+	engines = append(engines, state.EngineReplay)
+	return &mutator{
+		loads: host{agent.NewServer(), unix.ByteSliceToString(u.Release[:]), part, engines}, suite: part, engines: engines, list: list, states: states, done: func(*Result) {},
+		report: &Report{Summary: make(map[mutate.Outcome]int)},
+	}
+}
+
+func coreSuite(t *testing.T) *suite.Suite {
+	t.Helper()
+	s, err := suite.Read("../../selftests/cases.yaml")
+	assert.NilError(t, err)
+	return s
+}
+
+// some are mutations of each kind that any kernel with loader programs can run.
+// None leaves anything behind: other tests on this machine would find it.
+var some = []string{
+	"drop-freeze", "value-bit", "slot-off-by-one", "prog-slot-drop", "map-access", "map-key-type", "freeze-early",
+	"ref-offset", "refs-swapped", "call-in-subprogram", "functions-reordered", "func-info-swapped", "line-number",
+	"types-member", "licence-lost", "program-drop", "blob-value", "blob-map-flags", "code-freeze",
+	"code-programs-swapped", "code-step", "code-unchecked",
+}
+
+func named(t *testing.T, names ...string) []mutate.Mutation {
+	t.Helper()
+	var list []mutate.Mutation
+	for _, n := range names {
+		m, err := mutate.Find(n)
+		assert.NilError(t, err)
+		list = append(list, *m)
+	}
+	return list
+}
+
+func TestMutationsOnThisMachine(t *testing.T) {
+	m := hostMutator(t, coreSuite(t), named(t, some...), false, state.EngineDirect, state.EngineTrace)
+	assert.NilError(t, m.run(t.Context()))
+	if all := m.report.Mutations; all[0].Outcome == mutate.Unsupported {
+		t.Skip("this kernel cannot run loader programs: ", all[0].Text)
+	}
+	assert.Equal(t, len(m.report.Mutations), len(some))
+	for _, r := range m.report.Mutations {
+		assert.Check(t, r.Outcome == mutate.Caught, "%s: %s: %s %v", r.Name, r.Outcome, r.Text, r.Against)
+		assert.Check(t, r.Text != "" && len(r.Against) > 0, r.Name)
+	}
+	assert.Assert(t, m.report.OK())
+}
+
+// TestChangesOnThisMachine changes what engines left of a few objects, field by field.
+func TestChangesOnThisMachine(t *testing.T) {
+	suite, err := coreSuite(t).Select([]string{"maps_of_maps", "subprogs_nested", "callbacks_map"})
+	assert.NilError(t, err)
+	m := hostMutator(t, suite, nil, true, state.EngineDirect, state.EngineTrace)
+	assert.NilError(t, m.run(t.Context()))
+	assert.Assert(t, len(m.report.Mutations) > 40, "%d kinds of changes", len(m.report.Mutations))
+	for _, r := range m.report.Mutations {
+		assert.Check(t, r.Outcome == mutate.Caught, "%s: %s: %v", r.Name, r.Outcome, r.Against)
+		assert.Equal(t, r.Kind, mutate.OfState)
+	}
+	assert.Assert(t, m.report.OK(), "%+v", m.report.Rules)
+}
+
+// forgetful answers as if a mutation had not been asked for: a harness that
+// notices nothing.
+type forgetful struct{ loads }
+
+func (f forgetful) Ask(ctx context.Context, req *agent.Request) (*agent.Answer, error) {
+	plain := *req
+	plain.Mutate = ""
+	return f.loads.Ask(ctx, &plain)
+}
+
+func TestMutationMissed(t *testing.T) {
+	m := hostMutator(t, coreSuite(t), named(t, "drop-freeze"), false, state.EngineTrace)
+	m.loads = forgetful{m.loads}
+	assert.NilError(t, m.run(t.Context()))
+	r := m.report.Mutations[0]
+	assert.Equal(t, r.Outcome, mutate.Missed)
+	assert.Equal(t, r.Against[0].Engine, state.EngineTrace)
+	assert.Assert(t, !m.report.OK())
+}
+
+func TestMutationIdle(t *testing.T) {
+	list := named(t, "drop-freeze")
+	list[0].Case = "license_other" // which has no map at all
+	m := hostMutator(t, coreSuite(t), list, false, state.EngineTrace)
+	assert.NilError(t, m.run(t.Context()))
+	assert.Equal(t, m.report.Mutations[0].Outcome, mutate.Idle)
+	assert.Assert(t, !m.report.OK())
+}
+
+// TestMutationOfBrokenCase: a case that is wrong without any mutation tells
+// nothing about it.
+func TestMutationOfBrokenCase(t *testing.T) {
+	suite := coreSuite(t)
+	for i := range suite.Cases {
+		if suite.Cases[i].Name == "data_sections" {
+			suite.Cases[i].Run[0].Retval = new(uint32)
+		}
+	}
+	m := hostMutator(t, suite, named(t, "drop-freeze"), false, state.EngineTrace)
+	assert.NilError(t, m.run(t.Context()))
+	r := m.report.Mutations[0]
+	assert.Equal(t, r.Outcome, mutate.Broken)
+	assert.Assert(t, strings.Contains(r.Text, "returned 4, not 0"), r.Text)
+}
+
+func TestMutationWithoutCase(t *testing.T) {
+	list := named(t, "drop-freeze")
+	list[0].Case = "no_such_case"
+	m := &mutator{suite: partFor(coreSuite(t), list, false), list: list}
+	assert.ErrorContains(t, m.run(t.Context()), `mutation drop-freeze: the suite has no case "no_such_case"`)
+}
+
+// TestRulesHaveCases: the case that is there for a rule is in the suite.
+func TestRulesHaveCases(t *testing.T) {
+	s := coreSuite(t)
+	for _, r := range state.Rules() {
+		assert.Check(t, slices.ContainsFunc(s.Cases, func(c suite.Case) bool { return c.Name == r.Case }), "%s: no case %q", r.ID, r.Case)
+	}
+}
+
+// TestRuleOfNoUse: a rule that explains nothing in its case fails the run.
+func TestRuleOfNoUse(t *testing.T) {
+	s := &state.State{}
+	load := func(engine, version string) agent.Load {
+		return agent.Load{Engine: engine, Version: version, Result: agent.OK, State: s}
+	}
+	for version, want := range map[string]string{"libbpf v1.1": "maps_array", "libbpf v1.5": ""} {
+		m := &mutator{loads: host{release: "6.12.1", suite: coreSuite(t)}, rules: make(map[string]*RuleUse)}
+		m.fired(&suite.Case{Name: "maps_array", Object: "maps_array.bpf.o", Expect: suite.Expect{Result: agent.OK}},
+			[]agent.Load{load("libbpf-light", version), load("replay", "")})
+		assert.Equal(t, m.rule("tag-map-index", nil).Idle, want, version)
+	}
+}
+
+func TestMutationReport(t *testing.T) {
+	with := func(outcomes ...mutate.Outcome) *Report {
+		r := &Report{}
+		for _, o := range outcomes {
+			r.Mutations = append(r.Mutations, Result{Outcome: o})
+		}
+		return r
+	}
+	assert.Assert(t, with(mutate.Caught, mutate.Unsupported).OK())
+	assert.Assert(t, !with().OK())
+	for _, bad := range outcomes[2:] {
+		assert.Assert(t, !with(mutate.Caught, bad).OK(), bad)
+	}
+	r := with(mutate.Caught)
+	r.Rules = []RuleUse{{Fired: 1, Aimed: 2, Caught: 1, Hidden: []string{"x"}}, {Fired: 1, Aimed: 1, Caught: 1}}
+	assert.Assert(t, r.OK())
+	r.Rules[0].Hidden = append(r.Rules[0].Hidden, "y")
+	assert.Assert(t, !r.OK(), "two changes hide behind one rule")
+	r.Rules[0] = RuleUse{Fired: 1, Aimed: 1}
+	assert.Assert(t, !r.OK(), "no change aimed at a rule is caught")
+	r.Rules[0] = RuleUse{Fired: 1, Aimed: 1, Caught: 1, Idle: "a"}
+	assert.Assert(t, !r.OK(), "a rule explains nothing")
+
+	var m Result
+	m.add(Against{Engine: "direct", Outcome: mutate.Caught, Text: "1"})
+	m.add(Against{Engine: "trace", Outcome: mutate.Missed, Text: "2"})
+	m.add(Against{Engine: "libbpf", Outcome: mutate.Caught, Text: "3"})
+	assert.Equal(t, m.Outcome, mutate.Missed)
+	assert.Equal(t, m.Text, "2")
+	assert.Equal(t, len(m.Against), 3)
+}
+
+func TestCannotTell(t *testing.T) {
+	differs := func(field, a, b string) []state.Difference { return []state.Difference{{Field: field, A: a, B: b}} }
+	for name, test := range map[string]struct {
+		without, with []state.Difference
+		want          bool
+	}{
+		"differs with it":        {nil, differs("map a flags", "0x0", "0x1"), false},
+		"differs in either case": {differs("map a flags", "0x0", "0x1"), differs("map a flags", "0x0", "0x2"), false},
+		"agrees with it":         {differs("map a flags", "0x0", "0x1"), nil, true},
+		"never differs":          {nil, nil, false},
+		"is not there":           {differs("map a", "absent", "present"), differs("map a", "absent", "present"), true},
+		"another is not there":   {differs("map b", "absent", "present"), differs("map b", "absent", "present"), false},
+	} {
+		assert.Check(t, cannotTell(test.without, test.with, "map a flags") == test.want, name)
+	}
+}

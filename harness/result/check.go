@@ -1,0 +1,78 @@
+package result
+
+import (
+	"strings"
+
+	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
+	"github.com/bpfreplay/bpfreplay/internal/object"
+)
+
+// Checked is what became of one object on one kernel.
+type Checked struct {
+	Object string // as in [CaseReport.Name]
+	Kernel string
+	Run    *KernelRun // says why, if there is no report
+	Loads  []LoadReport
+	// Lacks is the capability which the object uses and the kernel lacks, "" if
+	// there is none, or none that has a probe.
+	Lacks string
+	// Registers is the architecture whose registers the object's programs use, "" if they use none or it is the
+	// kernel's: see [Registers].
+	Registers string
+	// Differ says that engines load the object, but not alike.
+	Differ bool
+}
+
+// CheckedOf takes a matrix of a suite from [NewCheck] apart: by object, and then
+// by kernel.
+func CheckedOf(m *Matrix, s *suite.Suite) [][]Checked {
+	var out [][]Checked
+	for i := range s.Cases {
+		name := s.Cases[i].Name
+		if strings.HasSuffix(name, suite.UsesSuffix) {
+			continue
+		}
+		registers := ""
+		if o, err := object.Open(s.Path(&s.Cases[i])); err == nil {
+			registers = suite.Registers(o)
+		}
+		var rows []Checked
+		for k := range m.Kernels {
+			run := &m.Kernels[k]
+			row := Checked{Object: name, Kernel: run.Kernel, Run: run, Registers: suite.ForeignRegisters(registers, run.Kernel)}
+			if c := caseOf(run, name); c != nil {
+				row.Loads, row.Differ = c.Loads, differ(c)
+			}
+			if c := caseOf(run, name+suite.UsesSuffix); c != nil && len(c.Loads) > 0 && c.Loads[0].Result == agent.Unsupported {
+				row.Lacks = c.Loads[0].Missing
+			}
+			rows = append(rows, row)
+		}
+		out = append(out, rows)
+	}
+	return out
+}
+
+func caseOf(run *KernelRun, name string) *CaseReport {
+	if run.Report == nil {
+		return nil
+	}
+	for i := range run.Report.Cases {
+		if c := &run.Report.Cases[i]; c.Name == name {
+			return c
+		}
+	}
+	return nil
+}
+
+func differ(c *CaseReport) bool {
+	for _, p := range c.Verdicts {
+		for i := range p.Differences {
+			if d := &p.Differences[i]; d.ExplainedBy == "" && d.Field != FieldLoad && d.Field != FieldErrno {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,122 @@
+package result
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// FieldDifference is a field in which engines do not agree, told once: those that agree about
+// it stand together.
+type FieldDifference struct {
+	Field  string
+	Groups []Group // in the order of the engines
+	// Rules explain it, between whichever two engines. Open are the pairs between which none
+	// does: there is none if it is explained as a whole.
+	Rules  []string
+	Open   []string
+	Detail string // of a difference that nothing explains, or that a known refusal does
+}
+
+// RuleKnown is the rule of what an engine is known to refuse.
+const RuleKnown = "known-refusal"
+
+// Fields of loads that are compared before there is a state.
+const (
+	FieldLoad  = "load"
+	FieldErrno = "load errno"
+	FieldLog   = "load log"
+)
+
+// Group is engines that agree, and about what.
+type Group struct {
+	Engines []string
+	Value   string
+}
+
+// String is the difference on one line.
+func (d *FieldDifference) String() string {
+	var groups []string
+	for _, g := range d.Groups {
+		groups = append(groups, strings.Join(g.Engines, ", ")+": "+g.Value)
+	}
+	return d.Field + ": " + strings.Join(groups, "; ")
+}
+
+// Write writes all that is known of it.
+func (d *FieldDifference) Write(w io.Writer) {
+	fmt.Fprintf(w, "\n%s\n", d.Field)
+	for _, g := range d.Groups {
+		fmt.Fprintf(w, "    %s: %s\n", strings.Join(g.Engines, ", "), g.Value)
+	}
+	if len(d.Rules) > 0 {
+		fmt.Fprintf(w, "    explained by %s", strings.Join(d.Rules, ", "))
+		if len(d.Open) > 0 {
+			fmt.Fprintf(w, ", but not between %s", strings.Join(d.Open, ", "))
+		}
+		fmt.Fprintln(w)
+	}
+	if d.Detail != "" {
+		fmt.Fprintln(w, d.Detail)
+	}
+}
+
+// Differences are the differences between the pairs of a case, by field, those first that
+// nothing explains.
+func (c *CaseReport) Differences() []FieldDifference {
+	var out []FieldDifference
+	for i := range c.Verdicts {
+		for k := range c.Verdicts[i].Differences {
+			field := c.Verdicts[i].Differences[k].Field
+			if !slices.ContainsFunc(out, func(d FieldDifference) bool { return d.Field == field }) {
+				out = append(out, c.difference(field))
+			}
+		}
+	}
+	slices.SortStableFunc(out, func(a, b FieldDifference) int { return cmp.Compare(min(len(b.Open), 1), min(len(a.Open), 1)) })
+	return out
+}
+
+func (c *CaseReport) difference(field string) FieldDifference {
+	d := FieldDifference{Field: field}
+	value, apart := make(map[string]string), make(map[[2]string]bool)
+	var engines []string
+	for _, p := range c.Verdicts {
+		for _, e := range []string{p.A, p.B} {
+			if p.Verdict != Unsupported && p.Verdict != Broken && !slices.Contains(engines, e) {
+				engines = append(engines, e)
+			}
+		}
+		for _, diff := range p.Differences {
+			if diff.Field != field {
+				continue
+			}
+			apart[[2]string{p.A, p.B}] = true
+			value[p.A], value[p.B] = cmp.Or(value[p.A], diff.A), cmp.Or(value[p.B], diff.B)
+			if diff.ExplainedBy == "" {
+				d.Open = append(d.Open, p.A+"/"+p.B)
+			} else if !slices.Contains(d.Rules, diff.ExplainedBy) {
+				d.Rules = append(d.Rules, diff.ExplainedBy)
+			}
+			if d.Detail == "" && (diff.ExplainedBy == "" || diff.ExplainedBy == RuleKnown) {
+				d.Detail = diff.Detail
+			}
+		}
+	}
+	for _, e := range engines {
+		if value[e] == "" {
+			continue // it differs from nobody, as the field is not compared with it
+		}
+		i := slices.IndexFunc(d.Groups, func(g Group) bool {
+			return !slices.ContainsFunc(g.Engines, func(other string) bool { return apart[[2]string{other, e}] })
+		})
+		if i < 0 {
+			d.Groups = append(d.Groups, Group{Value: value[e]})
+			i = len(d.Groups) - 1
+		}
+		d.Groups[i].Engines = append(d.Groups[i].Engines, e)
+	}
+	return d
+}

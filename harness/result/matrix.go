@@ -1,0 +1,91 @@
+package result
+
+import (
+	"slices"
+	"time"
+
+	"github.com/bpfreplay/bpfreplay/harness/suite"
+)
+
+// Matrix is what the runs of one suite on several kernels found: out/matrix.json.
+type Matrix struct {
+	Schema int    `json:"schema"` // 1
+	Suite  string `json:"suite"`
+	// Shard is the part of the kernels and cases that ran, if not all did.
+	Shard   *suite.Shard `json:"shard,omitempty"`
+	Started time.Time    `json:"started"`
+	Seconds float64      `json:"seconds"` // from the first kernel's start to the last one's end
+	Kernels []KernelRun  `json:"kernels"` // in the order asked for
+	// Summary counts the verdicts of all kernels, by pair of engines and case.
+	Summary  map[Verdict]int `json:"summary"`
+	Failures int             `json:"failures"` // expectations that were not met
+	// Missing are the shards whose reports were not there to be merged.
+	Missing []string `json:"missing,omitempty"`
+}
+
+// KernelRun is the row of one kernel.
+type KernelRun struct {
+	Kernel string    `json:"kernel"` // as the user typed it
+	State  RunState  `json:"state"`
+	Reason string    `json:"reason,omitempty"` // why there is no report
+	Cases  int       `json:"cases"`            // that were to run
+	Report *Report   `json:"report,omitempty"`
+	Dir    string    `json:"-"` // where its console and its report are
+	Began  time.Time `json:"-"` // zero before it runs
+}
+
+// Seconds is how long the kernel has been running, or ran.
+func (k *KernelRun) Seconds() float64 {
+	switch {
+	case k.Report != nil:
+		return k.Report.Seconds.Total
+	case k.Began.IsZero() || k.State.ended():
+		return 0
+	}
+	return time.Since(k.Began).Seconds()
+}
+
+// RunState is how far the run of one kernel has come.
+type RunState string
+
+// States of a run. The last four are ends.
+const (
+	Waiting     RunState = "waiting"     // for room on this machine
+	Fetching    RunState = "fetching"    // the kernel
+	Running     RunState = "running"     // in a guest that boots or has booted
+	Done        RunState = "done"        // there is a report
+	Unavailable RunState = "unavailable" // the kernel cannot be had
+	Failed      RunState = "failed"      // the harness failed, or the kernel does not boot
+	LeftOut     RunState = "left out"    // another kernel failed before, see MatrixOptions.FailFast of package run
+)
+
+func (s RunState) ended() bool { return s != Waiting && s != Fetching && s != Running }
+
+// OK says whether all is as it should be, on every kernel.
+func (m *Matrix) OK() bool {
+	return !m.Different() && len(m.Missing) == 0 &&
+		!slices.ContainsFunc(m.Kernels, func(k KernelRun) bool { return k.State != Done || !k.Report.OK() })
+}
+
+// Different says whether a kernel has shown a difference or a failed
+// expectation; if there is none and the matrix is not OK, the harness or its
+// input failed.
+func (m *Matrix) Different() bool {
+	return slices.ContainsFunc(m.Kernels, func(k KernelRun) bool { return k.Report != nil && k.Report.Different() })
+}
+
+// Summarise counts the verdicts of all kernels.
+func (m *Matrix) Summarise() {
+	m.Summary = map[Verdict]int{Equal: 0, Explained: 0, Different: 0, Unsupported: 0, Broken: 0}
+	m.Failures = 0
+	for i := range m.Kernels {
+		r := m.Kernels[i].Report
+		if r == nil {
+			continue
+		}
+		for v, n := range r.Summary {
+			m.Summary[v] += n
+		}
+		m.Failures += r.Failures
+	}
+}

@@ -1,0 +1,18 @@
+package run
+
+import (
+	"testing"
+
+	"gotest.tools/v3/assert"
+
+	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/behave"
+)
+
+func TestLoadReportHasEffects(t *testing.T) {
+	l := agent.Load{Engine: "trace", Samples: []behave.Sample{{"program run ran": "1"}, {"program run ran": "2"}}}
+	r := LoadReport(&l)
+	assert.Equal(t, r.Samples, 2)
+	assert.DeepEqual(t, r.Effects, map[string]string{"program run ran": "1"})
+	assert.DeepEqual(t, r.Noise, []string{"program run ran"})
+}

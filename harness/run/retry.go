@@ -1,0 +1,94 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/result"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
+)
+
+// runCase runs the case of this index in the suite and reports it.
+func (w *worker) runCase(ctx context.Context, i int) error {
+	c := &w.suite.Cases[i]
+	req, err := w.request(c)
+	if err != nil {
+		return err
+	}
+	last, first, err := w.attempts(ctx, c, req)
+	if err != nil {
+		return err
+	}
+	if w.evidence != nil {
+		w.evidence.keep(i, last, first)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.report.Cases[i] = *last.report
+	w.Done(last.report)
+	return nil
+}
+
+// attempts runs a case, and once more in a new guest before it is called failing:
+// what earlier cases left in the guest, or a moment of this machine, may be to
+// blame. The last one is reported; the first is nil if it is that one. A copy of a saved guest
+// that hangs is no failure of the case, whatever the options say: the new guest is booted.
+func (w *worker) attempts(ctx context.Context, c *suite.Case, req *agent.Request) (last, first *attempt, err error) {
+	if w.Isolate {
+		w.drop()
+	}
+	fault, once := strings.CutSuffix(w.Faults[c.Name], FaultOnce)
+	req.Fault = fault
+	last, err = w.attempt(ctx, c, req)
+	never := w.NoRetry || w.Mutate != "" || w.Repeat > 1
+	if err != nil || last.report.OK() || w.known(last.report) || never && !last.hung {
+		return last, nil, err
+	}
+	first = last
+	w.cold = first.hung
+	defer func() { w.cold = false }()
+	if err := w.leave(ctx); err != nil {
+		return nil, nil, err
+	}
+	if once {
+		req.Fault = ""
+	}
+	last, err = w.attempt(ctx, c, req)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := w.leave(ctx); err != nil {
+		return nil, nil, err
+	}
+	last.report.First = first.report
+	last.report.Notes = append(last.report.Notes, first.told(last))
+	return last, first, nil
+}
+
+// known says whether a case that fails did so in the run that this one is compared
+// with.
+func (r *runner) known(c *result.CaseReport) bool { return r.baseline != nil && r.baseline.Known(c) }
+
+// told says what became of the first attempt, where the second one is reported.
+func (a *attempt) told(second *attempt) string {
+	where := "in a new guest"
+	if a.hung {
+		where = "in a copy of a saved guest"
+	}
+	switch {
+	case a.ran == 1:
+		where = "in a guest that had run case " + a.last
+	case a.ran > 1:
+		where = fmt.Sprintf("in a guest that had run %d cases, the last of them %s", a.ran, a.last)
+	}
+	first, again := a.report.Trouble(), second.report.Trouble()
+	switch {
+	case again == "":
+		return fmt.Sprintf("failed %s (%s); passed alone in a new one", where, first)
+	case first == again:
+		return fmt.Sprintf("failed alike %s, and once more alone in a new one", where)
+	}
+	return fmt.Sprintf("failed otherwise %s: %s", where, first)
+}

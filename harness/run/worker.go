@@ -1,0 +1,262 @@
+package run
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/guest"
+	"github.com/bpfreplay/bpfreplay/harness/judge"
+	"github.com/bpfreplay/bpfreplay/harness/result"
+	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
+	"github.com/bpfreplay/bpfreplay/harness/vm"
+)
+
+// worker runs cases one after the other, in one guest as long as it is good for
+// it. The next case then gets a new one.
+type worker struct {
+	*runner
+	guest   liveGuest // nil if none runs
+	release func()    // gives the guest's part of the budget back
+	ran     int       // cases that the guest has been given
+	last    string    // the last of them
+	cold    bool      // the next guest is booted
+}
+
+// need starts a guest unless one runs. The error is a [*vm.Ending] if it is for
+// this case only that there is none.
+func (w *worker) need(ctx context.Context) error {
+	if w.guest != nil {
+		return nil
+	}
+	release, err := w.Budget.Take(ctx, guest.GuestCPUs, guest.GuestMemoryMiB)
+	if err != nil {
+		return err
+	}
+	for try := 1; ; try++ {
+		g, err := w.start(ctx, w.nextGuest(), w.cold)
+		var ending *vm.Ending
+		if err != nil && w.wasAlive() && ctx.Err() == nil && !errors.As(err, &ending) {
+			err = &vm.Ending{Reason: vm.Failed, Cause: err.Error()} // this machine's fault, for now
+		}
+		if err == nil {
+			w.booted()
+			w.guest, w.release, w.ran, w.last = g, release, 0, ""
+			return nil
+		}
+		if err, again := w.startAgain(ctx, err); !again || try == unbornGuests {
+			release()
+			return err
+		}
+	}
+}
+
+// drop ends the guest, if one runs, and keeps what its kernel complained of.
+func (w *worker) drop() {
+	if w.guest == nil {
+		return
+	}
+	w.late(w.guest.End())
+	w.release()
+	w.guest = nil
+}
+
+// late keeps complaints that no case is to blame for, as far as is known.
+func (w *worker) late(splats []vm.Splat) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, s := range splats {
+		line := s.Kind + ": " + s.Line
+		if w.last != "" {
+			line += " (after case " + w.last + ")"
+		}
+		if !slices.Contains(w.report.Splats, line) { // each copy of a saved guest has its console
+			w.report.Splats = append(w.report.Splats, line)
+		}
+	}
+}
+
+// ask sends a request to the guest, which is started if there is none.
+func (w *worker) ask(ctx context.Context, req *agent.Request) (*agent.Answer, error) {
+	rep, err := w.tell(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	return rep.Answer, nil
+}
+
+// tell is ask with all that is known of the reply, even of one that failed. A
+// guest that is not as good as new, but for what it has done, is dropped.
+func (w *worker) tell(ctx context.Context, req *agent.Request) (*guest.Reply, error) {
+	if err := w.need(ctx); err != nil {
+		return &guest.Reply{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, w.CaseTimeout)
+	defer cancel()
+	req.Behave = w.behaves() && req.Repeat <= 1 && !req.Attach
+	req.Patience = int(w.CaseTimeout.Seconds())
+	rep, err := w.guest.Ask(ctx, req)
+	w.late(rep.Late)
+	w.ran, w.last = w.ran+1, req.Name
+	switch {
+	case err != nil:
+		w.drop()
+	case len(rep.Splats) > 0 || slices.ContainsFunc(rep.Answer.Loads, isBroken):
+		if err := w.leave(ctx); err != nil {
+			return rep, err
+		}
+	}
+	return rep, err
+}
+
+func isBroken(l agent.Load) bool { return l.Result == agent.Broken }
+
+// attempt is what came of running a case once.
+type attempt struct {
+	report *result.CaseReport
+	req    *agent.Request
+	reply  *guest.Reply
+	ran    int    // cases that the guest had run before
+	last   string // the last of them
+	// hung says that the guest, a copy of a saved one, hung: its QEMU may be to blame.
+	hung bool
+}
+
+// attempt runs a case and judges it.
+func (w *worker) attempt(ctx context.Context, c *suite.Case, req *agent.Request) (*attempt, error) {
+	out := &result.CaseReport{Name: c.Name, Object: c.Object, SHA256: fmt.Sprintf("%x", sha256.Sum256(req.Object)), Loads: []result.LoadReport{}, Verdicts: []result.PairReport{}}
+	a := &attempt{report: out, req: req, reply: &guest.Reply{}}
+	err := w.need(ctx)
+	a.ran, a.last = w.ran, w.last
+	copied := w.guest != nil && w.guest.Copied()
+	start := time.Now() // a boot is none of the case's doing
+	if err == nil {
+		a.reply, err = w.tell(ctx, req)
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	var ending *vm.Ending
+	switch {
+	case errors.As(err, &ending):
+		a.hung = copied && ending.Reason.Hang()
+		w.broken(out, ending, a.reply.Splats, a.reply.Console)
+	case err != nil:
+		return nil, err
+	default:
+		loads := a.reply.Answer.Loads
+		for i := range loads {
+			out.Loads = append(out.Loads, LoadReport(&loads[i]))
+			w.version(&loads[i])
+		}
+		j := w.judge(req.File, req.Object)
+		out.Verdicts, out.Failures = j.Case(c, loads)
+		out.Notes = j.Notes
+		w.explained(j, a.reply.Answer)
+		w.complaints(out, c, a.reply)
+	}
+	out.Seconds = time.Since(start).Seconds()
+	return a, nil
+}
+
+// complaints fails a case for what the guest's kernel said of it, unless the
+// suite knows why.
+func (w *worker) complaints(out *result.CaseReport, c *suite.Case, rep *guest.Reply) {
+	for _, s := range rep.Splats {
+		if reason, ok := c.Allows(s.Line); ok {
+			out.Notes = append(out.Notes, fmt.Sprintf("the guest's kernel complained (%s): %s; this is known: %s", s.Kind, s.Line, reason))
+			continue
+		}
+		out.Failures = append(out.Failures, fmt.Sprintf("the guest's kernel complained (%s): %s", s.Kind, s.Line))
+		if out.Console == nil {
+			out.Console = guest.LastLines(rep.Console)
+		}
+	}
+}
+
+// leave drops the guest after asking it for what its cases left behind, if it has
+// not been asked case by case.
+func (w *worker) leave(ctx context.Context) error {
+	defer w.drop()
+	if w.guest == nil || !w.lazy() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, w.CaseTimeout)
+	defer cancel()
+	rep, err := w.guest.Ask(ctx, &agent.Request{Name: "settle", Settle: true})
+	w.late(rep.Late)
+	w.late(rep.Splats)
+	var ending *vm.Ending
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case errors.As(err, &ending):
+		w.Note(fmt.Sprintf("what the cases before %s left behind is not known: %v", w.last, ending))
+		return nil
+	case err != nil:
+		return err
+	}
+	for _, leak := range rep.Answer.Late {
+		text := fmt.Sprintf("%s left behind %s", leak.Engine, leak.What)
+		w.Note(fmt.Sprintf("%s: %s", leak.Case, text))
+		w.leaks[leak.Case] = append(w.leaks[leak.Case], text)
+	}
+	return nil
+}
+
+// lazy says whether the guest is asked only at its end for what was left behind: a
+// suite of a thousand cases would wait for freed ids half of its time.
+func (r *runner) lazy() bool { return r.suite.External && !r.Isolate }
+
+// explained notes which rules explained something, and where the time went.
+func (w *worker) explained(j *judge.Judge, a *agent.Answer) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	spend(&w.report.Seconds, a)
+	for id := range j.Used {
+		w.used[id] = true
+	}
+}
+
+// agentSays begins the line in which an agent says why it ends.
+const agentSays = "bpfreplay: agent: "
+
+// lastOf is the rest of the last line with this in it.
+func lastOf(text []byte, mark string) string {
+	i := bytes.LastIndex(text, []byte(mark))
+	if i < 0 {
+		return ""
+	}
+	line, _, _ := bytes.Cut(text[i+len(mark):], []byte("\n"))
+	return strings.TrimSpace(string(line))
+}
+
+// broken reports a guest that did not survive a case.
+func (w *worker) broken(out *result.CaseReport, ending *vm.Ending, splats []vm.Splat, console []byte) {
+	out.Console = ending.Console
+	why := ending.Error()
+	// A kernel that panics often says first what for. A panic is either the ending, or
+	// was made to see where a guest hangs.
+	if i := slices.IndexFunc(splats, func(s vm.Splat) bool { return s.Kind != "panic" }); i >= 0 {
+		why += fmt.Sprintf("; its kernel complained (%s): %s", splats[i].Kind, splats[i].Line)
+	}
+	if said := lastOf(console, agentSays); said != "" {
+		why += "; the agent said: " + said
+	}
+	for _, e := range w.Engines {
+		out.Loads = append(out.Loads, result.LoadReport{Engine: e, Result: agent.Broken, Detail: why})
+	}
+	for _, p := range result.PairsOf(w.Engines) {
+		out.Verdicts = append(out.Verdicts, result.PairReport{A: p[0], B: p[1], Verdict: result.Broken, Reason: why, Differences: []state.Difference{}})
+	}
+	if len(w.Engines) == 1 {
+		out.Failures = append(out.Failures, why)
+	}
+}

@@ -1,0 +1,307 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"gotest.tools/v3/assert"
+	is "gotest.tools/v3/assert/cmp"
+
+	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/guest"
+	"github.com/bpfreplay/bpfreplay/harness/result"
+	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
+	"github.com/bpfreplay/bpfreplay/harness/vm"
+	"github.com/bpfreplay/bpfreplay/vmimage"
+)
+
+// fakeGuest answers as it is told to, without any kernel.
+type fakeGuest struct {
+	answer func(req *agent.Request, ran int) (*guest.Reply, error)
+	ran    int
+	ended  func()
+	copy   bool
+}
+
+func (f *fakeGuest) Ask(_ context.Context, req *agent.Request) (*guest.Reply, error) {
+	f.ran++
+	return f.answer(req, f.ran-1)
+}
+
+func (f *fakeGuest) Copied() bool { return f.copy }
+
+func (f *fakeGuest) End() []vm.Splat {
+	f.ended()
+	return nil
+}
+
+// fine is the reply to a request whose loads succeed and agree.
+func fine(req *agent.Request) *guest.Reply {
+	a := &agent.Answer{Name: req.Name}
+	for _, e := range req.Engines {
+		a.Loads = append(a.Loads, agent.Load{Engine: e, Result: agent.OK, State: &state.State{CPUs: 1}})
+	}
+	return &guest.Reply{Answer: a}
+}
+
+// differing is a reply in which the last engine left another state.
+func differing(req *agent.Request) *guest.Reply {
+	r := fine(req)
+	r.Answer.Loads[len(r.Answer.Loads)-1].State = &state.State{CPUs: 1, Maps: []state.Map{{Name: "surplus"}}}
+	return r
+}
+
+func died(why string) (*guest.Reply, error) {
+	return &guest.Reply{}, &vm.Ending{Reason: vm.Panicked, Cause: why, Console: []string{"the last words"}}
+}
+
+// fakes counts guests.
+type fakes struct {
+	mu                sync.Mutex
+	running, most, in int
+	cold              int // guests that had to be booted
+}
+
+// fakeRun runs cases called c0, c1, … in guests that answer as they are told.
+func fakeRun(t *testing.T, n int, o Options, answer func(req *agent.Request, ran int) (*guest.Reply, error)) (*result.Report, *fakes, error) {
+	t.Helper()
+	s := &suite.Suite{Name: "fake", Partial: true}
+	for i := range n {
+		s.Cases = append(s.Cases, suite.Case{Name: fmt.Sprintf("c%d", i), Object: coreObject(t), Expect: suite.Expect{Result: agent.OK}})
+	}
+	o.Kernel, o.Engines = &vmimage.Kernel{Name: "6.12"}, []string{"trace", "replay"}
+	f := &fakes{}
+	r := newRunner(s, o)
+	if o.Out != "" {
+		var err error
+		r.evidence, err = newEvidence(r)
+		assert.NilError(t, err)
+	}
+	r.start = func(_ context.Context, _ int, cold bool) (liveGuest, error) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if cold {
+			f.cold++
+		}
+		f.in++
+		f.running++
+		f.most = max(f.most, f.running)
+		return &fakeGuest{answer: answer, copy: !o.Cold && !cold, ended: func() {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.running--
+		}}, nil
+	}
+	err := r.runAll(t.Context())
+	assert.Equal(t, f.running, 0, "guests that were not ended")
+	r.report.Summarise()
+	return r.report, f, err
+}
+
+func coreObject(t *testing.T) string {
+	t.Helper()
+	suite, err := suite.Read("../../selftests/cases.yaml")
+	assert.NilError(t, err)
+	return suite.Path(&suite.Cases[0])
+}
+
+// Cases that kill their guests do so to themselves alone.
+func TestEveryGuestDies(t *testing.T) {
+	for _, jobs := range []int{1, 4} {
+		var order []string
+		o := Options{Jobs: jobs, Done: func(c *result.CaseReport) { order = append(order, c.Name) }}
+		r, f, err := fakeRun(t, 100, o, func(req *agent.Request, _ int) (*guest.Reply, error) {
+			if strings.HasSuffix(req.Name, "3") || strings.HasSuffix(req.Name, "7") || len(req.Name) == 3 && req.Name < "c40" {
+				return died("it was " + req.Name)
+			}
+			return fine(req), nil
+		})
+		assert.NilError(t, err)
+		assert.Equal(t, len(order), 100)
+		broken := 0
+		for i, c := range r.Cases {
+			assert.Equal(t, c.Name, fmt.Sprintf("c%d", i), "the suite's order")
+			if c.Verdict() != result.Broken {
+				assert.Assert(t, c.OK() && c.First == nil, "%+v", c)
+				continue
+			}
+			broken++
+			assert.Equal(t, c.Verdicts[0].Reason, "guest panicked: it was "+c.Name)
+			assert.DeepEqual(t, c.Console, []string{"the last words"})
+			assert.Assert(t, c.First != nil)
+		}
+		assert.Equal(t, broken, 44)
+		assert.Assert(t, f.in >= 2*broken, f.in)
+		assert.Assert(t, f.most <= jobs, f.most)
+	}
+}
+
+// Only several guests begin with what took longest.
+func TestTook(t *testing.T) {
+	r := &runner{Options: Options{Jobs: 2, Before: &result.Report{Cases: []result.CaseReport{{Name: "a", Seconds: 2}}}}}
+	assert.DeepEqual(t, r.took(), map[string]float64{"a": 2})
+	r.Jobs = 1
+	assert.Assert(t, r.took() == nil, "in the suite's order, one after the other")
+}
+
+// A case that fails is run once more, alone, and both outcomes are said.
+func TestFailedOnce(t *testing.T) {
+	later := func(req *agent.Request, ran int) (*guest.Reply, error) {
+		if req.Name == "c2" && ran > 0 {
+			return differing(req), nil
+		}
+		return fine(req), nil
+	}
+	r, f, err := fakeRun(t, 4, Options{}, later)
+	assert.NilError(t, err)
+	assert.Equal(t, f.in, 3)
+	c := r.Cases[2]
+	assert.Assert(t, c.OK())
+	assert.Equal(t, c.First.Verdict(), result.Different)
+	assert.DeepEqual(t, c.Notes, []string{"failed in a guest that had run 2 cases, the last of them c1 (map surplus: trace: absent; replay: present); passed alone in a new one"})
+	assert.Assert(t, r.OK())
+
+	r, f, err = fakeRun(t, 4, Options{NoRetry: true}, later)
+	assert.NilError(t, err)
+	assert.Equal(t, f.in, 1)
+	assert.Equal(t, r.Cases[2].Verdict(), result.Different)
+	assert.Assert(t, r.Cases[2].First == nil)
+
+	for _, o := range []Options{{Mutate: "drop-freeze"}, {Repeat: 2}} {
+		r, _, err = fakeRun(t, 4, o, later)
+		assert.NilError(t, err)
+		assert.Assert(t, r.Cases[2].First == nil && !r.OK())
+	}
+
+	r, f, err = fakeRun(t, 4, Options{Isolate: true}, later)
+	assert.NilError(t, err)
+	assert.Equal(t, f.in, 4)
+	assert.Assert(t, r.OK())
+}
+
+// A copy of a saved guest that hangs says nothing of the case: it is run once more in a guest that is booted, even
+// where nothing else is.
+func TestCopyHangs(t *testing.T) {
+	hangs := 0
+	answer := func(req *agent.Request, ran int) (*guest.Reply, error) {
+		if req.Name == "c1" && hangs > 0 {
+			hangs--
+			return &guest.Reply{}, &vm.Ending{Reason: vm.Overdue, Cause: "no answer by the deadline"}
+		}
+		return fine(req), nil
+	}
+	for _, o := range []Options{{}, {NoRetry: true}} {
+		hangs = 1
+		r, f, err := fakeRun(t, 3, o, answer)
+		assert.NilError(t, err)
+		assert.Assert(t, r.OK())
+		assert.Equal(t, f.cold, 1)
+		assert.DeepEqual(t, r.Cases[1].Notes, []string{"failed in a guest that had run case c0 (guest did not answer in time: no answer by the deadline); passed alone in a new one"})
+		hangs = 2
+		r, f, err = fakeRun(t, 3, o, answer)
+		assert.NilError(t, err)
+		assert.Equal(t, r.Cases[1].Verdict(), result.Broken)
+		assert.Equal(t, f.cold, 1)
+	}
+	hangs = 1
+	r, f, err := fakeRun(t, 3, Options{Config: guest.Config{Cold: true}, NoRetry: true}, answer)
+	assert.NilError(t, err)
+	assert.Equal(t, r.Cases[1].Verdict(), result.Broken)
+	assert.Equal(t, f.cold, 0)
+}
+
+func TestFailedAgain(t *testing.T) {
+	r, f, err := fakeRun(t, 3, Options{}, func(req *agent.Request, ran int) (*guest.Reply, error) {
+		switch {
+		case req.Name == "c1" && ran > 0:
+			return died("of something else")
+		case req.Name != "c0":
+			return differing(req), nil
+		}
+		return fine(req), nil
+	})
+	assert.NilError(t, err)
+	assert.Equal(t, f.in, 4)
+	assert.Equal(t, r.Cases[1].Verdict(), result.Different)
+	assert.DeepEqual(t, r.Cases[1].Notes, []string{"failed otherwise in a guest that had run case c0: guest panicked: of something else"})
+	assert.DeepEqual(t, r.Cases[2].Notes, []string{"failed alike in a new guest, and once more alone in a new one"})
+	assert.Equal(t, r.Summary[result.Different], 2)
+}
+
+// What the kernel complains of fails the case, and the guest is not used again.
+func TestSplatFails(t *testing.T) {
+	splat := vm.Splat{Kind: "KASAN", Line: "BUG: KASAN: use-after-free in bpf_x+0x1/0x2"}
+	complain := func(req *agent.Request, _ int) (*guest.Reply, error) {
+		rep := fine(req)
+		switch req.Name {
+		case "c1":
+			rep.Splats, rep.Console = []vm.Splat{splat}, []byte(splat.Line+"\r\nmore\r\n")
+		case "c2":
+			rep.Late = []vm.Splat{splat}
+		}
+		return rep, nil
+	}
+	r, f, err := fakeRun(t, 4, Options{NoRetry: true}, complain)
+	assert.NilError(t, err)
+	assert.Equal(t, f.in, 2)
+	assert.DeepEqual(t, r.Cases[1].Failures, []string{"the guest's kernel complained (KASAN): " + splat.Line})
+	assert.DeepEqual(t, r.Cases[1].Console, []string{splat.Line, "more"})
+	assert.Equal(t, r.Failures, 1)
+	assert.Assert(t, r.Cases[2].OK(), "it came before the case")
+	assert.DeepEqual(t, r.Splats, []string{"KASAN: " + splat.Line})
+
+	c := suite.Case{Splats: map[string]string{"use-after-free in bpf_x": "6.99 does that"}}
+	out := &result.CaseReport{}
+	(&worker{}).complaints(out, &c, &guest.Reply{Splats: []vm.Splat{splat}})
+	assert.Equal(t, len(out.Failures), 0)
+	assert.Assert(t, is.Contains(out.Notes[0], "6.99 does that"))
+}
+
+// A kernel that never boots is no verdict; one that did, and now does not, is.
+func TestNoGuestBoots(t *testing.T) {
+	unborn := &vm.Ending{Reason: vm.NoBoot, Cause: "nothing", Console: []string{"Decompressing Linux..."}}
+	for name, test := range map[string]struct {
+		boots func(number int) error
+		err   string
+		fail  []int
+	}{
+		"never":         {func(int) error { return unborn }, "no guest with kernel 6.12 boots, tried 2 times: guest did not boot in time: nothing\nDecompressing Linux...", nil},
+		"at once":       {func(int) error { return fmt.Errorf("no QEMU") }, "no QEMU", nil},
+		"not the first": {func(n int) error { return only(n == 1, unborn) }, "", nil},
+		"later":         {func(n int) error { return only(n == 2 || n == 3, unborn) }, "", nil},
+		"much later":    {func(n int) error { return only(n > 1 && n < 6, unborn) }, "", []int{1}},
+	} {
+		s := &suite.Suite{Name: "fake", Partial: true}
+		for i := range 3 {
+			s.Cases = append(s.Cases, suite.Case{Name: fmt.Sprintf("c%d", i), Object: coreObject(t), Expect: suite.Expect{Result: agent.OK}})
+		}
+		r := newRunner(s, Options{Config: guest.Config{Kernel: &vmimage.Kernel{Name: "6.12"}}, Engines: []string{"trace", "replay"}, Isolate: true})
+		r.start = func(_ context.Context, number int, _ bool) (liveGuest, error) {
+			if err := test.boots(number); err != nil {
+				return nil, err
+			}
+			return &fakeGuest{answer: func(req *agent.Request, _ int) (*guest.Reply, error) { return fine(req), nil }, ended: func() {}}, nil
+		}
+		err := r.runAll(t.Context())
+		if test.err != "" {
+			assert.ErrorContains(t, err, test.err, name)
+			continue
+		}
+		assert.NilError(t, err, name)
+		for i, c := range r.report.Cases {
+			assert.Equal(t, c.OK(), !slices.Contains(test.fail, i), "%s: %s", name, c.Name)
+		}
+	}
+}
+
+func only(fail bool, err error) error {
+	if fail {
+		return err
+	}
+	return nil
+}
