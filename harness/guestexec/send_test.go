@@ -50,7 +50,7 @@ func TestExecRestored(t *testing.T) {
 		}
 		s, err := shell.session(arch.Native)
 		assert.NilError(t, err)
-		m, err := s.guest(t.Context(), &o, nil)
+		m, err := s.guest(t.Context(), &o, &serving{})
 		assert.NilError(t, err)
 		defer m.VM.Close()
 		assert.NilError(t, m.VM.Do(t.Context(), func(*vm.Port) error {
