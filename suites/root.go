@@ -33,10 +33,10 @@ func leaveOut(name string) bool {
 	}, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
 }
 
-// unwanted are directories of packages that no build looks into.
+// unwanted are directories of packages that no build looks into, as patterns.
 var unwanted = []string{
 	"usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "usr/share/lintian", "usr/share/bash-completion", "usr/share/gdb",
-	"usr/lib/x86_64-linux-gnu/gconv", "usr/lib/x86_64-linux-gnu/perl-base/unicore", "var", "etc", "run", "boot",
+	"usr/lib/*/gconv", "usr/lib/*/perl-base/unicore", "var", "etc", "run", "boot",
 }
 
 // rootFormat is part of the key of roots.
@@ -133,13 +133,23 @@ func newRoot(dir string) (*root, error) {
 
 func (r *root) close() { r.dir.Close() }
 
+// isUnwanted reports whether a directory that holds name, or name itself, is unwanted.
+func isUnwanted(name string) bool {
+	for ; name != "."; name = path.Dir(name) {
+		if slices.ContainsFunc(unwanted, func(dir string) bool { ok, _ := path.Match(dir, name); return ok }) {
+			return true
+		}
+	}
+	return false
+}
+
 // place is where an entry of a package belongs, "" if it is not wanted.
 func (r *root) place(name string) string {
 	name = strings.TrimPrefix(path.Clean("/"+name), "/")
 	if first, _, _ := strings.Cut(name, "/"); slices.Contains(merged, first) {
 		name = "usr/" + name
 	}
-	if slices.ContainsFunc(unwanted, func(dir string) bool { return name == dir || strings.HasPrefix(name, dir+"/") }) {
+	if isUnwanted(name) {
 		return ""
 	}
 	// What optimises when programs are linked is as large as the compiler.

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
@@ -45,7 +46,7 @@ func findSource(ctx context.Context, store *vmimage.Store, version string) (*vmi
 	if version == "" {
 		suites, pattern = debianSuites[:1], prefixSource+"7.*"
 	}
-	found, err := store.Packages(ctx, "amd64", suites, pattern)
+	found, err := store.Packages(ctx, arch.Native, suites, pattern)
 	if err != nil {
 		return nil, err
 	}

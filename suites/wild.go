@@ -207,7 +207,7 @@ func (w *wild) fetchPackages(ctx context.Context) ([]Part, error) {
 
 // find returns the newest of each package.
 func (w *wild) find(ctx context.Context, suite string, names []string) (map[string]*vmimage.Package, error) {
-	found, err := w.archive.Packages(ctx, "amd64", []string{suite}, names...)
+	found, err := w.archive.Packages(ctx, wildArch, []string{suite}, names...)
 	byName := make(map[string]*vmimage.Package)
 	for i := range found {
 		if p := &found[i]; byName[p.Name] == nil {

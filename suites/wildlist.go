@@ -7,6 +7,9 @@ type wildPackage struct {
 	dir string
 }
 
+// wildArch is the architecture of the packages: objects of others differ in little but registers.
+const wildArch = "amd64"
+
 // wildPackages are those whose lists of files or whose programs have shown BPF
 // objects. Suites that are released come first, as they change little; of packages
 // in several suites there are those that other compilers made. Contents are what

@@ -76,20 +76,20 @@ func TestArchs(t *testing.T) {
 	s := newSetting(t)
 	s.Config = filepath.Join(dir, ConfigName)
 	config := "capabilities: {one: {since: '6.1', " + a.Name + ": '6.10'}, two: {since: '6.1', " + a.Name + ": never}}\nkernels:\n" +
-		" - {name: '6.9', arch: " + bzArch + ", tiers: [ci], sources: [{file: native}]}\n" +
+		" - {name: '6.9', arch: " + arch.BzImage + ", tiers: [ci], sources: [{file: native}]}\n" +
 		" - {name: '6.9', arch: " + a.Name + ", tiers: [ci], sources: [{file: other}]}\n" +
 		" - {name: wrong, arch: " + a.Name + ", sources: [{file: native}]}\n"
 	assert.NilError(t, os.WriteFile(s.Config, []byte(config), 0o644))
 	store := s.open(t)
-	for spec, want := range map[string]string{bzArch + "/6.9": "6.9.1-mine", a.Name + "/6.9": "6.9.2-mine"} {
+	for spec, want := range map[string]string{arch.BzImage + "/6.9": "6.9.1-mine", a.Name + "/6.9": "6.9.2-mine"} {
 		k, err := store.Resolve(t.Context(), spec)
 		assert.NilError(t, err)
 		assert.Equal(t, k.Release, want)
-		assert.Equal(t, k.Must("one"), k.Arch == bzArch)
-		assert.Equal(t, k.Must("two"), k.Arch == bzArch)
+		assert.Equal(t, k.Must("one"), k.Arch == arch.BzImage)
+		assert.Equal(t, k.Must("two"), k.Arch == arch.BzImage)
 	}
 	_, err := store.Resolve(t.Context(), a.Name+"/wrong")
-	assert.ErrorContains(t, err, "is a kernel for "+bzArch)
+	assert.ErrorContains(t, err, "is a kernel for "+arch.BzImage)
 	for _, test := range []struct {
 		spec  string
 		archs []string
@@ -97,9 +97,9 @@ func TestArchs(t *testing.T) {
 	}{
 		{a.Name + "/6.9", nil, a.Name + "/6.9"},
 		{a.Name + "/ci", nil, a.Name + "/6.9"},
-		{"6.9", []string{bzArch, a.Name}, arch.Join(bzArch, "6.9") + " " + a.Name + "/6.9"},
+		{"6.9", []string{arch.BzImage, a.Name}, arch.Join(arch.BzImage, "6.9") + " " + a.Name + "/6.9"},
 		{"ci", []string{a.Name}, a.Name + "/6.9"},
-		{bzArch + "/6.9", []string{a.Name}, arch.Join(bzArch, "6.9")},
+		{arch.BzImage + "/6.9", []string{a.Name}, arch.Join(arch.BzImage, "6.9")},
 		{native, []string{a.Name}, native},
 	} {
 		names, err := store.Expand(test.spec, test.archs...)

@@ -241,12 +241,12 @@ func readImage(r interface {
 }) (*imageInfo, error) {
 	h, err := readBzHeader(r)
 	if err == nil {
-		return &imageInfo{arch: bzArch, release: h.release, bz: h}, nil
+		return &imageInfo{arch: arch.BzImage, release: h.release, bz: h}, nil
 	}
 	if !errors.Is(err, errNotBzImage) {
 		return nil, err
 	}
-	info := &imageInfo{arch: bzArch}
+	info := &imageInfo{arch: arch.BzImage}
 	if isELF(r) {
 		if err := checkPVH(r); err != nil {
 			return nil, err
@@ -261,9 +261,6 @@ func readImage(r interface {
 	info.release, err = elfRelease(r)
 	return info, err
 }
-
-// bzArch is the architecture of bzImages, and of vmlinux files that are booted.
-const bzArch = "amd64"
 
 // isELF reports whether a file begins as ELF files do.
 func isELF(r io.ReaderAt) bool {

@@ -199,7 +199,7 @@ func (s *Store) loadDir(key string) (*Kernel, error) {
 		return nil, err
 	}
 	k := &Kernel{
-		Arch:      cmp.Or(meta.Arch, bzArch),
+		Arch:      cmp.Or(meta.Arch, arch.BzImage),
 		Release:   meta.Release,
 		Version:   shortVersion(meta.Release),
 		SHA256:    meta.SHA256,

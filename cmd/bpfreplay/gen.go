@@ -46,7 +46,7 @@ the current directory or into that of -o. With --cc it compiles the object first
 		Example: `  bpfreplay gen my.bpf.o
   bpfreplay gen -o build/ *.bpf.o
   bpfreplay gen --go --pkg main my.bpf.o
-  bpfreplay gen --go --pkg main --cc clang-19 my.bpf.c -- -I/usr/include/x86_64-linux-gnu`,
+  bpfreplay gen --go --pkg main --cc clang-19 my.bpf.c -- -Iinclude`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts, err := objects.options()

@@ -13,6 +13,7 @@ import (
 	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/internal/emit"
 	"github.com/bpfreplay/bpfreplay/internal/object"
 	"github.com/bpfreplay/bpfreplay/internal/skelgen"
@@ -181,6 +182,11 @@ func compile(cmd *cobra.Command, cc, source, object string, target skelgen.Targe
 	args = append(args, flags...)
 	if target.Linux != "" {
 		args = append(args, "-D__TARGET_ARCH_"+target.Linux)
+	}
+	// Debian has the machine's part of linux/types.h in a directory that clang looks into only when it
+	// compiles for the machine.
+	if a, ok := arch.Find(arch.Native); ok {
+		args = append(args, "-idirafter", "/usr/include/"+a.Triplet)
 	}
 	args = append(args, "-g", "-target", target.Clang, "-fno-ident", "-fdebug-compilation-dir", ".", "-c", source, "-o", object)
 	var said bytes.Buffer

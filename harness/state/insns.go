@@ -10,22 +10,29 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/insn"
 )
 
-// Kernel addresses as seen in a 64-bit constant. Below imageStart are the direct
-// map, vmalloc and the like. The verifier puts such addresses into instructions
-// for its own use (layouts of bpf_obj_new, the program itself for timers); they
-// differ at every load. From imageStart on is the image of the kernel with its
-// modules (on x86; elsewhere it lies among the others), where ksyms point to.
+// Kernel addresses as seen in a 64-bit constant. The verifier puts addresses of the direct map, of
+// vmalloc and the like into instructions for its own use (layouts of bpf_obj_new, the program itself for
+// timers); they differ at every load. In the image of the kernel and its modules is what ksyms point to.
 const (
 	imageStart = 0xffffffff80000000
 	imageEnd   = 0xffffffffff000000
 )
 
-// Where the memory of the kernel starts, with page tables of four and of five
-// levels (x86: LA57).
+// Where the memory of a kernel starts: where addresses are at their shortest, and at their longest.
 const (
 	memoryStart4 = 0xffff800000000000
 	memoryStart5 = 0xff11000000000000
 )
+
+// A memoryLayout is what an architecture says of addresses of kernel memory.
+type memoryLayout struct {
+	apart   bool   // the image lies from imageStart on, and nothing else does; elsewhere it is among the others
+	longest string // with this flag in /proc/cpuinfo addresses are at their longest; without a name they always are
+}
+
+var addresses = map[string]memoryLayout{
+	"amd64": {apart: true, longest: " la57"}, // page tables of five levels
+}[runtime.GOARCH]
 
 // tailCall is the immediate that a dump shows for a tail call, whatever the
 // verifier made of it: the number of the helper bpf_tail_call.
@@ -168,7 +175,7 @@ func (n *normaliser) address(addr uint64) (string, error) {
 	if addr >= imageEnd || !n.kernel.isAddress(addr) {
 		return "", nil
 	}
-	if addr >= imageStart || runtime.GOARCH != "amd64" {
+	if addr >= imageStart || !addresses.apart {
 		name, ok, err := n.kernel.symbol(addr)
 		if err != nil || ok || addr >= imageStart {
 			return name, err

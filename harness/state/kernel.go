@@ -7,7 +7,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sort"
 	"strconv"
 	"strings"
@@ -254,19 +253,19 @@ func (k *Kernel) askSymbol(addr uint64) (string, bool, error) {
 	return name, ok, nil
 }
 
-// isAddress says whether v may be an address of kernel memory. Only between
-// the two starts of memory does it have to ask how many levels the page tables
-// have: a constant of the program must not be taken for an address.
+// isAddress reports whether v may be an address of kernel memory. Only between the two starts
+// of memory does it have to ask how long addresses are: a constant of the program must not be
+// taken for an address.
 func (k *Kernel) isAddress(v uint64) bool {
 	if v < memoryStart5 || v >= memoryStart4 {
 		return v >= memoryStart4
 	}
-	if runtime.GOARCH != "amd64" {
+	if addresses.longest == "" {
 		return true
 	}
 	// The flag is gone if the kernel does not use what the CPU could do.
 	info, err := os.ReadFile(filepath.Join(k.proc, "cpuinfo"))
-	return err != nil || bytes.Contains(info, []byte(" la57"))
+	return err != nil || bytes.Contains(info, []byte(addresses.longest))
 }
 
 // moduleList is /proc/modules, empty where the kernel has no modules.

@@ -58,6 +58,9 @@ var All = []*Arch{
 	},
 }
 
+// BzImage is the name of the architecture whose images are bzImages.
+const BzImage = "amd64"
+
 // Native is the name of this machine's architecture. The table may not have it.
 const Native = runtime.GOARCH
 

@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 )
 
 // counter is the example whose object both programs load.
@@ -121,13 +123,16 @@ func (b *bench) sideBySide(ctx context.Context) error {
 		}
 		return out, nil
 	}
-	include := "-I/usr/include/x86_64-linux-gnu"
+	a, err := arch.Parse(arch.Native)
+	if err != nil {
+		return err
+	}
 	if _, err := run("bpf2go", "go", "run", "github.com/cilium/ebpf/cmd/bpf2go", "-cc", "clang-19", "-strip", "llvm-strip-19", "-target", "bpfel", "-type", "event",
-		"counter", source, "--", include); err != nil {
+		"counter", source, "--", "-I/usr/include/"+a.Triplet); err != nil {
 		return err
 	}
 	if _, err := run("skeleton", "go", "run", "github.com/bpfreplay/bpfreplay/cmd/bpfreplay", "gen", "--go", "--cc", "clang-19", "--type", "event",
-		"--ident", "counter", source, "--", include); err != nil {
+		"--ident", "counter", source); err != nil {
 		return err
 	}
 	names := []string{"skeleton", "bpf2go"}

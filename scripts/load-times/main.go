@@ -44,6 +44,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/suites"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
@@ -230,7 +231,11 @@ func (s *session) measure(ctx context.Context) error {
 
 // counting is a QEMU whose guests' clock counts instructions.
 func (s *session) counting() (string, error) {
-	qemu, err := exec.LookPath("qemu-system-x86_64")
+	a, err := arch.Parse(arch.Native)
+	if err != nil {
+		return "", err
+	}
+	qemu, err := exec.LookPath(a.QEMU)
 	if err != nil {
 		return "", err
 	}

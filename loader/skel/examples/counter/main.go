@@ -1,7 +1,7 @@
 // Counter prints the programs that are executed: a ring buffer, a counter, CO-RE.
 package main
 
-//go:generate go run github.com/bpfreplay/bpfreplay/cmd/bpfreplay gen --go --cc clang-19 --type event counter.bpf.c -- -I/usr/include/x86_64-linux-gnu
+//go:generate go run github.com/bpfreplay/bpfreplay/cmd/bpfreplay gen --go --cc clang-19 --type event counter.bpf.c
 
 import (
 	"encoding/binary"

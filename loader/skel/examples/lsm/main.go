@@ -1,7 +1,7 @@
 // LSM keeps a file from being removed: a BPF program decides (CONFIG_BPF_LSM, lsm=bpf).
 package main
 
-//go:generate go run github.com/bpfreplay/bpfreplay/cmd/bpfreplay gen --go --cc clang-19 --ident Keep lsm.bpf.c -- -I/usr/include/x86_64-linux-gnu
+//go:generate go run github.com/bpfreplay/bpfreplay/cmd/bpfreplay gen --go --cc clang-19 --ident Keep lsm.bpf.c
 
 import (
 	"fmt"

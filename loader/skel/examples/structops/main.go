@@ -1,7 +1,7 @@
 // Structops registers a congestion control of TCP, "bpf_slow", which never grows its window (6.4).
 package main
 
-//go:generate go run github.com/bpfreplay/bpfreplay/cmd/bpfreplay gen --go --cc clang-19 --ident Slow structops.bpf.c -- -I/usr/include/x86_64-linux-gnu
+//go:generate go run github.com/bpfreplay/bpfreplay/cmd/bpfreplay gen --go --cc clang-19 --ident Slow structops.bpf.c
 
 import (
 	"fmt"

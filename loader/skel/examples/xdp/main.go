@@ -1,7 +1,7 @@
 // XDP counts the packets that an interface receives by protocol, and may drop one protocol.
 package main
 
-//go:generate go run github.com/bpfreplay/bpfreplay/cmd/bpfreplay gen --go --cc clang-19 --ident Filter xdp.bpf.c -- -I/usr/include/x86_64-linux-gnu
+//go:generate go run github.com/bpfreplay/bpfreplay/cmd/bpfreplay gen --go --cc clang-19 --ident Filter xdp.bpf.c
 
 import (
 	"errors"
