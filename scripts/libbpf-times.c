@@ -1,6 +1,7 @@
 /*
  * Loads with libbpf, twice in this process, and prints times: open (with light: and
- * generate), load, and of the loader program verify and run, in nanoseconds.
+ * generate), load, and of the loader program verify and run, in nanoseconds, and the bytes of
+ * its instructions and blob.
  *
  *   libbpf-times direct OBJECT
  *   libbpf-times light OBJECT                             by libbpf's loader program
@@ -30,6 +31,7 @@ enum { DETAIL = 512 };
 struct phase {
 	int err; /* 0, or an errno */
 	long long open_ns, ns, verify_ns, run_ns;
+	size_t bytes; /* of a loader program: instructions and blob */
 	char detail[DETAIL]; /* libbpf's first warning */
 };
 
@@ -100,6 +102,7 @@ static int run_loader(const struct loader *l)
 		memset(ctx, 0, size);
 		memcpy(ctx, &size, sizeof(size));
 	}
+	phase.bytes = l->insns_size + l->blob_size;
 	map = skel_map_create(BPF_MAP_TYPE_ARRAY, "__loader.map", 4, l->blob_size, 1, NULL, 0);
 	if (map < 0)
 		return -errno;
@@ -232,7 +235,7 @@ int main(int argc, char **argv)
 			fprintf(stderr, "%s: %s\n", strerror(phase.err), phase.detail);
 			return 1;
 		}
-		printf("%lld %lld %lld %lld\n", phase.open_ns, phase.ns, phase.verify_ns, phase.run_ns);
+		printf("%lld %lld %lld %lld %zu\n", phase.open_ns, phase.ns, phase.verify_ns, phase.run_ns, phase.bytes);
 		close_range(3, ~0U, 0);
 	}
 	return 0;

@@ -77,14 +77,15 @@ func nameOf(path string) string { return strings.TrimSuffix(filepath.Base(path),
 // to see.
 const slow = 400 * time.Millisecond
 
-// times are those of one process: open, load, verify and run, fresh and warm.
-type times [8]int64
+// times are those of one process: open, load, verify, run and the bytes of the loader program,
+// fresh and warm.
+type times [10]int64
 
 // keep keeps the shorter loads, each with what it is made of.
 func (t *times) keep(n times) {
-	for i := 0; i < len(t); i += 4 {
+	for i := 0; i < len(t); i += 5 {
 		if t[i+1] == 0 || n[i+1] < t[i+1] {
-			copy(t[i+1:i+4], n[i+1:i+4])
+			copy(t[i+1:i+5], n[i+1:i+5])
 		}
 		if t[i] == 0 || n[i] < t[i] {
 			t[i] = n[i]
@@ -163,22 +164,11 @@ func (r *runner) object(name, path string) {
 		for _, t := range w.best {
 			fmt.Printf("\t%d", t)
 		}
-		fmt.Printf("\t%d\t%d\t%d\t%s\n", size(files, 0), size(files, 1), programs, detail)
+		fmt.Printf("\t%d\t%s\n", programs, detail)
 	}
 }
 
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
-
-func size(files []string, i int) int64 {
-	if i >= len(files) {
-		return 0
-	}
-	st, err := os.Stat(files[i])
-	if err != nil {
-		return 0
-	}
-	return st.Size()
-}
 
 // generate writes a loader program that this kernel needs nothing added to
 // into files, and returns the arguments that replay takes, the number of
@@ -287,7 +277,7 @@ func child(way string, args []string) error {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("%d %d 0 0\n", open, load)
+		fmt.Printf("%d %d 0 0 0\n", open, load)
 	}
 	return nil
 }

@@ -43,15 +43,15 @@ var waysInOrder = []string{"cilium", "trace", "load", "replay", "replay-c", "lib
 
 // Fields of a line: the name, the way, the result, times, and more.
 const (
-	colName, colWay, colResult       = 0, 1, 2
-	colOpen, colLoad                 = 3, 4
-	colWarmOpen, colWarmLoad         = 7, 8
-	colPrograms                      = 13
-	columns                          = 15
-	colFunction, colTime, colsOfProf = 2, 3, 4
+	colName, colWay, colResult         = 0, 1, 2
+	colOpen, colLoad                   = 3, 4
+	colBytes, colWarmOpen, colWarmLoad = 7, 8, 9
+	colPrograms                        = 13
+	columns                            = 15
+	colFunction, colTime, colsOfProf   = 2, 3, 4
 )
 
-var timeNames = map[int]string{3: "open", 4: "load", 5: "verify", 6: "run", 7: "warm open", 8: "warm load", 9: "warm verify", 10: "warm run"}
+var timeNames = map[int]string{3: "open", 4: "load", 5: "verify", 6: "run", 8: "warm open", 9: "warm load", 10: "warm verify", 11: "warm run"}
 
 // byObject are rows by the object's name and the way.
 type byObject map[string]map[string][]string
@@ -166,6 +166,8 @@ func (b byObject) ratios(title string, names, ways []string) []string {
 			line(of.label+": signed / replay", waySigned, load, "replay", load)
 		}
 	}
+	bytes := []int{colBytes}
+	line("bytes: replay-c / libbpf-light", "replay-c", bytes, "libbpf-light", bytes)
 	for _, w := range ways {
 		var parts []string
 		for _, c := range slices.Sorted(maps.Keys(timeNames)) {

@@ -14,7 +14,7 @@ import (
 func TestSummary(t *testing.T) {
 	s := session{kernel: "6.12", rounds: 2}
 	add := func(name, way, result string, load int) {
-		line := fmt.Sprintf("%s\t%s\t%s\t5\t%d\t1\t1\t5\t%d\t1\t1\t720\t1672\t1\t", name, way, result, load, load)
+		line := fmt.Sprintf("%s\t%s\t%s\t5\t%d\t1\t1\t720\t5\t%d\t1\t1\t720\t1\t", name, way, result, load, load)
 		s.rows = append(s.rows, strings.Split(line, "\t"))
 	}
 	for i, name := range []string{"a", "b", "c"} {
