@@ -57,7 +57,7 @@ foreign = $(filter-out $(if $(named),$(shell go env GOARCH)),$(named))
 named = $(sort $(foreach a,amd64 arm64 riscv64,$(if $(filter $a,$(call parts,$(ARCH)))$(filter $a/%,$(call parts,$(KERNEL))),$a)))
 guests = setup-vmtest bpfreplay $(foreach a,$(foreign),setup-$a bpfreplay.$a)
 
-.PHONY: deb deb-test docs-check help setup doctor build suite vmtest mutate fuzz-diff test guesttest bench lint objects clean setup-%
+.PHONY: deb deb-test docs-check docs-tables stress help setup doctor build suite vmtest mutate fuzz-diff test guesttest bench lint objects clean setup-%
 
 help: ## say what there is
 	@echo 'make TARGET [NAME=VALUE...]'; echo
@@ -176,6 +176,12 @@ deb-test: ## install that package in a clean chroot, and run the action's steps 
 
 docs-check: bpfreplay ## test the commands and links of the docs
 	go test -count=1 -run '^TestDocs' ./cmd/bpfreplay
+
+docs-tables: ## write the generated tables of the docs anew
+	BPFREPLAY_WRITE_TABLES=1 go test -count=1 -run '^TestDocsTables$$' ./cmd/bpfreplay
+
+stress: bpfreplay ## run guests under stress: 500 in a row, 8 at once, kills, full disks, little memory
+	scripts/stress.sh
 
 clean: ## remove what was built and reported; the cache of kernels stays
 	rm -rf bpfreplay bpfreplay.amd64 bpfreplay.arm64 bpfreplay.riscv64 out

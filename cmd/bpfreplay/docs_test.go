@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -15,7 +17,10 @@ import (
 	"gotest.tools/v3/assert"
 	"mvdan.cc/sh/v3/syntax"
 
+	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/internal/need"
+	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
 // pages are the files of the documentation, by path from the top of the tree.
@@ -77,6 +82,108 @@ func TestDocsLinks(t *testing.T) {
 			assert.Check(t, strings.Contains(all["docs/README.md"], "("+name+")"), "docs/README.md does not name %s", name)
 		}
 	}
+}
+
+// docsTables are the generated parts of the documentation, by name: what stands between the comments that begin and
+// end them.
+var docsTables = map[string]func(t *testing.T) [][]string{
+	"statuses": func(*testing.T) [][]string {
+		return [][]string{
+			{"status", "meaning"},
+			{fmt.Sprint(exitOK), "all is as expected"},
+			{fmt.Sprint(exitFailed), "a difference, or a failed expectation"},
+			{fmt.Sprint(exitTrouble), "the guest, the harness or its input failed"},
+			{"another", "of `exec` and `shell`: that of the program, or 128 and the number of the signal that ended it"},
+		}
+	},
+	"rules": func(*testing.T) [][]string {
+		rows := [][]string{{"rule", "between", "and", "reason"}}
+		for _, r := range state.Rules() {
+			rows = append(rows, []string{"`" + r.ID + "`", r.Left.Name, r.Right.Name, r.Reason})
+		}
+		return rows
+	},
+	"kernels": func(t *testing.T) [][]string {
+		config := shippedKernels(t)
+		rows := [][]string{{"kernel", "architecture", "tiers", "from"}}
+		for _, k := range config.Kernels {
+			var from []string
+			for _, s := range k.Sources {
+				switch {
+				case s.Debian != nil:
+					from = append(from, "Debian "+strings.Join(s.Debian.Suites, ", "))
+				case s.Snapshot != nil:
+					from = append(from, "Debian's snapshot of "+s.Snapshot.Timestamp[:8])
+				case s.OCI != nil:
+					from = append(from, s.OCI.Image+":"+s.OCI.Tag)
+				default:
+					t.Fatalf("kernel %s: a source that the table has no words for", k.Name)
+				}
+			}
+			rows = append(rows, []string{"`" + k.Name + "`", k.Arch, strings.Join(k.Tiers, ", "), strings.Join(from, "; ")})
+		}
+		return rows
+	},
+	"capabilities": func(t *testing.T) [][]string {
+		config := shippedKernels(t)
+		rows := [][]string{{"capability", "since", "meaning"}}
+		for _, name := range slices.Sorted(maps.Keys(config.Capabilities)) {
+			c := config.Capabilities[name]
+			since := c.Since
+			for _, of := range slices.Sorted(maps.Keys(c.Archs)) {
+				since += ", " + of + " " + c.Archs[of]
+			}
+			rows = append(rows, []string{"`" + name + "`", since, c.About})
+		}
+		return rows
+	},
+}
+
+func shippedKernels(t *testing.T) *vmimage.Config {
+	t.Helper()
+	config, err := vmimage.ReadConfig(filepath.Join(root(t), "kernels.yaml"))
+	assert.NilError(t, err)
+	return config
+}
+
+// writeTables has TestDocsTables write the tables instead of comparing them: make docs-tables.
+const writeTables = "BPFREPLAY_WRITE_TABLES"
+
+var tableForm = regexp.MustCompile(`(?s)(<!-- ([a-z]+): make docs-tables -->\n).*?(<!-- end -->)`)
+
+// Tables in the documentation that follow from the code or from kernels.yaml are what they would be now.
+func TestDocsTables(t *testing.T) {
+	used := make(map[string]bool)
+	for page, text := range pages(t) {
+		now := tableForm.ReplaceAllStringFunc(text, func(old string) string {
+			m := tableForm.FindStringSubmatch(old)
+			rows := docsTables[m[2]]
+			if !assert.Check(t, rows != nil, "%s: no table is called %s", page, m[2]) {
+				return old
+			}
+			used[m[2]] = true
+			return m[1] + markdownTable(rows(t)) + m[3]
+		})
+		if os.Getenv(writeTables) != "" {
+			assert.NilError(t, os.WriteFile(filepath.Join(root(t), page), []byte(now), 0o644))
+			continue
+		}
+		assert.Check(t, text == now, "%s: a table is not what it should be: run make docs-tables", page)
+	}
+	for name := range docsTables {
+		assert.Check(t, used[name], "no page has table %s", name)
+	}
+}
+
+func markdownTable(rows [][]string) string {
+	var b strings.Builder
+	for i, row := range rows {
+		fmt.Fprintf(&b, "| %s |\n", strings.ReplaceAll(strings.Join(row, "\x00"), "|", "\\|"))
+		if i == 0 {
+			fmt.Fprintln(&b, strings.Repeat("|---", len(row))+"|")
+		}
+	}
+	return strings.ReplaceAll(b.String(), "\x00", " | ")
 }
 
 // docsCommand is a command in the documentation.
@@ -156,6 +263,42 @@ func checkCommand(args []string) error {
 		return nil
 	}
 	return cobraArgs(cmd)
+}
+
+// Each case of the core suite that a command in the documentation names is there. Each finding ends with a command that
+// shows it, unless none does, and with a link to the code that it is about.
+func TestDocsCases(t *testing.T) {
+	core, err := suite.Read(filepath.Join(root(t), "selftests/cases.yaml"))
+	assert.NilError(t, err)
+	n := 0
+	all := pages(t)
+	for page, text := range all {
+		for _, c := range commandsIn(t, page, text) {
+			if slices.ContainsFunc(c.words, func(w string) bool { return strings.HasPrefix(w, "SUITE=") }) {
+				continue
+			}
+			for _, w := range c.words {
+				patterns, ok := strings.CutPrefix(w, "CASE=")
+				if !ok {
+					continue
+				}
+				for _, pattern := range strings.Fields(strings.Trim(patterns, `'`)) {
+					n++
+					assert.Check(t, slices.ContainsFunc(core.Cases, func(c suite.Case) bool {
+						ok, err := path.Match(pattern, c.Name)
+						return err == nil && ok
+					}), "%s: no case is called %s", page, pattern)
+				}
+			}
+		}
+	}
+	assert.Assert(t, n > 20, "only %d", n)
+	findings := regexp.MustCompile(`(?m)^\*\*`).Split(all["docs/findings.md"], -1)[1:]
+	assert.Assert(t, len(findings) > 40)
+	for _, f := range findings {
+		title, _, _ := strings.Cut(f, "**")
+		assert.Check(t, strings.Contains(f, "Upstream: [") && strings.Contains(f, "](https://"), "%s: no link", title)
+	}
 }
 
 // cobraArgs checks the number of arguments, which patterns and … stand for several of.
