@@ -70,7 +70,7 @@ help: ## say what there is
 	@echo '  CASE      patterns of the cases to run, or behind ! not to run; without it, all [$(call in_q,$(CASE))]'
 	@echo '  OBJ       objects of yours: say on which kernels they load, and why not [$(call in_q,$(OBJ))]'
 	@echo '  SHARD     of all kernels and cases, the part I/N [$(call in_q,$(SHARD))]'
-	@echo '  JOBS      guests at the same time; without it, one, of several kernels one a processor [$(call in_q,$(JOBS))]'
+	@echo '  JOBS      guests at the same time; without it, one a processor, and fewer for few cases [$(call in_q,$(JOBS))]'
 	@echo '  ENGINES   engines to run, with commas between them, of direct, trace, replay, signed, libbpf,'
 	@echo '            libbpf-light, skel-go and skel-c; without it, the first three, and for mutate these'
 	@echo '            and those of libbpf [$(call in_q,$(ENGINES))]'

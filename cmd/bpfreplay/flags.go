@@ -96,7 +96,7 @@ var flagTable = map[string]flagInfo{
 	"case-timeout": {"", aboutRun, "how long a case may take"},
 	"fail-fast":    {"", aboutRun, "of several kernels, let the first that fails end the others"},
 	"isolate":      {"", aboutRun, "run each case in a guest of its own"},
-	"jobs":         {"j", aboutRun, "how many guests, or compilers, run at the same time; 0 for one guest, of several kernels for one a processor"},
+	"jobs":         {"j", aboutRun, "how many guests, or compilers, run at the same time; 0 for one a processor, fewer for few cases"},
 	"memory-total": {"", aboutRun, "MiB that the guests of several kernels may take together; 0 for three quarters of what is free"},
 	"no-retry":     {"", aboutRun, "do not run a case that fails once more, alone in a new guest"},
 	"resume":       {"", aboutRun, "go on with the last run, which was interrupted: run only the cases that it has not run"},

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -174,6 +175,22 @@ func commandLine() string {
 	return shellword.Join(append([]string{filepath.Base(os.Args[0])}, os.Args[1:]...)...)
 }
 
+// A second guest is there in 0.1 s, and worth it for this many cases. It gets this much memory, MiB, or less.
+const casesPerGuest, memoryPerGuest = 16, 1024
+
+// guests returns how many guests share the cases on one kernel. Loads that are timed again and again have
+// the machine to themselves.
+func (f *vmtestFlags) guests(cases int) int {
+	if f.jobs > 0 {
+		return f.jobs
+	}
+	free, err := freeMemory()
+	if err != nil || f.gdb || f.repeat > 1 {
+		return 1
+	}
+	return max(1, min(runtime.NumCPU(), cases/casesPerGuest, free/memoryPerGuest))
+}
+
 // runKernel runs the suite on one kernel.
 func (f *vmtestFlags) runKernel(cmd *cobra.Command, suite *suite.Suite) error {
 	opts, done, err := f.options(cmd)
@@ -182,6 +199,7 @@ func (f *vmtestFlags) runKernel(cmd *cobra.Command, suite *suite.Suite) error {
 	}
 	defer done()
 	f.set(&opts, suite)
+	opts.Jobs = f.guests(len(suite.Cases))
 	text := report.Text{W: report.Printable(cmd.OutOrStdout()), Verbose: f.verbose}
 	if !f.json {
 		opts.Done = text.Case
