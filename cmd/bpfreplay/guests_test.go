@@ -12,6 +12,8 @@ func TestGuestsOfOneKernel(t *testing.T) {
 	many := 1000 * casesPerGuest
 	free, err := freeMemory()
 	assert.NilError(t, err)
+	var debugged vmtestFlags
+	debugged.gdb = true
 	for _, test := range []struct {
 		flags vmtestFlags
 		cases int
@@ -22,7 +24,7 @@ func TestGuestsOfOneKernel(t *testing.T) {
 		{vmtestFlags{}, many, max(1, min(runtime.NumCPU(), free/memoryPerGuest))},
 		{vmtestFlags{jobs: 3}, 1, 3},
 		{vmtestFlags{repeat: 5}, many, 1},
-		{vmtestFlags{gdb: true}, many, 1},
+		{debugged, many, 1},
 	} {
 		assert.Equal(t, test.flags.guests(test.cases), test.want)
 	}
