@@ -64,7 +64,7 @@ func outcome(t testing.TB, tr *trace.Trace, fds *target.Result, err error) strin
 	return b.String()
 }
 
-// isData says whether map i is a data map, whose value can be read.
+// isData reports whether map i is a data map, whose value can be read.
 func isData(tr *trace.Trace, i int) bool {
 	for _, c := range tr.Commands {
 		if c, ok := c.(*trace.UpdateElem); ok && c.Initial == tr.Maps[i] {

@@ -216,5 +216,5 @@ func (p *Program) Settings() []string {
 // StepError is a step of a load that failed.
 type StepError = artefact.StepError
 
-// NeedError says that this kernel lacks something that a load needs.
+// NeedError means that this kernel lacks something that a load needs.
 type NeedError = artefact.NeedError

@@ -121,7 +121,7 @@ func mutate(raw []byte, random *rand.Rand) []byte {
 	return raw
 }
 
-// notHere says whether a trace would be dangerous here, or large.
+// notHere reports whether a trace would be dangerous here, or large.
 func notHere(tr *trace.Trace) bool {
 	return slices.ContainsFunc(tr.Commands, func(c trace.Command) bool {
 		m, ok := c.(*trace.CreateMap)

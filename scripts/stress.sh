@@ -136,7 +136,7 @@ memory() {
 		return
 	}
 	# tail keeps a line until it ends.
-	{ head -c ${hold}K /dev/zero; sleep 100; } | sh -c 'echo 1000 >/proc/self/oom_score_adj; exec tail -n 1 >/dev/null' &
+	setsid sh -c 'echo 1000 >/proc/self/oom_score_adj; { head -c "$1K" /dev/zero; exec sleep 100; } | tail -n 1 >/dev/null' sh $hold &
 	holder=$!
 	for _ in $(seq 200); do
 		left=$(awk '/^MemAvailable:/ { print $2 }' /proc/meminfo)
@@ -152,7 +152,7 @@ memory() {
 	done
 	held=survived
 	builtin kill -0 $holder 2>/dev/null || held='was ended by the kernel'
-	pkill -KILL -P $$ sleep head tail
+	builtin kill -KILL -- -$holder 2>/dev/null
 	wait $holder 2>/dev/null
 	[ $failed = 0 ] || wrong memory "$failed of $n had another exit status"
 	leftovers memory

@@ -17,7 +17,7 @@ import (
 // Corpus is a suite that has been fetched.
 type Corpus struct {
 	Name string `json:"name"` // "kernel" or "wild"
-	// Source says in words where the programs come from.
+	// Source describes in words where the programs come from.
 	Source string `json:"source"`
 	// Types is the release of the kernel whose types the programs were compiled
 	// with; "" if they came compiled.
@@ -132,7 +132,7 @@ func (c *Corpus) SourceDir(store *vmimage.Store) string {
 	return store.SuitePath(sourceKey(c.Package))
 }
 
-// About says in words what the corpus is, and of sources how many compile.
+// About reports in words what the corpus is, and of sources how many compile.
 func (c *Corpus) About() string {
 	if c.Types == "" {
 		return c.Source

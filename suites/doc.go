@@ -18,8 +18,8 @@
 //
 // A digest is of everything that the thing is made from, so what is there is not
 // made again, however a run ended. An object's is that of its source, of all
-// headers that it could include, of the flags and of the compiler: who changes one
-// program compiles one, who changes a header compiles all.
+// headers that it could include, of the flags and of the compiler: a change to one
+// program compiles one, a change to a header compiles all.
 //
 // What does not compile is no error. The corpus says why, and what is compared
 // later counts it.

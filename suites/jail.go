@@ -42,7 +42,7 @@ func namespace(attr *syscall.SysProcAttr) {
 	attr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
 }
 
-// mayMount says whether this process may have a mount namespace.
+// mayMount reports whether this process may have a mount namespace.
 var mayMount = sync.OnceValue(func() bool {
 	cmd := exec.Command("/bin/true")
 	cmd.SysProcAttr = new(syscall.SysProcAttr)

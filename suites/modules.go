@@ -23,7 +23,7 @@ type TestModules struct {
 	// Release is what `uname -r` says, Kernel the SHA-256 of the image.
 	Release string `json:"release"`
 	Kernel  string `json:"kernel"`
-	// Source says in words where the modules' sources come from.
+	// Source describes in words where the modules' sources come from.
 	Source string `json:"source,omitempty"`
 	// Files are the modules, below the cache's directory of suites, in an order in
 	// which they can be loaded.
@@ -79,7 +79,7 @@ func BuildModules(ctx context.Context, o ModuleOptions) (*TestModules, error) {
 	return m, m.remember(o.Store)
 }
 
-// noModulesError says why there are no modules for a kernel, now and later.
+// noModulesError is why there are no modules for a kernel, now and later.
 type noModulesError struct{ why string }
 
 func (e *noModulesError) Error() string { return e.why }

@@ -23,7 +23,7 @@ var buildTools = []string{
 	"make", "pahole | dwarves", "binutils", "dash", "bash", "coreutils", "sed", "grep", "mawk | gawk", "findutils", "diffutils", "perl-base",
 }
 
-// leaveOut says which packages a build does without, although others depend on
+// leaveOut reports which packages a build does without, although others depend on
 // them: the kernel itself, what runs when packages are installed, and what only
 // programs for user space are linked with.
 func leaveOut(name string) bool {

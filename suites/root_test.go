@@ -60,7 +60,7 @@ func TestRoot(t *testing.T) {
 		assert.NilError(t, err)
 		assert.Check(t, is.Equal(string(data), want), name)
 	}
-	// Absolute links are for who has the directory as its root.
+	// Absolute links are for a process that has the directory as its root.
 	target, err := os.Readlink(filepath.Join(dir, "usr/src/linux-headers-6.1-x/../../lib/linux-kbuild-6.1/tools/bpf/resolve_btfids/resolve_btfids"))
 	assert.NilError(t, err)
 	assert.Check(t, is.Equal(target, "/usr/lib/linux-kbuild-6.12/tools/bpf/resolve_btfids/resolve_btfids"))

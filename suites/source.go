@@ -124,7 +124,7 @@ func fill(f *os.File, r io.Reader) error {
 	return f.Close()
 }
 
-// checkTree says whether a directory is a kernel tree with selftests.
+// checkTree reports whether a directory is a kernel tree with selftests.
 func checkTree(dir string) error {
 	for _, part := range []string{selftests + "/progs", "tools/bpf/bpftool/Makefile", "tools/lib/bpf/Makefile"} {
 		if _, err := os.Stat(filepath.Join(dir, filepath.FromSlash(part))); err != nil {

@@ -133,7 +133,7 @@ func (a *fakeArchive) ReadPackage(_ context.Context, p *vmimage.Package, fn func
 	return nil
 }
 
-// fakeGo says where a module is, and notes that it was asked.
+// fakeGo prints where a module is, and notes that it was asked.
 const fakeGo = `#!/bin/sh
 echo "$*" >>'%[1]s/asked'
 if [ -e '%[1]s/fails' ]; then

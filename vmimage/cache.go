@@ -38,9 +38,9 @@ const (
 // lockPoll is how often a lock that another process holds is tried.
 const lockPoll = 50 * time.Millisecond
 
-// cache is the directory that the kernels are kept in. Whoever uses it holds
+// cache is the directory that the kernels are kept in. Each user of it holds
 // a shared lock on it, which the kernel gives back even after a kill -9. So
-// whoever gets the lock exclusively knows that nobody is at work, and that
+// a process that gets the lock exclusively knows that nobody is at work, and that
 // what lies in tmp was left behind.
 type cache struct {
 	dir  string

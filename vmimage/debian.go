@@ -49,7 +49,7 @@ const (
 	prefixBase     = "linux-base-"
 )
 
-// isKernelPackage says whether a package may hold a kernel or a part of one.
+// isKernelPackage reports whether a package may hold a kernel or a part of one.
 func isKernelPackage(name string) bool {
 	return slices.ContainsFunc([]string{prefixImage, prefixBinary, prefixModules, prefixBase}, func(prefix string) bool {
 		return strings.HasPrefix(name, prefix)

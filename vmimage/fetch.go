@@ -149,7 +149,7 @@ func (f *fetcher) get(ctx context.Context, address string, fn func(io.Reader) er
 	return nil
 }
 
-// userAgent is who we are to servers.
+// userAgent is our name to servers.
 const userAgent = "bpfreplay"
 
 // withoutAddress takes from an error of a client the method and the address,

@@ -35,7 +35,7 @@ type File struct {
 	Major, Minor uint32
 }
 
-// Initramfs says what goes into an initramfs. The kernel unpacks the parts in
+// Initramfs is what goes into an initramfs. The kernel unpacks the parts in
 // this order, so a file of a later part replaces one of an earlier part.
 type Initramfs struct {
 	// Base is the same for many runs, such as the program that becomes PID 1.

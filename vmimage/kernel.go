@@ -13,7 +13,7 @@ type Kernel struct {
 	Version string
 	// SHA256 of the image as it was shipped, in hexadecimal.
 	SHA256 string
-	// Origin says in words where the kernel came from.
+	// Origin describes in words where the kernel came from.
 	Origin string
 
 	// BootPath is what to give to QEMU's -kernel: on x86 an ELF vmlinux with a PVH
@@ -31,7 +31,7 @@ type Kernel struct {
 	// key identifies the files of a kernel in the cache; "" for a kernel that
 	// lies elsewhere and may change.
 	key string
-	// tree says that ModulesDir is a build tree.
+	// tree means that ModulesDir is a build tree.
 	tree bool
 
 	capabilities map[string]Capability

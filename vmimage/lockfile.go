@@ -27,7 +27,7 @@ type Locked struct {
 	// record no longer counts.
 	Entry   string `json:"entry"`
 	Release string `json:"release"`
-	// Source says in words where it came from.
+	// Source describes in words where it came from.
 	Source   string          `json:"source"`
 	Packages []LockedPackage `json:"packages"`
 }

@@ -19,17 +19,17 @@ type Listing struct {
 	Arch    string   `json:"arch"`
 	Version string   `json:"version,omitempty"`
 	Tiers   []string `json:"tiers,omitempty"`
-	// Locked says that the name is locked, to Release from Source.
+	// Locked means that the name is locked, to Release from Source.
 	Locked  bool   `json:"locked"`
 	Release string `json:"release,omitempty"`
 	Source  string `json:"source,omitempty"`
-	// Cached says that the kernel is on this machine, where it takes Size
+	// Cached means that the kernel is on this machine, where it takes Size
 	// bytes.
 	Cached bool  `json:"cached"`
 	Size   int64 `json:"size,omitempty"`
 }
 
-// List says what is known of every kernel of kernels.yaml, without a network.
+// List reports what is known of every kernel of kernels.yaml, without a network.
 func (s *Store) List() ([]Listing, error) {
 	out := make([]Listing, 0, len(s.config.Kernels))
 	for i := range s.config.Kernels {

@@ -14,7 +14,7 @@ import (
 // maxModule bounds the size of an unpacked module in bytes.
 const maxModule = 256 << 20
 
-// moduleInfo is what is needed of a module: who it is and whom it needs.
+// moduleInfo is what is needed of a module: its name and the modules that it needs.
 type moduleInfo struct {
 	// Name with underscores, as the kernel writes it.
 	Name string `json:"name"`

@@ -54,7 +54,7 @@ const archiveOCI = "oci"
 // specification asks registries to take manifests of up to 4 MiB.
 const maxManifest = 4 << 20
 
-// errRefused means that a registry wants to know who asks, or does not like it.
+// errRefused means that a registry wants a login, or refuses the one it got.
 var errRefused = errors.New("the registry refuses to give it")
 
 // ociError is a failure of one image.
@@ -84,7 +84,7 @@ func (s *Store) ociRepository(image string) (*ociImage, error) {
 	return &ociImage{repo, image}, nil
 }
 
-// ociClient answers registries that ask who we are with what `docker login`
+// ociClient answers registries that want a login with what `docker login`
 // left, and is nobody otherwise. It remembers what they said.
 func (s *Store) ociClient() *auth.Client {
 	if s.oci != nil {
@@ -153,7 +153,7 @@ func (i *ociImage) answer(said *errcode.ErrorResponse) error {
 	return fmt.Errorf("%s says %s", said.URL.Host, status)
 }
 
-// login says what to do. Registries say the same of what is not there, lest one
+// login reports what to do. Registries say the same of what is not there, lest one
 // learn what there is.
 func (i *ociImage) login(status string) error {
 	return fmt.Errorf("%w (%s): it is not there, or not for everyone; `docker login %s`, if you may have it",

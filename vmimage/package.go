@@ -113,8 +113,8 @@ func ReadTar(r io.Reader, fn func(h *tar.Header, r io.Reader) error) error { ret
 
 // MakeDir returns the path of a directory that is kept in the cache for a suite
 // of objects, below "suites". If it is not there, fill is given an empty one,
-// which is put in its place when fill returns without an error; whoever asks for
-// the same meanwhile waits for it. what is said to who waits.
+// which is put in its place when fill returns without an error. Others that ask for
+// the same meanwhile wait for it, and are shown what.
 //
 // key should hold a digest of all that the contents are made from (see [Key]), as
 // nothing replaces a directory that is there.

@@ -15,7 +15,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 )
 
-// ErrProgram says that a file cannot run in a guest.
+// ErrProgram means that a file cannot run in a guest.
 var ErrProgram = errors.New("not a program for a guest")
 
 // Programs returns programs on this machine, and the shared libraries that they
@@ -113,7 +113,7 @@ func (c *programFiles) add(guest, host string) error {
 }
 
 // libraries adds what an ELF file needs, and what that needs. inherited are the
-// RPATHs of those who need it.
+// RPATHs of the files that need it.
 func (c *programFiles) libraries(e *elf.File, file string, inherited []string) error {
 	needed, err := e.ImportedLibraries()
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/failures"
 )
 
-// Reach says whether a kernel of kernels.yaml could be had now.
+// Reach reports whether a kernel of kernels.yaml could be had now.
 type Reach struct {
 	Name string
 	// Source is the first that answers, in words; "" if none does.
@@ -145,7 +145,7 @@ type Usage struct {
 	Free int64
 	// Saved are the guests that are kept, ready to be restored.
 	Saved int
-	// Err says why nothing can be written there, such as a full disk.
+	// Err is why nothing can be written there, such as a full disk.
 	Err error
 }
 

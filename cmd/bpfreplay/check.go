@@ -173,7 +173,7 @@ func (f *checkFlags) judge(objects [][]result.Checked) error {
 	return nil
 }
 
-// wrong says which engine has not loaded an object on a kernel although it should have, or what broke; "" if
+// wrong reports which engine has not loaded an object on a kernel although it should have, or what broke; "" if
 // nothing.
 func (f *checkFlags) wrong(c *result.Checked) (failed, broken string) {
 	if c.Run.State != result.Done {

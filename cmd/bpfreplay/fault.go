@@ -17,7 +17,7 @@ import (
 // faultFlag is a flag that injects faults into cases.
 type faultFlag struct{ list each }
 
-// help says whether only the list of faults is wanted.
+// help reports whether only the list of faults is wanted.
 func (f *faultFlag) help() bool { return slices.Contains(f.list, "help") }
 
 func listFaults(w io.Writer) error {

@@ -22,7 +22,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// isForeign says whether `bpfreplay suite fetch` gets a suite.
+// isForeign reports whether `bpfreplay suite fetch` gets a suite.
 func isForeign(name string) bool { return slices.Contains(suites.Names(), name) }
 
 // Under TCG the verifier takes minutes for the programs that are to exhaust it.
@@ -186,7 +186,7 @@ func (f *vmtestFlags) choose(suite *suite.Suite, kernels []string) (*suite.Suite
 	return suite, nil
 }
 
-// whole says whether all of a suite is to run.
+// whole reports whether all of a suite is to run.
 func (f *vmtestFlags) whole() bool { return len(f.cases) == 0 && !f.onlyFailed && f.matrix.shard == "" }
 
 // renew writes the baseline of a run.

@@ -100,7 +100,7 @@ type testOutput struct {
 	needs []string // files and directories of this machine that they read, if there are such
 }
 
-// outputOf says what tests with these flags write. Paths may be relative to where they run.
+// outputOf reports what tests with these flags write. Paths may be relative to where they run.
 func outputOf(flags map[string]string) (o testOutput) {
 	place := func(name string) string {
 		if dir := flags["outputdir"]; !filepath.IsAbs(name) && dir != "" {

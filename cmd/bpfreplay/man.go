@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra/doc"
 )
 
-// newMan is hidden: it is for those who make packages.
+// newMan is hidden: it is for people who make packages.
 func newMan() *cobra.Command {
 	return &cobra.Command{
 		Use:    "man DIR",

@@ -25,7 +25,7 @@ const leave = 0x1d
 // errLeft is why a guest ends that a person has ended by that key.
 var errLeft = errors.New("left by Ctrl-]")
 
-// isTerminal says whether the command has a terminal to type at.
+// isTerminal reports whether the command has a terminal to type at.
 func isTerminal(cmd *cobra.Command) bool {
 	in, ok := cmd.InOrStdin().(*os.File)
 	out, fine := cmd.OutOrStdout().(*os.File)

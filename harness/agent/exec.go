@@ -107,7 +107,7 @@ type Output struct {
 	Hangs  *Hangs `json:"hangs,omitempty"`
 }
 
-// Hangs says where the guest's processes are. The last one has Done, unless Ended comes before.
+// Hangs is where the guest's processes are. The last one has Done, unless Ended comes before.
 type Hangs struct {
 	Lines []string `json:"lines,omitempty"`
 	Done  bool     `json:"done,omitempty"`

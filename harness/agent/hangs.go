@@ -17,7 +17,7 @@ import (
 // dumpTime is how long a Go program may take to write where its goroutines are.
 const dumpTime = 2 * time.Second
 
-// hangs says where the guest's processes are. A program in Go says it itself upon SIGQUIT, better than its kernel
+// hangs reports where the guest's processes are. A program in Go prints it itself upon SIGQUIT, better than its kernel
 // stacks do, and then ends.
 func hangs(pid int, send func(*Output) error) {
 	// That the host cannot be reached is noticed elsewhere.
@@ -32,7 +32,7 @@ func hangs(pid int, send func(*Output) error) {
 // maxThreads is how many threads of a process are shown.
 const maxThreads = 8
 
-// processes says of each process but this one, and kernel threads, where in the kernel its threads wait, or that
+// processes reports of each process but this one and kernel threads where in the kernel its threads wait, or that
 // they do not.
 func processes() []string {
 	var lines []string
@@ -61,7 +61,7 @@ func pidOf(dir string) int {
 	return pid
 }
 
-// whereIs says where a thread is; thread is its directory in /proc.
+// whereIs reports where a thread is; thread is its directory in /proc.
 func whereIs(thread string) string {
 	stat, err := os.ReadFile(filepath.Join(thread, "stat"))
 	if err != nil {

@@ -29,7 +29,7 @@ var mounts = []struct {
 	{"tmpfs", "/tmp", false},
 }
 
-// given says whether the host has put something into a directory, which a mount
+// given reports whether the host has put something into a directory, which a mount
 // would hide.
 func given(dir string) bool {
 	entries, err := os.ReadDir(dir)
@@ -188,7 +188,7 @@ func loadModule(file string) error {
 // for probes to find missing.
 const FirstModules = "/lib/modules/first"
 
-// loadFirst loads FirstModules and says which do not load.
+// loadFirst loads FirstModules and returns those that do not load, with the reason.
 func loadFirst() (lacks []string, err error) {
 	list, err := os.ReadFile(FirstModules)
 	if errors.Is(err, os.ErrNotExist) {

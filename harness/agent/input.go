@@ -38,7 +38,7 @@ func feed(c *Conn, p *process, terminal bool, send func(*Output) error) error {
 	if more {
 		close(queue)
 	}
-	p.stdin.Close() // whoever writes to it does not any more
+	p.stdin.Close() // a writer gets an error from now on
 	writer.Wait()
 	return errors.Join(err, unsent)
 }

@@ -49,8 +49,8 @@ func (s *Server) forgetFreed() error {
 	return nil
 }
 
-// settle waits until all is freed that was made since the last time, and says what
-// is not.
+// settle waits until the kernel has freed all that was made since the last time, and
+// reports what it has not.
 func (s *Server) settle(name string) (*Answer, error) {
 	all := make(map[string]ids) // by request and engine
 	for _, p := range s.pending {

@@ -17,7 +17,7 @@ import (
 type Hello struct {
 	Release string `json:"release"` // uname -r
 	Version string `json:"version"` // uname -v
-	// Lacks says which of FirstModules do not load, and why.
+	// Lacks are those of FirstModules that do not load, and why.
 	Lacks []string `json:"lacks,omitempty"`
 }
 
@@ -97,7 +97,7 @@ type Request struct {
 	Only     string `json:"only,omitempty"`
 	Autoload bool   `json:"autoload,omitempty"`
 	// Lazy: the answer does not wait until the kernel has freed what the engines
-	// made. Whoever asks so asks with Settle before the guest goes.
+	// made. The host must ask with Settle before the guest goes.
 	Lazy bool `json:"lazy,omitempty"`
 	// Settle asks for that wait, and for nothing else.
 	Settle bool `json:"settle,omitempty"`
@@ -208,7 +208,7 @@ const (
 	EndMark   = "bpfreplay: end of case "
 )
 
-// Check says what is wrong with an answer to a request, if its sender is not to
+// Check reports what is wrong with an answer to a request, if its sender is not to
 // be trusted.
 func (a *Answer) Check(req *Request) error {
 	if a.Name != req.Name {
@@ -280,8 +280,7 @@ func (c *Conn) Receive(v any) error {
 	return nil
 }
 
-// line reads a line, which is bounded: whoever is at the other end may be out of
-// his mind.
+// line reads a line. The peer is not trusted, so its length is bounded.
 func (c *Conn) line() ([]byte, error) {
 	var line []byte
 	for {
@@ -298,5 +297,5 @@ func (c *Conn) line() ([]byte, error) {
 	}
 }
 
-// Pending says whether something was received that nobody has asked for.
+// Pending reports whether something was received that nobody has asked for.
 func (c *Conn) Pending() bool { return c.r.Buffered() > 0 }

@@ -77,7 +77,7 @@ func serve(rw io.ReadWriter, lacks []string) error {
 	}
 }
 
-// mark writes a line into the kernel's log, which says what the lines before and
+// mark writes a line into the kernel's log, so that the lines before and
 // after belong to. The second one is for kernels that hold a line back until
 // there is another (6.17). Without /dev/kmsg there are no marks.
 func mark(line string) {
@@ -247,7 +247,7 @@ func collect(fds int) {
 	}
 }
 
-// probe runs the probes that are asked for and returns the first that says no.
+// probe runs the probes that are asked for and returns the first whose answer is no.
 func (s *Server) probe(a *Answer, names []string) *probe.Result {
 	var no *probe.Result
 	for _, n := range names {
@@ -352,7 +352,7 @@ func (s *Server) loadOne(direct engine.Engine, r *Replaced) (*engine.Loaded, err
 
 func (s *Server) load(e engine.Engine, req *Request, replaced map[string]int, a *Answer, l *Load, x *exercise) {
 	obj := engine.Object{Name: req.File, Data: req.Object, Only: req.Only, Autoload: req.Autoload, Certs: req.Certs, Attach: req.Attach, Replaces: replaced}
-	if req.Repeat <= 1 { // who is timed reads them
+	if req.Repeat <= 1 { // a timed load has read them
 		obj.Types = s.types
 	}
 	if req.Mutate != "" {
@@ -510,7 +510,7 @@ func (a ids) and(b ids) ids {
 // a busy host waits long for both.
 const freeWait = 20 * time.Second
 
-// waitFreed waits until what the engines made is gone, and says what is not.
+// waitFreed waits until all that the engines made is gone, and reports what is not.
 func waitFreed(made map[string]ids) (map[string][]string, error) {
 	pause := time.Millisecond / 2
 	for end := time.Now().Add(freeWait); ; pause = min(2*pause, 50*time.Millisecond) {

@@ -134,7 +134,7 @@ func (b *Case) keep(was Case, ran []string) {
 	b.Reason = was.Reason
 }
 
-// Compare says what of a report is not as it was. That a case is missing is a
+// Compare reports what of a report is not as it was. That a case is missing is a
 // change only if whole is set: the report is of the whole suite.
 func (b *Baseline) Compare(r *result.Report, whole bool) *result.BaselineReport {
 	out := &result.BaselineReport{File: b.File, Source: b.Source, Changes: []result.Change{}}
@@ -158,7 +158,7 @@ func (b *Baseline) Compare(r *result.Report, whole bool) *result.BaselineReport 
 	return out
 }
 
-// Known says whether nothing of a case is worse than it was.
+// Known reports whether nothing of a case is worse than it was.
 func (b *Baseline) Known(c *result.CaseReport) bool {
 	return !slices.ContainsFunc(b.changes(c), func(c result.Change) bool { return c.Worse })
 }

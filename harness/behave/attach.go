@@ -47,7 +47,7 @@ const (
 	soAttachReuseportBPF = 52 // SO_ATTACH_REUSEPORT_EBPF
 )
 
-// errNotAttached says why there is nothing that a program can be attached to.
+// errNotAttached reports why there is nothing that a program can be attached to.
 // It is the same for all engines.
 func errNotAttached(format string, args ...any) error {
 	return fmt.Errorf("not attached: "+format, args...)

@@ -115,7 +115,7 @@ func values(samples []Sample, name string) []string {
 	return out
 }
 
-// agree says whether two engines agree on an effect, by its values in their
+// agree reports whether two engines agree on an effect, by its values in their
 // samples.
 func agree(a, b []string) bool {
 	if slices.ContainsFunc(a, func(v string) bool { return slices.Contains(b, v) }) {

@@ -8,7 +8,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// Plan says what is done with a load.
+// Plan is what is done with a load.
 type Plan struct {
 	// Inputs are test runs, in order.
 	Inputs []Input
@@ -87,7 +87,7 @@ func (p *Plan) limit() {
 	})
 }
 
-// Empty says whether there is nothing to do.
+// Empty reports whether there is nothing to do.
 func (p *Plan) Empty() bool { return len(p.Inputs)+len(p.Attach)+len(p.Register) == 0 }
 
 // attachable tells the programs that something can be done with by attaching

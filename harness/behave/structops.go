@@ -15,7 +15,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// Ops is a struct_ops map. A load makes the map and the programs; who attaches
+// Ops is a struct_ops map. A load makes the map and the programs. Attaching
 // it fills it with their file descriptors, as libbpf does at bpf_map__attach_struct_ops,
 // and registers it: by a link (6.4), or by the filling itself.
 type Ops struct {

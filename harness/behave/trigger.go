@@ -44,7 +44,7 @@ var steps = []step{
 	{"exec", false, func(g *Guest) string { return outcome(g.exec()) }},
 }
 
-// pull makes the wanted steps of the trigger, and returns what each of them says.
+// pull makes the wanted steps of the trigger, and returns the outcome of each.
 func (g *Guest) pull(wanted func(step) bool) map[string]string {
 	said := make(map[string]string)
 	for _, s := range steps {
@@ -97,7 +97,7 @@ func openNull() error {
 	return err
 }
 
-// openNothing says whether the kernel says ENOENT.
+// openNothing reports whether the kernel answers ENOENT.
 func openNothing() error {
 	fd, err := unix.Openat(unix.AT_FDCWD, "/bpfreplay-no-such-file", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err == nil {
@@ -197,7 +197,7 @@ func arrives(fd int) bool {
 
 const socketFlags = unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK
 
-// datagram sends a packet to itself, and says what becomes of it.
+// datagram sends a packet to itself, and reports what becomes of it.
 func datagram(family int, to unix.Sockaddr) string {
 	receiver, err := unix.Socket(family, unix.SOCK_DGRAM|socketFlags, 0)
 	if err != nil {

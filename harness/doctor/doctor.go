@@ -26,7 +26,7 @@ const (
 type Check struct {
 	Name   string `json:"name"`
 	Status Status `json:"status"`
-	// Needed says that no guest can be tested without it.
+	// Needed means that no guest can be tested without it.
 	Needed bool   `json:"needed,omitempty"`
 	Detail string `json:"detail"`
 	// Mend is the line that mends it, if there is one.
@@ -36,7 +36,7 @@ type Check struct {
 // Report is all that was found.
 type Report struct {
 	Schema int `json:"schema"` // 1
-	// OK says that nothing needed is missing, so that `make vmtest` can run.
+	// OK means that nothing needed is missing, so that `make vmtest` can run.
 	OK     bool    `json:"ok"`
 	Kernel string  `json:"kernel"` // the one that has to be there
 	Checks []Check `json:"checks"`

@@ -21,7 +21,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 )
 
-// ErrTrouble is the harness's failure to drive an engine, which says nothing
+// ErrTrouble is the harness's failure to drive an engine, which proves nothing
 // about the object.
 var ErrTrouble = errors.New("engine cannot run")
 
@@ -60,7 +60,7 @@ func FindTool() (string, error) {
 	return "", errors.New("no bpftool on this machine, which the engines of libbpf need: install Debian's package bpftool, or name one with --bpftool")
 }
 
-// run runs bpftool and returns what it prints. doing says what for.
+// run runs bpftool and returns what it prints. doing is the purpose, for errors.
 func (t Tool) run(doing string, args ...string) ([]byte, error) {
 	if t.Path == "" {
 		return nil, fmt.Errorf("%w: no bpftool was named", ErrTrouble)
@@ -91,7 +91,7 @@ func (t Tool) run(doing string, args ...string) ([]byte, error) {
 	return nil, fmt.Errorf("%w: bpftool: %w", ErrTrouble, err)
 }
 
-// ToolError says that bpftool refused an object, or died of it.
+// ToolError means that bpftool refused an object, or died of it.
 type ToolError struct {
 	Doing  string     // "loading", "generating a loader program"
 	Signal string     // that killed it, "" if none did

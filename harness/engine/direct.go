@@ -228,7 +228,7 @@ func (d directLoad) assign(opts *ebpf.CollectionOptions) (reflect.Value, error) 
 	return load(log)
 }
 
-// withoutField takes away what LoadAndAssign says of fields.
+// withoutField takes away what LoadAndAssign adds about fields.
 func withoutField(err error) error {
 	if err == nil || !strings.HasPrefix(err.Error(), "assign values: field ") {
 		return err

@@ -9,7 +9,7 @@
 //   - libbpf-light: libbpf's own loader program;
 //   - skel-go, skel-c: our light skeletons, as gen --go and gen --c write them.
 //
-// An engine says what it needs of a kernel beyond what the object needs. It
+// An engine names what it needs of a kernel beyond what the object needs. It
 // returns fds: how they are read is for package state.
 //
 // # How each engine's objects are found
@@ -34,7 +34,7 @@
 // underscores for dots: the object, read with our reader, tells which logical
 // name is meant. An object that wants maps pinned by name gets all of them pinned
 // where libbpf pins those, for nowhere else will it have them. Of an object with
-// programs that are only loaded for who asks for them ("?xdp"), bpftool gets a
+// programs that are loaded only if they are asked for ("?xdp"), bpftool gets a
 // copy in which their sections are not executable: it would fail to pin what
 // libbpf did not load.
 //

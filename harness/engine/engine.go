@@ -77,7 +77,7 @@ func (o *Object) cannotReplace() error {
 	return nil
 }
 
-// IsStructOps says whether the programs of a section belong to struct_ops maps.
+// IsStructOps reports whether the programs of a section belong to struct_ops maps.
 func IsStructOps(section string) bool {
 	return strings.HasPrefix(strings.TrimPrefix(section, "?"), "struct_ops")
 }
@@ -119,7 +119,7 @@ func Names() []string {
 // the order in which they are run.
 func Defaults() []string { return Names()[:3] }
 
-// UseTool says whether one of the engines needs bpftool.
+// UseTool reports whether one of the engines needs bpftool.
 func UseTool(names []string) bool {
 	return slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(n, "libbpf") })
 }

@@ -33,7 +33,7 @@ func (e libbpf) Open(obj Object) (Load, error) {
 }
 
 // withoutAsked returns an object in which the sections with programs that are
-// only loaded for who asks for them ("?...") are not executable. libbpf passes
+// loaded only if they are asked for ("?...") are not executable. libbpf passes
 // over such sections, as it does not load these programs either. bpftool fails
 // to pin every program that was not loaded.
 func withoutAsked(data []byte) []byte {

@@ -71,7 +71,7 @@ func (p *skeletonParser) next() error {
 	return nil
 }
 
-// is says whether the next tokens are these, ident standing for any identifier.
+// is reports whether the next tokens are these, ident standing for any identifier.
 func (p *skeletonParser) is(want ...string) bool {
 	if len(p.tokens)-p.at < len(want) {
 		return false

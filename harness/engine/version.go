@@ -7,7 +7,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/built"
 )
 
-// Version says which release of whose code an engine is: "cilium/ebpf v0.22.0",
+// Version reports which release of whose code an engine is: "cilium/ebpf v0.22.0",
 // "libbpf v1.1". It is empty for ours, and where it cannot be told.
 func Version(name string, tool Tool) string {
 	switch name {

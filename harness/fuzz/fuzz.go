@@ -63,7 +63,7 @@ type Report struct {
 	Refusals map[string][]uint64 `json:"refusals,omitempty"`
 	Findings []Finding           `json:"findings"`
 	Splats   []string            `json:"splats,omitempty"`
-	// Interrupted says that fewer objects were tried than were wanted.
+	// Interrupted means that fewer objects were tried than were wanted.
 	Interrupted bool `json:"interrupted,omitempty"`
 }
 
@@ -107,13 +107,13 @@ var number = regexp.MustCompile(`[0-9]+`)
 // sort is the disagreement without the numbers in names.
 func (d Disagreement) sort() string { return number.ReplaceAllString(d.String(), "*") }
 
-// OK says whether engines agree about all objects, and enough of them loaded.
+// OK reports whether engines agree about all objects, and enough of them loaded.
 func (r *Report) OK() bool { return len(r.Findings) == 0 && r.LoadsEnough() }
 
-// LoadsEnough says whether enough objects load for the comparison to tell much.
+// LoadsEnough reports whether enough objects load for the comparison to tell much.
 func (r *Report) LoadsEnough() bool { return r.Loaded*100 >= r.Objects*mustLoad }
 
-// Broken says whether the harness failed in each of the findings.
+// Broken reports whether the harness failed in each of the findings.
 func (r *Report) Broken() bool {
 	return len(r.Findings) > 0 && !slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.What.Field != fieldBroken })
 }
@@ -279,7 +279,7 @@ func disagreements(c *result.CaseReport) []Disagreement {
 	return list
 }
 
-// fieldOf is the field of a difference. Of loads, it tells who refuses: an object
+// fieldOf is the field of a difference. Of loads, it names the engines that refuse: an object
 // that is made smaller must not become another riddle.
 func fieldOf(d state.Difference) string {
 	if d.Field != "load" {

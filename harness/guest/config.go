@@ -11,7 +11,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// Config says which kernel guests run, and on which machine.
+// Config is the kernel that guests run, and their machine.
 type Config struct {
 	Store  *vmimage.Store
 	Kernel *vmimage.Kernel

@@ -129,7 +129,7 @@ func (s *Source) keyOf(ctx context.Context, config vm.Config) (string, error) {
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
-// bootError says that a guest that was to be saved did not boot.
+// bootError means that a guest that was to be saved did not boot.
 type bootError struct{ err error }
 
 func (e *bootError) Error() string { return e.err.Error() }
@@ -299,7 +299,7 @@ func restoreWith(ctx context.Context, config vm.Config, dir string, naps int) (_
 	return m, hello, err
 }
 
-// wontRestore says whether an error is about the saved guest: it does not come back, or does not
+// wontRestore reports whether an error is about the saved guest: it does not come back, or does not
 // survive its first moments.
 func wontRestore(err error) bool {
 	var ending *vm.Ending

@@ -102,7 +102,7 @@ func origin(f vmimage.File) string {
 	return f.Host
 }
 
-// covered says if the guest's kernel has something of its own where a file is to be.
+// covered reports whether the guest's kernel has something of its own where a file is to be.
 func covered(file string) error {
 	for _, dir := range []string{"/proc", "/sys", "/dev"} {
 		if file == dir || strings.HasPrefix(file, dir+"/") {

@@ -128,7 +128,7 @@ func symbolsKey(c *guest.Config) string {
 	return "symbols-" + hex.EncodeToString(sum[:])
 }
 
-// hasSymbols says whether an ELF file is a kernel that was not stripped.
+// hasSymbols reports whether an ELF file is a kernel that was not stripped.
 func hasSymbols(file string) bool {
 	e, err := elf.Open(file)
 	if err != nil {

@@ -191,7 +191,7 @@ func serve(self, server, dir, writable string) (_ *fileServer, err error) {
 	return fs, nil
 }
 
-// old says whether a server is the one in C, which has options of its own.
+// old reports whether a server is the one in C, which has options of its own.
 func old(server string) bool { return strings.Contains(server, "/qemu/") }
 
 // namelessSocket is a listening socket, and one that is connected to it. Its name,

@@ -27,7 +27,7 @@ type session struct {
 	first    guest.Preloaded
 	hostRoot bool
 	shares   Shares
-	// likely says that there will be more sessions whose guest has the same files
+	// likely means that there will be more sessions whose guest has the same files
 	// from the start: it is worth saving.
 	likely bool
 
@@ -123,7 +123,7 @@ func (s *session) run(ctx context.Context, c guest.Config) (status int, err erro
 	return 0, &SplatError{Splats: splats, Console: guest.LastLines(said.Console)}
 }
 
-// SplatError says that a program ended well, and that the guest's kernel complained while it ran.
+// SplatError means that a program ended well, and that the guest's kernel complained while it ran.
 type SplatError struct {
 	Splats  []vm.Splat
 	Console []string // the last lines
@@ -133,7 +133,7 @@ func (e *SplatError) Error() string {
 	return "the guest's kernel complained while the program ran, and the program did not fail: exit status 2; --splats note lets it pass"
 }
 
-// HangError says that a program had its time, and where it was then.
+// HangError means that a program took too long. It has where the program was then.
 type HangError struct {
 	Name  string
 	After time.Duration

@@ -252,8 +252,8 @@ func (sh *Shell) how(c *suite.Case, engine string) string {
 	return ""
 }
 
-// script is what the shell runs first: it loads the objects, and says what is
-// where. It says it to the person, not to whoever reads the output of commands.
+// script is what the shell runs first: it loads the objects and prints what is where, on
+// standard error, as standard output is for commands.
 func (sh *Shell) script(self string, on *guest.Config) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }

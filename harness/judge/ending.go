@@ -30,7 +30,7 @@ var loadRules = map[string]struct {
 		"and stumbles over what should have come of the call"},
 }
 
-// inventsESRCH says whether libbpf answers ESRCH where the other engine passes on
+// inventsESRCH reports whether libbpf answers ESRCH where the other engine passes on
 // the kernel's ENOENT.
 func inventsESRCH(l, other *agent.Load) bool {
 	libbpf := l.Engine == state.EngineLibbpf || l.Engine == state.EngineLibbpfLight
@@ -108,7 +108,7 @@ func (j *Judge) sizedRing(l *agent.Load) bool {
 	})
 }
 
-// callsZero says whether libbpf's loader program was refused where another engine met
+// callsZero reports whether libbpf's loader program was refused where another engine met
 // a kfunc that does not exist.
 func callsZero(l, other *agent.Load) bool {
 	return l.Engine == state.EngineLibbpfLight && other.Engine != l.Engine && missingKfunc.MatchString(bpfsys.LastLine(other.Log))

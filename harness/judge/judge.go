@@ -55,7 +55,7 @@ func (j *Judge) Normalise(loads []agent.Load) {
 	}
 }
 
-// Context says where the state of a load comes from.
+// Context reports where the state of a load comes from.
 func (j *Judge) Context(l *agent.Load) state.Context {
 	return state.Context{Engine: l.Engine, Version: l.Version, Release: j.Release, Object: j.facts}
 }

@@ -86,7 +86,7 @@ var knownRefusals = []knownRefusal{
 		"libbpf v1.8 leaves CO-RE to the kernel in its loader programs, which gives up on types nested deeper than it likes"},
 }
 
-// libbpf looks for every extern before it looks at who refers to it.
+// libbpf looks for every extern before it looks at what refers to it.
 const wantsAll = "libbpf v1.8 wants every kfunc and ksym that the object names, also those of programs that are not loaded"
 
 const unresolved = `extern (\(func ksym\) '[^']+': not found in kernel or module BTFs|'[^']+' \(strong\): not resolved)`
@@ -154,7 +154,7 @@ func sameSaid(x, y string) bool {
 	return slices.ContainsFunc(sameWords, func(r *regexp.Regexp) bool { return r.MatchString(x) && r.MatchString(y) })
 }
 
-// likeLibbpf are refusals of libbpf, and of us who do as it does, of what
+// likeLibbpf are refusals of libbpf, and of our engines, which follow it, of what
 // cilium/ebpf takes.
 var likeLibbpf = forEngines([]string{
 	state.EngineTrace, state.EngineReplay, state.EngineSigned, state.EngineSkelGo, state.EngineSkelC, state.EngineLibbpf, state.EngineLibbpfLight,

@@ -13,7 +13,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// Kind says what a mutation changes.
+// Kind reports what a mutation changes.
 type Kind string
 
 // Kinds of mutations.
@@ -41,7 +41,7 @@ type Program struct {
 	*artefact.Artefact
 }
 
-// Kind says what the mutation changes.
+// Kind reports what the mutation changes.
 func (m *Mutation) Kind() Kind {
 	if m.onLoader != nil {
 		return OfLoader

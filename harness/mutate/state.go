@@ -68,7 +68,7 @@ func Apply(s *state.State, n int) (*state.State, error) {
 	return out, nil
 }
 
-// shown are fields that a state has for those who read differences, or for the
+// shown are fields that a state has for readers of differences, or for the
 // rules that explain some. Compare does not look at them by themselves.
 var shown = map[string]string{
 	"symbols":                 "names of helpers, for listings",
@@ -216,7 +216,7 @@ func (w *walker) fields(v reflect.Value, path []string) {
 	}
 }
 
-// hasField says whether references of this kind have the field: an index only
+// hasField reports whether references of this kind have the field: an index only
 // calls of kernel functions, an offset only addresses in values.
 func hasField(r *state.Ref, name string) bool {
 	switch name {

@@ -35,7 +35,7 @@ func (w *Want) String() string {
 	return strings.Join(parts, " or ")
 }
 
-// Outcome says what became of a mutation.
+// Outcome is what became of a mutation.
 type Outcome string
 
 // Outcomes, from good to bad.
@@ -148,7 +148,7 @@ func (w *Want) stray(f *Found) string {
 
 func show(d *state.Difference) string { return fmt.Sprintf("%s: %s, not %s", d.Field, d.B, d.A) }
 
-// Match says whether text is as the pattern says, in which a star stands for
+// Match reports whether text is as the pattern says, in which a star stands for
 // any text, and for none.
 func Match(pattern, text string) bool {
 	parts := strings.Split(pattern, "*")

@@ -74,7 +74,7 @@ type RuleUse struct {
 	Idle string `json:"idle,omitempty"`
 }
 
-// OK says whether some change aimed at the rule was caught, no two hid behind
+// OK reports whether some change aimed at the rule was caught, no two hid behind
 // it, and it is of use.
 func (u *RuleUse) OK() bool { return u.Caught > 0 && len(u.Hidden) <= 1 && u.Idle == "" }
 
@@ -102,7 +102,7 @@ type Against struct {
 	strict bool
 }
 
-// OK says whether each mutation was caught, where the kernel can load its case.
+// OK reports whether each mutation was caught, where the kernel can load its case.
 func (r *Report) OK() bool {
 	for _, m := range r.Mutations {
 		if m.Outcome != mutate.Caught && m.Outcome != mutate.Unsupported {
@@ -298,7 +298,7 @@ func (m *mutator) load(ctx context.Context, req *agent.Request) ([]agent.Load, *
 	return answer.Loads, nil, nil
 }
 
-// wrong says what is wrong with a case without any mutation, "" if nothing is.
+// wrong reports what is wrong with a case without any mutation, "" if nothing is.
 // Engines that other engines differ from are no reason: see comparable.
 func (m *mutator) wrong(c *suite.Case, plain []agent.Load) string {
 	j := m.Judge(c)
@@ -317,7 +317,7 @@ func (m *mutator) wrong(c *suite.Case, plain []agent.Load) string {
 	return ""
 }
 
-// comparable says whether two loads without any mutation did what the case
+// comparable reports whether two loads without any mutation did what the case
 // expects, and left the same but for what rules explain. It returns the
 // differences that they explain.
 func comparable(j *judge.Judge, c *suite.Case, a, b *agent.Load) ([]state.Difference, bool) {
@@ -453,7 +453,7 @@ func (m *mutator) fired(c *suite.Case, plain []agent.Load) {
 	}
 }
 
-// knownTool says whether an engine's ways are those that the rules know.
+// knownTool reports whether an engine's ways are those that the rules know.
 func knownTool(l *agent.Load) bool {
 	return !strings.HasPrefix(l.Version, engine.Libbpf+" ") || l.Version == rulesLibbpf
 }
@@ -491,7 +491,7 @@ func (m *mutator) aim(c *suite.Case, field string, without, with []state.Differe
 	}
 }
 
-// unexplained says whether the field differs, and no rule explains it.
+// unexplained reports whether the field differs, and no rule explains it.
 func unexplained(list []state.Difference, field string) bool {
 	return slices.ContainsFunc(list, func(d state.Difference) bool { return d.Field == field && d.ExplainedBy == "" })
 }

@@ -31,7 +31,7 @@ type Result struct {
 // Names are the capabilities that have a probe, sorted.
 func Names() []string { return slices.Sorted(maps.Keys(table)) }
 
-// Known says whether a capability has a probe. Beside [Names] there are those that
+// Known reports whether a capability has a probe. Beside [Names] there are those that
 // look for one thing by its name, in the BTF of the kernel and of all modules:
 // "func:NAME", "struct:NAME", "typedef:NAME" and "var:NAME", and "module:NAME" for a
 // module with BTF.

@@ -156,7 +156,7 @@ func onStack(g *generator, _ *env) (Block, bool) {
 	)}, true
 }
 
-// usable says whether a program here may refer to the map.
+// usable reports whether a program here may refer to the map.
 func (e *env) usable(m *Map) bool {
 	if k := m.Value.kind(); (k == kindLock || k == kindTimer) && (e.kind == nil || !e.kind.lock) {
 		return false
@@ -187,7 +187,7 @@ func (m *Map) isHash() bool {
 
 func (m *Map) isArray() bool { return m.Type == mapArray || m.Type == mapPercpuArray }
 
-// isTable says whether a map can be looked up by a key.
+// isTable reports whether a map can be looked up by a key.
 func isTable(m *Map) bool { return m.isHash() || m.isArray() || m.Type == mapLPM }
 
 func isWritable(m *Map) bool { return isTable(m) && m.Flags&flagRDOnlyProg == 0 }
@@ -474,7 +474,7 @@ func eachElement(g *generator, e *env) (Block, bool) {
 	)}, true
 }
 
-// changes says whether a function, or one that it calls, adds elements to a map
+// changes reports whether a function, or one that it calls, adds elements to a map
 // or deletes some.
 func (g *generator) changes(f *Function, name string) bool {
 	found := false
@@ -495,7 +495,7 @@ const (
 	whatDelete = "delete from "
 )
 
-// has says whether all of these externs are there.
+// has reports whether all of these externs are there.
 func (g *generator) has(names ...string) bool {
 	for _, n := range names {
 		if g.o.findExtern(n) == nil {

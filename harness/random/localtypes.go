@@ -133,7 +133,7 @@ func (a *Access) index() (member, elem int) {
 	return at[1], at[2]
 }
 
-// missing says whether the kernel has no such thing.
+// missing reports whether the kernel has no such thing.
 func (a *Access) missing() bool {
 	t := localTypes[a.Type]
 	m, _ := a.index()

@@ -14,10 +14,10 @@ type Object struct {
 	Externs     []Extern
 	Functions   []Function // a function calls only functions before it
 
-	// Lines says that there is line info for each block, and not just for each
+	// Lines means that there is line info for each block, and not just for each
 	// function.
 	Lines bool
-	// Compiled says that the offsets and sizes of data sections are left to the
+	// Compiled means that the offsets and sizes of data sections are left to the
 	// loader, as a compiler does; a static linker fills them in.
 	Compiled bool
 }
@@ -168,7 +168,7 @@ type Insn struct {
 	Core     *Access
 }
 
-// RefKind says how an instruction refers to a thing.
+// RefKind is how an instruction refers to a thing.
 type RefKind uint8
 
 // Kinds of references.

@@ -22,7 +22,7 @@ import (
 
 const objects = 500
 
-// beyondCilium says whether the object has what cilium/ebpf does not know.
+// beyondCilium reports whether the object has what cilium/ebpf does not know.
 func beyondCilium(o *random.Object) bool {
 	return slices.ContainsFunc(o.Externs, func(e random.Extern) bool { return e.Kind == random.Typed || e.Kind == random.Kconfig && e.Weak }) ||
 		slices.ContainsFunc(o.Maps, func(m random.Map) bool { return m.NUMA })

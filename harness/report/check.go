@@ -98,7 +98,7 @@ func (r *reasons) cell(c *result.Checked, l *result.LoadReport) string {
 	return fmt.Sprintf("%s [%d]", word, r.add(l.Detail, lastWords(l.Log), c.Lacks, c.Kernel, l.Engine))
 }
 
-// omitted is what cilium/ebpf says of a log that it cuts.
+// omitted is what cilium/ebpf writes in the place of the rest of a log.
 var omitted = regexp.MustCompile(` \(\d+ line\(s\) omitted\)$`)
 
 // addresses in the verifier's words differ from kernel to kernel.
@@ -155,7 +155,7 @@ func lastWords(log string) []string {
 	return lines[max(len(lines)-maxWords, 0):]
 }
 
-// lastWord is the last line of a verifier's log that says something, "" if none does.
+// lastWord is the last line of a verifier's log that has a reason, "" if none has.
 func lastWord(log string) string {
 	lines := lastWords(log)
 	if len(lines) == 0 {

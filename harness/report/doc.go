@@ -6,5 +6,5 @@
 // the same result.Matrix, as is a page for each report that needs no other file.
 //
 // Names and logs come from objects and guests, and may be anything: they are
-// escaped for whoever reads what is written.
+// escaped for the reader.
 package report

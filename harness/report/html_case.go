@@ -42,7 +42,7 @@ type brokenPage struct{ Pairs, Why string }
 // saidPage is what some engines said alike.
 type saidPage struct{ Engines, Result, Detail, Log string }
 
-// differencePage is a field, and who has what there.
+// differencePage is a field, with each engine's value.
 type differencePage struct {
 	Field  string
 	Line   string // all of it
@@ -146,7 +146,7 @@ func outcomes(c *result.CaseReport) string {
 	return strings.Join(words, "; ")
 }
 
-// says is the first thing that is to be said of a case.
+// says is the first line about a case.
 func says(c *result.CaseReport) string {
 	if text := problem(c); text != "" {
 		return text

@@ -190,7 +190,7 @@ func junitOf(class string, r *result.Report, c *result.CaseReport, bad bool) jun
 	return out
 }
 
-// skipped says whether no two engines could be compared.
+// skipped reports whether no two engines could be compared.
 func skipped(c *result.CaseReport) bool {
 	for _, p := range c.Verdicts {
 		if p.Verdict != result.Unsupported {

@@ -91,7 +91,7 @@ func liveStyle() progress.Style {
 	return style
 }
 
-// unicodeTerminal says whether the user's locale is in UTF-8, see locale(7).
+// unicodeTerminal reports whether the user's locale is in UTF-8, see locale(7).
 func unicodeTerminal() bool {
 	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
 		if v := os.Getenv(name); v != "" {
@@ -163,7 +163,7 @@ func (r *liveRow) add(c *result.CaseReport) {
 	r.failed += len(c.Failures)
 }
 
-// liveVerdicts are in the order of how much they matter to who waits.
+// liveVerdicts are in the order of how much they matter to a person who waits.
 var liveVerdicts = []result.Verdict{result.Different, result.Broken, result.Equal, result.Explained, result.Unsupported}
 
 // table is the table of now, line by line. Columns that matter less come last: a

@@ -303,7 +303,7 @@ func (t *Text) reasons(r *result.Report) {
 // agentRefused is the result of a load that an engine or the kernel refused.
 const agentRefused = "refused"
 
-// times says how long a run took, and the one before.
+// times reports how long a run took, and the one before.
 func times(r *result.Report) string {
 	n := 0
 	for _, of := range r.Summary {
@@ -331,7 +331,7 @@ func duration(seconds float64) string {
 	return d.Round(time.Second).String()
 }
 
-// baseline says what has changed since a former run.
+// baseline reports what has changed since a former run.
 func (t *Text) baseline(r *result.Report) {
 	b := r.Baseline
 	if b == nil {
@@ -353,8 +353,8 @@ func (t *Text) baseline(r *result.Report) {
 	}
 }
 
-// otherSource says that a run and its baseline are of objects from different sources, if
-// they are: then what has changed may be the objects.
+// otherSource is a note that a run and its baseline have objects from different sources,
+// "" if they have not: then the objects may have changed, and not what they come to.
 func otherSource(r *result.Report) string {
 	if r.Baseline == nil || r.Source == "" || r.Baseline.Source == "" || r.Baseline.Source == r.Source {
 		return ""
@@ -365,7 +365,7 @@ func otherSource(r *result.Report) string {
 // verdicts are in the order from good to bad.
 var verdicts = []result.Verdict{result.Equal, result.Explained, result.Unsupported, result.Different, result.Broken}
 
-// agreement says what a user wants to know first: with whom engine replay agrees.
+// agreement reports what a user wants to know first: with whom engine replay agrees.
 func agreement(engines []string, counts []pairCount) []string {
 	line := func(name string, n map[result.Verdict]int) string {
 		text := fmt.Sprintf("%-22s %d of %d equal", name, n[result.Equal], n[result.Equal]+n[result.Explained]+n[result.Different])

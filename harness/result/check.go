@@ -20,7 +20,7 @@ type Checked struct {
 	// Registers is the architecture whose registers the object's programs use, "" if they use none or it is the
 	// kernel's: see [Registers].
 	Registers string
-	// Differ says that engines load the object, but not alike.
+	// Differ means that engines load the object, but not alike.
 	Differ bool
 }
 

@@ -61,13 +61,13 @@ const (
 
 func (s RunState) ended() bool { return s != Waiting && s != Fetching && s != Running }
 
-// OK says whether all is as it should be, on every kernel.
+// OK reports whether all is as it should be, on every kernel.
 func (m *Matrix) OK() bool {
 	return !m.Different() && len(m.Missing) == 0 &&
 		!slices.ContainsFunc(m.Kernels, func(k KernelRun) bool { return k.State != Done || !k.Report.OK() })
 }
 
-// Different says whether a kernel has shown a difference or a failed
+// Different reports whether a kernel has shown a difference or a failed
 // expectation; if there is none and the matrix is not OK, the harness or its
 // input failed.
 func (m *Matrix) Different() bool {

@@ -28,7 +28,7 @@ const (
 type Report struct {
 	Schema int    `json:"schema"` // 1
 	Suite  string `json:"suite"`
-	// Source says in words where the objects of a suite of others come from.
+	// Source describes in words where the objects of a suite of others come from.
 	Source      string       `json:"source,omitempty"`
 	Shard       *suite.Shard `json:"shard,omitempty"` // the part of a matrix that this belongs to
 	Kernel      KernelReport `json:"kernel"`
@@ -116,7 +116,7 @@ func (r *Report) Follow(before *Report) {
 	r.Before = &Before{Started: before.Started, Seconds: before.Seconds}
 }
 
-// KernelReport says which kernel ran.
+// KernelReport is the kernel that ran.
 type KernelReport struct {
 	Name    string `json:"name"`    // as the user typed it
 	Release string `json:"release"` // uname -r in the guest
@@ -136,7 +136,7 @@ type Seconds struct {
 	Phases map[string]float64 `json:"phases,omitempty"`
 }
 
-// Guest says how the first guest came to be, and in what time.
+// Guest reports how the first guest came to be, and in what time.
 func (r *Report) Guest() string {
 	switch {
 	case !r.Restored:
@@ -211,13 +211,13 @@ func (c *CaseReport) Verdict() Verdict {
 	return worst
 }
 
-// OK says whether all is as it should be.
+// OK reports whether all is as it should be.
 func (c *CaseReport) OK() bool {
 	v := c.Verdict()
 	return v != Different && v != Broken && len(c.Failures) == 0
 }
 
-// OK says whether all is as it should be.
+// OK reports whether all is as it should be.
 func (r *Report) OK() bool {
 	if len(r.NotRun) > 0 {
 		return false
@@ -228,7 +228,7 @@ func (r *Report) OK() bool {
 	return r.Failures == 0 && r.Summary[Different] == 0 && r.Summary[Broken] == 0
 }
 
-// Different says whether there is a difference or a failed expectation or, if the run was
+// Different reports whether there is a difference or a failed expectation or, if the run was
 // compared with a former one, anything worse than it was.
 func (r *Report) Different() bool {
 	if r.Baseline != nil {
@@ -293,14 +293,14 @@ func (c *CaseReport) Outcome() string {
 	return string(c.Verdict())
 }
 
-// Loaded says whether an engine loaded the object.
+// Loaded reports whether an engine loaded the object.
 func (l *LoadReport) Loaded() bool { return l.Result == agent.OK }
 
-// Applies says whether a load could be asked of the kernel at all: one by loader
+// Applies reports whether a load could be asked of the kernel at all: one by loader
 // program cannot where a probe finds that there are none.
 func (l *LoadReport) Applies() bool { return l.Result != agent.Unsupported }
 
-// Broken says whether the harness failed.
+// Broken reports whether the harness failed.
 func (l *LoadReport) Broken() bool { return l.Result == agent.Broken }
 
 // PairsOf are all pairs of engines, in their order.

@@ -44,7 +44,7 @@ type evidence struct {
 	tools   func() (*tools, error)
 }
 
-// tools say what did the work, to a reader who has another version of it.
+// tools are the programs that did the work, with versions, for a reader who has others.
 type tools struct {
 	Bpfreplay string              `json:"bpfreplay"` // SHA-256 of the program
 	Build     string              `json:"build,omitempty"`
@@ -99,7 +99,7 @@ var notInNames = regexp.MustCompile(`[^A-Za-z0-9._+-]|^\.`)
 // folderName is a case's name as that of a file.
 func folderName(name string) string { return notInNames.ReplaceAllString(name, "_") }
 
-// wanted says whether a case leaves a folder.
+// wanted reports whether a case leaves a folder.
 func (e *evidence) wanted(c *result.CaseReport) bool {
 	return !c.OK() || c.First != nil || e.Keep == KeepAll && c.Verdict() != result.Equal
 }

@@ -42,7 +42,7 @@ type MatrixOptions struct {
 }
 
 // Matrix runs a suite on several kernels, some at the same time. A kernel
-// that cannot be had, or does not boot, is a row of the matrix that says why,
+// that cannot be fetched, or does not boot, is a row of the matrix with the reason,
 // and the others run. Kernels that are on this machine run first, while others
 // are fetched.
 //

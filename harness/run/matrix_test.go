@@ -28,7 +28,7 @@ func noKernels(t *testing.T) func(func(string)) (*vmimage.Store, error) {
 	}
 }
 
-// A kernel that cannot be had is a row that says why.
+// A kernel that cannot be fetched is a row with the reason.
 func TestMatrixUnavailable(t *testing.T) {
 	out := t.TempDir()
 	suite := &suite.Suite{Name: "s", Cases: []suite.Case{{Name: "one"}, {Name: "two"}}}

@@ -38,7 +38,7 @@ type Options struct {
 	// guest of its own.
 	Jobs    int
 	Isolate bool
-	// Keep says which cases leave a folder with evidence in Out: "" those that fail,
+	// Keep is which cases leave a folder with evidence in Out: "" those that fail,
 	// or KeepAll.
 	Keep string
 	// Again are the lines of a shell script which runs a case on a kernel once more, as
@@ -54,7 +54,7 @@ type Options struct {
 	// compared with their like; "" if they are not, nor is one without a file. A case
 	// that fails as it did then is not run once more.
 	Baselines string
-	// First says which modules guests have loaded before the first case. It is called
+	// First returns the modules that guests have loaded before the first case. It is called
 	// once for a kernel; nil for none.
 	First func(ctx context.Context, s *vmimage.Store, k *vmimage.Kernel, note func(string)) (guest.Preloaded, error)
 	// Budget bounds what the guests take of this machine, together with those of

@@ -73,7 +73,7 @@ func (r *runner) prepare(ctx context.Context) error {
 	return nil
 }
 
-// behaves says whether programs are attached: what is timed is only loaded.
+// behaves reports whether programs are attached: what is timed is only loaded.
 func (r *runner) behaves() bool { return !r.Still && r.Repeat <= 1 }
 
 // toolFiles are bpftool and its libraries, if an engine needs them.

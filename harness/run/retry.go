@@ -67,11 +67,11 @@ func (w *worker) attempts(ctx context.Context, c *suite.Case, req *agent.Request
 	return last, first, nil
 }
 
-// known says whether a case that fails did so in the run that this one is compared
+// known reports whether a case that fails did so in the run that this one is compared
 // with.
 func (r *runner) known(c *result.CaseReport) bool { return r.baseline != nil && r.baseline.Known(c) }
 
-// told says what became of the first attempt, where the second one is reported.
+// told reports what became of the first attempt, where the second one is reported.
 func (a *attempt) told(second *attempt) string {
 	where := "in a new guest"
 	if a.hung {

@@ -214,7 +214,7 @@ func (r *runner) wasAlive() bool {
 // case, is given up.
 const unbornGuests = 2
 
-// startAgain says whether to start another guest in place of one that did not say
+// startAgain reports whether to start another guest in place of one that did not say
 // hello. As long as none ever did, the run has nothing to run on; later that only
 // costs the case.
 func (r *runner) startAgain(ctx context.Context, err error) (_ error, again bool) {

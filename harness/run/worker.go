@@ -125,7 +125,7 @@ type attempt struct {
 	reply  *guest.Reply
 	ran    int    // cases that the guest had run before
 	last   string // the last of them
-	// hung says that the guest, a copy of a saved one, hung: its QEMU may be to blame.
+	// hung means that the guest, a copy of a saved one, hung: its QEMU may be to blame.
 	hung bool
 }
 
@@ -211,7 +211,7 @@ func (w *worker) leave(ctx context.Context) error {
 	return nil
 }
 
-// lazy says whether the guest is asked only at its end for what was left behind: a
+// lazy reports whether the guest is asked only at its end for what was left behind: a
 // suite of a thousand cases would wait for freed ids half of its time.
 func (r *runner) lazy() bool { return r.suite.External && !r.Isolate }
 

@@ -136,8 +136,8 @@ func (c *capturer) identify(ctx context.Context, maps, programs []Handle) ([]*ra
 	return raws, nil
 }
 
-// check says whether a handle leads to a map or a program. The kernel answers
-// questions about either to those who take it for the other.
+// check reports whether a handle leads to a map or a program. The kernel answers
+// questions about either to a caller that takes it for the other.
 func (c *capturer) check(h Handle, kind, want string) error {
 	got, err := os.Readlink(filepath.Join(c.kernel.proc, "self/fd", strconv.Itoa(h.FD)))
 	if errors.Is(err, os.ErrNotExist) {
@@ -152,8 +152,8 @@ func (c *capturer) check(h Handle, kind, want string) error {
 	return nil
 }
 
-// give names an id. A name or an id that comes twice is a mistake of whoever
-// made the handles, which must not pass for a difference.
+// give names an id. A name or an id that comes twice is a mistake in the
+// handles, and must not pass for a difference.
 func give(names map[uint32]string, kind string, id uint32, name string) error {
 	if have, ok := names[id]; ok {
 		return fmt.Errorf("%s %s: %w: it is %s %s too", kind, name, ErrHandle, kind, have)
@@ -230,7 +230,7 @@ func (c *capturer) settle(m *Map) string {
 	}
 }
 
-// named says whether a handle has this name.
+// named reports whether a handle has this name.
 func (c *capturer) named(name string) bool {
 	for _, have := range c.mapNames {
 		if have == name {

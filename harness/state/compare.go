@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Context says where a state comes from.
+// Context is where a state comes from.
 type Context struct {
 	Engine  string // "direct", "trace", "replay", "libbpf", "libbpf-light" …
 	Version string // "libbpf v1.8", "" if unknown

@@ -38,7 +38,7 @@ var addresses = map[string]memoryLayout{
 // verifier made of it: the number of the helper bpf_tail_call.
 const tailCall = 12
 
-// bounds says where the functions of a program start, ascending; the first is 0.
+// bounds is where the functions of a program start, ascending; the first is 0.
 type bounds []int
 
 // index returns which function starts at instruction i.

@@ -42,7 +42,7 @@ func NewKernel() *Kernel {
 	return k
 }
 
-// ShareTypes makes k take the BTF of vmlinux from someone who has read it
+// ShareTypes makes k take the BTF of vmlinux from another that has read it
 // already; it is several megabytes.
 func (k *Kernel) ShareTypes(types func() (*btf.Spec, error)) { k.types = types }
 
@@ -60,7 +60,7 @@ func (k *Kernel) Preload() error {
 	return err
 }
 
-// startLookup says whether names can be asked for one by one, and sees to it.
+// startLookup reports whether names can be asked for one by one, and sees to it.
 // stopLookup must follow: what it loads must not outlive a capture.
 func (k *Kernel) startLookup() bool {
 	if k.lookup != nil {

@@ -71,7 +71,7 @@ func (c *capturer) describeMap(h Handle) (*Map, error) {
 	return m, err
 }
 
-// access says what the fd of a map may be used for: BPF_F_RDONLY and BPF_F_WRONLY
+// access reports what the fd of a map may be used for: BPF_F_RDONLY and BPF_F_WRONLY
 // are flags of the fd (4.15), and not among those of the map.
 func access(fd int) (string, error) {
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)

@@ -203,7 +203,7 @@ func findMember(spec *btf.Spec, id btf.TypeID, name string) (member, bool) {
 	return member{}, false
 }
 
-// startPeek returns the program, nil if this kernel cannot have it: it then says
+// startPeek returns the program, nil if this kernel cannot have it: it then reports
 // less.
 func (k *Kernel) startPeek() *peek {
 	if k.peek != nil || k.blind {

@@ -103,7 +103,7 @@ func RuleIDs(explainedBy string) []string {
 	return strings.Split(explainedBy, separator)
 }
 
-// Reason says why a difference is explained: the reasons of all rules in a
+// Reason reports why a difference is explained: the reasons of all rules in a
 // [Difference.ExplainedBy].
 func Reason(explainedBy string) string {
 	var reasons []string
@@ -193,7 +193,7 @@ func explain(pattern string, a, b side) string {
 	return ""
 }
 
-// sides says whether the rule is about these two states, and which is which.
+// sides reports whether the rule is about these two states, and which is which.
 func (r *Rule) sides(a, b side) (left, right side, ok bool) {
 	if !atLeast(a.Release, r.Since) || !atLeast(b.Release, r.Since) {
 		return a, b, false
@@ -216,7 +216,7 @@ func (r *Rule) knows(version string) bool {
 	return !ok || atLeast(v, r.LibbpfSince) && (r.LibbpfBefore == "" || !atLeast(v, r.LibbpfBefore))
 }
 
-// atLeast says whether a kernel release is of version since or later.
+// atLeast reports whether a kernel release is of version since or later.
 func atLeast(release, since string) bool {
 	if since == "" {
 		return true
@@ -339,7 +339,7 @@ var table = []Rule{
 	},
 	{
 		ID:     "not-autoloaded",
-		Reason: `cilium/ebpf loads programs of SEC("?...") too, libbpf leaves them to who asks for them`,
+		Reason: `cilium/ebpf loads programs of SEC("?...") too, libbpf only if they are asked for`,
 		Left:   cilium, Right: libbpfLike,
 		Case:   "prog_autoload",
 		Fields: []string{"program *"},
@@ -666,7 +666,7 @@ var table = []Rule{
 	},
 }
 
-// sameButHidden says whether two types of data sections differ only in that
+// sameButHidden reports whether two types of data sections differ only in that
 // hidden variables are global in one and static in the other.
 func sameButHidden(left, right side) bool {
 	if right.Object == nil {
@@ -725,7 +725,7 @@ func sameFunctions(a, b *Program) bool {
 	return len(a.Functions) == len(b.Functions) && len(a.order(b)) == len(a.Functions)
 }
 
-// inOrder says whether the functions of a program, of which the verifier may
+// inOrder reports whether the functions of a program, of which the verifier may
 // have taken some out, are in this order.
 func inOrder(p *Program, order []string) bool {
 	at := -1
@@ -752,7 +752,7 @@ func everyFunction(left, right side, same func(a, b *Function) bool) bool {
 	return true
 }
 
-// sameCode says whether two programs have the same functions with the same
+// sameCode reports whether two programs have the same functions with the same
 // instructions, in whatever order and but for what rules explain, and both
 // dumps are complete.
 func sameCode(left, right side) bool {
@@ -762,7 +762,7 @@ func sameCode(left, right side) bool {
 	})
 }
 
-// explainedBy says whether the rule explains an instruction of the function
+// explainedBy reports whether the rule explains an instruction of the function
 // that is compared, or of any if it is the program.
 func explainedBy(left, right side, rule string) bool {
 	for i := range left.p.Functions {
@@ -818,13 +818,13 @@ func sameNumberOfTypes(left, right side, more int) bool {
 	return a != nil && b != nil && a.Types+more == b.Types
 }
 
-// refersToFunctions says whether a function calls another of its program, or takes
+// refersToFunctions reports whether a function calls another of its program, or takes
 // the address of one.
 func refersToFunctions(f *Function) bool {
 	return slices.ContainsFunc(f.Refs, func(r Ref) bool { return r.Kind == RefCall || r.Kind == RefFunc })
 }
 
-// looksBack says whether a function of the program takes the address of one that is
+// looksBack reports whether a function of the program takes the address of one that is
 // not behind it.
 func (p *Program) looksBack(f *Function) bool {
 	at := func(name string) int {
@@ -833,7 +833,7 @@ func (p *Program) looksBack(f *Function) bool {
 	return slices.ContainsFunc(f.Refs, func(r Ref) bool { return r.Kind == RefFunc && at(r.To) <= at(f.Name) })
 }
 
-// refersToMaps says whether a function refers to a map or to a place in one.
+// refersToMaps reports whether a function refers to a map or to a place in one.
 func refersToMaps(f *Function) bool {
 	return slices.ContainsFunc(f.Refs, func(r Ref) bool { return r.Kind == RefMap || r.Kind == RefValue })
 }
@@ -854,7 +854,7 @@ func kfuncsOf(left, right side) [][2]Ref {
 	return pairs
 }
 
-// onlyModuleIndexes says whether indexes differ for kfuncs of modules only,
+// onlyModuleIndexes reports whether indexes differ for kfuncs of modules only,
 // and those have one on both sides.
 func onlyModuleIndexes(pairs [][2]Ref) bool {
 	for _, p := range pairs {
@@ -868,7 +868,7 @@ func onlyModuleIndexes(pairs [][2]Ref) bool {
 	return len(pairs) > 0
 }
 
-// ownSlots says whether each kfunc of a module that the program calls has a slot
+// ownSlots reports whether each kfunc of a module that the program calls has a slot
 // of fd_array to itself, and all calls of it use that one. It is so in what we
 // load; others give modules slots, or calls.
 func ownSlots(s side) bool {

@@ -106,7 +106,7 @@ func (s *slot) onlyImmediate() bool {
 	return s.refX == nil && s.refY == nil && bytes.Equal(s.x[at:at+4], s.y[at:at+4])
 }
 
-// constant says whether instruction i moves a constant into a register.
+// constant reports whether instruction i moves a constant into a register.
 func constant(p insn.Insns, i int) bool {
 	return p.Op(i) == 0xb7 || p.Op(i) == 0xb4 || p.IsLdImm64(i) && p.Src(i) == 0
 }
@@ -237,7 +237,7 @@ func layout(m *Map) map[string]place {
 	return places
 }
 
-// sameVariables says whether two layouts have the same variables of the same sizes.
+// sameVariables reports whether two layouts have the same variables of the same sizes.
 func sameVariables(a, b map[string]place) bool {
 	if len(a) == 0 || len(a) != len(b) {
 		return false
@@ -250,7 +250,7 @@ func sameVariables(a, b map[string]place) bool {
 	return true
 }
 
-// sameBut says whether the types of two data sections are the same but for where
+// sameBut reports whether the types of two data sections are the same but for where
 // the variables are, and how large the whole is with that.
 func sameBut(a, b *Map) bool {
 	rest := func(m *Map) []string {
@@ -261,7 +261,7 @@ func sameBut(a, b *Map) bool {
 	return sameVariables(layout(a), layout(b)) && slices.Equal(rest(a), rest(b))
 }
 
-// holdsLayout says whether the value of a data section's map is as large as its type.
+// holdsLayout reports whether the value of a data section's map is as large as its type.
 func holdsLayout(m *Map) bool {
 	end := total.FindStringSubmatch(m.Value)
 	return end != nil && end[1] == strconv.Itoa(int(m.ValueSize))
@@ -269,7 +269,7 @@ func holdsLayout(m *Map) bool {
 
 var total = regexp.MustCompile(`\} /\* (\d+) bytes \*/`)
 
-// sameValues says whether each variable of two data sections has the same value,
+// sameValues reports whether each variable of two data sections has the same value,
 // and there is nothing else.
 func sameValues(a, b *Map) bool {
 	left, right := layout(a), layout(b)
@@ -286,7 +286,7 @@ func sameValues(a, b *Map) bool {
 	return a.Contents.NotRead == "" && b.Contents.NotRead == ""
 }
 
-// holdsOnly says whether nothing of a data section but these places is set.
+// holdsOnly reports whether nothing of a data section but these places is set.
 func (m *Map) holdsOnly(places map[string]place) bool {
 	entries := m.Contents.Entries
 	if len(entries) == 0 {
@@ -323,7 +323,7 @@ func isKconfigKey(rendered string) bool {
 	return strings.HasSuffix(rendered, "/* unsigned, 32 bits of 4 bytes */")
 }
 
-// isReferenced says whether the instructions of any program refer to a map.
+// isReferenced reports whether the instructions of any program refer to a map.
 func isReferenced(s *State, mapName string) bool {
 	return slices.ContainsFunc(s.Programs, func(p Program) bool { return slices.Contains(p.Maps, mapName) })
 }

@@ -20,7 +20,7 @@ type State struct {
 	Strings []string `json:"strings,omitempty"`
 
 	// Symbols names helpers ("+0x1a40": distance from __bpf_call_base, which is
-	// what the instructions hold) for those who read a difference. Compare uses
+	// what the instructions hold) for readers of a difference. Compare uses
 	// it for nothing else. See [State.Symbolise].
 	Symbols map[string]string `json:"symbols,omitempty"`
 }
@@ -68,7 +68,7 @@ type Map struct {
 
 // Contents are the elements of a map.
 type Contents struct {
-	// NotRead says why there are no Entries, empty if they were read.
+	// NotRead is why there are no Entries, empty if they were read.
 	NotRead string `json:"not_read,omitempty"`
 	// Entries are sorted by key. Those of arrays whose value is all zero are
 	// left out.

@@ -192,7 +192,7 @@ func isStructOpsFilled(left, right side, mixed bool) bool {
 	return missing == 0 && (others > 0) == mixed
 }
 
-// implements says whether a function is a member of some struct_ops map of a type.
+// implements reports whether a function is a member of some struct_ops map of a type.
 func (f *Facts) implements(kind, member, function string) bool {
 	for _, m := range f.StructOps {
 		if m.Type == kind && m.Members[member] == function {

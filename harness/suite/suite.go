@@ -28,7 +28,7 @@ import (
 type Suite struct {
 	Name  string `yaml:"suite"`
 	Cases []Case `yaml:"cases"`
-	// Source says in words where the objects come from, if they are others'.
+	// Source describes in words where the objects come from, if they are others'.
 	Source string `yaml:"-"`
 	// Absent says, by name, why there is no object for a case, such as that it does not compile.
 	Absent map[string]string `yaml:"-"`
@@ -75,7 +75,7 @@ type Case struct {
 	Own bool `yaml:"-"` // an object that somebody named on the command line
 }
 
-// Expect says how the loads of a case are to end.
+// Expect is how the loads of a case are to end.
 type Expect struct {
 	Result  string `yaml:"result,omitempty"`  // "ok", the default, or "refused"
 	Errno   string `yaml:"errno,omitempty"`   // of refusals that have one
@@ -324,7 +324,7 @@ func ReplaceBeside(list []agent.Replaced) map[string]string {
 	return names
 }
 
-// Allows says why the guest's kernel may print such a complaint.
+// Allows reports why the guest's kernel may print such a complaint.
 func (c *Case) Allows(line string) (reason string, ok bool) {
 	for part, reason := range c.Splats {
 		if strings.Contains(line, part) {

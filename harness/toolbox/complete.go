@@ -20,7 +20,7 @@ func (s *session) complete(line string, pos int) (head string, words []string, t
 	return head, files(s.runner.Dir, word), tail
 }
 
-// begins says whether a command begins behind this part of a line.
+// begins reports whether a command begins behind this part of a line.
 func begins(head string) bool {
 	head = strings.TrimRight(head, " \t")
 	return head == "" || strings.HasSuffix(head, "|") || strings.HasSuffix(head, "&") ||

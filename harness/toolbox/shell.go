@@ -130,7 +130,7 @@ func (s *session) wrong(name string, err error) {
 // interrupted is the status of a command that was interrupted: 128 and SIGINT.
 const interrupted = 130
 
-// run runs one command line, and says whether the shell is to end. An interrupt
+// run runs one command line, and reports whether the shell is to end. An interrupt
 // ends the command, not the shell.
 func (s *session) run(stmt *syntax.Stmt) (exit bool) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)

@@ -57,7 +57,7 @@ func (a Accelerator) CPUs(host int) int {
 	return 1
 }
 
-// ErrKVMUnusable says that KVM was asked for and does not work here.
+// ErrKVMUnusable means that KVM was asked for and does not work here.
 var ErrKVMUnusable = errors.New("KVM is not usable on this host")
 
 // ChooseAccelerator decides what runs a guest. Auto means KVM only if a probe shows that it works: that /dev/kvm

@@ -17,7 +17,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 )
 
-// Config says which guest to start. Kernel and Initrd must be set.
+// Config is the guest to start. Kernel and Initrd must be set.
 type Config struct {
 	// Arch is the architecture of the guest, as [arch.Arch] calls it: this machine's if empty.
 	Arch string
@@ -225,7 +225,7 @@ func readableFile(what, path string) (string, error) {
 	return filepath.Abs(path)
 }
 
-// MissingQEMUError says that there is no QEMU to run, and how to get it.
+// MissingQEMUError means that there is no QEMU to run. Its text names the package that has one.
 type MissingQEMUError struct {
 	// Arch is the architecture that it was to emulate.
 	Arch string

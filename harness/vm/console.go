@@ -197,7 +197,7 @@ func openConsole(path string) (*console, error) {
 	return &console{file: file}, nil
 }
 
-// poll reads what was added since the last call and says whether that was anything.
+// poll reads what was added since the last call and reports whether that was anything.
 func (c *console) poll() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

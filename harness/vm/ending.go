@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Reason says how a guest came to its end.
+// Reason is how a guest came to its end.
 type Reason string
 
 const (
@@ -34,7 +34,7 @@ const (
 	// Flooded: the guest filled its console with more than [MaxConsole] bytes.
 	Flooded Reason = "flooded its console"
 	// Garbled: what the guest sent on the port is not what was agreed with it.
-	// Whoever reads the port says so; this package does not know.
+	// The reader of the port finds out; this package does not know.
 	Garbled Reason = "sent nonsense"
 	// Failed: QEMU ended of its own accord and not because the guest did.
 	Failed Reason = "QEMU failed"
@@ -44,7 +44,7 @@ const (
 	Closed Reason = "was closed"
 )
 
-// Hang says that one of our clocks expired.
+// Hang reports whether one of our clocks expired.
 func (r Reason) Hang() bool { return r == NoBoot || r == Silent || r == Overdue }
 
 // Ending is how a guest came to its end. As an error it is one line.

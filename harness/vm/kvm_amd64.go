@@ -70,7 +70,7 @@ var probeCode = append(
 	binary.LittleEndian.AppendUint32([]byte{0x66, 0xb9}, probeIterations),
 	0x66, 0x49, 0x75, 0xfc, 0xf4)
 
-// probeKVM runs the smallest guest there is and says what is wrong with KVM, if anything is.
+// probeKVM runs the smallest guest there is and returns nil if KVM works, or else why it does not.
 //
 // It returns by its deadline, come what may. The virtual CPU is asked to leave the guest with a
 // signal; if it does not, its thread is left behind, and the kernel cleans up when our process ends.

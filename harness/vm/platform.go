@@ -21,7 +21,7 @@ type platform struct {
 	// maxLine is the longest command line that a kernel takes, in bytes (COMMAND_LINE_SIZE with the zero at its
 	// end). Of a longer one kernels take a part, or hang.
 	maxLine int
-	// panicDevice says that distributions' kernels have a driver for QEMU's panic device.
+	// panicDevice means that distributions' kernels have a driver for QEMU's panic device.
 	panicDevice bool
 	// how has the guest's kernel say where it is.
 	how interruption
@@ -33,7 +33,7 @@ type platform struct {
 type interruption interface {
 	// params are kernel parameters that make it heed the interruption.
 	params() []string
-	// input says that it needs to write to the console.
+	// input means that it needs to write to the console.
 	input() bool
 	interrupt(vm *VM)
 	// words say what found the guest.

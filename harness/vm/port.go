@@ -66,7 +66,7 @@ func (p *Port) explain(err error) error {
 	return ending
 }
 
-// readable says whether the guest has sent something that nobody has read yet.
+// readable reports whether the guest has sent something that nobody has read yet.
 func (p *Port) readable() bool {
 	conn, err := p.file.SyscallConn()
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errQMPClosed says that QEMU closed the control connection, as it does when it ends.
+// errQMPClosed means that QEMU closed the control connection, as it does when it ends.
 var errQMPClosed = errors.New("QMP connection closed")
 
 // QMPError is an error that QEMU answered to a QMP command.

@@ -27,7 +27,7 @@ const (
 // savedFormat changes with what the files mean.
 const savedFormat = 1
 
-// savedRecord says what the other files were when they were complete. Of the memory, which is large, only
+// savedRecord is what the other files were when they were complete. Of the memory, which is large, only
 // what any later write to it would change.
 type savedRecord struct {
 	Format   int       `json:"format"`
@@ -37,7 +37,7 @@ type savedRecord struct {
 	Console  string    `json:"console"` // SHA-256
 }
 
-// RestoreError says that a saved guest did not come back to life. One that is booted in its place may.
+// RestoreError means that a saved guest did not come back to life. One that is booted in its place may.
 type RestoreError struct {
 	// Dir is the saved guest's directory.
 	Dir string

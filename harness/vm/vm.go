@@ -270,7 +270,7 @@ func (vm *VM) observe(ev qmpEvent) {
 	}
 }
 
-// finish waits for QEMU's end, whoever brings it about, and draws up the ending.
+// finish waits for QEMU's end, whatever the cause, and draws up the ending.
 func (vm *VM) finish() {
 	<-vm.proc.exited
 	lived := time.Since(vm.started)

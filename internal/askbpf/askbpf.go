@@ -1,6 +1,6 @@
 // Package askbpf finds out whether bpf(2) can be used on this machine, in a
-// process of its own: a kernel whose BPF is stuck never answers, and does not let
-// go of whoever asked.
+// process of its own: a kernel whose BPF is stuck never answers, and the process that
+// asked cannot be killed.
 //
 // A program that imports it and calls [Ask] calls [Child] first thing, as it is run
 // once more for that.

@@ -134,7 +134,7 @@ func (b *bench) perCase(ctx context.Context, flags ...string) (time.Duration, er
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
-// restoreMany restores a saved guest many times, by a run each, and says how often that went well.
+// restoreMany restores a saved guest many times, by a run each, and reports how often that went well.
 func (b *bench) restoreMany(ctx context.Context) error {
 	if _, err := b.vmtest(ctx, trivial); err != nil { // builds, and saves the guest
 		return err

@@ -61,7 +61,7 @@ func LoadBTF(types, log []byte) (int, error) {
 	return Call(BTFLoad, &a)
 }
 
-// Statistics says whether a line of a verifier's log is one of those with which it
+// Statistics reports whether a line of a verifier's log is one of those with which it
 // ends, whatever was found (print_verification_stats; of each subprogram from 7.3 on).
 func Statistics(line string) bool {
 	for _, begin := range []string{"stack depth ", "insns processed", "max_states"} {
@@ -72,7 +72,7 @@ func Statistics(line string) bool {
 	return counts(line, "processed ", " insns") || counts(line, "verification time ", "") || counts(line, "subprog ", " (")
 }
 
-// counts says whether a line begins with a number between two words.
+// counts reports whether a line begins with a number between two words.
 func counts(line, before, after string) bool {
 	number, ok := strings.CutPrefix(line, before)
 	rest := strings.TrimLeft(number, "0123456789")

@@ -70,7 +70,7 @@ func (l Linkage) String() string {
 	return fmt.Sprintf("linkage %d", uint32(l))
 }
 
-// layout says how many bytes follow a type's 12-byte header: info once, elem for
+// layout is how many bytes follow a type's 12-byte header: info once, elem for
 // each of its vlen elements.
 type layout struct {
 	info, elem uint8

@@ -11,7 +11,7 @@ import (
 // may carry longer records, of which only these bytes mean something.
 const RecordSize = 16
 
-// Kind says which property of the target a record asks for: enum
+// Kind is the property of the target that a record asks for: enum
 // bpf_core_relo_kind (uapi, 5.17).
 type Kind uint32
 
@@ -61,7 +61,7 @@ type Record struct {
 	Kind      Kind
 }
 
-// String says what the record asks for, in terms of the local types:
+// String reports what the record asks for, in terms of the local types:
 //
 //	byte_off struct task_struct.pid (0:12 @ offset 1234)
 //	enumval_value enum pid_type::PIDTYPE_SID = 3

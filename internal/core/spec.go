@@ -161,7 +161,7 @@ func (s *spec) enterElem(t *btf.Type, index uint32) (btf.TypeID, error) {
 	return elem, s.advanceElems(elem, index)
 }
 
-// isFlexible says whether an array is a flexible one: the last member of its
+// isFlexible reports whether an array is a flexible one: the last member of its
 // struct, without a length. from is the step that led to it.
 func (ts *types) isFlexible(array *btf.Type, from accessor) (bool, error) {
 	if from.name == "" || array.Array.Len > 0 {

@@ -55,7 +55,7 @@ type comparer struct {
 	steps         int // left for this record
 }
 
-// Compatible says whether two types are compatible as libbpf's
+// Compatible reports whether two types are compatible as libbpf's
 // bpf_core_types_are_compat has it: the same kinds all the way down, as many
 // parameters, and no look into structs, unions and enums.
 func Compatible(local *btf.Spec, a btf.TypeID, target *btf.Spec, b btf.TypeID) (bool, error) {

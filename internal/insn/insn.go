@@ -62,9 +62,9 @@ func (p Insns) SetImm(i int, imm int32) {
 	binary.LittleEndian.PutUint32(p[i*Size+4:], uint32(imm))
 }
 
-// IsLdImm64 says whether instruction i is the first slot of an ld_imm64 whose
+// IsLdImm64 reports whether instruction i is the first slot of an ld_imm64 whose
 // second slot is there too.
 func (p Insns) IsLdImm64(i int) bool { return p.Op(i) == LdImm64 && i+1 < p.Len() }
 
-// IsCallTo says whether instruction i is a call of the given kind.
+// IsCallTo reports whether instruction i is a call of the given kind.
 func (p Insns) IsCallTo(i int, pseudo uint8) bool { return p.Op(i) == Call && p.Src(i) == pseudo }

@@ -195,7 +195,7 @@ func (o *opener) dataMapOf(kind MapKind, section string, data []byte, size uint3
 	return m
 }
 
-// mmapable says whether user space has a use for mapping a data section: some
+// mmapable reports whether user space has a use for mapping a data section: some
 // variable in it is visible outside the object.
 func (o *opener) mmapable(id btf.TypeID) bool {
 	sec, err := o.obj.BTF.Type(id)

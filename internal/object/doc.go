@@ -5,7 +5,7 @@
 // bytes of the file and on nothing else: no kernel, no /proc, no page size or
 // number of CPUs. What does depend on the target, such as the values of kconfig
 // variables or the size of a ring buffer that is not a whole number of pages, is
-// left for whoever plans the load.
+// left for the planner of the load.
 //
 // The rules are those of libbpf 1.8: which functions are programs, what a
 // section name means, how a map is declared, how data sections are named and
@@ -20,7 +20,7 @@
 // what it costs.
 //
 // Instructions stay the bytes that the compiler wrote. A relocation names the
-// instruction, and whoever builds the final program changes it:
+// instruction, and the builder of the final program changes it:
 //
 //	RelocMap, RelocMapValue   ld_imm64: source register 1 or 2, fd, offset
 //	RelocCall                 call: imm is the distance to the function

@@ -43,7 +43,7 @@ var (
 	ErrNoBTF = errors.New("BTF is required, but is missing or corrupted; compile with -g")
 )
 
-// Error says what is wrong with an object, and where. Err wraps one of the
+// Error reports what is wrong with an object, and where. Err wraps one of the
 // sentinels of this package or of package btf.
 type Error struct {
 	Object  string // as libbpf calls it: 15 characters of the file's name

@@ -139,7 +139,7 @@ func (o *opener) readExtern(sym *symbol, datasecs map[btf.TypeID]btf.TypeID) (Ex
 	}
 }
 
-// usedBy says which functions refer to a symbol: `, and "run" in section "xdp" refers
+// usedBy reports which functions refer to a symbol: `, and "run" in section "xdp" refers
 // to it`. Relocations have not been read yet.
 func (o *opener) usedBy(sym *symbol) string {
 	var users []string

@@ -86,7 +86,7 @@ type Map struct {
 	Data     []byte
 	DataSize uint32
 
-	// Frozen says that the map is frozen after it was filled (.rodata*, .kconfig).
+	// Frozen means that the map is frozen after it was filled (.rodata*, .kconfig).
 	Frozen bool
 
 	// Inner is the template of the inner maps of a map-in-map, or nil.
@@ -227,7 +227,7 @@ type ProgramType struct {
 	Pattern string
 }
 
-// RelocationKind says what an instruction refers to.
+// RelocationKind is what an instruction refers to.
 type RelocationKind int
 
 const (

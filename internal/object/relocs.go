@@ -177,7 +177,7 @@ func (o *opener) resolve(fn, at int, sym *symbol) (Relocation, error) {
 	return r, o.resolveData(fn, &r, p.Imm(at), sym)
 }
 
-// home is the section that a symbol is in, nil for none. The error says if not all
+// home is the section that a symbol is in, nil for none. The error says whether not all
 // of the symbol is inside.
 func (o *opener) home(sym *symbol) (*section, error) {
 	if sym.section <= shnUndef || sym.section >= len(o.elf.sections) {
@@ -236,7 +236,7 @@ func (o *opener) resolveCall(fn int, r *Relocation, sym *symbol) error {
 	return nil
 }
 
-// notInText says where the function is that a call cannot reach.
+// notInText reports where the function is that a call cannot reach.
 func (o *opener) notInText(sym *symbol) error {
 	if sym.section <= shnUndef || sym.section >= len(o.elf.sections) {
 		return malformed("calls can only go to functions in %s, and this one is defined nowhere", secText)

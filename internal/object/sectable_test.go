@@ -61,7 +61,7 @@ var notInDebian = map[string]string{
 	"netfilter": "1.3", "sk_skb/verdict": "1.5", "struct_ops.s+": "1.2",
 }
 
-// older says whether a libbpf is older than the version that brought a row.
+// older reports whether a libbpf is older than the version that brought a row.
 func older(major, minor int, since string) bool {
 	var m, n int
 	if _, err := fmt.Sscanf(since, "%d.%d", &m, &n); err != nil {

@@ -97,7 +97,7 @@ func (f *fixture) forA() attempt {
 // own is what this kernel takes.
 func (f *fixture) own() attempt { return f.as(f.contract) }
 
-// do says how far an attempt comes: "ok", or the command and the errno.
+// do reports how far an attempt comes: "ok", or the command and the errno.
 func (f *fixture) do(a attempt) string {
 	var m bpfsys.Memory
 	defer m.Release()

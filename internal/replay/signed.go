@@ -161,7 +161,7 @@ var refusals = map[unix.Errno]string{
 	unix.EPERM:       "the caller may not load programs, or a security policy does not admit this one",
 }
 
-// explain says in words why the kernel has refused a signed loader program. Other errors
+// explain reports in words why the kernel has refused a signed loader program. Other errors
 // are not its own.
 func (s *signedRun) explain(a *artefact.Artefact, err error, log string) error {
 	var errno unix.Errno
@@ -196,7 +196,7 @@ func (s *signedRun) explain(a *artefact.Artefact, err error, log string) error {
 	return &RefusedError{why, errno}
 }
 
-// refusedItself says why a signed loader program of contract A has returned before its
+// refusedItself reports why a signed loader program of contract A has returned before its
 // first step.
 func (s *signedRun) refusedItself(a *artefact.Artefact, result int32) error {
 	if s.contract == contract.B || result != -int32(unix.EINVAL) {

@@ -137,7 +137,7 @@ func (p *planner) newFD(name string) FD {
 	return FD(len(p.t.FDs) - 1)
 }
 
-// LogicalName is the name of a map that does not depend on who loads it: the
+// LogicalName is the name of a map that does not depend on its loader: the
 // variable, or the section of a data map.
 func LogicalName(m *object.Map) string {
 	switch m.Kind {
@@ -178,7 +178,7 @@ func (p *planner) declareMaps() {
 	}
 }
 
-// created says whether a map is one that the load leaves behind. Jump tables
+// created reports whether a map is one that the load leaves behind. Jump tables
 // are not: each program has its own.
 func (p *planner) created(m *object.Map) bool {
 	if m.Kind == object.MapJumpTable {
@@ -208,7 +208,7 @@ func (p *planner) declarePrograms() {
 	}
 }
 
-// loads says whether function i is loaded as a program of its own. If maps of
+// loads reports whether function i is loaded as a program of its own. If maps of
 // struct_ops use it, that is for them to say.
 func (p *planner) loads(i int) bool {
 	f := &p.obj.Functions[i]
@@ -513,7 +513,7 @@ func attachSymbol(f *object.Function) (Symbol, string) {
 	return s, module
 }
 
-// likeSection says what a section's name may have been meant to be.
+// likeSection reports what a section's name may have been meant to be.
 func likeSection(section string) string {
 	hint := ""
 	if near := object.NearestSection(section); near != "" {

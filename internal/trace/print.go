@@ -291,7 +291,7 @@ func (t *Trace) printCORE(b *bytes.Buffer, c *LoadProgram) {
 	}
 }
 
-// String says what a value depends on.
+// String reports what a value depends on.
 func (s *Setting) String() string {
 	switch s.Kind {
 	case SettingCPUs:

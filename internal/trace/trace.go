@@ -90,7 +90,7 @@ type Need struct {
 	Why        string `json:"why"` // what needs it: "program count: CO-RE relocations"
 }
 
-// SymbolKind says how a symbol is looked up and what the answer looks like.
+// SymbolKind is how a symbol is looked up and what the answer looks like.
 type SymbolKind int
 
 const (
@@ -307,7 +307,7 @@ type LoadProgram struct {
 	Out      FD
 }
 
-// FixupKind says how an instruction is completed.
+// FixupKind is how an instruction is completed.
 type FixupKind int
 
 const (
@@ -362,13 +362,13 @@ func (c *Attach) ProgramField() int {
 }
 
 // Close is close(2) of an fd that is not needed any more. Whatever is still
-// open at the end of a trace and is no output is closed by those who issue it.
+// open at the end of a trace and is no output is closed by the issuer.
 type Close struct {
 	FD   FD
 	Name string
 }
 
-// SettingKind says what decides a Setting.
+// SettingKind is what decides a Setting.
 type SettingKind int
 
 const (

@@ -117,7 +117,7 @@ type Setting struct {
 	Prototype uint32
 }
 
-// String says what decides the setting.
+// String reports what decides the setting.
 func (s *Setting) String() string {
 	switch s.Kind {
 	case "cpus":

@@ -54,7 +54,7 @@ func errnoText(err error) string {
 	return err.Error()
 }
 
-// NeedError says that this kernel lacks something that a load needs. Nothing has been
+// NeedError means that this kernel lacks something that a load needs. Nothing has been
 // created.
 type NeedError struct {
 	Need

@@ -7,7 +7,7 @@
 // that one goroutine has added to the "session" keyring may be in a keyring that the thread
 // of the next system call does not have: the first add_key(2) to it gives the calling thread
 // a session keyring of its own. A serial means the same keyring on every thread. So a Ring
-// is used by its serial, and who uses a keyring by name makes no key of its own.
+// is used by its serial, and a user of a keyring by name makes no key of its own.
 package keyring
 
 import (

@@ -45,7 +45,7 @@ type Options struct {
 	// serials. Keyrings that belong to threads and users cannot be told apart by the
 	// kernel's answer, and are refused.
 	Keyrings []keyring.ID
-	// Enforce says for how long the policy refuses programs; after that it only logs, until
+	// Enforce is for how long the policy refuses programs; after that it only logs, until
 	// Confirm. 0 is to log only.
 	Enforce time.Duration
 }

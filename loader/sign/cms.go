@@ -17,7 +17,7 @@ import (
 
 // A signature is a CMS SignedData (RFC 5652) in the one form that all kernels take, which
 // is also the one that bpftool writes: version 3, SHA-256, no content, no certificates, one
-// signer without attributes, who is named by the subject key identifier of his certificate.
+// signer without attributes, named by the subject key identifier of the certificate.
 type (
 	contentInfo struct {
 		Type    asn1.ObjectIdentifier
