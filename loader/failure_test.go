@@ -420,7 +420,7 @@ func TestNothing(t *testing.T) {
 	}
 }
 
-// TestNoStdin: fd 0 is as good as any other, and is open while a daemon loads.
+// TestNoStdin: fd 0 may be any file, and is open while a daemon loads.
 func TestNoStdin(t *testing.T) {
 	needLoaders(t)
 	tr := steps(t)

@@ -139,8 +139,8 @@ memory() {
 	setsid sh -c 'echo 1000 >/proc/self/oom_score_adj; { head -c "$1K" /dev/zero; exec sleep 100; } | tail -n 1 >/dev/null' sh $hold &
 	holder=$!
 	for _ in $(seq 200); do
-		left=$(awk '/^MemAvailable:/ { print $2 }' /proc/meminfo)
-		[ $left -gt $((total / 9)) ] || break
+		rest=$(awk '/^MemAvailable:/ { print $2 }' /proc/meminfo)
+		[ $rest -gt $((total / 9)) ] || break
 		sleep 0.1
 	done
 	failed=0
@@ -156,7 +156,7 @@ memory() {
 	wait $holder 2>/dev/null
 	[ $failed = 0 ] || wrong memory "$failed of $n had another exit status"
 	leftovers memory
-	say memory "$n runs, 8 at once, with $((left / 1024)) of $((total / 1024)) MiB left, $failed wrong; the holder $held"
+	say memory "$n runs, 8 at once, with $((rest / 1024)) of $((total / 1024)) MiB left, $failed wrong; the holder $held"
 }
 
 # full SIZE mounts a small file system.

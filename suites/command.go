@@ -25,7 +25,7 @@ func command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// complain runs a program whose standard error says why it failed. The error has
+// complain runs a program whose standard error has the reason of a failure. The error has
 // the first line that says "error", or else the last.
 func complain(cmd *exec.Cmd) error {
 	var stderr bytes.Buffer

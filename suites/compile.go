@@ -229,7 +229,7 @@ func sourceText(file string, above []string) (string, error) {
 			continue
 		}
 		if _, err := os.Stat(inner); err != nil {
-			continue // the compiler finds it, or says that it does not
+			continue // the compiler finds it, or reports that it does not
 		}
 		more, err := sourceText(inner, append(slices.Clone(above), file))
 		if err != nil {

@@ -87,7 +87,7 @@ func Read(store *vmimage.Store, name string) (*Corpus, error) {
 // write makes the corpus the one that [Read] returns.
 func (c *Corpus) write(store *vmimage.Store) error {
 	c.Uses = c.Uses[:0]
-	// What is kept or removed as a whole is named by two words.
+	// A part that is kept or removed as a whole is named by two words.
 	add := func(key string) {
 		parts := strings.SplitN(key, "/", 3)
 		if key = path.Join(parts[:min(len(parts), 2)]...); key != "" && !slices.Contains(c.Uses, key) {

@@ -21,7 +21,7 @@
 // headers that it could include, of the flags and of the compiler: a change to one
 // program compiles one, a change to a header compiles all.
 //
-// What does not compile is no error. The corpus says why, and what is compared
+// A source that does not compile is no error. The corpus has the reason, and what is compared
 // later counts it.
 //
 // # Test modules

@@ -134,7 +134,7 @@ func (c *Corpus) debian() *vmimage.Package {
 type builder struct {
 	Options
 	source   string // directory
-	compiler string // what clang says it is
+	compiler string // clang's version
 	system   []string
 	tools    string // directory with bpftool, include and libbpf.a
 	toolsKey string

@@ -30,7 +30,7 @@ type TestModules struct {
 	Files []string `json:"files,omitempty"`
 	// Errors says, by module, why it did not build.
 	Errors map[string]string `json:"errors,omitempty"`
-	// Reason is why there are none at all; "" if there are.
+	// Reason is why no module was built; "" if one was.
 	Reason string `json:"reason,omitempty"`
 }
 
@@ -57,7 +57,7 @@ type ModuleOptions struct {
 // BuildModules returns the test modules for a kernel, and builds them if that was
 // not done before, nor tried: that a kernel's headers have left the archive, or
 // that a module does not compile, is remembered. That is no error but a Reason.
-// What is known needs no network.
+// A known result needs no network.
 func BuildModules(ctx context.Context, o ModuleOptions) (*TestModules, error) {
 	if o.Say == nil {
 		o.Say = func(string) {}
@@ -418,7 +418,7 @@ func (j *jailed) make(ctx context.Context, dir, name string) error {
 	if err := complain(jail(ctx, j.root, "make", "-s", "-C", j.headers, "M="+in, "modules")); err != nil {
 		return err
 	}
-	// What a debugger wants is much larger than the rest.
+	// Debug information is much larger than the rest.
 	return complain(jail(ctx, j.root, "strip", "--strip-debug", in+"/"+name+".ko"))
 }
 

@@ -127,7 +127,7 @@ func TestBuildModules(t *testing.T) {
 	assert.Check(t, known == nil)
 }
 
-// TestNoModules: that there are none is known, too, and said with its reason.
+// TestNoModules: that there are no modules is remembered, with the reason.
 func TestNoModules(t *testing.T) {
 	store, err := vmimage.Open(vmimage.Options{Cache: t.TempDir()})
 	assert.NilError(t, err)

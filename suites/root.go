@@ -152,7 +152,7 @@ func (r *root) place(name string) string {
 	if isUnwanted(name) {
 		return ""
 	}
-	// What optimises when programs are linked is as large as the compiler.
+	// The plugin that optimises at link time is as large as the compiler.
 	if base := path.Base(name); base == "lto1" || base == "lto-wrapper" {
 		return ""
 	}
@@ -238,7 +238,7 @@ func (r *root) types(k *vmimage.Kernel) error {
 	}
 	found, err := fs.Glob(r.dir.FS(), "usr/lib/linux-kbuild-*/"+resolve)
 	if err != nil || len(found) == 0 {
-		return err // kbuild says what it lacks
+		return err // kbuild names what it lacks
 	}
 	tools, err := r.dir.Readlink(path.Join(headersDir(k), "tools"))
 	if err != nil {

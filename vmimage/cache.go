@@ -259,7 +259,7 @@ func (c *cache) hashUnchanged(file string) (string, error) {
 	if err != nil || time.Since(time.Unix(st.Ctim.Unix())) < settled || time.Since(time.Unix(st.Mtim.Unix())) < settled {
 		return sum, err
 	}
-	// What cannot be remembered is found again.
+	// A result that cannot be stored is found again.
 	_ = c.writeFile(memo, func(f *os.File) error {
 		_, err := f.WriteString(sum)
 		return err

@@ -53,5 +53,5 @@
 // Everything in the cache is named by the digest of what it was made from, is
 // made in a temporary place and then renamed, so it is whole or not there at
 // all. Two runs may use the cache at once; what both want is fetched once.
-// What a killed run left behind is removed by the next.
+// The next run removes what a killed one left behind.
 package vmimage

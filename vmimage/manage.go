@@ -29,7 +29,7 @@ type Listing struct {
 	Size   int64 `json:"size,omitempty"`
 }
 
-// List reports what is known of every kernel of kernels.yaml, without a network.
+// List returns what is known of every kernel of kernels.yaml, without a network.
 func (s *Store) List() ([]Listing, error) {
 	out := make([]Listing, 0, len(s.config.Kernels))
 	for i := range s.config.Kernels {

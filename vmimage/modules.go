@@ -31,7 +31,7 @@ type Module struct {
 
 // Modules returns the named modules and all that they need, each once and in
 // an order in which they can be loaded. Hyphens and underscores are the same.
-// What is built into the kernel is there already and left out. A module that
+// A module that is built into the kernel is left out. One that
 // the kernel does not have is an error.
 //
 // What a module asks to have loaded before it ("softdep pre") counts as

@@ -28,7 +28,7 @@ type OCISource struct {
 	// A registry on this machine is spoken to without TLS.
 	Image string `yaml:"image" json:"image"`
 	// Tag is what is looked up when the kernel is resolved, such as "6.12".
-	// What it led to is locked.
+	// The result is locked.
 	Tag string `yaml:"tag" json:"tag"`
 }
 
@@ -153,7 +153,7 @@ func (i *ociImage) answer(said *errcode.ErrorResponse) error {
 	return fmt.Errorf("%s says %s", said.URL.Host, status)
 }
 
-// login reports what to do. Registries say the same of what is not there, lest one
+// login is the advice for a refusal. Registries answer the same for what is not there, lest one
 // learn what there is.
 func (i *ociImage) login(status string) error {
 	return fmt.Errorf("%w (%s): it is not there, or not for everyone; `docker login %s`, if you may have it",

@@ -455,7 +455,7 @@ func TestOCIMediaTypes(t *testing.T) {
 	}
 }
 
-// TestOCIPlatforms: an index without what is wanted says what it has.
+// TestOCIPlatforms: for an index without the wanted platform the error lists those that it has.
 func TestOCIPlatforms(t *testing.T) {
 	server := newRegistry(t)
 	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex}

@@ -22,7 +22,7 @@ var ErrProgram = errors.New("not a program for a guest")
 // need, as files of a guest of an architecture: the programs in dir/bin, the libraries in dir/lib,
 // each dynamic linker where its programs look for it. They run in the guest
 // with LD_LIBRARY_PATH=dir/lib. A program is an ELF file for the guest's processor; a
-// script is none, for its interpreter and what it runs are not known.
+// script is not one: its interpreter and what it runs are not known.
 //
 // Libraries are looked for as the dynamic linker does it (ld.so(8)), but for
 // the variants for some processors in glibc-hwcaps: the guest's may lack what

@@ -265,7 +265,7 @@ func stops(err error) bool {
 	return errors.Is(err, ErrIntegrity) && !errors.As(err, &image) || isFull(err)
 }
 
-// condense joins errors, and says only once that a host is not there.
+// condense joins errors, with one line for a host that is not there.
 func condense(failed ...error) error {
 	var out *multierror.Error
 	said := make(map[*unreachableError]bool)

@@ -74,7 +74,7 @@ func (s *Store) treeKernel(ctx context.Context, name, tree, file string, options
 	return k, nil
 }
 
-// noteTree reports what may surprise.
+// noteTree prints what may surprise.
 func (s *Store) noteTree(tree string, k *Kernel, options *kernelOptions) {
 	next, err := os.ReadFile(filepath.Join(tree, "include", "config", "kernel.release"))
 	if release := strings.TrimSpace(string(next)); err == nil && release != k.Release {
@@ -256,7 +256,7 @@ func (o *kernelOptions) machine() *arch.Arch {
 	return of
 }
 
-// off reports what is switched off that is wanted.
+// off lists wanted options that are switched off.
 func (o *kernelOptions) off() []string {
 	if o == nil {
 		return nil

@@ -97,7 +97,7 @@ echo the end
 	assert.Check(t, !strings.Contains(seen, "-icanon"), seen)
 }
 
-// In the background a command says that it has no terminal to give away, and needs none to run a program.
+// In the background a command reports that it has no terminal to give away, and needs none to run a program.
 func TestInBackground(t *testing.T) {
 	_, lines := onTerminal(t, `
 set +m # so that timeout makes a job of its own

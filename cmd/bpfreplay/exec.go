@@ -174,7 +174,7 @@ func (f *execFlags) run(cmd *cobra.Command, args []string) error {
 }
 
 // passSignals has signals go on to a program in a guest that would else end this process, until the caller calls stop.
-// What comes while there is no program is lost.
+// A signal that comes while there is no program is lost.
 func passSignals() (stop func()) {
 	came, done := make(chan os.Signal, 1), make(chan struct{})
 	signal.Notify(came, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2)

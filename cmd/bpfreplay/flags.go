@@ -16,7 +16,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/keyring"
 )
 
-// What a command has until a flag says otherwise.
+// Defaults of flags.
 const (
 	defaultKernel = "6.12"
 	defaultTier   = "ci" // of commands that are for several kernels

@@ -49,7 +49,7 @@ func TestGoTestOutput(t *testing.T) {
 		{"-test.coverprofile=/w/cover.out -test.outputdir=/o -test.cpuprofile=cpu.out -test.gocoverdir=/w/dir -trace=mine",
 			map[string]string{"coverprofile": "/w/cover.out", "outputdir": "/o", "cpuprofile": "cpu.out", "gocoverdir": "/w/dir"},
 			testOutput{files: []string{"/w/cover.out", "/o/cpu.out", "/w/dir"}, dirs: []string{"/o", "/w/dir"}}},
-		// As package flag reads them: two dashes, values behind, and no flags behind what is none.
+		// As package flag reads them: two dashes, values behind, and no flags after the first argument.
 		{"-test.v --test.trace t.out -own 3 -test.artifacts -test.timeout 20m x -test.cpuprofile=no",
 			map[string]string{"v": "true", "trace": "t.out", "artifacts": "true", "timeout": "20m"},
 			testOutput{files: []string{"t.out"}, more: []string{"_artifacts"}}},

@@ -205,7 +205,7 @@ func defaultEngines(tool bool, kernels string, archs ...string) []string {
 	return engines
 }
 
-// newReport is the path of a report, where there is none any more: what a former
+// newReport is the path of a report that it has removed if it was there: what a former
 // run found must not pass for what this one finds.
 func newReport(dir, name string) (string, error) {
 	path := filepath.Join(dir, name)

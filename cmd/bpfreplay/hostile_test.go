@@ -107,7 +107,7 @@ func foreignRun(t *testing.T, paths []string) *result.Report {
 	return r
 }
 
-// toldOf is what a report says of a case, but for times, and logs, in which there are
+// toldOf is what a report has about a case, but for times, and logs, in which there are
 // addresses.
 func toldOf(r *result.Report, name string) any {
 	i := slices.IndexFunc(r.Cases, func(c result.CaseReport) bool { return c.Name == name })

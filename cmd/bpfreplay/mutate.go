@@ -21,7 +21,7 @@ type mutateFlags struct {
 
 func newMutate() *cobra.Command {
 	f := mutateFlags{guestFlags: newGuestFlags()}
-	// What breaks a loader program breaks a skeleton, which has the same bytes.
+	// A skeleton has the same bytes as its loader program, and breaks with it.
 	others := slices.DeleteFunc(engine.Names(), func(n string) bool {
 		return n == state.EngineReplay || n == state.EngineSigned || len(engine.Skeletons([]string{n})) > 0
 	})

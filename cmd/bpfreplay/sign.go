@@ -214,7 +214,7 @@ func newVerify() *cobra.Command {
 		Short: "Verify the signatures of a loader program, without a kernel",
 		Long: `verify checks each signature of a file that sign wrote as a kernel does whose
 keyring has this certificate, and says what does not fit: the instructions or the
-blob were changed, another key has signed, the message is none that kernels take.
+blob were changed, another key has signed, or kernels do not take the message.
 The exit status is 1 if a signature does not verify, or if there is none.
 
 The manifest is not signed: what verify says of a file is about the loader

@@ -74,7 +74,7 @@ All is kept in the cache of kernels; what is there is not made again.`,
 // kernelOnly are flags that say how programs are compiled.
 var kernelOnly = []string{"version", "source", "kernel", "jobs", "clang"}
 
-// printCorpus reports what a suite consists of.
+// printCorpus prints what a suite consists of.
 func printCorpus(w io.Writer, c *suites.Corpus) {
 	fmt.Fprintf(w, "suite %s: %s\n", c.Name, c.About())
 	if c.Compiler == "" {

@@ -98,7 +98,7 @@ func buildModules(cmd *cobra.Command, s *vmimage.Store, kernels []string, again 
 	return nil
 }
 
-// printModules reports what there is for a kernel; without says that something is
+// printModules prints what there is for a kernel; without is set if something is
 // missing.
 func printModules(w io.Writer, name string, m *suites.TestModules) (without bool) {
 	if m.Reason != "" {

@@ -168,7 +168,7 @@ func fillDisk(*Conn) error {
 		if err := unix.Statfs(dir, &at); err != nil {
 			return err
 		}
-		// Less than a page is none to the kernel, which takes that for no limit.
+		// The kernel takes less than a page for no limit.
 		size := max(int64(at.Blocks-at.Bfree)*int64(at.Bsize), int64(os.Getpagesize()))
 		if err := unix.Mount("", dir, "", unix.MS_REMOUNT, fmt.Sprintf("size=%d", size)); err != nil {
 			return fmt.Errorf("remount %s: %w", dir, err)
@@ -198,7 +198,7 @@ func useUp(path string) error {
 }
 
 // oops has every open of a file follow a pointer to nowhere: what security_file_alloc
-// returns is 0 or an error, of which its caller makes a pointer, and this is none.
+// returns is 0 or an error. Its caller makes a pointer of this, which is neither.
 func oops(*Conn) error {
 	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
 		Type: ebpf.Tracing, AttachType: ebpf.AttachModifyReturn, AttachTo: "security_file_alloc",

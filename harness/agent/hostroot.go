@@ -56,7 +56,7 @@ func mountHostRoot(tag string) error {
 			return fmt.Errorf("bind %s: %w", dir, err)
 		}
 	}
-	// What services of the host keep there is of no use to a guest without them.
+	// Services of the host keep files there. Without the services the files are of no use.
 	if err := unix.Mount("tmpfs", filepath.Join(root, "run"), "tmpfs", 0, "mode=0755"); err != nil {
 		return fmt.Errorf("mount tmpfs: %w", err)
 	}
@@ -87,7 +87,7 @@ func showKernel(root string) error {
 	if _, err := os.Stat(modules); err != nil {
 		return nil
 	}
-	// What is mounted is the directory that the host's link /lib leads to in its root, and not in this one.
+	// The host's /lib may be a link. The modules are mounted where it leads in the host's root, not in this one.
 	at := inRoot(root, modules)
 	if err := os.MkdirAll(at, 0o755); err != nil {
 		return err

@@ -268,7 +268,7 @@ var ErrNonsense = errors.New("no message of the protocol")
 // MiB.
 const maxMessage = 128 << 20
 
-// Receive waits for one message. What is none is an ErrNonsense.
+// Receive waits for one message. If what comes is no message, the error is ErrNonsense.
 func (c *Conn) Receive(v any) error {
 	line, err := c.line()
 	if err != nil {

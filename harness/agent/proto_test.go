@@ -12,7 +12,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/state"
 )
 
-// endless says the same for ever.
+// endless sends the same for ever.
 type endless struct {
 	text string
 	read int

@@ -24,7 +24,7 @@ var native = binary.NativeEndian
 // attachment is a program that is attached.
 type attachment struct {
 	fds []int // what keeps it attached
-	// own is done instead of pulling the trigger, and says what came of it.
+	// own is done instead of pulling the trigger, and returns what came of it.
 	own  func() string
 	undo func() // what else is to be done to detach it, or nil
 }

@@ -69,7 +69,7 @@ func TestCompareShows(t *testing.T) {
 }
 
 // What an engine did not load is a difference of states, and has no effects to
-// compare; that another one is missing is none of its business.
+// compare; that another one is missing does not concern it.
 func TestCompareNotLoaded(t *testing.T) {
 	a := Sample{"program run attached": "ok", "program run run tcp4 returns": "1", "program runs attached": "ok"}
 	b := Sample{"program run": notLoaded, "program runs attached": "EPERM"}

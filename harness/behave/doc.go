@@ -2,7 +2,7 @@
 // says what came of it, so that two loads can be compared by what they do and not
 // only by what they are.
 //
-// What is done follows from the object alone ([PlanOf]), so that it is the same
+// The plan follows from the object alone ([PlanOf]), so that it is the same
 // for every engine, and needs no word in a suite:
 //
 //   - programs of types that BPF_PROG_TEST_RUN takes are run with a few fixed
@@ -14,7 +14,7 @@
 //     read instead;
 //   - struct_ops maps with a link are registered, and the trigger is pulled.
 //
-// What the kernel refuses is recorded as well: its errno is an effect like any
+// A refusal by the kernel is recorded as well: its errno is an effect like any
 // other. See attach.go for what is not attached, and why.
 //
 // # Effects
@@ -32,7 +32,7 @@
 // the same engine, and must not pass for a difference between engines; what must
 // not happen either is that everything which such a program touches is forgotten.
 //
-// So nothing is left out beforehand, and no list says what is noisy. Where two
+// So nothing is left out beforehand, and there is no list of noisy effects. Where two
 // engines disagree, both load the object again, up to [Rounds] times, and do it
 // all again. Two engines agree on an effect if both showed one value of it, or if
 // it varies between the samples of one engine, which is then noise; but if it is

@@ -30,7 +30,7 @@ type Guest struct {
 // NewGuest makes the running machine ready: the loopback device is up, this
 // process is in a cgroup of its own, and the kernel counts how often programs run.
 // All of this stays, so a machine that is not a guest of the harness's is refused.
-// What a kernel does not have is left out: attaching says so.
+// A part that the kernel lacks is left out: attaching then fails and names it.
 // types is where the types of vmlinux come from.
 func NewGuest(types func() (*btf.Spec, error)) (*Guest, error) {
 	if err := inguest.Check(); err != nil {
@@ -48,7 +48,7 @@ func NewGuest(types func() (*btf.Spec, error)) (*Guest, error) {
 		return nil, fmt.Errorf("loopback device: %w", err)
 	}
 	g.cgroup = joinCgroup()
-	// Since 5.1; without it nothing says how often a program ran.
+	// Since 5.1; without it nothing shows how often a program ran.
 	_ = os.WriteFile("/proc/sys/kernel/bpf_stats_enabled", []byte("1"), 0)
 	g.pull(anyStep) // what is slow or different the first time
 	g.usual = g.pull(anyStep)

@@ -35,7 +35,7 @@ const (
 // toolTimeout is how long a program may take to say its version.
 const toolTimeout = 5 * time.Second
 
-// version runs a program and returns the first match in what it says of itself.
+// version runs a program and returns the first match in its output.
 func version(ctx context.Context, form *regexp.Regexp, program string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, toolTimeout)
 	defer cancel()

@@ -117,7 +117,7 @@ func (e *ToolError) Unwrap() error {
 	return e.Errno
 }
 
-// errorLines is how many lines of what libbpf says are kept: the last ones are
+// errorLines is how many lines of libbpf's messages are kept: the last ones are
 // about what failed, those before them about what it did without.
 const errorLines = 4
 

@@ -15,7 +15,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/target"
 )
 
-// TestDirectLog: what the verifier says of a program comes with its error, the
+// TestDirectLog: the verifier's log of a program comes with its error, the
 // instructions among it, but not the million of one that it gives up on.
 func TestDirectLog(t *testing.T) {
 	need.BPF(t)

@@ -48,7 +48,7 @@ type Object struct {
 	// between loads; nil has each load read them.
 	Types *btf.Cache
 	// Replaces are the programs that freplace programs replace, by name: fds of the
-	// caller's. Those of libbpf cannot be told: see [ErrCannot].
+	// caller's. The engines of libbpf cannot do this: see [ErrCannot].
 	Replaces map[string]int
 	// Sections are the rules for names of sections of engines trace and replay.
 	Sections object.SectionRules
@@ -124,7 +124,7 @@ func UseTool(names []string) bool {
 	return slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(n, "libbpf") })
 }
 
-// ByName returns the engines of the given names. Those of libbpf drive tool.
+// ByName returns the engines of the given names. The engines of libbpf drive tool.
 func ByName(names []string, tool Tool) ([]Engine, error) {
 	var out []Engine
 	for _, n := range names {

@@ -142,7 +142,7 @@ func TestLibbpf(t *testing.T) {
 	}
 }
 
-// TestLibbpfRefusals: what libbpf says is kept, and nothing stays behind.
+// TestLibbpfRefusals: libbpf's messages are kept, and nothing stays behind.
 func TestLibbpfRefusals(t *testing.T) {
 	tool := hostTool(t)
 	for _, test := range []struct {

@@ -76,7 +76,7 @@ type Share struct {
 // Finding is an object that engines disagree about.
 type Finding struct {
 	Index uint64 `json:"index"`
-	// What is the first thing that is wrong.
+	// What names the first thing that is wrong.
 	What Disagreement `json:"what"`
 	// Like is the index of a finding of the same kind; only the first of each
 	// kind is made small.

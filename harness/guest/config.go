@@ -47,7 +47,7 @@ var params = []string{
 	"lsm=bpf", "rcupdate.rcu_expedited=1", "rcupdate.rcu_tasks_trace_lazy_ms=0", "rcupdate.rcu_tasks_lazy_ms=0",
 }
 
-// What a guest gets that runs cases. The largest objects of the Linux selftests need more
+// Memory and processors of a guest that runs cases. The largest objects of the Linux selftests need more
 // memory than the default of package vm.
 const (
 	GuestMemoryMiB = 512

@@ -83,7 +83,7 @@ func (s *Source) machine() vm.Config {
 	return c
 }
 
-// start starts a guest, and returns what it says of itself: ids that nobody else should have.
+// start starts a guest, and returns its ids, which no other guest should have.
 func (c *copies) start(ctx context.Context, s *Source) (restored bool, ids []string, err error) {
 	began := time.Now()
 	m, _, err := s.Start(ctx, s.machine())

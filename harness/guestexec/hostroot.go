@@ -31,7 +31,7 @@ func HostRootMain(args []string) error {
 		return errors.New("no server was named")
 	}
 	writable, server := args[0], args[1:]
-	// What follows is for the mounts of a namespace that is made here: a process that took itself to be in
+	// The rest changes the mounts of a namespace that is made here: a process that took itself to be in
 	// one already would make its machine read-only if it was not. The thread becomes the process.
 	runtime.LockOSThread()
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
@@ -119,7 +119,7 @@ type fileServer struct {
 	socket *os.File // for QEMU
 	cmd    *exec.Cmd
 	ended  chan struct{}
-	log    strings.Builder // what it says; to be read when it has ended
+	log    strings.Builder // its output; to be read when it has ended
 }
 
 // serverWait is how long a server may take to end when its guest is gone.

@@ -51,7 +51,7 @@ func connection(t *testing.T, rule string) net.Conn {
 	return guest
 }
 
-// serve answers each line, and says what it has read when that ends.
+// serve answers each line, and sends what it has read to ended when that ends.
 func serve(t *testing.T, name, address string) (port int, ended chan string) {
 	t.Helper()
 	l, err := net.Listen("tcp", address)
@@ -133,7 +133,7 @@ func TestOtherPort(t *testing.T) {
 	assert.Equal(t, string(text), "")
 }
 
-// Where nothing listens the guest's connection is closed, and a line says so.
+// Where nothing listens the guest's connection is closed, with a note.
 func TestRefused(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	assert.NilError(t, err)

@@ -37,7 +37,7 @@ func TestEffectsAreJudged(t *testing.T) {
 	assert.Equal(t, p.Verdict, result.Different)
 	assert.DeepEqual(t, p.Differences, []state.Difference{{Field: "program run ran", A: "1", B: "nothing"}})
 
-	// An engine that was not sampled (a kernel that cannot load it) says nothing.
+	// An engine that was not sampled (a kernel that cannot load it) has nothing to compare.
 	assert.Equal(t, j.only(t, loadWith("trace", ""), loadWith("replay", "")).Verdict, result.Equal)
 }
 

@@ -81,7 +81,7 @@ func (j *Judge) Expectations(c *suite.Case, loads []agent.Load) []string {
 				fail("%s: this kernel must support %s, and its probe says no", l.Engine, l.Detail)
 			}
 		case l.Result == agent.Broken:
-			// The verdict says so.
+			// The verdict has it.
 		case known && l.Result == agent.OK && l.Version != "" && !strings.HasPrefix(reason, l.Version+" "):
 			j.Notes = append(j.Notes, fmt.Sprintf("%s (%s) loads the object, which another version is known not to: %s", l.Engine, l.Version, reason))
 		case known && l.Result == agent.OK:

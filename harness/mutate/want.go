@@ -125,7 +125,7 @@ func (w *Want) field(f *Found) (Outcome, string) {
 	return Missed, "loaded, and nothing differs"
 }
 
-// others says caught, unless something differs that should not.
+// others returns caught, unless something differs that should not.
 func (w *Want) others(f *Found, told string) (Outcome, string) {
 	if text := w.stray(f); text != "" && f.Strict {
 		return Misnamed, text

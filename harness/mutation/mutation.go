@@ -371,7 +371,7 @@ func (m *mutator) bites(c *suite.Case, mu *mutate.Mutation) (bool, error) {
 }
 
 // compare judges a broken load against each engine that did what the case
-// expects. The first of them is ours or as good as ours: nothing may differ from
+// expects. The first of them is ours, or must agree with ours: nothing may differ from
 // it but what is wanted.
 func (m *mutator) compare(c *suite.Case, mu *mutate.Mutation, result *Result, plain []agent.Load, broken *agent.Load) {
 	j := m.Judge(c)

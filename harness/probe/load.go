@@ -13,7 +13,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// What expected_attach_type says (BPF_*).
+// Values of expected_attach_type (BPF_*).
 const (
 	attachRawTp     = 23 // TRACE_RAW_TP
 	attachFentry    = 24 // TRACE_FENTRY
@@ -44,7 +44,7 @@ type load struct {
 	// run: the program is run once, and returns 0. Other values are the
 	// negated errno of what failed inside.
 	run bool
-	// about says in the result what there is to this program, beyond its type.
+	// about describes the program in the result, beyond its type.
 	about string
 }
 

@@ -95,7 +95,7 @@ func errnoName(err error) string {
 	return fmt.Sprintf("errno %d", int(errno))
 }
 
-// reason is the text of err in one line, without what Errno says already.
+// reason is the text of err in one line, without the errno that Errno has already.
 func reason(err error) string {
 	why := err.Error()
 	if errno, ok := errors.AsType[unix.Errno](err); ok {

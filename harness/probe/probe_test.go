@@ -118,7 +118,7 @@ func TestImplications(t *testing.T) {
 	}
 }
 
-// Every kind of experiment says no where there is nothing to find.
+// Every kind of experiment answers no where there is nothing to find.
 func TestRefusals(t *testing.T) {
 	need.BPF(t)
 	coreKernel := table["core_kernel"].(load)
@@ -221,7 +221,7 @@ func TestMissingTypes(t *testing.T) {
 	assert.DeepEqual(t, r, Result{Name: "x", Errno: "ENOENT", Detail: "PROG_LOAD of type LSM on FUNC f: look-up of FUNC f"})
 }
 
-// says is an experiment whose outcome is known.
+// says is an experiment with a known outcome.
 type says struct{ err error }
 
 func (s says) try(kernel) (string, error) { return fmt.Sprintf("%v", s.err), s.err }

@@ -732,7 +732,7 @@ func address64(g *generator, _ *env) (Block, bool) {
 	return Block{What: "this CPU's " + x.Name, Head: join(head, call(154), load(4, r8, r0, 0))}, true
 }
 
-// helper calls a helper that needs nothing; what it says is not kept.
+// helper calls a helper that needs nothing; its result is not kept.
 func helper(g *generator, _ *env) (Block, bool) {
 	return Block{What: "helper", Head: join(call(pick(g, []int64{5, 7, 8, 42, 118})))}, true
 }

@@ -2,7 +2,7 @@ package random
 
 import "slices"
 
-// Shrink returns a smaller object for which still says true, as it does for o.
+// Shrink returns a smaller object for which still returns true, as it does for o.
 // It asks at most limit times.
 func Shrink(o *Object, limit int, still func(*Object) bool) *Object {
 	s := &shrinker{still: still, left: limit, o: o}

@@ -50,7 +50,7 @@ func (t *Text) Check(object string, rows []result.Checked, engines []string, abo
 	}
 }
 
-// registers says on which kernels an object has another architecture's registers in it.
+// registers lists the kernels on which an object has another architecture's registers in it.
 func (t *Text) registers(rows []result.Checked) {
 	var kernels []string
 	var of string

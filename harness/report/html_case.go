@@ -56,7 +56,7 @@ type havePage struct{ Engines, Value string }
 
 type folderPage struct{ Path, Link, Again string }
 
-// What a page has of one case: differences, and characters of a value, an error and a diff.
+// Limits of a page for one case: differences, and characters of a value, an error and a diff.
 const (
 	maxDifferences = 60
 	maxValue       = 400

@@ -86,7 +86,7 @@ func inOrderOf(t *testing.T, text string, parts ...string) {
 	}
 }
 
-// The page says first what has become worse, then what else is wrong, then the rest.
+// The page shows first what has become worse, then what else is wrong, then the rest.
 func TestHTML(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "report.html")
 	assert.NilError(t, WriteHTML(path, changedReport()))
@@ -163,7 +163,7 @@ func TestHTMLNasty(t *testing.T) {
 	}
 }
 
-// With a thousand cases a page says less, and is no larger than a browser likes.
+// With a thousand cases a page shows less of each, and is no larger than a browser likes.
 func TestHTMLSize(t *testing.T) {
 	r := changedReport()
 	big := r.Cases[2]

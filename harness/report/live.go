@@ -48,7 +48,7 @@ const redraw = 200 * time.Millisecond
 const linesBeside = 4
 
 // NewLive begins to draw on a terminal a table of this many kernels and cases.
-// It returns nil if out is none, or one that is too small or cannot redraw. The
+// It returns nil if out is no terminal, or one that is too small or cannot redraw. The
 // caller calls Close.
 func NewLive(out *os.File, kernels, cases int) *Live {
 	if !term.IsTerminal(int(out.Fd())) || os.Getenv("TERM") == "dumb" || os.Getenv("TERM") == "" {

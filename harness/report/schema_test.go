@@ -59,7 +59,7 @@ func makeSchema(t *testing.T) []byte {
 	return append(b, '\n')
 }
 
-// The file that is there for readers says what the Go types say.
+// The schema for readers is that of the Go types.
 func TestSchema(t *testing.T) {
 	t.Chdir("../..") // comments are read from the source
 	want := makeSchema(t)
@@ -71,7 +71,7 @@ func TestSchema(t *testing.T) {
 	assert.Equal(t, string(got), string(want), "run: go test ./harness/report -run Schema -update")
 }
 
-// Reports of real runs are as the schema says, and it is able to refuse.
+// Reports of real runs follow the schema, and the schema can refuse.
 func TestSchemaOfReports(t *testing.T) {
 	schema, err := validate.NewCompiler().Compile("../../" + schemaFile)
 	assert.NilError(t, err)

@@ -303,7 +303,7 @@ func (t *Text) reasons(r *result.Report) {
 // agentRefused is the result of a load that an engine or the kernel refused.
 const agentRefused = "refused"
 
-// times reports how long a run took, and the one before.
+// times prints how long a run took, and the one before.
 func times(r *result.Report) string {
 	n := 0
 	for _, of := range r.Summary {
@@ -331,7 +331,7 @@ func duration(seconds float64) string {
 	return d.Round(time.Second).String()
 }
 
-// baseline reports what has changed since a former run.
+// baseline prints what has changed since a former run.
 func (t *Text) baseline(r *result.Report) {
 	b := r.Baseline
 	if b == nil {
@@ -365,7 +365,7 @@ func otherSource(r *result.Report) string {
 // verdicts are in the order from good to bad.
 var verdicts = []result.Verdict{result.Equal, result.Explained, result.Unsupported, result.Different, result.Broken}
 
-// agreement reports what a user wants to know first: with whom engine replay agrees.
+// agreement prints what a user wants to know first: the engines that replay agrees with.
 func agreement(engines []string, counts []pairCount) []string {
 	line := func(name string, n map[result.Verdict]int) string {
 		text := fmt.Sprintf("%-22s %d of %d equal", name, n[result.Equal], n[result.Equal]+n[result.Explained]+n[result.Different])

@@ -20,7 +20,7 @@ type FieldDifference struct {
 	Detail string // of a difference that nothing explains, or that a known refusal does
 }
 
-// RuleKnown is the rule of what an engine is known to refuse.
+// RuleKnown is the rule for refusals that an engine is known for.
 const RuleKnown = "known-refusal"
 
 // Fields of loads that are compared before there is a state.

@@ -14,7 +14,7 @@ import (
 type liveGuest interface {
 	// Ask has the agent run a request. After an error the guest is of no more use;
 	// the error is a [*vm.Ending] if it came to its end, or was brought to it because
-	// its answer is none. The reply is there in any case, without an answer then.
+	// it sent no valid answer. The reply is there in any case, without an answer then.
 	Ask(ctx context.Context, req *agent.Request) (*guest.Reply, error)
 	// Copied: the guest was restored from a saved one.
 	Copied() bool

@@ -29,7 +29,7 @@ func (r *runner) prepare(ctx context.Context) error {
 	var modules []string
 	for _, m := range r.suite.Modules() {
 		if _, err := r.Kernel.Modules(m); err != nil {
-			// The probe of what the module brings will say that it is missing.
+			// The probe for the module's contents will find that they are missing.
 			r.Note(fmt.Sprintf("kernel %s has no module %s: %v", r.Kernel.Name, m, err))
 			continue
 		}

@@ -20,7 +20,7 @@ func LoadReport(l *agent.Load) result.LoadReport {
 	return out
 }
 
-// spend adds what an answer says of where its time went.
+// spend adds the times of an answer.
 func spend(s *result.Seconds, a *agent.Answer) {
 	if s.Phases == nil {
 		s.Phases = make(map[string]float64)

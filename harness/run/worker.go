@@ -93,7 +93,7 @@ func (w *worker) ask(ctx context.Context, req *agent.Request) (*agent.Answer, er
 }
 
 // tell is ask with all that is known of the reply, even of one that failed. A
-// guest that is not as good as new, but for what it has done, is dropped.
+// guest that is not as it was before, but for what it was asked to do, is dropped.
 func (w *worker) tell(ctx context.Context, req *agent.Request) (*guest.Reply, error) {
 	if err := w.need(ctx); err != nil {
 		return &guest.Reply{}, err
@@ -136,7 +136,7 @@ func (w *worker) attempt(ctx context.Context, c *suite.Case, req *agent.Request)
 	err := w.need(ctx)
 	a.ran, a.last = w.ran, w.last
 	copied := w.guest != nil && w.guest.Copied()
-	start := time.Now() // a boot is none of the case's doing
+	start := time.Now() // the case does not answer for a boot
 	if err == nil {
 		a.reply, err = w.tell(ctx, req)
 	}
@@ -225,7 +225,7 @@ func (w *worker) explained(j *judge.Judge, a *agent.Answer) {
 	}
 }
 
-// agentSays begins the line in which an agent says why it ends.
+// agentSays begins the line in which an agent prints why it ends.
 const agentSays = "bpfreplay: agent: "
 
 // lastOf is the rest of the last line with this in it.

@@ -271,7 +271,7 @@ func write(dir string, files map[string]string) error {
 	return nil
 }
 
-// compiled runs a compiler. What it says is kept up to a length that a terminal takes.
+// compiled runs a compiler. Its output is kept up to a length that a terminal takes.
 func compiled(cmd *exec.Cmd) error {
 	out, err := cmd.CombinedOutput()
 	if err == nil {

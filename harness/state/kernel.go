@@ -163,7 +163,7 @@ func parseSymbols(text []byte) (*symbols, error) {
 			line = line[:end]
 		}
 		addr, digits := parseHex(line)
-		// What is loaded as BPF is named here too, and differs from load to load.
+		// Loaded BPF programs are named here too, and differ from load to load.
 		if digits > 0 && digits+3 < len(line) && !bytes.HasSuffix(line, []byte("[bpf]")) {
 			s.addrs = append(s.addrs, addr)
 			s.lines = append(s.lines, uint32(pos+digits+1))

@@ -27,7 +27,7 @@ const (
 	lookupLen  = 128 // bytes of an answer
 )
 
-// What its map holds: strings that helpers insist on finding in a read-only map.
+// Contents of its map: strings that helpers insist on finding in a read-only map.
 const (
 	lookupFormat = "%pS\x00\x00\x00\x00\x00"
 	lookupBase   = "__bpf_call_base\x00"

@@ -781,7 +781,7 @@ func explainedBy(left, right side, rule string) bool {
 	return false
 }
 
-// poisoned is what cilium/ebpf says in the place of a line.
+// poisoned is what cilium/ebpf writes in the place of a line.
 const poisoned = ":0:0 instruction poisoned by CO-RE"
 
 // samePoisonedLines reports whether two functions have the same lines but where cilium/ebpf

@@ -22,7 +22,7 @@ type Config struct {
 	// Arch is the architecture of the guest, as [arch.Arch] calls it: this machine's if empty.
 	Arch string
 
-	// QEMU is the emulator: a name to look up in PATH, or a path. That of the architecture if empty.
+	// QEMU is the emulator: a name to look up in PATH, or a path. If empty it is the one for the architecture.
 	// It must be QEMU itself: of a wrapper script only the shell would be sure to die with us.
 	QEMU string
 

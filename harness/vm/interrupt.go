@@ -114,7 +114,7 @@ func (vm *VM) sysrq(ctx context.Context, keyboard *os.File, request string) erro
 	return err
 }
 
-// monitor has QEMU carry out a command of its monitor for humans, for which there is none for programs.
+// monitor has QEMU carry out a command of its monitor for humans. There is no command for programs that does it.
 func (vm *VM) monitor(ctx context.Context, command string) (said string, err error) {
 	err = vm.qmp.execute(ctx, "human-monitor-command", map[string]string{"command-line": command}, &said)
 	return said, err

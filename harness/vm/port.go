@@ -12,7 +12,7 @@ import (
 
 // Port is the host's end of the virtio-serial port [PortName]: a byte stream.
 //
-// What is written before the guest has opened its end waits for it. When the guest has ended, reads
+// Data that is written before the guest has opened its end waits for it. When the guest has ended, reads
 // return first what it had sent, then io.EOF if it powered off, or else its [*Ending] as the error.
 // Reads and writes may run concurrently, as on a net.Conn.
 type Port struct {

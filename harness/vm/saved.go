@@ -211,7 +211,7 @@ func (vm *VM) resume(ctx context.Context) error {
 	if err := vm.qmp.execute(ctx, "migrate-incoming", map[string]string{"uri": "fd:" + stateFD}, nil); err != nil {
 		return err
 	}
-	// What is sent to the guest before it runs can get lost.
+	// A message that is sent before the guest runs can get lost.
 	select {
 	case <-vm.resumed:
 		return nil

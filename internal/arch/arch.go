@@ -113,7 +113,7 @@ func OfDir(dir string) (*Arch, bool) {
 // Documentation/arch/riscv/boot-image-header.rst).
 const imageMagicAt = 0x38
 
-// OfImage returns the architecture of an Image, which is booted as it is. A bzImage is none.
+// OfImage returns the architecture of an Image, which is booted as it is. A bzImage is not an Image.
 func OfImage(r io.ReaderAt) (*Arch, bool) {
 	magic := make([]byte, 4)
 	if _, err := r.ReadAt(magic, imageMagicAt); err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// What a command reads of union bpf_attr (include/uapi/linux/bpf.h), a struct for each. All
+// The part of union bpf_attr (include/uapi/linux/bpf.h) that a command reads, a struct for each. All
 // numbers are in the machine's byte order; a pointer is a u64, see [Memory]. A kernel that
 // knows less of a struct takes the rest of it if that is zero.
 type (

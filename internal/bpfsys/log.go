@@ -30,7 +30,7 @@ func LogLevel(err error) uint32 {
 const LogSize = 1 << 20
 
 // WithLog issues a command without a log, which costs time, and again with one if it
-// fails. A failure that goes away, such as a lack of memory, is none.
+// fails. A failure that goes away, such as a lack of memory, does not count.
 func WithLog(issue func(level uint32, log []byte) error) (string, error) {
 	err := issue(0, nil)
 	if err == nil {

@@ -41,7 +41,7 @@ var All = []Contract{A, AMarker, B}
 // Known reports whether this version of bpfreplay knows the contract.
 func (c Contract) Known() bool { return slices.Contains(All, c) }
 
-// Kernels reports in words which kernels have the contract.
+// Kernels describes in words the kernels that have the contract.
 func (c Contract) Kernels() string {
 	switch c {
 	case A:

@@ -11,7 +11,7 @@ import (
 // libbpf does.
 type Asked int
 
-// What records ask for.
+// Properties that records ask for.
 const (
 	AsksNothing Asked = iota
 	// AsksMatch: type_matches, 6.0.

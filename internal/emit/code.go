@@ -556,8 +556,8 @@ func (e *emitter) patchAt(s *trace.Symbol, kind trace.FixupKind, r reg, d, dst i
 	e.store(4, r, d+insn.Size+4, r3)
 }
 
-// loadProgram loads a program. Where one before it has failed the command is none that
-// the kernel knows, so that programs are not verified for nothing.
+// loadProgram loads a program. Where one before it has failed the command is one that
+// the kernel does not know, so that it verifies no program for nothing.
 func (e *emitter) loadProgram(i int, c *trace.LoadProgram) {
 	p := &e.commands[i]
 	log := e.a.Programs[e.programs[c.Program]].Log

@@ -23,7 +23,7 @@ var settingKinds = map[trace.SettingKind]string{
 	trace.SettingMember: "member", trace.SettingValueSize: "value_size", trace.SettingMismatch: "mismatch",
 }
 
-// Describe is what an artefact says of a trace apart from where things lie. The data of
+// Describe is what an artefact records of a trace apart from where things lie. The data of
 // maps is all that its blob holds.
 func Describe(t *trace.Trace) *artefact.Artefact {
 	a := describe(t)

@@ -442,7 +442,7 @@ func (e *emitter) layOutTables() {
 		place(trace.FD(i), false)
 	}
 	for _, s := range e.t.Symbols {
-		// What is weak is jumped over, and no jump reaches over many stores.
+		// A weak reference is jumped over, and no jump reaches over many stores.
 		place(s, s.Weak)
 	}
 }

@@ -293,7 +293,7 @@ func (r *run) loadLoader(m int) (int, error) {
 	if r.signed != nil {
 		err = r.signed.explain(r.a, err, log)
 	} else if errors.Is(err, unix.EPERM) {
-		// What is not permitted says nothing of the kernel.
+		// A missing permission proves nothing about the kernel.
 	} else if !mayTrace() {
 		err = fmt.Errorf("%w (bpf(2) from a program wants CAP_PERFMON besides CAP_BPF, and this process does not have it)", err)
 	} else if why := target.ProbeSyscall(); why != nil && !errors.Is(why, target.ErrUnknown) {

@@ -177,7 +177,7 @@ func only(a *artefact.Artefact, c contract.Contract) {
 	a.Signed.List = slices.DeleteFunc(a.Signed.List, func(s artefact.Signature) bool { return s.Contract == c })
 }
 
-// A map that is pinned where a signed load would pin its own is none that was signed.
+// A map that is pinned where a signed load would pin its own was not signed.
 func TestSignedLoadRefusesPinnedMaps(t *testing.T) {
 	kernelContract(t)
 	keepsFDs(t)

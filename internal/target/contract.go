@@ -57,7 +57,7 @@ func (t *Target) probeContract() (contract.Contract, error) {
 	}
 	bpfsys.Close(m)
 
-	// What is no CMS message is refused as one, by a kernel that verifies.
+	// A kernel that verifies refuses a signature that is no CMS message with EBADMSG.
 	junk := bpfsys.Signature{CMS: make([]byte, 64), Keyring: unix.KEY_SPEC_SESSION_KEYRING}
 	switch err := loadProbe(nil, &junk); {
 	case errors.Is(err, unix.EBADMSG):

@@ -200,7 +200,7 @@ func (p *Prepared) setting(i int, types *btf.Spec) error {
 }
 
 // mismatch is 1 if the kernel's function has another prototype than the object declares.
-// What the kernel lacks is for the lookup to find.
+// The lookup finds what the kernel lacks.
 func (t *Target) mismatch(s *artefact.Setting, types *btf.Spec) (uint32, error) {
 	id, fd, err := t.FindType(s.Function, uint32(btf.KindFunc), "")
 	if err != nil || types == nil {

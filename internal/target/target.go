@@ -27,7 +27,7 @@ type Target struct {
 	symbols map[string]symbol
 	needs   map[string]error // by capability that was looked for: why the kernel lacks it
 
-	// What was asked about the kernel, nil for not yet.
+	// Answers about the kernel, nil for not asked yet.
 	uprobeMulti, farValues *bool
 }
 
@@ -240,7 +240,7 @@ func (t *Target) Address(name string) (uint64, error) {
 	return s.addr, nil
 }
 
-// symbol is what /proc/kallsyms says of a name.
+// symbol is the entry of /proc/kallsyms for a name.
 type symbol struct {
 	addr  uint64
 	found bool

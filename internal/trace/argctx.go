@@ -94,7 +94,7 @@ func (p *planner) askContext() {
 }
 
 // describe gives those functions of a program that have tags types of their own.
-// What cannot be read stays as it is: the kernel has its say about it.
+// A type that cannot be read stays as it is: the kernel checks it.
 func (p *planner) describe(c *LoadProgram, tags []contextTag) (edits []InfoEdit) {
 	types := p.extend()
 	context := btf.TypeID(0)

@@ -433,7 +433,7 @@ func TestAutoload(t *testing.T) {
 	o := trace.Options{Autoload: map[string]bool{"one": false, "throws": true}}
 	assert.DeepEqual(t, programNames(plan(t, obj, o)), []string{"two", "throws"})
 	assert.Equal(t, len(programs(plan(t, obj, off("one", "two")))), 0)
-	// A subprogram is none that can be loaded.
+	// A subprogram cannot be loaded by itself.
 	o = trace.Options{Autoload: map[string]bool{"leaf": true}}
 	assert.DeepEqual(t, programNames(plan(t, obj, o)), []string{"one", "two"})
 }

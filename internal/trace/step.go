@@ -12,7 +12,7 @@ func Fail(c Command, err error, log string) *artefact.StepError {
 	return &artefact.StepError{Subject: c.Subject(), Op: What(c), Err: err, Log: log}
 }
 
-// What names a command as strace would.
+// What returns the name of a command, as strace has it.
 func What(c Command) string {
 	if cmd, ok := c.Cmd(); ok {
 		return cmd.String()

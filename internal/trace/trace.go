@@ -135,7 +135,7 @@ func (s *Symbol) MayBeZero() bool {
 
 // Command is one step of a trace. Its String is one line for a person.
 type Command interface {
-	// Cmd is the bpf(2) command; lookups, which are none, say false.
+	// Cmd is the bpf(2) command; false for a lookup, which is not a command.
 	Cmd() (bpfsys.Cmd, bool)
 	// Subject is what the command is about, for errors: "map counts".
 	Subject() string
@@ -211,7 +211,7 @@ type UpdateElem struct {
 	Value []byte // nil if the value is an fd
 	FD    FD     // NoFD if the value is Value
 	Flags uint64
-	// Initial is the map whose initial value this is, nil if it is none: a map
+	// Initial is the map whose initial value this is, nil if it is no initial value: a map
 	// that is reused keeps what it holds.
 	Initial *Map
 	Setting *Setting // decides Value, nil if the object does

@@ -36,7 +36,7 @@ func (s *Signatures) For(c contract.Contract) *Signature {
 	return nil
 }
 
-// What was changed after signing.
+// Parts that can be changed after signing.
 var (
 	ErrInsnsChanged = errors.New("the instructions were changed after signing")
 	ErrBlobChanged  = errors.New("the blob was changed after signing")

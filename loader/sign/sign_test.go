@@ -155,7 +155,7 @@ func TestDetached(t *testing.T) {
 			assert.NilError(t, results[1].Err)
 			assert.NilError(t, Sign(a, token{key}, key.Cert))
 
-			// A signature for one contract is none for another, and does not get in.
+			// A signature for one contract is refused for another.
 			before := a.Signed
 			returned[contract.A] = returned[contract.B]
 			assert.ErrorContains(t, Attach(a, key.Cert, returned), "contract a:")
