@@ -1,4 +1,4 @@
-# The front door. `make` says what there is.
+# `make` prints what there is.
 
 KERNEL  ?= 6.12
 ARCH    ?=
@@ -19,7 +19,7 @@ SEED    ?=
 # The kernels that tests boot: one without loader programs, one that needs CO-RE
 # to be resolved for it after a boot with modules, the usual one, and one of each
 # contract for signatures.
-# And one of another architecture.
+# Last, one of another architecture.
 TEST_KERNELS ?= 5.10 6.1 6.12 6.18 7.2 stable arm64/6.12
 
 # The command is PID 1 of the guests, too, so it must not need a C library.
@@ -30,12 +30,12 @@ export PATH := $(PATH):/usr/sbin:/sbin
 sources := go.mod go.sum embed.go kernels.yaml selftests/cases.yaml $(wildcard selftests/bpf/*.o selftests/baselines/*/*) $(shell find cmd harness internal loader suites vmimage \( -type d -o -name '*.go' -o -path '*/report/page/*' -o -path '*/policy/bpf/policy.bpf.o' -o -name runtime.h -o -name types.h -o -path '*/skelprog/driver*' \) \
 	! -name testdata ! -path '*/testdata/*' ! -name '*_test.go')
 
-# Built-in rules are looked through for each source: 40 ms, and none applies.
+# make would try its built-in rules for each source: 40 ms, and none applies.
 MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
 
-# What is given is handed on as it is, whatever characters it has: q is one word for the shell, quoted
-# a list of words; found replaces patterns of files by the files. ARGS alone is for the shell to take apart.
+# Values reach the command unchanged, whatever characters they have: q makes one word for the shell, quoted a list
+# of words, and found replaces patterns of files by the files. The shell splits only ARGS.
 in_q = $(subst ','\'',$1)
 q = '$(in_q)'
 quoted = $(foreach w,$1,$(call q,$w))
@@ -49,8 +49,8 @@ cases = $(foreach c,$(CASE),--case $(call q,$c)) $(call flag,SHARD,shard) $(call
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-# Architectures of guests that ARCH or KERNEL name and this machine is not: they take another QEMU, and the command built
-# for them beside that for this machine.
+# foreign are the architectures in ARCH or KERNEL other than this machine's. Their guests need another QEMU, and the
+# command built for them beside the one for this machine.
 comma := ,
 parts = $(subst $(comma), ,$1)
 foreign = $(filter-out $(if $(named),$(shell go env GOARCH)),$(named))
@@ -59,16 +59,16 @@ guests = setup-vmtest bpfreplay $(foreach a,$(foreign),setup-$a bpfreplay.$a)
 
 .PHONY: deb deb-test docs-check docs-tables stress help setup doctor build suite vmtest mutate fuzz-diff test guesttest bench lint objects clean setup-%
 
-help: ## say what there is
+help: ## print this help
 	@echo 'make TARGET [NAME=VALUE...]'; echo
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' Makefile | expand -t 12
 	@echo; echo 'What vmtest takes (now in brackets):'
-	@echo '  KERNEL    a name in kernels.yaml, an image, or a built kernel tree; of vmtest several, or a'
+	@echo '  KERNEL    a name in kernels.yaml, an image, or a built kernel tree; vmtest takes several, or a'
 	@echo '            tier: smoke, ci, all [$(call in_q,$(KERNEL))]'
 	@echo '  ARCH      architecture of the kernels: amd64, arm64, riscv64; without it, this machine'"'"'s. A kernel'
 	@echo '            that is named with one (arm64/6.12) has that [$(call in_q,$(ARCH))]'
 	@echo '  CASE      patterns of the cases to run, or behind ! not to run; without it, all [$(call in_q,$(CASE))]'
-	@echo '  OBJ       objects of yours: say on which kernels they load, and why not [$(call in_q,$(OBJ))]'
+	@echo '  OBJ       your objects: on which kernels they load, and why not [$(call in_q,$(OBJ))]'
 	@echo '  SHARD     of all kernels and cases, the part I/N [$(call in_q,$(SHARD))]'
 	@echo '  JOBS      guests at the same time; without it, one a processor, and fewer for few cases [$(call in_q,$(JOBS))]'
 	@echo '  ENGINES   engines to run, with commas between them, of direct, trace, replay, signed, libbpf,'
@@ -83,7 +83,7 @@ help: ## say what there is
 
 setup: setup-vmtest $(foreach a,$(foreign),setup-$a) ## install what a guest needs and this machine lacks
 
-doctor: bpfreplay ## say what this machine can do, and what mends the rest
+doctor: bpfreplay ## check this machine, and print a fix for each problem
 	./bpfreplay doctor --kernel $(call q,$(KERNEL)) $(call flag,ARCH,arch) $(ARGS)
 
 build: bpfreplay ## build the command, a static binary
@@ -91,12 +91,12 @@ build: bpfreplay ## build the command, a static binary
 bpfreplay: $(sources)
 	go build -trimpath -buildvcs=false -ldflags '-s -w' -o $@ ./cmd/bpfreplay
 
-# For guests of another architecture. It is newer than the command itself, which says so if it is not.
+# For guests of another architecture. It must be newer than the command itself, which checks that.
 bpfreplay.%: $(sources) bpfreplay
 	GOARCH=$* go build -trimpath -buildvcs=false -ldflags '-s -w' -o $@ ./cmd/bpfreplay
 	@touch $@
 
-# Those of libbpf need bpftool: the machine's, unless one is named.
+# The engines of libbpf need bpftool: this machine's, unless BPFTOOL names one.
 ifeq ($(BPFTOOL),)
 ifneq ($(findstring libbpf,$(ENGINES)),)
 vmtest mutate: setup-bpftool
@@ -110,22 +110,22 @@ ifneq ($(filter kernel wild,$(SUITE)),)
 vmtest: suite
 endif
 
-# Nothing of wild is compiled.
+# Suite wild needs no compiler.
 ifeq ($(SUITE),wild)
 suite: setup-vmtest bpfreplay
 	./bpfreplay suite fetch wild
 else
-suite: setup-suite bpfreplay ## get the Linux selftests and compile them: KSRC=~/linux, or SUITE=wild
+suite: setup-suite bpfreplay ## fetch the Linux selftests and compile them: KSRC=~/linux, or SUITE=wild
 	./bpfreplay suite fetch kernel $(call flag,KSRC,source)
 endif
 
 vmtest: $(guests) ## load the core suite in a guest with each engine and compare
 	./bpfreplay $(if $(OBJ),check,vmtest) $(guest) $(cases) $(ARGS) $(call quoted,$(call found,$(OBJ)))
 
-mutate: $(guests) ## break loads in a guest, and see that each fault is noticed
+mutate: $(guests) ## break loads in a guest, and check that each fault is noticed
 	./bpfreplay mutate $(guest) $(ARGS)
 
-# It compares with libbpf unless other engines are named.
+# It compares with libbpf unless ENGINES names others.
 ifeq ($(BPFTOOL)$(if $(ENGINES),$(findstring libbpf,$(ENGINES)),libbpf),libbpf)
 fuzz-diff: setup-bpftool
 endif
@@ -133,7 +133,7 @@ endif
 fuzz-diff: $(guests) ## load N random objects in a guest and compare: N=2000 SEED=1
 	./bpfreplay fuzz-diff $(guest) -n $(call q,$(N)) $(call flag,SEED,seed) $(ARGS)
 
-test: setup-test bpfreplay ## run all tests, those in guests too
+test: setup-test bpfreplay ## run all tests, in guests too
 	./bpfreplay kernels fetch $(TEST_KERNELS)
 	go mod download # tests compile skeletons, with nothing but what is here
 	go vet ./...
@@ -149,14 +149,14 @@ test: setup-test bpfreplay ## run all tests, those in guests too
 	$(MAKE) --no-print-directory guesttest || status=1; \
 	exit $$status
 
-# Those which need bpf(2), and what they need besides: it is in the guest by the
-# same paths. That something is missing there is no failure, but for bpf(2).
+# Packages whose tests need bpf(2). The guest has the tree at the same path, and the programs that the tests run. A
+# missing program is no failure there, a missing bpf(2) is.
 bpf_packages = $(addprefix ./,$(sort $(dir $(shell grep -rl --include='*_test.go' 'need[.]BPF' harness internal loader))))
 in_guest = '$(CURDIR)/bpfreplay' exec --kernel '$(KERNEL)' --env BPFREPLAY_TEST_BPF=must \
 	$(foreach f,loader internal harness selftests/bpf selftests/cases.yaml kernels.yaml,--with '$(CURDIR)/$f') \
 	--with /bin/sh $(foreach p,bpftool sleep strace,--with $$(command -v $p)) --
 
-guesttest: setup-test bpfreplay ## run those tests that load into the kernel, in a guest
+guesttest: setup-test bpfreplay ## run the tests that load into the kernel in a guest
 	go test -p 2 -count=1 -exec "$(in_guest)" $(bpf_packages)
 
 bench: setup-bench bpfreplay ## measure what has a budget, as ratios

@@ -5,7 +5,7 @@
 #   scripts/stress.sh [PART...]
 #
 # Parts: row eight kill matrix memory disk cache; all without an argument. disk and cache need root. These variables
-# change what they do: KERNEL and KERNELS (of matrix), RUNS (500), KILLS (50), ROUNDS (10, of matrix), and ARGS, more
+# change what they do: KERNEL, RUNS (500), KILLS (50), KERNELS, ROUNDS (10) and CASE of matrix, and ARGS, more
 # arguments of each run.
 set -u
 
@@ -110,7 +110,7 @@ matrix() {
 	first=
 	for _ in $(seq "$rounds"); do
 		# shellcheck disable=SC2086
-		said=$(STRESS=$mark "$command" matrix --kernel "$kernels" ${ARGS:-} --case 'maps_*' --engines direct,trace,replay \
+		said=$(STRESS=$mark "$command" matrix --kernel "$kernels" ${ARGS:-} --case "${CASE:-maps_*}" --engines direct,trace,replay \
 			--repeat 10 --jobs 2 --out "$TMPDIR/out" 2>&1) || {
 			failed=$((failed + 1))
 			echo "$said" | tail -n 5
