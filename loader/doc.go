@@ -19,10 +19,10 @@
 // # One loader program
 //
 // The instructions and the blob that Generate makes are what WriteFile writes and what
-// Load runs. Nothing on the way makes others for the kernel at hand: docs/loader-program.md
-// says who decides what depends on the kernel. What an object needs that not every
-// kernel has is in [Program.Needs], and a kernel that lacks it is refused by that name
-// ([NeedError]) before anything is created.
+// Load runs, on every kernel. docs/loader-program.md explains where each decision that
+// depends on the kernel is made. [Program.Needs] lists what not every kernel has. On a
+// kernel that lacks one of these, Load fails with its name ([NeedError]) before it creates
+// anything.
 //
 // # Ownership
 //

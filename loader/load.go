@@ -17,7 +17,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// LoadOptions override what the object says. Maps and programs in it stay the caller's.
+// LoadOptions override values of the object. Maps and programs in it stay the caller's.
 type LoadOptions struct {
 	// MaxEntries by map; the size in bytes of a ring buffer is rounded up to what the
 	// kernel takes.
@@ -51,7 +51,7 @@ type LoadOptions struct {
 type Collection struct {
 	Maps     map[string]*ebpf.Map // by variable, or section of a data map
 	Programs map[string]*ebpf.Program
-	// Links are those that the load has made (GenerateOptions.Attach), by program.
+	// Links are the attachments that the load made (GenerateOptions.Attach), by program.
 	Links map[string]link.Link
 	// Arenas is the memory of arenas, by map, until Close.
 	Arenas map[string][]byte
@@ -71,16 +71,16 @@ func (c *Collection) Close() {
 	}
 }
 
-// DetachMap takes a map out of the collection, nil if there is none of that name. It is the
-// caller's then.
+// DetachMap takes a map out of the collection. The caller owns it from then on. It returns
+// nil if the collection has no map of that name.
 func (c *Collection) DetachMap(name string) *ebpf.Map {
 	m := c.Maps[name]
 	delete(c.Maps, name)
 	return m
 }
 
-// DetachProgram takes a program out of the collection, nil if there is none of that name. It
-// is the caller's then.
+// DetachProgram takes a program out of the collection. The caller owns it from then on. It
+// returns nil if the collection has no program of that name.
 func (c *Collection) DetachProgram(name string) *ebpf.Program {
 	p := c.Programs[name]
 	delete(c.Programs, name)

@@ -26,22 +26,22 @@ func OpenFS(fsys fs.FS, name string) (*Object, error) { return OpenOptions{}.Ope
 // Read reads a BPF object from r to its end. name is its file name, from which it has its own.
 func Read(r io.Reader, name string) (*Object, error) { return OpenOptions{}.Read(r, name) }
 
-// OpenOptions say how an object is read. The zero value is what Open and its siblings use.
+// OpenOptions choose how an object is read. The zero value is what Open and its siblings use.
 type OpenOptions struct {
 	// MaxFileBytes bounds the size of the file in bytes. 0 is 256 MiB.
 	MaxFileBytes int64
 	SectionRules SectionRules
 }
 
-// SectionRules say what the name of a section means for the programs in it.
+// SectionRules decide what the name of a section means for the programs in it.
 type SectionRules int
 
 const (
-	// LibbpfRules are those of libbpf since 1.0: programs in a section of a name that
-	// is not in its table are not loaded.
+	// LibbpfRules are the rules of libbpf since 1.0: a program is not loaded if libbpf's
+	// table does not have its section's name.
 	LibbpfRules = SectionRules(object.LibbpfRules)
-	// CiliumRules are those of cilium/ebpf, and of libbpf before 1.0: "socket1" and
-	// "tc_ingress" are what "socket" and "tc" are.
+	// CiliumRules are the rules of cilium/ebpf, and of libbpf before 1.0: "socket1" means
+	// "socket", and "tc_ingress" means "tc".
 	CiliumRules = SectionRules(object.CiliumRules)
 )
 
@@ -72,8 +72,8 @@ func opened(o *object.Object, err error) (*Object, error) {
 // Name is the object's name as libbpf derives it: the file's base name up to the first dot.
 func (o *Object) Name() string { return o.o.Name }
 
-// Warnings are what is wrong with the object and keeps it from nothing, one line each,
-// with what it costs.
+// Warnings are defects of the object that do not keep it from being loaded, one line each,
+// with their consequence.
 func (o *Object) Warnings() []string {
 	var lines []string
 	for _, w := range o.o.Warnings {
@@ -82,17 +82,17 @@ func (o *Object) Warnings() []string {
 	return lines
 }
 
-// GenerateOptions choose what of an object is loaded. The zero value is what the object says.
+// GenerateOptions choose the parts of an object that are loaded. The zero value follows the object.
 type GenerateOptions struct {
-	// Autoload says, by name, whether a program is loaded. Without an entry those of
-	// SEC("?…") are not.
+	// Autoload is whether a program is loaded, by name. Without an entry a program of
+	// SEC("?…") is not.
 	Autoload map[string]bool
-	// Autocreate says, by name, whether a struct_ops map is created. Without an entry
-	// those of SEC("?.struct_ops…") are not. The programs of a map that is not created
-	// are not loaded, unless Autoload says so.
+	// Autocreate is whether a struct_ops map is created, by name. Without an entry a map of
+	// SEC("?.struct_ops…") is not. The programs of a map that is not created are not
+	// loaded, unless Autoload has them.
 	Autocreate map[string]bool
-	// Attach has the load attach the programs whose sections name what they are attached to,
-	// of tp_btf, fentry, fexit, fmod_ret, lsm and iter: what a signature covers then, too.
+	// Attach has the load attach programs of the sections tp_btf, fentry, fexit, fmod_ret,
+	// lsm and iter that name a target. A signature then covers the attachments, too.
 	Attach bool
 }
 
@@ -191,7 +191,7 @@ type Need = artefact.Need
 // Needs are what the loader program needs of a kernel beyond being able to run it (5.14).
 func (p *Program) Needs() []Need { return p.a.Needs }
 
-// Settings are what depends on the machine and the runtime hands in, in words.
+// Settings describe the values that depend on the machine and that the runtime passes in.
 func (p *Program) Settings() []string {
 	var out []string
 	for i := range p.a.Settings {

@@ -20,7 +20,7 @@ import (
 )
 
 // Fault is a way for a guest to go wrong on purpose, in place of a case or before
-// it: to see that the host survives it, and says what it was.
+// it: the host must survive it, and name it.
 type Fault struct {
 	Name  string
 	About string
@@ -28,7 +28,7 @@ type Fault struct {
 	inject func(c *Conn) error
 }
 
-// FaultKilled is the fault that the host sees to: it kills QEMU.
+// FaultKilled is the fault that the host carries out: it kills QEMU.
 const FaultKilled = "qemu-killed"
 
 // Faults lists all faults.

@@ -261,7 +261,7 @@ func (c *Conn) SendContents(r io.Reader, size int64) error {
 	return err
 }
 
-// ErrNonsense is what came instead of a message.
+// ErrNonsense means that something else came instead of a message.
 var ErrNonsense = errors.New("no message of the protocol")
 
 // maxMessage bounds a message, in bytes. States of the largest objects take a few
@@ -297,5 +297,5 @@ func (c *Conn) line() ([]byte, error) {
 	}
 }
 
-// Pending reports whether something was received that nobody has asked for.
+// Pending reports whether something was received without a request.
 func (c *Conn) Pending() bool { return c.r.Buffered() > 0 }

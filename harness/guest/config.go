@@ -28,10 +28,10 @@ type Config struct {
 	// once and saved.
 	Cold bool
 	// Debugger is a listening socket on which the guest waits for gdb, or nil. With it guests
-	// are booted, and have all time: nobody knows how long a person thinks.
+	// are booted, and no clock runs: a person may think for long.
 	Debugger *os.File
 
-	// Note receives lines that tell what happens, never two at a time.
+	// Note receives lines about progress. It is never called by two goroutines at a time.
 	Note func(line string)
 }
 

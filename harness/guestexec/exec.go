@@ -16,12 +16,12 @@ import (
 type Command struct {
 	Program string   // path: an ELF file, which finds its shared libraries in the guest
 	Args    []string // the first is what the program is called
-	Dir     string   // absolute, the same in the guest; empty there but for With
+	Dir     string   // absolute; the guest has it at the same path, with only what With names
 	Env     []string // NAME=VALUE
 	With    []string // files and directories that it needs: see guestFiles
 	Get     []string // files and directories that it leaves, to be copied to the same paths here
-	// GetMore are directories in which it may leave files: those are copied to the same paths, but for what is
-	// there already, and there need be none.
+	// GetMore are directories in which it may leave files. Files that are new are copied to the same paths; a
+	// directory may be missing.
 	GetMore []string
 	Dirs    []string // empty directories that it needs
 	Modules []string // modules of the kernel to load before it
@@ -41,10 +41,10 @@ type Command struct {
 	OneOutput bool
 	// Signals are sent to it as they come; nil for none.
 	Signals <-chan syscall.Signal
-	// Console receives what the guest's kernel prints, as it does; nil for nobody.
+	// Console receives the output of the guest's kernel as it comes. It may be nil.
 	Console io.Writer
-	// AllowSplats: that the guest's kernel complains while the program runs is noted, and
-	// no error.
+	// AllowSplats: a complaint of the guest's kernel while the program runs is a note, not
+	// an error.
 	AllowSplats bool
 	// Terminal, if not nil, is called when the guest is ready, and gives the program
 	// a terminal as its standard input, output and error.
@@ -55,8 +55,8 @@ type Command struct {
 	Timeout   time.Duration // of the program alone; 0 for DefaultExecTimeout, negative for none
 }
 
-// Terminal is how the terminal looks that a program is to have. What it shows goes to
-// Command.Stdout, what is typed comes from Command.Stdin.
+// Terminal describes the terminal of a program. Its output goes to Command.Stdout, and its
+// input comes from Command.Stdin.
 type Terminal struct {
 	Size    agent.Size
 	Resized <-chan agent.Size // nil if it stays as it is
@@ -70,10 +70,10 @@ const DefaultExecTimeout = 10 * time.Minute
 const execMemory = 1024
 
 // Exec runs a program in a guest and returns its exit status; 128 and the signal's
-// number if a signal ends it. An error means that the program did not come to an end of
-// its own, or that what it left could not be had; it is a *vm.Ending if that is
-// because the guest came to one, a *HangError if the program had its time, and a
-// *SplatError if the guest's kernel complained while it ran and it ended well.
+// number if a signal ends it. An error means that the program did not end by itself, or that
+// its files could not be copied back: a *vm.Ending if the guest ended first, a *HangError if
+// the program took too long, and a *SplatError if the guest's kernel complained while the
+// program ran and the program ended well.
 func Exec(ctx context.Context, c Command, on guest.Config) (status int, err error) {
 	if c.Timeout == 0 {
 		c.Timeout = DefaultExecTimeout

@@ -51,7 +51,7 @@ func OpenDebugger(ctx context.Context, c *guest.Config) (_ *Debugger, err error)
 	if err := d.findSymbols(ctx, c); err != nil {
 		return nil, fmt.Errorf("symbols for gdb: %w", err)
 	}
-	// The port is whichever is free, and nobody can take it before QEMU has it.
+	// The kernel chooses a free port, and QEMU inherits it, so no other process can take it in between.
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("gdb: %w", err)
@@ -67,14 +67,14 @@ func OpenDebugger(ctx context.Context, c *guest.Config) (_ *Debugger, err error)
 // Socket is for [guest.Config], and is the debugger's.
 func (d *Debugger) Socket() *os.File { return d.socket }
 
-// Close removes what it needed. The guest is to be gone.
+// Close removes the files that it made. Call it when the guest has ended.
 func (d *Debugger) Close() {
 	if d.socket != nil {
 		d.socket.Close()
 	}
 }
 
-// Lines say how to attach.
+// Lines are the commands that attach gdb.
 func (d *Debugger) Lines() []string {
 	lines := []string{
 		"the guest waits for gdb before its first instruction. In another terminal:",

@@ -77,8 +77,8 @@ func HostRootMain(args []string) error {
 // and the one in C that came with QEMU up to 7.2 (package qemu-system-common).
 var rootServers = []string{"virtiofsd", "/usr/libexec/virtiofsd", "/usr/lib/virtiofsd", "/usr/lib/qemu/virtiofsd", "/usr/libexec/qemu/virtiofsd"}
 
-// FindRootServer returns the server that gives guests this machine's files. With an error the path is that of
-// one that cannot, or empty if there is none.
+// FindRootServer returns the path of the server that gives guests this machine's files. If it returns an error, the
+// path is that of a server that cannot do so, or empty if this machine has none.
 func FindRootServer() (string, error) {
 	path, err := findServer()
 	if err != nil {

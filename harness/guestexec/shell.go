@@ -26,8 +26,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// Shell is a prompt in a guest, or commands that are read where there is nobody
-// to type them.
+// Shell is a prompt in a guest, or a reader of commands where there is no terminal.
 type Shell struct {
 	// Suite has the cases whose objects are there. They are in the guest as they
 	// are here, below shellSuite; modules that they name are loaded.
