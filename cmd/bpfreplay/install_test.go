@@ -2,6 +2,7 @@ package main
 
 import (
 	"archive/zip"
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -54,21 +55,27 @@ func proxyOf(t *testing.T, version string) string {
 	return "file://" + proxy
 }
 
+// abroad is the environment of a go command that knows this tree as a version of the module, and no network.
+func abroad(t *testing.T) []string {
+	t.Helper()
+	proxy := proxyOf(t, "v0.0.1")
+	modules, err := exec.Command("go", "env", "GOMODCACHE").Output()
+	assert.NilError(t, err)
+	known := strings.TrimSpace(string(modules))
+	return append(os.Environ(), "GOFLAGS=-modcacherw -trimpath", "GONOSUMDB=*", "GOSUMDB=off", "GOWORK=off", "GOTOOLCHAIN=local",
+		"GOMODCACHE="+filepath.Join(t.TempDir(), "mod"), "GOPROXY="+proxy+",file://"+filepath.Join(known, "cache", "download"))
+}
+
 // `go install` gives a command that works where there is no tree. It may be linked dynamically, as that is what Go
 // does where there is a C compiler.
 func TestInstall(t *testing.T) {
 	need.QEMU(t)
 	need.Kernel(t, "6.12")
 	need.Program(t, "cc")
-	bin, elsewhere, cache := t.TempDir(), t.TempDir(), t.TempDir()
-	proxy := proxyOf(t, "v0.0.1")
-	modules, err := exec.Command("go", "env", "GOMODCACHE").Output()
-	assert.NilError(t, err)
-	known := strings.TrimSpace(string(modules))
+	bin, elsewhere := t.TempDir(), t.TempDir()
 	install := exec.CommandContext(t.Context(), "go", "install", modulePath+"/cmd/bpfreplay@latest")
 	install.Dir = elsewhere
-	install.Env = append(os.Environ(), "GOBIN="+bin, "CGO_ENABLED=1", "GOFLAGS=-modcacherw -trimpath", "GONOSUMDB=*", "GONOSUMCHECK=1", "GOSUMDB=off",
-		"GOMODCACHE="+filepath.Join(cache, "mod"), "GOPROXY="+proxy+",file://"+filepath.Join(known, "cache", "download"))
+	install.Env = append(abroad(t), "GOBIN="+bin, "CGO_ENABLED=1")
 	out, err := install.CombinedOutput()
 	assert.NilError(t, err, "%s", out)
 	self := filepath.Join(bin, "bpfreplay")
@@ -85,4 +92,53 @@ func TestInstall(t *testing.T) {
 	left, err := os.ReadDir(elsewhere)
 	assert.NilError(t, err)
 	assert.Check(t, is.Len(left, 1)) // out
+}
+
+const foreignMain = `package main
+
+//go:generate go tool bpfreplay gen --go --cc clang-19 --type event counter.bpf.c -- -I/usr/include/x86_64-linux-gnu
+
+import "fmt"
+
+func main() {
+	s, err := OpenCounter()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer s.Close()
+	s.Rodata.Parent = 7
+	fmt.Println(s.Rodata.Parent, len(CounterEvent{}.Command), s.Bss.Hits)
+}
+`
+
+// A module of somebody else gets the command as a tool, generates a skeleton by it, and builds what imports its runtime.
+func TestTool(t *testing.T) {
+	if _, err := exec.LookPath("clang-19"); err != nil {
+		t.Skipf("needs clang-19: %v", err)
+	}
+	dir := t.TempDir()
+	env := abroad(t)
+	goRun := func(args ...string) string {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), "go", args...)
+		cmd.Dir, cmd.Env = dir, append(env, "CGO_ENABLED=0")
+		out, err := cmd.CombinedOutput()
+		assert.NilError(t, err, "go %s\n%s", strings.Join(args, " "), out)
+		return string(out)
+	}
+	source, err := os.ReadFile(filepath.Join(root(t), "loader/skel/examples/counter/counter.bpf.c"))
+	assert.NilError(t, err)
+	assert.NilError(t, os.WriteFile(filepath.Join(dir, "counter.bpf.c"), source, 0o600))
+	assert.NilError(t, os.WriteFile(filepath.Join(dir, "main.go"), []byte(foreignMain), 0o600))
+	goRun("mod", "init", "example.com/foreign")
+	goRun("get", "-tool", modulePath+"/cmd/bpfreplay")
+	goRun("generate", "./...")
+	goRun("vet", "./...")
+	assert.Equal(t, goRun("run", "."), "7 16 0\n")
+	same, err := os.ReadFile(filepath.Join(root(t), "loader/skel/examples/counter/counter_bpfel.bpfreplay"))
+	assert.NilError(t, err)
+	got, err := os.ReadFile(filepath.Join(dir, "counter_bpfel.bpfreplay"))
+	assert.NilError(t, err)
+	assert.Assert(t, bytes.Equal(got, same), "the artefact is not that of the example")
 }

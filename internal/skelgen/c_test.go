@@ -14,6 +14,8 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 	"github.com/bpfreplay/bpfreplay/internal/need"
+	"github.com/bpfreplay/bpfreplay/internal/target"
+	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
 // compilers are those that the headers are for.
@@ -110,6 +112,49 @@ func TestCCompiles(t *testing.T) {
 		t.Fatal(err, paths)
 	}
 	compileC(t, paths)
+}
+
+// A skeleton in C asks the kernel for what its artefact needs, as package target does.
+func TestCNeeds(t *testing.T) {
+	obj, file, ok := generated(t, filepath.Join(coreObjects, "maps_array.bpf.o"))
+	if !ok {
+		t.Fatal("no artefact")
+	}
+	a, err := artefact.Parse(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Needs = append(a.Needs, artefact.Need{Capability: "core_no_func_info", Why: "function sub"})
+	if file, err = a.MarshalBinary(); err != nil {
+		t.Fatal(err)
+	}
+	code, err := C(obj, file, COptions{Name: "needs"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	put(t, filepath.Join(dir, "needs.c"), string(code)+`
+int main(void)
+{
+	struct needs *s = needs__open();
+
+	puts(needs__load(s) < 0 ? s->error.text : "loaded");
+	needs__destroy(s);
+	return 0;
+}
+`)
+	bin := filepath.Join(dir, "run")
+	cc(t, compilers[0], filepath.Join(dir, "needs.c"), "-o", bin)
+	need.Root(t)
+	need.BPF(t)
+	want := "loaded\n"
+	if target.Probe("core_no_func_info") != nil {
+		want = "this kernel lacks core_no_func_info, which function sub needs\n"
+	}
+	out, err := exec.Command(bin).CombinedOutput()
+	if err != nil || string(out) != want {
+		t.Errorf("%q, not %q (%v)", out, want, err)
+	}
 }
 
 // shape says of a prototype what the kernel's is compared with.
