@@ -1,4 +1,4 @@
-// LSM keeps a file from being removed: a BPF program decides (CONFIG_BPF_LSM, lsm=bpf).
+// LSM keeps a file, its own if none is named, from being removed: a BPF program decides (CONFIG_BPF_LSM, lsm=bpf).
 package main
 
 //go:generate go run github.com/bpfreplay/bpfreplay/cmd/bpfreplay gen --go --cc clang-19 --ident Keep lsm.bpf.c
@@ -13,7 +13,7 @@ import (
 )
 
 func main() {
-	s, err := keep(os.Args[1])
+	s, err := keep(os.Args[len(os.Args)-1])
 	if err != nil {
 		log.Fatal(err)
 	}

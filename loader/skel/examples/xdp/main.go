@@ -15,7 +15,7 @@ import (
 )
 
 func main() {
-	s, _, err := attach(os.Args[1], 0)
+	s, _, err := attach(os.Args[len(os.Args)-1], 0)
 	for protocol, t := uint8(0), (FilterTraffic{}); err == nil; time.Sleep(time.Second) {
 		for it := s.Maps.Protocols.Iterate(); it.Next(&protocol, &t); {
 			fmt.Printf("protocol %d: %d packets, %d bytes\n", protocol, t.Packets, t.Bytes)
