@@ -103,3 +103,22 @@ func TestRoomsApart(t *testing.T) {
 		}
 	}
 }
+
+// TestHostWithoutEngines: what runs on the host needs no engine to decode a message of a guest's.
+func TestHostWithoutEngines(t *testing.T) {
+	all := imports(t)
+	var visit func(host, name string, seen map[string]bool)
+	visit = func(host, name string, seen map[string]bool) {
+		for _, of := range all[name] {
+			assert.Check(t, of != "harness/agent" && of != "harness/engine" && of != "harness/exercise", "%s needs %s, by %s", host, of, name)
+			if !seen[of] {
+				seen[of] = true
+				visit(host, of, seen)
+			}
+		}
+	}
+	for _, host := range []string{"harness/run", "harness/guestexec", "harness/mutation", "harness/fuzz", "harness/report"} {
+		assert.Check(t, len(all[host]) > 0, host)
+		visit(host, host, make(map[string]bool))
+	}
+}

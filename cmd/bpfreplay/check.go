@@ -8,10 +8,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/harness/report"
 	"github.com/bpfreplay/bpfreplay/harness/result"
 	"github.com/bpfreplay/bpfreplay/harness/run"
-	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 	"github.com/bpfreplay/bpfreplay/vmimage"
@@ -146,11 +146,11 @@ func (f *checkFlags) chooseEngines(paths []string) error {
 	if len(f.engines) == 0 {
 		f.engines = defaultEngines(len(f.bpftool) > 0, f.kernel, f.archs...)
 		if files > 0 {
-			f.engines = []string{state.EngineReplay}
+			f.engines = []string{enginename.Replay}
 		}
 	}
-	if f.signed && !slices.Contains(f.engines, state.EngineSigned) {
-		f.engines = append(f.engines, state.EngineSigned)
+	if f.signed && !slices.Contains(f.engines, enginename.Signed) {
+		f.engines = append(f.engines, enginename.Signed)
 	}
 	return nil
 }

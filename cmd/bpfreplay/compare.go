@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/bpfreplay/bpfreplay/harness/engine"
+	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/harness/local"
 	"github.com/bpfreplay/bpfreplay/harness/report"
 	"github.com/bpfreplay/bpfreplay/harness/result"
@@ -29,7 +29,7 @@ type compareFlags struct {
 }
 
 func newCompare() *cobra.Command {
-	f := compareFlags{engines: engine.Defaults(), suite: defaultSuite}
+	f := compareFlags{engines: enginename.Defaults(), suite: defaultSuite}
 	cmd := &cobra.Command{
 		Use:   "compare OBJECT | compare --case NAME",
 		Short: "Load an object on this machine with each engine, and compare what the kernel holds",

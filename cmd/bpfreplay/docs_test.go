@@ -17,7 +17,7 @@ import (
 	"gotest.tools/v3/assert"
 	"mvdan.cc/sh/v3/syntax"
 
-	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/harness/compare"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/internal/need"
 	"github.com/bpfreplay/bpfreplay/vmimage"
@@ -98,7 +98,7 @@ var docsTables = map[string]func(t *testing.T) [][]string{
 	},
 	"rules": func(*testing.T) [][]string {
 		rows := [][]string{{"rule", "between", "and", "reason"}}
-		for _, r := range state.Rules() {
+		for _, r := range compare.Rules() {
 			rows = append(rows, []string{"`" + r.ID + "`", r.Left.Name, r.Right.Name, r.Reason})
 		}
 		return rows

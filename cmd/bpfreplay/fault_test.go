@@ -16,6 +16,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/result"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
@@ -156,7 +157,7 @@ func TestFaultStays(t *testing.T) {
 	}
 	// The state is there where there was an answer.
 	kasan := r.Cases[2].Folder
-	var load agent.Load
+	var load wire.Load
 	data, err := os.ReadFile(filepath.Join(kasan, "load-replay.json"))
 	assert.NilError(t, err)
 	assert.NilError(t, json.Unmarshal(data, &load))

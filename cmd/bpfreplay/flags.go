@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/bpfreplay/bpfreplay/harness/engine"
+	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/harness/mutate"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
 	"github.com/bpfreplay/bpfreplay/internal/arch"
@@ -48,9 +48,9 @@ var flagTable = map[string]flagInfo{
 	"bpftool":      {"", aboutCases, "the bpftool that libbpf and libbpf-light drive, an ELF file; behind it, with commas, what it runs; none is this machine's"},
 	"case":         {"c", aboutCases, "only cases whose names match this pattern, or with ! before it, not those (may be repeated)"},
 	"effects":      {"", aboutCases, "run and attach programs, too, as vmtest does: only for a guest"},
-	"engine":       {"e", aboutCases, "the engine that loads: " + strings.Join(engine.Names(), ", ")},
+	"engine":       {"e", aboutCases, "the engine that loads: " + strings.Join(enginename.Names(), ", ")},
 	"expect":       {"", aboutCases, "of objects as arguments: ok, each is to load, or agreement, engines are to do the same with it"},
-	"engines":      {"e", aboutCases, "engines that load, in this order: " + strings.Join(engine.Names(), ", ") + "; libbpf by default, too, where bpftool is"},
+	"engines":      {"e", aboutCases, "engines that load, in this order: " + strings.Join(enginename.Names(), ", ") + "; libbpf by default, too, where bpftool is"},
 	"fault":        {"", aboutCases, "CASE=FAULT: have the guest go wrong in this case, to see what then happens; with :once behind it, not again when the case is run once more; help lists the faults (may be repeated)"},
 	"fresh":        {"", aboutCases, "time the repetitions in a new process each, as for a program that loads one object"},
 	"list":         {"", aboutCases, "list the mutations of loads, and boot nothing"},
@@ -194,8 +194,8 @@ var completions = map[string]cobra.CompletionFunc{
 	"arch":     cobra.FixedCompletions(arch.Names(), cobra.ShellCompDirectiveNoFileComp),
 	"contract": cobra.FixedCompletions(contractNames(), cobra.ShellCompDirectiveNoFileComp),
 	"keyring":  cobra.FixedCompletions(keyring.Names(), cobra.ShellCompDirectiveNoFileComp),
-	"engine":   cobra.FixedCompletions(engine.Names(), cobra.ShellCompDirectiveNoFileComp),
-	"engines":  cobra.FixedCompletions(engine.Names(), cobra.ShellCompDirectiveNoFileComp),
+	"engine":   cobra.FixedCompletions(enginename.Names(), cobra.ShellCompDirectiveNoFileComp),
+	"engines":  cobra.FixedCompletions(enginename.Names(), cobra.ShellCompDirectiveNoFileComp),
 	"mutate":   cobra.FixedCompletions(mutate.Names(), cobra.ShellCompDirectiveNoFileComp),
 }
 

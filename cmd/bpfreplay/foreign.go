@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bpfreplay/bpfreplay/harness/baseline"
-	"github.com/bpfreplay/bpfreplay/harness/engine"
+	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/harness/report"
 	"github.com/bpfreplay/bpfreplay/harness/result"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
@@ -144,10 +144,10 @@ func (f *vmtestFlags) choose(suite *suite.Suite, kernels []string) (*suite.Suite
 	if f.split && !isForeign(f.suite) {
 		return nil, fmt.Errorf("--split: it is for suites of others' objects: %s", strings.Join(suites.Names(), ", "))
 	}
-	if f.split && engine.UseTool(f.engines) {
+	if f.split && enginename.UseTool(f.engines) {
 		return nil, errors.New("--split: bpftool cannot load one program of an object; use engines direct, trace and replay")
 	}
-	if f.split && len(engine.Skeletons(f.engines)) > 0 {
+	if f.split && len(enginename.Skeletons(f.engines)) > 0 {
 		return nil, errors.New("--split: a skeleton loads all programs of an object; use engines direct, trace and replay")
 	}
 	if f.baselines == "none" {

@@ -9,10 +9,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/harness/fuzz"
 	"github.com/bpfreplay/bpfreplay/harness/mutate"
 	"github.com/bpfreplay/bpfreplay/harness/report"
-	"github.com/bpfreplay/bpfreplay/harness/state"
 )
 
 type fuzzFlags struct {
@@ -27,7 +27,7 @@ type fuzzFlags struct {
 
 // fuzzEngines are the engines that are compared unless others are named: those
 // that do what libbpf does.
-var fuzzEngines = []string{state.EngineTrace, state.EngineReplay, state.EngineLibbpf}
+var fuzzEngines = []string{enginename.Trace, enginename.Replay, enginename.Libbpf}
 
 func newFuzzDiff() *cobra.Command {
 	f := fuzzFlags{guestFlags: newGuestFlags(), n: 200}

@@ -13,12 +13,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bpfreplay/bpfreplay/harness/engine"
+	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/harness/guestexec"
 	"github.com/bpfreplay/bpfreplay/harness/report"
 	"github.com/bpfreplay/bpfreplay/harness/result"
 	"github.com/bpfreplay/bpfreplay/harness/run"
-	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/vmimage"
@@ -185,7 +185,7 @@ func (f *guestFlags) common() (o run.Options, err error) {
 // defaultEngines are the engines that run unless some are named: libbpf, too, where there is
 // a bpftool, of the caller's or this machine's, that runs on all kernels.
 func defaultEngines(tool bool, kernels string, archs ...string) []string {
-	engines := engine.Defaults()
+	engines := enginename.Defaults()
 	for _, k := range strings.FieldsFunc(kernels, func(r rune) bool { return r == ',' || r == ' ' }) {
 		of, _, _ := arch.Cut(k)
 		archs = append(archs, of)
@@ -195,12 +195,12 @@ func defaultEngines(tool bool, kernels string, archs ...string) []string {
 			return engines
 		}
 	}
-	if path, err := engine.FindTool(); err == nil && !tool {
-		_, err = vmimage.Programs(arch.Native, engine.GuestTool, path) // Ubuntu's is a script
+	if path, err := enginename.FindTool(); err == nil && !tool {
+		_, err = vmimage.Programs(arch.Native, enginename.GuestTool, path) // Ubuntu's is a script
 		tool = err == nil
 	}
 	if tool {
-		engines = append(engines, state.EngineLibbpf)
+		engines = append(engines, enginename.Libbpf)
 	}
 	return engines
 }

@@ -12,13 +12,13 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
-	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/harness/random"
 	"github.com/bpfreplay/bpfreplay/harness/result"
 	"github.com/bpfreplay/bpfreplay/harness/run"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/internal/need"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
@@ -152,7 +152,7 @@ func TestHostileObjects(t *testing.T) {
 		assert.Check(t, is.Equal(c.Verdict(), result.Broken), c.Name)
 		assert.Check(t, is.Len(c.Loads, 3))
 		for _, l := range c.Loads {
-			assert.Check(t, is.Equal(l.Result, agent.Broken))
+			assert.Check(t, is.Equal(l.Result, wire.Broken))
 		}
 		for _, text := range says {
 			assert.Check(t, is.Contains(told(c)+strings.Join(c.Console, "\n"), text))

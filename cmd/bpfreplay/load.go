@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bpfreplay/bpfreplay/harness/engine"
+	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/harness/skelprog"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
@@ -39,7 +40,7 @@ type loadFlags struct {
 }
 
 func newLoad() *cobra.Command {
-	f := loadFlags{engine: state.EngineReplay}
+	f := loadFlags{engine: enginename.Replay}
 	cmd := &cobra.Command{
 		Use:   "load OBJECT|FILE",
 		Short: "Load an object, or what gen wrote, on this machine, and print what came to be",
@@ -109,7 +110,7 @@ func (f *loadFlags) load(cmd *cobra.Command, path string) (*onKernel, error) {
 	}
 	defer done()
 	if is {
-		if f.engine != state.EngineReplay {
+		if f.engine != enginename.Replay {
 			return nil, fmt.Errorf("%s is a loader program: engine %s loads objects only", path, f.engine)
 		}
 		a, err := artefact.ReadFile(path)
@@ -129,7 +130,7 @@ func (f *loadFlags) load(cmd *cobra.Command, path string) (*onKernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(engine.Skeletons([]string{f.engine})) > 0 {
+	if len(enginename.Skeletons([]string{f.engine})) > 0 {
 		if tool.Skeletons, err = os.MkdirTemp("", "bpfreplay-skeletons-"); err != nil {
 			return nil, err
 		}
@@ -145,7 +146,7 @@ func (f *loadFlags) load(cmd *cobra.Command, path string) (*onKernel, error) {
 		if err != nil {
 			return nil, err
 		}
-		ours := f.engine != state.EngineDirect && !engine.UseTool([]string{f.engine})
+		ours := f.engine != enginename.Direct && !enginename.UseTool([]string{f.engine})
 		if obj, err = opts.OpenBytes(data, path); err != nil && ours { // others have readers of their own
 			return nil, err
 		}
@@ -223,10 +224,10 @@ func errReplace(text string) error {
 
 // findTool is the bpftool that an engine drives, if it drives one.
 func findTool(path string, engines ...string) (engine.Tool, error) {
-	if path != "" || !engine.UseTool(engines) {
+	if path != "" || !enginename.UseTool(engines) {
 		return engine.Tool{Path: path}, nil
 	}
-	path, err := engine.FindTool()
+	path, err := enginename.FindTool()
 	return engine.Tool{Path: path}, err
 }
 

@@ -5,11 +5,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/bpfreplay/bpfreplay/harness/engine"
+	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/harness/mutate"
 	"github.com/bpfreplay/bpfreplay/harness/mutation"
 	"github.com/bpfreplay/bpfreplay/harness/report"
-	"github.com/bpfreplay/bpfreplay/harness/state"
 )
 
 type mutateFlags struct {
@@ -22,8 +21,8 @@ type mutateFlags struct {
 func newMutate() *cobra.Command {
 	f := mutateFlags{guestFlags: newGuestFlags()}
 	// A skeleton has the same bytes as its loader program, and breaks with it.
-	others := slices.DeleteFunc(engine.Names(), func(n string) bool {
-		return n == state.EngineReplay || n == state.EngineSigned || len(engine.Skeletons([]string{n})) > 0
+	others := slices.DeleteFunc(enginename.Names(), func(n string) bool {
+		return n == enginename.Replay || n == enginename.Signed || len(enginename.Skeletons([]string{n})) > 0
 	})
 	cmd := &cobra.Command{
 		Use:   "mutate [MUTATION...]",

@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/harness/guestexec"
-	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
 )
 
@@ -28,7 +28,7 @@ type shellFlags struct {
 
 func newShell() *cobra.Command {
 	f := shellFlags{guestFlags: newGuestFlags(), tests: true}
-	f.engines = []string{state.EngineReplay}
+	f.engines = []string{enginename.Replay}
 	cmd := &cobra.Command{
 		Use:   "shell [FLAG...] [OBJECT...]",
 		Short: "Open a prompt in a guest, with objects loaded",

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
-	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/guestexec"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
 // leave is the key that ends a guest which does not answer any more, as in
@@ -111,7 +111,7 @@ func (t *terminal) open() (*guestexec.Terminal, error) {
 	if t.before, err = term.MakeRaw(int(os.Stdin.Fd())); err != nil {
 		return nil, fmt.Errorf("terminal: %w", err)
 	}
-	resized, changes := make(chan agent.Size), make(chan os.Signal, 1)
+	resized, changes := make(chan wire.Size), make(chan os.Signal, 1)
 	signal.Notify(changes, unix.SIGWINCH)
 	go func() {
 		defer signal.Stop(changes)
@@ -143,13 +143,13 @@ func (t *terminal) close() {
 	t.cancel(context.Canceled)
 }
 
-func terminalSize(fd int) (agent.Size, error) {
+func terminalSize(fd int) (wire.Size, error) {
 	columns, rows, err := term.GetSize(fd)
 	if err != nil {
-		return agent.Size{}, fmt.Errorf("size of the terminal: %w", err)
+		return wire.Size{}, fmt.Errorf("size of the terminal: %w", err)
 	}
 	if columns == 0 || rows == 0 { // nobody has said how large it is
 		columns, rows = 80, 24
 	}
-	return agent.Size{Columns: uint16(columns), Rows: uint16(rows)}, nil
+	return wire.Size{Columns: uint16(columns), Rows: uint16(rows)}, nil
 }

@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/bpfreplay/bpfreplay/harness/engine"
+	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/harness/mutate"
 	"github.com/bpfreplay/bpfreplay/harness/report"
 	"github.com/bpfreplay/bpfreplay/harness/result"
@@ -87,7 +87,7 @@ func newVMTestFlags() vmtestFlags {
 }
 
 func (f *vmtestFlags) addFlags(cmd *cobra.Command) {
-	f.add(cmd, engine.Defaults())
+	f.add(cmd, enginename.Defaults())
 	addFlags(cmd, flags{
 		"suite": &f.suite, "case": &f.cases, "mutate": &f.mutate, "repeat": &f.repeat, "fresh": &f.fresh, "still": &f.still,
 		"jobs": &f.jobs, "isolate": &f.isolate, "no-retry": &f.noRetry, "resume": &f.resume, "shard": &f.matrix.shard, "fail-fast": &f.matrix.failFast,

@@ -1,9 +1,5 @@
-// Package agent is what runs as PID 1 in a guest, and the protocol that it
-// speaks with the host.
-//
-// The protocol is lines of JSON over the virtio-serial port named
-// vm.PortName. The agent sends one Hello when it is ready. The host sends a
-// Request and reads one Answer, and so on. An agent that cannot go on ends,
+// Package agent is what runs as PID 1 in a guest and answers the messages of
+// package wire. An agent that cannot go on ends,
 // which panics the guest's kernel: the host sees that, with the reason on the
 // console.
 //

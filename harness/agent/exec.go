@@ -11,119 +11,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/loader/keyring"
 )
 
-// Command is a program to run in the guest.
-type Command struct {
-	Path string   `json:"path"`
-	Args []string `json:"args"` // the first is what the program is called
-	Dir  string   `json:"dir"`  // working directory
-	Env  []string `json:"env,omitempty"`
-	// Terminal is the size of the terminal that it is to have as standard input,
-	// output and error, nil for pipes.
-	Terminal *Size `json:"terminal,omitempty"`
-	// OneOutput: what it writes as standard output and error goes the same way, in the
-	// order in which it is written.
-	OneOutput bool `json:"one_output,omitempty"`
-	// Times are when files were changed last, of those that the guest has from the start
-	// as well.
-	Times []FileTime `json:"times,omitempty"`
-	// Files are made before it starts, with the directories that they are in.
-	Files []File `json:"files,omitempty"`
-	// Get are files and directories to be sent back after its end.
-	Get []string `json:"get,omitempty"`
-	// GetMore are those of Get that need not be there.
-	GetMore []string `json:"get_more,omitempty"`
-	// Certs are certificates (X.509, DER) for root's user keyring, for loads that the
-	// program asks the kernel to verify.
-	Certs [][]byte `json:"certs,omitempty"`
-	// HostRoot is the virtiofs tag of the file system that it has as its root,
-	// which it may change in memory only; empty for the guest's own root. Paths
-	// begin there, then.
-	HostRoot string `json:"host_root,omitempty"`
-	// Shares are directories of the host that it may change.
-	Shares []Share `json:"shares,omitempty"`
-	// Network: the guest has a card, and the host is at [hostport.HostAddress].
-	Network bool `json:"network,omitempty"`
-}
-
-// Share is a directory of the host.
-type Share struct {
-	Tag  string `json:"tag"`  // of its virtiofs
-	Path string `json:"path"` // where the program finds it
-}
-
-// Size is that of a terminal, in characters.
-type Size struct {
-	Columns uint16 `json:"columns"`
-	Rows    uint16 `json:"rows"`
-}
-
-// File is a file that the host puts into the guest: a regular file, a directory or
-// a symbolic link.
-type File struct {
-	Path string      `json:"path"` // absolute
-	Mode os.FileMode `json:"mode"`
-	Data []byte      `json:"data,omitempty"` // contents, or where the link leads
-	// Size is how many bytes of contents follow the Request, those of all files one
-	// after another; Data is empty then.
-	Size int64 `json:"size,omitempty"`
-}
-
-// FileTime is when a file was changed last.
-type FileTime struct {
-	Path     string    `json:"path"`
-	Modified time.Time `json:"modified"`
-}
-
-// Input follows a Command: what the program reads, or the new size of its
-// terminal. The host sends no more than Window of those with Data ahead of those
-// that were Taken. After Output.Ended it sends a last Input, with Over, and the
-// agent waits for its next Request.
-type Input struct {
-	Data []byte `json:"data,omitempty"`
-	EOF  bool   `json:"eof,omitempty"` // there is no more to read
-	Size *Size  `json:"size,omitempty"`
-	Over bool   `json:"over,omitempty"`
-	// Signal is sent to the program's process group.
-	Signal syscall.Signal `json:"signal,omitempty"`
-	// Hangs: the program has had its time. The agent answers with Output.Hangs, and a Go
-	// program writes where its goroutines are.
-	Hangs bool `json:"hangs,omitempty"`
-}
-
-// Window is how many Inputs with data may be under way.
-const Window = 16
-
-// Output answers a Command, many times: what the program writes, as it writes
-// it, and at last how it ended. What a terminal shows is Stdout.
-type Output struct {
-	Stdout []byte `json:"stdout,omitempty"`
-	Stderr []byte `json:"stderr,omitempty"`
-	Taken  bool   `json:"taken,omitempty"` // the data of an Input is the program's now, or not wanted
-	Got    []byte `json:"got,omitempty"`   // part of a tar archive of Command.Get, paths without their first slash
-	Ended  *Ended `json:"ended,omitempty"`
-	Hangs  *Hangs `json:"hangs,omitempty"`
-}
-
-// Hangs is where the guest's processes are. The last one has Done, unless Ended comes before.
-type Hangs struct {
-	Lines []string `json:"lines,omitempty"`
-	Done  bool     `json:"done,omitempty"`
-}
-
-// Ended is how a program came to its end.
-type Ended struct {
-	Status int            `json:"status"`            // exit status
-	Signal syscall.Signal `json:"signal,omitempty"`  // that ended it, if one did
-	Error  string         `json:"error,omitempty"`   // why it did not start
-	GetErr string         `json:"get_err,omitempty"` // why not all of Command.Get was sent
-}
-
 // execute runs a program and sends what it writes. An error means that the host
 // cannot be reached, or that this guest is not fit for programs.
-func execute(c *Conn, command *Command) error {
+func execute(c *wire.Conn, command *wire.Command) error {
 	if err := fit(); err != nil {
 		return err
 	}
@@ -253,10 +147,6 @@ func interfaceUp(name string) error {
 	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, r)
 }
 
-// ExecName is the name of the program that a [Command] runs, where there is that of a case otherwise: see
-// [BeginMark].
-const ExecName = "exec"
-
 // linger is how long what a program has started may hold its output open after
 // it has ended.
 const linger = 5 * time.Second
@@ -275,9 +165,9 @@ func (p *process) close() {
 	}
 }
 
-func runCommand(c *Conn, command *Command) error {
+func runCommand(c *wire.Conn, command *wire.Command) error {
 	var mu sync.Mutex
-	send := func(o *Output) error {
+	send := func(o *wire.Output) error {
 		mu.Lock()
 		defer mu.Unlock()
 		return c.Send(o)
@@ -285,7 +175,7 @@ func runCommand(c *Conn, command *Command) error {
 	p, err := prepare(c, command)
 	if err != nil {
 		// The host may be sending input already.
-		return errors.Join(send(&Output{Ended: &Ended{Error: err.Error()}}), discardInput(c))
+		return errors.Join(send(&wire.Output{Ended: &wire.Ended{Error: err.Error()}}), discardInput(c))
 	}
 	defer p.close()
 
@@ -298,9 +188,9 @@ func runCommand(c *Conn, command *Command) error {
 		pumps.Go(func() {
 			sent[i] = pump(f, func(b []byte) error {
 				if i == 0 {
-					return send(&Output{Stdout: b})
+					return send(&wire.Output{Stdout: b})
 				}
-				return send(&Output{Stderr: b})
+				return send(&wire.Output{Stderr: b})
 			})
 		})
 	}
@@ -328,15 +218,15 @@ func runCommand(c *Conn, command *Command) error {
 	if err := syncShares(command.Shares); err != nil {
 		ended.GetErr = err.Error()
 	}
-	mark(EndMark + ExecName) // what the kernel says of the program is on the console before this
-	if err := send(&Output{Ended: ended}); err != nil {
+	mark(wire.EndMark + wire.ExecName) // what the kernel says of the program is on the console before this
+	if err := send(&wire.Output{Ended: ended}); err != nil {
 		return err
 	}
 	return <-input
 }
 
 // prepare makes the command's files and starts it.
-func prepare(c *Conn, command *Command) (*process, error) {
+func prepare(c *wire.Conn, command *wire.Command) (*process, error) {
 	if err := makeFiles(c, command.Files); err != nil {
 		return nil, err
 	}
@@ -357,14 +247,14 @@ func prepare(c *Conn, command *Command) (*process, error) {
 	if err := mountShares(command.Shares); err != nil {
 		return nil, err
 	}
-	mark(BeginMark + ExecName)
+	mark(wire.BeginMark + wire.ExecName)
 	if command.Terminal != nil {
 		return startOnTerminal(command)
 	}
 	return startOnPipes(command)
 }
 
-func startOnPipes(command *Command) (*process, error) {
+func startOnPipes(command *wire.Command) (*process, error) {
 	var theirs, ours [3]*os.File
 	defer func() {
 		for _, f := range theirs {
@@ -400,7 +290,7 @@ func startOnPipes(command *Command) (*process, error) {
 	return p, nil
 }
 
-func start(command *Command, files []*os.File, attr *syscall.SysProcAttr) (pid int, err error) {
+func start(command *wire.Command, files []*os.File, attr *syscall.SysProcAttr) (pid int, err error) {
 	p, err := os.StartProcess(command.Path, command.Args, &os.ProcAttr{
 		Dir: command.Dir, Env: command.Env, Files: files, Sys: attr,
 	})
@@ -429,7 +319,7 @@ func pump(r *os.File, send func([]byte) error) error {
 
 // await waits for a child. Of others that end meanwhile, whose parents have left
 // them to PID 1, it makes an end.
-func await(pid int) (*Ended, error) {
+func await(pid int) (*wire.Ended, error) {
 	for {
 		var status unix.WaitStatus
 		got, err := unix.Wait4(-1, &status, 0, nil)
@@ -438,9 +328,9 @@ func await(pid int) (*Ended, error) {
 		case err != nil:
 			return nil, fmt.Errorf("wait for process %d: %w", pid, err)
 		case status.Signaled():
-			return &Ended{Signal: status.Signal()}, nil
+			return &wire.Ended{Signal: status.Signal()}, nil
 		default:
-			return &Ended{Status: status.ExitStatus()}, nil
+			return &wire.Ended{Status: status.ExitStatus()}, nil
 		}
 	}
 }

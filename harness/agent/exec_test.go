@@ -12,22 +12,24 @@ import (
 
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
+
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
 // execRun runs a program on this machine and returns what the host would get.
-func execRun(t *testing.T, command Command) (stdout, stderr string, ended *Ended) {
+func execRun(t *testing.T, command wire.Command) (stdout, stderr string, ended *wire.Ended) {
 	t.Helper()
 	guest, host := net.Pipe()
 	done := make(chan error, 1)
 	go func() {
-		done <- runCommand(NewConn(guest), &command)
+		done <- runCommand(wire.NewConn(guest), &command)
 		guest.Close()
 	}()
-	conn := NewConn(host)
-	go func() { _ = conn.Send(&Input{EOF: true}) }()
+	conn := wire.NewConn(host)
+	go func() { _ = conn.Send(&wire.Input{EOF: true}) }()
 	var out, err strings.Builder
 	for {
-		var o Output
+		var o wire.Output
 		e := conn.Receive(&o)
 		if e == io.EOF {
 			break
@@ -37,7 +39,7 @@ func execRun(t *testing.T, command Command) (stdout, stderr string, ended *Ended
 		out.Write(o.Stdout)
 		err.Write(o.Stderr)
 		if ended = o.Ended; ended != nil {
-			assert.NilError(t, conn.Send(&Input{Over: true}))
+			assert.NilError(t, conn.Send(&wire.Input{Over: true}))
 		}
 	}
 	assert.NilError(t, <-done)
@@ -45,8 +47,8 @@ func execRun(t *testing.T, command Command) (stdout, stderr string, ended *Ended
 	return out.String(), err.String(), ended
 }
 
-func shell(script string, args ...string) Command {
-	return Command{Path: "/bin/sh", Args: append([]string{"sh", "-c", script}, args...), Dir: "/", Env: []string{"WORD=two words"}}
+func shell(script string, args ...string) wire.Command {
+	return wire.Command{Path: "/bin/sh", Args: append([]string{"sh", "-c", script}, args...), Dir: "/", Env: []string{"WORD=two words"}}
 }
 
 func TestCommand(t *testing.T) {
@@ -58,12 +60,12 @@ func TestCommand(t *testing.T) {
 	stdout, stderr, ended := execRun(t, command)
 	assert.Equal(t, stdout, dir+"\n[name][a  b][two words]\nno input\n")
 	assert.Equal(t, stderr, "oops\n")
-	assert.DeepEqual(t, ended, &Ended{Status: 7})
+	assert.DeepEqual(t, ended, &wire.Ended{Status: 7})
 
 	_, _, ended = execRun(t, shell("kill -9 $$"))
-	assert.DeepEqual(t, ended, &Ended{Signal: syscall.SIGKILL})
+	assert.DeepEqual(t, ended, &wire.Ended{Signal: syscall.SIGKILL})
 
-	_, _, ended = execRun(t, Command{Path: "/no/such/program", Args: []string{"x"}, Dir: "/"})
+	_, _, ended = execRun(t, wire.Command{Path: "/no/such/program", Args: []string{"x"}, Dir: "/"})
 	assert.Check(t, is.Contains(ended.Error, "/no/such/program: no such file or directory"))
 }
 
@@ -71,7 +73,7 @@ func TestCommand(t *testing.T) {
 func TestCommandOutput(t *testing.T) {
 	const lines = 40000
 	stdout, _, ended := execRun(t, shell(`i=0; while [ $i -lt 40000 ]; do echo $i; i=$((i+1)); done; printf '\377\000'`))
-	assert.DeepEqual(t, ended, &Ended{})
+	assert.DeepEqual(t, ended, &wire.Ended{})
 	all := strings.Split(stdout, "\n")
 	assert.Equal(t, len(all), lines+1)
 	assert.Equal(t, all[lines-1], "39999")
@@ -81,7 +83,7 @@ func TestCommandOutput(t *testing.T) {
 // What the program leaves running does not keep it from having ended.
 func TestCommandLeavesChild(t *testing.T) {
 	stdout, _, ended := execRun(t, shell("sleep 1000 & echo $!; exit 3"))
-	assert.DeepEqual(t, ended, &Ended{Status: 3})
+	assert.DeepEqual(t, ended, &wire.Ended{Status: 3})
 	child, err := strconv.Atoi(strings.TrimSpace(stdout))
 	assert.NilError(t, err)
 	assert.NilError(t, syscall.Kill(child, syscall.SIGKILL))
@@ -94,7 +96,7 @@ func TestCommandFiles(t *testing.T) {
 	assert.NilError(t, os.Symlink("elsewhere", file("taken")))
 	assert.NilError(t, os.Mkdir(file("full"), 0o700))
 	assert.NilError(t, os.WriteFile(file("full/of"), nil, 0o600))
-	files := []File{
+	files := []wire.File{
 		{Path: file("new"), Mode: os.ModeDir | 0o555},
 		{Path: file("new/inline"), Mode: 0o755, Data: []byte("inline")},
 		{Path: file("taken"), Mode: 0o622, Size: 4},
@@ -103,12 +105,12 @@ func TestCommandFiles(t *testing.T) {
 		{Path: file("late"), Mode: 0o600, Size: 2},
 	}
 	rest := "{\"name\":\"next\"}\n"
-	c := NewConn(struct {
+	c := wire.NewConn(struct {
 		io.Reader
 		io.Writer
 	}{strings.NewReader("four" + "bad" + "no" + rest), io.Discard})
 	assert.ErrorContains(t, makeFiles(c, files), "directory not empty")
-	var next Request
+	var next wire.Request
 	assert.NilError(t, c.Receive(&next))
 	assert.Equal(t, next.Name, "next")
 
@@ -129,9 +131,9 @@ func TestCommandFiles(t *testing.T) {
 	_, err = os.Lstat(file("late"))
 	assert.ErrorIs(t, err, os.ErrNotExist)
 
-	c = NewConn(struct {
+	c = wire.NewConn(struct {
 		io.Reader
 		io.Writer
 	}{strings.NewReader("sh"), io.Discard})
-	assert.ErrorContains(t, makeFiles(c, []File{{Path: file("short"), Mode: 0o600, Size: 10}}), "2 of 10 bytes came")
+	assert.ErrorContains(t, makeFiles(c, []wire.File{{Path: file("short"), Mode: 0o600, Size: 10}}), "2 of 10 bytes came")
 }

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bpfreplay/bpfreplay/harness/inguest"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
 // Fault is a way for a guest to go wrong on purpose, in place of a case or before
@@ -25,11 +26,8 @@ type Fault struct {
 	Name  string
 	About string
 	// inject does it. If it returns nil the case runs as ever.
-	inject func(c *Conn) error
+	inject func(c *wire.Conn) error
 }
-
-// FaultKilled is the fault that the host carries out: it kills QEMU.
-const FaultKilled = "qemu-killed"
 
 // Faults lists all faults.
 func Faults() []Fault {
@@ -39,18 +37,18 @@ func Faults() []Fault {
 		{"soft-lockup", "a BPF program does not let go of the processor (5.17 and up)", lockUp},
 		{"out-of-memory", "the agent takes all memory", takeMemory},
 		{"full-disk", "no file in the guest can grow any more; the case runs", fillDisk},
-		{"garbage", "the agent answers with bytes that mean nothing", func(c *Conn) error { return send(c, "\x00\xff{]garbage\n", 1) }},
-		{"other-answer", "the agent answers something that was not asked", func(c *Conn) error { return send(c, `{"name":"another case","loads":[]}`+"\n", 1) }},
-		{"flood", "the agent sends line after line without end", func(c *Conn) error { return send(c, "{}\n", 0) }},
-		{"flood-line", "the agent sends one line without end", func(c *Conn) error { return send(c, "flood ", 0) }},
+		{"garbage", "the agent answers with bytes that mean nothing", func(c *wire.Conn) error { return send(c, "\x00\xff{]garbage\n", 1) }},
+		{"other-answer", "the agent answers something that was not asked", func(c *wire.Conn) error { return send(c, `{"name":"another case","loads":[]}`+"\n", 1) }},
+		{"flood", "the agent sends line after line without end", func(c *wire.Conn) error { return send(c, "{}\n", 0) }},
+		{"flood-line", "the agent sends one line without end", func(c *wire.Conn) error { return send(c, "flood ", 0) }},
 		{"flood-console", "the guest prints without end", floodConsole},
 		{"drip", "the agent answers byte by byte, and never ends", drip},
 		{"reset", "the machine is reset, unannounced", trigger("b")},
-		{"reboot", "the guest restarts", func(*Conn) error { return reboot(unix.LINUX_REBOOT_CMD_RESTART) }},
-		{"power-off", "the guest switches itself off", func(*Conn) error { return reboot(unix.LINUX_REBOOT_CMD_POWER_OFF) }},
-		{FaultKilled, "somebody kills QEMU", func(*Conn) error { select {} }},
-		{"exit", "the agent ends", func(*Conn) error { os.Exit(0); return nil }},
-		{"hang", "the case never ends, in user space", func(*Conn) error {
+		{"reboot", "the guest restarts", func(*wire.Conn) error { return reboot(unix.LINUX_REBOOT_CMD_RESTART) }},
+		{"power-off", "the guest switches itself off", func(*wire.Conn) error { return reboot(unix.LINUX_REBOOT_CMD_POWER_OFF) }},
+		{wire.FaultKilled, "somebody kills QEMU", func(*wire.Conn) error { select {} }},
+		{"exit", "the agent ends", func(*wire.Conn) error { os.Exit(0); return nil }},
+		{"hang", "the case never ends, in user space", func(*wire.Conn) error {
 			for i := 0; ; i++ { // busy, and never asleep
 			}
 		}},
@@ -74,7 +72,7 @@ func FindFault(name string) (*Fault, error) {
 }
 
 // fail brings about the fault that a request asks for, if any.
-func (req *Request) fail(c *Conn) error {
+func fail(req *wire.Request, c *wire.Conn) error {
 	if req.Fault == "" {
 		return nil
 	}
@@ -92,8 +90,8 @@ func (req *Request) fail(c *Conn) error {
 }
 
 // trigger writes a letter to /proc/sysrq-trigger.
-func trigger(letter string) func(*Conn) error {
-	return func(*Conn) error {
+func trigger(letter string) func(*wire.Conn) error {
+	return func(*wire.Conn) error {
 		if err := os.WriteFile("/proc/sysrq-trigger", []byte(letter), 0); err != nil {
 			return err
 		}
@@ -107,37 +105,37 @@ func reboot(cmd int) error {
 	return unix.Reboot(cmd)
 }
 
-func complain(line string) func(*Conn) error {
-	return func(*Conn) error {
+func complain(line string) func(*wire.Conn) error {
+	return func(*wire.Conn) error {
 		mark(line)
 		return nil
 	}
 }
 
 // send writes the same text n times, for ever if n is 0.
-func send(c *Conn, text string, n int) error {
+func send(c *wire.Conn, text string, n int) error {
 	block := text
 	if n == 0 {
 		block = strings.Repeat(text, 4096)
 	}
 	for i := 0; n == 0 || i < n; i++ {
-		if _, err := io.WriteString(c.w, block); err != nil {
+		if _, err := io.WriteString(c, block); err != nil {
 			return err
 		}
 	}
 	select {} // nothing more comes
 }
 
-func drip(c *Conn) error {
+func drip(c *wire.Conn) error {
 	for {
-		if _, err := io.WriteString(c.w, " "); err != nil {
+		if _, err := io.WriteString(c, " "); err != nil {
 			return err
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
 }
 
-func floodConsole(*Conn) error {
+func floodConsole(*wire.Conn) error {
 	f, err := os.OpenFile("/dev/console", os.O_WRONLY, 0)
 	if err != nil {
 		return err
@@ -151,7 +149,7 @@ func floodConsole(*Conn) error {
 	}
 }
 
-func takeMemory(*Conn) error {
+func takeMemory(*wire.Conn) error {
 	for {
 		b, err := unix.Mmap(-1, 0, 16<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_POPULATE)
 		if err != nil {
@@ -162,7 +160,7 @@ func takeMemory(*Conn) error {
 }
 
 // fillDisk makes the places for files as small as what is in them.
-func fillDisk(*Conn) error {
+func fillDisk(*wire.Conn) error {
 	for _, dir := range []string{"/", os.TempDir()} {
 		var at unix.Statfs_t
 		if err := unix.Statfs(dir, &at); err != nil {
@@ -199,7 +197,7 @@ func useUp(path string) error {
 
 // oops has every open of a file follow a pointer to nowhere: what security_file_alloc
 // returns is 0 or an error. Its caller makes a pointer of this, which is neither.
-func oops(*Conn) error {
+func oops(*wire.Conn) error {
 	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
 		Type: ebpf.Tracing, AttachType: ebpf.AttachModifyReturn, AttachTo: "security_file_alloc",
 		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 8), asm.Return()}, License: "GPL",
@@ -229,7 +227,7 @@ func runSpec(spec *ebpf.ProgramSpec, repeat uint32) error {
 	return err
 }
 
-func hangKernel(*Conn) error {
+func hangKernel(*wire.Conn) error {
 	for { // signals end a run
 		err := runSpec(&ebpf.ProgramSpec{
 			Type: ebpf.SocketFilter, License: "GPL",
@@ -242,7 +240,7 @@ func hangKernel(*Conn) error {
 }
 
 // lockUp runs 2^69 rounds of a loop within one run of a program.
-func lockUp(*Conn) error {
+func lockUp(*wire.Conn) error {
 	// A report comes after twice this time, in seconds; no kernel reports less.
 	if err := os.WriteFile("/proc/sys/kernel/watchdog_thresh", []byte("1"), 0); err != nil {
 		return err

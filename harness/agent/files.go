@@ -10,14 +10,16 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
 // makeFiles makes the host's files. After an error, too, all that the host sends
 // of them is received.
-func makeFiles(c *Conn, files []File) error {
+func makeFiles(c *wire.Conn, files []wire.File) error {
 	var failed error
 	for _, f := range files {
-		contents := io.MultiReader(bytes.NewReader(f.Data), io.LimitReader(c.r, f.Size))
+		contents := io.MultiReader(bytes.NewReader(f.Data), io.LimitReader(c, f.Size))
 		if failed == nil {
 			failed = makeFile(&f, contents)
 		}
@@ -30,7 +32,7 @@ func makeFiles(c *Conn, files []File) error {
 
 // makeFile makes one, and the directories that it is in. It replaces what is there,
 // but for a directory, which stays as it is.
-func makeFile(f *File, contents io.Reader) error {
+func makeFile(f *wire.File, contents io.Reader) error {
 	if err := os.MkdirAll(filepath.Dir(f.Path), 0o755); err != nil {
 		return err
 	}
@@ -66,7 +68,7 @@ const gotChunk = 64 << 10
 
 // sendFiles sends files, and directories with all that is in them, as a tar
 // archive. One that is not there does not keep the others from being sent.
-func sendFiles(names []string, send func(*Output) error) error {
+func sendFiles(names []string, send func(*wire.Output) error) error {
 	out := &chunks{send: send}
 	archive := tar.NewWriter(out)
 	var missing error
@@ -129,7 +131,7 @@ func addFile(archive *tar.Writer, path string) error {
 
 // chunks sends what is written in larger pieces.
 type chunks struct {
-	send func(*Output) error
+	send func(*wire.Output) error
 	buf  []byte
 	err  error // of sending: the host cannot be reached
 }
@@ -146,7 +148,7 @@ func (c *chunks) Write(b []byte) (int, error) {
 
 func (c *chunks) flush() error {
 	if len(c.buf) > 0 && c.err == nil {
-		c.err = c.send(&Output{Got: c.buf})
+		c.err = c.send(&wire.Output{Got: c.buf})
 		c.buf = c.buf[:0]
 	}
 	return c.err

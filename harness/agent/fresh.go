@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/bpfreplay/bpfreplay/harness/engine"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/internal/target"
 )
 
@@ -55,7 +56,7 @@ func timeLoad(args []string) (int64, error) {
 }
 
 // timeFresh times one load in a new process.
-func timeFresh(engine string, req *Request) (int64, error) {
+func timeFresh(engine string, req *wire.Request) (int64, error) {
 	file := filepath.Join(os.TempDir(), filepath.Base(req.File))
 	if err := os.WriteFile(file, req.Object, 0o600); err != nil {
 		return 0, err

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
 // dumpTime is how long a Go program may take to write where its goroutines are.
@@ -19,14 +21,14 @@ const dumpTime = 2 * time.Second
 
 // hangs reports where the guest's processes are. A program in Go prints it itself upon SIGQUIT, better than its kernel
 // stacks do, and then ends.
-func hangs(pid int, send func(*Output) error) {
+func hangs(pid int, send func(*wire.Output) error) {
 	// That the host cannot be reached is noticed elsewhere.
-	_ = send(&Output{Hangs: &Hangs{Lines: processes()}})
+	_ = send(&wire.Output{Hangs: &wire.Hangs{Lines: processes()}})
 	if _, err := buildinfo.ReadFile(fmt.Sprintf("/proc/%d/exe", pid)); err == nil {
 		_ = unix.Kill(pid, unix.SIGQUIT)
 		time.Sleep(dumpTime)
 	}
-	_ = send(&Output{Hangs: &Hangs{Done: true}})
+	_ = send(&wire.Output{Hangs: &wire.Hangs{Done: true}})
 }
 
 // maxThreads is how many threads of a process are shown.

@@ -9,13 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ShareModules are the modules that a guest needs to have directories of the host: virtiofs (Linux 5.4).
-var ShareModules = []string{"virtiofs"}
-
-// HostRootModules are the modules that a guest needs to have the host's root: those of
-// shares, and overlay (Linux 3.18) for what the guest changes.
-var HostRootModules = append(ShareModules, "overlay")
-
 // mountHostRoot makes the host's file system this process's root: what is read
 // is the host's, what is written stays in memory. The guest's own /proc, /sys and
 // /dev are there.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness/inguest"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
 // mounts are what loaders expect to find. tracefs and bpffs may be missing in
@@ -129,10 +130,6 @@ func openPort() (*os.File, error) {
 	return nil, fmt.Errorf("no virtio port %q: is virtio_console missing from the kernel?", vm.PortName)
 }
 
-// BootModules are the modules that the agent needs to reach the host. Most
-// kernels have them built in; Debian's 5.10 and 6.1 do not.
-var BootModules = []string{"virtio_console", "virtio_pci"}
-
 // isVirtio reports whether a file has one of BootModules or a module that they need. Drivers of other virtio devices
 // need more than virtio, and are loaded with the rest.
 func isVirtio(file string) bool {
@@ -183,14 +180,9 @@ func loadModule(file string) error {
 	return nil
 }
 
-// FirstModules is a file in the guest with a list of modules, a path a line, that
-// are loaded before the guest is asked for anything. One that does not load is
-// for probes to find missing.
-const FirstModules = "/lib/modules/first"
-
-// loadFirst loads FirstModules and returns those that do not load, with the reason.
+// loadFirst loads FirstModules and says which do not load.
 func loadFirst() (lacks []string, err error) {
-	list, err := os.ReadFile(FirstModules)
+	list, err := os.ReadFile(wire.Preloaded)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}

@@ -6,17 +6,19 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
 // feed gives the program what the host sends until the host says that it is
 // over. A program need not read, and the host has to be heard all the same, so
 // somebody else writes; Window bounds what waits.
-func feed(c *Conn, p *process, terminal bool, send func(*Output) error) error {
-	queue, more := make(chan []byte, Window), true
+func feed(c *wire.Conn, p *process, terminal bool, send func(*wire.Output) error) error {
+	queue, more := make(chan []byte, wire.Window), true
 	var writer sync.WaitGroup
 	var unsent error
 	writer.Go(func() { unsent = write(p.stdin, queue, terminal, send) })
-	err := receiveInput(c, func(in *Input) {
+	err := receiveInput(c, func(in *wire.Input) {
 		if in.Size != nil && terminal {
 			setSize(p.stdin, in.Size)
 		}
@@ -45,13 +47,13 @@ func feed(c *Conn, p *process, terminal bool, send func(*Output) error) error {
 
 // write writes input for the program. What it does not want, because it has
 // closed its input or has ended, is taken all the same.
-func write(stdin *os.File, queue <-chan []byte, terminal bool, send func(*Output) error) error {
+func write(stdin *os.File, queue <-chan []byte, terminal bool, send func(*wire.Output) error) error {
 	for b := range queue {
 		_, err := stdin.Write(b)
 		if errors.Is(err, os.ErrClosed) {
 			return nil // nobody waits for an answer
 		}
-		if err := send(&Output{Taken: true}); err != nil {
+		if err := send(&wire.Output{Taken: true}); err != nil {
 			return err
 		}
 	}
@@ -66,9 +68,9 @@ func write(stdin *os.File, queue <-chan []byte, terminal bool, send func(*Output
 // endOfTransmission is what ends the input from a terminal (Ctrl-D).
 const endOfTransmission = 4
 
-func receiveInput(c *Conn, each func(*Input)) error {
+func receiveInput(c *wire.Conn, each func(*wire.Input)) error {
 	for {
-		var in Input
+		var in wire.Input
 		if err := c.Receive(&in); err != nil {
 			return err
 		}
@@ -79,9 +81,9 @@ func receiveInput(c *Conn, each func(*Input)) error {
 	}
 }
 
-func discardInput(c *Conn) error { return receiveInput(c, func(*Input) {}) }
+func discardInput(c *wire.Conn) error { return receiveInput(c, func(*wire.Input) {}) }
 
-func setSize(terminal *os.File, s *Size) {
+func setSize(terminal *os.File, s *wire.Size) {
 	conn, err := terminal.SyscallConn()
 	if err != nil {
 		return

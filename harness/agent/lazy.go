@@ -1,6 +1,10 @@
 package agent
 
-import "runtime"
+import (
+	"runtime"
+
+	"github.com/bpfreplay/bpfreplay/harness/wire"
+)
 
 // pending is what the engines made for one request and the kernel may not have
 // freed yet. Its ids tell it apart from what others made: the kernel gives out
@@ -49,9 +53,9 @@ func (s *Server) forgetFreed() error {
 	return nil
 }
 
-// settle waits until the kernel has freed all that was made since the last time, and
-// reports what it has not.
-func (s *Server) settle(name string) (*Answer, error) {
+// settle waits until all is freed that was made since the last time, and says what
+// is not.
+func (s *Server) settle(name string) (*wire.Answer, error) {
 	all := make(map[string]ids) // by request and engine
 	for _, p := range s.pending {
 		for engine, m := range p.made {
@@ -62,11 +66,11 @@ func (s *Server) settle(name string) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Answer{Name: name, Loads: []Load{}}
+	a := &wire.Answer{Name: name, Loads: []wire.Load{}}
 	for _, p := range s.pending {
 		for engine := range p.made {
 			for _, what := range left[p.name+separator+engine] {
-				a.Late = append(a.Late, Leak{Case: p.name, Engine: engine, What: what})
+				a.Late = append(a.Late, wire.Leak{Case: p.name, Engine: engine, What: what})
 			}
 		}
 	}

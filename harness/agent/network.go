@@ -11,9 +11,6 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/hostport"
 )
 
-// NetworkModules are the modules that a guest needs for its network card.
-var NetworkModules = []string{"virtio_net"}
-
 // networkUp gives the guest's network card its address, and the host a name.
 func networkUp() error {
 	card, err := networkCard()

@@ -8,13 +8,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/bpfreplay/bpfreplay/harness/behave"
+	"github.com/bpfreplay/bpfreplay/harness/exercise"
 	"github.com/bpfreplay/bpfreplay/harness/random"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
 // prepare does what has to be done before a guest is saved, or after it was
 // restored.
-func (s *Server) prepare(req *Request) error {
+func (s *Server) prepare(req *wire.Request) error {
 	if req.Ready != nil {
 		return s.ready(req.Ready)
 	}
@@ -22,9 +23,9 @@ func (s *Server) prepare(req *Request) error {
 }
 
 // ready does ahead what the first case would wait for: reading the kernel's types and
-// symbols, and making the machine ready for package behave. What a kernel
+// symbols, and making the machine ready for package exercise. What a kernel
 // does not have is for the cases to say.
-func (s *Server) ready(r *Ready) error {
+func (s *Server) ready(r *wire.Ready) error {
 	if r.Exec {
 		defer runtime.GC()
 		return fit()
@@ -33,7 +34,7 @@ func (s *Server) ready(r *Ready) error {
 	_ = s.kernel.Preload()
 	if r.Behave && s.guest == nil {
 		var err error
-		if s.guest, err = behave.NewGuest(s.target.Vmlinux); err != nil {
+		if s.guest, err = exercise.NewSandbox(s.target.Vmlinux); err != nil {
 			return err
 		}
 	}
@@ -51,14 +52,14 @@ func (s *Server) ready(r *Ready) error {
 // process, and what the kernel sets up when programs are first loaded, attached and run,
 // takes longer than a small case does. An object made at random has a bit of everything,
 // and is the same for all guests.
-func (s *Server) rehearse(r *Ready) error {
+func (s *Server) rehearse(r *wire.Ready) error {
 	for i := range uint64(rehearsals) {
 		o := random.Generate(1, i)
 		file, err := o.ELF()
 		if err != nil {
 			return fmt.Errorf("rehearsal: %w", err)
 		}
-		if _, err := s.Answer(&Request{Name: o.Name(), File: o.File(), Object: file, Engines: r.Engines, Behave: r.Behave, Bpftool: r.Bpftool}); err != nil {
+		if _, err := s.Answer(&wire.Request{Name: o.Name(), File: o.File(), Object: file, Engines: r.Engines, Behave: r.Behave, Bpftool: r.Bpftool}); err != nil {
 			return fmt.Errorf("rehearsal: %w", err)
 		}
 	}
@@ -72,7 +73,7 @@ const rehearsals = 2
 // that no other copy of the guest has. Boot id, uuids and addresses of new processes
 // come from there. What was drawn before remains: the addresses of the kernel
 // and of this process, and the seeds of Go's maps.
-func wake(w *Wake) error {
+func wake(w *wire.Wake) error {
 	now := unix.NsecToTimespec(w.Time.UnixNano())
 	if err := unix.ClockSettime(unix.CLOCK_REALTIME, &now); err != nil {
 		return fmt.Errorf("set the clock: %w", err)
@@ -81,7 +82,7 @@ func wake(w *Wake) error {
 		return fmt.Errorf("seed the random number generator: %w", err)
 	}
 	for range w.Naps {
-		time.Sleep(Nap)
+		time.Sleep(wire.Nap)
 	}
 	return nil
 }

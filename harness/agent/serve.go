@@ -14,11 +14,13 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 
-	"github.com/bpfreplay/bpfreplay/harness/behave"
 	"github.com/bpfreplay/bpfreplay/harness/engine"
+	"github.com/bpfreplay/bpfreplay/harness/enginename"
+	"github.com/bpfreplay/bpfreplay/harness/exercise"
 	"github.com/bpfreplay/bpfreplay/harness/mutate"
 	"github.com/bpfreplay/bpfreplay/harness/probe"
 	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 	"github.com/bpfreplay/bpfreplay/internal/target"
 )
@@ -28,7 +30,7 @@ func Serve(rw io.ReadWriter) error { return serve(rw, nil) }
 
 // serve is Serve in a guest that lacks modules which it was to load.
 func serve(rw io.ReadWriter, lacks []string) error {
-	c := NewConn(rw)
+	c := wire.NewConn(rw)
 	hello, err := hello()
 	if err != nil {
 		return err
@@ -39,7 +41,7 @@ func serve(rw io.ReadWriter, lacks []string) error {
 	}
 	s := NewServer()
 	for {
-		var req Request
+		var req wire.Request
 		err := c.Receive(&req)
 		if errors.Is(err, io.EOF) {
 			return nil
@@ -62,15 +64,15 @@ func serve(rw io.ReadWriter, lacks []string) error {
 			}
 			continue
 		}
-		mark(BeginMark + req.Name)
-		if err := req.fail(c); err != nil {
+		mark(wire.BeginMark + req.Name)
+		if err := fail(&req, c); err != nil {
 			return err
 		}
 		answer, err := s.Answer(&req)
 		if err != nil {
 			return err
 		}
-		mark(EndMark + req.Name)
+		mark(wire.EndMark + req.Name)
 		if err := c.Send(answer); err != nil {
 			return err
 		}
@@ -91,12 +93,12 @@ func mark(line string) {
 	}
 }
 
-func hello() (*Hello, error) {
+func hello() (*wire.Hello, error) {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
 		return nil, err
 	}
-	return &Hello{Release: unix.ByteSliceToString(u.Release[:]), Version: unix.ByteSliceToString(u.Version[:])}, nil
+	return &wire.Hello{Release: unix.ByteSliceToString(u.Release[:]), Version: unix.ByteSliceToString(u.Version[:])}, nil
 }
 
 // Server runs requests on the running kernel, a guest's or the host's.
@@ -108,15 +110,15 @@ type Server struct {
 	target  *target.Target
 	kernel  *state.Kernel
 	types   *btf.Cache // for engine direct
-	probes  map[string]probe.Result
+	probes  map[string]wire.Probe
 	modules bool // loaded
-	guest   *behave.Guest
+	guest   *exercise.Sandbox
 	pending []pending
 }
 
 // NewServer returns a server for the running kernel.
 func NewServer() *Server {
-	s := &Server{probes: make(map[string]probe.Result), versions: make(map[[2]string]string)}
+	s := &Server{probes: make(map[string]wire.Probe), versions: make(map[[2]string]string)}
 	s.forget()
 	return s
 }
@@ -141,7 +143,7 @@ func (s *Server) version(name, bpftool string) string {
 
 // Answer runs one request. An error means that this kernel cannot be used any
 // more; what goes wrong with one engine is part of the answer.
-func (s *Server) Answer(req *Request) (*Answer, error) {
+func (s *Server) Answer(req *wire.Request) (*wire.Answer, error) {
 	if req.Settle {
 		return s.settle(req.Name)
 	}
@@ -152,11 +154,11 @@ func (s *Server) Answer(req *Request) (*Answer, error) {
 		s.modules = true
 		s.forget()
 	}
-	engines, err := engine.ByName(req.Engines, engine.Tool{Path: req.Bpftool, Wait: req.toolWait(), Skeletons: req.Skeletons})
+	engines, err := engine.ByName(req.Engines, engine.Tool{Path: req.Bpftool, Wait: req.ToolWait(), Skeletons: req.Skeletons})
 	if err != nil {
 		return nil, err
 	}
-	a := &Answer{Name: req.Name}
+	a := &wire.Answer{Name: req.Name}
 	lacking := s.probe(a, req.Needs)
 	exercise, err := s.exercise(req)
 	if err != nil {
@@ -171,13 +173,13 @@ func (s *Server) Answer(req *Request) (*Answer, error) {
 		defer done()
 	}
 	for _, e := range engines {
-		l := Load{Engine: e.Name()}
+		l := wire.Load{Engine: e.Name()}
 		err := watch(made, &l, func() {
 			switch {
 			case lacking != nil:
-				l.unsupported(lacking)
+				unsupported(&l, lacking)
 			case errReplaced != nil:
-				l.refused(errReplaced)
+				refused(&l, errReplaced)
 			default:
 				s.load(e, req, replaced, a, &l, exercise)
 			}
@@ -211,7 +213,7 @@ func (s *Server) Answer(req *Request) (*Answer, error) {
 
 // watch notes what an engine makes in the kernel while do runs, and whether it
 // leaves file descriptors open.
-func watch(made map[string]ids, l *Load, do func()) error {
+func watch(made map[string]ids, l *wire.Load, do func()) error {
 	before, err := allIDs()
 	if err != nil {
 		return err
@@ -247,16 +249,16 @@ func collect(fds int) {
 	}
 }
 
-// probe runs the probes that are asked for and returns the first whose answer is no.
-func (s *Server) probe(a *Answer, names []string) *probe.Result {
-	var no *probe.Result
+// probe runs the probes that are asked for and returns the first that says no.
+func (s *Server) probe(a *wire.Answer, names []string) *wire.Probe {
+	var no *wire.Probe
 	for _, n := range names {
 		r, ok := s.probes[n]
 		if !ok {
 			r = probe.Run(n, s.target)
 			s.probes[n] = r
 		}
-		if !slices.ContainsFunc(a.Probes, func(p probe.Result) bool { return p.Name == n }) {
+		if !slices.ContainsFunc(a.Probes, func(p wire.Probe) bool { return p.Name == n }) {
 			a.Probes = append(a.Probes, r)
 		}
 		if !r.OK && no == nil {
@@ -266,26 +268,26 @@ func (s *Server) probe(a *Answer, names []string) *probe.Result {
 	return no
 }
 
-func (l *Load) unsupported(r *probe.Result) {
-	l.Result, l.Errno, l.Missing = Unsupported, r.Errno, r.Name
+func unsupported(l *wire.Load, r *wire.Probe) {
+	l.Result, l.Errno, l.Missing = wire.Unsupported, r.Errno, r.Name
 	l.Detail = fmt.Sprintf("%s: %s", r.Name, r.Detail)
 }
 
-func (l *Load) refused(err error) {
+func refused(l *wire.Load, err error) {
 	switch {
 	case errors.Is(err, engine.ErrTrouble):
-		l.broken(err)
+		broken(l, err)
 		return
 	case errors.Is(err, engine.ErrCannot):
-		l.Result, l.Detail = Unsupported, firstLine(err.Error())
+		l.Result, l.Detail = wire.Unsupported, firstLine(err.Error())
 		return
 	}
-	l.Result, l.Errno, l.Detail = Refused, engine.Errno(err), firstLine(err.Error())
+	l.Result, l.Errno, l.Detail = wire.Refused, engine.Errno(err), firstLine(err.Error())
 	l.Log = tail(engine.Log(err))
 }
 
-func (l *Load) broken(err error) {
-	l.Result, l.Errno, l.Detail = Broken, engine.Errno(err), err.Error()
+func broken(l *wire.Load, err error) {
+	l.Result, l.Errno, l.Detail = wire.Broken, engine.Errno(err), err.Error()
 }
 
 func firstLine(s string) string {
@@ -307,14 +309,14 @@ func tail(s string) string {
 
 // loadReplaced loads programs that freplace programs replace, by engine direct, and adds them by
 // the name of what replaces them.
-func (s *Server) loadReplaced(list []Replaced, programs map[string]int) (done func(), err error) {
+func (s *Server) loadReplaced(list []wire.Replaced, programs map[string]int) (done func(), err error) {
 	var all []*engine.Loaded
 	done = func() {
 		for _, l := range all {
 			l.Close()
 		}
 	}
-	engines, err := engine.ByName([]string{state.EngineDirect}, engine.Tool{})
+	engines, err := engine.ByName([]string{enginename.Direct}, engine.Tool{})
 	if err != nil {
 		return done, err
 	}
@@ -330,7 +332,7 @@ func (s *Server) loadReplaced(list []Replaced, programs map[string]int) (done fu
 	return done, nil
 }
 
-func (s *Server) loadOne(direct engine.Engine, r *Replaced) (*engine.Loaded, error) {
+func (s *Server) loadOne(direct engine.Engine, r *wire.Replaced) (*engine.Loaded, error) {
 	ready, err := direct.Open(engine.Object{Name: r.File, Data: r.Object, Only: r.Program})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", r.File, err)
@@ -350,7 +352,7 @@ func (s *Server) loadOne(direct engine.Engine, r *Replaced) (*engine.Loaded, err
 	return l, nil
 }
 
-func (s *Server) load(e engine.Engine, req *Request, replaced map[string]int, a *Answer, l *Load, x *exercise) {
+func (s *Server) load(e engine.Engine, req *wire.Request, replaced map[string]int, a *wire.Answer, l *wire.Load, x *exercises) {
 	obj := engine.Object{Name: req.File, Data: req.Object, Only: req.Only, Autoload: req.Autoload, Certs: req.Certs, Attach: req.Attach, Replaces: replaced}
 	if req.Repeat <= 1 { // a timed load has read them
 		obj.Types = s.types
@@ -358,25 +360,25 @@ func (s *Server) load(e engine.Engine, req *Request, replaced map[string]int, a 
 	if req.Mutate != "" {
 		m, err := mutate.Find(req.Mutate)
 		if err != nil {
-			l.broken(err)
+			broken(l, err)
 			return
 		}
 		obj.Mutate = m
 	}
 	if req.Attach && !engine.Attaches(e.Name()) {
-		l.refused(fmt.Errorf("%w: its loads attach nothing", engine.ErrCannot))
+		refused(l, fmt.Errorf("%w: its loads attach nothing", engine.ErrCannot))
 		return
 	}
 	start := time.Now()
 	ready, err := e.Open(obj)
-	l.spend(PhaseOpen, start)
-	l.Opened = l.Spent[PhaseOpen]
+	l.Spend(wire.PhaseOpen, start)
+	l.Opened = l.Spent[wire.PhaseOpen]
 	if err != nil {
-		l.refused(err)
+		refused(l, err)
 		return
 	}
 	if r := s.probe(a, ready.Needs()); r != nil {
-		l.unsupported(r)
+		unsupported(l, r)
 		return
 	}
 	start = time.Now()
@@ -391,16 +393,16 @@ func (s *Server) load(e engine.Engine, req *Request, replaced map[string]int, a 
 		}
 		loaded, took, err := engine.Time(ready, s.target)
 		if err != nil {
-			l.refused(err)
+			refused(l, err)
 			return
 		}
 		loaded.Close()
 		l.Nanoseconds = append(l.Nanoseconds, took.Nanoseconds())
 	}
 	loaded, took, err := engine.Time(ready, s.target)
-	l.spend(PhaseLoad, start)
+	l.Spend(wire.PhaseLoad, start)
 	if err != nil {
-		l.refused(err)
+		refused(l, err)
 		l.Nanoseconds = append(l.Nanoseconds, took.Nanoseconds())
 		return
 	}
@@ -408,39 +410,39 @@ func (s *Server) load(e engine.Engine, req *Request, replaced map[string]int, a 
 	if !req.Fresh || len(l.Nanoseconds) == 0 {
 		l.Nanoseconds = append(l.Nanoseconds, took.Nanoseconds())
 	}
-	l.Result = OK
+	l.Result = wire.OK
 	ctx := context.Background()
 	start = time.Now()
 	l.State, err = state.Capture(ctx, loaded.Maps, loaded.Programs, s.kernel)
-	l.spend(PhaseCapture, start)
+	l.Spend(wire.PhaseCapture, start)
 	switch {
 	case errors.Is(err, state.ErrHandle): // the engine's fault, not the harness's
-		l.refused(fmt.Errorf("loaded, but: %w", err))
+		refused(l, fmt.Errorf("loaded, but: %w", err))
 		return
 	case err != nil:
-		l.broken(err)
+		broken(l, err)
 		return
 	}
 	if l.State.Links, err = state.CaptureLinks(loaded.Links, s.kernel); err != nil {
-		l.broken(err)
+		broken(l, err)
 		return
 	}
 	start = time.Now()
-	defer func() { l.spend(PhaseExercise, start) }()
+	defer func() { l.Spend(wire.PhaseExercise, start) }()
 	if len(req.Runs) > 0 {
 		l.Runs = runAll(req.Runs, loaded.Programs)
 		if l.After, err = state.Reread(ctx, l.State, loaded.Maps, loaded.Programs, s.kernel); err != nil {
-			l.broken(err)
+			broken(l, err)
 			return
 		}
 	}
 	if err := x.first(ctx, l, ready, loaded); err != nil {
-		l.broken(err)
+		broken(l, err)
 	}
 }
 
-func runAll(runs []Run, programs []state.Handle) []Ran {
-	var out []Ran
+func runAll(runs []wire.Run, programs []state.Handle) []wire.Ran {
+	var out []wire.Ran
 	for _, r := range runs {
 		out = append(out, run1(r, programs))
 	}
@@ -448,8 +450,8 @@ func runAll(runs []Run, programs []state.Handle) []Ran {
 }
 
 // run1 runs a program. A program that the engine did not load is told by the state.
-func run1(r Run, programs []state.Handle) Ran {
-	out := Ran{Program: r.Program}
+func run1(r wire.Run, programs []state.Handle) wire.Ran {
+	out := wire.Ran{Program: r.Program}
 	i := slices.IndexFunc(programs, func(h state.Handle) bool { return h.Name == r.Program })
 	if i < 0 {
 		out.Errno = "ENOENT"
@@ -531,7 +533,7 @@ func waitFreed(made map[string]ids) (map[string][]string, error) {
 		// cilium/ebpf maps the values of data sections and leaves it to the
 		// garbage collector to unmap them, which takes longer than all else here.
 		for name := range made {
-			if strings.HasSuffix(name, state.EngineDirect) {
+			if strings.HasSuffix(name, enginename.Direct) {
 				runtime.GC()
 				break
 			}

@@ -6,10 +6,12 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
 // mountShares mounts directories of the host, in this order.
-func mountShares(shares []Share) error {
+func mountShares(shares []wire.Share) error {
 	for _, s := range shares {
 		if err := os.MkdirAll(s.Path, 0o755); err != nil {
 			return err
@@ -23,7 +25,7 @@ func mountShares(shares []Share) error {
 
 // syncShares writes to the host what programs have changed in memory alone (mmap). What they have
 // written is there already.
-func syncShares(shares []Share) error {
+func syncShares(shares []wire.Share) error {
 	var all error
 	for _, s := range shares {
 		fd, err := unix.Open(s.Path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)

@@ -6,12 +6,14 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
 // startOnTerminal starts the command on a pseudo-terminal, as the leader of a
 // session that the terminal controls: Ctrl-C and the like are then the work of
 // the guest's kernel.
-func startOnTerminal(command *Command) (*process, error) {
+func startOnTerminal(command *wire.Command) (*process, error) {
 	master, slave, err := openTerminal(command.Terminal)
 	if err != nil {
 		return nil, fmt.Errorf("terminal: %w", err)
@@ -27,7 +29,7 @@ func startOnTerminal(command *Command) (*process, error) {
 
 // openTerminal opens a pseudo-terminal (pts(4)). The slave is opened by ioctl
 // (Linux 4.13), not by its name, which depends on what is mounted where.
-func openTerminal(size *Size) (master, slave *os.File, err error) {
+func openTerminal(size *wire.Size) (master, slave *os.File, err error) {
 	master, err = os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		return nil, nil, err

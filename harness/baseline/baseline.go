@@ -15,9 +15,9 @@ import (
 
 	"github.com/google/renameio/v2"
 
-	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/result"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
 // Baseline is what a suite of others' objects came to on a kernel when somebody
@@ -43,7 +43,7 @@ type Case struct {
 
 // outcomeOf is what an engine did, in one word.
 func outcomeOf(l *result.LoadReport) string {
-	if l.Result == agent.Refused && l.Errno != "" {
+	if l.Result == wire.Refused && l.Errno != "" {
 		return l.Result + ":" + l.Errno
 	}
 	return l.Result
@@ -176,7 +176,7 @@ func (b *Baseline) changes(c *result.CaseReport) []result.Change {
 	for _, l := range c.Loads {
 		before, ok := was.Loads[l.Engine]
 		if now := is.Loads[l.Engine]; ok && now != before {
-			add(l.Engine, before, now, before == agent.OK || now == agent.Broken)
+			add(l.Engine, before, now, before == wire.OK || now == wire.Broken)
 		}
 	}
 	for _, p := range c.Verdicts {
@@ -445,11 +445,11 @@ func (b *Baseline) Totals() []string {
 	for _, c := range b.Cases {
 		anyone, refused := false, true
 		for _, e := range b.Engines {
-			if c.Loads[e] == agent.OK {
+			if c.Loads[e] == wire.OK {
 				loaded[e]++
 				anyone = true
 			}
-			refused = refused && strings.HasPrefix(c.Loads[e], agent.Refused)
+			refused = refused && strings.HasPrefix(c.Loads[e], wire.Refused)
 		}
 		if anyone {
 			direct++
@@ -457,9 +457,9 @@ func (b *Baseline) Totals() []string {
 		if refused && !c.bad() {
 			alike++
 		}
-		if c.Loads["libbpf"] == agent.OK {
+		if c.Loads["libbpf"] == wire.OK {
 			libbpf++
-			if c.Loads["replay"] == agent.OK {
+			if c.Loads["replay"] == wire.OK {
 				replayed++
 			}
 		}

@@ -8,8 +8,8 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
+	"github.com/bpfreplay/bpfreplay/harness/compare"
 	"github.com/bpfreplay/bpfreplay/harness/result"
-	"github.com/bpfreplay/bpfreplay/harness/state"
 )
 
 // someReport is a report of three engines and three cases.
@@ -20,7 +20,7 @@ func someReport() *result.Report {
 	pair := func(a, b string, v result.Verdict, fields ...string) result.PairReport {
 		p := result.PairReport{A: a, B: b, Verdict: v}
 		for _, f := range fields {
-			p.Differences = append(p.Differences, state.Difference{Field: f})
+			p.Differences = append(p.Differences, compare.Difference{Field: f})
 		}
 		return p
 	}
@@ -98,10 +98,10 @@ func TestBaselineCompare(t *testing.T) {
 			[]result.Change{{Case: "no", What: "direct", Was: "refused:EINVAL", Is: "refused:EPERM", Worse: false}}},
 		"a difference": {func(r *result.Report) {
 			r.Cases[0].Verdicts[1].Verdict = result.Different
-			r.Cases[0].Verdicts[1].Differences = []state.Difference{{Field: "map m flags"}}
+			r.Cases[0].Verdicts[1].Differences = []compare.Difference{{Field: "map m flags"}}
 		}, []result.Change{{Case: "fine", What: "direct/replay", Was: "equal", Is: "different:map_m_flags", Worse: true}}},
 		"another difference": {func(r *result.Report) {
-			r.Cases[1].Verdicts[0].Differences = []state.Difference{{Field: "load"}, {Field: "program p tag"}}
+			r.Cases[1].Verdicts[0].Differences = []compare.Difference{{Field: "load"}, {Field: "program p tag"}}
 		}, []result.Change{{Case: "other", What: "direct/trace", Was: "different:load", Is: "different:load+program_p_tag", Worse: true}}},
 		"one less": {func(r *result.Report) { r.Cases[2].Verdicts[1].Differences = r.Cases[2].Verdicts[1].Differences[:1] },
 			[]result.Change{{Case: "no", What: "direct/replay", Was: "different:load_errno+load_log", Is: "different:load_log", Worse: false}}},

@@ -15,7 +15,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bpfreplay/bpfreplay/harness/engine"
+	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/harness/guestexec"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
@@ -217,7 +217,7 @@ func clang(ctx context.Context) Check {
 
 func bpftool(ctx context.Context) Check {
 	c := Check{Name: "bpftool", Mend: setupBpftool}
-	path, err := engine.FindTool()
+	path, err := enginename.FindTool()
 	if err != nil {
 		c.Status, c.Detail = Note, "not there: only for the engines libbpf and libbpf-light"
 		return c

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 )
 
@@ -44,23 +45,7 @@ type Tool struct {
 	Skeletons string
 }
 
-// GuestTool is the directory of bpftool in a guest. In it, bin has the programs
-// and lib the libraries, package vmimage's layout (vmimage.Programs).
-const GuestTool = "/bpftool"
-
-// FindTool finds this machine's bpftool. Debian has it in a directory that is
-// not in everybody's PATH.
-func FindTool() (string, error) {
-	for _, name := range []string{"bpftool", "/usr/sbin/bpftool", "/usr/local/sbin/bpftool", "/sbin/bpftool"} {
-		path, err := exec.LookPath(name)
-		if err == nil {
-			return filepath.Abs(path)
-		}
-	}
-	return "", errors.New("no bpftool on this machine, which the engines of libbpf need: install Debian's package bpftool, or name one with --bpftool")
-}
-
-// run runs bpftool and returns what it prints. doing is the purpose, for errors.
+// run runs bpftool and returns what it prints. doing says what for.
 func (t Tool) run(doing string, args ...string) ([]byte, error) {
 	if t.Path == "" {
 		return nil, fmt.Errorf("%w: no bpftool was named", ErrTrouble)
@@ -71,7 +56,7 @@ func (t Tool) run(doing string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, t.Path, args...)
 	bin := filepath.Dir(t.Path)
 	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "LC_ALL=C")
-	if lib := filepath.Join(filepath.Dir(bin), "lib"); filepath.Dir(bin) == GuestTool {
+	if lib := filepath.Join(filepath.Dir(bin), "lib"); filepath.Dir(bin) == enginename.GuestTool {
 		cmd.Env = append(cmd.Env, "LD_LIBRARY_PATH="+lib)
 	}
 	var stdout bytes.Buffer

@@ -35,10 +35,10 @@ func (direct) Open(obj Object) (Load, error) {
 			return true // left out by a collection, too
 		}
 		if obj.Only != "" {
-			return name != obj.Only && !IsStructOps(p.SectionName)
+			return name != obj.Only && !object.IsStructOps(p.SectionName)
 		}
 		// Maps decide what struct_ops programs are loaded that they name.
-		return obj.Autoload && strings.HasPrefix(p.SectionName, "?") && (!IsStructOps(p.SectionName) || p.AttachTo == "")
+		return obj.Autoload && strings.HasPrefix(p.SectionName, "?") && (!object.IsStructOps(p.SectionName) || p.AttachTo == "")
 	})
 	d := newDirectLoad(spec, programOrder(spec, obj), obj.Replaces)
 	d.types = obj.Types

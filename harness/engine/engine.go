@@ -12,6 +12,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 
+	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/harness/mutate"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/internal/emit"
@@ -61,7 +62,7 @@ func (o *Object) options(obj *object.Object) trace.Options {
 	}
 	load := make(map[string]bool)
 	for _, f := range obj.Functions {
-		if !f.Subprog && !IsStructOps(f.Section) {
+		if !f.Subprog && !object.IsStructOps(f.Section) {
 			load[f.Name] = f.Name == o.Only
 		}
 	}
@@ -75,11 +76,6 @@ func (o *Object) cannotReplace() error {
 		return fmt.Errorf("%w: bpftool cannot be told what program %s replaces", ErrCannot, name)
 	}
 	return nil
-}
-
-// IsStructOps reports whether the programs of a section belong to struct_ops maps.
-func IsStructOps(section string) bool {
-	return strings.HasPrefix(strings.TrimPrefix(section, "?"), "struct_ops")
 }
 
 // Loaded is what a load left behind.
@@ -110,21 +106,7 @@ type Load interface {
 	Do(tg *target.Target) (*Loaded, error)
 }
 
-// Names are the names of all engines.
-func Names() []string {
-	return []string{"direct", "trace", "replay", "signed", "libbpf", "libbpf-light", state.EngineSkelGo, state.EngineSkelC}
-}
-
-// Defaults are the names of the engines that need nothing that is not here, in
-// the order in which they are run.
-func Defaults() []string { return Names()[:3] }
-
-// UseTool reports whether one of the engines needs bpftool.
-func UseTool(names []string) bool {
-	return slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(n, "libbpf") })
-}
-
-// ByName returns the engines of the given names. The engines of libbpf drive tool.
+// ByName returns the engines of the given names. Those of libbpf drive tool.
 func ByName(names []string, tool Tool) ([]Engine, error) {
 	var out []Engine
 	for _, n := range names {
@@ -141,10 +123,10 @@ func ByName(names []string, tool Tool) ([]Engine, error) {
 			out = append(out, libbpf{tool})
 		case "libbpf-light":
 			out = append(out, libbpfLight{tool})
-		case state.EngineSkelGo, state.EngineSkelC:
+		case enginename.SkelGo, enginename.SkelC:
 			out = append(out, lightSkeleton{n, tool.Skeletons, tool.Wait})
 		default:
-			return nil, fmt.Errorf("no engine %q: there are %s", n, strings.Join(Names(), ", "))
+			return nil, fmt.Errorf("no engine %q: there are %s", n, strings.Join(enginename.Names(), ", "))
 		}
 	}
 	return out, nil
@@ -153,7 +135,7 @@ func ByName(names []string, tool Tool) ([]Engine, error) {
 // traced issues our trace from user space.
 type traced struct{}
 
-func (traced) Name() string { return state.EngineTrace }
+func (traced) Name() string { return enginename.Trace }
 
 func (traced) Open(obj Object) (Load, error) {
 	t, err := plan(&obj)
@@ -188,7 +170,7 @@ func (l tracedLoad) Needs() (needs []string) {
 
 func (l tracedLoad) Do(tg *target.Target) (*Loaded, error) {
 	a := emit.Describe(l.t)
-	dir, unpin, err := pinsOf(state.EngineTrace, a)
+	dir, unpin, err := pinsOf(enginename.Trace, a)
 	if err != nil {
 		return nil, err
 	}
@@ -203,7 +185,7 @@ func (l tracedLoad) Do(tg *target.Target) (*Loaded, error) {
 // replayed runs a loader program: the bytes that gen writes.
 type replayed struct{}
 
-func (replayed) Name() string { return state.EngineReplay }
+func (replayed) Name() string { return enginename.Replay }
 
 func (replayed) Open(obj Object) (Load, error) {
 	if obj.Mutate != nil {
@@ -262,7 +244,7 @@ func (l replayedLoad) Needs() []string {
 }
 
 func (l replayedLoad) Do(tg *target.Target) (*Loaded, error) {
-	return l.load(state.EngineReplay, replay.Options{Target: tg, Options: target.Options{Programs: l.replaces}})
+	return l.load(enginename.Replay, replay.Options{Target: tg, Options: target.Options{Programs: l.replaces}})
 }
 
 func (l replayedLoad) load(engine string, o replay.Options) (*Loaded, error) {
@@ -297,7 +279,7 @@ func loaded(a *artefact.Artefact, r *target.Result, done func()) *Loaded {
 
 // Attaches reports whether an engine heeds Object.Attach.
 func Attaches(name string) bool {
-	return slices.Contains([]string{state.EngineDirect, state.EngineTrace, state.EngineReplay, state.EngineSigned}, name)
+	return slices.Contains([]string{enginename.Direct, enginename.Trace, enginename.Replay, enginename.Signed}, name)
 }
 
 // Errno is the name of the errno in an error, empty if there is none.

@@ -19,6 +19,8 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
+	"github.com/bpfreplay/bpfreplay/harness/compare"
+	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 	"github.com/bpfreplay/bpfreplay/internal/need"
@@ -116,7 +118,7 @@ func TestLibbpf(t *testing.T) {
 				var uts unix.Utsname
 				assert.NilError(t, unix.Uname(&uts))
 				release := unix.ByteSliceToString(uts.Release[:])
-				facts := state.FactsOf(o)
+				facts := compare.FactsOf(o)
 
 				want := load(t, byName(t, "trace", Tool{}), obj)
 				fds := descriptors(t)
@@ -133,8 +135,8 @@ func TestLibbpf(t *testing.T) {
 
 				assert.Equal(t, len(got.Maps), len(want.Maps))
 				assert.Equal(t, len(got.Programs), len(want.Programs))
-				for _, d := range state.Compare(want, got, state.Context{Engine: "trace", Release: release, Object: facts},
-					state.Context{Engine: e, Release: release, Object: facts}) {
+				for _, d := range compare.States(want, got, compare.Context{Engine: "trace", Release: release, Object: facts},
+					compare.Context{Engine: e, Release: release, Object: facts}) {
 					assert.Check(t, d.ExplainedBy != "", "%s: %s, %s %s", d.Field, d.A, e, d.B)
 				}
 			})
@@ -195,7 +197,7 @@ func TestBrokenTool(t *testing.T) {
 	assert.NilError(t, err, string(out))
 	wrong := load(t, byName(t, "libbpf-light", tool), obj)
 	var fields []string
-	for _, d := range state.Compare(right, wrong, state.Context{Engine: "libbpf-light"}, state.Context{Engine: "libbpf-light"}) {
+	for _, d := range compare.States(right, wrong, compare.Context{Engine: "libbpf-light"}, compare.Context{Engine: "libbpf-light"}) {
 		fields = append(fields, d.Field)
 	}
 	assert.Check(t, is.DeepEqual(fields, []string{"program count tag", "program count insns"}))
@@ -345,27 +347,27 @@ func TestNames(t *testing.T) {
 }
 
 func TestByName(t *testing.T) {
-	engines, err := ByName(Names(), Tool{})
+	engines, err := ByName(enginename.Names(), Tool{})
 	assert.NilError(t, err)
 	for i, e := range engines {
-		assert.Equal(t, e.Name(), Names()[i])
+		assert.Equal(t, e.Name(), enginename.Names()[i])
 	}
 	_, err = ByName([]string{"direct", "libbpf-heavy"}, Tool{})
 	assert.Error(t, err, `no engine "libbpf-heavy": there are direct, trace, replay, signed, libbpf, libbpf-light, skel-go, skel-c`)
-	assert.Check(t, !UseTool(Defaults()))
-	assert.Check(t, UseTool([]string{"trace", "libbpf"}))
-	assert.Check(t, is.DeepEqual(Defaults(), []string{"direct", "trace", "replay"}))
+	assert.Check(t, !enginename.UseTool(enginename.Defaults()))
+	assert.Check(t, enginename.UseTool([]string{"trace", "libbpf"}))
+	assert.Check(t, is.DeepEqual(enginename.Defaults(), []string{"direct", "trace", "replay"}))
 }
 
 func TestFindTool(t *testing.T) {
 	dir := t.TempDir()
 	assert.NilError(t, os.WriteFile(filepath.Join(dir, "bpftool"), nil, 0o755))
 	t.Setenv("PATH", dir)
-	path, err := FindTool()
+	path, err := enginename.FindTool()
 	assert.NilError(t, err)
 	assert.Equal(t, path, filepath.Join(dir, "bpftool"))
 	t.Setenv("PATH", t.TempDir())
-	if path, err = FindTool(); err != nil {
+	if path, err = enginename.FindTool(); err != nil {
 		assert.Check(t, strings.Contains(err.Error(), "Debian's package bpftool"), err)
 	} else {
 		assert.Check(t, strings.HasSuffix(path, "/bpftool"), path)

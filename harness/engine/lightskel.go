@@ -15,27 +15,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/harness/skelprog"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 	"github.com/bpfreplay/bpfreplay/internal/target"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
-
-// GuestSkeletons is the directory in a guest of the programs that engines skel-go and
-// skel-c run.
-const GuestSkeletons = "/skeletons"
-
-// Skeletons returns those of the engines that run a program with skeletons, which has to
-// be built for the objects that they will get: see package skelprog.
-func Skeletons(names []string) (out []string) {
-	for _, n := range names {
-		if n == state.EngineSkelGo || n == state.EngineSkelC {
-			out = append(out, n)
-		}
-	}
-	return out
-}
 
 // lightSkeleton runs a light skeleton of ours, in a process of its own.
 type lightSkeleton struct {
@@ -131,7 +117,7 @@ func (l lightSkeletonLoad) run(pins string) (fds []int, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), cmp.Or(l.wait, 45*time.Second))
 	defer cancel()
 	stdout, stderr := ends{keep: bpfsys.LogSize}, ends{keep: bpfsys.LogSize}
-	cmd := exec.CommandContext(ctx, filepath.Join(cmp.Or(l.dir, GuestSkeletons), l.name), args...)
+	cmd := exec.CommandContext(ctx, filepath.Join(cmp.Or(l.dir, enginename.GuestSkeletons), l.name), args...)
 	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = &stdout, &stderr, files
 	err = cmd.Start()
 	closeFiles()

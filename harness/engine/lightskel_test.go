@@ -8,8 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 	"gotest.tools/v3/assert"
 
+	"github.com/bpfreplay/bpfreplay/harness/compare"
+	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/harness/skelprog"
-	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/internal/need"
 	"github.com/bpfreplay/bpfreplay/internal/target"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
@@ -28,18 +29,18 @@ func TestSkeletons(t *testing.T) {
 		objects = append(objects, skelprog.Object{Name: o.Name, Data: o.Data})
 	}
 	tool := Tool{Skeletons: t.TempDir()}
-	for _, name := range []string{state.EngineSkelGo, state.EngineSkelC} {
+	for _, name := range []string{enginename.SkelGo, enginename.SkelC} {
 		_, err := skelprog.Build(context.Background(), name, "", tool.Skeletons, objects)
 		assert.NilError(t, err)
 		e := byName(t, name, tool)
 		for _, object := range loads {
 			t.Run(name+" "+object, func(t *testing.T) {
-				want := load(t, byName(t, state.EngineTrace, Tool{}), coreObject(t, object))
+				want := load(t, byName(t, enginename.Trace, Tool{}), coreObject(t, object))
 				fds := descriptors(t)
 				got := load(t, e, coreObject(t, object))
 				assert.Equal(t, descriptors(t), fds)
 				assert.Equal(t, len(got.Maps)+len(got.Programs), len(want.Maps)+len(want.Programs))
-				for _, d := range state.Compare(want, got, state.Context{}, state.Context{}) {
+				for _, d := range compare.States(want, got, compare.Context{}, compare.Context{}) {
 					t.Errorf("%s: trace %s, %s %s", d.Field, d.A, name, d.B)
 				}
 			})
@@ -55,7 +56,7 @@ func TestSkeletons(t *testing.T) {
 				assert.Assert(t, errors.As(err, &step), "%v", err)
 				return step
 			}
-			got, want := said(e), said(byName(t, state.EngineReplay, Tool{}))
+			got, want := said(e), said(byName(t, enginename.Replay, Tool{}))
 			assert.Equal(t, got.Error(), want.Error())
 			assert.Assert(t, errors.Is(got, unix.EACCES))
 			assert.Assert(t, got.Log != "")

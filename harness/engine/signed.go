@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/internal/replay"
 	"github.com/bpfreplay/bpfreplay/internal/target"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
@@ -18,7 +18,7 @@ import (
 // kernel verifies it.
 type signed struct{}
 
-func (signed) Name() string { return state.EngineSigned }
+func (signed) Name() string { return enginename.Signed }
 
 // runKey is the key of this process: a guest's, or a command's. It is written nowhere.
 var runKey = sync.OnceValues(func() (*keyOfRun, error) {
@@ -101,5 +101,5 @@ func (l *signedLoad) Do(tg *target.Target) (*Loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l.load(state.EngineSigned, replay.Options{Target: tg, Keyring: ring})
+	return l.load(enginename.Signed, replay.Options{Target: tg, Keyring: ring})
 }

@@ -3,7 +3,7 @@ package engine
 import (
 	"regexp"
 
-	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/internal/built"
 )
 
@@ -11,9 +11,9 @@ import (
 // "libbpf v1.1". It is empty for ours, and where it cannot be told.
 func Version(name string, tool Tool) string {
 	switch name {
-	case state.EngineDirect:
+	case enginename.Direct:
 		return ciliumVersion()
-	case state.EngineLibbpf, state.EngineLibbpfLight:
+	case enginename.Libbpf, enginename.LibbpfLight:
 		out, err := tool.run("telling its version", "version")
 		if err != nil {
 			return ""
@@ -23,27 +23,21 @@ func Version(name string, tool Tool) string {
 	return ""
 }
 
-// Cilium and Libbpf begin versions.
-const (
-	Cilium = "cilium/ebpf"
-	Libbpf = "libbpf"
-)
-
 func ciliumVersion() string {
-	version := built.With("github.com/" + Cilium)
+	version := built.With("github.com/" + enginename.CiliumCode)
 	if version == "" {
 		return ""
 	}
-	return Cilium + " " + version
+	return enginename.CiliumCode + " " + version
 }
 
 // `bpftool version` tells libbpf's, which may be another one, since 7.0.
-var usingLibbpf = regexp.MustCompile(`(?m)^using ` + Libbpf + ` (v\S+)$`)
+var usingLibbpf = regexp.MustCompile(`(?m)^using ` + enginename.LibbpfCode + ` (v\S+)$`)
 
 func libbpfVersion(out string) string {
 	m := usingLibbpf.FindStringSubmatch(out)
 	if m == nil {
 		return ""
 	}
-	return Libbpf + " " + m[1]
+	return enginename.LibbpfCode + " " + m[1]
 }

@@ -11,13 +11,13 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bpfreplay/bpfreplay/harness/agent"
-	"github.com/bpfreplay/bpfreplay/harness/engine"
+	"github.com/bpfreplay/bpfreplay/harness/compare"
+	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/harness/random"
 	"github.com/bpfreplay/bpfreplay/harness/result"
 	"github.com/bpfreplay/bpfreplay/harness/run"
-	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
 // Options say which random objects to load (package random).
@@ -124,7 +124,7 @@ func (r *Report) Broken() bool {
 // before that.
 func Run(ctx context.Context, o Options) (*Report, error) {
 	start := time.Now()
-	if s := engine.Skeletons(o.Engines); len(s) > 0 {
+	if s := enginename.Skeletons(o.Engines); len(s) > 0 {
 		return nil, fmt.Errorf("engine %s: skeletons are compiled before the guest boots, and these objects are made later: leave it out", s[0])
 	}
 	guests, err := run.NewGuests(context.Background(), &suite.Suite{Name: "objects", Partial: true}, o.Options)
@@ -221,9 +221,9 @@ func (f *fuzzer) count(obj *random.Object, c *result.CaseReport) {
 	loaded, refused := 0, 0
 	for i := range c.Loads {
 		switch c.Loads[i].Result {
-		case agent.OK:
+		case wire.OK:
 			loaded++
-		case agent.Refused:
+		case wire.Refused:
 			refused++
 		}
 	}
@@ -260,7 +260,7 @@ const (
 func disagreements(c *result.CaseReport) []Disagreement {
 	var list []Disagreement
 	for i := range c.Loads {
-		if l := &c.Loads[i]; l.Result == agent.Broken {
+		if l := &c.Loads[i]; l.Result == wire.Broken {
 			return []Disagreement{{A: l.Engine, Field: fieldBroken}}
 		}
 	}
@@ -281,7 +281,7 @@ func disagreements(c *result.CaseReport) []Disagreement {
 
 // fieldOf is the field of a difference. Of loads, it names the engines that refuse: an object
 // that is made smaller must not become another riddle.
-func fieldOf(d state.Difference) string {
+func fieldOf(d compare.Difference) string {
 	if d.Field != "load" {
 		return d.Field
 	}

@@ -11,19 +11,19 @@ import (
 	"gotest.tools/v3/assert"
 	"gotest.tools/v3/fs"
 
-	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/compare"
 	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/harness/random"
 	"github.com/bpfreplay/bpfreplay/harness/result"
 	"github.com/bpfreplay/bpfreplay/harness/run"
-	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
 // fake is how loads end if replay goes wrong with objects that have what is asked
 // for.
-func fake(wrong func(*random.Object) []state.Difference) func(context.Context, *random.Object) (*result.CaseReport, error) {
+func fake(wrong func(*random.Object) []compare.Difference) func(context.Context, *random.Object) (*result.CaseReport, error) {
 	return func(_ context.Context, o *random.Object) (*result.CaseReport, error) {
-		c := &result.CaseReport{Name: o.Name(), Loads: []result.LoadReport{{Engine: "trace", Result: agent.OK}, {Engine: "replay", Result: agent.OK}}}
+		c := &result.CaseReport{Name: o.Name(), Loads: []result.LoadReport{{Engine: "trace", Result: wire.OK}, {Engine: "replay", Result: wire.OK}}}
 		p := result.PairReport{A: "trace", B: "replay", Verdict: result.Equal, Differences: wrong(o)}
 		if len(p.Differences) > 0 {
 			p.Verdict = result.Different
@@ -38,10 +38,10 @@ func options(t *testing.T) Options {
 }
 
 // notFrozen has replay forget to freeze the first .rodata map.
-func notFrozen(o *random.Object) []state.Difference {
+func notFrozen(o *random.Object) []compare.Difference {
 	for _, v := range o.Vars {
 		if strings.HasPrefix(v.Section, ".rodata") {
-			return []state.Difference{
+			return []compare.Difference{
 				{Field: "map .bss name", A: "x", B: "y", ExplainedBy: "some-rule"},
 				{Field: "map " + v.Section + " frozen", A: "true", B: "false"},
 			}
@@ -83,11 +83,11 @@ func TestFuzzFinds(t *testing.T) {
 
 // What is smaller must show the same, not just anything.
 func TestFuzzKeepsTheSame(t *testing.T) {
-	f := newFuzzer(options(t), fake(func(o *random.Object) []state.Difference {
+	f := newFuzzer(options(t), fake(func(o *random.Object) []compare.Difference {
 		if d := notFrozen(o); d != nil {
 			return d
 		}
-		return []state.Difference{{Field: "program p0 tag", A: "1", B: "2"}}
+		return []compare.Difference{{Field: "program p0 tag", A: "1", B: "2"}}
 	}))
 	assert.NilError(t, f.run(t.Context()))
 	for _, found := range f.report.Findings {
@@ -97,7 +97,7 @@ func TestFuzzKeepsTheSame(t *testing.T) {
 
 func TestFuzzAgrees(t *testing.T) {
 	o := options(t)
-	f := newFuzzer(o, fake(func(*random.Object) []state.Difference { return nil }))
+	f := newFuzzer(o, fake(func(*random.Object) []compare.Difference { return nil }))
 	assert.NilError(t, f.run(t.Context()))
 	assert.Assert(t, f.report.OK())
 	assert.Equal(t, f.report.Summary[result.Equal], 60)
@@ -111,9 +111,9 @@ func TestFuzzAgrees(t *testing.T) {
 func TestFuzzLoadsEnough(t *testing.T) {
 	refused := 0
 	f := newFuzzer(options(t), func(_ context.Context, o *random.Object) (*result.CaseReport, error) {
-		became := agent.OK
+		became := wire.OK
 		if o.Index%4 == 0 {
-			became = agent.Refused
+			became = wire.Refused
 			refused++
 		}
 		return &result.CaseReport{Loads: []result.LoadReport{
@@ -128,8 +128,8 @@ func TestFuzzLoadsEnough(t *testing.T) {
 }
 
 func TestDisagreements(t *testing.T) {
-	ok, no, broken := result.LoadReport{Engine: "trace", Result: agent.OK}, result.LoadReport{Engine: "libbpf", Result: agent.Refused}, result.LoadReport{Engine: "libbpf", Result: agent.Broken}
-	load := []result.PairReport{{A: "trace", B: "libbpf", Verdict: result.Different, Differences: []state.Difference{
+	ok, no, broken := result.LoadReport{Engine: "trace", Result: wire.OK}, result.LoadReport{Engine: "libbpf", Result: wire.Refused}, result.LoadReport{Engine: "libbpf", Result: wire.Broken}
+	load := []result.PairReport{{A: "trace", B: "libbpf", Verdict: result.Different, Differences: []compare.Difference{
 		{Field: "load", A: "ok", B: "refused EINVAL: map m3: no"},
 	}}}
 	leaks := ok
@@ -160,7 +160,7 @@ func TestFuzzHarnessFails(t *testing.T) {
 		if loads++; loads > 1 {
 			return nil, gone
 		}
-		return fake(func(*random.Object) []state.Difference { return []state.Difference{{Field: "map * name"}} })(ctx, o)
+		return fake(func(*random.Object) []compare.Difference { return []compare.Difference{{Field: "map * name"}} })(ctx, o)
 	})
 	err := f.run(t.Context())
 	assert.Assert(t, errors.Is(err, gone))

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
@@ -90,6 +90,6 @@ func (c *Config) Initramfs(first Preloaded, modules []string, files []vmimage.Fi
 	}
 	return vmimage.Initramfs{
 		Base:    slices.Concat(self, files, base),
-		Modules: slices.Concat(agent.BootModules, modules, names),
+		Modules: slices.Concat(wire.BootModules, modules, names),
 	}, nil
 }

@@ -8,13 +8,13 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
 // Reply is what came of a request.
 type Reply struct {
-	Answer *agent.Answer
+	Answer *wire.Answer
 	// Console is what the guest printed meanwhile, splats are complaints of its
 	// kernel in it, and late those since the reply before.
 	Console      []byte
@@ -24,22 +24,22 @@ type Reply struct {
 // Machine is a guest on a virtual machine.
 type Machine struct {
 	VM       *vm.VM
-	Conn     *agent.Conn
+	Conn     *wire.Conn
 	seen     int64 // offset on the console behind the last reply
 	Restored bool  // and not booted
 }
 
 // Ask has the agent run a request; see [vm.Ending] for what may become of the guest.
-func (m *Machine) Ask(ctx context.Context, req *agent.Request) (*Reply, error) {
-	var answer agent.Answer
+func (m *Machine) Ask(ctx context.Context, req *wire.Request) (*Reply, error) {
+	var answer wire.Answer
 	err := m.VM.Do(ctx, func(*vm.Port) error {
 		if m.Conn.Pending() {
-			return fmt.Errorf("%w: more than it was asked for before", agent.ErrNonsense)
+			return fmt.Errorf("%w: more than it was asked for before", wire.ErrNonsense)
 		}
 		if err := m.Conn.Send(req); err != nil {
 			return err
 		}
-		if req.Fault == agent.FaultKilled {
+		if req.Fault == wire.FaultKilled {
 			m.VM.Kill()
 		}
 		if err := m.Conn.Receive(&answer); err != nil {
@@ -52,7 +52,7 @@ func (m *Machine) Ask(ctx context.Context, req *agent.Request) (*Reply, error) {
 		rep.Answer = &answer
 		return rep, nil
 	}
-	if errors.Is(err, agent.ErrNonsense) {
+	if errors.Is(err, wire.ErrNonsense) {
 		m.VM.Close()
 		ending := *m.VM.Wait()
 		ending.Reason, ending.Cause = vm.Garbled, err.Error()
@@ -71,13 +71,13 @@ func (m *Machine) Listen(name string, marked bool) *Reply {
 	var next int64
 	for end := time.Now().Add(markWait); ; time.Sleep(time.Millisecond) {
 		text, next = m.VM.Console(m.seen)
-		if !marked || bytes.Contains(text, []byte(agent.EndMark+name)) || time.Now().After(end) {
+		if !marked || bytes.Contains(text, []byte(wire.EndMark+name)) || time.Now().After(end) {
 			break
 		}
 	}
 	m.seen = next
 	rep := &Reply{Console: text}
-	if before, after, ok := bytes.Cut(text, []byte(agent.BeginMark+name)); ok {
+	if before, after, ok := bytes.Cut(text, []byte(wire.BeginMark+name)); ok {
 		rep.Late, rep.Console = vm.Complaints(before), after
 	}
 	rep.Splats = vm.Complaints(rep.Console)
@@ -95,7 +95,7 @@ func (m *Machine) End() []vm.Splat {
 }
 
 // bootMachine boots a guest and waits for its agent.
-func bootMachine(ctx context.Context, config vm.Config) (m *Machine, hello agent.Hello, err error) {
+func bootMachine(ctx context.Context, config vm.Config) (m *Machine, hello wire.Hello, err error) {
 	guest, err := vm.Start(ctx, config)
 	if err != nil {
 		return nil, hello, err
@@ -105,7 +105,7 @@ func bootMachine(ctx context.Context, config vm.Config) (m *Machine, hello agent
 			guest.Close()
 		}
 	}()
-	m = &Machine{VM: guest, Conn: agent.NewConn(guest.Port())}
+	m = &Machine{VM: guest, Conn: wire.NewConn(guest.Port())}
 	err = guest.Do(ctx, func(*vm.Port) error { return m.Conn.Receive(&hello) })
 	if err != nil {
 		return nil, hello, err

@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
@@ -32,13 +32,13 @@ func (f *Preloaded) files(k *vmimage.Kernel) (names []string, files []vmimage.Fi
 		}
 	}
 	for _, file := range f.Files {
-		at := path.Join(path.Dir(agent.FirstModules), "first.d", filepath.Base(file))
+		at := path.Join(path.Dir(wire.Preloaded), "first.d", filepath.Base(file))
 		files = append(files, vmimage.File{Path: at, Mode: 0o644, Host: file})
 		order = append(order, at)
 	}
 	if len(order) == 0 {
 		return nil, nil, nil
 	}
-	list := vmimage.File{Path: agent.FirstModules, Mode: 0o644, Data: []byte(strings.Join(order, "\n") + "\n")}
+	list := vmimage.File{Path: wire.Preloaded, Mode: 0o644, Data: []byte(strings.Join(order, "\n") + "\n")}
 	return names, append(files, list), nil
 }

@@ -8,7 +8,7 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
-	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
@@ -27,7 +27,7 @@ func TestFirstFiles(t *testing.T) {
 		assert.NilError(t, err)
 		assert.Check(t, is.Len(names, 0))
 		assert.Check(t, is.Len(files, 2))
-		assert.Check(t, is.Equal(files[1].Path, agent.FirstModules))
+		assert.Check(t, is.Equal(files[1].Path, wire.Preloaded))
 		assert.Check(t, is.Equal(string(files[1].Data), files[0].Path+"\n"))
 		s, err := store.InitramfsSum(k, vmimage.Initramfs{Base: files})
 		assert.NilError(t, err)

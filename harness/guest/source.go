@@ -14,8 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/internal/failures"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
@@ -27,7 +27,7 @@ type Source struct {
 	Config
 	Initramfs vmimage.Initramfs
 	Initrd    string // where to put it; if empty, in memory
-	Ready     agent.Ready
+	Ready     wire.Ready
 
 	mu     sync.Mutex
 	booted bool // guests are booted: none can be saved
@@ -48,7 +48,7 @@ func (s *Source) cold() bool { return s.booted || s.Cold || s.Debugger != nil ||
 func (s *Source) Saving() time.Duration { return s.saving }
 
 // Start starts a guest. An error is a [*vm.Ending] if the guest came to its end.
-func (s *Source) Start(ctx context.Context, config vm.Config) (m *Machine, hello agent.Hello, err error) {
+func (s *Source) Start(ctx context.Context, config vm.Config) (m *Machine, hello wire.Hello, err error) {
 	for {
 		dir, err := s.saved(ctx, config)
 		if err != nil {
@@ -215,19 +215,19 @@ func (s *Source) saveOnce(ctx context.Context, config vm.Config, dir string) err
 		return &bootError{err}
 	}
 	defer m.VM.Close()
-	if _, err := m.prepare(ctx, &agent.Request{Ready: &s.Ready}); err != nil {
+	if _, err := m.prepare(ctx, &wire.Request{Ready: &s.Ready}); err != nil {
 		return err
 	}
 	return m.VM.Save(ctx)
 }
 
 // Boot boots a guest.
-func (s *Source) Boot(ctx context.Context, config vm.Config) (*Machine, agent.Hello, error) {
+func (s *Source) Boot(ctx context.Context, config vm.Config) (*Machine, wire.Hello, error) {
 	s.mu.Lock()
 	err := s.makeInitrd(&config)
 	s.mu.Unlock()
 	if err != nil {
-		return nil, agent.Hello{}, err
+		return nil, wire.Hello{}, err
 	}
 	return bootMachine(ctx, config)
 }
@@ -275,17 +275,17 @@ func (s *Source) Close() {
 const entropySize = 64
 
 // restore starts a guest that was saved, and wakes its agent.
-func restore(ctx context.Context, config vm.Config, dir string) (*Machine, agent.Hello, error) {
+func restore(ctx context.Context, config vm.Config, dir string) (*Machine, wire.Hello, error) {
 	return restoreWith(ctx, config, dir, 0)
 }
 
 // restoreWith is restore with an agent that sleeps so often before it answers.
-func restoreWith(ctx context.Context, config vm.Config, dir string, naps int) (_ *Machine, hello agent.Hello, err error) {
+func restoreWith(ctx context.Context, config vm.Config, dir string, naps int) (_ *Machine, hello wire.Hello, err error) {
 	guest, err := vm.Restore(ctx, config, dir)
 	if err != nil {
 		return nil, hello, err
 	}
-	m := &Machine{VM: guest, Conn: agent.NewConn(guest.Port()), Restored: true}
+	m := &Machine{VM: guest, Conn: wire.NewConn(guest.Port()), Restored: true}
 	defer func() {
 		if err != nil {
 			guest.Close()
@@ -295,7 +295,7 @@ func restoreWith(ctx context.Context, config vm.Config, dir string, naps int) (_
 	rand.Read(entropy)
 	ctx, cancel := context.WithTimeout(ctx, config.BootTimeout)
 	defer cancel()
-	hello, err = m.prepare(ctx, &agent.Request{Wake: &agent.Wake{Time: time.Now(), Entropy: entropy, Naps: naps}})
+	hello, err = m.prepare(ctx, &wire.Request{Wake: &wire.Wake{Time: time.Now(), Entropy: entropy, Naps: naps}})
 	return m, hello, err
 }
 
@@ -307,7 +307,7 @@ func wontRestore(err error) bool {
 }
 
 // prepare sends a request that the agent answers with a Hello.
-func (m *Machine) prepare(ctx context.Context, req *agent.Request) (hello agent.Hello, err error) {
+func (m *Machine) prepare(ctx context.Context, req *wire.Request) (hello wire.Hello, err error) {
 	err = m.VM.Do(ctx, func(*vm.Port) error {
 		if err := m.Conn.Send(req); err != nil {
 			return err

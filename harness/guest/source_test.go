@@ -17,8 +17,8 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
-	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/internal/need"
 	"github.com/bpfreplay/bpfreplay/vmimage"
@@ -62,10 +62,10 @@ func (c *copies) source() *Source {
 		Initrd: filepath.Join(c.t.TempDir(), "initramfs.cpio"),
 		Initramfs: vmimage.Initramfs{
 			Base:    []vmimage.File{{Path: "/init", Mode: 0o755, Host: c.agent}},
-			Modules: agent.BootModules,
+			Modules: wire.BootModules,
 			Extra:   files,
 		},
-		Ready: agent.Ready{Behave: true, Engines: []string{"direct", "trace", "replay"}},
+		Ready: wire.Ready{Behave: true, Engines: []string{"direct", "trace", "replay"}},
 	}
 	s.Defaults()
 	s.Note = func(line string) {
@@ -93,12 +93,12 @@ func (c *copies) start(ctx context.Context, s *Source) (restored bool, ids []str
 	defer m.VM.Close()
 	var out bytes.Buffer
 	err = m.VM.Do(ctx, func(*vm.Port) error {
-		err := m.Conn.Send(&agent.Request{Exec: &agent.Command{
+		err := m.Conn.Send(&wire.Request{Exec: &wire.Command{
 			Path: "/shell/bin/" + filepath.Base(c.shell[0]), Args: []string{"sh", "-c", sayings}, Dir: "/",
 			Env: []string{"PATH=/shell/bin", "LD_LIBRARY_PATH=/shell/lib"},
 		}})
 		for err == nil {
-			var said agent.Output
+			var said wire.Output
 			if err = m.Conn.Receive(&said); err == nil {
 				out.Write(said.Stdout)
 				out.Write(said.Stderr)
@@ -209,7 +209,7 @@ func TestSavedGuestsAreVerified(t *testing.T) {
 	assert.DeepEqual(t, c.notes, []string(nil))
 
 	s = c.source()
-	s.Ready = agent.Ready{Behave: true} // another guest
+	s.Ready = wire.Ready{Behave: true} // another guest
 	s.verify = func(context.Context, vm.Config, string) error { tries++; return errors.New("it hangs") }
 	tries = 0
 	m, _, err := s.Start(t.Context(), s.machine())

@@ -8,8 +8,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/guest"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
 // Command is a program of this machine that is to run in a guest.
@@ -58,8 +58,8 @@ type Command struct {
 // Terminal describes the terminal of a program. Its output goes to Command.Stdout, and its
 // input comes from Command.Stdin.
 type Terminal struct {
-	Size    agent.Size
-	Resized <-chan agent.Size // nil if it stays as it is
+	Size    wire.Size
+	Resized <-chan wire.Size // nil if it stays as it is
 }
 
 // DefaultExecTimeout is as long as `go test` lets a package's tests run.
@@ -96,7 +96,7 @@ func (c *Command) session(of string) (*session, error) {
 		return nil, err
 	}
 	s := &session{
-		command: agent.Command{Path: program, Args: c.Args, Dir: c.Dir, Env: c.Env, Certs: c.Certs},
+		command: wire.Command{Path: program, Args: c.Args, Dir: c.Dir, Env: c.Env, Certs: c.Certs},
 		modules: c.Modules, hostRoot: c.HostRoot, shares: c.Shares,
 		stdin: c.Stdin, stdout: c.Stdout, stderr: c.Stderr, terminal: c.Terminal, get: get,
 		oneOutput: c.OneOutput, signals: c.Signals, console: c.Console, splats: c.AllowSplats,

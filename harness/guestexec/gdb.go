@@ -18,8 +18,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/guest"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 )
 
@@ -144,7 +144,7 @@ func askSymbols(ctx context.Context, c guest.Config) ([]byte, error) {
 	c.Params = append(slices.Clone(c.Params), "nokaslr")
 	var out, errs bytes.Buffer
 	s := &session{
-		command: agent.Command{Path: "/init", Args: []string{"cat", "/proc/kallsyms"}, Dir: "/"},
+		command: wire.Command{Path: "/init", Args: []string{"cat", "/proc/kallsyms"}, Dir: "/"},
 		stdout:  &out, stderr: &errs, get: &getter{}, memory: guest.GuestMemoryMiB, timeout: symbolsTimeout,
 	}
 	status, err := s.run(ctx, c)

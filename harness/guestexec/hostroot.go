@@ -12,8 +12,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/guest"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 )
 
@@ -261,7 +261,7 @@ func hasHostRoot(c *guest.Config) error {
 	if c.Kernel.Arch != arch.Native {
 		return fmt.Errorf("--rootfs host: kernel %s is for %s, for which this machine's programs are not", c.Kernel.Name, c.Kernel.Arch)
 	}
-	return hasModules(c, "--rootfs host", agent.HostRootModules)
+	return hasModules(c, "--rootfs host", wire.HostRootModules)
 }
 
 // hasModules returns nil if the kernel has the modules that a flag needs.

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
@@ -13,10 +13,10 @@ import (
 const sendLimit = 32 << 20
 
 // sendCommand asks for a program, and sends its files.
-func sendCommand(conn *agent.Conn, command agent.Command, files []vmimage.File) error {
+func sendCommand(conn *wire.Conn, command wire.Command, files []vmimage.File) error {
 	list := command.Files[:len(command.Files):len(command.Files)]
 	for _, f := range files {
-		to := agent.File{Path: f.Path, Mode: f.Mode, Data: f.Data}
+		to := wire.File{Path: f.Path, Mode: f.Mode, Data: f.Data}
 		if f.Host != "" {
 			info, err := os.Stat(f.Host)
 			if err != nil {
@@ -27,7 +27,7 @@ func sendCommand(conn *agent.Conn, command agent.Command, files []vmimage.File) 
 		list = append(list, to)
 	}
 	command.Files = list
-	if err := conn.Send(&agent.Request{Exec: &command}); err != nil {
+	if err := conn.Send(&wire.Request{Exec: &command}); err != nil {
 		return err
 	}
 	for i, f := range list[len(list)-len(files):] {
@@ -38,7 +38,7 @@ func sendCommand(conn *agent.Conn, command agent.Command, files []vmimage.File) 
 	return nil
 }
 
-func sendContents(conn *agent.Conn, file string, size int64) error {
+func sendContents(conn *wire.Conn, file string, size int64) error {
 	if size == 0 {
 		return nil
 	}
@@ -54,11 +54,11 @@ func sendContents(conn *agent.Conn, file string, size int64) error {
 }
 
 // timesOf are when files of this machine were changed last.
-func timesOf(files []vmimage.File) []agent.FileTime {
-	var times []agent.FileTime
+func timesOf(files []vmimage.File) []wire.FileTime {
+	var times []wire.FileTime
 	for _, f := range files {
 		if info, err := os.Stat(f.Host); err == nil && f.Host != "" {
-			times = append(times, agent.FileTime{Path: f.Path, Modified: info.ModTime()})
+			times = append(times, wire.FileTime{Path: f.Path, Modified: info.ModTime()})
 		}
 	}
 	return times

@@ -11,15 +11,15 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
 // session is one program in a guest of its own, and what it is connected to.
 type session struct {
-	command  agent.Command
+	command  wire.Command
 	base     []vmimage.File // files that many sessions have, too
 	files    []vmimage.File // files of this one, there from the start
 	sent     []vmimage.File // files of this one, sent to the guest when it is ready
@@ -80,7 +80,7 @@ func (s *session) run(ctx context.Context, c guest.Config) (status int, err erro
 		limited, cancel = context.WithTimeout(ctx, s.timeout+hangTime)
 		defer cancel()
 	}
-	var ended *agent.Ended
+	var ended *wire.Ended
 	err = m.VM.Do(limited, func(*vm.Port) (err error) {
 		if c.Debugger != nil {
 			s.timeout = 0
@@ -99,7 +99,7 @@ func (s *session) run(ctx context.Context, c guest.Config) (status int, err erro
 	if err != nil {
 		return 0, serving.blame(err)
 	}
-	said := m.Listen(agent.ExecName, true)
+	said := m.Listen(wire.ExecName, true)
 	for _, s := range slices.Concat(said.Late, said.Splats) {
 		c.Note(fmt.Sprintf("the guest's kernel complained (%s): %s", s.Kind, s.Line))
 	}
@@ -188,7 +188,7 @@ func (s *session) guest(ctx context.Context, c *guest.Config, serving *serving) 
 		return nil, err
 	}
 	initramfs.Extra = s.files
-	from := guest.Source{Config: *c, Initramfs: initramfs, Ready: agent.Ready{Exec: true}}
+	from := guest.Source{Config: *c, Initramfs: initramfs, Ready: wire.Ready{Exec: true}}
 	from.Cold = c.Cold || !s.likely || len(serving.filesystems) > 0 || len(serving.network) > 0
 	defer from.Close()
 	machine := c.VM(s.memory, s.cpus)
@@ -204,7 +204,7 @@ func (s *session) guest(ctx context.Context, c *guest.Config, serving *serving) 
 
 // talk has the agent run the program. When the context is done it does not wait for those that read what the
 // program writes.
-func (s *session) talk(ctx context.Context, conn *agent.Conn) (*agent.Ended, error) {
+func (s *session) talk(ctx context.Context, conn *wire.Conn) (*wire.Ended, error) {
 	stdout, stderr := newOutput(ctx, s.stdout), newOutput(ctx, s.stderr)
 	defer stdout.stop()
 	defer stderr.stop()
@@ -233,11 +233,11 @@ func (s *session) talk(ctx context.Context, conn *agent.Conn) (*agent.Ended, err
 	}
 	var hang *HangError
 	if s.timeout > 0 {
-		timer := time.AfterFunc(s.timeout, func() { _ = in.send(&agent.Input{Hangs: true}) })
+		timer := time.AfterFunc(s.timeout, func() { _ = in.send(&wire.Input{Hangs: true}) })
 		defer timer.Stop()
 	}
 	for {
-		var out agent.Output
+		var out wire.Output
 		if err := conn.Receive(&out); err != nil {
 			return nil, err
 		}
@@ -307,20 +307,20 @@ type input struct {
 	done chan struct{}
 
 	mu    sync.Mutex
-	conn  *agent.Conn
+	conn  *wire.Conn
 	ended bool
 }
 
-func newInput(conn *agent.Conn) *input {
-	in := &input{room: make(chan struct{}, agent.Window), done: make(chan struct{}), conn: conn}
-	for range agent.Window {
+func newInput(conn *wire.Conn) *input {
+	in := &input{room: make(chan struct{}, wire.Window), done: make(chan struct{}), conn: conn}
+	for range wire.Window {
 		in.room <- struct{}{}
 	}
 	return in
 }
 
 // send sends, unless the program has ended.
-func (in *input) send(i *agent.Input) error {
+func (in *input) send(i *wire.Input) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.ended {
@@ -343,7 +343,7 @@ func (in *input) pass(r io.Reader) {
 				return
 			}
 			n, err := r.Read(buf)
-			if n > 0 && in.send(&agent.Input{Data: buf[:n]}) != nil {
+			if n > 0 && in.send(&wire.Input{Data: buf[:n]}) != nil {
 				return
 			}
 			if err != nil {
@@ -354,7 +354,7 @@ func (in *input) pass(r io.Reader) {
 			}
 		}
 	}
-	_ = in.send(&agent.Input{EOF: true})
+	_ = in.send(&wire.Input{EOF: true})
 }
 
 // taken makes room for more.
@@ -365,11 +365,11 @@ func (in *input) taken() {
 	}
 }
 
-func (in *input) resize(sizes <-chan agent.Size) {
+func (in *input) resize(sizes <-chan wire.Size) {
 	for {
 		select {
 		case size, ok := <-sizes:
-			if !ok || in.send(&agent.Input{Size: &size}) != nil {
+			if !ok || in.send(&wire.Input{Size: &size}) != nil {
 				return
 			}
 		case <-in.done:
@@ -382,7 +382,7 @@ func (in *input) signal(signals <-chan syscall.Signal) {
 	for {
 		select {
 		case sig := <-signals:
-			if in.send(&agent.Input{Signal: sig}) != nil {
+			if in.send(&wire.Input{Signal: sig}) != nil {
 				return
 			}
 		case <-in.done:
@@ -396,7 +396,7 @@ func (in *input) over() error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.ended = true
-	return in.conn.Send(&agent.Input{Over: true})
+	return in.conn.Send(&wire.Input{Over: true})
 }
 
 func (in *input) stop() {

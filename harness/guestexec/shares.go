@@ -10,10 +10,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/harness/hostport"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
 // Shares are parts of this machine that a guest gets while it runs.
@@ -58,11 +58,11 @@ func (s *session) serve(c *guest.Config) (_ *serving, err error) {
 		}
 		s.command.HostRoot = "root"
 		add(server, s.command.HostRoot)
-		out.modules = agent.HostRootModules
+		out.modules = wire.HostRootModules
 	}
 	s.command.Shares = nil
 	for i, name := range s.shares.RWDirs {
-		if err := hasModules(c, "--rwdir", agent.ShareModules); err != nil {
+		if err := hasModules(c, "--rwdir", wire.ShareModules); err != nil {
 			return nil, err
 		}
 		at, real, err := writable(name)
@@ -73,13 +73,13 @@ func (s *session) serve(c *guest.Config) (_ *serving, err error) {
 		if err != nil {
 			return nil, err
 		}
-		share := agent.Share{Tag: fmt.Sprintf("rw%d", i), Path: at}
+		share := wire.Share{Tag: fmt.Sprintf("rw%d", i), Path: at}
 		s.command.Shares = append(s.command.Shares, share)
 		add(server, share.Tag)
-		out.modules = slices.Concat(out.modules, agent.ShareModules)
+		out.modules = slices.Concat(out.modules, wire.ShareModules)
 	}
 	if ports := s.shares.HostPorts; len(ports) > 0 {
-		if err := hasModules(c, "--host-port", agent.NetworkModules); err != nil {
+		if err := hasModules(c, "--host-port", wire.NetworkModules); err != nil {
 			return nil, err
 		}
 		// The forwarder has goroutines of its own, and Note is never called by two at a time.
@@ -94,7 +94,7 @@ func (s *session) serve(c *guest.Config) (_ *serving, err error) {
 			return nil, fmt.Errorf("--host-port: %w", err)
 		}
 		out.network, s.command.Network = out.ports.Rules(c.Agent), true
-		out.modules = slices.Concat(out.modules, agent.NetworkModules)
+		out.modules = slices.Concat(out.modules, wire.NetworkModules)
 	}
 	return out, nil
 }

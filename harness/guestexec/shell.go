@@ -16,11 +16,11 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/harness/toolbox"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/internal/shellword"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 	"github.com/bpfreplay/bpfreplay/vmimage"
@@ -97,7 +97,7 @@ func (sh *Shell) session(on *guest.Config) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.command = agent.Command{
+	s.command = wire.Command{
 		Path: path.Join(shellBin, toolbox.Shell), Args: []string{toolbox.Shell, "-init", shellInit},
 		Dir: sh.Dir, Files: objects, Certs: sh.Certs,
 	}
@@ -127,7 +127,7 @@ func (sh *Shell) session(on *guest.Config) (*session, error) {
 		env := []string{"PATH=/bin:/sbin:/usr/bin:/usr/sbin", "PS1=" + on.Kernel.Name + ":"}
 		s.command.Env = slices.Concat(libraryPath(sh.Env), env, sh.Env)
 	}
-	s.command.Files = append(s.command.Files, agent.File{Path: shellInit, Mode: 0o644, Data: []byte(sh.script(self, on))})
+	s.command.Files = append(s.command.Files, wire.File{Path: shellInit, Mode: 0o644, Data: []byte(sh.script(self, on))})
 	if s.memory == 0 {
 		s.memory = execMemory + memoryFor(s.base) + memoryFor(s.files)
 	}
@@ -135,12 +135,12 @@ func (sh *Shell) session(on *guest.Config) (*session, error) {
 }
 
 // objects are the cases, as a suite.
-func (sh *Shell) objects() ([]agent.File, error) {
+func (sh *Shell) objects() ([]wire.File, error) {
 	if len(sh.Suite.Cases) == 0 {
 		return nil, nil
 	}
 	part := suite.Suite{Name: sh.Suite.Name, Cases: slices.Clone(sh.Suite.Cases), Partial: true, External: sh.Suite.External}
-	var files []agent.File
+	var files []wire.File
 	seen := make(map[string][]byte)
 	add := func(name string, data []byte) error {
 		if other, ok := seen[name]; ok {
@@ -150,7 +150,7 @@ func (sh *Shell) objects() ([]agent.File, error) {
 			return fmt.Errorf("two objects have the same name: %s", name)
 		}
 		seen[name] = data
-		files = append(files, agent.File{Path: path.Join(shellSuite, "bpf", name), Mode: 0o644, Data: data})
+		files = append(files, wire.File{Path: path.Join(shellSuite, "bpf", name), Mode: 0o644, Data: data})
 		return nil
 	}
 	for i := range part.Cases {
@@ -178,7 +178,7 @@ func (sh *Shell) objects() ([]agent.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("suite: %w", err)
 	}
-	return append(files, agent.File{Path: path.Join(shellSuite, "cases.yaml"), Mode: 0o644, Data: list}), nil
+	return append(files, wire.File{Path: path.Join(shellSuite, "cases.yaml"), Mode: 0o644, Data: list}), nil
 }
 
 // shellTools are the commands of the guest.

@@ -5,24 +5,25 @@ import (
 
 	"gotest.tools/v3/assert"
 
-	"github.com/bpfreplay/bpfreplay/harness/agent"
-	"github.com/bpfreplay/bpfreplay/harness/behave"
+	"github.com/bpfreplay/bpfreplay/harness/compare"
+	"github.com/bpfreplay/bpfreplay/harness/effects"
 	"github.com/bpfreplay/bpfreplay/harness/result"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
-func loadWith(engine string, contents string, samples ...behave.Sample) agent.Load {
+func loadWith(engine string, contents string, samples ...effects.Sample) wire.Load {
 	s := &state.State{CPUs: 1, Maps: []state.Map{{Name: "ops", Type: 26}}}
 	if contents != "" {
 		s.Maps[0].Contents.Entries = []state.Entry{{Key: make([]byte, 4), Ref: contents}}
 	}
-	return agent.Load{Engine: engine, Result: agent.OK, State: s, Samples: samples}
+	return wire.Load{Engine: engine, Result: wire.OK, State: s, Samples: samples}
 }
 
-func (j *Judge) only(t *testing.T, a, b agent.Load) result.PairReport {
+func (j *Judge) only(t *testing.T, a, b wire.Load) result.PairReport {
 	t.Helper()
-	pairs, failures := j.Case(&suite.Case{Expect: suite.Expect{Result: agent.OK}}, []agent.Load{a, b})
+	pairs, failures := j.Case(&suite.Case{Expect: suite.Expect{Result: wire.OK}}, []wire.Load{a, b})
 	assert.Equal(t, len(failures), 0)
 	assert.Equal(t, len(pairs), 1)
 	return pairs[0]
@@ -30,12 +31,12 @@ func (j *Judge) only(t *testing.T, a, b agent.Load) result.PairReport {
 
 func TestEffectsAreJudged(t *testing.T) {
 	j := &Judge{Release: "6.12.1", Used: make(map[string]bool)}
-	ran, not := behave.Sample{"program run attached": "ok", "program run ran": "1"}, behave.Sample{"program run attached": "ok"}
+	ran, not := effects.Sample{"program run attached": "ok", "program run ran": "1"}, effects.Sample{"program run attached": "ok"}
 	assert.Equal(t, j.only(t, loadWith("trace", "", ran), loadWith("replay", "", ran)).Verdict, result.Equal)
 
 	p := j.only(t, loadWith("trace", "", ran), loadWith("replay", "", not))
 	assert.Equal(t, p.Verdict, result.Different)
-	assert.DeepEqual(t, p.Differences, []state.Difference{{Field: "program run ran", A: "1", B: "nothing"}})
+	assert.DeepEqual(t, p.Differences, []compare.Difference{{Field: "program run ran", A: "1", B: "nothing"}})
 
 	// An engine that was not sampled (a kernel that cannot load it) has nothing to compare.
 	assert.Equal(t, j.only(t, loadWith("trace", ""), loadWith("replay", "")).Verdict, result.Equal)
@@ -43,11 +44,11 @@ func TestEffectsAreJudged(t *testing.T) {
 
 // What follows from a difference of states that is explained is explained with it.
 func TestEffectsOfExplainedDifferences(t *testing.T) {
-	j := &Judge{Release: "6.12.1", Used: make(map[string]bool), facts: &state.Facts{StructOps: map[string]state.StructOpsFacts{
+	j := &Judge{Release: "6.12.1", Used: make(map[string]bool), facts: &compare.Facts{StructOps: map[string]compare.StructOpsFacts{
 		"ops":   {Type: "control", Members: map[string]string{"init": "first"}},
 		"other": {Type: "control", Members: map[string]string{"init": "first", "release": "second"}},
 	}}}
-	ran, not := behave.Sample{"map ops register": "ok", "map ops ran second": "1"}, behave.Sample{"map ops register": "ok"}
+	ran, not := effects.Sample{"map ops register": "ok", "map ops ran second": "1"}, effects.Sample{"map ops register": "ok"}
 	p := j.only(t, loadWith("direct", "READY init=first release=second", ran), loadWith("trace", "", not))
 	assert.Equal(t, p.Verdict, result.Explained)
 	assert.Equal(t, len(p.Differences), 2)

@@ -4,10 +4,11 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/compare"
+	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/harness/result"
-	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 )
 
@@ -32,8 +33,8 @@ var loadRules = map[string]struct {
 
 // inventsESRCH reports whether libbpf answers ESRCH where the other engine passes on
 // the kernel's ENOENT.
-func inventsESRCH(l, other *agent.Load) bool {
-	libbpf := l.Engine == state.EngineLibbpf || l.Engine == state.EngineLibbpfLight
+func inventsESRCH(l, other *wire.Load) bool {
+	libbpf := l.Engine == enginename.Libbpf || l.Engine == enginename.LibbpfLight
 	return libbpf && l.Errno == "ESRCH" && other.Errno == "ENOENT"
 }
 
@@ -42,7 +43,7 @@ func Fields(id string) []string {
 	if r, ok := loadRules[id]; ok {
 		return r.fields
 	}
-	r, _ := state.FindRule(id)
+	r, _ := compare.FindRule(id)
 	return r.Fields
 }
 
@@ -51,28 +52,28 @@ func Reason(id string) string {
 	if r, ok := loadRules[id]; ok {
 		return r.reason
 	}
-	return state.Reason(id)
+	return compare.Reason(id)
 }
 
-func (j *Judge) refusals(c *suite.Case, a, b *agent.Load) []state.Difference {
-	out := []state.Difference{}
+func (j *Judge) refusals(c *suite.Case, a, b *wire.Load) []compare.Difference {
+	out := []compare.Difference{}
 	why, detail := j.known(c, a, b)
 	if a.Result != b.Result {
-		return append(out, state.Difference{Field: result.FieldLoad, A: Outcome(a), B: Outcome(b), ExplainedBy: why, Detail: detail})
+		return append(out, compare.Difference{Field: result.FieldLoad, A: Outcome(a), B: Outcome(b), ExplainedBy: why, Detail: detail})
 	}
 	if why == "" && (callsZero(a, b) || callsZero(b, a)) {
 		why = ruleZero
 	}
 	if a.Errno != b.Errno && a.Errno != "" && b.Errno != "" {
-		d := state.Difference{Field: result.FieldErrno, A: a.Errno, B: b.Errno, ExplainedBy: why, Detail: detail}
+		d := compare.Difference{Field: result.FieldErrno, A: a.Errno, B: b.Errno, ExplainedBy: why, Detail: detail}
 		if inventsESRCH(a, b) || inventsESRCH(b, a) {
 			d.ExplainedBy = ruleESRCH
 		}
 		out = append(out, d)
 	}
 	if x, y := bpfsys.LastLine(a.Log), bpfsys.LastLine(b.Log); x != y && x != "" && y != "" {
-		d := state.Difference{Field: result.FieldLog, A: x, B: y, ExplainedBy: why, Detail: detail}
-		if sameSaid(x, y) && !(state.Ours(a.Engine) && state.Ours(b.Engine)) {
+		d := compare.Difference{Field: result.FieldLog, A: x, B: y, ExplainedBy: why, Detail: detail}
+		if sameSaid(x, y) && !(enginename.Ours(a.Engine) && enginename.Ours(b.Engine)) {
 			d.ExplainedBy, d.Detail = ruleWords, ""
 		}
 		out = append(out, d)
@@ -83,33 +84,33 @@ func (j *Judge) refusals(c *suite.Case, a, b *agent.Load) []state.Difference {
 // known is the rule that explains a refusal by one of two engines, with its reason. Between
 // two engines of ours there is none, and where cilium/ebpf is not one of them only what
 // libbpf is known to refuse counts.
-func (j *Judge) known(c *suite.Case, a, b *agent.Load) (rule, reason string) {
-	for _, l := range []*agent.Load{a, b} {
-		if l.Result != agent.Refused || state.Strict(a.Engine, b.Engine) && state.Ours(l.Engine) {
+func (j *Judge) known(c *suite.Case, a, b *wire.Load) (rule, reason string) {
+	for _, l := range []*wire.Load{a, b} {
+		if l.Result != wire.Refused || enginename.Strict(a.Engine, b.Engine) && enginename.Ours(l.Engine) {
 			continue
 		}
-		if reason, ok := c.Known[l.Engine]; ok && (a.Result != b.Result || c.Expect.Result == agent.OK) {
+		if reason, ok := c.Known[l.Engine]; ok && (a.Result != b.Result || c.Expect.Result == wire.OK) {
 			return result.RuleKnown, reason
 		}
 		if reason := knownReason(l); reason != "" && c.Others() {
 			return result.RuleKnown, reason
 		}
 	}
-	if c.Others() && !state.Strict(a.Engine, b.Engine) && (j.sizedRing(a) || j.sizedRing(b)) {
+	if c.Others() && !enginename.Strict(a.Engine, b.Engine) && (j.sizedRing(a) || j.sizedRing(b)) {
 		return result.RuleKnown, "cilium/ebpf v0.22.0 leaves out the type of values of ring buffers and perf event arrays, others pass its size on, which the kernel refuses"
 	}
 	return "", ""
 }
 
 // sizedRing reports whether a load was refused for a ring buffer's sizes.
-func (j *Judge) sizedRing(l *agent.Load) bool {
-	return j.facts != nil && l.Result == agent.Refused && slices.ContainsFunc(j.facts.SizedRings, func(name string) bool {
+func (j *Judge) sizedRing(l *wire.Load) bool {
+	return j.facts != nil && l.Result == wire.Refused && slices.ContainsFunc(j.facts.SizedRings, func(name string) bool {
 		return strings.Contains(l.Detail, "map "+name+": MAP_CREATE: EINVAL") || strings.Contains(l.Detail, "map '"+name+"': failed to create")
 	})
 }
 
 // callsZero reports whether libbpf's loader program was refused where another engine met
 // a kfunc that does not exist.
-func callsZero(l, other *agent.Load) bool {
-	return l.Engine == state.EngineLibbpfLight && other.Engine != l.Engine && missingKfunc.MatchString(bpfsys.LastLine(other.Log))
+func callsZero(l, other *wire.Load) bool {
+	return l.Engine == enginename.LibbpfLight && other.Engine != l.Engine && missingKfunc.MatchString(bpfsys.LastLine(other.Log))
 }

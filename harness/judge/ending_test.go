@@ -6,21 +6,21 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
-	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/result"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
 func TestForeignRefusals(t *testing.T) {
-	refused := func(engine, errno, detail, log string) agent.Load {
-		return agent.Load{Engine: engine, Result: agent.Refused, Errno: errno, Detail: detail, Log: log}
+	refused := func(engine, errno, detail, log string) wire.Load {
+		return wire.Load{Engine: engine, Result: wire.Refused, Errno: errno, Detail: detail, Log: log}
 	}
-	ok := func(engine string) agent.Load { return agent.Load{Engine: engine, Result: agent.OK} }
+	ok := func(engine string) wire.Load { return wire.Load{Engine: engine, Result: wire.OK} }
 	const noKfunc = `1: call
 kfunc 'bpf_x' is referenced but wasn't resolved
 processed 1 insns (limit 1000000)`
 	for name, test := range map[string]struct {
-		a, b agent.Load
+		a, b wire.Load
 		want map[string]string // fields and the rules that explain them
 	}{
 		"alike": {refused("direct", "EACCES", "program p: load program: x", "a\nR1 is bad\nprocessed 3 insns"),
@@ -56,25 +56,25 @@ processed 1 insns (limit 1000000)`
 			test.want = map[string]string{}
 		}
 		assert.Check(t, is.DeepEqual(got, test.want), name)
-		failures := j.Expectations(&c, []agent.Load{test.a, test.b})
+		failures := j.Expectations(&c, []wire.Load{test.a, test.b})
 		assert.Check(t, is.Len(failures, 0), name)
 	}
 	// In a suite of ours a refusal has to be said.
 	j := Judge{Used: make(map[string]bool)}
 	a, b := refused("direct", "", `got '.struct_ops' section: not supported`, ""), ok("trace")
-	diffs := j.refusals(&suite.Case{Expect: suite.Expect{Result: agent.OK}}, &a, &b)
+	diffs := j.refusals(&suite.Case{Expect: suite.Expect{Result: wire.OK}}, &a, &b)
 	assert.Check(t, is.Equal(diffs[0].ExplainedBy, ""))
 }
 
 // Between engines of ours nothing is explained, and with libbpf only what libbpf refuses.
 func TestStrictRefusals(t *testing.T) {
 	const static = "function is static: a program must be global"
-	refused := func(engine, detail string) agent.Load {
-		return agent.Load{Engine: engine, Result: agent.Refused, Detail: detail}
+	refused := func(engine, detail string) wire.Load {
+		return wire.Load{Engine: engine, Result: wire.Refused, Detail: detail}
 	}
-	ok := func(engine string) agent.Load { return agent.Load{Engine: engine, Result: agent.OK} }
+	ok := func(engine string) wire.Load { return wire.Load{Engine: engine, Result: wire.OK} }
 	for name, test := range map[string]struct {
-		a, b agent.Load
+		a, b wire.Load
 		want string
 	}{
 		"cilium/ebpf takes it":       {ok("direct"), refused("trace", static), result.RuleKnown},

@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/bpfreplay/bpfreplay/harness/agent"
-	"github.com/bpfreplay/bpfreplay/harness/behave"
+	"github.com/bpfreplay/bpfreplay/harness/compare"
+	"github.com/bpfreplay/bpfreplay/harness/effects"
+	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/harness/result"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/internal/object"
 )
 
@@ -16,7 +18,7 @@ import (
 type Judge struct {
 	Release string
 	must    func(capability string) bool
-	facts   *state.Facts
+	facts   *compare.Facts
 	Used    map[string]bool // rules that explained something
 	Notes   []string        // see CaseReport
 }
@@ -26,13 +28,13 @@ type Judge struct {
 func New(release string, must func(capability string) bool, file string, data []byte) *Judge {
 	j := &Judge{Release: release, must: must, Used: make(map[string]bool)}
 	if o, err := object.OpenBytes(data, file); err == nil {
-		j.facts = state.FactsOf(o)
+		j.facts = compare.FactsOf(o)
 	}
 	return j
 }
 
 // Case judges one case: what was expected of each engine, and each pair of engines.
-func (j *Judge) Case(c *suite.Case, loads []agent.Load) ([]result.PairReport, []string) {
+func (j *Judge) Case(c *suite.Case, loads []wire.Load) ([]result.PairReport, []string) {
 	j.Normalise(loads)
 	failures := j.Expectations(c, loads)
 	var pairs []result.PairReport
@@ -45,24 +47,24 @@ func (j *Judge) Case(c *suite.Case, loads []agent.Load) ([]result.PairReport, []
 }
 
 // Normalise takes out of states what differs at every load, and only the object tells.
-func (j *Judge) Normalise(loads []agent.Load) {
+func (j *Judge) Normalise(loads []wire.Load) {
 	for i := range loads {
 		for _, s := range []*state.State{loads[i].State, loads[i].After} {
 			if s != nil {
-				state.Normalise(s, j.facts)
+				compare.Normalise(s, j.facts)
 			}
 		}
 	}
 }
 
-// Context reports where the state of a load comes from.
-func (j *Judge) Context(l *agent.Load) state.Context {
-	return state.Context{Engine: l.Engine, Version: l.Version, Release: j.Release, Object: j.facts}
+// Context says where the state of a load comes from.
+func (j *Judge) Context(l *wire.Load) compare.Context {
+	return compare.Context{Engine: l.Engine, Version: l.Version, Release: j.Release, Object: j.facts}
 }
 
 // Expectations checks each load by itself. That an error names the thing is
 // too much to ask of libbpf's loader programs: they return an errno.
-func (j *Judge) Expectations(c *suite.Case, loads []agent.Load) []string {
+func (j *Judge) Expectations(c *suite.Case, loads []wire.Load) []string {
 	var failures []string
 	fail := func(format string, args ...any) { failures = append(failures, fmt.Sprintf(format, args...)) }
 	for i := range loads {
@@ -76,27 +78,27 @@ func (j *Judge) Expectations(c *suite.Case, loads []agent.Load) []string {
 		}
 		reason, known := c.Known[l.Engine]
 		switch {
-		case l.Result == agent.Unsupported:
+		case l.Result == wire.Unsupported:
 			if j.must(l.Missing) {
 				fail("%s: this kernel must support %s, and its probe says no", l.Engine, l.Detail)
 			}
-		case l.Result == agent.Broken:
+		case l.Result == wire.Broken:
 			// The verdict has it.
-		case known && l.Result == agent.OK && l.Version != "" && !strings.HasPrefix(reason, l.Version+" "):
+		case known && l.Result == wire.OK && l.Version != "" && !strings.HasPrefix(reason, l.Version+" "):
 			j.Notes = append(j.Notes, fmt.Sprintf("%s (%s) loads the object, which another version is known not to: %s", l.Engine, l.Version, reason))
-		case known && l.Result == agent.OK:
+		case known && l.Result == wire.OK:
 			fail("%s loads the object although it is known not to: %q is out of date", l.Engine, reason)
 		case known:
-		case c.Expect.Result == suite.AnyResult && l.Result != agent.OK:
-		case c.Own && l.Result == agent.Refused && !state.Ours(l.Engine) && knownReason(l) != "":
+		case c.Expect.Result == suite.AnyResult && l.Result != wire.OK:
+		case c.Own && l.Result == wire.Refused && !enginename.Ours(l.Engine) && knownReason(l) != "":
 			j.Notes = append(j.Notes, fmt.Sprintf("%s refuses the object: %s", l.Engine, knownReason(l)))
 		case c.Expect.Result != suite.AnyResult && l.Result != c.Expect.Result:
 			fail("%s: expected %s, was %s", l.Engine, c.Expect.Result, Outcome(l))
-		case l.Result == agent.Refused:
+		case l.Result == wire.Refused:
 			if c.Expect.Errno != "" && l.Errno != c.Expect.Errno {
 				fail("%s: expected %s, was %s", l.Engine, c.Expect.Errno, Outcome(l))
 			}
-			if l.Engine != state.EngineLibbpfLight && !strings.Contains(l.Detail, c.Expect.Message) {
+			if l.Engine != enginename.LibbpfLight && !strings.Contains(l.Detail, c.Expect.Message) {
 				fail("%s: expected %q in the error, which was %q", l.Engine, c.Expect.Message, l.Detail)
 			}
 		default:
@@ -110,7 +112,7 @@ func (j *Judge) Expectations(c *suite.Case, loads []agent.Load) []string {
 // which has no name in user space).
 const notSupported = ""
 
-func (j *Judge) returns(c *suite.Case, l *agent.Load, fail func(string, ...any)) {
+func (j *Judge) returns(c *suite.Case, l *wire.Load, fail func(string, ...any)) {
 	for i, r := range l.Runs {
 		want := c.Run[i].Retval
 		if want == nil {
@@ -128,22 +130,22 @@ func (j *Judge) returns(c *suite.Case, l *agent.Load, fail func(string, ...any))
 	}
 }
 
-func Outcome(l *agent.Load) string {
-	if l.Result != agent.Refused {
+func Outcome(l *wire.Load) string {
+	if l.Result != wire.Refused {
 		return l.Result
 	}
 	return strings.TrimSpace("refused "+l.Errno) + ": " + l.Detail
 }
 
 // Pair compares two loads.
-func (j *Judge) Pair(c *suite.Case, a, b *agent.Load) result.PairReport {
-	p := result.PairReport{A: a.Engine, B: b.Engine, Differences: []state.Difference{}}
-	for _, l := range []*agent.Load{a, b} {
+func (j *Judge) Pair(c *suite.Case, a, b *wire.Load) result.PairReport {
+	p := result.PairReport{A: a.Engine, B: b.Engine, Differences: []compare.Difference{}}
+	for _, l := range []*wire.Load{a, b} {
 		switch l.Result {
-		case agent.Broken:
+		case wire.Broken:
 			p.Verdict, p.Reason = result.Broken, l.Engine+": "+l.Detail
 			return p
-		case agent.Unsupported:
+		case wire.Unsupported:
 			if p.Verdict != result.Unsupported {
 				p.Verdict, p.Reason = result.Unsupported, l.Detail
 			}
@@ -152,7 +154,7 @@ func (j *Judge) Pair(c *suite.Case, a, b *agent.Load) result.PairReport {
 	if p.Verdict != "" {
 		return p
 	}
-	if a.Result != b.Result || a.Result == agent.Refused {
+	if a.Result != b.Result || a.Result == wire.Refused {
 		p.Differences = j.refusals(c, a, b)
 	} else {
 		p.Differences = append(p.Differences, j.states(a, b)...)
@@ -170,21 +172,21 @@ func (j *Judge) Pair(c *suite.Case, a, b *agent.Load) result.PairReport {
 }
 
 // states compares what two loads left, and what the same runs made of it.
-func (j *Judge) states(a, b *agent.Load) []state.Difference {
+func (j *Judge) states(a, b *wire.Load) []compare.Difference {
 	ca, cb := j.Context(a), j.Context(b)
-	out := state.Compare(a.State, b.State, ca, cb)
+	out := compare.States(a.State, b.State, ca, cb)
 	for i := range min(len(a.Runs), len(b.Runs)) {
 		ra, rb := a.Runs[i], b.Runs[i]
 		field := "program " + ra.Program + " run"
 		if x, y := fmt.Sprint(ra.Errno, ra.Returns), fmt.Sprint(rb.Errno, rb.Returns); x != y {
-			out = append(out, state.Difference{Field: field + " returns", A: x, B: y})
+			out = append(out, compare.Difference{Field: field + " returns", A: x, B: y})
 		}
 		if x, y := fmt.Sprintf("%x", ra.Out), fmt.Sprintf("%x", rb.Out); x != y {
-			out = append(out, state.Difference{Field: field + " data", A: x, B: y})
+			out = append(out, compare.Difference{Field: field + " data", A: x, B: y})
 		}
 	}
 	if a.After != nil && b.After != nil {
-		for _, d := range state.Compare(a.After, b.After, ca, cb) {
+		for _, d := range compare.States(a.After, b.After, ca, cb) {
 			if strings.HasSuffix(d.Field, " contents") {
 				d.Field += " after runs"
 				out = append(out, d)
@@ -192,9 +194,9 @@ func (j *Judge) states(a, b *agent.Load) []state.Difference {
 		}
 	}
 	found := out
-	for _, d := range behave.Compare(a.Samples, b.Samples) {
-		out = append(out, state.Difference{
-			Field: d.Field, A: d.A, B: d.B, Detail: d.Detail, ExplainedBy: state.Following(d.Field, found),
+	for _, d := range effects.Compare(a.Samples, b.Samples) {
+		out = append(out, compare.Difference{
+			Field: d.Field, A: d.A, B: d.B, Detail: d.Detail, ExplainedBy: compare.Following(d.Field, found),
 		})
 	}
 	for _, d := range out {

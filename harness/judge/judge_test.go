@@ -6,9 +6,9 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
-	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
 // Engine signed is judged against each of the others, and no rule is for it and replay.
@@ -16,12 +16,12 @@ func TestStrictPairs(t *testing.T) {
 	entries := func(n uint32) *state.State {
 		return &state.State{Maps: []state.Map{{Name: "m", Copies: 1, MaxEntries: n}}}
 	}
-	load := func(engine string, s *state.State) agent.Load {
-		return agent.Load{Engine: engine, Result: agent.OK, State: s}
+	load := func(engine string, s *state.State) wire.Load {
+		return wire.Load{Engine: engine, Result: wire.OK, State: s}
 	}
 	j := &Judge{Release: "6.18", must: func(string) bool { return false }, Used: make(map[string]bool)}
-	c := &suite.Case{Expect: suite.Expect{Result: agent.OK}}
-	pairsOf := func(loads ...agent.Load) (out []string) {
+	c := &suite.Case{Expect: suite.Expect{Result: wire.OK}}
+	pairsOf := func(loads ...wire.Load) (out []string) {
 		pairs, failures := j.Case(c, loads)
 		assert.Check(t, is.Len(failures, 0))
 		for _, p := range pairs {
@@ -38,6 +38,6 @@ func TestStrictPairs(t *testing.T) {
 	assert.DeepEqual(t, pairsOf(load("signed", same), load("replay", same)), []string{"signed/replay equal"})
 
 	// One that does not load leaves the others.
-	none := agent.Load{Engine: "replay", Result: agent.Unsupported, Detail: "syscall_prog: no"}
+	none := wire.Load{Engine: "replay", Result: wire.Unsupported, Detail: "syscall_prog: no"}
 	assert.DeepEqual(t, pairsOf(load("direct", same), none, load("signed", same)), []string{"direct/replay unsupported", "direct/signed equal", "replay/signed unsupported"})
 }

@@ -5,8 +5,8 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/bpfreplay/bpfreplay/harness/agent"
-	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/harness/enginename"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 )
 
@@ -23,66 +23,66 @@ type knownRefusal struct {
 }
 
 var knownRefusals = []knownRefusal{
-	{state.EngineDirect, `reference to "[^"]*" in section SHN_UNDEF\+\d+: not supported`,
+	{enginename.Direct, `reference to "[^"]*" in section SHN_UNDEF\+\d+: not supported`,
 		"cilium/ebpf v0.22.0 knows variables of .data, .bss and .rodata only, not of .bss.NAME nor of an arena's section"},
-	{state.EngineDirect, `got '\.struct_ops' section: not supported`,
+	{enginename.Direct, `got '\.struct_ops' section: not supported`,
 		"cilium/ebpf v0.22.0 knows .struct_ops.link only, not .struct_ops"},
-	{state.EngineDirect, `data section \.ksyms: expected \S+ to be \*Void, not \*btf\.`,
+	{enginename.Direct, `data section \.ksyms: expected \S+ to be \*Void, not \*btf\.`,
 		"cilium/ebpf v0.22.0 has no typed ksyms"},
-	{state.EngineDirect, `: unsupported binding: STB_WEAK`,
+	{enginename.Direct, `: unsupported binding: STB_WEAK`,
 		"cilium/ebpf v0.22.0 has no weak maps, functions and kconfig variables"},
-	{state.EngineDirect, `ring map size \d+ not a multiple of page size`,
+	{enginename.Direct, `ring map size \d+ not a multiple of page size`,
 		"cilium/ebpf v0.22.0 does not round the size of a ring buffer up to a page"},
-	{state.EngineDirect, `: load BTF: load btf: `,
+	{enginename.Direct, `: load BTF: load btf: `,
 		"cilium/ebpf v0.22.0 does not do without types that the kernel refuses"},
-	{state.EngineDirect, `: Tracing programs must provide btf_id`,
+	{enginename.Direct, `: Tracing programs must provide btf_id`,
 		"cilium/ebpf v0.22.0 does not know the section's way to name an attach target"},
-	{state.EngineDirect, `: bad CO-RE relocation: `,
+	{enginename.Direct, `: bad CO-RE relocation: `,
 		"cilium/ebpf v0.22.0 takes the size and the id of a type that the kernel lacks for failed, and not for 0"},
-	{state.EngineDirect, `^arena's user address must be set via map_extra or mmap\(\)$`,
+	{enginename.Direct, `^arena's user address must be set via map_extra or mmap\(\)$`,
 		"cilium/ebpf v0.22.0 does not map an arena before it loads programs"},
-	{state.EngineDirect, `^invalid kptr access, R\d+ type=\S*ptr_\S+ expected=\S*ptr_`,
+	{enginename.Direct, `^invalid kptr access, R\d+ type=\S*ptr_\S+ expected=\S*ptr_`,
 		"cilium/ebpf v0.22.0 loads types for each map and each program apart, and a program's own type is another one in the map then"},
-	{state.EngineDirect, `^exception callback \S+ could not be found in BTF$`,
+	{enginename.Direct, `^exception callback \S+ could not be found in BTF$`,
 		"cilium/ebpf v0.22.0 does not load a function that only a tag names, as an exception callback's is"},
-	{state.EngineDirect, `^map '[^']+' has no valid bpf_spin_lock$`,
+	{enginename.Direct, `^map '[^']+' has no valid bpf_spin_lock$`,
 		"cilium/ebpf v0.22.0 loads for a map no types that only a tag names, as __contains() does, so the kernel finds neither list nor tree nor lock in it"},
-	{state.EngineDirect, `variable LINUX_KERNEL_VERSION must be a 32 bits integer, got Typedef:`,
+	{enginename.Direct, `variable LINUX_KERNEL_VERSION must be a 32 bits integer, got Typedef:`,
 		"cilium/ebpf v0.22.0 wants LINUX_KERNEL_VERSION to be an int, not a typedef of one"},
-	{state.EngineDirect, `: initializing BTF map definitions: not supported`,
+	{enginename.Direct, `: initializing BTF map definitions: not supported`,
 		"cilium/ebpf v0.22.0 has no definitions of maps with initialisers"},
-	{state.EngineDirect, `: invalid immediate \d+, expected \d+ \(fixup: target_type_id=`,
+	{enginename.Direct, `: invalid immediate \d+, expected \d+ \(fixup: target_type_id=`,
 		"cilium/ebpf v0.22.0 wants the id of a CO-RE relocation's type in the instruction, where another one may stand once types were merged"},
-	{state.EngineLibbpf, `failed to guess program type from ELF section 'socket/`,
+	{enginename.Libbpf, `failed to guess program type from ELF section 'socket/`,
 		"libbpf v1.0 and later take SEC(\"socket\") without a name only"},
-	{state.EngineDirect, `^BPF_LD_IMM64 uses reserved fields$`,
+	{enginename.Direct, `^BPF_LD_IMM64 uses reserved fields$`,
 		"cilium/ebpf v0.22.0 puts the slot of a module's BTF into the address of a kfunc of that module"},
-	{state.EngineTrace, twoMembers, oneMember},
-	{state.EngineReplay, twoMembers, oneMember},
-	{state.EngineSigned, twoMembers, oneMember},
-	{state.EngineSkelGo, twoMembers, oneMember},
-	{state.EngineSkelC, twoMembers, oneMember},
-	{state.EngineSkelC, `^skeleton of \S+ in C: `, "bpfreplay's C skeletons do not probe how a kernel relocates functions without func_info: docs/skeletons.md"},
-	{state.EngineLibbpf, `: invalid reuse of prog `, oneMember},
-	{state.EngineLibbpf, `can't pin program that wasn't loaded`,
+	{enginename.Trace, twoMembers, oneMember},
+	{enginename.Replay, twoMembers, oneMember},
+	{enginename.Signed, twoMembers, oneMember},
+	{enginename.SkelGo, twoMembers, oneMember},
+	{enginename.SkelC, twoMembers, oneMember},
+	{enginename.SkelC, `^skeleton of \S+ in C: `, "bpfreplay's C skeletons do not probe how a kernel relocates functions without func_info: docs/skeletons.md"},
+	{enginename.Libbpf, `: invalid reuse of prog `, oneMember},
+	{enginename.Libbpf, `can't pin program that wasn't loaded`,
 		"libbpf v1.8 pins the programs of an object, which bpftool asks for, only if it has loaded all"},
-	{state.EngineLibbpf, unresolved, wantsAll},
-	{state.EngineLibbpfLight, `killed by SIG(SEGV|BUS) while generating a loader program`,
+	{enginename.Libbpf, unresolved, wantsAll},
+	{enginename.LibbpfLight, `killed by SIG(SEGV|BUS) while generating a loader program`,
 		"libbpf v1.8 crashes as it generates loader programs with struct_ops and with arenas that have data, and its bpftool as it writes down how a program for a raw tracepoint is attached whose section names none"},
-	{state.EngineLibbpfLight, `PROG_LOAD: EACCES: invalid (read from|write to) stack R10 off=\d+ size=4`,
+	{enginename.LibbpfLight, `PROG_LOAD: EACCES: invalid (read from|write to) stack R10 off=\d+ size=4`,
 		"libbpf v1.8 has room for 32 programs in its loader programs, and does not say so"},
-	{state.EngineLibbpfLight, `libbpf's loader program: a step of it: (E2BIG|EINVAL)$`,
+	{enginename.LibbpfLight, `libbpf's loader program: a step of it: (E2BIG|EINVAL)$`,
 		"libbpf v1.8 neither sanitises types in its loader programs nor does without those that the kernel refuses"},
-	{state.EngineLibbpfLight, `operation not supported while|Operation not supported$|generating a loader program, with status 161 and no reason`,
+	{enginename.LibbpfLight, `operation not supported while|Operation not supported$|generating a loader program, with status 161 and no reason`,
 		"libbpf v1.8 has no static slots of program arrays in its loader programs"},
-	{state.EngineLibbpfLight, `arena's user address must be set via map_extra or mmap\(\)$`,
+	{enginename.LibbpfLight, `arena's user address must be set via map_extra or mmap\(\)$`,
 		"libbpf v1.8 does not map arenas in its loader programs"},
-	{state.EngineLibbpfLight, `no jump tables found for subprog`,
+	{enginename.LibbpfLight, `no jump tables found for subprog`,
 		"libbpf v1.8 makes jump tables as it generates loader programs, and they are gone when one runs"},
-	{state.EngineLibbpfLight, `failed to auto-pin at '`,
+	{enginename.LibbpfLight, `failed to auto-pin at '`,
 		"libbpf v1.8 pins maps as it generates loader programs, where there is no map yet"},
-	{state.EngineLibbpfLight, unresolved, wantsAll},
-	{state.EngineLibbpfLight, `error matching candidate #\d+ `,
+	{enginename.LibbpfLight, unresolved, wantsAll},
+	{enginename.LibbpfLight, `error matching candidate #\d+ `,
 		"libbpf v1.8 leaves CO-RE to the kernel in its loader programs, which gives up on types nested deeper than it likes"},
 }
 
@@ -97,8 +97,8 @@ const oneMember = "cilium/ebpf v0.22.0 loads a struct_ops program that maps want
 const twoMembers = `member \S+ of struct \S+ is program \S+, which is member \S+ of struct \S+ already`
 
 // knownLeak is the reason why an engine leaves something behind, if that is known.
-func knownLeak(l *agent.Load, leak string) string {
-	if l.Engine == state.EngineDirect && l.Result == agent.Refused && leak == "1 file descriptors" && noMember.MatchString(l.Detail) {
+func knownLeak(l *wire.Load, leak string) string {
+	if l.Engine == enginename.Direct && l.Result == wire.Refused && leak == "1 file descriptors" && noMember.MatchString(l.Detail) {
 		return "cilium/ebpf v0.22.0 does not close a module's BTF when the module's type has no member that a program implements"
 	}
 	return ""
@@ -119,8 +119,8 @@ var refusalTexts = sync.OnceValues(func() ([]knownRefusal, []*regexp.Regexp) {
 
 // knownReason is the reason why an engine refuses what others do not, if that is
 // known.
-func knownReason(l *agent.Load) string {
-	if l.Result != agent.Refused {
+func knownReason(l *wire.Load) string {
+	if l.Result != wire.Refused {
 		return ""
 	}
 	known, texts := refusalTexts()
@@ -157,7 +157,7 @@ func sameSaid(x, y string) bool {
 // likeLibbpf are refusals of libbpf, and of our engines, which follow it, of what
 // cilium/ebpf takes.
 var likeLibbpf = forEngines([]string{
-	state.EngineTrace, state.EngineReplay, state.EngineSigned, state.EngineSkelGo, state.EngineSkelC, state.EngineLibbpf, state.EngineLibbpfLight,
+	enginename.Trace, enginename.Replay, enginename.Signed, enginename.SkelGo, enginename.SkelC, enginename.Libbpf, enginename.LibbpfLight,
 }, []knownRefusal{
 	{"", `legacy map definitions in (section "maps"|'maps' section) are not supported|` +
 		`section "maps/[^"]*" holds neither maps nor data|bad map relo against '[^']+' in section 'maps/`,

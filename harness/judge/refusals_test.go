@@ -5,18 +5,18 @@ import (
 
 	"gotest.tools/v3/assert"
 
-	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/result"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
 // TestRefusals: which refusals of the same object agree.
 func TestRefusals(t *testing.T) {
-	refused := func(engine, errno string) *agent.Load {
-		return &agent.Load{Engine: engine, Result: agent.Refused, Errno: errno, Detail: "why"}
+	refused := func(engine, errno string) *wire.Load {
+		return &wire.Load{Engine: engine, Result: wire.Refused, Errno: errno, Detail: "why"}
 	}
 	for name, test := range map[string]struct {
-		a, b    *agent.Load
+		a, b    *wire.Load
 		verdict result.Verdict
 		by      string
 	}{
@@ -27,9 +27,9 @@ func TestRefusals(t *testing.T) {
 		"the other way round": {refused("replay", "ENOENT"), refused("libbpf-light", "ESRCH"), result.Explained, ruleESRCH},
 		"our ESRCH":           {refused("libbpf", "ENOENT"), refused("trace", "ESRCH"), result.Different, ""},
 		"ESRCH and EINVAL":    {refused("libbpf", "ESRCH"), refused("trace", "EINVAL"), result.Different, ""},
-		"one loads":           {&agent.Load{Engine: "trace", Result: agent.OK}, refused("libbpf", "EINVAL"), result.Different, ""},
+		"one loads":           {&wire.Load{Engine: "trace", Result: wire.OK}, refused("libbpf", "EINVAL"), result.Different, ""},
 		"it is known to": {
-			&agent.Load{Engine: "trace", Result: agent.OK}, refused("libbpf-light", "EINVAL"), result.Explained, result.RuleKnown,
+			&wire.Load{Engine: "trace", Result: wire.OK}, refused("libbpf-light", "EINVAL"), result.Explained, result.RuleKnown,
 		},
 	} {
 		j := Judge{Used: make(map[string]bool)}
@@ -46,19 +46,19 @@ func TestRefusals(t *testing.T) {
 func TestKnownLeaks(t *testing.T) {
 	const detail = `program refcounted: member "test_refcounted" not found in bpf_testmod_ops`
 	for name, test := range map[string]struct {
-		load            agent.Load
+		load            wire.Load
 		failures, notes int
 	}{
-		"known":          {agent.Load{Engine: "direct", Detail: detail, Leaks: []string{"1 file descriptors"}}, 0, 1},
-		"more":           {agent.Load{Engine: "direct", Detail: detail, Leaks: []string{"2 file descriptors"}}, 1, 0},
-		"something else": {agent.Load{Engine: "direct", Detail: detail, Leaks: []string{"program ids [1]"}}, 1, 0},
-		"and a program":  {agent.Load{Engine: "direct", Detail: detail, Leaks: []string{"1 file descriptors", "program ids [1]"}}, 1, 1},
-		"another error":  {agent.Load{Engine: "direct", Detail: "program refcounted: member", Leaks: []string{"1 file descriptors"}}, 1, 0},
-		"ours":           {agent.Load{Engine: "trace", Detail: detail, Leaks: []string{"1 file descriptors"}}, 1, 0},
+		"known":          {wire.Load{Engine: "direct", Detail: detail, Leaks: []string{"1 file descriptors"}}, 0, 1},
+		"more":           {wire.Load{Engine: "direct", Detail: detail, Leaks: []string{"2 file descriptors"}}, 1, 0},
+		"something else": {wire.Load{Engine: "direct", Detail: detail, Leaks: []string{"program ids [1]"}}, 1, 0},
+		"and a program":  {wire.Load{Engine: "direct", Detail: detail, Leaks: []string{"1 file descriptors", "program ids [1]"}}, 1, 1},
+		"another error":  {wire.Load{Engine: "direct", Detail: "program refcounted: member", Leaks: []string{"1 file descriptors"}}, 1, 0},
+		"ours":           {wire.Load{Engine: "trace", Detail: detail, Leaks: []string{"1 file descriptors"}}, 1, 0},
 	} {
-		test.load.Result = agent.Refused
+		test.load.Result = wire.Refused
 		var j Judge
-		failures := j.Expectations(&suite.Case{Expect: suite.Expect{Result: suite.AnyResult}}, []agent.Load{test.load})
+		failures := j.Expectations(&suite.Case{Expect: suite.Expect{Result: suite.AnyResult}}, []wire.Load{test.load})
 		assert.Equal(t, len(failures), test.failures, name)
 		assert.Equal(t, len(j.Notes), test.notes, name)
 	}
@@ -67,7 +67,7 @@ func TestKnownLeaks(t *testing.T) {
 // TestKnownVersions: an engine that loads what it is known to refuse makes the
 // entry stale, if it is of the version that was seen to refuse it.
 func TestKnownVersions(t *testing.T) {
-	c := &suite.Case{Expect: suite.Expect{Result: agent.OK}, Known: map[string]string{"libbpf": "libbpf v1.1 has no such thing"}}
+	c := &suite.Case{Expect: suite.Expect{Result: wire.OK}, Known: map[string]string{"libbpf": "libbpf v1.1 has no such thing"}}
 	for version, test := range map[string]struct{ failures, notes int }{
 		"libbpf v1.1":  {1, 0},
 		"libbpf v1.10": {0, 1},
@@ -75,7 +75,7 @@ func TestKnownVersions(t *testing.T) {
 		"":             {1, 0}, // nobody knows
 	} {
 		var j Judge
-		failures := j.Expectations(c, []agent.Load{{Engine: "libbpf", Version: version, Result: agent.OK}})
+		failures := j.Expectations(c, []wire.Load{{Engine: "libbpf", Version: version, Result: wire.OK}})
 		assert.Equal(t, len(failures), test.failures, version)
 		assert.Equal(t, len(j.Notes), test.notes, version)
 	}
@@ -95,7 +95,7 @@ func TestLikeLibbpf(t *testing.T) {
 		"replay": `object "x": instruction 8: relocation against "m": malformed object: section "maps/m" holds neither maps nor data`,
 		"libbpf": "bpftool: elf: legacy map definitions in 'maps' section are not supported by libbpf v1.0+",
 	} {
-		l := &agent.Load{Engine: engine, Result: agent.Refused, Detail: detail}
+		l := &wire.Load{Engine: engine, Result: wire.Refused, Detail: detail}
 		assert.Assert(t, knownReason(l) != "", engine)
 		l.Engine = "direct"
 		assert.Equal(t, knownReason(l), "", engine)

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
-	"github.com/bpfreplay/bpfreplay/harness/engine"
+	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/harness/inguest"
 	"github.com/bpfreplay/bpfreplay/harness/judge"
 	"github.com/bpfreplay/bpfreplay/harness/result"
@@ -46,7 +46,7 @@ func Compare(suite *suite.Suite, engines []string, bpftool string, effects bool)
 		return nil, nil, err
 	}
 	req.Engines, req.Bpftool, req.Modules, req.Behave = engines, bpftool, false, effects
-	if needed := engine.Skeletons(engines); len(needed) > 0 {
+	if needed := enginename.Skeletons(engines); len(needed) > 0 {
 		if req.Skeletons, err = os.MkdirTemp("", "bpfreplay-skeletons-"); err != nil {
 			return nil, nil, err
 		}

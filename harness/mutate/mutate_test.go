@@ -8,7 +8,7 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
-	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/harness/compare"
 	"github.com/bpfreplay/bpfreplay/internal/insn"
 	"github.com/bpfreplay/bpfreplay/internal/object"
 	"github.com/bpfreplay/bpfreplay/internal/trace"
@@ -112,14 +112,14 @@ func TestMatch(t *testing.T) {
 }
 
 func TestJudge(t *testing.T) {
-	differs := func(fields ...string) []state.Difference {
-		var list []state.Difference
+	differs := func(fields ...string) []compare.Difference {
+		var list []compare.Difference
 		for _, f := range fields {
-			list = append(list, state.Difference{Field: f, A: "1", B: "2"})
+			list = append(list, compare.Difference{Field: f, A: "1", B: "2"})
 		}
 		return list
 	}
-	explained := func(fields ...string) []state.Difference {
+	explained := func(fields ...string) []compare.Difference {
 		list := differs(fields...)
 		for i := range list {
 			list[i].ExplainedBy = "some-rule"

@@ -7,6 +7,8 @@ import (
 
 	"gotest.tools/v3/assert"
 
+	"github.com/bpfreplay/bpfreplay/harness/compare"
+	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 )
 
@@ -68,23 +70,23 @@ func fill(v reflect.Value, n *int) {
 // TestEachFieldIsCompared: what is changed in any field of a state is seen, as
 // that field. What is not is in the list of what is shown only, with a reason.
 func TestEachFieldIsCompared(t *testing.T) {
-	ca := state.Context{Engine: state.EngineTrace, Release: "6.12.1"}
-	cb := state.Context{Engine: state.EngineReplay, Release: "6.12.1"}
+	ca := compare.Context{Engine: enginename.Trace, Release: "6.12.1"}
+	cb := compare.Context{Engine: enginename.Replay, Release: "6.12.1"}
 	plain := full()
-	assert.Equal(t, len(state.Compare(plain, full(), ca, cb)), 0)
+	assert.Equal(t, len(compare.States(plain, full(), ca, cb)), 0)
 	named := make(map[string]bool)
 	for n, c := range Changes(plain) {
 		changed, err := Apply(plain, n)
 		assert.NilError(t, err)
-		found := Found{Differences: state.Compare(plain, changed, ca, cb)}
+		found := Found{Differences: compare.States(plain, changed, ca, cb)}
 		outcome, text := c.Want.Judge(&found)
 		assert.Check(t, outcome == Caught, "%s of %s, wanted as %q: %s: %s", c.Name, c.At, c.Want.Field, outcome, text)
 		for _, d := range found.Differences {
 			named[d.Field] = true
 		}
 	}
-	assert.Equal(t, len(state.Compare(plain, full(), ca, cb)), 0, "a change went through to the original")
-	for _, f := range state.Fields() {
+	assert.Equal(t, len(compare.States(plain, full(), ca, cb)), 0, "a change went through to the original")
+	for _, f := range compare.Fields() {
 		kind, pattern := f.Name, f.Name
 		if strings.HasPrefix(kind, "function ") { // is in the name of its program
 			pattern = "program * " + strings.TrimPrefix(kind, "function * ")

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/harness/compare"
 )
 
 // Want is how a mutation has to be noticed. A star in a pattern stands for
@@ -52,7 +52,7 @@ const (
 // Found is what the harness noticed of one load, compared with another.
 type Found struct {
 	Refused     string // the error, empty if the load went through
-	Differences []state.Difference
+	Differences []compare.Difference
 	Failures    []string // expectations of the case that were not met
 	// Strict: nothing else may differ than what is wanted. Without it, other
 	// fields may: a rule looks at more than one, and a mutation can end what it
@@ -146,7 +146,7 @@ func (w *Want) stray(f *Found) string {
 	return ""
 }
 
-func show(d *state.Difference) string { return fmt.Sprintf("%s: %s, not %s", d.Field, d.B, d.A) }
+func show(d *compare.Difference) string { return fmt.Sprintf("%s: %s, not %s", d.Field, d.B, d.A) }
 
 // Match reports whether text is as the pattern says, in which a star stands for
 // any text, and for none.

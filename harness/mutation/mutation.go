@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bpfreplay/bpfreplay/harness/agent"
-	"github.com/bpfreplay/bpfreplay/harness/engine"
+	"github.com/bpfreplay/bpfreplay/harness/compare"
+	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/harness/judge"
 	"github.com/bpfreplay/bpfreplay/harness/mutate"
 	"github.com/bpfreplay/bpfreplay/harness/result"
@@ -19,6 +19,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/internal/object"
 )
 
@@ -115,7 +116,7 @@ func (r *Report) OK() bool {
 		}
 	}
 	for _, p := range r.Pairs {
-		if p.Strict && p.CannotTell > 0 || state.Ours(p.A) && state.Ours(p.B) && p.Apart > 0 {
+		if p.Strict && p.CannotTell > 0 || enginename.Ours(p.A) && enginename.Ours(p.B) && p.Apart > 0 {
 			return false
 		}
 	}
@@ -144,8 +145,8 @@ func (m *Result) add(a Against) {
 
 // loads loads and judges cases: guests, or for tests this machine.
 type loads interface {
-	Request(c *suite.Case) (*agent.Request, error)
-	Ask(ctx context.Context, req *agent.Request) (*agent.Answer, error)
+	Request(c *suite.Case) (*wire.Request, error)
+	Ask(ctx context.Context, req *wire.Request) (*wire.Answer, error)
 	Judge(c *suite.Case) *judge.Judge
 }
 
@@ -159,7 +160,7 @@ func Run(ctx context.Context, suite *suite.Suite, list []mutate.Mutation, states
 	start := time.Now()
 	o.Mutate, o.Repeat, o.Fresh = "", 0, false
 	o.Still = true // broken programs are not let loose
-	o.Engines = append(slices.DeleteFunc(slices.Clone(o.Engines), isReplay), state.EngineReplay)
+	o.Engines = append(slices.DeleteFunc(slices.Clone(o.Engines), isReplay), enginename.Replay)
 	part := partFor(suite, list, states)
 	guests, err := run.NewGuests(ctx, part, o)
 	if err != nil {
@@ -180,7 +181,7 @@ func Run(ctx context.Context, suite *suite.Suite, list []mutate.Mutation, states
 	return m.report, nil
 }
 
-func isReplay(engine string) bool { return engine == state.EngineReplay }
+func isReplay(engine string) bool { return engine == enginename.Replay }
 
 // partFor is the part of a suite that mutations are for, or all if states are to be
 // changed.
@@ -284,7 +285,7 @@ func (m *mutator) runCase(ctx context.Context, c *suite.Case) error {
 
 // load runs a request. A guest that does not survive it is reported, and the
 // next request gets a new one.
-func (m *mutator) load(ctx context.Context, req *agent.Request) ([]agent.Load, *vm.Ending, error) {
+func (m *mutator) load(ctx context.Context, req *wire.Request) ([]wire.Load, *vm.Ending, error) {
 	answer, err := m.Ask(ctx, req)
 	var ending *vm.Ending
 	switch {
@@ -300,11 +301,11 @@ func (m *mutator) load(ctx context.Context, req *agent.Request) ([]agent.Load, *
 
 // wrong reports what is wrong with a case without any mutation, "" if nothing is.
 // Engines that other engines differ from are no reason: see comparable.
-func (m *mutator) wrong(c *suite.Case, plain []agent.Load) string {
+func (m *mutator) wrong(c *suite.Case, plain []wire.Load) string {
 	j := m.Judge(c)
 	replay := &plain[len(plain)-1]
 	for i := range plain {
-		if plain[i].Engine != state.EngineTrace && !isReplay(plain[i].Engine) {
+		if plain[i].Engine != enginename.Trace && !isReplay(plain[i].Engine) {
 			continue
 		}
 		if failures := j.Expectations(c, plain[i:i+1]); len(failures) > 0 {
@@ -320,7 +321,7 @@ func (m *mutator) wrong(c *suite.Case, plain []agent.Load) string {
 // comparable reports whether two loads without any mutation did what the case
 // expects, and left the same but for what rules explain. It returns the
 // differences that they explain.
-func comparable(j *judge.Judge, c *suite.Case, a, b *agent.Load) ([]state.Difference, bool) {
+func comparable(j *judge.Judge, c *suite.Case, a, b *wire.Load) ([]compare.Difference, bool) {
 	if a.Result != c.Expect.Result || b.Result != c.Expect.Result {
 		return nil, false
 	}
@@ -328,14 +329,14 @@ func comparable(j *judge.Judge, c *suite.Case, a, b *agent.Load) ([]state.Differ
 	return p.Differences, p.Verdict == result.Equal || p.Verdict == result.Explained
 }
 
-func (m *mutator) mutation(ctx context.Context, c *suite.Case, mu *mutate.Mutation, req *agent.Request, plain []agent.Load, wrong string) (*Result, error) {
+func (m *mutator) mutation(ctx context.Context, c *suite.Case, mu *mutate.Mutation, req *wire.Request, plain []wire.Load, wrong string) (*Result, error) {
 	result := &Result{Name: mu.Name, Kind: mu.Kind(), About: mu.About, Case: c.Name, Want: mu.Want.String()}
 	if wrong != "" {
 		result.Outcome, result.Text = mutate.Broken, wrong
 		return result, nil
 	}
 	replay := &plain[len(plain)-1]
-	if replay.Result == agent.Unsupported {
+	if replay.Result == wire.Unsupported {
 		result.Outcome, result.Text = mutate.Unsupported, replay.Detail
 		return result, nil
 	}
@@ -348,7 +349,7 @@ func (m *mutator) mutation(ctx context.Context, c *suite.Case, mu *mutate.Mutati
 		return result, nil
 	}
 	broken := *req
-	broken.Engines, broken.Mutate = []string{state.EngineReplay}, mu.Name
+	broken.Engines, broken.Mutate = []string{enginename.Replay}, mu.Name
 	loads, ending, err := m.load(ctx, &broken)
 	if err != nil {
 		return nil, err
@@ -373,15 +374,15 @@ func (m *mutator) bites(c *suite.Case, mu *mutate.Mutation) (bool, error) {
 // compare judges a broken load against each engine that did what the case
 // expects. The first of them is ours, or must agree with ours: nothing may differ from
 // it but what is wanted.
-func (m *mutator) compare(c *suite.Case, mu *mutate.Mutation, result *Result, plain []agent.Load, broken *agent.Load) {
+func (m *mutator) compare(c *suite.Case, mu *mutate.Mutation, result *Result, plain []wire.Load, broken *wire.Load) {
 	j := m.Judge(c)
 	j.Used = make(map[string]bool)
-	found := mutate.Found{Failures: j.Expectations(c, []agent.Load{*broken})}
-	if broken.Result == agent.Broken {
+	found := mutate.Found{Failures: j.Expectations(c, []wire.Load{*broken})}
+	if broken.Result == wire.Broken {
 		result.Outcome, result.Text = mutate.Broken, broken.Detail
 		return
 	}
-	if broken.Result == agent.Refused {
+	if broken.Result == wire.Refused {
 		found.Refused = broken.Detail
 	}
 	replay := &plain[len(plain)-1]
@@ -392,10 +393,10 @@ func (m *mutator) compare(c *suite.Case, mu *mutate.Mutation, result *Result, pl
 			continue // known not to load it, or not as the others do
 		}
 		found.Differences = j.Pair(c, ref, broken).Differences
-		found.Strict = ref.Engine == state.EngineTrace
+		found.Strict = ref.Engine == enginename.Trace
 		outcome, text := mu.Want.Judge(&found)
 		if outcome == mutate.Caught || !cannotTell(without, found.Differences, mu.Want.Field) && !unseen(ref, mu.Want.Field) {
-			result.add(Against{Engine: ref.Engine, Outcome: outcome, Text: text, strict: state.Strict(ref.Engine, replay.Engine)})
+			result.add(Against{Engine: ref.Engine, Outcome: outcome, Text: text, strict: enginename.Strict(ref.Engine, replay.Engine)})
 		}
 	}
 	if len(result.Against) == 0 {
@@ -406,7 +407,7 @@ func (m *mutator) compare(c *suite.Case, mu *mutate.Mutation, result *Result, pl
 // cannotTell reports whether the comparison of a field with this engine says nothing
 // about a mutation: it differed without it, and does not with it; or what it is of
 // is not there on the other side.
-func cannotTell(without, with []state.Difference, pattern string) bool {
+func cannotTell(without, with []compare.Difference, pattern string) bool {
 	words := strings.SplitN(pattern, " ", 3)
 	return fieldDiffers(without, pattern) && !fieldDiffers(with, pattern) ||
 		len(words) > 1 && fieldDiffers(without, words[0]+" "+words[1])
@@ -414,7 +415,7 @@ func cannotTell(without, with []state.Difference, pattern string) bool {
 
 // unseen reports whether what a load left does not show the field: bpftool pins what it
 // loads and ends, and with it its file descriptors, whose rights are those of maps.
-func unseen(l *agent.Load, pattern string) bool {
+func unseen(l *wire.Load, pattern string) bool {
 	return slices.ContainsFunc(l.State.Maps, func(m state.Map) bool {
 		return m.Access == "" && mutate.Match(pattern, "map "+m.Name+" access")
 	})
@@ -425,7 +426,7 @@ const rulesLibbpf = "libbpf v1.1"
 
 // fired notes which rules explain something of a case without any change, and
 // which do not although the case is there for them.
-func (m *mutator) fired(c *suite.Case, plain []agent.Load) {
+func (m *mutator) fired(c *suite.Case, plain []wire.Load) {
 	j := m.Judge(c)
 	seen := make(map[string]bool)
 	var due []string
@@ -436,13 +437,13 @@ func (m *mutator) fired(c *suite.Case, plain []agent.Load) {
 				continue
 			}
 			for _, d := range p.Differences {
-				for _, id := range state.RuleIDs(d.ExplainedBy) {
+				for _, id := range compare.RuleIDs(d.ExplainedBy) {
 					m.rule(id, c).Fired++
 					seen[id] = true
 				}
 			}
-			if plain[k].Result == agent.OK && plain[i].Result == agent.OK && knownTool(&plain[k]) && knownTool(&plain[i]) {
-				due = append(due, state.RulesDue(c.Name, j.Release, plain[k].Engine, plain[i].Engine)...)
+			if plain[k].Result == wire.OK && plain[i].Result == wire.OK && knownTool(&plain[k]) && knownTool(&plain[i]) {
+				due = append(due, compare.RulesDue(c.Name, j.Release, plain[k].Engine, plain[i].Engine)...)
 			}
 		}
 	}
@@ -454,8 +455,8 @@ func (m *mutator) fired(c *suite.Case, plain []agent.Load) {
 }
 
 // knownTool reports whether an engine's ways are those that the rules know.
-func knownTool(l *agent.Load) bool {
-	return !strings.HasPrefix(l.Version, engine.Libbpf+" ") || l.Version == rulesLibbpf
+func knownTool(l *wire.Load) bool {
+	return !strings.HasPrefix(l.Version, enginename.LibbpfCode+" ") || l.Version == rulesLibbpf
 }
 
 func (m *mutator) rule(id string, c *suite.Case) *RuleUse {
@@ -474,11 +475,11 @@ func (m *mutator) rule(id string, c *suite.Case) *RuleUse {
 // that are about the field, where they explain something between the same two
 // engines; and those that explained a difference that nothing explains with the
 // change.
-func (m *mutator) aim(c *suite.Case, field string, without, with []state.Difference, caught bool) {
+func (m *mutator) aim(c *suite.Case, field string, without, with []compare.Difference, caught bool) {
 	about := func(id string) bool { return slices.Contains(judge.Fields(id), field) }
 	for _, id := range rulesOf(without) {
-		gone := slices.ContainsFunc(without, func(d state.Difference) bool {
-			return slices.Contains(state.RuleIDs(d.ExplainedBy), id) && unexplained(with, d.Field)
+		gone := slices.ContainsFunc(without, func(d compare.Difference) bool {
+			return slices.Contains(compare.RuleIDs(d.ExplainedBy), id) && unexplained(with, d.Field)
 		})
 		if !gone && !about(id) {
 			continue
@@ -492,15 +493,15 @@ func (m *mutator) aim(c *suite.Case, field string, without, with []state.Differe
 }
 
 // unexplained reports whether the field differs, and no rule explains it.
-func unexplained(list []state.Difference, field string) bool {
-	return slices.ContainsFunc(list, func(d state.Difference) bool { return d.Field == field && d.ExplainedBy == "" })
+func unexplained(list []compare.Difference, field string) bool {
+	return slices.ContainsFunc(list, func(d compare.Difference) bool { return d.Field == field && d.ExplainedBy == "" })
 }
 
 // rulesOf are the rules that explain these differences.
-func rulesOf(list []state.Difference) []string {
+func rulesOf(list []compare.Difference) []string {
 	var ids []string
 	for _, d := range list {
-		ids = append(ids, state.RuleIDs(d.ExplainedBy)...)
+		ids = append(ids, compare.RuleIDs(d.ExplainedBy)...)
 	}
 	slices.Sort(ids)
 	return slices.Compact(ids)
@@ -508,13 +509,13 @@ func rulesOf(list []state.Difference) []string {
 
 // changes changes each field of what each engine left, and compares that with
 // what each other one left.
-func (m *mutator) changes(c *suite.Case, plain []agent.Load) error {
+func (m *mutator) changes(c *suite.Case, plain []wire.Load) error {
 	j := m.Judge(c)
 	for i := range plain {
 		if plain[i].State == nil {
 			continue
 		}
-		without := make([][]state.Difference, len(plain))
+		without := make([][]compare.Difference, len(plain))
 		with := make([]bool, len(plain))
 		for k := range plain {
 			if k != i {
@@ -538,9 +539,9 @@ func (m *mutator) changes(c *suite.Case, plain []agent.Load) error {
 
 // change judges one change of what one engine left, compared with what another
 // did.
-func (m *mutator) change(c *suite.Case, j *judge.Judge, ref, load *agent.Load, change mutate.Change, changed *state.State, without []state.Difference) {
+func (m *mutator) change(c *suite.Case, j *judge.Judge, ref, load *wire.Load, change mutate.Change, changed *state.State, without []compare.Difference) {
 	result := m.result(change.Name, change.Pattern())
-	found := mutate.Found{Differences: state.Compare(ref.State, changed, j.Context(ref), j.Context(load))}
+	found := mutate.Found{Differences: compare.States(ref.State, changed, j.Context(ref), j.Context(load))}
 	outcome, text := change.Want.Judge(&found)
 	where := fmt.Sprintf("%s: %s, %s", strings.TrimSpace(c.Name+" "+change.At), load.Engine, text)
 	untold := outcome != mutate.Caught && (cannotTell(without, found.Differences, change.Want.Field) ||
@@ -576,7 +577,7 @@ func (m *mutator) pair(a, b string) *PairUse {
 	}
 	p := m.pairs[[2]string{a, b}]
 	if p == nil {
-		p = &PairUse{A: a, B: b, Strict: state.Strict(a, b)}
+		p = &PairUse{A: a, B: b, Strict: enginename.Strict(a, b)}
 		m.pairs[[2]string{a, b}] = p
 	}
 	return p
@@ -604,7 +605,7 @@ func (m *mutator) hidden(c *suite.Case, f *mutate.Found, change mutate.Change, e
 		if !mutate.Match(change.Want.Field, d.Field) {
 			continue
 		}
-		for _, id := range state.RuleIDs(d.ExplainedBy) {
+		for _, id := range compare.RuleIDs(d.ExplainedBy) {
 			if u := m.rule(id, c); !slices.Contains(u.Hidden, name) {
 				u.Hidden = append(u.Hidden, name)
 				result.Against = append(result.Against, Against{Engine: engine, Outcome: mutate.Hidden, Text: where})
@@ -613,29 +614,29 @@ func (m *mutator) hidden(c *suite.Case, f *mutate.Found, change mutate.Change, e
 	}
 }
 
-func fieldDiffers(list []state.Difference, pattern string) bool {
-	return slices.ContainsFunc(list, func(d state.Difference) bool { return mutate.Match(pattern, d.Field) })
+func fieldDiffers(list []compare.Difference, pattern string) bool {
+	return slices.ContainsFunc(list, func(d compare.Difference) bool { return mutate.Match(pattern, d.Field) })
 }
 
 // otherErrno is one that the kernel has for no load.
 const otherErrno = "EXFULL"
 
 // endings changes how loads ended, and wants that seen.
-func (m *mutator) endings(c *suite.Case, plain []agent.Load) {
+func (m *mutator) endings(c *suite.Case, plain []wire.Load) {
 	for i := range plain {
 		changed := plain[i]
 		switch plain[i].Result {
-		case agent.OK:
-			changed.Result, changed.Errno, changed.State = agent.Refused, otherErrno, nil
+		case wire.OK:
+			changed.Result, changed.Errno, changed.State = wire.Refused, otherErrno, nil
 			m.ending(c, "result", result.FieldLoad, plain, i, &changed)
-		case agent.Refused:
+		case wire.Refused:
 			if changed.Errno = otherErrno; plain[i].Errno != "" {
 				m.ending(c, "errno", result.FieldErrno, plain, i, &changed)
 			}
 			if changed.Errno, changed.Log = plain[i].Errno, "something else"; plain[i].Log != "" {
 				m.ending(c, "log", result.FieldLog, plain, i, &changed)
 			}
-			changed.Result, changed.Errno, changed.Log, changed.State = agent.OK, "", "", &state.State{}
+			changed.Result, changed.Errno, changed.Log, changed.State = wire.OK, "", "", &state.State{}
 			m.ending(c, "result", result.FieldLoad, plain, i, &changed)
 		}
 	}
@@ -643,13 +644,13 @@ func (m *mutator) endings(c *suite.Case, plain []agent.Load) {
 
 // ending compares load i, changed, with the other loads, but for those that the suite knows
 // to go another way. The case expects something of each load by itself, too.
-func (m *mutator) ending(c *suite.Case, what, field string, plain []agent.Load, i int, changed *agent.Load) {
+func (m *mutator) ending(c *suite.Case, what, field string, plain []wire.Load, i int, changed *wire.Load) {
 	j := m.Judge(c)
 	became := m.result("load "+what+" other", field)
-	expected := j.Expectations(c, []agent.Load{*changed})
+	expected := j.Expectations(c, []wire.Load{*changed})
 	for k := range plain {
 		other := &plain[k]
-		if k == i || other.Result != agent.OK && other.Result != agent.Refused ||
+		if k == i || other.Result != wire.OK && other.Result != wire.Refused ||
 			field == result.FieldErrno && other.Errno == "" || field == result.FieldLog && other.Log == "" {
 			continue
 		}
@@ -665,7 +666,7 @@ func (m *mutator) ending(c *suite.Case, what, field string, plain []agent.Load, 
 		case len(told) > 0:
 			became.Text = cmp.Or(became.Text, fmt.Sprintf("%s: %s", c.Name, told[0]))
 		case c.Known[other.Engine] == "" && c.Known[changed.Engine] == "":
-			became.add(Against{Engine: other.Engine, Outcome: mutate.Missed, Text: fmt.Sprintf("%s: %s", c.Name, judge.Outcome(changed)), strict: state.Strict(other.Engine, changed.Engine)})
+			became.add(Against{Engine: other.Engine, Outcome: mutate.Missed, Text: fmt.Sprintf("%s: %s", c.Name, judge.Outcome(changed)), strict: enginename.Strict(other.Engine, changed.Engine)})
 		}
 	}
 }

@@ -10,10 +10,13 @@ import (
 	"gotest.tools/v3/assert"
 
 	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/compare"
+	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/harness/judge"
 	"github.com/bpfreplay/bpfreplay/harness/mutate"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
@@ -26,7 +29,7 @@ type host struct {
 	engines []string
 }
 
-func (h host) Request(c *suite.Case) (*agent.Request, error) {
+func (h host) Request(c *suite.Case) (*wire.Request, error) {
 	data, err := h.suite.Read(c)
 	if err != nil {
 		return nil, err
@@ -43,7 +46,7 @@ func (h host) Judge(c *suite.Case) *judge.Judge {
 	return judge.New(h.release, func(string) bool { return false }, c.Object, data)
 }
 
-func (h host) Ask(_ context.Context, req *agent.Request) (*agent.Answer, error) {
+func (h host) Ask(_ context.Context, req *wire.Request) (*wire.Answer, error) {
 	local := *req
 	local.Modules = false
 	answer, err := h.server.Answer(&local)
@@ -64,7 +67,7 @@ func hostMutator(t *testing.T, suite *suite.Suite, list []mutate.Mutation, state
 	var u unix.Utsname
 	assert.NilError(t, unix.Uname(&u))
 	part := partFor(suite, list, states)
-	engines = append(engines, state.EngineReplay)
+	engines = append(engines, enginename.Replay)
 	return &mutator{
 		loads: host{agent.NewServer(), unix.ByteSliceToString(u.Release[:]), part, engines}, suite: part, engines: engines, list: list, states: states, done: func(*Result) {},
 		report: &Report{Summary: make(map[mutate.Outcome]int)},
@@ -99,7 +102,7 @@ func named(t *testing.T, names ...string) []mutate.Mutation {
 }
 
 func TestMutationsOnThisMachine(t *testing.T) {
-	m := hostMutator(t, coreSuite(t), named(t, some...), false, state.EngineDirect, state.EngineTrace)
+	m := hostMutator(t, coreSuite(t), named(t, some...), false, enginename.Direct, enginename.Trace)
 	assert.NilError(t, m.run(t.Context()))
 	if all := m.report.Mutations; all[0].Outcome == mutate.Unsupported {
 		t.Skip("this kernel cannot run loader programs: ", all[0].Text)
@@ -116,7 +119,7 @@ func TestMutationsOnThisMachine(t *testing.T) {
 func TestChangesOnThisMachine(t *testing.T) {
 	suite, err := coreSuite(t).Select([]string{"maps_of_maps", "subprogs_nested", "callbacks_map"})
 	assert.NilError(t, err)
-	m := hostMutator(t, suite, nil, true, state.EngineDirect, state.EngineTrace)
+	m := hostMutator(t, suite, nil, true, enginename.Direct, enginename.Trace)
 	assert.NilError(t, m.run(t.Context()))
 	assert.Assert(t, len(m.report.Mutations) > 40, "%d kinds of changes", len(m.report.Mutations))
 	for _, r := range m.report.Mutations {
@@ -130,26 +133,26 @@ func TestChangesOnThisMachine(t *testing.T) {
 // notices nothing.
 type forgetful struct{ loads }
 
-func (f forgetful) Ask(ctx context.Context, req *agent.Request) (*agent.Answer, error) {
+func (f forgetful) Ask(ctx context.Context, req *wire.Request) (*wire.Answer, error) {
 	plain := *req
 	plain.Mutate = ""
 	return f.loads.Ask(ctx, &plain)
 }
 
 func TestMutationMissed(t *testing.T) {
-	m := hostMutator(t, coreSuite(t), named(t, "drop-freeze"), false, state.EngineTrace)
+	m := hostMutator(t, coreSuite(t), named(t, "drop-freeze"), false, enginename.Trace)
 	m.loads = forgetful{m.loads}
 	assert.NilError(t, m.run(t.Context()))
 	r := m.report.Mutations[0]
 	assert.Equal(t, r.Outcome, mutate.Missed)
-	assert.Equal(t, r.Against[0].Engine, state.EngineTrace)
+	assert.Equal(t, r.Against[0].Engine, enginename.Trace)
 	assert.Assert(t, !m.report.OK())
 }
 
 func TestMutationIdle(t *testing.T) {
 	list := named(t, "drop-freeze")
 	list[0].Case = "license_other" // which has no map at all
-	m := hostMutator(t, coreSuite(t), list, false, state.EngineTrace)
+	m := hostMutator(t, coreSuite(t), list, false, enginename.Trace)
 	assert.NilError(t, m.run(t.Context()))
 	assert.Equal(t, m.report.Mutations[0].Outcome, mutate.Idle)
 	assert.Assert(t, !m.report.OK())
@@ -164,7 +167,7 @@ func TestMutationOfBrokenCase(t *testing.T) {
 			suite.Cases[i].Run[0].Retval = new(uint32)
 		}
 	}
-	m := hostMutator(t, suite, named(t, "drop-freeze"), false, state.EngineTrace)
+	m := hostMutator(t, suite, named(t, "drop-freeze"), false, enginename.Trace)
 	assert.NilError(t, m.run(t.Context()))
 	r := m.report.Mutations[0]
 	assert.Equal(t, r.Outcome, mutate.Broken)
@@ -181,7 +184,7 @@ func TestMutationWithoutCase(t *testing.T) {
 // TestRulesHaveCases: the case that is there for a rule is in the suite.
 func TestRulesHaveCases(t *testing.T) {
 	s := coreSuite(t)
-	for _, r := range state.Rules() {
+	for _, r := range compare.Rules() {
 		assert.Check(t, slices.ContainsFunc(s.Cases, func(c suite.Case) bool { return c.Name == r.Case }), "%s: no case %q", r.ID, r.Case)
 	}
 }
@@ -189,13 +192,13 @@ func TestRulesHaveCases(t *testing.T) {
 // TestRuleOfNoUse: a rule that explains nothing in its case fails the run.
 func TestRuleOfNoUse(t *testing.T) {
 	s := &state.State{}
-	load := func(engine, version string) agent.Load {
-		return agent.Load{Engine: engine, Version: version, Result: agent.OK, State: s}
+	load := func(engine, version string) wire.Load {
+		return wire.Load{Engine: engine, Version: version, Result: wire.OK, State: s}
 	}
 	for version, want := range map[string]string{"libbpf v1.1": "maps_array", "libbpf v1.5": ""} {
 		m := &mutator{loads: host{release: "6.12.1", suite: coreSuite(t)}, rules: make(map[string]*RuleUse)}
-		m.fired(&suite.Case{Name: "maps_array", Object: "maps_array.bpf.o", Expect: suite.Expect{Result: agent.OK}},
-			[]agent.Load{load("libbpf-light", version), load("replay", "")})
+		m.fired(&suite.Case{Name: "maps_array", Object: "maps_array.bpf.o", Expect: suite.Expect{Result: wire.OK}},
+			[]wire.Load{load("libbpf-light", version), load("replay", "")})
 		assert.Equal(t, m.rule("tag-map-index", nil).Idle, want, version)
 	}
 }
@@ -233,9 +236,9 @@ func TestMutationReport(t *testing.T) {
 }
 
 func TestCannotTell(t *testing.T) {
-	differs := func(field, a, b string) []state.Difference { return []state.Difference{{Field: field, A: a, B: b}} }
+	differs := func(field, a, b string) []compare.Difference { return []compare.Difference{{Field: field, A: a, B: b}} }
 	for name, test := range map[string]struct {
-		without, with []state.Difference
+		without, with []compare.Difference
 		want          bool
 	}{
 		"differs with it":        {nil, differs("map a flags", "0x0", "0x1"), false},

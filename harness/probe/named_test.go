@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"gotest.tools/v3/assert"
+
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
 // Things that are looked for by their names have probes without a row each. What
@@ -18,8 +20,8 @@ func TestNamed(t *testing.T) {
 	e, ok := find("func:f")
 	assert.Assert(t, ok)
 	before := openFDs(t)
-	assert.DeepEqual(t, result("func:f", e, fakeKernel{"f": 1}), Result{Name: "func:f", OK: true, Detail: "FUNC f in BTF of the kernel or of a module"})
-	assert.DeepEqual(t, result("func:f", e, fakeKernel{}), Result{Name: "func:f", Errno: "ENOENT", Detail: "FUNC f in BTF of the kernel or of a module"})
+	assert.DeepEqual(t, result("func:f", e, fakeKernel{"f": 1}), wire.Probe{Name: "func:f", OK: true, Detail: "FUNC f in BTF of the kernel or of a module"})
+	assert.DeepEqual(t, result("func:f", e, fakeKernel{}), wire.Probe{Name: "func:f", Errno: "ENOENT", Detail: "FUNC f in BTF of the kernel or of a module"})
 	e, ok = find("module:no_such_module")
 	assert.Assert(t, ok)
 	r := result("module:no_such_module", e, nil)

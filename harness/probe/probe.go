@@ -9,24 +9,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 	"github.com/bpfreplay/bpfreplay/internal/contract"
 	"github.com/bpfreplay/bpfreplay/internal/target"
 )
-
-// Result is the answer to one probe.
-type Result struct {
-	// Name is the capability, as in kernels.yaml and in `needs:` of a case.
-	Name string `json:"name"`
-	// OK: the kernel has it.
-	OK bool `json:"ok"`
-	// Errno is what the kernel refused the experiment with, such as "EINVAL".
-	// It is empty if OK, and where no errno says why not.
-	Errno string `json:"errno,omitempty"`
-	// Detail is one line: what was tried and, if it failed, what the kernel
-	// had to say about it.
-	Detail string `json:"detail"`
-}
 
 // Names are the capabilities that have a probe, sorted.
 func Names() []string { return slices.Sorted(maps.Keys(table)) }
@@ -44,10 +31,10 @@ func Known(name string) bool {
 // capability. It needs the right to load programs; without it the answer is no,
 // with EPERM. t lists the modules' types once: a module loaded since is seen
 // through a new Target only.
-func Run(name string, t *target.Target) Result {
+func Run(name string, t *target.Target) wire.Probe {
 	e, ok := find(name)
 	if !ok {
-		return Result{Name: name, Detail: fmt.Sprintf("no probe is called %q", name)}
+		return wire.Probe{Name: name, Detail: fmt.Sprintf("no probe is called %q", name)}
 	}
 	return result(name, e, t)
 }
@@ -65,12 +52,12 @@ type experiment interface {
 	try(k kernel) (tried string, err error)
 }
 
-func result(name string, e experiment, k kernel) Result {
+func result(name string, e experiment, k kernel) wire.Probe {
 	tried, err := e.try(k)
 	if err == nil {
-		return Result{Name: name, OK: true, Detail: tried}
+		return wire.Probe{Name: name, OK: true, Detail: tried}
 	}
-	r := Result{Name: name, Errno: errnoName(err), Detail: tried}
+	r := wire.Probe{Name: name, Errno: errnoName(err), Detail: tried}
 	if why := reason(err); why != "" {
 		r.Detail += ": " + why
 	}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 	"gotest.tools/v3/assert"
 
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 	"github.com/bpfreplay/bpfreplay/internal/contract"
@@ -67,7 +68,7 @@ func TestNames(t *testing.T) {
 func TestUnknown(t *testing.T) {
 	assert.Check(t, !Known("no_such_thing"))
 	r := Run("no_such_thing", target.New())
-	assert.DeepEqual(t, r, Result{Name: "no_such_thing", Detail: `no probe is called "no_such_thing"`})
+	assert.DeepEqual(t, r, wire.Probe{Name: "no_such_thing", Detail: `no probe is called "no_such_thing"`})
 }
 
 func openFDs(t *testing.T) int {
@@ -157,7 +158,7 @@ func TestRefusals(t *testing.T) {
 // A program that is run tells by its return value.
 func TestReturnValue(t *testing.T) {
 	need.BPF(t)
-	answer := func(ret int32) Result {
+	answer := func(ret int32) wire.Probe {
 		return result("x", load{of: uapi.ProgSyscall, flags: sleepable, run: true, code: returns(ret)}, nil)
 	}
 	if r := answer(0); !r.OK {
@@ -207,18 +208,18 @@ func TestModuleFunctions(t *testing.T) {
 
 	before := openFDs(t)
 	r := result("x", load{of: uapi.ProgXDP, code: c}, fakeKernel{"a": 1})
-	assert.DeepEqual(t, r, Result{Name: "x", Errno: "ENOENT", Detail: "PROG_LOAD of type XDP: look-up of FUNC b"})
+	assert.DeepEqual(t, r, wire.Probe{Name: "x", Errno: "ENOENT", Detail: "PROG_LOAD of type XDP: look-up of FUNC b"})
 	result("x", load{of: uapi.ProgXDP, code: c}, fakeKernel{"a": 1, "b": 2, "s": 3})
 	assert.Equal(t, openFDs(t), before)
 }
 
 func TestMissingTypes(t *testing.T) {
 	r := result("x", types{}, fakeKernel{})
-	assert.DeepEqual(t, r, Result{Name: "x", Errno: "ENOENT", Detail: "/sys/kernel/btf/vmlinux: types"})
+	assert.DeepEqual(t, r, wire.Probe{Name: "x", Errno: "ENOENT", Detail: "/sys/kernel/btf/vmlinux: types"})
 	r = result("x", typed(function("f")), fakeKernel{})
-	assert.DeepEqual(t, r, Result{Name: "x", Errno: "ENOENT", Detail: "FUNC f in BTF"})
+	assert.DeepEqual(t, r, wire.Probe{Name: "x", Errno: "ENOENT", Detail: "FUNC f in BTF"})
 	r = result("x", load{of: uapi.ProgLSM, target: function("f")}, fakeKernel{})
-	assert.DeepEqual(t, r, Result{Name: "x", Errno: "ENOENT", Detail: "PROG_LOAD of type LSM on FUNC f: look-up of FUNC f"})
+	assert.DeepEqual(t, r, wire.Probe{Name: "x", Errno: "ENOENT", Detail: "PROG_LOAD of type LSM on FUNC f: look-up of FUNC f"})
 }
 
 // says is an experiment with a known outcome.
@@ -262,7 +263,7 @@ func TestErrnoName(t *testing.T) {
 }
 
 func TestJSON(t *testing.T) {
-	raw, err := json.Marshal([]Result{{Name: "a", OK: true, Detail: "d"}, {Name: "b", Errno: "EINVAL", Detail: "e"}})
+	raw, err := json.Marshal([]wire.Probe{{Name: "a", OK: true, Detail: "d"}, {Name: "b", Errno: "EINVAL", Detail: "e"}})
 	assert.NilError(t, err)
 	assert.Equal(t, string(raw), `[{"name":"a","ok":true,"detail":"d"},{"name":"b","ok":false,"errno":"EINVAL","detail":"e"}]`)
 }

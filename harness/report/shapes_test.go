@@ -14,8 +14,8 @@ import (
 	"gotest.tools/v3/assert"
 	"gotest.tools/v3/golden"
 
+	"github.com/bpfreplay/bpfreplay/harness/compare"
 	"github.com/bpfreplay/bpfreplay/harness/result"
-	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/internal/visible"
 )
 
@@ -65,7 +65,7 @@ func nastyMatrix() *result.Matrix {
 	c := result.CaseReport{
 		Name: nasty, Object: nasty, Failures: []string{nasty}, Notes: []string{nasty}, Console: []string{nasty},
 		Loads: []result.LoadReport{{Engine: "direct", Result: "refused", Errno: "EPERM", Detail: nasty, Log: nasty}},
-		Verdicts: []result.PairReport{{A: "direct", B: "replay", Verdict: result.Different, Reason: nasty, Differences: []state.Difference{
+		Verdicts: []result.PairReport{{A: "direct", B: "replay", Verdict: result.Different, Reason: nasty, Differences: []compare.Difference{
 			{Field: nasty, A: nasty, B: nasty, Detail: nasty},
 		}}},
 	}

@@ -9,9 +9,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/harness/judge"
 	"github.com/bpfreplay/bpfreplay/harness/result"
-	"github.com/bpfreplay/bpfreplay/harness/state"
 )
 
 // Text writes a run to a terminal.
@@ -84,7 +84,7 @@ func bySay(c *result.CaseReport) []*result.LoadReport {
 	}
 	slices.SortStableFunc(loads, func(a, b *result.LoadReport) int {
 		rank := map[bool]int{true: 0, false: 1}
-		return rank[state.Ours(a.Engine)] - rank[state.Ours(b.Engine)]
+		return rank[enginename.Ours(a.Engine)] - rank[enginename.Ours(b.Engine)]
 	})
 	return loads
 }
@@ -379,11 +379,11 @@ func agreement(engines []string, counts []pairCount) []string {
 	var strict, others []string
 	for _, e := range engines {
 		i := slices.IndexFunc(counts, func(p pairCount) bool {
-			return p.name == e+"/"+state.EngineReplay || p.name == state.EngineReplay+"/"+e
+			return p.name == e+"/"+enginename.Replay || p.name == enginename.Replay+"/"+e
 		})
 		switch {
 		case i < 0:
-		case e == state.EngineDirect:
+		case e == enginename.Direct:
 			others = append(others, line("replay = cilium/ebpf:", counts[i].n))
 		default:
 			strict = append(strict, line("replay = "+e+":", counts[i].n))

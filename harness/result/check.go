@@ -3,8 +3,8 @@ package result
 import (
 	"strings"
 
-	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/internal/object"
 )
 
@@ -44,7 +44,7 @@ func CheckedOf(m *Matrix, s *suite.Suite) [][]Checked {
 			if c := caseOf(run, name); c != nil {
 				row.Loads, row.Differ = c.Loads, differ(c)
 			}
-			if c := caseOf(run, name+suite.UsesSuffix); c != nil && len(c.Loads) > 0 && c.Loads[0].Result == agent.Unsupported {
+			if c := caseOf(run, name+suite.UsesSuffix); c != nil && len(c.Loads) > 0 && c.Loads[0].Result == wire.Unsupported {
 				row.Lacks = c.Loads[0].Missing
 			}
 			rows = append(rows, row)

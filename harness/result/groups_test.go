@@ -6,13 +6,13 @@ import (
 
 	"gotest.tools/v3/assert"
 
-	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/harness/compare"
 )
 
 // TestDifferencesAreToldOnce: engines that agree about a field stand together.
 func TestDifferencesAreToldOnce(t *testing.T) {
 	differ := func(a, b, x, y, rule string) PairReport {
-		p := PairReport{A: a, B: b, Verdict: Different, Differences: []state.Difference{{Field: "map m flags", A: x, B: y, ExplainedBy: rule}}}
+		p := PairReport{A: a, B: b, Verdict: Different, Differences: []compare.Difference{{Field: "map m flags", A: x, B: y, ExplainedBy: rule}}}
 		if rule != "" {
 			p.Verdict = Explained
 		}

@@ -7,9 +7,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bpfreplay/bpfreplay/harness/agent"
-	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/harness/compare"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
 // Verdict is what is said of a case and a pair of engines.
@@ -187,11 +187,11 @@ type LoadReport struct {
 
 // PairReport is the verdict for two engines.
 type PairReport struct {
-	A           string             `json:"a"`
-	B           string             `json:"b"`
-	Verdict     Verdict            `json:"verdict"`
-	Reason      string             `json:"reason,omitempty"` // unsupported, broken: why
-	Differences []state.Difference `json:"differences"`
+	A           string               `json:"a"`
+	B           string               `json:"b"`
+	Verdict     Verdict              `json:"verdict"`
+	Reason      string               `json:"reason,omitempty"` // unsupported, broken: why
+	Differences []compare.Difference `json:"differences"`
 }
 
 // Worse reports whether a verdict is worse than another.
@@ -294,14 +294,14 @@ func (c *CaseReport) Outcome() string {
 }
 
 // Loaded reports whether an engine loaded the object.
-func (l *LoadReport) Loaded() bool { return l.Result == agent.OK }
+func (l *LoadReport) Loaded() bool { return l.Result == wire.OK }
 
 // Applies reports whether a load could be asked of the kernel at all: one by loader
 // program cannot where a probe finds that there are none.
-func (l *LoadReport) Applies() bool { return l.Result != agent.Unsupported }
+func (l *LoadReport) Applies() bool { return l.Result != wire.Unsupported }
 
 // Broken reports whether the harness failed.
-func (l *LoadReport) Broken() bool { return l.Result == agent.Broken }
+func (l *LoadReport) Broken() bool { return l.Result == wire.Broken }
 
 // PairsOf are all pairs of engines, in their order.
 func PairsOf(engines []string) (pairs [][2]string) {

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
 // liveGuest is a guest whose agent has said hello.
@@ -15,7 +15,7 @@ type liveGuest interface {
 	// Ask has the agent run a request. After an error the guest is of no more use;
 	// the error is a [*vm.Ending] if it came to its end, or was brought to it because
 	// it sent no valid answer. The reply is there in any case, without an answer then.
-	Ask(ctx context.Context, req *agent.Request) (*guest.Reply, error)
+	Ask(ctx context.Context, req *wire.Request) (*guest.Reply, error)
 	// Copied: the guest was restored from a saved one.
 	Copied() bool
 	// End ends it and returns what its kernel complained of since the last reply.

@@ -18,10 +18,10 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/bpfreplay/bpfreplay/harness/agent"
-	"github.com/bpfreplay/bpfreplay/harness/engine"
+	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/harness/result"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/internal/built"
 	"github.com/bpfreplay/bpfreplay/internal/failures"
 	"github.com/bpfreplay/bpfreplay/internal/object"
@@ -231,7 +231,7 @@ func (e *evidence) repeat(f *folder, i int, a *attempt) {
 }
 
 // explain is the trace of an object, or why there is none.
-func explain(req *agent.Request) []byte {
+func explain(req *wire.Request) []byte {
 	obj, err := object.OpenBytes(req.Object, req.File)
 	if err != nil {
 		return []byte(err.Error() + "\n")
@@ -298,12 +298,12 @@ func (r *runner) findTools() (*tools, error) {
 		return nil, fmt.Errorf("version of %s: %w", t.QEMUPath, err)
 	}
 	t.QEMU, _, _ = strings.Cut(string(said), "\n")
-	if !engine.UseTool(r.Engines) {
+	if !enginename.UseTool(r.Engines) {
 		return t, nil
 	}
 	t.Bpftool = strings.Join(r.Bpftool, ",")
 	if t.Bpftool == "" {
-		if t.Bpftool, err = engine.FindTool(); err != nil {
+		if t.Bpftool, err = enginename.FindTool(); err != nil {
 			return nil, err
 		}
 	}

@@ -13,10 +13,10 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
-	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/harness/result"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
@@ -35,7 +35,7 @@ func kept(t *testing.T, out string) (names []string) {
 
 // Of five cases the second is wrong the first time only, the third leaves another
 // state, the fourth dies.
-func troubled(req *agent.Request, ran int) (*guest.Reply, error) {
+func troubled(req *wire.Request, ran int) (*guest.Reply, error) {
 	switch {
 	case req.Name == "c2", req.Name == "c1" && ran > 0:
 		r := differing(req)
@@ -72,7 +72,7 @@ func TestEvidence(t *testing.T) {
 	assert.Assert(t, is.Contains(read("c2/differences.txt"), "map surplus\n    trace: absent\n    replay: present\n"))
 	assert.Assert(t, is.Contains(read("c2/trace.txt"), "PROG_LOAD("))
 	assert.Assert(t, is.Contains(read("c2/again.sh"), "\necho 6.12 c2 c2\n"))
-	var load agent.Load
+	var load wire.Load
 	assert.NilError(t, json.Unmarshal([]byte(read("c2/load-replay.json")), &load))
 	assert.Equal(t, load.State.Maps[0].Name, "surplus")
 	// The case is a suite of its own.
@@ -92,7 +92,7 @@ func TestEvidence(t *testing.T) {
 	assert.Assert(t, is.Contains(read("c3/differences.txt"), "guest panicked: of it"))
 
 	// The next run finds nothing wrong, and nothing of the last one remains.
-	_, _, err = fakeRun(t, 5, o, func(req *agent.Request, _ int) (*guest.Reply, error) { return fine(req), nil })
+	_, _, err = fakeRun(t, 5, o, func(req *wire.Request, _ int) (*guest.Reply, error) { return fine(req), nil })
 	assert.NilError(t, err)
 	assert.DeepEqual(t, kept(t, o.Out), []string{"another"})
 }
@@ -113,7 +113,7 @@ func TestEvidenceOnFullDisk(t *testing.T) {
 		t.Skipf("needs to mount a tmpfs: %v", err)
 	}
 	t.Cleanup(func() { assert.NilError(t, unix.Unmount(out, 0)) })
-	r, _, err := fakeRun(t, 5, Options{Config: guest.Config{Agent: os.Args[0]}, Out: out}, func(req *agent.Request, ran int) (*guest.Reply, error) {
+	r, _, err := fakeRun(t, 5, Options{Config: guest.Config{Agent: os.Args[0]}, Out: out}, func(req *wire.Request, ran int) (*guest.Reply, error) {
 		rep, err := troubled(req, ran)
 		if rep.Answer != nil {
 			rep.Console = make([]byte, 64<<10)

@@ -9,17 +9,17 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
-	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/baseline"
 	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/harness/result"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
 // foreignRun runs cases a, b, … of a foreign suite in fake guests.
-func foreignRun(t *testing.T, names []string, o Options, base *baseline.Baseline, answer func(req *agent.Request, ran int) (*guest.Reply, error)) (*result.Report, int) {
+func foreignRun(t *testing.T, names []string, o Options, base *baseline.Baseline, answer func(req *wire.Request, ran int) (*guest.Reply, error)) (*result.Report, int) {
 	t.Helper()
 	s := suite.NewForeign("kernel", nil)
 	for _, n := range names {
@@ -44,10 +44,10 @@ func foreignRun(t *testing.T, names []string, o Options, base *baseline.Baseline
 // What a case leaves behind is told at the end of its guest, and fails it.
 func TestLateLeaks(t *testing.T) {
 	settled := 0
-	answer := func(req *agent.Request, _ int) (*guest.Reply, error) {
+	answer := func(req *wire.Request, _ int) (*guest.Reply, error) {
 		if req.Settle {
 			settled++
-			return &guest.Reply{Answer: &agent.Answer{Name: req.Name, Late: []agent.Leak{{Case: "b", Engine: "replay", What: "map ids [7]"}}}}, nil
+			return &guest.Reply{Answer: &wire.Answer{Name: req.Name, Late: []wire.Leak{{Case: "b", Engine: "replay", What: "map ids [7]"}}}}, nil
 		}
 		assert.Check(t, req.Lazy)
 		return fine(req), nil
@@ -60,7 +60,7 @@ func TestLateLeaks(t *testing.T) {
 	// Of a guest that is dropped because a case broke it, nothing can be known, and it
 	// is the next that is asked.
 	settled = 0
-	r, guests := foreignRun(t, []string{"a", "x", "c"}, Options{NoRetry: true}, nil, func(req *agent.Request, ran int) (*guest.Reply, error) {
+	r, guests := foreignRun(t, []string{"a", "x", "c"}, Options{NoRetry: true}, nil, func(req *wire.Request, ran int) (*guest.Reply, error) {
 		if req.Name == "x" {
 			return died("a panic")
 		}
@@ -72,7 +72,7 @@ func TestLateLeaks(t *testing.T) {
 	assert.Check(t, is.Equal(r.Cases[1].Verdict(), result.Broken))
 
 	// With a guest for each case the answer waits, as in other suites.
-	foreignRun(t, []string{"a"}, Options{Isolate: true}, nil, func(req *agent.Request, _ int) (*guest.Reply, error) {
+	foreignRun(t, []string{"a"}, Options{Isolate: true}, nil, func(req *wire.Request, _ int) (*guest.Reply, error) {
 		assert.Check(t, !req.Lazy && !req.Settle)
 		return fine(req), nil
 	})
@@ -80,10 +80,10 @@ func TestLateLeaks(t *testing.T) {
 
 // A case that fails as it did before is not run again, and does not fail the run.
 func TestBaselineRun(t *testing.T) {
-	answer := func(req *agent.Request, _ int) (*guest.Reply, error) {
+	answer := func(req *wire.Request, _ int) (*guest.Reply, error) {
 		switch {
 		case req.Settle:
-			return &guest.Reply{Answer: &agent.Answer{Name: req.Name}}, nil
+			return &guest.Reply{Answer: &wire.Answer{Name: req.Name}}, nil
 		case req.Name == "bad":
 			return differing(req), nil
 		}
@@ -99,10 +99,10 @@ func TestBaselineRun(t *testing.T) {
 	assert.Check(t, again.OK())
 	assert.Check(t, is.Len(again.Baseline.Changes, 0))
 
-	worse, _ := foreignRun(t, []string{"bad", "a"}, Options{NoRetry: true}, base, func(req *agent.Request, ran int) (*guest.Reply, error) {
+	worse, _ := foreignRun(t, []string{"bad", "a"}, Options{NoRetry: true}, base, func(req *wire.Request, ran int) (*guest.Reply, error) {
 		rep, err := answer(req, ran)
 		if req.Name == "a" {
-			rep.Answer.Loads[1] = agent.Load{Engine: "replay", Result: agent.Refused, Errno: "EPERM", State: &state.State{}}
+			rep.Answer.Loads[1] = wire.Load{Engine: "replay", Result: wire.Refused, Errno: "EPERM", State: &state.State{}}
 		}
 		return rep, err
 	})

@@ -4,10 +4,10 @@ import (
 	"context"
 	"path/filepath"
 
-	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/judge"
 	"github.com/bpfreplay/bpfreplay/harness/result"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
 // Guests runs cases one after the other, in one guest as long as it lives.
@@ -42,11 +42,11 @@ func (g *Guests) Run(ctx context.Context, c suite.Case, object []byte) (*result.
 }
 
 // Request is what a guest is asked for to run a case.
-func (g *Guests) Request(c *suite.Case) (*agent.Request, error) { return g.worker.request(c) }
+func (g *Guests) Request(c *suite.Case) (*wire.Request, error) { return g.worker.request(c) }
 
 // Ask runs a request, in a guest that is started if there is none. The error is a [*vm.Ending] if
 // the guest came to its end; the next request gets another one.
-func (g *Guests) Ask(ctx context.Context, req *agent.Request) (*agent.Answer, error) {
+func (g *Guests) Ask(ctx context.Context, req *wire.Request) (*wire.Answer, error) {
 	return g.worker.ask(ctx, req)
 }
 

@@ -9,11 +9,11 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/bpfreplay/bpfreplay/harness/agent"
-	"github.com/bpfreplay/bpfreplay/harness/engine"
+	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/harness/skelprog"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
@@ -65,7 +65,7 @@ func (r *runner) prepare(ctx context.Context) error {
 	}
 	r.source = guest.Source{
 		Config: config, Initramfs: initramfs, Initrd: initrd,
-		Ready: agent.Ready{Behave: r.behaves(), Bpftool: r.tool},
+		Ready: wire.Ready{Behave: r.behaves(), Bpftool: r.tool},
 	}
 	if r.Repeat <= 1 {
 		r.source.Ready.Engines = r.Engines
@@ -78,7 +78,7 @@ func (r *runner) behaves() bool { return !r.Still && r.Repeat <= 1 }
 
 // toolFiles are bpftool and its libraries, if an engine needs them.
 func (r *runner) toolFiles(ctx context.Context) ([]vmimage.File, error) {
-	if !engine.UseTool(r.Engines) {
+	if !enginename.UseTool(r.Engines) {
 		return nil, nil
 	}
 	paths := r.Bpftool
@@ -86,17 +86,17 @@ func (r *runner) toolFiles(ctx context.Context) ([]vmimage.File, error) {
 		return r.foreignTool(ctx)
 	}
 	if len(paths) == 0 {
-		path, err := engine.FindTool()
+		path, err := enginename.FindTool()
 		if err != nil {
 			return nil, err
 		}
 		paths = []string{path}
 	}
-	files, err := vmimage.Programs(r.Kernel.Arch, engine.GuestTool, paths...)
+	files, err := vmimage.Programs(r.Kernel.Arch, enginename.GuestTool, paths...)
 	if err != nil {
 		return nil, fmt.Errorf("bpftool: %w", err)
 	}
-	r.tool = path.Join(engine.GuestTool, "bin", filepath.Base(paths[0]))
+	r.tool = path.Join(enginename.GuestTool, "bin", filepath.Base(paths[0]))
 	return files, nil
 }
 
@@ -107,22 +107,22 @@ func (r *runner) foreignTool(ctx context.Context) ([]vmimage.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bpftool for %s: %w; name one with --bpftool", r.Kernel.Arch, err)
 	}
-	files, err := vmimage.ProgramsIn(root, r.Kernel.Arch, engine.GuestTool, program)
+	files, err := vmimage.ProgramsIn(root, r.Kernel.Arch, enginename.GuestTool, program)
 	if err != nil {
 		return nil, fmt.Errorf("bpftool for %s: %w", r.Kernel.Arch, err)
 	}
-	r.tool = path.Join(engine.GuestTool, "bin", filepath.Base(program))
+	r.tool = path.Join(enginename.GuestTool, "bin", filepath.Base(program))
 	return files, nil
 }
 
 // skeletonFiles are the programs of engines that load skeletons, built for the cases.
 func (r *runner) skeletonFiles(ctx context.Context) (files []vmimage.File, err error) {
-	for _, e := range engine.Skeletons(r.Engines) {
+	for _, e := range enginename.Skeletons(r.Engines) {
 		program, err := Skeletons(ctx, r.suite, e, r.Kernel.Arch, filepath.Join(r.Out, "skeletons"))
 		if err != nil {
 			return nil, err
 		}
-		files = append(files, vmimage.File{Path: path.Join(engine.GuestSkeletons, e), Mode: 0o755, Host: program})
+		files = append(files, vmimage.File{Path: path.Join(enginename.GuestSkeletons, e), Mode: 0o755, Host: program})
 	}
 	return files, nil
 }

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/result"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
 // runCase runs the case of this index in the suite and reports it.
@@ -35,7 +35,7 @@ func (w *worker) runCase(ctx context.Context, i int) error {
 // what earlier cases left in the guest, or a moment of this machine, may be to
 // blame. The last one is reported; the first is nil if it is that one. A copy of a saved guest
 // that hangs is no failure of the case, whatever the options say: the new guest is booted.
-func (w *worker) attempts(ctx context.Context, c *suite.Case, req *agent.Request) (last, first *attempt, err error) {
+func (w *worker) attempts(ctx context.Context, c *suite.Case, req *wire.Request) (last, first *attempt, err error) {
 	if w.Isolate {
 		w.drop()
 	}

@@ -11,14 +11,14 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/baseline"
+	"github.com/bpfreplay/bpfreplay/harness/compare"
 	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/harness/judge"
 	"github.com/bpfreplay/bpfreplay/harness/result"
-	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
 // Suite runs a suite in guests. An error means that the harness or its input
@@ -248,7 +248,7 @@ func (r *runner) defaults() {
 }
 
 // version notes which version an engine is.
-func (r *runner) version(l *agent.Load) {
+func (r *runner) version(l *wire.Load) {
 	if l.Version == "" {
 		return
 	}
@@ -261,7 +261,7 @@ func (r *runner) version(l *agent.Load) {
 }
 
 // request is what the guest is asked for to run a case.
-func (r *runner) request(c *suite.Case) (*agent.Request, error) {
+func (r *runner) request(c *suite.Case) (*wire.Request, error) {
 	data, err := r.suite.Read(c)
 	if err != nil {
 		return nil, err
@@ -270,7 +270,7 @@ func (r *runner) request(c *suite.Case) (*agent.Request, error) {
 }
 
 // requestFor is what the guest is asked for to run a case with this object.
-func (r *runner) requestFor(c *suite.Case, data []byte) (*agent.Request, error) {
+func (r *runner) requestFor(c *suite.Case, data []byte) (*wire.Request, error) {
 	req, err := r.suite.Request(c, data)
 	if err != nil {
 		return nil, err
@@ -311,7 +311,7 @@ func (r *runner) finish(start time.Time) {
 	for id := range r.used {
 		used = append(used, id)
 	}
-	for _, rule := range state.UnusedRules(used, r.Engines) {
+	for _, rule := range compare.UnusedRules(used, r.Engines) {
 		r.report.UnusedRules = append(r.report.UnusedRules, rule.ID)
 	}
 }

@@ -10,13 +10,13 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bpfreplay/bpfreplay/harness/agent"
+	"github.com/bpfreplay/bpfreplay/harness/compare"
 	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/harness/judge"
 	"github.com/bpfreplay/bpfreplay/harness/result"
-	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
 // worker runs cases one after the other, in one guest as long as it is good for
@@ -84,7 +84,7 @@ func (w *worker) late(splats []vm.Splat) {
 }
 
 // ask sends a request to the guest, which is started if there is none.
-func (w *worker) ask(ctx context.Context, req *agent.Request) (*agent.Answer, error) {
+func (w *worker) ask(ctx context.Context, req *wire.Request) (*wire.Answer, error) {
 	rep, err := w.tell(ctx, req)
 	if err != nil {
 		return nil, err
@@ -94,7 +94,7 @@ func (w *worker) ask(ctx context.Context, req *agent.Request) (*agent.Answer, er
 
 // tell is ask with all that is known of the reply, even of one that failed. A
 // guest that is not as it was before, but for what it was asked to do, is dropped.
-func (w *worker) tell(ctx context.Context, req *agent.Request) (*guest.Reply, error) {
+func (w *worker) tell(ctx context.Context, req *wire.Request) (*guest.Reply, error) {
 	if err := w.need(ctx); err != nil {
 		return &guest.Reply{}, err
 	}
@@ -116,12 +116,12 @@ func (w *worker) tell(ctx context.Context, req *agent.Request) (*guest.Reply, er
 	return rep, err
 }
 
-func isBroken(l agent.Load) bool { return l.Result == agent.Broken }
+func isBroken(l wire.Load) bool { return l.Result == wire.Broken }
 
 // attempt is what came of running a case once.
 type attempt struct {
 	report *result.CaseReport
-	req    *agent.Request
+	req    *wire.Request
 	reply  *guest.Reply
 	ran    int    // cases that the guest had run before
 	last   string // the last of them
@@ -130,7 +130,7 @@ type attempt struct {
 }
 
 // attempt runs a case and judges it.
-func (w *worker) attempt(ctx context.Context, c *suite.Case, req *agent.Request) (*attempt, error) {
+func (w *worker) attempt(ctx context.Context, c *suite.Case, req *wire.Request) (*attempt, error) {
 	out := &result.CaseReport{Name: c.Name, Object: c.Object, SHA256: fmt.Sprintf("%x", sha256.Sum256(req.Object)), Loads: []result.LoadReport{}, Verdicts: []result.PairReport{}}
 	a := &attempt{report: out, req: req, reply: &guest.Reply{}}
 	err := w.need(ctx)
@@ -190,7 +190,7 @@ func (w *worker) leave(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, w.CaseTimeout)
 	defer cancel()
-	rep, err := w.guest.Ask(ctx, &agent.Request{Name: "settle", Settle: true})
+	rep, err := w.guest.Ask(ctx, &wire.Request{Name: "settle", Settle: true})
 	w.late(rep.Late)
 	w.late(rep.Splats)
 	var ending *vm.Ending
@@ -216,7 +216,7 @@ func (w *worker) leave(ctx context.Context) error {
 func (r *runner) lazy() bool { return r.suite.External && !r.Isolate }
 
 // explained notes which rules explained something, and where the time went.
-func (w *worker) explained(j *judge.Judge, a *agent.Answer) {
+func (w *worker) explained(j *judge.Judge, a *wire.Answer) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	spend(&w.report.Seconds, a)
@@ -251,10 +251,10 @@ func (w *worker) broken(out *result.CaseReport, ending *vm.Ending, splats []vm.S
 		why += "; the agent said: " + said
 	}
 	for _, e := range w.Engines {
-		out.Loads = append(out.Loads, result.LoadReport{Engine: e, Result: agent.Broken, Detail: why})
+		out.Loads = append(out.Loads, result.LoadReport{Engine: e, Result: wire.Broken, Detail: why})
 	}
 	for _, p := range result.PairsOf(w.Engines) {
-		out.Verdicts = append(out.Verdicts, result.PairReport{A: p[0], B: p[1], Verdict: result.Broken, Reason: why, Differences: []state.Difference{}})
+		out.Verdicts = append(out.Verdicts, result.PairReport{A: p[0], B: p[1], Verdict: result.Broken, Reason: why, Differences: []compare.Difference{}})
 	}
 	if len(w.Engines) == 1 {
 		out.Failures = append(out.Failures, why)

@@ -11,24 +11,24 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
-	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/harness/result"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
 // fakeGuest answers as it is told to, without any kernel.
 type fakeGuest struct {
-	answer func(req *agent.Request, ran int) (*guest.Reply, error)
+	answer func(req *wire.Request, ran int) (*guest.Reply, error)
 	ran    int
 	ended  func()
 	copy   bool
 }
 
-func (f *fakeGuest) Ask(_ context.Context, req *agent.Request) (*guest.Reply, error) {
+func (f *fakeGuest) Ask(_ context.Context, req *wire.Request) (*guest.Reply, error) {
 	f.ran++
 	return f.answer(req, f.ran-1)
 }
@@ -41,16 +41,16 @@ func (f *fakeGuest) End() []vm.Splat {
 }
 
 // fine is the reply to a request whose loads succeed and agree.
-func fine(req *agent.Request) *guest.Reply {
-	a := &agent.Answer{Name: req.Name}
+func fine(req *wire.Request) *guest.Reply {
+	a := &wire.Answer{Name: req.Name}
 	for _, e := range req.Engines {
-		a.Loads = append(a.Loads, agent.Load{Engine: e, Result: agent.OK, State: &state.State{CPUs: 1}})
+		a.Loads = append(a.Loads, wire.Load{Engine: e, Result: wire.OK, State: &state.State{CPUs: 1}})
 	}
 	return &guest.Reply{Answer: a}
 }
 
 // differing is a reply in which the last engine left another state.
-func differing(req *agent.Request) *guest.Reply {
+func differing(req *wire.Request) *guest.Reply {
 	r := fine(req)
 	r.Answer.Loads[len(r.Answer.Loads)-1].State = &state.State{CPUs: 1, Maps: []state.Map{{Name: "surplus"}}}
 	return r
@@ -68,11 +68,11 @@ type fakes struct {
 }
 
 // fakeRun runs cases called c0, c1, … in guests that answer as they are told.
-func fakeRun(t *testing.T, n int, o Options, answer func(req *agent.Request, ran int) (*guest.Reply, error)) (*result.Report, *fakes, error) {
+func fakeRun(t *testing.T, n int, o Options, answer func(req *wire.Request, ran int) (*guest.Reply, error)) (*result.Report, *fakes, error) {
 	t.Helper()
 	s := &suite.Suite{Name: "fake", Partial: true}
 	for i := range n {
-		s.Cases = append(s.Cases, suite.Case{Name: fmt.Sprintf("c%d", i), Object: coreObject(t), Expect: suite.Expect{Result: agent.OK}})
+		s.Cases = append(s.Cases, suite.Case{Name: fmt.Sprintf("c%d", i), Object: coreObject(t), Expect: suite.Expect{Result: wire.OK}})
 	}
 	o.Kernel, o.Engines = &vmimage.Kernel{Name: "6.12"}, []string{"trace", "replay"}
 	f := &fakes{}
@@ -115,7 +115,7 @@ func TestEveryGuestDies(t *testing.T) {
 	for _, jobs := range []int{1, 4} {
 		var order []string
 		o := Options{Jobs: jobs, Done: func(c *result.CaseReport) { order = append(order, c.Name) }}
-		r, f, err := fakeRun(t, 100, o, func(req *agent.Request, _ int) (*guest.Reply, error) {
+		r, f, err := fakeRun(t, 100, o, func(req *wire.Request, _ int) (*guest.Reply, error) {
 			if strings.HasSuffix(req.Name, "3") || strings.HasSuffix(req.Name, "7") || len(req.Name) == 3 && req.Name < "c40" {
 				return died("it was " + req.Name)
 			}
@@ -151,7 +151,7 @@ func TestTook(t *testing.T) {
 
 // A case that fails is run once more, alone, and both outcomes are said.
 func TestFailedOnce(t *testing.T) {
-	later := func(req *agent.Request, ran int) (*guest.Reply, error) {
+	later := func(req *wire.Request, ran int) (*guest.Reply, error) {
 		if req.Name == "c2" && ran > 0 {
 			return differing(req), nil
 		}
@@ -188,7 +188,7 @@ func TestFailedOnce(t *testing.T) {
 // where nothing else is.
 func TestCopyHangs(t *testing.T) {
 	hangs := 0
-	answer := func(req *agent.Request, ran int) (*guest.Reply, error) {
+	answer := func(req *wire.Request, ran int) (*guest.Reply, error) {
 		if req.Name == "c1" && hangs > 0 {
 			hangs--
 			return &guest.Reply{}, &vm.Ending{Reason: vm.Overdue, Cause: "no answer by the deadline"}
@@ -216,7 +216,7 @@ func TestCopyHangs(t *testing.T) {
 }
 
 func TestFailedAgain(t *testing.T) {
-	r, f, err := fakeRun(t, 3, Options{}, func(req *agent.Request, ran int) (*guest.Reply, error) {
+	r, f, err := fakeRun(t, 3, Options{}, func(req *wire.Request, ran int) (*guest.Reply, error) {
 		switch {
 		case req.Name == "c1" && ran > 0:
 			return died("of something else")
@@ -236,7 +236,7 @@ func TestFailedAgain(t *testing.T) {
 // What the kernel complains of fails the case, and the guest is not used again.
 func TestSplatFails(t *testing.T) {
 	splat := vm.Splat{Kind: "KASAN", Line: "BUG: KASAN: use-after-free in bpf_x+0x1/0x2"}
-	complain := func(req *agent.Request, _ int) (*guest.Reply, error) {
+	complain := func(req *wire.Request, _ int) (*guest.Reply, error) {
 		rep := fine(req)
 		switch req.Name {
 		case "c1":
@@ -278,14 +278,14 @@ func TestNoGuestBoots(t *testing.T) {
 	} {
 		s := &suite.Suite{Name: "fake", Partial: true}
 		for i := range 3 {
-			s.Cases = append(s.Cases, suite.Case{Name: fmt.Sprintf("c%d", i), Object: coreObject(t), Expect: suite.Expect{Result: agent.OK}})
+			s.Cases = append(s.Cases, suite.Case{Name: fmt.Sprintf("c%d", i), Object: coreObject(t), Expect: suite.Expect{Result: wire.OK}})
 		}
 		r := newRunner(s, Options{Config: guest.Config{Kernel: &vmimage.Kernel{Name: "6.12"}}, Engines: []string{"trace", "replay"}, Isolate: true})
 		r.start = func(_ context.Context, number int, _ bool) (liveGuest, error) {
 			if err := test.boots(number); err != nil {
 				return nil, err
 			}
-			return &fakeGuest{answer: func(req *agent.Request, _ int) (*guest.Reply, error) { return fine(req), nil }, ended: func() {}}, nil
+			return &fakeGuest{answer: func(req *wire.Request, _ int) (*guest.Reply, error) { return fine(req), nil }, ended: func() {}}, nil
 		}
 		err := r.runAll(t.Context())
 		if test.err != "" {

@@ -28,7 +28,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/internal/emit"
 	"github.com/bpfreplay/bpfreplay/internal/object"
@@ -63,7 +63,7 @@ func Build(ctx context.Context, engine, of, dir string, objects []Object) (strin
 		return "", err
 	}
 	build := buildGo
-	if engine == state.EngineSkelC {
+	if engine == enginename.SkelC {
 		build = buildC
 	}
 	var list []skeleton

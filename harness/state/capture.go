@@ -194,7 +194,7 @@ func (c *capturer) foundMap(id uint32) error {
 	if err != nil {
 		return err
 	}
-	name := foundName(bpfsys.CString(info.Name[:]))
+	name := FoundName(bpfsys.CString(info.Name[:]))
 	m, err := c.mapByFD(Handle{Name: name, FD: fd, Found: true})
 	if err != nil {
 		return err
@@ -203,9 +203,9 @@ func (c *capturer) foundMap(id uint32) error {
 	return nil
 }
 
-// foundName turns a kernel's name of a map into a logical one: the names of
+// FoundName turns a kernel's name of a map into a logical one: the names of
 // data sections lose the object's prefix.
-func foundName(kernelName string) string {
+func FoundName(kernelName string) string {
 	if i := strings.IndexByte(kernelName, '.'); i >= 0 {
 		return kernelName[i:]
 	}
@@ -217,7 +217,7 @@ func foundName(kernelName string) string {
 func (c *capturer) settle(m *Map) string {
 	base := m.Name
 	for n := 2; ; n++ {
-		have := c.state.findMap(m.Name)
+		have := c.state.FindMap(m.Name)
 		if have == nil && !c.named(m.Name) {
 			c.state.Maps = append(c.state.Maps, *m)
 			return m.Name
@@ -234,7 +234,7 @@ func (c *capturer) settle(m *Map) string {
 func (c *capturer) named(name string) bool {
 	for _, have := range c.mapNames {
 		if have == name {
-			return c.state.findMap(name) == nil
+			return c.state.FindMap(name) == nil
 		}
 	}
 	return false

@@ -1,5 +1,4 @@
-// Package state captures what the kernel holds after a load, normalises it,
-// compares two of them and explains what may differ.
+// Package state captures what the kernel holds after a load. Package compare compares two of them.
 //
 // A [State] is the whole of what user space can observe about the maps,
 // programs and types that a load left behind. It is read raw, field by field
@@ -15,15 +14,9 @@
 //
 // [Capture] runs in the guest, once per engine and case and often under
 // emulation, so it does little: instructions travel as bytes with a list of
-// what they refer to, and names that only a reader of a difference needs
-// (helpers) are looked up by [State.Symbolise] when there is one. Names of kernel
+// what they refer to. Names of kernel
 // addresses come from a small BPF program, one by one, as /proc/kallsyms takes
 // seconds to read there.
-//
-// [Compare] gives the [Difference]s of two states. The rules in rules.go say
-// which of them are expected between two engines, and why. A rule looks at the
-// values of both sides, not only at the field, and at facts about the object
-// ([Facts]). An explained difference is marked, never removed.
 //
 // Some of what a load says, no system call tells back: the attach type that a
 // program expects, whether it sleeps, the NUMA node of a map. A second small

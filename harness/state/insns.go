@@ -34,9 +34,9 @@ var addresses = map[string]memoryLayout{
 	"amd64": {apart: true, longest: " la57"}, // page tables of five levels
 }[runtime.GOARCH]
 
-// tailCall is the immediate that a dump shows for a tail call, whatever the
+// TailCall is the immediate that a dump shows for a tail call, whatever the
 // verifier made of it: the number of the helper bpf_tail_call.
-const tailCall = 12
+const TailCall = 12
 
 // bounds is where the functions of a program start, ascending; the first is 0.
 type bounds []int
@@ -221,48 +221,12 @@ func (n *normaliser) kfunc(i int) (*Ref, error) {
 		return nil, err
 	}
 	if !ok {
-		name = helperKey(imm)
+		name = HelperKey(imm)
 	}
 	ref.To = name
 	n.insns.SetImm(i, 0)
 	return ref, nil
 }
 
-// helperKey is how State.Symbols knows a helper.
-func helperKey(imm int32) string { return fmt.Sprintf("%+#x", imm) }
-
-// Symbolise fills s.Symbols with the names of the helpers that the programs
-// call, for reports of differences.
-func (s *State) Symbolise(k *Kernel) error {
-	defer k.stopLookup()
-	if s.Symbols == nil {
-		s.Symbols = make(map[string]string)
-	}
-	for _, p := range s.Programs {
-		for _, f := range p.Functions {
-			if err := s.symbolise(k, f.Insns); err != nil {
-				return fmt.Errorf("names of helpers: %w", err)
-			}
-		}
-	}
-	return nil
-}
-
-func (s *State) symbolise(k *Kernel, insns insn.Insns) error {
-	for i := 0; i < insns.Len(); i++ {
-		imm := insns.Imm(i)
-		if insns.IsCallTo(i, 0) && imm != tailCall && imm != 0 {
-			name, ok, err := k.callTarget(imm)
-			if err != nil {
-				return err
-			}
-			if ok {
-				s.Symbols[helperKey(imm)] = strings.TrimSuffix(name, " [vmlinux]")
-			}
-		}
-		if insns.IsLdImm64(i) {
-			i++
-		}
-	}
-	return nil
-}
+// HelperKey is a helper whose name is not known.
+func HelperKey(imm int32) string { return fmt.Sprintf("%+#x", imm) }

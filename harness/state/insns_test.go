@@ -2,9 +2,9 @@ package state
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math"
 	"slices"
-	"strings"
 	"testing"
 
 	"gotest.tools/v3/assert"
@@ -16,7 +16,7 @@ import (
 // the kfunc bpf_task_acquire, "second" by distance and number, takes the address
 // of "third", and holds addresses of kernel memory.
 func dumped() insn.Insns {
-	return insns(
+	return code(
 		[5]int64{0x85, 0, 2, 3, 0x10},       // 0: kfunc, module slot 3
 		[5]int64{0x85, 0, 1, 10, 1},         // 1: call 12, number 1
 		[5]int64{0x18, 1, 4, 0, 11},         // 2: function 14 ...
@@ -73,7 +73,7 @@ func TestNormalise(t *testing.T) {
 
 // Under kptr_restrict the kernel shows no call targets.
 func TestNormaliseWithheld(t *testing.T) {
-	n := normaliserFor(t, insns([5]int64{0x85, 0, 2, 0, 0}, [5]int64{0x85, 0, 1, 10, 0}, [5]int64{0x85, 0, 0, 0, 0}))
+	n := normaliserFor(t, code([5]int64{0x85, 0, 2, 0, 0}, [5]int64{0x85, 0, 1, 10, 0}, [5]int64{0x85, 0, 0, 0, 0}))
 	refs, _, err := n.function(0, 3)
 	assert.NilError(t, err)
 	assert.DeepEqual(t, refs, []Ref{{At: 0, Kind: RefKfunc, To: "withheld"}, {At: 1, Kind: RefCall, To: "second"}})
@@ -102,51 +102,15 @@ func TestCalleeFar(t *testing.T) {
 func TestBoundsFromCalls(t *testing.T) {
 	assert.DeepEqual(t, boundsFromCalls(dumped()), bounds{0, 12, 14})
 	assert.DeepEqual(t, boundsFromCalls(nil), bounds{0})
-	wild := insns([5]int64{0x85, 0, 1, 1000, 0}, [5]int64{0x85, 0, 1, -1000, 0})
+	wild := code([5]int64{0x85, 0, 1, 1000, 0}, [5]int64{0x85, 0, 1, -1000, 0})
 	assert.DeepEqual(t, boundsFromCalls(wild), bounds{0})
 }
 
-func TestListing(t *testing.T) {
-	f := &Function{Insns: insns(
-		[5]int64{0xb7, 1, 0, 0, -5}, [5]int64{0xbc, 1, 2, 0, 0}, [5]int64{0x0f, 1, 2, 0, 0}, [5]int64{0xc4, 3, 0, 0, 4},
-		[5]int64{0x61, 1, 6, 8, 0}, [5]int64{0x7b, 10, 1, -16, 0}, [5]int64{0x62, 10, 0, -4, 1},
-		[5]int64{0x18, 1, 0, 0, 1}, [5]int64{0, 0, 0, 0, 2},
-		[5]int64{0x05, 0, 0, -3, 0}, [5]int64{0x06, 0, 0, 0, 70000}, [5]int64{0x55, 1, 0, 2, 7}, [5]int64{0xbe, 1, 2, 4, 0},
-		[5]int64{0x85, 0, 0, 0, 12}, [5]int64{0x95, 0, 0, 0, 0},
-		// What has no plain form shows all its fields.
-		[5]int64{0xbf, 1, 2, 1, 1}, [5]int64{0xbf, 1, 2, 8, 0}, [5]int64{0xdb, 1, 2, 8, 0x40}, [5]int64{0xdc, 1, 0, 0, 16},
-		[5]int64{0x87, 1, 0, 0, 0}, [5]int64{0x18, 1, 7, 0, 3}, [5]int64{0, 0, 0, 0, 0}, [5]int64{0xe5, 0, 0, 4, 0}, [5]int64{0x18, 1, 0, 0, 1},
-	)}
-	want := `r1 = -5
-w1 = w2
-r1 += r2
-w3 s>>= 4
-r1 = *(u32 *)(r6 +8)
-*(u64 *)(r10 -16) = r1
-*(u32 *)(r10 -4) = 1
-r1 = 0x200000001 ll
-goto -3
-goto +70000
-if r1 != 7 goto +2
-if w1 <= w2 goto +4
-call bpf_tail_call
-exit
-insn 0xbf dst 1 src 2 off 1 imm 0x1
-insn 0xbf dst 1 src 2 off 8 imm 0x0
-insn 0xdb dst 1 src 2 off 8 imm 0x40
-insn 0xdc dst 1 src 0 off 0 imm 0x10
-insn 0x87 dst 1 src 0 off 0 imm 0x0
-insn 0x18 dst 1 src 7 off 0 imm 0x3 / insn 0x00 dst 0 src 0 off 0 imm 0x0
-insn 0xe5 dst 0 src 0 off 4 imm 0x0
-insn 0x18 dst 1 src 0 off 0 imm 0x1`
-	assert.Equal(t, strings.Join(lines(new(State).listing(f, nil)), "\n"), want)
-}
-
 func TestFoundName(t *testing.T) {
-	assert.Equal(t, foundName("kitchen.kconfig"), ".kconfig")
-	assert.Equal(t, foundName(".kconfig"), ".kconfig")
-	assert.Equal(t, foundName(".data.custom"), ".data.custom")
-	assert.Equal(t, foundName("counts"), "counts")
+	assert.Equal(t, FoundName("kitchen.kconfig"), ".kconfig")
+	assert.Equal(t, FoundName(".kconfig"), ".kconfig")
+	assert.Equal(t, FoundName(".data.custom"), ".data.custom")
+	assert.Equal(t, FoundName("counts"), "counts")
 }
 
 // An address in the memory of an arena is a place in the arena.
@@ -198,4 +162,15 @@ func TestHideLists(t *testing.T) {
 		c.hideLists(tt.value)
 		assert.DeepEqual(t, tt.value, tt.want)
 	}
+}
+
+// insns encodes instructions: op, dst and src register, off, imm.
+func code(list ...[5]int64) []byte {
+	var b []byte
+	for _, i := range list {
+		b = append(b, byte(i[0]), byte(i[1])|byte(i[2])<<4)
+		b = binary.LittleEndian.AppendUint16(b, uint16(i[3]))
+		b = binary.LittleEndian.AppendUint32(b, uint32(i[4]))
+	}
+	return b
 }

@@ -189,7 +189,7 @@ func TestLookupRefused(t *testing.T) {
 	need.BPF(t)
 	var limit unix.Rlimit
 	assert.NilError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
-	before := bpfDescriptors()
+	before := need.OpenBPF()
 	none := limit
 	none.Cur = 0
 	assert.NilError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &none))
@@ -198,7 +198,7 @@ func TestLookupRefused(t *testing.T) {
 	assert.NilError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
 	assert.Assert(t, !started)
 	assert.Assert(t, k.slow)
-	assert.DeepEqual(t, bpfDescriptors(), before)
+	assert.DeepEqual(t, need.OpenBPF(), before)
 
 	name, ok, err := k.callTarget(0)
 	assert.NilError(t, err)

@@ -52,23 +52,7 @@ func CaptureLinks(links []Handle, k *Kernel) ([]Link, error) {
 	return out, nil
 }
 
-func (c *comparer) links() {
-	for _, name := range names(c.a.state.Links, c.b.state.Links, func(l *Link) string { return l.Name }) {
-		a, b := c.a.state.findLink(name), c.b.state.findLink(name)
-		if x, y := shownLink(a), shownLink(b); x != y {
-			c.add("link "+name, "link *", x, y)
-		}
-	}
-}
-
-func shownLink(l *Link) string {
-	if l == nil {
-		return "not attached"
-	}
-	return l.String()
-}
-
-func (s *State) findLink(name string) *Link {
+func (s *State) FindLink(name string) *Link {
 	for i := range s.Links {
 		if s.Links[i].Name == name {
 			return &s.Links[i]

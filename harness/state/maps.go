@@ -198,7 +198,7 @@ func (r *reader) isArray() bool { return r.m.Type == uapi.MapArray || r.m.Type =
 // elements, are nil.
 func (r *reader) entry(key, value []byte) *Entry {
 	r.c.hideLists(value)
-	value = trimZeros(value)
+	value = TrimZeros(value)
 	if len(value) == 0 && r.isArray() {
 		return nil
 	}
@@ -368,7 +368,7 @@ func (r *reader) slot(key []byte) (*Entry, error) {
 	if r.m.Type == uapi.MapProgArray {
 		e.Ref, err = r.c.programInSlot(id)
 	} else {
-		e.Ref, err = r.c.mapInSlot(id, fmt.Sprintf("%s[%s]", r.m.Name, formatKey(key)))
+		e.Ref, err = r.c.mapInSlot(id, fmt.Sprintf("%s[%s]", r.m.Name, FormatKey(key)))
 	}
 	return e, err
 }
@@ -417,11 +417,11 @@ func (r *reader) head() ([]Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []Entry{{Value: trimZeros(value)}}, nil
+	return []Entry{{Value: TrimZeros(value)}}, nil
 }
 
-// formatKey writes keys of 4 bytes as numbers and others as hexadecimal bytes.
-func formatKey(key []byte) string {
+// FormatKey writes keys of 4 bytes as numbers and others as hexadecimal bytes.
+func FormatKey(key []byte) string {
 	if len(key) == 4 {
 		return strconv.FormatUint(uint64(le.Uint32(key)), 10)
 	}

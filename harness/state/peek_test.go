@@ -17,7 +17,7 @@ import (
 func needPeek(t *testing.T) {
 	t.Helper()
 	need.BPF(t)
-	k := kernel()
+	k := running()
 	defer k.stopPeek()
 	if k.startPeek() == nil {
 		t.Skip("this kernel does not let BPF read its memory (5.14, not locked down for confidentiality)")
@@ -49,7 +49,7 @@ func TestPeekProgram(t *testing.T) {
 		}
 		assert.NilError(t, err)
 		defer p.Close()
-		s, err := Capture(context.Background(), nil, []Handle{{Name: "p", FD: p.FD()}}, kernel())
+		s, err := Capture(context.Background(), nil, []Handle{{Name: "p", FD: p.FD()}}, running())
 		assert.NilError(t, err)
 		got := s.Programs[0]
 		assert.Equal(t, *got.AttachType, uint32(test.attach))
@@ -77,7 +77,7 @@ func TestPeekMap(t *testing.T) {
 		m, err := ebpf.NewMap(&test.spec)
 		assert.NilError(t, err)
 		defer m.Close()
-		s, err := Capture(context.Background(), []Handle{{Name: "m", FD: m.FD()}}, nil, kernel())
+		s, err := Capture(context.Background(), []Handle{{Name: "m", FD: m.FD()}}, nil, running())
 		assert.NilError(t, err)
 		assert.Equal(t, *s.Maps[0].NUMANode, test.node)
 		assert.Equal(t, s.Maps[0].Inner, test.inner)

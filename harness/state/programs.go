@@ -180,14 +180,14 @@ func (p *Program) funcInfo(raw *rawProgram, types *types, starts *bounds) error 
 		}
 		*starts = append(*starts, at)
 		p.Functions = append(p.Functions, Function{
-			Name: uniqueName(seen, t.Name), Linkage: t.Linkage.String(), Proto: types.render(t.Ref),
+			Name: UniqueName(seen, t.Name), Linkage: t.Linkage.String(), Proto: types.render(t.Ref),
 		})
 	}
 	return nil
 }
 
-// uniqueName numbers functions of one name: static ones of several files.
-func uniqueName(seen map[string]int, name string) string {
+// UniqueName numbers functions of one name: static ones of several files.
+func UniqueName(seen map[string]int, name string) string {
 	if seen[name]++; seen[name] > 1 {
 		return fmt.Sprintf("%s (%d)", name, seen[name])
 	}
@@ -330,5 +330,5 @@ func contentHash(b []byte) string {
 	return fmt.Sprintf("%016x", h)
 }
 
-// trimZeros cuts the zeros at the end of b.
-func trimZeros(b []byte) []byte { return bytes.TrimRight(b, "\x00") }
+// TrimZeros cuts the zeros at the end of b.
+func TrimZeros(b []byte) []byte { return bytes.TrimRight(b, "\x00") }

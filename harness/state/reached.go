@@ -95,8 +95,8 @@ func (t *types) refers(typ *btf.Type) []btf.TypeID {
 	return ids
 }
 
-// typeTexts are the types of a map or program as text.
-func (s *State) typeTexts(indices []uint32) []string {
+// TypeTexts are the types of a map or program as text.
+func (s *State) TypeTexts(indices []uint32) []string {
 	texts := make([]string, 0, len(indices))
 	for _, i := range indices {
 		if int(i) < len(s.Types) {

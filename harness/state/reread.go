@@ -36,7 +36,7 @@ func (c *capturer) reread(ctx context.Context, earlier *State, maps, programs []
 	}
 	out := &State{CPUs: earlier.CPUs}
 	for _, h := range maps {
-		m := earlier.findMap(h.Name)
+		m := earlier.FindMap(h.Name)
 		if m == nil {
 			continue
 		}

@@ -18,11 +18,6 @@ type State struct {
 	// Strings are source lines, "file:line:col text", that Function.Lines
 	// refers to by index.
 	Strings []string `json:"strings,omitempty"`
-
-	// Symbols names helpers ("+0x1a40": distance from __bpf_call_base, which is
-	// what the instructions hold) for readers of a difference. Compare uses
-	// it for nothing else. See [State.Symbolise].
-	Symbols map[string]string `json:"symbols,omitempty"`
 }
 
 // Map is a map (struct bpf_map_info, fdinfo, contents).
@@ -191,7 +186,7 @@ type BTF struct {
 	Names []string `json:"names,omitempty"`
 }
 
-func (s *State) findMap(name string) *Map {
+func (s *State) FindMap(name string) *Map {
 	for i := range s.Maps {
 		if s.Maps[i].Name == name {
 			return &s.Maps[i]
@@ -200,7 +195,7 @@ func (s *State) findMap(name string) *Map {
 	return nil
 }
 
-func (s *State) findProgram(name string) *Program {
+func (s *State) FindProgram(name string) *Program {
 	for i := range s.Programs {
 		if s.Programs[i].Name == name {
 			return &s.Programs[i]
@@ -209,7 +204,7 @@ func (s *State) findProgram(name string) *Program {
 	return nil
 }
 
-func (s *State) findBTF(hash string) *BTF {
+func (s *State) FindBTF(hash string) *BTF {
 	for i := range s.BTF {
 		if s.BTF[i].Hash == hash {
 			return &s.BTF[i]
@@ -218,7 +213,7 @@ func (s *State) findBTF(hash string) *BTF {
 	return nil
 }
 
-func (p *Program) findFunction(name string) *Function {
+func (p *Program) FindFunction(name string) *Function {
 	for i := range p.Functions {
 		if p.Functions[i].Name == name {
 			return &p.Functions[i]

@@ -85,37 +85,3 @@ func TestStructOpsLayout(t *testing.T) {
 	_, err = structOpsLayoutOf(spec, id)
 	assert.ErrorContains(t, err, "no members refcnt and state")
 }
-
-func TestFollowing(t *testing.T) {
-	found := []Difference{
-		{Field: "map first contents", ExplainedBy: "struct-ops-filled"},
-		{Field: "map second contents", ExplainedBy: "struct-ops-mixed"},
-		{Field: "program run tag"},
-	}
-	assert.Equal(t, Following("map second ran init", found), "struct-ops-mixed")
-	assert.Equal(t, Following("map second contents after trigger", found), "struct-ops-mixed")
-	for _, effect := range []string{"map second register", "map second trigger", "map first ran init", "map secondary ran init", "program run ran", "map"} {
-		assert.Equal(t, Following(effect, found), "", effect)
-	}
-}
-
-// Two maps of a type that implement a member by a program each, and each is filled
-// with the other's.
-func TestStructOpsSwapped(t *testing.T) {
-	filled := func(ref string) (mixed, plain bool) {
-		facts := &Facts{StructOps: map[string]StructOpsFacts{
-			"ops":   {Type: "control", Members: map[string]string{"init": "run"}},
-			"other": {Type: "control", Members: map[string]string{"init": "left"}},
-		}}
-		ops := Map{Name: "ops", Contents: Contents{Entries: []Entry{{Key: make([]byte, 4), Ref: ref}}}}
-		left, right := side{m: &ops}, side{m: &Map{Name: "ops"}}
-		left.Object, right.Object = facts, facts
-		return isStructOpsFilled(left, right, true), isStructOpsFilled(left, right, false)
-	}
-	mixed, plain := filled("READY init=left")
-	assert.Check(t, mixed && !plain)
-	mixed, plain = filled("READY init=run")
-	assert.Check(t, !mixed && plain)
-	mixed, plain = filled("READY init=right")
-	assert.Check(t, !mixed && !plain)
-}

@@ -16,9 +16,9 @@ import (
 	"github.com/hashicorp/go-multierror"
 	"go.yaml.in/yaml/v3"
 
-	"github.com/bpfreplay/bpfreplay/harness/agent"
-	"github.com/bpfreplay/bpfreplay/harness/engine"
+	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/harness/probe"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/internal/failures"
 	"github.com/bpfreplay/bpfreplay/internal/object"
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
@@ -132,7 +132,7 @@ func New(paths []string) *Suite {
 		if err != nil {
 			abs = paths[i]
 		}
-		s.Cases = append(s.Cases, Case{Name: name, Object: abs, Expect: Expect{Result: agent.OK}, Own: true})
+		s.Cases = append(s.Cases, Case{Name: name, Object: abs, Expect: Expect{Result: wire.OK}, Own: true})
 	}
 	return s
 }
@@ -193,7 +193,7 @@ func (s *Suite) Split() *Suite {
 		n := len(out.Cases)
 		if o, err := object.Open(s.Path(&c)); err == nil {
 			for _, f := range o.Functions {
-				if f.Subprog || engine.IsStructOps(f.Section) {
+				if f.Subprog || object.IsStructOps(f.Section) {
 					continue
 				}
 				one := c
@@ -212,18 +212,18 @@ func (s *Suite) Split() *Suite {
 const AnyResult = "any"
 
 // EngineNames are the engines that a suite may speak of.
-var EngineNames = engine.Names()
+var EngineNames = enginename.Names()
 
 // versioned begins as a version of an engine, see engine.Version.
-var versioned = regexp.MustCompile(`^(` + engine.Cilium + `|` + engine.Libbpf + `) v[0-9]\S* `)
+var versioned = regexp.MustCompile(`^(` + enginename.CiliumCode + `|` + enginename.LibbpfCode + `) v[0-9]\S* `)
 
 func (c *Case) Check(external bool) error {
 	switch result := c.Expect.Result; {
 	case result == "" && external:
 		c.Expect.Result = AnyResult
 	case result == "":
-		c.Expect.Result = agent.OK
-	case result == agent.OK, result == agent.Refused, result == AnyResult && external:
+		c.Expect.Result = wire.OK
+	case result == wire.OK, result == wire.Refused, result == AnyResult && external:
 	default:
 		return fmt.Errorf("expect: result %q is neither ok nor refused", result)
 	}
@@ -239,7 +239,7 @@ func (c *Case) Check(external bool) error {
 		if !slices.Contains(EngineNames, e) {
 			return fmt.Errorf("known: no engine %q: there are %s", e, strings.Join(EngineNames, ", "))
 		}
-		if ours := len(engine.Skeletons([]string{e})) > 0; !ours && !versioned.MatchString(reason) {
+		if ours := len(enginename.Skeletons([]string{e})) > 0; !ours && !versioned.MatchString(reason) {
 			return fmt.Errorf("known: %s: %q does not begin with a version, such as %q or %q", e, reason, "cilium/ebpf v0.22.0", "libbpf v1.1")
 		}
 	}
@@ -297,8 +297,8 @@ func SplitReplaced(text string) (path, program string) {
 }
 
 // Replaced reads the objects with the programs that a case replaces.
-func (s *Suite) Replaced(c *Case) ([]agent.Replaced, error) {
-	var all []agent.Replaced
+func (s *Suite) Replaced(c *Case) ([]wire.Replaced, error) {
+	var all []wire.Replaced
 	for _, name := range slices.Sorted(maps.Keys(c.Replace)) {
 		path, program := SplitReplaced(c.Replace[name])
 		path = s.Path(&Case{Object: path})
@@ -306,13 +306,13 @@ func (s *Suite) Replaced(c *Case) ([]agent.Replaced, error) {
 		if err != nil {
 			return nil, fmt.Errorf("what program %s replaces: %w", name, err)
 		}
-		all = append(all, agent.Replaced{By: name, File: filepath.Base(path), Object: data, Program: program})
+		all = append(all, wire.Replaced{By: name, File: filepath.Base(path), Object: data, Program: program})
 	}
 	return all, nil
 }
 
 // ReplaceBeside is a [Case.Replace] for a suite that has these objects beside its own.
-func ReplaceBeside(list []agent.Replaced) map[string]string {
+func ReplaceBeside(list []wire.Replaced) map[string]string {
 	var names map[string]string
 	for i := range list {
 		if names == nil {
@@ -334,8 +334,8 @@ func (c *Case) Allows(line string) (reason string, ok bool) {
 	return "", false
 }
 
-func (c *Case) Runs() ([]agent.Run, error) {
-	var runs []agent.Run
+func (c *Case) Runs() ([]wire.Run, error) {
+	var runs []wire.Run
 	for _, r := range c.Run {
 		data, err := hex.DecodeString(r.Data)
 		if err != nil {
@@ -348,7 +348,7 @@ func (c *Case) Runs() ([]agent.Run, error) {
 		if err != nil {
 			return nil, fmt.Errorf("run %s: ctx: %w", r.Program, err)
 		}
-		runs = append(runs, agent.Run{Program: r.Program, Data: data, Context: ctx, Repeat: r.Repeat})
+		runs = append(runs, wire.Run{Program: r.Program, Data: data, Context: ctx, Repeat: r.Repeat})
 	}
 	return runs, nil
 }
@@ -449,7 +449,7 @@ func (s *Suite) Order(took map[string]float64) []int {
 
 // Request is what a guest is asked for to run a case with this object; which engines load it, and
 // how, is for the caller to add.
-func (s *Suite) Request(c *Case, data []byte) (*agent.Request, error) {
+func (s *Suite) Request(c *Case, data []byte) (*wire.Request, error) {
 	runs, err := c.Runs()
 	if err != nil {
 		return nil, fmt.Errorf("case %s: %w", c.Name, err)
@@ -458,7 +458,7 @@ func (s *Suite) Request(c *Case, data []byte) (*agent.Request, error) {
 	if err != nil {
 		return nil, fmt.Errorf("case %s: %w", c.Name, err)
 	}
-	return &agent.Request{
+	return &wire.Request{
 		Name: c.Name, File: filepath.Base(c.Object), Object: data, Needs: c.Needs, Modules: len(c.Modules) > 0, Runs: runs,
 		Replace: replace, Idle: slices.Sorted(maps.Keys(c.Idle)), Attach: c.Attach, Only: c.Only, Autoload: s.External,
 	}, nil

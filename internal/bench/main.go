@@ -20,8 +20,8 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/result"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
 func main() {
@@ -137,7 +137,7 @@ func compare(report *result.Report, a, z string) []float64 {
 	for _, c := range report.Cases {
 		times := make(map[string]float64)
 		for _, l := range c.Loads {
-			if l.Result == agent.OK {
+			if l.Result == wire.OK {
 				times[l.Engine] = float64(l.Nanoseconds)
 			}
 		}

@@ -25,6 +25,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -178,3 +179,19 @@ var bpf = sync.OnceValue(func() error {
 })
 
 func init() { askbpf.Child() }
+
+// OpenBPF lists the BPF maps, programs and BTF objects that this process has open.
+func OpenBPF() []string {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return nil
+	}
+	var left []string
+	for _, e := range entries {
+		target, err := os.Readlink("/proc/self/fd/" + e.Name())
+		if err == nil && (strings.Contains(target, "bpf-") || strings.Contains(target, "[btf]")) {
+			left = append(left, e.Name()+" "+target)
+		}
+	}
+	return left
+}

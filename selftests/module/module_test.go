@@ -32,6 +32,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader"
 	"github.com/bpfreplay/bpfreplay/suites"
 	"github.com/bpfreplay/bpfreplay/vmimage"
+	"github.com/bpfreplay/bpfreplay/harness/compare"
+	"github.com/bpfreplay/bpfreplay/harness/enginename"
 )
 
 // inGuest names the directory with the modules and an object, in a guest.
@@ -159,7 +161,7 @@ func TestInGuest(t *testing.T) {
 	if during := ids(t); during.equal(before) {
 		t.Error("the module has loaded nothing")
 	}
-	compare(t, data, before)
+	compareWords(t, data, before)
 	newTask(t)
 	if err := unix.DeleteModule("skel_kmod", 0); err != nil {
 		t.Fatal(err)
@@ -337,19 +339,19 @@ func guest(t *testing.T, module string) {
 
 // compare compares what the module has loaded with what this process loads with the same initial values:
 // by the same loader program, and directly. No rule explains a difference.
-func compare(t *testing.T, data []byte, before inKernel) {
+func compareWords(t *testing.T, data []byte, before inKernel) {
 	t.Helper()
 	o, err := object.OpenBytes(data, "kmod.o")
 	if err != nil {
 		t.Fatal(err)
 	}
-	facts := state.FactsOf(o)
+	facts := compare.FactsOf(o)
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
 		t.Fatal(err)
 	}
-	from := func(engine string) state.Context {
-		return state.Context{Engine: engine, Release: unix.ByteSliceToString(u.Release[:]), Object: facts}
+	from := func(engine string) compare.Context {
+		return compare.Context{Engine: engine, Release: unix.ByteSliceToString(u.Release[:]), Object: facts}
 	}
 	held := ofModule(t, before)
 	defer held.close()
@@ -358,14 +360,14 @@ func compare(t *testing.T, data []byte, before inKernel) {
 		t.Errorf("%d maps and %d programs of the module", len(module.Maps), len(module.Programs))
 	}
 	values := map[string]any{"step": uint32(3), "runs": uint64(1000)}
-	for engine, load := range map[string]func([]byte, map[string]any) (*loads, error){state.EngineReplay: replay, state.EngineTrace: direct} {
+	for engine, load := range map[string]func([]byte, map[string]any) (*loads, error){enginename.Replay: replay, enginename.Trace: direct} {
 		l, err := load(data, values)
 		if err != nil {
 			t.Fatalf("%s: %+v", engine, err)
 		}
 		own := capture(t, l)
 		l.close()
-		for _, d := range state.Compare(own, module, from(engine), from(state.EngineReplay)) {
+		for _, d := range compare.States(own, module, from(engine), from(enginename.Replay)) {
 			if d.Field != "map .bss contents" { // the module's program writes there
 				t.Errorf("%s: %s: %s, the module: %s\n%s", d.Field, engine, d.A, d.B, d.Detail)
 			}

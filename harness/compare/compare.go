@@ -1,0 +1,589 @@
+package compare
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/bpfreplay/bpfreplay/harness/enginename"
+	"github.com/bpfreplay/bpfreplay/harness/state"
+)
+
+// Context is where a state comes from.
+type Context struct {
+	Engine  string // "direct", "trace", "replay", "libbpf", "libbpf-light" …
+	Version string // "libbpf v1.8", "" if unknown
+	Release string // of the kernel: "6.12.107+deb12-cloud-amd64"
+	Object  *Facts // what rules have to know about the object, nil if unknown
+}
+
+// Difference is one field in which two states do not agree.
+type Difference struct {
+	Field string `json:"field"` // "map .rodata frozen", "program handle_exec insns"
+	A     string `json:"a"`     // short and printable
+	B     string `json:"b"`
+	// ExplainedBy is the ID of the rule that predicts the difference, empty if
+	// none does. A listing may take several: "local-type-id, kfunc-address".
+	// See [Reason].
+	ExplainedBy string `json:"explained_by"`
+	// Detail is a unified diff of listings and types.
+	Detail string `json:"detail,omitempty"`
+}
+
+// absent is what a field shows that a kernel does not have, and Unknown one
+// that cannot be read of what this engine leaves.
+const (
+	absent  = "absent"
+	Unknown = "unknown"
+)
+
+// States returns all differences between two normalised states, maps first,
+// then programs, each by name. Those that a rule predicts are marked.
+func States(a, b *state.State, ca, cb Context) []Difference {
+	c := &comparer{a: side{state: a, Context: ca}, b: side{state: b, Context: cb}}
+	if a.CPUs != b.CPUs {
+		c.add("cpus", "cpus", strconv.Itoa(a.CPUs), strconv.Itoa(b.CPUs))
+	}
+	c.maps()
+	c.programs()
+	c.links()
+	return c.found
+}
+
+// side is one of two states, and what of it is being compared.
+type side struct {
+	Context
+	state *state.State
+	m     *state.Map
+	p     *state.Program
+	f     *state.Function
+}
+
+type comparer struct {
+	a, b  side
+	found []Difference
+}
+
+// exact reports whether names of data maps and whole BTF objects are compared: both
+// engines do as libbpf does. cilium/ebpf names data maps by their section alone, and loads
+// only those types with a map or program that it refers to. Neither means anything to
+// the kernel, so that a comparison with it leaves them out.
+func (c *comparer) exact() bool {
+	return !enginename.IsCilium(c.a.Engine) && !enginename.IsCilium(c.b.Engine)
+}
+
+// add notes a difference. pattern is the field without the names in it, which
+// is what rules are registered for.
+func (c *comparer) add(field, pattern, a, b string, detail ...string) {
+	d := Difference{Field: field, A: short(a), B: short(b), Detail: strings.Join(detail, "")}
+	if d.Detail == "" && (d.A != a || d.B != b) {
+		d.Detail = unifiedDiff(c.a.label("a"), c.b.label("b"), strings.Split(a, "\n"), strings.Split(b, "\n"))
+	}
+	d.ExplainedBy = explain(pattern, c.a, c.b)
+	c.found = append(c.found, d)
+}
+
+func (s side) label(otherwise string) string {
+	if s.Engine == "" {
+		return otherwise
+	}
+	return s.Engine
+}
+
+// short makes a value fit for a table.
+func short(s string) string {
+	const limit = 100
+	s, _, more := strings.Cut(s, "\n")
+	if len(s) > limit {
+		s, more = s[:limit], true
+	}
+	if more {
+		s = strings.ToValidUTF8(s, "") + "…"
+	}
+	return s
+}
+
+// names lists what is in either state, sorted.
+func names[T any](a, b []T, name func(*T) string) []string {
+	var all []string
+	for _, list := range [][]T{a, b} {
+		for i := range list {
+			all = append(all, name(&list[i]))
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// A field of a map or program: its name, the first kernel that has it, and how
+// it is shown. Two fields are equal if they are shown the same.
+type field[T any] struct {
+	name  string
+	since string
+	show  func(*T) string
+}
+
+func number(v uint32) string { return strconv.FormatUint(uint64(v), 10) }
+
+// orNone shows an empty value.
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}
+
+// orAbsent shows a value that not every kernel has.
+func orAbsent[T any](v *T) string {
+	if v == nil {
+		return absent
+	}
+	return fmt.Sprint(*v)
+}
+
+func netns(dev, ino uint64) string {
+	if dev == 0 && ino == 0 {
+		return "none"
+	}
+	return fmt.Sprintf("%d:%d", dev, ino)
+}
+
+// mapFields are the fields of maps that are compared, but for types and
+// contents. fdinfo and bpf_map_info say them.
+var mapFields = []field[state.Map]{
+	{"copies", "4.13", func(m *state.Map) string { return strconv.Itoa(m.Copies) }},
+	{"type", "4.13", func(m *state.Map) string { return m.Type.String() }},
+	{"key_size", "4.13", func(m *state.Map) string { return number(m.KeySize) }},
+	{"value_size", "4.13", func(m *state.Map) string { return number(m.ValueSize) }},
+	{"max_entries", "4.13", func(m *state.Map) string { return number(m.MaxEntries) }},
+	{"flags", "4.13", func(m *state.Map) string { return fmt.Sprintf("%#x", m.Flags) }},
+	{"name", "4.15", func(m *state.Map) string { return m.KernelName }},
+	{"ifindex", "4.16", func(m *state.Map) string { return number(m.IfIndex) }},
+	{"netns", "4.16", func(m *state.Map) string { return netns(m.NetnsDev, m.NetnsIno) }},
+	{"owner", "4.16", func(m *state.Map) string { return orNone(m.Owner) }},
+	{"vmlinux_value", "5.6", func(m *state.Map) string { return orNone(m.VmlinuxValue) }},
+	{"map_extra", "5.16", func(m *state.Map) string {
+		if m.Extra == nil {
+			return absent
+		}
+		return fmt.Sprintf("%#x", *m.Extra)
+	}},
+	{"frozen", "5.2", func(m *state.Map) string {
+		if m.Frozen == nil {
+			return absent
+		}
+		return strconv.FormatBool(*m.Frozen)
+	}},
+	{"numa_node", "5.14", func(m *state.Map) string { return orAbsent(m.NUMANode) }},
+	{"inner", "5.14", func(m *state.Map) string { return orNone(m.Inner) }},
+	{"access", "4.15", func(m *state.Map) string {
+		if m.Access == "" {
+			return Unknown
+		}
+		return m.Access
+	}},
+	{"key_type", "4.18", func(m *state.Map) string { return orNone(m.Key) }},
+	{"value_type", "4.18", func(m *state.Map) string { return orNone(m.Value) }},
+}
+
+// Field is something that Compare looks at.
+type Field struct {
+	Name  string // with a star for names: "map * flags"
+	Since string // first kernel that tells it, "4.15"
+}
+
+const (
+	functionTagField = "function * function_tag"
+	onlyTagField     = "only function * function_tag" // in no rule
+)
+
+// Fields lists what Compare looks at.
+func Fields() []Field {
+	all := []Field{
+		{"map * contents", "4.13"}, {"map * btf", "4.18"}, {"map * types", "4.18"}, {"program * btf", "5.0"}, {"program * types", "5.0"},
+		{"program * function_order", "5.0"},
+		{insnsField, "4.13"}, {"function * prototype", "5.0"}, {"function * line_info", "5.0"},
+		{functionTagField, "5.1"}, {"function * linkage", "5.6"}, {"function * kfunc_index", "5.16"},
+	}
+	for _, f := range mapFields {
+		all = append(all, Field{"map * " + f.name, f.since})
+	}
+	for _, f := range programFields {
+		all = append(all, Field{"program * " + f.name, f.since})
+	}
+	return all
+}
+
+func (c *comparer) maps() {
+	for _, name := range names(c.a.state.Maps, c.b.state.Maps, func(m *state.Map) string { return m.Name }) {
+		c.a.m, c.b.m = c.a.state.FindMap(name), c.b.state.FindMap(name)
+		c.oneMap("map " + name)
+	}
+	c.a.m, c.b.m = nil, nil
+}
+
+func presence[T any](v *T, what string) string {
+	if v == nil {
+		return absent
+	}
+	return what
+}
+
+func (c *comparer) oneMap(prefix string) {
+	a, b := c.a.m, c.b.m
+	if a == nil || b == nil {
+		c.add(prefix, "map *", presence(a, "present"), presence(b, "present"))
+		return
+	}
+	for _, f := range mapFields {
+		va, vb := f.show(a), f.show(b)
+		if f.name == "name" && !c.exact() {
+			va, vb = sectionOf(a), sectionOf(b)
+		}
+		if va != vb && va != Unknown && vb != Unknown {
+			c.add(prefix+" "+f.name, "map * "+f.name, va, vb)
+		}
+	}
+	c.types(prefix, "map * ", a.BTF, b.BTF, a.Types, b.Types)
+	c.contents(prefix, a, b)
+}
+
+// sectionOf is the kernel's name of a map, without the object's name before a section.
+func sectionOf(m *state.Map) string {
+	if section := state.FoundName(m.KernelName); strings.HasPrefix(m.Name, ".") && strings.HasPrefix(m.Name, section) {
+		return m.Name
+	}
+	return m.KernelName
+}
+
+// types compares the BTF of a map or program: the types that it refers to one by one, and
+// the whole object's where both engines load that.
+func (c *comparer) types(prefix, pattern, a, b string, typesA, typesB []uint32) {
+	one := (a == "") != (b == "")
+	if c.exact() && a != b || one {
+		c.add(prefix+" btf", pattern+"btf", showBTF(c.a.state, a), showBTF(c.b.state, b))
+	}
+	if one {
+		return
+	}
+	if x, y := c.a.state.TypeTexts(typesA), c.b.state.TypeTexts(typesB); !slices.Equal(x, y) {
+		c.add(prefix+" types", pattern+"types", firstOnly(x, y), firstOnly(y, x), unifiedDiff(c.a.label("a"), c.b.label("b"), x, y))
+	}
+}
+
+// showBTF describes the BTF with this hash.
+func showBTF(s *state.State, hash string) string {
+	if hash == "" {
+		return "none"
+	}
+	if b := s.FindBTF(hash); b != nil {
+		return fmt.Sprintf("%d types, hash %s", b.Types, b.Hash)
+	}
+	return "hash " + hash
+}
+
+func (c *comparer) contents(prefix string, a, b *state.Map) {
+	if sameContents(a.Contents, b.Contents) {
+		return
+	}
+	if a.Contents.NotRead != b.Contents.NotRead {
+		c.add(prefix+" contents", "map * contents", readOrNot(a), readOrNot(b))
+		return
+	}
+	linesA, linesB := dump(a, b), dump(b, a)
+	c.add(prefix+" contents", "map * contents", firstOnly(linesA, linesB), firstOnly(linesB, linesA),
+		unifiedDiff(c.a.label("a"), c.b.label("b"), linesA, linesB))
+}
+
+func sameContents(a, b state.Contents) bool {
+	return a.NotRead == b.NotRead && slices.EqualFunc(a.Entries, b.Entries, func(x, y state.Entry) bool {
+		return x.Ref == y.Ref && bytes.Equal(x.Key, y.Key) && bytes.Equal(x.Value, y.Value)
+	})
+}
+
+func readOrNot(m *state.Map) string {
+	if m.Contents.NotRead != "" {
+		return "not read: " + m.Contents.NotRead
+	}
+	return fmt.Sprintf("%d elements that are not zero", len(m.Contents.Entries))
+}
+
+// firstOnly is the first line that the other side lacks.
+func firstOnly(lines, other []string) string {
+	for _, l := range lines {
+		if !slices.Contains(other, l) {
+			return l
+		}
+	}
+	return "nothing of the kind"
+}
+
+// dump writes the elements of a map that are not equal in the other one, 16
+// bytes a line, but for lines of zeros.
+func dump(m *state.Map, other *state.Map) []string {
+	theirs := make(map[string]state.Entry, len(other.Contents.Entries))
+	for _, e := range other.Contents.Entries {
+		theirs[string(e.Key)] = e
+	}
+	var lines []string
+	for _, e := range m.Contents.Entries {
+		if o, ok := theirs[string(e.Key)]; ok && o.Ref == e.Ref && bytes.Equal(o.Value, e.Value) {
+			continue
+		}
+		key := "[" + state.FormatKey(e.Key) + "]"
+		if e.Ref != "" {
+			lines = append(lines, key+" "+e.Ref)
+		}
+		if e.Ref == "" || len(e.Value) > 0 {
+			lines = append(lines, dumpValue(key, e.Value)...)
+		}
+	}
+	return lines
+}
+
+func dumpValue(key string, value []byte) []string {
+	if len(value) == 0 {
+		return []string{key + " zero"}
+	}
+	var lines []string
+	for off := 0; off < len(value); off += 16 {
+		row := value[off:min(off+16, len(value))]
+		if len(state.TrimZeros(row)) > 0 {
+			full := append(bytes.Clone(row), make([]byte, 16-len(row))...)
+			lines = append(lines, fmt.Sprintf("%s+%#x: %s", key, off, hex.EncodeToString(full)))
+		}
+	}
+	return lines
+}
+
+// programFields are the fields of programs that are compared as a whole.
+var programFields = []field[state.Program]{
+	{"type", "4.13", func(p *state.Program) string { return number(uint32(p.Type)) }},
+	{"tag", "4.13", func(p *state.Program) string { return p.Tag }},
+	{"name", "4.15", func(p *state.Program) string { return p.KernelName }},
+	{"uid", "4.15", func(p *state.Program) string { return number(p.UID) }},
+	{"ifindex", "4.16", func(p *state.Program) string { return number(p.IfIndex) }},
+	{"netns", "4.16", func(p *state.Program) string { return netns(p.NetnsDev, p.NetnsIno) }},
+	{"gpl", "4.18", func(p *state.Program) string { return strconv.FormatBool(p.GPL) }},
+	{"maps", "4.13", func(p *state.Program) string { return list(p.Maps) }},
+	{"bound", "5.10", func(p *state.Program) string { return list(p.Bound) }},
+	{"func_info", "5.0", func(p *state.Program) string { return strconv.FormatBool(p.FuncInfo) }},
+	{"attach", "6.0", func(p *state.Program) string {
+		if p.Attach == nil {
+			return absent
+		}
+		return orNone(*p.Attach)
+	}},
+	{"verified_insns", "5.16", func(p *state.Program) string {
+		if p.VerifiedInsns == nil {
+			return absent
+		}
+		return number(*p.VerifiedInsns)
+	}},
+	{"attach_type", "5.14", func(p *state.Program) string { return orAbsent(p.AttachType) }},
+	{"sleepable", "5.14", func(p *state.Program) string { return orAbsent(p.Sleepable) }},
+	{"frags", "5.18", func(p *state.Program) string { return orAbsent(p.Frags) }},
+	{"jited_functions", "4.18", func(p *state.Program) string { return strconv.Itoa(len(p.JitedLens)) }},
+	{"tags", "5.1", func(p *state.Program) string { return list(p.Tags) }},
+	{"dump", "4.13", func(p *state.Program) string {
+		switch {
+		case p.Unread:
+			return "withheld"
+		case p.Hidden:
+			return "without call targets"
+		}
+		return "complete"
+	}},
+}
+
+func list(names []string) string { return orNone(strings.Join(names, ", ")) }
+
+func (c *comparer) programs() {
+	for _, name := range names(c.a.state.Programs, c.b.state.Programs, func(p *state.Program) string { return p.Name }) {
+		c.a.p, c.b.p = c.a.state.FindProgram(name), c.b.state.FindProgram(name)
+		c.program("program " + name)
+	}
+	c.a.p, c.b.p = nil, nil
+}
+
+func (c *comparer) program(prefix string) {
+	a, b := c.a.p, c.b.p
+	if a == nil || b == nil {
+		c.add(prefix, "program *", presence(a, "loaded"), presence(b, "loaded"))
+		return
+	}
+	for _, f := range programFields {
+		if va, vb := f.show(a), f.show(b); va != vb {
+			c.add(prefix+" "+f.name, "program * "+f.name, va, vb)
+		}
+	}
+	c.types(prefix, "program * ", a.BTF, b.BTF, a.Types, b.Types)
+	functions := names(a.Functions, b.Functions, func(f *state.Function) string { return f.Name })
+	if orderA, orderB := orderOf(a, b), orderOf(b, a); !slices.Equal(orderA, orderB) {
+		c.add(prefix+" function_order", "program * function_order", list(orderA), list(orderB))
+	}
+	for _, name := range functions {
+		c.a.f, c.b.f = a.FindFunction(name), b.FindFunction(name)
+		where := prefix
+		if name != mainOf(a) || name != mainOf(b) {
+			where += " function " + name
+		}
+		c.function(where)
+	}
+	c.a.f, c.b.f = nil, nil
+}
+
+// orderOf lists the functions that the other program has too.
+func orderOf(p *state.Program, other *state.Program) []string {
+	var names []string
+	for i := range p.Functions {
+		if name := p.Functions[i].Name; other.FindFunction(name) != nil {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// mainOf is the name of the program's first function.
+func mainOf(p *state.Program) string {
+	if len(p.Functions) == 0 {
+		return ""
+	}
+	return p.Functions[0].Name
+}
+
+func (c *comparer) function(prefix string) {
+	a, b := c.a.f, c.b.f
+	if a == nil || b == nil {
+		c.add(prefix, "function *", presence(a, "present"), presence(b, "present"))
+		return
+	}
+	if a.Linkage != b.Linkage {
+		c.add(prefix+" linkage", "function * linkage", orNone(a.Linkage), orNone(b.Linkage))
+	}
+	if a.Proto != b.Proto {
+		c.add(prefix+" prototype", "function * prototype", orNone(a.Proto), orNone(b.Proto))
+	}
+	c.functionTag(prefix)
+	c.insns(prefix)
+	c.kfuncIndex(prefix)
+	c.lineInfo(prefix)
+}
+
+// functionTag leaves out the only function of a program, whose tag is the program's. Where it
+// is another one, no rule predicts it.
+func (c *comparer) functionTag(prefix string) {
+	a, b := c.a.f.Tag, c.b.f.Tag
+	if a == b {
+		return
+	}
+	pattern := functionTagField
+	if len(c.a.p.Functions) == 1 && len(c.b.p.Functions) == 1 {
+		if a == c.a.p.Tag && b == c.b.p.Tag {
+			return
+		}
+		pattern = onlyTagField
+	}
+	c.add(prefix+" function_tag", pattern, orNone(a), orNone(b))
+}
+
+// sameInsns compares the listings of two functions; where a kfunc's module
+// stands in fd_array is not part of it.
+func sameInsns(a, b *state.Function) bool {
+	return bytes.Equal(a.Insns, b.Insns) && slices.EqualFunc(a.Refs, b.Refs, func(x, y state.Ref) bool {
+		x.Index, y.Index = 0, 0
+		return x == y
+	})
+}
+
+func (c *comparer) insns(prefix string) {
+	if sameInsns(c.a.f, c.b.f) {
+		return
+	}
+	listA, listB := listing(c.a.state, c.a.f), listing(c.b.state, c.b.f)
+	firstA, firstB := firstDifferent(listA, listB)
+	c.add(prefix+" insns", insnsField, firstA, firstB,
+		unifiedDiff(c.a.label("a"), c.b.label("b"), lines(listA), lines(listB)))
+}
+
+// firstDifferent returns the first instructions that differ, with their number.
+func firstDifferent(a, b []listed) (string, string) {
+	i := 0
+	for i < len(a) && i < len(b) && a[i].text == b[i].text {
+		i++
+	}
+	at := func(list []listed) string {
+		if i >= len(list) {
+			return "no more instructions"
+		}
+		return fmt.Sprintf("%d: %s", list[i].slot, list[i].text)
+	}
+	return at(a), at(b)
+}
+
+// kfuncIndex compares where the BTF of the modules of kfuncs stood in the
+// load's fd_array.
+func (c *comparer) kfuncIndex(prefix string) {
+	var a, b []string
+	for _, pair := range kfuncPairs(c.a.f, c.b.f) {
+		if pair[0].Index != pair[1].Index {
+			a = append(a, fmt.Sprintf("%s: %d", pair[0].To, pair[0].Index))
+			b = append(b, fmt.Sprintf("%s: %d", pair[1].To, pair[1].Index))
+		}
+	}
+	if len(a) > 0 {
+		c.add(prefix+" kfunc_index", "function * kfunc_index", list(slices.Compact(a)), list(slices.Compact(b)))
+	}
+}
+
+// kfuncPairs pairs the calls of kfuncs of two functions. If they do not call
+// the same ones in the same order, the listing differs and says more.
+func kfuncPairs(a, b *state.Function) [][2]state.Ref {
+	other := func(r state.Ref) bool { return r.Kind != state.RefKfunc }
+	ra, rb := slices.DeleteFunc(slices.Clone(a.Refs), other), slices.DeleteFunc(slices.Clone(b.Refs), other)
+	if !slices.EqualFunc(ra, rb, func(x, y state.Ref) bool { return x.To == y.To }) {
+		return nil
+	}
+	pairs := make([][2]state.Ref, len(ra))
+	for i := range ra {
+		pairs[i] = [2]state.Ref{ra[i], rb[i]}
+	}
+	return pairs
+}
+
+func (c *comparer) lineInfo(prefix string) {
+	a, b := lineTable(c.a.state, c.a.f), lineTable(c.b.state, c.b.f)
+	if slices.Equal(a, b) {
+		return
+	}
+	c.add(prefix+" line_info", "function * line_info", firstOnly(a, b), firstOnly(b, a),
+		unifiedDiff(c.a.label("a"), c.b.label("b"), a, b))
+}
+
+// lineTable writes the line_info of a function as text.
+func lineTable(s *state.State, f *state.Function) []string {
+	lines := make([]string, len(f.Lines))
+	for i, l := range f.Lines {
+		lines[i] = fmt.Sprintf("%d: %s", l[0], lineText(s, l[1]))
+	}
+	return lines
+}
+
+func (c *comparer) links() {
+	for _, name := range names(c.a.state.Links, c.b.state.Links, func(l *state.Link) string { return l.Name }) {
+		a, b := c.a.state.FindLink(name), c.b.state.FindLink(name)
+		if x, y := shownLink(a), shownLink(b); x != y {
+			c.add("link "+name, "link *", x, y)
+		}
+	}
+}
+
+func shownLink(l *state.Link) string {
+	if l == nil {
+		return "not attached"
+	}
+	return l.String()
+}

@@ -1,0 +1,206 @@
+package compare
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/internal/insn"
+)
+
+// listed is one instruction as text. slot is its number as the verifier counts,
+// by slots of 8 bytes. It is no part of the text: one more instruction must not
+// make all that follow differ.
+type listed struct {
+	slot   int
+	source string // the source line that starts here, if any
+	text   string
+}
+
+// listing writes a function's instructions as text.
+func listing(s *state.State, f *state.Function) []listed {
+	d := disassembler{insns: insn.Insns(f.Insns), refs: make(map[uint32]state.Ref, len(f.Refs))}
+	for _, r := range f.Refs {
+		d.refs[r.At] = r
+	}
+	source := make(map[uint32]string, len(f.Lines))
+	for _, l := range f.Lines {
+		source[l[0]] = lineText(s, l[1])
+	}
+	var list []listed
+	for i := 0; i < d.insns.Len(); i++ {
+		list = append(list, listed{slot: i, source: source[uint32(i)], text: d.text(i)})
+		if d.insns.IsLdImm64(i) {
+			i++
+		}
+	}
+	return list
+}
+
+// lines is a listing with its source lines between the instructions.
+func lines(list []listed) []string {
+	var lines []string
+	for _, l := range list {
+		if l.source != "" {
+			lines = append(lines, "; "+l.source)
+		}
+		lines = append(lines, l.text)
+	}
+	return lines
+}
+
+// lineText is a source line of the state; a damaged state has none.
+func lineText(s *state.State, i uint32) string {
+	if int(i) < len(s.Strings) {
+		return s.Strings[i]
+	}
+	return "?"
+}
+
+// disassembler writes instructions as the kernel's verifier does, with names
+// for what they refer to.
+type disassembler struct {
+	insns insn.Insns
+	refs  map[uint32]state.Ref
+}
+
+var aluOps = map[uint8]string{
+	0x00: "+=", 0x10: "-=", 0x20: "*=", 0x30: "/=", 0x40: "|=", 0x50: "&=", 0x60: "<<=",
+	0x70: ">>=", 0x90: "%=", 0xa0: "^=", 0xb0: "=", 0xc0: "s>>=",
+}
+
+var jumpOps = map[uint8]string{
+	0x10: "==", 0x20: ">", 0x30: ">=", 0x40: "&", 0x50: "!=", 0x60: "s>", 0x70: "s>=",
+	0xa0: "<", 0xb0: "<=", 0xc0: "s<", 0xd0: "s<=",
+}
+
+var accessSizes = map[uint8]string{0x00: "u32", 0x08: "u16", 0x10: "u8", 0x18: "u64"}
+
+// raw writes every field of an instruction: what the disassembler does not
+// know it must not hide.
+func (d *disassembler) raw(i int) string {
+	return fmt.Sprintf("insn %#02x dst %d src %d off %d imm %#x",
+		d.insns.Op(i), d.insns.Dst(i), d.insns.Src(i), d.insns.Off(i), uint32(d.insns.Imm(i)))
+}
+
+func (d *disassembler) text(i int) string {
+	text := ""
+	switch d.insns.Op(i) & 7 {
+	case 0: // LD
+		text = d.load64(i)
+	case 1, 2, 3: // LDX, ST, STX
+		text = d.access(i)
+	case 4, 7: // ALU, ALU64
+		text = d.alu(i)
+	case 5, 6: // JMP, JMP32
+		text = d.jump(i)
+	}
+	if text == "" {
+		return d.raw(i)
+	}
+	return text
+}
+
+func (d *disassembler) load64(i int) string {
+	if !d.insns.IsLdImm64(i) {
+		return ""
+	}
+	dst := d.insns.Dst(i)
+	if r, ok := d.refs[uint32(i)]; ok {
+		switch r.Kind {
+		case state.RefMap:
+			return fmt.Sprintf("r%d = map %s", dst, r.To)
+		case state.RefValue:
+			return fmt.Sprintf("r%d = value of map %s+%d", dst, r.To, r.Offset)
+		case state.RefFunc:
+			return fmt.Sprintf("r%d = function %s", dst, r.To)
+		}
+		return fmt.Sprintf("r%d = address of %s", dst, r.To)
+	}
+	if d.insns.Src(i) != 0 {
+		return d.raw(i) + " / " + d.raw(i+1)
+	}
+	value := uint64(uint32(d.insns.Imm(i))) | uint64(uint32(d.insns.Imm(i+1)))<<32
+	return fmt.Sprintf("r%d = %#x ll", dst, value)
+}
+
+// access writes plain loads and stores (mode MEM); others stay raw.
+func (d *disassembler) access(i int) string {
+	op := d.insns.Op(i)
+	if op&0xe0 != 0x60 {
+		return ""
+	}
+	size := accessSizes[op&0x18]
+	dst, src, off := d.insns.Dst(i), d.insns.Src(i), d.insns.Off(i)
+	switch {
+	case op&7 == 1 && d.insns.Imm(i) == 0:
+		return fmt.Sprintf("r%d = *(%s *)(r%d %+d)", dst, size, src, off)
+	case op&7 == 2 && src == 0:
+		return fmt.Sprintf("*(%s *)(r%d %+d) = %d", size, dst, off, d.insns.Imm(i))
+	case op&7 == 3 && d.insns.Imm(i) == 0:
+		return fmt.Sprintf("*(%s *)(r%d %+d) = r%d", size, dst, off, src)
+	}
+	return ""
+}
+
+func (d *disassembler) alu(i int) string {
+	op := d.insns.Op(i)
+	sign := aluOps[op&0xf0]
+	if sign == "" || d.insns.Off(i) != 0 {
+		return "" // neg, end, and the signed and address-space forms that use off
+	}
+	reg := "r"
+	if op&7 == 4 {
+		reg = "w"
+	}
+	if op&8 == 0 {
+		if d.insns.Src(i) != 0 {
+			return ""
+		}
+		return fmt.Sprintf("%s%d %s %d", reg, d.insns.Dst(i), sign, d.insns.Imm(i))
+	}
+	if d.insns.Imm(i) != 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s%d %s %s%d", reg, d.insns.Dst(i), sign, reg, d.insns.Src(i))
+}
+
+func (d *disassembler) jump(i int) string {
+	op := d.insns.Op(i)
+	switch op {
+	case insn.Exit:
+		return "exit"
+	case insn.Call:
+		return d.call(i)
+	case 0x05:
+		return fmt.Sprintf("goto %+d", d.insns.Off(i))
+	case 0x06:
+		return fmt.Sprintf("goto %+d", d.insns.Imm(i))
+	}
+	sign := jumpOps[op&0xf0]
+	if sign == "" {
+		return ""
+	}
+	reg := "r"
+	if op&7 == 6 {
+		reg = "w"
+	}
+	if op&8 == 0 {
+		return fmt.Sprintf("if %s%d %s %d goto %+d", reg, d.insns.Dst(i), sign, d.insns.Imm(i), d.insns.Off(i))
+	}
+	return fmt.Sprintf("if %s%d %s %s%d goto %+d", reg, d.insns.Dst(i), sign, reg, d.insns.Src(i), d.insns.Off(i))
+}
+
+func (d *disassembler) call(i int) string {
+	if r, ok := d.refs[uint32(i)]; ok {
+		return "call " + r.To
+	}
+	if d.insns.Src(i) != 0 {
+		return ""
+	}
+	imm := d.insns.Imm(i)
+	if imm == state.TailCall {
+		return "call bpf_tail_call"
+	}
+	return "call helper " + strings.TrimPrefix(state.HelperKey(imm), "+")
+}

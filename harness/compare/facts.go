@@ -1,0 +1,278 @@
+package compare
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/internal/btf"
+	"github.com/bpfreplay/bpfreplay/internal/insn"
+	"github.com/bpfreplay/bpfreplay/internal/object"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
+)
+
+// Facts is what rules have to know about the object that was loaded and cannot
+// see in the kernel. It comes from the object alone.
+type Facts struct {
+	Name string // the object's, as libbpf derives it
+	// StaticOnly are the data sections without a variable that others may see,
+	// or all if the object has no types to tell by. libbpf does not let user
+	// space map them.
+	StaticOnly []string
+	// HiddenVariables are those with hidden visibility, which libbpf makes static, by
+	// section.
+	HiddenVariables map[string][]string
+	// Unreferenced are the data sections without symbols that no instruction
+	// refers to.
+	Unreferenced []string
+	// Entries are the max_entries of maps that are no data sections.
+	Entries map[string]uint32
+	// NotAutoloaded are the programs of SEC("?...").
+	NotAutoloaded []string
+	USDT          []string // programs of SEC("usdt...")
+	Programs      map[string]ProgramFacts
+	// EnumCORE is how many enums CO-RE relocations are about.
+	EnumCORE int
+	// SizedRings are ring buffers and perf event arrays with sizes that the kernel refuses,
+	// as the value's type has one.
+	SizedRings []string
+	// StructOps are the struct_ops maps with a link.
+	StructOps map[string]StructOpsFacts
+}
+
+// StructOpsFacts is about a struct_ops map.
+type StructOpsFacts struct {
+	Type    string            // the kernel's struct
+	Members map[string]string // functions, by the member that they implement
+	// Plain are the bytes of other members, sorted, without zeros: where they
+	// are is up to the kernel.
+	Plain []byte
+}
+
+// ProgramFacts is about a program with all functions that it calls.
+type ProgramFacts struct {
+	// Order are the functions as libbpf puts them: depth first, by the first
+	// call or load of the address of each.
+	Order []string
+	// Breadth are the same as cilium/ebpf puts them: breadth first, those that one
+	// function refers to by name.
+	Breadth    []string
+	Kconfig    bool     // refers to .kconfig
+	WeakKfuncs []string // calls of kfuncs that need not exist
+	TypedKsyms []string // typed kernel variables that it takes the address of
+	// KfuncAddresses are kfuncs that it takes the address of, to see whether
+	// they exist.
+	KfuncAddresses []string
+	// Hidden are global functions with hidden visibility, which libbpf makes static.
+	Hidden []string
+	// LocalTypeIDs are the types whose ids instructions hold (CO-RE kind
+	// type_id_local): "struct foo" by id in the object's BTF.
+	LocalTypeIDs map[uint32]string
+	// WideCORE: a 64-bit constant depends on a CO-RE relocation that fails if
+	// the kernel lacks its target. Engines poison it in different ways then.
+	WideCORE bool
+}
+
+// Kinds of enum bpf_core_relo_kind. Those that ask whether something exists
+// never fail, nor does the id of a local type.
+const (
+	coreFieldExists = 2
+	coreTypeIDLocal = 6
+	coreTypeExists  = 8
+	coreEnumExists  = 10
+	coreTypeMatches = 12
+)
+
+var coreNeverFails = []uint32{coreFieldExists, coreTypeIDLocal, coreTypeExists, coreEnumExists, coreTypeMatches}
+
+// FactsOf collects the facts about an object.
+func FactsOf(o *object.Object) *Facts {
+	f := &Facts{Name: o.Name, Entries: make(map[string]uint32), HiddenVariables: make(map[string][]string), Programs: make(map[string]ProgramFacts)}
+	for i := range o.Maps {
+		m := &o.Maps[i]
+		if m.Kind == object.MapUser {
+			f.Entries[m.Name] = m.MaxEntries
+		}
+		if isData(m.Kind) && (o.BTF == nil || !slices.ContainsFunc(m.Variables, func(v object.Variable) bool { return !v.Static && !v.Hidden })) {
+			f.StaticOnly = append(f.StaticOnly, m.Section)
+		}
+		for _, v := range m.Variables {
+			if isData(m.Kind) && v.Hidden {
+				f.HiddenVariables[m.Section] = append(f.HiddenVariables[m.Section], v.Name)
+			}
+		}
+	}
+	f.StructOps = structOpsFacts(o)
+	f.EnumCORE, f.SizedRings = enumsOf(o), sizedRings(o)
+	f.Unreferenced = unreferenced(o)
+	for i := range o.Functions {
+		fn := &o.Functions[i]
+		if fn.Subprog {
+			continue
+		}
+		if !fn.Autoload {
+			f.NotAutoloaded = append(f.NotAutoloaded, fn.Name)
+		}
+		if fn.Program.USDT {
+			f.USDT = append(f.USDT, fn.Name)
+		}
+		f.Programs[fn.Name] = programFacts(o, i)
+	}
+	return f
+}
+
+func structOpsFacts(o *object.Object) map[string]StructOpsFacts {
+	facts := make(map[string]StructOpsFacts)
+	for i := range o.Maps {
+		so := o.Maps[i].StructOps
+		if so == nil || !so.Link {
+			continue
+		}
+		f := StructOpsFacts{Type: so.Type, Members: make(map[string]string), Plain: plainBytes(so.Data)}
+		for _, m := range so.Members {
+			f.Members[m.Name] = o.Functions[m.Function].Name
+		}
+		facts[o.Maps[i].Name] = f
+	}
+	return facts
+}
+
+// plainBytes are the bytes that are not 0, sorted.
+func plainBytes(b []byte) []byte {
+	out := slices.DeleteFunc(slices.Clone(b), func(c byte) bool { return c == 0 })
+	slices.Sort(out)
+	return out
+}
+
+// enumsOf counts the enums that CO-RE relocations are about.
+func enumsOf(o *object.Object) int {
+	enums := make(map[btf.TypeID]bool)
+	for i := range o.Functions {
+		for _, r := range o.Functions[i].CORE {
+			if o.BTF == nil {
+				continue
+			}
+			if k := o.BTF.KindOf(r.TypeID); (k == btf.KindEnum || k == btf.KindEnum64) && o.BTF.TypeName(r.TypeID) != "" {
+				enums[r.TypeID] = true
+			}
+		}
+	}
+	return len(enums)
+}
+
+func sizedRings(o *object.Object) (names []string) {
+	for i := range o.Maps {
+		m := &o.Maps[i]
+		ring := m.Type == uapi.MapRingbuf || m.Type == uapi.MapUserRingbuf
+		if ring && m.KeySize+m.ValueSize > 0 || m.Type == uapi.MapPerfEventArray && m.ValueSize > 4 {
+			names = append(names, m.Name)
+		}
+	}
+	return names
+}
+
+func unreferenced(o *object.Object) []string {
+	used := make(map[int]bool)
+	for i := range o.Functions {
+		for _, r := range o.Functions[i].Relocations {
+			if r.Kind == object.RelocMap || r.Kind == object.RelocMapValue {
+				used[r.Target] = true
+			}
+		}
+	}
+	var sections []string
+	for i := range o.Maps {
+		if m := &o.Maps[i]; isData(m.Kind) && len(m.Variables) == 0 && !used[i] {
+			sections = append(sections, m.Section)
+		}
+	}
+	return sections
+}
+
+func isData(k object.MapKind) bool {
+	return k == object.MapData || k == object.MapBSS || k == object.MapRodata
+}
+
+// programFacts looks at a function and all that it calls or takes the address of.
+func programFacts(o *object.Object, entry int) ProgramFacts {
+	p := ProgramFacts{LocalTypeIDs: make(map[uint32]string)}
+	seen, names := make(map[int]string), make(map[string]int)
+	var visit func(i int)
+	visit = func(i int) {
+		if i < 0 || i >= len(o.Functions) || seen[i] != "" {
+			return
+		}
+		fn := &o.Functions[i]
+		seen[i] = state.UniqueName(names, fn.Name)
+		p.Order = append(p.Order, seen[i])
+		p.addFunction(o, fn)
+		for _, next := range callees(fn) {
+			visit(next)
+		}
+	}
+	visit(entry)
+	if cb := o.Functions[entry].ExceptionCallback; cb != nil {
+		visit(*cb)
+	}
+	for _, i := range breadthFirst(o, entry) {
+		p.Breadth = append(p.Breadth, seen[i])
+	}
+	return p
+}
+
+// breadthFirst is the order of flattenInstructions in cilium/ebpf's linker.go.
+func breadthFirst(o *object.Object, entry int) []int {
+	order := []int{entry}
+	for at := 0; at < len(order); at++ {
+		next := callees(&o.Functions[order[at]])
+		slices.SortStableFunc(next, func(a, b int) int { return strings.Compare(o.Functions[a].Name, o.Functions[b].Name) })
+		for _, i := range next {
+			if !slices.Contains(order, i) {
+				order = append(order, i)
+			}
+		}
+	}
+	return order
+}
+
+func callees(fn *object.Function) []int {
+	var next []int
+	for _, r := range fn.Relocations {
+		if r.Kind == object.RelocCall || r.Kind == object.RelocFunc {
+			next = append(next, r.Target)
+		}
+	}
+	return next
+}
+
+func (p *ProgramFacts) addFunction(o *object.Object, fn *object.Function) {
+	if fn.Hidden && !fn.Static && fn.Subprog {
+		p.Hidden = append(p.Hidden, fn.Name)
+	}
+	for _, r := range fn.Relocations {
+		switch r.Kind {
+		case object.RelocKconfig:
+			p.Kconfig = true
+		case object.RelocKsym:
+			switch e := &o.Externs[r.Target]; e.Kind {
+			case object.ExternVar:
+				p.TypedKsyms = append(p.TypedKsyms, e.EssentialName())
+			case object.ExternFunc:
+				p.KfuncAddresses = append(p.KfuncAddresses, e.EssentialName())
+			}
+		case object.RelocKfunc:
+			if e := &o.Externs[r.Target]; e.Weak {
+				p.WeakKfuncs = append(p.WeakKfuncs, e.EssentialName())
+			}
+		}
+	}
+	for _, r := range fn.CORE {
+		insns := insn.Insns(fn.Insns)
+		if r.Insn >= 0 && r.Insn < insns.Len() && insns.IsLdImm64(r.Insn) && !slices.Contains(coreNeverFails, r.Kind) {
+			p.WideCORE = true
+		}
+		if r.Kind == coreTypeIDLocal && o.BTF != nil {
+			p.LocalTypeIDs[uint32(r.TypeID)] = o.BTF.KindOf(r.TypeID).String() + " " + o.BTF.TypeName(r.TypeID)
+		}
+	}
+}

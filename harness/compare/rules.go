@@ -1,0 +1,885 @@
+package compare
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/bpfreplay/bpfreplay/harness/enginename"
+	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
+)
+
+// Sides of rules. Nothing explains a difference between two engines of ours.
+var (
+	cilium     = group("cilium/ebpf", enginename.IsCilium)
+	libbpf     = group("libbpf", func(e string) bool { return e == enginename.Libbpf })
+	light      = group("libbpf's loader programs", func(e string) bool { return e == enginename.LibbpfLight })
+	anyLibbpf  = group("libbpf", enginename.IsLibbpf)
+	ours       = group("ours", enginename.Ours)
+	libbpfLike = group("libbpf and ours", func(e string) bool { return !enginename.IsCilium(e) })
+	notLibbpf  = group("all but libbpf's direct load", func(e string) bool { return e != enginename.Libbpf })
+	notLight   = group("all but libbpf's loader programs", func(e string) bool { return e != enginename.LibbpfLight })
+)
+
+// Engines is one side of a rule.
+type Engines struct {
+	Name string
+	has  func(engine string) bool
+}
+
+func group(name string, has func(string) bool) Engines { return Engines{name, has} }
+
+// Rule predicts a difference between two engines.
+type Rule struct {
+	ID     string
+	Reason string
+	// Left and Right are engines: the rule is about a pair of one of each.
+	Left, Right Engines
+	// Since is the first kernel that the rule is for, "5.16"; empty: all.
+	Since string
+	// LibbpfSince and LibbpfBefore bound the versions of libbpf that it is for; empty: all.
+	LibbpfSince, LibbpfBefore string
+	// Case is one of the core suite in which the rule has to explain something,
+	// on each kernel that it is for and that can load it.
+	Case string
+	// Fields are what the rule is about, with a star in the place of a name:
+	// "map * flags". Fields of functions are "function * insns" whether the
+	// function is the program itself or a subprogram.
+	Fields []string
+	// Effects are what follows from such a difference when the map is registered:
+	// beginnings of what package exercise says of it.
+	Effects []string
+
+	// match decides on the values.
+	match func(left, right side) bool
+	// slot decides on one instruction slot in which two listings of equal
+	// length differ. A difference of listings is explained if each slot is; the
+	// rules that did it are listed with commas.
+	slot func(s *slot) bool
+}
+
+// Rules returns the table of rules.
+func Rules() []Rule { return slices.Clone(rules) }
+
+// FindRule returns the rule with this ID.
+func FindRule(id string) (Rule, bool) {
+	i := slices.IndexFunc(rules, func(r Rule) bool { return r.ID == id })
+	if i < 0 {
+		return Rule{}, false
+	}
+	return rules[i], true
+}
+
+// RuleIDs are the rules of a [Difference.ExplainedBy], none if it is empty.
+func RuleIDs(explainedBy string) []string {
+	if explainedBy == "" {
+		return nil
+	}
+	return strings.Split(explainedBy, separator)
+}
+
+// Reason reports why a difference is explained: the reasons of all rules in a
+// [Difference.ExplainedBy].
+func Reason(explainedBy string) string {
+	var reasons []string
+	for _, id := range RuleIDs(explainedBy) {
+		if r, ok := FindRule(id); ok && !slices.Contains(reasons, r.Reason) {
+			reasons = append(reasons, r.Reason)
+		}
+	}
+	return strings.Join(reasons, "; ")
+}
+
+// Following returns the ID of the rule that explains a difference from which an
+// effect follows, "map ops ran init". found are the differences between the states.
+func Following(effect string, found []Difference) string {
+	for _, d := range found {
+		r, ok := FindRule(d.ExplainedBy)
+		subject := strings.Join(strings.SplitAfterN(d.Field, " ", 3)[:2], "")
+		rest, of := strings.CutPrefix(effect, subject)
+		if ok && of && slices.ContainsFunc(r.Effects, func(e string) bool { return strings.HasPrefix(rest, e) }) {
+			return r.ID
+		}
+	}
+	return ""
+}
+
+// UnusedRules returns the rules that explained nothing although engines holds a
+// pair that they are for. used are the values of [Difference.ExplainedBy].
+func UnusedRules(used, engines []string) []Rule {
+	used = strings.Split(strings.Join(used, separator), separator)
+	var unused []Rule
+	for _, r := range rules {
+		if !slices.Contains(used, r.ID) && r.concerns(engines) {
+			unused = append(unused, r)
+		}
+	}
+	return unused
+}
+
+// RulesDue returns the rules that have to explain something in a case of the
+// core suite, on a kernel of this release, between these two engines. Another
+// pair of engines may be what one of them is for.
+func RulesDue(name, release string, engines ...string) []string {
+	var due []string
+	for _, r := range rules {
+		if r.Case == name && r.concerns(engines) && atLeast(release, r.Since) {
+			due = append(due, r.ID)
+		}
+	}
+	return due
+}
+
+func (r *Rule) concerns(engines []string) bool {
+	for _, left := range engines {
+		for _, right := range engines {
+			if r.isFor(left, right) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// isFor reports whether the rule is about this left and this right engine.
+func (r *Rule) isFor(left, right string) bool {
+	return left != right && r.Left.has(left) && r.Right.has(right) && !(enginename.Ours(left) && enginename.Ours(right))
+}
+
+// explain returns the ID of the first rule that predicts the difference in the
+// field pattern, "" if none does.
+func explain(pattern string, a, b side) string {
+	if pattern == insnsField && a.f != nil && b.f != nil {
+		ids, ok := explainInsns(a, b, a.f, b.f)
+		if !ok {
+			return ""
+		}
+		return strings.Join(ids, separator)
+	}
+	for i := range rules {
+		r := &rules[i]
+		if !slices.Contains(r.Fields, pattern) || r.match == nil {
+			continue
+		}
+		if left, right, ok := r.sides(a, b); ok && r.match(left, right) {
+			return r.ID
+		}
+	}
+	return ""
+}
+
+// sides reports whether the rule is about these two states, and which is which.
+func (r *Rule) sides(a, b side) (left, right side, ok bool) {
+	if !atLeast(a.Release, r.Since) || !atLeast(b.Release, r.Since) {
+		return a, b, false
+	}
+	if !r.knows(a.Version) || !r.knows(b.Version) {
+		return a, b, false
+	}
+	switch {
+	case r.isFor(a.Engine, b.Engine):
+		return a, b, true
+	case r.isFor(b.Engine, a.Engine):
+		return b, a, true
+	}
+	return a, b, false
+}
+
+// knows reports whether the rule is for this version, as far as it is one of libbpf.
+func (r *Rule) knows(version string) bool {
+	v, ok := strings.CutPrefix(version, "libbpf v")
+	return !ok || atLeast(v, r.LibbpfSince) && (r.LibbpfBefore == "" || !atLeast(v, r.LibbpfBefore))
+}
+
+// atLeast reports whether a kernel release is of version since or later.
+func atLeast(release, since string) bool {
+	if since == "" {
+		return true
+	}
+	major, minor, ok := version(release)
+	if !ok {
+		return false
+	}
+	sinceMajor, sinceMinor, _ := version(since)
+	return major > sinceMajor || major == sinceMajor && minor >= sinceMinor
+}
+
+// version reads the start of a release: 6.12.107+deb12 is 6, 12.
+func version(release string) (major, minor int, ok bool) {
+	head, tail, _ := strings.Cut(release, ".")
+	end := strings.IndexFunc(tail, func(r rune) bool { return r < '0' || r > '9' })
+	if end >= 0 {
+		tail = tail[:end]
+	}
+	major, errMajor := strconv.Atoi(head)
+	minor, errMinor := strconv.Atoi(tail)
+	return major, minor, errMajor == nil && errMinor == nil
+}
+
+// rules is table. Its functions look rules up themselves (tags are explained by
+// what explains the instructions), hence the second name.
+var rules []Rule
+
+func init() { rules = table }
+
+const traceUprobeMulti = uint32(uapi.AttachTraceUprobeMulti)
+
+// table is the one table of explained differences. A rule looks at the values
+// of both sides; a second difference in the same field must not hide behind it.
+var table = []Rule{
+	{
+		ID:     "mmapable-static-only",
+		Reason: "cilium/ebpf makes every data section mappable, libbpf only one that has a variable which is not static",
+		Left:   cilium, Right: libbpfLike,
+		Case:   "data_static",
+		Fields: []string{"map * flags"},
+		match: func(left, right side) bool {
+			return right.Object != nil && slices.Contains(right.Object.StaticOnly, left.m.Name) &&
+				left.m.Flags == right.m.Flags|flagMmapable && right.m.Flags&flagMmapable == 0
+		},
+	},
+	{
+		ID:     "mmapable-static-only-libbpf",
+		Reason: "libbpf up to that of Linux 6.1 makes every data section mappable, like cilium/ebpf; ours does what later ones do, and leaves out those with static variables only",
+		Left:   anyLibbpf, Right: ours, LibbpfBefore: "1.2",
+		Case:   "data_static",
+		Fields: []string{"map * flags"},
+		match: func(left, right side) bool {
+			return right.Object != nil && slices.Contains(right.Object.StaticOnly, left.m.Name) &&
+				left.m.Flags == right.m.Flags|flagMmapable && right.m.Flags&flagMmapable == 0
+		},
+	},
+	{
+		ID:     "hidden-variables",
+		Reason: "libbpf makes global variables with hidden visibility static, cilium/ebpf leaves them global",
+		Left:   cilium, Right: libbpfLike,
+		Case:   "data_hidden",
+		Fields: []string{"map * value_type"},
+		match:  sameButHidden,
+	},
+	{
+		ID:     "hidden-variables-libbpf",
+		Reason: "libbpf before 1.8 (seen in 1.1) leaves global variables with hidden visibility global, ours makes them static as later ones do",
+		Left:   anyLibbpf, Right: ours, LibbpfBefore: "1.8",
+		Case:   "data_hidden",
+		Fields: []string{"map * value_type", "map * btf", "program * btf"},
+		match: func(left, right side) bool {
+			if left.m != nil && left.m.Value != right.m.Value {
+				return sameButHidden(left, right)
+			}
+			return right.Object != nil && len(right.Object.HiddenVariables) > 0 && sameNumberOfTypes(left, right, 0)
+		},
+	},
+	{
+		ID:     "enum-twins",
+		Reason: "ours appends enums of the other width, for the kernel (since 5.17) to resolve CO-RE against; libbpf resolves itself",
+		Left:   anyLibbpf, Right: ours, Since: "5.17",
+		Case:   "core_enum64",
+		Fields: []string{"map * btf", "program * btf"},
+		match: func(left, right side) bool {
+			return right.Object != nil && right.Object.EnumCORE > 0 && sameNumberOfTypes(left, right, right.Object.EnumCORE)
+		},
+	},
+	{
+		ID:     "kconfig-not-mmapable",
+		Reason: "libbpf makes .kconfig mappable, cilium/ebpf does not",
+		Left:   cilium, Right: libbpfLike,
+		Case:   "kconfig_version",
+		Fields: []string{"map * flags"},
+		match: func(left, right side) bool {
+			return left.m.Name == kconfig && right.m.Flags == left.m.Flags|flagMmapable && left.m.Flags&flagMmapable == 0
+		},
+	},
+	{
+		ID:     "kconfig-per-program",
+		Reason: "cilium/ebpf creates a .kconfig map for every program that uses it, libbpf one for the object",
+		Left:   cilium, Right: libbpfLike,
+		Case:   "kconfig_programs",
+		Fields: []string{"map * copies"},
+		match: func(left, right side) bool {
+			return left.m.Name == kconfig && right.m.Copies == 1 && left.m.Copies == programsThatHold(left.state, kconfig)
+		},
+	},
+	{
+		ID:     "entries-clamped-to-cpus",
+		Reason: "cilium/ebpf clamps max_entries of perf event arrays and CPU maps to the number of possible CPUs, libbpf only fills in 0",
+		Left:   cilium, Right: libbpfLike,
+		Case:   "maps_perf_event_array_sized",
+		Fields: []string{"map * max_entries"},
+		match: func(left, right side) bool {
+			return (left.m.Type == uapi.MapPerfEventArray || left.m.Type == uapi.MapCPUMap) && left.m.Type == right.m.Type &&
+				int64(left.m.MaxEntries) == int64(left.state.CPUs) && right.m.MaxEntries > left.m.MaxEntries &&
+				right.Object != nil && right.Object.Entries[right.m.Name] == right.m.MaxEntries
+		},
+	},
+	{
+		ID:     "not-autoloaded",
+		Reason: `cilium/ebpf loads programs of SEC("?...") too, libbpf only if they are asked for`,
+		Left:   cilium, Right: libbpfLike,
+		Case:   "prog_autoload",
+		Fields: []string{"program *"},
+		match: func(left, right side) bool {
+			return left.p != nil && right.p == nil && right.Object != nil &&
+				slices.Contains(right.Object.NotAutoloaded, left.p.Name)
+		},
+	},
+	{
+		ID:     "usdt-one-by-one",
+		Reason: "libbpf since 1.3 loads programs for USDT for uprobe_multi links if the kernel has them, and so do we; cilium/ebpf and older ones load them for one uprobe at a time",
+		Left:   group("cilium/ebpf, libbpf", func(e string) bool { return !enginename.Ours(e) }), Right: libbpfLike,
+		Since:  "6.6",
+		Case:   "prog_usdt",
+		Fields: []string{"program * attach_type"},
+		match: func(left, right side) bool {
+			return right.Object != nil && slices.Contains(right.Object.USDT, left.p.Name) &&
+				left.p.AttachType != nil && *left.p.AttachType == 0 &&
+				right.p.AttachType != nil && *right.p.AttachType == traceUprobeMulti
+		},
+	},
+	{
+		ID:     "rodata-bound",
+		Reason: "libbpf since 0.2 binds every .rodata map to every program, which neither cilium/ebpf nor a loader program does",
+		Left:   notLibbpf, Right: libbpf, LibbpfSince: "0.2",
+		Case:   "maps_hash",
+		Fields: []string{"program * bound"},
+		match: func(left, right side) bool {
+			return slices.Equal(left.p.Bound, slices.DeleteFunc(slices.Clone(right.p.Bound), func(name string) bool {
+				return strings.HasPrefix(name, ".rodata") && !slices.Contains(left.p.Bound, name) && isFrozen(right.state, name)
+			}))
+		},
+	},
+	{
+		ID:     "subprogram-order",
+		Reason: "cilium/ebpf appends subprograms breadth first, libbpf depth first",
+		Left:   cilium, Right: libbpfLike,
+		Case:   "subprogs_static",
+		Fields: []string{"program * function_order"},
+		match: func(left, right side) bool {
+			return sameFunctions(left.p, right.p) && mainOf(left.p) == mainOf(right.p) && inOrder(right.p, facts(right).Order)
+		},
+	},
+	{
+		ID:     "tag-subprogram-order",
+		Reason: "a tag covers the distances of calls, and so the order in which subprograms were appended",
+		Left:   cilium, Right: libbpfLike,
+		Case:   "subprogs_static",
+		Fields: []string{"program * tag", functionTagField},
+		match: func(left, right side) bool {
+			if left.f != nil && !refersToFunctions(left.f) {
+				return false
+			}
+			return sameFunctions(left.p, right.p) && sameCode(left, right) && inOrder(right.p, facts(right).Order) &&
+				!slices.Equal(orderOf(left.p, right.p), orderOf(right.p, left.p))
+		},
+	},
+	{
+		ID:     "tag-removed-subprograms",
+		Reason: "a tag covers the order in which subprograms were appended, those included that the verifier has removed since as nothing calls them",
+		Left:   cilium, Right: libbpfLike,
+		Case:   "subprogs_removed",
+		Fields: []string{"program * tag", functionTagField},
+		match: func(left, right side) bool {
+			f := facts(right)
+			return sameFunctions(left.p, right.p) && sameCode(left, right) && len(right.p.Functions) < len(f.Order) &&
+				inOrder(left.p, f.Breadth) && inOrder(right.p, f.Order) && !slices.Equal(f.Order, f.Breadth)
+		},
+	},
+	{
+		ID:     "tag-callback-behind",
+		Reason: "a tag covers both halves of a callback's address, a distance; where the callback comes first it is negative, and cilium/ebpf fills the second half with its sign, libbpf with 0",
+		Left:   cilium, Right: libbpfLike,
+		Case:   "callbacks_behind",
+		Fields: []string{"program * tag"},
+		match: func(left, right side) bool {
+			return sameCode(left, right) && slices.ContainsFunc(left.p.Functions, func(f state.Function) bool { return looksBack(left.p, &f) })
+		},
+	},
+	{
+		ID:     "module-kfunc-index",
+		Reason: "cilium/ebpf gives each reference to a kfunc of a module its own slot in fd_array, from 1 on; others give each module one",
+		Left:   cilium, Right: libbpfLike,
+		Since:  "5.16",
+		Case:   "kfunc_module",
+		Fields: []string{"function * kfunc_index"},
+		match: func(left, right side) bool {
+			return onlyModuleIndexes(kfuncPairs(left.f, right.f)) && ownSlots(right) && ownSlots(left)
+		},
+	},
+	{
+		ID:     "tag-module-kfunc-index",
+		Reason: "a tag covers the slot in fd_array of a module's BTF",
+		Left:   cilium, Right: libbpfLike,
+		Since:  "5.16",
+		Case:   "kfunc_module",
+		Fields: []string{"program * tag", functionTagField},
+		match: func(left, right side) bool {
+			pairs := kfuncsOf(left, right)
+			return sameCode(left, right) && onlyModuleIndexes(pairs) &&
+				slices.ContainsFunc(pairs, func(p [2]state.Ref) bool { return p[0].Index != p[1].Index })
+		},
+	},
+	{
+		ID:     "module-kfunc-index-libbpf",
+		Reason: "libbpf gives the modules of kfuncs slots in fd_array from 1 on, its loader programs from 64 on, ours behind those that they need themselves",
+		Left:   anyLibbpf, Right: libbpfLike,
+		Since:  "5.16",
+		Case:   "kfunc_module",
+		Fields: []string{"function * kfunc_index"},
+		match: func(left, right side) bool {
+			return onlyModuleIndexes(kfuncPairs(left.f, right.f)) && ownSlots(right) && ownSlots(left)
+		},
+	},
+	{
+		ID:     "tag-module-kfunc-index-libbpf",
+		Reason: "a tag covers the slot in fd_array of a module's BTF",
+		Left:   anyLibbpf, Right: libbpfLike,
+		Since:  "5.16",
+		Case:   "kfunc_module",
+		Fields: []string{"program * tag", functionTagField},
+		match: func(left, right side) bool {
+			pairs := kfuncsOf(left, right)
+			return sameCode(left, right) && onlyModuleIndexes(pairs) &&
+				slices.ContainsFunc(pairs, func(p [2]state.Ref) bool { return p[0].Index != p[1].Index })
+		},
+	},
+	{
+		ID:     "tag-map-index",
+		Reason: "libbpf's loader programs (since 0.5) refer to maps by their index in fd_array, all others by fd: a tag leaves out an fd, but not an index, nor what the verifier puts in its place",
+		Left:   light, Right: notLight, LibbpfSince: "0.5",
+		Case:   "maps_array",
+		Fields: []string{"program * tag", functionTagField},
+		match: func(left, right side) bool {
+			if left.f != nil {
+				return refersToMaps(left.f) && sameCode(left, right)
+			}
+			// What it holds and does not refer to, dead code referred to. What covers a file
+			// descriptor covers it either way.
+			return len(left.p.Maps)+len(left.p.Bound) > 0 && sameCode(left, right) && left.p.Tag != state.FDTag && right.p.Tag != state.FDTag
+		},
+	},
+	{
+		ID:     "tag-weak-kfunc",
+		Reason: "cilium/ebpf, libbpf (since 0.5) and loader programs mark the call of a weak kfunc that does not exist in different ways; the call is dead code, but the tag covers it",
+		Left:   group("cilium/ebpf, libbpf", func(e string) bool { return e == enginename.Direct || e == enginename.Libbpf }), Right: libbpfLike,
+		LibbpfSince: "0.5",
+		Case:        "kfunc_weak_missing",
+		Fields:      []string{"program * tag"},
+		match: func(left, right side) bool {
+			return sameCode(left, right) && slices.ContainsFunc(facts(right).WeakKfuncs, func(name string) bool {
+				return !callsKfunc(left.p, name) && !callsKfunc(right.p, name)
+			})
+		},
+	},
+	{
+		ID:     "local-type-id",
+		Reason: "instructions hold ids of the program's own types (bpf_core_type_id_local); cilium/ebpf numbers the types of each program anew",
+		Left:   cilium, Right: libbpfLike,
+		Case:   "core_types",
+		Fields: []string{insnsField},
+		slot:   isLocalTypeID,
+	},
+	{
+		ID:     "tag-local-type-id",
+		Reason: "a tag covers ids of the program's own types (bpf_core_type_id_local); cilium/ebpf numbers the types of each program anew",
+		Left:   cilium, Right: libbpfLike,
+		Case:   "core_types",
+		Fields: []string{"program * tag", functionTagField},
+		match: func(left, right side) bool {
+			return sameCode(left, right) && explainedBy(left, right, "local-type-id")
+		},
+	},
+	{
+		ID:     "kfunc-address",
+		Reason: "where a program takes the address of a kfunc that exists, cilium/ebpf 0.22 puts the BTF id of the function; only whether it is 0 is right",
+		Left:   cilium, Right: libbpfLike,
+		Case:   "kfunc_weak_present",
+		Fields: []string{insnsField},
+		slot:   isKfuncAddress,
+	},
+	{
+		ID:     ruleKfuncTest,
+		Reason: "the verifier of 7.3 takes out branches on constants, and cilium/ebpf 0.22 puts one where a kfunc's address belongs",
+		Left:   cilium, Right: libbpfLike,
+		Since:  "7.3",
+		Case:   "kfunc_weak_present",
+		Fields: []string{"function * line_info", "program * verified_insns"},
+		match: func(left, right side) bool {
+			if left.f == nil {
+				return left.p.VerifiedInsns != nil && right.p.VerifiedInsns != nil &&
+					sameCode(left, right) && explainedBy(left, right, ruleKfuncTest)
+			}
+			ids, ok := explainInsns(left, right, left.f, right.f)
+			if !ok || !slices.Contains(ids, ruleKfuncTest) {
+				return false
+			}
+			a, b := withoutTests(left, right, left.f, right.f)
+			return slices.Equal(lineTable(left.state, a), lineTable(right.state, b))
+		},
+	},
+	{
+		ID:     "tag-kfunc-address",
+		Reason: "a tag covers what stands in the place of a kfunc's address, which cilium/ebpf 0.22 and libbpf disagree about",
+		Left:   cilium, Right: libbpfLike,
+		Case:   "kfunc_weak_present",
+		Fields: []string{"program * tag", functionTagField},
+		match: func(left, right side) bool {
+			return sameCode(left, right) && explainedBy(left, right, "kfunc-address")
+		},
+	},
+	{
+		ID:     "kconfig-key-type",
+		Reason: "cilium/ebpf types the key of .kconfig as an integer, libbpf not at all",
+		Left:   cilium, Right: libbpfLike,
+		Case:   "kconfig_version",
+		Fields: []string{"map * key_type", "map * types"},
+		match: func(left, right side) bool {
+			without := slices.DeleteFunc(left.state.TypeTexts(left.m.Types), func(text string) bool { return text == left.m.Key })
+			return left.m.Name == kconfig && isKconfigKey(left.m.Key) && right.m.Key == "void" &&
+				slices.Equal(without, slices.DeleteFunc(right.state.TypeTexts(right.m.Types), func(text string) bool { return text == left.m.Key }))
+		},
+	},
+	{
+		ID:     "kconfig-layout",
+		Reason: "libbpf sorts the variables of .kconfig by alignment, cilium/ebpf leaves them where the compiler put them",
+		Left:   cilium, Right: libbpfLike,
+		Case:   "kconfig_version",
+		Fields: []string{"map * value_type", "map * value_size"},
+		match: func(left, right side) bool {
+			return left.m.Name == kconfig && sameBut(left.m, right.m) &&
+				holdsLayout(left.m) && holdsLayout(right.m)
+		},
+	},
+	{
+		ID:     "kconfig-layout-contents",
+		Reason: "libbpf sorts the variables of .kconfig by alignment, cilium/ebpf leaves them where the compiler put them",
+		Left:   cilium, Right: libbpfLike,
+		Case:   "kconfig_version",
+		Fields: []string{"map * contents"},
+		match: func(left, right side) bool {
+			return left.m.Name == kconfig && sameVariables(layout(left.m), layout(right.m)) &&
+				left.m.Value != right.m.Value && sameValues(left.m, right.m)
+		},
+	},
+	{
+		ID:     "struct-ops-filled",
+		Reason: "cilium/ebpf fills a struct_ops map with a link when it loads, libbpf when it attaches",
+		Left:   cilium, Right: libbpfLike, Since: "6.4",
+		Case:   "struct_ops_two",
+		Fields: []string{"map * contents"},
+		match:  func(left, right side) bool { return isStructOpsFilled(left, right, false) },
+	},
+	{
+		ID:     "struct-ops-mixed",
+		Reason: "cilium/ebpf 0.22 sets a member of a struct_ops map to a program that another map of the type has there",
+		Left:   cilium, Right: libbpfLike, Since: "6.4",
+		Case:    "struct_ops_two",
+		Fields:  []string{"map * contents"},
+		Effects: []string{"contents after trigger", "ran "},
+		match:   func(left, right side) bool { return isStructOpsFilled(left, right, true) },
+	},
+	{
+		ID:     "kconfig-layout-insns",
+		Reason: "libbpf sorts the variables of .kconfig by alignment, cilium/ebpf leaves them where the compiler put them",
+		Left:   cilium, Right: libbpfLike,
+		Case:   "kconfig_version",
+		Fields: []string{insnsField},
+		slot:   isSameKconfigVariable,
+	},
+	{
+		ID:     "unreferenced-section",
+		Reason: "cilium/ebpf creates no map for a data section without symbols that nothing refers to, libbpf does",
+		Left:   cilium, Right: libbpfLike,
+		Case:   "maps_hash",
+		Fields: []string{"map *"},
+		match: func(left, right side) bool {
+			return left.m == nil && right.m != nil && right.Object != nil &&
+				slices.Contains(right.Object.Unreferenced, right.m.Name) && !isReferenced(right.state, right.m.Name)
+		},
+	},
+	{
+		ID:     "tag-core-poison",
+		Reason: "cilium/ebpf and libbpf mark a 64-bit constant whose CO-RE relocation has no target in different ways; it is dead code, but the tag covers it",
+		Left:   cilium, Right: libbpfLike,
+		Case:   "core_enums",
+		Fields: []string{"program * tag"},
+		match: func(left, right side) bool {
+			return facts(right).WideCORE && sameCode(left, right) && !explainedBy(left, right, "local-type-id")
+		},
+	},
+	{
+		ID:     "core-poison-line",
+		Reason: "cilium/ebpf gives an instruction whose CO-RE relocation has no target a line of its own, and the verifier keeps that of dead code for what is behind it",
+		Left:   cilium, Right: libbpfLike,
+		Case:   "core_poison_line",
+		Fields: []string{"function * line_info"},
+		match:  samePoisonedLines,
+	},
+	{
+		ID:     "hidden-linkage",
+		Reason: "libbpf makes global functions with hidden visibility static, cilium/ebpf leaves them global",
+		Left:   cilium, Right: libbpfLike,
+		Case:   "subprogs_hidden",
+		Fields: []string{"function * linkage"},
+		match: func(left, right side) bool {
+			return left.f.Linkage == "global" && right.f.Linkage == "static" &&
+				slices.Contains(facts(right).Hidden, left.f.Name)
+		},
+	},
+	{
+		ID:     "hidden-linkage-verified",
+		Reason: "a static function is verified with its callers, a global one by itself: libbpf makes hidden ones static, cilium/ebpf does not",
+		Left:   cilium, Right: libbpfLike,
+		Since:  "5.16",
+		Case:   "subprogs_hidden",
+		Fields: []string{"program * verified_insns"},
+		match: func(left, right side) bool {
+			return left.p.VerifiedInsns != nil && right.p.VerifiedInsns != nil && slices.ContainsFunc(facts(right).Hidden, func(name string) bool {
+				a, b := left.p.FindFunction(name), right.p.FindFunction(name)
+				return a != nil && b != nil && a.Linkage == "global" && b.Linkage == "static"
+			})
+		},
+	},
+}
+
+// sameButHidden reports whether two types of data sections differ only in that
+// hidden variables are global in one and static in the other.
+func sameButHidden(left, right side) bool {
+	if right.Object == nil {
+		return false
+	}
+	hidden := right.Object.HiddenVariables[left.m.Name]
+	value := left.m.Value
+	for _, name := range hidden {
+		end := strings.Index(value, " "+name+";")
+		if end < 0 {
+			end = strings.Index(value, " "+name+"[")
+		}
+		if end < 0 {
+			return false
+		}
+		begin := strings.LastIndex(value[:end], "global ")
+		if begin < 0 {
+			return false
+		}
+		value = value[:begin] + "static " + value[begin+len("global "):]
+	}
+	return len(hidden) > 0 && value == right.m.Value
+}
+
+const (
+	flagMmapable = 1 << 10 // BPF_F_MMAPABLE
+	kconfig      = ".kconfig"
+	insnsField   = "function * insns"
+	separator    = ", " // between the IDs of several rules
+)
+
+func programsThatHold(s *state.State, mapName string) int {
+	n := 0
+	for i := range s.Programs {
+		if slices.Contains(s.Programs[i].Maps, mapName) || slices.Contains(s.Programs[i].Bound, mapName) {
+			n++
+		}
+	}
+	return n
+}
+
+func isFrozen(s *state.State, mapName string) bool {
+	m := s.FindMap(mapName)
+	return m != nil && m.Frozen != nil && *m.Frozen
+}
+
+// facts are those about the program that is compared, none if unknown.
+func facts(s side) ProgramFacts {
+	if s.Object == nil || s.p == nil {
+		return ProgramFacts{}
+	}
+	return s.Object.Programs[s.p.Name]
+}
+
+func sameFunctions(a, b *state.Program) bool {
+	return len(a.Functions) == len(b.Functions) && len(orderOf(a, b)) == len(a.Functions)
+}
+
+// inOrder reports whether the functions of a program, of which the verifier may
+// have taken some out, are in this order.
+func inOrder(p *state.Program, order []string) bool {
+	at := -1
+	for i := range p.Functions {
+		n := slices.Index(order, p.Functions[i].Name)
+		if n <= at {
+			return false
+		}
+		at = n
+	}
+	return true
+}
+
+// everyFunction compares the functions of two programs by name.
+func everyFunction(left, right side, same func(a, b *state.Function) bool) bool {
+	if !sameFunctions(left.p, right.p) {
+		return false
+	}
+	for i := range left.p.Functions {
+		if f := &left.p.Functions[i]; !same(f, right.p.FindFunction(f.Name)) {
+			return false
+		}
+	}
+	return true
+}
+
+// sameCode reports whether two programs have the same functions with the same
+// instructions, in whatever order and but for what rules explain, and both
+// dumps are complete.
+func sameCode(left, right side) bool {
+	return !left.p.Unread && !right.p.Unread && everyFunction(left, right, func(a, b *state.Function) bool {
+		_, ok := explainInsns(left, right, a, b)
+		return ok
+	})
+}
+
+// explainedBy reports whether the rule explains an instruction of the function
+// that is compared, or of any if it is the program.
+func explainedBy(left, right side, rule string) bool {
+	for i := range left.p.Functions {
+		a := &left.p.Functions[i]
+		if left.f != nil && left.f != a {
+			continue
+		}
+		b := right.p.FindFunction(a.Name)
+		if b == nil {
+			continue
+		}
+		if ids, ok := explainInsns(left, right, a, b); ok && slices.Contains(ids, rule) {
+			return true
+		}
+	}
+	return false
+}
+
+// poisoned is what cilium/ebpf writes in the place of a line.
+const poisoned = ":0:0 instruction poisoned by CO-RE"
+
+// samePoisonedLines reports whether two functions have the same lines but where cilium/ebpf
+// has marked an instruction as poisoned: the other has another line there, or none.
+func samePoisonedLines(left, right side) bool {
+	at := make(map[uint32]bool)
+	lines := func(s *state.State, f *state.Function) []string {
+		var out []string
+		for _, l := range f.Lines {
+			if !at[l[0]] {
+				out = append(out, fmt.Sprintf("%d: %s", l[0], lineText(s, l[1])))
+			}
+		}
+		return out
+	}
+	for _, l := range left.f.Lines {
+		if lineText(left.state, l[1]) == poisoned {
+			at[l[0]] = true
+		}
+	}
+	return len(at) > 0 && slices.Equal(lines(left.state, left.f), lines(right.state, right.f))
+}
+
+// sameNumberOfTypes reports whether the BTF of the map or program that is compared has as
+// many types on both sides, but for some more on the right.
+func sameNumberOfTypes(left, right side, more int) bool {
+	types := func(s side) *state.BTF {
+		if s.m != nil {
+			return s.state.FindBTF(s.m.BTF)
+		}
+		return s.state.FindBTF(s.p.BTF)
+	}
+	a, b := types(left), types(right)
+	return a != nil && b != nil && a.Types+more == b.Types
+}
+
+// refersToFunctions reports whether a function calls another of its program, or takes
+// the address of one.
+func refersToFunctions(f *state.Function) bool {
+	return slices.ContainsFunc(f.Refs, func(r state.Ref) bool { return r.Kind == state.RefCall || r.Kind == state.RefFunc })
+}
+
+// looksBack reports whether a function of the program takes the address of one that is
+// not behind it.
+func looksBack(p *state.Program, f *state.Function) bool {
+	at := func(name string) int {
+		return slices.IndexFunc(p.Functions, func(g state.Function) bool { return g.Name == name })
+	}
+	return slices.ContainsFunc(f.Refs, func(r state.Ref) bool { return r.Kind == state.RefFunc && at(r.To) <= at(f.Name) })
+}
+
+// refersToMaps reports whether a function refers to a map or to a place in one.
+func refersToMaps(f *state.Function) bool {
+	return slices.ContainsFunc(f.Refs, func(r state.Ref) bool { return r.Kind == state.RefMap || r.Kind == state.RefValue })
+}
+
+// kfuncsOf pairs the calls of kfuncs of the function that is compared, or of
+// all functions of the program if it is the program.
+func kfuncsOf(left, right side) [][2]state.Ref {
+	if left.f != nil {
+		return kfuncPairs(left.f, right.f)
+	}
+	var pairs [][2]state.Ref
+	for i := range left.p.Functions {
+		f := &left.p.Functions[i]
+		if other := right.p.FindFunction(f.Name); other != nil {
+			pairs = append(pairs, kfuncPairs(f, other)...)
+		}
+	}
+	return pairs
+}
+
+// onlyModuleIndexes reports whether indexes differ for kfuncs of modules only,
+// and those have one on both sides.
+func onlyModuleIndexes(pairs [][2]state.Ref) bool {
+	for _, p := range pairs {
+		if p[0].Index == p[1].Index {
+			continue
+		}
+		if p[0].Index == 0 || p[1].Index == 0 || strings.HasSuffix(p[0].To, " [vmlinux]") || !strings.HasSuffix(p[0].To, "]") {
+			return false
+		}
+	}
+	return len(pairs) > 0
+}
+
+// ownSlots reports whether each kfunc of a module that the program calls has a slot
+// of fd_array to itself, and all calls of it use that one. It is so in what we
+// load; others give modules slots, or calls.
+func ownSlots(s side) bool {
+	if !enginename.Ours(s.Engine) {
+		return true
+	}
+	slots, kfuncs := make(map[string]uint16), make(map[uint16]string)
+	for i := range s.p.Functions {
+		for _, r := range s.p.Functions[i].Refs {
+			if r.Kind != state.RefKfunc || r.Index == 0 {
+				continue
+			}
+			if slot, ok := slots[r.To]; ok && slot != r.Index {
+				return false
+			}
+			if kfunc, ok := kfuncs[r.Index]; ok && kfunc != r.To {
+				return false
+			}
+			slots[r.To], kfuncs[r.Index] = r.Index, r.To
+		}
+	}
+	return true
+}
+
+func callsKfunc(p *state.Program, name string) bool {
+	for i := range p.Functions {
+		if slices.ContainsFunc(p.Functions[i].Refs, func(r state.Ref) bool {
+			return r.Kind == state.RefKfunc && strings.HasPrefix(r.To, name+" [")
+		}) {
+			return true
+		}
+	}
+	return false
+}
+
+// String is how a rule is listed.
+func (r Rule) String() string { return fmt.Sprintf("%s: %s", r.ID, r.Reason) }

@@ -1,0 +1,100 @@
+package effects
+
+import (
+	"testing"
+
+	"gotest.tools/v3/assert"
+)
+
+func samples(values ...string) []Sample {
+	var out []Sample
+	for _, v := range values {
+		s := Sample{}
+		if v != "" {
+			s["program run ran"] = v
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+func TestCompare(t *testing.T) {
+	for name, test := range map[string]struct {
+		a, b   []Sample
+		differ bool
+	}{
+		"equal":                           {samples("1"), samples("1"), false},
+		"different":                       {samples("1"), samples("2"), true},
+		"only one":                        {samples("1"), samples(""), true},
+		"different each time":             {samples("1", "1", "1"), samples("2", "2"), true},
+		"one value in common":             {samples("1", "2"), samples("2"), false},
+		"noise on one side":               {samples("812", "840"), samples("799"), false},
+		"noise on both":                   {samples("812", "840"), samples("799", "803"), false},
+		"noise, and never":                {samples("812", "840"), samples("", ""), true},
+		"never, and noise":                {samples("", ""), samples("812", "840"), true},
+		"noise that may be missing":       {samples("812", ""), samples("", ""), false},
+		"sometimes there, always there":   {samples("1", ""), samples("2", "2"), false},
+		"varies here, constant elsewhere": {samples("1", "3"), samples("2", "2"), false},
+	} {
+		got := Compare(test.a, test.b)
+		assert.Equal(t, len(got) > 0, test.differ, "%s: %v", name, got)
+		assert.Equal(t, len(Compare(test.b, test.a)) > 0, test.differ, "%s, the other way round", name)
+	}
+}
+
+func TestCompareWithoutSamples(t *testing.T) {
+	assert.Equal(t, len(Compare(nil, samples("1"))), 0)
+	assert.Equal(t, len(Compare(samples("1"), nil)), 0)
+}
+
+func TestCompareShows(t *testing.T) {
+	a := Sample{
+		"program run attached": "ok", "program run ran": "1",
+		"map m contents after trigger\t[0]+0": "01 00", "map m contents after trigger\t[0]+8": "02 00",
+		"map n contents after trigger\t[0]+0": "07 00",
+	}
+	b := Sample{
+		"program run attached":                "EINVAL",
+		"map m contents after trigger\t[0]+8": "03 00",
+		"map n contents after trigger\t[0]+0": "07 00",
+	}
+	assert.DeepEqual(t, Compare([]Sample{a}, []Sample{b}), []Difference{
+		{
+			Field: "map m contents after trigger", A: "[0]+0 01 00", B: "[0]+0 nothing",
+			Detail: "[0]+0 01 00, [0]+0 nothing\n[0]+8 02 00, [0]+8 03 00\n",
+		},
+		{Field: "program run attached", A: "ok", B: "EINVAL"},
+		{Field: "program run ran", A: "1", B: "nothing"},
+	})
+}
+
+// What an engine did not load is a difference of states, and has no effects to
+// compare; that another one is missing does not concern it.
+func TestCompareNotLoaded(t *testing.T) {
+	a := Sample{"program run attached": "ok", "program run run tcp4 returns": "1", "program runs attached": "ok"}
+	b := Sample{"program run": NotLoaded, "program runs attached": "EPERM"}
+	assert.DeepEqual(t, Compare([]Sample{a}, []Sample{b}), []Difference{{Field: "program runs attached", A: "ok", B: "EPERM"}})
+	assert.DeepEqual(t, Compare([]Sample{b}, []Sample{a}), []Difference{{Field: "program runs attached", A: "EPERM", B: "ok"}})
+}
+
+func TestNoise(t *testing.T) {
+	a := []Sample{
+		{"map m contents after trigger\t[0]+0": "01", "program run ran": "1"},
+		{"map m contents after trigger\t[0]+0": "02", "program run ran": "1"},
+	}
+	assert.DeepEqual(t, Noise(a), []string{"map m contents after trigger [0]+0"})
+	assert.Equal(t, len(Noise(a[:1])), 0)
+	assert.DeepEqual(t, a[0].Text(), map[string]string{"map m contents after trigger [0]+0": "01", "program run ran": "1"})
+}
+
+func TestShort(t *testing.T) {
+	long := make([]byte, 300)
+	for i := range long {
+		long[i] = 'x'
+	}
+	got := Compare(samples(string(long)), samples("1"))
+	assert.Equal(t, len(got), 1)
+	assert.Assert(t, len(got[0].A) < 110)
+	assert.Equal(t, got[0].B, "1")
+	assert.Equal(t, got[0].Detail, string(long)+"\n1\n")
+}

@@ -1,0 +1,19 @@
+package enginename
+
+import (
+	"errors"
+	"os/exec"
+	"path/filepath"
+)
+
+// FindTool finds this machine's bpftool. Debian has it in a directory that is
+// not in everybody's PATH.
+func FindTool() (string, error) {
+	for _, name := range []string{"bpftool", "/usr/sbin/bpftool", "/usr/local/sbin/bpftool", "/sbin/bpftool"} {
+		path, err := exec.LookPath(name)
+		if err == nil {
+			return filepath.Abs(path)
+		}
+	}
+	return "", errors.New("no bpftool on this machine, which the engines of libbpf need: install Debian's package bpftool, or name one with --bpftool")
+}

@@ -1,0 +1,370 @@
+package exercise
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"os"
+	"path"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
+)
+
+var native = binary.NativeEndian
+
+// attachment is a program that is attached.
+type attachment struct {
+	fds []int // what keeps it attached
+	// own is done instead of pulling the trigger, and returns what came of it.
+	own  func() string
+	undo func() // what else is to be done to detach it, or nil
+}
+
+func (a *attachment) detach() {
+	if a.undo != nil {
+		a.undo()
+	}
+	for i := len(a.fds) - 1; i >= 0; i-- {
+		_ = unix.Close(a.fds[i])
+	}
+}
+
+// Commands and attach types that attaching needs (enum bpf_cmd, enum
+// bpf_attach_type).
+const (
+	netfilterIPv4        = 2  // NFPROTO_IPV4
+	netfilterLocalIn     = 1  // NF_INET_LOCAL_IN
+	xdpGeneric           = 2  // XDP_FLAGS_SKB_MODE
+	soAttachReuseportBPF = 52 // SO_ATTACH_REUSEPORT_EBPF
+)
+
+// errNotAttached reports why there is nothing that a program can be attached to.
+// It is the same for all engines.
+func errNotAttached(format string, args ...any) error {
+	return fmt.Errorf("not attached: "+format, args...)
+}
+
+// attach attaches a program as its section says.
+func (g *Sandbox) attach(s *Subject, fd int) (*attachment, error) {
+	switch s.Type {
+	case uapi.ProgSocketFilter:
+		return attachSocket(fd, unix.SO_ATTACH_BPF)
+	case uapi.ProgSkReuseport:
+		return attachSocket(fd, soAttachReuseportBPF)
+	case uapi.ProgKprobe:
+		return g.attachProbe(s, fd)
+	case uapi.ProgTracepoint:
+		return attachTracepoint(s.Target, fd)
+	case uapi.ProgPerfEvent:
+		return attachPageFaults(fd)
+	case uapi.ProgRawTracepoint, uapi.ProgRawTracepointWritable:
+		return attachRawTracepoint(s.Target, fd)
+	case uapi.ProgTracing:
+		if s.Attach == uapi.AttachTraceIter {
+			return attachIterator(fd)
+		}
+		return attachTracing(s, fd)
+	case uapi.ProgLSM:
+		if s.Attach == uapi.AttachLSMCgroup {
+			return g.attachCgroup(s, fd)
+		}
+		return attachRawTracepoint("", fd)
+	case uapi.ProgXDP:
+		return attachDevice(fd, uapi.AttachXDP, xdpGeneric)
+	case uapi.ProgSchedCls:
+		return attachDevice(fd, max(s.Attach, uapi.AttachTcxIngress), 0)
+	case uapi.ProgFlowDissector:
+		return attachNetns(fd, uapi.AttachFlowDissector)
+	case uapi.ProgSkLookup:
+		return attachNetns(fd, s.Attach)
+	case uapi.ProgNetfilter:
+		return attachNetfilter(s, fd)
+	}
+	return g.attachCgroup(s, fd)
+}
+
+// link makes a BPF link (5.7).
+func link(fd, target int, attachType uapi.AttachType, flags uint32) (*attachment, error) {
+	return linkWith(fd, target, attachType, flags, struct{}{})
+}
+
+// linkWith makes a link of a kind that has fields of its own.
+func linkWith[More any](fd, target int, attachType uapi.AttachType, flags uint32, more More) (*attachment, error) {
+	l, err := bpfsys.Call(bpfsys.LinkCreate, &bpfsys.LinkCreateAttr[More]{
+		ProgFD: uint32(fd), TargetFD: uint32(target), AttachType: attachType, Flags: flags, More: more,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &attachment{fds: []int{l}}, nil
+}
+
+// attachRawTracepoint attaches to the tracepoint of this name, or without one to
+// what the program was loaded for.
+func attachRawTracepoint(name string, fd int) (*attachment, error) {
+	var m bpfsys.Memory
+	defer m.Release()
+	a := bpfsys.RawTracepointAttr{ProgFD: uint32(fd)}
+	if name != "" {
+		a.Name = m.String(name)
+	}
+	l, err := bpfsys.Call(bpfsys.RawTracepointOpen, &a)
+	if err != nil {
+		return nil, err
+	}
+	return &attachment{fds: []int{l}}, nil
+}
+
+// attachTracing attaches to a function or a tracepoint with types. The functions
+// that the kernel has for tests are called by BPF_PROG_TEST_RUN of a program that is
+// attached to one of them.
+func attachTracing(s *Subject, fd int) (*attachment, error) {
+	a, err := attachRawTracepoint("", fd)
+	if err != nil || s.Attach == uapi.AttachTraceRawTp || !strings.HasPrefix(s.Target, "bpf_fentry_test") && !strings.HasPrefix(s.Target, "bpf_modify_return_test") {
+		return a, err
+	}
+	a.own = func() string {
+		ret, _, err := bpfsys.TestRun(fd, nil, nil)
+		return fmt.Sprintf("test functions: %s, %d", outcome(err), ret)
+	}
+	return a, nil
+}
+
+// maxText is how much is read of an iterator, in bytes.
+const maxText = 256 << 10
+
+// attachIterator makes an iterator, which is read.
+func attachIterator(fd int) (*attachment, error) {
+	a, err := link(fd, 0, uapi.AttachTraceIter, 0)
+	if err != nil {
+		return nil, err
+	}
+	iter, err := bpfsys.Call(bpfsys.IterCreate, &bpfsys.IterCreateAttr{LinkFD: uint32(a.fds[0])})
+	if err != nil {
+		a.detach()
+		return nil, fmt.Errorf("iterator: %w", err)
+	}
+	a.fds = append(a.fds, iter)
+	a.own = func() string { return readText(iter) }
+	return a, nil
+}
+
+// readText reads a text, and returns it if it is short.
+func readText(fd int) string {
+	var text []byte
+	buf := make([]byte, 16<<10)
+	for len(text) < maxText {
+		n, err := unix.Read(fd, buf)
+		if errors.Is(err, unix.EINTR) || errors.Is(err, unix.EAGAIN) {
+			continue
+		}
+		if err != nil {
+			return "read " + outcome(err)
+		}
+		if n == 0 {
+			break
+		}
+		text = append(text, buf[:n]...)
+	}
+	if len(text) <= 256 {
+		return string(text)
+	}
+	h := fnv.New64a()
+	h.Write(text)
+	return fmt.Sprintf("%d bytes, hash %x", len(text), h.Sum64())
+}
+
+func (g *Sandbox) attachCgroup(s *Subject, fd int) (*attachment, error) {
+	if g.cgroup == "" {
+		return nil, errNotAttached("no cgroup2")
+	}
+	dir, err := unix.Open(g.cgroup, unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(dir)
+	return link(fd, dir, s.Attach, 0)
+}
+
+// attachDevice attaches to the loopback device: XDP since 5.9, tc since 6.6.
+func attachDevice(fd int, attachType uapi.AttachType, flags uint32) (*attachment, error) {
+	return link(fd, loopback, attachType, flags)
+}
+
+func attachNetns(fd int, attachType uapi.AttachType) (*attachment, error) {
+	ns, err := unix.Open("/proc/self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(ns)
+	return link(fd, ns, attachType, 0)
+}
+
+// attachNetfilter attaches to IPv4 packets for this machine (6.4).
+func attachNetfilter(s *Subject, fd int) (*attachment, error) {
+	return linkWith(fd, 0, s.Attach, 0, bpfsys.LinkNetfilter{Family: netfilterIPv4, Hook: netfilterLocalIn, Priority: 1})
+}
+
+// attachSocket attaches to a socket, to which a packet is sent.
+func attachSocket(fd, option int) (*attachment, error) {
+	sock, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|socketFlags, 0)
+	if err != nil {
+		return nil, err
+	}
+	a := &attachment{fds: []int{sock}}
+	if option == soAttachReuseportBPF {
+		err = unix.SetsockoptInt(sock, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+	}
+	if err == nil {
+		err = unix.SetsockoptInt(sock, unix.SOL_SOCKET, option, fd)
+	}
+	if err != nil {
+		a.detach()
+		return nil, err
+	}
+	a.own = func() string {
+		return datagramTo(sock, unix.AF_INET, &unix.SockaddrInet4{Port: udpPort, Addr: loopback4})
+	}
+	return a, nil
+}
+
+// perf makes a perf event and gives it a program.
+func perf(attr *unix.PerfEventAttr, pid, cpu, fd int) (*attachment, error) {
+	attr.Size = uint32(unsafe.Sizeof(*attr))
+	attr.Bits |= unix.PerfBitDisabled
+	event, err := unix.PerfEventOpen(attr, pid, cpu, -1, unix.PERF_FLAG_FD_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	a := &attachment{fds: []int{event}}
+	err = unix.IoctlSetInt(event, unix.PERF_EVENT_IOC_SET_BPF, fd)
+	if err == nil {
+		err = unix.IoctlSetInt(event, unix.PERF_EVENT_IOC_ENABLE, 0)
+	}
+	if err != nil {
+		a.detach()
+		return nil, err
+	}
+	return a, nil
+}
+
+const tracingDir = "/sys/kernel/tracing/events"
+
+// attachTracepoint attaches to a tracepoint, "syscalls/sys_enter_openat".
+func attachTracepoint(target string, fd int) (*attachment, error) {
+	id, err := number(filepath.Join(tracingDir, filepath.Clean("/"+target), "id"))
+	if err != nil {
+		return nil, err
+	}
+	return perf(&unix.PerfEventAttr{Type: unix.PERF_TYPE_TRACEPOINT, Config: id, Sample: 1}, -1, 0, fd)
+}
+
+// attachPageFaults attaches to each page fault of this thread.
+func attachPageFaults(fd int) (*attachment, error) {
+	return perf(&unix.PerfEventAttr{
+		Type: unix.PERF_TYPE_SOFTWARE, Config: unix.PERF_COUNT_SW_PAGE_FAULTS, Sample: 1,
+	}, 0, -1, fd)
+}
+
+// number reads a number from a file.
+func number(path string) (uint64, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
+}
+
+// reached are functions of the kernel that the trigger calls: what patterns of
+// kprobe.multi are matched with, as the list of all functions takes seconds to read.
+var reached = []string{"do_sys_openat2", "do_nanosleep", "tcp_connect", "udp_sendmsg", "do_mmap"}
+
+// attachProbe attaches a kprobe or uprobe. Uprobes are put on the tiny program,
+// whatever their section names: that is not in the guest.
+func (g *Sandbox) attachProbe(s *Subject, fd int) (*attachment, error) {
+	kind, _, _ := strings.Cut(strings.TrimSuffix(s.Pattern, "+"), ".")
+	isReturn := strings.Contains(kind, "ret")
+	switch {
+	case s.Attach == uapi.AttachTraceKprobeMulti || s.Attach == uapi.AttachTraceKprobeSession:
+		return attachKprobes(s, isReturn, fd)
+	case s.Attach == uapi.AttachTraceUprobeMulti || s.Attach == uapi.AttachTraceUprobeSession:
+		return g.attachUprobes(s, isReturn, fd)
+	case strings.HasPrefix(kind, "u"):
+		return probe("uprobe", isReturn, g.tiny, tinyFunction(), fd)
+	}
+	name, offset, _ := strings.Cut(s.Target, "+")
+	var off uint64
+	if offset != "" {
+		var err error
+		if off, err = strconv.ParseUint(offset, 0, 64); err != nil {
+			return nil, errNotAttached("offset %s", offset)
+		}
+	}
+	return probe("kprobe", isReturn, name, off, fd)
+}
+
+// probe makes the perf event of a kprobe or uprobe (4.17).
+func probe(kind string, isReturn bool, target string, offset uint64, fd int) (*attachment, error) {
+	dir := "/sys/bus/event_source/devices/" + kind
+	pmu, err := number(dir + "/type")
+	if err != nil {
+		return nil, err
+	}
+	attr := &unix.PerfEventAttr{Type: uint32(pmu), Ext2: offset}
+	if isReturn {
+		attr.Config = 1 // format/retprobe says config:0
+	}
+	name := append([]byte(target), 0)
+	var pin runtime.Pinner
+	pin.Pin(&name[0])
+	defer pin.Unpin()
+	attr.Ext1 = uint64(uintptr(unsafe.Pointer(&name[0])))
+	return perf(attr, -1, 0, fd)
+}
+
+// Flags of links to many functions.
+const multiReturn = 1 // BPF_F_KPROBE_MULTI_RETURN, BPF_F_UPROBE_MULTI_RETURN
+
+// attachKprobes attaches to those functions that match the pattern (5.18).
+func attachKprobes(s *Subject, isReturn bool, fd int) (*attachment, error) {
+	var names []string
+	for _, name := range reached {
+		if ok, err := path.Match(s.Target, name); err == nil && ok {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return nil, errNotAttached("the trigger calls no function %s", s.Target)
+	}
+	var m bpfsys.Memory
+	defer m.Release()
+	var list []byte
+	for _, name := range names {
+		list = native.AppendUint64(list, m.String(name))
+	}
+	more := bpfsys.LinkKprobes{Count: uint32(len(names)), Names: m.At(list)}
+	if isReturn {
+		more.Flags = multiReturn
+	}
+	return linkWith(fd, 0, s.Attach, 0, more)
+}
+
+// attachUprobes attaches to the function of the tiny program (6.6).
+func (g *Sandbox) attachUprobes(s *Subject, isReturn bool, fd int) (*attachment, error) {
+	var m bpfsys.Memory
+	defer m.Release()
+	more := bpfsys.LinkUprobes{Path: m.String(g.tiny), Offsets: m.At(native.AppendUint64(nil, tinyFunction())), Count: 1}
+	if isReturn {
+		more.Flags = multiReturn
+	}
+	return linkWith(fd, 0, s.Attach, 0, more)
+}

@@ -1,0 +1,31 @@
+package exercise
+
+import (
+	"testing"
+
+	"gotest.tools/v3/assert"
+
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
+)
+
+// A checksum over what has its checksum in it is 0.
+func TestPackets(t *testing.T) {
+	p := tcp4()
+	ip := p[14:34]
+	assert.Equal(t, checksum(ip), uint16(0))
+	assert.Equal(t, int(be.Uint16(ip[2:])), len(p)-14)
+	assert.Equal(t, checksum(pseudo(from4, to4, ip[9], p[34:])), uint16(0))
+
+	p = udp6()
+	ip = p[14:54]
+	assert.Equal(t, int(be.Uint16(ip[4:])), len(p)-54)
+	assert.Equal(t, int(be.Uint16(p[54+4:])), len(p)-54)
+	assert.Equal(t, checksum(pseudo(from6, to6, ip[6], p[54:])), uint16(0))
+
+	// What is run with it must not change it for the next.
+	a, b := inputs(uapi.ProgXDP), inputs(uapi.ProgXDP)
+	a[0].Data[0]++
+	assert.Assert(t, a[0].Data[0] != b[0].Data[0])
+	assert.Equal(t, len(inputs(uapi.ProgRawTracepoint)[0].Context), 12*8)
+	assert.Equal(t, len(inputs(uapi.ProgKprobe)), 0)
+}

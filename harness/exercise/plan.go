@@ -1,0 +1,110 @@
+package exercise
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/bpfreplay/bpfreplay/internal/object"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
+)
+
+// Plan is what is done with a load.
+type Plan struct {
+	// Inputs are test runs, in order.
+	Inputs []Input
+	// Attach are the programs that are attached, in order.
+	Attach []Subject
+	// Register are the struct_ops maps that are registered, in order.
+	Register []Ops
+}
+
+// Input is a BPF_PROG_TEST_RUN of a program.
+type Input struct {
+	Program string
+	Name    string // "tcp4"
+	Data    []byte
+	Context []byte
+}
+
+// Subject is a program that is attached.
+type Subject struct {
+	Program string
+	Type    uapi.ProgType
+	Attach  uapi.AttachType
+	Target  string // the rest of the section's name: "syscalls/sys_enter_openat"
+	Pattern string // what kind of section it is: "kretprobe+"
+}
+
+// PlanOf plans what is done with an object. Programs that are in hasInput are not
+// run with inputs of ours, and those that are in idle are left alone, and maps too.
+//
+// Programs of SEC("?...") are left alone: some engines do not load them.
+func PlanOf(o *object.Object, hasInput func(program string) bool, idle func(name string) bool) *Plan {
+	p := &Plan{}
+	for i := range o.Functions {
+		f := &o.Functions[i]
+		if f.Subprog || !f.Autoload || idle(f.Name) {
+			continue
+		}
+		if !hasInput(f.Name) {
+			for _, in := range inputs(f.Program.Type) {
+				in.Program = f.Name
+				p.Inputs = append(p.Inputs, in)
+			}
+		}
+		if attachable(&f.Program) {
+			p.Attach = append(p.Attach, Subject{
+				Program: f.Name, Type: f.Program.Type, Attach: f.Program.AttachType,
+				Target: f.Program.Attach, Pattern: f.Program.Pattern,
+			})
+		}
+	}
+	for i := range o.Maps {
+		m := &o.Maps[i]
+		if m.StructOps != nil && !m.StructOps.Optional && !idle(m.Name) {
+			p.Register = append(p.Register, opsOf(o, m))
+		}
+	}
+	p.limit()
+	return p
+}
+
+// maxOfAKind bounds the programs of one kind that are attached. An object with
+// forty XDP programs has them attached no better than one with four, and the time
+// of a guest is short.
+const maxOfAKind = 4
+
+func (p *Plan) limit() {
+	type kind struct {
+		program uapi.ProgType
+		attach  uapi.AttachType
+	}
+	seen := make(map[kind]int)
+	p.Attach = slices.DeleteFunc(p.Attach, func(s Subject) bool {
+		k := kind{s.Type, s.Attach}
+		seen[k]++
+		return seen[k] > maxOfAKind
+	})
+}
+
+// Empty reports whether there is nothing to do.
+func (p *Plan) Empty() bool { return len(p.Inputs)+len(p.Attach)+len(p.Register) == 0 }
+
+// attachable tells the programs that something can be done with by attaching
+// them. Left out are those that need a thing which is not there: devices for lirc
+// and lightweight tunnels, another program for freplace, an action for
+// act_bpf, a map of sockets with sockets in it for sk_skb and sk_msg.
+func attachable(t *object.ProgramType) bool {
+	switch t.Type {
+	case uapi.ProgKprobe:
+		return !t.USDT && !strings.HasPrefix(t.Pattern, "ksyscall") && !strings.HasPrefix(t.Pattern, "kretsyscall")
+	case uapi.ProgSocketFilter, uapi.ProgSchedCls, uapi.ProgTracepoint, uapi.ProgXDP, uapi.ProgPerfEvent, uapi.ProgCgroupSkb, uapi.ProgCgroupSock,
+		uapi.ProgSockOps, uapi.ProgCgroupDevice, uapi.ProgRawTracepoint, uapi.ProgCgroupSockAddr, uapi.ProgFlowDissector, uapi.ProgSkReuseport,
+		uapi.ProgCgroupSysctl, uapi.ProgRawTracepointWritable, uapi.ProgCgroupSockopt, uapi.ProgTracing, uapi.ProgLSM, uapi.ProgSkLookup, uapi.ProgNetfilter:
+		return true
+	}
+	return false
+}
+
+// Program types (enum bpf_prog_type).
+const ()

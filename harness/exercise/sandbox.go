@@ -1,0 +1,191 @@
+package exercise
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/harness/effects"
+	"github.com/bpfreplay/bpfreplay/harness/inguest"
+	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
+	"github.com/bpfreplay/bpfreplay/internal/btf"
+)
+
+// Sandbox is a machine on which programs may be attached to anything: nobody else
+// uses it. It is not safe for concurrent use.
+type Sandbox struct {
+	dir    string                    // of files that the trigger needs
+	tiny   string                    // path of the tiny program
+	cgroup string                    // directory of the cgroup that this process is in, "" if there is none
+	usual  map[string]string         // what the steps of the trigger say if nothing is attached
+	types  func() (*btf.Spec, error) // of the kernel
+}
+
+// NewSandbox makes the running machine ready: the loopback device is up, this
+// process is in a cgroup of its own, and the kernel counts how often programs run.
+// All of this stays, so a machine that is not a guest of the harness's is refused.
+// A part that the kernel lacks is left out: attaching then fails and names it.
+// types is where the types of vmlinux come from.
+func NewSandbox(types func() (*btf.Spec, error)) (*Sandbox, error) {
+	if err := inguest.Check(); err != nil {
+		return nil, fmt.Errorf("attach programs: %w", err)
+	}
+	g := &Sandbox{dir: filepath.Join(os.TempDir(), "behave"), types: types}
+	if err := os.MkdirAll(g.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("trigger: %w", err)
+	}
+	g.tiny = filepath.Join(g.dir, "tiny")
+	if err := os.WriteFile(g.tiny, tinyELF(), 0o700); err != nil {
+		return nil, fmt.Errorf("trigger: %w", err)
+	}
+	if err := loopbackUp(); err != nil {
+		return nil, fmt.Errorf("loopback device: %w", err)
+	}
+	g.cgroup = joinCgroup()
+	// Since 5.1; without it nothing shows how often a program ran.
+	_ = os.WriteFile("/proc/sys/kernel/bpf_stats_enabled", []byte("1"), 0)
+	g.pull(anyStep) // what is slow or different the first time
+	g.usual = g.pull(anyStep)
+	return g, nil
+}
+
+func loopbackUp() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	r, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	if err := unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, r); err != nil {
+		return err
+	}
+	r.SetUint16(r.Uint16() | unix.IFF_UP)
+	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, r)
+}
+
+// loopback is the index of the loopback device: the first of each network namespace.
+const loopback = 1
+
+// joinCgroup makes a cgroup and moves this process into it: programs of the root
+// would see all that the kernel does by itself.
+func joinCgroup() string {
+	const dir = "/sys/fs/cgroup/bpfreplay"
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return ""
+	}
+	if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte("0"), 0); err != nil {
+		return ""
+	}
+	return dir
+}
+
+// Run does what the plan says with a load, and returns the effects, but for those
+// on the contents of maps: see [Changes].
+func (g *Sandbox) Run(p *Plan, maps, programs []state.Handle) effects.Sample {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	s := make(effects.Sample)
+	for _, in := range p.Inputs {
+		if fd, ok := find(s, "program", in.Program, programs); ok {
+			runOnce(s, "program "+in.Program+" run "+in.Name, fd, in.Data, in.Context)
+		}
+	}
+	for _, subject := range p.Attach {
+		if fd, ok := find(s, "program", subject.Program, programs); ok {
+			g.attachOne(s, &subject, fd)
+		}
+	}
+	for i := range p.Register {
+		ops := &p.Register[i]
+		if fd, ok := find(s, "map", ops.Map, maps); ok {
+			g.registerOne(s, ops, fd, programs)
+		}
+	}
+	return s
+}
+
+// find returns the fd of a program or map, and notes if the engine has none.
+func find(s effects.Sample, kind, name string, in []state.Handle) (int, bool) {
+	i := slices.IndexFunc(in, func(h state.Handle) bool { return h.Name == name })
+	if i < 0 {
+		s[kind+" "+name] = effects.NotLoaded
+		return 0, false
+	}
+	return in[i].FD, true
+}
+
+// runOnce runs a program by BPF_PROG_TEST_RUN.
+func runOnce(s effects.Sample, field string, fd int, data, ctx []byte) {
+	ret, out, err := bpfsys.TestRun(fd, data, ctx)
+	if err != nil {
+		s[field+" returns"] = outcome(err)
+		return
+	}
+	s[field+" returns"] = strconv.FormatUint(uint64(ret), 10)
+	if len(out) > 0 && !slices.Equal(out, data) {
+		s[field+" data"] = fmt.Sprintf("%x", out)
+	}
+}
+
+// attachOne attaches a program, pulls the trigger, and detaches it.
+func (g *Sandbox) attachOne(s effects.Sample, subject *Subject, fd int) {
+	field := "program " + subject.Program
+	before := runCount(fd)
+	a, err := g.attach(subject, fd)
+	s[field+" attached"] = outcome(err)
+	if err != nil {
+		return
+	}
+	defer a.detach()
+	wanted, others := anyStep, a.own == nil
+	if onPackets(subject.Type) {
+		wanted, others = func(st step) bool { return st.packets }, false
+	}
+	triggerWith(s, field, g, a, wanted)
+	switch n := runCount(fd) - before; {
+	case n == 0:
+	case others: // it sees what the rest of the machine does, too
+		s[field+" ran"] = "yes"
+	default:
+		s[field+" ran"] = strconv.FormatUint(n, 10)
+	}
+}
+
+// triggerWith makes what is attached run.
+func triggerWith(s effects.Sample, field string, g *Sandbox, a *attachment, wanted func(step) bool) {
+	if a.own != nil {
+		if said := a.own(); said != "" {
+			s[field+" trigger"] = said
+		}
+		return
+	}
+	var odd []string
+	for name, said := range g.pull(wanted) {
+		if said != g.usual[name] {
+			odd = append(odd, name+": "+said)
+		}
+	}
+	slices.Sort(odd)
+	if len(odd) > 0 {
+		s[field+" trigger"] = strings.Join(odd, "; ")
+	}
+}
+
+// runCount is how often a program ran since it was loaded, 0 if nobody counts.
+func runCount(fd int) uint64 {
+	info, err := bpfsys.GetProgCounts(fd)
+	if err != nil {
+		return 0
+	}
+	return info.RunCnt
+}

@@ -1,0 +1,180 @@
+package exercise
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/harness/effects"
+	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
+	"github.com/bpfreplay/bpfreplay/internal/btf"
+	"github.com/bpfreplay/bpfreplay/internal/object"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
+)
+
+// Ops is a struct_ops map. A load makes the map and the programs. Attaching
+// it fills it with their file descriptors, as libbpf does at bpf_map__attach_struct_ops,
+// and registers it: by a link (6.4), or by the filling itself.
+type Ops struct {
+	Map  string
+	Type string // the kernel's struct: "tcp_congestion_ops"
+	Link bool
+
+	values    []opsValue
+	functions []opsFunction
+}
+
+// opsValue is a member that is no function, and not zero.
+type opsValue struct {
+	member string
+	bytes  []byte
+}
+
+type opsFunction struct{ member, program string }
+
+func opsOf(o *object.Object, m *object.Map) Ops {
+	so := m.StructOps
+	ops := Ops{Map: m.Name, Type: so.Type, Link: so.Link}
+	for _, f := range so.Members {
+		ops.functions = append(ops.functions, opsFunction{f.Name, o.Functions[f.Function].Name})
+	}
+	t, err := o.BTF.Type(so.TypeID)
+	if err != nil {
+		return ops
+	}
+	for _, f := range t.Members {
+		size, err := o.BTF.SizeOf(f.Type)
+		from := int(f.BitOffset / 8)
+		if err != nil || from+int(size) > len(so.Data) {
+			continue
+		}
+		if b := so.Data[from : from+int(size)]; slices.ContainsFunc(b, func(b byte) bool { return b != 0 }) {
+			ops.values = append(ops.values, opsValue{f.Name, b})
+		}
+	}
+	return ops
+}
+
+// value is the value of the map in the layout of the kernel.
+func (ops *Ops) value(kernel *btf.Spec, fd func(program string) (int, bool)) ([]byte, error) {
+	id, err := kernel.First("bpf_struct_ops_"+ops.Type, btf.KindStruct)
+	if err != nil {
+		return nil, errNotAttached("struct %s is not in the types of vmlinux", ops.Type)
+	}
+	t, err := kernel.Type(id)
+	if err != nil {
+		return nil, err
+	}
+	value := make([]byte, t.Size)
+	data := slices.IndexFunc(t.Members, func(m btf.Member) bool { return m.Name == "data" })
+	if data < 0 {
+		return nil, errNotAttached("struct %s has no member data", t.Name)
+	}
+	inner, err := kernel.Underlying(t.Members[data].Type)
+	if err != nil {
+		return nil, err
+	}
+	place := func(member string, size int) ([]byte, error) {
+		i := slices.IndexFunc(inner.Members, func(m btf.Member) bool { return m.Name == member })
+		if i < 0 {
+			return nil, errNotAttached("struct %s has no member %s", ops.Type, member)
+		}
+		from := int(t.Members[data].BitOffset+inner.Members[i].BitOffset) / 8
+		if from+size > len(value) {
+			return nil, errNotAttached("member %s is outside of struct %s", member, ops.Type)
+		}
+		return value[from:], nil
+	}
+	for _, v := range ops.values {
+		at, err := place(v.member, len(v.bytes))
+		if err != nil {
+			return nil, err
+		}
+		copy(at, v.bytes)
+	}
+	for _, f := range ops.functions {
+		n, ok := fd(f.program)
+		if !ok {
+			continue
+		}
+		at, err := place(f.member, 8)
+		if err != nil {
+			return nil, err
+		}
+		native.PutUint64(at, uint64(n))
+	}
+	return value, nil
+}
+
+// registerOne fills and registers a struct_ops map, makes the trigger, and takes it
+// back. A map with a link keeps what it was filled with.
+func (g *Sandbox) registerOne(s effects.Sample, ops *Ops, fd int, programs []state.Handle) {
+	field := "map " + ops.Map
+	a, err := g.register(ops, fd, programs)
+	s[field+" register"] = outcome(err)
+	if err != nil {
+		return
+	}
+	defer a.detach()
+	if ops.Type == "tcp_congestion_ops" {
+		a.own = func() string { return "tcp: " + connection(ops.name()) }
+	}
+	before := make(map[int]uint64)
+	for _, h := range programs {
+		before[h.FD] = runCount(h.FD)
+	}
+	triggerWith(s, field, g, a, anyStep)
+	for _, h := range programs {
+		if n := runCount(h.FD) - before[h.FD]; n > 0 {
+			s[field+" ran "+h.Name] = strconv.FormatUint(n, 10)
+		}
+	}
+}
+
+// name is the member name of the struct, by which it is chosen.
+func (ops *Ops) name() string {
+	for _, v := range ops.values {
+		if v.member == "name" {
+			return bpfsys.CString(v.bytes)
+		}
+	}
+	return ""
+}
+
+func (g *Sandbox) register(ops *Ops, fd int, programs []state.Handle) (*attachment, error) {
+	kernel, err := g.types()
+	if err != nil {
+		return nil, err
+	}
+	value, err := ops.value(kernel, func(program string) (int, bool) {
+		i := slices.IndexFunc(programs, func(h state.Handle) bool { return h.Name == program })
+		if i < 0 {
+			return 0, false
+		}
+		return programs[i].FD, true
+	})
+	if err != nil {
+		return nil, err
+	}
+	key := make([]byte, 4)
+	err = element(bpfsys.MapUpdateElem, fd, key, value)
+	// EBUSY: the engine has filled it.
+	if err != nil && !(ops.Link && errors.Is(err, unix.EBUSY)) {
+		return nil, fmt.Errorf("fill: %w", err)
+	}
+	if ops.Link {
+		return link(fd, 0, uapi.AttachStructOps, 0)
+	}
+	return &attachment{undo: func() { _ = element(bpfsys.MapDeleteElem, fd, key, nil) }}, nil
+}
+
+func element(cmd bpfsys.Cmd, fd int, key, value []byte) error {
+	var m bpfsys.Memory
+	defer m.Release()
+	_, err := bpfsys.Call(cmd, &bpfsys.ElemAttr{MapFD: uint32(fd), Key: m.At(key), Value: m.At(value)})
+	return err
+}

@@ -1,0 +1,82 @@
+package exercise
+
+import (
+	"debug/elf"
+	"encoding/binary"
+	"runtime"
+
+	"github.com/bpfreplay/bpfreplay/internal/arch"
+)
+
+// tiny is a program that calls a function and ends with status 0: what the
+// trigger executes, and where uprobes are put.
+type tiny struct {
+	code []byte
+	// function is where the function is in the code, in bytes.
+	function uint64
+}
+
+var tinyCode = map[string]tiny{
+	"amd64": {[]byte{
+		0xe8, 10, 0, 0, 0, // call function
+		0x31, 0xff, // xor edi, edi
+		0xb8, 60, 0, 0, 0, // mov eax, exit
+		0x0f, 0x05, // syscall
+		0x90,
+		0x31, 0xc0, // function: xor eax, eax
+		0xc3, // ret
+	}, 15},
+	"arm64": {[]byte{
+		0x04, 0, 0, 0x94, // bl function
+		0, 0, 0x80, 0xd2, // mov x0, 0
+		0xa8, 0x0b, 0x80, 0xd2, // mov x8, exit
+		0x01, 0, 0, 0xd4, // svc 0
+		0xe1, 0x03, 0x01, 0xaa, // function: mov x1, x1
+		0xc0, 0x03, 0x5f, 0xd6, // ret
+	}, 16},
+	"riscv64": {[]byte{
+		0xef, 0, 0, 0x01, // jal ra, function
+		0x13, 0x05, 0, 0, // li a0, 0
+		0x93, 0x08, 0xd0, 0x05, // li a7, exit
+		0x73, 0, 0, 0, // ecall
+		0x13, 0, 0, 0, // function: nop
+		0x67, 0x80, 0, 0, // ret
+	}, 16},
+}
+
+// Offsets in the file, in bytes.
+const (
+	tinyHeaders = 64 + 56 // file header, one program header
+	tinyBase    = 0x400000
+)
+
+// tinyFunction is where the function is in the file.
+func tinyFunction() uint64 { return tinyHeaders + tinyCode[runtime.GOARCH].function }
+
+// tinyELF is the program as a file, nil where there is none for the processor.
+func tinyELF() []byte {
+	t, ok := tinyCode[runtime.GOARCH]
+	of, known := arch.Find(runtime.GOARCH)
+	if !ok || !known {
+		return nil
+	}
+	le := binary.LittleEndian
+	b := append([]byte(elf.ELFMAG), byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), byte(elf.EV_CURRENT))
+	b = append(b, make([]byte, 9)...)
+	b = le.AppendUint16(b, uint16(elf.ET_EXEC))
+	b = le.AppendUint16(b, uint16(of.Machine))
+	b = le.AppendUint32(b, uint32(elf.EV_CURRENT))
+	b = le.AppendUint64(b, tinyBase+tinyHeaders) // entry
+	b = le.AppendUint64(b, 64)                   // program headers
+	b = append(b, make([]byte, 12)...)           // no section headers, no flags
+	for _, v := range []uint16{64, 56, 1, 64, 0, 0} {
+		b = le.AppendUint16(b, v)
+	}
+	b = le.AppendUint32(b, uint32(elf.PT_LOAD))
+	b = le.AppendUint32(b, uint32(elf.PF_R|elf.PF_X))
+	size := uint64(tinyHeaders + len(t.code))
+	for _, v := range []uint64{0, tinyBase, tinyBase, size, size, 0x10000} {
+		b = le.AppendUint64(b, v)
+	}
+	return append(b, t.code...)
+}

@@ -1,0 +1,305 @@
+package exercise
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
+)
+
+// The trigger is a fixed list of system calls, by which programs that are attached
+// to something get to run. All are made by one thread, one after the other.
+
+// step is one of them. What it says is the same each time if no program
+// interferes.
+type step struct {
+	name    string
+	packets bool // something is sent
+	do      func(*Sandbox) string
+}
+
+var steps = []step{
+	{"getpid", false, func(*Sandbox) string { return outcome(pid()) }},
+	{"nanosleep", false, func(*Sandbox) string { return outcome(unix.Nanosleep(&unix.Timespec{Nsec: 1000}, nil)) }},
+	{"open /dev/null", false, func(*Sandbox) string { return outcome(openNull()) }},
+	{"open a file that is not there", false, func(*Sandbox) string { return outcome(openNothing()) }},
+	{"create and unlink", false, func(g *Sandbox) string { return outcome(g.createUnlink()) }},
+	{"pipe", false, func(*Sandbox) string { return outcome(pipe()) }},
+	{"kill with no signal", false, func(*Sandbox) string { return outcome(unix.Kill(unix.Getpid(), 0)) }},
+	{"touch a page", false, func(*Sandbox) string { return outcome(touch()) }},
+	{"sysctl", false, func(*Sandbox) string { return outcome(sysctl()) }},
+	{"udp4", true, func(*Sandbox) string {
+		return datagram(unix.AF_INET, &unix.SockaddrInet4{Port: udpPort, Addr: loopback4})
+	}},
+	{"udp6", true, func(*Sandbox) string {
+		return datagram(unix.AF_INET6, &unix.SockaddrInet6{Port: udpPort, Addr: loopback6})
+	}},
+	{"tcp", true, func(*Sandbox) string { return connection("") }},
+	{"exec", false, func(g *Sandbox) string { return outcome(g.exec()) }},
+}
+
+// pull makes the wanted steps of the trigger, and returns what each of them says.
+func (g *Sandbox) pull(wanted func(step) bool) map[string]string {
+	said := make(map[string]string)
+	for _, s := range steps {
+		if wanted(s) {
+			said[s.name] = s.do(g)
+		}
+	}
+	return said
+}
+
+func anyStep(step) bool { return true }
+
+// onPackets: programs of these types see packets and sockets, and nothing else.
+func onPackets(progType uapi.ProgType) bool {
+	switch progType {
+	case uapi.ProgSchedCls, uapi.ProgXDP, uapi.ProgCgroupSkb, uapi.ProgCgroupSock, uapi.ProgSockOps, uapi.ProgCgroupSockAddr, uapi.ProgFlowDissector,
+		uapi.ProgCgroupSockopt, uapi.ProgSkLookup, uapi.ProgNetfilter:
+		return true
+	}
+	return false
+}
+
+// outcome is an errno or "ok".
+func outcome(err error) string {
+	if err == nil {
+		return "ok"
+	}
+	var e syscall.Errno
+	if !errors.As(err, &e) {
+		return err.Error()
+	}
+	if name := unix.ErrnoName(e); name != "" {
+		return name
+	}
+	return fmt.Sprintf("errno %d", int(e)) // ENOTSUPP is 524, and has no name outside the kernel
+}
+
+func pid() error {
+	_, err := unix.Getpgid(unix.Getpid())
+	return err
+}
+
+func openNull() error {
+	fd, err := unix.Openat(unix.AT_FDCWD, "/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	_, err = unix.Write(fd, payload)
+	return err
+}
+
+// openNothing reports whether the kernel answers ENOENT.
+func openNothing() error {
+	fd, err := unix.Openat(unix.AT_FDCWD, "/bpfreplay-no-such-file", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err == nil {
+		unix.Close(fd)
+	}
+	return err
+}
+
+func (g *Sandbox) createUnlink() error {
+	path := filepath.Join(g.dir, "file")
+	fd, err := unix.Openat(unix.AT_FDCWD, path, unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return err
+	}
+	unix.Close(fd)
+	return unix.Unlink(path)
+}
+
+func pipe() error {
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		return err
+	}
+	defer unix.Close(p[0])
+	defer unix.Close(p[1])
+	if _, err := unix.Write(p[1], payload); err != nil {
+		return err
+	}
+	_, err := unix.Read(p[0], make([]byte, len(payload)))
+	return err
+}
+
+func touch() error {
+	b, err := unix.Mmap(-1, 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	if err != nil {
+		return err
+	}
+	b[0] = 1
+	return unix.Munmap(b)
+}
+
+func sysctl() error {
+	fd, err := unix.Openat(unix.AT_FDCWD, "/proc/sys/kernel/ostype", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	_, err = unix.Read(fd, make([]byte, 16))
+	return err
+}
+
+// exec runs the tiny program, which ends at once with status 0.
+func (g *Sandbox) exec() error {
+	pid, err := syscall.ForkExec(g.tiny, []string{"tiny"}, &syscall.ProcAttr{Env: []string{}})
+	if err != nil {
+		return err
+	}
+	var status unix.WaitStatus
+	for {
+		_, err = unix.Wait4(pid, &status, 0, nil)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	if err == nil && status != 0 {
+		return fmt.Errorf("status %#x", uint32(status))
+	}
+	return err
+}
+
+// Ports on the loopback device. That of TCP is one that selftests look for.
+const (
+	udpPort = 17171
+	tcpPort = 7777
+)
+
+var (
+	loopback4 = [4]byte{127, 0, 0, 1}
+	loopback6 = [16]byte{15: 1}
+)
+
+// packetWait is how long a packet on the loopback device may take. It is there
+// when the call that sends it returns, but for a kernel thread that has the rest of
+// the work.
+const packetWait = 10 * time.Millisecond
+
+// arrives waits until there is something to read.
+func arrives(fd int) bool {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	for {
+		n, err := unix.Poll(fds, int(packetWait/time.Millisecond))
+		if !errors.Is(err, unix.EINTR) {
+			return err == nil && n > 0
+		}
+	}
+}
+
+const socketFlags = unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK
+
+// datagram sends a packet to itself, and reports what becomes of it.
+func datagram(family int, to unix.Sockaddr) string {
+	receiver, err := unix.Socket(family, unix.SOCK_DGRAM|socketFlags, 0)
+	if err != nil {
+		return "socket " + outcome(err)
+	}
+	defer unix.Close(receiver)
+	return datagramTo(receiver, family, to)
+}
+
+// datagramTo sends a packet to a socket that has no address yet.
+func datagramTo(receiver, family int, to unix.Sockaddr) string {
+	if err := unix.Bind(receiver, to); err != nil {
+		return "bind " + outcome(err)
+	}
+	sender, err := unix.Socket(family, unix.SOCK_DGRAM|socketFlags, 0)
+	if err != nil {
+		return "socket " + outcome(err)
+	}
+	defer unix.Close(sender)
+	if err := unix.Sendto(sender, payload, 0, to); err != nil {
+		return "sendto " + outcome(err)
+	}
+	if err := unix.Connect(sender, to); err != nil {
+		return "connect " + outcome(err)
+	}
+	if _, err := unix.Getpeername(sender); err != nil {
+		return "getpeername " + outcome(err)
+	}
+	if _, err := unix.GetsockoptInt(receiver, unix.SOL_SOCKET, unix.SO_TYPE); err != nil {
+		return "getsockopt " + outcome(err)
+	}
+	if err := unix.SetsockoptInt(receiver, unix.SOL_SOCKET, unix.SO_PRIORITY, 1); err != nil {
+		return "setsockopt " + outcome(err)
+	}
+	if !arrives(receiver) {
+		return "lost"
+	}
+	buf := make([]byte, 2*len(payload))
+	n, _, err := unix.Recvfrom(receiver, buf, 0)
+	if err != nil {
+		return "recvfrom " + outcome(err)
+	}
+	return fmt.Sprintf("received %q", buf[:n])
+}
+
+// connection makes a connection to itself and sends a few bytes. Congestion is
+// controlled as named, or in the usual way.
+func connection(control string) string {
+	to := &unix.SockaddrInet4{Port: tcpPort, Addr: loopback4}
+	listener, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|socketFlags, 0)
+	if err != nil {
+		return "socket " + outcome(err)
+	}
+	defer unix.Close(listener)
+	if err := unix.SetsockoptInt(listener, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+		return "setsockopt " + outcome(err)
+	}
+	if err := unix.Bind(listener, to); err != nil {
+		return "bind " + outcome(err)
+	}
+	if err := unix.Listen(listener, 1); err != nil {
+		return "listen " + outcome(err)
+	}
+	client, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|socketFlags, 0)
+	if err != nil {
+		return "socket " + outcome(err)
+	}
+	defer unix.Close(client)
+	// It ends with a reset: nothing of it stays in the kernel to send later.
+	if err := unix.SetsockoptLinger(client, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
+		return "setsockopt " + outcome(err)
+	}
+	if control != "" {
+		if err := unix.SetsockoptString(client, unix.IPPROTO_TCP, unix.TCP_CONGESTION, control); err != nil {
+			return "congestion control " + outcome(err)
+		}
+	}
+	if err := unix.Connect(client, to); err != nil && !errors.Is(err, unix.EINPROGRESS) {
+		return "connect " + outcome(err)
+	}
+	if !arrives(listener) {
+		e, err := unix.GetsockoptInt(client, unix.SOL_SOCKET, unix.SO_ERROR)
+		if err != nil || e == 0 {
+			return "no connection"
+		}
+		return "no connection " + outcome(unix.Errno(e))
+	}
+	server, _, err := unix.Accept4(listener, socketFlags)
+	if err != nil {
+		return "accept " + outcome(err)
+	}
+	defer unix.Close(server)
+	if _, err := unix.Write(client, payload); err != nil {
+		return "write " + outcome(err)
+	}
+	if !arrives(server) {
+		return "lost"
+	}
+	buf := make([]byte, 2*len(payload))
+	n, err := unix.Read(server, buf)
+	if err != nil {
+		return "read " + outcome(err)
+	}
+	return fmt.Sprintf("received %q", buf[:n])
+}
