@@ -20,6 +20,8 @@ import (
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
+	"github.com/bpfreplay/bpfreplay/harness/compare"
+	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 	"github.com/bpfreplay/bpfreplay/internal/emit"
@@ -32,8 +34,6 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader"
 	"github.com/bpfreplay/bpfreplay/suites"
 	"github.com/bpfreplay/bpfreplay/vmimage"
-	"github.com/bpfreplay/bpfreplay/harness/compare"
-	"github.com/bpfreplay/bpfreplay/harness/enginename"
 )
 
 // inGuest names the directory with the modules and an object, in a guest.
