@@ -59,7 +59,7 @@ func verdictOf(p *result.PairReport) string {
 	var fields []string
 	for _, d := range p.Differences {
 		field := strings.ReplaceAll(strings.NewReplacer(",", "_", "+", "_", "#", "_").Replace(d.Field), " ", "_")
-		if d.ExplainedBy == "" && !slices.Contains(fields, field) {
+		if len(d.ExplainedBy) == 0 && !slices.Contains(fields, field) {
 			fields = append(fields, field)
 		}
 	}

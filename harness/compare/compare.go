@@ -25,10 +25,9 @@ type Difference struct {
 	Field string `json:"field"` // "map .rodata frozen", "program handle_exec insns"
 	A     string `json:"a"`     // short and printable
 	B     string `json:"b"`
-	// ExplainedBy is the ID of the rule that predicts the difference, empty if
-	// none does. A listing may take several: "local-type-id, kfunc-address".
-	// See [Reason].
-	ExplainedBy string `json:"explained_by"`
+	// ExplainedBy are the rules that predict the difference, by ID; none if none does. A
+	// listing may take several.
+	ExplainedBy RuleIDs `json:"explained_by"`
 	// Detail is a unified diff of listings and types.
 	Detail string `json:"detail,omitempty"`
 }

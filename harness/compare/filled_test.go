@@ -10,14 +10,14 @@ import (
 
 func TestFollowing(t *testing.T) {
 	found := []Difference{
-		{Field: "map first contents", ExplainedBy: "struct-ops-filled"},
-		{Field: "map second contents", ExplainedBy: "struct-ops-mixed"},
+		{Field: "map first contents", ExplainedBy: RuleIDs{"struct-ops-filled"}},
+		{Field: "map second contents", ExplainedBy: RuleIDs{"struct-ops-mixed"}},
 		{Field: "program run tag"},
 	}
-	assert.Equal(t, Following("map second ran init", found), "struct-ops-mixed")
-	assert.Equal(t, Following("map second contents after trigger", found), "struct-ops-mixed")
+	assert.Equal(t, Following("map second ran init", found).String(), "struct-ops-mixed")
+	assert.Equal(t, Following("map second contents after trigger", found).String(), "struct-ops-mixed")
 	for _, effect := range []string{"map second register", "map second trigger", "map first ran init", "map secondary ran init", "program run ran", "map"} {
-		assert.Equal(t, Following(effect, found), "", effect)
+		assert.Equal(t, Following(effect, found).String(), "", effect)
 	}
 }
 

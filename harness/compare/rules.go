@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -72,19 +73,31 @@ func FindRule(id string) (Rule, bool) {
 	return rules[i], true
 }
 
-// RuleIDs are the rules of a [Difference.ExplainedBy], none if it is empty.
-func RuleIDs(explainedBy string) []string {
-	if explainedBy == "" {
-		return nil
-	}
-	return strings.Split(explainedBy, separator)
+// RuleIDs are rules that explain a difference together.
+type RuleIDs []string
+
+// String has the IDs with commas between them.
+func (ids RuleIDs) String() string { return strings.Join(ids, ", ") }
+
+// MarshalJSON writes a list, an empty one if there is no rule.
+func (ids RuleIDs) MarshalJSON() ([]byte, error) {
+	return json.Marshal(append([]string{}, ids...))
 }
 
-// Reason reports why a difference is explained: the reasons of all rules in a
-// [Difference.ExplainedBy].
-func Reason(explainedBy string) string {
+// UnmarshalJSON reads a list, and what reports had before: text with commas.
+func (ids *RuleIDs) UnmarshalJSON(b []byte) error {
+	var text string
+	if json.Unmarshal(b, &text) != nil {
+		return json.Unmarshal(b, (*[]string)(ids))
+	}
+	*ids = strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
+	return nil
+}
+
+// Reason is why rules explain a difference.
+func Reason(ids ...string) string {
 	var reasons []string
-	for _, id := range RuleIDs(explainedBy) {
+	for _, id := range ids {
 		if r, ok := FindRule(id); ok && !slices.Contains(reasons, r.Reason) {
 			reasons = append(reasons, r.Reason)
 		}
@@ -94,22 +107,24 @@ func Reason(explainedBy string) string {
 
 // Following returns the ID of the rule that explains a difference from which an
 // effect follows, "map ops ran init". found are the differences between the states.
-func Following(effect string, found []Difference) string {
+func Following(effect string, found []Difference) RuleIDs {
 	for _, d := range found {
-		r, ok := FindRule(d.ExplainedBy)
+		if len(d.ExplainedBy) != 1 {
+			continue
+		}
+		r, ok := FindRule(d.ExplainedBy[0])
 		subject := strings.Join(strings.SplitAfterN(d.Field, " ", 3)[:2], "")
 		rest, of := strings.CutPrefix(effect, subject)
 		if ok && of && slices.ContainsFunc(r.Effects, func(e string) bool { return strings.HasPrefix(rest, e) }) {
-			return r.ID
+			return d.ExplainedBy
 		}
 	}
-	return ""
+	return nil
 }
 
 // UnusedRules returns the rules that explained nothing although engines holds a
-// pair that they are for. used are the values of [Difference.ExplainedBy].
+// pair that they are for.
 func UnusedRules(used, engines []string) []Rule {
-	used = strings.Split(strings.Join(used, separator), separator)
 	var unused []Rule
 	for _, r := range rules {
 		if !slices.Contains(used, r.ID) && r.concerns(engines) {
@@ -148,15 +163,15 @@ func (r *Rule) isFor(left, right string) bool {
 	return left != right && r.Left.has(left) && r.Right.has(right) && !(enginename.Ours(left) && enginename.Ours(right))
 }
 
-// explain returns the ID of the first rule that predicts the difference in the
-// field pattern, "" if none does.
-func explain(pattern string, a, b side) string {
+// explain returns the first rule that predicts the difference in the field pattern, or
+// all that predict one of listings; none if none does.
+func explain(pattern string, a, b side) RuleIDs {
 	if pattern == insnsField && a.f != nil && b.f != nil {
 		ids, ok := explainInsns(a, b, a.f, b.f)
 		if !ok {
-			return ""
+			return nil
 		}
-		return strings.Join(ids, separator)
+		return ids
 	}
 	for i := range rules {
 		r := &rules[i]
@@ -164,10 +179,10 @@ func explain(pattern string, a, b side) string {
 			continue
 		}
 		if left, right, ok := r.sides(a, b); ok && r.match(left, right) {
-			return r.ID
+			return RuleIDs{r.ID}
 		}
 	}
-	return ""
+	return nil
 }
 
 // sides reports whether the rule is about these two states, and which is which.
@@ -672,7 +687,6 @@ const (
 	flagMmapable = 1 << 10 // BPF_F_MMAPABLE
 	kconfig      = ".kconfig"
 	insnsField   = "function * insns"
-	separator    = ", " // between the IDs of several rules
 )
 
 func programsThatHold(s *state.State, mapName string) int {

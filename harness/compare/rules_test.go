@@ -906,7 +906,7 @@ func (test ruleTest) run(change func(s *scenario), swap bool) (string, bool) {
 	if i < 0 {
 		return "", false
 	}
-	return found[i].ExplainedBy, true
+	return found[i].ExplainedBy.String(), true
 }
 
 func TestRules(t *testing.T) {
@@ -958,11 +958,11 @@ func TestOnlyFunctionTag(t *testing.T) {
 	}
 	found := compare("ff")
 	assert.Equal(t, len(found), 1)
-	assert.Equal(t, found[0].ExplainedBy, "tag-map-index")
+	assert.Equal(t, found[0].ExplainedBy.String(), "tag-map-index")
 	found = compare("ee")
 	assert.Equal(t, len(found), 2)
 	assert.Equal(t, found[1].Field, "program run function_tag")
-	assert.Equal(t, found[1].ExplainedBy, "")
+	assert.Equal(t, found[1].ExplainedBy.String(), "")
 }
 
 func TestRulesAreDocumented(t *testing.T) {

@@ -266,7 +266,7 @@ func disagreements(c *result.CaseReport) []Disagreement {
 	}
 	for _, p := range c.Verdicts {
 		for _, d := range p.Differences {
-			if d.ExplainedBy == "" {
+			if len(d.ExplainedBy) == 0 {
 				list = append(list, Disagreement{A: p.A, B: p.B, Field: fieldOf(d)})
 			}
 		}

@@ -42,7 +42,7 @@ func notFrozen(o *random.Object) []compare.Difference {
 	for _, v := range o.Vars {
 		if strings.HasPrefix(v.Section, ".rodata") {
 			return []compare.Difference{
-				{Field: "map .bss name", A: "x", B: "y", ExplainedBy: "some-rule"},
+				{Field: "map .bss name", A: "x", B: "y", ExplainedBy: compare.RuleIDs{"some-rule"}},
 				{Field: "map " + v.Section + " frozen", A: "true", B: "false"},
 			}
 		}

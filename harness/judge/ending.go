@@ -47,34 +47,44 @@ func Fields(id string) []string {
 	return r.Fields
 }
 
-// Reason is the reason of a rule for explained differences.
-func Reason(id string) string {
-	if r, ok := loadRules[id]; ok {
-		return r.reason
+// Reason is why rules for explained differences explain one.
+func Reason(ids ...string) string {
+	if len(ids) == 1 {
+		if r, ok := loadRules[ids[0]]; ok {
+			return r.reason
+		}
 	}
-	return compare.Reason(id)
+	return compare.Reason(ids...)
+}
+
+// rule is that one, or none.
+func rule(id string) compare.RuleIDs {
+	if id == "" {
+		return nil
+	}
+	return compare.RuleIDs{id}
 }
 
 func (j *Judge) refusals(c *suite.Case, a, b *wire.Load) []compare.Difference {
 	out := []compare.Difference{}
 	why, detail := j.known(c, a, b)
 	if a.Result != b.Result {
-		return append(out, compare.Difference{Field: result.FieldLoad, A: Outcome(a), B: Outcome(b), ExplainedBy: why, Detail: detail})
+		return append(out, compare.Difference{Field: result.FieldLoad, A: Outcome(a), B: Outcome(b), ExplainedBy: rule(why), Detail: detail})
 	}
 	if why == "" && (callsZero(a, b) || callsZero(b, a)) {
 		why = ruleZero
 	}
 	if a.Errno != b.Errno && a.Errno != "" && b.Errno != "" {
-		d := compare.Difference{Field: result.FieldErrno, A: a.Errno, B: b.Errno, ExplainedBy: why, Detail: detail}
+		d := compare.Difference{Field: result.FieldErrno, A: a.Errno, B: b.Errno, ExplainedBy: rule(why), Detail: detail}
 		if inventsESRCH(a, b) || inventsESRCH(b, a) {
-			d.ExplainedBy = ruleESRCH
+			d.ExplainedBy = rule(ruleESRCH)
 		}
 		out = append(out, d)
 	}
 	if x, y := bpfsys.LastLine(a.Log), bpfsys.LastLine(b.Log); x != y && x != "" && y != "" {
-		d := compare.Difference{Field: result.FieldLog, A: x, B: y, ExplainedBy: why, Detail: detail}
+		d := compare.Difference{Field: result.FieldLog, A: x, B: y, ExplainedBy: rule(why), Detail: detail}
 		if sameSaid(x, y) && !(enginename.Ours(a.Engine) && enginename.Ours(b.Engine)) {
-			d.ExplainedBy, d.Detail = ruleWords, ""
+			d.ExplainedBy, d.Detail = rule(ruleWords), ""
 		}
 		out = append(out, d)
 	}

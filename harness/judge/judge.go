@@ -162,7 +162,7 @@ func (j *Judge) Pair(c *suite.Case, a, b *wire.Load) result.PairReport {
 	p.Verdict = result.Equal
 	for i := range p.Differences {
 		d := &p.Differences[i]
-		if d.ExplainedBy == "" {
+		if len(d.ExplainedBy) == 0 {
 			p.Verdict = result.Different
 			return p
 		}
@@ -200,8 +200,8 @@ func (j *Judge) states(a, b *wire.Load) []compare.Difference {
 		})
 	}
 	for _, d := range out {
-		if d.ExplainedBy != "" {
-			j.Used[d.ExplainedBy] = true
+		for _, id := range d.ExplainedBy {
+			j.Used[id] = true
 		}
 	}
 	return out

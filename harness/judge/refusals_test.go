@@ -36,7 +36,7 @@ func TestRefusals(t *testing.T) {
 		p := j.Pair(&suite.Case{Known: map[string]string{"libbpf-light": "a limit"}}, test.a, test.b)
 		assert.Equal(t, p.Verdict, test.verdict, name)
 		if test.by != "" {
-			assert.Equal(t, p.Differences[0].ExplainedBy, test.by, name)
+			assert.Equal(t, p.Differences[0].ExplainedBy.String(), test.by, name)
 			assert.Assert(t, Reason(test.by) != "")
 		}
 	}

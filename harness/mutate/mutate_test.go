@@ -122,7 +122,7 @@ func TestJudge(t *testing.T) {
 	explained := func(fields ...string) []compare.Difference {
 		list := differs(fields...)
 		for i := range list {
-			list[i].ExplainedBy = "some-rule"
+			list[i].ExplainedBy = compare.RuleIDs{"some-rule"}
 		}
 		return list
 	}

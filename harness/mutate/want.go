@@ -108,17 +108,17 @@ func (w *Want) field(f *Found) (Outcome, string) {
 		d := &f.Differences[i]
 		switch {
 		case !Match(w.Field, d.Field):
-		case d.ExplainedBy == "":
+		case len(d.ExplainedBy) == 0:
 			return w.others(f, show(d))
 		default:
-			hidden = d.ExplainedBy
+			hidden = d.ExplainedBy.String()
 		}
 	}
 	if hidden != "" {
 		return Hidden, fmt.Sprintf("%s is explained by %s", w.Field, hidden)
 	}
 	for i := range f.Differences {
-		if d := &f.Differences[i]; d.ExplainedBy == "" {
+		if d := &f.Differences[i]; len(d.ExplainedBy) == 0 {
 			return Misnamed, show(d)
 		}
 	}
@@ -137,7 +137,7 @@ func (w *Want) others(f *Found, told string) (Outcome, string) {
 func (w *Want) stray(f *Found) string {
 	for i := range f.Differences {
 		d := &f.Differences[i]
-		if d.ExplainedBy != "" || w.Field != "" && Match(w.Field, d.Field) ||
+		if len(d.ExplainedBy) > 0 || w.Field != "" && Match(w.Field, d.Field) ||
 			slices.ContainsFunc(slices.Concat(w.Also, consequences), func(p string) bool { return Match(p, d.Field) }) {
 			continue
 		}

@@ -437,7 +437,7 @@ func (m *mutator) fired(c *suite.Case, plain []wire.Load) {
 				continue
 			}
 			for _, d := range p.Differences {
-				for _, id := range compare.RuleIDs(d.ExplainedBy) {
+				for _, id := range d.ExplainedBy {
 					m.rule(id, c).Fired++
 					seen[id] = true
 				}
@@ -479,7 +479,7 @@ func (m *mutator) aim(c *suite.Case, field string, without, with []compare.Diffe
 	about := func(id string) bool { return slices.Contains(judge.Fields(id), field) }
 	for _, id := range rulesOf(without) {
 		gone := slices.ContainsFunc(without, func(d compare.Difference) bool {
-			return slices.Contains(compare.RuleIDs(d.ExplainedBy), id) && unexplained(with, d.Field)
+			return slices.Contains(d.ExplainedBy, id) && unexplained(with, d.Field)
 		})
 		if !gone && !about(id) {
 			continue
@@ -494,14 +494,14 @@ func (m *mutator) aim(c *suite.Case, field string, without, with []compare.Diffe
 
 // unexplained reports whether the field differs, and no rule explains it.
 func unexplained(list []compare.Difference, field string) bool {
-	return slices.ContainsFunc(list, func(d compare.Difference) bool { return d.Field == field && d.ExplainedBy == "" })
+	return slices.ContainsFunc(list, func(d compare.Difference) bool { return d.Field == field && len(d.ExplainedBy) == 0 })
 }
 
 // rulesOf are the rules that explain these differences.
 func rulesOf(list []compare.Difference) []string {
 	var ids []string
 	for _, d := range list {
-		ids = append(ids, compare.RuleIDs(d.ExplainedBy)...)
+		ids = append(ids, d.ExplainedBy...)
 	}
 	slices.Sort(ids)
 	return slices.Compact(ids)
@@ -605,7 +605,7 @@ func (m *mutator) hidden(c *suite.Case, f *mutate.Found, change mutate.Change, e
 		if !mutate.Match(change.Want.Field, d.Field) {
 			continue
 		}
-		for _, id := range compare.RuleIDs(d.ExplainedBy) {
+		for _, id := range d.ExplainedBy {
 			if u := m.rule(id, c); !slices.Contains(u.Hidden, name) {
 				u.Hidden = append(u.Hidden, name)
 				result.Against = append(result.Against, Against{Engine: engine, Outcome: mutate.Hidden, Text: where})
@@ -657,7 +657,7 @@ func (m *mutator) ending(c *suite.Case, what, field string, plain []wire.Load, i
 		p := j.Pair(c, other, changed)
 		told := slices.Clone(expected)
 		for _, d := range p.Differences {
-			if d.ExplainedBy == "" {
+			if len(d.ExplainedBy) == 0 {
 				told = append(told, fmt.Sprintf("%s: %s, not %s", d.Field, d.B, d.A))
 			}
 		}

@@ -36,7 +36,7 @@ func (t *Text) FuzzSummary(r *fuzz.Report, again func(index uint64) string) {
 		p("object %d: %s", f.Index, f.What)
 		for _, v := range f.Case.Verdicts {
 			for _, d := range v.Differences {
-				if d.ExplainedBy == "" {
+				if len(d.ExplainedBy) == 0 {
 					p("    %s: %s %s, %s %s", d.Field, v.A, d.A, v.B, d.B)
 				}
 			}

@@ -386,17 +386,18 @@ func (p *page) rules(r *result.Report) {
 	for i := range r.Cases {
 		for _, v := range r.Cases[i].Verdicts {
 			for _, d := range v.Differences {
-				if d.ExplainedBy == "" {
+				if len(d.ExplainedBy) == 0 {
 					continue
 				}
-				rule := byID[d.ExplainedBy]
+				by := d.ExplainedBy.String()
+				rule := byID[by]
 				if rule == nil {
-					rule = &rulePage{ID: d.ExplainedBy, Anchor: ruleAnchor(d.ExplainedBy), Reason: judge.Reason(d.ExplainedBy)}
-					byID[d.ExplainedBy] = rule
+					rule = &rulePage{ID: by, Anchor: ruleAnchor(by), Reason: judge.Reason(d.ExplainedBy...)}
+					byID[by] = rule
 					p.Rules = append(p.Rules, rule)
 				}
 				rule.N++
-				if d.ExplainedBy == result.RuleKnown && !slices.Contains(rule.More, d.Detail) {
+				if by == result.RuleKnown && !slices.Contains(rule.More, d.Detail) {
 					rule.More = append(rule.More, d.Detail)
 				}
 				if !slices.Contains(rule.Cases, p.Cases[i]) {

@@ -42,7 +42,7 @@ func pairOf(b string, v result.Verdict, differences ...compare.Difference) resul
 // changedReport has a case of each kind.
 func changedReport() *result.Report {
 	frozen := compare.Difference{Field: "map .rodata frozen", A: "true", B: "false"}
-	named := compare.Difference{Field: "map .data name", A: ".data", B: "obj.data", ExplainedBy: "subprogram-order"}
+	named := compare.Difference{Field: "map .data name", A: ".data", B: "obj.data", ExplainedBy: compare.RuleIDs{"subprogram-order"}}
 	return &result.Report{
 		Suite: "kernel", Source: "linux-source-7.2 7.2.13-1", Engines: []string{"direct", "trace", "replay"},
 		Kernel:   result.KernelReport{Name: "6.12", Release: "6.12.117"},
@@ -135,7 +135,7 @@ func TestHTMLNasty(t *testing.T) {
 	r.Engines, r.Versions = []string{markup}, map[string]string{markup: markup}
 	r.Baseline = &result.BaselineReport{File: markup, Source: markup, Changes: []result.Change{{Case: markup, What: markup, Was: markup, Is: markup, Worse: true}}, Reasons: map[string]string{markup: markup}}
 	known := c.Verdicts[0]
-	known.Differences = []compare.Difference{{Field: markup, A: markup, B: markup, ExplainedBy: markup, Detail: markup}}
+	known.Differences = []compare.Difference{{Field: markup, A: markup, B: markup, ExplainedBy: compare.RuleIDs{markup}, Detail: markup}}
 	c.Verdicts = append(c.Verdicts, known)
 
 	one, err := kernelPage(r, ".")

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bpfreplay/bpfreplay/harness/compare"
 	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/harness/judge"
 	"github.com/bpfreplay/bpfreplay/harness/result"
@@ -444,25 +445,27 @@ func countPairs(reports ...*result.Report) []pairCount {
 // rules lists the rules that explained differences, each with its reason.
 func (t *Text) rules(r *result.Report) {
 	count := make(map[string]int)
-	var order []string
+	var order []compare.RuleIDs
 	for _, c := range r.Cases {
 		for _, p := range c.Verdicts {
 			for _, d := range p.Differences {
-				if d.ExplainedBy == "" {
+				if len(d.ExplainedBy) == 0 {
 					continue
 				}
-				if count[d.ExplainedBy] == 0 {
+				by := d.ExplainedBy.String()
+				if count[by] == 0 {
 					order = append(order, d.ExplainedBy)
 				}
-				count[d.ExplainedBy]++
+				count[by]++
 			}
 		}
 	}
 	if len(order) > 0 {
 		fmt.Fprintln(t.W, "explained differences:")
 	}
-	for _, id := range order {
-		fmt.Fprintf(t.W, "  %-22s %4d×  %s\n", id, count[id], judge.Reason(id))
+	for _, ids := range order {
+		by := ids.String()
+		fmt.Fprintf(t.W, "  %-22s %4d×  %s\n", by, count[by], judge.Reason(ids...))
 	}
 	for _, id := range r.UnusedRules {
 		fmt.Fprintf(t.W, "  %-22s    0×  not needed by any case on this kernel\n", id)

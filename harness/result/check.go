@@ -69,7 +69,7 @@ func caseOf(run *KernelRun, name string) *CaseReport {
 func differ(c *CaseReport) bool {
 	for _, p := range c.Verdicts {
 		for i := range p.Differences {
-			if d := &p.Differences[i]; d.ExplainedBy == "" && d.Field != FieldLoad && d.Field != FieldErrno {
+			if d := &p.Differences[i]; len(d.ExplainedBy) == 0 && d.Field != FieldLoad && d.Field != FieldErrno {
 				return true
 			}
 		}

@@ -95,12 +95,13 @@ func (c *CaseReport) difference(field string) FieldDifference {
 			}
 			apart[[2]string{p.A, p.B}] = true
 			value[p.A], value[p.B] = cmp.Or(value[p.A], diff.A), cmp.Or(value[p.B], diff.B)
-			if diff.ExplainedBy == "" {
+			by := diff.ExplainedBy.String()
+			if by == "" {
 				d.Open = append(d.Open, p.A+"/"+p.B)
-			} else if !slices.Contains(d.Rules, diff.ExplainedBy) {
-				d.Rules = append(d.Rules, diff.ExplainedBy)
+			} else if !slices.Contains(d.Rules, by) {
+				d.Rules = append(d.Rules, by)
 			}
-			if d.Detail == "" && (diff.ExplainedBy == "" || diff.ExplainedBy == RuleKnown) {
+			if d.Detail == "" && (by == "" || by == RuleKnown) {
 				d.Detail = diff.Detail
 			}
 		}

@@ -12,7 +12,7 @@ import (
 // TestDifferencesAreToldOnce: engines that agree about a field stand together.
 func TestDifferencesAreToldOnce(t *testing.T) {
 	differ := func(a, b, x, y, rule string) PairReport {
-		p := PairReport{A: a, B: b, Verdict: Different, Differences: []compare.Difference{{Field: "map m flags", A: x, B: y, ExplainedBy: rule}}}
+		p := PairReport{A: a, B: b, Verdict: Different, Differences: []compare.Difference{{Field: "map m flags", A: x, B: y, ExplainedBy: compare.RuleIDs{rule}}}}
 		if rule != "" {
 			p.Verdict = Explained
 		}

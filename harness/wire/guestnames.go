@@ -4,7 +4,7 @@ package wire
 // [BeginMark].
 const ExecName = "exec"
 
-// FaultKilled is the fault that the host sees to: it kills QEMU.
+// FaultKilled is the fault that the host carries out: it kills QEMU.
 const FaultKilled = "qemu-killed"
 
 // BootModules are the modules that the agent needs to reach the host. Most
