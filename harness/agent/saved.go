@@ -15,11 +15,11 @@ import (
 
 // prepare does what has to be done before a guest is saved, or after it was
 // restored.
-func (s *Server) prepare(req *wire.Request) error {
+func (s *Server) prepare(req *wire.Request, hello *wire.Hello) error {
 	if req.Ready != nil {
 		return s.ready(req.Ready)
 	}
-	return wake(req.Wake)
+	return wake(req.Wake, hello)
 }
 
 // ready does ahead what the first case would wait for: reading the kernel's types and
@@ -73,7 +73,7 @@ const rehearsals = 2
 // that no other copy of the guest has. Boot id, uuids and addresses of new processes
 // come from there. What was drawn before remains: the addresses of the kernel
 // and of this process, and the seeds of Go's maps.
-func wake(w *wire.Wake) error {
+func wake(w *wire.Wake, hello *wire.Hello) error {
 	now := unix.NsecToTimespec(w.Time.UnixNano())
 	if err := unix.ClockSettime(unix.CLOCK_REALTIME, &now); err != nil {
 		return fmt.Errorf("set the clock: %w", err)
@@ -81,9 +81,11 @@ func wake(w *wire.Wake) error {
 	if err := addEntropy(w.Entropy); err != nil {
 		return fmt.Errorf("seed the random number generator: %w", err)
 	}
+	began := time.Now()
 	for range w.Naps {
 		time.Sleep(wire.Nap)
 	}
+	hello.Napped = time.Since(began)
 	return nil
 }
 

@@ -50,7 +50,7 @@ func serve(rw io.ReadWriter, lacks []string) error {
 			return err
 		}
 		if req.Ready != nil || req.Wake != nil {
-			if err := s.prepare(&req); err != nil {
+			if err := s.prepare(&req, hello); err != nil {
 				return err
 			}
 			if err := c.Send(hello); err != nil {

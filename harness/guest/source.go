@@ -189,7 +189,9 @@ const (
 	verifyTimeout = 20 * time.Second
 )
 
-// verifySaved restores a guest and sees whether its timers are alive.
+// verifySaved restores a guest and checks that its timers are alive and that its clock is right. The kernel of an x86
+// guest measures its processor's clock (TSC) while it boots. On a busy host it can come out far too slow under TCG: then
+// seconds pass in milliseconds, and the kernel complains of processes that hang ("soft lockup").
 func verifySaved(ctx context.Context, config vm.Config, dir string) error {
 	ctx, cancel := context.WithTimeout(ctx, verifyTimeout)
 	defer cancel()
@@ -279,7 +281,8 @@ func restore(ctx context.Context, config vm.Config, dir string) (*Machine, wire.
 	return restoreWith(ctx, config, dir, 0)
 }
 
-// restoreWith is restore with an agent that sleeps so often before it answers.
+// restoreWith is restore with an agent that sleeps so often before it answers. It is an error if more time passes in the
+// guest meanwhile than here, which no load of this machine explains.
 func restoreWith(ctx context.Context, config vm.Config, dir string, naps int) (_ *Machine, hello wire.Hello, err error) {
 	guest, err := vm.Restore(ctx, config, dir)
 	if err != nil {
@@ -295,7 +298,11 @@ func restoreWith(ctx context.Context, config vm.Config, dir string, naps int) (_
 	rand.Read(entropy)
 	ctx, cancel := context.WithTimeout(ctx, config.BootTimeout)
 	defer cancel()
-	hello, err = m.prepare(ctx, &wire.Request{Wake: &wire.Wake{Time: time.Now(), Entropy: entropy, Naps: naps}})
+	began := time.Now()
+	hello, err = m.prepare(ctx, &wire.Request{Wake: &wire.Wake{Time: began, Entropy: entropy, Naps: naps}})
+	if took := time.Since(began); err == nil && hello.Napped > took+took/4 {
+		err = fmt.Errorf("its clock is too fast: %s in the guest are %s", hello.Napped.Round(time.Millisecond), took.Round(time.Millisecond))
+	}
 	return m, hello, err
 }
 

@@ -220,6 +220,23 @@ func TestSavedGuestsAreVerified(t *testing.T) {
 	assert.DeepEqual(t, c.notes, []string{"guests are booted, as none can be saved: what is saved does not go on: it hangs"})
 }
 
+// A guest whose kernel has mismeasured its processor's clock is not kept.
+func TestSavedGuestsClock(t *testing.T) {
+	if arch.Native != "amd64" {
+		t.Skip("other architectures do not measure it")
+	}
+	c := newCopies(t)
+	s := c.source()
+	s.Accelerator = vm.TCG
+	s.Params = append(s.Params, "tsc_early_khz=100000", "tsc=reliable")
+	m, _, err := s.Start(t.Context(), s.machine())
+	assert.NilError(t, err)
+	assert.Check(t, !m.Restored)
+	assert.NilError(t, m.VM.Close())
+	assert.Assert(t, is.Len(c.notes, 1))
+	assert.Check(t, is.Contains(c.notes[0], "guests are booted, as none can be saved: what is saved does not go on: its clock is too fast: "))
+}
+
 // Where there is no room for a saved guest, guests are booted, and nothing is left of
 // the attempt.
 func TestSavedGuestsFullDisk(t *testing.T) {

@@ -18,6 +18,8 @@ type Hello struct {
 	Version string `json:"version"` // uname -v
 	// Lacks are those of FirstModules that do not load, and why.
 	Lacks []string `json:"lacks,omitempty"`
+	// Napped is how long the naps of a Wake took by the guest's clock.
+	Napped time.Duration `json:"napped,omitempty"`
 }
 
 // Ready asks the agent to do now what else the first case would wait for. The
