@@ -277,7 +277,7 @@ func TestFDLimitProbes(t *testing.T) {
 	needLoaders(t)
 	_, err := shared.Vmlinux()
 	assert.NilError(t, err)
-	for _, capability := range []string{trace.NeedCORE, trace.NeedEnum64, trace.NeedTypeMatch, trace.NeedKallsyms, trace.NeedNoFuncInfo} {
+	for _, capability := range []string{artefact.NeedCORE, artefact.NeedEnum64, artefact.NeedTypeMatch, artefact.NeedKallsyms, artefact.NeedNoFuncInfo} {
 		if err := target.Probe(capability); err != nil {
 			continue // TestProbes looks at these
 		}

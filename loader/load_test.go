@@ -544,17 +544,17 @@ func TestWrongOptions(t *testing.T) {
 // created.
 func TestNeeds(t *testing.T) {
 	needLoaders(t)
-	if target.Probe(trace.NeedNoFuncInfo) == nil {
+	if target.Probe(artefact.NeedNoFuncInfo) == nil {
 		t.Skip("this kernel lacks nothing that a load may need")
 	}
 	tr := planCore(t, "maps_array")
 	prefix := mark(tr)
-	tr.Needs = append(tr.Needs, trace.Need{Capability: trace.NeedNoFuncInfo, Why: "program p: that"})
+	tr.Needs = append(tr.Needs, trace.Need{Capability: artefact.NeedNoFuncInfo, Why: "program p: that"})
 	file, err := emitted(t, tr).MarshalBinary()
 	assert.NilError(t, err)
 	p, err := loader.Parse(file)
 	assert.NilError(t, err)
-	assert.DeepEqual(t, p.Needs(), []loader.Need{{Capability: trace.NeedNoFuncInfo, Why: "program p: that"}})
+	assert.DeepEqual(t, p.Needs(), []loader.Need{{Capability: artefact.NeedNoFuncInfo, Why: "program p: that"}})
 	before := allIDs(t)
 	keepsFDs(t, func() {
 		_, err := p.Load(nil)

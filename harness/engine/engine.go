@@ -161,7 +161,7 @@ type tracedLoad struct {
 // Needs are those that a trace has as well: symbols it finds by itself.
 func (l tracedLoad) Needs() (needs []string) {
 	for _, n := range l.t.Needs {
-		if n.Capability != trace.NeedKallsyms {
+		if n.Capability != artefact.NeedKallsyms {
 			needs = append(needs, n.Capability)
 		}
 	}

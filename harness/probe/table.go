@@ -7,8 +7,8 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 	"github.com/bpfreplay/bpfreplay/internal/insn"
-	"github.com/bpfreplay/bpfreplay/internal/trace"
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
+	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
 // table has one row a capability. A comment says which release brought it, by
@@ -39,11 +39,11 @@ var table = map[string]experiment{
 		relos: []relocation{{offset: 0, id: 2, access: 12, kind: 6}}, // TYPE_ID_LOCAL
 	},
 	// 6.0, 6089fb325cf7: ENUM64, and enums that are signed or not.
-	"enum64": needed(trace.NeedEnum64),
+	"enum64": needed(artefact.NeedEnum64),
 	// 6.0, ec6209c8d42f: records of type_matches.
-	"core_type_match": needed(trace.NeedTypeMatch),
+	"core_type_match": needed(artefact.NeedTypeMatch),
 	// 7.3: CO-RE records of a program without func_info are not ignored.
-	"core_no_func_info": needed(trace.NeedNoFuncInfo),
+	"core_no_func_info": needed(artefact.NeedNoFuncInfo),
 
 	// Maps.
 

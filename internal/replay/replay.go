@@ -297,7 +297,7 @@ func (r *run) loadLoader(m int) (int, error) {
 	} else if !mayTrace() {
 		err = fmt.Errorf("%w (bpf(2) from a program wants CAP_PERFMON besides CAP_BPF, and this process does not have it)", err)
 	} else if why := target.ProbeSyscall(); why != nil && !errors.Is(why, target.ErrUnknown) {
-		return -1, &artefact.NeedError{Need: artefact.Need{Capability: "syscall_prog", Why: "the loader program of " + r.a.Object}, Err: why}
+		return -1, &artefact.NeedError{Need: artefact.Need{Capability: artefact.NeedSyscallProg, Why: "the loader program of " + r.a.Object}, Err: why}
 	}
 	return -1, &artefact.StepError{Subject: loaderProgram, Op: bpfsys.ProgLoad.String(), Err: err, Log: log}
 }

@@ -25,7 +25,7 @@ func (h *header) needsTypes() bool {
 // core is what needs CO-RE without func_info, "" if nothing does.
 func (h *header) core() string {
 	for _, n := range h.a.Needs {
-		if n.Capability == "core_no_func_info" {
+		if n.Capability == artefact.NeedNoFuncInfo {
 			return n.Why
 		}
 	}

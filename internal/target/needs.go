@@ -9,7 +9,6 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 	"github.com/bpfreplay/bpfreplay/internal/core"
-	"github.com/bpfreplay/bpfreplay/internal/trace"
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
@@ -33,11 +32,11 @@ func probed(what string, err error) error {
 
 // needs are probes by capability. Each says why the kernel lacks it, nil if it has it.
 var needs = map[string]func() error{
-	trace.NeedCORE:       probeCORE,
-	trace.NeedEnum64:     probeEnum64,
-	trace.NeedTypeMatch:  probeTypeMatch,
-	trace.NeedKallsyms:   probeKallsyms,
-	trace.NeedNoFuncInfo: probeNoFuncInfo,
+	artefact.NeedCORE:       probeCORE,
+	artefact.NeedEnum64:     probeEnum64,
+	artefact.NeedTypeMatch:  probeTypeMatch,
+	artefact.NeedKallsyms:   probeKallsyms,
+	artefact.NeedNoFuncInfo: probeNoFuncInfo,
 }
 
 // Probe looks for a capability that a load may need. The error says why the kernel lacks it,

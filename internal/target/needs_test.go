@@ -8,7 +8,6 @@ import (
 	"gotest.tools/v3/assert"
 
 	"github.com/bpfreplay/bpfreplay/internal/need"
-	"github.com/bpfreplay/bpfreplay/internal/trace"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
@@ -20,8 +19,8 @@ func TestProbes(t *testing.T) {
 	here, err := KernelVersion()
 	assert.NilError(t, err)
 	since := map[string]uint32{
-		trace.NeedCORE: 5<<16 | 17<<8, trace.NeedEnum64: 6 << 16, trace.NeedTypeMatch: 6 << 16,
-		trace.NeedKallsyms: 5<<16 | 16<<8, trace.NeedNoFuncInfo: 7<<16 | 3<<8,
+		artefact.NeedCORE: 5<<16 | 17<<8, artefact.NeedEnum64: 6 << 16, artefact.NeedTypeMatch: 6 << 16,
+		artefact.NeedKallsyms: 5<<16 | 16<<8, artefact.NeedNoFuncInfo: 7<<16 | 3<<8,
 	}
 	assert.Equal(t, len(since), len(needs), "each probe has a release")
 	for capability, first := range since {

@@ -6,16 +6,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 	"github.com/bpfreplay/bpfreplay/internal/core"
 	"github.com/bpfreplay/bpfreplay/internal/insn"
-)
-
-// Names of capabilities in kernels.yaml that CO-RE may need.
-const (
-	NeedCORE        = "core_kernel"       // 5.17
-	NeedEnum64      = "enum64"            // 6.0
-	NeedTypeMatch   = "core_type_match"   // 6.0
-	NeedNoFuncInfo  = "core_no_func_info" // 7.3
-	NeedKallsyms    = "kallsyms_helper"   // 5.16
-	NeedSyscallProg = "syscall_prog"      // 5.14
+	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
 // planCORE makes the kernel give the answers of a direct load. libbpf and the kernel
@@ -28,7 +19,7 @@ func (p *planner) planCORE() error {
 		if c, ok := c.(*LoadProgram); ok && len(c.CORE) > 0 {
 			loads = append(loads, c)
 			programs = append(programs, c.CORE)
-			p.need(NeedCORE, c.Subject(), "CO-RE relocations")
+			p.need(artefact.NeedCORE, c.Subject(), "CO-RE relocations")
 		}
 	}
 	clashes := core.KindClashes(p.types, programs)
@@ -50,9 +41,9 @@ func (p *planner) planRecord(c *LoadProgram, i int, clashes map[string]bool, enu
 	}
 	switch core.Asks(p.types, *rec) {
 	case core.AsksMatch:
-		p.need(NeedTypeMatch, c.Subject(), rec.String(p.types))
+		p.need(artefact.NeedTypeMatch, c.Subject(), rec.String(p.types))
 	case core.AsksEnumSign:
-		p.need(NeedEnum64, c.Subject(), rec.String(p.types))
+		p.need(artefact.NeedEnum64, c.Subject(), rec.String(p.types))
 	}
 	if clashes[btf.EssentialName(p.types.TypeName(rec.TypeID))] {
 		return refuse(c.Subject(), unix.EOPNOTSUPP, "CO-RE %s: the object means types of two kinds by this name, which no kernel tells apart", rec.String(p.types))

@@ -481,7 +481,7 @@ func (p *planner) lookup(s Symbol, proto btf.TypeID, why string) *Symbol {
 	if s.Kind != SymbolAddress {
 		s.BTF = p.newFD("module of " + visible.Name(s.Name))
 	} else {
-		p.need(NeedKallsyms, why, "kernel symbol "+s.Name)
+		p.need(artefact.NeedKallsyms, why, "kernel symbol "+s.Name)
 	}
 	if proto != 0 {
 		s.Mismatch = p.setting(&Setting{Kind: SettingMismatch, Size: 4, Symbol: s.Name, Type: proto})
@@ -549,7 +549,7 @@ func (p *planner) loadProgram(i int, f *object.Function) error {
 	}
 	if c.CORE = l.core; len(c.CORE) > 0 && c.BTF == NoFD {
 		c.BTF = p.btfFD
-		p.need(NeedNoFuncInfo, subject, "CO-RE relocations, and a function without func_info")
+		p.need(artefact.NeedNoFuncInfo, subject, "CO-RE relocations, and a function without func_info")
 	}
 	if f.Program.NeedsBTF {
 		switch {

@@ -162,6 +162,16 @@ type Member struct {
 	Set  bool   // the object sets it, so that the kernel must have it
 }
 
+// Names of capabilities in kernels.yaml that a load may need, and the first kernels that have them.
+const (
+	NeedCORE        = "core_kernel"       // 5.17
+	NeedEnum64      = "enum64"            // 6.0
+	NeedTypeMatch   = "core_type_match"   // 6.0
+	NeedNoFuncInfo  = "core_no_func_info" // 7.3
+	NeedKallsyms    = "kallsyms_helper"   // 5.16
+	NeedSyscallProg = "syscall_prog"      // 5.14
+)
+
 // Need is something that a kernel must have, checked before anything is created.
 type Need struct {
 	Capability string // its name in kernels.yaml
