@@ -118,7 +118,7 @@ func gen(cmd *cobra.Command, path, to string, opts object.Options, attach bool) 
 		return err
 	}
 	w := cmd.OutOrStdout()
-	fmt.Fprintf(w, "%s: %d instructions, a blob of %d bytes, %d maps, %d programs\n", visible.Name(to), p.Insns(), p.Blob(), len(p.Maps()), len(p.Programs()))
+	fmt.Fprintf(w, "%s: instructions %d, blob %d bytes, maps %d, programs %d\n", visible.Name(to), p.Insns(), p.Blob(), len(p.Maps()), len(p.Programs()))
 	for _, n := range p.Needs() {
 		fmt.Fprintf(w, "  needs %s for %s\n", n.Capability, visible.Line(n.Why))
 	}

@@ -79,7 +79,7 @@ func Load(dir string, o Options) (*Policy, error) {
 	}
 	for _, id := range o.Keyrings {
 		if id < 0 {
-			return nil, fmt.Errorf("policy: keyring %s is another one for each thread or user: list its serial", id)
+			return nil, fmt.Errorf("policy: keyring %s is another one for each thread or user: name it by its serial, which /proc/keys has (in hexadecimal, put 0x before it)", id)
 		}
 	}
 	t := target.New()

@@ -162,7 +162,7 @@ func check(t *testing.T, p *Policy, enforced bool, unsigned map[string]string, o
 
 func TestOptions(t *testing.T) {
 	_, err := Load(t.TempDir(), Options{Keyrings: []keyring.ID{unix.KEY_SPEC_SESSION_KEYRING}})
-	assert.ErrorContains(t, err, "list its serial")
+	assert.ErrorContains(t, err, "name it by its serial, which")
 	_, err = Load(t.TempDir(), Options{Enforce: -1})
 	assert.ErrorContains(t, err, "cannot be enforced")
 	_, err = Open(t.TempDir())
