@@ -217,7 +217,13 @@ func TestDifferenceJSON(t *testing.T) {
 	b.Maps[1].Frozen = ptr(false)
 	got, err := json.Marshal(differences(t, sample(), b))
 	assert.NilError(t, err)
-	assert.Equal(t, string(got), `[{"field":"map .rodata frozen","a":"true","b":"false","explained_by":""}]`)
+	assert.Equal(t, string(got), `[{"field":"map .rodata frozen","a":"true","b":"false","explained_by":[]}]`)
+	// Reports of before have text.
+	for text, want := range map[string]RuleIDs{`""`: {}, `"a"`: {"a"}, `"a, b"`: {"a", "b"}, `["a","b"]`: {"a", "b"}} {
+		var ids RuleIDs
+		assert.NilError(t, json.Unmarshal([]byte(text), &ids))
+		assert.DeepEqual(t, ids, want)
+	}
 }
 
 // Rules are about fields that there are, or about what exists on one side only.

@@ -71,7 +71,6 @@ func Apply(s *state.State, n int) (*state.State, error) {
 // shown are fields that a state has for readers of differences, or for the
 // rules that explain some. Compare does not look at them by themselves.
 var shown = map[string]string{
-	"symbols":                 "names of helpers, for listings",
 	"btf":                     "maps and programs name the hash of their types; size and names are for listings and rules",
 	"program.jited_lens.each": "lengths are information, as the JIT's choices depend on addresses; their number is compared",
 }
