@@ -27,27 +27,34 @@ import (
 )
 
 func main() {
-	if status, ok := toolbox.Main(os.Args); ok {
+	if status, ok := toolbox.Main(os.Args); ok { // called by another name
 		os.Exit(status)
 	}
 	if inguest.IsInit(os.Args) {
 		agent.Main(os.Args)
 	}
-	if len(os.Args) > 1 && os.Args[1] == agent.FreshArg {
-		os.Exit(agent.FreshMain(os.Args[2:]))
-	}
 	askbpf.Child()
-	if len(os.Args) > 1 && os.Args[1] == guestexec.HostRootArg {
-		fmt.Fprintln(os.Stderr, "bpfreplay:", guestexec.HostRootMain(os.Args[2:]))
-		os.Exit(exitTrouble)
-	}
-	if len(os.Args) > 1 && os.Args[1] == hostport.Arg {
-		if err := hostport.Main(os.Args[2:]); err != nil {
-			os.Exit(exitTrouble) // its standard error is the guest's connection
+	if len(os.Args) > 1 {
+		if run, ok := helpers[os.Args[1]]; ok {
+			os.Exit(run(os.Args[2:]))
 		}
-		os.Exit(exitOK)
 	}
 	os.Exit(Main())
+}
+
+// helpers are what this program runs itself as, by their first argument.
+var helpers = map[string]func(args []string) (status int){
+	agent.FreshArg: agent.FreshMain,
+	guestexec.HostRootArg: func(args []string) int {
+		fmt.Fprintln(os.Stderr, "bpfreplay:", guestexec.HostRootMain(args))
+		return exitTrouble
+	},
+	hostport.Arg: func(args []string) int {
+		if err := hostport.Main(args); err != nil {
+			return exitTrouble // its standard error is the guest's connection
+		}
+		return exitOK
+	},
 }
 
 // Exit statuses of every command.

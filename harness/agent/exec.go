@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bpfreplay/bpfreplay/harness/exercise"
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/loader/keyring"
 )
@@ -93,7 +94,7 @@ func furnish() error {
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &openFiles); err != nil {
 		return fmt.Errorf("limit of open files: %w", err)
 	}
-	if err := interfaceUp("lo"); err != nil {
+	if err := exercise.InterfaceUp("lo"); err != nil {
 		return fmt.Errorf("loopback interface: %w", err)
 	}
 	return nil
@@ -130,21 +131,6 @@ func writeMissing(path, text string) error {
 	}
 	_, err = f.WriteString(text)
 	return errors.Join(err, f.Close())
-}
-
-// interfaceUp switches a network interface on. The kernel then gives the loopback interface its addresses.
-func interfaceUp(name string) error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	r, err := unix.NewIfreq(name)
-	if err != nil {
-		return err
-	}
-	r.SetUint16(unix.IFF_UP)
-	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, r)
 }
 
 // linger is how long what a program has started may hold its output open after

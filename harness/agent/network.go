@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bpfreplay/bpfreplay/harness/exercise"
 	"github.com/bpfreplay/bpfreplay/harness/hostport"
 )
 
@@ -41,7 +42,7 @@ func networkUp() error {
 			return fmt.Errorf("address of %s: %w", card, err)
 		}
 	}
-	if err := interfaceUp(card); err != nil {
+	if err := exercise.InterfaceUp(card); err != nil {
 		return fmt.Errorf("%s: %w", card, err)
 	}
 	hosts, err := os.OpenFile("/etc/hosts", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)

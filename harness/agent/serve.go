@@ -25,10 +25,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/target"
 )
 
-// Serve answers requests until the host closes its end.
-func Serve(rw io.ReadWriter) error { return serve(rw, nil) }
-
-// serve is Serve in a guest that lacks modules which it was to load.
+// serve answers requests until the host closes its end. lacks are the modules that did not load.
 func serve(rw io.ReadWriter, lacks []string) error {
 	c := wire.NewConn(rw)
 	hello, err := hello()

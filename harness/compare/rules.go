@@ -894,6 +894,3 @@ func callsKfunc(p *state.Program, name string) bool {
 	}
 	return false
 }
-
-// String is how a rule is listed.
-func (r Rule) String() string { return fmt.Sprintf("%s: %s", r.ID, r.Reason) }

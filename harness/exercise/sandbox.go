@@ -45,7 +45,7 @@ func NewSandbox(types func() (*btf.Spec, error)) (*Sandbox, error) {
 	if err := os.WriteFile(g.tiny, tinyELF(), 0o700); err != nil {
 		return nil, fmt.Errorf("trigger: %w", err)
 	}
-	if err := loopbackUp(); err != nil {
+	if err := InterfaceUp("lo"); err != nil {
 		return nil, fmt.Errorf("loopback device: %w", err)
 	}
 	g.cgroup = joinCgroup()
@@ -56,20 +56,18 @@ func NewSandbox(types func() (*btf.Spec, error)) (*Sandbox, error) {
 	return g, nil
 }
 
-func loopbackUp() error {
+// InterfaceUp switches a network interface on. The kernel then gives the loopback interface its addresses.
+func InterfaceUp(name string) error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	r, err := unix.NewIfreq("lo")
+	r, err := unix.NewIfreq(name)
 	if err != nil {
 		return err
 	}
-	if err := unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, r); err != nil {
-		return err
-	}
-	r.SetUint16(r.Uint16() | unix.IFF_UP)
+	r.SetUint16(unix.IFF_UP)
 	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, r)
 }
 
