@@ -250,10 +250,7 @@ var table = []Rule{
 		Left:   cilium, Right: libbpfLike,
 		Case:   "data_static",
 		Fields: []string{"map * flags"},
-		match: func(left, right side) bool {
-			return right.Object != nil && slices.Contains(right.Object.StaticOnly, left.m.Name) &&
-				left.m.Flags == right.m.Flags|flagMmapable && right.m.Flags&flagMmapable == 0
-		},
+		match:  staticMappable,
 	},
 	{
 		ID:     "mmapable-static-only-libbpf",
@@ -261,10 +258,7 @@ var table = []Rule{
 		Left:   anyLibbpf, Right: ours, LibbpfBefore: "1.2",
 		Case:   "data_static",
 		Fields: []string{"map * flags"},
-		match: func(left, right side) bool {
-			return right.Object != nil && slices.Contains(right.Object.StaticOnly, left.m.Name) &&
-				left.m.Flags == right.m.Flags|flagMmapable && right.m.Flags&flagMmapable == 0
-		},
+		match:  staticMappable,
 	},
 	{
 		ID:     "hidden-variables",
@@ -418,9 +412,7 @@ var table = []Rule{
 		Since:  "5.16",
 		Case:   "kfunc_module",
 		Fields: []string{"function * kfunc_index"},
-		match: func(left, right side) bool {
-			return onlyModuleIndexes(kfuncPairs(left.f, right.f)) && ownSlots(right) && ownSlots(left)
-		},
+		match:  otherSlots,
 	},
 	{
 		ID:     "tag-module-kfunc-index",
@@ -429,11 +421,7 @@ var table = []Rule{
 		Since:  "5.16",
 		Case:   "kfunc_module",
 		Fields: []string{"program * tag", functionTagField},
-		match: func(left, right side) bool {
-			pairs := kfuncsOf(left, right)
-			return sameCode(left, right) && onlyModuleIndexes(pairs) &&
-				slices.ContainsFunc(pairs, func(p [2]state.Ref) bool { return p[0].Index != p[1].Index })
-		},
+		match:  otherSlotsInTag,
 	},
 	{
 		ID:     "module-kfunc-index-libbpf",
@@ -442,9 +430,7 @@ var table = []Rule{
 		Since:  "5.16",
 		Case:   "kfunc_module",
 		Fields: []string{"function * kfunc_index"},
-		match: func(left, right side) bool {
-			return onlyModuleIndexes(kfuncPairs(left.f, right.f)) && ownSlots(right) && ownSlots(left)
-		},
+		match:  otherSlots,
 	},
 	{
 		ID:     "tag-module-kfunc-index-libbpf",
@@ -453,11 +439,7 @@ var table = []Rule{
 		Since:  "5.16",
 		Case:   "kfunc_module",
 		Fields: []string{"program * tag", functionTagField},
-		match: func(left, right side) bool {
-			pairs := kfuncsOf(left, right)
-			return sameCode(left, right) && onlyModuleIndexes(pairs) &&
-				slices.ContainsFunc(pairs, func(p [2]state.Ref) bool { return p[0].Index != p[1].Index })
-		},
+		match:  otherSlotsInTag,
 	},
 	{
 		ID:     "tag-map-index",
@@ -893,4 +875,23 @@ func callsKfunc(p *state.Program, name string) bool {
 		}
 	}
 	return false
+}
+
+// staticMappable: the left engine makes a data section mappable that has static variables only, the right one
+// does not.
+func staticMappable(left, right side) bool {
+	return right.Object != nil && slices.Contains(right.Object.StaticOnly, left.m.Name) &&
+		left.m.Flags == right.m.Flags|flagMmapable && right.m.Flags&flagMmapable == 0
+}
+
+// otherSlots: kfuncs of modules have other slots in fd_array.
+func otherSlots(left, right side) bool {
+	return onlyModuleIndexes(kfuncPairs(left.f, right.f)) && ownSlots(right) && ownSlots(left)
+}
+
+// otherSlotsInTag: the code is the same but for such slots, which a tag covers.
+func otherSlotsInTag(left, right side) bool {
+	pairs := kfuncsOf(left, right)
+	return sameCode(left, right) && onlyModuleIndexes(pairs) &&
+		slices.ContainsFunc(pairs, func(p [2]state.Ref) bool { return p[0].Index != p[1].Index })
 }
