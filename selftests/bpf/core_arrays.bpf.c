@@ -7,13 +7,13 @@ struct task_struct___array {
 	char comm[8];
 } KERNEL_TYPE;
 
-
-volatile char first;
+volatile char named;
 
 SEC("tp_btf/sched_switch")
 int BPF_PROG(switched, bool preempt, struct task_struct___array *prev, struct task_struct *next)
 {
-	first = *prev->comm;
+	if (*prev->comm) /* each task has a name, whichever it is */
+		named = 1;
 	return 0;
 }
 
