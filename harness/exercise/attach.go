@@ -38,15 +38,6 @@ func (a *attachment) detach() {
 	}
 }
 
-// Commands and attach types that attaching needs (enum bpf_cmd, enum
-// bpf_attach_type).
-const (
-	netfilterIPv4        = 2  // NFPROTO_IPV4
-	netfilterLocalIn     = 1  // NF_INET_LOCAL_IN
-	xdpGeneric           = 2  // XDP_FLAGS_SKB_MODE
-	soAttachReuseportBPF = 52 // SO_ATTACH_REUSEPORT_EBPF
-)
-
 // errNotAttached reports why there is nothing that a program can be attached to.
 // It is the same for all engines.
 func errNotAttached(format string, args ...any) error {
@@ -59,7 +50,7 @@ func (g *Sandbox) attach(s *Subject, fd int) (*attachment, error) {
 	case uapi.ProgSocketFilter:
 		return attachSocket(fd, unix.SO_ATTACH_BPF)
 	case uapi.ProgSkReuseport:
-		return attachSocket(fd, soAttachReuseportBPF)
+		return attachSocket(fd, unix.SO_ATTACH_REUSEPORT_EBPF)
 	case uapi.ProgKprobe:
 		return g.attachProbe(s, fd)
 	case uapi.ProgTracepoint:
@@ -79,7 +70,7 @@ func (g *Sandbox) attach(s *Subject, fd int) (*attachment, error) {
 		}
 		return attachRawTracepoint("", fd)
 	case uapi.ProgXDP:
-		return attachDevice(fd, uapi.AttachXDP, xdpGeneric)
+		return attachDevice(fd, uapi.AttachXDP, unix.XDP_FLAGS_SKB_MODE)
 	case uapi.ProgSchedCls:
 		return attachDevice(fd, max(s.Attach, uapi.AttachTcxIngress), 0)
 	case uapi.ProgFlowDissector:
@@ -211,7 +202,7 @@ func attachNetns(fd int, attachType uapi.AttachType) (*attachment, error) {
 
 // attachNetfilter attaches to IPv4 packets for this machine (6.4).
 func attachNetfilter(s *Subject, fd int) (*attachment, error) {
-	return linkWith(fd, 0, s.Attach, 0, bpfsys.LinkNetfilter{Family: netfilterIPv4, Hook: netfilterLocalIn, Priority: 1})
+	return linkWith(fd, 0, s.Attach, 0, bpfsys.LinkNetfilter{Family: unix.NFPROTO_IPV4, Hook: unix.NF_INET_LOCAL_IN, Priority: 1})
 }
 
 // attachSocket attaches to a socket, to which a packet is sent.
@@ -221,7 +212,7 @@ func attachSocket(fd, option int) (*attachment, error) {
 		return nil, err
 	}
 	a := &attachment{fds: []int{sock}}
-	if option == soAttachReuseportBPF {
+	if option == unix.SO_ATTACH_REUSEPORT_EBPF {
 		err = unix.SetsockoptInt(sock, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
 	}
 	if err == nil {
@@ -331,9 +322,6 @@ func probe(kind string, isReturn bool, target string, offset uint64, fd int) (*a
 	return perf(attr, -1, 0, fd)
 }
 
-// Flags of links to many functions.
-const multiReturn = 1 // BPF_F_KPROBE_MULTI_RETURN, BPF_F_UPROBE_MULTI_RETURN
-
 // attachKprobes attaches to those functions that match the pattern (5.18).
 func attachKprobes(s *Subject, isReturn bool, fd int) (*attachment, error) {
 	var names []string
@@ -353,7 +341,7 @@ func attachKprobes(s *Subject, isReturn bool, fd int) (*attachment, error) {
 	}
 	more := bpfsys.LinkKprobes{Count: uint32(len(names)), Names: m.At(list)}
 	if isReturn {
-		more.Flags = multiReturn
+		more.Flags = unix.BPF_F_KPROBE_MULTI_RETURN
 	}
 	return linkWith(fd, 0, s.Attach, 0, more)
 }
@@ -364,7 +352,7 @@ func (g *Sandbox) attachUprobes(s *Subject, isReturn bool, fd int) (*attachment,
 	defer m.Release()
 	more := bpfsys.LinkUprobes{Path: m.String(g.tiny), Offsets: m.At(native.AppendUint64(nil, tinyFunction())), Count: 1}
 	if isReturn {
-		more.Flags = multiReturn
+		more.Flags = unix.BPF_F_UPROBE_MULTI_RETURN
 	}
 	return linkWith(fd, 0, s.Attach, 0, more)
 }

@@ -121,8 +121,7 @@ func firstFunction(r io.Reader) error {
 
 // create: the kernel takes this MAP_CREATE.
 type create struct {
-	mapType uint32 // BPF_MAP_TYPE_*
-	name    string
+	mapType uapi.MapType
 	key     uint32 // bytes
 	value   uint32 // bytes
 	entries uint32
@@ -132,8 +131,8 @@ type create struct {
 }
 
 func (e create) try(kernel) (string, error) {
-	tried := "MAP_CREATE of type " + e.name
-	a := bpfsys.MapCreateAttr{Type: uapi.MapType(e.mapType), KeySize: e.key, ValueSize: e.value, MaxEntries: e.entries, Flags: e.flags}
+	tried := "MAP_CREATE of type " + e.mapType.String()
+	a := bpfsys.MapCreateAttr{Type: e.mapType, KeySize: e.key, ValueSize: e.value, MaxEntries: e.entries, Flags: e.flags}
 	if e.typed {
 		fd, err := bpfsys.LoadBTF(blob("\x00int\x00", btfInt(1)), nil)
 		if err != nil {
@@ -199,7 +198,7 @@ type tailCall struct{}
 
 func (tailCall) try(k kernel) (string, error) {
 	const tried = "PROG_LOAD of type SOCKET_FILTER with a function and a tail call"
-	array, err := bpfsys.Call(bpfsys.MapCreate, &bpfsys.MapCreateAttr{Type: mapProgArray, KeySize: 4, ValueSize: 4, MaxEntries: 1})
+	array, err := bpfsys.Call(bpfsys.MapCreate, &bpfsys.MapCreateAttr{Type: uapi.MapProgArray, KeySize: 4, ValueSize: 4, MaxEntries: 1})
 	if err != nil {
 		return tried, fmt.Errorf("MAP_CREATE: %w", err)
 	}
@@ -213,9 +212,6 @@ func (tailCall) try(k kernel) (string, error) {
 	)}.try(k)
 	return tried, err
 }
-
-// mapProgArray is BPF_MAP_TYPE_PROG_ARRAY.
-const mapProgArray = 3
 
 // refused: the kernel refuses the load with this errno, which a kernel that
 // lacks the capability has no reason to give.

@@ -13,28 +13,11 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// Values of expected_attach_type (BPF_*).
-const (
-	attachRawTp     = 23 // TRACE_RAW_TP
-	attachFentry    = 24 // TRACE_FENTRY
-	attachModifyRet = 26 // MODIFY_RETURN
-	attachLSM       = 27 // LSM_MAC
-	attachIter      = 28 // TRACE_ITER
-	attachSkLookup  = 36 // SK_LOOKUP
-	attachLSMCgroup = 43 // LSM_CGROUP
-)
-
-// prog_flags.
-const (
-	sleepable   = 1 << 4 // BPF_F_SLEEPABLE
-	hasXDPFrags = 1 << 5 // BPF_F_XDP_HAS_FRAGS
-)
-
 // load: the kernel takes this PROG_LOAD, and has the types and functions that
 // the program names.
 type load struct {
 	of     uapi.ProgType
-	attach uint32 // expected_attach_type
+	attach uapi.AttachType
 	flags  uint32 // prog_flags
 	target symbol // attach_btf_id, looked up in vmlinux
 	code   code   // none: return 0
@@ -67,7 +50,7 @@ func (e load) String() string {
 	if e.target.name != "" {
 		s += " on " + e.target.String()
 	}
-	if e.flags&sleepable != 0 {
+	if e.flags&unix.BPF_F_SLEEPABLE != 0 {
 		s += ", sleepable"
 	}
 	if e.about != "" {
@@ -128,7 +111,7 @@ func (e load) attr(k kernel, fds *descriptors, m *bpfsys.Memory) (*bpfsys.ProgLo
 
 	a := &bpfsys.ProgLoadAttr{
 		Type: e.of, Insns: m.At(raw), InsnCount: uint32(len(raw) / insn.Size), License: m.String("GPL"),
-		Flags: e.flags, AttachType: uapi.AttachType(e.attach), AttachID: attachID, BTF: btf,
+		Flags: e.flags, AttachType: e.attach, AttachID: attachID, BTF: btf,
 	}
 	if e.funcs != nil {
 		a.FuncInfo, a.FuncInfoSize, a.FuncInfoCount = m.At(words(e.funcs)), 8, uint32(len(e.funcs))

@@ -133,8 +133,8 @@ func TestRefusals(t *testing.T) {
 		errno  string
 		detail string
 	}{
-		{"map type", create{mapType: 9999, name: "X"}, "EINVAL", "MAP_CREATE of type X"},
-		{"map flags", create{mapType: 27, name: "RINGBUF", entries: page, flags: 1 << 30}, "EINVAL", "MAP_CREATE of type RINGBUF"},
+		{"map type", create{mapType: 9999}, "EINVAL", "MAP_CREATE of type MapType(9999)"},
+		{"map flags", create{mapType: uapi.MapRingbuf, entries: page, flags: 1 << 30}, "EINVAL", "MAP_CREATE of type RINGBUF"},
 		{"helper", helper{uapi.ProgSocketFilter, 1 << 20, "x"}, "EINVAL", "unknown#1048576"},
 		{"program", load{of: uapi.ProgSocketFilter, code: join(exit())}, "EACCES", "R0 !read_ok"},
 		{"relocation", coreKernel, "EACCES", "invalid mem access"},
@@ -159,7 +159,7 @@ func TestRefusals(t *testing.T) {
 func TestReturnValue(t *testing.T) {
 	need.BPF(t)
 	answer := func(ret int32) wire.Probe {
-		return result("x", load{of: uapi.ProgSyscall, flags: sleepable, run: true, code: returns(ret)}, nil)
+		return result("x", load{of: uapi.ProgSyscall, flags: unix.BPF_F_SLEEPABLE, run: true, code: returns(ret)}, nil)
 	}
 	if r := answer(0); !r.OK {
 		t.Skipf("no program type that runs without a context: %s", r.Detail)

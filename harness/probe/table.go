@@ -22,7 +22,7 @@ var table = map[string]experiment{
 	"kallsyms": addresses{},
 	// 5.16, d6aef08a872b: bpf_kallsyms_lookup_name. It is run, for it answers
 	// EPERM where addresses are hidden.
-	"kallsyms_helper": load{of: uapi.ProgSyscall, flags: sleepable, run: true, about: "run with helper kallsyms_lookup_name",
+	"kallsyms_helper": load{of: uapi.ProgSyscall, flags: unix.BPF_F_SLEEPABLE, run: true, about: "run with helper kallsyms_lookup_name",
 		code: join(text(-24, "vfs_"), text(-20, "read"), zero(-16), zero(-8),
 			onStack(r1, -24), movImm(r2, 9), movImm(r3, 0), onStack(r4, -8), call(179), exit())},
 	// 5.10, 4976b718c355: ld_imm64 of a variable. It has to be in the BTF, which
@@ -48,25 +48,25 @@ var table = map[string]experiment{
 	// Maps.
 
 	// 5.8, 457f44363a88.
-	"ringbuf": create{mapType: 27, name: "RINGBUF", entries: page},
+	"ringbuf": create{mapType: uapi.MapRingbuf, entries: page},
 	// 6.1, 583c1f420173.
-	"user_ringbuf": create{mapType: 31, name: "USER_RINGBUF", entries: page},
+	"user_ringbuf": create{mapType: uapi.MapUserRingbuf, entries: page},
 	// 4.18, fbfc504a24f5. CONFIG_XDP_SOCKETS.
-	"xskmap": create{mapType: 17, name: "XSKMAP", key: 4, value: 4, entries: 1},
+	"xskmap": create{mapType: uapi.MapXSKMap, key: 4, value: 4, entries: 1},
 	// 4.14, 174a79ff9515. CONFIG_BPF_STREAM_PARSER until 5.12, then CONFIG_INET.
-	"sockmap": create{mapType: 15, name: "SOCKMAP", key: 4, value: 4, entries: 1},
+	"sockmap": create{mapType: uapi.MapSockmap, key: 4, value: 4, entries: 1},
 	// 5.16, 9330986c0300.
-	"bloom_filter": create{mapType: 30, name: "BLOOM_FILTER", value: 4, entries: 1},
+	"bloom_filter": create{mapType: uapi.MapBloomFilter, value: 4, entries: 1},
 	// 5.2, 6ac99e8f23d4.
-	"sk_storage": create{mapType: 24, name: "SK_STORAGE", key: 4, value: 4, flags: noPrealloc, typed: true},
+	"sk_storage": create{mapType: uapi.MapSkStorage, key: 4, value: 4, flags: unix.BPF_F_NO_PREALLOC, typed: true},
 	// 5.10, 8ea636848aca. CONFIG_BPF_LSM.
-	"inode_storage": create{mapType: 28, name: "INODE_STORAGE", key: 4, value: 4, flags: noPrealloc, typed: true},
+	"inode_storage": create{mapType: uapi.MapInodeStorage, key: 4, value: 4, flags: unix.BPF_F_NO_PREALLOC, typed: true},
 	// 6.2, c4bcfb38a95e.
-	"cgrp_storage": create{mapType: 32, name: "CGRP_STORAGE", key: 4, value: 4, flags: noPrealloc, typed: true},
+	"cgrp_storage": create{mapType: uapi.MapCgrpStorage, key: 4, value: 4, flags: unix.BPF_F_NO_PREALLOC, typed: true},
 	// 6.9, 317460317a02. The JIT has to support it.
-	"arena": create{mapType: 33, name: "ARENA", entries: 1, flags: mmapable},
+	"arena": create{mapType: uapi.MapArena, entries: 1, flags: unix.BPF_F_MMAPABLE},
 	// 6.19, b4ce5923e780. The JIT has to support it.
-	"jump_tables": create{mapType: 34, name: "INSN_ARRAY", key: 4, value: 16, entries: 1},
+	"jump_tables": create{mapType: uapi.MapInsnArray, key: 4, value: 16, entries: 1},
 
 	// Helpers.
 
@@ -111,33 +111,33 @@ var table = map[string]experiment{
 	// 4.18, 004d4b274e2a. The other types of tunnels are older (4.10).
 	"lwt": load{of: uapi.ProgLWTSeg6local},
 	// 5.5, f1b9509c2fb0. All that is loaded on a type of the kernel needs its BTF.
-	"tp_btf": load{of: uapi.ProgTracing, attach: attachRawTp, target: typedef("btf_trace_sys_enter")},
+	"tp_btf": load{of: uapi.ProgTracing, attach: uapi.AttachTraceRawTp, target: typedef("btf_trace_sys_enter")},
 	// 5.5, fec56f5890d9. Trampolines may be switched off, which is EPERM or ENOTSUPP.
-	"fentry": load{of: uapi.ProgTracing, attach: attachFentry, target: function("bpf_fentry_test1")},
+	"fentry": load{of: uapi.ProgTracing, attach: uapi.AttachTraceFentry, target: function("bpf_fentry_test1")},
 	// The same, attached as well: loading asks for nothing of the architecture. On arm64 from 6.4 on, where ftrace
 	// calls trampolines directly.
-	"fentry_attach": attached{load{of: uapi.ProgTracing, attach: attachFentry, target: function("bpf_fentry_test1")}},
+	"fentry_attach": attached{load{of: uapi.ProgTracing, attach: uapi.AttachTraceFentry, target: function("bpf_fentry_test1")}},
 	// 5.7, ae24082331d9.
-	"fmod_ret": load{of: uapi.ProgTracing, attach: attachModifyRet, target: function("security_file_open")},
+	"fmod_ret": load{of: uapi.ProgTracing, attach: uapi.AttachModifyReturn, target: function("security_file_open")},
 	// 5.8, 15d83c4d7cef.
-	"iter": load{of: uapi.ProgTracing, attach: attachIter, target: function("bpf_iter_task")},
+	"iter": load{of: uapi.ProgTracing, attach: uapi.AttachTraceIter, target: function("bpf_iter_task")},
 	// 5.7, fc611f47f218. CONFIG_BPF_LSM. Loading does not need bpf in lsm=.
-	"lsm": load{of: uapi.ProgLSM, attach: attachLSM, target: function("bpf_lsm_file_open")},
+	"lsm": load{of: uapi.ProgLSM, attach: uapi.AttachLSMMac, target: function("bpf_lsm_file_open")},
 	// 5.11, 423f16108c9d: the list of hooks that may sleep.
-	"lsm_sleepable": load{of: uapi.ProgLSM, attach: attachLSM, flags: sleepable, target: function("bpf_lsm_file_open")},
+	"lsm_sleepable": load{of: uapi.ProgLSM, attach: uapi.AttachLSMMac, flags: unix.BPF_F_SLEEPABLE, target: function("bpf_lsm_file_open")},
 	// 6.0, 69fd337a975c. Such a program returns 0 or 1.
-	"lsm_cgroup": load{of: uapi.ProgLSM, attach: attachLSMCgroup, target: function("bpf_lsm_socket_bind"), code: returns(1)},
+	"lsm_cgroup": load{of: uapi.ProgLSM, attach: uapi.AttachLSMCgroup, target: function("bpf_lsm_socket_bind"), code: returns(1)},
 	// 5.9, e9ddbb7707ff.
-	"sk_lookup": load{of: uapi.ProgSkLookup, attach: attachSkLookup},
+	"sk_lookup": load{of: uapi.ProgSkLookup, attach: uapi.AttachSkLookup},
 	// 5.18, c2f2cdbeffda.
-	"xdp_frags": load{of: uapi.ProgXDP, flags: hasXDPFrags, about: "for packets in several buffers"},
+	"xdp_frags": load{of: uapi.ProgXDP, flags: unix.BPF_F_XDP_HAS_FRAGS, about: "for packets in several buffers"},
 	// 6.4, 68b04864ca42. Struct_ops maps as such are from 5.6.
 	"struct_ops_link": all{
 		typed(symbol{kind: btf.KindStruct, name: "bpf_struct_ops_link"}),
 		typed(symbol{kind: btf.KindStruct, name: "bpf_struct_ops_tcp_congestion_ops"}),
 	},
 	// 5.14, 79a7f8bdb159: what a loader program is.
-	"syscall_prog": load{of: uapi.ProgSyscall, flags: sleepable, about: "with helper sys_bpf",
+	"syscall_prog": load{of: uapi.ProgSyscall, flags: unix.BPF_F_SLEEPABLE, about: "with helper sys_bpf",
 		code: join(zero(-8), movImm(r1, 0), onStack(r2, -8), movImm(r3, 8), call(166), exit())},
 
 	// 6.18, 349271568303. CONFIG_SYSTEM_DATA_VERIFICATION.
@@ -163,7 +163,7 @@ var table = map[string]experiment{
 	// 6.1, f3cf4134c5c6. CONFIG_KEYS.
 	"kfunc_key": callsKey,
 	// 6.2, 90660309b0c7.
-	"kfunc_task": load{of: uapi.ProgTracing, attach: attachRawTp, target: typedef("btf_trace_task_newtask"),
+	"kfunc_task": load{of: uapi.ProgTracing, attach: uapi.AttachTraceRawTp, target: typedef("btf_trace_task_newtask"),
 		about: "calls of bpf_task_acquire and bpf_task_release",
 		code: join(load64(r1, r1, 0), callKfunc("bpf_task_acquire"),
 			ifZero(r0, 2), movReg(r1, r0), callKfunc("bpf_task_release"), returns(0))},
@@ -176,11 +176,6 @@ var table = map[string]experiment{
 			ifZero(r0, 2), movReg(r1, r0), callKfunc("bpf_ct_release"), returns(0))},
 }
 
-const (
-	noPrealloc = 1 << 0  // BPF_F_NO_PREALLOC
-	mmapable   = 1 << 10 // BPF_F_MMAPABLE
-)
-
 // page is the smallest size of a ring buffer in bytes.
 var page = uint32(os.Getpagesize())
 
@@ -192,7 +187,7 @@ var (
 		code: join(callKfunc("bpf_cast_to_kern_ctx"), movReg(r1, r0),
 			movID(r2, btf.KindStruct, "net_device"), callKfunc("bpf_rdonly_cast"), returns(0))}
 
-	callsKey = load{of: uapi.ProgTracing, attach: attachRawTp, target: typedef("btf_trace_sys_enter"),
+	callsKey = load{of: uapi.ProgTracing, attach: uapi.AttachTraceRawTp, target: typedef("btf_trace_sys_enter"),
 		about: "calls of bpf_lookup_system_key and bpf_key_put",
 		code: join(movImm(r1, 0), callKfunc("bpf_lookup_system_key"),
 			ifZero(r0, 2), movReg(r1, r0), callKfunc("bpf_key_put"), returns(0))}

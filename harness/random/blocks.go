@@ -3,6 +3,10 @@ package random
 import (
 	"fmt"
 	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 // env is where a block is to be.
@@ -161,7 +165,7 @@ func (e *env) usable(m *Map) bool {
 	if k := m.Value.kind(); (k == kindLock || k == kindTimer) && (e.kind == nil || !e.kind.lock) {
 		return false
 	}
-	if m.Type == mapLPM || m.Type == mapBloom || m.Type == mapProgArray {
+	if m.Type == uapi.MapLPMTrie || m.Type == uapi.MapBloomFilter || m.Type == uapi.MapProgArray {
 		return e.kind != nil && !e.sleeps
 	}
 	return true
@@ -182,20 +186,20 @@ func (g *generator) mapOf(e *env, want func(*Map) bool) *Map {
 }
 
 func (m *Map) isHash() bool {
-	return m.Type == mapHash || m.Type == mapPercpuHash || m.Type == mapLRUHash || m.Type == mapLRUPercpuHash
+	return m.Type == uapi.MapHash || m.Type == uapi.MapPercpuHash || m.Type == uapi.MapLRUHash || m.Type == uapi.MapLRUPercpuHash
 }
 
-func (m *Map) isArray() bool { return m.Type == mapArray || m.Type == mapPercpuArray }
+func (m *Map) isArray() bool { return m.Type == uapi.MapArray || m.Type == uapi.MapPercpuArray }
 
 // isTable reports whether a map can be looked up by a key.
-func isTable(m *Map) bool { return m.isHash() || m.isArray() || m.Type == mapLPM }
+func isTable(m *Map) bool { return m.isHash() || m.isArray() || m.Type == uapi.MapLPMTrie }
 
-func isWritable(m *Map) bool { return isTable(m) && m.Flags&flagRDOnlyProg == 0 }
+func isWritable(m *Map) bool { return isTable(m) && m.Flags&unix.BPF_F_RDONLY_PROG == 0 }
 
 // key puts a key on the stack and its address into a register.
 func (g *generator) key(m *Map, dst uint8) []Insn {
 	first := int64(g.n(4))
-	if m.Type == mapLPM {
+	if m.Type == uapi.MapLPMTrie {
 		first |= int64(g.n(int(m.KeySize-4)*8+1)) << 0
 	}
 	return join(storeImm(8, fp, keyAt, first), storeImm(8, fp, keyAt+8, int64(g.n(3))), stack(dst, keyAt))
@@ -236,7 +240,7 @@ func (g *generator) within(first, end uint32) (size uint32, at int16) {
 func (g *generator) use(m *Map, write bool) []Insn {
 	size, at := g.part(m)
 	out := join(load(size, r8, r0, at), aluReg(add, acc, r8))
-	if write && m.Flags&flagRDOnlyProg == 0 && g.chance(60) {
+	if write && m.Flags&unix.BPF_F_RDONLY_PROG == 0 && g.chance(60) {
 		out = append(out, store(size, r0, at, acc))
 	}
 	return out
@@ -287,7 +291,7 @@ func remove(g *generator, e *env) (Block, bool) {
 }
 
 func pushPop(g *generator, e *env) (Block, bool) {
-	m := g.mapOf(e, func(m *Map) bool { return m.Type == mapQueue || m.Type == mapStack })
+	m := g.mapOf(e, func(m *Map) bool { return m.Type == uapi.MapQueue || m.Type == uapi.MapStack })
 	if m == nil {
 		return Block{}, false
 	}
@@ -296,7 +300,7 @@ func pushPop(g *generator, e *env) (Block, bool) {
 	return Block{What: "push to or pop from " + m.Name, Head: head}, true
 }
 
-func isRing(m *Map) bool { return m.Type == mapRingbuf }
+func isRing(m *Map) bool { return m.Type == uapi.MapRingbuf }
 
 func ringOutput(g *generator, e *env) (Block, bool) {
 	m := g.mapOf(e, isRing)
@@ -781,7 +785,7 @@ func tailCall(g *generator, e *env) (Block, bool) {
 		return Block{}, false
 	}
 	m := g.mapOf(e, func(m *Map) bool {
-		return m.Type == mapProgArray && (g.owners[m.Name] == "" || g.owners[m.Name] == e.section)
+		return m.Type == uapi.MapProgArray && (g.owners[m.Name] == "" || g.owners[m.Name] == e.section)
 	})
 	if m == nil {
 		return Block{}, false
@@ -809,7 +813,7 @@ func locked(g *generator, e *env) (Block, bool) {
 
 // storage gets the current task's storage.
 func storage(g *generator, e *env) (Block, bool) {
-	m := g.mapOf(e, func(m *Map) bool { return m.Type == mapTaskStorage })
+	m := g.mapOf(e, func(m *Map) bool { return m.Type == uapi.MapTaskStorage })
 	if m == nil || e.kind == nil || !e.kind.tracing {
 		return Block{}, false
 	}

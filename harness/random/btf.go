@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/bpfreplay/bpfreplay/internal/btf"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 var le = binary.LittleEndian
@@ -215,7 +216,7 @@ func (t *types) mapDefinition(m *Map) (id btf.TypeID, size uint32) {
 	put := func(name string, id btf.TypeID) {
 		members = append(members, member{name: name, id: id, bits: uint32(len(members)) * 64})
 	}
-	put("type", t.number(m.Type))
+	put("type", t.number(uint32(m.Type)))
 	if m.Key != "" {
 		put("key", t.pointer(t.of(m.Key)))
 	} else if m.KeySize > 0 {
@@ -223,7 +224,7 @@ func (t *types) mapDefinition(m *Map) (id btf.TypeID, size uint32) {
 	}
 	if m.Value != "" {
 		put("value", t.pointer(t.of(m.Value)))
-	} else if m.ValueSize > 0 && m.Inner == nil && m.Type != mapProgArray {
+	} else if m.ValueSize > 0 && m.Inner == nil && m.Type != uapi.MapProgArray {
 		put("value_size", t.number(m.ValueSize))
 	}
 	if m.MaxEntries > 0 {
@@ -243,9 +244,9 @@ func (t *types) mapDefinition(m *Map) (id btf.TypeID, size uint32) {
 	case m.Inner != nil:
 		inner, _ := t.mapDefinition(m.Inner)
 		put("values", t.array(t.pointer(inner), 0))
-	case m.Type == mapProgArray && len(m.Slots) > 0:
+	case m.Type == uapi.MapProgArray && len(m.Slots) > 0:
 		put("values", t.array(t.pointer(t.proto("int", "", "*void")), 0))
-	case m.Type == mapProgArray:
+	case m.Type == uapi.MapProgArray:
 		put("value_size", t.number(4))
 		size += 8
 	}

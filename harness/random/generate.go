@@ -5,40 +5,13 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// Types of maps (enum bpf_map_type) and flags (BPF_F_*).
 const (
-	mapHash          = 1
-	mapArray         = 2
-	mapProgArray     = 3
-	mapPerfEvents    = 4
-	mapPercpuHash    = 5
-	mapPercpuArray   = 6
-	mapStackTrace    = 7
-	mapCgroupArray   = 8
-	mapLRUHash       = 9
-	mapLRUPercpuHash = 10
-	mapLPM           = 11
-	mapArrayOfMaps   = 12
-	mapHashOfMaps    = 13
-	mapDevmap        = 14
-	mapSockmap       = 15
-	mapCPUMap        = 16
-	mapSockhash      = 18
-	mapQueue         = 22
-	mapStack         = 23
-	mapSKStorage     = 24
-	mapRingbuf       = 27
-	mapInodeStorage  = 28
-	mapTaskStorage   = 29
-	mapBloom         = 30
-
-	flagNoPrealloc  = 1 << 0
-	flagNUMA        = 1 << 2
-	flagZeroSeed    = 1 << 6
-	flagRDOnlyProg  = 1 << 7
-	flagMmapable    = 1 << 10
 	pageSize        = 4096
 	maxKey, maxItem = 16, 32 // bytes that blocks have room for on the stack
 )
@@ -131,11 +104,11 @@ func (g *generator) vars() {
 
 // hashes are types that take keys of any size, arrays those with numbers for keys.
 var (
-	hashes  = []uint32{mapHash, mapHash, mapLRUHash, mapPercpuHash, mapLRUPercpuHash}
-	arrays  = []uint32{mapArray, mapArray, mapPercpuArray}
-	special = []uint32{
-		mapPerfEvents, mapStackTrace, mapCgroupArray, mapDevmap, mapSockmap, mapSockhash, mapCPUMap,
-		mapSKStorage, mapInodeStorage, mapTaskStorage, mapBloom,
+	hashes  = []uapi.MapType{uapi.MapHash, uapi.MapHash, uapi.MapLRUHash, uapi.MapPercpuHash, uapi.MapLRUPercpuHash}
+	arrays  = []uapi.MapType{uapi.MapArray, uapi.MapArray, uapi.MapPercpuArray}
+	special = []uapi.MapType{
+		uapi.MapPerfEventArray, uapi.MapStackTrace, uapi.MapCgroupArray, uapi.MapDevmap, uapi.MapSockmap, uapi.MapSockhash, uapi.MapCPUMap,
+		uapi.MapSkStorage, uapi.MapInodeStorage, uapi.MapTaskStorage, uapi.MapBloomFilter,
 	}
 )
 
@@ -151,9 +124,9 @@ func (g *generator) maps() {
 		case 7:
 			m = g.lpm()
 		case 8:
-			m = Map{Type: pick(g, []uint32{mapQueue, mapStack}), ValueSize: uint32(g.between(1, maxItem)), MaxEntries: uint32(g.between(1, 20))}
+			m = Map{Type: pick(g, []uapi.MapType{uapi.MapQueue, uapi.MapStack}), ValueSize: uint32(g.between(1, maxItem)), MaxEntries: uint32(g.between(1, 20))}
 		case 9:
-			m = Map{Type: mapRingbuf, MaxEntries: pageSize << g.n(3)}
+			m = Map{Type: uapi.MapRingbuf, MaxEntries: pageSize << g.n(3)}
 		case 10:
 			m = g.special()
 		default:
@@ -209,9 +182,9 @@ func (g *generator) types(m *Map) {
 }
 
 func (g *generator) numa(m *Map) {
-	percpu := m.Type == mapPercpuArray || m.Type == mapPercpuHash || m.Type == mapLRUPercpuHash
+	percpu := m.Type == uapi.MapPercpuArray || m.Type == uapi.MapPercpuHash || m.Type == uapi.MapLRUPercpuHash
 	if !percpu && g.chance(10) { // those are on all nodes
-		m.NUMA, m.Flags = true, m.Flags|flagNUMA
+		m.NUMA, m.Flags = true, m.Flags|unix.BPF_F_NUMA_NODE
 	}
 }
 
@@ -226,15 +199,15 @@ func (g *generator) hash() Map {
 	m := Map{Type: pick(g, hashes), KeySize: uint32(pick(g, []int{1, 2, 4, 4, 8, 12, maxKey, g.between(1, maxKey)})), MaxEntries: uint32(g.between(1, 64))}
 	m.ValueSize = g.valueSize()
 	g.types(&m)
-	lru := m.Type == mapLRUHash || m.Type == mapLRUPercpuHash
+	lru := m.Type == uapi.MapLRUHash || m.Type == uapi.MapLRUPercpuHash
 	if !lru && g.chance(30) {
-		m.Flags |= flagNoPrealloc
+		m.Flags |= unix.BPF_F_NO_PREALLOC
 	}
 	if g.chance(10) {
-		m.Flags |= flagZeroSeed
+		m.Flags |= unix.BPF_F_ZERO_SEED
 	}
-	if m.Type == mapHash && g.chance(10) {
-		m.Flags |= flagRDOnlyProg
+	if m.Type == uapi.MapHash && g.chance(10) {
+		m.Flags |= unix.BPF_F_RDONLY_PROG
 	}
 	g.numa(&m)
 	g.locked(&m)
@@ -247,10 +220,10 @@ func (g *generator) array() Map {
 	if m.Key != "" {
 		m.Key = typeOf(kindInt, 4)
 	}
-	if m.Type == mapArray && g.chance(15) {
-		m.Flags |= flagMmapable
-	} else if m.Type == mapArray && g.chance(12) {
-		m.Flags |= flagRDOnlyProg
+	if m.Type == uapi.MapArray && g.chance(15) {
+		m.Flags |= unix.BPF_F_MMAPABLE
+	} else if m.Type == uapi.MapArray && g.chance(12) {
+		m.Flags |= unix.BPF_F_RDONLY_PROG
 	}
 	g.numa(&m)
 	g.locked(&m)
@@ -259,7 +232,7 @@ func (g *generator) array() Map {
 
 // locked puts a lock or a timer into the values of some maps.
 func (g *generator) locked(m *Map) {
-	if m.Type != mapHash && m.Type != mapArray || m.Flags&(flagRDOnlyProg|flagMmapable) != 0 || !g.chance(15) {
+	if m.Type != uapi.MapHash && m.Type != uapi.MapArray || m.Flags&(unix.BPF_F_RDONLY_PROG|unix.BPF_F_MMAPABLE) != 0 || !g.chance(15) {
 		return
 	}
 	m.Key = typeOf(kindInt, 4)
@@ -275,7 +248,7 @@ func (g *generator) locked(m *Map) {
 }
 
 func (g *generator) lpm() Map {
-	m := Map{Type: mapLPM, KeySize: 4 + uint32(pick(g, []int{1, 4, 8, 12})), ValueSize: g.valueSize(), MaxEntries: uint32(g.between(1, 50)), Flags: flagNoPrealloc}
+	m := Map{Type: uapi.MapLPMTrie, KeySize: 4 + uint32(pick(g, []int{1, 4, 8, 12})), ValueSize: g.valueSize(), MaxEntries: uint32(g.between(1, 50)), Flags: unix.BPF_F_NO_PREALLOC}
 	m.Key, m.Value = typeOf(kindArray, m.KeySize), g.anyType(m.ValueSize)
 	if m.KeySize%4 == 0 {
 		m.Key = typeOf(kindStruct, m.KeySize)
@@ -286,22 +259,22 @@ func (g *generator) lpm() Map {
 func (g *generator) special() Map {
 	m := Map{Type: pick(g, special), KeySize: 4, ValueSize: 4, MaxEntries: uint32(g.between(1, 30))}
 	switch m.Type {
-	case mapPerfEvents:
+	case uapi.MapPerfEventArray:
 		m.MaxEntries = uint32(pick(g, []int{0, 1, 4}))
-	case mapStackTrace:
+	case uapi.MapStackTrace:
 		m.ValueSize = 8 * uint32(g.between(1, 127))
-	case mapCPUMap:
+	case uapi.MapCPUMap:
 		m.ValueSize = pick(g, []uint32{4, 8})
 		m.MaxEntries = 1
-	case mapDevmap:
+	case uapi.MapDevmap:
 		m.ValueSize = pick(g, []uint32{4, 8})
-	case mapSockmap, mapSockhash:
+	case uapi.MapSockmap, uapi.MapSockhash:
 		m.ValueSize = pick(g, []uint32{4, 8})
-	case mapSKStorage, mapInodeStorage, mapTaskStorage:
+	case uapi.MapSkStorage, uapi.MapInodeStorage, uapi.MapTaskStorage:
 		m.Key, m.ValueSize = typeOf(kindInt, 4), uint32(g.between(1, 16))*4
 		m.Value = typeOf(kindStruct, m.ValueSize)
-		m.MaxEntries, m.Flags = 0, flagNoPrealloc
-	case mapBloom:
+		m.MaxEntries, m.Flags = 0, unix.BPF_F_NO_PREALLOC
+	case uapi.MapBloomFilter:
 		m.KeySize, m.ValueSize = 0, uint32(g.between(1, 4))*4
 		m.Extra = uint64(g.n(16))
 	}
@@ -312,7 +285,7 @@ func (g *generator) special() Map {
 // programs, whose slots are filled when there are programs.
 func (g *generator) outer(i int) Map {
 	if g.chance(55) {
-		return Map{Type: mapProgArray, KeySize: 4, ValueSize: 4, MaxEntries: uint32(g.between(1, 8))}
+		return Map{Type: uapi.MapProgArray, KeySize: 4, ValueSize: 4, MaxEntries: uint32(g.between(1, 8))}
 	}
 	inner := g.array()
 	if g.chance(40) {
@@ -322,9 +295,9 @@ func (g *generator) outer(i int) Map {
 	if k := inner.Value.kind(); k == kindLock || k == kindTimer {
 		inner.Value = typeOf(kindStruct, inner.ValueSize)
 	}
-	inner.NUMA, inner.Flags = false, inner.Flags&flagNoPrealloc
+	inner.NUMA, inner.Flags = false, inner.Flags&unix.BPF_F_NO_PREALLOC
 	m := Map{
-		Type: pick(g, []uint32{mapArrayOfMaps, mapHashOfMaps}), KeySize: 4, ValueSize: 4,
+		Type: pick(g, []uapi.MapType{uapi.MapArrayOfMaps, uapi.MapHashOfMaps}), KeySize: 4, ValueSize: 4,
 		MaxEntries: uint32(g.between(1, 6)), Inner: &inner,
 	}
 	if g.chance(50) {
@@ -457,7 +430,7 @@ func sleepable(section string) bool {
 func (g *generator) fillSlots() {
 	for i := range g.o.Maps {
 		m := &g.o.Maps[i]
-		if m.Type != mapProgArray {
+		if m.Type != uapi.MapProgArray {
 			continue
 		}
 		section := g.owners[m.Name]

@@ -3,6 +3,8 @@ package random
 import (
 	"fmt"
 	"slices"
+
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 // Object describes a BPF object. Names are unique in it, whatever they name.
@@ -31,7 +33,7 @@ func (o *Object) File() string { return o.Name() + ".bpf.o" }
 // Map describes a map in .maps.
 type Map struct {
 	Name       string
-	Type       uint32 // enum bpf_map_type
+	Type       uapi.MapType
 	Key, Value Type   // "" if the size is given instead
 	KeySize    uint32 // bytes, of Key too
 	ValueSize  uint32

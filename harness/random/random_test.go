@@ -17,7 +17,6 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/need"
 	"github.com/bpfreplay/bpfreplay/internal/object"
 	"github.com/bpfreplay/bpfreplay/internal/trace"
-	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 const objects = 500
@@ -66,7 +65,7 @@ func TestReaders(t *testing.T) {
 			assert.Equal(t, len(theirs.Programs), programs)
 			for _, m := range o.Maps {
 				assert.Assert(t, theirs.Maps[m.Name] != nil, m.Name)
-				assert.Equal(t, uint32(theirs.Maps[m.Name].Type), m.Type)
+				assert.Equal(t, uint32(theirs.Maps[m.Name].Type), uint32(m.Type))
 			}
 		})
 	}
@@ -91,7 +90,7 @@ func TestLinker(t *testing.T) {
 		assert.Equal(t, len(got.Functions), len(o.Functions))
 		for _, m := range o.Maps {
 			assert.Assert(t, slices.ContainsFunc(got.Maps, func(l object.Map) bool {
-				return l.Name == m.Name && l.Type == uapi.MapType(m.Type) && len(l.Slots) == len(m.Slots)
+				return l.Name == m.Name && l.Type == m.Type && len(l.Slots) == len(m.Slots)
 			}), m.Name)
 		}
 	}

@@ -1,6 +1,10 @@
 package random
 
-import "slices"
+import (
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
 
 // Shrink returns a smaller object for which still returns true, as it does for o.
 // It asks at most limit times.
@@ -99,7 +103,7 @@ func (s *shrinker) simplify() {
 		change(func(o *Object) bool {
 			m := &o.Maps[i]
 			was := m.NUMA
-			m.NUMA, m.Flags = false, m.Flags&^flagNUMA
+			m.NUMA, m.Flags = false, m.Flags&^unix.BPF_F_NUMA_NODE
 			return was
 		})
 	}

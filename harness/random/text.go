@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 // String describes the object for a person.
@@ -59,7 +57,7 @@ func describe(blocks []Block, indent string, p func(string, ...any)) {
 }
 
 func (m *Map) String() string {
-	s := fmt.Sprintf("%s: %s, key %d %s, value %d %s, %d entries", m.Name, uapi.MapType(m.Type), m.KeySize, m.Key, m.ValueSize, m.Value, m.MaxEntries)
+	s := fmt.Sprintf("%s: %s, key %d %s, value %d %s, %d entries", m.Name, m.Type, m.KeySize, m.Key, m.ValueSize, m.Value, m.MaxEntries)
 	if m.Flags != 0 {
 		s += fmt.Sprintf(", flags %#x", m.Flags)
 	}

@@ -4,9 +4,10 @@ import (
 	"encoding/binary"
 	"slices"
 
-	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"github.com/bpfreplay/bpfreplay/internal/object"
+	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
 // Uses are the capabilities that an object visibly asks for: by the types of its
@@ -17,9 +18,9 @@ func Uses(o *object.Object) []string {
 	used := make(map[string]bool)
 	for i := range o.Maps {
 		m := &o.Maps[i]
-		used[mapUses[ebpf.MapType(m.Type)]] = true
+		used[mapUses[m.Type]] = true
 		if m.Inner != nil {
-			used[mapUses[ebpf.MapType(m.Inner.Type)]] = true
+			used[mapUses[m.Inner.Type]] = true
 		}
 	}
 	for i := range o.Functions {
@@ -46,40 +47,36 @@ func Uses(o *object.Object) []string {
 	return out
 }
 
-var mapUses = map[ebpf.MapType]string{
-	ebpf.RingBuf: "ringbuf", ebpf.XSKMap: "xskmap", ebpf.SockMap: "sockmap", ebpf.SockHash: "sockmap",
-	ebpf.SkStorage: "sk_storage", ebpf.InodeStorage: "inode_storage", ebpf.TaskStorage: "task_storage",
-	30: "bloom_filter", 31: "user_ringbuf", 32: "cgrp_storage", 33: "arena", 34: "jump_tables",
+var mapUses = map[uapi.MapType]string{
+	uapi.MapRingbuf: "ringbuf", uapi.MapXSKMap: "xskmap", uapi.MapSockmap: "sockmap", uapi.MapSockhash: "sockmap",
+	uapi.MapSkStorage: "sk_storage", uapi.MapInodeStorage: "inode_storage", uapi.MapTaskStorage: "task_storage",
+	uapi.MapBloomFilter: "bloom_filter", uapi.MapUserRingbuf: "user_ringbuf", uapi.MapCgrpStorage: "cgrp_storage", uapi.MapArena: "arena",
+	uapi.MapInsnArray: "jump_tables",
 }
 
-const (
-	sleepable = 1 << 4 // BPF_F_SLEEPABLE
-	xdpFrags  = 1 << 5 // BPF_F_XDP_HAS_FRAGS
-)
-
 func programUse(p *object.ProgramType) string {
-	switch t, attach := ebpf.ProgramType(p.Type), ebpf.AttachType(p.AttachType); {
-	case t == ebpf.Kprobe:
+	switch t, attach := p.Type, p.AttachType; {
+	case t == uapi.ProgKprobe:
 		return "kprobe"
-	case t == ebpf.LWTSeg6Local:
+	case t == uapi.ProgLWTSeg6local:
 		return "lwt"
-	case t == ebpf.SkLookup:
+	case t == uapi.ProgSkLookup:
 		return "sk_lookup"
-	case t == ebpf.XDP && p.Flags&xdpFrags != 0:
+	case t == uapi.ProgXDP && p.Flags&unix.BPF_F_XDP_HAS_FRAGS != 0:
 		return "xdp_frags"
-	case t == ebpf.Tracing && attach == ebpf.AttachTraceRawTp:
+	case t == uapi.ProgTracing && attach == uapi.AttachTraceRawTp:
 		return "tp_btf"
-	case t == ebpf.Tracing && attach == ebpf.AttachTraceIter:
+	case t == uapi.ProgTracing && attach == uapi.AttachTraceIter:
 		return "iter"
-	case t == ebpf.Tracing && attach == ebpf.AttachModifyReturn:
+	case t == uapi.ProgTracing && attach == uapi.AttachModifyReturn:
 		return "fmod_ret"
-	case t == ebpf.Tracing:
+	case t == uapi.ProgTracing:
 		return "fentry"
-	case t == ebpf.LSM && attach == ebpf.AttachLSMCgroup:
+	case t == uapi.ProgLSM && attach == uapi.AttachLSMCgroup:
 		return "lsm_cgroup"
-	case t == ebpf.LSM && p.Flags&sleepable != 0:
+	case t == uapi.ProgLSM && p.Flags&unix.BPF_F_SLEEPABLE != 0:
 		return "lsm_sleepable"
-	case t == ebpf.LSM:
+	case t == uapi.ProgLSM:
 		return "lsm"
 	}
 	return ""
