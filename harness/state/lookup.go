@@ -1,9 +1,11 @@
 package state
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 
+	"github.com/cilium/ebpf/asm"
 	"golang.org/x/sys/unix"
 
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
@@ -33,12 +35,6 @@ const (
 	lookupBase   = "__bpf_call_base\x00"
 )
 
-// Numbers of helpers (enum bpf_func_id), map and program types.
-const (
-	helperSnprintf       = 165 // 5.13
-	helperKallsymsLookup = 179 // 5.16
-)
-
 // newLookup loads the program. The caller closes it.
 func newLookup() (*lookup, error) {
 	l := &lookup{prog: -1, strings: -1}
@@ -53,7 +49,7 @@ func (l *lookup) start() (err error) {
 	if err := l.createStrings(); err != nil {
 		return err
 	}
-	if err := l.load(); err != nil {
+	if l.prog, err = loadSyscall("state_lookup", l.program()); err != nil {
 		return err
 	}
 	l.base, _, err = l.run(0)
@@ -83,80 +79,59 @@ func (l *lookup) createStrings() (err error) {
 	return bpfsys.Freeze(l.strings)
 }
 
-func (l *lookup) load() (err error) {
-	l.prog, err = loadSyscall("state_lookup", l.insns())
-	return err
-}
-
 // loadSyscall loads a program that a system call runs (5.14), and returns its fd.
-func loadSyscall(name string, insns []byte) (int, error) {
+func loadSyscall(name string, program asm.Instructions) (int, error) {
+	var insns bytes.Buffer
+	if err := program.Marshal(&insns, le); err != nil {
+		return -1, err
+	}
 	var m bpfsys.Memory
 	defer m.Release()
 	return bpfsys.Call(bpfsys.ProgLoad, &bpfsys.ProgLoadAttr{
-		Type: uapi.ProgSyscall, Insns: m.At(insns), InsnCount: uint32(len(insns) / insn.Size), License: m.String("GPL"),
+		Type: uapi.ProgSyscall, Insns: m.At(insns.Bytes()), InsnCount: uint32(insns.Len() / insn.Size), License: m.String("GPL"),
 		Flags: unix.BPF_F_SLEEPABLE, Name: bpfsys.Name(name),
 	})
 }
 
-// insns is the program. r6 is the context; on the stack is the address (or the
-// place for it) at -8, and below it the text.
-func (l *lookup) insns() []byte {
+// program has the context in r6; on the stack is the address (or the place for it)
+// at -8, and below it the text.
+func (l *lookup) program() asm.Instructions {
 	const addr, buffer = -8, -8 - lookupLen
-	var findBase assembler
-	findBase.stringAt(1, l.strings, len(lookupFormat))
-	findBase.set(2, int32(len(lookupBase)))
-	findBase.set(3, 0)
-	findBase.stackAt(4, addr)
-	findBase.emit(insn.Call, 0, 0, 0, helperKallsymsLookup)
-	findBase.load(1, 10, addr)
-	findBase.store(6, 0, 1)
-	findBase.emit(insn.Exit, 0, 0, 0, 0)
+	p := asm.Instructions{
+		asm.Mov.Reg(asm.R6, asm.R1),
+		asm.LoadMem(asm.R2, asm.R6, 0, asm.DWord),
+		asm.StoreMem(asm.RFP, addr, asm.R2, asm.DWord),
+		asm.JNE.Imm(asm.R2, 0, "name"),
 
-	var p assembler
-	p.emit(0xbf, 6, 1, 0, 0) // r6 = r1
-	p.load(2, 6, 0)
-	p.store(10, addr, 2)
-	p.emit(0x55, 2, 0, int16(len(findBase)/insn.Size), 0) // if r2 != 0 goto after findBase
-	p = append(p, findBase...)
-	p.set(0, 0)
-	for off := int16(0); off < lookupLen; off += 8 {
-		p.store(10, buffer+off, 0)
+		asm.LoadMapValue(asm.R1, l.strings, uint32(len(lookupFormat))),
+		asm.Mov.Imm(asm.R2, int32(len(lookupBase))),
+		asm.Mov.Imm(asm.R3, 0),
+		asm.Mov.Reg(asm.R4, asm.RFP),
+		asm.Add.Imm(asm.R4, addr),
+		asm.FnKallsymsLookupName.Call(), // 5.16
+		asm.LoadMem(asm.R1, asm.RFP, addr, asm.DWord),
+		asm.StoreMem(asm.R6, 0, asm.R1, asm.DWord),
+		asm.Return(),
+
+		asm.Mov.Imm(asm.R0, 0).WithSymbol("name"),
 	}
-	p.stackAt(1, buffer)
-	p.set(2, lookupLen)
-	p.stringAt(3, l.strings, 0)
-	p.stackAt(4, addr)
-	p.set(5, 8)
-	p.emit(insn.Call, 0, 0, 0, helperSnprintf)
 	for off := int16(0); off < lookupLen; off += 8 {
-		p.load(1, 10, buffer+off)
-		p.store(6, lookupText+off, 1)
+		p = append(p, asm.StoreMem(asm.RFP, buffer+off, asm.R0, asm.DWord))
 	}
-	p.emit(insn.Exit, 0, 0, 0, 0)
-	return p
-}
-
-// assembler appends instructions, by the opcodes of uapi/linux/bpf_common.h.
-type assembler []byte
-
-func (p *assembler) emit(op, dst, src uint8, off int16, imm int32) {
-	*p = append(*p, op, dst|src<<4)
-	*p = le.AppendUint16(*p, uint16(off))
-	*p = le.AppendUint32(*p, uint32(imm))
-}
-
-func (p *assembler) set(dst uint8, imm int32)              { p.emit(0xb7, dst, 0, 0, imm) }
-func (p *assembler) load(dst, src uint8, off int16)        { p.emit(0x79, dst, src, off, 0) }
-func (p *assembler) store(dst uint8, off int16, src uint8) { p.emit(0x7b, dst, src, off, 0) }
-
-func (p *assembler) stackAt(dst uint8, off int32) {
-	p.emit(0xbf, dst, 10, 0, 0)
-	p.emit(0x07, dst, 0, 0, off)
-}
-
-func (p *assembler) stringAt(dst uint8, fd, off int) {
-	p.emit(insn.LdImm64, dst, insn.PseudoMapValue, 0, int32(fd))
-	p.emit(0, 0, 0, 0, int32(off))
+	p = append(p,
+		asm.Mov.Reg(asm.R1, asm.RFP),
+		asm.Add.Imm(asm.R1, buffer),
+		asm.Mov.Imm(asm.R2, lookupLen),
+		asm.LoadMapValue(asm.R3, l.strings, 0),
+		asm.Mov.Reg(asm.R4, asm.RFP),
+		asm.Add.Imm(asm.R4, addr),
+		asm.Mov.Imm(asm.R5, 8),
+		asm.FnSnprintf.Call(), // 5.13
+	)
+	for off := int16(0); off < lookupLen; off += 8 {
+		p = append(p, asm.LoadMem(asm.R1, asm.RFP, buffer+off, asm.DWord), asm.StoreMem(asm.R6, lookupText+off, asm.R1, asm.DWord))
+	}
+	return append(p, asm.Return())
 }
 
 // run asks for addr, or for the address of __bpf_call_base if it is 0.

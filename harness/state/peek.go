@@ -3,11 +3,11 @@ package state
 import (
 	"fmt"
 
+	"github.com/cilium/ebpf/asm"
 	"golang.org/x/sys/unix"
 
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 	"github.com/bpfreplay/bpfreplay/internal/btf"
-	"github.com/bpfreplay/bpfreplay/internal/insn"
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
@@ -25,14 +25,8 @@ type peek struct {
 	places *places
 }
 
-// Numbers of helpers (enum bpf_func_id).
-const (
-	helperCurrentTask = 35
-	helperReadKernel  = 113
-)
-
 func newPeek(p *places) (*peek, error) {
-	fd, err := loadSyscall("state_peek", peekInsns())
+	fd, err := loadSyscall("state_peek", peekProgram())
 	if err != nil {
 		return nil, fmt.Errorf("peek: %w", err)
 	}
@@ -41,27 +35,27 @@ func newPeek(p *places) (*peek, error) {
 
 func (p *peek) close() { bpfsys.Close(p.prog) }
 
-// peekInsns is the program. Its context is an address, and then the 8 bytes that
-// are there; address 0 stands for that of the task that runs it.
-func peekInsns() []byte {
-	var task assembler
-	task.emit(insn.Call, 0, 0, 0, helperCurrentTask)
-	task.store(6, 8, 0)
-	task.set(0, 0)
-	task.emit(insn.Exit, 0, 0, 0, 0)
+// peekProgram takes as its context an address, and then the 8 bytes that are there;
+// address 0 stands for that of the task that runs it.
+func peekProgram() asm.Instructions {
+	return asm.Instructions{
+		asm.Mov.Reg(asm.R6, asm.R1),
+		asm.LoadMem(asm.R3, asm.R6, 0, asm.DWord),
+		asm.JNE.Imm(asm.R3, 0, "read"),
 
-	var p assembler
-	p.emit(0xbf, 6, 1, 0, 0) // r6 = r1
-	p.load(3, 6, 0)
-	p.emit(0x55, 3, 0, int16(len(task)/insn.Size), 0) // if r3 != 0 goto after task
-	p = append(p, task...)
-	p.stackAt(1, -8)
-	p.set(2, 8)
-	p.emit(insn.Call, 0, 0, 0, helperReadKernel)
-	p.load(1, 10, -8)
-	p.store(6, 8, 1)
-	p.emit(insn.Exit, 0, 0, 0, 0)
-	return p
+		asm.FnGetCurrentTask.Call(),
+		asm.StoreMem(asm.R6, 8, asm.R0, asm.DWord),
+		asm.Mov.Imm(asm.R0, 0),
+		asm.Return(),
+
+		asm.Mov.Reg(asm.R1, asm.RFP).WithSymbol("read"),
+		asm.Add.Imm(asm.R1, -8),
+		asm.Mov.Imm(asm.R2, 8),
+		asm.FnProbeReadKernel.Call(),
+		asm.LoadMem(asm.R1, asm.RFP, -8, asm.DWord),
+		asm.StoreMem(asm.R6, 8, asm.R1, asm.DWord),
+		asm.Return(),
+	}
 }
 
 // read returns the 8 bytes at an address.
