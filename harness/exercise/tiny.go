@@ -2,10 +2,10 @@ package exercise
 
 import (
 	"debug/elf"
-	"encoding/binary"
 	"runtime"
 
 	"github.com/bpfreplay/bpfreplay/internal/arch"
+	"github.com/bpfreplay/bpfreplay/internal/elffile"
 )
 
 // tiny is a program that calls a function and ends with status 0: what the
@@ -60,23 +60,11 @@ func tinyELF() []byte {
 	if !ok || !known {
 		return nil
 	}
-	le := binary.LittleEndian
-	b := append([]byte(elf.ELFMAG), byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), byte(elf.EV_CURRENT))
-	b = append(b, make([]byte, 9)...)
-	b = le.AppendUint16(b, uint16(elf.ET_EXEC))
-	b = le.AppendUint16(b, uint16(of.Machine))
-	b = le.AppendUint32(b, uint32(elf.EV_CURRENT))
-	b = le.AppendUint64(b, tinyBase+tinyHeaders) // entry
-	b = le.AppendUint64(b, 64)                   // program headers
-	b = append(b, make([]byte, 12)...)           // no section headers, no flags
-	for _, v := range []uint16{64, 56, 1, 64, 0, 0} {
-		b = le.AppendUint16(b, v)
-	}
-	b = le.AppendUint32(b, uint32(elf.PT_LOAD))
-	b = le.AppendUint32(b, uint32(elf.PF_R|elf.PF_X))
+	header := elffile.Header(elf.ET_EXEC, of.Machine)
+	header.Entry, header.Phoff, header.Phentsize, header.Phnum = tinyBase+tinyHeaders, 64, 56, 1
 	size := uint64(tinyHeaders + len(t.code))
-	for _, v := range []uint64{0, tinyBase, tinyBase, size, size, 0x10000} {
-		b = le.AppendUint64(b, v)
-	}
-	return append(b, t.code...)
+	return append(elffile.Append(nil, header, elf.Prog64{
+		Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_X),
+		Vaddr: tinyBase, Paddr: tinyBase, Filesz: size, Memsz: size, Align: 0x10000,
+	}), t.code...)
 }

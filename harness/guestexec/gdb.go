@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"debug/elf"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -21,6 +20,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/internal/arch"
+	"github.com/bpfreplay/bpfreplay/internal/elffile"
 )
 
 // Debugger is where gdb finds a guest that waits for it: see guest.Config.Debugger.
@@ -206,45 +206,22 @@ func writeSymbols(file string, machine elf.Machine, list []byte) error {
 	if err != nil {
 		return err
 	}
-	const (
-		headerSize, sectionSize = 64, 64
-		text, symtab, strtab    = 1, 2, 3
-		names                   = "\x00.text\x00.symtab\x00.strtab\x00"
-	)
-	var syms bytes.Buffer
-	strs := bytes.NewBufferString(names)
-	le := binary.LittleEndian
-	write := func(w *bytes.Buffer, v any) { _ = binary.Write(w, le, v) } // memory takes all
-	write(&syms, elf.Sym64{})
+	var strs elffile.Strings
+	syms := elffile.Append(nil, elf.Sym64{})
 	for i, s := range symbols {
 		kind := elf.STT_OBJECT
 		if s.code {
 			kind = elf.STT_FUNC
 		}
-		sym := elf.Sym64{Name: uint32(strs.Len()), Info: elf.ST_INFO(elf.STB_GLOBAL, kind), Shndx: text, Value: s.address}
+		sym := elf.Sym64{Name: strs.Add(s.name), Info: elf.ST_INFO(elf.STB_GLOBAL, kind), Shndx: 1, Value: s.address}
 		if i+1 < len(symbols) {
 			sym.Size = symbols[i+1].address - s.address
 		}
-		write(&syms, sym)
-		strs.WriteString(s.name + "\x00")
+		syms = elffile.Append(syms, sym)
 	}
 	low, high := symbols[0].address, symbols[len(symbols)-1].address
-	var out bytes.Buffer
-	write(&out, elf.Header64{
-		Ident:   [elf.EI_NIDENT]byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), byte(elf.EV_CURRENT)},
-		Type:    uint16(elf.ET_EXEC),
-		Machine: uint16(machine), Version: uint32(elf.EV_CURRENT),
-		Shoff: headerSize, Ehsize: headerSize, Shentsize: sectionSize, Shnum: 4, Shstrndx: strtab,
-	})
-	at := uint64(headerSize + 4*sectionSize)
-	name := func(n string) uint32 { return uint32(strings.Index(names, n)) }
-	write(&out, []elf.Section64{
-		{},
-		{Name: name(".text"), Type: uint32(elf.SHT_NOBITS), Flags: uint64(elf.SHF_ALLOC | elf.SHF_EXECINSTR), Addr: low, Off: at, Size: high - low + 1, Addralign: 16},
-		{Name: name(".symtab"), Type: uint32(elf.SHT_SYMTAB), Off: at, Size: uint64(syms.Len()), Link: strtab, Info: 1, Addralign: 8, Entsize: elf.Sym64Size},
-		{Name: name(".strtab"), Type: uint32(elf.SHT_STRTAB), Off: at + uint64(syms.Len()), Size: uint64(strs.Len()), Addralign: 1},
-	})
-	out.Write(syms.Bytes())
-	out.Write(strs.Bytes())
-	return os.WriteFile(file, out.Bytes(), 0o644)
+	return os.WriteFile(file, elffile.Write(elf.ET_EXEC, machine, []elffile.Section{
+		{Name: ".text", Type: elf.SHT_NOBITS, Flags: elf.SHF_ALLOC | elf.SHF_EXECINSTR, Addr: low, Size: high - low + 1, Align: 16},
+		{Name: ".symtab", Type: elf.SHT_SYMTAB, Data: syms, Link: 3, Info: 1, Align: 8, Entsize: elf.Sym64Size},
+	}, strs), 0o644)
 }

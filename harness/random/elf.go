@@ -7,21 +7,8 @@ import (
 	"strings"
 
 	"github.com/bpfreplay/bpfreplay/internal/btf"
+	"github.com/bpfreplay/bpfreplay/internal/elffile"
 )
-
-// section is a section of the file.
-type section struct {
-	name    string
-	kind    elf.SectionType
-	flags   elf.SectionFlag
-	data    []byte
-	size    uint64 // of SHT_NOBITS
-	link    uint32
-	info    uint32
-	entsize uint64
-	align   uint64
-	relocs  []reloc
-}
 
 type reloc struct {
 	offset uint64
@@ -49,7 +36,8 @@ type symbol struct {
 // writer turns a description into a file.
 type writer struct {
 	o        *Object
-	sections []section
+	sections []elffile.Section
+	relocs   map[string][]reloc // by section
 	symbols  []symbol
 	types    *types
 	ext      ext
@@ -60,7 +48,7 @@ type writer struct {
 // ELF writes the object as a compiler would.
 func (o *Object) ELF() ([]byte, error) {
 	w := &writer{
-		o: o, types: newTypes(), at: make(map[string]uint64), funcs: make(map[string][]placed),
+		o: o, types: newTypes(), relocs: make(map[string][]reloc), at: make(map[string]uint64), funcs: make(map[string][]placed),
 		ext: ext{newExtPart(8), newExtPart(16), newExtPart(16)},
 	}
 	w.lay()
@@ -72,17 +60,16 @@ func (o *Object) ELF() ([]byte, error) {
 	w.externs()
 	w.license()
 	extra := w.ext.bytes(w.types) // adds strings
-	w.add(section{name: ".BTF", kind: elf.SHT_PROGBITS, data: w.types.bytes(), align: 4})
+	w.add(elffile.Section{Name: ".BTF", Type: elf.SHT_PROGBITS, Data: w.types.bytes(), Align: 4})
 	if len(w.o.Functions) > 0 {
-		w.add(section{name: ".BTF.ext", kind: elf.SHT_PROGBITS, data: extra, align: 4})
+		w.add(elffile.Section{Name: ".BTF.ext", Type: elf.SHT_PROGBITS, Data: extra, Align: 4})
 	}
 	return w.file()
 }
 
-func (w *writer) add(s section) *section {
-	w.sections = append(w.sections, s)
-	return &w.sections[len(w.sections)-1]
-}
+func (w *writer) add(s elffile.Section) { w.sections = append(w.sections, s) }
+
+func (w *writer) relocate(section string, r reloc) { w.relocs[section] = append(w.relocs[section], r) }
 
 // lay decides where functions and variables are.
 func (w *writer) lay() {
@@ -111,7 +98,7 @@ func (w *writer) code() error {
 		}
 	}
 	for _, name := range names {
-		s := section{name: name, kind: elf.SHT_PROGBITS, flags: elf.SHF_ALLOC | elf.SHF_EXECINSTR, align: 8}
+		s := elffile.Section{Name: name, Type: elf.SHT_PROGBITS, Flags: elf.SHF_ALLOC | elf.SHF_EXECINSTR, Align: 8}
 		for i := range w.o.Functions {
 			if f := &w.o.Functions[i]; f.Section == name {
 				if err := w.function(&s, f); err != nil {
@@ -137,7 +124,7 @@ func (w *writer) proto(f *Function) btf.TypeID {
 	return w.types.proto("int", "ctx", "*void")
 }
 
-func (w *writer) function(s *section, f *Function) error {
+func (w *writer) function(s *elffile.Section, f *Function) error {
 	list := w.funcs[f.Name]
 	base := w.at[f.Name]
 	linkage, bind := 0, elf.STB_LOCAL
@@ -145,14 +132,14 @@ func (w *writer) function(s *section, f *Function) error {
 		linkage, bind = 1, elf.STB_GLOBAL
 	}
 	id := w.types.function(f.Name, w.proto(f), linkage)
-	w.ext.funcs.add(s.name, uint32(base), uint32(id))
+	w.ext.funcs.add(s.Name, uint32(base), uint32(id))
 	what := ""
 	for i := range list {
 		p := &list[i]
 		at := base + uint64(p.at)*8
 		imm := p.Imm
 		if p.Core != nil {
-			imm = w.access(s.name, at, p)
+			imm = w.access(s.Name, at, p)
 		}
 		if p.Ref != nil {
 			var err error
@@ -162,11 +149,11 @@ func (w *writer) function(s *section, f *Function) error {
 		}
 		if i == 0 || w.o.Lines && p.what != what {
 			what = p.what
-			w.ext.lines.add(s.name, uint32(at), w.types.str("/fuzz/"+w.o.Name()+".bpf.c"), w.types.str("\t"+what+";"), uint32(i+1)<<10|9)
+			w.ext.lines.add(s.Name, uint32(at), w.types.str("/fuzz/"+w.o.Name()+".bpf.c"), w.types.str("\t"+what+";"), uint32(i+1)<<10|9)
 		}
-		s.data = append(s.data, encode(p, imm)...)
+		s.Data = append(s.Data, encode(p, imm)...)
 	}
-	w.symbols = append(w.symbols, symbol{f.Name, bind, elf.STT_FUNC, s.name, base, uint64(len(s.data)) - base, f.Hidden})
+	w.symbols = append(w.symbols, symbol{f.Name, bind, elf.STT_FUNC, s.Name, base, uint64(len(s.Data)) - base, f.Hidden})
 	return nil
 }
 
@@ -203,33 +190,33 @@ func (w *writer) access(section string, at uint64, p *placed) int64 {
 }
 
 // refer adds a relocation and returns what the instruction holds.
-func (w *writer) refer(s *section, from *Function, at uint64, r *Ref) (int64, error) {
+func (w *writer) refer(s *elffile.Section, from *Function, at uint64, r *Ref) (int64, error) {
 	target := r.Name
 	offset := w.at[r.Name] + uint64(r.Offset) // in its section
 	if f := w.o.findFunction(r.Name); f != nil {
 		switch {
-		case r.Kind == RefCall && !f.Global && f.Section == s.name && r.BySection:
+		case r.Kind == RefCall && !f.Global && f.Section == s.Name && r.BySection:
 			// The assembler knows the distance.
 			return (int64(offset)-int64(at))/8 - 1, nil
 		case r.Kind == RefCall && r.BySection && !f.Global:
-			s.relocs = append(s.relocs, reloc{at, r64To32, f.Section})
+			w.relocate(s.Name, reloc{at, r64To32, f.Section})
 			return int64(offset)/8 - 1, nil
 		case r.Kind == RefCall:
-			s.relocs = append(s.relocs, reloc{at, r64To32, target})
+			w.relocate(s.Name, reloc{at, r64To32, target})
 			return -1, nil
 		case r.BySection && !f.Global:
-			s.relocs = append(s.relocs, reloc{at, r64To64, f.Section})
+			w.relocate(s.Name, reloc{at, r64To64, f.Section})
 			return int64(offset), nil
 		}
-		s.relocs = append(s.relocs, reloc{at, r64To64, target})
+		w.relocate(s.Name, reloc{at, r64To64, target})
 		return 0, nil
 	}
 	if e := w.o.findExtern(r.Name); e != nil {
 		if r.Kind == RefCall {
-			s.relocs = append(s.relocs, reloc{at, r64To32, target})
+			w.relocate(s.Name, reloc{at, r64To32, target})
 			return -1, nil
 		}
-		s.relocs = append(s.relocs, reloc{at, r64To64, target})
+		w.relocate(s.Name, reloc{at, r64To64, target})
 		return 0, nil
 	}
 	imm := int64(r.Offset)
@@ -238,7 +225,7 @@ func (w *writer) refer(s *section, from *Function, at uint64, r *Ref) (int64, er
 	} else if v == nil && !slices.ContainsFunc(w.o.Maps, func(m Map) bool { return m.Name == r.Name }) {
 		return 0, fmt.Errorf("refers to %s, which is not there", r.Name)
 	}
-	s.relocs = append(s.relocs, reloc{at, r64To64, target})
+	w.relocate(s.Name, reloc{at, r64To64, target})
 	return imm, nil
 }
 
@@ -255,12 +242,12 @@ func (o *Object) dataSections() []string {
 
 func (w *writer) data() {
 	for _, name := range w.o.dataSections() {
-		s := section{name: name, kind: elf.SHT_PROGBITS, flags: elf.SHF_ALLOC | elf.SHF_WRITE, align: 8}
+		s := elffile.Section{Name: name, Type: elf.SHT_PROGBITS, Flags: elf.SHF_ALLOC | elf.SHF_WRITE, Align: 8}
 		if strings.HasPrefix(name, ".rodata") {
-			s.flags = elf.SHF_ALLOC
+			s.Flags = elf.SHF_ALLOC
 		}
 		if strings.HasPrefix(name, ".bss") {
-			s.kind = elf.SHT_NOBITS
+			s.Type = elf.SHT_NOBITS
 		}
 		var vars []place
 		for i := range w.o.Vars {
@@ -269,9 +256,9 @@ func (w *writer) data() {
 				continue
 			}
 			at := w.at[v.Name]
-			if s.size = at + uint64(v.Size); s.kind != elf.SHT_NOBITS {
-				s.data = append(s.data, make([]byte, at-uint64(len(s.data)))...)
-				s.data = append(s.data, v.Data...)
+			if s.Size = at + uint64(v.Size); s.Type != elf.SHT_NOBITS {
+				s.Data = append(s.Data, make([]byte, at-uint64(len(s.Data)))...)
+				s.Data = append(s.Data, v.Data...)
 			}
 			linkage, bind := uint32(1), elf.STB_GLOBAL
 			if v.Static {
@@ -284,7 +271,7 @@ func (w *writer) data() {
 			}
 			vars = append(vars, p)
 		}
-		size := uint32(s.size)
+		size := uint32(s.Size)
 		if w.o.Compiled {
 			size = 0
 		}
@@ -315,31 +302,31 @@ func (w *writer) maps() {
 	if len(w.o.Maps) == 0 {
 		return
 	}
-	s := section{name: ".maps", kind: elf.SHT_PROGBITS, flags: elf.SHF_ALLOC | elf.SHF_WRITE, align: 8}
+	s := elffile.Section{Name: ".maps", Type: elf.SHT_PROGBITS, Flags: elf.SHF_ALLOC | elf.SHF_WRITE, Align: 8}
 	var vars []place
 	for i := range w.o.Maps {
 		m := &w.o.Maps[i]
 		id, size := w.types.mapDefinition(m)
-		at := uint64(len(s.data))
+		at := uint64(len(s.Data))
 		slots := 0
 		for _, slot := range m.Slots {
 			slots = max(slots, slot.Index+1)
-			s.relocs = append(s.relocs, reloc{at + uint64(size) + uint64(slot.Index)*8, r64ToABS64, slot.To})
+			w.relocate(s.Name, reloc{at + uint64(size) + uint64(slot.Index)*8, r64ToABS64, slot.To})
 		}
 		whole := size + uint32(slots)*8
-		s.data = append(s.data, make([]byte, whole)...)
-		w.symbols = append(w.symbols, symbol{m.Name, elf.STB_GLOBAL, elf.STT_OBJECT, s.name, at, uint64(whole), false})
+		s.Data = append(s.Data, make([]byte, whole)...)
+		w.symbols = append(w.symbols, symbol{m.Name, elf.STB_GLOBAL, elf.STT_OBJECT, s.Name, at, uint64(whole), false})
 		p := place{w.types.variable(m.Name, id, 1), uint32(at), whole}
 		if w.o.Compiled {
 			p.offset = 0
 		}
 		vars = append(vars, p)
 	}
-	size := uint32(len(s.data))
+	size := uint32(len(s.Data))
 	if w.o.Compiled {
 		size = 0
 	}
-	w.types.section(s.name, size, vars)
+	w.types.section(s.Name, size, vars)
 	w.add(s)
 }
 
@@ -387,62 +374,37 @@ func (w *writer) license() {
 	text := append([]byte(w.o.License), 0)
 	id := w.types.array(w.types.named("char"), uint32(len(text)))
 	w.types.section("license", uint32(len(text)), []place{{w.types.variable("_license", id, 1), 0, uint32(len(text))}})
-	w.add(section{name: "license", kind: elf.SHT_PROGBITS, flags: elf.SHF_ALLOC | elf.SHF_WRITE, data: text, align: 1})
+	w.add(elffile.Section{Name: "license", Type: elf.SHT_PROGBITS, Flags: elf.SHF_ALLOC | elf.SHF_WRITE, Data: text, Align: 1})
 	w.symbols = append(w.symbols, symbol{"_license", elf.STB_GLOBAL, elf.STT_OBJECT, "license", 0, uint64(len(text)), false})
 }
 
-// strings is a string table.
-type strtab []byte
-
-func (s *strtab) add(text string) uint32 {
-	if len(*s) == 0 {
-		*s = append(*s, 0)
-	}
-	if text == "" {
-		return 0
-	}
-	off := len(*s)
-	*s = append(append(*s, text...), 0)
-	return uint32(off)
-}
-
-const (
-	headerSize  = 64 // struct elf64_hdr
-	sectionSize = 64 // struct elf64_shdr
-	symbolSize  = 24 // struct elf64_sym
-	relocSize   = 16 // struct elf64_rel
-	machineBPF  = 247
-)
-
 // file writes sections and symbols, which are all there now.
 func (w *writer) file() ([]byte, error) {
-	var strs strtab
+	var strs elffile.Strings
 	index := make(map[string]uint32) // of sections
-	var all []section
+	var all []elffile.Section
 	for _, s := range w.sections {
 		all = append(all, s)
-		index[s.name] = uint32(len(all))
-		if len(s.relocs) > 0 {
-			all = append(all, section{name: ".rel" + s.name, kind: elf.SHT_REL, flags: elf.SHF_INFO_LINK, info: uint32(len(all)), entsize: relocSize, align: 8})
+		index[s.Name] = uint32(len(all))
+		if len(w.relocs[s.Name]) > 0 {
+			all = append(all, elffile.Section{Name: ".rel" + s.Name, Type: elf.SHT_REL, Flags: elf.SHF_INFO_LINK, Info: uint32(len(all)), Entsize: 16, Align: 8})
 		}
 	}
-	symtab := make([]byte, symbolSize)
+	symtab := make([]byte, elf.Sym64Size)
 	symbols := make(map[string]uint32)
 	put := func(s symbol, name string) {
-		symbols[s.name] = uint32(len(symtab) / symbolSize)
-		symtab = le.AppendUint32(symtab, strs.add(name))
+		symbols[s.name] = uint32(len(symtab) / elf.Sym64Size)
 		visibility := elf.STV_DEFAULT
 		if s.hidden {
 			visibility = elf.STV_HIDDEN
 		}
-		symtab = append(symtab, byte(s.bind)<<4|byte(s.kind), byte(visibility))
-		symtab = le.AppendUint16(symtab, uint16(index[s.section]))
-		symtab = le.AppendUint64(symtab, s.value)
-		symtab = le.AppendUint64(symtab, s.size)
+		symtab = elffile.Append(symtab, elf.Sym64{
+			Name: strs.Add(name), Info: elf.ST_INFO(s.bind, s.kind), Other: byte(visibility), Shndx: uint16(index[s.section]), Value: s.value, Size: s.size,
+		})
 	}
 	for _, s := range w.sections { // local symbols come first
-		if s.flags&elf.SHF_ALLOC != 0 && s.name != ".maps" && s.name != "license" {
-			put(symbol{name: s.name, kind: elf.STT_SECTION, section: s.name}, "")
+		if s.Flags&elf.SHF_ALLOC != 0 && s.Name != ".maps" && s.Name != "license" {
+			put(symbol{name: s.Name, kind: elf.STT_SECTION, section: s.Name}, "")
 		}
 	}
 	for _, s := range w.symbols {
@@ -450,70 +412,24 @@ func (w *writer) file() ([]byte, error) {
 			put(s, s.name)
 		}
 	}
-	locals := uint32(len(symtab) / symbolSize)
+	locals := uint32(len(symtab) / elf.Sym64Size)
 	for _, s := range w.symbols {
 		if s.bind != elf.STB_LOCAL {
 			put(s, s.name)
 		}
 	}
-	all = append(all, section{name: ".symtab", kind: elf.SHT_SYMTAB, data: symtab, link: uint32(len(all) + 2), info: locals, entsize: symbolSize, align: 8})
+	all = append(all, elffile.Section{Name: ".symtab", Type: elf.SHT_SYMTAB, Data: symtab, Link: uint32(len(all) + 2), Info: locals, Entsize: elf.Sym64Size, Align: 8})
 	symtabIndex := uint32(len(all))
 	for _, s := range w.sections {
-		if len(s.relocs) == 0 {
-			continue
-		}
-		rel := &all[index[s.name]] // the one behind it
-		rel.link = symtabIndex
-		for _, r := range s.relocs {
+		for _, r := range w.relocs[s.Name] {
 			n, ok := symbols[r.symbol]
 			if !ok {
 				return nil, fmt.Errorf("relocation against %s, which is no symbol", r.symbol)
 			}
-			rel.data = le.AppendUint64(rel.data, r.offset)
-			rel.data = le.AppendUint64(rel.data, uint64(n)<<32|uint64(r.kind))
+			rel := &all[index[s.Name]] // the one behind it
+			rel.Link = symtabIndex
+			rel.Data = elffile.Append(rel.Data, elf.Rel64{Off: r.offset, Info: elf.R_INFO(n, r.kind)})
 		}
 	}
-	return assemble(all, strs), nil
-}
-
-// assemble puts the file together; the string table is added as last section.
-func assemble(all []section, strs strtab) []byte {
-	var names []uint32
-	for _, s := range all {
-		names = append(names, strs.add(s.name))
-	}
-	names = append(names, strs.add(".strtab"))
-	all = append(all, section{name: ".strtab", kind: elf.SHT_STRTAB, data: strs, align: 1})
-	raw := make([]byte, headerSize)
-	copy(raw, "\x7fELF\x02\x01\x01")
-	le.PutUint16(raw[16:], uint16(elf.ET_REL))
-	le.PutUint16(raw[18:], machineBPF)
-	le.PutUint32(raw[20:], 1)
-	le.PutUint16(raw[52:], headerSize)
-	le.PutUint16(raw[58:], sectionSize)
-	le.PutUint16(raw[60:], uint16(len(all)+1))
-	le.PutUint16(raw[62:], uint16(len(all)))
-	headers := make([]byte, sectionSize)
-	for i, s := range all {
-		raw = append(raw, make([]byte, -len(raw)&7)...)
-		size := uint64(len(s.data))
-		if s.kind == elf.SHT_NOBITS {
-			size = s.size
-		}
-		h := make([]byte, sectionSize)
-		le.PutUint32(h, names[i])
-		le.PutUint32(h[4:], uint32(s.kind))
-		le.PutUint64(h[8:], uint64(s.flags))
-		le.PutUint64(h[24:], uint64(len(raw)))
-		le.PutUint64(h[32:], size)
-		le.PutUint32(h[40:], s.link)
-		le.PutUint32(h[44:], s.info)
-		le.PutUint64(h[48:], s.align)
-		le.PutUint64(h[56:], s.entsize)
-		headers = append(headers, h...)
-		raw = append(raw, s.data...)
-	}
-	raw = append(raw, make([]byte, -len(raw)&7)...)
-	le.PutUint64(raw[40:], uint64(len(raw)))
-	return append(raw, headers...)
+	return elffile.Write(elf.ET_REL, elf.EM_BPF, all, strs), nil
 }
