@@ -20,6 +20,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/bpfreplay/bpfreplay/internal/arch"
+	"github.com/bpfreplay/bpfreplay/internal/kversion"
 )
 
 // ConfigName is the name of the file that says which kernels there are.
@@ -70,14 +71,14 @@ func (c *Capability) Words() string {
 }
 
 func (c *Capability) check() error {
-	if _, ok := parseVersion(c.Since); !ok {
+	if _, ok := kversion.Parse(c.Since); !ok {
 		return fmt.Errorf("since: %q is not a kernel version", c.Since)
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Archs)) {
 		if a, ok := arch.Find(name); !ok || a.Name != name {
 			return fmt.Errorf("%s: neither since nor about, and no architecture", name)
 		}
-		if _, ok := parseVersion(c.Archs[name]); !ok && c.Archs[name] != Never {
+		if _, ok := kversion.Parse(c.Archs[name]); !ok && c.Archs[name] != Never {
 			return fmt.Errorf("%s: %q is neither a kernel version nor %q", name, c.Archs[name], Never)
 		}
 	}
@@ -264,7 +265,7 @@ func (c *Config) checkEntry(e Entry) error {
 	if a, err := arch.Parse(e.Arch); err != nil || a.Name != e.Arch {
 		return fmt.Errorf("arch: no architecture is called %q: there are %s", e.Arch, strings.Join(arch.Names(), ", "))
 	}
-	if _, ok := parseVersion(e.Version); e.Version != "" && !ok {
+	if _, ok := kversion.Parse(e.Version); e.Version != "" && !ok {
 		return fmt.Errorf("version: %q is not a kernel version", e.Version)
 	}
 	if len(e.Sources) == 0 {
@@ -388,22 +389,22 @@ func (e *Entry) remote() bool {
 // nearest returns the names of the kernels just below and just above the
 // version of e that come from Debian's archive or from this machine.
 func (c *Config) nearest(e *Entry) []string {
-	want, ok := parseVersion(e.Version)
+	want, ok := kversion.Parse(e.Version)
 	if !ok {
 		return nil
 	}
 	var below, above *Entry
-	var belowAt, aboveAt kernelVersion
+	var belowAt, aboveAt kversion.Version
 	for i := range c.Kernels {
 		other := &c.Kernels[i]
-		v, ok := parseVersion(other.Version)
+		v, ok := kversion.Parse(other.Version)
 		if !ok || other.remote() || other.Arch != e.Arch || other.Name == e.Name {
 			continue
 		}
-		if v.compare(want) <= 0 && (below == nil || v.compare(belowAt) > 0) {
+		if v.Compare(want) <= 0 && (below == nil || v.Compare(belowAt) > 0) {
 			below, belowAt = other, v
 		}
-		if v.compare(want) > 0 && (above == nil || v.compare(aboveAt) < 0) {
+		if v.Compare(want) > 0 && (above == nil || v.Compare(aboveAt) < 0) {
 			above, aboveAt = other, v
 		}
 	}

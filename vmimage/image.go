@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/bpfreplay/bpfreplay/internal/arch"
+	"github.com/bpfreplay/bpfreplay/internal/kversion"
 )
 
 // Fields of the x86 boot protocol header, as offsets into a bzImage
@@ -95,7 +96,7 @@ func readBzHeader(r io.ReaderAt) (*bzHeader, error) {
 // isRelease reports whether s can be what `uname -r` says, and the name of a
 // directory.
 func isRelease(s string) bool {
-	if _, ok := parseVersion(s); !ok || len(s) > 64 {
+	if _, ok := kversion.Parse(s); !ok || len(s) > 64 {
 		return false
 	}
 	return !strings.ContainsFunc(s, func(r rune) bool {

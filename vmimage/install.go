@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/bpfreplay/bpfreplay/internal/arch"
+	"github.com/bpfreplay/bpfreplay/internal/kversion"
 )
 
 // installFormat is part of the key of unpacked kernels: a change of what is
@@ -233,7 +234,7 @@ func readInstalled(dir string) (*installed, error) {
 
 // shortVersion is the major and minor number of a release.
 func shortVersion(release string) string {
-	v, ok := parseVersion(release)
+	v, ok := kversion.Parse(release)
 	if !ok {
 		return ""
 	}

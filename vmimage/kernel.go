@@ -1,5 +1,9 @@
 package vmimage
 
+import (
+	"github.com/bpfreplay/bpfreplay/internal/kversion"
+)
+
 // Kernel is a kernel that can be booted: everything it names is on this
 // machine.
 type Kernel struct {
@@ -59,7 +63,7 @@ func (k *Kernel) Must(capability string) bool {
 		return false
 	}
 	since := c.SinceOn(k.Arch)
-	return since != Never && CompareVersions(k.Version, since) >= 0
+	return since != Never && kversion.Compare(k.Version, since) >= 0
 }
 
 // Without returns the reason why the kernel lacks a capability although it is

@@ -13,8 +13,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/result"
 	"github.com/bpfreplay/bpfreplay/harness/run"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
+	"github.com/bpfreplay/bpfreplay/internal/kversion"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
-	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
 type checkFlags struct {
@@ -73,7 +73,7 @@ func (f *checkFlags) run(cmd *cobra.Command, args []string) error {
 	}
 	capabilities := config.Capabilities
 	s := suite.NewCheck(args, func(a, b string) int {
-		return cmp.Or(-vmimage.CompareVersions(capabilities[a].Since, capabilities[b].Since), cmp.Compare(a, b))
+		return cmp.Or(-kversion.Compare(capabilities[a].Since, capabilities[b].Since), cmp.Compare(a, b))
 	})
 	if err := replaceIn(s, f.replace); err != nil {
 		return err

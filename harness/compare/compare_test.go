@@ -11,6 +11,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/internal/kversion"
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
@@ -230,7 +231,7 @@ func TestDifferenceJSON(t *testing.T) {
 func TestFields(t *testing.T) {
 	known := map[string]bool{"map *": true, "program *": true, "function *": true}
 	for _, f := range Fields() {
-		_, _, ok := version(f.Since)
+		_, ok := kversion.Parse(f.Since)
 		assert.Assert(t, ok, f.Name)
 		assert.Assert(t, !known[f.Name], "%s is listed twice", f.Name)
 		known[f.Name] = true

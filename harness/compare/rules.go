@@ -4,11 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/internal/kversion"
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
@@ -208,30 +208,8 @@ func (r *Rule) knows(version string) bool {
 	return !ok || atLeast(v, r.LibbpfSince) && (r.LibbpfBefore == "" || !atLeast(v, r.LibbpfBefore))
 }
 
-// atLeast reports whether a kernel release is of version since or later.
-func atLeast(release, since string) bool {
-	if since == "" {
-		return true
-	}
-	major, minor, ok := version(release)
-	if !ok {
-		return false
-	}
-	sinceMajor, sinceMinor, _ := version(since)
-	return major > sinceMajor || major == sinceMajor && minor >= sinceMinor
-}
-
-// version reads the start of a release: 6.12.107+deb12 is 6, 12.
-func version(release string) (major, minor int, ok bool) {
-	head, tail, _ := strings.Cut(release, ".")
-	end := strings.IndexFunc(tail, func(r rune) bool { return r < '0' || r > '9' })
-	if end >= 0 {
-		tail = tail[:end]
-	}
-	major, errMajor := strconv.Atoi(head)
-	minor, errMinor := strconv.Atoi(tail)
-	return major, minor, errMajor == nil && errMinor == nil
-}
+// atLeast reports whether a release of a kernel or of libbpf is of version since or later.
+func atLeast(release, since string) bool { return since == "" || kversion.Compare(release, since) >= 0 }
 
 // rules is table. Its functions look rules up themselves (tags are explained by
 // what explains the instructions), hence the second name.

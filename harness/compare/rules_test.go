@@ -10,6 +10,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/internal/kversion"
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
@@ -978,7 +979,7 @@ func TestRulesAreDocumented(t *testing.T) {
 		found, ok := FindRule(r.ID)
 		assert.Assert(t, ok)
 		assert.Equal(t, found.Reason, r.Reason, "two rules with one ID")
-		if _, _, ok := version(r.Since); r.Since != "" {
+		if _, ok := kversion.Parse(r.Since); r.Since != "" {
 			assert.Assert(t, ok, r.ID)
 		}
 	}

@@ -21,7 +21,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/vm"
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/internal/askbpf"
-	"github.com/bpfreplay/bpfreplay/vmimage"
+	"github.com/bpfreplay/bpfreplay/internal/kversion"
 )
 
 // Lines that mend. What packages it takes is known to scripts/setup.sh alone.
@@ -94,7 +94,7 @@ func (o Options) qemu(ctx context.Context, of *arch.Arch, needed bool) Check {
 		return c
 	}
 	c.Detail = fmt.Sprintf("%s, %s", v, path)
-	if vmimage.CompareVersions(v, savesGuests) < 0 {
+	if kversion.Compare(v, savesGuests) < 0 {
 		c.Status, c.Detail = Note, c.Detail+"; guests are saved and restored from "+savesGuests+" on, so each is booted"
 		return c
 	}
