@@ -9,7 +9,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/insn"
 )
 
-// instruction is one eBPF instruction.
+// instruction is one eBPF instruction. Those of cilium/ebpf's asm would not do: it
+// encodes FetchAdd as an addition without a fetch (0.22), which is what a probe asks for.
 type instruction struct {
 	op       uint8
 	dst, src uint8
@@ -25,17 +26,8 @@ type code []instruction
 
 func join(parts ...code) code { return slices.Concat(parts...) }
 
-// Registers.
-const (
-	r0  = 0
-	r1  = 1
-	r2  = 2
-	r3  = 3
-	r4  = 4
-	r5  = 5
-	r6  = 6
-	r10 = 10 // end of the stack
-)
+// Registers; r10 is the end of the stack.
+const r0, r1, r2, r3, r4, r5, r6, r10 = 0, 1, 2, 3, 4, 5, 6, 10
 
 func exit() code { return code{{op: insn.Exit}} }
 

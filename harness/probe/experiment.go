@@ -174,17 +174,10 @@ func (e attached) try(k kernel) (string, error) {
 	tried := e.String() + ", attached"
 	var fds descriptors
 	defer fds.close()
-	var m bpfsys.Memory
-	defer m.Release()
-	a, err := e.attr(k, &fds, &m)
+	fd, err := e.start(k, &fds)
 	if err != nil {
 		return tried, err
 	}
-	fd, err := bpfsys.Call(bpfsys.ProgLoad, a)
-	if err != nil {
-		return tried, e.explain(k, err)
-	}
-	fds.add(fd)
 	link, err := bpfsys.Call(bpfsys.RawTracepointOpen, &bpfsys.RawTracepointAttr{ProgFD: uint32(fd)})
 	if err != nil {
 		return tried, fmt.Errorf("RAW_TRACEPOINT_OPEN: %w", err)

@@ -66,21 +66,27 @@ func (e load) try(k kernel) (string, error) {
 func (e load) do(k kernel) error {
 	var fds descriptors
 	defer fds.close()
+	fd, err := e.start(k, &fds)
+	if err == nil && e.run {
+		err = testRun(fd)
+	}
+	return err
+}
+
+// start loads the program. Its fd, and what it needs open, go to fds.
+func (e load) start(k kernel, fds *descriptors) (int, error) {
 	var m bpfsys.Memory
 	defer m.Release()
-	a, err := e.attr(k, &fds, &m)
+	a, err := e.attr(k, fds, &m)
 	if err != nil {
-		return err
+		return -1, err
 	}
 	fd, err := bpfsys.Call(bpfsys.ProgLoad, a)
 	if err != nil {
-		return e.explain(k, err)
+		return -1, e.explain(k, err)
 	}
 	fds.add(fd)
-	if e.run {
-		return testRun(fd)
-	}
-	return nil
+	return fd, nil
 }
 
 // attr is the attribute of the PROG_LOAD. What it needs open goes to fds, and what it points to into m.
