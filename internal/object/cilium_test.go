@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 	"gotest.tools/v3/assert"
 
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
@@ -140,7 +141,7 @@ func compareMap(t *testing.T, o *Object, m *Map, theirs *ebpf.MapSpec) {
 	assert.Equal(t, theirs.ValueSize, m.ValueSize, m.Name)
 	mask := uint32(0)
 	if m.Kind != MapUser {
-		mask = flagMmapable // cilium/ebpf sets it on all data maps
+		mask = unix.BPF_F_MMAPABLE // cilium/ebpf sets it on all data maps
 	}
 	assert.Equal(t, uint32(theirs.Flags)&^mask, m.Flags&^mask, m.Name)
 	if m.Kind != MapUser {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sort"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
@@ -123,14 +125,7 @@ func (o *opener) hideFunctions() error {
 	return nil
 }
 
-// Flags of data maps (include/uapi/linux/bpf.h).
-const (
-	flagReadOnlyProg = 1 << 7  // BPF_F_RDONLY_PROG, 5.2
-	flagMmapable     = 1 << 10 // BPF_F_MMAPABLE, 5.5
-	flagLink         = 1 << 13 // BPF_F_LINK, 6.4
-
-	maxNameLen = 15 // BPF_OBJ_NAME_LEN without its NUL
-)
+const maxNameLen = 15 // BPF_OBJ_NAME_LEN without its NUL
 
 // readDataMaps makes a map of each data section, in the order of sections.
 func (o *opener) readDataMaps() error {
@@ -181,7 +176,7 @@ func (o *opener) dataMapOf(kind MapKind, section string, data []byte, size uint3
 		m.Type = uapi.MapPercpuArray
 	}
 	if kind == MapRodata || kind == MapKconfig {
-		m.Flags |= flagReadOnlyProg
+		m.Flags |= unix.BPF_F_RDONLY_PROG
 		m.Frozen = true
 	}
 	if o.obj.BTF == nil {
@@ -190,7 +185,7 @@ func (o *opener) dataMapOf(kind MapKind, section string, data []byte, size uint3
 	// Sections such as .rodata.str1.1 have no BTF.
 	m.ValueType, _ = o.obj.BTF.First(section)
 	if kind != MapPercpu && o.mmapable(m.ValueType) {
-		m.Flags |= flagMmapable
+		m.Flags |= unix.BPF_F_MMAPABLE
 	}
 	return m
 }

@@ -4,12 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-)
 
-// prog_flags of BPF_PROG_LOAD that a section name can ask for.
-const (
-	flagSleepable = 1 << 4 // BPF_F_SLEEPABLE, 5.10
-	flagXDPFrags  = 1 << 5 // BPF_F_XDP_HAS_FRAGS, 5.18
+	"golang.org/x/sys/unix"
 )
 
 // SectionRules say whose rules hold for the names of program sections. The table is
@@ -75,10 +71,10 @@ func (rules SectionRules) Lookup(section string) (t ProgramType, ok bool) {
 			USDT:               r.flags&usdt != 0,
 		}
 		if r.flags&sleepable != 0 {
-			t.Flags |= flagSleepable
+			t.Flags |= unix.BPF_F_SLEEPABLE
 		}
 		if r.flags&xdpFrags != 0 {
-			t.Flags |= flagXDPFrags
+			t.Flags |= unix.BPF_F_XDP_HAS_FRAGS
 		}
 		return t, true
 	}

@@ -5,6 +5,8 @@ import (
 	"sort"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
@@ -85,7 +87,7 @@ func (o *opener) readStructOpsMap(s *section, data []byte, v btf.VarSecinfo) (Ma
 		},
 	}
 	if m.StructOps.Link {
-		m.Flags = flagLink
+		m.Flags = unix.BPF_F_LINK
 	}
 	return m, nil
 }

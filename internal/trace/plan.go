@@ -147,10 +147,7 @@ func LogicalName(m *object.Map) string {
 	return m.Name
 }
 
-const (
-	fMmapable = 1 << 10 // BPF_F_MMAPABLE
-	fAllCPUs  = 1 << 4  // BPF_F_ALL_CPUS of MAP_UPDATE_ELEM, 7.0
-)
+const fAllCPUs = 1 << 4 // BPF_F_ALL_CPUS of MAP_UPDATE_ELEM, 7.0
 
 func (p *planner) declareMaps() {
 	p.maps = make([]int, len(p.obj.Maps))
@@ -164,7 +161,7 @@ func (p *planner) declareMaps() {
 		p.maps[i] = len(p.t.Maps)
 		t := &Map{
 			Name: name, Kind: m.Kind, Type: m.Type, KeySize: m.KeySize, ValueSize: m.ValueSize, Entries: m.MaxEntries, Flags: m.Flags, Extra: m.Extra,
-			Mmapable: m.Flags&fMmapable != 0, ReadOnly: m.Frozen, Pinned: m.Pinning != 0,
+			Mmapable: m.Flags&unix.BPF_F_MMAPABLE != 0, ReadOnly: m.Frozen, Pinned: m.Pinning != 0,
 			Variables: m.Variables,
 		}
 		if m.Type == uapi.MapArena {
