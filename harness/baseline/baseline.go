@@ -58,7 +58,7 @@ func verdictOf(p *result.PairReport) string {
 	}
 	var fields []string
 	for _, d := range p.Differences {
-		field := strings.ReplaceAll(strings.NewReplacer(",", "_", "+", "_", "#", "_").Replace(d.Field), " ", "_")
+		field := strings.ReplaceAll(strings.NewReplacer(",", "_", "+", "_", "#", "_").Replace(d.Field.String()), " ", "_")
 		if len(d.ExplainedBy) == 0 && !slices.Contains(fields, field) {
 			fields = append(fields, field)
 		}

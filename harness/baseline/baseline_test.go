@@ -9,6 +9,7 @@ import (
 	is "gotest.tools/v3/assert/cmp"
 
 	"github.com/bpfreplay/bpfreplay/harness/compare"
+	"github.com/bpfreplay/bpfreplay/harness/field"
 	"github.com/bpfreplay/bpfreplay/harness/result"
 )
 
@@ -17,7 +18,7 @@ func someReport() *result.Report {
 	load := func(engine, became, errno string) result.LoadReport {
 		return result.LoadReport{Engine: engine, Result: became, Errno: errno}
 	}
-	pair := func(a, b string, v result.Verdict, fields ...string) result.PairReport {
+	pair := func(a, b string, v result.Verdict, fields ...field.Field) result.PairReport {
 		p := result.PairReport{A: a, B: b, Verdict: v}
 		for _, f := range fields {
 			p.Differences = append(p.Differences, compare.Difference{Field: f})
@@ -30,9 +31,9 @@ func someReport() *result.Report {
 			{Name: "fine", Loads: []result.LoadReport{load("direct", "ok", ""), load("trace", "ok", ""), load("replay", "ok", "")},
 				Verdicts: []result.PairReport{pair("direct", "trace", result.Equal), pair("direct", "replay", result.Equal)}},
 			{Name: "other", Loads: []result.LoadReport{load("direct", "refused", ""), load("trace", "ok", ""), load("replay", "ok", "")},
-				Verdicts: []result.PairReport{pair("direct", "trace", result.Different, "load"), pair("trace", "replay", result.Explained)}},
+				Verdicts: []result.PairReport{pair("direct", "trace", result.Different, field.Load("")), pair("trace", "replay", result.Explained)}},
 			{Name: "no", Loads: []result.LoadReport{load("direct", "refused", "EINVAL"), load("trace", "refused", "EINVAL"), load("replay", "refused", "EACCES")},
-				Verdicts: []result.PairReport{pair("direct", "trace", result.Equal), pair("direct", "replay", result.Different, "load log", "load errno")}, Failures: []string{"a leak"}},
+				Verdicts: []result.PairReport{pair("direct", "trace", result.Equal), pair("direct", "replay", result.Different, field.Load("log"), field.Load("errno"))}, Failures: []string{"a leak"}},
 		},
 	}
 }
@@ -98,10 +99,10 @@ func TestBaselineCompare(t *testing.T) {
 			[]result.Change{{Case: "no", What: "direct", Was: "refused:EINVAL", Is: "refused:EPERM", Worse: false}}},
 		"a difference": {func(r *result.Report) {
 			r.Cases[0].Verdicts[1].Verdict = result.Different
-			r.Cases[0].Verdicts[1].Differences = []compare.Difference{{Field: "map m flags"}}
+			r.Cases[0].Verdicts[1].Differences = []compare.Difference{{Field: field.Map("m", "flags")}}
 		}, []result.Change{{Case: "fine", What: "direct/replay", Was: "equal", Is: "different:map_m_flags", Worse: true}}},
 		"another difference": {func(r *result.Report) {
-			r.Cases[1].Verdicts[0].Differences = []compare.Difference{{Field: "load"}, {Field: "program p tag"}}
+			r.Cases[1].Verdicts[0].Differences = []compare.Difference{{Field: field.Load("")}, {Field: field.Program("p", "tag")}}
 		}, []result.Change{{Case: "other", What: "direct/trace", Was: "different:load", Is: "different:load+program_p_tag", Worse: true}}},
 		"one less": {func(r *result.Report) { r.Cases[2].Verdicts[1].Differences = r.Cases[2].Verdicts[1].Differences[:1] },
 			[]result.Change{{Case: "no", What: "direct/replay", Was: "different:load_errno+load_log", Is: "different:load_log", Worse: false}}},

@@ -70,7 +70,7 @@ func compareAsDirect(t *testing.T, a, b *state.State) []Difference {
 func fields(found []Difference) []string {
 	var list []string
 	for _, d := range found {
-		list = append(list, d.Field)
+		list = append(list, d.Field.String())
 	}
 	return list
 }

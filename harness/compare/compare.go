@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/bpfreplay/bpfreplay/harness/enginename"
+	"github.com/bpfreplay/bpfreplay/harness/field"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 )
 
@@ -22,9 +23,9 @@ type Context struct {
 
 // Difference is one field in which two states do not agree.
 type Difference struct {
-	Field string `json:"field"` // "map .rodata frozen", "program handle_exec insns"
-	A     string `json:"a"`     // short and printable
-	B     string `json:"b"`
+	Field field.Field `json:"field"` // "map .rodata frozen", "program handle_exec insns"
+	A     string      `json:"a"`     // short and printable
+	B     string      `json:"b"`
 	// ExplainedBy are the rules that predict the difference, by ID; none if none does. A
 	// listing may take several.
 	ExplainedBy RuleIDs `json:"explained_by"`
@@ -44,7 +45,7 @@ const (
 func States(a, b *state.State, ca, cb Context) []Difference {
 	c := &comparer{a: side{state: a, Context: ca}, b: side{state: b, Context: cb}}
 	if a.CPUs != b.CPUs {
-		c.add("cpus", "cpus", strconv.Itoa(a.CPUs), strconv.Itoa(b.CPUs))
+		c.add(field.Field{Aspect: field.Aspect{Kind: field.KindCPUs}}, strconv.Itoa(a.CPUs), strconv.Itoa(b.CPUs))
 	}
 	c.maps()
 	c.programs()
@@ -74,14 +75,13 @@ func (c *comparer) exact() bool {
 	return !enginename.IsCilium(c.a.Engine) && !enginename.IsCilium(c.b.Engine)
 }
 
-// add notes a difference. pattern is the field without the names in it, which
-// is what rules are registered for.
-func (c *comparer) add(field, pattern, a, b string, detail ...string) {
-	d := Difference{Field: field, A: short(a), B: short(b), Detail: strings.Join(detail, "")}
+// add notes a difference.
+func (c *comparer) add(f field.Field, a, b string, detail ...string) {
+	d := Difference{Field: f, A: short(a), B: short(b), Detail: strings.Join(detail, "")}
 	if d.Detail == "" && (d.A != a || d.B != b) {
 		d.Detail = unifiedDiff(c.a.label("a"), c.b.label("b"), strings.Split(a, "\n"), strings.Split(b, "\n"))
 	}
-	d.ExplainedBy = explain(pattern, c.a, c.b)
+	d.ExplainedBy = explain(f.Aspect, c.a, c.b)
 	c.found = append(c.found, d)
 }
 
@@ -117,9 +117,9 @@ func names[T any](a, b []T, name func(*T) string) []string {
 	return slices.Compact(all)
 }
 
-// A field of a map or program: its name, the first kernel that has it, and how
-// it is shown. Two fields are equal if they are shown the same.
-type field[T any] struct {
+// attribute of a map or program: its name, the first kernel that has it, and how
+// it is shown. Two are equal if they are shown the same.
+type attribute[T any] struct {
 	name  string
 	since string
 	show  func(*T) string
@@ -152,7 +152,7 @@ func netns(dev, ino uint64) string {
 
 // mapFields are the fields of maps that are compared, but for types and
 // contents. fdinfo and bpf_map_info say them.
-var mapFields = []field[state.Map]{
+var mapFields = []attribute[state.Map]{
 	{"copies", "4.13", func(m *state.Map) string { return strconv.Itoa(m.Copies) }},
 	{"type", "4.13", func(m *state.Map) string { return m.Type.String() }},
 	{"key_size", "4.13", func(m *state.Map) string { return number(m.KeySize) }},
@@ -188,30 +188,31 @@ var mapFields = []field[state.Map]{
 	{"value_type", "4.18", func(m *state.Map) string { return orNone(m.Value) }},
 }
 
-// Field is something that Compare looks at.
-type Field struct {
-	Name  string // with a star for names: "map * flags"
+// Aspect is something that [States] looks at.
+type Aspect struct {
+	field.Aspect
 	Since string // first kernel that tells it, "4.15"
 }
 
-const (
-	functionTagField = "function * function_tag"
-	onlyTagField     = "only function * function_tag" // in no rule
-)
+// Aspects as rules name them.
 
-// Fields lists what Compare looks at.
-func Fields() []Field {
-	all := []Field{
-		{"map * contents", "4.13"}, {"map * btf", "4.18"}, {"map * types", "4.18"}, {"program * btf", "5.0"}, {"program * types", "5.0"},
-		{"program * function_order", "5.0"},
-		{insnsField, "4.13"}, {"function * prototype", "5.0"}, {"function * line_info", "5.0"},
-		{functionTagField, "5.1"}, {"function * linkage", "5.6"}, {"function * kfunc_index", "5.16"},
+func ofMap(attribute string) field.Aspect      { return field.Map("", attribute).Aspect }
+func ofProgram(attribute string) field.Aspect  { return field.Program("", attribute).Aspect }
+func ofFunction(attribute string) field.Aspect { return field.Function("", "", attribute).Aspect }
+
+// Aspects lists what [States] looks at.
+func Aspects() []Aspect {
+	all := []Aspect{
+		{ofMap("contents"), "4.13"}, {ofMap("btf"), "4.18"}, {ofMap("types"), "4.18"}, {ofProgram("btf"), "5.0"}, {ofProgram("types"), "5.0"},
+		{ofProgram("function_order"), "5.0"},
+		{ofFunction("insns"), "4.13"}, {ofFunction("prototype"), "5.0"}, {ofFunction("line_info"), "5.0"},
+		{ofFunction("function_tag"), "5.1"}, {ofFunction("linkage"), "5.6"}, {ofFunction("kfunc_index"), "5.16"},
 	}
 	for _, f := range mapFields {
-		all = append(all, Field{"map * " + f.name, f.since})
+		all = append(all, Aspect{ofMap(f.name), f.since})
 	}
 	for _, f := range programFields {
-		all = append(all, Field{"program * " + f.name, f.since})
+		all = append(all, Aspect{ofProgram(f.name), f.since})
 	}
 	return all
 }
@@ -219,7 +220,7 @@ func Fields() []Field {
 func (c *comparer) maps() {
 	for _, name := range names(c.a.state.Maps, c.b.state.Maps, func(m *state.Map) string { return m.Name }) {
 		c.a.m, c.b.m = c.a.state.FindMap(name), c.b.state.FindMap(name)
-		c.oneMap("map " + name)
+		c.oneMap(field.Map(name, ""))
 	}
 	c.a.m, c.b.m = nil, nil
 }
@@ -231,10 +232,10 @@ func presence[T any](v *T, what string) string {
 	return what
 }
 
-func (c *comparer) oneMap(prefix string) {
+func (c *comparer) oneMap(of field.Field) {
 	a, b := c.a.m, c.b.m
 	if a == nil || b == nil {
-		c.add(prefix, "map *", presence(a, "present"), presence(b, "present"))
+		c.add(of, presence(a, "present"), presence(b, "present"))
 		return
 	}
 	for _, f := range mapFields {
@@ -243,11 +244,11 @@ func (c *comparer) oneMap(prefix string) {
 			va, vb = sectionOf(a), sectionOf(b)
 		}
 		if va != vb && va != Unknown && vb != Unknown {
-			c.add(prefix+" "+f.name, "map * "+f.name, va, vb)
+			c.add(of.With(f.name), va, vb)
 		}
 	}
-	c.types(prefix, "map * ", a.BTF, b.BTF, a.Types, b.Types)
-	c.contents(prefix, a, b)
+	c.types(of, a.BTF, b.BTF, a.Types, b.Types)
+	c.contents(of.With("contents"), a, b)
 }
 
 // sectionOf is the kernel's name of a map, without the object's name before a section.
@@ -260,16 +261,16 @@ func sectionOf(m *state.Map) string {
 
 // types compares the BTF of a map or program: the types that it refers to one by one, and
 // the whole object's where both engines load that.
-func (c *comparer) types(prefix, pattern, a, b string, typesA, typesB []uint32) {
+func (c *comparer) types(of field.Field, a, b string, typesA, typesB []uint32) {
 	one := (a == "") != (b == "")
 	if c.exact() && a != b || one {
-		c.add(prefix+" btf", pattern+"btf", showBTF(c.a.state, a), showBTF(c.b.state, b))
+		c.add(of.With("btf"), showBTF(c.a.state, a), showBTF(c.b.state, b))
 	}
 	if one {
 		return
 	}
 	if x, y := c.a.state.TypeTexts(typesA), c.b.state.TypeTexts(typesB); !slices.Equal(x, y) {
-		c.add(prefix+" types", pattern+"types", firstOnly(x, y), firstOnly(y, x), unifiedDiff(c.a.label("a"), c.b.label("b"), x, y))
+		c.add(of.With("types"), firstOnly(x, y), firstOnly(y, x), unifiedDiff(c.a.label("a"), c.b.label("b"), x, y))
 	}
 }
 
@@ -284,16 +285,16 @@ func showBTF(s *state.State, hash string) string {
 	return "hash " + hash
 }
 
-func (c *comparer) contents(prefix string, a, b *state.Map) {
+func (c *comparer) contents(f field.Field, a, b *state.Map) {
 	if sameContents(a.Contents, b.Contents) {
 		return
 	}
 	if a.Contents.NotRead != b.Contents.NotRead {
-		c.add(prefix+" contents", "map * contents", readOrNot(a), readOrNot(b))
+		c.add(f, readOrNot(a), readOrNot(b))
 		return
 	}
 	linesA, linesB := dump(a, b), dump(b, a)
-	c.add(prefix+" contents", "map * contents", firstOnly(linesA, linesB), firstOnly(linesB, linesA),
+	c.add(f, firstOnly(linesA, linesB), firstOnly(linesB, linesA),
 		unifiedDiff(c.a.label("a"), c.b.label("b"), linesA, linesB))
 }
 
@@ -359,7 +360,7 @@ func dumpValue(key string, value []byte) []string {
 }
 
 // programFields are the fields of programs that are compared as a whole.
-var programFields = []field[state.Program]{
+var programFields = []attribute[state.Program]{
 	{"type", "4.13", func(p *state.Program) string { return number(uint32(p.Type)) }},
 	{"tag", "4.13", func(p *state.Program) string { return p.Tag }},
 	{"name", "4.15", func(p *state.Program) string { return p.KernelName }},
@@ -403,34 +404,33 @@ func list(names []string) string { return orNone(strings.Join(names, ", ")) }
 func (c *comparer) programs() {
 	for _, name := range names(c.a.state.Programs, c.b.state.Programs, func(p *state.Program) string { return p.Name }) {
 		c.a.p, c.b.p = c.a.state.FindProgram(name), c.b.state.FindProgram(name)
-		c.program("program " + name)
+		c.program(field.Program(name, ""))
 	}
 	c.a.p, c.b.p = nil, nil
 }
 
-func (c *comparer) program(prefix string) {
+func (c *comparer) program(of field.Field) {
 	a, b := c.a.p, c.b.p
 	if a == nil || b == nil {
-		c.add(prefix, "program *", presence(a, "loaded"), presence(b, "loaded"))
+		c.add(of, presence(a, "loaded"), presence(b, "loaded"))
 		return
 	}
 	for _, f := range programFields {
 		if va, vb := f.show(a), f.show(b); va != vb {
-			c.add(prefix+" "+f.name, "program * "+f.name, va, vb)
+			c.add(of.With(f.name), va, vb)
 		}
 	}
-	c.types(prefix, "program * ", a.BTF, b.BTF, a.Types, b.Types)
+	c.types(of, a.BTF, b.BTF, a.Types, b.Types)
 	functions := names(a.Functions, b.Functions, func(f *state.Function) string { return f.Name })
 	if orderA, orderB := orderOf(a, b), orderOf(b, a); !slices.Equal(orderA, orderB) {
-		c.add(prefix+" function_order", "program * function_order", list(orderA), list(orderB))
+		c.add(of.With("function_order"), list(orderA), list(orderB))
 	}
 	for _, name := range functions {
 		c.a.f, c.b.f = a.FindFunction(name), b.FindFunction(name)
-		where := prefix
-		if name != mainOf(a) || name != mainOf(b) {
-			where += " function " + name
+		if name == mainOf(a) && name == mainOf(b) {
+			name = ""
 		}
-		c.function(where)
+		c.function(field.Function(of.Name, name, ""))
 	}
 	c.a.f, c.b.f = nil, nil
 }
@@ -454,39 +454,36 @@ func mainOf(p *state.Program) string {
 	return p.Functions[0].Name
 }
 
-func (c *comparer) function(prefix string) {
+func (c *comparer) function(of field.Field) {
 	a, b := c.a.f, c.b.f
 	if a == nil || b == nil {
-		c.add(prefix, "function *", presence(a, "present"), presence(b, "present"))
+		c.add(of, presence(a, "present"), presence(b, "present"))
 		return
 	}
 	if a.Linkage != b.Linkage {
-		c.add(prefix+" linkage", "function * linkage", orNone(a.Linkage), orNone(b.Linkage))
+		c.add(of.With("linkage"), orNone(a.Linkage), orNone(b.Linkage))
 	}
 	if a.Proto != b.Proto {
-		c.add(prefix+" prototype", "function * prototype", orNone(a.Proto), orNone(b.Proto))
+		c.add(of.With("prototype"), orNone(a.Proto), orNone(b.Proto))
 	}
-	c.functionTag(prefix)
-	c.insns(prefix)
-	c.kfuncIndex(prefix)
-	c.lineInfo(prefix)
+	c.functionTag(of.With("function_tag"))
+	c.insns(of.With("insns"))
+	c.kfuncIndex(of.With("kfunc_index"))
+	c.lineInfo(of.With("line_info"))
 }
 
-// functionTag leaves out the only function of a program, whose tag is the program's. Where it
-// is another one, no rule predicts it.
-func (c *comparer) functionTag(prefix string) {
+// onlyFunction reports whether the function that is compared is the program's only one.
+func onlyFunction(a, b side) bool {
+	return a.f != nil && b.f != nil && len(a.p.Functions) == 1 && len(b.p.Functions) == 1
+}
+
+// functionTag leaves out the only function of a program, whose tag is the program's.
+func (c *comparer) functionTag(f field.Field) {
 	a, b := c.a.f.Tag, c.b.f.Tag
-	if a == b {
+	if a == b || onlyFunction(c.a, c.b) && a == c.a.p.Tag && b == c.b.p.Tag {
 		return
 	}
-	pattern := functionTagField
-	if len(c.a.p.Functions) == 1 && len(c.b.p.Functions) == 1 {
-		if a == c.a.p.Tag && b == c.b.p.Tag {
-			return
-		}
-		pattern = onlyTagField
-	}
-	c.add(prefix+" function_tag", pattern, orNone(a), orNone(b))
+	c.add(f, orNone(a), orNone(b))
 }
 
 // sameInsns compares the listings of two functions; where a kfunc's module
@@ -498,14 +495,13 @@ func sameInsns(a, b *state.Function) bool {
 	})
 }
 
-func (c *comparer) insns(prefix string) {
+func (c *comparer) insns(f field.Field) {
 	if sameInsns(c.a.f, c.b.f) {
 		return
 	}
 	listA, listB := listing(c.a.state, c.a.f), listing(c.b.state, c.b.f)
 	firstA, firstB := firstDifferent(listA, listB)
-	c.add(prefix+" insns", insnsField, firstA, firstB,
-		unifiedDiff(c.a.label("a"), c.b.label("b"), lines(listA), lines(listB)))
+	c.add(f, firstA, firstB, unifiedDiff(c.a.label("a"), c.b.label("b"), lines(listA), lines(listB)))
 }
 
 // firstDifferent returns the first instructions that differ, with their number.
@@ -525,7 +521,7 @@ func firstDifferent(a, b []listed) (string, string) {
 
 // kfuncIndex compares where the BTF of the modules of kfuncs stood in the
 // load's fd_array.
-func (c *comparer) kfuncIndex(prefix string) {
+func (c *comparer) kfuncIndex(f field.Field) {
 	var a, b []string
 	for _, pair := range kfuncPairs(c.a.f, c.b.f) {
 		if pair[0].Index != pair[1].Index {
@@ -534,7 +530,7 @@ func (c *comparer) kfuncIndex(prefix string) {
 		}
 	}
 	if len(a) > 0 {
-		c.add(prefix+" kfunc_index", "function * kfunc_index", list(slices.Compact(a)), list(slices.Compact(b)))
+		c.add(f, list(slices.Compact(a)), list(slices.Compact(b)))
 	}
 }
 
@@ -553,13 +549,12 @@ func kfuncPairs(a, b *state.Function) [][2]state.Ref {
 	return pairs
 }
 
-func (c *comparer) lineInfo(prefix string) {
+func (c *comparer) lineInfo(f field.Field) {
 	a, b := lineTable(c.a.state, c.a.f), lineTable(c.b.state, c.b.f)
 	if slices.Equal(a, b) {
 		return
 	}
-	c.add(prefix+" line_info", "function * line_info", firstOnly(a, b), firstOnly(b, a),
-		unifiedDiff(c.a.label("a"), c.b.label("b"), a, b))
+	c.add(f, firstOnly(a, b), firstOnly(b, a), unifiedDiff(c.a.label("a"), c.b.label("b"), a, b))
 }
 
 // lineTable writes the line_info of a function as text.
@@ -575,7 +570,7 @@ func (c *comparer) links() {
 	for _, name := range names(c.a.state.Links, c.b.state.Links, func(l *state.Link) string { return l.Name }) {
 		a, b := c.a.state.FindLink(name), c.b.state.FindLink(name)
 		if x, y := shownLink(a), shownLink(b); x != y {
-			c.add("link "+name, "link *", x, y)
+			c.add(field.Field{Aspect: field.Aspect{Kind: field.KindLink}, Name: name}, x, y)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"gotest.tools/v3/golden"
 
 	"github.com/bpfreplay/bpfreplay/harness/enginename"
+	"github.com/bpfreplay/bpfreplay/harness/field"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/internal/kversion"
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
@@ -135,7 +136,7 @@ func TestCompareSeesEachField(t *testing.T) {
 			found := differences(t, sample(), b)
 			var fields []string
 			for _, d := range found {
-				fields = append(fields, d.Field)
+				fields = append(fields, d.Field.String())
 				assert.Equal(t, len(d.ExplainedBy), 0)
 			}
 			assert.DeepEqual(t, fields, tt.fields)
@@ -229,12 +230,12 @@ func TestDifferenceJSON(t *testing.T) {
 
 // Rules are about fields that there are, or about what exists on one side only.
 func TestFields(t *testing.T) {
-	known := map[string]bool{"map *": true, "program *": true, "function *": true}
-	for _, f := range Fields() {
+	known := map[field.Aspect]bool{ofMap(""): true, ofProgram(""): true, ofFunction(""): true}
+	for _, f := range Aspects() {
 		_, ok := kversion.Parse(f.Since)
-		assert.Assert(t, ok, f.Name)
-		assert.Assert(t, !known[f.Name], "%s is listed twice", f.Name)
-		known[f.Name] = true
+		assert.Assert(t, ok, f)
+		assert.Assert(t, !known[f.Aspect], "%s is listed twice", f)
+		known[f.Aspect] = true
 	}
 	for _, r := range Rules() {
 		for _, f := range r.Fields {

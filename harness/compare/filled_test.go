@@ -5,18 +5,27 @@ import (
 
 	"gotest.tools/v3/assert"
 
+	"github.com/bpfreplay/bpfreplay/harness/field"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 )
 
 func TestFollowing(t *testing.T) {
 	found := []Difference{
-		{Field: "map first contents", ExplainedBy: RuleIDs{"struct-ops-filled"}},
-		{Field: "map second contents", ExplainedBy: RuleIDs{"struct-ops-mixed"}},
-		{Field: "program run tag"},
+		{Field: field.Map("first", "contents"), ExplainedBy: RuleIDs{"struct-ops-filled"}},
+		{Field: field.Map("second", "contents"), ExplainedBy: RuleIDs{"struct-ops-mixed"}},
+		{Field: field.Program("run", "tag")},
 	}
-	assert.Equal(t, Following("map second ran init", found).String(), "struct-ops-mixed")
-	assert.Equal(t, Following("map second contents after trigger", found).String(), "struct-ops-mixed")
-	for _, effect := range []string{"map second register", "map second trigger", "map first ran init", "map secondary ran init", "program run ran", "map"} {
+	ran := func(name string) field.Field {
+		f := field.Map(name, "ran")
+		f.Function = "init"
+		return f
+	}
+	assert.Equal(t, Following(ran("second"), found).String(), "struct-ops-mixed")
+	assert.Equal(t, Following(field.Map("second", "contents after trigger"), found).String(), "struct-ops-mixed")
+	for _, effect := range []field.Field{
+		field.Map("second", "register"), field.Map("second", "trigger"), ran("first"), ran("secondary"), ran("second ran"),
+		field.Program("run", "ran"), field.Program("second", "ran"), {},
+	} {
 		assert.Equal(t, Following(effect, found).String(), "", effect)
 	}
 }

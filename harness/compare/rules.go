@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/bpfreplay/bpfreplay/harness/enginename"
+	"github.com/bpfreplay/bpfreplay/harness/field"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/internal/kversion"
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
@@ -44,13 +45,10 @@ type Rule struct {
 	LibbpfSince, LibbpfBefore string
 	// Case is one of the core suite in which the rule has to explain something,
 	// on each kernel that it is for and that can load it.
-	Case string
-	// Fields are what the rule is about, with a star in the place of a name:
-	// "map * flags". Fields of functions are "function * insns" whether the
-	// function is the program itself or a subprogram.
-	Fields []string
+	Case   string
+	Fields []field.Aspect // what the rule is about
 	// Effects are what follows from such a difference when the map is registered:
-	// beginnings of what package exercise says of it.
+	// attributes that package exercise gives it.
 	Effects []string
 
 	// match decides on the values.
@@ -105,17 +103,14 @@ func Reason(ids ...string) string {
 	return strings.Join(reasons, "; ")
 }
 
-// Following returns the ID of the rule that explains a difference from which an
-// effect follows, "map ops ran init". found are the differences between the states.
-func Following(effect string, found []Difference) RuleIDs {
+// Following returns the rule that explains a difference from which an effect follows. found
+// are the differences between the states.
+func Following(effect field.Field, found []Difference) RuleIDs {
 	for _, d := range found {
-		if len(d.ExplainedBy) != 1 {
+		if len(d.ExplainedBy) != 1 || d.Field.Of() != effect.Of() {
 			continue
 		}
-		r, ok := FindRule(d.ExplainedBy[0])
-		subject := strings.Join(strings.SplitAfterN(d.Field, " ", 3)[:2], "")
-		rest, of := strings.CutPrefix(effect, subject)
-		if ok && of && slices.ContainsFunc(r.Effects, func(e string) bool { return strings.HasPrefix(rest, e) }) {
+		if r, ok := FindRule(d.ExplainedBy[0]); ok && slices.Contains(r.Effects, effect.Attribute) {
 			return d.ExplainedBy
 		}
 	}
@@ -163,10 +158,14 @@ func (r *Rule) isFor(left, right string) bool {
 	return left != right && r.Left.has(left) && r.Right.has(right) && !(enginename.Ours(left) && enginename.Ours(right))
 }
 
-// explain returns the first rule that predicts the difference in the field pattern, or
-// all that predict one of listings; none if none does.
-func explain(pattern string, a, b side) RuleIDs {
-	if pattern == insnsField && a.f != nil && b.f != nil {
+// explain returns the first rule that predicts a difference of this kind, or all that
+// predict one of listings; none if none does. A program whose tag is not that of its only
+// function no rule predicts.
+func explain(aspect field.Aspect, a, b side) RuleIDs {
+	if aspect == ofFunction("function_tag") && onlyFunction(a, b) {
+		return nil
+	}
+	if aspect == ofFunction("insns") && a.f != nil && b.f != nil {
 		ids, ok := explainInsns(a, b, a.f, b.f)
 		if !ok {
 			return nil
@@ -175,7 +174,7 @@ func explain(pattern string, a, b side) RuleIDs {
 	}
 	for i := range rules {
 		r := &rules[i]
-		if !slices.Contains(r.Fields, pattern) || r.match == nil {
+		if !slices.Contains(r.Fields, aspect) || r.match == nil {
 			continue
 		}
 		if left, right, ok := r.sides(a, b); ok && r.match(left, right) {
@@ -227,7 +226,7 @@ var table = []Rule{
 		Reason: "cilium/ebpf makes every data section mappable, libbpf only one that has a variable which is not static",
 		Left:   cilium, Right: libbpfLike,
 		Case:   "data_static",
-		Fields: []string{"map * flags"},
+		Fields: []field.Aspect{ofMap("flags")},
 		match:  staticMappable,
 	},
 	{
@@ -235,7 +234,7 @@ var table = []Rule{
 		Reason: "libbpf up to that of Linux 6.1 makes every data section mappable, like cilium/ebpf; ours does what later ones do, and leaves out those with static variables only",
 		Left:   anyLibbpf, Right: ours, LibbpfBefore: "1.2",
 		Case:   "data_static",
-		Fields: []string{"map * flags"},
+		Fields: []field.Aspect{ofMap("flags")},
 		match:  staticMappable,
 	},
 	{
@@ -243,7 +242,7 @@ var table = []Rule{
 		Reason: "libbpf makes global variables with hidden visibility static, cilium/ebpf leaves them global",
 		Left:   cilium, Right: libbpfLike,
 		Case:   "data_hidden",
-		Fields: []string{"map * value_type"},
+		Fields: []field.Aspect{ofMap("value_type")},
 		match:  sameButHidden,
 	},
 	{
@@ -251,7 +250,7 @@ var table = []Rule{
 		Reason: "libbpf before 1.8 (seen in 1.1) leaves global variables with hidden visibility global, ours makes them static as later ones do",
 		Left:   anyLibbpf, Right: ours, LibbpfBefore: "1.8",
 		Case:   "data_hidden",
-		Fields: []string{"map * value_type", "map * btf", "program * btf"},
+		Fields: []field.Aspect{ofMap("value_type"), ofMap("btf"), ofProgram("btf")},
 		match: func(left, right side) bool {
 			if left.m != nil && left.m.Value != right.m.Value {
 				return sameButHidden(left, right)
@@ -264,7 +263,7 @@ var table = []Rule{
 		Reason: "ours appends enums of the other width, for the kernel (since 5.17) to resolve CO-RE against; libbpf resolves itself",
 		Left:   anyLibbpf, Right: ours, Since: "5.17",
 		Case:   "core_enum64",
-		Fields: []string{"map * btf", "program * btf"},
+		Fields: []field.Aspect{ofMap("btf"), ofProgram("btf")},
 		match: func(left, right side) bool {
 			return right.Object != nil && right.Object.EnumCORE > 0 && sameNumberOfTypes(left, right, right.Object.EnumCORE)
 		},
@@ -274,7 +273,7 @@ var table = []Rule{
 		Reason: "libbpf makes .kconfig mappable, cilium/ebpf does not",
 		Left:   cilium, Right: libbpfLike,
 		Case:   "kconfig_version",
-		Fields: []string{"map * flags"},
+		Fields: []field.Aspect{ofMap("flags")},
 		match: func(left, right side) bool {
 			return left.m.Name == kconfig && right.m.Flags == left.m.Flags|flagMmapable && left.m.Flags&flagMmapable == 0
 		},
@@ -284,7 +283,7 @@ var table = []Rule{
 		Reason: "cilium/ebpf creates a .kconfig map for every program that uses it, libbpf one for the object",
 		Left:   cilium, Right: libbpfLike,
 		Case:   "kconfig_programs",
-		Fields: []string{"map * copies"},
+		Fields: []field.Aspect{ofMap("copies")},
 		match: func(left, right side) bool {
 			return left.m.Name == kconfig && right.m.Copies == 1 && left.m.Copies == programsThatHold(left.state, kconfig)
 		},
@@ -294,7 +293,7 @@ var table = []Rule{
 		Reason: "cilium/ebpf clamps max_entries of perf event arrays and CPU maps to the number of possible CPUs, libbpf only fills in 0",
 		Left:   cilium, Right: libbpfLike,
 		Case:   "maps_perf_event_array_sized",
-		Fields: []string{"map * max_entries"},
+		Fields: []field.Aspect{ofMap("max_entries")},
 		match: func(left, right side) bool {
 			return (left.m.Type == uapi.MapPerfEventArray || left.m.Type == uapi.MapCPUMap) && left.m.Type == right.m.Type &&
 				int64(left.m.MaxEntries) == int64(left.state.CPUs) && right.m.MaxEntries > left.m.MaxEntries &&
@@ -306,7 +305,7 @@ var table = []Rule{
 		Reason: `cilium/ebpf loads programs of SEC("?...") too, libbpf only if they are asked for`,
 		Left:   cilium, Right: libbpfLike,
 		Case:   "prog_autoload",
-		Fields: []string{"program *"},
+		Fields: []field.Aspect{ofProgram("")},
 		match: func(left, right side) bool {
 			return left.p != nil && right.p == nil && right.Object != nil &&
 				slices.Contains(right.Object.NotAutoloaded, left.p.Name)
@@ -318,7 +317,7 @@ var table = []Rule{
 		Left:   group("cilium/ebpf, libbpf", func(e string) bool { return !enginename.Ours(e) }), Right: libbpfLike,
 		Since:  "6.6",
 		Case:   "prog_usdt",
-		Fields: []string{"program * attach_type"},
+		Fields: []field.Aspect{ofProgram("attach_type")},
 		match: func(left, right side) bool {
 			return right.Object != nil && slices.Contains(right.Object.USDT, left.p.Name) &&
 				left.p.AttachType != nil && *left.p.AttachType == 0 &&
@@ -330,7 +329,7 @@ var table = []Rule{
 		Reason: "libbpf since 0.2 binds every .rodata map to every program, which neither cilium/ebpf nor a loader program does",
 		Left:   notLibbpf, Right: libbpf, LibbpfSince: "0.2",
 		Case:   "maps_hash",
-		Fields: []string{"program * bound"},
+		Fields: []field.Aspect{ofProgram("bound")},
 		match: func(left, right side) bool {
 			return slices.Equal(left.p.Bound, slices.DeleteFunc(slices.Clone(right.p.Bound), func(name string) bool {
 				return strings.HasPrefix(name, ".rodata") && !slices.Contains(left.p.Bound, name) && isFrozen(right.state, name)
@@ -342,7 +341,7 @@ var table = []Rule{
 		Reason: "cilium/ebpf appends subprograms breadth first, libbpf depth first",
 		Left:   cilium, Right: libbpfLike,
 		Case:   "subprogs_static",
-		Fields: []string{"program * function_order"},
+		Fields: []field.Aspect{ofProgram("function_order")},
 		match: func(left, right side) bool {
 			return sameFunctions(left.p, right.p) && mainOf(left.p) == mainOf(right.p) && inOrder(right.p, facts(right).Order)
 		},
@@ -352,7 +351,7 @@ var table = []Rule{
 		Reason: "a tag covers the distances of calls, and so the order in which subprograms were appended",
 		Left:   cilium, Right: libbpfLike,
 		Case:   "subprogs_static",
-		Fields: []string{"program * tag", functionTagField},
+		Fields: []field.Aspect{ofProgram("tag"), ofFunction("function_tag")},
 		match: func(left, right side) bool {
 			if left.f != nil && !refersToFunctions(left.f) {
 				return false
@@ -366,7 +365,7 @@ var table = []Rule{
 		Reason: "a tag covers the order in which subprograms were appended, those included that the verifier has removed since as nothing calls them",
 		Left:   cilium, Right: libbpfLike,
 		Case:   "subprogs_removed",
-		Fields: []string{"program * tag", functionTagField},
+		Fields: []field.Aspect{ofProgram("tag"), ofFunction("function_tag")},
 		match: func(left, right side) bool {
 			f := facts(right)
 			return sameFunctions(left.p, right.p) && sameCode(left, right) && len(right.p.Functions) < len(f.Order) &&
@@ -378,7 +377,7 @@ var table = []Rule{
 		Reason: "a tag covers both halves of a callback's address, a distance; where the callback comes first it is negative, and cilium/ebpf fills the second half with its sign, libbpf with 0",
 		Left:   cilium, Right: libbpfLike,
 		Case:   "callbacks_behind",
-		Fields: []string{"program * tag"},
+		Fields: []field.Aspect{ofProgram("tag")},
 		match: func(left, right side) bool {
 			return sameCode(left, right) && slices.ContainsFunc(left.p.Functions, func(f state.Function) bool { return looksBack(left.p, &f) })
 		},
@@ -389,7 +388,7 @@ var table = []Rule{
 		Left:   cilium, Right: libbpfLike,
 		Since:  "5.16",
 		Case:   "kfunc_module",
-		Fields: []string{"function * kfunc_index"},
+		Fields: []field.Aspect{ofFunction("kfunc_index")},
 		match:  otherSlots,
 	},
 	{
@@ -398,7 +397,7 @@ var table = []Rule{
 		Left:   cilium, Right: libbpfLike,
 		Since:  "5.16",
 		Case:   "kfunc_module",
-		Fields: []string{"program * tag", functionTagField},
+		Fields: []field.Aspect{ofProgram("tag"), ofFunction("function_tag")},
 		match:  otherSlotsInTag,
 	},
 	{
@@ -407,7 +406,7 @@ var table = []Rule{
 		Left:   anyLibbpf, Right: libbpfLike,
 		Since:  "5.16",
 		Case:   "kfunc_module",
-		Fields: []string{"function * kfunc_index"},
+		Fields: []field.Aspect{ofFunction("kfunc_index")},
 		match:  otherSlots,
 	},
 	{
@@ -416,7 +415,7 @@ var table = []Rule{
 		Left:   anyLibbpf, Right: libbpfLike,
 		Since:  "5.16",
 		Case:   "kfunc_module",
-		Fields: []string{"program * tag", functionTagField},
+		Fields: []field.Aspect{ofProgram("tag"), ofFunction("function_tag")},
 		match:  otherSlotsInTag,
 	},
 	{
@@ -424,7 +423,7 @@ var table = []Rule{
 		Reason: "libbpf's loader programs (since 0.5) refer to maps by their index in fd_array, all others by fd: a tag leaves out an fd, but not an index, nor what the verifier puts in its place",
 		Left:   light, Right: notLight, LibbpfSince: "0.5",
 		Case:   "maps_array",
-		Fields: []string{"program * tag", functionTagField},
+		Fields: []field.Aspect{ofProgram("tag"), ofFunction("function_tag")},
 		match: func(left, right side) bool {
 			if left.f != nil {
 				return refersToMaps(left.f) && sameCode(left, right)
@@ -440,7 +439,7 @@ var table = []Rule{
 		Left:   group("cilium/ebpf, libbpf", func(e string) bool { return e == enginename.Direct || e == enginename.Libbpf }), Right: libbpfLike,
 		LibbpfSince: "0.5",
 		Case:        "kfunc_weak_missing",
-		Fields:      []string{"program * tag"},
+		Fields:      []field.Aspect{ofProgram("tag")},
 		match: func(left, right side) bool {
 			return sameCode(left, right) && slices.ContainsFunc(facts(right).WeakKfuncs, func(name string) bool {
 				return !callsKfunc(left.p, name) && !callsKfunc(right.p, name)
@@ -452,7 +451,7 @@ var table = []Rule{
 		Reason: "instructions hold ids of the program's own types (bpf_core_type_id_local); cilium/ebpf numbers the types of each program anew",
 		Left:   cilium, Right: libbpfLike,
 		Case:   "core_types",
-		Fields: []string{insnsField},
+		Fields: []field.Aspect{ofFunction("insns")},
 		slot:   isLocalTypeID,
 	},
 	{
@@ -460,7 +459,7 @@ var table = []Rule{
 		Reason: "a tag covers ids of the program's own types (bpf_core_type_id_local); cilium/ebpf numbers the types of each program anew",
 		Left:   cilium, Right: libbpfLike,
 		Case:   "core_types",
-		Fields: []string{"program * tag", functionTagField},
+		Fields: []field.Aspect{ofProgram("tag"), ofFunction("function_tag")},
 		match: func(left, right side) bool {
 			return sameCode(left, right) && explainedBy(left, right, "local-type-id")
 		},
@@ -470,7 +469,7 @@ var table = []Rule{
 		Reason: "where a program takes the address of a kfunc that exists, cilium/ebpf 0.22 puts the BTF id of the function; only whether it is 0 is right",
 		Left:   cilium, Right: libbpfLike,
 		Case:   "kfunc_weak_present",
-		Fields: []string{insnsField},
+		Fields: []field.Aspect{ofFunction("insns")},
 		slot:   isKfuncAddress,
 	},
 	{
@@ -479,7 +478,7 @@ var table = []Rule{
 		Left:   cilium, Right: libbpfLike,
 		Since:  "7.3",
 		Case:   "kfunc_weak_present",
-		Fields: []string{"function * line_info", "program * verified_insns"},
+		Fields: []field.Aspect{ofFunction("line_info"), ofProgram("verified_insns")},
 		match: func(left, right side) bool {
 			if left.f == nil {
 				return left.p.VerifiedInsns != nil && right.p.VerifiedInsns != nil &&
@@ -498,7 +497,7 @@ var table = []Rule{
 		Reason: "a tag covers what stands in the place of a kfunc's address, which cilium/ebpf 0.22 and libbpf disagree about",
 		Left:   cilium, Right: libbpfLike,
 		Case:   "kfunc_weak_present",
-		Fields: []string{"program * tag", functionTagField},
+		Fields: []field.Aspect{ofProgram("tag"), ofFunction("function_tag")},
 		match: func(left, right side) bool {
 			return sameCode(left, right) && explainedBy(left, right, "kfunc-address")
 		},
@@ -508,7 +507,7 @@ var table = []Rule{
 		Reason: "cilium/ebpf types the key of .kconfig as an integer, libbpf not at all",
 		Left:   cilium, Right: libbpfLike,
 		Case:   "kconfig_version",
-		Fields: []string{"map * key_type", "map * types"},
+		Fields: []field.Aspect{ofMap("key_type"), ofMap("types")},
 		match: func(left, right side) bool {
 			without := slices.DeleteFunc(left.state.TypeTexts(left.m.Types), func(text string) bool { return text == left.m.Key })
 			return left.m.Name == kconfig && isKconfigKey(left.m.Key) && right.m.Key == "void" &&
@@ -520,7 +519,7 @@ var table = []Rule{
 		Reason: "libbpf sorts the variables of .kconfig by alignment, cilium/ebpf leaves them where the compiler put them",
 		Left:   cilium, Right: libbpfLike,
 		Case:   "kconfig_version",
-		Fields: []string{"map * value_type", "map * value_size"},
+		Fields: []field.Aspect{ofMap("value_type"), ofMap("value_size")},
 		match: func(left, right side) bool {
 			return left.m.Name == kconfig && sameBut(left.m, right.m) &&
 				holdsLayout(left.m) && holdsLayout(right.m)
@@ -531,7 +530,7 @@ var table = []Rule{
 		Reason: "libbpf sorts the variables of .kconfig by alignment, cilium/ebpf leaves them where the compiler put them",
 		Left:   cilium, Right: libbpfLike,
 		Case:   "kconfig_version",
-		Fields: []string{"map * contents"},
+		Fields: []field.Aspect{ofMap("contents")},
 		match: func(left, right side) bool {
 			return left.m.Name == kconfig && sameVariables(layout(left.m), layout(right.m)) &&
 				left.m.Value != right.m.Value && sameValues(left.m, right.m)
@@ -542,7 +541,7 @@ var table = []Rule{
 		Reason: "cilium/ebpf fills a struct_ops map with a link when it loads, libbpf when it attaches",
 		Left:   cilium, Right: libbpfLike, Since: "6.4",
 		Case:   "struct_ops_two",
-		Fields: []string{"map * contents"},
+		Fields: []field.Aspect{ofMap("contents")},
 		match:  func(left, right side) bool { return isStructOpsFilled(left, right, false) },
 	},
 	{
@@ -550,8 +549,8 @@ var table = []Rule{
 		Reason: "cilium/ebpf 0.22 sets a member of a struct_ops map to a program that another map of the type has there",
 		Left:   cilium, Right: libbpfLike, Since: "6.4",
 		Case:    "struct_ops_two",
-		Fields:  []string{"map * contents"},
-		Effects: []string{"contents after trigger", "ran "},
+		Fields:  []field.Aspect{ofMap("contents")},
+		Effects: []string{"contents after trigger", "ran"},
 		match:   func(left, right side) bool { return isStructOpsFilled(left, right, true) },
 	},
 	{
@@ -559,7 +558,7 @@ var table = []Rule{
 		Reason: "libbpf sorts the variables of .kconfig by alignment, cilium/ebpf leaves them where the compiler put them",
 		Left:   cilium, Right: libbpfLike,
 		Case:   "kconfig_version",
-		Fields: []string{insnsField},
+		Fields: []field.Aspect{ofFunction("insns")},
 		slot:   isSameKconfigVariable,
 	},
 	{
@@ -567,7 +566,7 @@ var table = []Rule{
 		Reason: "cilium/ebpf creates no map for a data section without symbols that nothing refers to, libbpf does",
 		Left:   cilium, Right: libbpfLike,
 		Case:   "maps_hash",
-		Fields: []string{"map *"},
+		Fields: []field.Aspect{ofMap("")},
 		match: func(left, right side) bool {
 			return left.m == nil && right.m != nil && right.Object != nil &&
 				slices.Contains(right.Object.Unreferenced, right.m.Name) && !isReferenced(right.state, right.m.Name)
@@ -578,7 +577,7 @@ var table = []Rule{
 		Reason: "cilium/ebpf and libbpf mark a 64-bit constant whose CO-RE relocation has no target in different ways; it is dead code, but the tag covers it",
 		Left:   cilium, Right: libbpfLike,
 		Case:   "core_enums",
-		Fields: []string{"program * tag"},
+		Fields: []field.Aspect{ofProgram("tag")},
 		match: func(left, right side) bool {
 			return facts(right).WideCORE && sameCode(left, right) && !explainedBy(left, right, "local-type-id")
 		},
@@ -588,7 +587,7 @@ var table = []Rule{
 		Reason: "cilium/ebpf gives an instruction whose CO-RE relocation has no target a line of its own, and the verifier keeps that of dead code for what is behind it",
 		Left:   cilium, Right: libbpfLike,
 		Case:   "core_poison_line",
-		Fields: []string{"function * line_info"},
+		Fields: []field.Aspect{ofFunction("line_info")},
 		match:  samePoisonedLines,
 	},
 	{
@@ -596,7 +595,7 @@ var table = []Rule{
 		Reason: "libbpf makes global functions with hidden visibility static, cilium/ebpf leaves them global",
 		Left:   cilium, Right: libbpfLike,
 		Case:   "subprogs_hidden",
-		Fields: []string{"function * linkage"},
+		Fields: []field.Aspect{ofFunction("linkage")},
 		match: func(left, right side) bool {
 			return left.f.Linkage == "global" && right.f.Linkage == "static" &&
 				slices.Contains(facts(right).Hidden, left.f.Name)
@@ -608,7 +607,7 @@ var table = []Rule{
 		Left:   cilium, Right: libbpfLike,
 		Since:  "5.16",
 		Case:   "subprogs_hidden",
-		Fields: []string{"program * verified_insns"},
+		Fields: []field.Aspect{ofProgram("verified_insns")},
 		match: func(left, right side) bool {
 			return left.p.VerifiedInsns != nil && right.p.VerifiedInsns != nil && slices.ContainsFunc(facts(right).Hidden, func(name string) bool {
 				a, b := left.p.FindFunction(name), right.p.FindFunction(name)
@@ -646,7 +645,6 @@ func sameButHidden(left, right side) bool {
 const (
 	flagMmapable = 1 << 10 // BPF_F_MMAPABLE
 	kconfig      = ".kconfig"
-	insnsField   = "function * insns"
 )
 
 func programsThatHold(s *state.State, mapName string) int {

@@ -903,7 +903,7 @@ func (test ruleTest) run(change func(s *scenario), swap bool) (string, bool) {
 	if swap {
 		found = States(s.right, s.left, b, a)
 	}
-	i := slices.IndexFunc(found, func(d Difference) bool { return d.Field == test.field })
+	i := slices.IndexFunc(found, func(d Difference) bool { return d.Field.String() == test.field })
 	if i < 0 {
 		return "", false
 	}
@@ -962,7 +962,7 @@ func TestOnlyFunctionTag(t *testing.T) {
 	assert.Equal(t, found[0].ExplainedBy.String(), "tag-map-index")
 	found = compare("ee")
 	assert.Equal(t, len(found), 2)
-	assert.Equal(t, found[1].Field, "program run function_tag")
+	assert.Equal(t, found[1].Field.String(), "program run function_tag")
 	assert.Equal(t, found[1].ExplainedBy.String(), "")
 }
 

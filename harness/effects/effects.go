@@ -1,36 +1,65 @@
 package effects
 
 import (
+	"cmp"
+	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/bpfreplay/bpfreplay/harness/field"
 )
 
 // Rounds is how often a load is repeated at most to tell noise from a difference.
 const Rounds = 3
 
-// Sample is what one load did: effects by name. What is not there did not happen.
-//
-// A name may have two parts, with a tab between them: the field that is reported,
-// and a place in it, "map counts contents after trigger\t[1]+8".
-type Sample map[string]string
+// Effect is a field of what a load did, and a place in it: "[1]+8" of a map's contents.
+type Effect struct {
+	Field field.Field
+	Place string
+}
 
-// Text is the sample for a person: both parts of a name in one.
+// String is the effect for a person.
+func (e Effect) String() string { return strings.TrimRight(e.Field.String()+" "+e.Place, " ") }
+
+// MarshalText writes the key of a [Sample] on its way from a guest. Names may be anything.
+func (e Effect) MarshalText() ([]byte, error) {
+	f := &e.Field
+	return json.Marshal([]string{string(f.Kind), f.Name, f.Function, f.Attribute, e.Place})
+}
+
+// UnmarshalText reads what MarshalText writes.
+func (e *Effect) UnmarshalText(b []byte) error {
+	var part [5]string
+	if err := json.Unmarshal(b, &part); err != nil {
+		return err
+	}
+	*e = Effect{field.Field{Aspect: field.Aspect{Kind: field.Kind(part[0]), Attribute: part[3]}, Name: part[1], Function: part[2]}, part[4]}
+	return nil
+}
+
+// Sample is what one load did. What is not there did not happen.
+type Sample map[Effect]string
+
+// Set notes the value of a field as a whole.
+func (s Sample) Set(f field.Field, value string) { s[Effect{Field: f}] = value }
+
+// Text is the sample for a person.
 func (s Sample) Text() map[string]string {
 	out := make(map[string]string, len(s))
-	for name, value := range s {
-		out[strings.ReplaceAll(name, "\t", " ")] = value
+	for e, value := range s {
+		out[e.String()] = value
 	}
 	return out
 }
 
-// NotLoaded is the effect "program x" or "map x" of what an engine did not load:
-// nothing else about it can be compared.
+// NotLoaded is the value of a program or map that an engine did not load: nothing else about
+// it can be compared.
 const NotLoaded = "not loaded"
 
 // Difference is an effect in which two engines disagree.
 type Difference struct {
-	Field  string
+	Field  field.Field
 	A, B   string
 	Detail string // all places, if there are several
 }
@@ -42,17 +71,16 @@ func Compare(a, b []Sample) []Difference {
 		return nil
 	}
 	var out []Difference
-	for _, name := range names(a, b) {
-		va, vb := values(a, name), values(b, name)
+	for _, e := range all(a, b) {
+		va, vb := values(a, e), values(b, e)
 		if agree(va, vb) {
 			continue
 		}
-		field, place, _ := strings.Cut(name, "\t")
-		d := Difference{Field: field, A: at(place, va[0]), B: at(place, vb[0])}
+		d := Difference{Field: e.Field, A: at(e.Place, va[0]), B: at(e.Place, vb[0])}
 		if a, b := short(d.A), short(d.B); a != d.A || b != d.B {
 			d.A, d.B, d.Detail = a, b, d.A+"\n"+d.B+"\n"
 		}
-		if n := len(out); n > 0 && out[n-1].Field == field {
+		if n := len(out); n > 0 && out[n-1].Field == e.Field {
 			last := &out[n-1]
 			if last.Detail == "" {
 				last.Detail = last.A + ", " + last.B + "\n"
@@ -68,49 +96,36 @@ func Compare(a, b []Sample) []Difference {
 // Noise lists the effects that vary between samples of one engine.
 func Noise(samples []Sample) []string {
 	var out []string
-	for _, name := range names(samples) {
-		if varies(values(samples, name)) {
-			out = append(out, strings.ReplaceAll(name, "\t", " "))
+	for _, e := range all(samples) {
+		if varies(values(samples, e)) {
+			out = append(out, e.String())
 		}
 	}
 	return out
 }
 
-// names are the names of all effects that can be compared, sorted.
-func names(sides ...[]Sample) []string {
-	all := make(map[string]bool)
-	absent := make(map[string]bool)
-	for _, side := range sides {
-		for _, s := range side {
-			for name, value := range s {
-				all[name] = true
-				if value == NotLoaded {
-					absent[name] = true
-				}
+// all lists the effects that can be compared, sorted by their text.
+func all(sides ...[]Sample) []Effect {
+	found := make(map[Effect]bool)
+	absent := make(map[field.Field]bool)
+	for _, s := range slices.Concat(sides...) {
+		for e, value := range s {
+			found[e] = true
+			if value == NotLoaded {
+				absent[e.Field] = true
 			}
 		}
 	}
-	for name := range all {
-		if what, _, ok := cutSubject(name); absent[name] || ok && absent[what] {
-			delete(all, name)
-		}
-	}
-	return slices.Sorted(maps.Keys(all))
+	maps.DeleteFunc(found, func(e Effect, _ bool) bool { return absent[e.Field.Of()] })
+	return slices.SortedFunc(maps.Keys(found), func(a, b Effect) int {
+		return cmp.Or(strings.Compare(a.Field.String(), b.Field.String()), strings.Compare(a.Place, b.Place))
+	})
 }
 
-// cutSubject cuts "program x" from the name of one of its effects.
-func cutSubject(name string) (subject, effect string, ok bool) {
-	parts := strings.SplitN(name, " ", 3)
-	if len(parts) < 3 {
-		return "", "", false
-	}
-	return parts[0] + " " + parts[1], parts[2], true
-}
-
-func values(samples []Sample, name string) []string {
+func values(samples []Sample, e Effect) []string {
 	out := make([]string, 0, len(samples))
 	for _, s := range samples {
-		out = append(out, s[name])
+		out = append(out, s[e])
 	}
 	return out
 }

@@ -1,9 +1,12 @@
 package effects
 
 import (
+	"encoding/json"
 	"testing"
 
 	"gotest.tools/v3/assert"
+
+	"github.com/bpfreplay/bpfreplay/harness/field"
 )
 
 func samples(values ...string) []Sample {
@@ -11,7 +14,7 @@ func samples(values ...string) []Sample {
 	for _, v := range values {
 		s := Sample{}
 		if v != "" {
-			s["program run ran"] = v
+			s.Set(field.Program("run", "ran"), v)
 		}
 		out = append(out, s)
 	}
@@ -49,38 +52,52 @@ func TestCompareWithoutSamples(t *testing.T) {
 
 func TestCompareShows(t *testing.T) {
 	a := Sample{
-		"program run attached": "ok", "program run ran": "1",
-		"map m contents after trigger\t[0]+0": "01 00", "map m contents after trigger\t[0]+8": "02 00",
-		"map n contents after trigger\t[0]+0": "07 00",
+		{Field: field.Program("run", "attached")}: "ok", {Field: field.Program("run", "ran")}: "1",
+		{field.Map("m", "contents after trigger"), "[0]+0"}: "01 00", {field.Map("m", "contents after trigger"), "[0]+8"}: "02 00",
+		{field.Map("n", "contents after trigger"), "[0]+0"}: "07 00",
 	}
 	b := Sample{
-		"program run attached":                "EINVAL",
-		"map m contents after trigger\t[0]+8": "03 00",
-		"map n contents after trigger\t[0]+0": "07 00",
+		{Field: field.Program("run", "attached")}:           "EINVAL",
+		{field.Map("m", "contents after trigger"), "[0]+8"}: "03 00",
+		{field.Map("n", "contents after trigger"), "[0]+0"}: "07 00",
 	}
 	assert.DeepEqual(t, Compare([]Sample{a}, []Sample{b}), []Difference{
 		{
-			Field: "map m contents after trigger", A: "[0]+0 01 00", B: "[0]+0 nothing",
+			Field: field.Map("m", "contents after trigger"), A: "[0]+0 01 00", B: "[0]+0 nothing",
 			Detail: "[0]+0 01 00, [0]+0 nothing\n[0]+8 02 00, [0]+8 03 00\n",
 		},
-		{Field: "program run attached", A: "ok", B: "EINVAL"},
-		{Field: "program run ran", A: "1", B: "nothing"},
+		{Field: field.Program("run", "attached"), A: "ok", B: "EINVAL"},
+		{Field: field.Program("run", "ran"), A: "1", B: "nothing"},
 	})
 }
 
 // What an engine did not load is a difference of states, and has no effects to
 // compare; that another one is missing does not concern it.
 func TestCompareNotLoaded(t *testing.T) {
-	a := Sample{"program run attached": "ok", "program run run tcp4 returns": "1", "program runs attached": "ok"}
-	b := Sample{"program run": NotLoaded, "program runs attached": "EPERM"}
-	assert.DeepEqual(t, Compare([]Sample{a}, []Sample{b}), []Difference{{Field: "program runs attached", A: "ok", B: "EPERM"}})
-	assert.DeepEqual(t, Compare([]Sample{b}, []Sample{a}), []Difference{{Field: "program runs attached", A: "EPERM", B: "ok"}})
+	a := Sample{{Field: field.Program("run", "attached")}: "ok", {Field: field.Program("run", "run tcp4 returns")}: "1", {Field: field.Program("runs", "attached")}: "ok"}
+	b := Sample{{Field: field.Program("run", "")}: NotLoaded, {Field: field.Program("runs", "attached")}: "EPERM"}
+	assert.DeepEqual(t, Compare([]Sample{a}, []Sample{b}), []Difference{{Field: field.Program("runs", "attached"), A: "ok", B: "EPERM"}})
+	assert.DeepEqual(t, Compare([]Sample{b}, []Sample{a}), []Difference{{Field: field.Program("runs", "attached"), A: "EPERM", B: "ok"}})
+}
+
+// A name with spaces is one name, in a guest and on the way from it.
+func TestNamesWithSpaces(t *testing.T) {
+	with := func(said string) Sample {
+		return Sample{{Field: field.Program("run", "")}: NotLoaded, {field.Program("run \"2\" \t*", "ran"), "[0]+8"}: said}
+	}
+	text, err := json.Marshal(with("1"))
+	assert.NilError(t, err)
+	var back Sample
+	assert.NilError(t, json.Unmarshal(text, &back))
+	assert.DeepEqual(t, back, with("1"))
+	assert.Equal(t, len(Compare([]Sample{back}, []Sample{with("2")})), 1, "another program is not loaded")
+	assert.ErrorContains(t, json.Unmarshal([]byte(`{"program run": "1"}`), &back), "invalid character")
 }
 
 func TestNoise(t *testing.T) {
 	a := []Sample{
-		{"map m contents after trigger\t[0]+0": "01", "program run ran": "1"},
-		{"map m contents after trigger\t[0]+0": "02", "program run ran": "1"},
+		{{field.Map("m", "contents after trigger"), "[0]+0"}: "01", {Field: field.Program("run", "ran")}: "1"},
+		{{field.Map("m", "contents after trigger"), "[0]+0"}: "02", {Field: field.Program("run", "ran")}: "1"},
 	}
 	assert.DeepEqual(t, Noise(a), []string{"map m contents after trigger [0]+0"})
 	assert.Equal(t, len(Noise(a[:1])), 0)

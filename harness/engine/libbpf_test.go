@@ -198,7 +198,7 @@ func TestBrokenTool(t *testing.T) {
 	wrong := load(t, byName(t, "libbpf-light", tool), obj)
 	var fields []string
 	for _, d := range compare.States(right, wrong, compare.Context{Engine: "libbpf-light"}, compare.Context{Engine: "libbpf-light"}) {
-		fields = append(fields, d.Field)
+		fields = append(fields, d.Field.String())
 	}
 	assert.Check(t, is.DeepEqual(fields, []string{"program count tag", "program count insns"}))
 }

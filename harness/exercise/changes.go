@@ -6,6 +6,7 @@ import (
 	"hash/fnv"
 
 	"github.com/bpfreplay/bpfreplay/harness/effects"
+	"github.com/bpfreplay/bpfreplay/harness/field"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
@@ -36,15 +37,17 @@ func Changes(s effects.Sample, before, after *state.State) {
 	}
 }
 
+// contentsOf is the field that shows what a map holds after the trigger.
+func contentsOf(name string) field.Field { return field.Map(name, "contents after trigger") }
+
 // structOpsContents adds what a struct_ops map holds.
 func structOpsContents(s effects.Sample, m *state.Map) {
 	for _, e := range m.Contents.Entries {
-		s["map "+m.Name+" contents after trigger"] = fmt.Sprintf("%s, % x", e.Ref, e.Value)
+		s.Set(contentsOf(m.Name), fmt.Sprintf("%s, % x", e.Ref, e.Value))
 	}
 }
 
 func mapChanges(s effects.Sample, name string, before, after []state.Entry) {
-	field := "map " + name + " contents after trigger"
 	found := make(map[string]string)
 	old := make(map[string]state.Entry, len(before))
 	for _, e := range before {
@@ -60,7 +63,7 @@ func mapChanges(s effects.Sample, name string, before, after []state.Entry) {
 	}
 	if len(found) <= maxWords {
 		for at, value := range found {
-			s[field+"\t"+at] = value
+			s[effects.Effect{Field: contentsOf(name), Place: at}] = value
 		}
 		return
 	}
@@ -68,7 +71,7 @@ func mapChanges(s effects.Sample, name string, before, after []state.Entry) {
 	for _, e := range after {
 		fmt.Fprintf(h, "%x %x %s\n", e.Key, e.Value, e.Ref)
 	}
-	s[field] = fmt.Sprintf("%d words changed, hash %x", len(found), h.Sum64())
+	s.Set(contentsOf(name), fmt.Sprintf("%d words changed, hash %x", len(found), h.Sum64()))
 }
 
 func entryChanges(found map[string]string, before, after state.Entry, there bool) {

@@ -23,21 +23,21 @@ func contents(entries ...state.Entry) *state.State {
 func TestChanges(t *testing.T) {
 	for name, test := range map[string]struct {
 		before, after *state.State
-		want          effects.Sample
+		want          map[string]string // by place
 	}{
-		"none":           {contents(entry(1, 7)), contents(entry(1, 7)), effects.Sample{}},
-		"another word":   {contents(entry(1, 7, 0, 0, 0, 0, 0, 0, 0, 9)), contents(entry(1, 7, 0, 0, 0, 0, 0, 0, 0, 8)), effects.Sample{"[01 00 00 00]+8": "08 00 00 00 00 00 00 00"}},
-		"zero now":       {contents(entry(0, 7)), contents(entry(0)), effects.Sample{"[0]+0": "00 00 00 00 00 00 00 00"}},
-		"new":            {contents(), contents(entry(1)), effects.Sample{"[01 00 00 00]": "new"}},
-		"gone":           {contents(entry(1)), contents(), effects.Sample{"[01 00 00 00]": "gone"}},
-		"another object": {contents(state.Entry{Key: []byte{1}, Ref: "a"}), contents(state.Entry{Key: []byte{1}, Ref: "b"}), effects.Sample{"[01]": "b"}},
-		"another map":    {&state.State{}, contents(entry(1)), effects.Sample{}},
+		"none":           {contents(entry(1, 7)), contents(entry(1, 7)), map[string]string{}},
+		"another word":   {contents(entry(1, 7, 0, 0, 0, 0, 0, 0, 0, 9)), contents(entry(1, 7, 0, 0, 0, 0, 0, 0, 0, 8)), map[string]string{"[01 00 00 00]+8": "08 00 00 00 00 00 00 00"}},
+		"zero now":       {contents(entry(0, 7)), contents(entry(0)), map[string]string{"[0]+0": "00 00 00 00 00 00 00 00"}},
+		"new":            {contents(), contents(entry(1)), map[string]string{"[01 00 00 00]": "new"}},
+		"gone":           {contents(entry(1)), contents(), map[string]string{"[01 00 00 00]": "gone"}},
+		"another object": {contents(state.Entry{Key: []byte{1}, Ref: "a"}), contents(state.Entry{Key: []byte{1}, Ref: "b"}), map[string]string{"[01]": "b"}},
+		"another map":    {&state.State{}, contents(entry(1)), map[string]string{}},
 	} {
 		got := effects.Sample{}
 		Changes(got, test.before, test.after)
 		want := effects.Sample{}
 		for at, value := range test.want {
-			want["map m contents after trigger\t"+at] = value
+			want[effects.Effect{Field: contentsOf("m"), Place: at}] = value
 		}
 		assert.Equal(t, len(got), len(want), name)
 		assert.DeepEqual(t, got, want)
@@ -53,12 +53,12 @@ func TestManyChanges(t *testing.T) {
 	got := effects.Sample{}
 	Changes(got, before, after)
 	assert.Equal(t, len(got), 1)
-	first := got["map m contents after trigger"]
+	first := got[effects.Effect{Field: contentsOf("m")}]
 	assert.Assert(t, strings.HasPrefix(first, "514 words changed, hash "), first)
 
 	after.Maps[0].Contents.Entries[100].Value = []byte{2}
 	Changes(got, before, after)
-	assert.Assert(t, got["map m contents after trigger"] != first)
+	assert.Assert(t, got[effects.Effect{Field: contentsOf("m")}] != first)
 }
 
 // Of struct_ops maps it is what they hold that counts: some engines have filled them
@@ -68,5 +68,5 @@ func TestStructOpsContents(t *testing.T) {
 	s.Maps[0].Type = uapi.MapStructOps
 	got := effects.Sample{}
 	Changes(got, s, s)
-	assert.DeepEqual(t, got, effects.Sample{"map m contents after trigger": "READY init=run, 00 01"})
+	assert.DeepEqual(t, got, effects.Sample{{Field: contentsOf("m")}: "READY init=run, 00 01"})
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bpfreplay/bpfreplay/harness/effects"
+	"github.com/bpfreplay/bpfreplay/harness/field"
 	"github.com/bpfreplay/bpfreplay/harness/inguest"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
@@ -94,18 +95,18 @@ func (g *Sandbox) Run(p *Plan, maps, programs []state.Handle) effects.Sample {
 	defer runtime.UnlockOSThread()
 	s := make(effects.Sample)
 	for _, in := range p.Inputs {
-		if fd, ok := find(s, "program", in.Program, programs); ok {
-			runOnce(s, "program "+in.Program+" run "+in.Name, fd, in.Data, in.Context)
+		if fd, ok := find(s, field.Program(in.Program, ""), programs); ok {
+			runOnce(s, field.Program(in.Program, "run "+in.Name), fd, in.Data, in.Context)
 		}
 	}
 	for _, subject := range p.Attach {
-		if fd, ok := find(s, "program", subject.Program, programs); ok {
+		if fd, ok := find(s, field.Program(subject.Program, ""), programs); ok {
 			g.attachOne(s, &subject, fd)
 		}
 	}
 	for i := range p.Register {
 		ops := &p.Register[i]
-		if fd, ok := find(s, "map", ops.Map, maps); ok {
+		if fd, ok := find(s, field.Map(ops.Map, ""), maps); ok {
 			g.registerOne(s, ops, fd, programs)
 		}
 	}
@@ -113,34 +114,35 @@ func (g *Sandbox) Run(p *Plan, maps, programs []state.Handle) effects.Sample {
 }
 
 // find returns the fd of a program or map, and notes if the engine has none.
-func find(s effects.Sample, kind, name string, in []state.Handle) (int, bool) {
-	i := slices.IndexFunc(in, func(h state.Handle) bool { return h.Name == name })
+func find(s effects.Sample, of field.Field, in []state.Handle) (int, bool) {
+	i := slices.IndexFunc(in, func(h state.Handle) bool { return h.Name == of.Name })
 	if i < 0 {
-		s[kind+" "+name] = effects.NotLoaded
+		s.Set(of, effects.NotLoaded)
 		return 0, false
 	}
 	return in[i].FD, true
 }
 
 // runOnce runs a program by BPF_PROG_TEST_RUN.
-func runOnce(s effects.Sample, field string, fd int, data, ctx []byte) {
+func runOnce(s effects.Sample, run field.Field, fd int, data, ctx []byte) {
+	returns := run.With(run.Attribute + " returns")
 	ret, out, err := bpfsys.TestRun(fd, data, ctx)
 	if err != nil {
-		s[field+" returns"] = outcome(err)
+		s.Set(returns, outcome(err))
 		return
 	}
-	s[field+" returns"] = strconv.FormatUint(uint64(ret), 10)
+	s.Set(returns, strconv.FormatUint(uint64(ret), 10))
 	if len(out) > 0 && !slices.Equal(out, data) {
-		s[field+" data"] = fmt.Sprintf("%x", out)
+		s.Set(run.With(run.Attribute+" data"), fmt.Sprintf("%x", out))
 	}
 }
 
 // attachOne attaches a program, pulls the trigger, and detaches it.
 func (g *Sandbox) attachOne(s effects.Sample, subject *Subject, fd int) {
-	field := "program " + subject.Program
+	of := field.Program(subject.Program, "")
 	before := runCount(fd)
 	a, err := g.attach(subject, fd)
-	s[field+" attached"] = outcome(err)
+	s.Set(of.With("attached"), outcome(err))
 	if err != nil {
 		return
 	}
@@ -149,21 +151,21 @@ func (g *Sandbox) attachOne(s effects.Sample, subject *Subject, fd int) {
 	if onPackets(subject.Type) {
 		wanted, others = func(st step) bool { return st.packets }, false
 	}
-	triggerWith(s, field, g, a, wanted)
+	triggerWith(s, of.With("trigger"), g, a, wanted)
 	switch n := runCount(fd) - before; {
 	case n == 0:
 	case others: // it sees what the rest of the machine does, too
-		s[field+" ran"] = "yes"
+		s.Set(of.With("ran"), "yes")
 	default:
-		s[field+" ran"] = strconv.FormatUint(n, 10)
+		s.Set(of.With("ran"), strconv.FormatUint(n, 10))
 	}
 }
 
 // triggerWith makes what is attached run.
-func triggerWith(s effects.Sample, field string, g *Sandbox, a *attachment, wanted func(step) bool) {
+func triggerWith(s effects.Sample, trigger field.Field, g *Sandbox, a *attachment, wanted func(step) bool) {
 	if a.own != nil {
 		if said := a.own(); said != "" {
-			s[field+" trigger"] = said
+			s.Set(trigger, said)
 		}
 		return
 	}
@@ -175,7 +177,7 @@ func triggerWith(s effects.Sample, field string, g *Sandbox, a *attachment, want
 	}
 	slices.Sort(odd)
 	if len(odd) > 0 {
-		s[field+" trigger"] = strings.Join(odd, "; ")
+		s.Set(trigger, strings.Join(odd, "; "))
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bpfreplay/bpfreplay/harness/effects"
+	"github.com/bpfreplay/bpfreplay/harness/field"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 	"github.com/bpfreplay/bpfreplay/internal/btf"
@@ -113,9 +114,9 @@ func (ops *Ops) value(kernel *btf.Spec, fd func(program string) (int, bool)) ([]
 // registerOne fills and registers a struct_ops map, makes the trigger, and takes it
 // back. A map with a link keeps what it was filled with.
 func (g *Sandbox) registerOne(s effects.Sample, ops *Ops, fd int, programs []state.Handle) {
-	field := "map " + ops.Map
+	of := field.Map(ops.Map, "")
 	a, err := g.register(ops, fd, programs)
-	s[field+" register"] = outcome(err)
+	s.Set(of.With("register"), outcome(err))
 	if err != nil {
 		return
 	}
@@ -127,10 +128,11 @@ func (g *Sandbox) registerOne(s effects.Sample, ops *Ops, fd int, programs []sta
 	for _, h := range programs {
 		before[h.FD] = runCount(h.FD)
 	}
-	triggerWith(s, field, g, a, anyStep)
+	triggerWith(s, of.With("trigger"), g, a, anyStep)
 	for _, h := range programs {
 		if n := runCount(h.FD) - before[h.FD]; n > 0 {
-			s[field+" ran "+h.Name] = strconv.FormatUint(n, 10)
+			ran := field.Field{Aspect: of.With("ran").Aspect, Name: ops.Map, Function: h.Name}
+			s.Set(ran, strconv.FormatUint(n, 10))
 		}
 	}
 }

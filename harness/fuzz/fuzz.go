@@ -13,6 +13,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness/compare"
 	"github.com/bpfreplay/bpfreplay/harness/enginename"
+	"github.com/bpfreplay/bpfreplay/harness/field"
 	"github.com/bpfreplay/bpfreplay/harness/random"
 	"github.com/bpfreplay/bpfreplay/harness/result"
 	"github.com/bpfreplay/bpfreplay/harness/run"
@@ -90,14 +91,14 @@ type Finding struct {
 // Disagreement is one thing that two engines disagree about, or one engine does
 // wrong.
 type Disagreement struct {
-	A     string `json:"a"`
-	B     string `json:"b,omitempty"`
-	Field string `json:"field"`
+	A     string      `json:"a"`
+	B     string      `json:"b,omitempty"`
+	Field field.Field `json:"field"`
 }
 
 func (d Disagreement) String() string {
 	if d.B == "" {
-		return d.A + ": " + d.Field
+		return d.A + ": " + d.Field.String()
 	}
 	return fmt.Sprintf("%s and %s: %s", d.A, d.B, d.Field)
 }
@@ -250,9 +251,9 @@ func (f *fuzzer) count(obj *random.Object, c *result.CaseReport) {
 }
 
 // Fields of disagreements that are not about states.
-const (
-	fieldBroken = "broken"
-	fieldLeak   = "left something behind"
+var (
+	fieldBroken = field.Field{Aspect: field.Aspect{Attribute: "broken"}}
+	fieldLeak   = field.Field{Aspect: field.Aspect{Attribute: "left something behind"}}
 )
 
 // disagreements are all things that are wrong with a case, the first ones that
@@ -281,13 +282,13 @@ func disagreements(c *result.CaseReport) []Disagreement {
 
 // fieldOf is the field of a difference. Of loads, it names the engines that refuse: an object
 // that is made smaller must not become another riddle.
-func fieldOf(d compare.Difference) string {
-	if d.Field != "load" {
+func fieldOf(d compare.Difference) field.Field {
+	if d.Field != result.FieldLoad {
 		return d.Field
 	}
 	a, _, _ := strings.Cut(d.A, ":")
 	b, _, _ := strings.Cut(d.B, ":")
-	return fmt.Sprintf("load (%s, %s)", a, b)
+	return field.Load(fmt.Sprintf("(%s, %s)", a, b))
 }
 
 func disagreement(c *result.CaseReport) (Disagreement, bool) {

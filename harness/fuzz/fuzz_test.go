@@ -12,6 +12,7 @@ import (
 	"gotest.tools/v3/fs"
 
 	"github.com/bpfreplay/bpfreplay/harness/compare"
+	"github.com/bpfreplay/bpfreplay/harness/field"
 	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/harness/random"
 	"github.com/bpfreplay/bpfreplay/harness/result"
@@ -42,8 +43,8 @@ func notFrozen(o *random.Object) []compare.Difference {
 	for _, v := range o.Vars {
 		if strings.HasPrefix(v.Section, ".rodata") {
 			return []compare.Difference{
-				{Field: "map .bss name", A: "x", B: "y", ExplainedBy: compare.RuleIDs{"some-rule"}},
-				{Field: "map " + v.Section + " frozen", A: "true", B: "false"},
+				{Field: field.Map(".bss", "name"), A: "x", B: "y", ExplainedBy: compare.RuleIDs{"some-rule"}},
+				{Field: field.Map(v.Section, "frozen"), A: "true", B: "false"},
 			}
 		}
 	}
@@ -87,7 +88,7 @@ func TestFuzzKeepsTheSame(t *testing.T) {
 		if d := notFrozen(o); d != nil {
 			return d
 		}
-		return []compare.Difference{{Field: "program p0 tag", A: "1", B: "2"}}
+		return []compare.Difference{{Field: field.Program("p0", "tag"), A: "1", B: "2"}}
 	}))
 	assert.NilError(t, f.run(t.Context()))
 	for _, found := range f.report.Findings {
@@ -130,7 +131,7 @@ func TestFuzzLoadsEnough(t *testing.T) {
 func TestDisagreements(t *testing.T) {
 	ok, no, broken := result.LoadReport{Engine: "trace", Result: wire.OK}, result.LoadReport{Engine: "libbpf", Result: wire.Refused}, result.LoadReport{Engine: "libbpf", Result: wire.Broken}
 	load := []result.PairReport{{A: "trace", B: "libbpf", Verdict: result.Different, Differences: []compare.Difference{
-		{Field: "load", A: "ok", B: "refused EINVAL: map m3: no"},
+		{Field: field.Load(""), A: "ok", B: "refused EINVAL: map m3: no"},
 	}}}
 	leaks := ok
 	leaks.Leaks = []string{"map ids [7]"}
@@ -160,7 +161,9 @@ func TestFuzzHarnessFails(t *testing.T) {
 		if loads++; loads > 1 {
 			return nil, gone
 		}
-		return fake(func(*random.Object) []compare.Difference { return []compare.Difference{{Field: "map * name"}} })(ctx, o)
+		return fake(func(*random.Object) []compare.Difference {
+			return []compare.Difference{{Field: field.Map("*", "name")}}
+		})(ctx, o)
 	})
 	err := f.run(t.Context())
 	assert.Assert(t, errors.Is(err, gone))

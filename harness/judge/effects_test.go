@@ -7,6 +7,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness/compare"
 	"github.com/bpfreplay/bpfreplay/harness/effects"
+	"github.com/bpfreplay/bpfreplay/harness/field"
 	"github.com/bpfreplay/bpfreplay/harness/result"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
@@ -31,12 +32,12 @@ func (j *Judge) only(t *testing.T, a, b wire.Load) result.PairReport {
 
 func TestEffectsAreJudged(t *testing.T) {
 	j := &Judge{Release: "6.12.1", Used: make(map[string]bool)}
-	ran, not := effects.Sample{"program run attached": "ok", "program run ran": "1"}, effects.Sample{"program run attached": "ok"}
+	ran, not := effects.Sample{{Field: field.Program("run", "attached")}: "ok", {Field: field.Program("run", "ran")}: "1"}, effects.Sample{{Field: field.Program("run", "attached")}: "ok"}
 	assert.Equal(t, j.only(t, loadWith("trace", "", ran), loadWith("replay", "", ran)).Verdict, result.Equal)
 
 	p := j.only(t, loadWith("trace", "", ran), loadWith("replay", "", not))
 	assert.Equal(t, p.Verdict, result.Different)
-	assert.DeepEqual(t, p.Differences, []compare.Difference{{Field: "program run ran", A: "1", B: "nothing"}})
+	assert.DeepEqual(t, p.Differences, []compare.Difference{{Field: field.Program("run", "ran"), A: "1", B: "nothing"}})
 
 	// An engine that was not sampled (a kernel that cannot load it) has nothing to compare.
 	assert.Equal(t, j.only(t, loadWith("trace", ""), loadWith("replay", "")).Verdict, result.Equal)
@@ -48,7 +49,7 @@ func TestEffectsOfExplainedDifferences(t *testing.T) {
 		"ops":   {Type: "control", Members: map[string]string{"init": "first"}},
 		"other": {Type: "control", Members: map[string]string{"init": "first", "release": "second"}},
 	}}}
-	ran, not := effects.Sample{"map ops register": "ok", "map ops ran second": "1"}, effects.Sample{"map ops register": "ok"}
+	ran, not := effects.Sample{{Field: field.Map("ops", "register")}: "ok", {Field: field.Field{Aspect: field.Aspect{Kind: field.KindMap, Attribute: "ran"}, Name: "ops", Function: "second"}}: "1"}, effects.Sample{{Field: field.Map("ops", "register")}: "ok"}
 	p := j.only(t, loadWith("direct", "READY init=first release=second", ran), loadWith("trace", "", not))
 	assert.Equal(t, p.Verdict, result.Explained)
 	assert.Equal(t, len(p.Differences), 2)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness/compare"
 	"github.com/bpfreplay/bpfreplay/harness/enginename"
+	"github.com/bpfreplay/bpfreplay/harness/field"
 	"github.com/bpfreplay/bpfreplay/harness/result"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/harness/wire"
@@ -21,13 +22,13 @@ const (
 
 // loadRules are the fields that these rules are about, and their reasons.
 var loadRules = map[string]struct {
-	fields []string
+	fields []field.Aspect
 	reason string
 }{
-	result.RuleKnown: {[]string{result.FieldLoad, result.FieldErrno, result.FieldLog}, "the suite says why this engine refuses the object"},
-	ruleESRCH:        {[]string{result.FieldErrno}, "libbpf itself answers ESRCH where it finds no such name in the kernel; a lookup by the kernel answers ENOENT"},
-	ruleWords:        {[]string{result.FieldLog}, "engines put different numbers in the place of what the kernel lacks, and libbpf rewrites what the verifier says of it"},
-	ruleZero: {[]string{result.FieldErrno, result.FieldLog}, "libbpf's loader programs put id 0 into the call of a weak kfunc that does not exist; the verifier passes over it, " +
+	result.RuleKnown: {[]field.Aspect{result.FieldLoad.Aspect, result.FieldErrno.Aspect, result.FieldLog.Aspect}, "the suite says why this engine refuses the object"},
+	ruleESRCH:        {[]field.Aspect{result.FieldErrno.Aspect}, "libbpf itself answers ESRCH where it finds no such name in the kernel; a lookup by the kernel answers ENOENT"},
+	ruleWords:        {[]field.Aspect{result.FieldLog.Aspect}, "engines put different numbers in the place of what the kernel lacks, and libbpf rewrites what the verifier says of it"},
+	ruleZero: {[]field.Aspect{result.FieldErrno.Aspect, result.FieldLog.Aspect}, "libbpf's loader programs put id 0 into the call of a weak kfunc that does not exist; the verifier passes over it, " +
 		"and stumbles over what should have come of the call"},
 }
 
@@ -39,7 +40,7 @@ func inventsESRCH(l, other *wire.Load) bool {
 }
 
 // Fields are the fields that a rule is about.
-func Fields(id string) []string {
+func Fields(id string) []field.Aspect {
 	if r, ok := loadRules[id]; ok {
 		return r.fields
 	}

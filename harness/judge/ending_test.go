@@ -49,7 +49,7 @@ processed 1 insns (limit 1000000)`
 		c := suite.Case{Name: "c", Expect: suite.Expect{Result: suite.AnyResult}}
 		got := make(map[string]string)
 		for _, d := range j.refusals(&c, &test.a, &test.b) {
-			got[d.Field] = d.ExplainedBy.String()
+			got[d.Field.String()] = d.ExplainedBy.String()
 			assert.Check(t, len(d.ExplainedBy) == 0 || Reason(d.ExplainedBy...) != "", name)
 		}
 		if test.want == nil {

@@ -7,6 +7,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/compare"
 	"github.com/bpfreplay/bpfreplay/harness/effects"
 	"github.com/bpfreplay/bpfreplay/harness/enginename"
+	"github.com/bpfreplay/bpfreplay/harness/field"
 	"github.com/bpfreplay/bpfreplay/harness/result"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
@@ -177,18 +178,17 @@ func (j *Judge) states(a, b *wire.Load) []compare.Difference {
 	out := compare.States(a.State, b.State, ca, cb)
 	for i := range min(len(a.Runs), len(b.Runs)) {
 		ra, rb := a.Runs[i], b.Runs[i]
-		field := "program " + ra.Program + " run"
 		if x, y := fmt.Sprint(ra.Errno, ra.Returns), fmt.Sprint(rb.Errno, rb.Returns); x != y {
-			out = append(out, compare.Difference{Field: field + " returns", A: x, B: y})
+			out = append(out, compare.Difference{Field: field.Program(ra.Program, "run returns"), A: x, B: y})
 		}
 		if x, y := fmt.Sprintf("%x", ra.Out), fmt.Sprintf("%x", rb.Out); x != y {
-			out = append(out, compare.Difference{Field: field + " data", A: x, B: y})
+			out = append(out, compare.Difference{Field: field.Program(ra.Program, "run data"), A: x, B: y})
 		}
 	}
 	if a.After != nil && b.After != nil {
 		for _, d := range compare.States(a.After, b.After, ca, cb) {
-			if strings.HasSuffix(d.Field, " contents") {
-				d.Field += " after runs"
+			if d.Field.Attribute == "contents" {
+				d.Field.Attribute = "contents after runs"
 				out = append(out, d)
 			}
 		}

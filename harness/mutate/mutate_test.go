@@ -9,6 +9,7 @@ import (
 	is "gotest.tools/v3/assert/cmp"
 
 	"github.com/bpfreplay/bpfreplay/harness/compare"
+	"github.com/bpfreplay/bpfreplay/harness/field"
 	"github.com/bpfreplay/bpfreplay/internal/insn"
 	"github.com/bpfreplay/bpfreplay/internal/object"
 	"github.com/bpfreplay/bpfreplay/internal/trace"
@@ -107,27 +108,27 @@ func TestMatch(t *testing.T) {
 		{"", "", true},
 		{"", "a", false},
 	} {
-		assert.Check(t, is.Equal(Match(test.pattern, test.text), test.want), "%q %q", test.pattern, test.text)
+		assert.Check(t, is.Equal(match(test.pattern, test.text), test.want), "%q %q", test.pattern, test.text)
 	}
 }
 
 func TestJudge(t *testing.T) {
-	differs := func(fields ...string) []compare.Difference {
+	differs := func(fields ...field.Field) []compare.Difference {
 		var list []compare.Difference
 		for _, f := range fields {
 			list = append(list, compare.Difference{Field: f, A: "1", B: "2"})
 		}
 		return list
 	}
-	explained := func(fields ...string) []compare.Difference {
+	explained := func(fields ...field.Field) []compare.Difference {
 		list := differs(fields...)
 		for i := range list {
 			list[i].ExplainedBy = compare.RuleIDs{"some-rule"}
 		}
 		return list
 	}
-	flags := Want{Field: "map a flags", Also: []string{"map a btf"}}
-	either := Want{Field: "map a flags", Refused: "map a: MAP_CREATE: E*"}
+	flags := Want{Field: field.Map("a", "flags"), Also: []field.Field{field.Map("a", "btf")}}
+	either := Want{Field: field.Map("a", "flags"), Refused: "map a: MAP_CREATE: E*"}
 	leak := Want{Failure: "replay left behind * file descriptors"}
 	both := Want{Refused: "loaded, but: *", Failure: leak.Failure}
 	left := []string{"replay left behind 1 file descriptors"}
@@ -137,25 +138,25 @@ func TestJudge(t *testing.T) {
 		out   Outcome
 		text  string
 	}{
-		"the field":             {flags, Found{Differences: differs("map a flags"), Strict: true}, Caught, "map a flags: 2, not 1"},
-		"with a consequence":    {flags, Found{Differences: differs("map a btf", "map a flags", "program p tag"), Strict: true}, Caught, "map a flags: 2, not 1"},
-		"only a consequence":    {flags, Found{Differences: differs("map a btf")}, Misnamed, "map a btf: 2, not 1"},
-		"another field too":     {flags, Found{Differences: differs("map a flags", "map b flags"), Strict: true}, Misnamed, "map b flags: 2, not 1"},
-		"another where it may":  {flags, Found{Differences: differs("map a flags", "map b flags")}, Caught, "map a flags: 2, not 1"},
-		"another field":         {flags, Found{Differences: differs("map b flags")}, Misnamed, "map b flags: 2, not 1"},
+		"the field":             {flags, Found{Differences: differs(field.Map("a", "flags")), Strict: true}, Caught, "map a flags: 2, not 1"},
+		"with a consequence":    {flags, Found{Differences: differs(field.Map("a", "btf"), field.Map("a", "flags"), field.Program("p", "tag")), Strict: true}, Caught, "map a flags: 2, not 1"},
+		"only a consequence":    {flags, Found{Differences: differs(field.Map("a", "btf"))}, Misnamed, "map a btf: 2, not 1"},
+		"another field too":     {flags, Found{Differences: differs(field.Map("a", "flags"), field.Map("b", "flags")), Strict: true}, Misnamed, "map b flags: 2, not 1"},
+		"another where it may":  {flags, Found{Differences: differs(field.Map("a", "flags"), field.Map("b", "flags"))}, Caught, "map a flags: 2, not 1"},
+		"another field":         {flags, Found{Differences: differs(field.Map("b", "flags"))}, Misnamed, "map b flags: 2, not 1"},
 		"nothing":               {flags, Found{}, Missed, "loaded, and nothing differs"},
-		"explained":             {flags, Found{Differences: explained("map a flags")}, Hidden, "map a flags is explained by some-rule"},
-		"another explained":     {flags, Found{Differences: explained("map b flags")}, Missed, "loaded, and nothing differs"},
+		"explained":             {flags, Found{Differences: explained(field.Map("a", "flags"))}, Hidden, "map a flags is explained by some-rule"},
+		"another explained":     {flags, Found{Differences: explained(field.Map("b", "flags"))}, Missed, "loaded, and nothing differs"},
 		"refused":               {flags, Found{Refused: "map a: MAP_CREATE: EINVAL"}, Misnamed, "refused: map a: MAP_CREATE: EINVAL"},
-		"refused as wanted":     {either, Found{Refused: "map a: MAP_CREATE: EINVAL", Differences: differs("load")}, Caught, "refused: map a: MAP_CREATE: EINVAL"},
+		"refused as wanted":     {either, Found{Refused: "map a: MAP_CREATE: EINVAL", Differences: differs(field.Load(""))}, Caught, "refused: map a: MAP_CREATE: EINVAL"},
 		"refused otherwise":     {either, Found{Refused: "map b: MAP_CREATE: EINVAL"}, Misnamed, "refused: map b: MAP_CREATE: EINVAL"},
-		"loaded as wanted":      {either, Found{Differences: differs("map a flags")}, Caught, "map a flags: 2, not 1"},
+		"loaded as wanted":      {either, Found{Differences: differs(field.Map("a", "flags"))}, Caught, "map a flags: 2, not 1"},
 		"not refused":           {Want{Refused: "*"}, Found{}, Missed, "loaded, and nothing differs"},
-		"not refused, differs":  {Want{Refused: "*"}, Found{Differences: differs("map a flags")}, Misnamed, "map a flags: 2, not 1"},
+		"not refused, differs":  {Want{Refused: "*"}, Found{Differences: differs(field.Map("a", "flags"))}, Misnamed, "map a flags: 2, not 1"},
 		"left behind":           {leak, Found{Failures: left, Strict: true}, Caught, left[0]},
-		"left behind, differs":  {leak, Found{Failures: left, Differences: differs("map a flags"), Strict: true}, Misnamed, "map a flags: 2, not 1"},
+		"left behind, differs":  {leak, Found{Failures: left, Differences: differs(field.Map("a", "flags")), Strict: true}, Misnamed, "map a flags: 2, not 1"},
 		"nothing left behind":   {leak, Found{Failures: []string{"another"}}, Missed, "not noticed: " + leak.Failure},
-		"left behind, unwanted": {flags, Found{Failures: left, Differences: differs("map a flags")}, Misnamed, left[0]},
+		"left behind, unwanted": {flags, Found{Failures: left, Differences: differs(field.Map("a", "flags"))}, Misnamed, left[0]},
 		"both":                  {both, Found{Failures: left, Refused: "loaded, but: no"}, Caught, "refused: loaded, but: no"},
 		"one of both":           {both, Found{Refused: "loaded, but: no"}, Missed, "not noticed: " + leak.Failure},
 		"the other of both":     {both, Found{Failures: left}, Missed, "loaded, and nothing differs"},

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/bpfreplay/bpfreplay/harness/field"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 )
 
@@ -15,30 +16,21 @@ type Change struct {
 	// Name is the field and what is done to it, the same for all states:
 	// "map.flags other", "program.functions.refs lost".
 	Name string
-	// At is the map or program that it is in, "" for neither.
-	At   string
+	// What is done, "other", and At the map or program that it is in, zero for neither.
+	What string
+	At   field.Field
 	Want Want
 
 	do func()
 }
 
 // Pattern is the field in which it shows, in whatever map or program it is.
-func (c *Change) Pattern() string {
-	kind, _, _ := strings.Cut(c.At, " ")
-	if rest, ok := strings.CutPrefix(c.Want.Field, c.At); ok && c.At != "" {
-		return kind + " *" + rest
+func (c *Change) Pattern() field.Field {
+	f := c.Want.Field
+	if c.At != none {
+		f.Name = field.Any
 	}
-	return c.Want.Field
-}
-
-// Field is the field in which it shows as rules for explained differences name
-// it: with a star in the place of a name, and "function *" for a function.
-func (c *Change) Field() string {
-	p := c.Pattern()
-	if rest, ok := strings.CutPrefix(p, "program * *"); ok && c.At != "" {
-		return "function * " + rest
-	}
-	return p
+	return f
 }
 
 // Changes lists what can be changed in a state, one field at a time: numbers
@@ -75,36 +67,35 @@ var shown = map[string]string{
 	"program.jited_lens.each": "lengths are information, as the JIT's choices depend on addresses; their number is compared",
 }
 
-// fieldNames are the names that Compare gives to fields, where they are not
+// elsewhere are the fields in which a change of what no map or program has shows.
+var elsewhere = map[string]field.Field{
+	"cpus":    {Aspect: field.Aspect{Kind: field.KindCPUs}},
+	"types":   {Aspect: field.Aspect{Kind: field.Any, Attribute: "types"}, Name: field.Any},
+	"strings": field.Function(field.Any, field.Any, "line_info"),
+}
+
+// attributes are the names that [compare.States] gives to fields, where they are not
 // those that the state has for them in JSON.
-var fieldNames = map[string]string{
-	"cpus":                "cpus",
-	"types":               "* types",
-	"types.each":          "* types",
-	"map.types":           "types",
-	"program.types":       "types",
-	"strings":             "program * line_info",
-	"strings.each":        "program * line_info",
-	"map.name":            "itself", // it is missing, and one of another name is there
+var attributes = map[string]string{
+	"map.name":            "", // it is missing, and one of another name is there
 	"map.kernel_name":     "name",
 	"map.netns_dev":       "netns",
 	"map.netns_ino":       "netns",
 	"map.extra":           "map_extra",
 	"map.key":             "key_type",
 	"map.value":           "value_type",
-	"link.name":           "itself",
-	"link.type":           "itself", // a link is compared as a whole
-	"link.attach":         "itself",
-	"link.target":         "itself",
-	"program.name":        "itself",
+	"link.name":           "",
+	"link.type":           "", // a link is compared as a whole
+	"link.attach":         "",
+	"link.target":         "",
+	"program.name":        "",
 	"program.kernel_name": "name",
 	"program.netns_dev":   "netns",
 	"program.netns_ino":   "netns",
 	"program.hidden":      "dump",
 	"program.unread":      "dump",
 	"program.jited_lens":  "jited_functions",
-	"program.functions":   "function *",
-	"function.name":       "function *",
+	"function.name":       "",
 	"function.proto":      "prototype",
 	"function.tag":        "function_tag",
 	"function.refs":       "insns",
@@ -113,31 +104,27 @@ var fieldNames = map[string]string{
 }
 
 // field is the pattern of the field in which a change has to show.
-func (w *walker) field(path string) string {
-	kind, name, _ := strings.Cut(path, ".")
-	if kind != "map" && kind != "program" && kind != "link" {
-		return fieldNames[path]
+func (w *walker) field(path string) field.Field {
+	of, kind := w.at, string(w.at.Kind)
+	first, path, _ := strings.Cut(path, ".")
+	if of == none {
+		return elsewhere[first]
 	}
-	ofFunction := ""
-	if rest, ok := strings.CutPrefix(name, "functions."); ok {
-		ofFunction, kind, name = "*", "function", rest
+	if first, rest, _ := strings.Cut(path, "."); first == "functions" {
+		of, kind, path = field.Function(of.Name, field.Any, ""), "function", rest
 	}
-	for p := kind + "." + name; strings.Contains(p, "."); p = p[:strings.LastIndexByte(p, '.')] {
-		if known, ok := fieldNames[p]; ok {
-			name = known
-			break
+	for p := kind + "." + path; strings.Contains(p, "."); p = p[:strings.LastIndexByte(p, '.')] {
+		if known, ok := attributes[p]; ok {
+			return of.With(known)
 		}
 	}
-	name, _, _ = strings.Cut(name, ".")
-	if name == "" || name == "itself" {
-		return w.at
-	}
-	return w.at + " " + ofFunction + name
+	name, _, _ := strings.Cut(path, ".")
+	return of.With(name)
 }
 
 type walker struct {
 	changes []Change
-	at      string         // the map or program that the walk is in
+	at      field.Field    // the map or program that the walk is in
 	count   map[string]int // of changes, by name and place
 }
 
@@ -157,12 +144,13 @@ func (w *walker) add(path []string, what string, do func()) {
 }
 
 // put notes a change that has to show in a field.
-func (w *walker) put(path []string, what, field string, do func()) {
+func (w *walker) put(path []string, what string, f field.Field, do func()) {
 	name := strings.Join(path, " ") + " " + what
-	if w.count[w.at+name]++; w.count[w.at+name] > each {
+	key := w.at.String() + name
+	if w.count[key]++; w.count[key] > each {
 		return
 	}
-	w.changes = append(w.changes, Change{Name: name, At: w.at, Want: Want{Field: field}, do: do})
+	w.changes = append(w.changes, Change{Name: name, What: what, At: w.at, Want: Want{Field: f}, do: do})
 }
 
 func (w *walker) value(v reflect.Value, path []string) {
@@ -227,9 +215,9 @@ func hasField(r *state.Ref, name string) bool {
 	return true
 }
 
-// nameOf is how Compare calls a map or program.
-func nameOf(path []string, v reflect.Value) string {
-	return path[0] + " " + v.FieldByName("Name").String()
+// itself is the map, program or link as a field.
+func itself(path []string, v reflect.Value) field.Field {
+	return field.Field{Aspect: field.Aspect{Kind: field.Kind(path[0])}, Name: v.FieldByName("Name").String()}
 }
 
 func under(path []string, name string) []string { return append(slices.Clone(path), name) }
@@ -238,7 +226,7 @@ func (w *walker) list(v reflect.Value, path []string) {
 	of, at := v.Type().Elem().Kind(), w.at
 	if v.Kind() == reflect.Slice && v.Len() > 0 {
 		if len(path) == 1 && of == reflect.Struct && path[0] != "btf" {
-			w.at = nameOf(path, v.Index(v.Len()-1))
+			w.at = itself(path, v.Index(v.Len()-1))
 		}
 		w.add(path, "lost", func() { v.SetLen(v.Len() - 1) })
 		w.at = at
@@ -251,7 +239,7 @@ func (w *walker) list(v reflect.Value, path []string) {
 		})
 	}
 	if f, ok := v.Interface().([]state.Function); ok && len(f) > 2 {
-		w.put(path, "swapped", w.at+" function_order", func() { f[1], f[2] = f[2], f[1] })
+		w.put(path, "swapped", w.at.With("function_order"), func() { f[1], f[2] = f[2], f[1] })
 	}
 	for i := range v.Len() {
 		e := v.Index(i)
@@ -261,7 +249,7 @@ func (w *walker) list(v reflect.Value, path []string) {
 		case of != reflect.Struct:
 			w.value(e, under(path, "each"))
 		case len(path) == 1 && path[0] != "btf": // a map or program
-			w.at = nameOf(path, e)
+			w.at = itself(path, e)
 			w.value(e, path)
 			w.at = at
 		default:

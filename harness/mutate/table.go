@@ -3,6 +3,7 @@ package mutate
 import (
 	"slices"
 
+	"github.com/bpfreplay/bpfreplay/harness/field"
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 	"github.com/bpfreplay/bpfreplay/internal/core"
@@ -11,11 +12,11 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// field, refused, left and failing are ways to be noticed.
+// differs, refused and failing are ways to be noticed.
 
-func field(pattern string, also ...string) Want { return Want{Field: pattern, Also: also} }
-func refused(pattern string) Want               { return Want{Refused: pattern} }
-func failing(pattern string) Want               { return Want{Failure: pattern} }
+func differs(f field.Field, also ...field.Field) Want { return Want{Field: f, Also: also} }
+func refused(pattern string) Want                     { return Want{Refused: pattern} }
+func failing(pattern string) Want                     { return Want{Failure: pattern} }
 
 // fds is what is left behind by a load that does not close one of its fds.
 const fds = "replay left behind * file descriptors"
@@ -25,16 +26,16 @@ var table = slices.Concat(ofMaps, ofValues, ofReferences, ofSymbols, ofPrograms,
 
 // folded is where it shows that a verifier may not take what it reads for
 // constant: since 7.3 it takes out branches on that.
-var folded = []string{"program run insns", "program run line_info", "program run maps", "program run bound"}
+var folded = []field.Field{field.Function("run", "", "insns"), field.Function("run", "", "line_info"), field.Program("run", "maps"), field.Program("run", "bound")}
 
 var ofMaps = []Mutation{
 	{
 		Name: "map-type", About: "a map of another type", Case: "maps_hash",
-		Want: field("map flows type", "program count insns", "program count line_info"), onTrace: onMap("flows", func(a *trace.MapAttr) { a.Type = 9 }), // LRU_HASH
+		Want: differs(field.Map("flows", "type"), field.Function("count", "", "insns"), field.Function("count", "", "line_info")), onTrace: onMap("flows", func(a *trace.MapAttr) { a.Type = 9 }), // LRU_HASH
 	},
 	{
 		Name: "map-percpu-lost", About: "one value for all CPUs in the place of one each", Case: "maps_percpu",
-		Want: field("map array type", "program look insns", "program look line_info"), onTrace: onMap("array", func(a *trace.MapAttr) { a.Type = 2 }), // ARRAY
+		Want: differs(field.Map("array", "type"), field.Function("look", "", "insns"), field.Function("look", "", "line_info")), onTrace: onMap("array", func(a *trace.MapAttr) { a.Type = 2 }), // ARRAY
 	},
 	{
 		Name: "map-key-size", About: "keys that are too long", Case: "maps_only",
@@ -48,74 +49,74 @@ var ofMaps = []Mutation{
 	},
 	{
 		Name: "map-max-entries", About: "one element more", Case: "maps_hash",
-		Want: field("map flows max_entries"), onTrace: onMap("flows", func(a *trace.MapAttr) { a.MaxEntries++ }),
+		Want: differs(field.Map("flows", "max_entries")), onTrace: onMap("flows", func(a *trace.MapAttr) { a.MaxEntries++ }),
 	},
 	{
 		Name: "map-setting-lost", About: "a size that the target decides is made up", Case: "maps_perf_event_array",
-		Want: field("map events max_entries"),
+		Want: differs(field.Map("events", "max_entries")),
 		onTrace: on(mapNamed("events"), func(c *trace.CreateMap) {
 			c.CPUs, c.Attr.MaxEntries = nil, 3
 		}),
 	},
 	{
 		Name: "map-cpus-other", About: "a map of CPUs has room for another number of them", Case: "maps_cpumap",
-		Want: field("map * max_entries"), onTrace: onMap("", func(a *trace.MapAttr) { a.MaxEntries++ }),
+		Want: differs(field.Map(field.Any, "max_entries")), onTrace: onMap("", func(a *trace.MapAttr) { a.MaxEntries++ }),
 	},
 	{
 		Name: "map-flags-added", About: "a hash is not preallocated that should be", Case: "maps_hash",
-		Want: field("map flows flags"), onTrace: onMap("flows", func(a *trace.MapAttr) { a.Flags |= 1 }),
+		Want: differs(field.Map("flows", "flags")), onTrace: onMap("flows", func(a *trace.MapAttr) { a.Flags |= 1 }),
 	},
 	{
 		Name: "map-flags-lost", About: "a hash is preallocated that should not be", Case: "maps_hash",
-		Want: field("map sparse flags"), onTrace: onMap("sparse", func(a *trace.MapAttr) { a.Flags = 0 }),
+		Want: differs(field.Map("sparse", "flags")), onTrace: onMap("sparse", func(a *trace.MapAttr) { a.Flags = 0 }),
 	},
 	{
 		Name: "map-access", About: "user space may write where it may only read", Case: "maps_flags",
-		Want: field("map user_reads access"), onTrace: onMap("user_reads", func(a *trace.MapAttr) { a.Flags = 0 }),
+		Want: differs(field.Map("user_reads", "access")), onTrace: onMap("user_reads", func(a *trace.MapAttr) { a.Flags = 0 }),
 	},
 	{
 		Name: "map-program-access", About: "programs may write where they may only read", Case: "maps_flags",
-		Want: field("map program_reads flags"), onTrace: onMap("program_reads", func(a *trace.MapAttr) { a.Flags = 0 }),
+		Want: differs(field.Map("program_reads", "flags")), onTrace: onMap("program_reads", func(a *trace.MapAttr) { a.Flags = 0 }),
 	},
 	{
 		Name: "data-not-mmapable", About: "user space cannot map a data section", Case: "data_sections",
-		Want: field("map .data flags"), onTrace: onMap(".data", func(a *trace.MapAttr) { a.Flags &^= 1 << 10 }),
+		Want: differs(field.Map(".data", "flags")), onTrace: onMap(".data", func(a *trace.MapAttr) { a.Flags &^= 1 << 10 }),
 	},
 	{
 		Name: "static-data-mmapable", About: "user space can map a data section of static variables", Case: "data_static",
-		Want: field("map .data flags"), onTrace: onMap(".data", func(a *trace.MapAttr) { a.Flags |= 1 << 10 }),
+		Want: differs(field.Map(".data", "flags")), onTrace: onMap(".data", func(a *trace.MapAttr) { a.Flags |= 1 << 10 }),
 	},
 	{
 		Name: "rodata-writable", About: "programs may write to constants", Case: "data_sections",
-		Want:    field("map .rodata flags", folded...),
+		Want:    differs(field.Map(".rodata", "flags"), folded...),
 		onTrace: onMap(".rodata", func(a *trace.MapAttr) { a.Flags &^= 1 << 7 }),
 	},
 	{
 		Name: "map-name", About: "a map's name is cut too early", Case: "maps_hash",
-		Want: field("map flows name"), onTrace: onMap("flows", func(a *trace.MapAttr) { a.Name = "flow" }),
+		Want: differs(field.Map("flows", "name")), onTrace: onMap("flows", func(a *trace.MapAttr) { a.Name = "flow" }),
 	},
 	{
 		Name: "data-map-name", About: "a data section's map is named without its object", Case: "data_sections",
-		Want: field("map .rodata name"), onTrace: onMap(".rodata", func(a *trace.MapAttr) { a.Name = "rodata" }),
+		Want: differs(field.Map(".rodata", "name")), onTrace: onMap(".rodata", func(a *trace.MapAttr) { a.Name = "rodata" }),
 	},
 	{
 		Name: "map-names-swapped", About: "two maps have each other's names", Case: "refs_many",
-		Want: field("map a name", "map b name"),
+		Want: differs(field.Map("a", "name"), field.Map("b", "name")),
 		onTrace: pair(mapNamed("a"), mapNamed("b"), func(a, b *trace.CreateMap) {
 			a.Attr.Name, b.Attr.Name = b.Attr.Name, a.Attr.Name
 		}),
 	},
 	{
 		Name: "map-extra", About: "a bloom filter with one hash more", Case: "maps_bloom_filter",
-		Want: field("map seen map_extra"), onTrace: onMap("seen", func(a *trace.MapAttr) { a.Extra++ }),
+		Want: differs(field.Map("seen", "map_extra")), onTrace: onMap("seen", func(a *trace.MapAttr) { a.Extra++ }),
 	},
 	{
 		Name: "map-numa-lost", About: "a map's NUMA node is forgotten", Case: "maps_numa",
-		Want: field("map local flags", "map local numa_node"), onTrace: onMap("local", func(a *trace.MapAttr) { a.Flags = 0 }),
+		Want: differs(field.Map("local", "flags"), field.Map("local", "numa_node")), onTrace: onMap("local", func(a *trace.MapAttr) { a.Flags = 0 }),
 	},
 	{
 		Name: "map-numa-any", About: "a map's NUMA node is any", Case: "maps_numa",
-		Want: field("map local numa_node"), onTrace: onMap("local", func(a *trace.MapAttr) { a.NUMANode = 1<<32 - 1 }),
+		Want: differs(field.Map("local", "numa_node")), onTrace: onMap("local", func(a *trace.MapAttr) { a.NUMANode = 1<<32 - 1 }),
 	},
 	{
 		Name: "map-numa-other", About: "a map of a NUMA node that is not there", Case: "maps_numa",
@@ -123,7 +124,7 @@ var ofMaps = []Mutation{
 	},
 	{
 		Name: "map-types-lost", About: "a map without types", Case: "maps_hash",
-		Want: field("map flows btf", "map flows key_type", "map flows value_type"),
+		Want: differs(field.Map("flows", "btf"), field.Map("flows", "key_type"), field.Map("flows", "value_type")),
 		onTrace: onMap("flows", func(a *trace.MapAttr) {
 			a.BTF, a.KeyType, a.ValueType = trace.NoFD, 0, 0
 		}),
@@ -137,11 +138,11 @@ var ofMaps = []Mutation{
 	},
 	{
 		Name: "map-key-type", About: "a key is of another type of its size", Case: "maps_only",
-		Want: field("map alone key_type"), onTrace: onMap("alone", func(a *trace.MapAttr) { a.KeyType++ }),
+		Want: differs(field.Map("alone", "key_type")), onTrace: onMap("alone", func(a *trace.MapAttr) { a.KeyType++ }),
 	},
 	{
 		Name: "map-value-type", About: "a value is of another type of its size", Case: "maps_only",
-		Want: field("map alone value_type"), onTrace: onMap("alone", func(a *trace.MapAttr) { a.ValueType++ }),
+		Want: differs(field.Map("alone", "value_type")), onTrace: onMap("alone", func(a *trace.MapAttr) { a.ValueType++ }),
 	},
 	{
 		Name: "inner-template-type", About: "an inner map's template is of another type", Case: "maps_of_maps",
@@ -158,7 +159,7 @@ var ofMaps = []Mutation{
 	},
 	{
 		Name: "inner-template-other", About: "a map of maps wants inner maps of another type", Case: "maps_of_maps",
-		Want: field("map later inner"),
+		Want: differs(field.Map("later", "inner")),
 		onTrace: on(func(c *trace.CreateMap) bool { return template(c) && c.Name == "later.inner" }, func(c *trace.CreateMap) {
 			c.Attr.Type = 9 // LRU_HASH
 		}),
@@ -170,11 +171,11 @@ var ofMaps = []Mutation{
 	},
 	{
 		Name: "drop-freeze", About: "constants that user space may change", Case: "data_sections",
-		Want: field("map .rodata frozen", folded...), onTrace: drop(freezeOf("")),
+		Want: differs(field.Map(".rodata", "frozen"), folded...), onTrace: drop(freezeOf("")),
 	},
 	{
 		Name: "freeze-other", About: "variables are frozen and constants are not", Case: "data_sections",
-		Want: field("map .rodata frozen", append([]string{"map .data frozen"}, folded...)...),
+		Want: differs(field.Map(".rodata", "frozen"), append([]field.Field{field.Map(".data", "frozen")}, folded...)...),
 		onTrace: func(t *trace.Trace) {
 			_, data := command(t, mapNamed(".data"))
 			i, f := command(t, freezeOf(".rodata"))
@@ -201,23 +202,23 @@ var ofMaps = []Mutation{
 var ofValues = []Mutation{
 	{
 		Name: "drop-value", About: "a data section without its initial value", Case: "data_sections",
-		Want: field("map .rodata contents", "program run *", "map * contents after runs"), onTrace: drop(valueOf("")),
+		Want: differs(field.Map(".rodata", "contents"), field.Program("run", field.Any), field.Map(field.Any, "contents after runs")), onTrace: drop(valueOf("")),
 	},
 	{
 		Name: "value-bit", About: "one bit of a constant is wrong", Case: "data_sections",
-		Want: field("map .rodata contents"), onTrace: onValue(".rodata", flip(20, 1)),
+		Want: differs(field.Map(".rodata", "contents")), onTrace: onValue(".rodata", flip(20, 1)),
 	},
 	{
 		Name: "value-truncated", About: "the end of the constants is missing", Case: "data_sections",
-		Want: field("map .rodata contents"), onTrace: onValue(".rodata", func(v []byte) { clear(v[len(v)/2:]) }),
+		Want: differs(field.Map(".rodata", "contents")), onTrace: onValue(".rodata", func(v []byte) { clear(v[len(v)/2:]) }),
 	},
 	{
 		Name: "value-shifted", About: "variables lie a byte further", Case: "data_sections",
-		Want: field("map .data contents"), onTrace: onValue(".data", func(v []byte) { copy(v[min(1, len(v)):], slices.Clone(v)) }),
+		Want: differs(field.Map(".data", "contents")), onTrace: onValue(".data", func(v []byte) { copy(v[min(1, len(v)):], slices.Clone(v)) }),
 	},
 	{
 		Name: "value-of-other", About: "variables start as another section does", Case: "data_sections",
-		Want: field("map .data contents"),
+		Want: differs(field.Map(".data", "contents")),
 		onTrace: pair(valueOf(".data"), valueOf(".rodata"), func(a, b *trace.UpdateElem) {
 			value := make([]byte, len(a.Value))
 			copy(value, b.Value)
@@ -226,7 +227,7 @@ var ofValues = []Mutation{
 	},
 	{
 		Name: "value-in-bss", About: "variables that start at 0 do not", Case: "data_sections",
-		Want: field("map .bss contents"),
+		Want: differs(field.Map(".bss", "contents")),
 		onTrace: func(t *trace.Trace) {
 			i, c := command(t, mapNamed(".bss"))
 			if c == nil {
@@ -239,7 +240,7 @@ var ofValues = []Mutation{
 	},
 	{
 		Name: "value-custom", About: "a byte of a custom section is wrong", Case: "data_custom",
-		Want: field("map .* contents"), onTrace: onValue("", flip(0, 0x80)),
+		Want: differs(field.Map(".data.foo", "contents")), onTrace: onValue("", flip(0, 0x80)),
 	},
 	{
 		Name: "value-flags", About: "an update that insists on a new element", Case: "data_sections",
@@ -253,20 +254,20 @@ var ofValues = []Mutation{
 	},
 	{
 		Name: "value-literal", About: "a constant that the compiler made is wrong", Case: "maps_hash",
-		Want: field("map .rodata.cst16 contents"), onTrace: onValue(".rodata.cst16", flip(12, 0x11)),
+		Want: differs(field.Map(".rodata.cst16", "contents")), onTrace: onValue(".rodata.cst16", flip(12, 0x11)),
 	},
 	{
 		Name: "slot-drop", About: "an inner map is not in its slot", Case: "maps_of_maps",
-		Want: field("map slots contents"), onTrace: drop(slotOf("slots")),
+		Want: differs(field.Map("slots", "contents")), onTrace: drop(slotOf("slots")),
 	},
 	{
 		Name: "slot-off-by-one", About: "an inner map is in the next slot", Case: "maps_of_maps",
-		Want:    field("map slots contents"),
+		Want:    differs(field.Map("slots", "contents")),
 		onTrace: on(slotOf("slots"), func(c *trace.UpdateElem) { c.Key = []byte{c.Key[0] + 1, 0, 0, 0} }),
 	},
 	{
 		Name: "slots-swapped", About: "two inner maps are in each other's slots", Case: "maps_of_maps",
-		Want: field("map slots contents"),
+		Want: differs(field.Map("slots", "contents")),
 		onTrace: func(t *trace.Trace) {
 			i, a := command(t, slotOf("slots"))
 			_, b := command(t, func(c *trace.UpdateElem) bool { return slotOf("slots")(c) && c != a })
@@ -282,16 +283,16 @@ var ofValues = []Mutation{
 	},
 	{
 		Name: "prog-slot-drop", About: "a program is not in its slot", Case: "maps_prog_slots",
-		Want: field("map jumps contents"), onTrace: drop(slotOf("jumps")),
+		Want: differs(field.Map("jumps", "contents")), onTrace: drop(slotOf("jumps")),
 	},
 	{
 		Name: "prog-slot-off-by-one", About: "a program is in the next slot", Case: "maps_prog_slots",
-		Want:    field("map jumps contents"),
+		Want:    differs(field.Map("jumps", "contents")),
 		onTrace: on(slotOf("jumps"), func(c *trace.UpdateElem) { c.Key = []byte{c.Key[0] + 1, 0, 0, 0} }),
 	},
 	{
 		Name: "prog-slot-other", About: "a slot holds another program", Case: "maps_prog_slots",
-		Want:    field("map jumps contents"),
+		Want:    differs(field.Map("jumps", "contents")),
 		onTrace: on(slotOf("jumps"), func(c *trace.UpdateElem) { c.FD++ }),
 	},
 	{
@@ -304,11 +305,11 @@ var ofValues = []Mutation{
 var ofReferences = []Mutation{
 	{
 		Name: "refs-swapped", About: "two references to maps are swapped", Case: "refs_many",
-		Want: field("program run insns", "program run maps"), onTrace: swapRefs("run", "a", "b"),
+		Want: differs(field.Function("run", "", "insns"), field.Program("run", "maps")), onTrace: swapRefs("run", "a", "b"),
 	},
 	{
 		Name: "ref-other", About: "all references to a map lead to another", Case: "refs_many",
-		Want: field("program run insns", "program run maps", "program run bound"),
+		Want: differs(field.Function("run", "", "insns"), field.Program("run", "maps"), field.Program("run", "bound")),
 		onTrace: func(t *trace.Trace) {
 			onProgram("run", func(c *trace.LoadProgram) {
 				for i := range c.Fixups {
@@ -321,15 +322,15 @@ var ofReferences = []Mutation{
 	},
 	{
 		Name: "ref-data-other", About: "a reference into .data leads into .bss", Case: "data_sections",
-		Want: field("program run insns", "program run maps"), onTrace: swapRefs("run", ".bss", ".data"),
+		Want: differs(field.Function("run", "", "insns"), field.Program("run", "maps")), onTrace: swapRefs("run", ".bss", ".data"),
 	},
 	{
 		Name: "ref-offset", About: "a reference into data leads eight bytes too early", Case: "data_sections",
-		Want: field("program run insns"), onTrace: onRef("run", insn.PseudoMapValue, 5, addSecondImm(-8)),
+		Want: differs(field.Function("run", "", "insns")), onTrace: onRef("run", insn.PseudoMapValue, 5, addSecondImm(-8)),
 	},
 	{
 		Name: "ref-offset-first", About: "a reference into constants leads to their start", Case: "data_sections",
-		Want: field("program run insns", "program run verified_insns"),
+		Want: differs(field.Function("run", "", "insns"), field.Program("run", "verified_insns")),
 		onTrace: onRef("run", insn.PseudoMapValue, 2, func(p insn.Insns, i int) {
 			p.SetImm(i+1, 0)
 		}),
@@ -364,7 +365,7 @@ var ofReferences = []Mutation{
 	},
 	{
 		Name: "call-in-subprogram", About: "a call in a function leads to its neighbour", Case: "subprogs_nested",
-		Want: field("program one function left insns"), onTrace: callTo("one", false, 5, 1),
+		Want: differs(field.Function("one", "left", "insns")), onTrace: callTo("one", false, 5, 1),
 	},
 	{
 		Name: "call-into-middle", About: "a call leads into the middle of a function", Case: "subprogs_static",
@@ -373,7 +374,7 @@ var ofReferences = []Mutation{
 	},
 	{
 		Name: "call-dropped", About: "a function is not called", Case: "subprogs_static",
-		Want:    field("program second insns", "program second *"),
+		Want:    differs(field.Function("second", "", "insns"), field.Program("second", field.Any)),
 		onTrace: onOp("second", insn.Call, 1, nothing),
 	},
 	{
@@ -387,11 +388,11 @@ var ofReferences = []Mutation{
 	},
 	{
 		Name: "functions-reordered", About: "two functions change places", Case: "subprogs_nested",
-		Want: field("program one function_order", "program one tag", "program one * function_tag", "program one function_tag", "program one maps"), onTrace: reorder("one", 0, 4, 2, 3, 1),
+		Want: differs(field.Program("one", "function_order"), field.Program("one", "tag"), field.Function("one", field.Any, "function_tag"), field.Program("one", "maps")), onTrace: reorder("one", 0, 4, 2, 3, 1),
 	},
 	{
 		Name: "functions-reordered-last", About: "the last two functions change places", Case: "subprogs_static",
-		Want: field("program second function_order", "program second tag", "program second * function_tag", "program second function_tag"), onTrace: reorder("second", 0, 2, 1),
+		Want: differs(field.Program("second", "function_order"), field.Program("second", "tag"), field.Function("second", field.Any, "function_tag")), onTrace: reorder("second", 0, 2, 1),
 	},
 }
 
@@ -420,7 +421,7 @@ var ofSymbols = []Mutation{
 	},
 	{
 		Name: "kfunc-lookup-dropped", About: "a weak kernel function that is there is not looked up", Case: "kfunc_weak_present",
-		Want:    field("program newtask insns", "program newtask *"),
+		Want:    differs(field.Function("newtask", "", "insns"), field.Program("newtask", field.Any)),
 		onTrace: drop(func(c *trace.Lookup) bool { return true }),
 	},
 	{
@@ -430,7 +431,7 @@ var ofSymbols = []Mutation{
 	},
 	{
 		Name: "kfunc-strong-for-weak", About: "a kernel function that has to exist need not", Case: "kfunc_missing",
-		Want:    Want{Failure: "replay: expected \"bpfreplay_no_such_kfunc\" in the error*", Also: []string{"load errno"}},
+		Want:    Want{Failure: "replay: expected \"bpfreplay_no_such_kfunc\" in the error*", Also: []field.Field{field.Load("errno")}},
 		onTrace: onSymbol("bpfreplay_no_such_kfunc", func(s *trace.Symbol) { s.Weak = true }),
 	},
 	{
@@ -447,15 +448,15 @@ var ofSymbols = []Mutation{
 	},
 	{
 		Name: "ksyms-swapped", About: "two kernel symbols are swapped", Case: "ksym_typeless",
-		Want: field("program run insns"), onTrace: swapSymbols("vfs_read", "vfs_write"),
+		Want: differs(field.Function("run", "", "insns")), onTrace: swapSymbols("vfs_read", "vfs_write"),
 	},
 	{
 		Name: "ksym-other", About: "the address of another kernel symbol", Case: "ksym_typeless",
-		Want: field("program run insns"), onTrace: renameSymbol("vfs_write", "vfs_fsync"),
+		Want: differs(field.Function("run", "", "insns")), onTrace: renameSymbol("vfs_write", "vfs_fsync"),
 	},
 	{
 		Name: "ksym-unpatched", About: "one of two addresses is not filled in", Case: "ksym_typeless",
-		Want: field("program run insns", "program run *"), onTrace: dropFixup("run", trace.FixupAddress, 1),
+		Want: differs(field.Function("run", "", "insns"), field.Program("run", field.Any)), onTrace: dropFixup("run", trace.FixupAddress, 1),
 	},
 	{
 		Name: "ksym-weak-for-strong", About: "a symbol that need not exist has to", Case: "ksym_typeless_weak",
@@ -464,12 +465,12 @@ var ofSymbols = []Mutation{
 	},
 	{
 		Name: "ksym-strong-for-weak", About: "a symbol that has to exist need not", Case: "ksym_typeless_missing",
-		Want:    field("load"),
+		Want:    differs(field.Load("")),
 		onTrace: onSymbol("bpfreplay_no_such_symbol", func(s *trace.Symbol) { s.Weak = true }),
 	},
 	{
 		Name: "ksym-weak-there", About: "a symbol that is there is taken for missing", Case: "ksym_typeless_weak",
-		Want: field("program run insns", "program run *"), onTrace: renameSymbol("vfs_read", "vfs_rea"),
+		Want: differs(field.Function("run", "", "insns"), field.Program("run", field.Any)), onTrace: renameSymbol("vfs_read", "vfs_rea"),
 	},
 	{
 		Name: "ksym-typed-weak-for-strong", About: "a variable that need not exist has to", Case: "ksym_typed_weak",
@@ -478,16 +479,16 @@ var ofSymbols = []Mutation{
 	},
 	{
 		Name: "ksym-typed-strong-for-weak", About: "a variable that has to exist need not", Case: "ksym_typed_missing",
-		Want:    Want{Failure: "replay: expected \"bpfreplay_no_such_variable\" in the error*", Also: []string{"load errno"}},
+		Want:    Want{Failure: "replay: expected \"bpfreplay_no_such_variable\" in the error*", Also: []field.Field{field.Load("errno")}},
 		onTrace: onSymbol("bpfreplay_no_such_variable", func(s *trace.Symbol) { s.Weak = true }),
 	},
 	{
 		Name: "ksym-typed-there", About: "a variable that is there is taken for missing", Case: "ksym_typed_weak",
-		Want: field("program run insns", "program run *"), onTrace: renameSymbol("runqueues", "runqueue"),
+		Want: differs(field.Function("run", "", "insns"), field.Program("run", field.Any)), onTrace: renameSymbol("runqueues", "runqueue"),
 	},
 	{
 		Name: "ksyms-typed-swapped", About: "two variables of the kernel are swapped", Case: "ksym_typed",
-		Want:    Want{Field: "program run insns", Also: []string{"program *"}, Refused: "program run: PROG_LOAD: E*"},
+		Want:    Want{Field: field.Function("run", "", "insns"), Also: []field.Field{field.Program(field.Any, field.Any)}, Refused: "program run: PROG_LOAD: E*"},
 		onTrace: swapSymbols("runqueues", "bpf_prog_active"),
 	},
 }
@@ -495,19 +496,19 @@ var ofSymbols = []Mutation{
 var ofPrograms = []Mutation{
 	{
 		Name: "program-type", About: "a program of another type", Case: "prog_tc",
-		Want: field("program ingress type"), onTrace: onProgram("ingress", func(c *trace.LoadProgram) { c.Type = 4 }), // SCHED_ACT
+		Want: differs(field.Program("ingress", "type")), onTrace: onProgram("ingress", func(c *trace.LoadProgram) { c.Type = 4 }), // SCHED_ACT
 	},
 	{
 		Name: "program-name", About: "a program's name is cut too early", Case: "maps_hash",
-		Want: field("program count name"), onTrace: onProgram("count", func(c *trace.LoadProgram) { c.Name = "coun" }),
+		Want: differs(field.Program("count", "name")), onTrace: onProgram("count", func(c *trace.LoadProgram) { c.Name = "coun" }),
 	},
 	{
 		Name: "licence-lost", About: "a program without its licence", Case: "maps_hash",
-		Want: field("program count gpl"), onTrace: onProgram("count", func(c *trace.LoadProgram) { c.License = "" }),
+		Want: differs(field.Program("count", "gpl")), onTrace: onProgram("count", func(c *trace.LoadProgram) { c.License = "" }),
 	},
 	{
 		Name: "licence-other", About: "a program with a licence that is not its own", Case: "license_other",
-		Want: field("program run gpl"), onTrace: onProgram("run", func(c *trace.LoadProgram) { c.License = "GPL" }),
+		Want: differs(field.Program("run", "gpl")), onTrace: onProgram("run", func(c *trace.LoadProgram) { c.License = "GPL" }),
 	},
 	{
 		Name: "licence-needed", About: "a program without the licence that its helpers want", Case: "core_field",
@@ -515,20 +516,20 @@ var ofPrograms = []Mutation{
 	},
 	{
 		Name: "licence-given", About: "a licence that a program has not got makes it load", Case: "fail_license",
-		Want: field("load"), onTrace: onProgram("unlicensed", func(c *trace.LoadProgram) { c.License = "GPL" }),
+		Want: differs(field.Load("")), onTrace: onProgram("unlicensed", func(c *trace.LoadProgram) { c.License = "GPL" }),
 	},
 	{
 		Name: "attach-target", About: "a program attaches to another function", Case: "prog_fentry",
-		Want: field("program before attach"), onTrace: renameSymbol("bpf_fentry_test1", "bpf_fentry_test2"),
+		Want: differs(field.Program("before", "attach")), onTrace: renameSymbol("bpf_fentry_test1", "bpf_fentry_test2"),
 	},
 	{
 		Name: "attach-targets-swapped", About: "two programs attach to each other's tracepoints", Case: "prog_tp_btf",
-		Want:    field("program enter attach", "program leave attach"),
+		Want:    differs(field.Program("enter", "attach"), field.Program("leave", "attach")),
 		onTrace: swapSymbols("btf_trace_sys_enter", "btf_trace_sys_exit"),
 	},
 	{
 		Name: "attach-target-hook", About: "a program attaches to another hook of the LSM", Case: "prog_lsm",
-		Want: field("program open attach", "program open *"), onTrace: renameSymbol("bpf_lsm_file_open", "bpf_lsm_file_permission"),
+		Want: differs(field.Program("open", "attach"), field.Program("open", field.Any)), onTrace: renameSymbol("bpf_lsm_file_open", "bpf_lsm_file_permission"),
 	},
 	{
 		Name: "attach-target-missing", About: "an attach target is looked up without its prefix", Case: "prog_tp_btf",
@@ -541,7 +542,7 @@ var ofPrograms = []Mutation{
 	},
 	{
 		Name: "attach-target-found", About: "a program whose target is missing attaches to another", Case: "fail_attach_target",
-		Want: field("load"), onTrace: renameSymbol("bpfreplay_no_such_function", "bpf_fentry_test1"),
+		Want: differs(field.Load("")), onTrace: renameSymbol("bpfreplay_no_such_function", "bpf_fentry_test1"),
 	},
 	{
 		Name: "attach-type", About: "a program for the exit of a function is one for its entry", Case: "prog_fentry",
@@ -561,29 +562,29 @@ var ofPrograms = []Mutation{
 	},
 	{
 		Name: "attach-type-cpu", About: "a program for a CPU map is one for devices", Case: "prog_xdp",
-		Want: field("program on_cpu attach_type"), onTrace: onProgram("on_cpu", func(c *trace.LoadProgram) { c.AttachType = 37 }), // XDP
+		Want: differs(field.Program("on_cpu", "attach_type")), onTrace: onProgram("on_cpu", func(c *trace.LoadProgram) { c.AttachType = 37 }), // XDP
 	},
 	{
 		Name: "attach-type-entry", About: "a program for the entry of a function is one for its exit", Case: "prog_fentry",
-		Want: field("program before attach_type"), onTrace: onProgram("before", func(c *trace.LoadProgram) { c.AttachType = 25 }), // FEXIT
+		Want: differs(field.Program("before", "attach_type")), onTrace: onProgram("before", func(c *trace.LoadProgram) { c.AttachType = 25 }), // FEXIT
 	},
 	{
 		Name: "attach-type-cgroup", About: "a program for one cgroup hook is one for another", Case: "prog_cgroup",
-		Want: field("program peer attach_type"), onTrace: onProgram("peer", func(c *trace.LoadProgram) { c.AttachType = 31 }), // CGROUP_INET4_GETSOCKNAME
+		Want: differs(field.Program("peer", "attach_type")), onTrace: onProgram("peer", func(c *trace.LoadProgram) { c.AttachType = 31 }), // CGROUP_INET4_GETSOCKNAME
 	},
 	{
 		Name: "attach-type-multi", About: "a probe of many functions is one of a single one", Case: "prog_kprobe_multi",
-		Want: field("program * attach_type"), onTrace: on(func(c *trace.LoadProgram) bool { return c.AttachType == 42 }, func(c *trace.LoadProgram) {
+		Want: differs(field.Program(field.Any, "attach_type")), onTrace: on(func(c *trace.LoadProgram) bool { return c.AttachType == 42 }, func(c *trace.LoadProgram) {
 			c.AttachType = 0
 		}),
 	},
 	{
 		Name: "sleepable-forgotten", About: "a program that may sleep is loaded as one that must not", Case: "prog_lsm",
-		Want: field("program committed_creds sleepable"), onTrace: onProgram("committed_creds", func(c *trace.LoadProgram) { c.Flags = 0 }),
+		Want: differs(field.Program("committed_creds", "sleepable")), onTrace: onProgram("committed_creds", func(c *trace.LoadProgram) { c.Flags = 0 }),
 	},
 	{
 		Name: "frags-forgotten", About: "a program for packets in several buffers is one for those in one", Case: "prog_xdp_frags",
-		Want: field("program filter frags"), onTrace: onProgram("filter", func(c *trace.LoadProgram) { c.Flags = 0 }),
+		Want: differs(field.Program("filter", "frags")), onTrace: onProgram("filter", func(c *trace.LoadProgram) { c.Flags = 0 }),
 	},
 	{
 		Name: "sleepable-lost", About: "a program that sleeps must not", Case: "prog_sleepable",
@@ -595,7 +596,7 @@ var ofPrograms = []Mutation{
 	},
 	{
 		Name: "insn-constant", About: "a constant in an instruction is wrong", Case: "license_other",
-		Want:    field("program run insns"),
+		Want:    differs(field.Function("run", "", "insns")),
 		onTrace: onConstant("run", addImm(1)),
 	},
 	{
@@ -628,14 +629,14 @@ var ofPrograms = []Mutation{
 	},
 	{
 		Name: "programs-swapped", About: "two programs have each other's names", Case: "subprogs_static",
-		Want: field("program first *", "program second *"),
+		Want: differs(field.Program("first", field.Any), field.Program("second", field.Any)),
 		onTrace: pair(programNamed("first"), programNamed("second"), func(a, b *trace.LoadProgram) {
 			a.Out, b.Out = b.Out, a.Out
 		}),
 	},
 	{
 		Name: "program-of-other", About: "a program has the instructions of another", Case: "btf_lines",
-		Want: field("program one_line *"),
+		Want: differs(field.Program("one_line", field.Any)),
 		onTrace: pair(programNamed("one_line"), programNamed("run"), func(a, b *trace.LoadProgram) {
 			name, out, program := a.Name, a.Out, a.Program
 			*a = *b
@@ -647,21 +648,21 @@ var ofPrograms = []Mutation{
 var ofTypes = []Mutation{
 	{
 		Name: "func-info-lost", About: "a program without types", Case: "subprogs_static",
-		Want: field("program second func_info", "program second *"),
+		Want: differs(field.Program("second", "func_info"), field.Program("second", field.Any)),
 		onTrace: onProgram("second", func(c *trace.LoadProgram) {
 			c.BTF, c.FuncInfo, c.LineInfo = trace.NoFD, nil, nil
 		}),
 	},
 	{
 		Name: "func-info-swapped", About: "two functions have each other's names", Case: "subprogs_nested",
-		Want: field("program one function *", "program one insns", "program one function_order"),
+		Want: differs(field.Function("one", field.Any, field.Any), field.Program("one", "function_order")),
 		onTrace: onProgram("one", func(c *trace.LoadProgram) {
 			swap32(record(c.FuncInfo, c.FuncInfoRecSize, 1), record(c.FuncInfo, c.FuncInfoRecSize, 4), funcType)
 		}),
 	},
 	{
 		Name: "func-info-other", About: "a program is said to be another function", Case: "subprogs_static",
-		Want: field("program first function *", "program first *"),
+		Want: differs(field.Function("first", field.Any, field.Any), field.Program("first", field.Any)),
 		onTrace: pair(programNamed("first"), programNamed("second"), func(a, b *trace.LoadProgram) {
 			le.PutUint32(record(a.FuncInfo, a.FuncInfoRecSize, 0)[funcType:], le.Uint32(record(b.FuncInfo, b.FuncInfoRecSize, 0)[funcType:]))
 		}),
@@ -676,35 +677,35 @@ var ofTypes = []Mutation{
 	},
 	{
 		Name: "line-info-lost", About: "a program without source lines", Case: "btf_lines",
-		Want: field("program one_line line_info"), onTrace: onProgram("one_line", func(c *trace.LoadProgram) { c.LineInfo = nil }),
+		Want: differs(field.Function("one_line", "", "line_info")), onTrace: onProgram("one_line", func(c *trace.LoadProgram) { c.LineInfo = nil }),
 	},
 	{
 		Name: "line-info-cut", About: "the last source line is missing", Case: "btf_lines",
-		Want:    field("program run *line_info"),
+		Want:    differs(field.Function("run", field.Any, "line_info")),
 		onTrace: onProgram("run", func(c *trace.LoadProgram) { c.LineInfo = cut(c.LineInfo, int(c.LineInfoRecSize)) }),
 	},
 	{
 		Name: "line-number", About: "a source line is off by one", Case: "btf_lines",
-		Want: field("program run line_info"), onTrace: onLineInfo("run", 2, func(rec []byte) { add32(rec, linePos, 1<<10) }),
+		Want: differs(field.Function("run", "", "line_info")), onTrace: onLineInfo("run", 2, func(rec []byte) { add32(rec, linePos, 1<<10) }),
 	},
 	{
 		Name: "line-column", About: "a column is off by one", Case: "btf_lines",
-		Want: field("program run line_info"), onTrace: onLineInfo("run", 2, func(rec []byte) { add32(rec, linePos, 1) }),
+		Want: differs(field.Function("run", "", "line_info")), onTrace: onLineInfo("run", 2, func(rec []byte) { add32(rec, linePos, 1) }),
 	},
 	{
 		Name: "line-text", About: "a source line has the text of another", Case: "btf_lines",
-		Want: field("program run line_info"), onTrace: onProgram("run", func(c *trace.LoadProgram) {
+		Want: differs(field.Function("run", "", "line_info")), onTrace: onProgram("run", func(c *trace.LoadProgram) {
 			last := len(c.LineInfo)/int(max(1, c.LineInfoRecSize)) - 1
 			copy(record(c.LineInfo, c.LineInfoRecSize, 1)[lineText:linePos], record(c.LineInfo, c.LineInfoRecSize, last)[lineText:])
 		}),
 	},
 	{
 		Name: "line-file", About: "a source line is of another file", Case: "btf_lines",
-		Want: field("program run line_info"), onTrace: onLineInfo("run", 2, func(rec []byte) { copy(rec[lineFile:lineText], rec[lineText:]) }),
+		Want: differs(field.Function("run", "", "line_info")), onTrace: onLineInfo("run", 2, func(rec []byte) { copy(rec[lineFile:lineText], rec[lineText:]) }),
 	},
 	{
 		Name: "line-moved", About: "a source line belongs to the next instruction", Case: "prog_large",
-		Want: field("program run line_info"), onTrace: onLineInfo("run", 1, func(rec []byte) { add32(rec, 0, 1) }),
+		Want: differs(field.Function("run", "", "line_info")), onTrace: onLineInfo("run", 1, func(rec []byte) { add32(rec, 0, 1) }),
 	},
 	{
 		Name: "types-drop", About: "the types are not loaded", Case: "maps_hash",
@@ -712,33 +713,33 @@ var ofTypes = []Mutation{
 	},
 	{
 		Name: "types-cut", About: "the types are cut off, and do without", Case: "data_sections",
-		Want: field("map .rodata btf", "map *", "program run *"), onTrace: onBTF(func(raw []byte) { le.PutUint32(raw[btfStrLen:], le.Uint32(raw[btfStrLen:])-8) }),
+		Want: differs(field.Map(".rodata", "btf"), field.Map(field.Any, field.Any), field.Program("run", field.Any)), onTrace: onBTF(func(raw []byte) { le.PutUint32(raw[btfStrLen:], le.Uint32(raw[btfStrLen:])-8) }),
 	},
 	{
 		Name: "types-member", About: "a member of a struct has another name", Case: "data_sections",
-		Want: field("map .rodata value_type", "map * btf", "program run btf"), onTrace: renameBTF("limit", "liMit"),
+		Want: differs(field.Map(".rodata", "value_type"), field.Map(field.Any, "btf"), field.Program("run", "btf")), onTrace: renameBTF("limit", "liMit"),
 	},
 	{
 		Name: "types-variable", About: "a variable has another name", Case: "data_sections",
-		Want: field("map .data value_type", "map * btf", "program run btf"), onTrace: renameBTF("initialised", "initialized"),
+		Want: differs(field.Map(".data", "value_type"), field.Map(field.Any, "btf"), field.Program("run", "btf")), onTrace: renameBTF("initialised", "initialized"),
 	},
 	{
 		Name: "types-function", About: "a function has another name", Case: "subprogs_global",
-		Want: field("program run function sum", "program run *", "map * btf"), onTrace: renameBTF("sum", "SUM"),
+		Want: differs(field.Function("run", "sum", ""), field.Program("run", field.Any), field.Map(field.Any, "btf")), onTrace: renameBTF("sum", "SUM"),
 	},
 	{
 		Name: "types-linkage", About: "a static function is global", Case: "subprogs_static",
-		Want:    field("program first function mix linkage", "program * function mix linkage", "program *"),
+		Want:    differs(field.Function("first", "mix", "linkage"), field.Function(field.Any, "mix", "linkage"), field.Program(field.Any, field.Any)),
 		onTrace: onType(btf.KindFunc, "mix", func(typ []byte) { add32(typ, btfInfo, 1) }),
 	},
 	{
 		Name: "types-sign", About: "an unsigned number is signed", Case: "maps_only",
-		Want:    field("map alone key_type", "map *"),
+		Want:    differs(field.Map("alone", "key_type"), field.Map(field.Any, field.Any)),
 		onTrace: onType(btf.KindInt, "unsigned int", func(typ []byte) { typ[btfTypeSize+3] |= 1 }),
 	},
 	{
 		Name: "types-prototype", About: "a function returns another type", Case: "subprogs_global",
-		Want: Want{Field: "program run * prototype", Also: []string{"program run *", "map * btf"}, Refused: "program run: PROG_LOAD: E*"},
+		Want: Want{Field: field.Function("run", field.Any, "prototype"), Also: []field.Field{field.Program("run", field.Any), field.Map(field.Any, "btf")}, Refused: "program run: PROG_LOAD: E*"},
 		onTrace: func(t *trace.Trace) {
 			id := uint32(0)
 			onType(btf.KindFunc, "sum", func(typ []byte) { id = le.Uint32(typ[btfSizeType:]) })(t)
@@ -747,27 +748,27 @@ var ofTypes = []Mutation{
 	},
 	{
 		Name: "types-untouched-name", About: "a type that nothing in the kernel shows has another name", Case: "maps_hash",
-		Want: field("map flows key_type", "map * btf", "program count btf"), onTrace: renameBTF("sport", "spor2"),
+		Want: differs(field.Map("flows", "key_type"), field.Map(field.Any, "btf"), field.Program("count", "btf")), onTrace: renameBTF("sport", "spor2"),
 	},
 }
 
 var ofCORE = []Mutation{
 	{
 		Name: "core-dropped", About: "a CO-RE relocation is missing", Case: "core_field",
-		Want: field("program run insns", "program run tag"), onTrace: onProgram("run", func(c *trace.LoadProgram) { c.CORE = c.CORE[:max(0, len(c.CORE)-1)] }),
+		Want: differs(field.Function("run", "", "insns"), field.Program("run", "tag")), onTrace: onProgram("run", func(c *trace.LoadProgram) { c.CORE = c.CORE[:max(0, len(c.CORE)-1)] }),
 	},
 	{
 		Name: "core-all-dropped", About: "no CO-RE relocation is there", Case: "core_field",
-		Want: field("program run insns", "program run tag", "program run verified_insns"), onTrace: onProgram("run", func(c *trace.LoadProgram) { c.CORE = nil }),
+		Want: differs(field.Function("run", "", "insns"), field.Program("run", "tag"), field.Program("run", "verified_insns")), onTrace: onProgram("run", func(c *trace.LoadProgram) { c.CORE = nil }),
 	},
 	{
 		Name: "core-moved", About: "a CO-RE relocation is applied to the next instruction", Case: "core_field",
-		Want:    Want{Field: "program run insns", Also: []string{"program run *"}, Refused: "program run: PROG_LOAD: E*"},
+		Want:    Want{Field: field.Function("run", "", "insns"), Also: []field.Field{field.Program("run", field.Any)}, Refused: "program run: PROG_LOAD: E*"},
 		onTrace: onCORE("run", 1, func(r *core.Record) { r.InsnOff += insn.Size }),
 	},
 	{
 		Name: "core-field", About: "a CO-RE relocation is about another member", Case: "core_field",
-		Want: field("program run insns"), onTrace: onProgram("run", func(c *trace.LoadProgram) {
+		Want: differs(field.Function("run", "", "insns")), onTrace: onProgram("run", func(c *trace.LoadProgram) {
 			a, b, p := relocation(c, 0), relocation(c, 4), insn.Insns(c.Insns)
 			a.AccessStr = b.AccessStr
 			// The kernel wants to see what the object's own types say.
@@ -797,12 +798,12 @@ var ofCORE = []Mutation{
 	},
 	{
 		Name: "core-type", About: "a CO-RE relocation is about another type", Case: "core_field",
-		Want:    Want{Field: "program run insns", Also: []string{"program run *"}, Refused: "program run: PROG_LOAD: E*"},
+		Want:    Want{Field: field.Function("run", "", "insns"), Also: []field.Field{field.Program("run", field.Any)}, Refused: "program run: PROG_LOAD: E*"},
 		onTrace: onCORE("run", 2, func(r *core.Record) { r.TypeID++ }),
 	},
 	{
 		Name: "core-subprogram", About: "a function's CO-RE relocations do not move with it", Case: "core_subprogs",
-		Want: Want{Field: "program run * insns", Also: []string{"program run *"}, Refused: "program run: PROG_LOAD: E*"},
+		Want: Want{Field: field.Function("run", field.Any, "insns"), Also: []field.Field{field.Program("run", field.Any)}, Refused: "program run: PROG_LOAD: E*"},
 		onTrace: onProgram("run", func(c *trace.LoadProgram) {
 			relocation(c, len(c.CORE)-1).InsnOff -= uint32(lastStart(c) * insn.Size)
 		}),
@@ -870,19 +871,19 @@ var ofOwnership = []Mutation{
 var ofLoaders = []Mutation{
 	{
 		Name: "blob-map-flags", About: "a map's flags are wrong in the blob", Case: "maps_hash",
-		Want: field("map sparse flags"), onLoader: inMap("sparse", flip(16, 1)),
+		Want: differs(field.Map("sparse", "flags")), onLoader: inMap("sparse", flip(16, 1)),
 	},
 	{
 		Name: "blob-map-entries", About: "a map's size is wrong in the blob", Case: "maps_hash",
-		Want: field("map sparse max_entries"), onLoader: inMap("sparse", flip(bpfsys.MapCreateMaxEntries, 2)),
+		Want: differs(field.Map("sparse", "max_entries")), onLoader: inMap("sparse", flip(bpfsys.MapCreateMaxEntries, 2)),
 	},
 	{
 		Name: "blob-map-key-type", About: "a map's key type is wrong in the blob", Case: "maps_struct_types",
-		Want: field("map macs key_type"), onLoader: inMap("macs", func(attr []byte) { add32(attr, bpfsys.MapCreateKeyType, 1) }),
+		Want: differs(field.Map("macs", "key_type")), onLoader: inMap("macs", func(attr []byte) { add32(attr, bpfsys.MapCreateKeyType, 1) }),
 	},
 	{
 		Name: "blob-value", About: "a constant is wrong in the blob", Case: "data_strings",
-		Want: field("map .rodata* contents"), onLoader: func(p *Program) {
+		Want: differs(field.Map(".rodata", "contents")), onLoader: func(p *Program) {
 			if _, c := command(p.Trace, valueOf("")); c != nil {
 				partOf(p, c.Value)[0] ^= 4
 			}
@@ -890,7 +891,7 @@ var ofLoaders = []Mutation{
 	},
 	{
 		Name: "blob-insn", About: "an instruction is flipped in the blob", Case: "maps_hash",
-		Want: field("program count insns", "program count tag", "program count verified_insns"), onLoader: inProgram("count", func(p insn.Insns) {
+		Want: differs(field.Function("count", "", "insns"), field.Program("count", "tag"), field.Program("count", "verified_insns")), onLoader: inProgram("count", func(p insn.Insns) {
 			nth(p, 0, func(p insn.Insns, i int) bool { return p.Op(i) == opMovImm && p.Imm(i) == 1 }, addImm(1))
 		}),
 	},
@@ -900,28 +901,28 @@ var ofLoaders = []Mutation{
 	},
 	{
 		Name: "blob-program-name", About: "a program's name is wrong in the blob", Case: "maps_hash",
-		Want: field("program count name"), onLoader: inAttr("count", flip(progLoadName, 0x20)),
+		Want: differs(field.Program("count", "name")), onLoader: inAttr("count", flip(progLoadName, 0x20)),
 	},
 	{
 		Name: "blob-program-type", About: "a program's type is wrong in the blob", Case: "prog_tc",
-		Want: field("program act type"), onLoader: inAttr("act", flip(0, 7)),
+		Want: differs(field.Program("act", "type")), onLoader: inAttr("act", flip(0, 7)),
 	},
 	{
 		Name: "blob-licence", About: "the licence is wrong in the blob", Case: "maps_hash",
-		Want: field("program count gpl"), onLoader: inText("Dual BSD/GPL", "Dual BSD/BSD"),
+		Want: differs(field.Program("count", "gpl")), onLoader: inText("Dual BSD/GPL", "Dual BSD/BSD"),
 	},
 	{
 		Name: "blob-symbol", About: "a kernel symbol's name is wrong in the blob", Case: "ksym_typeless",
-		Want: field("program run insns"), onLoader: inText("vfs_read", "vfs_open"),
+		Want: differs(field.Function("run", "", "insns")), onLoader: inText("vfs_read", "vfs_open"),
 	},
 	{
 		Name: "blob-types", About: "the types are wrong in the blob", Case: "data_sections",
-		Want:     field("map .rodata value_type", "map * btf", "program run btf"),
+		Want:     differs(field.Map(".rodata", "value_type"), field.Map(field.Any, "btf"), field.Program("run", "btf")),
 		onLoader: inBTF(func(raw []byte) { renameIn(raw, "enabled", "disable") }),
 	},
 	{
 		Name: "blob-line", About: "a source line is wrong in the blob", Case: "btf_lines",
-		Want: field("program one_line line_info"), onLoader: func(p *Program) {
+		Want: differs(field.Function("one_line", "", "line_info")), onLoader: func(p *Program) {
 			if _, c := command(p.Trace, programNamed("one_line")); c != nil {
 				add32(partOf(p, c.LineInfo), linePos, 1<<10)
 			}
@@ -938,23 +939,23 @@ var ofLoaders = []Mutation{
 	},
 	{
 		Name: "code-freeze", About: "the loader does not freeze", Case: "data_sections",
-		Want: field("map .rodata frozen", folded...), onLoader: skip(freezeOf(".rodata")),
+		Want: differs(field.Map(".rodata", "frozen"), folded...), onLoader: skip(freezeOf(".rodata")),
 	},
 	{
 		Name: "code-value", About: "the loader writes no value", Case: "data_sections",
-		Want: field("map .data contents"), onLoader: skip(valueOf(".data")),
+		Want: differs(field.Map(".data", "contents")), onLoader: skip(valueOf(".data")),
 	},
 	{
 		Name: "code-slot", About: "the loader fills no slot", Case: "maps_of_maps",
-		Want: field("map slots contents"), onLoader: skip(slotOf("slots")),
+		Want: differs(field.Map("slots", "contents")), onLoader: skip(slotOf("slots")),
 	},
 	{
 		Name: "code-maps-swapped", About: "the loader hands out two maps for each other", Case: "maps_hash",
-		Want: field("map flows *", "map sparse *", "program count *"), onLoader: swapMaps("flows", "sparse"),
+		Want: differs(field.Map("flows", field.Any), field.Map("sparse", field.Any), field.Program("count", field.Any)), onLoader: swapMaps("flows", "sparse"),
 	},
 	{
 		Name: "code-programs-swapped", About: "the loader hands out two programs for each other", Case: "subprogs_static",
-		Want: field("program first *", "program second *"), onLoader: swapPrograms("first", "second"),
+		Want: differs(field.Program("first", field.Any), field.Program("second", field.Any)), onLoader: swapPrograms("first", "second"),
 	},
 	{
 		Name: "code-map-twice", About: "the loader hands out one map twice", Case: "maps_hash",
@@ -982,7 +983,7 @@ var ofLoaders = []Mutation{
 	},
 	{
 		Name: "code-ksym-off", About: "the loader puts an address that is 8 too high", Case: "ksym_typeless",
-		Want: field("program run insns", "program run *"), onLoader: func(p *Program) {
+		Want: differs(field.Function("run", "", "insns"), field.Program("run", field.Any)), onLoader: func(p *Program) {
 			i := find(p, 0, func(code insn.Insns, i int) bool {
 				return code.Op(i) == opLoad64 && code.Dst(i) == r0 && code.Src(i) == rBase
 			})
@@ -993,7 +994,7 @@ var ofLoaders = []Mutation{
 	},
 	{
 		Name: "code-ksym-halves", About: "the loader swaps the halves of an address", Case: "ksym_typeless",
-		Want: field("program run insns", "program run *"), onLoader: func(p *Program) {
+		Want: differs(field.Function("run", "", "insns"), field.Program("run", field.Any)), onLoader: func(p *Program) {
 			at := site(p, "run", trace.FixupAddress, 0)
 			i, j := find(p, 0, storeTo(rBase, r0, at+4)), find(p, 0, storeTo(rBase, r3, at+4+insn.Size))
 			if i >= 0 && j >= 0 {
@@ -1004,7 +1005,7 @@ var ofLoaders = []Mutation{
 	},
 	{
 		Name: "code-ksym-half", About: "the loader puts half of an address", Case: "ksym_typeless",
-		Want: field("program run insns", "program run *"), onLoader: func(p *Program) {
+		Want: differs(field.Function("run", "", "insns"), field.Program("run", field.Any)), onLoader: func(p *Program) {
 			at := site(p, "run", trace.FixupAddress, 1)
 			inCode(p, 0, storeTo(rBase, r3, at+4+insn.Size), func(code insn.Insns, i int) {
 				replace(code, i, opStoreImm, rBase, 0, code.Off(i), 0)
@@ -1013,7 +1014,7 @@ var ofLoaders = []Mutation{
 	},
 	{
 		Name: "code-kfunc-index", About: "the loader names another slot of fd_array", Case: "kfunc_module",
-		Want: Want{Field: "program filter kfunc_index", Also: []string{"program filter tag"}, Refused: "program filter: PROG_LOAD: E*"}, onLoader: func(p *Program) {
+		Want: Want{Field: field.Function("filter", "", "kfunc_index"), Also: []field.Field{field.Program("filter", "tag")}, Refused: "program filter: PROG_LOAD: E*"}, onLoader: func(p *Program) {
 			inCode(p, 0, slotOfModule(p), addImm(1))
 		},
 	},
@@ -1048,7 +1049,7 @@ var ofLoaders = []Mutation{
 	{
 		Name: "code-unchecked", About: "the loader does not look whether a program was loaded", Case: "fail_second",
 		// The program after it is blamed, which was not verified for nothing.
-		Want: Want{Failure: "replay: expected \"outside\" in the error*", Also: []string{"load errno", "load log"}}, onLoader: func(p *Program) {
+		Want: Want{Failure: "replay: expected \"outside\" in the error*", Also: []field.Field{field.Load("errno"), field.Load("log")}}, onLoader: func(p *Program) {
 			if i := resultOf(p, programNamed("outside")); i >= 0 {
 				code := insn.Insns(p.Insns)
 				replace(code, i, opStoreImm, rCtx, 0, code.Off(i), 0)

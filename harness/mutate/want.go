@@ -6,16 +6,17 @@ import (
 	"strings"
 
 	"github.com/bpfreplay/bpfreplay/harness/compare"
+	"github.com/bpfreplay/bpfreplay/harness/field"
 )
 
-// Want is how a mutation has to be noticed. A star in a pattern stands for
-// anything.
+// Want is how a mutation has to be noticed. A star in a pattern of a text stands
+// for anything.
 type Want struct {
-	// Field is the pattern of a field that differs. If it is empty the load is
+	// Field is the pattern of a field that differs. If it is zero the load is
 	// refused, or fails the case in another way.
-	Field string
+	Field field.Field
 	// Also are patterns of fields that differ in consequence.
-	Also []string
+	Also []field.Field
 	// Refused is the pattern of the error with which the kernel refuses the
 	// load. With Field, either will do: kernels differ.
 	Refused string
@@ -27,7 +28,7 @@ type Want struct {
 // String is how a person is told.
 func (w *Want) String() string {
 	var parts []string
-	for _, p := range []struct{ what, pattern string }{{"", w.Field}, {"refused: ", w.Refused}, {"", w.Failure}} {
+	for _, p := range []struct{ what, pattern string }{{"", w.Field.String()}, {"refused: ", w.Refused}, {"", w.Failure}} {
 		if p.pattern != "" {
 			parts = append(parts, p.what+p.pattern)
 		}
@@ -62,10 +63,13 @@ type Found struct {
 
 // consequences are fields in which any mutation may show as well: what programs
 // do, what sums up their instructions, and types, which others refer to.
-var consequences = []string{
-	"program * run returns", "program * run data", "map * contents after runs",
-	"program * tag", "program * function_tag", "program * verified_insns", "map * types", "program * types",
+var consequences = []field.Field{
+	field.Program(field.Any, "run returns"), field.Program(field.Any, "run data"), field.Map(field.Any, "contents after runs"),
+	field.Program(field.Any, "tag"), field.Function(field.Any, field.Any, "function_tag"), field.Program(field.Any, "verified_insns"),
+	field.Map(field.Any, "types"), field.Program(field.Any, "types"),
 }
+
+var none field.Field
 
 // leftBehind begins a failed expectation that is about what a load left.
 const leftBehind = "left behind"
@@ -75,7 +79,7 @@ const leftBehind = "left behind"
 func (w *Want) Judge(f *Found) (Outcome, string) {
 	is := func(s string) bool { return strings.Contains(s, leftBehind) } // with nobody wanting it
 	if w.Failure != "" {
-		is = func(s string) bool { return Match(w.Failure, s) }
+		is = func(s string) bool { return match(w.Failure, s) }
 	}
 	i := slices.IndexFunc(f.Failures, is)
 	switch {
@@ -83,16 +87,16 @@ func (w *Want) Judge(f *Found) (Outcome, string) {
 		return Misnamed, f.Failures[i]
 	case w.Failure != "" && i < 0:
 		return Missed, "not noticed: " + w.Failure
-	case w.Failure != "" && w.Field == "" && w.Refused == "":
+	case w.Failure != "" && w.Field == none && w.Refused == "":
 		return w.others(f, f.Failures[i])
 	}
 	if f.Refused != "" {
-		if w.Refused == "" || !Match(w.Refused, f.Refused) {
+		if w.Refused == "" || !match(w.Refused, f.Refused) {
 			return Misnamed, "refused: " + f.Refused
 		}
 		return Caught, "refused: " + f.Refused
 	}
-	if w.Field == "" {
+	if w.Field == none {
 		if text := w.stray(f); text != "" {
 			return Misnamed, text
 		}
@@ -107,7 +111,7 @@ func (w *Want) field(f *Found) (Outcome, string) {
 	for i := range f.Differences {
 		d := &f.Differences[i]
 		switch {
-		case !Match(w.Field, d.Field):
+		case !d.Field.Matches(w.Field):
 		case len(d.ExplainedBy) == 0:
 			return w.others(f, show(d))
 		default:
@@ -137,8 +141,8 @@ func (w *Want) others(f *Found, told string) (Outcome, string) {
 func (w *Want) stray(f *Found) string {
 	for i := range f.Differences {
 		d := &f.Differences[i]
-		if len(d.ExplainedBy) > 0 || w.Field != "" && Match(w.Field, d.Field) ||
-			slices.ContainsFunc(slices.Concat(w.Also, consequences), func(p string) bool { return Match(p, d.Field) }) {
+		if len(d.ExplainedBy) > 0 || d.Field.Matches(w.Field) ||
+			slices.ContainsFunc(slices.Concat(w.Also, consequences), d.Field.Matches) {
 			continue
 		}
 		return show(d)
@@ -148,9 +152,9 @@ func (w *Want) stray(f *Found) string {
 
 func show(d *compare.Difference) string { return fmt.Sprintf("%s: %s, not %s", d.Field, d.B, d.A) }
 
-// Match reports whether text is as the pattern says, in which a star stands for
+// match reports whether text is as the pattern says, in which a star stands for
 // any text, and for none.
-func Match(pattern, text string) bool {
+func match(pattern, text string) bool {
 	parts := strings.Split(pattern, "*")
 	if len(parts) == 1 {
 		return pattern == text

@@ -12,6 +12,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness/compare"
 	"github.com/bpfreplay/bpfreplay/harness/enginename"
+	"github.com/bpfreplay/bpfreplay/harness/field"
 	"github.com/bpfreplay/bpfreplay/harness/judge"
 	"github.com/bpfreplay/bpfreplay/harness/mutate"
 	"github.com/bpfreplay/bpfreplay/harness/result"
@@ -407,17 +408,15 @@ func (m *mutator) compare(c *suite.Case, mu *mutate.Mutation, result *Result, pl
 // cannotTell reports whether the comparison of a field with this engine says nothing
 // about a mutation: it differed without it, and does not with it; or what it is of
 // is not there on the other side.
-func cannotTell(without, with []compare.Difference, pattern string) bool {
-	words := strings.SplitN(pattern, " ", 3)
-	return fieldDiffers(without, pattern) && !fieldDiffers(with, pattern) ||
-		len(words) > 1 && fieldDiffers(without, words[0]+" "+words[1])
+func cannotTell(without, with []compare.Difference, pattern field.Field) bool {
+	return fieldDiffers(without, pattern) && !fieldDiffers(with, pattern) || fieldDiffers(without, pattern.Of())
 }
 
 // unseen reports whether what a load left does not show the field: bpftool pins what it
 // loads and ends, and with it its file descriptors, whose rights are those of maps.
-func unseen(l *wire.Load, pattern string) bool {
+func unseen(l *wire.Load, pattern field.Field) bool {
 	return slices.ContainsFunc(l.State.Maps, func(m state.Map) bool {
-		return m.Access == "" && mutate.Match(pattern, "map "+m.Name+" access")
+		return m.Access == "" && field.Map(m.Name, "access").Matches(pattern)
 	})
 }
 
@@ -475,8 +474,8 @@ func (m *mutator) rule(id string, c *suite.Case) *RuleUse {
 // that are about the field, where they explain something between the same two
 // engines; and those that explained a difference that nothing explains with the
 // change.
-func (m *mutator) aim(c *suite.Case, field string, without, with []compare.Difference, caught bool) {
-	about := func(id string) bool { return slices.Contains(judge.Fields(id), field) }
+func (m *mutator) aim(c *suite.Case, aspect field.Aspect, without, with []compare.Difference, caught bool) {
+	about := func(id string) bool { return slices.Contains(judge.Fields(id), aspect) }
 	for _, id := range rulesOf(without) {
 		gone := slices.ContainsFunc(without, func(d compare.Difference) bool {
 			return slices.Contains(d.ExplainedBy, id) && unexplained(with, d.Field)
@@ -493,8 +492,8 @@ func (m *mutator) aim(c *suite.Case, field string, without, with []compare.Diffe
 }
 
 // unexplained reports whether the field differs, and no rule explains it.
-func unexplained(list []compare.Difference, field string) bool {
-	return slices.ContainsFunc(list, func(d compare.Difference) bool { return d.Field == field && len(d.ExplainedBy) == 0 })
+func unexplained(list []compare.Difference, f field.Field) bool {
+	return slices.ContainsFunc(list, func(d compare.Difference) bool { return d.Field == f && len(d.ExplainedBy) == 0 })
 }
 
 // rulesOf are the rules that explain these differences.
@@ -540,14 +539,14 @@ func (m *mutator) changes(c *suite.Case, plain []wire.Load) error {
 // change judges one change of what one engine left, compared with what another
 // did.
 func (m *mutator) change(c *suite.Case, j *judge.Judge, ref, load *wire.Load, change mutate.Change, changed *state.State, without []compare.Difference) {
-	result := m.result(change.Name, change.Pattern())
+	result := m.result(change.Name, change.Pattern().String())
 	found := mutate.Found{Differences: compare.States(ref.State, changed, j.Context(ref), j.Context(load))}
 	outcome, text := change.Want.Judge(&found)
-	where := fmt.Sprintf("%s: %s, %s", strings.TrimSpace(c.Name+" "+change.At), load.Engine, text)
+	where := fmt.Sprintf("%s: %s, %s", strings.TrimSpace(c.Name+" "+change.At.String()), load.Engine, text)
 	untold := outcome != mutate.Caught && (cannotTell(without, found.Differences, change.Want.Field) ||
 		unseen(ref, change.Want.Field) || unseen(load, change.Want.Field))
 	if !untold {
-		m.aim(c, change.Field(), without, found.Differences, outcome == mutate.Caught)
+		m.aim(c, change.Want.Field.Aspect, without, found.Differences, outcome == mutate.Caught)
 	}
 	pair := m.pair(ref.Engine, load.Engine)
 	pair.Changes++
@@ -597,12 +596,15 @@ func (m *mutator) result(name, want string) *Result {
 // hidden notes which rules a change hid behind. A program's and its functions'
 // tags are hashes of the same things, and count as one; so is the BTF of maps and programs.
 func (m *mutator) hidden(c *suite.Case, f *mutate.Found, change mutate.Change, engine, where string, result *Result) {
-	name := strings.Replace(change.Name, " functions tag ", " tag ", 1)
-	if strings.HasSuffix(name, " btf other") {
-		name = "btf other"
+	name := change.Name
+	switch change.Want.Field.Attribute {
+	case "btf":
+		name = "btf " + change.What
+	case "function_tag":
+		name = "program tag " + change.What
 	}
 	for _, d := range f.Differences {
-		if !mutate.Match(change.Want.Field, d.Field) {
+		if !d.Field.Matches(change.Want.Field) {
 			continue
 		}
 		for _, id := range d.ExplainedBy {
@@ -614,8 +616,8 @@ func (m *mutator) hidden(c *suite.Case, f *mutate.Found, change mutate.Change, e
 	}
 }
 
-func fieldDiffers(list []compare.Difference, pattern string) bool {
-	return slices.ContainsFunc(list, func(d compare.Difference) bool { return mutate.Match(pattern, d.Field) })
+func fieldDiffers(list []compare.Difference, pattern field.Field) bool {
+	return slices.ContainsFunc(list, func(d compare.Difference) bool { return d.Field.Matches(pattern) })
 }
 
 // otherErrno is one that the kernel has for no load.
@@ -644,14 +646,14 @@ func (m *mutator) endings(c *suite.Case, plain []wire.Load) {
 
 // ending compares load i, changed, with the other loads, but for those that the suite knows
 // to go another way. The case expects something of each load by itself, too.
-func (m *mutator) ending(c *suite.Case, what, field string, plain []wire.Load, i int, changed *wire.Load) {
+func (m *mutator) ending(c *suite.Case, what string, f field.Field, plain []wire.Load, i int, changed *wire.Load) {
 	j := m.Judge(c)
-	became := m.result("load "+what+" other", field)
+	became := m.result("load "+what+" other", f.String())
 	expected := j.Expectations(c, []wire.Load{*changed})
 	for k := range plain {
 		other := &plain[k]
 		if k == i || other.Result != wire.OK && other.Result != wire.Refused ||
-			field == result.FieldErrno && other.Errno == "" || field == result.FieldLog && other.Log == "" {
+			f == result.FieldErrno && other.Errno == "" || f == result.FieldLog && other.Log == "" {
 			continue
 		}
 		p := j.Pair(c, other, changed)
@@ -661,7 +663,7 @@ func (m *mutator) ending(c *suite.Case, what, field string, plain []wire.Load, i
 				told = append(told, fmt.Sprintf("%s: %s, not %s", d.Field, d.B, d.A))
 			}
 		}
-		m.aim(c, field, j.Pair(c, other, &plain[i]).Differences, p.Differences, len(told) > 0)
+		m.aim(c, f.Aspect, j.Pair(c, other, &plain[i]).Differences, p.Differences, len(told) > 0)
 		switch {
 		case len(told) > 0:
 			became.Text = cmp.Or(became.Text, fmt.Sprintf("%s: %s", c.Name, told[0]))

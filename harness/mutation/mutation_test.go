@@ -12,6 +12,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/compare"
 	"github.com/bpfreplay/bpfreplay/harness/enginename"
+	"github.com/bpfreplay/bpfreplay/harness/field"
 	"github.com/bpfreplay/bpfreplay/harness/judge"
 	"github.com/bpfreplay/bpfreplay/harness/mutate"
 	"github.com/bpfreplay/bpfreplay/harness/state"
@@ -236,18 +237,20 @@ func TestMutationReport(t *testing.T) {
 }
 
 func TestCannotTell(t *testing.T) {
-	differs := func(field, a, b string) []compare.Difference { return []compare.Difference{{Field: field, A: a, B: b}} }
+	differs := func(f field.Field, a, b string) []compare.Difference {
+		return []compare.Difference{{Field: f, A: a, B: b}}
+	}
 	for name, test := range map[string]struct {
 		without, with []compare.Difference
 		want          bool
 	}{
-		"differs with it":        {nil, differs("map a flags", "0x0", "0x1"), false},
-		"differs in either case": {differs("map a flags", "0x0", "0x1"), differs("map a flags", "0x0", "0x2"), false},
-		"agrees with it":         {differs("map a flags", "0x0", "0x1"), nil, true},
+		"differs with it":        {nil, differs(field.Map("a", "flags"), "0x0", "0x1"), false},
+		"differs in either case": {differs(field.Map("a", "flags"), "0x0", "0x1"), differs(field.Map("a", "flags"), "0x0", "0x2"), false},
+		"agrees with it":         {differs(field.Map("a", "flags"), "0x0", "0x1"), nil, true},
 		"never differs":          {nil, nil, false},
-		"is not there":           {differs("map a", "absent", "present"), differs("map a", "absent", "present"), true},
-		"another is not there":   {differs("map b", "absent", "present"), differs("map b", "absent", "present"), false},
+		"is not there":           {differs(field.Map("a", ""), "absent", "present"), differs(field.Map("a", ""), "absent", "present"), true},
+		"another is not there":   {differs(field.Map("b", ""), "absent", "present"), differs(field.Map("b", ""), "absent", "present"), false},
 	} {
-		assert.Check(t, cannotTell(test.without, test.with, "map a flags") == test.want, name)
+		assert.Check(t, cannotTell(test.without, test.with, field.Map("a", "flags")) == test.want, name)
 	}
 }

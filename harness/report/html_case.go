@@ -206,7 +206,7 @@ func (p *casePage) broken(v *result.PairReport) {
 }
 
 func newDifference(d *result.FieldDifference) differencePage {
-	out := differencePage{Field: cut(d.Field, maxValue), Line: cut(d.String(), 2*maxValue), Detail: cut(d.Detail, maxDiff)}
+	out := differencePage{Field: cut(d.Field.String(), maxValue), Line: cut(d.String(), 2*maxValue), Detail: cut(d.Detail, maxDiff)}
 	if len(d.Open) == 0 {
 		out.Rule = strings.Join(d.Rules, ", ")
 	}

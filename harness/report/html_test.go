@@ -16,6 +16,7 @@ import (
 	is "gotest.tools/v3/assert/cmp"
 
 	"github.com/bpfreplay/bpfreplay/harness/compare"
+	"github.com/bpfreplay/bpfreplay/harness/field"
 	"github.com/bpfreplay/bpfreplay/harness/judge"
 	"github.com/bpfreplay/bpfreplay/harness/result"
 	"github.com/bpfreplay/bpfreplay/internal/visible"
@@ -41,8 +42,8 @@ func pairOf(b string, v result.Verdict, differences ...compare.Difference) resul
 
 // changedReport has a case of each kind.
 func changedReport() *result.Report {
-	frozen := compare.Difference{Field: "map .rodata frozen", A: "true", B: "false"}
-	named := compare.Difference{Field: "map .data name", A: ".data", B: "obj.data", ExplainedBy: compare.RuleIDs{"subprogram-order"}}
+	frozen := compare.Difference{Field: field.Map(".rodata", "frozen"), A: "true", B: "false"}
+	named := compare.Difference{Field: field.Map(".data", "name"), A: ".data", B: "obj.data", ExplainedBy: compare.RuleIDs{"subprogram-order"}}
 	return &result.Report{
 		Suite: "kernel", Source: "linux-source-7.2 7.2.13-1", Engines: []string{"direct", "trace", "replay"},
 		Kernel:   result.KernelReport{Name: "6.12", Release: "6.12.117"},
@@ -51,7 +52,7 @@ func changedReport() *result.Report {
 			{Name: "fine", Loads: loadsOf("ok", "ok", "ok"), Verdicts: []result.PairReport{pairOf("trace", result.Equal), pairOf("replay", result.Equal)}},
 			{Name: "told", Loads: loadsOf("ok", "ok", "ok"), Verdicts: []result.PairReport{pairOf("trace", result.Explained, named), pairOf("replay", result.Explained, named)}},
 			{Name: "refused_alike", Loads: loadsOf("EACCES", "EACCES", "EACCES"), Verdicts: []result.PairReport{pairOf("trace", result.Equal), pairOf("replay", result.Equal)}},
-			{Name: "known_bad", Loads: loadsOf("EINVAL", "ok", "ok"), Verdicts: []result.PairReport{pairOf("trace", result.Different, compare.Difference{Field: "load", A: "refused: EINVAL", B: "ok"})}},
+			{Name: "known_bad", Loads: loadsOf("EINVAL", "ok", "ok"), Verdicts: []result.PairReport{pairOf("trace", result.Different, compare.Difference{Field: field.Load(""), A: "refused: EINVAL", B: "ok"})}},
 			{Name: "now_bad", Loads: loadsOf("ok", "ok", "ok"), Folder: "out/6.12/failed/now_bad",
 				Verdicts: []result.PairReport{pairOf("trace", result.Different, frozen, named), pairOf("replay", result.Different, frozen, named)}},
 		},
@@ -135,7 +136,7 @@ func TestHTMLNasty(t *testing.T) {
 	r.Engines, r.Versions = []string{markup}, map[string]string{markup: markup}
 	r.Baseline = &result.BaselineReport{File: markup, Source: markup, Changes: []result.Change{{Case: markup, What: markup, Was: markup, Is: markup, Worse: true}}, Reasons: map[string]string{markup: markup}}
 	known := c.Verdicts[0]
-	known.Differences = []compare.Difference{{Field: markup, A: markup, B: markup, ExplainedBy: compare.RuleIDs{markup}, Detail: markup}}
+	known.Differences = []compare.Difference{{Field: field.Map(markup, markup), A: markup, B: markup, ExplainedBy: compare.RuleIDs{markup}, Detail: markup}}
 	c.Verdicts = append(c.Verdicts, known)
 
 	one, err := kernelPage(r, ".")

@@ -13,6 +13,7 @@ import (
 	"gotest.tools/v3/assert"
 	"gotest.tools/v3/golden"
 
+	"github.com/bpfreplay/bpfreplay/harness/field"
 	"github.com/bpfreplay/bpfreplay/harness/result"
 )
 
@@ -37,6 +38,9 @@ func makeSchema(t *testing.T) []byte {
 		Mapper: func(t reflect.Type) *jsonschema.Schema {
 			if list, ok := words[t]; ok {
 				return &jsonschema.Schema{Type: "string", Enum: list}
+			}
+			if t == reflect.TypeFor[field.Field]() {
+				return &jsonschema.Schema{Type: "string"}
 			}
 			return nil
 		},

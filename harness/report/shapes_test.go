@@ -15,6 +15,7 @@ import (
 	"gotest.tools/v3/golden"
 
 	"github.com/bpfreplay/bpfreplay/harness/compare"
+	"github.com/bpfreplay/bpfreplay/harness/field"
 	"github.com/bpfreplay/bpfreplay/harness/result"
 	"github.com/bpfreplay/bpfreplay/internal/visible"
 )
@@ -66,7 +67,7 @@ func nastyMatrix() *result.Matrix {
 		Name: nasty, Object: nasty, Failures: []string{nasty}, Notes: []string{nasty}, Console: []string{nasty},
 		Loads: []result.LoadReport{{Engine: "direct", Result: "refused", Errno: "EPERM", Detail: nasty, Log: nasty}},
 		Verdicts: []result.PairReport{{A: "direct", B: "replay", Verdict: result.Different, Reason: nasty, Differences: []compare.Difference{
-			{Field: nasty, A: nasty, B: nasty, Detail: nasty},
+			{Field: field.Map(nasty, nasty), A: nasty, B: nasty, Detail: nasty},
 		}}},
 	}
 	r := &result.Report{Suite: nasty, Kernel: result.KernelReport{Name: nasty, Release: nasty, Origin: nasty}, Cases: []result.CaseReport{c}, Splats: []string{nasty}, Failures: 1}

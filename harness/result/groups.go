@@ -6,12 +6,14 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/bpfreplay/bpfreplay/harness/field"
 )
 
 // FieldDifference is a field in which engines do not agree, told once: those that agree about
 // it stand together.
 type FieldDifference struct {
-	Field  string
+	Field  field.Field
 	Groups []Group // in the order of the engines
 	// Rules explain it, between whichever two engines. Open are the pairs between which none
 	// does: there is none if it is explained as a whole.
@@ -24,10 +26,10 @@ type FieldDifference struct {
 const RuleKnown = "known-refusal"
 
 // Fields of loads that are compared before there is a state.
-const (
-	FieldLoad  = "load"
-	FieldErrno = "load errno"
-	FieldLog   = "load log"
+var (
+	FieldLoad  = field.Load("")
+	FieldErrno = field.Load("errno")
+	FieldLog   = field.Load("log")
 )
 
 // Group is engines that agree, and about what.
@@ -42,7 +44,7 @@ func (d *FieldDifference) String() string {
 	for _, g := range d.Groups {
 		groups = append(groups, strings.Join(g.Engines, ", ")+": "+g.Value)
 	}
-	return d.Field + ": " + strings.Join(groups, "; ")
+	return d.Field.String() + ": " + strings.Join(groups, "; ")
 }
 
 // Write writes all that is known of it.
@@ -69,9 +71,9 @@ func (c *CaseReport) Differences() []FieldDifference {
 	var out []FieldDifference
 	for i := range c.Verdicts {
 		for k := range c.Verdicts[i].Differences {
-			field := c.Verdicts[i].Differences[k].Field
-			if !slices.ContainsFunc(out, func(d FieldDifference) bool { return d.Field == field }) {
-				out = append(out, c.difference(field))
+			f := c.Verdicts[i].Differences[k].Field
+			if !slices.ContainsFunc(out, func(d FieldDifference) bool { return d.Field == f }) {
+				out = append(out, c.difference(f))
 			}
 		}
 	}
@@ -79,8 +81,8 @@ func (c *CaseReport) Differences() []FieldDifference {
 	return out
 }
 
-func (c *CaseReport) difference(field string) FieldDifference {
-	d := FieldDifference{Field: field}
+func (c *CaseReport) difference(f field.Field) FieldDifference {
+	d := FieldDifference{Field: f}
 	value, apart := make(map[string]string), make(map[[2]string]bool)
 	var engines []string
 	for _, p := range c.Verdicts {
@@ -90,7 +92,7 @@ func (c *CaseReport) difference(field string) FieldDifference {
 			}
 		}
 		for _, diff := range p.Differences {
-			if diff.Field != field {
+			if diff.Field != f {
 				continue
 			}
 			apart[[2]string{p.A, p.B}] = true

@@ -7,12 +7,25 @@ import (
 	"gotest.tools/v3/assert"
 
 	"github.com/bpfreplay/bpfreplay/harness/compare"
+	"github.com/bpfreplay/bpfreplay/harness/field"
 )
+
+// TestNamesWithSpaces: a program's function and a program of that name are two things.
+func TestNamesWithSpaces(t *testing.T) {
+	c := CaseReport{Verdicts: []PairReport{{A: "trace", B: "replay", Verdict: Different, Differences: []compare.Difference{
+		{Field: field.Function("a", "b", "insns"), A: "1", B: "2"}, {Field: field.Function("a function b", "", "insns"), A: "3", B: "4"},
+	}}}}
+	var got []string
+	for _, d := range c.Differences() {
+		got = append(got, d.String())
+	}
+	assert.DeepEqual(t, got, []string{"program a function b insns: trace: 1; replay: 2", "program a function b insns: trace: 3; replay: 4"})
+}
 
 // TestDifferencesAreToldOnce: engines that agree about a field stand together.
 func TestDifferencesAreToldOnce(t *testing.T) {
 	differ := func(a, b, x, y, rule string) PairReport {
-		p := PairReport{A: a, B: b, Verdict: Different, Differences: []compare.Difference{{Field: "map m flags", A: x, B: y, ExplainedBy: compare.RuleIDs{rule}}}}
+		p := PairReport{A: a, B: b, Verdict: Different, Differences: []compare.Difference{{Field: field.Map("m", "flags"), A: x, B: y, ExplainedBy: compare.RuleIDs{rule}}}}
 		if rule != "" {
 			p.Verdict = Explained
 		}

@@ -22,6 +22,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness/compare"
 	"github.com/bpfreplay/bpfreplay/harness/enginename"
+	"github.com/bpfreplay/bpfreplay/harness/field"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 	"github.com/bpfreplay/bpfreplay/internal/emit"
@@ -368,7 +369,7 @@ func compareWords(t *testing.T, data []byte, before inKernel) {
 		own := capture(t, l)
 		l.close()
 		for _, d := range compare.States(own, module, from(engine), from(enginename.Replay)) {
-			if d.Field != "map .bss contents" { // the module's program writes there
+			if d.Field != field.Map(".bss", "contents") { // the module's program writes there
 				t.Errorf("%s: %s: %s, the module: %s\n%s", d.Field, engine, d.A, d.B, d.Detail)
 			}
 		}
