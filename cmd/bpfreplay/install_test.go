@@ -96,7 +96,7 @@ func TestInstall(t *testing.T) {
 
 const foreignMain = `package main
 
-//go:generate go tool bpfreplay gen --go --cc clang-19 --type event counter.bpf.c -- -I/usr/include/x86_64-linux-gnu
+//go:generate go tool bpfreplay gen --go --cc clang-19 --type event counter.bpf.c
 
 import "fmt"
 
