@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bpfreplay/bpfreplay/internal/core"
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
@@ -598,11 +599,11 @@ func access(g *generator, _ *env) (Block, bool) {
 		return Block{}, false
 	}
 	a := g.access()
-	if a.missing() && a.Kind != fieldExists && a.Kind != typeExists && a.Kind != enumExists && a.Kind != typeSize {
+	if a.missing() && a.Kind != core.FieldExists && a.Kind != core.TypeExists && a.Kind != core.EnumvalExists && a.Kind != core.TypeSize {
 		return Block{}, false // for guarded
 	}
 	in := mov(r8, 0)
-	if g.chance(35) && (a.Kind >= typeIDLocal) {
+	if g.chance(35) && (a.Kind >= core.TypeIDLocal) {
 		in = Insn{Op: opImm64, Dst: r8}
 	}
 	in.Core = &a
@@ -610,7 +611,7 @@ func access(g *generator, _ *env) (Block, bool) {
 }
 
 func (a *Access) String() string {
-	if a.Kind <= fieldRight || a.Kind >= enumExists {
+	if a.Kind <= core.FieldRshiftU64 || a.Kind >= core.EnumvalExists {
 		return fmt.Sprintf("CO-RE %s %s %s", accessNames[a.Kind], a.Type, a.Path)
 	}
 	return fmt.Sprintf("CO-RE %s %s", accessNames[a.Kind], a.Type)
@@ -621,7 +622,7 @@ func (g *generator) access() Access {
 	t := localTypes[a.Type]
 	switch {
 	case t.kind == "struct" && g.chance(65):
-		a.Kind = uint32(g.between(fieldOffset, fieldRight))
+		a.Kind = core.Kind(g.n(int(core.FieldRshiftU64) + 1))
 		m := g.n(len(t.members))
 		a.Path = fmt.Sprintf("0:%d", m)
 		if t.members[m].typ != charArray {
@@ -629,16 +630,16 @@ func (g *generator) access() Access {
 		}
 		// Of an element there is an offset, a size, and whether it exists; of what
 		// does not fit into a register, shifts make no sense.
-		if a.Kind <= fieldExists && g.chance(50) {
+		if a.Kind <= core.FieldExists && g.chance(50) {
 			a.Path += fmt.Sprintf(":%d", g.n(16))
-		} else if a.Kind >= fieldLeft {
-			a.Kind = fieldSize
+		} else if a.Kind >= core.FieldLshiftU64 {
+			a.Kind = core.FieldByteSize
 		}
 	case t.kind == "enum" && g.chance(75):
-		a.Kind = uint32(g.between(enumExists, enumValue))
+		a.Kind = pick(g, []core.Kind{core.EnumvalExists, core.EnumvalValue})
 		a.Path = fmt.Sprint(g.n(len(t.values)))
 	default:
-		a.Kind = uint32(g.between(typeIDLocal, typeSize))
+		a.Kind = pick(g, []core.Kind{core.TypeIDLocal, core.TypeIDTarget, core.TypeExists, core.TypeSize})
 	}
 	return a
 }
@@ -651,12 +652,12 @@ func guarded(g *generator, _ *env) (Block, bool) {
 	a := g.access()
 	exists := a
 	switch {
-	case a.Kind <= fieldRight:
-		exists.Kind = fieldExists
-	case a.Kind >= enumExists:
-		exists.Kind = enumExists
+	case a.Kind <= core.FieldRshiftU64:
+		exists.Kind = core.FieldExists
+	case a.Kind >= core.EnumvalExists:
+		exists.Kind = core.EnumvalExists
 	default:
-		exists.Kind = typeExists
+		exists.Kind = core.TypeExists
 	}
 	ask, use := mov(r1, 0), mov(r8, 0)
 	ask.Core, use.Core = &exists, &a
@@ -669,7 +670,7 @@ func walkTask(g *generator, e *env) (Block, bool) {
 		return Block{}, false
 	}
 	m := g.n(4)
-	a := &Access{Kind: fieldOffset, Type: "task_struct", Path: fmt.Sprintf("0:%d", m)}
+	a := &Access{Kind: core.FieldByteOffset, Type: "task_struct", Path: fmt.Sprintf("0:%d", m)}
 	member := localTypes[a.Type].members[m]
 	if g.chance(50) {
 		in := load(member.size, r8, r0, 0)

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/bpfreplay/bpfreplay/internal/btf"
+	"github.com/bpfreplay/bpfreplay/internal/core"
 	"github.com/bpfreplay/bpfreplay/internal/elffile"
 )
 
@@ -182,8 +183,8 @@ func encode(p *placed, imm int64) []byte {
 // access adds the record of a CO-RE access and returns what the instruction holds.
 func (w *writer) access(section string, at uint64, p *placed) int64 {
 	id := w.types.named(p.Core.Type)
-	w.ext.core.add(section, uint32(at), uint32(id), w.types.str(p.Core.Path), p.Core.Kind)
-	if p.Core.Kind == typeIDLocal || p.Core.Kind == typeIDTarget {
+	w.ext.core.add(section, uint32(at), uint32(id), w.types.str(p.Core.Path), uint32(p.Core.Kind))
+	if p.Core.Kind == core.TypeIDLocal || p.Core.Kind == core.TypeIDTarget {
 		return int64(id)
 	}
 	return p.Core.local()

@@ -1,6 +1,10 @@
 package random
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/bpfreplay/bpfreplay/internal/core"
+)
 
 const charArray = "char[16]"
 
@@ -95,22 +99,6 @@ var accessed = []string{
 	"bpf_map_type", "bpf_prog_type___mine", "bpf_func_id",
 }
 
-// Kinds of CO-RE accesses (enum bpf_core_relo_kind).
-const (
-	fieldOffset = iota
-	fieldSize
-	fieldExists
-	fieldSigned
-	fieldLeft
-	fieldRight
-	typeIDLocal
-	typeIDTarget
-	typeExists
-	typeSize
-	enumExists
-	enumValue
-)
-
 var accessNames = []string{
 	"field offset", "field size", "field exists", "field signed", "field lshift", "field rshift", "local type id",
 	"kernel type id", "type exists", "type size", "enum value exists", "enum value",
@@ -140,9 +128,9 @@ func (a *Access) missing() bool {
 	switch {
 	case t.missing:
 		return true
-	case a.Kind <= fieldRight:
+	case a.Kind <= core.FieldRshiftU64:
 		return t.members[m].missing
-	case a.Kind >= enumExists:
+	case a.Kind >= core.EnumvalExists:
 		return t.values[m].missing
 	}
 	return false
@@ -154,13 +142,13 @@ func (a *Access) local() int64 {
 	t := localTypes[a.Type]
 	i, elem := a.index()
 	switch a.Kind {
-	case typeExists, fieldExists, enumExists:
+	case core.TypeExists, core.FieldExists, core.EnumvalExists:
 		return 1
-	case typeSize:
+	case core.TypeSize:
 		return int64(t.size)
-	case enumValue:
+	case core.EnumvalValue:
 		return t.values[i].value
-	case typeIDLocal, typeIDTarget:
+	case core.TypeIDLocal, core.TypeIDTarget:
 		return 0
 	}
 	m := t.members[i]
@@ -179,16 +167,16 @@ func (a *Access) local() int64 {
 		width, bits = m.width, m.bits-at*8
 	}
 	switch a.Kind {
-	case fieldOffset:
+	case core.FieldByteOffset:
 		return int64(at)
-	case fieldSize:
+	case core.FieldByteSize:
 		return int64(size)
-	case fieldSigned:
+	case core.FieldSigned:
 		if isSigned {
 			return 1
 		}
 		return 0
-	case fieldLeft:
+	case core.FieldLshiftU64:
 		return int64(64 - (bits + width))
 	default:
 		return int64(64 - width)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/bpfreplay/bpfreplay/internal/core"
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
@@ -191,7 +192,7 @@ type Ref struct {
 
 // Access is a CO-RE access.
 type Access struct {
-	Kind uint32 // enum bpf_core_relo_kind
+	Kind core.Kind
 	Type string // in localTypes
 	Path string // "0:1"
 }
