@@ -53,10 +53,5 @@ func CaptureLinks(links []Handle, k *Kernel) ([]Link, error) {
 }
 
 func (s *State) FindLink(name string) *Link {
-	for i := range s.Links {
-		if s.Links[i].Name == name {
-			return &s.Links[i]
-		}
-	}
-	return nil
+	return find(s.Links, func(l *Link) bool { return l.Name == name })
 }

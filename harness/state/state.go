@@ -186,38 +186,28 @@ type BTF struct {
 	Names []string `json:"names,omitempty"`
 }
 
-func (s *State) FindMap(name string) *Map {
-	for i := range s.Maps {
-		if s.Maps[i].Name == name {
-			return &s.Maps[i]
+// find returns a pointer to the first element that matches, nil if none does.
+func find[T any](list []T, matches func(*T) bool) *T {
+	for i := range list {
+		if matches(&list[i]) {
+			return &list[i]
 		}
 	}
 	return nil
+}
+
+func (s *State) FindMap(name string) *Map {
+	return find(s.Maps, func(m *Map) bool { return m.Name == name })
 }
 
 func (s *State) FindProgram(name string) *Program {
-	for i := range s.Programs {
-		if s.Programs[i].Name == name {
-			return &s.Programs[i]
-		}
-	}
-	return nil
+	return find(s.Programs, func(p *Program) bool { return p.Name == name })
 }
 
 func (s *State) FindBTF(hash string) *BTF {
-	for i := range s.BTF {
-		if s.BTF[i].Hash == hash {
-			return &s.BTF[i]
-		}
-	}
-	return nil
+	return find(s.BTF, func(b *BTF) bool { return b.Hash == hash })
 }
 
 func (p *Program) FindFunction(name string) *Function {
-	for i := range p.Functions {
-		if p.Functions[i].Name == name {
-			return &p.Functions[i]
-		}
-	}
-	return nil
+	return find(p.Functions, func(f *Function) bool { return f.Name == name })
 }
