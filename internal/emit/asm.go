@@ -63,8 +63,9 @@ type label struct {
 
 func newLabel() *label { return &label{at: -1} }
 
-// asm collects instructions. Every field is range-checked: the first that
-// does not fit is kept as the error of the whole program.
+// asm collects instructions. Every field is range-checked, which cilium/ebpf's
+// assembler does not do: the first that does not fit is kept as the error of the
+// whole program.
 type asm struct {
 	code  insn.Insns
 	err   error
