@@ -56,6 +56,9 @@ type PairUse struct {
 	Apart int `json:"apart"`
 	// CannotTell are changes that pass: the field is not compared between these two.
 	CannotTell int `json:"cannot_tell"`
+	// First is the first change with which the run fails: between engines of ours one that is not
+	// caught, between strict ones one that cannot be told.
+	First string `json:"first,omitempty"`
 }
 
 // RuleUse is what a rule for explained differences explained, and what became
@@ -104,6 +107,11 @@ type Against struct {
 	strict bool
 }
 
+// fails reports whether a change passed between two engines that have to agree.
+func (p *PairUse) fails() bool {
+	return p.Strict && p.CannotTell > 0 || enginename.Ours(p.A) && enginename.Ours(p.B) && p.Apart > 0
+}
+
 // OK reports whether each mutation was caught, where the kernel can load its case.
 func (r *Report) OK() bool {
 	for _, m := range r.Mutations {
@@ -117,7 +125,7 @@ func (r *Report) OK() bool {
 		}
 	}
 	for _, p := range r.Pairs {
-		if p.Strict && p.CannotTell > 0 || enginename.Ours(p.A) && enginename.Ours(p.B) && p.Apart > 0 {
+		if p.fails() {
 			return false
 		}
 	}
@@ -557,6 +565,9 @@ func (m *mutator) change(c *suite.Case, j *judge.Judge, ref, load *wire.Load, ch
 		pair.Apart++
 	default:
 		pair.CannotTell++
+	}
+	if pair.First == "" && pair.fails() {
+		pair.First = fmt.Sprintf("%s, of %s", where, change.Want.Field)
 	}
 	switch {
 	case outcome == mutate.Caught && result.Text == "":

@@ -41,6 +41,9 @@ func (t *Text) MutationSummary(r *mutation.Report) {
 		strict := ""
 		if p.Strict {
 			strict = "  strict"
+			if p.First != "" {
+				strict += ": " + p.First
+			}
 		}
 		fmt.Fprintf(t.W, "  %-24s  %8d  %8d  %8d  %11d%s\n", p.A+"/"+p.B, p.Changes, p.Caught, p.Apart, p.CannotTell, strict)
 	}
