@@ -92,7 +92,7 @@ func (f Field) String() string {
 	case KindFunction:
 		words[0] = string(KindProgram)
 		if f.Function == Any && f.Attribute != "" {
-			f.Attribute = Any + f.Attribute
+			f.Attribute = Any + strings.TrimPrefix(f.Attribute, Any)
 		} else if f.Function != "" {
 			words = append(words, "function", f.Function)
 		}

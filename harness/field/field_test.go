@@ -36,6 +36,7 @@ func TestText(t *testing.T) {
 	ran.Function = "init"
 	assert.Equal(t, ran.String(), "map ops ran init")
 	assert.Equal(t, Function("run", Any, "insns").String(), "program run *insns")
+	assert.Equal(t, Function("run", Any, Any).String(), "program run *")
 	assert.Equal(t, Function(Any, Any, "").String(), "program * function *")
 }
 
