@@ -12,6 +12,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -293,10 +294,11 @@ func withParents(files []File) ([]File, error) {
 		if name == "" {
 			return nil, fmt.Errorf("%q: not the path of a file", f.Path)
 		}
-		if _, twice := byName[name]; twice {
-			return nil, fmt.Errorf("%s: there are two files of that name", f.Path)
-		}
 		f.Path = name
+		// Programs share libraries: the same file may be there for each.
+		if old, twice := byName[name]; twice && !reflect.DeepEqual(old, f) {
+			return nil, fmt.Errorf("/%s: there are two files of that name", name)
+		}
 		byName[name] = f
 	}
 	for _, f := range files {

@@ -84,13 +84,24 @@ func TestWriteCPIO(t *testing.T) {
 	assert.Check(t, bytes.Equal(first.Bytes(), second.Bytes()))
 }
 
+// Two programs may bring the same library.
+func TestWriteCPIOTwice(t *testing.T) {
+	library := File{Path: "/lib/ld.so", Mode: 0o755, Host: os.Args[0]}
+	var once, twice bytes.Buffer
+	assert.NilError(t, WriteCPIO(&once, []File{library}))
+	library.Path = "lib/ld.so"
+	assert.NilError(t, WriteCPIO(&twice, []File{library, {Path: "/lib/ld.so", Mode: 0o755, Host: os.Args[0]}}))
+	assert.Check(t, bytes.Equal(once.Bytes(), twice.Bytes()))
+}
+
 func TestWriteCPIOErrors(t *testing.T) {
 	for _, test := range []struct {
 		files []File
 		err   string
 	}{
 		{[]File{{Path: "/"}}, "not the path of a file"},
-		{[]File{{Path: "/a"}, {Path: "b/../a"}}, "two files of that name"},
+		{[]File{{Path: "/a"}, {Path: "b/../a", Mode: 0o755}}, "/a: there are two files of that name"},
+		{[]File{{Path: "/a", Data: []byte("1")}, {Path: "/a", Data: []byte("2")}}, "two files of that name"},
 		{[]File{{Path: "/a"}, {Path: "/a/b"}}, "/a/b: a is not a directory"},
 		{[]File{{Path: "/a", Mode: fs.ModeNamedPipe}}, "cannot be in an initramfs"},
 		{[]File{{Path: "/a", Mode: fs.ModeDir, Data: []byte("x")}}, "only files and links have contents"},

@@ -72,6 +72,7 @@ func TestInstall(t *testing.T) {
 	need.QEMU(t)
 	need.Kernel(t, "6.12")
 	need.Program(t, "cc")
+	need.Program(t, "bpftool") // linked dynamically, too
 	bin, elsewhere := t.TempDir(), t.TempDir()
 	install := exec.CommandContext(t.Context(), "go", "install", modulePath+"/cmd/bpfreplay@latest")
 	install.Dir = elsewhere
@@ -82,7 +83,7 @@ func TestInstall(t *testing.T) {
 	for _, args := range [][]string{
 		{"kernels", "list"},
 		{"exec", "--kernel", "6.12", "--accel", "tcg", "--cold", "--", "true"},
-		{"vmtest", "--kernel", "6.12", "--accel", "tcg", "--cold", "--case", "maps_hash", "--engines", "trace,replay"},
+		{"vmtest", "--kernel", "6.12", "--accel", "tcg", "--cold", "--case", "maps_hash", "--engines", "trace,replay,libbpf"},
 	} {
 		cmd := exec.CommandContext(t.Context(), self, args...)
 		cmd.Dir = elsewhere
