@@ -254,3 +254,22 @@ func TestCannotTell(t *testing.T) {
 		assert.Check(t, cannotTell(test.without, test.with, field.Map("a", "flags")) == test.want, name)
 	}
 }
+
+// A change that passes fails the run between engines that have to agree. Tags of libbpf's loader programs cannot be
+// told.
+func TestPairFails(t *testing.T) {
+	for _, test := range []struct {
+		pair PairUse
+		want bool
+	}{
+		{PairUse{A: enginename.Trace, B: enginename.Replay, Strict: true, Caught: 9}, false},
+		{PairUse{A: enginename.Trace, B: enginename.Replay, Strict: true, CannotTell: 1}, true},
+		{PairUse{A: enginename.Trace, B: enginename.Replay, Strict: true, Apart: 1}, true},
+		{PairUse{A: enginename.Trace, B: enginename.Libbpf, Strict: true, CannotTell: 1}, true},
+		{PairUse{A: enginename.Trace, B: enginename.Libbpf, Strict: true, Apart: 1}, false},
+		{PairUse{A: enginename.Trace, B: enginename.LibbpfLight, Strict: true, CannotTell: 1}, false},
+		{PairUse{A: enginename.Direct, B: enginename.Replay, CannotTell: 1}, false},
+	} {
+		assert.Equal(t, test.pair.fails(), test.want, "%+v", test.pair)
+	}
+}
