@@ -475,7 +475,7 @@ func TestStartFails(t *testing.T) {
 }
 
 func TestQEMUWithoutPanicDevice(t *testing.T) {
-	calls := filepath.Join(t.TempDir(), "calls")
+	calls, started := filepath.Join(t.TempDir(), "calls"), filepath.Join(t.TempDir(), "started")
 	qemu := filepath.Join(t.TempDir(), "qemu")
 	body := `#!/bin/sh
 echo "$*" >>` + calls + `
@@ -485,6 +485,7 @@ esac
 printf '{"QMP": {}}\n' >&3
 read -r line <&3
 printf '{"return": {}, "id": 1}\n' >&3
+until [ -e ` + started + ` ]; do sleep 0.01; done
 printf '{"event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-shutdown"}}\n' >&3
 `
 	assert.NilError(t, os.WriteFile(qemu, []byte(body), 0o755))
@@ -492,6 +493,7 @@ printf '{"event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-shutdown"
 	assert.NilError(t, os.WriteFile(file, []byte("x"), 0o644))
 
 	guest := boot(t, t.Context(), Config{QEMU: qemu, Kernel: file, Initrd: file, Accelerator: TCG})
+	assert.NilError(t, os.WriteFile(started, nil, 0o644)) // a guest that ends earlier has not started
 	assert.Equal(t, guest.Wait().Reason, PoweredOff)
 	data, err := os.ReadFile(calls)
 	assert.NilError(t, err)
