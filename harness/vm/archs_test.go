@@ -106,7 +106,7 @@ func testArch(t *testing.T, config Config) {
 		{command: "crash", reason: Panicked, cause: "Kernel panic - not syncing: sysrq triggered crash", console: "Call "},
 		{command: "exit", reason: Panicked, cause: "Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000300"},
 		{command: "reboot", reason: Rebooted, console: "reboot: Restarting system"},
-		{command: "sleep", silence: time.Second, reason: Silent, cause: "no sign of life for 1s; it was found at ", console: "sysrq: Show Regs"},
+		{command: "sleep", silence: time.Second, reason: Silent, cause: "no sign of life for 1s; it was found at ", console: "sysrq: Trigger a crash"},
 		{command: "spin", limit: time.Second, reason: Overdue, cause: "no answer by the deadline; it was found at ", console: "sysrq: Trigger a crash"},
 	} {
 		t.Run(test.command, func(t *testing.T) {
