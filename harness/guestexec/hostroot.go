@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bpfreplay/bpfreplay/harness/guest"
+	"github.com/bpfreplay/bpfreplay/harness/vm"
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 )
@@ -162,26 +163,19 @@ func serve(self, server, dir, writable string) (_ *fileServer, err error) {
 	}
 	fs.cmd.ExtraFiles = []*os.File{listening}
 	fs.cmd.Stdout, fs.cmd.Stderr = &fs.log, &fs.log
-	fs.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if uid := os.Geteuid(); uid != 0 {
 		// It may have mounts of its own as root of a user namespace, which a process with threads cannot make.
-		fs.cmd.SysProcAttr.Cloneflags = unix.CLONE_NEWUSER
-		fs.cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: uid, Size: 1}}
-		fs.cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
-	}
-	started := make(chan error)
-	go func() {
-		// It dies with the thread that started it: see package vm.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := fs.cmd.Start()
-		started <- err
-		if err == nil {
-			_ = fs.cmd.Wait()
-			close(fs.ended)
+		fs.cmd.SysProcAttr = &syscall.SysProcAttr{
+			Cloneflags:  unix.CLONE_NEWUSER,
+			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: uid, Size: 1}},
+			GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}},
 		}
-	}()
-	if err := <-started; err != nil {
+	}
+	err = vm.StartBound(fs.cmd, func() {
+		_ = fs.cmd.Wait()
+		close(fs.ended)
+	})
+	if err != nil {
 		connected.Close()
 		if os.Geteuid() != 0 {
 			return nil, fmt.Errorf("virtiofsd in a user namespace of its own: %w: run it as root, or name files by --with instead", err)

@@ -15,7 +15,8 @@ import (
 // maxStderr bounds what is kept of QEMU's standard error, in bytes.
 const maxStderr = 64 << 10
 
-// process is one child process that cannot outlive us.
+// StartBound starts a command that cannot outlive this process, in a process group of its own, so that a
+// Ctrl-C on the terminal is ours to handle. It calls wait, which waits for the command's end.
 //
 // The guarantee comes from PR_SET_PDEATHSIG: the host's kernel sends SIGKILL to the child once
 // the thread that forked it is gone. A Go program's threads come and go, so the thread must
@@ -23,6 +24,25 @@ const maxStderr = 64 << 10
 // the child's end. When our process dies, for whatever reason (SIGKILL included), its
 // threads die and the child with them. The alternatives are weaker: QEMU does not end when QMP or the
 // port are closed, and a watchdog process can be killed too.
+func StartBound(cmd *exec.Cmd, wait func()) error {
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = new(syscall.SysProcAttr)
+	}
+	cmd.SysProcAttr.Setpgid, cmd.SysProcAttr.Pdeathsig = true, syscall.SIGKILL
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			wait()
+		}
+	}()
+	return <-started
+}
+
+// process is one child process that cannot outlive us: see [StartBound].
 type process struct {
 	cmd    *exec.Cmd
 	output *os.File // standard output and error, in memory
@@ -32,8 +52,7 @@ type process struct {
 	reaped bool // the process id may belong to somebody else
 }
 
-// startProcess runs the program with the given files as descriptors 3 and up, in a process group of its own
-// so that a Ctrl-C on the terminal is ours to handle.
+// startProcess runs the program with the given files as descriptors 3 and up.
 func startProcess(path string, args []string, files []*os.File) (*process, error) {
 	fd, err := unix.MemfdCreate("output", unix.MFD_CLOEXEC)
 	if err != nil {
@@ -47,22 +66,7 @@ func startProcess(path string, args []string, files []*os.File) (*process, error
 	p.cmd.Stdout = p.output
 	p.cmd.Stderr = p.output
 	p.cmd.ExtraFiles = files
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{
-		Setpgid:   true,
-		Pdeathsig: syscall.SIGKILL,
-	}
-
-	started := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := p.cmd.Start()
-		started <- err
-		if err == nil {
-			p.reap()
-		}
-	}()
-	if err := <-started; err != nil {
+	if err := StartBound(p.cmd, p.reap); err != nil {
 		p.output.Close()
 		return nil, fmt.Errorf("start %s: %w", path, err)
 	}
