@@ -223,8 +223,8 @@ func (c *cache) explain(err error) error {
 	return fmt.Errorf("the disk with the cache %s is full; make room, run `bpfreplay kernels prune`, or set %s: %w", c.dir, CacheEnv, err)
 }
 
-// hashFile returns the SHA-256 of a file in hexadecimal.
-func hashFile(file string) (string, error) {
+// HashFile returns the SHA-256 of a file in hexadecimal.
+func HashFile(file string) (string, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return "", err
@@ -241,7 +241,7 @@ func hashFile(file string) (string, error) {
 // remembered: one that changes twice within a tick of the clock looks the same.
 const settled = 2 * time.Second
 
-// hashUnchanged is hashFile, which is remembered for as long as the file stays as it
+// hashUnchanged is HashFile, which is remembered for as long as the file stays as it
 // is. The program that runs in guests has ten megabytes, and every run wants its digest.
 func (c *cache) hashUnchanged(file string) (string, error) {
 	var st unix.Stat_t
@@ -255,7 +255,7 @@ func (c *cache) hashUnchanged(file string) (string, error) {
 		_ = os.Chtimes(memo, now, now)
 		return string(sum), nil
 	}
-	sum, err := hashFile(file)
+	sum, err := HashFile(file)
 	if err != nil || time.Since(time.Unix(st.Ctim.Unix())) < settled || time.Since(time.Unix(st.Mtim.Unix())) < settled {
 		return sum, err
 	}

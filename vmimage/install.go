@@ -304,7 +304,7 @@ func (s *Store) image(ctx context.Context, name, file string) (*Kernel, error) {
 		return nil, err
 	}
 	defer f.Close()
-	sum, err := hashFile(file)
+	sum, err := HashFile(file)
 	if err != nil {
 		return nil, err
 	}

@@ -125,7 +125,7 @@ func TestResolveOldLayout(t *testing.T) {
 	image, err := os.ReadFile(k.ImagePath)
 	assert.NilError(t, err)
 	assert.Check(t, bytes.Equal(image, bzImage(k.Release, "gz", true)))
-	sum, err := hashFile(k.ImagePath)
+	sum, err := HashFile(k.ImagePath)
 	assert.NilError(t, err)
 	assert.Equal(t, k.SHA256, sum)
 	boot, err := os.ReadFile(k.BootPath)

@@ -3,10 +3,8 @@ package run
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,6 +24,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/failures"
 	"github.com/bpfreplay/bpfreplay/internal/object"
 	"github.com/bpfreplay/bpfreplay/internal/trace"
+	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
 // KeepAll as [Options.Keep] keeps evidence of every verdict that is not equal.
@@ -278,7 +277,7 @@ func (r *runner) findTools() (*tools, error) {
 	}
 	r.mu.Unlock()
 	var err error
-	if t.Bpfreplay, err = fileSum(r.Agent); err != nil {
+	if t.Bpfreplay, err = vmimage.HashFile(r.Agent); err != nil {
 		return nil, err
 	}
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -288,7 +287,7 @@ func (r *runner) findTools() (*tools, error) {
 	if t.QEMUPath, err = r.Emulator(); err != nil {
 		return nil, err
 	}
-	if t.QEMUSum, err = fileSum(t.QEMUPath); err != nil {
+	if t.QEMUSum, err = vmimage.HashFile(t.QEMUPath); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -308,19 +307,6 @@ func (r *runner) findTools() (*tools, error) {
 		}
 	}
 	path, _, _ := strings.Cut(t.Bpftool, ",")
-	t.ToolSum, err = fileSum(path)
+	t.ToolSum, err = vmimage.HashFile(path)
 	return t, err
-}
-
-func fileSum(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("%x", h.Sum(nil)), nil
 }
