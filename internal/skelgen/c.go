@@ -193,8 +193,8 @@ func (h *header) main() {
 		h.p("\tchar more_ctx[%d]; /* results, logs, settings */", n)
 	}
 	var links []string
-	for _, name := range h.links() {
-		links = append(links, name+"_fd")
+	for _, l := range h.links() {
+		links = append(links, l.name+"_fd")
 	}
 	list("links", "int", links)
 	if h.a.Signed != nil {
@@ -220,17 +220,24 @@ func (h *header) main() {
 	h.p("")
 }
 
-// links names what has a link: programs, then struct_ops maps.
-func (h *header) links() []string {
+// links returns what programs are attached by, then struct_ops maps.
+func (h *header) links() []cLink {
 	names := make(scope)
-	var out []string
+	var out []cLink
 	for _, p := range h.programs {
-		out = append(out, names.unique(p))
+		out = append(out, cLink{name: names.unique(p)})
 	}
 	for _, o := range h.ops {
-		out = append(out, names.unique(h.maps[o.index]))
+		out = append(out, cLink{names.unique(h.maps[o.index]), !o.link})
 	}
 	return out
+}
+
+// cLink is what a program, or a struct_ops map, is attached by.
+type cLink struct {
+	name string
+	// registered: the file descriptor is that of the map, which is registered without a link.
+	registered bool
 }
 
 // cString is a literal of C, split into lines.
@@ -387,7 +394,7 @@ func (h *header) functions() {
 	}
 	links := h.links()
 	for i, o := range h.ops {
-		h.register(o, links[len(h.programs)+i])
+		h.register(o, links[len(h.programs)+i].name)
 	}
 	h.p("/* Attaches all programs whose sections say where, and all struct_ops maps.")
 	if leaves := h.leaves(); len(leaves) > 0 {
@@ -398,15 +405,15 @@ func (h *header) functions() {
 	}
 	h.p(" */\nBPFREPLAY_UNUSED static inline int %s__attach(struct %s *skel)\n{\n\tint ret = 0;\n\n\t(void)skel;", n, n)
 	for _, l := range links {
-		h.p("\tret = ret < 0 ? ret : %s__%s__attach(skel);", n, l)
+		h.p("\tret = ret < 0 ? ret : %s__%s__attach(skel);", n, l.name)
 	}
 	h.p("\treturn ret < 0 ? ret : 0;\n}\n")
 	h.p("BPFREPLAY_UNUSED static inline void %s__detach(struct %s *skel)\n{\n\t(void)skel;", n, n)
-	for i, l := range links {
-		if i >= len(h.programs) && !h.ops[i-len(h.programs)].link {
-			h.p("\tbpfreplay_unregister(&skel->links.%s_fd);", l)
+	for _, l := range links {
+		if l.registered {
+			h.p("\tbpfreplay_unregister(&skel->links.%s_fd);", l.name)
 		} else {
-			h.p("\tbpfreplay_close(&skel->links.%s_fd);", l)
+			h.p("\tbpfreplay_close(&skel->links.%s_fd);", l.name)
 		}
 	}
 	h.p("}\n\nBPFREPLAY_UNUSED static inline void %s__destroy(struct %s *skel)\n{\n\tif (!skel)\n\t\treturn;\n\t%s__detach(skel);", n, n, n)
@@ -446,11 +453,11 @@ func (h *header) functions() {
 	h.p("#ifdef __KERNEL__\n/* Closes all file descriptors, which are those of the process that loads the module. What they stand for lives")
 	h.p(" * as long as the caller has references, such as to links. After this, __destroy frees memory only. */")
 	h.p("BPFREPLAY_UNUSED static inline void %s__close_fds(struct %s *skel)\n{", n, n)
-	for i, l := range links {
-		if i >= len(h.programs) && !h.ops[i-len(h.programs)].link {
-			h.p("\tskel->links.%s_fd = 0; /* it stays registered */", l)
+	for _, l := range links {
+		if l.registered {
+			h.p("\tskel->links.%s_fd = 0; /* it stays registered */", l.name)
 		} else {
-			h.p("\tbpfreplay_close(&skel->links.%s_fd);", l)
+			h.p("\tbpfreplay_close(&skel->links.%s_fd);", l.name)
 		}
 	}
 	for _, p := range h.programs {
