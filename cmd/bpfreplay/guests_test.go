@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"testing"
 
+	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"gotest.tools/v3/assert"
 )
 
@@ -21,7 +22,7 @@ func TestGuestsOfOneKernel(t *testing.T) {
 	}{
 		{vmtestFlags{}, 1, 1},
 		{vmtestFlags{}, casesPerGuest, 1},
-		{vmtestFlags{}, many, max(1, min(runtime.NumCPU(), free/memoryPerGuest))},
+		{vmtestFlags{}, many, max(1, min(runtime.NumCPU(), free/guest.GuestMemoryMiB))},
 		{vmtestFlags{jobs: 3}, 1, 3},
 		{vmtestFlags{repeat: 5}, many, 1},
 		{debugged, many, 1},

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bpfreplay/bpfreplay/harness/enginename"
+	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/harness/mutate"
 	"github.com/bpfreplay/bpfreplay/harness/report"
 	"github.com/bpfreplay/bpfreplay/harness/result"
@@ -161,7 +162,7 @@ const expectAgreement = "agreement"
 // set sets what has flags of vmtest.
 func (f *vmtestFlags) set(o *run.Options, suite *suite.Suite) {
 	o.Mutate, o.Repeat, o.Fresh, o.Still = f.mutate, f.repeat, f.fresh, f.still
-	o.Jobs, o.Isolate, o.NoRetry = f.jobs, f.isolate, f.noRetry || f.gdb
+	o.Isolate, o.NoRetry = f.isolate, f.noRetry || f.gdb
 	o.Faults, o.Keep, o.Again = f.faults, f.keep, f.again
 	o.Baselines = f.baselines
 	o.Command = commandLine()
@@ -175,8 +176,8 @@ func commandLine() string {
 	return shellword.Join(append([]string{filepath.Base(os.Args[0])}, os.Args[1:]...)...)
 }
 
-// A second guest is there in 0.1 s, and worth it for this many cases. It gets this much memory, MiB, or less.
-const casesPerGuest, memoryPerGuest = 16, 1024
+// A second guest is there in 0.1 s, and worth it for this many cases.
+const casesPerGuest = 16
 
 // guests returns how many guests share the cases on one kernel. Loads that are timed again and again have
 // the machine to themselves.
@@ -188,7 +189,7 @@ func (f *vmtestFlags) guests(cases int) int {
 	if err != nil || f.gdb || f.repeat > 1 {
 		return 1
 	}
-	return max(1, min(runtime.NumCPU(), cases/casesPerGuest, free/memoryPerGuest))
+	return max(1, min(cases/casesPerGuest, guest.NewBudget(runtime.NumCPU(), free).Guests()))
 }
 
 // runKernel runs the suite on one kernel.
