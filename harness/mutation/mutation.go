@@ -549,15 +549,15 @@ func (m *mutator) changes(c *suite.Case, plain []wire.Load) error {
 // change judges one change of what one engine left, compared with what another
 // did.
 func (m *mutator) change(c *suite.Case, j *judge.Judge, ref, load *wire.Load, change mutate.Change, changed *state.State, without []compare.Difference) {
-	hidden, hiddenToo := unseen(ref, change.Want.Field), unseen(load, change.Want.Field)
-	if hidden && hiddenToo {
+	unseenInRef, unseenInLoad := unseen(ref, change.Want.Field), unseen(load, change.Want.Field)
+	if unseenInRef && unseenInLoad {
 		return // nothing was changed that a load shows
 	}
 	result := m.result(change.Name, change.Pattern().String())
 	found := mutate.Found{Differences: compare.States(ref.State, changed, j.Context(ref), j.Context(load))}
 	outcome, text := change.Want.Judge(&found)
 	where := fmt.Sprintf("%s: %s, %s", strings.TrimSpace(c.Name+" "+change.At.String()), load.Engine, text)
-	untold := outcome != mutate.Caught && (hidden || hiddenToo || cannotTell(without, found.Differences, change.Want.Field))
+	untold := outcome != mutate.Caught && (unseenInRef || unseenInLoad || cannotTell(without, found.Differences, change.Want.Field))
 	if !untold {
 		m.aim(c, change.Want.Field.Aspect, without, found.Differences, outcome == mutate.Caught)
 	}

@@ -177,8 +177,8 @@ func (o *opener) resolve(fn, at int, sym *symbol) (Relocation, error) {
 	return r, o.resolveData(fn, &r, p.Imm(at), sym)
 }
 
-// home is the section that a symbol is in, nil for none. The error says whether not all
-// of the symbol is inside.
+// home returns the section that a symbol is in. It fails with the section for a symbol that is
+// not all inside of it, and with nil for one that is in none.
 func (o *opener) home(sym *symbol) (*section, error) {
 	if sym.section <= shnUndef || sym.section >= len(o.elf.sections) {
 		return nil, malformed("symbol is not in any section; does a global variable lack an initialiser?")

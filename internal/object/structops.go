@@ -196,3 +196,8 @@ func (o *opener) adjustAutoload() {
 		o.obj.Functions[fn].Autoload = autoload
 	}
 }
+
+// IsStructOps reports whether the programs of a section belong to struct_ops maps.
+func IsStructOps(section string) bool {
+	return strings.HasPrefix(strings.TrimPrefix(section, "?"), "struct_ops")
+}
