@@ -37,7 +37,7 @@ func TestCommandLine(t *testing.T) {
 		"-chardev socket,id=qmp,fd=3",
 		"-device virtio-serial-pci,max_ports=2",
 		"-device virtserialport,chardev=port,name=ctl",
-		"-cpu qemu64,+rdrand,-cx16",
+		"-cpu qemu64,+rdrand",
 		"-display none",
 		"-initrd /i",
 		"-kernel /k",
@@ -81,7 +81,7 @@ func TestCommandLine(t *testing.T) {
 		},
 		"KVM": {
 			accel:   KVM,
-			without: []string{"-accel tcg", "-cpu qemu64,+rdrand,-cx16"},
+			without: []string{"-accel tcg", "-cpu qemu64,+rdrand"},
 			with:    []string{"-accel kvm", "-cpu host"},
 		},
 		"bigger": {

@@ -52,9 +52,7 @@ var platforms = map[string]*platform{
 	// other things to do it counts too few, and panics ("IO-APIC + timer doesn't work"). Patching the kernel
 	// for a single processor takes 0.15 s.
 	"amd64": {
-		// Without cmpxchg16b: after one that an interrupt meets, QEMU 7.2 has the compared value where the flags
-		// belong, and the kernel's allocator panics in one of some hundred busy guests.
-		machine: "q35", cpu: "qemu64,+rdrand,-cx16",
+		machine: "q35", cpu: "qemu64,+rdrand",
 		params:  []string{"random.trust_cpu=on", "no_timer_check", "noreplace-smp"},
 		console: []string{"earlyprintk=ttyS0,115200", "console=ttyS0"},
 		maxLine: 2048 - 1, panicDevice: true, how: nmi{}, programCounter: "RIP",
