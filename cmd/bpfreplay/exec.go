@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -115,8 +116,13 @@ both out); for others use --with.`,
 	return cmd
 }
 
+// asksForNone reports whether a flag asks for none of what a guest needs some of. Left out, it is 0.
+func asksForNone[T int | time.Duration](cmd *cobra.Command, flag string, value T) bool {
+	return value < 0 || value == 0 && cmd.Flags().Changed(flag)
+}
+
 func (f *execFlags) run(cmd *cobra.Command, args []string) error {
-	if f.MemoryMiB < 0 || f.CPUs < 0 || cmd.Flags().Changed("cpus") && f.CPUs == 0 || f.Timeout < 0 || cmd.Flags().Changed("timeout") && f.Timeout == 0 {
+	if f.MemoryMiB < 0 || asksForNone(cmd, "cpus", f.CPUs) || asksForNone(cmd, "timeout", f.Timeout) {
 		return errors.New("--memory, --cpus and --timeout: a guest needs some of each")
 	}
 	c := f.Command

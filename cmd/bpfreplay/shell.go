@@ -66,7 +66,7 @@ of the last one.`,
 }
 
 func (f *shellFlags) run(cmd *cobra.Command, args []string) error {
-	if f.memory < 0 || f.cpus < 0 || cmd.Flags().Changed("cpus") && f.cpus == 0 {
+	if f.memory < 0 || asksForNone(cmd, "cpus", f.cpus) {
 		return errors.New("--memory and --cpus: a guest needs some of each")
 	}
 	suite, err := f.readSuite(cmd, args)

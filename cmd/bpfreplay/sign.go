@@ -143,7 +143,7 @@ func (f *signFlags) readKey(w io.Writer) (crypto.Signer, error) {
 	return key, err
 }
 
-// readCertificate reads a certificate, and reports whether it is not valid now: kernels do not look.
+// readCertificate reads a certificate, and prints a note if it is not valid now: kernels do not look.
 func readCertificate(w io.Writer, path string) (*x509.Certificate, error) {
 	cert, err := sign.ReadCertificate(path)
 	if err != nil {
