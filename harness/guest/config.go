@@ -68,7 +68,7 @@ func (c *Config) VM(memoryMiB, cpus int) vm.Config {
 		boot = vm.Endless
 	}
 	return vm.Config{
-		Arch: c.Kernel.Arch, QEMU: c.QEMU, Kernel: c.Kernel.BootPath,
+		Arch: c.Kernel.Arch, QEMU: c.QEMU, Kernel: c.Kernel.BootPath, Version: c.Kernel.Release,
 		Params:    slices.Concat(params, c.Params),
 		Args:      c.QEMUArgs,
 		MemoryMiB: memoryMiB, CPUs: cpus,

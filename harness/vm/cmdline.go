@@ -2,6 +2,7 @@ package vm
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -26,7 +27,7 @@ type option interface {
 // options lists the whole machine. The order has no meaning.
 func (c Config) options(accel Accelerator, wires wiring, panicDevice bool) []option {
 	all := []option{
-		machine{platform: c.platform(), accel: accel, cpus: c.CPUs, memoryMiB: c.MemoryMiB, memory: wires.memory},
+		machine{platform: c.platform(), flaw: c.flaw(accel), accel: accel, cpus: c.CPUs, memoryMiB: c.MemoryMiB, memory: wires.memory},
 		nothingElse{},
 		endOnPanic{},
 		backtrace{c.platform().how},
@@ -120,13 +121,14 @@ func inherited(qmp, port, console int) wiring {
 // machine is the computer as such.
 type machine struct {
 	*platform
+	flaw            flaw
 	accel           Accelerator
 	cpus, memoryMiB int
 	memory          string
 }
 
 func (m machine) args() []string {
-	model, cpu := m.machine, m.cpu
+	model, cpu := m.machine, m.cpu+m.flaw.features
 	if m.accel == KVM {
 		model, cpu = model+m.machineKVM, "host"
 	}
@@ -144,7 +146,7 @@ func (m machine) args() []string {
 	return args
 }
 
-func (m machine) params() []string { return m.platform.params }
+func (m machine) params() []string { return slices.Concat(m.platform.params, m.flaw.params) }
 
 // nothingElse leaves out the default devices (among them the network card), the user's
 // QEMU configuration and the screen: less to probe at boot, and the same guest everywhere.

@@ -84,6 +84,26 @@ func TestCommandLine(t *testing.T) {
 			without: []string{"-accel tcg", "-cpu qemu64,+rdrand"},
 			with:    []string{"-accel kvm", "-cpu host"},
 		},
+		"KVM does not emulate": {
+			change:  func(c *Config) { c.Version = "6.18" },
+			accel:   KVM,
+			without: []string{"-accel tcg", "-cpu qemu64,+rdrand"},
+			with:    []string{"-accel kvm", "-cpu host"},
+		},
+		"allocates with cmpxchg16b": {
+			change:  func(c *Config) { c.Version = "6.12.107+deb13-amd64" },
+			without: []string{"-cpu qemu64,+rdrand"},
+			with:    []string{"-cpu qemu64,+rdrand,-cx16"},
+		},
+		"has kmalloc_nolock": {
+			change:  func(c *Config) { c.Version = "6.18.9" },
+			without: []string{"-cpu qemu64,+rdrand"},
+			with:    []string{"-cpu qemu64,+rdrand,-cx16"},
+			params:  []string{"slab_debug=F,kmalloc-*"},
+		},
+		"allocates without": {
+			change: func(c *Config) { c.Version = "7.0" },
+		},
 		"bigger": {
 			change:  func(c *Config) { c.MemoryMiB, c.CPUs = 1024, 2 },
 			without: []string{"-m 256", "-smp 1"},

@@ -29,6 +29,8 @@ type Config struct {
 	// Kernel is the file to boot: of x86 an ELF vmlinux with a PVH entry point (CONFIG_PVH,
 	// Linux 5.0), or a bzImage; of others an Image.
 	Kernel string
+	// Version is the kernel's, such as "6.12.107", if it is known: what QEMU gets wrong matters to some versions only.
+	Version string
 	// Initrd is the cpio archive whose /init becomes PID 1. An uncompressed one boots fastest.
 	Initrd string
 	// InitrdFile, if not nil, is the open archive to use instead of Initrd. It belongs to the caller.
@@ -111,6 +113,14 @@ func (c Config) withDefaults() (Config, error) {
 
 // platform is the guest's machine, of a configuration with defaults.
 func (c *Config) platform() *platform { return platforms[c.Arch] }
+
+// flaw is what QEMU gets wrong with this configuration.
+func (c *Config) flaw(accel Accelerator) flaw {
+	if of := c.platform().flaw; of != nil && accel == TCG {
+		return of(c.Version)
+	}
+	return flaw{}
+}
 
 // quoted is a part of a kernel's command line in which spaces mean nothing.
 var quoted = regexp.MustCompile(`"[^"]*"`)

@@ -16,6 +16,8 @@ type platform struct {
 	machine, machineKVM, cpu string
 	// params are kernel parameters that this machine needs.
 	params []string
+	// flaw is what QEMU gets wrong for a version of the kernel; nil for nothing.
+	flaw func(kernel string) flaw
 	// console are the parameters that begin the console with the kernel's first line.
 	console []string
 	// maxLine is the longest command line that a kernel takes, in bytes (COMMAND_LINE_SIZE with the zero at its
@@ -54,6 +56,7 @@ var platforms = map[string]*platform{
 	"amd64": {
 		machine: "q35", cpu: "qemu64,+rdrand",
 		params:  []string{"random.trust_cpu=on", "no_timer_check", "noreplace-smp"},
+		flaw:    cmpxchg16b,
 		console: []string{"earlyprintk=ttyS0,115200", "console=ttyS0"},
 		maxLine: 2048 - 1, panicDevice: true, how: nmi{}, programCounter: "RIP",
 	},
