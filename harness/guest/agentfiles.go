@@ -9,12 +9,13 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// libraryDirs are where dynamic linkers look for libraries without being told to: Debian's in the first, those of
-// most others in the second.
+// libraryDirs are directories that dynamic linkers search by default: /lib on Debian, /lib64 on
+// most other distributions.
 var libraryDirs = []string{"/lib", "/lib64"}
 
-// agentFiles are the program that is the guest's init and, if it is linked dynamically, its libraries. That is so if
-// it was built with cgo, as `go install` does where there is a C compiler, for this machine's processor.
+// agentFiles returns the agent as /init and, if it is linked dynamically, its shared libraries and
+// dynamic linker. Only a build for this machine's architecture can be dynamic: `go install` uses
+// cgo if it finds a C compiler.
 func agentFiles(agent string) ([]vmimage.File, error) {
 	init := vmimage.File{Path: "/init", Mode: 0o755, Host: agent}
 	f, err := elf.Open(agent)

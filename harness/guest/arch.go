@@ -8,8 +8,9 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 )
 
-// agentFor is the program that becomes PID 1 of guests of an architecture: this one, or what lies beside it with the
-// architecture behind its name.
+// agentFor returns the program that becomes PID 1 of guests of the architecture `of`: agent itself,
+// or for another architecture the file beside it that has the architecture as a suffix
+// (bpfreplay.arm64).
 func agentFor(agent, of string) (string, error) {
 	if of == "" || of == arch.Native {
 		return agent, nil
@@ -26,7 +27,7 @@ func agentFor(agent, of string) (string, error) {
 	return file, nil
 }
 
-// Emulator is the path of the QEMU that runs the guests.
+// Emulator returns the path of the QEMU that runs the guests.
 func (c *Config) Emulator() (string, error) {
 	name := c.QEMU
 	if a, ok := arch.Find(c.Kernel.Arch); ok && name == "" {
@@ -35,7 +36,8 @@ func (c *Config) Emulator() (string, error) {
 	return exec.LookPath(name)
 }
 
-// SetAgent makes Agent the program for the kernel's architecture.
+// SetAgent sets Agent to the build of the agent for the kernel's architecture. It notes a build
+// that is older than the agent of this machine.
 func (c *Config) SetAgent() error {
 	file, err := agentFor(c.Agent, c.Kernel.Arch)
 	if err != nil {

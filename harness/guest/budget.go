@@ -8,15 +8,14 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// Budget bounds what the guests of one process take of this machine together,
-// whichever runs they belong to. A nil Budget bounds nothing.
+// Budget limits the virtual processors and the memory that all guests of one process use together,
+// across runs. A nil Budget sets no limit.
 type Budget struct {
 	cpus, memory          *semaphore.Weighted
 	maxCPUs, maxMemoryMiB int64
 }
 
-// NewBudget allows guests that have this many virtual processors, and MiB of
-// memory, between them.
+// NewBudget returns a Budget of this many virtual processors and this many MiB of memory.
 func NewBudget(cpus, memoryMiB int) *Budget {
 	return &Budget{
 		cpus: semaphore.NewWeighted(int64(cpus)), maxCPUs: int64(cpus),
@@ -24,9 +23,9 @@ func NewBudget(cpus, memoryMiB int) *Budget {
 	}
 }
 
-// Take waits until there is room for a guest. The caller calls release when the
-// guest is gone. A guest that is larger than the whole budget is an error, for it
-// would wait for ever.
+// Take waits until there is room for a guest with these processors and this memory. The caller
+// calls release when the guest has ended. A guest that is larger than the whole budget is an error:
+// it would wait for ever.
 func (b *Budget) Take(ctx context.Context, cpus, memoryMiB int) (release func(), err error) {
 	if b == nil {
 		return func() {}, nil
@@ -48,8 +47,8 @@ func (b *Budget) Take(ctx context.Context, cpus, memoryMiB int) (release func(),
 	}, nil
 }
 
-// Guests is how many guests there is room for at the same time, at least one:
-// that one then says why it does not fit.
+// Guests returns how many guests of the default size fit at the same time. It is at least 1, so
+// that [Budget.Take] gets to report why a guest does not fit.
 func (b *Budget) Guests() int {
 	if b == nil {
 		return math.MaxInt

@@ -23,7 +23,7 @@ func TestBudget(t *testing.T) {
 	_, err = b.Take(full, 1, 1)
 	assert.Assert(t, errors.Is(err, context.Canceled))
 	one()
-	// What the refused one had taken is free again.
+	// The Take that failed holds nothing.
 	all, err := b.Take(t.Context(), 2, 1024)
 	assert.NilError(t, err)
 	all()

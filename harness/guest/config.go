@@ -11,57 +11,59 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// Config is the kernel that guests run, and their machine.
+// Config describes the kernel that guests run, and the virtual machine around it.
 type Config struct {
 	Store  *vmimage.Store
 	Kernel *vmimage.Kernel
-	// Agent is the program that becomes PID 1 of the guest: this one, static.
+	// Agent is the program that becomes PID 1 of the guest, usually this very program: see
+	// SetAgent.
 	Agent string
 
 	QEMU        string // "" for the one in PATH
 	Accelerator vm.Accelerator
-	StateDir    string        // where what is known of this host is remembered
-	Params      []string      // more kernel parameters
-	QEMUArgs    []string      // more arguments of QEMU, with which guests are always booted
+	StateDir    string        // remembers facts about this host, such as whether KVM works
+	Params      []string      // kernel parameters in addition to the usual ones
+	QEMUArgs    []string      // additional arguments of QEMU; with them, guests always boot
 	BootTimeout time.Duration // 0 for DefaultBootTimeout
-	// Cold: guests are booted. Without it they are copies of one that was booted
-	// once and saved.
+	// Cold makes every guest boot. Otherwise guests are restored copies of one guest that was
+	// booted once and saved.
 	Cold bool
-	// Debugger is a listening socket on which the guest waits for gdb, or nil. With it guests
-	// are booted, and no clock runs: a person may think for long.
+	// Debugger is a listening socket on which QEMU waits for gdb, or nil. If it is set, guests boot
+	// and have no timeouts, because a person may think for long.
 	Debugger *os.File
 
-	// Note receives lines about progress. It is never called by two goroutines at a time.
+	// Note receives lines about progress. It is never called concurrently.
 	Note func(line string)
 }
 
-// DefaultBootTimeout is for a boot, which takes 2 to 6 s under TCG on a busy machine.
+// DefaultBootTimeout is the time limit of a boot. A boot takes 2 to 6 s under TCG on a busy
+// machine.
 const DefaultBootTimeout = 90 * time.Second
 
-// params are kernel parameters for every guest. LSM programs attach only if the
-// LSM "bpf" is on. The rest is about how soon the kernel frees what loads made, for
-// which each case waits: since 6.7 the freeing of sleepable programs, and so of loader
-// programs, is put off to do more at once, by a quarter of a second. A kernel that does not know
-// a parameter ignores it.
+// params are kernel parameters of every guest. LSM programs attach only if the LSM "bpf" is
+// enabled. The other parameters make the kernel free maps and programs sooner, because each case
+// waits until its objects are gone: since 6.7 the kernel batches the RCU callbacks that free
+// sleepable programs, and so loader programs, for a quarter of a second. Kernels ignore parameters
+// that they do not know.
 var params = []string{
 	"lsm=bpf", "rcupdate.rcu_expedited=1", "rcupdate.rcu_tasks_trace_lazy_ms=0", "rcupdate.rcu_tasks_lazy_ms=0",
 }
 
-// Memory and processors of a guest that runs cases. The largest objects of the Linux selftests need more
-// memory than the default of package vm.
+// Memory and processors of a guest that runs cases. The largest objects of the Linux selftests need
+// more memory than the default of package vm.
 const (
 	GuestMemoryMiB = 512
 	GuestCPUs      = 1
 )
 
-// Defaults fills in what was left out.
+// Defaults fills in fields that are not set. Call it before a [Source] uses the Config.
 func (c *Config) Defaults() {
 	if c.Note == nil {
 		c.Note = func(string) {}
 	}
 }
 
-// VM is the machine of a guest with so much memory and so many processors.
+// VM returns the configuration of a virtual machine with this much memory and this many processors.
 func (c *Config) VM(memoryMiB, cpus int) vm.Config {
 	boot := cmp.Or(c.BootTimeout, DefaultBootTimeout)
 	if c.Debugger != nil {
@@ -77,8 +79,8 @@ func (c *Config) VM(memoryMiB, cpus int) vm.Config {
 	}
 }
 
-// Initramfs is what guests boot from: the agent with its libraries, these files, the modules
-// that the agent loads first, and others by name.
+// Initramfs returns the contents of the initramfs: the agent with its libraries, the given files,
+// the preloaded modules, and the modules named, which the agent can load later.
 func (c *Config) Initramfs(first Preloaded, modules []string, files []vmimage.File) (vmimage.Initramfs, error) {
 	names, base, err := first.files(c.Kernel)
 	if err != nil {

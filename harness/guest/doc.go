@@ -1,11 +1,11 @@
-// Package guest starts guests whose agent answers: machines of package vm with a kernel,
-// an initramfs and the agent in it.
+// Package guest starts guests: virtual machines of package vm that run a kernel, an initramfs and
+// the agent, and whose agent answers.
 //
-// Guests are copies of one that was booted, made ready and saved, by this process or by one
-// before it, in the cache of package vmimage: see [Source]. What a saved guest depends on is
-// in its name: QEMU, the machine, the kernel, the initramfs, this boot of the host. What all
-// guests of a process take of the host together is bounded by a [Budget].
+// Begin with [Source]. It boots one guest, waits until the agent is ready, saves the guest in the
+// cache of package vmimage, and from then on restores copies of it. The key of a saved guest covers
+// everything that it depends on: QEMU, the machine, the kernel, the initramfs, and this boot of the
+// host. [Machine.Ask] sends a request to the agent and collects what the kernel prints meanwhile.
+// [Budget] limits what all guests of a process use of the host.
 //
-// Nothing that comes from a guest is trusted: messages and the console are bounded, answers
-// checked.
+// Guests are not trusted: messages and the console have bounded lengths, and answers are checked.
 package guest

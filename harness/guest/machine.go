@@ -12,24 +12,27 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
-// Reply is what came of a request.
+// Reply is the outcome of one request.
 type Reply struct {
-	Answer *wire.Answer
-	// Console is what the guest printed meanwhile, splats are complaints of its
-	// kernel in it, and late those since the reply before.
+	Answer *wire.Answer // nil if the request failed
+	// Console is what the guest printed while it handled the request. Splats are the complaints of
+	// its kernel in Console; Late are those between the previous reply and this request.
 	Console      []byte
 	Splats, Late []vm.Splat
 }
 
-// Machine is a guest on a virtual machine.
+// Machine is a running guest and the connection to its agent. The caller ends it with End, or with
+// VM.Close.
 type Machine struct {
 	VM       *vm.VM
 	Conn     *wire.Conn
-	seen     int64 // offset on the console behind the last reply
-	Restored bool  // and not booted
+	seen     int64 // console offset after the last reply
+	Restored bool  // from a saved guest, not booted
 }
 
-// Ask has the agent run a request; see [vm.Ending] for what may become of the guest.
+// Ask has the agent run a request. The reply is never nil: it has the console even if err is not
+// nil. If the guest did not survive the request, or sent nonsense and was ended for it, the error
+// is a [*vm.Ending].
 func (m *Machine) Ask(ctx context.Context, req *wire.Request) (*Reply, error) {
 	var answer wire.Answer
 	err := m.VM.Do(ctx, func(*vm.Port) error {
@@ -61,11 +64,12 @@ func (m *Machine) Ask(ctx context.Context, req *wire.Request) (*Reply, error) {
 	return rep, err
 }
 
-// markWait is how long the mark at the end of a case may be under way to the
-// console. It is there before the answer is, unless the kernel holds it back.
+// markWait is how long Listen waits for the mark that the agent prints at the end of a case. The
+// mark normally arrives before the answer, but the kernel may delay it.
 const markWait = 500 * time.Millisecond
 
-// Listen is a reply with what the guest has printed since the last one.
+// Listen returns a reply with what the guest has printed since the previous reply, and no answer.
+// If marked is true, it waits up to markWait for the end mark of the case.
 func (m *Machine) Listen(name string, marked bool) *Reply {
 	var text []byte
 	var next int64
@@ -87,14 +91,14 @@ func (m *Machine) Listen(name string, marked bool) *Reply {
 // Copied reports whether the guest was restored from a saved one.
 func (m *Machine) Copied() bool { return m.Restored }
 
-// End ends the guest and returns what its kernel complained of since the last reply.
+// End ends the guest and returns the complaints of its kernel since the last reply.
 func (m *Machine) End() []vm.Splat {
 	text, _ := m.VM.Console(m.seen)
 	m.VM.Close()
 	return vm.Complaints(text)
 }
 
-// bootMachine boots a guest and waits for its agent.
+// bootMachine boots a guest and waits for its agent's hello.
 func bootMachine(ctx context.Context, config vm.Config) (m *Machine, hello wire.Hello, err error) {
 	guest, err := vm.Start(ctx, config)
 	if err != nil {
@@ -111,7 +115,7 @@ func bootMachine(ctx context.Context, config vm.Config) (m *Machine, hello wire.
 		return nil, hello, err
 	}
 	if guest.BootTime() > config.BootTimeout {
-		// It woke up while package vm was ending it.
+		// The agent answered while package vm was ending the guest.
 		guest.Close()
 		late := *guest.Wait()
 		late.Reason, late.Cause = vm.NoBoot, fmt.Sprintf("nothing on the port after %s", config.BootTimeout)
@@ -120,10 +124,10 @@ func bootMachine(ctx context.Context, config vm.Config) (m *Machine, hello wire.
 	return m, hello, nil
 }
 
-// consoleLines is how many lines of the console a report has.
+// consoleLines is how many lines of the console go into a report.
 const consoleLines = 60
 
-// LastLines are the last lines of a console, as many as a report has.
+// LastLines returns the last lines of a console, as many as go into a report.
 func LastLines(console []byte) []string {
 	lines := strings.Split(strings.ReplaceAll(string(bytes.TrimSpace(console)), "\r", ""), "\n")
 	return lines[max(len(lines)-consoleLines, 0):]

@@ -9,22 +9,24 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// Preloaded are modules that guests have loaded before the first case.
+// Preloaded lists modules that the agent loads before the first case.
 type Preloaded struct {
-	// Kernel are names of the kernel's own; those that it does not have are left out.
+	// Kernel are names of modules that belong to the kernel. Modules that the kernel does not have
+	// are left out.
 	Kernel []string
-	// Files are others, on this machine, in an order in which they can be loaded.
+	// Files are paths of other modules on this machine, in loading order.
 	Files []string
 }
 
-// files returns the modules of the kernel that there are, and what else an
-// initramfs needs. A saved guest is known by all of it.
+// files returns the names of those kernel modules that exist, and the other files that the
+// initramfs needs: Files, and the list of what to load. All of them are in the initramfs, so the
+// key of a saved guest covers them.
 func (f *Preloaded) files(k *vmimage.Kernel) (names []string, files []vmimage.File, err error) {
 	var order []string
 	for _, name := range f.Kernel {
 		modules, err := k.Modules(name)
 		if err != nil {
-			continue // what needs it says so
+			continue // a case that needs it fails and reports it
 		}
 		names = append(names, name)
 		for _, m := range modules {

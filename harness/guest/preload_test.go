@@ -12,7 +12,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// TestFirstFiles: what a guest loads first is in what a saved guest is known by.
+// TestFirstFiles: preloaded modules are part of a saved guest's key.
 func TestFirstFiles(t *testing.T) {
 	store, err := vmimage.Open(vmimage.Options{Cache: t.TempDir()})
 	assert.NilError(t, err)

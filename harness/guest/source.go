@@ -20,34 +20,36 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// Source is where guests of one kind come from. They are copies of one that was
-// booted, made ready and saved, by this run or by an earlier one; where that cannot
-// be had they are booted. It may be used by several goroutines.
+// Source starts guests with the same kernel, initramfs and set-up. It restores copies of a guest
+// that this run or an earlier one has booted and saved. If no guest can be saved or restored, it
+// boots each guest. A Source may be used by several goroutines.
 type Source struct {
 	Config
 	Initramfs vmimage.Initramfs
-	Initrd    string // where to put it; if empty, in memory
+	Initrd    string // path to write the initramfs to; "" for a file in memory
 	Ready     wire.Ready
 
 	mu     sync.Mutex
-	booted bool // guests are booted: none can be saved
-	made   bool // initrd is there
+	booted bool // saving or restoring has failed: boot every guest
+	made   bool // the initramfs has been written
 	memory *os.File
-	key    string // of the saved guest
-	dir    string // of the saved guest, empty as long as it is not known
-	again  bool   // it was made anew, because it did not restore
-	// verify is verifySaved, but in tests.
+	key    string // key of the saved guest in the cache
+	dir    string // directory of the saved guest; "" until it is known
+	again  bool   // the guest was saved a second time, because it did not restore
+	// verify replaces verifySaved in tests.
 	verify func(ctx context.Context, config vm.Config, dir string) error
 	saving time.Duration
 }
 
-// cold reports whether guests are booted.
+// cold reports whether guests are booted instead of restored.
 func (s *Source) cold() bool { return s.booted || s.Cold || s.Debugger != nil || len(s.QEMUArgs) > 0 }
 
-// Saving is how long it took to save the guest that others are copies of, 0 if that was done before.
+// Saving returns how long it took to save the guest that others are copies of. It is 0 if the cache
+// already had it.
 func (s *Source) Saving() time.Duration { return s.saving }
 
-// Start starts a guest. An error is a [*vm.Ending] if the guest came to its end.
+// Start restores or boots a guest. The caller ends it. If the guest itself has ended, the error is
+// a [*vm.Ending].
 func (s *Source) Start(ctx context.Context, config vm.Config) (m *Machine, hello wire.Hello, err error) {
 	for {
 		dir, err := s.saved(ctx, config)
@@ -65,7 +67,7 @@ func (s *Source) Start(ctx context.Context, config vm.Config) (m *Machine, hello
 	}
 }
 
-// saved returns the directory of the guest to restore, empty if guests are to be booted.
+// saved returns the directory of the guest to restore. It is empty if guests are to be booted.
 func (s *Source) saved(ctx context.Context, config vm.Config) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -87,7 +89,7 @@ func (s *Source) saved(ctx context.Context, config vm.Config) (string, error) {
 	case ctx.Err() != nil:
 		return "", context.Cause(ctx)
 	case errors.As(err, &notBooted):
-		return "", notBooted.err // nor would another one
+		return "", notBooted.err // another guest would not boot either
 	default:
 		s.booted = true
 		s.Note(fmt.Sprintf("guests are booted, as none can be saved: %v", err))
@@ -95,7 +97,8 @@ func (s *Source) saved(ctx context.Context, config vm.Config) (string, error) {
 	return s.dir, nil
 }
 
-// giveUp notes that the guest in the directory does not restore. It is made anew, once.
+// giveUp records that the guest in the directory does not restore. The first time, the guest is
+// saved again; the second time, guests are booted from then on.
 func (s *Source) giveUp(dir string, why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -114,7 +117,7 @@ func (s *Source) giveUp(dir string, why error) {
 	}
 }
 
-// keyOf names all that a saved guest depends on.
+// keyOf returns a hash of everything that a saved guest depends on.
 func (s *Source) keyOf(ctx context.Context, config vm.Config) (string, error) {
 	machine, err := config.SavedKey(ctx)
 	if err != nil {
@@ -129,20 +132,21 @@ func (s *Source) keyOf(ctx context.Context, config vm.Config) (string, error) {
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
-// bootError means that a guest that was to be saved did not boot.
+// bootError means that the guest that was to be saved did not boot.
 type bootError struct{ err error }
 
 func (e *bootError) Error() string { return e.err.Error() }
 func (e *bootError) Unwrap() error { return e.err }
 
-// saveTries is how often a guest is saved before guests are booted, if those that are saved hang.
+// saveTries is how often saving is tried, if saved guests hang, before guests are booted instead.
 const saveTries = 3
 
-// save makes a guest to be restored, and sees that it can be.
+// save boots and saves a guest in dir, and verifies that the saved guest runs on after a restore.
 //
-// QEMU may save a machine without what it needs to go on. Of riscv64 it forgot until 10.2 which timer was pending
-// (09f89ccc9763, b0daaa172a1c), and 7.2 does so of others now and then: all timers of a guest wait behind that one
-// then. Whether a guest hangs is decided when it is saved, so that trying once is enough.
+// QEMU may save a machine without some state that it needs to continue. For riscv64, QEMU before
+// 10.2 loses the pending timer (09f89ccc9763, b0daaa172a1c), and 7.2 now and then does so on other
+// architectures. All timers of the guest then wait behind the lost one. Whether a saved guest hangs
+// is settled when it is saved, so one restore is enough to tell.
 func (s *Source) save(ctx context.Context, config vm.Config, dir string) error {
 	began := time.Now()
 	defer func() { s.saving += time.Since(began) }()
@@ -173,7 +177,7 @@ func (s *Source) save(ctx context.Context, config vm.Config, dir string) error {
 	}
 }
 
-// empty removes what is in a directory.
+// empty removes the entries of a directory.
 func empty(dir string) error {
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
@@ -183,15 +187,16 @@ func empty(dir string) error {
 }
 
 const (
-	// verifyNaps is how often the agent sleeps in a guest that is verified.
+	// verifyNaps is how often the agent sleeps in a guest that is being verified.
 	verifyNaps = 20
-	// verifyTimeout ends one that hangs; others take 0.3 s.
+	// verifyTimeout ends a guest that hangs. A guest that does not takes 0.3 s.
 	verifyTimeout = 20 * time.Second
 )
 
-// verifySaved restores a guest and checks that its timers are alive and that its clock is right. The kernel of an x86
-// guest measures its processor's clock (TSC) while it boots. On a busy host it can come out far too slow under TCG: then
-// seconds pass in milliseconds, and the kernel complains of processes that hang ("soft lockup").
+// verifySaved restores a guest and checks that its timers fire and that its clock is right. The
+// kernel of an x86 guest calibrates its TSC while it boots. Under TCG on a busy host the result can
+// be far too low: a second of guest time then passes in milliseconds, and the kernel reports soft
+// lockups.
 func verifySaved(ctx context.Context, config vm.Config, dir string) error {
 	ctx, cancel := context.WithTimeout(ctx, verifyTimeout)
 	defer cancel()
@@ -203,7 +208,7 @@ func verifySaved(ctx context.Context, config vm.Config, dir string) error {
 	return m.VM.Close()
 }
 
-// saveOnce boots a guest and saves it when it is ready.
+// saveOnce boots a guest and saves it once the agent is ready.
 func (s *Source) saveOnce(ctx context.Context, config vm.Config, dir string) error {
 	config.SaveDir = dir
 	m, _, err := bootMachine(ctx, config)
@@ -212,7 +217,7 @@ func (s *Source) saveOnce(ctx context.Context, config vm.Config, dir string) err
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		return err
 	case errors.As(err, &ending) && (ending.Reason == vm.Failed || ending.Reason == vm.Killed):
-		return err // QEMU's end, which memory in a file may have brought about
+		return err // QEMU itself ended, possibly because the guest's memory is in a file
 	case err != nil:
 		return &bootError{err}
 	}
@@ -234,7 +239,7 @@ func (s *Source) Boot(ctx context.Context, config vm.Config) (*Machine, wire.Hel
 	return bootMachine(ctx, config)
 }
 
-// makeInitrd writes the initramfs, which only guests that boot need.
+// makeInitrd writes the initramfs if that has not been done yet. Only guests that boot need it.
 func (s *Source) makeInitrd(config *vm.Config) error {
 	config.Initrd, config.InitrdFile = s.Initrd, s.memory
 	if s.made {
@@ -251,7 +256,8 @@ func (s *Source) makeInitrd(config *vm.Config) error {
 	return err
 }
 
-// makeInMemory writes the initramfs to a file without a name, which is gone with this process, whatever ends it.
+// makeInMemory writes the initramfs to an anonymous file (memfd), which disappears with this
+// process however that ends.
 func (s *Source) makeInMemory(config *vm.Config) error {
 	fd, err := unix.MemfdCreate("initramfs", unix.MFD_CLOEXEC)
 	if err != nil {
@@ -265,24 +271,24 @@ func (s *Source) makeInMemory(config *vm.Config) error {
 	return err
 }
 
-// Close releases an initramfs in memory, which a guest whose agent is ready has read.
+// Close releases the initramfs in memory. Guests that are running do not need it any more.
 func (s *Source) Close() {
 	if s.memory != nil {
 		s.memory.Close()
 	}
 }
 
-// entropySize is how many random bytes a restored guest gets; the kernel's generator
-// holds 32.
+// entropySize is how many random bytes a restored guest is given. The kernel's random number
+// generator holds 32.
 const entropySize = 64
 
-// restore starts a guest that was saved, and wakes its agent.
+// restore starts a copy of a saved guest and resumes its agent.
 func restore(ctx context.Context, config vm.Config, dir string) (*Machine, wire.Hello, error) {
 	return restoreWith(ctx, config, dir, 0)
 }
 
-// restoreWith is restore with an agent that sleeps so often before it answers. It is an error if more time passes in the
-// guest meanwhile than here, which no load of this machine explains.
+// restoreWith is restore with an agent that sleeps `naps` times before it answers. It fails if more
+// time passes in the guest than on the host: a busy host can only slow a guest down.
 func restoreWith(ctx context.Context, config vm.Config, dir string, naps int) (_ *Machine, hello wire.Hello, err error) {
 	guest, err := vm.Restore(ctx, config, dir)
 	if err != nil {
@@ -306,8 +312,8 @@ func restoreWith(ctx context.Context, config vm.Config, dir string, naps int) (_
 	return m, hello, err
 }
 
-// wontRestore reports whether an error is about the saved guest: it does not come back, or does not
-// survive its first moments.
+// wontRestore reports whether the saved guest is to blame for an error: the guest does not restore,
+// or ends soon after.
 func wontRestore(err error) bool {
 	var ending *vm.Ending
 	return errors.As(err, new(*vm.RestoreError)) || errors.As(err, &ending)

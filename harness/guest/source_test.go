@@ -24,16 +24,16 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// sayings are what a guest is asked in these tests.
+// sayings is the command that the guests of these tests run.
 const sayings = "cat /proc/sys/kernel/random/uuid /proc/sys/kernel/random/boot_id; head -c 16 /dev/urandom | cksum; date +%s"
 
-// copies makes sources of guests that share a cache which nothing else uses.
+// copies makes sources that share a cache of their own.
 type copies struct {
 	t      *testing.T
 	agent  string
 	kernel *vmimage.Kernel
 	cache  string
-	shell  []string // programs for what guests are asked
+	shell  []string // the programs that sayings uses
 
 	mu    sync.Mutex
 	notes []string
@@ -49,7 +49,7 @@ func newCopies(t *testing.T) *copies {
 	return c
 }
 
-// source returns a source as a run of its own would have it.
+// source returns a new Source, as each run has one.
 func (c *copies) source() *Source {
 	c.t.Helper()
 	store, err := vmimage.Open(vmimage.Options{Cache: c.cache})
@@ -76,14 +76,15 @@ func (c *copies) source() *Source {
 	return s
 }
 
-// machine is the machine of all guests.
+// machine returns the configuration that all guests of these tests have.
 func (s *Source) machine() vm.Config {
 	c := s.VM(GuestMemoryMiB, GuestCPUs)
 	c.SilenceTimeout = time.Minute
 	return c
 }
 
-// start starts a guest, and returns its ids, which no other guest should have.
+// start starts a guest, runs sayings in it and returns its words. The ids among them must differ
+// between guests.
 func (c *copies) start(ctx context.Context, s *Source) (restored bool, ids []string, err error) {
 	began := time.Now()
 	m, _, err := s.Start(ctx, s.machine())
@@ -114,7 +115,7 @@ func (c *copies) start(ctx context.Context, s *Source) (restored bool, ids []str
 	if err == nil && len(lines) > 0 {
 		seconds, err := strconv.ParseInt(lines[len(lines)-1], 10, 64)
 		assert.Check(c.t, err)
-		// It was set at some time since then, and may go a little faster.
+		// The clock was set after began, and may run a little fast.
 		early, late := began.Add(-2*time.Second).Unix(), now.Add(2*time.Second).Unix()
 		assert.Check(c.t, early <= seconds && seconds <= late, "the guest's clock is not between %d and %d; it says:\n%s", early, late, out.String())
 	}
@@ -124,7 +125,8 @@ func (c *copies) start(ctx context.Context, s *Source) (restored bool, ids []str
 func TestSavedGuests(t *testing.T) {
 	c := newCopies(t)
 
-	// Two runs at once save it once, and what they restore are not twins.
+	// Two concurrent runs save one guest between them, and the two guests restored from it have
+	// different ids.
 	var both errgroup.Group
 	sources := []*Source{c.source(), c.source()}
 	ids := make([][]string, len(sources))
@@ -149,7 +151,7 @@ func TestSavedGuests(t *testing.T) {
 	assert.NilError(t, err)
 	assert.Equal(t, len(saved), 1)
 
-	// One that is damaged is made anew, once, and that is said.
+	// A damaged saved guest is saved again, once, with a note.
 	flipByte(t, filepath.Join(saved[0], "devices"))
 	s := c.source()
 	restored, _, err := c.start(t.Context(), s)
@@ -164,7 +166,7 @@ func TestSavedGuests(t *testing.T) {
 	assert.Assert(t, restored)
 	assert.Equal(t, len(c.notes), 1)
 
-	// A source that has made it anew already boots.
+	// A Source that has saved its guest a second time boots guests after the next failure.
 	c.notes = nil
 	flipByte(t, filepath.Join(saved[0], "devices"))
 	restored, _, err = c.start(t.Context(), s)
@@ -175,7 +177,7 @@ func TestSavedGuests(t *testing.T) {
 	_, err = os.Stat(saved[0])
 	assert.ErrorIs(t, err, os.ErrNotExist)
 
-	// What is not asked for is not made.
+	// With Cold no guest is saved.
 	s = c.source()
 	s.Cold = true
 	m, _, err := s.Start(t.Context(), s.machine())
@@ -186,7 +188,8 @@ func TestSavedGuests(t *testing.T) {
 	assert.ErrorIs(t, err, os.ErrNotExist)
 }
 
-// What is saved is tried once. One that hangs is saved anew, twice, and then guests are booted.
+// TestSavedGuestsAreVerified: each saved guest is restored once. One that hangs is saved again, up
+// to saveTries times in all; then guests are booted.
 func TestSavedGuestsAreVerified(t *testing.T) {
 	c := newCopies(t)
 	s := c.source()
@@ -194,7 +197,7 @@ func TestSavedGuestsAreVerified(t *testing.T) {
 	s.verify = func(ctx context.Context, config vm.Config, dir string) error {
 		tries++
 		if tries == 1 {
-			// Napping for ever is what a guest without timers does.
+			// A guest without timers never finishes its naps.
 			ctx, cancel := context.WithTimeout(ctx, time.Second)
 			defer cancel()
 			_, _, err := restoreWith(ctx, config, dir, 1<<30)
@@ -209,7 +212,7 @@ func TestSavedGuestsAreVerified(t *testing.T) {
 	assert.DeepEqual(t, c.notes, []string(nil))
 
 	s = c.source()
-	s.Ready = wire.Ready{Behave: true} // another guest
+	s.Ready = wire.Ready{Behave: true} // gives the guest another key
 	s.verify = func(context.Context, vm.Config, string) error { tries++; return errors.New("it hangs") }
 	tries = 0
 	m, _, err := s.Start(t.Context(), s.machine())
@@ -220,7 +223,7 @@ func TestSavedGuestsAreVerified(t *testing.T) {
 	assert.DeepEqual(t, c.notes, []string{"guests are booted, as none can be saved: what is saved does not go on: it hangs"})
 }
 
-// A guest whose kernel has mismeasured its processor's clock is not kept.
+// TestSavedGuestsClock: a guest whose kernel has calibrated its TSC wrongly is not kept.
 func TestSavedGuestsClock(t *testing.T) {
 	if arch.Native != "amd64" {
 		t.Skip("other architectures do not measure it")
@@ -237,8 +240,8 @@ func TestSavedGuestsClock(t *testing.T) {
 	assert.Check(t, is.Contains(c.notes[0], "guests are booted, as none can be saved: what is saved does not go on: its clock is too fast: "))
 }
 
-// Where there is no room for a saved guest, guests are booted, and nothing is left of
-// the attempt.
+// TestSavedGuestsFullDisk: if the disk has no room for a saved guest, guests are booted, and the
+// attempt leaves no files.
 func TestSavedGuestsFullDisk(t *testing.T) {
 	c := newCopies(t)
 	if err := unix.Mount("tmpfs", c.cache, "tmpfs", 0, "size=128m"); err != nil {
@@ -259,7 +262,7 @@ func TestSavedGuestsFullDisk(t *testing.T) {
 	}
 }
 
-// A guest that does not boot is not tried again, and not saved.
+// TestSavedGuestThatPanics: a guest that does not boot is neither tried again nor saved.
 func TestSavedGuestThatPanics(t *testing.T) {
 	c := newCopies(t)
 	s := c.source()
