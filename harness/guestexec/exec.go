@@ -12,68 +12,67 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
-// Command is a program of this machine that is to run in a guest.
+// Command is a program of this machine to run in a guest.
 type Command struct {
-	Program string   // path: an ELF file, which finds its shared libraries in the guest
-	Args    []string // the first is what the program is called
-	Dir     string   // absolute; the guest has it at the same path, with only what With names
+	Program string   // path of an ELF file; its shared libraries come along
+	Args    []string // Args[0] is the program's name
+	Dir     string   // working directory, absolute; in the guest it holds only what With names
 	Env     []string // NAME=VALUE
-	With    []string // files and directories that it needs: see guestFiles
-	Get     []string // files and directories that it leaves, to be copied to the same paths here
-	// GetMore are directories in which it may leave files. Files that are new are copied to the same paths; a
-	// directory may be missing.
+	With    []string // files and directories that the program needs: see guestFiles
+	Get     []string // files and directories to copy back to the same paths when the program has ended
+	// GetMore are directories from which new files are copied back. Files that exist on this
+	// machine are not overwritten. A directory may be missing.
 	GetMore []string
-	Dirs    []string // empty directories that it needs
-	Modules []string // modules of the kernel to load before it
-	Certs   [][]byte // certificates (X.509, DER) for the user keyring that it has there
+	Dirs    []string // empty directories to create
+	Modules []string // modules of the kernel to load first
+	Certs   [][]byte // certificates (X.509, DER) to add to the program's user keyring
 
-	// HostRoot gives the program this machine's root directory instead of files by
-	// name. It reads what is there now, and what it writes stays in the guest's
-	// memory. Program may then be a script, too.
+	// HostRoot gives the program this machine's root directory instead of named files. The program
+	// sees this machine's files as they are now; what it writes stays in the guest's memory.
+	// Program may then be a script.
 	HostRoot bool
 	Shares
 
-	// Stdin is read as long as the program runs, and perhaps once more; nil for no
-	// input. An *os.File is best.
+	// Stdin is read while the program runs, and possibly once more after it has ended. Nil means no
+	// input. Prefer an *os.File.
 	Stdin          io.Reader
-	Stdout, Stderr io.Writer // what it writes, as it writes it
-	// OneOutput: all that it writes goes to Stdout, in the order in which it is written.
+	Stdout, Stderr io.Writer // receive output as the program writes it
+	// OneOutput sends standard error to Stdout, too, in the order in which the program writes.
 	OneOutput bool
-	// Signals are sent to it as they come; nil for none.
+	// Signals are forwarded to the program. It may be nil.
 	Signals <-chan syscall.Signal
-	// Console receives the output of the guest's kernel as it comes. It may be nil.
+	// Console receives the console output of the guest's kernel as it comes. It may be nil.
 	Console io.Writer
-	// AllowSplats: a complaint of the guest's kernel while the program runs is a note, not
-	// an error.
+	// AllowSplats turns complaints of the guest's kernel while the program runs from an error into
+	// a note.
 	AllowSplats bool
-	// Terminal, if not nil, is called when the guest is ready, and gives the program
-	// a terminal as its standard input, output and error.
+	// Terminal, if not nil, gives the program a terminal as standard input, output and error. It is
+	// called once the guest is ready.
 	Terminal func() (*Terminal, error)
 
-	MemoryMiB int           // of the guest; 0 for what files need, and 1 GiB
+	MemoryMiB int           // of the guest; 0 for 1 GiB and room for the files
 	CPUs      int           // of the guest; 0 for [vm.Accelerator.CPUs]
-	Timeout   time.Duration // of the program alone; 0 for DefaultExecTimeout, negative for none
+	Timeout   time.Duration // of the program, without the boot; 0 for DefaultExecTimeout, negative for none
 }
 
-// Terminal describes the terminal of a program. Its output goes to Command.Stdout, and its
-// input comes from Command.Stdin.
+// Terminal describes the terminal of a program. Output goes to Command.Stdout, input comes from
+// Command.Stdin.
 type Terminal struct {
 	Size    wire.Size
-	Resized <-chan wire.Size // nil if it stays as it is
+	Resized <-chan wire.Size // new sizes; nil if the size does not change
 }
 
-// DefaultExecTimeout is as long as `go test` lets a package's tests run.
+// DefaultExecTimeout equals the default timeout of `go test`.
 const DefaultExecTimeout = 10 * time.Minute
 
-// execMemory is what a guest for a program gets, in MiB, besides the memory for
-// its files.
+// execMemory is the memory of a guest for a program, in MiB, without the memory for its files.
 const execMemory = 1024
 
-// Exec runs a program in a guest and returns its exit status; 128 and the signal's
-// number if a signal ends it. An error means that the program did not end by itself, or that
-// its files could not be copied back: a *vm.Ending if the guest ended first, a *HangError if
-// the program took too long, and a *SplatError if the guest's kernel complained while the
-// program ran and the program ended well.
+// Exec runs a program in a guest and returns its exit status. If a signal ends the program, the
+// status is 128 plus the signal's number. An error means that the program did not end by itself, or
+// that its files could not be copied back. It is a *vm.Ending if the guest ended first, and a
+// *HangError if the program took too long. It is a *SplatError if the program succeeded but the
+// guest's kernel complained meanwhile.
 func Exec(ctx context.Context, c Command, on guest.Config) (status int, err error) {
 	if c.Timeout == 0 {
 		c.Timeout = DefaultExecTimeout
@@ -85,7 +84,7 @@ func Exec(ctx context.Context, c Command, on guest.Config) (status int, err erro
 	return s.run(ctx, on)
 }
 
-// session is the program with its files, for a guest of an architecture.
+// session returns a session that runs the program in a guest of the architecture `of`.
 func (c *Command) session(of string) (*session, error) {
 	program, err := filepath.Abs(c.Program)
 	if err != nil {

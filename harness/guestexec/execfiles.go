@@ -14,11 +14,12 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// guestLibraries is where programs of this machine find their shared libraries
-// in a guest.
+// guestLibraries is the directory in a guest that holds the shared libraries of this machine's
+// programs, in lib.
 const guestLibraries = "/bpfreplay"
 
-// libraryPath tells programs so, unless the environment says something else.
+// libraryPath returns a variable that points the dynamic linker there, unless the environment
+// already sets it.
 func libraryPath(env []string) []string {
 	const name = "LD_LIBRARY_PATH="
 	if slices.ContainsFunc(env, func(e string) bool { return strings.HasPrefix(e, name) }) {
@@ -27,7 +28,7 @@ func libraryPath(env []string) []string {
 	return []string{name + path.Join(guestLibraries, "lib")}
 }
 
-// files are what the guest has for the program.
+// files returns the files that the guest needs to run the program.
 func (c *Command) files(of string) ([]vmimage.File, error) {
 	g := guestFiles{arch: of, byPath: make(map[string]vmimage.File)}
 	program, err := filepath.Abs(c.Program)
@@ -56,16 +57,15 @@ func (c *Command) files(of string) ([]vmimage.File, error) {
 	return g.list(), nil
 }
 
-// guestFiles are files of this machine, at the same paths in the guest. A
-// program has its shared libraries there; a link in a directory leads wherever
-// it leads in the guest, other links are followed. Sockets, pipes and devices in
-// a directory are left out.
+// guestFiles collects files of this machine for the same paths in the guest. Programs bring their
+// shared libraries. Symbolic links inside a directory stay links; a link that is named itself is
+// followed. Sockets, pipes and devices inside a directory are left out.
 type guestFiles struct {
 	arch   string // of the guest
 	byPath map[string]vmimage.File
 }
 
-// list are all files, sorted by path.
+// list returns all files, sorted by path.
 func (g *guestFiles) list() []vmimage.File {
 	out := make([]vmimage.File, 0, len(g.byPath))
 	for _, f := range g.byPath {
@@ -75,8 +75,8 @@ func (g *guestFiles) list() []vmimage.File {
 	return out
 }
 
-// add adds a file. What was named, and a link to it in a directory that was
-// named, too, are the same.
+// add adds a file. A regular file wins over a symbolic link at the same path: the user may name a
+// link, which is followed, and also a directory that contains it.
 func (g *guestFiles) add(f vmimage.File) error {
 	const link, regular = fs.ModeSymlink, fs.FileMode(0)
 	old, ok := g.byPath[f.Path]
@@ -102,7 +102,8 @@ func origin(f vmimage.File) string {
 	return f.Host
 }
 
-// covered reports whether the guest's kernel has something of its own where a file is to be.
+// checkGuestPath returns an error if a file cannot be placed in the guest, because the guest's
+// kernel or its init is there.
 func covered(file string) error {
 	for _, dir := range []string{"/proc", "/sys", "/dev"} {
 		if file == dir || strings.HasPrefix(file, dir+"/") {
@@ -115,7 +116,7 @@ func covered(file string) error {
 	return nil
 }
 
-// with adds a file, or a directory with all that is in it.
+// with adds a file, or a directory with everything in it.
 func (g *guestFiles) with(name string) error {
 	at, err := filepath.Abs(name)
 	if err != nil {
@@ -160,8 +161,7 @@ func (g *guestFiles) file(guest, host string, mode fs.FileMode) error {
 	return g.add(vmimage.File{Path: guest, Mode: mode.Perm(), Host: host})
 }
 
-// needsLibraries reports whether a file is a program for an architecture that has a
-// dynamic linker.
+// needsLibraries reports whether a file is a dynamically linked program for an architecture.
 func needsLibraries(of, file string) bool {
 	e, err := elf.Open(file)
 	if err != nil {
@@ -175,8 +175,9 @@ func needsLibraries(of, file string) bool {
 
 // program adds a program and its libraries.
 //
-// It is where it really is: the dynamic linker ($ORIGIN) and programs look for what belongs to them beside the file
-// that they are, not beside a link by which they were called. The link is there, too.
+// The program goes to its real path, and the link by which it was called is added, too. The dynamic
+// linker ($ORIGIN) and the program itself look for other files beside the real file, not beside the
+// link.
 func (g *guestFiles) program(guest, host string) error {
 	real, err := filepath.EvalSymlinks(host)
 	if err != nil {
@@ -203,14 +204,14 @@ func (g *guestFiles) program(guest, host string) error {
 	return nil
 }
 
-// memoryFor is the memory that files take in a guest, in MiB: the kernel
-// unpacks the initramfs into a file system that may fill half of the memory.
+// memoryFor returns the memory in MiB that files take in a guest. The kernel unpacks the initramfs
+// into a file system that may fill half of the memory.
 func memoryFor(files []vmimage.File) int {
 	const unpacked, packed = 2, 1
 	return int(sizeOf(files)>>20) * (unpacked + packed)
 }
 
-// sizeOf is how large files are together, in bytes.
+// sizeOf returns the total size of files, in bytes.
 func sizeOf(files []vmimage.File) (size int64) {
 	for _, f := range files {
 		if info, err := os.Stat(f.Host); err == nil {

@@ -28,7 +28,7 @@ func guestPaths(t *testing.T, c Command) map[string]vmimage.File {
 	return byPath
 }
 
-// self is a program of this machine, static or not.
+// self returns this test program, which may be static or dynamic.
 func self(t *testing.T) string {
 	t.Helper()
 	path, err := os.Executable()
@@ -55,7 +55,7 @@ func TestGuestFiles(t *testing.T) {
 	program := self(t)
 	real, err := filepath.EvalSymlinks(program)
 	assert.NilError(t, err)
-	// A link that is named is followed, and wins over itself in a directory.
+	// A named link is followed. It wins over the same link inside a named directory.
 	files := guestPaths(t, Command{Program: program, Dir: dir, With: []string{"tree", "tree/alias", "other", dir + "/tree"}})
 	assert.Equal(t, files[program].Host, real)
 	assert.Equal(t, files[dir].Mode.Type(), fs.ModeDir)
@@ -88,7 +88,8 @@ func TestGuestFiles(t *testing.T) {
 	assert.ErrorContains(t, err, "both "+dir+"/tree/script and a directory")
 }
 
-// Programs keep their libraries, be they named or in a directory.
+// TestGuestPrograms: programs bring their libraries, whether they are named or are inside a
+// directory.
 func TestGuestPrograms(t *testing.T) {
 	sh, err := exec.LookPath("sh")
 	assert.NilError(t, err)
@@ -108,7 +109,8 @@ func TestGuestPrograms(t *testing.T) {
 	assert.Assert(t, named[sh].Host != "" || named[sh].Mode.Type() == fs.ModeSymlink)
 
 	dir := t.TempDir()
-	// By whatever link a program is called, it is where it looks for what belongs to it ($ORIGIN).
+	// A program that is called by a link goes to its real path, where it looks for its own files
+	// ($ORIGIN).
 	tree := t.TempDir()
 	assert.NilError(t, os.MkdirAll(filepath.Join(tree, "opt/bin"), 0o755))
 	binary, err := os.ReadFile(sh)

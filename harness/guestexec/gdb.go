@@ -23,20 +23,20 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/elffile"
 )
 
-// Debugger is where gdb finds a guest that waits for it: see guest.Config.Debugger.
+// Debugger tells gdb how to attach to a guest that waits for it: see guest.Config.Debugger.
 type Debugger struct {
 	socket  *os.File
 	address string
 	symbols string
 	of      *arch.Arch
-	exact   bool // symbols have types and lines
+	exact   bool // the symbol file has types and line numbers
 	release string
 }
 
-// OpenDebugger makes a guest of this configuration debuggable, by its Debugger. The
-// symbols are those of the kernel's build or of the distribution's debug package if
-// they are on this machine; else a guest is started to ask it for those that it
-// knows. The caller closes it.
+// OpenDebugger prepares debugging of a guest of this configuration. The symbols come from the
+// kernel's build or from the distribution's debug package, if this machine has them. Otherwise
+// OpenDebugger starts a guest without KASLR and reads /proc/kallsyms there. The caller closes the
+// Debugger.
 func OpenDebugger(ctx context.Context, c *guest.Config) (_ *Debugger, err error) {
 	of, err := arch.Parse(c.Kernel.Arch)
 	if err != nil {
@@ -51,7 +51,8 @@ func OpenDebugger(ctx context.Context, c *guest.Config) (_ *Debugger, err error)
 	if err := d.findSymbols(ctx, c); err != nil {
 		return nil, fmt.Errorf("symbols for gdb: %w", err)
 	}
-	// The kernel chooses a free port, and QEMU inherits it, so no other process can take it in between.
+	// The kernel chooses a free port, and QEMU inherits it, so no other process can take it in
+	// between.
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("gdb: %w", err)
@@ -64,17 +65,17 @@ func OpenDebugger(ctx context.Context, c *guest.Config) (_ *Debugger, err error)
 	return d, nil
 }
 
-// Socket is for [guest.Config], and is the debugger's.
+// Socket returns the socket for [guest.Config.Debugger]. It belongs to the Debugger.
 func (d *Debugger) Socket() *os.File { return d.socket }
 
-// Close removes the files that it made. Call it when the guest has ended.
+// Close closes the socket. Call it when the guest has ended.
 func (d *Debugger) Close() {
 	if d.socket != nil {
 		d.socket.Close()
 	}
 }
 
-// Lines are the commands that attach gdb.
+// Lines returns instructions for the user: the command that attaches gdb.
 func (d *Debugger) Lines() []string {
 	lines := []string{
 		"the guest waits for gdb before its first instruction. In another terminal:",
@@ -86,7 +87,8 @@ func (d *Debugger) Lines() []string {
 	return lines
 }
 
-// debuggerFor is the gdb for an architecture: of Debian's the one of package gdb knows this machine's alone.
+// debuggerFor returns the name of the gdb for an architecture. Debian's package gdb supports only
+// this machine's architecture.
 func debuggerFor(of *arch.Arch) string {
 	if of.Name == arch.Native {
 		return "gdb"
@@ -94,7 +96,7 @@ func debuggerFor(of *arch.Arch) string {
 	return "gdb-multiarch"
 }
 
-// debugFiles are where distributions put kernels with debug information.
+// debugFiles returns the paths where distributions put kernels with debug information.
 func debugFiles(release string) []string {
 	return []string{
 		"/usr/lib/debug/boot/vmlinux-" + release,
@@ -122,13 +124,13 @@ func (d *Debugger) findSymbols(ctx context.Context, c *guest.Config) error {
 	return err
 }
 
-// symbolsKey names the symbols of a kernel in the cache.
+// symbolsKey returns the cache key of a kernel's symbols.
 func symbolsKey(c *guest.Config) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "symbols 1 %s %s", c.Kernel.SHA256, filepath.Base(c.Kernel.BootPath)))
 	return "symbols-" + hex.EncodeToString(sum[:])
 }
 
-// hasSymbols reports whether an ELF file is a kernel that was not stripped.
+// hasSymbols reports whether an ELF file has symbols and debug information.
 func hasSymbols(file string) bool {
 	e, err := elf.Open(file)
 	if err != nil {
@@ -138,8 +140,8 @@ func hasSymbols(file string) bool {
 	return e.Section(".symtab") != nil && e.Section(".debug_info") != nil
 }
 
-// askSymbols asks a guest for the addresses of its kernel's symbols, which are
-// those of any other guest if the kernel does not choose them at random.
+// askSymbols reads the addresses of the kernel's symbols in a guest. Without KASLR they are the
+// same in every guest.
 func askSymbols(ctx context.Context, c guest.Config) ([]byte, error) {
 	c.Params = append(slices.Clone(c.Params), "nokaslr")
 	var out, errs bytes.Buffer
@@ -157,25 +159,25 @@ func askSymbols(ctx context.Context, c guest.Config) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// symbolsTimeout is for reading them.
+// symbolsTimeout limits how long the guest may take to print them.
 const symbolsTimeout = time.Minute
 
-// symbol is one of the kernel itself, not of a module.
+// symbol is a symbol of the kernel image, not of a module.
 type symbol struct {
 	name    string
 	address uint64
 	code    bool
 }
 
-// kernelAddresses are where a kernel's image is; symbols below are offsets into
-// the data of a processor.
+// kernelAddresses is the lowest address of a kernel image. Symbols below it are offsets into
+// per-CPU data.
 const kernelAddresses = 0xffff_8000_0000_0000
 
 func parseSymbols(list []byte) ([]symbol, error) {
 	var out []symbol
 	for lines := bufio.NewScanner(bytes.NewReader(list)); lines.Scan(); {
 		f := strings.Fields(lines.Text())
-		if len(f) != 3 || len(f[1]) != 1 { // a fourth is the module
+		if len(f) != 3 || len(f[1]) != 1 { // a fourth field names a module
 			continue
 		}
 		address, err := strconv.ParseUint(f[0], 16, 64)
@@ -199,8 +201,8 @@ func parseSymbols(list []byte) ([]symbol, error) {
 	return out, nil
 }
 
-// writeSymbols writes an ELF file that has the symbols of /proc/kallsyms and no
-// contents: gdb reads those from the guest.
+// writeSymbols writes an ELF file that has the symbols of /proc/kallsyms and no contents. gdb reads
+// memory from the guest.
 func writeSymbols(file string, machine elf.Machine, list []byte) error {
 	symbols, err := parseSymbols(list)
 	if err != nil {

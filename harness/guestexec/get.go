@@ -16,11 +16,11 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/failures"
 )
 
-// getter copies files out of a guest. What a guest sends is not trusted: only
-// what was asked for is made, and no link in it is followed out of it.
+// getter copies files out of a guest. The guest is not trusted: getter creates only what was asked
+// for, and no symbolic link leads it elsewhere.
 type getter struct {
 	wanted []string // absolute, clean
-	more   []string // of those the ones that may be missing, and add to what is here
+	more   []string // the end of wanted: may be missing, and never overwrite files on this machine
 	pipe   *io.PipeWriter
 	result chan error
 }
@@ -43,7 +43,7 @@ func newGetter(names, more []string) (*getter, error) {
 
 func (g *getter) paths() []string { return g.wanted }
 
-// take takes part of an archive.
+// take takes the next part of the guest's tar archive.
 func (g *getter) take(b []byte) error {
 	if len(b) == 0 {
 		return nil
@@ -53,18 +53,18 @@ func (g *getter) take(b []byte) error {
 		g.pipe, g.result = w, make(chan error, 1)
 		go func() {
 			err := g.extract(tar.NewReader(r))
-			r.CloseWithError(err) // which what comes behind it then gets
+			r.CloseWithError(err) // later writes to the pipe return err
 			g.result <- err
 		}()
 	}
 	_, err := g.pipe.Write(b)
 	if errors.Is(err, io.ErrClosedPipe) {
-		return nil // the padding behind the end of the archive
+		return nil // padding after the end of the archive
 	}
 	return err
 }
 
-// finish waits until all is written.
+// finish waits until all files are written.
 func (g *getter) finish() error {
 	if g.pipe == nil {
 		return nil
@@ -113,7 +113,8 @@ func (g *getter) extract(archive *tar.Reader) error {
 	}
 }
 
-// place makes one file below a directory. It is complete, or as it was.
+// place creates one file, link or directory below root. A file is replaced as a whole or not at
+// all.
 func place(root *os.Root, name string, header *tar.Header, data io.Reader) error {
 	mode := header.FileInfo().Mode()
 	switch mode.Type() {

@@ -11,7 +11,7 @@ import (
 	is "gotest.tools/v3/assert/cmp"
 )
 
-// archiveOf is what a guest could send.
+// archiveOf returns a tar archive as a guest could send it.
 func archiveOf(t *testing.T, headers ...tar.Header) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -32,7 +32,7 @@ func archiveOf(t *testing.T, headers ...tar.Header) []byte {
 	return b.Bytes()
 }
 
-// get gives an archive to a getter, in pieces.
+// get passes an archive to a getter in pieces.
 func get(t *testing.T, archive []byte, wanted ...string) error {
 	t.Helper()
 	g, err := newGetter(wanted, nil)
@@ -64,7 +64,8 @@ func TestGet(t *testing.T) {
 	assert.NilError(t, get(t, nil, dir+"/x"))
 }
 
-// A guest that sends what it should not gets nothing made that was not asked for.
+// TestGetForged: an archive with paths that were not asked for creates nothing outside of those
+// that were.
 func TestGetForged(t *testing.T) {
 	dir := t.TempDir()
 	in, victim := filepath.Join(dir, "in"), filepath.Join(dir, "victim")

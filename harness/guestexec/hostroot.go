@@ -18,22 +18,23 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 )
 
-// HostRootArg is the first argument of this program when it is to become the server
-// of this machine's files. Behind it comes the directory that the server may change,
-// which it has as descriptor writableFD, empty for none, and then the server's command line.
+// HostRootArg is the first argument of this program if it is to become the server of this machine's
+// files: see HostRootMain. The next argument is the directory that the server may change, or empty;
+// it is then open as descriptor writableFD. The server's command line follows.
 const HostRootArg = "__serve-root"
 
 const writableFD = 100
 
-// HostRootMain makes this process's view of this machine's files read-only, but for
-// the directory that args names first, and becomes the server. It only returns an error.
+// HostRootMain makes this process's view of this machine's files read-only, except for the
+// directory args[0], and then executes the server. It returns only if that fails.
 func HostRootMain(args []string) error {
 	if len(args) < 2 {
 		return errors.New("no server was named")
 	}
 	writable, server := args[0], args[1:]
-	// The rest changes the mounts of a namespace that is made here: a process that took itself to be in
-	// one already would make its machine read-only if it was not. The thread becomes the process.
+	// Always create a mount namespace here: a process that wrongly assumed that it was in its own
+	// would make the whole machine read-only. The locked thread is the one that executes the
+	// server.
 	runtime.LockOSThread()
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 		return fmt.Errorf("mounts of its own: %w", err)
@@ -41,7 +42,8 @@ func HostRootMain(args []string) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("mounts of its own: %w", err)
 	}
-	// A copy of the directory's mounts keeps their flags: what is read-only here remains so.
+	// The copy of the directory's mounts keeps their flags, so a mount that is read-only stays
+	// read-only.
 	kept := -1
 	if writable != "" {
 		var err error
@@ -49,7 +51,7 @@ func HostRootMain(args []string) error {
 			return fmt.Errorf("mount of %s: %w", writable, err)
 		}
 	}
-	// Since Linux 5.12.
+	// mount_setattr(2) is new in Linux 5.12.
 	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
 	if err := unix.MountSetattr(unix.AT_FDCWD, "/", unix.AT_RECURSIVE, &attr); err != nil {
 		return fmt.Errorf("make this machine's files read-only (it needs Linux 5.12): %w", err)
@@ -58,7 +60,8 @@ func HostRootMain(args []string) error {
 		if err := unix.MoveMount(kept, "", unix.AT_FDCWD, writable, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
 			return fmt.Errorf("mount of %s: %w", writable, err)
 		}
-		// The server's options are separated by commas, and paths may have some.
+		// The directory is passed as a descriptor, because the server's options are separated by
+		// commas and a path may contain some.
 		dir, err := unix.Open(writable, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		if err == nil {
 			err = unix.Dup3(dir, writableFD, 0)
@@ -67,19 +70,20 @@ func HostRootMain(args []string) error {
 			return fmt.Errorf("%s: %w", writable, err)
 		}
 	}
-	// The server ends when QEMU has gone, and if not, with us.
+	// The server ends when QEMU closes the connection. If it does not, it dies with this program.
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
 		return err
 	}
 	return unix.Exec(server[0], server, os.Environ())
 }
 
-// rootServers are the places of servers: the one in Rust, which Debian has since 13,
-// and the one in C that came with QEMU up to 7.2 (package qemu-system-common).
+// rootServers are the names and paths of known virtiofsd programs: the one in Rust, in Debian since
+// 13, and the one in C that came with QEMU until 7.2 (package qemu-system-common).
 var rootServers = []string{"virtiofsd", "/usr/libexec/virtiofsd", "/usr/lib/virtiofsd", "/usr/lib/qemu/virtiofsd", "/usr/libexec/qemu/virtiofsd"}
 
-// FindRootServer returns the path of the server that gives guests this machine's files. If it returns an error, the
-// path is that of a server that cannot do so, or empty if this machine has none.
+// FindRootServer returns the path of the virtiofsd that can give guests this machine's root
+// directory. If it returns an error, the path is that of a virtiofsd that cannot do so, or empty if
+// this machine has none.
 func FindRootServer() (string, error) {
 	path, err := findServer()
 	if err != nil {
@@ -97,9 +101,9 @@ func findServer() (string, error) {
 	return "", errors.New("no virtiofsd on this machine: install Debian's package virtiofsd (Debian 13), or qemu-system-common (Debian 12)")
 }
 
-// canServeRoot returns nil if a server can give a guest this machine's files, or else why not. The guest reads
-// them without a change of their access times (overlayfs opens with O_NOATIME), which is their owner's and root's right.
-// The server in C does not do it the other way.
+// canServeRoot returns nil if a server can give a guest this machine's root directory, or else the
+// reason. The guest's overlayfs opens files with O_NOATIME, which only their owner and root may do.
+// The server in C passes the flag on and does not fall back.
 func canServeRoot(server string) error {
 	if !old(server) {
 		return nil
@@ -115,18 +119,18 @@ func canServeRoot(server string) error {
 	return unix.Close(fd)
 }
 
-// fileServer serves a directory of this machine to one guest.
+// fileServer is a running virtiofsd that serves one directory of this machine to one guest.
 type fileServer struct {
 	socket *os.File // for QEMU
 	cmd    *exec.Cmd
 	ended  chan struct{}
-	log    strings.Builder // its output; to be read when it has ended
+	log    strings.Builder // its output; read it only after ended is closed
 }
 
-// serverWait is how long a server may take to end when its guest is gone.
+// serverWait is how long a server may take to end after its guest.
 const serverWait = 5 * time.Second
 
-// serveRoot starts a server of this machine's root, which it cannot change.
+// serveRoot starts a server of this machine's root directory, read-only.
 func serveRoot(self string) (*fileServer, error) {
 	server, err := FindRootServer()
 	if err != nil {
@@ -135,8 +139,8 @@ func serveRoot(self string) (*fileServer, error) {
 	return serve(self, server, "/", "")
 }
 
-// serveWritable starts a server of a directory that the guest may change. It cannot
-// change anything else.
+// serveWritable starts a server of a directory that the guest may change. The server can change
+// nothing else.
 func serveWritable(self, dir string) (*fileServer, error) {
 	server, err := findServer()
 	if err != nil {
@@ -145,9 +149,8 @@ func serveWritable(self, dir string) (*fileServer, error) {
 	return serve(self, server, fmt.Sprintf("/proc/self/fd/%d/.", writableFD), dir)
 }
 
-// serve starts a server. The caller closes it when the guest is gone. No file
-// is needed, and nothing is left if this program is killed: the server ends when
-// the guest does.
+// serve starts a server. The caller closes it when the guest has ended. It creates no files, and
+// leaves nothing behind if this program is killed: the server ends with the guest.
 func serve(self, server, dir, writable string) (_ *fileServer, err error) {
 	listening, connected, err := namelessSocket()
 	if err != nil {
@@ -164,7 +167,8 @@ func serve(self, server, dir, writable string) (_ *fileServer, err error) {
 	fs.cmd.ExtraFiles = []*os.File{listening}
 	fs.cmd.Stdout, fs.cmd.Stderr = &fs.log, &fs.log
 	if uid := os.Geteuid(); uid != 0 {
-		// It may have mounts of its own as root of a user namespace, which a process with threads cannot make.
+		// As root of a user namespace the server may create a mount namespace. It cannot create the
+		// user namespace itself, because a process with threads cannot.
 		fs.cmd.SysProcAttr = &syscall.SysProcAttr{
 			Cloneflags:  unix.CLONE_NEWUSER,
 			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: uid, Size: 1}},
@@ -185,11 +189,11 @@ func serve(self, server, dir, writable string) (_ *fileServer, err error) {
 	return fs, nil
 }
 
-// old reports whether a server is the one in C, which has options of its own.
+// old reports whether a server is the one in C, whose options differ.
 func old(server string) bool { return strings.Contains(server, "/qemu/") }
 
-// namelessSocket is a listening socket, and one that is connected to it. Its name,
-// which the kernel chooses, is no file's.
+// namelessSocket returns a listening socket and a socket connected to it. The kernel chooses an
+// abstract name, so there is no file.
 func namelessSocket() (listening, connected *os.File, err error) {
 	open := func(name string) (*os.File, error) {
 		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -224,7 +228,7 @@ func namelessSocket() (listening, connected *os.File, err error) {
 	return listening, connected, nil
 }
 
-// close waits for the server's end, which the guest's has brought about.
+// close closes the socket and waits for the server to end. The guest must have ended.
 func (fs *fileServer) close() {
 	fs.socket.Close()
 	select {
@@ -235,8 +239,8 @@ func (fs *fileServer) close() {
 	}
 }
 
-// blame adds to the failure of a guest the last words of a server that has ended
-// before it.
+// blame adds the last line of the server's output to an error of the guest, if the server ended
+// first.
 func (fs *fileServer) blame(err error) error {
 	select {
 	case <-fs.ended:
@@ -250,7 +254,7 @@ func (fs *fileServer) blame(err error) error {
 	return fmt.Errorf("%w (virtiofsd: %s)", err, text)
 }
 
-// hasHostRoot returns nil if a kernel can have this machine's root.
+// hasHostRoot returns nil if a guest with this kernel can have this machine's root directory.
 func hasHostRoot(c *guest.Config) error {
 	if c.Kernel.Arch != arch.Native {
 		return fmt.Errorf("--rootfs host: kernel %s is for %s, for which this machine's programs are not", c.Kernel.Name, c.Kernel.Arch)

@@ -8,11 +8,11 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// sendLimit is how large files may be, in bytes, that are sent to a guest which was
-// saved without them. More is faster in the initramfs of one that boots.
+// sendLimit is the largest total size, in bytes, of files that are sent to a restored guest. Larger
+// sets of files are faster in the initramfs of a guest that boots.
 const sendLimit = 32 << 20
 
-// sendCommand asks for a program, and sends its files.
+// sendCommand asks the agent to run a program and sends the contents of files.
 func sendCommand(conn *wire.Conn, command wire.Command, files []vmimage.File) error {
 	list := command.Files[:len(command.Files):len(command.Files)]
 	for _, f := range files {
@@ -53,7 +53,7 @@ func sendContents(conn *wire.Conn, file string, size int64) error {
 	return nil
 }
 
-// timesOf are when files of this machine were changed last.
+// timesOf returns the modification times of files of this machine.
 func timesOf(files []vmimage.File) []wire.FileTime {
 	var times []wire.FileTime
 	for _, f := range files {

@@ -20,8 +20,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// Programs that are not large run in copies of one guest, which gets their files when
-// it is there: as they are, and none that another program had.
+// TestExecRestored: small programs run in copies of one saved guest and are sent their files. Each
+// has its own files unchanged, and none of another program's.
 func TestExecRestored(t *testing.T) {
 	need.QEMU(t)
 	cache := t.TempDir()
@@ -90,7 +90,7 @@ func TestExecRestored(t *testing.T) {
 	assert.Assert(t, !restored)
 }
 
-// What is large is in the initramfs, and such a guest is not kept.
+// TestExecLargeFiles: large files are in the initramfs, and that guest is not saved.
 func TestExecLargeFiles(t *testing.T) {
 	c := Command{Program: self(t), Args: []string{"self"}, Dir: "/"}
 	s, err := c.session(arch.Native)

@@ -17,18 +17,18 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// session is one program in a guest of its own, and what it is connected to.
+// session is one program in a guest of its own, with its inputs and outputs.
 type session struct {
 	command  wire.Command
-	base     []vmimage.File // files that many sessions have, too
-	files    []vmimage.File // files of this one, there from the start
-	sent     []vmimage.File // files of this one, sent to the guest when it is ready
+	base     []vmimage.File // in the initramfs: files that other sessions have, too
+	files    []vmimage.File // in the initramfs: files of this session
+	sent     []vmimage.File // files of this session that are sent to the guest when it is ready
 	modules  []string
 	first    guest.Preloaded
 	hostRoot bool
 	shares   Shares
-	// likely means that there will be more sessions whose guest has the same files
-	// from the start: it is worth saving.
+	// likely means that later sessions will probably use the same initramfs, so the guest is worth
+	// saving.
 	likely bool
 
 	stdin          io.Reader
@@ -38,18 +38,18 @@ type session struct {
 
 	signals   <-chan syscall.Signal // for the program
 	oneOutput bool
-	// splats: that the guest's kernel complains while the program runs is only noted.
+	// splats allows complaints of the guest's kernel: see Command.AllowSplats.
 	splats  bool
-	console io.Writer // what the guest's kernel prints, as it does; nil for nobody
+	console io.Writer // see Command.Console
 
-	memory, cpus int           // of the guest, the former in MiB
+	memory, cpus int           // of the guest; memory is in MiB
 	timeout      time.Duration // of the program; 0 for none
 }
 
-// signalStatus is added to the signal that ends a program, as by shells.
+// signalStatus is added to the number of the signal that ends a program, as shells do.
 const signalStatus = 128
 
-// run runs the program: see Exec.
+// run starts a guest and runs the program in it: see Exec.
 func (s *session) run(ctx context.Context, c guest.Config) (status int, err error) {
 	c.Defaults()
 	if err := c.SetAgent(); err != nil {
@@ -115,7 +115,7 @@ func (s *session) run(ctx context.Context, c guest.Config) (status int, err erro
 	if ended.GetErr != "" {
 		c.Note("not all that was asked for came back: " + ended.GetErr)
 	}
-	// Out of memory is what happens to programs, and not what is wrong with the kernel.
+	// A program may well run out of memory. That is no fault of the kernel.
 	splats := slices.DeleteFunc(said.Splats, func(s vm.Splat) bool { return s.Kind == vm.SplatMemory })
 	if err := s.get.finish(); err != nil || status != 0 || s.splats || len(splats) == 0 {
 		return status, err
@@ -123,34 +123,35 @@ func (s *session) run(ctx context.Context, c guest.Config) (status int, err erro
 	return 0, &SplatError{Splats: splats, Console: guest.LastLines(said.Console)}
 }
 
-// SplatError means that a program ended well, and that the guest's kernel complained while it ran.
+// SplatError means that a program succeeded, but the guest's kernel complained while it ran.
 type SplatError struct {
 	Splats  []vm.Splat
-	Console []string // the last lines
+	Console []string // the last lines of the console
 }
 
 func (e *SplatError) Error() string {
 	return "the guest's kernel complained while the program ran, and the program did not fail: exit status 2; --splats note lets it pass"
 }
 
-// HangError means that a program took too long. It has where the program was then.
+// HangError means that a program took too long. It tells where the program was waiting.
 type HangError struct {
 	Name  string
 	After time.Duration
-	Lines []string // where the guest's processes are
+	Lines []string // where each process of the guest waits in the kernel
 }
 
 func (e *HangError) Error() string {
 	return fmt.Sprintf("%s has not ended within %s; in the guest", e.Name, e.After)
 }
 
-// hangTime is how long the agent may take to say where a program hangs.
+// hangTime is how long the agent may take to report where a program hangs.
 const hangTime = 5 * time.Second
 
-// consoleEvery is how often the console is looked at.
+// consoleEvery is how often follow polls the console.
 const consoleEvery = 50 * time.Millisecond
 
-// follow writes what the guest's kernel prints to w, if that is not nil, until the caller calls stop.
+// follow copies what the guest's kernel prints to w until the caller calls stop. If w is nil, it
+// does nothing.
 func follow(w io.Writer, guest *vm.VM) (stop func()) {
 	if w == nil {
 		return func() {}
@@ -180,8 +181,8 @@ func follow(w io.Writer, guest *vm.VM) (stop func()) {
 	return func() { close(done); <-ended }
 }
 
-// guest is the guest for the program, with its files and an agent that is ready.
-// It needs none of this machine any more, but for this machine's root.
+// guest starts a guest with the program's files and waits until its agent is ready. From then on
+// the guest needs nothing of this machine but the shares that serving serves.
 func (s *session) guest(ctx context.Context, c *guest.Config, serving *serving) (*guest.Machine, error) {
 	initramfs, err := c.Initramfs(s.first, slices.Concat(s.modules, serving.modules), s.base)
 	if err != nil {
@@ -193,7 +194,7 @@ func (s *session) guest(ctx context.Context, c *guest.Config, serving *serving) 
 	defer from.Close()
 	machine := c.VM(s.memory, s.cpus)
 	machine.Filesystems, machine.Network = serving.filesystems, serving.network
-	// A program may say nothing for as long as it may take.
+	// The program may print nothing until its timeout.
 	machine.SilenceTimeout = vm.Endless
 	if s.timeout > 0 && c.Debugger == nil {
 		machine.SilenceTimeout = 2 * s.timeout
@@ -202,8 +203,8 @@ func (s *session) guest(ctx context.Context, c *guest.Config, serving *serving) 
 	return m, err
 }
 
-// talk has the agent run the program. When the context is done it does not wait for those that read what the
-// program writes.
+// talk has the agent run the program, and passes input and output. Once the context is done, it
+// does not wait for readers of the program's output.
 func (s *session) talk(ctx context.Context, conn *wire.Conn) (*wire.Ended, error) {
 	stdout, stderr := newOutput(ctx, s.stdout), newOutput(ctx, s.stderr)
 	defer stdout.stop()
@@ -265,8 +266,8 @@ func (s *session) talk(ctx context.Context, conn *wire.Conn) (*wire.Ended, error
 	}
 }
 
-// output is where something goes that a program in a guest writes. A write may take for ever, as to a pipe
-// that nobody reads.
+// output is a destination of the program's output. A write may block for ever, as to a pipe that
+// nobody reads.
 type output struct {
 	ctx     context.Context
 	texts   chan []byte
@@ -284,7 +285,8 @@ func newOutput(ctx context.Context, w io.Writer) *output {
 	return o
 }
 
-// write writes the text, which is the writer's from here on. It returns when that is done or the context is.
+// write passes the text to the writer, which owns it from then on. It returns when the writer has
+// written it or the context is done.
 func (o *output) write(text []byte) error {
 	if len(text) == 0 {
 		return nil
@@ -298,12 +300,12 @@ func (o *output) write(text []byte) error {
 	}
 }
 
-// stop ends what write has begun, or leaves it to its fate.
+// stop lets the goroutine end. A write that still blocks is abandoned.
 func (o *output) stop() { close(o.texts) }
 
-// input is what goes to a program that runs in a guest.
+// input sends input, signals and terminal sizes to the program in the guest.
 type input struct {
-	room chan struct{} // what may be sent ahead
+	room chan struct{} // one token for each chunk that may be sent ahead
 	done chan struct{}
 
 	mu    sync.Mutex
@@ -319,7 +321,7 @@ func newInput(conn *wire.Conn) *input {
 	return in
 }
 
-// send sends, unless the program has ended.
+// send sends a message, unless the program has ended.
 func (in *input) send(i *wire.Input) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -329,10 +331,11 @@ func (in *input) send(i *wire.Input) error {
 	return in.conn.Send(i)
 }
 
-// inputChunk is how much is read at once, in bytes.
+// inputChunk is how many bytes are read at once.
 const inputChunk = 16 << 10
 
-// pass sends what can be read. The guest's end is noticed elsewhere.
+// pass sends everything that it reads from r, then EOF. It ignores send errors: talk notices that
+// the guest has ended.
 func (in *input) pass(r io.Reader) {
 	if r != nil {
 		buf := make([]byte, inputChunk)
@@ -357,11 +360,11 @@ func (in *input) pass(r io.Reader) {
 	_ = in.send(&wire.Input{EOF: true})
 }
 
-// taken makes room for more.
+// taken returns a token: the agent has taken a chunk.
 func (in *input) taken() {
 	select {
 	case in.room <- struct{}{}:
-	default: // more than was sent
+	default: // the agent reports more chunks than were sent
 	}
 }
 
@@ -391,7 +394,7 @@ func (in *input) signal(signals <-chan syscall.Signal) {
 	}
 }
 
-// over tells the agent that nothing comes any more.
+// over tells the agent that no more input follows.
 func (in *input) over() error {
 	in.mu.Lock()
 	defer in.mu.Unlock()

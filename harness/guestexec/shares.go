@@ -16,27 +16,27 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
-// Shares are parts of this machine that a guest gets while it runs.
+// Shares are parts of this machine that a guest can use while it runs.
 type Shares struct {
-	// RWDirs are directories that the guest may change, at the same paths. All else of
-	// this machine it cannot change.
+	// RWDirs are directories that the guest may change, at the same paths. It can change nothing
+	// else of this machine.
 	RWDirs []string
-	// HostPorts are TCP ports of this machine's loopback, which the guest reaches at
-	// [hostport.HostAddress]. It has no other network but its own loopback.
+	// HostPorts are TCP ports on this machine's loopback that the guest reaches at
+	// [hostport.HostAddress]. The guest has no other network but its own loopback.
 	HostPorts []int
 }
 
-// serving is what serves a guest's shares.
+// serving holds the servers of one guest's shares.
 type serving struct {
 	servers     []*fileServer
 	filesystems []vm.Filesystem
 	ports       *hostport.Forwarder
 	network     []string // options of QEMU
-	modules     []string // that the guest needs for it
+	modules     []string // modules that the guest needs for the shares
 }
 
-// serve starts what serves the session's shares, and adds to its command what the agent does with
-// them. The caller closes it when the guest is gone.
+// serve starts the servers of the session's shares, and adds to its command what the agent must
+// mount and configure. The caller closes the result when the guest has ended.
 func (s *session) serve(c *guest.Config) (_ *serving, err error) {
 	out := new(serving)
 	defer func() {
@@ -82,7 +82,8 @@ func (s *session) serve(c *guest.Config) (_ *serving, err error) {
 		if err := hasModules(c, "--host-port", wire.NetworkModules); err != nil {
 			return nil, err
 		}
-		// The forwarder has goroutines of its own, and Note is never called by two at a time.
+		// The forwarder calls Note from its own goroutines, and Note must not be called
+		// concurrently.
 		var mu sync.Mutex
 		note := c.Note
 		c.Note = func(line string) {
@@ -99,7 +100,7 @@ func (s *session) serve(c *guest.Config) (_ *serving, err error) {
 	return out, nil
 }
 
-// writable returns the path of a directory in a guest, and where it really is here.
+// writable returns the path that a directory has in a guest, and its real path on this machine.
 func writable(name string) (at, real string, err error) {
 	if at, err = filepath.Abs(name); err != nil {
 		return "", "", err
@@ -139,7 +140,8 @@ func (v *serving) close() {
 	}
 }
 
-// blame adds to the failure of a guest the last words of a server that has ended before it.
+// blame adds the last line of a server's output to an error of the guest, if the server ended
+// first.
 func (v *serving) blame(err error) error {
 	for _, s := range v.servers {
 		if blamed := s.blame(err); blamed != err {
