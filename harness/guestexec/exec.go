@@ -108,7 +108,7 @@ func (c *Command) session(of string) (*session, error) {
 		if len(c.With) > 0 {
 			return nil, fmt.Errorf("%s: with this machine's root there is nothing to take along", c.With[0])
 		}
-		if err := covered(program); err != nil {
+		if err := checkGuestPath(program); err != nil {
 			return nil, err
 		}
 		return s, nil

@@ -35,7 +35,7 @@ func (c *Command) files(of string) ([]vmimage.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := covered(program); err != nil {
+	if err := checkGuestPath(program); err != nil {
 		return nil, err
 	}
 	if err := g.program(program, program); err != nil {
@@ -104,7 +104,7 @@ func origin(f vmimage.File) string {
 
 // checkGuestPath returns an error if a file cannot be placed in the guest, because the guest's
 // kernel or its init is there.
-func covered(file string) error {
+func checkGuestPath(file string) error {
 	for _, dir := range []string{"/proc", "/sys", "/dev"} {
 		if file == dir || strings.HasPrefix(file, dir+"/") {
 			return fmt.Errorf("%s: guests have a %s of their own", file, dir)
@@ -122,7 +122,7 @@ func (g *guestFiles) with(name string) error {
 	if err != nil {
 		return err
 	}
-	if err := covered(at); err != nil {
+	if err := checkGuestPath(at); err != nil {
 		return err
 	}
 	real, err := filepath.EvalSymlinks(at)
@@ -183,7 +183,7 @@ func (g *guestFiles) program(guest, host string) error {
 	if err != nil {
 		return err
 	}
-	if real != guest && covered(real) == nil {
+	if real != guest && checkGuestPath(real) == nil {
 		if err := g.add(vmimage.File{Path: guest, Mode: fs.ModeSymlink | 0o777, Data: []byte(real)}); err != nil {
 			return err
 		}

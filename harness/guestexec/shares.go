@@ -106,7 +106,7 @@ func writable(name string) (at, real string, err error) {
 		return "", "", err
 	}
 	wrap := func(err error) error { return fmt.Errorf("--rwdir %s: %w", name, err) }
-	if err := covered(at); err != nil {
+	if err := checkGuestPath(at); err != nil {
 		return "", "", wrap(err)
 	}
 	if real, err = filepath.EvalSymlinks(at); err != nil {

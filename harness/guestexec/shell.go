@@ -26,21 +26,21 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// Shell is a prompt in a guest, or a reader of commands where there is no terminal.
+// Shell is a prompt in a guest. Without a terminal it reads commands from Stdin.
 type Shell struct {
-	// Suite has the cases whose objects are there. They are in the guest as they
-	// are here, below shellSuite; modules that they name are loaded.
+	// Suite has the cases whose objects the guest gets, below shellSuite. The modules that the
+	// cases name are loaded.
 	Suite   *suite.Suite
-	Engines []string // by which they are loaded when the prompt comes
+	Engines []string // engines that load the objects before the prompt appears
 
-	With    []string // files and directories of this machine: see Command.With
+	With    []string // see Command.With
 	Env     []string // NAME=VALUE
 	Modules []string // modules of the kernel to load
 	First   guest.Preloaded
-	Certs   [][]byte // certificates (X.509, DER) for the user keyring there
+	Certs   [][]byte // see Command.Certs
 
-	// HostRoot gives a shell of this machine's, with this machine's root
-	// directory: see Command.HostRoot. It begins in Dir.
+	// HostRoot gives the shell this machine's root directory: see Command.HostRoot. It is then a
+	// shell of this machine, and starts in Dir.
 	HostRoot bool
 	Dir      string
 	Shares
@@ -49,7 +49,7 @@ type Shell struct {
 	Stdout, Stderr io.Writer
 	Terminal       func() (*Terminal, error) // see Command.Terminal
 
-	MemoryMiB int // of the guest; 0 for what files need, and 1 GiB
+	MemoryMiB int // of the guest; 0 for 1 GiB and room for the files
 	CPUs      int // of the guest; 0 for [vm.Accelerator.CPUs]
 }
 
@@ -58,13 +58,13 @@ const (
 	shellSuite = "/case"
 	shellInit  = "/etc/bpfreplay.sh"
 	shellPins  = "/sys/fs/bpf"
-	// hostShell runs where the host's root is: it is on every machine.
+	// hostShell is the shell if the guest has the host's root directory. Every machine has it.
 	hostShell = "/bin/sh"
 )
 
-// usual are commands that people are used to, taken along from this machine where
-// it has them. Of some package toolbox has one, for machines that do not: those of
-// u-root know fewer options.
+// usual are commands that people expect at a prompt. They are copied from this machine if it has
+// them. Package toolbox provides simpler versions of some (u-root's, with fewer options) for
+// machines that do not.
 var usual = strings.Fields(`
 	awk base64 basename bpftool cat chmod clear cmp cp cut date dd df diff dirname dmesg du env expr
 	find free grep gzip head hexdump hostname id insmod ip kill less ln ls lsmod mkdir mktemp mount more mv
@@ -72,8 +72,8 @@ var usual = strings.Fields(`
 	seq sleep sort stat strace strings stty sync sysctl tail tar tc tee timeout top touch tr tty
 	umount uname uniq unshare uptime vi watch wc which xargs xxd yes`)
 
-// Run opens the prompt, and returns the shell's exit status when it ends: see
-// Exec. Nothing ends a guest for being silent.
+// Run opens the prompt and returns the shell's exit status: see Exec. A guest that powers off
+// counts as 0. There is no timeout.
 func (sh *Shell) Run(ctx context.Context, c guest.Config) (status int, err error) {
 	s, err := sh.session(&c)
 	if err != nil {
@@ -106,7 +106,7 @@ func (sh *Shell) session(on *guest.Config) (*session, error) {
 		if len(sh.With) > 0 {
 			return nil, fmt.Errorf("%s: with this machine's root there is nothing to take along", sh.With[0])
 		}
-		// Its own start-up files are for machines, not for guests.
+		// This is no login shell: this machine's start-up files may not suit a guest.
 		self = on.Agent
 		s.command.Path, s.command.Args = hostShell, []string{"sh", "-c", `. "$0"; exec "${SHELL:-/bin/sh}"`, shellInit}
 		s.command.Env = append([]string{"PATH=" + os.Getenv("PATH"), "SHELL=" + os.Getenv("SHELL")}, sh.Env...)
@@ -134,7 +134,7 @@ func (sh *Shell) session(on *guest.Config) (*session, error) {
 	return s, nil
 }
 
-// objects are the cases, as a suite.
+// objects returns the objects of the cases and a suite file that lists them.
 func (sh *Shell) objects() ([]wire.File, error) {
 	if len(sh.Suite.Cases) == 0 {
 		return nil, nil
@@ -181,7 +181,7 @@ func (sh *Shell) objects() ([]wire.File, error) {
 	return append(files, wire.File{Path: path.Join(shellSuite, "cases.yaml"), Mode: 0o644, Data: list}), nil
 }
 
-// shellTools are the commands of the guest.
+// shellTools returns the commands of the guest.
 func shellTools(of string) ([]vmimage.File, error) {
 	g := guestFiles{arch: of, byPath: make(map[string]vmimage.File)}
 	for _, name := range append(toolbox.Names(), "bpfreplay") {
@@ -197,7 +197,7 @@ func shellTools(of string) ([]vmimage.File, error) {
 		}
 		files, err := vmimage.Programs(of, guestLibraries, host)
 		if err != nil {
-			continue // a script, or libraries that are not here
+			continue // a script, or a library is missing
 		}
 		for _, f := range files {
 			if f.Path == path.Join(guestLibraries, "bin", filepath.Base(host)) {
@@ -211,7 +211,7 @@ func shellTools(of string) ([]vmimage.File, error) {
 	return g.list(), nil
 }
 
-// lookPath finds a program of this machine, also where only root looks.
+// lookPath finds a program of this machine, also in the directories that only root's PATH has.
 func lookPath(name string) string {
 	for _, p := range []string{name, "/usr/sbin/" + name, "/sbin/" + name} {
 		if at, err := exec.LookPath(p); err == nil {
@@ -223,7 +223,7 @@ func lookPath(name string) string {
 	return ""
 }
 
-// terminfo is the description of the terminal, for programs that use all of it.
+// terminfo returns the terminfo file of the terminal that env names, if this machine has one.
 func terminfo(env []string) []string {
 	for _, e := range env {
 		name, ok := strings.CutPrefix(e, "TERM=")
@@ -240,8 +240,9 @@ func terminfo(env []string) []string {
 	return nil
 }
 
-// how are flags of load for a case. A file that was signed before is loaded as it is.
-func (sh *Shell) how(c *suite.Case, engine string) string {
+// loadFlags returns the flags of the load command for a case. An artefact is loaded as it is,
+// without an engine.
+func (sh *Shell) loadFlags(c *suite.Case, engine string) string {
 	if is, err := artefact.IsFile(sh.Suite.Path(c)); err != nil || !is {
 		return " --engine " + engine
 	}
@@ -251,8 +252,8 @@ func (sh *Shell) how(c *suite.Case, engine string) string {
 	return ""
 }
 
-// script is what the shell runs first: it loads the objects and prints what is where, on
-// standard error, as standard output is for commands.
+// script returns the script that the shell runs first. It loads the objects and prints what is
+// where. It prints to standard error, because standard output belongs to the user's commands.
 func (sh *Shell) script(self string, on *guest.Config) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
@@ -280,7 +281,7 @@ func (sh *Shell) script(self string, on *guest.Config) string {
 		}
 		engines := sh.Engines
 		if c.Only != "" {
-			engines = nil // load loads all programs of an object
+			engines = nil // the load command has no flag for Only: it loads all programs
 		}
 		for _, e := range engines {
 			dir := path.Join(shellPins, e)
@@ -288,7 +289,7 @@ func (sh *Shell) script(self string, on *guest.Config) string {
 				line("mkdir -p %s", dir)
 				dir = path.Join(dir, strings.ReplaceAll(c.Name, ".", "_"))
 			}
-			load := fmt.Sprintf("%s load%s --pin %s%s %s", self, sh.how(c, e), shellword.Quote(dir), replace, shellword.Quote(object))
+			load := fmt.Sprintf("%s load%s --pin %s%s %s", self, sh.loadFlags(c, e), shellword.Quote(dir), replace, shellword.Quote(object))
 			if sh.Terminal == nil {
 				line("%s >/dev/null", load)
 				continue
