@@ -22,9 +22,9 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// TestSystemCalls counts, by strace, what a load costs: however many maps and
-// programs there are, six system calls, four of them bpf(2). It makes no difference whether
-// the loader program comes from an object or from a file.
+// TestSystemCalls counts the system calls of a load with strace: six, four of them bpf(2), however
+// many maps and programs there are. It makes no difference whether the loader program comes from an
+// object or from a file.
 func TestSystemCalls(t *testing.T) {
 	needLoaders(t)
 	strace := need.Program(t, "strace")
@@ -44,7 +44,7 @@ func TestSystemCalls(t *testing.T) {
 			}
 			out := filepath.Join(t.TempDir(), "trace")
 			cmd := exec.Command(strace, "-f", "-qq", "-e", "trace=bpf,close,openat,read,fcntl", "-o", out, self)
-			// A signal makes a loader program begin anew, and Go's runtime sends signals.
+			// A signal makes a loader program start over, and Go's runtime preempts with signals.
 			cmd.Env = append(os.Environ(), "GODEBUG=asyncpreemptoff=1", helperEnv+"="+file)
 			msg, err := cmd.CombinedOutput()
 			if strings.Contains(string(msg), "ptrace") {
@@ -55,7 +55,7 @@ func TestSystemCalls(t *testing.T) {
 			assert.Assert(t, ok)
 			between, _, ok := strings.Cut(rest, helperMark)
 			assert.Assert(t, ok)
-			between = between[:strings.LastIndexByte(between, '\n')] // what begins the line of the second mark
+			between = between[:strings.LastIndexByte(between, '\n')] // cut the second mark's line
 			calls := regexp.MustCompile(`(?m)^\d+ +(bpf\(BPF_[A-Z_]+|close|openat|read|fcntl)`).FindAllStringSubmatch(between, -1)
 			var got []string
 			for _, c := range calls {
@@ -71,8 +71,8 @@ const (
 	helperMark = "bpfreplay mark"
 )
 
-// runAsHelper loads an object between two marks for strace, if this is the
-// process that TestSystemCalls starts.
+// runAsHelper loads an object between two marks for strace, if this process was started by
+// TestSystemCalls.
 func runAsHelper() {
 	path := os.Getenv(helperEnv)
 	if path == "" {
@@ -107,15 +107,15 @@ func check(err error) {
 	}
 }
 
-// setMark is a system call that does nothing but to show up in a trace.
+// setMark makes a system call that has no effect but shows up in the trace.
 func setMark() {
 	if fd, err := unix.Open(helperMark, unix.O_RDONLY, 0); err == nil {
 		unix.Close(fd)
 	}
 }
 
-// TestParallel loads many objects at once with one target, some of which take
-// its types: for the race detector.
+// TestParallel loads many objects at once with one Target, for the race detector. Some of them need
+// the kernel's types.
 func TestParallel(t *testing.T) {
 	needLoaders(t)
 	objects := []string{
@@ -149,7 +149,7 @@ func TestParallel(t *testing.T) {
 						tr := traces[i]
 						e := engines[(worker+i)%2]
 						fds, err := e.load(tr, tg, target.Options{})
-						if e.name == "replay" { // the same program, too
+						if e.name == "replay" { // one program in two goroutines
 							if fds != nil {
 								fds.Close()
 							}

@@ -23,10 +23,10 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// runnerC runs a loader program from files by libbpf's own runtime, and tells
-// what came to be: "map TYPE MAX_ENTRIES VALUE" and "program TYPE TAG", or which step
-// failed. Arguments: instructions, blob, context, numbers of maps and programs, where in
-// the context a log is asked for, and where the results of the steps are.
+// runnerC runs a loader program from files with libbpf's own runtime. It prints what the load
+// created, "map TYPE MAX_ENTRIES VALUE" and "program TYPE TAG", or which step failed. Arguments:
+// instructions, blob, context, numbers of maps and programs, and the offsets in the context of the
+// log's settings and of the steps' results.
 const runnerC = `
 #include <errno.h>
 #include <fcntl.h>
@@ -148,7 +148,7 @@ int main(int argc, char **argv)
 }
 `
 
-// compile compiles C and returns the program.
+// compile compiles C and returns the path of the executable.
 func compile(t testing.TB, source string) string {
 	t.Helper()
 	need.File(t, "/usr/include/bpf/skel_internal.h")
@@ -161,8 +161,8 @@ func compile(t testing.TB, source string) string {
 	return out
 }
 
-// TestLibbpfRunsOurs: C code with libbpf's runtime runs our loader programs. It gives them
-// a context that is longer than libbpf's, in which the results are.
+// TestLibbpfRunsOurs: C code runs our loader programs with libbpf's runtime. Its context is longer
+// than libbpf's, since the steps' results follow it.
 func TestLibbpfRunsOurs(t *testing.T) {
 	needLoaders(t)
 	runner := compile(t, runnerC)
@@ -203,7 +203,7 @@ func TestLibbpfRunsOurs(t *testing.T) {
 		a := emitted(t, planCore(t, "data_sections"))
 		o := target.Options{Values: make(map[string][]byte)}
 		for _, m := range a.Maps {
-			if m.Value.Size > 0 { // a runtime updates the others after the run
+			if m.Value.Size > 0 { // the runtime updates these after the run
 				o.Values[m.Name] = bytes.Repeat([]byte("v"), int(m.ValueSize))
 			}
 		}
@@ -225,7 +225,7 @@ func TestLibbpfRunsOurs(t *testing.T) {
 		assert.Assert(t, is.Contains(out, "\nopen 0\n"))
 	})
 	t.Run("refused map", func(t *testing.T) {
-		// No program: only the results tell of it.
+		// Without programs, only the results show the failure.
 		tr := planCore(t, "maps_only")
 		at := slices.IndexFunc(tr.Commands, func(c trace.Command) bool { _, ok := c.(*trace.CreateMap); return ok })
 		tr.Commands[at].(*trace.CreateMap).Attr.Flags = 1 << 31
@@ -236,7 +236,7 @@ func TestLibbpfRunsOurs(t *testing.T) {
 	})
 }
 
-// tell is what runnerC prints of a load that leaves nothing else open.
+// tell returns what runnerC prints for a load.
 func tell(t testing.TB, fds *target.Result) string {
 	t.Helper()
 	var b strings.Builder

@@ -32,7 +32,7 @@ func ExampleGenerate() {
 //go:embed testdata/*.o
 var files embed.FS
 
-// Run a loader program that is part of the binary.
+// Run a loader program that is embedded in the binary.
 func ExampleProgram_Load() {
 	prog, err := loader.ReadFS(files, "testdata/filter.bpfreplay")
 	if err != nil {
@@ -74,7 +74,7 @@ func ExampleLoadOptions_maxEntries() {
 	defer coll.Close()
 }
 
-// Let two objects share a map. It stays the caller's.
+// Share a map between two objects. It stays the caller's.
 func ExampleLoadOptions_maps() {
 	shared, err := ebpf.LoadPinnedMap("/sys/fs/bpf/flows", nil)
 	if err != nil {
@@ -92,7 +92,7 @@ func ExampleLoadOptions_maps() {
 	defer coll.Close()
 }
 
-// Replace a function of a program that is loaded: freplace.
+// Replace a function of a loaded program: freplace.
 func ExampleLoadOptions_programs() {
 	dispatcher, err := ebpf.LoadPinnedProgram("/sys/fs/bpf/dispatcher", nil)
 	if err != nil {
@@ -110,7 +110,7 @@ func ExampleLoadOptions_programs() {
 	defer coll.Close()
 }
 
-// Say why a load failed: what the kernel lacks, or which program the verifier refused.
+// Report why a load failed: what the kernel lacks, or which program the verifier refused.
 func ExampleStepError() {
 	prog, err := loader.ReadFile("filter.bpfreplay")
 	if err != nil {

@@ -29,17 +29,17 @@ type injection struct {
 	spoil func(t *trace.Trace, c trace.Command)
 }
 
-// spoils makes an injection's function of one for commands of a type.
+// spoils adapts a function for commands of one type to an injection.
 func spoils[C trace.Command](do func(t *trace.Trace, c C)) func(*trace.Trace, trace.Command) {
 	return func(t *trace.Trace, c trace.Command) { do(t, c.(C)) }
 }
 
-// injections are the ways in which a step can fail, by its kind.
+// injections returns the ways in which a command can be made to fail.
 func injections(c trace.Command) []injection {
 	switch c := c.(type) {
 	case *trace.LoadBTF:
 		return []injection{{"bad types", unix.EINVAL, true, spoils(func(_ *trace.Trace, c *trace.LoadBTF) {
-			copy(c.Data[bytes.Index(c.Data, []byte("\x00m_hash\x00")):], "\x00m+hash") // no name
+			copy(c.Data[bytes.Index(c.Data, []byte("\x00m_hash\x00")):], "\x00m+hash") // invalid
 		})}}
 	case *trace.CreateMap:
 		bad := func(change func(*trace.MapAttr)) func(*trace.Trace, trace.Command) {
@@ -91,15 +91,15 @@ func fdOfTypes(t *trace.Trace) trace.FD {
 	return trace.NoFD
 }
 
-// steps is a trace with every kind of step, which tests of failures spoil.
+// steps returns a trace with every kind of step, for tests that make one fail.
 func steps(t testing.TB) *trace.Trace {
 	t.Helper()
 	needType(t, "bpf_struct_ops_link", btf.KindStruct, "struct_ops with links (6.4)")
 	return plan(t, "testdata/steps.o")
 }
 
-// TestFailureAtEveryStep: whichever step fails, in whichever way: the error
-// names it, no fd is left open and nothing is left in the kernel.
+// TestFailureAtEveryStep: whichever step fails, and however, the error names it, no fd stays open,
+// and nothing stays in the kernel.
 func TestFailureAtEveryStep(t *testing.T) {
 	needLoaders(t)
 	tr := steps(t)
@@ -135,8 +135,8 @@ func TestFailureAtEveryStep(t *testing.T) {
 	t.Logf("%d failures in %d steps", failed, len(tr.Commands))
 }
 
-// TestFailureWithoutSteps: a manifest that does not name the steps still gives an error
-// when one of them fails, and nothing is left.
+// TestFailureWithoutSteps: if the manifest names no steps, a failing step still gives an error and
+// leaves nothing behind.
 func TestFailureWithoutSteps(t *testing.T) {
 	needLoaders(t)
 	tr := planCore(t, "maps_array")
@@ -147,7 +147,7 @@ func TestFailureWithoutSteps(t *testing.T) {
 		switch c.(type) {
 		case *trace.CreateMap, *trace.LoadProgram:
 		default:
-			continue // what hands out no fd is not missed
+			continue // a step without an fd is not missed
 		}
 		for k, inject := range injections(c) {
 			bad := planCore(t, "maps_array")
@@ -168,8 +168,8 @@ func TestFailureWithoutSteps(t *testing.T) {
 	assert.Assert(t, failed >= 8, "%d", failed)
 }
 
-// TestFailureAfterLongLog: a program whose log fits into no buffer is not the one that
-// fails.
+// TestFailureAfterLongLog: a program whose log does not fit the buffer is not blamed for a later
+// failure.
 func TestFailureAfterLongLog(t *testing.T) {
 	needLoaders(t)
 	tr := planCore(t, "fail_second")
@@ -231,14 +231,14 @@ func TestFailureOfFill(t *testing.T) {
 	}
 }
 
-// TestFDLimit allows a load one fd more each time, until it succeeds. Nothing
-// that is learnt of the kernel in this state may be kept.
+// TestFDLimit allows a load one more fd each time, until it succeeds. The Target must not keep
+// answers that it got while fds were short.
 func TestFDLimit(t *testing.T) {
 	needLoaders(t)
 	tr := steps(t)
 	for _, e := range engines {
 		tg := target.New()
-		warm, err := e.load(tr, tg, target.Options{}) // reads what takes fds of its own
+		warm, err := e.load(tr, tg, target.Options{}) // fills the Target's caches, which takes fds
 		assert.NilError(t, err)
 		want := outcome(t, tr, warm, nil)
 		warm.Close()
@@ -272,14 +272,14 @@ func TestFDLimit(t *testing.T) {
 	}
 }
 
-// TestFDLimitProbes: a kernel is not found to lack what could not be looked for.
+// TestFDLimitProbes: a probe that runs out of fds does not report that the kernel lacks something.
 func TestFDLimitProbes(t *testing.T) {
 	needLoaders(t)
 	_, err := shared.Vmlinux()
 	assert.NilError(t, err)
 	for _, capability := range []string{artefact.NeedCORE, artefact.NeedEnum64, artefact.NeedTypeMatch, artefact.NeedKallsyms, artefact.NeedNoFuncInfo} {
 		if err := target.Probe(capability); err != nil {
-			continue // TestProbes looks at these
+			continue // TestProbes covers these
 		}
 		tr := planCore(t, "maps_hash")
 		tr.Needs = []trace.Need{{Capability: capability, Why: "this test"}}
@@ -324,7 +324,7 @@ func (e engine) limited(t testing.TB, n int, tr *trace.Trace, tg *target.Target,
 	return fds, err
 }
 
-// fillGaps opens all fds below top.
+// fillGaps opens every free fd below top.
 func fillGaps(t testing.TB, top int) (restore func()) {
 	t.Helper()
 	var filled []int
@@ -344,7 +344,7 @@ func fillGaps(t testing.TB, top int) (restore func()) {
 	}
 }
 
-// TestRunFails: the loader program itself cannot be run, or not be loaded.
+// TestRunFails: the loader program itself cannot be run, or cannot be loaded.
 func TestRunFails(t *testing.T) {
 	needLoaders(t)
 	a := emitted(t, steps(t))
@@ -369,8 +369,8 @@ func TestRunFails(t *testing.T) {
 	})
 }
 
-// TestLongLoader: a failure gets out of a loader program of tens of
-// thousands of instructions from wherever it happens.
+// TestLongLoader: in a loader program of tens of thousands of instructions every failure reaches
+// the exit.
 func TestLongLoader(t *testing.T) {
 	needLoaders(t)
 	m := &trace.Map{Name: "m"}
@@ -407,7 +407,7 @@ func TestLongLoader(t *testing.T) {
 	}
 }
 
-// TestNothing loads an object in which there is nothing to load.
+// TestNothing loads an empty object.
 func TestNothing(t *testing.T) {
 	needLoaders(t)
 	for _, e := range engines {
@@ -420,7 +420,7 @@ func TestNothing(t *testing.T) {
 	}
 }
 
-// TestNoStdin: fd 0 may be any file, and is open while a daemon loads.
+// TestNoStdin: a load works while fd 0 is closed, as in a daemon, where 0 may become any file's fd.
 func TestNoStdin(t *testing.T) {
 	needLoaders(t)
 	tr := steps(t)
@@ -451,7 +451,7 @@ func TestNoStdin(t *testing.T) {
 	}
 }
 
-// TestSameName: a collection cannot hold two things of one name.
+// TestSameName: a load that would put two things of one name into a collection fails.
 func TestSameName(t *testing.T) {
 	needLoaders(t)
 	a := emitted(t, planCore(t, "prog_many"))

@@ -15,7 +15,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/trace"
 )
 
-// of returns the first command of a type.
+// of returns a trace's first command of a type.
 func of[C trace.Command](t testing.TB, tr *trace.Trace) C {
 	t.Helper()
 	for _, c := range tr.Commands {
@@ -28,8 +28,8 @@ func of[C trace.Command](t testing.TB, tr *trace.Trace) C {
 	return none
 }
 
-// spoilTypes makes types of n words that no kernel takes, and returns what brings them
-// back.
+// spoilTypes overwrites n words of types so that no kernel accepts them, and returns the original
+// words.
 func spoilTypes(raw []byte, n int) (spoilt []byte, back []trace.Word) {
 	spoilt = bytes.Clone(raw)
 	types := int(binary.LittleEndian.Uint32(raw[4:]) + binary.LittleEndian.Uint32(raw[8:]))
@@ -41,7 +41,7 @@ func spoilTypes(raw []byte, n int) (spoilt []byte, back []trace.Word) {
 	return spoilt, back
 }
 
-// typesOfProgram are the types that a program has in the kernel, nil for none.
+// typesOfProgram returns the types that a program has in the kernel, nil if none.
 func typesOfProgram(t testing.TB, fd int) []byte {
 	t.Helper()
 	info, _, err := bpfsys.GetProgInfo(fd)
@@ -64,8 +64,8 @@ func funcInfoOf(t testing.TB, fd int) []byte {
 	return arrays.FuncInfo
 }
 
-// TestFallbacks takes the ways that a load has for kernels other than this one: what they
-// refuse is refused here because the trace is spoilt.
+// TestFallbacks exercises the fallbacks for other kernels: the trace is changed so that this kernel
+// refuses what those refuse.
 func TestFallbacks(t *testing.T) {
 	needLoaders(t)
 	for _, c := range []struct {

@@ -11,7 +11,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader"
 )
 
-// TestWriteFile: a file is there whole, or as it was before.
+// TestWriteFile: WriteFile writes the whole file or leaves the old one.
 func TestWriteFile(t *testing.T) {
 	p := generate(t, filepath.Join(coreObjects, "maps_array.bpf.o"), nil)
 	want, err := p.MarshalBinary()

@@ -5,19 +5,22 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/keyring"
 )
 
-// Reasons of errors of a signed load, beside the errnos of the kernel: an option that would
-// change what was signed, and a file without the signature that this kernel takes.
+// Errors of signed loads, beside the kernel's errnos.
 var (
-	ErrSigned   = replay.ErrSigned
+	// ErrSigned: an option would change what was signed.
+	ErrSigned = replay.ErrSigned
+	// ErrUnsigned: the file has no signature of the form that this kernel checks.
 	ErrUnsigned = replay.ErrUnsigned
 )
 
-// Keyring is a keyring of this process with certificates that signed loads trust. Its ID's
-// String is for LoadOptions.Keyring. It is gone after Close, and with the process.
+// Keyring is a keyring that this process made, with the certificates that its signed loads trust.
+// Pass its ID's String as [LoadOptions.Keyring]. The kernel drops the keyring after Close, or when
+// the process ends.
 type Keyring = keyring.Ring
 
-// NewKeyring makes a keyring with certificates (X.509, DER).
+// NewKeyring makes a keyring that holds the given certificates (X.509, DER). The caller must Close
+// it.
 func NewKeyring(certificates ...[]byte) (*Keyring, error) { return keyring.New(certificates...) }
 
-// KeyringNames are the names, beside serials, that LoadOptions.Keyring takes.
+// KeyringNames returns the names of keyrings that [LoadOptions.Keyring] accepts beside serials.
 func KeyringNames() []string { return keyring.Names() }

@@ -31,7 +31,7 @@ func dataMap(section string, data []byte) object.Map {
 	return m
 }
 
-// xdp is a program of those instructions and "return 0".
+// xdp returns an XDP program of these instructions, followed by "return 0".
 func xdp(name string, insns []byte, relocations ...object.Relocation) object.Function {
 	return object.Function{
 		Name: name, Section: "xdp", Autoload: true, Program: object.ProgramType{Type: 6},
@@ -39,7 +39,7 @@ func xdp(name string, insns []byte, relocations ...object.Relocation) object.Fun
 	}
 }
 
-// limitObjects are larger than anything that anybody loads.
+// limitObjects returns objects larger than any in use.
 func limitObjects() map[string]*object.Object {
 	objects := make(map[string]*object.Object)
 
@@ -47,7 +47,7 @@ func limitObjects() map[string]*object.Object {
 	var refs []object.Relocation
 	for i := range 1000 {
 		maps.Maps = append(maps.Maps, array(fmt.Sprint("m", i), 8))
-		if i < 64 { // a program can use no more: MAX_USED_MAPS
+		if i < 64 { // MAX_USED_MAPS: a program can use no more
 			refs = append(refs, object.Relocation{Insn: 2 * i, Kind: object.RelocMap, Target: 15 * i})
 		}
 	}
@@ -84,7 +84,7 @@ func limitObjects() map[string]*object.Object {
 	}
 	objects["30,000 references to a map"] = many
 
-	for _, n := range []int{255, 256, 257} { // around the number from which on a loop does it
+	for _, n := range []int{255, 256, 257} { // a loop takes over from about 256 on
 		few := &object.Object{Name: "few", License: "GPL", Maps: []object.Map{array("m", 8)}}
 		var refs []object.Relocation
 		for i := range n {
@@ -111,7 +111,7 @@ func limitObjects() map[string]*object.Object {
 	return objects
 }
 
-// kfuncCalls calls those kfuncs in turn, n calls in all.
+// kfuncCalls returns a program that calls these kfuncs in turn, n calls in all.
 func kfuncCalls(n int, names ...string) *object.Object {
 	obj := &object.Object{Name: "kfuncs", License: "GPL"}
 	for _, name := range names {
@@ -129,7 +129,7 @@ func kfuncCalls(n int, names ...string) *object.Object {
 	return obj
 }
 
-// TestLimitObjects loads what is larger than libbpf's loader programs can be.
+// TestLimitObjects loads objects that exceed the limits of libbpf's loader programs.
 func TestLimitObjects(t *testing.T) {
 	needLoaders(t)
 	for name, obj := range limitObjects() {
@@ -158,7 +158,7 @@ func TestLimitObjects(t *testing.T) {
 	}
 }
 
-// verified is how many instructions the verifier goes through for a loader program.
+// verified returns how many instructions the verifier processes for a loader program.
 func verified(t testing.TB, a *artefact.Artefact) uint32 {
 	t.Helper()
 	m, _, err := bpfsys.NewBlob(a.Blob)
@@ -172,8 +172,8 @@ func verified(t testing.TB, a *artefact.Artefact) uint32 {
 	return info.VerifiedInsns
 }
 
-// TestWindow puts what is patched at and around 32 and 64 KiB into the blob,
-// and lets the kernel say whether each instruction got its fd.
+// TestWindow puts patched instructions at and around 32 and 64 KiB of the blob, and checks in the
+// kernel that each got its fd.
 func TestWindow(t *testing.T) {
 	needLoaders(t)
 	needKfuncs(t, "bpf_rcu_read_lock", "bpf_rcu_read_unlock")
@@ -212,7 +212,7 @@ func TestWindow(t *testing.T) {
 	}
 }
 
-// xlated are the instructions of all programs, without the addresses of maps.
+// xlated returns the translated instructions of all programs, without map addresses.
 func xlated(t testing.TB, fds *target.Result) []byte {
 	t.Helper()
 	var out []byte

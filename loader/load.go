@@ -17,47 +17,51 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// LoadOptions override values of the object. Maps and programs in it stay the caller's.
+// LoadOptions override what the object says. The zero value overrides nothing. Its maps and
+// programs stay the caller's.
 type LoadOptions struct {
-	// MaxEntries by map; the size in bytes of a ring buffer is rounded up to what the
-	// kernel takes.
+	// MaxEntries by map name. The size in bytes of a ring buffer is rounded up to a power of two of
+	// whole pages, as the kernel requires.
 	MaxEntries map[string]uint32
-	// Variables of data sections, by name: a Go value of the variable's size in memory,
-	// such as a uint32, a bool, a struct without padding, a byte slice.
+	// Variables of data sections, by name. The value must be of a type with a fixed size that is
+	// the variable's size in memory: a uint32, a bool, a struct without padding, a byte slice.
 	Variables map[string]any
-	// Values of whole data sections, by map (".rodata"), of the section's size.
+	// Values of whole data sections, by map name (".rodata"). Each must have the section's size.
 	Values map[string][]byte
-	// Maps to use in place of new ones, by name. The load neither fills nor freezes them.
+	// Maps to reuse instead of creating new ones, by name. The load neither fills nor freezes them.
+	// The Collection gets duplicates of their fds.
 	Maps map[string]*ebpf.Map
-	// Programs whose functions freplace programs replace, by name of the freplace program.
+	// Programs whose functions are replaced, by the name of the freplace program that replaces one.
 	Programs map[string]*ebpf.Program
-	// PinPath is the directory in a BPF file system for maps that the object wants pinned
-	// by name, "/sys/fs/bpf" if empty. A map that is pinned there is used, a new one is
-	// pinned.
+	// PinPath is the directory, in a BPF file system, for maps that the object wants pinned by
+	// name. Empty means "/sys/fs/bpf". If a map is already pinned there, the load reuses it and
+	// fails if its definition differs; otherwise the load pins the new map.
 	PinPath string
-	// LogLevel is the verifier's log level for the log of a program that is refused. 0 is 1,
-	// or the statistics only where the verifier has given up.
+	// LogLevel is the verifier's log level for a program that the kernel refuses. At 0 the log is
+	// at level 1, or has only the statistics if the verifier gave up for complexity.
 	LogLevel uint32
-	// Keyring asks for a signed load (6.18): the kernel verifies the signature by the keys
-	// in this keyring, a serial or one of KeyringNames. A signed load takes none of the
-	// options above but PinPath and LogLevel, since they would change what was signed.
+	// Keyring requests a signed load (6.18): the kernel verifies the signature with the keys of
+	// this keyring, given by its serial or one of [KeyringNames]. Of the options above a signed
+	// load accepts only PinPath and LogLevel; the others change what was signed and give
+	// [ErrSigned].
 	//
-	// Session, process and thread keyrings belong to threads, not to goroutines: after
-	// having added a key to one, pass its serial. NewKeyring makes a keyring of its own.
+	// Session, process and thread keyrings belong to threads, not to goroutines: after adding a key
+	// to one of these, pass its serial. [NewKeyring] makes a keyring that every thread can use.
 	Keyring string
 }
 
-// Collection is what a load left behind. It owns its maps and programs.
+// Collection holds what a load created. It owns its maps, programs and links.
 type Collection struct {
-	Maps     map[string]*ebpf.Map // by variable, or section of a data map
+	Maps     map[string]*ebpf.Map // by variable name, or by section name for data maps
 	Programs map[string]*ebpf.Program
-	// Links are the attachments that the load made (GenerateOptions.Attach), by program.
+	// Links are the attachments that the load made ([GenerateOptions.Attach]), by program name.
 	Links map[string]link.Link
-	// Arenas is the memory of arenas, by map, until Close.
+	// Arenas is the mapped memory of arenas, by map name. It is valid until Close.
 	Arenas map[string][]byte
 }
 
-// Close closes all maps and programs, and unmaps arenas.
+// Close closes all maps, programs and links, and unmaps arenas. Closing a link detaches its
+// program.
 func (c *Collection) Close() {
 	target.Unmap(c.Arenas)
 	for _, l := range c.Links {
@@ -71,25 +75,27 @@ func (c *Collection) Close() {
 	}
 }
 
-// DetachMap takes a map out of the collection. The caller owns it from then on. It returns
-// nil if the collection has no map of that name.
+// DetachMap removes a map from the collection and returns it. The caller owns it from then on. It
+// returns nil if the collection has no map of that name.
 func (c *Collection) DetachMap(name string) *ebpf.Map {
 	m := c.Maps[name]
 	delete(c.Maps, name)
 	return m
 }
 
-// DetachProgram takes a program out of the collection. The caller owns it from then on. It
-// returns nil if the collection has no program of that name.
+// DetachProgram removes a program from the collection and returns it. The caller owns it from then
+// on. It returns nil if the collection has no program of that name.
 func (c *Collection) DetachProgram(name string) *ebpf.Program {
 	p := c.Programs[name]
 	delete(c.Programs, name)
 	return p
 }
 
-// Load runs the loader program on this kernel (5.14). Nil options are the zero value. On
-// failure nothing is left open. The error is a *StepError if a step of the load failed, a
-// *NeedError if the kernel lacks something that the load needs.
+// Load runs the loader program on this kernel (5.14). It needs CAP_BPF and CAP_PERFMON, and what
+// else the object's programs and maps need. Nil options mean the zero value.
+//
+// On failure Load leaves nothing open. The error wraps a [*StepError] if a step of the load failed,
+// and a [*NeedError] if the kernel lacks something that the load needs.
 func (p *Program) Load(opts *LoadOptions) (*Collection, error) {
 	if opts == nil {
 		opts = &LoadOptions{}
@@ -114,7 +120,7 @@ func (p *Program) Load(opts *LoadOptions) (*Collection, error) {
 	}
 	if opts.Keyring != "" {
 		for _, name := range slices.Sorted(maps.Keys(opts.Variables)) {
-			return nil, fmt.Errorf("variable %s: %w", name, ErrSigned) // rather than its map
+			return nil, fmt.Errorf("variable %s: %w", name, ErrSigned) // values would blame the map
 		}
 	}
 	var err error
@@ -128,7 +134,7 @@ func (p *Program) Load(opts *LoadOptions) (*Collection, error) {
 	return p.collect(r)
 }
 
-// values are the initial values of data sections with the variables in them.
+// values returns the initial values of data sections, with the variables set in them.
 func (p *Program) values(opts *LoadOptions) (map[string][]byte, error) {
 	values := make(map[string][]byte)
 	for name, v := range opts.Values {
@@ -176,7 +182,8 @@ func (p *Program) variable(name string) (*artefact.Map, artefact.Variable) {
 	return nil, artefact.Variable{}
 }
 
-// collect makes a collection of fds, which it owns from then on.
+// collect makes a collection from a load's fds. It takes ownership of them, and closes them on
+// failure.
 func (p *Program) collect(r *target.Result) (*Collection, error) {
 	c := &Collection{Maps: make(map[string]*ebpf.Map), Programs: make(map[string]*ebpf.Program), Links: make(map[string]link.Link), Arenas: r.Arenas}
 	for i, fd := range r.Maps {
@@ -203,7 +210,7 @@ func (p *Program) collect(r *target.Result) (*Collection, error) {
 		}
 		l, err := link.NewFromFD(fd)
 		if err != nil {
-			closeAll(open(r.Links[i+1:])) // it has closed fd
+			closeAll(open(r.Links[i+1:])) // NewFromFD closed fd
 			c.Close()
 			return nil, fmt.Errorf("link of program %s: %w", p.a.Programs[i].Name, err)
 		}
@@ -212,7 +219,7 @@ func (p *Program) collect(r *target.Result) (*Collection, error) {
 	return c, nil
 }
 
-// open are those links that there are.
+// open returns the fds of the links that exist.
 func open(links []int) []int {
 	return slices.DeleteFunc(slices.Clone(links), func(fd int) bool { return fd <= 0 })
 }
@@ -223,10 +230,10 @@ func closeAll(lists ...[]int) {
 	}
 }
 
-// errTwice is the reason of a load whose result would need one name for two things.
+// errTwice says that a load creates two maps, or two programs, of one name.
 var errTwice = errors.New("a collection tells maps and programs apart by name: rename one, or make it static in a file of its own")
 
-// uniqueNames checks that a Collection can hold all maps and programs.
+// uniqueNames checks that a Collection, which is keyed by name, can hold all maps and programs.
 func (p *Program) uniqueNames() error {
 	for what, names := range map[string][]string{"maps": p.Maps(), "programs": p.Programs()} {
 		slices.Sort(names)

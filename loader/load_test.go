@@ -25,7 +25,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// outcome is what a load came to, as text in which two engines agree.
+// outcome returns the result of a load as text that two engines can be compared by.
 func outcome(t testing.TB, tr *trace.Trace, fds *target.Result, err error) string {
 	t.Helper()
 	var b strings.Builder
@@ -74,9 +74,8 @@ func isData(tr *trace.Trace, i int) bool {
 	return false
 }
 
-// TestEnginesAgree loads each object of the core suite by its trace and by its
-// loader program: same step fails for the same reason, or the same things
-// come to be.
+// TestEnginesAgree loads each object of the core suite by its trace and by its loader program: the
+// same step fails for the same reason, or both create the same things.
 func TestEnginesAgree(t *testing.T) {
 	needLoaders(t)
 	files, err := filepath.Glob(filepath.Join(coreObjects, "*.bpf.o"))
@@ -110,7 +109,7 @@ func TestEnginesAgree(t *testing.T) {
 	assert.Assert(t, loaded >= 2*60, "only %d loads of this kernel succeed", loaded)
 }
 
-// TestCollection is the example of the package's documentation.
+// TestCollection runs the example of the package comment.
 func TestCollection(t *testing.T) {
 	needLoaders(t)
 	p := generate(t, filepath.Join(coreObjects, "data_sections.bpf.o"), nil)
@@ -167,7 +166,7 @@ func TestVerifierLog(t *testing.T) {
 	}
 }
 
-// TestUnknownNames: an option for what the object lacks is a mistake, and is told.
+// TestUnknownNames: an option that names something the object lacks is an error.
 func TestUnknownNames(t *testing.T) {
 	tr := planCore(t, "maps_array")
 	for _, o := range []target.Options{
@@ -203,7 +202,7 @@ func TestMaxEntries(t *testing.T) {
 				assert.NilError(t, err)
 				assert.Equal(t, info.MaxEntries, n, "%s: %s", e.name, tr.Maps[i].Name)
 			}
-			// Another size in place of one that is refused is not what was asked for.
+			// The load must fail rather than round 0 up to a size that the kernel accepts.
 			_, err = e.load(tr, shared, target.Options{MaxEntries: map[string]uint32{"m_ring": 0}})
 			assert.ErrorIs(t, err, unix.EINVAL, e.name)
 			assert.ErrorContains(t, err, "map m_ring: MAP_CREATE")
@@ -240,9 +239,8 @@ func TestValues(t *testing.T) {
 	}
 }
 
-// TestGivenMaps: a map that the caller brings is used, is not filled, and
-// stays the caller's.
-func TestGivenMaps(t *testing.T) {
+// TestGivenMaps: a reused map is not filled and stays the caller's.
+func TestReusedMaps(t *testing.T) {
 	needLoaders(t)
 	tr := steps(t)
 	for _, e := range engines {
@@ -304,8 +302,8 @@ func mountBPF(t testing.TB) string {
 	return dir
 }
 
-// TestPin: a map that the object wants pinned is pinned, then used, and
-// refused if it is another one by now.
+// TestPin: a load pins a map that the object wants pinned, reuses it the next time, and fails if
+// another map is pinned there.
 func TestPin(t *testing.T) {
 	needLoaders(t)
 	tr := plan(t, "testdata/pinned.o")
@@ -327,7 +325,8 @@ func TestPin(t *testing.T) {
 					assert.Equal(t, id(t, first.Maps[i]) == id(t, second.Maps[i]), m.Pinned, m.Name)
 				}
 
-				// The second one is there already, and is another: the first is not pinned.
+				// Another map is pinned at the second path: the load does not pin the first one
+				// either.
 				assert.NilError(t, os.Remove(filepath.Join(o.PinPath, "p_one")))
 				before := openFDs()
 				other := target.Options{PinPath: o.PinPath, MaxEntries: map[string]uint32{"p_two": 7}}
@@ -346,13 +345,13 @@ func TestPin(t *testing.T) {
 	}
 }
 
-// TestPinFails: if the second map cannot be pinned, the first is not either.
+// TestPinFails: if the second map cannot be pinned, the first is unpinned.
 func TestPinFails(t *testing.T) {
 	needLoaders(t)
 	for _, e := range engines {
 		dir := mountBPF(t)
-		// What is in the way of the second comes into being after it was looked
-		// for, which is when the first is pinned.
+		// Something appears at the second path after the load has checked it, when the first map is
+		// pinned.
 		long := plan(t, "testdata/pinned.o")
 		long.Maps[mapNamed(t, long, "p_two")].Name = "p_one"
 		keepsFDs(t, func() {
@@ -391,8 +390,8 @@ func TestReplace(t *testing.T) {
 	}
 }
 
-// TestEverythingGoes: what a load leaves in the kernel is what its fds keep.
-// struct_ops maps, tail calls and map-in-map are part of it.
+// TestEverythingGoes: once its fds are closed, a load leaves nothing in the kernel, not even
+// struct_ops maps, tail calls and map-in-map.
 func TestEverythingGoes(t *testing.T) {
 	needLoaders(t)
 	tr := steps(t)
@@ -414,7 +413,7 @@ func TestEverythingGoes(t *testing.T) {
 	}
 }
 
-// TestArena: the arena's variables are in memory that the caller can use.
+// TestArena: the caller can read and write the arena's variables in memory.
 func TestArena(t *testing.T) {
 	needLoaders(t)
 	p := generate(t, "../internal/object/testdata/arena.o", &loader.GenerateOptions{Autoload: map[string]bool{"use": false}})
@@ -436,9 +435,9 @@ func TestArena(t *testing.T) {
 
 func mappings(t testing.TB) string { return string(readFile(t, "/proc/self/maps")) }
 
-// TestFileAsObject: objects of which a file once came to something else than the object
-// itself: types that no kernel takes, keys that MAP_CREATE refuses with types, tags that
-// only some kernels read, weak functions of another prototype.
+// TestFileAsObject: objects for which a load from a file once differed from a load of the object:
+// types that no kernel accepts, keys that MAP_CREATE refuses with types, tags that only some
+// kernels read, weak functions of another prototype.
 func TestFileAsObject(t *testing.T) {
 	needLoaders(t)
 	files, err := filepath.Glob("testdata/gen_not_load/*.o")
@@ -467,7 +466,7 @@ func TestFileAsObject(t *testing.T) {
 	}
 }
 
-// TestLoadOptions sets what the object says otherwise, through the package's front.
+// TestLoadOptions overrides what the object says through the public API.
 func TestLoadOptions(t *testing.T) {
 	needLoaders(t)
 	p := generate(t, "testdata/steps.o", nil)
@@ -508,7 +507,8 @@ func TestLoadOptions(t *testing.T) {
 	})
 }
 
-// TestWrongOptions: what cannot be set is an error that names it, and nothing is left.
+// TestWrongOptions: an option that cannot be applied is an error that names it, and nothing is left
+// behind.
 func TestWrongOptions(t *testing.T) {
 	needLoaders(t)
 	p := generate(t, "testdata/steps.o", nil)
@@ -540,8 +540,7 @@ func TestWrongOptions(t *testing.T) {
 	}
 }
 
-// TestNeeds: a kernel that lacks what a load needs is told by name, before anything is
-// created.
+// TestNeeds: if the kernel lacks a capability, the error names it and nothing was created.
 func TestNeeds(t *testing.T) {
 	needLoaders(t)
 	if target.Probe(artefact.NeedNoFuncInfo) == nil {

@@ -13,35 +13,36 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// Object is a BPF object in memory.
+// Object is a BPF object in memory. It holds no fd and needs no Close.
 type Object struct{ o *object.Object }
 
-// Open reads a BPF object from a file. It needs no kernel, and the same file
-// gives the same object on every machine.
+// Open reads a BPF object from a file. It needs no kernel, and the same file gives the same object
+// on every machine.
 func Open(path string) (*Object, error) { return OpenOptions{}.Open(path) }
 
 // OpenFS reads a BPF object from a file system, such as one of go:embed.
 func OpenFS(fsys fs.FS, name string) (*Object, error) { return OpenOptions{}.OpenFS(fsys, name) }
 
-// Read reads a BPF object from r to its end. name is its file name, from which it has its own.
+// Read reads a BPF object from r until EOF. name is a file name; the object's own name derives from
+// it (see [Object.Name]).
 func Read(r io.Reader, name string) (*Object, error) { return OpenOptions{}.Read(r, name) }
 
-// OpenOptions choose how an object is read. The zero value is what Open and its siblings use.
+// OpenOptions change how an object is read. The zero value is what [Open], [OpenFS] and [Read] use.
 type OpenOptions struct {
-	// MaxFileBytes bounds the size of the file in bytes. 0 is 256 MiB.
+	// MaxFileBytes is the largest accepted file size in bytes. 0 means 256 MiB.
 	MaxFileBytes int64
 	SectionRules SectionRules
 }
 
-// SectionRules decide what the name of a section means for the programs in it.
+// SectionRules decide what a section name means for the programs in that section.
 type SectionRules int
 
 const (
-	// LibbpfRules are the rules of libbpf since 1.0: a program is not loaded if libbpf's
-	// table does not have its section's name.
+	// LibbpfRules are the rules of libbpf since 1.0, and the default: a program whose section name
+	// is not in libbpf's table is not loaded.
 	LibbpfRules = SectionRules(object.LibbpfRules)
-	// CiliumRules are the rules of cilium/ebpf, and of libbpf before 1.0: "socket1" means
-	// "socket", and "tc_ingress" means "tc".
+	// CiliumRules are the rules of cilium/ebpf, and of libbpf before 1.0: "socket1" means "socket",
+	// and "tc_ingress" means "tc".
 	CiliumRules = SectionRules(object.CiliumRules)
 )
 
@@ -49,15 +50,15 @@ func (o OpenOptions) options() object.Options {
 	return object.Options{MaxFileBytes: o.MaxFileBytes, SectionRules: object.SectionRules(o.SectionRules)}
 }
 
-// Open is [Open] with options.
+// Open is [Open] with these options.
 func (o OpenOptions) Open(path string) (*Object, error) { return opened(o.options().Open(path)) }
 
-// OpenFS is [OpenFS] with options.
+// OpenFS is [OpenFS] with these options.
 func (o OpenOptions) OpenFS(fsys fs.FS, name string) (*Object, error) {
 	return opened(o.options().OpenFS(fsys, name))
 }
 
-// Read is [Read] with options.
+// Read is [Read] with these options.
 func (o OpenOptions) Read(r io.Reader, name string) (*Object, error) {
 	return opened(o.options().Read(r, name))
 }
@@ -69,11 +70,11 @@ func opened(o *object.Object, err error) (*Object, error) {
 	return &Object{o}, nil
 }
 
-// Name is the object's name as libbpf derives it: the file's base name up to the first dot.
+// Name returns the object's name as libbpf derives it: the file's base name up to the first dot.
 func (o *Object) Name() string { return o.o.Name }
 
-// Warnings are defects of the object that do not keep it from being loaded, one line each,
-// with their consequence.
+// Warnings returns the defects of the object that do not prevent a load, one line each, with their
+// consequences.
 func (o *Object) Warnings() []string {
 	var lines []string
 	for _, w := range o.o.Warnings {
@@ -82,26 +83,26 @@ func (o *Object) Warnings() []string {
 	return lines
 }
 
-// GenerateOptions choose the parts of an object that are loaded. The zero value follows the object.
+// GenerateOptions select the parts of an object that are loaded. The zero value follows the object.
 type GenerateOptions struct {
-	// Autoload is whether a program is loaded, by name. Without an entry a program of
-	// SEC("?…") is not.
+	// Autoload overrides, by program name, whether a program is loaded. By default all programs
+	// are, except those in SEC("?…").
 	Autoload map[string]bool
-	// Autocreate is whether a struct_ops map is created, by name. Without an entry a map of
-	// SEC("?.struct_ops…") is not. The programs of a map that is not created are not
-	// loaded, unless Autoload has them.
+	// Autocreate overrides, by map name, whether a struct_ops map is created. By default all are,
+	// except those in SEC("?.struct_ops…"). Programs that only a map that is not created refers to
+	// are not loaded, unless Autoload says so.
 	Autocreate map[string]bool
-	// Attach has the load attach programs of the sections tp_btf, fentry, fexit, fmod_ret,
-	// lsm and iter that name a target. A signature then covers the attachments, too.
+	// Attach makes the load attach the programs whose section names a target and is tp_btf, fentry,
+	// fexit, fmod_ret, lsm or iter. A signature then covers the attachments, too.
 	Attach bool
 }
 
-// Program is a loader program. It is not changed by a load, and may be loaded any number
-// of times, from any number of goroutines.
+// Program is a loader program. A load does not change it: it may be loaded any number of times,
+// from any number of goroutines.
 type Program struct{ a *artefact.Artefact }
 
-// Generate makes a loader program of an object. It needs no kernel, and the same object
-// and options give the same bytes on every machine. Nil options are the zero value.
+// Generate makes a loader program from an object. It needs no kernel, and the same object and
+// options give the same bytes on every machine. Nil options mean the zero value.
 func Generate(obj *Object, opts *GenerateOptions) (*Program, error) {
 	if opts == nil {
 		opts = &GenerateOptions{}
@@ -117,10 +118,11 @@ func Generate(obj *Object, opts *GenerateOptions) (*Program, error) {
 	return &Program{a}, nil
 }
 
-// ErrFormat is what errors of ReadFile, ReadFS and Parse wrap if the file is no artefact.
+// ErrFormat is wrapped by errors of [ReadFile], [ReadFS] and [Parse] if the file is not an
+// artefact, or is damaged.
 var ErrFormat = artefact.ErrFormat
 
-// ReadFile reads a loader program from a file that WriteFile has written.
+// ReadFile reads a loader program from a file that [Program.WriteFile] wrote.
 func ReadFile(path string) (*Program, error) { return newProgram(artefact.ReadFile(path)) }
 
 // ReadFS reads a loader program from a file system, such as one of go:embed.
@@ -128,8 +130,8 @@ func ReadFS(fsys fs.FS, name string) (*Program, error) {
 	return newProgram(artefact.ReadFS(fsys, name))
 }
 
-// Parse reads a loader program from the bytes of such a file, to which it goes on to refer:
-// they must not be changed.
+// Parse reads a loader program from the bytes of an artefact file. The program refers to these
+// bytes: the caller must not change them.
 func Parse(file []byte) (*Program, error) { return newProgram(artefact.Parse(file)) }
 
 func newProgram(a *artefact.Artefact, err error) (*Program, error) {
@@ -139,8 +141,8 @@ func newProgram(a *artefact.Artefact, err error) (*Program, error) {
 	return &Program{a}, nil
 }
 
-// WriteFile writes the loader program to a file, whole or not at all. docs/artefact.md
-// describes the file.
+// WriteFile writes the loader program to a file. The file is replaced atomically. docs/artefact.md
+// describes its format.
 func (p *Program) WriteFile(path string) error {
 	data, err := p.a.MarshalBinary()
 	if err != nil {
@@ -152,21 +154,20 @@ func (p *Program) WriteFile(path string) error {
 	return nil
 }
 
-// MarshalBinary returns what WriteFile writes.
+// MarshalBinary returns the bytes that [Program.WriteFile] writes.
 func (p *Program) MarshalBinary() ([]byte, error) { return p.a.MarshalBinary() }
 
-// Object is the name of the object.
+// Object returns the object's name.
 func (p *Program) Object() string { return p.a.Object }
 
-// Insns is the number of instructions of the loader program, of 8 bytes each, and Blob the
-// size of its blob in bytes.
+// Insns returns the number of instructions of the loader program, 8 bytes each.
 func (p *Program) Insns() int { return len(p.a.Insns) / 8 }
 
-// Blob is the size of the loader program's blob in bytes.
+// Blob returns the size in bytes of the loader program's blob.
 func (p *Program) Blob() int { return len(p.a.Blob) }
 
-// Maps are the names of the maps that a load leaves behind: of variables, and of sections
-// for data maps (".rodata").
+// Maps returns the names of the maps that a load creates: the variable's name, or the section's for
+// data maps (".rodata").
 func (p *Program) Maps() []string {
 	names := make([]string, len(p.a.Maps))
 	for i := range p.a.Maps {
@@ -175,7 +176,7 @@ func (p *Program) Maps() []string {
 	return names
 }
 
-// Programs are the names of the programs that a load leaves behind.
+// Programs returns the names of the programs that a load creates.
 func (p *Program) Programs() []string {
 	names := make([]string, len(p.a.Programs))
 	for i := range p.a.Programs {
@@ -184,14 +185,16 @@ func (p *Program) Programs() []string {
 	return names
 }
 
-// Need is something that a kernel must have: a capability, by its name in kernels.yaml, and
-// what needs it.
+// Need is a capability that a load needs from the kernel: its name in kernels.yaml, and the part of
+// the object that needs it.
 type Need = artefact.Need
 
-// Needs are what the loader program needs of a kernel beyond being able to run it (5.14).
+// Needs returns what the loader program needs from a kernel beyond being able to run it (5.14). The
+// caller must not change the slice.
 func (p *Program) Needs() []Need { return p.a.Needs }
 
-// Settings describe the values that depend on the machine and that the runtime passes in.
+// Settings describes the values that depend on the machine and that Load passes to the loader
+// program, one line each.
 func (p *Program) Settings() []string {
 	var out []string
 	for i := range p.a.Settings {
@@ -213,8 +216,8 @@ func (p *Program) Settings() []string {
 	return out
 }
 
-// StepError is a step of a load that failed.
+// StepError reports which step of a load failed, and why. It wraps the errno.
 type StepError = artefact.StepError
 
-// NeedError means that this kernel lacks something that a load needs.
+// NeedError reports that this kernel lacks a capability that a load needs. Nothing was created.
 type NeedError = artefact.NeedError

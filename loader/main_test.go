@@ -42,8 +42,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// openFDs is what is open in this process, by fd, without what belongs to the
-// Go runtime.
+// openFDs returns the open fds of this process, without those of the Go runtime.
 func openFDs() map[int]string {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
@@ -57,7 +56,7 @@ func openFDs() map[int]string {
 		}
 		to, err := os.Readlink("/proc/self/fd/" + e.Name())
 		if err != nil || to == "anon_inode:[eventpoll]" || to == "anon_inode:[eventfd]" {
-			continue // closed since: the directory itself
+			continue // already closed: the directory itself
 		}
 		open[n] = to
 	}
@@ -80,8 +79,8 @@ func keepsFDs(t testing.TB, f func()) {
 
 var marks atomic.Uint32
 
-// mark gives the maps and programs of a trace names in the kernel that no other load
-// gives: they start with what it returns.
+// mark gives the maps and programs of a trace names that no other load in the kernel uses. It
+// returns their common prefix.
 func mark(t *trace.Trace) string {
 	prefix := fmt.Sprintf("t%x_%x_", os.Getpid()&0xffff, marks.Add(1))
 	for _, c := range t.Commands {
@@ -97,8 +96,8 @@ func mark(t *trace.Trace) string {
 	return prefix
 }
 
-// unique puts prefix into a line of source among the types of steps.o, which
-// nobody reads, so that they can be told from those of other processes.
+// unique puts prefix into a line of source in the types of steps.o, which nobody reads, to tell
+// them from the types of other processes.
 func unique(types []byte, prefix string) []byte {
 	out := slices.Clone(types)
 	if at := bytes.Index(out, []byte(`SEC("syscall") int call`)); at >= 0 {
@@ -107,7 +106,7 @@ func unique(types []byte, prefix string) []byte {
 	return out
 }
 
-// typesOf are the types that a trace loads.
+// typesOf returns the types that a trace loads.
 func typesOf(t *trace.Trace) []byte {
 	for _, c := range t.Commands {
 		if c, ok := c.(*trace.LoadBTF); ok {
@@ -119,7 +118,7 @@ func typesOf(t *trace.Trace) []byte {
 
 func cut(name string) string { return name[:min(len(name), 15)] }
 
-// kindOfID is a kind of thing that has ids.
+// kindOfID is a kind of kernel object that has ids.
 type kindOfID struct {
 	next, open bpfsys.Cmd
 	name       func(fd int) (string, error)
@@ -146,7 +145,7 @@ var kindsOfID = []kindOfID{
 	}},
 }
 
-// ids are the ids of all maps and programs, by index in kindsOfID.
+// ids are the ids of all maps and programs, indexed like kindsOfID.
 type ids [2]map[uint32]bool
 
 func allIDs(t testing.TB) ids {
@@ -163,7 +162,7 @@ func allIDs(t testing.TB) ids {
 	return out
 }
 
-// without are those that are not in the other set, which is an earlier one.
+// without returns the ids that are not in before.
 func (x ids) without(before ids) ids {
 	var out ids
 	for i := range x {
@@ -175,7 +174,7 @@ func (x ids) without(before ids) ids {
 
 func (x ids) empty() bool { return len(x[0])+len(x[1]) == 0 }
 
-// named are the names of those that start with one of the prefixes.
+// named returns the names that start with one of the prefixes.
 func (x ids) named(t testing.TB, prefixes ...string) []string {
 	t.Helper()
 	var found []string
@@ -197,16 +196,14 @@ func (x ids) named(t testing.TB, prefixes ...string) []string {
 	return found
 }
 
-// goneFromKernel waits until nothing whose name starts with a prefix is left of
-// what came into being since before: the kernel frees what a program used some
-// time after the program.
+// goneFromKernel waits until nothing that was created since before, and whose name starts with a
+// prefix, is left. The kernel frees what a program used some time after the program.
 //
-// Program arrays are cleared in the background once their last fd is closed.
-// Who opens one by its id in that moment, and closes it, makes the kernel take
-// a reference for work that is queued already, and lose it: the map stays for
-// ever (prog_array_map_clear, seen on 6.18). So this looks at ids only as long as
-// there is hope, and does not blame us for program arrays in the end: other
-// processes walk ids, too. Their programs and fds are ours to account for.
+// Program arrays are cleared in the background once their last fd is closed. If a process opens one
+// by its id at that moment and closes it again, the kernel takes a reference for the queued work
+// and loses it: the map stays for ever (prog_array_map_clear, seen on 6.18). So this function looks
+// at ids only while something may still go, and does not report program arrays in the end, because
+// other processes walk ids, too. It does check our programs and fds.
 func goneFromKernel(t testing.TB, before ids, prefixes ...string) {
 	t.Helper()
 	start := time.Now()
@@ -217,7 +214,7 @@ func goneFromKernel(t testing.TB, before ids, prefixes ...string) {
 		}
 		waited := time.Since(start)
 		if waited > time.Second && len(left.named(t, prefixes...)) == 0 {
-			return // somebody else's
+			return // another process's
 		}
 		if waited > 20*time.Second {
 			names := slices.DeleteFunc(left.named(t, prefixes...), func(name string) bool { return strings.HasPrefix(name, progArray) })
@@ -229,10 +226,10 @@ func goneFromKernel(t testing.TB, before ids, prefixes ...string) {
 	}
 }
 
-// progArray is put before the names of program arrays by named.
+// progArray is the prefix that named puts before the names of program arrays.
 const progArray = "program array "
 
-// typesGone waits until the kernel has no BTF object that holds any of those.
+// typesGone waits until no BTF object in the kernel holds any of these types.
 func typesGone(t testing.TB, types ...[]byte) {
 	t.Helper()
 	var left []uint32
@@ -244,7 +241,7 @@ func typesGone(t testing.TB, types ...[]byte) {
 	t.Fatalf("still in the kernel: BTF objects %v", left)
 }
 
-// sameTypes lists the BTF objects in the kernel that hold any of those.
+// sameTypes lists the BTF objects in the kernel that hold any of these types.
 func sameTypes(t testing.TB, types ...[]byte) []uint32 {
 	t.Helper()
 	sizes, all := make(map[int]bool), make(map[string]bool)
@@ -291,7 +288,7 @@ var engines = []engine{
 	}},
 }
 
-// needLoaders is for tests that run loader programs on this kernel.
+// needLoaders skips tests on kernels that cannot run loader programs.
 func needLoaders(t testing.TB) {
 	t.Helper()
 	need.Root(t)
@@ -301,7 +298,7 @@ func needLoaders(t testing.TB) {
 	}
 }
 
-// needType skips if the kernel has no such type, and so not what brought it.
+// needType skips if the kernel lacks a type, and so the feature that came with it.
 func needType(t testing.TB, name string, kind btf.Kind, what string) {
 	t.Helper()
 	vmlinux, err := shared.Vmlinux()
@@ -329,7 +326,7 @@ func generate(t testing.TB, path string, opts *loader.GenerateOptions) *loader.P
 	return p
 }
 
-// plan makes the trace of an object, which the test may change.
+// plan makes the trace of an object. The test may change it.
 func plan(t testing.TB, path string) *trace.Trace {
 	t.Helper()
 	obj, err := object.Open(path)
@@ -359,5 +356,5 @@ func readFile(t testing.TB, path string) []byte {
 	return raw
 }
 
-// shared is the kernel under test; its types are read once.
+// shared is the kernel under test. Its types are read once.
 var shared = target.New()

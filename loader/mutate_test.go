@@ -19,18 +19,17 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// mutantsEnv is the number of mutants that TestMutants makes, and with a colon
-// and a number the seed: LOADER_TEST_MUTANTS=2000 or 2000:7. Without it, a few.
+// mutantsEnv is the number of mutants that TestMutants makes, optionally with a seed:
+// LOADER_TEST_MUTANTS=2000 or 2000:7. The default is a few.
 const mutantsEnv = "LOADER_TEST_MUTANTS"
 
-// localStorage are the map types whose creation, if it fails late, makes
-// kernels up to 6.18 wait for ever for the loader program that it is part of
+// localStorage are map types that TestMutants avoids. If MAP_CREATE of such a map fails late,
+// kernels up to 6.18 wait for ever for the loader program that issued it
 // (bpf_local_storage_map_free calls rcu_barrier_tasks_trace).
 var localStorage = []uapi.MapType{uapi.MapSkStorage, uapi.MapInodeStorage, uapi.MapTaskStorage, uapi.MapCgrpStorage}
 
-// TestMutants flips bytes in real objects. Whatever comes of it, nothing panics,
-// no fd is left open and nothing stays in the kernel; and where there is
-// something to load, both engines get to the same end.
+// TestMutants flips bytes in real objects. Whatever the result, nothing panics, no fd stays open
+// and nothing stays in the kernel. If the object can be loaded, both engines get the same result.
 func TestMutants(t *testing.T) {
 	needLoaders(t)
 	count, seed := 150, uint64(1)
@@ -96,8 +95,8 @@ func TestMutants(t *testing.T) {
 	assert.Assert(t, loaded > 0)
 }
 
-// mutate flips one to eight bytes of an object, three times in four not in its
-// headers and names, which would only make it unreadable.
+// mutate flips one to eight bytes of an object. Three times in four it spares headers and names,
+// where a change would only make the object unreadable.
 func mutate(raw []byte, random *rand.Rand) []byte {
 	raw = slices.Clone(raw)
 	if len(raw) == 0 {
@@ -121,7 +120,7 @@ func mutate(raw []byte, random *rand.Rand) []byte {
 	return raw
 }
 
-// notHere reports whether a trace would be dangerous here, or large.
+// notHere reports whether loading a trace here would be dangerous or slow.
 func notHere(tr *trace.Trace) bool {
 	return slices.ContainsFunc(tr.Commands, func(c trace.Command) bool {
 		m, ok := c.(*trace.CreateMap)

@@ -2,17 +2,18 @@ package artefact
 
 import "strings"
 
-// Artefact is a loader program and all that is known of it without its object.
+// Artefact is a loader program with everything that a runtime must know to run it without the
+// object. Offsets are in bytes.
 type Artefact struct {
 	Object  string // the object's name
 	License string // of its programs
 
 	Insns []byte // instructions of the loader program, 8 bytes each
-	Blob  []byte // value of its one map; a multiple of 8 bytes
+	Blob  []byte // value of the loader program's one map; a multiple of 8 bytes
 
-	// Context is the size in bytes of the memory that a run takes in and gives
-	// out. It begins with libbpf's struct bpf_loader_ctx, of which nothing is read;
-	// all that is in it is named below by its offset.
+	// Context is the size in bytes of the memory that a run reads and writes (ctx_in of
+	// PROG_TEST_RUN). It begins with libbpf's struct bpf_loader_ctx, which the loader program does
+	// not read. The fields below give the offset of everything that is in it.
 	Context int
 
 	Maps     []Map
@@ -20,7 +21,7 @@ type Artefact struct {
 	Steps    []Step
 	Settings []Setting
 	Needs    []Need
-	// Types is where the object's BTF is in the blob, empty if it has none there.
+	// Types is the object's BTF in the blob. It is empty if the blob has none.
 	Types Range
 
 	Signed *Signatures // nil if the loader program is not signed
@@ -29,12 +30,12 @@ type Artefact struct {
 // Range is a part of the blob.
 type Range struct{ Off, Size int }
 
-// Of returns the part of a blob.
+// Of returns this part of a blob. It does not copy.
 func (r Range) Of(blob []byte) []byte { return blob[r.Off:][:r.Size] }
 
-// Map is a map that a run leaves behind.
+// Map is a map that a run creates.
 type Map struct {
-	Name       string // of the variable, or of a data map's section
+	Name       string // name of the variable, or of the section for data maps
 	Kind       string // "user", "data", "bss", "rodata", "kconfig", "struct_ops", "percpu"
 	Type       string // of enum bpf_map_type, without BPF_MAP_TYPE_: "ARRAY"
 	KeySize    uint32 // bytes
@@ -44,23 +45,23 @@ type Map struct {
 	Extra      uint64 // map_extra
 	Mmapable   bool   // user space may map the value
 	ReadOnly   bool   // frozen after the load
-	Pinned     bool   // to be pinned by name after the load, or reused if it is
+	Pinned     bool   // pinned by name after the load, or reused if it is pinned already
 
 	FD   int   // in the context: s32, the fd or a negative errno
 	Attr Range // of MAP_CREATE's union bpf_attr
-	// Delta is the offset in the blob of a u32 that is added to the result of
-	// MAP_CREATE. A runtime that brings a map of its own makes MAP_CREATE fail by
-	// a type that no kernel has, with EINVAL, and sets Delta to fd + EINVAL.
+	// Delta is the offset in the blob of a u32 that the loader program adds to the result of
+	// MAP_CREATE. To reuse a map, the runtime stores a map type that no kernel knows, so that
+	// MAP_CREATE fails with EINVAL, and sets Delta to fd + EINVAL.
 	Delta int
 	// Value is the initial value, empty if the load sets none.
 	Value Range
-	// Update is the offset in the blob of MAP_UPDATE_ELEM's attribute that sets it, 0
-	// for none. MAP_FREEZE takes the first eight bytes of the same.
+	// Update is the offset in the blob of the MAP_UPDATE_ELEM attribute that sets the value, 0 if
+	// there is none. MAP_FREEZE uses the attribute's first eight bytes.
 	Update int
 
-	// Arena: the runtime makes the map, maps its memory, and copies Data to its
-	// start, or (7.0) to its last pages; then it adds that distance to the words
-	// at Globals in the blob.
+	// Arena: the runtime creates the map, maps its memory, and copies Data to the start of the
+	// memory, or (7.0) to its last pages. It then adds Data's offset in the memory to the words at
+	// Globals in the blob.
 	Arena   bool
 	Data    Range
 	Globals []int
@@ -74,7 +75,7 @@ type Variable struct {
 	Offset, Size uint32 // bytes
 }
 
-// Program is a program that a run leaves behind.
+// Program is a program that a run creates.
 type Program struct {
 	Name       string // of the function
 	Section    string
@@ -82,33 +83,36 @@ type Program struct {
 	AttachType string // of enum bpf_attach_type, without BPF_
 
 	FD   int   // in the context: s32, the fd or a negative errno
-	Link int   // in the context: s32, the fd of the link that attaches it, or a negative errno; 0 if none does
+	Link int   // in the context: s32, the link's fd or a negative errno; 0 if the load makes none
 	Log  int   // in the context: u32 log_level, u32 log_size, u64 log_buf, as in PROG_LOAD
 	Attr Range // of PROG_LOAD's union bpf_attr
 
-	Module   string // the module that has the attach target, if the section names one
-	Replaces string // freplace: the function that it becomes; the runtime sets attach_btf_id and attach_prog_fd
+	Module   string // the module of the attach target, if the section names one
+	Replaces string // freplace: the replaced function; the runtime sets attach_btf_id, attach_prog_fd
 }
 
-// Step is a command that can fail.
+// Step is a command of the loader program that can fail.
 type Step struct {
 	Subject string // "map counts"
 	Op      string // "MAP_CREATE"
 	Result  int    // in the context: s32, below 0 after a failure
-	Initial string // the map whose initial value this is about, empty for none
+	Initial string // the map whose initial value this command sets, empty for other commands
 }
 
-// Setting is a value that depends on the machine: the runtime stores it in the
-// context before a run.
+// Setting is a value that depends on the machine. The runtime stores it in the context before a
+// run.
 type Setting struct {
-	// Kind is "cpus" (u32, the number of possible CPUs), "kconfig" (the value of
-	// .kconfig), "usdt" (u32, BPF_TRACE_UPROBE_MULTI where there are such links,
-	// else 0), "member" (u32, the index of Member in StructOps' type of the
-	// kernel), "value_size" (u32, the size of the value of a struct_ops map), or
-	// "mismatch" (u32, 1 if the kernel's Function has another prototype than type
-	// Prototype of the object's BTF, else 0).
+	// Kind is one of:
+	//
+	//   - "cpus": u32, the number of possible CPUs
+	//   - "kconfig": the value of the .kconfig map
+	//   - "usdt": u32, BPF_TRACE_UPROBE_MULTI if the kernel has such links, else 0
+	//   - "member": u32, the index of Member in the kernel's type StructOps
+	//   - "value_size": u32, the size of the value of a struct_ops map
+	//   - "mismatch": u32, 1 if the prototype of the kernel's Function differs from type Prototype
+	//     of the object's BTF, else 0
 	Kind         string
-	Offset, Size int // in the context, bytes
+	Offset, Size int // bytes, in the context
 
 	Kconfig   []Kconfig
 	StructOps *StructOps
@@ -117,7 +121,7 @@ type Setting struct {
 	Prototype uint32
 }
 
-// String reports what decides the setting.
+// String describes the value of the setting.
 func (s *Setting) String() string {
 	switch s.Kind {
 	case "cpus":
@@ -143,7 +147,7 @@ func (s *Setting) String() string {
 // Kconfig is a variable of .kconfig.
 type Kconfig struct {
 	Name         string // "CONFIG_HZ"
-	Offset, Size uint32 // bytes in the value
+	Offset, Size uint32 // in the map's value, bytes
 	Type         string // "bool", "char", "int", "tristate", "char_array"
 	Signed, Weak bool
 }
@@ -154,15 +158,16 @@ type StructOps struct {
 	Members []Member
 }
 
-// Member is a member in the object's layout.
+// Member is a member of a struct, in the object's layout.
 type Member struct {
 	Name string
 	Kind string // of BTF: "int", "ptr"
 	Size uint32 // bytes
-	Set  bool   // the object sets it, so that the kernel must have it
+	Set  bool   // the object sets it, so the kernel must have it
 }
 
-// Names of capabilities in kernels.yaml that a load may need, and the first kernels that have them.
+// Capabilities that a load may need, by their names in kernels.yaml, with the first kernel that has
+// each.
 const (
 	NeedCORE        = "core_kernel"       // 5.17
 	NeedEnum64      = "enum64"            // 6.0
@@ -172,24 +177,24 @@ const (
 	NeedSyscallProg = "syscall_prog"      // 5.14
 )
 
-// Need is something that a kernel must have, checked before anything is created.
+// Need is a capability that the kernel must have. The runtime checks it before it creates anything.
 type Need struct {
-	Capability string // its name in kernels.yaml
+	Capability string // name in kernels.yaml
 	Why        string
 }
 
-// The context's first part is libbpf's struct bpf_loader_ctx, bpf_map_desc and
-// bpf_prog_desc (skel_internal.h, 0.8), so that skeletons can have their shape.
+// The context begins with libbpf's struct bpf_loader_ctx, bpf_map_desc and bpf_prog_desc
+// (skel_internal.h, 0.8), so libbpf's runtime can use it.
 const (
 	ctxHeader  = 24
 	ctxMap     = 16
 	ctxProgram = 4
 )
 
-// CtxMap is the offset of the descriptor of map i in the context.
+// CtxMap returns the offset in the context of map i's descriptor.
 func CtxMap(i int) int { return ctxHeader + ctxMap*i }
 
-// CtxProgram is the offset of the descriptor of program i in the context.
+// CtxProgram returns the offset in the context of program i's descriptor, after those of all maps.
 func CtxProgram(maps, i int) int { return ctxHeader + ctxMap*maps + ctxProgram*i }
 
 // NeedsTypes reports whether a run compares the object's types with the kernel's.

@@ -2,10 +2,10 @@ package artefact
 
 import "strings"
 
-// Limits of what a file may ask for.
+// Limits of the sizes in a file.
 const (
 	maxContext = 1<<16 - 1 // PROG_TEST_RUN of a SYSCALL program
-	maxBlob    = 1<<29 - 1 // offsets in a map's value that the verifier follows
+	maxBlob    = 1<<29 - 1 // the largest offset in a map's value that the verifier accepts
 	maxInsns   = 1_000_000 // BPF_COMPLEXITY_LIMIT_INSNS
 
 	elemSize  = 32 // of MAP_UPDATE_ELEM's attribute
@@ -26,7 +26,7 @@ func (c *checker) fail(format string, args ...any) {
 	}
 }
 
-// within checks that size bytes at an offset are within a part.
+// within checks that size bytes at an offset are within a part of that many bytes.
 func (c *checker) within(what string, off, size, of int) {
 	if off < 0 || size < 0 || off > of || size > of-off {
 		c.fail("%s: %d bytes at %d of %d", what, size, off, of)
@@ -42,8 +42,8 @@ func (c *checker) blob(what string, r Range, least int) {
 
 func (c *checker) context(what string, off, size int) { c.within(what, off, size, c.a.Context) }
 
-// check checks that everything that a runtime reads or writes by what the manifest says
-// is where it can be.
+// check checks that every range that a runtime reads or writes on behalf of the manifest is in
+// bounds.
 func (a *Artefact) check() error {
 	c := &checker{a: a}
 	switch {
@@ -128,8 +128,8 @@ func (c *checker) checkMap(m *Map) {
 	}
 }
 
-// IsPin reports whether a map of this name can be pinned: the pin is a file of its
-// directory, and no other's.
+// IsPin reports whether a map of this name can be pinned: the name must be that of a file directly
+// in the pin directory.
 func IsPin(name string) bool {
 	return name != "" && name != "." && name != ".." && !strings.ContainsAny(name, "/\x00")
 }

@@ -11,16 +11,16 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 )
 
-// StepError is a step of a load that failed.
+// StepError reports which step of a load failed.
 type StepError struct {
-	Subject string // "program handle_exec", or "loader program" if that could not be loaded or run
+	Subject string // "program handle_exec"; "loader program" if it cannot be loaded or run
 	Op      string // "PROG_LOAD"
 	Err     error  // wraps a unix.Errno
 	Log     string // the verifier's log, if there is one
 }
 
-// Error is one line: subject, command, errno, and the line of the verifier's log
-// that says what is wrong.
+// Error returns one line: subject, command, errno, and the line of the verifier's log that gives
+// the reason.
 func (e *StepError) Error() string {
 	s := fmt.Sprintf("%s: %s: %s", e.Subject, e.Op, errnoText(e.Err))
 	if last := bpfsys.LastLine(e.Log); last != "" {
@@ -29,10 +29,10 @@ func (e *StepError) Error() string {
 	return s
 }
 
-// Unwrap gives the errno.
+// Unwrap returns Err.
 func (e *StepError) Unwrap() error { return e.Err }
 
-// Format prints the error and with %+v below it the whole log.
+// Format prints the error. %+v appends the whole log.
 func (e *StepError) Format(s fmt.State, verb rune) {
 	_, _ = io.WriteString(s, e.Error())
 	if log := strings.TrimRight(e.Log, "\n"); verb == 'v' && s.Flag('+') && log != "" {
@@ -40,8 +40,7 @@ func (e *StepError) Format(s fmt.State, verb rune) {
 	}
 }
 
-// errnoText is the error with the errno's name in place of the C library's text for
-// it: the name is what people search for.
+// errnoText returns the errno's name, for which people search, instead of the C library's text.
 func errnoText(err error) string {
 	var errno unix.Errno
 	if !errors.As(err, &errno) {
@@ -54,16 +53,15 @@ func errnoText(err error) string {
 	return err.Error()
 }
 
-// NeedError means that this kernel lacks something that a load needs. Nothing has been
-// created.
+// NeedError reports that this kernel lacks a capability that a load needs. Nothing was created.
 type NeedError struct {
 	Need
-	Err error // what the probe came to
+	Err error // the probe's result
 }
 
 func (e *NeedError) Error() string {
 	return fmt.Sprintf("this kernel lacks %s, which %s needs: %v", e.Capability, e.Why, e.Err)
 }
 
-// Unwrap gives what the probe came to.
+// Unwrap returns the probe's result.
 func (e *NeedError) Unwrap() error { return e.Err }

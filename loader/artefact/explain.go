@@ -9,15 +9,15 @@ import (
 	"text/tabwriter"
 )
 
-// WriteManifest writes the manifest as it is in the file.
+// WriteManifest writes the manifest in the JSON form that the file has.
 func (a *Artefact) WriteManifest(w io.Writer) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", " ")
 	return e.Encode(a.manifest())
 }
 
-// Explain writes for a person what the loader program does: its steps, what it leaves
-// behind, what goes in, and what it needs.
+// Explain writes a description of the loader program for people: its steps, the maps and programs
+// that it creates, the settings that it takes, and the capabilities that it needs.
 func (a *Artefact) Explain(w io.Writer) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(tw, "# loader program of object %s, license %q: %d instructions, a blob of %d bytes, a context of %d bytes\n",
@@ -58,7 +58,7 @@ func (a *Artefact) Explain(w io.Writer) error {
 	return tw.Flush()
 }
 
-// printable quotes text from a file that would do something to a terminal.
+// printable quotes text from a file that could control a terminal.
 func printable(s string) string {
 	if q := strconv.Quote(s); q != `"`+s+`"` {
 		return q

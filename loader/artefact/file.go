@@ -14,14 +14,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The file, all numbers little-endian:
+// The file. All numbers are little-endian.
 //
 //	0   8 bytes  magic
 //	8   u32      version, 1
 //	12  u32      number of sections
 //	16  each section: u32 kind, u32 zero, u64 offset, u64 size
 //
-// and then the sections in this order, each at a multiple of 8 bytes with zeros before it.
+// The sections follow in this order. Each begins at a multiple of 8 bytes, after zeros.
 const (
 	magic        = "\x89BPFREP\n"
 	version      = 1
@@ -30,7 +30,7 @@ const (
 	sectionAlign = 8
 )
 
-// Kinds of sections. A file has each once, but for signatures, which it may lack.
+// Kinds of sections. A file has one of each; signatures are optional.
 const (
 	sectionManifest   = 1 // JSON, UTF-8
 	sectionInsns      = 2
@@ -38,20 +38,20 @@ const (
 	sectionSignatures = 4 // JSON, UTF-8
 )
 
-// MaxSize is the size in bytes of the largest file that is read.
+// MaxSize is the size in bytes of the largest file that is read or written.
 const MaxSize = 1 << 30
 
-// ErrFormat is the reason of an error about a file that is no artefact, or a damaged one.
+// ErrFormat is wrapped by errors about files that are not artefacts, or are damaged.
 var ErrFormat = errors.New("not an artefact of bpfreplay")
 
 func malformed(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrFormat, fmt.Sprintf(format, args...))
 }
 
-// IsArtefact reports whether a file that begins with these bytes is meant to be one.
+// IsArtefact reports whether head, the first bytes of a file, begins with the magic number.
 func IsArtefact(head []byte) bool { return bytes.HasPrefix(head, []byte(magic)) }
 
-// MarshalBinary returns the file. The same artefact gives the same bytes.
+// MarshalBinary returns the content of the file. The same artefact gives the same bytes.
 func (a *Artefact) MarshalBinary() ([]byte, error) {
 	manifest, err := json.MarshalIndent(a.manifest(), "", " ")
 	if err != nil {
@@ -92,8 +92,8 @@ func (a *Artefact) MarshalBinary() ([]byte, error) {
 
 func align(n int) int { return (n + sectionAlign - 1) / sectionAlign * sectionAlign }
 
-// Parse reads a file's bytes, which the artefact goes on to refer to. Every offset of the
-// result is within the part that it refers to. The error wraps ErrFormat.
+// Parse reads the content of a file. The artefact refers to these bytes: the caller must not change
+// them. Every offset of the result is in bounds. The error wraps [ErrFormat].
 func Parse(file []byte) (*Artefact, error) {
 	if !IsArtefact(file) {
 		return nil, malformed("it does not begin with the magic number")
@@ -168,7 +168,7 @@ func ReadFile(path string) (*Artefact, error) {
 	return read(f, path)
 }
 
-// openRegular opens a file that has an end: a pipe would be waited for.
+// openRegular opens a regular file. It refuses others, such as pipes, which could block.
 func openRegular(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -195,8 +195,7 @@ func ReadFS(fsys fs.FS, name string) (*Artefact, error) {
 	return read(f, name)
 }
 
-// IsFile reports whether a file is meant to be an artefact. It is read no further than the
-// magic number.
+// IsFile reports whether a file begins with the magic number. It reads no further.
 func IsFile(path string) (bool, error) {
 	f, err := openRegular(path)
 	if errors.Is(err, ErrFormat) {
@@ -214,8 +213,7 @@ func IsFile(path string) (bool, error) {
 	return IsArtefact(head[:n]), nil
 }
 
-// read looks at the magic number before it reads more, so that a large file or an endless
-// one that is something else is refused at once.
+// read checks the magic number before it reads more, to refuse large or endless files at once.
 func read(r io.Reader, name string) (*Artefact, error) {
 	head := make([]byte, len(magic))
 	n, err := io.ReadFull(r, head)

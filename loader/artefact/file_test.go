@@ -21,7 +21,7 @@ import (
 
 var write = flag.Bool("write", false, "write testdata/v1.bpfreplay anew, which old versions have written")
 
-// full is an artefact in which each field is set.
+// full returns an artefact in which each field is set.
 func full() *Artefact {
 	blob := make([]byte, 512)
 	for i := range blob {
@@ -63,7 +63,7 @@ func marshal(t testing.TB, a *Artefact) []byte {
 	return file
 }
 
-// TestFull: no field is forgotten in full, nor in the manifest.
+// TestFull: full sets every field, and the manifest has every field.
 func TestFull(t *testing.T) {
 	set := make(map[string]bool)
 	all := make(map[string]bool)
@@ -87,7 +87,7 @@ func TestFull(t *testing.T) {
 		}
 	}
 	walk(reflect.ValueOf(full()).Elem(), "")
-	delete(all, ".Signed") // a section of its own, with tests of its own
+	delete(all, ".Signed") // Signed is another section, with tests of its own
 	for path := range all {
 		assert.Check(t, set[path], "%s is not set anywhere", path)
 	}
@@ -96,7 +96,7 @@ func TestFull(t *testing.T) {
 	assert.DeepEqual(t, a, full())
 }
 
-// TestGolden: a file of version 1 stays one.
+// TestGolden: version 1 of the file format does not change.
 func TestGolden(t *testing.T) {
 	const path = "testdata/v1.bpfreplay"
 	if *write {
@@ -119,7 +119,8 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// The first files of version 1, without what was added to it, stay readable, and are written as they were.
+// The first files of version 1, without the fields added since, stay readable, and are written with
+// the same bytes.
 func TestFirstFile(t *testing.T) {
 	file, err := os.ReadFile("testdata/v1-first.bpfreplay")
 	assert.NilError(t, err)
@@ -133,7 +134,7 @@ func TestFirstFile(t *testing.T) {
 	assert.Assert(t, bytes.Equal(marshal(t, a), file), "the same artefact gives another file")
 }
 
-// refused checks that bytes are no artefact.
+// refused checks that Parse refuses the bytes.
 func refused(t testing.TB, file []byte, text string, args ...any) {
 	t.Helper()
 	a, err := Parse(file)
@@ -150,7 +151,7 @@ func TestTruncated(t *testing.T) {
 	refused(t, nil, "nothing")
 }
 
-// TestHeader: all of the header matters, and so does what is between sections.
+// TestHeader: Parse checks every byte of the header and between sections.
 func TestHeader(t *testing.T) {
 	file := marshal(t, full())
 	_, err := Parse(file)
@@ -183,7 +184,7 @@ type section struct {
 	data []byte
 }
 
-// file puts sections together.
+// file builds a file from sections.
 func file(version uint32, sections ...section) []byte {
 	out := append([]byte("\x89BPFREP\n"), make([]byte, 8+24*len(sections))...)
 	binary.LittleEndian.PutUint32(out[8:], version)
@@ -334,7 +335,7 @@ func TestManifest(t *testing.T) {
 	}
 }
 
-// endless is a file that goes on for ever. It counts what is read of it.
+// endless is a file without an end. It counts the bytes read from it.
 type endless struct {
 	begin string
 	read  int
@@ -350,7 +351,7 @@ func (e *endless) Read(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// TestOtherFiles: no more is read of a file than shows that it is another.
+// TestOtherFiles: a file that is not an artefact is refused after its first bytes.
 func TestOtherFiles(t *testing.T) {
 	for _, begin := range []string{"", "\x7fELF\x02\x01\x01", "\x89BPFREP\r", "\x89PNG\r\n\x1a\n"} {
 		e := &endless{begin: begin}
@@ -368,7 +369,7 @@ func TestOtherFiles(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "large")
 	assert.NilError(t, os.WriteFile(path, []byte("\x7fELF"), 0o600))
-	assert.NilError(t, os.Truncate(path, 1<<40)) // nothing of it is on the disk
+	assert.NilError(t, os.Truncate(path, 1<<40)) // a sparse file: it takes no disk space
 	_, err = ReadFile(path)
 	assert.ErrorIs(t, err, ErrFormat)
 	_, err = ReadFile(filepath.Join(dir, "none"))

@@ -15,7 +15,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// artefacts are those of the core suite and of this repository's other objects.
+// artefacts returns the artefacts of the core suite and of this repository's other objects.
 func artefacts(t testing.TB) map[string]*artefact.Artefact {
 	t.Helper()
 	out := make(map[string]*artefact.Artefact)
@@ -40,7 +40,7 @@ func artefacts(t testing.TB) map[string]*artefact.Artefact {
 	return out
 }
 
-// TestRoundTrip: what is read is what was written.
+// TestRoundTrip: reading a written artefact gives the same artefact.
 func TestRoundTrip(t *testing.T) {
 	for file, a := range artefacts(t) {
 		raw, err := a.MarshalBinary()
@@ -51,8 +51,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// FuzzParse: whatever the bytes, nothing panics, and what is an artefact is the same one
-// when it is written and read again.
+// FuzzParse: Parse never panics, and what it accepts is the same after writing and reading again.
 func FuzzParse(f *testing.F) {
 	for _, a := range artefacts(f) {
 		raw, err := a.MarshalBinary()

@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// The manifest as JSON. It is a format of its own, described in docs/artefact.md: a field
-// that is renamed here is another format, and needs another version of the file.
+// The manifest as JSON, documented in docs/artefact.md. Renaming a field here changes the format
+// and needs a new version of the file.
 type (
 	manifest struct {
 		Object   string            `json:"object"`
@@ -106,7 +106,7 @@ type (
 	}
 )
 
-// all converts each element of a list.
+// all converts each element of a list. It returns nil for an empty one.
 func all[T, U any](list []T, convert func(T) U) []U {
 	var out []U
 	for _, v := range list {
@@ -195,8 +195,8 @@ func readSetting(s manifestSetting) Setting {
 	return out
 }
 
-// parseJSON reads a section that is one JSON value of which every field is known: what is
-// not understood cannot be replayed.
+// parseJSON reads a section that holds one JSON value. It refuses unknown fields, because a runtime
+// cannot replay what it does not understand.
 func parseJSON(what string, data []byte, read func(*json.Decoder) error) error {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()

@@ -10,23 +10,23 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/contract"
 )
 
-// Signatures are those of a loader program by one key. Nothing in them is needed to be
-// sure of a loader program: the kernel verifies. They say which signature is for which
-// kernel, and what was changed if the kernel refuses one.
+// Signatures are the signatures of a loader program by one key. They are not trusted: the kernel
+// verifies them. The digests tell a runtime which signature a kernel accepts, and, if the kernel
+// refuses it, which part was changed.
 type Signatures struct {
 	KeyID []byte // subject key identifier of the certificate
 	Blob  contract.Digest
-	List  []Signature // one a contract
+	List  []Signature // one per contract
 }
 
-// Signature is a signature for kernels of one contract.
+// Signature is a signature for kernels of one contract. See package contract.
 type Signature struct {
 	Contract contract.Contract
-	Insns    contract.Digest // of the instructions that are loaded: contract A has some of its own
+	Insns    contract.Digest // of the loaded instructions, with the prefix of contract A
 	CMS      []byte          // SignedData in a ContentInfo, DER, detached
 }
 
-// For returns the signature for a contract, nil if there is none.
+// For returns the signature for a contract, or nil.
 func (s *Signatures) For(c contract.Contract) *Signature {
 	for i := range s.List {
 		if s.List[i].Contract == c {
@@ -36,14 +36,15 @@ func (s *Signatures) For(c contract.Contract) *Signature {
 	return nil
 }
 
-// Parts that can be changed after signing.
+// Errors of [Artefact.Changed].
 var (
 	ErrInsnsChanged = errors.New("the instructions were changed after signing")
 	ErrBlobChanged  = errors.New("the blob was changed after signing")
 )
 
-// Changed says by the digests beside a signature what was changed after signing:
-// ErrBlobChanged, ErrInsnsChanged, or nil. It verifies nothing.
+// Changed compares the artefact with the digests that are stored beside a signature. It returns
+// [ErrBlobChanged], [ErrInsnsChanged], or nil. It does not verify the signature. The artefact must
+// be signed.
 func (a *Artefact) Changed(s *Signature) error {
 	switch {
 	case sha256.Sum256(a.Blob) != a.Signed.Blob:
@@ -56,12 +57,12 @@ func (a *Artefact) Changed(s *Signature) error {
 
 const (
 	maxKeyID = 255
-	// MaxCMS is the size in bytes of the largest signature that a kernel reads:
+	// MaxCMS is the size in bytes of the largest signature that a kernel accepts:
 	// KMALLOC_MAX_CACHE_SIZE with pages of 4 KiB.
 	MaxCMS = 8192
 )
 
-// The section of signatures as JSON, described in docs/artefact.md.
+// The signatures section as JSON, documented in docs/artefact.md.
 type (
 	signatures struct {
 		KeyID hexBytes        `json:"key_id"`
@@ -120,7 +121,7 @@ func digest(field string, to *contract.Digest, from []byte) error {
 	return nil
 }
 
-// checkSignatures checks no signature: whether it fits is for the kernel to say.
+// checkSignatures checks sizes and contracts. Only the kernel verifies signatures.
 func (c *checker) checkSignatures(s *Signatures) {
 	if len(s.KeyID) == 0 || len(s.KeyID) > maxKeyID {
 		c.fail("signatures: a key id of %d bytes", len(s.KeyID))

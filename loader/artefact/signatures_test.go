@@ -36,7 +36,7 @@ func TestSignedFile(t *testing.T) {
 	assert.NilError(t, err)
 	golden.AssertBytes(t, section, "signatures.golden.json")
 
-	// The other sections are those of the file without signatures.
+	// Signing leaves the other sections as they are.
 	plain := marshal(t, small())
 	a, err = Parse(plain)
 	assert.NilError(t, err)
@@ -98,7 +98,7 @@ func TestDamagedSignatures(t *testing.T) {
 	assert.NilError(t, parseJSON("signatures", good, a.parseSignatures))
 }
 
-// FuzzSignatures: whatever the bytes, signatures that are read are those that are written.
+// FuzzSignatures: signatures that Parse accepts are the same after writing and reading again.
 func FuzzSignatures(f *testing.F) {
 	f.Add(marshal(f, small()))
 	f.Add(marshal(f, signed()))

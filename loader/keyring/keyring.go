@@ -1,13 +1,13 @@
-// Package keyring names the kernel's keyrings, and makes one for a process that has
-// certificates and wants loader programs verified by them.
+// Package keyring names the kernel's keyrings, and makes new ones: a process that has certificates
+// puts them into a [Ring] and has the kernel verify signed loader programs with them.
 //
 // # Threads
 //
-// Session, process and thread keyrings belong to threads, and a goroutine runs on any. A key
-// that one goroutine has added to the "session" keyring may be in a keyring that the thread
-// of the next system call does not have: the first add_key(2) to it gives the calling thread
-// a session keyring of its own. A serial means the same keyring on every thread. So a Ring
-// is used by its serial, and a user of a keyring by name makes no key of its own.
+// Session, process and thread keyrings belong to threads, but a goroutine moves between threads.
+// The first add_key(2) to the session keyring can give the calling thread a session keyring of its
+// own. A key that a goroutine adds to "session" may therefore be missing on the thread that makes
+// its next system call. A serial means the same keyring on every thread, so pass a Ring by its
+// serial, and use the names only for keyrings whose keys somebody else added.
 package keyring
 
 import (
@@ -21,15 +21,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ID is a keyring as PROG_LOAD's keyring_id has it: a serial, or one of the special numbers.
+// ID identifies a keyring as keyring_id of PROG_LOAD does: by a serial, or by one of the kernel's
+// special numbers. The zero ID is the builtin keyring.
 type ID int32
 
-// names are the special numbers, in the order in which Names has them.
+// names are the special numbers, in the order of Names.
 var names = []struct {
 	name string
 	id   ID
 }{
-	{"builtin", 0}, // of the kernel's build
+	{"builtin", 0}, // the certificates of the kernel's build
 	{"secondary", 1},
 	{"platform", 2},
 	{"session", unix.KEY_SPEC_SESSION_KEYRING},
@@ -39,7 +40,7 @@ var names = []struct {
 	{"thread", unix.KEY_SPEC_THREAD_KEYRING},
 }
 
-// Names are the names that Parse knows.
+// Names returns the names that Parse accepts.
 func Names() []string {
 	var out []string
 	for _, n := range names {
@@ -48,7 +49,8 @@ func Names() []string {
 	return out
 }
 
-// Parse reads a keyring's name, or its serial as keyctl(1) prints it.
+// Parse reads a keyring's name, or its serial as keyctl(1) prints it. It does not accept the
+// special numbers themselves.
 func Parse(text string) (ID, error) {
 	for _, n := range names {
 		if text == n.name {
@@ -62,7 +64,7 @@ func Parse(text string) (ID, error) {
 	return ID(n), nil
 }
 
-// String is what Parse reads.
+// String returns the name, or the serial in decimal. Parse accepts both.
 func (id ID) String() string {
 	for _, n := range names {
 		if id == n.id {
@@ -72,7 +74,7 @@ func (id ID) String() string {
 	return strconv.Itoa(int(id))
 }
 
-// Exists reports whether there is such a keyring for the calling thread. It creates none.
+// Exists reports whether the calling thread has such a keyring. It creates none.
 func (id ID) Exists() bool {
 	if id >= 0 && id <= 2 {
 		return true // the kernel's own
@@ -85,15 +87,16 @@ func (id ID) Exists() bool {
 	return err != nil && !errors.Is(err, unix.ENOKEY) || strings.HasPrefix(what, "keyring;")
 }
 
-// A Ring is a keyring that this process has made. It is gone with the process at the latest.
+// Ring is a keyring that this process made. The kernel drops it after Close, or when the process
+// ends.
 type Ring struct {
 	id    ID
 	close chan struct{}
 	done  chan struct{}
 }
 
-// New makes a keyring that holds certificates (X.509, DER). It belongs to a thread that does
-// nothing else: the kernel drops it when that thread ends.
+// New makes a keyring that holds certificates (X.509, DER). A thread of its own keeps the keyring
+// alive until Close.
 func New(certificates ...[]byte) (*Ring, error) {
 	r := &Ring{close: make(chan struct{}), done: make(chan struct{})}
 	made := make(chan error)
@@ -107,13 +110,14 @@ func New(certificates ...[]byte) (*Ring, error) {
 
 func (r *Ring) hold(certificates [][]byte, made chan<- error) {
 	defer close(r.done)
-	runtime.LockOSThread() // for good: the thread ends with this goroutine
+	runtime.LockOSThread() // never unlocked: the thread ends with this goroutine
 	serial, err := unix.AddKey("keyring", "bpfreplay", nil, unix.KEY_SPEC_THREAD_KEYRING)
 	if err != nil {
 		made <- fmt.Errorf("make a keyring: %w", err)
 		return
 	}
-	// At once: what is unlinked goes later, and the main thread does not end before the process.
+	// Invalidate the keyring now. The kernel collects unlinked keyrings later, and if this is the
+	// main thread, it lives as long as the process.
 	defer unix.KeyctlInt(unix.KEYCTL_INVALIDATE, serial, 0, 0, 0)
 	for i, cert := range certificates {
 		if err := Add(ID(serial), fmt.Sprintf("bpfreplay:%d", i), cert); err != nil {
@@ -126,8 +130,7 @@ func (r *Ring) hold(certificates [][]byte, made chan<- error) {
 	<-r.close
 }
 
-// Add adds a certificate (X.509, DER) to a keyring, under a description that replaces a key of the
-// same one.
+// Add adds a certificate (X.509, DER) to a keyring. It replaces a key of the same description.
 func Add(ring ID, description string, certificate []byte) error {
 	if _, err := unix.AddKey("asymmetric", description, certificate, int(ring)); err != nil {
 		return fmt.Errorf("add a certificate to a keyring: %w", explain(err))
@@ -147,10 +150,10 @@ func explain(err error) error {
 	return err
 }
 
-// ID is the keyring's serial, which means the same on all threads.
+// ID returns the keyring's serial, which every thread can use.
 func (r *Ring) ID() ID { return r.id }
 
-// Close drops the keyring.
+// Close drops the keyring and ends its thread. It must be called once.
 func (r *Ring) Close() {
 	close(r.close)
 	<-r.done

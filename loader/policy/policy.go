@@ -1,10 +1,12 @@
-// Package policy decides by a BPF LSM program who may load BPF programs: one that has a
-// signature that the kernel has verified by the keys of a keyring that is listed, or one that
-// such a program loads. So a signed loader program loads its object, and nothing else loads.
+// Package policy restricts which BPF programs may be loaded. A BPF LSM program admits a program if
+// the kernel has verified its signature with a key from a listed keyring, or if an admitted program
+// loads it. A signed loader program can therefore load its object, and nothing else can be loaded.
 //
-// A policy is pinned in a directory of a BPF file system, and lasts until it is removed or the
-// machine is booted. Removing it loads no program: a policy does not protect itself from
-// those who may write to that directory.
+// A policy is pinned in a directory of a BPF file system. It lasts until it is removed or the
+// machine reboots. Removing a policy loads no program, so a policy does not protect itself from
+// users who may write to that directory.
+//
+// [Load] installs a policy, [Open] finds an installed one, [Remove] removes it.
 package policy
 
 import (
@@ -36,27 +38,27 @@ import (
 //go:embed bpf/policy.bpf.o
 var objectFile []byte
 
-// DefaultDir is where a policy is pinned.
+// DefaultDir is the directory in which a policy is pinned by default.
 const DefaultDir = "/sys/fs/bpf/bpfreplay-policy"
 
-// Options are what a policy admits.
+// Options say what a policy admits.
 type Options struct {
-	// Keyrings by whose keys a program may be signed: builtin, secondary, platform, or
-	// serials. Keyrings that belong to threads and users cannot be told apart by the
-	// kernel's answer, and are refused.
+	// Keyrings whose keys may sign programs: builtin, secondary, platform, or serials. Load refuses
+	// names of keyrings that belong to threads or users, because the policy cannot tell these
+	// apart.
 	Keyrings []keyring.ID
-	// Enforce is for how long the policy refuses programs; after that it only logs, until
-	// Confirm. 0 is to log only.
+	// Enforce is how long the policy refuses programs. After that it only logs, unless
+	// [Policy.Confirm] is called in time. 0 means that it only logs from the start.
 	Enforce time.Duration
 }
 
-// Policy is one that is pinned.
+// Policy is a pinned policy. It holds fds until Close.
 type Policy struct {
 	dir                                string
 	config, keyrings, counts, refusals *ebpf.Map
 }
 
-// Close closes what is open. The policy stays.
+// Close closes the fds. The policy stays in force.
 func (p *Policy) Close() {
 	for _, m := range []*ebpf.Map{p.config, p.keyrings, p.counts, p.refusals} {
 		if m != nil {
@@ -65,11 +67,12 @@ func (p *Policy) Close() {
 	}
 }
 
-// ErrNotAsked is the reason of a policy that the kernel does not ask.
+// ErrNotAsked is wrapped by the error of Load if the kernel does not call BPF LSM programs.
 var ErrNotAsked = errors.New("the kernel does not ask BPF programs about security: boot it with bpf in lsm= (see /sys/kernel/security/lsm)")
 
-// Load loads a policy and pins it in a directory that it makes, DefaultDir if it is empty. On
-// failure nothing is left.
+// Load loads a policy, attaches it, and pins it in dir, which must not exist and which Load
+// creates. An empty dir means [DefaultDir]. Load needs a kernel that verifies signatures (6.18). On
+// failure it leaves nothing behind. The caller must Close the policy.
 func Load(dir string, o Options) (*Policy, error) {
 	if dir == "" {
 		dir = DefaultDir
@@ -120,7 +123,7 @@ func generate() (*artefact.Artefact, error) {
 	return emit.Emit(plan)
 }
 
-// install pins what was loaded, attaches it, and looks whether it is asked.
+// install pins what was loaded, attaches it, and checks that the kernel calls it.
 func install(dir string, o Options, a *artefact.Artefact, r *target.Result) (p *Policy, err error) {
 	for i := range a.Maps {
 		if err := bpfsys.Pin(r.Maps[i], filepath.Join(dir, a.Maps[i].Name)); err != nil {
@@ -181,7 +184,7 @@ func install(dir string, o Options, a *artefact.Artefact, r *target.Result) (p *
 
 const linkName = "link"
 
-// loadUnsigned loads a program that a policy has something to say about.
+// loadUnsigned loads an unsigned program, which a policy counts as refused.
 func loadUnsigned() {
 	var m bpfsys.Memory
 	defer m.Release()
@@ -202,7 +205,8 @@ func now() (uint64, error) {
 	return uint64(t.Nano()), nil
 }
 
-// Open opens a policy that is pinned, DefaultDir if dir is empty.
+// Open opens the policy that is pinned in dir. An empty dir means [DefaultDir]. The error wraps
+// os.ErrNotExist if there is none. The caller must Close the policy.
 func Open(dir string) (*Policy, error) {
 	if dir == "" {
 		dir = DefaultDir
@@ -222,14 +226,15 @@ func Open(dir string) (*Policy, error) {
 	return p, nil
 }
 
-// Remove removes a policy: programs are admitted as before.
+// Remove removes the policy that is pinned in dir. From then on the kernel admits programs as
+// before. An empty dir means [DefaultDir].
 func Remove(dir string) error {
 	p, err := Open(dir)
 	if err != nil {
 		return err
 	}
 	p.Close()
-	// The link first: what is left then decides nothing.
+	// Remove the link first: after that the rest has no effect.
 	if err := os.Remove(filepath.Join(p.dir, linkName)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
@@ -256,14 +261,15 @@ func (p *Policy) setConfig(enforce bool, until uint64) error {
 	return p.config.Put(uint32(0), c)
 }
 
-// Mode is what a policy does with a program that it does not admit.
+// Mode says what a policy does with a program that it does not admit.
 type Mode struct {
 	Enforcing bool
-	// Left is how long it goes on, 0 for always. After that it only logs.
+	// Left is the time until the policy stops enforcing and only logs. 0 means that it enforces
+	// until it is removed.
 	Left time.Duration
 }
 
-// Mode is what the policy does now.
+// Mode returns the policy's current mode.
 func (p *Policy) Mode() (Mode, error) {
 	var c config
 	if err := p.config.Lookup(uint32(0), &c); err != nil {
@@ -282,10 +288,10 @@ func (p *Policy) Mode() (Mode, error) {
 	return Mode{true, time.Duration(c.Until - at)}, nil
 }
 
-// ErrNotEnforcing is the reason of a Confirm that comes too late, or has nothing to confirm.
+// ErrNotEnforcing is returned by Confirm if the policy does not enforce, or no longer does.
 var ErrNotEnforcing = errors.New("the policy only logs: load one that enforces, and confirm it in time")
 
-// Confirm has a policy that enforces go on until it is removed.
+// Confirm makes an enforcing policy enforce until it is removed.
 func (p *Policy) Confirm() error {
 	m, err := p.Mode()
 	if err != nil {
@@ -297,7 +303,7 @@ func (p *Policy) Confirm() error {
 	return p.setConfig(true, 0)
 }
 
-// Keyrings are those by whose keys a program may be signed.
+// Keyrings returns the keyrings whose keys may sign programs.
 func (p *Policy) Keyrings() ([]keyring.ID, error) {
 	var out []keyring.ID
 	var id int32
@@ -309,14 +315,14 @@ func (p *Policy) Keyrings() ([]keyring.ID, error) {
 	return out, all.Err()
 }
 
-// Counts are programs since the policy was loaded.
+// Counts are numbers of programs since the policy was loaded.
 type Counts struct {
 	Signed    uint64
 	ByProgram uint64 // loaded by a program that was admitted, or by the kernel
-	Refused   uint64 // or would have been
+	Refused   uint64 // or would have been, if the policy enforced
 }
 
-// Counts counts programs.
+// Counts returns the counters.
 func (p *Policy) Counts() (Counts, error) {
 	var c Counts
 	for i, to := range []*uint64{&c.Signed, &c.ByProgram, &c.Refused} {
@@ -327,28 +333,29 @@ func (p *Policy) Counts() (Counts, error) {
 	return c, nil
 }
 
-// Refusal is a program that was not admitted.
+// Refusal is a program that the policy did not admit.
 type Refusal struct {
-	Since    time.Duration // boot
+	Since    time.Duration // since boot
 	PID      uint32
 	Command  string
 	Program  string // its name
-	Type     string // of enum bpf_prog_type
+	Type     string // of enum bpf_prog_type, without BPF_PROG_TYPE_
 	Why      string
-	Keyring  keyring.ID // if it was signed
+	Keyring  keyring.ID // meaningful only if the program was signed
 	Enforced bool
 }
 
 var whys = map[uint8]string{1: "it is not signed", 2: "its signature was not verified", 3: "it is signed by a key of a keyring that is not listed"}
 
-// Refusals reads the refusals that nobody has read yet. The kernel keeps about a thousand.
+// Refusals reads the refusals since the last call, which may have been another process's. The
+// kernel keeps about a thousand.
 func (p *Policy) Refusals() ([]Refusal, error) {
 	reader, err := ringbuf.NewReader(p.refusals)
 	if err != nil {
 		return nil, err
 	}
 	defer reader.Close()
-	reader.SetDeadline(time.Now().Add(-time.Second)) // what is there, and no more
+	reader.SetDeadline(time.Now().Add(-time.Second)) // return what is buffered, do not wait
 	var out []Refusal
 	for {
 		record, err := reader.Read()

@@ -25,8 +25,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/sign"
 )
 
-// guest skips a test on a machine that is not a guest of its own, or verifies no signatures:
-// a policy is for all of a machine, and other tests load programs at the same time.
+// guest skips a test outside of a guest, because a policy affects the whole machine and other tests
+// load programs at the same time, and on kernels that verify no signatures.
 func guest(t *testing.T) {
 	t.Helper()
 	need.BPF(t)
@@ -106,7 +106,7 @@ func TestPolicy(t *testing.T) {
 	_, err = os.Stat(dir)
 	assert.ErrorIs(t, err, os.ErrNotExist)
 
-	// One that enforces admits what is signed, with all that it loads, and nothing else.
+	// An enforcing policy admits a signed program and everything that it loads, and nothing else.
 	p, err = Load(dir, Options{Keyrings: []keyring.ID{ours}, Enforce: time.Hour})
 	assert.NilError(t, err)
 	defer func() { assert.Check(t, Remove(dir)) }()
@@ -128,7 +128,7 @@ func TestPolicy(t *testing.T) {
 	assert.NilError(t, err)
 	assert.Assert(t, m.Enforcing && m.Left > 0 && m.Left <= time.Hour)
 
-	// It goes on if that is confirmed, and ends if it is not.
+	// It goes on if it is confirmed, and ends if not.
 	assert.NilError(t, p.Confirm())
 	m, err = p.Mode()
 	assert.NilError(t, err)
@@ -144,7 +144,7 @@ func TestPolicy(t *testing.T) {
 	assert.ErrorIs(t, p.Confirm(), ErrNotEnforcing)
 }
 
-// check reads the log: who was refused, why, and whether that was enforced.
+// check reads the log: which programs were refused, why, and whether the policy enforced.
 func check(t *testing.T, p *Policy, enforced bool, unsigned map[string]string, otherKey string) {
 	t.Helper()
 	all, err := p.Refusals()

@@ -12,11 +12,11 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/testkey"
 )
 
-// For the same RSA key we write what bpftool writes, byte for byte.
+// For the same RSA key, Message writes the bytes that bpftool writes.
 func TestMessageIsThatOfBpftool(t *testing.T) {
 	key := testkey.RSA(t)
 	s := lskel.Sign(t, key, "../../selftests/bpf/data_sections.bpf.o")
-	content := s.Insns // contract A, as bpftool has it until Linux 7.2
+	content := s.Insns // contract A, which bpftool implements until Linux 7.2
 	if Verify(s.CMS, key.Cert, content) != nil {
 		content = slices.Concat(s.Insns, s.Blob)
 	}

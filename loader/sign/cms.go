@@ -15,9 +15,9 @@ import (
 	"math/big"
 )
 
-// A signature is a CMS SignedData (RFC 5652) in the one form that all kernels take, which
-// is also the one that bpftool writes: version 3, SHA-256, no content, no certificates, one
-// signer without attributes, named by the subject key identifier of the certificate.
+// A signature is a CMS SignedData (RFC 5652) in the one form that all kernels accept and that
+// bpftool writes: version 3, SHA-256, no content, no certificates, and one signer without
+// attributes, identified by the certificate's subject key identifier.
 type (
 	contentInfo struct {
 		Type    asn1.ObjectIdentifier
@@ -41,7 +41,7 @@ type (
 var (
 	oidData            = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 1}
 	oidSignedData      = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 2}
-	oidRSA             = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 1} // sha256WithRSAEncryption is -ENOPKG
+	oidRSA             = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 1} // not sha256WithRSA: ENOPKG
 	oidECDSAWithSHA256 = asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 2}
 
 	algorithmSHA256 = pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 1}}
@@ -49,10 +49,10 @@ var (
 	algorithmECDSA  = pkix.AlgorithmIdentifier{Algorithm: oidECDSAWithSHA256}
 )
 
-// ErrKey is the reason of an error about a key or a certificate that kernels do not take.
+// ErrKey is wrapped by errors about keys and certificates that kernels do not accept.
 var ErrKey = errors.New("kernels do not take this key")
 
-// algorithm is what a key signs with.
+// algorithm returns the signature algorithm of a key.
 func algorithm(key crypto.PublicKey) (pkix.AlgorithmIdentifier, error) {
 	switch key := key.(type) {
 	case *rsa.PublicKey:
@@ -69,7 +69,7 @@ func algorithm(key crypto.PublicKey) (pkix.AlgorithmIdentifier, error) {
 	return pkix.AlgorithmIdentifier{}, fmt.Errorf("%w: %T: use RSA, ECDSA P-256 or P-384", ErrKey, key)
 }
 
-// checkCertificate checks that kernels take a certificate and find it by its key id.
+// checkCertificate checks that kernels accept a certificate, and can find it by its key id.
 func checkCertificate(cert *x509.Certificate) (pkix.AlgorithmIdentifier, error) {
 	if n := len(cert.SubjectKeyId); n == 0 || n > 255 {
 		return pkix.AlgorithmIdentifier{}, fmt.Errorf("%w: the certificate has no subject key identifier, by which kernels find it: make one with subjectKeyIdentifier=hash", ErrKey)
@@ -77,7 +77,7 @@ func checkCertificate(cert *x509.Certificate) (pkix.AlgorithmIdentifier, error) 
 	return algorithm(cert.PublicKey)
 }
 
-// message is the CMS message with a signature made by the key of a certificate.
+// message returns the CMS message that holds a signature made with the certificate's key.
 func message(cert *x509.Certificate, signature []byte) ([]byte, error) {
 	alg, err := checkCertificate(cert)
 	if err != nil {
@@ -91,8 +91,8 @@ func message(cert *x509.Certificate, signature []byte) ([]byte, error) {
 	return asn1.Marshal(info)
 }
 
-// Message signs content with a key, which may be one that only signs (a token, a service),
-// and returns the CMS message in DER. The certificate must be the key's.
+// Message signs content and returns the CMS message in DER. The key may be one that only signs,
+// such as a token or a service. The certificate must belong to the key.
 func Message(key crypto.Signer, cert *x509.Certificate, content []byte) ([]byte, error) {
 	if _, err := checkCertificate(cert); err != nil {
 		return nil, err
@@ -113,7 +113,7 @@ func samePublicKey(a, b crypto.PublicKey) bool {
 	return ok && k.Equal(b)
 }
 
-// Why a signature does not verify.
+// Reasons why a signature does not verify.
 var (
 	ErrMessage   = errors.New("it is no CMS message of the form that kernels take")
 	ErrOtherKey  = errors.New("it was made with another key")
@@ -139,7 +139,7 @@ func parseMessage(der []byte) (*signerInfo, error) {
 	if !alg.Equal(oidRSA) && !alg.Equal(oidECDSAWithSHA256) {
 		return nil, fmt.Errorf("%w: algorithm %s", ErrMessage, alg)
 	}
-	// The rest has one encoding.
+	// Everything but the signer's id and signature has exactly one valid encoding.
 	want := contentInfo{Type: oidSignedData, Content: signedData{
 		Version: 3, DigestAlgorithms: []pkix.AlgorithmIdentifier{algorithmSHA256},
 		Signers: []signerInfo{{Version: 3, KeyID: signer.KeyID, DigestAlgorithm: algorithmSHA256, SignatureAlgorithm: algorithmECDSA, Signature: signer.Signature}},
@@ -154,8 +154,9 @@ func parseMessage(der []byte) (*signerInfo, error) {
 	return signer, nil
 }
 
-// Verify verifies a CMS message in the form that Message and bpftool write. The error wraps
-// ErrMessage, ErrOtherKey or ErrSignature, or ErrKey if kernels do not take the certificate.
+// Verify verifies a CMS message in the form that [Message] and bpftool write. The error wraps
+// [ErrMessage], [ErrOtherKey] or [ErrSignature], or [ErrKey] if kernels do not accept the
+// certificate.
 func Verify(der []byte, cert *x509.Certificate, content []byte) error {
 	alg, err := checkCertificate(cert)
 	if err != nil {
@@ -190,9 +191,8 @@ func verifyValue(cert *x509.Certificate, signature, content []byte) error {
 	return nil
 }
 
-// value finds the bare signature in what an external signer has returned: a CMS message, an
-// ECDSA signature in DER or as two numbers of the same size (as PKCS#11 has it), an RSA
-// signature.
+// value finds the bare signature in an external signer's answer: a CMS message, an RSA signature,
+// or an ECDSA signature, either in DER or as two numbers of equal size, as in PKCS#11.
 func value(cert *x509.Certificate, returned []byte) []byte {
 	if signer, err := parseMessage(returned); err == nil {
 		return signer.Signature

@@ -29,7 +29,8 @@ func keys(t *testing.T) map[string]testkey.Key {
 	return map[string]testkey.Key{"RSA": testkey.RSA(t), "P-256": testkey.P256(t), "P-384": testkey.P384(t)}
 }
 
-// OpenSSL, with the flags that bpftool gives it, is the writer that kernels are tested with.
+// openssl signs with the openssl command and bpftool's flags, whose messages kernels are tested
+// with.
 func openssl(t *testing.T, key testkey.Key) []byte {
 	t.Helper()
 	dir := t.TempDir()
@@ -211,7 +212,7 @@ func FuzzVerify(f *testing.F) {
 	f.Add(good)
 	f.Add(good[:len(good)/2])
 	f.Fuzz(func(t *testing.T, der []byte) {
-		// What verifies has one encoding, but for the random part of the signature.
+		// A message that verifies has one encoding, except for the random part of the signature.
 		if Verify(der, key.Cert, content) != nil {
 			return
 		}

@@ -11,12 +11,12 @@ import (
 	"os"
 )
 
-// maxKeyFile bounds what is read of a file with a key or a certificate.
+// maxKeyFile is the largest accepted size in bytes of a key or certificate file.
 const maxKeyFile = 1 << 20
 
-// ReadKey reads a private key: PKCS#8, PKCS#1 or SEC 1, in PEM or DER. A PEM file may hold
-// a certificate, too. exposed reports whether users other than the file's owner can read
-// it. Errors have nothing of the file's content.
+// ReadKey reads a private key: PKCS#8, PKCS#1 or SEC 1, in PEM or DER. A PEM file may also hold a
+// certificate. exposed reports whether group or others have any permission on the file. Errors
+// reveal nothing of the file's content.
 func ReadKey(path string) (key crypto.Signer, exposed bool, err error) {
 	data, mode, err := readKeyFile(path)
 	if err != nil {
@@ -46,12 +46,12 @@ func readKeyFile(path string) ([]byte, os.FileMode, error) {
 	}
 	mode := st.Mode()
 	if !mode.IsRegular() {
-		mode = 0 // a pipe from a password manager is nobody else's
+		mode = 0 // a pipe, for example from a password manager, has no other readers
 	}
 	return data, mode, err
 }
 
-// ParseKey reads a private key from the content of a file.
+// ParseKey reads a private key from the content of a file, in the formats of [ReadKey].
 func ParseKey(data []byte) (crypto.Signer, error) {
 	der := data
 	if bytes.Contains(data, []byte("-----BEGIN")) {
@@ -95,7 +95,8 @@ func ParseKey(data []byte) (crypto.Signer, error) {
 
 var errEncrypted = errors.New("it is encrypted: decrypt it into a pipe, --key <(openssl pkey -in KEY), or sign with --detached")
 
-// ReadCertificate reads an X.509 certificate in PEM or DER, the first of a file.
+// ReadCertificate reads an X.509 certificate in PEM or DER. Of several in a file it returns the
+// first.
 func ReadCertificate(path string) (*x509.Certificate, error) {
 	data, _, err := readKeyFile(path)
 	if err != nil {
@@ -108,7 +109,8 @@ func ReadCertificate(path string) (*x509.Certificate, error) {
 	return cert, nil
 }
 
-// ParseCertificate reads an X.509 certificate from the content of a file.
+// ParseCertificate reads an X.509 certificate from the content of a file, in the formats of
+// [ReadCertificate].
 func ParseCertificate(data []byte) (*x509.Certificate, error) {
 	if !bytes.Contains(data, []byte("-----BEGIN")) {
 		return x509.ParseCertificate(data)

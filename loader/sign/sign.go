@@ -12,12 +12,12 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// ErrUnsignable is the reason of an error about a loader program whose signature would not
-// cover what it does.
+// ErrUnsignable is wrapped by errors about loader programs whose signature would not cover all that
+// they do.
 var ErrUnsignable = errors.New("a signature would not cover it")
 
-// Check returns nil if a loader program can be signed. Otherwise its error names each part that
-// the signature does not cover, and that the caller of the loader program could change.
+// Check reports whether a loader program can be signed: nil if so. Otherwise the error names each
+// input that the signature does not cover and that the program's caller could change.
 func Check(a *artefact.Artefact) error {
 	var all []error
 	refuse := func(format string, args ...any) {
@@ -37,11 +37,11 @@ func Check(a *artefact.Artefact) error {
 		s := &a.Settings[i]
 		switch s.Kind {
 		case "cpus", "usdt":
-			// The loader program bounds it.
+			// The loader program checks the bounds.
 		case "mismatch":
-			// Two outcomes, and both are signed: the kfunc, or the code without it.
+			// Both outcomes are signed: the code with the kfunc, and the code without it.
 		case "value_size":
-			// The kernel refuses a size that is not that of its type.
+			// The kernel refuses any size but its type's.
 		case "kconfig":
 			for _, k := range s.Kconfig {
 				if k.Type != "bool" && k.Type != "tristate" {
@@ -57,7 +57,7 @@ func Check(a *artefact.Artefact) error {
 	return errors.Join(all...)
 }
 
-// checkSize checks what a contract bounds.
+// checkSize checks that the loader program fits into what a kernel of the contract verifies.
 func checkSize(a *artefact.Artefact, c contract.Contract) error {
 	if n := len(a.Insns) + len(a.Blob); c == contract.B && n > contract.MaxSigned {
 		return fmt.Errorf("contract %s: instructions and blob have %d bytes, and the kernel verifies at most %d: leave this contract out with --contract", c, n, contract.MaxSigned)
@@ -65,13 +65,14 @@ func checkSize(a *artefact.Artefact, c contract.Contract) error {
 	return nil
 }
 
-// A Request is what an external signer is to sign.
+// A Request is a digest for an external signer to sign.
 type Request struct {
 	Contract contract.Contract
 	Digest   contract.Digest // SHA-256 of what is signed
 }
 
-// Requests are what is to be signed for some contracts, all if there are none.
+// Requests returns what an external signer has to sign, one request a contract. No contracts means
+// all.
 func Requests(a *artefact.Artefact, contracts []contract.Contract) ([]Request, error) {
 	if err := Check(a); err != nil {
 		return nil, err
@@ -89,9 +90,9 @@ func Requests(a *artefact.Artefact, contracts []contract.Contract) ([]Request, e
 	return out, nil
 }
 
-// Sign signs a loader program for some contracts, all if there are none. It replaces the
-// signatures that the artefact has. The key may be any that signs SHA-256 digests: RSA with
-// PKCS #1 v1.5, ECDSA P-256 or P-384. Nothing of the key is kept.
+// Sign signs a loader program for the given contracts, or for all if there are none, and replaces
+// the artefact's signatures. The key may be any that signs SHA-256 digests: RSA with PKCS #1 v1.5,
+// ECDSA P-256 or P-384. Sign keeps no copy of it.
 func Sign(a *artefact.Artefact, key crypto.Signer, cert *x509.Certificate, contracts ...contract.Contract) error {
 	requests, err := Requests(a, contracts)
 	if err != nil {
@@ -106,9 +107,8 @@ func Sign(a *artefact.Artefact, key crypto.Signer, cert *x509.Certificate, contr
 	return attach(a, cert, messages)
 }
 
-// Attach takes back what an external signer has returned for each contract of Requests: CMS
-// messages, or bare signatures. It verifies them before it replaces the signatures that the
-// artefact has.
+// Attach stores the answers of an external signer to [Requests], by contract: CMS messages or bare
+// signatures. It verifies all of them, then replaces the artefact's signatures.
 func Attach(a *artefact.Artefact, cert *x509.Certificate, returned map[contract.Contract][]byte) error {
 	if err := Check(a); err != nil {
 		return err
@@ -150,17 +150,17 @@ func attach(a *artefact.Artefact, cert *x509.Certificate, messages map[contract.
 	return nil
 }
 
-// ErrUnsigned is the reason of an error about a loader program without signatures.
+// ErrUnsigned is returned for a loader program without signatures.
 var ErrUnsigned = errors.New("it is not signed")
 
-// A Result is what came of one signature.
+// A Result is the outcome of verifying one signature.
 type Result struct {
 	Contract contract.Contract
 	Err      error // nil if it verifies
 }
 
-// VerifyArtefact verifies each signature of a loader program offline, as a kernel does whose
-// keyring has the certificate. The error is ErrUnsigned if it has none.
+// VerifyArtefact verifies each signature of a loader program offline, as a kernel would that has
+// the certificate in its keyring. The error is [ErrUnsigned] if there is no signature.
 func VerifyArtefact(a *artefact.Artefact, cert *x509.Certificate) ([]Result, error) {
 	if a.Signed == nil {
 		return nil, ErrUnsigned

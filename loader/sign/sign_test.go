@@ -18,7 +18,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// generate makes the loader program of one of the committed objects.
+// generate makes the loader program of a committed object.
 func generate(t *testing.T, path string) *artefact.Artefact {
 	t.Helper()
 	obj, err := object.Open(path)
@@ -36,7 +36,7 @@ func TestWhatCannotBeSigned(t *testing.T) {
 		"kconfig_version.bpf.o":            "LINUX_KERNEL_VERSION: ",
 		"struct_ops_two.bpf.o":             "member ",
 		"../../loader/testdata/freplace.o": "whose function",
-		// What is bounded by what is signed.
+		// The signature bounds these.
 		"maps_perf_event_array.bpf.o": "",
 		"prog_usdt.bpf.o":             "",
 		"data_sections.bpf.o":         "",
@@ -75,8 +75,8 @@ func TestSignAndVerify(t *testing.T) {
 		assert.NilError(t, r.Err)
 	}
 
-	// Signing again gives the same bytes, as RSA has no random part, and without
-	// signatures the file is what it was.
+	// RSA has no random part, so signing again gives the same bytes. Without signatures the file is
+	// the original one.
 	assert.NilError(t, Sign(b, key, key.Cert))
 	again, err := b.MarshalBinary()
 	assert.NilError(t, err)
@@ -128,7 +128,7 @@ func flipLast(a *artefact.Artefact) {
 	}
 }
 
-// A token that signs digests and does nothing else.
+// token is a key that signs digests and does nothing else.
 type token struct{ key testkey.Key }
 
 func (k token) Public() crypto.PublicKey { return k.key.Public() }

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// NewKey makes a key (ECDSA P-256) and a certificate for it, signed by itself, to try signed
-// loads with. The key is nowhere but in the memory of this process.
+// NewKey makes an ECDSA P-256 key and a self-signed certificate for trying out signed loads. The
+// key exists only in this process's memory. The certificate is valid for one year.
 func NewKey(commonName string) (crypto.Signer, *x509.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 
 var errNotLoaded = errors.New("it is not loaded")
 
-// Attach attaches one program or struct_ops map and stores the link in at, unless there is one
-// already.
+// Attach attaches one program or struct_ops map and stores the link in at. If at holds a link
+// already, Attach does nothing. subject names the program or map in errors.
 func Attach[T *ebpf.Program | *ebpf.Map, L io.Closer](at *L, subject string, it T, attach func(T) (L, error)) error {
 	if any(*at) != nil {
 		return nil
@@ -31,7 +31,7 @@ func Attach[T *ebpf.Program | *ebpf.Map, L io.Closer](at *L, subject string, it 
 	return nil
 }
 
-// AttachAll attaches one after the other. After a failure it detaches all.
+// AttachAll calls the attach functions in order. If one fails, it calls detach.
 func AttachAll(detach func() error, each ...func() error) error {
 	for _, attach := range each {
 		if err := attach(); err != nil {
@@ -41,7 +41,7 @@ func AttachAll(detach func() error, each ...func() error) error {
 	return nil
 }
 
-// Detach closes links, nil ones apart.
+// Detach closes the links that are not nil.
 func Detach(links ...io.Closer) error {
 	var all []error
 	for _, l := range links {
@@ -52,7 +52,8 @@ func Detach(links ...io.Closer) error {
 	return errors.Join(all...)
 }
 
-// Iter creates an iterator (5.8). Open of the link, a *link.Iter, gives its text.
+// Iter attaches an iterator program (5.8). The link is a [*link.Iter], whose Open returns the
+// iterator's text. The caller owns the link.
 func Iter(p *ebpf.Program) (link.Link, error) {
 	it, err := link.AttachIter(link.IterOptions{Program: p})
 	if err != nil {
@@ -61,7 +62,8 @@ func Iter(p *ebpf.Program) (link.Link, error) {
 	return it, nil
 }
 
-// KprobeMulti attaches to all functions of the kernel whose names match (5.18).
+// KprobeMulti attaches to all kernel functions that match a pattern with * and ? (5.18). The caller
+// owns the link.
 func KprobeMulti(p *ebpf.Program, pattern string, onReturn, session bool) (link.Link, error) {
 	symbols, err := target.Functions(pattern)
 	if err != nil {
@@ -74,7 +76,8 @@ func KprobeMulti(p *ebpf.Program, pattern string, onReturn, session bool) (link.
 	return link.KprobeMulti(p, o)
 }
 
-// Uprobe attaches to a function of an executable or library.
+// Uprobe attaches to the address at offset bytes from a symbol of an executable or library. The
+// caller owns the link.
 func Uprobe(p *ebpf.Program, file, symbol string, offset uint64, onReturn bool) (link.Link, error) {
 	x, err := link.OpenExecutable(file)
 	if err != nil {
@@ -87,7 +90,8 @@ func Uprobe(p *ebpf.Program, file, symbol string, offset uint64, onReturn bool) 
 	return x.Uprobe(symbol, p, o)
 }
 
-// UprobeMulti attaches to a function of an executable or library by a multi link (6.6).
+// UprobeMulti attaches to a function of an executable or library through a uprobe_multi link (6.6).
+// The caller owns the link.
 func UprobeMulti(p *ebpf.Program, file, symbol string, onReturn bool) (link.Link, error) {
 	x, err := link.OpenExecutable(file)
 	if err != nil {
@@ -99,16 +103,18 @@ func UprobeMulti(p *ebpf.Program, file, symbol string, onReturn bool) (link.Link
 	return x.UprobeMulti([]string{symbol}, p, nil)
 }
 
-// Function is a member of a struct_ops map that a program implements.
+// Function is a member of a struct_ops map that a program implements. Program is the program's
+// index in the artefact.
 type Function struct {
 	Member  string
 	Program int
 }
 
-// Value is a member of a struct_ops map that is no function, in the object's layout.
+// Value is a member of a struct_ops map that is not a function, in the object's layout.
 type Value = target.StructOpsValue
 
-// RegisterLink fills a struct_ops map and registers it by a link (6.4).
+// RegisterLink fills a struct_ops map and registers it with a link (6.4). The caller owns the link;
+// closing it unregisters the map.
 func (s *Skeleton) RegisterLink(m *ebpf.Map, ops string, values []Value, functions []Function) (link.Link, error) {
 	if err := s.fill(m, ops, values, functions); err != nil {
 		return nil, err
@@ -116,7 +122,7 @@ func (s *Skeleton) RegisterLink(m *ebpf.Map, ops string, values []Value, functio
 	return link.AttachStructOps(link.StructOpsOptions{Map: m})
 }
 
-// Register fills a struct_ops map, which registers it (5.6). Closing the result takes it back.
+// Register fills a struct_ops map, which registers it (5.6). Closing the result unregisters it.
 func (s *Skeleton) Register(m *ebpf.Map, ops string, values []Value, functions []Function) (io.Closer, error) {
 	if err := s.fill(m, ops, values, functions); err != nil {
 		return nil, err
@@ -124,7 +130,7 @@ func (s *Skeleton) Register(m *ebpf.Map, ops string, values []Value, functions [
 	return registered{m}, nil
 }
 
-// registered is a struct_ops map without a link.
+// registered is a struct_ops map that was registered without a link.
 type registered struct{ m *ebpf.Map }
 
 func (r registered) Close() error { return r.m.Delete(uint32(0)) }

@@ -18,8 +18,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/skel/internal/hooks"
 )
 
-// Every program whose section says where is attached by Attach, runs, and does not after Detach; the
-// others are left.
+// Attach attaches every program whose section names a target, and leaves out the others. The
+// attached programs run until Detach.
 func TestAttachKinds(t *testing.T) {
 	need.Root(t)
 	need.BPF(t)
@@ -73,7 +73,7 @@ func TestAttachKinds(t *testing.T) {
 	}
 }
 
-// trigger does once what programs are attached to.
+// trigger causes each event that a program is attached to once.
 func trigger(t *testing.T, it *link.Iter) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "file")
@@ -94,7 +94,7 @@ func trigger(t *testing.T, it *link.Iter) {
 	}
 }
 
-// A program that cannot be attached is named, and what was attached before it is detached.
+// If a program cannot be attached, the error names it, and the programs before it are detached.
 func TestAttachFails(t *testing.T) {
 	need.Root(t)
 	need.BPF(t)

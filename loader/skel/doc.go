@@ -1,22 +1,21 @@
-// Package skel is the runtime of Go light skeletons: the code that "bpfreplay gen --go"
-// writes calls it. docs/skeletons.md shows how to use a skeleton.
+// Package skel is the runtime of Go light skeletons. "bpfreplay gen --go" writes code that calls
+// it. docs/skeletons.md shows how to use a skeleton.
 //
-// A skeleton embeds an artefact and knows as constants what its manifest says. Opening one
-// parses nothing and asks the kernel nothing; loading it is one run of the loader program by
-// package replay, the same bytes and the same code as "bpfreplay load". The package imports
-// golang.org/x/sys and github.com/cilium/ebpf, nothing else outside of this module.
+// A skeleton embeds an artefact, and holds the artefact's manifest as Go constants. Open parses
+// nothing and makes no bpf(2) call. Load runs the loader program once, with the same code and the
+// same bytes as "bpfreplay load". Outside of this module the package imports only golang.org/x/sys
+// and github.com/cilium/ebpf.
 //
-// A user calls [String] and [Bytes], and handles [StepError] and [NeedError]. All else is for
-// generated code, which belongs to the version of this package that it was generated with.
+// Users of a skeleton call [String] and [Bytes], and handle [StepError] and [NeedError]. Everything
+// else is for generated code, which needs the version of this package that it was generated with.
 //
 // # Memory of data sections
 //
-// A data section is ordinary memory of the process between Open and Load. Load hands what has
-// been written there to the kernel and maps the map's value over the same addresses, so pointers
-// into a section stay valid: what they point to is then the map itself. Read-only sections
-// (.rodata) cannot be written any more; an attempt is a fault. Close unmaps the memory; pointers
-// into it must not be used after that.
+// Between Open and Load a data section is ordinary memory of the process. Load passes its content
+// to the kernel and then maps the map's value over the same addresses. Pointers into a section stay
+// valid, and point into the map from then on. Read-only sections (.rodata) cannot be written after
+// Load: a write faults. Close unmaps the memory; do not use pointers into it after that.
 //
-// What BPF programs write changes at any time: use sync/atomic. The race detector does not see
-// what BPF programs write.
+// BPF programs may write to a section at any time. Use sync/atomic to access what they write. The
+// race detector does not see their writes.
 package skel

@@ -17,7 +17,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// What generated code says of its artefact.
+// These types describe the artefact in generated code.
 type (
 	Artefact  = artefact.Artefact
 	Map       = artefact.Map
@@ -36,18 +36,18 @@ type (
 	Digest     = contract.Digest
 )
 
-// ErrSigned is the reason of an error about something that was set before a signed load, and that
-// a signature does not cover: variables, sizes, maps. It is named.
+// ErrSigned is wrapped by the error of a signed load if the caller has set something that the
+// signature does not cover: a variable, a size, a map. The error names it.
 var ErrSigned = replay.ErrSigned
 
-// StepError is a step of a load that failed: its Subject names the map or program, its Log is the
-// verifier's, and it wraps a unix.Errno. %+v prints the log, too.
+// StepError reports which step of a load failed. Subject names the map or program, Log is the
+// verifier's log, and the error wraps a unix.Errno. %+v prints the log, too.
 type StepError = artefact.StepError
 
-// NeedError says that this kernel lacks something that the skeleton needs.
+// NeedError reports that this kernel lacks a capability that the skeleton needs.
 type NeedError = artefact.NeedError
 
-// File is an artefact's file, embedded.
+// File is the embedded file of an artefact.
 type File struct {
 	Name        string // for errors
 	Data        []byte
@@ -61,8 +61,8 @@ var (
 	errClosed = errors.New("it is closed, or was not opened")
 )
 
-// Skeleton is one load of an artefact, before and after. It owns all maps, programs and memory,
-// until Close. Its methods must not be called concurrently.
+// Skeleton is an artefact that is opened, loaded once and closed. It owns its maps, programs and
+// memory until Close. Its methods must not be called concurrently.
 type Skeleton struct {
 	a        artefact.Artefact
 	sections [][]byte // memory of data sections by map, whole pages; nil for none
@@ -72,8 +72,8 @@ type Skeleton struct {
 	closed   bool
 }
 
-// Open makes memory for the data sections that are listed, by index of their maps, with their
-// initial values in it. It needs no kernel with BPF.
+// Open allocates memory for the data sections of the maps with the given indexes and copies their
+// initial values into it. It makes no bpf(2) call. The caller must Close the skeleton.
 func Open(a *Artefact, f File, sections ...int) (*Skeleton, error) {
 	if crc32.ChecksumIEEE(f.Data) != f.Sum {
 		return nil, fmt.Errorf("skeleton of %s: %s: %w", a.Object, f.Name, errFile)
@@ -99,30 +99,30 @@ func wholePages(n int) int {
 	return (n + page - 1) / page * page
 }
 
-// initial is the value of a map that the object says, nil for zeros.
+// initial returns a map's initial value in the object. It is empty for zeros.
 func (s *Skeleton) initial(m int) []byte { return s.a.Maps[m].Value.Of(s.a.Blob) }
 
-// value is what is in the memory of a section.
+// value returns the current content of a section's memory.
 func (s *Skeleton) value(m int) []byte { return s.sections[m][:s.a.Maps[m].ValueSize] }
 
-// Section is the memory of the section of map i, which Open was asked for.
+// Section returns the memory of map i's data section, which must be one of those passed to Open.
 func (s *Skeleton) Section(i int) unsafe.Pointer { return unsafe.Pointer(&s.sections[i][0]) }
 
-// Options are what a load changes. The slices are indexed as the artefact's lists, and may be
-// shorter.
+// Options override what the object says. The slices are indexed like the artefact's lists, and may
+// be shorter. Maps and programs in them stay the caller's.
 type Options struct {
-	MaxEntries []uint32        // 0 keeps what the object says
-	Reuse      []*ebpf.Map     // nil for a new one; stay the caller's
-	Replace    []*ebpf.Program // what freplace programs replace; stay the caller's
-	PinPath    string          // directory for maps that are pinned by name, "/sys/fs/bpf" if empty
-	LogLevel   uint32          // of the verifier's log for a program that failed, 0 for 1
-	// Keyring asks for a signed load: the kernel verifies the artefact's signature by the keys of this
-	// keyring, a serial or a name of package keyring.
+	MaxEntries []uint32        // 0 keeps the object's
+	Reuse      []*ebpf.Map     // maps to reuse, nil to create one
+	Replace    []*ebpf.Program // programs whose functions freplace programs replace
+	PinPath    string          // directory for maps pinned by name; empty means "/sys/fs/bpf"
+	LogLevel   uint32          // verifier log level for a program that failed; 0 means 1
+	// Keyring requests a signed load (6.18): the kernel verifies the artefact's signature with the
+	// keys of this keyring, given by its serial or a name that package keyring knows.
 	Keyring string
 }
 
-// Load runs the loader program (Linux 5.14). After a failure nothing is open, and Load may be
-// called again.
+// Load runs the loader program (5.14). After a failure nothing is open, and Load may be called
+// again.
 func (s *Skeleton) Load(o Options) error {
 	if s == nil || s.closed {
 		return fmt.Errorf("skeleton: %w", errClosed)
@@ -157,7 +157,7 @@ func (s *Skeleton) load(o Options) error {
 	return nil
 }
 
-// options names things as package replay does.
+// options translates indexes to the names that package replay uses.
 func (s *Skeleton) options(o Options) replay.Options {
 	out := replay.Options{LogLevel: o.LogLevel, Keyring: o.Keyring, Options: target.Options{PinPath: o.PinPath,
 		MaxEntries: make(map[string]uint32), Values: make(map[string][]byte), Maps: make(map[string]int), Programs: make(map[string]int)}}
@@ -191,13 +191,14 @@ func (s *Skeleton) options(o Options) replay.Options {
 	return out
 }
 
-// own makes objects of the file descriptors of a load, which all are owned afterwards.
+// own makes maps and programs from a load's fds. It takes ownership of all of them, even if it
+// fails.
 func (s *Skeleton) own(r *target.Result) error {
 	s.arenas = r.Arenas
 	s.maps, s.programs = make([]*ebpf.Map, len(r.Maps)), make([]*ebpf.Program, len(r.Programs))
 	var failed error
 	for i, fd := range r.Maps {
-		m, err := ebpf.NewMapFromFD(fd) // closes fd if it fails
+		m, err := ebpf.NewMapFromFD(fd) // closes fd on failure
 		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("map %s: %w", s.a.Maps[i].Name, err))
 		}
@@ -213,7 +214,7 @@ func (s *Skeleton) own(r *target.Result) error {
 	return failed
 }
 
-// mapSection maps the value of a map over the memory of its section.
+// mapSection maps the value of map i over the memory of its section.
 func (s *Skeleton) mapSection(i int) error {
 	access := unix.PROT_READ | unix.PROT_WRITE
 	if s.a.Maps[i].ReadOnly {
@@ -223,7 +224,7 @@ func (s *Skeleton) mapSection(i int) error {
 	return err
 }
 
-// unmapSections puts ordinary memory in the place of the first n sections, with what is in them.
+// unmapSections replaces the first n sections' mappings with ordinary memory of the same content.
 func (s *Skeleton) unmapSections(n int) error {
 	for i := range n {
 		if s.sections[i] == nil {
@@ -239,10 +240,10 @@ func (s *Skeleton) unmapSections(n int) error {
 	return nil
 }
 
-// Map is map i after Load, nil before.
+// Map returns map i after Load, nil before.
 func (s *Skeleton) Map(i int) *ebpf.Map { return at(s.maps, i) }
 
-// Program is program i after Load, nil before.
+// Program returns program i after Load, nil before.
 func (s *Skeleton) Program(i int) *ebpf.Program { return at(s.programs, i) }
 
 func at[T any](list []T, i int) (none T) {
@@ -252,10 +253,10 @@ func at[T any](list []T, i int) (none T) {
 	return none
 }
 
-// Arena is the memory of the arena that is map i, after Load, until Close.
+// Arena returns the memory of map i, an arena, after Load. It is valid until Close.
 func (s *Skeleton) Arena(i int) []byte { return s.arenas[s.a.Maps[i].Name] }
 
-// release closes maps and programs.
+// release closes maps and programs, and unmaps arenas.
 func (s *Skeleton) release() error {
 	var all []error
 	for _, m := range s.maps {
@@ -273,8 +274,8 @@ func (s *Skeleton) release() error {
 	return errors.Join(all...)
 }
 
-// Close closes maps and programs and unmaps all memory. A second Close does nothing, and so does
-// that of a nil Skeleton.
+// Close closes maps and programs and unmaps all memory. It does nothing on a nil or closed
+// Skeleton.
 func (s *Skeleton) Close() error {
 	if s == nil || s.closed {
 		return nil
@@ -290,7 +291,7 @@ func (s *Skeleton) Close() error {
 	return err
 }
 
-// String is the text in an array of C's char, up to the first NUL.
+// String returns a copy of the text in a C char array, up to the first NUL.
 func String[T ~int8 | ~uint8](chars []T) string {
 	b := Bytes(chars)
 	if n := bytes.IndexByte(b, 0); n >= 0 {
@@ -299,7 +300,7 @@ func String[T ~int8 | ~uint8](chars []T) string {
 	return string(b)
 }
 
-// Bytes is the memory of an array of C's char.
+// Bytes returns the memory of a C char array. It does not copy.
 func Bytes[T ~int8 | ~uint8](chars []T) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(chars))), len(chars))
 }

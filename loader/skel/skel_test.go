@@ -19,7 +19,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/skel/internal/features"
 )
 
-// pins is a directory in a BPF file system.
+// pins returns a directory in a BPF file system.
 func pins(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -56,7 +56,7 @@ func load(t *testing.T, s *features.Features) {
 	}
 }
 
-// fds are the open file descriptors of this process.
+// fds lists the open file descriptors of this process.
 func fds(t *testing.T) string {
 	t.Helper()
 	dir, err := os.Open("/proc/self/fd")
@@ -77,7 +77,7 @@ func fds(t *testing.T) string {
 	return fmt.Sprint(all)
 }
 
-// Initial values are those of the object, before a load that needs no kernel.
+// Before a load, for which no kernel is needed, sections hold the object's initial values.
 func TestOpen(t *testing.T) {
 	s, err := features.OpenFeatures()
 	if err != nil {
@@ -102,7 +102,7 @@ func TestOpen(t *testing.T) {
 	}
 }
 
-// A file that is not the one that the code was generated with is refused.
+// Open refuses a file other than the one that the code was generated with.
 func TestOpenOtherFile(t *testing.T) {
 	_, err := skel.Open(&skel.Artefact{Object: "x"}, skel.File{Name: "x_bpfel.bpfreplay", Data: []byte("another"), Sum: 1})
 	if err == nil || !strings.Contains(err.Error(), "x_bpfel.bpfreplay") || !strings.Contains(err.Error(), "go generate") {
@@ -110,8 +110,8 @@ func TestOpenOtherFile(t *testing.T) {
 	}
 }
 
-// What is written before a load reaches the programs, what they write is seen through the same
-// pointers, and nothing is left after Close.
+// Programs see what was written before the load, their writes show through the same pointers, and
+// Close leaves nothing behind.
 func TestLoad(t *testing.T) {
 	need.Root(t)
 	need.BPF(t)
@@ -195,7 +195,7 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-// A program that the verifier refuses: the error names it and has the log, nothing stays open, and
+// If the verifier refuses a program, the error names it and has the log, nothing stays open, and
 // the load can be repeated with other values through the same pointers.
 func TestLoadFails(t *testing.T) {
 	need.Root(t)
@@ -221,7 +221,7 @@ func TestLoadFails(t *testing.T) {
 	load(t, s)
 }
 
-// Maps that exist already: one of the caller's, and one that is pinned.
+// A load reuses the caller's map, and a pinned one.
 func TestReuse(t *testing.T) {
 	need.Root(t)
 	need.BPF(t)

@@ -15,11 +15,11 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/skel/internal/features"
 )
 
-// asUser is set in a process that loads a skeleton and prints how that ends.
+// asUser is set in the child process that loads a skeleton and prints the result.
 const asUser = "BPFREPLAY_TEST_AS_USER"
 
-// Any user with the capabilities may load a skeleton. Without CAP_PERFMON the error says so: the
-// kernel's says something else.
+// Any user with the capabilities may load a skeleton. Without CAP_PERFMON our error names the
+// missing capability, which the kernel's does not.
 func TestAsUser(t *testing.T) {
 	if os.Getenv(asUser) != "" {
 		s, err := features.OpenFeatures()

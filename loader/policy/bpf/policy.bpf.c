@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Who may load programs: a program with a signature that the kernel has verified by the keys
- * of a keyring that is listed, or one that such a program loads.
+ * Admits a program if the kernel has verified its signature with a key from a listed keyring,
+ * or if an admitted program loads it.
  *
- * The hook is called after the kernel has verified a signature, so that one that is there is a
- * good one (6.18). Kernels that keep what came of it are asked for that (7.2).
+ * The hook runs after the kernel has verified the signature, so a signature that is present is
+ * valid (6.18). On kernels that store the result of the verification, this asks for it (7.2).
  */
 #include "../../../selftests/bpf/bpfreplay.h"
 
 #define EPERM 1
 
-/* union bpf_attr of PROG_LOAD, whose offsets are ABI. */
+/* Offsets in union bpf_attr of PROG_LOAD, which are ABI. */
 #define PROG_TYPE 0
 #define SIGNATURE 152
 #define KEYRING_ID 164
@@ -88,7 +88,7 @@ static void count(u32 what)
 		__sync_fetch_and_add(n, 1);
 }
 
-/* keyring finds the keyring by which the program was verified; it returns why it was not. */
+/* Stores the keyring whose key verified the program. Returns 0, or why it was not verified. */
 static u8 keyring_of(struct bpf_prog___aux *prog, void *attr, s32 *keyring)
 {
 	u64 signature = 0;

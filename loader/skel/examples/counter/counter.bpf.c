@@ -13,7 +13,7 @@ struct event {
 	__u32 pid, parent;
 	char command[16];
 };
-const struct event *unused; /* else the object's types lack it: only programs refer to it */
+const struct event *unused; /* keeps struct event in the types: nothing else refers to it */
 
 const volatile __u32 parent; /* count its children only; 0: all */
 __u64 hits;

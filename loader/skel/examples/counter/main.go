@@ -1,4 +1,5 @@
-// Counter prints the programs that are executed: a ring buffer, a counter, CO-RE.
+// Counter prints the name of each program that is executed. It shows a ring buffer, a variable and
+// CO-RE.
 package main
 
 //go:generate go run github.com/bpfreplay/bpfreplay/cmd/bpfreplay gen --go --cc clang-19 --type event counter.bpf.c

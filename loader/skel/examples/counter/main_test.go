@@ -9,7 +9,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
-// A program that this process executes is printed, with its name.
+// Counter prints the name of a program that this process executes.
 func TestCount(t *testing.T) {
 	need.Root(t)
 	need.BPF(t)

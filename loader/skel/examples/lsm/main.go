@@ -1,4 +1,5 @@
-// LSM keeps a file, its own if none is named, from being removed: a BPF program decides (CONFIG_BPF_LSM, lsm=bpf).
+// LSM prevents a file from being removed with a BPF LSM program (CONFIG_BPF_LSM, lsm=bpf). Without
+// an argument it protects its own executable.
 package main
 
 //go:generate go run github.com/bpfreplay/bpfreplay/cmd/bpfreplay gen --go --cc clang-19 --ident Keep lsm.bpf.c

@@ -13,7 +13,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
-// needLSM skips where BPF is none of the active security modules.
+// needLSM skips if bpf is not an active security module.
 func needLSM(t *testing.T) {
 	t.Helper()
 	dir := t.TempDir()
@@ -29,7 +29,7 @@ func needLSM(t *testing.T) {
 	}
 }
 
-// The file cannot be removed, others can; after Close it can.
+// The file cannot be removed until Close; other files can.
 func TestKeep(t *testing.T) {
 	need.Root(t)
 	need.BPF(t)

@@ -1,4 +1,4 @@
-// Structops registers a congestion control of TCP, "bpf_slow", which never grows its window (6.4).
+// Structops registers a TCP congestion control, "bpf_slow", that never grows its window (6.4).
 package main
 
 //go:generate go run github.com/bpfreplay/bpfreplay/cmd/bpfreplay gen --go --cc clang-19 --ident Slow structops.bpf.c

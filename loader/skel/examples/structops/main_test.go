@@ -13,7 +13,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/skel"
 )
 
-// A connection can use the congestion control as long as the skeleton is open, and its programs run.
+// While the skeleton is open, a connection can use the congestion control, and its programs run.
 func TestRegister(t *testing.T) {
 	need.Root(t)
 	need.BPF(t)
@@ -41,7 +41,7 @@ func TestRegister(t *testing.T) {
 	}
 }
 
-// choose sends something over a connection with the congestion control.
+// choose sends data over a connection that uses the congestion control.
 func choose(t *testing.T) error {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")

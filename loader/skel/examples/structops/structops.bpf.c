@@ -5,7 +5,7 @@
 
 struct sock;
 
-/* Members by name, in any order: the running kernel's layout counts. */
+/* Members are found by name, in the layout of the running kernel. */
 struct tcp_congestion_ops {
 	__u32 (*ssthresh)(struct sock *sk);
 	void (*cong_avoid)(struct sock *sk, __u32 ack, __u32 acked);

@@ -1,4 +1,4 @@
-// XDP counts the packets that an interface receives by protocol, and may drop one protocol.
+// XDP counts the packets that an interface receives, by protocol, and can drop one protocol.
 package main
 
 //go:generate go run github.com/bpfreplay/bpfreplay/cmd/bpfreplay gen --go --cc clang-19 --ident Filter xdp.bpf.c
@@ -35,5 +35,5 @@ func attach(name string, drop uint8) (*Filter, link.Link, error) {
 		return nil, nil, err
 	}
 	l, err := link.AttachXDP(link.XDPOptions{Program: s.Programs.Filter, Interface: i.Index})
-	return s, l, err // "xdp" does not say where
+	return s, l, err // the section "xdp" names no interface
 }

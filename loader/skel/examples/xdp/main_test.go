@@ -13,11 +13,12 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
-// A packet over the loopback interface is counted, and dropped if its protocol is to be.
+// Filter counts a packet on the loopback interface, and drops it if its protocol is the one to
+// drop.
 func TestAttach(t *testing.T) {
 	need.Root(t)
 	need.BPF(t)
-	runtime.LockOSThread() // and let it end with the test: it is in a network of its own
+	runtime.LockOSThread() // never unlocked: the thread is in a network namespace of its own
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		t.Fatal(err)
 	}
@@ -58,8 +59,8 @@ func up(t *testing.T) {
 	}
 }
 
-// send sends a packet to itself and reports whether it arrives. Loopback delivers before send
-// returns, or hands over to a softirq: a packet that is not to arrive is waited for in vain.
+// send sends a packet to itself and reports whether it arrives. Loopback delivers it before send
+// returns, or in a softirq. If the packet must not arrive, send waits for a timeout.
 func send(t *testing.T) bool {
 	t.Helper()
 	to, err := net.ListenPacket("udp4", "127.0.0.1:0")

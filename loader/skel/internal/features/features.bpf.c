@@ -1,6 +1,6 @@
 //go:build ignore
 
-// Exercises what a skeleton offers. The tests of package skel load it.
+// Uses every feature of skeletons. The tests of package skel load it.
 #include <linux/bpf.h>
 #include <stdbool.h>
 #include <bpf/bpf_helpers.h>

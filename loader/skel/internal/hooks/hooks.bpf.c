@@ -1,6 +1,6 @@
 //go:build ignore
 
-// One program for each kind of section that says where to attach. The tests of package skel attach them.
+// One program for each kind of section that names a target. The tests of package skel attach them.
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
