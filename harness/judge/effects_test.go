@@ -39,11 +39,12 @@ func TestEffectsAreJudged(t *testing.T) {
 	assert.Equal(t, p.Verdict, result.Different)
 	assert.DeepEqual(t, p.Differences, []compare.Difference{{Field: field.Program("run", "ran"), A: "1", B: "nothing"}})
 
-	// An engine that was not sampled (a kernel that cannot load it) has nothing to compare.
+	// A load without samples (its engine is unsupported on the kernel) is not compared.
 	assert.Equal(t, j.only(t, loadWith("trace", ""), loadWith("replay", "")).Verdict, result.Equal)
 }
 
-// What follows from a difference of states that is explained is explained with it.
+// TestEffectsOfExplainedDifferences: a different effect is explained if it follows from an
+// explained difference of states.
 func TestEffectsOfExplainedDifferences(t *testing.T) {
 	j := &Judge{Release: "6.12.1", Used: make(map[string]bool), facts: &compare.Facts{StructOps: map[string]compare.StructOpsFacts{
 		"ops":   {Type: "control", Members: map[string]string{"init": "first"}},

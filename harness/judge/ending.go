@@ -13,14 +13,14 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 )
 
-// Rules for how loads end; those for states are in package state.
+// Rules for the outcome of loads. Rules for states are in package compare.
 const (
-	ruleESRCH = "libbpf-esrch" // another errno for what the kernel does not have
-	ruleWords = "log-words"    // other words for the same
-	ruleZero  = "kfunc-zero"   // what comes of a call of nothing
+	ruleESRCH = "libbpf-esrch" // libbpf's errno for something that the kernel lacks
+	ruleWords = "log-words"    // different messages with the same meaning
+	ruleZero  = "kfunc-zero"   // the verifier's message after a call of kfunc id 0
 )
 
-// loadRules are the fields that these rules are about, and their reasons.
+// loadRules has the fields and the reason of each of these rules.
 var loadRules = map[string]struct {
 	fields []field.Aspect
 	reason string
@@ -32,14 +32,14 @@ var loadRules = map[string]struct {
 		"and stumbles over what should have come of the call"},
 }
 
-// inventsESRCH reports whether libbpf answers ESRCH where the other engine passes on
-// the kernel's ENOENT.
+// inventsESRCH reports whether libbpf returns ESRCH where the other engine returns the kernel's
+// ENOENT.
 func inventsESRCH(l, other *wire.Load) bool {
 	libbpf := l.Engine == enginename.Libbpf || l.Engine == enginename.LibbpfLight
 	return libbpf && l.Errno == "ESRCH" && other.Errno == "ENOENT"
 }
 
-// Fields are the fields that a rule is about.
+// Fields returns the fields that a rule may explain, and nil for an unknown rule.
 func Fields(id string) []field.Aspect {
 	if r, ok := loadRules[id]; ok {
 		return r.fields
@@ -48,7 +48,7 @@ func Fields(id string) []field.Aspect {
 	return r.Fields
 }
 
-// Reason is why rules for explained differences explain one.
+// Reason returns the reasons of the rules with these IDs, separated by semicolons.
 func Reason(ids ...string) string {
 	if len(ids) == 1 {
 		if r, ok := loadRules[ids[0]]; ok {
@@ -58,7 +58,7 @@ func Reason(ids ...string) string {
 	return compare.Reason(ids...)
 }
 
-// rule is that one, or none.
+// rule returns the ID as a list, which is nil if the ID is empty.
 func rule(id string) compare.RuleIDs {
 	if id == "" {
 		return nil
@@ -92,9 +92,8 @@ func (j *Judge) refusals(c *suite.Case, a, b *wire.Load) []compare.Difference {
 	return out
 }
 
-// known is the rule that explains a refusal by one of two engines, with its reason. Between
-// two engines of ours there is none, and where cilium/ebpf is not one of them only what
-// libbpf is known to refuse counts.
+// known returns the rule that explains why one of two engines refuses the object, and the reason.
+// In a strict pair only libbpf's refusals count.
 func (j *Judge) known(c *suite.Case, a, b *wire.Load) (rule, reason string) {
 	for _, l := range []*wire.Load{a, b} {
 		if l.Result != wire.Refused || enginename.Strict(a.Engine, b.Engine) && enginename.Ours(l.Engine) {
@@ -113,15 +112,16 @@ func (j *Judge) known(c *suite.Case, a, b *wire.Load) (rule, reason string) {
 	return "", ""
 }
 
-// sizedRing reports whether a load was refused for a ring buffer's sizes.
+// sizedRing reports whether a load failed because of the key and value sizes of a ring buffer or
+// perf event array.
 func (j *Judge) sizedRing(l *wire.Load) bool {
 	return j.facts != nil && l.Result == wire.Refused && slices.ContainsFunc(j.facts.SizedRings, func(name string) bool {
 		return strings.Contains(l.Detail, "map "+name+": MAP_CREATE: EINVAL") || strings.Contains(l.Detail, "map '"+name+"': failed to create")
 	})
 }
 
-// callsZero reports whether libbpf's loader program was refused where another engine met
-// a kfunc that does not exist.
+// callsZero reports whether l is a load by libbpf's loader program, and the other engine failed on
+// a missing kfunc.
 func callsZero(l, other *wire.Load) bool {
 	return l.Engine == enginename.LibbpfLight && other.Engine != l.Engine && missingKfunc.MatchString(bpfsys.LastLine(other.Log))
 }

@@ -59,14 +59,15 @@ processed 1 insns (limit 1000000)`
 		failures := j.Expectations(&c, []wire.Load{test.a, test.b})
 		assert.Check(t, is.Len(failures, 0), name)
 	}
-	// In a suite of ours a refusal has to be said.
+	// In our own suite, a known refusal explains nothing unless the case lists it.
 	j := Judge{Used: make(map[string]bool)}
 	a, b := refused("direct", "", `got '.struct_ops' section: not supported`, ""), ok("trace")
 	diffs := j.refusals(&suite.Case{Expect: suite.Expect{Result: wire.OK}}, &a, &b)
 	assert.Check(t, is.Len(diffs[0].ExplainedBy, 0))
 }
 
-// Between engines of ours nothing is explained, and with libbpf only what libbpf refuses.
+// TestStrictRefusals: no rule explains a difference between two of our engines. Between one of ours
+// and libbpf, only libbpf's known refusals count.
 func TestStrictRefusals(t *testing.T) {
 	const static = "function is static: a program must be global"
 	refused := func(engine, detail string) wire.Load {

@@ -15,17 +15,17 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/object"
 )
 
-// Judge turns what engines did into verdicts.
+// Judge compares the loads of one object on one kernel.
 type Judge struct {
-	Release string
-	must    func(capability string) bool
-	facts   *compare.Facts
-	Used    map[string]bool // rules that explained something
-	Notes   []string        // see CaseReport
+	Release string                       // of the kernel: "6.12.107+deb12-cloud-amd64"
+	must    func(capability string) bool // reports whether the kernel must have a capability
+	facts   *compare.Facts               // nil if the object cannot be read
+	Used    map[string]bool              // IDs of rules that explained a difference
+	Notes   []string                     // see result.CaseReport
 }
 
-// New judges what becomes of an object, given as a file, on a kernel of this release. must says
-// which capabilities the kernel has to have.
+// New returns a Judge for the object with this file name and contents, on a kernel of this release.
+// must reports whether the kernel has to have a capability.
 func New(release string, must func(capability string) bool, file string, data []byte) *Judge {
 	j := &Judge{Release: release, must: must, Used: make(map[string]bool)}
 	if o, err := object.OpenBytes(data, file); err == nil {
@@ -34,7 +34,8 @@ func New(release string, must func(capability string) bool, file string, data []
 	return j
 }
 
-// Case judges one case: what was expected of each engine, and each pair of engines.
+// Case judges one case. It returns the verdict on each pair of engines, and the expectations that
+// the loads did not meet. It normalises the states of loads in place.
 func (j *Judge) Case(c *suite.Case, loads []wire.Load) ([]result.PairReport, []string) {
 	j.Normalise(loads)
 	failures := j.Expectations(c, loads)
@@ -47,7 +48,8 @@ func (j *Judge) Case(c *suite.Case, loads []wire.Load) ([]result.PairReport, []s
 	return pairs, failures
 }
 
-// Normalise takes out of states what differs at every load, and only the object tells.
+// Normalise replaces values in states that differ at every load and can only be recognised with the
+// object: see [compare.Normalise].
 func (j *Judge) Normalise(loads []wire.Load) {
 	for i := range loads {
 		for _, s := range []*state.State{loads[i].State, loads[i].After} {
@@ -58,13 +60,13 @@ func (j *Judge) Normalise(loads []wire.Load) {
 	}
 }
 
-// Context says where the state of a load comes from.
+// Context returns the context in which the state of a load is compared.
 func (j *Judge) Context(l *wire.Load) compare.Context {
 	return compare.Context{Engine: l.Engine, Version: l.Version, Release: j.Release, Object: j.facts}
 }
 
-// Expectations checks each load by itself. That an error names the thing is
-// too much to ask of libbpf's loader programs: they return an errno.
+// Expectations checks each load by itself and returns the failures. It does not check error
+// messages of libbpf's loader programs, which return only an errno.
 func (j *Judge) Expectations(c *suite.Case, loads []wire.Load) []string {
 	var failures []string
 	fail := func(format string, args ...any) { failures = append(failures, fmt.Sprintf(format, args...)) }
@@ -84,7 +86,7 @@ func (j *Judge) Expectations(c *suite.Case, loads []wire.Load) []string {
 				fail("%s: this kernel must support %s, and its probe says no", l.Engine, l.Detail)
 			}
 		case l.Result == wire.Broken:
-			// The verdict has it.
+			// Pair reports it.
 		case known && l.Result == wire.OK && l.Version != "" && !strings.HasPrefix(reason, l.Version+" "):
 			j.Notes = append(j.Notes, fmt.Sprintf("%s (%s) loads the object, which another version is known not to: %s", l.Engine, l.Version, reason))
 		case known && l.Result == wire.OK:
@@ -109,8 +111,8 @@ func (j *Judge) Expectations(c *suite.Case, loads []wire.Load) []string {
 	return failures
 }
 
-// notSupported is the errno of a program type that cannot be run (ENOTSUPP,
-// which has no name in user space).
+// notSupported is the errno of PROG_TEST_RUN for a program type that cannot be run. The kernel
+// returns ENOTSUPP, which has no name in user space.
 const notSupported = ""
 
 func (j *Judge) returns(c *suite.Case, l *wire.Load, fail func(string, ...any)) {
@@ -138,7 +140,7 @@ func Outcome(l *wire.Load) string {
 	return strings.TrimSpace("refused "+l.Errno) + ": " + l.Detail
 }
 
-// Pair compares two loads.
+// Pair compares two loads of a case. The result is a verdict and the differences.
 func (j *Judge) Pair(c *suite.Case, a, b *wire.Load) result.PairReport {
 	p := result.PairReport{A: a.Engine, B: b.Engine, Differences: []compare.Difference{}}
 	for _, l := range []*wire.Load{a, b} {
@@ -172,7 +174,7 @@ func (j *Judge) Pair(c *suite.Case, a, b *wire.Load) result.PairReport {
 	return p
 }
 
-// states compares what two loads left, and what the same runs made of it.
+// states compares the states after two loads, the results of the same test runs, and the effects.
 func (j *Judge) states(a, b *wire.Load) []compare.Difference {
 	ca, cb := j.Context(a), j.Context(b)
 	out := compare.States(a.State, b.State, ca, cb)

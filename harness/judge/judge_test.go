@@ -11,7 +11,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
-// Engine signed is judged against each of the others, and no rule is for it and replay.
+// TestStrictPairs: engine signed is compared with every other engine, and no rule applies to signed
+// and replay.
 func TestStrictPairs(t *testing.T) {
 	entries := func(n uint32) *state.State {
 		return &state.State{Maps: []state.Map{{Name: "m", Copies: 1, MaxEntries: n}}}
@@ -37,7 +38,7 @@ func TestStrictPairs(t *testing.T) {
 	assert.DeepEqual(t, pairsOf(load("direct", same), load("signed", same)), []string{"direct/signed equal"})
 	assert.DeepEqual(t, pairsOf(load("signed", same), load("replay", same)), []string{"signed/replay equal"})
 
-	// One that does not load leaves the others.
+	// An unsupported engine does not affect the verdict on the others.
 	none := wire.Load{Engine: "replay", Result: wire.Unsupported, Detail: "syscall_prog: no"}
 	assert.DeepEqual(t, pairsOf(load("direct", same), none, load("signed", same)), []string{"direct/replay unsupported", "direct/signed equal", "replay/signed unsupported"})
 }

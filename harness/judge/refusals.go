@@ -10,16 +10,15 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 )
 
-// knownRefusal is something that an engine is known to refuse, whatever the object:
-// what Case.Known is for a case of the core suite. It explains that another engine
-// loads the object, or refuses it for another reason. Each reason has a paragraph
-// in docs/findings.md.
+// knownRefusal is something that an engine refuses in any object. It is the general form of
+// Case.Known in the core suite. It explains why another engine loads the object, or refuses it for
+// another reason. Each reason has a paragraph in docs/findings.md.
 type knownRefusal struct {
 	engine string
-	// text is a regular expression for what is in the error or in the last line of the
-	// verifier's log, and nothing else has it there.
+	// text is a regular expression that matches the error or the last line of the verifier's log.
+	// It must match nothing else.
 	text   string
-	reason string // begins with the version that was seen to
+	reason string // begins with the version in which it was seen
 }
 
 var knownRefusals = []knownRefusal{
@@ -86,17 +85,18 @@ var knownRefusals = []knownRefusal{
 		"libbpf v1.8 leaves CO-RE to the kernel in its loader programs, which gives up on types nested deeper than it likes"},
 }
 
-// libbpf looks for every extern before it looks at what refers to it.
+// libbpf resolves all externs of an object, whether or not a program refers to them.
 const wantsAll = "libbpf v1.8 wants every kfunc and ksym that the object names, also those of programs that are not loaded"
 
 const unresolved = `extern (\(func ksym\) '[^']+': not found in kernel or module BTFs|'[^']+' \(strong\): not resolved)`
 
-// A program that maps want for different members can be verified for one of them only.
+// The verifier checks a struct_ops program against one member of one type. A program that several
+// maps use for different members can only be loaded for one of them.
 const oneMember = "cilium/ebpf v0.22.0 loads a struct_ops program that maps want for different types or members, others refuse it"
 
 const twoMembers = `member \S+ of struct \S+ is program \S+, which is member \S+ of struct \S+ already`
 
-// knownLeak is the reason why an engine leaves something behind, if that is known.
+// knownLeak returns the reason why an engine is known to leave something behind, or "".
 func knownLeak(l *wire.Load, leak string) string {
 	if l.Engine == enginename.Direct && l.Result == wire.Refused && leak == "1 file descriptors" && noMember.MatchString(l.Detail) {
 		return "cilium/ebpf v0.22.0 does not close a module's BTF when the module's type has no member that a program implements"
@@ -106,8 +106,8 @@ func knownLeak(l *wire.Load, leak string) string {
 
 var noMember = regexp.MustCompile(`^program \S+: member "[^"]+" not found in \S+$`)
 
-// refusalTexts are the texts of all known refusals, in their order. No load of an
-// object that nobody refuses has to wait for them.
+// refusalTexts returns all known refusals and their compiled expressions. They are compiled at the
+// first refusal, because most loads need none of them.
 var refusalTexts = sync.OnceValues(func() ([]knownRefusal, []*regexp.Regexp) {
 	known := slices.Concat(knownRefusals, likeLibbpf)
 	var texts []*regexp.Regexp
@@ -117,8 +117,7 @@ var refusalTexts = sync.OnceValues(func() ([]knownRefusal, []*regexp.Regexp) {
 	return known, texts
 })
 
-// knownReason is the reason why an engine refuses what others do not, if that is
-// known.
+// knownReason returns the reason why an engine is known to refuse an object with this error, or "".
 func knownReason(l *wire.Load) string {
 	if l.Result != wire.Refused {
 		return ""
@@ -133,20 +132,19 @@ func knownReason(l *wire.Load) string {
 	return ""
 }
 
-// missingKfunc is what is said of one: of cilium/ebpf's number, of libbpf's
-// (POISON_CALL_KFUNC_BASE and more), what libbpf makes of it, and the verifier about a
-// kfunc with id 0.
+// missingKfunc matches the ways to report a missing kfunc: the verifier's message for cilium/ebpf's
+// poison value and for libbpf's (POISON_CALL_KFUNC_BASE and up), libbpf's rewritten message, and
+// the verifier's message for kfunc id 0.
 var missingKfunc = regexp.MustCompile(`^(invalid func unknown#(233685214|20020\d{5})|kfunc '[^']+' is referenced but wasn't resolved|` +
 	`invalid kernel function call not eliminated in verifier pass)$`)
 
-// sameWords are what engines and the verifier say of one and the same thing: an
-// engine puts a number into an instruction in the place of what the kernel lacks, so
-// that the program is refused if the instruction can be reached, and libbpf rewrites
-// the log then.
+// sameWords are sets of messages with the same meaning. If the kernel lacks something, an engine
+// writes a poison value into the instruction, so that the verifier refuses the program if that
+// instruction is reachable. Poison values differ between engines, and libbpf also rewrites the log.
 var sameWords = []*regexp.Regexp{
 	missingKfunc,
-	// A CO-RE relocation: a call of the same number, or of a 64-bit constant in
-	// cilium/ebpf's case a load into R10.
+	// A failed CO-RE relocation. Engines replace the instruction by a call with the same poison
+	// value. For a 64-bit constant, cilium/ebpf writes a load into R10 instead.
 	regexp.MustCompile(`^(invalid func unknown#195896080|frame pointer is read only|failed to resolve CO-RE relocation .*)$`),
 }
 
@@ -154,8 +152,8 @@ func sameSaid(x, y string) bool {
 	return slices.ContainsFunc(sameWords, func(r *regexp.Regexp) bool { return r.MatchString(x) && r.MatchString(y) })
 }
 
-// likeLibbpf are refusals of libbpf, and of our engines, which follow it, of what
-// cilium/ebpf takes.
+// likeLibbpf are objects that libbpf and our engines, which follow it, refuse and cilium/ebpf
+// loads.
 var likeLibbpf = forEngines([]string{
 	enginename.Trace, enginename.Replay, enginename.Signed, enginename.SkelGo, enginename.SkelC, enginename.Libbpf, enginename.LibbpfLight,
 }, []knownRefusal{

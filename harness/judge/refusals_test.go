@@ -10,7 +10,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
-// TestRefusals: which refusals of the same object agree.
+// TestRefusals: which refusals of one object are equal, explained or different.
 func TestRefusals(t *testing.T) {
 	refused := func(engine, errno string) *wire.Load {
 		return &wire.Load{Engine: engine, Result: wire.Refused, Errno: errno, Detail: "why"}
@@ -42,7 +42,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestKnownLeaks: what is known to be left behind is a note, anything else a failure.
+// TestKnownLeaks: a known leak is a note. Any other leak is a failure.
 func TestKnownLeaks(t *testing.T) {
 	const detail = `program refcounted: member "test_refcounted" not found in bpf_testmod_ops`
 	for name, test := range map[string]struct {
@@ -64,15 +64,15 @@ func TestKnownLeaks(t *testing.T) {
 	}
 }
 
-// TestKnownVersions: an engine that loads what it is known to refuse makes the
-// entry stale, if it is of the version that was seen to refuse it.
+// TestKnownVersions: if an engine loads an object that it is known to refuse, the entry is out of
+// date, but only if the engine has the version that the entry names.
 func TestKnownVersions(t *testing.T) {
 	c := &suite.Case{Expect: suite.Expect{Result: wire.OK}, Known: map[string]string{"libbpf": "libbpf v1.1 has no such thing"}}
 	for version, test := range map[string]struct{ failures, notes int }{
 		"libbpf v1.1":  {1, 0},
 		"libbpf v1.10": {0, 1},
 		"libbpf v1.5":  {0, 1},
-		"":             {1, 0}, // nobody knows
+		"":             {1, 0}, // version unknown
 	} {
 		var j Judge
 		failures := j.Expectations(c, []wire.Load{{Engine: "libbpf", Version: version, Result: wire.OK}})
@@ -88,7 +88,8 @@ func TestKnownWithoutVersion(t *testing.T) {
 	assert.NilError(t, c.Check(false))
 }
 
-// What libbpf and ours refuse in different words, and cilium/ebpf takes, is known.
+// TestLikeLibbpf: refusals by libbpf and by our engines of objects that cilium/ebpf loads are
+// known.
 func TestLikeLibbpf(t *testing.T) {
 	for engine, detail := range map[string]string{
 		"trace":  `object "x": section "maps": legacy map definitions in section "maps" are not supported; define maps with BTF`,
