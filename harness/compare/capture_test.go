@@ -23,10 +23,10 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/object"
 )
 
-// kernel is shared: its symbols take their time.
+// kernel is shared between tests, because reading the kernel's symbols takes long.
 var kernel = sync.OnceValue(state.NewKernel)
 
-// load loads a collection and captures it.
+// load loads a collection and captures its state.
 func load(t *testing.T, spec *ebpf.CollectionSpec, after ...func(c *ebpf.Collection)) *state.State {
 	t.Helper()
 	c, err := ebpf.NewCollection(spec)
@@ -75,7 +75,8 @@ func fields(found []Difference) []string {
 	return list
 }
 
-// Two loads of one object have different ids and addresses and are equal.
+// TestCaptureTwiceIsEqual: two loads of one object are equal, although their ids and addresses
+// differ.
 func TestCaptureTwiceIsEqual(t *testing.T) {
 	need.BPF(t)
 	files, err := filepath.Glob("../../selftests/bpf/*.bpf.o")
@@ -84,7 +85,7 @@ func TestCaptureTwiceIsEqual(t *testing.T) {
 	for _, file := range files {
 		spec, err := ebpf.LoadCollectionSpec(file)
 		if err != nil {
-			continue // cases.yaml says which cilium/ebpf cannot read
+			continue // cases.yaml lists the objects that cilium/ebpf cannot read
 		}
 		c, err := ebpf.NewCollection(spec)
 		if err != nil {
@@ -104,7 +105,7 @@ func TestCaptureTwiceIsEqual(t *testing.T) {
 
 const sampleSize = 8
 
-// sampleSpec is an object with maps of several kinds and two programs.
+// sampleSpec returns an object with several kinds of maps and two programs.
 func sampleSpec() *ebpf.CollectionSpec {
 	u32 := &btf.Int{Name: "unsigned int", Size: 4}
 	u64 := &btf.Int{Name: "unsigned long", Size: 8}
@@ -197,8 +198,8 @@ func TestCaptureReadsEverything(t *testing.T) {
 	}
 }
 
-// Each change to a load must be seen in the fields that it changes, and in no
-// other. This is what gives a verdict "equal" its worth.
+// TestCaptureSeesChanges: each change to a load changes the fields that it affects and no others.
+// Without this test a verdict "equal" would mean little.
 func TestCaptureSeesChanges(t *testing.T) {
 	need.BPF(t)
 	insn := func(s *ebpf.CollectionSpec, i int) *asm.Instruction { return &s.Programs["run"].Instructions[i] }
@@ -288,7 +289,7 @@ func TestCaptureSourceLines(t *testing.T) {
 	table := lineTable(want, &want.FindProgram(name).Functions[0])
 	assert.Assert(t, len(table) == 2 && strings.Contains(table[0], "btf_lines.bpf.c:27:65 SEC("), "%q", table)
 
-	// The second line is lost, or taken for the first.
+	// The second line is either missing or the same as the first.
 	for _, first := range []bool{false, true} {
 		changed := spec.Copy()
 		insns := changed.Programs[name].Instructions
@@ -326,8 +327,8 @@ func TestCaptureAttachTarget(t *testing.T) {
 	assert.Assert(t, strings.HasPrefix(found[0].B, "vmlinux:typedef btf_trace_task_rename#"), found[0].B)
 }
 
-// Maps that only programs know are found through them, and those that are
-// alike are counted.
+// TestCaptureFindsMaps: maps that only programs refer to are captured, and identical ones are
+// counted.
 func TestCaptureFindsMaps(t *testing.T) {
 	need.BPF(t)
 	spec, err := ebpf.LoadCollectionSpec("../../selftests/bpf/kconfig_version.bpf.o")
@@ -361,7 +362,8 @@ func TestCaptureWithoutBTF(t *testing.T) {
 	assert.DeepEqual(t, p.Functions[0].Refs, []state.Ref{{At: 0, Kind: state.RefCall, To: "subprogram 1"}})
 }
 
-// The verifier puts addresses of kernel memory into programs with timers.
+// TestCaptureAddressesOfMemory: the addresses that the verifier writes into programs with timers do
+// not differ.
 func TestCaptureAddressesOfMemory(t *testing.T) {
 	need.BPF(t)
 	spec, err := ebpf.LoadCollectionSpec("../../selftests/bpf/maps_timer.bpf.o")
@@ -461,7 +463,7 @@ func TestCaptureErrors(t *testing.T) {
 	assert.Equal(t, len(need.OpenBPF()), before)
 }
 
-// A capture leaves nothing behind in the kernel.
+// TestCaptureLeavesNothing: a capture leaves no objects behind in the kernel.
 func TestCaptureLeavesNothing(t *testing.T) {
 	need.BPF(t)
 	c, err := ebpf.NewCollection(sampleSpec())
@@ -515,7 +517,7 @@ func TestProgramInSlotWithoutHandle(t *testing.T) {
 	assert.NilError(t, err)
 }
 
-// Whether user space may write is a property of the fd, and not of the map.
+// TestCaptureAccess: whether user space may write to a map is a property of the fd, not of the map.
 func TestCaptureAccess(t *testing.T) {
 	need.BPF(t)
 	for flags, want := range map[uint32]string{0: "read-write", unix.BPF_F_RDONLY: "read-only", unix.BPF_F_WRONLY: "write-only"} {

@@ -13,35 +13,35 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/state"
 )
 
-// Context is where a state comes from.
+// Context describes where a state comes from.
 type Context struct {
 	Engine  string // "direct", "trace", "replay", "libbpf", "libbpf-light" …
 	Version string // "libbpf v1.8", "" if unknown
 	Release string // of the kernel: "6.12.107+deb12-cloud-amd64"
-	Object  *Facts // what rules have to know about the object, nil if unknown
+	Object  *Facts // facts about the object; nil if unknown
 }
 
-// Difference is one field in which two states do not agree.
+// Difference is one field in which two states differ.
 type Difference struct {
 	Field field.Field `json:"field"` // "map .rodata frozen", "program handle_exec insns"
 	A     string      `json:"a"`     // short and printable
 	B     string      `json:"b"`
-	// ExplainedBy are the rules that predict the difference, by ID; none if none does. A
-	// listing may take several.
+	// ExplainedBy are the IDs of the rules that predict the difference. It is empty if no rule
+	// does. Differences between instruction listings may need several rules.
 	ExplainedBy RuleIDs `json:"explained_by"`
-	// Detail is a unified diff of listings and types.
+	// Detail is a unified diff of listings, types or long values. It may be empty.
 	Detail string `json:"detail,omitempty"`
 }
 
-// absent is what a field shows that a kernel does not have, and Unknown one
-// that cannot be read of what this engine leaves.
+// absent is shown for a field that the kernel does not have, and for an object that only the other
+// side has. Unknown is shown for a field that cannot be read from what the engine leaves.
 const (
 	absent  = "absent"
 	Unknown = "unknown"
 )
 
-// States returns all differences between two normalised states, maps first,
-// then programs, each by name. Those that a rule predicts are marked.
+// States returns all differences between two normalised states: maps first, then programs, then
+// links, each sorted by name. ExplainedBy is set for those that a rule predicts.
 func States(a, b *state.State, ca, cb Context) []Difference {
 	c := &comparer{a: side{state: a, Context: ca}, b: side{state: b, Context: cb}}
 	if a.CPUs != b.CPUs {
@@ -53,7 +53,7 @@ func States(a, b *state.State, ca, cb Context) []Difference {
 	return c.found
 }
 
-// side is one of two states, and what of it is being compared.
+// side is one of the two states, with the map, program and function that are being compared.
 type side struct {
 	Context
 	state *state.State
@@ -67,15 +67,14 @@ type comparer struct {
 	found []Difference
 }
 
-// exact reports whether names of data maps and whole BTF objects are compared: both
-// engines do as libbpf does. cilium/ebpf names data maps by their section alone, and loads
-// only those types with a map or program that it refers to. Neither means anything to
-// the kernel, so that a comparison with it leaves them out.
+// exact reports whether names of data maps and the object's whole BTF are compared. They are not if
+// one engine is cilium/ebpf. It names data maps after the section alone, and loads for each map and
+// program only the types that it refers to. The kernel gives no meaning to either.
 func (c *comparer) exact() bool {
 	return !enginename.IsCilium(c.a.Engine) && !enginename.IsCilium(c.b.Engine)
 }
 
-// add notes a difference.
+// add records a difference.
 func (c *comparer) add(f field.Field, a, b string, detail ...string) {
 	d := Difference{Field: f, A: short(a), B: short(b), Detail: strings.Join(detail, "")}
 	if d.Detail == "" && (d.A != a || d.B != b) {
@@ -92,7 +91,7 @@ func (s side) label(otherwise string) string {
 	return s.Engine
 }
 
-// short makes a value fit for a table.
+// short shortens a value to one line of a table.
 func short(s string) string {
 	const limit = 100
 	s, _, more := strings.Cut(s, "\n")
@@ -105,7 +104,7 @@ func short(s string) string {
 	return s
 }
 
-// names lists what is in either state, sorted.
+// names returns the names of everything in either list, sorted and without duplicates.
 func names[T any](a, b []T, name func(*T) string) []string {
 	var all []string
 	for _, list := range [][]T{a, b} {
@@ -117,8 +116,8 @@ func names[T any](a, b []T, name func(*T) string) []string {
 	return slices.Compact(all)
 }
 
-// attribute of a map or program: its name, the first kernel that has it, and how
-// it is shown. Two are equal if they are shown the same.
+// attribute is a field of a map or program. since is the first kernel that reports it. Two values
+// are equal if show returns the same text.
 type attribute[T any] struct {
 	name  string
 	since string
@@ -127,7 +126,7 @@ type attribute[T any] struct {
 
 func number(v uint32) string { return strconv.FormatUint(uint64(v), 10) }
 
-// orNone shows an empty value.
+// orNone returns "none" for an empty value.
 func orNone(s string) string {
 	if s == "" {
 		return "none"
@@ -135,7 +134,7 @@ func orNone(s string) string {
 	return s
 }
 
-// orAbsent shows a value that not every kernel has.
+// orAbsent formats a value that older kernels do not report.
 func orAbsent[T any](v *T) string {
 	if v == nil {
 		return absent
@@ -150,8 +149,8 @@ func netns(dev, ino uint64) string {
 	return fmt.Sprintf("%d:%d", dev, ino)
 }
 
-// mapFields are the fields of maps that are compared, but for types and
-// contents. fdinfo and bpf_map_info say them.
+// mapFields are the compared fields of maps, except types and contents. They come from fdinfo and
+// bpf_map_info.
 var mapFields = []attribute[state.Map]{
 	{"copies", "4.13", func(m *state.Map) string { return strconv.Itoa(m.Copies) }},
 	{"type", "4.13", func(m *state.Map) string { return m.Type.String() }},
@@ -188,19 +187,19 @@ var mapFields = []attribute[state.Map]{
 	{"value_type", "4.18", func(m *state.Map) string { return orNone(m.Value) }},
 }
 
-// Aspect is something that [States] looks at.
+// Aspect is a property that [States] compares.
 type Aspect struct {
 	field.Aspect
-	Since string // first kernel that tells it, "4.15"
+	Since string // first kernel that reports it, "4.15"
 }
 
-// Aspects as rules name them.
+// Shorthands for aspects in rules.
 
 func ofMap(attribute string) field.Aspect      { return field.Map("", attribute).Aspect }
 func ofProgram(attribute string) field.Aspect  { return field.Program("", attribute).Aspect }
 func ofFunction(attribute string) field.Aspect { return field.Function("", "", attribute).Aspect }
 
-// Aspects lists what [States] looks at.
+// Aspects returns all properties of maps, programs and functions that [States] compares.
 func Aspects() []Aspect {
 	all := []Aspect{
 		{ofMap("contents"), "4.13"}, {ofMap("btf"), "4.18"}, {ofMap("types"), "4.18"}, {ofProgram("btf"), "5.0"}, {ofProgram("types"), "5.0"},
@@ -251,7 +250,8 @@ func (c *comparer) oneMap(of field.Field) {
 	c.contents(of.With("contents"), a, b)
 }
 
-// sectionOf is the kernel's name of a map, without the object's name before a section.
+// sectionOf returns the kernel's name of a map, without the object's name in front of a section's
+// name.
 func sectionOf(m *state.Map) string {
 	if section := state.FoundName(m.KernelName); strings.HasPrefix(m.Name, ".") && strings.HasPrefix(m.Name, section) {
 		return m.Name
@@ -259,8 +259,8 @@ func sectionOf(m *state.Map) string {
 	return m.KernelName
 }
 
-// types compares the BTF of a map or program: the types that it refers to one by one, and
-// the whole object's where both engines load that.
+// types compares the BTF of a map or program. It compares the types that the map or program refers
+// to, and the object's whole BTF if both engines load that.
 func (c *comparer) types(of field.Field, a, b string, typesA, typesB []uint32) {
 	one := (a == "") != (b == "")
 	if c.exact() && a != b || one {
@@ -311,7 +311,7 @@ func readOrNot(m *state.Map) string {
 	return fmt.Sprintf("%d elements that are not zero", len(m.Contents.Entries))
 }
 
-// firstOnly is the first line that the other side lacks.
+// firstOnly returns the first line that the other side lacks.
 func firstOnly(lines, other []string) string {
 	for _, l := range lines {
 		if !slices.Contains(other, l) {
@@ -321,8 +321,8 @@ func firstOnly(lines, other []string) string {
 	return "nothing of the kind"
 }
 
-// dump writes the elements of a map that are not equal in the other one, 16
-// bytes a line, but for lines of zeros.
+// dump formats the elements of a map that differ from the other map's, 16 bytes a line, without
+// lines of zeros.
 func dump(m *state.Map, other *state.Map) []string {
 	theirs := make(map[string]state.Entry, len(other.Contents.Entries))
 	for _, e := range other.Contents.Entries {
@@ -359,7 +359,7 @@ func dumpValue(key string, value []byte) []string {
 	return lines
 }
 
-// programFields are the fields of programs that are compared as a whole.
+// programFields are the compared fields of programs that are not compared function by function.
 var programFields = []attribute[state.Program]{
 	{"type", "4.13", func(p *state.Program) string { return number(uint32(p.Type)) }},
 	{"tag", "4.13", func(p *state.Program) string { return p.Tag }},
@@ -435,7 +435,7 @@ func (c *comparer) program(of field.Field) {
 	c.a.f, c.b.f = nil, nil
 }
 
-// orderOf lists the functions that the other program has too.
+// orderOf returns the names of the program's functions that the other program has, too, in order.
 func orderOf(p *state.Program, other *state.Program) []string {
 	var names []string
 	for i := range p.Functions {
@@ -446,7 +446,7 @@ func orderOf(p *state.Program, other *state.Program) []string {
 	return names
 }
 
-// mainOf is the name of the program's first function.
+// mainOf returns the name of the program's first function.
 func mainOf(p *state.Program) string {
 	if len(p.Functions) == 0 {
 		return ""
@@ -472,12 +472,13 @@ func (c *comparer) function(of field.Field) {
 	c.lineInfo(of.With("line_info"))
 }
 
-// onlyFunction reports whether the function that is compared is the program's only one.
+// onlyFunction reports whether the function being compared is the program's only one.
 func onlyFunction(a, b side) bool {
 	return a.f != nil && b.f != nil && len(a.p.Functions) == 1 && len(b.p.Functions) == 1
 }
 
-// functionTag leaves out the only function of a program, whose tag is the program's.
+// functionTag compares the tags of a function. It skips the only function of a program, because its
+// tag is the program's.
 func (c *comparer) functionTag(f field.Field) {
 	a, b := c.a.f.Tag, c.b.f.Tag
 	if a == b || onlyFunction(c.a, c.b) && a == c.a.p.Tag && b == c.b.p.Tag {
@@ -486,8 +487,8 @@ func (c *comparer) functionTag(f field.Field) {
 	c.add(f, orNone(a), orNone(b))
 }
 
-// sameInsns compares the listings of two functions; where a kfunc's module
-// stands in fd_array is not part of it.
+// sameInsns reports whether two functions have the same instructions and references. It ignores the
+// index of a kfunc's module in fd_array.
 func sameInsns(a, b *state.Function) bool {
 	return bytes.Equal(a.Insns, b.Insns) && slices.EqualFunc(a.Refs, b.Refs, func(x, y state.Ref) bool {
 		x.Index, y.Index = 0, 0
@@ -504,7 +505,7 @@ func (c *comparer) insns(f field.Field) {
 	c.add(f, firstA, firstB, unifiedDiff(c.a.label("a"), c.b.label("b"), lines(listA), lines(listB)))
 }
 
-// firstDifferent returns the first instructions that differ, with their number.
+// firstDifferent returns the first instruction that differs, from each listing, with its number.
 func firstDifferent(a, b []listed) (string, string) {
 	i := 0
 	for i < len(a) && i < len(b) && a[i].text == b[i].text {
@@ -519,8 +520,7 @@ func firstDifferent(a, b []listed) (string, string) {
 	return at(a), at(b)
 }
 
-// kfuncIndex compares where the BTF of the modules of kfuncs stood in the
-// load's fd_array.
+// kfuncIndex compares the indexes in fd_array at which the load passed the BTF of kfuncs' modules.
 func (c *comparer) kfuncIndex(f field.Field) {
 	var a, b []string
 	for _, pair := range kfuncPairs(c.a.f, c.b.f) {
@@ -534,8 +534,8 @@ func (c *comparer) kfuncIndex(f field.Field) {
 	}
 }
 
-// kfuncPairs pairs the calls of kfuncs of two functions. If they do not call
-// the same ones in the same order, the listing differs and says more.
+// kfuncPairs pairs the kfunc calls of two functions. It returns nil if the functions do not call
+// the same kfuncs in the same order; the difference between their listings tells more.
 func kfuncPairs(a, b *state.Function) [][2]state.Ref {
 	other := func(r state.Ref) bool { return r.Kind != state.RefKfunc }
 	ra, rb := slices.DeleteFunc(slices.Clone(a.Refs), other), slices.DeleteFunc(slices.Clone(b.Refs), other)
@@ -557,7 +557,7 @@ func (c *comparer) lineInfo(f field.Field) {
 	c.add(f, firstOnly(a, b), firstOnly(b, a), unifiedDiff(c.a.label("a"), c.b.label("b"), a, b))
 }
 
-// lineTable writes the line_info of a function as text.
+// lineTable formats the line_info of a function.
 func lineTable(s *state.State, f *state.Function) []string {
 	lines := make([]string, len(f.Lines))
 	for i, l := range f.Lines {

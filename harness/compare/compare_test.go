@@ -20,8 +20,8 @@ func TestCompareEqual(t *testing.T) {
 	assert.Equal(t, len(differences(t, sample(), sample())), 0)
 }
 
-// Each change of a state must be seen, under the right name, and be the only
-// one seen.
+// TestCompareSeesEachField: each change to a state is found, with the right field name, and nothing
+// else is.
 func TestCompareSeesEachField(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -146,8 +146,8 @@ func TestCompareSeesEachField(t *testing.T) {
 	}
 }
 
-// What cilium/ebpf does in its own way and means nothing to the kernel is no difference; nor
-// is what an engine does not let us see.
+// TestNotCompared: what cilium/ebpf does differently without meaning to the kernel is no
+// difference. Nor is a field that cannot be read from what an engine leaves.
 func TestNotCompared(t *testing.T) {
 	for name, test := range map[string]struct {
 		engine string
@@ -165,7 +165,7 @@ func TestNotCompared(t *testing.T) {
 	}
 }
 
-// Absence is not a value, and nothing compares as equal to it but itself.
+// TestAbsentOnBothSidesIsEqual: "absent" equals only "absent".
 func TestAbsentOnBothSidesIsEqual(t *testing.T) {
 	old := func() *state.State {
 		s := sample()
@@ -176,7 +176,7 @@ func TestAbsentOnBothSidesIsEqual(t *testing.T) {
 	assert.Equal(t, len(differences(t, old(), old())), 0)
 }
 
-// Strings are shared by index; another order of them is no difference.
+// TestCompareLooksStringsUp: strings are compared by text, not by index.
 func TestCompareLooksStringsUp(t *testing.T) {
 	b := sample()
 	slices.Reverse(b.Strings)
@@ -185,7 +185,8 @@ func TestCompareLooksStringsUp(t *testing.T) {
 	assert.Equal(t, len(differences(t, sample(), b)), 0)
 }
 
-// A state that was damaged on its way is compared, not trusted.
+// TestCompareDamaged: States does not trust a state that was damaged in transit, and does not
+// panic.
 func TestCompareDamaged(t *testing.T) {
 	b := sample()
 	b.Strings = nil
@@ -220,7 +221,7 @@ func TestDifferenceJSON(t *testing.T) {
 	got, err := json.Marshal(differences(t, sample(), b))
 	assert.NilError(t, err)
 	assert.Equal(t, string(got), `[{"field":"map .rodata frozen","a":"true","b":"false","explained_by":[]}]`)
-	// Reports of before have text.
+	// Older reports have text instead of a list.
 	for text, want := range map[string]RuleIDs{`""`: {}, `"a"`: {"a"}, `"a, b"`: {"a", "b"}, `["a","b"]`: {"a", "b"}} {
 		var ids RuleIDs
 		assert.NilError(t, json.Unmarshal([]byte(text), &ids))
@@ -228,7 +229,8 @@ func TestDifferenceJSON(t *testing.T) {
 	}
 }
 
-// Rules are about fields that there are, or about what exists on one side only.
+// TestFields: each field of a rule is an aspect of States, or a map, program or function that only
+// one side has.
 func TestFields(t *testing.T) {
 	known := map[field.Aspect]bool{ofMap(""): true, ofProgram(""): true, ofFunction(""): true}
 	for _, f := range Aspects() {
@@ -244,7 +246,7 @@ func TestFields(t *testing.T) {
 	}
 }
 
-// Compare takes states as they come from a guest, whatever came over the wire.
+// FuzzCompare: States accepts any state that a guest can send.
 func FuzzCompare(f *testing.F) {
 	seed, err := json.Marshal(sample())
 	assert.NilError(f, err)

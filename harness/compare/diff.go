@@ -9,8 +9,8 @@ import (
 // diffContext is how many equal lines a unified diff shows around a change.
 const diffContext = 3
 
-// maxEdits bounds the work of a diff. Two listings that differ in more lines
-// than that are shown one after the other.
+// maxEdits limits the work of a diff. If two texts differ in more lines, the diff shows one after
+// the other.
 const maxEdits = 1000
 
 // edit is one line of a diff: ' ' in both, '-' only in a, '+' only in b.
@@ -19,8 +19,8 @@ type edit struct {
 	line string
 }
 
-// unifiedDiff writes the difference of two texts in the form of diff -u, ""
-// if they are equal.
+// unifiedDiff returns the difference between two texts in the format of diff -u, or "" if they are
+// equal.
 func unifiedDiff(nameA, nameB string, a, b []string) string {
 	edits := diffLines(a, b)
 	var out strings.Builder
@@ -57,8 +57,8 @@ func advance(e edit, lineA, lineB int) (int, int) {
 	return lineA, lineB
 }
 
-// hunk finds the next group of changes from edit i on, with context; from == to
-// if there is none.
+// hunk returns the range of the next group of changes at or after edit i, with context. from equals
+// to if there are no more changes.
 func hunk(edits []edit, i int) (from, to int) {
 	first := i
 	for first < len(edits) && edits[first].op == ' ' {
@@ -91,8 +91,8 @@ func writeHunk(out *strings.Builder, edits []edit, lineA, lineB int) {
 	}
 }
 
-// diffLines finds the shortest way from a to b (E. W. Myers, "An O(ND)
-// difference algorithm and its variations", 1986).
+// diffLines returns the shortest edit script from a to b (E. W. Myers, "An O(ND) difference
+// algorithm and its variations", 1986).
 func diffLines(a, b []string) []edit {
 	prefix := 0
 	for prefix < len(a) && prefix < len(b) && a[prefix] == b[prefix] {
@@ -116,8 +116,8 @@ func appendLines(edits []edit, op byte, lines []string) []edit {
 
 func shortestEdits(a, b []string) []edit {
 	limit := min(len(a)+len(b), maxEdits)
-	// reach[mid+k] is how far in a the furthest path on diagonal k (position in
-	// a minus position in b) came; trace[d] keeps those of d edits.
+	// reach[mid+k] is the furthest position in a on diagonal k (position in a minus position in b).
+	// trace[d] is a copy of reach after d edits.
 	mid := limit + 1
 	reach := make([]int, 2*limit+3)
 	var trace [][]int
@@ -140,8 +140,8 @@ func shortestEdits(a, b []string) []edit {
 	return appendLines(appendLines(nil, '-', a), '+', b)
 }
 
-// backtrack follows the way that shortestEdits found from the ends of a and b,
-// on diagonal k, back to their starts.
+// backtrack follows the path that shortestEdits found, from the ends of a and b, on diagonal k,
+// back to their starts.
 func backtrack(a, b []string, trace [][]int, k int) []edit {
 	var edits []edit
 	x := len(a)

@@ -36,7 +36,7 @@ func TestUnifiedDiff(t *testing.T) {
 	assert.Equal(t, unifiedDiff("left", "right", nil, nil), "")
 }
 
-// Whatever the diff, its '-' and ' ' lines are a, its '+' and ' ' lines are b.
+// TestDiffLinesKeepsBothSides: the '-' and ' ' lines of a diff are a, its '+' and ' ' lines are b.
 func TestDiffLinesKeepsBothSides(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	words := []string{"a", "b", "c", "d"}
@@ -74,8 +74,8 @@ func TestDiffLinesIsShortest(t *testing.T) {
 	assert.Equal(t, changes, 5)
 }
 
-// Texts that have nothing in common are shown one after the other, without
-// the quadratic search.
+// TestDiffLinesGivesUp: texts with nothing in common are shown one after the other, without the
+// quadratic search.
 func TestDiffLinesGivesUp(t *testing.T) {
 	a, b := make([]string, 3000), make([]string, 3000)
 	for i := range a {

@@ -8,16 +8,16 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/insn"
 )
 
-// listed is one instruction as text. slot is its number as the verifier counts,
-// by slots of 8 bytes. It is no part of the text: one more instruction must not
-// make all that follow differ.
+// listed is one instruction as text. slot is its number in slots of 8 bytes, as the verifier
+// counts. text does not contain the number, so an additional instruction does not make all later
+// lines differ.
 type listed struct {
 	slot   int
 	source string // the source line that starts here, if any
 	text   string
 }
 
-// listing writes a function's instructions as text.
+// listing disassembles a function.
 func listing(s *state.State, f *state.Function) []listed {
 	d := disassembler{insns: insn.Insns(f.Insns), refs: make(map[uint32]state.Ref, len(f.Refs))}
 	for _, r := range f.Refs {
@@ -37,7 +37,7 @@ func listing(s *state.State, f *state.Function) []listed {
 	return list
 }
 
-// lines is a listing with its source lines between the instructions.
+// lines returns the lines of a listing, with source lines between the instructions.
 func lines(list []listed) []string {
 	var lines []string
 	for _, l := range list {
@@ -49,7 +49,8 @@ func lines(list []listed) []string {
 	return lines
 }
 
-// lineText is a source line of the state; a damaged state has none.
+// lineText returns a source line of the state, or "?" if the index is out of range in a damaged
+// state.
 func lineText(s *state.State, i uint32) string {
 	if int(i) < len(s.Strings) {
 		return s.Strings[i]
@@ -57,8 +58,8 @@ func lineText(s *state.State, i uint32) string {
 	return "?"
 }
 
-// disassembler writes instructions as the kernel's verifier does, with names
-// for what they refer to.
+// disassembler formats instructions as the kernel's verifier does, and refers to maps, functions
+// and symbols by name.
 type disassembler struct {
 	insns insn.Insns
 	refs  map[uint32]state.Ref
@@ -76,8 +77,7 @@ var jumpOps = map[uint8]string{
 
 var accessSizes = map[uint8]string{0x00: "u32", 0x08: "u16", 0x10: "u8", 0x18: "u64"}
 
-// raw writes every field of an instruction: what the disassembler does not
-// know it must not hide.
+// raw formats every field of an instruction, so that no field of an unknown instruction is hidden.
 func (d *disassembler) raw(i int) string {
 	return fmt.Sprintf("insn %#02x dst %d src %d off %d imm %#x",
 		d.insns.Op(i), d.insns.Dst(i), d.insns.Src(i), d.insns.Off(i), uint32(d.insns.Imm(i)))
@@ -124,7 +124,7 @@ func (d *disassembler) load64(i int) string {
 	return fmt.Sprintf("r%d = %#x ll", dst, value)
 }
 
-// access writes plain loads and stores (mode MEM); others stay raw.
+// access formats plain loads and stores (mode MEM). It returns "" for others, which stay raw.
 func (d *disassembler) access(i int) string {
 	op := d.insns.Op(i)
 	if op&0xe0 != 0x60 {

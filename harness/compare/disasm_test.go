@@ -16,7 +16,7 @@ func TestListing(t *testing.T) {
 		[5]int64{0x18, 1, 0, 0, 1}, [5]int64{0, 0, 0, 0, 2},
 		[5]int64{0x05, 0, 0, -3, 0}, [5]int64{0x06, 0, 0, 0, 70000}, [5]int64{0x55, 1, 0, 2, 7}, [5]int64{0xbe, 1, 2, 4, 0},
 		[5]int64{0x85, 0, 0, 0, 12}, [5]int64{0x95, 0, 0, 0, 0},
-		// What has no plain form shows all its fields.
+		// Instructions without a plain form show all their fields.
 		[5]int64{0xbf, 1, 2, 1, 1}, [5]int64{0xbf, 1, 2, 8, 0}, [5]int64{0xdb, 1, 2, 8, 0x40}, [5]int64{0xdc, 1, 0, 0, 16},
 		[5]int64{0x87, 1, 0, 0, 0}, [5]int64{0x18, 1, 7, 0, 3}, [5]int64{0, 0, 0, 0, 0}, [5]int64{0xe5, 0, 0, 4, 0}, [5]int64{0x18, 1, 0, 0, 1},
 	)}

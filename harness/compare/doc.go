@@ -1,9 +1,10 @@
-// Package compare compares what two loads left in the kernel, and explains what may differ.
+// Package compare compares the states that two loads leave in the kernel, and explains the
+// differences that a rule predicts.
 //
-// [States] gives the [Difference]s of two states. The rules in rules.go say
-// which of them are expected between two engines, and why. A rule looks at the
-// values of both sides, not only at the field, and at facts about the object
-// ([Facts]). An explained difference is marked, never removed.
+// Begin with [States], which returns the [Difference]s of two states. The table in rules.go holds
+// the rules: each names two engines, the fields it is about, and the reason. A rule matches on the
+// values of both sides and on facts about the object ([Facts]), not only on the field. An explained
+// difference is marked, never removed.
 //
-// It knows engines by name, where package state knows none.
+// This package knows engines by name. Package state, which captures states, does not.
 package compare

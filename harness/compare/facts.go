@@ -11,70 +11,67 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// Facts is what rules have to know about the object that was loaded and cannot
-// see in the kernel. It comes from the object alone.
+// Facts are facts about an object that rules need and that the kernel does not report. They depend
+// on the object alone.
 type Facts struct {
-	Name string // the object's, as libbpf derives it
-	// StaticOnly are the data sections without a variable that others may see,
-	// or all if the object has no types to tell by. libbpf does not let user
-	// space map them.
+	Name string // the object's name, as libbpf derives it
+	// StaticOnly are the data sections without a variable that is visible to user space, or all
+	// data sections if the object has no BTF. libbpf does not make them mappable.
 	StaticOnly []string
-	// HiddenVariables are those with hidden visibility, which libbpf makes static, by
-	// section.
+	// HiddenVariables are the variables with hidden visibility, by section. libbpf makes them
+	// static.
 	HiddenVariables map[string][]string
-	// Unreferenced are the data sections without symbols that no instruction
-	// refers to.
+	// Unreferenced are the data sections that have no symbols and that no instruction refers to.
 	Unreferenced []string
-	// Entries are the max_entries of maps that are no data sections.
+	// Entries are the max_entries of all maps that are not data sections.
 	Entries map[string]uint32
-	// NotAutoloaded are the programs of SEC("?...").
+	// NotAutoloaded are the programs in sections named SEC("?...").
 	NotAutoloaded []string
 	USDT          []string // programs of SEC("usdt...")
 	Programs      map[string]ProgramFacts
-	// EnumCORE is how many enums CO-RE relocations are about.
+	// EnumCORE is the number of enums that CO-RE relocations refer to.
 	EnumCORE int
-	// SizedRings are ring buffers and perf event arrays with sizes that the kernel refuses,
-	// as the value's type has one.
+	// SizedRings are ring buffers and perf event arrays whose key or value size the kernel refuses.
+	// The size comes from the value's type.
 	SizedRings []string
-	// StructOps are the struct_ops maps with a link.
+	// StructOps are the struct_ops maps in .struct_ops.link, by name.
 	StructOps map[string]StructOpsFacts
 }
 
-// StructOpsFacts is about a struct_ops map.
+// StructOpsFacts are facts about one struct_ops map.
 type StructOpsFacts struct {
-	Type    string            // the kernel's struct
-	Members map[string]string // functions, by the member that they implement
-	// Plain are the bytes of other members, sorted, without zeros: where they
-	// are is up to the kernel.
+	Type    string            // name of the kernel's struct
+	Members map[string]string // function names by member
+	// Plain are the non-zero bytes of the other members, sorted. Their offsets depend on the
+	// kernel, so the order is not compared.
 	Plain []byte
 }
 
-// ProgramFacts is about a program with all functions that it calls.
+// ProgramFacts are facts about a program and all functions that it calls.
 type ProgramFacts struct {
-	// Order are the functions as libbpf puts them: depth first, by the first
-	// call or load of the address of each.
+	// Order are the functions in libbpf's order: depth first, by the first call or load of the
+	// address of each.
 	Order []string
-	// Breadth are the same as cilium/ebpf puts them: breadth first, those that one
-	// function refers to by name.
+	// Breadth are the functions in cilium/ebpf's order: breadth first, the callees of one function
+	// sorted by name.
 	Breadth    []string
-	Kconfig    bool     // refers to .kconfig
-	WeakKfuncs []string // calls of kfuncs that need not exist
-	TypedKsyms []string // typed kernel variables that it takes the address of
-	// KfuncAddresses are kfuncs that it takes the address of, to see whether
-	// they exist.
+	Kconfig    bool     // the program refers to .kconfig
+	WeakKfuncs []string // weak kfuncs that the program calls
+	TypedKsyms []string // typed kernel variables whose address the program takes
+	// KfuncAddresses are the kfuncs whose address the program takes, to check whether they exist.
 	KfuncAddresses []string
-	// Hidden are global functions with hidden visibility, which libbpf makes static.
+	// Hidden are the global functions with hidden visibility. libbpf makes them static.
 	Hidden []string
-	// LocalTypeIDs are the types whose ids instructions hold (CO-RE kind
+	// LocalTypeIDs are the types whose ids are immediates of instructions (CO-RE kind
 	// type_id_local): "struct foo" by id in the object's BTF.
 	LocalTypeIDs map[uint32]string
-	// WideCORE: a 64-bit constant depends on a CO-RE relocation that fails if
-	// the kernel lacks its target. Engines poison it in different ways then.
+	// WideCORE reports whether a 64-bit constant has a CO-RE relocation that fails if the kernel
+	// lacks its target. Engines poison such a constant in different ways.
 	WideCORE bool
 }
 
-// Kinds of enum bpf_core_relo_kind. Those that ask whether something exists
-// never fail, nor does the id of a local type.
+// Values of enum bpf_core_relo_kind that never fail: checks for existence, and the id of a local
+// type.
 const (
 	coreFieldExists = 2
 	coreTypeIDLocal = 6
@@ -137,14 +134,14 @@ func structOpsFacts(o *object.Object) map[string]StructOpsFacts {
 	return facts
 }
 
-// plainBytes are the bytes that are not 0, sorted.
+// plainBytes returns the non-zero bytes, sorted.
 func plainBytes(b []byte) []byte {
 	out := slices.DeleteFunc(slices.Clone(b), func(c byte) bool { return c == 0 })
 	slices.Sort(out)
 	return out
 }
 
-// enumsOf counts the enums that CO-RE relocations are about.
+// enumsOf counts the named enums that CO-RE relocations refer to.
 func enumsOf(o *object.Object) int {
 	enums := make(map[btf.TypeID]bool)
 	for i := range o.Functions {
@@ -193,7 +190,8 @@ func isData(k object.MapKind) bool {
 	return k == object.MapData || k == object.MapBSS || k == object.MapRodata
 }
 
-// programFacts looks at a function and all that it calls or takes the address of.
+// programFacts collects facts about a function and all functions that it calls or takes the address
+// of.
 func programFacts(o *object.Object, entry int) ProgramFacts {
 	p := ProgramFacts{LocalTypeIDs: make(map[uint32]string)}
 	seen, names := make(map[int]string), make(map[string]int)
@@ -220,7 +218,7 @@ func programFacts(o *object.Object, entry int) ProgramFacts {
 	return p
 }
 
-// breadthFirst is the order of flattenInstructions in cilium/ebpf's linker.go.
+// breadthFirst returns functions in the order of flattenInstructions in cilium/ebpf's linker.go.
 func breadthFirst(o *object.Object, entry int) []int {
 	order := []int{entry}
 	for at := 0; at < len(order); at++ {

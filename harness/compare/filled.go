@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// isStructOpsFilled: cilium/ebpf has set a struct_ops map, the other engine has not.
-// With mixed, it has set members, too, that the object leaves alone or sets to
-// another function, to functions which another map of the type has there; without,
-// the object's members and no other. What is no function is as the object has it.
+// isStructOpsFilled reports whether the left engine, cilium/ebpf, has set a struct_ops map and the
+// other has not. If mixed is false, the map must have exactly the object's members. If mixed is
+// true, at least one member must have a function that another map of the same type has for it. The
+// bytes of other members must be the object's.
 func isStructOpsFilled(left, right side, mixed bool) bool {
 	if left.Object == nil || len(left.m.Contents.Entries) != 1 || len(right.m.Contents.Entries) != 0 ||
 		left.m.Contents.NotRead != "" || right.m.Contents.NotRead != "" {
@@ -38,7 +38,7 @@ func isStructOpsFilled(left, right side, mixed bool) bool {
 	return missing == 0 && (others > 0) == mixed
 }
 
-// implements reports whether a function is a member of some struct_ops map of a type.
+// implements reports whether some struct_ops map of a type has this function for this member.
 func (f *Facts) implements(kind, member, function string) bool {
 	for _, m := range f.StructOps {
 		if m.Type == kind && m.Members[member] == function {

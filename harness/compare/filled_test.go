@@ -30,8 +30,8 @@ func TestFollowing(t *testing.T) {
 	}
 }
 
-// Two maps of a type that implement a member by a program each, and each is filled
-// with the other's.
+// TestStructOpsSwapped: two maps of one type implement a member with one program each. Each map is
+// filled with the other's program.
 func TestStructOpsSwapped(t *testing.T) {
 	filled := func(ref string) (mixed, plain bool) {
 		facts := &Facts{StructOps: map[string]StructOpsFacts{

@@ -7,8 +7,9 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/state"
 )
 
-// Normalise replaces what differs at every load and cannot be told from the kernel alone:
-// a program's tag, where it covers the file descriptor of a module's BTF. o may be nil.
+// Normalise replaces values that differ at every load and that the kernel alone does not identify:
+// the tag of a program, if it covers the file descriptor of a module's BTF. It changes s in place.
+// If o is nil, it does nothing.
 func Normalise(s *state.State, o *Facts) {
 	if o == nil {
 		return
@@ -19,16 +20,17 @@ func Normalise(s *state.State, o *Facts) {
 			continue
 		}
 		p.Tag = state.FDTag
-		if len(p.Functions) == 1 { // those of several are taken later, of addresses
+		if len(p.Functions) == 1 { // the kernel computes the tags of several functions later, from resolved addresses
 			p.Functions[0].Tag = state.FDTag
 		}
 	}
 }
 
-// coversFD reports whether a program takes the address of a typed symbol of a module. A
-// per-CPU variable leaves an offset in the dump, that no symbol names.
+// coversFD reports whether a program takes the address of a typed symbol of a module. The address
+// of a per-CPU variable is an offset in the dump, which no symbol matches, so such a program counts
+// as well.
 func coversFD(p *state.Program, f ProgramFacts) bool {
-	modules := make(map[string]bool) // by symbol, whether a module has it
+	modules := make(map[string]bool) // symbol to whether it belongs to a module
 	for i := range p.Functions {
 		for _, r := range p.Functions[i].Refs {
 			if name, module, ok := strings.Cut(r.To, " ["); ok && r.Kind == state.RefAddr {

@@ -13,7 +13,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// Sides of rules. Nothing explains a difference between two engines of ours.
+// Sides of rules. No rule applies to two of our own engines.
 var (
 	cilium     = group("cilium/ebpf", enginename.IsCilium)
 	libbpf     = group("libbpf", func(e string) bool { return e == enginename.Libbpf })
@@ -25,7 +25,7 @@ var (
 	notLight   = group("all but libbpf's loader programs", func(e string) bool { return e != enginename.LibbpfLight })
 )
 
-// Engines is one side of a rule.
+// Engines is a set of engines: one side of a rule.
 type Engines struct {
 	Name string
 	has  func(engine string) bool
@@ -37,29 +37,31 @@ func group(name string, has func(string) bool) Engines { return Engines{name, ha
 type Rule struct {
 	ID     string
 	Reason string
-	// Left and Right are engines: the rule is about a pair of one of each.
+	// Left and Right are the engines that the rule applies to: a pair with one of each.
 	Left, Right Engines
-	// Since is the first kernel that the rule is for, "5.16"; empty: all.
+	// Since is the first kernel that the rule applies to, "5.16". If it is empty, the rule applies
+	// to all.
 	Since string
-	// LibbpfSince and LibbpfBefore bound the versions of libbpf that it is for; empty: all.
+	// LibbpfSince and LibbpfBefore limit the versions of libbpf that the rule applies to. If they
+	// are empty, there is no limit.
 	LibbpfSince, LibbpfBefore string
-	// Case is one of the core suite in which the rule has to explain something,
-	// on each kernel that it is for and that can load it.
+	// Case is a case of the core suite in which the rule must explain a difference, on each kernel
+	// that the rule applies to and that can load the case.
 	Case   string
-	Fields []field.Aspect // what the rule is about
-	// Effects are what follows from such a difference when the map is registered:
-	// attributes that package exercise gives it.
+	Fields []field.Aspect // fields that the rule may explain
+	// Effects are attributes of effects (package exercise) that may differ as a consequence if the
+	// map is registered.
 	Effects []string
 
-	// match decides on the values.
+	// match reports whether the rule explains the difference. It looks at the values of both sides.
 	match func(left, right side) bool
-	// slot decides on one instruction slot in which two listings of equal
-	// length differ. A difference of listings is explained if each slot is; the
-	// rules that did it are listed with commas.
+	// slot reports whether the rule explains one instruction slot in which two listings of equal
+	// length differ. A difference of listings is explained if every slot is; it lists all the rules
+	// that were needed.
 	slot func(s *slot) bool
 }
 
-// Rules returns the table of rules.
+// Rules returns all rules.
 func Rules() []Rule { return slices.Clone(rules) }
 
 // FindRule returns the rule with this ID.
@@ -71,18 +73,18 @@ func FindRule(id string) (Rule, bool) {
 	return rules[i], true
 }
 
-// RuleIDs are rules that explain a difference together.
+// RuleIDs are the IDs of the rules that together explain a difference.
 type RuleIDs []string
 
-// String has the IDs with commas between them.
+// String returns the IDs, separated by commas.
 func (ids RuleIDs) String() string { return strings.Join(ids, ", ") }
 
-// MarshalJSON writes a list, an empty one if there is no rule.
+// MarshalJSON writes a list, which is empty if there is no rule.
 func (ids RuleIDs) MarshalJSON() ([]byte, error) {
 	return json.Marshal(append([]string{}, ids...))
 }
 
-// UnmarshalJSON reads a list, and what reports had before: text with commas.
+// UnmarshalJSON reads a list, or the comma-separated text of older reports.
 func (ids *RuleIDs) UnmarshalJSON(b []byte) error {
 	var text string
 	if json.Unmarshal(b, &text) != nil {
@@ -92,7 +94,7 @@ func (ids *RuleIDs) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// Reason is why rules explain a difference.
+// Reason returns the reasons of rules, separated by semicolons.
 func Reason(ids ...string) string {
 	var reasons []string
 	for _, id := range ids {
@@ -103,8 +105,8 @@ func Reason(ids ...string) string {
 	return strings.Join(reasons, "; ")
 }
 
-// Following returns the rule that explains a difference from which an effect follows. found
-// are the differences between the states.
+// Following returns the rule that explains a different effect as a consequence of an explained
+// difference of states. found are the differences of states.
 func Following(effect field.Field, found []Difference) RuleIDs {
 	for _, d := range found {
 		if len(d.ExplainedBy) != 1 || d.Field.Of() != effect.Of() {
@@ -117,8 +119,7 @@ func Following(effect field.Field, found []Difference) RuleIDs {
 	return nil
 }
 
-// UnusedRules returns the rules that explained nothing although engines holds a
-// pair that they are for.
+// UnusedRules returns the rules that apply to a pair of these engines and explained nothing.
 func UnusedRules(used, engines []string) []Rule {
 	var unused []Rule
 	for _, r := range rules {
@@ -129,9 +130,8 @@ func UnusedRules(used, engines []string) []Rule {
 	return unused
 }
 
-// RulesDue returns the rules that have to explain something in a case of the
-// core suite, on a kernel of this release, between these two engines. Another
-// pair of engines may be what one of them is for.
+// RulesDue returns the rules that must explain a difference in a case of the core suite, on a
+// kernel of this release, between some pair of these engines.
 func RulesDue(name, release string, engines ...string) []string {
 	var due []string
 	for _, r := range rules {
@@ -153,14 +153,14 @@ func (r *Rule) concerns(engines []string) bool {
 	return false
 }
 
-// isFor reports whether the rule is about this left and this right engine.
+// isFor reports whether the rule applies to this left and this right engine.
 func (r *Rule) isFor(left, right string) bool {
 	return left != right && r.Left.has(left) && r.Right.has(right) && !(enginename.Ours(left) && enginename.Ours(right))
 }
 
-// explain returns the first rule that predicts a difference of this kind, or all that
-// predict one of listings; none if none does. A program whose tag is not that of its only
-// function no rule predicts.
+// explain returns the first rule that predicts a difference of this aspect. For listings it returns
+// all rules that together predict the difference. It returns nil if no rule does. No rule explains
+// a program whose tag differs from the tag of its only function.
 func explain(aspect field.Aspect, a, b side) RuleIDs {
 	if aspect == ofFunction("function_tag") && onlyFunction(a, b) {
 		return nil
@@ -184,7 +184,8 @@ func explain(aspect field.Aspect, a, b side) RuleIDs {
 	return nil
 }
 
-// sides reports whether the rule is about these two states, and which is which.
+// sides reports whether the rule applies to these two states, and which of them is left and which
+// right.
 func (r *Rule) sides(a, b side) (left, right side, ok bool) {
 	if !atLeast(a.Release, r.Since) || !atLeast(b.Release, r.Since) {
 		return a, b, false
@@ -201,25 +202,26 @@ func (r *Rule) sides(a, b side) (left, right side, ok bool) {
 	return a, b, false
 }
 
-// knows reports whether the rule is for this version, as far as it is one of libbpf.
+// knows reports whether the rule applies to this version. Versions other than libbpf's do not
+// matter.
 func (r *Rule) knows(version string) bool {
 	v, ok := strings.CutPrefix(version, "libbpf v")
 	return !ok || atLeast(v, r.LibbpfSince) && (r.LibbpfBefore == "" || !atLeast(v, r.LibbpfBefore))
 }
 
-// atLeast reports whether a release of a kernel or of libbpf is of version since or later.
+// atLeast reports whether a release of the kernel or of libbpf is version since or later.
 func atLeast(release, since string) bool { return since == "" || kversion.Compare(release, since) >= 0 }
 
-// rules is table. Its functions look rules up themselves (tags are explained by
-// what explains the instructions), hence the second name.
+// rules is table under a second name, which breaks an initialisation cycle: functions in the table
+// look up other rules, because a rule that explains instructions also explains the tag.
 var rules []Rule
 
 func init() { rules = table }
 
 const traceUprobeMulti = uint32(uapi.AttachTraceUprobeMulti)
 
-// table is the one table of explained differences. A rule looks at the values
-// of both sides; a second difference in the same field must not hide behind it.
+// table is the only table of explained differences. Each rule checks the values of both sides, so
+// that a second difference in the same field does not hide behind the first.
 var table = []Rule{
 	{
 		ID:     "mmapable-static-only",
@@ -428,8 +430,8 @@ var table = []Rule{
 			if left.f != nil {
 				return refersToMaps(left.f) && sameCode(left, right)
 			}
-			// What it holds and does not refer to, dead code referred to. What covers a file
-			// descriptor covers it either way.
+			// Maps that the program holds without referring to them are referred to by dead code. A
+			// tag that covers a file descriptor covers it with either engine.
 			return len(left.p.Maps)+len(left.p.Bound) > 0 && sameCode(left, right) && left.p.Tag != state.FDTag && right.p.Tag != state.FDTag
 		},
 	},
@@ -617,8 +619,8 @@ var table = []Rule{
 	},
 }
 
-// sameButHidden reports whether two types of data sections differ only in that
-// hidden variables are global in one and static in the other.
+// sameButHidden reports whether two types of data sections differ only in that hidden variables are
+// global on the left and static on the right.
 func sameButHidden(left, right side) bool {
 	if right.Object == nil {
 		return false
@@ -662,7 +664,7 @@ func isFrozen(s *state.State, mapName string) bool {
 	return m != nil && m.Frozen != nil && *m.Frozen
 }
 
-// facts are those about the program that is compared, none if unknown.
+// facts returns the facts about the program being compared. They are zero if unknown.
 func facts(s side) ProgramFacts {
 	if s.Object == nil || s.p == nil {
 		return ProgramFacts{}
@@ -674,8 +676,8 @@ func sameFunctions(a, b *state.Program) bool {
 	return len(a.Functions) == len(b.Functions) && len(orderOf(a, b)) == len(a.Functions)
 }
 
-// inOrder reports whether the functions of a program, of which the verifier may
-// have taken some out, are in this order.
+// inOrder reports whether the functions of a program are in this order. The verifier may have
+// removed some.
 func inOrder(p *state.Program, order []string) bool {
 	at := -1
 	for i := range p.Functions {
@@ -688,7 +690,8 @@ func inOrder(p *state.Program, order []string) bool {
 	return true
 }
 
-// everyFunction compares the functions of two programs by name.
+// everyFunction reports whether same holds for every pair of functions with the same name. It is
+// false if the programs have different functions.
 func everyFunction(left, right side, same func(a, b *state.Function) bool) bool {
 	if !sameFunctions(left.p, right.p) {
 		return false
@@ -701,9 +704,8 @@ func everyFunction(left, right side, same func(a, b *state.Function) bool) bool 
 	return true
 }
 
-// sameCode reports whether two programs have the same functions with the same
-// instructions, in whatever order and but for what rules explain, and both
-// dumps are complete.
+// sameCode reports whether two programs have the same functions with the same instructions, apart
+// from what rules explain and in any order. It is false if a dump is incomplete.
 func sameCode(left, right side) bool {
 	return !left.p.Unread && !right.p.Unread && everyFunction(left, right, func(a, b *state.Function) bool {
 		_, ok := explainInsns(left, right, a, b)
@@ -711,8 +713,8 @@ func sameCode(left, right side) bool {
 	})
 }
 
-// explainedBy reports whether the rule explains an instruction of the function
-// that is compared, or of any if it is the program.
+// explainedBy reports whether the rule explains an instruction of the function being compared, or
+// of any function if a program is being compared.
 func explainedBy(left, right side, rule string) bool {
 	for i := range left.p.Functions {
 		a := &left.p.Functions[i]
@@ -730,11 +732,11 @@ func explainedBy(left, right side, rule string) bool {
 	return false
 }
 
-// poisoned is what cilium/ebpf writes in the place of a line.
+// poisoned is the source line that cilium/ebpf invents for a poisoned instruction.
 const poisoned = ":0:0 instruction poisoned by CO-RE"
 
-// samePoisonedLines reports whether two functions have the same lines but where cilium/ebpf
-// has marked an instruction as poisoned: the other has another line there, or none.
+// samePoisonedLines reports whether two functions have the same lines, except where cilium/ebpf has
+// marked an instruction as poisoned. There the other engine has another line or none.
 func samePoisonedLines(left, right side) bool {
 	at := make(map[uint32]bool)
 	lines := func(s *state.State, f *state.Function) []string {
@@ -754,8 +756,8 @@ func samePoisonedLines(left, right side) bool {
 	return len(at) > 0 && slices.Equal(lines(left.state, left.f), lines(right.state, right.f))
 }
 
-// sameNumberOfTypes reports whether the BTF of the map or program that is compared has as
-// many types on both sides, but for some more on the right.
+// sameNumberOfTypes reports whether the right side's BTF of the map or program being compared has
+// exactly `more` types more than the left side's.
 func sameNumberOfTypes(left, right side, more int) bool {
 	types := func(s side) *state.BTF {
 		if s.m != nil {
@@ -767,14 +769,14 @@ func sameNumberOfTypes(left, right side, more int) bool {
 	return a != nil && b != nil && a.Types+more == b.Types
 }
 
-// refersToFunctions reports whether a function calls another of its program, or takes
-// the address of one.
+// refersToFunctions reports whether a function calls another function of its program or takes its
+// address.
 func refersToFunctions(f *state.Function) bool {
 	return slices.ContainsFunc(f.Refs, func(r state.Ref) bool { return r.Kind == state.RefCall || r.Kind == state.RefFunc })
 }
 
-// looksBack reports whether a function of the program takes the address of one that is
-// not behind it.
+// looksBack reports whether a function takes the address of itself or of an earlier function of the
+// program.
 func looksBack(p *state.Program, f *state.Function) bool {
 	at := func(name string) int {
 		return slices.IndexFunc(p.Functions, func(g state.Function) bool { return g.Name == name })
@@ -787,8 +789,8 @@ func refersToMaps(f *state.Function) bool {
 	return slices.ContainsFunc(f.Refs, func(r state.Ref) bool { return r.Kind == state.RefMap || r.Kind == state.RefValue })
 }
 
-// kfuncsOf pairs the calls of kfuncs of the function that is compared, or of
-// all functions of the program if it is the program.
+// kfuncsOf pairs the kfunc calls of the function being compared, or of all functions if a program
+// is being compared.
 func kfuncsOf(left, right side) [][2]state.Ref {
 	if left.f != nil {
 		return kfuncPairs(left.f, right.f)
@@ -803,8 +805,8 @@ func kfuncsOf(left, right side) [][2]state.Ref {
 	return pairs
 }
 
-// onlyModuleIndexes reports whether indexes differ for kfuncs of modules only,
-// and those have one on both sides.
+// onlyModuleIndexes reports whether indexes differ only for kfuncs of modules, and those kfuncs
+// have an index on both sides.
 func onlyModuleIndexes(pairs [][2]state.Ref) bool {
 	for _, p := range pairs {
 		if p[0].Index == p[1].Index {
@@ -817,9 +819,9 @@ func onlyModuleIndexes(pairs [][2]state.Ref) bool {
 	return len(pairs) > 0
 }
 
-// ownSlots reports whether each kfunc of a module that the program calls has a slot
-// of fd_array to itself, and all calls of it use that one. It is so in what we
-// load; others give modules slots, or calls.
+// ownSlots reports whether each kfunc of a module has its own slot in fd_array, and all its calls
+// use that slot. Our loader does it that way. For other engines, which use a slot for each module
+// or for each call, ownSlots returns true.
 func ownSlots(s side) bool {
 	if !enginename.Ours(s.Engine) {
 		return true
@@ -853,19 +855,20 @@ func callsKfunc(p *state.Program, name string) bool {
 	return false
 }
 
-// staticMappable: the left engine makes a data section mappable that has static variables only, the right one
-// does not.
+// staticMappable reports whether only the left engine makes a data section mappable that has static
+// variables only.
 func staticMappable(left, right side) bool {
 	return right.Object != nil && slices.Contains(right.Object.StaticOnly, left.m.Name) &&
 		left.m.Flags == right.m.Flags|flagMmapable && right.m.Flags&flagMmapable == 0
 }
 
-// otherSlots: kfuncs of modules have other slots in fd_array.
+// otherSlots reports whether kfuncs of modules have different slots in fd_array, and nothing else
+// differs in the calls.
 func otherSlots(left, right side) bool {
 	return onlyModuleIndexes(kfuncPairs(left.f, right.f)) && ownSlots(right) && ownSlots(left)
 }
 
-// otherSlotsInTag: the code is the same but for such slots, which a tag covers.
+// otherSlotsInTag reports whether the code is the same except for such slots, which a tag covers.
 func otherSlotsInTag(left, right side) bool {
 	pairs := kfuncsOf(left, right)
 	return sameCode(left, right) && onlyModuleIndexes(pairs) &&

@@ -14,7 +14,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// scenario is two states of one object, as the engines of a rule leave them.
+// scenario is two states of one object, as the two engines of a rule leave them.
 type scenario struct {
 	left, right *state.State
 	facts       *Facts
@@ -38,8 +38,8 @@ func (s *scenario) program(change func(f *ProgramFacts)) {
 	s.facts.Programs["run"] = p
 }
 
-// A ruleTest makes a difference in one field that the rule explains, and near
-// misses: what has to be changed for the rule to stay away.
+// A ruleTest makes a difference in one field that the rule explains. Each near miss is a similar
+// difference that the rule must not explain.
 type ruleTest struct {
 	field string
 	make  func(s *scenario)
@@ -53,7 +53,7 @@ func kconfigOf(value string, contents ...byte) state.Map {
 	}
 }
 
-// withKconfig gives both sides a .kconfig map, laid out as each engine does.
+// withKconfig adds a .kconfig map to both sides, with the layout of each engine.
 func withKconfig(s *scenario) {
 	s.left.Maps = append(s.left.Maps, kconfigOf(
 		"datasec .kconfig { global int VERSION; /* 0, 4 bytes */ global int HZ; /* 4, 2 bytes */ } /* 8 bytes */", 1, 2, 3, 4, 5, 6))
@@ -67,7 +67,7 @@ func sameKconfig(s *scenario) {
 	*s.left.FindMap(kconfig) = *s.right.FindMap(kconfig)
 }
 
-// structOpsFilled adds a struct_ops map, which is set on the left.
+// structOpsFilled adds a struct_ops map that is set on the left.
 func structOpsFilled(ref string) func(s *scenario) {
 	return func(s *scenario) {
 		ops := state.Map{Name: "ops", Copies: 1, Type: uapi.MapStructOps, KeySize: 4, ValueSize: 256, MaxEntries: 1, Flags: 1 << 13}
@@ -87,8 +87,8 @@ func orderSwapped(s *scenario) {
 	s.program(func(f *ProgramFacts) { f.Order = []string{"run", "left", "right"} })
 }
 
-// removed is a function that there was between run and others, for cilium/ebpf in
-// the last place.
+// removed is a function that the verifier has removed. libbpf puts it after run, cilium/ebpf puts
+// it last.
 func removed(s *scenario) {
 	s.program(func(f *ProgramFacts) {
 		f.Order = []string{"run", "gone", "left", "right"}
@@ -98,7 +98,7 @@ func removed(s *scenario) {
 
 func tagDiffers(s *scenario) { s.left.Programs[0].Tag = "fedcba9876543210" }
 
-// takesAddress has function "left" take the address of another.
+// takesAddress makes function "left" take the address of another function.
 func takesAddress(of string) func(s *scenario) {
 	return func(s *scenario) {
 		for _, side := range []*state.State{s.left, s.right} {
@@ -109,7 +109,7 @@ func takesAddress(of string) func(s *scenario) {
 
 func codeDiffers(s *scenario) { patch(s.fn(s.left, "right"), 0, 2) }
 
-// all makes several changes.
+// all combines several changes.
 func all(changes ...func(s *scenario)) func(s *scenario) {
 	return func(s *scenario) {
 		for _, change := range changes {
@@ -118,15 +118,14 @@ func all(changes ...func(s *scenario)) func(s *scenario) {
 	}
 }
 
-// typeIDs puts the id of struct task into an instruction: 2 on the left, 40 in
-// the object.
+// typeIDs makes the id of struct task an immediate: 2 on the left, 40 in the object.
 func typeIDs(s *scenario) {
 	patch(s.fn(s.left, "run"), 7, 2)
 	patch(s.fn(s.right, "run"), 7, 40)
 	s.program(func(f *ProgramFacts) { f.LocalTypeIDs = map[uint32]string{40: "struct task"} })
 }
 
-// kfuncAddress loads the address of a kfunc in place of "jiffies".
+// kfuncAddress replaces the address of "jiffies" by that of a kfunc.
 func kfuncAddress(s *scenario) {
 	f := s.fn(s.left, "left")
 	f.Refs = f.Refs[:1]
@@ -135,7 +134,7 @@ func kfuncAddress(s *scenario) {
 	s.program(func(f *ProgramFacts) { f.KfuncAddresses = []string{"bpf_ct_release"} })
 }
 
-// kfuncTest is a test of that address, which 7.3 has folded on the left.
+// kfuncTest adds a test of that address, which the verifier of 7.3 has folded on the left.
 func kfuncTest(s *scenario) {
 	kfuncAddress(s)
 	s.release = "7.3.4+deb13-cloud-amd64"
@@ -151,43 +150,43 @@ func hidden(s *scenario) {
 	s.program(func(f *ProgramFacts) { f.Hidden = []string{"right"} })
 }
 
-// hiddenVariables: one of two variables is hidden.
+// hiddenVariables hides one of two variables.
 func hiddenVariables(s *scenario) {
 	s.left.FindMap(".bss").Value = "datasec .bss { global u32 few[2]; /* 0, 8 bytes */ global u32 seen; /* 8, 4 bytes */ } /* 12 bytes */"
 	s.right.FindMap(".bss").Value = "datasec .bss { static u32 few[2]; /* 0, 8 bytes */ global u32 seen; /* 8, 4 bytes */ } /* 12 bytes */"
 	s.facts.HiddenVariables = map[string][]string{".bss": {"few"}}
 }
 
-// enumTwins has one type more in our BTF.
+// enumTwins adds a type to our BTF.
 func enumTwins(s *scenario) {
 	s.engines, s.facts.EnumCORE = [2]string{enginename.Libbpf, enginename.Replay}, 1
 	s.right.BTF = append(s.right.BTF, state.BTF{Hash: "b1", Types: 5})
 	s.right.Programs[0].BTF = "b1"
 }
 
-// poisonedLine has a line on the left that cilium/ebpf made up.
+// poisonedLine adds a line that cilium/ebpf has invented on the left.
 func poisonedLine(s *scenario) {
 	s.left.Strings = append(s.left.Strings, poisoned)
 	f := s.fn(s.left, "run")
 	f.Lines = append(slices.Clone(f.Lines), [2]uint32{8, 3})
 }
 
-// oldLibbpf makes .bss mappable though its variables are static.
+// oldLibbpf makes .bss mappable on the left although its variables are static.
 func oldLibbpf(s *scenario) {
 	s.engines = [2]string{enginename.Libbpf, enginename.Replay}
 	s.right.FindMap(".bss").Flags = 0
 	s.facts.StaticOnly = []string{".bss"}
 }
 
-// clamped is a perf event array of 16 slots on a machine with 4 CPUs.
+// clamped makes counts a perf event array of 16 slots, on a machine with 4 CPUs.
 func clamped(s *scenario) {
 	s.left.FindMap("counts").Type, s.right.FindMap("counts").Type = uapi.MapPerfEventArray, uapi.MapPerfEventArray
 	s.left.FindMap("counts").MaxEntries = 4
 	s.facts.Entries = map[string]uint32{"counts": 16}
 }
 
-// secondKfunc calls another kfunc of the module, with the slot that index is on
-// the right, and one of its own on the left.
+// secondKfunc adds a call of another kfunc of the module. It has the slot index on the right and
+// its own slot on the left.
 func secondKfunc(s *scenario, index uint16) {
 	for _, side := range []*state.State{s.left, s.right} {
 		f := s.fn(side, "right")
@@ -197,13 +196,13 @@ func secondKfunc(s *scenario, index uint16) {
 	s.fn(s.right, "right").Refs[0].Index = index
 }
 
-// lightIndex calls a kfunc of a module as libbpf's loader programs do.
+// lightIndex gives a kfunc of a module the index that libbpf's loader programs use.
 func lightIndex(s *scenario) {
 	s.engines = [2]string{enginename.LibbpfLight, enginename.Libbpf}
 	s.fn(s.left, "left").Refs[0].Index = 64
 }
 
-// mapIndexTag is the tag of a program that refers to maps by index.
+// mapIndexTag gives a program the tag of one that refers to maps by index.
 func mapIndexTag(s *scenario) {
 	tagDiffers(s)
 	s.engines = [2]string{enginename.LibbpfLight, enginename.Replay}
@@ -502,7 +501,7 @@ var ruleTests = map[string]ruleTest{
 			"right is smaller":       func(s *scenario) { clamped(s); s.right.FindMap("counts").MaxEntries = 2 },
 			"right is another size": func(s *scenario) {
 				clamped(s)
-				s.right.FindMap("counts").MaxEntries = 17 // and not what the object says
+				s.right.FindMap("counts").MaxEntries = 17 // not the object's max_entries
 			},
 			"no object": func(s *scenario) { clamped(s); s.facts = nil },
 		},
@@ -892,8 +891,8 @@ var ruleTests = map[string]ruleTest{
 	},
 }
 
-// run compares a scenario and returns what explains the field, and false if
-// the field does not differ.
+// run compares a scenario. It returns the rules that explain the field, and false if the field does
+// not differ.
 func (test ruleTest) run(change func(s *scenario), swap bool) (string, bool) {
 	s := &scenario{left: sample(), right: sample(), facts: sampleFacts(), release: release, engines: [2]string{enginename.Direct, enginename.Trace}}
 	change(s)
@@ -931,8 +930,8 @@ func TestRules(t *testing.T) {
 	assert.Equal(t, len(ruleTests), len(Rules()))
 }
 
-// Every rule about cilium/ebpf must keep out of what happens between two
-// engines of the other family.
+// TestRulesKeepToTheirEngines: no rule about cilium/ebpf explains a difference between two other
+// engines.
 func TestRulesKeepToTheirEngines(t *testing.T) {
 	for _, r := range Rules() {
 		test := ruleTests[r.ID]
@@ -945,7 +944,8 @@ func TestRulesKeepToTheirEngines(t *testing.T) {
 	}
 }
 
-// The tag of a program's only function is the program's. No rule excuses another.
+// TestOnlyFunctionTag: the tag of a program's only function is the program's. No rule explains a
+// different one.
 func TestOnlyFunctionTag(t *testing.T) {
 	compare := func(tag string) []Difference {
 		left, right := sample(), sample()
@@ -1005,14 +1005,14 @@ func TestUnusedRules(t *testing.T) {
 }
 
 func TestRulesDue(t *testing.T) {
-	const mine = "kfunc_weak_present" // in which 7.3 has one rule more
+	const mine = "kfunc_weak_present" // 7.3 has one more rule due in it
 	assert.DeepEqual(t, RulesDue(mine, "6.12.1", enginename.Direct, enginename.Trace), []string{"kfunc-address", "tag-kfunc-address"})
 	assert.DeepEqual(t, RulesDue(mine, "7.3.4", enginename.Replay, enginename.Direct), []string{"kfunc-address", ruleKfuncTest, "tag-kfunc-address"})
 	assert.Equal(t, len(RulesDue(mine, "7.3.4", enginename.Replay, enginename.Trace)), 0)
 	assert.Equal(t, len(RulesDue("no_such_case", "7.3.4", enginename.Direct, enginename.Trace)), 0)
 }
 
-// Two rules may share the slots of one listing.
+// TestRulesShareAListing: two rules may each explain some slots of one listing.
 func TestRulesShareAListing(t *testing.T) {
 	test := ruleTest{field: "program run insns"}
 	got, differs := test.run(func(s *scenario) {
@@ -1032,7 +1032,7 @@ func TestRulesShareAListing(t *testing.T) {
 	assert.Equal(t, Reason("subprogram-order"), "cilium/ebpf appends subprograms breadth first, libbpf depth first")
 }
 
-// TestLibbpfVersions: a rule that names a libbpf keeps out of what others do.
+// TestLibbpfVersions: a rule for some versions of libbpf does not apply to others.
 func TestLibbpfVersions(t *testing.T) {
 	rule, ok := FindRule("mmapable-static-only-libbpf")
 	assert.Assert(t, ok)
@@ -1043,7 +1043,7 @@ func TestLibbpfVersions(t *testing.T) {
 	}
 }
 
-// TestTagOfFD: a tag that covers a file descriptor is a word.
+// TestTagOfFD: a tag that covers a file descriptor is normalised to a word.
 func TestTagOfFD(t *testing.T) {
 	for name, test := range map[string]struct {
 		ref  string

@@ -16,13 +16,13 @@ import (
 type slot struct {
 	left, right side
 	i           int
-	x, y        insn.Insns // the whole functions
-	refX, refY  *state.Ref // what slot i refers to, nil for nothing
+	x, y        insn.Insns // all instructions of the two functions
+	refX, refY  *state.Ref // the reference in slot i, or nil
 }
 
-// explainInsns explains each slot in which the listings of two functions
-// differ and returns the rules that did, none if the listings are equal. It
-// returns false if a slot is left over or the listings are not of one length.
+// explainInsns explains each slot in which two functions differ. It returns the rules that were
+// needed, which are none if the functions are equal. It returns false if a slot is not explained,
+// or if the functions have different lengths and withoutTests does not make them equal.
 func explainInsns(a, b side, fa, fb *state.Function) ([]string, bool) {
 	if sameInsns(fa, fb) {
 		return nil, true
@@ -52,7 +52,8 @@ func explainInsns(a, b side, fa, fb *state.Function) ([]string, bool) {
 	return ids, true
 }
 
-// explainSlot finds the rule for one slot; s holds it as a and b have it.
+// explainSlot returns the first rule that explains a slot, or "". In s, x and refX belong to a, y
+// and refY to b.
 func explainSlot(a, b side, s slot) string {
 	for i := range rules {
 		r := &rules[i]
@@ -89,9 +90,9 @@ func sameRef(a, b *state.Ref) bool {
 	return x == y
 }
 
-// isLocalTypeID: both sides move a constant. The right one is an id that a
-// CO-RE relocation for a local type put there, the left one the id of a type of
-// the same kind and name.
+// isLocalTypeID reports whether both sides move a constant: on the right the id of a local type in
+// the object's BTF, put there by a CO-RE relocation, on the left the id of a type of the same kind
+// and name in the program's BTF.
 func isLocalTypeID(s *slot) bool {
 	types := s.left.state.FindBTF(s.left.p.BTF)
 	if types == nil || !s.onlyImmediate() || !constant(s.x, s.i) || !constant(s.y, s.i) {
@@ -102,7 +103,7 @@ func isLocalTypeID(s *slot) bool {
 	return ok && id > 0 && int(id) < len(types.Names) && types.Names[id] == want
 }
 
-// onlyImmediate: the slots differ in nothing but the immediate.
+// onlyImmediate reports whether the slots differ only in the immediate.
 func (s *slot) onlyImmediate() bool {
 	at := s.i * insn.Size
 	return s.refX == nil && s.refY == nil && bytes.Equal(s.x[at:at+4], s.y[at:at+4])
@@ -113,8 +114,8 @@ func constant(p insn.Insns, i int) bool {
 	return p.Op(i) == 0xb7 || p.Op(i) == 0xb4 || p.IsLdImm64(i) && p.Src(i) == 0
 }
 
-// isKfuncAddress: the right side loads the address of a kfunc that the program
-// declares, the left one a small constant: a BTF id.
+// isKfuncAddress reports whether the right side loads the address of a kfunc that the program
+// declares, and the left side a small constant, which is a BTF id.
 func isKfuncAddress(s *slot) bool {
 	const mostTypes = 1 << 24
 	at := s.i * insn.Size
@@ -125,12 +126,12 @@ func isKfuncAddress(s *slot) bool {
 	return id > 0 && id < mostTypes && s.x.Imm(s.i+1) == 0 && isAddressOf(s.refY, facts(s.right).KfuncAddresses)
 }
 
-// ruleKfuncTest explains branches on whether a kfunc exists that one side lacks.
+// ruleKfuncTest explains branches on the existence of a kfunc that only one side has.
 const ruleKfuncTest = "kfunc-address-test"
 
-// withoutTests takes the tests of kfuncs' addresses out of the function of the
-// engine that has real addresses, if the other is cilium/ebpf: a verifier that
-// folds branches on constants (7.3) has removed them from cilium/ebpf's.
+// withoutTests removes the tests of kfuncs' addresses from the function of the other engine if one
+// engine is cilium/ebpf. cilium/ebpf loads a constant instead of the address, and a verifier that
+// folds branches on constants (7.3) has removed its tests.
 func withoutTests(a, b side, fa, fb *state.Function) (*state.Function, *state.Function) {
 	switch {
 	case enginename.IsCilium(a.Engine) && !enginename.IsCilium(b.Engine):
@@ -141,12 +142,12 @@ func withoutTests(a, b side, fa, fb *state.Function) (*state.Function, *state.Fu
 	return fa, fb
 }
 
-// cutTests returns the function without each "if rX == 0" that follows the
-// load of the address of one of the kfuncs into rX.
+// cutTests returns the function without each "if rX == 0" that follows the load of the address of
+// one of the kfuncs into rX.
 func cutTests(f *state.Function, kfuncs []string) *state.Function {
 	const jumpIfZero = 0x15 // BPF_JMP | BPF_JEQ | BPF_K
 	p, refs := insn.Insns(f.Insns), refsOf(f)
-	at := make([]int, p.Len()+1) // by index: the index without the tests
+	at := make([]int, p.Len()+1) // old index to new index
 	kept := insn.Insns(nil)
 	for i := range p.Len() {
 		at[i] = kept.Len()
@@ -182,7 +183,7 @@ func isAddressOf(r *state.Ref, names []string) bool {
 	return slices.Contains(names, name)
 }
 
-// jumpTarget is where instruction i jumps to by its 16-bit offset.
+// jumpTarget returns where instruction i jumps to by its 16-bit offset, and false if it does not.
 func jumpTarget(p insn.Insns, i int) (int, bool) {
 	op := p.Op(i)
 	if class := op & 7; class != 5 && class != 6 || op == insn.Call || op == insn.Exit || op == 0x06 {
@@ -191,8 +192,8 @@ func jumpTarget(p insn.Insns, i int) (int, bool) {
 	return i + 1 + int(p.Off(i)), true
 }
 
-// isSameKconfigVariable: both sides load the address of one variable of
-// .kconfig, wherever it lies.
+// isSameKconfigVariable reports whether both sides load the address of the same .kconfig variable,
+// at different offsets.
 func isSameKconfigVariable(s *slot) bool {
 	a, b := s.refX, s.refY
 	if a == nil || b == nil || a.Kind != state.RefValue || b.Kind != state.RefValue || a.To != kconfig || b.To != kconfig || !s.onlyRefs() {
@@ -210,19 +211,19 @@ func isSameKconfigVariable(s *slot) bool {
 	return false
 }
 
-// onlyRefs: the slots differ in nothing but what they refer to.
+// onlyRefs reports whether the slots differ only in what they refer to.
 func (s *slot) onlyRefs() bool {
 	at := s.i * insn.Size
 	return bytes.Equal(s.x[at:at+insn.Size], s.y[at:at+insn.Size])
 }
 
-// place is where a variable lies in a data section, in bytes.
+// place is the position of a variable in a data section, in bytes.
 type place struct{ off, size uint32 }
 
 var variable = regexp.MustCompile(`([^;{}]+); /\* (\d+), (\d+) bytes \*/`)
 
-// layout reads the variables of a data section from its rendered type, by
-// declaration: "global int CONFIG_HZ".
+// layout parses the variables of a data section from its rendered type. The keys are declarations:
+// "global int CONFIG_HZ".
 func layout(m *state.Map) map[string]place {
 	if m == nil {
 		return nil
@@ -252,12 +253,12 @@ func sameVariables(a, b map[string]place) bool {
 	return true
 }
 
-// sameBut reports whether the types of two data sections are the same but for where
-// the variables are, and how large the whole is with that.
+// sameBut reports whether the types of two data sections differ only in the offsets of variables
+// and the total size.
 func sameBut(a, b *state.Map) bool {
 	rest := func(m *state.Map) []string {
 		lines := strings.Split(total.ReplaceAllString(variable.ReplaceAllString(m.Value, ""), "}"), "\n")
-		slices.Sort(lines) // the types of the variables, in their order
+		slices.Sort(lines) // the variables' types follow the order of variables
 		return lines
 	}
 	return sameVariables(layout(a), layout(b)) && slices.Equal(rest(a), rest(b))
@@ -271,8 +272,8 @@ func holdsLayout(m *state.Map) bool {
 
 var total = regexp.MustCompile(`\} /\* (\d+) bytes \*/`)
 
-// sameValues reports whether each variable of two data sections has the same value,
-// and there is nothing else.
+// sameValues reports whether each variable has the same value in two data sections, and all other
+// bytes are zero.
 func sameValues(a, b *state.Map) bool {
 	left, right := layout(a), layout(b)
 	if !holdsOnly(a, left) || !holdsOnly(b, right) {
@@ -288,7 +289,7 @@ func sameValues(a, b *state.Map) bool {
 	return a.Contents.NotRead == "" && b.Contents.NotRead == ""
 }
 
-// holdsOnly reports whether nothing of a data section but these places is set.
+// holdsOnly reports whether all bytes of a data section outside these places are zero.
 func holdsOnly(m *state.Map, places map[string]place) bool {
 	entries := m.Contents.Entries
 	if len(entries) == 0 {
@@ -306,7 +307,7 @@ func holdsOnly(m *state.Map, places map[string]place) bool {
 	return len(state.TrimZeros(rest)) == 0
 }
 
-// at is the value of a variable of a data section, without the zeros at its end.
+// at returns the value of a variable in a data section, without trailing zeros.
 func at(m *state.Map, p place) ([]byte, bool) {
 	end := uint64(p.off) + uint64(p.size)
 	if end > uint64(m.ValueSize) {
@@ -320,7 +321,7 @@ func at(m *state.Map, p place) ([]byte, bool) {
 	return state.TrimZeros(value[min(uint64(p.off), last):min(end, last)]), true
 }
 
-// isKconfigKey: cilium/ebpf makes up the type of .kconfig's keys.
+// isKconfigKey reports whether a type is the one that cilium/ebpf invents for the keys of .kconfig.
 func isKconfigKey(rendered string) bool {
 	return strings.HasSuffix(rendered, "/* unsigned, 32 bits of 4 bytes */")
 }

@@ -25,7 +25,7 @@ func insns(list ...[5]int64) []byte {
 
 func ptr[T any](v T) *T { return &v }
 
-// sample is a state with something of everything: what direct and trace agree on.
+// sample returns a state with something of everything, on which direct and trace agree.
 func sample() *state.State {
 	return &state.State{
 		CPUs: 4,
@@ -93,7 +93,7 @@ func sampleFacts() *Facts {
 	return &Facts{Name: "sample", Programs: map[string]ProgramFacts{"run": {}}}
 }
 
-// travel sends a state from guest to host.
+// travel encodes and decodes a state, as if it came from a guest.
 func travel(t *testing.T, s *state.State) *state.State {
 	t.Helper()
 	b, err := json.Marshal(s)
@@ -105,7 +105,7 @@ func travel(t *testing.T, s *state.State) *state.State {
 
 const release = "6.12.107+deb12-cloud-amd64"
 
-// differences compares two states as trace and replay, which no rule is for.
+// differences compares two states as trace and replay, to which no rule applies.
 func differences(t *testing.T, a, b *state.State) []Difference {
 	t.Helper()
 	return States(travel(t, a), b,
