@@ -19,11 +19,11 @@ import (
 type Accelerator string
 
 const (
-	// Auto is KVM if it works and TCG if it does not.
+	// Auto is KVM if it works, otherwise TCG.
 	Auto Accelerator = "auto"
 	// KVM is the host's hardware virtualisation. If it does not work the guest is not started.
 	KVM Accelerator = "kvm"
-	// TCG is QEMU's translator. It works everywhere, and takes about ten times as long.
+	// TCG is QEMU's translator. It works everywhere and is about ten times slower.
 	TCG Accelerator = "tcg"
 )
 
@@ -36,20 +36,21 @@ func ParseAccelerator(name string) (Accelerator, error) {
 	return "", fmt.Errorf("unknown accelerator %q: use auto, kvm or tcg", name)
 }
 
-// Choice is an accelerator that has been decided on: [KVM] or [TCG].
+// Choice is the accelerator that was chosen: [KVM] or [TCG].
 type Choice struct {
 	Accelerator Accelerator `json:"accelerator"`
-	// Reason is one line that a user can be shown.
+	// Reason is one line to show to the user.
 	Reason string `json:"reason"`
 }
 
-// MostCPUs is the most virtual CPUs that [Accelerator.CPUs] returns: each takes memory of the guest and time of its
-// boot, and an arm64 guest under TCG has an interrupt controller for eight.
+// MostCPUs is the maximum that [Accelerator.CPUs] returns. Each virtual CPU costs memory of the
+// guest and boot time, and the interrupt controller of an arm64 guest under TCG supports eight.
 const MostCPUs = 8
 
-// CPUs returns how many virtual CPUs a guest has by default in which programs run. Under KVM that is one for each of
-// this machine's. Under TCG it is one: a second one makes a boot 40 % longer (2.3 to 3.2 s, Linux 6.12) and a
-// small program in a restored guest 30 % (0.30 to 0.40 s), and only work for two is done sooner (20 to 13 s).
+// CPUs returns the default number of virtual CPUs for a guest that runs the user's programs. Under
+// KVM it is the number of this machine's CPUs, up to [MostCPUs]. Under TCG it is one: a second one
+// makes a boot 40 % longer (2.3 to 3.2 s, Linux 6.12) and a small program in a restored guest 30 %
+// (0.30 to 0.40 s). Only work for two CPUs gets faster (20 to 13 s).
 func (a Accelerator) CPUs(host int) int {
 	if a == KVM {
 		return min(max(host, 1), MostCPUs)
@@ -57,19 +58,20 @@ func (a Accelerator) CPUs(host int) int {
 	return 1
 }
 
-// ErrKVMUnusable means that KVM was asked for and does not work here.
+// ErrKVMUnusable means that KVM was asked for and does not work on this host.
 var ErrKVMUnusable = errors.New("KVM is not usable on this host")
 
-// ChooseAccelerator decides what runs a guest. Auto means KVM only if a probe shows that it works: that /dev/kvm
-// opens proves little, because on some nested hosts the guest then runs hundreds of times slower than it
-// should and never prints a line. The verdict is remembered in stateDir for this boot of the host.
-// KVM asked for by name is probed anew, and an error that wraps [ErrKVMUnusable] if it does not work. It runs guests of
-// this machine's architecture only; an empty one is that.
+// ChooseAccelerator decides what runs a guest of the architecture of; an empty one is this
+// machine's. Auto means KVM only if a probe shows that it works. Opening /dev/kvm proves little: on
+// some nested hosts the guest then runs hundreds of times too slowly and never prints a line. The
+// verdict is stored in stateDir for this boot of the host. If KVM is asked for by name it is probed
+// anew; if it does not work the error wraps [ErrKVMUnusable]. KVM runs guests of this machine's
+// architecture only.
 func ChooseAccelerator(ctx context.Context, of string, want Accelerator, stateDir string) (Choice, error) {
 	return chooser{probe: probeKVM, bootID: hostBootID, stateDir: stateDir, of: of}.choose(ctx, want)
 }
 
-// chooser holds what the choice depends on.
+// chooser holds the inputs of the choice.
 type chooser struct {
 	probe    func(context.Context) error
 	bootID   func() (string, error)
@@ -114,7 +116,7 @@ func (c chooser) choose(ctx context.Context, want Accelerator) (Choice, error) {
 	return verdict(err), nil
 }
 
-// verdict is the choice that follows from what the probe said.
+// verdict returns the choice that follows from the result of the probe.
 func verdict(probe error) Choice {
 	if probe != nil {
 		return Choice{TCG, "KVM is not usable: " + probe.Error()}
@@ -122,7 +124,7 @@ func verdict(probe error) Choice {
 	return Choice{KVM, "a probe guest ran at full speed"}
 }
 
-// slowKVMError is a probe that ran and took too long.
+// slowKVMError means that the probe guest ran, but too slowly.
 type slowKVMError struct{ took time.Duration }
 
 func (e *slowKVMError) Error() string {
@@ -131,31 +133,31 @@ func (e *slowKVMError) Error() string {
 }
 
 const (
-	// probeIterations is how often the probe guest goes round its loop of two instructions.
+	// probeIterations is how often the probe guest runs its loop of two instructions.
 	probeIterations = 100_000
-	// probeLimit is what the fastest of probeRuns may take. Hardware needs about 0.1 ms; where the guest's
-	// instructions are emulated one by one it is 40 ms and more.
+	// probeLimit is the most that the fastest of probeRuns may take. Hardware needs about 0.1 ms;
+	// where the guest's instructions are emulated one by one it takes 40 ms or more.
 	probeLimit = 5 * time.Millisecond
 	probeRuns  = 3
-	// probeDeadline ends a probe that does not return.
+	// probeDeadline ends a probe that hangs.
 	probeDeadline = time.Second
 )
 
-// remembered is the content of the verdict file.
+// remembered is the content of the file that stores the verdict.
 type remembered struct {
 	BootID string `json:"boot_id"`
 	Choice
 }
 
-// probeAndRemember probes, and keeps the verdict if it is one about this boot of the host.
+// probeAndRemember runs the probe, and stores a verdict that holds for the whole boot of the host.
 func (c chooser) probeAndRemember(ctx context.Context) error {
 	err := c.probe(ctx)
 	var slow *slowKVMError
-	// One that does not end at all, where the caller has not lost patience, is as slow as can be.
+	// A probe that hits its own deadline counts as slow, unless the caller's context is done.
 	overdue := ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded)
 	if err == nil || overdue || errors.As(err, &slow) {
-		// A refusal to open may be mended at any time, and costs nothing to find again. A failure
-		// to remember costs a probe next time.
+		// A failure to open the device may be fixed at any time and is cheap to detect again, so it
+		// is not stored. If the verdict cannot be stored, the next run probes again.
 		_ = c.remember(verdict(err))
 	}
 	return err
@@ -163,7 +165,7 @@ func (c chooser) probeAndRemember(ctx context.Context) error {
 
 func (c chooser) file() string { return filepath.Join(c.stateDir, "accelerator.json") }
 
-// recall returns what was remembered. Whatever is wrong with that: the probe is run again.
+// recall returns the stored verdict. On any error the caller probes again.
 func (c chooser) recall() (Choice, bool) {
 	if c.stateDir == "" {
 		return Choice{}, false
@@ -183,11 +185,11 @@ func (c chooser) recall() (Choice, bool) {
 	if r.Accelerator == TCG {
 		return r.Choice, r.Reason != ""
 	}
-	// Another user may have left the verdict: what may be opened is checked each time.
+	// The verdict may be another user's, so check each time that this one may open the device.
 	return r.Choice, r.Accelerator == KVM && openable(kvmDevice)
 }
 
-// remember writes the verdict such that another process reads all of it or none.
+// remember stores the verdict atomically: another process reads all of it or none.
 func (c chooser) remember(choice Choice) error {
 	if c.stateDir == "" {
 		return nil

@@ -75,13 +75,13 @@ func TestVerdictIsRemembered(t *testing.T) {
 	assert.NilError(t, err)
 	assert.Equal(t, len(entries), 1, "something besides the verdict: %v", entries)
 
-	// Another boot of the host may have another host below it.
+	// After a reboot the host may run on another host.
 	c.bootID = func() (string, error) { return "boot-2", nil }
 	_, err = c.choose(t.Context(), Auto)
 	assert.NilError(t, err)
 	assert.Equal(t, *probes, 2)
 
-	// KVM by name asks again, and what it learns counts.
+	// KVM by name probes again, and stores the new verdict.
 	c.probe = func(context.Context) error { return nil }
 	_, err = c.choose(t.Context(), KVM)
 	assert.NilError(t, err)
@@ -92,7 +92,7 @@ func TestVerdictIsRemembered(t *testing.T) {
 	}
 }
 
-// A probe that runs out of its own time has found something out.
+// A probe that exceeds its own deadline has a verdict.
 func TestOverdueVerdictIsRemembered(t *testing.T) {
 	c, probes := fakeChooser(t, t.TempDir(), fmt.Errorf("it did not end: %w", context.DeadlineExceeded))
 	for range 2 {

@@ -14,7 +14,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 )
 
-// Each architecture of the table has a machine.
+// Each architecture of arch.All has a machine.
 func TestPlatforms(t *testing.T) {
 	for _, a := range arch.All {
 		c, err := Config{Arch: a.Name}.withDefaults()
@@ -58,7 +58,7 @@ func TestCommandLineOfArchs(t *testing.T) {
 	}
 }
 
-// A guest of another architecture than this machine's is never run by KVM.
+// KVM never runs a guest of another architecture than this machine's.
 func TestAcceleratorOfArchs(t *testing.T) {
 	for _, a := range arch.All {
 		if a.Name == arch.Native {
@@ -83,11 +83,11 @@ func TestRegisters(t *testing.T) {
 	}
 }
 
-// A guest of each architecture boots, is saved and restored, and each of its ends is told from the others.
+// A guest of each architecture boots, is saved and restored, and its endings are told apart.
 func TestArchs(t *testing.T) {
 	for _, a := range arch.All {
 		if a.Name == arch.Native {
-			continue // all other tests are about it
+			continue // the other tests cover it
 		}
 		t.Run(a.Name, func(t *testing.T) { testArch(t, guestConfigOf(t, a.Name)) })
 	}

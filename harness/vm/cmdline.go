@@ -11,20 +11,20 @@ import (
 
 // PortName is the name of the virtio-serial port that carries the agent's protocol.
 //
-// Without udev the guest finds it by reading /sys/class/virtio-ports/*/name: the directory
-// whose name file holds PortName (and a newline) is called like the device node under
-// /dev, which devtmpfs makes: for example vport1p1. The port should be opened once and kept:
-// a second opener gets EBUSY, and one that closes it throws away what the host sent.
+// Without udev the guest finds the port by reading /sys/class/virtio-ports/*/name: the directory
+// whose name file holds PortName and a newline has the name of the device node, for example
+// vport1p1, which devtmpfs makes under /dev. Open the port once and keep it: a second opener gets
+// EBUSY, and closing it discards what the host has sent.
 const PortName = "ctl"
 
-// An option is one decision about the machine: the QEMU arguments that carry it out,
-// and the parameters by which the guest's kernel learns of it.
+// An option is one decision about the machine: the QEMU arguments that implement it and the kernel
+// parameters that go with it.
 type option interface {
 	args() []string
 	params() []string
 }
 
-// options lists the whole machine. The order has no meaning.
+// options lists the whole machine. The order does not matter.
 func (c Config) options(accel Accelerator, wires wiring, panicDevice bool) []option {
 	all := []option{
 		machine{platform: c.platform(), flaw: c.flaw(accel), accel: accel, cpus: c.CPUs, memoryMiB: c.MemoryMiB, memory: wires.memory},
@@ -73,52 +73,52 @@ func (c Config) commandLine(accel Accelerator, wires wiring, panicDevice bool) [
 	}
 	args = append(args, c.Args...)
 	if wires.incoming {
-		return args // the kernel that is restored has read its parameters
+		return args // the restored kernel has read its parameters already
 	}
 	return append(args, "-append", c.kernelLine(options))
 }
 
-// kernelLine is the command line of the guest's kernel.
+// kernelLine returns the command line of the guest's kernel.
 func (c Config) kernelLine(options []option) string {
 	var params []string
 	for _, o := range options {
 		params = append(params, o.params()...)
 	}
 	params = append(params, c.Params...)
-	params = append(params, "--", inguest.InitArg) // behind which the kernel looks for nothing of its own
+	params = append(params, "--", inguest.InitArg) // behind -- the kernel recognises no parameters of its own
 	return strings.Join(params, " ")
 }
 
-// wiring gives the QEMU character device behind each of the guest's connections, and how it gets
+// wiring holds the QEMU character device behind each of the guest's connections, and the backend of
 // its memory.
 type wiring struct {
 	qmp, port, console string
-	memory             string // backend options; none for anonymous memory
-	debugger           string // none if empty
+	memory             string // backend options; empty for anonymous memory
+	debugger           string // empty for none
 	filesystems        []filesystem
-	initrd             string // path of the initramfs if that is an open file
+	initrd             string // path of the initramfs if it was given as an open file
 	incoming           bool   // the guest is restored and not booted
 }
 
-// terminal is a console that somebody may type at: a pseudoterminal. As long as nobody has it open QEMU has
-// nobody to wait for; a socket is full after a few hundred bytes that come one by one, and what is written again then is
-// twice in the log.
+// terminal returns a console that accepts input: a pseudoterminal. While nobody has it open, QEMU
+// drops its output without waiting. A socket would be worse: it is full after a few hundred bytes
+// that come one by one, and QEMU then logs the rewritten bytes twice.
 func terminal(console int) string {
 	return fmt.Sprintf("pty,logfile=/proc/self/fd/%d,logappend=on", console)
 }
 
-// inherited wires the guest to file descriptors that QEMU gets from us.
-// QEMU's file device only takes a path; the one under /proc leads to the file whatever its name is.
+// inherited wires the guest to file descriptors that QEMU inherits from us. QEMU's file device only
+// takes a path; the path under /proc leads to the file whatever its name is.
 func inherited(qmp, port, console int) wiring {
 	return wiring{
 		qmp:  fmt.Sprintf("socket,fd=%d", qmp),
 		port: fmt.Sprintf("socket,fd=%d", port),
-		// Of a restored guest the log of its boot is there before QEMU is.
+		// A restored guest's console file already has the log of its boot.
 		console: fmt.Sprintf("file,path=/proc/self/fd/%d,append=on", console),
 	}
 }
 
-// machine is the computer as such.
+// machine is the board, the processor and the memory.
 type machine struct {
 	*platform
 	flaw            flaw
@@ -158,17 +158,17 @@ func (nothingElse) args() []string {
 
 func (nothingElse) params() []string { return nil }
 
-// endOnPanic makes each way in which the guest's kernel can give up end QEMU, at once.
-// A panic reboots without delay (a negative timeout), and a reboot ends QEMU. An oops is a
-// panic because a kernel that has oopsed proves nothing any more.
+// endOnPanic makes QEMU exit at once however the guest's kernel gives up. A panic reboots without
+// delay (a negative timeout), and a reboot ends QEMU. An oops is made a panic because a kernel that
+// has oopsed proves nothing any more.
 type endOnPanic struct{}
 
 func (endOnPanic) args() []string   { return []string{"-no-reboot"} }
 func (endOnPanic) params() []string { return []string{"panic=-1", "oops=panic"} }
 
-// panicNotifier tells QEMU of a panic as it happens, where the guest's kernel has the driver
-// (CONFIG_PVPANIC_PCI, Linux 5.13; Debian has it as a module). The device and the -action option
-// exist since QEMU 6.0.
+// panicNotifier reports a panic to QEMU as it happens, if the guest's kernel has the driver
+// (CONFIG_PVPANIC_PCI, Linux 5.13; a module in Debian). The device and the -action option exist
+// since QEMU 6.0.
 type panicNotifier struct{}
 
 func (panicNotifier) args() []string {
@@ -177,14 +177,15 @@ func (panicNotifier) args() []string {
 
 func (panicNotifier) params() []string { return nil }
 
-// backtrace has the kernel say where it is when a guest that hangs is interrupted.
+// backtrace makes the kernel print a backtrace when a hung guest is interrupted.
 type backtrace struct{ interruption }
 
 func (backtrace) args() []string { return nil }
 
-// quickBoot leaves out what boots slowly and tests nothing of ours. Measured under TCG on Debian's 6.12:
-// the self-tests of the crypto algorithms 0.45 s, the self-test of the jitter entropy source 0.05 to 0.1 s. A kernel that
-// does not know one of these ignores it, or hands it to its init: see [inguest.IsInit].
+// quickBoot disables slow parts of the boot that do not matter to BPF. Measured under TCG on
+// Debian's 6.12: self-tests of the crypto algorithms 0.45 s, self-test of the jitter entropy source
+// 0.05 to 0.1 s. A kernel that does not know one of these parameters ignores it, or passes it to
+// its init: see [inguest.IsInit].
 type quickBoot struct{}
 
 func (quickBoot) args() []string { return nil }
@@ -193,24 +194,25 @@ func (quickBoot) params() []string {
 	return []string{"cryptomgr.notests", "initcall_blacklist=jent_mod_init"}
 }
 
-// asUpstream has the kernel clear memory only where that is asked for, as upstream's default is. Debian's
-// kernels clear all that they hand out (CONFIG_INIT_ON_ALLOC_DEFAULT_ON, 5.3), and krealloc() the rest of an
-// array whenever it grows: 6.12's verifier takes 50 s instead of 10 s for selftest loop3 under TCG, since the
-// history of jumps of a long loop is such an array. Memory that nobody has cleared is a test, too.
+// asUpstream makes the kernel clear memory only on request, as upstream does by default. Debian's
+// kernels clear every allocation (CONFIG_INIT_ON_ALLOC_DEFAULT_ON, 5.3), and krealloc() clears the
+// rest of an array whenever it grows. The jump history of a long loop is such an array: 6.12's
+// verifier takes 50 s instead of 10 s for selftest loop3 under TCG. Memory that is not cleared also
+// tests more.
 type asUpstream struct{}
 
 func (asUpstream) args() []string   { return nil }
 func (asUpstream) params() []string { return []string{"init_on_alloc=0"} }
 
-// agentIsInit tells the agent that it is in a guest, and that it is the guest's init: see package inguest.
+// agentIsInit tells the agent that it runs in a guest as its init: see package inguest.
 type agentIsInit struct{}
 
 func (agentIsInit) args() []string   { return nil }
 func (agentIsInit) params() []string { return []string{inguest.Param} }
 
-// serialConsole captures the kernel's console. The whole log: "quiet" would save 0.05 s and lose the evidence.
-// It begins with the kernel's first line, not when the driver of the port is there: a kernel that has too little memory
-// has nothing to say later. That costs 0.1 s under TCG.
+// serialConsole captures the kernel's whole log: "quiet" would save 0.05 s and lose the evidence.
+// The log begins with the kernel's first line, not when the driver of the port is there, because a
+// kernel with too little memory never gets that far. That costs 0.1 s under TCG.
 type serialConsole struct {
 	chardev    string
 	parameters []string
@@ -231,7 +233,8 @@ func (m monitor) args() []string {
 
 func (monitor) params() []string { return nil }
 
-// controlPort is the virtio-serial port for the agent. Port 0 of the bus is reserved for consoles, hence max_ports=2.
+// controlPort is the virtio-serial port for the agent. Port 0 of the bus is reserved for consoles,
+// hence max_ports=2.
 type controlPort struct{ chardev string }
 
 func (p controlPort) args() []string {
@@ -250,15 +253,15 @@ type directBoot struct{ kernel, initrd string }
 func (b directBoot) args() []string { return []string{"-kernel", b.kernel, "-initrd", b.initrd} }
 func (directBoot) params() []string { return nil }
 
-// incoming waits for the state of a machine that was saved. Kernel and initramfs were copied into its
-// memory long ago.
+// incoming makes QEMU wait for the state of a saved machine. The kernel and the initramfs are
+// already in its memory.
 type incoming struct{}
 
 func (incoming) args() []string   { return []string{"-incoming", "defer"} }
 func (incoming) params() []string { return nil }
 
-// debugger waits for gdb before the guest's first instruction. Breakpoints are set by address then, so the kernel
-// must not choose its own.
+// debugger makes QEMU wait for gdb before the guest's first instruction. At that point gdb can only
+// set breakpoints by address, so the kernel must not choose its own.
 type debugger struct{ chardev string }
 
 func (d debugger) args() []string {
@@ -267,8 +270,8 @@ func (d debugger) args() []string {
 
 func (debugger) params() []string { return []string{"nokaslr"} }
 
-// filesystem is a file system of this machine's (virtiofs, Linux 5.4). Its server reads and writes the guest's memory,
-// which has to be a shared file for that.
+// filesystem is a directory of this machine that the guest mounts (virtiofs, Linux 5.4). Its server
+// reads and writes the guest's memory, which therefore must be a shared file.
 type filesystem struct{ tag, chardev string }
 
 func (f filesystem) args() []string {
@@ -281,8 +284,9 @@ func (f filesystem) args() []string {
 
 func (filesystem) params() []string { return nil }
 
-// network is a network card. QEMU's user-mode network behind it gives the guest neither this machine nor what lies
-// beyond it (restrict=on), but for the rules. Without a ROM the card needs no file of another package.
+// network is a network card. QEMU's user-mode network behind it (restrict=on) reaches neither this
+// machine nor anything beyond it, except what the rules allow. Without a ROM the card needs no file
+// from another package.
 type network []string
 
 func (n network) args() []string {
@@ -292,8 +296,9 @@ func (n network) args() []string {
 
 func (network) params() []string { return nil }
 
-// savedMemory is memory in the file that QEMU inherits as a descriptor. A guest that is to be saved shares
-// it with the file; those that are restored have a copy of each page that they write to.
+// savedMemory returns the options for memory in a file that QEMU inherits as a descriptor. A guest
+// that is to be saved shares its memory with the file; restored guests map it privately,
+// copy-on-write.
 func savedMemory(fd int, share bool) string {
 	on := "off"
 	if share {

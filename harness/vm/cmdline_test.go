@@ -8,8 +8,8 @@ import (
 	"gotest.tools/v3/assert"
 )
 
-// groups takes a command line apart into its options, each with its value, and its kernel
-// parameters, both sorted: the order means nothing to QEMU or to the kernel.
+// groups splits a command line into its options, each with its value, and its kernel parameters,
+// both sorted: the order matters neither to QEMU nor to the kernel.
 func groups(args []string) (options, params []string) {
 	for _, arg := range args {
 		if strings.HasPrefix(arg, "-") {
@@ -143,7 +143,7 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
-// The caller's parameters come after ours, over which they win. Behind them are the arguments of init.
+// The caller's parameters come after ours, so they win. The arguments of init follow them.
 func TestCallersParametersWin(t *testing.T) {
 	config := Config{Arch: "amd64", Kernel: "/k", Initrd: "/i", Params: []string{"panic=0"}}
 	args := config.commandLine(TCG, inherited(3, 4, 5), false)
@@ -151,7 +151,7 @@ func TestCallersParametersWin(t *testing.T) {
 	assert.Assert(t, strings.HasSuffix(args[len(args)-1], " panic=0 -- __agent"))
 }
 
-// Nobody but us says what the kernel hands to its init.
+// A caller's parameter cannot add arguments for init.
 func TestEndOfParameters(t *testing.T) {
 	for param, want := range map[string]string{
 		"--":                   "what follows -- is for init",

@@ -2,22 +2,24 @@ package vm
 
 import "github.com/bpfreplay/bpfreplay/internal/kversion"
 
-// flaw is how guests live with something that QEMU's emulation of their processor gets wrong.
+// flaw holds the workarounds for something that QEMU's emulation of the processor gets wrong.
 type flaw struct {
-	// features are added to -cpu.
+	// features are appended to the value of -cpu.
 	features string
 	// params are kernel parameters.
 	params []string
 }
 
-// cmpxchg16b is the instruction of which QEMU up to 7.2 gets the flags wrong, all but the zero flag: it computes
-// them from its state without bringing that up to date, and so they may be an operand of the instruction before, such as
-// half an address. A program looks at the zero flag only. But an interrupt pushes all of them, and to return
-// with the flag of a trap or of virtual 8086 mode set is a panic. See docs/findings.md.
+// cmpxchg16b works around a bug of QEMU up to 7.2: its emulation of this instruction gets every
+// flag wrong except the zero flag. It computes the flags from stale state, so they may be an
+// operand of the previous instruction, such as half an address. Programs only look at the zero
+// flag. But an interrupt pushes all flags, and if the trap flag or the virtual 8086 mode flag is
+// set, returning from it panics. See docs/findings.md.
 //
-// Up to 6.19 each allocation of the kernel has this instruction, and some guests of a thousand on a busy machine
-// panicked. Without it kmalloc_nolock(), of 6.18, which allocates for arenas, returns nothing unless the cache has checks,
-// which take as long again as the allocation. Since 7.0 the allocator has another fast path.
+// Up to 6.19 every allocation in the kernel uses this instruction; on a busy machine some guests in
+// a thousand panicked. Without it kmalloc_nolock() (6.18), which allocates for arenas, returns NULL
+// unless the slab cache has debug checks, which double the time of an allocation. Since 7.0 the
+// allocator has another fast path.
 func cmpxchg16b(kernel string) flaw {
 	_, known := kversion.Parse(kernel)
 	switch {

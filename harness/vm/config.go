@@ -17,25 +17,30 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 )
 
-// Config is the guest to start. Kernel and Initrd must be set.
+// Config describes the guest to start. Kernel and Initrd must be set.
 type Config struct {
-	// Arch is the architecture of the guest, as [arch.Arch] calls it: this machine's if empty.
+	// Arch is the architecture of the guest, as [arch.Arch] calls it. If empty it is this
+	// machine's.
 	Arch string
 
-	// QEMU is the emulator: a name to look up in PATH, or a path. If empty it is the one for the architecture.
-	// It must be QEMU itself: of a wrapper script only the shell would be sure to die with us.
+	// QEMU is the emulator: a name to look up in PATH, or a path. If empty it is the one for the
+	// architecture. It must not be a wrapper script: if our process died, only the shell would be
+	// killed for sure.
 	QEMU string
 
-	// Kernel is the file to boot: of x86 an ELF vmlinux with a PVH entry point (CONFIG_PVH,
-	// Linux 5.0), or a bzImage; of others an Image.
+	// Kernel is the file to boot. On x86 it is an ELF vmlinux with a PVH entry point (CONFIG_PVH,
+	// Linux 5.0) or a bzImage; elsewhere it is an Image.
 	Kernel string
-	// Version is the kernel's, such as "6.12.107", if it is known: what QEMU gets wrong matters to some versions only.
+	// Version is the kernel's version, such as "6.12.107", if known. It selects workarounds for
+	// flaws of QEMU that affect some versions only.
 	Version string
 	// Initrd is the cpio archive whose /init becomes PID 1. An uncompressed one boots fastest.
 	Initrd string
-	// InitrdFile, if not nil, is the open archive to use instead of Initrd. It belongs to the caller.
+	// InitrdFile, if not nil, is the open archive to use instead of Initrd. It belongs to the
+	// caller.
 	InitrdFile *os.File
-	// Params are kernel parameters to append to those that the machine needs; "--" is not one of them.
+	// Params are kernel parameters to append to those that the machine needs; "--" is not one of
+	// them.
 	Params []string
 
 	// Args are QEMU arguments to append to those that the machine needs.
@@ -44,31 +49,33 @@ type Config struct {
 	// MemoryMiB is the guest's memory in MiB, 256 if zero.
 	MemoryMiB int
 	// CPUs is the number of virtual CPUs, 1 if zero. Most tests want one: two virtual CPUs on a
-	// busy host lose time to each other. "possible_cpus=2" in Params makes per-CPU data plural without it.
+	// busy host lose time to each other. To have several entries in per-CPU data without a second
+	// CPU, put "possible_cpus=2" in Params.
 	CPUs int
 
 	// Accelerator is [Auto] if empty.
 	Accelerator Accelerator
-	// StateDir is a directory in which to remember for this boot of the host whether KVM
-	// is usable. Made when needed; if empty nothing is remembered.
+	// StateDir is a directory that stores, for this boot of the host, whether KVM is usable. It is
+	// made when needed. If empty nothing is stored.
 	StateDir string
 
 	// ConsolePath is the file that receives the serial console; it is truncated and
 	// belongs to the caller. If empty the console is kept in memory.
 	ConsolePath string
 
-	// SaveDir is an empty directory for [VM.Save]: the guest's memory is in a file there from the beginning.
-	// It belongs to the caller. If empty the guest cannot be saved.
+	// SaveDir is an empty directory for [VM.Save]. The guest's memory is a file in it from the
+	// beginning. The directory belongs to the caller. If empty the guest cannot be saved.
 	SaveDir string
 
-	// Debugger, if not nil, is a listening socket at which QEMU waits for gdb, with the guest stopped before
-	// its first instruction and its kernel where it was linked (nokaslr). It belongs to the caller, who
-	// leaves the guest time: see [Endless].
+	// Debugger, if not nil, is a listening socket at which QEMU waits for gdb. The guest is stopped
+	// before its first instruction, and its kernel runs at the address it was linked for (nokaslr).
+	// The socket belongs to the caller, who should set the timeouts to [Endless].
 	Debugger *os.File
-	// Filesystems are file systems of this machine that the guest gets. With one it cannot be saved.
+	// Filesystems are file systems of this machine for the guest to mount. A guest with one cannot
+	// be saved.
 	Filesystems []Filesystem
-	// Network are options of QEMU's -netdev user for a network card of the guest's. The network
-	// forwards nothing (restrict=on) but what they say. None is no card.
+	// Network holds options of QEMU's -netdev user for the guest's network card. The network
+	// forwards nothing (restrict=on) except what they name. If empty the guest has no card.
 	Network []string
 
 	// BootTimeout limits the time from QEMU's start to the guest's first byte on the port,
@@ -84,13 +91,13 @@ const Endless = time.Duration(math.MaxInt64)
 
 // Filesystem is a file system that a virtiofsd serves.
 type Filesystem struct {
-	// Tag is the name by which the guest mounts it, and without a comma.
+	// Tag is the name by which the guest mounts it. It contains no comma.
 	Tag string
 	// Socket is connected to the server. It belongs to the caller.
 	Socket *os.File
 }
 
-// withDefaults returns the configuration with each default written out and paths made absolute.
+// withDefaults returns the configuration with every default filled in and paths made absolute.
 func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.Arch, arch.Native)
 	p, err := platformOf(c.Arch)
@@ -111,10 +118,10 @@ func (c Config) withDefaults() (Config, error) {
 	return c, c.checkParams()
 }
 
-// platform is the guest's machine, of a configuration with defaults.
+// platform returns the guest's machine. The configuration must have its defaults.
 func (c *Config) platform() *platform { return platforms[c.Arch] }
 
-// flaw is what QEMU gets wrong with this configuration.
+// flaw returns the workarounds for what QEMU gets wrong with this configuration.
 func (c *Config) flaw(accel Accelerator) flaw {
 	if of := c.platform().flaw; of != nil && accel == TCG {
 		return of(c.Version)
@@ -122,11 +129,11 @@ func (c *Config) flaw(accel Accelerator) flaw {
 	return flaw{}
 }
 
-// quoted is a part of a kernel's command line in which spaces mean nothing.
+// quoted matches a part of a kernel's command line in which spaces do not separate.
 var quoted = regexp.MustCompile(`"[^"]*"`)
 
-// checkParams refuses parameters that would take the end of the command line for theirs, where the kernel
-// is told how to start the agent.
+// checkParams refuses parameters that would swallow the end of the command line, which tells the
+// kernel how to start the agent.
 func (c *Config) checkParams() error {
 	for _, p := range c.Params {
 		bare := quoted.ReplaceAllString(p, "")
@@ -140,7 +147,7 @@ func (c *Config) checkParams() error {
 	return nil
 }
 
-// bootable checks what a boot needs besides.
+// bootable checks the fields that only a boot needs.
 func (c *Config) bootable() (err error) {
 	if c.Kernel, err = readableFile("kernel", c.Kernel); err != nil {
 		return err
@@ -160,7 +167,8 @@ func (c *Config) bootable() (err error) {
 	return c.fits()
 }
 
-// fits checks that the guest has memory for what QEMU puts there. With less its kernel has nothing to say it with.
+// fits checks that the guest has enough memory for what QEMU loads there. A kernel with less dies
+// before it can print anything.
 func (c *Config) fits() error {
 	kernel, err := kernelEnd(c.Kernel)
 	if err != nil {
@@ -181,7 +189,8 @@ func (c *Config) fits() error {
 	return nil
 }
 
-// kernelEnd is where a kernel ends in memory, in bytes; of an image that unpacks itself its size on disk, which is less.
+// kernelEnd returns the physical address at which a kernel ends, in bytes. For a compressed image
+// it returns the size on disk, which is a lower bound.
 func kernelEnd(path string) (end uint64, err error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -194,7 +203,7 @@ func kernelEnd(path string) (end uint64, err error) {
 	}
 	e, err := elf.NewFile(f)
 	if err != nil {
-		return uint64(info.Size()), nil // QEMU says if it is no kernel
+		return uint64(info.Size()), nil // QEMU reports a file that is no kernel
 	}
 	for _, p := range e.Progs {
 		if p.Type == elf.PT_LOAD {
@@ -211,8 +220,9 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// readableFile checks what QEMU would report less clearly, and makes the path absolute
-// so that it cannot be taken for an option and the command line works from anywhere.
+// readableFile gives a clearer error than QEMU if the file cannot be read. It makes the path
+// absolute, so that QEMU cannot take it for an option and the printed command line works from any
+// directory.
 func readableFile(what, path string) (string, error) {
 	if path == "" {
 		return "", fmt.Errorf("no %s given", what)
@@ -235,15 +245,15 @@ func readableFile(what, path string) (string, error) {
 	return filepath.Abs(path)
 }
 
-// MissingQEMUError means that there is no QEMU to run. Its text names the package that has one.
+// MissingQEMUError means that QEMU is not installed. Its text names the package that contains it.
 type MissingQEMUError struct {
-	// Arch is the architecture that it was to emulate.
+	// Arch is the architecture to emulate.
 	Arch string
-	// Binary is the name or path that was looked for.
+	// Binary is the name or path that was looked up.
 	Binary string
-	// Package is the Debian package that has it.
+	// Package is the Debian package that contains it.
 	Package string
-	// Err is what the look-up said.
+	// Err is the error of the look-up.
 	Err error
 }
 

@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// tailLines is how much of the console an ending carries: a panic with its backtrace,
-	// and what led to it.
+	// tailLines is how many lines of the console an ending carries: enough for a panic, its
+	// backtrace and what led to it.
 	tailLines = 60
 	// maxSplats is how many complaints are kept; the first ones matter most.
 	maxSplats = 100
@@ -23,22 +23,22 @@ const (
 	maxLine = 4096
 )
 
-// MaxConsole bounds the console of a guest, which is a file of the host's, in bytes.
+// MaxConsole bounds a guest's console, which is a file on the host, in bytes.
 const MaxConsole = 64 << 20
 
-// A Splat is a line by which the guest's kernel complains, and what kind of complaint it is.
-// A guest that goes on after one still has a kernel with a bug in it.
+// A Splat is a line in which the guest's kernel reports a problem, and the kind of the problem. A
+// guest may survive it, but its kernel has a bug.
 type Splat struct {
-	// Kind is a word or two, for example "warning" or "soft lockup".
+	// Kind is one word or a few, for example "warning" or "soft lockup".
 	Kind string
-	// Line is the line as the console has it, without the time stamp.
+	// Line is the line of the console without its time stamp.
 	Line string
 }
 
-// SplatMemory is the kind of a line about memory that has run out.
+// SplatMemory is the kind of a line that reports that memory ran out.
 const SplatMemory = "out of memory"
 
-// splatKinds tells complaints by how the kernel words them. The first that matches gives the kind.
+// splatKinds classifies lines by the kernel's wording. The first match gives the kind.
 var splatKinds = []struct {
 	kind    string
 	pattern *regexp.Regexp
@@ -58,7 +58,7 @@ var splatKinds = []struct {
 	{SplatMemory, regexp.MustCompile(`Out of memory: Killed process|invoked oom-killer`)},
 }
 
-// classifyLine returns the complaint that a console line is.
+// classifyLine returns the splat of a console line, if it is one.
 func classifyLine(line string) (Splat, bool) {
 	for _, k := range splatKinds {
 		if k.pattern.MatchString(line) {
@@ -69,12 +69,13 @@ func classifyLine(line string) (Splat, bool) {
 }
 
 var (
-	// timeStamp is printk's, "[    1.234567] " and, with CONFIG_PRINTK_CALLER, "[    1.234567][    T1] ".
+	// timeStamp is printk's, "[    1.234567] " and, with CONFIG_PRINTK_CALLER, "[    1.234567][
+	// T1] ".
 	timeStamp = regexp.MustCompile(`^\[ *\d+\.\d+\](\[ *[TC]\d+\])? `)
 	// escapes are the terminal control sequences that firmware and boot code print.
 	escapes = regexp.MustCompile(`\x1b(\[[0-9;?=]*[A-Za-z]|c)`)
-	// instruction is the register dump's line that says where the processor was: of x86, arm64, riscv64,
-	// powerpc and s390x.
+	// instruction matches the line of a register dump that shows the program counter, on x86,
+	// arm64, riscv64, powerpc and s390x.
 	instruction = regexp.MustCompile(`^(?:RIP: [0-9a-f]{4}:|pc : |epc : |NIP \[[0-9a-f]+\] |Krnl PSW : [0-9a-f]+ [0-9a-f]+ \()([^\s)]+)`)
 )
 
@@ -84,25 +85,25 @@ const (
 	poweredOff = "reboot: Power down"
 )
 
-// bareLine strips what surrounds the message on a console line.
+// bareLine strips escapes, the line ending and the time stamp from a console line.
 func bareLine(line string) string {
 	line = escapes.ReplaceAllString(line, "")
 	line = strings.TrimRight(line, "\r\n")
 	return timeStamp.ReplaceAllString(line, "")
 }
 
-// transcript is what has been learned from the console so far.
+// transcript is the result of parsing the console so far.
 type transcript struct {
 	partial []byte   // a line without its end
 	last    []string // at most tailLines, oldest first
 	splats  []Splat
 
 	panic      string // the line that gives the first panic's reason
-	panicEnded bool   // the kernel is done with panicking
+	panicEnded bool   // the kernel has printed the end of its panic
 	restarting bool   // the kernel announced a restart
-	poweredOff bool   // the kernel announced that it switches the machine off
+	poweredOff bool   // the kernel announced a power-off
 	at         string // the instruction in the first register dump since forgetInstruction
-	address    string // where QEMU says that the processor is
+	address    string // QEMU's program counter
 }
 
 func (t *transcript) write(data []byte) {
@@ -155,7 +156,7 @@ func (t *transcript) endLine() {
 	}
 }
 
-// tail returns the last lines, an unfinished one included.
+// tail returns the last lines, including an unfinished one.
 func (t *transcript) tail() []string {
 	lines := append([]string(nil), t.last...)
 	if len(t.partial) > 0 {
@@ -169,11 +170,11 @@ type console struct {
 	mu     sync.Mutex
 	file   *os.File
 	offset int64
-	broken bool // reading failed, and the transcript says so
+	broken bool // reading failed; the transcript says so
 	transcript
 }
 
-// openConsole truncates the caller's file, or makes one in memory.
+// openConsole truncates and opens the caller's file, or makes one in memory if path is empty.
 func openConsole(path string) (*console, error) {
 	if path == "" {
 		fd, err := unix.MemfdCreate("console", unix.MFD_CLOEXEC)
@@ -188,7 +189,7 @@ func openConsole(path string) (*console, error) {
 	}
 	info, err := file.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("console %s is not a regular file", path) // it is read back
+		err = fmt.Errorf("console %s is not a regular file", path) // poll reads it back
 	}
 	if err != nil {
 		file.Close()
@@ -197,7 +198,7 @@ func openConsole(path string) (*console, error) {
 	return &console{file: file}, nil
 }
 
-// poll reads what was added since the last call and reports whether that was anything.
+// poll reads what was added since the last call and reports whether there was anything.
 func (c *console) poll() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -221,7 +222,7 @@ func (c *console) poll() bool {
 	}
 }
 
-// look returns what is known as of the last poll.
+// look returns a copy of the transcript as of the last poll.
 func (c *console) look() (t transcript) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -232,26 +233,26 @@ func (c *console) look() (t transcript) {
 	return t
 }
 
-// forgetInstruction makes the next register dump the one that counts.
+// forgetInstruction clears the recorded instruction, so that the next register dump sets it.
 func (c *console) forgetInstruction() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.at = ""
 }
 
-// stands notes where QEMU says that the processor is.
+// stands records QEMU's program counter.
 func (c *console) stands(address string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.address = address
 }
 
-// all returns everything that is in the file.
+// all returns the whole content of the file.
 func (c *console) all() ([]byte, error) {
 	return io.ReadAll(io.NewSectionReader(c.file, 0, math.MaxInt64))
 }
 
-// size is how much has been read, in bytes.
+// size returns the number of bytes read so far.
 func (c *console) size() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -57,7 +57,7 @@ const panicLog = "SeaBIOS\x1bc\x1b[?7l\x1b[2J\r\n" +
 	"[    2.000005] ---[ end Kernel panic - not syncing: sysrq triggered crash ]---\r\n" +
 	"no newline"
 
-// However the console's bytes are cut, the transcript is the same.
+// However the console's bytes are split, the transcript is the same.
 func TestTranscript(t *testing.T) {
 	for size := 1; size <= len(panicLog); size++ {
 		var got transcript

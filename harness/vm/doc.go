@@ -1,8 +1,7 @@
-// Package vm starts, talks to and ends one QEMU guest.
+// Package vm starts one QEMU guest, talks to it and ends it.
 //
-// It knows nothing of BPF, of kernels.yaml or of the protocol that the agent
-// speaks. It is given paths, and gives back a byte stream and, when all is over,
-// one [Ending] that says how the guest came to its end:
+// It knows nothing of BPF, of kernels.yaml or of the agent's protocol. The caller gives it paths.
+// It returns a byte stream and, at the end, one [Ending] that says how the guest ended:
 //
 //	guest, err := vm.Start(ctx, vm.Config{Kernel: "vmlinux", Initrd: "agent.cpio"})
 //	if err != nil {
@@ -20,54 +19,52 @@
 //
 // # The machine
 //
-// The guest is a q35 PC without default devices and without a network. It boots
-// the kernel directly: an ELF vmlinux through its PVH entry point, which saves the
-// decompression of the bzImage (a third of the boot under TCG), or a bzImage.
-// It has three connections to the host, all of them file descriptors that QEMU
-// inherits, so that there are no socket paths to collide, to guess or to clean up:
+// The guest is a q35 PC without default devices and without a network (other architectures:
+// platform.go). QEMU boots the kernel directly: either a bzImage, or an ELF vmlinux through its PVH
+// entry point. The ELF file saves the decompression of the bzImage, a third of the boot under TCG.
+// The guest has three connections to the host. All are file descriptors that QEMU inherits, so
+// there are no socket paths to collide, to guess or to clean up:
 //
 //   - a virtio-serial port named [PortName] carries the agent's protocol;
 //   - the first serial port is the kernel's console and is written to a file;
 //   - QMP, QEMU's own control channel, reports why the machine stopped and injects NMIs.
 //
-// Each decision about the command line is an option type in cmdline.go whose
-// comment gives the reason.
+// Each decision about the command line is a type in cmdline.go that implements option. Its comment
+// gives the reason.
 //
 // # The ending
 //
-// QEMU's exit status proves nothing: it is 0 for a power-off, and 0 for a panic that
-// reboots into -no-reboot. So an ending is worked out from four witnesses: what this
-// package did itself, QMP's SHUTDOWN event, the console, and the exit status last.
-// See [Reason] for the list.
+// QEMU's exit status proves nothing: it is 0 for a power-off, and 0 for a panic that reboots into
+// -no-reboot. The ending is therefore derived from four sources, in this order: what this package
+// did itself, QMP's SHUTDOWN event, the console, and the exit status. See [Reason] for the list.
 //
 // # Saved guests
 //
-// A guest that has booted and is ready can be written down ([Config.SaveDir], [VM.Save]) and started from
-// there again ([Restore]), as often as wanted and several at once, in a tenth of the time of a boot: QEMU
-// starts with memory that is a private mapping of the saved file, so pages are read when they are used and
-// copied when they are written to, and is sent the state of the devices, a third of a megabyte. What results is a
-// [VM] as any other: the same endings, clocks and console, which begins with the log of the boot.
+// A booted guest can be saved ([Config.SaveDir], [VM.Save]) and restored ([Restore]) any number of
+// times, also several times at once. A restore takes a tenth of the time of a boot: QEMU maps the
+// saved memory privately, so pages are read on first use and copied on write, and it reads the
+// state of the devices, a third of a megabyte. The result is a [VM] like any other, with the same
+// endings, clocks and console. The console begins with the log of the boot.
 //
-// A saved guest comes back only with the same QEMU, the same machine and, as the guest has measured
-// the processor's clock, the same boot of this host: [Config.SavedKey] is the name to keep it under. Whatever
-// fails is a [RestoreError]; the remedy is a boot. Two things are not as after a boot, and are for what runs in
-// the guest to mend: the wall clock stands still, and random numbers repeat.
+// A saved guest can only be restored with the same QEMU and the same machine. Because the guest has
+// calibrated the processor's clock, it also needs the same boot of this host. [Config.SavedKey] is
+// a name to store it under. Every failure is a [RestoreError]; the remedy is a boot. Two things
+// differ from a boot, and the software in the guest must repair them: the wall clock still shows
+// the time of the save, and random numbers repeat.
 //
 // # The clocks
 //
-// Three clocks run: boot ([Config.BootTimeout], until the guest's first byte on the
-// port), silence ([Config.SilenceTimeout], while a [VM.Do] waits and neither port
-// nor console says anything) and the context of each [VM.Do]. When one of them
-// expires the guest gets a non-maskable interrupt first. The guest's kernel has
-// unknown_nmi_panic set, so the backtrace of what it was doing lands on the console,
-// and with it in [Ending.Console].
+// Three clocks run: boot ([Config.BootTimeout], until the guest's first byte on the port), silence
+// ([Config.SilenceTimeout], while a [VM.Do] waits and neither the port nor the console has output)
+// and the context of each [VM.Do]. When one of them expires, the guest first gets a non-maskable
+// interrupt. The guest's kernel has unknown_nmi_panic set, so it prints a backtrace on the console,
+// which ends up in [Ending.Console].
 //
-// # Nothing stays behind
+// # Clean-up
 //
-// There are no temporary files to begin with; a saved guest's directory is the caller's. The QEMU process dies with ours, however
-// ours dies: it is started with PR_SET_PDEATHSIG, so the host's kernel kills it when
-// the thread that started it is gone, and that thread is kept for as long as QEMU
-// lives (process.go). Neither a closed QMP connection nor a closed port would do:
-// QEMU runs on without them. A context that is cancelled and [VM.Close] kill QEMU's
-// whole process group.
+// The package makes no temporary files; a saved guest's directory is the caller's. The QEMU process
+// dies with ours, even if ours is killed: it is started with PR_SET_PDEATHSIG, so the host's kernel
+// kills it when the thread that started it is gone. That thread is kept for as long as QEMU lives
+// (process.go). Closing the QMP connection or the port would not be enough: QEMU runs on without
+// them. Cancelling the context and [VM.Close] both kill QEMU's whole process group.
 package vm

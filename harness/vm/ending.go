@@ -10,33 +10,33 @@ import (
 	"time"
 )
 
-// Reason is how a guest came to its end.
+// Reason is how a guest ended.
 type Reason string
 
 const (
-	// PoweredOff: the guest switched itself off, in good order.
+	// PoweredOff: the guest switched itself off.
 	PoweredOff Reason = "powered off"
-	// Rebooted: the guest's kernel restarted the machine on somebody's request.
+	// Rebooted: the guest's kernel restarted the machine on request.
 	Rebooted Reason = "rebooted"
 	// Reset: the machine was reset although the guest's kernel announced neither a restart
 	// nor a panic, as after a triple fault.
 	Reset Reason = "reset"
-	// Panicked: the guest's kernel panicked. So it does when PID 1 exits.
+	// Panicked: the guest's kernel panicked, as it does when PID 1 exits.
 	Panicked Reason = "panicked"
 	// NoBoot: the guest sent nothing on the port within [Config.BootTimeout].
 	NoBoot Reason = "did not boot in time"
-	// Silent: the guest, while it was waited for, said nothing for [Config.SilenceTimeout].
+	// Silent: the guest sent and printed nothing for [Config.SilenceTimeout] during a [VM.Do].
 	Silent Reason = "fell silent"
 	// Overdue: the context of a [VM.Do] passed its deadline.
 	Overdue Reason = "did not answer in time"
-	// Killed: somebody else killed QEMU with a signal.
+	// Killed: QEMU was killed with a signal that this package did not send.
 	Killed Reason = "QEMU was killed"
-	// Flooded: the guest filled its console with more than [MaxConsole] bytes.
+	// Flooded: the guest printed more than [MaxConsole] bytes on its console.
 	Flooded Reason = "flooded its console"
-	// Garbled: what the guest sent on the port is not what was agreed with it.
-	// The reader of the port finds out; this package does not know.
+	// Garbled: the guest violated the protocol on the port. Only readers of the port use it; this
+	// package does not know the protocol.
 	Garbled Reason = "sent nonsense"
-	// Failed: QEMU ended of its own accord and not because the guest did.
+	// Failed: QEMU exited by itself, and not because of the guest.
 	Failed Reason = "QEMU failed"
 	// Cancelled: the context of [Start] or of a [VM.Do] was cancelled.
 	Cancelled Reason = "was cancelled"
@@ -44,20 +44,20 @@ const (
 	Closed Reason = "was closed"
 )
 
-// Hang reports whether one of our clocks expired.
+// Hang reports whether one of the clocks expired.
 func (r Reason) Hang() bool { return r == NoBoot || r == Silent || r == Overdue }
 
-// Ending is how a guest came to its end. As an error it is one line.
+// Ending describes how a guest ended. As an error it is one line.
 type Ending struct {
 	Reason Reason
-	// Cause is the one line that says more: the kernel's panic line, where a guest that hung
-	// was found, QEMU's last words. It may be empty.
+	// Cause is one line with details: the kernel's panic line, where a hung guest was found, or
+	// QEMU's last output. It may be empty.
 	Cause string
 	// Console holds the last lines of the guest's console, with time stamps, at most 60.
 	Console []string
-	// Splats are all complaints that the guest's kernel printed in its life.
+	// Splats are the problems that the guest's kernel reported, at most 100, the first ones.
 	Splats []Splat
-	// QEMU is what QEMU wrote on its standard error.
+	// QEMU is QEMU's standard output and error.
 	QEMU string
 	// Lived is the time from QEMU's start to its end.
 	Lived time.Duration
@@ -74,11 +74,11 @@ func (e *Ending) Error() string {
 	return subject + string(e.Reason) + ": " + e.Cause
 }
 
-// evidence is what the witnesses of an ending say.
+// evidence collects what is known about an ending.
 type evidence struct {
-	ours       Reason // what we did to the guest, empty if nothing
+	ours       Reason // what this package did to the guest, empty if nothing
 	oursCause  string
-	foundBy    string // what made a guest that hung say where it is, in words
+	foundBy    string // how the position of a hung guest was found, in words
 	shutdown   string // QMP SHUTDOWN event's reason
 	panicEvent bool   // QMP GUEST_PANICKED event
 	console    transcript
@@ -86,7 +86,7 @@ type evidence struct {
 	stderr     string
 }
 
-// observe takes down a QMP event.
+// observe records a QMP event.
 func (e *evidence) observe(ev qmpEvent) {
 	switch ev.Name {
 	case "GUEST_PANICKED":
@@ -104,11 +104,11 @@ func (e *evidence) observe(ev qmpEvent) {
 	}
 }
 
-// judge weighs the evidence and gives the reason and its cause.
+// judge derives the reason and its cause from the evidence.
 //
-// A clock of ours that expired comes first: the panic and the reset after it are the work of
-// our NMI. The guest's own doing comes before a close or a cancellation, which can only
-// have found it dying. The exit status comes last: it is 0 for nearly everything.
+// An expired clock comes first, because our NMI causes the panic and the reset after it. The
+// guest's own end comes before a close or a cancellation, which can only have met a dying guest.
+// The exit status comes last: it is 0 for nearly everything.
 func (e *evidence) judge() (Reason, string) {
 	if e.ours.Hang() {
 		return e.ours, e.whereItHung()
@@ -124,7 +124,7 @@ func (e *evidence) judge() (Reason, string) {
 	if e.panicEvent {
 		return Panicked, e.console.panic
 	}
-	// QEMU up to 9 does not tell of a riscv64 guest that switches itself off.
+	// QEMU up to 9 sends no SHUTDOWN event when a riscv64 guest switches itself off.
 	if e.console.poweredOff && e.status.Success() && e.shutdown == "" {
 		return PoweredOff, ""
 	}
@@ -162,7 +162,7 @@ func (e *evidence) whereItHung() string {
 	return e.oursCause + "; " + e.foundBy + at
 }
 
-// lastWords is the last line that QEMU wrote, or its exit status.
+// lastWords returns QEMU's last line of output, or else its exit status.
 func (e *evidence) lastWords() string {
 	if line := lastLine(e.stderr); line != "" {
 		return line

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// interrupt makes the guest's kernel say what it is doing, and panic.
+// interrupt makes the guest's kernel print what it is doing, and panic.
 func (vm *VM) interrupt() {
 	vm.interrupting.Lock()
 	defer vm.interrupting.Unlock()
@@ -21,7 +21,7 @@ func (vm *VM) interrupt() {
 	vm.platform.how.interrupt(vm)
 }
 
-// nmi is the interrupt that cannot be masked. The kernel panics at it, with a backtrace.
+// nmi sends a non-maskable interrupt. The kernel prints a backtrace and panics.
 type nmi struct{}
 
 func (nmi) params() []string { return []string{"unknown_nmi_panic"} }
@@ -31,24 +31,24 @@ func (nmi) words() string    { return "an NMI found it at " }
 func (nmi) interrupt(vm *VM) {
 	ctx, cancel := context.WithTimeout(vm.ctx, nmiGrace)
 	defer cancel()
-	// If QEMU does not even take the NMI there is nothing more to learn.
+	// If QEMU does not accept the NMI there is nothing more to learn.
 	if err := vm.qmp.execute(ctx, "inject-nmi", nil, nil); err != nil {
 		return
 	}
 	vm.awaitExit(nmiGrace)
 }
 
-// serialBreak is for machines without NMIs: behind a break on the serial line the kernel takes a letter for a
-// request (Documentation/admin-guide/sysrq.rst). It heeds that as long as it heeds interrupts; where it does not,
-// QEMU's registers say at least at which address it is.
+// serialBreak is for machines without NMIs: after a break on the serial line the kernel takes a
+// letter as a request (Documentation/admin-guide/sysrq.rst). That works as long as the kernel
+// handles interrupts. If it does not, QEMU's registers at least give the program counter.
 type serialBreak struct{}
 
 func (serialBreak) params() []string { return []string{"sysrq_always_enabled"} }
 func (serialBreak) input() bool      { return true }
 func (serialBreak) words() string    { return "it was found at " }
 
-// Requests: the registers of what was interrupted, with a backtrace, and a crash. The backtrace of all processors
-// ("l") is that of the request itself, up to the interrupt.
+// Requests: print the interrupted registers with a backtrace; crash. The backtrace of all
+// processors ("l") would be useless: it shows the request's own stack, up to the interrupt.
 const (
 	sysrqRegisters = "p"
 	sysrqCrash     = "c"
@@ -64,7 +64,7 @@ func (serialBreak) interrupt(vm *VM) {
 	if err != nil {
 		return
 	}
-	// QEMU blocks until the guest's output is read; the log has it, too.
+	// QEMU blocks until the guest's output is read; it goes to the log as well.
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
@@ -88,7 +88,7 @@ func (serialBreak) interrupt(vm *VM) {
 	}
 }
 
-// keyboard opens the pseudoterminal that is the guest's console.
+// keyboard opens the pseudoterminal of the guest's console.
 func (vm *VM) keyboard(ctx context.Context) (*os.File, error) {
 	var devices []struct {
 		Label    string `json:"label"`
@@ -105,7 +105,8 @@ func (vm *VM) keyboard(ctx context.Context) (*os.File, error) {
 	return nil, fmt.Errorf("QEMU knows no terminal of the console")
 }
 
-// sysrq makes a request of the guest's kernel, which has to come within five seconds of the break.
+// sysrq sends a request to the guest's kernel. The letter must arrive within five seconds of the
+// break.
 func (vm *VM) sysrq(ctx context.Context, keyboard *os.File, request string) error {
 	if _, err := vm.monitor(ctx, "chardev-send-break console"); err != nil {
 		return err
@@ -114,7 +115,7 @@ func (vm *VM) sysrq(ctx context.Context, keyboard *os.File, request string) erro
 	return err
 }
 
-// monitor has QEMU carry out a command of its monitor for humans. There is no command for programs that does it.
+// monitor runs a command of QEMU's human monitor, for which QMP has no equivalent.
 func (vm *VM) monitor(ctx context.Context, command string) (said string, err error) {
 	err = vm.qmp.execute(ctx, "human-monitor-command", map[string]string{"command-line": command}, &said)
 	return said, err

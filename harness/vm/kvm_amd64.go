@@ -70,10 +70,10 @@ var probeCode = append(
 	binary.LittleEndian.AppendUint32([]byte{0x66, 0xb9}, probeIterations),
 	0x66, 0x49, 0x75, 0xfc, 0xf4)
 
-// probeKVM runs the smallest guest there is and returns nil if KVM works, or else why it does not.
+// probeKVM runs a minimal guest. It returns nil if KVM works, otherwise the reason why it does not.
 //
-// It returns by its deadline, come what may. The virtual CPU is asked to leave the guest with a
-// signal; if it does not, its thread is left behind, and the kernel cleans up when our process ends.
+// It always returns by its deadline. A signal makes the virtual CPU leave the guest; if that fails,
+// the thread is abandoned, and the kernel cleans up when our process ends.
 func probeKVM(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeDeadline)
 	defer cancel()
@@ -106,7 +106,7 @@ func runProbe(ctx context.Context) error {
 	}
 	defer guest.close()
 
-	// A busy host may take the CPU from us, so the fastest run counts.
+	// A busy host may preempt us, so the fastest run counts.
 	fastest := time.Duration(-1)
 	for range probeRuns {
 		took, err := guest.run(ctx)
@@ -172,7 +172,7 @@ func newProbeGuest(kvm *os.File) (_ *probeGuest, err error) {
 	return g, g.startAtZero()
 }
 
-// startAtZero moves the code segment from the reset vector to our page.
+// startAtZero moves the code segment from the reset vector to physical address 0.
 func (g *probeGuest) startAtZero() error {
 	var sregs kvmSregs
 	if _, err := ioctlPtr(g.vcpu, "KVM_GET_SREGS", kvmGetSregs, unsafe.Pointer(&sregs)); err != nil {
@@ -190,8 +190,8 @@ func (g *probeGuest) run(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 
-	// The signal must find the thread that is in KVM_RUN. SIGURG is the one that the Go
-	// runtime interrupts threads with, so it does no harm wherever it lands.
+	// The signal must reach the thread that is in KVM_RUN. SIGURG is the one with which the Go
+	// runtime preempts threads, so it does no harm wherever it lands.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	pid, tid := os.Getpid(), unix.Gettid()
@@ -204,7 +204,7 @@ func (g *probeGuest) run(ctx context.Context) (time.Duration, error) {
 	})
 	defer func() {
 		if !stop() {
-			<-interrupted // it uses what close is about to unmap
+			<-interrupted // the callback uses memory that close is about to unmap
 		}
 	}()
 

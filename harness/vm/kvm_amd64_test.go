@@ -18,18 +18,18 @@ func needKVM(t *testing.T) {
 	}
 }
 
-// The real probe, whatever this host is like, comes to an end, gives a reason or none, and leaves nothing open.
+// On any host the real probe returns, with or without a reason, and leaves nothing open.
 func TestProbeKVM(t *testing.T) {
 	needKVM(t)
 	before := openFiles(t)
 	err := probeKVM(t.Context())
 	t.Log("probe: ", err)
 	var slow *slowKVMError
-	// Where KVM lies, and the machine is busy, not even the deadline is enough.
+	// On a busy machine with a KVM that lies, the probe may exceed its deadline.
 	if err != nil && !errors.As(err, &slow) && !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("the probe guest did not run: %v", err)
 	}
-	// A thread that could not be interrupted in time closes what it has when it comes to run.
+	// A thread that could not be interrupted in time closes its files when it gets to run.
 	for end := time.Now().Add(time.Minute); errors.Is(err, context.DeadlineExceeded) && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if maps.Equal(openFiles(t), before) {
 			break
@@ -38,7 +38,7 @@ func TestProbeKVM(t *testing.T) {
 	assert.DeepEqual(t, openFiles(t), before)
 }
 
-// A guest that never leaves is made to leave.
+// A probe guest that loops forever is interrupted.
 func TestProbeGuestIsInterrupted(t *testing.T) {
 	needKVM(t)
 	kvm, err := os.OpenFile(kvmDevice, os.O_RDWR, 0)

@@ -8,7 +8,7 @@ import (
 	"runtime"
 )
 
-// probeKVM always fails: there is no probe guest for this processor yet, and without one nothing is known.
+// probeKVM always fails: there is no probe guest for this architecture, so KVM counts as unusable.
 func probeKVM(context.Context) error {
 	return fmt.Errorf("there is no probe for KVM on %s", runtime.GOARCH)
 }

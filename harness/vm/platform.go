@@ -7,52 +7,56 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 )
 
-// platform is what a guest's architecture decides about its machine. There is one for each of [arch.All].
+// platform is what depends on the guest's architecture. There is one for each of [arch.All].
 //
-// Each machine has PCI, for virtio, and one processor model under TCG. Which one was measured: see docs/architectures.md.
+// Each machine has PCI, for virtio, and one processor model under TCG. docs/architectures.md has
+// the measurements behind the models.
 type platform struct {
 	*arch.Arch
-	// machine is QEMU's -machine, and what KVM needs besides; cpu its -cpu under TCG.
+	// machine is QEMU's -machine, machineKVM what KVM adds to it, cpu the -cpu under TCG.
 	machine, machineKVM, cpu string
 	// params are kernel parameters that this machine needs.
 	params []string
-	// flaw is what QEMU gets wrong for a version of the kernel; nil for nothing.
+	// flaw returns the workarounds for what QEMU gets wrong with a version of the kernel; nil if
+	// there are none.
 	flaw func(kernel string) flaw
-	// console are the parameters that begin the console with the kernel's first line.
+	// console holds the parameters that make the console begin with the kernel's first line.
 	console []string
-	// maxLine is the longest command line that a kernel takes, in bytes (COMMAND_LINE_SIZE with the zero at its
-	// end). Of a longer one kernels take a part, or hang.
+	// maxLine is the longest command line that a kernel accepts, in bytes (COMMAND_LINE_SIZE less
+	// the zero at its end). Kernels cut a longer one, or hang.
 	maxLine int
 	// panicDevice means that distributions' kernels have a driver for QEMU's panic device.
 	panicDevice bool
-	// how has the guest's kernel say where it is.
+	// how makes a hung kernel print a backtrace.
 	how interruption
-	// programCounter is what QEMU calls it in "info registers".
+	// programCounter is the name of that register in the output of "info registers".
 	programCounter string
 }
 
-// interruption is a way to have a kernel that hangs print a backtrace, and panic.
+// interruption is a way to make a hung kernel print a backtrace and panic.
 type interruption interface {
-	// params are kernel parameters that make it heed the interruption.
+	// params are kernel parameters that enable the interruption.
 	params() []string
-	// input means that it needs to write to the console.
+	// input reports whether it needs to write to the console.
 	input() bool
 	interrupt(vm *VM)
-	// words say what found the guest.
+	// words says how the guest's position was found; the position follows.
 	words() string
 }
 
 var platforms = map[string]*platform{
-	// q35 and not microvm: microvm boots 0.2 s faster, but q35 has PCI, an ACPI power-off, a calibrated
-	// TSC (the resolution of bpf_ktime_get_ns) and NMIs, and distribution kernels have its virtio transport built in.
+	// q35, not microvm: microvm boots 0.2 s faster, but q35 has PCI, an ACPI power-off, a
+	// calibrated TSC (the resolution of bpf_ktime_get_ns) and NMIs, and distribution kernels have
+	// its virtio transport built in.
 	//
-	// Under TCG one processor model is as fast as another, but QEMU's default one has no RDRAND, without
-	// which the guest's first getrandom(2) takes a second: the kernel has nothing to seed its generator with.
-	// RDRAND does so where the kernel's configuration does not say it (CONFIG_RANDOM_TRUST_CPU, up to 6.1).
+	// Under TCG all processor models are equally fast, but QEMU's default one has no RDRAND.
+	// Without it the kernel has nothing to seed its generator with, and the guest's first
+	// getrandom(2) takes a second. random.trust_cpu makes kernels up to 6.1 seed from RDRAND where
+	// CONFIG_RANDOM_TRUST_CPU is not set.
 	//
-	// no_timer_check keeps the kernel from counting ticks to see whether its timer works: where the host has
-	// other things to do it counts too few, and panics ("IO-APIC + timer doesn't work"). Patching the kernel
-	// for a single processor takes 0.15 s.
+	// no_timer_check: on a busy host the kernel counts too few ticks when it checks its timer, and
+	// panics ("IO-APIC + timer doesn't work"). noreplace-smp: patching the kernel for a single
+	// processor takes 0.15 s.
 	"amd64": {
 		machine: "q35", cpu: "qemu64,+rdrand",
 		params:  []string{"random.trust_cpu=on", "no_timer_check", "noreplace-smp"},
@@ -60,9 +64,9 @@ var platforms = map[string]*platform{
 		console: []string{"earlyprintk=ttyS0,115200", "console=ttyS0"},
 		maxLine: 2048 - 1, panicDevice: true, how: nmi{}, programCounter: "RIP",
 	},
-	// virt's default processor has 32 bits. "max" signs pointers with QARMA5, which costs 1.7 s of a boot of
-	// 1.1 s and half as much again of a suite; others are alike. The machine hands over a seed for the kernel's
-	// random numbers.
+	// virt's default processor has 32 bits. "max" signs pointers with QARMA5, which adds 1.7 s to a
+	// boot of 1.1 s and half to a suite's time; other models do not differ. The machine passes a
+	// seed for the kernel's random numbers.
 	"arm64": {
 		machine: "virt", machineKVM: ",gic-version=host", cpu: "cortex-a76",
 		params:  []string{"random.trust_bootloader=on"},
@@ -78,7 +82,7 @@ var platforms = map[string]*platform{
 	},
 }
 
-// platformOf returns the machine of an architecture.
+// platformOf returns the machine of an architecture, or an error that lists the known ones.
 func platformOf(name string) (*platform, error) {
 	p, ok := platforms[name]
 	if !ok {

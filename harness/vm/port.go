@@ -12,9 +12,9 @@ import (
 
 // Port is the host's end of the virtio-serial port [PortName]: a byte stream.
 //
-// Data that is written before the guest has opened its end waits for it. When the guest has ended, reads
-// return first what it had sent, then io.EOF if it powered off, or else its [*Ending] as the error.
-// Reads and writes may run concurrently, as on a net.Conn.
+// Data that is written before the guest has opened its end is kept for it. After the guest has
+// ended, reads first return what it had sent, then io.EOF if it powered off, or else its [*Ending]
+// as the error. Reads and writes may run concurrently, as on a net.Conn.
 type Port struct {
 	file *os.File
 	vm   *VM
@@ -35,8 +35,8 @@ func (p *Port) Write(b []byte) (int, error) {
 	return n, p.explain(err)
 }
 
-// SetDeadline makes reads and writes that last longer return os.ErrDeadlineExceeded. The guest
-// lives on; use the context of [VM.Do] for a deadline that ends it.
+// SetDeadline sets the time after which reads and writes return os.ErrDeadlineExceeded. The guest
+// lives on; for a deadline that ends it use the context of [VM.Do].
 func (p *Port) SetDeadline(t time.Time) error { return p.file.SetDeadline(t) }
 
 // SetReadDeadline is SetDeadline for reads only.
@@ -50,7 +50,7 @@ func (p *Port) Close() error {
 	return nil
 }
 
-// explain turns the end of the stream into what ended it.
+// explain replaces the error at the end of the stream by the guest's ending.
 func (p *Port) explain(err error) error {
 	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		return err
@@ -58,7 +58,7 @@ func (p *Port) explain(err error) error {
 	if errors.Is(err, os.ErrClosed) && p.vm.Ending() == nil {
 		return err
 	}
-	// QEMU has closed its end, which it does only when it ends.
+	// QEMU has closed its end. It only does so when it exits.
 	ending := p.vm.expectEnd()
 	if ending.Reason == PoweredOff {
 		return io.EOF
@@ -85,7 +85,7 @@ func socketPair(name string) (ours, theirs *os.File, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("socket pair for %s: %w", name, err)
 	}
-	// Only a descriptor that does not block is given to Go's poller.
+	// Go's poller only takes non-blocking descriptors.
 	if err := unix.SetNonblock(fds[0], true); err != nil {
 		unix.Close(fds[0])
 		unix.Close(fds[1])

@@ -12,18 +12,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxStderr bounds what is kept of QEMU's standard error, in bytes.
+// maxStderr bounds how much of QEMU's output is kept, in bytes.
 const maxStderr = 64 << 10
 
-// StartBound starts a command that cannot outlive this process, in a process group of its own, so that a
-// Ctrl-C on the terminal is ours to handle. It calls wait, which waits for the command's end.
+// StartBound starts a command that cannot outlive this process. The command gets its own process
+// group, so Ctrl-C on the terminal only reaches this process. StartBound calls wait, which must
+// wait for the command to exit, in a goroutine.
 //
-// The guarantee comes from PR_SET_PDEATHSIG: the host's kernel sends SIGKILL to the child once
-// the thread that forked it is gone. A Go program's threads come and go, so the thread must
-// be kept: the goroutine that starts the child is locked to its thread and then waits there for
-// the child's end. When our process dies, for whatever reason (SIGKILL included), its
-// threads die and the child with them. The alternatives are weaker: QEMU does not end when QMP or the
-// port are closed, and a watchdog process can be killed too.
+// The guarantee comes from PR_SET_PDEATHSIG: the host's kernel sends SIGKILL to the child once the
+// thread that forked it is gone. A Go program's threads come and go. StartBound therefore locks the
+// goroutine that starts the child to its thread, and keeps it there until the child exits. When our
+// process dies, even by SIGKILL, its threads die and the child with them. The alternatives are
+// weaker: QEMU does not exit when QMP or the port are closed, and a watchdog process can be killed
+// too.
 func StartBound(cmd *exec.Cmd, wait func()) error {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = new(syscall.SysProcAttr)
@@ -42,14 +43,14 @@ func StartBound(cmd *exec.Cmd, wait func()) error {
 	return <-started
 }
 
-// process is one child process that cannot outlive us: see [StartBound].
+// process is a child process that cannot outlive us: see [StartBound].
 type process struct {
 	cmd    *exec.Cmd
 	output *os.File // standard output and error, in memory
 	exited chan struct{}
 
 	mu     sync.Mutex
-	reaped bool // the process id may belong to somebody else
+	reaped bool // the process id may have been reused
 }
 
 // startProcess runs the program with the given files as descriptors 3 and up.
@@ -73,9 +74,9 @@ func startProcess(path string, args []string, files []*os.File) (*process, error
 	return p, nil
 }
 
-// reap waits for the child, and takes the rest of its process group with it.
+// reap waits for the child, and kills the rest of its process group.
 func (p *process) reap() {
-	// The child remains a zombie at first, so that its id, which is the group's too, stays taken.
+	// The child remains a zombie for now, so that its id, which is also the group's, is not reused.
 	for unix.Waitid(unix.P_PID, p.cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
 	}
 	p.mu.Lock()
@@ -86,7 +87,7 @@ func (p *process) reap() {
 	close(p.exited)
 }
 
-// kill ends the process group at once, and does nothing if it has ended.
+// kill kills the process group, unless the child has been reaped.
 func (p *process) kill() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -16,7 +16,7 @@ import (
 // errQMPClosed means that QEMU closed the control connection, as it does when it ends.
 var errQMPClosed = errors.New("QMP connection closed")
 
-// QMPError is an error that QEMU answered to a QMP command.
+// QMPError is QEMU's error response to a QMP command.
 type QMPError struct {
 	Command     string `json:"-"`
 	Class       string `json:"class"`
@@ -27,13 +27,13 @@ func (e *QMPError) Error() string {
 	return fmt.Sprintf("QMP %s: %s: %s", e.Command, e.Class, e.Description)
 }
 
-// qmpEvent is an event that QEMU sends of its own accord.
+// qmpEvent is an asynchronous event from QEMU.
 type qmpEvent struct {
 	Name string
 	Data json.RawMessage
 }
 
-// qmpMessage is any message from QEMU: the greeting, an answer, an error or an event
+// qmpMessage is any message from QEMU: a greeting, a response, an error or an event
 // (docs/interop/qmp-spec in QEMU's sources).
 type qmpMessage struct {
 	Greeting *struct{}       `json:"QMP"`
@@ -56,7 +56,7 @@ type qmp struct {
 	conn    io.ReadWriteCloser
 	onEvent func(qmpEvent)
 	greeted chan struct{}
-	// ended is closed once the connection is: every event has been seen by then.
+	// ended is closed when the connection is closed and every event has been handled.
 	ended chan struct{}
 
 	mu      sync.Mutex
@@ -102,10 +102,10 @@ func (q *qmp) read() {
 	}
 }
 
-// fail ends every command that still waits.
+// fail fails all pending commands.
 func (q *qmp) fail(err error) {
 	if !errors.As(err, new(*json.SyntaxError)) && !errors.As(err, new(*json.UnmarshalTypeError)) {
-		// However the operating system puts it: the other end is gone.
+		// Whatever the error of the operating system is, the other end is gone.
 		err = errQMPClosed
 	}
 	q.mu.Lock()
@@ -134,7 +134,7 @@ func (q *qmp) handshake(ctx context.Context) error {
 	return q.execute(ctx, "qmp_capabilities", nil, nil)
 }
 
-// execute runs a command and decodes its answer into result, unless that is nil.
+// execute runs a command and decodes its response into result, unless result is nil.
 func (q *qmp) execute(ctx context.Context, command string, arguments, result any) error {
 	return q.call(ctx, command, arguments, result, func(line []byte) error {
 		_, err := q.conn.Write(line)
@@ -142,7 +142,7 @@ func (q *qmp) execute(ctx context.Context, command string, arguments, result any
 	})
 }
 
-// give gives QEMU an open file, which it knows by that name from now on.
+// give passes an open file to QEMU, which refers to it by name from now on.
 func (q *qmp) give(ctx context.Context, name string, file *os.File) error {
 	conn, ok := q.conn.(syscall.Conn)
 	if !ok {
@@ -163,7 +163,7 @@ func (q *qmp) give(ctx context.Context, name string, file *os.File) error {
 	})
 }
 
-// call runs a command that send sends.
+// call runs a command; send transmits it.
 func (q *qmp) call(ctx context.Context, command string, arguments, result any, send func(line []byte) error) error {
 	answer := make(chan qmpMessage, 1)
 	q.mu.Lock()

@@ -16,7 +16,7 @@ import (
 
 const greeting = `{"QMP": {"version": {"qemu": {"major": 7, "minor": 2, "micro": 22}, "package": ""}, "capabilities": ["oob"]}}` + "\n"
 
-// fakeQEMU speaks QMP with its client: handle gets each command and writes what it likes.
+// fakeQEMU is a QMP server: handle gets each command and writes any response.
 func fakeQEMU(t *testing.T, hello string, handle func(w io.WriteCloser, command qmpCommand)) (*qmp, <-chan qmpEvent) {
 	t.Helper()
 	ours, theirs := net.Pipe()
@@ -50,7 +50,7 @@ func TestQMP(t *testing.T) {
 	q, events := fakeQEMU(t, greeting, func(w io.WriteCloser, command qmpCommand) {
 		switch command.Execute {
 		case "query-status":
-			// Events come between a command and its answer, and answers that nobody waits for exist.
+			// Events may come before the response, and so may responses that nobody waits for.
 			fmt.Fprintf(w, `{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-reset"}}`+"\n")
 			fmt.Fprintf(w, `{"return": {}, "id": 4711}`+"\n")
 			fmt.Fprintf(w, `{"return": {"status": "running"}, "id": %d}`+"\n", command.ID)

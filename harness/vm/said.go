@@ -9,9 +9,9 @@ import (
 // maxSaid bounds what Console returns, in bytes.
 const maxSaid = 1 << 20
 
-// Console returns what the guest has printed from an offset on, in bytes, and the
-// offset of what it prints next. Of very much it leaves out the middle. It works
-// until Close, be the guest alive or not; what cannot be read is left out.
+// Console returns the guest's output from offset from, in bytes, and the offset for the next call.
+// If there is more than 1 MiB it omits the middle. It works until Close, whether the guest is alive
+// or not, and omits what cannot be read.
 func (vm *VM) Console(from int64) (text []byte, next int64) {
 	read := func(from, size int64) []byte {
 		b, _ := io.ReadAll(io.NewSectionReader(vm.console.file, from, size))
@@ -33,7 +33,7 @@ func (vm *VM) Console(from int64) (text []byte, next int64) {
 	}, nil), next
 }
 
-// Complaints are the splats in a piece of the console.
+// Complaints returns the splats in a piece of the console.
 func Complaints(text []byte) []Splat {
 	var t transcript
 	t.write(text)

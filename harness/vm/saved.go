@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The files of a saved guest. The last is written when the others are complete.
+// The files of a saved guest. The record is written last, when the others are complete.
 const (
 	savedMemoryName  = "memory"
 	savedDevicesName = "devices"
@@ -24,11 +24,11 @@ const (
 	savedRecordName  = "saved.json"
 )
 
-// savedFormat changes with what the files mean.
+// savedFormat is incremented when the meaning of the files changes.
 const savedFormat = 1
 
-// savedRecord is what the other files were when they were complete. Of the memory, which is large, only
-// what any later write to it would change.
+// savedRecord describes the complete files, to detect changes. The memory is too large to be
+// digested, so its size and modification time stand for it.
 type savedRecord struct {
 	Format   int       `json:"format"`
 	Memory   int64     `json:"memory"` // bytes
@@ -37,19 +37,19 @@ type savedRecord struct {
 	Console  string    `json:"console"` // SHA-256
 }
 
-// RestoreError means that a saved guest did not come back to life. One that is booted in its place may.
+// RestoreError means that a saved guest could not be restored. A boot may still succeed.
 type RestoreError struct {
 	// Dir is the saved guest's directory.
 	Dir string
-	// Err is what failed: a file that is not there or not what was saved, or QEMU, which takes the
-	// state of another version or another machine for damaged.
+	// Err is the cause: a file that is missing or was changed, or QEMU's refusal of a state that
+	// another version or another machine has saved.
 	Err error
 }
 
 func (e *RestoreError) Error() string { return fmt.Sprintf("restore guest from %s: %v", e.Dir, e.Err) }
 func (e *RestoreError) Unwrap() error { return e.Err }
 
-// opened is a saved guest that is about to be restored. It may be removed meanwhile.
+// opened is a saved guest that is about to be restored. Its directory may be removed meanwhile.
 type opened struct {
 	memory           *os.File
 	devices, console []byte
@@ -74,7 +74,7 @@ func openSaved(dir string) (_ *opened, err error) {
 	if o.console, err = readDigested(filepath.Join(dir, savedConsoleName), rec.Console); err != nil {
 		return nil, err
 	}
-	// QEMU wants to write, although what it writes stays its own.
+	// QEMU insists on write access, although it maps the file privately.
 	o.memory, err = os.OpenFile(filepath.Join(dir, savedMemoryName), os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
@@ -106,17 +106,18 @@ func digest(data []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Restore starts a guest from what [VM.Save] has written to a directory, and returns when the guest runs
-// again. config must describe the machine that was saved; see [Config.SavedKey]. Kernel and
-// initramfs are not needed any more, and do not have to be there. Nothing that the guest does changes what
-// was saved, so any number of guests can be restored from it, at once, too.
+// Restore starts a guest from the directory that [VM.Save] has written, and returns when the guest
+// runs again. config must describe the machine that was saved; see [Config.SavedKey]. The kernel
+// and the initramfs are not needed any more. The guest does not modify the saved files, so any
+// number of guests can be restored from them, also at the same time.
 //
-// The console begins with the log of the boot. The boot clock and [VM.BootTime] run to the first byte that the
-// guest sends after it was restored: the caller has to ask it something. The guest's wall clock stands where
-// it was when the guest was saved, and all guests restored from it go on with the same random numbers until
-// someone in them sees to both.
+// The console begins with the log of the boot. The boot clock and [VM.BootTime] run until the first
+// byte that the guest sends after the restore, so the caller has to send a request. The guest's
+// wall clock shows the time of the save, and all guests restored from the same files continue with
+// the same random numbers, until software in the guest repairs both.
 //
-// If the guest does not come back the error is a [*RestoreError]. Otherwise errors are those of [Start].
+// If the guest cannot be restored the error is a [*RestoreError]. Other errors are those of
+// [Start].
 func Restore(ctx context.Context, config Config, dir string) (*VM, error) {
 	saved, err := openSaved(dir)
 	if err != nil {
@@ -132,7 +133,7 @@ func Restore(ctx context.Context, config Config, dir string) (*VM, error) {
 	return vm, err
 }
 
-// memoryFile returns the file that is the guest's memory, nil if it has none.
+// memoryFile returns the file that backs the guest's memory, nil if there is none.
 func (vm *VM) memoryFile() (*os.File, error) {
 	if vm.saved != nil {
 		return vm.saved.memory, nil
@@ -145,7 +146,7 @@ func (vm *VM) memoryFile() (*os.File, error) {
 		return nil, fmt.Errorf("guest's memory: %w", err)
 	}
 	size := int64(vm.config.MemoryMiB) << 20
-	// A disk that is full shall say so now: when the guest writes to memory that cannot be had, QEMU dies.
+	// Allocate the file now, to detect a full disk: later QEMU would die of a write by the guest.
 	err = unix.Fallocate(int(f.Fd()), 0, 0, size)
 	if errors.Is(err, unix.EOPNOTSUPP) {
 		err = f.Truncate(size)
@@ -157,8 +158,9 @@ func (vm *VM) memoryFile() (*os.File, error) {
 	return f, nil
 }
 
-// QEMU's name for a migration that leaves memory alone which is shared with a file (QEMU 4.0, qapi/migration.json).
-// That the other side may map the file privately was the purpose of b17fbbe55cba (QEMU 4.1).
+// ignoreShared is QEMU's name for a migration that does not transfer memory that is shared with a
+// file (QEMU 4.0, qapi/migration.json). Commit b17fbbe55cba (QEMU 4.1) lets the other side map the
+// file privately.
 const ignoreShared = "x-ignore-shared"
 
 // setIgnoreShared must come before migrate and migrate-incoming.
@@ -170,8 +172,9 @@ func (vm *VM) setIgnoreShared(ctx context.Context) error {
 	return vm.qmp.execute(ctx, "migrate-set-capabilities", map[string]any{"capabilities": []capability{{ignoreShared, true}}}, nil)
 }
 
-// stateFD is QEMU's name for its end of the connection that a machine's state goes through. A socket is what
-// every version of QEMU takes; how it is given a file has changed over time.
+// stateFD is QEMU's name for its end of the connection that transfers a machine's state. The
+// connection is a socket because every version of QEMU accepts one; the syntax for a file has
+// changed over time.
 const stateFD = "state"
 
 // stateSocket connects QEMU to us.
@@ -188,7 +191,7 @@ func (vm *VM) stateSocket(ctx context.Context) (*os.File, error) {
 	return ours, nil
 }
 
-// resume feeds QEMU the state of the devices and waits until the guest runs.
+// resume sends QEMU the state of the devices and waits until the guest runs.
 func (vm *VM) resume(ctx context.Context) error {
 	if err := vm.setIgnoreShared(ctx); err != nil {
 		return err
@@ -200,7 +203,7 @@ func (vm *VM) resume(ctx context.Context) error {
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)
-		// A QEMU that does not want to read more has its reasons, and says them.
+		// If QEMU stops reading, its own error is the one to report.
 		_, _ = socket.Write(vm.saved.devices)
 		socket.Close()
 	}()
@@ -222,11 +225,11 @@ func (vm *VM) resume(ctx context.Context) error {
 	}
 }
 
-// savePoll is how often QEMU is asked whether it is done; it needs 10 ms.
+// savePoll is how often QEMU's progress is queried; a save takes 10 ms.
 const savePoll = time.Millisecond
 
-// Save writes the guest down for [Restore], into the directory that [Config.SaveDir] names, and ends it.
-// Nobody should be in a [VM.Do]. If it fails the directory has no saved guest.
+// Save writes the guest's state to the directory [Config.SaveDir], for [Restore], and ends the
+// guest. No [VM.Do] may be under way. On failure the directory holds no saved guest.
 func (vm *VM) Save(ctx context.Context) error {
 	if vm.config.SaveDir == "" || vm.saved != nil {
 		return errors.New("save guest: its memory is not in a file")
@@ -235,7 +238,7 @@ func (vm *VM) Save(ctx context.Context) error {
 	if ending := vm.Ending(); err != nil && ending != nil {
 		err = ending
 	}
-	// Nothing may write to the memory any more when it is looked at.
+	// Close QEMU before the memory file is examined, so that nothing writes to it any more.
 	err = errors.Join(err, vm.Close())
 	if err == nil {
 		err = vm.record()
@@ -275,7 +278,7 @@ func (vm *VM) save(ctx context.Context) error {
 		os.WriteFile(filepath.Join(vm.config.SaveDir, savedConsoleName), console, 0o644))
 }
 
-// awaitMigration waits until QEMU says that all is written.
+// awaitMigration waits until QEMU reports that everything is written.
 func (vm *VM) awaitMigration(ctx context.Context) error {
 	for {
 		var info struct {
@@ -295,7 +298,7 @@ func (vm *VM) awaitMigration(ctx context.Context) error {
 	}
 }
 
-// record completes a saved guest whose QEMU has ended.
+// record completes a saved guest after its QEMU has exited.
 func (vm *VM) record() error {
 	dir := vm.config.SaveDir
 	devices, err := os.ReadFile(filepath.Join(dir, savedDevicesName))
@@ -320,7 +323,7 @@ func (vm *VM) record() error {
 	return os.WriteFile(filepath.Join(dir, savedRecordName), text, 0o644)
 }
 
-// freeHoles gives back the memory that the guest has never written to.
+// freeHoles frees the disk space of memory that the guest has never written to.
 func freeHoles(path string) (fs.FileInfo, error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
@@ -335,11 +338,11 @@ func freeHoles(path string) (fs.FileInfo, error) {
 	for at := int64(0); at < info.Size(); {
 		hole, err := unix.Seek(fd, at, unix.SEEK_HOLE)
 		if err != nil {
-			break // a filesystem that does not know of holes has none to give back
+			break // a file system without holes has none to free
 		}
 		end, err := unix.Seek(fd, hole, unix.SEEK_DATA)
 		if err != nil {
-			end = info.Size() // no data behind it
+			end = info.Size() // no data behind the hole
 		}
 		if hole < end {
 			if err := unix.Fallocate(fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, hole, end-hole); err != nil {

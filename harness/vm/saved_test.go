@@ -19,7 +19,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 )
 
-// saveGuest boots a test guest, saves it when it is ready, and returns what it is restored with.
+// saveGuest boots a test guest, saves it when it is ready, and returns the arguments for Restore.
 func saveGuest(t *testing.T, config Config) (Config, string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -32,12 +32,12 @@ func saveGuest(t *testing.T, config Config) (Config, string) {
 	assert.NilError(t, err)
 	assert.NilError(t, guest.Save(t.Context()))
 	assert.Equal(t, guest.Ending().Reason, Closed)
-	// Nothing of it is needed to restore.
+	// A restore needs neither file.
 	config.Kernel, config.Initrd = "/nonexistent/kernel", "/nonexistent/initrd"
 	return config, dir
 }
 
-// echo has a guest say something.
+// echo checks that the guest answers.
 func echo(ctx context.Context, guest *VM, text string) error {
 	return guest.Do(ctx, func(port *Port) error {
 		line, err := ask(port, "echo "+text)
@@ -131,7 +131,7 @@ func TestRestore(t *testing.T) {
 		config := config
 		config.MemoryMiB = 384
 		_, err := Restore(t.Context(), config, dir)
-		failed(t, err, "ize") // what QEMU says of a file that is too small, or of the memory's size
+		failed(t, err, "ize") // QEMU's message about a file that is too small, or about the memory's size
 	})
 	t.Run("saved while it waits", func(t *testing.T) {
 		guest := restore(t, config)
@@ -139,7 +139,7 @@ func TestRestore(t *testing.T) {
 		assert.NilError(t, echo(t.Context(), guest, "still here"))
 	})
 
-	// The rest breaks it.
+	// The remaining tests damage the saved guest.
 	for _, name := range []string{savedRecordName, savedDevicesName, savedConsoleName, savedMemoryName} {
 		t.Run("damaged "+name, func(t *testing.T) {
 			nothingLeft(t)
@@ -171,7 +171,7 @@ func failed(t *testing.T, err error, why string) {
 	assert.ErrorContains(t, err, why)
 }
 
-// flip changes the first byte of a file, or changes it back.
+// flip inverts the first byte of a file; a second call restores it.
 func flip(t *testing.T, path string) {
 	t.Helper()
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -185,7 +185,7 @@ func flip(t *testing.T, path string) {
 	assert.NilError(t, err)
 }
 
-// Devices that are whole and from somewhere else are for QEMU to refuse.
+// QEMU refuses intact devices that another machine has saved.
 func TestRestoreWrongState(t *testing.T) {
 	config := guestConfig(t)
 	nothingLeft(t)
@@ -206,7 +206,7 @@ func TestRestoreWrongState(t *testing.T) {
 	failed(t, err, "QEMU failed")
 }
 
-// A guest with two processors runs on with both.
+// A guest with two processors continues with both.
 func TestRestoreTwoProcessors(t *testing.T) {
 	config := guestConfig(t)
 	config.CPUs = 2
@@ -224,7 +224,7 @@ func TestSaveFails(t *testing.T) {
 	config := guestConfig(t)
 	nothingLeft(t)
 
-	// A disk without room is noticed before the guest needs it.
+	// A full disk is detected before the guest needs the memory.
 	full := t.TempDir()
 	if err := unix.Mount("tmpfs", full, "tmpfs", 0, "size=64m"); err != nil {
 		t.Logf("no small disk to be had: %v", err)
@@ -294,7 +294,7 @@ func TestSavedKey(t *testing.T) {
 	assert.Assert(t, errors.As(err, new(*MissingQEMUError)), "%v", err)
 }
 
-// endingOf is the ending that an error is.
+// endingOf returns the ending that err wraps.
 func endingOf(t *testing.T, err error) *Ending {
 	t.Helper()
 	var ending *Ending

@@ -13,10 +13,10 @@ import (
 	"strings"
 )
 
-// SavedKey names the guests that can be restored with this configuration: a digest of QEMU, its
-// command line but for the paths in it, the processor, and the boot of this machine. What the guest boots from is
-// for the caller to add. Timeouts and the console do not count. Nothing of the guest is started, but KVM
-// may be probed, as by [Start], whose errors are possible here, too.
+// SavedKey returns a name for the guests that can be restored with this configuration. It is a
+// digest of QEMU, its command line without the paths, the processor, and the boot of this machine.
+// The caller has to add what the guest boots from. Timeouts and the console do not matter. It
+// starts no guest, but may probe KVM as [Start] does, and returns the same errors.
 func (c Config) SavedKey(ctx context.Context) (string, error) {
 	c, err := c.withDefaults()
 	if err != nil {
@@ -32,7 +32,7 @@ func (c Config) SavedKey(ctx context.Context) (string, error) {
 	}
 	sum := sha256.New()
 	fmt.Fprintf(sum, "saved guest %d\n", savedFormat)
-	// QEMU's version would cost a process, and tell less.
+	// Running QEMU for its version would cost a process, and distinguish less.
 	if qemu, err = filepath.EvalSymlinks(qemu); err != nil {
 		return "", fmt.Errorf("QEMU: %w", err)
 	}
@@ -47,7 +47,7 @@ func (c Config) SavedKey(ctx context.Context) (string, error) {
 	wires.memory = savedMemory(6, true)
 	fmt.Fprintf(sum, "%q\n", c.commandLine(choice.Accelerator, wires, c.platform().panicDevice))
 
-	// The guest has measured the processor's clock, and under KVM seen its features.
+	// The guest has calibrated the processor's clock, and under KVM has seen its features.
 	id, err := hostBootID()
 	if err != nil {
 		return "", err
@@ -60,7 +60,8 @@ func (c Config) SavedKey(ctx context.Context) (string, error) {
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
-// processorFields are the lines of /proc/cpuinfo that tell one processor from another and stay the same while it runs.
+// processorFields are the lines of /proc/cpuinfo that identify a processor and do not change at run
+// time.
 var processorFields = []string{"vendor_id", "cpu family", "model", "model name", "stepping", "microcode", "flags"}
 
 // processor describes this machine's first processor.

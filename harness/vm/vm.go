@@ -18,11 +18,12 @@ import (
 const (
 	// launchTimeout is how long QEMU may take to answer on QMP. It usually takes 50 ms.
 	launchTimeout = 30 * time.Second
-	// tick is how often the clocks are looked at.
+	// tick is how often the clocks are checked.
 	tick = 50 * time.Millisecond
-	// nmiGrace is how long a guest that hangs gets to print its backtrace. It needs 10 to 100 ms of processor time.
+	// nmiGrace is how long a hung guest gets to print its backtrace. It needs 10 to 100 ms of
+	// processor time.
 	nmiGrace = 5 * time.Second
-	// panicGrace is how long the machine may still run after the kernel is done panicking.
+	// panicGrace is how long the machine may still run after the kernel has printed its panic.
 	panicGrace = time.Second
 	// exitGrace is how long QEMU may still run after it has closed its end of the port.
 	exitGrace = 2 * time.Second
@@ -33,7 +34,7 @@ type VM struct {
 	config      Config
 	platform    *platform
 	accelerator Choice
-	saved       *opened // what the guest is restored from, if it is
+	saved       *opened // the saved guest to restore; nil for a boot
 	argv        []string
 	ctx         context.Context
 	started     time.Time
@@ -43,13 +44,13 @@ type VM struct {
 	port    *Port
 	console *console
 
-	resumed chan struct{} // closed when QEMU says that the guest runs again
+	resumed chan struct{} // closed on QEMU's RESUME event
 
 	waiting  atomic.Int64 // calls of Do under way
-	activity atomic.Int64 // when the guest was last heard, in nanoseconds since started
-	booted   atomic.Int64 // when it was first heard on the port, same unit; 0: not yet
+	activity atomic.Int64 // when its first byte was read, same unit; 0: not yet
+	booted   atomic.Int64 // when its first byte was read from the port, same unit; 0: not yet
 
-	interrupting sync.Mutex // held while the guest is made to say where it is
+	interrupting sync.Mutex // held while the guest is made to print its backtrace
 
 	mu       sync.Mutex
 	evidence evidence
@@ -59,17 +60,18 @@ type VM struct {
 	ending *Ending // set before done is closed
 }
 
-// Start starts QEMU and returns when it runs; the guest then boots. It fails when there is no
-// QEMU ([MissingQEMUError]), when a file is not there, when KVM was asked for and is not usable
-// ([ErrKVMUnusable]), or with QEMU's own words when it refuses the machine or the kernel.
+// Start starts QEMU and returns when it runs; the guest boots in the background. It fails if QEMU
+// is not installed ([MissingQEMUError]), a file is missing, KVM was asked for and is not usable
+// ([ErrKVMUnusable]), or QEMU refuses the machine or the kernel; then the error has QEMU's own
+// words.
 //
-// The guest lives until it ends by itself, ctx is done, or Close is called, which the
-// caller must do in any case to release what is left.
+// The guest lives until it ends by itself, ctx is done, or Close is called. The caller must call
+// Close in any case to release its resources.
 func Start(ctx context.Context, config Config) (*VM, error) {
 	return start(ctx, config, nil)
 }
 
-// start boots a guest, or restores it from what was saved.
+// start boots a guest, or restores it if saved is not nil.
 func start(ctx context.Context, config Config, saved *opened) (*VM, error) {
 	config, err := config.withDefaults()
 	if err != nil {
@@ -90,8 +92,8 @@ func start(ctx context.Context, config Config, saved *opened) (*VM, error) {
 	}
 	vm := &VM{config: config, platform: config.platform(), accelerator: choice, saved: saved}
 
-	// Whether this QEMU has the panic device is best asked by using it: the refusal takes
-	// 20 ms, once, with a QEMU older than 6.0; listing its devices takes 80 ms every time.
+	// The cheapest way to find out whether this QEMU has the panic device is to use it. A QEMU
+	// older than 6.0 refuses within 20 ms, once; listing its devices takes 80 ms every time.
 	err = vm.launch(ctx, qemu, vm.platform.panicDevice)
 	if err != nil && refusesPanicDevice(err) {
 		err = vm.launch(ctx, qemu, false)
@@ -103,7 +105,7 @@ func start(ctx context.Context, config Config, saved *opened) (*VM, error) {
 	return vm, nil
 }
 
-// refusalError is QEMU ending before it answers on QMP.
+// refusalError means that QEMU ended before it answered on QMP.
 type refusalError struct{ ending *Ending }
 
 func (e *refusalError) Error() string { return "start guest: " + e.ending.Error() }
@@ -115,7 +117,7 @@ func refusesPanicDevice(err error) bool {
 		(strings.Contains(refusal.ending.QEMU, "pvpanic-pci") || strings.Contains(refusal.ending.QEMU, "-action"))
 }
 
-// launch starts QEMU and waits until it answers on QMP. If it fails everything is released.
+// launch starts QEMU and waits until it answers on QMP. On failure it releases everything.
 func (vm *VM) launch(ctx context.Context, qemu string, panicDevice bool) error {
 	if err := vm.spawn(ctx, qemu, panicDevice); err != nil {
 		return err
@@ -124,9 +126,9 @@ func (vm *VM) launch(ctx context.Context, qemu string, panicDevice bool) error {
 	return vm.greet(ctx)
 }
 
-// spawn starts QEMU with its connections to us.
+// spawn starts QEMU and connects it to this process.
 func (vm *VM) spawn(ctx context.Context, qemu string, panicDevice bool) (err error) {
-	// The child's ends are closed in any case, so that ours see the end of file when QEMU ends.
+	// The child's ends are closed in any case, so that ours see the end of file when QEMU exits.
 	var theirs, ours []io.Closer
 	defer func() {
 		closeAll(theirs)
@@ -216,7 +218,7 @@ func (vm *VM) spawn(ctx context.Context, qemu string, panicDevice bool) (err err
 	return nil
 }
 
-// memoryInMemory is a file for a guest's memory that others can be given.
+// memoryInMemory returns a memfd for a guest's memory, which other processes can map.
 func memoryInMemory(mib int) (*os.File, error) {
 	fd, err := unix.MemfdCreate("memory", unix.MFD_CLOEXEC)
 	if err != nil {
@@ -236,7 +238,7 @@ func closeAll(files []io.Closer) {
 	}
 }
 
-// greet waits for QEMU's first answer. A QEMU that gives none is ended.
+// greet waits for QEMU's first answer. If none comes in time, it ends QEMU.
 func (vm *VM) greet(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, launchTimeout)
 	defer cancel()
@@ -270,12 +272,12 @@ func (vm *VM) observe(ev qmpEvent) {
 	}
 }
 
-// finish waits for QEMU's end, whatever the cause, and draws up the ending.
+// finish waits for QEMU to exit, for whatever reason, and composes the ending.
 func (vm *VM) finish() {
 	<-vm.proc.exited
 	lived := time.Since(vm.started)
 
-	// The other end is closed, so this only reads what is still under way.
+	// The other end is closed, so this only reads what is still in the socket.
 	select {
 	case <-vm.qmp.ended:
 	case <-time.After(exitGrace):
@@ -344,7 +346,7 @@ func (vm *VM) overdueBoot() bool {
 		return false
 	}
 	if vm.port.readable() {
-		vm.heard() // booted, and the caller has yet to read
+		vm.heard() // booted; the caller has not read yet
 		return false
 	}
 	return true
@@ -358,15 +360,15 @@ func (vm *VM) silentTooLong() bool {
 	return time.Since(vm.started)-last > vm.config.SilenceTimeout
 }
 
-// heard notes that the guest has sent something on the port.
+// heard records that the guest has sent something on the port.
 func (vm *VM) heard() {
 	now := int64(time.Since(vm.started))
 	vm.activity.Store(now)
 	vm.booted.CompareAndSwap(0, now)
 }
 
-// end ends the guest for the reason given, unless it is ending already. It returns when QEMU has been
-// told to die, which for a guest that hangs is after it has had the time to say where.
+// end ends the guest for the given reason, unless it is ending already. It returns once QEMU has
+// been killed. A hung guest gets time to print a backtrace first.
 func (vm *VM) end(reason Reason, cause string) {
 	vm.mu.Lock()
 	e := &vm.evidence
@@ -378,7 +380,7 @@ func (vm *VM) end(reason Reason, cause string) {
 
 	if reason.Hang() {
 		if !first {
-			vm.awaitExit(nmiGrace) // somebody else's backtrace is under way
+			vm.awaitExit(nmiGrace) // another caller's backtrace is under way
 		} else {
 			vm.interrupt()
 		}
@@ -395,7 +397,8 @@ func (vm *VM) awaitExit(patience time.Duration) {
 	}
 }
 
-// expectEnd returns the ending of a guest whose end has begun, and hurries it along if it lingers.
+// expectEnd waits for a guest whose end has begun and returns its ending. It kills a guest that
+// lingers.
 func (vm *VM) expectEnd() *Ending {
 	select {
 	case <-vm.done:
@@ -408,12 +411,12 @@ func (vm *VM) expectEnd() *Ending {
 	return vm.ending
 }
 
-// Do calls fn, which is to send the guest a request and to wait for the answer.
+// Do calls fn, which sends the guest a request and waits for the answer.
 //
-// As long as fn runs the silence clock does, and so does ctx: at its deadline the guest is
-// ended as [Overdue], when it is cancelled as [Cancelled]. A request that is given up cannot be taken
-// back, so there is no way to go on with the same guest. If the guest ended, for this or
-// any other reason and before fn was done, Do returns its [*Ending], otherwise what fn returned.
+// While fn runs, the silence clock and ctx apply: the guest is ended as [Overdue] at the deadline
+// of ctx, and as [Cancelled] when ctx is cancelled. An abandoned request cannot be taken back, so
+// the guest cannot be used any further. If the guest ended before fn was done, for this or any
+// other reason, Do returns its [*Ending]. Otherwise it returns the result of fn.
 func (vm *VM) Do(ctx context.Context, fn func(*Port) error) error {
 	vm.activity.Store(int64(time.Since(vm.started)))
 	vm.waiting.Add(1)
@@ -443,7 +446,7 @@ func (vm *VM) Do(ctx context.Context, fn func(*Port) error) error {
 // Port returns the host's end of the port. It belongs to the VM and is closed by Close.
 func (vm *VM) Port() *Port { return vm.port }
 
-// Done is closed when the guest has ended.
+// Done returns a channel that is closed when the guest has ended.
 func (vm *VM) Done() <-chan struct{} { return vm.done }
 
 // Ending returns how the guest ended, or nil while it lives.
@@ -467,7 +470,7 @@ func (vm *VM) Wait() *Ending {
 func (vm *VM) Close() error {
 	vm.end(Closed, "")
 	<-vm.done
-	// Wait for the user of the console's terminal to release it.
+	// Wait until interrupt has released the console's terminal.
 	vm.interrupting.Lock()
 	defer vm.interrupting.Unlock()
 	err := errors.Join(vm.port.Close(), ignoreClosed(vm.console.close()), ignoreClosed(vm.proc.output.Close()))
@@ -487,20 +490,20 @@ func ignoreClosed(err error) error {
 // Accelerator returns the accelerator that runs the guest, and why it is this one.
 func (vm *VM) Accelerator() Choice { return vm.accelerator }
 
-// Kill kills QEMU as somebody else would, to see what then happens.
+// Kill kills QEMU from outside, as tests do. The guest ends as [Killed].
 func (vm *VM) Kill() { vm.proc.kill() }
 
 // CommandLine returns QEMU's path and arguments, exactly as it was started. Descriptors 3 to 5 are
 // inherited.
 func (vm *VM) CommandLine() []string { return slices.Clone(vm.argv) }
 
-// BootTime returns the time from QEMU's start to the guest's first byte on the port as the
-// caller read it, or 0 if it has not been read yet.
+// BootTime returns the time from QEMU's start until the caller read the guest's first byte from the
+// port, or 0 if it has not yet.
 func (vm *VM) BootTime() time.Duration { return time.Duration(vm.booted.Load()) }
 
-// Splats returns the complaints that the guest's kernel has printed up to now. The console comes
-// later than the port, and a kernel may hold a message back until it has another to print (6.17 was
-// seen to), so only the Ending of a guest that was told to power off has them all.
+// Splats returns the complaints that the guest's kernel has printed so far. The console lags behind
+// the port, and a kernel may hold back a message until the next one (observed on 6.17). Only the
+// Ending of a guest that was told to power off is complete.
 func (vm *VM) Splats() []Splat {
 	if ending := vm.Ending(); ending != nil {
 		return slices.Clone(ending.Splats)

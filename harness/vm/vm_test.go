@@ -23,7 +23,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
-// These make the test binary start a guest and wait to be killed, instead of running tests.
+// These variables make the test binary start a guest and wait to be killed, instead of running
+// tests.
 const (
 	ownerKernelEnv = "BPFREPLAY_TEST_OWNER_KERNEL"
 	ownerInitrdEnv = "BPFREPLAY_TEST_OWNER_INITRD"
@@ -55,7 +56,7 @@ var testInitrd struct {
 	once sync.Once
 	dir  string
 	err  error
-	// built are the architectures that it is there for.
+	// built has the architectures whose initramfs was built, and the error if that failed.
 	built map[string]error
 }
 
@@ -119,7 +120,8 @@ func buildInitrd(dir, of string) error {
 	return cpio.WriteTrailer(w)
 }
 
-// nothingLeft checks at the end of the test that it left no child, no descriptor and no temporary file behind.
+// nothingLeft checks at the end of the test that it left no child, no descriptor and no temporary
+// file behind.
 func nothingLeft(t *testing.T) {
 	t.Helper()
 	temp := t.TempDir()
@@ -141,7 +143,7 @@ func children(t *testing.T) (pids []string) {
 	for _, f := range files {
 		data, err := os.ReadFile(f)
 		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
-			continue // the thread has ended
+			continue // the thread has exited
 		}
 		assert.NilError(t, err)
 		pids = append(pids, strings.Fields(string(data))...)
@@ -149,7 +151,7 @@ func children(t *testing.T) (pids []string) {
 	return pids
 }
 
-// openFiles counts the process's descriptors by what they are.
+// openFiles counts the process's descriptors by kind.
 func openFiles(t *testing.T) map[string]int {
 	t.Helper()
 	entries, err := os.ReadDir("/proc/self/fd")
@@ -161,16 +163,16 @@ func openFiles(t *testing.T) map[string]int {
 			continue // the directory itself
 		}
 		if target == "anon_inode:[eventpoll]" || target == "anon_inode:[eventfd]" {
-			continue // the Go runtime's own
+			continue // belongs to the Go runtime
 		}
-		// "socket:[12345]": the number tells one from another and says nothing.
+		// "socket:[12345]": drop the number, which differs each time.
 		kind, _, _ := strings.Cut(target, ":[")
 		count[kind]++
 	}
 	return count
 }
 
-// boot starts a guest, and ends it with the test.
+// boot starts a guest, and closes it at the end of the test.
 func boot(t *testing.T, ctx context.Context, config Config) *VM {
 	t.Helper()
 	nothingLeft(t)
@@ -186,7 +188,8 @@ func boot(t *testing.T, ctx context.Context, config Config) *VM {
 	return guest
 }
 
-// ask sends a line and returns the line that the guest answers, or its greeting if request is empty.
+// ask sends a line and returns the line that the guest answers, or its greeting if request is
+// empty.
 func ask(port *Port, request string) (string, error) {
 	if request != "" {
 		if _, err := fmt.Fprintln(port, request); err != nil {
@@ -225,7 +228,7 @@ func TestGuestAnswersAndPowersOff(t *testing.T) {
 	})
 	assert.NilError(t, err)
 
-	// Nothing in the guest waits for the kernel's random numbers.
+	// Getrandom in the guest does not block.
 	err = guest.Do(t.Context(), func(port *Port) error {
 		line, err := ask(port, "random")
 		assert.Equal(t, line, "seeded")
@@ -233,7 +236,7 @@ func TestGuestAnswersAndPowersOff(t *testing.T) {
 	})
 	assert.NilError(t, err)
 
-	// A deadline on the port is not the guest's end.
+	// A deadline on the port does not end the guest.
 	assert.NilError(t, guest.Port().SetReadDeadline(time.Now()))
 	_, err = guest.Port().Read(make([]byte, 1))
 	assert.ErrorIs(t, err, os.ErrDeadlineExceeded)
@@ -244,7 +247,7 @@ func TestGuestAnswersAndPowersOff(t *testing.T) {
 		return err
 	})
 	assert.NilError(t, err)
-	// What the guest sends just before its end is there to be read after it.
+	// What the guest sends just before its end can still be read afterwards.
 	_, err = io.WriteString(guest.Port(), "echo last words\npoweroff\n")
 	assert.NilError(t, err)
 	ending := guest.Wait()
@@ -281,7 +284,7 @@ func TestGuestEnds(t *testing.T) {
 		{command: "crash", reason: Panicked, cause: "Kernel panic - not syncing: sysrq triggered crash", console: "Call Trace:"},
 		{command: "exit", reason: Panicked, cause: "Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000300"},
 		{command: "reboot", reason: Rebooted, console: "reboot: Restarting system"},
-		// A panic that neither reboots nor powers off must not be waited for.
+		// The VM does not wait for a panic that neither reboots nor powers off.
 		{command: "crash", params: "panic=0", reason: Panicked, cause: "Kernel panic - not syncing: sysrq triggered crash"},
 		{command: "sleep", silence: time.Second, reason: Silent, cause: "no sign of life for 1s; an NMI found it at ", console: "NMI: Not continuing"},
 		{command: "spin", limit: time.Second, reason: Overdue, cause: "no answer by the deadline; an NMI found it at ", console: "NMI: Not continuing"},
@@ -493,7 +496,7 @@ printf '{"event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-shutdown"
 	assert.NilError(t, os.WriteFile(file, []byte("x"), 0o644))
 
 	guest := boot(t, t.Context(), Config{QEMU: qemu, Kernel: file, Initrd: file, Accelerator: TCG})
-	assert.NilError(t, os.WriteFile(started, nil, 0o644)) // a guest that ends earlier has not started
+	assert.NilError(t, os.WriteFile(started, nil, 0o644)) // if it ended earlier, Start would fail
 	assert.Equal(t, guest.Wait().Reason, PoweredOff)
 	data, err := os.ReadFile(calls)
 	assert.NilError(t, err)
@@ -511,8 +514,9 @@ func TestRealQEMURefuses(t *testing.T) {
 	t.Log(err)
 }
 
-// BenchmarkBoot measures a guest's life up to its first byte on the port; the time that QEMU takes to start and
-// to boot it is given apart, as s/boot, and the processor time that it used as cpu-s/boot, which a busy host does not change much.
+// BenchmarkBoot measures a guest's life up to its first byte on the port. s/boot is the time from
+// QEMU's start to that byte; cpu-s/boot is the processor time, which depends little on the load of
+// the host.
 func BenchmarkBoot(b *testing.B) {
 	config := guestConfig(b)
 	var booting, cpu time.Duration
@@ -532,7 +536,8 @@ func BenchmarkBoot(b *testing.B) {
 	b.ReportMetric(cpu.Seconds()/float64(b.N), "cpu-s/boot")
 }
 
-// A kernel that fails before it has a driver for its console says why, and no clock has to expire.
+// A kernel that fails before it has a driver for its console still prints why, and no clock has to
+// expire.
 func TestEarlyPanic(t *testing.T) {
 	config := guestConfig(t)
 	nothingLeft(t)
@@ -547,7 +552,7 @@ func TestEarlyPanic(t *testing.T) {
 	assert.Assert(t, len(ending.Console) > 0)
 }
 
-// What no guest can boot with is refused, and no guest is started.
+// A configuration that cannot boot is refused without starting a guest.
 func TestRefusedBeforeBoot(t *testing.T) {
 	config := guestConfig(t)
 	nothingLeft(t)
@@ -560,7 +565,7 @@ func TestRefusedBeforeBoot(t *testing.T) {
 	long.Params = []string{"testguest.x=" + strings.Repeat("x", maxKernelLine)}
 	_, err = Start(t.Context(), long)
 	assert.ErrorContains(t, err, fmt.Sprintf("and a kernel takes %d", maxKernelLine))
-	// The longest line that is not refused is heeded to its end.
+	// The kernel reads the longest accepted command line to its end.
 	kernelLine := func() string {
 		full, err := config.withDefaults()
 		assert.NilError(t, err)

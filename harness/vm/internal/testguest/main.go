@@ -1,5 +1,5 @@
-// Command testguest is the PID 1 of the guests that the tests of package vm boot. It obeys one
-// command a line on the port; most of the commands are ways to die.
+// Command testguest is PID 1 of the guests that the tests of package vm boot. It reads one command
+// per line from the port; most of the commands are ways to die.
 package main
 
 import (
@@ -20,7 +20,7 @@ func main() {
 	if err := run(); err != nil {
 		fmt.Println("testguest:", err)
 	}
-	// The return of PID 1 is a kernel panic, which is what a failed test guest deserves.
+	// The return of PID 1 causes a kernel panic, which a failed test guest should have.
 }
 
 func run() error {
@@ -86,7 +86,7 @@ func obey(port *os.File, command, argument string) error {
 	case "sleep":
 		sleep()
 	case "spin":
-		//lint:ignore SA5002 a guest that hangs is what is asked for
+		//lint:ignore SA5002 the request is to hang
 		for {
 		}
 	}
