@@ -13,7 +13,8 @@ import (
 // Guests runs cases one after the other, in one guest as long as it lives.
 type Guests struct{ worker *worker }
 
-// NewGuests prepares guests for the cases of a suite; the first case boots one. The caller closes them.
+// NewGuests prepares guests for the cases of a suite; the first case boots one. The caller closes
+// them.
 func NewGuests(ctx context.Context, s *suite.Suite, o Options) (*Guests, error) {
 	r := newRunner(s, o)
 	if err := r.prepare(ctx); err != nil {

@@ -184,8 +184,8 @@ func TestFailedOnce(t *testing.T) {
 	assert.Assert(t, r.OK())
 }
 
-// A copy of a saved guest that hangs says nothing of the case: it is run once more in a guest that is booted, even
-// where nothing else is.
+// A copy of a saved guest that hangs says nothing of the case: it is run once more in a guest that
+// is booted, even where nothing else is.
 func TestCopyHangs(t *testing.T) {
 	hangs := 0
 	answer := func(req *wire.Request, ran int) (*guest.Reply, error) {

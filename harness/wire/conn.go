@@ -41,7 +41,8 @@ type Ready struct {
 type Wake struct {
 	Time    time.Time `json:"time"`
 	Entropy []byte    `json:"entropy"` // random bytes, 32 at least
-	// Naps is how often the agent sleeps before it answers, Nap long: see whether the guest's timers are alive.
+	// Naps is how often the agent sleeps before it answers, Nap long: see whether the guest's
+	// timers are alive.
 	Naps int `json:"naps,omitempty"`
 }
 

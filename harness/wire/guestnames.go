@@ -1,7 +1,7 @@
 package wire
 
-// ExecName is the name of the program that a [Command] runs, where there is that of a case otherwise: see
-// [BeginMark].
+// ExecName is the name of the program that a [Command] runs, where there is that of a case
+// otherwise: see [BeginMark].
 const ExecName = "exec"
 
 // FaultKilled is the fault that the host carries out: it kills QEMU.
@@ -16,7 +16,8 @@ var BootModules = []string{"virtio_console", "virtio_pci"}
 // for probes to find missing.
 const Preloaded = "/lib/modules/first"
 
-// ShareModules are the modules that a guest needs to have directories of the host: virtiofs (Linux 5.4).
+// ShareModules are the modules that a guest needs to have directories of the host: virtiofs (Linux
+// 5.4).
 var ShareModules = []string{"virtiofs"}
 
 // HostRootModules are the modules that a guest needs to have the host's root: those of
