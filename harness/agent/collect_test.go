@@ -7,10 +7,10 @@ import (
 	"gotest.tools/v3/assert"
 )
 
-// A file that nobody refers to any more is closed, and does not count for the next
-// load; one that is in use stays.
+// TestCollect: collect closes a file that is no longer referenced, so it does not count against the
+// next load. A file in use stays open.
 func TestCollect(t *testing.T) {
-	first, err := os.Open("/dev/null") // the first file makes Go open others
+	first, err := os.Open("/dev/null") // with the first file, Go opens files of its own
 	assert.NilError(t, err)
 	assert.NilError(t, first.Close())
 	before := openFDs()

@@ -16,8 +16,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/keyring"
 )
 
-// execute runs a program and sends what it writes. An error means that the host
-// cannot be reached, or that this guest is not fit for programs.
+// execute runs a program and sends its output. An error means that the host cannot be reached, or
+// that the guest cannot run programs.
 func execute(c *wire.Conn, command *wire.Command) error {
 	if err := fit(); err != nil {
 		return err
@@ -35,7 +35,7 @@ func execute(c *wire.Conn, command *wire.Command) error {
 	return runCommand(c, command)
 }
 
-// fit makes the guest fit for programs, once.
+// fit prepares the guest for programs, once.
 var fit = sync.OnceValue(func() error {
 	if err := loadModules(func(string) bool { return true }); err != nil {
 		return err
@@ -43,16 +43,16 @@ var fit = sync.OnceValue(func() error {
 	return furnish()
 })
 
-// openFiles is how many files a program may have open, as systemd has it. The
-// kernel gives PID 1 less.
+// openFiles is the limit of open files for programs, with systemd's values. The kernel's limit for
+// PID 1 is lower.
 var openFiles = unix.Rlimit{Cur: 1024, Max: 512 << 10}
 
-// furnish sets up what programs expect and loads do not need.
+// furnish sets up what programs expect beyond what loads need.
 func furnish() error {
 	if err := switchRoot("/"); err != nil {
 		return err
 	}
-	// Without debugfs a kernel has nothing there to be seen.
+	// A kernel without debugfs does not have the mount point or the file system type.
 	if err := unix.Mount("debugfs", "/sys/kernel/debug", "debugfs", 0, ""); err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENODEV) && !errors.Is(err, unix.EBUSY) {
 		return fmt.Errorf("mount debugfs: %w", err)
 	}
@@ -100,7 +100,8 @@ func furnish() error {
 	return nil
 }
 
-// deviceLinks are in each /dev, and not the kernel's: shells and programs in C name files by them.
+// deviceLinks are links that every /dev has, but that the kernel does not create. Shells and C
+// programs use them.
 var deviceLinks = map[string]string{
 	"/dev/fd":     "/proc/self/fd",
 	"/dev/stdin":  "/proc/self/fd/0",
@@ -108,11 +109,11 @@ var deviceLinks = map[string]string{
 	"/dev/stderr": "/proc/self/fd/2",
 }
 
-// hostname is that of guests.
+// hostname is the host name of guests.
 const hostname = "guest"
 
-// databases are what the C library and Go look users, groups and names of hosts up in. Such a file that was taken
-// along stays as it is.
+// databases are the files in which the C library and Go look up users, groups and host names. A
+// file that came from the host is left as it is.
 var databases = map[string]string{
 	"/etc/passwd":        "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
 	"/etc/group":         "root:x:0:\nnogroup:x:65534:\n",
@@ -133,11 +134,11 @@ func writeMissing(path, text string) error {
 	return errors.Join(err, f.Close())
 }
 
-// linger is how long what a program has started may hold its output open after
-// it has ended.
+// linger is how long processes that a program has started may keep its output open after the
+// program has ended.
 const linger = 5 * time.Second
 
-// process is a program that runs.
+// process is a running program.
 type process struct {
 	pid    int
 	stdin  *os.File   // its standard input, or its terminal
@@ -160,7 +161,7 @@ func runCommand(c *wire.Conn, command *wire.Command) error {
 	}
 	p, err := prepare(c, command)
 	if err != nil {
-		// The host may be sending input already.
+		// The host may already be sending input.
 		return errors.Join(send(&wire.Output{Ended: &wire.Ended{Error: err.Error()}}), discardInput(c))
 	}
 	defer p.close()
@@ -204,14 +205,14 @@ func runCommand(c *wire.Conn, command *wire.Command) error {
 	if err := syncShares(command.Shares); err != nil {
 		ended.GetErr = err.Error()
 	}
-	mark(wire.EndMark + wire.ExecName) // what the kernel says of the program is on the console before this
+	mark(wire.EndMark + wire.ExecName) // complaints of the kernel about the program precede this mark on the console
 	if err := send(&wire.Output{Ended: ended}); err != nil {
 		return err
 	}
 	return <-input
 }
 
-// prepare makes the command's files and starts it.
+// prepare creates the command's files and starts the command.
 func prepare(c *wire.Conn, command *wire.Command) (*process, error) {
 	if err := makeFiles(c, command.Files); err != nil {
 		return nil, err
@@ -229,7 +230,7 @@ func prepare(c *wire.Conn, command *wire.Command) (*process, error) {
 			return nil, err
 		}
 	}
-	// Last: the files that are made above must not be made in a directory of the host's.
+	// Mount shares last, so that the files above are not created in a directory of the host.
 	if err := mountShares(command.Shares); err != nil {
 		return nil, err
 	}
@@ -244,7 +245,7 @@ func startOnPipes(command *wire.Command) (*process, error) {
 	var theirs, ours [3]*os.File
 	defer func() {
 		for _, f := range theirs {
-			f.Close() // of nil, too
+			f.Close() // works for nil, too
 		}
 	}()
 	for i := range theirs {
@@ -287,7 +288,7 @@ func start(command *wire.Command, files []*os.File, attr *syscall.SysProcAttr) (
 	return pid, p.Release() // await waits for it
 }
 
-// pump sends what can be read.
+// pump sends everything that it reads from r.
 func pump(r *os.File, send func([]byte) error) error {
 	buf := make([]byte, 32<<10)
 	for {
@@ -303,8 +304,7 @@ func pump(r *os.File, send func([]byte) error) error {
 	}
 }
 
-// await waits for a child. Of others that end meanwhile, whose parents have left
-// them to PID 1, it makes an end.
+// await waits for a child. It also reaps orphans, which the kernel has reparented to PID 1.
 func await(pid int) (*wire.Ended, error) {
 	for {
 		var status unix.WaitStatus

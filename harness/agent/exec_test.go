@@ -16,7 +16,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
-// execRun runs a program on this machine and returns what the host would get.
+// execRun runs a program on this machine and returns what the host would receive.
 func execRun(t *testing.T, command wire.Command) (stdout, stderr string, ended *wire.Ended) {
 	t.Helper()
 	guest, host := net.Pipe()
@@ -69,7 +69,8 @@ func TestCommand(t *testing.T) {
 	assert.Check(t, is.Contains(ended.Error, "/no/such/program: no such file or directory"))
 }
 
-// More than fits into a pipe, and what is no text.
+// TestCommandOutput: output larger than a pipe's buffer, and bytes that are not text, arrive
+// unchanged.
 func TestCommandOutput(t *testing.T) {
 	const lines = 40000
 	stdout, _, ended := execRun(t, shell(`i=0; while [ $i -lt 40000 ]; do echo $i; i=$((i+1)); done; printf '\377\000'`))
@@ -80,7 +81,8 @@ func TestCommandOutput(t *testing.T) {
 	assert.Equal(t, all[lines], "\xff\x00")
 }
 
-// What the program leaves running does not keep it from having ended.
+// TestCommandLeavesChild: a child that goes on running does not delay the report that the program
+// has ended.
 func TestCommandLeavesChild(t *testing.T) {
 	stdout, _, ended := execRun(t, shell("sleep 1000 & echo $!; exit 3"))
 	assert.DeepEqual(t, ended, &wire.Ended{Status: 3})
@@ -89,7 +91,8 @@ func TestCommandLeavesChild(t *testing.T) {
 	assert.NilError(t, syscall.Kill(child, syscall.SIGKILL))
 }
 
-// What does not become a file is received all the same: what follows is the host's next message.
+// TestCommandFiles: if a file cannot be created, its contents are still received, because the
+// host's next message follows them.
 func TestCommandFiles(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name string) string { return filepath.Join(dir, name) }

@@ -15,17 +15,16 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/object"
 )
 
-// exercises makes the loads of one request do something, with the help of package
-// behave.
+// exercises runs the programs of one request's loads with the help of package exercise.
 type exercises struct {
 	server *Server
 	req    *wire.Request
 	plan   *exercise.Plan
-	again  map[string]engine.Load // by engine
+	again  map[string]engine.Load // the load to repeat, by engine
 }
 
-// exercise plans what is done with the loads of a request. There is nothing to
-// do for an object that our reader refuses.
+// exercise plans what to do with the loads of a request. The plan is empty if our reader refuses
+// the object.
 func (s *Server) exercise(req *wire.Request) (*exercises, error) {
 	x := &exercises{server: s, req: req, plan: &exercise.Plan{}, again: make(map[string]engine.Load)}
 	if !req.Behave {
@@ -47,7 +46,7 @@ func (s *Server) exercise(req *wire.Request) (*exercises, error) {
 	return x, nil
 }
 
-// first takes the first sample of a load, after the runs that the suite wants.
+// first takes the first sample of a load, after the runs that the case asks for.
 func (x *exercises) first(ctx context.Context, l *wire.Load, ready engine.Load, loaded *engine.Loaded) error {
 	if x.plan.Empty() {
 		return nil
@@ -75,10 +74,11 @@ func (x *exercises) sample(ctx context.Context, before *state.State, loaded *eng
 	return sample, nil
 }
 
-// settle repeats all loads if the effects of one are not those of the first, to tell noise
-// from a difference: any two of them may be compared. What earlier loads made is gone then, where it can be: a program may
-// see that, too, like an iterator over all maps.
-func (x *exercises) settle(loads []wire.Load, made map[string]ids) error {
+// repeatUntilAgreed repeats all loads if the effects of one differ from those of the first, to tell
+// noise from a difference. All loads are repeated because any two of them may be compared. Before
+// each repetition it waits until earlier loads have been freed, if they can be, because a program
+// may see them, such as an iterator over all maps.
+func (x *exercises) repeatUntilAgreed(loads []wire.Load, made map[string]ids) error {
 	first := slices.IndexFunc(loads, sampled)
 	if first < 0 {
 		return nil
@@ -115,7 +115,7 @@ func (x *exercises) settle(loads []wire.Load, made map[string]ids) error {
 
 func sampled(l wire.Load) bool { return l.Result == wire.OK && len(l.Samples) > 0 }
 
-// repeat loads the object once more and takes another sample.
+// repeat loads the object again and takes another sample.
 func (x *exercises) repeat(l *wire.Load) {
 	loaded, _, err := engine.Time(x.again[l.Engine], x.server.target)
 	if err != nil {

@@ -20,16 +20,16 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
-// Fault is a way for a guest to go wrong on purpose, in place of a case or before
-// it: the host must survive it, and name it.
+// Fault makes a guest fail on purpose, before a case or instead of it. The host must survive the
+// fault and name it.
 type Fault struct {
 	Name  string
 	About string
-	// inject does it. If it returns nil the case runs as ever.
+	// inject causes the fault. If it returns nil, the case runs normally.
 	inject func(c *wire.Conn) error
 }
 
-// Faults lists all faults.
+// Faults returns all faults.
 func Faults() []Fault {
 	return []Fault{
 		{"panic", "the kernel panics", trigger("c")},
@@ -59,7 +59,7 @@ func Faults() []Fault {
 	}
 }
 
-// FindFault returns the fault of this name.
+// FindFault returns the fault with this name.
 func FindFault(name string) (*Fault, error) {
 	var names []string
 	for _, f := range Faults() {
@@ -71,14 +71,14 @@ func FindFault(name string) (*Fault, error) {
 	return nil, fmt.Errorf("no fault %q: there are %s", name, strings.Join(names, ", "))
 }
 
-// fail brings about the fault that a request asks for, if any.
+// fail injects the fault that a request names, if any.
 func fail(req *wire.Request, c *wire.Conn) error {
 	if req.Fault == "" {
 		return nil
 	}
 	f, err := FindFault(req.Fault)
 	if err == nil {
-		err = inguest.Check() // most of them end a machine
+		err = inguest.Check() // most faults end the machine
 	}
 	if err == nil {
 		err = f.inject(c)
@@ -89,13 +89,13 @@ func fail(req *wire.Request, c *wire.Conn) error {
 	return nil
 }
 
-// trigger writes a letter to /proc/sysrq-trigger.
+// trigger returns an injection that writes a letter to /proc/sysrq-trigger.
 func trigger(letter string) func(*wire.Conn) error {
 	return func(*wire.Conn) error {
 		if err := os.WriteFile("/proc/sysrq-trigger", []byte(letter), 0); err != nil {
 			return err
 		}
-		time.Sleep(time.Minute) // it may be done by a work queue
+		time.Sleep(time.Minute) // a work queue may do it
 		return errors.New("the machine goes on")
 	}
 }
@@ -112,7 +112,7 @@ func complain(line string) func(*wire.Conn) error {
 	}
 }
 
-// send writes the same text n times, for ever if n is 0.
+// send writes the text n times, or for ever if n is 0. It does not return unless a write fails.
 func send(c *wire.Conn, text string, n int) error {
 	block := text
 	if n == 0 {
@@ -159,14 +159,14 @@ func takeMemory(*wire.Conn) error {
 	}
 }
 
-// fillDisk makes the places for files as small as what is in them.
+// fillDisk shrinks file systems to the size of their contents.
 func fillDisk(*wire.Conn) error {
 	for _, dir := range []string{"/", os.TempDir()} {
 		var at unix.Statfs_t
 		if err := unix.Statfs(dir, &at); err != nil {
 			return err
 		}
-		// The kernel takes less than a page for no limit.
+		// The kernel takes a size below one page as no limit.
 		size := max(int64(at.Blocks-at.Bfree)*int64(at.Bsize), int64(os.Getpagesize()))
 		if err := unix.Mount("", dir, "", unix.MS_REMOUNT, fmt.Sprintf("size=%d", size)); err != nil {
 			return fmt.Errorf("remount %s: %w", dir, err)
@@ -178,7 +178,7 @@ func fillDisk(*wire.Conn) error {
 	return nil
 }
 
-// useUp writes a file until there is no room for more of it.
+// useUp writes to a file until the file system is full.
 func useUp(path string) error {
 	f, err := os.Create(path)
 	if err != nil {
@@ -195,8 +195,9 @@ func useUp(path string) error {
 	return nil
 }
 
-// oops has every open of a file follow a pointer to nowhere: what security_file_alloc
-// returns is 0 or an error. Its caller makes a pointer of this, which is neither.
+// oops makes every open of a file dereference a bad pointer. The caller of security_file_alloc
+// expects 0 or a negative errno, and makes a pointer of any other value. The program returns 8,
+// which is neither.
 func oops(*wire.Conn) error {
 	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
 		Type: ebpf.Tracing, AttachType: ebpf.AttachModifyReturn, AttachTo: "security_file_alloc",
@@ -228,7 +229,7 @@ func runSpec(spec *ebpf.ProgramSpec, repeat uint32) error {
 }
 
 func hangKernel(*wire.Conn) error {
-	for { // signals end a run
+	for { // a signal ends a run early
 		err := runSpec(&ebpf.ProgramSpec{
 			Type: ebpf.SocketFilter, License: "GPL",
 			Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
@@ -239,9 +240,9 @@ func hangKernel(*wire.Conn) error {
 	}
 }
 
-// lockUp runs 2^69 rounds of a loop within one run of a program.
+// lockUp runs 2^69 iterations of nested loops in one run of a program.
 func lockUp(*wire.Conn) error {
-	// A report comes after twice this time, in seconds; no kernel reports less.
+	// The kernel reports a soft lockup after twice this many seconds. 1 is the smallest value.
 	if err := os.WriteFile("/proc/sys/kernel/watchdog_thresh", []byte("1"), 0); err != nil {
 		return err
 	}

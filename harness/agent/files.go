@@ -14,8 +14,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
-// makeFiles makes the host's files. After an error, too, all that the host sends
-// of them is received.
+// makeFiles creates the files that the host sends. If one fails, it still receives the contents of
+// the others.
 func makeFiles(c *wire.Conn, files []wire.File) error {
 	var failed error
 	for _, f := range files {
@@ -30,8 +30,8 @@ func makeFiles(c *wire.Conn, files []wire.File) error {
 	return failed
 }
 
-// makeFile makes one, and the directories that it is in. It replaces what is there,
-// but for a directory, which stays as it is.
+// makeFile creates a file, directory or link, with its parent directories. It replaces a file that
+// exists; a directory that exists keeps its contents.
 func makeFile(f *wire.File, contents io.Reader) error {
 	if err := os.MkdirAll(filepath.Dir(f.Path), 0o755); err != nil {
 		return err
@@ -59,15 +59,15 @@ func makeFile(f *wire.File, contents io.Reader) error {
 	if want := int64(len(f.Data)) + f.Size; err == nil && n < want {
 		err = fmt.Errorf("%s: %d of %d bytes came", f.Path, n, want)
 	}
-	// Not what the umask leaves of it.
+	// The umask must not restrict the mode.
 	return errors.Join(err, file.Chmod(f.Mode.Perm()), file.Close())
 }
 
-// gotChunk is how much of an archive one Output has, in bytes.
+// gotChunk is the size from which chunks sends a part of an archive, in bytes.
 const gotChunk = 64 << 10
 
-// sendFiles sends files, and directories with all that is in them, as a tar
-// archive. One that is not there does not keep the others from being sent.
+// sendFiles sends files, and directories with their contents, as a tar archive. If a file is
+// missing, the others are still sent.
 func sendFiles(names []string, send func(*wire.Output) error) error {
 	out := &chunks{send: send}
 	archive := tar.NewWriter(out)
@@ -90,7 +90,7 @@ func sendFiles(names []string, send func(*wire.Output) error) error {
 	return errors.Join(missing, out.flush())
 }
 
-// addFile adds a file, a directory or a symbolic link; other kinds are left out.
+// addFile adds a file, a directory or a symbolic link to an archive. It skips other kinds of files.
 func addFile(archive *tar.Writer, path string) error {
 	info, err := os.Lstat(path)
 	if err != nil {
@@ -123,17 +123,17 @@ func addFile(archive *tar.Writer, path string) error {
 	}
 	n, err := io.Copy(archive, io.LimitReader(f, header.Size))
 	if err == nil && n < header.Size {
-		// The header has said how much comes.
+		// The header has announced the size.
 		return fmt.Errorf("%s became shorter while it was sent", path)
 	}
 	return err
 }
 
-// chunks sends what is written in larger pieces.
+// chunks collects small writes and sends them in larger messages.
 type chunks struct {
 	send func(*wire.Output) error
 	buf  []byte
-	err  error // of sending: the host cannot be reached
+	err  error // the host cannot be reached
 }
 
 func (c *chunks) Write(b []byte) (int, error) {

@@ -13,14 +13,13 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/target"
 )
 
-// FreshArg is the first argument of the agent's program when it is to time one
-// load in a process of its own: engine and object follow.
+// FreshArg is the first argument of this program if it is to time one load in a process of its own.
+// The engine's name and the path of the object follow.
 const FreshArg = "__time-load"
 
-// FreshMain loads an object once and prints how long that took, in
-// nanoseconds: what a program pays that loads one object and has nothing warm,
-// neither the kernel's types nor what is known of its features. Reading the
-// object and making a loader program of it is not part of it.
+// FreshMain loads an object once and prints how long that took, in nanoseconds. That is the cost
+// for a program that loads one object with nothing cached: neither the kernel's types nor the
+// results of feature probes. Reading the object and generating the loader program are not included.
 func FreshMain(args []string) int {
 	ns, err := timeLoad(args)
 	if err != nil {
@@ -55,7 +54,7 @@ func timeLoad(args []string) (int64, error) {
 	return took.Nanoseconds(), nil
 }
 
-// timeFresh times one load in a new process.
+// timeFresh times one load in a new process, in nanoseconds.
 func timeFresh(engine string, req *wire.Request) (int64, error) {
 	file := filepath.Join(os.TempDir(), filepath.Base(req.File))
 	if err := os.WriteFile(file, req.Object, 0o600); err != nil {

@@ -16,13 +16,13 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
-// dumpTime is how long a Go program may take to write where its goroutines are.
+// dumpTime is how long a Go program may take to print its goroutines.
 const dumpTime = 2 * time.Second
 
-// hangs reports where the guest's processes are. A program in Go prints it itself upon SIGQUIT, better than its kernel
-// stacks do, and then ends.
+// hangs reports where the guest's processes wait. It also sends SIGQUIT to a Go program. The
+// program then prints its goroutines, which tell more than kernel stacks, and ends.
 func hangs(pid int, send func(*wire.Output) error) {
-	// That the host cannot be reached is noticed elsewhere.
+	// The main loop notices if the host cannot be reached.
 	_ = send(&wire.Output{Hangs: &wire.Hangs{Lines: processes()}})
 	if _, err := buildinfo.ReadFile(fmt.Sprintf("/proc/%d/exe", pid)); err == nil {
 		_ = unix.Kill(pid, unix.SIGQUIT)
@@ -34,8 +34,8 @@ func hangs(pid int, send func(*wire.Output) error) {
 // maxThreads is how many threads of a process are shown.
 const maxThreads = 8
 
-// processes reports of each process but this one and kernel threads where in the kernel its threads wait, or that
-// they do not.
+// processes reports where in the kernel each thread waits, or that it runs, for all processes but
+// this one and kernel threads.
 func processes() []string {
 	var lines []string
 	names, _ := filepath.Glob("/proc/[0-9]*")
@@ -63,13 +63,13 @@ func pidOf(dir string) int {
 	return pid
 }
 
-// whereIs reports where a thread is; thread is its directory in /proc.
+// whereIs reports where a thread is. thread is its directory in /proc.
 func whereIs(thread string) string {
 	stat, err := os.ReadFile(filepath.Join(thread, "stat"))
 	if err != nil {
 		return "has ended"
 	}
-	// The state is behind the name, which may have parentheses.
+	// The state follows the name, which may contain parentheses.
 	state := ""
 	if i := bytes.LastIndexByte(stat, ')'); i >= 0 && i+2 < len(stat) {
 		state = string(stat[i+2 : i+3])

@@ -9,9 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mountHostRoot makes the host's file system this process's root: what is read
-// is the host's, what is written stays in memory. The guest's own /proc, /sys and
-// /dev are there.
+// mountHostRoot makes the host's file system the root of this process. Reads come from the host,
+// writes stay in memory. /proc, /sys and /dev are the guest's own.
 func mountHostRoot(tag string) error {
 	const (
 		lower = "/host/lower"
@@ -35,7 +34,7 @@ func mountHostRoot(tag string) error {
 			return err
 		}
 	}
-	// Files that the host changes meanwhile may be seen or not.
+	// overlayfs does not define whether changes on the host become visible.
 	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", lower, upper, work)
 	if err := unix.Mount("overlay", root, "overlay", 0, options); err != nil {
 		return fmt.Errorf("mount overlay: %w", err)
@@ -49,7 +48,7 @@ func mountHostRoot(tag string) error {
 			return fmt.Errorf("bind %s: %w", dir, err)
 		}
 	}
-	// Services of the host keep files there. Without the services the files are of no use.
+	// Services of the host keep files in /run, which are useless without the services.
 	if err := unix.Mount("tmpfs", filepath.Join(root, "run"), "tmpfs", 0, "mode=0755"); err != nil {
 		return fmt.Errorf("mount tmpfs: %w", err)
 	}
@@ -59,8 +58,8 @@ func mountHostRoot(tag string) error {
 	return switchRoot(root)
 }
 
-// showKernel puts what came with the guest's kernel into another root: programs look there for its configuration
-// and its modules. What the host has of the same release is covered.
+// showKernel makes the guest kernel's configuration and modules visible in another root, where
+// programs look for them. They hide what the host has for the same release.
 func showKernel(root string) error {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
@@ -80,7 +79,7 @@ func showKernel(root string) error {
 	if _, err := os.Stat(modules); err != nil {
 		return nil
 	}
-	// The host's /lib may be a link. The modules are mounted where it leads in the host's root, not in this one.
+	// The host's /lib may be a link. Resolve it in the host's root, not in this one.
 	at := inRoot(root, modules)
 	if err := os.MkdirAll(at, 0o755); err != nil {
 		return err
@@ -91,7 +90,7 @@ func showKernel(root string) error {
 	return nil
 }
 
-// inRoot is where a path leads below a root whose /lib may be a link to usr/lib.
+// inRoot returns where a path leads below a root whose /lib may be a link to usr/lib.
 func inRoot(root, path string) string {
 	target, err := os.Readlink(filepath.Join(root, "lib"))
 	if err != nil {
@@ -100,9 +99,9 @@ func inRoot(root, path string) string {
 	return filepath.Join(root, filepath.Join("/", target), strings.TrimPrefix(path, "/lib"))
 }
 
-// switchRoot makes a directory the root of this process and of its mount namespace. A root that is only this
-// process's (chroot) keeps programs from making user namespaces, and the kernel's first one, the initramfs as it is,
-// from pivot_root(2).
+// switchRoot makes a directory the root of this process and of its mount namespace. chroot alone is
+// not enough: the kernel does not let a process in a chroot create user namespaces. Nor can
+// programs use pivot_root(2) while the root is the initramfs.
 func switchRoot(dir string) error {
 	if dir == "/" {
 		dir = "/host/self"

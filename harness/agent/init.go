@@ -15,8 +15,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
-// mounts are what loaders expect to find. tracefs and bpffs may be missing in
-// a kernel; what needs them then says so itself.
+// mounts are the file systems that loaders expect. A kernel may lack the optional ones; whatever
+// needs them reports it.
 var mounts = []struct {
 	kind, at string
 	optional bool
@@ -30,16 +30,14 @@ var mounts = []struct {
 	{"tmpfs", "/tmp", false},
 }
 
-// given reports whether the host has put something into a directory, which a mount
-// would hide.
-func given(dir string) bool {
+// hasFiles reports whether the host has put files into a directory, which a mount would hide.
+func hasFiles(dir string) bool {
 	entries, err := os.ReadDir(dir)
 	return err == nil && len(entries) > 0
 }
 
-// settings make two loads comparable: addresses that are not hidden, code that is
-// not randomised. And our lines in the kernel's log are not to be held back. They
-// hold for this guest alone.
+// settings make loads comparable: they show addresses and disable randomisation of JIT code. They
+// also keep the kernel from dropping our lines in its log. They affect this guest only.
 var settings = map[string]string{
 	"/proc/sys/kernel/kptr_restrict":       "0",
 	"/proc/sys/net/core/bpf_jit_enable":    "1",
@@ -48,9 +46,9 @@ var settings = map[string]string{
 	"/proc/sys/kernel/printk_devkmsg":      "on", // else 10 lines in 5 s
 }
 
-// Main runs as the init of a guest until the host asks for no more, then
-// switches the machine off. args are the program's. Anywhere else it says so, and
-// ends the process before it has changed anything.
+// Main runs as the init of a guest until the host closes the port, then powers the machine off.
+// args are the arguments of the process. Outside a guest it prints an error and exits before it
+// changes anything.
 func Main(args []string) {
 	if err := inguest.CheckInit(args); err != nil {
 		fmt.Fprintf(os.Stderr, "bpfreplay: %s is for the kernels of guests to say: %v\n", inguest.InitArg, err)
@@ -58,7 +56,7 @@ func Main(args []string) {
 	}
 	if err := run(); err != nil {
 		fmt.Fprintf(os.Stderr, "bpfreplay: agent: %v\n", err)
-		os.Exit(1) // PID 1 ends: the kernel panics, and the host sees the line above
+		os.Exit(1) // the end of PID 1 panics the kernel; the host sees the line above
 	}
 	unix.Sync()
 	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
@@ -89,20 +87,20 @@ func setUp() error {
 		if err := os.MkdirAll(m.at, 0o755); err != nil && !m.optional {
 			return err
 		}
-		if m.kind == "tmpfs" && given(m.at) {
+		if m.kind == "tmpfs" && hasFiles(m.at) {
 			continue
 		}
 		if err := unix.Mount(m.kind, m.at, m.kind, 0, ""); err != nil && !m.optional && !errors.Is(err, unix.EBUSY) {
 			return fmt.Errorf("mount %s: %w", m.at, err)
 		}
 	}
-	// Up to 5.10 memory for BPF counts against RLIMIT_MEMLOCK, 64 KiB by default.
+	// Until 5.10 BPF memory counts against RLIMIT_MEMLOCK, which is 64 KiB by default.
 	unlimited := unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
 	if err := unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unlimited); err != nil {
 		return fmt.Errorf("limit of locked memory: %w", err)
 	}
 	for path, value := range settings {
-		// A kernel without the setting has nothing to switch off.
+		// A kernel without the setting does not have the feature.
 		if err := os.WriteFile(path, []byte(value), 0); err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.EINVAL) {
 			return fmt.Errorf("setting: %w", err)
 		}
@@ -110,11 +108,11 @@ func setUp() error {
 	return nil
 }
 
-// portWait is how long the port may take to appear: the driver finds its
-// ports after the first process starts.
+// portWait is how long openPort waits for the port. The driver finds its ports after the first
+// process has started.
 const portWait = 10 * time.Second
 
-// openPort finds the host's port by its name.
+// openPort opens the host's port, which it finds by its name.
 func openPort() (*os.File, error) {
 	const class = "/sys/class/virtio-ports"
 	for end := time.Now().Add(portWait); time.Now().Before(end); time.Sleep(time.Millisecond) {
@@ -130,8 +128,8 @@ func openPort() (*os.File, error) {
 	return nil, fmt.Errorf("no virtio port %q: is virtio_console missing from the kernel?", vm.PortName)
 }
 
-// isVirtio reports whether a file has one of BootModules or a module that they need. Drivers of other virtio devices
-// need more than virtio, and are loaded with the rest.
+// isVirtio reports whether a module file is one of BootModules or one of their dependencies.
+// Drivers of other virtio devices need further modules, and are loaded with the rest.
 func isVirtio(file string) bool {
 	for _, name := range []string{"virtio", "virtio_ring", "virtio_pci", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_console"} {
 		if strings.HasPrefix(file, name+".ko") {
@@ -141,8 +139,7 @@ func isVirtio(file string) bool {
 	return false
 }
 
-// loadModules loads those modules that the host put into the initramfs which
-// are wanted, in the order of its list.
+// loadModules loads the wanted modules among those in the initramfs, in the order of modules.load.
 func loadModules(wanted func(name string) bool) error {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
@@ -167,7 +164,7 @@ func loadModules(wanted func(name string) bool) error {
 	return nil
 }
 
-// loadModule loads a module, unless it is there already.
+// loadModule loads a module, unless it is already loaded.
 func loadModule(file string) error {
 	f, err := os.Open(file)
 	if err != nil {
@@ -180,7 +177,7 @@ func loadModule(file string) error {
 	return nil
 }
 
-// loadFirst loads FirstModules and says which do not load.
+// loadFirst loads the preloaded modules and returns the errors of those that do not load.
 func loadFirst() (lacks []string, err error) {
 	list, err := os.ReadFile(wire.Preloaded)
 	if errors.Is(err, os.ErrNotExist) {

@@ -10,9 +10,9 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
-// feed gives the program what the host sends until the host says that it is
-// over. A program need not read, and the host has to be heard all the same, so
-// somebody else writes; Window bounds what waits.
+// feed passes the host's input to the program until the host reports the end of input. A separate
+// goroutine writes to the program, so that the host is heard even if the program does not read.
+// Window limits how much input waits.
 func feed(c *wire.Conn, p *process, terminal bool, send func(*wire.Output) error) error {
 	queue, more := make(chan []byte, wire.Window), true
 	var writer sync.WaitGroup
@@ -26,7 +26,8 @@ func feed(c *wire.Conn, p *process, terminal bool, send func(*wire.Output) error
 			queue <- in.Data
 		}
 		if in.Signal != 0 {
-			// The program leads its session, and so its group. That it has ended is told elsewhere.
+			// The program is the leader of its session and of its process group. If it has ended,
+			// await reports that.
 			_ = unix.Kill(-p.pid, in.Signal)
 		}
 		if in.Hangs {
@@ -45,13 +46,13 @@ func feed(c *wire.Conn, p *process, terminal bool, send func(*wire.Output) error
 	return errors.Join(err, unsent)
 }
 
-// write writes input for the program. What it does not want, because it has
-// closed its input or has ended, is taken all the same.
+// write writes queued input to the program. It acknowledges input even if the program has closed
+// its standard input or has ended.
 func write(stdin *os.File, queue <-chan []byte, terminal bool, send func(*wire.Output) error) error {
 	for b := range queue {
 		_, err := stdin.Write(b)
 		if errors.Is(err, os.ErrClosed) {
-			return nil // nobody waits for an answer
+			return nil // the host does not wait for acknowledgements any more
 		}
 		if err := send(&wire.Output{Taken: true}); err != nil {
 			return err
@@ -65,7 +66,7 @@ func write(stdin *os.File, queue <-chan []byte, terminal bool, send func(*wire.O
 	return nil
 }
 
-// endOfTransmission is what ends the input from a terminal (Ctrl-D).
+// endOfTransmission ends the input from a terminal (Ctrl-D).
 const endOfTransmission = 4
 
 func receiveInput(c *wire.Conn, each func(*wire.Input)) error {

@@ -6,32 +6,31 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
-// pending is what the engines made for one request and the kernel may not have
-// freed yet. Its ids tell it apart from what others made: the kernel gives out
-// the next id each time, and begins again behind 2^31 of them only.
+// pending are the objects that the engines created for one request and that the kernel may not have
+// freed yet. Ids identify them: the kernel assigns ids in sequence and wraps around only after
+// 2^31.
 type pending struct {
 	name string // of the request
 	made map[string]ids
 }
 
-// manyPending is for how many requests what they made may be waited for at once:
-// it takes memory as long as it is there.
+// manyPending is how many requests may have unfreed objects at the same time. The objects use
+// memory until they are freed.
 const manyPending = 16
 
-// postpone leaves it to settle to see whether what was made is freed. What is, is
-// forgotten now.
-func (s *Server) postpone(name string, made map[string]ids) error {
+// deferLeakCheck leaves it to checkLeaks to wait until the objects are freed. Once many requests
+// are pending, it forgets what is already freed.
+func (s *Server) deferLeakCheck(name string, made map[string]ids) error {
 	s.pending = append(s.pending, pending{name, made})
 	if len(s.pending) < manyPending {
 		return nil
 	}
-	// cilium/ebpf maps the values of data sections and leaves it to the garbage
-	// collector to unmap them.
+	// cilium/ebpf maps the values of data sections, and the garbage collector unmaps them.
 	runtime.GC()
 	return s.forgetFreed()
 }
 
-// forgetFreed forgets what the kernel has freed.
+// forgetFreed forgets the objects that the kernel has freed.
 func (s *Server) forgetFreed() error {
 	now, err := allIDs()
 	if err != nil {
@@ -53,9 +52,9 @@ func (s *Server) forgetFreed() error {
 	return nil
 }
 
-// settle waits until all is freed that was made since the last time, and says what
-// is not.
-func (s *Server) settle(name string) (*wire.Answer, error) {
+// checkLeaks waits until the kernel has freed everything that deferLeakCheck was told of. The
+// answer lists what is left.
+func (s *Server) checkLeaks(name string) (*wire.Answer, error) {
 	all := make(map[string]ids) // by request and engine
 	for _, p := range s.pending {
 		for engine, m := range p.made {

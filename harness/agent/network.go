@@ -12,7 +12,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/hostport"
 )
 
-// networkUp gives the guest's network card its address, and the host a name.
+// networkUp configures the guest's network card and adds the host's name to /etc/hosts.
 func networkUp() error {
 	card, err := networkCard()
 	if err != nil {
@@ -53,7 +53,7 @@ func networkUp() error {
 	return errors.Join(err, hosts.Close())
 }
 
-// networkCard is the interface that has a device behind it.
+// networkCard returns the name of the interface that belongs to a device.
 func networkCard() (string, error) {
 	const class = "/sys/class/net"
 	entries, err := os.ReadDir(class)

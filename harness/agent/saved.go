@@ -13,8 +13,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
-// prepare does what has to be done before a guest is saved, or after it was
-// restored.
+// prepare handles Ready, before a guest is saved, and Wake, after it is restored.
 func (s *Server) prepare(req *wire.Request, hello *wire.Hello) error {
 	if req.Ready != nil {
 		return s.ready(req.Ready)
@@ -22,15 +21,15 @@ func (s *Server) prepare(req *wire.Request, hello *wire.Hello) error {
 	return wake(req.Wake, hello)
 }
 
-// ready does ahead what the first case would wait for: reading the kernel's types and
-// symbols, and making the machine ready for package exercise. What a kernel
-// does not have is for the cases to say.
+// ready does the work in advance that the first case would wait for: it reads the kernel's types
+// and symbols, and sets up the sandbox of package exercise. It does not report what the kernel
+// lacks: the cases do.
 func (s *Server) ready(r *wire.Ready) error {
 	if r.Exec {
 		defer runtime.GC()
 		return fit()
 	}
-	_, _ = s.target.Vmlinux() // where there is none loads say so
+	_, _ = s.target.Vmlinux() // without BTF, the loads report it
 	_ = s.kernel.Preload()
 	if r.Behave && s.guest == nil {
 		var err error
@@ -43,15 +42,15 @@ func (s *Server) ready(r *wire.Ready) error {
 			return err
 		}
 	}
-	// All copies of the guest begin with a heap that is tidied up.
+	// All copies of the guest then start with a small heap.
 	runtime.GC()
 	return nil
 }
 
-// rehearse runs a case that nobody asked for. What engines read of the kernel once in a
-// process, and what the kernel sets up when programs are first loaded, attached and run,
-// takes longer than a small case does. An object made at random has a bit of everything,
-// and is the same for all guests.
+// rehearse runs a few cases for their side effects. Engines read facts about the kernel once in a
+// process, and the kernel sets things up when programs are first loaded, attached and run. That
+// takes longer than a small case. A randomly generated object has a bit of everything, and the seed
+// makes it the same for all guests.
 func (s *Server) rehearse(r *wire.Ready) error {
 	for i := range uint64(rehearsals) {
 		o := random.Generate(1, i)
@@ -66,13 +65,14 @@ func (s *Server) rehearse(r *wire.Ready) error {
 	return nil
 }
 
-// rehearsals is how many objects are loaded; the second still finds something new, the third does not.
+// rehearsals is how many objects rehearse loads. The second still triggers set-up work, a third
+// does not.
 const rehearsals = 2
 
-// wake sets the clock, and gives the kernel's random number generator something
-// that no other copy of the guest has. Boot id, uuids and addresses of new processes
-// come from there. What was drawn before remains: the addresses of the kernel
-// and of this process, and the seeds of Go's maps.
+// wake sets the clock, and seeds the kernel's random number generator with bytes that no other copy
+// of the guest has. The boot id, uuids and the address layout of new processes depend on the
+// generator. What was drawn before the guest was saved stays the same: the address layout of the
+// kernel and of this process, and the seeds of Go's maps.
 func wake(w *wire.Wake, hello *wire.Hello) error {
 	now := unix.NsecToTimespec(w.Time.UnixNano())
 	if err := unix.ClockSettime(unix.CLOCK_REALTIME, &now); err != nil {
@@ -89,15 +89,15 @@ func wake(w *wire.Wake, hello *wire.Hello) error {
 	return nil
 }
 
-// addEntropy has the kernel count the bytes as random and reseed at once. Since 4.17
-// it reseeds when asked to (d848e5f8e1eb, RNDRESEEDCRNG).
+// addEntropy adds the bytes to the kernel's entropy and reseeds the generator at once
+// (RNDRESEEDCRNG, since 4.17, d848e5f8e1eb).
 func addEntropy(random []byte) error {
 	fd, err := unix.Open("/dev/urandom", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	// struct rand_pool_info: bits, bytes, and then these.
+	// struct rand_pool_info: the number of bits, the number of bytes, and the bytes.
 	info := make([]uint32, 2+(len(random)+3)/4)
 	info[0], info[1] = uint32(8*len(random)), uint32(len(random))
 	copy(unsafe.Slice((*byte)(unsafe.Pointer(&info[2])), len(random)), random)

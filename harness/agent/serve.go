@@ -25,7 +25,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/target"
 )
 
-// serve answers requests until the host closes its end. lacks are the modules that did not load.
+// serve answers requests until the host closes the port. lacks are the errors of modules that did
+// not load.
 func serve(rw io.ReadWriter, lacks []string) error {
 	c := wire.NewConn(rw)
 	hello, err := hello()
@@ -76,9 +77,9 @@ func serve(rw io.ReadWriter, lacks []string) error {
 	}
 }
 
-// mark writes a line into the kernel's log, so that the lines before and
-// after belong to. The second one is for kernels that hold a line back until
-// there is another (6.17). Without /dev/kmsg there are no marks.
+// mark writes a line to the kernel's log that separates the lines before it from those after it. A
+// second line follows, because some kernels (6.17) hold a line back until the next one. Without
+// /dev/kmsg there are no marks.
 func mark(line string) {
 	f, err := os.OpenFile("/dev/kmsg", os.O_WRONLY, 0)
 	if err != nil {
@@ -86,7 +87,7 @@ func mark(line string) {
 	}
 	defer f.Close()
 	for _, l := range []string{line, "bpfreplay"} {
-		fmt.Fprintf(f, "<3>%s\n", l) // errors are printed even if the kernel is to be quiet
+		fmt.Fprintf(f, "<3>%s\n", l) // level 3 (error) is printed even with "quiet"
 	}
 }
 
@@ -98,36 +99,37 @@ func hello() (*wire.Hello, error) {
 	return &wire.Hello{Release: unix.ByteSliceToString(u.Release[:]), Version: unix.ByteSliceToString(u.Version[:])}, nil
 }
 
-// Server runs requests on the running kernel, a guest's or the host's.
+// Server runs requests on the running kernel, which is a guest's or this machine's. It is not safe
+// for concurrent use.
 type Server struct {
-	// versions are those of engines, by name and bpftool: it takes a process to
-	// ask libbpf's for its own.
+	// versions caches the versions of engines by name and bpftool. Asking libbpf's engines takes a
+	// process.
 	versions map[[2]string]string
 
 	target  *target.Target
 	kernel  *state.Kernel
 	types   *btf.Cache // for engine direct
 	probes  map[string]wire.Probe
-	modules bool // loaded
+	modules bool // the modules of the initramfs are loaded
 	guest   *exercise.Sandbox
 	pending []pending
 }
 
-// NewServer returns a server for the running kernel.
+// NewServer returns a Server for the running kernel.
 func NewServer() *Server {
 	s := &Server{probes: make(map[string]wire.Probe), versions: make(map[[2]string]string)}
 	s.forget()
 	return s
 }
 
-// forget forgets what is known of the kernel.
+// forget drops what is cached about the kernel.
 func (s *Server) forget() {
 	s.target, s.kernel, s.types = target.New(), state.NewKernel(), btf.NewCache()
 	s.kernel.ShareTypes(s.target.Vmlinux)
 	clear(s.probes)
 }
 
-// version is engine.Version, asked for once.
+// version returns engine.Version from the cache.
 func (s *Server) version(name, bpftool string) string {
 	key := [2]string{name, bpftool}
 	v, ok := s.versions[key]
@@ -138,11 +140,11 @@ func (s *Server) version(name, bpftool string) string {
 	return v
 }
 
-// Answer runs one request. An error means that this kernel cannot be used any
-// more; what goes wrong with one engine is part of the answer.
+// Answer runs one request. An error means that this kernel cannot be used any further. Errors of a
+// single engine are part of the answer.
 func (s *Server) Answer(req *wire.Request) (*wire.Answer, error) {
 	if req.Settle {
-		return s.settle(req.Name)
+		return s.checkLeaks(req.Name)
 	}
 	if req.Modules && !s.modules {
 		if err := loadModules(func(string) bool { return true }); err != nil {
@@ -186,13 +188,13 @@ func (s *Server) Answer(req *wire.Request) (*wire.Answer, error) {
 		}
 		a.Loads = append(a.Loads, l)
 	}
-	if err := exercise.settle(a.Loads, made); err != nil {
+	if err := exercise.repeatUntilAgreed(a.Loads, made); err != nil {
 		return nil, err
 	}
 	var left map[string][]string
 	begun := time.Now()
 	if req.Lazy {
-		err = s.postpone(req.Name, made)
+		err = s.deferLeakCheck(req.Name, made)
 	} else {
 		left, err = waitFreed(made)
 	}
@@ -208,8 +210,8 @@ func (s *Server) Answer(req *wire.Request) (*wire.Answer, error) {
 	return a, nil
 }
 
-// watch notes what an engine makes in the kernel while do runs, and whether it
-// leaves file descriptors open.
+// watch records the ids of the objects that an engine creates while do runs, and the file
+// descriptors that it leaves open.
 func watch(made map[string]ids, l *wire.Load, do func()) error {
 	before, err := allIDs()
 	if err != nil {
@@ -234,8 +236,8 @@ func watch(made map[string]ids, l *wire.Load, do func()) error {
 	return nil
 }
 
-// collect has the garbage collector close file descriptors that were left open, until
-// there are no more than that many: it would do so during a load that is not to blame.
+// collect runs the garbage collector until no more than this many file descriptors are open.
+// Otherwise the collector might close leaked ones during another engine's load.
 func collect(fds int) {
 	for range 20 {
 		runtime.GC()
@@ -246,7 +248,7 @@ func collect(fds int) {
 	}
 }
 
-// probe runs the probes that are asked for and returns the first that says no.
+// probe runs the named probes and returns the first that fails, or nil.
 func (s *Server) probe(a *wire.Answer, names []string) *wire.Probe {
 	var no *wire.Probe
 	for _, n := range names {
@@ -292,7 +294,7 @@ func firstLine(s string) string {
 	return s
 }
 
-// logTail bounds what is sent of a verifier's log, in bytes.
+// logTail limits how much of a verifier's log is sent, in bytes.
 const logTail = 16 << 10
 
 func tail(s string) string {
@@ -304,8 +306,9 @@ func tail(s string) string {
 	return "…\n" + s
 }
 
-// loadReplaced loads programs that freplace programs replace, by engine direct, and adds them by
-// the name of what replaces them.
+// loadReplaced loads, with engine direct, the programs that freplace programs replace. It adds
+// their fds to programs by the name of the replacing program. The caller calls done to close them,
+// also after an error.
 func (s *Server) loadReplaced(list []wire.Replaced, programs map[string]int) (done func(), err error) {
 	var all []*engine.Loaded
 	done = func() {
@@ -351,7 +354,7 @@ func (s *Server) loadOne(direct engine.Engine, r *wire.Replaced) (*engine.Loaded
 
 func (s *Server) load(e engine.Engine, req *wire.Request, replaced map[string]int, a *wire.Answer, l *wire.Load, x *exercises) {
 	obj := engine.Object{Name: req.File, Data: req.Object, Only: req.Only, Autoload: req.Autoload, Certs: req.Certs, Attach: req.Attach, Replaces: replaced}
-	if req.Repeat <= 1 { // a timed load has read them
+	if req.Repeat <= 1 { // a load that is timed reads the kernel's types itself
 		obj.Types = s.types
 	}
 	if req.Mutate != "" {
@@ -383,7 +386,7 @@ func (s *Server) load(e engine.Engine, req *wire.Request, replaced map[string]in
 		if req.Fresh {
 			ns, err := timeFresh(e.Name(), req)
 			if err != nil {
-				break // the load below says why
+				break // the load below reports the error
 			}
 			l.Nanoseconds = append(l.Nanoseconds, ns)
 			continue
@@ -413,7 +416,7 @@ func (s *Server) load(e engine.Engine, req *wire.Request, replaced map[string]in
 	l.State, err = state.Capture(ctx, loaded.Maps, loaded.Programs, s.kernel)
 	l.Spend(wire.PhaseCapture, start)
 	switch {
-	case errors.Is(err, state.ErrHandle): // the engine's fault, not the harness's
+	case errors.Is(err, state.ErrHandle): // a fault of the engine, not of the harness
 		refused(l, fmt.Errorf("loaded, but: %w", err))
 		return
 	case err != nil:
@@ -446,7 +449,8 @@ func runAll(runs []wire.Run, programs []state.Handle) []wire.Ran {
 	return out
 }
 
-// run1 runs a program. A program that the engine did not load is told by the state.
+// run1 runs a program. If the engine did not load it, the states differ, so the error here is only
+// a marker.
 func run1(r wire.Run, programs []state.Handle) wire.Ran {
 	out := wire.Ran{Program: r.Program}
 	i := slices.IndexFunc(programs, func(h state.Handle) bool { return h.Name == r.Program })
@@ -466,7 +470,7 @@ func run1(r wire.Run, programs []state.Handle) wire.Ran {
 	return out
 }
 
-// ids are the kernel's ids of all BPF objects, by kind.
+// ids are the kernel's ids of BPF objects, by kind.
 type ids map[string][]uint32
 
 var kinds = map[string]bpfsys.Cmd{
@@ -477,7 +481,7 @@ func allIDs() (ids, error) {
 	all := make(ids)
 	for kind, cmd := range kinds {
 		list, err := bpfsys.IDs(cmd)
-		if errors.Is(err, unix.EINVAL) { // links have ids since 5.8
+		if errors.Is(err, unix.EINVAL) { // kernels before 5.8 have no link ids
 			continue
 		}
 		if err != nil {
@@ -504,12 +508,12 @@ func (a ids) and(b ids) ids {
 	return a.minus(a.minus(b))
 }
 
-// freeWait is how long the kernel may take to free what nobody refers to any
-// more: it does so after grace periods of RCU, on a work queue, and a guest on
-// a busy host waits long for both.
+// freeWait is how long the kernel may take to free objects without references. It frees them after
+// RCU grace periods, on a work queue, which takes long in a guest on a busy host.
 const freeWait = 20 * time.Second
 
-// waitFreed waits until all that the engines made is gone, and reports what is not.
+// waitFreed waits until everything that the engines created is freed, and returns what is left, by
+// engine.
 func waitFreed(made map[string]ids) (map[string][]string, error) {
 	pause := time.Millisecond / 2
 	for end := time.Now().Add(freeWait); ; pause = min(2*pause, 50*time.Millisecond) {
@@ -527,8 +531,8 @@ func waitFreed(made map[string]ids) (map[string][]string, error) {
 		if len(left) == 0 || time.Now().After(end) {
 			return left, nil
 		}
-		// cilium/ebpf maps the values of data sections and leaves it to the
-		// garbage collector to unmap them, which takes longer than all else here.
+		// cilium/ebpf maps the values of data sections, and only the garbage collector unmaps them.
+		// That would take longer than everything else here.
 		for name := range made {
 			if strings.HasSuffix(name, enginename.Direct) {
 				runtime.GC()
@@ -539,7 +543,7 @@ func waitFreed(made map[string]ids) (map[string][]string, error) {
 	}
 }
 
-// openFDs is the number of open fds of this process.
+// openFDs returns the number of open fds of this process.
 func openFDs() int {
 	list, err := os.ReadDir("/proc/self/fd")
 	if err != nil {

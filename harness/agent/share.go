@@ -23,8 +23,8 @@ func mountShares(shares []wire.Share) error {
 	return nil
 }
 
-// syncShares writes to the host what programs have changed in memory alone (mmap). What they have
-// written is there already.
+// syncShares writes back changes that programs have made through mmap. Changes by write(2) are on
+// the host already.
 func syncShares(shares []wire.Share) error {
 	var all error
 	for _, s := range shares {

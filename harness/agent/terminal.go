@@ -10,9 +10,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
-// startOnTerminal starts the command on a pseudo-terminal, as the leader of a
-// session that the terminal controls: Ctrl-C and the like are then the work of
-// the guest's kernel.
+// startOnTerminal starts the command on a pseudo-terminal. The command leads a session with the
+// terminal as its controlling terminal, so that the guest's kernel handles Ctrl-C and the like.
 func startOnTerminal(command *wire.Command) (*process, error) {
 	master, slave, err := openTerminal(command.Terminal)
 	if err != nil {
@@ -27,8 +26,8 @@ func startOnTerminal(command *wire.Command) (*process, error) {
 	return &process{pid: pid, stdin: master, output: []*os.File{master}}, nil
 }
 
-// openTerminal opens a pseudo-terminal (pts(4)). The slave is opened by ioctl
-// (Linux 4.13), not by its name, which depends on what is mounted where.
+// openTerminal opens a pseudo-terminal (pts(4)). It opens the slave by ioctl (Linux 4.13), because
+// the slave's name depends on what is mounted where.
 func openTerminal(size *wire.Size) (master, slave *os.File, err error) {
 	master, err = os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
