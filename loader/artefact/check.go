@@ -40,7 +40,14 @@ func (c *checker) blob(what string, r Range, least int) {
 	}
 }
 
-func (c *checker) context(what string, off, size int) { c.within(what, off, size, c.a.Context) }
+// context checks that something is in the context behind libbpf's header, whose fields have meanings
+// of their own.
+func (c *checker) context(what string, off, size int) {
+	c.within(what, off, size, c.a.Context)
+	if off < ctxHeader {
+		c.fail("%s: at %d, within the context's header of %d bytes", what, off, ctxHeader)
+	}
+}
 
 // check checks that every range that a runtime reads or writes on behalf of the manifest is in
 // bounds.

@@ -278,6 +278,8 @@ func TestManifest(t *testing.T) {
 		"negative types":                   set(-8, "types", "offset"),
 		"fd of a map":                      set(197, "maps", 0, "fd"),
 		"negative fd of a map":             set(-4, "maps", 0, "fd"),
+		"fd in the header":                 set(20, "maps", 0, "fd"),
+		"setting in the header":            set(0, "settings", 0, "offset"),
 		"attribute of a map":               set(450, "maps", 0, "attr", "offset"),
 		"short attribute of a map":         set(43, "maps", 0, "attr", "size"),
 		"delta":                            set(509, "maps", 0, "delta"),
