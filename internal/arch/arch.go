@@ -64,7 +64,7 @@ const BzImage = "amd64"
 // Native is the name of this machine's architecture. The table may not have it.
 const Native = runtime.GOARCH
 
-// Names are the names of all.
+// Names returns the names of all.
 func Names() []string {
 	var names []string
 	for _, a := range All {
@@ -82,7 +82,7 @@ func Find(name string) (*Arch, bool) {
 	return All[i], true
 }
 
-// Parse is Find for what a user typed.
+// Parse returns Find for what a user typed.
 func Parse(name string) (*Arch, error) {
 	a, ok := Find(name)
 	if !ok {
@@ -136,7 +136,7 @@ func Cut(spec string) (arch, name string, explicit bool) {
 	return Native, spec, false
 }
 
-// Join is how a kernel of an architecture is called on this machine.
+// Join returns how a kernel of an architecture is called on this machine.
 func Join(arch, name string) string {
 	if arch == Native {
 		return name

@@ -101,8 +101,9 @@ func (b *bench) timed(ctx context.Context, restored bool, flags ...string) (whol
 	return whole, whole - seconds(report.Seconds.Suite), nil
 }
 
-// perCase is what one more case takes in a guest of its own: to restore it, to load, to capture, to
-// compare, and to end it. What the engines need for the loads themselves does not count.
+// perCase returns what one more case takes in a guest of its own: to restore it, to load, to
+// capture, to compare, and to end it. What the engines need for the loads themselves does not
+// count.
 func (b *bench) perCase(ctx context.Context, flags ...string) (time.Duration, error) {
 	flags = append(flags, "--isolate")
 	run := func(pattern string) (rest time.Duration, cases int, err error) {

@@ -236,14 +236,14 @@ const (
 // FlagTypeFD is BPF_F_VTYPE_BTF_OBJ_FD of map_flags: value_type_btf_obj_fd counts (6.9).
 const FlagTypeFD = 1 << 15
 
-// Name is the name of a map or program in an attribute: at most 15 characters, longer ones are
+// Name returns the name of a map or program in an attribute: at most 15 characters, longer ones are
 // cut, as libbpf does.
 func Name(name string) (b [16]byte) {
 	copy(b[:15], name)
 	return b
 }
 
-// Encode is an attribute as it is in a blob: loader programs are of little-endian machines.
+// Encode returns an attribute as it is in a blob: loader programs are of little-endian machines.
 func Encode[Attr any](attr *Attr) []byte {
 	var b bytes.Buffer
 	_ = binary.Write(&b, binary.LittleEndian, attr) // into memory, of a size that does not change
@@ -253,10 +253,10 @@ func Encode[Attr any](attr *Attr) []byte {
 // Memory is Go memory that an attribute points to. It stays where it is until Release.
 type Memory struct{ pinner runtime.Pinner }
 
-// At is the address of data, 0 if it is empty.
+// At returns the address of data, 0 if it is empty.
 func (m *Memory) At(data []byte) uint64 { return addressOf(m, data) }
 
-// String is the address of a string with a zero behind it.
+// String returns the address of a string with a zero behind it.
 func (m *Memory) String(s string) uint64 { return m.At(append([]byte(s), 0)) }
 
 // Release lets go of the memory.

@@ -86,7 +86,7 @@ func LoadLoader(insns []byte, maps []int, level uint32, log []byte) (int, error)
 	return LoadSigned(insns, maps, nil, level, log)
 }
 
-// LoadSigned is LoadLoader with a signature, nil for none.
+// LoadSigned returns LoadLoader with a signature, nil for none.
 func LoadSigned(insns []byte, maps []int, s *Signature, level uint32, log []byte) (int, error) {
 	var fds []byte
 	for _, m := range maps {

@@ -15,9 +15,9 @@ const (
 	logStats = 4 // BPF_LOG_STATS, 5.2
 )
 
-// LogLevel is the level for the log of a program whose load failed. What the verifier
-// gives up on after a million instructions has a log of as many lines, which takes
-// longer to write than the program to verify, and says nothing but the last one.
+// LogLevel returns the level for the log of a program whose load failed. What the verifier gives up
+// on after a million instructions has a log of as many lines, which takes longer to write than the
+// program to verify, and says nothing but the last one.
 func LogLevel(err error) uint32 {
 	if errors.Is(err, unix.E2BIG) {
 		return logStats
@@ -79,8 +79,7 @@ func counts(line, before, after string) bool {
 	return ok && rest != number && strings.HasPrefix(rest, after)
 }
 
-// LastLine is the last line of a verifier's log that says what is wrong, "" if none
-// does.
+// LastLine returns the last line of a verifier's log that says what is wrong, "" if none does.
 func LastLine(log string) string {
 	// From 7.3 on an explanation and advice follow.
 	log, _, _ = strings.Cut(log, "\nVerification failed: ")

@@ -78,7 +78,7 @@ func TestRenderIgnoresIDs(t *testing.T) {
 	}
 }
 
-// shifted is the blob with an unused INT as its first type.
+// shifted returns the blob with an unused INT as its first type.
 func shifted(t *testing.T, s *Spec) *Spec {
 	b := newBlob(s.strs)
 	b.add("", makeInfo(KindInt, 0, false), 4, 32)

@@ -111,8 +111,8 @@ func (s *Spec) search(name string, kinds []Kind, yield func(TypeID) bool) bool {
 	return true
 }
 
-// stringOffsets is every offset at which a string equals name, ascending. One
-// that is the end of a longer string counts too: tables may share tails.
+// stringOffsets returns every offset at which a string equals name, ascending. One that is the end
+// of a longer string counts too: tables may share tails.
 func (s *Spec) stringOffsets(name string) []uint32 {
 	var offs []uint32
 	if s.base != nil {
@@ -132,8 +132,8 @@ func (s *Spec) stringOffsets(name string) []uint32 {
 	return offs
 }
 
-// First is the lowest id that [Spec.FindByName] yields. The error wraps
-// [ErrNotFound] and names what was looked for.
+// First returns the lowest id that [Spec.FindByName] yields. The error wraps [ErrNotFound] and
+// names what was looked for.
 func (s *Spec) First(name string, kinds ...Kind) (TypeID, error) {
 	for id := range s.FindByName(name, kinds...) {
 		return id, nil

@@ -40,7 +40,7 @@ var kindNames = [...]string{
 	"float", "decl_tag", "type_tag", "enum64",
 }
 
-// String is the lower-case name of the kind: "func_proto".
+// String returns the lower-case name of the kind: "func_proto".
 func (k Kind) String() string {
 	if int(k) < len(kindNames) {
 		return kindNames[k]

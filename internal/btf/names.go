@@ -6,9 +6,9 @@ import "bytes"
 // and later; 128 before).
 const maxName = 512
 
-// BadNames are the offsets of strings that stand where the kernel wants a name and
-// takes none like them, such as "Box<long, 2>" (kernel/bpf/btf.c,
-// btf_name_valid_identifier: letters, digits, '_' and '.').
+// BadNames returns the offsets of strings that stand where the kernel wants a name and takes none
+// like them, such as "Box<long, 2>" (kernel/bpf/btf.c, btf_name_valid_identifier: letters, digits,
+// '_' and '.').
 func (s *Spec) BadNames() []uint32 {
 	var bad []uint32
 	seen := make(map[uint32]bool)

@@ -158,8 +158,8 @@ func index(raw []byte, base *Spec) (*Spec, error) {
 	return s, s.indexTypes(extra)
 }
 
-// stringOf is b as a string that shares its memory: the names of a kernel's
-// types are two megabytes, and to copy them takes longer than to find one.
+// stringOf returns b as a string that shares its memory: the names of a kernel's types are two
+// megabytes, and to copy them takes longer than to find one.
 func stringOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 func (s *Spec) checkStrings() error {
@@ -226,18 +226,18 @@ func makeInfo(k Kind, vlen uint32, flag bool) uint32 {
 	return info
 }
 
-// Raw is the blob, with the patches that were made to it. It must not be changed.
+// Raw returns the blob, with the patches that were made to it. It must not be changed.
 func (s *Spec) Raw() []byte { return s.raw }
 
-// NumTypes is one more than the highest type id; void counts. For split BTF the
-// types of the base count too.
+// NumTypes returns one more than the highest type id; void counts. For split BTF the types of the
+// base count too.
 func (s *Spec) NumTypes() int { return int(s.firstID) + len(s.offsets) }
 
-// FirstID is the lowest id that this blob itself defines: 1, or for split BTF
-// the number of types of its base.
+// FirstID returns the lowest id that this blob itself defines: 1, or for split BTF the number of
+// types of its base.
 func (s *Spec) FirstID() TypeID { return s.firstID }
 
-// Name is the string at a string offset, "" if there is none at off.
+// Name returns the string at a string offset, "" if there is none at off.
 func (s *Spec) Name(off uint32) string {
 	name, _ := s.lookupString(off)
 	return name
@@ -272,8 +272,8 @@ func (s *Spec) at(id TypeID) []byte {
 	return s.raw[s.offsets[i] : s.typeOff+s.typeLen]
 }
 
-// KindOf is the kind of a type without decoding the rest of it: KindVoid for id
-// 0 and for ids out of range.
+// KindOf returns the kind of a type without decoding the rest of it: KindVoid for id 0 and for ids
+// out of range.
 func (s *Spec) KindOf(id TypeID) Kind {
 	b := s.at(id)
 	if b == nil {
@@ -282,7 +282,7 @@ func (s *Spec) KindOf(id TypeID) Kind {
 	return infoKind(le.Uint32(b[4:]))
 }
 
-// TypeName is the name of a type without decoding the rest of it.
+// TypeName returns the name of a type without decoding the rest of it.
 func (s *Spec) TypeName(id TypeID) string {
 	b := s.at(id)
 	if b == nil {

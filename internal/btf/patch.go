@@ -4,7 +4,7 @@ import (
 	"fmt"
 )
 
-// Clone is a private copy: patches of one do not show in the other.
+// Clone returns a private copy: patches of one do not show in the other.
 func (s *Spec) Clone() *Spec {
 	c := *s
 	c.raw = append([]byte(nil), s.raw...)
@@ -13,8 +13,8 @@ func (s *Spec) Clone() *Spec {
 	return &c
 }
 
-// own is the type's bytes if it has one of the kinds and is in this very blob:
-// the types of a base are never patched through a split blob.
+// own returns the type's bytes if it has one of the kinds and is in this very blob: the types of a
+// base are never patched through a split blob.
 func (s *Spec) own(id TypeID, kinds ...Kind) ([]byte, error) {
 	if id < s.firstID {
 		return nil, fmt.Errorf("type id %d is not part of this blob: %w", id, ErrNotFound)

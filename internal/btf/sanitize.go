@@ -79,8 +79,8 @@ func toConst(b []byte, kind Kind) {
 	}
 }
 
-// Fallbacks are what has to be changed for kernels that do not know a kind, one
-// entry a kind and always the same kinds. Each takes those before it for made.
+// Fallbacks returns what has to be changed for kernels that do not know a kind, one entry a kind
+// and always the same kinds. Each takes those before it for made.
 func (s *Spec) Fallbacks() []Fallback {
 	out := make([]Fallback, len(fallbacks))
 	now := s.Clone()
@@ -95,8 +95,8 @@ func (s *Spec) Fallbacks() []Fallback {
 	return out
 }
 
-// changes are the words of b that differ from a, which is as long. The last one may
-// overlap the one before it.
+// changes returns the words of b that differ from a, which is as long. The last one may overlap the
+// one before it.
 func changes(a, b []byte) []Word {
 	var out []Word
 	for at := 0; at < len(a); at += 4 {

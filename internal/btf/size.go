@@ -29,7 +29,7 @@ func (s *Spec) SkipModifiers(id TypeID) (TypeID, error) {
 	return 0, malformed("type %d: typedefs and qualifiers form a loop", start)
 }
 
-// Underlying is the decoded type behind typedefs, qualifiers and type tags.
+// Underlying returns the decoded type behind typedefs, qualifiers and type tags.
 func (s *Spec) Underlying(id TypeID) (*Type, error) {
 	id, err := s.SkipModifiers(id)
 	if err != nil {
@@ -38,9 +38,8 @@ func (s *Spec) Underlying(id TypeID) (*Type, error) {
 	return s.Type(id)
 }
 
-// SizeOf is the size of a type in bytes, as libbpf resolves it: a VAR has the
-// size of its type. Types without a size (void, functions, forward
-// declarations) are an error.
+// SizeOf returns the size of a type in bytes, as libbpf resolves it: a VAR has the size of its
+// type. Types without a size (void, functions, forward declarations) are an error.
 func (s *Spec) SizeOf(id TypeID) (uint32, error) {
 	n := uint64(1)
 	for range maxDepth {
@@ -74,8 +73,8 @@ func sized(id TypeID, n, size uint64) (uint32, error) {
 	return uint32(n), nil
 }
 
-// AlignOf is the alignment of a type in bytes, as libbpf derives it from BTF: a
-// struct with a member off its natural alignment counts as packed.
+// AlignOf returns the alignment of a type in bytes, as libbpf derives it from BTF: a struct with a
+// member off its natural alignment counts as packed.
 func (s *Spec) AlignOf(id TypeID) (uint32, error) {
 	a := aligner{s: s, steps: maxAlignSteps}
 	return a.of(id, 0)

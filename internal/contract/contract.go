@@ -61,8 +61,8 @@ const MaxSigned = 1<<24 - 1
 // Digest is a SHA-256.
 type Digest [sha256.Size]byte
 
-// Insns are the instructions that are signed and loaded: those of the loader program, with
-// the check of the blob before them under contract A. insns is not changed.
+// Insns returns the instructions that are signed and loaded: those of the loader program, with the
+// check of the blob before them under contract A. insns is not changed.
 func (c Contract) Insns(insns []byte, blob Digest) []byte {
 	if c == B {
 		return insns
@@ -70,7 +70,7 @@ func (c Contract) Insns(insns []byte, blob Digest) []byte {
 	return append(prefix(blob, c == AMarker), insns...)
 }
 
-// Content is what a signature is made over.
+// Content returns what a signature is made over.
 func (c Contract) Content(insns, blob []byte) []byte {
 	if c == B {
 		return slices.Concat(insns, blob)
@@ -94,7 +94,7 @@ const (
 	r2, r3, r4 = 2, 3, 4
 )
 
-// prefix is the check of contract A, before a loader program:
+// prefix returns the check of contract A, before a loader program:
 //
 //	r2 = map 0 of fd_array
 //	for each of the four words of the digest:

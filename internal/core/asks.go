@@ -41,7 +41,7 @@ func Asks(local *btf.Spec, rec Record) Asked {
 	return AsksNothing
 }
 
-// fieldType is the type at the end of the path.
+// fieldType returns the type at the end of the path.
 func (s *spec) fieldType() (*btf.Type, error) {
 	last := s.last()
 	if last.name == "" {
@@ -93,8 +93,8 @@ const (
 	classSTX  = 0x03
 )
 
-// Enumerator is the index of the enumerator that a record is about, false if it is about
-// none, or does not fit.
+// Enumerator returns the index of the enumerator that a record is about, false if it is about none,
+// or does not fit.
 func Enumerator(local *btf.Spec, rec Record) (int, bool) {
 	if !rec.Kind.isEnumval() {
 		return 0, false

@@ -12,7 +12,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/insn"
 )
 
-// record is about a type that build makes.
+// record returns about a type that build makes.
 func record(t *testing.T, kind core.Kind, access string, build func(b *builder) btf.TypeID) (*btf.Spec, core.Record) {
 	t.Helper()
 	b := newBuilder()

@@ -116,7 +116,7 @@ func (b *builder) enum64(name string, isSigned bool, values ...enumerator) btf.T
 	return b.add(name, btf.KindEnum64, len(values), isSigned, 8, words...)
 }
 
-// proto is a function prototype; its parameters are named p.
+// proto returns a function prototype; its parameters are named p.
 func (b *builder) proto(result btf.TypeID, params ...btf.TypeID) btf.TypeID {
 	var words []uint32
 	for _, p := range params {

@@ -39,7 +39,7 @@ var kindNames = [...]string{
 	"enumval_exists", "enumval_value", "type_matches",
 }
 
-// String is the name that libbpf and the kernel's verifier log print: "byte_off".
+// String returns the name that libbpf and the kernel's verifier log print: "byte_off".
 func (k Kind) String() string {
 	if uint64(k) < uint64(len(kindNames)) {
 		return kindNames[k]

@@ -32,7 +32,7 @@ func (ts *types) at(id btf.TypeID) (*btf.Type, error) {
 	return t, nil
 }
 
-// resolve is the type behind typedefs, qualifiers and type tags.
+// resolve returns the type behind typedefs, qualifiers and type tags.
 func (ts *types) resolve(id btf.TypeID) (*btf.Type, error) {
 	id, err := ts.SkipModifiers(id)
 	if err != nil {

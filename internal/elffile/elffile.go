@@ -33,7 +33,7 @@ func (s *Strings) Add(text string) uint32 {
 	return uint32(off)
 }
 
-// Header is the header of a file without segments and sections.
+// Header returns the header of a file without segments and sections.
 func Header(kind elf.Type, machine elf.Machine) elf.Header64 {
 	return elf.Header64{
 		Ident: [elf.EI_NIDENT]byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), byte(elf.EV_CURRENT)},

@@ -23,7 +23,7 @@ var settingKinds = map[trace.SettingKind]string{
 	trace.SettingMember: "member", trace.SettingValueSize: "value_size", trace.SettingMismatch: "mismatch",
 }
 
-// Describe is what an artefact records of a trace apart from where things lie. The data of
+// Describe returns what an artefact records of a trace apart from where things lie. The data of
 // maps is all that its blob holds.
 func Describe(t *trace.Trace) *artefact.Artefact {
 	a := describe(t)
@@ -44,7 +44,7 @@ func Describe(t *trace.Trace) *artefact.Artefact {
 	return a
 }
 
-// describe is the part of a manifest that does not depend on where things lie.
+// describe returns the part of a manifest that does not depend on where things lie.
 func describe(t *trace.Trace) *artefact.Artefact {
 	a := &artefact.Artefact{Object: t.Object, License: t.License}
 	for _, m := range t.Maps {

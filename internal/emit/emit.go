@@ -246,7 +246,7 @@ func (e *emitter) licenseFirst() {
 	e.alloc(1, 1)
 }
 
-// license is where a license lies in the blob.
+// license returns where a license lies in the blob.
 func (e *emitter) license(text string) int {
 	at, ok := e.licenses[text]
 	if !ok {
@@ -312,7 +312,7 @@ func (e *emitter) layOutAttrs() {
 	}
 }
 
-// mapOf is the entry of a map in the manifest, nil for nil.
+// mapOf returns the entry of a map in the manifest, nil for nil.
 func (e *emitter) mapOf(m *trace.Map) *artefact.Map {
 	for i := range e.t.Maps {
 		if e.t.Maps[i] == m {
@@ -523,7 +523,7 @@ func (e *emitter) layOutEdits() {
 	}
 }
 
-// untyped is what a load without types has in its attributes.
+// untyped returns what a load without types has in its attributes.
 func (e *emitter) untyped() (words []trace.Word) {
 	for i, c := range e.t.Commands {
 		p := &e.commands[i]

@@ -7,8 +7,8 @@ import (
 	"github.com/hashicorp/go-multierror"
 )
 
-// All is what went wrong: nil for nothing, the error itself if there is one
-// only, else a list of all. Lists among errs are joined.
+// All returns what went wrong: nil for nothing, the error itself if there is one only, else a list
+// of all. Lists among errs are joined.
 func All(errs ...error) error {
 	list := multierror.Append(nil, errs...)
 	if len(list.Errors) == 1 {

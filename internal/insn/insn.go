@@ -31,22 +31,22 @@ const (
 // Insns are instructions in memory, 8 bytes each.
 type Insns []byte
 
-// Len is the number of instruction slots.
+// Len returns the number of instruction slots.
 func (p Insns) Len() int { return len(p) / Size }
 
-// Op is the opcode of instruction i.
+// Op returns the opcode of instruction i.
 func (p Insns) Op(i int) uint8 { return p[i*Size] }
 
-// Dst is the destination register of instruction i.
+// Dst returns the destination register of instruction i.
 func (p Insns) Dst(i int) uint8 { return p[i*Size+1] & 0xf }
 
-// Src is the source register of instruction i, or what kind of value its imm is.
+// Src returns the source register of instruction i, or what kind of value its imm is.
 func (p Insns) Src(i int) uint8 { return p[i*Size+1] >> 4 }
 
-// Off is the 16-bit offset of instruction i.
+// Off returns the 16-bit offset of instruction i.
 func (p Insns) Off(i int) int16 { return int16(binary.LittleEndian.Uint16(p[i*Size+2:])) }
 
-// Imm is the immediate of instruction i.
+// Imm returns the immediate of instruction i.
 func (p Insns) Imm(i int) int32 { return int32(binary.LittleEndian.Uint32(p[i*Size+4:])) }
 
 // SetSrc replaces the source register of instruction i.

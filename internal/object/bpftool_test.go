@@ -20,7 +20,7 @@ func TestAgainstSkeleton(t *testing.T) {
 	tool := need.Program(t, "bpftool")
 	mapName := regexp.MustCompile(`(?m)^\s+(?:s->maps\[\d+\]\.|map->)name = "([^"]+)";$`)
 	progName := regexp.MustCompile(`s->progs\[\d+\]\.name = "([^"]+)";`)
-	// What the bpftool of Debian 12 (libbpf 1.1) does not read.
+	// Objects that Debian 12's bpftool (libbpf 1.1) cannot read.
 	skip := map[string]string{
 		"arena.o":     "__ulong needs libbpf 1.5",
 		"data.o":      "sections .bss.NAME need libbpf 1.7",

@@ -6,7 +6,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/insn"
 )
 
-// elfBuilder writes ELF objects that no compiler writes.
+// elfBuilder writes ELF objects that compilers do not produce.
 type elfBuilder struct {
 	sections []builtSection
 	symbols  []builtSymbol
@@ -50,12 +50,12 @@ func (b *elfBuilder) symbol(s builtSymbol) uint32 {
 	return uint32(len(b.symbols))
 }
 
-// function makes a global function of a whole section.
+// function adds a global function that fills a section.
 func (b *elfBuilder) function(name string, section int) uint32 {
 	return b.symbol(builtSymbol{name: name, bind: bindGlobal, kind: symFunc, section: section, size: uint64(len(b.sections[section-1].data))})
 }
 
-// relocate adds a relocation section: pairs of offset and symbol.
+// relocate adds a relocation section from pairs of offset and symbol.
 func (b *elfBuilder) relocate(section int, pairs ...uint64) int {
 	var data []byte
 	for i := 0; i < len(pairs); i += 2 {

@@ -15,8 +15,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// ciliumKnows are the objects in cilium/ebpf's testdata that the two readers do
-// not agree about, and why. An entry that is not needed fails the test.
+// ciliumKnows has the objects of cilium/ebpf's testdata that the two readers disagree about, and
+// why. An unneeded entry fails the test.
 var ciliumKnows = map[string]string{
 	"fwd_decl-el.elf":             "extern function without __ksym: libbpf refuses it, cilium/ebpf calls it by name",
 	"tags-el.elf":                 "extern function without __ksym",
@@ -88,12 +88,12 @@ var ciliumRefuses = map[string]string{
 	"structops.o": "section .struct_ops",
 }
 
-// ciliumLinks are programs that cilium/ebpf links with other functions.
+// ciliumLinks has programs that cilium/ebpf links with other functions.
 var ciliumLinks = map[string]string{
 	"two": "the address of a global function (by its symbol, imm 0) becomes that of the first function in .text",
 }
 
-// ciliumSections are patterns younger than the table of cilium/ebpf.
+// ciliumSections has patterns that are newer than cilium/ebpf's table.
 var ciliumSections = []string{"fentry.multi+"}
 
 func compareSpecs(t *testing.T, o *Object, spec *ebpf.CollectionSpec) {
@@ -135,7 +135,7 @@ func compareMap(t *testing.T, o *Object, m *Map, theirs *ebpf.MapSpec) {
 	assert.Equal(t, uint32(theirs.Pinning), m.Pinning, m.Name)
 	assert.Equal(t, theirs.MapExtra, m.Extra, m.Name)
 	if m.Kind == MapStructOps {
-		return // the sizes are those of the kernel's type
+		return // sizes come from the kernel's type
 	}
 	assert.Equal(t, theirs.KeySize, m.KeySize, m.Name)
 	assert.Equal(t, theirs.ValueSize, m.ValueSize, m.Name)
@@ -207,7 +207,7 @@ func compareProgram(t *testing.T, o *Object, i int, theirs *ebpf.ProgramSpec) {
 	assert.Equal(t, int(raw), size, "bytes of instructions of %s", f.Name)
 }
 
-// reachable is a function and all that it calls or takes the address of.
+// reachable returns a function and all functions that it calls or takes the address of.
 func reachable(o *Object, fn int) map[int]bool {
 	seen := map[int]bool{}
 	var visit func(int)

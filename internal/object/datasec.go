@@ -12,9 +12,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// fixDatasecs does for all BTF data sections what the compiler leaves to the
-// loader: sizes and offsets come from ELF, hidden variables become static, and
-// variables are sorted by offset.
+// fixDatasecs completes all BTF data sections as the compiler expects a loader to: sizes and
+// offsets come from ELF, hidden variables become static, and variables are sorted by offset.
 func (o *opener) fixDatasecs() error {
 	if o.obj.BTF == nil {
 		return nil
@@ -46,8 +45,8 @@ func (o *opener) fixDatasec(sec *btf.Type) error {
 	return o.obj.BTF.SetDatasec(sec.ID, size, sec.Vars)
 }
 
-// placeVars fills in size and offsets where the compiler left them 0; a static
-// linker has set them already.
+// placeVars fills in size and offsets where the compiler left them 0. A static linker has already
+// set them.
 func (o *opener) placeVars(sec *btf.Type) (size uint32, err error) {
 	size = sec.Size
 	place := size == 0
@@ -150,12 +149,12 @@ func (o *opener) readDataMaps() error {
 	return nil
 }
 
-// sectionData is a copy of a data section up to its last byte that is not zero.
+// sectionData returns a copy of a data section up to its last byte that is not zero.
 func (o *opener) sectionData(s *section) ([]byte, error) {
 	if err := o.reserve(s.size); err != nil {
 		return nil, err
 	}
-	data, err := o.elf.contents(s) // nothing of .bss
+	data, err := o.elf.contents(s) // empty for .bss
 	if err != nil {
 		return nil, err
 	}
@@ -163,10 +162,10 @@ func (o *opener) sectionData(s *section) ([]byte, error) {
 	if err := o.spend(uint64(len(data))); err != nil {
 		return nil, err
 	}
-	return append([]byte{}, data...), nil // not nil: it has content, even if all is zero
+	return append([]byte{}, data...), nil // not nil: the section has content, if only zeros
 }
 
-// dataMapOf is the map of a data section of size bytes.
+// dataMapOf returns the map for a data section of size bytes.
 func (o *opener) dataMapOf(kind MapKind, section string, data []byte, size uint32) Map {
 	m := Map{
 		Name: dataMapName(o.obj.Name, section), Kind: kind, Section: section,
@@ -190,8 +189,8 @@ func (o *opener) dataMapOf(kind MapKind, section string, data []byte, size uint3
 	return m
 }
 
-// mmapable reports whether user space has a use for mapping a data section: some
-// variable in it is visible outside the object.
+// mmapable reports whether user space can use a mapping of a data section: some variable in it is
+// visible outside the object.
 func (o *opener) mmapable(id btf.TypeID) bool {
 	sec, err := o.obj.BTF.Type(id)
 	if err != nil || sec.Kind != btf.KindDatasec {
@@ -203,9 +202,9 @@ func (o *opener) mmapable(id btf.TypeID) bool {
 	})
 }
 
-// dataMapName is libbpf's name for the map of a data section. Its last
-// characters, 7 at least, are the section's; what is left of 15 goes to the
-// object's name. Sections with a second dot keep their own name.
+// dataMapName returns libbpf's name for the map of a data section. The name ends with the section's
+// last characters, at least 7, and the rest of its 15 characters are the object's name. Sections
+// with a second dot keep their own name.
 func dataMapName(object, section string) string {
 	suffix := min(max(7, len(section)), maxNameLen)
 	prefix := min(maxNameLen-suffix, len(object))
@@ -242,8 +241,8 @@ func (o *opener) variables(s *section) ([]Variable, error) {
 	return vars, nil
 }
 
-// readKconfigMap makes the map of the kconfig values. What they are depends on
-// the target, so its data is zero.
+// readKconfigMap makes the map of the kconfig values. The values depend on the target, so the data
+// is zero.
 func (o *opener) readKconfigMap() error {
 	var size uint32
 	var vars []Variable

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// dump writes all of an object as text: the golden files hold it.
+// dump returns an object as text, which the golden files hold.
 func dump(o *Object) string {
 	var b strings.Builder
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format, args...) }
@@ -40,7 +40,7 @@ func dumpMap(p func(string, ...any), o *Object, i int, m *Map, indent string) {
 	}
 	if m.Data != nil {
 		value := m.Data
-		if m.DataSize < 1<<24 { // a fuzzer makes it larger
+		if m.DataSize < 1<<24 { // fuzzing makes it larger
 			value = m.Value()
 		}
 		p("%s  data %d bytes %s\n", indent, m.DataSize, digest(value))

@@ -28,7 +28,7 @@ const (
 	shfExec, shfCompressed            = 1 << 2, 1 << 11
 
 	shnUndef, shnLoReserve, shnXIndex = 0, 0xff00, 0xffff
-	noSection                         = -2 // SHN_ABS, SHN_COMMON and their like; -1 is a section that an object lacks
+	noSection                         = -2 // SHN_ABS, SHN_COMMON and so on; -1 is a missing section
 	bindLocal, bindGlobal, bindWeak   = 0, 1, 2
 	symNoType, symObject              = 0, 1
 	symFunc, symSection               = 2, 3
@@ -56,12 +56,12 @@ type symbol struct {
 	unnamed         bool // the name is outside the string table
 	value, size     uint64
 	bind, kind, vis uint8
-	section         int // index of a section, which may not exist; 0 for an extern, noSection
+	section         int // section index, not checked; 0 for an extern, noSection
 }
 
 func (s *symbol) hidden() bool { return s.vis == visHidden || s.vis == visInternal }
 
-// extern tells symbols that the target has to provide.
+// extern reports whether the target has to provide the symbol.
 func (s *symbol) extern() bool {
 	return s.section == shnUndef && (s.bind == bindGlobal || s.bind == bindWeak) && s.kind == symNoType
 }
@@ -72,18 +72,18 @@ type relocation struct {
 	symbol *symbol
 }
 
-// elfFile is an ELF64 little-endian relocatable BPF file. Section contents are
-// looked up when they are needed: a broken section that nobody reads is no error.
+// elfFile is an ELF64 little-endian relocatable BPF file. Section contents are read on demand, so a
+// broken section that nothing reads is not an error.
 type elfFile struct {
 	raw      []byte
 	sections []section
 	symbols  []symbol
 	symtab   int
 
-	names map[string]*section // the first of a name
-	// bySection lists the symbols of each section in the order of the table.
+	names map[string]*section // the first section of each name
+	// bySection lists each section's symbols in the order of the table.
 	bySection map[int][]*symbol
-	// variables are the global and weak STT_OBJECT symbols, the first of a name.
+	// variables has the global and weak STT_OBJECT symbols, the first of each name.
 	variables map[string]*symbol
 }
 
@@ -98,7 +98,7 @@ func parseELF(raw []byte) (*elfFile, error) {
 	return f, f.readSymbols()
 }
 
-// checkIdent names what the file is if it is not a BPF object.
+// checkIdent returns an error that says what the file is, if it is not a BPF object.
 func checkIdent(raw []byte) error {
 	const ident = "\x7fELF"
 	switch {
@@ -124,7 +124,7 @@ func checkIdent(raw []byte) error {
 	return nil
 }
 
-// firstBytes shows how a file begins, for the message about one that is not ELF.
+// firstBytes quotes the start of a file, for the error about one that is not ELF.
 func firstBytes(raw []byte) string {
 	head := raw[:min(len(raw), 24)]
 	if line, _, ok := bytes.Cut(head, []byte("\n")); ok {
@@ -248,9 +248,8 @@ func (f *elfFile) readSymbols() error {
 	return nil
 }
 
-// sectionIndexes is the table of the section indexes that do not fit into a symbol,
-// 4 bytes for each of n symbols. Nil if there is none: files with few sections have
-// no need of it.
+// sectionIndexes returns the table of section indexes that do not fit into a symbol, 4 bytes for
+// each of n symbols. It returns nil for files with few sections, which have no such table.
 func (f *elfFile) sectionIndexes(n int) ([]byte, error) {
 	for i := range f.sections {
 		s := &f.sections[i]
@@ -283,7 +282,7 @@ func (f *elfFile) groupSymbols() {
 	}
 }
 
-// slice is size bytes of the file from offset off.
+// slice returns size bytes of the file from offset off.
 func (f *elfFile) slice(off, size uint64) ([]byte, error) {
 	if total := uint64(len(f.raw)); off > total || size > total-off {
 		return nil, fmt.Errorf("%w: %d bytes at offset %d end beyond the file's %d", ErrTruncated, size, off, total)
@@ -291,8 +290,8 @@ func (f *elfFile) slice(off, size uint64) ([]byte, error) {
 	return f.raw[off : off+size], nil
 }
 
-// contents is what the file holds for a section: nothing for SHT_NOBITS. The
-// bytes are those of the file and must not be changed.
+// contents returns the bytes of a section, none for SHT_NOBITS. They are the file's bytes and must
+// not be changed.
 func (f *elfFile) contents(s *section) ([]byte, error) {
 	data, err := f.stored(s)
 	if err == nil && s.flags&shfCompressed != 0 {
@@ -301,10 +300,10 @@ func (f *elfFile) contents(s *section) ([]byte, error) {
 	return data, err
 }
 
-// decompress is what to do about compressed sections.
+// decompress tells users how to handle compressed sections.
 const decompress = "no BPF loader reads such sections: compile without -gz, or decompress it with llvm-objcopy --decompress-debug-sections"
 
-// stored is what the file holds for a section, compressed or not.
+// stored returns the bytes of a section as they are in the file, compressed or not.
 func (f *elfFile) stored(s *section) ([]byte, error) {
 	if s.kind == shtNobits || s.kind == 0 {
 		return nil, nil
@@ -312,7 +311,7 @@ func (f *elfFile) stored(s *section) ([]byte, error) {
 	return f.slice(s.offset, s.size)
 }
 
-// byName is the first section with this name, nil if there is none.
+// byName returns the first section with this name, nil if there is none.
 func (f *elfFile) byName(name string) *section { return f.names[name] }
 
 // relocations reads an SHT_REL section.
@@ -336,7 +335,7 @@ func (f *elfFile) relocations(s *section) ([]relocation, error) {
 	return rels, nil
 }
 
-// cString is the NUL-terminated string at off.
+// cString returns the NUL-terminated string at off.
 func cString(table []byte, off uint32) (string, bool) {
 	if uint64(off) >= uint64(len(table)) {
 		return "", off == 0

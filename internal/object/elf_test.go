@@ -13,7 +13,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// twoFunctions is an object with a program and a subprogram of four instructions.
+// twoFunctions builds an object with a program and a subprogram of four instructions.
 func twoFunctions(insns ...uint64) (b *elfBuilder, prog, text int) {
 	b = &elfBuilder{}
 	text = b.code(".text", movZero, exitInsn, movZero, exitInsn)
@@ -52,8 +52,8 @@ func TestCallsWithoutRelocation(t *testing.T) {
 	assert.DeepEqual(t, o.Functions[1].Relocations, []Relocation{{Insn: 0, Kind: RelocCall, Target: 0}})
 }
 
-// TestFunctionErrors: calls that lead nowhere. libbpf opens these objects and
-// refuses to load the program.
+// TestFunctionErrors: calls to places without a function. libbpf opens these objects and refuses to
+// load the program.
 func TestFunctionErrors(t *testing.T) {
 	callback := loadImm64(insn.PseudoFunc, 0)
 	section := func(b *elfBuilder, text int) uint64 {
@@ -175,8 +175,8 @@ func TestBadFunctions(t *testing.T) {
 	}
 }
 
-// TestDroppedWeakFunction: a static linker leaves the code of a weak function
-// that lost, and its relocations, but no symbol.
+// TestDroppedWeakFunction: if a weak function loses, a static linker leaves its code and its
+// relocations, but no symbol.
 func TestDroppedWeakFunction(t *testing.T) {
 	ld := loadImm64(0, 0)
 	b := &elfBuilder{}
@@ -250,7 +250,7 @@ func TestSectionsWithTrouble(t *testing.T) {
 	}
 }
 
-// TestBrokenBTFIsLeftOut: without maps, struct_ops or externs nothing needs it.
+// TestBrokenBTFIsLeftOut: an object without maps, struct_ops and externs does not need its BTF.
 func TestBrokenBTFIsLeftOut(t *testing.T) {
 	b, _, _ := twoFunctions(movZero)
 	b.data(".BTF", make([]byte, 40))
@@ -260,7 +260,7 @@ func TestBrokenBTFIsLeftOut(t *testing.T) {
 	assert.Equal(t, len(o.Warnings), 1)
 }
 
-// damagedExt is an object of testdata without a part of its .BTF.ext.
+// damagedExt returns an object of testdata after damage changed its .BTF.ext.
 func damagedExt(t *testing.T, file string, damage func(ext []byte)) []byte {
 	t.Helper()
 	raw := readFile(t, "testdata/"+file)
@@ -272,8 +272,8 @@ func damagedExt(t *testing.T, file string, damage func(ext []byte)) []byte {
 	return raw
 }
 
-// TestBrokenExt: an object with a damaged .BTF.ext does without, unless it has maps,
-// as with libbpf, or CO-RE records.
+// TestBrokenExt: an object with a damaged .BTF.ext loads without it, unless it has CO-RE records
+// or, as with libbpf, maps.
 func TestBrokenExt(t *testing.T) {
 	garbage := func(ext []byte) { copy(ext, "garbage") }
 	for _, tt := range []struct {
@@ -307,7 +307,7 @@ func TestBrokenExt(t *testing.T) {
 	}
 }
 
-// TestLostCORE: objects of which libbpf or cilium/ebpf load what reads garbage.
+// TestLostCORE: objects that libbpf or cilium/ebpf load although their programs then read garbage.
 func TestLostCORE(t *testing.T) {
 	for file, tt := range map[string]struct {
 		err  error
@@ -328,17 +328,16 @@ func TestLostCORE(t *testing.T) {
 	assert.Equal(t, len(o.Warnings), 0)
 	assert.Equal(t, len(o.Functions[0].CORE), 1)
 
-	// Without .BTF, there is nothing that the records could refer to.
+	// Without .BTF, the records refer to nothing.
 	raw := readFile(t, "testdata/core.o")
 	f, err := parseELF(raw)
 	assert.NilError(t, err)
-	le.PutUint32(raw[le.Uint64(raw[40:])+64*uint64(f.byName(secBTF).index):], 0) // its name
+	le.PutUint32(raw[le.Uint64(raw[40:])+64*uint64(f.byName(secBTF).index):], 0) // its sh_name
 	_, err = OpenBytes(raw, "core.o")
 	assert.ErrorIs(t, err, ErrCORELost)
 }
 
-// TestRecordsOfNothing: records about a section that a tool has removed from the
-// file, or whose name is damaged.
+// TestRecordsOfNothing: records about a section that a tool has removed, or whose name is damaged.
 func TestRecordsOfNothing(t *testing.T) {
 	raw := readFile(t, "testdata/reported/core_plain.o")
 	f, err := parseELF(raw)
@@ -361,7 +360,7 @@ func TestRecordsOfNothing(t *testing.T) {
 	})
 }
 
-// TestRelocationsOfData: what nobody applies is said.
+// TestRelocationsOfData: relocations that no loader applies give a warning.
 func TestRelocationsOfData(t *testing.T) {
 	o, err := Open("testdata/reported/ptrtable.o")
 	assert.NilError(t, err)
@@ -445,14 +444,14 @@ func TestParseExt(t *testing.T) {
 		assert.ErrorContains(t, err, tt.text, tt.name)
 	}
 
-	// Records may be longer than the ones that we know: the rest is kept.
+	// Records may be longer than this package knows; it keeps the rest.
 	ext, err := parseExt(header(24, 0, 4+8+24, 0, 0, 12, 7, 2, 0, 1, 0xaa, 8, 2, 0xbb))
 	assert.NilError(t, err)
 	assert.Equal(t, ext.funcs.recSize, uint32(12))
 	assert.Equal(t, len(ext.funcs.sections[0].records), 24)
 }
 
-// TestManySections: with more than 65279 sections the number is elsewhere.
+// TestManySections: with more than 65279 sections, section header 0 has their number.
 func TestManySections(t *testing.T) {
 	b, _, _ := twoFunctions(movZero)
 	raw := b.bytes()
@@ -478,7 +477,8 @@ func TestPercpu(t *testing.T) {
 	assert.Equal(t, o.Maps[0].Name, "obj.percpu")
 }
 
-// withBSS is an object whose .bss has that many bytes, of which the file holds none.
+// withBSS builds an object whose .bss sections have these sizes. The file holds none of their
+// bytes.
 func withBSS(sizes ...uint64) []byte {
 	b, _, _ := twoFunctions(movZero)
 	for i, size := range sizes {
@@ -487,8 +487,8 @@ func withBSS(sizes ...uint64) []byte {
 	return b.bytes()
 }
 
-// TestMemoryFollowsFile: an object takes memory for what its file holds, however
-// much it promises.
+// TestMemoryFollowsFile: an object takes memory for what its file holds, not for the sizes that it
+// declares.
 func TestMemoryFollowsFile(t *testing.T) {
 	const large = 1 << 29
 	for name, raw := range map[string][]byte{
@@ -524,7 +524,7 @@ func TestMemoryFollowsFile(t *testing.T) {
 	assert.Equal(t, m.ValueSize, uint32(6))
 }
 
-// TestTooMuchData: what no loader could make is refused, with the limit.
+// TestTooMuchData: data that is too large for any loader is refused, with the limit.
 func TestTooMuchData(t *testing.T) {
 	for _, sizes := range [][]uint64{{MaxDataBytes + 1}, {1 << 32}, {1 << 60}, {MaxDataBytes, 1}, {1<<64 - 1}} {
 		_, err := OpenBytes(withBSS(sizes...), "x")
@@ -536,8 +536,7 @@ func TestTooMuchData(t *testing.T) {
 	assert.ErrorContains(t, err, `section ".bss": object is too large: 1073741825 bytes of data, more than 1073741824 (MaxDataBytes)`)
 }
 
-// TestOverlaps: sections and functions that share the bytes of the file do not
-// multiply them.
+// TestOverlaps: sections and functions that share bytes of the file do not multiply the memory.
 func TestOverlaps(t *testing.T) {
 	b := &elfBuilder{}
 	text := b.code(".text", make([]uint64, 1<<16)...)
@@ -550,7 +549,7 @@ func TestOverlaps(t *testing.T) {
 	assert.ErrorContains(t, err, "4 times the bytes of its file: functions or sections overlap")
 }
 
-// TestSymbolsOutside: no value of 64 bits is cut to 32.
+// TestSymbolsOutside: 64-bit symbol values are not truncated to 32 bits.
 func TestSymbolsOutside(t *testing.T) {
 	ld := loadImm64(0, 0)
 	for name, sym := range map[string]builtSymbol{
@@ -569,7 +568,7 @@ func TestSymbolsOutside(t *testing.T) {
 			if section != ".text" {
 				sym.section = b.data(section, make([]byte, 8))
 			} else if sym.value < 1<<33 {
-				sym.value += 24 // .text is as much larger
+				sym.value += 24 // .text is this much larger
 			}
 			sym.name, sym.bind = "v", bindGlobal
 			if name != "untyped" {
@@ -588,8 +587,8 @@ func TestSymbolsOutside(t *testing.T) {
 	}
 }
 
-// TestOffsetsOutside: a symbol and an addend are added up in 64 bits, and what is no
-// offset keeps the program from being loaded, as the verifier would.
+// TestOffsetsOutside: symbol and addend are added in 64 bits. If the sum is not a valid offset, the
+// program cannot be loaded, as with the verifier.
 func TestOffsetsOutside(t *testing.T) {
 	for imm, want := range map[int32]uint32{0: 4, -4: 0, 100: 104} {
 		ld := loadImm64(0, imm)
@@ -609,8 +608,7 @@ func TestOffsetsOutside(t *testing.T) {
 	assert.ErrorContains(t, function(t, o, "prog").Err, `instruction 0: malformed object: address of byte -1 of section ".data", which has 8`)
 }
 
-// TestCallsOutside: the sum of a symbol and an addend must not wrap around to a
-// function.
+// TestCallsOutside: the sum of symbol and addend must not wrap around to a function.
 func TestCallsOutside(t *testing.T) {
 	ld := loadImm64(0, 8)
 	for _, insns := range [][]uint64{{callInsn(0)}, {ld[0], ld[1]}} {
@@ -621,7 +619,7 @@ func TestCallsOutside(t *testing.T) {
 	}
 }
 
-// TestVeryManySections: symbols of sections whose index does not fit into a symbol.
+// TestVeryManySections: symbols in sections whose index does not fit into a symbol.
 func TestVeryManySections(t *testing.T) {
 	ld := loadImm64(0, 0)
 	build := func() *elfBuilder {
@@ -665,7 +663,7 @@ func TestVeryManySections(t *testing.T) {
 	}
 }
 
-// TestUnreadable: what is encoded in a way that no BPF loader reads is named.
+// TestUnreadable: errors name encodings that no BPF loader reads.
 func TestUnreadable(t *testing.T) {
 	compressed := func(i int) func(*elfBuilder) {
 		return func(b *elfBuilder) { b.sections[i-1].flags |= shfCompressed }

@@ -9,7 +9,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/visible"
 )
 
-// Reasons why a file is not an object that can be loaded, for errors.Is.
+// Reasons why a file cannot be opened as an object. Use them with errors.Is.
 var (
 	// ErrEmpty: the file has no bytes.
 	ErrEmpty = errors.New("file is empty")
@@ -17,13 +17,13 @@ var (
 	ErrNotFile = errors.New("not a regular file")
 	// ErrNotELF: the file is something else, C source for example.
 	ErrNotELF = errors.New("not an ELF file")
-	// ErrTruncated: the file ends before something that its headers promise.
+	// ErrTruncated: the file ends before the end of something in its headers.
 	ErrTruncated = errors.New("truncated ELF file")
 	// ErrClass: a 32-bit ELF file.
 	ErrClass = errors.New("not a 64-bit ELF file")
 	// ErrBigEndian: compiled for a big-endian target.
 	ErrBigEndian = errors.New("big-endian objects are not supported")
-	// ErrMachine: compiled for a real machine.
+	// ErrMachine: compiled for another machine than BPF.
 	ErrMachine = errors.New("not a BPF object")
 	// ErrNotRelocatable: an executable or shared library.
 	ErrNotRelocatable = errors.New("not a relocatable object")
@@ -31,13 +31,13 @@ var (
 	ErrLegacyMaps = errors.New(`legacy map definitions in section "maps" are not supported; define maps with BTF in SEC(".maps")`)
 	// ErrMalformed: the file contradicts itself or the rules of BPF objects.
 	ErrMalformed = errors.New("malformed object")
-	// ErrUnsupported: well-formed, but no BPF loader takes it.
+	// ErrUnsupported: well-formed, but not supported by any BPF loader.
 	ErrUnsupported = errors.New("not supported")
-	// ErrTooLarge: the file has more than MaxFileBytes, its data sections more
-	// than MaxDataBytes, or it would take many times its size of memory.
+	// ErrTooLarge: the file is larger than MaxFileBytes, its data sections are larger than
+	// MaxDataBytes, or it would take many times its size in memory.
 	ErrTooLarge = errors.New("object is too large")
-	// ErrCORELost: the object has CO-RE records that cannot be read. libbpf goes on
-	// without them in some of these cases.
+	// ErrCORELost: the object has CO-RE records that cannot be read. libbpf sometimes continues
+	// without them.
 	ErrCORELost = errors.New("the object's CO-RE records cannot be read, and without them its programs would use the field offsets of the machine that compiled them; build the object anew")
 	// ErrNoBTF: something in the object needs BTF and the object has none.
 	ErrNoBTF = errors.New("BTF is required, but is missing or corrupted; compile with -g")
@@ -46,9 +46,9 @@ var (
 // Error reports what is wrong with an object, and where. Err wraps one of the
 // sentinels of this package or of package btf.
 type Error struct {
-	Object  string // as libbpf calls it: 15 characters of the file's name
+	Object  string // libbpf's name: up to 15 characters of the file's name
 	Path    string // the file, as the caller named it; "" if it has no name
-	Section string // "" if the trouble is not with one section
+	Section string // "" if the error is not about one section
 	Symbol  string // map, function, variable or extern; "" if none
 	Err     error
 }
@@ -76,7 +76,7 @@ func unsupported(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrUnsupported, fmt.Errorf(format, args...))
 }
 
-// in puts a section and a symbol to an error that does not have them yet.
+// in adds a section and a symbol to an error that has none yet.
 func in(section, symbol string, err error) error {
 	var e *Error
 	if err == nil || errors.As(err, &e) {

@@ -100,8 +100,8 @@ func parseExtTable(body []byte, off, size, minRec uint32) (extTable, error) {
 	return t, nil
 }
 
-// splitExt gives each function its own records, with offsets in instructions
-// from the function's start.
+// splitExt distributes the records to the functions, with offsets in instructions from the
+// function's start.
 func (o *opener) splitExt() error {
 	if o.ext == nil {
 		o.typeFunctions()
@@ -140,8 +140,8 @@ func (o *opener) splitExt() error {
 	return nil
 }
 
-// unused warns of records about a section that is not there: a tool has removed it,
-// or its name is damaged.
+// unused warns of records for a section that does not exist: a tool has removed it, or its name is
+// damaged.
 func (o *opener) unused(what, section string) {
 	o.warn(Warning{
 		Section: secBTFExt, Defect: fmt.Sprintf("%s of section %q, which the object does not have", what, section),
@@ -149,8 +149,7 @@ func (o *opener) unused(what, section string) {
 	})
 }
 
-// recordsBySection finds the ELF section of each part of a table, of which what says
-// what it holds.
+// recordsBySection finds the ELF section of each part of a table. what names the table in warnings.
 func (o *opener) recordsBySection(what string, t *extTable) map[int][][]byte {
 	by := map[int][][]byte{}
 	for _, s := range t.sections {
@@ -165,8 +164,8 @@ func (o *opener) recordsBySection(what string, t *extTable) map[int][][]byte {
 	return by
 }
 
-// functionRecords copies the records of one function. Only the first part of a
-// table that is about the function's section counts.
+// functionRecords copies the records of one function, from the first part of the table that is
+// about its section.
 func (o *opener) functionRecords(fn int, t *extTable, by map[int][][]byte) ([]byte, error) {
 	parts := by[o.fnSection[fn]]
 	if len(parts) == 0 {
@@ -212,9 +211,8 @@ func (o *opener) typeFunctions() {
 	}
 }
 
-// readCORE distributes the CO-RE records of one section to its functions.
-// Records of instructions that belong to no function are those of weak
-// functions that a static linker dropped.
+// readCORE distributes the CO-RE records of one section to its functions. Records outside of any
+// function belong to weak functions that a static linker dropped.
 func (o *opener) readCORE(section int, records []byte) error {
 	rec := int(o.ext.core.recSize)
 	for at := 0; at < len(records); at += rec {

@@ -10,9 +10,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 )
 
-// readExterns collects the symbols that the target has to provide and turns
-// their BTF into what the kernel accepts: the compiler emits externs as such,
-// the kernel wants allocated variables in sections with sizes.
+// readExterns collects the symbols that the target has to provide, and converts their BTF: the
+// compiler emits externs, and the kernel accepts only allocated variables in sections with sizes.
 func (o *opener) readExterns() error {
 	dummy, err := o.appendDummy()
 	if err != nil {
@@ -45,8 +44,8 @@ func (o *opener) readExterns() error {
 	return in(secKconfig, "", o.fixKconfig())
 }
 
-// appendDummy adds a variable that stands for kfuncs in DATASEC .ksyms, where
-// the kernel does not accept functions. 0 if there is no kfunc.
+// appendDummy adds a variable to the BTF that replaces kfuncs in DATASEC .ksyms, where the kernel
+// does not accept functions. It returns 0 if there is no kfunc.
 func (o *opener) appendDummy() (btf.TypeID, error) {
 	spec := o.obj.BTF
 	if spec == nil {
@@ -70,7 +69,7 @@ func (o *opener) appendDummy() (btf.TypeID, error) {
 	return spec.AppendVar("dummy_ksym", i, btf.Global), nil
 }
 
-// int32Type is the first integer of 32 bits; one is appended if there is none.
+// int32Type returns the first 32-bit integer. It appends one if there is none.
 func int32Type(spec *btf.Spec) (btf.TypeID, error) {
 	for id := range spec.All() {
 		if spec.KindOf(id) != btf.KindInt {
@@ -139,8 +138,8 @@ func (o *opener) readExtern(sym *symbol, datasecs map[btf.TypeID]btf.TypeID) (Ex
 	}
 }
 
-// usedBy reports which functions refer to a symbol: `, and "run" in section "xdp" refers
-// to it`. Relocations have not been read yet.
+// usedBy describes the functions that refer to a symbol: `, and "run" in section "xdp" refers to
+// it`. It runs before relocations are read.
 func (o *opener) usedBy(sym *symbol) string {
 	var users []string
 	for i := range o.elf.sections {
@@ -150,7 +149,7 @@ func (o *opener) usedBy(sym *symbol) string {
 		}
 		rels, err := o.elf.relocations(s)
 		if err != nil {
-			continue // said elsewhere
+			continue // reported elsewhere
 		}
 		for _, r := range rels {
 			if r.symbol != sym {
@@ -190,8 +189,8 @@ func (o *opener) readKsym(ext *Extern, t *btf.Type) error {
 	return nil
 }
 
-// virtual are the kconfig variables that are not in the kernel's configuration: the
-// loader finds their values.
+// virtual has the kconfig variables that are not in the kernel's configuration. The loader finds
+// their values.
 var virtual = []string{"LINUX_KERNEL_VERSION", "LINUX_HAS_BPF_COOKIE", "LINUX_HAS_SYSCALL_WRAPPER"}
 
 func (o *opener) readKconfig(ext *Extern, t *btf.Type) (err error) {
@@ -216,7 +215,7 @@ func (o *opener) readKconfig(ext *Extern, t *btf.Type) (err error) {
 	return nil
 }
 
-// kconfigType classifies a type as libbpf does. Arrays are only looked into once.
+// kconfigType classifies a type as libbpf does. It looks into one level of arrays.
 func kconfigType(spec *btf.Spec, id btf.TypeID, arrays bool) (kind KconfigType, signed bool, err error) {
 	t, err := spec.Underlying(id)
 	if err != nil {
@@ -258,7 +257,7 @@ func kconfigInt(t *btf.Type) (kind KconfigType, signed bool) {
 	return KconfigUnknown, false
 }
 
-// elements returns a DATASEC that externs use and the extern of each element.
+// elements returns a DATASEC and the extern of each of its elements.
 func (o *opener) elements(section string, match func(*Extern) bool) (*btf.Type, []*Extern, error) {
 	if !slices.ContainsFunc(o.obj.Externs, func(e Extern) bool { return match(&e) }) {
 		return nil, nil, nil
@@ -321,8 +320,8 @@ func (o *opener) fixKsyms(dummy btf.TypeID) error {
 	return spec.SetDatasec(sec.ID, uint32(len(externs))*4, sec.Vars)
 }
 
-// fixKconfig lays the kconfig values out as libbpf does, by descending alignment,
-// then size, then name, and writes the result to DATASEC .kconfig.
+// fixKconfig lays out the kconfig values as libbpf does, by descending alignment, then size, then
+// name, and writes the layout to DATASEC .kconfig.
 func (o *opener) fixKconfig() error {
 	sec, externs, err := o.elements(secKconfig, func(e *Extern) bool { return e.Kind == ExternKconfig })
 	if sec == nil || err != nil {
@@ -344,8 +343,7 @@ func (o *opener) fixKconfig() error {
 	return o.obj.BTF.SetDatasec(sec.ID, size, sec.Vars)
 }
 
-// layoutKconfig sets KconfigOffset of all kconfig values and returns the size
-// of them together.
+// layoutKconfig sets KconfigOffset of all kconfig values and returns their total size.
 func (o *opener) layoutKconfig() (uint32, error) {
 	type entry struct {
 		*Extern

@@ -10,8 +10,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// readMaps reads the map definitions in section .maps: variables whose struct
-// type spells the definition, member by member.
+// readMaps reads the map definitions in section .maps. The struct type of each variable spells the
+// definition, member by member.
 func (o *opener) readMaps() error {
 	if o.maps == 0 {
 		return nil
@@ -57,7 +57,7 @@ func (o *opener) readUserMaps() error {
 	return nil
 }
 
-// noteArena remembers the arena and gives it the data of the arena's section.
+// noteArena records the arena's index, and gives the map the data of the arena's section.
 func (o *opener) noteArena(m *Map, index int) error {
 	if m.Type != uapi.MapArena {
 		return nil
@@ -120,14 +120,14 @@ func (o *opener) readUserMap(v btf.VarSecinfo) (Map, error) {
 	return m, nil
 }
 
-// sizeless are the map types that take 0 for max_entries: their elements belong to
-// something else, or the number of CPUs decides.
+// sizeless has the map types that accept 0 for max_entries: their elements belong to something
+// else, or the number of CPUs decides.
 var sizeless = []uapi.MapType{
 	uapi.MapPerfEventArray, uapi.MapCgroupStorage, uapi.MapPercpuCgroupStorage, uapi.MapSkStorage,
 	uapi.MapInodeStorage, uapi.MapTaskStorage, uapi.MapCgrpStorage,
 }
 
-// warnOfSize warns of a map that only user space can give a size.
+// warnOfSize warns of a map whose size only user space can set.
 func (o *opener) warnOfSize(m *Map) {
 	for _, sized := range []*Map{m, m.Inner} {
 		if sized == nil || sized.MaxEntries != 0 || slices.Contains(sizeless, sized.Type) {
@@ -144,7 +144,7 @@ func (o *opener) warnOfSize(m *Map) {
 type mapParser struct {
 	spec  *btf.Spec
 	m     *Map
-	inner bool // the definition is that of an inner map
+	inner bool // the definition of an inner map
 }
 
 func (p *mapParser) parse(def *btf.Type) error {
@@ -277,7 +277,7 @@ func (p *mapParser) pinning(m btf.Member) error {
 	return nil
 }
 
-// values reads __array(values, T): what the slots of a map-in-map or PROG_ARRAY hold.
+// values reads __array(values, T): the type of what the slots of a map-in-map or PROG_ARRAY hold.
 func (p *mapParser) values(m btf.Member, last bool) error {
 	inMap := p.m.Type == uapi.MapArrayOfMaps || p.m.Type == uapi.MapHashOfMaps
 	switch {
@@ -411,7 +411,7 @@ func (o *opener) slotProgram(sym *symbol) (int, error) {
 	return 0, malformed("no such program")
 }
 
-// valuesOffset is where the slots begin in the map's variable, in bytes.
+// valuesOffset returns the offset in bytes of the slots in the map's variable.
 func (o *opener) valuesOffset(v btf.VarSecinfo) (uint64, error) {
 	t, err := o.obj.BTF.Type(v.Type)
 	if err != nil {

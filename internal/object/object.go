@@ -5,9 +5,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// Object is a BPF ELF file after open: everything a load needs to know, in
-// the order of the file, with every relocation resolved to the thing it
-// refers to. It depends on the bytes of the file and nothing else.
+// Object is an opened BPF ELF file: everything a load needs to know, in the order of the file, with
+// every relocation resolved to its target. It depends only on the bytes of the file.
 type Object struct {
 	// Name is the object's name as libbpf derives it: the file's base name
 	// up to the first dot. libbpf prefixes the names of data maps with it.
@@ -41,17 +40,17 @@ type Object struct {
 	// declares, in the order of the symbol table.
 	Externs []Extern
 
-	// Warnings are defects that libbpf lives with, such as a broken .BTF.ext, in
-	// the order in which they were found.
+	// Warnings are defects that libbpf tolerates, such as a broken .BTF.ext, in the order in which
+	// they were found.
 	Warnings []Warning
 }
 
 // Map is one map of an object.
 type Map struct {
-	// Name of the map in the kernel, as libbpf gives it: the variable for maps
-	// in .maps and struct_ops maps, to be cut to 15 characters; OBJECT+SECTION
-	// for data sections that libbpf prefixes (.data, .bss, .rodata, .kconfig)
-	// and the section's own name for custom ones (.data.x), both cut already.
+	// Name is the map's name in the kernel, as libbpf gives it. For maps in .maps and struct_ops
+	// maps it is the variable's name, which the kernel gets cut to 15 characters. For data sections
+	// that libbpf prefixes (.data, .bss, .rodata, .kconfig) it is OBJECT+SECTION, for custom ones
+	// (.data.x) the section's name; both are already cut.
 	Name string
 
 	Kind MapKind
@@ -73,20 +72,18 @@ type Map struct {
 	// Pinning is the value of the "pinning" key: 0 none, 1 by name.
 	Pinning uint32
 
-	// Data is the initial content of a data section up to the last byte that is
-	// not zero, and DataSize the number of all its bytes: the rest is zero. So
-	// memory follows the file, and not the size of a .bss. Data is empty for
-	// .bss and .kconfig, and nil for maps without initial content. [Map.Value]
-	// has all bytes.
+	// Data is the initial content of a data section up to the last byte that is not zero. DataSize
+	// is its full size; the rest is zero. Memory therefore follows the file and not the size of a
+	// .bss. Data is empty for .bss and .kconfig, and nil for maps without initial content.
+	// [Map.Value] returns all bytes.
 	//
-	// DataSize is ValueSize, but for an arena, whose data is .addr_space.1, the
-	// arena's global variables: libbpf 1.8 places them in the last pages of the
-	// arena on kernels that take offsets of that size (7.0), and at its start on
-	// others.
+	// DataSize equals ValueSize, except for an arena. An arena's data is .addr_space.1, its global
+	// variables. libbpf 1.8 places them in the last pages of the arena on kernels that accept such
+	// large offsets (7.0), and at its start on others.
 	Data     []byte
 	DataSize uint32
 
-	// Frozen means that the map is frozen after it was filled (.rodata*, .kconfig).
+	// Frozen means that the load freezes the map after filling it (.rodata*, .kconfig).
 	Frozen bool
 
 	// Inner is the template of the inner maps of a map-in-map, or nil.
@@ -106,8 +103,8 @@ type Map struct {
 	Variables []Variable
 }
 
-// Value returns a copy of the map's whole initial content, DataSize bytes of which
-// those beyond len(Data) are zero. Nil if the map has none.
+// Value returns a copy of the map's whole initial content, DataSize bytes, zero-filled beyond
+// len(Data). It returns nil if the map has none.
 func (m *Map) Value() []byte {
 	if m.Data == nil {
 		return nil
@@ -117,14 +114,14 @@ func (m *Map) Value() []byte {
 	return v
 }
 
-// JumpTable is the content of a jump table. Its map is a template: libbpf makes
-// one for every entry program that contains the function.
+// JumpTable is the content of a jump table. Its map is a template: libbpf makes one for every entry
+// program that contains the function.
 type JumpTable struct {
 	Function int      // index into Object.Functions
 	Targets  []uint32 // instruction indices from the start of the function
 }
 
-// MapKind tells where a map comes from.
+// MapKind says what in the object declares a map.
 type MapKind int
 
 const (
@@ -138,8 +135,8 @@ const (
 	MapJumpTable                // jump table of one function (BPF_MAP_TYPE_INSN_ARRAY, 6.19)
 )
 
-// Slot is one static initialiser: Index of the slot and what it holds: an
-// index into Object.Maps (map-in-map) or Object.Functions (PROG_ARRAY).
+// Slot is one static initialiser: the slot's index, and the index into Object.Maps (map-in-map) or
+// Object.Functions (PROG_ARRAY) of its content.
 type Slot struct {
 	Index  uint32
 	Target int
@@ -151,17 +148,17 @@ type Variable struct {
 	Offset uint32 // bytes from the start of the section
 	Size   uint32 // bytes
 	Static bool
-	Hidden bool // STV_HIDDEN or STV_INTERNAL, and not static: it is made static in BTF
+	Hidden bool // STV_HIDDEN or STV_INTERNAL, and not static: becomes static in BTF
 }
 
-// StructOps is a struct_ops map's definition.
+// StructOps is the definition of a struct_ops map.
 type StructOps struct {
-	Type     string            // name of the kernel's struct, "tcp_congestion_ops" (flavour ___x stripped)
+	Type     string            // name of the kernel's struct, without flavour ___x
 	TypeID   btf.TypeID        // of the struct in Object.BTF
-	Data     []byte            // the struct's bytes in the object's layout; pointers to functions are zero
+	Data     []byte            // the struct in the object's layout, pointers to functions zeroed
 	Members  []StructOpsMember // function members that are set
 	Link     bool              // section .struct_ops.link: BPF_F_LINK
-	Optional bool              // section starts with '?': not created unless asked for
+	Optional bool              // section starts with '?': not created by default
 }
 
 // StructOpsMember is one function member of a struct_ops map.
@@ -177,7 +174,7 @@ type Function struct {
 	Name     string
 	Section  string // with '?' stripped
 	Offset   uint32 // bytes from the start of its section
-	Subprog  bool   // in .text: loaded only as part of those that call it
+	Subprog  bool   // in .text: loaded only as part of its callers
 	Static   bool   // STB_LOCAL
 	Weak     bool
 	Hidden   bool // STV_HIDDEN or STV_INTERNAL
@@ -186,8 +183,8 @@ type Function struct {
 	// Type information from the section name; zero for subprograms.
 	Program ProgramType
 
-	// Insns are the raw instruction bytes, 8 per instruction, never decoded
-	// and encoded again.
+	// Insns are the raw instruction bytes, 8 per instruction. They are never decoded and
+	// re-encoded.
 	Insns []byte
 
 	TypeID btf.TypeID // FUNC in Object.BTF, 0 if unknown
@@ -198,12 +195,12 @@ type Function struct {
 	LineInfo                         []byte // bpf_line_info records, likewise
 	FuncInfoRecSize, LineInfoRecSize uint32
 
-	// Err is set if libbpf opens the object but refuses to load a program that
-	// contains this function; it says why.
+	// Err is set if libbpf opens the object but refuses to load a program that contains this
+	// function. It gives the reason.
 	Err error
 
-	// ExceptionCallback is the index in Object.Functions named by the decl tag
-	// "exception_callback:NAME" (6.7+), nil for none.
+	// ExceptionCallback is the index in Object.Functions of the function that the decl tag
+	// "exception_callback:NAME" names (6.7), nil for none.
 	ExceptionCallback *int
 }
 
@@ -227,21 +224,21 @@ type ProgramType struct {
 	Pattern string
 }
 
-// RelocationKind is what an instruction refers to.
+// RelocationKind says what an instruction refers to.
 type RelocationKind int
 
 const (
 	RelocMap       RelocationKind = iota // ld_imm64: address of a map (its fd)
-	RelocMapValue                        // ld_imm64: address in a data section's value, Offset bytes from its start
+	RelocMapValue                        // ld_imm64: Offset bytes into a data section's value
 	RelocCall                            // call of the function Target
 	RelocFunc                            // ld_imm64: address of the function Target (callback)
 	RelocKconfig                         // ld_imm64: address of an extern in .kconfig
 	RelocKsym                            // ld_imm64: extern variable or function of the kernel
 	RelocKfunc                           // call of a kernel function
-	RelocJumpTable                       // ld_imm64: jump table Target (index into Maps), Offset bytes from its start
+	RelocJumpTable                       // ld_imm64: Offset bytes into jump table Target of Maps
 )
 
-// Relocation is one reference from an instruction to a thing outside it.
+// Relocation is one reference from an instruction to something outside it.
 type Relocation struct {
 	Insn   int // instruction index from the start of the function
 	Kind   RelocationKind
@@ -257,7 +254,7 @@ type CORERelocation struct {
 	Kind         uint32 // enum bpf_core_relo_kind
 }
 
-// ExternKind tells the kinds of extern symbols.
+// ExternKind is the kind of an extern symbol.
 type ExternKind int
 
 const (
@@ -274,10 +271,9 @@ type Extern struct {
 	Weak   bool
 	TypeID btf.TypeID // of the VAR or FUNC in Object.BTF
 
-	// DeclType is what a typed ksym variable or a kfunc is declared as, without
-	// typedefs and qualifiers: the type that the kernel's has to be compatible
-	// with. The fix-ups of Object.BTF replace the type of the VAR itself. 0 for
-	// the other kinds.
+	// DeclType is the declared type of a typed ksym variable or a kfunc, without typedefs and
+	// qualifiers. The kernel's type has to be compatible with it. The fix-ups of Object.BTF replace
+	// the type of the VAR itself. 0 for the other kinds.
 	DeclType btf.TypeID
 
 	// For ExternKconfig: place and type in the .kconfig map's value.
@@ -287,10 +283,10 @@ type Extern struct {
 	KconfigSigned bool
 }
 
-// EssentialName is the extern's name without its flavour ("bpf_f___v2" → "bpf_f").
+// EssentialName returns the extern's name without its flavour ("bpf_f___v2" → "bpf_f").
 func (e *Extern) EssentialName() string { return btf.EssentialName(e.Name) }
 
-// KconfigType is how a kconfig value is stored.
+// KconfigType says how a kconfig value is stored.
 type KconfigType int
 
 const (

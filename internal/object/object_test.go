@@ -40,8 +40,8 @@ func readFile(t testing.TB, path string) []byte {
 	return raw
 }
 
-// TestGolden compares all that is read of each object. What the golden files
-// say was checked against libbpf 1.8.
+// TestGolden compares everything that is read from each object with golden files, whose content was
+// checked against libbpf 1.8.
 func TestGolden(t *testing.T) {
 	for _, file := range testObjects(t, "*.o") {
 		t.Run(filepath.Base(file), func(t *testing.T) {
@@ -79,8 +79,8 @@ func TestInputIsNotKept(t *testing.T) {
 	}
 }
 
-// TestTruncated cuts real objects off at every length: the section headers are
-// at the end, so nothing less than the whole file can be read.
+// TestTruncated truncates real objects at every length. The section headers are at the end, so only
+// the whole file can be read.
 func TestTruncated(t *testing.T) {
 	for _, file := range testObjects(t, "*.o") {
 		raw := readFile(t, file)
@@ -144,7 +144,7 @@ func TestOpenPaths(t *testing.T) {
 	assert.ErrorContains(t, err, "directory")
 }
 
-// TestRefused: each object in testdata/refused is one that libbpf does not open.
+// TestRefused: libbpf does not open any object in testdata/refused.
 func TestRefused(t *testing.T) {
 	tests := map[string]struct {
 		err                   error
@@ -248,8 +248,8 @@ func TestAutoload(t *testing.T) {
 	assert.Equal(t, o.Maps[0].StructOps.Type, "tcp_congestion_ops")
 }
 
-// TestFunctionErr: what libbpf notices when it loads a program leaves the
-// object's other programs alone.
+// TestFunctionErr: an error that libbpf finds when it loads a program does not affect the object's
+// other programs.
 func TestFunctionErr(t *testing.T) {
 	o := mustOpen(t, "calls.o")
 	throws := function(t, o, "throws")
@@ -271,8 +271,8 @@ func TestHiddenIsStatic(t *testing.T) {
 	}
 }
 
-// TestLinked: a static linker leaves static functions of one name, the code of
-// weak functions that lost, and one of several definitions of a map.
+// TestLinked: a static linker leaves static functions of the same name, the code of weak functions
+// that lost, and one of several definitions of a map.
 func TestLinked(t *testing.T) {
 	o := mustOpen(t, "linked.o")
 	var helpers []int
@@ -304,7 +304,7 @@ func TestTooLarge(t *testing.T) {
 	assert.ErrorIs(t, err, ErrTooLarge)
 }
 
-// TestReported: objects of public reports are refused with the cause and the next step.
+// TestReported: objects of public bug reports are refused with the cause and the next step.
 func TestReported(t *testing.T) {
 	for file, tt := range map[string]struct {
 		err  error
@@ -323,8 +323,8 @@ func TestReported(t *testing.T) {
 	}
 }
 
-// named is an object of testdata in whose BTF and symbols a name is another one, of the
-// same length.
+// named returns an object of testdata in which another name of the same length replaces a name in
+// BTF and symbols.
 func named(t *testing.T, file, name, other string) []byte {
 	t.Helper()
 	assert.Equal(t, len(name), len(other))
@@ -333,12 +333,12 @@ func named(t *testing.T, file, name, other string) []byte {
 	return bytes.ReplaceAll(raw, []byte(name), []byte(other))
 }
 
-// TestKconfigNames: those that libbpf fills in, and weak ones that it will in time.
+// TestKconfigNames: the names that libbpf fills in, and weak ones that it may fill in later.
 func TestKconfigNames(t *testing.T) {
 	for name, ok := range map[string]bool{
 		"CONFIG_SOMETHI": true, "LINUX_SOMETHIN": true, "LINUXSOMETHING": false, "config_somethi": false, "XCONFIG_SOMETH": false,
 	} {
-		_, err := OpenBytes(named(t, "reported/kconfig_other.o", "SOMETHING_ELSE", name), "x") // a weak one
+		_, err := OpenBytes(named(t, "reported/kconfig_other.o", "SOMETHING_ELSE", name), "x")
 		assert.Equal(t, err == nil, ok, "%s: %v", name, err)
 	}
 	o := mustOpen(t, "externs.o")
@@ -348,8 +348,7 @@ func TestKconfigNames(t *testing.T) {
 	assert.ErrorContains(t, err, "unrecognized virtual extern")
 }
 
-// TestUsers: a function that is declared and not defined is named with those that
-// call it.
+// TestUsers: the error about a function that is declared and not defined names its callers.
 func TestUsers(t *testing.T) {
 	b := &elfBuilder{}
 	gone := uint64(b.symbol(builtSymbol{name: "gone", bind: bindGlobal}))
@@ -371,7 +370,7 @@ func TestUsers(t *testing.T) {
 	assert.ErrorContains(t, err, `"gone": extern: malformed object: it is declared and not defined, and used by "in_xdp" in section "xdp", "in_tc" in section "tc", "in_socket" in section "socket", 2 more`)
 }
 
-// TestSizeless: a map without a size is told, if only user space can give it one.
+// TestSizeless: a map without a size gives a warning if only user space can set one.
 func TestSizeless(t *testing.T) {
 	o := &opener{obj: &Object{}}
 	m := Map{Name: "m", Type: uapi.MapArray}

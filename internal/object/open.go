@@ -10,23 +10,22 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 )
 
-// Limits of what one object may ask for.
+// Limits of one object.
 const (
-	// MaxDataBytes bounds the sizes of all data sections of an object together,
-	// those that a file only promises (.bss) included: a loader has to make maps
-	// of that size.
+	// MaxDataBytes bounds the total size of an object's data sections, including .bss: a loader has
+	// to create maps of that size.
 	MaxDataBytes = 1 << 30
-	// MaxKconfigBytes bounds the values of all kconfig variables together. A line
-	// of a kernel's configuration has at most 4 KiB.
+	// MaxKconfigBytes bounds the total size of all kconfig variables. A line of a kernel's
+	// configuration has at most 4 KiB.
 	MaxKconfigBytes = 1 << 20
 
-	// copies and spare bound what an object takes of memory, in sizes of its file:
-	// functions and data may overlap in a file, but not for long.
+	// An object may take copies times the size of its file in memory, and spare bytes more.
+	// Functions and data may overlap in a file, but only to this extent.
 	copies = 4
 	spare  = 1 << 20
 )
 
-// Names of sections with a meaning.
+// Section names with a meaning.
 const (
 	secText      = ".text"
 	secMaps      = ".maps"
@@ -40,7 +39,7 @@ const (
 	secLink      = ".struct_ops.link"
 )
 
-// role is what a section is to a BPF loader.
+// role is the purpose of a section for a BPF loader.
 type role uint8
 
 const (
@@ -56,18 +55,18 @@ const (
 	roleJumpTable
 )
 
-// opener carries what the steps of opening share. Indices into elf.sections
-// and obj.Functions go by section and fn; -1 is none.
+// opener holds the state of opening. In names and parameters, section is an index into elf.sections
+// and fn one into obj.Functions; -1 is none.
 type opener struct {
 	obj    *Object
 	path   string // the file, as the caller names it
 	elf    *elfFile
 	roles  []role
-	text   int // index of .text and .maps among sections, of which 0 is none
+	text   int // section indexes of .text and .maps; 0 for none
 	maps   int
 	rules  SectionRules
 	budget uint64 // bytes that may still be copied
-	room   uint64 // bytes that data sections may still have
+	room   uint64 // bytes left for data sections
 
 	// fnSection is the section index of each of obj.Functions.
 	fnSection []int
@@ -84,7 +83,7 @@ type opener struct {
 	jumpTable map[jumpTableKey]int
 	structOps []structOpsPlace
 
-	// lateErrors are those that libbpf raises when it loads the function.
+	// lateErrors are the errors that libbpf raises only when it loads the function.
 	lateErrors map[insnPlace]error
 }
 
@@ -109,7 +108,7 @@ func open(raw []byte, path string, budget uint64, rules SectionRules) (*Object, 
 	return o.obj, nil
 }
 
-// name puts the object's name to an error.
+// name adds the object's name to an error.
 func (o *opener) name(err error) error {
 	if e, ok := err.(*Error); ok {
 		e.Object, e.Path = o.obj.Name, o.path
@@ -122,8 +121,7 @@ func (o *opener) run(raw []byte) (err error) {
 	if o.elf, err = parseELF(raw); err != nil {
 		return err
 	}
-	// The order is libbpf's: each step uses what the ones before it have found
-	// or have changed in the BTF.
+	// The order is libbpf's. Each step uses what the earlier ones found, or changed in the BTF.
 	for _, step := range []func() error{
 		o.readSections, o.readBTF, o.readExterns, o.fixDatasecs,
 		o.readMaps, o.readDataMaps, o.readKconfigMap, o.readStructOps,
@@ -136,7 +134,7 @@ func (o *opener) run(raw []byte) (err error) {
 	return nil
 }
 
-// take is a private copy of bytes of the file.
+// take returns a private copy of bytes of the file, within the memory limit.
 func (o *opener) take(b []byte) ([]byte, error) {
 	if err := o.spend(uint64(len(b))); err != nil {
 		return nil, err
@@ -144,7 +142,7 @@ func (o *opener) take(b []byte) ([]byte, error) {
 	return slices.Clone(b), nil
 }
 
-// reserve accounts for a data section of n bytes.
+// reserve counts a data section of n bytes against the limit.
 func (o *opener) reserve(n uint64) error {
 	if n > o.room {
 		return fmt.Errorf("%w: %d bytes of data; with the data sections before it the object has more than %d (MaxDataBytes); put what is so large into a map of its own", ErrTooLarge, n, MaxDataBytes)
@@ -161,7 +159,7 @@ func (o *opener) spend(n uint64) error {
 	return nil
 }
 
-// readSections finds the role of each section, and reads the small ones.
+// readSections finds the role of each section, and reads the small sections.
 func (o *opener) readSections() error {
 	o.roles = make([]role, len(o.elf.sections))
 	for i := 1; i < len(o.elf.sections); i++ {
@@ -177,8 +175,8 @@ func (o *opener) readSections() error {
 	return nil
 }
 
-// ignored tells the sections that a BPF loader has no use for and whose content
-// may be anything.
+// ignored reports whether a BPF loader has no use for a section, so that its content may be
+// anything.
 func ignored(s *section) bool {
 	name := strings.TrimPrefix(s.name, ".rel")
 	switch {
@@ -240,7 +238,7 @@ func (o *opener) readSection(s *section) error {
 	return nil
 }
 
-// known reports whether a section is read for its name.
+// known reports whether a section's name has a meaning.
 func known(s *section) bool {
 	return slices.Contains([]string{"license", "version", secMaps, secBTF, secBTFExt}, s.name)
 }
@@ -267,19 +265,20 @@ func dataRole(s *section) role {
 	return roleNone
 }
 
-// sectionFamily tells ".data" and ".data.anything".
+// sectionFamily reports whether name is family, such as ".data", or family and a suffix,
+// ".data.anything".
 func sectionFamily(name, family string) bool {
 	rest, ok := strings.CutPrefix(name, family)
 	return ok && (rest == "" || rest[0] == '.')
 }
 
-// licenseString is the string up to its NUL; libbpf keeps 63 characters.
+// licenseString returns the license up to its NUL. libbpf keeps 63 characters.
 func licenseString(data []byte) string {
 	s, _, _ := strings.Cut(string(data[:min(len(data), 63)]), "\x00")
 	return s
 }
 
-// readFunctions makes a Function of each function symbol of an executable section.
+// readFunctions makes a Function from each function symbol of an executable section.
 func (o *opener) readFunctions(s *section, data []byte) error {
 	if s.name == secText {
 		o.text = s.index
@@ -345,7 +344,7 @@ func (p byPlace) Swap(i, j int) {
 	s[i], s[j] = s[j], s[i]
 }
 
-// functionAt is the function that holds the byte at an offset of a section.
+// functionAt returns the function that contains the byte at an offset of a section.
 func (o *opener) functionAt(section int, off uint64) (int, bool) {
 	n := sort.Search(len(o.obj.Functions), func(i int) bool {
 		if s := o.fnSection[i]; s != section {
@@ -360,7 +359,7 @@ func (o *opener) functionAt(section int, off uint64) (int, bool) {
 	return n, off-uint64(f.Offset) < uint64(len(f.Insns))
 }
 
-// typePrograms looks the sections of entry programs up in the table.
+// typePrograms looks up the sections of entry programs in the table.
 func (o *opener) typePrograms() error {
 	for i := range o.obj.Functions {
 		f := &o.obj.Functions[i]
@@ -371,9 +370,9 @@ func (o *opener) typePrograms() error {
 	return nil
 }
 
-// readBTF reads .BTF and .BTF.ext. Broken ones matter only if something in the
-// object cannot do without: what libbpf requires BTF for, and CO-RE records, without
-// which a program would read from the offsets of the machine that compiled it.
+// readBTF reads .BTF and .BTF.ext. If they are broken, it fails only if the object needs them: for
+// what libbpf requires BTF for, or for CO-RE records, without which a program would use the offsets
+// of the machine that compiled it.
 func (o *opener) readBTF() error {
 	section, err := o.parseBTF()
 	if err == nil {
@@ -397,7 +396,7 @@ func (o *opener) readBTF() error {
 	return nil
 }
 
-// parseBTF also names the section that an error is about.
+// parseBTF returns, with an error, the section that it is about.
 func (o *opener) parseBTF() (section string, err error) {
 	sec := o.elf.byName(secBTF)
 	if sec == nil {
@@ -419,8 +418,8 @@ func (o *opener) parseBTF() (section string, err error) {
 	return secBTFExt, err
 }
 
-// holdsCORE reports whether a .BTF.ext that may be damaged has CO-RE records, as far
-// as its header can be believed.
+// holdsCORE reports whether a .BTF.ext, which may be damaged, has CO-RE records according to its
+// header.
 func (o *opener) holdsCORE(sec *section) bool {
 	data, err := o.elf.stored(sec)
 	if err != nil || len(data) < extCoreHeader {

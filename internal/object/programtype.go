@@ -8,25 +8,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// SectionRules say whose rules hold for the names of program sections. The table is
-// libbpf's in any case.
+// SectionRules select the matching rules for names of program sections. The table of names is
+// libbpf's with either.
 type SectionRules int
 
 const (
-	// LibbpfRules are those of libbpf 1.0 and later: a name is in the table, and only
-	// where the table says so a slash and anything may follow. Programs in other
-	// sections have no type, and are not loaded.
+	// LibbpfRules are the rules of libbpf 1.0 and later: a name must be in the table, and a slash
+	// and a suffix may follow only if the table says so. Programs in other sections have no type,
+	// and are not loaded.
 	LibbpfRules SectionRules = iota
-	// CiliumRules are those of cilium/ebpf, and of libbpf before 1.0: a row that
-	// takes nothing behind a slash takes every name that begins with it, so that
-	// "socket1", "tc_ingress" and "classifier/x" have a type.
+	// CiliumRules are the rules of cilium/ebpf, and of libbpf before 1.0: a row without a suffix
+	// matches every name that begins with it, so "socket1", "tc_ingress" and "classifier/x" have a
+	// type.
 	CiliumRules
 )
 
-// sectionRules are the names of SectionRules.
+// sectionRules has the names of SectionRules.
 var sectionRules = []string{LibbpfRules: "libbpf", CiliumRules: "cilium"}
 
-// ParseSectionRules finds rules by their name.
+// ParseSectionRules finds rules by name.
 func ParseSectionRules(name string) (SectionRules, error) {
 	if i := slices.Index(sectionRules, name); i >= 0 {
 		return SectionRules(i), nil
@@ -34,7 +34,7 @@ func ParseSectionRules(name string) (SectionRules, error) {
 	return 0, fmt.Errorf("no section rules %q: there are %s", name, strings.Join(sectionRules, " and "))
 }
 
-// match reports whether a section name fits the row, and what follows its '/'.
+// match reports whether a section name fits the row, and returns what follows its '/'.
 func (r *sectionRow) match(name string, rules SectionRules) (attach string, ok bool) {
 	prefix, open := strings.CutSuffix(r.pattern, "+")
 	rest, ok := strings.CutPrefix(name, prefix)
@@ -51,12 +51,11 @@ func (r *sectionRow) match(name string, rules SectionRules) (attach string, ok b
 	return "", false
 }
 
-// LookupProgramType is [SectionRules.Lookup] by libbpf's rules.
+// LookupProgramType is [SectionRules.Lookup] with libbpf's rules.
 func LookupProgramType(section string) (t ProgramType, ok bool) { return LibbpfRules.Lookup(section) }
 
-// Lookup finds what a section name, without a leading '?', says about the programs in
-// it. ok is false for names that have no meaning by these rules; their programs have
-// to get a type by other means.
+// Lookup returns the program type that a section name, without a leading '?', stands for. ok is
+// false for names without a meaning under these rules.
 func (rules SectionRules) Lookup(section string) (t ProgramType, ok bool) {
 	for i := range sectionTable {
 		r := &sectionTable[i]
@@ -81,9 +80,8 @@ func (rules SectionRules) Lookup(section string) (t ProgramType, ok bool) {
 	return ProgramType{}, false
 }
 
-// NearestSection is the name that libbpf knows and that is most like a section name
-// which it does not know, with what follows a slash if the table wants that. "" if
-// none is alike.
+// NearestSection returns the section name of libbpf's table that is most similar to an unknown one,
+// with the unknown name's suffix if the table wants one. It returns "" if none is similar.
 func NearestSection(section string) string {
 	best, least := "", max(2, len(section)/3)+1
 	for i := range sectionTable {
@@ -94,7 +92,7 @@ func NearestSection(section string) string {
 		}
 		d := distance(strings.ToLower(have), name)
 		if strings.HasPrefix(have, name) {
-			d = min(d, max(2, len(have)/3)) // something was added, however much
+			d = min(d, max(2, len(have)/3)) // text of any length may have been added
 		}
 		if d < least && d < len(have) {
 			best, least = name+tail, d
@@ -103,8 +101,8 @@ func NearestSection(section string) string {
 	return best
 }
 
-// distance is how many characters have to be changed, added or removed to make one
-// name of another.
+// distance returns the edit distance of two names: how many characters have to be changed, added or
+// removed.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

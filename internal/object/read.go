@@ -12,9 +12,8 @@ import (
 	"syscall"
 )
 
-// MaxFileBytes bounds the size of an object's file unless [Options.MaxFileBytes]
-// says otherwise: the largest objects of real projects, with their DWARF, have a
-// tenth of it.
+// MaxFileBytes bounds the size of an object's file unless [Options.MaxFileBytes] says otherwise.
+// The largest objects of real projects, with their DWARF, have a tenth of it.
 const MaxFileBytes = 256 << 20
 
 // Options change how objects are opened. The zero value is what [Open] and its
@@ -22,20 +21,20 @@ const MaxFileBytes = 256 << 20
 type Options struct {
 	// MaxFileBytes bounds the size of the file in bytes; 0 means [MaxFileBytes].
 	MaxFileBytes int64
-	// SectionRules say what the names of sections mean for the programs in them.
+	// SectionRules select what section names mean for the programs in them.
 	SectionRules SectionRules
 }
 
-// Open reads the object in a file, which must be a regular one of at most
-// [MaxFileBytes]. It never waits for a pipe or a device.
+// Open reads the object in a regular file of at most [MaxFileBytes]. It refuses pipes and devices,
+// and never waits for one.
 func Open(path string) (*Object, error) { return Options{}.Open(path) }
 
-// OpenFS reads the object in a file of a file system, an embed.FS for example.
+// OpenFS reads the object in a file of a file system, for example an embed.FS.
 func OpenFS(fsys fs.FS, name string) (*Object, error) { return Options{}.OpenFS(fsys, name) }
 
-// Read reads an object from r to its end, but not beyond [MaxFileBytes] and no
-// further than the first 64 bytes if those are not an object's. name is a file
-// name, for errors: the object is called what comes before its first dot.
+// Read reads an object from r until EOF, at most [MaxFileBytes]. If the first 64 bytes are not an
+// object's, it reads no further. name is a file name, for errors; the object's name is the part
+// before its first dot.
 func Read(r io.Reader, name string) (*Object, error) { return Options{}.Read(r, name) }
 
 // OpenReader reads the object in the first size bytes of r. name is as in [Read].
@@ -46,11 +45,10 @@ func OpenReader(r io.ReaderAt, size int64, name string) (*Object, error) {
 // OpenBytes reads the object in raw, which it does not keep. name is as in [Read].
 func OpenBytes(raw []byte, name string) (*Object, error) { return Options{}.OpenBytes(raw, name) }
 
-// ReadFile reads the file of an object without opening the object, with the
-// checks and the bounds of [Open].
+// ReadFile reads an object's file without opening the object, with the checks and limits of [Open].
 func ReadFile(path string) ([]byte, error) { return Options{}.ReadFile(path) }
 
-// Open is [Open] with options.
+// Open is [Open] with these options.
 func (opts Options) Open(path string) (*Object, error) {
 	raw, err := opts.ReadFile(path)
 	if err != nil {
@@ -59,7 +57,7 @@ func (opts Options) Open(path string) (*Object, error) {
 	return opts.OpenBytes(raw, path)
 }
 
-// OpenFS is [OpenFS] with options.
+// OpenFS is [OpenFS] with these options.
 func (opts Options) OpenFS(fsys fs.FS, name string) (*Object, error) {
 	st, err := fs.Stat(fsys, name)
 	if err != nil {
@@ -80,7 +78,7 @@ func (opts Options) OpenFS(fsys fs.FS, name string) (*Object, error) {
 	return opts.OpenBytes(raw, name)
 }
 
-// Read is [Read] with options.
+// Read is [Read] with these options.
 func (opts Options) Read(r io.Reader, name string) (*Object, error) {
 	raw, err := opts.read(r, name, 0)
 	if err != nil {
@@ -89,7 +87,7 @@ func (opts Options) Read(r io.Reader, name string) (*Object, error) {
 	return opts.OpenBytes(raw, name)
 }
 
-// OpenReader is [OpenReader] with options.
+// OpenReader is [OpenReader] with these options.
 func (opts Options) OpenReader(r io.ReaderAt, size int64, name string) (*Object, error) {
 	raw, err := opts.read(io.NewSectionReader(r, 0, size), name, size)
 	if err != nil {
@@ -101,7 +99,7 @@ func (opts Options) OpenReader(r io.ReaderAt, size int64, name string) (*Object,
 	return opts.OpenBytes(raw, name)
 }
 
-// OpenBytes is [OpenBytes] with options.
+// OpenBytes is [OpenBytes] with these options.
 func (opts Options) OpenBytes(raw []byte, name string) (*Object, error) {
 	if int64(len(raw)) > opts.maxFileBytes() {
 		return nil, fileError(name, opts.tooLarge())
@@ -109,13 +107,13 @@ func (opts Options) OpenBytes(raw []byte, name string) (*Object, error) {
 	return opts.open(raw, name)
 }
 
-// ReadFile is [ReadFile] with options.
+// ReadFile is [ReadFile] with these options.
 func (opts Options) ReadFile(path string) ([]byte, error) {
-	// To open a device can have effects, and a pipe without a writer makes the
-	// opener wait: the kind of the file is known before, and checked again after.
+	// Opening a device can have effects, and opening a pipe without a writer blocks. So check the
+	// kind of the file first, and again after opening it.
 	st, err := os.Stat(path)
 	if failed := (*fs.PathError)(nil); errors.As(err, &failed) {
-		failed.Op = "open" // which is what the caller asked for
+		failed.Op = "open" // as for os.Open
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open object: %w", err)
@@ -142,7 +140,7 @@ func (opts Options) readFile(f fs.File, name string) ([]byte, error) {
 	return opts.read(f, name, st.Size())
 }
 
-// regular refuses what has no end or may make a reader wait.
+// regular refuses files that may have no end or block a reader.
 func regular(st fs.FileInfo, name string) error {
 	var what string
 	switch mode := st.Mode(); {
@@ -173,9 +171,8 @@ func (opts Options) tooLarge() error {
 	return fmt.Errorf("%w: the file has more than %d bytes (Options.MaxFileBytes); remove its debug information with llvm-strip -g", ErrTooLarge, opts.maxFileBytes())
 }
 
-// read reads a file to its end, provided that it begins as an object does: what
-// is no object may have no end either. size is what the file is said to have, 0 if
-// nothing is said.
+// read reads a file until EOF if it begins like an object. A file that does not may have no end.
+// size is the expected size, 0 if unknown.
 func (opts Options) read(r io.Reader, name string, size int64) ([]byte, error) {
 	limit := opts.maxFileBytes()
 	var b bytes.Buffer
@@ -200,13 +197,13 @@ func (opts Options) read(r io.Reader, name string, size int64) ([]byte, error) {
 
 func readError(name string, err error) error { return fmt.Errorf("read object %q: %w", name, err) }
 
-// fileError is an error about a whole file.
+// fileError returns an error about a whole file.
 func fileError(name string, err error) error {
 	return &Error{Object: objectName(name), Path: name, Err: err}
 }
 
-// objectName is libbpf's name for an object: 15 characters of the file's name,
-// cut off at the first dot.
+// objectName returns libbpf's name for an object: the first 15 characters of the file's name, cut
+// at the first dot.
 func objectName(path string) string {
 	name := filepath.Base(path)
 	name = name[:min(len(name), maxNameLen)]

@@ -20,7 +20,7 @@ import (
 //go:embed testdata/maps.o
 var embedded embed.FS
 
-// TestWays: an object is the same whichever way it is read.
+// TestWays: every way of reading gives the same object.
 func TestWays(t *testing.T) {
 	const file = "testdata/maps.o"
 	raw := readFile(t, file)
@@ -55,7 +55,7 @@ func (e *endless) Read(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// TestEndless: what is no object is not read on, and what is one only to a limit.
+// TestEndless: a file that is not an object is not read on, and an object only up to the limit.
 func TestEndless(t *testing.T) {
 	zeros := &endless{}
 	_, err := Read(zeros, "zero")
@@ -86,7 +86,7 @@ func TestEndless(t *testing.T) {
 	assert.ErrorIs(t, err, failing)
 }
 
-// TestNotFiles: nothing that is no regular file is opened, and nothing is waited for.
+// TestNotFiles: files that are not regular are not opened, and do not block.
 func TestNotFiles(t *testing.T) {
 	dir := t.TempDir()
 	pipe, socket := filepath.Join(dir, "pipe"), filepath.Join(dir, "socket")

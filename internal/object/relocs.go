@@ -58,12 +58,12 @@ func (o *opener) readRelocations() error {
 	return nil
 }
 
-// skipRelocations warns of relocations that no BPF loader applies: data that holds
-// addresses, and what else the loader reads and takes as it is.
+// skipRelocations warns of relocations that no BPF loader applies: those of data that holds
+// addresses, and of sections whose bytes the loader uses as they are.
 func (o *opener) skipRelocations(s, target *section) error {
 	role := o.roles[target.index]
 	if role == roleNone && !known(target) || target.name == secBTF || target.name == secBTFExt {
-		return nil // of no use to a loader, or, of BTF, to linkers only
+		return nil // no loader reads it, or only linkers use its relocations (BTF)
 	}
 	size := uint64(relSize)
 	if s.kind == shtRela {
@@ -78,7 +78,7 @@ func (o *opener) skipRelocations(s, target *section) error {
 	}
 	count := uint64(len(data)) / size
 	if count == 0 || role == roleJumpTable && s.kind == shtRel && o.ofSections(data) {
-		return nil // offsets in their sections, which is what a jump table wants
+		return nil // section offsets, as a jump table wants them
 	}
 	o.warn(Warning{
 		Section: target.name, Symbol: o.variableAt(target.index, le.Uint64(data)),
@@ -88,8 +88,7 @@ func (o *opener) skipRelocations(s, target *section) error {
 	return nil
 }
 
-// ofSections reports whether SHT_REL entries add nothing to what is there: they all
-// refer to the beginning of a section.
+// ofSections reports whether SHT_REL entries add 0: all refer to the start of a section.
 func (o *opener) ofSections(rels []byte) bool {
 	for ; len(rels) > 0; rels = rels[relSize:] {
 		sym := le.Uint32(rels[12:])
@@ -100,7 +99,7 @@ func (o *opener) ofSections(rels []byte) bool {
 	return true
 }
 
-// variableAt is the name of the variable at an offset of a section, "" if none is.
+// variableAt returns the name of the variable at an offset of a section, or "".
 func (o *opener) variableAt(section int, off uint64) string {
 	for _, sym := range o.elf.bySection[section] {
 		if sym.kind == symObject && off >= sym.value && off-sym.value < sym.size {
@@ -123,7 +122,7 @@ func (o *opener) readSectionRelocations(target *section, rels []relocation) erro
 		}
 		fn, ok := o.functionAt(target.index, r.offset)
 		if !ok {
-			continue // the code of a weak function that another one overrides
+			continue // the code of an overridden weak function
 		}
 		f := &o.obj.Functions[fn]
 		relo, err := o.resolve(fn, int(r.offset-uint64(f.Offset))/8, r.symbol)
@@ -136,7 +135,7 @@ func (o *opener) readSectionRelocations(target *section, rels []relocation) erro
 	return nil
 }
 
-// symbolName is the name of a symbol, or of its section for section symbols.
+// symbolName returns the name of a symbol, or of its section for section symbols.
 func (o *opener) symbolName(s *symbol) string {
 	if s.name == "" && s.kind == symSection && s.section > shnUndef && s.section < len(o.elf.sections) {
 		return o.elf.sections[s.section].name
@@ -144,8 +143,7 @@ func (o *opener) symbolName(s *symbol) string {
 	return s.name
 }
 
-// resolve finds what an instruction refers to, in the order in which libbpf
-// looks.
+// resolve finds what an instruction refers to. The order of the cases is libbpf's.
 func (o *opener) resolve(fn, at int, sym *symbol) (Relocation, error) {
 	p := insn.Insns(o.obj.Functions[fn].Insns)
 	r := Relocation{Insn: at}
@@ -166,7 +164,7 @@ func (o *opener) resolve(fn, at int, sym *symbol) (Relocation, error) {
 	}
 	s, err := o.home(sym)
 	if s != nil && o.roles[s.index] == roleJumpTable {
-		return r, o.resolveJumpTable(fn, &r, sym) // which libbpf reads when it loads the program
+		return r, o.resolveJumpTable(fn, &r, sym) // libbpf reads it when it loads the program
 	}
 	if err != nil {
 		return r, err
@@ -177,8 +175,8 @@ func (o *opener) resolve(fn, at int, sym *symbol) (Relocation, error) {
 	return r, o.resolveData(fn, &r, p.Imm(at), sym)
 }
 
-// home returns the section that a symbol is in. It fails with the section for a symbol that is
-// not all inside of it, and with nil for one that is in none.
+// home returns the section of a symbol. It fails, and still returns the section, if the symbol is
+// not completely inside of it. It fails and returns nil if the symbol has no section.
 func (o *opener) home(sym *symbol) (*section, error) {
 	if sym.section <= shnUndef || sym.section >= len(o.elf.sections) {
 		return nil, malformed("symbol is not in any section; does a global variable lack an initialiser?")
@@ -210,9 +208,9 @@ func (o *opener) resolveExtern(r *Relocation, op uint8, sym *symbol) error {
 	return nil
 }
 
-// resolveCall handles calls of subprograms. A global one is named by its symbol
-// (imm is -1); for a static one the symbol is its section's and imm counts
-// instructions from there.
+// resolveCall handles calls of subprograms. The symbol names a global function, and imm is -1. For
+// a static function the symbol is its section's, and imm counts instructions from the start of the
+// section.
 func (o *opener) resolveCall(fn int, r *Relocation, sym *symbol) error {
 	r.Kind = RelocCall
 	p := insn.Insns(o.obj.Functions[fn].Insns)
@@ -236,7 +234,7 @@ func (o *opener) resolveCall(fn int, r *Relocation, sym *symbol) error {
 	return nil
 }
 
-// notInText reports where the function is that a call cannot reach.
+// notInText returns the error about a call to a function outside of .text.
 func (o *opener) notInText(sym *symbol) error {
 	if sym.section <= shnUndef || sym.section >= len(o.elf.sections) {
 		return malformed("calls can only go to functions in %s, and this one is defined nowhere", secText)
@@ -257,14 +255,14 @@ type insnPlace struct {
 	function, insn int
 }
 
-// later keeps an error that libbpf raises while loading, not while opening:
-// linkFunctions gives it to the function and drops the relocation.
+// later stores an error that libbpf raises while loading, not while opening. linkFunctions assigns
+// it to the function and drops the relocation.
 func (o *opener) later(fn int, r *Relocation, err error) error {
 	o.lateErrors[insnPlace{fn, r.Insn}] = err
 	return nil
 }
 
-// subprogAt is the function in .text that holds an instruction.
+// subprogAt returns the function in .text that contains an instruction.
 func (o *opener) subprogAt(insn int64) (int, error) {
 	if o.text != 0 && insn >= 0 {
 		if fn, ok := o.functionAt(o.text, uint64(insn)*8); ok {
@@ -284,8 +282,7 @@ func (o *opener) isSubprogSymbol(sym *symbol) bool {
 	return sym.kind == symFunc
 }
 
-// resolveFuncAddress handles ld_imm64 of a callback: symbol and imm add up to
-// its offset in bytes.
+// resolveFuncAddress handles ld_imm64 of a callback: symbol plus imm is its offset in bytes.
 func (o *opener) resolveFuncAddress(fn int, r *Relocation, imm int32, sym *symbol) error {
 	r.Kind = RelocFunc
 	if sym.value%8 != 0 || imm%8 != 0 {
@@ -321,7 +318,7 @@ func (o *opener) resolveData(fn int, r *Relocation, imm int32, sym *symbol) erro
 	default:
 		return malformed("section %q holds neither maps nor data", o.elf.sections[sym.section].name)
 	}
-	// Both halves fit: the symbol is inside of a section whose size fits.
+	// No overflow: the symbol is inside of a section whose size fits.
 	at := int64(sym.value) + int64(imm)
 	if at < 0 || at > math.MaxUint32 {
 		return o.later(fn, r, malformed("address of byte %d of section %q, which has %d", at, o.elf.sections[sym.section].name, o.elf.sections[sym.section].size))
@@ -352,8 +349,8 @@ func (o *opener) resolveJumpTable(fn int, r *Relocation, sym *symbol) error {
 	return nil
 }
 
-// readJumpTable makes a map of one jump table. ELF has byte offsets from the
-// start of the section of the code.
+// readJumpTable makes the map of one jump table. In ELF its entries are byte offsets from the start
+// of the code's section.
 func (o *opener) readJumpTable(fn int, sym *symbol) (Map, error) {
 	f := &o.obj.Functions[fn]
 	data, err := o.elf.contents(&o.elf.sections[sym.section])
@@ -380,9 +377,8 @@ func (o *opener) readJumpTable(fn int, sym *symbol) (Map, error) {
 	}, nil
 }
 
-// linkFunctions finds the calls that need no relocation and the exception
-// callbacks. What is wrong here keeps a program from being loaded, not the
-// object from being opened.
+// linkFunctions finds the calls that need no relocation, and the exception callbacks. An error here
+// prevents a program from being loaded, not the object from being opened.
 func (o *opener) linkFunctions() error {
 	tags, err := o.exceptionTags()
 	if err != nil {
@@ -440,8 +436,7 @@ func (o *opener) linkCalls(fn int) error {
 	return first
 }
 
-// localCall finds the target of a call within one section, which the compiler
-// has resolved.
+// localCall finds the target of a call within one section, which the compiler has resolved.
 func (o *opener) localCall(fn, at int, imm int32) (int, error) {
 	f := &o.obj.Functions[fn]
 	if o.fnSection[fn] != o.text {
@@ -452,8 +447,8 @@ func (o *opener) localCall(fn, at int, imm int32) (int, error) {
 
 const exceptionTag = "exception_callback:"
 
-// exceptionTags are the decl tags that name an exception callback, in the order
-// of ids: Ref is the tagged type.
+// exceptionTags returns the decl tags that name an exception callback, by id. Ref is the tagged
+// type.
 func (o *opener) exceptionTags() ([]*btf.Type, error) {
 	if o.obj.BTF == nil {
 		return nil, nil
@@ -474,8 +469,8 @@ func (o *opener) exceptionTags() ([]*btf.Type, error) {
 	return tags, nil
 }
 
-// linkException finds the exception callback of an entry program. With two tags
-// there is none: the verifier refuses such a program with a better message.
+// linkException finds the exception callback of an entry program. If there are two tags it sets
+// none: the verifier refuses such a program with a better message.
 func (o *opener) linkException(f *Function, tags []*btf.Type) error {
 	var names []string
 	for _, tag := range tags {

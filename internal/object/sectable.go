@@ -4,11 +4,11 @@ import "github.com/bpfreplay/bpfreplay/internal/uapi"
 
 // Flags of a row.
 const (
-	attachOptional = 1 << iota // expected_attach_type is left out where the kernel does not know it
+	attachOptional = 1 << iota // expected_attach_type is omitted if the kernel does not know it
 	attachBTF                  // the target is a BTF id
 	sleepable                  // prog_flags: BPF_F_SLEEPABLE
 	xdpFrags                   // prog_flags: BPF_F_XDP_HAS_FRAGS
-	usdt                       // attach type depends on what the kernel can do
+	usdt                       // the attach type depends on the kernel
 )
 
 // sectionRow is one row of the table of section names.

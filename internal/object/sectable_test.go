@@ -45,7 +45,7 @@ func TestLookupProgramType(t *testing.T) {
 	}
 }
 
-// notInDebian are the rows that are younger than libbpf 1.1, which Debian 12 has.
+// notInDebian has the rows that are newer than Debian 12's libbpf 1.1.
 var notInDebian = map[string]string{
 	"kprobe.session+": "1.5", "uprobe.multi+": "1.3", "uretprobe.multi+": "1.3", "uprobe.session+": "1.6",
 	"uprobe.multi.s+": "1.3", "uretprobe.multi.s+": "1.3", "uprobe.session.s+": "1.6",
@@ -61,7 +61,7 @@ var notInDebian = map[string]string{
 	"netfilter": "1.3", "sk_skb/verdict": "1.5", "struct_ops.s+": "1.2",
 }
 
-// older reports whether a libbpf is older than the version that brought a row.
+// older reports whether a libbpf is older than the version that added a row.
 func older(major, minor int, since string) bool {
 	var m, n int
 	if _, err := fmt.Sscanf(since, "%d.%d", &m, &n); err != nil {
@@ -110,7 +110,7 @@ func TestSectionTableAgainstLibbpf(t *testing.T) {
 	}
 }
 
-// inSection is an object with one program.
+// inSection builds an object with one program.
 func inSection(section string) []byte {
 	b := &elfBuilder{}
 	b.function("prog", b.code(section, movZero, exitInsn))
@@ -118,8 +118,8 @@ func inSection(section string) []byte {
 	return b.bytes()
 }
 
-// TestSectionRules: names that only begin with one of the table are for libbpf no
-// names, and for cilium/ebpf they are.
+// TestSectionRules: names that only begin with one of the table's have no meaning for libbpf, but
+// one for cilium/ebpf.
 func TestSectionRules(t *testing.T) {
 	for section, pattern := range map[string]string{
 		"socket1": "socket", "tc_ingress": "tc", "classifier_x": "classifier", "socket/tail": "socket", "xdp/x": "xdp",
@@ -137,7 +137,7 @@ func TestSectionRules(t *testing.T) {
 // TestSectionRulesAgainstCilium asks cilium/ebpf about each name of the table, and
 // about names that only begin with one.
 func TestSectionRulesAgainstCilium(t *testing.T) {
-	// Rows that it does not have yet fall through to others, or to none.
+	// Names of rows that cilium/ebpf lacks match other rows or none.
 	younger := []string{"tracepoint.s", "tp.s", "raw_tracepoint.s", "raw_tp.s", "tp_btf.s", "fsession", "fentry.multi", "fexit.multi", "uprobe.session", "kprobe.session"}
 	asked := 0
 	for _, r := range sectionTable {
@@ -156,7 +156,7 @@ func TestSectionRulesAgainstCilium(t *testing.T) {
 			assert.Equal(t, got.Type, uapi.ProgType(want.Type), section)
 			assert.Equal(t, got.AttachType, uapi.AttachType(want.AttachType), section)
 			assert.Equal(t, got.Flags, want.Flags, section)
-			if want.Type != ebpf.StructOps { // where it leaves out what follows the slash
+			if want.Type != ebpf.StructOps { // cilium/ebpf drops what follows the slash
 				assert.Equal(t, got.Attach, want.AttachTo, section)
 			}
 		}

@@ -11,7 +11,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// readStructOps makes a map of each variable in the struct_ops sections.
+// readStructOps makes a map from each variable in the struct_ops sections.
 func (o *opener) readStructOps() error {
 	for i, r := range o.roles {
 		if r != roleStructOps {
@@ -49,7 +49,7 @@ func (o *opener) readStructOpsSection(s *section) error {
 	return nil
 }
 
-// structOpsPlace is where a struct_ops map's variable is in the file.
+// structOpsPlace is the position in the file of a struct_ops map's variable.
 type structOpsPlace struct {
 	index   int // in obj.Maps
 	section int
@@ -145,8 +145,8 @@ func (o *opener) readMember(section int, r relocation) error {
 	return nil
 }
 
-// structOpsAt is the map whose variable covers an offset of a section, and the
-// offset in it.
+// structOpsAt returns the map whose variable covers an offset of a section, and the offset in the
+// variable.
 func (o *opener) structOpsAt(section int, off uint64) (*Map, uint64) {
 	for _, p := range o.structOps {
 		m := &o.obj.Maps[p.index]
@@ -157,8 +157,8 @@ func (o *opener) structOpsAt(section int, off uint64) (*Map, uint64) {
 	return nil, 0
 }
 
-// functionMember is the name of the member at an offset, which has to be a
-// pointer to a function.
+// functionMember returns the name of the member at an offset. The member must be a pointer to a
+// function.
 func (o *opener) functionMember(t *btf.Type, off uint64) (string, error) {
 	for _, m := range t.Members {
 		if uint64(m.BitOffset) != off*8 {
@@ -182,8 +182,8 @@ func (o *opener) functionMember(t *btf.Type, off uint64) (string, error) {
 	return "", malformed("no member at offset %d", off)
 }
 
-// adjustAutoload lets the maps decide about the struct_ops programs that they
-// use: such a program is loaded if one of its maps is created.
+// adjustAutoload sets Autoload of the programs that struct_ops maps use: such a program is loaded
+// if one of its maps is created by default.
 func (o *opener) adjustAutoload() {
 	created := map[int]bool{}
 	for _, p := range o.structOps {

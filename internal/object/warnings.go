@@ -7,17 +7,16 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/visible"
 )
 
-// Warning is a defect that does not keep an object from being loaded, as it does not
-// with libbpf, and what it costs.
+// Warning is a defect that, as with libbpf, does not prevent a load, and its consequence.
 type Warning struct {
 	Section     string
-	Symbol      string // a map, a variable; "" if it is about the whole section
+	Symbol      string // a map or a variable; "" if the defect concerns the whole section
 	Defect      string // "cannot be read: magic is 0x1"
 	Consequence string // "the object is loaded without types"
 }
 
-// String is one line: `section ".BTF": cannot be read: magic is 0x1; the object is
-// loaded without types`.
+// String returns one line: `section ".BTF": cannot be read: magic is 0x1; the object is loaded
+// without types`.
 func (w Warning) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "section %q: ", w.Section)

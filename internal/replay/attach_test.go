@@ -33,7 +33,7 @@ func attachPlan(t *testing.T, path string) *trace.Trace {
 
 const enterObject = "../../selftests/bpf/prog_tp_btf.bpf.o"
 
-// linksOf are the types of links, by program, after a look at whose they are.
+// linksOf returns the types of links, by program, after a look at whose they are.
 func linksOf(t *testing.T, r *target.Result) (types []uint32) {
 	t.Helper()
 	for i, fd := range r.Links {
@@ -47,7 +47,7 @@ func linksOf(t *testing.T, r *target.Result) (types []uint32) {
 	return types
 }
 
-// counted is what the programs of an object have counted in the first 8 bytes of .bss.
+// counted returns what the programs of an object have counted in the first 8 bytes of .bss.
 func counted(t *testing.T, a *artefact.Artefact, r *target.Result) uint64 {
 	t.Helper()
 	for i := range a.Maps {

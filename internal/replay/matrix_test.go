@@ -56,7 +56,7 @@ func (f *fixture) ring(keys ...testkey.Key) int32 {
 	return int32(r.ID())
 }
 
-// signed is a CMS message over what an attempt has.
+// signed returns a CMS message over what an attempt has.
 func (f *fixture) signed(key testkey.Key, content []byte) []byte {
 	cms, err := sign.Message(key, key.Cert, content)
 	assert.NilError(f.t, err)
@@ -77,7 +77,7 @@ type attempt struct {
 	again       bool // run it twice
 }
 
-// as is the attempt that a kernel of a contract takes.
+// as returns the attempt that a kernel of a contract takes.
 func (f *fixture) as(c contract.Contract) attempt {
 	insns := c.Insns(f.a.Insns, f.a.Signed.Blob)
 	digest := sha256.Sum256(insns)
@@ -86,7 +86,7 @@ func (f *fixture) as(c contract.Contract) attempt {
 		keyring: f.good, bound: c == contract.B, excl: digest[:], unasked: c == contract.B}
 }
 
-// forA is the form of contract A that this kernel runs, or would.
+// forA returns the form of contract A that this kernel runs, or would.
 func (f *fixture) forA() attempt {
 	if f.contract == contract.AMarker {
 		return f.as(contract.AMarker)
@@ -94,7 +94,7 @@ func (f *fixture) forA() attempt {
 	return f.as(contract.A)
 }
 
-// own is what this kernel takes.
+// own returns what this kernel takes.
 func (f *fixture) own() attempt { return f.as(f.contract) }
 
 // do reports how far an attempt comes: "ok", or the command and the errno.
@@ -268,7 +268,7 @@ func TestMatrix(t *testing.T) {
 	t.Logf("contract %s:\n%s", f.contract, strings.Join(lines, "\n"))
 }
 
-// sized is signed with so many bytes of instructions and blob.
+// sized returns signed with so many bytes of instructions and blob.
 func (f *fixture) sized(n int) attempt {
 	a := f.as(contract.B)
 	a.blob = append(a.blob, make([]byte, n-len(a.insns)-len(a.blob))...)
@@ -283,7 +283,7 @@ func (f *fixture) unsigned(a attempt) attempt {
 	return a
 }
 
-// certified is signed by a key whose certificate is another one.
+// certified returns signed by a key whose certificate is another one.
 func (f *fixture) certified(edit func(c *x509.Certificate)) attempt {
 	a, key := f.own(), testkey.Certify(f.t, f.key.Signer, edit)
 	a.cms = f.signed(key, f.contract.Content(f.a.Insns, f.a.Blob))
@@ -350,7 +350,7 @@ func rebuild(cms []byte, edit func(m *cmsMessage)) []byte {
 	return out
 }
 
-// message is signed by an RSA key, in another form.
+// message returns signed by an RSA key, in another form.
 func (f *fixture) message(a attempt, form func(content []byte, key testkey.Key, cms []byte) []byte) attempt {
 	key, content := testkey.RSA(f.t), f.contract.Content(f.a.Insns, f.a.Blob)
 	a.cms = form(content, key, f.signed(key, content))

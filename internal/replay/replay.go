@@ -102,7 +102,7 @@ func newRun(a *artefact.Artefact, o Options) (*run, error) {
 // ErrMaps is the reason of Inputs for a load that needs maps which exist before it.
 var ErrMaps = errors.New("it needs maps that exist before the loader program runs")
 
-// Inputs are blob and context for one run on this machine by another program.
+// Inputs returns blob and context for one run on this machine by another program.
 func Inputs(a *artefact.Artefact, o Options) (blob, ctx []byte, err error) {
 	r, err := newRun(a, o)
 	if err != nil {
@@ -255,7 +255,7 @@ func (r *run) once(logged *artefact.Program, level uint32, log []byte) (*artefac
 	return nil, nil
 }
 
-// context is the context of a run, with the settings in it.
+// context returns the context of a run, with the settings in it.
 func (r *run) context() []byte {
 	ctx := make([]byte, r.a.Context)
 	binary.NativeEndian.PutUint32(ctx, uint32(len(ctx)))
@@ -326,7 +326,7 @@ func (r *run) keeps(name string) bool {
 	return false
 }
 
-// fds are what a run left behind.
+// fds returns what a run left behind.
 func (r *run) fds(n int, at func(i int) int) []int {
 	out := make([]int, n)
 	for i := range out {
@@ -335,7 +335,7 @@ func (r *run) fds(n int, at func(i int) int) []int {
 	return out
 }
 
-// links are the fds of links by program, 0 for none.
+// links returns the fds of links by program, 0 for none.
 func (r *run) links() []int {
 	out := make([]int, len(r.a.Programs))
 	for i := range out {
@@ -386,7 +386,7 @@ func (r *run) close() {
 	r.ctx = nil
 }
 
-// typesLog is what the kernel says about the object's types, empty if it takes them.
+// typesLog returns what the kernel says about the object's types, empty if it takes them.
 func (r *run) typesLog() string {
 	raw, log := r.a.Types.Of(r.blob), make([]byte, bpfsys.LogSize)
 	if fd, err := bpfsys.LoadBTF(raw, log); err == nil {

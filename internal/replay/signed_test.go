@@ -48,7 +48,7 @@ func generate(t testing.TB, path string) *artefact.Artefact {
 	return a
 }
 
-// kernelContract is that of this kernel. It skips a test on a kernel that verifies no
+// kernelContract returns that of this kernel. It skips a test on a kernel that verifies no
 // signatures, with what the probe said.
 func kernelContract(t testing.TB) contract.Contract {
 	t.Helper()
@@ -62,7 +62,7 @@ func kernelContract(t testing.TB) contract.Contract {
 	return c
 }
 
-// ring is a keyring with certificates, named by its serial.
+// ring returns a keyring with certificates, named by its serial.
 func ring(t testing.TB, certs ...[]byte) string {
 	t.Helper()
 	r, err := keyring.New(certs...)
@@ -413,7 +413,7 @@ func TestSignedIsUnsigned(t *testing.T) {
 	assert.Assert(t, counts["loaded"] > 100 && counts["refused"] > 0, "%v", counts)
 }
 
-// outcome is what a load leaves, in a form that does not differ from load to load.
+// outcome returns what a load leaves, in a form that does not differ from load to load.
 func outcome(a *artefact.Artefact, o Options) (state []string, failure string) {
 	r, err := Load(a, o)
 	if err != nil {

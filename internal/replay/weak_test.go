@@ -17,7 +17,7 @@ import (
 
 // What docs/signing.md says of the weaknesses of signed loader programs, as kernels show it.
 
-// dataByte is where the first byte of .data lies in the blob.
+// dataByte returns where the first byte of .data lies in the blob.
 func dataByte(t *testing.T, a *artefact.Artefact) (blob, m int) {
 	t.Helper()
 	m = slices.IndexFunc(a.Maps, func(m artefact.Map) bool { return m.Kind == "data" })

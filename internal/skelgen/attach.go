@@ -83,7 +83,7 @@ func hookOf(p *artefact.Program) hook {
 	return h
 }
 
-// goCall is the Go expression that attaches program p.
+// goCall returns the Go expression that attaches program p.
 func (h hook) goCall() string {
 	switch h.kind {
 	case "raw_tp", "raw_tracepoint", "raw_tp.w", "raw_tracepoint.w":

@@ -78,7 +78,7 @@ var reserved = func() map[string]bool {
 	return m
 }()
 
-// cIdentifier is a name that C and C++ take.
+// cIdentifier returns a name that C and C++ take.
 func cIdentifier(name string) string {
 	name = notC.ReplaceAllString(name, "_")
 	if name == "" || name[0] >= '0' && name[0] <= '9' || reserved[name] {
@@ -87,7 +87,7 @@ func cIdentifier(name string) string {
 	return name
 }
 
-// CName is the name of the skeleton of an object of this name.
+// CName returns the name of the skeleton of an object of this name.
 func CName(object string) string { return cIdentifier(object) }
 
 func (h *header) p(format string, args ...any) { fmt.Fprintf(&h.b, format+"\n", args...) }
@@ -240,7 +240,7 @@ type cLink struct {
 	registered bool
 }
 
-// cString is a literal of C, split into lines.
+// cString returns a literal of C, split into lines.
 func cString(data []byte) string {
 	var b strings.Builder
 	for len(data) > 0 {
@@ -265,7 +265,7 @@ func cString(data []byte) string {
 	return b.String()
 }
 
-// quoted is a literal of C of a name of the object.
+// quoted returns a literal of C of a name of the object.
 func quoted(s string) string { return strings.TrimSpace(cString([]byte(s))) }
 
 // bytes writes constant bytes.
@@ -361,7 +361,8 @@ func (h *header) signatures() {
 	h.p("static const struct bpfreplay_signature %s__signatures[] = {\n%s\n\t{0, NULL, 0, NULL, NULL, 0}\n};", h.name, strings.Join(rows, "\n"))
 }
 
-// cAttach is the expression that attaches program prog_fd as bpftool's skeletons do, "" for none.
+// cAttach returns the expression that attaches program prog_fd as bpftool's skeletons do, "" for
+// none.
 func cAttach(p *artefact.Program) string {
 	h := hookOf(p)
 	if h.why != "" {
@@ -492,7 +493,7 @@ func (h *header) register(o structOps, link string) {
 	h.p("\tif (fd > 0)\n\t\tskel->links.%s_fd = fd;\n\treturn fd;\n}\n", link)
 }
 
-// leaves are the programs that a skeleton does not attach, and why.
+// leaves returns the programs that a skeleton does not attach, and why.
 func (h *header) leaves() (out []string) {
 	for i := range h.a.Programs {
 		p := &h.a.Programs[i]

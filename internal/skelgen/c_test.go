@@ -26,7 +26,7 @@ var compilers = [][]string{
 	{"clang-19", "-std=c++17", "-x", "c++"},
 }
 
-// tool is the path of a compiler. Objects are in the tree so that clang need not be there.
+// tool returns the path of a compiler. Objects are in the tree so that clang need not be there.
 func tool(t *testing.T, name string) string {
 	t.Helper()
 	if name != "clang-19" {

@@ -22,7 +22,7 @@ func (h *header) needsTypes() bool {
 		slices.ContainsFunc(h.a.Maps, func(m artefact.Map) bool { return m.Arena || m.Pinned }) || h.core() != ""
 }
 
-// core is what needs CO-RE without func_info, "" if nothing does.
+// core returns what needs CO-RE without func_info, "" if nothing does.
 func (h *header) core() string {
 	for _, n := range h.a.Needs {
 		if n.Capability == artefact.NeedNoFuncInfo {
@@ -32,7 +32,7 @@ func (h *header) core() string {
 	return ""
 }
 
-// arenas are the maps that are arenas.
+// arenas returns the maps that are arenas.
 func (h *header) arenas() (out []int) {
 	for i := range h.a.Maps {
 		if h.a.Maps[i].Arena {

@@ -40,7 +40,7 @@ func generated(t *testing.T, path string) (obj *object.Object, file []byte, ok b
 	return obj, file, true
 }
 
-// workspace is a directory in which Go code may import this module.
+// workspace returns a directory in which Go code may import this module.
 func workspace(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()

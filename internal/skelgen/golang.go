@@ -114,10 +114,10 @@ func newGolang(obj *object.Object, file []byte, o GoOptions) (*golang, error) {
 	return g, g.more()
 }
 
-// private is the name of a variable or function that is not for users.
+// private returns the name of a variable or function that is not for users.
 func (g *golang) private(suffix string) string { return "_" + g.o.Ident + suffix }
 
-// open is the name of the function that opens the skeleton.
+// open returns the name of the function that opens the skeleton.
 func (g *golang) open() string {
 	if token.IsExported(g.o.Ident) {
 		return "Open" + g.o.Ident
@@ -174,7 +174,7 @@ func (g *golang) sectionComment(name string, m *artefact.Map) string {
 	return text
 }
 
-// objectMap is the object's map that an artefact's map was made of.
+// objectMap returns the object's map that an artefact's map was made of.
 func objectMap(obj *object.Object, m *artefact.Map) *object.Map {
 	for i := range obj.Maps {
 		of := &obj.Maps[i]
@@ -205,7 +205,7 @@ func (g *golang) more() error {
 	return nil
 }
 
-// variables are the global variables of a data section.
+// variables returns the global variables of a data section.
 func (g *golang) variables(m *artefact.Map, of *object.Map) []variable {
 	var out []variable
 	if m.Kind == "kconfig" {
@@ -389,7 +389,7 @@ func (g *golang) imports(does []attached) {
 	g.p("%q\n)\n", Runtime)
 }
 
-// sizes are the maps whose size may be changed.
+// sizes returns the maps whose size may be changed.
 func (g *golang) sizes() []int {
 	return g.which(func(m *artefact.Map) bool { return m.Kind == "user" && !m.Arena })
 }
@@ -566,7 +566,7 @@ func (g *golang) constants(file []byte) {
 	g.p("// Do not access this directly.\n//\n//go:embed %s\nvar %s []byte", g.o.File, g.private("Bytes"))
 }
 
-// printable is text of an object that is safe in a comment of Go or C.
+// printable returns text of an object that is safe in a comment of Go or C.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) || r == '\\' || r == utf8.RuneError {
@@ -576,7 +576,7 @@ func printable(s string) string {
 	}, strings.ReplaceAll(s, "*/", "* /"))
 }
 
-// tag is the field tag of bpf2go, none for a name that cannot stand in one.
+// tag returns the field tag of bpf2go, none for a name that cannot stand in one.
 func tag(name string) string {
 	if strings.ContainsAny(name, "`") || printable(name) != name {
 		return ""

@@ -47,7 +47,7 @@ const maxNesting = 32
 
 func opaque(size uint32) goType { return goType{fmt.Sprintf("[%d]byte", size), size, 1} }
 
-// of is a type of a size in bytes that is known to be right: that of the variable or member.
+// of returns a type of a size in bytes that is known to be right: that of the variable or member.
 func (g *goTypes) of(id btf.TypeID, size uint32, depth int) goType {
 	if t, ok := g.express(id, depth); ok && t.size == size {
 		return t
@@ -100,7 +100,7 @@ func goInt(t *btf.Type) (goType, bool) {
 	return opaque(t.Size), true
 }
 
-// typedef is the type behind a name. Types that have no other name get this one.
+// typedef returns the type behind a name. Types that have no other name get this one.
 func (g *goTypes) typedef(t *btf.Type, depth int) (goType, bool) {
 	of, err := g.spec.Underlying(t.Ref)
 	if err != nil {
@@ -178,7 +178,7 @@ func (g *goTypes) enum(t *btf.Type, name string) (goType, bool) {
 	return goType{n.name, n.size, n.align}, true
 }
 
-// enumValue is a value cut to what fits into the enum.
+// enumValue returns a value cut to what fits into the enum.
 func enumValue(v uint64, t *btf.Type) string {
 	shift := 64 - 8*t.Size
 	if t.Flag {
@@ -196,7 +196,7 @@ func (g *goTypes) declare(text string, n named) {
 	g.check("unsafe.Sizeof(*new(%s)) - %d", n.name, n.size)
 }
 
-// composite is a struct or union, declared at the top level if it has a name.
+// composite returns a struct or union, declared at the top level if it has a name.
 func (g *goTypes) composite(t *btf.Type, name string, depth int) (goType, bool) {
 	if n, ok := g.names[t.ID]; ok {
 		return goType{n.name, n.size, n.align}, n.name != ""

@@ -17,7 +17,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// outcomes are what loading the artefacts of the core objects comes to on this kernel, by object.
+// outcomes returns what loading the artefacts of the core objects comes to on this kernel, by
+// object.
 func outcomes(t *testing.T, paths []string) map[string]error {
 	t.Helper()
 	need.Root(t)
@@ -51,7 +52,7 @@ func coreFiles(t *testing.T) []string {
 	return paths
 }
 
-// lines are what a program prints: the object, a tab, and an error or "ok".
+// lines returns what a program prints: the object, a tab, and an error or "ok".
 func lines(t *testing.T, bin string) map[string]string {
 	t.Helper()
 	out, err := exec.Command(bin).CombinedOutput()

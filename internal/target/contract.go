@@ -13,9 +13,9 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// Contract is the way in which this kernel checks signed loader programs. It is found by
-// probes that need no key: a stable kernel may have another one than its version says. The
-// answer is kept for the process. The error is an *artefact.NeedError if there is none.
+// Contract returns the way in which this kernel checks signed loader programs. It is found by
+// probes that need no key: a stable kernel may have another one than its version says. The answer
+// is kept for the process. The error is an *artefact.NeedError if there is none.
 func (t *Target) Contract() (contract.Contract, error) {
 	kept.mu.Lock()
 	defer kept.mu.Unlock()
@@ -92,7 +92,7 @@ func (t *Target) probeContract() (contract.Contract, error) {
 	return contract.A, nil
 }
 
-// orNone is the error of a probe that must not succeed.
+// orNone returns the error of a probe that must not succeed.
 func orNone(err error) error {
 	if err == nil {
 		return errors.New("the kernel took it")

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Functions are those functions of the kernel that can be traced and match a pattern, or the
-// name that it is.
+// Functions returns the functions of the kernel that can be traced and match a pattern, or the name
+// that it is.
 func Functions(pattern string) ([]string, error) {
 	if !strings.ContainsAny(pattern, "*?") {
 		return []string{pattern}, nil

@@ -212,9 +212,8 @@ func parseConfig(r io.Reader) (map[string]string, error) {
 	return config, s.Err()
 }
 
-// KernelVersion is KERNEL_VERSION of the running kernel as libbpf finds it:
-// Ubuntu's and Debian's packages say their upstream version elsewhere than in
-// the release.
+// KernelVersion returns KERNEL_VERSION of the running kernel as libbpf finds it: Ubuntu's and
+// Debian's packages say their upstream version elsewhere than in the release.
 func KernelVersion() (uint32, error) {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {

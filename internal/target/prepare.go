@@ -155,7 +155,7 @@ func (p *Prepared) names() error {
 	return nil
 }
 
-// WrongSize is the error of an initial value that does not have a map's size.
+// WrongSize returns the error of an initial value that does not have a map's size.
 func WrongSize(m *artefact.Map, value []byte) error {
 	return fmt.Errorf("map %s: initial value of %d bytes for a map of %d: %w", m.Name, len(value), m.ValueSize, unix.EINVAL)
 }
@@ -199,8 +199,8 @@ func (p *Prepared) setting(i int, types *btf.Spec) error {
 	return nil
 }
 
-// mismatch is 1 if the kernel's function has another prototype than the object declares.
-// The lookup finds what the kernel lacks.
+// mismatch returns 1 if the kernel's function has another prototype than the object declares. The
+// lookup finds what the kernel lacks.
 func (t *Target) mismatch(s *artefact.Setting, types *btf.Spec) (uint32, error) {
 	id, fd, err := t.FindType(s.Function, uint32(btf.KindFunc), "")
 	if err != nil || types == nil {

@@ -36,7 +36,7 @@ func (t *Target) hasCookie() (bool, error) {
 	return true, nil
 }
 
-// unknown is the error of a probe that could not tell, nil if this one is an answer.
+// unknown returns the error of a probe that could not tell, nil if this one is an answer.
 func unknown(what string, err error) error {
 	if err = probed(what, err); errors.Is(err, ErrUnknown) {
 		return err

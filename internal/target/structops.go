@@ -38,7 +38,7 @@ func (t *Target) structOpsTypes(name string) (ops, value *btf.Type, spec *btf.Sp
 	return ops, value, spec, err
 }
 
-// memberIndex is the index of a member in a struct_ops type of the kernel.
+// memberIndex returns the index of a member in a struct_ops type of the kernel.
 func (t *Target) memberIndex(so *artefact.StructOps, member string) (uint32, error) {
 	ops, _, _, err := t.structOpsTypes(so.Type)
 	if err != nil {
@@ -51,9 +51,9 @@ func (t *Target) memberIndex(so *artefact.StructOps, member string) (uint32, err
 	return uint32(i), nil
 }
 
-// valueSize is the size of the value of a struct_ops map. It checks, as libbpf does at
-// load, that what the object sets can be said in the kernel's layout: each member that
-// is set must be there, and what is there must be of the same kind and size.
+// valueSize returns the size of the value of a struct_ops map. It checks, as libbpf does at load,
+// that what the object sets can be said in the kernel's layout: each member that is set must be
+// there, and what is there must be of the same kind and size.
 func (t *Target) valueSize(so *artefact.StructOps) (uint32, error) {
 	ops, value, kernel, err := t.structOpsTypes(so.Type)
 	if err != nil {
@@ -95,9 +95,9 @@ func sameShape(m artefact.Member, kernel *btf.Spec, id btf.TypeID) error {
 // value, or the fd of the program that implements the member as a u64.
 type StructOpsValue struct{ Member, Bytes string }
 
-// StructOpsMap is the value of a struct_ops map in the layout of this kernel: what registers
-// it when it is stored, or fills it for a link. Members of which kernel and object have
-// different ideas have been refused when the map was created (valueSize).
+// StructOpsMap returns the value of a struct_ops map in the layout of this kernel: what registers
+// it when it is stored, or fills it for a link. Members of which kernel and object have different
+// ideas have been refused when the map was created (valueSize).
 func (t *Target) StructOpsMap(ops string, values []StructOpsValue) ([]byte, error) {
 	inner, outer, _, err := t.structOpsTypes(ops)
 	if err != nil {

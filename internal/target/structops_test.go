@@ -10,8 +10,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// opsKernel is a kernel with struct ops { void *f; int n; void *g; } and the type of the
-// value of its maps.
+// opsKernel returns a kernel with struct ops { void *f; int n; void *g; } and the type of the value
+// of its maps.
 func opsKernel(t *testing.T) *Target {
 	t.Helper()
 	const names = "\x00ops\x00bpf_struct_ops_ops\x00f\x00n\x00g\x00int\x00alone\x00"

@@ -42,7 +42,7 @@ type module struct {
 // New returns the running kernel as a target. It reads nothing yet.
 func New() *Target { return &Target{} }
 
-// Vmlinux is the BTF of the kernel itself, from /sys/kernel/btf/vmlinux (5.4,
+// Vmlinux returns the BTF of the kernel itself, from /sys/kernel/btf/vmlinux (5.4,
 // CONFIG_DEBUG_INFO_BTF).
 func (t *Target) Vmlinux() (*btf.Spec, error) {
 	t.mu.Lock()
@@ -190,7 +190,7 @@ func (t *Target) FindType(name string, kind uint32, only string) (uint32, int, e
 	return 0, -1, unix.ENOENT
 }
 
-// specOf is the spec of a module's BTF, given its fd, or vmlinux's for -1.
+// specOf returns the spec of a module's BTF, given its fd, or vmlinux's for -1.
 func (t *Target) specOf(fd int) (*btf.Spec, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -297,7 +297,7 @@ func symbolIn(lines, needle []byte) (uint64, bool) {
 	}
 }
 
-// CPUs is the number of possible CPUs, from /sys/devices/system/cpu/possible.
+// CPUs returns the number of possible CPUs, from /sys/devices/system/cpu/possible.
 func CPUs() (uint32, error) {
 	const path = "/sys/devices/system/cpu/possible"
 	b, err := os.ReadFile(path)

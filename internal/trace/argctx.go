@@ -166,7 +166,7 @@ func isContext(types *btf.Spec, param btf.TypeID, progType uapi.ProgType) bool {
 	return false
 }
 
-// typedefOf is the name of the typedef behind qualifiers, empty if there is none.
+// typedefOf returns the name of the typedef behind qualifiers, empty if there is none.
 func typedefOf(types *btf.Spec, id btf.TypeID) string {
 	for range types.NumTypes() {
 		t, err := types.Type(id)
@@ -185,9 +185,9 @@ func typedefOf(types *btf.Spec, id btf.TypeID) string {
 	return ""
 }
 
-// contextProbe is a kprobe program whose global function calls a helper that
-// wants a context, bpf_get_func_ip (173, 5.15), with its parameter void *a that
-// has the tag: kernels that do not read the tag refuse it.
+// contextProbe returns a kprobe program whose global function calls a helper that wants a context,
+// bpf_get_func_ip (173, 5.15), with its parameter void *a that has the tag: kernels that do not
+// read the tag refuse it.
 func contextProbe() (types, funcInfo, insns []byte) {
 	const names = "\x00a\x00" + argCtxTag + "\x00"
 	info := func(k btf.Kind, vlen uint32) uint32 { return uint32(k)<<24 | vlen }

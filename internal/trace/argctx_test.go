@@ -11,7 +11,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// emptyTypes is BTF without types.
+// emptyTypes returns BTF without types.
 func emptyTypes(t *testing.T) *btf.Spec {
 	t.Helper()
 	spec, err := btf.Parse(btf.Encode("\x00", nil))

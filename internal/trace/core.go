@@ -110,8 +110,8 @@ func (p *planner) appendTwins() {
 	}
 }
 
-// enumImm is what the instruction of a record has to hold when its enum has the
-// values given, nil if it does hold that: the kernel compares before it patches.
+// enumImm returns what the instruction of a record has to hold when its enum has the values given,
+// nil if it does hold that: the kernel compares before it patches.
 func (p *planner) enumImm(c *LoadProgram, rec core.Record, was *btf.Type, values []btf.EnumValue) *[2]uint32 {
 	index, ok := core.Enumerator(p.types, rec)
 	at := int(rec.InsnOff / insn.Size)

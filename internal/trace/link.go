@@ -132,7 +132,7 @@ func shifted(records []byte, size uint32, at int) []byte {
 // knows its verifier logs knows ours, and so that tags compare.
 const poisonKfunc = 2002000000
 
-// rank is the place of an extern in libbpf's order: .kconfig first, the others by name.
+// rank returns the place of an extern in libbpf's order: .kconfig first, the others by name.
 func (p *planner) rank(e *object.Extern) int {
 	rank := 0
 	for i := range p.obj.Externs {
@@ -263,7 +263,7 @@ func (l *linker) relocateKfunc(i int, e *object.Extern) {
 	l.fixups = append(l.fixups, Fixup{Insn: i, Kind: FixupCall, Symbol: sym})
 }
 
-// prototype is what a weak kfunc has to look like.
+// prototype returns what a weak kfunc has to look like.
 func prototype(e *object.Extern) btf.TypeID {
 	if e.Weak && e.Kind == object.ExternFunc {
 		return e.DeclType

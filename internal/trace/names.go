@@ -33,7 +33,7 @@ func flagNames(v uint32, table []string) string {
 	return strings.Join(out, "|")
 }
 
-// typeOnly is the kind and name of a type of the object.
+// typeOnly returns the kind and name of a type of the object.
 func (t *Trace) typeOnly(id uint32) string {
 	typ, err := t.Types.Type(btf.TypeID(id))
 	if err != nil {

@@ -137,8 +137,8 @@ func (p *planner) newFD(name string) FD {
 	return FD(len(p.t.FDs) - 1)
 }
 
-// LogicalName is the name of a map that does not depend on its loader: the
-// variable, or the section of a data map.
+// LogicalName returns the name of a map that does not depend on its loader: the variable, or the
+// section of a data map.
 func LogicalName(m *object.Map) string {
 	switch m.Kind {
 	case object.MapData, object.MapBSS, object.MapRodata, object.MapKconfig, object.MapPercpu:
@@ -187,7 +187,7 @@ func (p *planner) created(m *object.Map) bool {
 	return m.StructOps == nil || !m.StructOps.Optional
 }
 
-// mapFD is the FD of a map of the object, which is created.
+// mapFD returns the FD of a map of the object, which is created.
 func (p *planner) mapFD(i int) FD { return p.t.MapFD(p.maps[i]) }
 
 func (p *planner) declarePrograms() {
@@ -232,9 +232,8 @@ type member struct {
 	name string
 }
 
-// structOpsMember is the member that a program implements, nil for none. One
-// that several maps use has the same place in all of them that are created; where
-// none is, the first counts.
+// structOpsMember returns the member that a program implements, nil for none. One that several maps
+// use has the same place in all of them that are created; where none is, the first counts.
 func (p *planner) structOpsMember(i int) *member {
 	var first *member
 	for m := range p.obj.Maps {
@@ -360,9 +359,9 @@ func (p *planner) structOpsValue(c *CreateMap, so *object.StructOps) {
 	c.ValueSize = p.setting(&Setting{Kind: SettingValueSize, Size: 4, StructOps: so})
 }
 
-// ringSizes are the sizes of a ring buffer in bytes that kernels take, first
-// that for the smallest page: a power of two of whole pages
-// (kernel/bpf/ringbuf.c), to which libbpf rounds up what the object asks for.
+// ringSizes returns the sizes of a ring buffer in bytes that kernels take, first that for the
+// smallest page: a power of two of whole pages (kernel/bpf/ringbuf.c), to which libbpf rounds up
+// what the object asks for.
 func ringSizes(size uint32) []uint32 {
 	sizes := []uint32{}
 	for _, page := range []uint32{4 << 10, 16 << 10, 64 << 10} { // those that Linux has BPF for
@@ -489,8 +488,8 @@ func (p *planner) lookup(s Symbol, proto btf.TypeID, why string) *Symbol {
 	return &s
 }
 
-// attachSymbol is the kernel's name of a program's attach target, and the module
-// that has it if the section names one.
+// attachSymbol returns the kernel's name of a program's attach target, and the module that has it
+// if the section names one.
 func attachSymbol(f *object.Function) (Symbol, string) {
 	s := Symbol{Kind: SymbolAttach, Name: f.Program.Attach, BTFKind: uint32(btf.KindFunc)}
 	module, name, ok := strings.Cut(s.Name, ":")

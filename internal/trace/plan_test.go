@@ -94,7 +94,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// allObjects are the objects that can be opened and planned.
+// allObjects returns the objects that can be opened and planned.
 func allObjects(t testing.TB) []string {
 	t.Helper()
 	var out []string
@@ -162,7 +162,7 @@ func TestPlanKeepsObject(t *testing.T) {
 	}
 }
 
-// fn is a function of a hand-made object: its calls are to other functions, by index.
+// fn returns a function of a hand-made object: its calls are to other functions, by index.
 func fn(name string, subprog bool, calls ...int) object.Function {
 	f := object.Function{Name: name, Section: "tc", Subprog: subprog, Autoload: !subprog}
 	if !subprog {
@@ -188,7 +188,7 @@ func programs(tr *trace.Trace) []*trace.LoadProgram {
 	return out
 }
 
-// order is the order in which functions of fn lie in a linked program.
+// order returns the order in which functions of fn lie in a linked program.
 func order(p *trace.LoadProgram) string {
 	var b strings.Builder
 	in := insn.Insns(p.Insns)
@@ -509,7 +509,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// structOpsTwice is an object with a program that is a member in two maps.
+// structOpsTwice returns an object with a program that is a member in two maps.
 func structOpsTwice(type1, member1, type2, member2 string) object.Object {
 	ops := func(name, of, member string) object.Map {
 		return object.Map{Name: name, Kind: object.MapStructOps, Type: 26, StructOps: &object.StructOps{

@@ -20,9 +20,8 @@ type Line struct {
 	Details []string `json:"details,omitempty"`
 }
 
-// Lines are the steps of the trace as text, in the manner of strace: fds by
-// name, flags and types decoded, and below a PROG_LOAD what is put into its
-// instructions.
+// Lines returns the steps of the trace as text, in the manner of strace: fds by name, flags and
+// types decoded, and below a PROG_LOAD what is put into its instructions.
 func (t *Trace) Lines() []Line {
 	lines := make([]Line, len(t.Commands))
 	for i, c := range t.Commands {
@@ -64,7 +63,7 @@ func (t *Trace) fdList(n int) string {
 	return strings.Join(names, " ")
 }
 
-// fd is the symbol of an fd: <map counts>.
+// fd returns the symbol of an fd: <map counts>.
 func (t *Trace) fd(fd FD) string {
 	if fd <= NoFD || int(fd) >= len(t.FDs) {
 		return "-1"
@@ -169,7 +168,7 @@ func (t *Trace) mapFields(c *CreateMap) *fields {
 	return f
 }
 
-// typeName is a type id with the type's name.
+// typeName returns a type id with the type's name.
 func (t *Trace) typeName(id uint32) string {
 	if id == 0 || t.Types == nil {
 		return strconv.FormatUint(uint64(id), 10)
@@ -219,7 +218,7 @@ func (t *Trace) printLookup(b *bytes.Buffer, c *Lookup) {
 	fmt.Fprintf(b, "btf_find_by_name_kind(%q, %s) = %s, %s%s\n", s.Name, strings.ToUpper(btfKindName(s.BTFKind)), s, t.fd(s.BTF), weak)
 }
 
-// String is the symbol's name as it stands in for its value.
+// String returns the symbol's name as it stands in for its value.
 func (s *Symbol) String() string {
 	switch s.Kind {
 	case SymbolAddress:

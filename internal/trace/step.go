@@ -7,7 +7,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// Fail is the error of a command.
+// Fail returns the error of a command.
 func Fail(c Command, err error, log string) *artefact.StepError {
 	return &artefact.StepError{Subject: c.Subject(), Op: What(c), Err: err, Log: log}
 }

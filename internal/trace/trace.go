@@ -80,7 +80,7 @@ func (t *Trace) MapFD(i int) FD { return FD(1 + i) }
 // ProgramFD returns the FD of program i.
 func (t *Trace) ProgramFD(i int) FD { return FD(1 + len(t.Maps) + i) }
 
-// Outputs is the number of FDs that stay open after a load.
+// Outputs returns the number of FDs that stay open after a load.
 func (t *Trace) Outputs() int { return len(t.Maps) + len(t.Programs) }
 
 // Need is something that a kernel must have for this load.
@@ -334,7 +334,7 @@ type Attach struct {
 	Out        FD
 }
 
-// Cmd is RAW_TRACEPOINT_OPEN for all that the kernel attached so before it had LINK_CREATE.
+// Cmd returns RAW_TRACEPOINT_OPEN for all that the kernel attached so before it had LINK_CREATE.
 func (c *Attach) Cmd() (bpfsys.Cmd, bool) {
 	if c.AttachType == uapi.AttachTraceIter {
 		return bpfsys.LinkCreate, true
@@ -342,10 +342,10 @@ func (c *Attach) Cmd() (bpfsys.Cmd, bool) {
 	return bpfsys.RawTracepointOpen, true
 }
 
-// Subject is the program.
+// Subject returns the program.
 func (c *Attach) Subject() string { return "program " + visible.Name(c.Name) }
 
-// Fixed is the attribute with what is known before a load.
+// Fixed returns the attribute with what is known before a load.
 func (c *Attach) Fixed() []byte {
 	if c.AttachType == uapi.AttachTraceIter {
 		return bpfsys.Encode(&bpfsys.LinkCreateAttr[struct{}]{AttachType: c.AttachType})
@@ -353,7 +353,7 @@ func (c *Attach) Fixed() []byte {
 	return bpfsys.Encode(&bpfsys.RawTracepointAttr{})
 }
 
-// ProgramField is the offset in the attribute of the program's fd.
+// ProgramField returns the offset in the attribute of the program's fd.
 func (c *Attach) ProgramField() int {
 	if c.AttachType == uapi.AttachTraceIter {
 		return 0
@@ -428,7 +428,7 @@ func (c *ChooseEnum) Subject() string  { return "enum " + c.Name }
 func (c *AskContext) Subject() string  { return "tag arg:ctx" }
 func (c *Close) Subject() string       { return c.Name }
 
-// Fixed is the attribute with what is known before a load.
+// Fixed returns the attribute with what is known before a load.
 func (c *CreateMap) Fixed() bpfsys.MapCreateAttr {
 	a := &c.Attr
 	return bpfsys.MapCreateAttr{
@@ -438,7 +438,7 @@ func (c *CreateMap) Fixed() bpfsys.MapCreateAttr {
 	}
 }
 
-// AttrSize is the size of the attribute in bytes: it ends with the last field that is used.
+// AttrSize returns the size of the attribute in bytes: it ends with the last field that is used.
 func (c *CreateMap) AttrSize() int {
 	switch a := &c.Attr; {
 	case c.Value != nil:
@@ -451,7 +451,7 @@ func (c *CreateMap) AttrSize() int {
 	return bpfsys.MapCreateNameEnd
 }
 
-// Fixed is the attribute with what is known before a load.
+// Fixed returns the attribute with what is known before a load.
 func (c *LoadProgram) Fixed() bpfsys.ProgLoadAttr {
 	a := bpfsys.ProgLoadAttr{
 		Type: c.Type, InsnCount: uint32(insn.Insns(c.Insns).Len()), Flags: c.Flags, Name: bpfsys.Name(c.Name), AttachType: c.AttachType,
@@ -468,7 +468,7 @@ func (c *LoadProgram) Fixed() bpfsys.ProgLoadAttr {
 	return a
 }
 
-// Fixed is the attribute with what is known before a load.
+// Fixed returns the attribute with what is known before a load.
 func (c *AskContext) Fixed() bpfsys.ProgLoadAttr {
 	return bpfsys.ProgLoadAttr{
 		Type: uapi.ProgKprobe, InsnCount: uint32(insn.Insns(c.Insns).Len()),
@@ -476,7 +476,7 @@ func (c *AskContext) Fixed() bpfsys.ProgLoadAttr {
 	}
 }
 
-// AttrSize is the size of the attribute in bytes: it ends with the last field that is used.
+// AttrSize returns the size of the attribute in bytes: it ends with the last field that is used.
 func (c *LoadProgram) AttrSize() int {
 	switch {
 	case len(c.CORE) > 0:
