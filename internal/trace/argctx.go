@@ -9,19 +9,18 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// A global function that takes the program's context says so with a tag on its
-// parameter, __arg_ctx. Kernels before 6.8 (94e1c70a3452) do not read the tag:
-// they know a context by the name of its type. For them, each program that
-// reaches such a function gets a description of its own of the function, with
-// the type that the kernel expects from a program of its type. So does libbpf.
+// A global function that takes the program's context marks the parameter with a tag, __arg_ctx.
+// Kernels before 6.8 (94e1c70a3452) ignore the tag and recognise a context by the name of its type.
+// For them, each program that reaches such a function gets its own FUNC in the types, whose
+// parameter has the context type of the program's type. libbpf does the same.
 
 // funcInfoSize is the size of struct bpf_func_info in bytes.
 const funcInfoSize = 8
 
 const argCtxTag = "arg:ctx"
 
-// contextNames are the names of context types, by enum bpf_prog_type. A program of
-// another type has a context without a name, for which this does not work.
+// contextNames has the names of context types. The contexts of other program types have no name, so
+// this does not work for them.
 var contextNames = map[uapi.ProgType]string{
 	uapi.ProgSocketFilter:          "__sk_buff",
 	uapi.ProgKprobe:                "bpf_user_pt_regs_t",
@@ -50,13 +49,13 @@ var contextNames = map[uapi.ProgType]string{
 	uapi.ProgNetfilter:             "bpf_nf_ctx",
 }
 
-// contextTag is one __arg_ctx of a global function.
+// contextTag is one __arg_ctx parameter of a global function.
 type contextTag struct {
 	fn    btf.TypeID
 	param int
 }
 
-// contextTags finds them all, in the order of their ids.
+// contextTags returns all tags, ordered by function id.
 func contextTags(types *btf.Spec) []contextTag {
 	var out []contextTag
 	for id := range types.FindByName(argCtxTag, btf.KindDeclTag) {
@@ -73,7 +72,7 @@ func contextTags(types *btf.Spec) []contextTag {
 	return out
 }
 
-// askContext plans the question and what follows from it.
+// askContext plans an AskContext and its edits.
 func (p *planner) askContext() {
 	tags := contextTags(p.types)
 	if len(tags) == 0 {
@@ -93,8 +92,8 @@ func (p *planner) askContext() {
 	p.first = append(p.first, ask)
 }
 
-// describe gives those functions of a program that have tags types of their own.
-// A type that cannot be read stays as it is: the kernel checks it.
+// describe gives the tagged functions of a program types of their own. It leaves types alone that
+// cannot be read: the kernel checks them.
 func (p *planner) describe(c *LoadProgram, tags []contextTag) (edits []InfoEdit) {
 	types := p.extend()
 	context := btf.TypeID(0)
@@ -133,14 +132,13 @@ func (p *planner) describe(c *LoadProgram, tags []contextTag) (edits []InfoEdit)
 	return edits
 }
 
-// userRegs are the names, by architecture, of the struct behind the typedef
-// bpf_user_pt_regs_t. An object does not say for which it was compiled.
+// userRegs has the names, which depend on the architecture, of the struct behind the typedef
+// bpf_user_pt_regs_t. An object does not say for which architecture it was compiled.
 var userRegs = []string{"pt_regs", "user_pt_regs", "user_regs_struct"}
 
-// isContext reports whether a parameter's type has to give way to the one that the
-// kernel knows the context by: void *, or what else is commonly written there.
-// The kernel's own type may stay, and anything else is a mistake that
-// the verifier may have its say about.
+// isContext reports whether a parameter's type must be replaced by the kernel's context type: it is
+// void *, or a type that programs commonly use instead. The kernel's own type stays. So does any
+// other type, which the verifier reports.
 func isContext(types *btf.Spec, param btf.TypeID, progType uapi.ProgType) bool {
 	ptr, err := types.Underlying(param)
 	if err != nil || ptr.Kind != btf.KindPtr {
@@ -185,9 +183,9 @@ func typedefOf(types *btf.Spec, id btf.TypeID) string {
 	return ""
 }
 
-// contextProbe returns a kprobe program whose global function calls a helper that wants a context,
-// bpf_get_func_ip (173, 5.15), with its parameter void *a that has the tag: kernels that do not
-// read the tag refuse it.
+// contextProbe returns a program that only kernels that read the tag accept: a kprobe program whose
+// global function passes its tagged parameter void *a to a helper that wants a context,
+// bpf_get_func_ip (173, 5.15).
 func contextProbe() (types, funcInfo, insns []byte) {
 	const names = "\x00a\x00" + argCtxTag + "\x00"
 	info := func(k btf.Kind, vlen uint32) uint32 { return uint32(k)<<24 | vlen }

@@ -19,7 +19,7 @@ func emptyTypes(t *testing.T) *btf.Spec {
 	return spec
 }
 
-// funcInfo has a record for each function, two instructions apart.
+// funcInfo returns a record for each function, two instructions apart.
 func funcInfo(functions ...btf.TypeID) []byte {
 	var out []byte
 	for i, f := range functions {
@@ -29,8 +29,8 @@ func funcInfo(functions ...btf.TypeID) []byte {
 	return out
 }
 
-// Functions get the context type of the program that calls them, each program its
-// own, and nothing else changes.
+// Functions get the context type of the program that calls them, separately for each program, and
+// nothing else changes.
 func TestArgCtx(t *testing.T) {
 	const kprobe, xdp, syscall = 2, 6, 31
 	types := emptyTypes(t)
@@ -91,7 +91,7 @@ func TestArgCtx(t *testing.T) {
 	}
 	assert.Equal(t, types.NumTypes(), before)
 
-	// A program whose context has no name, and one without such functions.
+	// A program type whose context has no name, and a program without such functions.
 	p := &planner{t: &Trace{}, types: types}
 	p.t.Commands = []Command{
 		&LoadProgram{Type: syscall, FuncInfo: all, FuncInfoRecSize: 8},
@@ -107,8 +107,7 @@ func TestArgCtx(t *testing.T) {
 	assert.Assert(t, ask.Edits[0].Program == p.t.Commands[2])
 }
 
-// A type that programs commonly write for their context gives way to the one that the
-// kernel knows.
+// A type that programs commonly use for their context is replaced by the kernel's.
 func TestIsContext(t *testing.T) {
 	const kprobe, perfEvent, rawTracepoint, xdp = 2, 7, 17, 6
 	types := emptyTypes(t)

@@ -9,9 +9,9 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// planCORE makes the kernel give the answers of a direct load. libbpf and the kernel
-// share the code that resolves a record, but not the search for candidates, and
-// kernels before 6.15 have defects that can be avoided: see package core.
+// planCORE makes the kernel resolve CO-RE records as a direct load does. libbpf and the kernel
+// share the code that resolves a record, but not the search for candidates, and kernels before 6.15
+// have avoidable defects: see package core.
 func (p *planner) planCORE() error {
 	var loads []*LoadProgram
 	var programs [][]core.Record
@@ -60,12 +60,12 @@ func (p *planner) planRecord(c *LoadProgram, i int, clashes map[string]bool, enu
 	return nil
 }
 
-// chooseEnum plans for a kernel that has an enum with the other width.
+// chooseEnum plans for kernels in which the enum has the other width.
 func (p *planner) chooseEnum(c *LoadProgram, i int, kind btf.Kind, enums map[btf.TypeID]*ChooseEnum) {
 	rec := c.CORE[i]
 	t, err := p.types.Type(rec.TypeID)
 	if err != nil || t.Name == "" {
-		return // an error everywhere
+		return // every kernel gives an error
 	}
 	choose, ok := enums[rec.TypeID]
 	if !ok {
@@ -85,19 +85,19 @@ func (p *planner) chooseEnum(c *LoadProgram, i int, kind btf.Kind, enums map[btf
 	choose.Edits = append(choose.Edits, CoreEdit{Program: c, Record: i})
 }
 
-// twin is an enum to be appended with the other width.
+// twin is a copy of an enum, to be appended with the other width.
 type twin struct {
 	choose *ChooseEnum
 	of     *btf.Type
 	kind   btf.Kind
 }
 
-// appendTwins appends the enums, when no other change of the types can come.
+// appendTwins appends the twins, after all other changes of the types.
 func (p *planner) appendTwins() {
 	for _, w := range p.twins {
 		values := make([]btf.EnumValue, len(w.of.Values))
 		for i, v := range w.of.Values {
-			// libbpf and the kernel take a value of 32 bits for a signed one.
+			// libbpf and the kernel sign-extend 32-bit values.
 			v.Value = uint64(int64(int32(v.Value)))
 			values[i] = v
 		}
@@ -110,8 +110,8 @@ func (p *planner) appendTwins() {
 	}
 }
 
-// enumImm returns what the instruction of a record has to hold when its enum has the values given,
-// nil if it does hold that: the kernel compares before it patches.
+// enumImm returns the value that the instruction of a record must hold if its enum has the given
+// values, or nil if that does not change. The kernel compares this value before it patches.
 func (p *planner) enumImm(c *LoadProgram, rec core.Record, was *btf.Type, values []btf.EnumValue) *[2]uint32 {
 	index, ok := core.Enumerator(p.types, rec)
 	at := int(rec.InsnOff / insn.Size)
@@ -128,7 +128,7 @@ func (p *planner) enumImm(c *LoadProgram, rec core.Record, was *btf.Type, values
 	return nil
 }
 
-// need notes a capability that the load needs, once.
+// need records that the load needs a capability, once.
 func (p *planner) need(capability, subject, why string) {
 	for _, n := range p.t.Needs {
 		if n.Capability == capability {

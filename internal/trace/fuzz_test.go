@@ -15,8 +15,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// FuzzPlan: whatever the object, planning, printing and emitting it neither
-// panics nor takes long, and all that a trace refers to is there.
+// FuzzPlan: planning, printing and emitting any object neither panics nor takes long, and every
+// reference of the trace is valid.
 func FuzzPlan(f *testing.F) {
 	for _, file := range allObjects(f) {
 		raw, err := os.ReadFile(file)
@@ -62,7 +62,7 @@ func FuzzPlan(f *testing.F) {
 	})
 }
 
-// checkTrace checks that a trace refers only to what is there.
+// checkTrace checks that every reference of a trace is valid.
 func checkTrace(t testing.TB, tr *trace.Trace) {
 	t.Helper()
 	if len(tr.FDs) < 1+tr.Outputs() {
@@ -172,7 +172,7 @@ func checkTrace(t testing.TB, tr *trace.Trace) {
 	}
 }
 
-// within checks that what is not nil is in the list.
+// within checks that an element is nil or in the list.
 func within[T any](t testing.TB, what string, list []*T) func(*T) {
 	return func(p *T) {
 		if p != nil && !slices.Contains(list, p) {
@@ -181,7 +181,7 @@ func within[T any](t testing.TB, what string, list []*T) func(*T) {
 	}
 }
 
-// checkWords checks that fallbacks stay within the types.
+// checkWords checks that fallbacks edit only the types.
 func checkWords(t testing.TB, c *trace.LoadBTF) {
 	for _, f := range c.Fallbacks {
 		for _, w := range f.Data {

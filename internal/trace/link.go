@@ -14,10 +14,9 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/visible"
 )
 
-// linker puts one entry program together: its own instructions, and after
-// them each subprogram that it reaches, in the order in which a walk along
-// the instructions, depth first, meets the first call of it. This is libbpf's
-// order, so that instructions compare byte for byte.
+// linker builds one entry program: its own instructions, followed by each subprogram that it
+// reaches, in the order of the first calls in a depth-first walk along the instructions. This is
+// libbpf's order, so that instructions compare byte for byte.
 type linker struct {
 	p     *planner
 	main  *object.Function
@@ -29,17 +28,17 @@ type linker struct {
 	lineInfo []byte
 	core     []core.Record
 	tables   map[int]FD // by index of the jump table in obj.Maps
-	noFuncs  bool       // a function lacks func_info: the kernel wants all or none
-	noLines  bool       // a function lacks line_info for its first instruction: likewise
+	noFuncs  bool       // a function lacks func_info, which the kernel wants for all or none
+	noLines  bool       // likewise: a function lacks line_info for its first instruction
 }
 
-// maxInsns bounds a linked program: what the kernel takes (BPF_COMPLEXITY_LIMIT_INSNS)
-// and no hostile object can make us exceed by much.
+// maxInsns bounds a linked program. It is the kernel's limit (BPF_COMPLEXITY_LIMIT_INSNS), and
+// keeps hostile objects from growing much further.
 const maxInsns = 1_000_000
 
-// maxSize bounds what all programs of an object take in bytes: each has a copy
-// of the subprograms that it reaches, so that a small object can make a lot of
-// code. No loader program holds as much.
+// maxSize bounds the bytes of all programs of an object together. Each program has a copy of the
+// subprograms that it reaches, so a small object can produce a lot of code. No loader program can
+// hold this much.
 const (
 	maxSize   = 1 << 29
 	fixupSize = int(unsafe.Sizeof(Fixup{}))
@@ -75,7 +74,7 @@ func (l *linker) refuse(format string, args ...any) error {
 	return refuse("program "+visible.Name(l.main.Name), unix.EINVAL, format, args...)
 }
 
-// append adds function i and then, recursively, what it calls.
+// append adds function i and then, recursively, its callees.
 func (l *linker) append(i int) error {
 	f := &l.p.obj.Functions[i]
 	if f.Err != nil {
@@ -115,7 +114,7 @@ func (l *linker) appendInfo(f *object.Function, at int) {
 	l.lineInfo = append(l.lineInfo, lines...)
 }
 
-// shifted returns a copy of records whose first field, an instruction offset, grows by at.
+// shifted returns a copy of records with at added to the first field, an instruction offset.
 func shifted(records []byte, size uint32, at int) []byte {
 	if size < 4 {
 		return nil
@@ -127,12 +126,11 @@ func shifted(records []byte, size uint32, at int) []byte {
 	return out
 }
 
-// poisonKfunc is the helper number that a call of a missing weak kfunc turns
-// into, plus the rank of the symbol: libbpf's value, so that a person who
-// knows its verifier logs knows ours, and so that tags compare.
+// poisonKfunc plus the symbol's rank is the helper number in a call of a missing weak kfunc. These
+// are libbpf's numbers, so verifier logs look familiar and tags compare.
 const poisonKfunc = 2002000000
 
-// rank returns the place of an extern in libbpf's order: .kconfig first, the others by name.
+// rank returns the position of an extern in libbpf's order: .kconfig first, the others by name.
 func (p *planner) rank(e *object.Extern) int {
 	rank := 0
 	for i := range p.obj.Externs {
@@ -187,14 +185,14 @@ func (l *linker) relocate(f *object.Function, at int, r object.Relocation) error
 	return nil
 }
 
-// Jump tables (6.19): BPF_MAP_TYPE_INSN_ARRAY, with struct bpf_insn_array_value
-// as value, of which only the first field, orig_off, is for user space to set.
+// Jump tables (6.19) are BPF_MAP_TYPE_INSN_ARRAY maps whose values are struct bpf_insn_array_value.
+// User space sets only its first field, orig_off.
 const (
 	insnArrayValueSize = 16 // bytes
 )
 
-// relocateJumpTable plans a jump table for this program: instructions are
-// counted from the program's start, so no two programs can share one.
+// relocateJumpTable plans a jump table for this program. Its instructions are counted from the
+// program's start, so programs cannot share a table.
 func (l *linker) relocateJumpTable(i int, r object.Relocation) error {
 	table := l.p.obj.Maps[r.Target].JumpTable
 	start, ok := l.start[table.Function]
@@ -263,7 +261,7 @@ func (l *linker) relocateKfunc(i int, e *object.Extern) {
 	l.fixups = append(l.fixups, Fixup{Insn: i, Kind: FixupCall, Symbol: sym})
 }
 
-// prototype returns what a weak kfunc has to look like.
+// prototype returns the prototype that a weak kfunc must have, 0 for other externs.
 func prototype(e *object.Extern) btf.TypeID {
 	if e.Weak && e.Kind == object.ExternFunc {
 		return e.DeclType

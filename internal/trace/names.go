@@ -18,7 +18,7 @@ var (
 		XDP_DEV_BOUND_ONLY TEST_REG_INVARIANTS`)
 )
 
-// flagNames decodes bits.
+// flagNames names the bits of v.
 func flagNames(v uint32, table []string) string {
 	var out []string
 	for i, n := range table {

@@ -16,23 +16,22 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// Options choose what of an object is loaded.
+// Options select the parts of an object that are loaded.
 type Options struct {
-	// Autoload overrides, by name, whether a program is loaded. Without an
-	// entry the object decides: SEC("?…") programs are not loaded.
+	// Autoload overrides, by program name, whether a program is loaded. By default all programs
+	// are, except those in SEC("?…").
 	Autoload map[string]bool
-	// Autocreate overrides, by name, whether a struct_ops map is created.
-	// Without an entry those of SEC("?.struct_ops…") are not. The programs of
-	// a map that is not created are not loaded, unless Autoload says so.
+	// Autocreate overrides, by map name, whether a struct_ops map is created. By default all are,
+	// except those in SEC("?.struct_ops…"). Programs that only a map that is not created refers to
+	// are not loaded, unless Autoload says so.
 	Autocreate map[string]bool
-	// Attach plans to attach the programs whose sections name what they are attached to, if
-	// numbers are enough for that: tp_btf, fentry, fexit, fmod_ret, lsm, iter.
+	// Attach plans to attach the programs whose sections name a target, if fds and numbers are
+	// enough to do so: tp_btf, fentry, fexit, fmod_ret, lsm, iter.
 	Attach bool
 }
 
-// Error is a refusal at plan time: every kernel would refuse the load, or the
-// object lacks something that no kernel can add. Errno is what libbpf gives
-// in this case.
+// Error is a refusal at plan time: every kernel would refuse the load, or the object lacks
+// something that no kernel can add. Errno is the one that libbpf returns in this case.
 type Error struct {
 	Subject string // "program handle_exec"
 	Errno   unix.Errno
@@ -43,7 +42,7 @@ func (e *Error) Error() string {
 	return visible.Text(fmt.Sprintf("%s: %v: %v", e.Subject, e.Errno, e.Err))
 }
 
-// Unwrap gives both the reason and the errno.
+// Unwrap returns both the reason and the errno.
 func (e *Error) Unwrap() []error { return []error{e.Err, e.Errno} }
 
 func refuse(subject string, errno unix.Errno, format string, args ...any) error {
@@ -57,11 +56,11 @@ type planner struct {
 
 	btfFD      FD
 	programs   []int     // indexes into obj.Functions, in the order of Trace.Programs
-	types      *btf.Spec // what the kernel gets of the object's types, nil for nothing
-	extended   *btf.Spec // the same with more, nil for none
+	types      *btf.Spec // the types that the kernel gets, nil for none
+	extended   *btf.Spec // a copy of types with more appended, nil for none
 	first      []Command // to be issued before BTF_LOAD
 	twins      []twin
-	symbols    map[string]*Symbol // by what makes a symbol one
+	symbols    map[string]*Symbol // by a key that identifies the symbol
 	kconfigMap *int               // index into obj.Maps, nil for none
 	size       int                // bytes of all programs so far
 	maps       []int              // by index into obj.Maps: index into Trace.Maps, -1 if not created
@@ -102,7 +101,7 @@ func Plan(obj *object.Object, opts Options) (*Trace, error) {
 	return p.t, nil
 }
 
-// attach plans the links, behind all else.
+// attach plans the links, after all other commands.
 func (p *planner) attach() {
 	for i, prog := range p.t.Programs {
 		f := &p.obj.Functions[p.programs[i]]
@@ -124,7 +123,7 @@ func attaches(prog *Program, f *object.Function) bool {
 		return prog.Type == uapi.ProgTracing
 	case uapi.AttachLSMMac:
 		return prog.Type == uapi.ProgLSM
-	case uapi.AttachTraceIter: // those of elements of a map need the map
+	case uapi.AttachTraceIter: // iterators over map elements also need the map
 		return prog.Type == uapi.ProgTracing && f.Program.Attach != "bpf_map_elem" && f.Program.Attach != "bpf_sk_storage_map"
 	}
 	return false
@@ -137,8 +136,8 @@ func (p *planner) newFD(name string) FD {
 	return FD(len(p.t.FDs) - 1)
 }
 
-// LogicalName returns the name of a map that does not depend on its loader: the variable, or the
-// section of a data map.
+// LogicalName returns the name of a map that does not depend on its loader: the variable's, or for
+// data maps the section's.
 func LogicalName(m *object.Map) string {
 	switch m.Kind {
 	case object.MapData, object.MapBSS, object.MapRodata, object.MapKconfig, object.MapPercpu:
@@ -175,8 +174,8 @@ func (p *planner) declareMaps() {
 	}
 }
 
-// created reports whether a map is one that the load leaves behind. Jump tables
-// are not: each program has its own.
+// created reports whether the load creates a map for its caller. Jump tables are not such maps:
+// each program has its own.
 func (p *planner) created(m *object.Map) bool {
 	if m.Kind == object.MapJumpTable {
 		return false
@@ -187,7 +186,7 @@ func (p *planner) created(m *object.Map) bool {
 	return m.StructOps == nil || !m.StructOps.Optional
 }
 
-// mapFD returns the FD of a map of the object, which is created.
+// mapFD returns the FD of a map of the object. The map must be created.
 func (p *planner) mapFD(i int) FD { return p.t.MapFD(p.maps[i]) }
 
 func (p *planner) declarePrograms() {
@@ -205,8 +204,8 @@ func (p *planner) declarePrograms() {
 	}
 }
 
-// loads reports whether function i is loaded as a program of its own. If maps of
-// struct_ops use it, that is for them to say.
+// loads reports whether function i is loaded as a program of its own. If struct_ops maps use it,
+// these maps decide.
 func (p *planner) loads(i int) bool {
 	f := &p.obj.Functions[i]
 	if load, ok := p.opts.Autoload[f.Name]; ok {
@@ -232,8 +231,8 @@ type member struct {
 	name string
 }
 
-// structOpsMember returns the member that a program implements, nil for none. One that several maps
-// use has the same place in all of them that are created; where none is, the first counts.
+// structOpsMember returns the member that a program implements, or nil. If several created maps use
+// it, it has the same place in all of them. If none is created, the first map counts.
 func (p *planner) structOpsMember(i int) *member {
 	var first *member
 	for m := range p.obj.Maps {
@@ -257,8 +256,8 @@ func (p *planner) structOpsMember(i int) *member {
 	return first
 }
 
-// checkStructOps refuses a program that implements different members: the kernel
-// verifies it for one of them. libbpf does the same.
+// checkStructOps refuses a program that implements different members, because the kernel verifies
+// it for one of them. libbpf does the same.
 func (p *planner) checkStructOps() error {
 	for i := range p.obj.Maps {
 		m := &p.obj.Maps[i]
@@ -275,7 +274,7 @@ func (p *planner) checkStructOps() error {
 	return nil
 }
 
-// kernelName cuts a name to what fits into BPF_OBJ_NAME_LEN with its NUL.
+// kernelName truncates a name to fit into BPF_OBJ_NAME_LEN with its NUL.
 func kernelName(name string) string {
 	if len(name) > 15 {
 		return name[:15]
@@ -283,8 +282,8 @@ func kernelName(name string) string {
 	return name
 }
 
-// checkName refuses a name that no kernel takes (bpf_obj_name_cpy): letters are those
-// of Latin-1, of which UTF-8 has only the first byte.
+// checkName refuses a name that no kernel accepts (bpf_obj_name_cpy). The kernel takes each byte
+// for a Latin-1 character, and of a letter in UTF-8 only the first byte is a Latin-1 letter.
 func checkName(subject, name string) error {
 	for _, c := range []byte(kernelName(name)) {
 		letter := c|0x20 >= 'a' && c|0x20 <= 'z' || c >= 0xc0 && c != 0xd7 && c != 0xf7
@@ -335,7 +334,7 @@ func (p *planner) createMap(of *Map, m *object.Map, name string, out FD) *Create
 	}}
 	switch {
 	case m.StructOps != nil:
-		c.Attr.BTF = p.btfFD // the kernel asks for types, and uses none of them
+		c.Attr.BTF = p.btfFD // the kernel wants types here but does not use them
 	case p.btfFD != NoFD && (m.KeyType != 0 || m.ValueType != 0):
 		if answer := askTypes(p.types, m); answer != typesRefused {
 			c.Attr.BTF, c.Attr.KeyType, c.Attr.ValueType = p.btfFD, uint32(m.KeyType), uint32(m.ValueType)
@@ -352,19 +351,19 @@ func (p *planner) createMap(of *Map, m *object.Map, name string, out FD) *Create
 	return c
 }
 
-// structOpsValue leaves the value of a struct_ops map to the kernel's types.
+// structOpsValue has the kernel's types decide the value of a struct_ops map.
 func (p *planner) structOpsValue(c *CreateMap, so *object.StructOps) {
 	value := Symbol{Kind: SymbolAttach, Name: "bpf_struct_ops_" + so.Type, BTFKind: uint32(btf.KindStruct)}
 	c.Value = p.lookup(value, 0, "map "+c.Name)
 	c.ValueSize = p.setting(&Setting{Kind: SettingValueSize, Size: 4, StructOps: so})
 }
 
-// ringSizes returns the sizes of a ring buffer in bytes that kernels take, first that for the
-// smallest page: a power of two of whole pages (kernel/bpf/ringbuf.c), to which libbpf rounds up
-// what the object asks for.
+// ringSizes returns the ring buffer sizes in bytes that kernels accept, the one for the smallest
+// page first: a power of two of whole pages (kernel/bpf/ringbuf.c). libbpf rounds the object's size
+// up to it.
 func ringSizes(size uint32) []uint32 {
 	sizes := []uint32{}
-	for _, page := range []uint32{4 << 10, 16 << 10, 64 << 10} { // those that Linux has BPF for
+	for _, page := range []uint32{4 << 10, 16 << 10, 64 << 10} { // page sizes with BPF
 		rounded := size
 		if size > 0 && size <= 1<<31 {
 			rounded = page << bits.Len32((size-1)/page)
@@ -381,8 +380,8 @@ func (p *planner) setting(s *Setting) *Setting {
 	return s
 }
 
-// fillMap gives a data map its initial value and freezes it if user space may
-// not change it. Arrays are born zeroed, so .bss is left as it is.
+// fillMap gives a data map its initial value and freezes it if user space may not change it. New
+// arrays are zero, so .bss needs no value.
 func (p *planner) fillMap(i int, m *object.Map) {
 	if m.Data != nil && m.Kind != object.MapBSS && m.Type != uapi.MapArena {
 		c := &UpdateElem{Map: p.mapFD(i), Name: LogicalName(m), Key: key32(0), Value: m.Value(), Initial: p.t.Maps[p.maps[i]]}
@@ -399,8 +398,8 @@ func (p *planner) fillMap(i int, m *object.Map) {
 	}
 }
 
-// fillInnerMaps puts maps into the static slots of maps of maps, once all maps
-// exist: an object may declare an inner map after the outer one.
+// fillInnerMaps puts maps into the static slots of maps of maps, after all maps are created: an
+// object may declare an inner map after the outer one.
 func (p *planner) fillInnerMaps() {
 	for i := range p.obj.Maps {
 		m := &p.obj.Maps[i]
@@ -426,7 +425,7 @@ func (p *planner) kconfigExterns() []object.Extern {
 	return out
 }
 
-// fillSlots puts programs into the slots of program arrays, once all are loaded.
+// fillSlots puts programs into the slots of program arrays, after all are loaded.
 func (p *planner) fillSlots() error {
 	for i := range p.obj.Maps {
 		m := &p.obj.Maps[i]
@@ -467,8 +466,8 @@ func (p *planner) closeRest() {
 	}
 }
 
-// lookup returns a symbol and plans its lookup at the first use. proto is the
-// prototype that a weak kfunc must have, 0 for all others.
+// lookup returns a symbol and plans its lookup at the first use. proto is the prototype that a weak
+// kfunc must have, 0 for all others.
 func (p *planner) lookup(s Symbol, proto btf.TypeID, why string) *Symbol {
 	id := fmt.Sprint(s.Kind, s.BTFKind, ":", s.Name, s.Weak, proto)
 	if found, ok := p.symbols[id]; ok {
@@ -509,7 +508,7 @@ func attachSymbol(f *object.Function) (Symbol, string) {
 	return s, module
 }
 
-// likeSection reports what a section's name may have been meant to be.
+// likeSection suggests the section that a name may have been meant to be.
 func likeSection(section string) string {
 	hint := ""
 	if near := object.NearestSection(section); near != "" {

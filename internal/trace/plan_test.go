@@ -50,7 +50,7 @@ func text(t testing.TB, tr *trace.Trace) string {
 	return b.String()
 }
 
-// off leaves programs out that no load takes.
+// off returns options that leave out programs that no load accepts.
 func off(names ...string) trace.Options {
 	o := trace.Options{Autoload: make(map[string]bool)}
 	for _, n := range names {
@@ -59,7 +59,7 @@ func off(names ...string) trace.Options {
 	return o
 }
 
-// TestGolden compares traces, as a person reads them, with what they were.
+// TestGolden compares printed traces with golden files.
 func TestGolden(t *testing.T) {
 	for _, c := range []struct {
 		dir, object string
@@ -120,7 +120,7 @@ func TestDeterministic(t *testing.T) {
 		for range 3 {
 			tr, err := trace.Plan(open(t, file), trace.Options{})
 			if err != nil {
-				break // the refusals have a test of their own
+				break // refusals are tested elsewhere
 			}
 			a, err := emit.Emit(tr)
 			assert.NilError(t, err, file)
@@ -140,8 +140,8 @@ func TestDeterministic(t *testing.T) {
 	assert.Assert(t, planned > 120, "%d objects", planned)
 }
 
-// TestPlanKeepsObject: planning changes nothing in the object, so that it can
-// be planned again with other options.
+// TestPlanKeepsObject: planning does not change the object, so it can be planned again with other
+// options.
 func TestPlanKeepsObject(t *testing.T) {
 	for _, file := range allObjects(t) {
 		obj := open(t, file)
@@ -149,7 +149,7 @@ func TestPlanKeepsObject(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		// Spoil what the first plan returned.
+		// Overwrite what the first plan returned.
 		for _, c := range first.Commands {
 			if c, ok := c.(*trace.LoadProgram); ok {
 				clear(c.Insns)
@@ -162,7 +162,7 @@ func TestPlanKeepsObject(t *testing.T) {
 	}
 }
 
-// fn returns a function of a hand-made object: its calls are to other functions, by index.
+// fn builds a function whose calls are to other functions, by index.
 func fn(name string, subprog bool, calls ...int) object.Function {
 	f := object.Function{Name: name, Section: "tc", Subprog: subprog, Autoload: !subprog}
 	if !subprog {
@@ -172,7 +172,7 @@ func fn(name string, subprog bool, calls ...int) object.Function {
 		f.Insns = append(f.Insns, insn.Call, 0x10, 0, 0, 0xff, 0xff, 0xff, 0xff)
 		f.Relocations = append(f.Relocations, object.Relocation{Insn: i, Kind: object.RelocCall, Target: to})
 	}
-	// Each function returns its own number, so that the order can be seen.
+	// Each function returns its own number, which makes the order visible.
 	number := byte(name[len(name)-1])
 	f.Insns = append(f.Insns, 0xb7, 0, 0, 0, number, 0, 0, 0, insn.Exit, 0, 0, 0, 0, 0, 0, 0)
 	return f
@@ -188,7 +188,7 @@ func programs(tr *trace.Trace) []*trace.LoadProgram {
 	return out
 }
 
-// order returns the order in which functions of fn lie in a linked program.
+// order returns the order of functions of fn in a linked program.
 func order(p *trace.LoadProgram) string {
 	var b strings.Builder
 	in := insn.Insns(p.Insns)
@@ -200,8 +200,8 @@ func order(p *trace.LoadProgram) string {
 	return b.String()
 }
 
-// TestLinkOrder: subprograms follow in the order of a walk along the calls,
-// depth first, each once; libbpf's order is the same.
+// TestLinkOrder: subprograms follow in the order of a depth-first walk along the calls, each once,
+// as in libbpf.
 func TestLinkOrder(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -230,7 +230,7 @@ func TestLinkOrder(t *testing.T) {
 	}
 }
 
-// checkCalls follows each call to the function that it is meant for.
+// checkCalls checks that each call reaches the intended function.
 func checkCalls(t *testing.T, obj *object.Object, p *trace.LoadProgram) {
 	t.Helper()
 	in := insn.Insns(p.Insns)
@@ -258,8 +258,7 @@ func TestSharedSubprograms(t *testing.T) {
 	assert.Equal(t, order(ps[1]), "NAB")
 }
 
-// TestDeepCalls: a chain of calls as long as a program can be takes neither
-// the stack nor a lot of time.
+// TestDeepCalls: a chain of calls of the maximum length needs little stack and time.
 func TestDeepCalls(t *testing.T) {
 	obj := &object.Object{License: "GPL"}
 	const depth = 300_000
@@ -274,8 +273,8 @@ func TestDeepCalls(t *testing.T) {
 	assert.Equal(t, len(p.Insns), (3*depth-1)*insn.Size)
 }
 
-// TestTooMuchCode: many programs that each pull in a large subprogram are
-// refused before they fill the memory.
+// TestTooMuchCode: many programs that each include a large subprogram are refused before they fill
+// the memory.
 func TestTooMuchCode(t *testing.T) {
 	large := fn("L", true)
 	large.Insns = append(bytes.Repeat([]byte{0xb7, 0, 0, 0, 0, 0, 0, 0}, 900_000), large.Insns...)
@@ -293,8 +292,8 @@ func TestTooMuchCode(t *testing.T) {
 	assert.ErrorContains(t, err, "program M")
 }
 
-// withInfo gives a function records of func_info and line_info: line offsets
-// are those given, from the function's start.
+// withInfo gives a function records of func_info and line_info. The line offsets are from the
+// function's start.
 func withInfo(f object.Function, funcs bool, lines ...uint32) object.Function {
 	f.FuncInfoRecSize, f.LineInfoRecSize = 8, 16
 	if funcs {
@@ -308,8 +307,8 @@ func withInfo(f object.Function, funcs bool, lines ...uint32) object.Function {
 	return f
 }
 
-// TestInfo: a program has func_info only if all its functions have, line_info
-// only if it begins at the start of each, and offsets count from the program.
+// TestInfo: a program has func_info only if all its functions have it, and line_info only if it
+// begins at the start of each function. Offsets count from the program's start.
 func TestInfo(t *testing.T) {
 	types := open(t, coreObjects, "subprogs_static.bpf.o").BTF
 	for _, c := range []struct {
@@ -343,8 +342,8 @@ func offsets(records []byte, size int) []uint32 {
 	return out
 }
 
-// TestWeakKfunc: a call of a weak kfunc stays poisoned until it is found, so
-// that the verifier refuses it unless it is dead code.
+// TestWeakKfunc: a call of a weak kfunc stays poisoned until the kfunc is found, so the verifier
+// refuses it unless it is dead code.
 func TestWeakKfunc(t *testing.T) {
 	f := fn("M", false)
 	f.Insns = append([]byte{
@@ -391,7 +390,7 @@ func TestWeakKfunc(t *testing.T) {
 	}
 }
 
-// TestSymbolsOnce: a symbol is looked up once for all that need it.
+// TestSymbolsOnce: a symbol is looked up once for all its uses.
 func TestSymbolsOnce(t *testing.T) {
 	tr := plan(t, open(t, coreObjects, "kfunc_many.bpf.o"), trace.Options{})
 	seen := make(map[string]bool)
@@ -509,7 +508,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// structOpsTwice returns an object with a program that is a member in two maps.
+// structOpsTwice builds an object with a program that is a member in two maps.
 func structOpsTwice(type1, member1, type2, member2 string) object.Object {
 	ops := func(name, of, member string) object.Map {
 		return object.Map{Name: name, Kind: object.MapStructOps, Type: 26, StructOps: &object.StructOps{
@@ -521,7 +520,7 @@ func structOpsTwice(type1, member1, type2, member2 string) object.Object {
 	return object.Object{Maps: []object.Map{ops("first", type1, member1), ops("second", type2, member2)}, Functions: []object.Function{p}}
 }
 
-// TestStructOpsMember: a map that is not created does not say what a program is for.
+// TestStructOpsMember: a map that is not created does not decide a program's member.
 func TestStructOpsMember(t *testing.T) {
 	member := func(obj object.Object, opts trace.Options) string {
 		t.Helper()
@@ -536,7 +535,7 @@ func TestStructOpsMember(t *testing.T) {
 	assert.Equal(t, member(structOpsTwice("a", "f", "b", "g"), none), "a.f")
 }
 
-// TestJumpTable: each program has its own, with instructions counted from its start.
+// TestJumpTable: each program has its own table, whose instructions count from the program's start.
 func TestJumpTable(t *testing.T) {
 	sub := fn("S", true)
 	sub.Insns = append([]byte{insn.LdImm64, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, sub.Insns...)
@@ -574,8 +573,7 @@ func TestStepErrorText(t *testing.T) {
 	assert.Equal(t, trace.Fail(tr.Commands[0], fmt.Errorf("more: %w", unix.ENOENT), "").Error(), "the object's BTF: BTF_LOAD: more: no such file or directory")
 }
 
-// TestHiddenCharacters: no name of an object drives the terminal that shows it, and
-// none forges a line of a trace.
+// TestHiddenCharacters: names of an object cannot control the terminal or forge a line of a trace.
 func TestHiddenCharacters(t *testing.T) {
 	const evil = "\x1b[31m\n"
 	exit := []byte{0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0}
@@ -617,12 +615,12 @@ func TestHiddenCharacters(t *testing.T) {
 	assert.Check(t, err != nil && !strings.ContainsRune(err.Error(), 0x1b), "%q", err)
 }
 
-// TestNames: what the kernel's bpf_obj_name_cpy refuses is refused before, and told.
+// TestNames: planning refuses names that the kernel's bpf_obj_name_cpy refuses.
 func TestNames(t *testing.T) {
 	exit := []byte{0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0}
 	for name, ok := range map[string]bool{
 		"plain_1.x": true, "größe": false, "a b": false, "a\x1b": false, "a-b": false, "\xc3": true, "\xd7": false,
-		"fifteen_letters-": true, // of which the kernel gets the first fifteen
+		"fifteen_letters-": true, // the kernel gets the first fifteen
 	} {
 		for subject, obj := range map[string]*object.Object{
 			"map ":     {Maps: []object.Map{{Name: name, Type: 2, KeySize: 4, ValueSize: 4, MaxEntries: 1}}},
@@ -642,7 +640,7 @@ func TestNames(t *testing.T) {
 	assert.Error(t, err, "map größe: invalid argument: no kernel takes this name: names of maps and programs have ASCII letters, digits, '_' and '.'; rename it")
 }
 
-// TestUnknownSection: a program without a type is told by what its section may mean.
+// TestUnknownSection: the error about a program without a type suggests a section.
 func TestUnknownSection(t *testing.T) {
 	for section, want := range map[string]string{
 		"tc_ingress":     `section "tc_ingress" is of no known program type; libbpf knows "tc/ingress"; for libbpf before 1.0 and for cilium/ebpf it is "tc" (--sections cilium, or loader.OpenOptions.SectionRules)`,

@@ -16,12 +16,12 @@ import (
 type Line struct {
 	Command string   `json:"command"` // "PROG_LOAD", "lookup of func vfs_read"
 	Subject string   `json:"subject"` // "program handle_exec"
-	Text    string   `json:"text"`    // the whole command, as WriteTo has it
+	Text    string   `json:"text"`    // the whole command, as WriteTo prints it
 	Details []string `json:"details,omitempty"`
 }
 
-// Lines returns the steps of the trace as text, in the manner of strace: fds by name, flags and
-// types decoded, and below a PROG_LOAD what is put into its instructions.
+// Lines returns the steps of the trace as text, in the style of strace: fds by name, flags and
+// types decoded, and below a PROG_LOAD what is filled into its instructions.
 func (t *Trace) Lines() []Line {
 	lines := make([]Line, len(t.Commands))
 	for i, c := range t.Commands {
@@ -36,7 +36,7 @@ func (t *Trace) Lines() []Line {
 	return lines
 }
 
-// WriteTo writes the trace for a person, one command a line.
+// WriteTo prints the trace, one command a line.
 func (t *Trace) WriteTo(w io.Writer) (int64, error) {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "# object %s, license %q: %d maps, %d programs\n", visible.Name(t.Object), t.License, len(t.Maps), len(t.Programs))
@@ -63,7 +63,7 @@ func (t *Trace) fdList(n int) string {
 	return strings.Join(names, " ")
 }
 
-// fd returns the symbol of an fd: <map counts>.
+// fd returns the printed form of an fd: <map counts>.
 func (t *Trace) fd(fd FD) string {
 	if fd <= NoFD || int(fd) >= len(t.FDs) {
 		return "-1"
@@ -71,7 +71,7 @@ func (t *Trace) fd(fd FD) string {
 	return "<" + t.FDs[fd] + ">"
 }
 
-// fields joins those fields of an attribute that are set.
+// fields collects the fields of an attribute that are set.
 type fields struct{ list []string }
 
 func (f *fields) add(name, value string) { f.list = append(f.list, name+"="+value) }
@@ -168,7 +168,7 @@ func (t *Trace) mapFields(c *CreateMap) *fields {
 	return f
 }
 
-// typeName returns a type id with the type's name.
+// typeName returns a type id followed by the type's name.
 func (t *Trace) typeName(id uint32) string {
 	if id == 0 || t.Types == nil {
 		return strconv.FormatUint(uint64(id), 10)
@@ -177,7 +177,7 @@ func (t *Trace) typeName(id uint32) string {
 	return fmt.Sprintf("%d /* %s */", id, name)
 }
 
-// shown bounds how much of a value is printed, in bytes.
+// shown is the number of bytes of a value that are printed.
 const shown = 32
 
 func quoteBytes(v []byte) string {
@@ -218,7 +218,7 @@ func (t *Trace) printLookup(b *bytes.Buffer, c *Lookup) {
 	fmt.Fprintf(b, "btf_find_by_name_kind(%q, %s) = %s, %s%s\n", s.Name, strings.ToUpper(btfKindName(s.BTFKind)), s, t.fd(s.BTF), weak)
 }
 
-// String returns the symbol's name as it stands in for its value.
+// String returns the printed form of the symbol's value.
 func (s *Symbol) String() string {
 	switch s.Kind {
 	case SymbolAddress:
@@ -290,7 +290,7 @@ func (t *Trace) printCORE(b *bytes.Buffer, c *LoadProgram) {
 	}
 }
 
-// String reports what a value depends on.
+// String describes what a value depends on.
 func (s *Setting) String() string {
 	switch s.Kind {
 	case SettingCPUs:

@@ -7,12 +7,12 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// Fail returns the error of a command.
+// Fail returns the error of a failed command.
 func Fail(c Command, err error, log string) *artefact.StepError {
 	return &artefact.StepError{Subject: c.Subject(), Op: What(c), Err: err, Log: log}
 }
 
-// What returns the name of a command, as strace has it.
+// What returns the name of a command, as strace prints it.
 func What(c Command) string {
 	if cmd, ok := c.Cmd(); ok {
 		return cmd.String()

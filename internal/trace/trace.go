@@ -12,24 +12,24 @@ import (
 	"unsafe"
 )
 
-// Trace is a load, planned.
+// Trace is a planned load.
 type Trace struct {
 	Object   string // the object's name
 	License  string
-	Maps     []*Map     // what the load leaves behind, FDs 1 … len(Maps)
+	Maps     []*Map     // maps that the load creates, FDs 1 … len(Maps)
 	Programs []*Program // FDs len(Maps)+1 … len(Maps)+len(Programs)
-	FDs      []string   // what each FD is: "map counts", "btf"; FDs[0] is NoFD's
+	FDs      []string   // name of each FD: "map counts", "btf"; FDs[0] is NoFD's
 	Symbols  []*Symbol
 	Commands []Command
-	Settings []*Setting // in the order in which the context has them
-	// Needs are what a kernel must have for this load, beyond what loader
-	// programs need anyway.
+	Settings []*Setting // in the order of the context
+	// Needs are the capabilities that this load needs from a kernel, beyond those that every loader
+	// program needs.
 	Needs []Need
 	// Types are the object's types, nil if it has none.
 	Types *btf.Spec
 }
 
-// Map is a map that the load leaves behind.
+// Map is a map that the load creates for its caller.
 type Map struct {
 	Name      string // logical name: the variable, or the section of a data map
 	Kind      object.MapKind
@@ -43,35 +43,34 @@ type Map struct {
 	Flags     uint32 // map_flags
 	Extra     uint64 // map_extra
 	Variables []object.Variable
-	// Arena: user space maps the map's memory and fills it with Data before a
-	// program that refers to it is loaded (6.9). No loader program can do so:
-	// the runtime makes the map and hands it in.
+	// Arena: user space maps the map's memory and fills it with Data before a program that refers
+	// to it is loaded (6.9). A loader program cannot do so: the runtime creates the map and passes
+	// it in.
 	Arena bool
 	Data  []byte // initial value of an arena's globals, nil for none
 }
 
-// Program is a program that the load leaves behind.
+// Program is a program that the load creates for its caller.
 type Program struct {
 	Name       string // of the function
 	Section    string
 	Type       uapi.ProgType
 	AttachType uapi.AttachType
-	// Module is the one module whose function the program attaches to, as in
-	// SEC("fentry/mod:func"). The lookup searches all, so the runtime checks
-	// what was found.
+	// Module is the module of the function that the program attaches to, as in
+	// SEC("fentry/mod:func"). The lookup searches all modules, so the runtime checks the result.
 	Module string
-	// Replaces: the program replaces this function (freplace) of a program that
-	// the caller names when it loads.
+	// Replaces: the program replaces this function (freplace) of a program that the caller passes
+	// to the load.
 	Replaces string
-	// Link is the FD of the link that attaches it, NoFD for none. It stays open, too.
+	// Link is the FD of the link that attaches the program, NoFD for none. It stays open after the
+	// load, like the program's.
 	Link FD
 }
 
-// FD is the symbol of a file descriptor, an index into Trace.FDs.
+// FD stands for a file descriptor. It is an index into Trace.FDs.
 type FD int
 
-// NoFD stands where a command uses no fd. In fd_array, which FDs index, place 0
-// means vmlinux.
+// NoFD means that a command uses no fd. In fd_array, which FDs index, entry 0 means vmlinux.
 const NoFD FD = 0
 
 // MapFD returns the FD of map i.
@@ -80,25 +79,23 @@ func (t *Trace) MapFD(i int) FD { return FD(1 + i) }
 // ProgramFD returns the FD of program i.
 func (t *Trace) ProgramFD(i int) FD { return FD(1 + len(t.Maps) + i) }
 
-// Outputs returns the number of FDs that stay open after a load.
+// Outputs returns the number of FDs of maps and programs, which stay open after a load.
 func (t *Trace) Outputs() int { return len(t.Maps) + len(t.Programs) }
 
-// Need is something that a kernel must have for this load.
+// Need is a capability that a kernel must have for this load.
 type Need struct {
-	// Capability is its name in kernels.yaml ("core_kernel").
+	// Capability is the name in kernels.yaml ("core_kernel").
 	Capability string `json:"capability"`
 	Why        string `json:"why"` // what needs it: "program count: CO-RE relocations"
 }
 
-// SymbolKind is how a symbol is looked up and what the answer looks like.
+// SymbolKind says how a symbol is looked up, and what the lookup returns.
 type SymbolKind int
 
 const (
-	// SymbolKfunc is a kernel function that is called: FUNC in the BTF of
-	// vmlinux or of a module.
+	// SymbolKfunc is a called kernel function: FUNC in the BTF of vmlinux or of a module.
 	SymbolKfunc SymbolKind = iota
-	// SymbolKsym is an address taken of a typed kernel variable or function:
-	// VAR or FUNC.
+	// SymbolKsym is the address of a typed kernel variable or function: VAR or FUNC.
 	SymbolKsym
 	// SymbolAddress is a typeless ksym: an address from kallsyms.
 	SymbolAddress
@@ -106,67 +103,65 @@ const (
 	SymbolAttach
 )
 
-// Symbol is something in the kernel that is looked up by name when the trace
-// is issued.
+// Symbol is something in the kernel that is looked up by name when the trace is issued.
 type Symbol struct {
 	Kind    SymbolKind
 	Name    string // as looked up: attach prefix included, flavour stripped
 	Module  string // only in this module ("fentry/mod:func"), else empty
 	BTFKind uint32 // BTF_KIND_*: 12 FUNC, 14 VAR, 8 TYPEDEF, 4 STRUCT
-	// Weak: the load goes on without it. Instructions that refer to it stay
-	// as the plan left them: a call that the verifier refuses unless it is
-	// dead code, or the constant 0.
+	// Weak: the load continues without the symbol. Instructions that refer to it then stay as
+	// planned: a call that the verifier refuses unless it is dead code, or the constant 0.
 	Weak bool
-	// BTF is the temporary FD of the module's BTF in which the symbol was
-	// found; the FD stays empty if that was vmlinux. NoFD for SymbolAddress.
+	// BTF is the temporary FD of the module BTF that has the symbol. It stays empty if vmlinux has
+	// it. NoFD for SymbolAddress.
 	BTF FD
-	// Mismatch is set for a weak kfunc: whether the kernel's function has another
-	// prototype than the one declared. Such a function counts as missing, which is
-	// how an object asks which of several prototypes a kernel has (bpf_f___v1,
-	// bpf_f___v2).
+	// Mismatch is set for a weak kfunc: whether the kernel's function has another prototype than
+	// the declared one. Such a function counts as missing. Objects use this to select one of
+	// several prototypes (bpf_f___v1, bpf_f___v2).
 	Mismatch *Setting
 }
 
-// MayBeZero reports whether an address may be 0 though the kernel has the symbol: the
-// start of per-CPU data, before 6.15 on x86-64.
+// MayBeZero reports whether the address may be 0 although the kernel has the symbol: the start of
+// per-CPU data, before 6.15 on x86-64.
 func (s *Symbol) MayBeZero() bool {
 	return s.Kind == SymbolAddress && (s.Name == "__per_cpu_start" || s.Name == "fixed_percpu_data")
 }
 
-// Command is one step of a trace. Its String is one line for a person.
+// Command is one step of a trace. String returns one printable line.
 type Command interface {
-	// Cmd is the bpf(2) command; false for a lookup, which is not a command.
+	// Cmd returns the bpf(2) command; false for a lookup, which is none.
 	Cmd() (bpfsys.Cmd, bool)
-	// Subject is what the command is about, for errors: "map counts".
+	// Subject returns what the command is about, for errors: "map counts".
 	Subject() string
 }
 
-// LoadBTF is BTF_LOAD of the object's types. A kernel that refuses them gets them once
-// more, as libbpf sanitises them: with the edits of those fallbacks whose probes it refuses.
+// LoadBTF is BTF_LOAD of the object's types. If the kernel refuses them, the load tries once more
+// with types sanitised like libbpf's: it applies the edits of each fallback whose probe the kernel
+// refuses.
 type LoadBTF struct {
 	Data      []byte // raw BTF
 	Fallbacks []Fallback
-	// Extended is loaded in place of Data after a question whose answer asked for
-	// it: Data with types appended. Nil if no question can.
+	// Extended is Data with types appended. It is loaded instead of Data if a ChooseEnum or
+	// AskContext says so. Nil if there is none.
 	Extended []byte
-	// Optional: a load of which no part needs types goes on without any if the
-	// kernel takes none of the above, as in libbpf. Maps have no types then, and
-	// programs neither func_info nor line_info.
+	// Optional: no part of the load needs types, so it continues without them if the kernel refuses
+	// all of the above, as in libbpf. Maps then have no types, and programs neither func_info nor
+	// line_info.
 	Optional bool
 	Out      FD
 }
 
-// Fallback replaces a kind of type that older kernels do not know.
+// Fallback replaces a kind of type that older kernels lack.
 type Fallback struct {
 	Kind           string // "ENUM64"
-	Probe          []byte // types that a kernel takes if it knows the kind
+	Probe          []byte // types that a kernel accepts if it knows the kind
 	Data, Extended []Word
 }
 
 // Word is four bytes at an offset.
 type Word struct{ Off, Value uint32 }
 
-// MapAttr are the attributes of a map, by the names of uapi's bpf_attr.
+// MapAttr has the attributes of a map, by the names of union bpf_attr.
 type MapAttr struct {
 	Type       uapi.MapType
 	KeySize    uint32 // bytes
@@ -183,27 +178,26 @@ type MapAttr struct {
 
 // CreateMap is MAP_CREATE.
 type CreateMap struct {
-	Map   *Map // nil for a map that the load does not leave behind
+	Map   *Map // nil for a map that is not the caller's
 	Name  string
 	Attr  MapAttr
 	Inner FD // template of the inner maps, NoFD if there is none
-	// Plain: a kernel that refuses the map gets it once more without types, as
-	// in libbpf. Not set where all kernels give the same answer.
+	// Plain: if the kernel refuses the map, the load tries once more without types, as in libbpf.
+	// Not set if all kernels give the same answer.
 	Plain bool
-	// Sizes are other values of max_entries for kernels that refuse the first:
-	// those with larger pages.
+	// Sizes are further values of max_entries, for kernels with larger pages that refuse the first.
 	Sizes []uint32
 	// CPUs decides MaxEntries, nil if the object does.
 	CPUs *Setting
-	// Value is the kernel's type of a struct_ops map's value and ValueSize its
-	// size; nil for all others.
+	// Value is the kernel's type of a struct_ops map's value and ValueSize its size; nil for all
+	// others.
 	Value     *Symbol
 	ValueSize *Setting
 	Out       FD
 }
 
-// UpdateElem is MAP_UPDATE_ELEM: the initial value of a data map, or one slot
-// of a map of maps or programs.
+// UpdateElem is MAP_UPDATE_ELEM: the initial value of a data map, or one slot of a map of maps or
+// programs.
 type UpdateElem struct {
 	Map   FD
 	Name  string // of the map
@@ -211,22 +205,22 @@ type UpdateElem struct {
 	Value []byte // nil if the value is an fd
 	FD    FD     // NoFD if the value is Value
 	Flags uint64
-	// Initial is the map whose initial value this is, nil if it is no initial value: a map
-	// that is reused keeps what it holds.
+	// Initial is the map whose initial value this command sets, nil if it sets a slot. A reused map
+	// keeps its content.
 	Initial *Map
 	Setting *Setting // decides Value, nil if the object does
 }
 
-// FillArray is a series of MAP_UPDATE_ELEM: all elements of an array, the keys
-// being 0, 1, 2 and so on.
+// FillArray is a series of MAP_UPDATE_ELEM that sets all elements of an array, with the keys 0, 1,
+// 2 and so on.
 type FillArray struct {
 	Map    FD
 	Name   string // of the map
-	Values []byte // Count values, one after the other
+	Values []byte // Count values, concatenated
 	Count  int
 }
 
-// Freeze is MAP_FREEZE: user space cannot write to the map any more.
+// Freeze is MAP_FREEZE: user space can no longer write to the map.
 type Freeze struct {
 	Map  FD
 	Name string
@@ -239,16 +233,15 @@ type Lookup struct {
 	For    string
 }
 
-// ChooseEnum finds out which width the kernel's enum of a name has. CO-RE in
-// the kernel (all releases so far) looks for candidates of exactly the local
-// type's kind, where libbpf takes ENUM and ENUM64 for each other. If the kernel
-// has the enum with the other kind only, the edits make records refer to a
-// local twin of that kind, and the extended types are loaded.
+// ChooseEnum finds out which width the kernel's enum of a name has. CO-RE in the kernel (all
+// releases so far) looks only for candidates of the local type's kind, whereas libbpf accepts ENUM
+// for ENUM64 and the reverse. If the kernel has the enum only with the other kind, the edits make
+// records refer to a local twin of that kind, and the extended types are loaded.
 type ChooseEnum struct {
 	Name         string // without flavour
 	Local, Other uint32 // BTF_KIND_ENUM or BTF_KIND_ENUM64
 	Edits        []CoreEdit
-	// Modules are the FDs of modules in which the two kinds were found.
+	// LocalBTF and OtherBTF are the FDs of the modules in which the two kinds were found.
 	LocalBTF, OtherBTF FD
 }
 
@@ -257,15 +250,14 @@ type CoreEdit struct {
 	Program *LoadProgram
 	Record  int // index into Program.CORE
 	Type    btf.TypeID
-	// Imm is what the instruction must hold for that type, nil if that is the
-	// same: the low and the high half of an enumerator's value.
+	// Imm is the low and high half of an enumerator's value, which the instruction must hold for
+	// that type. Nil if the value is the same.
 	Imm *[2]uint32
 }
 
-// AskContext finds out whether the kernel reads the tag "arg:ctx" of global
-// functions' parameters (6.8, 94e1c70a3452). It knows a context by its
-// type's name otherwise: the edits give functions types that it knows, and the
-// extended types are loaded.
+// AskContext finds out whether the kernel reads the tag "arg:ctx" of global functions' parameters
+// (6.8, 94e1c70a3452). Older kernels recognise a context by its type's name. For them, the edits
+// give functions types that the kernel knows, and the extended types are loaded.
 type AskContext struct {
 	Types    []byte // BTF of the probe
 	FuncInfo []byte
@@ -289,7 +281,7 @@ type LoadProgram struct {
 	AttachType uapi.AttachType
 	Flags      uint32
 	License    string
-	Insns      []byte // 8 bytes an instruction; what Fixups name is filled in at issue
+	Insns      []byte // 8 bytes an instruction; Fixups are filled in at issue
 	Fixups     []Fixup
 
 	BTF             FD // NoFD: no types, no func_info, no line_info
@@ -301,13 +293,13 @@ type LoadProgram struct {
 	CORE []core.Record
 
 	Attach *Symbol // the attach target, nil for none
-	// Expected decides expected_attach_type in place of AttachType: for programs
-	// of USDT, and for members of struct_ops. Nil for all others.
+	// Expected determines expected_attach_type instead of AttachType, for USDT programs and members
+	// of struct_ops. Nil for all others.
 	Expected *Setting
 	Out      FD
 }
 
-// FixupKind is how an instruction is completed.
+// FixupKind says how an instruction is completed.
 type FixupKind int
 
 const (
@@ -317,7 +309,7 @@ const (
 	FixupAddress                  // ld_imm64 src 0: imms = address
 )
 
-// Fixup completes one instruction with something that only the target knows.
+// Fixup completes one instruction with a value that only the target knows.
 type Fixup struct {
 	Insn   int // index of the instruction in the program
 	Kind   FixupKind
@@ -325,8 +317,8 @@ type Fixup struct {
 	Symbol *Symbol // all others
 }
 
-// Attach attaches a program to what its section names: RAW_TRACEPOINT_OPEN without a name,
-// or LINK_CREATE for an iterator. Both take numbers only, so a loader program can do it.
+// Attach attaches a program to the target that its section names: RAW_TRACEPOINT_OPEN without a
+// name, or LINK_CREATE for an iterator. Both take only numbers, so a loader program can issue them.
 type Attach struct {
 	Program    FD
 	Name       string // of the program
@@ -334,7 +326,8 @@ type Attach struct {
 	Out        FD
 }
 
-// Cmd returns RAW_TRACEPOINT_OPEN for all that the kernel attached so before it had LINK_CREATE.
+// Cmd returns LINK_CREATE for iterators, and RAW_TRACEPOINT_OPEN for types that the kernel could
+// attach before it had LINK_CREATE.
 func (c *Attach) Cmd() (bpfsys.Cmd, bool) {
 	if c.AttachType == uapi.AttachTraceIter {
 		return bpfsys.LinkCreate, true
@@ -342,10 +335,10 @@ func (c *Attach) Cmd() (bpfsys.Cmd, bool) {
 	return bpfsys.RawTracepointOpen, true
 }
 
-// Subject returns the program.
+// Subject names the program.
 func (c *Attach) Subject() string { return "program " + visible.Name(c.Name) }
 
-// Fixed returns the attribute with what is known before a load.
+// Fixed returns the attribute with the fields set that are known before a load.
 func (c *Attach) Fixed() []byte {
 	if c.AttachType == uapi.AttachTraceIter {
 		return bpfsys.Encode(&bpfsys.LinkCreateAttr[struct{}]{AttachType: c.AttachType})
@@ -353,7 +346,7 @@ func (c *Attach) Fixed() []byte {
 	return bpfsys.Encode(&bpfsys.RawTracepointAttr{})
 }
 
-// ProgramField returns the offset in the attribute of the program's fd.
+// ProgramField returns the offset of the program's fd in the attribute.
 func (c *Attach) ProgramField() int {
 	if c.AttachType == uapi.AttachTraceIter {
 		return 0
@@ -361,14 +354,14 @@ func (c *Attach) ProgramField() int {
 	return int(unsafe.Offsetof(bpfsys.RawTracepointAttr{}.ProgFD))
 }
 
-// Close is close(2) of an fd that is not needed any more. Whatever is still
-// open at the end of a trace and is no output is closed by the issuer.
+// Close is close(2) of an fd that is no longer needed. At the end of a trace the issuer closes
+// every open fd that is not an output.
 type Close struct {
 	FD   FD
 	Name string
 }
 
-// SettingKind is what decides a Setting.
+// SettingKind says what determines a Setting.
 type SettingKind int
 
 const (
@@ -377,31 +370,28 @@ const (
 	// SettingKconfig is the value of .kconfig: the kernel's version and
 	// configuration.
 	SettingKconfig
-	// SettingUSDT is BPF_TRACE_UPROBE_MULTI where the kernel has such links (6.6),
-	// else 0.
+	// SettingUSDT is BPF_TRACE_UPROBE_MULTI if the kernel has such links (6.6), else 0.
 	SettingUSDT
 	// SettingMember is the index of a member in a struct_ops type of the kernel.
 	SettingMember
 	// SettingValueSize is the size in bytes of the value of a struct_ops map.
 	SettingValueSize
-	// SettingMismatch is 1 if the kernel has a function of this name with another
-	// prototype, else 0.
+	// SettingMismatch is 1 if the kernel's function of this name has another prototype, else 0.
 	SettingMismatch
 )
 
-// Setting is a value that depends on the machine and that the kernel cannot
-// find out for a loader program: the runtime hands it in through the context.
+// Setting is a value that depends on the machine and that a loader program cannot find out. The
+// runtime passes it in through the context.
 type Setting struct {
 	Kind SettingKind
 	Size int // bytes; 4 for all but SettingKconfig
 	// Externs are the variables of SettingKconfig.
 	Externs []object.Extern
-	// StructOps is what SettingMember and SettingValueSize are about, Member the
-	// member's name.
+	// StructOps is the struct of SettingMember and SettingValueSize, Member the name of the member.
 	StructOps *object.StructOps
 	Member    string
-	// Symbol is the kfunc of SettingMismatch, and Type the FUNC_PROTO of the
-	// object's types that it is declared with.
+	// Symbol is the kfunc of SettingMismatch, and Type the FUNC_PROTO in the object's types that it
+	// is declared with.
 	Symbol string
 	Type   btf.TypeID
 }
@@ -428,7 +418,7 @@ func (c *ChooseEnum) Subject() string  { return "enum " + c.Name }
 func (c *AskContext) Subject() string  { return "tag arg:ctx" }
 func (c *Close) Subject() string       { return c.Name }
 
-// Fixed returns the attribute with what is known before a load.
+// Fixed returns the attribute with the fields set that are known before a load.
 func (c *CreateMap) Fixed() bpfsys.MapCreateAttr {
 	a := &c.Attr
 	return bpfsys.MapCreateAttr{
@@ -451,7 +441,7 @@ func (c *CreateMap) AttrSize() int {
 	return bpfsys.MapCreateNameEnd
 }
 
-// Fixed returns the attribute with what is known before a load.
+// Fixed returns the attribute with the fields set that are known before a load.
 func (c *LoadProgram) Fixed() bpfsys.ProgLoadAttr {
 	a := bpfsys.ProgLoadAttr{
 		Type: c.Type, InsnCount: uint32(insn.Insns(c.Insns).Len()), Flags: c.Flags, Name: bpfsys.Name(c.Name), AttachType: c.AttachType,
@@ -468,7 +458,7 @@ func (c *LoadProgram) Fixed() bpfsys.ProgLoadAttr {
 	return a
 }
 
-// Fixed returns the attribute with what is known before a load.
+// Fixed returns the attribute with the fields set that are known before a load.
 func (c *AskContext) Fixed() bpfsys.ProgLoadAttr {
 	return bpfsys.ProgLoadAttr{
 		Type: uapi.ProgKprobe, InsnCount: uint32(insn.Insns(c.Insns).Len()),
@@ -493,7 +483,7 @@ func (c *LoadProgram) AttrSize() int {
 	return bpfsys.ProgLoadAttachTypeEnd
 }
 
-// CallsKfunc reports whether the program has a call of a kfunc, and with it an fd_array.
+// CallsKfunc reports whether the program calls a kfunc, which requires an fd_array.
 func (c *LoadProgram) CallsKfunc() bool {
 	return slices.ContainsFunc(c.Fixups, func(f Fixup) bool { return f.Kind == FixupCall })
 }

@@ -8,11 +8,11 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// chooseTypes decides what the kernel gets of the object's types. What every
-// kernel refuses is decided here: a layout section is left out (only 7.1 and later
-// take it, and none needs it), and names that no kernel takes, such as those of C++
-// templates, cost the object its types, as in libbpf. CO-RE in the kernel cannot do without
-// types, so an object that has any gets such names with underscores in them.
+// chooseTypes decides which of the object's types the kernel gets. What every kernel refuses is
+// decided here. A layout section is left out: only 7.1 and later accept it, and none needs it. If
+// there are names that no kernel accepts, such as those of C++ templates, the object gets no types,
+// as in libbpf. But CO-RE in the kernel needs types, so for an object with records these names get
+// underscores.
 func (p *planner) chooseTypes() {
 	if p.obj.BTF == nil {
 		return
@@ -32,8 +32,8 @@ func (p *planner) hasCORE() bool {
 	return slices.ContainsFunc(p.obj.Functions, func(f object.Function) bool { return len(f.CORE) > 0 })
 }
 
-// loadTypes plans BTF_LOAD, and before it the questions on whose answers it
-// depends. Only when all programs are planned it is known what they are.
+// loadTypes plans BTF_LOAD, and before it the commands that choose the types. It runs after all
+// programs are planned, which can still change the types.
 func (p *planner) loadTypes() error {
 	if p.btfFD == NoFD {
 		return nil
@@ -79,8 +79,7 @@ func words(w []btf.Word) []Word {
 	return out
 }
 
-// extend returns the types to which those can be appended that only some kernels
-// get.
+// extend returns the types for further types that only some kernels get.
 func (p *planner) extend() *btf.Spec {
 	if p.extended == nil {
 		p.extended = p.types.Clone()
@@ -88,24 +87,24 @@ func (p *planner) extend() *btf.Spec {
 	return p.extended
 }
 
-// typesAnswer is what kernels say to a map's types (map_check_btf).
+// typesAnswer is the kernels' answer to a map's types (map_check_btf).
 type typesAnswer int
 
 const (
-	typesUnknown typesAnswer = iota // that depends on the kernel
+	typesUnknown typesAnswer = iota // depends on the kernel
 	typesTaken
 	typesRefused
 )
 
-// noTypes are the map types that refuse BTF type ids, as libbpf lists them.
+// noTypes has the map types that refuse BTF type ids, as listed by libbpf.
 var noTypes = []uapi.MapType{
 	uapi.MapPerfEventArray, uapi.MapCgroupArray, uapi.MapStackTrace, uapi.MapArrayOfMaps, uapi.MapHashOfMaps,
 	uapi.MapDevmap, uapi.MapDevmapHash, uapi.MapCPUMap, uapi.MapXSKMap, uapi.MapSockmap, uapi.MapSockhash,
 	uapi.MapQueue, uapi.MapStack, uapi.MapArena,
 }
 
-// askTypes answers for all kernels from 5.14 on, where they agree. Where the
-// answer is no, a load that asks anyway costs a system call and a branch.
+// askTypes answers for all kernels from 5.14 on, if they agree. If it did not know that they
+// refuse, a load would spend a system call and a branch.
 func askTypes(types *btf.Spec, m *object.Map) typesAnswer {
 	if slices.Contains(noTypes, m.Type) || m.ValueType == 0 || !fits(types, m.ValueType, m.ValueSize) ||
 		m.KeyType != 0 && !fits(types, m.KeyType, m.KeySize) {
@@ -147,15 +146,14 @@ func fits(types *btf.Spec, id btf.TypeID, size uint32) bool {
 	return err == nil && n == size
 }
 
-// specialTypes are structs whose place in a map's value the kernel looks at
-// (btf_parse_fields), and pointers with tags are others: which maps may have which
-// depends on the kernel.
+// specialTypes has structs that the kernel looks for in a map's value (btf_parse_fields). Pointers
+// with tags are another such thing. Which maps may have them depends on the kernel.
 var specialTypes = []string{
 	"bpf_spin_lock", "bpf_res_spin_lock", "bpf_timer", "bpf_wq", "bpf_task_work", "bpf_refcount",
 	"bpf_list_head", "bpf_list_node", "bpf_rb_root", "bpf_rb_node",
 }
 
-// isSpecial reports whether a value holds such a thing.
+// isSpecial reports whether a value holds one of the specialTypes or a tagged pointer.
 func isSpecial(types *btf.Spec, id btf.TypeID) bool {
 	seen := make(map[btf.TypeID]bool)
 	var look func(id btf.TypeID) bool
