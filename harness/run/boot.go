@@ -12,17 +12,17 @@ import (
 
 // liveGuest is a guest whose agent has said hello.
 type liveGuest interface {
-	// Ask has the agent run a request. After an error the guest is of no more use;
-	// the error is a [*vm.Ending] if it came to its end, or was brought to it because
-	// it sent no valid answer. The reply is there in any case, without an answer then.
+	// Ask sends the agent a request. After an error the guest cannot be used any more. The error is
+	// a [*vm.Ending] if the guest ended, or was ended because it sent no valid answer. The reply is
+	// never nil; without an answer its Answer is nil.
 	Ask(ctx context.Context, req *wire.Request) (*guest.Reply, error)
-	// Copied: the guest was restored from a saved one.
+	// Copied reports whether the guest was restored from a saved one.
 	Copied() bool
-	// End ends it and returns what its kernel complained of since the last reply.
+	// End ends the guest and returns its kernel's complaints since the last reply.
 	End() []vm.Splat
 }
 
-// boot starts a guest and waits for its agent. With cold it is booted, not restored.
+// boot starts a guest and waits for its agent. If cold is set the guest is booted, not restored.
 func (r *runner) boot(ctx context.Context, number int, cold bool) (liveGuest, error) {
 	start := r.source.Start
 	if cold {
@@ -48,7 +48,7 @@ func (r *runner) boot(ctx context.Context, number int, cold bool) (liveGuest, er
 	return m, nil
 }
 
-// config is the machine of the guest of this number.
+// config returns the machine of guest number.
 func (r *runner) config(number int) vm.Config {
 	console := "console.log"
 	if number > 1 {
@@ -56,7 +56,8 @@ func (r *runner) config(number int) vm.Config {
 	}
 	c := r.VM(guest.GuestMemoryMiB, guest.GuestCPUs)
 	c.ConsolePath = filepath.Join(r.Out, console)
-	// A case has a clock of its own; which of the two it is that ends it must not be chance.
+	// A case has a clock of its own. The silence clock is longer, so that the same one always
+	// expires first.
 	c.SilenceTimeout = 2 * r.CaseTimeout
 	return c
 }

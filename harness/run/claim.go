@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Claim makes a directory for what a run writes, and keeps other runs, of this
-// process or another, from writing there until release is called or the process ends. If it is
-// in use the claimed one has .2, .3 and so on behind its name. It leaves no file behind.
+// Claim makes a directory for the output of a run and locks it against other runs, of this process
+// or another, until release is called or the process ends. If dir is in use, it claims dir.2, dir.3
+// and so on. It leaves no lock file behind.
 func Claim(dir string) (claimed string, release func(), err error) {
 	for n := 1; ; n++ {
 		claimed = dir
@@ -33,7 +33,7 @@ func Claim(dir string) (claimed string, release func(), err error) {
 			f.Close()
 			return "", nil, fmt.Errorf("lock %s: %w", claimed, err)
 		}
-		// A file system that knows no locks is used without.
+		// On a file system without locks the directory is used unlocked.
 		return claimed, func() { f.Close() }, nil
 	}
 }

@@ -27,42 +27,41 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// KeepAll as [Options.Keep] keeps evidence of every verdict that is not equal.
-// Otherwise only what fails leaves a folder: most verdicts of a usual run are
-// explained, each by rules that the report names, and their states are megabytes
-// that nobody looks at.
+// KeepAll, as [Options.Keep], keeps the artifacts of every verdict that is not equal. By default
+// only failures leave a folder: most verdicts of a run are explained by rules that the report
+// names, and their states are megabytes that nobody reads.
 const KeepAll = "all"
 
-// failedDir is where folders with evidence are, in the run's directory.
+// failedDir is the name of the directory, in the run's directory, that holds the folders.
 const failedDir = "failed"
 
-// evidence keeps what is needed to look into a case, and to repeat it.
+// evidence writes the artifacts that are needed to examine a case and to repeat it.
 type evidence struct {
 	*runner
-	folders []string // by index of the case: its folder
+	folders []string // one for each case, by index
 	tools   func() (*tools, error)
 }
 
-// tools are the programs that did the work, with versions, for a reader who has others.
+// tools records the programs of the run and their versions, for readers who have others.
 type tools struct {
-	Bpfreplay string              `json:"bpfreplay"` // SHA-256 of the program
+	Bpfreplay string              `json:"bpfreplay"` // SHA-256 of the executable
 	Build     string              `json:"build,omitempty"`
 	Go        string              `json:"go,omitempty"`
 	Cilium    string              `json:"cilium_ebpf,omitempty"`
-	QEMU      string              `json:"qemu"` // what it calls itself
+	QEMU      string              `json:"qemu"` // its version line
 	QEMUPath  string              `json:"qemu_path"`
 	QEMUSum   string              `json:"qemu_sha256"`
 	Bpftool   string              `json:"bpftool,omitempty"` // path
 	ToolSum   string              `json:"bpftool_sha256,omitempty"`
 	Kernel    result.KernelReport `json:"kernel"`
-	// Engines are versions of engines that are not ours.
+	// Engines has the versions of external engines.
 	Engines     map[string]string `json:"engines,omitempty"`
 	Accelerator string            `json:"accelerator"`
 	Params      []string          `json:"params,omitempty"`
 	Written     time.Time         `json:"written"`
 }
 
-// newEvidence makes room: what a former run kept of these cases is gone.
+// newEvidence removes the folders that a former run kept of these cases.
 func newEvidence(r *runner) (*evidence, error) {
 	e := &evidence{runner: r, tools: sync.OnceValues(r.findTools)}
 	taken := make(map[string]bool)
@@ -85,17 +84,17 @@ func newEvidence(r *runner) (*evidence, error) {
 			return nil, err
 		}
 	}
-	// Of an empty directory nobody would know whether it means something.
+	// Remove the directory if it is empty, so that its presence means a failure.
 	_ = os.Remove(filepath.Join(r.Out, failedDir))
 	return e, nil
 }
 
-// unfinished begins the names of folders that are not yet complete.
+// unfinished is the prefix of folders that are not complete yet.
 const unfinished = ".unfinished-"
 
 var notInNames = regexp.MustCompile(`[^A-Za-z0-9._+-]|^\.`)
 
-// folderName is a case's name as that of a file.
+// folderName makes a file name of a case's name.
 func folderName(name string) string { return notInNames.ReplaceAllString(name, "_") }
 
 // wanted reports whether a case leaves a folder.
@@ -103,9 +102,8 @@ func (e *evidence) wanted(c *result.CaseReport) bool {
 	return !c.OK() || c.First != nil || e.Keep == KeepAll && c.Verdict() != result.Equal
 }
 
-// keep writes the folder of a case, whole or not at all. first is the attempt
-// before, or nil. What goes wrong is noted: a verdict is worth more than its
-// evidence.
+// keep writes the folder of a case, whole or not at all. first is the previous attempt, or nil. An
+// error is only noted: the verdict counts even without its artifacts.
 func (e *evidence) keep(i int, a, first *attempt) {
 	if !e.wanted(a.report) {
 		return
@@ -158,7 +156,7 @@ func (e *evidence) write(i int, a, first *attempt) (err error) {
 	return os.Rename(dir, e.folders[i])
 }
 
-// folder is a folder that is being written, until the first error.
+// folder is a folder that is being written. It stops at the first error.
 type folder struct {
 	dir string
 	err error
@@ -188,7 +186,7 @@ func (f *folder) json(name string, v any) {
 	f.text(name, append(b, '\n'))
 }
 
-// attempt writes what engines and kernel said of an attempt.
+// attempt writes the answers of the engines and the console of an attempt.
 func (f *folder) attempt(at string, a *attempt) {
 	f.text(filepath.Join(at, "console.log"), a.reply.Console)
 	if at != "" {
@@ -204,8 +202,7 @@ func (f *folder) attempt(at string, a *attempt) {
 	}
 }
 
-// repeat writes the case as a suite of its own, with its object, and the commands
-// that run it.
+// repeat writes the case as a suite of its own, with its object and the commands that run it.
 func (e *evidence) repeat(f *folder, i int, a *attempt) {
 	c := &e.suite.Cases[i]
 	own := *c
@@ -229,7 +226,7 @@ func (e *evidence) repeat(f *folder, i int, a *attempt) {
 	f.file("again.sh", []byte(b.String()), 0o755)
 }
 
-// explain is the trace of an object, or why there is none.
+// explain returns the trace of an object, or the reason why there is none.
 func explain(req *wire.Request) []byte {
 	obj, err := object.OpenBytes(req.Object, req.File)
 	if err != nil {
@@ -246,7 +243,7 @@ func explain(req *wire.Request) []byte {
 	return b.Bytes()
 }
 
-// differences are what is said of a case, as text.
+// differences returns the failures, notes and differences of a case as text.
 func differences(c *result.CaseReport) []byte {
 	var b bytes.Buffer
 	for _, f := range c.Failures {

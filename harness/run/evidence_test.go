@@ -20,7 +20,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
-// kept are the folders with evidence in a directory.
+// kept returns the names of the folders in a run's directory.
 func kept(t *testing.T, out string) (names []string) {
 	t.Helper()
 	entries, err := os.ReadDir(filepath.Join(out, failedDir))
@@ -33,8 +33,8 @@ func kept(t *testing.T, out string) (names []string) {
 	return names
 }
 
-// Of five cases the second is wrong the first time only, the third leaves another
-// state, the fourth dies.
+// troubled answers for five cases: the second fails the first time only, the third leaves another
+// state, and the fourth kills its guest.
 func troubled(req *wire.Request, ran int) (*guest.Reply, error) {
 	switch {
 	case req.Name == "c2", req.Name == "c1" && ran > 0:
@@ -51,7 +51,7 @@ func TestEvidence(t *testing.T) {
 	o := Options{Config: guest.Config{Agent: os.Args[0]}, Out: t.TempDir(), Again: func(kernel, name, dir string) []string {
 		return []string{"echo " + kernel + " " + name + " " + filepath.Base(dir)}
 	}}
-	// What a former run left of these cases goes, and what of others stays.
+	// Folders that a former run left of these cases are removed, others stay.
 	for _, dir := range []string{"c0/old", "c1/old", "another/old", unfinished + "1/old"} {
 		assert.NilError(t, os.MkdirAll(filepath.Join(o.Out, failedDir, dir), 0o755))
 	}
@@ -75,7 +75,7 @@ func TestEvidence(t *testing.T) {
 	var load wire.Load
 	assert.NilError(t, json.Unmarshal([]byte(read("c2/load-replay.json")), &load))
 	assert.Equal(t, load.State.Maps[0].Name, "surplus")
-	// The case is a suite of its own.
+	// The case was written as a suite of its own.
 	own, err := suite.Read(filepath.Join(o.Out, failedDir, "c2", "cases.yaml"))
 	assert.NilError(t, err)
 	assert.Equal(t, own.Cases[0].Name, "c2")
@@ -85,13 +85,13 @@ func TestEvidence(t *testing.T) {
 	assert.NilError(t, err)
 	assert.Assert(t, slices.Equal(got, want))
 
-	// Both attempts are there, as far as they came.
+	// Both attempts are there, as far as they got.
 	assert.Equal(t, read("c1/first/console.log"), "said of c1\n")
 	assert.Assert(t, !strings.Contains(read("c1/differences.txt"), "map surplus\n"))
 	assert.Assert(t, is.Contains(read("c1/first/differences.txt"), "surplus"))
 	assert.Assert(t, is.Contains(read("c3/differences.txt"), "guest panicked: of it"))
 
-	// The next run finds nothing wrong, and nothing of the last one remains.
+	// The next run passes and removes all folders of the last one.
 	_, _, err = fakeRun(t, 5, o, func(req *wire.Request, _ int) (*guest.Reply, error) { return fine(req), nil })
 	assert.NilError(t, err)
 	assert.DeepEqual(t, kept(t, o.Out), []string{"another"})
@@ -105,7 +105,7 @@ func TestFolderNames(t *testing.T) {
 	}
 }
 
-// A disk of the host's that is full costs the evidence, and no verdict.
+// A full disk on the host costs the artifacts, but no verdict.
 func TestEvidenceOnFullDisk(t *testing.T) {
 	need.Root(t)
 	out := t.TempDir()

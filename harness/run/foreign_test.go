@@ -18,7 +18,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// foreignRun runs cases a, b, … of a foreign suite in fake guests.
+// foreignRun runs cases a, b, … of an external suite in fake guests.
 func foreignRun(t *testing.T, names []string, o Options, base *baseline.Baseline, answer func(req *wire.Request, ran int) (*guest.Reply, error)) (*result.Report, int) {
 	t.Helper()
 	s := suite.NewForeign("kernel", nil)
@@ -41,7 +41,7 @@ func foreignRun(t *testing.T, names []string, o Options, base *baseline.Baseline
 	return r.report, guests
 }
 
-// What a case leaves behind is told at the end of its guest, and fails it.
+// What a case leaves behind is reported at the end of its guest, and fails the case.
 func TestLateLeaks(t *testing.T) {
 	settled := 0
 	answer := func(req *wire.Request, _ int) (*guest.Reply, error) {
@@ -57,8 +57,8 @@ func TestLateLeaks(t *testing.T) {
 	assert.Check(t, is.Equal(r.Failures, 1))
 	assert.Check(t, is.DeepEqual(r.Cases[1].Failures, []string{"replay left behind map ids [7]"}))
 
-	// Of a guest that is dropped because a case broke it, nothing can be known, and it
-	// is the next that is asked.
+	// The leaks of a guest that was dropped because a case broke it are unknown. Only the next
+	// guest is asked.
 	settled = 0
 	r, guests := foreignRun(t, []string{"a", "x", "c"}, Options{NoRetry: true}, nil, func(req *wire.Request, ran int) (*guest.Reply, error) {
 		if req.Name == "x" {
@@ -71,14 +71,14 @@ func TestLateLeaks(t *testing.T) {
 	assert.Check(t, is.Equal(r.Summary[result.Broken], 1))
 	assert.Check(t, is.Equal(r.Cases[1].Verdict(), result.Broken))
 
-	// With a guest for each case the answer waits, as in other suites.
+	// With a guest for each case the agent waits for freed ids in each case, as in other suites.
 	foreignRun(t, []string{"a"}, Options{Isolate: true}, nil, func(req *wire.Request, _ int) (*guest.Reply, error) {
 		assert.Check(t, !req.Lazy && !req.Settle)
 		return fine(req), nil
 	})
 }
 
-// A case that fails as it did before is not run again, and does not fail the run.
+// A case that fails as in the baseline is not run again, and does not fail the run.
 func TestBaselineRun(t *testing.T) {
 	answer := func(req *wire.Request, _ int) (*guest.Reply, error) {
 		switch {
@@ -90,7 +90,7 @@ func TestBaselineRun(t *testing.T) {
 		return fine(req), nil
 	}
 	first, guests := foreignRun(t, []string{"a", "bad"}, Options{}, nil, answer)
-	assert.Check(t, is.Equal(guests, 2)) // once more alone
+	assert.Check(t, is.Equal(guests, 2)) // the failing case once more, alone
 	assert.Check(t, !first.OK())
 	base := baseline.New(first, nil)
 

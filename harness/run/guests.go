@@ -10,11 +10,11 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
-// Guests runs cases one after the other, in one guest as long as it lives.
+// Guests runs cases one after the other, in one guest for as long as it lives.
 type Guests struct{ worker *worker }
 
-// NewGuests prepares guests for the cases of a suite; the first case boots one. The caller closes
-// them.
+// NewGuests prepares guests for the cases of a suite; the first case boots one. The caller must
+// call Close.
 func NewGuests(ctx context.Context, s *suite.Suite, o Options) (*Guests, error) {
 	r := newRunner(s, o)
 	if err := r.prepare(ctx); err != nil {
@@ -23,10 +23,10 @@ func NewGuests(ctx context.Context, s *suite.Suite, o Options) (*Guests, error) 
 	return &Guests{&worker{runner: r}}, nil
 }
 
-// Run runs a case with the given object, the file of which is named by
-// [Case.Object]. What is expected of a load is for the caller to say, by the
-// verdicts: a case is not failed because all engines refuse the object alike.
-// An error means that the harness failed; a guest that breaks is a verdict.
+// Run runs a case with the given object in place of the file [Case.Object], of which only the name
+// is used. The caller has to check the results of the loads: a case does not fail because all
+// engines refuse the object alike. An error means that the harness failed; a guest that breaks is a
+// verdict.
 func (g *Guests) Run(ctx context.Context, c suite.Case, object []byte) (*result.CaseReport, error) {
 	if err := c.Check(false); err != nil {
 		return nil, err
@@ -42,23 +42,23 @@ func (g *Guests) Run(ctx context.Context, c suite.Case, object []byte) (*result.
 	return a.report, nil
 }
 
-// Request is what a guest is asked for to run a case.
+// Request returns the request that makes a guest run a case.
 func (g *Guests) Request(c *suite.Case) (*wire.Request, error) { return g.worker.request(c) }
 
-// Ask runs a request, in a guest that is started if there is none. The error is a [*vm.Ending] if
-// the guest came to its end; the next request gets another one.
+// Ask sends a request to the guest, and starts one if there is none. The error is a [*vm.Ending] if
+// the guest ended; the next request gets a new guest.
 func (g *Guests) Ask(ctx context.Context, req *wire.Request) (*wire.Answer, error) {
 	return g.worker.ask(ctx, req)
 }
 
-// Judge judges what becomes of a case.
+// Judge returns the judge of a case's loads.
 func (g *Guests) Judge(c *suite.Case) *judge.Judge {
-	data, _ := g.worker.suite.Read(c) // there was an object when the request was made
+	data, _ := g.worker.suite.Read(c) // the object was read when the request was made
 	return g.worker.judge(filepath.Base(c.Object), data)
 }
 
-// Close ends the guest and returns what is known of it: its kernel, the
-// accelerator, the time of its boot and what its kernel complained of.
+// Close ends the guest and returns what is known about it: its kernel, the accelerator, the time of
+// its boot and its kernel's complaints.
 func (g *Guests) Close() *result.Report {
 	g.worker.drop()
 	return g.worker.report

@@ -15,36 +15,34 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// Event tells how a matrix gets on.
+// Event reports progress of a matrix.
 type Event struct {
-	Run  *result.KernelRun  // as it is now; valid during the call
-	Case *result.CaseReport // that was just judged, if one was
-	Note string             // what happens, if there is something to be said
+	Run  *result.KernelRun  // the row, in its current state; valid during the call
+	Case *result.CaseReport // the case that was just judged, or nil
+	Note string             // a message, or ""
 }
 
-// MatrixOptions say how to run a suite on several kernels.
+// MatrixOptions configures a run on several kernels.
 type MatrixOptions struct {
-	// Options are those of each kernel's run. Store, Kernel, Note and Done are set
-	// for each, Out is the directory for the directories of all. As many kernels run
-	// at the same time as Budget has room for guests.
+	// Options are those of each kernel's run. Matrix sets Store, Kernel, Note and Done for each
+	// kernel. Out is the parent of the kernels' directories. The number of kernels that run at the
+	// same time is the number of guests that Budget has room for.
 	Options
 	Kernels []string // names or paths, as [vmimage.Store.Resolve] takes them
-	// Open opens a store of kernels, whose progress goes to note.
+	// Open opens a store of kernels that reports its progress to note.
 	Open     func(note func(line string)) (*vmimage.Store, error)
-	Shard    suite.Shard // what of the kernels and cases runs; the zero value is all
+	Shard    suite.Shard // the part of the kernels and cases to run; the zero value is all
 	FailFast bool        // the first kernel that fails ends the others
-	// ResumeRow is the report of a kernel's run that was interrupted, or nil to run all
-	// of it; see [Options.Resume].
+	// ResumeRow returns the report of a kernel's interrupted run, or nil to run all of it; see
+	// [Options.Resume].
 	ResumeRow func(run *result.KernelRun) *result.Report
-	// Watch hears of all that happens, first of each row; it is not called twice at
-	// a time.
+	// Watch is called for every event, one at a time, and first for each row.
 	Watch func(Event)
 }
 
-// Matrix runs a suite on several kernels, some at the same time. A kernel
-// that cannot be fetched, or does not boot, is a row of the matrix with the reason,
-// and the others run. Kernels that are on this machine run first, while others
-// are fetched.
+// Matrix runs a suite on several kernels, some at the same time. If a kernel cannot be fetched or
+// does not boot, its row has the reason, and the other kernels still run. Kernels that are on this
+// machine run first, while others are fetched.
 //
 // An error means that nothing could be run at all, or that ctx ended.
 func Matrix(ctx context.Context, suite *suite.Suite, o MatrixOptions) (*result.Matrix, error) {
@@ -70,7 +68,7 @@ func Matrix(ctx context.Context, suite *suite.Suite, o MatrixOptions) (*result.M
 	return m.report, nil
 }
 
-// anyRan reports whether there is a report of any kernel, if only of a few cases.
+// anyRan reports whether there is a report of any kernel, if only with a few cases.
 func (m *matrix) anyRan() bool {
 	return slices.ContainsFunc(m.report.Kernels, func(k result.KernelRun) bool { return k.Report != nil })
 }
@@ -78,13 +76,13 @@ func (m *matrix) anyRan() bool {
 type matrix struct {
 	MatrixOptions
 	suites []*suite.Suite // by kernel
-	moved  map[int]string // rows whose directory is another one, and what is said of it
+	moved  map[int]string // by row: a note that the directory is another one
 
-	mu     sync.Mutex // for what follows, and for calls of Watch
+	mu     sync.Mutex // guards what follows, and calls of Watch
 	report *result.Matrix
 }
 
-// plan makes the rows of the kernels which have something to run.
+// plan makes a row for each kernel that has something to run.
 func (m *matrix) plan(suite *suite.Suite) {
 	m.report.Kernels = []result.KernelRun{}
 	dirs := make(map[string]bool)
@@ -128,7 +126,7 @@ func (m *matrix) claim() (release func(), err error) {
 // runDir is the name of a kernel's directory.
 func runDir(kernel string) string { return result.KernelDir(kernel) }
 
-// unused takes a name that nobody has: paths of two kernels may end alike.
+// unused makes a name unique: the paths of two kernels may end alike.
 func unused(taken map[string]bool, name string) string {
 	free := name
 	for i := 2; taken[free]; i++ {
@@ -138,7 +136,7 @@ func unused(taken map[string]bool, name string) string {
 	return free
 }
 
-// found is a kernel that was fetched, by its row.
+// found is a fetched kernel and its row.
 type found struct {
 	row    int
 	kernel *vmimage.Kernel
@@ -148,7 +146,7 @@ func (m *matrix) run(ctx context.Context) error {
 	inner, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	ready := make(chan found, len(m.report.Kernels))
-	// The store stays open until the last run has ended: until then nobody prunes.
+	// The open store keeps others from pruning kernels until the last run has ended.
 	store, err := m.Open(nil)
 	if err != nil {
 		return err
@@ -181,7 +179,7 @@ func (m *matrix) run(ctx context.Context) error {
 	return err
 }
 
-// fetch gets the kernels one after the other, first those that are here.
+// fetch gets the kernels one after the other, those on this machine first.
 func (m *matrix) fetch(ctx context.Context, ready chan<- found) error {
 	row := 0
 	store, err := m.Open(func(line string) { m.note(row, line) })
@@ -216,7 +214,7 @@ func (m *matrix) fetch(ctx context.Context, ready chan<- found) error {
 	return nil
 }
 
-// runKernel runs the suite on one kernel. stop ends the others.
+// runKernel runs the suite on one kernel. It calls stop to end the others.
 func (m *matrix) runKernel(ctx context.Context, f found, stop context.CancelCauseFunc) {
 	if ctx.Err() != nil {
 		m.set(f.row, result.LeftOut, context.Cause(ctx))
@@ -224,7 +222,7 @@ func (m *matrix) runKernel(ctx context.Context, f found, stop context.CancelCaus
 	}
 	report, err := m.runSuite(ctx, f)
 	switch {
-	case err == nil && len(report.NotRun) > 0: // the rest is for --resume
+	case err == nil && len(report.NotRun) > 0: // --resume runs the rest
 		m.mu.Lock()
 		m.report.Kernels[f.row].Report = report
 		m.mu.Unlock()

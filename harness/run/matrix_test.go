@@ -15,7 +15,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// noKernels opens stores of which no kernel can be had.
+// noKernels opens stores whose kernels cannot be fetched.
 func noKernels(t *testing.T) func(func(string)) (*vmimage.Store, error) {
 	dir := t.TempDir()
 	config := filepath.Join(dir, "kernels.yaml")

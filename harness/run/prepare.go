@@ -18,7 +18,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// prepare finds what goes into the initramfs.
+// prepare collects the contents of the initramfs and defines the guests.
 func (r *runner) prepare(ctx context.Context) error {
 	if err := r.SetAgent(); err != nil {
 		return err
@@ -29,7 +29,7 @@ func (r *runner) prepare(ctx context.Context) error {
 	var modules []string
 	for _, m := range r.suite.Modules() {
 		if _, err := r.Kernel.Modules(m); err != nil {
-			// The probe for the module's contents will find that they are missing.
+			// The probe for the module will report that it is missing.
 			r.Note(fmt.Sprintf("kernel %s has no module %s: %v", r.Kernel.Name, m, err))
 			continue
 		}
@@ -73,10 +73,10 @@ func (r *runner) prepare(ctx context.Context) error {
 	return nil
 }
 
-// behaves reports whether programs are attached: what is timed is only loaded.
+// behaves reports whether programs are attached. Timed runs only load them.
 func (r *runner) behaves() bool { return !r.Still && r.Repeat <= 1 }
 
-// toolFiles are bpftool and its libraries, if an engine needs them.
+// toolFiles returns bpftool and its libraries, if an engine needs them.
 func (r *runner) toolFiles(ctx context.Context) ([]vmimage.File, error) {
 	if !enginename.UseTool(r.Engines) {
 		return nil, nil
@@ -100,7 +100,7 @@ func (r *runner) toolFiles(ctx context.Context) ([]vmimage.File, error) {
 	return files, nil
 }
 
-// foreignTool is Debian's bpftool for the guest's architecture.
+// foreignTool returns Debian's bpftool for the guest's architecture.
 func (r *runner) foreignTool(ctx context.Context) ([]vmimage.File, error) {
 	const program = "/usr/sbin/bpftool"
 	root, err := r.Store.Tool(ctx, r.Kernel.Arch, "bpftool")
@@ -115,7 +115,7 @@ func (r *runner) foreignTool(ctx context.Context) ([]vmimage.File, error) {
 	return files, nil
 }
 
-// skeletonFiles are the programs of engines that load skeletons, built for the cases.
+// skeletonFiles returns the programs of the engines that load skeletons, built for the cases.
 func (r *runner) skeletonFiles(ctx context.Context) (files []vmimage.File, err error) {
 	for _, e := range enginename.Skeletons(r.Engines) {
 		program, err := Skeletons(ctx, r.suite, e, r.Kernel.Arch, filepath.Join(r.Out, "skeletons"))
@@ -127,7 +127,8 @@ func (r *runner) skeletonFiles(ctx context.Context) (files []vmimage.File, err e
 	return files, nil
 }
 
-// Skeletons builds the program of an engine that loads skeletons, with those of all cases.
+// Skeletons builds the program of an engine that loads skeletons, with the skeletons of all cases,
+// and returns its path.
 func Skeletons(ctx context.Context, s *suite.Suite, engine, arch, dir string) (string, error) {
 	var objects []skelprog.Object
 	for i := range s.Cases {

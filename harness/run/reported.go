@@ -6,7 +6,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
-// LoadReport is what a report has of a load.
+// LoadReport converts a load to the form in the report.
 func LoadReport(l *wire.Load) result.LoadReport {
 	out := result.LoadReport{Engine: l.Engine, Result: l.Result, Errno: l.Errno, Detail: l.Detail, Missing: l.Missing, Log: l.Log, Leaks: l.Leaks, Opened: l.Opened}
 	if out.Samples = len(l.Samples); out.Samples > 0 {
@@ -20,7 +20,7 @@ func LoadReport(l *wire.Load) result.LoadReport {
 	return out
 }
 
-// spend adds the times of an answer.
+// spend adds the times of an answer to the phases.
 func spend(s *result.Seconds, a *wire.Answer) {
 	if s.Phases == nil {
 		s.Phases = make(map[string]float64)

@@ -10,7 +10,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
-// runCase runs the case of this index in the suite and reports it.
+// runCase runs case i of the suite and reports it.
 func (w *worker) runCase(ctx context.Context, i int) error {
 	c := &w.suite.Cases[i]
 	req, err := w.request(c)
@@ -31,10 +31,10 @@ func (w *worker) runCase(ctx context.Context, i int) error {
 	return nil
 }
 
-// attempts runs a case, and once more in a new guest before it is called failing:
-// what earlier cases left in the guest, or a moment of this machine, may be to
-// blame. The last one is reported; the first is nil if it is that one. A copy of a saved guest
-// that hangs is no failure of the case, whatever the options say: the new guest is booted.
+// attempts runs a case. If it fails, it is run once more in a new guest, because earlier cases in
+// the guest or a busy machine may be the cause. attempts returns the attempt to report as last, and
+// the first one if there were two. If a copy of a saved guest hangs, the case is run once more
+// whatever the options say, in a guest that is booted.
 func (w *worker) attempts(ctx context.Context, c *suite.Case, req *wire.Request) (last, first *attempt, err error) {
 	if w.Isolate {
 		w.drop()
@@ -67,11 +67,10 @@ func (w *worker) attempts(ctx context.Context, c *suite.Case, req *wire.Request)
 	return last, first, nil
 }
 
-// known reports whether a case that fails did so in the run that this one is compared
-// with.
+// known reports whether a case failed alike in the baseline.
 func (r *runner) known(c *result.CaseReport) bool { return r.baseline != nil && r.baseline.Known(c) }
 
-// told reports what became of the first attempt, where the second one is reported.
+// told describes the outcome of the first attempt, for the report of the second.
 func (a *attempt) told(second *attempt) string {
 	where := "in a new guest"
 	if a.hung {

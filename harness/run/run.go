@@ -22,8 +22,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// Suite runs a suite in guests. An error means that the harness or its input
-// failed, not that a verdict is bad; guests that break are verdicts.
+// Suite runs a suite in guests. An error means that the harness or its input failed. A failing case
+// is not an error, nor is a guest that breaks.
 func Suite(ctx context.Context, suite *suite.Suite, o Options) (*result.Report, error) {
 	start := time.Now()
 	r := newRunner(suite, o)
@@ -52,8 +52,8 @@ func Suite(ctx context.Context, suite *suite.Suite, o Options) (*result.Report, 
 	return r.report, nil
 }
 
-// leaveOut takes the cases that have not run from the report of a run that was
-// interrupted. It reports whether any is left.
+// leaveOut removes the cases that did not run from the report of an interrupted run. It reports
+// whether any is left.
 func (r *runner) leaveOut() bool {
 	var ran []result.CaseReport
 	for i := range r.report.Cases {
@@ -67,7 +67,7 @@ func (r *runner) leaveOut() bool {
 	return len(ran) > 0
 }
 
-// resumed is what the interrupted run found of a case, nil if it has to run.
+// resumed returns the interrupted run's report of a case, nil if the case has to run.
 func (r *runner) resumed(c *suite.Case) *result.CaseReport {
 	if r.Resume == nil {
 		return nil
@@ -83,7 +83,7 @@ func (r *runner) resumed(c *suite.Case) *result.CaseReport {
 	return &r.Resume.Cases[i]
 }
 
-// checkResume refuses a run of something else as the one to go on with.
+// checkResume refuses to resume a run with other options.
 func (r *runner) checkResume() error {
 	was := r.Resume
 	if was == nil {
@@ -102,7 +102,7 @@ func (r *runner) checkResume() error {
 	return nil
 }
 
-// runAll has workers run the cases, each the next one that nobody has begun.
+// runAll starts the workers, which take the cases from a queue.
 func (r *runner) runAll(ctx context.Context) error {
 	r.report.Cases = make([]result.CaseReport, len(r.suite.Cases))
 	queue := make(chan int, len(r.suite.Cases))
@@ -130,7 +130,7 @@ func (r *runner) runAll(ctx context.Context) error {
 	return workers.Wait()
 }
 
-// readBaseline reads what the run is compared with.
+// readBaseline reads the baseline of the kernel.
 func (r *runner) readBaseline() (err error) {
 	if r.Baselines == "" {
 		return nil
@@ -143,8 +143,8 @@ func (r *runner) readBaseline() (err error) {
 	return err
 }
 
-// took is how many seconds cases took in the run before, nil if they are to run one
-// after the other anyway.
+// took returns how many seconds each case took in the previous run, nil if the cases run one after
+// the other anyway.
 func (r *runner) took() map[string]float64 {
 	if r.Jobs == 1 || r.Before == nil {
 		return nil
@@ -156,27 +156,28 @@ func (r *runner) took() map[string]float64 {
 	return took
 }
 
-// runner is what the workers of a run share.
+// runner is the state that the workers of a run share.
 type runner struct {
 	Options
 	suite  *suite.Suite
-	source guest.Source // of guests
-	tool   string       // bpftool in the guest
+	source guest.Source
+	tool   string // path of bpftool in the guest
 	first  guest.Preloaded
-	// evidence is nil where none is kept.
+	// evidence is nil if no artifacts are kept.
 	evidence *evidence
-	// baseline is what the run is compared with, nil for nothing.
+	// baseline is nil if there is none.
 	baseline *baseline.Baseline
-	// start starts the guest of this number, from 1 on; with cold it is booted, not restored.
+	// start starts guest number, which counts from 1. If cold is set the guest is booted, not
+	// restored.
 	start func(ctx context.Context, number int, cold bool) (liveGuest, error)
 
-	mu     sync.Mutex // for what follows
+	mu     sync.Mutex // guards what follows
 	report *result.Report
 	used   map[string]bool     // rules that explained something
-	leaks  map[string][]string // what cases left behind that were reported before that was known
-	guests int                 // that were started
+	leaks  map[string][]string // by case: leaks that were found after the case was reported
+	guests int                 // how many were started
 	alive  bool                // whether one ever said hello
-	unborn int                 // that did not say hello
+	unborn int                 // how many did not say hello
 }
 
 func newRunner(suite *suite.Suite, o Options) *runner {
@@ -191,7 +192,7 @@ func newRunner(suite *suite.Suite, o Options) *runner {
 	return r
 }
 
-// nextGuest numbers guests from 1 on.
+// nextGuest returns the number of the next guest, from 1 on.
 func (r *runner) nextGuest() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -211,13 +212,11 @@ func (r *runner) wasAlive() bool {
 	return r.alive
 }
 
-// unbornGuests is how often a guest is started in vain before a kernel, or a
-// case, is given up.
+// unbornGuests is how many guests may fail to start before the kernel, or the case, is given up.
 const unbornGuests = 2
 
-// startAgain reports whether to start another guest in place of one that did not say
-// hello. As long as none ever did, the run has nothing to run on; later that only
-// costs the case.
+// startAgain reports whether to start another guest in place of one that did not say hello. If none
+// ever did, the run fails; otherwise only the case does.
 func (r *runner) startAgain(ctx context.Context, err error) (_ error, again bool) {
 	var ending *vm.Ending
 	if ctx.Err() != nil || !errors.As(err, &ending) {
@@ -248,7 +247,7 @@ func (r *runner) defaults() {
 	}
 }
 
-// version notes which version an engine is.
+// version records the version of an engine.
 func (r *runner) version(l *wire.Load) {
 	if l.Version == "" {
 		return
@@ -261,7 +260,7 @@ func (r *runner) version(l *wire.Load) {
 	r.report.Versions[l.Engine] = l.Version
 }
 
-// request is what the guest is asked for to run a case.
+// request returns the request that makes a guest run a case.
 func (r *runner) request(c *suite.Case) (*wire.Request, error) {
 	data, err := r.suite.Read(c)
 	if err != nil {
@@ -270,7 +269,7 @@ func (r *runner) request(c *suite.Case) (*wire.Request, error) {
 	return r.requestFor(c, data)
 }
 
-// requestFor is what the guest is asked for to run a case with this object.
+// requestFor is request with the object given.
 func (r *runner) requestFor(c *suite.Case, data []byte) (*wire.Request, error) {
 	req, err := r.suite.Request(c, data)
 	if err != nil {
@@ -281,7 +280,7 @@ func (r *runner) requestFor(c *suite.Case, data []byte) (*wire.Request, error) {
 	return req, nil
 }
 
-// judge judges what becomes of an object, given as a file.
+// judge returns the judge of the loads of an object, which is given with its file name.
 func (r *runner) judge(file string, data []byte) *judge.Judge {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -306,7 +305,7 @@ func (r *runner) finish(start time.Time) {
 		r.report.Baseline.Explain(r.suite.Absent)
 	}
 	if r.suite.Partial || r.suite.External || len(r.report.NotRun) > 0 {
-		return // what a few cases do not need, others may
+		return // other cases may need the rules that these do not
 	}
 	var used []string
 	for id := range r.used {

@@ -19,19 +19,18 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
-// worker runs cases one after the other, in one guest as long as it is good for
-// it. The next case then gets a new one.
+// worker runs cases one after the other, in one guest for as long as it is usable. Then the next
+// case gets a new guest.
 type worker struct {
 	*runner
 	guest   liveGuest // nil if none runs
-	release func()    // gives the guest's part of the budget back
-	ran     int       // cases that the guest has been given
-	last    string    // the last of them
+	release func()    // returns the guest's part of the budget
+	ran     int       // number of cases that ran in the guest
+	last    string    // name of the last one
 	cold    bool      // the next guest is booted
 }
 
-// need starts a guest unless one runs. The error is a [*vm.Ending] if it is for
-// this case only that there is none.
+// need starts a guest unless one runs. The error is a [*vm.Ending] if only this case is to fail.
 func (w *worker) need(ctx context.Context) error {
 	if w.guest != nil {
 		return nil
@@ -44,7 +43,7 @@ func (w *worker) need(ctx context.Context) error {
 		g, err := w.start(ctx, w.nextGuest(), w.cold)
 		var ending *vm.Ending
 		if err != nil && w.wasAlive() && ctx.Err() == nil && !errors.As(err, &ending) {
-			err = &vm.Ending{Reason: vm.Failed, Cause: err.Error()} // this machine's fault, for now
+			err = &vm.Ending{Reason: vm.Failed, Cause: err.Error()} // the host is at fault, perhaps only for now
 		}
 		if err == nil {
 			w.booted()
@@ -58,7 +57,7 @@ func (w *worker) need(ctx context.Context) error {
 	}
 }
 
-// drop ends the guest, if one runs, and keeps what its kernel complained of.
+// drop ends the guest, if one runs, and records its kernel's complaints.
 func (w *worker) drop() {
 	if w.guest == nil {
 		return
@@ -68,7 +67,7 @@ func (w *worker) drop() {
 	w.guest = nil
 }
 
-// late keeps complaints that no case is to blame for, as far as is known.
+// late records complaints that cannot be attributed to a case.
 func (w *worker) late(splats []vm.Splat) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -77,13 +76,13 @@ func (w *worker) late(splats []vm.Splat) {
 		if w.last != "" {
 			line += " (after case " + w.last + ")"
 		}
-		if !slices.Contains(w.report.Splats, line) { // each copy of a saved guest has its console
+		if !slices.Contains(w.report.Splats, line) { // copies of a saved guest share the log of its boot
 			w.report.Splats = append(w.report.Splats, line)
 		}
 	}
 }
 
-// ask sends a request to the guest, which is started if there is none.
+// ask sends a request to the guest, and starts one if there is none.
 func (w *worker) ask(ctx context.Context, req *wire.Request) (*wire.Answer, error) {
 	rep, err := w.tell(ctx, req)
 	if err != nil {
@@ -92,8 +91,8 @@ func (w *worker) ask(ctx context.Context, req *wire.Request) (*wire.Answer, erro
 	return rep.Answer, nil
 }
 
-// tell is ask with all that is known of the reply, even of one that failed. A
-// guest that is not as it was before, but for what it was asked to do, is dropped.
+// tell is like ask, but returns all that is known of the reply, even after an error. It drops the
+// guest if the request changed it in unexpected ways.
 func (w *worker) tell(ctx context.Context, req *wire.Request) (*guest.Reply, error) {
 	if err := w.need(ctx); err != nil {
 		return &guest.Reply{}, err
@@ -118,14 +117,14 @@ func (w *worker) tell(ctx context.Context, req *wire.Request) (*guest.Reply, err
 
 func isBroken(l wire.Load) bool { return l.Result == wire.Broken }
 
-// attempt is what came of running a case once.
+// attempt is the result of running a case once.
 type attempt struct {
 	report *result.CaseReport
 	req    *wire.Request
 	reply  *guest.Reply
-	ran    int    // cases that the guest had run before
-	last   string // the last of them
-	// hung means that the guest, a copy of a saved one, hung: its QEMU may be to blame.
+	ran    int    // number of cases that the guest had run before
+	last   string // name of the last one
+	// hung means that the guest, a copy of a saved one, hung; QEMU may be at fault.
 	hung bool
 }
 
@@ -136,7 +135,7 @@ func (w *worker) attempt(ctx context.Context, c *suite.Case, req *wire.Request) 
 	err := w.need(ctx)
 	a.ran, a.last = w.ran, w.last
 	copied := w.guest != nil && w.guest.Copied()
-	start := time.Now() // the case does not answer for a boot
+	start := time.Now() // the time of a boot is not the case's
 	if err == nil {
 		a.reply, err = w.tell(ctx, req)
 	}
@@ -166,8 +165,7 @@ func (w *worker) attempt(ctx context.Context, c *suite.Case, req *wire.Request) 
 	return a, nil
 }
 
-// complaints fails a case for what the guest's kernel said of it, unless the
-// suite knows why.
+// complaints fails a case for complaints of the guest's kernel, unless the suite allows them.
 func (w *worker) complaints(out *result.CaseReport, c *suite.Case, rep *guest.Reply) {
 	for _, s := range rep.Splats {
 		if reason, ok := c.Allows(s.Line); ok {
@@ -181,8 +179,8 @@ func (w *worker) complaints(out *result.CaseReport, c *suite.Case, rep *guest.Re
 	}
 }
 
-// leave drops the guest after asking it for what its cases left behind, if it has
-// not been asked case by case.
+// leave drops the guest. If leaks are checked lazily, it first asks the guest what its cases left
+// behind.
 func (w *worker) leave(ctx context.Context) error {
 	defer w.drop()
 	if w.guest == nil || !w.lazy() {
@@ -211,11 +209,11 @@ func (w *worker) leave(ctx context.Context) error {
 	return nil
 }
 
-// lazy reports whether the guest is asked only at its end for what was left behind: a
-// suite of a thousand cases would wait for freed ids half of its time.
+// lazy reports whether leaks are checked only at the end of a guest: otherwise a suite of a
+// thousand cases would spend half of its time waiting for freed ids.
 func (r *runner) lazy() bool { return r.suite.External && !r.Isolate }
 
-// explained notes which rules explained something, and where the time went.
+// explained records which rules explained something, and the times of the phases.
 func (w *worker) explained(j *judge.Judge, a *wire.Answer) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -225,10 +223,10 @@ func (w *worker) explained(j *judge.Judge, a *wire.Answer) {
 	}
 }
 
-// agentSays begins the line in which an agent prints why it ends.
+// agentSays is the start of the line in which the agent prints why it exits.
 const agentSays = "bpfreplay: agent: "
 
-// lastOf is the rest of the last line with this in it.
+// lastOf returns the rest of the last line that contains mark.
 func lastOf(text []byte, mark string) string {
 	i := bytes.LastIndex(text, []byte(mark))
 	if i < 0 {
@@ -238,12 +236,12 @@ func lastOf(text []byte, mark string) string {
 	return strings.TrimSpace(string(line))
 }
 
-// broken reports a guest that did not survive a case.
+// broken reports that the guest did not survive a case.
 func (w *worker) broken(out *result.CaseReport, ending *vm.Ending, splats []vm.Splat, console []byte) {
 	out.Console = ending.Console
 	why := ending.Error()
-	// A kernel that panics often says first what for. A panic is either the ending, or
-	// was made to see where a guest hangs.
+	// Before a panic the kernel often prints its cause. The panic itself tells nothing: it is
+	// either the ending, or was provoked to find out where the guest hangs.
 	if i := slices.IndexFunc(splats, func(s vm.Splat) bool { return s.Kind != "panic" }); i >= 0 {
 		why += fmt.Sprintf("; its kernel complained (%s): %s", splats[i].Kind, splats[i].Line)
 	}

@@ -20,7 +20,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// fakeGuest answers as it is told to, without any kernel.
+// fakeGuest answers by calling answer, without any kernel.
 type fakeGuest struct {
 	answer func(req *wire.Request, ran int) (*guest.Reply, error)
 	ran    int
@@ -40,7 +40,7 @@ func (f *fakeGuest) End() []vm.Splat {
 	return nil
 }
 
-// fine is the reply to a request whose loads succeed and agree.
+// fine returns the reply to a request whose loads succeed and agree.
 func fine(req *wire.Request) *guest.Reply {
 	a := &wire.Answer{Name: req.Name}
 	for _, e := range req.Engines {
@@ -49,7 +49,7 @@ func fine(req *wire.Request) *guest.Reply {
 	return &guest.Reply{Answer: a}
 }
 
-// differing is a reply in which the last engine left another state.
+// differing returns a reply in which the last engine left another state.
 func differing(req *wire.Request) *guest.Reply {
 	r := fine(req)
 	r.Answer.Loads[len(r.Answer.Loads)-1].State = &state.State{CPUs: 1, Maps: []state.Map{{Name: "surplus"}}}
@@ -60,14 +60,14 @@ func died(why string) (*guest.Reply, error) {
 	return &guest.Reply{}, &vm.Ending{Reason: vm.Panicked, Cause: why, Console: []string{"the last words"}}
 }
 
-// fakes counts guests.
+// fakes counts fake guests.
 type fakes struct {
 	mu                sync.Mutex
 	running, most, in int
 	cold              int // guests that had to be booted
 }
 
-// fakeRun runs cases called c0, c1, … in guests that answer as they are told.
+// fakeRun runs cases c0, c1, … in fake guests.
 func fakeRun(t *testing.T, n int, o Options, answer func(req *wire.Request, ran int) (*guest.Reply, error)) (*result.Report, *fakes, error) {
 	t.Helper()
 	s := &suite.Suite{Name: "fake", Partial: true}
@@ -110,7 +110,7 @@ func coreObject(t *testing.T) string {
 	return suite.Path(&suite.Cases[0])
 }
 
-// Cases that kill their guests do so to themselves alone.
+// A case that kills its guest does not affect other cases.
 func TestEveryGuestDies(t *testing.T) {
 	for _, jobs := range []int{1, 4} {
 		var order []string
@@ -141,7 +141,7 @@ func TestEveryGuestDies(t *testing.T) {
 	}
 }
 
-// Only several guests begin with what took longest.
+// Only with several guests do the longest cases run first.
 func TestTook(t *testing.T) {
 	r := &runner{Options: Options{Jobs: 2, Before: &result.Report{Cases: []result.CaseReport{{Name: "a", Seconds: 2}}}}}
 	assert.DeepEqual(t, r.took(), map[string]float64{"a": 2})
@@ -149,7 +149,7 @@ func TestTook(t *testing.T) {
 	assert.Assert(t, r.took() == nil, "in the suite's order, one after the other")
 }
 
-// A case that fails is run once more, alone, and both outcomes are said.
+// A case that fails is run once more, alone, and the report has both outcomes.
 func TestFailedOnce(t *testing.T) {
 	later := func(req *wire.Request, ran int) (*guest.Reply, error) {
 		if req.Name == "c2" && ran > 0 {
@@ -184,8 +184,8 @@ func TestFailedOnce(t *testing.T) {
 	assert.Assert(t, r.OK())
 }
 
-// A copy of a saved guest that hangs says nothing of the case: it is run once more in a guest that
-// is booted, even where nothing else is.
+// If a copy of a saved guest hangs, that says nothing about the case: it is run once more in a
+// guest that is booted, even with NoRetry.
 func TestCopyHangs(t *testing.T) {
 	hangs := 0
 	answer := func(req *wire.Request, ran int) (*guest.Reply, error) {
@@ -233,7 +233,7 @@ func TestFailedAgain(t *testing.T) {
 	assert.Equal(t, r.Summary[result.Different], 2)
 }
 
-// What the kernel complains of fails the case, and the guest is not used again.
+// A complaint of the kernel fails the case, and the guest is not used again.
 func TestSplatFails(t *testing.T) {
 	splat := vm.Splat{Kind: "KASAN", Line: "BUG: KASAN: use-after-free in bpf_x+0x1/0x2"}
 	complain := func(req *wire.Request, _ int) (*guest.Reply, error) {
@@ -262,7 +262,7 @@ func TestSplatFails(t *testing.T) {
 	assert.Assert(t, is.Contains(out.Notes[0], "6.99 does that"))
 }
 
-// A kernel that never boots is no verdict; one that did, and now does not, is.
+// If no guest ever boots, the run fails. If one did and later ones do not, the cases fail.
 func TestNoGuestBoots(t *testing.T) {
 	unborn := &vm.Ending{Reason: vm.NoBoot, Cause: "nothing", Console: []string{"Decompressing Linux..."}}
 	for name, test := range map[string]struct {

@@ -16,47 +16,47 @@ import (
 type Hello struct {
 	Release string `json:"release"` // uname -r
 	Version string `json:"version"` // uname -v
-	// Lacks are those of FirstModules that do not load, and why.
+	// Lacks are the preloaded modules that did not load, with the reasons.
 	Lacks []string `json:"lacks,omitempty"`
 	// Napped is how long the naps of a Wake took by the guest's clock.
 	Napped time.Duration `json:"napped,omitempty"`
 }
 
-// Ready asks the agent to do now what else the first case would wait for. The
-// guest is then saved, and every guest that is restored from it begins there.
+// Ready asks the agent to do in advance what would otherwise delay the first case. The guest is
+// then saved, and every guest that is restored from it starts in that state.
 type Ready struct {
-	// Behave: cases will be like those with Request.Behave.
+	// Behave: the cases will have Request.Behave.
 	Behave bool `json:"behave,omitempty"`
-	// Engines are those that cases will ask for, and that may do now what they do
-	// once; none if the time of that counts.
+	// Engines are those of the coming cases, which now do their one-time work; none if that work is
+	// to be timed.
 	Engines []string `json:"engines,omitempty"`
 	// Bpftool is Request.Bpftool.
 	Bpftool string `json:"bpftool,omitempty"`
-	// Exec: there will be a program to run, and no cases.
+	// Exec: a program will be run, and no cases.
 	Exec bool `json:"exec,omitempty"`
 }
 
-// Wake is the first message to a guest that was restored, in which no time has
-// passed since it was saved, and which is a copy of others.
+// Wake is the first message to a restored guest. The guest's clock stopped when it was saved, and
+// its random numbers are those of other copies.
 type Wake struct {
 	Time    time.Time `json:"time"`
-	Entropy []byte    `json:"entropy"` // random bytes, 32 at least
-	// Naps is how often the agent sleeps before it answers, Nap long: see whether the guest's
-	// timers are alive.
+	Entropy []byte    `json:"entropy"` // at least 32 random bytes
+	// Naps is how often the agent sleeps for Nap before it answers, which shows whether the guest's
+	// timers work.
 	Naps int `json:"naps,omitempty"`
 }
 
-// Nap is how long the agent sleeps at a time when it is asked to.
+// Nap is how long one of these sleeps is.
 const Nap = 5 * time.Millisecond
 
-// Request asks for one case, or for a program to be run.
+// Request asks the agent to run a case or a program.
 type Request struct {
-	// Ready and Wake are no cases, and the rest does not count then.
+	// If Ready or Wake is set, all other fields are ignored.
 	Ready *Ready `json:"ready,omitempty"`
 	Wake  *Wake  `json:"wake,omitempty"`
 
-	// Exec is the program. The rest does not count then, and the answer is one
-	// Output after another.
+	// Exec is the program to run. If it is set the fields below are ignored, and the answer is a
+	// series of Outputs.
 	Exec *Command `json:"exec,omitempty"`
 
 	Name    string   `json:"name"`
@@ -66,42 +66,41 @@ type Request struct {
 	Needs   []string `json:"needs,omitempty"`   // capabilities
 	Modules bool     `json:"modules,omitempty"` // load the modules of the initramfs first
 	Runs    []Run    `json:"runs,omitempty"`
-	// Behave: programs are run with inputs of package exercise's, too, and
-	// attached. The guest is for nothing else.
+	// Behave: also run the programs with the inputs of package exercise, and attach them. The guest
+	// must have no other use.
 	Behave bool `json:"behave,omitempty"`
-	// Idle are programs and maps that package exercise is to leave alone.
+	// Idle are programs and maps that package exercise must not touch.
 	Idle []string `json:"idle,omitempty"`
 	// Mutate names a mutation of the loader program, for engine replay.
 	Mutate string `json:"mutate,omitempty"`
-	// Repeat is how often each engine loads the object; all but the last are
-	// only timed. 0 is once.
+	// Repeat is how often each engine loads the object, 0 means once. All loads except the last are
+	// only timed.
 	Repeat int `json:"repeat,omitempty"`
-	// Fresh times repetitions in a new process each, and leaves the last load
-	// out of the times.
+	// Fresh makes each repetition run in a new process, and excludes the last load from the times.
 	Fresh bool `json:"fresh,omitempty"`
-	// Bpftool is the guest's path of the bpftool that engines of libbpf drive.
+	// Bpftool is the path in the guest of the bpftool for libbpf's engines.
 	Bpftool string `json:"bpftool,omitempty"`
-	// Skeletons is the directory of the programs of engines skel-go and skel-c, empty
-	// for engine.GuestSkeletons.
+	// Skeletons is the directory of the programs of the engines skel-go and skel-c. If empty it is
+	// engine.GuestSkeletons.
 	Skeletons string `json:"skeletons,omitempty"`
-	// Patience is for how many seconds the host waits for the answer, 0 if it does not
-	// say. A bpftool that hangs is given up before that, so that it is named.
+	// Patience is how long the host waits for the answer, in seconds, 0 if unknown. A bpftool that
+	// hangs is killed earlier, so that the answer can name it.
 	Patience int `json:"patience,omitempty"`
-	// Fault names a fault to be injected, see Faults.
+	// Fault names a fault to inject, see Faults.
 	Fault string `json:"fault,omitempty"`
-	// Replace are programs to load first, which freplace programs of the object replace.
+	// Replace are programs to load first, as targets of the object's freplace programs.
 	Replace []Replaced `json:"replace,omitempty"`
-	// Attach has loads attach, by the engines that can.
+	// Attach makes the engines that can attach do so on load.
 	Attach bool `json:"attach,omitempty"`
-	// Certs are those of engine.Object.
+	// Certs is Certs of engine.Object.
 	Certs [][]byte `json:"certs,omitempty"`
-	// Only and Autoload are those of engine.Object.
+	// Only and Autoload are the fields of engine.Object.
 	Only     string `json:"only,omitempty"`
 	Autoload bool   `json:"autoload,omitempty"`
-	// Lazy: the answer does not wait until the kernel has freed what the engines
-	// made. The host must ask with Settle before the guest goes.
+	// Lazy: do not wait until the kernel has freed what the engines made. The host must send a
+	// request with Settle before it ends the guest.
 	Lazy bool `json:"lazy,omitempty"`
-	// Settle asks for that wait, and for nothing else.
+	// Settle asks for that wait and nothing else.
 	Settle bool `json:"settle,omitempty"`
 }
 
@@ -110,15 +109,15 @@ func (r *Request) ToolWait() time.Duration {
 	return time.Duration(r.Patience) * (time.Second * 3 / 4)
 }
 
-// Replaced is a program that a freplace program of a case replaces a function of.
+// Replaced is the target of a freplace program of a case.
 type Replaced struct {
 	By      string `json:"by"`                // the freplace program
 	File    string `json:"file"`              // base name of the object with the program
 	Object  []byte `json:"object"`            // the file
-	Program string `json:"program,omitempty"` // in it; without a name, the only one
+	Program string `json:"program,omitempty"` // its name in that object; may be empty if there is only one
 }
 
-// Run is a BPF_PROG_TEST_RUN.
+// Run asks for one BPF_PROG_TEST_RUN.
 type Run struct {
 	Program string `json:"program"`
 	Data    []byte `json:"data,omitempty"`
@@ -134,7 +133,7 @@ const (
 	Broken      = "broken"
 )
 
-// Load is what became of one engine's load.
+// Load is the result of one engine's load.
 type Load struct {
 	Engine      string       `json:"engine"`
 	Version     string       `json:"version,omitempty"` // engine.Version
@@ -143,26 +142,26 @@ type Load struct {
 	Detail      string       `json:"detail,omitempty"`      // the error, or the probe that says why it is unsupported
 	Log         string       `json:"log,omitempty"`         // the end of the verifier's log
 	Missing     string       `json:"missing,omitempty"`     // Unsupported: the capability
-	Nanoseconds []int64      `json:"nanoseconds,omitempty"` // of the load itself, one a repetition
-	Opened      int64        `json:"opened,omitempty"`      // nanoseconds that it took to read the object, and to make a loader program
+	Nanoseconds []int64      `json:"nanoseconds,omitempty"` // of the load itself, one for each repetition
+	Opened      int64        `json:"opened,omitempty"`      // time to read the object and make a loader program
 	State       *state.State `json:"state,omitempty"`
 	After       *state.State `json:"after,omitempty"` // maps after the runs
 	Runs        []Ran        `json:"runs,omitempty"`
-	// Samples are what programs did with inputs of package exercise's and while
-	// they were attached, more than one if it had to be repeated.
+	// Samples are the effects of programs that were run with the inputs of package exercise or
+	// attached. There are several if that had to be repeated.
 	Samples []effects.Sample `json:"samples,omitempty"`
-	Leaks   []string         `json:"leaks,omitempty"` // what was not given back
-	// Spent is the time that went into the phases of the load, in nanoseconds.
+	Leaks   []string         `json:"leaks,omitempty"` // what was not freed
+	// Spent is the time spent in each phase of the load, in nanoseconds.
 	Spent map[Phase]int64 `json:"spent,omitempty"`
 }
 
-// Phase is something that the agent does with a load.
+// Phase is a part of the agent's work for a load.
 type Phase string
 
 // Phases.
 const (
 	PhaseOpen     Phase = "open"     // reading the object, making a loader program
-	PhaseLoad     Phase = "load"     // all loads, timed ones too
+	PhaseLoad     Phase = "load"     // all loads, including timed ones
 	PhaseCapture  Phase = "capture"  // reading the state
 	PhaseExercise Phase = "exercise" // running and attaching programs
 	PhaseRepeat   Phase = "repeat"   // loading and exercising once more, to tell noise from a difference
@@ -177,41 +176,39 @@ func (l *Load) Spend(p Phase, start time.Time) {
 	l.Spent[p] += time.Since(start).Nanoseconds()
 }
 
-// Ran is what became of one Run.
+// Ran is the result of one Run.
 type Ran struct {
 	Program string   `json:"program"`
 	Errno   string   `json:"errno,omitempty"`
-	Returns []uint32 `json:"returns,omitempty"` // one a repetition
-	Out     []byte   `json:"out,omitempty"`     // data after the last
+	Returns []uint32 `json:"returns,omitempty"` // one for each repetition
+	Out     []byte   `json:"out,omitempty"`     // output data of the last repetition
 }
 
-// Answer answers a Request. Before its case, the agent writes a line into the
-// kernel's log (BeginMark and the name), and after it another (EndMark).
+// Answer answers a Request. The agent writes a line with BeginMark and the name into the kernel's
+// log before the case, and one with EndMark after it.
 type Answer struct {
 	Name   string  `json:"name"`
 	Probes []Probe `json:"probes,omitempty"`
 	Loads  []Load  `json:"loads"`
 	Late   []Leak  `json:"late,omitempty"` // answer to Settle
-	// Freeing is how long the agent waited for the kernel to free what was loaded, in
-	// nanoseconds.
+	// Freeing is how long the agent waited for the kernel to free what was loaded, in nanoseconds.
 	Freeing int64 `json:"freeing,omitempty"`
 }
 
-// Leak is what an engine's load of a former request left behind.
+// Leak is something that an engine's load of an earlier request left behind.
 type Leak struct {
 	Case   string `json:"case"`
 	Engine string `json:"engine"`
 	What   string `json:"what"`
 }
 
-// Lines in the kernel's log about a case, with its name behind.
+// Prefixes of the lines in the kernel's log about a case. The name follows.
 const (
 	BeginMark = "bpfreplay: case "
 	EndMark   = "bpfreplay: end of case "
 )
 
-// Check reports what is wrong with an answer to a request, if its sender is not to
-// be trusted.
+// Check returns an error if an answer does not fit its request. The peer is not trusted.
 func (a *Answer) Check(req *Request) error {
 	if a.Name != req.Name {
 		return fmt.Errorf("%w: an answer to %.60q, not to %q", ErrNonsense, a.Name, req.Name)
@@ -233,7 +230,7 @@ func (a *Answer) Check(req *Request) error {
 	return nil
 }
 
-// Conn sends and receives messages, one a line.
+// Conn sends and receives messages, one per line.
 type Conn struct {
 	r *bufio.Reader
 	w io.Writer
@@ -254,7 +251,7 @@ func (c *Conn) Send(v any) error {
 	return err
 }
 
-// SendContents sends what r has, which is to be as long as was announced, in bytes.
+// SendContents sends size bytes from r. It returns an error if r is shorter.
 func (c *Conn) SendContents(r io.Reader, size int64) error {
 	n, err := io.CopyN(struct{ io.Writer }{c.w}, r, size)
 	if err == io.EOF {
@@ -263,20 +260,20 @@ func (c *Conn) SendContents(r io.Reader, size int64) error {
 	return err
 }
 
-// Write sends bytes that are no message.
+// Write sends raw bytes, which are not a message.
 func (c *Conn) Write(b []byte) (int, error) { return c.w.Write(b) }
 
-// Read reads what follows a message, such as the contents of files.
+// Read reads raw bytes that follow a message, such as the contents of files.
 func (c *Conn) Read(b []byte) (int, error) { return c.r.Read(b) }
 
-// ErrNonsense is what came instead of a message.
+// ErrNonsense means that received data is not a message of the protocol.
 var ErrNonsense = errors.New("no message of the protocol")
 
-// maxMessage bounds a message, in bytes. States of the largest objects take a few
-// MiB.
+// maxMessage bounds a message, in bytes. The states of the largest objects take a few MiB.
 const maxMessage = 128 << 20
 
-// Receive waits for one message. If what comes is no message, the error is ErrNonsense.
+// Receive waits for one message and decodes it into v. If the data is not a message, the error
+// wraps ErrNonsense.
 func (c *Conn) Receive(v any) error {
 	line, err := c.line()
 	if err != nil {
@@ -305,5 +302,5 @@ func (c *Conn) line() ([]byte, error) {
 	}
 }
 
-// Pending reports whether something was received without a request.
+// Pending reports whether unsolicited data was received.
 func (c *Conn) Pending() bool { return c.r.Buffered() > 0 }

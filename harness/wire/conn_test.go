@@ -12,7 +12,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/state"
 )
 
-// endless sends the same for ever.
+// endless sends the same text forever.
 type endless struct {
 	text string
 	read int
@@ -44,7 +44,7 @@ func TestReceive(t *testing.T) {
 	assert.ErrorIs(t, c.Receive(&Request{}), io.EOF)
 }
 
-// What is no message is told from a connection that failed, and bounded.
+// Data that is not a message is told from a connection that failed, and its length is bounded.
 func TestReceiveNonsense(t *testing.T) {
 	for name, text := range map[string]string{
 		"bytes": "\x00\xff\xfe", "lines": "never mind\n", "numbers": "1\n", "an array": "[]\n", "empty lines": "\n",

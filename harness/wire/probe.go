@@ -1,15 +1,14 @@
 package wire
 
-// Probe is the answer to one probe.
+// Probe is the result of one probe.
 type Probe struct {
 	// Name is the capability, as in kernels.yaml and in `needs:` of a case.
 	Name string `json:"name"`
-	// OK: the kernel has it.
+	// OK means that the kernel has the capability.
 	OK bool `json:"ok"`
-	// Errno is what the kernel refused the experiment with, such as "EINVAL".
-	// It is empty if OK, and where no errno says why not.
+	// Errno is the kernel's error for the experiment, such as "EINVAL". It is empty if OK, and if
+	// no errno gives the reason.
 	Errno string `json:"errno,omitempty"`
-	// Detail is one line: what was tried and, if it failed, what the kernel
-	// had to say about it.
+	// Detail is one line: the experiment and, if it failed, the kernel's message.
 	Detail string `json:"detail"`
 }
