@@ -7,20 +7,20 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/insn"
 )
 
-// Asked is what a record asks of a kernel beyond resolving CO-RE (5.17), to answer as
-// libbpf does.
+// Asked is what a kernel must support, beyond resolving CO-RE (5.17), to resolve a record as libbpf
+// does.
 type Asked int
 
-// Properties that records ask for.
+// What records need from the kernel.
 const (
 	AsksNothing Asked = iota
 	// AsksMatch: type_matches, 6.0.
 	AsksMatch
-	// AsksEnumSign: the sign of an enum; kernels before 6.0 call every enum signed.
+	// AsksEnumSign: the sign of an enum. Kernels before 6.0 treat every enum as signed.
 	AsksEnumSign
 )
 
-// Asks finds out what a record asks for. It looks at the object only.
+// Asks returns what a record needs. It looks only at the object.
 func Asks(local *btf.Spec, rec Record) Asked {
 	if rec.Kind == TypeIDLocal {
 		return AsksNothing
@@ -28,7 +28,7 @@ func Asks(local *btf.Spec, rec Record) Asked {
 	ts := newTypes(local)
 	s, err := parseSpec(ts, rec)
 	if err != nil {
-		return AsksNothing // an error everywhere
+		return AsksNothing // every kernel gives an error
 	}
 	switch {
 	case rec.Kind == TypeMatches:
@@ -54,9 +54,9 @@ func (s *spec) fieldType() (*btf.Type, error) {
 	return s.types.resolve(t.Members[last.index].Type)
 }
 
-// ElementAccess returns another access string for loads and stores whose field is an
-// array: that of its first element. It says the same, for the width of the access is
-// that of an element, but kernels before 6.15 compare the sizes of whole arrays.
+// ElementAccess returns another access string for loads and stores whose field is an array: that of
+// the array's first element. The meaning is the same, because the access has the width of an
+// element, but kernels before 6.15 compare the sizes of whole arrays.
 func ElementAccess(local *btf.Spec, insns insn.Insns, rec Record) (string, bool) {
 	i := int64(rec.InsnOff / insn.Size)
 	if rec.Kind != FieldByteOffset || i >= int64(insns.Len()) {
@@ -93,8 +93,8 @@ const (
 	classSTX  = 0x03
 )
 
-// Enumerator returns the index of the enumerator that a record is about, false if it is about none,
-// or does not fit.
+// Enumerator returns the index of the enumerator that a record names, false if the record names
+// none or does not fit.
 func Enumerator(local *btf.Spec, rec Record) (int, bool) {
 	if !rec.Kind.isEnumval() {
 		return 0, false
@@ -106,9 +106,9 @@ func Enumerator(local *btf.Spec, rec Record) (int, bool) {
 	return int(s.last().index), true
 }
 
-// KindClashes finds the names that records use for types of two kinds: the kernel's
-// cache of candidates knows names only, so the second kind gets those of the first.
-// The two kinds of enums are one.
+// KindClashes returns the names that records use for types of two kinds. The kernel's cache of
+// candidates has only names, so the second kind would get the first one's candidates. The two kinds
+// of enums count as one.
 func KindClashes(local *btf.Spec, programs [][]Record) map[string]bool {
 	kinds := make(map[string]btf.Kind)
 	clashes := make(map[string]bool)

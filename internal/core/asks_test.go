@@ -12,7 +12,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/insn"
 )
 
-// record returns about a type that build makes.
+// record returns a record about a type that build makes.
 func record(t *testing.T, kind core.Kind, access string, build func(b *builder) btf.TypeID) (*btf.Spec, core.Record) {
 	t.Helper()
 	b := newBuilder()
@@ -20,7 +20,7 @@ func record(t *testing.T, kind core.Kind, access string, build func(b *builder) 
 	return b.spec(t), rec
 }
 
-// pointers to prototypes, one in a parameter of the other.
+// callbacks makes pointers to prototypes, each in a parameter of another.
 func callbacks(depth int) func(b *builder) btf.TypeID {
 	return func(b *builder) btf.TypeID {
 		id := b.integer("int", 4, signed)
@@ -31,7 +31,7 @@ func callbacks(depth int) func(b *builder) btf.TypeID {
 	}
 }
 
-// structs, one in the other.
+// nested makes structs, one in another.
 func nested(depth int) func(b *builder) btf.TypeID {
 	return func(b *builder) btf.TypeID {
 		id := b.integer("int", 4, signed)
@@ -82,7 +82,7 @@ func TestAsks(t *testing.T) {
 			assert.Equal(t, core.Asks(spec, rec), c.want)
 		})
 	}
-	// Types that lead to themselves end.
+	// Recursive types end.
 	b := newBuilder()
 	self := b.structure("self", 8, member{"next", 2, 0, 0})
 	b.ptr(self)
@@ -110,7 +110,7 @@ func TestElementAccess(t *testing.T) {
 		kind   core.Kind
 		access string
 		build  func(b *builder) btf.TypeID
-		want   string // empty for no other
+		want   string // empty if there is none
 	}{
 		{"load of an array", load, core.FieldByteOffset, "0:0", array(4), "0:0:0"},
 		{"store to an array", store, core.FieldByteOffset, "0:0", array(4), "0:0:0"},
@@ -170,7 +170,7 @@ func TestKindClashes(t *testing.T) {
 					programs[len(programs)-1] = append(programs[len(programs)-1], rec)
 				}
 				clashes := core.KindClashes(spec, programs)
-				if c.want == "" || kind == core.TypeIDLocal { // which no kernel looks for
+				if c.want == "" || kind == core.TypeIDLocal { // no kernel looks it up
 					assert.Equal(t, len(clashes), 0, "%v", c.types)
 				} else {
 					assert.DeepEqual(t, clashes, map[string]bool{c.want: true})

@@ -9,7 +9,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 )
 
-// builder puts BTF together by hand.
+// builder builds BTF by hand.
 type builder struct {
 	types, strs []byte
 	count       btf.TypeID
@@ -26,7 +26,7 @@ func (b *builder) str(s string) uint32 {
 	return uint32(off)
 }
 
-// add appends a type of the given words, after name, info and size or reference.
+// add appends a type: name, info, size or reference, and further words.
 func (b *builder) add(name string, kind btf.Kind, vlen int, flag bool, third uint32, words ...uint32) btf.TypeID {
 	info := uint32(kind)<<24 | uint32(vlen)
 	if flag {
@@ -64,7 +64,7 @@ func (b *builder) array(elem, index btf.TypeID, n uint32) btf.TypeID {
 	return b.add("", btf.KindArray, 0, false, 0, uint32(elem), uint32(index), n)
 }
 
-// member of a struct; bits is the offset, width that of a bitfield or 0.
+// member is a struct member; bits is its offset, width the width of a bitfield or 0.
 type member struct {
 	name        string
 	typ         btf.TypeID

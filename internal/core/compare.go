@@ -16,12 +16,11 @@ func tooDeep(id btf.TypeID) error {
 	return fmt.Errorf("type id %d is nested too deeply: %w", id, ErrTooComplex)
 }
 
-// plainInts refuses the integers with which BTF described bitfields before it
-// had bitfields.
+// plainInts refuses integers with an offset, with which old BTF described bitfields.
 func plainInts(l, t *btf.Type) bool { return l.Int.Offset == 0 && t.Int.Offset == 0 }
 
-// typesCompatible reports whether two root types, whose names are the same, count
-// as the same type. Structs, unions and enums do without a look inside.
+// typesCompatible reports whether two root types of the same name count as the same type. It does
+// not look into structs, unions and enums.
 func (c *comparer) typesCompatible(local, target btf.TypeID, level int) (bool, error) {
 	if !sameKind(c.local.KindOf(local), c.target.KindOf(target)) {
 		return false, nil

@@ -5,15 +5,14 @@ import (
 	"fmt"
 )
 
-// Errors that callers tell apart with errors.Is.
+// Errors for errors.Is.
 var (
 	// ErrMalformed: the record does not fit the local BTF or the program.
 	ErrMalformed = errors.New("malformed CO-RE record")
-	// ErrUnsupported: the record asks for something that cannot be computed, for
-	// instance a property of an unknown kind.
+	// ErrUnsupported: the record asks for something that cannot be computed, for example a property
+	// of an unknown kind.
 	ErrUnsupported = errors.New("unsupported CO-RE record")
-	// ErrTooComplex: types are nested too deeply, or comparing them takes too
-	// long to be meant seriously.
+	// ErrTooComplex: types are nested too deeply, or comparing them takes too long.
 	ErrTooComplex = errors.New("types are too complex")
 )
 

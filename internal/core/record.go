@@ -7,8 +7,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 )
 
-// RecordSize is the size in bytes of struct bpf_core_relo (uapi, 5.17). Objects
-// may carry longer records, of which only these bytes mean something.
+// RecordSize is the size in bytes of struct bpf_core_relo (uapi, 5.17). Records in objects may be
+// longer; the rest has no meaning.
 const RecordSize = 16
 
 // Kind is the property of the target that a record asks for: enum
@@ -32,7 +32,7 @@ const (
 	TypeMatches                 // 1 or 0 (in the kernel since 6.0)
 )
 
-// The names are those that libbpf and the kernel print.
+// The names that libbpf and the kernel print.
 var kindNames = [...]string{
 	"byte_off", "byte_sz", "field_exists", "signed", "lshift_u64", "rshift_u64",
 	"local_type_id", "target_type_id", "type_exists", "type_size",
@@ -61,13 +61,13 @@ type Record struct {
 	Kind      Kind
 }
 
-// String reports what the record asks for, in terms of the local types:
+// String describes the record in terms of the local types:
 //
 //	byte_off struct task_struct.pid (0:12 @ offset 1234)
 //	enumval_value enum pid_type::PIDTYPE_SID = 3
 //	type_exists typedef kuid_t
 //
-// A record that does not fit the local BTF is shown by its numbers.
+// For a record that does not fit the local BTF it prints the numbers.
 func (r Record) String(local *btf.Spec) string {
 	s, err := parseSpec(newTypes(local), r)
 	if err != nil {

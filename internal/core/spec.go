@@ -9,19 +9,19 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 )
 
-// maxAccess is the greatest number of steps in an access string, and of members
-// and elements that are stepped through in a candidate (BPF_CORE_SPEC_MAX_LEN).
+// maxAccess is the maximum number of steps in an access string, and of members and elements in the
+// path into a candidate (BPF_CORE_SPEC_MAX_LEN).
 const maxAccess = 64
 
 // accessor is one step into a type: to a named member, or to an element of an
 // array if name is empty.
 type accessor struct {
-	typ   btf.TypeID // the struct or union; the type of the element
+	typ   btf.TypeID // the struct or union, or the type of the element
 	index uint32
 	name  string
 }
 
-// spec is a record applied to one root type: where the path leads.
+// spec is the path that a record takes into a root type.
 type spec struct {
 	types *types
 	root  btf.TypeID
@@ -100,7 +100,7 @@ func (s *spec) enterEnum(t *btf.Type) error {
 }
 
 func (s *spec) enterFields(t *btf.Type) error {
-	// The first step is that of a pointer: p[0].
+	// The first step indexes the root as a pointer: p[0].
 	s.path = append(s.path, accessor{typ: t.ID, index: s.raw[0]})
 	if err := s.advanceElems(t.ID, s.raw[0]); err != nil {
 		return err

@@ -6,11 +6,11 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 )
 
-// maxSteps bounds the types and members that are looked at for one record.
-// Valid BTF can describe types whose comparison takes exponential time.
+// maxSteps bounds the types and members that are visited for one record. Valid BTF can describe
+// types whose comparison takes exponential time.
 const maxSteps = 1 << 24
 
-// types is a BTF blob together with those of its types that were decoded so far.
+// types is a BTF blob with a cache of decoded types.
 type types struct {
 	*btf.Spec
 	decoded map[btf.TypeID]*btf.Type
@@ -55,9 +55,9 @@ type comparer struct {
 	steps         int // left for this record
 }
 
-// Compatible reports whether two types are compatible as libbpf's
-// bpf_core_types_are_compat has it: the same kinds all the way down, as many
-// parameters, and no look into structs, unions and enums.
+// Compatible reports whether two types are compatible as libbpf's bpf_core_types_are_compat defines
+// it: the same kinds all the way down and the same number of parameters. It does not look into
+// structs, unions and enums.
 func Compatible(local *btf.Spec, a btf.TypeID, target *btf.Spec, b btf.TypeID) (bool, error) {
 	c := comparer{newTypes(local), newTypes(target), maxSteps}
 	return c.typesCompatible(a, b, maxLevel)

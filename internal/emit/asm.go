@@ -19,15 +19,15 @@ const (
 	r4
 	r5
 	rCtx  // r6: the context
-	rErr  // r7: the result of the loader
-	rWin  // r8: an address in the blob, near to what is being stored to
+	rErr  // r7: the loader program's result
+	rNear // r8: the near base, an address in the blob close to the current stores
 	rBase // r9: the address of the blob
 	rStack
 )
 
-// Opcodes of the instructions that a loader program is made of.
+// Opcodes that loader programs use.
 const (
-	opMovReg  = 0xbf // 64 bit
+	opMovReg  = 0xbf // 64-bit
 	opMovImm  = 0xb7
 	opAddReg  = 0x0f
 	opAddImm  = 0x07
@@ -46,8 +46,8 @@ const (
 	opJsltImm = 0xc5
 )
 
-// Helpers that a loader program calls (enum bpf_func_id), all since 5.14 but
-// the last, which is of 5.16.
+// Helpers that a loader program calls (enum bpf_func_id). All are in 5.14, except the last, which
+// came with 5.16.
 const (
 	fnSysBPF       = 166
 	fnFindByName   = 167
@@ -55,22 +55,21 @@ const (
 	fnKallsymsName = 179
 )
 
-// label is a place in the code that jumps can go to, before or after it is known.
+// label is a jump target. Jumps may come before or after its position is known.
 type label struct {
 	at    int   // instruction index, -1 while unknown
-	jumps []int // jumps that wait for it
+	jumps []int // jumps to patch once it is known
 }
 
 func newLabel() *label { return &label{at: -1} }
 
-// asm collects instructions. Every field is range-checked, which cilium/ebpf's
-// assembler does not do: the first that does not fit is kept as the error of the
-// whole program.
+// asm collects instructions. It checks the range of every field, which cilium/ebpf's assembler does
+// not. The first value that does not fit becomes the error of the whole program.
 type asm struct {
-	code  insn.Insns
-	err   error
-	winAt int // offset in the blob that rWin points to, -1 for none
-	size  int // of the blob
+	code   insn.Insns
+	err    error
+	nearAt int // offset in the blob that rNear points to, -1 if unknown
+	size   int // of the blob
 }
 
 func (a *asm) limit(format string, args ...any) {
@@ -110,26 +109,26 @@ func (a *asm) storeImm(width int, dst reg, off int, v int64) {
 	a.raw(0x62|sizeBits[width], dst, 0, int64(off), v)
 }
 
-// blobAddr sets dst to the address of off in the blob, in two slots. To add off
-// to rBase takes two as well, but costs the verifier twice as much: it has to
-// work out what the sum may be, and here it knows.
+// blobAddr sets dst to the address of off in the blob, in two slots. Adding off to rBase takes two
+// instructions as well, but costs the verifier twice as much, because it has to derive the bounds
+// of the sum.
 func (a *asm) blobAddr(dst reg, off int) {
 	a.raw(insn.LdImm64, dst, insn.PseudoMapIdxValue, 0, 0)
 	a.raw(0, 0, 0, 0, int64(off))
 }
 
-// reach returns a register and a displacement for span bytes at off in the
-// blob: rBase if they are near, else rWin, which is moved where needed. Stores
-// of one command go upwards, so rWin is set ahead of off.
+// reach returns a register and a displacement that reach span bytes at off in the blob. The
+// register is rBase if they are close to the blob's start, else rNear, which reach moves if
+// necessary. It moves rNear beyond off, because the stores of one command go upwards.
 func (a *asm) reach(off, span int) (reg, int) {
 	if off+span <= math.MaxInt16 {
 		return rBase, off
 	}
-	if d := off - a.winAt; a.winAt < 0 || d < math.MinInt16 || d+span > math.MaxInt16 {
-		a.winAt = min(off-math.MinInt16, a.size-1)
-		a.blobAddr(rWin, a.winAt)
+	if d := off - a.nearAt; a.nearAt < 0 || d < math.MinInt16 || d+span > math.MaxInt16 {
+		a.nearAt = min(off-math.MinInt16, a.size-1)
+		a.blobAddr(rNear, a.nearAt)
 	}
-	return rWin, off - a.winAt
+	return rNear, off - a.nearAt
 }
 
 func (a *asm) loadBlob(width int, dst reg, off int) {
@@ -157,7 +156,8 @@ func (a *asm) jump(op uint8, dst reg, v int64, l *label) {
 	a.raw(op, dst, 0, int64(l.at-a.code.Len()-1), v)
 }
 
-// bind puts l here. Code that comes by another way has not set rWin.
+// bind places l here. rNear is unknown afterwards, because code that jumps to l may not have set
+// it.
 func (a *asm) bind(l *label) {
 	l.at = a.code.Len()
 	for _, j := range l.jumps {
@@ -168,5 +168,5 @@ func (a *asm) bind(l *label) {
 		a.code.SetOff(j, int16(d))
 	}
 	l.jumps = nil
-	a.winAt = -1
+	a.nearAt = -1
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/insn"
 )
 
-// TestRanges: what does not fit into its field is an error of the program, and
-// the first is the one that is told.
+// TestRanges: a value that does not fit its field is an error of the program, and the first one is
+// reported.
 func TestRanges(t *testing.T) {
 	far := func(n int) func(a *asm) {
 		return func(a *asm) {
@@ -52,7 +52,7 @@ func TestRanges(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var a asm
-			a.winAt = -1
+			a.nearAt = -1
 			c.do(&a)
 			if c.want == "" {
 				assert.NilError(t, a.err)
@@ -66,7 +66,7 @@ func TestRanges(t *testing.T) {
 // TestEncoding compares with the kernel's macros (include/linux/filter.h).
 func TestEncoding(t *testing.T) {
 	var a asm
-	a.size, a.winAt = 1<<20, -1
+	a.size, a.nearAt = 1<<20, -1
 	a.mov(r1, rBase)
 	a.movImm(r2, -2)
 	a.add(r3, r4)
@@ -99,12 +99,12 @@ func TestEncoding(t *testing.T) {
 	assert.DeepEqual(t, a.code, want)
 }
 
-// TestReach: whatever the order of the stores, each goes to where it should,
-// and the window moves only when it has to.
+// TestReach: in any order, each store goes to its offset, and the near base moves only if
+// necessary.
 func TestReach(t *testing.T) {
 	const size = 300_000
 	var a asm
-	a.size, a.winAt = size, -1
+	a.size, a.nearAt = size, -1
 	offsets := []int{0, 4, 32750, 32759, 32763, 32764, 32765, 32768, 40000, 65535, 65536, 98303, 98304, 131071, 131072, size - 8, size - 4, 100000, 32768, 8, 200000, 199999}
 	for off := 32600; off < 33000; off++ {
 		offsets = append(offsets, off)
@@ -112,7 +112,7 @@ func TestReach(t *testing.T) {
 	for off := 65000; off < 67000; off += 3 {
 		offsets = append(offsets, off)
 	}
-	win := -1
+	near := -1
 	for _, off := range offsets {
 		for _, span := range []int{1, 4, 8, 16, 116} {
 			if off+span > size {
@@ -122,11 +122,11 @@ func TestReach(t *testing.T) {
 			r, d := a.reach(off, span)
 			for i := before; i < a.code.Len(); i += 2 {
 				assert.Equal(t, a.code.Op(i), uint8(insn.LdImm64))
-				assert.Equal(t, reg(a.code.Dst(i)), rWin)
-				win = int(a.code.Imm(i + 1))
-				assert.Assert(t, win >= 0 && win < size, "the address %d is not in the blob", win)
+				assert.Equal(t, reg(a.code.Dst(i)), rNear)
+				near = int(a.code.Imm(i + 1))
+				assert.Assert(t, near >= 0 && near < size, "the address %d is not in the blob", near)
 			}
-			base := map[reg]int{rBase: 0, rWin: win}[r]
+			base := map[reg]int{rBase: 0, rNear: near}[r]
 			assert.Equal(t, base+d, off)
 			assert.Assert(t, d >= math.MinInt16 && d+span-1 <= math.MaxInt16, "%d bytes at %d", span, d)
 		}

@@ -12,10 +12,10 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// Slots of the stack, from its top.
+// Stack slots, from the top.
 const (
-	stackSaved    = -8  // rErr in a loop that counts in it, the answer of a lookup
-	stackExtended = -16 // not 0 if an answer asked for the extended types
+	stackSaved    = -8  // rErr during a loop that counts in it, or the result of a lookup
+	stackExtended = -16 // not 0 if the extended types are to be loaded
 )
 
 func (e *emitter) generate() {
@@ -63,7 +63,7 @@ func (e *emitter) generate() {
 	e.raw(insn.Exit, 0, 0, 0, 0)
 }
 
-// issue issues a command whose attribute is complete. out: r0 = result.
+// issue emits a command whose attribute is complete. out: r0 = result.
 func (e *emitter) issue(step int, cmd bpfsys.Cmd) {
 	e.call2(cmd, e.commands[step].attr, e.commands[step].size)
 }
@@ -75,39 +75,39 @@ func (e *emitter) call2(cmd bpfsys.Cmd, attr, size int) {
 	e.call(fnSysBPF)
 }
 
-// result stores what a step came to. in: r0 = result.
+// result stores the result of a step. in: r0 = result.
 func (e *emitter) result(step int) {
 	if at := e.commands[step].result; at != 0 {
 		e.store(4, rCtx, at, r0)
 	}
 }
 
-// unless emits body, which is jumped over if r0 is no error: the verifier follows
-// the path that falls through first.
+// unless emits body, which is skipped if r0 is not an error. The verifier follows the fall-through
+// path first.
 func (e *emitter) unless(body func()) {
 	e.over(opJsgeImm, r0, 0, body)
 }
 
-// over emits body, which a conditional jump leaves out.
+// over emits body and a conditional jump over it.
 func (e *emitter) over(op uint8, dst reg, v int64, body func()) {
 	end := newLabel()
 	e.jump(op, dst, v, end)
 	e.merge(end, body)
 }
 
-// merge emits the last piece of code before a label that others have jumped to. What
-// rWin points to counts behind it only if body has not moved it.
+// merge emits body, which is the last code before a label that other code has jumped to. After the
+// label rNear is still known if body has not moved it.
 func (e *emitter) merge(l *label, body func()) {
-	win := e.winAt
+	near := e.nearAt
 	body()
-	moved := e.winAt != win
+	moved := e.nearAt != near
 	e.bind(l)
 	if !moved {
-		e.winAt = win
+		e.nearAt = near
 	}
 }
 
-// pointer stores the address of what lies at off in the field of an attribute.
+// pointer stores the address of off in a field of an attribute.
 func (e *emitter) pointer(attr, field, off int) {
 	if off == 0 {
 		e.storeBlob(8, attr+field, rBase)
@@ -123,9 +123,9 @@ func (e *emitter) copyCtx(width, from, to int) {
 	e.storeBlob(width, to, r1)
 }
 
-// opened puts the fd in r0 into its slot in the context, its cell, and into all that
-// refers to it. What has a slot needs its cell only if a map is to get the fd from
-// there. A negative r0 is put there as well: the kernel refuses it as an fd.
+// opened stores the fd in r0 in the context, in its cell, and in all its fixups. An fd with a slot
+// in the context needs its cell only if it becomes the value of a map. A negative r0 is stored as
+// well: the kernel refuses it as an fd.
 func (e *emitter) opened(fd trace.FD) {
 	slot := e.slots[fd]
 	if slot != 0 {
@@ -134,17 +134,17 @@ func (e *emitter) opened(fd trace.FD) {
 	if slot == 0 || e.stored[fd] {
 		e.storeBlob(4, e.cell(fd), r0)
 	}
-	sites := e.sites[fd]
+	fixups := e.fixups[fd]
 	if table, ok := e.tables[fd]; ok {
-		e.loop(table, len(sites), func() { e.store(4, r1, 0, r0) })
+		e.loop(table, len(fixups), func() { e.store(4, r1, 0, r0) })
 		return
 	}
-	for _, s := range sites {
+	for _, s := range fixups {
 		e.storeBlob(4, s.off, r0)
 	}
 }
 
-// edit changes words of the blob. clobbers: r1, r2, r3 if they are many.
+// edit changes words of the blob. clobbers: r1; r2 and r3 if it uses a loop.
 func (e *emitter) edit(w edits) {
 	if w.table == 0 {
 		for _, w := range w.words {
@@ -152,12 +152,12 @@ func (e *emitter) edit(w edits) {
 		}
 		return
 	}
-	e.blobAddr(rWin, w.table)
-	e.winAt = -1
+	e.blobAddr(rNear, w.table)
+	e.nearAt = -1
 	e.movImm(r2, 0)
 	again, good, bad := newLabel(), newLabel(), newLabel()
 	e.bind(again)
-	e.mov(r1, rWin)
+	e.mov(r1, rNear)
 	e.add(r1, r2)
 	e.load(4, r3, r1, 4)
 	e.load(4, r1, r1, 0)
@@ -172,7 +172,7 @@ func (e *emitter) edit(w edits) {
 	e.bind(bad)
 }
 
-// loadBTF loads the types, or the extended ones if an answer asked for them.
+// loadBTF loads the types, or the extended types if an earlier command chose them.
 func (e *emitter) loadBTF(i int, c *trace.LoadBTF) {
 	p := &e.commands[i]
 	if c.Extended == nil {
@@ -192,9 +192,9 @@ func (e *emitter) loadBTF(i int, c *trace.LoadBTF) {
 	e.opened(c.Out)
 }
 
-// types loads types. A kernel that refuses them is asked which kinds it knows, and gets
-// them once more without the others, or at last does without any. No log: the runtime has
-// the blob and can ask again.
+// types loads types. If the kernel refuses them, it probes which kinds the kernel knows and tries
+// once more without the others. If that fails too and types are optional, the load continues
+// without any. There is no log, because the runtime has the blob and can load it again.
 func (e *emitter) types(i int, c *trace.LoadBTF, data, extended int) {
 	p := &e.commands[i]
 	e.pointer(p.attr, 0, data)
@@ -206,7 +206,7 @@ func (e *emitter) types(i int, c *trace.LoadBTF, data, extended int) {
 		}
 	}
 	done := newLabel()
-	win := e.winAt
+	near := e.nearAt
 	if len(fallbacks) > 0 {
 		e.jump(opJsgeImm, r0, 0, done)
 		for _, n := range fallbacks {
@@ -228,17 +228,17 @@ func (e *emitter) types(i int, c *trace.LoadBTF, data, extended int) {
 		e.jump(opJsgeImm, r0, 0, done)
 		e.edit(last)
 	}
-	if moved := e.winAt != win; len(done.jumps) > 0 {
+	if moved := e.nearAt != near; len(done.jumps) > 0 {
 		e.bind(done)
 		if !moved {
-			e.winAt = win
+			e.nearAt = near
 		}
 	}
 }
 
-// chooseEnum asks for the kind that the local type does not have. Only if the kernel
-// has none of its own kind beside it, or a module has that one and vmlinux the other,
-// records mean the twin.
+// chooseEnum looks for the kind that the local type does not have. Records refer to the twin only
+// if the kernel has that kind, and not the local one, or has the local one in a module and the
+// other in vmlinux.
 func (e *emitter) chooseEnum(i int, c *trace.ChooseEnum) {
 	p := &e.commands[i]
 	e.findType(p.data, len(c.Name)+1, c.Other)
@@ -262,8 +262,8 @@ func (e *emitter) chooseEnum(i int, c *trace.ChooseEnum) {
 	e.bind(done)
 }
 
-// findType calls bpf_btf_find_by_name_kind. out: r0 = type id, fd of a module's BTF in
-// the upper half, or an error.
+// findType calls bpf_btf_find_by_name_kind. out: r0 = type id, with the fd of a module's BTF in the
+// upper half, or an error.
 func (e *emitter) findType(name, size int, kind uint32) {
 	e.blobAddr(r1, name)
 	e.movImm(r2, int64(size))
@@ -272,15 +272,15 @@ func (e *emitter) findType(name, size int, kind uint32) {
 	e.call(fnFindByName)
 }
 
-// keepModule keeps the fd of a module's BTF in its cell, to be closed at the end.
-// in: r0 = a type that was found. out: r3 = the fd, 0 for vmlinux.
+// keepModule stores the fd of a module's BTF in its cell, to be closed at the end. in: r0 = result
+// of findType, not an error. out: r3 = the fd, 0 for vmlinux.
 func (e *emitter) keepModule(cell trace.FD) {
 	e.mov(r3, r0)
 	e.aluImm(opRshImm, r3, 32)
 	e.over(opJeqImm, r3, 0, func() { e.storeBlob(4, e.cell(cell), r3) })
 }
 
-// askContext loads the probe for arg:ctx. What comes of it is closed at the end.
+// askContext loads the probe for arg:ctx. Its fds are closed at the end.
 func (e *emitter) askContext(i int, c *trace.AskContext) {
 	p := &e.commands[i]
 	e.pointer(p.attr, 0, p.extended)
@@ -299,7 +299,7 @@ func (e *emitter) askContext(i int, c *trace.AskContext) {
 
 func (e *emitter) createMap(i int, c *trace.CreateMap) {
 	p := &e.commands[i]
-	if c.CPUs != nil { // unless the runtime has stored another number
+	if c.CPUs != nil { // unless the runtime has stored a number
 		e.loadBlob(4, r1, p.attr+bpfsys.MapCreateMaxEntries)
 		e.over(opJneImm, r1, 0, func() {
 			e.load(4, r1, rCtx, e.settings[c.CPUs])
@@ -327,8 +327,8 @@ func (e *emitter) createMap(i int, c *trace.CreateMap) {
 	e.opened(c.Out)
 }
 
-// otherSizes tries the other sizes of a ring buffer that is refused, unless the runtime has
-// stored one in place of the first.
+// otherSizes tries the other sizes if the kernel refuses the first one of a ring buffer, unless the
+// runtime has stored a size of its own.
 func (e *emitter) otherSizes(i int, c *trace.CreateMap) {
 	if len(c.Sizes) == 0 {
 		return
@@ -357,19 +357,19 @@ func (e *emitter) update(i int, c *trace.UpdateElem) {
 	e.result(i)
 }
 
-// copyValue copies bytes of the context into the blob. Both have room for whole words.
+// copyValue copies size bytes, rounded up to whole words, from the context into the blob.
 func (e *emitter) copyValue(from, to, size int) {
 	for at := 0; at < size; at += 8 {
 		e.copyCtx(8, from+at, to+at)
 	}
 }
 
-// maxCPUs is the largest number of CPUs that any kernel can be built for (NR_CPUS of x86-64
-// with MAXSMP).
+// maxCPUs is the largest number of CPUs that a kernel can be built for (NR_CPUS of x86-64 with
+// MAXSMP).
 const maxCPUs = 8192
 
-// bound keeps booleans and tristates of .kconfig within what they can be: what signs the
-// loader program signs what it does for each of these values, and for no other. clobbers: r1.
+// bound limits booleans and tristates of .kconfig to their valid values, so that a signature of the
+// loader program covers its behaviour for all values that it can get. clobbers: r1.
 func (e *emitter) bound(s *trace.Setting, value int) {
 	for _, x := range s.Externs {
 		last := int64(0)
@@ -387,7 +387,7 @@ func (e *emitter) bound(s *trace.Setting, value int) {
 	}
 }
 
-// fill updates all elements of an array in a loop, which counts in rErr.
+// fill updates all elements of an array in a loop that counts in rErr.
 func (e *emitter) fill(i int, c *trace.FillArray) {
 	p := &e.commands[i]
 	width := len(c.Values) / c.Count
@@ -413,26 +413,25 @@ func (e *emitter) fill(i int, c *trace.FillArray) {
 	e.result(i)
 }
 
-// wordAligned is a mask for offsets of words. They are multiples of 4 without it, but the verifier does not know what
-// a table holds, and wants that known where the processor has no fast unaligned accesses (riscv64).
+// wordAligned is a mask for offsets of words. The offsets in tables are multiples of 4, but the
+// verifier does not know that, and on machines without fast unaligned accesses (riscv64) it must.
 const wordAligned = -4
 
-// loop runs body once for each of the n sites in a table, with the address
-// of the instruction in r1. r2 counts; r3 to r5, r0 and win are the body's,
-// but for win, which serves as the address of the table.
+// loop emits a loop that runs body for each of the n fixups in a table. in: rNear = address of the
+// table (set here), r1 = address of the fixup, r2 = counter. body may clobber r0, r1 and r3 to r5.
 func (e *emitter) loop(table, n int, body func()) {
-	e.blobAddr(rWin, table)
-	e.winAt = -1
+	e.blobAddr(rNear, table)
+	e.nearAt = -1
 	e.movImm(r2, 0)
 	again, good, bad := newLabel(), newLabel(), newLabel()
 	e.bind(again)
-	e.mov(r1, rWin)
+	e.mov(r1, rNear)
 	e.add(r1, r2)
 	e.load(4, r1, r1, 0)
 	e.aluImm(opAndImm, r1, wordAligned)
-	// For the verifier: no table holds another offset. It follows the path that
-	// falls through at once, so that no branch of a turn is left for later: it
-	// keeps 8,192 of them at most.
+	// The tables hold only valid offsets; the check is for the verifier. It follows the
+	// fall-through path, which ends at once, so no branch of an iteration stays pending: the
+	// verifier keeps at most 8,192.
 	e.jump(opJleImm, r1, int64(len(e.blob)-2*insn.Size), good)
 	e.jump(opJa, 0, 0, bad)
 	e.bind(good)
@@ -443,7 +442,7 @@ func (e *emitter) loop(table, n int, body func()) {
 	e.bind(bad)
 }
 
-// lookup finds a symbol and puts the answer into all that refers to it.
+// lookup finds a symbol and stores the answer in all its fixups.
 func (e *emitter) lookup(i int, c *trace.Lookup) {
 	s := c.Symbol
 	p := &e.commands[i]
@@ -462,16 +461,16 @@ func (e *emitter) lookup(i int, c *trace.Lookup) {
 		e.findType(p.data, len(s.Name)+1, s.BTFKind)
 	}
 	if s.Weak {
-		// Only what is not there is missing; anything else is a failure.
+		// Only ENOENT means missing. Any other error is a failure.
 		e.jump(opJeqImm, r0, -int64(unix.ENOENT), missing)
 	}
 	if s.Kind == trace.SymbolAddress {
 		switch {
 		case s.Weak:
-			// Addresses may be hidden (kptr_restrict): a direct load sees 0 then.
+			// Addresses may be hidden (kptr_restrict). A direct load reads 0 then.
 			e.jump(opJeqImm, r0, -int64(unix.EPERM), missing)
 		case s.MayBeZero():
-			// The helper takes a symbol at address 0 for one that is not there.
+			// The helper reports a symbol at address 0 as missing.
 			e.jump(opJeqImm, r0, -int64(unix.ENOENT), missing)
 		}
 	}
@@ -483,35 +482,34 @@ func (e *emitter) lookup(i int, c *trace.Lookup) {
 }
 
 func (e *emitter) patchSymbol(s *trace.Symbol) {
-	sites := e.sites[s]
+	fixups := e.fixups[s]
 	switch s.Kind {
 	case trace.SymbolAddress:
 		e.loadBlob(8, r0, e.scratch)
 		e.mov(r3, r0)
 		e.aluImm(opRshImm, r3, 32)
 	default:
-		// The answer is the type id, and in the upper half the fd of a
-		// module's BTF, 0 for vmlinux.
+		// r0 = type id, and in the upper half the fd of a module's BTF, 0 for vmlinux.
 		e.mov(r3, r0)
 		e.aluImm(opRshImm, r3, 32)
-		e.over(opJeqImm, r3, 0, func() { e.inModule(s, sites) })
+		e.over(opJeqImm, r3, 0, func() { e.inModule(s, fixups) })
 	}
 	if table, ok := e.tables[s]; ok {
-		e.loop(table, len(sites), func() { e.patchAt(s, sites[0].kind, r1, 0, -1) })
+		e.loop(table, len(fixups), func() { e.patchAt(s, fixups[0].kind, r1, 0, -1) })
 		return
 	}
-	for _, at := range sites {
+	for _, at := range fixups {
 		r, d := e.reach(at.off, bpfsys.ProgLoadAttachFD+4)
 		e.patchAt(s, at.kind, r, d, int(at.dst))
 	}
 }
 
-// inModule is what only a symbol of a module needs. in: r3 = fd of its BTF. out: r3 = the
-// same, or the index in fd_array for a kfunc.
-func (e *emitter) inModule(s *trace.Symbol, sites []site) {
+// inModule handles a symbol that a module has. in: r3 = fd of the module's BTF. out: r3 = the index
+// in fd_array for a kfunc, else the same fd.
+func (e *emitter) inModule(s *trace.Symbol, fixups []fixup) {
 	e.storeBlob(4, e.cell(s.BTF), r3)
-	for _, at := range sites {
-		if at.kind == siteValue { // 6.9
+	for _, at := range fixups {
+		if at.kind == fixupValue { // 6.9
 			e.storeBlob(4, at.off+bpfsys.MapCreateTypeFD, r3)
 			e.loadBlob(4, r1, at.off+bpfsys.MapCreateFlags)
 			e.aluImm(opOrImm, r1, bpfsys.FlagTypeFD)
@@ -523,15 +521,15 @@ func (e *emitter) inModule(s *trace.Symbol, sites []site) {
 	}
 }
 
-// patchAt completes what lies at r+d with r0, the type id or the lower half
-// of an address, and r3: the index in fd_array, the BTF fd or the upper half.
-// dst is the instruction's destination register, -1 if only the blob knows.
+// patchAt completes the fixup at r+d. in: r0 = type id or lower half of an address, r3 = index in
+// fd_array, BTF fd or upper half. clobbers: r4. dst is the instruction's destination register, -1
+// if it must be read from the blob.
 func (e *emitter) patchAt(s *trace.Symbol, kind trace.FixupKind, r reg, d, dst int) {
 	switch kind {
-	case siteValue:
+	case fixupValue:
 		e.store(4, r, d+bpfsys.MapCreateKernelType, r0)
 		return
-	case siteAttach:
+	case fixupAttach:
 		e.store(4, r, d+bpfsys.ProgLoadAttachID, r0)
 		e.store(4, r, d+bpfsys.ProgLoadAttachFD, r3)
 		return
@@ -556,16 +554,16 @@ func (e *emitter) patchAt(s *trace.Symbol, kind trace.FixupKind, r reg, d, dst i
 	e.store(4, r, d+insn.Size+4, r3)
 }
 
-// loadProgram loads a program. Where one before it has failed the command is one that
-// the kernel does not know, so that it verifies no program for nothing.
+// loadProgram loads a program. If an earlier program has failed, it uses a command number that the
+// kernel does not know, so that no program is verified in vain.
 func (e *emitter) loadProgram(i int, c *trace.LoadProgram) {
 	p := &e.commands[i]
 	log := e.a.Programs[e.programs[c.Program]].Log
-	e.copyCtx(8, log, p.attr+bpfsys.ProgLoadLogLevel) // and log_size, which follows
+	e.copyCtx(8, log, p.attr+bpfsys.ProgLoadLogLevel) // and log_size, the next field
 	e.copyCtx(8, log+8, p.attr+bpfsys.ProgLoadLogBuf)
 	if c.Expected != nil {
 		e.load(4, r1, rCtx, e.settings[c.Expected])
-		if c.Expected.Kind == trace.SettingUSDT { // a yes or no, whatever the number
+		if c.Expected.Kind == trace.SettingUSDT { // the setting counts as a boolean
 			e.over(opJeqImm, r1, 0, func() { e.movImm(r1, int64(uapi.AttachTraceUprobeMulti)) })
 		}
 		e.storeBlob(4, p.attr+bpfsys.ProgLoadAttachType, r1)
@@ -600,10 +598,8 @@ func (e *emitter) loadProgram(i int, c *trace.LoadProgram) {
 	e.opened(c.Out)
 }
 
-// close closes a temporary fd. What has not been opened is -1 or an error: closing that
-// does nothing.
-// attach attaches a program. Before the first, what is not whole is left alone: each map and
-// program must be there. The runtime names what failed.
+// attach attaches a program. The first attach jumps behind the last one unless all maps and programs
+// exist: a load that is not complete attaches nothing. The runtime names what failed.
 func (e *emitter) attach(i int, c *trace.Attach, attached *label) {
 	if len(attached.jumps) == 0 {
 		for n := 1; n <= e.t.Outputs(); n++ {
@@ -616,6 +612,8 @@ func (e *emitter) attach(i int, c *trace.Attach, attached *label) {
 	e.opened(c.Out)
 }
 
+// close closes a temporary fd. If it was not opened, the cell holds -1 or an errno, and closing that
+// does nothing.
 func (e *emitter) close(fd trace.FD) {
 	e.loadBlob(4, r1, e.cell(fd))
 	e.call(fnSysClose)

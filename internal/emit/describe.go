@@ -23,8 +23,8 @@ var settingKinds = map[trace.SettingKind]string{
 	trace.SettingMember: "member", trace.SettingValueSize: "value_size", trace.SettingMismatch: "mismatch",
 }
 
-// Describe returns what an artefact records of a trace apart from where things lie. The data of
-// maps is all that its blob holds.
+// Describe returns an artefact with everything that it records about a trace except for offsets.
+// Its blob holds only the maps' data.
 func Describe(t *trace.Trace) *artefact.Artefact {
 	a := describe(t)
 	put := func(data []byte) artefact.Range {
@@ -44,7 +44,7 @@ func Describe(t *trace.Trace) *artefact.Artefact {
 	return a
 }
 
-// describe returns the part of a manifest that does not depend on where things lie.
+// describe returns the part of a manifest that does not depend on offsets.
 func describe(t *trace.Trace) *artefact.Artefact {
 	a := &artefact.Artefact{Object: t.Object, License: t.License}
 	for _, m := range t.Maps {
@@ -81,13 +81,13 @@ func describe(t *trace.Trace) *artefact.Artefact {
 	return a
 }
 
-// structOps describes the members in the object's layout. One counts as set if it is
-// not zero, or if a program implements it.
+// structOps describes the members in the object's layout. A member counts as set if it is not zero,
+// or if a program implements it.
 func structOps(t *trace.Trace, so *object.StructOps) *artefact.StructOps {
 	out := &artefact.StructOps{Type: so.Type}
 	local, err := t.Types.Type(so.TypeID)
 	if err != nil {
-		return out // Open has read it
+		return out // cannot fail: Open has read it
 	}
 	for _, m := range local.Members {
 		member := artefact.Member{Name: m.Name}

@@ -12,33 +12,33 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// Limits of one loader program. Offsets of verified map-value addresses must
-// stay below BPF_MAX_VAR_OFF; the context must be within reach of a 16-bit
-// displacement; fd_array has no index above 32767.
+// Limits of one loader program. Offsets of verified map-value addresses must stay below
+// BPF_MAX_VAR_OFF, the context must be within reach of a 16-bit displacement, and indexes in
+// fd_array are at most 32767.
 const (
 	maxBlob  = 1<<29 - 1
 	maxCells = math.MaxInt16
 	maxCtx   = math.MaxInt16
 )
 
-// none is the content of a cell while its fd is not open.
+// none is the value of a cell while its fd is not open.
 const none = math.MaxUint32
 
-// tableSites is the number of places to put one answer into from which on a
-// loop over a table replaces a store for each. A turn of the loop costs the
-// verifier eight times a store, the table half the bytes.
-const tableSites = 256
+// tableFixups is the number of fixups for one answer from which on a loop over a table replaces a
+// store for each. An iteration of the loop costs the verifier eight times a store; the table takes
+// half the bytes.
+const tableFixups = 256
 
-// maxTableSites bounds the places in tables. A turn costs the verifier ten
-// of the million instructions that it goes through, a store one of the million
-// that a program may have, so that what comes after this many goes without.
-const maxTableSites = 32 << 10
+// maxTableFixups bounds the fixups in tables. An iteration costs ten of the million instructions
+// that the verifier processes, and a store one of the million that a program may have. Beyond this
+// number, fixups get stores.
+const maxTableFixups = 32 << 10
 
-// Emit turns a trace into a loader program. The same trace gives the same
-// bytes. An error names the limit that is exceeded.
+// Emit turns a trace into a loader program. The same trace gives the same bytes. The error names
+// the limit that the trace exceeds.
 func Emit(t *trace.Trace) (*artefact.Artefact, error) {
 	e := &emitter{
-		t: t, a: describe(t), commands: make([]place, len(t.Commands)), sites: make(map[any][]site), tables: make(map[any]int),
+		t: t, a: describe(t), commands: make([]place, len(t.Commands)), fixups: make(map[any][]fixup), tables: make(map[any]int),
 		licenses: make(map[string]int), slots: make(map[trace.FD]int), stored: make(map[trace.FD]bool),
 		settings: make(map[*trace.Setting]int), programs: make(map[*trace.Program]int),
 	}
@@ -54,7 +54,7 @@ func Emit(t *trace.Trace) (*artefact.Artefact, error) {
 		return nil, err
 	}
 	e.size = len(e.blob)
-	e.winAt = -1
+	e.nearAt = -1
 	e.generate()
 	if e.err != nil {
 		return nil, e.err
@@ -63,8 +63,8 @@ func Emit(t *trace.Trace) (*artefact.Artefact, error) {
 	return e.a, nil
 }
 
-// place is where the parts of one command lie in the blob; 0 for none. Nothing
-// that a command points to lies at 0 but a license.
+// place has the offsets in the blob of the parts of one command; 0 for none. At offset 0 there is a
+// license or nothing.
 type place struct {
 	attr, size int
 	key, value int
@@ -75,13 +75,13 @@ type place struct {
 	lines      int
 	core       int
 	other      int     // attribute of a second command
-	edits      []edits // to be made on an answer
-	probes     []int   // types that fallbacks ask for
+	edits      []edits // changes that depend on an answer
+	probes     []int   // the fallbacks' probes
 	result     int     // in the context
 }
 
-// edits are words of the blob that an answer changes. From wordTable on a loop over
-// a table does it, which lies at table: {offset, value} each.
+// edits are words of the blob that depend on an answer. From wordTable words on, a loop over a
+// table of {offset, value} changes them.
 type edits struct {
 	words []trace.Word
 	table int
@@ -89,21 +89,20 @@ type edits struct {
 
 const wordTable = 32
 
-// site is a place in the blob that is completed with an answer: an fd, or what a
-// symbol was found to be.
-type site struct {
+// fixup is a place in the blob that is completed with an fd or with the answer for a symbol.
+type fixup struct {
 	kind trace.FixupKind
-	off  int // of the instruction, of the attribute for siteAttach and siteValue, of the field for siteFD
+	off  int // of the instruction, of the attribute for fixupAttach and fixupValue, of the field for fixupFD
 	dst  uint8
 }
 
 const (
-	// siteAttach is a site in PROG_LOAD's attribute: attach_btf_id and its fd.
-	siteAttach trace.FixupKind = -1
-	// siteFD is a field of four bytes that holds an fd.
-	siteFD trace.FixupKind = -2
-	// siteValue is a site in MAP_CREATE's attribute: the kernel's type of a value.
-	siteValue trace.FixupKind = -3
+	// fixupAttach is a fixup of PROG_LOAD's attribute: attach_btf_id and its fd.
+	fixupAttach trace.FixupKind = -1
+	// fixupFD is a four-byte field that holds an fd.
+	fixupFD trace.FixupKind = -2
+	// fixupValue is a fixup of MAP_CREATE's attribute: the kernel's type of a value.
+	fixupValue trace.FixupKind = -3
 )
 
 type emitter struct {
@@ -111,27 +110,27 @@ type emitter struct {
 	t         *trace.Trace
 	a         *artefact.Artefact
 	blob      []byte
-	cells     int // where they begin
+	cells     int // offset of the first
 	commands  []place
-	sites     map[any][]site // by trace.FD or *trace.Symbol
-	tables    map[any]int    // where tables of sites lie
-	licenses  map[string]int // where licenses lie
-	scratch   int            // 8 bytes for kallsyms, 0 if not needed
-	questions bool           // answers may ask for other types
+	fixups    map[any][]fixup // by trace.FD or *trace.Symbol
+	tables    map[any]int     // offsets of tables of fixups
+	licenses  map[string]int  // offsets of licenses
+	scratch   int             // 8 bytes for kallsyms, 0 if not needed
+	questions bool            // there are commands that choose types
 
 	// Offsets in the context.
-	slots    map[trace.FD]int // of what is handed out
+	slots    map[trace.FD]int // of returned fds
 	settings map[*trace.Setting]int
 	programs map[*trace.Program]int // index
 
 	stored map[trace.FD]bool // FDs that are values of maps
-	loaded int               // programs so far
+	loaded int               // number of programs so far
 }
 
 func (e *emitter) cell(fd trace.FD) int { return e.cells + 4*int(fd) }
 
-// alloc appends n zeroed bytes at a multiple of align. Beyond what a blob can
-// hold it takes no memory: what is laid out after that is of no use.
+// alloc appends n zeroed bytes at a multiple of align. If the blob would be too large, it allocates
+// nothing and records an error.
 func (e *emitter) alloc(n, align int) int {
 	at := (len(e.blob) + align - 1) / align * align
 	if at+n > maxBlob {
@@ -151,7 +150,7 @@ func (e *emitter) put(b []byte, align int) int {
 func (e *emitter) put32(at int, v uint32) { binary.LittleEndian.PutUint32(e.blob[at:], v) }
 func (e *emitter) put64(at int, v uint64) { binary.LittleEndian.PutUint64(e.blob[at:], v) }
 
-// layOutContext gives each result, log and setting its place.
+// layOutContext assigns offsets in the context to results, logs and settings.
 func (e *emitter) layOutContext() {
 	maps, at := len(e.t.Maps), artefact.CtxProgram(len(e.t.Maps), len(e.t.Programs))
 	take := func(n, align int) int {
@@ -180,7 +179,7 @@ func (e *emitter) layOutContext() {
 			e.slots[c.Out] = step.Result
 		case *trace.LoadBTF:
 			if c.Optional {
-				continue // the load goes on whatever comes of it
+				continue // the load continues if it fails
 			}
 		case *trace.UpdateElem:
 			if c.Initial != nil {
@@ -214,8 +213,7 @@ func (e *emitter) layOutContext() {
 	e.a.Context = at
 }
 
-// layOut fills the blob, small things first: what stores go to lies within
-// reach of base for all but large objects.
+// layOut fills the blob, small parts first: then rBase reaches all stores, except in large objects.
 func (e *emitter) layOut() error {
 	e.licenseFirst()
 	e.cells = e.alloc(4*len(e.t.FDs), 4)
@@ -234,8 +232,8 @@ func (e *emitter) layOut() error {
 	return e.err
 }
 
-// licenseFirst puts the license of the programs, of which there is one as a
-// rule, where rBase points to: a register that has its address.
+// licenseFirst puts the license of the programs, usually one for all, at offset 0: a register,
+// rBase, has this address already.
 func (e *emitter) licenseFirst() {
 	for _, c := range e.t.Commands {
 		if c, ok := c.(*trace.LoadProgram); ok {
@@ -246,7 +244,7 @@ func (e *emitter) licenseFirst() {
 	e.alloc(1, 1)
 }
 
-// license returns where a license lies in the blob.
+// license returns the offset of a license in the blob.
 func (e *emitter) license(text string) int {
 	at, ok := e.licenses[text]
 	if !ok {
@@ -261,14 +259,14 @@ func (e *emitter) attr(i, size int) int {
 	return e.commands[i].attr
 }
 
-// addFD notes that a field holds an fd.
+// addFD records that a field holds an fd.
 func (e *emitter) addFD(fd trace.FD, field int) {
 	if fd != trace.NoFD {
-		e.sites[fd] = append(e.sites[fd], site{kind: siteFD, off: field})
+		e.fixups[fd] = append(e.fixups[fd], fixup{kind: fixupFD, off: field})
 	}
 }
 
-func (e *emitter) addSite(s *trace.Symbol, at site) { e.sites[s] = append(e.sites[s], at) }
+func (e *emitter) addFixup(s *trace.Symbol, at fixup) { e.fixups[s] = append(e.fixups[s], at) }
 
 func (e *emitter) layOutAttrs() {
 	updates := make(map[trace.FD]int)
@@ -312,7 +310,7 @@ func (e *emitter) layOutAttrs() {
 	}
 }
 
-// mapOf returns the entry of a map in the manifest, nil for nil.
+// mapOf returns the entry of a map in the manifest, or nil for nil.
 func (e *emitter) mapOf(m *trace.Map) *artefact.Map {
 	for i := range e.t.Maps {
 		if e.t.Maps[i] == m {
@@ -329,7 +327,7 @@ func (e *emitter) mapAttr(i int, c *trace.CreateMap) {
 	e.addFD(c.Attr.BTF, at+bpfsys.MapCreateBTF)
 	e.addFD(c.Inner, at+bpfsys.MapCreateInner)
 	if c.Value != nil {
-		e.addSite(c.Value, site{kind: siteValue, off: at})
+		e.addFixup(c.Value, fixup{kind: fixupValue, off: at})
 	}
 	if m := e.mapOf(c.Map); m != nil {
 		m.Attr = artefact.Range{Off: at, Size: size}
@@ -342,12 +340,12 @@ func (e *emitter) programAttr(i int, c *trace.LoadProgram) {
 	copy(e.blob[at:at+size], bpfsys.Encode(&fixed))
 	e.addFD(c.BTF, at+bpfsys.ProgLoadBTF)
 	if c.Attach != nil {
-		e.addSite(c.Attach, site{kind: siteAttach, off: at})
+		e.addFixup(c.Attach, fixup{kind: fixupAttach, off: at})
 	}
 	e.a.Programs[e.programs[c.Program]].Attr = artefact.Range{Off: at, Size: e.commands[i].size}
 }
 
-// contextAttrs lays out the probe for arg:ctx.
+// contextAttrs lays out the attributes of the probe for arg:ctx.
 func (e *emitter) contextAttrs(i int, c *trace.AskContext) {
 	e.put32(e.attr(i, bpfsys.BTFLoadSize)+bpfsys.BTFLoadLen, uint32(len(c.Types)))
 	p := &e.commands[i]
@@ -402,7 +400,7 @@ func (e *emitter) layOutPrograms() {
 		for _, f := range c.Fixups {
 			at := p.data + f.Insn*insn.Size
 			if f.Kind != trace.FixupMap {
-				e.addSite(f.Symbol, site{kind: f.Kind, off: at, dst: insn.Insns(c.Insns).Dst(f.Insn)})
+				e.addFixup(f.Symbol, fixup{kind: f.Kind, off: at, dst: insn.Insns(c.Insns).Dst(f.Insn)})
 				continue
 			}
 			e.addFD(f.FD, at+4)
@@ -413,27 +411,27 @@ func (e *emitter) layOutPrograms() {
 	}
 }
 
-// tabled reports whether the sites of a target are patched by a loop: all of one
-// kind, and enough of them.
-func (e *emitter) tabled(sites []site) bool {
-	for _, s := range sites {
-		if s.kind != sites[0].kind || s.kind == siteAttach || s.kind == siteValue {
+// tabled reports whether a loop patches these fixups: all are of one kind, and there are enough of
+// them.
+func (e *emitter) tabled(fixups []fixup) bool {
+	for _, s := range fixups {
+		if s.kind != fixups[0].kind || s.kind == fixupAttach || s.kind == fixupValue {
 			return false
 		}
 	}
-	return len(sites) >= tableSites
+	return len(fixups) >= tableFixups
 }
 
 func (e *emitter) layOutTables() {
 	total := 0
 	place := func(to any, skipped bool) {
-		sites := e.sites[to]
-		if !e.tabled(sites) || total+len(sites) > maxTableSites && !skipped {
+		fixups := e.fixups[to]
+		if !e.tabled(fixups) || total+len(fixups) > maxTableFixups && !skipped {
 			return
 		}
-		total += len(sites)
-		at := e.alloc(4*len(sites), 4)
-		for i, s := range sites {
+		total += len(fixups)
+		at := e.alloc(4*len(fixups), 4)
+		for i, s := range fixups {
 			e.put32(at+4*i, uint32(s.off))
 		}
 		e.tables[to] = at
@@ -442,7 +440,8 @@ func (e *emitter) layOutTables() {
 		place(trace.FD(i), false)
 	}
 	for _, s := range e.t.Symbols {
-		// A weak reference is jumped over, and no jump reaches over many stores.
+		// The code jumps over the fixups of a missing weak symbol, and a jump does not reach over
+		// many stores.
 		place(s, s.Weak)
 	}
 }
@@ -471,7 +470,7 @@ func (e *emitter) layOutData() {
 			}
 			p.value = e.put(c.Value, 8)
 			if c.Setting != nil {
-				e.alloc(0, 8) // it is copied in words
+				e.alloc(0, 8) // room for copying whole words
 			}
 			if m := e.mapOf(c.Initial); m != nil {
 				m.Value = artefact.Range{Off: p.value, Size: len(c.Value)}
@@ -486,7 +485,7 @@ func (e *emitter) layOutData() {
 	e.layOutEdits()
 }
 
-// layOutEdits finds what answers change, when all that they may change has its place.
+// layOutEdits computes the edits, after everything that they change has an offset.
 func (e *emitter) layOutEdits() {
 	programs := make(map[*trace.LoadProgram]*place)
 	for i, c := range e.t.Commands {
@@ -523,7 +522,7 @@ func (e *emitter) layOutEdits() {
 	}
 }
 
-// untyped returns what a load without types has in its attributes.
+// untyped returns the edits for a load without types.
 func (e *emitter) untyped() (words []trace.Word) {
 	for i, c := range e.t.Commands {
 		p := &e.commands[i]

@@ -22,7 +22,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// traceOf has maps arrays, which are created and then updated updates times each.
+// traceOf returns a trace that creates maps arrays and updates each of them updates times.
 func traceOf(maps, updates int) *trace.Trace {
 	t := &trace.Trace{Object: "test", License: "GPL", FDs: []string{"none"}}
 	for i := range maps {
@@ -42,8 +42,8 @@ func traceOf(maps, updates int) *trace.Trace {
 	return t
 }
 
-// program adds a program with an instruction for each fixup. Its FD is not where
-// a plan would put it, which is all the same to the code.
+// program adds a program with an instruction for each fixup. Its FD is not where a plan would put
+// it, which does not matter here.
 func program(t *trace.Trace, attach *trace.Symbol, fixups ...trace.Fixup) {
 	p := &trace.LoadProgram{
 		Program: &trace.Program{}, Name: fmt.Sprint("p", len(t.Programs)), Type: 1, License: "GPL", Attach: attach, Out: trace.FD(len(t.FDs)),
@@ -80,8 +80,7 @@ func mustEmit(t testing.TB, tr *trace.Trace) *artefact.Artefact {
 	return a
 }
 
-// checkContext checks that what is in the context is within it, and nothing is where
-// something else is.
+// checkContext checks that all parts of the context are in bounds and do not overlap.
 func checkContext(t testing.TB, a *artefact.Artefact) {
 	t.Helper()
 	at := make([]string, a.Context)
@@ -108,14 +107,14 @@ func checkContext(t testing.TB, a *artefact.Artefact) {
 		take("setting "+s.Kind, s.Offset, s.Size)
 	}
 	for _, s := range a.Steps {
-		if !slots[s.Result] { // that of a map or program is its fd
+		if !slots[s.Result] { // a map's or program's result is its fd
 			take(s.Subject+": "+s.Op, s.Result, 4)
 		}
 	}
 }
 
-// checkCode checks what the kernel would refuse with a bare EINVAL: jumps into
-// the middle of instructions or out of the program, addresses outside of the blob.
+// checkCode checks for what the kernel would refuse with a bare EINVAL: jumps into the middle of
+// instructions or out of the program, and addresses outside of the blob.
 func checkCode(t testing.TB, l *artefact.Artefact) {
 	t.Helper()
 	in := insn.Insns(l.Insns)
@@ -138,31 +137,31 @@ func checkCode(t testing.TB, l *artefact.Artefact) {
 	assert.Equal(t, len(l.Blob)%8, 0)
 }
 
-// TestTables: a loop over a table from tableSites places on, a store each below.
+// TestTables: from tableFixups fixups on, a loop over a table replaces the stores.
 func TestTables(t *testing.T) {
-	size := func(sites int) int {
+	size := func(count int) int {
 		tr := traceOf(1, 0)
-		fixups := make([]trace.Fixup, sites)
+		fixups := make([]trace.Fixup, count)
 		for i := range fixups {
 			fixups[i] = trace.Fixup{Kind: trace.FixupMap, FD: tr.MapFD(0)}
 		}
 		program(tr, nil, fixups...)
 		return len(mustEmit(t, tr).Insns) / insn.Size
 	}
-	below, at, above := size(tableSites-1), size(tableSites), size(10*tableSites)
-	assert.Equal(t, below, size(tableSites-2)+1)
+	below, at, above := size(tableFixups-1), size(tableFixups), size(10*tableFixups)
+	assert.Equal(t, below, size(tableFixups-2)+1)
 	assert.Assert(t, at < below)
 	assert.Equal(t, at, above, "the code grows with the table")
 }
 
-// TestEverySpot moves attributes and instructions that wait for an answer over
-// the limits of what is in reach, byte by byte (of their alignment).
+// TestEverySpot moves attributes and instructions with fixups across the limits of what a
+// displacement reaches, in steps of their alignment.
 func TestEverySpot(t *testing.T) {
 	for _, kind := range []trace.SymbolKind{trace.SymbolKfunc, trace.SymbolKsym, trace.SymbolAddress, trace.SymbolAttach} {
 		for _, weak := range []bool{false, true} {
 			for pad := range 80 {
 				tr := traceOf(10, 0)
-				for range pad { // a cell each, before attributes and instructions
+				for range pad { // one cell each, before attributes and instructions
 					tr.FDs = append(tr.FDs, "pad")
 				}
 				s := symbol(tr, kind, "symbol", weak)
@@ -180,8 +179,8 @@ func TestEverySpot(t *testing.T) {
 	}
 }
 
-// TestManyOnOneTarget: as many programs as a context has room for, all with the
-// same attach target, which is found once.
+// TestManyOnOneTarget: as many programs as fit into a context, all with the same attach target,
+// which is looked up once.
 func TestManyOnOneTarget(t *testing.T) {
 	tr := traceOf(0, 0)
 	s := symbol(tr, trace.SymbolAttach, "target", false)
@@ -194,7 +193,7 @@ func TestManyOnOneTarget(t *testing.T) {
 	assert.Assert(t, len(l.Insns)/insn.Size > 20_000)
 }
 
-// TestNothing: there is no code for commands that are not there.
+// TestNothing: an empty trace gives no code for commands.
 func TestNothing(t *testing.T) {
 	l := mustEmit(t, &trace.Trace{FDs: []string{"none"}})
 	assert.Equal(t, len(l.Blob), 8)
@@ -207,8 +206,8 @@ func TestNothing(t *testing.T) {
 	assert.Equal(t, len(l.Steps)+len(l.Maps)+len(l.Programs), 0)
 }
 
-// TestStraight: the code is one straight piece, which stores what each command came to
-// where the manifest says, maps and programs where the context has them.
+// TestStraight: the code has no branches. It stores the result of each command where the manifest
+// says, and the fds of maps and programs in their slots.
 func TestStraight(t *testing.T) {
 	tr := traceOf(3, 2)
 	for range 2 {
@@ -277,7 +276,7 @@ func objects(t testing.TB) []string {
 	return out
 }
 
-// TestObjects: the loaders of real objects hold together and hold everything.
+// TestObjects: the loader programs of real objects are consistent and complete.
 func TestObjects(t *testing.T) {
 	emitted := 0
 	for _, file := range objects(t) {
@@ -299,7 +298,7 @@ func TestObjects(t *testing.T) {
 	assert.Assert(t, emitted > 120, "%d", emitted)
 }
 
-// checkBlob checks that everything is there.
+// checkBlob checks that the blob has everything of the trace.
 func checkBlob(t testing.TB, tr *trace.Trace, l *artefact.Artefact) {
 	t.Helper()
 	closed := bytes.Repeat([]byte{0xff}, 4*len(tr.FDs))
@@ -320,7 +319,7 @@ func checkBlob(t testing.TB, tr *trace.Trace, l *artefact.Artefact) {
 	}
 }
 
-// checkManifest checks that what the manifest points to is there.
+// checkManifest checks that the manifest refers to the right bytes.
 func checkManifest(t testing.TB, tr *trace.Trace, l *artefact.Artefact) {
 	t.Helper()
 	steps := l.Steps

@@ -19,8 +19,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// Issue issues t on the running kernel. On failure nothing is left open, and the error
-// is an *artefact.NeedError or an *artefact.StepError with the verifier's log.
+// Issue issues t on the running kernel. The caller owns the result. On failure nothing is left
+// open, and the error is an *artefact.NeedError or an *artefact.StepError with the verifier's log.
 func Issue(t *trace.Trace, tg *target.Target, o target.Options) (*target.Result, error) {
 	s := &issuer{
 		t: t, target: tg, fds: make([]int, len(t.FDs)),
@@ -42,7 +42,7 @@ func Issue(t *trace.Trace, tg *target.Target, o target.Options) (*target.Result,
 	}
 	if err := s.all(); err != nil {
 		s.closeFrom(1)
-		s.p.Maps = nil // closed with the others
+		s.p.Maps = nil // already closed
 		s.p.Close()
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func (s *issuer) all() error {
 	return nil
 }
 
-// answer is what a symbol was found to be.
+// answer is the result of looking up a symbol.
 type answer struct {
 	found bool
 	value uint64 // type id or address
@@ -91,12 +91,12 @@ type issuer struct {
 	answers  map[*trace.Symbol]answer
 	settings map[*trace.Setting][]byte
 
-	extended bool // an answer asked for other types
-	noTypes  bool // the kernel takes none
+	extended bool // the extended types are to be loaded
+	noTypes  bool // the kernel refuses the types, and they are optional
 	edits    map[*trace.LoadProgram]*edits
 }
 
-// edits are what answers change about a program.
+// edits are the changes of a program that depend on answers.
 type edits struct {
 	core  []trace.CoreEdit
 	infos []trace.InfoEdit
@@ -168,7 +168,7 @@ func (s *issuer) attach(c *trace.Attach) (err error) {
 	return s.opened(c.Out, fd, err)
 }
 
-// opened keeps an fd.
+// opened stores an fd.
 func (s *issuer) opened(out trace.FD, fd int, err error) error {
 	if err == nil {
 		s.fds[out] = fd
@@ -184,7 +184,8 @@ type logError struct {
 
 func (e *logError) Error() string { return e.err.Error() }
 
-// loadBTF loads the types, without what the kernel does not know, or not at all.
+// loadBTF loads the types, if necessary without the kinds that the kernel does not know, or not at
+// all.
 func (s *issuer) loadBTF(c *trace.LoadBTF) error {
 	data := c.Data
 	if s.extended {
@@ -214,7 +215,7 @@ func (s *issuer) loadBTF(c *trace.LoadBTF) error {
 	return err
 }
 
-// knows reports whether the kernel takes the types of a probe.
+// knows reports whether the kernel accepts the types of a probe.
 func knows(probe []byte) bool {
 	fd, err := bpfsys.LoadBTF(probe, nil)
 	if err == nil {
@@ -230,7 +231,7 @@ func (s *issuer) loadTypes(out trace.FD, data []byte) error {
 	})
 }
 
-// withLog issues a command that can have a log.
+// withLog issues a command, and again with a log if it fails.
 func withLog(issue func(level uint32, log []byte) error) error {
 	log, err := bpfsys.WithLog(issue)
 	if err == nil {
@@ -239,7 +240,7 @@ func withLog(issue func(level uint32, log []byte) error) error {
 	return &logError{err, strings.TrimRight(log, "\n")}
 }
 
-// chooseEnum asks for the kind that the local type does not have: see emit.chooseEnum.
+// chooseEnum looks for the kind that the local type does not have. See chooseEnum in package emit.
 func (s *issuer) chooseEnum(c *trace.ChooseEnum) error {
 	_, other, err := s.target.FindType(c.Name, c.Other, "")
 	if err != nil {
@@ -280,13 +281,13 @@ func (s *issuer) askContext(c *trace.AskContext) error {
 	return nil
 }
 
-// reused reports whether a map existed before: it is neither created nor filled then.
+// reused reports whether a map is reused. A reused map is neither created nor filled.
 func (s *issuer) reused(fd trace.FD) bool {
 	_, ok := s.p.Maps[int(fd)-1]
 	return ok
 }
 
-// createArena creates the map of an arena, which is to be mapped before the trace is issued.
+// createArena creates the map of an arena, which is mapped before the trace is issued.
 func (s *issuer) createArena(m int) (int, error) {
 	for _, c := range s.t.Commands {
 		if c, ok := c.(*trace.CreateMap); ok && c.Map == s.t.Maps[m] {
@@ -353,9 +354,9 @@ func (s *issuer) update(c *trace.UpdateElem) error {
 		return nil
 	}
 	value := c.Value
-	switch given, ok := s.p.Values[int(c.Map)-1]; {
+	switch override, ok := s.p.Values[int(c.Map)-1]; {
 	case c.Initial != nil && ok:
-		value = given
+		value = override
 	case c.Setting != nil:
 		value = s.settings[c.Setting]
 	case c.FD != trace.NoFD:
@@ -434,7 +435,7 @@ func (s *issuer) loadProgram(c *trace.LoadProgram) error {
 	if f, ok := s.p.Replaced[int(c.Out)-1-len(s.t.Maps)]; ok {
 		a.AttachID, a.AttachFD = f.ID, uint32(f.FD)
 	}
-	if c.CallsKfunc() && s.usesModule(c) { // 5.14: kernels before have no such field
+	if c.CallsKfunc() && s.usesModule(c) { // kernels before 5.14 have no such field
 		a.FDArray = m.At(array)
 	}
 	return withLog(func(level uint32, log []byte) error {
@@ -451,8 +452,8 @@ func (s *issuer) usesModule(c *trace.LoadProgram) bool {
 	})
 }
 
-// complete fills in what only the target knows. The array of fds that it
-// returns, for kfuncs of modules, is indexed by FD, as a loader program's is.
+// complete fills in the fixups of a program. The returned array of fds, for kfuncs of modules, is
+// indexed by FD, like a loader program's.
 func (s *issuer) complete(c *trace.LoadProgram) (insns, array []byte) {
 	p := insn.Insns(bytes.Clone(c.Insns))
 	for _, fd := range s.fds {
