@@ -12,20 +12,19 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/shellword"
 )
 
-// sayAgain are the flags of vmtest that say how a case is run. With others a rerun would write what the run
-// has written (out, junit, markdown, update-baseline), ask for more than one case, or they are said otherwise: a
-// run once more looks into a failure, and must not replace what is known of it.
+// sayAgain has the flags of vmtest that a rerun of a case copies. The others would overwrite files
+// of the run (out, junit, markdown, update-baseline), select more than one case, or are set
+// differently: a rerun examines a failure and must not replace the results of the run.
 var sayAgain = map[string]bool{
 	"accel": true, "append": true, "baselines": true, "boot-timeout": true, "bpftool": true, "case-timeout": true,
 	"cold": true, "engines": true, "fresh": true, "gdb": true, "isolate": true, "mutate": true, "no-retry": true,
 	"qemu": true, "qemu-arg": true, "repeat": true, "replace": true, "split": true, "still": true, "suite": true, "test-modules": true,
 }
 
-// againOut begins the names of directories for what runs once more write, in the folder of the evidence.
+// againOut is the prefix of the directories, in the artifacts' folder, that reruns write to.
 const againOut = "again-"
 
-// again returns the lines of a shell script that run one case of this command
-// once more.
+// again returns the lines of a shell script that repeats one case of this command.
 func again(cmd *cobra.Command, args []string) func(kernel, name, dir string) []string {
 	self, err := os.Executable()
 	if err != nil {
@@ -68,12 +67,13 @@ func again(cmd *cobra.Command, args []string) func(kernel, name, dir string) []s
 			lines = append(lines, "export BPFREPLAY_CACHE="+shellword.Quote(cache))
 		}
 		kept := "--suite=" + filepath.Join(dir, "cases.yaml")
-		// What was kept is one case, that of a program alone too, and no part of a baseline's suite.
+		// The folder has a suite of one case, also for a single program. It is not part of a suite
+		// with a baseline.
 		notKept := func(word string) bool {
 			return slices.ContainsFunc([]string{"--suite=", "--split=", "--baselines=", "--replace="}, func(flag string) bool { return strings.HasPrefix(word, flag) })
 		}
-		// What comes of it is beside the evidence, or elsewhere if that is not ours to write; of a run in which
-		// nothing failed there is nothing to see.
+		// The rerun writes beside the artifacts, or elsewhere if that is not writable. A rerun that
+		// passes removes its output.
 		place := "mktemp -d " + shellword.Quote(filepath.Join(dir, againOut)) + "XXXXXX"
 		return append(lines,
 			"unset GITHUB_STEP_SUMMARY",
@@ -88,7 +88,7 @@ func again(cmd *cobra.Command, args []string) func(kernel, name, dir string) []s
 	}
 }
 
-// pattern is a pattern that matches this name alone.
+// pattern returns a pattern that matches only name.
 func pattern(name string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(name)
 }

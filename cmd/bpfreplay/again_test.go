@@ -14,7 +14,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
-// Of each flag it is known whether a run once more has it.
+// For each flag of vmtest it is decided whether a rerun copies it.
 func TestFlagsOfAgain(t *testing.T) {
 	not := strings.Fields("arch case expect fail-fast fault help jobs json junit keep kernel markdown memory memory-total only-failed out resume shard update-baseline verbose")
 	var flags, want []string
@@ -30,7 +30,7 @@ func TestFlagsOfAgain(t *testing.T) {
 	}
 }
 
-// A run of one case once more changes nothing of what the run has written, whether it fails again or not.
+// A rerun changes no file of the run, whether it fails or passes.
 func TestAgainChangesNothing(t *testing.T) {
 	need.QEMU(t)
 	need.Kernel(t, "6.12")
@@ -55,7 +55,7 @@ func TestAgainChangesNothing(t *testing.T) {
 	evidence := filepath.Join(dir, "out", "6.12", "failed", "maps_hash")
 	assert.Assert(t, is.Contains(before, filepath.Join(evidence, "again.sh")), "%d: %s", status, out)
 
-	// It fails as it did, and what there is to know of that is beside what was known.
+	// It fails like the first time, and writes its own files beside the artifacts.
 	_, status = run(filepath.Join(evidence, "again.sh"), "--no-retry")
 	assert.Equal(t, status, exitFailed)
 	after := contents(t, dir)
@@ -75,7 +75,7 @@ func TestAgainChangesNothing(t *testing.T) {
 		assert.Assert(t, is.Contains(after, path))
 	}
 
-	// One that passes leaves nothing at all.
+	// A rerun that passes leaves nothing behind.
 	_, status = run(filepath.Join(evidence, "again.sh"))
 	assert.Equal(t, status, exitOK)
 	assert.DeepEqual(t, contents(t, dir), after)
@@ -84,7 +84,7 @@ func TestAgainChangesNothing(t *testing.T) {
 	}
 }
 
-// contents are all files below a directory.
+// contents returns all files below a directory.
 func contents(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	files := make(map[string]string)

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// awaitWork runs work that only computes, and does not wait for it any more once the
-// context ends: the process is about to end then, and the work with it.
+// awaitWork runs work that only computes. If ctx ends, it returns without waiting: the process is
+// about to exit, and ends the work with it.
 func awaitWork[T any](ctx context.Context, work func() (T, error)) (T, error) {
 	done := make(chan worked[T], 1)
 	go func() { done <- resultOf(work) }()
@@ -32,18 +32,17 @@ func resultOf[T any](work func() (T, error)) worked[T] {
 	return worked[T]{v, err}
 }
 
-// nudge is how often a thread is reminded that its work is no longer wanted.
+// nudge is how often a thread is signalled after its work was cancelled.
 const nudge = 10 * time.Millisecond
 
-// awaitLoad runs work that may leave something behind, and ends it early if the
-// context ends. The kernel's verifier may take minutes over a program, but gives up
-// with EAGAIN if its thread has a signal to handle; so the work fails then, and puts
-// away what it has made. SIGURG is what Go's scheduler uses for the same purpose.
-// The error of work that was cut short is the context's.
+// awaitLoad runs work that creates kernel objects, and cuts it short if ctx ends. The kernel's
+// verifier may take minutes over a program, but returns EAGAIN if its thread has a pending signal.
+// The work then fails and cleans up. The signal is SIGURG, with which Go's scheduler preempts
+// threads. The error of work that was cut short is the context's.
 func awaitLoad[T any](ctx context.Context, work func() (T, error)) (T, error) {
 	done, thread := make(chan worked[T], 1), make(chan int, 1)
 	go func() {
-		runtime.LockOSThread() // and never unlock it: the thread ends with its work
+		runtime.LockOSThread() // without unlocking: the thread exits with the goroutine
 		thread <- unix.Gettid()
 		done <- resultOf(work)
 	}()
@@ -63,7 +62,7 @@ func awaitLoad[T any](ctx context.Context, work func() (T, error)) (T, error) {
 			defer ticker.Stop()
 			ticks = ticker.C
 		case <-ticks:
-			_ = unix.Tgkill(unix.Getpid(), tid, unix.SIGURG) // ESRCH: it has just ended
+			_ = unix.Tgkill(unix.Getpid(), tid, unix.SIGURG) // ESRCH: the thread has just exited
 		}
 	}
 }

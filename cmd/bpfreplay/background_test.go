@@ -20,7 +20,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
-// onTerminal starts a script of bash's with job control, on a terminal of its own.
+// onTerminal starts a bash script with job control, on a terminal of its own.
 func onTerminal(t *testing.T, script string) (*exec.Cmd, *bufio.Scanner) {
 	t.Helper()
 	need.QEMU(t)
@@ -57,7 +57,7 @@ func await(t *testing.T, lines *bufio.Scanner, text string) (seen string) {
 	return
 }
 
-// descendant returns the process below another one that runs the command.
+// descendant returns the descendant of a process that runs the command.
 func descendant(t *testing.T, of int) int {
 	t.Helper()
 	for _, child := range children(t, of) {
@@ -78,7 +78,8 @@ func atoi(t *testing.T, s string) (n int) {
 	return n
 }
 
-// A command that has lost its terminal to another job ends when it is told to, and leaves the terminal as it was.
+// A command that has lost its terminal to another job ends on a signal, and leaves the terminal's
+// settings alone.
 func TestEndsInBackground(t *testing.T) {
 	cmd, lines := onTerminal(t, `
 "$BP" exec --accel tcg --tty --with /bin/sleep -- sh -c 'echo ready; sleep 1000'
@@ -97,7 +98,8 @@ echo the end
 	assert.Check(t, !strings.Contains(seen, "-icanon"), seen)
 }
 
-// In the background a command reports that it has no terminal to give away, and needs none to run a program.
+// In the background a command reports that it has no terminal to pass on. Without --tty it runs a
+// program as usual.
 func TestInBackground(t *testing.T) {
 	_, lines := onTerminal(t, `
 set +m # so that timeout makes a job of its own
@@ -112,7 +114,7 @@ echo "status $?"
 	assert.Check(t, is.Contains(lines.Text(), "status 0"))
 }
 
-// Nobody reads what is printed, and the command ends all the same.
+// The command also ends if nobody reads its output.
 func TestEndsUnread(t *testing.T) {
 	need.QEMU(t)
 	need.Kernel(t, "6.12")
@@ -140,8 +142,8 @@ func TestEndsUnread(t *testing.T) {
 	assert.Assert(t, is.Contains(string(text), "y\ny\n"))
 }
 
-// heedHangUp makes commands that the test starts end when they hang up, also if nohup started the tests:
-// a program that is executed keeps the signals that are ignored, and no handler.
+// heedHangUp resets SIGHUP for commands that the test starts, in case nohup started the tests: an
+// executed program inherits ignored signals, but no handlers.
 func heedHangUp(t *testing.T) {
 	t.Helper()
 	hungUp := make(chan os.Signal, 1)
@@ -149,8 +151,8 @@ func heedHangUp(t *testing.T) {
 	t.Cleanup(func() { signal.Stop(hungUp) })
 }
 
-// A signal that was ignored when a command was started, as by nohup, is ignored by it, too; hanging up
-// otherwise ends it as others do.
+// A command also ignores a signal that was ignored when it was started, as by nohup. Otherwise
+// SIGHUP ends it like other signals.
 func TestHangUp(t *testing.T) {
 	need.QEMU(t)
 	need.Kernel(t, "6.12")
@@ -159,7 +161,7 @@ func TestHangUp(t *testing.T) {
 		trap   string
 		status int
 	}{
-		"hang up": {"", 128 + int(unix.SIGHUP)}, // it goes on to the program
+		"hang up": {"", 128 + int(unix.SIGHUP)}, // passed on to the program
 		"nohup":   {"trap '' HUP;", 7},
 	} {
 		t.Run(name, func(t *testing.T) {

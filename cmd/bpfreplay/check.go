@@ -51,7 +51,7 @@ are such; 2 if a kernel cannot be had or the harness failed.`,
 	f.add(cmd, nil)
 	addFlags(cmd, flags{"require": &f.require, "signed": &f.signed, "cert": &f.certs, "jobs": &f.jobs, "json": &f.json, "fail-fast": &f.matrix.failFast, "junit": &f.outputs.junit, "replace": &f.replace})
 	f.matrix.addMemory(cmd)
-	_ = cmd.Flags().MarkHidden("fail-fast") // an answer is for all kernels
+	_ = cmd.Flags().MarkHidden("fail-fast") // every kernel needs an answer
 	return cmd
 }
 
@@ -126,8 +126,8 @@ func (f *checkFlags) run(cmd *cobra.Command, args []string) error {
 	return f.judge(objects)
 }
 
-// chooseEngines has the engines that load. Those that read objects have no use for the files
-// that gen wrote.
+// chooseEngines chooses the default engines. Engines that read objects cannot load files that gen
+// wrote.
 func (f *checkFlags) chooseEngines(paths []string) error {
 	files := 0
 	for _, path := range paths {
@@ -155,7 +155,7 @@ func (f *checkFlags) chooseEngines(paths []string) error {
 	return nil
 }
 
-// judge is the end of the command.
+// judge returns the result of the command.
 func (f *checkFlags) judge(objects [][]result.Checked) error {
 	var trouble bool
 	for _, rows := range objects {
@@ -173,8 +173,8 @@ func (f *checkFlags) judge(objects [][]result.Checked) error {
 	return nil
 }
 
-// wrong reports which engine has not loaded an object on a kernel although it should have, or what broke; "" if
-// nothing.
+// wrong returns a failure if an engine did not load an object on a kernel although it should have,
+// or what broke; otherwise two empty strings.
 func (f *checkFlags) wrong(c *result.Checked) (failed, broken string) {
 	if c.Run.State != result.Done {
 		broken = string(c.Run.State) + ": " + c.Run.Reason
@@ -193,7 +193,7 @@ func (f *checkFlags) wrong(c *result.Checked) (failed, broken string) {
 	return failed, broken
 }
 
-// rows are what a report in JUnit's XML has.
+// rows returns the tests of the JUnit report.
 func (f *checkFlags) rows(objects [][]result.Checked) []report.ExecRow {
 	var out []report.ExecRow
 	for _, rows := range objects {

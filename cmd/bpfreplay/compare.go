@@ -110,7 +110,7 @@ func (f *compareFlags) run(cmd *cobra.Command, args []string) error {
 	return errFailed
 }
 
-// selected is the one case that is to be compared.
+// selected returns the case to compare.
 func (f *compareFlags) selected(cmd *cobra.Command, args []string) (*suite.Suite, error) {
 	switch {
 	case f.which == "" && len(args) == 1:

@@ -23,7 +23,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// pages are the files of the documentation, by path from the top of the tree.
+// pages returns the files of the documentation, by path from the top of the tree.
 func pages(t *testing.T) map[string]string {
 	t.Helper()
 	out := make(map[string]string)
@@ -48,7 +48,7 @@ var (
 	notInIDs    = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
 )
 
-// anchors are the ids that GitHub gives the headings of a page.
+// anchors returns the ids that GitHub gives to the headings of a page.
 func anchors(text string) []string {
 	var out []string
 	for _, m := range headingForm.FindAllStringSubmatch(text, -1) {
@@ -57,14 +57,14 @@ func anchors(text string) []string {
 	return out
 }
 
-// Each link in the documentation leads to something, and the index has all pages.
+// Every link in the documentation has a target, and the index has all pages.
 func TestDocsLinks(t *testing.T) {
 	all := pages(t)
 	for page, text := range all {
 		for _, m := range linkForm.FindAllStringSubmatch(text, -1) {
 			target, anchor, _ := strings.Cut(m[1], "#")
 			if strings.Contains(target, "://") {
-				continue // of others
+				continue // external
 			}
 			file := page
 			if target != "" {
@@ -84,8 +84,8 @@ func TestDocsLinks(t *testing.T) {
 	}
 }
 
-// docsTables are the generated parts of the documentation, by name: what stands between the comments that begin and
-// end them.
+// docsTables returns the generated tables of the documentation, by the name in the comment that
+// begins each of them.
 var docsTables = map[string]func(t *testing.T) [][]string{
 	"statuses": func(*testing.T) [][]string {
 		return [][]string{
@@ -146,12 +146,12 @@ func shippedKernels(t *testing.T) *vmimage.Config {
 	return config
 }
 
-// writeTables has TestDocsTables write the tables instead of comparing them: make docs-tables.
+// writeTables makes TestDocsTables write the tables instead of comparing them: make docs-tables.
 const writeTables = "BPFREPLAY_WRITE_TABLES"
 
 var tableForm = regexp.MustCompile(`(?s)(<!-- ([a-z]+): make docs-tables -->\n).*?(<!-- end -->)`)
 
-// Tables in the documentation that follow from the code or from kernels.yaml are what they would be now.
+// Tables in the documentation that are generated from the code or from kernels.yaml are up to date.
 func TestDocsTables(t *testing.T) {
 	used := make(map[string]bool)
 	for page, text := range pages(t) {
@@ -192,7 +192,7 @@ type docsCommand struct {
 	words []string
 }
 
-// commandsIn are the commands in the code of a page that run bpfreplay or make.
+// commandsIn returns the commands on a page that run bpfreplay or make.
 func commandsIn(t *testing.T, page, text string) []docsCommand {
 	t.Helper()
 	var out []docsCommand
@@ -220,7 +220,7 @@ func commandsIn(t *testing.T, page, text string) []docsCommand {
 			if len(words) > 1 && (filepath.Base(words[0]) == "bpfreplay" || words[0] == "make") {
 				out = append(out, docsCommand{page, words})
 			}
-			if i := slices.Index(words, "-exec"); i > 0 && len(words) > i+1 { // of go test
+			if i := slices.Index(words, "-exec"); i > 0 && len(words) > i+1 { // go test -exec
 				out = append(out, docsCommand{page, append(strings.Fields(words[i+1]), "a.test")})
 			}
 			return true
@@ -229,7 +229,7 @@ func commandsIn(t *testing.T, page, text string) []docsCommand {
 	return out
 }
 
-// Each command in the documentation exists, with the flags that it has there.
+// Every command in the documentation exists, and so do its flags.
 func TestDocsCommands(t *testing.T) {
 	makefile, err := os.ReadFile(filepath.Join(root(t), "Makefile"))
 	assert.NilError(t, err)
@@ -265,8 +265,8 @@ func checkCommand(args []string) error {
 	return cobraArgs(cmd)
 }
 
-// Each case of the core suite that a command in the documentation names is there. Each finding ends with a command that
-// shows it, unless none does, and with a link to the code that it is about.
+// Every case of the core suite that a command in the documentation names exists. Every finding ends
+// with a command that shows it, unless there is none, and with a link to the code in question.
 func TestDocsCases(t *testing.T) {
 	core, err := suite.Read(filepath.Join(root(t), "selftests/cases.yaml"))
 	assert.NilError(t, err)
@@ -301,7 +301,7 @@ func TestDocsCases(t *testing.T) {
 	}
 }
 
-// cobraArgs checks the number of arguments, which patterns and … stand for several of.
+// cobraArgs checks the number of arguments. Patterns and … stand for several.
 func cobraArgs(cmd *cobra.Command) error { return cmd.ValidateArgs(cmd.Flags().Args()) }
 
 var (
@@ -331,7 +331,7 @@ func checkMake(makefile string, words []string) error {
 	return nil
 }
 
-// The manual has a page for each command, with its flags, and completion knows them.
+// The manual has a page for each command with all of its flags, and completion knows the commands.
 func TestManual(t *testing.T) {
 	dir := t.TempDir()
 	out, err := exec.CommandContext(t.Context(), command, "man", dir).CombinedOutput()
@@ -354,8 +354,9 @@ func TestManual(t *testing.T) {
 	assert.Check(t, bytes.Contains(text, []byte(`\-\-qemu\-arg`)) || bytes.Contains(text, []byte(`--qemu-arg`)))
 }
 
-// The caches of workflows and actions list what they keep: an exclusion below a cached directory excludes nothing
-// (actions/toolkit#713). Their keys change, so that what is newer is kept, and what is older is found.
+// The caches of workflows and actions list what they keep: an exclusion below a cached directory
+// has no effect (actions/toolkit#713). Their keys change with every run, so that a newer cache is
+// saved and an older one is found.
 func TestWorkflowCaches(t *testing.T) {
 	need.Program(t, "sh")
 	n := 0

@@ -34,7 +34,7 @@ Exit status: 0 if nothing is missing that vmtest needs with this kernel, or else
 				return err
 			}
 			o.StateDir = stateDir()
-			// If it is not known, the report says so.
+			// On an error the report says that the amount is unknown.
 			o.FreeMiB, _ = freeMemory()
 			r := doctor.Examine(cmd.Context(), o)
 			if err := cmd.Context().Err(); err != nil {
@@ -57,7 +57,7 @@ Exit status: 0 if nothing is missing that vmtest needs with this kernel, or else
 	return cmd
 }
 
-// printDoctor prints a line a finding; below it, what it takes.
+// printDoctor prints one line for each finding, and the fix below it.
 func printDoctor(w io.Writer, r *doctor.Report) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, c := range r.Checks {

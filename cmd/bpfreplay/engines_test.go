@@ -9,7 +9,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
-// libbpf runs by default where there is a bpftool that runs on all kernels.
+// libbpf runs by default if there is a bpftool that runs on all kernels.
 func TestDefaultEngines(t *testing.T) {
 	libbpf := func(engines []string) bool { return slices.Contains(engines, "libbpf") }
 	assert.Assert(t, libbpf(defaultEngines(true, "6.12,6.1 stable")))

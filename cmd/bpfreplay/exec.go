@@ -22,7 +22,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/visible"
 )
 
-// programError is the exit status, not 0, of a program that ran in a guest.
+// programError is the non-zero exit status of a program that ran in a guest.
 type programError int
 
 func (e programError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
@@ -112,11 +112,12 @@ both out); for others use --with.`,
 	fl := cmd.Flags()
 	fl.StringArrayVarP((*[]string)(&f.env), "env", "e", nil, flagTable["env"].usage)
 	_ = fl.MarkShorthandDeprecated("env", "elsewhere it is --engines; use --env")
-	fl.SetInterspersed(false) // flags behind the program are the program's
+	fl.SetInterspersed(false) // flags after the program belong to it
 	return cmd
 }
 
-// asksForNone reports whether a flag asks for none of what a guest needs some of. Left out, it is 0.
+// asksForNone reports whether a flag was set to 0, or is negative, although the guest needs more. A
+// flag that was not given is 0, too.
 func asksForNone[T int | time.Duration](cmd *cobra.Command, flag string, value T) bool {
 	return value < 0 || value == 0 && cmd.Flags().Changed(flag)
 }
@@ -164,7 +165,7 @@ func (f *execFlags) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	if len(kernels) > 1 || f.junit != "" {
-		f.archs = nil // the names have it
+		f.archs = nil // the names contain it
 		return f.runMany(cmd, c, kernels)
 	}
 	if !f.tty {
@@ -177,13 +178,13 @@ func (f *execFlags) run(cmd *cobra.Command, args []string) error {
 	}
 	defer done()
 	return inGuest(cmd, &c, f.tty, func(ctx context.Context, note func(string)) (int, error) {
-		opts.Note = note // the program writes there, too
+		opts.Note = note // the program also writes there
 		return guestexec.Exec(ctx, c, opts.Config)
 	})
 }
 
-// passSignals has signals go on to a program in a guest that would else end this process, until the caller calls stop.
-// A signal that comes while there is no program is lost.
+// passSignals forwards signals that would otherwise end this process to the program in the guest,
+// until the caller calls stop. A signal that arrives while no program runs is lost.
 func passSignals() (stop func()) {
 	came, done := make(chan os.Signal, 1), make(chan struct{})
 	signal.Notify(came, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2)
@@ -203,7 +204,7 @@ func passSignals() (stop func()) {
 	return func() { signal.Stop(came); close(done) }
 }
 
-// goTest adds what tests of a Go package need, and leave.
+// goTest adds the files that the tests of a Go package need, and those that they write.
 func (f *execFlags) goTest(c *guestexec.Command, args []string) error {
 	o := outputOf(readTestFlags(args))
 	c.Get = append(c.Get[:len(c.Get):len(c.Get)], o.files...)
@@ -234,8 +235,8 @@ func hostRoot(flag string) (bool, error) {
 	return false, fmt.Errorf("--rootfs %s: there is host", flag)
 }
 
-// inGuest runs a program in a guest, with this command's standard input and output,
-// by a terminal if that is wanted, and makes an exit status of how it ends.
+// inGuest runs a program in a guest with this command's standard input and output, through a
+// terminal if tty is set. It converts the program's exit status to an error.
 func inGuest(cmd *cobra.Command, c *guestexec.Command, tty bool, run func(ctx context.Context, note func(string)) (int, error)) error {
 	ctx, stderr := cmd.Context(), cmd.ErrOrStderr()
 	c.Stdin, c.Stdout, c.Stderr = cmd.InOrStdin(), cmd.OutOrStdout(), stderr
@@ -301,7 +302,8 @@ func allowSplats(flag string) (bool, error) {
 	return false, fmt.Errorf("--splats %s: it is either %s or %s", flag, splatsFail, splatsNote)
 }
 
-// consoleFile is where the guest's console goes: a file, or standard error for "-". It is nil for nowhere.
+// consoleFile opens the file for the guest's console; "-" is standard error. It returns nil if the
+// flag is empty.
 func consoleFile(cmd *cobra.Command, flag string) (io.WriteCloser, error) {
 	switch flag {
 	case "":
@@ -331,12 +333,12 @@ func sameFile(a, b io.Writer) bool {
 	return err == nil && os.SameFile(one, other)
 }
 
-// inherited are the variables that programs get unasked: where programs lie,
-// and what the Go runtime heeds.
+// inherited are the variables that programs always get: the search path and the settings of the Go
+// runtime.
 var inherited = []string{"PATH", "GODEBUG", "GOGC", "GOMAXPROCS", "GOMEMLIMIT", "GORACE", "GOTRACEBACK"}
 
-// environment is a program's environment; a name asked for without a value has
-// the value that it has here, if any. Of two values of a name the last counts.
+// environment returns a program's environment. A name without a value takes this process's value,
+// if any. The last of several values of a name wins.
 func environment(asked []string, unasked ...string) []string {
 	env := []string{"HOME=/root"}
 	for _, e := range append(unasked[:len(unasked):len(unasked)], asked...) {

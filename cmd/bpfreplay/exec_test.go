@@ -12,13 +12,13 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
-// What a program writes is there while it runs, and nothing is left of it and
-// its guest when it is interrupted, which goes on to the program.
+// A program's output arrives while it runs. An interrupt is passed on to the program, and leaves
+// nothing of it and its guest behind.
 func TestExecInterrupted(t *testing.T) {
 	s := startCommand(t, "", "exec", "--accel", "tcg", "--with", "/bin/sleep", "--", "sh", "-c", "echo ready; exec sleep 1000")
 	assert.Equal(t, s.lines.Text(), "ready")
 	guest := s.qemu()
-	assert.DeepEqual(t, files(t, s.temp), []string(nil)) // so that not even kill -9 leaves something
+	assert.DeepEqual(t, files(t, s.temp), []string(nil)) // so that even kill -9 leaves nothing behind
 	assert.NilError(t, s.cmd.Process.Signal(syscall.SIGINT))
 	code, rest := s.end()
 	assert.Equal(t, code, 128+int(syscall.SIGINT), "%s", &s.stderr)
@@ -27,7 +27,7 @@ func TestExecInterrupted(t *testing.T) {
 	s.nothingLeft(guest)
 }
 
-// As go test -exec it runs tests where bpf(2) works, and passes on how they end.
+// As go test -exec, the command runs tests where bpf(2) works, and passes on their exit status.
 func TestExecOfGoTest(t *testing.T) {
 	need.QEMU(t)
 	need.Kernel(t, "6.12")

@@ -20,7 +20,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/visible"
 )
 
-// runMany runs the program on each of several kernels, and shows how it ended on each.
+// runMany runs the program on several kernels, and shows how it ended on each.
 func (f *execFlags) runMany(cmd *cobra.Command, c guestexec.Command, kernels []string) error {
 	switch {
 	case f.tty || f.gdb:
@@ -119,7 +119,7 @@ func (f *execFlags) runOne(ctx context.Context, cmd *cobra.Command, c guestexec.
 	return row
 }
 
-// execStatus is how a command ends that has run a program on several kernels.
+// execStatus returns the result of a command that ran a program on several kernels.
 func execStatus(rows []report.ExecRow) error {
 	var err error
 	for _, r := range rows {
@@ -142,7 +142,7 @@ func printExec(w io.Writer, rows []report.ExecRow) {
 	tw.Flush()
 }
 
-// lineWriter writes whole lines with a prefix, those of several one after the other.
+// lineWriter writes whole lines with a prefix. Writers that share mu do not mix their lines.
 type lineWriter struct {
 	w      io.Writer
 	mu     *sync.Mutex
@@ -175,7 +175,7 @@ func (l *lineWriter) line(text []byte) error {
 	return err
 }
 
-// end writes the last line, which may not have an end.
+// end writes the last line, which may lack a newline.
 func (l *lineWriter) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -185,10 +185,10 @@ func (l *lineWriter) end() {
 	}
 }
 
-// lastOutput keeps the end of what is written.
+// lastOutput keeps the end of a program's output.
 type lastOutput struct{ buf bytes.Buffer }
 
-// maxOutput is how much of a program's output a report has, in bytes.
+// maxOutput is how much of a program's output a report holds, in bytes.
 const maxOutput = 64 << 10
 
 func (o *lastOutput) Write(b []byte) (int, error) {

@@ -57,7 +57,7 @@ they differ.`,
 					Object  string       `json:"object"`
 					License string       `json:"license"`
 					Steps   []trace.Line `json:"steps"`
-					Needs   []trace.Need `json:"needs,omitempty"` // of the kernel
+					Needs   []trace.Need `json:"needs,omitempty"` // requirements on the kernel
 				}{t.Object, t.License, t.Lines(), t.Needs})
 			}
 			_, err = t.WriteTo(cmd.OutOrStdout())
@@ -70,7 +70,7 @@ they differ.`,
 	return cmd
 }
 
-// explainArtefact prints what is in a file that gen wrote.
+// explainArtefact prints the contents of a file that gen wrote.
 func explainArtefact(cmd *cobra.Command, path string, asJSON bool) error {
 	a, err := artefact.ReadFile(path)
 	if err != nil {
@@ -87,7 +87,7 @@ func explainDiff(cmd *cobra.Command, a, b string, opts object.Options) error {
 	for i, path := range []string{a, b} {
 		t, err := planObject(cmd, path, opts)
 		if err != nil && errors.As(err, new(*trace.Error)) {
-			return fmt.Errorf("object %q: %w", path, err) // which of the two
+			return fmt.Errorf("object %q: %w", path, err) // name the object in question
 		}
 		if err != nil {
 			return err

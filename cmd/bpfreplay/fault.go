@@ -14,10 +14,10 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/suite"
 )
 
-// faultFlag is a flag that injects faults into cases.
+// faultFlag is the flag that injects faults into cases.
 type faultFlag struct{ list each }
 
-// help reports whether only the list of faults is wanted.
+// help reports whether the flag asks for the list of faults.
 func (f *faultFlag) help() bool { return slices.Contains(f.list, "help") }
 
 func listFaults(w io.Writer) error {
@@ -28,7 +28,7 @@ func listFaults(w io.Writer) error {
 	return tab.Flush()
 }
 
-// parse returns the faults by case.
+// parse returns the faults, by the name of the case.
 func (f *faultFlag) parse(s *suite.Suite) (map[string]string, error) {
 	faults := make(map[string]string)
 	for _, s := range f.list {

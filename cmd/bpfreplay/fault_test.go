@@ -20,8 +20,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
-// faultVerdicts are what is said of a case with each fault: of faults that let
-// the case run, a failed expectation.
+// faultVerdicts are the expected verdicts for each fault. For a fault that lets the case run, that
+// is a failed expectation.
 var faultVerdicts = map[string]struct {
 	verdict result.Verdict
 	says    string
@@ -49,7 +49,7 @@ var faultVerdicts = map[string]struct {
 	"warning":       {result.Explained, "the guest's kernel complained (warning): WARNING: CPU: 0 PID: 1 at kernel/bpf/fault.c:1"},
 }
 
-// faultSuite has a case for each fault, and after each another one.
+// faultSuite has a case for each fault, each followed by a case without one.
 func faultSuite(t *testing.T) string {
 	t.Helper()
 	var b strings.Builder
@@ -87,7 +87,7 @@ func runFaults(t *testing.T, wantStatus int, args ...string) *result.Report {
 	return &r
 }
 
-// told is all that is said of what is wrong with a case.
+// told returns everything that the report says about the failure of a case.
 func told(c *result.CaseReport) string {
 	var said []string
 	for _, p := range c.Verdicts {
@@ -99,8 +99,8 @@ func told(c *result.CaseReport) string {
 	return strings.Join(append(said, c.Failures...), "\n")
 }
 
-// Each fault is the verdict of its own case, until it is run once more without, and
-// changes no other.
+// Each fault affects the verdict of its own case only, and is gone when the case is run once more
+// without it.
 func TestFaults(t *testing.T) {
 	need.QEMU(t)
 	need.Kernel(t, "6.12")
@@ -132,8 +132,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// A fault that comes again counts, and leaves a folder that has what is said to be
-// in it.
+// A case whose fault recurs fails, and leaves a complete folder.
 func TestFaultStays(t *testing.T) {
 	need.QEMU(t)
 	need.Kernel(t, "6.12")
@@ -155,7 +154,7 @@ func TestFaultStays(t *testing.T) {
 		}
 		assert.Check(t, is.Equal(len(files(t, filepath.Dir(c.Folder))), 2), "nothing unfinished")
 	}
-	// The state is there where there was an answer.
+	// If the agent answered, the folder has the state.
 	kasan := r.Cases[2].Folder
 	var load wire.Load
 	data, err := os.ReadFile(filepath.Join(kasan, "load-replay.json"))
@@ -163,7 +162,7 @@ func TestFaultStays(t *testing.T) {
 	assert.NilError(t, json.Unmarshal(data, &load))
 	assert.Assert(t, load.State != nil && len(load.State.Maps) > 0)
 
-	// The script does the same again, with what it is given besides.
+	// The script repeats the case, and accepts further flags.
 	script := exec.CommandContext(t.Context(), filepath.Join(kasan, "again.sh"), "--no-retry", "--out", t.TempDir())
 	out, err := script.CombinedOutput()
 	assert.Assert(t, is.Contains(string(out), "the guest's kernel complained (KASAN)"), "%s", out)

@@ -19,7 +19,7 @@ import (
 // Defaults of flags.
 const (
 	defaultKernel = "6.12"
-	defaultTier   = "ci" // of commands that are for several kernels
+	defaultTier   = "ci" // of commands that run on several kernels
 	defaultOut    = "out"
 )
 
@@ -35,10 +35,10 @@ const (
 	aboutRest     = "Other flags"
 )
 
-// headings are the headings of --help in their order.
+// headings are the headings of --help, in order.
 var headings = []string{aboutCases, aboutGuest, aboutProgram, aboutRun, aboutReport, aboutSkeleton, aboutSigned, aboutRest}
 
-// flagInfo is what a flag means, in every command that has it.
+// flagInfo is the meaning of a flag, which is the same in every command.
 type flagInfo struct {
 	short, heading, usage string
 }
@@ -147,14 +147,14 @@ var flagTable = map[string]flagInfo{
 	"version":  {"", aboutRest, `version of Debian's linux-source, such as "6.12" (default the newest 7.x of sid when first fetched)`},
 }
 
-// flags are pointers to the values of a command's flags, by name. What they point to
-// is the default.
+// flags maps names of flags to pointers to their values. The value at the pointer is the default.
 type flags map[string]any
 
-// each is the value of a flag that may be repeated; a []string has commas instead.
+// each is the value of a flag that may be repeated; the values of a []string are separated by
+// commas.
 type each []string
 
-// addFlags gives a command flags of the table.
+// addFlags adds flags of the table to a command.
 func addFlags(cmd *cobra.Command, values flags) {
 	fl := cmd.Flags()
 	for name, value := range values {
@@ -188,7 +188,7 @@ func addFlags(cmd *cobra.Command, values flags) {
 	}
 }
 
-// completions complete the values of flags.
+// completions has the shell completions of flags' values.
 var completions = map[string]cobra.CompletionFunc{
 	"kernel":   completeKernels,
 	"arch":     cobra.FixedCompletions(arch.Names(), cobra.ShellCompDirectiveNoFileComp),
@@ -199,7 +199,7 @@ var completions = map[string]cobra.CompletionFunc{
 	"mutate":   cobra.FixedCompletions(mutate.Names(), cobra.ShellCompDirectiveNoFileComp),
 }
 
-// renamed keeps the former name of a flag, which meant something else elsewhere.
+// renamed adds the deprecated former name of a flag, which had another meaning in other commands.
 func renamed(cmd *cobra.Command, former, name string) {
 	f := *cmd.Flags().Lookup(name)
 	f.Name, f.Shorthand = former, ""
@@ -207,10 +207,10 @@ func renamed(cmd *cobra.Command, former, name string) {
 	_ = cmd.Flags().MarkDeprecated(former, "use --"+name)
 }
 
-// fewFlags is how many flags --help shows without headings.
+// fewFlags is the largest number of flags that --help shows without headings.
 const fewFlags = 10
 
-// usageOfFlags is what --help says of a command's flags.
+// usageOfFlags returns the flags' part of a command's --help.
 func usageOfFlags(cmd *cobra.Command) string {
 	sets := make(map[string]*pflag.FlagSet)
 	for _, h := range headings {
@@ -238,7 +238,7 @@ func usageOfFlags(cmd *cobra.Command) string {
 	return strings.TrimRight(strings.Join(text, "\n"), "\n")
 }
 
-// groupFlags has --help show the flags of all commands by headings.
+// groupFlags makes --help group the flags of all commands by heading.
 func groupFlags(root *cobra.Command) {
 	cobra.AddTemplateFunc("usageOfFlags", usageOfFlags)
 	const plain = "Flags:\n{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}"

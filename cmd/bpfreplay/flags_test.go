@@ -9,7 +9,7 @@ import (
 	"gotest.tools/v3/assert"
 )
 
-// A flag means the same in every command that has it, and so does a letter.
+// A flag, and a letter, has the same meaning in every command.
 func TestFlags(t *testing.T) {
 	used, letters := make(map[string]bool), make(map[string]string)
 	var visit func(*cobra.Command)
@@ -38,7 +38,7 @@ func TestFlags(t *testing.T) {
 	}
 }
 
-// Help shows each flag once, below the heading that it belongs to.
+// Help shows each flag once, below its heading.
 func TestHelpOfFlags(t *testing.T) {
 	cmd, _, err := newRoot().Find([]string{"vmtest"})
 	assert.NilError(t, err)

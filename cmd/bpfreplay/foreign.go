@@ -22,13 +22,14 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// isForeign reports whether `bpfreplay suite fetch` gets a suite.
+// isForeign reports whether `bpfreplay suite fetch` fetches the suite.
 func isForeign(name string) bool { return slices.Contains(suites.Names(), name) }
 
-// Under TCG the verifier takes minutes for the programs that are to exhaust it.
+// foreignCaseTimeout allows for programs meant to exhaust the verifier, which take minutes under
+// TCG.
 const foreignCaseTimeout = 10 * time.Minute
 
-// foreignFlags are those that suites of others' objects have.
+// foreignFlags are the flags for external suites.
 type foreignFlags struct {
 	baselines  string
 	update     bool
@@ -37,11 +38,10 @@ type foreignFlags struct {
 	modules    bool
 }
 
-// external sets those flags that the user has not set to what is right for objects of
-// others. Nobody has looked at what their programs do to a guest, so they are not run.
-// libbpf is the one of the same source, or of the suite kernel if that was fetched, and
-// the machine's if it was not. The flags are then as if the user had set them: a case is
-// run once more in the same way, see [again].
+// external sets the flags that the user has not set to values that suit external objects. Their
+// programs are not run, because nobody has reviewed what they do to a guest. libbpf is the one of
+// the same source if the suite has one, or of the fetched suite kernel, or else the machine's. The
+// flags then look as if the user had set them, so that a rerun uses them, too: see [again].
 func (f *vmtestFlags) external(cmd *cobra.Command, suite *suite.Suite) error {
 	defaults := map[string]string{
 		"still": "true", "case-timeout": foreignCaseTimeout.String(), "jobs": strconv.Itoa(runtime.NumCPU()),
@@ -78,7 +78,7 @@ func (f *vmtestFlags) external(cmd *cobra.Command, suite *suite.Suite) error {
 	return nil
 }
 
-// fetchedSuite is a suite that `bpfreplay suite fetch` got.
+// fetchedSuite returns a suite that `bpfreplay suite fetch` fetched.
 func fetchedSuite(name string, patterns []string, split bool) (*suite.Suite, error) {
 	store, err := openStore(nil)
 	if err != nil {
@@ -112,7 +112,7 @@ func fetchedSuite(name string, patterns []string, split bool) (*suite.Suite, err
 	return s.Needing((*suite.TestNames)(names)), nil
 }
 
-// suiteTool is the path of the bpftool that goes with a suite, "" if there is none.
+// suiteTool returns the path of the bpftool that belongs to a suite, "" if there is none.
 func suiteTool(store *vmimage.Store, suite string) string {
 	for _, name := range []string{suite, "kernel"} {
 		c, err := suites.Read(store, name)
@@ -128,7 +128,7 @@ func suiteTool(store *vmimage.Store, suite string) string {
 	return ""
 }
 
-// absent are the programs that do not compile.
+// absent returns the programs that do not compile, with the errors.
 func absent(c *suites.Corpus) map[string]string {
 	out := make(map[string]string)
 	for _, o := range c.Objects {
@@ -139,7 +139,7 @@ func absent(c *suites.Corpus) map[string]string {
 	return out
 }
 
-// choose checks the flags, and leaves of the suite what they ask for.
+// choose checks the flags, and reduces the suite to the cases that they select.
 func (f *vmtestFlags) choose(suite *suite.Suite, kernels []string) (*suite.Suite, error) {
 	if f.split && !isForeign(f.suite) {
 		return nil, fmt.Errorf("--split: it is for suites of others' objects: %s", strings.Join(suites.Names(), ", "))
@@ -186,10 +186,10 @@ func (f *vmtestFlags) choose(suite *suite.Suite, kernels []string) (*suite.Suite
 	return suite, nil
 }
 
-// whole reports whether all of a suite is to run.
+// whole reports whether all of a suite is selected.
 func (f *vmtestFlags) whole() bool { return len(f.cases) == 0 && !f.onlyFailed && f.matrix.shard == "" }
 
-// renew writes the baseline of a run.
+// renew writes the baseline from a run.
 func (f *vmtestFlags) renew(r *result.Report) error {
 	file := baseline.File(f.baselines, r.Kernel.Name)
 	old, err := baseline.Read(file)
@@ -203,7 +203,7 @@ func (f *vmtestFlags) renew(r *result.Report) error {
 	if err := b.Write(file); err != nil {
 		return err
 	}
-	r.Baseline = b.Compare(r, false) // nothing has changed
+	r.Baseline = b.Compare(r, false) // compares equal
 	r.Baseline.File = file
 	return nil
 }

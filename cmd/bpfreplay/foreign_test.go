@@ -15,8 +15,9 @@ import (
 	"github.com/bpfreplay/bpfreplay/suites"
 )
 
-// cacheWithSuite is a cache with a kernel, a suite "kernel" of one case, and a test module for the kernel, which
-// is one of the kernel's own: what those of the Linux selftests bring is not of interest here.
+// cacheWithSuite makes a cache with a kernel, a suite "kernel" of one case, and a test module for
+// the kernel. The module is one of the kernel's own, because the contents of the Linux selftests'
+// modules do not matter here.
 func cacheWithSuite(t *testing.T, kernel, module, object string) string {
 	t.Helper()
 	k := need.Kernel(t, kernel)
@@ -56,8 +57,8 @@ func cacheWithSuite(t *testing.T, kernel, module, object string) string {
 	return cache
 }
 
-// What vmtest takes as a suite, the commands for a closer look at one of its cases take, too: each line of
-// again.sh runs, and a shell has the modules that vmtest loaded.
+// The commands that examine a case accept the same suites as vmtest: each line of again.sh runs,
+// and a shell has the modules that vmtest loaded.
 func TestSiblingsOfVMTest(t *testing.T) {
 	need.QEMU(t)
 	t.Setenv("BPFREPLAY_CACHE", cacheWithSuite(t, "6.12", "dummy", filepath.Join(root(t), "selftests", "bpf", "maps_hash.bpf.o")))
@@ -95,7 +96,7 @@ func TestSiblingsOfVMTest(t *testing.T) {
 			assert.Check(t, is.Contains(out, "equal        one"))
 			continue
 		}
-		assert.Check(t, is.Equal(status, exitFailed), out) // as it was
+		assert.Check(t, is.Equal(status, exitFailed), out) // same result as before
 		assert.Check(t, is.Contains(out, "FAILED       one"))
 		assert.Check(t, is.Contains(out, "test modules: dummy of a test"))
 		assert.Check(t, !strings.Contains(out, "compared with"), out)

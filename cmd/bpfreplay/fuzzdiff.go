@@ -25,8 +25,7 @@ type fuzzFlags struct {
 	json    bool
 }
 
-// fuzzEngines are the engines that are compared unless others are named: those
-// that do what libbpf does.
+// fuzzEngines are the engines that are compared by default: those that behave like libbpf.
 var fuzzEngines = []string{enginename.Trace, enginename.Replay, enginename.Libbpf}
 
 func newFuzzDiff() *cobra.Command {
@@ -54,7 +53,7 @@ differences. The report goes to OUT/KERNEL/fuzz.json.`,
 	return cmd
 }
 
-// every is how often a line tells how far the work is.
+// every is the interval of progress lines.
 const every = 10 * time.Second
 
 func (f *fuzzFlags) run(cmd *cobra.Command) error {
@@ -110,7 +109,7 @@ func (f *fuzzFlags) run(cmd *cobra.Command) error {
 	return errFailed
 }
 
-// again is the command that loads one object again.
+// again returns the command that loads one object again.
 func (f *fuzzFlags) again(index uint64) string {
 	s := fmt.Sprintf("bpfreplay fuzz-diff --kernel %s --engines %s --seed %d --only %d", f.kernel, strings.Join(f.engines, ","), f.seed, index)
 	if f.mutate != "" {

@@ -16,8 +16,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
-// The line that is printed attaches gdb, whose breakpoint stops the guest where the
-// kernel's bpf(2) begins, with the registers that a system call has.
+// The printed command attaches gdb. Its breakpoint stops the guest at the entry of the kernel's
+// bpf(2), with the registers of a system call.
 func TestGDB(t *testing.T) {
 	need.QEMU(t)
 	need.Kernel(t, "6.12")
@@ -54,8 +54,8 @@ func TestGDB(t *testing.T) {
 		t.Fatalf("gdb: %v: %s\nthe guest: %s%s", err, out, &told, <-rest)
 	}
 	assert.Check(t, is.Regexp(`Breakpoint 1, 0xffffffff[0-9a-f]+ in __x64_sys_bpf`, string(out)))
-	assert.Check(t, is.Regexp(`command [0-9]+`, string(out))) // struct pt_regs, di
+	assert.Check(t, is.Regexp(`command [0-9]+`, string(out))) // a type and a register, from struct pt_regs
 	assert.Check(t, is.Regexp(`rip +0xffffffff[0-9a-f]+ +0xffffffff[0-9a-f]+ <__x64_sys_bpf>`, string(out)))
 	said := <-rest
-	assert.NilError(t, cmd.Wait(), said) // detached, it goes on to its end
+	assert.NilError(t, cmd.Wait(), said) // after gdb detaches, the guest runs to its end
 }

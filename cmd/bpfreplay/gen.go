@@ -15,7 +15,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader"
 )
 
-// artefactSuffix ends the name of a file that gen writes if it is not given one.
+// artefactSuffix is the suffix of files that gen names itself.
 const artefactSuffix = ".bpfreplay"
 
 func newGen() *cobra.Command {
@@ -78,7 +78,7 @@ the current directory or into that of -o. With --cc it compiles the object first
 	return cmd
 }
 
-// outFor is the file to which the loader program of an object is written.
+// outFor returns the file to which an object's loader program is written.
 func outFor(object, out string, several bool) (string, error) {
 	name := filepath.Base(object)
 	for _, suffix := range []string{".o", ".bpf"} {

@@ -21,7 +21,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// skeletonFlags are those of gen --go and gen --c.
+// skeletonFlags are the flags of gen --go and gen --c.
 type skeletonFlags struct {
 	golang, c        bool
 	pkg, ident, stem string
@@ -38,8 +38,8 @@ func (f *skeletonFlags) add(cmd *cobra.Command) {
 	})
 }
 
-// longFlags puts a second dash before the flags of gen that have one, as users of bpf2go write them
-// and as those of other tools for go generate are.
+// longFlags adds a second dash to the flags of gen that have one, as in bpf2go and other tools for
+// go generate.
 func longFlags(args []string) []string {
 	if len(args) == 0 || args[0] != "gen" {
 		return args
@@ -120,7 +120,8 @@ func (f *skeletonFlags) run(cmd *cobra.Command, args []string, out string, opts 
 	return f.writeGo(cmd, obj, file, out, target)
 }
 
-// signedFile reads a file that sign wrote. It must be what gen writes of the object, but for the signatures.
+// signedFile reads a file that sign wrote. Except for the signatures it must equal what gen writes
+// for the object.
 func signedFile(path string, file []byte) ([]byte, error) {
 	a, err := artefact.ReadFile(path)
 	if err != nil {
@@ -172,7 +173,7 @@ func write(cmd *cobra.Command, dir string, files map[string][]byte) error {
 	return nil
 }
 
-// compile makes an object of a C source, with the flags that bpf2go has.
+// compile compiles a C source to an object with the flags of bpf2go.
 func compile(cmd *cobra.Command, cc, source, object string, target skelgen.Target, flags []string) error {
 	words := strings.Fields(cc)
 	if len(words) == 0 {
@@ -183,8 +184,8 @@ func compile(cmd *cobra.Command, cc, source, object string, target skelgen.Targe
 	if target.Linux != "" {
 		args = append(args, "-D__TARGET_ARCH_"+target.Linux)
 	}
-	// Debian has the machine's part of linux/types.h in a directory that clang looks into only when it
-	// compiles for the machine.
+	// Debian has the architecture-specific part of linux/types.h in a directory that clang only
+	// searches when it compiles for that architecture.
 	if a, ok := arch.Find(arch.Native); ok {
 		args = append(args, "-idirafter", "/usr/include/"+a.Triplet)
 	}

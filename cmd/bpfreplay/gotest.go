@@ -10,14 +10,15 @@ import (
 	"time"
 )
 
-// isGoTest reports whether a command line runs the tests of a Go package, by go test or by hand.
+// isGoTest reports whether a command line runs the test binary of a Go package, by go test or by
+// hand.
 func isGoTest(args []string) bool {
 	return strings.HasSuffix(args[0], ".test") && len(readTestFlags(args)) > 0
 }
 
-// packageFiles are the files that tests expect around them: those of the directory
-// of the package, where go test runs them, and testdata with all that is in it.
-// Other directories may be packages of their own, and any size.
+// packageFiles returns the files that tests expect: those in the package's directory, in which go
+// test runs them, and all of testdata. Other directories may be packages of their own and of any
+// size.
 func packageFiles(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -29,7 +30,7 @@ func packageFiles(dir string) ([]string, error) {
 		switch {
 		case e.Type().IsRegular(), e.IsDir() && e.Name() == "testdata":
 		case e.Type() == fs.ModeSymlink:
-			// One that leads nowhere, or to a directory, is of no use.
+			// Skip dangling links and links to directories.
 			if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
 				continue
 			}
@@ -41,8 +42,8 @@ func packageFiles(dir string) ([]string, error) {
 	return files, nil
 }
 
-// goTestFlags are the flags of tests: those that take a value and those that need none. A test checks that these
-// are all that package testing has.
+// valueFlags and boolFlags are the flags of package testing with and without a value. A test checks
+// that the lists are complete.
 var (
 	valueFlags = strings.Fields(`bench benchtime blockprofile blockprofilerate count coverprofile cpu cpuprofile fuzz
 		fuzzcachedir fuzzminimizetime fuzztime gocoverdir list memprofile memprofilerate mutexprofile
@@ -50,14 +51,14 @@ var (
 	boolFlags = strings.Fields("artifacts benchmem failfast fullpath fuzzworker paniconexit0 short v")
 )
 
-// readTestFlags returns the values of the flags of tests, by name without "test.". The program may have flags of
-// its own among them; one whose value is a word of its own has it behind it.
+// readTestFlags returns the values of package testing's flags, by name without "test.". The
+// arguments may contain flags of the program itself. The value of a flag may be a separate word.
 func readTestFlags(args []string) map[string]string {
 	flags := make(map[string]string)
 	for i := 1; i < len(args); i++ {
 		name, isFlag := strings.CutPrefix(args[i], "-")
 		if name, _ = strings.CutPrefix(name, "-"); !isFlag || name == "" {
-			break // as package flag does
+			break // like package flag
 		}
 		name, value, has := strings.Cut(name, "=")
 		name, isTest := strings.CutPrefix(name, "test.")
@@ -76,31 +77,33 @@ func readTestFlags(args []string) map[string]string {
 	return flags
 }
 
-// testGrace is how long tests that have run out of time may take to say where they are.
+// testGrace is the time for tests that have exceeded their timeout to print their stacks.
 const testGrace = time.Minute
 
-// testTimeout is how long tests may take: as long as they give themselves, after which they print the stack of each
-// goroutine, and some more. It is negative if they have no limit.
+// testTimeout returns how long tests may take: their own timeout, after which they print the stack
+// of each goroutine, and testGrace. It is negative if they have no limit.
 func testTimeout(flags map[string]string) time.Duration {
 	limit, err := time.ParseDuration(flags["timeout"])
 	if err != nil || limit <= 0 {
-		return -1 // the test says what is wrong with it
+		return -1 // the test reports a malformed value
 	}
 	return limit + testGrace
 }
 
-// profiles are the flags of tests that name a file which they write, relative to the directory of -test.outputdir.
+// profiles are the flags of package testing that name an output file, relative to the directory of
+// -test.outputdir.
 var profiles = []string{"blockprofile", "coverprofile", "cpuprofile", "memprofile", "mutexprofile", "trace"}
 
-// testOutput is what tests write.
+// testOutput describes the files that tests read and write.
 type testOutput struct {
-	files []string // to be there at the end
-	dirs  []string // to be there at the start
-	more  []string // directories that they may make, or add files to
-	needs []string // files and directories of this machine that they read, if there are such
+	files []string // exist at the end
+	dirs  []string // must exist at the start
+	more  []string // directories that they may create or add files to
+	needs []string // files and directories of this machine that they read, if they exist
 }
 
-// outputOf reports what tests with these flags write. Paths may be relative to where they run.
+// outputOf returns the output of tests with these flags. Paths may be relative to the tests'
+// working directory.
 func outputOf(flags map[string]string) (o testOutput) {
 	place := func(name string) string {
 		if dir := flags["outputdir"]; !filepath.IsAbs(name) && dir != "" {
@@ -125,7 +128,7 @@ func outputOf(flags map[string]string) (o testOutput) {
 		o.more = append(o.more, place("_artifacts"))
 	}
 	if flags["fuzz"] != "" {
-		// An input that fails becomes a seed in the tree; those that are only interesting are kept by go.
+		// A failing input becomes a seed in the tree; go keeps interesting inputs in its cache.
 		o.more = append(o.more, filepath.Join("testdata", "fuzz"))
 		if dir := flags["fuzzcachedir"]; dir != "" {
 			o.more, o.needs = append(o.more, dir), append(o.needs, dir)

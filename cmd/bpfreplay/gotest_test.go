@@ -49,7 +49,7 @@ func TestGoTestOutput(t *testing.T) {
 		{"-test.coverprofile=/w/cover.out -test.outputdir=/o -test.cpuprofile=cpu.out -test.gocoverdir=/w/dir -trace=mine",
 			map[string]string{"coverprofile": "/w/cover.out", "outputdir": "/o", "cpuprofile": "cpu.out", "gocoverdir": "/w/dir"},
 			testOutput{files: []string{"/w/cover.out", "/o/cpu.out", "/w/dir"}, dirs: []string{"/o", "/w/dir"}}},
-		// As package flag reads them: two dashes, values behind, and no flags after the first argument.
+		// As in package flag: two dashes, separate values, and no flags after the first argument.
 		{"-test.v --test.trace t.out -own 3 -test.artifacts -test.timeout 20m x -test.cpuprofile=no",
 			map[string]string{"v": "true", "trace": "t.out", "artifacts": "true", "timeout": "20m"},
 			testOutput{files: []string{"t.out"}, more: []string{"_artifacts"}}},
@@ -64,12 +64,12 @@ func TestGoTestOutput(t *testing.T) {
 	}
 }
 
-// Package testing has no flag that is not known here, as to whether it takes a value.
+// valueFlags and boolFlags have every flag of package testing.
 func TestGoTestFlags(t *testing.T) {
 	var known []string
 	flag.VisitAll(func(f *flag.Flag) {
 		name, ok := strings.CutPrefix(f.Name, "test.")
-		if !ok || name == "update-golden" { // of a library that tests here use
+		if !ok || name == "update-golden" { // of a library that these tests use
 			return
 		}
 		known = append(known, name)
@@ -83,7 +83,7 @@ func TestGoTestFlags(t *testing.T) {
 	assert.Check(t, is.Len(known, len(valueFlags)+len(boolFlags)))
 }
 
-// Tests end by their own clock, which says more.
+// The tests' own timeout comes first, because its report is better.
 func TestGoTestTimeout(t *testing.T) {
 	for arg, want := range map[string]time.Duration{
 		"-test.timeout=10m0s": 11 * time.Minute,
@@ -96,7 +96,7 @@ func TestGoTestTimeout(t *testing.T) {
 	}
 }
 
-// What fuzzing finds, and what tests leave as artifacts, is here when go test ends.
+// Seeds found by fuzzing, and artifacts of tests, are on this machine when go test ends.
 func TestExecOfGoTestLeaves(t *testing.T) {
 	need.QEMU(t)
 	need.Kernel(t, "6.12")
@@ -130,7 +130,7 @@ func FuzzLength(f *testing.F) {
 		assert.NilError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
 	}
 	run := func(args ...string) (string, error) {
-		// Not beside the binary under test: kernels.yaml is in the tree.
+		// Outside the tree there is no kernels.yaml, so use a path.
 		cmd := exec.CommandContext(t.Context(), "go", append([]string{"test", "-count=1",
 			"-exec", command + " exec --kernel " + need.Kernel(t, "6.12").BootPath + " --accel tcg --"}, args...)...)
 		cmd.Dir = dir
@@ -152,7 +152,7 @@ func FuzzLength(f *testing.F) {
 	seeds, err := filepath.Glob(filepath.Join(dir, "testdata", "fuzz", "FuzzLength", "*"))
 	assert.NilError(t, err)
 	assert.Assert(t, is.Len(seeds, 1), out)
-	// It is a seed from now on, for tests in guests, too.
+	// The seed is now part of all tests, including those in guests.
 	out, err = run(".")
 	assert.ErrorContains(t, err, "exit status 1", out)
 	assert.Assert(t, is.Contains(out, "FuzzLength/"+filepath.Base(seeds[0])))

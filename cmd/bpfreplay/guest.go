@@ -42,7 +42,7 @@ type guestFlags struct {
 	cold        bool
 }
 
-// newGuestFlags are the defaults of commands that boot guests.
+// newGuestFlags returns the defaults of commands that boot guests.
 func newGuestFlags() guestFlags {
 	return guestFlags{
 		kernel: defaultKernel, suite: defaultSuite, accelerator: string(vm.Auto),
@@ -57,7 +57,7 @@ func (f *guestFlags) add(cmd *cobra.Command, engines []string) {
 	addFlags(cmd, flags{"engines": &f.engines, "bpftool": &f.bpftool, "out": &f.out, "case-timeout": &f.caseTimeout})
 }
 
-// addMachine adds the flags that tell which kernel to boot, and how.
+// addMachine adds the flags that select the kernel and configure its guest.
 func (f *guestFlags) addMachine(cmd *cobra.Command) {
 	addFlags(cmd, flags{
 		"kernel": &f.kernel, "arch": &f.archs, "accel": &f.accelerator, "qemu": &f.qemu, "cold": &f.cold,
@@ -65,8 +65,8 @@ func (f *guestFlags) addMachine(cmd *cobra.Command) {
 	})
 }
 
-// debugger makes the guest wait for gdb if that is wanted. The caller calls done
-// when no guest runs any more.
+// debugger makes the guest wait for gdb if the flag is set. The caller calls done after the last
+// guest has ended.
 func (f *guestFlags) debugger(cmd *cobra.Command, c *guest.Config) (done func(), err error) {
 	if !f.gdb {
 		return func() {}, nil
@@ -82,8 +82,8 @@ func (f *guestFlags) debugger(cmd *cobra.Command, c *guest.Config) (done func(),
 	return d.Close, nil
 }
 
-// options are the harness's, with the kernel found, and with gdb to wait for if that
-// is wanted. The caller calls done when no guest runs any more.
+// options returns the harness's options, with the kernel resolved and gdb set up if the flag is
+// set. The caller calls done after the last guest has ended.
 func (f *guestFlags) options(cmd *cobra.Command) (run.Options, func(), error) {
 	o, found, err := f.withKernel(cmd)
 	if err != nil {
@@ -126,7 +126,7 @@ func (f *guestFlags) withKernel(cmd *cobra.Command) (o run.Options, done func(),
 	return o, func() { release(); o.Store.Close() }, nil
 }
 
-// resolve finds the one kernel of a command that boots one.
+// resolve returns the kernel of a command that boots only one.
 func (f *guestFlags) resolve(cmd *cobra.Command, store *vmimage.Store) (*vmimage.Kernel, error) {
 	archs, err := parseArchs(f.archs)
 	if err != nil {
@@ -160,7 +160,7 @@ func parseArchs(names []string) ([]string, error) {
 	return archs, nil
 }
 
-// common are the options that no kernel is needed for.
+// common returns the options that do not depend on the kernel.
 func (f *guestFlags) common() (o run.Options, err error) {
 	if _, err := engine.ByName(f.engines, engine.Tool{}); err != nil {
 		return o, err
@@ -182,8 +182,8 @@ func (f *guestFlags) common() (o run.Options, err error) {
 	}, nil
 }
 
-// defaultEngines are the engines that run unless some are named: libbpf, too, where there is
-// a bpftool, of the caller's or this machine's, that runs on all kernels.
+// defaultEngines returns the engines that run if none are named. They include libbpf if there is a
+// bpftool, the caller's or this machine's, that runs on all kernels.
 func defaultEngines(tool bool, kernels string, archs ...string) []string {
 	engines := enginename.Defaults()
 	for _, k := range strings.FieldsFunc(kernels, func(r rune) bool { return r == ',' || r == ' ' }) {
@@ -196,7 +196,7 @@ func defaultEngines(tool bool, kernels string, archs ...string) []string {
 		}
 	}
 	if path, err := enginename.FindTool(); err == nil && !tool {
-		_, err = vmimage.Programs(arch.Native, enginename.GuestTool, path) // Ubuntu's is a script
+		_, err = vmimage.Programs(arch.Native, enginename.GuestTool, path) // in Ubuntu it is a script
 		tool = err == nil
 	}
 	if tool {
@@ -205,8 +205,8 @@ func defaultEngines(tool bool, kernels string, archs ...string) []string {
 	return engines
 }
 
-// newReport is the path of a report that it has removed if it was there: what a former
-// run found must not pass for what this one finds.
+// newReport returns the path of a report. It removes the report of a former run, which must not be
+// taken for this one's.
 func newReport(dir, name string) (string, error) {
 	path := filepath.Join(dir, name)
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -215,10 +215,10 @@ func newReport(dir, name string) (string, error) {
 	return path, nil
 }
 
-// pageName is the page that is written with a report.
+// pageName is the name of the HTML page beside a report.
 const pageName = "report.html"
 
-// newReports are the paths of a report and of its page; see [newReport].
+// newReports returns the paths of a report and of its page; see [newReport].
 func newReports(dir, name string) (path, page string, err error) {
 	if path, err = newReport(dir, name); err != nil {
 		return "", "", err
@@ -227,17 +227,17 @@ func newReports(dir, name string) (path, page string, err error) {
 	return path, page, err
 }
 
-// readBefore is the report of the run before in a directory, nil if there is none.
+// readBefore returns the report of the previous run in a directory, nil if there is none.
 func readBefore(dir string) *result.Report {
 	r, err := report.ReadJSON(filepath.Join(dir, "report.json"))
 	if err != nil {
-		return nil // what it told, this run may do without
+		return nil // the report is only used for hints
 	}
 	return r
 }
 
-// deliver writes a report to path, and prints it whole or sums it up. pages are other
-// forms of it that are written already.
+// deliver writes a report to path, and prints it in full or as a summary. pages are other forms of
+// it that have been written already.
 func deliver(cmd *cobra.Command, path string, r any, asJSON bool, sum func(), pages ...string) error {
 	if err := report.WriteJSON(path, r); err != nil {
 		return err
@@ -253,8 +253,8 @@ func deliver(cmd *cobra.Command, path string, r any, asJSON bool, sum func(), pa
 	return nil
 }
 
-// stateDir is where what is known of this host is remembered, empty if the
-// user has no place for it.
+// stateDir returns the directory for what is remembered about this host. It is empty if the user
+// has no cache directory.
 func stateDir() string {
 	dir, err := os.UserCacheDir()
 	if err != nil {

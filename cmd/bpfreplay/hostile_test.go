@@ -23,7 +23,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// Operations of instructions (include/uapi/linux/bpf.h), and helpers.
+// Opcodes (include/uapi/linux/bpf.h), and helpers.
 const (
 	opImm64, opMov, opAdd, opShift = 0x18, 0xb7, 0x07, 0x67
 	opIfEqual, opIfMore, opIfLess  = 0x15, 0x25, 0xa5
@@ -33,14 +33,14 @@ const (
 	helperLoop   = 181 // bpf_loop
 )
 
-// busyVerifier has programs that are small, correct, and busy the verifier for seconds each: in
-// each round of a loop a program goes one of two ways, and which it went is kept in r7, so that
-// no two ways ever come to the same, and each is compared with states that are kept. That
-// they are many makes the object last for minutes, on a fast machine too.
+// busyVerifier has small, correct programs that keep the verifier busy for seconds each. In each
+// round of a loop a program takes one of two branches and records it in r7. So no two paths ever
+// reach the same state, and the verifier compares each state with all those that it has stored. The
+// number of programs makes the object's load take minutes, even on a fast machine.
 func busyVerifier() *random.Object {
 	const (
 		programs = 300
-		rounds   = 14 // 2^14 ways of 14 rounds: half of the million instructions that the verifier goes through
+		rounds   = 14 // 2^14 paths of 14 rounds: half of the verifier's limit of a million instructions
 	)
 	round := random.Block{
 		What: "round",
@@ -58,7 +58,7 @@ func busyVerifier() *random.Object {
 		Body: []random.Block{round},
 		Tail: []random.Insn{
 			{Op: opIfLess, Dst: 8, Imm: rounds, To: random.ToBody},
-			{Op: opIfEqual, Dst: 7, Imm: 12345, To: random.ToEnd}, // that is what r7 is needed for
+			{Op: opIfEqual, Dst: 7, Imm: 12345, To: random.ToEnd}, // keeps r7 live
 			{Op: opMov, Dst: 8},
 		},
 	}
@@ -71,8 +71,8 @@ func busyVerifier() *random.Object {
 	return o
 }
 
-// kernelWarns has a program that makes the kernel warn of itself as it is loaded: see
-// docs/findings.md, "A callback that is never met".
+// kernelWarns has a program whose load triggers a warning of the kernel: see docs/findings.md, "A
+// callback that is never met".
 func kernelWarns() *random.Object {
 	never := []random.Insn{
 		{Op: opMov, Dst: 1},
@@ -87,8 +87,7 @@ func kernelWarns() *random.Object {
 	}}
 }
 
-// foreignRun runs objects as a suite of others' in guests that panic where the kernel would
-// warn.
+// foreignRun runs objects as an external suite, in guests that panic on a warning.
 func foreignRun(t *testing.T, paths []string) *result.Report {
 	t.Helper()
 	store, err := vmimage.Open(vmimage.Options{})
@@ -107,8 +106,7 @@ func foreignRun(t *testing.T, paths []string) *result.Report {
 	return r
 }
 
-// toldOf is what a report has about a case, but for times, and logs, in which there are
-// addresses.
+// toldOf returns the report of a case without times, and without logs, which contain addresses.
 func toldOf(r *result.Report, name string) any {
 	i := slices.IndexFunc(r.Cases, func(c result.CaseReport) bool { return c.Name == name })
 	c := r.Cases[i]
@@ -119,8 +117,8 @@ func toldOf(r *result.Report, name string) any {
 	return c
 }
 
-// An object that the verifier takes minutes for, and one that makes the guest's kernel
-// panic, cost only themselves, and leave nothing behind on this machine.
+// An object that takes the verifier minutes, and one that makes the guest's kernel panic, affect
+// only their own cases, and leave nothing behind on this machine.
 func TestHostileObjects(t *testing.T) {
 	need.QEMU(t)
 	need.Kernel(t, "6.12")
@@ -158,7 +156,7 @@ func TestHostileObjects(t *testing.T) {
 			assert.Check(t, is.Contains(told(c)+strings.Join(c.Console, "\n"), text))
 		}
 	}
-	assert.Check(t, is.Equal(r.Summary[result.Broken], 6)) // of each pair of three engines
+	assert.Check(t, is.Equal(r.Summary[result.Broken], 6)) // two cases, each with three pairs of engines
 	assert.Check(t, is.Equal(r.Failures, 0))
 	assert.Check(t, is.DeepEqual(files(t, temp), []string(nil)))
 	assert.Check(t, is.DeepEqual(children(t, os.Getpid()), []string(nil)))

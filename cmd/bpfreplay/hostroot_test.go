@@ -14,7 +14,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
-// A program in a guest sees this machine's files, may write, and changes nothing here.
+// A program in a guest sees this machine's files and may write, but changes nothing here.
 func TestHostRoot(t *testing.T) {
 	need.QEMU(t)
 	need.Kernel(t, "6.12")
@@ -48,12 +48,13 @@ func TestHostRoot(t *testing.T) {
 	assert.Check(t, is.Len(files(t, temp), 0))
 }
 
-// The server's view of this machine is read-only, and nobody else's, also if the command was started by hand.
+// The server sees this machine read-only, in mounts of its own, also if the command was started by
+// hand.
 func TestServersMounts(t *testing.T) {
 	need.Root(t)
 	need.Program(t, "unshare")
 	dir := t.TempDir()
-	// In mounts of the test's own, lest a fault here makes the machine's read-only.
+	// Use the test's own mounts, so that a bug cannot make the machine's read-only.
 	out, errs, status := outcome(t, "unshare", "--mount", "sh", "-c",
 		`"$1" `+guestexec.HostRootArg+` "" /bin/sh -c 'touch "$1/inside"' sh "$2"; touch "$2/outside"`, "sh", command, dir)
 	assert.Check(t, is.Equal(out, ""))
@@ -63,7 +64,8 @@ func TestServersMounts(t *testing.T) {
 	assert.DeepEqual(t, left, []string{"outside"})
 }
 
-// A user whom Debian 12's server cannot serve learns so before a guest is started, and from doctor.
+// For a user that Debian 12's server does not support, the command fails before it starts a guest,
+// and doctor reports it.
 func TestHostRootOfUser(t *testing.T) {
 	need.Root(t)
 	need.Program(t, "setpriv")
@@ -71,7 +73,7 @@ func TestHostRootOfUser(t *testing.T) {
 	if server, err := guestexec.FindRootServer(); !strings.Contains(server, "/qemu/") {
 		t.Skipf("needs the virtiofsd that came with QEMU up to 7.2: %q, %v", server, err)
 	}
-	dir, err := os.MkdirTemp("", "bpfreplay-user-test-") // t.TempDir is root's alone
+	dir, err := os.MkdirTemp("", "bpfreplay-user-test-") // only root may enter t.TempDir
 	assert.NilError(t, err)
 	defer os.RemoveAll(dir)
 	assert.NilError(t, os.Chmod(dir, 0o777))

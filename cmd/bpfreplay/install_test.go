@@ -18,8 +18,8 @@ import (
 
 const modulePath = "github.com/bpfreplay/bpfreplay"
 
-// proxyOf is the address of a module proxy, in files, that has this tree as a version of the module. What it needs
-// besides is in the module cache.
+// proxyOf returns the address of a module proxy, made of files, that has this tree as a version of
+// the module. Its dependencies are in the module cache.
 func proxyOf(t *testing.T, version string) string {
 	t.Helper()
 	git := exec.Command(need.Program(t, "git"), "-c", "safe.directory=*", "ls-files", "-co", "--exclude-standard")
@@ -35,7 +35,7 @@ func proxyOf(t *testing.T, version string) string {
 	for _, name := range strings.Fields(string(list)) {
 		data, err := os.ReadFile(filepath.Join(root(t), name))
 		if os.IsNotExist(err) {
-			continue // removed, but not yet in git
+			continue // removed, but still in git's index
 		}
 		assert.NilError(t, err)
 		w, err := archive.Create(modulePath + "@" + version + "/" + name)
@@ -55,7 +55,8 @@ func proxyOf(t *testing.T, version string) string {
 	return "file://" + proxy
 }
 
-// abroad is the environment of a go command that knows this tree as a version of the module, and no network.
+// abroad returns the environment of a go command that has this tree as a version of the module, and
+// no network.
 func abroad(t *testing.T) []string {
 	t.Helper()
 	proxy := proxyOf(t, "v0.0.1")
@@ -66,13 +67,13 @@ func abroad(t *testing.T) []string {
 		"GOMODCACHE="+filepath.Join(t.TempDir(), "mod"), "GOPROXY="+proxy+",file://"+filepath.Join(known, "cache", "download"))
 }
 
-// `go install` gives a command that works where there is no tree. It may be linked dynamically, as that is what Go
-// does where there is a C compiler.
+// `go install` makes a command that works without the source tree. It may be linked dynamically, as
+// Go does where there is a C compiler.
 func TestInstall(t *testing.T) {
 	need.QEMU(t)
 	need.Kernel(t, "6.12")
 	need.Program(t, "cc")
-	need.Program(t, "bpftool") // linked dynamically, too
+	need.Program(t, "bpftool") // also linked dynamically
 	bin, elsewhere := t.TempDir(), t.TempDir()
 	install := exec.CommandContext(t.Context(), "go", "install", modulePath+"/cmd/bpfreplay@latest")
 	install.Dir = elsewhere
@@ -113,7 +114,8 @@ func main() {
 }
 `
 
-// A module of somebody else gets the command as a tool, generates a skeleton by it, and builds what imports its runtime.
+// Another module gets the command as a tool, generates a skeleton with it, and builds code that
+// imports its runtime.
 func TestTool(t *testing.T) {
 	if _, err := exec.LookPath("clang-19"); err != nil {
 		t.Skipf("needs clang-19: %v", err)

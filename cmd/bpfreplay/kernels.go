@@ -30,7 +30,7 @@ func newKernels() *cobra.Command {
 	return cmd
 }
 
-// withStore runs fn with the cache of kernels.
+// withStore calls fn with the open cache of kernels.
 func withStore(cmd *cobra.Command, fn func(*vmimage.Store) error) error {
 	store, err := openStore(notes(cmd))
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
-// The scripts in testdata/libbpf boot a kernel with this machine's bpftool, and
-// with one that is broken on purpose, which runs it.
+// The scripts in testdata/libbpf boot a kernel with this machine's bpftool, and with a wrapper of
+// it that is broken on purpose.
 func TestLibbpf(t *testing.T) {
 	need.QEMU(t)
 	need.Kernel(t, "6.12")

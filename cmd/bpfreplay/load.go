@@ -92,10 +92,10 @@ func (f *loadFlags) run(cmd *cobra.Command, path string) error {
 	return printLoaded(cmd.OutOrStdout(), l)
 }
 
-// onKernel is what was loaded.
+// onKernel is the result of a load. close closes all of its fds.
 type onKernel struct {
 	maps, programs []state.Handle
-	links          []state.Handle // by the names of programs
+	links          []state.Handle // named like their programs
 	close          func()
 }
 
@@ -140,14 +140,14 @@ func (f *loadFlags) load(cmd *cobra.Command, path string) (*onKernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	var obj *object.Object // as our reader sees it, nil if it does not take it
+	var obj *object.Object // nil if our reader refuses it
 	ready, err := awaitWork(cmd.Context(), func() (engine.Load, error) {
 		data, err := object.ReadFile(path)
 		if err != nil {
 			return nil, err
 		}
 		ours := f.engine != enginename.Direct && !enginename.UseTool([]string{f.engine})
-		if obj, err = opts.OpenBytes(data, path); err != nil && ours { // others have readers of their own
+		if obj, err = opts.OpenBytes(data, path); err != nil && ours { // external engines have their own readers
 			return nil, err
 		}
 		name := filepath.Base(path)
@@ -177,7 +177,8 @@ func (f *loadFlags) load(cmd *cobra.Command, path string) (*onKernel, error) {
 	return l, nil
 }
 
-// openPrograms opens the programs that --replace names, by the name of what replaces them.
+// openPrograms opens the target programs that --replace names, by the name of the freplace program.
+// The caller calls done, which closes them.
 func openPrograms(list []string) (programs map[string]int, done func(), err error) {
 	programs = make(map[string]int)
 	done = func() {
@@ -209,7 +210,7 @@ func openPrograms(list []string) (programs map[string]int, done func(), err erro
 	return programs, done, nil
 }
 
-// cutReplace takes a value of --replace apart.
+// cutReplace splits a value of --replace.
 func cutReplace(text string) (name, which string, err error) {
 	name, which, ok := strings.Cut(text, "=")
 	if !ok || name == "" || which == "" {
@@ -222,7 +223,7 @@ func errReplace(text string) error {
 	return fmt.Errorf("--replace %s: want NAME=PROGRAM, once for each name", text)
 }
 
-// findTool is the bpftool that an engine drives, if it drives one.
+// findTool returns the bpftool that an engine drives, if any of the engines does.
 func findTool(path string, engines ...string) (engine.Tool, error) {
 	if path != "" || !enginename.UseTool(engines) {
 		return engine.Tool{Path: path}, nil
@@ -262,7 +263,7 @@ func (f *loadFlags) runFile(a *artefact.Artefact, programs map[string]int) (*onK
 	return l, nil
 }
 
-// readCertificates reads certificates that signed loads are to trust, as DER.
+// readCertificates reads the certificates that signed loads trust, and returns them as DER.
 func readCertificates(paths []string) (certs [][]byte, err error) {
 	for _, path := range paths {
 		cert, err := sign.ReadCertificate(path)
@@ -274,7 +275,7 @@ func readCertificates(paths []string) (certs [][]byte, err error) {
 	return certs, nil
 }
 
-// arrange puts maps and programs into the order of the trace, whatever the engine.
+// arrange sorts maps and programs into the order of the trace, whatever the engine.
 func (l *onKernel) arrange(t *trace.Trace) {
 	order := func(handles []state.Handle, names []string) {
 		slices.SortStableFunc(handles, func(a, b state.Handle) int { return slices.Index(names, a.Name) - slices.Index(names, b.Name) })
@@ -290,11 +291,11 @@ func (l *onKernel) arrange(t *trace.Trace) {
 	order(l.programs, programs)
 }
 
-// pinName is the name under which something is pinned. A BPF file system keeps names
-// with dots for itself, and a slash would lead elsewhere.
+// pinName returns the name under which something is pinned. A BPF file system reserves names with
+// dots, and a slash would lead elsewhere.
 func pinName(name string) string { return strings.NewReplacer(".", "_", "/", "_").Replace(name) }
 
-// checkPins refuses names that cannot be pinned beside each other.
+// checkPins refuses objects that would be pinned under the same name.
 func checkPins(what string, handles []state.Handle) error {
 	taken := make(map[string]string)
 	for _, h := range handles {
@@ -308,7 +309,7 @@ func checkPins(what string, handles []state.Handle) error {
 	return nil
 }
 
-// pin pins all that was loaded, or nothing.
+// pin pins everything that was loaded, or nothing.
 func pin(dir string, l *onKernel) (err error) {
 	if err := errors.Join(checkPins("map", l.maps), checkPins("program", l.programs)); err != nil {
 		return err
@@ -330,7 +331,7 @@ func pin(dir string, l *onKernel) (err error) {
 			return fmt.Errorf("directory for pins: %w", err)
 		}
 		for _, h := range handles {
-			// A BPF file system keeps names with dots for itself.
+			// A BPF file system reserves names with dots.
 			path := filepath.Join(at, pinName(h.Name))
 			if err := bpfsys.Pin(h.FD, path); err != nil {
 				return fmt.Errorf("pin %s at %s (is it on a BPF file system?): %w", h.Name, path, err)

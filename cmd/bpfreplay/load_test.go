@@ -12,7 +12,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/state"
 )
 
-// Two names that become one, and names that lead elsewhere, are not pinned.
+// Objects whose pins would have the same name, or lead elsewhere, are not pinned.
 func TestPinNames(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "pins")
 	l := &onKernel{maps: []state.Handle{{Name: "_data_x", FD: 3}, {Name: ".data.x", FD: 4}}}
@@ -26,7 +26,7 @@ func TestPinNames(t *testing.T) {
 	assert.Equal(t, pinName(".data./../../x"), "_data________x")
 }
 
-// Work that only computes is not waited for once the command has been told to end.
+// Once the command is told to end, it does not wait for work that only computes.
 func TestAwait(t *testing.T) {
 	never := make(chan struct{})
 	defer close(never)

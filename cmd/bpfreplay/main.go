@@ -1,7 +1,8 @@
-// Command bpfreplay turns BPF objects into loader programs and proves on real
-// kernels that they do what a direct load does.
+// Command bpfreplay turns BPF objects into loader programs and proves on real kernels that they do
+// what a direct load does.
 //
-// The same binary is the init of the guests that it boots; package inguest says how it knows.
+// Each command is in a file of its own name, with its flags in flags.go. The same binary is also
+// the init of the guests that it boots; package inguest tells how it recognises that.
 package main
 
 import (
@@ -27,7 +28,7 @@ import (
 )
 
 func main() {
-	if status, ok := toolbox.Main(os.Args); ok { // called by another name
+	if status, ok := toolbox.Main(os.Args); ok { // called by another name, as in a guest's toolbox
 		os.Exit(status)
 	}
 	if inguest.IsInit(os.Args) {
@@ -42,7 +43,8 @@ func main() {
 	os.Exit(Main())
 }
 
-// helpers are what this program runs itself as, by their first argument.
+// helpers are the functions of the processes as which this program starts itself, by the first
+// argument.
 var helpers = map[string]func(args []string) (status int){
 	agent.FreshArg: agent.FreshMain,
 	guestexec.HostRootArg: func(args []string) int {
@@ -64,32 +66,33 @@ const (
 	exitTrouble = 2 // the harness or its input failed
 )
 
-// These end a command whose output has said what is wrong.
+// These errors end a command whose output has already shown the failure.
 var (
 	errFailed = errors.New("failed")
-	errBroken = errors.New("broken") // nothing was found, for the harness failed
+	errBroken = errors.New("broken") // the harness failed, so there is no verdict
 )
 
-// cleanUpTime is how long a command that was interrupted may take to end. A guest that hangs has 5 s to say
-// where, and 5 s the server of this machine's files. What takes longer waits for somebody, such as the reader
-// of what is printed; guests end with the process.
+// cleanUpTime is how long an interrupted command may take to end. A hung guest has 5 s to print a
+// backtrace, and the server of this machine's files 5 s to exit. Anything longer is blocked, for
+// example on the reader of the output; guests end with the process.
 const cleanUpTime = 20 * time.Second
 
-// endings are the signals by which a person or a program ends a command: it cleans up. Those that were
-// ignored when it was started, as by nohup(1) and for jobs of scripts, remain so.
+// endings returns the signals by which a person or a program ends a command, which then cleans up.
+// Signals that were ignored at start, as by nohup(1) and for background jobs of scripts, stay
+// ignored.
 func endings() []os.Signal {
 	return slices.DeleteFunc([]os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP}, signal.Ignored)
 }
 
-// programSignals are signals for a program that runs in a guest. A receiver passes them on; without
-// a receiver, those of endings end the command.
+// programSignals passes signals to a program in a guest. If nobody receives, the signals of endings
+// end the command.
 var programSignals = make(chan syscall.Signal)
 
-// forwardTime is how long a program that was sent a signal of endings may take to end.
+// forwardTime is how long a program may take to end after a signal of endings was passed on.
 const forwardTime = 10 * time.Second
 
-// interruptible returns a context that ends by the first of the signals that no program in a guest takes. The
-// signal after that ends the process.
+// interruptible returns a context that ends on the first signal that no program in a guest takes.
+// The next signal ends the process.
 func interruptible(signals []os.Signal) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	came := make(chan os.Signal, 1)
@@ -123,10 +126,10 @@ func interruptible(signals []os.Signal) (context.Context, context.CancelFunc) {
 	return ctx, func() { signal.Stop(came); cancel(nil) }
 }
 
-// verdict is how a command ends that shows a report.
+// verdict returns the result of a command that shows a report.
 func verdict(r interface {
 	OK() bool
-	Different() bool // or else the harness failed
+	Different() bool // if not, the harness failed
 }) error {
 	switch {
 	case r.OK():
@@ -137,7 +140,7 @@ func verdict(r interface {
 	return errBroken
 }
 
-// notes returns what prints a line for the person, beside the command's output.
+// notes returns a function that prints a line for the user, on standard error.
 func notes(cmd *cobra.Command) func(line string) {
 	return func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), visible.Text(line)) }
 }
@@ -146,7 +149,7 @@ func notes(cmd *cobra.Command) func(line string) {
 func Main() int {
 	stayRunning()
 	ctx := context.Background()
-	if signals := endings(); len(signals) > 0 { // none would be all
+	if signals := endings(); len(signals) > 0 { // Notify without signals would mean all
 		var stop context.CancelFunc
 		ctx, stop = interruptible(signals)
 		defer stop()

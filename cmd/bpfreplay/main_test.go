@@ -16,12 +16,12 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
-// command is the program under test, built as `make build` does: it has to be
-// static, as it is PID 1 of the guests, too.
+// command is the program under test, built like `make build` does: static, because it is also PID 1
+// of the guests.
 var command string
 
 func TestMain(m *testing.M) {
-	// What tests run fails on purpose: a job of GitHub's is not to have that in its summary.
+	// Some tests fail commands on purpose. Keep that out of the summary of a GitHub job.
 	os.Unsetenv("GITHUB_STEP_SUMMARY")
 	if os.Getenv(showSummary) != "" {
 		fmt.Printf("summary: %q\n", os.Getenv("GITHUB_STEP_SUMMARY"))
@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// showSummary has this program say which file it takes for the summary of a job, and end.
+// showSummary makes the test binary print the file that it takes for a job's summary, and exit.
 const showSummary = "BPFREPLAY_TEST_SUMMARY"
 
 // Tests do not write to the summary of the job that runs them.
@@ -65,13 +65,13 @@ func root(t *testing.T) string {
 	return dir
 }
 
-// runScripts runs the scripts of a directory below testdata. In them
-// $ROOT is the top of the tree, $ESC begins with an escape character, and
+// runScripts runs the scripts of a directory below testdata. In them $ROOT is the top of the tree,
+// $ESC starts with an escape character, and
 //
 //	status N bpfreplay ARG...
 //
-// runs the command and requires this exit status. The cache of the user
-// is not touched unless a script asks for it.
+// runs the command and requires this exit status. The user's cache is not touched unless a script
+// asks for it.
 func runScripts(t *testing.T, dir string, env ...string) {
 	top := root(t)
 	testscript.Run(t, testscript.Params{
@@ -114,7 +114,7 @@ func status(ts *testscript.TestScript, neg bool, args []string) {
 // The scripts in testdata/host need nothing but the command.
 func TestHost(t *testing.T) { runScripts(t, "host") }
 
-// Those in testdata/guest boot kernels.
+// The scripts in testdata/guest boot kernels.
 func TestGuest(t *testing.T) {
 	need.QEMU(t)
 	for _, name := range []string{"5.10", "6.1", "6.12"} {
@@ -123,7 +123,7 @@ func TestGuest(t *testing.T) {
 	runScripts(t, "guest", "BPFREPLAY_CACHE", cacheDir(t))
 }
 
-// Those in testdata/signed boot kernels that verify signatures, each in its own way.
+// The scripts in testdata/signed boot kernels that verify signatures, each with its own contract.
 func TestSigned(t *testing.T) {
 	need.QEMU(t)
 	need.Program(t, "openssl")
@@ -133,7 +133,7 @@ func TestSigned(t *testing.T) {
 	runScripts(t, "signed", "BPFREPLAY_CACHE", cacheDir(t))
 }
 
-// cacheDir is the cache of kernels that the command uses by itself.
+// cacheDir returns the cache of kernels that the command uses by default.
 func cacheDir(t *testing.T) string {
 	t.Helper()
 	if dir := os.Getenv("BPFREPLAY_CACHE"); dir != "" {

@@ -11,7 +11,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
-// What make is given gets to the command as it is, whatever it means to a shell.
+// Arguments reach the command unchanged through make, whatever they mean to a shell.
 func TestMakeQuotes(t *testing.T) {
 	need.Program(t, "make")
 	need.Program(t, "sh")
@@ -41,7 +41,8 @@ func TestMakeQuotes(t *testing.T) {
 	}
 }
 
-// Guests of other architectures have their QEMU, and the command built for them, whichever way they are named.
+// For guests of other architectures, make requires their QEMU and the command built for them,
+// however they are named.
 func TestMakeArchs(t *testing.T) {
 	need.Program(t, "make")
 	dry := func(args ...string) string {

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra/doc"
 )
 
-// newMan is hidden: it is for people who make packages.
+// newMan is hidden: it is for packagers.
 func newMan() *cobra.Command {
 	return &cobra.Command{
 		Use:    "man DIR",
@@ -22,7 +22,7 @@ func newMan() *cobra.Command {
 			}
 			root := newRoot()
 			root.DisableAutoGenTag = true
-			// Pages are the same whenever they are made.
+			// A fixed date makes the pages reproducible.
 			never := time.Unix(0, 0)
 			return doc.GenManTree(root, &doc.GenManHeader{Section: "1", Source: "bpfreplay", Manual: "bpfreplay", Date: &never}, args[0])
 		},

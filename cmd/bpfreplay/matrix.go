@@ -16,9 +16,9 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// matrixFlags are those of runs on several kernels.
+// matrixFlags are the flags of runs on several kernels.
 type matrixFlags struct {
-	always   bool // one kernel is a matrix, too
+	always   bool // also for one kernel
 	shard    string
 	failFast bool
 	memory   int
@@ -55,8 +55,8 @@ cannot be had, does not boot or breaks.`,
 	return cmd
 }
 
-// expandKernels are the kernels that --kernel and --arch name, and kernels.yaml, which is empty
-// where it cannot be had.
+// expandKernels returns the kernels that --kernel and --arch name, and kernels.yaml, which is empty
+// if it cannot be read.
 func expandKernels(spec string, archs []string) (*vmimage.Config, []string, error) {
 	archs, err := parseArchs(archs)
 	if err != nil {
@@ -118,7 +118,8 @@ func (f *vmtestFlags) runMatrix(cmd *cobra.Command, s *suite.Suite, kernels []st
 	return verdict(m)
 }
 
-// watch shows how a matrix gets on; the caller calls end behind the last event.
+// watch returns a function that shows the progress of a matrix. The caller calls end after the last
+// event.
 func (f *vmtestFlags) watch(cmd *cobra.Command, kernels, cases int) (watch func(run.Event), end func()) {
 	notes := report.Printable(cmd.ErrOrStderr())
 	if f.json {
@@ -138,11 +139,11 @@ func (f *vmtestFlags) watch(cmd *cobra.Command, kernels, cases int) (watch func(
 	return lines.Event, func() {}
 }
 
-// keepReport writes the report of a kernel's run when there is one. One of a former
-// run must not pass for it, and goes to before.
+// keepReport writes the page of a kernel's report once there is one. It moves the report of a
+// former run to before, so that it is not taken for this one's.
 func keepReport(run *result.KernelRun, before map[string]*result.Report) error {
 	switch {
-	case run.Report != nil: // of an interrupted run, too
+	case run.Report != nil: // also of an interrupted run
 		run.Report.Follow(before[run.Dir])
 		if err := report.WriteHTML(filepath.Join(run.Dir, pageName), run.Report); err != nil {
 			return err
@@ -158,7 +159,7 @@ func keepReport(run *result.KernelRun, before map[string]*result.Report) error {
 	return nil
 }
 
-// pageOf returns the address of a kernel's page as seen from a directory.
+// pageOf returns the link to a kernel's page, relative to a directory.
 func pageOf(dir string) func(*result.KernelRun) string {
 	return func(run *result.KernelRun) string {
 		rel, err := filepath.Rel(dir, filepath.Join(run.Dir, pageName))

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// freeMemory is three quarters of the memory that is free on this machine, in
-// MiB: MemAvailable of proc_meminfo(5), Linux 3.14.
+// freeMemory returns three quarters of this machine's available memory, in MiB: MemAvailable of
+// proc_meminfo(5), Linux 3.14.
 func freeMemory() (int, error) {
 	f, err := os.Open("/proc/meminfo")
 	if err != nil {

@@ -20,7 +20,8 @@ type mutateFlags struct {
 
 func newMutate() *cobra.Command {
 	f := mutateFlags{guestFlags: newGuestFlags()}
-	// A skeleton has the same bytes as its loader program, and breaks with it.
+	// A skeleton and a signed file have the bytes of the loader program, so a mutation breaks them,
+	// too.
 	others := slices.DeleteFunc(enginename.Names(), func(n string) bool {
 		return n == enginename.Replay || n == enginename.Signed || len(enginename.Skeletons([]string{n})) > 0
 	})

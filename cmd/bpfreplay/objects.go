@@ -10,7 +10,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/visible"
 )
 
-// objectFlags say how objects are read.
+// objectFlags select how objects are read.
 type objectFlags struct{ rules string }
 
 func (f *objectFlags) add(cmd *cobra.Command) {
@@ -36,8 +36,7 @@ func openObject(cmd *cobra.Command, path string, opts object.Options) (*object.O
 	return obj, nil
 }
 
-// printWarnings prints what is wrong with an object that loads all the same, one line
-// each.
+// printWarnings prints the defects of an object that do not prevent its load, one per line.
 func printWarnings(cmd *cobra.Command, path string, obj *object.Object) {
 	for _, w := range obj.Warnings {
 		printWarning(cmd, path, w.String())
@@ -48,7 +47,7 @@ func printWarning(cmd *cobra.Command, path, text string) {
 	fmt.Fprintf(cmd.ErrOrStderr(), "bpfreplay: warning: object %q: %s\n", path, visible.Line(text))
 }
 
-// planObject is the trace of the object in a file.
+// planObject returns the trace of the object in a file.
 func planObject(cmd *cobra.Command, path string, opts object.Options) (*trace.Trace, error) {
 	obj, err := openObject(cmd, path, opts)
 	if err != nil {

@@ -27,8 +27,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// A kernel comes from a registry as an image, and boots: Debian's, put into
-// layers as other projects' are.
+// A kernel image from a registry boots: Debian's kernel, in layers like those of other projects.
 func TestKernelFromRegistry(t *testing.T) {
 	need.QEMU(t)
 	kernel := need.Kernel(t, "6.12")
@@ -52,12 +51,12 @@ func TestKernelFromRegistry(t *testing.T) {
 	assert.Check(t, is.Contains(out, "kernel six ("+kernel.Release+")"))
 	assert.Check(t, is.Contains(out, "PASS"))
 
-	// Nothing more is asked of the registry.
+	// The cached kernel needs no registry.
 	server.Close()
 	assert.Equal(t, run("kernels", "fetch", "six"), "six\t"+kernel.Release+"\n")
 }
 
-// pushKernel makes an image of a kernel: image and configuration in one layer, a few
+// pushKernel pushes an image of a kernel: the kernel and its configuration in one layer, a few
 // modules in another.
 func pushKernel(t *testing.T, image, tag string, kernel *vmimage.Kernel) {
 	t.Helper()
@@ -96,7 +95,7 @@ func mustJSON(t *testing.T, v any) []byte {
 	return buf.Bytes()
 }
 
-// tarOf is an archive of files of this machine, by their names in it.
+// tarOf returns an archive of files of this machine, by their names in it.
 func tarOf(t *testing.T, files map[string]string) []byte {
 	t.Helper()
 	var buf bytes.Buffer

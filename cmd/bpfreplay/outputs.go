@@ -13,7 +13,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/result"
 )
 
-// outputFlags say which other shapes a report takes.
+// outputFlags select further formats of a report.
 type outputFlags struct {
 	junit    string
 	markdown string
@@ -23,7 +23,7 @@ func (f *outputFlags) add(cmd *cobra.Command) {
 	addFlags(cmd, flags{"junit": &f.junit, "markdown": &f.markdown})
 }
 
-// reset removes what a former run wrote: it must not pass for what this one finds.
+// reset removes the output of a former run, which must not be taken for this one's.
 func (f *outputFlags) reset() error {
 	for _, path := range []string{f.junit, f.markdown} {
 		if path == "" {
@@ -36,8 +36,8 @@ func (f *outputFlags) reset() error {
 	return nil
 }
 
-// write writes what is asked for. In a step of GitHub Actions, the step's summary
-// and annotations are asked for by the environment; of shards they are for merge to give.
+// write writes the selected formats. In a step of GitHub Actions the environment also selects the
+// step's summary and annotations, except for shards, for which merge writes them.
 func (f *outputFlags) write(cmd *cobra.Command, m *result.Matrix, suite string) error {
 	file, err := findSuite(suite)
 	if err != nil {
@@ -75,9 +75,9 @@ func appendTo(path, text string) error {
 	return err
 }
 
-// sourceOf finds the source of a case's object beside the object, as it is in the
-// core suite: NAME.bpf.c. The path is relative to where the command runs, as
-// those are which GitHub shows. Of a report from elsewhere there may be none.
+// sourceOf returns a function that finds the source NAME.bpf.c beside a case's object, as in the
+// core suite. The path is relative to the working directory, as GitHub expects. For a report from
+// elsewhere there may be no source.
 func sourceOf(suite string) func(*result.CaseReport) string {
 	return func(c *result.CaseReport) string {
 		path := c.Object

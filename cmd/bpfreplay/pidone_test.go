@@ -18,8 +18,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
-// sysctls are what the agent sets in a guest, and other things that would tell of a
-// write to this machine's.
+// sysctls are those that the agent sets in a guest, and others that would show a write to this
+// machine's.
 var sysctls = []string{
 	"/proc/sys/kernel/kptr_restrict",
 	"/proc/sys/kernel/perf_event_paranoid",
@@ -30,8 +30,7 @@ var sysctls = []string{
 	"/proc/sys/net/core/bpf_jit_harden",
 }
 
-// keepsSysctls runs do and fails if a sysctl of this machine is not what it was. Such a
-// change is taken back.
+// keepsSysctls calls do and fails if a sysctl of this machine has changed, which it then restores.
 func keepsSysctls(t *testing.T, do func()) {
 	t.Helper()
 	read := func() map[string]string {
@@ -39,7 +38,7 @@ func keepsSysctls(t *testing.T, do func()) {
 		for _, path := range sysctls {
 			value, err := os.ReadFile(path)
 			if errors.Is(err, os.ErrNotExist) {
-				continue // this kernel does without
+				continue // this kernel does not have it
 			}
 			assert.NilError(t, err)
 			values[path] = string(value)
@@ -58,15 +57,15 @@ func keepsSysctls(t *testing.T, do func()) {
 	do()
 }
 
-// pidNamespaces are ways to be process 1 without being a guest's: as root, with this machine's
-// rights, and as root of a user namespace, as in a container.
+// pidNamespaces are ways to be process 1 outside a guest: as root with this machine's rights, and
+// as root of a user namespace, as in a container.
 var pidNamespaces = map[string][]string{
 	"privileged": {"--pid", "--fork", "--kill-child", "--mount-proc"},
 	"user":       {"--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc"},
 }
 
-// asFirst runs a command, by unshare(1), as process 1 of a PID namespace. A program that takes
-// itself for the init of a guest waits for a port that never comes.
+// asFirst runs a command with unshare(1) as process 1 of a PID namespace. A program that believes
+// to be a guest's init would wait forever for its port.
 func asFirst(t *testing.T, unshare []string, name string, args ...string) (stdout, stderr string, status int) {
 	t.Helper()
 	return outcome(t, "unshare", slices.Concat(unshare, []string{name}, args)...)
@@ -84,7 +83,7 @@ func outcome(t *testing.T, name string, args ...string) (stdout, stderr string, 
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 }
 
-// A command is the same as process 1 of a container as anywhere else, and the machine stays as it is.
+// As process 1 of a container a command works as usual, and leaves the machine unchanged.
 func TestFirstProcess(t *testing.T) {
 	need.Program(t, "unshare")
 	for name, unshare := range pidNamespaces {
@@ -104,14 +103,14 @@ func TestFirstProcess(t *testing.T) {
 					assert.Check(t, is.Equal(status, wantStatus), "%v", args)
 				})
 			}
-			// Memory and rights may look different from there, but nothing else.
+			// Memory and rights may look different there, but nothing else.
 			_, _, wantStatus := outcome(t, command, "doctor", "--offline")
 			keepsSysctls(t, func() {
 				got, errs, status := asFirst(t, unshare, command, "doctor", "--offline")
 				assert.Check(t, is.Contains(got, "kernels.yaml: "), errs)
 				assert.Check(t, is.Equal(status, wantStatus), errs)
 			})
-			// Being told to be an init is not enough, either.
+			// The init's argument alone is not enough, either.
 			keepsSysctls(t, func() {
 				got, errs, status := asFirst(t, unshare, command, inguest.InitArg)
 				assert.Check(t, is.Equal(got, ""))
@@ -122,7 +121,7 @@ func TestFirstProcess(t *testing.T) {
 	}
 }
 
-// What asks whether it is in a guest changes nothing, also where there is no /proc to read.
+// The check for a guest changes nothing, even without a /proc to read.
 func TestFirstProcessOfAnEmptyRoot(t *testing.T) {
 	need.Root(t)
 	need.Program(t, "unshare")
@@ -152,7 +151,7 @@ func TestFirstProcessOfAnEmptyRoot(t *testing.T) {
 	assert.Assert(t, !strings.Contains(string(mounts), dir))
 }
 
-// A program runs in a guest from process 1 of a container, too.
+// A program also runs in a guest if the command is process 1 of a container.
 func TestExecAsFirstProcess(t *testing.T) {
 	need.Root(t)
 	need.QEMU(t)
@@ -165,7 +164,7 @@ func TestExecAsFirstProcess(t *testing.T) {
 	})
 }
 
-// What changes the machine is for guests, whatever a user asks for.
+// Functions that change the machine only work in guests, whatever the user asks for.
 func TestOnlyInGuests(t *testing.T) {
 	if inguest.Check() == nil {
 		t.Skip("this is a guest")
@@ -179,7 +178,7 @@ func TestOnlyInGuests(t *testing.T) {
 			assert.Check(t, is.Equal(status, exitTrouble))
 		})
 	})
-	// Without the rights to switch a machine off, lest a fault here does.
+	// Drop the right to switch off the machine, in case of a bug.
 	t.Run("poweroff", func(t *testing.T) {
 		need.Root(t)
 		need.Program(t, "setpriv")

@@ -16,7 +16,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
-// needServer skips a test where no virtiofsd is.
+// needServer skips a test if virtiofsd is missing.
 func needServer(t *testing.T) {
 	t.Helper()
 	if path, err := guestexec.FindRootServer(); path == "" {
@@ -24,8 +24,8 @@ func needServer(t *testing.T) {
 	}
 }
 
-// What a program writes in a directory that is shared for writing is on this machine, also what it writes by mmap, and
-// nothing that it writes elsewhere. That holds with files by name and with this machine's root.
+// What a program writes to a shared directory, also by mmap, is on this machine; what it writes
+// elsewhere is not. That holds for copied files and for this machine's root.
 func TestRWDir(t *testing.T) {
 	need.QEMU(t)
 	need.Kernel(t, "6.12")
@@ -71,8 +71,8 @@ func TestRWDir(t *testing.T) {
 	}
 }
 
-// The server of a directory can change that directory, and nothing else of this machine. What is mounted read-only below it
-// stays so.
+// The server of a directory can change that directory and nothing else of this machine. A read-only
+// mount below it stays read-only.
 func TestRWDirServersMounts(t *testing.T) {
 	need.Root(t)
 	need.Program(t, "unshare")
@@ -90,7 +90,7 @@ func TestRWDirServersMounts(t *testing.T) {
 	assert.Check(t, is.Len(files(t, filepath.Join(dir, "rw/fixed")), 0))
 }
 
-// What cannot be shared is named before a guest starts.
+// Directories that cannot be shared are refused before a guest starts.
 func TestRWDirRefused(t *testing.T) {
 	need.QEMU(t)
 	need.Kernel(t, "6.12")
@@ -118,8 +118,8 @@ func TestRWDirRefused(t *testing.T) {
 	assert.Check(t, is.Equal(status, exitTrouble))
 }
 
-// A program in a guest reaches the port of this machine's loopback that was named, by name and by address, and nothing
-// else: no other port, no other address.
+// A program in a guest reaches the given port of this machine's loopback, by name and by address,
+// and no other port or address.
 func TestHostPort(t *testing.T) {
 	need.QEMU(t)
 	need.Kernel(t, "6.12")
@@ -134,7 +134,7 @@ func TestHostPort(t *testing.T) {
 	assert.Check(t, is.Equal(out, "host: named: hello\n10.0.2.100: named: hello\ndone\n"))
 	assert.Check(t, is.Equal(errs, ""))
 
-	// Without the flag there is no network but the guest's own loopback.
+	// Without the flag the guest has no network except its own loopback.
 	out, errs, status = outcome(t, command, "exec", "--accel", "tcg", "--with", bash, "--", "bash", "-c",
 		`for i in /sys/class/net/*; do echo "${i##*/}"; done`)
 	assert.Check(t, is.Equal(status, 0), errs)
@@ -145,7 +145,7 @@ func TestHostPort(t *testing.T) {
 	assert.Check(t, is.Contains(errs, "--host-port: port 80 is named twice"))
 }
 
-// echo serves a port of the loopback.
+// echo serves a port of the loopback and returns it.
 func echo(t *testing.T, name string) (port int) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -21,7 +21,7 @@ type shellFlags struct {
 	memory int
 	cpus   int
 	root   string
-	tests  bool // test modules
+	tests  bool // load the test modules
 	certs  each
 	shares guestexec.Shares
 }
@@ -108,7 +108,7 @@ func (f *shellFlags) run(cmd *cobra.Command, args []string) error {
 	})
 }
 
-// readSuite has the cases that are asked for, and the objects.
+// readSuite returns the selected cases and the objects.
 func (f *shellFlags) readSuite(cmd *cobra.Command, objects []string) (*suite.Suite, error) {
 	if len(f.cases) == 0 {
 		if err := checkFiles(cmd, objects); err != nil {

@@ -143,7 +143,8 @@ func (f *signFlags) readKey(w io.Writer) (crypto.Signer, error) {
 	return key, err
 }
 
-// readCertificate reads a certificate, and prints a note if it is not valid now: kernels do not look.
+// readCertificate reads a certificate. It prints a note if the certificate is not valid now;
+// kernels do not check that.
 func readCertificate(w io.Writer, path string) (*x509.Certificate, error) {
 	cert, err := sign.ReadCertificate(path)
 	if err != nil {
@@ -167,7 +168,7 @@ func printRequests(w io.Writer, a *artefact.Artefact, contracts []contract.Contr
 	return nil
 }
 
-// maxReturned bounds what is read of an external signer.
+// maxReturned bounds the size of an external signer's result, in bytes.
 const maxReturned = artefact.MaxCMS
 
 func (f *signFlags) attach(a *artefact.Artefact, cert *x509.Certificate) error {

@@ -24,24 +24,24 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
-// session is a run of a command that boots a guest, which is disturbed.
+// session is a command that boots a guest, for tests that disturb it.
 type session struct {
 	t      *testing.T
 	cmd    *exec.Cmd
 	lines  *bufio.Scanner
 	stderr bytes.Buffer
-	out    string // reports
-	temp   string // temporary files
+	out    string // directory of the reports
+	temp   string // directory of temporary files
 }
 
-// start runs vmtest over a dozen cases and waits until the first is judged.
+// start runs vmtest on a dozen cases and waits until the first is judged.
 func start(t *testing.T) *session {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "out")
 	return startCommand(t, out, "vmtest", "--kernel", "6.12", "--accel", "tcg", "--engines", "direct,trace,replay", "--case", "core_*", "--out", out)
 }
 
-// startCommand runs a command until it prints its first line.
+// startCommand starts a command and waits for its first line of output.
 func startCommand(t *testing.T, out string, args ...string) *session {
 	t.Helper()
 	need.QEMU(t)
@@ -63,7 +63,7 @@ func startCommand(t *testing.T, out string, args ...string) *session {
 	return s
 }
 
-// qemu returns the process id of the guest.
+// qemu returns the guest's process id.
 func (s *session) qemu() int {
 	s.t.Helper()
 	pids := children(s.t, s.cmd.Process.Pid)
@@ -73,14 +73,14 @@ func (s *session) qemu() int {
 	return pid
 }
 
-// children are the ids of the processes that a process has started.
+// children returns the ids of the child processes of a process.
 func children(t *testing.T, of int) (pids []string) {
 	t.Helper()
 	files, err := filepath.Glob("/proc/" + strconv.Itoa(of) + "/task/*/children")
 	assert.NilError(t, err)
 	for _, f := range files {
 		data, err := os.ReadFile(f)
-		if err == nil { // a thread may have ended
+		if err == nil { // a thread may have exited
 			pids = append(pids, strings.Fields(string(data))...)
 		}
 	}
@@ -119,8 +119,8 @@ func files(t *testing.T, dir string) (names []string) {
 	return names
 }
 
-// A run that is interrupted reports what it has run, and does not pass; with --resume another run does the rest,
-// and only that.
+// An interrupted run reports the cases that have run, and fails. With --resume another run runs the
+// remaining cases only.
 func TestInterrupted(t *testing.T) {
 	for _, test := range []struct {
 		name, command string
@@ -157,14 +157,14 @@ func TestInterrupted(t *testing.T) {
 			assert.Equal(t, len(after.Cases), len(before.Cases)+len(before.NotRun))
 			for _, c := range before.Cases {
 				i := slices.IndexFunc(after.Cases, func(o result.CaseReport) bool { return o.Name == c.Name })
-				assert.DeepEqual(t, after.Cases[i], c) // its times, too
+				assert.DeepEqual(t, after.Cases[i], c) // with its times
 			}
 		})
 	}
 }
 
-// A guest that is killed costs nothing but time: its case is run once more in a
-// new one, and so is the rest of the suite.
+// If a guest is killed, its case is run once more in a new guest, and the rest of the suite as
+// well.
 func TestGuestKilled(t *testing.T) {
 	s := start(t)
 	guest := s.qemu()
@@ -178,8 +178,7 @@ func TestGuestKilled(t *testing.T) {
 	assert.Assert(t, slices.Contains(files(t, filepath.Join(s.out, "6.12")), "report.json"))
 }
 
-// Two runs at the same time, with the same kernel and the same directory, do what
-// each does alone.
+// Two runs at the same time, with the same kernel and directory, each succeed as if alone.
 func TestTwoAtOnce(t *testing.T) {
 	first := start(t)
 	guest := first.qemu()
@@ -197,7 +196,7 @@ func TestTwoAtOnce(t *testing.T) {
 	}
 }
 
-// Not even kill -9 leaves a guest behind.
+// Even kill -9 leaves no guest behind.
 func TestKilled(t *testing.T) {
 	s := start(t)
 	guest, err := unix.PidfdOpen(s.qemu(), 0)
@@ -206,7 +205,7 @@ func TestKilled(t *testing.T) {
 	assert.NilError(t, s.cmd.Process.Kill())
 	code, _ := s.end()
 	assert.Equal(t, code, -1)
-	// The kernel ends the guest once it has taken the command apart.
+	// The kernel kills the guest while it tears down the command.
 	gone := []unix.PollFd{{Fd: int32(guest), Events: unix.POLLIN}}
 	n := 0
 	for n, err = unix.Poll(gone, 30_000); err == unix.EINTR; n, err = unix.Poll(gone, 30_000) {
@@ -216,7 +215,7 @@ func TestKilled(t *testing.T) {
 	assert.DeepEqual(t, files(t, s.temp), []string(nil))
 }
 
-// Nor a file, if it comes while a guest boots.
+// A signal during the boot of a guest leaves no file behind.
 func TestKilledWhileBooting(t *testing.T) {
 	need.QEMU(t)
 	need.Kernel(t, "6.12")
@@ -239,7 +238,8 @@ func TestKilledWhileBooting(t *testing.T) {
 	}
 }
 
-// A signal goes on to the program in the guest, whose end is then the command's; a second one ends the guest.
+// A signal is passed on to the program in the guest, whose end is then the command's. A second one
+// ends the guest.
 func TestSignalForwarded(t *testing.T) {
 	for _, test := range []struct {
 		name, script string

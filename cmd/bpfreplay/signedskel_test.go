@@ -76,8 +76,8 @@ int main(void)
 }
 `
 
-// TestSignedSkeletons: skeletons in Go and C of a signed file load signed on a kernel of each contract, refuse
-// overrides by name, and load unsigned on request.
+// Skeletons in Go and C of a signed file load signed on a kernel of each contract, refuse overrides
+// by name, and load unsigned on request.
 func TestSignedSkeletons(t *testing.T) {
 	need.QEMU(t)
 	gcc := need.Program(t, "gcc")

@@ -13,8 +13,9 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
-// signingTests need a kernel that verifies signatures, which the machine seldom has: the matrix of errnos, the sweep
-// that changes every 64th byte, keys that go, weaknesses, and the policy. They may not be skipped in a guest.
+// signingTests need a kernel that verifies signatures, which the machine seldom has: the matrix of
+// errnos, the sweep that changes every 64th byte, revoked keys, weaknesses, and the policy. In a
+// guest none of them may be skipped.
 var signingTests = []struct{ pkg, run string }{
 	{"./internal/replay", "TestMatrix|TestTamper|TestKeysThatGo|TestSignedLoad|TestSignedRefusals|TestSignedLoadRefusesPinnedMaps|" +
 		"TestSignedLoadOnOtherThreads|TestSettingsAreBounded|TestStaleDigest|TestRunTwice|TestSameBytesAnotherProgram"},
@@ -32,7 +33,7 @@ func TestSigning(t *testing.T) {
 			image := need.Kernel(t, kernel).BootPath
 			for _, tests := range signingTests {
 				if kernel != "stable" && tests.run == "TestSignedIsUnsigned" {
-					continue // the core suite, on one kernel
+					continue // the core suite runs on one kernel only
 				}
 				program := filepath.Join(bin, filepath.Base(tests.pkg)+".test")
 				if _, err := os.Stat(program); err != nil {
@@ -62,6 +63,6 @@ func TestSigning(t *testing.T) {
 
 var (
 	ran = regexp.MustCompile(`(?m)^--- ([A-Z]+): `)
-	// tables are what the matrix and the sweep print.
+	// tables matches the output of the matrix and the sweep.
 	tables = regexp.MustCompile(`(?m)^ +matrix_test\.go:\d+: (contract .*:\n(?: +.*\n)+|map\[.*)`)
 )

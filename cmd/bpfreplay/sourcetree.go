@@ -13,14 +13,15 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// Each command finds kernels.yaml, the core suite and the baselines in the same source tree: that of the file that
-// --config names, or the one that it runs in, or else the one that this program is in, as it runs in other people's
-// trees, too (go test runs exec in that of the tests). Without any, the tree is what this program has embedded.
+// Every command finds kernels.yaml, the core suite and the baselines in the same source tree: that
+// of the file that --config names, or the one around the working directory, or else the one that
+// contains this program, because it also runs in other trees (go test runs exec in the tests'
+// tree). If there is none, the tree is the one embedded in this program.
 
-// configFlag is --config.
+// configFlag is the value of --config.
 var configFlag string
 
-// kernelsFile is the path of kernels.yaml.
+// kernelsFile returns the path of kernels.yaml.
 func kernelsFile() (string, error) {
 	if configFlag != "" {
 		_, err := os.Stat(configFlag)
@@ -39,13 +40,13 @@ func kernelsFile() (string, error) {
 	return filepath.Join(dir, vmimage.ConfigName), err
 }
 
-// inTree is the path of a file of the source tree.
+// inTree returns the path of a file of the source tree.
 func inTree(name string) (string, error) {
 	config, err := kernelsFile()
 	return filepath.Join(filepath.Dir(config), name), err
 }
 
-// embedded is a directory of the cache with the tree that this program has embedded.
+// embedded returns a directory of the cache with the tree that is embedded in this program.
 var embedded = sync.OnceValues(func() (string, error) {
 	digest := sha256.New()
 	files := make(map[string][]byte)
@@ -68,8 +69,8 @@ var embedded = sync.OnceValues(func() (string, error) {
 	return store.Embedded(fmt.Sprintf("%x", digest.Sum(nil)), files)
 })
 
-// openStore opens the cache of kernels. progress, if not nil, receives lines that tell what happens.
-// The caller closes it.
+// openStore opens the cache of kernels. progress, if not nil, receives lines of progress. The
+// caller closes the store.
 func openStore(progress func(line string)) (*vmimage.Store, error) {
 	config, err := kernelsFile()
 	if err != nil {
@@ -78,10 +79,10 @@ func openStore(progress func(line string)) (*vmimage.Store, error) {
 	return vmimage.Open(vmimage.Options{Config: config, Progress: progress})
 }
 
-// defaultSuite is the core suite, as it is named where the source tree is.
+// defaultSuite is the core suite, by its path in the source tree.
 var defaultSuite = filepath.Join("selftests", "cases.yaml")
 
-// findSuite is the path of a suite that a flag names.
+// findSuite returns the path of a suite that a flag names.
 func findSuite(flag string) (string, error) {
 	if flag != defaultSuite {
 		return flag, nil
@@ -89,8 +90,9 @@ func findSuite(flag string) (string, error) {
 	return inTree(flag)
 }
 
-// openSuite is the suite that a flag names, a file or one that was fetched, with those cases that match one of
-// the patterns, or all. split has each program of a fetched suite loaded alone.
+// openSuite returns the suite that a flag names, a file or a fetched suite, with the cases that
+// match one of the patterns, or all. If split is set, each program of a fetched suite is loaded
+// alone.
 func openSuite(flag string, patterns []string, split bool) (*suite.Suite, error) {
 	if isForeign(flag) {
 		return fetchedSuite(flag, patterns, split)

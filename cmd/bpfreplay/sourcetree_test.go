@@ -12,8 +12,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// Wherever a command runs, it finds the kernels and suites of the source tree that its program is in, as
-// each other command does.
+// In any directory, every command finds the kernels and suites of the source tree that contains its
+// program.
 func TestElsewhere(t *testing.T) {
 	tree, elsewhere := t.TempDir(), t.TempDir()
 	self := filepath.Join(tree, "bpfreplay")
@@ -21,7 +21,7 @@ func TestElsewhere(t *testing.T) {
 	for _, name := range []string{"kernels.yaml", "selftests"} {
 		assert.NilError(t, os.Symlink(filepath.Join(root(t), name), filepath.Join(tree, name)))
 	}
-	// In these directories are things that are called like kernels.
+	// These directories contain files with the names of kernels.
 	for _, name := range []string{"6.12", "ci"} {
 		assert.NilError(t, os.Mkdir(filepath.Join(elsewhere, name), 0o755))
 	}
@@ -74,7 +74,7 @@ func TestElsewhere(t *testing.T) {
 		assert.Check(t, is.Contains(out, `no case matches "none"`), "%v", args)
 	}
 
-	// Without a tree it is the one in the program, and --config names another.
+	// Outside a tree the command uses the embedded one; --config names another.
 	self = filepath.Join(t.TempDir(), "bpfreplay")
 	assert.NilError(t, os.Link(command, self))
 	for _, args := range [][]string{{"vmtest", "--case", "none"}, {"shell", "--case", "none"}, {"compare", "--case", "none"}} {

@@ -71,10 +71,10 @@ All is kept in the cache of kernels; what is there is not made again.`,
 	return cmd
 }
 
-// kernelOnly are flags that say how programs are compiled.
+// kernelOnly are the flags for compiling programs.
 var kernelOnly = []string{"version", "source", "kernel", "jobs", "clang"}
 
-// printCorpus prints what a suite consists of.
+// printCorpus prints the contents of a suite.
 func printCorpus(w io.Writer, c *suites.Corpus) {
 	fmt.Fprintf(w, "suite %s: %s\n", c.Name, c.About())
 	if c.Compiler == "" {
@@ -94,8 +94,8 @@ func printCorpus(w io.Writer, c *suites.Corpus) {
 	}
 }
 
-// ticker shows how far something is: on a terminal a line that changes, else a
-// line now and then.
+// ticker returns a function that shows progress: on a terminal as one line that changes, elsewhere
+// as a line now and then.
 func ticker(w io.Writer, what string) func(done, of int) {
 	end, every := "\n", 10*time.Second
 	if f, ok := w.(*os.File); ok {

@@ -18,43 +18,43 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
-// leave is the key that ends a guest which does not answer any more, as in
-// telnet: Ctrl-].
+// leave is the key that ends a guest that does not answer any more: Ctrl-], as in telnet.
 const leave = 0x1d
 
-// errLeft is why a guest ends that a person has ended by that key.
+// errLeft is the cause if a person ends the guest with that key.
 var errLeft = errors.New("left by Ctrl-]")
 
-// isTerminal reports whether the command has a terminal to type at.
+// isTerminal reports whether standard input and output are terminals.
 func isTerminal(cmd *cobra.Command) bool {
 	in, ok := cmd.InOrStdin().(*os.File)
 	out, fine := cmd.OutOrStdout().(*os.File)
 	return ok && fine && term.IsTerminal(int(in.Fd())) && term.IsTerminal(int(out.Fd()))
 }
 
-// terminal is this command's terminal, when it is a guest's: each key goes
-// there, but for one, and each change of its size.
+// terminal is this command's terminal while a guest uses it. The guest gets each key except leave,
+// and each change of the size.
 type terminal struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	before *term.State // nil if nothing was changed
 }
 
-// inBackground reports whether a terminal controls this process's session and is another job's.
+// inBackground reports whether f is the controlling terminal and another job is in the foreground.
 func inBackground(f *os.File) bool {
 	group, err := unix.IoctlGetInt(int(f.Fd()), unix.TIOCGPGRP)
 	return err == nil && group != unix.Getpgrp()
 }
 
-// foregroundPoll is how often a job in the background looks whether it still is one.
+// foregroundPoll is how often a job in the background checks whether it is in the foreground.
 const foregroundPoll = 100 * time.Millisecond
 
-// stayRunning keeps the kernel from stopping this process, and with it the clean-up of a guest, for using
-// its terminal from the background: what it writes and sets gets through, what it reads is
-// EIO. Programs that it starts do not use the terminal.
+// stayRunning keeps the kernel from stopping this process, and thereby the clean-up of a guest,
+// because it uses its terminal in the background. Writes and settings then succeed, and reads fail
+// with EIO. Programs that it starts do not use the terminal.
 func stayRunning() { signal.Ignore(unix.SIGTTIN, unix.SIGTTOU) }
 
-// foregroundInput reads a file. If that is a terminal, it waits with that until this process is in the foreground.
+// foregroundInput reads a file. If it is a terminal, Read waits until this process is in the
+// foreground.
 type foregroundInput struct{ file *os.File }
 
 func (in foregroundInput) Read(b []byte) (int, error) {
@@ -70,8 +70,8 @@ func (in foregroundInput) Read(b []byte) (int, error) {
 	}
 }
 
-// newTerminal prepares to hand the terminal to a guest. The context ends when a
-// person ends the guest.
+// newTerminal prepares to pass the terminal to a guest. The terminal's context ends when a person
+// ends the guest.
 func newTerminal(cmd *cobra.Command) (*terminal, error) {
 	if !isTerminal(cmd) {
 		return nil, errors.New("standard input and output are no terminal")
@@ -84,7 +84,7 @@ func newTerminal(cmd *cobra.Command) (*terminal, error) {
 	return t, nil
 }
 
-// Read implements io.Reader: what is typed, up to the key that ends all.
+// Read implements io.Reader. It returns the typed keys up to leave.
 func (t *terminal) Read(b []byte) (int, error) {
 	n, err := foregroundInput{os.Stdin}.Read(b)
 	if i := bytes.IndexByte(b[:max(n, 0)], leave); i >= 0 {
@@ -94,7 +94,7 @@ func (t *terminal) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// open hands the terminal over, in the foreground.
+// open waits until this process is in the foreground, and passes on the terminal.
 func (t *terminal) open() (*guestexec.Terminal, error) {
 	for inBackground(os.Stdin) {
 		select {
@@ -135,7 +135,7 @@ func (t *terminal) open() (*guestexec.Terminal, error) {
 	return &guestexec.Terminal{Size: size, Resized: resized}, nil
 }
 
-// close makes the terminal as it was.
+// close restores the terminal's settings.
 func (t *terminal) close() {
 	if t.before != nil {
 		_ = term.Restore(int(os.Stdin.Fd()), t.before)
@@ -148,7 +148,7 @@ func terminalSize(fd int) (wire.Size, error) {
 	if err != nil {
 		return wire.Size{}, fmt.Errorf("size of the terminal: %w", err)
 	}
-	if columns == 0 || rows == 0 { // nobody has said how large it is
+	if columns == 0 || rows == 0 { // the size was never set
 		columns, rows = 80, 24
 	}
 	return wire.Size{Columns: uint16(columns), Rows: uint16(rows)}, nil

@@ -17,12 +17,11 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// kernelModules are modules of the kernel with functions that objects of the Linux
-// selftests call.
+// kernelModules are modules of the kernel with functions that the Linux selftests call.
 var kernelModules = []string{"nf_conntrack", "nf_nat"}
 
-// testModules are the modules that guests for the Linux selftests have loaded.
-// Where they cannot be had, cases that need them find out by themselves.
+// testModules returns the modules that guests for the Linux selftests load first. If they cannot be
+// built, the cases that need them fail by themselves.
 func testModules(ctx context.Context, s *vmimage.Store, k *vmimage.Kernel, note func(string)) (guest.Preloaded, error) {
 	first := guest.Preloaded{Kernel: kernelModules}
 	m, err := suites.BuildModules(ctx, suites.ModuleOptions{Store: s, Kernel: k, Say: note})
@@ -98,8 +97,7 @@ func buildModules(cmd *cobra.Command, s *vmimage.Store, kernels []string, again 
 	return nil
 }
 
-// printModules prints what there is for a kernel; without is set if something is
-// missing.
+// printModules prints the modules for a kernel. It returns true if any are missing.
 func printModules(w io.Writer, name string, m *suites.TestModules) (without bool) {
 	if m.Reason != "" {
 		fmt.Fprintf(w, "%s (%s): none: %s\n", name, m.Release, m.Reason)

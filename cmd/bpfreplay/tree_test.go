@@ -13,8 +13,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
-// A kernel tree as a build leaves it boots by its path: Debian's kernel, laid
-// out as there.
+// A kernel tree in which a kernel was built boots by its path. The test arranges Debian's kernel
+// like such a tree.
 func TestKernelTree(t *testing.T) {
 	need.QEMU(t)
 	kernel := need.Kernel(t, "6.1")
@@ -35,7 +35,7 @@ func TestKernelTree(t *testing.T) {
 	for _, name := range []string{"modules.builtin", "modules.builtin.modinfo"} {
 		take(name, filepath.Join(kernel.ModulesDir, name))
 	}
-	// Its virtio is in modules, so it would say nothing without them.
+	// Its virtio drivers are modules, so without them the guest would be silent.
 	modules, err := kernel.Modules("virtio_console", "virtio_pci")
 	assert.NilError(t, err)
 	assert.Assert(t, len(modules) >= 2)

@@ -12,7 +12,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
-// Programs find in a guest what they take for granted, with files by name and with this machine's root.
+// Programs in a guest find the usual environment, with copied files and with this machine's root.
 func TestUserland(t *testing.T) {
 	need.QEMU(t)
 	need.Kernel(t, "6.12")

@@ -155,11 +155,11 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 	return f.runKernel(cmd, suite)
 }
 
-// expectAgreement is the value of --expect with which an object may be refused, if all
-// engines refuse it.
+// expectAgreement is the value of --expect that allows objects to be refused if all engines refuse
+// them.
 const expectAgreement = "agreement"
 
-// set sets what has flags of vmtest.
+// set sets the options that have flags of vmtest.
 func (f *vmtestFlags) set(o *run.Options, suite *suite.Suite) {
 	o.Mutate, o.Repeat, o.Fresh, o.Still = f.mutate, f.repeat, f.fresh, f.still
 	o.Isolate, o.NoRetry = f.isolate, f.noRetry || f.gdb
@@ -171,16 +171,16 @@ func (f *vmtestFlags) set(o *run.Options, suite *suite.Suite) {
 	}
 }
 
-// commandLine is how this program was called, as a line for a shell.
+// commandLine returns this program's command line, quoted for a shell.
 func commandLine() string {
 	return shellword.Join(append([]string{filepath.Base(os.Args[0])}, os.Args[1:]...)...)
 }
 
-// A second guest is there in 0.1 s, and worth it for this many cases.
+// casesPerGuest is how many cases justify another guest, which takes 0.1 s to start.
 const casesPerGuest = 16
 
-// guests returns how many guests share the cases on one kernel. Loads that are timed again and again have
-// the machine to themselves.
+// guests returns how many guests share the cases on one kernel. Repeated timed loads have the
+// machine to themselves.
 func (f *vmtestFlags) guests(cases int) int {
 	if f.jobs > 0 {
 		return f.jobs
@@ -238,8 +238,8 @@ func (f *vmtestFlags) runKernel(cmd *cobra.Command, suite *suite.Suite) error {
 	return verdict(r)
 }
 
-// notObjects are the reasons why a file is not worth a guest. Whatever else is
-// wrong with an object is for the engines to say.
+// notObjects are the errors with which a file is not worth a guest. The engines report everything
+// else that is wrong with an object.
 var notObjects = []error{
 	object.ErrNotFile, object.ErrTooLarge, object.ErrEmpty, object.ErrNotELF, object.ErrTruncated, object.ErrClass,
 	object.ErrBigEndian, object.ErrMachine, object.ErrNotRelocatable,
@@ -258,7 +258,7 @@ func checkObjects(cmd *cobra.Command, paths []string) error {
 	for _, path := range paths {
 		err := checkObject(cmd, path)
 		if errors.Is(err, object.ErrBigEndian) && len(paths) > 1 {
-			continue // one case among others, which every engine refuses
+			continue // it is a case that every engine refuses
 		}
 		if err != nil {
 			return err
@@ -283,7 +283,7 @@ func checkFiles(cmd *cobra.Command, paths []string) error {
 	return nil
 }
 
-// objectSuite is the suite of these objects.
+// objectSuite returns a suite of these objects.
 func objectSuite(cmd *cobra.Command, paths []string) (*suite.Suite, error) {
 	if err := checkObjects(cmd, paths); err != nil {
 		return nil, err
@@ -291,7 +291,7 @@ func objectSuite(cmd *cobra.Command, paths []string) (*suite.Suite, error) {
 	return suite.New(paths), nil
 }
 
-// replaceIn tells the cases of a suite what --replace names.
+// replaceIn sets Replace of the suite's cases from --replace.
 func replaceIn(suite *suite.Suite, list []string) error {
 	programs := make(map[string]string)
 	for _, text := range list {
@@ -318,7 +318,7 @@ func (f *vmtestFlags) readSuite(cmd *cobra.Command, args []string) (*suite.Suite
 		}
 		if f.expect == expectAgreement {
 			suite.ExpectAgreement()
-			if !f.still { // said again in a rerun, which is of a suite of others' objects
+			if !f.still { // a rerun, which uses an external suite, must copy it
 				if err := cmd.Flags().Set("still", "false"); err != nil {
 					return nil, err
 				}

@@ -1,4 +1,4 @@
-# What programs take for granted. It runs in a guest, under bash.
+# What programs expect of a system. It runs in a guest, under bash.
 set -e
 echo to stderr >/dev/stderr
 echo to stdout >/dev/stdout
