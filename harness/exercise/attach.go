@@ -21,12 +21,13 @@ import (
 
 var native = binary.NativeEndian
 
-// attachment is a program that is attached.
+// attachment is an attached program or a registered struct_ops map.
 type attachment struct {
-	fds []int // what keeps it attached
-	// own is done instead of pulling the trigger, and returns what came of it.
+	fds []int // keep the program attached; detach closes them
+	// own makes the program run instead of the trigger, and returns the result. Nil means the
+	// trigger.
 	own  func() string
-	undo func() // what else is to be done to detach it, or nil
+	undo func() // further work to detach it, or nil
 }
 
 func (a *attachment) detach() {
@@ -38,8 +39,8 @@ func (a *attachment) detach() {
 	}
 }
 
-// errNotAttached reports why there is nothing that a program can be attached to.
-// It is the same for all engines.
+// errNotAttached returns the reason why there is nothing to attach a program to. The text is the
+// same for all engines.
 func errNotAttached(format string, args ...any) error {
 	return fmt.Errorf("not attached: "+format, args...)
 }
@@ -83,12 +84,12 @@ func (g *Sandbox) attach(s *Subject, fd int) (*attachment, error) {
 	return g.attachCgroup(s, fd)
 }
 
-// link makes a BPF link (5.7).
+// link creates a BPF link (5.7).
 func link(fd, target int, attachType uapi.AttachType, flags uint32) (*attachment, error) {
 	return linkWith(fd, target, attachType, flags, struct{}{})
 }
 
-// linkWith makes a link of a kind that has fields of its own.
+// linkWith creates a link of a kind with additional fields.
 func linkWith[More any](fd, target int, attachType uapi.AttachType, flags uint32, more More) (*attachment, error) {
 	l, err := bpfsys.Call(bpfsys.LinkCreate, &bpfsys.LinkCreateAttr[More]{
 		ProgFD: uint32(fd), TargetFD: uint32(target), AttachType: attachType, Flags: flags, More: more,
@@ -99,8 +100,8 @@ func linkWith[More any](fd, target int, attachType uapi.AttachType, flags uint32
 	return &attachment{fds: []int{l}}, nil
 }
 
-// attachRawTracepoint attaches to the tracepoint of this name, or without one to
-// what the program was loaded for.
+// attachRawTracepoint attaches to the tracepoint with this name. Without a name it attaches to what
+// the program was loaded for.
 func attachRawTracepoint(name string, fd int) (*attachment, error) {
 	var m bpfsys.Memory
 	defer m.Release()
@@ -115,9 +116,8 @@ func attachRawTracepoint(name string, fd int) (*attachment, error) {
 	return &attachment{fds: []int{l}}, nil
 }
 
-// attachTracing attaches to a function or a tracepoint with types. The functions
-// that the kernel has for tests are called by BPF_PROG_TEST_RUN of a program that is
-// attached to one of them.
+// attachTracing attaches to a function or to a typed tracepoint. If the function is one of the
+// kernel's test functions, own runs BPF_PROG_TEST_RUN on the program, which calls them.
 func attachTracing(s *Subject, fd int) (*attachment, error) {
 	a, err := attachRawTracepoint("", fd)
 	if err != nil || s.Attach == uapi.AttachTraceRawTp || !strings.HasPrefix(s.Target, "bpf_fentry_test") && !strings.HasPrefix(s.Target, "bpf_modify_return_test") {
@@ -130,10 +130,10 @@ func attachTracing(s *Subject, fd int) (*attachment, error) {
 	return a, nil
 }
 
-// maxText is how much is read of an iterator, in bytes.
+// maxText is how much text is read from an iterator, in bytes.
 const maxText = 256 << 10
 
-// attachIterator makes an iterator, which is read.
+// attachIterator creates an iterator, which own reads.
 func attachIterator(fd int) (*attachment, error) {
 	a, err := link(fd, 0, uapi.AttachTraceIter, 0)
 	if err != nil {
@@ -149,7 +149,7 @@ func attachIterator(fd int) (*attachment, error) {
 	return a, nil
 }
 
-// readText reads a text, and returns it if it is short.
+// readText reads a text. It returns the text if it is short, otherwise its length and hash.
 func readText(fd int) string {
 	var text []byte
 	buf := make([]byte, 16<<10)
@@ -200,12 +200,12 @@ func attachNetns(fd int, attachType uapi.AttachType) (*attachment, error) {
 	return link(fd, ns, attachType, 0)
 }
 
-// attachNetfilter attaches to IPv4 packets for this machine (6.4).
+// attachNetfilter attaches to IPv4 packets to this machine (6.4).
 func attachNetfilter(s *Subject, fd int) (*attachment, error) {
 	return linkWith(fd, 0, s.Attach, 0, bpfsys.LinkNetfilter{Family: unix.NFPROTO_IPV4, Hook: unix.NF_INET_LOCAL_IN, Priority: 1})
 }
 
-// attachSocket attaches to a socket, to which a packet is sent.
+// attachSocket attaches to a socket, to which own sends a packet.
 func attachSocket(fd, option int) (*attachment, error) {
 	sock, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|socketFlags, 0)
 	if err != nil {
@@ -228,7 +228,7 @@ func attachSocket(fd, option int) (*attachment, error) {
 	return a, nil
 }
 
-// perf makes a perf event and gives it a program.
+// perf opens a perf event, sets its program and enables it.
 func perf(attr *unix.PerfEventAttr, pid, cpu, fd int) (*attachment, error) {
 	attr.Size = uint32(unsafe.Sizeof(*attr))
 	attr.Bits |= unix.PerfBitDisabled
@@ -250,7 +250,7 @@ func perf(attr *unix.PerfEventAttr, pid, cpu, fd int) (*attachment, error) {
 
 const tracingDir = "/sys/kernel/tracing/events"
 
-// attachTracepoint attaches to a tracepoint, "syscalls/sys_enter_openat".
+// attachTracepoint attaches to a tracepoint such as "syscalls/sys_enter_openat".
 func attachTracepoint(target string, fd int) (*attachment, error) {
 	id, err := number(filepath.Join(tracingDir, filepath.Clean("/"+target), "id"))
 	if err != nil {
@@ -259,7 +259,7 @@ func attachTracepoint(target string, fd int) (*attachment, error) {
 	return perf(&unix.PerfEventAttr{Type: unix.PERF_TYPE_TRACEPOINT, Config: id, Sample: 1}, -1, 0, fd)
 }
 
-// attachPageFaults attaches to each page fault of this thread.
+// attachPageFaults attaches to the page faults of this thread.
 func attachPageFaults(fd int) (*attachment, error) {
 	return perf(&unix.PerfEventAttr{
 		Type: unix.PERF_TYPE_SOFTWARE, Config: unix.PERF_COUNT_SW_PAGE_FAULTS, Sample: 1,
@@ -275,12 +275,12 @@ func number(path string) (uint64, error) {
 	return strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
 }
 
-// reached are functions of the kernel that the trigger calls: what patterns of
-// kprobe.multi are matched with, as the list of all functions takes seconds to read.
+// reached are kernel functions that the trigger calls. Patterns of kprobe.multi are matched against
+// them only, because reading the list of all functions takes seconds.
 var reached = []string{"do_sys_openat2", "do_nanosleep", "tcp_connect", "udp_sendmsg", "do_mmap"}
 
-// attachProbe attaches a kprobe or uprobe. Uprobes are put on the tiny program,
-// whatever their section names: that is not in the guest.
+// attachProbe attaches a kprobe or uprobe. Uprobes go to the tiny program, because the guest does
+// not have the program that the section names.
 func (g *Sandbox) attachProbe(s *Subject, fd int) (*attachment, error) {
 	kind, _, _ := strings.Cut(strings.TrimSuffix(s.Pattern, "+"), ".")
 	isReturn := strings.Contains(kind, "ret")
@@ -303,7 +303,7 @@ func (g *Sandbox) attachProbe(s *Subject, fd int) (*attachment, error) {
 	return probe("kprobe", isReturn, name, off, fd)
 }
 
-// probe makes the perf event of a kprobe or uprobe (4.17).
+// probe opens the perf event of a kprobe or uprobe (4.17).
 func probe(kind string, isReturn bool, target string, offset uint64, fd int) (*attachment, error) {
 	dir := "/sys/bus/event_source/devices/" + kind
 	pmu, err := number(dir + "/type")
@@ -312,7 +312,7 @@ func probe(kind string, isReturn bool, target string, offset uint64, fd int) (*a
 	}
 	attr := &unix.PerfEventAttr{Type: uint32(pmu), Ext2: offset}
 	if isReturn {
-		attr.Config = 1 // format/retprobe says config:0
+		attr.Config = 1 // bit 0, as in format/retprobe
 	}
 	name := append([]byte(target), 0)
 	var pin runtime.Pinner
@@ -322,7 +322,7 @@ func probe(kind string, isReturn bool, target string, offset uint64, fd int) (*a
 	return perf(attr, -1, 0, fd)
 }
 
-// attachKprobes attaches to those functions that match the pattern (5.18).
+// attachKprobes attaches to the functions among reached that match the pattern (5.18).
 func attachKprobes(s *Subject, isReturn bool, fd int) (*attachment, error) {
 	var names []string
 	for _, name := range reached {

@@ -11,15 +11,16 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// wordSize is the unit in which contents are compared, in bytes: a part of a
-// counter that changes by itself must not be taken for one that does not.
+// wordSize is the unit in which contents are compared, in bytes. A smaller unit would split
+// counters: a byte of a noisy counter may look stable.
 const wordSize = 8
 
-// maxWords is how many words of a map are effects of their own.
+// maxWords is the largest number of changed words of a map that are recorded one by one. For more,
+// there is one effect with a hash.
 const maxWords = 256
 
-// Changes adds what differs in the contents of maps, between a capture before and one
-// after [Guest.Run].
+// Changes adds the changes of map contents to a sample. before and after were captured before and
+// after [Sandbox.Run].
 func Changes(s effects.Sample, before, after *state.State) {
 	had := make(map[string]*state.Map)
 	for i := range before.Maps {
@@ -28,7 +29,7 @@ func Changes(s effects.Sample, before, after *state.State) {
 	for i := range after.Maps {
 		m := &after.Maps[i]
 		if m.Type == uapi.MapStructOps {
-			structOpsContents(s, m) // some engines set it when they load
+			structOpsContents(s, m) // some engines set it on load, so record the contents, not the change
 			continue
 		}
 		if old := had[m.Name]; old != nil {
@@ -37,10 +38,10 @@ func Changes(s effects.Sample, before, after *state.State) {
 	}
 }
 
-// contentsOf is the field that shows what a map holds after the trigger.
+// contentsOf returns the field for the contents of a map after the trigger.
 func contentsOf(name string) field.Field { return field.Map(name, "contents after trigger") }
 
-// structOpsContents adds what a struct_ops map holds.
+// structOpsContents records the contents of a struct_ops map.
 func structOpsContents(s effects.Sample, m *state.Map) {
 	for _, e := range m.Contents.Entries {
 		s.Set(contentsOf(m.Name), fmt.Sprintf("%s, % x", e.Ref, e.Value))
@@ -90,7 +91,7 @@ func entryChanges(found map[string]string, before, after state.Entry, there bool
 	}
 }
 
-// word is the word at an offset of a value that lacks the zeros at its end.
+// word returns the word at an offset of a value whose trailing zeros are missing.
 func word(value []byte, off int) (w [wordSize]byte) {
 	copy(w[:], value[min(off, len(value)):])
 	return w

@@ -61,8 +61,8 @@ func TestManyChanges(t *testing.T) {
 	assert.Assert(t, got[effects.Effect{Field: contentsOf("m")}] != first)
 }
 
-// Of struct_ops maps it is what they hold that counts: some engines have filled them
-// before.
+// TestStructOpsContents: for a struct_ops map the contents are recorded, not the changes, because
+// some engines set it on load.
 func TestStructOpsContents(t *testing.T) {
 	s := contents(state.Entry{Key: make([]byte, 4), Ref: "READY init=run", Value: []byte{0, 1}})
 	s.Maps[0].Type = uapi.MapStructOps

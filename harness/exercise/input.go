@@ -7,9 +7,9 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// inputs are the test runs of a program type; none for types that cannot be run
-// (the kernel answers ENOTSUPP), for those whose context has no size that fits all
-// (syscall), and for those that are run while they are attached (tracing).
+// inputs returns the test runs for a program type. There are none for types that cannot be run (the
+// kernel returns ENOTSUPP), for syscall programs, whose contexts differ in size, and for types that
+// run while they are attached (tracing).
 func inputs(progType uapi.ProgType) []Input {
 	switch progType {
 	case uapi.ProgSocketFilter, uapi.ProgSchedCls, uapi.ProgSchedAct, uapi.ProgXDP, uapi.ProgCgroupSkb, uapi.ProgLWTIn, uapi.ProgLWTOut, uapi.ProgLWTXmit,
@@ -25,13 +25,13 @@ func inputs(progType uapi.ProgType) []Input {
 
 var be = binary.BigEndian
 
-// ethernet is a header of 14 bytes, to a local address.
+// ethernet returns a header of 14 bytes to a local address.
 func ethernet(proto uint16) []byte {
 	b := []byte{0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 1}
 	return be.AppendUint16(b, proto)
 }
 
-// Addresses of the packets (RFC 5737, RFC 3849).
+// Addresses in the packets, from the ranges for documentation (RFC 5737, RFC 3849).
 var (
 	from4, to4 = netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("198.51.100.2")
 	from6, to6 = netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2")
@@ -39,19 +39,19 @@ var (
 
 var payload = []byte("the packet of bpfreplay\n")
 
-// tcp4 is a SYN with data, port 40000 to 80.
+// tcp4 returns a SYN with data, from port 40000 to port 80.
 func tcp4() []byte {
 	tcp := make([]byte, 20, 20+len(payload))
 	be.PutUint16(tcp, 40000)
 	be.PutUint16(tcp[2:], 80)
 	be.PutUint32(tcp[4:], 0x01020304)
-	tcp[12], tcp[13] = 5<<4, 2 // words of header; SYN
+	tcp[12], tcp[13] = 5<<4, 2 // header length in words; SYN
 	be.PutUint16(tcp[14:], 1024)
 	tcp = append(tcp, payload...)
 	be.PutUint16(tcp[16:], checksum(pseudo(from4, to4, 6, tcp)))
 
 	ip := make([]byte, 20)
-	ip[0], ip[8], ip[9] = 0x45, 64, 6 // version and words; TTL; TCP
+	ip[0], ip[8], ip[9] = 0x45, 64, 6 // version and header length; TTL; TCP
 	be.PutUint16(ip[2:], uint16(len(ip)+len(tcp)))
 	be.PutUint16(ip[4:], 0x1234)
 	copy(ip[12:], from4.AsSlice())
@@ -60,7 +60,7 @@ func tcp4() []byte {
 	return append(append(ethernet(0x0800), ip...), tcp...)
 }
 
-// udp6 is a question to a name server, port 40000 to 53.
+// udp6 returns a UDP packet from port 40000 to port 53.
 func udp6() []byte {
 	udp := make([]byte, 8, 8+len(payload))
 	be.PutUint16(udp, 40000)
@@ -77,7 +77,7 @@ func udp6() []byte {
 	return append(append(ethernet(0x86dd), ip...), udp...)
 }
 
-// pseudo is a segment behind the pseudo header that its checksum covers, padded.
+// pseudo returns a segment after the pseudo header that its checksum covers.
 func pseudo(from, to netip.Addr, proto byte, segment []byte) []byte {
 	b := append(from.AsSlice(), to.AsSlice()...)
 	b = be.AppendUint32(b, uint32(len(segment)))
@@ -85,7 +85,7 @@ func pseudo(from, to netip.Addr, proto byte, segment []byte) []byte {
 	return append(b, segment...)
 }
 
-// checksum is the Internet's (RFC 1071).
+// checksum returns the Internet checksum (RFC 1071).
 func checksum(b []byte) uint16 {
 	var sum uint32
 	for ; len(b) > 1; b = b[2:] {
@@ -100,8 +100,8 @@ func checksum(b []byte) uint16 {
 	return ^uint16(sum)
 }
 
-// numbers are the arguments of a raw tracepoint: as many as there can be, and no
-// address among them.
+// numbers returns the arguments of a raw tracepoint: as many as possible, and none of them an
+// address.
 func numbers() []byte {
 	var b []byte
 	for i := range uint64(12) {
@@ -110,7 +110,7 @@ func numbers() []byte {
 	return b
 }
 
-// lookup4 is a struct bpf_sk_lookup (uapi): a TCP connection to port 80.
+// lookup4 returns a struct bpf_sk_lookup (uapi) for a TCP connection to port 80.
 func lookup4() []byte {
 	b := make([]byte, 64)
 	native.PutUint32(b[8:], 2)  // AF_INET

@@ -8,7 +8,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// A checksum over what has its checksum in it is 0.
+// TestPackets: the checksum over data that includes its own checksum is 0.
 func TestPackets(t *testing.T) {
 	p := tcp4()
 	ip := p[14:34]
@@ -22,7 +22,7 @@ func TestPackets(t *testing.T) {
 	assert.Equal(t, int(be.Uint16(p[54+4:])), len(p)-54)
 	assert.Equal(t, checksum(pseudo(from6, to6, ip[6], p[54:])), uint16(0))
 
-	// What is run with it must not change it for the next.
+	// A run that changes an input must not change it for the next run.
 	a, b := inputs(uapi.ProgXDP), inputs(uapi.ProgXDP)
 	a[0].Data[0]++
 	assert.Assert(t, a[0].Data[0] != b[0].Data[0])

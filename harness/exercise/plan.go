@@ -8,7 +8,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// Plan is what is done with a load.
+// Plan is what to do with the programs and maps of a load.
 type Plan struct {
 	// Inputs are test runs, in order.
 	Inputs []Input
@@ -18,27 +18,27 @@ type Plan struct {
 	Register []Ops
 }
 
-// Input is a BPF_PROG_TEST_RUN of a program.
+// Input is one BPF_PROG_TEST_RUN of a program.
 type Input struct {
 	Program string
-	Name    string // "tcp4"
+	Name    string // of the input: "tcp4"
 	Data    []byte
 	Context []byte
 }
 
-// Subject is a program that is attached.
+// Subject is a program to attach.
 type Subject struct {
 	Program string
 	Type    uapi.ProgType
 	Attach  uapi.AttachType
-	Target  string // the rest of the section's name: "syscalls/sys_enter_openat"
-	Pattern string // what kind of section it is: "kretprobe+"
+	Target  string // from the section's name: "syscalls/sys_enter_openat"
+	Pattern string // kind of section: "kretprobe+"
 }
 
-// PlanOf plans what is done with an object. Programs that are in hasInput are not
-// run with inputs of ours, and those that are in idle are left alone, and maps too.
+// PlanOf returns the plan for an object. hasInput reports whether the suite has inputs for a
+// program, which then gets none of ours. idle reports whether to leave a program or map alone.
 //
-// Programs of SEC("?...") are left alone: some engines do not load them.
+// The plan omits programs in sections named SEC("?..."), because some engines do not load them.
 func PlanOf(o *object.Object, hasInput func(program string) bool, idle func(name string) bool) *Plan {
 	p := &Plan{}
 	for i := range o.Functions {
@@ -69,9 +69,8 @@ func PlanOf(o *object.Object, hasInput func(program string) bool, idle func(name
 	return p
 }
 
-// maxOfAKind bounds the programs of one kind that are attached. An object with
-// forty XDP programs has them attached no better than one with four, and the time
-// of a guest is short.
+// maxOfAKind limits how many programs of one kind are attached. Attaching forty XDP programs of an
+// object shows no more than attaching four, and takes longer.
 const maxOfAKind = 4
 
 func (p *Plan) limit() {
@@ -90,10 +89,9 @@ func (p *Plan) limit() {
 // Empty reports whether there is nothing to do.
 func (p *Plan) Empty() bool { return len(p.Inputs)+len(p.Attach)+len(p.Register) == 0 }
 
-// attachable tells the programs that something can be done with by attaching
-// them. Left out are those that need a thing which is not there: devices for lirc
-// and lightweight tunnels, another program for freplace, an action for
-// act_bpf, a map of sockets with sockets in it for sk_skb and sk_msg.
+// attachable reports whether attaching a program can have an effect. It cannot if the guest lacks
+// what the program needs: a device for lirc and lightweight tunnels, another program for freplace,
+// an action for act_bpf, a map with sockets for sk_skb and sk_msg.
 func attachable(t *object.ProgramType) bool {
 	switch t.Type {
 	case uapi.ProgKprobe:
@@ -105,6 +103,3 @@ func attachable(t *object.ProgramType) bool {
 	}
 	return false
 }
-
-// Program types (enum bpf_prog_type).
-const ()

@@ -23,7 +23,7 @@ func open(t *testing.T, name string) *object.Object {
 	return o
 }
 
-// of is what a plan has for a program: inputs by name, and where it is attached.
+// of returns the names of a program's inputs, and the subject if the program is attached.
 func (p *Plan) of(program string) (inputs []string, subject *Subject) {
 	for _, in := range p.Inputs {
 		if in.Program == program {

@@ -19,21 +19,20 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 )
 
-// Sandbox is a machine on which programs may be attached to anything: nobody else
-// uses it. It is not safe for concurrent use.
+// Sandbox is a machine on which programs may be attached to anything, because nothing else runs
+// there. It is not safe for concurrent use.
 type Sandbox struct {
-	dir    string                    // of files that the trigger needs
+	dir    string                    // directory for the trigger's files
 	tiny   string                    // path of the tiny program
-	cgroup string                    // directory of the cgroup that this process is in, "" if there is none
-	usual  map[string]string         // what the steps of the trigger say if nothing is attached
-	types  func() (*btf.Spec, error) // of the kernel
+	cgroup string                    // directory of this process's cgroup; "" if there is none
+	usual  map[string]string         // results of the trigger's steps while nothing is attached
+	types  func() (*btf.Spec, error) // returns the kernel's types
 }
 
-// NewSandbox makes the running machine ready: the loopback device is up, this
-// process is in a cgroup of its own, and the kernel counts how often programs run.
-// All of this stays, so a machine that is not a guest of the harness's is refused.
-// A part that the kernel lacks is left out: attaching then fails and names it.
-// types is where the types of vmlinux come from.
+// NewSandbox prepares the running machine. It enables the loopback device, moves this process to a
+// cgroup of its own, and makes the kernel count program runs. It does not undo any of that, so it
+// refuses a machine that is not a guest of the harness. What the kernel lacks is left out;
+// attaching programs that need it then fails with a reason. types returns the types of vmlinux.
 func NewSandbox(types func() (*btf.Spec, error)) (*Sandbox, error) {
 	if err := inguest.Check(); err != nil {
 		return nil, fmt.Errorf("attach programs: %w", err)
@@ -50,14 +49,15 @@ func NewSandbox(types func() (*btf.Spec, error)) (*Sandbox, error) {
 		return nil, fmt.Errorf("loopback device: %w", err)
 	}
 	g.cgroup = joinCgroup()
-	// Since 5.1; without it nothing shows how often a program ran.
+	// Since 5.1. On older kernels the number of runs is unknown.
 	_ = os.WriteFile("/proc/sys/kernel/bpf_stats_enabled", []byte("1"), 0)
-	g.pull(anyStep) // what is slow or different the first time
+	g.pull(anyStep) // the first time is slower, and may give other results
 	g.usual = g.pull(anyStep)
 	return g, nil
 }
 
-// InterfaceUp switches a network interface on. The kernel then gives the loopback interface its addresses.
+// InterfaceUp enables a network interface. The kernel then gives the loopback interface its
+// addresses.
 func InterfaceUp(name string) error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -72,11 +72,11 @@ func InterfaceUp(name string) error {
 	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, r)
 }
 
-// loopback is the index of the loopback device: the first of each network namespace.
+// loopback is the index of the loopback device, the first device of every network namespace.
 const loopback = 1
 
-// joinCgroup makes a cgroup and moves this process into it: programs of the root
-// would see all that the kernel does by itself.
+// joinCgroup creates a cgroup and moves this process to it. Programs attached to the root cgroup
+// would see everything that the kernel does by itself.
 func joinCgroup() string {
 	const dir = "/sys/fs/cgroup/bpfreplay"
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -88,8 +88,8 @@ func joinCgroup() string {
 	return dir
 }
 
-// Run does what the plan says with a load, and returns the effects, but for those
-// on the contents of maps: see [Changes].
+// Run executes the plan with a load. It returns all effects except those on the contents of maps:
+// see [Changes].
 func (g *Sandbox) Run(p *Plan, maps, programs []state.Handle) effects.Sample {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -113,7 +113,7 @@ func (g *Sandbox) Run(p *Plan, maps, programs []state.Handle) effects.Sample {
 	return s
 }
 
-// find returns the fd of a program or map, and notes if the engine has none.
+// find returns the fd of a program or map. It records if the engine has not loaded it.
 func find(s effects.Sample, of field.Field, in []state.Handle) (int, bool) {
 	i := slices.IndexFunc(in, func(h state.Handle) bool { return h.Name == of.Name })
 	if i < 0 {
@@ -123,7 +123,7 @@ func find(s effects.Sample, of field.Field, in []state.Handle) (int, bool) {
 	return in[i].FD, true
 }
 
-// runOnce runs a program by BPF_PROG_TEST_RUN.
+// runOnce runs a program with BPF_PROG_TEST_RUN.
 func runOnce(s effects.Sample, run field.Field, fd int, data, ctx []byte) {
 	returns := run.With(run.Attribute + " returns")
 	ret, out, err := bpfsys.TestRun(fd, data, ctx)
@@ -137,7 +137,7 @@ func runOnce(s effects.Sample, run field.Field, fd int, data, ctx []byte) {
 	}
 }
 
-// attachOne attaches a program, pulls the trigger, and detaches it.
+// attachOne attaches a program, makes it run, and detaches it.
 func (g *Sandbox) attachOne(s effects.Sample, subject *Subject, fd int) {
 	of := field.Program(subject.Program, "")
 	before := runCount(fd)
@@ -154,14 +154,14 @@ func (g *Sandbox) attachOne(s effects.Sample, subject *Subject, fd int) {
 	triggerWith(s, of.With("trigger"), g, a, wanted)
 	switch n := runCount(fd) - before; {
 	case n == 0:
-	case others: // it sees what the rest of the machine does, too
+	case others: // the number varies: other processes make it run, too
 		s.Set(of.With("ran"), "yes")
 	default:
 		s.Set(of.With("ran"), strconv.FormatUint(n, 10))
 	}
 }
 
-// triggerWith makes what is attached run.
+// triggerWith makes the attached program run, and records results that differ from the usual.
 func triggerWith(s effects.Sample, trigger field.Field, g *Sandbox, a *attachment, wanted func(step) bool) {
 	if a.own != nil {
 		if said := a.own(); said != "" {
@@ -181,7 +181,8 @@ func triggerWith(s effects.Sample, trigger field.Field, g *Sandbox, a *attachmen
 	}
 }
 
-// runCount is how often a program ran since it was loaded, 0 if nobody counts.
+// runCount returns how often a program has run since it was loaded. It is 0 if the kernel does not
+// count.
 func runCount(fd int) uint64 {
 	info, err := bpfsys.GetProgCounts(fd)
 	if err != nil {

@@ -17,9 +17,9 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// Ops is a struct_ops map. A load makes the map and the programs. Attaching
-// it fills it with their file descriptors, as libbpf does at bpf_map__attach_struct_ops,
-// and registers it: by a link (6.4), or by the filling itself.
+// Ops is a struct_ops map. A load creates the map and its programs. Attaching fills the map with
+// the programs' file descriptors, as libbpf's bpf_map__attach_struct_ops does, and registers it:
+// with a link (6.4), or by filling it.
 type Ops struct {
 	Map  string
 	Type string // the kernel's struct: "tcp_congestion_ops"
@@ -29,7 +29,7 @@ type Ops struct {
 	functions []opsFunction
 }
 
-// opsValue is a member that is no function, and not zero.
+// opsValue is a member that is not a function and not zero.
 type opsValue struct {
 	member string
 	bytes  []byte
@@ -60,7 +60,7 @@ func opsOf(o *object.Object, m *object.Map) Ops {
 	return ops
 }
 
-// value is the value of the map in the layout of the kernel.
+// value returns the map's value in the kernel's layout of the struct.
 func (ops *Ops) value(kernel *btf.Spec, fd func(program string) (int, bool)) ([]byte, error) {
 	id, err := kernel.First("bpf_struct_ops_"+ops.Type, btf.KindStruct)
 	if err != nil {
@@ -111,8 +111,8 @@ func (ops *Ops) value(kernel *btf.Spec, fd func(program string) (int, bool)) ([]
 	return value, nil
 }
 
-// registerOne fills and registers a struct_ops map, makes the trigger, and takes it
-// back. A map with a link keeps what it was filled with.
+// registerOne fills and registers a struct_ops map, makes its programs run, and unregisters it. A
+// map with a link keeps its contents.
 func (g *Sandbox) registerOne(s effects.Sample, ops *Ops, fd int, programs []state.Handle) {
 	of := field.Map(ops.Map, "")
 	a, err := g.register(ops, fd, programs)
@@ -137,7 +137,7 @@ func (g *Sandbox) registerOne(s effects.Sample, ops *Ops, fd int, programs []sta
 	}
 }
 
-// name is the member name of the struct, by which it is chosen.
+// name returns the struct's member "name", by which users select it.
 func (ops *Ops) name() string {
 	for _, v := range ops.values {
 		if v.member == "name" {
@@ -164,7 +164,7 @@ func (g *Sandbox) register(ops *Ops, fd int, programs []state.Handle) (*attachme
 	}
 	key := make([]byte, 4)
 	err = element(bpfsys.MapUpdateElem, fd, key, value)
-	// EBUSY: the engine has filled it.
+	// EBUSY: the engine has already filled the map.
 	if err != nil && !(ops.Link && errors.Is(err, unix.EBUSY)) {
 		return nil, fmt.Errorf("fill: %w", err)
 	}

@@ -8,11 +8,11 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/elffile"
 )
 
-// tiny is a program that calls a function and ends with status 0: what the
-// trigger executes, and where uprobes are put.
+// tiny is a program that calls a function and exits with status 0. The trigger executes it, and
+// uprobes are attached to its function.
 type tiny struct {
 	code []byte
-	// function is where the function is in the code, in bytes.
+	// function is the offset of the function in the code, in bytes.
 	function uint64
 }
 
@@ -50,10 +50,10 @@ const (
 	tinyBase    = 0x400000
 )
 
-// tinyFunction is where the function is in the file.
+// tinyFunction returns the offset of the function in the file.
 func tinyFunction() uint64 { return tinyHeaders + tinyCode[runtime.GOARCH].function }
 
-// tinyELF is the program as a file, nil where there is none for the processor.
+// tinyELF returns the program as an ELF file, or nil if there is no code for this architecture.
 func tinyELF() []byte {
 	t, ok := tinyCode[runtime.GOARCH]
 	of, known := arch.Find(runtime.GOARCH)

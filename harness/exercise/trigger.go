@@ -13,14 +13,13 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// The trigger is a fixed list of system calls, by which programs that are attached
-// to something get to run. All are made by one thread, one after the other.
+// The trigger is a fixed list of system calls that make attached programs run. One thread makes all
+// of them, in order.
 
-// step is one of them. What it says is the same each time if no program
-// interferes.
+// step is one step of the trigger. Its result is always the same, unless a program interferes.
 type step struct {
 	name    string
-	packets bool // something is sent
+	packets bool // the step sends packets
 	do      func(*Sandbox) string
 }
 
@@ -44,7 +43,7 @@ var steps = []step{
 	{"exec", false, func(g *Sandbox) string { return outcome(g.exec()) }},
 }
 
-// pull makes the wanted steps of the trigger, and returns what each of them says.
+// pull runs the wanted steps of the trigger and returns their results by name.
 func (g *Sandbox) pull(wanted func(step) bool) map[string]string {
 	said := make(map[string]string)
 	for _, s := range steps {
@@ -57,7 +56,7 @@ func (g *Sandbox) pull(wanted func(step) bool) map[string]string {
 
 func anyStep(step) bool { return true }
 
-// onPackets: programs of these types see packets and sockets, and nothing else.
+// onPackets reports whether programs of a type see only packets and sockets.
 func onPackets(progType uapi.ProgType) bool {
 	switch progType {
 	case uapi.ProgSchedCls, uapi.ProgXDP, uapi.ProgCgroupSkb, uapi.ProgCgroupSock, uapi.ProgSockOps, uapi.ProgCgroupSockAddr, uapi.ProgFlowDissector,
@@ -67,7 +66,7 @@ func onPackets(progType uapi.ProgType) bool {
 	return false
 }
 
-// outcome is an errno or "ok".
+// outcome returns "ok" or the name of the errno.
 func outcome(err error) string {
 	if err == nil {
 		return "ok"
@@ -97,7 +96,7 @@ func openNull() error {
 	return err
 }
 
-// openNothing reports whether the kernel answers ENOENT.
+// openNothing opens a file that does not exist.
 func openNothing() error {
 	fd, err := unix.Openat(unix.AT_FDCWD, "/bpfreplay-no-such-file", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err == nil {
@@ -149,7 +148,7 @@ func sysctl() error {
 	return err
 }
 
-// exec runs the tiny program, which ends at once with status 0.
+// exec executes the tiny program and waits for it.
 func (g *Sandbox) exec() error {
 	pid, err := syscall.ForkExec(g.tiny, []string{"tiny"}, &syscall.ProcAttr{Env: []string{}})
 	if err != nil {
@@ -168,7 +167,7 @@ func (g *Sandbox) exec() error {
 	return err
 }
 
-// Ports on the loopback device. That of TCP is one that selftests look for.
+// Ports on the loopback device. The selftests expect this TCP port.
 const (
 	udpPort = 17171
 	tcpPort = 7777
@@ -179,12 +178,11 @@ var (
 	loopback6 = [16]byte{15: 1}
 )
 
-// packetWait is how long a packet on the loopback device may take. It is there
-// when the call that sends it returns, but for a kernel thread that has the rest of
-// the work.
+// packetWait is how long a packet on the loopback device may take. It usually arrives before the
+// sending call returns, unless a kernel thread has to finish the work.
 const packetWait = 10 * time.Millisecond
 
-// arrives waits until there is something to read.
+// arrives waits until there is something to read, up to packetWait.
 func arrives(fd int) bool {
 	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 	for {
@@ -197,7 +195,7 @@ func arrives(fd int) bool {
 
 const socketFlags = unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK
 
-// datagram sends a packet to itself, and reports what becomes of it.
+// datagram sends a packet to a new socket and returns what happens to it.
 func datagram(family int, to unix.Sockaddr) string {
 	receiver, err := unix.Socket(family, unix.SOCK_DGRAM|socketFlags, 0)
 	if err != nil {
@@ -207,7 +205,8 @@ func datagram(family int, to unix.Sockaddr) string {
 	return datagramTo(receiver, family, to)
 }
 
-// datagramTo sends a packet to a socket that has no address yet.
+// datagramTo sends a packet to a socket, which it binds to an address, and returns what happens to
+// it.
 func datagramTo(receiver, family int, to unix.Sockaddr) string {
 	if err := unix.Bind(receiver, to); err != nil {
 		return "bind " + outcome(err)
@@ -243,8 +242,8 @@ func datagramTo(receiver, family int, to unix.Sockaddr) string {
 	return fmt.Sprintf("received %q", buf[:n])
 }
 
-// connection makes a connection to itself and sends a few bytes. Congestion is
-// controlled as named, or in the usual way.
+// connection makes a TCP connection to this machine, sends a few bytes, and returns what happens.
+// control is the name of the congestion control; "" means the default.
 func connection(control string) string {
 	to := &unix.SockaddrInet4{Port: tcpPort, Addr: loopback4}
 	listener, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|socketFlags, 0)
@@ -266,7 +265,7 @@ func connection(control string) string {
 		return "socket " + outcome(err)
 	}
 	defer unix.Close(client)
-	// It ends with a reset: nothing of it stays in the kernel to send later.
+	// Close with a reset, so that the kernel has nothing left to send later.
 	if err := unix.SetsockoptLinger(client, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
 		return "setsockopt " + outcome(err)
 	}

@@ -32,14 +32,14 @@ func TestTinyProgram(t *testing.T) {
 	assert.Equal(t, outcome(g.exec()), "EACCES", "a directory is no program")
 }
 
-// What the trigger says must not depend on anything but what programs do.
+// TestTrigger: the results of the trigger are always the same while no program is attached.
 func TestTrigger(t *testing.T) {
 	g := &Sandbox{dir: t.TempDir()}
 	g.tiny = filepath.Join(g.dir, "tiny")
 	assert.NilError(t, os.WriteFile(g.tiny, tinyELF(), 0o700))
 	fds, err := os.ReadDir("/proc/self/fd")
 	assert.NilError(t, err)
-	system := func(s step) bool { return !s.packets } // the ports may be taken on this machine
+	system := func(s step) bool { return !s.packets } // another process may use the ports
 	first := g.pull(system)
 	assert.DeepEqual(t, g.pull(system), first)
 	for name, said := range first {
