@@ -154,6 +154,7 @@ func (d directLoad) load(opts *ebpf.CollectionOptions) (*Loaded, error) {
 	if err != nil {
 		return nil, err
 	}
+	var programs []*ebpf.Program
 	var closers []func() error
 	l := &Loaded{close: func() {
 		for _, c := range closers {
@@ -168,20 +169,25 @@ func (d directLoad) load(opts *ebpf.CollectionOptions) (*Loaded, error) {
 		case *ebpf.Program:
 			l.Programs = append(l.Programs, state.Handle{Name: name, FD: x.FD()})
 			closers = append(closers, x.Close)
-			if !d.attach {
-				continue
-			}
-			to, err := attach(x, d.spec.Programs[name])
-			if err != nil {
-				l.Close()
-				return nil, fmt.Errorf("program %s: attach: %w", name, err)
-			}
-			if to, ok := to.(interface{ FD() int }); ok {
-				l.Links = append(l.Links, state.Handle{Name: name, FD: to.FD()})
-			}
-			if to != nil {
-				closers = append(closers, to.Close)
-			}
+			programs = append(programs, x)
+		}
+	}
+	if !d.attach {
+		return l, nil
+	}
+	// After the loop: a failure closes all, also the programs behind the one that is not attached.
+	for i, p := range programs {
+		name := l.Programs[i].Name
+		to, err := attach(p, d.spec.Programs[name])
+		if err != nil {
+			l.Close()
+			return nil, fmt.Errorf("program %s: attach: %w", name, err)
+		}
+		if to, ok := to.(interface{ FD() int }); ok {
+			l.Links = append(l.Links, state.Handle{Name: name, FD: to.FD()})
+		}
+		if to != nil {
+			closers = append(closers, to.Close)
 		}
 	}
 	return l, nil

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"testing"
 
@@ -52,4 +53,60 @@ func TestDirectLog(t *testing.T) {
 			assert.Equal(t, strings.Contains(log, "0: ("), test.instructions, "%.2000s", log)
 		})
 	}
+}
+
+// TestAttachFails: wherever a load with links runs out of file descriptors, it closes those that it
+// has.
+func TestAttachFails(t *testing.T) {
+	need.BPF(t)
+	data, err := os.ReadFile("../../selftests/bpf/prog_iter.bpf.o")
+	assert.NilError(t, err)
+	var all unix.Rlimit
+	assert.NilError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &all))
+	restore := func() { assert.NilError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &all)) }
+	defer restore()
+	load := func(fds uint64) (*Loaded, error) {
+		l, err := direct{}.Open(Object{Name: "prog_iter.bpf.o", Data: data, Attach: true})
+		assert.NilError(t, err)
+		if fds > 0 {
+			assert.NilError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: fds, Max: all.Max}))
+			defer restore()
+		}
+		return l.Do(target.New())
+	}
+	loaded, err := load(0) // the library keeps what it finds out about the kernel
+	if errors.Is(err, ebpf.ErrNotSupported) {
+		t.Skip("this kernel has no iterators: ", err)
+	}
+	assert.NilError(t, err)
+	assert.Assert(t, len(loaded.Links) > 1)
+	loaded.Close()
+
+	attached := 0
+	before := openFDs(t)
+	for fds := uint64(len(before)); ; fds++ {
+		loaded, err := load(fds)
+		if err == nil {
+			loaded.Close()
+			break
+		}
+		assert.DeepEqual(t, openFDs(t), before) // whatever the library makes of EMFILE
+		if strings.Contains(err.Error(), "attach:") {
+			attached++
+		}
+	}
+	assert.Assert(t, attached > 1)
+}
+
+func openFDs(t *testing.T) []string {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	assert.NilError(t, err)
+	var open []string
+	for _, e := range entries {
+		if to, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil { // the directory itself is closed
+			open = append(open, e.Name()+" "+to)
+		}
+	}
+	return open
 }
