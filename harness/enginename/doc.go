@@ -1,3 +1,3 @@
-// Package enginename knows engines by their names: which there are, which have to agree, and what
-// they need on the host and in a guest. Package engine has what they do.
+// Package enginename knows engines by name: which engines exist, which pairs must agree, and what
+// they need on the host and in a guest. Package engine implements them.
 package enginename

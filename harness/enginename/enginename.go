@@ -2,7 +2,7 @@ package enginename
 
 import "slices"
 
-// Engines.
+// Names of engines.
 const (
 	Direct      = "direct"       // cilium/ebpf
 	Trace       = "trace"        // our trace, issued from user space
@@ -17,24 +17,24 @@ const (
 // IsCilium reports whether an engine is cilium/ebpf.
 func IsCilium(engine string) bool { return engine == Direct }
 
-// IsLibbpf reports whether an engine is libbpf, whichever way it loads.
+// IsLibbpf reports whether an engine is libbpf, by direct load or by loader program.
 func IsLibbpf(engine string) bool { return engine == Libbpf || engine == LibbpfLight }
 
-// Ours reports whether an engine is made of our trace: trace, replay, what is signed, and
-// skeletons. No rule explains that two of them differ.
+// Ours reports whether an engine runs our trace: trace, replay, signed, or a skeleton. No rule
+// explains a difference between two of these.
 func Ours(engine string) bool { return !IsCilium(engine) && !IsLibbpf(engine) }
 
-// Strict reports whether two engines have to agree without any rule, but for those that
-// name a kernel or a version of libbpf.
+// Strict reports whether two engines must agree without any rule, except rules for a version of the
+// kernel or of libbpf.
 func Strict(a, b string) bool { return !IsCilium(a) && !IsCilium(b) && (Ours(a) || Ours(b)) }
 
-// Names are the names of all engines.
+// Names returns the names of all engines.
 func Names() []string {
 	return []string{Direct, Trace, Replay, Signed, Libbpf, LibbpfLight, SkelGo, SkelC}
 }
 
-// Defaults are the names of the engines that need nothing that is not here, in
-// the order in which they are run.
+// Defaults returns the names of the engines that need no other programs, in the order in which they
+// run.
 func Defaults() []string { return Names()[:3] }
 
 // UseTool reports whether one of the engines needs bpftool.
@@ -42,22 +42,21 @@ func UseTool(names []string) bool {
 	return slices.ContainsFunc(names, IsLibbpf)
 }
 
-// CiliumCode and Libbpf begin versions.
+// CiliumCode and LibbpfCode are the beginnings of version strings: see engine.Version.
 const (
 	CiliumCode = "cilium/ebpf"
 	LibbpfCode = "libbpf"
 )
 
-// GuestTool is the directory of bpftool in a guest. In it, bin has the programs
-// and lib the libraries, package vmimage's layout (vmimage.Programs).
+// GuestTool is the directory of bpftool in a guest. Its subdirectory bin has the programs and lib
+// the libraries, as vmimage.Programs lays them out.
 const GuestTool = "/bpftool"
 
-// GuestSkeletons is the directory in a guest of the programs that engines skel-go and
-// skel-c run.
+// GuestSkeletons is the directory in a guest with the programs that engines skel-go and skel-c run.
 const GuestSkeletons = "/skeletons"
 
-// Skeletons returns those of the engines that run a program with skeletons, which has to
-// be built for the objects that they will get: see package skelprog.
+// Skeletons returns those of the engines that run a program with skeletons. That program must be
+// built for the objects of the run: see package skelprog.
 func Skeletons(names []string) (out []string) {
 	for _, n := range names {
 		if n == SkelGo || n == SkelC {

@@ -6,8 +6,8 @@ import (
 	"path/filepath"
 )
 
-// FindTool finds this machine's bpftool. Debian has it in a directory that is
-// not in everybody's PATH.
+// FindTool returns the absolute path of this machine's bpftool. It also searches the directories
+// that only root's PATH has, because Debian installs bpftool there.
 func FindTool() (string, error) {
 	for _, name := range []string{"bpftool", "/usr/sbin/bpftool", "/usr/local/sbin/bpftool", "/sbin/bpftool"} {
 		path, err := exec.LookPath(name)
