@@ -1,4 +1,6 @@
-// Package field names what is compared between two loads.
+// Package field names the fields in which two loads are compared. A [Field] is one attribute of a
+// map, program, function, link or load: "map .rodata flags". An [Aspect] is a field without names,
+// which rules refer to.
 package field
 
 import (
@@ -6,43 +8,44 @@ import (
 	"strings"
 )
 
-// Kind is what a field is of.
+// Kind is the kind of thing that a field belongs to.
 type Kind string
 
 // Kinds of fields.
 const (
 	KindMap      Kind = "map"
 	KindProgram  Kind = "program"
-	KindFunction Kind = "function" // of a program, its main one too
+	KindFunction Kind = "function" // of a program, including its main function
 	KindLink     Kind = "link"
 	KindLoad     Kind = "load"
 	KindCPUs     Kind = "cpus"
 )
 
-// Aspect is a field without the names in it. Rules are about aspects.
+// Aspect is a field without names. Rules are about aspects.
 type Aspect struct {
 	Kind      Kind
 	Attribute string // "" is the map, program, function or link itself
 }
 
-// Field is one thing that is compared.
+// Field is one field that is compared.
 type Field struct {
 	Aspect
-	Name string // of the map, program or link; a function has its program's here
-	// Function is a function of the program, "" for the main one. In a field of a map it is
+	Name string // of the map, program or link; for a function, of its program
+	// Function is a function of the program, "" for the main function. In a field of a map it is
 	// the program that the field is about.
 	Function string
 }
 
-// Any makes a [Field] a pattern: as a kind or name it stands for each; as an attribute for
-// each, too, and for functions themselves. No name equals it, as names end at a zero byte.
+// Any is a wildcard that makes a [Field] a pattern. As a kind or name it matches any. As an
+// attribute it matches any attribute, and functions themselves. It equals no real name, because
+// names cannot contain a zero byte.
 const Any = "\x00"
 
 // Map returns a field of a map.
 func Map(name, attribute string) Field { return Field{Aspect{KindMap, attribute}, name, ""} }
 
-// Program returns a field of a program. With [Any] as attribute it stands for those of the
-// program's functions, too.
+// Program returns a field of a program. With [Any] as attribute it also matches fields of the
+// program's functions.
 func Program(name, attribute string) Field { return Field{Aspect{KindProgram, attribute}, name, ""} }
 
 // Function returns a field of a function.
@@ -50,16 +53,16 @@ func Function(program, name, attribute string) Field {
 	return Field{Aspect{KindFunction, attribute}, program, name}
 }
 
-// Load returns a field of how a load ends.
+// Load returns a field of the outcome of a load.
 func Load(attribute string) Field { return Field{Aspect: Aspect{KindLoad, attribute}} }
 
-// With returns the field of the same thing with this attribute.
+// With returns the field with another attribute.
 func (f Field) With(attribute string) Field {
 	f.Attribute = attribute
 	return f
 }
 
-// Of returns the map, program, link or load that a field is of.
+// Of returns the map, program, link or load that a field belongs to.
 func (f Field) Of() Field {
 	if f.Kind == KindFunction {
 		f.Kind = KindProgram
@@ -67,7 +70,7 @@ func (f Field) Of() Field {
 	return Field{Aspect{Kind: f.Kind}, f.Name, ""}
 }
 
-// Matches reports whether the pattern stands for the field.
+// Matches reports whether the field matches the pattern.
 func (f Field) Matches(pattern Field) bool {
 	is := func(value, want string) bool { return want == Any || value == want }
 	if pattern.Attribute == Any {
@@ -83,8 +86,8 @@ func (f Field) Matches(pattern Field) bool {
 		f.Attribute == pattern.Attribute
 }
 
-// String is the text of reports: "map .rodata flags", "program run function left insns". A
-// pattern has stars: "program run *insns" is of each function.
+// String returns the text for reports: "map .rodata flags", "program run function left insns". In a
+// pattern, [Any] is a star: "program run *insns" matches every function.
 func (f Field) String() string {
 	words := []string{string(f.Kind), f.Name}
 	switch f.Kind {
@@ -108,11 +111,11 @@ func (f Field) String() string {
 	return strings.ReplaceAll(strings.Join(words, " "), Any, "*")
 }
 
-// MarshalText returns what String does.
+// MarshalText returns the text of String.
 func (f Field) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
 
-// UnmarshalText reads a field of a report. Only how a load ends becomes the same value again;
-// of anything else it is the text.
+// UnmarshalText reads a field from a report. A field of kind load is restored. Any other field
+// becomes an attribute that holds the text, because names may contain spaces.
 func (f *Field) UnmarshalText(b []byte) error {
 	kind, attribute, _ := strings.Cut(string(b), " ")
 	if *f = Load(attribute); Kind(kind) != KindLoad || f.String() != string(b) {

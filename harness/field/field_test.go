@@ -8,7 +8,7 @@ import (
 	"gotest.tools/v3/assert"
 )
 
-// Reports have fields as text, and give it back as they had it.
+// TestText: fields are text in reports, and reading them back gives the same text.
 func TestText(t *testing.T) {
 	for text, f := range map[string]Field{
 		`"cpus"`:                              {Aspect: Aspect{Kind: KindCPUs}},
@@ -82,7 +82,7 @@ func TestMatches(t *testing.T) {
 		{Program(Any, Any), left, true},
 		{Program("run", "insns"), insns, false},
 		{Field{}, Map("a", "flags"), false},
-		// What is in a name stays there.
+		// Words inside a name are not taken for parts of the field.
 		{Function("a", Any, "insns"), Function("a function b", "", "insns"), false},
 		{Function("a", "b", "insns"), Function("a function b", "", "insns"), false},
 		{Map("a", Any), Map("a b", "flags"), false},
