@@ -10,25 +10,26 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/field"
 )
 
-// Rounds is how often a load is repeated at most to tell noise from a difference.
+// Rounds is how often loads are repeated at most to tell noise from a difference.
 const Rounds = 3
 
-// Effect is a field of what a load did, and a place in it: "[1]+8" of a map's contents.
+// Effect identifies a value in a sample: a field, and a place in it such as "[1]+8" in a map's
+// contents.
 type Effect struct {
 	Field field.Field
 	Place string
 }
 
-// String is the effect for a person.
+// String returns the effect as text for people.
 func (e Effect) String() string { return strings.TrimRight(e.Field.String()+" "+e.Place, " ") }
 
-// MarshalText writes the key of a [Sample] on its way from a guest. Names may be anything.
+// MarshalText encodes the effect as a key of a [Sample]. Names may contain any characters.
 func (e Effect) MarshalText() ([]byte, error) {
 	f := &e.Field
 	return json.Marshal([]string{string(f.Kind), f.Name, f.Function, f.Attribute, e.Place})
 }
 
-// UnmarshalText reads what MarshalText writes.
+// UnmarshalText decodes what MarshalText encodes.
 func (e *Effect) UnmarshalText(b []byte) error {
 	var part [5]string
 	if err := json.Unmarshal(b, &part); err != nil {
@@ -38,13 +39,13 @@ func (e *Effect) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// Sample is what one load did. What is not there did not happen.
+// Sample holds the effects of one load. An effect that did not occur is absent.
 type Sample map[Effect]string
 
-// Set notes the value of a field as a whole.
+// Set records the value of a whole field.
 func (s Sample) Set(f field.Field, value string) { s[Effect{Field: f}] = value }
 
-// Text is the sample for a person.
+// Text returns the sample as text for people.
 func (s Sample) Text() map[string]string {
 	out := make(map[string]string, len(s))
 	for e, value := range s {
@@ -53,19 +54,19 @@ func (s Sample) Text() map[string]string {
 	return out
 }
 
-// NotLoaded is the value of a program or map that an engine did not load: nothing else about
-// it can be compared.
+// NotLoaded is the value for a program or map that an engine did not load. Its other effects are
+// not compared.
 const NotLoaded = "not loaded"
 
-// Difference is an effect in which two engines disagree.
+// Difference is a field in which the effects of two engines differ.
 type Difference struct {
 	Field  field.Field
 	A, B   string
-	Detail string // all places, if there are several
+	Detail string // all places if there are several, or the full values if they are long
 }
 
-// Compare compares what two engines did, each in one sample or more. An engine
-// without a sample has not been asked to do anything.
+// Compare compares the samples of two engines. It returns nil if either has no sample, because that
+// engine was not exercised.
 func Compare(a, b []Sample) []Difference {
 	if len(a) == 0 || len(b) == 0 {
 		return nil
@@ -93,7 +94,7 @@ func Compare(a, b []Sample) []Difference {
 	return out
 }
 
-// Noise lists the effects that vary between samples of one engine.
+// Noise returns the effects that vary between samples of one engine.
 func Noise(samples []Sample) []string {
 	var out []string
 	for _, e := range all(samples) {
@@ -104,7 +105,7 @@ func Noise(samples []Sample) []string {
 	return out
 }
 
-// all lists the effects that can be compared, sorted by their text.
+// all returns the effects to compare, sorted by their text.
 func all(sides ...[]Sample) []Effect {
 	found := make(map[Effect]bool)
 	absent := make(map[field.Field]bool)
@@ -130,8 +131,7 @@ func values(samples []Sample, e Effect) []string {
 	return out
 }
 
-// agree reports whether two engines agree on an effect, by its values in their
-// samples.
+// agree reports whether two engines agree on an effect. a and b are its values in their samples.
 func agree(a, b []string) bool {
 	if slices.ContainsFunc(a, func(v string) bool { return slices.Contains(b, v) }) {
 		return true
@@ -139,7 +139,7 @@ func agree(a, b []string) bool {
 	if !varies(a) && !varies(b) {
 		return false
 	}
-	// Noise, unless it is there always on one side and never on the other.
+	// The effect is noise, unless one side always has it and the other never.
 	return !(never(a) && !slices.Contains(b, "") || never(b) && !slices.Contains(a, ""))
 }
 
@@ -147,7 +147,7 @@ func varies(v []string) bool { return len(slices.Compact(slices.Sorted(slices.Va
 
 func never(v []string) bool { return !slices.ContainsFunc(v, func(s string) bool { return s != "" }) }
 
-// short makes a value fit for a table.
+// short shortens a value for a table.
 func short(s string) string {
 	const limit = 100
 	if len(s) <= limit {

@@ -71,8 +71,8 @@ func TestCompareShows(t *testing.T) {
 	})
 }
 
-// What an engine did not load is a difference of states, and has no effects to
-// compare; that another one is missing does not concern it.
+// TestCompareNotLoaded: the effects of a program that one engine did not load are not compared,
+// because the states differ already. Those of other programs are.
 func TestCompareNotLoaded(t *testing.T) {
 	a := Sample{{Field: field.Program("run", "attached")}: "ok", {Field: field.Program("run", "run tcp4 returns")}: "1", {Field: field.Program("runs", "attached")}: "ok"}
 	b := Sample{{Field: field.Program("run", "")}: NotLoaded, {Field: field.Program("runs", "attached")}: "EPERM"}
@@ -80,7 +80,7 @@ func TestCompareNotLoaded(t *testing.T) {
 	assert.DeepEqual(t, Compare([]Sample{b}, []Sample{a}), []Difference{{Field: field.Program("runs", "attached"), A: "EPERM", B: "ok"}})
 }
 
-// A name with spaces is one name, in a guest and on the way from it.
+// TestNamesWithSpaces: a name with spaces stays one name when a sample is encoded and decoded.
 func TestNamesWithSpaces(t *testing.T) {
 	with := func(said string) Sample {
 		return Sample{{Field: field.Program("run", "")}: NotLoaded, {field.Program("run \"2\" \t*", "ran"), "[0]+8"}: said}
