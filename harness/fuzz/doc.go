@@ -1,3 +1,3 @@
-// Package fuzz loads random objects with all engines, in guests, and makes those small that
-// engines disagree about. Package random makes the objects.
+// Package fuzz loads random objects with all engines in guests, and shrinks the objects on which
+// engines disagree. Begin with [Run]. Package random generates the objects.
 package fuzz

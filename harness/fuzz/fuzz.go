@@ -21,29 +21,27 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
-// Options say which random objects to load (package random).
+// Options selects the random objects to load (package random).
 type Options struct {
 	run.Options
 	Seed  uint64
-	N     int    // objects, from index First on
+	N     int    // number of objects
 	First uint64 // index of the first
-	Keep  string // directory for all objects, "" for none
-	// Shrinks bounds how often engines are asked to make one object smaller; 0 is
-	// DefaultShrinks.
+	Keep  string // directory to save all objects in; "" for none
+	// Shrinks limits how often one object is loaded to make it smaller. 0 means DefaultShrinks.
 	Shrinks int
-	// Progress is called after each object.
+	// Progress is called after each object. It may be nil.
 	Progress func(*Report)
 }
 
-// DefaultShrinks is enough for the largest objects: each try is a load with
-// each engine.
+// DefaultShrinks is enough for the largest objects. Each attempt is a load with every engine.
 const DefaultShrinks = 400
 
-// mustLoad is the share of objects, in percent, that have to load: what is
-// refused by all engines alike compares little.
+// mustLoad is the percentage of objects that must load. Objects that all engines refuse test
+// little.
 const mustLoad = 80
 
-// Report is what loading random objects has found: out/<kernel>/fuzz.json.
+// Report is the result of a run: out/<kernel>/fuzz.json.
 type Report struct {
 	Schema      int                    `json:"schema"` // 1
 	Kernel      result.KernelReport    `json:"kernel"`
@@ -53,43 +51,43 @@ type Report struct {
 	Seconds     result.Seconds         `json:"seconds"`
 	Seed        uint64                 `json:"seed"`
 	First       uint64                 `json:"first"`
-	Objects     int                    `json:"objects"` // that were tried
-	Loaded      int                    `json:"loaded"`  // by all engines
-	Refused     int                    `json:"refused"` // by all engines alike
-	Summary     map[result.Verdict]int `json:"summary"` // verdicts, by pair of engines and object
-	// Features are what objects had, and how many of them all engines loaded.
+	Objects     int                    `json:"objects"` // objects tried
+	Loaded      int                    `json:"loaded"`  // objects that all engines loaded
+	Refused     int                    `json:"refused"` // objects that all engines refused
+	Summary     map[result.Verdict]int `json:"summary"` // number of pairs of engines, over all objects, by verdict
+	// Features counts the features of objects, and how many objects with a feature all engines
+	// loaded.
 	Features map[string]Share `json:"features"`
-	// Refusals are the errors of objects that all engines refused, as the first
-	// engine puts them, without numbers, and the objects.
+	// Refusals lists the objects that all engines refused, by the first engine's error with numbers
+	// replaced by stars.
 	Refusals map[string][]uint64 `json:"refusals,omitempty"`
 	Findings []Finding           `json:"findings"`
 	Splats   []string            `json:"splats,omitempty"`
-	// Interrupted means that fewer objects were tried than were wanted.
+	// Interrupted means that the run ended before all objects were tried.
 	Interrupted bool `json:"interrupted,omitempty"`
 }
 
-// Share is how many objects there were, and how many of them loaded.
+// Share counts objects, and how many of them loaded.
 type Share struct {
 	Objects int `json:"objects"`
 	Loaded  int `json:"loaded"`
 }
 
-// Finding is an object that engines disagree about.
+// Finding is an object on which engines disagree.
 type Finding struct {
 	Index uint64 `json:"index"`
-	// What names the first thing that is wrong.
+	// What is the first disagreement.
 	What Disagreement `json:"what"`
-	// Like is the index of a finding of the same kind; only the first of each
-	// kind is made small.
+	// Like is the index of an earlier finding of the same kind. Only the first finding of each kind
+	// is shrunk.
 	Like  *uint64           `json:"like,omitempty"`
-	Dir   string            `json:"dir,omitempty"` // with the smallest object that shows it
-	Parts int               `json:"parts"`         // of the object as it was
-	Left  int               `json:"left"`          // parts of the smallest
-	Case  result.CaseReport `json:"case"`          // of the smallest
+	Dir   string            `json:"dir,omitempty"` // directory with the smallest object that shows it
+	Parts int               `json:"parts"`         // parts of the original object
+	Left  int               `json:"left"`          // parts of the smallest object
+	Case  result.CaseReport `json:"case"`          // report on the smallest object
 }
 
-// Disagreement is one thing that two engines disagree about, or one engine does
-// wrong.
+// Disagreement is a field in which two engines differ, or a fault of one engine (B is then empty).
 type Disagreement struct {
 	A     string      `json:"a"`
 	B     string      `json:"b,omitempty"`
@@ -105,24 +103,23 @@ func (d Disagreement) String() string {
 
 var number = regexp.MustCompile(`[0-9]+`)
 
-// sort is the disagreement without the numbers in names.
+// sort returns the kind of the disagreement: its text without numbers.
 func (d Disagreement) sort() string { return number.ReplaceAllString(d.String(), "*") }
 
-// OK reports whether engines agree about all objects, and enough of them loaded.
+// OK reports whether engines agree on all objects and enough objects loaded.
 func (r *Report) OK() bool { return len(r.Findings) == 0 && r.LoadsEnough() }
 
-// LoadsEnough reports whether enough objects load for the comparison to tell much.
+// LoadsEnough reports whether enough objects loaded for the comparison to be meaningful.
 func (r *Report) LoadsEnough() bool { return r.Loaded*100 >= r.Objects*mustLoad }
 
-// Broken reports whether the harness failed in each of the findings.
+// Broken reports whether all findings are failures of the harness, and there is at least one.
 func (r *Report) Broken() bool {
 	return len(r.Findings) > 0 && !slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.What.Field != fieldBroken })
 }
 
-// Run loads random objects with each engine and compares. Of an object that
-// engines disagree about it looks for the smallest that shows the same. An error
-// means that the harness failed; if ctx ends, the report is about the objects
-// before that.
+// Run loads random objects with each engine and compares the results. It shrinks an object on which
+// engines disagree, as long as the smaller object shows the same disagreement. An error means that
+// the harness failed. If ctx ends, Run returns a report on the objects tried so far.
 func Run(ctx context.Context, o Options) (*Report, error) {
 	start := time.Now()
 	if s := enginename.Skeletons(o.Engines); len(s) > 0 {
@@ -149,7 +146,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	return f.report, nil
 }
 
-// packetOf is what programs of random objects are run with.
+// packetOf is the packet, in hex, with which the programs of random objects are run.
 var packetOf = func() string {
 	b := make([]byte, 64)
 	for i := range b {
@@ -170,12 +167,12 @@ func runRandom(ctx context.Context, guests *run.Guests, obj *random.Object) (*re
 	return guests.Run(ctx, c, file)
 }
 
-// fuzzer tries objects.
+// fuzzer loads objects and collects findings.
 type fuzzer struct {
 	Options
 	load   func(context.Context, *random.Object) (*result.CaseReport, error)
 	report *Report
-	kinds  map[string]uint64 // of findings: the first index
+	kinds  map[string]uint64 // kind of finding to the index of its first object
 }
 
 func newFuzzer(o Options, load func(context.Context, *random.Object) (*result.CaseReport, error)) *fuzzer {
@@ -215,7 +212,7 @@ func (f *fuzzer) run(ctx context.Context) error {
 	return nil
 }
 
-// count counts what became of an object.
+// count adds the result of an object to the report.
 func (f *fuzzer) count(obj *random.Object, c *result.CaseReport) {
 	r := f.report
 	r.Objects++
@@ -250,14 +247,13 @@ func (f *fuzzer) count(obj *random.Object, c *result.CaseReport) {
 	}
 }
 
-// Fields of disagreements that are not about states.
+// Fields of disagreements that are not fields of a state.
 var (
 	fieldBroken = field.Field{Aspect: field.Aspect{Attribute: "broken"}}
 	fieldLeak   = field.Field{Aspect: field.Aspect{Attribute: "left something behind"}}
 )
 
-// disagreements are all things that are wrong with a case, the first ones that
-// tell most.
+// disagreements returns everything that is wrong with a case, the most telling first.
 func disagreements(c *result.CaseReport) []Disagreement {
 	var list []Disagreement
 	for i := range c.Loads {
@@ -280,8 +276,8 @@ func disagreements(c *result.CaseReport) []Disagreement {
 	return list
 }
 
-// fieldOf is the field of a difference. Of loads, it names the engines that refuse: an object
-// that is made smaller must not become another riddle.
+// fieldOf returns the field of a difference. If one engine refuses the object, the field includes
+// the outcomes of both. Otherwise shrinking might end at an object that the other engine refuses.
 func fieldOf(d compare.Difference) field.Field {
 	if d.Field != result.FieldLoad {
 		return d.Field
@@ -299,7 +295,7 @@ func disagreement(c *result.CaseReport) (Disagreement, bool) {
 	return list[0], true
 }
 
-// found makes the object small, unless there was one like it, and writes it.
+// found shrinks the object, unless there was a finding of the same kind, and writes the finding.
 func (f *fuzzer) found(ctx context.Context, obj *random.Object, c *result.CaseReport, what Disagreement) error {
 	finding := Finding{Index: obj.Index, What: what, Case: *c, Parts: obj.Parts(), Left: obj.Parts()}
 	if first, ok := f.kinds[what.sort()]; ok {
@@ -310,7 +306,7 @@ func (f *fuzzer) found(ctx context.Context, obj *random.Object, c *result.CaseRe
 	f.kinds[what.sort()] = obj.Index
 	f.Note(fmt.Sprintf("object %d: %s; making it smaller", obj.Index, what))
 	small, smallest := obj, c
-	if what.Field != fieldBroken { // a guest for each try is too dear
+	if what.Field != fieldBroken { // each attempt would cost a guest
 		var failed error
 		small = random.Shrink(obj, f.Shrinks, func(o *random.Object) bool {
 			if failed != nil {
@@ -337,7 +333,8 @@ func (f *fuzzer) found(ctx context.Context, obj *random.Object, c *result.CaseRe
 	return f.write(&finding, obj, small)
 }
 
-// write writes the smallest object, what it is, and what engines disagree about.
+// write writes the smallest object and a description of the disagreement to the finding's
+// directory.
 func (f *fuzzer) write(finding *Finding, obj, small *random.Object) error {
 	if err := os.RemoveAll(finding.Dir); err != nil {
 		return err
@@ -365,7 +362,7 @@ func (f *fuzzer) write(finding *Finding, obj, small *random.Object) error {
 	return nil
 }
 
-// writeRandom writes an object into a directory.
+// writeRandom writes an object to a directory.
 func writeRandom(dir string, obj *random.Object) error {
 	file, err := obj.ELF()
 	if err != nil {

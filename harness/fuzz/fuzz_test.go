@@ -20,8 +20,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
-// fake is how loads end if replay goes wrong with objects that have what is asked
-// for.
+// fake returns a load function in which engine replay fails with the objects for which wrong
+// returns differences.
 func fake(wrong func(*random.Object) []compare.Difference) func(context.Context, *random.Object) (*result.CaseReport, error) {
 	return func(_ context.Context, o *random.Object) (*result.CaseReport, error) {
 		c := &result.CaseReport{Name: o.Name(), Loads: []result.LoadReport{{Engine: "trace", Result: wire.OK}, {Engine: "replay", Result: wire.OK}}}
@@ -38,7 +38,7 @@ func options(t *testing.T) Options {
 	return Options{Options: run.Options{Config: guest.Config{Note: func(string) {}}, Out: fs.NewDir(t, "fuzz").Path(), Engines: []string{"trace", "replay"}}, Seed: 11, N: 60}
 }
 
-// notFrozen has replay forget to freeze the first .rodata map.
+// notFrozen makes engine replay forget to freeze the first .rodata map.
 func notFrozen(o *random.Object) []compare.Difference {
 	for _, v := range o.Vars {
 		if strings.HasPrefix(v.Section, ".rodata") {
@@ -51,7 +51,8 @@ func notFrozen(o *random.Object) []compare.Difference {
 	return nil
 }
 
-// A fault of one engine is found, and all but what it needs left out.
+// TestFuzzFinds: a fault of one engine is found, and shrinking removes everything that the fault
+// does not need.
 func TestFuzzFinds(t *testing.T) {
 	o := options(t)
 	f := newFuzzer(o, fake(notFrozen))
@@ -69,7 +70,7 @@ func TestFuzzFinds(t *testing.T) {
 			continue
 		}
 		dirs++
-		assert.Equal(t, found.Left, 2) // the variable, and a program
+		assert.Equal(t, found.Left, 2) // the variable and a program
 		assert.Assert(t, found.Parts > found.Left)
 		assert.Equal(t, found.Dir, filepath.Join(o.Out, "fuzz-11-"+number.FindString(found.Case.Name)))
 		about, err := os.ReadFile(filepath.Join(found.Dir, "about.txt"))
@@ -82,7 +83,7 @@ func TestFuzzFinds(t *testing.T) {
 	assert.Equal(t, dirs, 2) // .rodata and .rodata.y
 }
 
-// What is smaller must show the same, not just anything.
+// TestFuzzKeepsTheSame: a smaller object must show the same disagreement, not another one.
 func TestFuzzKeepsTheSame(t *testing.T) {
 	f := newFuzzer(options(t), fake(func(o *random.Object) []compare.Difference {
 		if d := notFrozen(o); d != nil {
@@ -108,7 +109,7 @@ func TestFuzzAgrees(t *testing.T) {
 	assert.Equal(t, len(left), 0)
 }
 
-// Objects that all engines refuse alike compare little.
+// TestFuzzLoadsEnough: a run is not OK if all engines refuse too many of its objects.
 func TestFuzzLoadsEnough(t *testing.T) {
 	refused := 0
 	f := newFuzzer(options(t), func(_ context.Context, o *random.Object) (*result.CaseReport, error) {
