@@ -9,9 +9,9 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// The part of union bpf_attr (include/uapi/linux/bpf.h) that a command reads, a struct for each. All
-// numbers are in the machine's byte order; a pointer is a u64, see [Memory]. A kernel that
-// knows less of a struct takes the rest of it if that is zero.
+// For each command, the part of union bpf_attr (include/uapi/linux/bpf.h) that it reads. All
+// numbers are in the machine's byte order. A pointer is a u64, see [Memory]. A kernel that knows
+// fewer fields accepts the rest if it is zero.
 type (
 	// MapCreateAttr is what MAP_CREATE reads.
 	MapCreateAttr struct {
@@ -21,8 +21,8 @@ type (
 		MaxEntries     uint32
 		Flags          uint32
 		InnerFD        uint32   // inner_map_fd
-		NUMANode       uint32   // counts with BPF_F_NUMA_NODE
-		Name           [16]byte // with a zero at its end, see [Name]
+		NUMANode       uint32   // with BPF_F_NUMA_NODE
+		Name           [16]byte // NUL-terminated, see [Name]
 		Ifindex        uint32
 		BTF            uint32 // btf_fd
 		KeyType        uint32 // btf_key_type_id
@@ -36,7 +36,7 @@ type (
 		_              uint32
 	}
 
-	// ElemAttr is what commands for one element read, and MAP_FREEZE, of which there is only MapFD.
+	// ElemAttr is what commands for one element read. MAP_FREEZE reads only MapFD.
 	ElemAttr struct {
 		MapFD uint32
 		_     uint32
@@ -45,7 +45,7 @@ type (
 		Flags uint64
 	}
 
-	// BatchAttr is what MAP_LOOKUP_BATCH reads (5.6). Count comes back.
+	// BatchAttr is what MAP_LOOKUP_BATCH reads (5.6). The kernel updates Count.
 	BatchAttr struct {
 		In     uint64 // in_batch
 		Out    uint64 // out_batch
@@ -93,7 +93,7 @@ type (
 		FDArray        uint64 // 5.14
 		CORE           uint64 // core_relos, 5.17
 		CORESize       uint32 // of a record, bytes
-		LogTrueSize    uint32 // comes back, 6.4
+		LogTrueSize    uint32 // set by the kernel, 6.4
 		TokenFD        uint32 // 6.9
 		FDArrayCount   uint32 // 6.14
 		Signature      uint64 // 6.18
@@ -108,17 +108,18 @@ type (
 		Flags uint32
 	}
 
-	// InfoAttr is what OBJ_GET_INFO_BY_FD reads. Size comes back.
+	// InfoAttr is what OBJ_GET_INFO_BY_FD reads. The kernel updates Size.
 	InfoAttr struct {
 		FD   uint32
 		Size uint32 // bytes
 		Info uint64
 	}
 
-	// IDAttr is what commands that walk ids, and those that open one, read. Next comes back.
+	// IDAttr is what commands that walk ids or open one read. The kernel sets Next.
 	IDAttr struct{ ID, Next, Flags uint32 }
 
-	// TestRunAttr is what PROG_TEST_RUN reads. Returned, DataOutSize and ContextOutSize come back.
+	// TestRunAttr is what PROG_TEST_RUN reads. The kernel sets Returned, DataOutSize,
+	// ContextOutSize and Duration.
 	TestRunAttr struct {
 		ProgFD         uint32
 		Returned       uint32 // retval
@@ -141,7 +142,7 @@ type (
 		_      uint32
 	}
 
-	// LinkCreateAttr is what LINK_CREATE reads (5.7), for each kind of link with More of its own.
+	// LinkCreateAttr is what LINK_CREATE reads (5.7). More depends on the kind of link.
 	LinkCreateAttr[More any] struct {
 		ProgFD     uint32
 		TargetFD   uint32
@@ -178,8 +179,8 @@ type (
 	IterCreateAttr struct{ LinkFD, Flags uint32 }
 )
 
-// Where in an attribute the fields are that a loader program sets, in bytes, and the sizes of
-// attributes that end with such a field.
+// Offsets in bytes of the fields that a loader program sets, and sizes of attributes that end with
+// such a field.
 const (
 	MapCreateValueSize  = int(unsafe.Offsetof(MapCreateAttr{}.ValueSize))
 	MapCreateMaxEntries = int(unsafe.Offsetof(MapCreateAttr{}.MaxEntries))
@@ -203,8 +204,7 @@ const (
 	ElemFlags = int(unsafe.Offsetof(ElemAttr{}.Flags))
 	ElemSize  = int(unsafe.Sizeof(ElemAttr{}))
 
-	// FreezeSize has four bytes that must be zero: what stores something there has the
-	// command refused.
+	// FreezeSize includes four bytes that must be zero, or the command is refused.
 	FreezeSize = ElemKey
 
 	BTFLoadLen  = int(unsafe.Offsetof(BTFLoadAttr{}.Size))
@@ -233,33 +233,33 @@ const (
 	ProgLoadCOREEnd       = int(unsafe.Offsetof(ProgLoadAttr{}.LogTrueSize))
 )
 
-// FlagTypeFD is BPF_F_VTYPE_BTF_OBJ_FD of map_flags: value_type_btf_obj_fd counts (6.9).
+// FlagTypeFD is BPF_F_VTYPE_BTF_OBJ_FD of map_flags: the kernel reads value_type_btf_obj_fd (6.9).
 const FlagTypeFD = 1 << 15
 
-// Name returns the name of a map or program in an attribute: at most 15 characters, longer ones are
-// cut, as libbpf does.
+// Name returns the name of a map or program for an attribute. Like libbpf it cuts names to 15
+// characters.
 func Name(name string) (b [16]byte) {
 	copy(b[:15], name)
 	return b
 }
 
-// Encode returns an attribute as it is in a blob: loader programs are of little-endian machines.
+// Encode returns an attribute in little-endian byte order, as blobs have it.
 func Encode[Attr any](attr *Attr) []byte {
 	var b bytes.Buffer
-	_ = binary.Write(&b, binary.LittleEndian, attr) // into memory, of a size that does not change
+	_ = binary.Write(&b, binary.LittleEndian, attr) // cannot fail: fixed size, into memory
 	return b.Bytes()
 }
 
-// Memory is Go memory that an attribute points to. It stays where it is until Release.
+// Memory pins the Go memory that an attribute points to. The memory does not move until Release.
 type Memory struct{ pinner runtime.Pinner }
 
-// At returns the address of data, 0 if it is empty.
+// At pins data and returns its address, 0 if it is empty.
 func (m *Memory) At(data []byte) uint64 { return addressOf(m, data) }
 
-// String returns the address of a string with a zero behind it.
+// String pins a NUL-terminated copy of s and returns its address.
 func (m *Memory) String(s string) uint64 { return m.At(append([]byte(s), 0)) }
 
-// Release lets go of the memory.
+// Release unpins the memory.
 func (m *Memory) Release() { m.pinner.Unpin() }
 
 func addressOf[T any](m *Memory, s []T) uint64 {

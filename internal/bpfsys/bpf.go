@@ -42,18 +42,17 @@ const (
 	ProgBindMap       Cmd = 35 // PROG_BIND_MAP
 )
 
-// Call issues one bpf(2) command. What the kernel changes of attr is changed. Memory that attr
-// points to is the caller's to keep (see [Memory]). The error is a unix.Errno.
+// Call issues one bpf(2) command. The kernel may change attr. Memory that attr points to must stay
+// in place (see [Memory]). The error is a unix.Errno.
 //
-// EINTR is retried, which is safe: no command has an effect before it returns
-// EINTR. So is, a few times, EAGAIN of PROG_LOAD: the verifier gives up with it
-// when a signal is pending (since 5.0, c3494801cd17), and Go's runtime sends
-// signals.
+// EINTR is retried, which is safe: no command has an effect before it returns EINTR. EAGAIN of
+// PROG_LOAD is retried a few times: the verifier gives up with it if a signal is pending (since
+// 5.0, c3494801cd17), and Go's runtime sends signals.
 func Call[Attr any](cmd Cmd, attr *Attr) (int, error) {
 	return call(cmd, unsafe.Pointer(attr), unsafe.Sizeof(*attr))
 }
 
-// CallBytes is [Call] with an attribute as it is in memory, no longer than that.
+// CallBytes is [Call] with an attribute in its binary form, of exactly that length.
 func CallBytes(cmd Cmd, attr []byte) (int, error) {
 	return call(cmd, unsafe.Pointer(unsafe.SliceData(attr)), uintptr(len(attr)))
 }
@@ -76,8 +75,8 @@ func call(cmd Cmd, attr unsafe.Pointer, size uintptr) (int, error) {
 	}
 }
 
-// progLoadTries is how often PROG_LOAD is tried.
+// progLoadTries is the maximum number of tries of PROG_LOAD.
 const progLoadTries = 30
 
-// Close closes fd. Errors are of no use to anyone: the fd is gone either way.
+// Close closes fd. It returns no error, because the fd is closed in any case.
 func Close(fd int) { _ = unix.Close(fd) }

@@ -16,16 +16,16 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// A signal makes the verifier give up with EAGAIN, which is no answer to the
-// question whether the kernel takes a program.
+// A signal makes the verifier give up with EAGAIN, which does not mean that the kernel refuses a
+// program.
 func TestProgLoadInterrupted(t *testing.T) {
 	need.BPF(t)
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	start := time.Now()
 	load(t)
-	// Often enough to interrupt, and not each time. Few loads will do: kernels
-	// do not like to free programs by the thousand.
+	// Often enough to interrupt some loads, but not each. Use few loads: freeing programs by the
+	// thousand is hard on the kernel.
 	between := 2 * time.Since(start)
 	stop := signals(unix.Gettid(), between)
 	defer stop()
@@ -34,7 +34,7 @@ func TestProgLoadInterrupted(t *testing.T) {
 	}
 }
 
-// load takes a while for the verifier.
+// load loads a program that takes the verifier a while.
 func load(t *testing.T) {
 	const moves = 4000
 	insns := bytes.Repeat([]byte{0xb7, 0, 0, 0, 0, 0, 0, 0}, moves) // r0 = 0
@@ -48,7 +48,7 @@ func load(t *testing.T) {
 	bpfsys.Close(fd)
 }
 
-// signals sends the thread one signal after another, until it is told to stop.
+// signals sends signals to the thread until stop is called.
 func signals(thread int, between time.Duration) (stop func()) {
 	done := make(chan struct{})
 	var sender sync.WaitGroup

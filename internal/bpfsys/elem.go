@@ -7,21 +7,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errNotSupp is ENOTSUPP, which the kernel lets slip to user space where a map
-// type lacks an operation. It is not EOPNOTSUPP.
+// errNotSupp is ENOTSUPP, an internal errno that user space sees if a map type lacks an operation.
+// It is not EOPNOTSUPP.
 const errNotSupp = unix.Errno(524)
 
-// IsNotSupported reports whether err says that a map type lacks an operation
-// or a kernel lacks a command.
+// IsNotSupported reports whether err means that a map type lacks an operation or a kernel lacks a
+// command.
 func IsNotSupported(err error) bool {
 	return errors.Is(err, errNotSupp) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL)
 }
 
-// LookupElem reads the value of key in the map fd into value, whose length must
-// be what the kernel writes: value_size, or for per-CPU maps value_size rounded
-// up to 8 times the number of possible CPUs, or 4 for maps of maps and
-// programs. A nil key peeks at the head of a queue or stack. The error wraps
-// ENOENT if there is no such element.
+// LookupElem reads the value of key in the map fd into value. The length of value must be what the
+// kernel writes: value_size, or for per-CPU maps value_size rounded up to a multiple of 8, times
+// the number of possible CPUs, or 4 for maps of maps and programs. A nil key peeks at the head of a
+// queue or stack. The error wraps ENOENT if there is no such element.
 func LookupElem(fd int, key, value []byte) error {
 	var m Memory
 	defer m.Release()
@@ -31,8 +30,8 @@ func LookupElem(fd int, key, value []byte) error {
 	return nil
 }
 
-// NextKey stores the key after key in next, the first one if key is nil. It
-// returns false at the end.
+// NextKey stores the key after key in next, or the first one if key is nil. It returns false at the
+// end.
 func NextKey(fd int, key, next []byte) (bool, error) {
 	var m Memory
 	defer m.Release()
@@ -46,10 +45,10 @@ func NextKey(fd int, key, next []byte) (bool, error) {
 	return true, nil
 }
 
-// LookupBatch reads up to count elements of the map fd from where in points to
-// (nil: the start), and stores where to go on in out. Both cursors take
-// max(key size, 4) bytes. It returns how many elements it read and whether the
-// map's end was reached. ENOSPC: count is too small for one bucket of a hash map.
+// LookupBatch reads up to count elements of the map fd. in is the cursor to start from, nil for the
+// start; the kernel stores the next cursor in out. Both take max(key size, 4) bytes. LookupBatch
+// returns the number of elements, and whether it reached the map's end. ENOSPC: count is too small
+// for one bucket of a hash map.
 func LookupBatch(fd int, in, out, keys, values []byte, count uint32) (uint32, bool, error) {
 	var m Memory
 	defer m.Release()

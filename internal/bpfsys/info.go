@@ -89,9 +89,8 @@ type BTFInfo struct {
 	KernelBTF uint32 // since 5.11
 }
 
-// infoByFD fills the size bytes at p with the kernel's info of fd and returns
-// how many of them this kernel knows. A kernel that knows fewer accepts the
-// rest if it is zero, which all callers see to.
+// infoByFD fills the size bytes at p with the kernel's info of fd and returns how many of them this
+// kernel knows. A kernel that knows fewer requires the rest to be zero; all callers ensure that.
 func infoByFD(fd int, p unsafe.Pointer, size int) (int, error) {
 	var m Memory
 	defer m.Release()
@@ -102,8 +101,7 @@ func infoByFD(fd int, p unsafe.Pointer, size int) (int, error) {
 	return int(a.Size), nil
 }
 
-// GetMapInfo returns the info of the map fd and how many bytes of it the
-// kernel filled.
+// GetMapInfo returns the info of the map fd, and the number of bytes that the kernel filled.
 func GetMapInfo(fd int) (*MapInfo, int, error) {
 	var info MapInfo
 	n, err := infoByFD(fd, unsafe.Pointer(&info), int(unsafe.Sizeof(info)))
@@ -113,7 +111,7 @@ func GetMapInfo(fd int) (*MapInfo, int, error) {
 	return &info, n, nil
 }
 
-// GetProgCounts returns the info of the program fd without what it points to.
+// GetProgCounts returns the info of the program fd without its arrays.
 func GetProgCounts(fd int) (*ProgInfo, error) {
 	var info ProgInfo
 	if _, err := infoByFD(fd, unsafe.Pointer(&info), int(unsafe.Sizeof(info))); err != nil {
@@ -133,8 +131,8 @@ type ProgArrays struct {
 	KernelLen int       // bytes of bpf_prog_info that the kernel knows
 }
 
-// GetProgInfo returns the info of the program fd with everything it points
-// to, except machine code. It asks twice: for the lengths, then for the arrays.
+// GetProgInfo returns the info of the program fd with all its arrays, except machine code. It
+// issues the command twice: for the lengths, then for the arrays.
 func GetProgInfo(fd int) (*ProgInfo, *ProgArrays, error) {
 	size, err := GetProgCounts(fd)
 	if err != nil {
@@ -256,14 +254,14 @@ func CString(b []byte) string {
 	return string(s)
 }
 
-// LinkInfo is the beginning of struct bpf_link_info (5.8), as far as links of tracing, LSM and
-// iterator programs have it.
+// LinkInfo is the beginning of struct bpf_link_info (5.8), with the fields of links of tracing, LSM
+// and iterator programs.
 type LinkInfo struct {
 	Type    uint32 // enum bpf_link_type
 	ID      uint32
 	Program uint32 // id
 	_       uint32
-	// Of links of tracing programs (type 2): where they are attached.
+	// For links of tracing programs (type 2): the attach target.
 	AttachType uapi.AttachType
 	Object     uint32 // id of the program or the BTF that has the target
 	Target     uint32 // BTF id

@@ -9,12 +9,12 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// NewBlob creates an array map with one value, the blob of a loader program. The caller
-// owns the fd. The command is the one that failed.
+// NewBlob creates an array map with one value, the blob of a loader program. The caller owns the
+// fd. On failure it returns the command that failed.
 func NewBlob(blob []byte) (int, Cmd, error) { return newBlob(blob, nil) }
 
-// NewExclusiveBlob creates the blob of a signed loader program (6.18): only the program with
-// this SHA-256 of its instructions may use the map, and user space can no longer write it.
+// NewExclusiveBlob creates the blob of a signed loader program (6.18). Only the program whose
+// instructions have this SHA-256 may use the map, and user space can no longer write it.
 func NewExclusiveBlob(blob, program []byte) (int, Cmd, error) {
 	fd, cmd, err := newBlob(blob, program)
 	if err != nil {
@@ -27,7 +27,7 @@ func NewExclusiveBlob(blob, program []byte) (int, Cmd, error) {
 	return fd, 0, nil
 }
 
-// Freeze ends that user space can write a map (5.2).
+// Freeze makes a map read-only for user space (5.2).
 func Freeze(fd int) error {
 	_, err := Call(MapFreeze, &ElemAttr{MapFD: uint32(fd)})
 	return err
@@ -50,8 +50,8 @@ func newBlob(blob, program []byte) (int, Cmd, error) {
 	return fd, 0, nil
 }
 
-// MapHash has the kernel compute the SHA-256 of a frozen array map (6.18), and keep it in
-// struct bpf_map.
+// MapHash makes the kernel compute the SHA-256 of a frozen array map and store it in struct bpf_map
+// (6.18).
 func MapHash(fd int) ([]byte, error) {
 	var m Memory
 	defer m.Release()
@@ -63,7 +63,7 @@ func MapHash(fd int) ([]byte, error) {
 	return sum, nil
 }
 
-// UpdateElem stores value at key. Their lengths must be what the map has.
+// UpdateElem stores value at key. Their lengths must be the map's.
 func UpdateElem(fd int, key, value []byte, flags uint64) error {
 	var m Memory
 	defer m.Release()
@@ -71,22 +71,22 @@ func UpdateElem(fd int, key, value []byte, flags uint64) error {
 	return err
 }
 
-// A Signature is that of a loader program (6.18).
+// A Signature is the signature of a loader program (6.18).
 type Signature struct {
 	CMS     []byte // DER
 	Keyring int32  // keyring_id: a serial, or one of the special numbers
-	// Bound has the kernel bind the maps before it verifies the signature, over their
-	// values, too (7.3): fd_array_cnt is set.
+	// Bound makes the kernel bind the maps before it verifies the signature, and include their
+	// values (7.3): fd_array_cnt is set.
 	Bound bool
 }
 
-// LoadLoader loads a SYSCALL program whose fd_array has maps, with a log if log is not nil.
-// The caller owns the fd.
+// LoadLoader loads a SYSCALL program with maps as its fd_array. The verifier's log goes to log,
+// unless it is nil. The caller owns the fd.
 func LoadLoader(insns []byte, maps []int, level uint32, log []byte) (int, error) {
 	return LoadSigned(insns, maps, nil, level, log)
 }
 
-// LoadSigned returns LoadLoader with a signature, nil for none.
+// LoadSigned is LoadLoader with a signature, nil for none.
 func LoadSigned(insns []byte, maps []int, s *Signature, level uint32, log []byte) (int, error) {
 	var fds []byte
 	for _, m := range maps {
@@ -108,7 +108,7 @@ func LoadSigned(insns []byte, maps []int, s *Signature, level uint32, log []byte
 	return Call(ProgLoad, &a)
 }
 
-// RunLoader runs a SYSCALL program once. The context is changed in place.
+// RunLoader runs a SYSCALL program once and returns its return value. The program may change ctx.
 func RunLoader(prog int, ctx []byte) (int32, error) {
 	var m Memory
 	defer m.Release()

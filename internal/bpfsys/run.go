@@ -1,12 +1,12 @@
 package bpfsys
 
-// TestRun runs a program once by BPF_PROG_TEST_RUN, with data and a context
-// that may be empty, and returns what it returned and the data afterwards.
-// The error is ENOTSUPP (524) for types that cannot be run.
+// TestRun runs a program once with BPF_PROG_TEST_RUN and returns its return value and the data
+// afterwards. data and ctx may be empty. The error is ENOTSUPP (524) for program types that cannot
+// be run.
 func TestRun(fd int, data, ctx []byte) (uint32, []byte, error) {
 	var out []byte
 	if len(data) > 0 {
-		out = make([]byte, len(data)+256) // room for a program that makes the packet longer
+		out = make([]byte, len(data)+256) // room for programs that make the packet longer
 	}
 	var m Memory
 	defer m.Release()

@@ -1,18 +1,17 @@
-// Package contract has the ways in which kernels check a signed loader program. They
-// exclude each other: a kernel has one, and a file can hold a signature for each.
+// Package contract describes the ways in which kernels check a signed loader program. A kernel has
+// one of them, and a file can hold a signature for each.
 //
-// A signature covers the instructions. The blob, from which the loader program takes all
-// that it loads, is covered in one of two ways:
+// The signature always covers the instructions. The loader program takes everything that it loads
+// from the blob, which is covered in one of two ways:
 //
 //   - Contract B (Linux 7.3): the kernel appends the blob to what it verifies.
-//   - Contract A (Linux 6.18 to 7.2): the loader program compares the kernel's SHA-256 of
-//     its map with a constant. Those instructions are a prefix, derived from the blob's
-//     digest; the loader program behind it is the unsigned one, unchanged.
+//   - Contract A (Linux 6.18 to 7.2): the loader program compares the SHA-256 that the kernel
+//     computes of its map with a constant. These instructions are a prefix, derived from the blob's
+//     digest. The unsigned loader program follows, unchanged.
 //
-// The prefix of contract A has two forms. The stronger one also asks whether the map is
-// exclusive, a marker that struct bpf_map has from 7.1 on and in some stable kernels. On
-// other kernels of contract A another program can change the blob after its digest was
-// computed.
+// The prefix of contract A has two forms. The stronger one also checks that the map is exclusive,
+// with a marker that struct bpf_map has from 7.1 on and in some stable kernels. On other kernels of
+// contract A another program can change the blob after the kernel has computed its digest.
 package contract
 
 import (
@@ -31,17 +30,17 @@ type Contract string
 // The contracts, by their names in files and on the command line.
 const (
 	A       Contract = "a"        // the loader program checks the blob's digest
-	AMarker Contract = "a-marker" // and that its map is exclusive
+	AMarker Contract = "a-marker" // as A, and checks that its map is exclusive
 	B       Contract = "b"        // the kernel verifies the blob with the instructions
 )
 
-// All are the contracts that kernels have had, oldest first.
+// All has every contract, oldest first.
 var All = []Contract{A, AMarker, B}
 
 // Known reports whether this version of bpfreplay knows the contract.
 func (c Contract) Known() bool { return slices.Contains(All, c) }
 
-// Kernels describes in words the kernels that have the contract.
+// Kernels returns a description of the kernels that have the contract.
 func (c Contract) Kernels() string {
 	switch c {
 	case A:
@@ -54,15 +53,15 @@ func (c Contract) Kernels() string {
 	return "kernels that this version of bpfreplay does not know"
 }
 
-// MaxSigned is the number of bytes of instructions and blob together that a kernel of
+// MaxSigned is the maximum number of bytes of instructions and blob together that a kernel of
 // contract B verifies.
 const MaxSigned = 1<<24 - 1
 
 // Digest is a SHA-256.
 type Digest [sha256.Size]byte
 
-// Insns returns the instructions that are signed and loaded: those of the loader program, with the
-// check of the blob before them under contract A. insns is not changed.
+// Insns returns the instructions that are signed and loaded: the loader program's, with the check
+// of the blob in front under contract A. It does not change insns.
 func (c Contract) Insns(insns []byte, blob Digest) []byte {
 	if c == B {
 		return insns
@@ -70,7 +69,7 @@ func (c Contract) Insns(insns []byte, blob Digest) []byte {
 	return append(prefix(blob, c == AMarker), insns...)
 }
 
-// Content returns what a signature is made over.
+// Content returns the bytes that a signature covers.
 func (c Contract) Content(insns, blob []byte) []byte {
 	if c == B {
 		return slices.Concat(insns, blob)
@@ -94,19 +93,19 @@ const (
 	r2, r3, r4 = 2, 3, 4
 )
 
-// prefix returns the check of contract A, before a loader program:
+// prefix returns the check of contract A, which precedes a loader program:
 //
 //	r2 = map 0 of fd_array
 //	for each of the four words of the digest:
 //		r3 = word of struct bpf_map's digest, which is its first member (6.18)
 //		r4 = the word that was signed
 //		if r3 != r4 goto refuse
-//	if the marker is asked for:
+//	if the marker is to be checked:
 //		r3 = bpf_map.excl; if r3 != 1 goto refuse
 //	goto the loader program
 //	refuse: return -EINVAL
 //
-// in: r1 = context. clobbers: r2-r4. out: r1 as it was.
+// in: r1 = context. clobbers: r2-r4. out: r1 = context.
 func prefix(blob Digest, marker bool) []byte {
 	var p insn.Insns
 	raw := func(op, regs uint8, off int16, imm uint32) {
@@ -114,7 +113,7 @@ func prefix(blob Digest, marker bool) []byte {
 		p = binary.LittleEndian.AppendUint16(p, uint16(off))
 		p = binary.LittleEndian.AppendUint32(p, imm)
 	}
-	var refuse []int // jumps that go there
+	var refuse []int // jumps to refuse
 	raw(insn.LdImm64, r2|insn.PseudoMapIdx<<4, 0, 0)
 	raw(0, 0, 0, 0)
 	for i := 0; i < len(blob); i += 8 {

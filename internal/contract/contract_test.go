@@ -22,7 +22,8 @@ func TestPrefix(t *testing.T) {
 			continue
 		}
 		assert.Assert(t, bytes.Equal(c.Content(loader, blob), all))
-		// Each comparison jumps to the refusal, and what passes them to the loader program.
+		// Each comparison jumps to the refusal, and falling through all of them leads to the loader
+		// program.
 		p, compared := all[:want*insn.Size], 0
 		for i := 0; i < insn.Insns(p).Len(); i++ {
 			switch p := insn.Insns(p); p.Op(i) {

@@ -29,7 +29,7 @@ const (
 	TypeSize                    // bytes, 0 if the type is not there
 	EnumvalExists               // 1 or 0
 	EnumvalValue                // the enumerator's value, 64 bits
-	TypeMatches                 // 1 or 0 (in the kernel since 6.0)
+	TypeMatches                 // 1 or 0 (kernel: 6.0)
 )
 
 // The names that libbpf and the kernel print.

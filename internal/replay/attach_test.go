@@ -33,7 +33,7 @@ func attachPlan(t *testing.T, path string) *trace.Trace {
 
 const enterObject = "../../selftests/bpf/prog_tp_btf.bpf.o"
 
-// linksOf returns the types of links, by program, after a look at whose they are.
+// linksOf returns the types of links, by program, after checking which program each belongs to.
 func linksOf(t *testing.T, r *target.Result) (types []uint32) {
 	t.Helper()
 	for i, fd := range r.Links {
@@ -61,7 +61,8 @@ func counted(t *testing.T, a *artefact.Artefact, r *target.Result) uint64 {
 	return 0
 }
 
-// TestAttach: a loader program attaches what the trace attaches, and it runs. All is gone after Close.
+// TestAttach: a loader program makes the attachments of its trace, and the programs run. Close
+// detaches them.
 func TestAttach(t *testing.T) {
 	need.BPF(t)
 	keepsFDs(t)
@@ -102,7 +103,7 @@ func TestAttach(t *testing.T) {
 	}
 }
 
-// TestAttachNothing: where a program is refused, nothing is attached.
+// TestAttachNothing: if a program is refused, nothing is attached.
 func TestAttachNothing(t *testing.T) {
 	need.BPF(t)
 	keepsFDs(t)
@@ -122,7 +123,8 @@ func TestAttachNothing(t *testing.T) {
 	assert.ErrorContains(t, err, "program "+last.Name+": PROG_LOAD: ")
 }
 
-// TestAttaches: what a load attaches is what its section names and an fd is enough for.
+// TestAttaches: a load attaches the programs whose section names a target and for which an fd is
+// enough.
 func TestAttaches(t *testing.T) {
 	for name, want := range map[string][]string{
 		"prog_fentry": {"before", "after"}, "prog_lsm": {"open", "committed_creds"}, "prog_iter": {"tasks", "all_maps"}, "prog_kprobe": nil, "prog_lsm_cgroup": nil,

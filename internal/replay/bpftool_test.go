@@ -16,8 +16,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/sign"
 )
 
-// What bpftool has signed loads as ours does, with its signature and with ours, on the kernels
-// that it signs for: those of one contract.
+// A program signed by bpftool loads like ours, with bpftool's signature and with ours, on kernels
+// of the contract that bpftool signs for.
 func TestBpftoolSigned(t *testing.T) {
 	f := newFixture(t)
 	keepsFDs(t)
@@ -31,7 +31,7 @@ func TestBpftoolSigned(t *testing.T) {
 	switch {
 	case its == f.contract:
 	case its == contract.AMarker:
-		want = "PROG_LOAD EACCES" // the verifier knows no marker, or wants maps bound
+		want = "PROG_LOAD EACCES" // the verifier has no marker, or wants maps bound
 	default:
 		want = "PROG_LOAD EKEYREJECTED"
 	}
@@ -49,7 +49,7 @@ func TestBpftoolSigned(t *testing.T) {
 	}
 }
 
-// runLight runs a loader program of libbpf and closes what it has left.
+// runLight runs a loader program of libbpf and closes everything that it created.
 func runLight(t *testing.T, prog, maps, programs int) string {
 	ctx := make([]byte, artefact.CtxProgram(maps, programs))
 	binary.NativeEndian.PutUint32(ctx, uint32(len(ctx)))

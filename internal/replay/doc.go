@@ -1,8 +1,7 @@
-// Package replay runs loader programs: the runtime that goes with an artefact.
+// Package replay runs loader programs: it is the runtime of artefacts. Begin with [Load].
 //
-// A run takes six system calls. What the caller wants to be different from what the
-// object says is written into a copy of the blob before; what depends on the machine is
-// handed in through the context. After a failure the results in the context say which
-// step it was, everything that was opened is closed, and a second run of the same bytes
-// fetches the verifier's log.
+// A run takes six system calls. Before it, the caller's overrides are written into a copy of the
+// blob, and what depends on the machine into the context. If the load fails, the results in the
+// context say which step failed, everything that was opened is closed, and a second run of the same
+// bytes fetches the verifier's log.
 package replay

@@ -27,15 +27,15 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/sign"
 )
 
-// fixture is a loader program that is signed for all contracts, and a keyring.
+// fixture is a loader program signed for all contracts, and a keyring with the key.
 type fixture struct {
 	t        testing.TB
 	a        *artefact.Artefact
 	key      testkey.Key
-	contract contract.Contract     // of the kernel
+	contract contract.Contract     // the kernel's
 	good     int32                 // keyring with the key
-	look     func(r *run)          // at what a run has left, nil for no look
-	run      func(prog int) string // in place of runOnce, nil for that
+	look     func(r *run)          // inspects what a run has created, may be nil
+	run      func(prog int) string // replaces runOnce unless nil
 }
 
 func newFixture(t testing.TB) *fixture {
@@ -56,7 +56,7 @@ func (f *fixture) ring(keys ...testkey.Key) int32 {
 	return int32(r.ID())
 }
 
-// signed returns a CMS message over what an attempt has.
+// signed returns a CMS message over content.
 func (f *fixture) signed(key testkey.Key, content []byte) []byte {
 	cms, err := sign.Message(key, key.Cert, content)
 	assert.NilError(f.t, err)
@@ -71,13 +71,13 @@ type attempt struct {
 	keyring     int32
 	bound       bool   // fd_array_cnt
 	excl        []byte // excl_prog_hash, none for a map that is not exclusive
-	thawed      bool   // not frozen
-	unasked     bool   // for the digest
+	thawed      bool   // the map is not frozen
+	unasked     bool   // the digest is not computed
 	change      func(m int)
 	again       bool // run it twice
 }
 
-// as returns the attempt that a kernel of a contract takes.
+// as returns the attempt that kernels of a contract accept.
 func (f *fixture) as(c contract.Contract) attempt {
 	insns := c.Insns(f.a.Insns, f.a.Signed.Blob)
 	digest := sha256.Sum256(insns)
@@ -86,7 +86,7 @@ func (f *fixture) as(c contract.Contract) attempt {
 		keyring: f.good, bound: c == contract.B, excl: digest[:], unasked: c == contract.B}
 }
 
-// forA returns the form of contract A that this kernel runs, or would.
+// forA returns an attempt for the form of contract A that this kernel has, or the weaker one.
 func (f *fixture) forA() attempt {
 	if f.contract == contract.AMarker {
 		return f.as(contract.AMarker)
@@ -94,10 +94,10 @@ func (f *fixture) forA() attempt {
 	return f.as(contract.A)
 }
 
-// own returns what this kernel takes.
+// own returns an attempt that this kernel accepts.
 func (f *fixture) own() attempt { return f.as(f.contract) }
 
-// do reports how far an attempt comes: "ok", or the command and the errno.
+// do runs an attempt and returns "ok", or the command that failed and the errno.
 func (f *fixture) do(a attempt) string {
 	var m bpfsys.Memory
 	defer m.Release()
@@ -178,7 +178,8 @@ func errnoName(err error) string {
 	return fmt.Sprint(int(errno))
 }
 
-// what a cell of the matrix must be, by contract; "" for one that says nothing there.
+// expected has the results of one row of the matrix, by contract; "" if a contract has no
+// expectation.
 type expected map[contract.Contract]string
 
 func each(all string) expected {
@@ -189,8 +190,8 @@ func split(a, b string) expected {
 	return expected{contract.A: a, contract.AMarker: a, contract.B: b}
 }
 
-// TestMatrix is what kernels of each contract make of a signed load that is as it should be,
-// and of each that is not. A new kernel that behaves otherwise fails with the row's name.
+// TestMatrix checks how kernels of each contract react to a correct signed load and to incorrect
+// ones. If a new kernel reacts otherwise, the row of that name fails.
 func TestMatrix(t *testing.T) {
 	f := newFixture(t)
 	keepsFDs(t)
@@ -268,7 +269,7 @@ func TestMatrix(t *testing.T) {
 	t.Logf("contract %s:\n%s", f.contract, strings.Join(lines, "\n"))
 }
 
-// sized returns signed with so many bytes of instructions and blob.
+// sized returns a signed attempt with n bytes of instructions and blob.
 func (f *fixture) sized(n int) attempt {
 	a := f.as(contract.B)
 	a.blob = append(a.blob, make([]byte, n-len(a.insns)-len(a.blob))...)
@@ -277,13 +278,13 @@ func (f *fixture) sized(n int) attempt {
 	return a
 }
 
-// unsigned has no signature, and binds its map before it is verified.
+// unsigned removes the signature from an attempt, and binds its map as if there were one.
 func (f *fixture) unsigned(a attempt) attempt {
 	a.cms, a.size, a.bound = nil, 0, true
 	return a
 }
 
-// certified returns signed by a key whose certificate is another one.
+// certified returns an attempt signed by a key whose certificate edit has changed.
 func (f *fixture) certified(edit func(c *x509.Certificate)) attempt {
 	a, key := f.own(), testkey.Certify(f.t, f.key.Signer, edit)
 	a.cms = f.signed(key, f.contract.Content(f.a.Insns, f.a.Blob))
@@ -291,7 +292,7 @@ func (f *fixture) certified(edit func(c *x509.Certificate)) attempt {
 	return a
 }
 
-// attached and otherName are forms of a CMS message that kernels refuse.
+// attached and otherName return forms of a CMS message that kernels refuse.
 func attached(content []byte, key testkey.Key, cms []byte) []byte {
 	inner, err := asn1.Marshal(content)
 	if err != nil {
@@ -309,7 +310,7 @@ func otherName(content []byte, key testkey.Key, cms []byte) []byte {
 		panic(err)
 	}
 	return rebuild(cms, func(m *cmsMessage) {
-		// sha256WithRSAEncryption, as Go's PKCS #7 modules have it.
+		// sha256WithRSAEncryption, which Go's PKCS #7 modules use.
 		m.Content.Signers[0].SignatureAlgorithm.Algorithm = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 11}
 		m.Content.Signers[0].Signature = signature
 	})
@@ -350,7 +351,7 @@ func rebuild(cms []byte, edit func(m *cmsMessage)) []byte {
 	return out
 }
 
-// message returns signed by an RSA key, in another form.
+// message returns an attempt signed by an RSA key, with a message of another form.
 func (f *fixture) message(a attempt, form func(content []byte, key testkey.Key, cms []byte) []byte) attempt {
 	key, content := testkey.RSA(f.t), f.contract.Content(f.a.Insns, f.a.Blob)
 	a.cms = form(content, key, f.signed(key, content))
@@ -358,8 +359,8 @@ func (f *fixture) message(a attempt, form func(content []byte, key testkey.Key, 
 	return a
 }
 
-// TestTamper flips a bit in every 64th byte, and in the last, of all that a signed load hands
-// to the kernel. Nothing of it may be created from.
+// TestTamper flips a bit in every 64th byte, and in the last one, of everything that a signed load
+// passes to the kernel. No load may succeed.
 func TestTamper(t *testing.T) {
 	f := newFixture(t)
 	keepsFDs(t)
@@ -385,7 +386,7 @@ func TestTamper(t *testing.T) {
 	t.Log(counts)
 }
 
-// A key that goes takes with it what it has signed.
+// A kernel refuses a signature once the key is no longer valid.
 func TestKeysThatGo(t *testing.T) {
 	f := newFixture(t)
 	runtime.LockOSThread()
@@ -403,7 +404,7 @@ func TestKeysThatGo(t *testing.T) {
 			if _, err := unix.KeyctlInt(unix.KEYCTL_SET_TIMEOUT, key, 1, 0, 0); err != nil {
 				return err
 			}
-			for { // until it has: a second, or more
+			for { // wait until it has expired: a second, or more
 				_, err := unix.KeyctlString(unix.KEYCTL_DESCRIBE, key)
 				if errors.Is(err, unix.EKEYEXPIRED) {
 					return nil
@@ -424,7 +425,7 @@ func TestKeysThatGo(t *testing.T) {
 			key, err := unix.AddKey("asymmetric", "bpfreplay:test", f.key.Cert.Raw, ring)
 			assert.NilError(t, err)
 			a := f.own()
-			a.keyring = int32(key) // a keyring is asked for, and this is none
+			a.keyring = int32(key) // a key instead of a keyring
 			assert.Equal(t, f.do(a), "PROG_LOAD ENOKEY")
 			a = f.own()
 			a.keyring = int32(ring)

@@ -17,29 +17,30 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// Options change a load.
+// Options override what the object says, and choose how the load is done. The zero value overrides
+// nothing.
 type Options struct {
 	target.Options
-	// Target is the running kernel; one that is shared between loads saves asking it
-	// again. Nil for a new one.
+	// Target is the running kernel. Sharing one between loads saves system calls. Nil means a new
+	// one.
 	Target *target.Target
-	// LogLevel is the verifier's log level for a program that failed: the load is
-	// repeated so that the error has its log. At 0 that is 1, or the statistics only
-	// where the kernel gave up after a million instructions.
+	// LogLevel is the verifier's log level for a program that failed: the load is repeated to get
+	// the log. At 0 the log is at level 1, or has only the statistics if the verifier gave up after
+	// a million instructions.
 	LogLevel uint32
-	// Keyring asks for a signed load (6.18), whose signature the kernel verifies by the
-	// keys in this keyring: a serial, or a name of package keyring. A signed load takes no
-	// option that changes what was signed, and refuses it by name.
+	// Keyring requests a signed load (6.18): the kernel verifies the signature with the keys of
+	// this keyring, given by its serial or a name that package keyring knows. A signed load refuses
+	// options that change what was signed, and names them.
 	Keyring string
 }
 
-// attempts is how often a load is repeated that a signal interrupted: a nested
-// PROG_LOAD gives EAGAIN then, and all that was opened has been closed.
+// attempts is the maximum number of runs if signals interrupt them. A nested PROG_LOAD then fails
+// with EAGAIN, and the runtime closes everything that was opened.
 const attempts = 5
 
-// Load runs a loader program. On failure nothing is left open, and the error is an
-// *artefact.NeedError if the kernel lacks something, or an *artefact.StepError if a step
-// failed.
+// Load runs a loader program. The caller owns the result. On failure nothing is left open, and the
+// error is an *artefact.NeedError if the kernel lacks something, or an *artefact.StepError if a
+// step failed.
 func Load(a *artefact.Artefact, o Options) (*target.Result, error) {
 	r, err := newRun(a, o)
 	if err != nil {
@@ -65,7 +66,7 @@ func Load(a *artefact.Artefact, o Options) (*target.Result, error) {
 	return result, nil
 }
 
-// newRun prepares a run, whose maps are open then.
+// newRun prepares a run and opens the maps that it reuses.
 func newRun(a *artefact.Artefact, o Options) (*run, error) {
 	if o.Target == nil {
 		o.Target = target.New()
@@ -99,10 +100,11 @@ func newRun(a *artefact.Artefact, o Options) (*run, error) {
 	return r, nil
 }
 
-// ErrMaps is the reason of Inputs for a load that needs maps which exist before it.
+// ErrMaps is returned by Inputs for a load that needs maps that exist before it.
 var ErrMaps = errors.New("it needs maps that exist before the loader program runs")
 
-// Inputs returns blob and context for one run on this machine by another program.
+// Inputs returns the blob and the context with which another program can do one run on this
+// machine.
 func Inputs(a *artefact.Artefact, o Options) (blob, ctx []byte, err error) {
 	r, err := newRun(a, o)
 	if err != nil {
@@ -120,18 +122,18 @@ func createMap(a *artefact.Artefact, m int) (int, error) {
 	return bpfsys.CallBytes(bpfsys.MapCreate, bytes.Clone(a.Maps[m].Attr.Of(a.Blob)))
 }
 
-// run is a loader program with what this load overrides.
+// run is one load of a loader program, with its overrides.
 type run struct {
 	a      *artefact.Artefact
 	p      *target.Prepared
-	signed *signedRun // nil for a load that is not
+	signed *signedRun // nil for an unsigned load
 	blob   []byte
 	ctx    []byte
 }
 
 func (r *run) put32(off int, v uint32) { binary.NativeEndian.PutUint32(r.blob[off:], v) }
 
-// override writes into a copy of the blob what this load wants to be different.
+// override writes this load's overrides into a copy of the blob.
 func (r *run) override() {
 	p := r.p
 	if len(p.Maps)+len(p.MaxEntries)+len(p.Values)+len(p.Replaced)+len(p.Globals) == 0 {
@@ -167,14 +169,14 @@ func (r *run) override() {
 	}
 }
 
-// noMapType is no enum bpf_map_type: MAP_CREATE refuses it with EINVAL.
+// noMapType is not a valid map type: MAP_CREATE refuses it with EINVAL.
 const noMapType = 1<<31 - 1
 
 // loaderProgram is the subject of errors about the loader program itself.
 const loaderProgram = "loader program"
 
-// load runs the loader program until no signal interrupts it, and once more for the
-// verifier's log of a program that failed.
+// load runs the loader program until no signal interrupts it. If a program failed, it runs it once
+// more for the verifier's log.
 func (r *run) load(level uint32) error {
 	var failed *artefact.Step
 	var err error
@@ -203,17 +205,17 @@ func (r *run) load(level uint32) error {
 	again, err := r.once(&r.a.Programs[i], level, log)
 	var second *artefact.StepError
 	switch {
-	case !errors.As(err, &second): // a failure that went away
+	case !errors.As(err, &second): // the failure went away
 		return err
 	case again == failed:
-		first.Log = bpfsys.CString(log) // one that does not fit makes ENOSPC of whatever it was
+		first.Log = bpfsys.CString(log) // a log that does not fit changes the errno to ENOSPC
 	}
 	return first
 }
 
-// once creates the blob's map, loads the loader program, runs it and closes both: six
-// system calls. It returns the step that failed, if it came to that. logged is the program
-// whose log goes to log, nil for none.
+// once creates the blob's map, loads the loader program, runs it, and closes both: six system
+// calls. It returns the step that failed, if any. The verifier's log for the program logged goes to
+// log; nil for no log.
 func (r *run) once(logged *artefact.Program, level uint32, log []byte) (*artefact.Step, error) {
 	var pin runtime.Pinner
 	defer pin.Unpin()
@@ -255,7 +257,7 @@ func (r *run) once(logged *artefact.Program, level uint32, log []byte) (*artefac
 	return nil, nil
 }
 
-// context returns the context of a run, with the settings in it.
+// context returns a new context with the settings.
 func (r *run) context() []byte {
 	ctx := make([]byte, r.a.Context)
 	binary.NativeEndian.PutUint32(ctx, uint32(len(ctx)))
@@ -272,10 +274,10 @@ func (r *run) createBlob() (int, bpfsys.Cmd, error) {
 	return bpfsys.NewBlob(r.blob)
 }
 
-// loadLoader loads the loader program, and again with a log if that fails.
+// loadLoader loads the loader program. If that fails, it tries again to get a log.
 func (r *run) loadLoader(m int) (int, error) {
-	// A session, process or thread keyring is that of the thread that asks for it: what
-	// is found out about a failure must be about the same.
+	// Session, process and thread keyrings belong to the calling thread. explain must see the same
+	// ones.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	insns, signature := r.a.Insns, (*bpfsys.Signature)(nil)
@@ -293,7 +295,7 @@ func (r *run) loadLoader(m int) (int, error) {
 	if r.signed != nil {
 		err = r.signed.explain(r.a, err, log)
 	} else if errors.Is(err, unix.EPERM) {
-		// A missing permission proves nothing about the kernel.
+		// Without permission, a probe says nothing about the kernel.
 	} else if !mayTrace() {
 		err = fmt.Errorf("%w (bpf(2) from a program wants CAP_PERFMON besides CAP_BPF, and this process does not have it)", err)
 	} else if why := target.ProbeSyscall(); why != nil && !errors.Is(why, target.ErrUnknown) {
@@ -302,9 +304,9 @@ func (r *run) loadLoader(m int) (int, error) {
 	return -1, &artefact.StepError{Subject: loaderProgram, Op: bpfsys.ProgLoad.String(), Err: err, Log: log}
 }
 
-// mayTrace reports whether the calling thread has CAP_PERFMON, or CAP_SYS_ADMIN, which
-// includes it. Without it the kernel has no helper bpf_sys_bpf, and the verifier forbids
-// what it only forbids programs of others than root.
+// mayTrace reports whether the calling thread has CAP_PERFMON, or CAP_SYS_ADMIN, which includes it.
+// Without it the kernel does not offer the helper bpf_sys_bpf, and the verifier applies the
+// restrictions for unprivileged programs.
 func mayTrace() bool {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var caps [2]unix.CapUserData
@@ -316,7 +318,7 @@ func mayTrace() bool {
 
 func (r *run) get(off int) int32 { return int32(binary.NativeEndian.Uint32(r.ctx[off:])) }
 
-// keeps reports whether a map is one that existed before, and keeps what it holds.
+// keeps reports whether a map is reused, and keeps its content.
 func (r *run) keeps(name string) bool {
 	for i := range r.p.Maps {
 		if r.a.Maps[i].Name == name {
@@ -326,7 +328,7 @@ func (r *run) keeps(name string) bool {
 	return false
 }
 
-// fds returns what a run left behind.
+// fds returns n fds that a run stored in the context.
 func (r *run) fds(n int, at func(i int) int) []int {
 	out := make([]int, n)
 	for i := range out {
@@ -346,12 +348,12 @@ func (r *run) links() []int {
 	return out
 }
 
-// errNoFD is the reason of a load that has left out something without an error: the loader
-// program is not what it should be.
+// errNoFD reports a defect of the loader program: a load succeeded but did not return an fd for
+// something.
 var errNoFD = errors.New("the loader program has handed out no fd for it")
 
-// complete checks that everything was handed out. No fd is 0: the blob's map has taken the
-// lowest that was free.
+// complete checks that the run returned all fds. No valid one is 0, because the blob's map has
+// taken the lowest free fd.
 func (r *run) complete() error {
 	for i := range r.a.Maps {
 		if m := &r.a.Maps[i]; r.get(m.FD) <= 0 {
@@ -368,7 +370,7 @@ func (r *run) complete() error {
 	return nil
 }
 
-// close closes what a run that failed has left behind. Maps that existed before stay open.
+// close closes what a failed run has created. Reused maps stay open.
 func (r *run) close() {
 	if r.ctx == nil {
 		return
@@ -386,7 +388,7 @@ func (r *run) close() {
 	r.ctx = nil
 }
 
-// typesLog returns what the kernel says about the object's types, empty if it takes them.
+// typesLog returns the kernel's log about the object's types, empty if it accepts them.
 func (r *run) typesLog() string {
 	raw, log := r.a.Types.Of(r.blob), make([]byte, bpfsys.LogSize)
 	if fd, err := bpfsys.LoadBTF(raw, log); err == nil {

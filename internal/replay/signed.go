@@ -17,23 +17,23 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/keyring"
 )
 
-// ErrSigned is the reason of an error about an option that would change what was signed.
+// ErrSigned is wrapped by errors about options that would change what was signed.
 var ErrSigned = errors.New("a signed load takes nothing from its caller that a signature does not cover")
 
-// ErrUnsigned is the reason of a signed load of a file without the signature that this
-// kernel asks for.
+// ErrUnsigned is wrapped by the error of a signed load if the file has no signature for this
+// kernel's contract.
 var ErrUnsigned = errors.New("there is no signature that this kernel takes")
 
-// signedRun is what a signed load has that another has not.
+// signedRun has what only a signed load needs.
 type signedRun struct {
 	contract contract.Contract
 	*artefact.Signature
 	keyring keyring.ID
-	insns   []byte // as signed
+	insns   []byte // as signed and loaded
 	digest  contract.Digest
 }
 
-// unchanged refuses what would change signed bytes, before anything is asked or created.
+// unchanged refuses options that would change signed bytes, before anything is probed or created.
 func unchanged(a *artefact.Artefact, o *target.Options) error {
 	var all []error
 	refuse := func(format string, args ...any) {
@@ -64,7 +64,7 @@ func unchanged(a *artefact.Artefact, o *target.Options) error {
 	return errors.Join(all...)
 }
 
-// changed names what an initial value changes: a variable, as far as the artefact has those.
+// changed names what an initial value changes: a variable, if the artefact knows it, else the map.
 func changed(a *artefact.Artefact, name string, value []byte) string {
 	for i := range a.Maps {
 		m := &a.Maps[i]
@@ -91,7 +91,7 @@ func sorted[V any](m map[string]V) []string {
 	return names
 }
 
-// newSigned finds the signature for this kernel.
+// newSigned finds the signature for this kernel's contract.
 func newSigned(a *artefact.Artefact, o *Options) (*signedRun, error) {
 	id, err := keyring.Parse(o.Keyring)
 	if err != nil {
@@ -121,13 +121,13 @@ func newSigned(a *artefact.Artefact, o *Options) (*signedRun, error) {
 	return r, nil
 }
 
-// createBlob makes the blob's map as the contract wants it.
+// createBlob creates the blob's map as the contract requires it.
 func (s *signedRun) createBlob(blob []byte) (int, bpfsys.Cmd, error) {
 	m, cmd, err := bpfsys.NewExclusiveBlob(blob, s.digest[:])
 	if err != nil || s.contract == contract.B {
 		return m, cmd, err
 	}
-	// The loader program compares what the kernel keeps of this.
+	// This makes the kernel store the digest that the loader program compares.
 	if _, err := bpfsys.MapHash(m); err != nil {
 		bpfsys.Close(m)
 		return -1, bpfsys.ObjGetInfoByFD, err
@@ -139,7 +139,7 @@ func (s *signedRun) signature() *bpfsys.Signature {
 	return &bpfsys.Signature{CMS: s.CMS, Keyring: int32(s.keyring), Bound: s.contract == contract.B}
 }
 
-// A RefusedError is a signature or a signed loader program that the kernel has refused.
+// A RefusedError reports that the kernel refused a signature or a signed loader program.
 type RefusedError struct {
 	Why   string
 	Errno unix.Errno
@@ -149,10 +149,10 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("%s: %s", unix.ErrnoName(e.Errno), e.Why)
 }
 
-// Unwrap gives the errno.
+// Unwrap returns the errno.
 func (e *RefusedError) Unwrap() error { return e.Errno }
 
-// refusals are what errnos of PROG_LOAD say about signatures, in every contract.
+// refusals explains errnos of PROG_LOAD that mean the same under every contract.
 var refusals = map[unix.Errno]string{
 	unix.EBADMSG:     "the signature is no CMS message: it was cut or changed",
 	unix.EKEYREVOKED: "the key was revoked",
@@ -161,8 +161,8 @@ var refusals = map[unix.Errno]string{
 	unix.EPERM:       "the caller may not load programs, or a security policy does not admit this one",
 }
 
-// explain reports in words why the kernel has refused a signed loader program. Other errors
-// are not its own.
+// explain says why the kernel has refused a signed loader program. It returns errors with other
+// causes as they are.
 func (s *signedRun) explain(a *artefact.Artefact, err error, log string) error {
 	var errno unix.Errno
 	if !errors.As(err, &errno) {
@@ -196,8 +196,7 @@ func (s *signedRun) explain(a *artefact.Artefact, err error, log string) error {
 	return &RefusedError{why, errno}
 }
 
-// refusedItself reports why a signed loader program of contract A has returned before its
-// first step.
+// refusedItself says why a signed loader program of contract A has returned before its first step.
 func (s *signedRun) refusedItself(a *artefact.Artefact, result int32) error {
 	if s.contract == contract.B || result != -int32(unix.EINVAL) {
 		return nil

@@ -29,7 +29,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/sign"
 )
 
-// plainObject needs nothing special of a kernel.
+// plainObject is an object without special needs.
 const plainObject = "../../selftests/bpf/data_sections.bpf.o"
 
 func plan(t testing.TB, path string) *trace.Trace {
@@ -48,8 +48,8 @@ func generate(t testing.TB, path string) *artefact.Artefact {
 	return a
 }
 
-// kernelContract returns that of this kernel. It skips a test on a kernel that verifies no
-// signatures, with what the probe said.
+// kernelContract returns this kernel's contract. It skips a test on a kernel that verifies no
+// signatures, with the probe's reason.
 func kernelContract(t testing.TB) contract.Contract {
 	t.Helper()
 	need.BPF(t)
@@ -74,7 +74,7 @@ func ring(t testing.TB, certs ...[]byte) string {
 // keepsFDs fails the test if it leaves an fd open.
 func keepsFDs(t testing.TB) {
 	t.Helper()
-	runtime.GC() // of files that nobody has closed
+	runtime.GC() // closes files that were left to finalizers
 	before := fds(t)
 	t.Cleanup(func() { assert.DeepEqual(t, fds(t), before) })
 }
@@ -100,7 +100,7 @@ func TestSignedLoad(t *testing.T) {
 	for name, key := range map[string]testkey.Key{"RSA": testkey.RSA(t), "P-256": testkey.P256(t), "P-384": testkey.P384(t)} {
 		t.Run(name, func(t *testing.T) {
 			a := generate(t, plainObject)
-			assert.NilError(t, sign.Sign(a, key, key.Cert)) // for all contracts: one file for all kernels
+			assert.NilError(t, sign.Sign(a, key, key.Cert)) // for all contracts
 			file, err := a.MarshalBinary()
 			assert.NilError(t, err)
 			a, err = artefact.Parse(file)
@@ -124,7 +124,7 @@ func TestSignedLoad(t *testing.T) {
 	}
 }
 
-// What a signed load refuses is named, and the errno is the kernel's.
+// A signed load names the option that it refuses, or returns the kernel's errno.
 func TestSignedRefusals(t *testing.T) {
 	c := kernelContract(t)
 	keepsFDs(t)
@@ -172,12 +172,12 @@ func TestSignedRefusals(t *testing.T) {
 	}
 }
 
-// only leaves the signatures for other contracts.
+// only removes the signature for a contract.
 func only(a *artefact.Artefact, c contract.Contract) {
 	a.Signed.List = slices.DeleteFunc(a.Signed.List, func(s artefact.Signature) bool { return s.Contract == c })
 }
 
-// A map that is pinned where a signed load would pin its own was not signed.
+// A signed load refuses to reuse a pinned map, which was not signed.
 func TestSignedLoadRefusesPinnedMaps(t *testing.T) {
 	kernelContract(t)
 	keepsFDs(t)
@@ -198,7 +198,7 @@ func TestSignedLoadRefusesPinnedMaps(t *testing.T) {
 	assert.ErrorContains(t, err, "it is pinned already")
 }
 
-// A serial is the same keyring on every thread. That a name is not is the trap.
+// A serial means the same keyring on every thread; a name does not.
 func TestSignedLoadOnOtherThreads(t *testing.T) {
 	kernelContract(t)
 	key := testkey.P256(t)
@@ -215,7 +215,7 @@ func TestSignedLoadOnOtherThreads(t *testing.T) {
 	added, done := make(chan int), make(chan struct{})
 	go func() { // a thread with a session keyring of its own
 		defer close(done)
-		runtime.LockOSThread() // for good
+		runtime.LockOSThread() // never unlocked: the thread ends
 		_, err := unix.AddKey("asymmetric", "bpfreplay:test", key.Cert.Raw, unix.KEY_SPEC_SESSION_KEYRING)
 		assert.Check(t, err)
 		serial, err := unix.KeyctlGetKeyringID(unix.KEY_SPEC_SESSION_KEYRING, false)
@@ -241,8 +241,8 @@ func TestSignedLoadOnOtherThreads(t *testing.T) {
 	<-done
 }
 
-// The check of contract A needs no signature: the loader program behind it runs if, and only
-// if, the blob is the one in the instructions.
+// The check of contract A works without a signature: the loader program behind it runs only if the
+// blob is the one in the instructions.
 func TestContractAChecksTheBlob(t *testing.T) {
 	need.BPF(t)
 	keepsFDs(t)
@@ -257,7 +257,7 @@ func TestContractAChecksTheBlob(t *testing.T) {
 		forms = forms[:1]
 	case err == nil:
 	case errors.As(err, &lacks) && errors.Is(err, unix.EOPNOTSUPP):
-		// It verifies nothing, and has the rest.
+		// This kernel verifies nothing, but has everything else.
 	default:
 		t.Skip(err)
 	}
@@ -307,7 +307,7 @@ func TestContractAChecksTheBlob(t *testing.T) {
 	}
 }
 
-// What the runtime sets has no more values than were signed.
+// Settings cannot exceed the values that were signed.
 func TestSettingsAreBounded(t *testing.T) {
 	need.BPF(t)
 	keepsFDs(t)
@@ -365,8 +365,8 @@ func TestSettingsAreBounded(t *testing.T) {
 	}
 }
 
-// TestSignedIsUnsigned loads every object of the core suite that can be signed, signed and not:
-// what comes of it is the same, refusals of the verifier and their logs included.
+// TestSignedIsUnsigned loads every object of the core suite that can be signed, signed and
+// unsigned, and compares the results, including the verifier's refusals and logs.
 func TestSignedIsUnsigned(t *testing.T) {
 	kernelContract(t)
 	keepsFDs(t)
@@ -413,7 +413,7 @@ func TestSignedIsUnsigned(t *testing.T) {
 	assert.Assert(t, counts["loaded"] > 100 && counts["refused"] > 0, "%v", counts)
 }
 
-// outcome returns what a load leaves, in a form that does not differ from load to load.
+// outcome returns the result of a load in a form that does not differ between loads.
 func outcome(a *artefact.Artefact, o Options) (state []string, failure string) {
 	r, err := Load(a, o)
 	if err != nil {
@@ -443,7 +443,7 @@ func outcome(a *artefact.Artefact, o Options) (state []string, failure string) {
 	return state, ""
 }
 
-// BenchmarkLoad is for the ratio of signed loads to unsigned ones, in one guest.
+// BenchmarkLoad compares signed with unsigned loads, in one guest.
 func BenchmarkLoad(b *testing.B) {
 	kernelContract(b)
 	for _, object := range []string{"data_sections", "core_field", "maps_many", "prog_many"} {

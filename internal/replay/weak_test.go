@@ -15,9 +15,9 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// What docs/signing.md says of the weaknesses of signed loader programs, as kernels show it.
+// These tests show the weaknesses of signed loader programs that docs/signing.md describes.
 
-// dataByte returns where the first byte of .data lies in the blob.
+// dataByte returns the offset in the blob of the first byte of .data, and the map's index.
 func dataByte(t *testing.T, a *artefact.Artefact) (blob, m int) {
 	t.Helper()
 	m = slices.IndexFunc(a.Maps, func(m artefact.Map) bool { return m.Kind == "data" })
@@ -25,7 +25,7 @@ func dataByte(t *testing.T, a *artefact.Artefact) (blob, m int) {
 	return a.Maps[m].Value.Off, m
 }
 
-// write has an unsigned program write a byte into the value of a map.
+// write stores a byte in the value of a map with an unsigned program.
 func write(m, off int, v byte) string {
 	p := insn.Insns(make([]byte, 5*insn.Size))
 	copy(p, []byte{insn.LdImm64, insn.PseudoMapIdxValue<<4 | 1})
@@ -44,9 +44,9 @@ func write(m, off int, v byte) string {
 	return "ok"
 }
 
-// TestStaleDigest: a frozen map that is not exclusive can still be written by programs, after
-// the kernel has computed the digest that contract A's loader program compares. Only the
-// marker helps: a signature for contract a is as weak on kernels that have it.
+// TestStaleDigest: programs can still write a frozen map that is not exclusive, after the kernel
+// has computed the digest that contract A's loader program compares. Only the marker prevents this:
+// a signature for contract a is weak even on kernels with the marker.
 func TestStaleDigest(t *testing.T) {
 	f := newFixture(t)
 	keepsFDs(t)
@@ -58,12 +58,12 @@ func TestStaleDigest(t *testing.T) {
 		exclusive bool
 		written   string
 		want      expected
-		stale     bool // the load goes on, with the changed byte
+		stale     bool // the load succeeds, with the changed byte
 	}{
 		{"contract a", f.as(contract.A), false, "ok", split("ok", "PROG_LOAD EACCES"), f.contract != contract.B},
 		{"contract a-marker", f.as(contract.AMarker), false, "ok", expected{contract.AMarker: "run EINVAL", contract.B: "PROG_LOAD EACCES"}, false},
 		{"contract b", f.as(contract.B), false, "ok", split("PROG_LOAD EKEYREJECTED", "PROG_LOAD EPERM"), false},
-		// A program that is not the one whose map it is cannot use it.
+		// Only the program that an exclusive map belongs to can use it.
 		{"exclusive", f.own(), true, "PROG_LOAD EACCES", each("ok"), false},
 	} {
 		want := tt.want[f.contract]
@@ -108,12 +108,12 @@ func TestRunTwice(t *testing.T) {
 	assert.Equal(t, tags[0], tags[1])
 }
 
-// TestSameBytesAnotherProgram: a signature covers no program type and no license. The bytes
-// of any signed program load as another one, if they are valid there.
+// TestSameBytesAnotherProgram: a signature does not cover program type and license. The bytes of
+// any signed program load as another type, if they are valid there.
 func TestSameBytesAnotherProgram(t *testing.T) {
 	f := newFixture(t)
 	insns := []byte{0xb7, 0, 0, 0, 0, 0, 0, 0, insn.Exit, 0, 0, 0, 0, 0, 0, 0}
-	cms := f.signed(f.key, insns) // both contracts sign just this where there is no map
+	cms := f.signed(f.key, insns) // without maps, both contracts sign exactly this
 	for _, kind := range []uapi.ProgType{uapi.ProgSyscall, uapi.ProgSocketFilter} {
 		var m bpfsys.Memory
 		defer m.Release()
