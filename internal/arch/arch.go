@@ -1,6 +1,5 @@
-// Package arch is the table of the architectures that guests can have: what a
-// processor is called where, how its kernels are told, and what emulates it. What QEMU
-// has to be told is in package vm.
+// Package arch is the table of guest architectures: their names in different places, how to
+// recognise their kernels, and their emulators. QEMU's options for them are in package vm.
 package arch
 
 import (
@@ -14,35 +13,36 @@ import (
 
 // Arch is one architecture.
 type Arch struct {
-	// Name is what Debian, Go and our users call it.
+	// Name is the name that Debian, Go and our users use.
 	Name string
-	// Also are other names of it: the kernel's, as `uname -m` has it.
+	// Also has other names: the kernel's, as `uname -m` prints it.
 	Also []string
-	// Machine is in the headers of its ELF files.
+	// Machine is e_machine in the headers of its ELF files.
 	Machine elf.Machine
-	// Target is behind __TARGET_ARCH_ in libbpf's bpf_tracing.h.
+	// Target follows __TARGET_ARCH_ in libbpf's bpf_tracing.h.
 	Target string
-	// Triplet is the name of the directory for its libraries and headers.
+	// Triplet is the name of the directory of its libraries and headers.
 	Triplet string
 
-	// Dir is its directory below arch/ in the kernel's tree, and ARCH= of a build.
+	// Dir is its directory below arch/ in the kernel's tree, and the value of ARCH= of a build.
 	Dir string
-	// Image is the path of the image in a built tree, and MakeImage the target that makes it.
+	// Image is the path of the image in a built tree, and MakeImage the make target that builds it.
 	Image, MakeImage string
-	// ImageMagic is what an image has at offset 0x38. It is empty for x86, whose images have a header of
-	// their own, and an EFI stub that may have anything there.
+	// ImageMagic is the magic number at offset 0x38 of an image. It is empty for x86, whose images
+	// have another header, and an EFI stub that may have anything there.
 	ImageMagic string
-	// Syscalls is what the kernel's functions for system calls begin with.
+	// Syscalls is the prefix of the kernel's functions for system calls.
 	Syscalls string
 
-	// QEMU is the name of the emulator, QEMUPackage the Debian package that has it.
+	// QEMU is the name of the emulator, QEMUPackage the Debian package that contains it.
 	QEMU, QEMUPackage string
 
-	// Option is the kernel's option for it with 64 bits, ConsoleOption that for the console of guests.
+	// Option is the kernel's config option for the 64-bit architecture, ConsoleOption the one for
+	// the guests' console.
 	Option, ConsoleOption string
 }
 
-// All are the architectures of guests.
+// All has the architectures of guests.
 var All = []*Arch{
 	{
 		Name: "amd64", Also: []string{"x86_64", "x86-64", "x86"}, Machine: elf.EM_X86_64, Target: "x86", Triplet: "x86_64-linux-gnu",
@@ -58,13 +58,13 @@ var All = []*Arch{
 	},
 }
 
-// BzImage is the name of the architecture whose images are bzImages.
+// BzImage is the architecture whose images are bzImages.
 const BzImage = "amd64"
 
-// Native is the name of this machine's architecture. The table may not have it.
+// Native is the name of this machine's architecture. It may be missing in the table.
 const Native = runtime.GOARCH
 
-// Names returns the names of all.
+// Names returns the names of all architectures.
 func Names() []string {
 	var names []string
 	for _, a := range All {
@@ -73,7 +73,7 @@ func Names() []string {
 	return names
 }
 
-// Find returns the architecture that is called so.
+// Find returns the architecture with this name, or one of its other names.
 func Find(name string) (*Arch, bool) {
 	i := slices.IndexFunc(All, func(a *Arch) bool { return a.Name == name || slices.Contains(a.Also, name) })
 	if i < 0 {
@@ -82,7 +82,7 @@ func Find(name string) (*Arch, bool) {
 	return All[i], true
 }
 
-// Parse returns Find for what a user typed.
+// Parse is Find for user input: the error lists the known names.
 func Parse(name string) (*Arch, error) {
 	a, ok := Find(name)
 	if !ok {
@@ -91,7 +91,7 @@ func Parse(name string) (*Arch, error) {
 	return a, nil
 }
 
-// OfMachine returns the architecture whose ELF files have this in their header.
+// OfMachine returns the architecture with this e_machine.
 func OfMachine(machine elf.Machine) (*Arch, bool) {
 	i := slices.IndexFunc(All, func(a *Arch) bool { return a.Machine == machine })
 	if i < 0 {
@@ -109,11 +109,12 @@ func OfDir(dir string) (*Arch, bool) {
 	return All[i], true
 }
 
-// imageMagicAt is where an image has its magic number (Documentation/arch/arm64/booting.rst,
+// imageMagicAt is the offset of an image's magic number (Documentation/arch/arm64/booting.rst,
 // Documentation/arch/riscv/boot-image-header.rst).
 const imageMagicAt = 0x38
 
-// OfImage returns the architecture of an Image, which is booted as it is. A bzImage is not an Image.
+// OfImage returns the architecture of an Image, the uncompressed kernel that is booted directly. A
+// bzImage is not an Image.
 func OfImage(r io.ReaderAt) (*Arch, bool) {
 	magic := make([]byte, 4)
 	if _, err := r.ReadAt(magic, imageMagicAt); err != nil {
@@ -126,7 +127,8 @@ func OfImage(r io.ReaderAt) (*Arch, bool) {
 	return All[i], true
 }
 
-// Cut takes the architecture off the name of a kernel: "arm64/6.12". Without one it is this machine's.
+// Cut splits the name of a kernel, such as "arm64/6.12", into architecture and name. Without an
+// architecture it returns this machine's.
 func Cut(spec string) (arch, name string, explicit bool) {
 	if before, after, ok := strings.Cut(spec, "/"); ok && !strings.Contains(after, "/") && after != "" {
 		if a, ok := Find(before); ok {
@@ -136,7 +138,7 @@ func Cut(spec string) (arch, name string, explicit bool) {
 	return Native, spec, false
 }
 
-// Join returns how a kernel of an architecture is called on this machine.
+// Join returns the name of a kernel with its architecture, which this machine's kernels omit.
 func Join(arch, name string) string {
 	if arch == Native {
 		return name

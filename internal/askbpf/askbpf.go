@@ -1,9 +1,8 @@
-// Package askbpf finds out whether bpf(2) can be used on this machine, in a
-// process of its own: a kernel whose BPF is stuck never answers, and the process that
-// asked cannot be killed.
+// Package askbpf finds out in a child process whether bpf(2) can be used on this machine. A kernel
+// whose BPF is stuck never answers, and the calling process cannot be killed.
 //
-// A program that imports it and calls [Ask] calls [Child] first thing, as it is run
-// once more for that.
+// A program that calls [Ask] must first call [Child] at its start, because Ask runs the program
+// again as the child.
 package askbpf
 
 import (
@@ -19,17 +18,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Patience is far more than the answer takes in a slow guest.
+// Patience is much longer than a slow guest needs to answer.
 const Patience = 15 * time.Second
 
-// childArg, as the only argument, makes this program the process that asks. It is no
-// variable of the environment: those are handed down to processes that nobody meant.
+// childArg, as the only argument, makes the program the child. It is not an environment variable,
+// because unrelated processes would inherit that.
 const childArg = "__ask-bpf"
 
-// isChild reports whether this is the process that asks.
+// isChild reports whether this process is the child.
 func isChild() bool { return len(os.Args) == 2 && os.Args[1] == childArg }
 
-// Child asks and ends the process, if that is what it was started for.
+// Child checks bpf(2) and exits, if this process is the child.
 func Child() {
 	if !isChild() {
 		return
@@ -41,12 +40,12 @@ func Child() {
 	os.Exit(0)
 }
 
-// maxSaid bounds what is read of what the child said, in bytes.
+// maxSaid bounds the bytes that are read of the child's output.
 const maxSaid = 64 << 10
 
-// Ask returns nil if maps and programs can be loaded and seen, or else what was
-// refused, or that the kernel gave no answer within patience. The process that a
-// stuck kernel holds stays behind; nothing can be done about it.
+// Ask returns nil if maps and programs can be loaded and listed. Otherwise its error says what was
+// refused, or that the kernel did not answer within patience. A child that hangs in the kernel
+// stays behind; it cannot be killed.
 func Ask(patience time.Duration) error {
 	fd, err := unix.MemfdCreate("ask-bpf", unix.MFD_CLOEXEC)
 	if err != nil {
@@ -55,7 +54,7 @@ func Ask(patience time.Duration) error {
 	said := os.NewFile(uintptr(fd), "ask-bpf")
 	defer said.Close()
 	child := exec.Command("/proc/self/exe", childArg)
-	child.Stderr = said // no pipe, which would be waited for
+	child.Stderr = said // not a pipe, which Wait would wait for
 	if err := child.Start(); err != nil {
 		return err
 	}
@@ -74,12 +73,11 @@ func Ask(patience time.Duration) error {
 	return nil
 }
 
-// ask does what tests do: create a map, load a program that only the privileged
-// may load, and walk the ids of what there is.
+// ask does what tests do: it creates a map, loads a program that needs privileges, and lists ids.
 func ask() error {
-	// Up to 5.10 maps count against this limit; where it may not be raised and matters, what
-	// follows fails. Not by cilium/ebpf's rlimit: that creates a map when the program starts,
-	// which in PID 1 of a guest is before /proc is mounted, and remembers for good that it failed.
+	// Up to 5.10 maps count against this limit. If it cannot be raised and matters, the following
+	// calls fail. cilium/ebpf's rlimit package is no alternative: it creates a map when the program
+	// starts, which in PID 1 of a guest is before /proc is mounted, and remembers the failure.
 	unlimited := unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
 	_ = unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unlimited)
 	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1})

@@ -16,7 +16,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// A kernel that gives no answer is given up, whatever the child does.
+// Ask gives up on a kernel that does not answer, whatever the child does.
 func TestStuck(t *testing.T) {
 	t.Setenv("ASKBPF_TEST_STUCK", "1")
 	t.Setenv("TMPDIR", t.TempDir())

@@ -69,7 +69,7 @@ func TestRender(t *testing.T) {
 	assert.Equal(t, s.FuncProtoString(first(t, s, "fn_global", KindFunc)), "int fn_global(struct node *n, int b)")
 }
 
-// TestRenderIgnoresIDs: the same types at other ids read the same.
+// TestRenderIgnoresIDs: types with other ids render the same.
 func TestRenderIgnoresIDs(t *testing.T) {
 	a := parseTypes(t)
 	b := shifted(t, a)
@@ -78,7 +78,7 @@ func TestRenderIgnoresIDs(t *testing.T) {
 	}
 }
 
-// shifted returns the blob with an unused INT as its first type.
+// shifted returns a blob with an unused INT added as its first type.
 func shifted(t *testing.T, s *Spec) *Spec {
 	b := newBlob(s.strs)
 	b.add("", makeInfo(KindInt, 0, false), 4, 32)
@@ -157,7 +157,7 @@ func TestFindOrder(t *testing.T) {
 	}
 	s, err := Parse(b.bytes())
 	assert.NilError(t, err)
-	for range 2 * maxSearches { // searched at first, indexed later
+	for range 2 * maxSearches { // searched at first, then indexed
 		ids := slices.Collect(s.FindByName("same"))
 		assert.Equal(t, len(ids), 100)
 		assert.Assert(t, slices.IsSorted(ids))
@@ -285,7 +285,7 @@ func TestInvalidTypes(t *testing.T) {
 			assert.ErrorIs(t, err, ErrMalformed)
 			assert.ErrorContains(t, err, tt.text)
 
-			// A kernel's BTF is not validated as a whole; walking it must end.
+			// A kernel's BTF is not validated as a whole, so walks must end on their own.
 			s, err := ParseKernel(b.bytes())
 			assert.NilError(t, err)
 			walk(s)
@@ -293,7 +293,7 @@ func TestInvalidTypes(t *testing.T) {
 	}
 }
 
-// walk calls everything that takes a type id.
+// walk calls every method that takes a type id.
 func walk(s *Spec) {
 	for id := range s.All() {
 		s.Type(id)
@@ -307,7 +307,7 @@ func walk(s *Spec) {
 	}
 }
 
-// TestWalksEnd: types of which a full walk would be endless or astronomic.
+// TestWalksEnd: types for which a full walk would be endless or astronomically long.
 func TestWalksEnd(t *testing.T) {
 	b := newBlob("\x00")
 	// Each anonymous struct has four members of the next: 4^40 in full.
@@ -338,7 +338,7 @@ func TestVlenOf24Bits(t *testing.T) {
 	assert.Equal(t, len(e.Values), n)
 }
 
-// TestLayout: the layout section of 7.1 lets us step over kinds of the future.
+// TestLayout: the layout section of 7.1 lets the parser step over unknown kinds.
 func TestLayout(t *testing.T) {
 	b := newBlob("\x00")
 	b.add("i", makeInfo(KindInt, 0, false), 4, 32)
@@ -372,7 +372,7 @@ func TestSplit(t *testing.T) {
 	firstStr := uint32(len(base.strs))
 	b.types = le.AppendUint32(b.types, firstStr) // "module"
 	b.words(makeInfo(KindTypedef, 0, false), uint32(node))
-	b.types = le.AppendUint32(b.types, nameOff(t, base, node)) // a name of the base
+	b.types = le.AppendUint32(b.types, nameOff(t, base, node)) // a name from the base
 	b.words(makeInfo(KindPtr, 0, false), uint32(base.NumTypes()))
 	s, err := ParseSplit(b.bytes(), base)
 	assert.NilError(t, err)
@@ -468,7 +468,7 @@ func TestAppend(t *testing.T) {
 	}
 }
 
-// apply makes the changes of a fallback.
+// apply applies a fallback.
 func apply(raw []byte, f Fallback) []byte {
 	raw = slices.Clone(raw)
 	for _, w := range f.Words {
@@ -477,8 +477,8 @@ func apply(raw []byte, f Fallback) []byte {
 	return raw
 }
 
-// TestFallbacks: for a kernel of before 5.12 all kinds that it does not know are others,
-// of the same size and with the same ids.
+// TestFallbacks: for a kernel before 5.12, types of the same size and ids replace all kinds that it
+// does not know.
 func TestFallbacks(t *testing.T) {
 	orig := parseTypes(t)
 	raw := orig.Raw()
@@ -506,7 +506,7 @@ func TestFallbacks(t *testing.T) {
 	golden.Assert(t, dump(again), "fallbacks.golden")
 }
 
-// oldAndNew has each kind that some kernels do not know.
+// oldAndNew returns a blob with each kind that some kernels do not know.
 func oldAndNew(t testing.TB) *Spec {
 	t.Helper()
 	b := newBlob("\x00")
@@ -529,8 +529,8 @@ func oldAndNew(t testing.TB) *Spec {
 	return s
 }
 
-// TestEachFallback: a kernel that knows a kind knows what replaces it, and the sizes of
-// all types stay.
+// TestEachFallback: a kernel that knows a kind also knows its replacement, and the sizes of all
+// types stay.
 func TestEachFallback(t *testing.T) {
 	orig := oldAndNew(t)
 	load := kernelTakes(t)
@@ -563,7 +563,7 @@ func TestEachFallback(t *testing.T) {
 			} else {
 				assert.DeepEqual(t, is, was)
 			}
-			if id <= 7 || id == 9 { // what has a size
+			if id <= 7 || id == 9 { // types with a size
 				a, err := orig.SizeOf(id)
 				assert.NilError(t, err)
 				b, err := now.SizeOf(id)
@@ -596,7 +596,7 @@ func TestWithoutLayout(t *testing.T) {
 	assert.NilError(t, kernelTakes(t)(c.Raw()))
 }
 
-// kernelTakes gives BTF_LOAD.
+// kernelTakes returns a function that issues BTF_LOAD.
 func kernelTakes(t testing.TB) func(raw []byte) error {
 	t.Helper()
 	need.Root(t)

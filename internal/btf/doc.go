@@ -1,22 +1,18 @@
-// Package btf reads BPF Type Format blobs without changing them.
+// Package btf reads BPF Type Format blobs without changing them. Begin with [Spec] and [Type].
 //
-// A [Spec] is a view on the raw bytes: parsing walks the type section once and
-// remembers where each type starts, nothing more. Types are decoded when they
-// are asked for, names are looked up in an index that is built when it is first
-// needed. That keeps the 5 to 6 MB of a kernel's BTF cheap to open, and it keeps
-// the bytes of an object's BTF exactly as the compiler wrote them: CO-RE
-// records, func_info and line_info refer to type ids and string offsets of that
-// blob, so neither may ever move.
+// A [Spec] is a view of the raw bytes. Parsing only walks the type section once and records where
+// each type starts. Types are decoded on demand, and names are looked up in an index that is built
+// when it is first needed. This keeps the 5 to 6 MB of a kernel's BTF cheap to open. It also keeps
+// an object's BTF exactly as the compiler wrote it: CO-RE records, func_info and line_info refer to
+// its type ids and string offsets, so neither may move.
 //
-// What a loader has to change before the kernel accepts an object's BTF (sizes
-// of data sections, linkage of externs and hidden functions, kinds that an old
-// kernel does not know) is patched in place: see [Spec.SetLinkage] and its
-// siblings, and [Spec.Sanitize]. New types and strings are only ever appended.
+// What a loader has to change before the kernel accepts an object's BTF (sizes of data sections,
+// linkage of externs and hidden functions, kinds that an old kernel does not know) is patched in
+// place: see [Spec.SetLinkage] and its siblings, and [Spec.Fallbacks]. New types and strings are
+// only appended.
 //
-// The format is that of include/uapi/linux/btf.h. Only little-endian blobs are
-// read; every reader is bounds-checked and refuses a malformed blob with an
-// error that wraps [ErrMalformed].
+// The format is that of include/uapi/linux/btf.h. Only little-endian blobs are read. Every read is
+// bounds-checked, and a malformed blob gives an error that wraps [ErrMalformed].
 //
-// A Spec is safe for concurrent readers. The patching methods are for its owner
-// and must not run beside readers.
+// A Spec is safe for concurrent readers. Patching methods must not run concurrently with readers.
 package btf

@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 )
 
-// names finds types by name. The first few lookups search the blob, which is
-// cheaper than indexing all of a kernel's BTF for them; then an index is built.
+// names finds types by name. The first few lookups search the blob, which is cheaper than indexing
+// all of a kernel's BTF. Then it builds an index.
 type names struct {
 	searches atomic.Int32
 	once     sync.Once
@@ -19,8 +19,8 @@ type names struct {
 
 const maxSearches = 8
 
-// nameIndex is a chained hash table over the ids of one blob: two flat arrays,
-// no allocation per name. next links ids of one bucket in ascending order.
+// nameIndex is a chained hash table over the ids of one blob: two flat arrays, and no allocation
+// per name. next links the ids of a bucket in ascending order.
 type nameIndex struct {
 	buckets []uint32 // head of the chain: index into next plus one
 	next    []uint32
@@ -40,7 +40,7 @@ func (s *Spec) buildIndex() {
 		n <<= 1
 	}
 	idx := nameIndex{buckets: make([]uint32, n), next: make([]uint32, len(s.offsets))}
-	// Backwards, so that each chain comes out in ascending order of ids.
+	// Insert backwards, so that each chain has ascending ids.
 	for i := len(s.offsets) - 1; i >= 0; i-- {
 		name := s.Name(le.Uint32(s.raw[s.offsets[i]:]))
 		if name == "" {
@@ -52,9 +52,9 @@ func (s *Spec) buildIndex() {
 	s.names.index = idx
 }
 
-// FindByName yields the ids of all types with this name, of one of the kinds
-// given or of any kind if none is, in the order of ids; for split BTF those of
-// the base come first. The empty name matches nothing.
+// FindByName yields the ids of all types with this name and one of the given kinds, or of any kind
+// if none is given, in ascending order. For split BTF, those of the base come first. The empty name
+// matches nothing.
 func (s *Spec) FindByName(name string, kinds ...Kind) iter.Seq[TypeID] {
 	return func(yield func(TypeID) bool) {
 		if name != "" {
@@ -89,8 +89,8 @@ func isKind(b []byte, kinds []Kind) bool {
 	return len(kinds) == 0 || slices.Contains(kinds, infoKind(le.Uint32(b[4:])))
 }
 
-// search finds where the strings have the name, then which types refer there:
-// two linear passes that touch each byte once.
+// search finds the offsets of the name in the strings, then the types that refer to them: two
+// linear passes over the bytes.
 func (s *Spec) search(name string, kinds []Kind, yield func(TypeID) bool) bool {
 	if strings.IndexByte(name, 0) >= 0 {
 		return true
@@ -111,8 +111,8 @@ func (s *Spec) search(name string, kinds []Kind, yield func(TypeID) bool) bool {
 	return true
 }
 
-// stringOffsets returns every offset at which a string equals name, ascending. One that is the end
-// of a longer string counts too: tables may share tails.
+// stringOffsets returns every offset at which a string equals name, ascending. The end of a longer
+// string counts too, because strings may share tails.
 func (s *Spec) stringOffsets(name string) []uint32 {
 	var offs []uint32
 	if s.base != nil {
@@ -133,7 +133,7 @@ func (s *Spec) stringOffsets(name string) []uint32 {
 }
 
 // First returns the lowest id that [Spec.FindByName] yields. The error wraps [ErrNotFound] and
-// names what was looked for.
+// contains name and kinds.
 func (s *Spec) First(name string, kinds ...Kind) (TypeID, error) {
 	for id := range s.FindByName(name, kinds...) {
 		return id, nil
@@ -144,7 +144,7 @@ func (s *Spec) First(name string, kinds ...Kind) (TypeID, error) {
 	return 0, fmt.Errorf("%q: %w", name, ErrNotFound)
 }
 
-// All yields the ids that this blob itself defines, in order.
+// All yields the ids that this blob itself defines, ascending.
 func (s *Spec) All() iter.Seq[TypeID] {
 	return func(yield func(TypeID) bool) {
 		for i := range s.offsets {

@@ -4,8 +4,8 @@ import (
 	"testing"
 )
 
-// FuzzParse: whatever the bytes, nothing panics or fails to end, and a blob that
-// passes validation can be decoded, rendered and downgraded.
+// FuzzParse: no input causes a panic or an endless loop, and a blob that passes validation can be
+// decoded, rendered and downgraded.
 func FuzzParse(f *testing.F) {
 	f.Add(readTypes(f))
 	b := newBlob("\x00")

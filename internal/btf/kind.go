@@ -70,8 +70,8 @@ func (l Linkage) String() string {
 	return fmt.Sprintf("linkage %d", uint32(l))
 }
 
-// layout is how many bytes follow a type's 12-byte header: info once, elem for
-// each of its vlen elements.
+// layout is the number of bytes that follow a type's 12-byte header: info once, and elem for each
+// of its vlen elements.
 type layout struct {
 	info, elem uint8
 }
@@ -89,7 +89,7 @@ var layouts = [kindMax + 1]layout{
 	KindEnum64:    {elem: 12},
 }
 
-// hasRef tells the kinds whose third word is a type id; for the others it is a size.
+// hasRef reports whether the kind's third word is a type id. Otherwise it is a size.
 func (k Kind) hasRef() bool {
 	switch k {
 	case KindPtr, KindTypedef, KindVolatile, KindConst, KindRestrict, KindFunc,
@@ -99,8 +99,8 @@ func (k Kind) hasRef() bool {
 	return false
 }
 
-// isModifier tells the kinds that libbpf and the kernel skip to get at what a
-// declaration means: typedefs, qualifiers and type tags.
+// isModifier reports whether the kind is a typedef, qualifier or type tag. libbpf and the kernel
+// skip these to find the underlying type.
 func (k Kind) isModifier() bool {
 	switch k {
 	case KindTypedef, KindVolatile, KindConst, KindRestrict, KindTypeTag:

@@ -2,13 +2,13 @@ package btf
 
 import "bytes"
 
-// maxName is the length of the longest name that a kernel takes (KSYM_NAME_LEN of 6.1
-// and later; 128 before).
+// maxName is the length of the longest name that a kernel accepts (KSYM_NAME_LEN of 6.1 and later;
+// 128 before).
 const maxName = 512
 
-// BadNames returns the offsets of strings that stand where the kernel wants a name and takes none
-// like them, such as "Box<long, 2>" (kernel/bpf/btf.c, btf_name_valid_identifier: letters, digits,
-// '_' and '.').
+// BadNames returns the offsets of strings that are used as names but that kernels refuse as such,
+// for example "Box<long, 2>" (kernel/bpf/btf.c, btf_name_valid_identifier: letters, digits, '_' and
+// '.').
 func (s *Spec) BadNames() []uint32 {
 	var bad []uint32
 	seen := make(map[uint32]bool)
@@ -28,7 +28,7 @@ func (s *Spec) BadNames() []uint32 {
 		case KindStruct, KindUnion, KindEnum, KindEnum64, KindFwd, KindTypedef, KindFunc, KindVar:
 			check(le.Uint32(b))
 		}
-		var size uint32 // of an element, which begins with its name
+		var size uint32 // of an element; its name comes first
 		switch kind {
 		case KindStruct, KindUnion, KindEnum64:
 			size = 12
@@ -55,7 +55,7 @@ func validName(name string) bool {
 			if i == 0 {
 				return false
 			}
-		case c >= 0xc0 && c != 0xd7 && c != 0xf7: // letters of Latin-1, as in the kernel's ctype
+		case c >= 0xc0 && c != 0xd7 && c != 0xf7: // Latin-1 letters, as in the kernel's ctype
 		default:
 			return false
 		}
@@ -63,8 +63,8 @@ func validName(name string) bool {
 	return true
 }
 
-// Rename returns a copy in which what the kernel takes for no part of a name is an
-// underscore, in the strings at the offsets given. Names that are too long are cut.
+// Rename returns a copy with underscores in place of the characters that kernels refuse in names,
+// in the strings at the given offsets. It cuts names that are too long.
 func (s *Spec) Rename(bad []uint32) *Spec {
 	c := s.Clone()
 	for _, off := range bad {
@@ -90,8 +90,8 @@ func (s *Spec) Rename(bad []uint32) *Spec {
 	return c
 }
 
-// String returns the offset of a string, which is appended if there is none. That
-// may be the end of a longer one.
+// String returns the offset of a string, which may be the end of a longer one. It appends the
+// string if there is none.
 func (s *Spec) String(text string) uint32 {
 	if offs := s.stringOffsets(text); len(offs) > 0 {
 		return offs[0]
@@ -103,7 +103,7 @@ func (s *Spec) String(text string) uint32 {
 	return off
 }
 
-// Encode makes a blob of types, given as words, and their names.
+// Encode builds a blob from types, given as words, and their names.
 func Encode(names string, types []uint32) []byte {
 	const headerLen = 24
 	raw := []byte{0x9f, 0xeb, 1, 0}

@@ -9,7 +9,7 @@ import (
 	"gotest.tools/v3/assert"
 )
 
-// named has a type that the name belongs to, by where it stands.
+// named adds a type with a name in the given place.
 var named = map[string]func(b *blob, name string){
 	"struct":  func(b *blob, name string) { b.add(name, makeInfo(KindStruct, 0, false), 0) },
 	"union":   func(b *blob, name string) { b.add(name, makeInfo(KindUnion, 0, false), 0) },
@@ -34,8 +34,8 @@ func (b *blob) string(name string) uint32 {
 	return off
 }
 
-// TestBadNames has the kernel say which names it takes, and takes what Rename makes of
-// the others.
+// TestBadNames asks the kernel which names it accepts, and checks that it accepts what Rename makes
+// of the others.
 func TestBadNames(t *testing.T) {
 	load := kernelTakes(t)
 	names := []string{
@@ -94,7 +94,7 @@ func TestRename(t *testing.T) {
 	}
 }
 
-// TestString: a string that is there is used, another one is appended.
+// TestString: an existing string is reused, another one is appended.
 func TestString(t *testing.T) {
 	s := parseTypes(t)
 	before := len(s.Raw())

@@ -8,9 +8,9 @@ import (
 	"unsafe"
 )
 
-// Errors that callers tell apart with errors.Is.
+// Errors for errors.Is.
 var (
-	// ErrMalformed: the blob breaks a rule of the format.
+	// ErrMalformed: the blob violates the format.
 	ErrMalformed = errors.New("malformed BTF")
 	// ErrBigEndian: the blob is for a big-endian target.
 	ErrBigEndian = errors.New("big-endian BTF is not supported")
@@ -35,9 +35,9 @@ type Spec struct {
 	typeOff uint32 // of the type section, from the start of raw
 	typeLen uint32
 	strOff  uint32 // of the string section, from the start of raw
-	strs    string // the string section, as it is in raw: nothing changes it there
+	strs    string // the string section of raw, which is never patched
 
-	// offsets[i] is where type firstID+i starts, from the start of raw.
+	// offsets[i] is the offset in raw of type firstID+i.
 	offsets  []uint32
 	base     *Spec
 	firstID  TypeID
@@ -46,9 +46,9 @@ type Spec struct {
 	names *names
 }
 
-// Parse reads the BTF of an object (section .BTF) and validates all of it:
-// bounds, kinds, string offsets, type ids, and that no type contains itself
-// other than through a pointer. The bytes are copied.
+// Parse reads the BTF of an object (section .BTF) and validates all of it: bounds, kinds, string
+// offsets, type ids, and that no type contains itself other than through a pointer. It copies the
+// bytes.
 func Parse(raw []byte) (*Spec, error) {
 	s, err := index(append([]byte(nil), raw...), nil)
 	if err != nil {
@@ -60,17 +60,16 @@ func Parse(raw []byte) (*Spec, error) {
 	return s, nil
 }
 
-// ParseKernel reads the BTF of a running kernel or of a vmlinux file
-// (/sys/kernel/btf/vmlinux). The kernel has validated such a blob, so only the
-// frame of each type is checked here; what lies inside is checked as it is
-// decoded. The Spec keeps raw, which the caller must not change any more.
+// ParseKernel reads the BTF of a running kernel or of a vmlinux file (/sys/kernel/btf/vmlinux). The
+// kernel has validated such a blob, so ParseKernel checks only the extent of each type; the inside
+// is checked when it is decoded. The Spec refers to raw, which the caller must not change.
 func ParseKernel(raw []byte) (*Spec, error) {
 	return index(raw, nil)
 }
 
-// ParseSplit reads the BTF of a kernel module (/sys/kernel/btf/MODULE), whose
-// type ids and string offsets go on where those of base, the kernel's BTF, end.
-// Like [ParseKernel] it keeps raw and checks inner parts when they are decoded.
+// ParseSplit reads the BTF of a kernel module (/sys/kernel/btf/MODULE). Its type ids and string
+// offsets continue those of base, the kernel's BTF. Like [ParseKernel] it keeps raw and checks the
+// inside of types when it decodes them.
 func ParseSplit(raw []byte, base *Spec) (*Spec, error) {
 	if base == nil {
 		return nil, errors.New("split BTF needs the BTF that it extends")
@@ -113,7 +112,7 @@ func parseHeader(raw []byte) (header, error) {
 	return h, h.check(uint64(len(raw)))
 }
 
-// check wants types, layout (if any) and strings in this order, inside the blob.
+// check requires types, layout (if any) and strings in this order, inside the blob.
 func (h *header) check(size uint64) error {
 	room := size - uint64(h.len)
 	typeEnd := uint64(h.typeOff) + uint64(h.typeLen)
@@ -158,8 +157,8 @@ func index(raw []byte, base *Spec) (*Spec, error) {
 	return s, s.indexTypes(extra)
 }
 
-// stringOf returns b as a string that shares its memory: the names of a kernel's types are two
-// megabytes, and to copy them takes longer than to find one.
+// stringOf returns b as a string that shares its memory. The names of a kernel's types are two
+// megabytes, and copying them takes longer than finding one.
 func stringOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 func (s *Spec) checkStrings() error {
@@ -175,8 +174,8 @@ func (s *Spec) checkStrings() error {
 	return nil
 }
 
-// indexTypes records the offset of each type. extra is the blob's own layout
-// section (7.1): it lets us step over kinds that are newer than this package.
+// indexTypes records the offset of each type. extra is the blob's own layout section (7.1), which
+// describes kinds that are newer than this package.
 func (s *Spec) indexTypes(extra []byte) error {
 	types := s.raw[s.typeOff:][:s.typeLen]
 	offsets := make([]uint32, 0, len(types)/20)
@@ -226,18 +225,17 @@ func makeInfo(k Kind, vlen uint32, flag bool) uint32 {
 	return info
 }
 
-// Raw returns the blob, with the patches that were made to it. It must not be changed.
+// Raw returns the blob with its patches. It must not be changed.
 func (s *Spec) Raw() []byte { return s.raw }
 
-// NumTypes returns one more than the highest type id; void counts. For split BTF the types of the
-// base count too.
+// NumTypes returns the highest type id plus one. For split BTF this includes the types of the base.
 func (s *Spec) NumTypes() int { return int(s.firstID) + len(s.offsets) }
 
 // FirstID returns the lowest id that this blob itself defines: 1, or for split BTF the number of
 // types of its base.
 func (s *Spec) FirstID() TypeID { return s.firstID }
 
-// Name returns the string at a string offset, "" if there is none at off.
+// Name returns the string at an offset, "" if there is none.
 func (s *Spec) Name(off uint32) string {
 	name, _ := s.lookupString(off)
 	return name
@@ -259,8 +257,8 @@ func (s *Spec) lookupString(off uint32) (string, bool) {
 	return tail[:end], true
 }
 
-// at returns the bytes of the type from its header to the end of the type
-// section, and the Spec that holds it. Nil for void and ids out of range.
+// at returns the bytes from the type's header to the end of the type section of the Spec that holds
+// it. Nil for void and ids out of range.
 func (s *Spec) at(id TypeID) []byte {
 	for s.base != nil && id < s.firstID {
 		s = s.base
@@ -272,8 +270,8 @@ func (s *Spec) at(id TypeID) []byte {
 	return s.raw[s.offsets[i] : s.typeOff+s.typeLen]
 }
 
-// KindOf returns the kind of a type without decoding the rest of it: KindVoid for id 0 and for ids
-// out of range.
+// KindOf returns the kind of a type without decoding it: KindVoid for id 0 and for ids out of
+// range.
 func (s *Spec) KindOf(id TypeID) Kind {
 	b := s.at(id)
 	if b == nil {
@@ -282,7 +280,7 @@ func (s *Spec) KindOf(id TypeID) Kind {
 	return infoKind(le.Uint32(b[4:]))
 }
 
-// TypeName returns the name of a type without decoding the rest of it.
+// TypeName returns the name of a type without decoding it.
 func (s *Spec) TypeName(id TypeID) string {
 	b := s.at(id)
 	if b == nil {

@@ -4,7 +4,7 @@ import (
 	"fmt"
 )
 
-// Clone returns a private copy: patches of one do not show in the other.
+// Clone returns a copy. Patches of one do not affect the other.
 func (s *Spec) Clone() *Spec {
 	c := *s
 	c.raw = append([]byte(nil), s.raw...)
@@ -13,8 +13,8 @@ func (s *Spec) Clone() *Spec {
 	return &c
 }
 
-// own returns the type's bytes if it has one of the kinds and is in this very blob: the types of a
-// base are never patched through a split blob.
+// own returns the type's bytes if it has one of the kinds and is in this blob: types of a base are
+// never patched through a split blob.
 func (s *Spec) own(id TypeID, kinds ...Kind) ([]byte, error) {
 	if id < s.firstID {
 		return nil, fmt.Errorf("type id %d is not part of this blob: %w", id, ErrNotFound)
@@ -46,7 +46,7 @@ func (s *Spec) SetLinkage(id TypeID, l Linkage) error {
 	return nil
 }
 
-// SetDatasec changes size (bytes) and elements of a DATASEC. Their number must
+// SetDatasec changes the size in bytes and the elements of a DATASEC. The number of elements must
 // not change.
 func (s *Spec) SetDatasec(id TypeID, size uint32, vars []VarSecinfo) error {
 	b, err := s.own(id, KindDatasec)
@@ -79,8 +79,8 @@ func (s *Spec) SetVarType(id, ref TypeID) error {
 	return nil
 }
 
-// NameParams gives the string at nameOff to each parameter of a FUNC_PROTO that
-// has a type and no name: the kernel wants names for the parameters of every FUNC.
+// NameParams names every unnamed parameter of a FUNC_PROTO after the string at nameOff, except for
+// the "..." of a variadic function: the kernel requires names for the parameters of every FUNC.
 func (s *Spec) NameParams(proto TypeID, nameOff uint32) error {
 	b, err := s.own(proto, KindFuncProto)
 	if err != nil {
@@ -95,8 +95,7 @@ func (s *Spec) NameParams(proto TypeID, nameOff uint32) error {
 	return nil
 }
 
-// AppendInt adds an INT behind the last type and returns its id. bits is its
-// width, size its bytes.
+// AppendInt adds an INT after the last type and returns its id. size is in bytes.
 func (s *Spec) AppendInt(name string, size uint32, signed bool) TypeID {
 	enc := size * 8
 	if signed {
@@ -105,8 +104,8 @@ func (s *Spec) AppendInt(name string, size uint32, signed bool) TypeID {
 	return s.append(name, makeInfo(KindInt, 0, false), size, enc)
 }
 
-// AppendEnum adds an ENUM or ENUM64 with name, size and sign of another behind the
-// last type and returns its id. The values have the names at their places in of.
+// AppendEnum adds an ENUM or ENUM64 after the last type and returns its id. It has the name, size
+// and sign of another one, and its values have the names at their positions in of.
 func (s *Spec) AppendEnum(of *Type, kind Kind, values []EnumValue) TypeID {
 	var words []uint32
 	elements := s.at(of.ID)[typeHeader:]
@@ -124,24 +123,23 @@ func (s *Spec) AppendEnum(of *Type, kind Kind, values []EnumValue) TypeID {
 	return s.append(of.Name, makeInfo(kind, uint32(len(values)), of.Flag), of.Size, words...)
 }
 
-// AppendVar adds a VAR behind the last type and returns its id.
+// AppendVar adds a VAR after the last type and returns its id.
 func (s *Spec) AppendVar(name string, ref TypeID, l Linkage) TypeID {
 	return s.append(name, makeInfo(KindVar, 0, false), uint32(ref), uint32(l))
 }
 
-// AppendStruct adds a STRUCT without members behind the last type and returns its id.
+// AppendStruct adds a STRUCT without members after the last type and returns its id.
 func (s *Spec) AppendStruct(name string) TypeID {
 	return s.append(name, makeInfo(KindStruct, 0, false), 0)
 }
 
-// AppendPtr adds a PTR behind the last type and returns its id.
+// AppendPtr adds a PTR after the last type and returns its id.
 func (s *Spec) AppendPtr(to TypeID) TypeID {
 	return s.append("", makeInfo(KindPtr, 0, false), uint32(to))
 }
 
-// AppendFunc adds a FUNC behind the last type and, before it, a FUNC_PROTO of its
-// own, and returns the id of the FUNC. The names of the parameters are those at
-// NameOff.
+// AppendFunc adds a FUNC_PROTO and its FUNC after the last type and returns the id of the FUNC. The
+// names of the parameters are those at NameOff.
 func (s *Spec) AppendFunc(name string, l Linkage, result TypeID, params []Param) TypeID {
 	var words []uint32
 	for _, p := range params {
@@ -151,15 +149,14 @@ func (s *Spec) AppendFunc(name string, l Linkage, result TypeID, params []Param)
 	return s.append(name, makeInfo(KindFunc, uint32(l), false), uint32(proto))
 }
 
-// AppendDeclTag adds a DECL_TAG behind the last type and returns its id. component
-// is the parameter or member that it is about, -1 for the whole type.
+// AppendDeclTag adds a DECL_TAG after the last type and returns its id. component is the index of
+// the tagged parameter or member, -1 for the whole type.
 func (s *Spec) AppendDeclTag(name string, of TypeID, component int32) TypeID {
 	return s.append(name, makeInfo(KindDeclTag, 0, false), uint32(of), uint32(component))
 }
 
-// append adds a type and its name at the end of the two sections: ids and string
-// offsets of what was there stay as they are. third is the size or the type that it
-// refers to, more is what follows the header.
+// append adds a type and its name at the end of the two sections. Existing ids and string offsets
+// stay as they are. third is the size or the referenced type, more is what follows the header.
 func (s *Spec) append(name string, info, third uint32, more ...uint32) TypeID {
 	id := TypeID(s.NumTypes())
 	nameOff := uint32(0)

@@ -6,19 +6,18 @@ import (
 	"strings"
 )
 
-// maxRender bounds the text of one type and maxNesting the depth of anonymous
-// types in it: hostile BTF can describe a type of astronomic size in a few bytes.
+// maxRender bounds the text of one type, and maxNesting the depth of anonymous types in it: hostile
+// BTF can describe an astronomically large type in a few bytes.
 const (
 	maxRender  = 1 << 16
 	maxNesting = 16
 )
 
-// Render writes a type as C, by structure and names, never by ids: two types
-// that mean the same in two blobs read the same. The type itself is written in
-// full, through typedefs and qualifiers: members with their offsets, sizes,
-// enumerators. What it refers to is only named, except for anonymous types,
-// which have no name to refer to. Decl tags are left out. A type that cannot be
-// decoded is shown as such; a text of more than 64 KiB is cut off with "…".
+// Render returns a type as C, by structure and names and without ids, so equal types of two blobs
+// have equal texts. It writes the type itself in full, through typedefs and qualifiers: members
+// with their offsets, sizes, enumerators. It only names the types that it refers to, except for
+// anonymous ones, which have no name. It leaves out decl tags. A type that cannot be decoded is
+// shown as such. A text of more than 64 KiB ends with "…".
 func (s *Spec) Render(id TypeID) string {
 	r := renderer{s: s}
 	text := r.declare(id, "", 0, true)
@@ -28,8 +27,8 @@ func (s *Spec) Render(id TypeID) string {
 	return text
 }
 
-// FuncProtoString writes the prototype of a FUNC or FUNC_PROTO on one line. A
-// FUNC's has the function's name.
+// FuncProtoString returns the prototype of a FUNC or FUNC_PROTO on one line. For a FUNC it includes
+// the function's name.
 func (s *Spec) FuncProtoString(id TypeID) string {
 	r := renderer{s: s}
 	name := ""
@@ -47,8 +46,8 @@ type renderer struct {
 	spent int // bytes rendered in bodies so far
 }
 
-// declare writes a C declaration of name ("" for an abstract one) with a type.
-// name grows from the inside out, as declarators do: "x", "*x", "(*x)[4]".
+// declare returns a C declaration of name ("" for an abstract one) with a type. name grows from the
+// inside out, as declarators do: "x", "*x", "(*x)[4]".
 func (r *renderer) declare(id TypeID, name string, depth int, full bool) string {
 	if depth > 2*maxDepth || r.spent > maxRender {
 		return join("…", name)
@@ -94,8 +93,8 @@ func (r *renderer) declare(id TypeID, name string, depth int, full bool) string 
 	return join(r.base(t, depth, full), name)
 }
 
-// reference names a type that has a name to refer to it by, without decoding
-// what is in it. "" for all others.
+// reference returns a type's name, with struct, union or enum, without decoding the inside. It
+// returns "" for types without such a name.
 func (r *renderer) reference(id TypeID) string {
 	name := r.s.TypeName(id)
 	if name == "" {
@@ -110,8 +109,8 @@ func (r *renderer) reference(id TypeID) string {
 	return ""
 }
 
-// qualified puts a qualifier where C has it: before what it qualifies, or after
-// the star for a pointer.
+// qualified adds a qualifier in C's place: before the qualified type, or after the star of a
+// pointer.
 func (r *renderer) qualified(t *Type, name string, depth int, full bool) string {
 	if r.qualifiesPointer(t.Ref) {
 		return r.declare(t.Ref, join(t.Kind.String(), name), depth, full)
@@ -119,7 +118,7 @@ func (r *renderer) qualified(t *Type, name string, depth int, full bool) string 
 	return t.Kind.String() + " " + r.declare(t.Ref, name, depth, full)
 }
 
-// qualifiesPointer looks through further qualifiers for a pointer.
+// qualifiesPointer reports whether a pointer follows, through further qualifiers.
 func (r *renderer) qualifiesPointer(id TypeID) bool {
 	for range maxDepth {
 		b := r.s.at(id)
@@ -160,13 +159,13 @@ func (r *renderer) params(t *Type, depth int) string {
 	return strings.Join(list, ", ")
 }
 
-// note counts what was written, so that wide and deep types end.
+// note counts the bytes written, so that wide and deep types end.
 func (r *renderer) note(text string) string {
 	r.spent += len(text)
 	return text
 }
 
-// base writes the types that are not made of a declarator.
+// base returns types that need no declarator.
 func (r *renderer) base(t *Type, depth int, full bool) string {
 	switch t.Kind {
 	case KindInt:

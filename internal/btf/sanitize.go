@@ -9,34 +9,33 @@ import (
 // Word is four bytes at an offset in a blob.
 type Word struct{ Off, Value uint32 }
 
-// Fallback replaces the types of one kind by older ones of the same size, as
-// libbpf replaces them. Type ids and string offsets stay, so func_info, line_info
-// and CO-RE records go on to fit.
+// Fallback replaces the types of one kind by older ones of the same size, with libbpf's
+// replacements. Type ids and string offsets stay, so func_info, line_info and CO-RE records remain
+// valid.
 type Fallback struct {
-	Kind  string // what is replaced
+	Kind  string // the kind
 	Since string // the first kernel that knows it
-	Words []Word // none if the blob has nothing of the kind
-	// Probe is a small blob that a kernel takes if it knows the kind.
+	Words []Word // empty if the blob has no such type
+	// Probe is a small blob that a kernel accepts if it knows the kind.
 	Probe []byte
 }
 
-// fallbacks are in the order in which a kernel that refuses types gets them: what
-// the newest kernels have is replaced first. Older kinds, of before 5.10, are not
-// replaced.
+// fallbacks are in the order in which they are tried on a kernel that refuses types: the newest
+// kinds first. Kinds from before 5.10 are not replaced.
 var fallbacks = []struct {
 	kind, since string
 	probe       []uint32 // types; 1 is the offset of "a", 3 of "?b"
 	replace     func(s *Spec, id TypeID, b []byte)
 }{
 	{"DATASEC ?", "6.9", slices.Concat(anInt, aVar, []uint32{3, makeInfo(KindDatasec, 1, false), 4, 2, 0, 4}), func(s *Spec, _ TypeID, b []byte) {
-		// The first character of a struct_ops section that is not loaded by itself.
+		// Replace the '?' of a struct_ops section that is not loaded by default.
 		if infoKind(le.Uint32(b[4:])) == KindDatasec && strings.HasPrefix(s.Name(le.Uint32(b)), "?") {
 			s.raw[s.strOff+le.Uint32(b)] = '_'
 		}
 	}},
 	{"ENUM64", "6.0", []uint32{1, makeInfo(KindEnum64, 1, false), 8, 1, 0, 0}, func(s *Spec, _ TypeID, b []byte) {
 		switch info := le.Uint32(b[4:]); infoKind(info) {
-		case KindEnum: // a signed one
+		case KindEnum: // signed
 			le.PutUint32(b[4:], makeInfo(KindEnum, infoVlen(info), false))
 		case KindEnum64:
 			s.enum64ToUnion(b, infoVlen(info))
@@ -57,7 +56,7 @@ var fallbacks = []struct {
 		}
 	}},
 	{"empty DATASEC", "5.12", []uint32{1, makeInfo(KindDatasec, 0, false), 4}, func(_ *Spec, _ TypeID, b []byte) {
-		// libbpf has no replacement and goes on without any types.
+		// libbpf has no replacement and continues without types.
 		if info := le.Uint32(b[4:]); infoKind(info) == KindDatasec && infoVlen(info) == 0 {
 			le.PutUint32(b[8:], 0)
 			toConst(b, KindDatasec)
@@ -65,13 +64,13 @@ var fallbacks = []struct {
 	}},
 }
 
-// Types of probes: an int, and a variable of that type.
+// Types for probes: an int, and a variable of this type.
 var (
 	anInt = []uint32{1, makeInfo(KindInt, 0, false), 4, 32}
 	aVar  = []uint32{1, makeInfo(KindVar, 0, false), 1, 1}
 )
 
-// toConst makes a type of a kind a const without a name.
+// toConst turns a type of a kind into an unnamed const.
 func toConst(b []byte, kind Kind) {
 	if infoKind(le.Uint32(b[4:])) == kind {
 		le.PutUint32(b, 0)
@@ -79,8 +78,8 @@ func toConst(b []byte, kind Kind) {
 	}
 }
 
-// Fallbacks returns what has to be changed for kernels that do not know a kind, one entry a kind
-// and always the same kinds. Each takes those before it for made.
+// Fallbacks returns the changes for kernels that do not know a kind, one entry per kind and always
+// the same kinds. Each entry assumes that the ones before it were applied.
 func (s *Spec) Fallbacks() []Fallback {
 	out := make([]Fallback, len(fallbacks))
 	now := s.Clone()
@@ -95,8 +94,8 @@ func (s *Spec) Fallbacks() []Fallback {
 	return out
 }
 
-// changes returns the words of b that differ from a, which is as long. The last one may overlap the
-// one before it.
+// changes returns the words of b that differ from a, which has the same length. The last one may
+// overlap the one before it.
 func changes(a, b []byte) []Word {
 	var out []Word
 	for at := 0; at < len(a); at += 4 {
@@ -110,8 +109,8 @@ func changes(a, b []byte) []Word {
 	return out
 }
 
-// enum64ToUnion keeps the names of the values as those of members, whose type is
-// any integer that fits. A blob without one keeps its ENUM64.
+// enum64ToUnion turns an ENUM64 into a union whose members have the values' names, and an integer
+// that fits as their type. Without such an integer in the blob, the ENUM64 stays.
 func (s *Spec) enum64ToUnion(b []byte, vlen uint32) {
 	size := le.Uint32(b[8:])
 	for id := range s.All() {
@@ -133,8 +132,8 @@ func (s *Spec) hasLayout() bool {
 	return s.hdrLen >= layoutHeader && (le.Uint32(s.raw[24:]) != 0 || le.Uint32(s.raw[28:]) != 0)
 }
 
-// WithoutLayout returns the types without a layout section, which kernels before
-// 7.1 refuse: the receiver if it has none.
+// WithoutLayout returns the types without a layout section, which kernels before 7.1 refuse. It
+// returns the receiver if there is none.
 func (s *Spec) WithoutLayout() *Spec {
 	if !s.hasLayout() {
 		return s

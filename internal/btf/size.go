@@ -8,12 +8,11 @@ import (
 // PointerSize is the size of a pointer on every BPF target, in bytes.
 const PointerSize = 8
 
-// maxDepth bounds the walk through typedefs, qualifiers and arrays, as
-// MAX_RESOLVE_DEPTH does in the kernel and in libbpf.
+// maxDepth bounds walks through typedefs, qualifiers and arrays, like MAX_RESOLVE_DEPTH in the
+// kernel and in libbpf.
 const maxDepth = 32
 
-// SkipModifiers follows typedefs, qualifiers and type tags to the type that
-// they stand for.
+// SkipModifiers follows typedefs, qualifiers and type tags to the underlying type.
 func (s *Spec) SkipModifiers(id TypeID) (TypeID, error) {
 	start := id
 	for range s.NumTypes() {
@@ -80,8 +79,8 @@ func (s *Spec) AlignOf(id TypeID) (uint32, error) {
 	return a.of(id, 0)
 }
 
-// maxAlignSteps bounds how many members AlignOf looks at: structs that contain
-// each other several times over can have more than there is time for.
+// maxAlignSteps bounds how many members AlignOf visits. Structs that contain each other several
+// times over can have too many.
 const maxAlignSteps = 1 << 16
 
 type aligner struct {

@@ -2,7 +2,7 @@ package btf
 
 import "fmt"
 
-// Type is one decoded type. Which fields count depends on Kind; the others are zero.
+// Type is one decoded type. Kind decides which fields are set; the others are zero.
 type Type struct {
 	ID      TypeID
 	Kind    Kind
@@ -31,7 +31,7 @@ type Encoding struct {
 	Offset, Bits       uint8
 }
 
-// Array is element and index type of an ARRAY and its number of elements.
+// Array has the element and index type of an ARRAY and its number of elements.
 type Array struct {
 	Elem, Index TypeID
 	Len         uint32
@@ -54,8 +54,8 @@ type Param struct {
 	Type    TypeID
 }
 
-// EnumValue is one enumerator. Read Value as signed if the enum's Flag is set;
-// values of a 32-bit ENUM are sign-extended then.
+// EnumValue is one enumerator. Value is signed if the enum's Flag is set. For a 32-bit ENUM it is
+// then sign-extended.
 type EnumValue struct {
 	Name  string
 	Value uint64
@@ -67,8 +67,8 @@ type VarSecinfo struct {
 	Offset, Size uint32 // bytes
 }
 
-// Type decodes the type with this id. Id 0 is void. All strings and references
-// of the result are valid.
+// Type decodes the type with this id. Id 0 is void. All strings and references of the result are
+// valid.
 func (s *Spec) Type(id TypeID) (*Type, error) {
 	if id == 0 {
 		return &Type{}, nil

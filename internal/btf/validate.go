@@ -1,8 +1,7 @@
 package btf
 
-// validate decodes every type of the blob, checks what the kernel's verifier
-// of BTF checks of single types as far as a reader depends on it, and refuses
-// types that contain themselves.
+// validate decodes every type of the blob, makes those checks of the kernel's BTF verifier that
+// readers rely on, and refuses types that contain themselves.
 func (s *Spec) validate() error {
 	for id := range s.All() {
 		t, err := s.Type(id)
@@ -43,8 +42,8 @@ func (s *Spec) validateType(t *Type) error {
 	return nil
 }
 
-// byValue calls visit for each type of which t is made: what a walker that
-// computes sizes or renders a type in full steps into.
+// byValue calls visit for each type that a type contains by value. Walks that compute sizes or
+// render a type in full step into these.
 func (s *Spec) byValue(id TypeID, visit func(TypeID)) {
 	b := s.at(id)
 	if b == nil {
@@ -63,8 +62,8 @@ func (s *Spec) byValue(id TypeID, visit func(TypeID)) {
 	}
 }
 
-// validateLoops looks for a type that is part of itself: a depth-first walk
-// with an explicit stack, so that a hostile blob cannot exhaust ours.
+// validateLoops looks for types that contain themselves. Its depth-first walk has an explicit
+// stack, so that hostile blobs cannot exhaust the goroutine's.
 func (s *Spec) validateLoops() error {
 	const open, done = 1, 2
 	state := make([]uint8, s.NumTypes())

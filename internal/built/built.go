@@ -1,11 +1,11 @@
-// Package built tells what this program was built with.
+// Package built reports the versions of this program's modules.
 package built
 
 import "runtime/debug"
 
-// With returns the version of a Go module in this program, "v1.2.3". Where go.mod
-// puts another in its place, that is what is returned. It is empty if the module is
-// not there or the program does not know.
+// With returns the version of a Go module in this program, "v1.2.3", or the replacement if go.mod
+// replaces the module. It is empty if the module is missing or the program has no build
+// information.
 func With(module string) string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

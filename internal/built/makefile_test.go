@@ -13,13 +13,13 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
-// TestMakefile checks that make builds the command anew when any file changes that it
-// is built from. A prerequisite that is missing in the Makefile leaves a stale binary.
+// TestMakefile checks that make rebuilds the command if any file changes that it is built from. A
+// prerequisite that is missing in the Makefile leaves a stale binary.
 func TestMakefile(t *testing.T) {
 	need.Program(t, "make")
 	root, err := filepath.Abs("../..")
 	assert.NilError(t, err)
-	database := output(t, root, 1, "make", "--print-data-base", "--question", "bpfreplay") // 1: or out of date
+	database := output(t, root, 1, "make", "--print-data-base", "--question", "bpfreplay") // 1: stale
 	var known []string
 	for line := range strings.Lines(database) {
 		if list, ok := strings.CutPrefix(line, "bpfreplay: "); ok {
@@ -39,11 +39,11 @@ func TestMakefile(t *testing.T) {
 	}
 }
 
-// output runs a program, which may end with this status instead of 0.
+// output runs a program and returns its output. The exit status must be 0 or status.
 func output(t *testing.T, dir string, status int, name string, args ...string) string {
 	cmd := exec.Command(name, args...)
 	cmd.Dir = dir
-	// Under `make test` these would make it a part of that run.
+	// Under `make test` these variables would make it a part of that run.
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, "MAKE") })
 	out, err := cmd.Output()
 	if err != nil && cmd.ProcessState.ExitCode() != status {

@@ -1,4 +1,4 @@
-// Package elffile writes ELF files of 64 bits, little-endian.
+// Package elffile writes little-endian 64-bit ELF files.
 package elffile
 
 import (
@@ -6,8 +6,8 @@ import (
 	"encoding/binary"
 )
 
-// Section is a section of a file. Size is that of a section without data (SHT_NOBITS);
-// the others are as long as their Data.
+// Section is a section of a file. Size counts only for a section without data (SHT_NOBITS); others
+// have the size of their Data.
 type Section struct {
 	Name                       string
 	Type                       elf.SectionType
@@ -20,7 +20,7 @@ type Section struct {
 // Strings is a string table.
 type Strings []byte
 
-// Add returns where the text is in the table.
+// Add appends text and returns its offset in the table.
 func (s *Strings) Add(text string) uint32 {
 	if len(*s) == 0 {
 		*s = append(*s, 0)
@@ -47,14 +47,14 @@ func Append(data []byte, structs ...any) []byte {
 	for _, s := range structs {
 		var err error
 		if data, err = binary.Append(data, binary.LittleEndian, s); err != nil {
-			panic(err) // not of debug/elf
+			panic(err) // not a structure of debug/elf
 		}
 	}
 	return data
 }
 
-// Write returns a file of these sections, which are numbered from 1. The last one is
-// added to them: .strtab has strs and the names of sections.
+// Write returns a file with these sections, numbered from 1. It adds .strtab as the last one, with
+// strs and the names of the sections.
 func Write(kind elf.Type, machine elf.Machine, sections []Section, strs Strings) []byte {
 	names := make([]uint32, 0, len(sections)+1)
 	for _, s := range sections {

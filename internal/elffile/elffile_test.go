@@ -8,7 +8,7 @@ import (
 	"gotest.tools/v3/assert"
 )
 
-// What is written is what the standard library's reader finds.
+// The standard library's reader reads back what was written.
 func TestWrite(t *testing.T) {
 	var strs Strings
 	symbol := elf.Sym64{Name: strs.Add("here"), Info: elf.ST_INFO(elf.STB_GLOBAL, elf.STT_FUNC), Shndx: 1, Value: 8, Size: 3}

@@ -1,4 +1,4 @@
-// Package failures shows several things that went wrong as one error.
+// Package failures combines several errors into one.
 package failures
 
 import (
@@ -7,8 +7,8 @@ import (
 	"github.com/hashicorp/go-multierror"
 )
 
-// All returns what went wrong: nil for nothing, the error itself if there is one only, else a list
-// of all. Lists among errs are joined.
+// All combines errors: it returns nil if there is none, the error itself if there is only one, else
+// a list of all. Lists among errs are merged.
 func All(errs ...error) error {
 	list := multierror.Append(nil, errs...)
 	if len(list.Errors) == 1 {

@@ -1,9 +1,9 @@
-// Package insn reads and writes eBPF instructions in place, as the 8 bytes
-// that the kernel sees (struct bpf_insn, little-endian).
+// Package insn reads and writes eBPF instructions in place, as the 8 bytes that the kernel sees
+// (struct bpf_insn, little-endian).
 //
-// Subject programs are never decoded and encoded again: what a decoder does
-// not know it would lose. This package changes single fields of single
-// instructions and leaves the rest as the compiler wrote it.
+// Subject programs are never decoded and re-encoded: a decoder loses what it does not know. This
+// package changes single fields of single instructions and leaves the rest as the compiler wrote
+// it.
 package insn
 
 import "encoding/binary"
@@ -11,7 +11,7 @@ import "encoding/binary"
 // Size is the size of an instruction slot in bytes; ld_imm64 takes two slots.
 const Size = 8
 
-// Opcodes and pseudo source registers that loading has to do with.
+// Opcodes and pseudo source registers that matter for loading.
 const (
 	LdImm64 = 0x18 // BPF_LD | BPF_DW | BPF_IMM: two slots
 	Call    = 0x85 // BPF_JMP | BPF_CALL
@@ -40,7 +40,8 @@ func (p Insns) Op(i int) uint8 { return p[i*Size] }
 // Dst returns the destination register of instruction i.
 func (p Insns) Dst(i int) uint8 { return p[i*Size+1] & 0xf }
 
-// Src returns the source register of instruction i, or what kind of value its imm is.
+// Src returns the source register of instruction i, or the pseudo source register that gives imm a
+// meaning.
 func (p Insns) Src(i int) uint8 { return p[i*Size+1] >> 4 }
 
 // Off returns the 16-bit offset of instruction i.
@@ -66,5 +67,5 @@ func (p Insns) SetImm(i int, imm int32) {
 // second slot is there too.
 func (p Insns) IsLdImm64(i int) bool { return p.Op(i) == LdImm64 && i+1 < p.Len() }
 
-// IsCallTo reports whether instruction i is a call of the given kind.
+// IsCallTo reports whether instruction i is a call with this pseudo source register.
 func (p Insns) IsCallTo(i int, pseudo uint8) bool { return p.Op(i) == Call && p.Src(i) == pseudo }

@@ -1,4 +1,4 @@
-// Package kversion compares versions of kernels, and of what counts like them.
+// Package kversion compares versions of kernels, and other versions of the same form.
 package kversion
 
 import (
@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// Version is an upstream version, such as 6.12 or 6.12.107. What is missing is zero.
+// Version is an upstream version, such as 6.12 or 6.12.107. Missing numbers are zero.
 type Version [8]int
 
-// Parse reads the numbers at the start of s: "6.12.107+deb12-cloud" is 6.12.107. It
-// wants at least a major and a minor number.
+// Parse reads the numbers at the start of s: "6.12.107+deb12-cloud" is 6.12.107. ok is false
+// without a major and a minor number.
 func Parse(s string) (v Version, ok bool) {
 	end := strings.IndexFunc(s, func(r rune) bool { return r != '.' && (r < '0' || r > '9') })
 	if end >= 0 {
@@ -34,9 +34,8 @@ func Parse(s string) (v Version, ok bool) {
 // Compare is [cmp.Compare] of two versions.
 func (v Version) Compare(w Version) int { return slices.Compare(v[:], w[:]) }
 
-// Compare compares two kernel versions such as "5.14" and
-// "6.12.107+deb12-cloud-amd64" by the numbers that they begin with. What
-// begins with no version sorts first.
+// Compare compares two kernel versions such as "5.14" and "6.12.107+deb12-cloud-amd64" by the
+// numbers at their start. A string without a version sorts first.
 func Compare(a, b string) int {
 	va, _ := Parse(a)
 	vb, _ := Parse(b)

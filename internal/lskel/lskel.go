@@ -1,4 +1,4 @@
-// Package lskel has bpftool make light skeletons for tests, and takes apart what it wrote.
+// Package lskel makes light skeletons with bpftool for tests, and parses them.
 package lskel
 
 import (
@@ -19,8 +19,8 @@ import (
 // Signed is a loader program that bpftool has generated and signed.
 type Signed struct{ Insns, Blob, CMS, Excl []byte }
 
-// Sign has bpftool generate and sign the loader program of an object. The test is skipped if
-// this machine's bpftool cannot sign: it does so if it was built with libcrypto (7.7).
+// Sign generates and signs the loader program of an object with bpftool. It skips the test if this
+// machine's bpftool cannot sign, which takes a build with libcrypto (7.7).
 func Sign(t testing.TB, key testkey.Key, object string) Signed {
 	t.Helper()
 	tool, err := exec.LookPath("bpftool")
@@ -49,7 +49,8 @@ func Sign(t testing.TB, key testkey.Key, object string) Signed {
 	return s
 }
 
-// array finds an array of a header, which is one string literal with escapes \xNN and \0.
+// array returns the bytes of an array of a header, which is one string literal with the escapes
+// \xNN and \0.
 func array(header []byte, name string) ([]byte, error) {
 	found := regexp.MustCompile(`(?s)char ` + name + `\[\][^=]*= "(.*?)";`).FindSubmatch(header)
 	if found == nil {

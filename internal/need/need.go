@@ -1,5 +1,5 @@
-// Package need says what a test needs of the machine, so that it is left out
-// for one reason only: that the machine lacks it.
+// Package need lets a test say what it needs of the machine. A test is skipped only if the machine
+// lacks one of these things.
 //
 //	func TestGuest(t *testing.T) {
 //		kernel := need.Kernel(t, "6.12")
@@ -7,15 +7,14 @@
 //		...
 //	}
 //
-// What `make test` installs and fetches beforehand (QEMU, kernels, programs)
-// must then be there: with BPFREPLAY_TEST_STRICT=1 a test that misses it fails.
-// Being root and being allowed to use bpf(2) is up to the machine, and a test
-// that needs it is skipped in either case; `make test` runs it in a guest then,
-// where BPFREPLAY_TEST_BPF says that bpf(2) must work.
+// `make test` installs and fetches some of them beforehand (QEMU, kernels, programs) and sets
+// BPFREPLAY_TEST_STRICT=1: a test that misses one of these then fails. Whether tests are root and
+// may use bpf(2) depends on the machine, and a test that needs that is skipped in either case.
+// `make test` runs it in a guest, where BPFREPLAY_TEST_BPF says that bpf(2) must work.
+//
+// To show what this machine has, run:
 //
 //	go test -v -run TestMachine ./internal/need
-//
-// tells what this machine has.
 package need
 
 import (
@@ -36,21 +35,20 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// StrictEnv names the environment variable that turns skips into failures
-// where `make test` has seen to it that nothing is missing.
+// StrictEnv names the environment variable that turns skips into failures. `make test` sets it
+// after it has provided everything.
 const StrictEnv = "BPFREPLAY_TEST_STRICT"
 
-// BPFEnv names the environment variable that says what is known of bpf(2): with
-// BPFMust a test that finds it unusable fails, as in a guest that is there for
-// its sake; with BPFUnusable it need not ask, which a kernel whose BPF is stuck
-// makes it pay for. Without it, tests ask.
+// BPFEnv names the environment variable that says whether bpf(2) works. With BPFMust, a test that
+// cannot use it fails; guests for tests set this. With BPFUnusable, tests are skipped without
+// trying, which takes long on a kernel whose BPF is stuck. Without the variable, tests try.
 const (
 	BPFEnv      = "BPFREPLAY_TEST_BPF"
 	BPFMust     = "must"
 	BPFUnusable = "unusable"
 )
 
-// promised ends a test for want of something that `make test` provides.
+// promised ends a test that lacks something that `make test` provides.
 func promised(tb testing.TB, err error) {
 	tb.Helper()
 	if os.Getenv(StrictEnv) != "" {
@@ -59,11 +57,12 @@ func promised(tb testing.TB, err error) {
 	tb.Skipf("%v (`make test` would see to it)", err)
 }
 
-// promisedArchs are the architectures whose guests `make test` sees to, besides this machine's. Tests of others
-// run where somebody has seen to them.
+// promisedArchs are the architectures whose guests `make test` provides. Tests of others run only
+// if their kernels and emulators are there.
 var promisedArchs = []string{arch.Native, "arm64"}
 
-// QEMU is for tests that start guests, of this machine's architecture unless others are named; -short leaves them out.
+// QEMU skips tests that start guests if QEMU is missing, or with -short. The guests are of this
+// machine's architecture unless others are named.
 func QEMU(tb testing.TB, archs ...string) {
 	tb.Helper()
 	if testing.Short() {
@@ -84,7 +83,7 @@ func QEMU(tb testing.TB, archs ...string) {
 	}
 }
 
-// Program is for tests that run a program: it returns its path.
+// Program returns the path of a program, and skips if it is missing.
 func Program(tb testing.TB, name string) string {
 	tb.Helper()
 	path, err := exec.LookPath(name)
@@ -94,7 +93,7 @@ func Program(tb testing.TB, name string) string {
 	return path
 }
 
-// Agent builds the command, which is the init of guests.
+// Agent builds the command, which is the guests' init.
 func Agent(tb testing.TB) string {
 	tb.Helper()
 	file := filepath.Join(tb.TempDir(), "bpfreplay")
@@ -106,7 +105,7 @@ func Agent(tb testing.TB) string {
 	return file
 }
 
-// File is for tests that use a file of the machine, such as a C header.
+// File skips if a file of the machine, such as a C header, is missing.
 func File(tb testing.TB, path string) {
 	tb.Helper()
 	if _, err := os.Stat(path); err != nil {
@@ -114,8 +113,8 @@ func File(tb testing.TB, path string) {
 	}
 }
 
-// Kernel returns a kernel of kernels.yaml. It has to be in the cache: tests do
-// not use the network.
+// Kernel returns a kernel of kernels.yaml. It must be in the cache, because tests do not use the
+// network.
 func Kernel(tb testing.TB, name string) *vmimage.Kernel {
 	tb.Helper()
 	kernel, err := cached(tb, name)
@@ -146,7 +145,7 @@ func cached(tb testing.TB, name string) (*vmimage.Kernel, error) {
 	return nil, errors.New("not in the cache")
 }
 
-// Root is for tests that only root can do.
+// Root skips tests unless they run as root.
 func Root(tb testing.TB) {
 	tb.Helper()
 	if os.Geteuid() != 0 {
@@ -154,7 +153,7 @@ func Root(tb testing.TB) {
 	}
 }
 
-// BPF is for tests that load maps and programs into the kernel of this machine.
+// BPF skips tests that load maps and programs if this machine's kernel does not allow it.
 func BPF(tb testing.TB) {
 	tb.Helper()
 	known := os.Getenv(BPFEnv)

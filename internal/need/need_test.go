@@ -10,7 +10,7 @@ import (
 	is "gotest.tools/v3/assert/cmp"
 )
 
-// TestMachine tells what this machine has, one subtest a need.
+// TestMachine shows what this machine has, in one subtest for each need.
 func TestMachine(t *testing.T) {
 	for _, need := range []struct {
 		name  string
@@ -34,7 +34,7 @@ func TestMachine(t *testing.T) {
 	}
 }
 
-// outcome is a test that remembers how it ended.
+// outcome is a testing.TB that records how the test ended.
 type outcome struct {
 	testing.TB
 	ended, reason string

@@ -8,13 +8,12 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// Quote returns a word that a POSIX shell takes for s, on one line. A newline at the
-// end of s is lost.
+// Quote returns s as one word for a POSIX shell, on one line. A newline at the end of s is lost.
 func Quote(s string) string {
 	if quoted, err := syntax.Quote(s, syntax.LangPOSIX); err == nil {
 		return quoted
 	}
-	// POSIX has no escapes for what cannot be printed, but printf has.
+	// POSIX shells have no escapes for unprintable characters, but printf has.
 	var octal strings.Builder
 	for _, b := range []byte(s) {
 		fmt.Fprintf(&octal, `\0%03o`, b)
@@ -22,7 +21,7 @@ func Quote(s string) string {
 	return `"$(printf %b '` + octal.String() + `')"`
 }
 
-// Join returns the line of a shell that consists of these words.
+// Join returns a shell command line of these words.
 func Join(words ...string) string {
 	quoted := make([]string, len(words))
 	for i, w := range words {

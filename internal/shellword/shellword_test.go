@@ -10,7 +10,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
-// TestJoin has a shell take a line apart into the words that it was made of.
+// TestJoin checks that a shell splits the line into the original words.
 func TestJoin(t *testing.T) {
 	sh := need.Program(t, "sh")
 	words := []string{

@@ -20,7 +20,7 @@ import (
 	"gotest.tools/v3/assert"
 )
 
-// A Key is a private key and a certificate by itself.
+// A Key is a private key with its self-signed certificate.
 type Key struct {
 	crypto.Signer
 	Cert *x509.Certificate
@@ -28,7 +28,8 @@ type Key struct {
 
 var rsa2048 = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
 
-// RSA has a key that all tests of a process share: to make one takes seconds in a guest.
+// RSA returns a key that all tests of a process share, because generating one takes seconds in a
+// guest.
 func RSA(t testing.TB) Key {
 	t.Helper()
 	key, err := rsa2048()
@@ -36,10 +37,10 @@ func RSA(t testing.TB) Key {
 	return Certify(t, key, nil)
 }
 
-// P256 has a new key.
+// P256 returns a new key.
 func P256(t testing.TB) Key { return ec(t, elliptic.P256()) }
 
-// P384 has a new key.
+// P384 returns a new key.
 func P384(t testing.TB) Key { return ec(t, elliptic.P384()) }
 
 func ec(t testing.TB, curve elliptic.Curve) Key {
@@ -49,7 +50,7 @@ func ec(t testing.TB, curve elliptic.Curve) Key {
 	return Certify(t, key, nil)
 }
 
-// Certify makes a certificate for a key, changed by edit.
+// Certify makes a certificate for a key. edit may change it before it is signed.
 func Certify(t testing.TB, key crypto.Signer, edit func(*x509.Certificate)) Key {
 	t.Helper()
 	template := &x509.Certificate{
@@ -73,7 +74,7 @@ func Certify(t testing.TB, key crypto.Signer, edit func(*x509.Certificate)) Key 
 	return Key{key, cert}
 }
 
-// Write writes key.pem (0600) and cert.pem into a directory.
+// Write writes key.pem (0600) and cert.pem into a directory and returns their paths.
 func (k Key) Write(t testing.TB, dir string) (key, cert string) {
 	t.Helper()
 	der, err := x509.MarshalPKCS8PrivateKey(k.Signer)

@@ -1,5 +1,5 @@
-// Package uapi has the numbers of include/uapi/linux/bpf.h that loads and their states are made of,
-// typed, with the header's names.
+// Package uapi has typed numbers of include/uapi/linux/bpf.h that loads and their states consist
+// of. String returns the header's names without their prefixes.
 package uapi
 
 //go:generate go tool -modfile=../../scripts/lint.mod stringer -linecomment -output names.go -type MapType,ProgType,AttachType
@@ -7,7 +7,7 @@ package uapi
 // MapType is enum bpf_map_type.
 type MapType uint32
 
-// Types of maps. What came after 5.10 says when.
+// Types of maps.
 const (
 	MapUnspec              MapType = iota // UNSPEC
 	MapHash                               // HASH

@@ -1,8 +1,8 @@
-// Package visible makes text from objects, kernels and guests fit to print.
+// Package visible makes text from objects, kernels and guests safe to print.
 //
-// Names, file names and logs come from elsewhere and must not drive the terminal
-// that shows them, hide part of a line, or forge a line of their own. Everything
-// that prints them uses this package; letters of any language stay as they are.
+// Names, file names and logs come from outside. They must not control the terminal, hide part of a
+// line, or forge a line. All code that prints them uses this package. Letters of any language stay
+// as they are.
 package visible
 
 import (
@@ -13,18 +13,16 @@ import (
 	"unicode/utf8"
 )
 
-// Text replaces every character that cannot be seen with \xNN or \uNNNN, and
-// leaves newlines and tabs. What is not UTF-8 becomes \xNN byte by byte.
+// Text replaces every invisible character with \xNN or \uNNNN, except for newlines and tabs.
+// Invalid UTF-8 becomes \xNN byte by byte.
 func Text(s string) string {
 	return replace(s, func(r rune) bool { return r != '\n' && r != '\t' && hidden(r) })
 }
 
-// Line is [Text] for something that stays on one line: newlines and tabs are
-// replaced as well.
+// Line is [Text] for a single line: it replaces newlines and tabs as well.
 func Line(s string) string { return replace(s, hidden) }
 
-// Name returns a name as it is if all of it can be seen, and as a quoted Go string
-// otherwise.
+// Name returns a name unchanged if all of it is visible, and as a quoted Go string otherwise.
 func Name(s string) string {
 	if plain(s, hidden) {
 		return s
@@ -32,8 +30,8 @@ func Name(s string) string {
 	return strconv.Quote(s)
 }
 
-// hidden reports whether a rune is a control character, changes the direction of
-// text or is not seen at all.
+// hidden reports whether a rune is a control character, changes the direction of text, or is
+// invisible.
 func hidden(r rune) bool { return !unicode.IsPrint(r) && !unicode.Is(unicode.Zs, r) }
 
 func plain(s string, hidden func(rune) bool) bool {
