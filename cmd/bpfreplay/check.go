@@ -29,19 +29,19 @@ func newCheck() *cobra.Command {
 	f.kernel, f.still, f.noRetry = defaultTier, true, true
 	cmd := &cobra.Command{
 		Use:   "check OBJECT|FILE...",
-		Short: "Say on which kernels objects load, directly and by loader program, and why not",
-		Long: `check loads objects on several kernels with each engine, and shows where that works: a
-table of kernels and engines, and below it each reason once, with the verifier's last
-words, and the capability that the kernel lacks and since when kernels have it. Without
---engines these are direct, trace and replay, and libbpf if bpftool is there.
+		Short: "Show on which kernels objects load, directly and by loader program, and why they do not",
+		Long: `check loads objects on several kernels with each engine. It prints a table of kernels
+and engines, and below it each reason for a failure once: the end of the verifier's log,
+or the capability that the kernel lacks and the first kernel that has it. The default
+engines are direct, trace and replay, and libbpf if bpftool is installed.
 
---signed adds engine signed: the kernel verifies a signature by a key that is made for
-the check. Files that gen wrote are loaded as they are, by replay, and with --signed as
-they were signed: --cert is the certificate that the kernel then trusts.
+--signed adds the engine signed: the kernel verifies a signature by a key that is made
+for the check. Files that gen wrote are loaded unchanged with the engine replay, and with
+--signed by their own signatures; the kernel then trusts the certificate --cert.
 
-Exit status: 0 if each object loads on each kernel with each engine (of replay, where
-the kernel has loader programs at all); 1 if not, of the engines of --require if there
-are such; 2 if a kernel cannot be had or the harness failed.`,
+Exit status: 0 if each object loads on each kernel with each engine (replay counts only
+on kernels that have loader programs); 1 if not, counting only the engines of --require
+if it is given; 2 if a kernel cannot be fetched or the harness failed.`,
 		Example: `  bpfreplay check my.bpf.o
   bpfreplay check my.bpf.o --kernel '5.10 6.1' --require direct
   bpfreplay check my.bpfreplay --kernel '6.18 stable' --signed --cert cert.pem`,

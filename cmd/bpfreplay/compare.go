@@ -34,12 +34,12 @@ func newCompare() *cobra.Command {
 		Use:   "compare OBJECT | compare --case NAME",
 		Short: "Load an object on this machine with each engine, and compare what the kernel holds",
 		Long: `compare does on the running kernel what vmtest does in a guest: it loads an object,
-or a case of a suite, with each engine, reads back what the kernel holds, and
-prints where two engines do not agree. It is meant for guests that bpfreplay shell
-opens, and needs the rights to load BPF programs.
+or a case of a suite, with each engine, reads back the resulting state of the kernel,
+and prints the differences between engines. It is meant for the guests of bpfreplay
+shell, and needs the rights to load BPF programs.
 
-With --write-states it also writes what each engine left, for a closer look. With
---effects programs are run and attached, too: that is for guests only.`,
+With --write-states it also writes the state that each engine left. With --effects it
+also runs and attaches programs, which is only allowed in guests.`,
 		Example: `  bpfreplay compare -v my.bpf.o
   bpfreplay compare -e trace,replay --write-states /tmp/states my.bpf.o`,
 		Args: cobra.MaximumNArgs(1),

@@ -16,11 +16,12 @@ func newDoctor() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Say what this machine can do, and the line that mends what it cannot",
-		Long: `doctor looks for what guests need, asks where kernels come from whether they are there, and looks
-for the tools that some purposes need. What is missing has a line that mends it.
+		Short: "Check this machine, and print a fix for each problem",
+		Long: `doctor checks the requirements of guests, asks the sources of kernels whether the kernels
+are available, and looks for optional tools. For each problem it prints a command that
+fixes it.
 
-Exit status: 0 if nothing is missing that vmtest needs with this kernel, or else 2.`,
+Exit status: 0 if this machine has everything that vmtest needs with this kernel, otherwise 2.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var err error

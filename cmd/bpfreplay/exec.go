@@ -46,51 +46,51 @@ func newExec() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "exec [FLAG...] -- PROGRAM [ARG...]",
 		Short: "Run a program of this machine in a guest, on another kernel",
-		Long: `exec boots a kernel in a guest and runs one program there as root. It passes on
-what the program writes while it runs, and exits with the program's status, or with
-128 and the signal's number if a signal ends it. If the guest or the harness fails, the
+		Long: `exec boots a kernel in a guest and runs one program there as root. It prints the
+program's output while it runs, and exits with the program's status, or with 128 plus
+the signal's number if a signal ends it. If the guest or the harness fails, the
 status is 2 and a line on standard error has the reason; if the guest's kernel panics or
-hangs, the last lines of its console follow. The status is also 2 if the program ends
-well and the guest's kernel complained while it ran (KASAN, lockdep, a warning), unless
---splats is note.
+hangs, the last lines of its console follow. The status is also 2 if the program
+succeeds but the guest's kernel complained while it ran (KASAN, lockdep, a warning),
+unless --splats is note.
 
 Without --tty, SIGINT, SIGTERM and SIGHUP go to the program, and so do SIGQUIT, SIGUSR1
 and SIGUSR2. If one of the first three comes again, or the program still runs ten
 seconds later, exec ends the guest. exec ends a program that takes longer than
 --timeout, and prints where in the guest it hangs; a Go program prints its goroutines.
 
-The program is an ELF file, static or not: its shared libraries come along. It has the
-path, the arguments and the working directory that it would have here. The guest has
-copies of what --with names, at the same paths. What the program writes is gone with the
-guest, but for what --get copies back. It reads this command's standard input
-(</dev/null suits one in the background), with --tty through a terminal of its own. Of
-the environment it gets PATH, the variables of the Go runtime, such as GODEBUG, and
-those that --env names.
+The program is an ELF file. Its shared libraries are copied with it. It has the same
+path, arguments and working directory as it would have here. The guest has copies of the
+files that --with names, at the same paths. Files that the program writes are lost with
+the guest, except those that --get copies back. The program reads this command's standard
+input (use </dev/null in the background), with --tty through a terminal of its own. Its
+environment has PATH, the variables of the Go runtime, such as GODEBUG, and those that
+--env names.
 
-With --rwdir DIR the guest has that directory of this machine itself, and may change it.
-With --rootfs host it has this machine's whole root over virtiofs: it reads what is here
-now, and what it writes stays in the guest.
+With --rwdir DIR the guest shares that directory of this machine and may change it. With
+--rootfs host it sees this machine's whole root over virtiofs, and keeps its changes to
+itself.
 
 The guest has /proc, /sys with debugfs, tracefs, cgroups and a BPF file system, /dev,
 /tmp, /var/tmp, /run, an /etc with users and hosts, and a loopback interface. The
 kernel's configuration is in /boot, the modules that --module names in /lib/modules. It
-has no other network, unless --host-port names TCP ports of this machine's loopback:
-these it reaches as host:PORT, and nothing else.
+has no other network. --host-port opens TCP ports of this machine's loopback, which the
+guest reaches as host:PORT.
 
 --cert puts a certificate into the guest's keyring "user", for signed loads of the program.
 
 --kernel also takes several kernels, and tiers of kernels.yaml. Each line of output then
 begins with its kernel's name, and a table at the end shows how the program ended on
-each. The exit status is 0 if it ended well on all, 1 if it failed on one, and otherwise
+each. The exit status is 0 if it succeeded on all, 1 if it failed on any, and otherwise
 2. --junit writes a report with a test for each kernel.
 
-So the tests of Go packages run on any kernel:
+To run the tests of Go packages on any kernel:
 
   go test -exec 'bpfreplay exec --kernel 6.12 --' ./...
 
-go test's own flags (-v, -run, -timeout, -coverprofile...) work as ever. Tests find the
-files of their package's directory, and testdata with all that is in it (--bare leaves
-both out); for others use --with.`,
+go test's own flags (-v, -run, -timeout, -coverprofile...) work as usual. Tests find the
+files of their package's directory and all of testdata (--bare omits both); for other
+files use --with.`,
 		Example: `  bpfreplay exec -- uname -r
   bpfreplay exec --kernel 6.1 --with my.bpf.o -- bpftool prog loadall my.bpf.o /sys/fs/bpf/my
   bpfreplay exec --kernel '6.1 6.12' --junit junit.xml -- ./my.test

@@ -19,14 +19,13 @@ func newExplain() *cobra.Command {
 	var objects objectFlags
 	cmd := &cobra.Command{
 		Use:   "explain OBJECT|FILE",
-		Short: "Print the trace of an object's load, one command a line",
-		Long: `explain prints what a load of the object does: each bpf(2) command with its
-attributes decoded, file descriptors by name, and what is left to the kernel
-that it will meet. Of a loader program that gen wrote it prints the steps, what goes
-in and comes out, and what it needs. It needs no kernel.
+		Short: "Print the trace of an object's load, one command per line",
+		Long: `explain prints the trace of the object's load: each bpf(2) command with its decoded
+attributes, with names for file descriptors, and with the decisions that depend on the
+target kernel. For a loader program that gen wrote it prints the steps, the inputs and
+outputs, and the requirements. It loads nothing.
 
-With --diff it compares the traces of two objects, and the exit status is 1 if
-they differ.`,
+With --diff it compares the traces of two objects. The exit status is 1 if they differ.`,
 		Example: `  bpfreplay explain filter.bpf.o
   bpfreplay explain --diff before.bpf.o after.bpf.o`,
 		Args: func(cmd *cobra.Command, args []string) error {

@@ -33,13 +33,13 @@ func newFuzzDiff() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "fuzz-diff",
 		Short: "Load random objects with each engine in a guest and compare what the kernel holds",
-		Long: `fuzz-diff makes valid BPF objects at random, loads each with each engine in a
-guest, and compares the states that result and what programs return that can be
-run. The same seed makes the same objects everywhere.
+		Long: `fuzz-diff makes valid random BPF objects, loads each with each engine in a guest, and
+compares the resulting states and, for programs that can be run, the return values. The
+same seed makes the same objects everywhere.
 
-An object that engines disagree about is made as small as still shows the same,
-and written to OUT/KERNEL/fuzz-SEED-INDEX with a description and the
-differences. The report goes to OUT/KERNEL/fuzz.json.`,
+If engines disagree about an object, fuzz-diff reduces it to the smallest object that
+shows the same difference, and writes it to OUT/KERNEL/fuzz-SEED-INDEX with a
+description and the differences. The report goes to OUT/KERNEL/fuzz.json.`,
 		Example: `  bpfreplay fuzz-diff --kernel 6.12 -n 2000 --seed 1
   bpfreplay fuzz-diff --kernel 6.12 --seed 1 --only 613`,
 		Args: cobra.NoArgs,

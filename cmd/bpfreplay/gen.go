@@ -30,18 +30,17 @@ func newGen() *cobra.Command {
 a manifest (docs/artefact.md), the same bytes on every machine and for every
 kernel. "bpfreplay load FILE" and package loader run it.
 
-Of my.bpf.o it makes my.bpfreplay. With -o it writes to that file, or of several
-objects into that directory.
+From my.bpf.o it makes my.bpfreplay. -o names another file, or with several objects a
+directory.
 
-For each object it prints what the loader program needs of a kernel, by the names
-of capabilities in kernels.yaml, and what user space has to do.
+For each object it prints the capabilities of the kernel that the loader program needs,
+by their names in kernels.yaml, and what user space has to do.
 
-With --attach the loader program attaches, too: programs of tp_btf, fentry, fexit,
-fmod_ret, lsm and iter, if all has been loaded. A signature covers what they are
-attached to, then.
+With --attach the loader program also attaches programs of tp_btf, fentry, fexit,
+fmod_ret, lsm and iter, once everything is loaded. A signature then covers the targets.
 
 With --go or --c it writes a light skeleton of one object (docs/skeletons.md), into
-the current directory or into that of -o. With --cc it compiles the object first. With
+the current directory or that of -o. With --cc it compiles the object first. With
 --artefact it embeds a file that sign wrote, so that loads can be signed.`,
 		Example: `  bpfreplay gen my.bpf.o
   bpfreplay gen -o build/ *.bpf.o

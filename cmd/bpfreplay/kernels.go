@@ -24,7 +24,7 @@ func printJSON(w io.Writer, v any) error {
 func newKernels() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "kernels",
-		Short: "The kernels that guests boot: list, fetch, update, prune",
+		Short: "Manage the kernels that guests boot: list, fetch, update, prune",
 	}
 	cmd.AddCommand(newKernelsList(), newKernelsFetch(), newKernelsUpdate(), newKernelsPrune(), newKernelsConfig())
 	return cmd
@@ -50,7 +50,7 @@ func newKernelsList() *cobra.Command {
 	var tier string
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List the kernels of kernels.yaml and what of them is on this machine",
+		Short: "List the kernels of kernels.yaml and which of them are on this machine",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withStore(cmd, func(s *vmimage.Store) error {
@@ -91,7 +91,7 @@ func printList(w io.Writer, list []vmimage.Listing) error {
 func newKernelsFetch() *cobra.Command {
 	return &cobra.Command{
 		Use:               "fetch [NAME...]",
-		Short:             "Get kernels, check them, and keep them on this machine; all without a name",
+		Short:             "Fetch kernels, verify them, and keep them on this machine; all of them without a name",
 		ValidArgsFunction: completeKernels,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withStore(cmd, func(s *vmimage.Store) error {
@@ -109,9 +109,9 @@ func newKernelsConfig() *cobra.Command {
 	name := arch.Native
 	cmd := &cobra.Command{
 		Use:   "config",
-		Short: "Print a fragment of a kernel's configuration that has what guests need",
-		Long: `config prints a fragment of a configuration, with all that guests need of a kernel
-and what makes more possible. A kernel tree takes it like this:
+		Short: "Print a fragment of a kernel's configuration with the options that guests need",
+		Long: `config prints a fragment of a configuration with the options that guests need, and those
+that enable more cases. To use it in a kernel tree:
 
   bpfreplay kernels config >kernel/configs/bpfreplay.config
   make defconfig bpfreplay.config`,
@@ -133,7 +133,7 @@ func newKernelsUpdate() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:               "update [NAME...]",
-		Short:             "Resolve kernels anew and write the lock file",
+		Short:             "Resolve kernels again and write the lock file",
 		ValidArgsFunction: completeKernels,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withStore(cmd, func(s *vmimage.Store) error {
@@ -159,7 +159,7 @@ func newKernelsPrune() *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
 		Use:   "prune",
-		Short: "Remove from the cache what no kernel of kernels.yaml needs any more",
+		Short: "Remove files from the cache that no kernel of kernels.yaml needs any more",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withStore(cmd, func(s *vmimage.Store) error {

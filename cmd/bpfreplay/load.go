@@ -43,24 +43,24 @@ func newLoad() *cobra.Command {
 	f := loadFlags{engine: enginename.Replay}
 	cmd := &cobra.Command{
 		Use:   "load OBJECT|FILE",
-		Short: "Load an object, or what gen wrote, on this machine, and print what came to be",
-		Long: `load runs the loader program of an object, or one that gen wrote into a file, on
-the running kernel, prints the maps and programs that it left, and lets go of
-them again. It needs the rights to load BPF programs.
+		Short: "Load an object, or a file that gen wrote, on this machine, and print the maps and programs",
+		Long: `load runs the loader program of an object, or of a file that gen wrote, on the running
+kernel, prints the resulting maps and programs, and unloads them. It needs the rights to
+load BPF programs.
 
-With --engine it loads an object another way. With --pin what was loaded stays:
-maps are pinned in DIR/maps, programs in DIR/programs, links that gen --attach made
-in DIR/links, DIR being on a BPF file system. Names have underscores where they had dots.
+With --engine it loads an object with another engine. With --pin DIR, a directory on a
+BPF file system, the load persists: maps are pinned in DIR/maps, programs in
+DIR/programs, and links of gen --attach in DIR/links. Dots in names become underscores.
 
-A program that replaces a function of another one (freplace) needs to know which:
---replace NAME=PROGRAM, PROGRAM being an id or where it is pinned.
+A program that replaces a function of another one (freplace) needs its target:
+--replace NAME=PROGRAM, where PROGRAM is an id or a pin.
 
-With --keyring the kernel verifies the signature of a file that sign wrote, by the
-keys in that keyring: a serial, as keyctl(1) prints it, or a name. With --cert it
-is a keyring that is made for this load and holds this certificate. With --engine
-signed an object is signed and loaded with a key that is made for it.
+With --keyring the kernel verifies the signature of a file that sign wrote, with the
+keys in that keyring: a serial, as keyctl(1) prints it, or a name. With --cert it uses a
+keyring that is made for this load and holds this certificate. With --engine signed an
+object is signed and loaded with a key that is made for the load.
 
-Where the kernel refuses a program, the verifier's log is printed, too.`,
+If the kernel refuses a program, load also prints the verifier's log.`,
 		Example: `  bpfreplay load my.bpf.o
   bpfreplay load --engine direct --pin /sys/fs/bpf/direct my.bpf.o
   bpfreplay load --keyring secondary my.bpfreplay`,

@@ -13,7 +13,7 @@ func newMan() *cobra.Command {
 	return &cobra.Command{
 		Use:    "man DIR",
 		Short:  "Write a manual page for each command into a directory",
-		Long:   "man writes a manual page for each command into a directory, made from what --help says.",
+		Long:   "man writes a manual page for each command into a directory, made from its --help.",
 		Args:   cobra.ExactArgs(1),
 		Hidden: true,
 		RunE: func(cmd *cobra.Command, args []string) error {

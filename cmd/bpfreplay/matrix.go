@@ -34,18 +34,18 @@ func newMatrix() *cobra.Command {
 	f.kernel, f.matrix.always = defaultTier, true
 	cmd := &cobra.Command{
 		Use:   "matrix [OBJECT...]",
-		Short: "Do what vmtest does on several kernels, some at the same time",
+		Short: "Run vmtest on several kernels, some at the same time",
 		Long: `matrix runs a suite on several kernels, as many at the same time as this machine
-has processors and memory for. --kernel takes names and paths with blanks or commas
-between them, and tiers of kernels.yaml. A kernel that cannot be had, or does not
-boot, is a row of the table that says why; the others run.
+has processors and memory for. --kernel takes names and paths, separated by blanks or
+commas, and tiers of kernels.yaml. If a kernel cannot be fetched or does not boot, its
+row of the table shows the reason, and the other kernels still run.
 
-On a terminal a table shows how it gets on, elsewhere there is a line a case that
-begins with the kernel. The reports go to OUT/KERNEL/report.json, and all of it to
-OUT/matrix.json, each with a page to look at beside it, report.html.
+On a terminal a table shows the progress, elsewhere there is one line per case that
+begins with the kernel. Each kernel's report goes to OUT/KERNEL/report.json, the whole
+matrix to OUT/matrix.json, each with a page report.html beside it.
 
-Exit status: 1 if a kernel shows a difference or a failed expectation, or else 2 if one
-cannot be had, does not boot or breaks.`,
+Exit status: 1 if a kernel shows a difference or a failed expectation, otherwise 2 if
+one cannot be fetched, does not boot or breaks, otherwise 0.`,
 		Example: `  bpfreplay matrix
   bpfreplay matrix --kernel 'smoke 6.18'
   bpfreplay matrix --kernel all --shard 2/4`,

@@ -20,13 +20,13 @@ func newMerge() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "merge REPORT...",
 		Short: "Join the reports of several machines into one",
-		Long: `merge joins what several machines found, shards of one matrix (--shard) or kernels
-that were run apart, and shows it as matrix does. A REPORT is a matrix.json or a
-report.json; what is joined can be joined again.
+		Long: `merge joins the results of several machines, either shards of one matrix (--shard) or
+different kernels, and shows them like matrix. A REPORT is a matrix.json or a
+report.json. The output of merge can be merged again.
 
-Exit status: as of matrix, and 2 if a shard is missing. Nothing is written if the
-reports do not belong together: if they are of different suites, engines or shards,
-if a case is in two of them, or an object or a kernel is not the same everywhere.`,
+Exit status: as for matrix, and 2 if a shard is missing. merge writes nothing if the
+reports do not belong together: if their suites, engines or shards differ, if two of them
+have the same case, or if an object or a kernel is not the same in all of them.`,
 		Example: `  bpfreplay matrix --kernel all --shard 1/2 --out one
   bpfreplay matrix --kernel all --shard 2/2 --out two
   bpfreplay merge one/matrix.json two/matrix.json --junit junit.xml`,

@@ -27,18 +27,18 @@ func newMutate() *cobra.Command {
 	})
 	cmd := &cobra.Command{
 		Use:   "mutate [MUTATION...]",
-		Short: "Break loads in a guest and see that each fault is noticed",
-		Long: `mutate breaks loader programs in a guest, one fault at a time, each in the case
-of the core suite that it is for, and compares what they leave with what the
-engines leave that work. A fault has to be noticed, by the field or the error
-that it is said to show in, and no rule for explained differences may hide it.
-Then it changes each field of what the engines left, and wants that seen. For
-each rule that explains a difference between two of them some such change has to
-show that it explains no more than it is for, and a rule that explains nothing
-in the case that is there for it fails.
+		Short: "Break loads in a guest and check that each fault is detected",
+		Long: `mutate tests the comparison itself. It breaks loader programs in a guest, one fault at a
+time, each in its case of the core suite, and compares the result with that of the
+unbroken engines. The comparison must detect each fault by the field or the error that
+the mutation declares, and no rule for explained differences may hide it.
 
-Without arguments all mutations are run, and the fields of states changed. The
-report goes to OUT/KERNEL/mutate.json.`,
+Then mutate changes each field of the engines' states, which the comparison must detect,
+too. For each rule that explains a difference, one of these changes must show that the
+rule explains no more than it should. A rule that explains nothing in its own case fails.
+
+By default all mutations are run, and the fields of states are changed. The report goes
+to OUT/KERNEL/mutate.json.`,
 		Example: `  bpfreplay mutate --kernel 6.18
   bpfreplay mutate drop-freeze code-ksym-off`,
 		ValidArgsFunction: cobra.FixedCompletions(mutate.Names(), cobra.ShellCompDirectiveNoFileComp),

@@ -15,15 +15,15 @@ import (
 func newPolicy() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "policy",
-		Short: "Have this machine's kernel admit signed BPF programs only: load, show, confirm, remove",
-		Long: `policy loads a BPF LSM program that decides for the whole machine who may load BPF
-programs: one with a signature that the kernel has verified by a key in a keyring
-that is listed, or one that such a program loads. So a signed loader program loads
-its object, and nothing else loads.
+		Short: "Make this machine's kernel admit only signed BPF programs: load, show, confirm, remove",
+		Long: `policy loads a BPF LSM program that decides for the whole machine which BPF programs
+may be loaded: those with a signature that the kernel has verified with a key in a listed
+keyring, and those that such a program loads. So a signed loader program can load its
+object, and nothing else loads.
 
-It is pinned in a directory of a BPF file system and lasts until it is removed or
-the machine is booted. Removing it loads no program. docs/signing.md says what it
-does not protect from.`,
+The policy is pinned in a directory of a BPF file system and lasts until it is removed
+or the machine reboots. It can be removed without loading a program. docs/signing.md
+describes its limits.`,
 	}
 	var dir string
 	cmd.PersistentFlags().StringVar(&dir, "pin", policy.DefaultDir, flagTable["pin"].usage)
@@ -37,10 +37,10 @@ func newPolicyLoad(dir *string) *cobra.Command {
 	var limit time.Duration
 	cmd := &cobra.Command{
 		Use:   "load",
-		Short: "Load a policy; it only logs, or enforces for a minute and until it is confirmed",
+		Short: "Load a policy that only logs, or that enforces for a minute unless it is confirmed",
 		Long: `load loads a policy that logs the programs that it would refuse. With --enforce it
-refuses them, for a minute or what --for says; then it only logs again, unless
-"bpfreplay policy confirm" came in time. So one that refuses too much ends by
+refuses them for a minute, or for the time of --for. After that it only logs again, unless
+"bpfreplay policy confirm" was run in time. So a policy that refuses too much ends by
 itself.`,
 		Example: `  bpfreplay policy load --keyring secondary
   bpfreplay policy load --keyring secondary --enforce --for 5m`,
@@ -79,7 +79,7 @@ itself.`,
 func newPolicyShow(dir *string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "show",
-		Short: "Print what the policy does, and the refusals since the last time",
+		Short: "Print the policy and its mode, and the refusals since the last call",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			p, err := policy.Open(*dir)
@@ -95,7 +95,7 @@ func newPolicyShow(dir *string) *cobra.Command {
 func newPolicyConfirm(dir *string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "confirm",
-		Short: "Have a policy that enforces go on until it is removed",
+		Short: "Make an enforcing policy stay until it is removed",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			p, err := policy.Open(*dir)
@@ -114,7 +114,7 @@ func newPolicyConfirm(dir *string) *cobra.Command {
 func newPolicyRemove(dir *string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "remove",
-		Short: "Remove the policy: programs load as before",
+		Short: "Remove the policy, so that programs load as before",
 		Args:  cobra.NoArgs,
 		RunE:  func(*cobra.Command, []string) error { return policy.Remove(*dir) },
 	}

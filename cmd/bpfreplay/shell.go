@@ -32,25 +32,24 @@ func newShell() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "shell [FLAG...] [OBJECT...]",
 		Short: "Open a prompt in a guest, with objects loaded",
-		Long: `shell boots a kernel in a guest and opens a prompt there, as root. It has a shell,
-the usual commands, those of them that are not built in taken from this machine
-(bpftool, strace, less, ...), and bpfreplay itself: load, compare, explain and gen
-work there as here.
+		Long: `shell boots a kernel in a guest and opens a prompt there, as root. The guest has a shell,
+the usual commands, some of them from this machine (bpftool, strace, less, ...), and
+bpfreplay itself: load, compare, explain and gen work as usual.
 
-The objects, and those of the cases that --case names, are in /case/bpf, and are
-loaded when the prompt comes, by the engines that --engines names. What they
-leave is pinned in /sys/fs/bpf/ENGINE/maps and .../programs (below that a
-directory a case, if there are several); modules that a case names are loaded.
+The objects, and those of the cases that --case names, are in /case/bpf. When the prompt
+appears the engines that --engines names have loaded them, and the maps and programs are
+pinned in /sys/fs/bpf/ENGINE/maps and .../programs (with several cases, in a directory for
+each below that). The modules that a case names are loaded.
 
---cert puts a certificate into the guest's keyring "user": files that sign wrote,
-which may be named like objects, are loaded with it.
+--cert puts a certificate into the guest's keyring "user", for loading files that sign
+wrote, which may be arguments like objects.
 
-Ctrl-C and the like are the guest's. exit ends the guest, and this command with
-the shell's exit status. One that hangs is ended by Ctrl-]; of one that panics
-the last lines of the console are printed.
+Keys such as Ctrl-C go to the guest. exit ends the guest and this command, with the
+shell's exit status. Ctrl-] ends a guest that hangs. If the guest panics, the last lines
+of its console are printed.
 
-Without a terminal the commands come from standard input, and the status is that
-of the last one.`,
+Without a terminal the commands are read from standard input, and the status is that of
+the last one.`,
 		Example: `  bpfreplay shell --kernel 6.1
   bpfreplay shell --case maps_hash --engines direct,replay
   echo 'bpftool prog show' | bpfreplay shell my.bpf.o`,

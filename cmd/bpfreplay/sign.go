@@ -30,21 +30,21 @@ func newSign() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sign FILE --key KEY --cert CERTIFICATE",
 		Short: "Sign a loader program that gen wrote, for the kernels that verify signatures",
-		Long: `sign adds signatures to a file that gen wrote, and leaves the rest of it as it is.
-Kernels have three ways to check a loader program, contracts, which exclude each
-other; without --contract there is a signature for each:
+		Long: `sign adds signatures to a file that gen wrote, and changes nothing else in it. Kernels
+have three incompatible ways to verify a loader program, called contracts. By default
+sign adds a signature for each:
 
 ` + contractList() + `
-docs/signing.md says what a signature covers, and why contract a is the weakest.
+docs/signing.md describes what a signature covers, and why contract a is the weakest.
 
 Keys are RSA (2048 to 4096 bits) or ECDSA (P-256, P-384), in PEM or DER; the
-certificate must have a subject key identifier. What the signature would not
-cover is refused by name: arenas, freplace programs, members of struct_ops types,
+certificate must have a subject key identifier. sign refuses features that a signature
+would not cover, and names them: arenas, freplace programs, members of struct_ops types,
 kconfig values that are numbers or text.
 
-A key that cannot be read as a file signs with --detached: it prints for each
-contract the SHA-256 to sign. The signatures go back with --signature, as CMS
-messages or bare (RSA with PKCS #1 v1.5; ECDSA in DER, or as two numbers).`,
+For a key that is not in a file, --detached prints the SHA-256 to sign for each contract.
+--signature adds the resulting signatures, as CMS messages or bare (RSA with PKCS #1
+v1.5; ECDSA in DER, or as two numbers).`,
 		Example: `  bpfreplay sign my.bpfreplay --key key.pem --cert cert.pem
   bpfreplay sign my.bpfreplay --cert cert.pem --detached
   bpfreplay sign my.bpfreplay --cert cert.pem --signature b=b.sig --signature a-marker=am.sig`,
@@ -213,13 +213,12 @@ func newVerify() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify FILE --cert CERTIFICATE",
 		Short: "Verify the signatures of a loader program, without a kernel",
-		Long: `verify checks each signature of a file that sign wrote as a kernel does whose
-keyring has this certificate, and says what does not fit: the instructions or the
-blob were changed, another key has signed, or kernels do not take the message.
-The exit status is 1 if a signature does not verify, or if there is none.
+		Long: `verify checks each signature of a file that sign wrote, like a kernel whose keyring has
+this certificate. It reports the reason for a failure: the instructions or the blob were
+changed, another key has signed, or kernels do not accept the message. The exit status
+is 1 if a signature does not verify, or if there is none.
 
-The manifest is not signed: what verify says of a file is about the loader
-program that it holds.`,
+The manifest is not signed: verify vouches only for the loader program in the file.`,
 		Example: `  bpfreplay verify my.bpfreplay --cert cert.pem`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -17,7 +17,7 @@ import (
 func newSuite() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "suite",
-		Short: "Suites of objects that others wrote: fetch and compile",
+		Short: "Fetch and compile suites of external objects",
 	}
 	cmd.AddCommand(newSuiteFetch(), newSuiteModules())
 	return cmd
@@ -27,16 +27,16 @@ func newSuiteFetch() *cobra.Command {
 	o := suites.Options{Kernel: suites.DefaultKernel, Jobs: runtime.NumCPU(), Clang: suites.DefaultClang}
 	cmd := &cobra.Command{
 		Use:   "fetch kernel|wild",
-		Short: "Get objects that others wrote, for vmtest --suite",
-		Long: `fetch kernel gets tools/testing/selftests/bpf from Debian's linux-source package,
-whose signature and digest are checked, or takes it from a kernel tree, and compiles
-every program. Programs that do not compile are listed with the compiler's reason.
+		Short: "Fetch external objects, for vmtest --suite",
+		Long: `fetch kernel takes tools/testing/selftests/bpf from Debian's linux-source package, whose
+signature and digest it verifies, or from a kernel tree, and compiles every program. It
+lists the programs that do not compile, with the compiler's errors.
 
-fetch wild gets objects that people ship, and compiles nothing: those in the Go
-module cilium/ebpf, which the go command fetches and checks, and those in packages
-of Debian, also where a program has them inside. Packages that are gone are listed.
+fetch wild fetches objects of published software and compiles nothing: those in the Go
+module cilium/ebpf, which the go command fetches and verifies, and those in Debian's
+packages, including objects embedded in programs. It lists packages that are gone.
 
-All is kept in the cache of kernels; what is there is not made again.`,
+Both keep the results in the cache of kernels and reuse them.`,
 		Example: `  bpfreplay suite fetch kernel
   bpfreplay suite fetch kernel --source ~/linux --kernel ~/linux
   bpfreplay suite fetch wild --update`,

@@ -55,14 +55,14 @@ func newSuiteModules() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "modules KERNEL...",
 		Short: "Build the test modules of the Linux selftests for kernels",
-		Long: `modules builds bpf_testmod and its kin for kernels, against the headers package of
-each, with the compiler that this depends on. Nothing is installed: packages of
-Debian's archive are checked, and unpacked in the cache of kernels. The sources
-are those of the kernel's own version where the archive has them, else the
+		Long: `modules builds bpf_testmod and the related modules for kernels, against each kernel's
+headers package, with the compiler that the package depends on. Nothing is installed:
+packages of Debian's archive are verified and unpacked in the cache of kernels. The
+sources are those of the kernel's own version if the archive has them, otherwise the
 suite's.
 
-vmtest --suite kernel does this by itself. What came of it is remembered, that
-there are no headers any more, too; --again tries once more.`,
+vmtest --suite kernel does this by itself. The result is cached, even if it is that there
+are no headers any more; --again tries once more.`,
 		Example: "  bpfreplay suite modules 6.1 6.12",
 		Args:    cobra.MinimumNArgs(1),
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, part string) ([]string, cobra.ShellCompDirective) {

@@ -52,27 +52,25 @@ func newVMTest() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "vmtest [OBJECT...]",
 		Short: "Load objects with each engine in a guest and compare what the kernel holds",
-		Long: `vmtest boots a kernel in a guest, loads every object of a suite with each
-engine, compares the states that result, and prints one line a case. The report
-goes to OUT/KERNEL/report.json, a page to look at to report.html beside it, and the
-guest's console to console.log.
+		Long: `vmtest boots a kernel in a guest, loads every object of a suite with each engine,
+compares the resulting states, and prints one line per case. The report goes to
+OUT/KERNEL/report.json, with a page report.html and the guest's console.log beside it.
 
-Programs are also run with a few fixed inputs, and attached in the guest, and what
-comes of it is compared. One that the guest does not survive needs --still.
+vmtest also runs the programs with a few fixed inputs, attaches them in the guest, and
+compares the effects. Use --still for programs that would break the guest.
 
-With objects as arguments, these are the suite: each is to load. With --expect agreement
-they may also be refused, if all engines refuse them alike; the summary then gives
-each reason once, with all objects that have it.
+Objects given as arguments form the suite, and each must load. With --expect agreement
+they may also be refused, if all engines refuse them alike; the summary then gives each
+reason once, with all of its objects.
 
-A run that is interrupted reports the cases that it has run; with --resume another run
-goes on with the rest.
+An interrupted run reports the cases that have run; --resume runs the remaining ones.
 
 A case that fails is run once more, alone in a new guest, and leaves a folder in
 OUT/KERNEL/failed: object, states, differences, trace, logs, console, versions, and
-again.sh, which runs it once more.
+again.sh, which repeats it.
 
---kernel takes several kernels, or a tier of kernels.yaml, too: see bpfreplay
-matrix --help.`,
+--kernel also takes several kernels, or a tier of kernels.yaml: see bpfreplay matrix
+--help.`,
 		Example: `  bpfreplay vmtest --kernel 6.12
   bpfreplay vmtest --kernel 6.1 --case 'core_*'
   bpfreplay vmtest --kernel ~/linux my.bpf.o`,
