@@ -1,4 +1,5 @@
-// Package local compares engines on the running kernel, for a person at a prompt in a guest.
+// Package local compares engines on the running kernel. It serves bpfreplay compare, for a person
+// at a prompt in a guest.
 package local
 
 import (
@@ -19,12 +20,12 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/suite"
 )
 
-// Compare loads the object of a suite's first case with each engine on the running
-// kernel, and judges it as Run does in a guest. It also returns the state that
-// each engine left, those before the case's runs. bpftool is for engines of libbpf.
-// With effects, programs are run with inputs that the suite does not name, and
-// attached, which only a guest ought to see: elsewhere that is refused. Modules are for the caller to load. An
-// error means that the harness failed, as without the rights to load programs.
+// Compare loads the object of a suite's first case with each engine on the running kernel, and
+// judges the loads as package run does in a guest. It also returns the state that each engine left,
+// as it was before the case's runs. bpftool is the path for libbpf's engines. With effects,
+// programs are also attached and run with inputs that the suite does not name; outside a guest that
+// is an error. The caller has to load modules first. An error means that the harness failed, for
+// example without the rights to load programs.
 func Compare(suite *suite.Suite, engines []string, bpftool string, effects bool) (*result.CaseReport, map[string]*state.State, error) {
 	if effects {
 		if err := inguest.Check(); err != nil {

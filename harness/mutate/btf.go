@@ -17,10 +17,10 @@ const (
 
 	btfTypeSize = 12
 	btfInfo     = 4
-	btfSizeType = 8 // size, or the type that it refers to
+	btfSizeType = 8 // size, or the type that the record refers to
 )
 
-// onBTF changes the object's types as they are loaded.
+// onBTF changes the object's types before they are loaded.
 func onBTF(do func(raw []byte)) change {
 	return on(anyBTF, func(c *trace.LoadBTF) {
 		c.Data = bytes.Clone(c.Data)
@@ -28,7 +28,7 @@ func onBTF(do func(raw []byte)) change {
 	})
 }
 
-// renameBTF puts another name of the same length into the strings of the types.
+// renameBTF replaces a name in the strings of the types by another one of the same length.
 func renameBTF(from, to string) change {
 	return onBTF(func(raw []byte) { renameIn(raw, from, to) })
 }
@@ -39,7 +39,7 @@ func renameIn(raw []byte, from, to string) {
 	}
 }
 
-// onType changes a type of this kind and name: what lies from struct btf_type on.
+// onType changes the type of this kind and name. do gets the blob from its struct btf_type on.
 func onType(kind btf.Kind, name string, do func(typ []byte)) change {
 	return onBTF(func(raw []byte) {
 		spec, err := btf.Parse(raw)
@@ -57,7 +57,7 @@ func onType(kind btf.Kind, name string, do func(typ []byte)) change {
 	})
 }
 
-// typeSize is the size of a type's record in bytes.
+// typeSize returns the size of a type's record in bytes.
 func typeSize(typ []byte) int {
 	info := le.Uint32(typ[btfInfo:])
 	n := int(info & 0xffff)

@@ -27,7 +27,7 @@ const (
 	opLoad64   = 0x79
 )
 
-// Which places of a loader program are changed.
+// Selecting the parts of a loader program to change.
 
 func mapIndex(p *Program, name string) int {
 	for i := range p.Trace.Maps {
@@ -47,18 +47,18 @@ func progIndex(p *Program, name string) int {
 	return -1
 }
 
-// The blob's parts are found by what is in them, not by what the emitter says
-// of its layout, so that these mutations change what the kernel gets to see.
+// The blob's parts are found by their contents, not by the emitter's layout, so that these
+// mutations change what the kernel sees.
 
-// attrOf is the offset in the blob of the attribute that holds a name as the
-// kernel gets it, at this offset in the attribute; -1 if there is none.
+// attrOf returns the offset in the blob of the attribute that holds name, as the kernel gets it, at
+// offset field of the attribute; -1 if there is none.
 func attrOf(p *Program, name string, field int) int {
 	padded := make([]byte, 16)
 	copy(padded[:15], name)
 	return max(-1, bytes.Index(p.Blob, padded)-field)
 }
 
-// inMap changes the attribute with which a map is created.
+// inMap changes the attribute that creates a map.
 func inMap(name string, do func(attr []byte)) edit {
 	return func(p *Program) {
 		_, c := command(p.Trace, mapNamed(name))
@@ -71,7 +71,7 @@ func inMap(name string, do func(attr []byte)) edit {
 	}
 }
 
-// inAttr changes the attribute with which a program is loaded.
+// inAttr changes the attribute that loads a program.
 func inAttr(name string, do func(attr []byte)) edit {
 	return func(p *Program) {
 		if at := attrOf(p, name, progLoadName); at >= 0 {
@@ -91,7 +91,7 @@ func inBTF(do func(raw []byte)) edit {
 	}
 }
 
-// part is the offset in the blob of what it holds of the trace, -1 if it does not.
+// part returns the offset in the blob of a part of the trace, -1 if it is not there.
 func part(p *Program, b []byte) int {
 	if len(b) == 0 {
 		return -1
@@ -99,7 +99,7 @@ func part(p *Program, b []byte) int {
 	return bytes.Index(p.Blob, b)
 }
 
-// partOf is part as bytes; changes of what is not there change nothing.
+// partOf returns that part of the blob. If it is not there, the result is scratch memory.
 func partOf(p *Program, b []byte) []byte {
 	if at := part(p, b); at >= 0 {
 		return p.Blob[at:][:len(b)]
@@ -116,7 +116,7 @@ func inProgram(name string, do func(p insn.Insns)) edit {
 	}
 }
 
-// inText changes text that is in the blob once, such as a name.
+// inText changes a text that is once in the blob, such as a name.
 func inText(from, to string) edit {
 	return func(p *Program) {
 		if bytes.Count(p.Blob, []byte(from+"\x00")) > 0 {
@@ -125,8 +125,8 @@ func inText(from, to string) edit {
 	}
 }
 
-// site is the offset in the blob of the instruction of a program's nth fixup
-// of a kind, -1 if there is none.
+// site returns the offset in the blob of the instruction of a program's nth fixup of a kind, -1 if
+// there is none.
 func site(p *Program, program string, kind trace.FixupKind, n int) int {
 	_, c := command(p.Trace, programNamed(program))
 	if c == nil {
@@ -139,26 +139,26 @@ func site(p *Program, program string, kind trace.FixupKind, n int) int {
 	return -1
 }
 
-// Which instructions of the loader itself are changed.
+// Selecting the loader's own instructions to change.
 
-// find returns the nth instruction that is as wanted, -1 for none.
+// find returns the index of the nth instruction for which is returns true, -1 if there is none.
 func find(p *Program, n int, is func(code insn.Insns, i int) bool) int {
 	return nth(insn.Insns(p.Insns), n, is, func(insn.Insns, int) {})
 }
 
-// inCode changes the nth instruction of the loader that is as wanted.
+// inCode changes the nth instruction of the loader for which is returns true.
 func inCode(p *Program, n int, is func(code insn.Insns, i int) bool, do func(code insn.Insns, i int)) {
 	nth(insn.Insns(p.Insns), n, is, do)
 }
 
-// storeTo is a store of 4 bytes from a register to where one points.
+// storeTo matches a store of 4 bytes from a register to [dst + off].
 func storeTo(dst, src uint8, off int) func(code insn.Insns, i int) bool {
 	return func(code insn.Insns, i int) bool {
 		return code.Op(i) == opStore && code.Dst(i) == dst && code.Src(i) == src && int(code.Off(i)) == off
 	}
 }
 
-// nothing makes an instruction one that sets r0 to 0.
+// nothing replaces an instruction by r0 = 0.
 func nothing(code insn.Insns, i int) { replace(code, i, opMovImm, r0, 0, 0, 0) }
 
 func replace(code insn.Insns, i int, op, dst, src uint8, off int16, imm int32) {
@@ -176,7 +176,8 @@ func skip[C trace.Command](is func(c C) bool) edit {
 	}
 }
 
-// resultOf is the instruction that stores what a command came to: the call is before it.
+// resultOf returns the index of the instruction that stores a command's result. The call is just
+// before it.
 func resultOf[C trace.Command](p *Program, is func(c C) bool) int {
 	i, c := command(p.Trace, is)
 	if i < 0 {
@@ -190,7 +191,7 @@ func resultOf[C trace.Command](p *Program, is func(c C) bool) int {
 	return -1
 }
 
-// swapStores swaps where two stores go to.
+// swapStores swaps the targets of two stores.
 func swapStores(dst, src uint8, a, b int) edit {
 	return func(p *Program) {
 		i, j := find(p, 0, storeTo(dst, src, a)), find(p, 0, storeTo(dst, src, b))
@@ -202,7 +203,7 @@ func swapStores(dst, src uint8, a, b int) edit {
 	}
 }
 
-// swapMaps and swapPrograms swap two fds of those that the loader hands out.
+// swapMaps and swapPrograms swap two of the fds that the loader returns.
 func swapMaps(a, b string) edit {
 	return func(p *Program) {
 		swapStores(rCtx, r0, artefact.CtxMap(mapIndex(p, a)), artefact.CtxMap(mapIndex(p, b)))(p)
@@ -217,8 +218,7 @@ func swapPrograms(a, b string) edit {
 	return func(p *Program) { swapStores(rCtx, r0, ctxProgram(p, a), ctxProgram(p, b))(p) }
 }
 
-// moveStore changes where the store of an answer (src) to a place in the
-// nth fixup's instruction goes to, by some bytes.
+// moveStore moves the store of a result (src) into the nth fixup's instruction by some bytes.
 func moveStore(program string, kind trace.FixupKind, n int, src uint8, field, by int) edit {
 	return func(p *Program) {
 		at := site(p, program, kind, n) + field
@@ -226,7 +226,7 @@ func moveStore(program string, kind trace.FixupKind, n int, src uint8, field, by
 	}
 }
 
-// firstModule is the fd of the BTF of the first symbol's module.
+// firstModule returns the fd of the BTF of the first symbol's module.
 func firstModule(p *Program) trace.FD {
 	if len(p.Trace.Symbols) == 0 {
 		return trace.NoFD
@@ -234,8 +234,7 @@ func firstModule(p *Program) trace.FD {
 	return p.Trace.Symbols[0].BTF
 }
 
-// slotOfModule is the instruction that sets the index in fd_array of the first
-// symbol's module.
+// slotOfModule matches the instruction that sets the first symbol's module's index in fd_array.
 func slotOfModule(p *Program) func(code insn.Insns, i int) bool {
 	fd := firstModule(p)
 	return func(code insn.Insns, i int) bool {
@@ -243,8 +242,7 @@ func slotOfModule(p *Program) func(code insn.Insns, i int) bool {
 	}
 }
 
-// insert puts an instruction before instruction at, which jumps go around as
-// they did before.
+// insert puts an instruction before instruction at, and adjusts the jumps across it.
 func insert(p *Program, at int, op, dst, src uint8, off int16, imm int32) {
 	old := insn.Insns(p.Insns)
 	code := append(insn.Insns(nil), old[:at*insn.Size]...)

@@ -13,7 +13,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// Kind reports what a mutation changes.
+// Kind is what a mutation changes.
 type Kind string
 
 // Kinds of mutations.
@@ -26,11 +26,11 @@ const (
 // Mutation changes a trace or a loader program.
 type Mutation struct {
 	Name  string
-	About string // what is wrong after it, as one would report a bug
-	Case  string // of the core suite, in which it has to be caught
+	About string // the resulting defect, worded like a bug report
+	Case  string // the case of the core suite that must catch it
 	Want  Want
 
-	// One of these is set. Neither needs a kernel.
+	// Exactly one of these is set. Neither needs a kernel.
 	onTrace  func(t *trace.Trace)
 	onLoader func(p *Program)
 }
@@ -52,7 +52,7 @@ func (m *Mutation) Kind() Kind {
 // All returns the mutations of traces and loader programs.
 func All() []Mutation { return slices.Clone(table) }
 
-// Names are the names of All, sorted.
+// Names returns the names of All, sorted.
 func Names() []string {
 	var names []string
 	for i := range table {
@@ -62,7 +62,7 @@ func Names() []string {
 	return names
 }
 
-// Find returns the mutation of this name.
+// Find returns the mutation of this name, or an error that lists the names.
 func Find(name string) (*Mutation, error) {
 	i := slices.IndexFunc(table, func(m Mutation) bool { return m.Name == name })
 	if i < 0 {
@@ -72,14 +72,14 @@ func Find(name string) (*Mutation, error) {
 	return &m, nil
 }
 
-// Generate makes a loader program of an object and applies the mutation. It reports
-// whether anything is different then from what it would be without.
+// Generate makes a loader program of an object and applies the mutation. It reports whether the
+// result differs from the loader program without the mutation.
 func (m *Mutation) Generate(o *object.Object) (*Program, bool, error) {
 	plain, err := generate(o)
 	if err != nil {
 		return nil, false, err
 	}
-	p, err := generate(o) // a second one: nothing in it is shared with the first
+	p, err := generate(o) // a second one, which shares nothing with the first
 	if err != nil {
 		return nil, false, err
 	}

@@ -17,7 +17,7 @@ import (
 
 const objects = "../../selftests/bpf/"
 
-// open reads an object of the core suite, which is named after its case.
+// open reads an object of the core suite by the name of its case.
 func open(t *testing.T, name string) *object.Object {
 	t.Helper()
 	o, err := object.Open(objects + name + ".bpf.o")
@@ -25,8 +25,8 @@ func open(t *testing.T, name string) *object.Object {
 	return o
 }
 
-// TestTable: each mutation changes the loader program of its case, the same way
-// each time, and says what is wrong then and how it has to show.
+// TestTable: each mutation changes the loader program of its case, deterministically, and has a
+// description and a declaration.
 func TestTable(t *testing.T) {
 	assert.Assert(t, len(table) >= 80)
 	seen := make(map[string]bool)
@@ -57,8 +57,8 @@ func TestTable(t *testing.T) {
 
 func differ(a, b *Program) bool { return !reflect.DeepEqual(a.Artefact, b.Artefact) }
 
-// TestAnyObject: a mutation that is not for an object leaves it alone, or
-// changes it in some way, but does not end the program.
+// TestAnyObject: a mutation applied to an object it was not made for may change it or not, but does
+// not panic.
 func TestAnyObject(t *testing.T) {
 	files, err := filepath.Glob(objects + "*.bpf.o")
 	assert.NilError(t, err)
@@ -168,8 +168,8 @@ func TestJudge(t *testing.T) {
 	assert.Equal(t, either.String(), "map a flags or refused: map a: MAP_CREATE: E*")
 }
 
-// TestReorder: functions that change places twice are where they were, and all
-// that refers to them with them.
+// TestReorder: functions that are swapped twice are back in their places, with all references to
+// them.
 func TestReorder(t *testing.T) {
 	tr := planned(t, "subprogs_nested")
 	want := planned(t, "subprogs_nested")
@@ -213,7 +213,7 @@ func TestInsert(t *testing.T) {
 	}
 }
 
-// targets are the targets of jumps by where they are.
+// targets returns the targets of jumps, by the index of the jump.
 func targets(code insn.Insns) map[int]int {
 	to := make(map[int]int)
 	for i := range code.Len() {

@@ -13,10 +13,11 @@ import (
 
 // Change is one change of one field of a state.
 type Change struct {
-	// Name is the field and what is done to it, the same for all states:
-	// "map.flags other", "program.functions.refs lost".
+	// Name is the field and the kind of change, the same for all states: "map.flags other",
+	// "program.functions.refs lost".
 	Name string
-	// What is done, "other", and At the map or program that it is in, zero for neither.
+	// What is the kind of change, such as "other". At is the map or program of the field, zero for
+	// neither.
 	What string
 	At   field.Field
 	Want Want
@@ -24,7 +25,7 @@ type Change struct {
 	do func()
 }
 
-// Pattern is the field in which it shows, in whatever map or program it is.
+// Pattern returns the field that must differ, in any map or program.
 func (c *Change) Pattern() field.Field {
 	f := c.Want.Field
 	if c.At != none {
@@ -33,16 +34,16 @@ func (c *Change) Pattern() field.Field {
 	return f
 }
 
-// Changes lists what can be changed in a state, one field at a time: numbers
-// and texts become others, what there is several of loses one, what may be
-// absent is. They are found in the type of the state, so that none is forgotten.
+// Changes lists the changes of a state, one field at a time: numbers and texts are replaced, lists
+// lose an element, and optional values are removed. They are derived from the type of the state, so
+// that no field is forgotten.
 func Changes(s *state.State) []Change {
 	w := &walker{count: make(map[string]int)}
 	w.value(reflect.ValueOf(s).Elem(), nil)
 	return w.changes
 }
 
-// Apply returns a copy of a state with change number n of Changes.
+// Apply returns a copy of s with change number n of Changes.
 func Apply(s *state.State, n int) (*state.State, error) {
 	b, err := json.Marshal(s)
 	if err != nil {
@@ -60,24 +61,24 @@ func Apply(s *state.State, n int) (*state.State, error) {
 	return out, nil
 }
 
-// shown are fields that a state has for readers of differences, or for the
-// rules that explain some. Compare does not look at them by themselves.
+// shown are fields of a state that only serve readers of differences, or the rules that explain
+// some. Compare does not compare them themselves, for the given reason.
 var shown = map[string]string{
 	"btf":                     "maps and programs name the hash of their types; size and names are for listings and rules",
 	"program.jited_lens.each": "lengths are information, as the JIT's choices depend on addresses; their number is compared",
 }
 
-// elsewhere are the fields in which a change of what no map or program has shows.
+// elsewhere maps fields outside maps and programs to the fields that differ if they change.
 var elsewhere = map[string]field.Field{
 	"cpus":    {Aspect: field.Aspect{Kind: field.KindCPUs}},
 	"types":   {Aspect: field.Aspect{Kind: field.Any, Attribute: "types"}, Name: field.Any},
 	"strings": field.Function(field.Any, field.Any, "line_info"),
 }
 
-// attributes are the names that [compare.States] gives to fields, where they are not
-// those that the state has for them in JSON.
+// attributes are the names that [compare.States] gives to fields, if they differ from those in the
+// state's JSON.
 var attributes = map[string]string{
-	"map.name":            "", // it is missing, and one of another name is there
+	"map.name":            "", // the map is missing, and one of another name is there
 	"map.kernel_name":     "name",
 	"map.netns_dev":       "netns",
 	"map.netns_ino":       "netns",
@@ -103,7 +104,7 @@ var attributes = map[string]string{
 	"function.lines":      "line_info",
 }
 
-// field is the pattern of the field in which a change has to show.
+// field returns the pattern of the field that must differ.
 func (w *walker) field(path string) field.Field {
 	of, kind := w.at, string(w.at.Kind)
 	first, path, _ := strings.Cut(path, ".")
@@ -124,15 +125,15 @@ func (w *walker) field(path string) field.Field {
 
 type walker struct {
 	changes []Change
-	at      field.Field    // the map or program that the walk is in
-	count   map[string]int // of changes, by name and place
+	at      field.Field    // the current map or program
+	count   map[string]int // number of changes, by name and place
 }
 
-// each is how many of the same changes are made in one map or program: of the
-// elements of a list the first two.
+// each is how many changes of the same name are made in one map or program: those of the first two
+// elements of a list.
 const each = 2
 
-// add notes a change of the field at this path.
+// add records a change of the field at this path.
 func (w *walker) add(path []string, what string, do func()) {
 	full := strings.Join(path, ".")
 	for s := range shown {
@@ -143,7 +144,7 @@ func (w *walker) add(path []string, what string, do func()) {
 	w.put(path, what, w.field(full), do)
 }
 
-// put notes a change that has to show in a field.
+// put records a change that must show in field f.
 func (w *walker) put(path []string, what string, f field.Field, do func()) {
 	name := strings.Join(path, " ") + " " + what
 	key := w.at.String() + name
@@ -173,20 +174,20 @@ func (w *walker) value(v reflect.Value, path []string) {
 	case reflect.Slice, reflect.Array:
 		w.list(v, path)
 	default:
-		// Nobody knows how to change it, and so it will count as missed.
+		// The kind is unknown. A change that does nothing will count as missed.
 		w.add(path, "other", func() {})
 	}
 }
 
-// fields walks a struct by the names that it has in JSON.
+// fields walks a struct by the names in its JSON.
 func (w *walker) fields(v reflect.Value, path []string) {
 	for i := range v.NumField() {
 		if !v.Type().Field(i).IsExported() {
-			continue // it does not travel to the comparison
+			continue // the comparison does not see it
 		}
 		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
 		if len(path) == 0 {
-			// The lists of a state are named in the plural.
+			// The lists of a state have plural names.
 			switch name {
 			case "maps":
 				name = "map"
@@ -203,8 +204,8 @@ func (w *walker) fields(v reflect.Value, path []string) {
 	}
 }
 
-// hasField reports whether references of this kind have the field: an index only
-// calls of kernel functions, an offset only addresses in values.
+// hasField reports whether references of this kind have the field: only calls of kernel functions
+// have an index, and only addresses in values an offset.
 func hasField(r *state.Ref, name string) bool {
 	switch name {
 	case "x":
@@ -215,7 +216,7 @@ func hasField(r *state.Ref, name string) bool {
 	return true
 }
 
-// itself is the map, program or link as a field.
+// itself returns the field for the map, program or link as a whole.
 func itself(path []string, v reflect.Value) field.Field {
 	return field.Field{Aspect: field.Aspect{Kind: field.Kind(path[0])}, Name: v.FieldByName("Name").String()}
 }
@@ -245,7 +246,7 @@ func (w *walker) list(v reflect.Value, path []string) {
 		e := v.Index(i)
 		switch {
 		case of == reflect.Uint8 && i == each:
-			return // bytes are many, and alike
+			return // further bytes would add nothing
 		case of != reflect.Struct:
 			w.value(e, under(path, "each"))
 		case len(path) == 1 && path[0] != "btf": // a map or program

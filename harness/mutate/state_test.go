@@ -13,19 +13,19 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/state"
 )
 
-// full returns a state in which nothing is left at its zero value, made from
-// its type: a new field is in it at once.
+// full returns a state in which no field has its zero value. It is derived from the type, so new
+// fields are included.
 func full() *state.State {
 	s := new(state.State)
 	n := 0
 	fill(reflect.ValueOf(s).Elem(), &n)
-	// What refers to something has to find it.
+	// References must have a target.
 	for i := range s.Maps {
 		s.Maps[i].Types = []uint32{0, 1, 2}
 	}
 	for i := range s.Programs {
 		s.Programs[i].Types = []uint32{0, 1, 2}
-		s.Programs[i].Unread = false // or nothing of the instructions counts
+		s.Programs[i].Unread = false // otherwise the instructions are not compared
 		for k := range s.Programs[i].Functions {
 			f := &s.Programs[i].Functions[k]
 			f.Lines = [][2]uint32{{0, 0}, {1, 1}, {2, 2}}
@@ -37,7 +37,7 @@ func full() *state.State {
 	return s
 }
 
-// fill gives each field a value of its own, and lists three elements.
+// fill gives each field a different value, and lists three elements.
 func fill(v reflect.Value, n *int) {
 	*n++
 	switch v.Kind() {
@@ -68,8 +68,8 @@ func fill(v reflect.Value, n *int) {
 	}
 }
 
-// TestEachFieldIsCompared: what is changed in any field of a state is seen, as
-// that field. What is not is in the list of what is shown only, with a reason.
+// TestEachFieldIsCompared: the comparison detects a change of any field of a state, as that field.
+// Exceptions are listed in shown, with a reason.
 func TestEachFieldIsCompared(t *testing.T) {
 	ca := compare.Context{Engine: enginename.Trace, Release: "6.12.1"}
 	cb := compare.Context{Engine: enginename.Replay, Release: "6.12.1"}
@@ -92,7 +92,7 @@ func TestEachFieldIsCompared(t *testing.T) {
 	}
 }
 
-// TestShownOnly: what is not compared by itself is still there.
+// TestShownOnly: the fields that are not compared still exist.
 func TestShownOnly(t *testing.T) {
 	names := make(map[string]bool)
 	var walk func(t reflect.Type, path string)

@@ -15,7 +15,7 @@ var le = binary.LittleEndian
 // change is a mutation of a trace.
 type change = func(t *trace.Trace)
 
-// command returns the first command of a type that is as wanted, -1 for none.
+// command returns the first command of type C for which is returns true, and its index, or -1.
 func command[C trace.Command](t *trace.Trace, is func(c C) bool) (int, C) {
 	for i, c := range t.Commands {
 		if c, ok := c.(C); ok && is(c) {
@@ -26,7 +26,7 @@ func command[C trace.Command](t *trace.Trace, is func(c C) bool) (int, C) {
 	return -1, none
 }
 
-// on changes the first command of a type that is as wanted.
+// on changes the first such command.
 func on[C trace.Command](is func(c C) bool, do func(c C)) change {
 	return func(t *trace.Trace) {
 		if i, c := command(t, is); i >= 0 {
@@ -35,7 +35,7 @@ func on[C trace.Command](is func(c C) bool, do func(c C)) change {
 	}
 }
 
-// drop removes the first command of a type that is as wanted.
+// drop removes the first such command.
 func drop[C trace.Command](is func(c C) bool) change {
 	return func(t *trace.Trace) {
 		if i, _ := command(t, is); i >= 0 {
@@ -44,7 +44,7 @@ func drop[C trace.Command](is func(c C) bool) change {
 	}
 }
 
-// The commands of a map or program of this name; "" is any.
+// Predicates for the commands of a map or program of this name; "" matches any.
 
 func mapNamed(name string) func(*trace.CreateMap) bool {
 	return func(c *trace.CreateMap) bool { return c.Map != nil && (name == "" || c.Name == name) }
@@ -114,7 +114,7 @@ func swapSymbols(a, b string) change {
 	}
 }
 
-// pair changes two commands of a type at once.
+// pair changes two commands of a type together.
 func pair[C trace.Command](first, second func(c C) bool, do func(a, b C)) change {
 	return func(t *trace.Trace) {
 		i, a := command(t, first)
@@ -125,7 +125,7 @@ func pair[C trace.Command](first, second func(c C) bool, do func(a, b C)) change
 	}
 }
 
-// again repeats a command with an output that nobody closes.
+// again repeats a command, and nobody closes the second output.
 func again[C trace.Command](is func(c C) bool, copied func(c C, out trace.FD) trace.Command) change {
 	return func(t *trace.Trace) {
 		i, c := command(t, is)
@@ -139,7 +139,7 @@ func again[C trace.Command](is func(c C) bool, copied func(c C, out trace.FD) tr
 
 // References.
 
-// fixup returns the nth fixup of a program that is as wanted.
+// fixup returns the nth fixup of a program for which is returns true.
 func fixup(c *trace.LoadProgram, n int, is func(f *trace.Fixup) bool) *trace.Fixup {
 	for i := range c.Fixups {
 		if !is(&c.Fixups[i]) {
@@ -157,7 +157,7 @@ func ofKind(kind trace.FixupKind) func(f *trace.Fixup) bool {
 	return func(f *trace.Fixup) bool { return f.Kind == kind }
 }
 
-// toFD is a reference to the map that has this name.
+// toMap matches references to the map of this name.
 func toMap(t *trace.Trace, name string) func(f *trace.Fixup) bool {
 	i := slices.IndexFunc(t.Maps, func(m *trace.Map) bool { return m.Name == name })
 	return func(f *trace.Fixup) bool { return f.Kind == trace.FixupMap && i >= 0 && f.FD == t.MapFD(i) }
@@ -173,7 +173,7 @@ func swapRefs(program, a, b string) change {
 	}
 }
 
-// dropFixup leaves an instruction as the plan has it.
+// dropFixup removes a fixup, so that the instruction stays as planned.
 func dropFixup(program string, kind trace.FixupKind, n int) change {
 	return onProgram(program, func(c *trace.LoadProgram) {
 		f := *fixup(c, n, ofKind(kind))
@@ -186,8 +186,7 @@ func onInsns(program string, do func(p insn.Insns)) change {
 	return onProgram(program, func(c *trace.LoadProgram) { do(insn.Insns(c.Insns)) })
 }
 
-// nth changes the nth instruction that is as wanted, and returns its index, -1
-// if there is none.
+// nth changes the nth instruction for which is returns true, and returns its index, or -1.
 func nth(p insn.Insns, n int, is func(p insn.Insns, i int) bool, do func(p insn.Insns, i int)) int {
 	for i := range p.Len() {
 		if !is(p, i) {
@@ -206,8 +205,7 @@ func onNth(program string, n int, is func(p insn.Insns, i int) bool, do func(p i
 	return onInsns(program, func(p insn.Insns) { nth(p, n, is, do) })
 }
 
-// onRef changes the nth 64-bit load of a program that refers to something of
-// this kind (insn.Pseudo*).
+// onRef changes the nth 64-bit load of a program with this kind of reference (insn.Pseudo*).
 func onRef(program string, src uint8, n int, do func(p insn.Insns, i int)) change {
 	return onNth(program, n, func(p insn.Insns, i int) bool { return p.IsLdImm64(i) && p.Src(i) == src }, do)
 }
@@ -217,14 +215,14 @@ func onOp(program string, op uint8, n int, do func(p insn.Insns, i int)) change 
 	return onNth(program, n, func(p insn.Insns, i int) bool { return p.Op(i) == op }, do)
 }
 
-// Opcodes of instructions that are changed in the programs of objects.
+// Opcodes of changed instructions in the objects' programs.
 const (
 	opMovImm   = 0xb7 // 64 bit
 	opMovImm32 = 0xb4
 	opJump     = 0x05
 )
 
-// onConstant changes the first instruction that sets a register to a constant.
+// onConstant changes the first instruction that loads a constant into a register.
 func onConstant(program string, do func(p insn.Insns, i int)) change {
 	return onNth(program, 0, func(p insn.Insns, i int) bool { return p.Op(i) == opMovImm || p.Op(i) == opMovImm32 }, do)
 }
@@ -239,7 +237,7 @@ func addSecondImm(n int32) func(p insn.Insns, i int) {
 
 // Functions of a program, as func_info has them.
 
-// starts are the first instructions of the functions of a program, and their end.
+// starts returns the first instruction of each function of a program, and the end of the last one.
 func starts(c *trace.LoadProgram) []int {
 	var at []int
 	for o := 0; o+8 <= len(c.FuncInfo); o += int(c.FuncInfoRecSize) {
@@ -248,14 +246,14 @@ func starts(c *trace.LoadProgram) []int {
 	return append(at, insn.Insns(c.Insns).Len())
 }
 
-// lastStart is the first instruction of the last function of a program.
+// lastStart returns the first instruction of the last function of a program.
 func lastStart(c *trace.LoadProgram) int {
 	at := starts(c)
 	return at[max(0, len(at)-2)]
 }
 
-// callTo makes the nth reference of a program to a function, a call or the
-// load of its address, one to function number to.
+// callTo redirects the nth reference of a program to a function, a call or the load of an address,
+// to function number to.
 func callTo(program string, callback bool, n, to int) change {
 	return onProgram(program, func(c *trace.LoadProgram) {
 		at := starts(c)
@@ -272,8 +270,7 @@ func callTo(program string, callback bool, n, to int) change {
 	})
 }
 
-// reorder puts the functions of a program into another order, and sees to it
-// that all that refers to them goes along.
+// reorder changes the order of a program's functions, and adjusts all references to them.
 func reorder(program string, order ...int) change {
 	return onProgram(program, func(c *trace.LoadProgram) {
 		at := starts(c)
@@ -310,8 +307,7 @@ func reorder(program string, order ...int) change {
 	})
 }
 
-// renumber gives records, whose first field is an instruction, the new numbers of
-// their instructions, and sorts them.
+// renumber updates the instruction in the first field of each record, and sorts the records.
 func renumber(records []byte, size int, to []int) []byte {
 	var out [][]byte
 	for o := 0; size > 0 && o+size <= len(records); o += size {
@@ -323,7 +319,7 @@ func renumber(records []byte, size int, to []int) []byte {
 	return bytes.Join(out, nil)
 }
 
-// Records of func_info, line_info and CO-RE. Fields are of 4 bytes each.
+// Records of func_info, line_info and CO-RE. Each field has 4 bytes.
 
 const (
 	coreSize = 16
@@ -338,7 +334,7 @@ const (
 	coreKind   = 12
 )
 
-// scratch is as much as is changed of anything that is not there.
+// scratch is returned in place of data that does not exist, and changed without effect.
 var scratch [32]byte
 
 func record(b []byte, size uint32, n int) []byte {
@@ -360,7 +356,7 @@ func onCORE(program string, n int, do func(r *core.Record)) change {
 	return onProgram(program, func(c *trace.LoadProgram) { do(relocation(c, n)) })
 }
 
-// relocation is the nth CO-RE record of a program, one of no program if there are fewer.
+// relocation returns the nth CO-RE record of a program, or an unused one if there are fewer.
 func relocation(c *trace.LoadProgram, n int) *core.Record {
 	if n < 0 || n >= len(c.CORE) {
 		return &core.Record{}
@@ -368,7 +364,7 @@ func relocation(c *trace.LoadProgram, n int) *core.Record {
 	return &c.CORE[n]
 }
 
-// flip changes bits of the byte at off.
+// flip inverts bits of the byte at off.
 func flip(off int, bits byte) func(b []byte) {
 	return func(b []byte) {
 		if off < len(b) {
@@ -377,7 +373,7 @@ func flip(off int, bits byte) func(b []byte) {
 	}
 }
 
-// cut leaves out the last n bytes.
+// cut removes the last n bytes.
 func cut(b []byte, n int) []byte { return b[:max(0, len(b)-n)] }
 
 func add32(b []byte, off int, n uint32) { le.PutUint32(b[off:], le.Uint32(b[off:])+n) }

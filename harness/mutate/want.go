@@ -9,23 +9,23 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/field"
 )
 
-// Want is how a mutation has to be noticed. A star in a pattern of a text stands
-// for anything.
+// Want declares how a mutation must be detected. In a pattern of a text, a star stands for any
+// text.
 type Want struct {
-	// Field is the pattern of a field that differs. If it is zero the load is
-	// refused, or fails the case in another way.
+	// Field is the pattern of a field that differs. If it is zero, the load is refused or fails the
+	// case in another way.
 	Field field.Field
-	// Also are patterns of fields that differ in consequence.
+	// Also are patterns of further fields that differ as a consequence.
 	Also []field.Field
-	// Refused is the pattern of the error with which the kernel refuses the
-	// load. With Field, either will do: kernels differ.
+	// Refused is the pattern of the error with which the kernel refuses the load. If Field is also
+	// set, either will do, because kernels differ.
 	Refused string
-	// Failure is the pattern of a failed expectation, which there has to be as
-	// well: something is left behind, or an error names the wrong thing.
+	// Failure is the pattern of a failed expectation that is required as well: something is left
+	// behind, or an error names the wrong thing.
 	Failure string
 }
 
-// String is how a person is told.
+// String returns the text for reports.
 func (w *Want) String() string {
 	var parts []string
 	for _, p := range []struct{ what, pattern string }{{"", w.Field.String()}, {"refused: ", w.Refused}, {"", w.Failure}} {
@@ -36,7 +36,7 @@ func (w *Want) String() string {
 	return strings.Join(parts, " or ")
 }
 
-// Outcome is what became of a mutation.
+// Outcome is the result of a mutation.
 type Outcome string
 
 // Outcomes, from good to bad.
@@ -44,25 +44,24 @@ const (
 	Caught      Outcome = "caught"
 	Unsupported Outcome = "unsupported" // this kernel cannot load the case
 	Hidden      Outcome = "hidden"      // a rule explained the difference
-	Misnamed    Outcome = "misnamed"    // noticed, but as something else
+	Misnamed    Outcome = "misnamed"    // detected, but in the wrong field
 	Missed      Outcome = "missed"
 	Idle        Outcome = "idle"   // it changed nothing
 	Broken      Outcome = "broken" // the guest, or the case without it
 )
 
-// Found is what the harness noticed of one load, compared with another.
+// Found is what the harness detected about one load, compared with another.
 type Found struct {
 	Refused     string // the error, empty if the load went through
 	Differences []compare.Difference
-	Failures    []string // expectations of the case that were not met
-	// Strict: nothing else may differ than what is wanted. Without it, other
-	// fields may: a rule looks at more than one, and a mutation can end what it
-	// explained elsewhere.
+	Failures    []string // failed expectations of the case
+	// Strict: no other field may differ. Without it others may: a rule looks at more than one
+	// field, so a mutation can make it fail to explain another difference.
 	Strict bool
 }
 
-// consequences are fields in which any mutation may show as well: what programs
-// do, what sums up their instructions, and types, which others refer to.
+// consequences are fields in which any mutation may also show: the effects of programs, hashes of
+// their instructions, and types.
 var consequences = []field.Field{
 	field.Program(field.Any, "run returns"), field.Program(field.Any, "run data"), field.Map(field.Any, "contents after runs"),
 	field.Program(field.Any, "tag"), field.Function(field.Any, field.Any, "function_tag"), field.Program(field.Any, "verified_insns"),
@@ -71,13 +70,13 @@ var consequences = []field.Field{
 
 var none field.Field
 
-// leftBehind begins a failed expectation that is about what a load left.
+// leftBehind is the prefix of a failed expectation about leaks.
 const leftBehind = "left behind"
 
-// Judge compares what was wanted with what was found. The text says what told,
-// or what is wrong.
+// Judge compares the declaration with what was found. The text is the evidence, or the reason why
+// the mutation is not caught.
 func (w *Want) Judge(f *Found) (Outcome, string) {
-	is := func(s string) bool { return strings.Contains(s, leftBehind) } // with nobody wanting it
+	is := func(s string) bool { return strings.Contains(s, leftBehind) } // no mutation wants a leak here
 	if w.Failure != "" {
 		is = func(s string) bool { return match(w.Failure, s) }
 	}
@@ -105,7 +104,7 @@ func (w *Want) Judge(f *Found) (Outcome, string) {
 	return w.field(f)
 }
 
-// field looks for the field that has to differ.
+// field judges the field that must differ.
 func (w *Want) field(f *Found) (Outcome, string) {
 	hidden := ""
 	for i := range f.Differences {
@@ -129,7 +128,7 @@ func (w *Want) field(f *Found) (Outcome, string) {
 	return Missed, "loaded, and nothing differs"
 }
 
-// others returns caught, unless something differs that should not.
+// others returns Caught, unless an unwanted field differs.
 func (w *Want) others(f *Found, told string) (Outcome, string) {
 	if text := w.stray(f); text != "" && f.Strict {
 		return Misnamed, text
@@ -137,7 +136,7 @@ func (w *Want) others(f *Found, told string) (Outcome, string) {
 	return Caught, told
 }
 
-// stray is the first unexplained difference that is not wanted.
+// stray returns the first unexplained difference that is not wanted, as text, or "".
 func (w *Want) stray(f *Found) string {
 	for i := range f.Differences {
 		d := &f.Differences[i]
@@ -152,8 +151,8 @@ func (w *Want) stray(f *Found) string {
 
 func show(d *compare.Difference) string { return fmt.Sprintf("%s: %s, not %s", d.Field, d.B, d.A) }
 
-// match reports whether text is as the pattern says, in which a star stands for
-// any text, and for none.
+// match reports whether text matches the pattern, in which a star stands for any text, including
+// none.
 func match(pattern, text string) bool {
 	parts := strings.Split(pattern, "*")
 	if len(parts) == 1 {

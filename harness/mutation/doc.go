@@ -1,3 +1,3 @@
-// Package mutation breaks loads on purpose, in guests, and wants each fault noticed. Package
-// mutate has the faults.
+// Package mutation runs the faults of package mutate in guests, and checks that the comparison
+// detects each of them. Begin reading at Run.
 package mutation

@@ -24,81 +24,80 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/object"
 )
 
-// Report is what became of mutations: out/<kernel>/mutate.json.
+// Report is the result of a run of mutations: out/<kernel>/mutate.json.
 type Report struct {
 	Schema      int                 `json:"schema"` // 1
 	Kernel      result.KernelReport `json:"kernel"`
 	Accelerator string              `json:"accelerator"`
-	Engines     []string            `json:"engines"` // that broken loads were compared with
+	Engines     []string            `json:"engines"` // the engines that broken loads were compared with
 	Started     time.Time           `json:"started"`
 	Seconds     result.Seconds      `json:"seconds"`
 	Mutations   []Result            `json:"mutations"`
-	// Pairs are what became of changes by pair of engines; only known if states were
+	// Pairs are the results of changed states for each pair of engines; empty if states were not
 	// changed.
 	Pairs []PairUse `json:"pairs,omitempty"`
-	// Rules are the rules for explained differences that explained something
-	// between these engines; only known if states were changed.
+	// Rules are the rules that explained a difference between these engines; empty if states were
+	// not changed.
 	Rules   []RuleUse              `json:"rules,omitempty"`
 	Summary map[mutate.Outcome]int `json:"summary"`
 	Splats  []string               `json:"splats,omitempty"`
 }
 
-// PairUse is what became of the changes of what two engines left, one change at a time.
-// Another pair has to catch what one cannot tell.
+// PairUse counts the results of the changes of two engines' states, one change at a time. What one
+// pair cannot tell, another must catch.
 type PairUse struct {
 	A       string `json:"a"`
 	B       string `json:"b"`
-	Strict  bool   `json:"strict"` // they have to agree without a rule
+	Strict  bool   `json:"strict"` // the engines must agree without a rule
 	Changes int    `json:"changes"`
 	Caught  int    `json:"caught"`
-	// Apart are changes of what differs between these two anyway, which a rule explains, or
-	// of what one of them does not let us see.
+	// Apart are changes of fields that differ between the two anyway, which a rule explains, or
+	// that one of the engines does not show.
 	Apart int `json:"apart"`
-	// CannotTell are changes that pass: the field is not compared between these two.
+	// CannotTell are changes that go undetected because the field is not compared between the two.
 	CannotTell int `json:"cannot_tell"`
-	// First is the first change with which the run fails: between engines of ours one that is not
-	// caught, between strict ones one that cannot be told.
+	// First is the first change that fails the run: for engines of ours one that is not caught, for
+	// strict pairs one that cannot be told.
 	First string `json:"first,omitempty"`
 }
 
-// RuleUse is what a rule for explained differences explained, and what became
-// of the changes that were aimed at it, in what two engines left between which
-// it explained something: changes of a field that it is about, and of what it
-// looks at to tell.
+// RuleUse is what a rule for explained differences explained, and the results of the changes aimed
+// at it. Those are changes, in states between which the rule explained something, of a field that
+// the rule is about or looks at.
 type RuleUse struct {
 	Rule  string `json:"rule"`
-	Case  string `json:"case,omitempty"` // the first in which it explained something
-	Fired int    `json:"fired"`          // differences that it explained without any change
-	Aimed int    `json:"aimed"`          // changes
-	// Caught are those with which the field differs, and nothing explains it.
+	Case  string `json:"case,omitempty"` // the first case in which it explained something
+	Fired int    `json:"fired"`          // differences that it explained without a change
+	Aimed int    `json:"aimed"`          // changes aimed at it
+	// Caught counts those after which the field differs unexplained.
 	Caught int `json:"caught"`
-	// Hidden are kinds of changes whose differences it explained as well: what
-	// it cannot tell from what it is for. There may be one.
+	// Hidden are kinds of changes that the rule explained as well, because it cannot distinguish
+	// them from what it is for. One is allowed.
 	Hidden []string `json:"hidden,omitempty"`
-	// Idle is the case in which it had to explain something, and did not.
+	// Idle is the rule's own case, if the rule explained nothing there.
 	Idle string `json:"idle,omitempty"`
 }
 
-// OK reports whether some change aimed at the rule was caught, no two hid behind
-// it, and it is of use.
+// OK reports whether a change aimed at the rule was caught, at most one kind is hidden, and the
+// rule explained something in its case.
 func (u *RuleUse) OK() bool { return u.Caught > 0 && len(u.Hidden) <= 1 && u.Idle == "" }
 
-// Result is what became of one mutation.
+// Result is the result of one mutation.
 type Result struct {
 	Name    string         `json:"name"`
 	Kind    mutate.Kind    `json:"kind"`
 	About   string         `json:"about,omitempty"`
 	Case    string         `json:"case,omitempty"`
 	Want    string         `json:"want"`
-	Outcome mutate.Outcome `json:"outcome"` // the worst of those below
-	Text    string         `json:"text"`    // what told, or what is wrong
+	Outcome mutate.Outcome `json:"outcome"` // the worst of Against
+	Text    string         `json:"text"`    // the evidence, or the reason
 	Against []Against      `json:"against,omitempty"`
 	Seconds float64        `json:"seconds"`
 
 	strict bool // Outcome is that of a strict pair
 }
 
-// Against is what became of a mutation in the comparison with one engine.
+// Against is the result of a mutation in the comparison with one engine.
 type Against struct {
 	Engine  string         `json:"engine"`
 	Outcome mutate.Outcome `json:"outcome"`
@@ -107,14 +106,15 @@ type Against struct {
 	strict bool
 }
 
-// fails reports whether a change passed between two engines that have to agree. Libbpf's loader programs refer to
-// maps by index, which a tag covers: where one refers to maps, no tag can be told from another.
+// fails reports whether a change went undetected between two engines that must agree. libbpf's
+// loader programs refer to maps by index, which is part of a tag, so their tags cannot be compared
+// if programs refer to maps.
 func (p *PairUse) fails() bool {
 	light := p.A == enginename.LibbpfLight || p.B == enginename.LibbpfLight
 	return p.Strict && !light && p.CannotTell > 0 || enginename.Ours(p.A) && enginename.Ours(p.B) && p.Apart > 0
 }
 
-// OK reports whether each mutation was caught, where the kernel can load its case.
+// OK reports whether each mutation was caught, except those whose case the kernel cannot load.
 func (r *Report) OK() bool {
 	for _, m := range r.Mutations {
 		if m.Outcome != mutate.Caught && m.Outcome != mutate.Unsupported {
@@ -134,13 +134,13 @@ func (r *Report) OK() bool {
 	return len(r.Mutations) > 0
 }
 
-// outcomes are in the order from good to bad.
+// outcomes are in order from good to bad.
 var outcomes = []mutate.Outcome{
 	mutate.Caught, mutate.Unsupported, mutate.Hidden, mutate.Misnamed, mutate.Missed, mutate.Idle, mutate.Broken,
 }
 
-// add adds a comparison, the worst of which counts, but for those that are not strict
-// where there is one that is.
+// add adds a comparison. The worst outcome counts; once there is a strict comparison, only strict
+// ones count.
 func (m *Result) add(a Against) {
 	m.Against = append(m.Against, a)
 	if m.strict && !a.strict {
@@ -154,23 +154,22 @@ func (m *Result) add(a Against) {
 	}
 }
 
-// loads loads and judges cases: guests, or for tests this machine.
+// loads loads and judges cases: in guests, or in tests on this machine.
 type loads interface {
 	Request(c *suite.Case) (*wire.Request, error)
 	Ask(ctx context.Context, req *wire.Request) (*wire.Answer, error)
 	Judge(c *suite.Case) *judge.Judge
 }
 
-// Run runs the mutations of loads, each in the case that it is for: the case
-// is loaded once as it should be, with each of the engines, and once with the
-// broken loader program, which is compared with each. With states, the fields
-// of what the engines left are changed, too, one by one.
+// Run runs the mutations of loads, each in its case. The case is loaded once unchanged with each
+// engine, and once with the broken loader program, which is compared with each. With states, Run
+// also changes the fields of the engines' states, one by one.
 //
 // An error means that the harness or its input failed.
 func Run(ctx context.Context, suite *suite.Suite, list []mutate.Mutation, states bool, o run.Options, done func(*Result)) (*Report, error) {
 	start := time.Now()
 	o.Mutate, o.Repeat, o.Fresh = "", 0, false
-	o.Still = true // broken programs are not let loose
+	o.Still = true // do not run or attach broken programs
 	o.Engines = append(slices.DeleteFunc(slices.Clone(o.Engines), isReplay), enginename.Replay)
 	part := partFor(suite, list, states)
 	guests, err := run.NewGuests(ctx, part, o)
@@ -194,7 +193,7 @@ func Run(ctx context.Context, suite *suite.Suite, list []mutate.Mutation, states
 
 func isReplay(engine string) bool { return engine == enginename.Replay }
 
-// partFor is the part of a suite that mutations are for, or all if states are to be
+// partFor returns the cases of a suite that the mutations need, or all cases if states are to be
 // changed.
 func partFor(s *suite.Suite, list []mutate.Mutation, states bool) *suite.Suite {
 	var names []string
@@ -208,7 +207,7 @@ func partFor(s *suite.Suite, list []mutate.Mutation, states bool) *suite.Suite {
 	return part
 }
 
-// mutator runs mutations.
+// mutator holds the state of a run.
 type mutator struct {
 	loads
 	suite   *suite.Suite
@@ -218,7 +217,7 @@ type mutator struct {
 	report  *Report
 	done    func(*Result)
 	pairs   map[[2]string]*PairUse
-	fields  map[string]*Result  // of states, by name of the change
+	fields  map[string]*Result  // for states, by name of the change
 	order   []string            // of fields
 	rules   map[string]*RuleUse // by ID
 }
@@ -257,7 +256,7 @@ func (m *mutator) finish(result *Result) {
 	m.done(result)
 }
 
-// runCase runs a case as it should be, and then with each of its mutations.
+// runCase runs a case unchanged, and then with each of its mutations.
 func (m *mutator) runCase(ctx context.Context, c *suite.Case) error {
 	req, err := m.Request(c)
 	if err != nil {
@@ -294,8 +293,8 @@ func (m *mutator) runCase(ctx context.Context, c *suite.Case) error {
 	return m.changes(c, plain)
 }
 
-// load runs a request. A guest that does not survive it is reported, and the
-// next request gets a new one.
+// load runs a request. If it breaks the guest, load returns the ending, and the next request gets a
+// new guest.
 func (m *mutator) load(ctx context.Context, req *wire.Request) ([]wire.Load, *vm.Ending, error) {
 	answer, err := m.Ask(ctx, req)
 	var ending *vm.Ending
@@ -310,8 +309,8 @@ func (m *mutator) load(ctx context.Context, req *wire.Request) ([]wire.Load, *vm
 	return answer.Loads, nil, nil
 }
 
-// wrong reports what is wrong with a case without any mutation, "" if nothing is.
-// Engines that other engines differ from are no reason: see comparable.
+// wrong returns what is wrong with a case without any mutation, "" if nothing is. Differences
+// between engines do not count: see comparable.
 func (m *mutator) wrong(c *suite.Case, plain []wire.Load) string {
 	j := m.Judge(c)
 	replay := &plain[len(plain)-1]
@@ -329,9 +328,8 @@ func (m *mutator) wrong(c *suite.Case, plain []wire.Load) string {
 	return ""
 }
 
-// comparable reports whether two loads without any mutation did what the case
-// expects, and left the same but for what rules explain. It returns the
-// differences that they explain.
+// comparable reports whether two loads without a mutation did what the case expects and left the
+// same state, except for explained differences, which it returns.
 func comparable(j *judge.Judge, c *suite.Case, a, b *wire.Load) ([]compare.Difference, bool) {
 	if a.Result != c.Expect.Result || b.Result != c.Expect.Result {
 		return nil, false
@@ -382,9 +380,8 @@ func (m *mutator) bites(c *suite.Case, mu *mutate.Mutation) (bool, error) {
 	return bites, err
 }
 
-// compare judges a broken load against each engine that did what the case
-// expects. The first of them is ours, or must agree with ours: nothing may differ from
-// it but what is wanted.
+// compare judges a broken load against each engine that did what the case expects. The first of
+// them is ours, or must agree with ours: compared with it, only the wanted fields may differ.
 func (m *mutator) compare(c *suite.Case, mu *mutate.Mutation, result *Result, plain []wire.Load, broken *wire.Load) {
 	j := m.Judge(c)
 	j.Used = make(map[string]bool)
@@ -401,7 +398,7 @@ func (m *mutator) compare(c *suite.Case, mu *mutate.Mutation, result *Result, pl
 		ref := &plain[i]
 		without, ok := comparable(j, c, ref, replay)
 		if !ok {
-			continue // known not to load it, or not as the others do
+			continue // known not to load it, or to load it differently
 		}
 		found.Differences = j.Pair(c, ref, broken).Differences
 		found.Strict = ref.Engine == enginename.Trace
@@ -415,26 +412,26 @@ func (m *mutator) compare(c *suite.Case, mu *mutate.Mutation, result *Result, pl
 	}
 }
 
-// cannotTell reports whether the comparison of a field with this engine says nothing
-// about a mutation: it differed without it, and does not with it; or what it is of
-// is not there on the other side.
+// cannotTell reports whether comparing a field with this engine says nothing about a mutation: the
+// field differed without the mutation and does not with it, or the other side lacks the thing that
+// has the field.
 func cannotTell(without, with []compare.Difference, pattern field.Field) bool {
 	return fieldDiffers(without, pattern) && !fieldDiffers(with, pattern) || fieldDiffers(without, pattern.Of())
 }
 
-// unseen reports whether what a load left does not show the field: bpftool pins what it
-// loads and ends, and with it its file descriptors, whose rights are those of maps.
+// unseen reports whether a load's state lacks the field: bpftool pins what it loads and exits. Its
+// file descriptors, which have the access rights of maps, are then gone.
 func unseen(l *wire.Load, pattern field.Field) bool {
 	return slices.ContainsFunc(l.State.Maps, func(m state.Map) bool {
 		return m.Access == "" && field.Map(m.Name, "access").Matches(pattern)
 	})
 }
 
-// rulesLibbpf is the libbpf whose ways the rules know.
+// rulesLibbpf is the version of libbpf that the rules describe.
 const rulesLibbpf = "libbpf v1.1"
 
-// fired notes which rules explain something of a case without any change, and
-// which do not although the case is there for them.
+// fired records which rules explain something in a case without a change, and which do not although
+// it is their own case.
 func (m *mutator) fired(c *suite.Case, plain []wire.Load) {
 	j := m.Judge(c)
 	seen := make(map[string]bool)
@@ -463,7 +460,7 @@ func (m *mutator) fired(c *suite.Case, plain []wire.Load) {
 	}
 }
 
-// knownTool reports whether an engine's ways are those that the rules know.
+// knownTool reports whether the rules describe this engine's version.
 func knownTool(l *wire.Load) bool {
 	return !strings.HasPrefix(l.Version, enginename.LibbpfCode+" ") || l.Version == rulesLibbpf
 }
@@ -480,10 +477,9 @@ func (m *mutator) rule(id string, c *suite.Case) *RuleUse {
 	return u
 }
 
-// aim notes which rules a change was aimed at, and whether it was caught: those
-// that are about the field, where they explain something between the same two
-// engines; and those that explained a difference that nothing explains with the
-// change.
+// aim records at which rules a change was aimed, and whether it was caught. A change is aimed at
+// the rules about its field that explain something between the same two engines, and at those whose
+// explanation no longer holds after the change.
 func (m *mutator) aim(c *suite.Case, aspect field.Aspect, without, with []compare.Difference, caught bool) {
 	about := func(id string) bool { return slices.Contains(judge.Fields(id), aspect) }
 	for _, id := range rulesOf(without) {
@@ -506,7 +502,7 @@ func unexplained(list []compare.Difference, f field.Field) bool {
 	return slices.ContainsFunc(list, func(d compare.Difference) bool { return d.Field == f && len(d.ExplainedBy) == 0 })
 }
 
-// rulesOf are the rules that explain these differences.
+// rulesOf returns the rules that explain these differences.
 func rulesOf(list []compare.Difference) []string {
 	var ids []string
 	for _, d := range list {
@@ -516,8 +512,8 @@ func rulesOf(list []compare.Difference) []string {
 	return slices.Compact(ids)
 }
 
-// changes changes each field of what each engine left, and compares that with
-// what each other one left.
+// changes changes each field of each engine's state, and compares the result with each other
+// engine's state.
 func (m *mutator) changes(c *suite.Case, plain []wire.Load) error {
 	j := m.Judge(c)
 	for i := range plain {
@@ -546,12 +542,11 @@ func (m *mutator) changes(c *suite.Case, plain []wire.Load) error {
 	return nil
 }
 
-// change judges one change of what one engine left, compared with what another
-// did.
+// change judges one change of an engine's state, compared with another engine's.
 func (m *mutator) change(c *suite.Case, j *judge.Judge, ref, load *wire.Load, change mutate.Change, changed *state.State, without []compare.Difference) {
 	unseenInRef, unseenInLoad := unseen(ref, change.Want.Field), unseen(load, change.Want.Field)
 	if unseenInRef && unseenInLoad {
-		return // nothing was changed that a load shows
+		return // no load shows the changed field
 	}
 	result := m.result(change.Name, change.Pattern().String())
 	found := mutate.Found{Differences: compare.States(ref.State, changed, j.Context(ref), j.Context(load))}
@@ -585,7 +580,7 @@ func (m *mutator) change(c *suite.Case, j *judge.Judge, ref, load *wire.Load, ch
 	}
 }
 
-// pair is where what becomes of changes between two engines is counted.
+// pair returns the counters of two engines.
 func (m *mutator) pair(a, b string) *PairUse {
 	if slices.Index(m.engines, a) > slices.Index(m.engines, b) {
 		a, b = b, a
@@ -598,7 +593,7 @@ func (m *mutator) pair(a, b string) *PairUse {
 	return p
 }
 
-// result is where what becomes of changes of this name is noted.
+// result returns the result of the changes of this name.
 func (m *mutator) result(name, want string) *Result {
 	r, ok := m.fields[name]
 	if !ok {
@@ -609,8 +604,8 @@ func (m *mutator) result(name, want string) *Result {
 	return r
 }
 
-// hidden notes which rules a change hid behind. A program's and its functions'
-// tags are hashes of the same things, and count as one; so is the BTF of maps and programs.
+// hidden records which rules explained a change. The tags of a program and of its functions hash
+// the same things and count as one field; so does the BTF of maps and programs.
 func (m *mutator) hidden(c *suite.Case, f *mutate.Found, change mutate.Change, engine, where string, result *Result) {
 	name := change.Name
 	switch change.Want.Field.Attribute {
@@ -636,10 +631,10 @@ func fieldDiffers(list []compare.Difference, pattern field.Field) bool {
 	return slices.ContainsFunc(list, func(d compare.Difference) bool { return d.Field.Matches(pattern) })
 }
 
-// otherErrno is one that the kernel has for no load.
+// otherErrno is an errno that no load returns.
 const otherErrno = "EXFULL"
 
-// endings changes how loads ended, and wants that seen.
+// endings changes the results of loads; the comparison must detect each change.
 func (m *mutator) endings(c *suite.Case, plain []wire.Load) {
 	for i := range plain {
 		changed := plain[i]
@@ -660,8 +655,8 @@ func (m *mutator) endings(c *suite.Case, plain []wire.Load) {
 	}
 }
 
-// ending compares load i, changed, with the other loads, but for those that the suite knows
-// to go another way. The case expects something of each load by itself, too.
+// ending compares the changed load i with the other loads, except those for which the suite expects
+// another result. It also checks the expectations of the case.
 func (m *mutator) ending(c *suite.Case, what string, f field.Field, plain []wire.Load, i int, changed *wire.Load) {
 	j := m.Judge(c)
 	became := m.result("load "+what+" other", f.String())

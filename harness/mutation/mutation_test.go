@@ -21,8 +21,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
-// host answers requests on this machine. It cannot load modules, and it cannot
-// tell the ids of what is left behind from those of other processes.
+// host answers requests on this machine. It cannot load modules, and cannot tell leaked ids from
+// those of other processes.
 type host struct {
 	server  *agent.Server
 	release string
@@ -82,8 +82,8 @@ func coreSuite(t *testing.T) *suite.Suite {
 	return s
 }
 
-// some are mutations of each kind that any kernel with loader programs can run.
-// None leaves anything behind: other tests on this machine would find it.
+// some are mutations of each kind that work on any kernel with loader programs. None leaks
+// anything, because other tests on this machine would find it.
 var some = []string{
 	"drop-freeze", "value-bit", "slot-off-by-one", "prog-slot-drop", "map-access", "map-key-type", "freeze-early",
 	"ref-offset", "refs-swapped", "call-in-subprogram", "functions-reordered", "func-info-swapped", "line-number",
@@ -116,7 +116,7 @@ func TestMutationsOnThisMachine(t *testing.T) {
 	assert.Assert(t, m.report.OK())
 }
 
-// TestChangesOnThisMachine changes what engines left of a few objects, field by field.
+// TestChangesOnThisMachine changes the states of a few objects, field by field.
 func TestChangesOnThisMachine(t *testing.T) {
 	suite, err := coreSuite(t).Select([]string{"maps_of_maps", "subprogs_nested", "callbacks_map"})
 	assert.NilError(t, err)
@@ -130,8 +130,7 @@ func TestChangesOnThisMachine(t *testing.T) {
 	assert.Assert(t, m.report.OK(), "%+v", m.report.Rules)
 }
 
-// forgetful answers as if a mutation had not been asked for: a harness that
-// notices nothing.
+// forgetful ignores the requested mutation, like a harness that detects nothing.
 type forgetful struct{ loads }
 
 func (f forgetful) Ask(ctx context.Context, req *wire.Request) (*wire.Answer, error) {
@@ -152,15 +151,14 @@ func TestMutationMissed(t *testing.T) {
 
 func TestMutationIdle(t *testing.T) {
 	list := named(t, "drop-freeze")
-	list[0].Case = "license_other" // which has no map at all
+	list[0].Case = "license_other" // it has no map
 	m := hostMutator(t, coreSuite(t), list, false, enginename.Trace)
 	assert.NilError(t, m.run(t.Context()))
 	assert.Equal(t, m.report.Mutations[0].Outcome, mutate.Idle)
 	assert.Assert(t, !m.report.OK())
 }
 
-// TestMutationOfBrokenCase: a case that is wrong without any mutation tells
-// nothing about it.
+// TestMutationOfBrokenCase: a case that fails without a mutation says nothing about one.
 func TestMutationOfBrokenCase(t *testing.T) {
 	suite := coreSuite(t)
 	for i := range suite.Cases {
@@ -182,7 +180,7 @@ func TestMutationWithoutCase(t *testing.T) {
 	assert.ErrorContains(t, m.run(t.Context()), `mutation drop-freeze: the suite has no case "no_such_case"`)
 }
 
-// TestRulesHaveCases: the case that is there for a rule is in the suite.
+// TestRulesHaveCases: the suite has each rule's own case.
 func TestRulesHaveCases(t *testing.T) {
 	s := coreSuite(t)
 	for _, r := range compare.Rules() {
@@ -190,7 +188,7 @@ func TestRulesHaveCases(t *testing.T) {
 	}
 }
 
-// TestRuleOfNoUse: a rule that explains nothing in its case fails the run.
+// TestRuleOfNoUse: a rule that explains nothing in its own case fails the run.
 func TestRuleOfNoUse(t *testing.T) {
 	s := &state.State{}
 	load := func(engine, version string) wire.Load {
@@ -255,8 +253,8 @@ func TestCannotTell(t *testing.T) {
 	}
 }
 
-// A change that passes fails the run between engines that have to agree. Tags of libbpf's loader programs cannot be
-// told.
+// An undetected change fails the run if the engines must agree. Tags of libbpf's loader programs
+// cannot be compared.
 func TestPairFails(t *testing.T) {
 	for _, test := range []struct {
 		pair PairUse

@@ -9,8 +9,8 @@ import (
 	"gotest.tools/v3/assert"
 )
 
-// While package asm writes atomic instructions without their operation (docs/findings.md), the probe of
-// atomics cannot be written with it. When this fails, it can.
+// Package asm encodes atomic instructions without their operation (docs/findings.md), so the probe
+// of atomics does not use it. When this test fails, it can.
 func TestAtomicsOfAsm(t *testing.T) {
 	for _, op := range []asm.AtomicOp{asm.FetchAdd, asm.Xchg} {
 		var b bytes.Buffer

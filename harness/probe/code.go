@@ -9,14 +9,14 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/insn"
 )
 
-// instruction is one eBPF instruction. Those of cilium/ebpf's asm would not do: it
-// encodes FetchAdd as an addition without a fetch (0.22), which is what a probe asks for.
+// instruction is one eBPF instruction. cilium/ebpf's asm cannot be used: it encodes FetchAdd as an
+// addition without a fetch (0.22), and a probe needs the fetch.
 type instruction struct {
 	op       uint8
 	dst, src uint8
 	off      int16
 	imm      int32
-	// ref, if it has a name, is what imm is the type id of.
+	// ref, if it has a name, is the type whose id becomes imm.
 	ref symbol
 }
 
@@ -26,12 +26,12 @@ type code []instruction
 
 func join(parts ...code) code { return slices.Concat(parts...) }
 
-// Registers; r10 is the end of the stack.
+// Registers; r10 is the frame pointer.
 const r0, r1, r2, r3, r4, r5, r6, r10 = 0, 1, 2, 3, 4, 5, 6, 10
 
 func exit() code { return code{{op: insn.Exit}} }
 
-// returns is a program that does nothing but return n.
+// returns is a program that only returns n.
 func returns(n int32) code { return join(movImm(r0, n), exit()) }
 
 func movImm(dst uint8, imm int32) code { return code{{op: 0xb7, dst: dst, imm: imm}} }
@@ -61,7 +61,7 @@ func ifNotZero(dst uint8, skip int16) code { return code{{op: 0x55, dst: dst, of
 // call calls a helper.
 func call(number int32) code { return code{{op: insn.Call, imm: number}} }
 
-// callOwn calls the program's function that begins skip slots after this call.
+// callOwn calls the program's own function that begins skip slots after the call.
 func callOwn(skip int32) code {
 	return code{{op: insn.Call, src: insn.PseudoCall, imm: skip}}
 }
@@ -81,9 +81,9 @@ func ldSymbol(dst uint8, kind btf.Kind, name string) code {
 	return code{{op: insn.LdImm64, dst: dst, src: insn.PseudoBTFID, ref: symbol{kind: kind, name: name}}}
 }
 
-// link encodes the code with the ids that this kernel has for what it refers
-// to. A function of a module gets an offset into the returned fds, counted
-// from 1, as fd_array has them. The fds are the caller's even if link fails.
+// link encodes the code with this kernel's ids of the symbols. A function of a module gets an index
+// into the returned fds, counted from 1, as in fd_array. The caller must close the fds even if link
+// fails.
 func (c code) link(k kernel) (raw []byte, modules []int, err error) {
 	for _, in := range c {
 		if in.ref.name != "" {

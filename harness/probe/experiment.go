@@ -24,14 +24,14 @@ import (
 type symbol struct {
 	kind btf.Kind
 	name string
-	// module: it may be in the BTF of a module as well.
+	// module: it may also be in the BTF of a module.
 	module bool
 }
 
 func (s symbol) String() string { return strings.ToUpper(s.kind.String()) + " " + s.name }
 
-// find returns the type id of s and, if a module has it, an fd that the caller
-// closes, else -1. The error is ENOENT if there is no such type.
+// find returns the type id of s and, if it is a module's, an fd that the caller must close,
+// otherwise -1. The error is ENOENT if there is no such type.
 func (s symbol) find(k kernel) (uint32, int, error) {
 	where := "vmlinux"
 	if s.module {
@@ -40,7 +40,7 @@ func (s symbol) find(k kernel) (uint32, int, error) {
 	return k.FindType(s.name, uint32(s.kind), where)
 }
 
-// typed: the kernel's BTF has this.
+// typed: the kernel's BTF has this type.
 type typed symbol
 
 func (e typed) try(k kernel) (string, error) {
@@ -79,17 +79,15 @@ func (types) try(k kernel) (string, error) {
 	return "/sys/kernel/btf/vmlinux", err
 }
 
-// needed: the kernel has a capability that loader programs may need. They look for it
-// themselves.
+// needed: the kernel has a capability that loader programs check themselves.
 type needed string
 
 func (e needed) try(kernel) (string, error) {
 	return "as a loader program needs it", target.Probe(string(e))
 }
 
-// addresses: the kernel tells where its symbols are. The first function in
-// /proc/kallsyms shows it; to read on to the end would take seconds in a guest
-// without hardware virtualisation.
+// addresses: /proc/kallsyms shows addresses. Checking the first function suffices; reading the
+// whole file takes seconds in a guest without hardware virtualisation.
 type addresses struct{}
 
 func (addresses) try(kernel) (string, error) {
@@ -102,9 +100,8 @@ func (addresses) try(kernel) (string, error) {
 	return path, firstFunction(f)
 }
 
-// firstFunction wants the first symbol of type t in r to have an address other
-// than 0. Symbols that come before it may rightly be at 0: on amd64 per-CPU
-// variables were until 6.15.
+// firstFunction returns an error unless the first symbol of type t in r has a non-zero address.
+// Symbols before it may legitimately be at 0, such as per-CPU variables on amd64 until 6.15.
 func firstFunction(r io.Reader) error {
 	for s := bufio.NewScanner(r); s.Scan(); {
 		f := strings.Fields(s.Text())
@@ -119,14 +116,14 @@ func firstFunction(r io.Reader) error {
 	return fmt.Errorf("no functions: %w", unix.ENOENT)
 }
 
-// create: the kernel takes this MAP_CREATE.
+// create: the kernel accepts this MAP_CREATE.
 type create struct {
 	mapType uapi.MapType
 	key     uint32 // bytes
 	value   uint32 // bytes
 	entries uint32
 	flags   uint32
-	// typed: key and value are described by BTF, as an int each.
+	// typed: BTF describes key and value as ints.
 	typed bool
 }
 
@@ -149,10 +146,9 @@ func (e create) try(kernel) (string, error) {
 	return tried, nil
 }
 
-// helper: programs of this type may call the helper with this number. The
-// program calls it without setting up arguments. A kernel that knows the helper
-// takes it, if there are no arguments, or complains about them with EACCES; a
-// kernel that does not know it says EINVAL.
+// helper: programs of this type may call the helper with this number. The program calls it without
+// setting up arguments. A kernel that has the helper accepts the call, if there are no arguments,
+// or refuses them with EACCES. A kernel without it returns EINVAL.
 type helper struct {
 	of     uapi.ProgType
 	number int32
@@ -167,7 +163,7 @@ func (e helper) try(k kernel) (string, error) {
 	return fmt.Sprintf("PROG_LOAD of type %s with helper %s", e.of, e.name), err
 }
 
-// attached: the kernel takes the PROG_LOAD, and attaches the program to what it names.
+// attached: the kernel accepts the PROG_LOAD, and attaches the program to its target.
 type attached struct{ load }
 
 func (e attached) try(k kernel) (string, error) {
@@ -186,7 +182,8 @@ func (e attached) try(k kernel) (string, error) {
 	return tried, nil
 }
 
-// tailCall: the kernel takes a program that calls a function of its own and ends with a tail call.
+// tailCall: the kernel accepts a program that calls a function of its own and ends with a tail
+// call.
 type tailCall struct{}
 
 func (tailCall) try(k kernel) (string, error) {
@@ -206,12 +203,12 @@ func (tailCall) try(k kernel) (string, error) {
 	return tried, err
 }
 
-// refused: the kernel refuses the load with this errno, which a kernel that
-// lacks the capability has no reason to give.
+// refused: the kernel refuses the load with this errno, which a kernel without the capability would
+// not return.
 type refused struct {
 	load
 	with unix.Errno
-	// because is what there is to be refused.
+	// because is the reason for the refusal.
 	because string
 }
 
@@ -227,8 +224,8 @@ func (e refused) try(k kernel) (string, error) {
 	return tried, err
 }
 
-// all: the kernel has a capability if every experiment says so. What the
-// first that does not says is the answer.
+// all: the kernel has a capability if every experiment succeeds. The result is that of the first
+// one that fails.
 type all []experiment
 
 func (e all) try(k kernel) (string, error) {
@@ -243,7 +240,7 @@ func (e all) try(k kernel) (string, error) {
 	return strings.Join(tried, ", "), nil
 }
 
-// either: the kernel has a capability if one experiment says so.
+// either: the kernel has a capability if one experiment succeeds.
 type either []experiment
 
 func (e either) try(k kernel) (string, error) {

@@ -13,8 +13,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// load: the kernel takes this PROG_LOAD, and has the types and functions that
-// the program names.
+// load: the kernel accepts this PROG_LOAD, and has the types and functions that the program names.
 type load struct {
 	of     uapi.ProgType
 	attach uapi.AttachType
@@ -24,8 +23,8 @@ type load struct {
 	btf    []byte // the program's own BTF, which funcs and relos refer to
 	funcs  []funcInfo
 	relos  []relocation
-	// run: the program is run once, and returns 0. Other values are the
-	// negated errno of what failed inside.
+	// run: the program is run once and must return 0. Another value is the negated errno of a
+	// failure inside the program.
 	run bool
 	// about describes the program in the result, beyond its type.
 	about string
@@ -73,7 +72,7 @@ func (e load) do(k kernel) error {
 	return err
 }
 
-// start loads the program. Its fd, and what it needs open, go to fds.
+// start loads the program. Its fd and the other open fds are added to fds.
 func (e load) start(k kernel, fds *descriptors) (int, error) {
 	var m bpfsys.Memory
 	defer m.Release()
@@ -89,7 +88,8 @@ func (e load) start(k kernel, fds *descriptors) (int, error) {
 	return fd, nil
 }
 
-// attr is the attribute of the PROG_LOAD. What it needs open goes to fds, and what it points to into m.
+// attr returns the attribute of the PROG_LOAD. The fds that it opens are added to fds; m owns the
+// memory that it points to.
 func (e load) attr(k kernel, fds *descriptors, m *bpfsys.Memory) (*bpfsys.ProgLoadAttr, error) {
 	code := e.code
 	if code == nil {
@@ -131,7 +131,7 @@ func (e load) attr(k kernel, fds *descriptors, m *bpfsys.Memory) (*bpfsys.ProgLo
 	return a, nil
 }
 
-// fdArray is what fd_array points to. Index 0 stands for vmlinux and is never read.
+// fdArray returns the contents of fd_array. Index 0 stands for vmlinux and is never read.
 func fdArray(fds []int) []byte {
 	array := make([]byte, 4)
 	for _, fd := range fds {
@@ -140,17 +140,17 @@ func fdArray(fds []int) []byte {
 	return array
 }
 
-// words are the bytes of structs of 32-bit fields.
+// words returns the bytes of structs of 32-bit fields.
 func words[T funcInfo | relocation](structs []T) []byte {
 	b := make([]byte, binary.Size(structs))
 	if _, err := binary.Encode(b, binary.LittleEndian, structs); err != nil {
-		return nil // sized for them
+		return nil // cannot happen: b has the right size
 	}
 	return b
 }
 
-// explain adds what the verifier said to the errno of a load that failed. The
-// log costs a second load, which is why the first one goes without.
+// explain adds the verifier's message to the errno of a failed load. It repeats the load with a
+// log, which the first attempt omits to save time.
 func (e load) explain(k kernel, failed error) error {
 	var fds descriptors
 	defer fds.close()
@@ -191,7 +191,7 @@ func errnoOf(ret int32) error {
 	return errors.ErrUnsupported
 }
 
-// descriptors are fds that have to be closed.
+// descriptors are fds to close.
 type descriptors []int
 
 func (d *descriptors) add(fds ...int) { *d = append(*d, fds...) }

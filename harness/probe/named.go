@@ -9,8 +9,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 )
 
-// namedKinds are the kinds of things that can be probed by name, as KIND:NAME: what
-// one module has and kernels do not, nobody wants a row in the table for.
+// namedKinds are the kinds of things that can be probed by name, as KIND:NAME. They do not need
+// rows in the table, which is for things of the kernel itself.
 var namedKinds = map[string]func(name string) experiment{
 	"func":    inAnyBTF(btf.KindFunc),
 	"struct":  inAnyBTF(btf.KindStruct),
@@ -23,7 +23,7 @@ func inAnyBTF(kind btf.Kind) func(string) experiment {
 	return func(name string) experiment { return typed(symbol{kind: kind, name: name, module: true}) }
 }
 
-// moduleTypes: a module of this name is loaded and describes its types.
+// moduleTypes: a module of this name is loaded and has BTF.
 type moduleTypes string
 
 func (m moduleTypes) try(kernel) (string, error) {
@@ -32,8 +32,7 @@ func (m moduleTypes) try(kernel) (string, error) {
 	return path, err
 }
 
-// find returns the experiment for a capability: a row of the table, or one that
-// looks for a thing by name.
+// find returns the experiment for a capability, either a row of the table or one by name.
 func find(name string) (experiment, bool) {
 	if e, ok := table[name]; ok {
 		return e, true

@@ -8,8 +8,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
-// Things that are looked for by their names have probes without a row each. What
-// finds none leaves no fd.
+// Named probes need no rows in the table. A probe that finds nothing leaves no fd.
 func TestNamed(t *testing.T) {
 	for name, want := range map[string]bool{
 		"func:bpf_testmod_f": true, "struct:s": true, "typedef:t": true, "var:v": true, "module:bpf_testmod": true,

@@ -15,22 +15,20 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/target"
 )
 
-// Names are the capabilities that have a probe, sorted.
+// Names returns the capabilities in the table, sorted.
 func Names() []string { return slices.Sorted(maps.Keys(table)) }
 
-// Known reports whether a capability has a probe. Beside [Names] there are those that
-// look for one thing by its name, in the BTF of the kernel and of all modules:
-// "func:NAME", "struct:NAME", "typedef:NAME" and "var:NAME", and "module:NAME" for a
-// module with BTF.
+// Known reports whether a capability has a probe. Besides [Names] these are look-ups by name in the
+// BTF of the kernel and of all modules: "func:NAME", "struct:NAME", "typedef:NAME" and "var:NAME",
+// and "module:NAME" for a module with BTF.
 func Known(name string) bool {
 	_, ok := find(name)
 	return ok
 }
 
-// Run tries whether the running kernel, whose names and types t knows, has a
-// capability. It needs the right to load programs; without it the answer is no,
-// with EPERM. t lists the modules' types once: a module loaded since is seen
-// through a new Target only.
+// Run probes whether the running kernel has a capability. t gives access to the kernel's types. Run
+// needs the right to load programs; without it the result is no, with EPERM. t lists the modules'
+// types once, so a module that is loaded later needs a new Target.
 func Run(name string, t *target.Target) wire.Probe {
 	e, ok := find(name)
 	if !ok {
@@ -39,15 +37,15 @@ func Run(name string, t *target.Target) wire.Probe {
 	return result(name, e, t)
 }
 
-// kernel is what experiments ask of a target.
+// kernel is the part of a target that experiments use.
 type kernel interface {
 	Vmlinux() (*btf.Spec, error)
 	FindType(name string, kind uint32, only string) (id uint32, fd int, err error)
 	Contract() (contract.Contract, error)
 }
 
-// experiment is one way to find out whether a kernel has a capability: it has
-// if there is no error. What was tried comes back either way, in a few words.
+// experiment is one way to find out whether a kernel has a capability: it has if there is no error.
+// try also returns a short description of what it tried.
 type experiment interface {
 	try(k kernel) (tried string, err error)
 }
@@ -64,8 +62,8 @@ func result(name string, e experiment, k kernel) wire.Probe {
 	return r
 }
 
-// errNotSupp is ENOTSUPP, a number from inside the kernel that trampolines and
-// kfunc calls let slip to user space.
+// errNotSupp is ENOTSUPP, an errno internal to the kernel that trampolines and kfunc calls
+// nevertheless return.
 const errNotSupp = unix.Errno(524)
 
 func errnoName(err error) string {
@@ -82,7 +80,7 @@ func errnoName(err error) string {
 	return fmt.Sprintf("errno %d", int(errno))
 }
 
-// reason is the text of err in one line, without the errno that Errno has already.
+// reason returns the text of err as one line, without the errno, which Errno already has.
 func reason(err error) string {
 	why := err.Error()
 	if errno, ok := errors.AsType[unix.Errno](err); ok {

@@ -30,8 +30,8 @@ func readYAML(t *testing.T, path string, into any) {
 	assert.NilError(t, yaml.Unmarshal(raw, into), path)
 }
 
-// A capability that a case needs or that kernels.yaml dates has a probe, and
-// what has a probe is dated.
+// Every capability in a case or in kernels.yaml has a probe, and every probe has a release in
+// kernels.yaml.
 func TestNames(t *testing.T) {
 	var suite struct {
 		Cases []struct {
@@ -78,9 +78,9 @@ func openFDs(t *testing.T) int {
 	return len(entries)
 }
 
-// Every probe has an answer, the same each time, and leaves no fd behind.
+// Every probe has a result, the same each time, and leaves no fd behind.
 func TestAnswers(t *testing.T) {
-	need.BPF(t) // a kernel whose BPF is stuck answers nothing
+	need.BPF(t) // BPF works at all
 	k := target.New()
 	for _, name := range Names() {
 		t.Run(name, func(t *testing.T) {
@@ -96,7 +96,7 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// What came later in the kernel does not work without what it stands on.
+// A capability implies those that it builds on.
 func TestImplications(t *testing.T) {
 	need.BPF(t)
 	k := target.New()
@@ -119,14 +119,14 @@ func TestImplications(t *testing.T) {
 	}
 }
 
-// Every kind of experiment answers no where there is nothing to find.
+// Every kind of experiment fails if there is nothing to find.
 func TestRefusals(t *testing.T) {
 	need.BPF(t)
 	coreKernel := table["core_kernel"].(load)
 	coreKernel.relos = nil
 	notNull := table["global_memory_args"].(load)
 	notNull.code = join(zero(-8), onStack(r1, -8), callOwn(1), exit(),
-		movImm(r0, 0), movImm(r0, 0), load32(r0, r1, 4), exit()) // a caller may give NULL
+		movImm(r0, 0), movImm(r0, 0), load32(r0, r1, 4), exit()) // a caller may pass NULL
 	for _, test := range []struct {
 		name   string
 		e      experiment
@@ -155,7 +155,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// A program that is run tells by its return value.
+// The return value of a program that is run is the result.
 func TestReturnValue(t *testing.T) {
 	need.BPF(t)
 	answer := func(ret int32) wire.Probe {
@@ -169,7 +169,7 @@ func TestReturnValue(t *testing.T) {
 	assert.Check(t, !answer(7).OK)
 }
 
-// fakeKernel finds the types that it is told to, each with a new fd.
+// fakeKernel finds the given types, each with a new fd.
 type fakeKernel map[string]uint32
 
 func (k fakeKernel) Vmlinux() (*btf.Spec, error) {
@@ -190,8 +190,8 @@ func (k fakeKernel) FindType(name string, kind uint32, only string) (uint32, int
 	return id, fd, err
 }
 
-// A function of a module is called through an index in fd_array; the fds go
-// away with the experiment, whether or not all functions are found.
+// A module's function is called through an index in fd_array. The fds are closed after the
+// experiment, whether or not all functions are found.
 func TestModuleFunctions(t *testing.T) {
 	c := join(callKfunc("a"), callKfunc("b"), movID(r2, btf.KindStruct, "s"))
 	raw, modules, err := c.link(fakeKernel{"a": 0x11, "b": 0x22, "s": 0x33})
@@ -222,7 +222,7 @@ func TestMissingTypes(t *testing.T) {
 	assert.DeepEqual(t, r, wire.Probe{Name: "x", Errno: "ENOENT", Detail: "PROG_LOAD of type LSM on FUNC f: look-up of FUNC f"})
 }
 
-// says is an experiment with a known outcome.
+// says is an experiment with a given result.
 type says struct{ err error }
 
 func (s says) try(kernel) (string, error) { return fmt.Sprintf("%v", s.err), s.err }
