@@ -10,29 +10,29 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// env is where a block is to be.
+// env is the place of a block.
 type env struct {
-	kind    *kind  // of the program; nil in functions that any program may call
-	section string // of the program
+	kind    *kind  // kind of the program; nil in functions that any program may call
+	section string // section of the program
 	sleeps  bool
-	depth   int // blocks around it
-	loops   int // loops around it
-	calls   int // how deep the calls are that were made
+	depth   int // number of blocks around it
+	loops   int // number of loops around it
+	calls   int // depth of the calls so far
 }
 
-// Where things are on the stack.
+// Offsets on the stack.
 const (
 	keyAt   = -maxKey
 	itemAt  = keyAt - maxItem
-	countAt = itemAt - 8 // and below: counters of loops
+	countAt = itemAt - 8 // counters of loops are at and below it
 	maxLoop = 2
 )
 
-// maker makes a block of one sort; false says that it has none for this place.
+// maker makes a block of one kind. It returns false if the block cannot be at this place.
 type maker func(*generator, *env) (Block, bool)
 
-// makers are the sorts of blocks, those that are wanted more several times. It is
-// filled later, for some of them make blocks themselves.
+// makers are the makers of all kinds of blocks. Frequent ones are listed several times. It is
+// filled in init, because some makers use it themselves.
 var makers []maker
 
 func init() { makers = allMakers }
@@ -67,7 +67,7 @@ func (g *generator) id() string {
 	return fmt.Sprintf("#%d", g.ids)
 }
 
-// body makes blocks inside a block.
+// body makes blocks for the inside of a block.
 func (g *generator) body(e *env, n int) []Block {
 	inner := *e
 	inner.depth++
@@ -80,7 +80,7 @@ func (g *generator) imm() int64 {
 	return pick(g, []int64{0, 1, -1, 7, 255, 256, -128, 1 << 20, 1<<31 - 1, -1 << 31, int64(int32(g.r.Uint32()))})
 }
 
-// arithmetic does something to the accumulator.
+// arithmetic changes the accumulator.
 func arithmetic(g *generator, _ *env) (Block, bool) {
 	b := Block{What: "arithmetic"}
 	for range g.between(1, 5) {
@@ -104,9 +104,9 @@ func (g *generator) operation() []Insn {
 		return join(Insn{Op: opImm64, Dst: r8, Imm: int64(g.r.Uint64())}, aluReg(op, acc, r8))
 	case 5:
 		return join(Insn{Op: alu64 | neg, Dst: acc})
-	case 6: // a signed move, from instruction set 4 on
+	case 6: // signed move, since instruction set 4
 		return join(Insn{Op: alu64 | movOp | srcReg, Dst: acc, Src: acc, Off: pick(g, []int16{8, 16, 32})})
-	case 7: // signed division and byte swap, likewise
+	case 7: // signed division and byte swap, since instruction set 4
 		return join(Insn{Op: alu64 | pick(g, []uint8{div, mod}), Dst: acc, Imm: int64(g.between(2, 99)), Off: 1},
 			Insn{Op: alu64 | end, Dst: acc, Imm: 32})
 	}
@@ -117,7 +117,7 @@ func (g *generator) operation() []Insn {
 	return join(aluImm(op, acc, imm))
 }
 
-// branch puts blocks behind a condition.
+// branch makes blocks conditional.
 func branch(g *generator, e *env) (Block, bool) {
 	if e.depth >= 3 {
 		return Block{}, false
@@ -132,13 +132,13 @@ func branch(g *generator, e *env) (Block, bool) {
 		b.Head[0].To = ToBody
 		b.Head = append(b.Head, Insn{Op: jmp64 | ja, To: ToTail})
 	}
-	if g.chance(20) { // the jump with 32 bits, from instruction set 4 on: over nothing
+	if g.chance(20) { // the 32-bit jump, since instruction set 4, with an empty range
 		b.Tail = []Insn{{Op: jmp32 | ja}}
 	}
 	return b, true
 }
 
-// loop runs blocks a few times. The verifier follows each round.
+// loop repeats blocks a few times. The verifier follows each round.
 func loop(g *generator, e *env) (Block, bool) {
 	if e.depth >= 2 || e.loops >= maxLoop || !g.chance(50) {
 		return Block{}, false
@@ -161,7 +161,7 @@ func onStack(g *generator, _ *env) (Block, bool) {
 	)}, true
 }
 
-// usable reports whether a program here may refer to the map.
+// usable reports whether a program may refer to the map at this place.
 func (e *env) usable(m *Map) bool {
 	if k := m.Value.kind(); (k == kindLock || k == kindTimer) && (e.kind == nil || !e.kind.lock) {
 		return false
@@ -172,7 +172,7 @@ func (e *env) usable(m *Map) bool {
 	return true
 }
 
-// mapOf picks a map of one of these types, nil if there is none.
+// mapOf picks a map for which want returns true, nil if there is none.
 func (g *generator) mapOf(e *env, want func(*Map) bool) *Map {
 	var list []*Map
 	for i := range g.o.Maps {
@@ -192,12 +192,12 @@ func (m *Map) isHash() bool {
 
 func (m *Map) isArray() bool { return m.Type == uapi.MapArray || m.Type == uapi.MapPercpuArray }
 
-// isTable reports whether a map can be looked up by a key.
+// isTable reports whether a map has look-ups by key.
 func isTable(m *Map) bool { return m.isHash() || m.isArray() || m.Type == uapi.MapLPMTrie }
 
 func isWritable(m *Map) bool { return isTable(m) && m.Flags&unix.BPF_F_RDONLY_PROG == 0 }
 
-// key puts a key on the stack and its address into a register.
+// key stores a key on the stack and puts its address into a register.
 func (g *generator) key(m *Map, dst uint8) []Insn {
 	first := int64(g.n(4))
 	if m.Type == uapi.MapLPMTrie {
@@ -206,7 +206,7 @@ func (g *generator) key(m *Map, dst uint8) []Insn {
 	return join(storeImm(8, fp, keyAt, first), storeImm(8, fp, keyAt+8, int64(g.n(3))), stack(dst, keyAt))
 }
 
-// item puts a value on the stack and its address into a register.
+// item stores a value on the stack and puts its address into a register.
 func (g *generator) item(dst uint8) []Insn {
 	out := []Insn{store(8, fp, itemAt, acc)}
 	for at := int16(itemAt + 8); at < keyAt; at += 8 {
@@ -215,7 +215,7 @@ func (g *generator) item(dst uint8) []Insn {
 	return append(out, stack(dst, itemAt)...)
 }
 
-// part is a place in a value that may be read and written.
+// part picks a part of a value that may be read and written.
 func (g *generator) part(m *Map) (size uint32, at int16) {
 	first := uint32(0)
 	switch m.Value.kind() {
@@ -227,7 +227,7 @@ func (g *generator) part(m *Map) (size uint32, at int16) {
 	return g.within(first, m.ValueSize)
 }
 
-// within picks some bytes from first to end, aligned.
+// within picks an aligned range of bytes from first to end.
 func (g *generator) within(first, end uint32) (size uint32, at int16) {
 	size = pick(g, []uint32{1, 2, 4, 8})
 	for size > 1 && (first+size-1)/size*size+size > end {
@@ -237,7 +237,7 @@ func (g *generator) within(first, end uint32) (size uint32, at int16) {
 	return size, int16((begin + uint32(g.n(int(min(end, 30000)/size-begin)))) * size)
 }
 
-// use reads or changes what r0 points to: a part of a value.
+// use reads or changes a part of the value that r0 points to.
 func (g *generator) use(m *Map, write bool) []Insn {
 	size, at := g.part(m)
 	out := join(load(size, r8, r0, at), aluReg(add, acc, r8))
@@ -273,7 +273,7 @@ func update(g *generator, e *env) (Block, bool) {
 	)}, true
 }
 
-// source is a variable that is large enough for a value, nil if there is none.
+// source returns a variable that is large enough for a value, nil if there is none.
 func (g *generator) source(size uint32) *Var {
 	for i := range g.o.Vars {
 		if g.o.Vars[i].Size >= size {
@@ -350,12 +350,12 @@ func (g *generator) variable(writable bool) *Var {
 	return pick(g, list)
 }
 
-// inVar makes r1 point into a variable, so that at is where to read or write.
+// inVar makes r1 point into a variable; at is the offset to read or write.
 func (g *generator) inVar(v *Var) (load Insn, size uint32, at int16) {
 	size, at = g.within(0, v.Size)
 	load = address(r1, v.Name, 0)
 	load.Ref.BySection = g.chance(80)
-	if g.chance(50) { // what the compiler knows it adds to the address
+	if g.chance(50) { // compilers add known offsets to the address
 		load.Ref.Offset, at = uint32(at), 0
 	}
 	return load, size, at
@@ -396,13 +396,13 @@ func atomicVar(g *generator, _ *env) (Block, bool) {
 	if v.align() < size {
 		size = 4
 	}
-	op := pick(g, []int64{add, add | 1, or | 1, and, xor | 1, 0xe1}) // with 1: the old value is fetched
+	op := pick(g, []int64{add, add | 1, or | 1, and, xor | 1, 0xe1}) // with 1 the instruction fetches the old value
 	return Block{What: "atomic " + v.Name, Head: join(
 		address(r1, v.Name, 0), movReg(r8, acc), Insn{Op: clSTX | modeAtomic | sizes[size], Dst: r1, Src: r8, Imm: op}, aluReg(add, acc, r8),
 	)}, true
 }
 
-// indexVar reads a variable at a place that is not known when it is verified.
+// indexVar reads a variable at an offset that the verifier does not know.
 func indexVar(g *generator, _ *env) (Block, bool) {
 	v := g.variable(false)
 	if v == nil || v.Size < 2 {
@@ -417,7 +417,7 @@ func indexVar(g *generator, _ *env) (Block, bool) {
 	)}, true
 }
 
-// function picks a function with the role, nil if none can be called from here.
+// function picks a function with this role, nil if none can be called from here.
 func (g *generator) function(e *env, role Role) *Function {
 	var list []*Function
 	for i := range g.o.Functions {
@@ -444,7 +444,7 @@ func callSubprogram(g *generator, e *env) (Block, bool) {
 	return Block{What: "call " + f.Name, Head: join(movReg(r1, acc), callRef(f.Name, true), aluReg(add, acc, r0))}, true
 }
 
-// callback makes r2 the address of a callback.
+// callback loads the address of a callback into r2.
 func callback(f *Function) Insn {
 	in := address(r2, f.Name, 0)
 	in.Ref.BySection = true
@@ -456,8 +456,8 @@ func callLoop(g *generator, e *env) (Block, bool) {
 	if f == nil {
 		return Block{}, false
 	}
-	// Not 0 times: then the verifier never meets the callback, takes it out as dead
-	// code, and refuses what still holds its address ("No program to jit").
+	// Not 0 times: the verifier would never reach the callback, would remove it as dead code, and
+	// would then refuse the instruction with its address ("No program to jit").
 	return Block{What: "bpf_loop of " + f.Name, Head: join(
 		mov(r1, int64(g.between(1, 8))), callback(f), mov(r3, 0), mov(r4, 0), call(181), aluReg(add, acc, r0),
 	)}, true
@@ -468,8 +468,8 @@ func eachElement(g *generator, e *env) (Block, bool) {
 	if f == nil {
 		return Block{}, false
 	}
-	// How many elements of a hash are met that are added or deleted meanwhile
-	// depends on its seed, which the kernel chooses.
+	// If elements of a hash are added or deleted during the iteration, the number of visited
+	// elements depends on the hash's seed, which the kernel chooses.
 	m := g.mapOf(e, func(m *Map) bool { return m.isArray() || m.isHash() && !g.changes(f, m.Name) })
 	if m == nil {
 		return Block{}, false
@@ -479,8 +479,7 @@ func eachElement(g *generator, e *env) (Block, bool) {
 	)}, true
 }
 
-// changes reports whether a function, or one that it calls, adds elements to a map
-// or deletes some.
+// changes reports whether a function, or one that it calls, adds or deletes elements of a map.
 func (g *generator) changes(f *Function, name string) bool {
 	found := false
 	walk(f.Blocks, func(b *Block) {
@@ -494,13 +493,13 @@ func (g *generator) changes(f *Function, name string) bool {
 	return found
 }
 
-// How the descriptions of blocks that change maps begin.
+// Prefixes of the descriptions of blocks that change maps.
 const (
 	whatUpdate = "update of "
 	whatDelete = "delete from "
 )
 
-// has reports whether all of these externs are there.
+// has reports whether the object has all of these externs.
 func (g *generator) has(names ...string) bool {
 	for _, n := range names {
 		if g.o.findExtern(n) == nil {
@@ -510,7 +509,7 @@ func (g *generator) has(names ...string) bool {
 	return true
 }
 
-// kfunc calls kernel functions that this kind of program may call.
+// kfunc calls kernel functions that are allowed for this kind of program.
 func kfunc(g *generator, e *env) (Block, bool) {
 	type choice struct {
 		set   string
@@ -554,7 +553,7 @@ func (g *generator) dynptr(name string) []Insn {
 	return join(movReg(r1, ctx), mov(r2, 0), stack(r3, itemAt), callRef(name, false))
 }
 
-// over makes a jump go over n instructions.
+// over sets the jump's distance to n instructions.
 func (i Insn) over(n int16) Insn {
 	i.Off = n
 	return i
@@ -569,7 +568,7 @@ func contains(list []string, s string) bool {
 	return false
 }
 
-// missingKfunc calls a function that no kernel has, where its address says so.
+// missingKfunc calls a function that no kernel has, if its address is not zero.
 func missingKfunc(g *generator, _ *env) (Block, bool) {
 	if !g.has(noKfunc) {
 		return Block{}, false
@@ -593,14 +592,14 @@ func addressOfKfunc(g *generator, _ *env) (Block, bool) {
 	return Block{What: "address of " + name, Head: join(address(r1, name, 0), jump(jeq, r1, 0, ToEnd), g.operation())}, true
 }
 
-// access puts what a CO-RE access says into the accumulator.
+// access loads the result of a CO-RE access into the accumulator.
 func access(g *generator, _ *env) (Block, bool) {
 	if len(g.core) == 0 {
 		return Block{}, false
 	}
 	a := g.access()
 	if a.missing() && a.Kind != core.FieldExists && a.Kind != core.TypeExists && a.Kind != core.EnumvalExists && a.Kind != core.TypeSize {
-		return Block{}, false // for guarded
+		return Block{}, false // left to guarded
 	}
 	in := mov(r8, 0)
 	if g.chance(35) && (a.Kind >= core.TypeIDLocal) {
@@ -628,8 +627,8 @@ func (g *generator) access() Access {
 		if t.members[m].typ != charArray {
 			break
 		}
-		// Of an element there is an offset, a size, and whether it exists; of what
-		// does not fit into a register, shifts make no sense.
+		// An array element supports offset, size and existence. Shifts make no sense for something
+		// that does not fit into a register.
 		if a.Kind <= core.FieldExists && g.chance(50) {
 			a.Path += fmt.Sprintf(":%d", g.n(16))
 		} else if a.Kind >= core.FieldLshiftU64 {
@@ -644,7 +643,7 @@ func (g *generator) access() Access {
 	return a
 }
 
-// guarded uses what the kernel may lack where it was asked whether it exists.
+// guarded uses something that the kernel may lack, after a check that it exists.
 func guarded(g *generator, _ *env) (Block, bool) {
 	if len(g.core) == 0 {
 		return Block{}, false
@@ -664,7 +663,7 @@ func guarded(g *generator, _ *env) (Block, bool) {
 	return Block{What: "if it exists: " + a.String(), Head: join(ask, jump(jeq, r1, 0, ToEnd), use, aluReg(add, acc, r8))}, true
 }
 
-// walkTask reads fields of the current task, which say nothing about the load.
+// walkTask reads fields of the current task, without using their values.
 func walkTask(g *generator, e *env) (Block, bool) {
 	if e.kind == nil || !e.kind.tracing || !contains(g.core, "task_struct") {
 		return Block{}, false
@@ -699,7 +698,7 @@ func (g *generator) extern(kinds ...ExternKind) *Extern {
 	return pick(g, list)
 }
 
-// setting reads a setting of the kernel.
+// setting reads a kconfig value.
 func setting(g *generator, _ *env) (Block, bool) {
 	x := g.extern(Kconfig)
 	if x == nil {
@@ -737,7 +736,7 @@ func address64(g *generator, _ *env) (Block, bool) {
 	return Block{What: "this CPU's " + x.Name, Head: join(head, call(154), load(4, r8, r0, 0))}, true
 }
 
-// helper calls a helper that needs nothing; its result is not kept.
+// helper calls a helper without arguments; its result is ignored.
 func helper(g *generator, _ *env) (Block, bool) {
 	return Block{What: "helper", Head: join(call(pick(g, []int64{5, 7, 8, 42, 118})))}, true
 }
@@ -770,7 +769,7 @@ func packet(g *generator, e *env) (Block, bool) {
 	return Block{What: "packet", Head: in}, true
 }
 
-// legacy reads from the packet as classic BPF did.
+// legacy reads from the packet with the instructions of classic BPF.
 func legacy(g *generator, e *env) (Block, bool) {
 	if e.kind == nil || !e.kind.legacy {
 		return Block{}, false
@@ -824,7 +823,7 @@ func storage(g *generator, e *env) (Block, bool) {
 	)}, true
 }
 
-// text formats a number, by a constant string in a map that has to be frozen.
+// text formats a number with a constant string in a map, which must be frozen.
 func text(g *generator, e *env) (Block, bool) {
 	if g.o.findVar("format") == nil {
 		return Block{}, false

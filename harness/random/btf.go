@@ -16,7 +16,7 @@ type types struct {
 	raw, strs []byte
 	count     btf.TypeID
 	names     map[string]uint32     // strings, by text
-	known     map[string]btf.TypeID // types, by what they were asked for as
+	known     map[string]btf.TypeID // types, by the key with which they were requested
 }
 
 func newTypes() *types {
@@ -36,7 +36,7 @@ func (t *types) str(s string) uint32 {
 	return off
 }
 
-// add appends a type: struct btf_type, and the words behind it.
+// add appends a type: struct btf_type and the words that follow it.
 func (t *types) add(name string, kind btf.Kind, vlen int, flag bool, third uint32, words ...uint32) btf.TypeID {
 	info := uint32(kind)<<24 | uint32(vlen)
 	if flag {
@@ -49,7 +49,7 @@ func (t *types) add(name string, kind btf.Kind, vlen int, flag bool, third uint3
 	return t.count
 }
 
-// once returns the type that key stands for; make adds it if it is not there.
+// once returns the type for key. make adds it if it does not exist yet.
 func (t *types) once(key string, make func() btf.TypeID) btf.TypeID {
 	if id, ok := t.known[key]; ok {
 		return id
@@ -72,10 +72,10 @@ var integers = map[string]struct{ size, encoding uint32 }{
 	"__ARRAY_SIZE_TYPE__": {4, unsigned}, "_Bool": {1, boolean},
 }
 
-// sized are the integers of a size.
+// sized are the integer types by size.
 var sized = map[uint32]string{1: "unsigned char", 2: "unsigned short", 4: "unsigned int", 8: "unsigned long long"}
 
-// named returns the type that a name in this package's tables stands for.
+// named returns the type for a name in this package's tables.
 func (t *types) named(name string) btf.TypeID {
 	if name == "void" {
 		return 0
@@ -146,7 +146,7 @@ func (t *types) local(name string) btf.TypeID {
 	return t.once(key, func() btf.TypeID { return t.structure(name, l.size, members...) })
 }
 
-// member of a struct; bits is the offset, width that of a bitfield or 0.
+// member is a member of a struct. bits is its offset, width the width of a bitfield or 0.
 type member struct {
 	name        string
 	id          btf.TypeID
@@ -199,7 +199,7 @@ func (t *types) of(typ Type) btf.TypeID {
 	return t.array(t.named("char"), size)
 }
 
-// number is how map definitions hold a number: a pointer to an array of so many.
+// number encodes a number as map definitions do: a pointer to an array of n elements.
 func (t *types) number(n uint32) btf.TypeID {
 	array := t.array(t.named("int"), n)
 	return t.pointer(array)
@@ -209,8 +209,7 @@ func (t *types) pointer(to btf.TypeID) btf.TypeID {
 	return t.once(fmt.Sprintf("*%d", to), func() btf.TypeID { return t.ref(btf.KindPtr, "", to) })
 }
 
-// mapDefinition is the type of a map's variable, with its size in bytes, which
-// is where its slots begin.
+// mapDefinition returns the type of a map's variable and its size in bytes. The slots begin there.
 func (t *types) mapDefinition(m *Map) (id btf.TypeID, size uint32) {
 	var members []member
 	put := func(name string, id btf.TypeID) {
@@ -261,8 +260,8 @@ func (t *types) words(members []member) []uint32 {
 	return words
 }
 
-// proto is a function's type. Parameters are named name and the next letters,
-// or not at all.
+// proto returns the type of a function. If name is "" the parameters have no names, otherwise the
+// first is called name and the others have the next letters.
 func (t *types) proto(result, name string, params ...string) btf.TypeID {
 	words := []uint32{}
 	for i, p := range params {
@@ -288,7 +287,7 @@ func (t *types) variable(name string, id btf.TypeID, linkage uint32) btf.TypeID 
 	return t.add(name, btf.KindVar, 0, false, uint32(id), linkage)
 }
 
-// place is where a variable is in its section.
+// place is the place of a variable in its section.
 type place struct {
 	id           btf.TypeID
 	offset, size uint32

@@ -72,7 +72,7 @@ func (w *writer) add(s elffile.Section) { w.sections = append(w.sections, s) }
 
 func (w *writer) relocate(section string, r reloc) { w.relocs[section] = append(w.relocs[section], r) }
 
-// lay decides where functions and variables are.
+// lay assigns offsets to functions and variables.
 func (w *writer) lay() {
 	ends := make(map[string]uint64)
 	for i := range w.o.Functions {
@@ -92,7 +92,7 @@ func (w *writer) lay() {
 
 // code writes functions, section by section.
 func (w *writer) code() error {
-	names := []string{".text"} // which compilers write first, even if it is empty
+	names := []string{".text"} // compilers write it first, even if it is empty
 	for i := range w.o.Functions {
 		if s := w.o.Functions[i].Section; !slices.Contains(names, s) {
 			names = append(names, s)
@@ -112,7 +112,7 @@ func (w *writer) code() error {
 	return nil
 }
 
-// protos are the types of functions by their roles.
+// proto returns the type of a function for its role.
 func (w *writer) proto(f *Function) btf.TypeID {
 	switch f.Role {
 	case Subprogram:
@@ -180,7 +180,7 @@ func encode(p *placed, imm int64) []byte {
 	return le.AppendUint32(out, high)
 }
 
-// access adds the record of a CO-RE access and returns what the instruction holds.
+// access adds the record of a CO-RE access and returns the instruction's immediate value.
 func (w *writer) access(section string, at uint64, p *placed) int64 {
 	id := w.types.named(p.Core.Type)
 	w.ext.core.add(section, uint32(at), uint32(id), w.types.str(p.Core.Path), uint32(p.Core.Kind))
@@ -190,14 +190,14 @@ func (w *writer) access(section string, at uint64, p *placed) int64 {
 	return p.Core.local()
 }
 
-// refer adds a relocation and returns what the instruction holds.
+// refer adds a relocation and returns the instruction's immediate value.
 func (w *writer) refer(s *elffile.Section, from *Function, at uint64, r *Ref) (int64, error) {
 	target := r.Name
 	offset := w.at[r.Name] + uint64(r.Offset) // in its section
 	if f := w.o.findFunction(r.Name); f != nil {
 		switch {
 		case r.Kind == RefCall && !f.Global && f.Section == s.Name && r.BySection:
-			// The assembler knows the distance.
+			// The assembler resolves this call itself.
 			return (int64(offset)-int64(at))/8 - 1, nil
 		case r.Kind == RefCall && r.BySection && !f.Global:
 			w.relocate(s.Name, reloc{at, r64To32, f.Section})
@@ -230,7 +230,7 @@ func (w *writer) refer(s *elffile.Section, from *Function, at uint64, r *Ref) (i
 	return imm, nil
 }
 
-// dataSections are the names of the data sections, in order.
+// dataSections returns the names of the data sections, in order.
 func (o *Object) dataSections() []string {
 	var names []string
 	for _, v := range o.Vars {
@@ -379,7 +379,7 @@ func (w *writer) license() {
 	w.symbols = append(w.symbols, symbol{"_license", elf.STB_GLOBAL, elf.STT_OBJECT, "license", 0, uint64(len(text)), false})
 }
 
-// file writes sections and symbols, which are all there now.
+// file assembles the file from the sections and symbols.
 func (w *writer) file() ([]byte, error) {
 	var strs elffile.Strings
 	index := make(map[string]uint32) // of sections

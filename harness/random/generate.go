@@ -13,21 +13,21 @@ import (
 
 const (
 	pageSize        = 4096
-	maxKey, maxItem = 16, 32 // bytes that blocks have room for on the stack
+	maxKey, maxItem = 16, 32 // bytes of stack that blocks reserve for them
 )
 
-// generator makes one object. All that it chooses comes from r.
+// generator makes one object. All of its choices come from r.
 type generator struct {
 	r      *rand.Rand
 	o      *Object
 	ids    int
 	gpl    bool
-	core   []string          // types of CO-RE accesses
-	depth  map[string]int    // of calls, by function
-	owners map[string]string // sections of the programs that use an array of programs
+	core   []string          // types for CO-RE accesses
+	depth  map[string]int    // call depth, by function
+	owners map[string]string // section of the programs that use an array of programs
 }
 
-// Generate returns the object of this seed and index.
+// Generate returns the object for this seed and index, always the same one.
 func Generate(seed, index uint64) *Object {
 	g := &generator{
 		r: rand.New(rand.NewPCG(seed, index)), o: &Object{Seed: seed, Index: index},
@@ -36,7 +36,7 @@ func Generate(seed, index uint64) *Object {
 	g.o.License = pick(g, []string{"GPL", "GPL", "Dual BSD/GPL", "GPL v2", "Dual MIT/GPL", "Proprietary"})
 	g.gpl = g.o.License != "Proprietary"
 	g.o.Lines, g.o.Compiled = g.chance(70), g.chance(60)
-	// Few types: libbpf looks through all of the kernel's for each of them.
+	// Use few types: libbpf searches all of the kernel's types for each.
 	if g.chance(60) {
 		for range g.between(1, 2) {
 			g.core = append(g.core, pick(g, accessed))
@@ -58,7 +58,7 @@ func (g *generator) between(low, high int) int { return low + g.n(high-low+1) }
 
 func pick[T any](g *generator, list []T) T { return list[g.n(len(list))] }
 
-// name makes a name, sometimes one that the kernel cuts.
+// name makes a name, sometimes a long one that the kernel truncates.
 func (g *generator) name(format string, i int) string {
 	name := fmt.Sprintf(format, i)
 	if g.chance(10) {
@@ -67,11 +67,11 @@ func (g *generator) name(format string, i int) string {
 	return name
 }
 
-// few is a number up to limit, small ones more often.
+// few returns a number up to limit; small ones are more likely.
 func (g *generator) few(limit int) int { return min(g.n(limit+1), g.n(limit+1)) }
 
 func (g *generator) vars() {
-	// Not .bss.x, which libbpf 1.1 passes over.
+	// Not .bss.x, which libbpf 1.1 skips.
 	sections := []string{".data", ".rodata", ".bss", ".data", ".rodata", ".bss", ".data.x", ".rodata.y", ".data.long_name_of_a_section"}
 	for i := range g.few(9) {
 		v := Var{Name: fmt.Sprintf("v%d", i), Section: pick(g, sections), Static: g.chance(35)}
@@ -98,11 +98,11 @@ func (g *generator) vars() {
 	if g.gpl && g.chance(25) {
 		g.o.Vars = append(g.o.Vars, Var{Name: "format", Section: ".rodata", Size: 8, Data: []byte("n %llu\x00\x00"), Static: g.chance(50)})
 	}
-	// A section's variables follow each other, as a compiler has them.
+	// Like a compiler, keep the variables of a section together.
 	slices.SortStableFunc(g.o.Vars, func(a, b Var) int { return strings.Compare(a.Section, b.Section) })
 }
 
-// hashes are types that take keys of any size, arrays those with numbers for keys.
+// hashes are map types with keys of any size, arrays those with integer keys.
 var (
 	hashes  = []uapi.MapType{uapi.MapHash, uapi.MapHash, uapi.MapLRUHash, uapi.MapPercpuHash, uapi.MapLRUPercpuHash}
 	arrays  = []uapi.MapType{uapi.MapArray, uapi.MapArray, uapi.MapPercpuArray}
@@ -141,9 +141,8 @@ func (g *generator) maps() {
 	g.o.Maps = innerFirst(g.o.Maps)
 }
 
-// innerFirst puts maps before those whose slots hold them: libbpf fills slots as
-// soon as it has created a map, and refuses an object in which the inner one is
-// not there yet.
+// innerFirst moves maps before those whose slots refer to them: libbpf fills the slots as soon as
+// it has created a map, and refuses an object whose inner map does not exist at that time.
 func innerFirst(maps []Map) []Map {
 	var out []Map
 	put := func(m Map) {
@@ -162,7 +161,7 @@ func innerFirst(maps []Map) []Map {
 	return out
 }
 
-// anyType gives a map's key or value a type, or leaves it with the size.
+// anyType returns a type for a map's key or value, or "" for only a size.
 func (g *generator) anyType(size uint32) Type {
 	if g.chance(30) {
 		return ""
@@ -176,14 +175,14 @@ func (g *generator) anyType(size uint32) Type {
 	return typeOf(kindArray, size)
 }
 
-// types gives both key and value a type or neither.
+// types assigns types to key and value, or to neither.
 func (g *generator) types(m *Map) {
 	m.Key, m.Value = g.anyType(m.KeySize), g.anyType(m.ValueSize)
 }
 
 func (g *generator) numa(m *Map) {
 	percpu := m.Type == uapi.MapPercpuArray || m.Type == uapi.MapPercpuHash || m.Type == uapi.MapLRUPercpuHash
-	if !percpu && g.chance(10) { // those are on all nodes
+	if !percpu && g.chance(10) { // per-CPU maps are on all nodes
 		m.NUMA, m.Flags = true, m.Flags|unix.BPF_F_NUMA_NODE
 	}
 }
@@ -241,7 +240,7 @@ func (g *generator) locked(m *Map) {
 	if m.Value.kind() == kindTimer {
 		m.ValueSize = 24
 		m.Value = typeOf(kindTimer, 24)
-		if !g.gpl { // its helpers need that
+		if !g.gpl { // the timer helpers need a GPL-compatible licence
 			m.Value = typeOf(kindLock, 24)
 		}
 	}
@@ -281,8 +280,8 @@ func (g *generator) special() Map {
 	return m
 }
 
-// outer makes a map of maps, with the inner maps for its slots, or an array of
-// programs, whose slots are filled when there are programs.
+// outer makes a map of maps with inner maps for its slots, or an array of programs, whose slots are
+// filled later.
 func (g *generator) outer(i int) Map {
 	if g.chance(55) {
 		return Map{Type: uapi.MapProgArray, KeySize: 4, ValueSize: 4, MaxEntries: uint32(g.between(1, 8))}
@@ -291,7 +290,7 @@ func (g *generator) outer(i int) Map {
 	if g.chance(40) {
 		inner = g.hash()
 	}
-	// No locks: values of inner maps are read, and only read.
+	// No locks: programs only read the values of inner maps.
 	if k := inner.Value.kind(); k == kindLock || k == kindTimer {
 		inner.Value = typeOf(kindStruct, inner.ValueSize)
 	}
@@ -339,7 +338,7 @@ func (g *generator) externs() {
 		}
 	}
 	if !g.gpl {
-		return // as are kfuncs and most programs for which addresses are of use
+		return // kfuncs, and most programs that can use addresses, need a GPL-compatible licence
 	}
 	if g.chance(20) {
 		for range g.between(1, 2) {
@@ -355,7 +354,7 @@ func (g *generator) externs() {
 			put(noTyped, Typed, true)
 		}
 	}
-	// Few, for libbpf looks through all of the kernel's types for each.
+	// Use few: libbpf searches all of the kernel's types for each.
 	if g.chance(45) {
 		weak := g.chance(20)
 		for range g.between(1, 2) {
@@ -406,8 +405,7 @@ func (g *generator) programs() {
 	g.fillSlots()
 }
 
-// kind picks a kind of programs that the licence allows, more often one that can
-// be run.
+// kind picks a kind of program that the licence allows, preferably one that can be run.
 func (g *generator) kind() *kind {
 	for {
 		k := &kinds[g.n(len(kinds))]
@@ -425,8 +423,8 @@ func sleepable(section string) bool {
 	return strings.HasSuffix(head, ".s")
 }
 
-// fillSlots gives arrays of programs the programs that may be called by those
-// that call through them: of one type, in one section.
+// fillSlots fills arrays of programs with programs that the array's users may call: those of the
+// same type in the same section.
 func (g *generator) fillSlots() {
 	for i := range g.o.Maps {
 		m := &g.o.Maps[i]

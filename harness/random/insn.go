@@ -1,7 +1,7 @@
 package random
 
-// Instruction classes, sizes and operations (include/uapi/linux/bpf.h). They are bare
-// numbers, as no assembler should refuse or change what is written to try readers.
+// Instruction classes, sizes and operations (include/uapi/linux/bpf.h). They are plain numbers: an
+// assembler might refuse or change an instruction that is meant to test readers.
 const (
 	opImm64 = 0x18
 	opCall  = 0x85

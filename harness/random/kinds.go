@@ -1,21 +1,21 @@
 package random
 
-// kind is a kind of programs: what they may do and have to return.
+// kind is a kind of program: what it may do and must return.
 type kind struct {
 	name     string
 	sections []string
-	reads    []read // numbers in the context that are the same each time
-	other    []read // anything else there that may be read
+	reads    []read // numbers in the context that are the same in each run
+	other    []read // other readable fields of the context
 	result   result
-	packet   []int16 // where the context has the packet's begin and end
-	run      string  // the section whose programs can be run with a packet
-	tail     string  // the section whose programs may call one another
+	packet   []int16 // offsets in the context of the packet's start and end
+	run      string  // section whose programs can be run with a packet
+	tail     string  // section whose programs may tail-call one another
 	tracing  bool    // helpers for tracing: the current task and its storage
-	gpl      bool    // needs a licence that is compatible with the GPL
+	gpl      bool    // needs a GPL-compatible licence
 	lock     bool    // may use spin locks and timers
 	kfuncs   []string
 	legacy   bool // LD_ABS
-	sleeps   bool // whether its name says so or not
+	sleeps   bool // may sleep, whatever its section's name
 }
 
 type read struct {
@@ -83,8 +83,8 @@ var kinds = []kind{
 
 // knownKfunc is a kernel function that 6.12 and later kernels have.
 type knownKfunc struct {
-	set    string // "" for all programs
-	result string // types of locals, or int types
+	set    string // "" if all programs may call it
+	result string // names of local types or of integers
 	params []string
 }
 
@@ -105,7 +105,7 @@ var kfuncs = map[string]knownKfunc{
 	noKfunc:                {result: "int", params: []string{"int"}},
 }
 
-// No kernel has these.
+// Names that no kernel has.
 const (
 	noKfunc  = "bpfreplay_fuzz_no_such_kfunc"
 	noKsym   = "bpfreplay_fuzz_no_such_ksym"
@@ -113,8 +113,8 @@ const (
 	noConfig = "CONFIG_BPFREPLAY_FUZZ_NONE"
 )
 
-// variables are typed ksyms, per CPU as all of which the kernel has types, with
-// what they are declared as.
+// variables are typed ksyms and their declared types. They are per-CPU, because the kernel's BTF
+// only has per-CPU variables.
 var variables = map[string]string{
 	"bpf_prog_active": "int",
 	"runqueues":       "rq",
@@ -123,10 +123,10 @@ var variables = map[string]string{
 
 var variableNames = []string{"bpf_prog_active", "runqueues"}
 
-// symbols are functions that all symbol tables list.
+// symbols are functions that are in every symbol table.
 var symbols = []string{"vfs_read", "vfs_write", "vfs_open", "schedule", "do_unlinkat"}
 
-// configs are settings and what they are declared as.
+// configs are kconfig values and their declared types.
 var configs = map[string]string{
 	"LINUX_KERNEL_VERSION":    "int",
 	"CONFIG_HZ":               "int",

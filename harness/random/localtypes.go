@@ -8,14 +8,14 @@ import (
 
 const charArray = "char[16]"
 
-// A localType is a type that an object declares to look into the kernel's.
+// A localType is a type that an object declares for CO-RE accesses to the kernel's type.
 type localType struct {
 	kind    string // struct, union, enum, int, typedef
 	size    uint32 // bytes
 	members []localMember
 	values  []localValue
 	to      string // typedef
-	missing bool   // the kernel has no such type
+	missing bool   // the kernel has no type of this name
 }
 
 type localMember struct {
@@ -25,7 +25,7 @@ type localMember struct {
 	width   uint32 // of a bitfield, else 0
 	size    uint32 // bytes
 	signed  bool
-	missing bool // the kernel's has no such member
+	missing bool // the kernel's type has no member of this name
 }
 
 type localValue struct {
@@ -34,8 +34,8 @@ type localValue struct {
 	missing bool
 }
 
-// localTypes are by the name in Access.Type, which may have a flavour. Their
-// layout is not the kernel's: only names count.
+// localTypes are keyed by the name in Access.Type, which may have a flavour. Their layout differs
+// from the kernel's; only names matter.
 var localTypes = map[string]localType{
 	"task_struct": {kind: "struct", size: 64, members: []localMember{
 		{name: "pid", typ: "int", bits: 0, size: 4, signed: true},
@@ -93,7 +93,7 @@ var localTypes = map[string]localType{
 	"u16":         {kind: "typedef", size: 2, to: "unsigned short"},
 }
 
-// accessed are the types that CO-RE accesses are to.
+// accessed are the types for CO-RE accesses.
 var accessed = []string{
 	"task_struct", "task_struct___bits", "sk_buff", "file", "net_device", "bpfreplay_fuzz_none", "mm_struct", "pid_t", "u64",
 	"bpf_map_type", "bpf_prog_type___mine", "bpf_func_id",
@@ -104,7 +104,8 @@ var accessNames = []string{
 	"kernel type id", "type exists", "type size", "enum value exists", "enum value",
 }
 
-// member is the member that a path of two numbers leads to; a third is an index.
+// index returns the member that a path of two numbers refers to, and the array index if there is a
+// third number.
 func (a *Access) index() (member, elem int) {
 	n := 0
 	at := []int{0, 0, 0}
@@ -121,7 +122,7 @@ func (a *Access) index() (member, elem int) {
 	return at[1], at[2]
 }
 
-// missing reports whether the kernel has no such thing.
+// missing reports whether the kernel lacks the target.
 func (a *Access) missing() bool {
 	t := localTypes[a.Type]
 	m, _ := a.index()
@@ -136,8 +137,8 @@ func (a *Access) missing() bool {
 	return false
 }
 
-// local is the value that the compiler puts into the instruction. The ids of
-// types are known later.
+// local returns the value that the compiler puts into the instruction. Type ids are filled in
+// later.
 func (a *Access) local() int64 {
 	t := localTypes[a.Type]
 	i, elem := a.index()
@@ -158,7 +159,7 @@ func (a *Access) local() int64 {
 		if strings.Count(a.Path, ":") == 2 {
 			size = 1
 		} else {
-			isSigned = false // an array has no sign
+			isSigned = false // an array has no signedness
 		}
 	}
 	width := size * 8

@@ -8,7 +8,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// Object describes a BPF object. Names are unique in it, whatever they name.
+// Object describes a BPF object. All names in it are unique, across all kinds of things.
 type Object struct {
 	Seed, Index uint64
 	License     string
@@ -17,18 +17,17 @@ type Object struct {
 	Externs     []Extern
 	Functions   []Function // a function calls only functions before it
 
-	// Lines means that there is line info for each block, and not just for each
-	// function.
+	// Lines means that each block has line info, not only each function.
 	Lines bool
-	// Compiled means that the offsets and sizes of data sections are left to the
-	// loader, as a compiler does; a static linker fills them in.
+	// Compiled means that the loader has to fill in the offsets and sizes of data sections, as with
+	// a compiler's output. A static linker fills them in itself.
 	Compiled bool
 }
 
-// Name is the name of the object, by which libbpf calls maps of data sections.
+// Name returns the name of the object, from which libbpf derives the names of data maps.
 func (o *Object) Name() string { return fmt.Sprintf("fuzz%d_%d", o.Index, o.Seed) }
 
-// File is the base name of its file.
+// File returns the base name of the object's file.
 func (o *Object) File() string { return o.Name() + ".bpf.o" }
 
 // Map describes a map in .maps.
@@ -36,20 +35,20 @@ type Map struct {
 	Name       string
 	Type       uapi.MapType
 	Key, Value Type   // "" if the size is given instead
-	KeySize    uint32 // bytes, of Key too
+	KeySize    uint32 // bytes; also set if Key is
 	ValueSize  uint32
 	MaxEntries uint32
 	Flags      uint32
-	NUMA       bool   // numa_node 0 is given, and the flag
+	NUMA       bool   // the flag and numa_node 0 are set
 	Extra      uint64 // map_extra
 	Inner      *Map   // the template of a map of maps
 	Slots      []Slot
 }
 
-// Slot is a slot of a map of maps or of programs that the object fills.
+// Slot is a slot of a map of maps or of programs that the loader has to fill.
 type Slot struct {
 	Index int
-	To    string // a map, or a program
+	To    string // name of a map or a program
 }
 
 // Type names a C type by its kind and size in bytes.
@@ -78,8 +77,7 @@ func (t Type) split() (kind string, size uint32) {
 
 func (t Type) kind() string { k, _ := t.split(); return k }
 
-// Var is a variable in a data section. Variables of a section are laid out in
-// their order.
+// Var is a variable in a data section. The variables of a section are laid out in order.
 type Var struct {
 	Name    string
 	Section string
@@ -116,7 +114,7 @@ type Extern struct {
 	Weak bool
 }
 
-// Role is what a function is for.
+// Role is the purpose of a function.
 type Role string
 
 // Roles of functions.
@@ -133,14 +131,14 @@ type Function struct {
 	Role    Role
 	Section string
 	Global  bool  // a program always is
-	Hidden  bool  // global in the file only: libbpf makes it static
-	Result  int32 // what is returned, unless Returns
-	Returns bool  // the accumulator
+	Hidden  bool  // global only within the file: libbpf makes it static
+	Result  int32 // the return value, unless Returns is set
+	Returns bool  // the accumulator is returned
 	Runs    bool  // it can be run with a packet
 	Blocks  []Block
 }
 
-// Block is a piece of a function that can be taken out.
+// Block is a piece of a function that can be removed.
 type Block struct {
 	ID   string // "#" and a number, unique in the object
 	What string
@@ -149,18 +147,18 @@ type Block struct {
 	Tail []Insn
 }
 
-// Target is where a jump goes.
+// Target is the target of a jump.
 type Target uint8
 
 // Targets of jumps.
 const (
-	Nowhere Target = iota // Off says
-	ToBody                // where the block's Body starts
+	Nowhere Target = iota // use Off
+	ToBody                // the start of the block's Body
 	ToTail
-	ToEnd // behind the block
+	ToEnd // after the block
 )
 
-// Insn is an instruction; one that loads 64 bits is one, too.
+// Insn is an instruction. A load of 64 bits also counts as one.
 type Insn struct {
 	Op       uint8
 	Dst, Src uint8
@@ -171,7 +169,7 @@ type Insn struct {
 	Core     *Access
 }
 
-// RefKind is how an instruction refers to a thing.
+// RefKind is the kind of a reference by an instruction.
 type RefKind uint8
 
 // Kinds of references.
@@ -180,13 +178,13 @@ const (
 	RefCall
 )
 
-// Ref is what an instruction refers to.
+// Ref is a reference to something by name.
 type Ref struct {
 	Kind   RefKind
 	Name   string
 	Offset uint32 // bytes, into a variable
-	// BySection refers to what is not global by the symbol of its section, as
-	// compilers do, and not by its own.
+	// BySection: refer to something that is not global by the symbol of its section, as compilers
+	// do, instead of its own.
 	BySection bool
 }
 
@@ -197,7 +195,7 @@ type Access struct {
 	Path string // "0:1"
 }
 
-// refs calls f for all names that a block itself refers to.
+// refs calls f for all references of the block itself, not of its Body.
 func (b *Block) refs(f func(*Ref)) {
 	for _, list := range [][]Insn{b.Head, b.Tail} {
 		for i := range list {
@@ -208,7 +206,7 @@ func (b *Block) refs(f func(*Ref)) {
 	}
 }
 
-// walk calls f for all blocks, those in blocks too.
+// walk calls f for all blocks, including nested ones.
 func walk(blocks []Block, f func(*Block)) {
 	for i := range blocks {
 		f(&blocks[i])
@@ -216,8 +214,8 @@ func walk(blocks []Block, f func(*Block)) {
 	}
 }
 
-// Without returns the object without the things that are named, and without the
-// blocks and slots that refer to them. It shares what is left with o.
+// Without returns the object without the named things, and without the blocks and slots that refer
+// to them. The result shares data with o.
 func (o *Object) Without(drop map[string]bool) *Object {
 	out := *o
 	out.Maps, out.Vars, out.Externs, out.Functions = nil, nil, nil, nil
@@ -290,7 +288,7 @@ func (o *Object) findFunction(name string) *Function {
 	return &o.Functions[i]
 }
 
-// Programs are the names of the programs that can be run with a packet.
+// Programs returns the names of the programs that can be run with a packet.
 func (o *Object) Programs() []string {
 	var names []string
 	for i := range o.Functions {

@@ -21,13 +21,13 @@ import (
 
 const objects = 500
 
-// beyondCilium reports whether the object has what cilium/ebpf does not know.
+// beyondCilium reports whether the object has features that cilium/ebpf does not support.
 func beyondCilium(o *random.Object) bool {
 	return slices.ContainsFunc(o.Externs, func(e random.Extern) bool { return e.Kind == random.Typed || e.Kind == random.Kconfig && e.Weak }) ||
 		slices.ContainsFunc(o.Maps, func(m random.Map) bool { return m.NUMA })
 }
 
-// All readers take what is written, and see the same things in it.
+// All readers accept the generated files, and agree about their contents.
 func TestReaders(t *testing.T) {
 	for i := range uint64(objects) {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
@@ -71,7 +71,7 @@ func TestReaders(t *testing.T) {
 	}
 }
 
-// libbpf's static linker, which is stricter than its loader, takes what is written.
+// libbpf's static linker, which is stricter than its loader, accepts the generated files.
 func TestLinker(t *testing.T) {
 	bpftool := need.Program(t, "bpftool")
 	dir := t.TempDir()
@@ -96,7 +96,7 @@ func TestLinker(t *testing.T) {
 	}
 }
 
-// What a seed and an index make is the same each time, and nothing else is.
+// A seed and an index always make the same object, and other ones make another.
 func TestReproducible(t *testing.T) {
 	seen := make(map[string]uint64)
 	for i := range uint64(200) {

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Shrink returns a smaller object for which still returns true, as it does for o.
-// It asks at most limit times.
+// Shrink returns a smaller object for which still returns true, as it does for o. It calls still at
+// most limit times.
 func Shrink(o *Object, limit int, still func(*Object) bool) *Object {
 	s := &shrinker{still: still, left: limit, o: o}
 	for before := -1; before != s.o.Parts() && s.left > 0; {
@@ -21,7 +21,7 @@ func Shrink(o *Object, limit int, still func(*Object) bool) *Object {
 	return s.o
 }
 
-// unwrap puts what is in a block into its place.
+// unwrap replaces blocks by their contents.
 func (s *shrinker) unwrap() {
 	for i := range s.o.Functions {
 		walk(s.o.Functions[i].Blocks, func(b *Block) {
@@ -55,7 +55,7 @@ type shrinker struct {
 	o     *Object
 }
 
-// try takes the smaller object if it still is what is looked for.
+// try replaces the object by the smaller one if still returns true for it.
 func (s *shrinker) try(o *Object) bool {
 	if s.left == 0 || !slices.ContainsFunc(o.Functions, func(f Function) bool { return f.Role == Program }) {
 		return false // an object without programs shows nothing
@@ -68,7 +68,7 @@ func (s *shrinker) try(o *Object) bool {
 	return true
 }
 
-// drop leaves out things of a sort: all, then halves, quarters and so on.
+// drop removes things of one kind: all of them, then halves, quarters and so on.
 func (s *shrinker) drop(names func(*Object) []string) {
 	for n := len(names(s.o)); n > 0; n /= 2 {
 		for at := 0; ; {
@@ -87,7 +87,7 @@ func (s *shrinker) drop(names func(*Object) []string) {
 	}
 }
 
-// simplify takes away what is not a thing of its own.
+// simplify removes attributes of things.
 func (s *shrinker) simplify() {
 	change := func(f func(o *Object) bool) {
 		o := *s.o
@@ -144,7 +144,7 @@ func blockIDs(o *Object) (ids []string) {
 	return ids
 }
 
-// Parts is how many things there are, each of which a step makes fewer.
+// Parts returns the number of things in the object; each step reduces it.
 func (o *Object) Parts() int {
 	n := len(o.Functions) + len(o.Maps) + len(o.Vars) + len(o.Externs) + len(blockIDs(o))
 	for i := range o.Maps {

@@ -12,7 +12,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/object"
 )
 
-// find returns the first object of a seed that is as wanted.
+// find returns the first object of a seed for which wanted returns true.
 func find(t *testing.T, wanted func(*random.Object) bool) *random.Object {
 	t.Helper()
 	for i := range uint64(2000) {
@@ -40,7 +40,7 @@ func blocks(o *random.Object, prefix string) (n int) {
 	return n
 }
 
-// Whatever is left of an object is still one that readers take.
+// wellFormed checks that readers accept what is left of an object.
 func wellFormed(t *testing.T, o *random.Object) {
 	t.Helper()
 	file, err := o.ELF()
@@ -103,7 +103,7 @@ func TestShrinkStops(t *testing.T) {
 	assert.Equal(t, small.Parts(), o.Parts())
 }
 
-// What is taken out takes along what refers to it.
+// Removing a thing also removes everything that refers to it.
 func TestWithout(t *testing.T) {
 	for i := range uint64(200) {
 		o := random.Generate(5, i)
@@ -138,7 +138,7 @@ func TestDescription(t *testing.T) {
 	}
 }
 
-// Everything that an object can have does occur.
+// Every feature occurs.
 func TestFeatures(t *testing.T) {
 	seen := make(map[string]int)
 	for i := range uint64(500) {

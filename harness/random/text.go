@@ -73,7 +73,7 @@ func (m *Map) String() string {
 	return s
 }
 
-// Features are what the object has, of what can go wrong in a load: sorted.
+// Features returns the features of the object that matter to loaders, sorted.
 func (o *Object) Features() []string {
 	has := make(map[string]bool)
 	for i := range o.Maps {

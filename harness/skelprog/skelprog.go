@@ -40,19 +40,19 @@ import (
 //go:embed driver.go.txt driver.c.txt
 var drivers embed.FS
 
-// Object is an object whose skeleton is to be in a program.
+// Object is an object to make a skeleton of.
 type Object struct {
 	Name string // base name of the file
 	Data []byte
 }
 
-// Key is what a program calls the skeleton of an object.
+// Key returns the name by which a program finds the skeleton of an object.
 func Key(data []byte) string { return fmt.Sprintf("%x", sha256.Sum256(data))[:16] }
 
-// Build writes the program of engine skel-go or skel-c for an architecture ("" is this
-// machine's) into the directory dir, with the engine's name, and returns its path. An object that gen refuses has no skeleton; where
-// only the generator for the language refuses it, the program does so, in its words.
-// The sources stay in dir.
+// Build writes the program of the engine skel-go or skel-c for an architecture ("" is this
+// machine's) into dir, named after the engine, and returns its path. An object that gen refuses has
+// no skeleton. If only the language's generator refuses it, the program reports that error when it
+// is run. The sources stay in dir.
 func Build(ctx context.Context, engine, of, dir string, objects []Object) (string, error) {
 	target, err := arch.Parse(cmp.Or(of, arch.Native))
 	if err != nil {
@@ -90,18 +90,18 @@ func Build(ctx context.Context, engine, of, dir string, objects []Object) (strin
 	return bin, nil
 }
 
-// skeleton is one object of a program.
+// skeleton is the skeleton of one object.
 type skeleton struct {
 	n              int
 	key            string
 	obj            *object.Object
-	file           []byte // the artefact's
-	replaces       []int  // programs that replace a function of another
+	file           []byte // the artefact
+	replaces       []int  // indices of programs that replace a function of another program
 	maps, programs int
-	pins           bool // maps of it are pinned by name
+	pins           bool // it has maps that are pinned by name
 }
 
-// newSkeleton makes the artefact. ok is false for an object that is refused before.
+// newSkeleton makes the artefact. ok is false if the object cannot be opened or generated.
 func newSkeleton(o *Object) (s skeleton, ok bool) {
 	s.key = Key(o.Data)
 	obj, err := object.OpenBytes(o.Data, o.Name)
@@ -127,8 +127,8 @@ func newSkeleton(o *Object) (s skeleton, ok bool) {
 	return s, err == nil
 }
 
-// together is how many skeletons are in a package of Go: the compiler takes more time for
-// a package than for a skeleton.
+// together is the number of skeletons in a Go package. The compiler takes longer for a package than
+// for a skeleton.
 const together = 64
 
 func buildGo(ctx context.Context, of *arch.Arch, src, bin string, list []skeleton) error {
@@ -176,7 +176,8 @@ func buildGo(ctx context.Context, of *arch.Arch, src, bin string, list []skeleto
 	return compiled(cmd)
 }
 
-// moduleDir is the source of this module: the current directory's, or what that requires.
+// moduleDir returns the source directory of this module: the current directory's, or that of the
+// dependency.
 func moduleDir(ctx context.Context, goCommand string) (string, error) {
 	module, _, _ := strings.Cut(skelgen.Runtime, "/loader/")
 	cmd := exec.CommandContext(ctx, goCommand, "list", "-m", "-f", "{{.Dir}}", module)
@@ -235,7 +236,7 @@ func buildC(ctx context.Context, of *arch.Arch, src, bin string, list []skeleton
 	if err := write(src, files); err != nil {
 		return err
 	}
-	// A guest has no shared libraries.
+	// Link statically: a guest has no shared libraries.
 	cmd := exec.CommandContext(ctx, cc, "-static", "-O1", "-Wall", "-Werror", "-o", bin, "main.c")
 	cmd.Dir = src
 	return compiled(cmd)
@@ -271,7 +272,7 @@ func write(dir string, files map[string]string) error {
 	return nil
 }
 
-// compiled runs a compiler. Its output is kept up to a length that a terminal takes.
+// compiled runs a compiler. The error contains the start of its output.
 func compiled(cmd *exec.Cmd) error {
 	out, err := cmd.CombinedOutput()
 	if err == nil {
