@@ -1,10 +1,11 @@
-// Package hostport lets a guest reach chosen TCP ports of this machine's loopback, and nothing else.
+// Package hostport lets a guest reach chosen TCP ports of this machine's loopback, and nothing
+// else.
 //
-// The guest has a network card whose other end is QEMU's user-mode network, which forwards nothing
-// (restrict=on) but the chosen ports. For each connection to one of them QEMU runs a command. That
-// command is this program again ([Main]): it hands the connection over to a [Forwarder], which
-// connects it to the port, and exits. So each connection ends with the forwarder's process, and no
-// process is left when that is killed.
+// The guest has a network card that is connected to QEMU's user-mode network. That network forwards
+// nothing (restrict=on) except the chosen ports. For each connection to one of them QEMU runs a
+// command, which is this program again ([Main]). It passes the connection to a [Forwarder] and
+// exits; the Forwarder connects it to the port. So all connections end with the Forwarder's
+// process, and no process is left behind if that is killed.
 package hostport
 
 import (
@@ -26,15 +27,15 @@ import (
 
 // Addresses on the guest's network. The guest has no route to anywhere else.
 const (
-	// GuestAddress is the guest's own, with the length of the network's prefix.
+	// GuestAddress is the guest's own address, with the length of the network's prefix.
 	GuestAddress = "10.0.2.15/24"
 	// HostAddress is the address at which the guest reaches the ports.
 	HostAddress = "10.0.2.100"
-	// HostName is the name for it in the guest's /etc/hosts.
+	// HostName is the name of HostAddress in the guest's /etc/hosts.
 	HostName = "host"
 )
 
-// Arg is the first argument of this program when it is to run [Main].
+// Arg is the first argument of this program if it is to run [Main].
 const Arg = "__host-port"
 
 // A Forwarder connects guests to ports. The zero value is not usable: see [Open].
@@ -48,9 +49,9 @@ type Forwarder struct {
 }
 
 // Open starts a forwarder for these ports of the loopback. The caller closes it when the guest has
-// gone. It makes no file: the socket at which it takes connections has a name that only the kernel
-// keeps, and it takes them from processes of the same user only. note is called with a line for each
-// connection that a port refuses, perhaps by several goroutines at once.
+// ended. It creates no file: its socket has an abstract name, and it accepts connections only from
+// processes of the same user. note is called with a line for each connection that a port refuses,
+// possibly by several goroutines at once.
 func Open(ports []int, note func(string)) (*Forwarder, error) {
 	for i, p := range ports {
 		if p < 1 || p > 65535 {
@@ -60,7 +61,7 @@ func Open(ports []int, note func(string)) (*Forwarder, error) {
 			return nil, fmt.Errorf("port %d is named twice", p)
 		}
 	}
-	// An empty name has the kernel choose one.
+	// With an empty name the kernel chooses one.
 	listener, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix"})
 	if err != nil {
 		return nil, fmt.Errorf("socket for a guest's connections: %w", err)
@@ -71,18 +72,19 @@ func Open(ports []int, note func(string)) (*Forwarder, error) {
 	return f, nil
 }
 
-// Rules are QEMU's rules for the ports, as options of -netdev user. self is the path of this program.
+// Rules returns QEMU's rules for the ports, as options of -netdev user. self is the path of this
+// program.
 func (f *Forwarder) Rules(self string) []string {
 	var rules []string
 	for _, port := range f.ports {
 		command := strings.Join([]string{shellword.Quote(self), Arg, strings.TrimPrefix(f.listener.Addr().String(), "@"), strconv.Itoa(port)}, " ")
-		// QEMU takes two commas for one.
+		// A doubled comma stands for a comma in QEMU's options.
 		rules = append(rules, fmt.Sprintf("guestfwd=tcp:%s:%d-cmd:%s", HostAddress, port, strings.ReplaceAll(command, ",", ",,")))
 	}
 	return rules
 }
 
-// Close ends all connections and waits until they have ended.
+// Close closes all connections and waits until their goroutines have ended.
 func (f *Forwarder) Close() error {
 	f.cancel()
 	err := f.listener.Close()
@@ -110,8 +112,8 @@ func (f *Forwarder) accept() {
 	}
 }
 
-// connect connects a guest with a port until one of them has closed its end. If nothing listens at
-// the port the guest sees its connection closed.
+// connect copies data between a guest and a port until both directions have ended. If nothing
+// listens on the port, it returns at once, and the guest's connection is closed.
 func (f *Forwarder) connect(guest net.Conn, port int) {
 	var d net.Dialer
 	server, err := d.DialContext(f.ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
@@ -133,10 +135,10 @@ func (f *Forwarder) connect(guest net.Conn, port int) {
 	both.Wait()
 }
 
-// copyHalf copies one direction of a connection, and its end.
+// copyHalf copies one direction of a connection, and then passes on its end.
 func copyHalf(to, from net.Conn) {
 	if _, err := io.Copy(to, from); err != nil {
-		// The other direction ends, too.
+		// This also ends the other direction.
 		to.Close()
 		from.Close()
 		return
@@ -146,7 +148,7 @@ func copyHalf(to, from net.Conn) {
 	}
 }
 
-// receive takes over a connection and the port that it is for.
+// receive receives a connection, and the port that it is for, from Main.
 func receive(c *net.UnixConn) (guest net.Conn, port int, err error) {
 	if err := sameUser(c); err != nil {
 		return nil, 0, err
@@ -197,7 +199,7 @@ func sameUser(c *net.UnixConn) error {
 	return nil
 }
 
-// Main hands the connection that is this process's standard input over to a forwarder. args are the
+// Main passes the connection that is this process's standard input to a forwarder. args are the
 // name of the forwarder's socket and the port.
 func Main(args []string) error {
 	if len(args) != 2 {

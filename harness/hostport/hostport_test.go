@@ -26,8 +26,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// connection runs the command of a rule as QEMU does: with one end of a TCP connection as its standard input. The other
-// end is the guest's.
+// connection runs the command of a rule as QEMU does, with one end of a TCP connection as its
+// standard input. It returns the other end, which is the guest's.
 func connection(t *testing.T, rule string) net.Conn {
 	t.Helper()
 	_, command, ok := strings.Cut(rule, "-cmd:")
@@ -51,7 +51,7 @@ func connection(t *testing.T, rule string) net.Conn {
 	return guest
 }
 
-// serve answers each line, and sends what it has read to ended when that ends.
+// serve answers each line. At the end of its input it sends everything that it has read to ended.
 func serve(t *testing.T, name, address string) (port int, ended chan string) {
 	t.Helper()
 	l, err := net.Listen("tcp", address)
@@ -79,8 +79,8 @@ func serve(t *testing.T, name, address string) (port int, ended chan string) {
 	return l.Addr().(*net.TCPAddr).Port, ended
 }
 
-// Two connections to two ports, one of them on IPv6's loopback alone, reach their servers, and the end of what a guest
-// sends is an end for the server.
+// TestConnections: two connections to two ports reach their servers, one of them on IPv6's loopback
+// only. If the guest closes its sending side, the server sees the end.
 func TestConnections(t *testing.T) {
 	one, oneEnded := serve(t, "one", "127.0.0.1:0")
 	six, _ := serve(t, "six", "[::1]:0")
@@ -104,7 +104,7 @@ func TestConnections(t *testing.T) {
 	assert.Equal(t, <-oneEnded, "hello\n")
 }
 
-// Closing a forwarder ends connections whose ends are both silent.
+// TestCloseEndsConnections: closing a forwarder ends connections on which both ends are silent.
 func TestCloseEndsConnections(t *testing.T) {
 	port, ended := serve(t, "one", "127.0.0.1:0")
 	f, err := Open([]int{port}, func(line string) { t.Error(line) })
@@ -119,7 +119,7 @@ func TestCloseEndsConnections(t *testing.T) {
 	assert.NilError(t, err)
 }
 
-// Nothing but the ports that were named can be had, whatever a process asks for.
+// TestOtherPort: a process can reach only the ports that were named, whatever it asks for.
 func TestOtherPort(t *testing.T) {
 	named, _ := serve(t, "named", "127.0.0.1:0")
 	other, _ := serve(t, "other", "127.0.0.1:0")
@@ -133,7 +133,7 @@ func TestOtherPort(t *testing.T) {
 	assert.Equal(t, string(text), "")
 }
 
-// Where nothing listens the guest's connection is closed, with a note.
+// TestRefused: if nothing listens on a port, the guest's connection is closed, and there is a note.
 func TestRefused(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	assert.NilError(t, err)
