@@ -1,18 +1,18 @@
-// Package inguest tells a guest that the harness booted from every other machine.
+// Package inguest distinguishes a guest that the harness has booted from every other machine.
 //
-// One program is the command of a user and the init of guests. As init it mounts file
-// systems, sets sysctls and switches the machine off, so nothing that merely looks like a
-// guest may do: a process is PID 1 in any container, has root in many, and sees whatever
-// environment it was started with. The harness therefore says so, in two places that only
-// the command line of a kernel reaches:
+// The same program is the user's command and the init of guests. As init it mounts file systems,
+// sets sysctls and powers the machine off, so it must not mistake another machine for a guest. A
+// container proves nothing: any process can be PID 1, be root, and have any environment there. So
+// the harness marks its guests in two places that only a kernel's command line reaches:
 //
-//   - [Param] is a parameter of the guest's kernel. /proc/cmdline shows it to every
-//     process, in every namespace, and it is the kernel's own: in a container it is the host's.
-//   - [InitArg], behind "--" on that command line, is what the kernel hands to its init as
-//     an argument. It tells the first process of a guest from the first process of a PID
-//     namespace in that guest.
+//   - [Param] is a parameter of the guest's kernel. Every process in every namespace sees it in
+//     /proc/cmdline, which is always the running kernel's: a container sees the host's.
+//   - [InitArg] follows "--" on that command line, so the kernel passes it to its init as an
+//     argument. It tells the first process of a guest from the first process of a PID namespace in
+//     that guest.
 //
-// [Check] needs the first, [CheckInit] both. Neither changes anything, also where /proc is not mounted.
+// [Check] requires the first, [CheckInit] both. Neither changes anything, even if /proc is not
+// mounted.
 package inguest
 
 import (
@@ -27,22 +27,23 @@ import (
 )
 
 const (
-	// Param is on the command line of each guest's kernel. The dot keeps the kernel from
-	// passing it on to init: it is taken for a parameter of a module that is not there.
+	// Param is on the command line of every guest's kernel. Because of the dot the kernel takes it
+	// for a parameter of a module that does not exist, and does not pass it to init.
 	Param = "bpfreplay.agent=1"
-	// InitArg is the argument by which a guest's kernel starts its init.
+	// InitArg is the argument with which a guest's kernel starts its init.
 	InitArg = "__agent"
 )
 
-// ErrNotGuest is why something that is for guests only is refused on another machine.
+// ErrNotGuest is returned if something that only guests may do is asked for on another machine.
 var ErrNotGuest = errors.New("this machine is not a guest of bpfreplay's: its kernel was booted without " + Param)
 
-// IsInit reports whether the arguments of this process ask for the init of a guest.
-// Whether it may be one is for [CheckInit].
+// IsInit reports whether the arguments of this process ask for the init of a guest. Use [CheckInit]
+// to check that the process may be one.
 func IsInit(args []string) bool { return isInit(args, os.Getpid()) }
 
-// isInit looks at the last argument of the first process: before it the kernel puts each parameter
-// without a value that it does not know (unknown_bootoption in init/main.c), such as one that an older kernel had.
+// isInit also accepts InitArg as the last argument of PID 1. The kernel puts parameters that it
+// does not know and that have no value before it (unknown_bootoption in init/main.c), such as one
+// that only older kernels had.
 func isInit(args []string, pid int) bool {
 	if len(args) < 2 {
 		return false
@@ -50,7 +51,7 @@ func isInit(args []string, pid int) bool {
 	return args[1] == InitArg || pid == 1 && args[len(args)-1] == InitArg
 }
 
-// CheckInit returns nil if this process is the init of a guest and was started as that, or else why not.
+// CheckInit returns nil if this process was started as the init of a guest, or else the reason.
 func CheckInit(args []string) error {
 	if !IsInit(args) {
 		return fmt.Errorf("the argument %s is missing", InitArg)
@@ -64,7 +65,8 @@ func CheckInit(args []string) error {
 	return nil
 }
 
-// Check returns nil if the running kernel is a guest's. The error is [ErrNotGuest], or why it cannot be told.
+// Check returns nil if the running kernel is a guest's. The error is [ErrNotGuest], or the reason
+// why Check could not tell.
 func Check() error {
 	line, err := commandLine()
 	if err != nil {
@@ -76,7 +78,7 @@ func Check() error {
 	return nil
 }
 
-// hasParam reports whether a kernel's command line has Param, before the arguments of init.
+// hasParam reports whether a kernel's command line has Param before the arguments of init.
 func hasParam(line string) bool {
 	words := strings.Fields(line)
 	if i := slices.Index(words, "--"); i >= 0 {
@@ -85,8 +87,9 @@ func hasParam(line string) bool {
 	return slices.Contains(words, Param)
 }
 
-// commandLine returns the command line of the running kernel. The kernel starts a guest's
-// init before anything is mounted; what is at /proc is used if it is procfs.
+// commandLine returns the command line of the running kernel. A guest's init runs before anything
+// is mounted, so /proc may be missing. If something other than procfs is mounted there, commandLine
+// returns an error.
 func commandLine() (string, error) {
 	f, err := os.Open("/proc/cmdline")
 	if errors.Is(err, os.ErrNotExist) {
@@ -107,11 +110,11 @@ func commandLine() (string, error) {
 	return string(line), err
 }
 
-// maxLine is more than any architecture's COMMAND_LINE_SIZE, in bytes.
+// maxLine is larger than COMMAND_LINE_SIZE of any architecture, in bytes.
 const maxLine = 64 << 10
 
-// openDetached opens the kernel's command line in a procfs that no directory leads to, and that is gone
-// when the file is closed (fsopen, Linux 5.2).
+// openDetached opens the kernel's command line in a procfs that is not mounted in any directory
+// (fsopen, Linux 5.2). The procfs goes away when the file is closed.
 func openDetached() (*os.File, error) {
 	fs, err := unix.Fsopen("proc", unix.FSOPEN_CLOEXEC)
 	if err != nil {

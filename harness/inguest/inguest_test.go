@@ -22,14 +22,14 @@ func TestHasParam(t *testing.T) {
 		{"bpfreplay.agent", false},
 		{"x" + Param, false},
 		{Param + "0", false},
-		// Behind "--" are the arguments of an init, which may be anybody's.
+		// What follows "--" are arguments of an init, which may be any program.
 		{"quiet -- " + Param, false},
 	} {
 		assert.Equal(t, hasParam(c.line), c.want, c.line)
 	}
 }
 
-// What is read without a mounted /proc is what is read with it, and leaves no mount behind.
+// TestDetached: commandLine returns the same without a mounted /proc, and leaves no mount behind.
 func TestDetached(t *testing.T) {
 	need.Root(t)
 	want, err := os.ReadFile("/proc/cmdline")
@@ -48,15 +48,15 @@ func TestDetached(t *testing.T) {
 	assert.Equal(t, string(after), string(before))
 }
 
-// The first process of a guest is one by its arguments, too; a test is not.
+// TestCheckInit: the init of a guest needs the argument, too. A test is not one.
 func TestCheckInit(t *testing.T) {
 	assert.ErrorContains(t, CheckInit([]string{"/init"}), InitArg)
 	assert.Assert(t, CheckInit([]string{"/init", InitArg}) != nil)
 	assert.Assert(t, !IsInit([]string{"bpfreplay", "help", InitArg}))
 }
 
-// A kernel that does not know a parameter hands it to its init, before our argument: Linux 7.3 has no
-// noreplace-smp any more.
+// TestIsInit: a kernel passes parameters that it does not know to init, before our argument. Linux
+// 7.3, for example, no longer has noreplace-smp.
 func TestIsInit(t *testing.T) {
 	for _, c := range []struct {
 		args []string
@@ -67,7 +67,7 @@ func TestIsInit(t *testing.T) {
 		{[]string{"/init", InitArg}, 1, true},
 		{[]string{"/init", "noreplace-smp", InitArg}, 1, true},
 		{[]string{"/init", "noreplace-smp"}, 1, false},
-		{[]string{"bpfreplay", InitArg}, 2, true}, // for CheckInit to refuse
+		{[]string{"bpfreplay", InitArg}, 2, true}, // CheckInit refuses it
 		{[]string{"bpfreplay", "help", InitArg}, 2, false},
 		{[]string{"bpfreplay", InitArg, "help"}, 1, true},
 		{nil, 1, false},
