@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bpfreplay/bpfreplay/internal/failures"
+	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 )
 
 // CacheEnv names the environment variable with the directory of the cache.
@@ -223,25 +223,11 @@ func (c *cache) explain(err error) error {
 	return fmt.Errorf("the disk with the cache %s is full; make room, run `bpfreplay kernels prune`, or set %s: %w", c.dir, CacheEnv, err)
 }
 
-// HashFile returns the SHA-256 of a file in hexadecimal.
-func HashFile(file string) (string, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	hash := sha256.New()
-	if _, err := io.Copy(hash, f); err != nil {
-		return "", fmt.Errorf("%s: %w", file, err)
-	}
-	return hex.EncodeToString(hash.Sum(nil)), nil
-}
-
 // settled is how long a file must have been left alone before what it holds is
 // remembered: one that changes twice within a tick of the clock looks the same.
 const settled = 2 * time.Second
 
-// hashUnchanged is HashFile, which is remembered for as long as the file stays as it
+// hashUnchanged is [digest.OfFile], which is remembered for as long as the file stays as it
 // is. The program that runs in guests has ten megabytes, and every run wants its digest.
 func (c *cache) hashUnchanged(file string) (string, error) {
 	var st unix.Stat_t
@@ -250,12 +236,12 @@ func (c *cache) hashUnchanged(file string) (string, error) {
 	}
 	id := sha256.Sum256(fmt.Appendf(nil, "%q %d %d %d %v %v", file, st.Dev, st.Ino, st.Size, st.Mtim, st.Ctim))
 	memo := c.path(dirCPIO, hex.EncodeToString(id[:])+".sum")
-	if sum, err := os.ReadFile(memo); err == nil && sha256Form.Match(sum) {
+	if sum, err := os.ReadFile(memo); err == nil && digest.IsSHA256(string(sum)) {
 		now := time.Now()
 		_ = os.Chtimes(memo, now, now)
 		return string(sum), nil
 	}
-	sum, err := HashFile(file)
+	sum, err := digest.OfFile(file)
 	if err != nil || time.Since(time.Unix(st.Ctim.Unix())) < settled || time.Since(time.Unix(st.Mtim.Unix())) < settled {
 		return sum, err
 	}

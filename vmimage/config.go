@@ -21,6 +21,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/internal/kversion"
+	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 )
 
 // ConfigName is the name of the file that says which kernels there are.
@@ -287,10 +288,7 @@ func (c *Config) checkEntry(e Entry) error {
 	return nil
 }
 
-var (
-	sha256Form    = regexp.MustCompile(`^[0-9a-f]{64}$`)
-	timestampForm = regexp.MustCompile(`^\d{8}T\d{6}Z$`)
-)
+var timestampForm = regexp.MustCompile(`^\d{8}T\d{6}Z$`)
 
 func (s *Source) check() error {
 	var set []string
@@ -319,7 +317,7 @@ func (s *Source) check() error {
 		if s.URL.Address == "" {
 			return errors.New("url: address is missing")
 		}
-		if !sha256Form.MatchString(s.URL.SHA256) {
+		if !digest.IsSHA256(s.URL.SHA256) {
 			return fmt.Errorf("url: sha256 %q is not 64 lower-case hexadecimal digits", s.URL.SHA256)
 		}
 	}

@@ -98,7 +98,7 @@ func FuzzReadPackages(f *testing.F) {
 			return
 		}
 		for _, p := range packages {
-			if p.want.size <= 0 || !safePath(p.path) {
+			if p.want.Size <= 0 || !safePath(p.path) {
 				t.Errorf("accepted %+v", p)
 			}
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/go-multierror"
 
 	"github.com/bpfreplay/bpfreplay/internal/failures"
+	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 )
 
 // binaryPackage is a kernel package of a package index.
@@ -24,7 +25,7 @@ type binaryPackage struct {
 	// more are Pre-Depends, which nothing but [Distribution.Closure] wants.
 	more, provides       string
 	archive, suite, path string
-	want                 digest
+	want                 digest.Digest
 }
 
 // candidate is a kernel that an archive has, with all packages it takes.
@@ -68,7 +69,7 @@ func readPackages(r io.Reader, wanted func(name string) bool) ([]binaryPackage, 
 		if err != nil || size <= 0 {
 			return fmt.Errorf("package %s: size %q is not a number of bytes", name, s["size"])
 		}
-		if !sha256Form.MatchString(s["sha256"]) {
+		if !digest.IsSHA256(s["sha256"]) {
 			return fmt.Errorf("package %s: no SHA-256", name)
 		}
 		if !safePath(s["filename"]) {
@@ -81,7 +82,7 @@ func readPackages(r io.Reader, wanted func(name string) bool) ([]binaryPackage, 
 			more:     s["pre-depends"],
 			provides: s["provides"],
 			path:     s["filename"],
-			want:     digest{sha256: s["sha256"], size: size},
+			want:     digest.Digest{SHA256: s["sha256"], Size: size},
 		})
 		return nil
 	})
@@ -179,7 +180,7 @@ func (s *Store) packages(ctx context.Context, archive, suite, arch string, wante
 	addresses := []string{dist + "/" + name}
 	if release.byHash {
 		// Spares us the moment in which the mirror replaces the index.
-		addresses = slices.Insert(addresses, 0, dist+"/"+path.Dir(name)+"/by-hash/SHA256/"+want.sha256)
+		addresses = slices.Insert(addresses, 0, dist+"/"+path.Dir(name)+"/by-hash/SHA256/"+want.SHA256)
 	}
 	file, err := s.blob(ctx, want, "the package index of "+suite, addresses...)
 	if err != nil {
@@ -230,7 +231,7 @@ func (s *Store) release(ctx context.Context, dist, suite string, old bool) (*rel
 		return nil, fmt.Errorf("%s: %w", dist, err)
 	}
 	if !release.is(suite) {
-		return nil, fmt.Errorf("%s: %w: the Release file is for the suite %s (%s)", dist, ErrIntegrity, release.suite, release.codename)
+		return nil, fmt.Errorf("%s: %w: the Release file is for the suite %s (%s)", dist, digest.ErrIntegrity, release.suite, release.codename)
 	}
 	// An index that is too old hides security updates, which matters little
 	// here; mirrors that stand still are common. So say it and go on.
@@ -259,7 +260,7 @@ func (s *Store) detachedRelease(ctx context.Context, keys openpgp.EntityList, di
 func fromSuites(ctx context.Context, suites []string, read func(suite string) ([]binaryPackage, error)) (found []binaryPackage, failed *multierror.Error, err error) {
 	for _, suite := range suites {
 		more, err := read(suite)
-		if errors.Is(err, ErrIntegrity) || ctx.Err() != nil {
+		if errors.Is(err, digest.ErrIntegrity) || ctx.Err() != nil {
 			return nil, nil, err
 		}
 		if err != nil {
@@ -321,7 +322,7 @@ func (c *candidate) lock(e *Entry) *Locked {
 	rec := &Locked{Name: e.Name, Arch: e.Arch, Entry: e.id(), Release: c.release, Source: source}
 	for _, p := range c.packages {
 		rec.Packages = append(rec.Packages, LockedPackage{
-			Package: p.name, Version: p.version, Archive: p.archive, Path: p.path, SHA256: p.want.sha256, Size: p.want.size,
+			Package: p.name, Version: p.version, Archive: p.archive, Path: p.path, SHA256: p.want.SHA256, Size: p.want.Size,
 		})
 	}
 	return rec

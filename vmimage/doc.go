@@ -23,7 +23,7 @@
 // chain is apt's, too: a Release file is signed with one of the archive keys
 // that the package debian-archive-keyring brings, it has the digest of the
 // package index, and that has the digest of the package. Where the chain is
-// broken, the error is [ErrIntegrity], and no other source is tried: somebody
+// broken, the error is [digest.ErrIntegrity], and no other source is tried: somebody
 // ought to look. An index that is merely out of date is used with a note.
 //
 // Nobody signs what comes from a registry of OCI images: a tag leads to a

@@ -2,8 +2,6 @@ package vmimage
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +10,8 @@ import (
 	"net/url"
 	"sync"
 	"time"
+
+	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 )
 
 // How long a host may take. Dialling and the first byte together stay below
@@ -89,36 +89,10 @@ func (f *fetcher) small(ctx context.Context, address string) ([]byte, error) {
 	return data, err
 }
 
-// checked copies a file to w and fails with [ErrIntegrity] unless it is the
+// checked copies a file to w and fails with [digest.ErrIntegrity] unless it is the
 // wanted one. It reads no more than the wanted size and a byte.
-func (f *fetcher) checked(ctx context.Context, address string, want digest, w io.Writer) error {
-	return f.get(ctx, address, func(r io.Reader) error { return copyChecked(w, r, want) })
-}
-
-// copyChecked copies r to w and fails with [ErrIntegrity] unless it is what is
-// wanted. It reads no more than the wanted size and a byte.
-func copyChecked(w io.Writer, r io.Reader, want digest) error {
-	hash := sha256.New()
-	if want.size > 0 {
-		r = io.LimitReader(r, want.size+1)
-	}
-	n, err := io.Copy(io.MultiWriter(w, hash), r)
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("short read: %d of %d bytes", n, want.size)
-	}
-	if err != nil {
-		return err
-	}
-	if want.size > 0 && n < want.size {
-		return fmt.Errorf("short read: %d of %d bytes", n, want.size)
-	}
-	if want.size > 0 && n > want.size {
-		return fmt.Errorf("%w: it is larger than the %d bytes that it must have", ErrIntegrity, want.size)
-	}
-	if got := hex.EncodeToString(hash.Sum(nil)); got != want.sha256 {
-		return fmt.Errorf("%w: its SHA-256 is %s, it must be %s", ErrIntegrity, got, want.sha256)
-	}
-	return nil
+func (f *fetcher) checked(ctx context.Context, address string, want digest.Digest, w io.Writer) error {
+	return f.get(ctx, address, func(r io.Reader) error { return digest.Copy(w, r, want) })
 }
 
 // get requests address and hands the body to fn. Errors name the address.

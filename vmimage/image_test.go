@@ -11,6 +11,8 @@ import (
 	"github.com/pierrec/lz4/v4"
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
+
+	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 )
 
 const testRelease = "6.9.1-test"
@@ -175,7 +177,7 @@ func TestURL(t *testing.T) {
 			server.change(t, name, flip)
 			s.Cache = t.TempDir()
 			_, err := s.resolve(t, "a")
-			assert.ErrorIs(t, err, ErrIntegrity)
+			assert.ErrorIs(t, err, digest.ErrIntegrity)
 			s.assertNothingLeft(t, dirBlobs, dirKernels)
 		})
 	}

@@ -19,6 +19,8 @@ import (
 
 	"github.com/u-root/u-root/pkg/cpio"
 	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 )
 
 // File is one entry of an initramfs.
@@ -158,7 +160,7 @@ func (s *Store) kernelArchive(k *Kernel, names []string) (string, error) {
 	}
 	sum := sha256.Sum256([]byte(cpioFormat + k.key + "\n" + strings.Join(names, "\n")))
 	memo := s.cache.path(dirCPIO, hex.EncodeToString(sum[:])+".ref")
-	if target, err := os.ReadFile(memo); err == nil && sha256Form.Match(target) {
+	if target, err := os.ReadFile(memo); err == nil && digest.IsSHA256(string(target)) {
 		file := s.cache.path(dirCPIO, string(target))
 		if s.touch(file) {
 			s.touch(memo)

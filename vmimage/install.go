@@ -16,6 +16,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/internal/kversion"
+	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 )
 
 // installFormat is part of the key of unpacked kernels: a change of what is
@@ -70,7 +71,7 @@ func (s *Store) install(ctx context.Context, name string, rec *Locked) error {
 		for _, p := range rec.Packages {
 			what := fmt.Sprintf("%s %s", p.Package, p.Version)
 			address := s.mirrors.base(p.Archive) + "/" + p.Path
-			file, err := s.blob(ctx, digest{sha256: p.SHA256, size: p.Size}, what, address)
+			file, err := s.blob(ctx, digest.Digest{SHA256: p.SHA256, Size: p.Size}, what, address)
 			if err != nil {
 				return err
 			}
@@ -111,7 +112,7 @@ func (s *Store) once(ctx context.Context, name, dst string, fn func() error) err
 
 // blob returns the path of the file with a digest, after downloading it from
 // the first address that has it, if need be.
-func (s *Store) blob(ctx context.Context, want digest, what string, addresses ...string) (string, error) {
+func (s *Store) blob(ctx context.Context, want digest.Digest, what string, addresses ...string) (string, error) {
 	return s.blobFrom(ctx, want, what, func(dst string) error {
 		var err error
 		for _, address := range addresses {
@@ -125,12 +126,12 @@ func (s *Store) blob(ctx context.Context, want digest, what string, addresses ..
 }
 
 // blobFrom is blob for what download gets in its own way.
-func (s *Store) blobFrom(ctx context.Context, want digest, what string, download func(dst string) error) (string, error) {
-	dst := s.cache.path(dirBlobs, want.sha256)
+func (s *Store) blobFrom(ctx context.Context, want digest.Digest, what string, download func(dst string) error) (string, error) {
+	dst := s.cache.path(dirBlobs, want.SHA256)
 	err := s.once(ctx, what, dst, func() error {
 		size := ""
-		if want.size > 0 {
-			size = fmt.Sprintf(" (%s)", formatSize(want.size))
+		if want.Size > 0 {
+			size = fmt.Sprintf(" (%s)", formatSize(want.Size))
 		}
 		s.say("downloading %s%s", what, size)
 		return download(dst)
@@ -143,7 +144,7 @@ func (s *Store) download(ctx context.Context, dst string, get func(*os.File) err
 	for attempt := 1; ; attempt++ {
 		err := s.cache.writeFile(dst, get)
 		dead := (*unreachableError)(nil)
-		final := errors.Is(err, errGone) || errors.Is(err, errRefused) || errors.Is(err, ErrIntegrity) || errors.As(err, &dead) || isFull(err)
+		final := errors.Is(err, errGone) || errors.Is(err, errRefused) || errors.Is(err, digest.ErrIntegrity) || errors.As(err, &dead) || isFull(err)
 		if err == nil || final || attempt == 2 || ctx.Err() != nil {
 			return err
 		}
@@ -256,7 +257,7 @@ func (s *Store) fromURL(ctx context.Context, name string, src *URLSource) (*Kern
 }
 
 func (s *Store) installURL(ctx context.Context, name string, src *URLSource, key string) (*Kernel, error) {
-	file, err := s.blob(ctx, digest{sha256: src.SHA256}, name+" from "+src.Address, src.Address)
+	file, err := s.blob(ctx, digest.Digest{SHA256: src.SHA256}, name+" from "+src.Address, src.Address)
 	if err != nil {
 		return nil, err
 	}
@@ -304,7 +305,7 @@ func (s *Store) image(ctx context.Context, name, file string) (*Kernel, error) {
 		return nil, err
 	}
 	defer f.Close()
-	sum, err := HashFile(file)
+	sum, err := digest.OfFile(file)
 	if err != nil {
 		return nil, err
 	}

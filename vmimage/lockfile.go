@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/google/renameio/v2"
+
+	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 )
 
 // LockName is the name of the lock file.
@@ -62,7 +64,7 @@ func (l *Locked) check() error {
 		return errors.New("a kernel without a name or without packages")
 	}
 	for _, p := range l.Packages {
-		if !sha256Form.MatchString(p.SHA256) || p.Size <= 0 {
+		if !digest.IsSHA256(p.SHA256) || p.Size <= 0 {
 			return fmt.Errorf("kernel %s: package %s: no digest or no size", l.Name, p.Package)
 		}
 		if !safePath(p.Path) {

@@ -19,6 +19,8 @@ import (
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/credentials"
 	"oras.land/oras-go/v2/registry/remote/errcode"
+
+	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 )
 
 // OCISource is an image of a registry, in the layout of ghcr.io/cilium/ci-kernels:
@@ -161,37 +163,37 @@ func (i *ociImage) login(status string) error {
 }
 
 // manifest gets a manifest by its tag or its digest.
-func (i *ociImage) manifest(ctx context.Context, ref string) ([]byte, digest, error) {
+func (i *ociImage) manifest(ctx context.Context, ref string) ([]byte, digest.Digest, error) {
 	desc, body, err := i.Manifests().FetchReference(ctx, ref)
 	if err != nil {
-		return nil, digest{}, i.explain(err)
+		return nil, digest.Digest{}, i.explain(err)
 	}
 	defer body.Close()
 	data, err := io.ReadAll(io.LimitReader(body, maxManifest+1))
 	switch {
 	case err != nil:
-		return nil, digest{}, i.explain(err)
+		return nil, digest.Digest{}, i.explain(err)
 	case len(data) > maxManifest:
-		return nil, digest{}, &ociError{i.name, fmt.Errorf("manifest of more than %d bytes", maxManifest)}
+		return nil, digest.Digest{}, &ociError{i.name, fmt.Errorf("manifest of more than %d bytes", maxManifest)}
 	case desc.Digest.Algorithm() != godigest.SHA256:
-		return nil, digest{}, &ociError{i.name, fmt.Errorf("digest %s: only SHA-256 is understood", desc.Digest)}
+		return nil, digest.Digest{}, &ociError{i.name, fmt.Errorf("digest %s: only SHA-256 is understood", desc.Digest)}
 	}
 	if got := godigest.FromBytes(data); got != desc.Digest {
-		return nil, digest{}, &ociError{i.name, fmt.Errorf("%w: the digest of the manifest is %s, it must be %s", ErrIntegrity, got, desc.Digest)}
+		return nil, digest.Digest{}, &ociError{i.name, fmt.Errorf("%w: the digest of the manifest is %s, it must be %s", digest.ErrIntegrity, got, desc.Digest)}
 	}
-	return data, digest{sha256: desc.Digest.Encoded(), size: int64(len(data))}, nil
+	return data, digest.Digest{SHA256: desc.Digest.Encoded(), Size: int64(len(data))}, nil
 }
 
 // platform returns the manifest for an architecture, in Debian's words: the one
 // that is tagged, or one of those in the index that is tagged.
-func (i *ociImage) platform(ctx context.Context, tag, arch string) (digest, error) {
+func (i *ociImage) platform(ctx context.Context, tag, arch string) (digest.Digest, error) {
 	data, sum, err := i.manifest(ctx, tag)
 	if err != nil {
-		return digest{}, err
+		return digest.Digest{}, err
 	}
 	index := new(ocispec.Index)
 	if err := json.Unmarshal(data, index); err != nil {
-		return digest{}, &ociError{i.name, fmt.Errorf("manifest: %w", err)}
+		return digest.Digest{}, &ociError{i.name, fmt.Errorf("manifest: %w", err)}
 	}
 	if len(index.Manifests) == 0 {
 		return sum, nil
@@ -204,27 +206,27 @@ func (i *ociImage) platform(ctx context.Context, tag, arch string) (digest, erro
 		if m.Platform.OS == "linux" && m.Platform.Architecture == arch {
 			want, err := ociDigest(m)
 			if err != nil {
-				return digest{}, &ociError{i.name, err}
+				return digest.Digest{}, &ociError{i.name, err}
 			}
 			return want, nil
 		}
 		have = append(have, m.Platform.OS+"/"+m.Platform.Architecture)
 	}
-	return digest{}, &ociError{i.name, fmt.Errorf("there is none for linux/%s, only for %s", arch, strings.Join(have, ", "))}
+	return digest.Digest{}, &ociError{i.name, fmt.Errorf("there is none for linux/%s, only for %s", arch, strings.Join(have, ", "))}
 }
 
 // ociDigest checks a descriptor that came from outside.
-func ociDigest(d ocispec.Descriptor) (digest, error) {
+func ociDigest(d ocispec.Descriptor) (digest.Digest, error) {
 	if err := d.Digest.Validate(); err != nil {
-		return digest{}, err
+		return digest.Digest{}, err
 	}
 	if d.Digest.Algorithm() != godigest.SHA256 {
-		return digest{}, fmt.Errorf("digest %s: only SHA-256 is understood", d.Digest)
+		return digest.Digest{}, fmt.Errorf("digest %s: only SHA-256 is understood", d.Digest)
 	}
 	if d.Size <= 0 {
-		return digest{}, fmt.Errorf("%s: a size of %d bytes", d.Digest, d.Size)
+		return digest.Digest{}, fmt.Errorf("%s: a size of %d bytes", d.Digest, d.Size)
 	}
-	return digest{sha256: d.Digest.Encoded(), size: d.Size}, nil
+	return digest.Digest{SHA256: d.Digest.Encoded(), Size: d.Size}, nil
 }
 
 // resolveOCI finds out what a tag leads to, and installs that.
@@ -240,9 +242,9 @@ func (s *Store) resolveOCI(ctx context.Context, e *Entry, src *OCISource) (*Lock
 	}
 	rec := &Locked{
 		Name: e.Name, Arch: e.Arch, Entry: e.id(),
-		Source: fmt.Sprintf("OCI image %s:%s (sha256:%s)", src.Image, src.Tag, sum.sha256[:12]),
+		Source: fmt.Sprintf("OCI image %s:%s (sha256:%s)", src.Image, src.Tag, sum.SHA256[:12]),
 		Packages: []LockedPackage{{
-			Package: src.Image, Version: src.Tag, Archive: archiveOCI, Path: src.Image, SHA256: sum.sha256, Size: sum.size,
+			Package: src.Image, Version: src.Tag, Archive: archiveOCI, Path: src.Image, SHA256: sum.SHA256, Size: sum.Size,
 		}},
 	}
 	if err := s.install(ctx, e.Spec(), rec); err != nil {
@@ -315,15 +317,15 @@ func (s *Store) ociLayers(ctx context.Context, image *ociImage, manifest *ocispe
 	return files, nil
 }
 
-// blob copies a blob to w and fails with [ErrIntegrity] unless it is the wanted
+// blob copies a blob to w and fails with [digest.ErrIntegrity] unless it is the wanted
 // one.
-func (i *ociImage) blob(ctx context.Context, desc ocispec.Descriptor, want digest, w io.Writer) error {
+func (i *ociImage) blob(ctx context.Context, desc ocispec.Descriptor, want digest.Digest, w io.Writer) error {
 	body, err := i.Blobs().Fetch(ctx, desc)
 	if err != nil {
 		return i.explain(err)
 	}
 	defer body.Close()
-	if err := copyChecked(w, body, want); err != nil {
+	if err := digest.Copy(w, body, want); err != nil {
 		return &ociError{i.name, fmt.Errorf("%s: %w", desc.Digest, err)}
 	}
 	return nil
@@ -333,7 +335,7 @@ func (i *ociImage) blob(ctx context.Context, desc ocispec.Descriptor, want diges
 // machine, as far as it says so.
 func (i *ociImage) checkConfig(ctx context.Context, manifest *ocispec.Manifest, arch string) error {
 	want, err := ociDigest(manifest.Config)
-	if err != nil || want.size > maxManifest || !strings.HasSuffix(manifest.Config.MediaType, "image.config.v1+json") && !strings.HasSuffix(manifest.Config.MediaType, "container.image.v1+json") {
+	if err != nil || want.Size > maxManifest || !strings.HasSuffix(manifest.Config.MediaType, "image.config.v1+json") && !strings.HasSuffix(manifest.Config.MediaType, "container.image.v1+json") {
 		return nil
 	}
 	var data strings.Builder

@@ -27,6 +27,8 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 	"oras.land/oras-go/v2/registry/remote"
+
+	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 )
 
 const (
@@ -422,7 +424,7 @@ func TestOCIRefuses(t *testing.T) {
 			assert.ErrorContains(t, err, test.err)
 			assert.Check(t, is.Contains(err.Error(), "kernel image: OCI image "+server.image()+":6.12"))
 			assert.Check(t, !strings.Contains(err.Error(), MirrorEnv), "%v", err)
-			assert.Equal(t, errors.Is(err, ErrIntegrity), test.damage)
+			assert.Equal(t, errors.Is(err, digest.ErrIntegrity), test.damage)
 			s.assertNothingLeft(t, dirKernels)
 			_, err = os.Stat(filepath.Join(s.Cache, LockName))
 			assert.ErrorIs(t, err, os.ErrNotExist)

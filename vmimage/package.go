@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 )
 
 // Package is a package of Debian's archive that holds something else than a
@@ -26,7 +28,7 @@ type Package struct {
 	// signed.
 	SHA256 string `json:"sha256"`
 
-	want digest
+	want digest.Digest
 	base string // of the archive
 	path string // there
 }
@@ -65,7 +67,7 @@ func (s *Store) exported(found []binaryPackage) []Package {
 	out := make([]Package, 0, len(found))
 	for _, p := range found {
 		out = append(out, Package{
-			Name: p.name, Version: p.version, Suite: p.suite, SHA256: p.want.sha256,
+			Name: p.name, Version: p.version, Suite: p.suite, SHA256: p.want.SHA256,
 			want: p.want, base: s.mirrors.base(p.archive), path: p.path,
 		})
 	}

@@ -10,6 +10,8 @@ import (
 
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
+
+	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 )
 
 func TestPackages(t *testing.T) {
@@ -43,7 +45,7 @@ func TestPackages(t *testing.T) {
 	assert.Check(t, is.Equal(text, "sid"))
 
 	server.change(t, "linux-source-7.1_7.1.10-1_amd64.deb", flip)
-	assert.ErrorIs(t, s.ReadPackage(t.Context(), &found[1], read), ErrIntegrity)
+	assert.ErrorIs(t, s.ReadPackage(t.Context(), &found[1], read), digest.ErrIntegrity)
 	server.change(t, "linux-source-7.1_7.1.9-1_amd64.deb", gone)
 	assert.ErrorIs(t, s.ReadPackage(t.Context(), &found[3], read), ErrGone)
 
@@ -53,7 +55,7 @@ func TestPackages(t *testing.T) {
 	assert.ErrorContains(t, err, "syntax error")
 	server.change(t, "dists/sid/InRelease", flip)
 	_, err = s.Packages(t.Context(), "amd64", []string{"bookworm", "sid"}, "linux-source-7.*")
-	assert.ErrorIs(t, err, ErrIntegrity)
+	assert.ErrorIs(t, err, digest.ErrIntegrity)
 }
 
 func TestMakeDir(t *testing.T) {

@@ -15,6 +15,8 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
 	"github.com/ProtonMail/go-crypto/openpgp/clearsign"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
+
+	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 )
 
 // Keyrings are where the package debian-archive-keyring puts Debian's archive
@@ -24,10 +26,6 @@ var Keyrings = []string{
 	"/usr/share/keyrings/debian-archive-keyring.gpg",
 	"/usr/share/keyrings/debian-archive-removed-keys.gpg",
 }
-
-// ErrIntegrity means that a file is not what its signature or its digest says.
-// No other source is tried then: somebody ought to look.
-var ErrIntegrity = errors.New("integrity check failed")
 
 // readKeyrings reads OpenPGP key rings, armored or not. The first file must be
 // there, the others need not.
@@ -63,14 +61,14 @@ func readKeyrings(files []string) (openpgp.EntityList, error) {
 func openInRelease(keys openpgp.EntityList, file []byte, atDate bool) ([]byte, error) {
 	block, _ := clearsign.Decode(file)
 	if block == nil {
-		return nil, fmt.Errorf("%w: InRelease is not a signed message", ErrIntegrity)
+		return nil, fmt.Errorf("%w: InRelease is not a signed message", digest.ErrIntegrity)
 	}
 	signature, err := io.ReadAll(block.ArmoredSignature.Body)
 	if err != nil {
-		return nil, fmt.Errorf("%w: InRelease: %w", ErrIntegrity, err)
+		return nil, fmt.Errorf("%w: InRelease: %w", digest.ErrIntegrity, err)
 	}
 	if err := checkSignature(keys, block.Bytes, signature, signingTime(block.Plaintext, atDate)); err != nil {
-		return nil, fmt.Errorf("%w: InRelease: %w", ErrIntegrity, err)
+		return nil, fmt.Errorf("%w: InRelease: %w", digest.ErrIntegrity, err)
 	}
 	return block.Plaintext, nil
 }
@@ -79,11 +77,11 @@ func openInRelease(keys openpgp.EntityList, file []byte, atDate bool) ([]byte, e
 func checkDetached(keys openpgp.EntityList, file, signature []byte, atDate bool) error {
 	if block, err := armor.Decode(bytes.NewReader(signature)); err == nil {
 		if signature, err = io.ReadAll(block.Body); err != nil {
-			return fmt.Errorf("%w: Release.gpg: %w", ErrIntegrity, err)
+			return fmt.Errorf("%w: Release.gpg: %w", digest.ErrIntegrity, err)
 		}
 	}
 	if err := checkSignature(keys, file, signature, signingTime(file, atDate)); err != nil {
-		return fmt.Errorf("%w: Release.gpg: %w", ErrIntegrity, err)
+		return fmt.Errorf("%w: Release.gpg: %w", digest.ErrIntegrity, err)
 	}
 	return nil
 }
@@ -135,18 +133,12 @@ func parseDate(s string) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("%q is not a date", s)
 }
 
-// digest is what a file must be.
-type digest struct {
-	sha256 string
-	size   int64
-}
-
 // releaseFile is what is needed of a parsed Release file.
 type releaseFile struct {
 	suite, codename string
 	validUntil      time.Time // zero: for ever
 	byHash          bool
-	files           map[string]digest
+	files           map[string]digest.Digest
 }
 
 // parseRelease parses the text of a Release file.
@@ -160,7 +152,7 @@ func parseRelease(text []byte) (*releaseFile, error) {
 			suite:    s["suite"],
 			codename: s["codename"],
 			byHash:   s["acquire-by-hash"] == "yes",
-			files:    make(map[string]digest),
+			files:    make(map[string]digest.Digest),
 		}
 		if _, err := parseDate(s["date"]); err != nil {
 			return err
@@ -193,10 +185,10 @@ func (r *releaseFile) readFiles(list string) error {
 			return fmt.Errorf("damaged line %q", line)
 		}
 		size, err := strconv.ParseInt(fields[1], 10, 64)
-		if err != nil || size < 0 || !sha256Form.MatchString(fields[0]) {
+		if err != nil || size < 0 || !digest.IsSHA256(fields[0]) {
 			return fmt.Errorf("damaged line %q", line)
 		}
-		r.files[fields[2]] = digest{sha256: fields[0], size: size}
+		r.files[fields[2]] = digest.Digest{SHA256: fields[0], Size: size}
 	}
 	return nil
 }
@@ -208,12 +200,12 @@ func (r *releaseFile) is(suite string) bool {
 }
 
 // index picks the smallest form of the package index that we can read.
-func (r *releaseFile) index(arch string) (name string, want digest, err error) {
+func (r *releaseFile) index(arch string) (name string, want digest.Digest, err error) {
 	for _, suffix := range []string{".xz", ".gz", ""} {
 		name := "main/binary-" + arch + "/Packages" + suffix
 		if want, ok := r.files[name]; ok {
 			return name, want, nil
 		}
 	}
-	return "", digest{}, fmt.Errorf("release file: no package index for %s", arch)
+	return "", digest.Digest{}, fmt.Errorf("release file: no package index for %s", arch)
 }

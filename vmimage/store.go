@@ -16,6 +16,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/internal/failures"
+	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 )
 
 // Options say where things are. The zero value is right for nearly everyone.
@@ -161,7 +162,7 @@ func (e *UnavailableError) Unwrap() []error { return append([]error{e.Err}, e.Ot
 // is cached and locked needs no network.
 //
 // A kernel of the snapshot archive that cannot be had gives an
-// [UnavailableError]; a bad signature or digest gives [ErrIntegrity].
+// [UnavailableError]; a bad signature or digest gives [digest.ErrIntegrity].
 func (s *Store) Resolve(ctx context.Context, spec string) (*Kernel, error) {
 	if e, ok := s.config.Find(spec); ok {
 		return s.resolveEntry(ctx, e)
@@ -262,7 +263,7 @@ func (s *Store) resolveSources(ctx context.Context, e *Entry) (*Kernel, error) {
 // so that damage to an image says less than damage to what Debian signed.
 func stops(err error) bool {
 	image := (*ociError)(nil)
-	return errors.Is(err, ErrIntegrity) && !errors.As(err, &image) || isFull(err)
+	return errors.Is(err, digest.ErrIntegrity) && !errors.As(err, &image) || isFull(err)
 }
 
 // condense joins errors, with one line for a host that is not there.
@@ -319,7 +320,7 @@ func (s *Store) resolveArchive(ctx context.Context, e *Entry, src Source) (*Lock
 
 // unavailable makes an [UnavailableError] of a failure of the snapshot archive.
 func (s *Store) unavailable(e *Entry, archive string, err error) error {
-	if err == nil || !strings.HasPrefix(archive, archiveSnapshot) || errors.Is(err, ErrIntegrity) || errors.Is(err, context.Canceled) {
+	if err == nil || !strings.HasPrefix(archive, archiveSnapshot) || errors.Is(err, digest.ErrIntegrity) || errors.Is(err, context.Canceled) {
 		return err
 	}
 	return &UnavailableError{Name: e.Spec(), Archive: s.mirrors.base(archive), Nearest: s.config.nearest(e), Err: err}

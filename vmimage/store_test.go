@@ -20,6 +20,8 @@ import (
 	"golang.org/x/sys/unix"
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
+
+	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 )
 
 const testConfig = `
@@ -125,7 +127,7 @@ func TestResolveOldLayout(t *testing.T) {
 	image, err := os.ReadFile(k.ImagePath)
 	assert.NilError(t, err)
 	assert.Check(t, bytes.Equal(image, bzImage(k.Release, "gz", true)))
-	sum, err := HashFile(k.ImagePath)
+	sum, err := digest.OfFile(k.ImagePath)
 	assert.NilError(t, err)
 	assert.Equal(t, k.SHA256, sum)
 	boot, err := os.ReadFile(k.BootPath)
@@ -234,7 +236,7 @@ func TestSnapshot(t *testing.T) {
 		}
 		s := newSetting(t, keyring(t, a.key))
 		_, err := s.resolve(t, "5.13")
-		assert.Check(t, is.ErrorIs(err, ErrIntegrity), damaged)
+		assert.Check(t, is.ErrorIs(err, digest.ErrIntegrity), damaged)
 		s.assertNothingLeft(t, dirKernels)
 	}
 }
@@ -319,7 +321,7 @@ func TestRefuses(t *testing.T) {
 			s := newSetting(t, rings...)
 			_, err := s.resolve(t, "6.1")
 			assert.ErrorContains(t, err, test.err)
-			assert.Equal(t, errors.Is(err, ErrIntegrity), !test.other)
+			assert.Equal(t, errors.Is(err, digest.ErrIntegrity), !test.other)
 			s.assertNothingLeft(t, dirKernels)
 			_, err = os.Stat(filepath.Join(s.Cache, LockName))
 			assert.ErrorIs(t, err, os.ErrNotExist)
@@ -336,7 +338,7 @@ func TestIntegrityStops(t *testing.T) {
 	server := serve(t, a, b)
 	server.change(t, "5.10.262-1_amd64.deb", flip)
 	_, err := newSetting(t, keyring(t, a.key)).resolve(t, "5.10")
-	assert.ErrorIs(t, err, ErrIntegrity)
+	assert.ErrorIs(t, err, digest.ErrIntegrity)
 	assert.Equal(t, server.count("/debian/"), 0)
 }
 

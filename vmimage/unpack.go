@@ -10,6 +10,8 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+
+	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 )
 
 // unpacker sorts the files of kernel packages into a directory.
@@ -177,7 +179,7 @@ func (s *Store) finish(name string, u *unpacker) (*installed, error) {
 	if u.release != "" && meta.Release != u.release {
 		return nil, fmt.Errorf("the package is for %s, but its image says %s", u.release, meta.Release)
 	}
-	if meta.SHA256, err = HashFile(filepath.Join(u.dir, fileImage)); err != nil {
+	if meta.SHA256, err = digest.OfFile(filepath.Join(u.dir, fileImage)); err != nil {
 		return nil, err
 	}
 	meta.Config, meta.Modules = u.config, u.modules[meta.Release]

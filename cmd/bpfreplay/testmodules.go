@@ -15,6 +15,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/suites"
 	"github.com/bpfreplay/bpfreplay/vmimage"
+	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 )
 
 // kernelModules are modules of the kernel with functions that the Linux selftests call.
@@ -26,7 +27,7 @@ func testModules(ctx context.Context, s *vmimage.Store, k *vmimage.Kernel, note 
 	first := guest.Preloaded{Kernel: kernelModules}
 	m, err := suites.BuildModules(ctx, suites.ModuleOptions{Store: s, Kernel: k, Say: note})
 	switch {
-	case errors.Is(err, vmimage.ErrIntegrity) || ctx.Err() != nil:
+	case errors.Is(err, digest.ErrIntegrity) || ctx.Err() != nil:
 		return first, err
 	case err != nil:
 		note(fmt.Sprintf("%v; cases that need them are unsupported", err))

@@ -24,7 +24,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/failures"
 	"github.com/bpfreplay/bpfreplay/internal/object"
 	"github.com/bpfreplay/bpfreplay/internal/trace"
-	"github.com/bpfreplay/bpfreplay/vmimage"
+	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 )
 
 // KeepAll, as [Options.Keep], keeps the artifacts of every verdict that is not equal. By default
@@ -274,7 +274,7 @@ func (r *runner) findTools() (*tools, error) {
 	}
 	r.mu.Unlock()
 	var err error
-	if t.Bpfreplay, err = vmimage.HashFile(r.Agent); err != nil {
+	if t.Bpfreplay, err = digest.OfFile(r.Agent); err != nil {
 		return nil, err
 	}
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -284,7 +284,7 @@ func (r *runner) findTools() (*tools, error) {
 	if t.QEMUPath, err = r.Emulator(); err != nil {
 		return nil, err
 	}
-	if t.QEMUSum, err = vmimage.HashFile(t.QEMUPath); err != nil {
+	if t.QEMUSum, err = digest.OfFile(t.QEMUPath); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -304,6 +304,6 @@ func (r *runner) findTools() (*tools, error) {
 		}
 	}
 	path, _, _ := strings.Cut(t.Bpftool, ",")
-	t.ToolSum, err = vmimage.HashFile(path)
+	t.ToolSum, err = digest.OfFile(path)
 	return t, err
 }

@@ -19,7 +19,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
 	"github.com/bpfreplay/bpfreplay/harness/wire"
-	"github.com/bpfreplay/bpfreplay/vmimage"
+	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 )
 
 // Suite runs a suite in guests. An error means that the harness or its input failed. A failing case
@@ -76,7 +76,7 @@ func (r *runner) resumed(c *suite.Case) *result.CaseReport {
 	if i < 0 {
 		return nil
 	}
-	sum, err := vmimage.HashFile(r.suite.Path(c))
+	sum, err := digest.OfFile(r.suite.Path(c))
 	if err != nil || sum != r.Resume.Cases[i].SHA256 {
 		return nil
 	}
