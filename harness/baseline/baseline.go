@@ -20,15 +20,14 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
-// Baseline is what a suite of others' objects came to on a kernel when somebody
-// last looked: what each engine did with each object, and each verdict. A run is
-// compared with it and fails on what has become worse, and on nothing else.
+// Baseline holds the results of a suite on a kernel: what each engine did with each object, and
+// each verdict.
 type Baseline struct {
-	File    string // where it was read from
+	File    string // path that it was read from
 	Suite   string
-	Kernel  string // as users type it
+	Kernel  string // name as users type it
 	Release string
-	Source  string // of the objects, in words
+	Source  string // describes where the objects come from
 	Engines []string
 	Cases   map[string]Case
 }
@@ -38,10 +37,10 @@ type Case struct {
 	Loads    map[string]string    // by engine: "ok", "refused:EACCES", "refused", "unsupported", "broken"
 	Verdicts map[[2]string]string // by pair: a verdict, "different:FIELD+FIELD"
 	Failures int
-	Reason   string // what somebody wrote about it
+	Reason   string // comment by a person
 }
 
-// outcomeOf is what an engine did, in one word.
+// outcomeOf returns what an engine did, as one word.
 func outcomeOf(l *result.LoadReport) string {
 	if l.Result == wire.Refused && l.Errno != "" {
 		return l.Result + ":" + l.Errno
@@ -49,7 +48,7 @@ func outcomeOf(l *result.LoadReport) string {
 	return l.Result
 }
 
-// maxFields bounds what is said of a difference.
+// maxFields limits how many fields of a difference are listed.
 const maxFields = 3
 
 func verdictOf(p *result.PairReport) string {
@@ -79,8 +78,8 @@ func baselineCase(c *result.CaseReport) Case {
 	return b
 }
 
-// New makes a baseline of a report. What the report says nothing of (other
-// cases, other engines, what people wrote) is that of old, which may be nil.
+// New returns the baseline for a report. It keeps from old, which may be nil, what the report does
+// not cover: other cases, other engines, and comments.
 func New(r *result.Report, old *Baseline) *Baseline {
 	b := &Baseline{
 		Suite: r.Suite, Kernel: r.Kernel.Name, Release: r.Kernel.Release, Source: r.Source,
@@ -108,8 +107,7 @@ func New(r *result.Report, old *Baseline) *Baseline {
 	return b
 }
 
-// Prune takes out cases that the report of a run of the whole suite does not have. b may be
-// nil.
+// Prune removes cases that are missing in the report of a run of the whole suite. b may be nil.
 func (b *Baseline) Prune(r *result.Report) {
 	if b == nil {
 		return
@@ -119,7 +117,7 @@ func (b *Baseline) Prune(r *result.Report) {
 	})
 }
 
-// keep takes over what a run of some engines does not tell.
+// keep copies the results of engines that did not run.
 func (b *Case) keep(was Case, ran []string) {
 	for e, outcome := range was.Loads {
 		if !slices.Contains(ran, e) {
@@ -134,8 +132,8 @@ func (b *Case) keep(was Case, ran []string) {
 	b.Reason = was.Reason
 }
 
-// Compare reports what of a report is not as it was. That a case is missing is a
-// change only if whole is set: the report is of the whole suite.
+// Compare returns how a report differs from the baseline. A missing case is a change only if whole
+// is set, which means that the report covers the whole suite.
 func (b *Baseline) Compare(r *result.Report, whole bool) *result.BaselineReport {
 	out := &result.BaselineReport{File: b.File, Source: b.Source, Changes: []result.Change{}}
 	seen := make(map[string]bool)
@@ -158,7 +156,7 @@ func (b *Baseline) Compare(r *result.Report, whole bool) *result.BaselineReport 
 	return out
 }
 
-// Known reports whether nothing of a case is worse than it was.
+// Known reports whether nothing in a case is worse than in the baseline.
 func (b *Baseline) Known(c *result.CaseReport) bool {
 	return !slices.ContainsFunc(b.changes(c), func(c result.Change) bool { return c.Worse })
 }
@@ -187,7 +185,7 @@ func (b *Baseline) changes(c *result.CaseReport) []result.Change {
 		case ok && now != before:
 			add(p.A+"/"+p.B, before, now, worse(before, now))
 		case !ok && bad(now) && !was.bad():
-			// No run has judged it before.
+			// This pair has no verdict in the baseline.
 			add(p.A+"/"+p.B, "none", now, true)
 		}
 	}
@@ -210,7 +208,8 @@ func (b *Case) bad() bool {
 	return false
 }
 
-// worse: of two differences the one that shows in another field is.
+// worse reports whether a verdict has become worse. A difference has if it shows in another field
+// than before.
 func worse(was, is string) bool {
 	a, fieldsWas, _ := strings.Cut(was, ":")
 	b, fieldsIs, _ := strings.Cut(is, ":")
@@ -221,15 +220,15 @@ func worse(was, is string) bool {
 	return slices.ContainsFunc(strings.Split(fieldsIs, "+"), func(f string) bool { return !slices.Contains(old, f) })
 }
 
-// File is the file of a kernel's baseline in a directory.
+// File returns the path of a kernel's baseline in a directory.
 func File(dir, kernel string) string {
 	return filepath.Join(dir, result.KernelDir(kernel)+".txt")
 }
 
-// unknown is the verdict of a pair that no run has judged yet.
+// unknown is the verdict of a pair that no run has compared yet.
 const unknown = "unknown"
 
-// Read reads a baseline. One that is not there is nil.
+// Read reads a baseline. It returns nil and no error if the file does not exist.
 func Read(file string) (*Baseline, error) {
 	data, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -246,7 +245,7 @@ func Read(file string) (*Baseline, error) {
 	return b, nil
 }
 
-// parse reads what [Baseline.Text] writes.
+// parse reads the output of [Baseline.Text].
 func parse(data []byte) (*Baseline, error) {
 	b := &Baseline{Cases: make(map[string]Case)}
 	lines := bufio.NewScanner(bytes.NewReader(data))
@@ -286,7 +285,8 @@ func (b *Baseline) header(key, value string) error {
 	return nil
 }
 
-// line reads a case: its name, what engines did, verdicts, and perhaps more.
+// line reads the line of a case: its name, the outcomes of engines, the verdicts, and optional
+// words.
 func (b *Baseline) line(line string) error {
 	line, reason, _ := strings.Cut(line, " # ")
 	words := strings.Fields(line)
@@ -311,7 +311,8 @@ func (b *Baseline) line(line string) error {
 		}
 	}
 	for _, pair := range result.PairsOf(b.Engines) {
-		// A pair itself, or an engine with all others: a more special one counts.
+		// Exceptions name a pair, or an engine with all others ("direct/*"). The more specific one
+		// applies.
 		v := cmp.Or(but[pair[0]+"/"+pair[1]], but[pair[0]+"/*"], but[pair[1]+"/*"], all)
 		if v != unknown {
 			c.Verdicts[pair] = v
@@ -329,7 +330,7 @@ func (b *Baseline) line(line string) error {
 	return nil
 }
 
-// exceptions reads "ok,direct=refused": what holds for all, and for whom it does not.
+// exceptions parses "ok,direct=refused": a value for all, and exceptions with their values.
 func exceptions(text string) (all string, but map[string]string, err error) {
 	but = make(map[string]string)
 	for i, item := range strings.Split(text, ",") {
@@ -346,8 +347,7 @@ func exceptions(text string) (all string, but map[string]string, err error) {
 	return all, but, nil
 }
 
-// mostly is the value that is there most often, of several the first; "" counts
-// nothing.
+// mostly returns the most frequent value, and of several the first. It ignores "".
 func mostly(values []string) string {
 	count, best := make(map[string]int), ""
 	for _, v := range values {
@@ -361,7 +361,7 @@ func mostly(values []string) string {
 	return best
 }
 
-// Text is the baseline as a file.
+// Text returns the contents of the baseline's file.
 func (b *Baseline) Text() []byte {
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "# What the objects of suite %s came to. `bpfreplay vmtest --update-baseline` writes it;\n", b.Suite)
@@ -396,7 +396,7 @@ func (b *Baseline) Text() []byte {
 	return out.Bytes()
 }
 
-// verdicts are those of all pairs, as short as can be said.
+// verdicts returns the verdicts of all pairs in the shortest form.
 func (c *Case) verdicts(engines []string) string {
 	short := "none"
 	for i, p := range result.PairsOf(engines) {
@@ -407,8 +407,8 @@ func (c *Case) verdicts(engines []string) string {
 	return short
 }
 
-// but is a verdict, and behind it those that are others: of an engine that has the same with
-// all others once.
+// but returns a verdict followed by the exceptions to it. An engine that has the same verdict with
+// all others is one exception.
 func (c *Case) but(most string, engines []string) string {
 	of := func(p [2]string) string { return cmp.Or(c.Verdicts[p], unknown) }
 	pairs, text := result.PairsOf(engines), most
@@ -428,7 +428,7 @@ func (c *Case) but(most string, engines []string) string {
 	return text
 }
 
-// Write writes the baseline to a file, whole or not at all.
+// Write writes the baseline to a file, atomically.
 func (b *Baseline) Write(file string) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return err
@@ -436,8 +436,8 @@ func (b *Baseline) Write(file string) error {
 	return renameio.WriteFile(file, b.Text(), 0o644)
 }
 
-// Totals are lines that sum the baseline up: how many objects each engine loads,
-// and how verdicts are spread.
+// Totals returns lines that summarise the baseline: how many objects each engine loads, and how
+// often each verdict occurs.
 func (b *Baseline) Totals() []string {
 	loaded := make(map[string]int)
 	pairs := make(map[result.Verdict]int)

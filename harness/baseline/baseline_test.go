@@ -13,7 +13,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/result"
 )
 
-// someReport is a report of three engines and three cases.
+// someReport returns a report of three engines and three cases.
 func someReport() *result.Report {
 	load := func(engine, became, errno string) result.LoadReport {
 		return result.LoadReport{Engine: engine, Result: became, Errno: errno}
@@ -38,7 +38,7 @@ func someReport() *result.Report {
 	}
 }
 
-// TestBaselineVerdicts: what an engine has with all others is said once.
+// TestBaselineVerdicts: a verdict that an engine has with all others is written once.
 func TestBaselineVerdicts(t *testing.T) {
 	engines := []string{"direct", "trace", "replay", "libbpf"}
 	for text, want := range map[string]string{
@@ -126,7 +126,7 @@ func TestBaselineCompare(t *testing.T) {
 		test.change(r)
 		got := base.Compare(r, true)
 		assert.Check(t, is.DeepEqual(append([]result.Change{}, test.want...), got.Changes), name)
-		r.Baseline, r.Failures = got, 1 // what was there before counts no more
+		r.Baseline, r.Failures = got, 1 // with a baseline, only changes count
 		worse := false
 		for _, c := range test.want {
 			worse = worse || c.Worse
@@ -136,7 +136,7 @@ func TestBaselineCompare(t *testing.T) {
 	}
 }
 
-// TestBaselineMerge: a run of some cases and engines leaves the rest alone.
+// TestBaselineMerge: a run of some cases and engines leaves the rest of the baseline unchanged.
 func TestBaselineMerge(t *testing.T) {
 	old := New(someReport(), nil)
 	c := old.Cases["other"]
@@ -158,8 +158,8 @@ func TestBaselineMerge(t *testing.T) {
 	assert.Check(t, is.Equal(got.Reason, "why"))
 }
 
-// Of a case that is gone it is said why, if that is known; a baseline that is written
-// anew has it no more.
+// TestBaselineGone: a missing case is reported with its comment, if there is one. A baseline that
+// is written anew omits the case.
 func TestBaselineGone(t *testing.T) {
 	base := New(someReport(), nil)
 	r := someReport()

@@ -1,3 +1,4 @@
-// Package baseline reads and writes what a suite came to on a kernel when somebody last looked. A
-// run that is compared with it fails on what has become worse, and on nothing else.
+// Package baseline compares a run of a suite with the results of an earlier run on the same kernel.
+// A run with a baseline fails only on what has become worse. Begin with [Read], [Baseline.Compare]
+// and [New].
 package baseline
