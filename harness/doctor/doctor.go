@@ -1,9 +1,9 @@
-// Package doctor finds out what this machine can do: whether guests can be
-// started and how fast, where kernels come from, and which tools are there. Each
-// finding has the line that mends it.
+// Package doctor examines what this machine can do: whether and how fast it can start guests, where
+// kernels come from, and which tools are installed. Each finding has a command that fixes it. Begin
+// with [Examine].
 //
-// It changes nothing but for a probe of KVM, whose answer is remembered, and asks the
-// sources of kernels only whether they are there.
+// The package changes nothing, except that it probes KVM and remembers the result. It asks the
+// sources of kernels only whether they can be reached.
 package doctor
 
 import (
@@ -11,14 +11,14 @@ import (
 	"sync"
 )
 
-// Status is how good a finding is.
+// Status is the result of a check.
 type Status string
 
 const (
 	OK Status = "ok"
-	// Note is worth knowing: something is slower or cannot be done.
+	// Note means that something is slower or not possible.
 	Note Status = "note"
-	// Missing is for what is not there.
+	// Missing means that something is not there.
 	Missing Status = "missing"
 )
 
@@ -29,40 +29,41 @@ type Check struct {
 	// Needed means that no guest can be tested without it.
 	Needed bool   `json:"needed,omitempty"`
 	Detail string `json:"detail"`
-	// Mend is the line that mends it, if there is one.
+	// Mend is the command that fixes it, or "" if there is none.
 	Mend string `json:"mend,omitempty"`
 }
 
-// Report is all that was found.
+// Report holds all findings.
 type Report struct {
 	Schema int `json:"schema"` // 1
 	// OK means that nothing needed is missing, so that `make vmtest` can run.
 	OK     bool    `json:"ok"`
-	Kernel string  `json:"kernel"` // the one that has to be there
+	Kernel string  `json:"kernel"` // the kernel that is required
 	Checks []Check `json:"checks"`
 }
 
-// Options say what to look at.
+// Options selects what to examine.
 type Options struct {
-	// Kernel is what guests have to boot: names and tiers of kernels.yaml, and paths.
+	// Kernel lists the kernels that guests must boot: names and tiers of kernels.yaml, or paths.
 	Kernel string
-	// Archs are the architectures of kernels that are named without one; none is this machine's.
+	// Archs are the architectures for kernels that are named without one. If it is empty, this
+	// machine's is used.
 	Archs []string
-	// QEMU is the emulator to run; "" for that of each architecture.
+	// QEMU is the emulator to run. "" means the emulator of each architecture.
 	QEMU string
-	// Config is the kernels.yaml, "" for the nearest one.
+	// Config is the path of kernels.yaml. "" means the nearest one.
 	Config string
 	// Suite is the path of the suite to run.
 	Suite string
-	// StateDir is where what is known of this host is remembered.
+	// StateDir is the directory that remembers facts about this host.
 	StateDir string
-	// Offline asks nothing over a network.
+	// Offline avoids the network.
 	Offline bool
-	// FreeMiB is the memory that guests may take together, in MiB; 0 if it is not known.
+	// FreeMiB is the memory that all guests together may use, in MiB. 0 means unknown.
 	FreeMiB int
 }
 
-// Examine looks at everything, at the same time where that takes a while.
+// Examine runs all checks, concurrently.
 func Examine(ctx context.Context, o Options) *Report {
 	parts := []func() []Check{
 		func() []Check { return o.emulators(ctx) },
@@ -87,7 +88,7 @@ func Examine(ctx context.Context, o Options) *Report {
 	return r
 }
 
-// Lacks are the names of what is needed and missing.
+// Lacks returns the names of what is needed and missing.
 func (r *Report) Lacks() []string {
 	var out []string
 	for _, c := range r.Checks {

@@ -19,8 +19,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestScripts: what is looked for is what the lines that mend it install, and the
-// compiler is the one that objects are built with.
+// TestScripts: the set-up scripts install the tools that the package looks for, and build objects
+// with the compiler that it expects.
 func TestScripts(t *testing.T) {
 	read := func(name string) string {
 		data, err := os.ReadFile(filepath.Join("..", "..", name))
@@ -61,7 +61,7 @@ func TestScripts(t *testing.T) {
 	assert.Check(t, is.Contains(objects, "{CLANG:-"+clangProgram+"}"))
 }
 
-// program puts a program that prints something into a directory.
+// program writes a program that runs a shell script to a directory.
 func program(t *testing.T, dir, name, script string) {
 	t.Helper()
 	assert.NilError(t, os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+script+"\n"), 0o755))

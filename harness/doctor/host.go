@@ -24,7 +24,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/kversion"
 )
 
-// Lines that mend. What packages it takes is known to scripts/setup.sh alone.
+// Commands that fix findings. Only scripts/setup.sh knows which packages they need.
 const (
 	setupGuest   = "make setup"
 	setupObjects = "scripts/setup.sh objects"
@@ -32,7 +32,7 @@ const (
 	setupExtras  = "scripts/setup.sh extras"
 )
 
-// toolTimeout is how long a program may take to say its version.
+// toolTimeout is how long a program may take to print its version.
 const toolTimeout = 5 * time.Second
 
 // version runs a program and returns the first match in its output.
@@ -55,11 +55,11 @@ func version(ctx context.Context, form *regexp.Regexp, program string, args ...s
 
 var numbers = regexp.MustCompile(`v?(\d+\.\d+(?:\.\d+)?)`)
 
-// savesGuests is the first QEMU that restores guests from a private mapping of
-// their memory (b17fbbe55cba).
+// savesGuests is the first QEMU that can restore guests from a private mapping of their memory
+// (b17fbbe55cba).
 const savesGuests = "4.1"
 
-// emulators are the QEMUs for the kernels that are named, and for others as far as they are there.
+// emulators checks the QEMUs for the kernels that are named, and reports others that are installed.
 func (o Options) emulators(ctx context.Context) []Check {
 	wanted := slices.Clone(o.Archs)
 	for _, word := range strings.FieldsFunc(o.Kernel, func(r rune) bool { return r == ',' || r == ' ' }) {
@@ -118,13 +118,13 @@ func (o Options) accelerator(ctx context.Context) []Check {
 	return []Check{c}
 }
 
-// mendKVM is what to do about a /dev/kvm that cannot be used.
+// mendKVM returns how to fix a /dev/kvm that cannot be used, or "".
 func mendKVM() string {
 	f, err := os.OpenFile(kvm, os.O_RDWR, 0)
 	switch {
 	case err == nil:
 		f.Close()
-		return "" // it is there, and is of no use: a matter of the host of this host
+		return "" // it opens but does not work: only the host of this virtual machine can fix that
 	case errors.Is(err, fs.ErrPermission):
 		return "sudo usermod -aG kvm \"$USER\", and log in again"
 	case errors.Is(err, fs.ErrNotExist):
@@ -168,8 +168,8 @@ func hostBPF() Check {
 	return c
 }
 
-// clangProgram and clangPinned are what the objects of the core suite are built
-// with: scripts/objects.sh says so.
+// clangProgram and clangPinned are the compiler and its version that build the objects of the core
+// suite. They must match scripts/objects.sh.
 const (
 	clangProgram = "clang-19"
 	clangPinned  = "19.1.7"
@@ -177,7 +177,7 @@ const (
 
 var libbpfVersion = regexp.MustCompile(`libbpf v(\S+)`)
 
-// tools are those that some purposes need.
+// tools checks tools that only some purposes need.
 func tools(ctx context.Context) []Check {
 	return []Check{
 		clang(ctx),
@@ -235,7 +235,7 @@ func bpftool(ctx context.Context) Check {
 	return c
 }
 
-// tool is a program that is at one of these places.
+// tool checks for a program at one of these places.
 func tool(ctx context.Context, name, purpose string, places ...string) Check {
 	c := Check{Name: name, Mend: setupExtras}
 	for _, place := range places {

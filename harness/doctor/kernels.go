@@ -11,10 +11,10 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// enough is the free space, in bytes, that a kernel and its saved guests need.
+// enough is the free space, in bytes, for a kernel and its saved guests.
 const enough = 1 << 30
 
-// kernels looks at the cache, at kernels.yaml and at each kernel there.
+// kernels checks the cache, kernels.yaml, and each kernel there.
 func (o Options) kernels(ctx context.Context) []Check {
 	store, err := vmimage.Open(vmimage.Options{Config: o.Config})
 	if err != nil {
@@ -39,7 +39,7 @@ func (o Options) kernels(ctx context.Context) []Check {
 	for i, l := range list {
 		c := Check{Name: "kernel " + l.Name, Needed: slices.Contains(wanted, l.Name)}
 		if l.Arch != arch.Native && !c.Needed && !l.Cached {
-			continue // nobody has asked for guests of that architecture
+			continue // nothing asks for guests of that architecture
 		}
 		switch {
 		case l.Cached:
@@ -73,7 +73,7 @@ func join(errs []error) string {
 	return strings.Join(out, "; ")
 }
 
-// mendReach is what to do about sources that do not answer.
+// mendReach returns what to do about sources that cannot be reached, or "".
 func mendReach(store *vmimage.Store, e vmimage.Entry) string {
 	for _, src := range e.Sources {
 		switch {
@@ -117,7 +117,7 @@ func lock(store *vmimage.Store) Check {
 	return c
 }
 
-// keyring is Debian's, without which no kernel is taken from its archive.
+// keyring checks for Debian's keyring. Without it no kernel is taken from Debian's archive.
 func keyring() Check {
 	c := Check{Name: "Debian's keys", Status: OK, Detail: vmimage.Keyrings[0]}
 	if _, err := os.Stat(vmimage.Keyrings[0]); err != nil {
@@ -126,7 +126,7 @@ func keyring() Check {
 	return c
 }
 
-// path is for a kernel that is named by its path.
+// path checks a kernel that is named by its path.
 func (o Options) path(ctx context.Context, store *vmimage.Store, path string) Check {
 	c := Check{Name: "kernel " + path, Needed: true}
 	k, err := store.Resolve(ctx, path)
