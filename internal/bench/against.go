@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// threeEngines are those that a revision before libbpf ran by default has, too.
+// threeEngines are the default engines of revisions before libbpf became one.
 const threeEngines = "direct,trace,replay"
 
-// compareWith runs the core suite of a revision by its command and by this one, in turns, each
+// compareWith runs the core suite of a revision with its command and with this one, in turns, each
 // from a saved guest.
 func (b *bench) compareWith(ctx context.Context, revision string) error {
 	tree := filepath.Join(b.temp, "tree")
@@ -36,7 +36,7 @@ func (b *bench) compareWith(ctx context.Context, revision string) error {
 		err := run(ctx, dir, command, "vmtest", "--kernel", b.kernel, "--suite", suite, "--engines", threeEngines, "--case", pattern, "--out", filepath.Join(b.temp, "out"))
 		var exit *exec.ExitError
 		if errors.As(err, &exit) && exit.ExitCode() == 1 {
-			err = nil // the cases are the revision's, which may expect something else
+			err = nil // the revision's cases may expect something else
 		}
 		return time.Since(start).Seconds(), err
 	}

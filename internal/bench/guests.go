@@ -15,15 +15,15 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/result"
 )
 
-// small are cases with little work.
+// small has cases with little work.
 var small = []string{"maps_only", "maps_stack_trace", "prog_raw_tp", "prog_syscall", "prog_xdp_frags"}
 
-// trivial is one of them.
+// trivial is the case for measurements in which cases do not matter.
 const trivial = "prog_raw_tp"
 
-// boot compares what a user waits for with a plain boot of the same kernel.
+// boot compares the time that a user waits with a plain boot of the same kernel.
 func (b *bench) boot(ctx context.Context) error {
-	// The first run finds out which accelerator works, fills the caches and saves a guest.
+	// The first run finds a working accelerator, fills the caches and saves a guest.
 	report, err := b.vmtest(ctx, trivial)
 	if err != nil {
 		return err
@@ -74,7 +74,7 @@ func (b *bench) boot(ctx context.Context) error {
 	return nil
 }
 
-// saved runs vmtest, once more if it has found no saved guest: it has left one then.
+// saved runs vmtest, and once more if there was no saved guest: the first run leaves one.
 func (b *bench) saved(ctx context.Context, pattern string, flags ...string) (report *result.Report, took time.Duration, err error) {
 	for range 2 {
 		start := time.Now()
@@ -88,8 +88,8 @@ func (b *bench) saved(ctx context.Context, pattern string, flags ...string) (rep
 	return report, took, nil
 }
 
-// timed runs `make vmtest` with one case. It returns how long that took, and how long without
-// what the suite did in the guest, whose seconds begin when the agent is ready.
+// timed runs `make vmtest` with one case. It returns the time, and the time without the suite's
+// work in the guest, which begins when the agent is ready.
 func (b *bench) timed(ctx context.Context, restored bool, flags ...string) (whole, without time.Duration, err error) {
 	report, whole, err := b.saved(ctx, trivial, flags...)
 	if err != nil {
@@ -101,9 +101,8 @@ func (b *bench) timed(ctx context.Context, restored bool, flags ...string) (whol
 	return whole, whole - seconds(report.Seconds.Suite), nil
 }
 
-// perCase returns what one more case takes in a guest of its own: to restore it, to load, to
-// capture, to compare, and to end it. What the engines need for the loads themselves does not
-// count.
+// perCase returns the time for one more case in a guest of its own: to restore the guest, load,
+// capture, compare, and end. It does not count the engines' loads.
 func (b *bench) perCase(ctx context.Context, flags ...string) (time.Duration, error) {
 	flags = append(flags, "--isolate")
 	run := func(pattern string) (rest time.Duration, cases int, err error) {
@@ -135,7 +134,8 @@ func (b *bench) perCase(ctx context.Context, flags ...string) (time.Duration, er
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
-// restoreMany restores a saved guest many times, by a run each, and reports how often that went well.
+// restoreMany restores a saved guest many times, in separate runs, and reports how often that
+// succeeded.
 func (b *bench) restoreMany(ctx context.Context) error {
 	if _, err := b.vmtest(ctx, trivial); err != nil { // builds, and saves the guest
 		return err
@@ -190,7 +190,7 @@ func (b *bench) restoreMany(ctx context.Context) error {
 	return nil
 }
 
-// restore runs a case in a guest that is restored, and returns how long it took the guest to answer.
+// restore runs a case in a restored guest, and returns the time until the guest answered.
 func (b *bench) restore(ctx context.Context, out string) (time.Duration, error) {
 	cmd := exec.CommandContext(ctx, "./bpfreplay", "vmtest", "--kernel", b.kernel, "--case", trivial, "--out", out)
 	said, err := cmd.CombinedOutput()

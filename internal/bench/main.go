@@ -1,8 +1,8 @@
-// Command bench measures what has a budget, and prints each figure as a ratio of
-// two things that were measured side by side in one run: figures in seconds
-// would say more of the machine than of bpfreplay. `make bench` runs it.
+// Command bench measures everything that has a budget. It prints each figure as a ratio of two
+// things that it measures side by side in one run, because seconds would depend on the machine.
+// `make bench` runs it.
 //
-// It passes no judgement: a machine with other work to do is no defect.
+// It does not fail if a budget is exceeded, because the machine may have other work to do.
 package main
 
 import (
@@ -57,7 +57,7 @@ type bench struct {
 type row struct {
 	what, base string
 	ratio      float64
-	budget     float64 // 0: none
+	budget     float64 // 0 for none
 	detail     string
 }
 
@@ -97,9 +97,8 @@ func (b *bench) run(ctx context.Context) error {
 	return nil
 }
 
-// load compares engines over the core suite, in one guest each time. The budget
-// is about a process that loads one object: nothing is warm in it, neither the
-// kernel's types nor what is known of its features.
+// load compares engines over the core suite, in one guest each time. The budget is for a process
+// that loads one object: nothing is cached, neither the kernel's types nor its features.
 func (b *bench) load(ctx context.Context) error {
 	for _, way := range []struct {
 		name, base string
@@ -131,7 +130,7 @@ func (b *bench) load(ctx context.Context) error {
 
 var baseNames = map[string]string{"direct": "cilium/ebpf's direct load", "trace": "our trace from user space"}
 
-// compare returns the ratios of the times of two engines, one an object that both loaded.
+// compare returns the ratios of the times of two engines, one for each object that both loaded.
 func compare(report *result.Report, a, z string) []float64 {
 	var ratios []float64
 	for _, c := range report.Cases {
@@ -160,7 +159,7 @@ func (b *bench) vmtest(ctx context.Context, pattern string, flags ...string) (*r
 	return b.report(b.temp)
 }
 
-// report reads the report that a run has left in a directory.
+// report reads the report that a run has written to a directory.
 func (b *bench) report(out string) (*result.Report, error) {
 	data, err := os.ReadFile(filepath.Join(out, result.KernelDir(b.kernel), "report.json"))
 	if err != nil {
@@ -173,8 +172,7 @@ func (b *bench) report(out string) (*result.Report, error) {
 	return &report, nil
 }
 
-// median of an odd number of values is one of them, of an even number the
-// larger of the two in the middle.
+// median returns the middle value, or the larger of the two middle values.
 func median[T cmp.Ordered](values []T) T {
 	sorted := slices.Sorted(slices.Values(values))
 	return sorted[len(sorted)/2]

@@ -16,9 +16,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// plainBoot prepares the boot that all others are compared with, the way
-// that a person would type it first: QEMU's default machine, the kernel's
-// bzImage, and a busybox that switches the machine off.
+// plainBoot prepares the boot that everything is compared with, the one that a person would type
+// first: QEMU's default machine, the kernel's bzImage, and a busybox that powers off.
 func (b *bench) plainBoot(ctx context.Context, accelerator string) (func() (time.Duration, error), error) {
 	initrd := filepath.Join(b.temp, "busybox.cpio.gz")
 	if err := writeInitrd(initrd); err != nil {
@@ -49,7 +48,7 @@ func (b *bench) plainBoot(ctx context.Context, accelerator string) (func() (time
 	}, nil
 }
 
-// writeInitrd writes an initramfs with busybox alone, compressed as usual.
+// writeInitrd writes a compressed initramfs that has only busybox.
 func writeInitrd(path string) error {
 	busybox, err := exec.LookPath("busybox")
 	if err != nil {

@@ -16,7 +16,8 @@ import (
 // counter is the example whose object both programs load.
 const counter = "loader/skel/examples/counter"
 
-// The programs: open, load and attach, with bpf2go's code and with our skeleton.
+// beginnings has the two programs, which open, load and attach: one with bpf2go's code, one with
+// our skeleton.
 var beginnings = map[string]string{
 	"bpf2go": `package main
 
@@ -49,7 +50,7 @@ func check(err error) {
 }
 `
 
-// measurer runs the programs in turn and prints milliseconds and KiB of each run.
+// measurer runs the programs in turns and prints the milliseconds and KiB of each run.
 const measurer = `package main
 
 import (
@@ -83,8 +84,8 @@ func main() {
 }
 `
 
-// sideBySide compares programs with bpf2go's code and with a skeleton of the same object, each run in
-// a new process of one guest.
+// sideBySide compares a program with bpf2go's code and one with a skeleton of the same object. Each
+// run is a new process in the same guest.
 func (b *bench) sideBySide(ctx context.Context) error {
 	root, err := filepath.Abs(".")
 	if err != nil {

@@ -9,21 +9,22 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// hook is where a program attaches, as far as its section says so.
+// hook is the attach target of a program, as its section names it.
 type hook struct {
 	kind   string // the section up to the first slash
 	target string // the rest
 	why    string // why a skeleton cannot attach the program, empty if it can
 }
 
-// Reasons why a skeleton leaves a program to its caller.
+// Reasons why a skeleton leaves attaching a program to its caller.
 const (
 	elsewhere = "the section does not say where"
 	nothing   = "nothing to attach: it is run"
 	member    = "a struct_ops map attaches it"
 )
 
-// iterTargets are iterators that need a map, a cgroup or the like to go over.
+// iterTargets has iterators that iterate over a map, a cgroup or the like, which the caller must
+// pass.
 var iterTargets = map[string]bool{"bpf_map_elem": true, "bpf_sk_storage_map": true, "sockmap": true}
 
 var (
@@ -33,7 +34,7 @@ var (
 	executable   = regexp.MustCompile(`^(/.+):([^:]+)$`)
 )
 
-// hookOf reads what a section says.
+// hookOf parses a program's section name.
 func hookOf(p *artefact.Program) hook {
 	kind, target, _ := strings.Cut(p.Section, "/")
 	h := hook{kind: strings.TrimSuffix(kind, ".s"), target: target}
@@ -47,7 +48,7 @@ func hookOf(p *artefact.Program) hook {
 		named(symbol)
 	case "tp_btf", "fentry", "fexit", "fmod_ret", "lsm", "freplace":
 		if target == "" {
-			h.why = elsewhere // the caller gives the target when it loads
+			h.why = elsewhere // the caller passes the target to the load
 		}
 	case "iter":
 		if named(symbol); iterTargets[target] {
@@ -107,7 +108,7 @@ func (h hook) goCall() string {
 		return fmt.Sprintf("link.Kprobe(%q, p, nil)", m[1])
 	case "kretprobe":
 		return fmt.Sprintf("link.Kretprobe(%q, p, nil)", h.target)
-	case "ksyscall": // Kprobe knows how the system calls of the platform are called
+	case "ksyscall": // Kprobe knows the platform's names of system calls
 		return fmt.Sprintf("link.Kprobe(%q, p, nil)", "sys_"+h.target)
 	case "kretsyscall":
 		return fmt.Sprintf("link.Kretprobe(%q, p, nil)", "sys_"+h.target)

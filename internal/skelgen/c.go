@@ -23,9 +23,9 @@ var cRuntime string
 //go:embed types.h
 var cTypes string
 
-// COptions say how a C skeleton is called.
+// COptions name a C skeleton.
 type COptions struct {
-	// Name is the name of the struct and the beginning of all functions.
+	// Name is the name of the struct and the prefix of all functions.
 	Name string
 }
 
@@ -42,8 +42,8 @@ type header struct {
 	ops            []structOps
 }
 
-// C writes the header of a skeleton: it has the shape of what "bpftool gen skeleton -L" writes. file is
-// the artefact's file; obj is the object of which it was made. What the C runtime cannot do is an error.
+// C returns the header of a skeleton. Its API is that of "bpftool gen skeleton -L". file is the
+// artefact's file, made from obj. An object that the C runtime cannot load is an error.
 func C(obj *object.Object, file []byte, o COptions) ([]byte, error) {
 	a, err := artefact.Parse(file)
 	if err != nil {
@@ -63,7 +63,7 @@ func C(obj *object.Object, file []byte, o COptions) ([]byte, error) {
 
 var notC = regexp.MustCompile(`[^A-Za-z0-9_]`)
 
-// reserved are keywords of C11 and C++20, and macros of headers that the runtime includes.
+// reserved has the keywords of C11 and C++20, and macros of the headers that the runtime includes.
 var reserved = func() map[string]bool {
 	m := make(map[string]bool)
 	for _, w := range strings.Fields(`alignas alignof and and_eq asm auto bitand bitor bool break case catch char char8_t char16_t
@@ -78,7 +78,7 @@ var reserved = func() map[string]bool {
 	return m
 }()
 
-// cIdentifier returns a name that C and C++ take.
+// cIdentifier turns a name into a valid identifier of C and C++.
 func cIdentifier(name string) string {
 	name = notC.ReplaceAllString(name, "_")
 	if name == "" || name[0] >= '0' && name[0] <= '9' || reserved[name] {
@@ -87,12 +87,12 @@ func cIdentifier(name string) string {
 	return name
 }
 
-// CName returns the name of the skeleton of an object of this name.
+// CName returns the name of the skeleton of an object.
 func CName(object string) string { return cIdentifier(object) }
 
 func (h *header) p(format string, args ...any) { fmt.Fprintf(&h.b, format+"\n", args...) }
 
-// collect names members.
+// collect chooses the names of members.
 func (h *header) collect() {
 	maps, programs := make(scope), make(scope)
 	for i := range h.a.Maps {
@@ -153,7 +153,7 @@ func (h *header) section(s section) {
 		f.field(v.name, v.offset, t)
 	}
 	if f.at == 0 {
-		f.pad(m.ValueSize) // else there may be less: the memory is of whole pages
+		f.pad(m.ValueSize) // the mapped memory is whole pages
 	}
 	h.p("%s};", f.text.String())
 	for _, c := range f.places {
@@ -173,7 +173,7 @@ func cKconfig(v variable) cType {
 	return cType{"char", fmt.Sprintf("[%d]", v.size), v.size, 1}
 }
 
-// main writes the struct of the skeleton. It begins with the context.
+// main writes the skeleton's struct. It begins with the context.
 func (h *header) main() {
 	h.p("struct %s {\n\tstruct bpf_loader_ctx ctx;", h.name)
 	list := func(member, typ string, names []string) {
@@ -220,7 +220,7 @@ func (h *header) main() {
 	h.p("")
 }
 
-// links returns what programs are attached by, then struct_ops maps.
+// links returns the links of programs, followed by those of struct_ops maps.
 func (h *header) links() []cLink {
 	names := make(scope)
 	var out []cLink
@@ -233,14 +233,14 @@ func (h *header) links() []cLink {
 	return out
 }
 
-// cLink is what a program, or a struct_ops map, is attached by.
+// cLink is the link of a program or a struct_ops map.
 type cLink struct {
 	name string
-	// registered: the file descriptor is that of the map, which is registered without a link.
+	// registered: the fd is the map's, which is registered without a link.
 	registered bool
 }
 
-// cString returns a literal of C, split into lines.
+// cString returns a C string literal, split into lines.
 func cString(data []byte) string {
 	var b strings.Builder
 	for len(data) > 0 {
@@ -265,15 +265,15 @@ func cString(data []byte) string {
 	return b.String()
 }
 
-// quoted returns a literal of C of a name of the object.
+// quoted returns a C string literal of a name of the object.
 func quoted(s string) string { return strings.TrimSpace(cString([]byte(s))) }
 
-// bytes writes constant bytes.
+// bytes writes a constant byte array.
 func (h *header) bytes(name string, data []byte) {
 	h.p("static const unsigned char %s__%s[%d] __attribute__((aligned(8))) =%s;\n", h.name, name, len(data)+1, cString(data))
 }
 
-// tables writes what the runtime knows of the artefact.
+// tables writes the artefact's data for the runtime.
 func (h *header) tables() {
 	h.bytes("insns", h.a.Insns)
 	h.bytes("blob", h.a.Blob)
@@ -337,7 +337,7 @@ func (h *header) tables() {
 	h.p("\t%d, %d, %d, %d, %d,\n\t%s__maps, %s__progs, %s__steps, %s__kconfigs, %s,\n\t%s\n};\n", kconfig.Offset, kconfig.Size, cpus, usdt, kmap, h.name, h.name, h.name, h.name, signatures, more)
 }
 
-// signatures writes what a signed load needs of each contract.
+// signatures writes the signature, and what it covers, for each contract.
 func (h *header) signatures() {
 	if h.a.Signed == nil {
 		return
@@ -361,8 +361,7 @@ func (h *header) signatures() {
 	h.p("static const struct bpfreplay_signature %s__signatures[] = {\n%s\n\t{0, NULL, 0, NULL, NULL, 0}\n};", h.name, strings.Join(rows, "\n"))
 }
 
-// cAttach returns the expression that attaches program prog_fd as bpftool's skeletons do, "" for
-// none.
+// cAttach returns the expression that attaches program prog_fd, as in bpftool's skeletons, or "".
 func cAttach(p *artefact.Program) string {
 	h := hookOf(p)
 	if h.why != "" {

@@ -18,7 +18,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// compilers are those that the headers are for.
+// compilers has the compilers that the headers must work with.
 var compilers = [][]string{
 	{"gcc", "-std=c11", "-x", "c"},
 	{"g++", "-std=c++17", "-x", "c++"},
@@ -26,7 +26,7 @@ var compilers = [][]string{
 	{"clang-19", "-std=c++17", "-x", "c++"},
 }
 
-// tool returns the path of a compiler. Objects are in the tree so that clang need not be there.
+// tool returns the path of a compiler. The objects are committed, so clang is optional.
 func tool(t *testing.T, name string) string {
 	t.Helper()
 	if name != "clang-19" {
@@ -39,7 +39,7 @@ func tool(t *testing.T, name string) string {
 	return path
 }
 
-// cc compiles, and links if it is not told otherwise.
+// cc compiles and links, unless args say otherwise.
 func cc(t *testing.T, compiler []string, args ...string) {
 	t.Helper()
 	args = append(append(append([]string{}, compiler[1:]...), "-Wall", "-Wextra", "-Werror"), args...)
@@ -50,7 +50,8 @@ func cc(t *testing.T, compiler []string, args ...string) {
 	}
 }
 
-// headerOf writes the header of an object's skeleton. It reports false if C has none for it.
+// headerOf writes the header of an object's skeleton. It returns false if C does not support the
+// object.
 func headerOf(t *testing.T, dir, name, path string) bool {
 	t.Helper()
 	obj, file, ok := generated(t, path)
@@ -105,7 +106,8 @@ func compileC(t *testing.T, paths []string) {
 	t.Logf("skeletons of %d of %d objects", n, len(paths))
 }
 
-// The headers of all core objects compile, and every member is where the object has its variable.
+// The headers of all core objects compile, and every member has its variable's offset in the
+// object.
 func TestCCompiles(t *testing.T) {
 	paths, err := filepath.Glob(coreObjects + "/*.bpf.o")
 	if err != nil || len(paths) == 0 {
@@ -114,7 +116,7 @@ func TestCCompiles(t *testing.T) {
 	compileC(t, paths)
 }
 
-// A skeleton in C asks the kernel for what its artefact needs, as package target does.
+// A C skeleton probes the kernel for what its artefact needs, like package target.
 func TestCNeeds(t *testing.T) {
 	obj, file, ok := generated(t, filepath.Join(coreObjects, "maps_array.bpf.o"))
 	if !ok {
@@ -157,7 +159,7 @@ int main(void)
 	}
 }
 
-// shape says of a prototype what the kernel's is compared with.
+// shape describes a prototype for the comparison with the kernel's.
 func TestShape(t *testing.T) {
 	obj, _, ok := generated(t, filepath.Join(coreObjects, "kfunc_flavours.bpf.o"))
 	if !ok {
@@ -185,7 +187,8 @@ func TestShape(t *testing.T) {
 
 const featuresDir = "../../loader/skel/internal/features"
 
-// compiled compiles a source in its directory, as gen --cc does: names of files are in the object.
+// compiled compiles a source in its directory, as gen --cc does, because names of files are in the
+// object.
 func compiled(t *testing.T, dir, name string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name+".o")
@@ -199,7 +202,8 @@ func compiled(t *testing.T, dir, name string) string {
 	return path
 }
 
-// A program in C and C++ loads, attaches and closes a skeleton on this kernel; with libbpf's runtime too.
+// A program in C and C++ loads, attaches and closes a skeleton on this kernel, also with libbpf's
+// runtime.
 func TestCRuns(t *testing.T) {
 	object := compiled(t, featuresDir, "features")
 	dir := t.TempDir()
@@ -240,7 +244,7 @@ func TestCRuns(t *testing.T) {
 	}
 }
 
-// The skeletons in the tree are what this package makes of their sources today.
+// The committed skeletons are what this package generates from their sources.
 func TestSkeletonsAreCurrent(t *testing.T) {
 	const examples = "../../loader/skel/examples/"
 	target, err := FindTarget("bpfel")

@@ -22,7 +22,7 @@ func (h *header) needsTypes() bool {
 		slices.ContainsFunc(h.a.Maps, func(m artefact.Map) bool { return m.Arena || m.Pinned }) || h.core() != ""
 }
 
-// core returns what needs CO-RE without func_info, "" if nothing does.
+// core returns the need for CO-RE without func_info, or "".
 func (h *header) core() string {
 	for _, n := range h.a.Needs {
 		if n.Capability == artefact.NeedNoFuncInfo {
@@ -44,7 +44,7 @@ func (h *header) arenas() (out []int) {
 
 var btfKinds = map[string]int{"int": 1, "ptr": 2, "array": 3, "struct": 4, "union": 5, "enum": 6, "float": 16, "enum64": 19}
 
-// more writes the tables of types.h.
+// more writes the tables for types.h.
 func (h *header) more() {
 	n := h.name
 	settings, replaces := 0, 0
@@ -120,8 +120,8 @@ func (h *header) pins() int {
 	return n
 }
 
-// shape says of a type what typesCompatible of package core looks at, for bpfreplay_compatible
-// in types.h. What is compatible with nothing is x.
+// shape encodes what package core's typesCompatible compares about a type, for bpfreplay_compatible
+// in types.h. x is compatible with nothing.
 func shape(spec *btf.Spec, id btf.TypeID, depth int) string {
 	t, err := spec.Underlying(id)
 	if err != nil || depth > maxNesting {

@@ -18,7 +18,7 @@ import (
 
 const coreObjects = "../../selftests/bpf"
 
-// generated makes the file of an object's artefact. ok is false for an object that gen refuses.
+// generated returns the file of an object's artefact. ok is false for an object that gen refuses.
 func generated(t *testing.T, path string) (obj *object.Object, file []byte, ok bool) {
 	t.Helper()
 	obj, err := object.Open(path)
@@ -75,7 +75,7 @@ func goRun(t *testing.T, dir string, args ...string) string {
 	return string(out)
 }
 
-// skeleton writes the skeleton of an object, whose layouts the compiler checks.
+// skeleton writes the skeleton of an object, with checks of the layouts for the compiler.
 func skeleton(t *testing.T, dir, pkg, ident, path string) bool {
 	t.Helper()
 	obj, file, ok := generated(t, path)
@@ -107,7 +107,7 @@ func skeleton(t *testing.T, dir, pkg, ident, path string) bool {
 	return true
 }
 
-// Skeletons of all core objects compile, and every field is where the object has its variable.
+// Skeletons of all core objects compile, and every field has its variable's offset in the object.
 func TestGoCompiles(t *testing.T) {
 	paths, err := filepath.Glob(coreObjects + "/*.bpf.o")
 	if err != nil || len(paths) == 0 {
@@ -116,8 +116,8 @@ func TestGoCompiles(t *testing.T) {
 	compileGo(t, paths)
 }
 
-// together is how many skeletons are in a package: the compiler takes more time for a package than
-// for a skeleton.
+// together is the number of skeletons in a package: compiling a package takes more time than
+// compiling a skeleton.
 const together = 64
 
 func compileGo(t *testing.T, paths []string) {
@@ -135,9 +135,9 @@ func compileGo(t *testing.T, paths []string) {
 	t.Logf("skeletons of %d of %d objects", n, len(paths))
 }
 
-// Skeletons of all objects of the suites that BPFREPLAY_SUITES names compile: files such as
-// ~/.cache/bpfreplay/suites/kernel.json, separated by colons. They are not in the tree. GOARCH=386
-// looks at layouts where words have half the size.
+// Skeletons of all objects of the suites in BPFREPLAY_SUITES compile. These are files such as
+// ~/.cache/bpfreplay/suites/kernel.json, separated by colons, which are not in the tree. GOARCH=386
+// checks layouts with 32-bit words.
 func TestGoCompilesSuites(t *testing.T) {
 	eachSuite(t, compileGo)
 }
@@ -168,7 +168,7 @@ func eachSuite(t *testing.T, compile func(t *testing.T, paths []string)) {
 	}
 }
 
-// What a skeleton imports: nothing of others but x/sys and cilium/ebpf, and no cgo.
+// Outside of this module a skeleton imports only x/sys and cilium/ebpf, and no cgo.
 func TestRuntimeImports(t *testing.T) {
 	cmd := exec.Command(need.Program(t, "go"), "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}{{if .CgoFiles}}cgo{{end}}", Runtime)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")

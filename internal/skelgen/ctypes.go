@@ -7,7 +7,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 )
 
-// cType is a type as C declares a member of it: text before and after the name.
+// cType is a type in a C declaration: the text before and after the name.
 type cType struct {
 	before, after string
 	size, align   uint32 // bytes
@@ -27,14 +27,14 @@ func cInt(size uint32, signed bool) cType {
 	return cType{n[0], "", size, size}
 }
 
-// cFields writes members of a struct that have the layout of the object's on every machine. All is
-// spelled out, so that no type need be declared: typedefs, structs and unions by what is in them,
-// enums as integers, bitfields as padding. See goTypes for what becomes bytes.
+// cFields writes struct members that have the object's layout on every machine. It spells
+// everything out, so that no types need to be declared: typedefs, structs and unions as their
+// content, enums as integers, bitfields as padding. goTypes lists what becomes bytes.
 type cFields struct {
 	spec   *btf.Spec
 	scope  scope
 	indent string
-	size   uint32 // of the struct, which alignments have to divide; 0 for a section
+	size   uint32 // of the struct; a multiple of all alignments; 0 for a section
 
 	text   strings.Builder
 	at     uint32
@@ -42,7 +42,7 @@ type cFields struct {
 	places []cPlace
 }
 
-// cPlace is where a member has to be.
+// cPlace is the required offset of a member.
 type cPlace struct {
 	name         string
 	offset, size uint32
@@ -69,7 +69,7 @@ func (f *cFields) field(name string, offset uint32, t cType) {
 	f.at, f.most = offset+t.size, max(f.most, t.align)
 }
 
-// express reports whether there is a type of C like this.
+// express returns the C type, if there is one.
 func (f *cFields) express(id btf.TypeID, depth int) (cType, bool) {
 	if depth > maxNesting || id == 0 {
 		return cType{}, false
@@ -116,11 +116,11 @@ func (f *cFields) express(id btf.TypeID, depth int) (cType, bool) {
 	return cType{}, false
 }
 
-// composite spells out a struct, or a union as a union of structs, each with its member.
+// composite spells out a struct, or a union as a union of structs with one member each.
 //
-// The members of anonymous ones are in the scope of what they are in.
+// Members of anonymous structs and unions are in the enclosing scope.
 func (f *cFields) composite(t *btf.Type, names scope, depth int) (cType, bool) {
-	if t.Size == 0 || depth > 8 { // what is deeper is bytes: nothing keeps such text short
+	if t.Size == 0 || depth > 8 { // deeper types become bytes, to bound the text
 		return cOpaque(t.Size), true
 	}
 	in := &cFields{spec: f.spec, scope: names, indent: f.indent + "\t", size: t.Size}

@@ -22,17 +22,17 @@ import (
 // Runtime is the import path of package skel, which Go skeletons call.
 const Runtime = "github.com/bpfreplay/bpfreplay/loader/skel"
 
-// GoOptions say how a Go skeleton is called.
+// GoOptions name a Go skeleton.
 type GoOptions struct {
-	Package string // its name
-	// Ident is the name of the skeleton's type, and the beginning of all other names. All are
+	Package string // name of the package
+	// Ident is the name of the skeleton's type, and the prefix of all other names. They are
 	// exported if it is.
 	Ident string
-	// File is the name of the artefact's file, beside the Go file.
+	// File is the name of the artefact's file, which is in the same directory as the Go file.
 	File string
-	// Constraint is what goes into //go:build, empty for none.
+	// Constraint is the expression for //go:build, empty for none.
 	Constraint string
-	// Types are further types of the object to declare, by name.
+	// Types are names of further types of the object to declare.
 	Types []string
 }
 
@@ -50,7 +50,7 @@ type golang struct {
 	ops      []structOps
 }
 
-// section is a data section whose memory a skeleton has.
+// section is a data section whose memory the skeleton owns.
 type section struct {
 	index       int // of its map
 	field, name string
@@ -64,15 +64,14 @@ type structOps struct {
 	members []opsMember
 }
 
-// opsMember is a member that is set: by a program, or to bytes in the object's layout.
+// opsMember is a member that is set: to a program, or to bytes in the object's layout.
 type opsMember struct {
 	name    string
 	program int // -1 for none
 	bytes   []byte
 }
 
-// Go writes the Go file of a skeleton. file is the artefact's file, which the program must have
-// been parsed of; obj is the object of which it was made.
+// Go returns the Go file of a skeleton. file is the artefact's file, made from obj.
 func Go(obj *object.Object, file []byte, o GoOptions) ([]byte, error) {
 	g, err := newGolang(obj, file, o)
 	if err != nil {
@@ -114,7 +113,7 @@ func newGolang(obj *object.Object, file []byte, o GoOptions) (*golang, error) {
 	return g, g.more()
 }
 
-// private returns the name of a variable or function that is not for users.
+// private returns the name of an internal variable or function.
 func (g *golang) private(suffix string) string { return "_" + g.o.Ident + suffix }
 
 // open returns the name of the function that opens the skeleton.
@@ -126,12 +125,12 @@ func (g *golang) open() string {
 	return "open" + string(unicode.ToUpper(first)) + g.o.Ident[n:]
 }
 
-// collect finds out what there is to declare, in the order of the artefact.
+// collect finds the declarations, in the order of the artefact.
 func (g *golang) collect() {
 	fields, names := make(scope), make(scope)
 	for i := range g.a.Maps {
 		m := &g.a.Maps[i]
-		field := Identifier(strings.ReplaceAll(m.Name, ".", "_")) // of sections: DataCustom
+		field := Identifier(strings.ReplaceAll(m.Name, ".", "_")) // for sections: DataCustom
 		g.maps = append(g.maps, names.unique(field))
 		of := objectMap(g.obj, m)
 		switch {
@@ -174,7 +173,7 @@ func (g *golang) sectionComment(name string, m *artefact.Map) string {
 	return text
 }
 
-// objectMap returns the object's map that an artefact's map was made of.
+// objectMap returns the object's map that an artefact's map was made from.
 func objectMap(obj *object.Object, m *artefact.Map) *object.Map {
 	for i := range obj.Maps {
 		of := &obj.Maps[i]
@@ -186,14 +185,14 @@ func objectMap(obj *object.Object, m *artefact.Map) *object.Map {
 	return nil
 }
 
-// declareType declares what has a name and is no scalar.
+// declareType declares a type that has a name and is not a scalar.
 func (g *golang) declareType(id btf.TypeID) {
 	if id != 0 {
 		g.types.express(id, 0)
 	}
 }
 
-// more declares the types that the caller asks for by name.
+// more declares the types in GoOptions.Types.
 func (g *golang) more() error {
 	for _, name := range g.o.Types {
 		id, err := g.types.spec.First(name, btf.KindTypedef, btf.KindStruct, btf.KindUnion, btf.KindEnum, btf.KindEnum64)
@@ -245,7 +244,7 @@ func kconfigType(k artefact.Kconfig) string {
 	return fmt.Sprintf("[%d]byte", k.Size)
 }
 
-// newStructOps takes over the members of struct_ops map i that are set.
+// newStructOps collects the members of struct_ops map i that are set.
 func newStructOps(obj *object.Object, a *artefact.Artefact, spec *btf.Spec, i int, so *object.StructOps) structOps {
 	out := structOps{index: i, ops: so.Type, link: so.Link}
 	set := make(map[string]bool)
@@ -275,12 +274,13 @@ func newStructOps(obj *object.Object, a *artefact.Artefact, spec *btf.Spec, i in
 
 func (g *golang) p(format string, args ...any) { fmt.Fprintf(&g.b, format+"\n", args...) }
 
-// attached is something that Attach attaches.
+// attached is a program or struct_ops map that Attach attaches.
 type attached struct {
 	field, of, method, subject, where, typ, param, call string
 }
 
-// attach splits programs and struct_ops maps into what Attach attaches, and what it leaves, in words.
+// attach splits programs and struct_ops maps into those that Attach attaches, and descriptions of
+// those that it leaves out.
 func (g *golang) attach() (does []attached, leaves []string) {
 	fields := make(scope)
 	for i, p := range g.a.Programs {
@@ -389,7 +389,7 @@ func (g *golang) imports(does []attached) {
 	g.p("%q\n)\n", Runtime)
 }
 
-// sizes returns the maps whose size may be changed.
+// sizes returns the maps whose size the caller may change.
 func (g *golang) sizes() []int {
 	return g.which(func(m *artefact.Map) bool { return m.Kind == "user" && !m.Arena })
 }
@@ -501,7 +501,7 @@ func (g *golang) functions(does []attached, leaves []string, sizes, replace, are
 	g.p("func (s *%s) Close() error {\nerr := s.Detach()\nif cerr := s.s.Close(); err == nil {\nerr = cerr\n}\n*s = %s{}\nreturn err\n}\n", id, id)
 }
 
-// load writes Load.
+// load writes the method Load.
 func (g *golang) load(sizes, replace, arenas []int) {
 	id := g.o.Ident
 	g.p("// Load creates the maps and loads the programs. What sections hold by then are the initial values. The error\n// wraps a *skel.StepError or a *skel.NeedError; after a failure nothing is open.")
@@ -546,14 +546,14 @@ func (g *golang) load(sizes, replace, arenas []int) {
 	g.p("return nil\n}\n")
 }
 
-// constants writes what is known of the artefact.
+// constants writes the artefact's manifest as constants.
 func (g *golang) constants(file []byte) {
 	a := *g.a
 	a.Insns, a.Blob = nil, nil
 	a.Maps = slices.Clone(a.Maps)
 	for i := range a.Maps {
-		if a.Signed == nil { // else a load names those that were set
-			a.Maps[i].Variables = nil // they are the fields of the sections
+		if a.Signed == nil { // needed only to name variables that a signed load refuses
+			a.Maps[i].Variables = nil // the sections' structs have them as fields
 		}
 	}
 	// Parse's result refers to the file.
@@ -566,7 +566,7 @@ func (g *golang) constants(file []byte) {
 	g.p("// Do not access this directly.\n//\n//go:embed %s\nvar %s []byte", g.o.File, g.private("Bytes"))
 }
 
-// printable returns text of an object that is safe in a comment of Go or C.
+// printable returns text of an object that is safe in a Go or C comment.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) || r == '\\' || r == utf8.RuneError {
@@ -576,7 +576,7 @@ func printable(s string) string {
 	}, strings.ReplaceAll(s, "*/", "* /"))
 }
 
-// tag returns the field tag of bpf2go, none for a name that cannot stand in one.
+// tag returns bpf2go's field tag, empty for names that cannot be in one.
 func tag(name string) string {
 	if strings.ContainsAny(name, "`") || printable(name) != name {
 		return ""

@@ -9,25 +9,25 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 )
 
-// goTypes declares Go types for types of BTF. The declarations have the layout of the C types on
-// every GOARCH. cilium's btf.GoFormatter refuses a whole declaration for one member that it
-// cannot express; here that member alone becomes bytes:
+// goTypes declares Go types for BTF types. The declarations have the layout of the C types on every
+// GOARCH. cilium's btf.GoFormatter refuses a whole declaration if it cannot express one member;
+// here only that member becomes bytes:
 //
-//   - pointers are uint64, function pointers too;
-//   - bitfields, members off the alignment that Go gives their type, integers of more than 64 bits,
-//     and types that cannot be resolved are [N]byte, bitfields without a name;
+//   - pointers, also to functions, are uint64;
+//   - bitfields, misaligned members, integers of more than 64 bits, and types that cannot be
+//     resolved are [N]byte; bitfields have no name;
 //   - a union is its first member and padding;
-//   - members of anonymous structs and unions become members of what they are in;
+//   - members of anonymous structs and unions become members of the enclosing struct;
 //   - arrays without elements are left out: Go would make the struct larger.
 type goTypes struct {
 	spec   *btf.Spec
-	prefix string // of names of types
+	prefix string // of type names
 	global scope  // names at the top level
 
 	names map[btf.TypeID]named // by the type that has the name
-	decls []string             // in the order in which they were needed
-	// checks are expressions that are 0 if the declarations have the layout that they should
-	// have; tests compile them.
+	decls []string             // in the order of use
+	// checks are expressions that are 0 if the declarations have the intended layout. Tests compile
+	// them.
 	checks []string
 }
 
@@ -36,18 +36,18 @@ type named struct {
 	size, align uint32
 }
 
-// goType is a type as Go writes it, with its size and its alignment on 64-bit architectures.
+// goType is a Go type expression, with its size and its alignment on 64-bit architectures.
 type goType struct {
 	text        string
 	size, align uint32
 }
 
-// maxNesting bounds the depth of types: BTF may be of any origin.
+// maxNesting bounds the depth of types, because BTF is not trusted.
 const maxNesting = 32
 
 func opaque(size uint32) goType { return goType{fmt.Sprintf("[%d]byte", size), size, 1} }
 
-// of returns a type of a size in bytes that is known to be right: that of the variable or member.
+// of returns a type of the given size in bytes, which is the variable's or member's.
 func (g *goTypes) of(id btf.TypeID, size uint32, depth int) goType {
 	if t, ok := g.express(id, depth); ok && t.size == size {
 		return t
@@ -55,7 +55,7 @@ func (g *goTypes) of(id btf.TypeID, size uint32, depth int) goType {
 	return opaque(size)
 }
 
-// express reports whether Go has a type like this.
+// express returns the Go type, if there is one.
 func (g *goTypes) express(id btf.TypeID, depth int) (goType, bool) {
 	if depth > maxNesting {
 		return goType{}, false
@@ -100,7 +100,7 @@ func goInt(t *btf.Type) (goType, bool) {
 	return opaque(t.Size), true
 }
 
-// typedef returns the type behind a name. Types that have no other name get this one.
+// typedef returns the type behind a typedef. Types without another name get the typedef's.
 func (g *goTypes) typedef(t *btf.Type, depth int) (goType, bool) {
 	of, err := g.spec.Underlying(t.Ref)
 	if err != nil {
@@ -123,7 +123,7 @@ func (g *goTypes) typedef(t *btf.Type, depth int) (goType, bool) {
 	return out, ok
 }
 
-// alias gives a named type a second name: bpf2go calls map values what their typedef is called.
+// alias gives a named type a second name: bpf2go names map values after their typedef.
 func (g *goTypes) alias(t *btf.Type, to named) {
 	if _, known := g.names[t.ID]; known {
 		return
@@ -178,7 +178,7 @@ func (g *goTypes) enum(t *btf.Type, name string) (goType, bool) {
 	return goType{n.name, n.size, n.align}, true
 }
 
-// enumValue returns a value cut to what fits into the enum.
+// enumValue returns a value truncated to the enum's size.
 func enumValue(v uint64, t *btf.Type) string {
 	shift := 64 - 8*t.Size
 	if t.Flag {
@@ -196,12 +196,12 @@ func (g *goTypes) declare(text string, n named) {
 	g.check("unsafe.Sizeof(*new(%s)) - %d", n.name, n.size)
 }
 
-// composite returns a struct or union, declared at the top level if it has a name.
+// composite returns a struct or union. If it has a name, it is declared at the top level.
 func (g *goTypes) composite(t *btf.Type, name string, depth int) (goType, bool) {
 	if n, ok := g.names[t.ID]; ok {
 		return goType{n.name, n.size, n.align}, n.name != ""
 	}
-	g.names[t.ID] = named{} // BTF that contains itself
+	g.names[t.ID] = named{} // in case the type contains itself
 	defer func() {
 		if g.names[t.ID].name == "" {
 			delete(g.names, t.ID)
@@ -221,16 +221,16 @@ func (g *goTypes) composite(t *btf.Type, name string, depth int) (goType, bool) 
 	return goType{n.name, n.size, n.align}, true
 }
 
-// variable is one of a data section.
+// variable is a variable of a data section.
 type variable struct {
 	name         string
 	typ          btf.TypeID // 0 if there is none
-	text         string     // in place of typ
+	text         string     // replaces typ
 	offset, size uint32
 }
 
-// section declares the struct of a data section. It may be larger than the section: Go rounds its
-// size up, and memory is mapped in pages.
+// section declares the struct of a data section. It may be larger than the section, because Go
+// rounds its size up; the mapped memory is whole pages.
 func (g *goTypes) section(name, comment string, vars []variable, size uint32) {
 	f := &fields{g: g, size: 0, scope: make(scope)}
 	slices.SortFunc(vars, func(a, b variable) int { return cmp.Compare(a.offset, b.offset) })
@@ -249,17 +249,17 @@ func (g *goTypes) section(name, comment string, vars []variable, size uint32) {
 // fields writes the fields of a struct.
 type fields struct {
 	g     *goTypes
-	size  uint32 // of the struct, which its alignment divides; 0 if it may be rounded up
+	size  uint32 // of the struct; a multiple of its alignment; 0 if it may be rounded up
 	scope scope
 	depth int
 
 	text   strings.Builder
-	at     uint32 // end of what is written
+	at     uint32 // end of the last field
 	most   uint32 // the largest alignment
 	places []string
 }
 
-// check records where the fields of the struct of this name have to be.
+// check records the required offsets of the fields of the struct of this name.
 func (f *fields) check(name string) {
 	for _, p := range f.places {
 		f.g.check("unsafe.Offsetof(new(%s).%s", name, p)
@@ -275,7 +275,7 @@ func (f *fields) pad(to uint32) {
 	}
 }
 
-// composite writes the members of a struct, or the first one of a union.
+// composite writes the members of a struct, or the first member of a union.
 func (f *fields) composite(t *btf.Type, base uint32) {
 	for _, m := range t.Members {
 		f.member(m, base)

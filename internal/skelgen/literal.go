@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// literal writes a value of package artefact as a Go expression of package skel, without the fields
-// that are zero. Names of types are the same in both packages.
+// literal returns a value of package artefact as a Go expression of package skel, without zero
+// fields. Type names are the same in both packages.
 func literal(v reflect.Value) string {
 	switch v.Kind() {
 	case reflect.Pointer:
@@ -47,5 +47,5 @@ func typeName(t reflect.Type) string {
 	return inSkel.Replace(t.String())
 }
 
-// inSkel names types as package skel does.
+// inSkel translates type names to package skel.
 var inSkel = strings.NewReplacer("artefact.", "skel.", "contract.", "skel.")

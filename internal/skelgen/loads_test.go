@@ -17,7 +17,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// outcomes returns what loading the artefacts of the core objects comes to on this kernel, by
+// outcomes loads the artefacts of the core objects on this kernel and returns the results, by
 // object.
 func outcomes(t *testing.T, paths []string) map[string]error {
 	t.Helper()
@@ -52,7 +52,8 @@ func coreFiles(t *testing.T) []string {
 	return paths
 }
 
-// lines returns what a program prints: the object, a tab, and an error or "ok".
+// lines returns a program's output by object. Each line has the object, a tab, and an error or
+// "ok".
 func lines(t *testing.T, bin string) map[string]string {
 	t.Helper()
 	out, err := exec.Command(bin).CombinedOutput()
@@ -67,8 +68,8 @@ func lines(t *testing.T, bin string) map[string]string {
 	return all
 }
 
-// A skeleton in Go of each core object loads on this kernel if the artefact does, and otherwise says
-// the same.
+// The Go skeleton of each core object loads on this kernel if the artefact does, and otherwise
+// gives the same error.
 func TestGoLoads(t *testing.T) {
 	paths := coreFiles(t)
 	want := outcomes(t, paths)
@@ -132,7 +133,7 @@ func main() {
 	t.Logf("%d of %d skeletons load", loaded, len(want))
 }
 
-// The same in C, but for the verifier's words.
+// The same in C, except for the verifier's messages.
 func TestCLoads(t *testing.T) {
 	paths := coreFiles(t)
 	want := outcomes(t, paths)
@@ -154,9 +155,9 @@ func TestCLoads(t *testing.T) {
 	cc(t, compilers[0], filepath.Join(dir, "all.c"), "-o", bin)
 	const path = "../../selftests/bpf/kconfig_version.bpf.o"
 	if err, ok := want[path]; ok && err == nil && !bootConfig() {
-		want[path] = errors.New("kconfig CONFIG_HZ") // which Go reads from /proc/config.gz
+		want[path] = errors.New("kconfig CONFIG_HZ") // Go reads it from /proc/config.gz
 	}
-	got := lines(t, bin) // it exits with an error if a file descriptor is left open
+	got := lines(t, bin) // it fails if an fd stays open
 	for path, err := range want {
 		var step *artefact.StepError
 		text := "ok"
@@ -177,7 +178,7 @@ func TestCLoads(t *testing.T) {
 	t.Logf("%d of %d skeletons load", loaded, len(want))
 }
 
-// bootConfig reports whether the kernel's configuration is where C skeletons look for it.
+// bootConfig reports whether the kernel's configuration is in /boot, where C skeletons look for it.
 func bootConfig() bool {
 	var u unix.Utsname
 	if unix.Uname(&u) != nil {

@@ -7,9 +7,9 @@ import (
 	"unicode"
 )
 
-// Identifier turns a name of C into an exported one of Go, as bpf2go does (its function is
-// internal): "handle_exec" becomes HandleExec, "foo_2x" Foo2x, ".rodata" Rodata. Unlike there,
-// the result is always an exported identifier.
+// Identifier turns a C name into an exported Go name, like bpf2go's internal function:
+// "handle_exec" becomes HandleExec, "foo_2x" Foo2x, ".rodata" Rodata. Unlike bpf2go's, the result
+// is always an exported identifier.
 func Identifier(name string) string {
 	prev := rune(-1)
 	id := strings.Map(func(r rune) rune {
@@ -34,10 +34,10 @@ func Identifier(name string) string {
 	return id
 }
 
-// scope gives out each name once.
+// scope is a set of used names.
 type scope map[string]bool
 
-// unique returns the name, or the first of name2, name3, … that is free.
+// unique returns the name, or the first of name2, name3, … that is free, and marks it as used.
 func (s scope) unique(name string) string {
 	for i, try := 2, name; ; i++ {
 		if !s[try] {

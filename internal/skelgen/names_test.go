@@ -8,7 +8,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// The first ones are bpf2go's (internal.Identifier); the last are names that it cannot export.
+// The first names are bpf2go's (internal.Identifier); it cannot export the last ones.
 func TestIdentifier(t *testing.T) {
 	for name, want := range map[string]string{
 		"foo": "Foo", "foo_bar": "FooBar", "foo_2x": "Foo2x", "FOO_BAR": "FOO_BAR", ".rodata": "Rodata", "_x": "X", "a.b": "Ab", "x_": "X_",
@@ -106,7 +106,7 @@ func TestGoRefuses(t *testing.T) {
 	if _, err := Go(obj, []byte("no artefact"), good); err == nil {
 		t.Error("no error")
 	}
-	// Nothing is exported if the type is not.
+	// If the type is not exported, nothing is.
 	code, err := Go(obj, file, good)
 	if err != nil || !strings.Contains(string(code), "func openX() (*x, error)") || strings.Contains(string(code), "\ntype X") {
 		t.Errorf("%v\n%s", err, code)

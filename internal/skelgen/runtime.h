@@ -1,7 +1,7 @@
 /*
- * The runtime of C skeletons of bpfreplay. It needs the C library and nothing
- * else: attributes of bpf(2) are bytes at known offsets, so any <linux/bpf.h>
- * will do, or none. Linux 5.14.
+ * The runtime of bpfreplay's C skeletons, for Linux 5.14 and later. It needs only the C
+ * library. It sets the fields of bpf(2)'s attributes by their offsets, so it does not depend
+ * on <linux/bpf.h>.
  */
 #ifndef BPFREPLAY_SKEL_RUNTIME_H
 #define BPFREPLAY_SKEL_RUNTIME_H
@@ -22,7 +22,7 @@
 #include <linux/version.h>
 #else
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* for syscall; include this first, or define it for all */
+#define _GNU_SOURCE /* for syscall(); if other headers come first, define it on the command line */
 #endif
 #include <errno.h>
 #include <fcntl.h>
@@ -43,8 +43,8 @@
 #elif !defined(__SKEL_INTERNAL_H)
 /* As in libbpf's skel_internal.h. */
 struct bpf_map_desc {
-	int map_fd;			/* set before load: a map to use in place of a new one */
-	__u32 max_entries;		/* set before load: in place of what the object says */
+	int map_fd;			/* set before load to reuse a map */
+	__u32 max_entries;		/* set before load to override the object's */
 	__u64 initial_value __attribute__((aligned(8))); /* address of the initial value */
 };
 struct bpf_prog_desc {
@@ -53,7 +53,7 @@ struct bpf_prog_desc {
 struct bpf_loader_ctx {
 	__u32 sz;
 	__u32 flags;
-	__u32 log_level;		/* of the verifier's log of a program that fails, 0 for 1 */
+	__u32 log_level;		/* verifier log level for a program that fails; 0 means 1 */
 	__u32 log_size;
 	__u64 log_buf;
 };
@@ -65,10 +65,10 @@ struct bpf_loader_ctx {
 #define BPFREPLAY_ASSERT(x) _Static_assert(x, #x)
 #endif
 #define BPFREPLAY_UNUSED __attribute__((unused))
-#define BPFREPLAY_LOG (1 << 20) /* bytes of the verifier's log */
+#define BPFREPLAY_LOG (1 << 20) /* size of the verifier's log in bytes */
 
 #ifdef __KERNEL__
-int kern_sys_bpf(int cmd, union bpf_attr *attr, unsigned int size); /* in no header; int, not long */
+int kern_sys_bpf(int cmd, union bpf_attr *attr, unsigned int size); /* no header declares it; returns int */
 #define bpfreplay_alloc(n) kvzalloc(n, GFP_KERNEL)
 #define bpfreplay_free(p) kvfree(p)
 #define bpfreplay_close_fd(fd) close_fd(fd)
@@ -77,7 +77,7 @@ static inline const char *bpfreplay_strerror(int err)
 {
 	return err == EPERM ? "EPERM" : err == EINVAL ? "EINVAL" : err == ENOMEM ? "ENOMEM" : err == EACCES ? "EACCES" : err == ENOENT ? "ENOENT" : "error";
 }
-/* Memory of the process that loads the module, NULL for none: what the kernel takes or fills in user space only. */
+/* User memory of the process that loads the module, for what bpf(2) reads or writes only there. NULL if there is none. */
 static inline char *bpfreplay_user(size_t n)
 {
 	unsigned long p = current->mm ? vm_mmap(NULL, 0, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, 0) : 0;
@@ -104,25 +104,25 @@ static inline void bpfreplay_free_user(char *p, size_t n)
 #endif
 
 #if __SIZEOF_POINTER__ == 8
-typedef void *bpfreplay_ptr; /* a pointer of a BPF program */
+typedef void *bpfreplay_ptr; /* a pointer in a BPF program */
 #else
 typedef __u64 bpfreplay_ptr;
 #endif
 
-/* What a skeleton says of its artefact; docs/artefact.md has the meaning of the fields. */
+/* A skeleton's description of its artefact. docs/artefact.md explains the fields. */
 struct bpfreplay_map {
 	const char *name;
-	__u32 value_size, attr, delta, value, update; /* offsets in the blob; 0: there is none */
+	__u32 value_size, attr, delta, value, update; /* size, then offsets in the blob; 0 for none */
 	bool ring, read_only, section, arena;
 };
 struct bpfreplay_prog {
 	const char *name;
-	__u32 log; /* in the context */
+	__u32 log; /* offset in the context */
 };
 struct bpfreplay_step {
 	const char *subject, *op;
-	__u32 result; /* in the context */
-	int initial, prog; /* index of the map whose initial value it is about, of the program; or -1 */
+	__u32 result; /* offset in the context */
+	int initial, prog; /* index of the map whose initial value it sets, and of the program; or -1 */
 };
 struct bpfreplay_kconfig {
 	const char *name;
@@ -132,42 +132,42 @@ struct bpfreplay_kconfig {
 };
 struct bpfreplay_error;
 struct bpfreplay_more;
-/* A signature for kernels of one contract; docs/signing.md has what these are. */
+/* A signature for kernels of one contract. docs/signing.md explains contracts. */
 struct bpfreplay_signature {
 	char contract;			     /* a, m for a-marker, b; 0 ends the list */
-	const unsigned char *prefix;	     /* instructions before those of the artefact */
+	const unsigned char *prefix;	     /* instructions in front of the artefact's */
 	__u32 prefix_sz;
-	const unsigned char *digest;	     /* SHA-256 of all of them */
+	const unsigned char *digest;	     /* SHA-256 of all instructions */
 	const unsigned char *cms;
 	__u32 cms_sz;
 };
 struct bpfreplay_artefact {
 	const unsigned char *insns, *blob;
 	__u32 insns_sz, blob_sz, ctx_sz, n_maps, n_progs, n_steps, n_kconfig;
-	__u32 kconfig, kconfig_sz; /* in the context; 0: there is none */
+	__u32 kconfig, kconfig_sz; /* offset in the context; 0 for none */
 	__u32 cpus, usdt;	   /* likewise */
 	int kconfig_map;
 	const struct bpfreplay_map *maps;
 	const struct bpfreplay_prog *progs;
 	const struct bpfreplay_step *steps;
 	const struct bpfreplay_kconfig *kconfigs;
-	const struct bpfreplay_signature *signatures; /* NULL: it is not signed */
-	const struct bpfreplay_more *more; /* what else is to do before a run and after a load, NULL for nothing */
-	/* owned: by map, whether the fd in the context is the skeleton's and not the caller's. */
+	const struct bpfreplay_signature *signatures; /* NULL if it is not signed */
+	const struct bpfreplay_more *more; /* tables for the functions below, NULL if there are none */
+	/* owned: by map, whether the fd in the context is the skeleton's, not the caller's. */
 	int (*prepare)(const struct bpfreplay_artefact *a, void *ctx, unsigned char *blob, bool *owned, struct bpfreplay_error *e);
 	int (*pin)(const struct bpfreplay_artefact *a, void *ctx, const int *reused, struct bpfreplay_error *e);
 	void (*done)(const struct bpfreplay_artefact *a, void *ctx, int err);
 };
 
-/* A signed load: the signature for this kernel, and the instructions that it is for. */
+/* A signed load: the signature for this kernel, and the instructions that it covers. */
 struct bpfreplay_signed {
-	const struct bpfreplay_signature *signature; /* NULL: the load is not signed */
-	unsigned char *insns;			     /* of the heap */
+	const struct bpfreplay_signature *signature; /* NULL for an unsigned load */
+	unsigned char *insns;			     /* on the heap */
 	__u32 insns_sz;
 	int keyring;
 };
 
-/* Why a load failed. log is the verifier's, of the heap, or NULL. */
+/* Why a load failed. log is the verifier's log, on the heap, or NULL. */
 struct bpfreplay_error {
 	char text[256];
 	char *log;
@@ -189,7 +189,7 @@ static inline int bpfreplay_get(const void *at, size_t off)
 	return v;
 }
 
-/* bpf(2). Returns a negative errno. A signal makes PROG_LOAD and its like give up with EAGAIN. */
+/* bpf(2). Returns a negative errno on failure. Retries commands that a signal interrupts; PROG_LOAD fails with EAGAIN then. */
 static inline int bpfreplay_bpf(int cmd, void *attr, unsigned int size)
 {
 	int r, tries = 0;
@@ -219,7 +219,7 @@ BPFREPLAY_UNUSED static inline int bpfreplay_raw_tracepoint_open(const char *nam
 {
 	__u64 attr[2] = {0, 0};
 	size_t n = name ? strlen(name) + 1 : 0;
-	char *user = n ? bpfreplay_user(n) : NULL; /* the kernel takes a name from user space only */
+	char *user = n ? bpfreplay_user(n) : NULL; /* the kernel reads the name from user space only */
 	int err = n ? user ? bpfreplay_to_user(user, name, n) : -ENOMEM : 0;
 
 	bpfreplay_putp(attr, 0, user);
@@ -259,7 +259,7 @@ static inline int *bpfreplay_prog_fd(const struct bpfreplay_artefact *a, void *c
 	return (int *)((char *)ctx + 24 + 16 * a->n_maps + 4 * i);
 }
 
-/* Memory for a data section, NULL for none. load puts the map's value in its place. */
+/* Allocates memory for a data section, NULL on failure. load replaces it by the map's value. */
 BPFREPLAY_UNUSED static inline void *bpfreplay_section(const struct bpfreplay_artefact *a, void *ctx, __u32 i)
 {
 	const struct bpfreplay_map *m = &a->maps[i];
@@ -284,7 +284,7 @@ BPFREPLAY_UNUSED static inline void bpfreplay_free_section(const struct bpfrepla
 {
 #ifdef __KERNEL__
 	(void)a, (void)i;
-	if (!loaded) /* else it is the map's */
+	if (!loaded) /* else the memory is the map's */
 		bpfreplay_free(p);
 #else
 	(void)loaded;
@@ -293,7 +293,7 @@ BPFREPLAY_UNUSED static inline void bpfreplay_free_section(const struct bpfrepla
 #endif
 }
 
-/* Puts the value of a map in the place of a section's memory: over it, or, in the kernel, instead of it. */
+/* Maps the value of a map over the section's memory. In the kernel it returns the value's own address instead. */
 static inline int bpfreplay_map_section(const struct bpfreplay_map *m, struct bpf_map_desc *d)
 {
 	void *p = (void *)(size_t)d->initial_value;
@@ -303,7 +303,7 @@ static inline int bpfreplay_map_section(const struct bpfreplay_map *m, struct bp
 	if (IS_ERR(map))
 		return PTR_ERR(map);
 	d->initial_value = (__u64)(size_t)container_of(map, struct bpf_array, map)->value;
-	bpf_map_put(map); /* whatever refers to it keeps it */
+	bpf_map_put(map); /* the skeleton's fd keeps it */
 	bpfreplay_free(p);
 	(void)m;
 #else
@@ -314,7 +314,7 @@ static inline int bpfreplay_map_section(const struct bpfreplay_map *m, struct bp
 	return 0;
 }
 
-/* Creates and fills the map of the loader program. digest, if any, is of the program that alone may use it. */
+/* Creates and fills the loader program's map. Only the program with this digest may use it, unless digest is NULL. */
 static inline int bpfreplay_blob(const void *blob, __u32 size, const void *digest, bool freeze, const char **what)
 {
 	__u64 attr[12];
@@ -372,7 +372,7 @@ static inline int bpfreplay_load_prog(const void *insns, __u32 size, const int *
 }
 
 #ifdef __KERNEL__
-/* Has the kernel keep the hash of a map: OBJ_GET_INFO_BY_FD is none of the commands that modules have. */
+/* Makes the kernel store the hash of a map. Modules cannot use OBJ_GET_INFO_BY_FD. */
 static inline int bpfreplay_hash(int fd)
 {
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 18, 0)
@@ -381,7 +381,7 @@ static inline int bpfreplay_hash(int fd)
 
 	if (IS_ERR(map))
 		return PTR_ERR(map);
-	/* It has lost two parameters by 7.3. */
+	/* In 7.3 it has two parameters less. */
 	if (__builtin_types_compatible_p(__typeof__(map->ops->map_get_hash), int (*)(struct bpf_map *)))
 		err = ((int (*)(struct bpf_map *))(void *)map->ops->map_get_hash)(map);
 	else
@@ -394,7 +394,7 @@ static inline int bpfreplay_hash(int fd)
 }
 #endif
 
-/* One run of the loader program. The results are in the context then. */
+/* Runs the loader program once. The results are in the context. */
 #ifdef BPFREPLAY_SKEL_INTERNAL
 static inline int bpfreplay_once(const struct bpfreplay_artefact *a, const struct bpfreplay_signed *s, void *ctx, const void *blob,
 				 struct bpfreplay_error *e)
@@ -431,7 +431,7 @@ static inline int bpfreplay_once(const struct bpfreplay_artefact *a, const struc
 	memset(run_attr, 0, sizeof(run_attr));
 	err = map = bpfreplay_blob(blob, a->blob_sz, sig ? sig->digest : NULL, sig != NULL, &what);
 	if (err >= 0 && sig && sig->contract != 'b') {
-		/* The loader program compares what the kernel keeps of this. */
+		/* Makes the kernel store the digest that the loader program compares. */
 		what = "OBJ_GET_INFO_BY_FD";
 #ifdef __KERNEL__
 		err = bpfreplay_hash(map);
@@ -469,8 +469,8 @@ static inline int bpfreplay_once(const struct bpfreplay_artefact *a, const struc
 #endif
 
 /*
- * Which contract the kernel has for signatures, by probes that need no key: b, a (with or without the marker), or 0
- * for none. A kernel that verifies says EBADMSG of what is no signature; one of contract b looks at the maps before.
+ * Returns the kernel's contract for signatures: b, a (with or without the marker), or 0 for none. The probes need no key.
+ * A kernel that verifies signatures refuses an invalid one with EBADMSG. Under contract b it checks the maps before.
  */
 static inline char bpfreplay_contract(void)
 {
@@ -522,7 +522,7 @@ static inline int bpfreplay_sign(const struct bpfreplay_artefact *a, char contra
 	return 0;
 }
 
-/* What a caller may set before other loads, and a signature does not cover. */
+/* Refuses what callers of an unsigned load may set, because a signature does not cover it. */
 static inline int bpfreplay_unchanged(const struct bpfreplay_artefact *a, void *ctx, struct bpfreplay_error *e)
 {
 	__u32 i, j;
@@ -546,7 +546,7 @@ static inline int bpfreplay_unchanged(const struct bpfreplay_artefact *a, void *
 }
 
 #ifdef __KERNEL__
-/* A module knows its kernel's version; the configuration is for the caller to set. */
+/* A module knows its kernel's version. The caller must set the configuration. */
 static inline int bpfreplay_config(const struct bpfreplay_kconfig *k, char *at, const char *release, struct bpfreplay_error *e)
 {
 	__u64 v = LINUX_VERSION_CODE;
@@ -566,8 +566,8 @@ static inline int bpfreplay_config(const struct bpfreplay_kconfig *k, char *at, 
 	return 0;
 }
 #else
-/* KERNEL_VERSION as libbpf finds it: Ubuntu's and Debian's packages say their upstream version elsewhere
- * than in the release. 0 if it cannot be told. */
+/* Returns KERNEL_VERSION as libbpf finds it: packages of Ubuntu and Debian have their upstream version elsewhere
+ * than in the release. Returns 0 if it is unknown. */
 static inline __u32 bpfreplay_kernel_version(void)
 {
 	unsigned int a, b, c;
@@ -587,7 +587,7 @@ static inline __u32 bpfreplay_kernel_version(void)
 	return found == 3 ? (a << 16) | (b << 8) | (c > 255 ? 255 : c) : 0;
 }
 
-/* The kernel's configuration, as far as /boot/config-RELEASE has it and the caller has not set it. */
+/* Sets a kconfig value from /boot/config-RELEASE, unless the caller has set it. */
 static inline int bpfreplay_config(const struct bpfreplay_kconfig *k, char *at, const char *release, struct bpfreplay_error *e)
 {
 	char line[512], path[96 + sizeof("/boot/config-")];
@@ -638,9 +638,9 @@ static inline int bpfreplay_config(const struct bpfreplay_kconfig *k, char *at, 
 #endif
 
 #ifndef __KERNEL__
-/* Whether there are uprobe_multi links that select processes (6.6, 6.10): what libbpf asks before it loads
- * a program for USDT. "/" is no file with code: EBADF where there are such links. A pid that cannot be is
- * looked at before that, EINVAL, where it means a process. */
+/* Reports whether there are uprobe_multi links whose pid selects processes (6.6, 6.10). libbpf checks the same before
+ * it loads a USDT program. "/" is not a file with code, so a kernel with such links returns EBADF. With an invalid pid
+ * it returns EINVAL before that, if the pid means a process. */
 static inline bool bpfreplay_uprobe_multi(void)
 {
 	static const __u64 insns[2] = {0xb7, 0x95}; /* r0 = 0; exit */
@@ -674,7 +674,8 @@ static inline bool bpfreplay_uprobe_multi(void)
 }
 #endif
 
-/* What depends on the machine. A module cannot make links to user space, so its USDT programs are for perf events. */
+/* Sets the values that depend on the machine. A module cannot create links to user space, so its USDT programs get the
+ * attach type of perf events. */
 static inline int bpfreplay_settings(const struct bpfreplay_artefact *a, void *ctx, struct bpfreplay_error *e)
 {
 	__u32 i;
@@ -718,7 +719,7 @@ static inline int bpfreplay_settings(const struct bpfreplay_artefact *a, void *c
 	return 0;
 }
 
-/* Closes what a run has left behind, and gives back the maps that the caller brought. */
+/* Closes what a run has created, and restores the fds of reused maps. */
 static inline void bpfreplay_undo(const struct bpfreplay_artefact *a, void *ctx, const int *reused)
 {
 	__u32 i;
@@ -734,7 +735,7 @@ static inline void bpfreplay_undo(const struct bpfreplay_artefact *a, void *ctx,
 		bpfreplay_close(bpfreplay_prog_fd(a, ctx, i));
 }
 
-/* Runs the loader program and finds the step that failed, -1 for none; err is why. */
+/* Runs the loader program. Returns the step that failed, -1 for none; *err is the reason. */
 static inline int bpfreplay_steps(const struct bpfreplay_artefact *a, const struct bpfreplay_signed *sig, void *ctx, const void *blob,
 				  const int *reused, struct bpfreplay_error *e, int *err)
 {
@@ -756,7 +757,7 @@ static inline int bpfreplay_steps(const struct bpfreplay_artefact *a, const stru
 	return -1;
 }
 
-/* Writes what the caller wants to be different into a copy of the blob. */
+/* Writes the caller's overrides into the blob, which is a copy. */
 static inline void bpfreplay_override(const struct bpfreplay_artefact *a, void *ctx, unsigned char *blob)
 {
 	__u32 i, n, size;
@@ -766,7 +767,7 @@ static inline void bpfreplay_override(const struct bpfreplay_artefact *a, void *
 		struct bpf_map_desc *d = bpfreplay_map_desc(ctx, i);
 
 		if ((n = d->max_entries) != 0) {
-			if (m->ring) { /* a power of two of whole pages */
+			if (m->ring) { /* round up to a power of two of whole pages */
 				for (size = (__u32)bpfreplay_page(); size && size < n;)
 					size *= 2;
 				n = size;
@@ -786,7 +787,7 @@ static inline void bpfreplay_override(const struct bpfreplay_artefact *a, void *
 	}
 }
 
-/* After a run: what the loader program leaves zeroed, and the memory of sections. */
+/* After a run: sets the values of maps that the loader program leaves zeroed, and maps the sections. */
 static inline int bpfreplay_finish(const struct bpfreplay_artefact *a, void *ctx, const int *reused, const bool *owned,
 				   struct bpfreplay_error *e)
 {
@@ -819,7 +820,7 @@ static inline int bpfreplay_finish(const struct bpfreplay_artefact *a, void *ctx
 			}
 		}
 	}
-	e->loaded = true; /* sections are the maps' from here on */
+	e->loaded = true; /* from here on the sections' memory is the maps' */
 	for (i = 0; i < a->n_maps; i++) {
 		struct bpf_map_desc *d = bpfreplay_map_desc(ctx, i);
 
@@ -831,13 +832,13 @@ static inline int bpfreplay_finish(const struct bpfreplay_artefact *a, void *ctx
 			return err;
 		}
 	}
-#ifdef __KERNEL__ /* where file descriptors are taken back at once */
+#ifdef __KERNEL__ /* a module closes its fds at once, so it needs no duplicates */
 	(void)owned;
 #else
 	for (i = 0; i < a->n_maps; i++) {
 		if (!reused[i] || owned[i])
 			continue;
-		err = fcntl(reused[i], F_DUPFD_CLOEXEC, 3); /* that one stays the caller's */
+		err = fcntl(reused[i], F_DUPFD_CLOEXEC, 3); /* the original stays the caller's */
 		if (err < 0)
 			return -errno;
 		bpfreplay_map_desc(ctx, i)->map_fd = err;
@@ -846,7 +847,7 @@ static inline int bpfreplay_finish(const struct bpfreplay_artefact *a, void *ctx
 	return 0;
 }
 
-/* Why a kernel refuses a signed loader program, in words. */
+/* Adds to e->text why the kernel refuses a signed loader program. */
 static inline void bpfreplay_refused(int err, const struct bpfreplay_signed *s, struct bpfreplay_error *e)
 {
 	size_t n = strlen(e->text);
@@ -865,8 +866,8 @@ static inline void bpfreplay_refused(int err, const struct bpfreplay_signed *s, 
 }
 
 /*
- * Loads. Returns a negative errno; e says what failed, and nothing is open then. A signed load has the kernel verify the
- * signature for its contract by the keys of s->keyring.
+ * Loads the artefact. On failure it returns a negative errno, e says what failed, and nothing stays open. In a signed load
+ * the kernel verifies the signature for its contract with the keys of s->keyring.
  */
 BPFREPLAY_UNUSED static inline int bpfreplay_load_as(const struct bpfreplay_artefact *a, struct bpfreplay_signed *s, void *ctx,
 						     bool is_signed, struct bpfreplay_error *e)
@@ -895,7 +896,7 @@ BPFREPLAY_UNUSED static inline int bpfreplay_load_as(const struct bpfreplay_arte
 			err = -EOPNOTSUPP;
 			goto out;
 		}
-		/* Only the verifier knows whether the kernel has the marker of contract a-marker, for a policy may refuse a probe. */
+		/* Try contract a-marker first. Only the verifier can tell whether the marker exists, as a policy may refuse probes. */
 		err = contract == 'a' ? bpfreplay_sign(a, 'm', s) : -ENOENT;
 		if (err == -ENOENT)
 			err = bpfreplay_sign(a, contract, s);
@@ -908,7 +909,7 @@ BPFREPLAY_UNUSED static inline int bpfreplay_load_as(const struct bpfreplay_arte
 	if (err >= 0 && a->more)
 		err = a->prepare(a, ctx, blob, owned, e);
 	if (err >= 0 && is_signed)
-		err = bpfreplay_unchanged(a, ctx, e); /* no map that is pinned, no arena */
+		err = bpfreplay_unchanged(a, ctx, e); /* refuse maps that were pinned, and arenas */
 	if (err < 0)
 		goto out;
 	if (!is_signed)
@@ -935,7 +936,7 @@ BPFREPLAY_UNUSED static inline int bpfreplay_load_as(const struct bpfreplay_arte
 		struct bpfreplay_error again;
 		int ignored;
 
-		/* Of a million instructions only the last lines count. */
+		/* After a million instructions (E2BIG) only the statistics help. */
 		bpfreplay_put32(ctx, at, level ? level : err == -E2BIG ? 4 : 1);
 		bpfreplay_put32(ctx, at + 4, BPFREPLAY_LOG);
 		bpfreplay_putp(ctx, at + 8, log);

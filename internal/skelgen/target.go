@@ -6,25 +6,26 @@ import (
 	"strings"
 )
 
-// Target is what an object is compiled for, as bpf2go's -target has it.
+// Target is a target of bpf2go's -target option.
 type Target struct {
-	// Suffix is what names of files end with: "bpfel", or "x86_bpfel" for one architecture.
+	// Suffix is the suffix of file names: "bpfel", or "x86_bpfel" for one architecture.
 	Suffix string
-	// Constraint is a build constraint: the values of GOARCH that the object is for.
+	// Constraint is a build constraint with the GOARCH values of the target.
 	Constraint string
-	// Clang is the value of clang's -target, Linux that of __TARGET_ARCH_, empty for any.
+	// Clang is the value of clang's -target. Linux follows __TARGET_ARCH_, empty if the target is
+	// not one architecture.
 	Clang, Linux string
 }
 
-// littleEndian are the values of GOARCH that bpfel is for.
+// littleEndian has the GOARCH values of bpfel.
 const littleEndian = "386 amd64 arm arm64 loong64 mips64le mipsle ppc64le riscv64 wasm"
 
 var linuxArch = map[string]string{
 	"386": "x86", "amd64": "x86", "arm": "arm", "arm64": "arm64", "loong64": "loongarch", "ppc64le": "powerpc", "riscv64": "riscv",
 }
 
-// FindTarget knows "bpfel", "native" and values of GOARCH. There is no "bpfeb": package object reads
-// no big-endian objects.
+// FindTarget returns the target for "bpfel", "native" or a GOARCH value. There is no "bpfeb",
+// because package object reads no big-endian objects.
 func FindTarget(name string) (Target, error) {
 	if name == "native" {
 		name = runtime.GOARCH

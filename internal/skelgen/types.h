@@ -1,7 +1,7 @@
 /*
- * For skeletons that need to know types of the kernel or of a program: struct_ops maps,
- * weak functions with a prototype, freplace programs; and for those with arenas, with
- * maps that are pinned, or with a need. The kernel's types are those in /sys/kernel/btf.
+ * The part of the runtime for skeletons that need types of the kernel or of a program
+ * (struct_ops maps, weak functions with a prototype, freplace programs), or that have arenas,
+ * pinned maps or needs. It reads the kernel's types in /sys/kernel/btf.
  */
 #ifndef BPFREPLAY_SKEL_TYPES_H
 #define BPFREPLAY_SKEL_TYPES_H
@@ -9,15 +9,15 @@
 /* A member of a struct_ops type in the object's layout. */
 struct bpfreplay_member {
 	const char *name;
-	__u32 kind, size; /* of BTF; bytes */
+	__u32 kind, size; /* BTF kind; bytes */
 	bool set;
 };
 /* A u32 in the context that depends on types. */
 struct bpfreplay_setting {
-	char kind; /* m index of a member, s size of a struct_ops map's value, p 1 if a function has another prototype */
+	char kind; /* m: index of a member, s: size of a struct_ops map's value, p: 1 if a function has another prototype */
 	__u32 offset;
-	const char *type;  /* of struct_ops; or the function */
-	const char *which; /* the member; or the prototype, see bpfreplay_compatible */
+	const char *type;  /* the struct_ops type, or the function */
+	const char *which; /* the member, or the prototype, see bpfreplay_compatible */
 	const struct bpfreplay_member *members;
 };
 struct bpfreplay_replaces {
@@ -25,9 +25,9 @@ struct bpfreplay_replaces {
 	const char *function;
 };
 struct bpfreplay_arena {
-	__u32 map, attr_sz, pages, data, data_sz, memory; /* data in the blob; memory: in the skeleton, of a pointer and a size */
+	__u32 map, attr_sz, pages, data, data_sz, memory; /* data: offset in the blob; memory: offset in the skeleton of a pointer and a size */
 	__u64 extra;
-	const __u32 *globals; /* in the blob, 0 ends them */
+	const __u32 *globals; /* offsets in the blob; 0 ends the list */
 };
 struct bpfreplay_pin {
 	__u32 map, type, key_size, value_size, max_entries, flags;
@@ -39,10 +39,10 @@ struct bpfreplay_more {
 	const struct bpfreplay_arena *arenas;
 	const struct bpfreplay_pin *pins;
 	__u32 n_settings, n_replaces, n_arenas, n_pins;
-	__u32 pin_path;	  /* in the skeleton: const char * */
-	const char *core; /* what needs CO-RE without func_info, NULL for nothing */
+	__u32 pin_path;	  /* offset in the skeleton of a const char * */
+	const char *core; /* the need for CO-RE without func_info, or NULL */
 };
-/* A member of a struct_ops map that is set: its bytes in the object's layout, or, if there are none, a program. */
+/* A member of a struct_ops map that is set: to bytes in the object's layout, or, if bytes is NULL, to a program. */
 struct bpfreplay_value {
 	const char *member, *bytes;
 	__u32 size, prog;
@@ -79,7 +79,7 @@ static inline bool bpfreplay_dir_entry(struct dir_context *ctx, const char *name
 	d->n += len + 1;
 	return true;
 }
-/* The names in a directory, one after the other; an empty one ends them. */
+/* Lists the NUL-terminated names in a directory. An empty name ends the list. */
 static inline void bpfreplay_dir_list(const char *path, char *list, size_t size)
 {
 	struct bpfreplay_dir d = {.ctx.actor = bpfreplay_dir_entry, .list = list, .size = size};
@@ -111,7 +111,7 @@ static inline ssize_t bpfreplay_file_read(bpfreplay_file f, void *to, size_t n, 
 }
 static inline void bpfreplay_file_close(bpfreplay_file f) { close(f); }
 
-/* The names in a directory, one after the other; an empty one ends them. */
+/* Lists the NUL-terminated names in a directory. An empty name ends the list. */
 static inline void bpfreplay_dir_list(const char *path, char *list, size_t size)
 {
 	DIR *dir = opendir(path);
@@ -130,7 +130,7 @@ static inline void bpfreplay_dir_list(const char *path, char *list, size_t size)
 }
 #endif
 
-/* Larger memory in the place of what has no room left. */
+/* Replaces memory by a larger piece. */
 static inline void *bpfreplay_grow(void *old, size_t used, size_t size)
 {
 	void *p = bpfreplay_alloc(size);
@@ -141,7 +141,7 @@ static inline void *bpfreplay_grow(void *old, size_t used, size_t size)
 	return p;
 }
 
-/* BTF, of a module on top of vmlinux's. */
+/* The BTF of vmlinux, or of a module, whose base is vmlinux's. */
 struct bpfreplay_btf {
 	char *raw, *strings;
 	__u32 *at; /* offset in raw of each type */
@@ -156,10 +156,10 @@ static inline void bpfreplay_btf_free(struct bpfreplay_btf *b)
 	memset(b, 0, sizeof(*b));
 }
 
-/* Finds the types in b->raw, which has size bytes. */
+/* Indexes the types in b->raw, which has size bytes. */
 static inline int bpfreplay_btf_index(struct bpfreplay_btf *b, size_t size, const struct bpfreplay_btf *base)
 {
-	/* Bytes behind the first twelve of a type: for each, and for each member. */
+	/* By kind, bytes after a type's first twelve: in total, and for each member. */
 	static const unsigned char fixed[20] = {0, 4, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 4, 0, 0};
 	static const unsigned char each[20] = {0, 0, 0, 0, 12, 12, 8, 0, 0, 0, 0, 0, 0, 8, 0, 12, 0, 0, 0, 12};
 	__u32 h[6], at, end, info, kind, room = 0;
@@ -222,7 +222,7 @@ static inline int bpfreplay_btf_read(struct bpfreplay_btf *b, const char *path, 
 	return err;
 }
 
-/* Word i of a type: 0 name, 1 info, 2 size or type, and what follows. */
+/* Returns word i of a type: 0 name, 1 info, 2 size or type, then the rest. */
 static inline __u32 bpfreplay_word(const struct bpfreplay_btf *b, __u32 id, __u32 i)
 {
 	__u32 v = 0;
@@ -241,7 +241,7 @@ static inline const char *bpfreplay_string(const struct bpfreplay_btf *b, __u32 
 		b = b->base;
 	return b && at - b->strings_first < b->strings_sz ? b->strings + (at - b->strings_first) : "";
 }
-static inline __u32 bpfreplay_skip(const struct bpfreplay_btf *b, __u32 id) /* modifiers and typedefs */
+static inline __u32 bpfreplay_skip(const struct bpfreplay_btf *b, __u32 id) /* skips modifiers and typedefs */
 {
 	int i;
 
@@ -286,8 +286,8 @@ static inline __u32 bpfreplay_size(const struct bpfreplay_btf *b, __u32 id)
 	return 0;
 }
 
-/* Whether a type is like that: v void, i integer, p pointer to, a array of, s struct, u union, e enum, f forward,
- * F function with as many parameters as the next letter is behind A, their types, and the type of the result. */
+/* Reports whether a type has a shape: v void, i integer, p pointer to, a array of, s struct, u union, e enum, f forward,
+ * F function, followed by a letter for the number of parameters (A for none), their types, and the type of the result. */
 static inline bool bpfreplay_compatible(const struct bpfreplay_btf *b, __u32 id, const char **like, int depth)
 {
 	__u32 kind, i, n;
@@ -333,14 +333,14 @@ static inline bool bpfreplay_compatible(const struct bpfreplay_btf *b, __u32 id,
 	return false;
 }
 
-/* The kernel's types: vmlinux's, and those of the module that has what was looked for last. */
+/* The kernel's types: vmlinux's, and those of the module in which a type was last found. */
 struct bpfreplay_kernel {
 	struct bpfreplay_btf vmlinux, module;
-	int err; /* of reading vmlinux's */
+	int err; /* result of reading vmlinux's */
 	bool read;
 };
 
-/* Looks for a type in vmlinux, and then in the modules. */
+/* Finds a type in vmlinux, or else in the modules. */
 static inline __u32 bpfreplay_find_in_kernel(struct bpfreplay_kernel *k, const char *name, __u32 kind, const struct bpfreplay_btf **in)
 {
 	const size_t size = 1 << 16;
@@ -362,10 +362,10 @@ static inline __u32 bpfreplay_find_in_kernel(struct bpfreplay_kernel *k, const c
 	for (entry = list; !id && entry && *entry; entry += strlen(entry) + 1) {
 		if (*entry == '.' || !strcmp(entry, "vmlinux"))
 			continue;
-		snprintf(path, sizeof(path), "/sys/kernel/btf/%.64s", entry); /* names of modules have less than 64 bytes */
+		snprintf(path, sizeof(path), "/sys/kernel/btf/%.64s", entry); /* module names are shorter than 64 bytes */
 		bpfreplay_btf_free(&k->module);
 		if (bpfreplay_btf_read(&k->module, path, &k->vmlinux))
-			continue; /* it is gone */
+			continue; /* unloaded meanwhile */
 		*in = &k->module;
 		id = bpfreplay_find(&k->module, name, kind);
 	}
@@ -373,7 +373,7 @@ static inline __u32 bpfreplay_find_in_kernel(struct bpfreplay_kernel *k, const c
 	return id;
 }
 
-/* The index of a member, -1 for none. */
+/* Returns the index of a member, -1 for none. */
 static inline int bpfreplay_member_index(const struct bpfreplay_btf *b, __u32 id, const char *name)
 {
 	__u32 i;
@@ -394,7 +394,7 @@ static inline int bpfreplay_setting(const struct bpfreplay_setting *s, struct bp
 	int i;
 
 	if (s->kind == 'p') {
-		id = bpfreplay_find_in_kernel(k, s->type, 12, &b); /* what is not there is for the loader program to find */
+		id = bpfreplay_find_in_kernel(k, s->type, 12, &b); /* the loader program notices a missing function */
 		bpfreplay_put32(ctx, s->offset, id && !bpfreplay_compatible(b, bpfreplay_word(b, id, 2), &like, 0));
 		return 0;
 	}
@@ -425,8 +425,8 @@ static inline int bpfreplay_setting(const struct bpfreplay_setting *s, struct bp
 	return 0;
 }
 
-/* Fills a struct_ops map in the layout of this kernel, which registers it unless it is for a link. Returns a negative
- * errno, or the fd of the link, or, without one, that of the map. */
+/* Fills a struct_ops map in the layout of this kernel. This registers the map, unless it is for a link. Returns the fd of
+ * the link, or of the map if there is none, or a negative errno. */
 BPFREPLAY_UNUSED static inline int bpfreplay_register(const struct bpfreplay_artefact *a, void *ctx, __u32 map, const char *type,
 						      const struct bpfreplay_value *v, bool link, struct bpfreplay_error *e)
 {
@@ -468,7 +468,7 @@ BPFREPLAY_UNUSED static inline int bpfreplay_register(const struct bpfreplay_art
 		snprintf(e->text, sizeof(e->text), "map %s: attach: %s", a->maps[map].name, bpfreplay_strerror(-err));
 	return err;
 }
-/* Takes back a struct_ops map that is registered without a link. */
+/* Unregisters a struct_ops map that was registered without a link. */
 BPFREPLAY_UNUSED static inline void bpfreplay_unregister(int *fd)
 {
 	__u64 attr[4] = {0, 0, 0, 0};
@@ -481,8 +481,8 @@ BPFREPLAY_UNUSED static inline void bpfreplay_unregister(int *fd)
 	*fd = 0;
 }
 
-/* Whether the kernel heeds CO-RE records of a program without func_info (7.3), or a negative errno: 1 is compared with the
- * size of an int, which it is not, so that such a kernel refuses the program. */
+/* Reports whether the kernel reads CO-RE records of a program without func_info (7.3), or returns a negative errno. The
+ * record asks for the size of an int, and the instruction holds 1: such a kernel refuses the program. */
 static inline int bpfreplay_heeds_core(void)
 {
 	static const __u32 types[] = {
@@ -532,10 +532,10 @@ static inline int bpfreplay_info(int fd, void *info, __u32 size)
 	return bpfreplay_bpf(15, attr, sizeof(attr));
 }
 
-/* The id of a function in the types of a program, or a negative errno. */
+/* Returns the id of a function in the types of a program, or a negative errno. */
 static inline int bpfreplay_function(int prog, const char *name)
 {
-	__u64 info[17], types[2] = {0, 0}, by_id = 0; /* up to btf_id of bpf_prog_info; of bpf_btf_info */
+	__u64 info[17], types[2] = {0, 0}, by_id = 0; /* bpf_prog_info up to btf_id; bpf_btf_info */
 	struct bpfreplay_btf b;
 	int fd, err;
 
@@ -550,7 +550,7 @@ static inline int bpfreplay_function(int prog, const char *name)
 	fd = bpfreplay_bpf(19, &by_id, sizeof(by_id));
 	if (fd < 0)
 		return fd;
-	err = bpfreplay_info(fd, types, sizeof(types)); /* the size */
+	err = bpfreplay_info(fd, types, sizeof(types)); /* gets the size */
 	if (err >= 0) {
 		b.raw = (char *)malloc((size_t)(__u32)bpfreplay_get(types, 8) + 1);
 		bpfreplay_putp(types, 0, b.raw);
@@ -567,7 +567,7 @@ static inline int bpfreplay_function(int prog, const char *name)
 
 #endif
 
-/* Whether instructions may refer to any place in a map's value, and not to its first 512 MiB only (7.0). */
+/* Reports whether instructions may refer to any offset in a map's value, not only to the first 512 MiB (7.0). */
 static inline bool bpfreplay_far(void)
 {
 	__u64 map_attr[4], load[9], insns[3] = {0x2118, (__u64)(1 << 30) << 32, 0x95}; /* r1 = value + 1 GiB; exit */
@@ -602,7 +602,8 @@ static inline bool bpfreplay_far(void)
 }
 
 #ifdef __KERNEL__
-/* In the process that loads the module: programs know the memory by its address there. The kernel's is not for modules. */
+/* Maps the arena into the process that loads the module, because programs use these addresses. Modules have no access to
+ * the kernel's mapping. */
 static inline void *bpfreplay_arena_map(const struct bpfreplay_arena *r, int fd, size_t size, int *err)
 {
 	struct file *f = current->mm ? fget((unsigned int)fd) : NULL;
@@ -627,7 +628,7 @@ static inline void *bpfreplay_arena_map(const struct bpfreplay_arena *r, int fd,
 static inline void bpfreplay_arena_unmap(void *p, size_t size) { munmap(p, size); }
 #endif
 
-/* Makes an arena, maps it and puts its data there: programs that refer to it can be loaded only then. */
+/* Creates an arena, maps it and copies its data into it. Programs that refer to it can be loaded only then. */
 static inline int bpfreplay_arena(const struct bpfreplay_artefact *a, const struct bpfreplay_arena *r, void *ctx, unsigned char *blob,
 				  bool *owned, struct bpfreplay_error *e)
 {
@@ -651,11 +652,11 @@ static inline int bpfreplay_arena(const struct bpfreplay_artefact *a, const stru
 	p = bpfreplay_arena_map(r, fd, size, &err);
 	if (!err && r->data_sz > size)
 		err = -E2BIG;
-	if (p) { /* to be unmapped in any case */
+	if (p) { /* to be unmapped, even after a failure */
 		memcpy((char *)ctx + r->memory, &p, sizeof(p));
 		memcpy((char *)ctx + r->memory + sizeof(p), &size, sizeof(size));
 	}
-	if (!err && r->data_sz && bpfreplay_far()) { /* programs have the first pages to themselves */
+	if (!err && r->data_sz && bpfreplay_far()) { /* leave the first pages to programs */
 		at = size - bpfreplay_pages(r->data_sz);
 		for (g = r->globals; *g; g++) {
 			memcpy(&word, blob + *g, 4);
@@ -680,7 +681,7 @@ static inline void bpfreplay_free_arena(void *ctx, __u32 memory)
 	memset((char *)ctx + memory, 0, sizeof(p) + sizeof(size));
 }
 
-/* The path of a map that is pinned by name, cut if it is longer. */
+/* Returns the path of a map that is pinned by name. A longer one is truncated. */
 static inline void bpfreplay_pin_path(const struct bpfreplay_artefact *a, void *ctx, const struct bpfreplay_pin *p, char *path, size_t size)
 {
 	const char *dir;
@@ -698,7 +699,7 @@ static inline int bpfreplay_obj(const char *path, int fd)
 	return bpfreplay_bpf(fd ? 6 : 7, attr, sizeof(attr));
 }
 
-/* Uses a map that is pinned already, if it is what the object says. */
+/* Reuses a pinned map, if its definition is the object's. */
 static inline int bpfreplay_pinned(const struct bpfreplay_artefact *a, const struct bpfreplay_pin *p, void *ctx, bool *owned,
 				   struct bpfreplay_error *e)
 {
@@ -737,7 +738,7 @@ static inline int bpfreplay_pinned(const struct bpfreplay_artefact *a, const str
 	if (err >= 0 && ((__u32)bpfreplay_get(info, 0) != p->type || (__u32)bpfreplay_get(info, 8) != p->key_size ||
 			 (__u32)bpfreplay_get(info, 12) != p->value_size ||
 			 ((__u32)bpfreplay_get(info, 16) != entries && entries) ||
-			 /* the kernel adds BPF_F_RDONLY_PROG to what programs redirect to devices by */
+			 /* the kernel adds BPF_F_RDONLY_PROG to device maps */
 			 (((__u32)bpfreplay_get(info, 20) ^ p->flags) & (p->type == 14 || p->type == 25 ? ~(1U << 7) : ~0U)) || info[10] != p->extra))
 		err = -EINVAL;
 	if (err < 0)
@@ -746,7 +747,7 @@ static inline int bpfreplay_pinned(const struct bpfreplay_artefact *a, const str
 #endif
 }
 
-/* After a run: pins the maps that are new. */
+/* After a run: pins the new maps. */
 static inline int bpfreplay_pin_new(const struct bpfreplay_artefact *a, void *ctx, const int *reused, struct bpfreplay_error *e)
 {
 	char path[200];
@@ -777,7 +778,8 @@ static inline int bpfreplay_pin_new(const struct bpfreplay_artefact *a, void *ct
 	return err;
 }
 
-/* Before a run. Arenas are maps that exist already then, as those that are pinned and those of the caller's are. */
+/* Before a run: checks the need, sets what depends on types, opens pinned maps and creates arenas. The loader program
+ * reuses pinned maps and arenas, like the caller's maps. */
 static inline int bpfreplay_prepare(const struct bpfreplay_artefact *a, void *ctx, unsigned char *blob, bool *owned,
 				    struct bpfreplay_error *e)
 {
@@ -817,7 +819,7 @@ static inline int bpfreplay_prepare(const struct bpfreplay_artefact *a, void *ct
 		}
 		bpfreplay_put32(blob, r->attr + 108, (__u32)err);
 		bpfreplay_put32(blob, r->attr + 112, (__u32)*fd);
-		*fd = 0; /* it stays the caller's */
+		*fd = 0; /* stays the caller's */
 		err = 0;
 	}
 	for (i = 0; i < more->n_pins && !err; i++)
@@ -828,7 +830,7 @@ static inline int bpfreplay_prepare(const struct bpfreplay_artefact *a, void *ct
 	return err;
 }
 
-/* After a load: the memory of arenas is the skeleton's in user space, unless it has failed. */
+/* After a load: unmaps arenas in a module, and in user space if the load has failed. Otherwise the skeleton owns them. */
 static inline void bpfreplay_done(const struct bpfreplay_artefact *a, void *ctx, int err)
 {
 	__u32 i;

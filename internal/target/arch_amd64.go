@@ -1,4 +1,4 @@
 package target
 
-// syscallWrapper is the name of bpf(2) behind a syscall wrapper.
+// syscallWrapper is the name of bpf(2)'s syscall wrapper.
 const syscallWrapper = "__x64_sys_bpf"

@@ -2,6 +2,6 @@
 
 package target
 
-// syscallWrapper is empty: powerpc has wrappers and no prefix for them, and other
-// architectures have none.
+// syscallWrapper is empty: powerpc has wrappers without a prefix, and other architectures have
+// none.
 const syscallWrapper = ""

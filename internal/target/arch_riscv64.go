@@ -1,4 +1,4 @@
 package target
 
-// syscallWrapper is the name of bpf(2) behind a syscall wrapper (Linux 6.6).
+// syscallWrapper is the name of bpf(2)'s syscall wrapper (Linux 6.6).
 const syscallWrapper = "__riscv_sys_bpf"

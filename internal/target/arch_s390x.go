@@ -1,4 +1,4 @@
 package target
 
-// syscallWrapper is the name of bpf(2) behind a syscall wrapper.
+// syscallWrapper is the name of bpf(2)'s syscall wrapper.
 const syscallWrapper = "__s390x_sys_bpf"

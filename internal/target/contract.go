@@ -13,9 +13,9 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// Contract returns the way in which this kernel checks signed loader programs. It is found by
-// probes that need no key: a stable kernel may have another one than its version says. The answer
-// is kept for the process. The error is an *artefact.NeedError if there is none.
+// Contract returns the way in which this kernel checks signed loader programs. It probes, without a
+// key, because a stable kernel may have another contract than its version suggests. The answer is
+// kept for the process. The error is an *artefact.NeedError if the kernel has no contract.
 func (t *Target) Contract() (contract.Contract, error) {
 	kept.mu.Lock()
 	defer kept.mu.Unlock()
@@ -27,7 +27,7 @@ func (t *Target) Contract() (contract.Contract, error) {
 	c, err := t.probeContract()
 	var lacks *artefact.NeedError
 	if err == nil || errors.As(err, &lacks) {
-		kept.contract, kept.lacks, kept.known = c, err, true // and not that it could not tell
+		kept.contract, kept.lacks, kept.known = c, err, true // errors of probes are not kept
 	}
 	return c, err
 }
@@ -39,7 +39,7 @@ var kept struct {
 	lacks    error
 }
 
-// NeedSigned is the capability that a signed load needs.
+// NeedSigned is the name of the capability that a signed load needs.
 const NeedSigned = "signed_prog"
 
 func lacksSigning(format string, args ...any) error {
@@ -57,7 +57,7 @@ func (t *Target) probeContract() (contract.Contract, error) {
 	}
 	bpfsys.Close(m)
 
-	// A kernel that verifies refuses a signature that is no CMS message with EBADMSG.
+	// A kernel that verifies signatures refuses one that is not a CMS message with EBADMSG.
 	junk := bpfsys.Signature{CMS: make([]byte, 64), Keyring: unix.KEY_SPEC_SESSION_KEYRING}
 	switch err := loadProbe(nil, &junk); {
 	case errors.Is(err, unix.EBADMSG):
@@ -69,7 +69,7 @@ func (t *Target) probeContract() (contract.Contract, error) {
 		return "", fmt.Errorf("probe for signed programs: PROG_LOAD with what is no signature: %w", orNone(err))
 	}
 
-	// Contract B looks at the maps before the signature, and wants exclusive ones.
+	// Under contract B the kernel checks before the signature that the maps are exclusive.
 	m, cmd, err = bpfsys.NewBlob(blob)
 	if err != nil {
 		return "", fmt.Errorf("probe for signed programs: %s: %w", cmd, err)
@@ -92,7 +92,7 @@ func (t *Target) probeContract() (contract.Contract, error) {
 	return contract.A, nil
 }
 
-// orNone returns the error of a probe that must not succeed.
+// orNone returns the error of a probe. Success is an error, too.
 func orNone(err error) error {
 	if err == nil {
 		return errors.New("the kernel took it")
@@ -108,8 +108,8 @@ func loadProbe(maps []int, s *bpfsys.Signature) error {
 	return err
 }
 
-// hasMarker reports whether the kernel's struct bpf_map says where the prefix of contract
-// AMarker looks that a map is exclusive.
+// hasMarker reports whether the kernel's struct bpf_map has the marker of exclusive maps at the
+// offset where the prefix of contract AMarker reads it.
 func (t *Target) hasMarker() bool {
 	spec, err := t.vmlinuxLocked()
 	if err != nil {

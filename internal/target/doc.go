@@ -1,8 +1,7 @@
-// Package target answers what a trace leaves open: what the names of kernel
-// symbols stand for on the running kernel, how many CPUs and how large a page
-// it has, how it was configured.
+// Package target answers the questions about the running kernel and machine that a trace leaves
+// open: the types and addresses of kernel symbols, the number of CPUs, the page size, the kernel's
+// configuration. Begin with [Target.Prepare], which a load calls before it issues anything.
 //
-// It is the one place in loader that reads /proc and /sys. All answers are
-// found on first use and kept: a Target serves any number of loads, from any
-// number of goroutines.
+// In loader only this package reads /proc and /sys. It finds answers on first use and keeps them. A
+// Target serves any number of loads, from any number of goroutines.
 package target

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Functions returns the functions of the kernel that can be traced and match a pattern, or the name
-// that it is.
+// Functions returns the traceable functions of the kernel that match a pattern. If the pattern has
+// no * and ?, it returns the pattern itself. The error wraps os.ErrNotExist if no function matches.
 func Functions(pattern string) ([]string, error) {
 	if !strings.ContainsAny(pattern, "*?") {
 		return []string{pattern}, nil

@@ -16,9 +16,9 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// Kconfig returns the value of an object's .kconfig map of size bytes for this
-// target: its kernel version and configuration, as libbpf gives them. The
-// error is ESRCH if a variable that is not weak has no value here.
+// Kconfig returns the value of an object's .kconfig map of size bytes for this kernel: its version
+// and configuration, with libbpf's values. The error is ESRCH if a variable that is not weak has no
+// value.
 func (t *Target) Kconfig(externs []artefact.Kconfig, size uint32) ([]byte, error) {
 	value := make([]byte, size)
 	var config map[string]string
@@ -54,7 +54,7 @@ func (t *Target) Kconfig(externs []artefact.Kconfig, size uint32) ([]byte, error
 	return value, nil
 }
 
-// linuxValue sets the variables that no configuration has.
+// linuxValue sets the variables that are not in the kernel's configuration.
 func (t *Target) linuxValue(e *artefact.Kconfig, at []byte) error {
 	var v uint64
 	switch e.Name {
@@ -65,7 +65,7 @@ func (t *Target) linuxValue(e *artefact.Kconfig, at []byte) error {
 		}
 		v = uint64(code)
 	case "LINUX_HAS_SYSCALL_WRAPPER":
-		// Renamed system calls (4.17): the wrapper of bpf(2) on this architecture.
+		// System calls have wrappers (4.17): look for bpf(2)'s on this architecture.
 		if _, err := t.Address(syscallWrapper); err == nil || errors.Is(err, unix.EPERM) {
 			v = 1
 		}
@@ -150,8 +150,8 @@ func putTristate(e *artefact.Kconfig, at []byte, text string) error {
 	return nil
 }
 
-// putString stores a quoted string and cuts it to the size of the variable,
-// as libbpf does; the last byte stays NUL.
+// putString stores a quoted string. Like libbpf it cuts the string to the size of the variable, and
+// the last byte stays NUL.
 func putString(e *artefact.Kconfig, at []byte, text string) error {
 	if e.Type != "char_array" {
 		return fmt.Errorf("a string for a variable of another type: %w", unix.EINVAL)
@@ -175,8 +175,8 @@ func fits(v uint64, size int, signed bool) bool {
 	return v < 1<<bits
 }
 
-// readConfig reads the running kernel's configuration from where libbpf looks
-// for it: /boot/config-RELEASE, then /proc/config.gz.
+// readConfig reads the running kernel's configuration from where libbpf looks for it:
+// /boot/config-RELEASE, then /proc/config.gz.
 func readConfig() (map[string]string, error) {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
@@ -212,8 +212,8 @@ func parseConfig(r io.Reader) (map[string]string, error) {
 	return config, s.Err()
 }
 
-// KernelVersion returns KERNEL_VERSION of the running kernel as libbpf finds it: Ubuntu's and
-// Debian's packages say their upstream version elsewhere than in the release.
+// KernelVersion returns KERNEL_VERSION of the running kernel as libbpf finds it. Packages of Ubuntu
+// and Debian have their upstream version elsewhere than in the release.
 func KernelVersion() (uint32, error) {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
@@ -239,8 +239,8 @@ func KernelVersion() (uint32, error) {
 	return v, nil
 }
 
-// versionCode reads MAJOR.MINOR.PATCH at the start of s. The patch level is
-// capped at 255, as in KERNEL_VERSION.
+// versionCode reads MAJOR.MINOR.PATCH at the start of s. The patch level is at most 255, as in
+// KERNEL_VERSION.
 func versionCode(s string) (uint32, bool) {
 	var major, minor, patch uint32
 	if n, _ := fmt.Sscanf(s, "%d.%d.%d", &major, &minor, &patch); n != 3 {

@@ -13,11 +13,12 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// ErrUnknown is what errors of probes wrap that could not tell.
+// ErrUnknown is wrapped by errors of probes that could not find out whether the kernel has
+// something.
 var ErrUnknown = errors.New("could not look")
 
-// probed gives the error of a probe's system call. Those that say nothing about the kernel
-// wrap ErrUnknown: no fd is free, no memory, no permission, a signal.
+// probed returns the error of a probe's system call. It wraps ErrUnknown if the error says nothing
+// about the kernel: no free fd, no memory, no permission, a signal.
 func probed(what string, err error) error {
 	for _, e := range []unix.Errno{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EPERM, unix.EINTR, unix.EAGAIN} {
 		if errors.Is(err, e) {
@@ -30,7 +31,8 @@ func probed(what string, err error) error {
 	return nil
 }
 
-// needs are probes by capability. Each says why the kernel lacks it, nil if it has it.
+// needs has a probe for each capability. A probe returns nil if the kernel has the capability, else
+// why it lacks it.
 var needs = map[string]func() error{
 	artefact.NeedCORE:       probeCORE,
 	artefact.NeedEnum64:     probeEnum64,
@@ -39,8 +41,8 @@ var needs = map[string]func() error{
 	artefact.NeedNoFuncInfo: probeNoFuncInfo,
 }
 
-// Probe looks for a capability that a load may need. The error says why the kernel lacks it,
-// or wraps ErrUnknown.
+// Probe looks for a capability that a load may need. The error says why the kernel lacks it, or
+// wraps ErrUnknown.
 func Probe(capability string) error {
 	probe, ok := needs[capability]
 	if !ok {
@@ -50,7 +52,7 @@ func Probe(capability string) error {
 }
 
 // Check probes for what a load needs, before anything is created. The error is an
-// *artefact.NeedError, or wraps ErrUnknown, which is not kept.
+// *artefact.NeedError, or wraps ErrUnknown. Check keeps definite answers only.
 func (t *Target) Check(all []artefact.Need) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -72,16 +74,16 @@ func (t *Target) Check(all []artefact.Need) error {
 	return nil
 }
 
-// probeCORE offers an attribute of PROG_LOAD that reaches to core_relo_rec_size and
-// whose program type no kernel has: one that does not know the field refuses what is
-// not zero there first, with E2BIG. Nothing is loaded either way.
+// probeCORE issues PROG_LOAD with an attribute that ends with core_relo_rec_size and a program type
+// that no kernel has. A kernel that does not know the field first refuses its non-zero value, with
+// E2BIG. Nothing is loaded either way.
 func probeCORE() error {
-	// Without an instruction it is E2BIG in any case.
+	// Without instructions the error is E2BIG in any case.
 	_, err := bpfsys.Call(bpfsys.ProgLoad, &bpfsys.ProgLoadAttr{Type: 1 << 31, InsnCount: 1, CORESize: core.RecordSize})
 	if err = probed("PROG_LOAD with CO-RE records", err); errors.Is(err, unix.E2BIG) || errors.Is(err, ErrUnknown) {
 		return err
 	}
-	return nil // any other refusal comes later
+	return nil // the kernel knows the field, and checks the rest later
 }
 
 func probeEnum64() error {
@@ -93,13 +95,12 @@ func probeEnum64() error {
 	return nil
 }
 
-// ProbeSyscall looks for programs that may issue bpf(2) (5.14).
+// ProbeSyscall looks for SYSCALL programs that may issue bpf(2) (5.14).
 func ProbeSyscall() error { return probeHelper(166) }
 
 func probeKallsyms() error { return probeHelper(179) }
 
-// probeHelper loads a SYSCALL program that calls a helper in code that cannot be
-// reached: the verifier looks the helper up all the same.
+// probeHelper loads a SYSCALL program that calls a helper.
 func probeHelper(helper byte) error {
 	insns := []byte{
 		0xb7, 0, 0, 0, 0, 0, 0, 0, // r0 = 0
@@ -113,7 +114,7 @@ func probeHelper(helper byte) error {
 		0xb7, 0, 0, 0, 0, 0, 0, 0,
 		0x95, 0, 0, 0, 0, 0, 0, 0,
 	}
-	if helper == 179 { // name, its size, flags, where to
+	if helper == 179 { // arguments: name, its size, flags, pointer to the result
 		insns[1*8+0], insns[1*8+1] = 0xbf, 0xa1 // r1 = r10
 		copy(insns[2*8:], []byte{0x07, 1, 0, 0, 0xf0, 0xff, 0xff, 0xff})
 		copy(insns[3*8:], []byte{0xb7, 2, 0, 0, 8, 0, 0, 0})
@@ -128,8 +129,8 @@ func probeHelper(helper byte) error {
 	return nil
 }
 
-// matchProgram loads "r0 = 1; exit" with a record, whose type is an int, and returns what
-// r0 is set to in the kernel.
+// matchProgram loads "r0 = 1; exit" with a record whose type is an int, and returns the value that
+// the kernel stores in r0.
 func matchProgram(kind core.Kind, funcInfo bool) (int32, error) {
 	const names = "\x00int\x000\x00f\x00"
 	types := btf.Encode(names, []uint32{
@@ -173,8 +174,9 @@ func probeTypeMatch() error {
 	return probed("PROG_LOAD with a record of type_matches", err)
 }
 
-// probeNoFuncInfo asks for the size of an int, which is 4, in the place of a 1 that the
-// kernel compares with: it fails if it looks at records without func_info at all.
+// probeNoFuncInfo loads a program with a record for the size of an int, which is 4, on an
+// instruction that holds 1. A kernel that reads records without func_info refuses it because of the
+// difference.
 func probeNoFuncInfo() error {
 	_, err := matchProgram(core.TypeSize, false)
 	if err == nil {

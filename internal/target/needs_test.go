@@ -11,8 +11,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// TestProbes compares each probe with the release that brought what it looks for, as
-// kernels.yaml has it.
+// TestProbes compares each probe's result with the release that introduced the capability,
+// according to kernels.yaml.
 func TestProbes(t *testing.T) {
 	need.Root(t)
 	need.BPF(t)
@@ -46,7 +46,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// TestProbed: what says nothing about the kernel is no answer.
+// TestProbed: errors that say nothing about the kernel are not an answer.
 func TestProbed(t *testing.T) {
 	assert.NilError(t, probed("this", nil))
 	for errno, want := range map[unix.Errno]bool{

@@ -21,40 +21,39 @@ import (
 type Options struct {
 	MaxEntries map[string]uint32 // by map
 	Values     map[string][]byte // by data map: initial value, of the map's size
-	Maps       map[string]int    // by map: fd of a map to use in place of a new one
+	Maps       map[string]int    // by map: fd of a map to reuse
 	Programs   map[string]int    // by freplace program: fd of the program that it replaces
-	// PinPath is the directory in a BPF file system for maps that the object
-	// wants pinned by name, "/sys/fs/bpf" if empty. A map that is pinned there
-	// is used, a new one is pinned.
+	// PinPath is the directory, in a BPF file system, for maps that the object wants pinned by
+	// name. Empty means "/sys/fs/bpf". A map that is pinned there is reused, a new one is pinned.
 	PinPath string
 }
 
-// Prepared is what a load gets from its machine and its caller. Indexes are those of the
-// artefact's lists.
+// Prepared is a load's input from its machine and its caller. Indexes are those of the artefact's
+// lists.
 type Prepared struct {
-	Settings [][]byte         // values, of each setting's size
-	Maps     map[int]int      // fds of maps that exist already; owned by Prepared
+	Settings [][]byte         // values; each has its setting's size
+	Maps     map[int]int      // fds of reused maps and arenas; owned by Prepared
 	Replaced map[int]Function // by freplace program
 
 	MaxEntries map[int]uint32
 	Values     map[int][]byte
 
-	Arenas  map[string][]byte // memory of arenas, by name
-	Globals map[int]uint32    // by arena: where its data begins in it, in bytes
+	Arenas  map[string][]byte // mapped memory, by name
+	Globals map[int]uint32    // by arena: offset in bytes of its data
 
 	a       *artefact.Artefact
 	target  *Target
 	options Options
 }
 
-// Function is a function of a program.
+// Function is a function of a loaded program.
 type Function struct {
 	ID uint32 // of its FUNC in the program's BTF
 	FD int    // of the program; the caller's
 }
 
-// Prepare checks options and needs, finds out what depends on the machine, and opens the
-// maps that exist before a load. create makes an arena. On failure nothing is left open.
+// Prepare checks options and needs, finds the values of the settings, and opens the maps that exist
+// before the load. It calls create to create an arena. On failure nothing is left open.
 func (t *Target) Prepare(a *artefact.Artefact, types *btf.Spec, o Options, create func(m int) (int, error)) (*Prepared, error) {
 	if o.PinPath == "" {
 		o.PinPath = "/sys/fs/bpf"
@@ -90,7 +89,8 @@ func (t *Target) Prepare(a *artefact.Artefact, types *btf.Spec, o Options, creat
 	return p, nil
 }
 
-// Close closes maps and unmaps arenas, after a failure.
+// Close closes the maps and unmaps arenas. Call it only if the load fails; otherwise they belong to
+// the Result.
 func (p *Prepared) Close() {
 	for _, fd := range p.Maps {
 		bpfsys.Close(fd)
@@ -107,7 +107,7 @@ func Unmap(arenas map[string][]byte) {
 	}
 }
 
-// names replaces names of options by indexes.
+// names resolves the names in options to indexes.
 func (p *Prepared) names() error {
 	find := func(name string) (int, error) {
 		i := slices.IndexFunc(p.a.Maps, func(m artefact.Map) bool { return m.Name == name })
@@ -160,7 +160,7 @@ func WrongSize(m *artefact.Map, value []byte) error {
 	return fmt.Errorf("map %s: initial value of %d bytes for a map of %d: %w", m.Name, len(value), m.ValueSize, unix.EINVAL)
 }
 
-// setting finds the value of a setting. types are those of the object.
+// setting finds the value of a setting. types are the object's.
 func (p *Prepared) setting(i int, types *btf.Spec) error {
 	s := &p.a.Settings[i]
 	var v uint32
@@ -199,8 +199,8 @@ func (p *Prepared) setting(i int, types *btf.Spec) error {
 	return nil
 }
 
-// mismatch returns 1 if the kernel's function has another prototype than the object declares. The
-// lookup finds what the kernel lacks.
+// mismatch returns 1 if the kernel's function has another prototype than the object declares. A
+// missing function is no mismatch: the loader program's lookup notices it.
 func (t *Target) mismatch(s *artefact.Setting, types *btf.Spec) (uint32, error) {
 	id, fd, err := t.FindType(s.Function, uint32(btf.KindFunc), "")
 	if err != nil || types == nil {
@@ -224,8 +224,8 @@ func (t *Target) mismatch(s *artefact.Setting, types *btf.Spec) (uint32, error) 
 	return 1, err
 }
 
-// replaced finds the function that an freplace program replaces in the program that
-// the caller gave for it.
+// replaced finds the function that an freplace program replaces, in the program that the caller
+// passes for it.
 func (p *Prepared) replaced(i int) error {
 	prog := &p.a.Programs[i]
 	fd, ok := p.options.Programs[prog.Name]
@@ -269,8 +269,7 @@ func functionOf(fd int, name string) (uint32, error) {
 	return uint32(id), nil
 }
 
-// open opens what exists before the load for map i: a map of the caller's, a pinned one,
-// an arena.
+// open opens map i if it exists before the load: the caller's, a pinned one, an arena.
 func (p *Prepared) open(i int, create func(m int) (int, error)) error {
 	m := &p.a.Maps[i]
 	fail := func(err error) error { return fmt.Errorf("map %s: %w", m.Name, err) }
@@ -310,7 +309,7 @@ func (p *Prepared) open(i int, create func(m int) (int, error)) error {
 
 func (p *Prepared) pin(m *artefact.Map) string { return filepath.Join(p.options.PinPath, m.Name) }
 
-// checkPinned compares a pinned map with the one that the object defines.
+// checkPinned checks that a pinned map has the object's definition.
 func (p *Prepared) checkPinned(fd, i int) error {
 	info, _, err := bpfsys.GetMapInfo(fd)
 	if err != nil {
@@ -318,7 +317,7 @@ func (p *Prepared) checkPinned(fd, i int) error {
 	}
 	m := &p.a.Maps[i]
 	if m.Type == "DEVMAP" || m.Type == "DEVMAP_HASH" {
-		info.MapFlags &^= fRdonlyProg // which the kernel adds
+		info.MapFlags &^= fRdonlyProg // the kernel adds it
 	}
 	entries := m.MaxEntries
 	if n, ok := p.MaxEntries[i]; ok {
@@ -344,11 +343,11 @@ func (p *Prepared) checkPinned(fd, i int) error {
 // fRdonlyProg is BPF_F_RDONLY_PROG of map_flags.
 const fRdonlyProg = 1 << 7
 
-// fillArena maps an arena and puts its data there. Programs that refer to it can be
-// loaded only once it has an address.
+// fillArena maps an arena and copies its data into it. The kernel loads programs that refer to an
+// arena only after it is mapped.
 //
-// The data is in the last pages, so that programs have the first ones to themselves, or
-// at the start on kernels where no instruction can refer to what is further in.
+// The data goes to the last pages, so that programs can use the first ones, or to the start on
+// kernels where instructions cannot refer to offsets that large.
 func (p *Prepared) fillArena(i, fd int) error {
 	info, _, err := bpfsys.GetMapInfo(fd)
 	if err != nil {
@@ -381,9 +380,9 @@ func (p *Prepared) fillArena(i, fd int) error {
 	return nil
 }
 
-// Finish does what is left after the commands of a load: initial values of maps that the
-// commands leave zeroed, pins, and a look at what was found for targets in modules. maps
-// and programs are fds; those of Prepared are among them. On failure nothing new is pinned.
+// Finish completes a load after its commands: it sets initial values of maps that the commands
+// leave zeroed, checks the modules of attach targets, and pins maps. maps and programs are all fds
+// of the load, including Prepared's. On failure nothing new stays pinned.
 func (p *Prepared) Finish(maps, programs []int) error {
 	for i, v := range p.Values {
 		_, reused := p.Maps[i]
@@ -403,8 +402,8 @@ func (p *Prepared) Finish(maps, programs []int) error {
 	return p.pinNew(maps)
 }
 
-// checkModule compares the module in which a program's target was found with the one that
-// the object names. Kernels before 6.0 do not tell.
+// checkModule checks that a program's target is in the module that the object names. Kernels before
+// 6.0 do not report it.
 func checkModule(prog int, module string) error {
 	info, _, err := bpfsys.GetProgInfo(prog)
 	if err != nil || info.AttachBTFObjID == 0 {
@@ -441,10 +440,10 @@ func (p *Prepared) pinNew(maps []int) error {
 	return nil
 }
 
-// Result is what a load left behind. The caller owns it.
+// Result is what a load created. The caller owns it.
 type Result struct {
-	Maps, Programs []int             // fds, in the artefact's order; -1 for what there is not
-	Links          []int             // fds by program, 0 for one that the load does not attach
+	Maps, Programs []int             // fds, in the artefact's order
+	Links          []int             // fds by program, 0 for programs that the load does not attach
 	Arenas         map[string][]byte // memory of arenas, by map
 }
 

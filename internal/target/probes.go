@@ -15,7 +15,8 @@ import (
 // probeInsns is "return 0".
 var probeInsns = []byte{0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0}
 
-// loadProgram loads instructions as a program that is GPL, with a log if log is not nil.
+// loadProgram loads instructions as a GPL program. The verifier's log goes to log, unless it is
+// nil.
 func loadProgram(a bpfsys.ProgLoadAttr, insns, log []byte) (int, error) {
 	var m bpfsys.Memory
 	defer m.Release()
@@ -36,7 +37,7 @@ func (t *Target) hasCookie() (bool, error) {
 	return true, nil
 }
 
-// unknown returns the error of a probe that could not tell, nil if this one is an answer.
+// unknown returns the error of a probe that could not tell, or nil if err is an answer.
 func unknown(what string, err error) error {
 	if err = probed(what, err); errors.Is(err, ErrUnknown) {
 		return err
@@ -44,7 +45,8 @@ func unknown(what string, err error) error {
 	return nil
 }
 
-// has asks the kernel once. A probe that could not tell is asked again the next time.
+// has probes the kernel once and keeps the answer. If the probe could not tell, the next call
+// probes again.
 func (t *Target) has(answer **bool, probe func() (bool, error)) (bool, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -58,15 +60,14 @@ func (t *Target) has(answer **bool, probe func() (bool, error)) (bool, error) {
 	return **answer, nil
 }
 
-// hasUprobeMulti reports whether the kernel has uprobe_multi links (6.6,
-// 89ae89f53d20) which select processes and not threads by their pid (6.10 and
-// stable kernels, 46ba0e49b642): what libbpf asks before it loads a program for
-// USDT.
+// hasUprobeMulti reports whether the kernel has uprobe_multi links (6.6, 89ae89f53d20) whose pid
+// selects processes instead of threads (6.10 and stable kernels, 46ba0e49b642). libbpf checks the
+// same before it loads a USDT program.
 func (t *Target) hasUprobeMulti() (bool, error) { return t.has(&t.uprobeMulti, probeUprobeMulti) }
 
-// probeUprobeMulti asks for a link to a place in "/", which is no file with
-// code: EBADF where such links are known. A pid that cannot be is looked at
-// before that, EINVAL, where it means a process.
+// probeUprobeMulti tries to link to an offset in "/", which is not a file with code. A kernel with
+// such links returns EBADF. With an invalid pid the kernel returns EINVAL before that, if the pid
+// means a process.
 func probeUprobeMulti() (bool, error) {
 	prog, err := loadProgram(bpfsys.ProgLoadAttr{Type: uapi.ProgKprobe, AttachType: uapi.AttachTraceUprobeMulti}, probeInsns, nil)
 	if err != nil {
@@ -92,10 +93,9 @@ func probeUprobeMulti() (bool, error) {
 	return errors.Is(place, unix.EBADF) && errors.Is(process, unix.EINVAL), nil
 }
 
-// hasFarValues reports whether instructions may refer to any place in the value
-// of a map, as they have to in an arena, and not only to its first 512 MiB (7.0,
-// 12a1fe6e12db). A place that is too far away is refused in either case, in
-// different words; libbpf asks the same.
+// hasFarValues reports whether instructions may refer to any offset in the value of a map, as
+// arenas require, and not only to the first 512 MiB (7.0, 12a1fe6e12db). Both kinds of kernels
+// refuse an offset outside of the value, but with different messages. libbpf checks the same.
 func (t *Target) hasFarValues() (bool, error) { return t.has(&t.farValues, probeFarValues) }
 
 func probeFarValues() (bool, error) {

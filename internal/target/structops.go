@@ -11,8 +11,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// structOpsPrefix is what the kernel puts before the name of a struct_ops type
-// to name the type of its map's value.
+// structOpsPrefix precedes the name of a struct_ops type in the kernel's name for the type of its
+// map's value.
 const structOpsPrefix = "bpf_struct_ops_"
 
 // structOpsTypes finds a struct_ops type of the kernel and the type of its map's value.
@@ -51,9 +51,9 @@ func (t *Target) memberIndex(so *artefact.StructOps, member string) (uint32, err
 	return uint32(i), nil
 }
 
-// valueSize returns the size of the value of a struct_ops map. It checks, as libbpf does at load,
-// that what the object sets can be said in the kernel's layout: each member that is set must be
-// there, and what is there must be of the same kind and size.
+// valueSize returns the size of the value of a struct_ops map. Like libbpf at load, it checks that
+// the kernel's layout can represent what the object sets: the kernel must have each member that is
+// set, with the same kind and size.
 func (t *Target) valueSize(so *artefact.StructOps) (uint32, error) {
 	ops, value, kernel, err := t.structOpsTypes(so.Type)
 	if err != nil {
@@ -76,7 +76,7 @@ func (t *Target) valueSize(so *artefact.StructOps) (uint32, error) {
 	return value.Size, nil
 }
 
-// sameShape compares kind and size.
+// sameShape checks that a member has the kernel's kind and size.
 func sameShape(m artefact.Member, kernel *btf.Spec, id btf.TypeID) error {
 	t, err := kernel.Underlying(id)
 	if err != nil {
@@ -91,13 +91,13 @@ func sameShape(m artefact.Member, kernel *btf.Spec, id btf.TypeID) error {
 	return nil
 }
 
-// StructOpsValue is a member of a struct_ops map, in the object's layout: the bytes of a
-// value, or the fd of the program that implements the member as a u64.
+// StructOpsValue is a member of a struct_ops map in the object's layout: the bytes of a value, or
+// the fd of the program that implements the member as a u64.
 type StructOpsValue struct{ Member, Bytes string }
 
-// StructOpsMap returns the value of a struct_ops map in the layout of this kernel: what registers
-// it when it is stored, or fills it for a link. Members of which kernel and object have different
-// ideas have been refused when the map was created (valueSize).
+// StructOpsMap returns the value of a struct_ops map in this kernel's layout. Storing it in the map
+// registers the map, or prepares it for a link. Members that differ between kernel and object were
+// refused when the map was created (valueSize).
 func (t *Target) StructOpsMap(ops string, values []StructOpsValue) ([]byte, error) {
 	inner, outer, _, err := t.structOpsTypes(ops)
 	if err != nil {

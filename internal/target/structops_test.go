@@ -10,8 +10,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// opsKernel returns a kernel with struct ops { void *f; int n; void *g; } and the type of the value
-// of its maps.
+// opsKernel returns a Target whose kernel has struct ops { void *f; int n; void *g; } and the type
+// of its map's value.
 func opsKernel(t *testing.T) *Target {
 	t.Helper()
 	const names = "\x00ops\x00bpf_struct_ops_ops\x00f\x00n\x00g\x00int\x00alone\x00"
@@ -27,7 +27,7 @@ func opsKernel(t *testing.T) *Target {
 	return &Target{vmlinux: types, listed: true}
 }
 
-// What the kernel's struct_ops type has no place for is refused if it is set.
+// A member that is set and that the kernel's struct_ops type lacks is refused.
 func TestValueSize(t *testing.T) {
 	tg := opsKernel(t)
 	f, n := artefact.Member{Name: "f", Kind: "ptr", Size: 8, Set: true}, artefact.Member{Name: "n", Kind: "int", Size: 4}

@@ -17,7 +17,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 )
 
-// Target is the running kernel.
+// Target is the running kernel. It caches what it finds out.
 type Target struct {
 	mu      sync.Mutex
 	vmlinux *btf.Spec
@@ -25,9 +25,9 @@ type Target struct {
 	modules []module
 	listed  bool
 	symbols map[string]symbol
-	needs   map[string]error // by capability that was looked for: why the kernel lacks it
+	needs   map[string]error // by probed capability: why the kernel lacks it
 
-	// Answers about the kernel, nil for not asked yet.
+	// Answers about the kernel, nil if not probed yet.
 	uprobeMulti, farValues *bool
 }
 
@@ -39,7 +39,7 @@ type module struct {
 	spec *btf.Spec // read on demand
 }
 
-// New returns the running kernel as a target. It reads nothing yet.
+// New returns the running kernel. It reads nothing yet.
 func New() *Target { return &Target{} }
 
 // Vmlinux returns the BTF of the kernel itself, from /sys/kernel/btf/vmlinux (5.4,
@@ -64,10 +64,9 @@ func (t *Target) vmlinuxLocked() (*btf.Spec, error) {
 	return t.vmlinux, t.noBTF
 }
 
-// readVmlinux reads the kernel's types. Since 6.16 (a539e2a6d51d) they can be
-// mapped: a read of five megabytes, in pages into memory that is not there yet,
-// takes longer than all else that a load does. A mapping is of the kernel's own
-// pages, and stays: names of types are in it.
+// readVmlinux returns the kernel's types. Since 6.16 (a539e2a6d51d) the file can be mapped. Reading
+// five megabytes into fresh memory takes longer than the rest of a load. The mapping shares the
+// kernel's own pages and stays for ever, because names of types point into it.
 func readVmlinux() ([]byte, error) {
 	if raw := mapped(); raw != nil {
 		return raw, nil
@@ -92,14 +91,13 @@ var mapped = sync.OnceValue(func() []byte {
 	return raw
 })
 
-// listModules finds the BTF objects of modules, in the order of their ids,
-// which is the order in which the kernel searches them. Names since 5.11:
-// before, modules have no BTF.
+// listModules finds the BTF objects of modules, in the order of their ids, in which the kernel
+// searches them. Before 5.11 modules have no BTF, and BTF objects no names.
 func (t *Target) listModules() error {
 	if t.listed {
 		return nil
 	}
-	t.modules = nil // of an attempt that failed half-way
+	t.modules = nil // left by an attempt that failed
 	ids, err := bpfsys.IDs(bpfsys.BTFGetNextID)
 	if err != nil {
 		return err
@@ -107,7 +105,7 @@ func (t *Target) listModules() error {
 	for _, id := range ids {
 		fd, err := bpfsys.FDByID(bpfsys.BTFGetFDByID, id)
 		if errors.Is(err, unix.ENOENT) {
-			continue // gone since it was listed
+			continue // unloaded since it was listed
 		}
 		if err != nil {
 			return err
@@ -149,10 +147,10 @@ func (t *Target) moduleSpec(m *module) (*btf.Spec, error) {
 	return m.spec, nil
 }
 
-// FindType looks a kernel type up by name and kind (BTF_KIND_*): in vmlinux
-// first, then in the modules, or in one module only. It returns the type id
-// and, if a module has it, a new fd of the module's BTF, else -1.
-// The error is ENOENT if there is no such type.
+// FindType looks up a kernel type by name and kind (BTF_KIND_*), in vmlinux first and then in the
+// modules, or, if only is not empty, in that module or in "vmlinux". It returns the type id and, if
+// a module has it, a new fd of the module's BTF, else -1. The error is ENOENT if there is no such
+// type.
 func (t *Target) FindType(name string, kind uint32, only string) (uint32, int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -190,7 +188,7 @@ func (t *Target) FindType(name string, kind uint32, only string) (uint32, int, e
 	return 0, -1, unix.ENOENT
 }
 
-// specOf returns the spec of a module's BTF, given its fd, or vmlinux's for -1.
+// specOf returns the Spec of the module BTF fd, or vmlinux's for -1.
 func (t *Target) specOf(fd int) (*btf.Spec, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -209,9 +207,8 @@ func (t *Target) specOf(fd int) (*btf.Spec, error) {
 	return nil, fmt.Errorf("BTF object %d: %w", info.ID, unix.ENOENT)
 }
 
-// Address looks a symbol up in /proc/kallsyms. The error is ENOENT if there
-// is none of that name, EPERM if addresses are hidden from the caller
-// (kernel.kptr_restrict).
+// Address looks up a symbol in /proc/kallsyms. The error is ENOENT if there is none of this name,
+// EPERM if addresses are hidden from the caller (kernel.kptr_restrict).
 func (t *Target) Address(name string) (uint64, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -231,8 +228,8 @@ func (t *Target) Address(name string) (uint64, error) {
 		return 0, unix.ENOENT
 	}
 	if s.addr == 0 && name != anyText {
-		// Where addresses are hidden all are 0. Some really are, such as the
-		// start of per-CPU data.
+		// If addresses are hidden, all are 0. But some symbols really are at 0, such as the start
+		// of per-CPU data.
 		if text, err := findSymbol(anyText); err != nil || text == 0 {
 			return 0, unix.EPERM
 		}
@@ -240,18 +237,18 @@ func (t *Target) Address(name string) (uint64, error) {
 	return s.addr, nil
 }
 
-// symbol is the entry of /proc/kallsyms for a name.
+// symbol is a symbol's entry in /proc/kallsyms.
 type symbol struct {
 	addr  uint64
 	found bool
 }
 
-// anyText is a symbol that every kernel has, and not at 0.
+// anyText is a symbol that every kernel has, at another address than 0.
 const anyText = "_stext"
 
-// findSymbol reads /proc/kallsyms as far as the first symbol of that name,
-// which is the one that the kernel finds too. The file has 200,000 lines, and
-// taking them apart costs a slow guest seconds: only those that may fit are.
+// findSymbol reads /proc/kallsyms up to the first symbol of this name, which the kernel finds, too.
+// The file has 200,000 lines, and splitting all of them takes seconds in a slow guest. So it splits
+// only lines that contain the name.
 func findSymbol(name string) (uint64, error) {
 	f, err := os.Open("/proc/kallsyms")
 	if err != nil {
@@ -260,7 +257,7 @@ func findSymbol(name string) (uint64, error) {
 	defer f.Close()
 	needle := []byte(" " + name)
 	buf := make([]byte, 1<<20)
-	kept := 0 // bytes at the start of buf: a line that is not complete yet
+	kept := 0 // length of the incomplete line at the start of buf
 	for {
 		n, err := f.Read(buf[kept:])
 		full := buf[:kept+n]
@@ -320,8 +317,8 @@ func CPUs() (uint32, error) {
 	return n, nil
 }
 
-// RingSize rounds the size of a ring buffer in bytes to what the kernel takes:
-// a power of two of whole pages (kernel/bpf/ringbuf.c).
+// RingSize rounds the size in bytes of a ring buffer up to what the kernel accepts: a power of two
+// of whole pages (kernel/bpf/ringbuf.c).
 func RingSize(size uint32) uint32 {
 	page := uint32(os.Getpagesize())
 	if size == 0 || size > 1<<31 {
