@@ -12,20 +12,20 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// differs, refused and failing are ways to be noticed.
+// differs, refused and failing make declarations.
 
 func differs(f field.Field, also ...field.Field) Want { return Want{Field: f, Also: also} }
 func refused(pattern string) Want                     { return Want{Refused: pattern} }
 func failing(pattern string) Want                     { return Want{Failure: pattern} }
 
-// fds is what is left behind by a load that does not close one of its fds.
+// fds matches the failure of a load that does not close one of its fds.
 const fds = "replay left behind * file descriptors"
 
-// table is the one table of mutations of traces and loader programs.
+// table has all mutations of traces and loader programs.
 var table = slices.Concat(ofMaps, ofValues, ofReferences, ofSymbols, ofPrograms, ofTypes, ofCORE, ofOwnership, ofLoaders)
 
-// folded is where it shows that a verifier may not take what it reads for
-// constant: since 7.3 it takes out branches on that.
+// folded are fields that also differ if the verifier can no longer treat a read as constant: since
+// 7.3 it removes branches on constants.
 var folded = []field.Field{field.Function("run", "", "insns"), field.Function("run", "", "line_info"), field.Program("run", "maps"), field.Program("run", "bound")}
 
 var ofMaps = []Mutation{
@@ -771,7 +771,7 @@ var ofCORE = []Mutation{
 		Want: differs(field.Function("run", "", "insns")), onTrace: onProgram("run", func(c *trace.LoadProgram) {
 			a, b, p := relocation(c, 0), relocation(c, 4), insn.Insns(c.Insns)
 			a.AccessStr = b.AccessStr
-			// The kernel wants to see what the object's own types say.
+			// The kernel needs the object's own types.
 			p.SetImm(int(a.InsnOff)/insn.Size, p.Imm(int(b.InsnOff)/insn.Size))
 		}),
 	},
@@ -1031,7 +1031,7 @@ var ofLoaders = []Mutation{
 	{
 		Name: "code-module-kept", About: "the loader forgets the types of a module", Case: "kfunc_module",
 		Want: Want{Refused: "program filter: PROG_LOAD: E*", Failure: fds}, onLoader: func(p *Program) {
-			// The store to the module's cell is before what sets the index.
+			// The store to the module's fd slot comes before the instruction that sets the index.
 			inCode(p, 0, slotOfModule(p), func(code insn.Insns, i int) {
 				replace(code, i-1, opStoreImm, rBase, 0, code.Off(i-1), -1)
 			})
@@ -1048,7 +1048,7 @@ var ofLoaders = []Mutation{
 	},
 	{
 		Name: "code-unchecked", About: "the loader does not look whether a program was loaded", Case: "fail_second",
-		// The program after it is blamed, which was not verified for nothing.
+		// The error blames the next program, which was verified in vain.
 		Want: Want{Failure: "replay: expected \"outside\" in the error*", Also: []field.Field{field.Load("errno"), field.Load("log")}}, onLoader: func(p *Program) {
 			if i := resultOf(p, programNamed("outside")); i >= 0 {
 				code := insn.Insns(p.Insns)

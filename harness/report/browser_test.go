@@ -18,8 +18,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
-// browser is a Chromium without a window, driven over pipes (the Chrome DevTools Protocol: messages of JSON, each
-// with a zero byte behind it).
+// browser is a headless Chromium, driven over pipes (the Chrome DevTools Protocol: JSON messages,
+// each terminated by a zero byte).
 type browser struct {
 	t       *testing.T
 	in      *os.File
@@ -52,7 +52,7 @@ func startBrowser(t *testing.T) *browser {
 	theirOut.Close()
 	b := &browser{t: t, in: in, out: bufio.NewReader(out)}
 	t.Cleanup(func() {
-		// Its processes write to its directory until they have ended.
+		// Chromium's processes write to the directory until they have exited.
 		b.session = ""
 		b.call("Browser.close", nil, nil)
 		_ = cmd.Wait()
@@ -77,7 +77,7 @@ func (b *browser) receive() *cdpMessage {
 	return m
 }
 
-// call calls a method of the protocol, and reads its result unless that is nil.
+// call calls a method of the protocol and decodes its result, unless result is nil.
 func (b *browser) call(method string, params, result any) {
 	b.t.Helper()
 	b.last++
@@ -108,7 +108,7 @@ func (b *browser) open(file string, width int, scheme string) {
 	}
 }
 
-// eval is the value of an expression in the page.
+// eval decodes the value of an expression in the page.
 func (b *browser) eval(expression string, value any) {
 	b.t.Helper()
 	var out struct {
@@ -133,7 +133,7 @@ func (b *browser) press(key string, code int) {
 	}
 }
 
-// shot writes a picture of the whole page into the directory that BPFREPLAY_TEST_SHOTS names, for people to look at.
+// shot writes a picture of the whole page into the directory BPFREPLAY_TEST_SHOTS, for inspection.
 func (b *browser) shot(name string) {
 	dir := os.Getenv("BPFREPLAY_TEST_SHOTS")
 	if dir == "" {
@@ -147,7 +147,8 @@ func (b *browser) shot(name string) {
 	assert.NilError(b.t, os.WriteFile(filepath.Join(dir, name+".png"), data, 0o644))
 }
 
-// tooFaint lists texts whose contrast with what is behind them is below 4.5 (WCAG 2.2, 1.4.3, level AA).
+// tooFaint lists texts whose contrast with their background is below 4.5 (WCAG 2.2, 1.4.3, level
+// AA).
 const tooFaint = `(() => {
 	const rgb = c => c.match(/[\d.]+/g).map(Number);
 	const light = ([r, g, b]) => [r, g, b].map(v => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
@@ -163,7 +164,8 @@ const tooFaint = `(() => {
 	return bad;
 })()`
 
-// cramped lists texts of several words that are broken into lines of less than ten characters, and what is wider than the window.
+// cramped lists texts of several words in lines of less than ten characters, and elements that are
+// wider than the window.
 const cramped = `(() => {
 	const bad = [];
 	if (document.documentElement.scrollWidth > innerWidth) bad.push("the page is " + document.documentElement.scrollWidth + " wide");
@@ -175,7 +177,8 @@ const cramped = `(() => {
 	return bad;
 })()`
 
-// The page can be read and used in a browser: in a narrow window, in both colour schemes, and by keyboard.
+// The page is readable and usable in a browser: in a narrow window, in both colour schemes, and by
+// keyboard.
 func TestBrowser(t *testing.T) {
 	b := startBrowser(t)
 	dir := t.TempDir()
@@ -209,7 +212,7 @@ func TestBrowser(t *testing.T) {
 		}
 	}
 
-	// Links are more than another colour, and lead somewhere.
+	// Links differ from text by more than colour, and have targets.
 	b.open(kernel, 400, "light")
 	var bad []string
 	b.eval(`[...document.querySelectorAll("a")].filter(a => !a.matches(".count") && !getComputedStyle(a).textDecorationLine.includes("underline")).map(a => a.textContent)`, &bad)
@@ -222,12 +225,12 @@ func TestBrowser(t *testing.T) {
 		assert.Check(t, strings.Contains(strings.Join(addresses, "\n")+"\n", want+"\n"), "%s: %v", want, addresses)
 	}
 
-	// The same reason is not there three times.
+	// A reason is not repeated for each engine.
 	var times int
 	b.eval(`[...document.querySelectorAll("body *")].filter(e => e.checkVisibility() && e.children.length == 0 && e.textContent.includes("map .rodata frozen: direct: true")).length`, &times)
 	assert.Check(t, times == 1, "%d times", times)
 
-	// By keyboard alone everything can be opened, with a mark where the keyboard is.
+	// Everything can be opened by keyboard alone, with a visible focus.
 	var visited []string
 	for range 200 {
 		b.press("Tab", 9)
@@ -250,7 +253,7 @@ func TestBrowser(t *testing.T) {
 		assert.Check(t, strings.Contains(strings.Join(visited, " "), tag), "%v", visited)
 	}
 
-	// The filter shows only what has its words.
+	// The filter only shows rows that contain its words.
 	var shown int
 	b.eval(`(() => { const i = document.querySelector("input"); i.value = "known_bad"; i.dispatchEvent(new Event("input")); return [...document.querySelectorAll(".list > *")].filter(e => e.checkVisibility()).length; })()`, &shown)
 	assert.Check(t, shown == 1, "%d rows", shown)

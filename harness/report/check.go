@@ -13,8 +13,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 )
 
-// Check writes where an object loads: a table of kernels and ways, and below it
-// each reason once. about says what a capability is, and since when it is there.
+// Check writes where an object loads: a table of kernels and engines, and below it each reason for
+// a failure once. about describes a capability and the first release that has it.
 func (t *Text) Check(object string, rows []result.Checked, engines []string, about func(capability string) string) {
 	r := reasons{about: about}
 	header := []any{"kernel", "release"}
@@ -50,7 +50,8 @@ func (t *Text) Check(object string, rows []result.Checked, engines []string, abo
 	}
 }
 
-// registers lists the kernels on which an object has another architecture's registers in it.
+// registers lists the kernels for which the object was compiled with another architecture's
+// registers.
 func (t *Text) registers(rows []result.Checked) {
 	var kernels []string
 	var of string
@@ -66,7 +67,7 @@ func (t *Text) registers(rows []result.Checked) {
 	}
 }
 
-// reasons are why loads did not succeed, each once.
+// reasons collects the reasons for failed loads, each once.
 type reasons struct {
 	about func(string) string
 	list  []*whyNot
@@ -74,13 +75,13 @@ type reasons struct {
 
 type whyNot struct {
 	text    string
-	log     []string // the verifier's last words
-	lacks   string   // the capability
+	log     []string // end of the verifier's log
+	lacks   string   // missing capability
 	kernels []string
 	engines []string
 }
 
-// cell is the word for one load.
+// cell returns the table cell for one load.
 func (r *reasons) cell(c *result.Checked, l *result.LoadReport) string {
 	if l.Loaded() {
 		return "loads"
@@ -98,14 +99,14 @@ func (r *reasons) cell(c *result.Checked, l *result.LoadReport) string {
 	return fmt.Sprintf("%s [%d]", word, r.add(l.Detail, lastWords(l.Log), c.Lacks, c.Kernel, l.Engine))
 }
 
-// omitted is what cilium/ebpf writes in the place of the rest of a log.
+// omitted matches what cilium/ebpf writes in place of the rest of a log.
 var omitted = regexp.MustCompile(` \(\d+ line\(s\) omitted\)$`)
 
-// addresses in the verifier's words differ from kernel to kernel.
+// addresses matches addresses in the verifier's log, which differ between kernels.
 var addresses = regexp.MustCompile(`0x[0-9a-f]{8,}`)
 
-// add notes a reason and returns its number. What the verifier says last is what
-// makes it the same reason for another engine, or on another kernel.
+// add records a reason and returns its number. Two failures have the same reason if the verifier's
+// last line is the same, whatever the engine and the kernel.
 func (r *reasons) add(text string, log []string, lacks, kernel, engine string) int {
 	text = omitted.ReplaceAllString(text, "")
 	i := slices.IndexFunc(r.list, func(w *whyNot) bool {
@@ -134,7 +135,7 @@ func (r *reasons) add(text string, log []string, lacks, kernel, engine string) i
 	return i + 1
 }
 
-// programOf is the program that an error is about, "program NAME".
+// programOf returns the subject of an error, "program NAME".
 func programOf(text string) string {
 	before, _, _ := strings.Cut(text, ":")
 	return before
@@ -143,7 +144,7 @@ func programOf(text string) string {
 // maxWords is how many lines of a verifier's log are shown.
 const maxWords = 12
 
-// lastWords are the last lines of a verifier's log that say something.
+// lastWords returns the last meaningful lines of a verifier's log.
 func lastWords(log string) []string {
 	var lines []string
 	for line := range strings.Lines(addresses.ReplaceAllString(log, "0x…")) {
@@ -155,7 +156,7 @@ func lastWords(log string) []string {
 	return lines[max(len(lines)-maxWords, 0):]
 }
 
-// lastWord is the last line of a verifier's log that has a reason, "" if none has.
+// lastWord returns the last meaningful line of a verifier's log, "" if there is none.
 func lastWord(log string) string {
 	lines := lastWords(log)
 	if len(lines) == 0 {

@@ -1,10 +1,10 @@
-// Package report shows what a run of the harness found: a line a case on the
-// terminal while it runs, or a table of several kernels that is drawn in place,
-// and a summary. Programs read report.json and matrix.json, the shape of which is
-// in docs/report.schema.json: it is made from the Go types, and a test sees to
-// it that they agree. JUnit's XML, Markdown and GitHub's annotations are made from
-// the same result.Matrix, as is a page for each report that needs no other file.
+// Package report writes the results of runs. For people it writes one line per case to the terminal
+// while the run goes on, or a table of several kernels that is redrawn in place (Live), and a
+// summary (Text). For programs it writes report.json and matrix.json. docs/report.schema.json
+// describes their format; it is generated from the Go types, and a test checks that it is up to
+// date. JUnit XML, Markdown, GitHub's annotations and self-contained HTML pages are made from the
+// same result.Matrix.
 //
-// Names and logs come from objects and guests, and may be anything: they are
-// escaped for the reader.
+// Names and logs come from objects and guests and are not trusted: they are escaped for each
+// format.
 package report

@@ -10,8 +10,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/result"
 )
 
-// FuzzSummary prints what loading random objects has found. again is the command
-// that repeats one object.
+// FuzzSummary prints the results of loading random objects. again returns the command that loads
+// one object again.
 func (t *Text) FuzzSummary(r *fuzz.Report, again func(index uint64) string) {
 	p := func(format string, args ...any) { fmt.Fprintf(t.W, format+"\n", args...) }
 	p("objects with           number  loaded by all")

@@ -13,14 +13,14 @@ import (
 // WriteMarkdown writes a matrix as Markdown to a file, whole or not at all.
 func WriteMarkdown(path string, m *result.Matrix) error { return write(path, []byte(Markdown(m))) }
 
-// GitHub takes 1 MiB of a step's summary, and nothing of what is longer; see
-// "Workflow commands for GitHub Actions", Adding a job summary.
+// GitHub discards a step's summary of more than 1 MiB; see "Workflow commands for GitHub Actions",
+// Adding a job summary.
 const (
 	maxMarkdown = 900 << 10
 	maxDetails  = 16 << 10 // of one case
 )
 
-// Markdown is a matrix as GitHub shows it: a table, and what is wrong behind it.
+// Markdown returns a matrix in GitHub's Markdown: a table, followed by the failures.
 func Markdown(m *result.Matrix) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "### bpfreplay: %s\n\n%s\n\n%s\n", passOrFail(m.OK()), matrixTable(m, markdown).RenderMarkdown(), markdown(matrixLine(m)))
@@ -57,7 +57,7 @@ func Markdown(m *result.Matrix) string {
 	return b.String()
 }
 
-// markdown escapes what Markdown and HTML would take for more than text.
+// markdown escapes the characters with a meaning in Markdown or HTML.
 func markdown(s string) string {
 	var b strings.Builder
 	for _, r := range oneLine(s) {
@@ -76,7 +76,7 @@ func markdown(s string) string {
 	return b.String()
 }
 
-// details is text that opens at a click.
+// details returns text that is collapsed until it is clicked.
 func details(title, text string) string {
 	text = strings.TrimRight(cut(printable(text), maxDetails), "\n")
 	fence := "```"
@@ -86,15 +86,14 @@ func details(title, text string) string {
 	return fmt.Sprintf("\n<details><summary>%s</summary>\n\n%stext\n%s\n%s\n\n</details>\n", html.EscapeString(oneLine(title)), fence, text, fence)
 }
 
-// maxAnnotations is how many errors GitHub shows of one step.
+// maxAnnotations is how many errors of a step GitHub shows.
 const maxAnnotations = 10
 
-// Annotations writes what is wrong as workflow commands of GitHub Actions, which
-// shows them beside the source of the case. A case that fails alike on several
-// kernels has one.
+// Annotations writes failures as workflow commands of GitHub Actions, which shows them beside the
+// source of the case. If a case fails alike on several kernels there is one annotation.
 //
-// What a guest's kernel complained of, and cases that passed only when they were run once
-// more, are warnings, behind the errors.
+// Complaints of a guest's kernel, and cases that only passed when they were run once more, are
+// warnings, after the errors.
 func Annotations(w io.Writer, m *result.Matrix, source func(*result.CaseReport) string) {
 	var list, warnings []*annotation
 	addTo := func(list *[]*annotation, kernel, title, text, file string) {
@@ -128,7 +127,7 @@ func Annotations(w io.Writer, m *result.Matrix, source func(*result.CaseReport) 
 			addTo(&warnings, k.Kernel, "the guest's kernel complained", oneLine(cut(s, maxProblem)), "")
 		}
 	}
-	// GitHub counts errors and warnings apart.
+	// GitHub limits errors and warnings separately.
 	for i, a := range warnings {
 		if i == maxAnnotations {
 			break
@@ -152,7 +151,7 @@ type annotation struct {
 	warning           bool
 }
 
-// String is the workflow command.
+// String returns the workflow command.
 func (a *annotation) String() string {
 	title, file := a.title, ""
 	if len(a.kernels) > 0 {
@@ -168,8 +167,8 @@ func (a *annotation) String() string {
 	return fmt.Sprintf("::%s %stitle=%s::%s", level, file, property(title), message(a.text))
 }
 
-// message escapes the text of a workflow command, property a value in it, as
-// GitHub's own toolkit does (packages/core/src/command.ts).
+// message escapes the text of a workflow command, and property a property's value, like GitHub's
+// own toolkit (packages/core/src/command.ts).
 func message(s string) string {
 	return strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A").Replace(printable(s))
 }

@@ -19,14 +19,14 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/result"
 )
 
-// Pages are one file each, for a browser that may be given nothing else. The browser is
-// told to run no other script and to load nothing: whatever an object is called, if it
-// got through as more than text, it would not be run.
+// Each page is one file that needs nothing else. A content security policy forbids the browser to
+// load anything and to run any other script. So if the name of an object got through as markup, it
+// could not be executed.
 
 //go:embed page
 var pageFiles embed.FS
 
-// pages are read when the first is written: the agent in a guest writes none.
+// pages are parsed on first use, because the agent in a guest needs none.
 var pages = sync.OnceValue(func() *template.Template {
 	return template.Must(template.New("").Funcs(template.FuncMap{
 		"style":  func() pageStyle { return pageStyle{template.CSS(pageFile("page.css")), digestOf("page.css")} },
@@ -48,19 +48,19 @@ type (
 func pageFile(name string) string {
 	b, err := pageFiles.ReadFile("page/" + name)
 	if err != nil {
-		panic(err) // it was there when this was compiled
+		panic(err) // impossible: the files are embedded
 	}
 	return string(b)
 }
 
-// digestOf is how a content security policy names a script or a style.
+// digestOf returns the name of a script or a style in a content security policy.
 func digestOf(name string) template.HTMLAttr {
 	sum := sha256.Sum256([]byte(pageFile(name)))
 	return template.HTMLAttr("sha256-" + base64.StdEncoding.EncodeToString(sum[:]))
 }
 
-// maxPage is how large a page may be before it leaves out what engines said of cases
-// that are as they should be.
+// maxPage is the size, in bytes, above which a page omits the engines' output for cases that
+// passed.
 const maxPage = 1800 << 10
 
 // WriteHTML writes the report of a run as a page to a file, whole or not at all.
@@ -73,7 +73,7 @@ func WriteHTML(path string, r *result.Report) error {
 }
 
 // WriteMatrixHTML writes a page with a table of kernels to a file, whole or not at all. link
-// is the address of a kernel's own page, as seen from there, or "".
+// returns the relative address of a kernel's own page, or "".
 func WriteMatrixHTML(path string, m *result.Matrix, link func(*result.KernelRun) string) error {
 	b, err := rendered("matrix.html", matrixPage(m, link))
 	if err != nil {
@@ -82,7 +82,7 @@ func WriteMatrixHTML(path string, m *result.Matrix, link func(*result.KernelRun)
 	return write(path, b)
 }
 
-// kernelPage is the page of a run, that is in a directory.
+// kernelPage returns the page of a run, for a file in directory dir.
 func kernelPage(r *result.Report, dir string) ([]byte, error) {
 	p := newPage(r, dir)
 	b, err := rendered("kernel.html", p)
@@ -101,7 +101,7 @@ func rendered(name string, data any) ([]byte, error) {
 	return []byte(printable(b.String())), nil
 }
 
-// page is what is shown of a run.
+// page is the template data of a run.
 type page struct {
 	Title, Result, Suite, Kernel string
 
@@ -129,7 +129,7 @@ type fact struct{ Name, Value string }
 
 type link struct{ Name, Address string }
 
-// groupPage is a difference that several cases have, which nothing explains.
+// groupPage is an unexplained difference that several cases share.
 type groupPage struct {
 	differencePage
 	Cases []*casePage
@@ -140,7 +140,7 @@ type count struct {
 	N    int
 }
 
-// numbers is a row of a table.
+// numbers is a row of a table of numbers.
 type numbers struct {
 	Name, Version string
 	Counts        []int
@@ -159,14 +159,14 @@ type rulePage struct {
 	ID, Anchor, Reason string
 
 	N     int
-	More  []string // what known refusals are
+	More  []string // descriptions of known refusals
 	Cases []*casePage
 }
 
-// maxChanges bounds the rows of a table.
+// maxChanges bounds the rows of the table of changes.
 const maxChanges = 1000
 
-// maxOpen is how many of the cases that are worse than before are open from the start.
+// maxOpen is how many of the cases that became worse are initially open.
 const maxOpen = 5
 
 func newPage(r *result.Report, dir string) *page {
@@ -212,7 +212,7 @@ func newPage(r *result.Report, dir string) *page {
 	return p
 }
 
-// shorten leaves out what engines said of cases that are as they should be.
+// shorten omits the engines' output for cases that passed.
 func (p *page) shorten() {
 	p.Brief = true
 	for _, c := range p.Cases {
@@ -246,7 +246,7 @@ func (p *page) facts(r *result.Report) {
 	}
 }
 
-// linksOf are links to a report and, if there are any, the guests' consoles in a page's directory.
+// linksOf returns links to the report and to the guests' consoles in the page's directory.
 func linksOf(dir, report string) []link {
 	links := []link{{report, report}}
 	consoles, err := filepath.Glob(filepath.Join(dir, "console*.log"))
@@ -263,10 +263,10 @@ func linksOf(dir, report string) []link {
 	return links
 }
 
-// maxConsoles is how many consoles a page links: there is one a guest.
+// maxConsoles is how many consoles a page links; there is one for each guest.
 const maxConsoles = 12
 
-// times are those of the phases of a run.
+// times adds the times of the phases of a run.
 func (p *page) times(r *result.Report) {
 	add := func(name string, seconds float64) {
 		if seconds > 0 {
@@ -289,7 +289,7 @@ func (p *page) times(r *result.Report) {
 	}
 }
 
-// groups are differences that nothing explains and several cases have.
+// groups collects unexplained differences that several cases share.
 func (p *page) groups() {
 	var all []*groupPage
 	for _, c := range p.Cases {
@@ -311,7 +311,7 @@ func (p *page) groups() {
 	slices.SortStableFunc(p.Groups, func(a, b *groupPage) int { return len(b.Cases) - len(a.Cases) })
 }
 
-// counts counts cases, in the order from good to bad.
+// counts counts cases by verdict, from good to bad.
 func (p *page) counts(r *result.Report) {
 	n := make(map[string]int)
 	for i := range r.Cases {
@@ -323,7 +323,7 @@ func (p *page) counts(r *result.Report) {
 	p.Counts = append(p.Counts, count{wordFailed, n[wordFailed]})
 }
 
-// mark is the word for a change.
+// mark returns the word for a change.
 func mark(c *result.Change) string {
 	word := func(s string) result.Verdict { v, _, _ := strings.Cut(s, ":"); return result.Verdict(v) }
 	bad := func(s string) bool {
@@ -341,10 +341,11 @@ func mark(c *result.Change) string {
 	}
 }
 
-// marks are in the order in which changes are shown.
+// marks are in display order.
 var marks = []string{"worse", "new", "better", "other"}
 
-// changesPage is what has changed: what is alike for several pairs of engines once.
+// changesPage returns the changes since the baseline. A change that is the same for several pairs
+// of engines is listed once.
 func changesPage(r *result.Report, cases map[string]*casePage) *baselinePage {
 	b := r.Baseline
 	if b == nil {
@@ -380,7 +381,7 @@ func changesPage(r *result.Report, cases map[string]*casePage) *baselinePage {
 	return out
 }
 
-// rules are those that explained something, with the cases in which they did.
+// rules lists the rules that explained something, with their cases.
 func (p *page) rules(r *result.Report) {
 	byID := make(map[string]*rulePage)
 	for i := range r.Cases {
@@ -414,7 +415,7 @@ func ruleAnchor(id string) string { return "rule-" + notInAnchors.ReplaceAllStri
 
 var notInAnchors = regexp.MustCompile(`[^A-Za-z0-9_-]`)
 
-// engines counts what each engine did, and the verdicts of each pair.
+// engines counts the results of each engine, and the verdicts of each pair.
 func (p *page) engines(r *result.Report) {
 	p.EngineColumns = []string{"loads", "refused by all", "refused, another loads", "unsupported", "broken"}
 	for _, e := range r.Engines {

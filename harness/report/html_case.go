@@ -10,28 +10,28 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/result"
 )
 
-// casePage is what is shown of a case.
+// casePage is the template data of a case.
 type casePage struct {
-	ID      string // in addresses
+	ID      string // anchor
 	Name    string
 	Verdict string
-	Loads   string   // what engines did, in a few words
-	Says    string   // the first thing that is to be said of it
-	Tag     string   // how it compares with the baseline
-	Marks   []string // retried, broken on purpose
+	Loads   string   // the engines' results, in a few words
+	Says    string   // the most important message
+	Tag     string   // comparison with the baseline
+	Marks   []string // such as "retried", or the injected fault
 	Seconds string
-	Reason  string // what somebody wrote there
+	Reason  string // comment in the baseline
 	Open    bool
 	Brief   bool
-	// Elsewhere: it is among those that are not as they should be.
+	// Elsewhere: the case is also listed among the failures.
 	Elsewhere bool
 
 	Failures    []string
 	Broken      []brokenPage
 	Said        []saidPage
 	Differences []differencePage
-	Left        int    // differences that are not shown
-	First       string // what was wrong in the first run of two
+	Left        int    // number of differences that are not shown
+	First       string // problem of the first of two runs
 	Notes       []string
 	Console     string
 	Folder      *folderPage
@@ -39,15 +39,15 @@ type casePage struct {
 
 type brokenPage struct{ Pairs, Why string }
 
-// saidPage is what some engines said alike.
+// saidPage is an error that several engines share.
 type saidPage struct{ Engines, Result, Detail, Log string }
 
 // differencePage is a field, with each engine's value.
 type differencePage struct {
 	Field  string
-	Line   string // all of it
+	Line   string // the whole difference on one line
 	Have   []havePage
-	Rule   string // "" if nothing explains it
+	Rule   string // "" if it is unexplained
 	Anchor string
 	Detail string
 }
@@ -56,7 +56,8 @@ type havePage struct{ Engines, Value string }
 
 type folderPage struct{ Path, Link, Again string }
 
-// Limits of a page for one case: differences, and characters of a value, an error and a diff.
+// Limits for one case on a page: number of differences, and length of a value, an error and a diff
+// in characters.
 const (
 	maxDifferences = 60
 	maxValue       = 400
@@ -71,7 +72,7 @@ func (c *casePage) worse() int {
 	return 0
 }
 
-// newCase is the case of this index; dir is where the page is.
+// newCase returns the case with this index; dir is the page's directory.
 func newCase(r *result.Report, i int, dir string) *casePage {
 	c := &r.Cases[i]
 	out := &casePage{
@@ -100,7 +101,7 @@ func newCase(r *result.Report, i int, dir string) *casePage {
 	return out
 }
 
-// newFolder is where a case's evidence is, with a link where it is below the page.
+// newFolder returns the folder of a case's artifacts, with a link if it is below the page.
 func newFolder(folder, dir string) *folderPage {
 	if folder == "" {
 		return nil
@@ -113,7 +114,7 @@ func newFolder(folder, dir string) *folderPage {
 	return out
 }
 
-// grouped puts keys together that have the same value, in the order in which they come.
+// grouped joins the keys that have the same value, in order of appearance.
 func grouped[T any](list []T, key, value func(*T) string) (keys, values []string) {
 	for i := range list {
 		k, v := key(&list[i]), value(&list[i])
@@ -134,7 +135,7 @@ func loadWord(l *result.LoadReport) string {
 	return l.Result
 }
 
-// outcomes is what engines did: "ok", or "direct refused; trace, replay ok".
+// outcomes returns the engines' results: "ok", or "direct refused; trace, replay ok".
 func outcomes(c *result.CaseReport) string {
 	engines, words := grouped(c.Loads, loadName, loadWord)
 	if len(words) == 1 {
@@ -146,7 +147,7 @@ func outcomes(c *result.CaseReport) string {
 	return strings.Join(words, "; ")
 }
 
-// says is the first line about a case.
+// says returns the first line about a case.
 func says(c *result.CaseReport) string {
 	if text := problem(c); text != "" {
 		return text
@@ -173,7 +174,7 @@ func says(c *result.CaseReport) string {
 	return strings.Join(rules, ", ")
 }
 
-// said lists the errors of loads, alike ones once.
+// said lists the errors of loads, equal ones once.
 func (p *casePage) said(c *result.CaseReport) {
 	if !slices.ContainsFunc(c.Loads, func(l result.LoadReport) bool { return !l.Loaded() }) {
 		return
@@ -193,7 +194,7 @@ func (p *casePage) said(c *result.CaseReport) {
 	}
 }
 
-// broken adds why a pair of engines could not be compared.
+// broken records why a pair of engines could not be compared.
 func (p *casePage) broken(v *result.PairReport) {
 	if v.Verdict != result.Broken {
 		return

@@ -6,7 +6,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/result"
 )
 
-// matrixData is what is shown of several kernels.
+// matrixData is the template data of several kernels.
 type matrixData struct {
 	Title, Result, Suite, Sum, Command string
 
@@ -27,7 +27,7 @@ type kernelRow struct {
 	Odd    []string
 }
 
-// maxBad is how many cases of a kernel are on the page of all.
+// maxBad is how many cases of one kernel the page of the matrix lists.
 const maxBad = 100
 
 func matrixPage(m *result.Matrix, link func(*result.KernelRun) string) *matrixData {

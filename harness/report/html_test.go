@@ -22,7 +22,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/visible"
 )
 
-// loadsOf are loads, "ok" or an errno for each engine.
+// loadsOf returns loads with these results, "ok" or an errno, one for each engine.
 func loadsOf(results ...string) []result.LoadReport {
 	var out []result.LoadReport
 	for i, r := range results {
@@ -40,7 +40,7 @@ func pairOf(b string, v result.Verdict, differences ...compare.Difference) resul
 	return result.PairReport{A: "direct", B: b, Verdict: v, Differences: differences}
 }
 
-// changedReport has a case of each kind.
+// changedReport returns a report with a case of each kind.
 func changedReport() *result.Report {
 	frozen := compare.Difference{Field: field.Map(".rodata", "frozen"), A: "true", B: "false"}
 	named := compare.Difference{Field: field.Map(".data", "name"), A: ".data", B: "obj.data", ExplainedBy: compare.RuleIDs{"subprogram-order"}}
@@ -68,7 +68,7 @@ func changedReport() *result.Report {
 	}
 }
 
-// textOf is a page without its elements.
+// textOf returns the text of a page without its elements.
 func textOf(page []byte) string {
 	_, body, _ := strings.Cut(string(page), "<body>")
 	body, _, _ = strings.Cut(body, "<script>")
@@ -76,7 +76,7 @@ func textOf(page []byte) string {
 	return strings.Join(strings.Fields(text), " ")
 }
 
-// inOrderOf requires parts of a text, in their order.
+// inOrderOf checks that a text contains the parts in this order.
 func inOrderOf(t *testing.T, text string, parts ...string) {
 	t.Helper()
 	rest := text
@@ -87,7 +87,7 @@ func inOrderOf(t *testing.T, text string, parts ...string) {
 	}
 }
 
-// The page shows first what has become worse, then what else is wrong, then the rest.
+// The page shows first what became worse, then other failures, then the rest.
 func TestHTML(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "report.html")
 	assert.NilError(t, WriteHTML(path, changedReport()))
@@ -106,14 +106,14 @@ func TestHTML(t *testing.T) {
 		"All cases", "equal fine ok", "explained told ok subprogram-order", "equal refused_alike refused EACCES R0 !read_ok", "direct, trace, replay refused EACCES",
 		"different known_bad direct refused EINVAL; trace, replay ok",
 	)
-	// Each place that is linked to is there.
+	// Every link has a target.
 	for _, m := range regexp.MustCompile(`href="#([^"]*)"`).FindAllSubmatch(page, -1) {
 		assert.Check(t, is.Contains(string(page), fmt.Sprintf("id=%q", m[1])))
 	}
 	assert.Check(t, !strings.Contains(string(page), "is in report.json"))
 }
 
-// A link leads to evidence that is below the page, and nowhere else.
+// A folder has a link only if it is below the page.
 func TestHTMLFolder(t *testing.T) {
 	for _, test := range [][3]string{
 		{"out/6.12/failed/a", "out/6.12", "failed/a/"}, {"/x/out/failed/a b#c", "/x/out", "failed/a%20b%23c/"},
@@ -124,8 +124,7 @@ func TestHTMLFolder(t *testing.T) {
 	assert.Check(t, newFolder("", "out") == nil)
 }
 
-// Nothing that an object brings is more than text, and the browser is told to run
-// nothing but our script.
+// Strings from an object are never more than text, and the policy only allows our script.
 func TestHTMLNasty(t *testing.T) {
 	const markup = `"><img src=x onerror=alert(1)></script><script>alert(2)</script></style></pre></details>` + nasty
 	m := nastyMatrix()
@@ -164,7 +163,7 @@ func TestHTMLNasty(t *testing.T) {
 	}
 }
 
-// With a thousand cases a page shows less of each, and is no larger than a browser likes.
+// With a thousand cases a page shows less of each, and stays small enough for a browser.
 func TestHTMLSize(t *testing.T) {
 	r := changedReport()
 	big := r.Cases[2]
@@ -184,7 +183,7 @@ func TestHTMLSize(t *testing.T) {
 	inOrderOf(t, textOf(page), "worse now_bad", "map .rodata frozen direct true trace, replay false", "All cases", "big_0 refused EACCES", "big_1199", "What engines said of cases that are as they should be is in report.json.")
 }
 
-// A page of several kernels has a row for each, and what has become worse.
+// A page of several kernels has a row for each, and lists what became worse.
 func TestMatrixHTML(t *testing.T) {
 	m := result.MatrixOf(changedReport())
 	m.Kernels = append(m.Kernels, result.KernelRun{Kernel: "5.10", State: result.Unavailable, Reason: "no such package"})

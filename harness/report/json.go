@@ -11,12 +11,11 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/result"
 )
 
-// Schema is the version of the reports that are written, see docs/report.schema.json.
-// A reader may pass over fields that it does not know; a change that it must not
-// pass over makes another version.
+// Schema is the version of the reports' format, see docs/report.schema.json. Readers may ignore
+// fields that they do not know. A change that they must not ignore increments it.
 const Schema = 1
 
-// WriteJSON writes a report (*harness.Report, *result.Matrix, ...) to a file, whole or not at all.
+// WriteJSON writes a report (*result.Report, *result.Matrix, ...) to a file, whole or not at all.
 func WriteJSON(path string, r any) error {
 	b, err := json.MarshalIndent(r, "", " ")
 	if err != nil {
@@ -33,8 +32,7 @@ func write(path string, data []byte) error {
 	return nil
 }
 
-// Read reads a report.json or a matrix.json; the former becomes a matrix of one
-// kernel.
+// Read reads a report.json or a matrix.json. It converts the former to a matrix of one kernel.
 func Read(path string) (*result.Matrix, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {

@@ -12,11 +12,10 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/result"
 )
 
-// The elements of a JUnit report that GitLab, Jenkins and the usual actions of
-// GitHub read. No standard says what they are; the schema of Jenkins' xUnit plugin
-// (junit-10.xsd) has all of these, and no other attributes. A case that passed when it
-// was run once more has a flakyFailure or flakyError there, as Maven's Surefire has it;
-// readers that do not know these show its system-out.
+// The elements of a JUnit report that GitLab, Jenkins and common actions of GitHub read. There is
+// no standard; all of these, and no other attributes, are in the schema of Jenkins' xUnit plugin
+// (junit-10.xsd). A case that passed when it was run once more has a flakyFailure or flakyError, as
+// in Maven's Surefire. Readers that do not know these show its system-out.
 type (
 	junitSuites struct {
 		XMLName xml.Name `xml:"testsuites"`
@@ -37,7 +36,7 @@ type (
 		Timestamp  string          `xml:"timestamp,attr,omitempty"`
 		Properties []junitProperty `xml:"properties>property,omitempty"`
 		Cases      []junitCase     `xml:"testcase"`
-		// Output has what no case is to blame for, such as complaints of guests' kernels.
+		// Output has messages that belong to no case, such as complaints of guests' kernels.
 		Output string `xml:"system-out,omitempty"`
 	}
 	junitProperty struct {
@@ -62,9 +61,9 @@ type (
 	}
 )
 
-// WriteJUnit writes a matrix as JUnit XML, whole or not at all. There is a suite a
-// kernel, and in it a test a case, of the class KERNEL.SUITE: what pairs of engines
-// disagree about is in its text. source is a case's source file, or "".
+// WriteJUnit writes a matrix as JUnit XML, whole or not at all. Each kernel is a suite, and each
+// case a test of the class KERNEL.SUITE, whose text has the differences between engines. source
+// returns a case's source file, or "".
 func WriteJUnit(path string, m *result.Matrix, source func(*result.CaseReport) string) error {
 	out := junitSuites{Name: "bpfreplay " + printable(m.Suite)}
 	for i := range m.Kernels {
@@ -97,7 +96,7 @@ func writeJUnit(path string, out junitSuites) error {
 
 func seconds(s float64) string { return fmt.Sprintf("%.3f", s) }
 
-// junitMissing is a suite for what did not run at all.
+// junitMissing returns a suite for a kernel or a shard that did not run at all.
 func junitMissing(name, why string) junitSuite {
 	return junitSuite{
 		Name: name, junitCounts: junitCounts{Tests: 1, Errors: 1, Time: seconds(0)},
@@ -154,7 +153,7 @@ func junitKernel(m *result.Matrix, k *result.KernelRun, source func(*result.Case
 	return out
 }
 
-// complaints are those of the guests' kernels outside of cases.
+// complaints returns the complaints of guests' kernels outside of cases.
 func complaints(r *result.Report) []string {
 	var lines []string
 	for _, s := range r.Splats {
@@ -190,7 +189,7 @@ func junitOf(class string, r *result.Report, c *result.CaseReport, bad bool) jun
 	return out
 }
 
-// skipped reports whether no two engines could be compared.
+// skipped reports whether all pairs of engines were unsupported.
 func skipped(c *result.CaseReport) bool {
 	for _, p := range c.Verdicts {
 		if p.Verdict != result.Unsupported {
@@ -200,7 +199,7 @@ func skipped(c *result.CaseReport) bool {
 	return len(c.Verdicts) > 0
 }
 
-// caseText is what the terminal would show of a case.
+// caseText returns what the terminal would show of a case.
 func caseText(c *result.CaseReport) string {
 	var b bytes.Buffer
 	t := Text{W: Printable(&b)}
@@ -208,7 +207,7 @@ func caseText(c *result.CaseReport) string {
 	return b.String()
 }
 
-// problem is the first thing that is wrong with a case, on one line.
+// problem returns the first thing that is wrong with a case, on one line.
 func problem(c *result.CaseReport) string {
 	if len(c.Failures) > 0 {
 		return oneLine(cut(c.Failures[0], maxProblem))
@@ -228,17 +227,17 @@ func problem(c *result.CaseReport) string {
 
 const maxProblem = 300
 
-// ExecRow is how a program, or what Program says instead, ended on one kernel.
+// ExecRow is the result of a program on one kernel, or of the check that Program describes.
 type ExecRow struct {
 	Kernel, Release, Program string
 
 	Status  int    // exit status
-	Error   string // why there is none
+	Error   string // why there is no status
 	Seconds float64
-	Output  string // its end
+	Output  string // the end of its output
 }
 
-// Result is that in a few words.
+// Result returns the result in a few words.
 func (r *ExecRow) Result() string {
 	switch {
 	case r.Error != "":
@@ -249,8 +248,8 @@ func (r *ExecRow) Result() string {
 	return "ok"
 }
 
-// WriteExecJUnit writes how a program ended on some kernels as JUnit XML, whole or not at all: a suite with a test a
-// row. name is that of the command.
+// WriteExecJUnit writes the results of a program on several kernels as JUnit XML, whole or not at
+// all: a suite with one test per row. name is the suite's name.
 func WriteExecJUnit(path, name, program string, rows []ExecRow) error {
 	s := junitSuite{Name: name, Properties: []junitProperty{{"program", printable(program)}}}
 	var all float64

@@ -16,22 +16,22 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/run"
 )
 
-// Live shows on a terminal how a matrix gets on: a table with a row a kernel,
-// which is redrawn in place. Notes and the names of cases that fail scroll by above;
-// what is wrong with them is for the summary to say.
+// Live shows the progress of a matrix on a terminal: a table with one row per kernel that is
+// redrawn in place. Notes and the names of failing cases scroll by above it. The summary has the
+// details.
 type Live struct {
 	out    *os.File
 	draw   progress.Writer
 	all    *progress.Tracker
 	ticker *time.Ticker
-	ended  chan struct{} // closed when nothing draws any more
+	ended  chan struct{} // closed when drawing has ended
 	stop   chan struct{}
 
-	mu   sync.Mutex // for what follows
+	mu   sync.Mutex // guards what follows
 	rows []*liveRow
 }
 
-// liveRow is what is known of a kernel's run.
+// liveRow is the state of a kernel's run.
 type liveRow struct {
 	run    result.KernelRun
 	begun  time.Time
@@ -41,15 +41,14 @@ type liveRow struct {
 	failed int
 }
 
-// How often the table is drawn.
+// redraw is the interval between updates of the table.
 const redraw = 200 * time.Millisecond
 
-// linesBeside is what a terminal needs besides a line a kernel.
+// linesBeside is how many lines a terminal needs in addition to one per kernel.
 const linesBeside = 4
 
-// NewLive begins to draw on a terminal a table of this many kernels and cases.
-// It returns nil if out is no terminal, or one that is too small or cannot redraw. The
-// caller calls Close.
+// NewLive starts to draw a table of this many kernels and cases. It returns nil if out is not a
+// terminal, is too small or cannot redraw. The caller must call Close.
 func NewLive(out *os.File, kernels, cases int) *Live {
 	if !term.IsTerminal(int(out.Fd())) || os.Getenv("TERM") == "dumb" || os.Getenv("TERM") == "" {
 		return nil
@@ -102,7 +101,7 @@ func unicodeTerminal() bool {
 	return false
 }
 
-// refresh makes the table anew, as time passes.
+// refresh updates the table, so that times advance.
 func (l *Live) refresh() {
 	for {
 		select {
@@ -117,7 +116,7 @@ func (l *Live) refresh() {
 	}
 }
 
-// Event takes an event into the table.
+// Event updates the table.
 func (l *Live) Event(e run.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -132,7 +131,7 @@ func (l *Live) Event(e run.Event) {
 	case e.Note != "":
 		l.draw.Log(printable(e.Run.Kernel + "  " + e.Note))
 	case e.Run.Reason != "":
-		l.all.Increment(int64(e.Run.Cases - row.done)) // they will not come
+		l.all.Increment(int64(e.Run.Cases - row.done)) // count the cases that will not run
 		l.draw.Log(printable(fmt.Sprintf("%s  %s: %s", e.Run.Kernel, e.Run.State, e.Run.Reason)))
 	}
 }
@@ -163,11 +162,11 @@ func (r *liveRow) add(c *result.CaseReport) {
 	r.failed += len(c.Failures)
 }
 
-// liveVerdicts are in the order of how much they matter to a person who waits.
+// liveVerdicts are in order of their importance to the waiting user.
 var liveVerdicts = []result.Verdict{result.Different, result.Broken, result.Equal, result.Explained, result.Unsupported}
 
-// table is the table of now, line by line. Columns that matter less come last: a
-// narrow terminal cuts them.
+// table returns the lines of the current table. Less important columns come last, because a narrow
+// terminal cuts them.
 func (l *Live) table() []string {
 	header := []any{"kernel", "state", "done", "time", "failed"}
 	for _, v := range liveVerdicts {
@@ -192,7 +191,7 @@ func (l *Live) table() []string {
 	return strings.Split(render(t), "\n")
 }
 
-// state is the word for how far a kernel is.
+// state returns the word for the progress of a kernel.
 func (r *liveRow) state() string {
 	bad := r.failed > 0 || r.counts[result.Different] > 0 || r.counts[result.Broken] > 0
 	switch s := r.run.State; {
@@ -211,7 +210,7 @@ func (r *liveRow) state() string {
 	}
 }
 
-// counted is a number, of which none is the best if it is bad.
+// counted formats a number, in colour if it is bad and not zero.
 func counted(n int, bad bool) string {
 	switch {
 	case n == 0:
@@ -222,7 +221,7 @@ func counted(n int, bad bool) string {
 	return fmt.Sprint(n)
 }
 
-// Close stops drawing and takes the table away.
+// Close stops drawing and removes the table.
 func (l *Live) Close() {
 	close(l.stop)
 	l.ticker.Stop()

@@ -12,7 +12,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/run"
 )
 
-// newTable is a table without lines, as the other tables of this package.
+// newTable returns a table without lines, in the style of this package.
 func newTable(header ...any) table.Writer {
 	t := table.NewWriter()
 	style := table.StyleDefault
@@ -24,7 +24,7 @@ func newTable(header ...any) table.Writer {
 	return t
 }
 
-// rightFrom puts the columns from the n-th on to the right, as numbers.
+// rightFrom aligns columns n to last to the right.
 func rightFrom(t table.Writer, n, last int) {
 	var configs []table.ColumnConfig
 	for i := n; i <= last; i++ {
@@ -33,7 +33,7 @@ func rightFrom(t table.Writer, n, last int) {
 	t.SetColumnConfigs(configs)
 }
 
-// render is the text of a table, without blanks at the ends of lines.
+// render returns the text of a table without trailing blanks.
 func render(t table.Writer) string {
 	lines := strings.Split(t.Render(), "\n")
 	for i := range lines {
@@ -42,7 +42,7 @@ func render(t table.Writer) string {
 	return strings.Join(lines, "\n")
 }
 
-// matrixTable has a row a kernel. escape is what names need.
+// matrixTable has one row per kernel. escape escapes names.
 func matrixTable(m *result.Matrix, escape func(string) string) table.Writer {
 	header := []any{"kernel", "release", "result", "cases"}
 	for _, v := range verdicts {
@@ -66,7 +66,7 @@ func matrixTable(m *result.Matrix, escape func(string) string) table.Writer {
 	return t
 }
 
-// outcome is the word for a kernel's run.
+// outcome returns the word for a kernel's run.
 func outcome(k *result.KernelRun) string {
 	if k.State != result.Done {
 		return string(k.State)
@@ -81,8 +81,7 @@ func passOrFail(ok bool) string {
 	return "FAIL"
 }
 
-// MatrixSummary writes what the runs on several kernels found: a table, and for
-// each kernel what is not as it should be.
+// MatrixSummary writes the results on several kernels: the failures of each kernel, and a table.
 func (t *Text) MatrixSummary(m *result.Matrix) {
 	for i := range m.Kernels {
 		t.wrong(&m.Kernels[i])
@@ -106,7 +105,7 @@ func (t *Text) MatrixSummary(m *result.Matrix) {
 	fmt.Fprintln(t.W, passOrFail(m.OK()))
 }
 
-// matrixLine sums a matrix up.
+// matrixLine summarises a matrix.
 func matrixLine(m *result.Matrix) string {
 	var b strings.Builder
 	cases := 0
@@ -127,7 +126,7 @@ func matrixLine(m *result.Matrix) string {
 	return b.String()
 }
 
-// wrong writes what is not as it should be on one kernel.
+// wrong writes the failures on one kernel.
 func (t *Text) wrong(k *result.KernelRun) {
 	if k.State != result.Done {
 		fmt.Fprintf(t.W, "\nkernel %s: %s: %s\n", k.Kernel, k.State, k.Reason)
@@ -150,8 +149,7 @@ func (t *Text) wrong(k *result.KernelRun) {
 	}
 }
 
-// failed are the cases that are not as they should be or, if the run was compared with a
-// former one, worse than they were.
+// failed returns the cases that failed or, if there is a baseline, became worse.
 func failed(r *result.Report) []*result.CaseReport {
 	names := make(map[string]bool)
 	for _, n := range r.Failed() {
@@ -166,7 +164,7 @@ func failed(r *result.Report) []*result.CaseReport {
 	return bad
 }
 
-// wrongWith is the first thing that is wrong with a case that failed, on one line.
+// wrongWith returns the first thing that is wrong with a failed case, on one line.
 func wrongWith(r *result.Report, c *result.CaseReport) string {
 	if text := problem(c); text != "" || r.Baseline == nil {
 		return text
@@ -179,15 +177,15 @@ func wrongWith(r *result.Report, c *result.CaseReport) string {
 	return ""
 }
 
-// Lines writes how a matrix gets on where there is no terminal: each line begins
-// with the kernel that it is about. Cases go to Out, notes to Notes.
+// Lines writes the progress of a matrix without a terminal: each line begins with its kernel. Cases
+// go to Out, notes to Notes.
 type Lines struct {
 	Out, Notes io.Writer
 	Verbose    bool
 	width      int // of the longest name
 }
 
-// Event writes what there is to say of an event.
+// Event writes an event, if there is something to write.
 func (l *Lines) Event(e run.Event) {
 	l.width = max(l.width, len(e.Run.Kernel))
 	prefix := fmt.Sprintf("%-*s  ", l.width, e.Run.Kernel)
@@ -205,7 +203,7 @@ func (l *Lines) Event(e run.Event) {
 	}
 }
 
-// prefixed puts something before each line. Each Write is whole lines.
+// prefixed writes a prefix before each line. Each Write must have whole lines.
 type prefixed struct {
 	w      io.Writer
 	prefix string

@@ -8,7 +8,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/mutation"
 )
 
-// Mutations lists mutations of loads, and how each has to be noticed.
+// Mutations lists mutations of loads, and how each must be detected.
 func (t *Text) Mutations(list []mutate.Mutation) {
 	for i := range list {
 		m := &list[i]
@@ -16,7 +16,7 @@ func (t *Text) Mutations(list []mutate.Mutation) {
 	}
 }
 
-// Mutation writes the line of one mutation, and below it what is wrong.
+// Mutation writes the line of one mutation, and problems below it.
 func (t *Text) Mutation(m *mutation.Result) {
 	fmt.Fprintf(t.W, "%-11s  %-6s  %-26s  %-24s  %s\n", m.Outcome, m.Kind, m.Name, m.Case, cut(m.Text, 160))
 	if m.Outcome == mutate.Caught || m.Outcome == mutate.Unsupported {
@@ -30,7 +30,7 @@ func (t *Text) Mutation(m *mutation.Result) {
 	}
 }
 
-// MutationSummary writes what a whole run of mutations found.
+// MutationSummary writes the results of a whole run of mutations.
 func (t *Text) MutationSummary(r *mutation.Report) {
 	fmt.Fprintf(t.W, "\nkernel %s (%s), %s, compared with %s\n", r.Kernel.Name, r.Kernel.Release, r.Accelerator, strings.Join(r.Engines, ", "))
 	t.ruleUses(r.Rules)
@@ -64,8 +64,8 @@ func (t *Text) MutationSummary(r *mutation.Report) {
 	}
 }
 
-// ruleUses lists the rules, how often each explained something, and what became
-// of the changes aimed at it.
+// ruleUses lists the rules, how often each explained something, and the results of the changes
+// aimed at it.
 func (t *Text) ruleUses(rules []mutation.RuleUse) {
 	if len(rules) > 0 {
 		fmt.Fprintf(t.W, "%-30s  %6s  %6s  %6s  %-24s\n", "rule", "fired", "aimed", "caught", "first in")

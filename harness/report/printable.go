@@ -8,11 +8,10 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/visible"
 )
 
-// Printable returns a writer that passes on what can be seen: names and logs
-// come from objects and guests, and must not drive the terminal that shows them.
-// Control characters other than newline and tab, and what is not UTF-8, become
-// \xNN; so does what GitHub's runner would take for a command at the beginning of
-// a line. Each Write has whole lines.
+// Printable returns a writer that escapes names and logs, which come from objects and guests and
+// must not control the terminal. Control characters other than newline and tab, and invalid UTF-8,
+// become \xNN. Text at the start of a line that GitHub's runner would take for a command is
+// escaped, too. Each Write must have whole lines.
 func Printable(w io.Writer) io.Writer { return printableWriter{w} }
 
 type printableWriter struct{ w io.Writer }
@@ -24,8 +23,8 @@ func (p printableWriter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// command is where GitHub's runner sees a workflow command, of today or of former
-// days.
+// command matches what GitHub's runner takes for a workflow command, in the current or an older
+// syntax.
 var command = regexp.MustCompile(`(?m)^[ \t]*::|##\[`)
 
 func harmless(s string) string {
@@ -39,7 +38,7 @@ func harmless(s string) string {
 
 func printable(s string) string { return visible.Text(s) }
 
-// oneLine is printable text on one line.
+// oneLine returns s as printable text on one line.
 func oneLine(s string) string {
 	return strings.Join(strings.Fields(printable(s)), " ")
 }

@@ -17,13 +17,13 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/result"
 )
 
-// schemaFile is for readers of reports. It is made from the Go types and their
-// comments: go test ./harness/report -run Schema -update
+// schemaFile is for readers of reports. It is generated from the Go types and their comments: go
+// test ./harness/report -run Schema -update
 const schemaFile = "docs/report.schema.json"
 
 const module = "github.com/bpfreplay/bpfreplay/"
 
-// words are the values of types that have names for all of theirs.
+// words are the values of enumerated types.
 var words = map[reflect.Type][]any{
 	reflect.TypeFor[result.Verdict](): {result.Equal, result.Explained, result.Unsupported, result.Different, result.Broken},
 	reflect.TypeFor[result.RunState](): {
@@ -33,7 +33,7 @@ var words = map[reflect.Type][]any{
 
 func makeSchema(t *testing.T) []byte {
 	r := &jsonschema.Reflector{
-		AllowAdditionalProperties: true, // a schema grows without a new version
+		AllowAdditionalProperties: true, // fields may be added without a new version
 		Anonymous:                 true,
 		Mapper: func(t reflect.Type) *jsonschema.Schema {
 			if list, ok := words[t]; ok {
@@ -48,7 +48,7 @@ func makeSchema(t *testing.T) []byte {
 	for _, dir := range []string{"harness", "harness/state"} {
 		assert.NilError(t, r.AddGoComments(module, dir))
 	}
-	matrix := r.Reflect(result.Matrix{}) // has reports in it
+	matrix := r.Reflect(result.Matrix{}) // contains reports
 	matrix.Ref, matrix.Version = "", "https://json-schema.org/draft/2020-12/schema"
 	matrix.Title = "Reports of bpfreplay, schema 1: matrix.json and report.json"
 	matrix.Description = "Fields are added without notice; what a reader must not pass over comes with another number in schema."
@@ -63,7 +63,7 @@ func makeSchema(t *testing.T) []byte {
 	return append(b, '\n')
 }
 
-// The schema for readers is that of the Go types.
+// The committed schema is that of the Go types.
 func TestSchema(t *testing.T) {
 	t.Chdir("../..") // comments are read from the source
 	want := makeSchema(t)
@@ -75,7 +75,7 @@ func TestSchema(t *testing.T) {
 	assert.Equal(t, string(got), string(want), "run: go test ./harness/report -run Schema -update")
 }
 
-// Reports of real runs follow the schema, and the schema can refuse.
+// Reports of real runs conform to the schema, and the schema can reject a report.
 func TestSchemaOfReports(t *testing.T) {
 	schema, err := validate.NewCompiler().Compile("../../" + schemaFile)
 	assert.NilError(t, err)
@@ -99,7 +99,7 @@ func TestSchemaOfReports(t *testing.T) {
 	}
 }
 
-// realReports are what runs on real kernels wrote:
+// realReports returns reports that were written by runs on real kernels:
 //
 //	bpfreplay matrix --kernel '6.12 5.10 6.1' --case 'prog_x*' --case 'data_s*' --case 'fail_v*' --mutate drop-freeze --shard I/2
 func realReports(t *testing.T) []string {

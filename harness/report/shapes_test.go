@@ -20,7 +20,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/visible"
 )
 
-// merged is what the real reports are together.
+// merged returns the real reports, merged.
 func merged(t *testing.T) *result.Matrix {
 	t.Helper()
 	var parts []result.Part
@@ -61,7 +61,7 @@ func TestShapes(t *testing.T) {
 
 const nasty = "\x1b[2J</testcase>]]>&\"'`|\x00\xff\n::error::<b>*x*</b>%0A\u202e"
 
-// nastyMatrix has text from an object in every place that has such.
+// nastyMatrix has hostile text in every field that comes from an object.
 func nastyMatrix() *result.Matrix {
 	c := result.CaseReport{
 		Name: nasty, Object: nasty, Failures: []string{nasty}, Notes: []string{nasty}, Console: []string{nasty},
@@ -77,7 +77,7 @@ func nastyMatrix() *result.Matrix {
 	return m
 }
 
-// Whatever an object is called or makes a kernel say, it stays text.
+// Names from an object and messages that it causes stay text.
 func TestNasty(t *testing.T) {
 	m := nastyMatrix()
 	path := filepath.Join(t.TempDir(), "junit.xml")
@@ -102,7 +102,7 @@ func TestNasty(t *testing.T) {
 	for _, s := range []string{string(b), annotations.String(), text.String(), md} {
 		assert.Equal(t, visible.Text(s), s)
 	}
-	// The table has a line a kernel besides its head.
+	// The table has one line per kernel, and two of header.
 	assert.Equal(t, strings.Count(md, "\n| "), 4)
 	outside := md
 	for {
@@ -189,8 +189,8 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
-// Of a run that was compared with a former one only what is worse is told as failing, in
-// every shape, and nothing else fails it.
+// If there is a baseline, every format reports only what became worse as failing, and nothing else
+// fails the run.
 func TestShapesWithBaseline(t *testing.T) {
 	r := changedReport()
 	m := result.MatrixOf(r)
@@ -220,14 +220,14 @@ func TestShapesWithBaseline(t *testing.T) {
 	assert.Check(t, !strings.Contains(marks, "_bad") && !strings.Contains(text, "_bad"), marks+text)
 	assert.Check(t, strings.HasSuffix(text, "\nPASS\n"))
 
-	// A case may be worse without a verdict that is.
+	// A case may become worse without its verdict becoming worse.
 	r.Baseline.Changes = []result.Change{{Case: "refused_alike", What: "direct", Was: "ok", Is: "refused:EACCES", Worse: true}}
 	junit, _, _ = shapes()
 	assert.Check(t, strings.Contains(junit, `<failure message="direct was ok and is refused:EACCES" type="equal">`), junit)
 }
 
-// oddMatrix passes, but for a case that passed only when it was run once more, complaints of the guest's kernel
-// outside of cases, and what was broken on purpose.
+// oddMatrix passes, but one case passed only when it was run once more, guests' kernels complained
+// outside of cases, and something was broken on purpose.
 func oddMatrix() *result.Matrix {
 	first := result.CaseReport{Name: "flaky", Verdicts: []result.PairReport{{A: "trace", B: "replay", Verdict: result.Broken, Reason: "the guest's kernel panicked"}}}
 	cases := []result.CaseReport{
@@ -241,7 +241,7 @@ func oddMatrix() *result.Matrix {
 	return result.MatrixOf(r)
 }
 
-// A run that passes does not hide in any of its shapes that a case failed at first, that the guest's kernel
+// A passing run shows in every format that a case failed at first, that a guest's kernel
 // complained, and that something was broken on purpose.
 func TestOddities(t *testing.T) {
 	m := oddMatrix()
@@ -271,7 +271,7 @@ func TestOddities(t *testing.T) {
 	assert.Check(t, strings.Contains(string(xmlText), "<flakyError "))
 	assert.Check(t, !strings.Contains(annotations.String(), "::error"))
 
-	// Nor does one that was interrupted pass.
+	// An interrupted run does not pass.
 	r := m.Kernels[0].Report
 	r.NotRun = []string{"other"}
 	assert.Check(t, !m.OK() && !m.Different())
@@ -284,7 +284,8 @@ func TestOddities(t *testing.T) {
 	assert.Check(t, strings.Contains(string(xmlText), `errors="1"`))
 }
 
-// junitAttributes are those that the schema of Jenkins' xUnit plugin (junit-10.xsd) knows, by element.
+// junitAttributes are the attributes in the schema of Jenkins' xUnit plugin (junit-10.xsd), by
+// element.
 var junitAttributes = map[string]string{
 	"testsuites": "name time tests failures disabled errors", "properties": "", "property": "name value",
 	"testsuite": "name tests failures errors group time skipped timestamp hostname id package file log url version",
@@ -292,7 +293,7 @@ var junitAttributes = map[string]string{
 	"flakyFailure": "message type", "flakyError": "message type", "system-out": "",
 }
 
-// Readers that check a report by the schema find nothing in it that this does not know.
+// A report has no element or attribute that the schema lacks.
 func TestJUnitSchema(t *testing.T) {
 	for _, m := range []*result.Matrix{merged(t), oddMatrix(), nastyMatrix()} {
 		path := filepath.Join(t.TempDir(), "junit.xml")
@@ -317,7 +318,7 @@ func TestJUnitSchema(t *testing.T) {
 	}
 }
 
-// A run that fails ends with what failed, and how to run that once more.
+// A failing run ends with the failures, and the commands that repeat them.
 func TestFailedAtEnd(t *testing.T) {
 	r := nastyMatrix().Kernels[0].Report
 	r.Cases[0].Name, r.Cases[0].Failures, r.Cases[0].Folder = "bad", []string{"it leaks"}, "out/6.12/failed/bad"

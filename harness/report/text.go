@@ -18,10 +18,10 @@ import (
 // Text writes a run to a terminal.
 type Text struct {
 	W       io.Writer
-	Verbose bool // explained differences, too
+	Verbose bool // also show explained differences
 }
 
-// Case writes the line of one case, and below it what is wrong with it.
+// Case writes the line of one case, and below it its problems.
 func (t *Text) Case(c *result.CaseReport) {
 	fmt.Fprintf(t.W, "%-11s  %-28s  %s\n", verdictOf(c), c.Name, t.loads(c))
 	t.broken(c)
@@ -42,7 +42,7 @@ func (t *Text) Case(c *result.CaseReport) {
 	}
 }
 
-// verdictOf is the word for a case.
+// verdictOf returns the word for a case.
 func verdictOf(c *result.CaseReport) string {
 	if len(c.Failures) > 0 {
 		return wordFailed
@@ -50,10 +50,10 @@ func verdictOf(c *result.CaseReport) string {
 	return string(c.Verdict())
 }
 
-// wordFailed is said of a case that fails for another reason than a verdict.
+// wordFailed marks a case that fails for another reason than a verdict.
 const wordFailed = "FAILED"
 
-// loads is what each engine said, in short.
+// loads returns the engines' results in short form.
 func (t *Text) loads(c *result.CaseReport) string {
 	var parts []string
 	same := true
@@ -77,7 +77,7 @@ func (t *Text) loads(c *result.CaseReport) string {
 	return s
 }
 
-// bySay are the loads of a case, those first that say most: ours, and cilium/ebpf's last.
+// bySay returns the loads of a case, the most informative ones first: ours, and cilium/ebpf's last.
 func bySay(c *result.CaseReport) []*result.LoadReport {
 	var loads []*result.LoadReport
 	for i := range c.Loads {
@@ -90,7 +90,7 @@ func bySay(c *result.CaseReport) []*result.LoadReport {
 	return loads
 }
 
-// reason is why a load did not succeed.
+// reason returns why a load failed.
 func reason(l *result.LoadReport) string {
 	if l.Result == "ok" || l.Result == "broken" {
 		return ""
@@ -105,7 +105,7 @@ func cut(s string, n int) string {
 	return strings.ToValidUTF8(s[:n], "") + "…"
 }
 
-// broken are the reasons why pairs could not be compared, each once.
+// broken writes the reasons why pairs could not be compared, each once.
 func (t *Text) broken(c *result.CaseReport) {
 	said := ""
 	for _, p := range c.Verdicts {
@@ -138,7 +138,7 @@ func explained(d *result.FieldDifference) string {
 	return fmt.Sprintf(" (%s explains it, but not between %s)", strings.Join(d.Rules, ", "), strings.Join(d.Open, ", "))
 }
 
-// Summary writes what a whole run found.
+// Summary writes the results of a whole run.
 func (t *Text) Summary(r *result.Report) {
 	fmt.Fprintf(t.W, "\nkernel %s (%s), %s, engines %s\n", r.Kernel.Name, r.Kernel.Release, r.Accelerator, strings.Join(r.Engines, ", "))
 	for _, line := range agreement(r.Engines, countPairs(r)) {
@@ -176,7 +176,7 @@ func (t *Text) Summary(r *result.Report) {
 // maxFailed is how many failed cases are listed at the end.
 const maxFailed = 50
 
-// failed lists the cases that failed: their own lines may be pages above.
+// failed lists the failed cases, because their own lines may be pages above.
 func (t *Text) failed(r *result.Report) {
 	bad := failed(r)
 	if len(bad) > 0 {
@@ -194,15 +194,14 @@ func (t *Text) failed(r *result.Report) {
 	}
 }
 
-// odd writes what nobody should miss although no case failed for it.
+// odd writes what a user should know although no case failed because of it.
 func (t *Text) odd(r *result.Report) {
 	for _, line := range oddities(r) {
 		fmt.Fprintln(t.W, line)
 	}
 }
 
-// oddities are cases that failed only once, what was broken on purpose, and what did
-// not run.
+// oddities lists cases that failed only once, injected faults, and cases that did not run.
 func oddities(r *result.Report) []string {
 	var lines []string
 	for _, c := range r.Retried() {
@@ -221,7 +220,7 @@ func oddities(r *result.Report) []string {
 	return lines
 }
 
-// withResume is a command line that goes on with an interrupted run.
+// withResume returns the command line that continues an interrupted run.
 func withResume(command string) string {
 	if strings.Contains(command+" ", " --resume ") {
 		return command
@@ -235,7 +234,7 @@ type share struct {
 	seconds, percent float64
 }
 
-// shares are the phases of the cases, the longest first.
+// shares returns the shares of the phases, the longest first.
 func shares(r *result.Report) (list []share) {
 	rest := r.Seconds.Suite
 	for name, s := range r.Seconds.Phases {
@@ -255,7 +254,7 @@ func shares(r *result.Report) (list []share) {
 	return list
 }
 
-// sharesLine is where the time went, on one line.
+// sharesLine returns the shares on one line.
 func sharesLine(r *result.Report) string {
 	var parts []string
 	for _, s := range shares(r) {
@@ -266,7 +265,8 @@ func sharesLine(r *result.Report) string {
 	return strings.Join(parts, ", ")
 }
 
-// reasons are why engines do not load objects, or not alike, each once, with all objects.
+// reasons lists why engines refuse objects, or differ in it: each reason once, with all of its
+// objects.
 func (t *Text) reasons(r *result.Report) {
 	var order []string
 	objects := make(map[string][]string)
@@ -304,7 +304,7 @@ func (t *Text) reasons(r *result.Report) {
 // agentRefused is the result of a load that an engine or the kernel refused.
 const agentRefused = "refused"
 
-// times prints how long a run took, and the one before.
+// times returns how long a run took, and the previous one.
 func times(r *result.Report) string {
 	n := 0
 	for _, of := range r.Summary {
@@ -323,7 +323,7 @@ func times(r *result.Report) string {
 	return line
 }
 
-// duration is a time in a form that people read.
+// duration formats a time for people.
 func duration(seconds float64) string {
 	d := time.Duration(seconds * float64(time.Second))
 	if d < time.Minute {
@@ -332,7 +332,7 @@ func duration(seconds float64) string {
 	return d.Round(time.Second).String()
 }
 
-// baseline prints what has changed since a former run.
+// baseline prints the changes since the baseline.
 func (t *Text) baseline(r *result.Report) {
 	b := r.Baseline
 	if b == nil {
@@ -344,7 +344,7 @@ func (t *Text) baseline(r *result.Report) {
 	}
 	for _, c := range b.Changes {
 		if !c.Worse && !t.Verbose {
-			continue // the page has them, and --verbose
+			continue // shown on the page, and with --verbose
 		}
 		mark := " "
 		if c.Worse {
@@ -354,8 +354,8 @@ func (t *Text) baseline(r *result.Report) {
 	}
 }
 
-// otherSource is a note that a run and its baseline have objects from different sources,
-// "" if they have not: then the objects may have changed, and not what they come to.
+// otherSource returns a note if a run and its baseline have objects from different sources,
+// otherwise "". The changes may then be those of the objects.
 func otherSource(r *result.Report) string {
 	if r.Baseline == nil || r.Source == "" || r.Baseline.Source == "" || r.Baseline.Source == r.Source {
 		return ""
@@ -363,10 +363,10 @@ func otherSource(r *result.Report) string {
 	return fmt.Sprintf("the baseline is of another source; here the objects are of %s, and what has changed may be they", r.Source)
 }
 
-// verdicts are in the order from good to bad.
+// verdicts are in order from good to bad.
 var verdicts = []result.Verdict{result.Equal, result.Explained, result.Unsupported, result.Different, result.Broken}
 
-// agreement prints what a user wants to know first: the engines that replay agrees with.
+// agreement returns the most important result: how far replay agrees with each engine.
 func agreement(engines []string, counts []pairCount) []string {
 	line := func(name string, n map[result.Verdict]int) string {
 		text := fmt.Sprintf("%-22s %d of %d equal", name, n[result.Equal], n[result.Equal]+n[result.Explained]+n[result.Different])
@@ -409,7 +409,7 @@ func (t *Text) pairs(r *result.Report) {
 	}
 }
 
-// pairCount is how often which verdict was said of a pair of engines.
+// pairCount counts the verdicts of a pair of engines.
 type pairCount struct {
 	name string
 	n    map[result.Verdict]int

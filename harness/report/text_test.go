@@ -10,8 +10,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/result"
 )
 
-// The summary of a suite of others' objects says what took how long, and whether what it
-// is compared with is of the same source.
+// The summary of an external suite shows where the time went, and whether the baseline has objects
+// from the same source.
 func TestForeignSummary(t *testing.T) {
 	r := &result.Report{
 		Suite: "kernel", Source: "~/linux", Seconds: result.Seconds{Total: 312.4}, Summary: map[result.Verdict]int{result.Equal: 1000, result.Explained: 234},

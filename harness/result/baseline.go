@@ -15,17 +15,16 @@ type Change struct {
 	Worse bool   `json:"worse"`
 }
 
-// BaselineReport is how a run compares with its baseline.
+// BaselineReport is the comparison of a run with its baseline.
 type BaselineReport struct {
 	File    string   `json:"file"`
-	Source  string   `json:"source"` // of the objects that it is about
+	Source  string   `json:"source"` // source of the baseline's objects
 	Changes []Change `json:"changes"`
-	// Reasons are what people wrote in the baseline about cases that are not as they
-	// should be, by case.
+	// Reasons are the comments in the baseline on cases that fail or differ, by case.
 	Reasons map[string]string `json:"reasons,omitempty"`
 }
 
-// Explain says of cases that are gone why they are, by name.
+// Explain adds reasons to the changes of cases that are gone, by name.
 func (b *BaselineReport) Explain(absent map[string]string) {
 	for i := range b.Changes {
 		c := &b.Changes[i]
@@ -35,13 +34,13 @@ func (b *BaselineReport) Explain(absent map[string]string) {
 	}
 }
 
-// Words of changes that are about a whole case.
+// Values of changes that are about a whole case.
 const (
 	WhatCase = "case"
 	IsGone   = "gone"
 )
 
-// Worse is how many changes are for the worse.
+// Worse returns the number of changes for the worse.
 func (b *BaselineReport) Worse() int {
 	n := 0
 	for _, c := range b.Changes {
@@ -52,7 +51,7 @@ func (b *BaselineReport) Worse() int {
 	return n
 }
 
-// with is what two parts of a run changed; either may be nil.
+// with merges the changes of two parts of a run; either may be nil.
 func (b *BaselineReport) with(other *BaselineReport) *BaselineReport {
 	if b == nil || other == nil {
 		return cmp.Or(b, other)

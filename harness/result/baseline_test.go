@@ -7,7 +7,7 @@ import (
 	is "gotest.tools/v3/assert/cmp"
 )
 
-// What parts of a run changed is all there when they are joined.
+// Merging parts of a run keeps all of their changes.
 func TestBaselineOfParts(t *testing.T) {
 	part := func(change Change, name string) *BaselineReport {
 		return &BaselineReport{File: "6.12.txt", Changes: []Change{change}, Reasons: map[string]string{name: "why"}}
@@ -23,7 +23,7 @@ func TestBaselineOfParts(t *testing.T) {
 	assert.Check(t, none.with(a) == a && a.with(nil) == a)
 }
 
-// followed is a report that another may follow.
+// followed returns a report that another may follow.
 func followed() *Report {
 	return &Report{
 		Suite: "kernel", Source: "linux-source-7.2 1", Kernel: KernelReport{Name: "6.12"}, Engines: []string{"direct", "trace"},
@@ -31,7 +31,7 @@ func followed() *Report {
 	}
 }
 
-// Times of the run before are told if it was of the same.
+// Follow records the times of the previous run only if it ran the same cases.
 func TestFollow(t *testing.T) {
 	before := followed()
 	before.Seconds = Seconds{Total: 300, Saving: 9}

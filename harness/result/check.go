@@ -8,24 +8,23 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/object"
 )
 
-// Checked is what became of one object on one kernel.
+// Checked is the result of one object on one kernel.
 type Checked struct {
 	Object string // as in [CaseReport.Name]
 	Kernel string
-	Run    *KernelRun // says why, if there is no report
+	Run    *KernelRun // has the reason if there is no report
 	Loads  []LoadReport
-	// Lacks is the capability which the object uses and the kernel lacks, "" if
-	// there is none, or none that has a probe.
+	// Lacks is the capability that the object uses and the kernel lacks, "" if there is none with a
+	// probe.
 	Lacks string
-	// Registers is the architecture whose registers the object's programs use, "" if they use none or it is the
-	// kernel's: see [Registers].
+	// Registers is the architecture whose registers the object's programs use, "" if they use none
+	// or the kernel's own: see [Registers].
 	Registers string
-	// Differ means that engines load the object, but not alike.
+	// Differ means that engines load the object, but with different results.
 	Differ bool
 }
 
-// CheckedOf takes a matrix of a suite from [NewCheck] apart: by object, and then
-// by kernel.
+// CheckedOf splits a matrix of a suite from [NewCheck], by object and then by kernel.
 func CheckedOf(m *Matrix, s *suite.Suite) [][]Checked {
 	var out [][]Checked
 	for i := range s.Cases {

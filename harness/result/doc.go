@@ -1,3 +1,4 @@
-// Package result has what a run found: of cases, of suites on a kernel, of kernels, and how that
-// compares with a baseline. Package report writes it for people and programs.
+// Package result defines the results of runs: of cases (CaseReport), of a suite on a kernel
+// (Report) and on several kernels (Matrix), and the comparison with a baseline. Package report
+// writes them for people and programs.
 package result

@@ -10,35 +10,34 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/field"
 )
 
-// FieldDifference is a field in which engines do not agree, told once: those that agree about
-// it stand together.
+// FieldDifference is a field in which engines differ. It groups the engines by value.
 type FieldDifference struct {
 	Field  field.Field
 	Groups []Group // in the order of the engines
-	// Rules explain it, between whichever two engines. Open are the pairs between which none
-	// does: there is none if it is explained as a whole.
+	// Rules are those that explain the difference between any two engines. Open are the pairs whose
+	// difference no rule explains; it is empty if the difference is fully explained.
 	Rules  []string
 	Open   []string
-	Detail string // of a difference that nothing explains, or that a known refusal does
+	Detail string // of an unexplained difference, or of a known refusal
 }
 
-// RuleKnown is the rule for refusals that an engine is known for.
+// RuleKnown is the rule for known refusals of an engine.
 const RuleKnown = "known-refusal"
 
-// Fields of loads that are compared before there is a state.
+// Fields of loads, which are compared even without a state.
 var (
 	FieldLoad  = field.Load("")
 	FieldErrno = field.Load("errno")
 	FieldLog   = field.Load("log")
 )
 
-// Group is engines that agree, and about what.
+// Group is a set of engines with the same value.
 type Group struct {
 	Engines []string
 	Value   string
 }
 
-// String is the difference on one line.
+// String returns the difference on one line.
 func (d *FieldDifference) String() string {
 	var groups []string
 	for _, g := range d.Groups {
@@ -47,7 +46,7 @@ func (d *FieldDifference) String() string {
 	return d.Field.String() + ": " + strings.Join(groups, "; ")
 }
 
-// Write writes all that is known of it.
+// Write writes the difference with all details.
 func (d *FieldDifference) Write(w io.Writer) {
 	fmt.Fprintf(w, "\n%s\n", d.Field)
 	for _, g := range d.Groups {
@@ -65,8 +64,8 @@ func (d *FieldDifference) Write(w io.Writer) {
 	}
 }
 
-// Differences are the differences between the pairs of a case, by field, those first that
-// nothing explains.
+// Differences returns the differences between the pairs of a case, by field, unexplained ones
+// first.
 func (c *CaseReport) Differences() []FieldDifference {
 	var out []FieldDifference
 	for i := range c.Verdicts {
@@ -110,7 +109,7 @@ func (c *CaseReport) difference(f field.Field) FieldDifference {
 	}
 	for _, e := range engines {
 		if value[e] == "" {
-			continue // it differs from nobody, as the field is not compared with it
+			continue // the field is not compared with this engine
 		}
 		i := slices.IndexFunc(d.Groups, func(g Group) bool {
 			return !slices.ContainsFunc(g.Engines, func(other string) bool { return apart[[2]string{other, e}] })

@@ -10,7 +10,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/field"
 )
 
-// TestNamesWithSpaces: a program's function and a program of that name are two things.
+// TestNamesWithSpaces: a program's function and a program of that name are different things.
 func TestNamesWithSpaces(t *testing.T) {
 	c := CaseReport{Verdicts: []PairReport{{A: "trace", B: "replay", Verdict: Different, Differences: []compare.Difference{
 		{Field: field.Function("a", "b", "insns"), A: "1", B: "2"}, {Field: field.Function("a function b", "", "insns"), A: "3", B: "4"},
@@ -22,7 +22,7 @@ func TestNamesWithSpaces(t *testing.T) {
 	assert.DeepEqual(t, got, []string{"program a function b insns: trace: 1; replay: 2", "program a function b insns: trace: 3; replay: 4"})
 }
 
-// TestDifferencesAreToldOnce: engines that agree about a field stand together.
+// TestDifferencesAreToldOnce: engines with the same value form a group.
 func TestDifferencesAreToldOnce(t *testing.T) {
 	differ := func(a, b, x, y, rule string) PairReport {
 		p := PairReport{A: a, B: b, Verdict: Different, Differences: []compare.Difference{{Field: field.Map("m", "flags"), A: x, B: y, ExplainedBy: compare.RuleIDs{rule}}}}

@@ -6,8 +6,9 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 )
 
-// KernelDir is what the directory of a kernel's run is called, and its baseline: as the kernel, or as the file that it
-// is. Kernels of another architecture are in a directory of its own.
+// KernelDir returns the name of the directory of a kernel's run, and of its baseline. It is the
+// kernel's name, or the base name of its file. Kernels of another architecture are in a
+// subdirectory.
 func KernelDir(kernel string) string {
 	if of, name, explicit := arch.Cut(kernel); explicit {
 		return filepath.FromSlash(arch.Join(of, filepath.Base(name)))

@@ -7,19 +7,19 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/suite"
 )
 
-// Matrix is what the runs of one suite on several kernels found: out/matrix.json.
+// Matrix is the result of a suite on several kernels: out/matrix.json.
 type Matrix struct {
 	Schema int    `json:"schema"` // 1
 	Suite  string `json:"suite"`
-	// Shard is the part of the kernels and cases that ran, if not all did.
+	// Shard is the part of the kernels and cases that ran, nil if all did.
 	Shard   *suite.Shard `json:"shard,omitempty"`
 	Started time.Time    `json:"started"`
 	Seconds float64      `json:"seconds"` // from the first kernel's start to the last one's end
-	Kernels []KernelRun  `json:"kernels"` // in the order asked for
+	Kernels []KernelRun  `json:"kernels"` // in the order of the command line
 	// Summary counts the verdicts of all kernels, by pair of engines and case.
 	Summary  map[Verdict]int `json:"summary"`
-	Failures int             `json:"failures"` // expectations that were not met
-	// Missing are the shards whose reports were not there to be merged.
+	Failures int             `json:"failures"` // failed expectations
+	// Missing are the shards without a report.
 	Missing []string `json:"missing,omitempty"`
 }
 
@@ -28,9 +28,9 @@ type KernelRun struct {
 	Kernel string    `json:"kernel"` // as the user typed it
 	State  RunState  `json:"state"`
 	Reason string    `json:"reason,omitempty"` // why there is no report
-	Cases  int       `json:"cases"`            // that were to run
+	Cases  int       `json:"cases"`            // number of cases to run
 	Report *Report   `json:"report,omitempty"`
-	Dir    string    `json:"-"` // where its console and its report are
+	Dir    string    `json:"-"` // directory of the console and the report
 	Began  time.Time `json:"-"` // zero before it runs
 }
 
@@ -45,31 +45,30 @@ func (k *KernelRun) Seconds() float64 {
 	return time.Since(k.Began).Seconds()
 }
 
-// RunState is how far the run of one kernel has come.
+// RunState is the progress of a kernel's run.
 type RunState string
 
-// States of a run. The last four are ends.
+// States of a run. The last four are final.
 const (
 	Waiting     RunState = "waiting"     // for room on this machine
 	Fetching    RunState = "fetching"    // the kernel
 	Running     RunState = "running"     // in a guest that boots or has booted
 	Done        RunState = "done"        // there is a report
-	Unavailable RunState = "unavailable" // the kernel cannot be had
+	Unavailable RunState = "unavailable" // the kernel cannot be fetched
 	Failed      RunState = "failed"      // the harness failed, or the kernel does not boot
 	LeftOut     RunState = "left out"    // another kernel failed before, see MatrixOptions.FailFast of package run
 )
 
 func (s RunState) ended() bool { return s != Waiting && s != Fetching && s != Running }
 
-// OK reports whether all is as it should be, on every kernel.
+// OK reports whether every kernel's run passed.
 func (m *Matrix) OK() bool {
 	return !m.Different() && len(m.Missing) == 0 &&
 		!slices.ContainsFunc(m.Kernels, func(k KernelRun) bool { return k.State != Done || !k.Report.OK() })
 }
 
-// Different reports whether a kernel has shown a difference or a failed
-// expectation; if there is none and the matrix is not OK, the harness or its
-// input failed.
+// Different reports whether a kernel has a difference or a failed expectation. If not, and the
+// matrix is not OK, the harness or its input failed.
 func (m *Matrix) Different() bool {
 	return slices.ContainsFunc(m.Kernels, func(k KernelRun) bool { return k.Report != nil && k.Report.Different() })
 }

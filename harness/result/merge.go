@@ -14,11 +14,11 @@ import (
 
 // Part is the matrix of one of several machines.
 type Part struct {
-	Name   string // for errors: where it comes from
+	Name   string // origin, for errors
 	Matrix *Matrix
 }
 
-// MatrixOf is the matrix of a run on one kernel.
+// MatrixOf returns the matrix of a run on one kernel.
 func MatrixOf(r *Report) *Matrix {
 	m := &Matrix{
 		Schema: 1, Suite: r.Suite, Shard: r.Shard, Started: r.Started, Seconds: r.Seconds.Total,
@@ -28,12 +28,11 @@ func MatrixOf(r *Report) *Matrix {
 	return m
 }
 
-// Merge joins what several machines found: shards of one matrix, or kernels that
-// were run apart. Shards that are not there are in [Matrix.Missing].
+// Merge merges the results of several machines: shards of one matrix, or different kernels.
+// [Matrix.Missing] lists missing shards.
 //
-// An error says which parts do not belong together: they are of different suites,
-// engines or shards, a case is in two of them, or an object or a kernel is not
-// the same everywhere.
+// An error says which parts do not belong together: their suites, engines or shards differ, two of
+// them have the same case, or an object or a kernel is not the same in all of them.
 func Merge(parts []Part) (*Matrix, error) {
 	parts = slices.Clone(parts)
 	slices.SortStableFunc(parts, func(a, b Part) int { return shardOf(a).Index - shardOf(b).Index })
@@ -74,9 +73,9 @@ type merger struct {
 	out     *Matrix
 	first   Part
 	engines string
-	rows    map[string]int        // of kernels
+	rows    map[string]int        // row of each kernel
 	objects map[string]seenObject // by case
-	cases   map[string]string     // by kernel and case, the report that has it
+	cases   map[string]string     // by kernel and case: the report with the case
 	wrong   *multierror.Error
 }
 
@@ -84,7 +83,7 @@ func (m *merger) fail(format string, args ...any) {
 	m.wrong = multierror.Append(m.wrong, fmt.Errorf(format, args...))
 }
 
-// shards checks that the parts are those of one matrix, and notes which are missing.
+// shards checks that the parts belong to one matrix, and records which are missing.
 func (m *merger) shards(parts []Part) {
 	have := make(map[int]string)
 	count := 0
@@ -137,14 +136,14 @@ func (m *merger) add(p Part) {
 	}
 }
 
-// badness is the order in which the state of one part covers that of another.
+// badness orders states: a later state of one part replaces an earlier one of another.
 var badness = []RunState{Done, Waiting, Fetching, Running, LeftOut, Unavailable, Failed}
 
 func (m *merger) addKernel(part string, k KernelRun) {
 	if k.Report != nil {
 		m.check(part, k)
 		r := *k.Report
-		r.Shard, r.UnusedRules, r.Before = nil, nil, nil // a part of the cases does not tell
+		r.Shard, r.UnusedRules, r.Before = nil, nil, nil // unknown for a part of the cases
 		r.Cases = slices.SortedFunc(slices.Values(r.Cases), byName)
 		k.Report = &r
 	}
@@ -170,7 +169,7 @@ func (m *merger) addKernel(part string, k KernelRun) {
 
 func byName(a, b CaseReport) int { return strings.Compare(a.Name, b.Name) }
 
-// check looks for cases that are there twice, and objects and engines that differ.
+// check finds cases that occur twice, and objects and engines that differ.
 func (m *merger) check(part string, k KernelRun) {
 	engines := strings.Join(k.Report.Engines, ", ")
 	if m.engines == "" {
@@ -193,7 +192,7 @@ func (m *merger) check(part string, k KernelRun) {
 	}
 }
 
-// join puts what was found on the same kernel together.
+// join merges the results on the same kernel.
 func (m *merger) join(part string, to, from *Report) {
 	if to.Kernel.SHA256 != from.Kernel.SHA256 {
 		m.fail("kernel %s: in %s it is %s (SHA-256 %.12s), elsewhere %s (%.12s); a kernels.lock beside kernels.yaml pins it",

@@ -9,7 +9,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/suite"
 )
 
-// shard makes the report of a shard: one case on one kernel.
+// shard returns the report of a shard: one case on one kernel.
 func shard(index, count int, kernel, c string, change ...func(*Matrix)) Part {
 	r := &Report{
 		Schema: 1, Suite: "s", Engines: []string{"direct", "replay"}, Started: time.Unix(int64(100*index), 0),
@@ -45,7 +45,7 @@ func TestMerge(t *testing.T) {
 	assert.Equal(t, len(m.Kernels), 2)
 	old, newer := m.Kernels[0], m.Kernels[1]
 	assert.Equal(t, old.Kernel, "5.10")
-	assert.Equal(t, old.State, Unavailable) // in a part
+	assert.Equal(t, old.State, Unavailable) // in one of the parts
 	assert.Equal(t, old.Reason, "gone")
 	assert.Equal(t, old.Cases, 2)
 	assert.Equal(t, len(old.Report.Cases), 1)
@@ -57,7 +57,7 @@ func TestMerge(t *testing.T) {
 	assert.Assert(t, m.Different() && !m.OK())
 	assert.Assert(t, parts[0].Matrix.Kernels[0].Report.Shard != nil, "an input was changed")
 
-	// What is joined can be joined again, with kernels that were run apart.
+	// A merged matrix can be merged again, with other kernels.
 	apart, err := Merge([]Part{shard(0, 0, "6.1", "a"), shard(0, 0, "6.12", "a")})
 	assert.NilError(t, err)
 	assert.Assert(t, apart.OK())

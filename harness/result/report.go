@@ -12,62 +12,61 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
-// Verdict is what is said of a case and a pair of engines.
+// Verdict is the result of comparing two engines in a case.
 type Verdict string
 
 // Verdicts, from good to bad.
 const (
 	Equal       Verdict = "equal"       // the states agree in every field
 	Explained   Verdict = "explained"   // all differences are predicted by rules
-	Unsupported Verdict = "unsupported" // a probe on this kernel said so
+	Unsupported Verdict = "unsupported" // a probe on this kernel reported that it is unsupported
 	Different   Verdict = "different"
 	Broken      Verdict = "broken" // the harness itself failed
 )
 
-// Report is what a run found: out/<kernel>/report.json.
+// Report is the result of a run: out/<kernel>/report.json.
 type Report struct {
 	Schema int    `json:"schema"` // 1
 	Suite  string `json:"suite"`
-	// Source describes in words where the objects of a suite of others come from.
+	// Source describes where the objects of an external suite come from.
 	Source      string       `json:"source,omitempty"`
 	Shard       *suite.Shard `json:"shard,omitempty"` // the part of a matrix that this belongs to
 	Kernel      KernelReport `json:"kernel"`
 	Accelerator string       `json:"accelerator"`
 	Engines     []string     `json:"engines"`
-	// Versions say which cilium/ebpf and which libbpf engines are, by engine.
+	// Versions are the versions of cilium/ebpf and libbpf, by engine.
 	Versions map[string]string `json:"versions,omitempty"`
 	Started  time.Time         `json:"started"`
-	// Restored: the first guest was a copy of a saved one, and not booted.
+	// Restored: the first guest was restored from a saved one, not booted.
 	Restored bool            `json:"restored,omitempty"`
 	Seconds  Seconds         `json:"seconds"`
 	Cases    []CaseReport    `json:"cases"`
 	Summary  map[Verdict]int `json:"summary"` // verdicts, by pair of engines and case
-	// Failures are expectations that were not met, other than by a verdict.
+	// Failures counts failed expectations other than verdicts.
 	Failures int `json:"failures"`
-	// UnusedRules are rules for explained differences between the engines
-	// that ran which explained nothing; only known if the whole suite ran.
+	// UnusedRules are rules for explained differences between these engines that explained nothing;
+	// only set if the whole suite ran.
 	UnusedRules []string `json:"unused_rules,omitempty"`
-	// Baseline is how the run compares with a former one, if it was compared: what is
-	// as it was then does not fail it.
+	// Baseline is the comparison with the baseline, if there is one: a case that is unchanged then
+	// does not fail the run.
 	Baseline *BaselineReport `json:"baseline,omitempty"`
-	// Splats are complaints of guests' kernels while they booted, or between cases.
-	// One that comes while a case runs fails the case, unless the suite allows it.
+	// Splats are complaints of guests' kernels during the boot or between cases. A complaint during
+	// a case fails the case, unless the suite allows it.
 	Splats []string `json:"splats,omitempty"`
-	// Before is the run before this one in the same directory, if it was of the same.
+	// Before is the previous run in the same directory, if it ran the same cases.
 	Before *Before `json:"before,omitempty"`
 	// Command is the command line that made the report.
 	Command string `json:"command,omitempty"`
-	// Mutation and Faults say what was broken on purpose: all loads, and cases by name.
+	// Mutation and Faults are the injected faults: in all loads, and in cases by name.
 	Mutation string            `json:"mutation,omitempty"`
 	Faults   map[string]string `json:"faults,omitempty"`
-	// Agreement: nothing was expected but that engines agree.
+	// Agreement: the only expectation was that engines agree.
 	Agreement bool `json:"agreement,omitempty"`
-	// NotRun are the names of the cases that did not run because the run was
-	// interrupted.
+	// NotRun are the names of the cases that did not run because the run was interrupted.
 	NotRun []string `json:"not_run,omitempty"`
 }
 
-// Retried are the cases that failed and passed when they were run once more.
+// Retried returns the cases that failed and passed when they were run once more.
 func (r *Report) Retried() []*CaseReport {
 	var out []*CaseReport
 	for i := range r.Cases {
@@ -78,7 +77,7 @@ func (r *Report) Retried() []*CaseReport {
 	return out
 }
 
-// Broken says in a few words what was broken on purpose, "" if nothing was.
+// Broken describes the injected faults in a few words, "" if there are none.
 func (r *Report) Broken() string {
 	var parts []string
 	if r.Mutation != "" {
@@ -90,8 +89,7 @@ func (r *Report) Broken() string {
 	return strings.Join(parts, ", ")
 }
 
-// FirstTrouble is the first thing that was wrong with the first run of a case that
-// was run once more.
+// FirstTrouble returns the first problem of the first run of a case that was run once more.
 func (c *CaseReport) FirstTrouble() string {
 	if c.First == nil {
 		return ""
@@ -99,14 +97,14 @@ func (c *CaseReport) FirstTrouble() string {
 	return c.First.Trouble()
 }
 
-// Before is what is told of the run before: how long it took.
+// Before has the times of the previous run.
 type Before struct {
 	Started time.Time `json:"started"`
 	Seconds Seconds   `json:"seconds"`
 }
 
-// Follow notes the run before, if it ran the same cases with the same engines on the
-// same kernel: of another one the times say nothing. It may be nil.
+// Follow records the previous run, if it ran the same cases with the same engines on the same
+// kernel: otherwise its times say nothing. before may be nil.
 func (r *Report) Follow(before *Report) {
 	name := func(a, b CaseReport) bool { return a.Name == b.Name }
 	if before == nil || before.Suite != r.Suite || before.Source != r.Source || before.Kernel.SHA256 != r.Kernel.SHA256 ||
@@ -116,7 +114,7 @@ func (r *Report) Follow(before *Report) {
 	r.Before = &Before{Started: before.Started, Seconds: before.Seconds}
 }
 
-// KernelReport is the kernel that ran.
+// KernelReport describes the kernel of a run.
 type KernelReport struct {
 	Name    string `json:"name"`    // as the user typed it
 	Release string `json:"release"` // uname -r in the guest
@@ -124,19 +122,20 @@ type KernelReport struct {
 	Origin  string `json:"origin"`
 }
 
-// Seconds are times of a run.
+// Seconds are the times of a run, in seconds.
 type Seconds struct {
 	Boot float64 `json:"boot"` // from QEMU's start to the agent's first byte, for the first guest
-	// Saving is what it took to boot the guest that others are copies of, and to save
-	// it; 0 if an earlier run did it.
+	// Saving is the time to boot and save the guest that others are restored from; 0 if an earlier
+	// run did that.
 	Saving float64 `json:"saving,omitempty"`
 	Suite  float64 `json:"suite"` // all cases
 	Total  float64 `json:"total"`
-	// Phases are what all cases took, by phase, "load" by engine: "capture", "load direct".
+	// Phases are the total times of all cases by phase, for "load" also by engine: "capture", "load
+	// direct".
 	Phases map[string]float64 `json:"phases,omitempty"`
 }
 
-// Guest reports how the first guest came to be, and in what time.
+// Guest describes how the first guest was started, and how long that took.
 func (r *Report) Guest() string {
 	switch {
 	case !r.Restored:
@@ -148,7 +147,7 @@ func (r *Report) Guest() string {
 	}
 }
 
-// CaseReport is what was found for one case.
+// CaseReport is the result of one case.
 type CaseReport struct {
 	Name     string       `json:"name"`
 	Object   string       `json:"object"`
@@ -157,28 +156,27 @@ type CaseReport struct {
 	Loads    []LoadReport `json:"loads"`
 	Verdicts []PairReport `json:"verdicts"`
 	Failures []string     `json:"failures,omitempty"`
-	Notes    []string     `json:"notes,omitempty"`   // what is no failure, and should be known
-	Console  []string     `json:"console,omitempty"` // last lines, if the guest did not survive or its kernel complained
-	// First is the first run of a case that failed then; the rest tells how it went
-	// once more, alone in a new guest.
+	Notes    []string     `json:"notes,omitempty"`   // for information, not failures
+	Console  []string     `json:"console,omitempty"` // last lines, if the guest ended or its kernel complained
+	// First is the first run of a case that failed. The other fields then describe the second run,
+	// alone in a new guest.
 	First *CaseReport `json:"first,omitempty"`
-	// Folder is where there is evidence, if any was kept.
+	// Folder is the directory of the case's artifacts, if any were kept.
 	Folder string `json:"folder,omitempty"`
 }
 
-// LoadReport is what became of one engine's load.
+// LoadReport is the result of one engine's load.
 type LoadReport struct {
 	Engine      string `json:"engine"`
 	Result      string `json:"result"`
 	Errno       string `json:"errno"`
 	Nanoseconds int64  `json:"nanoseconds"` // the shortest, if the load was repeated
-	Opened      int64  `json:"opened"`      // nanoseconds that it took to read the object, and to make a loader program
+	Opened      int64  `json:"opened"`      // nanoseconds to read the object and make a loader program
 	Detail      string `json:"detail"`
-	Missing     string `json:"missing,omitempty"` // the capability that the kernel lacks for it
+	Missing     string `json:"missing,omitempty"` // the capability that the kernel lacks
 	Log         string `json:"log,omitempty"`
-	// Effects are what programs did when they were run and attached (package
-	// behave), in the first sample, Samples is how many were taken, and Noise
-	// what varies between them.
+	// Effects are what programs did when they were run and attached (package exercise), in the
+	// first sample. Samples is the number of samples, and Noise what varies between them.
 	Effects map[string]string `json:"effects,omitempty"`
 	Samples int               `json:"samples,omitempty"`
 	Noise   []string          `json:"noise,omitempty"`
@@ -190,17 +188,17 @@ type PairReport struct {
 	A           string               `json:"a"`
 	B           string               `json:"b"`
 	Verdict     Verdict              `json:"verdict"`
-	Reason      string               `json:"reason,omitempty"` // unsupported, broken: why
+	Reason      string               `json:"reason,omitempty"` // why it is unsupported or broken
 	Differences []compare.Difference `json:"differences"`
 }
 
 // Worse reports whether a verdict is worse than another.
 func (v Verdict) Worse(than Verdict) bool { return rank[v] > rank[than] }
 
-// rank orders verdicts.
+// rank orders verdicts from good to bad.
 var rank = map[Verdict]int{Equal: 0, Explained: 1, Unsupported: 2, Different: 3, Broken: 4}
 
-// Verdict is the worst verdict of the case.
+// Verdict returns the worst verdict of the case.
 func (c *CaseReport) Verdict() Verdict {
 	worst := Equal
 	for _, p := range c.Verdicts {
@@ -211,13 +209,13 @@ func (c *CaseReport) Verdict() Verdict {
 	return worst
 }
 
-// OK reports whether all is as it should be.
+// OK reports whether the case passed.
 func (c *CaseReport) OK() bool {
 	v := c.Verdict()
 	return v != Different && v != Broken && len(c.Failures) == 0
 }
 
-// OK reports whether all is as it should be.
+// OK reports whether the run passed.
 func (r *Report) OK() bool {
 	if len(r.NotRun) > 0 {
 		return false
@@ -228,8 +226,8 @@ func (r *Report) OK() bool {
 	return r.Failures == 0 && r.Summary[Different] == 0 && r.Summary[Broken] == 0
 }
 
-// Different reports whether there is a difference or a failed expectation or, if the run was
-// compared with a former one, anything worse than it was.
+// Different reports whether there is a difference or a failed expectation or, if there is a
+// baseline, anything that became worse.
 func (r *Report) Different() bool {
 	if r.Baseline != nil {
 		return r.Baseline.Worse() > 0
@@ -237,8 +235,7 @@ func (r *Report) Different() bool {
 	return r.Failures > 0 || r.Summary[Different] > 0
 }
 
-// Failed are the names of the cases that are not as they should be, or, if the run
-// was compared with a former one, worse than they were.
+// Failed returns the names of the cases that failed or, if there is a baseline, became worse.
 func (r *Report) Failed() []string {
 	var names []string
 	if r.Baseline != nil {
@@ -269,7 +266,7 @@ func (r *Report) Summarise() {
 	}
 }
 
-// Trouble is the first thing that is wrong with a case, "" if nothing is.
+// Trouble returns the first problem of a case, "" if there is none.
 func (c *CaseReport) Trouble() string {
 	for _, p := range c.Verdicts {
 		switch p.Verdict {
@@ -285,7 +282,7 @@ func (c *CaseReport) Trouble() string {
 	return ""
 }
 
-// Outcome is the verdict in a word.
+// Outcome returns the verdict as one word.
 func (c *CaseReport) Outcome() string {
 	if len(c.Failures) > 0 && c.Verdict() != Different && c.Verdict() != Broken {
 		return "failed"
@@ -296,14 +293,14 @@ func (c *CaseReport) Outcome() string {
 // Loaded reports whether an engine loaded the object.
 func (l *LoadReport) Loaded() bool { return l.Result == wire.OK }
 
-// Applies reports whether a load could be asked of the kernel at all: one by loader
-// program cannot where a probe finds that there are none.
+// Applies reports whether the load was possible at all. It is false if a probe found that the
+// kernel has no loader programs.
 func (l *LoadReport) Applies() bool { return l.Result != wire.Unsupported }
 
 // Broken reports whether the harness failed.
 func (l *LoadReport) Broken() bool { return l.Result == wire.Broken }
 
-// PairsOf are all pairs of engines, in their order.
+// PairsOf returns all pairs of engines, in order.
 func PairsOf(engines []string) (pairs [][2]string) {
 	for i, a := range engines {
 		for _, b := range engines[i+1:] {

@@ -19,20 +19,20 @@ import (
 type Handle struct {
 	Name string
 	FD   int
-	// Found: the fd is not one that the load made but a later one for the same
-	// thing, by a pin or by its id, and so what may be done with it tells nothing.
+	// Found: the fd was obtained later, by a pin or by id, not by the load. Its access mode then
+	// says nothing about the load.
 	Found bool
 }
 
-// ErrHandle is wrapped by the errors of Capture that blame the engine: a handle
-// is no open file descriptor, leads to something else than a map or program, or
-// two of them lead to the same one.
+// ErrHandle is wrapped by the errors of Capture that are the engine's fault: a handle is not an
+// open file descriptor, does not refer to a map or program, or refers to the same one as another
+// handle.
 var ErrHandle = errors.New("wrong handle")
 
-// Capture reads everything about the given maps and programs, about the maps
-// that the programs or other maps refer to, and about the types of all of
-// them. It keeps no file descriptor open. Maps that are in use change while
-// they are read: capture before programs run or after they ended.
+// Capture reads everything about the given maps and programs, about the maps that the programs or
+// other maps refer to, and about the types of all of them. It keeps no file descriptor open. The
+// contents of maps in use change while they are read, so capture before programs run or after they
+// have ended.
 func Capture(ctx context.Context, maps, programs []Handle, k *Kernel) (*State, error) {
 	c := &capturer{
 		kernel:   k,
@@ -51,7 +51,7 @@ func Capture(ctx context.Context, maps, programs []Handle, k *Kernel) (*State, e
 	return c.state, nil
 }
 
-// capturer holds what one Capture has seen.
+// capturer is the state of one Capture.
 type capturer struct {
 	kernel   *Kernel
 	state    *State
@@ -101,7 +101,7 @@ func (c *capturer) run(ctx context.Context, maps, programs []Handle) error {
 	return nil
 }
 
-// identify gives every id its logical name before anything refers to it.
+// identify assigns a logical name to every id before anything refers to it.
 func (c *capturer) identify(ctx context.Context, maps, programs []Handle) ([]*rawProgram, error) {
 	for _, h := range maps {
 		if err := c.check(h, "map", "anon_inode:bpf-map"); err != nil {
@@ -136,8 +136,8 @@ func (c *capturer) identify(ctx context.Context, maps, programs []Handle) ([]*ra
 	return raws, nil
 }
 
-// check reports whether a handle leads to a map or a program. The kernel answers
-// questions about either to a caller that takes it for the other.
+// check returns an error unless a handle refers to a map or a program, as wanted. The kernel does
+// not check this: it answers queries about either as if it were the other.
 func (c *capturer) check(h Handle, kind, want string) error {
 	got, err := os.Readlink(filepath.Join(c.kernel.proc, "self/fd", strconv.Itoa(h.FD)))
 	if errors.Is(err, os.ErrNotExist) {
@@ -152,8 +152,8 @@ func (c *capturer) check(h Handle, kind, want string) error {
 	return nil
 }
 
-// give names an id. A name or an id that comes twice is a mistake in the
-// handles, and must not pass for a difference.
+// give assigns a name to an id. If a name or an id occurs twice, the handles are wrong; that must
+// not be reported as a difference.
 func give(names map[uint32]string, kind string, id uint32, name string) error {
 	if have, ok := names[id]; ok {
 		return fmt.Errorf("%s %s: %w: it is %s %s too", kind, name, ErrHandle, kind, have)
@@ -167,9 +167,8 @@ func give(names map[uint32]string, kind string, id uint32, name string) error {
 	return nil
 }
 
-// foundMaps captures the maps that programs hold and no handle was given for,
-// like the .kconfig maps of cilium/ebpf. Several that do not differ become one
-// with Copies.
+// foundMaps captures the maps that programs hold and that have no handle, such as the .kconfig maps
+// of cilium/ebpf. Identical maps become one, with Copies.
 func (c *capturer) foundMaps(raws []*rawProgram) error {
 	for _, raw := range raws {
 		for _, id := range raw.arrays.MapIDs {
@@ -203,8 +202,8 @@ func (c *capturer) foundMap(id uint32) error {
 	return nil
 }
 
-// FoundName turns a kernel's name of a map into a logical one: the names of
-// data sections lose the object's prefix.
+// FoundName derives a logical name from a map's kernel name: names of data sections lose the
+// object's prefix.
 func FoundName(kernelName string) string {
 	if i := strings.IndexByte(kernelName, '.'); i >= 0 {
 		return kernelName[i:]
@@ -212,8 +211,8 @@ func FoundName(kernelName string) string {
 	return kernelName
 }
 
-// settle adds a found map to the state and returns the name under which it is
-// there: that of an equal one, or its own made unique.
+// settle adds a found map to the state and returns its name there: that of an identical map, or its
+// own name made unique.
 func (c *capturer) settle(m *Map) string {
 	base := m.Name
 	for n := 2; ; n++ {

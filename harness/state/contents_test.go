@@ -15,10 +15,10 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// running is shared: its symbols take their time.
+// running is shared because reading its symbols takes long.
 var running = sync.OnceValue(NewKernel)
 
-// Maps are read to the end, whichever way the kernel offers.
+// Maps are read completely, with and without batches.
 func TestContentsOfManyElements(t *testing.T) {
 	need.BPF(t)
 	const n = 3000

@@ -10,42 +10,43 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/insn"
 )
 
-// Kernel addresses as seen in a 64-bit constant. The verifier puts addresses of the direct map, of
-// vmalloc and the like into instructions for its own use (layouts of bpf_obj_new, the program itself for
-// timers); they differ at every load. In the image of the kernel and its modules is what ksyms point to.
+// Kernel addresses in 64-bit constants. The verifier inserts addresses of the direct map, of
+// vmalloc and the like for its own use (layouts of bpf_obj_new, the program itself for timers);
+// they differ in every load. Addresses that ksyms refer to are in the image of the kernel and its
+// modules.
 const (
 	imageStart = 0xffffffff80000000
 	imageEnd   = 0xffffffffff000000
 )
 
-// Where the memory of a kernel starts: where addresses are at their shortest, and at their longest.
+// The lowest address of kernel memory, with the shortest and with the longest addresses.
 const (
 	memoryStart4 = 0xffff800000000000
 	memoryStart5 = 0xff11000000000000
 )
 
-// A memoryLayout is what an architecture says of addresses of kernel memory.
+// A memoryLayout is the layout of an architecture's kernel addresses.
 type memoryLayout struct {
-	apart   bool   // the image lies from imageStart on, and nothing else does; elsewhere it is among the others
-	longest string // with this flag in /proc/cpuinfo addresses are at their longest; without a name they always are
+	apart   bool   // the image starts at imageStart and has the addresses above it to itself; otherwise it is among other memory
+	longest string // the flag in /proc/cpuinfo that means the longest addresses; if empty they always are the longest
 }
 
 var addresses = map[string]memoryLayout{
-	"amd64": {apart: true, longest: " la57"}, // page tables of five levels
+	"amd64": {apart: true, longest: " la57"}, // five-level page tables
 }[runtime.GOARCH]
 
-// TailCall is the immediate that a dump shows for a tail call, whatever the
-// verifier made of it: the number of the helper bpf_tail_call.
+// TailCall is the immediate of a tail call in a dump, however the verifier rewrote it: the number
+// of the helper bpf_tail_call.
 const TailCall = 12
 
-// bounds is where the functions of a program start, ascending; the first is 0.
+// bounds are the first instructions of a program's functions, ascending. The first is 0.
 type bounds []int
 
 // index returns which function starts at instruction i.
 func (b bounds) index(i int) (int, bool) { return slices.BinarySearch(b, i) }
 
-// boundsFromCalls finds the functions of a program without func_info: each
-// starts where a call or callback leads to.
+// boundsFromCalls finds the functions of a program without func_info: each starts at the target of
+// a call or callback.
 func boundsFromCalls(insns insn.Insns) bounds {
 	b := bounds{0}
 	for i := 0; i < insns.Len(); i++ {
@@ -67,10 +68,9 @@ func boundsFromCalls(insns insn.Insns) bounds {
 	return slices.Compact(b)
 }
 
-// callee returns the function that the call at instruction i of the program
-// leads to. After verification off is the distance and imm the number of the
-// function, or 0 if withheld; off wraps in programs of more than 32 Ki
-// instructions, so a number that agrees with it is believed first.
+// callee returns the function that the call at instruction i calls. After verification off is the
+// distance and imm the number of the function, or 0 if the kernel withholds it. off wraps in
+// programs of more than 32 Ki instructions, so a number that agrees with it has precedence.
 func (b bounds) callee(insns insn.Insns, i int) (int, bool) {
 	off, n := insns.Off(i), int(insns.Imm(i))
 	if n > 0 && n < len(b) && int16(b[n]-i-1) == off {
@@ -79,7 +79,7 @@ func (b bounds) callee(insns insn.Insns, i int) (int, bool) {
 	return b.index(i + 1 + int(off))
 }
 
-// normaliser replaces what one load put into the instructions by names.
+// normaliser replaces load-specific values in the instructions by names.
 type normaliser struct {
 	insns  insn.Insns // of the whole program; changed in place
 	bounds bounds
@@ -88,18 +88,18 @@ type normaliser struct {
 	arenas []arena
 	kernel *Kernel
 
-	memory []uint64 // addresses of kernel memory by first use
-	hidden bool     // a call target was withheld
+	memory []uint64 // addresses of kernel memory, in order of first use
+	hidden bool     // the kernel withheld a call target
 }
 
-// arena is where the memory of an arena is for user space. The verifier puts such
-// addresses into instructions, and a dump does not turn them back into a reference.
+// arena is the address range of an arena in user space. The verifier puts such addresses into
+// instructions, and a dump does not turn them back into references.
 type arena struct {
 	name        string
 	start, size uint64 // bytes
 }
 
-// function normalises the instructions from start to end, one function.
+// function normalises the instructions from start to end, which are one function.
 func (n *normaliser) function(start, end int) (refs []Ref, memory bool, err error) {
 	for i := start; i < end; i++ {
 		var ref *Ref
@@ -118,7 +118,7 @@ func (n *normaliser) function(start, end int) (refs []Ref, memory bool, err erro
 			memory = memory || strings.HasPrefix(ref.To, memoryPrefix)
 		}
 		if n.insns.IsLdImm64(i) {
-			i++ // the second slot is no instruction
+			i++ // skip the second slot
 		}
 	}
 	return refs, memory, nil
@@ -157,8 +157,7 @@ func (n *normaliser) loadImm64(i int) (*Ref, error) {
 	return nil, nil
 }
 
-// callback finds the function whose address is loaded: low is the distance,
-// high its number.
+// callback finds the function whose address is loaded. low is its distance, high its number.
 func (n *normaliser) callback(i int, low, high int32) (int, bool) {
 	if f, ok := n.bounds.index(i + 1 + int(low)); ok {
 		return f, true
@@ -166,11 +165,11 @@ func (n *normaliser) callback(i int, low, high int32) (int, bool) {
 	return int(high), high > 0 && int(high) < len(n.bounds)
 }
 
-// memoryPrefix starts the name of an address of kernel memory that no symbol names.
+// memoryPrefix is the prefix of names of kernel addresses without a symbol.
 const memoryPrefix = "memory "
 
-// address names the address of a symbol or of kernel memory; "" if the constant
-// is neither.
+// address names a constant that is the address of a symbol or of kernel memory. For other constants
+// it returns "".
 func (n *normaliser) address(addr uint64) (string, error) {
 	if addr >= imageEnd || !n.kernel.isAddress(addr) {
 		return "", nil
@@ -228,5 +227,5 @@ func (n *normaliser) kfunc(i int) (*Ref, error) {
 	return ref, nil
 }
 
-// HelperKey is a helper whose name is not known.
+// HelperKey is the name of a helper whose name is unknown.
 func HelperKey(imm int32) string { return fmt.Sprintf("%+#x", imm) }

@@ -71,7 +71,7 @@ func TestNormalise(t *testing.T) {
 	}
 }
 
-// Under kptr_restrict the kernel shows no call targets.
+// Under kptr_restrict the kernel withholds call targets.
 func TestNormaliseWithheld(t *testing.T) {
 	n := normaliserFor(t, code([5]int64{0x85, 0, 2, 0, 0}, [5]int64{0x85, 0, 1, 10, 0}, [5]int64{0x85, 0, 0, 0, 0}))
 	refs, _, err := n.function(0, 3)
@@ -91,7 +91,7 @@ func TestCalleeFar(t *testing.T) {
 	f, ok := b.callee(p, 0)
 	assert.Assert(t, ok)
 	assert.Equal(t, f, 2)
-	p.SetImm(0, 0) // withheld: only the distance is left
+	p.SetImm(0, 0) // withheld: only the distance is known
 	f, _ = b.callee(p, 0)
 	assert.Equal(t, f, 1)
 	p.SetOff(0, 3)
@@ -113,7 +113,7 @@ func TestFoundName(t *testing.T) {
 	assert.Equal(t, FoundName("counts"), "counts")
 }
 
-// An address in the memory of an arena is a place in the arena.
+// An address in an arena's memory is normalised to an offset in the arena.
 func TestNormaliseArena(t *testing.T) {
 	at := func(addr uint64) insn.Insns {
 		p := make(insn.Insns, 2*insn.Size)
@@ -140,7 +140,7 @@ func TestNormaliseArena(t *testing.T) {
 	}
 }
 
-// The head of an empty list looks the same in each load, and nothing else does.
+// The head of an empty list is normalised, and nothing else is.
 func TestHideLists(t *testing.T) {
 	const head = 0xffff8880051e5a28
 	words := func(w ...uint64) []byte {
@@ -164,7 +164,7 @@ func TestHideLists(t *testing.T) {
 	}
 }
 
-// insns encodes instructions: op, dst and src register, off, imm.
+// code encodes instructions: op, dst and src register, off, imm.
 func code(list ...[5]int64) []byte {
 	var b []byte
 	for _, i := range list {

@@ -15,40 +15,38 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 )
 
-// Kernel answers questions about the running kernel and remembers the answers:
-// its symbols and its BTF. It asks when it has to, as both take their time under
-// emulation. It is not safe for concurrent use.
+// Kernel answers questions about the running kernel's symbols and BTF, and caches the answers. It
+// reads them on demand, because both take long under emulation. It is not safe for concurrent use.
 type Kernel struct {
-	proc, sys string // "/proc", "/sys"; tests have their own
+	proc, sys string // "/proc" and "/sys", except in tests
 
 	cpus    int
-	base    uint64                // of __bpf_call_base, 0 as long as it is not known
-	names   map[uint64]string     // of symbols, by address
-	lookup  *lookup               // while a capture runs and needed it
+	base    uint64                // address of __bpf_call_base, 0 until it is known
+	names   map[uint64]string     // names of symbols, by address
+	lookup  *lookup               // set during a capture that needs it
 	slow    bool                  // this kernel cannot run lookup
-	peek    *peek                 // while a capture runs
-	places  *places               // of what it reads
+	peek    *peek                 // set during a capture
+	places  *places               // offsets for peek
 	blind   bool                  // this kernel cannot run peek
-	symbols *symbols              // only where lookup cannot be had
+	symbols *symbols              // only used without lookup
 	specs   map[uint32]*kernelBTF // by BTF object id
 	vmlinux *btf.Spec
-	types   func() (*btf.Spec, error) // where vmlinux comes from
+	types   func() (*btf.Spec, error) // reads vmlinux
 }
 
-// NewKernel returns a Kernel that knows nothing yet. It needs /proc and /sys.
+// NewKernel returns a Kernel with an empty cache. It needs /proc and /sys.
 func NewKernel() *Kernel {
 	k := &Kernel{proc: "/proc", sys: "/sys", names: make(map[uint64]string), specs: make(map[uint32]*kernelBTF)}
 	k.types = k.readVmlinux
 	return k
 }
 
-// ShareTypes makes k take the BTF of vmlinux from another that has read it
-// already; it is several megabytes.
+// ShareTypes makes k take the BTF of vmlinux from types, which may have read it already; it is
+// several megabytes.
 func (k *Kernel) ShareTypes(types func() (*btf.Spec, error)) { k.types = types }
 
-// Preload reads what takes long now: the BTF of the kernel and, where there is
-// no faster way to names, its symbols. A guest that is saved after it spares
-// all cases the time.
+// Preload reads the slow parts now: the BTF of the kernel and, if lookup is not available, its
+// symbols. In a guest that is saved afterwards, no case spends that time.
 func (k *Kernel) Preload() error {
 	if !k.startLookup() {
 		if err := k.loadSymbols(); err != nil {
@@ -60,8 +58,8 @@ func (k *Kernel) Preload() error {
 	return err
 }
 
-// startLookup reports whether names can be asked for one by one, and sees to it.
-// stopLookup must follow: what it loads must not outlive a capture.
+// startLookup starts the lookup and reports whether it is available. stopLookup must follow,
+// because the lookup's program must not outlive a capture.
 func (k *Kernel) startLookup() bool {
 	if k.lookup != nil {
 		return true
@@ -71,8 +69,8 @@ func (k *Kernel) startLookup() bool {
 	}
 	l, err := newLookup()
 	if err != nil {
-		// An old kernel, or one that restricts symbols: if it does, reading all of
-		// them will say so.
+		// An old kernel, or one that restricts symbols. In the latter case reading all symbols will
+		// fail with the reason.
 		k.slow = true
 		return false
 	}
@@ -87,7 +85,7 @@ func (k *Kernel) stopLookup() {
 	}
 }
 
-// possibleCPUs is the number of CPUs that per-CPU maps have values for.
+// possibleCPUs returns the number of values in an element of a per-CPU map.
 func (k *Kernel) possibleCPUs() (int, error) {
 	if k.cpus > 0 {
 		return k.cpus, nil
@@ -104,8 +102,8 @@ func (k *Kernel) possibleCPUs() (int, error) {
 	return k.cpus, nil
 }
 
-// lastCPU is the highest CPU of a list like "0-3,8". The kernel sizes per-CPU
-// values by the number of possible CPUs, which are numbered without gaps.
+// lastCPU returns the highest CPU in a list like "0-3,8". The kernel sizes per-CPU values by the
+// number of possible CPUs, which are numbered without gaps.
 func lastCPU(list string) (int, error) {
 	last := list[strings.LastIndexAny(list, ",-")+1:]
 	n, err := strconv.Atoi(last)
@@ -115,15 +113,15 @@ func lastCPU(list string) (int, error) {
 	return n, nil
 }
 
-// symbols is /proc/kallsyms, compact: addrs[i] is the address of the line that
-// starts at lines[i] in text.
+// symbols is a compact form of /proc/kallsyms: addrs[i] is the address of the line that starts at
+// lines[i] in text.
 type symbols struct {
 	addrs []uint64
 	lines []uint32
 	text  []byte // type and name and, in brackets, module of each symbol, by line
 	base  uint64 // of __bpf_call_base
 
-	modules string // /proc/modules at that time
+	modules string // /proc/modules when the symbols were read
 }
 
 func (s *symbols) Len() int           { return len(s.addrs) }
@@ -163,7 +161,7 @@ func parseSymbols(text []byte) (*symbols, error) {
 			line = line[:end]
 		}
 		addr, digits := parseHex(line)
-		// Loaded BPF programs are named here too, and differ from load to load.
+		// Skip loaded BPF programs, whose names differ in each load.
 		if digits > 0 && digits+3 < len(line) && !bytes.HasSuffix(line, []byte("[bpf]")) {
 			s.addrs = append(s.addrs, addr)
 			s.lines = append(s.lines, uint32(pos+digits+1))
@@ -195,8 +193,8 @@ func parseHex(line []byte) (v uint64, digits int) {
 	return v, digits
 }
 
-// name names the symbol at exactly addr with its module. Of several it takes
-// the first global one.
+// name returns the name and module of the symbol at exactly addr. Of several symbols it returns the
+// first global one.
 func (s *symbols) name(addr uint64) (string, bool) {
 	best := ""
 	for i := sort.Search(len(s.addrs), func(i int) bool { return s.addrs[i] >= addr }); i < len(s.addrs) && s.addrs[i] == addr; i++ {
@@ -222,7 +220,7 @@ func (s *symbols) name(addr uint64) (string, bool) {
 	return name + " " + module, true
 }
 
-// symbol names the symbol at addr: "bpf_task_acquire [vmlinux]".
+// symbol returns the name of the symbol at addr: "bpf_task_acquire [vmlinux]".
 func (k *Kernel) symbol(addr uint64) (string, bool, error) {
 	if name, ok := k.names[addr]; ok {
 		return name, true, nil
@@ -243,7 +241,7 @@ func (k *Kernel) askSymbol(addr uint64) (string, bool, error) {
 	}
 	name, ok := k.symbols.name(addr)
 	if !ok && k.moduleList() != k.symbols.modules {
-		// A module was loaded since.
+		// A module was loaded in the meantime.
 		k.symbols = nil
 		if err := k.loadSymbols(); err != nil {
 			return "", false, err
@@ -253,9 +251,9 @@ func (k *Kernel) askSymbol(addr uint64) (string, bool, error) {
 	return name, ok, nil
 }
 
-// isAddress reports whether v may be an address of kernel memory. Only between the two starts
-// of memory does it have to ask how long addresses are: a constant of the program must not be
-// taken for an address.
+// isAddress reports whether v may be an address of kernel memory. Between the two lowest addresses
+// of memory it checks how long addresses are, so that a constant of the program is not taken for an
+// address.
 func (k *Kernel) isAddress(v uint64) bool {
 	if v < memoryStart5 || v >= memoryStart4 {
 		return v >= memoryStart4
@@ -263,12 +261,12 @@ func (k *Kernel) isAddress(v uint64) bool {
 	if addresses.longest == "" {
 		return true
 	}
-	// The flag is gone if the kernel does not use what the CPU could do.
+	// The flag is absent if the kernel does not use the feature of the CPU.
 	info, err := os.ReadFile(filepath.Join(k.proc, "cpuinfo"))
 	return err != nil || bytes.Contains(info, []byte(addresses.longest))
 }
 
-// moduleList is /proc/modules, empty where the kernel has no modules.
+// moduleList returns /proc/modules, empty if the kernel has no modules.
 func (k *Kernel) moduleList() string {
 	b, err := os.ReadFile(filepath.Join(k.proc, "modules"))
 	if err != nil {
@@ -277,8 +275,8 @@ func (k *Kernel) moduleList() string {
 	return string(b)
 }
 
-// callTarget names what a call with this immediate calls after verification:
-// the immediate is the distance from __bpf_call_base.
+// callTarget names the target of a call after verification: imm is the distance from
+// __bpf_call_base.
 func (k *Kernel) callTarget(imm int32) (string, bool, error) {
 	if k.base == 0 && !k.startLookup() {
 		if err := k.loadSymbols(); err != nil {
@@ -314,8 +312,8 @@ func (k *Kernel) readVmlinux() (*btf.Spec, error) {
 	return btf.ParseKernel(raw)
 }
 
-// btfByID returns the BTF object with this id. Objects of the kernel are
-// remembered; those of programs come and go.
+// btfByID returns the BTF object with this id. It caches objects of the kernel, but not those of
+// programs, which come and go.
 func (k *Kernel) btfByID(id uint32) (*kernelBTF, error) {
 	if b := k.specs[id]; b != nil {
 		return b, nil
@@ -359,8 +357,7 @@ func (k *Kernel) moduleSpec(fd int) (*btf.Spec, error) {
 	return btf.ParseSplit(raw, base)
 }
 
-// specByFD reads the BTF that a program or map was loaded with. The kernel has
-// validated it.
+// specByFD reads the BTF of a program or map, which the kernel has validated.
 func specByFD(fd int) (*btf.Spec, []byte, error) {
 	_, _, raw, err := bpfsys.GetBTFInfo(fd, true)
 	if err != nil {
@@ -370,9 +367,8 @@ func specByFD(fd int) (*btf.Spec, []byte, error) {
 	return spec, raw, err
 }
 
-// typeName names a type of the kernel: "vmlinux:func do_unlinkat#36123". The
-// id is part of it as a name need not be unique; it is a property of the
-// kernel's image, not of the boot.
+// typeName names a type of the kernel: "vmlinux:func do_unlinkat#36123". It includes the id because
+// a name need not be unique. The id depends on the kernel's image, not on the boot.
 func (k *Kernel) typeName(object, id uint32) (string, error) {
 	b, err := k.btfByID(object)
 	if err != nil {

@@ -23,7 +23,7 @@ ffffffffc0000000 t bpf_ct_release	[nf_conntrack]
 ffffffffc0000100 t bpf_prog_0123456789abcdef_run	[bpf]
 ffffffff81000040 D last_without_newline`
 
-// fakeKernel is a Kernel with these files in /proc and /sys.
+// fakeKernel returns a Kernel with these files in /proc and /sys.
 func fakeKernel(t *testing.T, files map[string]string) *Kernel {
 	t.Helper()
 	dir := t.TempDir()
@@ -134,7 +134,7 @@ func TestIsAddress(t *testing.T) {
 	}
 }
 
-// The two ways to names must agree.
+// Both ways to look up names agree.
 func TestLookup(t *testing.T) {
 	need.BPF(t)
 	l, err := newLookup()
@@ -183,8 +183,8 @@ func TestSymbolAtStart(t *testing.T) {
 	}
 }
 
-// A kernel that cannot run the lookup is one without it, and nothing is left
-// of the attempt.
+// Without the right to run the lookup a Kernel works without it, and nothing is left of the
+// attempt.
 func TestLookupRefused(t *testing.T) {
 	need.BPF(t)
 	var limit unix.Rlimit

@@ -6,21 +6,21 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 )
 
-// Link is a link that the load has made (struct bpf_link_info).
+// Link is a link that the load made (struct bpf_link_info).
 type Link struct {
-	Name   string `json:"name"` // of the program
+	Name   string `json:"name"` // name of the program
 	Type   string `json:"type"`
-	Attach string `json:"attach,omitempty"` // of tracing programs: enum bpf_attach_type
-	Target string `json:"target,omitempty"` // what it is attached to, by name
+	Attach string `json:"attach,omitempty"` // enum bpf_attach_type, for tracing programs
+	Target string `json:"target,omitempty"` // name of what it is attached to
 }
 
 // String is the link in one line.
 func (l *Link) String() string { return fmt.Sprint(l.Type, " ", l.Attach, " ", l.Target) }
 
-// linkTypes are names of enum bpf_link_type.
+// linkTypes are names from enum bpf_link_type.
 var linkTypes = map[uint32]string{1: "RAW_TRACEPOINT", 2: "TRACING", 4: "ITER"}
 
-// LinkType is the name of a link's type.
+// LinkType returns the name of a link's type.
 func LinkType(info *bpfsys.LinkInfo) string {
 	if name, ok := linkTypes[info.Type]; ok {
 		return name
@@ -30,7 +30,7 @@ func LinkType(info *bpfsys.LinkInfo) string {
 
 const tracingLink = 2
 
-// CaptureLinks reads links, by the names of their programs.
+// CaptureLinks reads links. Their names are those of their programs.
 func CaptureLinks(links []Handle, k *Kernel) ([]Link, error) {
 	var out []Link
 	for _, h := range links {

@@ -13,29 +13,28 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// lookup is a small BPF program that asks the kernel for names of addresses.
-// /proc/kallsyms would answer too, but reading all of it takes a guest under
-// emulation two seconds. It needs 5.16 (bpf_kallsyms_lookup_name).
+// lookup is a small BPF program that looks up the name of an address. /proc/kallsyms has the names,
+// too, but under emulation a guest takes two seconds to read it. lookup needs 5.16
+// (bpf_kallsyms_lookup_name).
 type lookup struct {
 	prog, strings int    // file descriptors
 	base          uint64 // address of __bpf_call_base
 }
 
-// Its context: the address that is asked for, 0 for that of __bpf_call_base, then
-// the text that is the answer.
+// Layout of its context: the address, or 0 for that of __bpf_call_base, then the resulting text.
 const (
 	lookupText = 8
 	lookupSize = lookupText + lookupLen
-	lookupLen  = 128 // bytes of an answer
+	lookupLen  = 128 // size of the text in bytes
 )
 
-// Contents of its map: strings that helpers insist on finding in a read-only map.
+// Contents of its map: strings that helpers require to be in a read-only map.
 const (
 	lookupFormat = "%pS\x00\x00\x00\x00\x00"
 	lookupBase   = "__bpf_call_base\x00"
 )
 
-// newLookup loads the program. The caller closes it.
+// newLookup loads the program. The caller must close it.
 func newLookup() (*lookup, error) {
 	l := &lookup{prog: -1, strings: -1}
 	if err := l.start(); err != nil {
@@ -79,7 +78,7 @@ func (l *lookup) createStrings() (err error) {
 	return bpfsys.Freeze(l.strings)
 }
 
-// loadSyscall loads a program that a system call runs (5.14), and returns its fd.
+// loadSyscall loads a program of type syscall (5.14), and returns its fd.
 func loadSyscall(name string, program asm.Instructions) (int, error) {
 	var insns bytes.Buffer
 	if err := program.Marshal(&insns, le); err != nil {
@@ -93,8 +92,8 @@ func loadSyscall(name string, program asm.Instructions) (int, error) {
 	})
 }
 
-// program has the context in r6; on the stack is the address (or the place for it)
-// at -8, and below it the text.
+// program keeps the context in r6. The address, or the place for it, is at fp-8, and the text below
+// it.
 func (l *lookup) program() asm.Instructions {
 	const addr, buffer = -8, -8 - lookupLen
 	p := asm.Instructions{
@@ -134,7 +133,7 @@ func (l *lookup) program() asm.Instructions {
 	return append(p, asm.Return())
 }
 
-// run asks for addr, or for the address of __bpf_call_base if it is 0.
+// run looks up addr, or the address of __bpf_call_base if it is 0.
 func (l *lookup) run(addr uint64) (base uint64, text string, err error) {
 	ctx := le.AppendUint64(nil, addr)
 	ctx = append(ctx, make([]byte, lookupLen)...)
@@ -148,7 +147,7 @@ func (l *lookup) run(addr uint64) (base uint64, text string, err error) {
 	return le.Uint64(ctx), bpfsys.CString(ctx[lookupText:]), nil
 }
 
-// symbol names the symbol that starts at addr: "bpf_task_acquire [vmlinux]".
+// symbol returns the name of the symbol that starts at addr: "bpf_task_acquire [vmlinux]".
 func (l *lookup) symbol(addr uint64) (string, bool, error) {
 	_, text, err := l.run(addr)
 	if err != nil {
@@ -158,8 +157,8 @@ func (l *lookup) symbol(addr uint64) (string, bool, error) {
 	return name, ok, nil
 }
 
-// symbolAtStart reads what the kernel's %pS prints, "name+0x0/0x40 [module]", if
-// the address is where the symbol starts.
+// symbolAtStart parses the kernel's %pS, "name+0x0/0x40 [module]". It returns false unless the
+// address is the start of the symbol.
 func symbolAtStart(text string) (string, bool) {
 	name, rest, ok := strings.Cut(text, "+0x0/")
 	if !ok {
@@ -169,5 +168,5 @@ func symbolAtStart(text string) (string, bool) {
 	if !ok {
 		return name + " [vmlinux]", true
 	}
-	return name + " " + module, module != "[bpf]" // what is loaded as BPF has another name next time
+	return name + " " + module, module != "[bpf]" // names of BPF programs differ in each load
 }

@@ -20,11 +20,11 @@ import (
 // endMapExtra is where bpf_map_info.map_extra ends (5.16).
 const endMapExtra = 88
 
-// maxContents is how many bytes of one map are read: more would cost a guest
-// under emulation seconds. Maps of that size are full of zeros after a load.
+// maxContents is the maximum number of bytes read of one map. More would take seconds under
+// emulation, and larger maps are all zero after a load.
 const maxContents = 16 << 20
 
-// batchBytes is about how many bytes one batch lookup reads.
+// batchBytes is roughly how many bytes a batch lookup reads.
 const batchBytes = 256 << 10
 
 func (c *capturer) mapByFD(h Handle) (*Map, error) {
@@ -71,8 +71,8 @@ func (c *capturer) describeMap(h Handle) (*Map, error) {
 	return m, err
 }
 
-// access reports what the fd of a map may be used for: BPF_F_RDONLY and BPF_F_WRONLY
-// are flags of the fd (4.15), and not among those of the map.
+// access returns the access mode of a map's fd: BPF_F_RDONLY and BPF_F_WRONLY are flags of the fd
+// (4.15), not of the map.
 func access(fd int) (string, error) {
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
 	if err != nil {
@@ -105,7 +105,7 @@ func (c *capturer) mapTypes(m *Map, info *bpfsys.MapInfo) error {
 	return err
 }
 
-// valueType names the kernel type of a struct_ops map's value.
+// valueType returns the name of the kernel type of a struct_ops map's value.
 func (k *Kernel) valueType(object, id uint32) (string, error) {
 	if object != 0 {
 		return k.typeName(object, id)
@@ -118,9 +118,9 @@ func (k *Kernel) valueType(object, id uint32) (string, error) {
 	return fmt.Sprintf("vmlinux:%s %s#%d", spec.KindOf(t), spec.TypeName(t), id), nil
 }
 
-// fdinfo reads what only /proc/self/fdinfo says: whether the map is frozen
-// (since 5.2), and the type of the programs that an array of programs holds
-// (since 4.16; only once it holds or was used by one).
+// fdinfo reads what is only in /proc/self/fdinfo: whether the map is frozen (since 5.2), and the
+// type of the programs in an array of programs (since 4.16; only once the array holds one or was
+// used by one).
 func (c *capturer) fdinfo(m *Map, fd int) error {
 	text, err := os.ReadFile(filepath.Join(c.kernel.proc, "self/fdinfo", strconv.Itoa(fd)))
 	if err != nil {
@@ -189,13 +189,13 @@ type reader struct {
 	c         *capturer
 	m         *Map
 	fd        int
-	valueSize int // as user space gets it
+	valueSize int // size of a value in user space
 }
 
 func (r *reader) isArray() bool { return r.m.Type == uapi.MapArray || r.m.Type == uapi.MapPercpuArray }
 
-// entry copies one element. Zero values of arrays, which always have all their
-// elements, are nil.
+// entry copies one element. Zero values of arrays are omitted, because arrays always have all
+// elements.
 func (r *reader) entry(key, value []byte) *Entry {
 	r.c.hideLists(value)
 	value = TrimZeros(value)
@@ -205,10 +205,9 @@ func (r *reader) entry(key, value []byte) *Entry {
 	return &Entry{Key: bytes.Clone(key), Value: bytes.Clone(value)}
 }
 
-// hideLists puts something that does not change from load to load in the place of
-// the head of an empty list, which points to itself (7.3 shows a bpf_list_head in a
-// map as it is): two words with the same address of kernel memory. So does the head
-// of a list with one element.
+// hideLists normalises the head of an empty list, which points to itself: two words with the same
+// address of kernel memory. 7.3 shows a bpf_list_head in a map unchanged. The head of a list with
+// one element looks the same.
 func (c *capturer) hideLists(value []byte) {
 	for at := 0; at+16 <= len(value); at += 8 {
 		next, prev := le.Uint64(value[at:]), le.Uint64(value[at+8:])
@@ -218,8 +217,7 @@ func (c *capturer) hideLists(value []byte) {
 	}
 }
 
-// elements reads all elements of a map with plain values, many at a time where
-// the kernel can.
+// elements reads all elements of a map with plain values, in batches if the kernel supports that.
 func (r *reader) elements() ([]Entry, error) {
 	if r.isArray() && r.m.MaxEntries == 1 {
 		return r.one()
@@ -231,7 +229,7 @@ func (r *reader) elements() ([]Entry, error) {
 	return entries, err
 }
 
-// one reads an array of one element: data sections are such.
+// one reads an array with one element, such as a data section.
 func (r *reader) one() ([]Entry, error) {
 	key, value := make([]byte, r.m.KeySize), make([]byte, r.valueSize)
 	if err := bpfsys.LookupElem(r.fd, key, value); err != nil {
@@ -257,7 +255,7 @@ func (r *reader) batches() ([]Entry, error) {
 	for {
 		n, end, err := bpfsys.LookupBatch(r.fd, in, cursor, keys, values, uint32(count))
 		if errors.Is(err, unix.ENOSPC) && len(values) < maxContents {
-			count *= 2 // one bucket of a hash holds more
+			count *= 2 // one bucket of the hash holds more
 			keys, values = make([]byte, count*keySize), make([]byte, count*r.valueSize)
 			continue
 		}
@@ -283,7 +281,8 @@ func (r *reader) batches() ([]Entry, error) {
 func (r *reader) keys(visit func(key []byte) error) error {
 	var key []byte
 	next := make([]byte, r.m.KeySize)
-	// No more than there can be: deleting while walking starts a hash over.
+	// The number of iterations is bounded, because a hash starts over if the current key is
+	// deleted.
 	for range uint64(r.m.MaxEntries) + 1 {
 		ok, err := bpfsys.NextKey(r.fd, key, next)
 		if err != nil || !ok {
@@ -297,8 +296,7 @@ func (r *reader) keys(visit func(key []byte) error) error {
 	return nil
 }
 
-// walk reads the elements one by one, for map types and kernels without batch
-// lookups.
+// walk reads the elements one by one, for map types and kernels without batch lookups.
 func (r *reader) walk() ([]Entry, error) {
 	var entries []Entry
 	readBytes := 0
@@ -325,7 +323,7 @@ func (r *reader) walk() ([]Entry, error) {
 // slots reads the filled slots of an array of maps or programs.
 func (r *reader) slots() ([]Entry, error) {
 	if r.m.MaxEntries > maxContents/4/64 {
-		return nil, errTooMuch // a system call each
+		return nil, errTooMuch // each slot takes a system call
 	}
 	var entries []Entry
 	for i := range r.m.MaxEntries {
@@ -353,7 +351,7 @@ func (r *reader) keyedSlots() ([]Entry, error) {
 	return entries, err
 }
 
-// slot reads one element that holds a map or program: user space sees its id.
+// slot reads an element that holds a map or program, which user space sees as an id.
 func (r *reader) slot(key []byte) (*Entry, error) {
 	value := make([]byte, 4)
 	err := bpfsys.LookupElem(r.fd, key, value)
@@ -373,8 +371,8 @@ func (r *reader) slot(key []byte) (*Entry, error) {
 	return e, err
 }
 
-// programInSlot names the program id. One that has no handle is known by its
-// kernel name and tag.
+// programInSlot returns the name of program id. A program without a handle is named by its kernel
+// name and tag.
 func (c *capturer) programInSlot(id uint32) (string, error) {
 	if name, ok := c.progs[id]; ok {
 		return name, nil
@@ -391,8 +389,8 @@ func (c *capturer) programInSlot(id uint32) (string, error) {
 	return fmt.Sprintf("(no handle) %s tag %x", bpfsys.CString(info.Name[:]), info.Tag), nil
 }
 
-// mapInSlot names the inner map id. One that has no handle is captured under
-// the name of its slot.
+// mapInSlot returns the name of inner map id. A map without a handle is captured under the name of
+// its slot.
 func (c *capturer) mapInSlot(id uint32, slot string) (string, error) {
 	if name, ok := c.mapNames[id]; ok {
 		return name, nil
@@ -406,8 +404,8 @@ func (c *capturer) mapInSlot(id uint32, slot string) (string, error) {
 	return slot, c.addMap(Handle{Name: slot, FD: fd, Found: true})
 }
 
-// head peeks at the next element of a queue or stack. The others cannot be
-// read without taking it out.
+// head reads the next element of a queue or stack. The other elements can only be read by removing
+// it.
 func (r *reader) head() ([]Entry, error) {
 	value := make([]byte, r.valueSize)
 	err := bpfsys.LookupElem(r.fd, nil, value)
@@ -420,7 +418,7 @@ func (r *reader) head() ([]Entry, error) {
 	return []Entry{{Value: TrimZeros(value)}}, nil
 }
 
-// FormatKey writes keys of 4 bytes as numbers and others as hexadecimal bytes.
+// FormatKey formats keys of 4 bytes as numbers, and others as hexadecimal bytes.
 func FormatKey(key []byte) string {
 	if len(key) == 4 {
 		return strconv.FormatUint(uint64(le.Uint32(key)), 10)
@@ -449,8 +447,8 @@ func (t *types) deep(id btf.TypeID) string {
 	return strings.Join(texts, "\n")
 }
 
-// needsBody tells the types that Render only names where another one contains
-// them: those with a name and something inside.
+// needsBody reports whether Render would only print the name of a type inside another one: it has a
+// name and a body.
 func (t *types) needsBody(id btf.TypeID) bool {
 	typ, err := t.spec.Type(id)
 	if err != nil || typ.Name == "" {
@@ -460,7 +458,7 @@ func (t *types) needsBody(id btf.TypeID) bool {
 	case btf.KindStruct, btf.KindUnion, btf.KindEnum, btf.KindEnum64:
 		return true
 	case btf.KindTypedef:
-		return t.spec.TypeName(typ.Ref) == "" // of an anonymous type, a pointer, an array
+		return t.spec.TypeName(typ.Ref) == "" // a typedef of an anonymous type, a pointer, an array
 	}
 	return false
 }

@@ -11,15 +11,14 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// peek is a small BPF program that reads kernel memory. Some of what a load
-// says, the kernel keeps and shows to nobody: which attach type a program
-// expects, whether it sleeps, what a map of maps wants of those that are put
-// into it. Two loads that differ there differ in what can be done with them.
+// peek is a small BPF program that reads kernel memory. It reads attributes of a load that no
+// system call returns: a program's expected attach type, whether it may sleep, the properties that
+// a map of maps requires of inner maps. They determine how the program or map can be used, so they
+// must be compared.
 //
-// It takes its way from the task through its file descriptors to struct
-// bpf_prog and struct bpf_map, by the offsets that the kernel's own BTF gives. It
-// needs 5.14, and a kernel that lets BPF read its memory (not one that is locked
-// down for confidentiality).
+// It follows the pointers from the task through its file descriptors to struct bpf_prog and struct
+// bpf_map, with the offsets from the kernel's own BTF. It needs 5.14, and a kernel that lets BPF
+// read its memory (no lockdown for confidentiality).
 type peek struct {
 	prog   int // file descriptor
 	places *places
@@ -35,8 +34,8 @@ func newPeek(p *places) (*peek, error) {
 
 func (p *peek) close() { bpfsys.Close(p.prog) }
 
-// peekProgram takes as its context an address, and then the 8 bytes that are there;
-// address 0 stands for that of the task that runs it.
+// peekProgram has as its context an address, and after it the 8 bytes at that address. Address 0
+// means that of the current task.
 func peekProgram() asm.Instructions {
 	return asm.Instructions{
 		asm.Mov.Reg(asm.R6, asm.R1),
@@ -85,8 +84,8 @@ func (p *peek) field(base uint64, at member) (uint64, error) {
 	return v, nil
 }
 
-// object returns the address of the struct bpf_prog or bpf_map behind a file
-// descriptor of this process.
+// object returns the address of the struct bpf_prog or bpf_map of a file descriptor of this
+// process.
 func (p *peek) object(fd int) (addr uint64, err error) {
 	if addr, err = p.read(0); err != nil {
 		return 0, err
@@ -102,7 +101,7 @@ func (p *peek) object(fd int) (addr uint64, err error) {
 	return p.field(addr, p.places.private)
 }
 
-// member is where a member of a kernel struct is, in bits, and how large.
+// member is the offset and the size of a kernel struct's member, in bits.
 type member struct{ bit, bits uint32 }
 
 // places are the members that peek reads.
@@ -111,16 +110,16 @@ type places struct {
 
 	aux, attachType      member // of bpf_prog
 	sleepable, frags     member
-	sleepableIn, fragsIn string // the structs that they are in
+	sleepableIn, fragsIn string // the structs that contain them
 
 	numa, inner                                member // of bpf_map
 	mapType, keySize, valueSize, entries, flag member
 
-	arenaStart member // of bpf_arena, which begins with a bpf_map; no bits before 6.9
+	arenaStart member // of bpf_arena, which begins with a bpf_map; zero before 6.9
 }
 
-// findPlaces looks the members up. sleepable was in bpf_prog_aux before 6.8, and
-// frags came with 5.18: without it no program has any.
+// findPlaces looks up the members. sleepable was in bpf_prog_aux before 6.8. frags is new in 5.18;
+// before, no program has it.
 func findPlaces(spec *btf.Spec) (*places, error) {
 	p := &places{}
 	for _, want := range []struct {
@@ -170,7 +169,7 @@ func findPlaces(spec *btf.Spec) (*places, error) {
 	return p, nil
 }
 
-// findMember looks for a member in a struct and in what it holds without a name.
+// findMember looks for a member in a struct and in its anonymous members.
 func findMember(spec *btf.Spec, id btf.TypeID, name string) (member, bool) {
 	t, err := spec.Type(id)
 	if err != nil {
@@ -197,13 +196,13 @@ func findMember(spec *btf.Spec, id btf.TypeID, name string) (member, bool) {
 	return member{}, false
 }
 
-// startPeek returns the program, nil if this kernel cannot have it: it then reports
-// less.
+// startPeek returns the program, nil if this kernel cannot run it. The capture then has fewer
+// fields.
 func (k *Kernel) startPeek() *peek {
 	if k.peek != nil || k.blind {
 		return k.peek
 	}
-	// Whether the program loads is known soon, and what it needs is not.
+	// Try to load the program first: that is fast, while looking up the members is slow.
 	p, err := newPeek(k.places)
 	if err == nil && k.places == nil {
 		spec, err2 := k.vmlinuxSpec()
@@ -230,7 +229,7 @@ func (k *Kernel) stopPeek() {
 	}
 }
 
-// peekProgram reads what bpf_prog_info does not say of a program.
+// peekProgram reads attributes of a program that bpf_prog_info lacks.
 func (k *Kernel) peekProgram(p *Program, fd int) error {
 	peek := k.startPeek()
 	if peek == nil {
@@ -263,7 +262,7 @@ func (k *Kernel) peekProgram(p *Program, fd int) error {
 	return err
 }
 
-// peekMap reads what bpf_map_info does not say of a map.
+// peekMap reads attributes of a map that bpf_map_info lacks.
 func (k *Kernel) peekMap(m *Map, fd int) error {
 	peek := k.startPeek()
 	if peek == nil {

@@ -24,7 +24,7 @@ func needPeek(t *testing.T) {
 	}
 }
 
-// TestPeekProgram reads what no system call tells, of programs that were loaded with it.
+// TestPeekProgram loads programs and reads attributes that no system call returns.
 func TestPeekProgram(t *testing.T) {
 	needPeek(t)
 	for _, test := range []struct {
@@ -60,7 +60,7 @@ func TestPeekProgram(t *testing.T) {
 	}
 }
 
-// TestPeekMap does so with maps.
+// TestPeekMap does the same with maps.
 func TestPeekMap(t *testing.T) {
 	needPeek(t)
 	inner := &ebpf.MapSpec{Type: ebpf.Hash, KeySize: 4, ValueSize: 16, MaxEntries: 7, Flags: 1} // BPF_F_NO_PREALLOC
@@ -84,7 +84,7 @@ func TestPeekMap(t *testing.T) {
 	}
 }
 
-// A kernel that does not let us look has less to say, and no error.
+// Without peek there are fewer fields, and no error.
 func TestPeekBlind(t *testing.T) {
 	k := NewKernel()
 	k.blind = true
@@ -94,7 +94,7 @@ func TestPeekBlind(t *testing.T) {
 	assert.Assert(t, m.NUMANode == nil && p.AttachType == nil && p.Sleepable == nil && p.Frags == nil)
 }
 
-// Types in which something is missing are no types of a kernel.
+// BTF that lacks some of the types is an error.
 func TestPlaces(t *testing.T) {
 	for _, test := range []struct{ object, want string }{
 		{"maps_hash", `struct "task_struct"`},

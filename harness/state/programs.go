@@ -13,9 +13,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/insn"
 )
 
-// Ends of bpf_prog_info's fields that came after the oldest kernel in support.
-// AttachBTFObjID lies where 5.16 to 5.19 have padding, so its presence is
-// judged by AttachBTFID's.
+// Ends of bpf_prog_info's fields that are newer than the oldest supported kernel. 5.16 to 5.19 have
+// padding in place of AttachBTFObjID, so AttachBTFID's end decides whether it is present.
 const (
 	endVerifiedInsns = 220
 	endAttachBTFID   = 228
@@ -23,7 +22,7 @@ const (
 
 var le = binary.LittleEndian
 
-// rawProgram is a program as the kernel gives it.
+// rawProgram is a program as the kernel returns it.
 type rawProgram struct {
 	name   string
 	fd     int
@@ -112,7 +111,7 @@ func (c *capturer) functions(p *Program, raw *rawProgram, types *types) error {
 			return err
 		}
 		f.Refs, f.Insns = refs, insns[starts[i]*insn.Size:end*insn.Size]
-		// A single function's tag is taken before the verifier puts addresses in.
+		// The kernel computes the tag of a single function before the verifier inserts addresses.
 		if memory && len(p.Functions) > 1 && f.Tag != "" {
 			f.Tag = AddressTag
 		}
@@ -121,8 +120,8 @@ func (c *capturer) functions(p *Program, raw *rawProgram, types *types) error {
 	return c.lines(p, raw, types, starts)
 }
 
-// heads fills in names, types and tags of the program's functions and returns
-// where they start.
+// heads fills in the names, types and tags of the program's functions and returns their first
+// instructions.
 func (c *capturer) heads(p *Program, raw *rawProgram, types *types, insns insn.Insns) (bounds, error) {
 	var starts bounds
 	if raw.info.NrFuncInfo > 0 && types != nil {
@@ -186,7 +185,7 @@ func (p *Program) funcInfo(raw *rawProgram, types *types, starts *bounds) error 
 	return nil
 }
 
-// UniqueName numbers functions of one name: static ones of several files.
+// UniqueName numbers functions with the same name: static functions of several files.
 func UniqueName(seen map[string]int, name string) string {
 	if seen[name]++; seen[name] > 1 {
 		return fmt.Sprintf("%s (%d)", name, seen[name])
@@ -243,12 +242,10 @@ func (c *capturer) sourceLine(t *types, file, text, pos uint32) uint32 {
 	return i
 }
 
-// mapRefs tells the maps that instructions refer to from those that the
-// program merely holds.
+// mapRefs separates the maps that instructions refer to from those that the program only holds.
 func (c *capturer) mapRefs(p *Program, ids []uint32) {
 	var used []string
-	// By first use in the program as a whole, which the order of functions in
-	// the dump is.
+	// By first use in the whole program, because the functions are in the order of the dump.
 	for _, f := range p.Functions {
 		for _, r := range f.Refs {
 			if (r.Kind == RefMap || r.Kind == RefValue) && !slices.Contains(used, r.To) {
@@ -274,11 +271,11 @@ type types struct {
 	entry BTF
 	users int
 	lines map[sourceKey]uint32
-	tags  map[btf.TypeID][]btf.TypeID // declaration tags by what they tag
+	tags  map[btf.TypeID][]btf.TypeID // declaration tags, by tagged type
 	texts map[btf.TypeID]uint32       // index in State.Types
 }
 
-// types returns the BTF object with this id, nil for none.
+// types returns the BTF object with this id, nil if id is 0.
 func (c *capturer) types(id uint32) (*types, error) {
 	if id == 0 {
 		return nil, nil
@@ -311,7 +308,7 @@ func (t *types) hash() string {
 
 func (t *types) render(id btf.TypeID) string { return t.spec.Render(id) }
 
-// names lists kind and name of all types.
+// names lists the kind and name of each type.
 func (t *types) names() []string {
 	names := make([]string, t.spec.NumTypes())
 	for i := range names {
@@ -330,5 +327,5 @@ func contentHash(b []byte) string {
 	return fmt.Sprintf("%016x", h)
 }
 
-// TrimZeros cuts the zeros at the end of b.
+// TrimZeros removes trailing zeros.
 func TrimZeros(b []byte) []byte { return bytes.TrimRight(b, "\x00") }

@@ -7,10 +7,10 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 )
 
-// reached lists the types with a name that the roots lead to, through pointers and
-// prototypes too, and their declaration tags, as indices into State.Types. That is what
-// matters to the kernel: cilium/ebpf loads no other types with a map or program, libbpf
-// all that the object has. Data sections are left out: Map.Value has them.
+// reached lists the named types that the roots refer to, also through pointers and prototypes, and
+// their declaration tags, as indices into State.Types. Other types do not matter to the kernel:
+// cilium/ebpf only loads these types with a map or program, libbpf all types of the object. Data
+// sections are omitted, because Map.Value has them.
 func (c *capturer) reached(t *types, roots ...btf.TypeID) []uint32 {
 	if t.tags == nil {
 		t.findTags()
@@ -25,7 +25,7 @@ func (c *capturer) reached(t *types, roots ...btf.TypeID) []uint32 {
 		seen[id] = true
 		typ, err := t.spec.Type(id)
 		if err != nil {
-			continue // Render has said so in what refers to it
+			continue // Render reports it in the referring type
 		}
 		queue = append(queue, t.refers(typ)...)
 		queue = append(queue, t.tags[id]...)
@@ -41,7 +41,7 @@ func (c *capturer) reached(t *types, roots ...btf.TypeID) []uint32 {
 	return slices.Compact(out)
 }
 
-// findTags notes which declaration tags are about which type.
+// findTags collects the declaration tags of each type.
 func (t *types) findTags() {
 	t.tags, t.texts = make(map[btf.TypeID][]btf.TypeID), make(map[btf.TypeID]uint32)
 	for id := range t.spec.All() {
@@ -54,7 +54,7 @@ func (t *types) findTags() {
 	}
 }
 
-// typeText is the index of the text of a type.
+// typeText returns the index of a type's text.
 func (c *capturer) typeText(t *types, id btf.TypeID) uint32 {
 	if i, ok := t.texts[id]; ok {
 		return i
@@ -70,7 +70,7 @@ func (c *capturer) typeText(t *types, id btf.TypeID) uint32 {
 	return i
 }
 
-// refers lists all types that a type refers to.
+// refers returns all types that a type refers to.
 func (t *types) refers(typ *btf.Type) []btf.TypeID {
 	var ids []btf.TypeID
 	switch typ.Kind {
@@ -95,7 +95,7 @@ func (t *types) refers(typ *btf.Type) []btf.TypeID {
 	return ids
 }
 
-// TypeTexts are the types of a map or program as text.
+// TypeTexts returns the texts of the types of a map or program.
 func (s *State) TypeTexts(indices []uint32) []string {
 	texts := make([]string, 0, len(indices))
 	for _, i := range indices {

@@ -8,9 +8,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// Reread reads the contents of maps once more, and takes all else that is known of
-// them from an earlier capture: what may have changed since are values. Maps that
-// only programs lead to are left out.
+// Reread reads the contents of maps again, and copies everything else from an earlier capture: only
+// values can have changed since. Maps without a handle are omitted.
 func Reread(ctx context.Context, earlier *State, maps, programs []Handle, k *Kernel) (*State, error) {
 	c := &capturer{
 		kernel:   k,
@@ -29,7 +28,7 @@ func Reread(ctx context.Context, earlier *State, maps, programs []Handle, k *Ker
 
 func (c *capturer) reread(ctx context.Context, earlier *State, maps, programs []Handle) error {
 	if !slices.ContainsFunc(earlier.Maps, func(m Map) bool { return m.Type == uapi.MapProgArray || m.Type == uapi.MapStructOps }) {
-		programs = nil // no element holds one
+		programs = nil // no element can hold one
 	}
 	if _, err := c.identify(ctx, maps, programs); err != nil {
 		return err

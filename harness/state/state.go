@@ -2,15 +2,15 @@ package state
 
 import "github.com/bpfreplay/bpfreplay/internal/uapi"
 
-// State is what a load left in the kernel, normalised. It is a plain value:
-// it travels as JSON from the guest to the host.
+// State is what a load left in the kernel, normalised. It is a plain value, sent as JSON from the
+// guest to the host.
 type State struct {
-	// CPUs is the number of possible CPUs: how many values a per-CPU element has.
+	// CPUs is the number of possible CPUs, which is the number of values in a per-CPU element.
 	CPUs     int       `json:"cpus"`
 	Maps     []Map     `json:"maps,omitempty"`     // by Name
 	Programs []Program `json:"programs,omitempty"` // by Name
 	BTF      []BTF     `json:"btf,omitempty"`      // by Hash
-	Links    []Link    `json:"links,omitempty"`    // that the load has made
+	Links    []Link    `json:"links,omitempty"`    // links that the load made
 
 	// Types are texts of types that Map.Types and Program.Types refer to by index.
 	Types []string `json:"types,omitempty"`
@@ -22,12 +22,12 @@ type State struct {
 
 // Map is a map (struct bpf_map_info, fdinfo, contents).
 type Map struct {
-	// Name is the logical name: the variable or the section. A map that was
-	// found through a reference has the name that the kernel gives it, without
-	// the object's prefix, or "outer[key]" if it is an inner map.
+	// Name is the logical name: the variable or the section. A map that was found through a
+	// reference has its kernel name without the object's prefix, or "outer[key]" if it is an inner
+	// map.
 	Name string `json:"name"`
-	// Copies is how many maps that do not differ in anything below were found
-	// under this name. It is 1 but for maps that an engine makes several times.
+	// Copies is the number of maps of this name that are identical in all fields below. It is 1
+	// except for maps that an engine makes several times.
 	Copies int `json:"copies"`
 
 	Type       uapi.MapType `json:"type"`
@@ -43,38 +43,37 @@ type Map struct {
 	Extra    *uint64 `json:"extra,omitempty"` // nil before 5.16
 
 	BTF   string   `json:"btf,omitempty"`   // hash of the map's BTF, empty if it has none
-	Types []uint32 `json:"types,omitempty"` // what Key and Value lead to, by pointers too
+	Types []uint32 `json:"types,omitempty"` // types that Key and Value refer to, also by pointers
 	Key   string   `json:"key,omitempty"`   // type, rendered
 	Value string   `json:"value,omitempty"` // type, rendered
 	// VmlinuxValue is the kernel type of a struct_ops map's value:
 	// "vmlinux:struct bpf_struct_ops_tcp_congestion_ops#4711".
 	VmlinuxValue string `json:"vmlinux_value,omitempty"`
 
-	Frozen   *bool  `json:"frozen,omitempty"`    // nil if fdinfo does not say (before 5.2)
-	Access   string `json:"access,omitempty"`    // of the fd that the load made: "read-write"; empty if it is not known
-	NUMANode *int32 `json:"numa_node,omitempty"` // nil if the kernel does not let us see it (see peek)
-	Inner    string `json:"inner,omitempty"`     // what a map of maps wants of those that are put into it: "HASH, key_size 4, …"
-	Owner    string `json:"owner,omitempty"`     // of a program array: "type 1 jited 1"
+	Frozen   *bool  `json:"frozen,omitempty"`    // nil if fdinfo does not have it (before 5.2)
+	Access   string `json:"access,omitempty"`    // access mode of the load's fd: "read-write"; empty if unknown
+	NUMANode *int32 `json:"numa_node,omitempty"` // nil if it cannot be read (see peek)
+	Inner    string `json:"inner,omitempty"`     // properties that a map of maps requires of inner maps: "HASH, key_size 4, …"
+	Owner    string `json:"owner,omitempty"`     // programs in a program array: "type 1 jited 1"
 
 	Contents Contents `json:"contents"`
 
-	userStart uint64 // of an arena: its first address in user space, 0 if it is not known
+	userStart uint64 // first address of an arena in user space, 0 if unknown
 }
 
 // Contents are the elements of a map.
 type Contents struct {
-	// NotRead is why there are no Entries, empty if they were read.
+	// NotRead is the reason why there are no Entries, empty if they were read.
 	NotRead string `json:"not_read,omitempty"`
-	// Entries are sorted by key. Those of arrays whose value is all zero are
-	// left out.
+	// Entries are sorted by key. Array elements that are all zero are omitted.
 	Entries []Entry `json:"entries,omitempty"`
 }
 
 // Entry is one element.
 type Entry struct {
 	Key []byte `json:"k,omitempty"`
-	// Value lacks its trailing zeros. For per-CPU maps it is the values of all
-	// CPUs, each rounded up to 8 bytes.
+	// Value has no trailing zeros. For per-CPU maps it is the values of all CPUs, each rounded up
+	// to 8 bytes.
 	Value []byte `json:"v,omitempty"`
 	// Ref is the logical name of the map or program that the element holds.
 	Ref string `json:"r,omitempty"`
@@ -98,34 +97,33 @@ type Program struct {
 	Attach        *string `json:"attach,omitempty"`
 	VerifiedInsns *uint32 `json:"verified_insns,omitempty"` // nil before 5.16
 
-	// These are nil if the kernel does not let us see them (see peek).
+	// These are nil if they cannot be read (see peek).
 	AttachType *uint32 `json:"attach_type,omitempty"` // enum bpf_attach_type, as it was expected at load
 	Sleepable  *bool   `json:"sleepable,omitempty"`
-	Frags      *bool   `json:"frags,omitempty"` // takes packets in several buffers; nil before 5.18
+	Frags      *bool   `json:"frags,omitempty"` // accepts packets in several buffers; nil before 5.18
 
 	BTF   string   `json:"btf,omitempty"`   // hash of the program's BTF, empty if it has none
-	Types []uint32 `json:"types,omitempty"` // what the prototypes of its functions lead to
+	Types []uint32 `json:"types,omitempty"` // types that the prototypes of its functions refer to
 
-	// Maps are the maps that the instructions refer to, by first use. Bound
-	// are the others that the program holds, sorted: maps bound to it and maps
-	// that only dead code referred to.
+	// Maps are the maps that the instructions refer to, by first use. Bound are the others that the
+	// program holds, sorted: maps bound to it, and maps that only dead code referred to.
 	Maps  []string `json:"maps,omitempty"`
 	Bound []string `json:"bound,omitempty"`
 
-	// Functions in the order of the instructions; the first is the program itself.
+	// Functions are in the order of the instructions; the first is the program itself.
 	Functions []Function `json:"functions,omitempty"`
-	// Tags are those of the functions if they cannot be told whose is whose.
+	// Tags are the functions' tags if they cannot be assigned to functions.
 	Tags []string `json:"tags,omitempty"`
 
-	// FuncInfo tells that names of functions come from func_info.
+	// FuncInfo means that the names of functions come from func_info.
 	FuncInfo bool `json:"func_info,omitempty"`
-	// Hidden tells that the kernel withheld call targets (kptr_restrict).
+	// Hidden means that the kernel withheld call targets (kptr_restrict).
 	Hidden bool `json:"hidden,omitempty"`
-	// Unread tells that the kernel withheld the instructions.
+	// Unread means that the kernel withheld the instructions.
 	Unread bool `json:"unread,omitempty"`
 
-	// JitedLens are the bytes of machine code of each function. They are
-	// information: the JIT's choices depend on addresses. Their number is compared.
+	// JitedLens are the sizes of the functions' machine code in bytes. They are informational,
+	// because the JIT's choices depend on addresses. Only their number is compared.
 	JitedLens []uint32 `json:"jited_lens,omitempty"`
 }
 
@@ -134,32 +132,32 @@ type Function struct {
 	Name    string `json:"name"`
 	Linkage string `json:"linkage,omitempty"` // "static", "global"
 	Proto   string `json:"proto,omitempty"`   // type, rendered
-	// Tag is the function's own (since 5.1), [AddressTag] if it covers an address.
+	// Tag is the function's own tag (since 5.1), or [AddressTag] if it covers an address.
 	Tag string `json:"tag,omitempty"`
-	// Insns are the instructions after verification, 8 bytes each. Fields that
-	// hold what Refs names are zero.
+	// Insns are the instructions after verification, 8 bytes each. Fields that Refs describes are
+	// zero.
 	Insns []byte `json:"insns,omitempty"`
 	Refs  []Ref  `json:"refs,omitempty"` // by instruction
 	// Lines are line_info records: instruction, index into State.Strings.
 	Lines [][2]uint32 `json:"lines,omitempty"`
 }
 
-// A tag differs at every load if the instructions that it covers hold an address of
-// kernel memory, or the file descriptor of a module's BTF. One of these stands for it then.
+// A tag differs in every load if it covers instructions with an address of kernel memory or the
+// file descriptor of a module's BTF. It is then replaced by one of these.
 const (
 	AddressTag = "covers an address"
 	FDTag      = "covers a file descriptor"
 )
 
-// Ref is what an instruction refers to.
+// Ref is a reference by an instruction.
 type Ref struct {
 	At   uint32  `json:"i"` // instruction in its function
 	Kind RefKind `json:"k"`
 	To   string  `json:"t"`
-	// Offset in the map's value, for RefValue.
+	// Offset is the offset in the map's value, for RefValue.
 	Offset uint32 `json:"o,omitempty"`
-	// Index in the load's fd_array of a kfunc's module BTF, 0 for vmlinux. It
-	// is no part of the listing but compared by itself.
+	// Index is the index in fd_array of a kfunc's module BTF, 0 for vmlinux. It is compared
+	// separately, not as part of the listing.
 	Index uint16 `json:"x,omitempty"`
 }
 
@@ -176,17 +174,17 @@ const (
 	RefAddr  RefKind = "addr"  // ld_imm64 of a kernel address: "jiffies [vmlinux]", or "memory 1", "memory 2" by first use
 )
 
-// BTF is one BTF object that maps and programs of the state have.
+// BTF is a BTF object of maps and programs in the state.
 type BTF struct {
 	Hash  string `json:"hash"`  // FNV-1a of the bytes
 	Size  int    `json:"size"`  // bytes
 	Types int    `json:"types"` // number of types, void included
-	// Names are kind and name of each type by id, "struct task_struct". They
-	// are recorded only for BTF that a single map or program has.
+	// Names are the kind and name of each type by id, "struct task_struct". They are only recorded
+	// for BTF that a single map or program has.
 	Names []string `json:"names,omitempty"`
 }
 
-// find returns a pointer to the first element that matches, nil if none does.
+// find returns a pointer to the first matching element, nil if there is none.
 func find[T any](list []T, matches func(*T) bool) *T {
 	for i := range list {
 		if matches(&list[i]) {

@@ -9,19 +9,17 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 )
 
-// structOpsStates are the names of enum bpf_struct_ops_state, without
-// BPF_STRUCT_OPS_STATE_.
+// structOpsStates are the names in enum bpf_struct_ops_state, without BPF_STRUCT_OPS_STATE_.
 var structOpsStates = [...]string{"INIT", "INUSE", "TOBEFREE", "READY"}
 
-// structOpsLayout is where things are in a struct_ops map's value, in bytes.
+// structOpsLayout has offsets in a struct_ops map's value, in bytes.
 type structOpsLayout struct {
 	refcnt, state int            // 4 bytes each
-	slots         map[int]string // members that are pointers to functions, by offset
+	slots         map[int]string // names of function pointers, by offset
 }
 
-// structOps reads the value of a struct_ops map. One that is not set has none. The
-// ids of programs in it become names: Ref is the state, and what implements which
-// member.
+// structOps reads the value of a struct_ops map; an unset value has no entry. Ids of programs
+// become names: Ref has the state, and the program for each member.
 func (r *reader) structOps() ([]Entry, error) {
 	info, _, err := bpfsys.GetMapInfo(r.fd)
 	if err != nil {
@@ -47,8 +45,8 @@ func (r *reader) structOps() ([]Entry, error) {
 	return []Entry{*e}, nil
 }
 
-// specOf returns a BTF object of the kernel. Kernels before 6.9 do not say in which
-// one a struct_ops type is: it can only be vmlinux there.
+// specOf returns a BTF object of the kernel. Kernels before 6.9 do not report which one has a
+// struct_ops type, but there it can only be vmlinux.
 func (k *Kernel) specOf(object uint32) (*btf.Spec, error) {
 	if object == 0 {
 		return k.vmlinuxSpec()
@@ -68,7 +66,7 @@ func structOpsLayoutOf(spec *btf.Spec, value btf.TypeID) (*structOpsLayout, erro
 	}
 	members := slices.Clone(t.Members)
 	for _, m := range t.Members {
-		if m.Name != "common" { // since 6.9; before, its members are the value's own
+		if m.Name != "common" { // since 6.9; before, its members are in the value itself
 			continue
 		}
 		common, err := spec.Underlying(m.Type)
@@ -118,7 +116,7 @@ func (l *structOpsLayout) findSlots(spec *btf.Spec, data btf.Member) error {
 	return nil
 }
 
-// entry takes a value apart, nil if it is not set.
+// entry parses a value. It returns nil if the value is not set.
 func (l *structOpsLayout) entry(value []byte, program func(id uint32) (string, error)) (*Entry, error) {
 	if len(value) < max(l.refcnt, l.state)+4 {
 		return nil, fmt.Errorf("value of %d bytes lacks its state", len(value))
@@ -152,7 +150,7 @@ func (l *structOpsLayout) entry(value []byte, program func(id uint32) (string, e
 	return &Entry{Value: TrimZeros(value), Ref: showStructOps(name, set)}, nil
 }
 
-// showStructOps is "READY init=first ssthresh=second".
+// showStructOps formats an entry: "READY init=first ssthresh=second".
 func showStructOps(state string, set []string) string {
 	slices.Sort(set)
 	return strings.Join(append([]string{state}, set...), " ")

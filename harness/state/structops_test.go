@@ -58,7 +58,7 @@ func TestStructOpsEntry(t *testing.T) {
 	assert.ErrorContains(t, err, "lacks its state")
 }
 
-// The layout of a type that all kernels have, from 5.6 on.
+// The layout of a type that all kernels have since 5.6.
 func TestStructOpsLayout(t *testing.T) {
 	raw, err := os.ReadFile("/sys/kernel/btf/vmlinux")
 	if err != nil {

@@ -6,12 +6,12 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/object"
 )
 
-// UsesSuffix marks the case that tells which capability a kernel lacks.
+// UsesSuffix is the suffix of cases that probe for the capability that a kernel lacks.
 const UsesSuffix = " (what it uses)"
 
-// NewCheck makes a suite that finds out where objects load: for each its loads, and,
-// if it visibly uses what some kernels lack, a case that probes for it. newest puts
-// capabilities in order, the one that came last first.
+// NewCheck makes a suite that finds out where objects load. Each object has a case for its loads
+// and, if it visibly uses features that some kernels lack, a case that probes for these. newest
+// compares capabilities; the most recent one comes first.
 func NewCheck(paths []string, newest func(a, b string) int) *Suite {
 	s := New(paths)
 	s.Name = "check"
@@ -20,7 +20,7 @@ func NewCheck(paths []string, newest func(a, b string) int) *Suite {
 		c := &s.Cases[i]
 		o, err := object.Open(c.Object)
 		if err != nil {
-			continue // the engines say so
+			continue // the engines report it
 		}
 		if uses := Uses(o); len(uses) > 0 {
 			slices.SortStableFunc(uses, newest)

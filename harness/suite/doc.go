@@ -1,3 +1,3 @@
-// Package suite reads suites: cases, each an object and what is to be done with it, and
-// picks those that are to run, by name, by need and by [Shard].
+// Package suite reads suites of cases. A case is an object and what to do with it. The package also
+// selects the cases to run, by name, by need and by [Shard].
 package suite

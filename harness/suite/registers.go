@@ -9,8 +9,9 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// registers are what tells the registers that programs at functions get on one architecture from those on others: the
-// struct behind ctx, in the kernel's types and in linux/ptrace.h, and a member that it has there only.
+// registers identify the architecture of the registers that programs at functions get: the struct
+// behind ctx, in the kernel's types and in linux/ptrace.h, and a member that only this architecture
+// has.
 var registers = []struct {
 	arch    string
 	structs []string
@@ -21,9 +22,9 @@ var registers = []struct {
 	{"riscv64", []string{"user_regs_struct", "pt_regs"}, []string{"epc", "a0"}},
 }
 
-// Registers is the architecture whose registers an object's programs use, by its name; empty if they use none, or those of
-// an architecture that is not known. Such an object has to be compiled for each architecture
-// (__TARGET_ARCH_x86 and its kin of libbpf's bpf_tracing.h).
+// Registers returns the architecture whose registers an object's programs use. It is empty if they
+// use none, or those of an unknown architecture. Such an object must be compiled for each
+// architecture (__TARGET_ARCH_x86 and so on in libbpf's bpf_tracing.h).
 func Registers(o *object.Object) string {
 	if o.BTF == nil || !slices.ContainsFunc(o.Functions, func(f object.Function) bool {
 		return !f.Subprog && f.Program.Type == uapi.ProgKprobe
@@ -33,7 +34,7 @@ func Registers(o *object.Object) string {
 	return registersIn(o.BTF)
 }
 
-// registersIn finds out whose registers types have.
+// registersIn returns the architecture whose registers are among the types.
 func registersIn(spec *btf.Spec) string {
 	for _, r := range registers {
 		for _, name := range r.structs {
@@ -51,7 +52,8 @@ func registersIn(spec *btf.Spec) string {
 	return ""
 }
 
-// ForeignRegisters is the architecture whose registers an object has, if it is another than the kernel's.
+// ForeignRegisters returns the architecture of an object's registers if it is not the kernel's,
+// otherwise "".
 func ForeignRegisters(object, kernel string) string {
 	of, _, _ := arch.Cut(kernel)
 	if object == of {

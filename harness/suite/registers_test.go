@@ -10,7 +10,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/object"
 )
 
-// Whose registers an object has is told by the members of the struct behind ctx.
+// The members of the struct behind ctx identify the architecture.
 func TestRegisters(t *testing.T) {
 	long := &ciliumbtf.Int{Name: "long", Size: 8}
 	regs := func(name string, members ...string) *btf.Spec {

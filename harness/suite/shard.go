@@ -7,10 +7,9 @@ import (
 	"slices"
 )
 
-// Shard is a part of the pairs of kernel and case, for one of several machines.
-// The zero value is all of them.
+// Shard is one machine's part of all pairs of kernel and case. The zero value is all of them.
 type Shard struct {
-	Index int `json:"index"` // from 1 on
+	Index int `json:"index"` // counts from 1
 	Count int `json:"count"`
 }
 
@@ -31,10 +30,10 @@ func (s Shard) String() string { return fmt.Sprintf("%d/%d", s.Index, s.Count) }
 
 // Split returns for each kernel the suite with the cases of this shard.
 //
-// All pairs are put in an order that follows from the names alone, and cut into
-// pieces of the same length, to within one. A piece has few kernels, for each
-// costs a boot; within a kernel the order is that of a hash, so that cases which
-// are alike, and take long, do not all come into one piece.
+// It sorts all pairs in an order that only depends on the names, and cuts them into pieces whose
+// lengths differ by at most one. A piece has few kernels, because each costs a boot. Within a
+// kernel the order is that of a hash, so that similar cases that take long are spread over the
+// pieces.
 func (s Shard) Split(kernels []string, suite *Suite) []*Suite {
 	out := make([]*Suite, len(kernels))
 	if s.Count <= 1 {
@@ -75,7 +74,7 @@ func hashOf(name string) uint64 {
 	return h.Sum64()
 }
 
-// Pairs is the number of pairs of kernel and case that a shard has.
+// Pairs returns the number of pairs of kernel and case in a shard.
 func Pairs(kernels []string, suite *Suite, s Shard) int {
 	n := 0
 	for _, part := range s.Split(kernels, suite) {

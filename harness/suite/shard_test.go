@@ -21,8 +21,8 @@ func TestParseShard(t *testing.T) {
 	}
 }
 
-// Shards have each pair of kernel and case once, are of the same length, and
-// do not depend on the order in which kernels and cases are named.
+// Shards cover each pair of kernel and case once, have the same length, and do not depend on the
+// order of the kernels and cases.
 func TestShardSplit(t *testing.T) {
 	for _, test := range []struct{ kernels, cases, count int }{{1, 1, 1}, {1, 10, 3}, {8, 143, 4}, {3, 7, 20}, {5, 1, 3}, {2, 0, 2}} {
 		s, backwards := &Suite{Name: "s"}, &Suite{Name: "s"}

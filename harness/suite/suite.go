@@ -28,18 +28,17 @@ import (
 type Suite struct {
 	Name  string `yaml:"suite"`
 	Cases []Case `yaml:"cases"`
-	// Source describes in words where the objects come from, if they are others'.
+	// Source describes where the objects of an external suite come from.
 	Source string `yaml:"-"`
-	// Absent says, by name, why there is no object for a case, such as that it does not compile.
+	// Absent has, by name of a case, the reason why there is no object, such as a compiler error.
 	Absent map[string]string `yaml:"-"`
 
-	// Partial: these are not all cases of the suite.
+	// Partial: the suite lacks some of its cases.
 	Partial bool `yaml:"partial,omitempty"`
-	// External: the objects are of other projects, and nothing is expected of their
-	// loads but that engines agree.
+	// External: the objects are other projects', and the only expectation is that engines agree.
 	External bool `yaml:"external,omitempty"`
 
-	dir string `yaml:"-"` // where the objects are
+	dir string `yaml:"-"` // directory of the objects
 }
 
 // Case is one object and what to do with it.
@@ -47,42 +46,42 @@ type Case struct {
 	Name   string `yaml:"name"`
 	Object string `yaml:"object"` // file, relative to bpf/ beside cases.yaml
 	About  string `yaml:"about,omitempty"`
-	// Needs are the capabilities without which no engine can load the object.
+	// Needs are the capabilities that every engine needs to load the object.
 	Needs   []string `yaml:"needs,omitempty"`
 	Modules []string `yaml:"modules,omitempty"` // of the kernel, loaded first
 	Expect  Expect   `yaml:"expect,omitempty"`
-	// Known says, by engine, why it refuses an object that others load, and
-	// begins with the version that does so ("libbpf v1.1 has no ..."). If that
-	// version loads it after all, the case fails; of another one it is noted.
+	// Known has, by engine, the reason why it refuses an object that others load. The text begins
+	// with the version that does so ("libbpf v1.1 has no ..."). If that version loads the object,
+	// the case fails; if another version does, there is a note.
 	Known map[string]string `yaml:"known,omitempty"`
 	Run   []RunInput        `yaml:"run,omitempty"`
-	// Idle says, by name, why a program is neither run with inputs that are not
-	// in Run nor attached, or a struct_ops map not registered.
+	// Idle has, by name, the reason why a program is not attached and only run with the inputs in
+	// Run, or why a struct_ops map is not registered.
 	Idle map[string]string `yaml:"idle,omitempty"`
-	// Splats says, by a part of the line, why the guest's kernel may complain while
-	// the case runs, and which kernels do.
+	// Splats has, by a part of the line, the reason why the guest's kernel may print a complaint
+	// during the case, and which kernels do.
 	Splats map[string]string `yaml:"splats,omitempty"`
-	// Only names a program that is loaded alone, see [Suite.Split].
+	// Only names the one program to load, see [Suite.Split].
 	Only string `yaml:"only,omitempty"`
-	// Replace says, by name of an freplace program, which program it replaces a
-	// function of: "OBJECT" or "OBJECT:PROGRAM", OBJECT being found as Object is.
+	// Replace has, by name of an freplace program, its target: "OBJECT" or "OBJECT:PROGRAM". OBJECT
+	// is a path like Object.
 	Replace map[string]string `yaml:"replace,omitempty"`
-	// Attach: the loads attach programs, as those of gen --attach do.
+	// Attach: the loads also attach programs, like those of gen --attach.
 	Attach bool `yaml:"attach,omitempty"`
-	// Issue is set for cases beyond what can be loaded today.
+	// Issue is set for cases that cannot be loaded yet.
 	Issue int `yaml:"issue,omitempty"`
 
-	Own bool `yaml:"-"` // an object that somebody named on the command line
+	Own bool `yaml:"-"` // the user named the object on the command line
 }
 
-// Expect is how the loads of a case are to end.
+// Expect is the expected result of a case's loads.
 type Expect struct {
 	Result  string `yaml:"result,omitempty"`  // "ok", the default, or "refused"
-	Errno   string `yaml:"errno,omitempty"`   // of refusals that have one
-	Message string `yaml:"message,omitempty"` // part of every refusal
+	Errno   string `yaml:"errno,omitempty"`   // of refusals with an errno
+	Message string `yaml:"message,omitempty"` // text that every refusal contains
 }
 
-// RunInput is a BPF_PROG_TEST_RUN of a program and what it returns.
+// RunInput is a BPF_PROG_TEST_RUN of a program, and the expected return value.
 type RunInput struct {
 	Program string  `yaml:"program"`
 	Data    string  `yaml:"data,omitempty"` // hexadecimal
@@ -92,7 +91,7 @@ type RunInput struct {
 	Retval  *uint32 `yaml:"retval,omitempty"` // of the last run
 }
 
-// Read reads a cases.yaml. The error names all cases that are wrong.
+// Read reads a cases.yaml. The error lists all invalid cases.
 func Read(file string) (*Suite, error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
@@ -122,9 +121,8 @@ func Read(file string) (*Suite, error) {
 	return s, nil
 }
 
-// New makes a suite of objects given by their paths: each is to load with
-// every engine. A case has the name of its object's file, or the object's path if
-// that could be another's.
+// New makes a suite of the objects at these paths. Each must load with every engine. A case is
+// named after its object's file, or by its path if several have the same file name.
 func New(paths []string) *Suite {
 	s := &Suite{Name: "objects", Partial: true}
 	for i, name := range caseNames(paths) {
@@ -137,7 +135,7 @@ func New(paths []string) *Suite {
 	return s
 }
 
-// caseNames are names for objects, by path, no two of which are alike.
+// caseNames returns a unique name for each object.
 func caseNames(paths []string) []string {
 	short := func(path string) string { return strings.TrimSuffix(strings.TrimSuffix(path, ".o"), ".bpf") }
 	files := make(map[string]int)
@@ -152,7 +150,7 @@ func caseNames(paths []string) []string {
 			name = short(filepath.Clean(p))
 		}
 		one := name
-		for n := 2; taken[one]; n++ { // an object that is named twice
+		for n := 2; taken[one]; n++ { // an object that was given twice
 			one = fmt.Sprintf("%s-%d", name, n)
 		}
 		taken[one] = true
@@ -161,9 +159,8 @@ func caseNames(paths []string) []string {
 	return names
 }
 
-// NewForeign makes a suite of objects of others, given by their paths. Nothing is
-// expected of a load but that engines agree: those that refuse an object do it
-// with the same errno and the same last line of the verifier.
+// NewForeign makes a suite of external objects. The only expectation is that engines agree: those
+// that refuse an object must have the same errno and the same last line of the verifier's log.
 func NewForeign(name string, paths []string) *Suite {
 	s := New(paths)
 	s.Name, s.Partial = name, false
@@ -171,7 +168,7 @@ func NewForeign(name string, paths []string) *Suite {
 	return s
 }
 
-// ExpectAgreement expects nothing of loads but that engines agree.
+// ExpectAgreement sets the expectation of each case to agreement between engines.
 func (s *Suite) ExpectAgreement() {
 	s.External = true
 	for i := range s.Cases {
@@ -179,13 +176,13 @@ func (s *Suite) ExpectAgreement() {
 	}
 }
 
-// Others reports whether nobody has looked at the object for this suite, so that what engines
-// are known to refuse in any object counts.
+// Others reports whether the object is not part of a reviewed suite, so that refusals which an
+// engine is known for are accepted.
 func (c *Case) Others() bool { return c.Own || c.Expect.Result == AnyResult }
 
-// Split makes of each case one for each program of its object, "object:program",
-// which is loaded alone. Programs of struct_ops maps go with their maps. Objects
-// that our reader does not open, and those without a program, stay as they are.
+// Split replaces each case by one case for each program of its object, "object:program", which
+// loads only that program. Programs of struct_ops maps stay with their maps. Cases remain unchanged
+// if our reader cannot open the object, or if it has no program.
 func (s *Suite) Split() *Suite {
 	out := *s
 	out.Cases = nil
@@ -208,13 +205,13 @@ func (s *Suite) Split() *Suite {
 	return &out
 }
 
-// AnyResult is what is expected of loads if nothing is.
+// AnyResult is the expectation that allows any result.
 const AnyResult = "any"
 
-// EngineNames are the engines that a suite may speak of.
+// EngineNames are the engines that a suite may name.
 var EngineNames = enginename.Names()
 
-// versioned begins as a version of an engine, see engine.Version.
+// versioned matches a text that begins with the version of an engine, see engine.Version.
 var versioned = regexp.MustCompile(`^(` + enginename.CiliumCode + `|` + enginename.LibbpfCode + `) v[0-9]\S* `)
 
 func (c *Case) Check(external bool) error {
@@ -257,8 +254,8 @@ func (c *Case) Check(external bool) error {
 	return err
 }
 
-// Replace has each case with one of these freplace programs replace what is named:
-// see [Case.Replace]. A program that no case has is an error.
+// Replace sets the targets of these freplace programs in all cases that have them: see
+// [Case.Replace]. A program that no case has is an error.
 func (s *Suite) Replace(programs map[string]string) error {
 	for _, name := range slices.Sorted(maps.Keys(programs)) {
 		path, program := SplitReplaced(programs[name])
@@ -288,7 +285,7 @@ func (s *Suite) Replace(programs map[string]string) error {
 	return nil
 }
 
-// SplitReplaced takes a value of [Case.Replace] apart.
+// SplitReplaced splits a value of [Case.Replace].
 func SplitReplaced(text string) (path, program string) {
 	if i := strings.LastIndexByte(text, ':'); i >= 0 && !strings.ContainsRune(text[i:], '/') {
 		return text[:i], text[i+1:]
@@ -296,7 +293,7 @@ func SplitReplaced(text string) (path, program string) {
 	return text, ""
 }
 
-// Replaced reads the objects with the programs that a case replaces.
+// Replaced reads the objects with the target programs of a case.
 func (s *Suite) Replaced(c *Case) ([]wire.Replaced, error) {
 	var all []wire.Replaced
 	for _, name := range slices.Sorted(maps.Keys(c.Replace)) {
@@ -311,7 +308,7 @@ func (s *Suite) Replaced(c *Case) ([]wire.Replaced, error) {
 	return all, nil
 }
 
-// ReplaceBeside is a [Case.Replace] for a suite that has these objects beside its own.
+// ReplaceBeside returns the [Case.Replace] for a suite that has these objects beside its own.
 func ReplaceBeside(list []wire.Replaced) map[string]string {
 	var names map[string]string
 	for i := range list {
@@ -324,7 +321,7 @@ func ReplaceBeside(list []wire.Replaced) map[string]string {
 	return names
 }
 
-// Allows reports why the guest's kernel may print such a complaint.
+// Allows reports whether the guest's kernel may print this complaint, and the reason.
 func (c *Case) Allows(line string) (reason string, ok bool) {
 	for part, reason := range c.Splats {
 		if strings.Contains(line, part) {
@@ -353,14 +350,14 @@ func (c *Case) Runs() ([]wire.Run, error) {
 	return runs, nil
 }
 
-// with is the part of a suite that has these cases.
+// with returns the suite with only these cases.
 func (s *Suite) with(cases []Case) *Suite {
 	out := *s
 	out.Cases, out.Partial = cases, true
 	return &out
 }
 
-// Only returns the part of a suite that has cases of these names.
+// Only returns the suite with only the cases of these names.
 func (s *Suite) Only(names []string) *Suite {
 	var cases []Case
 	for _, c := range s.Cases {
@@ -371,7 +368,7 @@ func (s *Suite) Only(names []string) *Suite {
 	return s.with(cases)
 }
 
-// Path is where the case's object is.
+// Path returns the path of the case's object.
 func (s *Suite) Path(c *Case) string {
 	if filepath.IsAbs(c.Object) {
 		return c.Object
@@ -379,9 +376,9 @@ func (s *Suite) Path(c *Case) string {
 	return filepath.Join(s.dir, c.Object)
 }
 
-// Select returns the suite with those cases only whose names match one of the
-// patterns (path.Match), all if there is none. A pattern behind "!" takes cases away
-// again; if it is the first, from all. A pattern without a match is an error.
+// Select returns the suite with the cases whose names match one of the patterns (path.Match), or
+// all cases if there are none. A pattern with a leading "!" removes cases; if it is the first
+// pattern, from all. A pattern without a match is an error.
 func (s *Suite) Select(patterns []string) (*Suite, error) {
 	if len(patterns) == 0 {
 		return s, nil
@@ -415,7 +412,7 @@ func (s *Suite) Select(patterns []string) (*Suite, error) {
 	return out, nil
 }
 
-// Modules are all modules that the cases name, sorted.
+// Modules returns all modules that the cases name, sorted.
 func (s *Suite) Modules() []string {
 	var all []string
 	for _, c := range s.Cases {
@@ -425,10 +422,9 @@ func (s *Suite) Modules() []string {
 	return slices.Compact(all)
 }
 
-// Order are the indices of the cases, those that need modules after those that do
-// not: a module that is loaded stays, and its absence is a case, too. That holds
-// for each worker that takes its cases in this order. Otherwise those come first
-// that took longest, in seconds; they may be nil.
+// Order returns the indices of the cases. Cases that need modules come last: a loaded module stays,
+// and some cases test its absence. That holds for each worker that takes its cases in this order.
+// Otherwise the cases that took longest come first; took has the seconds and may be nil.
 func (s *Suite) Order(took map[string]float64) []int {
 	order := make([]int, len(s.Cases))
 	for i := range order {
@@ -447,8 +443,8 @@ func (s *Suite) Order(took map[string]float64) []int {
 	return order
 }
 
-// Request is what a guest is asked for to run a case with this object; which engines load it, and
-// how, is for the caller to add.
+// Request returns the request that makes a guest run a case with this object. The caller adds the
+// engines and the options of the loads.
 func (s *Suite) Request(c *Case, data []byte) (*wire.Request, error) {
 	runs, err := c.Runs()
 	if err != nil {
@@ -464,7 +460,7 @@ func (s *Suite) Request(c *Case, data []byte) (*wire.Request, error) {
 	}, nil
 }
 
-// Read reads the object of a case.
+// Read returns the object of a case.
 func (s *Suite) Read(c *Case) ([]byte, error) {
 	data, err := os.ReadFile(s.Path(c))
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	is "gotest.tools/v3/assert/cmp"
 )
 
-// core is the core suite.
+// core returns the core suite.
 func core(t *testing.T) *Suite {
 	t.Helper()
 	s, err := Read("../../selftests/cases.yaml")
@@ -52,7 +52,7 @@ func TestSplit(t *testing.T) {
 	assert.Check(t, some.External)
 }
 
-// What took longest is begun first, and what needs modules last.
+// The cases that took longest come first, and those that need modules last.
 func TestOrder(t *testing.T) {
 	s := &Suite{Cases: []Case{{Name: "a"}, {Name: "m", Modules: []string{"x"}}, {Name: "b"}, {Name: "n", Modules: []string{"x"}}, {Name: "c"}}}
 	took := map[string]float64{"b": 3, "c": 3, "n": 100, "gone": 7}

@@ -7,8 +7,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/object"
 )
 
-// TestNames are names that kernels have only with modules which a guest may lack.
-// A kernel may have one without any module, too: the probes look there as well.
+// TestNames are names that kernels usually only have with modules that a guest may lack. A kernel
+// may also have one without a module; the probes find that, too.
 type TestNames struct {
 	Modules     []string
 	Functions   []string
@@ -17,10 +17,9 @@ type TestNames struct {
 	StructOps   []string
 }
 
-// Needing is the suite whose cases need those of the names that their objects
-// cannot be loaded without: functions and variables that are not weak, types of
-// struct_ops maps, and what programs attach to. What only programs refer to that
-// are not loaded is not needed.
+// Needing returns the suite with additional needs: the names without which a case's object cannot
+// be loaded. These are functions and variables that are not weak, types of struct_ops maps, and
+// attach targets. References by programs that are not loaded do not count.
 func (s *Suite) Needing(names *TestNames) *Suite {
 	out := *s
 	out.Cases = slices.Clone(s.Cases)
@@ -29,20 +28,19 @@ func (s *Suite) Needing(names *TestNames) *Suite {
 	last := ""
 	for i := range out.Cases {
 		c := &out.Cases[i]
-		if file := s.Path(c); file != last { // cases of one object, see Split, follow each other
+		if file := s.Path(c); file != last { // cases of one object, see Split, are consecutive
 			o, err = object.Open(file)
 			last = file
 		}
 		if err != nil {
-			continue // engines say what they think of it
+			continue // the engines report it
 		}
 		c.Needs = append(slices.Clone(c.Needs), names.neededBy(o, c.Only)...)
 	}
 	return &out
 }
 
-// neededBy are the probes of what an object needs of the names, sorted. only is
-// Case.Only.
+// neededBy returns the probes for the names that an object needs, sorted. only is Case.Only.
 func (n *TestNames) neededBy(o *object.Object, only string) []string {
 	var needs []string
 	seen := make([]bool, len(o.Functions))
@@ -92,7 +90,7 @@ func (n *TestNames) extern(e *object.Extern) []string {
 	return nil
 }
 
-// target is what a program attaches to when it is loaded.
+// target returns the probes for what a program attaches to at load time.
 func (n *TestNames) target(p *object.ProgramType) []string {
 	if !p.NeedsBTF || strings.ContainsAny(p.Attach, "*?") {
 		return nil
@@ -106,7 +104,7 @@ func (n *TestNames) target(p *object.ProgramType) []string {
 		needs = append(needs, "module:"+module)
 	}
 	switch {
-	// Since 6.17 DECLARE_TRACE puts _tp behind the name.
+	// Since 6.17 DECLARE_TRACE appends _tp to the name.
 	case strings.HasPrefix(p.Pattern, "tp_btf"):
 		if slices.Contains(n.Tracepoints, strings.TrimSuffix(name, "_tp")) {
 			needs = append(needs, "typedef:btf_trace_"+name)
@@ -117,9 +115,8 @@ func (n *TestNames) target(p *object.ProgramType) []string {
 	return needs
 }
 
-// UsesTestModules reports whether guests should have the test modules of the Linux
-// selftests: the suite is those selftests, or a case needs a thing by its name, as
-// modules have it.
+// UsesTestModules reports whether guests should have the test modules of the Linux selftests: the
+// suite is those selftests, or a case needs something by name that such modules have.
 func (s *Suite) UsesTestModules() bool {
 	return s.External && s.Name == "kernel" || slices.ContainsFunc(s.Cases, func(c Case) bool {
 		return slices.ContainsFunc(c.Needs, func(need string) bool { return strings.Contains(need, ":") })

@@ -62,7 +62,7 @@ func TestNeededBy(t *testing.T) {
 	}
 }
 
-// TestNeeding: a suite has the needs of its objects beside its own.
+// TestNeeding: the needs of the objects are added to those of the suite.
 func TestNeeding(t *testing.T) {
 	s, err := Read("../../selftests/cases.yaml")
 	assert.NilError(t, err)

@@ -10,10 +10,9 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// Uses are the capabilities that an object visibly asks for: by the types of its
-// maps and programs, the helpers that it calls and its instructions. Each has a
-// probe; the list is sorted. What an object only may use, and what is decided
-// when it is loaded (CO-RE, weak kfuncs), is not in it.
+// Uses returns the capabilities that an object visibly needs, by the types of its maps and
+// programs, the helpers that it calls and its instructions. Each has a probe; the list is sorted.
+// It excludes what an object may do without, and what is decided at load time (CO-RE, weak kfuncs).
 func Uses(o *object.Object) []string {
 	used := make(map[string]bool)
 	for i := range o.Maps {
@@ -82,13 +81,13 @@ func programUse(p *object.ProgramType) string {
 	return ""
 }
 
-// helperUses are helpers, by number (enum bpf_func_id), that have a probe.
+// helperUses are the helpers with a probe, by number (enum bpf_func_id).
 var helperUses = map[uint32]string{
 	156: "task_storage", 158: "current_task_btf", 164: "for_each_map_elem", 169: "map_timer", 181: "bpf_loop",
 	130: "ringbuf", 131: "ringbuf", 210: "cgrp_storage",
 }
 
-// codeUses looks at instructions; struct bpf_insn.
+// codeUses checks the instructions (struct bpf_insn).
 func codeUses(insns []byte, used map[string]bool) {
 	for ; len(insns) >= 8; insns = insns[8:] {
 		op, src := insns[0], insns[1]>>4

@@ -10,8 +10,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/object"
 )
 
-// What objects of the core suite are seen to use, the suite says that they need;
-// it is the work of a person, case by case.
+// The core suite declares all needs that are found in its objects. People write the declarations,
+// case by case.
 func TestUses(t *testing.T) {
 	suite, err := Read("../../selftests/cases.yaml")
 	assert.NilError(t, err)
@@ -35,10 +35,10 @@ func TestUses(t *testing.T) {
 	}
 }
 
-// without are cases that need not have what they use, by capability.
+// without has cases that do not need what they use, by capability.
 var without = map[string][]string{
 	"lsm_sleepable": {"prog_lsm"},           // sleepable programs are older; 5.11 brought the list of hooks
-	"ksym_percpu":   {"ksym_typed_missing"}, // is refused everywhere
+	"ksym_percpu":   {"ksym_typed_missing"}, // refused everywhere
 	"fentry":        {"fail_attach_target"}, // likewise
 }
 

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// complete completes the word before the cursor: the name of a command where a
-// command begins, else that of a file.
+// complete completes the word before the cursor: as a command where one can begin, otherwise as a
+// file.
 func (s *session) complete(line string, pos int) (head string, words []string, tail string) {
 	runes := []rune(line)
 	before, tail := string(runes[:pos]), string(runes[pos:])
@@ -20,14 +20,14 @@ func (s *session) complete(line string, pos int) (head string, words []string, t
 	return head, files(s.runner.Dir, word), tail
 }
 
-// begins reports whether a command begins behind this part of a line.
+// begins reports whether a command can begin after head.
 func begins(head string) bool {
 	head = strings.TrimRight(head, " \t")
 	return head == "" || strings.HasSuffix(head, "|") || strings.HasSuffix(head, "&") ||
 		strings.HasSuffix(head, ";") || strings.HasSuffix(head, "(")
 }
 
-// commands are the commands in $PATH that begin so.
+// commands returns the commands in $PATH that begin with word.
 func commands(word string) []string {
 	var found []string
 	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
@@ -42,7 +42,7 @@ func commands(word string) []string {
 	return slices.Compact(found)
 }
 
-// files are the files that begin so, seen from a directory.
+// files returns the files that begin with word, relative to dir.
 func files(dir, word string) []string {
 	base, part := filepath.Split(word)
 	at := base

@@ -1,8 +1,7 @@
-// Package toolbox is a box of commands in one program, which runs as the one
-// whose name it was called by: what a guest has for a person. They are u-root's,
-// with no process and no file needed but this program, and a shell, sh, which is
-// mvdan.cc/sh, that of u-root's gosh, with a line editor where it has a terminal.
+// Package toolbox is a multi-call program with the commands of a guest's shell. The name by which
+// it was called selects the command. The commands are u-root's and run within this one program and
+// file. The shell, sh, is mvdan.cc/sh as in u-root's gosh, with a line editor on a terminal.
 //
-// Other commands that people are used to (grep, dmesg, strace) come from the machine
-// that starts the guest, with their libraries: see package guestexec.
+// Other usual commands (grep, dmesg, strace) come from the machine that starts the guest, with
+// their libraries: see package guestexec.
 package toolbox

@@ -18,12 +18,11 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// statusUsage is the exit status for a command line or a script that the shell
-// does not understand, as of other shells.
+// statusUsage is the exit status for an invalid command line or script, as in other shells.
 const statusUsage = 2
 
-// shell is the command sh: [--init FILE] [-c COMMANDS | SCRIPT [ARG...]]. Of the
-// file it runs the commands before it does anything else.
+// shell is the command sh: [--init FILE] [-c COMMANDS | SCRIPT [ARG...]]. It runs the commands of
+// the init file first.
 func shell(args []string) int {
 	fl := flag.NewFlagSet(Shell, flag.ContinueOnError)
 	first := fl.String("init", "", "commands to run first")
@@ -81,8 +80,8 @@ func newSession(args []string, interactive bool) (*session, error) {
 	return &session{runner: runner, parser: syntax.NewParser()}, nil
 }
 
-// outlive lets a program that runs decide itself what an interrupt means to it: it
-// gets it from the terminal. The shell then runs no more commands of the line.
+// outlive leaves the handling of an interrupt to the running program, which gets it from the
+// terminal. The shell then skips the rest of the line.
 func outlive(next interp.ExecHandlerFunc) interp.ExecHandlerFunc {
 	return func(ctx context.Context, args []string) error {
 		err := next(context.WithoutCancel(ctx), args)
@@ -103,9 +102,8 @@ func (s *session) file(name string) (status int, exit bool) {
 	return s.script(f, filepath.Base(name))
 }
 
-// script runs commands as they are read, so that one may be typed, or sent, when
-// the one before has ended. It returns the status of the last, and whether that
-// was an exit.
+// script runs each command as soon as it is read, so that the next one can be typed or sent when it
+// has ended. It returns the status of the last command, and whether that was an exit.
 func (s *session) script(r io.Reader, name string) (status int, exit bool) {
 	for stmt, err := range s.parser.StmtsSeq(r) {
 		if err != nil {
@@ -130,8 +128,8 @@ func (s *session) wrong(name string, err error) {
 // interrupted is the status of a command that was interrupted: 128 and SIGINT.
 const interrupted = 130
 
-// run runs one command line, and reports whether the shell is to end. An interrupt
-// ends the command, not the shell.
+// run runs one command line, and reports whether the shell must exit. An interrupt ends the
+// command, not the shell.
 func (s *session) run(stmt *syntax.Stmt) (exit bool) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -154,7 +152,7 @@ func (s *session) run(stmt *syntax.Stmt) (exit bool) {
 
 // dialogue reads commands from a terminal until its end or an exit.
 func (s *session) dialogue() int {
-	// They are for the command that runs. Ignoring them would be inherited.
+	// The running command handles them. Ignoring them instead would be inherited.
 	signal.Notify(make(chan os.Signal, 1), os.Interrupt, syscall.SIGQUIT)
 	cooked, err := liner.TerminalMode()
 	if err != nil {
@@ -170,7 +168,7 @@ func (s *session) dialogue() int {
 	line.SetTabCompletionStyle(liner.TabPrints)
 	line.SetWordCompleter(s.complete)
 
-	pending := "" // lines that are not a whole command yet
+	pending := "" // lines of an incomplete command
 	for {
 		prompt := s.prompt()
 		if pending != "" {
@@ -181,7 +179,7 @@ func (s *session) dialogue() int {
 		case errors.Is(err, liner.ErrPromptAborted):
 			pending = ""
 			continue
-		case err != nil: // the end, or no terminal any more
+		case err != nil: // end of input, or the terminal is gone
 			fmt.Println()
 			return s.status
 		}
@@ -225,7 +223,7 @@ func (s *session) noTerminal(err error) int {
 	return statusUsage
 }
 
-// prompt is what $PS1 says, and the working directory.
+// prompt returns $PS1 and the working directory.
 func (s *session) prompt() string {
 	return os.Getenv("PS1") + s.runner.Dir + " # "
 }

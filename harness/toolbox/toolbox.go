@@ -28,13 +28,13 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/inguest"
 )
 
-// Shell is the name by which the shell is called.
+// Shell is the shell's command name.
 const Shell = "sh"
 
 // powerOff is the name of the command that switches the machine off.
 const powerOff = "poweroff"
 
-// endMachine switches a guest off, and no other machine, whatever a program is called there.
+// endMachine switches off the machine if it is a guest; otherwise it fails.
 func endMachine() int {
 	if err := inguest.Check(); err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", powerOff, err)
@@ -45,8 +45,8 @@ func endMachine() int {
 	return 1
 }
 
-// command returns u-root's command of a name, nil if there is none. It is a
-// switch, not a table, so that a program that is something else starts as fast.
+// command returns u-root's command of this name, nil if there is none. It is a switch rather than a
+// table, to add nothing to the start-up time of other programs.
 func command(name string) core.Command {
 	switch name {
 	case "base64":
@@ -83,7 +83,7 @@ func command(name string) core.Command {
 	return nil
 }
 
-// Names are the names of all commands, sorted.
+// Names returns the names of all commands, sorted.
 func Names() []string {
 	names := []string{
 		Shell, "base64", "cat", "chmod", "cp", "find", "gunzip", "gzcat", "gzip", "ls",
@@ -93,8 +93,8 @@ func Names() []string {
 	return names
 }
 
-// Main runs the command that the arguments of a program begin with, and returns
-// its exit status. ok is false if there is no such command.
+// Main runs the command whose name is args[0], and returns its exit status. ok is false if there is
+// no such command.
 func Main(args []string) (status int, ok bool) {
 	name := filepath.Base(args[0])
 	if name == Shell {

@@ -13,7 +13,7 @@ import (
 	"gotest.tools/v3/assert"
 )
 
-// The test is the box when it is called by another name.
+// When it is called by another name, the test binary is the toolbox.
 func TestMain(m *testing.M) {
 	if status, ok := Main(os.Args); ok {
 		os.Exit(status)
@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// called runs a command of the box, with all others in $PATH and nothing else.
+// called runs a command of the toolbox, with only the toolbox in $PATH.
 func called(t *testing.T, stdin string, name string, args ...string) (stdout, stderr string, status int) {
 	t.Helper()
 	self, err := os.Executable()
@@ -89,7 +89,7 @@ func TestShellScript(t *testing.T) {
 	stdout, stderr, status := called(t, "", Shell, "-init", first, script, "a b", "c")
 	assert.Equal(t, stdout, "first a b c\n", stderr)
 	assert.Equal(t, status, 0)
-	// What goes wrong in it is not the status of the shell.
+	// An error in the init file does not affect the shell's status.
 	_, stderr, status = called(t, "", Shell, "-init", first)
 	assert.Equal(t, status, 0, stderr)
 }

@@ -1,6 +1,6 @@
 
 "use strict";
-// Without this all is shown, and only the filter is missing.
+// Without this script everything is shown; only the filter is missing.
 (() => {
 	const bar = document.getElementById("filter");
 	if (bar) {
