@@ -198,8 +198,8 @@ func (h *header) main() {
 	}
 	list("links", "int", links)
 	if h.a.Signed != nil {
-		h.p("\tint keyring_id; /* by whose keys load has the kernel verify: a serial, or 0 builtin, 1 secondary, -3 session, -4 user */")
-		h.p("\tbool unsigned_load; /* set before load: without the signature */")
+		h.p("\tint keyring_id; /* keyring whose keys verify the signature: a serial, or 0 builtin, 1 secondary, -3 session, -4 user */")
+		h.p("\tbool unsigned_load; /* set before load to load without the signature */")
 	}
 	for _, s := range h.sections {
 		h.p("\tstruct %s *%s;", s.name, s.field)
@@ -208,7 +208,7 @@ func (h *header) main() {
 		h.p("\tvoid *%s; /* memory of the arena, after load */\n\tsize_t %s_sz;", h.maps[i], h.maps[i])
 	}
 	if slices.ContainsFunc(h.a.Maps, func(m artefact.Map) bool { return m.Pinned }) {
-		h.p("\tconst char *pin_path; /* set before load: directory for maps that are pinned by name, NULL for /sys/fs/bpf */")
+		h.p("\tconst char *pin_path; /* set before load: directory for maps pinned by name; NULL means /sys/fs/bpf */")
 	}
 	h.p("\tstruct bpfreplay_error error; /* of load and attach */\n};\n")
 	if len(h.maps) > 0 {
@@ -384,7 +384,7 @@ func (h *header) functions() {
 		call := cAttach(&h.a.Programs[i])
 		section := printable(h.a.Programs[i].Section)
 		if call == "" {
-			h.p("/* %s: a skeleton does not attach this one. */\nBPFREPLAY_UNUSED static inline int %s__%s__attach(struct %s *skel)\n{\n\t(void)skel;\n\treturn 0;\n}\n", section, n, p, n)
+			h.p("/* %s: skeletons do not attach this program. */\nBPFREPLAY_UNUSED static inline int %s__%s__attach(struct %s *skel)\n{\n\t(void)skel;\n\treturn 0;\n}\n", section, n, p, n)
 			continue
 		}
 		h.p("/* %s */\nBPFREPLAY_UNUSED static inline int %s__%s__attach(struct %s *skel)\n{", section, n, p, n)
@@ -396,7 +396,7 @@ func (h *header) functions() {
 	for i, o := range h.ops {
 		h.register(o, links[len(h.programs)+i].name)
 	}
-	h.p("/* Attaches all programs whose sections say where, and all struct_ops maps.")
+	h.p("/* Attaches all programs whose sections name a target, and all struct_ops maps.")
 	if leaves := h.leaves(); len(leaves) > 0 {
 		h.p(" * It leaves to the caller:")
 		for _, l := range leaves {
@@ -434,7 +434,7 @@ func (h *header) functions() {
 		h.p("#endif")
 	}
 	h.p("\tbpfreplay_free(skel->error.log);\n\tbpfreplay_free(skel);\n}\n")
-	h.p("/* NULL if there is no memory. */\nBPFREPLAY_UNUSED static inline struct %s *%s__open(void)\n{", n, n)
+	h.p("/* Returns NULL if there is no memory. */\nBPFREPLAY_UNUSED static inline struct %s *%s__open(void)\n{", n, n)
 	h.p("\tstruct %s *skel = (struct %s *)bpfreplay_alloc(sizeof(*skel));\n\n\tif (!skel)\n\t\treturn NULL;", n, n)
 	for _, s := range h.sections {
 		h.p("\tskel->%s = (struct %s *)bpfreplay_section(&%s__artefact, skel, %d);\n\tif (!skel->%s) {\n\t\t%s__destroy(skel);\n\t\treturn NULL;\n\t}", s.field, s.name, n, s.index, s.field, n)
@@ -450,12 +450,12 @@ func (h *header) functions() {
 		h.p("\tskel->%s = (struct %s *)(size_t)skel->maps.%s.initial_value;", s.field, s.name, s.field)
 	}
 	h.p("#endif\n\treturn err;\n}\n")
-	h.p("#ifdef __KERNEL__\n/* Closes all file descriptors, which are those of the process that loads the module. What they stand for lives")
-	h.p(" * as long as the caller has references, such as to links. After this, __destroy frees memory only. */")
+	h.p("#ifdef __KERNEL__\n/* Closes all file descriptors, which belong to the process that loads the module. Maps, programs and links live")
+	h.p(" * as long as the caller has references to them. __destroy only frees memory after this. */")
 	h.p("BPFREPLAY_UNUSED static inline void %s__close_fds(struct %s *skel)\n{", n, n)
 	for _, l := range links {
 		if l.registered {
-			h.p("\tskel->links.%s_fd = 0; /* it stays registered */", l.name)
+			h.p("\tskel->links.%s_fd = 0; /* stays registered */", l.name)
 		} else {
 			h.p("\tbpfreplay_close(&skel->links.%s_fd);", l.name)
 		}
@@ -467,7 +467,7 @@ func (h *header) functions() {
 		h.p("\tbpfreplay_close(&skel->maps.%s.map_fd);", m)
 	}
 	h.p("}\n#else")
-	h.p("/* NULL, and errno, if that fails; __open and __load tell more. */\nBPFREPLAY_UNUSED static inline struct %s *%s__open_and_load(void)\n{", n, n)
+	h.p("/* Returns NULL and sets errno on failure. __open and __load give more details. */\nBPFREPLAY_UNUSED static inline struct %s *%s__open_and_load(void)\n{", n, n)
 	h.p("\tstruct %s *skel = %s__open();\n\tint err;\n\n\tif (!skel) {\n\t\terrno = ENOMEM;\n\t\treturn NULL;\n\t}\n\terr = %s__load(skel);\n\tif (err < 0) {\n\t\t%s__destroy(skel);\n\t\terrno = -err;\n\t\treturn NULL;\n\t}\n\treturn skel;\n}\n#endif\n", n, n, n, n)
 }
 

@@ -163,12 +163,12 @@ func (g *golang) collect() {
 }
 
 func (g *golang) sectionComment(name string, m *artefact.Map) string {
-	text := fmt.Sprintf("// %s is section %s: the memory of its map after Load.", name, printable(m.Name))
+	text := fmt.Sprintf("// %s is the memory of section %s. After Load it is the memory of the section's map.", name, printable(m.Name))
 	switch {
 	case m.Kind == "kconfig":
-		text = fmt.Sprintf("// %s has the extern variables of the kernel's configuration. Load sets them.", name)
+		text = fmt.Sprintf("// %s has the extern variables of section .kconfig. Load sets them.", name)
 	case m.ReadOnly:
-		text += " It can be written before Load\n// only; a write after it is a fault."
+		text += " It is\n// read-only then: a write faults."
 	}
 	return text
 }
@@ -329,7 +329,7 @@ func (g *golang) write(file []byte) {
 	}
 	g.p("\npackage %s\n", g.o.Package)
 	g.imports(does)
-	g.p("// %s is the light skeleton of object %s. %s makes one.", id, printable(g.a.Object), g.open())
+	g.p("// %s is the light skeleton of object %s. Use %s to create one.", id, printable(g.a.Object), g.open())
 	g.p("type %s struct {", id)
 	for _, s := range g.sections {
 		g.p("%s *%s // section %s", s.field, s.name, printable(g.a.Maps[s.index].Name))
@@ -343,24 +343,24 @@ func (g *golang) write(file []byte) {
 	g.p("")
 	sizes, replace, arenas := g.sizes(), g.replace(), g.arenas()
 	if len(sizes) > 0 {
-		g.p("Sizes %sSizes // max_entries of maps to load, 0 keeps what the object says", id)
+		g.p("Sizes %sSizes // max_entries of maps, set before Load; 0 keeps the object's", id)
 	}
 	if len(g.maps) > 0 {
-		g.p("Reuse %sMaps // maps to use in place of new ones; they stay the caller's", id)
+		g.p("Reuse %sMaps // maps to reuse, set before Load; they stay the caller's", id)
 	}
 	if len(replace) > 0 {
-		g.p("Replace %sReplace // by freplace program: the program whose function it replaces", id)
+		g.p("Replace %sReplace // programs whose functions freplace programs replace, set before Load", id)
 	}
 	if len(arenas) > 0 {
 		g.p("Memory %sMemory // memory of arenas, after Load", id)
 	}
 	if slices.ContainsFunc(g.a.Maps, func(m artefact.Map) bool { return m.Pinned }) {
-		g.p("PinPath string // directory for maps that are pinned by name, \"/sys/fs/bpf\" if empty")
+		g.p("PinPath string // directory for maps pinned by name; empty means \"/sys/fs/bpf\"")
 	}
 	if g.a.Signed != nil {
-		g.p("Keyring string // a serial or a name: Load has the kernel verify the signature by its keys (6.18); \"\" for none")
+		g.p("Keyring string // serial or name of the keyring whose keys verify the signature (6.18); empty for an unsigned load")
 	}
-	g.p("LogLevel uint32 // of the verifier's log in errors of Load, 0 for 1")
+	g.p("LogLevel uint32 // verifier log level for errors of Load; 0 means 1")
 	g.p("\ns *skel.Skeleton\n}\n")
 	g.structs(does, sizes, replace, arenas)
 	for _, d := range g.types.decls {
@@ -424,20 +424,20 @@ func (g *golang) structs(does []attached, sizes, replace, arenas []int) {
 	for i, f := range g.programs {
 		g.p("%s *ebpf.Program%s", f, tag(g.a.Programs[i].Name))
 	}
-	g.p("}\n\n// %sLinks are what Attach has made, nil for what is not attached. The %s closes them.\ntype %sLinks struct {", id, id, id)
+	g.p("}\n\n// %sLinks are the links that Attach creates, nil if not attached. The %s closes them.\ntype %sLinks struct {", id, id, id)
 	for _, a := range does {
 		g.p("%s %s", a.field, a.typ)
 	}
 	g.p("}\n")
 	if len(sizes) > 0 {
-		g.p("// %sSizes are numbers of elements, or of bytes for ring buffers.\ntype %sSizes struct {", id, id)
+		g.p("// %sSizes are numbers of elements, or bytes for ring buffers. The comments have the object's sizes.\ntype %sSizes struct {", id, id)
 		for _, i := range sizes {
 			g.p("%s uint32 // %d", g.maps[i], g.a.Maps[i].MaxEntries)
 		}
 		g.p("}\n")
 	}
 	if len(replace) > 0 {
-		g.p("// %sReplace are programs of others, to be set before Load. They stay the caller's.\ntype %sReplace struct {", id, id)
+		g.p("// %sReplace are the programs whose functions are replaced. They stay the caller's.\ntype %sReplace struct {", id, id)
 		for _, i := range replace {
 			g.p("%s *ebpf.Program // has function %s", g.programs[i], printable(g.a.Programs[i].Replaces))
 		}
@@ -454,7 +454,7 @@ func (g *golang) structs(does []attached, sizes, replace, arenas []int) {
 
 func (g *golang) functions(does []attached, leaves []string, sizes, replace, arenas []int) {
 	id := g.o.Ident
-	g.p("// %s makes a skeleton that is not loaded. It parses nothing and does not call bpf(2). The caller closes it.", g.open())
+	g.p("// %s creates a skeleton that is not loaded. It parses nothing and does not call bpf(2). The caller must close it.", g.open())
 	g.p("func %s() (*%s, error) {", g.open(), id)
 	args := ""
 	for _, s := range g.sections {
@@ -471,7 +471,7 @@ func (g *golang) functions(does []attached, leaves []string, sizes, replace, are
 		g.p("}, nil\n}\n")
 	}
 	g.load(sizes, replace, arenas)
-	g.p("// Attach attaches all programs whose sections say where, and all struct_ops maps. What is attached stays\n// so; after a failure nothing is.")
+	g.p("// Attach attaches all programs whose sections name a target, and all struct_ops maps. It skips those that are\n// attached already. If one fails, it detaches all.")
 	if len(leaves) > 0 {
 		g.p("//\n// It leaves to the caller:")
 		for _, l := range leaves {
@@ -484,7 +484,7 @@ func (g *golang) functions(does []attached, leaves []string, sizes, replace, are
 	}
 	g.p(")\n}\n")
 	for _, a := range does {
-		g.p("// %s attaches %s (%s), if it is not attached yet.", a.method, a.subject, printable(a.where))
+		g.p("// %s attaches %s (%s), unless it is attached already.", a.method, a.subject, printable(a.where))
 		g.p("func (s *%s) %s() error {\nreturn skel.Attach(&s.Links.%s, %q, s.%s, func(p %s) (%s, error) {\nreturn %s\n})\n}\n",
 			id, a.method, a.field, a.subject, a.of, a.param, a.typ, a.call)
 	}
@@ -497,14 +497,14 @@ func (g *golang) functions(does []attached, leaves []string, sizes, replace, are
 		g.p("links.%s,", a.field)
 	}
 	g.p(")\n}\n")
-	g.p("// Close detaches and closes everything. Pointers into sections must not be used any more. A second Close\n// does nothing.")
+	g.p("// Close detaches and closes everything. Do not use pointers into sections after it. A second Close does\n// nothing.")
 	g.p("func (s *%s) Close() error {\nerr := s.Detach()\nif cerr := s.s.Close(); err == nil {\nerr = cerr\n}\n*s = %s{}\nreturn err\n}\n", id, id)
 }
 
 // load writes the method Load.
 func (g *golang) load(sizes, replace, arenas []int) {
 	id := g.o.Ident
-	g.p("// Load creates the maps and loads the programs. What sections hold by then are the initial values. The error\n// wraps a *skel.StepError or a *skel.NeedError; after a failure nothing is open.")
+	g.p("// Load creates the maps, with the current content of the sections as initial values, and loads the programs.\n// On failure nothing is open, and the error wraps a *skel.StepError or a *skel.NeedError.")
 	g.p("func (s *%s) Load() error {\nerr := s.s.Load(skel.Options{", id)
 	if len(sizes) > 0 {
 		g.p("MaxEntries: []uint32{")

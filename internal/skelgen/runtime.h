@@ -303,7 +303,7 @@ static inline int bpfreplay_map_section(const struct bpfreplay_map *m, struct bp
 	if (IS_ERR(map))
 		return PTR_ERR(map);
 	d->initial_value = (__u64)(size_t)container_of(map, struct bpf_array, map)->value;
-	bpf_map_put(map); /* the skeleton's fd keeps it */
+	bpf_map_put(map); /* fds and programs that use the map keep it */
 	bpfreplay_free(p);
 	(void)m;
 #else

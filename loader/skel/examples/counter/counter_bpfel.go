@@ -12,7 +12,7 @@ import (
 	"github.com/cilium/ebpf/link"
 )
 
-// Counter is the light skeleton of object counter. OpenCounter makes one.
+// Counter is the light skeleton of object counter. Use OpenCounter to create one.
 type Counter struct {
 	Rodata *CounterRodata // section .rodata
 	Bss    *CounterBss    // section .bss
@@ -21,9 +21,9 @@ type Counter struct {
 	Programs CounterPrograms // after Load
 	Links    CounterLinks    // after Attach
 
-	Sizes    CounterSizes // max_entries of maps to load, 0 keeps what the object says
-	Reuse    CounterMaps  // maps to use in place of new ones; they stay the caller's
-	LogLevel uint32       // of the verifier's log in errors of Load, 0 for 1
+	Sizes    CounterSizes // max_entries of maps, set before Load; 0 keeps the object's
+	Reuse    CounterMaps  // maps to reuse, set before Load; they stay the caller's
+	LogLevel uint32       // verifier log level for errors of Load; 0 means 1
 
 	s *skel.Skeleton
 }
@@ -40,24 +40,24 @@ type CounterPrograms struct {
 	HandleExec *ebpf.Program `ebpf:"handle_exec"`
 }
 
-// CounterLinks are what Attach has made, nil for what is not attached. The Counter closes them.
+// CounterLinks are the links that Attach creates, nil if not attached. The Counter closes them.
 type CounterLinks struct {
 	HandleExec link.Link
 }
 
-// CounterSizes are numbers of elements, or of bytes for ring buffers.
+// CounterSizes are numbers of elements, or bytes for ring buffers. The comments have the object's sizes.
 type CounterSizes struct {
 	Events uint32 // 4096
 }
 
-// CounterRodata is section .rodata: the memory of its map after Load. It can be written before Load
-// only; a write after it is a fault.
+// CounterRodata is the memory of section .rodata. After Load it is the memory of the section's map. It is
+// read-only then: a write faults.
 type CounterRodata struct {
 	_      structs.HostLayout
 	Parent uint32
 }
 
-// CounterBss is section .bss: the memory of its map after Load.
+// CounterBss is the memory of section .bss. After Load it is the memory of the section's map.
 type CounterBss struct {
 	_      structs.HostLayout
 	Hits   uint64
@@ -72,7 +72,7 @@ type CounterEvent struct {
 	Command [16]int8
 }
 
-// OpenCounter makes a skeleton that is not loaded. It parses nothing and does not call bpf(2). The caller closes it.
+// OpenCounter creates a skeleton that is not loaded. It parses nothing and does not call bpf(2). The caller must close it.
 func OpenCounter() (*Counter, error) {
 	s, err := skel.Open(&_CounterArtefact, _CounterFile(), 1, 2)
 	if err != nil {
@@ -84,8 +84,8 @@ func OpenCounter() (*Counter, error) {
 	}, nil
 }
 
-// Load creates the maps and loads the programs. What sections hold by then are the initial values. The error
-// wraps a *skel.StepError or a *skel.NeedError; after a failure nothing is open.
+// Load creates the maps, with the current content of the sections as initial values, and loads the programs.
+// On failure nothing is open, and the error wraps a *skel.StepError or a *skel.NeedError.
 func (s *Counter) Load() error {
 	err := s.s.Load(skel.Options{
 		MaxEntries: []uint32{
@@ -108,15 +108,15 @@ func (s *Counter) Load() error {
 	return nil
 }
 
-// Attach attaches all programs whose sections say where, and all struct_ops maps. What is attached stays
-// so; after a failure nothing is.
+// Attach attaches all programs whose sections name a target, and all struct_ops maps. It skips those that are
+// attached already. If one fails, it detaches all.
 func (s *Counter) Attach() error {
 	return skel.AttachAll(s.Detach,
 		s.AttachHandleExec,
 	)
 }
 
-// AttachHandleExec attaches program handle_exec (raw_tp/sched_process_exec), if it is not attached yet.
+// AttachHandleExec attaches program handle_exec (raw_tp/sched_process_exec), unless it is attached already.
 func (s *Counter) AttachHandleExec() error {
 	return skel.Attach(&s.Links.HandleExec, "program handle_exec", s.Programs.HandleExec, func(p *ebpf.Program) (link.Link, error) {
 		return link.AttachRawTracepoint(link.RawTracepointOptions{Name: "sched_process_exec", Program: p})
@@ -132,8 +132,8 @@ func (s *Counter) Detach() error {
 	)
 }
 
-// Close detaches and closes everything. Pointers into sections must not be used any more. A second Close
-// does nothing.
+// Close detaches and closes everything. Do not use pointers into sections after it. A second Close does
+// nothing.
 func (s *Counter) Close() error {
 	err := s.Detach()
 	if cerr := s.s.Close(); err == nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/cilium/ebpf/link"
 )
 
-// Keep is the light skeleton of object lsm. OpenKeep makes one.
+// Keep is the light skeleton of object lsm. Use OpenKeep to create one.
 type Keep struct {
 	Rodata *KeepRodata // section .rodata
 	Bss    *KeepBss    // section .bss
@@ -21,8 +21,8 @@ type Keep struct {
 	Programs KeepPrograms // after Load
 	Links    KeepLinks    // after Attach
 
-	Reuse    KeepMaps // maps to use in place of new ones; they stay the caller's
-	LogLevel uint32   // of the verifier's log in errors of Load, 0 for 1
+	Reuse    KeepMaps // maps to reuse, set before Load; they stay the caller's
+	LogLevel uint32   // verifier log level for errors of Load; 0 means 1
 
 	s *skel.Skeleton
 }
@@ -38,25 +38,25 @@ type KeepPrograms struct {
 	Keep *ebpf.Program `ebpf:"keep"`
 }
 
-// KeepLinks are what Attach has made, nil for what is not attached. The Keep closes them.
+// KeepLinks are the links that Attach creates, nil if not attached. The Keep closes them.
 type KeepLinks struct {
 	Keep link.Link
 }
 
-// KeepRodata is section .rodata: the memory of its map after Load. It can be written before Load
-// only; a write after it is a fault.
+// KeepRodata is the memory of section .rodata. After Load it is the memory of the section's map. It is
+// read-only then: a write faults.
 type KeepRodata struct {
 	_     structs.HostLayout
 	Inode uint64
 }
 
-// KeepBss is section .bss: the memory of its map after Load.
+// KeepBss is the memory of section .bss. After Load it is the memory of the section's map.
 type KeepBss struct {
 	_       structs.HostLayout
 	Refused uint64
 }
 
-// OpenKeep makes a skeleton that is not loaded. It parses nothing and does not call bpf(2). The caller closes it.
+// OpenKeep creates a skeleton that is not loaded. It parses nothing and does not call bpf(2). The caller must close it.
 func OpenKeep() (*Keep, error) {
 	s, err := skel.Open(&_KeepArtefact, _KeepFile(), 0, 1)
 	if err != nil {
@@ -68,8 +68,8 @@ func OpenKeep() (*Keep, error) {
 	}, nil
 }
 
-// Load creates the maps and loads the programs. What sections hold by then are the initial values. The error
-// wraps a *skel.StepError or a *skel.NeedError; after a failure nothing is open.
+// Load creates the maps, with the current content of the sections as initial values, and loads the programs.
+// On failure nothing is open, and the error wraps a *skel.StepError or a *skel.NeedError.
 func (s *Keep) Load() error {
 	err := s.s.Load(skel.Options{
 		Reuse: []*ebpf.Map{
@@ -87,15 +87,15 @@ func (s *Keep) Load() error {
 	return nil
 }
 
-// Attach attaches all programs whose sections say where, and all struct_ops maps. What is attached stays
-// so; after a failure nothing is.
+// Attach attaches all programs whose sections name a target, and all struct_ops maps. It skips those that are
+// attached already. If one fails, it detaches all.
 func (s *Keep) Attach() error {
 	return skel.AttachAll(s.Detach,
 		s.AttachKeep,
 	)
 }
 
-// AttachKeep attaches program keep (lsm/inode_unlink), if it is not attached yet.
+// AttachKeep attaches program keep (lsm/inode_unlink), unless it is attached already.
 func (s *Keep) AttachKeep() error {
 	return skel.Attach(&s.Links.Keep, "program keep", s.Programs.Keep, func(p *ebpf.Program) (link.Link, error) {
 		return link.AttachLSM(link.LSMOptions{Program: p})
@@ -111,8 +111,8 @@ func (s *Keep) Detach() error {
 	)
 }
 
-// Close detaches and closes everything. Pointers into sections must not be used any more. A second Close
-// does nothing.
+// Close detaches and closes everything. Do not use pointers into sections after it. A second Close does
+// nothing.
 func (s *Keep) Close() error {
 	err := s.Detach()
 	if cerr := s.s.Close(); err == nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/cilium/ebpf/link"
 )
 
-// Slow is the light skeleton of object structops. OpenSlow makes one.
+// Slow is the light skeleton of object structops. Use OpenSlow to create one.
 type Slow struct {
 	Bss *SlowBss // section .bss
 
@@ -20,8 +20,8 @@ type Slow struct {
 	Programs SlowPrograms // after Load
 	Links    SlowLinks    // after Attach
 
-	Reuse    SlowMaps // maps to use in place of new ones; they stay the caller's
-	LogLevel uint32   // of the verifier's log in errors of Load, 0 for 1
+	Reuse    SlowMaps // maps to reuse, set before Load; they stay the caller's
+	LogLevel uint32   // verifier log level for errors of Load; 0 means 1
 
 	s *skel.Skeleton
 }
@@ -39,18 +39,18 @@ type SlowPrograms struct {
 	UndoCwnd  *ebpf.Program `ebpf:"undo_cwnd"`
 }
 
-// SlowLinks are what Attach has made, nil for what is not attached. The Slow closes them.
+// SlowLinks are the links that Attach creates, nil if not attached. The Slow closes them.
 type SlowLinks struct {
 	Slow link.Link
 }
 
-// SlowBss is section .bss: the memory of its map after Load.
+// SlowBss is the memory of section .bss. After Load it is the memory of the section's map.
 type SlowBss struct {
 	_     structs.HostLayout
 	Calls uint64
 }
 
-// OpenSlow makes a skeleton that is not loaded. It parses nothing and does not call bpf(2). The caller closes it.
+// OpenSlow creates a skeleton that is not loaded. It parses nothing and does not call bpf(2). The caller must close it.
 func OpenSlow() (*Slow, error) {
 	s, err := skel.Open(&_SlowArtefact, _SlowFile(), 0)
 	if err != nil {
@@ -61,8 +61,8 @@ func OpenSlow() (*Slow, error) {
 	}, nil
 }
 
-// Load creates the maps and loads the programs. What sections hold by then are the initial values. The error
-// wraps a *skel.StepError or a *skel.NeedError; after a failure nothing is open.
+// Load creates the maps, with the current content of the sections as initial values, and loads the programs.
+// On failure nothing is open, and the error wraps a *skel.StepError or a *skel.NeedError.
 func (s *Slow) Load() error {
 	err := s.s.Load(skel.Options{
 		Reuse: []*ebpf.Map{
@@ -82,15 +82,15 @@ func (s *Slow) Load() error {
 	return nil
 }
 
-// Attach attaches all programs whose sections say where, and all struct_ops maps. What is attached stays
-// so; after a failure nothing is.
+// Attach attaches all programs whose sections name a target, and all struct_ops maps. It skips those that are
+// attached already. If one fails, it detaches all.
 func (s *Slow) Attach() error {
 	return skel.AttachAll(s.Detach,
 		s.AttachSlow,
 	)
 }
 
-// AttachSlow attaches map slow (struct tcp_congestion_ops), if it is not attached yet.
+// AttachSlow attaches map slow (struct tcp_congestion_ops), unless it is attached already.
 func (s *Slow) AttachSlow() error {
 	return skel.Attach(&s.Links.Slow, "map slow", s.Maps.Slow, func(p *ebpf.Map) (link.Link, error) {
 		return s.s.RegisterLink(p, "tcp_congestion_ops", []skel.Value{{Member: "name", Bytes: "bpf_slow\x00\x00\x00\x00\x00\x00\x00\x00"}}, []skel.Function{{Member: "ssthresh", Program: 0}, {Member: "cong_avoid", Program: 1}, {Member: "undo_cwnd", Program: 2}})
@@ -106,8 +106,8 @@ func (s *Slow) Detach() error {
 	)
 }
 
-// Close detaches and closes everything. Pointers into sections must not be used any more. A second Close
-// does nothing.
+// Close detaches and closes everything. Do not use pointers into sections after it. A second Close does
+// nothing.
 func (s *Slow) Close() error {
 	err := s.Detach()
 	if cerr := s.s.Close(); err == nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// Filter is the light skeleton of object xdp. OpenFilter makes one.
+// Filter is the light skeleton of object xdp. Use OpenFilter to create one.
 type Filter struct {
 	Rodata *FilterRodata // section .rodata
 
@@ -19,9 +19,9 @@ type Filter struct {
 	Programs FilterPrograms // after Load
 	Links    FilterLinks    // after Attach
 
-	Sizes    FilterSizes // max_entries of maps to load, 0 keeps what the object says
-	Reuse    FilterMaps  // maps to use in place of new ones; they stay the caller's
-	LogLevel uint32      // of the verifier's log in errors of Load, 0 for 1
+	Sizes    FilterSizes // max_entries of maps, set before Load; 0 keeps the object's
+	Reuse    FilterMaps  // maps to reuse, set before Load; they stay the caller's
+	LogLevel uint32      // verifier log level for errors of Load; 0 means 1
 
 	s *skel.Skeleton
 }
@@ -37,11 +37,11 @@ type FilterPrograms struct {
 	Filter *ebpf.Program `ebpf:"filter"`
 }
 
-// FilterLinks are what Attach has made, nil for what is not attached. The Filter closes them.
+// FilterLinks are the links that Attach creates, nil if not attached. The Filter closes them.
 type FilterLinks struct {
 }
 
-// FilterSizes are numbers of elements, or of bytes for ring buffers.
+// FilterSizes are numbers of elements, or bytes for ring buffers. The comments have the object's sizes.
 type FilterSizes struct {
 	Protocols uint32 // 256
 }
@@ -53,14 +53,14 @@ type FilterTraffic struct {
 	Bytes   uint64
 }
 
-// FilterRodata is section .rodata: the memory of its map after Load. It can be written before Load
-// only; a write after it is a fault.
+// FilterRodata is the memory of section .rodata. After Load it is the memory of the section's map. It is
+// read-only then: a write faults.
 type FilterRodata struct {
 	_    structs.HostLayout
 	Drop uint8
 }
 
-// OpenFilter makes a skeleton that is not loaded. It parses nothing and does not call bpf(2). The caller closes it.
+// OpenFilter creates a skeleton that is not loaded. It parses nothing and does not call bpf(2). The caller must close it.
 func OpenFilter() (*Filter, error) {
 	s, err := skel.Open(&_FilterArtefact, _FilterFile(), 1)
 	if err != nil {
@@ -71,8 +71,8 @@ func OpenFilter() (*Filter, error) {
 	}, nil
 }
 
-// Load creates the maps and loads the programs. What sections hold by then are the initial values. The error
-// wraps a *skel.StepError or a *skel.NeedError; after a failure nothing is open.
+// Load creates the maps, with the current content of the sections as initial values, and loads the programs.
+// On failure nothing is open, and the error wraps a *skel.StepError or a *skel.NeedError.
 func (s *Filter) Load() error {
 	err := s.s.Load(skel.Options{
 		MaxEntries: []uint32{
@@ -93,8 +93,8 @@ func (s *Filter) Load() error {
 	return nil
 }
 
-// Attach attaches all programs whose sections say where, and all struct_ops maps. What is attached stays
-// so; after a failure nothing is.
+// Attach attaches all programs whose sections name a target, and all struct_ops maps. It skips those that are
+// attached already. If one fails, it detaches all.
 //
 // It leaves to the caller:
 //   - Filter (xdp): the section does not say where
@@ -107,8 +107,8 @@ func (s *Filter) Detach() error {
 	return skel.Detach()
 }
 
-// Close detaches and closes everything. Pointers into sections must not be used any more. A second Close
-// does nothing.
+// Close detaches and closes everything. Do not use pointers into sections after it. A second Close does
+// nothing.
 func (s *Filter) Close() error {
 	err := s.Detach()
 	if cerr := s.s.Close(); err == nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/cilium/ebpf/link"
 )
 
-// Features is the light skeleton of object features. OpenFeatures makes one.
+// Features is the light skeleton of object features. Use OpenFeatures to create one.
 type Features struct {
 	Rodata     *FeaturesRodata     // section .rodata
 	Data       *FeaturesData       // section .data
@@ -24,10 +24,10 @@ type Features struct {
 	Programs FeaturesPrograms // after Load
 	Links    FeaturesLinks    // after Attach
 
-	Sizes    FeaturesSizes // max_entries of maps to load, 0 keeps what the object says
-	Reuse    FeaturesMaps  // maps to use in place of new ones; they stay the caller's
-	PinPath  string        // directory for maps that are pinned by name, "/sys/fs/bpf" if empty
-	LogLevel uint32        // of the verifier's log in errors of Load, 0 for 1
+	Sizes    FeaturesSizes // max_entries of maps, set before Load; 0 keeps the object's
+	Reuse    FeaturesMaps  // maps to reuse, set before Load; they stay the caller's
+	PinPath  string        // directory for maps pinned by name; empty means "/sys/fs/bpf"
+	LogLevel uint32        // verifier log level for errors of Load; 0 means 1
 
 	s *skel.Skeleton
 }
@@ -51,13 +51,13 @@ type FeaturesPrograms struct {
 	Filter  *ebpf.Program `ebpf:"filter"`
 }
 
-// FeaturesLinks are what Attach has made, nil for what is not attached. The Features closes them.
+// FeaturesLinks are the links that Attach creates, nil if not attached. The Features closes them.
 type FeaturesLinks struct {
 	OnEnter link.Link
 	OnExit  link.Link
 }
 
-// FeaturesSizes are numbers of elements, or of bytes for ring buffers.
+// FeaturesSizes are numbers of elements, or bytes for ring buffers. The comments have the object's sizes.
 type FeaturesSizes struct {
 	Events     uint32 // 4096
 	Counts     uint32 // 8
@@ -96,8 +96,8 @@ type FeaturesEvent struct {
 	_    [4]byte
 }
 
-// FeaturesRodata is section .rodata: the memory of its map after Load. It can be written before Load
-// only; a write after it is a fault.
+// FeaturesRodata is the memory of section .rodata. After Load it is the memory of the section's map. It is
+// read-only then: a write faults.
 type FeaturesRodata struct {
 	_      structs.HostLayout
 	Mode   FeaturesMode
@@ -105,14 +105,14 @@ type FeaturesRodata struct {
 	Broken bool
 }
 
-// FeaturesData is section .data: the memory of its map after Load.
+// FeaturesData is the memory of section .data. After Load it is the memory of the section's map.
 type FeaturesData struct {
 	_     structs.HostLayout
 	Limit uint64
 	Text  [16]int8
 }
 
-// FeaturesDataCustom is section .data.custom: the memory of its map after Load.
+// FeaturesDataCustom is the memory of section .data.custom. After Load it is the memory of the section's map.
 type FeaturesDataCustom struct {
 	_      structs.HostLayout
 	Custom int32
@@ -125,7 +125,7 @@ type FeaturesPackedEvent struct {
 	Value [8]byte // not aligned for uint64
 }
 
-// FeaturesBss is section .bss: the memory of its map after Load.
+// FeaturesBss is the memory of section .bss. After Load it is the memory of the section's map.
 type FeaturesBss struct {
 	_      structs.HostLayout
 	Packed FeaturesPackedEvent
@@ -136,13 +136,13 @@ type FeaturesBss struct {
 	_      [8]byte
 }
 
-// FeaturesKconfig has the extern variables of the kernel's configuration. Load sets them.
+// FeaturesKconfig has the extern variables of section .kconfig. Load sets them.
 type FeaturesKconfig struct {
 	_                    structs.HostLayout
 	LINUX_KERNEL_VERSION int32
 }
 
-// OpenFeatures makes a skeleton that is not loaded. It parses nothing and does not call bpf(2). The caller closes it.
+// OpenFeatures creates a skeleton that is not loaded. It parses nothing and does not call bpf(2). The caller must close it.
 func OpenFeatures() (*Features, error) {
 	s, err := skel.Open(&_FeaturesArtefact, _FeaturesFile(), 3, 4, 5, 6, 7)
 	if err != nil {
@@ -157,8 +157,8 @@ func OpenFeatures() (*Features, error) {
 	}, nil
 }
 
-// Load creates the maps and loads the programs. What sections hold by then are the initial values. The error
-// wraps a *skel.StepError or a *skel.NeedError; after a failure nothing is open.
+// Load creates the maps, with the current content of the sections as initial values, and loads the programs.
+// On failure nothing is open, and the error wraps a *skel.StepError or a *skel.NeedError.
 func (s *Features) Load() error {
 	err := s.s.Load(skel.Options{
 		MaxEntries: []uint32{
@@ -196,8 +196,8 @@ func (s *Features) Load() error {
 	return nil
 }
 
-// Attach attaches all programs whose sections say where, and all struct_ops maps. What is attached stays
-// so; after a failure nothing is.
+// Attach attaches all programs whose sections name a target, and all struct_ops maps. It skips those that are
+// attached already. If one fails, it detaches all.
 //
 // It leaves to the caller:
 //   - Filter (xdp): the section does not say where
@@ -208,14 +208,14 @@ func (s *Features) Attach() error {
 	)
 }
 
-// AttachOnEnter attaches program on_enter (raw_tp/sys_enter), if it is not attached yet.
+// AttachOnEnter attaches program on_enter (raw_tp/sys_enter), unless it is attached already.
 func (s *Features) AttachOnEnter() error {
 	return skel.Attach(&s.Links.OnEnter, "program on_enter", s.Programs.OnEnter, func(p *ebpf.Program) (link.Link, error) {
 		return link.AttachRawTracepoint(link.RawTracepointOptions{Name: "sys_enter", Program: p})
 	})
 }
 
-// AttachOnExit attaches program on_exit (raw_tp/sys_exit), if it is not attached yet.
+// AttachOnExit attaches program on_exit (raw_tp/sys_exit), unless it is attached already.
 func (s *Features) AttachOnExit() error {
 	return skel.Attach(&s.Links.OnExit, "program on_exit", s.Programs.OnExit, func(p *ebpf.Program) (link.Link, error) {
 		return link.AttachRawTracepoint(link.RawTracepointOptions{Name: "sys_exit", Program: p})
@@ -232,8 +232,8 @@ func (s *Features) Detach() error {
 	)
 }
 
-// Close detaches and closes everything. Pointers into sections must not be used any more. A second Close
-// does nothing.
+// Close detaches and closes everything. Do not use pointers into sections after it. A second Close does
+// nothing.
 func (s *Features) Close() error {
 	err := s.Detach()
 	if cerr := s.s.Close(); err == nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/cilium/ebpf/link"
 )
 
-// Hooks is the light skeleton of object hooks. OpenHooks makes one.
+// Hooks is the light skeleton of object hooks. Use OpenHooks to create one.
 type Hooks struct {
 	Rodata *HooksRodata // section .rodata
 	Bss    *HooksBss    // section .bss
@@ -21,8 +21,8 @@ type Hooks struct {
 	Programs HooksPrograms // after Load
 	Links    HooksLinks    // after Attach
 
-	Reuse    HooksMaps // maps to use in place of new ones; they stay the caller's
-	LogLevel uint32    // of the verifier's log in errors of Load, 0 for 1
+	Reuse    HooksMaps // maps to reuse, set before Load; they stay the caller's
+	LogLevel uint32    // verifier log level for errors of Load; 0 means 1
 
 	s *skel.Skeleton
 }
@@ -52,7 +52,7 @@ type HooksPrograms struct {
 	Unplaced       *ebpf.Program `ebpf:"unplaced"`
 }
 
-// HooksLinks are what Attach has made, nil for what is not attached. The Hooks closes them.
+// HooksLinks are the links that Attach creates, nil if not attached. The Hooks closes them.
 type HooksLinks struct {
 	RawTp          link.Link
 	TpBtf          link.Link
@@ -69,14 +69,14 @@ type HooksLinks struct {
 	Iter           link.Link
 }
 
-// HooksRodata is section .rodata: the memory of its map after Load. It can be written before Load
-// only; a write after it is a fault.
+// HooksRodata is the memory of section .rodata. After Load it is the memory of the section's map. It is
+// read-only then: a write faults.
 type HooksRodata struct {
 	_   structs.HostLayout
 	Pid uint32
 }
 
-// HooksBss is section .bss: the memory of its map after Load.
+// HooksBss is the memory of section .bss. After Load it is the memory of the section's map.
 type HooksBss struct {
 	_                  structs.HostLayout
 	RawTpRuns          uint64
@@ -96,7 +96,7 @@ type HooksBss struct {
 	UnplacedRuns       uint64
 }
 
-// OpenHooks makes a skeleton that is not loaded. It parses nothing and does not call bpf(2). The caller closes it.
+// OpenHooks creates a skeleton that is not loaded. It parses nothing and does not call bpf(2). The caller must close it.
 func OpenHooks() (*Hooks, error) {
 	s, err := skel.Open(&_HooksArtefact, _HooksFile(), 0, 1)
 	if err != nil {
@@ -108,8 +108,8 @@ func OpenHooks() (*Hooks, error) {
 	}, nil
 }
 
-// Load creates the maps and loads the programs. What sections hold by then are the initial values. The error
-// wraps a *skel.StepError or a *skel.NeedError; after a failure nothing is open.
+// Load creates the maps, with the current content of the sections as initial values, and loads the programs.
+// On failure nothing is open, and the error wraps a *skel.StepError or a *skel.NeedError.
 func (s *Hooks) Load() error {
 	err := s.s.Load(skel.Options{
 		Reuse: []*ebpf.Map{
@@ -141,8 +141,8 @@ func (s *Hooks) Load() error {
 	return nil
 }
 
-// Attach attaches all programs whose sections say where, and all struct_ops maps. What is attached stays
-// so; after a failure nothing is.
+// Attach attaches all programs whose sections name a target, and all struct_ops maps. It skips those that are
+// attached already. If one fails, it detaches all.
 //
 // It leaves to the caller:
 //   - Elsewhere (xdp): the section does not say where
@@ -165,91 +165,91 @@ func (s *Hooks) Attach() error {
 	)
 }
 
-// AttachRawTp attaches program raw_tp (raw_tp/sys_enter), if it is not attached yet.
+// AttachRawTp attaches program raw_tp (raw_tp/sys_enter), unless it is attached already.
 func (s *Hooks) AttachRawTp() error {
 	return skel.Attach(&s.Links.RawTp, "program raw_tp", s.Programs.RawTp, func(p *ebpf.Program) (link.Link, error) {
 		return link.AttachRawTracepoint(link.RawTracepointOptions{Name: "sys_enter", Program: p})
 	})
 }
 
-// AttachTpBtf attaches program tp_btf (tp_btf/sys_enter), if it is not attached yet.
+// AttachTpBtf attaches program tp_btf (tp_btf/sys_enter), unless it is attached already.
 func (s *Hooks) AttachTpBtf() error {
 	return skel.Attach(&s.Links.TpBtf, "program tp_btf", s.Programs.TpBtf, func(p *ebpf.Program) (link.Link, error) {
 		return link.AttachTracing(link.TracingOptions{Program: p})
 	})
 }
 
-// AttachFentry attaches program fentry (fentry/vfs_unlink), if it is not attached yet.
+// AttachFentry attaches program fentry (fentry/vfs_unlink), unless it is attached already.
 func (s *Hooks) AttachFentry() error {
 	return skel.Attach(&s.Links.Fentry, "program fentry", s.Programs.Fentry, func(p *ebpf.Program) (link.Link, error) {
 		return link.AttachTracing(link.TracingOptions{Program: p})
 	})
 }
 
-// AttachFexit attaches program fexit (fexit/vfs_unlink), if it is not attached yet.
+// AttachFexit attaches program fexit (fexit/vfs_unlink), unless it is attached already.
 func (s *Hooks) AttachFexit() error {
 	return skel.Attach(&s.Links.Fexit, "program fexit", s.Programs.Fexit, func(p *ebpf.Program) (link.Link, error) {
 		return link.AttachTracing(link.TracingOptions{Program: p})
 	})
 }
 
-// AttachFmodRet attaches program fmod_ret (fmod_ret/security_file_open), if it is not attached yet.
+// AttachFmodRet attaches program fmod_ret (fmod_ret/security_file_open), unless it is attached already.
 func (s *Hooks) AttachFmodRet() error {
 	return skel.Attach(&s.Links.FmodRet, "program fmod_ret", s.Programs.FmodRet, func(p *ebpf.Program) (link.Link, error) {
 		return link.AttachTracing(link.TracingOptions{Program: p})
 	})
 }
 
-// AttachLsm attaches program lsm (lsm.s/file_open), if it is not attached yet.
+// AttachLsm attaches program lsm (lsm.s/file_open), unless it is attached already.
 func (s *Hooks) AttachLsm() error {
 	return skel.Attach(&s.Links.Lsm, "program lsm", s.Programs.Lsm, func(p *ebpf.Program) (link.Link, error) {
 		return link.AttachLSM(link.LSMOptions{Program: p})
 	})
 }
 
-// AttachTracepoint attaches program tracepoint (tp/syscalls/sys_enter_getppid), if it is not attached yet.
+// AttachTracepoint attaches program tracepoint (tp/syscalls/sys_enter_getppid), unless it is attached already.
 func (s *Hooks) AttachTracepoint() error {
 	return skel.Attach(&s.Links.Tracepoint, "program tracepoint", s.Programs.Tracepoint, func(p *ebpf.Program) (link.Link, error) {
 		return link.Tracepoint("syscalls", "sys_enter_getppid", p, nil)
 	})
 }
 
-// AttachKprobe attaches program kprobe (kprobe/vfs_unlink), if it is not attached yet.
+// AttachKprobe attaches program kprobe (kprobe/vfs_unlink), unless it is attached already.
 func (s *Hooks) AttachKprobe() error {
 	return skel.Attach(&s.Links.Kprobe, "program kprobe", s.Programs.Kprobe, func(p *ebpf.Program) (link.Link, error) {
 		return link.Kprobe("vfs_unlink", p, nil)
 	})
 }
 
-// AttachKretprobe attaches program kretprobe (kretprobe/vfs_unlink), if it is not attached yet.
+// AttachKretprobe attaches program kretprobe (kretprobe/vfs_unlink), unless it is attached already.
 func (s *Hooks) AttachKretprobe() error {
 	return skel.Attach(&s.Links.Kretprobe, "program kretprobe", s.Programs.Kretprobe, func(p *ebpf.Program) (link.Link, error) {
 		return link.Kretprobe("vfs_unlink", p, nil)
 	})
 }
 
-// AttachKsyscall attaches program ksyscall (ksyscall/getppid), if it is not attached yet.
+// AttachKsyscall attaches program ksyscall (ksyscall/getppid), unless it is attached already.
 func (s *Hooks) AttachKsyscall() error {
 	return skel.Attach(&s.Links.Ksyscall, "program ksyscall", s.Programs.Ksyscall, func(p *ebpf.Program) (link.Link, error) {
 		return link.Kprobe("sys_getppid", p, nil)
 	})
 }
 
-// AttachKprobeMulti attaches program kprobe_multi (kprobe.multi/vfs_unlin*), if it is not attached yet.
+// AttachKprobeMulti attaches program kprobe_multi (kprobe.multi/vfs_unlin*), unless it is attached already.
 func (s *Hooks) AttachKprobeMulti() error {
 	return skel.Attach(&s.Links.KprobeMulti, "program kprobe_multi", s.Programs.KprobeMulti, func(p *ebpf.Program) (link.Link, error) {
 		return skel.KprobeMulti(p, "vfs_unlin*", false, false)
 	})
 }
 
-// AttachKretprobeMulti attaches program kretprobe_multi (kretprobe.multi/vfs_unlink), if it is not attached yet.
+// AttachKretprobeMulti attaches program kretprobe_multi (kretprobe.multi/vfs_unlink), unless it is attached already.
 func (s *Hooks) AttachKretprobeMulti() error {
 	return skel.Attach(&s.Links.KretprobeMulti, "program kretprobe_multi", s.Programs.KretprobeMulti, func(p *ebpf.Program) (link.Link, error) {
 		return skel.KprobeMulti(p, "vfs_unlink", true, false)
 	})
 }
 
-// AttachIter attaches program iter (iter/bpf_map), if it is not attached yet.
+// AttachIter attaches program iter (iter/bpf_map), unless it is attached already.
 func (s *Hooks) AttachIter() error {
 	return skel.Attach(&s.Links.Iter, "program iter", s.Programs.Iter, func(p *ebpf.Program) (link.Link, error) {
 		return skel.Iter(p)
@@ -277,8 +277,8 @@ func (s *Hooks) Detach() error {
 	)
 }
 
-// Close detaches and closes everything. Pointers into sections must not be used any more. A second Close
-// does nothing.
+// Close detaches and closes everything. Do not use pointers into sections after it. A second Close does
+// nothing.
 func (s *Hooks) Close() error {
 	err := s.Detach()
 	if cerr := s.s.Close(); err == nil {
