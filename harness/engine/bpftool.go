@@ -22,30 +22,29 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 )
 
-// ErrTrouble is the harness's failure to drive an engine, which proves nothing
-// about the object.
+// ErrTrouble means that the harness could not drive an engine. It says nothing about the object.
 var ErrTrouble = errors.New("engine cannot run")
 
-// ErrCannot is the reason of an error of Open about an object that the engine cannot load
-// on any kernel, though others can: nothing is wrong with the object.
+// ErrCannot means that this engine can load the object on no kernel, although others can. Nothing
+// is wrong with the object.
 var ErrCannot = errors.New("not for this engine")
 
-// Tool is the bpftool that the engines of libbpf drive.
+// Tool is the bpftool that the libbpf engines run.
 type Tool struct {
-	// Path is the program. What it runs and which libraries it needs may be
-	// in directories beside it: see GuestTool.
+	// Path is the program. Programs and libraries that it needs may be in directories beside it:
+	// see enginename.GuestTool.
 	Path string
-	// Pins is a directory of a BPF file system, "" for /sys/fs/bpf.
+	// Pins is a directory of a BPF file system. "" means /sys/fs/bpf.
 	Pins string
-	// Wait is how long it may take for one command, 0 for 45 s. Loader programs of
-	// some MiB take it more than a minute where processors are emulated.
+	// Wait is the time limit for one command. 0 means 45 s. Without KVM, loader programs of some
+	// MiB take more than a minute.
 	Wait time.Duration
-	// Skeletons is the directory of the programs that engines skel-go and skel-c run, ""
-	// for GuestSkeletons.
+	// Skeletons is the directory of the programs that engines skel-go and skel-c run. "" means
+	// enginename.GuestSkeletons.
 	Skeletons string
 }
 
-// run runs bpftool and returns what it prints. doing says what for.
+// run runs bpftool and returns its output. doing names the purpose in errors.
 func (t Tool) run(doing string, args ...string) ([]byte, error) {
 	if t.Path == "" {
 		return nil, fmt.Errorf("%w: no bpftool was named", ErrTrouble)
@@ -76,13 +75,13 @@ func (t Tool) run(doing string, args ...string) ([]byte, error) {
 	return nil, fmt.Errorf("%w: bpftool: %w", ErrTrouble, err)
 }
 
-// ToolError means that bpftool refused an object, or died of it.
+// ToolError means that bpftool refused an object, or that a signal killed it.
 type ToolError struct {
 	Doing  string     // "loading", "generating a loader program"
-	Signal string     // that killed it, "" if none did
-	Errno  unix.Errno // as far as it can be told from what libbpf prints, else 0
-	Lines  []string   // what libbpf and bpftool said, but for the log
-	Log    string     // the verifier's, of the program that was refused last
+	Signal string     // signal that killed bpftool, or ""
+	Errno  unix.Errno // from what libbpf prints, 0 if unknown
+	Lines  []string   // last lines of libbpf and bpftool, without the log
+	Log    string     // verifier's log of the program that was refused last
 }
 
 func (e *ToolError) Error() string {
@@ -94,7 +93,7 @@ func (e *ToolError) Error() string {
 	return "bpftool: " + strings.Join(parts, "; ")
 }
 
-// Unwrap gives the errno, if one is known.
+// Unwrap returns the errno, or nil if it is unknown.
 func (e *ToolError) Unwrap() error {
 	if e.Errno == 0 {
 		return nil
@@ -102,8 +101,8 @@ func (e *ToolError) Unwrap() error {
 	return e.Errno
 }
 
-// errorLines is how many lines of libbpf's messages are kept: the last ones are
-// about what failed, those before them about what it did without.
+// errorLines is how many of libbpf's last messages are kept. They are about the failure; earlier
+// ones are about features that libbpf did without.
 const errorLines = 4
 
 func newToolError(doing string, status syscall.WaitStatus, stderr string) *ToolError {
@@ -137,8 +136,8 @@ func newToolError(doing string, status syscall.WaitStatus, stderr string) *ToolE
 	return e
 }
 
-// statusErrno is the errno in bpftool's exit status, which for some commands is
-// the low byte of -errno. 255 is -1, and stands for any failure.
+// statusErrno returns the errno in bpftool's exit status, or 0. Some commands exit with the low
+// byte of -errno. 255 is -1, which stands for any failure.
 func statusErrno(status syscall.WaitStatus) unix.Errno {
 	n := 256 - status.ExitStatus()
 	if !status.Exited() || n <= 1 || n > lastErrno {
@@ -147,10 +146,10 @@ func statusErrno(status syscall.WaitStatus) unix.Errno {
 	return unix.Errno(n)
 }
 
-// lastErrno is the last errno that has a name, EHWPOISON.
+// lastErrno is the highest errno that has a name, EHWPOISON.
 const lastErrno = 133
 
-// chatter are beginnings of lines that come with every error and say nothing.
+// chatter are prefixes of lines that come with every error and carry no information.
 var chatter = []string{
 	"Warning: bpftool is now running in libbpf strict mode",
 	"If it used to work for this object file",
@@ -164,7 +163,7 @@ var (
 	logEnd   = regexp.MustCompile(`^-- END (PROG LOAD|BTF LOAD) LOG --$`)
 )
 
-// splitLog takes the last log of the verifier out of what libbpf prints.
+// splitLog separates the last verifier's log from libbpf's other output.
 func splitLog(stderr string) (lines []string, log string) {
 	var in []string
 	inLog := false
@@ -184,7 +183,7 @@ func splitLog(stderr string) (lines []string, log string) {
 	return lines, strings.Join(in, "\n")
 }
 
-// libbpf prints an errno as its number, as its name (since 1.6) or as libc's text.
+// libbpf prints an errno as a number, as a name (since 1.6), or as the C library's text.
 var (
 	errnoNumber = regexp.MustCompile(`-([0-9]{1,3})\)?$`)
 	errnoName   = regexp.MustCompile(`-(E[A-Z0-9]+)\)?$`)
@@ -205,8 +204,8 @@ func messageErrno(line string) unix.Errno {
 	return 0
 }
 
-// withFile gives do the object as a file under its own name, for libbpf names
-// maps after it.
+// withFile calls do with the path of a temporary file that holds the object. The file keeps its
+// name, because libbpf names maps after it.
 func (o Object) withFile(do func(path string) error) error {
 	dir, err := os.MkdirTemp("", "bpfreplay-")
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/target"
 )
 
-// direct is cilium/ebpf.
+// direct is the engine that loads with cilium/ebpf.
 type direct struct{}
 
 func (direct) Name() string { return "direct" }
@@ -32,12 +32,12 @@ func (direct) Open(obj Object) (Load, error) {
 	}
 	maps.DeleteFunc(spec.Programs, func(name string, p *ebpf.ProgramSpec) bool {
 		if p.Type == ebpf.UnspecifiedProgram {
-			return true // left out by a collection, too
+			return true // a collection omits it, too
 		}
 		if obj.Only != "" {
 			return name != obj.Only && !object.IsStructOps(p.SectionName)
 		}
-		// Maps decide what struct_ops programs are loaded that they name.
+		// A struct_ops program that a map names is loaded if the map is.
 		return obj.Autoload && strings.HasPrefix(p.SectionName, "?") && (!object.IsStructOps(p.SectionName) || p.AttachTo == "")
 	})
 	d := newDirectLoad(spec, programOrder(spec, obj), obj.Replaces)
@@ -46,13 +46,13 @@ func (direct) Open(obj Object) (Load, error) {
 	return d, nil
 }
 
-// programOrder are the programs of a spec in the order of the object, in which other
-// engines load them: of several that are refused, all are to meet the same one.
+// programOrder returns the programs of a spec in the object's order, in which other engines load
+// them. If several programs are refused, all engines then fail at the same one.
 func programOrder(spec *ebpf.CollectionSpec, obj Object) []string {
 	names := slices.Sorted(maps.Keys(spec.Programs))
 	o, err := object.OpenReader(bytes.NewReader(obj.Data), int64(len(obj.Data)), obj.Name)
 	if err != nil {
-		return names // nobody else loads it
+		return names // no other engine loads it
 	}
 	at := make(map[string]int)
 	for i := range o.Functions {
@@ -62,12 +62,13 @@ func programOrder(spec *ebpf.CollectionSpec, obj Object) []string {
 	return names
 }
 
-// directLoad loads maps and programs one after the other. A collection loads programs
-// in the order in which Go walks a map; the fields of a struct have an order.
+// directLoad loads maps and programs in a fixed order. A collection loads programs in the order in
+// which Go iterates over a map. directLoad uses LoadAndAssign with a struct, whose fields have an
+// order.
 type directLoad struct {
 	spec  *ebpf.CollectionSpec
-	names []string     // maps, and behind them programs
-	shape reflect.Type // a struct with a field for each of them
+	names []string     // maps, then programs
+	shape reflect.Type // struct with a field for each name
 
 	replaces map[string]int // Object.Replaces
 	types    *btf.Cache     // Object.Types
@@ -79,7 +80,7 @@ func newDirectLoad(spec *ebpf.CollectionSpec, programs []string, replaces map[st
 	return directLoad{spec: spec, names: names, shape: shape(names, len(spec.Maps)), replaces: replaces}
 }
 
-// shape is a struct for LoadAndAssign with these maps and programs.
+// shape returns a struct type for LoadAndAssign with these maps and programs.
 func shape(names []string, nmaps int) reflect.Type {
 	fields := make([]reflect.StructField, len(names))
 	for i, name := range names {
@@ -123,7 +124,8 @@ func (d directLoad) Do(*target.Target) (*Loaded, error) {
 	return l, nil
 }
 
-// replace tells the spec what freplace programs replace, until done.
+// replace sets the attach targets of freplace programs in the spec. The caller calls done after the
+// load.
 func (d directLoad) replace() (done func(), err error) {
 	var open []*ebpf.Program
 	done = func() {
@@ -175,7 +177,8 @@ func (d directLoad) load(opts *ebpf.CollectionOptions) (*Loaded, error) {
 	if !d.attach {
 		return l, nil
 	}
-	// After the loop: a failure closes all, also the programs behind the one that is not attached.
+	// Attach after the loop, so that after a failure Close closes all programs, including those
+	// after the failed one.
 	for i, p := range programs {
 		name := l.Programs[i].Name
 		to, err := attach(p, d.spec.Programs[name])
@@ -193,7 +196,7 @@ func (d directLoad) load(opts *ebpf.CollectionOptions) (*Loaded, error) {
 	return l, nil
 }
 
-// attach attaches what a loader program can attach, nil for all others.
+// attach attaches a program if a loader program could do so. Otherwise it returns nil.
 func attach(p *ebpf.Program, spec *ebpf.ProgramSpec) (link.Link, error) {
 	switch {
 	case spec.Type == ebpf.LSM && spec.AttachType == ebpf.AttachLSMMac:
@@ -213,9 +216,9 @@ func attach(p *ebpf.Program, spec *ebpf.ProgramSpec) (link.Link, error) {
 	return nil, nil
 }
 
-// assign loads a struct of maps and programs. A program that fails is loaded once more
-// for a log, here and not by cilium/ebpf, which also writes the million lines of one
-// that the verifier gives up on, and twice if they do not fit.
+// assign loads the maps and programs into a struct. If the verifier refuses a program, assign loads
+// again to get the log. cilium/ebpf is not left to do that: for a program that is too complex it
+// would write the log of a million instructions, and twice if that does not fit.
 func (d directLoad) assign(opts *ebpf.CollectionOptions) (reflect.Value, error) {
 	load := func(log ebpf.ProgramOptions) (reflect.Value, error) {
 		opts.Programs = log
@@ -234,7 +237,7 @@ func (d directLoad) assign(opts *ebpf.CollectionOptions) (reflect.Value, error) 
 	return load(log)
 }
 
-// withoutField takes away what LoadAndAssign adds about fields.
+// withoutField removes what LoadAndAssign adds to an error about the field.
 func withoutField(err error) error {
 	if err == nil || !strings.HasPrefix(err.Error(), "assign values: field ") {
 		return err

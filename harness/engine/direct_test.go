@@ -16,8 +16,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/target"
 )
 
-// TestDirectLog: the verifier's log of a program comes with its error, the
-// instructions among it, but not the million of one that it gives up on.
+// TestDirectLog: the error has the verifier's log of the program, with its instructions. It does
+// not have the million lines of a program that is too complex.
 func TestDirectLog(t *testing.T) {
 	need.BPF(t)
 	for name, test := range map[string]struct {
@@ -55,8 +55,8 @@ func TestDirectLog(t *testing.T) {
 	}
 }
 
-// TestAttachFails: wherever a load with links runs out of file descriptors, it closes those that it
-// has.
+// TestAttachFails: a load with links that runs out of file descriptors, at any point, closes those
+// that it has opened.
 func TestAttachFails(t *testing.T) {
 	need.BPF(t)
 	data, err := os.ReadFile("../../selftests/bpf/prog_iter.bpf.o")

@@ -2,21 +2,21 @@ package engine
 
 import "fmt"
 
-// ends keeps the beginning and the end of what is written to it. libbpf prints a log
-// of the verifier as a whole, which can be more than a guest has memory.
+// ends keeps the beginning and the end of what is written to it. libbpf prints a verifier's log in
+// full, which can exceed the memory of a guest.
 type ends struct {
-	keep       int // bytes at each end
+	keep       int // bytes to keep at each end
 	head, tail []byte
-	dropped    int // bytes between them
+	dropped    int // bytes dropped between head and tail
 }
 
-// Write never fails.
+// Write always succeeds.
 func (e *ends) Write(p []byte) (int, error) {
 	n := len(p)
 	fits := min(n, e.keep-len(e.head))
 	e.head = append(e.head, p[:fits]...)
 	e.tail = append(e.tail, p[fits:]...)
-	if over := len(e.tail) - e.keep; over > e.keep { // copy once a keep, not at every write
+	if over := len(e.tail) - e.keep; over > e.keep { // copy once for every keep bytes, not at every write
 		e.tail = append(e.tail[:0], e.tail[over:]...)
 		e.dropped += over
 	}

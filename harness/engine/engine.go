@@ -24,38 +24,37 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// Object is what an engine is given: a file, as bytes. Engines replay and signed also take
-// a loader program that gen wrote.
+// Object is what an engine loads: the contents of an ELF file. Engines replay and signed also
+// accept a loader program that gen has written.
 type Object struct {
 	Name string // base name of the file
 	Data []byte
-	// Attach has the load attach the programs that gen --attach does. Only engines that
-	// say so can: see [Attaches].
+	// Attach makes the load attach the programs that gen --attach attaches. Not all engines can:
+	// see [Attaches].
 	Attach bool
-	// Certs are certificates (X.509, DER) by which engine signed has the kernel verify a
-	// file that was signed before.
+	// Certs are certificates (X.509, DER) with which the kernel verifies a loader program that is
+	// already signed. Engine signed uses them.
 	Certs [][]byte
-	// Mutate, if set, breaks the loader program of engine replay, to see that
-	// it is noticed. One that finds nothing to change leaves it as it is.
+	// Mutate, if set, breaks the loader program of engine replay, to test that the comparison
+	// notices. A mutation that finds nothing to change has no effect.
 	Mutate *mutate.Mutation
-	// Only names a program that is loaded alone, as far as the object allows it:
-	// programs of struct_ops maps go with their maps. libbpf's engines do not do
-	// that.
+	// Only names a program to load alone, as far as the object allows: struct_ops programs are
+	// loaded with their maps. The libbpf engines ignore it.
 	Only string
-	// Autoload: engine direct leaves out what libbpf does not load by itself, the
-	// programs of SEC("?..."), which cilium/ebpf loads.
+	// Autoload makes engine direct omit programs in sections named SEC("?..."), as libbpf does.
+	// cilium/ebpf loads them.
 	Autoload bool
-	// Types are the kernel's types as cilium/ebpf has read them, for engine direct to share
-	// between loads; nil has each load read them.
+	// Types is cilium/ebpf's cache of the kernel's types, which engine direct shares between loads.
+	// If it is nil, each load reads the types.
 	Types *btf.Cache
-	// Replaces are the programs that freplace programs replace, by name: fds of the
-	// caller's. The engines of libbpf cannot do this: see [ErrCannot].
+	// Replaces are the target programs of freplace programs, by the name of the freplace program.
+	// The fds belong to the caller. The libbpf engines return [ErrCannot] if there are any.
 	Replaces map[string]int
-	// Sections are the rules for names of sections of engines trace and replay.
+	// Sections are additional rules for section names, for engines trace and replay.
 	Sections object.SectionRules
 }
 
-// options are those of a plan that loads what is wanted of an object.
+// options returns the options of a plan that loads what Only and Attach ask for.
 func (o *Object) options(obj *object.Object) trace.Options {
 	if o.Only == "" {
 		return trace.Options{Attach: o.Attach}
@@ -69,8 +68,8 @@ func (o *Object) options(obj *object.Object) trace.Options {
 	return trace.Options{Autoload: load, Attach: o.Attach}
 }
 
-// cannotReplace is why bpftool does not load an object with freplace programs whose
-// targets were named.
+// cannotReplace returns an error if targets of freplace programs were named, which bpftool cannot
+// be told.
 func (o *Object) cannotReplace() error {
 	for _, name := range slices.Sorted(maps.Keys(o.Replaces)) {
 		return fmt.Errorf("%w: bpftool cannot be told what program %s replaces", ErrCannot, name)
@@ -78,35 +77,35 @@ func (o *Object) cannotReplace() error {
 	return nil
 }
 
-// Loaded is what a load left behind.
+// Loaded holds what a load has left in the kernel. The caller closes it.
 type Loaded struct {
 	Maps     []state.Handle
 	Programs []state.Handle
-	Links    []state.Handle // by the names of programs, if Object.Attach
+	Links    []state.Handle // named like their programs; only with Object.Attach
 	close    func()
 }
 
-// Close gives everything back.
+// Close closes all fds and removes pins.
 func (l *Loaded) Close() { l.close() }
 
-// Engine is one way to load objects.
+// Engine is a way to load objects.
 type Engine interface {
 	Name() string
-	// Open reads the object and does all that needs no kernel. Its errors are
-	// refusals of the object, but for ErrCannot and ErrTrouble.
+	// Open reads the object and does all work that needs no kernel. An error refuses the object,
+	// unless it is ErrCannot or ErrTrouble.
 	Open(obj Object) (Load, error)
 }
 
-// Load is an object that is ready to be loaded.
+// Load is an object that is ready to be loaded. It can be loaded several times.
 type Load interface {
-	// Needs are the capabilities without which this engine cannot load this
-	// object, though the kernel may be able to run it.
+	// Needs returns the capabilities that this engine needs to load this object, even if the kernel
+	// could run the object without them.
 	Needs() []string
-	// Do loads the object. The time that it takes is the engine's time.
+	// Do loads the object. Its duration is the engine's load time.
 	Do(tg *target.Target) (*Loaded, error)
 }
 
-// ByName returns the engines of the given names. Those of libbpf drive tool.
+// ByName returns the engines with these names. tool is for the libbpf engines and the skeletons.
 func ByName(names []string, tool Tool) ([]Engine, error) {
 	var out []Engine
 	for _, n := range names {
@@ -132,7 +131,7 @@ func ByName(names []string, tool Tool) ([]Engine, error) {
 	return out, nil
 }
 
-// traced issues our trace from user space.
+// traced is the engine that issues our trace from user space.
 type traced struct{}
 
 func (traced) Name() string { return enginename.Trace }
@@ -158,7 +157,7 @@ type tracedLoad struct {
 	replaces map[string]int
 }
 
-// Needs are those that a trace has as well: symbols it finds by itself.
+// Needs returns the needs of the trace, except kallsyms: issuing finds symbols by itself.
 func (l tracedLoad) Needs() (needs []string) {
 	for _, n := range l.t.Needs {
 		if n.Capability != artefact.NeedKallsyms {
@@ -182,7 +181,7 @@ func (l tracedLoad) Do(tg *target.Target) (*Loaded, error) {
 	return loaded(a, r, unpin), nil
 }
 
-// replayed runs a loader program: the bytes that gen writes.
+// replayed is the engine that runs a loader program, with the bytes that gen writes.
 type replayed struct{}
 
 func (replayed) Name() string { return enginename.Replay }
@@ -221,7 +220,7 @@ func generate(obj *Object) (*artefact.Artefact, error) {
 	return emit.Emit(t)
 }
 
-// reread is the artefact that a file of it holds.
+// reread returns the artefact after writing it to a file and parsing that.
 func reread(a *artefact.Artefact) (*artefact.Artefact, error) {
 	file, err := a.MarshalBinary()
 	if err != nil {
@@ -277,12 +276,12 @@ func loaded(a *artefact.Artefact, r *target.Result, done func()) *Loaded {
 	return l
 }
 
-// Attaches reports whether an engine heeds Object.Attach.
+// Attaches reports whether an engine supports Object.Attach.
 func Attaches(name string) bool {
 	return slices.Contains([]string{enginename.Direct, enginename.Trace, enginename.Replay, enginename.Signed}, name)
 }
 
-// Errno is the name of the errno in an error, empty if there is none.
+// Errno returns the name of the errno in an error, or "".
 func Errno(err error) string {
 	var e unix.Errno
 	if !errors.As(err, &e) {
@@ -291,7 +290,7 @@ func Errno(err error) string {
 	return unix.ErrnoName(e)
 }
 
-// Log is the verifier's log in an error, empty if there is none.
+// Log returns the verifier's log in an error, or "".
 func Log(err error) string {
 	var step *artefact.StepError
 	if errors.As(err, &step) {
@@ -308,7 +307,8 @@ func Log(err error) string {
 	return ""
 }
 
-// Time runs a load and measures it.
+// Time runs a load and returns how long it took. If the load has a Warm method, that runs first and
+// is not measured.
 func Time(l Load, tg *target.Target) (*Loaded, time.Duration, error) {
 	if w, ok := l.(interface{ Warm(*target.Target) error }); ok {
 		if err := w.Warm(tg); err != nil {

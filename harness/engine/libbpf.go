@@ -18,12 +18,12 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/trace"
 )
 
-// libbpf is libbpf's direct load, through `bpftool prog loadall`.
+// libbpf is the engine that loads with libbpf's direct load, through `bpftool prog loadall`.
 type libbpf struct{ tool Tool }
 
 func (libbpf) Name() string { return "libbpf" }
 
-// Open leaves it to libbpf to read the object, which it does when it loads it.
+// Open does not check the object: libbpf reads it when it loads it.
 func (e libbpf) Open(obj Object) (Load, error) {
 	if err := obj.cannotReplace(); err != nil {
 		return nil, err
@@ -32,10 +32,10 @@ func (e libbpf) Open(obj Object) (Load, error) {
 	return libbpfLoad{tool: e.tool, obj: obj, names: namesOf(obj)}, nil
 }
 
-// withoutAsked returns an object in which the sections with programs that are
-// loaded only if they are asked for ("?...") are not executable. libbpf passes
-// over such sections, as it does not load these programs either. bpftool fails
-// to pin every program that was not loaded.
+// withoutAsked returns the object with the sections of programs that are only loaded on request
+// ("?...") marked as not executable. libbpf then skips these sections; it would not load the
+// programs anyway. Without this change bpftool fails, because it cannot pin programs that were not
+// loaded.
 func withoutAsked(data []byte) []byte {
 	file, err := elf.NewFile(bytes.NewReader(data))
 	if err != nil || file.Class != elf.ELFCLASS64 || file.ByteOrder != binary.LittleEndian {
@@ -68,7 +68,7 @@ type libbpfLoad struct {
 
 func (libbpfLoad) Needs() []string { return nil }
 
-// defaultPins is where libbpf pins maps that an object wants pinned by name.
+// defaultPins is where libbpf pins maps that an object pins by name.
 const defaultPins = "/sys/fs/bpf"
 
 func (l libbpfLoad) Do(*target.Target) (*Loaded, error) {
@@ -112,7 +112,7 @@ func (l libbpfLoad) Do(*target.Target) (*Loaded, error) {
 	return out, nil
 }
 
-// pinsIn lists what is pinned in a directory.
+// pinsIn lists the pins in a directory.
 func pinsIn(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -127,7 +127,7 @@ func pinsIn(dir string) ([]string, error) {
 	return pins, nil
 }
 
-// takePins opens and removes what is pinned in a directory, but for old pins.
+// takePins opens and removes the pins in a directory, except those in old.
 func takePins(dir string, old []string, table map[string]string) ([]state.Handle, error) {
 	pins, err := pinsIn(dir)
 	if err != nil {
@@ -163,18 +163,17 @@ func closeHandles(handles []state.Handle) {
 	}
 }
 
-// names translates what libbpf and bpftool call maps and programs into logical
-// names.
+// names translates libbpf's and bpftool's names of maps and programs to logical names.
 type names struct {
-	object   string            // the object's own name
-	pins     map[string]string // maps by their pins
-	members  map[string]string // maps by their members of skeletons
-	programs map[string]string // by either
-	pinned   bool              // the object itself wants maps pinned
+	object   string            // name of the object
+	pins     map[string]string // maps by name of the pin
+	members  map[string]string // maps by member of the skeleton
+	programs map[string]string // programs by pin or member
+	pinned   bool              // the object pins maps by name
 }
 
-// namesOf reads the names from the object with our reader. Of an object that
-// only libbpf can read, maps and programs keep the names that libbpf gives them.
+// namesOf reads the names from the object with our reader. If our reader refuses the object, maps
+// and programs keep libbpf's names.
 func namesOf(obj Object) names {
 	n := names{pins: make(map[string]string), members: make(map[string]string), programs: make(map[string]string)}
 	o, err := object.OpenBytes(obj.Data, obj.Name)
@@ -185,8 +184,8 @@ func namesOf(obj Object) names {
 	for i := range o.Maps {
 		m := &o.Maps[i]
 		logical := trace.LogicalName(m)
-		// The pin of a data section has the object's name before it, unless
-		// the section is a custom one; the member has not, nor the first dot.
+		// The pin of a data section starts with the object's name, unless it is a custom section.
+		// The member of the skeleton has neither the object's name nor the leading dot.
 		n.pins[tame(m.Name)] = logical
 		n.pins[tame(logical)] = logical
 		n.members[tame(strings.TrimPrefix(logical, "."))] = logical
@@ -201,7 +200,7 @@ func namesOf(obj Object) names {
 
 const pinByName = 1 // LIBBPF_PIN_BY_NAME
 
-// tame is what is left of a name in a pin (no dots) or in C (an identifier).
+// tame replaces the characters that pins and C identifiers cannot have by underscores.
 func tame(name string) string {
 	return strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
@@ -218,15 +217,14 @@ func translate(table map[string]string, name string) string {
 	return name
 }
 
-// libbpfLight is libbpf's own loader program, which bpftool generates and
-// runLight runs.
+// libbpfLight is the engine for libbpf's own loader program. bpftool generates it, runLight runs
+// it.
 type libbpfLight struct{ tool Tool }
 
 func (libbpfLight) Name() string { return "libbpf-light" }
 
-// Open has bpftool generate the loader program, in the guest: what libbpf asks
-// the machine while it generates (its configuration, the number of its CPUs)
-// is then asked of the kernel that the program is for.
+// Open makes bpftool generate the loader program. It runs in the guest, so that libbpf asks the
+// right kernel for its configuration and the number of its CPUs.
 func (e libbpfLight) Open(obj Object) (Load, error) {
 	if err := obj.cannotReplace(); err != nil {
 		return nil, err
@@ -236,8 +234,8 @@ func (e libbpfLight) Open(obj Object) (Load, error) {
 	err := obj.withFile(func(path string) (err error) {
 		args := []string{"gen", "skeleton", "-L", path}
 		if n.object != "" {
-			// bpftool takes the whole name of the file for the object's name
-			// here, unlike libbpf when it loads the file.
+			// Here, unlike libbpf on a load, bpftool would use the whole file name as the object's
+			// name.
 			args = append(args, "name", n.object)
 		}
 		header, err = e.tool.run("generating a loader program", args...)
@@ -272,7 +270,7 @@ func (l lightLoad) Do(*target.Target) (*Loaded, error) {
 	return out, nil
 }
 
-// handles names fds. A loader program leaves 0 where it made nothing.
+// handles names fds. The fd is 0 if the loader program created nothing.
 func handles(members []string, fds []int, table map[string]string) []state.Handle {
 	var out []state.Handle
 	for i, m := range members {

@@ -12,8 +12,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// The context of libbpf's loader programs (skel_internal.h, 0.8 and later): struct
-// bpf_loader_ctx, a bpf_map_desc for each map, a bpf_prog_desc for each program.
+// The context of libbpf's loader programs (skel_internal.h, 0.8 and later): struct bpf_loader_ctx,
+// then a bpf_map_desc for each map, then a bpf_prog_desc for each program.
 const (
 	lightHeader   = 24
 	lightLogLevel = 8  // u32, and log_size behind it
@@ -22,12 +22,12 @@ const (
 	lightInitial  = 8  // u64 in bpf_map_desc, address in user space
 )
 
-// lightFDs are what a run of libbpf's loader program left behind, in the order of the
-// skeleton. What there is not is 0.
+// lightFDs are the fds that libbpf's loader program returns, in the order of the skeleton. An fd is
+// 0 if nothing was created.
 type lightFDs struct{ maps, programs []int }
 
-// runLight runs libbpf's loader program as its bpf_load_and_run runs one that is not
-// signed. A run that fails is repeated for the verifier's log.
+// runLight runs libbpf's loader program as bpf_load_and_run runs an unsigned one. If the run fails,
+// runLight repeats it to get the verifier's log.
 func runLight(s *skeleton) (*lightFDs, error) {
 	fds, err := s.run(nil)
 	if err == nil || err.Op != stepOfIt {
@@ -38,8 +38,9 @@ func runLight(s *skeleton) (*lightFDs, error) {
 	if again == nil {
 		return fds, nil
 	}
-	// A log that does not fit makes ENOSPC of whatever it was. One of the object's
-	// types is the last if a step failed that has none, and says nothing about it.
+	// If the log does not fit, the errno is ENOSPC instead of the original one, so keep the first
+	// error. If the failed step has no log, the buffer still holds the log of the object's BTF,
+	// which has nothing to do with the failure.
 	if text := bpfsys.CString(log); !strings.HasPrefix(text, "magic: 0x") {
 		err.Log = text
 	}
@@ -53,11 +54,11 @@ func orNil(err *artefact.StepError) error {
 	return err
 }
 
-// stepOfIt is what is known of a step of libbpf's loader program that failed.
+// stepOfIt stands for the step of libbpf's loader program that failed, which is not known.
 const stepOfIt = "a step of it"
 
-// run creates the blob's map, loads the loader program, and runs it. A signal may
-// interrupt what it loads: EAGAIN.
+// run creates the blob's map, loads the loader program and runs it. It retries if a signal
+// interrupts a load in the loader program (EAGAIN).
 func (s *skeleton) run(log []byte) (*lightFDs, *artefact.StepError) {
 	var fds *lightFDs
 	var err *artefact.StepError
@@ -111,7 +112,7 @@ func (s *skeleton) once(log []byte) (*lightFDs, *artefact.StepError) {
 	switch {
 	case err != nil:
 		return fail(bpfsys.ProgTestRun.String(), err, "")
-	case result < 0: // it has closed all that it opened
+	case result < 0: // the loader program has closed its fds
 		return fail(stepOfIt, unix.Errno(-result), "")
 	}
 	fds := &lightFDs{}

@@ -23,10 +23,10 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// lightSkeleton runs a light skeleton of ours, in a process of its own.
+// lightSkeleton is the engine that runs one of our light skeletons in a process of its own.
 type lightSkeleton struct {
 	name string
-	dir  string // of the program
+	dir  string // directory of the program
 	wait time.Duration
 }
 
@@ -53,12 +53,12 @@ type lightSkeletonLoad struct {
 	lightSkeleton
 	a   *artefact.Artefact
 	key string
-	// replaces are fds, one for each program that replaces a function of another, 0 for
-	// one that the caller has not given.
+	// replaces has an fd for each freplace program: the program with the function to replace. It is
+	// 0 if the caller has not named one.
 	replaces []int
 }
 
-// Needs are those of the artefact, which the skeleton embeds.
+// Needs returns the needs of the artefact that the skeleton embeds.
 func (l lightSkeletonLoad) Needs() []string { return replayedLoad{a: l.a}.Needs() }
 
 func (l lightSkeletonLoad) Do(*target.Target) (*Loaded, error) {
@@ -82,8 +82,8 @@ func (l lightSkeletonLoad) Do(*target.Target) (*Loaded, error) {
 	return out, nil
 }
 
-// run runs the program to its end and returns the fds that it handed over: those of all
-// maps, and then of all programs.
+// run runs the program and returns the fds that it sends: those of all maps, then those of all
+// programs.
 func (l lightSkeletonLoad) run(pins string) (fds []int, err error) {
 	trouble := func(err error) error {
 		return fmt.Errorf("%w: the program with skeletons for %s: %w", ErrTrouble, l.name, err)
@@ -142,7 +142,7 @@ func (l lightSkeletonLoad) run(pins string) (fds []int, err error) {
 	return fds, nil
 }
 
-// receive takes fds until the other end of the socket is closed.
+// receive receives fds until the other end closes the socket.
 func receive(socket int) (fds []int, err error) {
 	const most = 253 // fds in a message, SCM_MAX_FD
 	message, control := make([]byte, 1), make([]byte, unix.CmsgSpace(4*most))
@@ -168,10 +168,12 @@ func receive(socket int) (fds []int, err error) {
 	}
 }
 
-// step is how a skeleton names a step that failed: subject, command, the C library's text.
+// step matches a skeleton's message about a failed step: subject, command, and the C library's text
+// for the errno.
 var step = regexp.MustCompile(`^(.*): ([A-Z][A-Z_]+): [^:]*$`)
 
-// refusal is what the process printed: the errno, a line, the verifier's log.
+// refusal returns the error that the process has printed: the errno, a message, and the verifier's
+// log.
 func (l lightSkeletonLoad) refusal(said string) error {
 	number, rest, _ := strings.Cut(said, "\n")
 	text, log, _ := strings.Cut(rest, "\n")
@@ -189,7 +191,7 @@ func (l lightSkeletonLoad) refusal(said string) error {
 	return errors.New(text)
 }
 
-// skeletonError is what a skeleton says of a failure that is no step of the load.
+// skeletonError is a skeleton's error that is not about a step of the load.
 type skeletonError struct {
 	text  string
 	errno unix.Errno

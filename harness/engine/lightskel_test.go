@@ -16,7 +16,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// Skeletons leave on this machine's kernel what a trace leaves, and fail as a replay does.
+// TestSkeletons: skeletons leave the same state on this machine's kernel as a trace, and fail with
+// the same errors as a replay.
 func TestSkeletons(t *testing.T) {
 	need.Root(t)
 	need.BPF(t)

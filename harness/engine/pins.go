@@ -8,11 +8,11 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// bpffs is where the BPF file system is.
+// bpffs is the mount point of the BPF file system.
 const bpffs = "/sys/fs/bpf"
 
-// pins makes a directory for what one load pins by name, so that engines do not
-// find each other's maps, and returns what removes it.
+// pins creates a directory for the maps that one load pins by name, so that engines do not reuse
+// each other's maps. The returned function removes it.
 func pins(engine string) (string, func(), error) {
 	dir := filepath.Join(bpffs, fmt.Sprintf("bpfreplay-%s-%d", engine, os.Getpid()))
 	if err := os.Mkdir(dir, 0o700); err != nil {
@@ -21,7 +21,7 @@ func pins(engine string) (string, func(), error) {
 	return dir, func() { os.RemoveAll(dir) }, nil
 }
 
-// pinsOf is pins for a load, if it wants any.
+// pinsOf calls pins if the artefact has pinned maps.
 func pinsOf(engine string, a *artefact.Artefact) (string, func(), error) {
 	for _, m := range a.Maps {
 		if m.Pinned {

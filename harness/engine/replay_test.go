@@ -11,7 +11,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader"
 )
 
-// TestReplayIsGen: what engine replay runs is what gen writes, byte for byte.
+// TestReplayIsGen: engine replay runs the same bytes that gen writes.
 func TestReplayIsGen(t *testing.T) {
 	files, err := filepath.Glob("../../selftests/bpf/*.bpf.o")
 	assert.NilError(t, err)

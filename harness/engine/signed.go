@@ -14,13 +14,13 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/sign"
 )
 
-// signed runs a loader program that it has signed: what gen writes and sign adds to. The
-// kernel verifies it.
+// signed is the engine that runs a loader program which it has signed, with the bytes that gen and
+// sign write. The kernel verifies it.
 type signed struct{}
 
 func (signed) Name() string { return enginename.Signed }
 
-// runKey is the key of this process: a guest's, or a command's. It is written nowhere.
+// runKey returns the key of this process. It is never written to a file.
 var runKey = sync.OnceValues(func() (*keyOfRun, error) {
 	key, cert, err := sign.NewKey("bpfreplay, engine signed")
 	if err != nil {
@@ -35,7 +35,8 @@ type keyOfRun struct {
 	trust *trust
 }
 
-// trust is a keyring with certificates. It is made once, and stays until the process ends.
+// trust is a keyring with certificates. It is created on first use, and exists until the process
+// ends.
 type trust struct {
 	certs [][]byte
 	once  sync.Once
@@ -83,8 +84,8 @@ type signedLoad struct {
 
 func (l *signedLoad) Needs() []string { return append(l.replayedLoad.Needs(), target.NeedSigned) }
 
-// Warm finds the kernel's contract and makes the keyring, so that neither is timed with the
-// first load.
+// Warm determines the kernel's contract and creates the keyring, so that the first load's time does
+// not include either.
 func (l *signedLoad) Warm(tg *target.Target) error {
 	if _, err := tg.Contract(); err != nil {
 		return err

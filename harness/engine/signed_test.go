@@ -17,8 +17,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/sign"
 )
 
-// TestSignedIsReplay: the engine signs what gen writes, for all contracts, and the objects of
-// the core suite that it leaves to others are these.
+// TestSignedIsReplay: the engine signs what gen writes, for all contracts. The test lists the
+// objects of the core suite that it cannot sign.
 func TestSignedIsReplay(t *testing.T) {
 	files, err := filepath.Glob("../../selftests/bpf/*.bpf.o")
 	assert.NilError(t, err)
@@ -63,7 +63,8 @@ func TestSignedIsReplay(t *testing.T) {
 	assert.Check(t, is.Len(unsupported, 0), "objects that cannot be signed any more")
 }
 
-// On a kernel that verifies no signatures the need is named.
+// TestSignedNeedsTheKernel: on a kernel that does not verify signatures, the error names the
+// capability.
 func TestSignedNeedsTheKernel(t *testing.T) {
 	need.BPF(t)
 	if _, err := target.New().Contract(); err == nil {

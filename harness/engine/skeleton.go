@@ -8,27 +8,26 @@ import (
 	"strings"
 )
 
-// skeleton is what a light skeleton, the C header that `bpftool gen skeleton
-// -L` prints, says about the loader program in it.
+// skeleton is the content of a light skeleton, the C header that `bpftool gen skeleton -L` prints.
 type skeleton struct {
-	// maps and programs are the members of the structs of these names: an
-	// identifier for each descriptor of the context, in its order.
+	// maps and programs are the members of the structs with these names: an identifier for each
+	// descriptor of the context, in order.
 	maps, programs []string
-	values         map[string]initialValue // by map
+	values         map[string]initialValue // by name in maps
 	blob, insns    []byte
 }
 
-// initialValue is what the skeleton's open function makes of a data section.
+// initialValue is the initial value of a data section, from the skeleton's open function.
 type initialValue struct {
 	data []byte
-	size int // of the memory that data is at the start of, in bytes
+	size int // size of the section in memory, in bytes; data is its beginning
 }
 
 var errSkeleton = errors.New("not a light skeleton")
 
-// parseSkeleton reads a light skeleton of any bpftool that writes them (since
-// 5.14). It reads C as far as these headers use it: the layout of lines is not
-// looked at, and what is not known is passed over.
+// parseSkeleton parses a light skeleton from any version of bpftool that can write them (since
+// 5.14). It understands only as much C as these headers need: it ignores line breaks, and skips
+// what it does not know.
 func parseSkeleton(header []byte) (*skeleton, error) {
 	tokens, err := lex(string(header))
 	if err != nil {
@@ -49,11 +48,11 @@ type skeletonParser struct {
 	tokens  []token
 	at      int
 	s       skeleton
-	strings map[string][]byte // the last static array of a name
-	sizes   map[string]int    // opts.data_sz, opts.insns_sz if they are numbers
+	strings map[string][]byte // contents of the last static array with a name
+	sizes   map[string]int    // opts.data_sz and opts.insns_sz, if they are numbers
 }
 
-// next takes one token, or what it begins.
+// next parses the construct that begins at the next token, or skips the token.
 func (p *skeletonParser) next() error {
 	switch {
 	case p.is("struct", "bpf_map_desc", ident, ";"):
@@ -71,7 +70,7 @@ func (p *skeletonParser) next() error {
 	return nil
 }
 
-// is reports whether the next tokens are these, ident standing for any identifier.
+// is reports whether these are the next tokens. ident stands for any identifier.
 func (p *skeletonParser) is(want ...string) bool {
 	if len(p.tokens)-p.at < len(want) {
 		return false
@@ -85,10 +84,10 @@ func (p *skeletonParser) is(want ...string) bool {
 	return true
 }
 
-// ident is no token that could be meant literally.
+// ident equals no token.
 const ident = "an identifier"
 
-// text is that of a token, "" behind the last one.
+// text returns the text of the i-th next token, or "" after the last one.
 func (p *skeletonParser) text(i int) string {
 	if p.at+i >= len(p.tokens) {
 		return ""
@@ -96,7 +95,7 @@ func (p *skeletonParser) text(i int) string {
 	return p.tokens[p.at+i].text
 }
 
-// array is `char NAME[] ... = "...";`.
+// array parses `char NAME[] ... = "...";`.
 func (p *skeletonParser) array() error {
 	name := p.text(1)
 	for ; p.at < len(p.tokens) && p.text(0) != ";"; p.at++ {
@@ -107,7 +106,7 @@ func (p *skeletonParser) array() error {
 	return nil
 }
 
-// option is `opts.NAME = VALUE;`.
+// option parses `opts.NAME = VALUE;`.
 func (p *skeletonParser) option() error {
 	name := p.text(2)
 	p.at += 4
@@ -130,7 +129,7 @@ func (p *skeletonParser) option() error {
 	return nil
 }
 
-// value is `skel->NAME = skel_prep_map_data(BYTES, SIZE, ...);`.
+// value parses `skel->NAME = skel_prep_map_data(BYTES, SIZE, ...);`.
 func (p *skeletonParser) value() error {
 	name := p.text(2)
 	p.at += 6
@@ -150,10 +149,10 @@ func (p *skeletonParser) value() error {
 	return nil
 }
 
-// maxValue bounds what a header can make us allocate, in bytes.
+// maxValue limits the memory that a header can make us allocate, in bytes.
 const maxValue = 1 << 30
 
-// bytes is `(void *)"..."` or `(void *)NAME`, up to its end.
+// bytes parses `(void *)"..."` or `(void *)NAME`.
 func (p *skeletonParser) bytes() ([]byte, error) {
 	if p.is("(", "void", "*", ")") {
 		p.at += 4
@@ -204,13 +203,12 @@ const (
 
 type token struct {
 	kind  tokenKind
-	text  string // but for strings
-	value []byte // of strings
+	text  string // empty for strings
+	value []byte // contents of a string
 	line  int
 }
 
-// lex splits C into tokens. Comments and directives are left out, strings that
-// follow each other are one.
+// lex splits C source into tokens. It drops comments and directives, and joins adjacent strings.
 func lex(src string) ([]token, error) {
 	l := &lexer{src: src, line: 1}
 	for l.pos < len(l.src) {
@@ -269,8 +267,7 @@ func isWord(c byte) bool {
 	return c == '_' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= 0x80
 }
 
-// skip passes over text up to its end and extra bytes more, or all of it if it
-// has no end.
+// skip skips end bytes and extra bytes more. If end is negative, it skips the rest of the source.
 func (l *lexer) skip(end, extra int) {
 	if end < 0 {
 		end, extra = len(l.src)-l.pos, 0
@@ -340,7 +337,7 @@ func (l *lexer) escape(t *token) error {
 	return nil
 }
 
-// number is the rest of an escape with at most limit digits.
+// number parses the digits of an escape, at most limit of them.
 func (l *lexer) number(t *token, base, limit int) error {
 	value, n := 0, 0
 	for ; n < limit && l.pos < len(l.src); n++ {

@@ -40,7 +40,7 @@ func (s *skeleton) describe() string {
 	return b.String()
 }
 
-// TestSkeleton reads a header as bpftool 7.1 (libbpf 1.1) wrote it.
+// TestSkeleton parses a header that bpftool 7.1 (libbpf 1.1) has written.
 func TestSkeleton(t *testing.T) {
 	header, err := os.ReadFile("testdata/data_sections.light.h")
 	assert.NilError(t, err)
@@ -49,7 +49,7 @@ func TestSkeleton(t *testing.T) {
 	golden.Assert(t, s.describe(), "data_sections.light.txt")
 }
 
-// TestSkeletonAgainstC has a C compiler read what the parser reads.
+// TestSkeletonAgainstC: the parser reads the same values as a C compiler.
 func TestSkeletonAgainstC(t *testing.T) {
 	cc := need.Program(t, "cc")
 	bpftool := need.Program(t, "bpftool")
@@ -89,7 +89,8 @@ func TestSkeletonAgainstC(t *testing.T) {
 	}
 }
 
-// newer is how bpftool writes since Linux 6.13: what was inline is in arrays.
+// newer is a header in the style of bpftool since Linux 6.13, which uses arrays instead of inline
+// strings.
 const newer = `/* a comment with a "string" */
 #include <bpf/skel_internal.h>
 struct it {
@@ -165,8 +166,8 @@ func TestSkeletonErrors(t *testing.T) {
 		assert.Check(t, is.ErrorContains(err, test.err), name)
 	}
 	for i := range newer {
-		// Not one of them is whole: the last line closes nothing that counts,
-		// so that only what ends before the instructions must fail.
+		// No prefix is complete, but the last lines do not matter to the parser. So only prefixes
+		// that end before the instructions must fail.
 		_, err := parseSkeleton([]byte(newer[:i]))
 		if i < strings.Index(newer, "opts.insns = ") {
 			assert.Check(t, is.ErrorIs(err, errSkeleton), newer[:i])

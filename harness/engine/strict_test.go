@@ -13,8 +13,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// Loader programs are aligned as kernels for processors without fast unaligned accesses want it (riscv64), which
-// any kernel can be asked to see to.
+// TestStrictAlignment: loader programs access memory aligned, as kernels for processors without
+// fast unaligned access require (riscv64). Every kernel checks that with BPF_F_STRICT_ALIGNMENT.
 func TestStrictAlignment(t *testing.T) {
 	need.BPF(t)
 	files, err := filepath.Glob("../../selftests/bpf/*.bpf.o")
@@ -43,7 +43,7 @@ func TestStrictAlignment(t *testing.T) {
 			}
 			return err
 		}
-		if strict(0) == nil { // this kernel has what it needs
+		if strict(0) == nil { // this kernel can load it at all
 			assert.NilError(t, strict(unix.BPF_F_STRICT_ALIGNMENT), file)
 			loaded++
 		}

@@ -7,8 +7,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/built"
 )
 
-// Version reports which release of whose code an engine is: "cilium/ebpf v0.22.0",
-// "libbpf v1.1". It is empty for ours, and where it cannot be told.
+// Version returns the release of the code that an engine runs: "cilium/ebpf v0.22.0", "libbpf
+// v1.1". It is empty for our engines, and if the version is unknown.
 func Version(name string, tool Tool) string {
 	switch name {
 	case enginename.Direct:
@@ -31,7 +31,7 @@ func ciliumVersion() string {
 	return enginename.CiliumCode + " " + version
 }
 
-// `bpftool version` tells libbpf's, which may be another one, since 7.0.
+// Since 7.0 `bpftool version` also prints libbpf's version, which differs from its own.
 var usingLibbpf = regexp.MustCompile(`(?m)^using ` + enginename.LibbpfCode + ` (v\S+)$`)
 
 func libbpfVersion(out string) string {

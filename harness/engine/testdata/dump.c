@@ -1,11 +1,11 @@
-// Prints what a light skeleton hands to the kernel: the blob, the instructions,
+// Prints what a light skeleton passes to the kernel: the blob, the instructions,
 // the size of the context, and the initial value of each map that has one.
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <bpf/skel_internal.h>
 
-// What the objects of the core suite call their types.
+// Type names that the objects of the core suite use.
 typedef uint8_t u8;
 typedef uint32_t u32;
 typedef uint64_t u64;
