@@ -35,10 +35,10 @@ import (
 
 const timestamp = "20210828T000000Z"
 
-// debArchive is an archive with one suite; more suites are more of them.
+// debArchive is an archive with one suite. Several suites are several of them.
 type debArchive struct {
 	suite string
-	// prefix is where the archive lies on the server.
+	// prefix is the path of the archive on the server.
 	prefix string
 	// date and validUntil of the Release file.
 	date, validUntil string
@@ -306,7 +306,7 @@ func tarball(files map[string][]byte) []byte {
 	return buf.Bytes()
 }
 
-// must is for errors that writing to memory does not give.
+// must panics for errors that writing to memory cannot have.
 func must(err error) {
 	if err != nil {
 		panic(err)
@@ -337,8 +337,7 @@ func compress(kind string, data []byte) []byte {
 	return buf.Bytes()
 }
 
-// writeXZ writes an xz file of chunks that are not compressed: the format of
-// xz, which is all that the tests need of it.
+// writeXZ writes an xz file of uncompressed chunks, which is enough for the tests.
 func writeXZ(w *bytes.Buffer, data []byte) {
 	le := binary.LittleEndian
 	withCRC := func(b []byte) []byte { return le.AppendUint32(b, crc32.ChecksumIEEE(b)) }

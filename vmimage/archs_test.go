@@ -12,7 +12,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 )
 
-// foreign is an architecture that this machine is not.
+// foreign returns an architecture other than this machine's.
 func foreign() *arch.Arch {
 	for _, a := range arch.All {
 		if a.Name != arch.Native && a.ImageMagic != "" {
@@ -29,7 +29,7 @@ func rawImage(of *arch.Arch, release string) []byte {
 	return append(data, "Linux version "+release+" (builder) #1 SMP\n"...)
 }
 
-// An Image is told from its bytes, and booted as it is.
+// An Image is recognised by its bytes, and booted as it is.
 func TestRawImage(t *testing.T) {
 	for _, a := range arch.All {
 		if a.ImageMagic == "" {
@@ -43,7 +43,7 @@ func TestRawImage(t *testing.T) {
 	}
 }
 
-// The image of a tree is where its architecture has it, whatever vmlinux lies beside it.
+// The image of a tree is at the path of its architecture, even with a vmlinux beside it.
 func TestRawImageOfTree(t *testing.T) {
 	a := foreign()
 	config := "# Linux/" + a.Dir + " 6.9.1 Kernel Configuration\nCONFIG_" + a.Option + "=y\nCONFIG_64BIT=y\n"
@@ -66,7 +66,8 @@ func TestRawImageOfTree(t *testing.T) {
 	assert.Check(t, !strings.Contains(s.said(), "PVH"))
 }
 
-// Kernels of one name live side by side, in kernels.yaml, in the lock file and in the cache.
+// Kernels of one name and several architectures coexist in kernels.yaml, in the lock file and in
+// the cache.
 func TestArchs(t *testing.T) {
 	a := foreign()
 	dir := t.TempDir()
@@ -110,7 +111,7 @@ func TestArchs(t *testing.T) {
 	assert.ErrorContains(t, err, a.Name+"/6.8")
 }
 
-// A record of the lock file takes the place of one for the same architecture only.
+// A record of the lock file only replaces one for the same architecture.
 func TestLockArchs(t *testing.T) {
 	l := &lockFile{Schema: lockSchema}
 	for _, rec := range []Locked{

@@ -13,9 +13,9 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 )
 
-// fromFile returns the kernel in a bzImage, a vmlinux, or an archive with one of them: a package, an archive of
-// tar's. The configuration and the modules of an image are looked for where packages, installations and
-// trees have them; symbolic links that lead to it are followed.
+// fromFile returns the kernel in a bzImage, a vmlinux, or an archive with one of them: a Debian
+// package or a tar archive. It looks for the configuration and the modules of an image where
+// packages, installations and trees have them, and follows symbolic links to the image.
 func (s *Store) fromFile(ctx context.Context, name, file string) (*Kernel, error) {
 	file, err := filepath.Abs(file)
 	if err != nil {
@@ -49,7 +49,7 @@ func (s *Store) fromFile(ctx context.Context, name, file string) (*Kernel, error
 	for _, dir := range dirs {
 		root := filepath.Dir(dir) // of boot/
 		if filepath.Base(dir) == k.Release && filepath.Base(root) == "modules" {
-			// Since Linux 6.19 Debian has the image beside its modules, as others have.
+			// Since Linux 6.19 Debian has the image beside its modules, as other distributions do.
 			modules = append(modules, dir)
 			root = strings.TrimSuffix(strings.TrimSuffix(root, "/lib/modules"), "/usr") + "/"
 			configs = append(configs, filepath.Join(root, "boot", "config-"+k.Release))
@@ -66,8 +66,8 @@ func (s *Store) fromFile(ctx context.Context, name, file string) (*Kernel, error
 	return k, nil
 }
 
-// treeOf returns the tree, or the directory that a kernel was built in, which has an image of this name in
-// this directory; "" if there is none.
+// treeOf returns the kernel tree or build directory whose image is name in dir, "" if there is
+// none.
 func treeOf(dir, name string) string {
 	tree := dir
 	// .../arch/arm64/boot
@@ -82,7 +82,7 @@ func treeOf(dir, name string) string {
 	return tree
 }
 
-// isArchive reports whether a file begins as archives do.
+// isArchive reports whether a file begins like an archive.
 func isArchive(file string) (bool, error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -106,7 +106,8 @@ func isArchive(file string) (bool, error) {
 	return false, nil
 }
 
-// fromArchive returns the kernel in an archive on this machine. What is in it is kept in the cache.
+// fromArchive returns the kernel in an archive on this machine. It keeps the unpacked kernel in the
+// cache.
 func (s *Store) fromArchive(ctx context.Context, name, file string) (*Kernel, error) {
 	read, err := archiveKind(file)
 	if err != nil {
@@ -132,14 +133,14 @@ func (s *Store) fromArchive(ctx context.Context, name, file string) (*Kernel, er
 	return k, nil
 }
 
-// ownOptions are the options of the modules that guests need for what this program does with them. For other modules a
-// kernel's configuration is of no use: the names of their options are not known.
+// ownOptions are the configuration options of the modules that the harness itself needs in guests.
+// The options of other modules are not known, so a kernel's configuration does not help for them.
 var ownOptions = map[string]string{
 	"virtio_console": "VIRTIO_CONSOLE", "virtio_pci": "VIRTIO_PCI", "virtio_net": "VIRTIO_NET", "virtiofs": "VIRTIO_FS", "overlay": "OVERLAY_FS",
 }
 
-// lacks returns nil if a kernel may have something built in that its files do not name as a module: its
-// configuration says so, or nobody has said anything. The guest finds out then.
+// lacks returns nil if the kernel may have a module built in although its files do not name it: its
+// configuration says so, or there is no configuration. In the second case the guest finds out.
 func (k *Kernel) lacks(name string) error {
 	missing := fmt.Errorf("kernel %s (%s): no module is called %s, and it is not built in either", k.Name, k.Release, name)
 	if k.ModulesDir == "" {

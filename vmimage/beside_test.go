@@ -22,8 +22,8 @@ func layout(t *testing.T, files map[string]string) string {
 	return dir
 }
 
-// An image that is given by its path has its modules and its configuration wherever a package, an installation
-// or a tree has them.
+// The modules and the configuration of an image given by path are found where a package, an
+// installation or a tree has them.
 func TestBesideImage(t *testing.T) {
 	const r = testRelease
 	image, a := string(bzImage(r, "gz", true)), string(module("depends="))
@@ -93,7 +93,7 @@ func TestBesideImage(t *testing.T) {
 	}
 }
 
-// The image of a tree is that of the tree.
+// The path of a tree's image means the tree.
 func TestBesideImageOfTree(t *testing.T) {
 	s := newSetting(t)
 	tree := buildTree(t, nil)
@@ -111,7 +111,7 @@ func TestBesideImageOfTree(t *testing.T) {
 	}
 }
 
-// A package by its path is what it is from an archive.
+// A package given by path gives the same kernel as from an archive.
 func TestBesideImageOfPackage(t *testing.T) {
 	s := newSetting(t)
 	dir := t.TempDir()
@@ -149,7 +149,7 @@ func TestBesideImageOfPackage(t *testing.T) {
 	}
 }
 
-// What nobody has said anything of is not missing; what a configuration says counts.
+// Without a configuration a module may be built in; otherwise the configuration decides.
 func TestOwnModules(t *testing.T) {
 	image := string(bzImage(testRelease, "gz", true))
 	for name, test := range map[string]struct {

@@ -38,10 +38,9 @@ const (
 // lockPoll is how often a lock that another process holds is tried.
 const lockPoll = 50 * time.Millisecond
 
-// cache is the directory that the kernels are kept in. Each user of it holds
-// a shared lock on it, which the kernel gives back even after a kill -9. So
-// a process that gets the lock exclusively knows that nobody is at work, and that
-// what lies in tmp was left behind.
+// cache is the directory with the kernels. Each process that uses it holds a shared lock on it,
+// which the kernel releases even after a kill -9. So a process that gets the exclusive lock knows
+// that no other uses the cache, and that the files in tmp are left over.
 type cache struct {
 	dir  string
 	lock *os.File
@@ -80,7 +79,7 @@ func openCache(dir string) (*cache, error) {
 	return c, nil
 }
 
-// share takes the lock that everyone has, or goes back to it.
+// share takes the shared lock, or downgrades to it.
 func (c *cache) share() error {
 	if err := flock(c.lock, unix.LOCK_SH); err != nil {
 		return fmt.Errorf("cache: lock %s: %w", c.lock.Name(), err)
@@ -90,12 +89,13 @@ func (c *cache) share() error {
 
 func (c *cache) close() error { return c.lock.Close() }
 
-// tryExclusive reports whether nobody else uses the cache, and keeps it so.
+// tryExclusive tries to take the exclusive lock, and reports whether it did: no other process uses
+// the cache then.
 func (c *cache) tryExclusive() bool {
 	return flock(c.lock, unix.LOCK_EX|unix.LOCK_NB) == nil
 }
 
-// sweep removes what killed processes left behind. The exclusive lock is held.
+// sweep removes what killed processes left behind. The caller holds the exclusive lock.
 func (c *cache) sweep() {
 	for _, sub := range []string{dirTemp, dirLocks} {
 		left, _ := os.ReadDir(filepath.Join(c.dir, sub))
@@ -118,15 +118,15 @@ func (c *cache) path(elem ...string) string {
 	return filepath.Join(append([]string{c.dir}, elem...)...)
 }
 
-// exclusive waits until no other process or goroutine makes the thing called
-// key. waiting is called once if that takes long.
+// exclusive waits until no other process or goroutine makes the thing called key, and takes its
+// lock. It calls waiting once if that takes long.
 func (c *cache) exclusive(ctx context.Context, key string, waiting func()) (unlock func(), err error) {
 	f, err := os.OpenFile(c.path(dirLocks, key), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, c.explain(err)
 	}
-	// The file stays: if it were removed, two processes could hold locks on
-	// two files of the same name.
+	// The lock file stays. If it were removed, two processes could hold locks on two files of the
+	// same name.
 	for first := true; ; first = false {
 		err := flock(f, unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
@@ -148,7 +148,7 @@ func (c *cache) exclusive(ctx context.Context, key string, waiting func()) (unlo
 	}
 }
 
-// writeFile makes the file dst, or nothing: fill writes to a temporary file.
+// writeFile makes the complete file dst, or nothing. fill writes to a temporary file.
 func (c *cache) writeFile(dst string, fill func(*os.File) error) error {
 	tmp, err := renameio.NewPendingFile(dst, renameio.WithTempDir(c.path(dirTemp)), renameio.WithStaticPermissions(0o644))
 	if err != nil {
@@ -164,7 +164,7 @@ func (c *cache) writeFile(dst string, fill func(*os.File) error) error {
 	return syncDir(filepath.Dir(dst))
 }
 
-// writeDir makes the directory dst, or nothing: fill is given a temporary one.
+// writeDir makes the complete directory dst, or nothing. fill gets a temporary one.
 func (c *cache) writeDir(dst string, fill func(dir string) error) error {
 	tmp, err := os.MkdirTemp(c.path(dirTemp), "dir-")
 	if err != nil {
@@ -183,7 +183,7 @@ func (c *cache) writeDir(dst string, fill func(dir string) error) error {
 func (c *cache) publish(tmp, dst string) error {
 	err := os.Rename(tmp, dst)
 	if _, statErr := os.Stat(dst); err != nil && statErr == nil {
-		return nil // somebody else was first, with the same contents
+		return nil // another process was first, with the same contents
 	}
 	if err != nil {
 		return c.explain(err)
@@ -215,7 +215,7 @@ func syncDir(dir string) error {
 
 func isFull(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
 
-// explain adds to a full disk what to do about it.
+// explain adds to an error of a full disk what to do about it.
 func (c *cache) explain(err error) error {
 	if !isFull(err) {
 		return err
@@ -223,12 +223,12 @@ func (c *cache) explain(err error) error {
 	return fmt.Errorf("the disk with the cache %s is full; make room, run `bpfreplay kernels prune`, or set %s: %w", c.dir, CacheEnv, err)
 }
 
-// settled is how long a file must have been left alone before what it holds is
-// remembered: one that changes twice within a tick of the clock looks the same.
+// settled is the age that a file must have before its digest is remembered. A file that changes
+// twice within a tick of the clock keeps its modification time.
 const settled = 2 * time.Second
 
-// hashUnchanged is [digest.OfFile], which is remembered for as long as the file stays as it
-// is. The program that runs in guests has ten megabytes, and every run wants its digest.
+// hashUnchanged is [digest.OfFile], remembered until the file changes. The program that runs in
+// guests has ten megabytes, and every run needs its digest.
 func (c *cache) hashUnchanged(file string) (string, error) {
 	var st unix.Stat_t
 	if err := unix.Stat(file, &st); err != nil {
@@ -245,7 +245,7 @@ func (c *cache) hashUnchanged(file string) (string, error) {
 	if err != nil || time.Since(time.Unix(st.Ctim.Unix())) < settled || time.Since(time.Unix(st.Mtim.Unix())) < settled {
 		return sum, err
 	}
-	// A result that cannot be stored is found again.
+	// A result that cannot be stored is computed again.
 	_ = c.writeFile(memo, func(f *os.File) error {
 		_, err := f.WriteString(sum)
 		return err
@@ -253,8 +253,8 @@ func (c *cache) hashUnchanged(file string) (string, error) {
 	return sum, nil
 }
 
-// diskUsage adds up what the files in a directory take on the disk, in bytes:
-// the memory of a saved guest is mostly holes.
+// diskUsage returns the disk space of the files in a directory, in bytes. It counts blocks, because
+// the memory file of a saved guest is mostly holes.
 func diskUsage(dir string) int64 {
 	var total int64
 	// Files that vanish meanwhile count nothing.

@@ -24,13 +24,13 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 )
 
-// ConfigName is the name of the file that says which kernels there are.
+// ConfigName is the name of the file that lists the kernels.
 const ConfigName = "kernels.yaml"
 
 // Config is a parsed kernels.yaml.
 type Config struct {
-	// Capabilities maps a name to the kernel version that brought it. The
-	// names mean nothing to this package.
+	// Capabilities maps the name of a capability to the first kernel that has it. This package does
+	// not interpret the names.
 	Capabilities map[string]Capability `yaml:"capabilities"`
 
 	Kernels []Entry `yaml:"kernels"`
@@ -38,16 +38,16 @@ type Config struct {
 	path string
 }
 
-// Capability is one thing that kernels can do from some version on.
+// Capability is a feature that kernels have from some release on.
 type Capability struct {
 	// Since is the first upstream release that has it, such as "5.14".
 	Since string `yaml:"since"`
 	About string `yaml:"about"`
-	// Archs has the same for architectures that differ; [Never] if no release has it there.
+	// Archs has the first release for architectures that differ, or [Never].
 	Archs map[string]string `yaml:",inline"`
 }
 
-// Never stands where no release has a capability on an architecture.
+// Never, in place of a release, means that no release has the capability on that architecture.
 const Never = "never"
 
 // SinceOn is the first upstream release that has it on an architecture, or [Never].
@@ -58,7 +58,7 @@ func (c *Capability) SinceOn(arch string) string {
 	return c.Since
 }
 
-// Words say since when kernels have it.
+// Words returns in words which kernels have the capability.
 func (c *Capability) Words() string {
 	text := "which kernels have from " + c.Since + " on"
 	for _, name := range slices.Sorted(maps.Keys(c.Archs)) {
@@ -92,15 +92,15 @@ type Entry struct {
 	Name string `yaml:"name"`
 	// Arch is the architecture in Debian's words, such as "arm64".
 	Arch string `yaml:"arch"`
-	// Version is what capabilities are compared with. If it is empty, the
-	// version of the resolved kernel is used instead.
+	// Version is the version that decides which capabilities the kernel must have; "" for the
+	// version of the resolved kernel.
 	Version string `yaml:"version"`
 	// Tiers are the test tiers that the kernel belongs to.
 	Tiers []string `yaml:"tiers"`
 	// Sources are asked in order; the first that answers wins.
 	Sources []Source `yaml:"sources"`
-	// Without maps a capability which the kernel lacks although its version
-	// says otherwise to the reason for that.
+	// Without maps capabilities that the kernel lacks, although its version should have them, to
+	// the reason.
 	Without map[string]string `yaml:"without"`
 }
 
@@ -119,9 +119,8 @@ type Source struct {
 // DebianSource is the newest matching kernel of one or more suites.
 type DebianSource struct {
 	Suites []string `yaml:"suites" json:"suites"`
-	// Release is a pattern (see [path.Match]) for what `uname -r` says. The
-	// names of the packages follow from it, in the layout before and from
-	// Linux 6.19 on.
+	// Release is a pattern (see [path.Match]) for the output of `uname -r`. The names of the
+	// packages follow from it, in the layout before Linux 6.19 and in the one since.
 	Release string `yaml:"release" json:"release"`
 	// Candidate selects release candidates; otherwise they are left out.
 	Candidate bool `yaml:"candidate" json:"candidate,omitempty"`
@@ -177,8 +176,7 @@ func ReadConfig(file string) (*Config, error) {
 	return c, nil
 }
 
-// ParseConfig parses and checks the contents of a kernels.yaml. Paths in it
-// stay as they are.
+// ParseConfig parses and checks the contents of a kernels.yaml. Relative paths in it stay relative.
 func ParseConfig(data []byte) (*Config, error) {
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	dec.KnownFields(true)
@@ -192,11 +190,11 @@ func ParseConfig(data []byte) (*Config, error) {
 	return c, nil
 }
 
-// Spec is how users of this machine call the kernel: by its name, with the architecture before it
-// ("arm64/6.12") if that is not this machine's.
+// Spec returns how users of this machine name the kernel: its name, behind its architecture if that
+// is not this machine's ("arm64/6.12").
 func (e *Entry) Spec() string { return arch.Join(e.Arch, e.Name) }
 
-// Find returns the entry of a kernel that is called as [Entry.Spec] has it.
+// Find returns the entry whose [Entry.Spec] is spec.
 func (c *Config) Find(spec string) (*Entry, bool) {
 	of, name, _ := arch.Cut(spec)
 	i := slices.IndexFunc(c.Kernels, func(e Entry) bool { return e.Name == name && e.Arch == of })
@@ -206,18 +204,19 @@ func (c *Config) Find(spec string) (*Entry, bool) {
 	return &c.Kernels[i], true
 }
 
-// Names returns how all kernels are called (see [Entry.Spec]), in the order of the file.
+// Names returns the [Entry.Spec] of all kernels, in the order of the file.
 func (c *Config) Names() []string {
 	return c.names(func(*Entry) bool { return true })
 }
 
-// Native returns the names of the kernels for this machine's architecture, in the order of the file.
+// Native returns the names of the kernels for this machine's architecture, in the order of the
+// file.
 func (c *Config) Native() []string {
 	return c.names(func(e *Entry) bool { return e.Arch == arch.Native })
 }
 
-// Tier returns the names of the kernels of one tier, in the order of the file: "ci" of this machine's
-// architecture, "arm64/ci" of another.
+// Tier returns the names of the kernels of one tier, in the order of the file: "ci" of this
+// machine's architecture, "arm64/ci" of another.
 func (c *Config) Tier(tier string) []string {
 	of, tier, _ := arch.Cut(tier)
 	return c.names(func(e *Entry) bool { return e.Arch == of && slices.Contains(e.Tiers, tier) })
@@ -352,8 +351,7 @@ func (e *Entry) anchor(dir string) {
 	}
 }
 
-// expandHome puts the user's home in the place of a tilde, as shells do where a
-// path is not quoted and begins a word.
+// expandHome replaces a tilde at the beginning of a path by the user's home, as shells do.
 func expandHome(p string) string {
 	rest, ok := strings.CutPrefix(p, "~/")
 	home, err := os.UserHomeDir()
@@ -363,8 +361,8 @@ func expandHome(p string) string {
 	return filepath.Join(home, rest)
 }
 
-// id identifies what the entry asks for, so that a lock made for another
-// pattern of the same name is noticed.
+// id identifies what the entry asks for. It shows that a lock was made for another pattern of the
+// same name.
 func (e *Entry) id() string {
 	data, err := json.Marshal(struct {
 		Arch    string
@@ -378,8 +376,8 @@ func (e *Entry) id() string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// remote reports whether neither Debian's archive nor this machine has it: the
-// snapshot archive and registries cannot be reached from everywhere.
+// remote reports whether the kernel comes only from the snapshot archive or a registry, which
+// cannot be reached from everywhere.
 func (e *Entry) remote() bool {
 	return !slices.ContainsFunc(e.Sources, func(s Source) bool { return s.Snapshot == nil && s.OCI == nil })
 }

@@ -68,7 +68,7 @@ func TestConfigErrors(t *testing.T) {
 	assert.Check(t, is.Len(empty.Names(), 0))
 }
 
-// TestConfigPaths: paths are relative to the file that they stand in.
+// TestConfigPaths: paths are relative to kernels.yaml.
 func TestConfigPaths(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, ConfigName)

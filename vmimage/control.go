@@ -9,8 +9,8 @@ import (
 	"pault.ag/go/debian/control"
 )
 
-// maxStanza bounds one stanza of a control file, in bytes; Depends lines of some
-// packages come to tens of kilobytes.
+// maxStanza bounds one stanza of a control file, in bytes. Depends lines of some packages have tens
+// of kilobytes.
 const maxStanza = 4 << 20
 
 // stanza is one paragraph of a Debian control file: field names in lower case,
@@ -18,11 +18,11 @@ const maxStanza = 4 << 20
 // their continuation lines.
 type stanza map[string]string
 
-// readStanzas calls fn for every stanza of a control file, in order. It leaves out
-// comments. A signed message is an error.
+// readStanzas calls fn for every stanza of a control file, in order. It skips comments. A signed
+// message is an error.
 func readStanzas(r io.Reader, fn func(stanza) error) error {
-	// With nothing to read at first the library looks for no signed message, which
-	// it would take unchecked.
+	// The library accepts a signed message without checking it, but only looks for one in the first
+	// bytes. A reader that is empty at first prevents that.
 	bounded := &io.LimitedReader{R: r}
 	stanzas, err := control.NewParagraphReader(bounded, nil)
 	for number := 1; err == nil; number++ {
@@ -41,7 +41,8 @@ func readStanzas(r io.Reader, fn func(stanza) error) error {
 				s[strings.ToLower(field)] = value
 			}
 		}
-		// The library takes these for fields, and of two fields the last.
+		// The library accepts a field without a name, and takes the last of two fields with the
+		// same name.
 		if s[""] != "" || len(s) != len(p.Order) {
 			return fmt.Errorf("control file, stanza %d: a line that belongs to no field, or a field that appears twice", number)
 		}

@@ -15,9 +15,8 @@ const (
 	arHeaderSize = 60
 )
 
-// readDeb calls fn for every entry of the data archive of a Debian package
-// (deb(5)). It reads the package as a stream, once; the library for Debian's other
-// formats wants one that it can seek in.
+// readDeb calls fn for every entry of the data archive of a Debian package (deb(5)). It reads the
+// package as a stream, once; the library for Debian's other formats needs a reader that can seek.
 func readDeb(r io.Reader, fn func(*tar.Header, io.Reader) error) error {
 	magic := make([]byte, len(arMagic))
 	if _, err := io.ReadFull(r, magic); err != nil || string(magic) != arMagic {

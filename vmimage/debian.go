@@ -22,13 +22,13 @@ import (
 // binaryPackage is a kernel package of a package index.
 type binaryPackage struct {
 	name, version, depends string
-	// more are Pre-Depends, which nothing but [Distribution.Closure] wants.
+	// more are the Pre-Depends, which only [Distribution.Closure] needs.
 	more, provides       string
 	archive, suite, path string
 	want                 digest.Digest
 }
 
-// candidate is a kernel that an archive has, with all packages it takes.
+// candidate is a kernel in an archive, with all of its packages.
 type candidate struct {
 	release  string
 	signed   bool
@@ -92,8 +92,8 @@ func readPackages(r io.Reader, wanted func(name string) bool) ([]binaryPackage, 
 	return out, nil
 }
 
-// candidates returns the kernels that match, the best first: the newest, and
-// of these the one that is signed.
+// candidates returns the kernels that match, the best first: newest version first, and of one
+// version the signed one first.
 func candidates(packages []binaryPackage, want *DebianSource) []candidate {
 	var out []candidate
 	for _, p := range packages {
@@ -151,8 +151,8 @@ func candidateFor(p binaryPackage, all []binaryPackage) (candidate, bool) {
 	return c, true
 }
 
-// suite returns the kernel packages of a suite, from an index whose digest is
-// in a Release file whose signature is good. The result is kept.
+// suite returns the kernel packages of a suite, from an index that a signed Release file vouches
+// for. It keeps the result.
 func (s *Store) suite(ctx context.Context, archive, suite, arch string) ([]binaryPackage, error) {
 	key := archive + " " + suite + " " + arch
 	if packages, ok := s.suites[key]; ok {
@@ -179,7 +179,7 @@ func (s *Store) packages(ctx context.Context, archive, suite, arch string, wante
 	}
 	addresses := []string{dist + "/" + name}
 	if release.byHash {
-		// Spares us the moment in which the mirror replaces the index.
+		// By its digest the index is there even while the mirror replaces it.
 		addresses = slices.Insert(addresses, 0, dist+"/"+path.Dir(name)+"/by-hash/SHA256/"+want.SHA256)
 	}
 	file, err := s.blob(ctx, want, "the package index of "+suite, addresses...)
@@ -233,16 +233,15 @@ func (s *Store) release(ctx context.Context, dist, suite string, old bool) (*rel
 	if !release.is(suite) {
 		return nil, fmt.Errorf("%s: %w: the Release file is for the suite %s (%s)", dist, digest.ErrIntegrity, release.suite, release.codename)
 	}
-	// An index that is too old hides security updates, which matters little
-	// here; mirrors that stand still are common. So say it and go on.
+	// An index that is too old hides security updates, which matters little here, and stale mirrors
+	// are common. So print a note and continue.
 	if until := release.validUntil; !old && !until.IsZero() && until.Before(time.Now()) {
 		s.say("note: %s: the index is out of date since %s; the mirror seems to stand still", dist, until.Format(time.DateOnly))
 	}
 	return release, nil
 }
 
-// detachedRelease gets a Release file with its signature beside it, which is
-// all that old archives have.
+// detachedRelease gets a Release file and the signature beside it. Old archives have no other form.
 func (s *Store) detachedRelease(ctx context.Context, keys openpgp.EntityList, dist string, old bool) ([]byte, error) {
 	text, err := s.fetch.small(ctx, dist+"/Release")
 	if err != nil {
@@ -255,8 +254,8 @@ func (s *Store) detachedRelease(ctx context.Context, keys openpgp.EntityList, di
 	return text, checkDetached(keys, text, signature, old)
 }
 
-// fromSuites joins the packages of suites. It goes on after those that failed, unless
-// somebody ought to look (err).
+// fromSuites joins the packages of suites. It collects the errors of suites in failed and
+// continues, unless an error must stop the search (err).
 func fromSuites(ctx context.Context, suites []string, read func(suite string) ([]binaryPackage, error)) (found []binaryPackage, failed *multierror.Error, err error) {
 	for _, suite := range suites {
 		more, err := read(suite)
@@ -271,8 +270,8 @@ func fromSuites(ctx context.Context, suites []string, read func(suite string) ([
 	return found, failed, nil
 }
 
-// resolveDebian finds and installs the best kernel of an archive. Packages
-// that the pool no longer has are passed over.
+// resolveDebian finds and installs the best kernel of an archive. It skips packages that the pool
+// no longer has.
 func (s *Store) resolveDebian(ctx context.Context, e *Entry, want *DebianSource, timestamp string) (*Locked, error) {
 	packages, failed, err := fromSuites(ctx, want.Suites, func(suite string) ([]binaryPackage, error) {
 		archive := archiveOf(suite)
@@ -308,7 +307,7 @@ func (s *Store) resolveDebian(ctx context.Context, e *Entry, want *DebianSource,
 	return nil, fmt.Errorf("%w: the pool has none of the %d matching kernels of the index", errGone, len(found))
 }
 
-// sourceWords is how Locked.Source begins.
+// sourceWords returns the beginning of Locked.Source.
 func sourceWords(suite, archive string) string {
 	if at, ok := strings.CutPrefix(archive, archiveSnapshot); ok {
 		return "Debian " + suite + " of " + at + ", "

@@ -17,8 +17,8 @@ import (
 // errCompression is returned for data in a format that is not known.
 var errCompression = errors.New("unknown compression")
 
-// compressions are told apart by the bytes that they begin with, so that file
-// names and header fields need not be believed.
+// compressions are told apart by their first bytes, so file names and header fields need not be
+// trusted.
 var compressions = []struct {
 	magic string
 	open  func(io.Reader) (io.Reader, error)
@@ -36,7 +36,7 @@ func openGzip(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) }
 func openXZ(r io.Reader) (io.Reader, error) { return xz.NewReader(r, xz.DefaultDictMax) }
 
 func openZstd(r io.Reader) (io.Reader, error) {
-	// One goroutine: the decoder then needs no Close to give back others.
+	// With one goroutine the decoder needs no Close.
 	return zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(256<<20))
 }
 
@@ -62,11 +62,10 @@ func decompress(r io.Reader) (io.Reader, error) {
 	return nil, fmt.Errorf("%w (begins with %x)", errCompression, head)
 }
 
-// decompressAny is decompress, except that what is not compressed is passed on
-// as it is.
+// decompressAny is decompress, but returns data that is not compressed unchanged.
 func decompressAny(r io.Reader) (io.Reader, error) {
 	br := bufio.NewReaderSize(r, 64<<10)
-	out, err := decompress(br) // which reads from br itself, and of this only when it knows how
+	out, err := decompress(br) // decompress only peeks at br until it knows the format
 	if errors.Is(err, errCompression) {
 		return br, nil
 	}

@@ -11,12 +11,12 @@ import (
 	"pault.ag/go/debian/version"
 )
 
-// restriction finds what no archive's index has: variables, and restrictions to
-// architectures or profiles. The library hangs in a profile that does not end.
+// restriction matches what no archive's index has: variables, and restrictions to architectures or
+// profiles. On a profile without an end the library hangs.
 var restriction = regexp.MustCompile(`[$[]|(^|[^(<\s])\s*<`)
 
-// parseDepends reads a field such as Depends: all relations are needed, and of each
-// relation one possibility.
+// parseDepends reads a field such as Depends. A package needs all relations, and one possibility of
+// each.
 func parseDepends(field string) ([]dependency.Relation, error) {
 	var relations []dependency.Relation
 	for group := range strings.SplitSeq(field, ",") {
@@ -35,18 +35,17 @@ func parseDepends(field string) ([]dependency.Relation, error) {
 	return relations, nil
 }
 
-// admits reports whether a version, "" if there is none, is one that the possibility
-// speaks of.
+// admits reports whether version v, "" if there is none, satisfies the possibility.
 func admits(p dependency.Possibility, v string) bool {
 	parsed, err := version.Parse(v)
 	return p.Version == nil || err == nil && p.Version.SatisfiedBy(parsed)
 }
 
-// universe are packages that can be had.
+// universe is the set of packages that are available.
 type universe struct {
 	packages map[string][]binaryPackage
-	// providers are packages that provide a name, with the version that they
-	// provide it in; "" if they say none.
+	// providers are the packages that provide a name, each with the version that it provides, ""
+	// for none.
 	providers map[string][]provider
 }
 
@@ -55,8 +54,8 @@ type provider struct {
 	as string
 }
 
-// newUniverse wants the packages of suites: what is further behind is only taken
-// if nothing before will do, as apt does it with backports.
+// newUniverse takes the packages of suites by rank. A later suite is only used if no earlier one
+// has a fitting package, as apt treats backports.
 func newUniverse(ranked ...[]binaryPackage) (*universe, error) {
 	u := &universe{packages: make(map[string][]binaryPackage), providers: make(map[string][]provider)}
 	for _, packages := range ranked {
@@ -97,10 +96,9 @@ func (u *universe) find(r dependency.Possibility) (binaryPackage, bool) {
 	return binaryPackage{}, false
 }
 
-// closure returns the packages of these names, and all that they depend on, sorted
-// by name. What is left out counts as if it were there. It takes the first
-// alternative that can be had, and does not go back: if two packages want
-// different versions of a third, that is an error.
+// closure returns the packages of these names and all that they depend on, sorted by name. Packages
+// for which leaveOut is true count as installed. It takes the first alternative that is available
+// and does not backtrack: if two packages need different versions of a third, that is an error.
 func (u *universe) closure(wanted []string, leaveOut func(name string) bool) ([]binaryPackage, error) {
 	chosen := make(map[string]binaryPackage)
 	var queue []binaryPackage

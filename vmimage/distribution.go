@@ -14,8 +14,8 @@ import (
 type Distribution struct {
 	store   *Store
 	arch    string
-	archive string // of the snapshot archive; "" for each suite's own
-	// suites by rank: what is further behind is only taken where nothing else is.
+	archive string // the snapshot archive; "" for each suite's own
+	// suites by rank: a later one is only used for packages that no earlier one has.
 	suites [][]string
 
 	packages [][]binaryPackage // of the suites, by rank
@@ -24,8 +24,8 @@ type Distribution struct {
 // ErrNoDistribution means that a kernel did not come from Debian's archive.
 var ErrNoDistribution = errors.New("not from Debian's archive")
 
-// Distribution returns where a kernel came from. It needs no network. Of a kernel
-// that did not come from Debian's archive the error is [ErrNoDistribution].
+// Distribution returns the part of the archive that a kernel came from. It needs no network. If the
+// kernel did not come from Debian's archive, the error is [ErrNoDistribution].
 func (s *Store) Distribution(k *Kernel) (*Distribution, error) {
 	none := fmt.Errorf("kernel %s: %w", k.Name, ErrNoDistribution)
 	e, ok := s.config.Find(k.Name)
@@ -67,8 +67,8 @@ func (src *Source) suites() []string {
 	return nil
 }
 
-// related are a suite and those that packages in it may depend on, by rank.
-// Snapshots of the security archive are elsewhere.
+// related returns a suite and the suites that its packages may depend on, by rank. Snapshots have
+// no security suites, whose archive is elsewhere.
 func related(suite string, isSnapshot bool) [][]string {
 	base := suite
 	for _, suffix := range []string{"-security", "-updates", "-backports"} {
@@ -87,10 +87,10 @@ func related(suite string, isSnapshot bool) [][]string {
 	return [][]string{first, {suite}}
 }
 
-// Suites are the names of the suites.
+// Suites returns the names of the suites, by rank.
 func (d *Distribution) Suites() []string { return slices.Concat(d.suites...) }
 
-// all are the packages of all suites, which are read once.
+// all returns the packages of all suites. It reads them once.
 func (d *Distribution) all(ctx context.Context) ([][]binaryPackage, error) {
 	if d.packages != nil {
 		return d.packages, nil
@@ -137,11 +137,10 @@ func (d *Distribution) Find(ctx context.Context, pattern string) ([]Package, err
 	return d.store.exported(found), nil
 }
 
-// Closure returns the packages that the relations in wanted ask for (such as
-// "make" or "gcc-14 (>= 14.2)"), and all that these depend on, sorted by name.
-// What leaveOut names counts as if it were there, and so does what only that
-// needs. It needs the network. The error is [ErrGone] if a package is not in the
-// archive.
+// Closure returns the packages that the relations in wanted ask for (such as "make" or "gcc-14 (>=
+// 14.2)"), and all that these depend on, sorted by name. Packages for which leaveOut is true count
+// as installed, and so do packages that only these need. It needs the network. The error is
+// [ErrGone] if a package is not in the archive.
 func (d *Distribution) Closure(ctx context.Context, wanted []string, leaveOut func(name string) bool) ([]Package, error) {
 	all, err := d.all(ctx)
 	if err != nil {

@@ -23,7 +23,7 @@ func TestRelated(t *testing.T) {
 	assert.Check(t, is.DeepEqual(related("bullseye", true), [][]string{{"bullseye"}}))
 }
 
-// TestDistribution: packages come from where the kernel did, and from nowhere else.
+// TestDistribution: packages only come from the kernel's part of the archive.
 func TestDistribution(t *testing.T) {
 	main, sid, security := newArchive(t, "bookworm"), newArchive(t, "sid"), newArchive(t, "bookworm-security")
 	security.prefix = "/debian-security"

@@ -5,11 +5,11 @@ import (
 	"path/filepath"
 )
 
-// dirEmbedded has the trees that programs have embedded, by key.
+// dirEmbedded has the trees that programs embed, by key.
 const dirEmbedded = "embedded"
 
-// Embedded returns a directory of the cache with these files, by their paths in it. It is written if it is not there;
-// key is of the contents.
+// Embedded returns a directory of the cache with these files, by their paths in it. It writes the
+// directory if it does not exist. key must identify the contents.
 func (s *Store) Embedded(key string, files map[string][]byte) (string, error) {
 	dir := s.cache.path(dirEmbedded, key)
 	if _, err := os.Stat(dir); err == nil {

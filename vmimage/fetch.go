@@ -14,9 +14,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 )
 
-// How long a host may take. Dialling and the first byte together stay below
-// ten seconds, so that a host that is not there is told from a slow one
-// quickly.
+// Timeouts for a host. Dialling and the first byte together take less than ten seconds, so a host
+// that is down is quickly told from a slow one.
 const (
 	dialTimeout   = 5 * time.Second
 	headerTimeout = 8 * time.Second
@@ -26,7 +25,7 @@ const (
 // maxSmallFile bounds files of unknown size, such as InRelease.
 const maxSmallFile = 16 << 20
 
-// errGone means that the server answered and does not have the file.
+// errGone means that the server answered that it does not have the file.
 var errGone = errors.New("not there (404)")
 
 // errNoAnswer means that the watchdog ended a request.
@@ -44,14 +43,13 @@ func (e *unreachableError) Error() string {
 
 func (e *unreachableError) Unwrap() error { return e.err }
 
-// fetcher gets files over HTTP. As a transport it gives up on hosts that do not
-// answer, for all that is sent with its client.
+// fetcher gets files over HTTP. It is also the transport of its client, and gives up on hosts that
+// do not answer.
 type fetcher struct {
 	client *http.Client
 	inner  http.RoundTripper
 
-	// dead remembers hosts that did not answer, so that each costs its
-	// timeout once.
+	// dead has the hosts that did not answer, so that each costs its timeout only once.
 	mu   sync.Mutex
 	dead map[string]error
 }
@@ -61,7 +59,7 @@ func newFetcher(client *http.Client) *fetcher {
 		transport := http.DefaultTransport.(*http.Transport).Clone()
 		transport.DialContext = (&net.Dialer{Timeout: dialTimeout}).DialContext
 		transport.TLSHandshakeTimeout = dialTimeout
-		// The digests are those of the files as they are.
+		// The digests are those of the files before any transfer encoding.
 		transport.DisableCompression = true
 		client = &http.Client{Transport: transport}
 	}
@@ -89,13 +87,13 @@ func (f *fetcher) small(ctx context.Context, address string) ([]byte, error) {
 	return data, err
 }
 
-// checked copies a file to w and fails with [digest.ErrIntegrity] unless it is the
-// wanted one. It reads no more than the wanted size and a byte.
+// checked copies a file to w and fails with [digest.ErrIntegrity] unless size and digest are as
+// wanted. It reads at most one byte more than the wanted size.
 func (f *fetcher) checked(ctx context.Context, address string, want digest.Digest, w io.Writer) error {
 	return f.get(ctx, address, func(r io.Reader) error { return digest.Copy(w, r, want) })
 }
 
-// get requests address and hands the body to fn. Errors name the address.
+// get requests address and passes the body to fn. Errors name the address.
 func (f *fetcher) get(ctx context.Context, address string, fn func(io.Reader) error) error {
 	u, err := url.Parse(address)
 	if err != nil {
@@ -123,11 +121,11 @@ func (f *fetcher) get(ctx context.Context, address string, fn func(io.Reader) er
 	return nil
 }
 
-// userAgent is our name to servers.
+// userAgent is the name in requests.
 const userAgent = "bpfreplay"
 
-// withoutAddress takes from an error of a client the method and the address,
-// which say nothing new.
+// withoutAddress removes method and address from an error of a client, because the caller adds the
+// address.
 func withoutAddress(err error) error {
 	if wrapped := (*url.Error)(nil); errors.As(err, &wrapped) {
 		return wrapped.Err
@@ -135,8 +133,8 @@ func withoutAddress(err error) error {
 	return err
 }
 
-// RoundTrip sends one request, unless the host is known not to answer. Reading
-// the answer ends when nothing has come for a while.
+// RoundTrip sends one request, unless the host is known not to answer. Reading the answer fails
+// after idleTimeout without data.
 func (f *fetcher) RoundTrip(req *http.Request) (*http.Response, error) {
 	host := req.URL.Host
 	if err := f.known(host); err != nil {
@@ -161,8 +159,8 @@ func (f *fetcher) known(host string) error {
 	return f.dead[host]
 }
 
-// remember makes an [unreachableError] of a failed request if the host did
-// not answer, and keeps it. A connection that broke is an ordinary error.
+// remember turns the error of a failed request into an [unreachableError] if the host did not
+// answer, and keeps it. A broken connection stays an ordinary error.
 func (f *fetcher) remember(ctx context.Context, host string, err error) error {
 	cause := context.Cause(ctx)
 	if cause != nil && !errors.Is(cause, errNoAnswer) {

@@ -7,15 +7,16 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 )
 
-// fragmentNeeds are options without which make olddefconfig drops others that guests want or need.
+// fragmentNeeds are options that others depend on: without them make olddefconfig drops options
+// that guests want or need.
 var fragmentNeeds = []string{
 	"64BIT", "BLOCK", "TTY", "NET", "INET", "PCI", "VIRTIO_MENU", "BPF", "CGROUPS", "FTRACE", "FUNCTION_TRACER", "KPROBES", "PERF_EVENTS", "SECURITY",
 	"DEBUG_KERNEL", "DEBUG_INFO_DWARF_TOOLCHAIN_DEFAULT", "MODULES", "TMPFS", "TMPFS_XATTR", "DEVTMPFS_MOUNT", "UNIX",
 	"VIRTIO_NET", "FUSE_FS", "VIRTIO_FS", "OVERLAY_FS",
 }
 
-// Fragment is a fragment of a kernel's configuration, for scripts/kconfig/merge_config.sh or a file in
-// kernel/configs, that switches on all that guests of an architecture need and want.
+// Fragment returns a fragment of a kernel's configuration, for scripts/kconfig/merge_config.sh or a
+// file in kernel/configs. It enables all options that guests of an architecture need or want.
 func Fragment(of *arch.Arch) string {
 	var b strings.Builder
 	on := func(name string) { fmt.Fprintf(&b, "CONFIG_%s=y\n", name) }

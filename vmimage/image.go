@@ -48,7 +48,7 @@ var (
 	errNoPVH      = errors.New("vmlinux has no PVH entry point (CONFIG_PVH)")
 )
 
-// bzHeader is what is needed of the header of a bzImage.
+// bzHeader has the needed fields of the header of a bzImage.
 type bzHeader struct {
 	release       string
 	payload, size int64
@@ -93,7 +93,7 @@ func readBzHeader(r io.ReaderAt) (*bzHeader, error) {
 	return out, nil
 }
 
-// isRelease reports whether s can be what `uname -r` says, and the name of a
+// isRelease reports whether s can be the output of `uname -r`, and is safe as the name of a
 // directory.
 func isRelease(s string) bool {
 	if _, ok := kversion.Parse(s); !ok || len(s) > 64 {
@@ -104,8 +104,8 @@ func isRelease(s string) bool {
 	})
 }
 
-// unpackBzImage writes the ELF file in a bzImage to w. If the kernel is
-// compressed in a way that we do not know, the error is [errCompression].
+// unpackBzImage writes the ELF file in a bzImage to w. If the format of the compression is unknown,
+// the error is [errCompression].
 func unpackBzImage(r io.ReaderAt, h *bzHeader, w io.Writer) error {
 	if h.size < 8 {
 		return errors.New("bzImage: it has no payload")
@@ -122,7 +122,7 @@ func unpackBzImage(r io.ReaderAt, h *bzHeader, w io.Writer) error {
 	if want > maxVmlinux {
 		return fmt.Errorf("bzImage: payload of %d bytes: more than a kernel can have", want)
 	}
-	// A byte more than announced is enough to know that something is wrong.
+	// One byte more than announced shows that the payload is wrong.
 	n, err := io.Copy(w, io.LimitReader(plain, want+1))
 	if err != nil {
 		return fmt.Errorf("bzImage: payload: %w", err)
@@ -133,9 +133,9 @@ func unpackBzImage(r io.ReaderAt, h *bzHeader, w io.Writer) error {
 	return nil
 }
 
-// openPayload returns a reader for the contents of the payload and their size.
-// The kernel's build ends every compressed payload with that size (gzip does
-// it by itself), which other decompressors must not see.
+// openPayload returns a reader for the contents of the payload and their size. The kernel's build
+// appends that size to every compressed payload (gzip has it by itself). Decompressors other than
+// gzip must not see it.
 func openPayload(r io.ReaderAt, h *bzHeader, head []byte) (io.Reader, int64, error) {
 	if string(head) == elf.ELFMAG {
 		return io.NewSectionReader(r, h.payload, h.size), h.size, nil
@@ -227,15 +227,15 @@ func elfRelease(r io.Reader) (string, error) {
 	}
 }
 
-// imageInfo is what an image tells of itself.
+// imageInfo describes a kernel image.
 type imageInfo struct {
 	arch, release string
-	// bz is the header of a bzImage; other images are booted as they are.
+	// bz is the header of a bzImage, nil for other images, which are booted as they are.
 	bz *bzHeader
 }
 
-// readImage tells what a kernel image is, or returns [errNotImage]. A bzImage is looked for first, for where
-// Images have their magic number it may have anything.
+// readImage identifies a kernel image, or returns [errNotImage]. It tries bzImage first, because a
+// bzImage may have any bytes where an Image has its magic number.
 func readImage(r interface {
 	io.ReaderAt
 	io.Reader
@@ -263,16 +263,15 @@ func readImage(r interface {
 	return info, err
 }
 
-// isELF reports whether a file begins as ELF files do.
+// isELF reports whether a file begins like an ELF file.
 func isELF(r io.ReaderAt) bool {
 	var magic [4]byte
 	_, err := r.ReadAt(magic[:], 0)
 	return err == nil && string(magic[:]) == elf.ELFMAG
 }
 
-// writeVmlinux unpacks the bzImage src into dst and checks that it can be
-// started directly. It fails with [errCompression] or [errNoPVH] if the
-// bzImage is good and must be booted as it is.
+// writeVmlinux unpacks the bzImage src into dst and checks that it can be started directly. With
+// [errCompression] or [errNoPVH] the bzImage is good, but must be booted as it is.
 func writeVmlinux(src io.ReaderAt, h *bzHeader, dst string) error {
 	out, err := os.Create(dst)
 	if err != nil {

@@ -30,43 +30,41 @@ type File struct {
 	// Mode holds the type and the permissions: a regular file, a directory, a
 	// symbolic link or a character device.
 	Mode fs.FileMode
-	// Host is the file on this machine with the contents; "" for Data.
+	// Host is the file on this machine with the contents; "" if Data has them.
 	Host string
 	// Data are the contents, or the target of a symbolic link.
 	Data []byte
-	// Major and Minor of a character device.
+	// Major and Minor are the numbers of a character device.
 	Major, Minor uint32
 }
 
-// Initramfs is what goes into an initramfs. The kernel unpacks the parts in
-// this order, so a file of a later part replaces one of an earlier part.
+// Initramfs describes the contents of an initramfs. The kernel unpacks the parts in this order, so
+// a file of a later part replaces one of an earlier part.
 type Initramfs struct {
-	// Base is the same for many runs, such as the program that becomes PID 1.
-	// /dev/console is always there.
+	// Base are files that many runs share, such as the program that becomes PID 1. /dev/console is
+	// always added.
 	Base []File
-	// Modules are the names of modules. They and what they need lie
-	// uncompressed below /lib/modules/RELEASE, with a modules.dep and a
-	// modules.load that has one path a line in an order for loading. The
-	// kernel's configuration is at /boot/config-RELEASE.
+	// Modules are the names of kernel modules. They and the modules that they need are uncompressed
+	// below /lib/modules/RELEASE, with a modules.dep, and a modules.load that lists their paths in
+	// the order of loading. The kernel's configuration is at /boot/config-RELEASE.
 	Modules []string
-	// Extra is for this run alone and not cached.
+	// Extra are files for this run only. They are not cached.
 	Extra []File
 }
 
 // cpioFormat is part of the key of cached archives.
 const cpioFormat = "bpfreplay cpio 1\n"
 
-// archiveKeep is how long an archive in the cache lives without being used.
+// archiveKeep is how long the cache keeps an archive that is not used.
 const archiveKeep = 7 * 24 * time.Hour
 
 // console is what PID 1 gets as standard input, output and error; the kernel
 // opens it before anything could mount devtmpfs.
 var console = File{Path: "/dev/console", Mode: fs.ModeDevice | fs.ModeCharDevice | 0o600, Major: 5, Minor: 1}
 
-// Initramfs writes the file dst, an uncompressed initramfs for a kernel, and
-// returns the SHA-256 of what is in it. The same input gives the same bytes.
-// Base and modules come from the cache if they were needed before. If it
-// fails, dst is not there.
+// Initramfs writes the file dst, an uncompressed initramfs for a kernel, and returns the SHA-256 of
+// its contents. The same input gives the same bytes. Base and modules come from the cache if an
+// earlier run needed them. If it fails, dst does not exist.
 func (s *Store) Initramfs(dst string, k *Kernel, what Initramfs) (string, error) {
 	out, err := os.OpenFile(dst, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -83,7 +81,7 @@ func (s *Store) Initramfs(dst string, k *Kernel, what Initramfs) (string, error)
 	return sum, nil
 }
 
-// WriteInitramfs is Initramfs for a file that is open, to which it writes.
+// WriteInitramfs is [Store.Initramfs] for an open file.
 func (s *Store) WriteInitramfs(out *os.File, k *Kernel, what Initramfs) (string, error) {
 	base, modules, extra, err := s.parts(k, what, s.archive)
 	if err != nil {
@@ -96,8 +94,8 @@ func (s *Store) WriteInitramfs(out *os.File, k *Kernel, what Initramfs) (string,
 	return sum, nil
 }
 
-// InitramfsSum is what Initramfs returns, without the file. For what was made
-// before it reads next to nothing.
+// InitramfsSum returns what [Store.Initramfs] would return, without writing a file. It reads next
+// to nothing if the parts are cached.
 func (s *Store) InitramfsSum(k *Kernel, what Initramfs) (string, error) {
 	base, modules, extra, err := s.parts(k, what, s.archiveKey)
 	if err != nil {
@@ -106,8 +104,7 @@ func (s *Store) InitramfsSum(k *Kernel, what Initramfs) (string, error) {
 	return initramfsSum(base, modules, extra.Bytes()), nil
 }
 
-// parts are what an initramfs is made of. archive gives the first of them, or what
-// it is known by.
+// parts returns the parts of an initramfs. archive returns the file of the first part, or its key.
 func (s *Store) parts(k *Kernel, what Initramfs, archive func([]File) (string, error)) (base, modules string, extra *bytes.Buffer, err error) {
 	if base, err = archive(append([]File{console}, what.Base...)); err != nil {
 		return "", "", nil, err
@@ -129,8 +126,8 @@ func initramfsSum(base, modules string, extra []byte) string {
 	return hex.EncodeToString(sum.Sum(nil))
 }
 
-// concat writes one archive after the other. Each ends on a boundary of
-// cpioBlock bytes, so that the next begins where the kernel looks for it.
+// concat writes one archive after the other. Each ends on a boundary of cpioBlock bytes, where the
+// kernel looks for the next.
 func concat(out *os.File, extra io.Reader, parts ...string) error {
 	for _, part := range parts {
 		if err := appendFile(out, part); err != nil {
@@ -190,7 +187,7 @@ func (s *Store) newKernelArchive(k *Kernel, names []string) (string, error) {
 	return s.archive(files)
 }
 
-// kernelFiles are the files of a kernel that a guest wants.
+// kernelFiles returns the files of a kernel for a guest.
 func kernelFiles(k *Kernel, modules []Module) ([]File, error) {
 	dir := path.Join("/lib/modules", k.Release)
 	files := []File{
@@ -210,7 +207,7 @@ func kernelFiles(k *Kernel, modules []Module) ([]File, error) {
 	return files, nil
 }
 
-// archive returns the cached archive of the files, making it if need be.
+// archive returns the cached archive of the files. It makes the archive if the cache lacks it.
 func (s *Store) archive(files []File) (string, error) {
 	key, err := s.archiveKey(files)
 	if err != nil {
@@ -224,14 +221,14 @@ func (s *Store) archive(files []File) (string, error) {
 	return dst, s.cache.writeFile(dst, func(f *os.File) error { return WriteCPIO(f, files) })
 }
 
-// touch marks a file as used; it reports whether the file is there.
+// touch marks a file as used, and reports whether it exists.
 func (s *Store) touch(file string) bool {
 	now := time.Now()
 	return os.Chtimes(file, now, now) == nil
 }
 
-// dropOldArchives removes what no run has used for a week: every new build of
-// the program in the guest makes a new archive.
+// dropOldArchives removes archives that no run has used for a week. Every new build of the guest's
+// program makes a new archive.
 func (s *Store) dropOldArchives() {
 	entries, _ := os.ReadDir(s.cache.path(dirCPIO))
 	for _, entry := range entries {
@@ -264,12 +261,11 @@ func (s *Store) archiveKey(files []File) (string, error) {
 
 func byPath(a, b File) int { return cmp.Compare(cleanGuest(a.Path), cleanGuest(b.Path)) }
 
-// cleanGuest makes the name that an archive has for a path in the guest.
+// cleanGuest returns the name in the archive for a path in the guest.
 func cleanGuest(p string) string { return strings.TrimPrefix(path.Clean("/"+p), "/") }
 
-// WriteCPIO writes an archive in the format that the kernel unpacks, which
-// ends on a boundary of 512 bytes. Directories that are missing are
-// added. Order, inode numbers and times depend on nothing but the input.
+// WriteCPIO writes an archive in the format that the kernel unpacks. It ends on a boundary of 512
+// bytes. Missing directories are added. Order, inode numbers and times only depend on the input.
 func WriteCPIO(w io.Writer, files []File) error {
 	sorted, err := withParents(files)
 	if err != nil {
@@ -297,7 +293,7 @@ func withParents(files []File) ([]File, error) {
 			return nil, fmt.Errorf("%q: not the path of a file", f.Path)
 		}
 		f.Path = name
-		// Programs share libraries: the same file may be there for each.
+		// Programs share libraries, so the same file may be listed for each.
 		if old, twice := byName[name]; twice && !reflect.DeepEqual(old, f) {
 			return nil, fmt.Errorf("/%s: there are two files of that name", name)
 		}
@@ -373,10 +369,10 @@ func unixType(mode fs.FileMode) (uint64, error) {
 	}
 }
 
-// cpioBlock is what archives are padded to, as cpio(1) does it.
+// cpioBlock is the unit that archives are padded to, in bytes, as by cpio(1).
 const cpioBlock = 512
 
-// padWriter knows how much was written.
+// padWriter counts the bytes that were written.
 type padWriter struct {
 	w io.Writer
 	n int64

@@ -72,8 +72,8 @@ func TestWriteCPIO(t *testing.T) {
 		"etc/deep/er/file 100644 data", "init 100755 from host", "link 120777 init", "---",
 	}))
 	assert.Equal(t, first.Len()%cpioBlock, 0)
-	// Not a byte of it may depend on the day or the machine. If this changes
-	// for a reason, change cpioFormat, too.
+	// No byte may depend on the day or the machine. If you change the digest on purpose, change
+	// cpioFormat, too.
 	assert.Equal(t, sha256Of(first.Bytes()), "28e1b89d3f722d8ff571dd70b7f74d2a0f75e0d1c7aa6ca538737f4c935dbc96")
 
 	// The same again, in another order and at another time.
@@ -84,7 +84,7 @@ func TestWriteCPIO(t *testing.T) {
 	assert.Check(t, bytes.Equal(first.Bytes(), second.Bytes()))
 }
 
-// Two programs may bring the same library.
+// Two programs may have the same library.
 func TestWriteCPIOTwice(t *testing.T) {
 	library := File{Path: "/lib/ld.so", Mode: 0o755, Host: os.Args[0]}
 	var once, twice bytes.Buffer
@@ -139,8 +139,7 @@ func TestInitramfs(t *testing.T) {
 		modules + "/modules.load 100644 kernel/crypto/crc_generic.ko\nkernel/lib/libcrc.ko\n", "---",
 		"case 100644 one", "---",
 	}))
-	// The second time all but the extra part is in the cache: the modules are
-	// not even looked at.
+	// The second time all parts but the extra one are in the cache, and the modules are not read.
 	moved := k.ModulesDir + ".moved"
 	assert.NilError(t, os.Rename(k.ModulesDir, moved))
 	second, again := build("2", what)
@@ -178,7 +177,7 @@ func TestInitramfsErrors(t *testing.T) {
 	assert.Equal(t, readFile(t, dst), "mine")
 }
 
-// TestOldArchives: what nobody has used for long goes when something new comes.
+// TestOldArchives: archives that were not used for long are removed when a new one is made.
 func TestOldArchives(t *testing.T) {
 	store, k := testKernel(t)
 	dir := t.TempDir()

@@ -19,8 +19,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 )
 
-// installFormat is part of the key of unpacked kernels: a change of what is
-// written there makes them new.
+// installFormat is part of the key of unpacked kernels. Change it when their layout changes.
 const installFormat = "bpfreplay kernel 1\n"
 
 // Names of the files of an unpacked kernel.
@@ -33,10 +32,10 @@ const (
 	fileIndex   = "modules.json"
 )
 
-// installed is what the cache knows about an unpacked kernel.
+// installed describes an unpacked kernel in the cache.
 type installed struct {
 	Release string `json:"release"`
-	Arch    string `json:"arch"`   // none was written when there was but one
+	Arch    string `json:"arch"`   // "" in files from before there were several
 	SHA256  string `json:"sha256"` // of the image
 	Boot    string `json:"boot"`   // fileVmlinux or fileImage
 	Config  bool   `json:"config"`
@@ -59,8 +58,8 @@ func installKey(digests ...string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// install puts the kernel of a lock record into the cache, if it is not there.
-// It fails with [errGone] if the archive does not have the packages any more.
+// install puts the kernel of a lock record into the cache, unless it is there. It fails with
+// [errGone] if the archive no longer has the packages.
 func (s *Store) install(ctx context.Context, name string, rec *Locked) error {
 	dst := s.cache.path(dirKernels, rec.key())
 	if rec.Packages[0].Archive == archiveOCI {
@@ -81,7 +80,7 @@ func (s *Store) install(ctx context.Context, name string, rec *Locked) error {
 	})
 }
 
-// unpackAndDrop is unpack, after which the archives have done their duty.
+// unpackAndDrop is unpack, and then removes the archives from the cache.
 func (s *Store) unpackAndDrop(name, dst, release string, files []string, fill func(*unpacker) error) error {
 	if err := s.unpack(name, dst, release, fill); err != nil {
 		return err
@@ -92,7 +91,7 @@ func (s *Store) unpackAndDrop(name, dst, release string, files []string, fill fu
 	return nil
 }
 
-// once runs fn unless dst exists, while nobody else does the same.
+// once runs fn unless dst exists, under a lock for dst.
 func (s *Store) once(ctx context.Context, name, dst string, fn func() error) error {
 	if _, err := os.Stat(dst); err == nil {
 		return nil
@@ -110,8 +109,8 @@ func (s *Store) once(ctx context.Context, name, dst string, fn func() error) err
 	return fn()
 }
 
-// blob returns the path of the file with a digest, after downloading it from
-// the first address that has it, if need be.
+// blob returns the path of the file with a digest. If the cache lacks it, blob downloads it from
+// the first address that has it.
 func (s *Store) blob(ctx context.Context, want digest.Digest, what string, addresses ...string) (string, error) {
 	return s.blobFrom(ctx, want, what, func(dst string) error {
 		var err error
@@ -125,7 +124,7 @@ func (s *Store) blob(ctx context.Context, want digest.Digest, what string, addre
 	})
 }
 
-// blobFrom is blob for what download gets in its own way.
+// blobFrom is blob with the caller's way to download.
 func (s *Store) blobFrom(ctx context.Context, want digest.Digest, what string, download func(dst string) error) (string, error) {
 	dst := s.cache.path(dirBlobs, want.SHA256)
 	err := s.once(ctx, what, dst, func() error {
@@ -139,7 +138,7 @@ func (s *Store) blobFrom(ctx context.Context, want digest.Digest, what string, d
 	return dst, err
 }
 
-// download tries twice, as connections do break.
+// download tries twice, because connections break.
 func (s *Store) download(ctx context.Context, dst string, get func(*os.File) error) error {
 	for attempt := 1; ; attempt++ {
 		err := s.cache.writeFile(dst, get)
@@ -152,7 +151,7 @@ func (s *Store) download(ctx context.Context, dst string, get func(*os.File) err
 	}
 }
 
-// formatSize writes a size as people read it.
+// formatSize returns a size in bytes in a readable unit.
 func formatSize(n int64) string {
 	if n < 1<<20 {
 		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
@@ -163,8 +162,8 @@ func formatSize(n int64) string {
 // archiveReader calls a function for every entry of an archive.
 type archiveReader func(io.Reader, func(*tar.Header, io.Reader) error) error
 
-// unpack makes the kernel directory dst of what fill hands to the unpacker.
-// With release "", any release will do.
+// unpack makes the kernel directory dst from the entries that fill passes to the unpacker. With
+// release "" it accepts any release.
 func (s *Store) unpack(name, dst, release string, fill func(*unpacker) error) error {
 	s.say("%s: unpacking", name)
 	return s.cache.writeDir(dst, func(dir string) error {
@@ -278,7 +277,7 @@ func (s *Store) installURL(ctx context.Context, name string, src *URLSource, key
 	return s.loadDir(key)
 }
 
-// archiveKind tells how to read a file; nil means that it is an image.
+// archiveKind returns the reader for an archive, nil for a kernel image.
 func archiveKind(file string) (archiveReader, error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -298,7 +297,7 @@ func archiveKind(file string) (archiveReader, error) {
 	return readTar, nil
 }
 
-// image returns what can be said of a kernel image alone.
+// image returns the kernel of an image without other files.
 func (s *Store) image(ctx context.Context, name, file string) (*Kernel, error) {
 	f, err := os.Open(file)
 	if err != nil {

@@ -10,15 +10,15 @@ import (
 	"strings"
 )
 
-// maxUnpacked bounds what all layers of an image may unpack to, in bytes: it is
-// some ten times what the largest kernels with debug symbols take.
+// maxUnpacked bounds the unpacked size of all layers of an image, in bytes: about ten times that of
+// the largest kernels with debug symbols.
 const maxUnpacked = 8 << 30
 
 var errTooLarge = errors.New("the layers unpack to more than a kernel can need")
 
-// layers takes what is wanted of the layers of an image, the lowest first. They
-// are read from the top, so that what a higher layer replaces or removes is
-// never written. limit is in bytes.
+// layers takes the kernel's files from the layers of an image; files has the lowest layer first. It
+// reads the layers from the top, so it never writes files that a higher layer replaces or removes.
+// limit bounds the unpacked size, in bytes.
 func (u *unpacker) layers(files []string, limit int64) error {
 	above := make(marks)
 	for _, file := range slices.Backward(files) {
@@ -45,8 +45,8 @@ func (u *unpacker) layers(files []string, limit int64) error {
 	return nil
 }
 
-// cappedReader fails when more is read than what is left, where an
-// [io.LimitReader] would seem to be at the end.
+// cappedReader fails when more is read than what is left. An [io.LimitReader] would report the end
+// of the data.
 type cappedReader struct {
 	r    io.Reader
 	left *int64
@@ -65,13 +65,13 @@ func (c *cappedReader) Read(p []byte) (int, error) {
 type mark uint8
 
 const (
-	markFile   mark = 1 << iota // is in the way of what is there, and of all below
-	markDir                     // is in the way of what is there, unless that is a directory
-	markOpaque                  // hides what is in the directory
-	markGone                    // removes what is there
+	markFile   mark = 1 << iota // hides this path and all below it
+	markDir                     // hides this path, unless it is a directory
+	markOpaque                  // hides the contents of the directory
+	markGone                    // removes this path
 )
 
-// marks are those of paths that matter, without "usr/" at their beginning.
+// marks are the marks of paths that matter, without "usr/" at their beginning.
 type marks map[string]mark
 
 func (m marks) add(more marks) {
@@ -80,15 +80,14 @@ func (m marks) add(more marks) {
 	}
 }
 
-// Names by which a layer removes what lower ones have (image-spec, layer.md,
-// "Whiteouts").
+// Names by which a layer removes files of lower layers (image-spec, layer.md, "Whiteouts").
 const (
 	whiteout       = ".wh."
 	whiteoutOpaque = ".wh..wh..opq"
 )
 
-// note marks an entry, and reports whether it counts: it is no whiteout, and
-// none of the layers above hides it.
+// note marks an entry, and reports whether to take it: it is no whiteout, and no layer above hides
+// it.
 func (m marks) note(h *tar.Header, above marks) (take bool, err error) {
 	if slices.Contains(strings.Split(h.Name, "/"), "..") {
 		return false, errors.New("the name leads out of the image")
@@ -112,7 +111,7 @@ func (m marks) note(h *tar.Header, above marks) (take bool, err error) {
 		m[name] |= markDir
 	case tar.TypeSymlink:
 		if name == "lib" && strings.Trim(h.Linkname, "./") == "usr/lib" {
-			return false, nil // the same place to us
+			return false, nil // layerPath makes both the same
 		}
 		fallthrough
 	default:
@@ -124,7 +123,7 @@ func (m marks) note(h *tar.Header, above marks) (take bool, err error) {
 	return !above.hide(name, h.Typeflag == tar.TypeDir), nil
 }
 
-// hide reports whether a path of a lower layer cannot be seen.
+// hide reports whether the marks hide a path of a lower layer.
 func (m marks) hide(name string, dir bool) bool {
 	if m[name]&(markFile|markGone) != 0 || !dir && m[name]&markDir != 0 {
 		return true
@@ -139,7 +138,7 @@ func (m marks) hide(name string, dir bool) bool {
 	return false
 }
 
-// layerPath is a path as it is compared: lib and usr/lib are one.
+// layerPath returns a path in the form for comparing, in which lib and usr/lib are the same.
 func layerPath(name string) string {
 	name = strings.TrimPrefix(path.Clean("/"+name), "/")
 	if name == "usr" {
@@ -148,8 +147,7 @@ func layerPath(name string) string {
 	return strings.TrimPrefix(name, "usr/")
 }
 
-// matters reports whether a path is one that kernels are taken from, or above
-// one.
+// matters reports whether kernels are taken from this path, or from one below it.
 func matters(name string) bool {
 	for _, dir := range []string{"boot", "lib/modules"} {
 		if name == dir || strings.HasPrefix(name, dir+"/") || strings.HasPrefix(dir, name+"/") {

@@ -20,24 +20,21 @@ const LockName = "kernels.lock"
 
 const lockSchema = 1
 
-// Locked is one kernel of the lock file: what a name of kernels.yaml was
-// resolved to.
+// Locked is one kernel of the lock file: the result of resolving a name of kernels.yaml.
 type Locked struct {
 	Name string `json:"name"`
-	Arch string `json:"arch,omitempty"` // none was written when there was but one
-	// Entry identifies what kernels.yaml asked for; when that changes, the
-	// record no longer counts.
+	Arch string `json:"arch,omitempty"` // "" in files from before there were several
+	// Entry identifies the sources in kernels.yaml. If they change, the record is ignored.
 	Entry   string `json:"entry"`
 	Release string `json:"release"`
-	// Source describes in words where it came from.
+	// Source describes in words where the kernel came from.
 	Source   string          `json:"source"`
 	Packages []LockedPackage `json:"packages"`
 }
 
-// LockedPackage is one file of an archive. It names no host: the next machine
-// may use another mirror. Of an OCI image it is the manifest, which has the
-// digests of all else: Package and Path are registry and repository then, and
-// Version is the tag.
+// LockedPackage is one file of an archive. It names no host, because another machine may use
+// another mirror. For an OCI image it is the manifest, which has the digests of all layers: then
+// Package and Path are registry and repository, and Version is the tag.
 type LockedPackage struct {
 	Package string `json:"package"`
 	Version string `json:"version"`
@@ -88,7 +85,7 @@ func (l *Locked) check() error {
 	return nil
 }
 
-// safePath reports whether a path from outside stays below where it is put.
+// safePath reports whether an untrusted path stays below its root.
 func safePath(p string) bool {
 	return fs.ValidPath(p) && p != "." && !strings.ContainsAny(p, "?#%\\")
 }
@@ -99,7 +96,7 @@ type lockFile struct {
 	Kernels []Locked `json:"kernels"`
 }
 
-// readLockFile reads a lock file; one that is not there is empty.
+// readLockFile reads a lock file. A missing file is an empty one.
 func readLockFile(file string) (*lockFile, error) {
 	data, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -123,8 +120,7 @@ func readLockFile(file string) (*lockFile, error) {
 	return l, nil
 }
 
-// find returns the record for an entry, if it was made for what the entry
-// asks for now.
+// find returns the record for an entry, if it was made for the entry's present sources.
 func (l *lockFile) find(e *Entry) (*Locked, bool) {
 	i := slices.IndexFunc(l.Kernels, func(k Locked) bool { return k.Name == e.Name && k.Entry == e.id() })
 	if i < 0 {
@@ -133,7 +129,7 @@ func (l *lockFile) find(e *Entry) (*Locked, bool) {
 	return &l.Kernels[i], true
 }
 
-// put adds a record in the place of one for the same kernel.
+// put adds a record, and replaces one for the same kernel.
 func (l *lockFile) put(rec Locked) {
 	i := slices.IndexFunc(l.Kernels, func(k Locked) bool {
 		return k.Name == rec.Name && (k.Arch == rec.Arch || k.Arch == "" && k.Entry == rec.Entry)
@@ -146,7 +142,7 @@ func (l *lockFile) put(rec Locked) {
 	slices.SortFunc(l.Kernels, func(a, b Locked) int { return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Arch, b.Arch)) })
 }
 
-// write replaces the file, or leaves it as it is.
+// write replaces the file as a whole, or leaves it unchanged.
 func (l *lockFile) write(file string) error {
 	data, err := json.MarshalIndent(l, "", "  ")
 	if err != nil {

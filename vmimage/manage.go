@@ -13,7 +13,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/failures"
 )
 
-// Listing is one line of a list of kernels.
+// Listing describes one kernel in the list of [Store.List].
 type Listing struct {
 	Name    string   `json:"name"`
 	Arch    string   `json:"arch"`
@@ -23,13 +23,12 @@ type Listing struct {
 	Locked  bool   `json:"locked"`
 	Release string `json:"release,omitempty"`
 	Source  string `json:"source,omitempty"`
-	// Cached means that the kernel is on this machine, where it takes Size
-	// bytes.
+	// Cached means that the kernel is on this machine. It takes Size bytes there.
 	Cached bool  `json:"cached"`
 	Size   int64 `json:"size,omitempty"`
 }
 
-// List returns what is known of every kernel of kernels.yaml, without a network.
+// List describes every kernel of kernels.yaml. It needs no network.
 func (s *Store) List() ([]Listing, error) {
 	out := make([]Listing, 0, len(s.config.Kernels))
 	for i := range s.config.Kernels {
@@ -50,8 +49,8 @@ func (s *Store) List() ([]Listing, error) {
 	return out, nil
 }
 
-// current returns the record that Resolve would use: the first that is cached,
-// or else the first; nil if there is none.
+// current returns the lock record that Resolve would use: the first whose kernel is cached, or else
+// the first; nil if there is none.
 func (s *Store) current(e *Entry) (*Locked, error) {
 	var first *Locked
 	for _, file := range s.lockFiles() {
@@ -72,9 +71,8 @@ func (s *Store) current(e *Entry) (*Locked, error) {
 	return first, nil
 }
 
-// Fetch resolves the named kernels, or all for this machine's architecture if
-// none is named.
-// It goes on after a failure and returns what it got with all errors joined.
+// Fetch resolves the named kernels, or all for this machine's architecture if none is named. It
+// continues after a failure, and returns the kernels that it got and all errors joined.
 func (s *Store) Fetch(ctx context.Context, names ...string) ([]*Kernel, error) {
 	return forEach(s, names, func(name string) ([]*Kernel, error) {
 		k, err := s.Resolve(ctx, name)
@@ -82,8 +80,8 @@ func (s *Store) Fetch(ctx context.Context, names ...string) ([]*Kernel, error) {
 	})
 }
 
-// forEach calls do for the names, or for all of this architecture if there is none, and
-// goes on after a failure.
+// forEach calls do for the names, or for all of this architecture if there is none. It continues
+// after a failure.
 func forEach[T any](s *Store, names []string, do func(name string) ([]T, error)) ([]T, error) {
 	if len(names) == 0 {
 		names = s.config.Native()
@@ -101,7 +99,7 @@ func forEach[T any](s *Store, names []string, do func(name string) ([]T, error))
 	return out, failures.All(failed)
 }
 
-// Change is what an update did to one kernel.
+// Change describes the update of one kernel.
 type Change struct {
 	Name string `json:"name"`
 	// Old and New are releases; Old is "" for a kernel that was not locked.
@@ -109,15 +107,14 @@ type Change struct {
 	New string `json:"new"`
 }
 
-// Update resolves the named kernels, or all for this machine's architecture, without regard to
-// the locks, fetches what is new, and renews the locks: the lock file that
-// pins kernels if there is one, and the one in the cache. Kernels that come
-// from no archive have nothing to update. It goes on after a failure.
+// Update resolves the named kernels, or all for this machine's architecture, ignoring the locks. It
+// fetches newer kernels and renews the locks: the lock file that pins kernels if there is one, and
+// the one in the cache. Files and trees have nothing to update. It continues after a failure.
 func (s *Store) Update(ctx context.Context, names ...string) ([]Change, error) {
 	return forEach(s, names, func(name string) ([]Change, error) { return s.update(ctx, name) })
 }
 
-// update returns the change, if there is one.
+// update returns the change of one kernel, nil if it stays the same.
 func (s *Store) update(ctx context.Context, name string) ([]Change, error) {
 	e, ok := s.config.Find(name)
 	if !ok {
@@ -133,7 +130,7 @@ func (s *Store) update(ctx context.Context, name string) ([]Change, error) {
 	}
 	rec, err := s.locked(s.cache.path(LockName), e)
 	if err != nil || rec == nil || rec.key() != k.key {
-		return nil, err // not from an archive, so there is nothing to lock
+		return nil, err // not from an archive, so nothing is locked
 	}
 	if s.opts.Lock != "" {
 		if err := s.remember(ctx, s.opts.Lock, *rec); err != nil {
@@ -150,19 +147,18 @@ func (s *Store) update(ctx context.Context, name string) ([]Change, error) {
 // ErrBusy means that the cache is in use, so that nothing may be removed.
 var ErrBusy = errors.New("the cache is in use by another run")
 
-// Pruned is one thing that was removed from the cache.
+// Pruned describes one thing that Prune removed from the cache.
 type Pruned struct {
 	Path string `json:"path"`
 	// Size in bytes.
 	Size int64 `json:"size"`
 }
 
-// Prune removes from the cache what neither the locks nor kernels.yaml refer
-// to, and with all also what they do refer to. It fails with [ErrBusy] while other runs use the
-// cache.
+// Prune removes from the cache what neither the locks nor kernels.yaml refer to; with all it
+// removes everything. It fails with [ErrBusy] while other runs use the cache.
 func (s *Store) Prune(all bool) ([]Pruned, error) {
 	if !s.cache.tryExclusive() {
-		// A failed attempt may have cost us the shared lock, too.
+		// A failed attempt may have lost the shared lock, too.
 		if err := s.cache.share(); err != nil {
 			return nil, err
 		}
@@ -228,8 +224,8 @@ func (s *Store) keep(all bool) ([]string, error) {
 	return keep, nil
 }
 
-// remove takes a thing out of the cache at once, and then deletes it, so that
-// a kill leaves nothing half removed in its place.
+// remove moves a thing out of its place and then deletes it, so a kill leaves no partly deleted
+// thing there.
 func (c *cache) remove(file string) error {
 	gone := c.path(dirTemp, "gone-"+filepath.Base(file))
 	if err := os.Rename(file, gone); err != nil {

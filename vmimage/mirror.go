@@ -28,10 +28,9 @@ type mirrors struct {
 	main, security, snapshot string
 }
 
-// findMirrors chooses the mirrors: the environment's, else the ones that the
-// apt sources below aptDir name (for all suites, also for those that are not
-// in the sources), else Debian's own. So a company's mirror is respected
-// without anybody having to say so.
+// findMirrors chooses the mirrors: the environment's, else those of the apt sources below aptDir
+// (for all suites, even those that the sources lack), else Debian's own. So a company's mirror is
+// used without further configuration.
 func findMirrors(aptDir string) mirrors {
 	m := mirrors{snapshot: envOr(SnapshotEnv, defaultSnapshot)}
 	if env := os.Getenv(MirrorEnv); env != "" {
@@ -58,7 +57,7 @@ func envOr(name, otherwise string) string {
 	return otherwise
 }
 
-// siblingSecurity is where mirrors that carry both archives have the second.
+// siblingSecurity returns the address of the security archive on mirrors that carry both.
 func siblingSecurity(main string) string {
 	return strings.TrimSuffix(main, "/debian") + "/debian-security"
 }
@@ -75,15 +74,15 @@ func (m mirrors) base(archive string) string {
 	}
 }
 
-// Archives as the lock file names them: it holds no host names, as the next
-// machine may use another mirror.
+// Names of archives in the lock file, which has no host names because another machine may use
+// another mirror.
 const (
 	archiveMain     = "debian"
 	archiveSecurity = "debian-security"
 	archiveSnapshot = "debian-snapshot/"
 )
 
-// archiveOf tells which archive has a suite.
+// archiveOf returns the archive that has a suite.
 func archiveOf(suite string) string {
 	if strings.HasSuffix(suite, "-security") {
 		return archiveSecurity
@@ -99,8 +98,7 @@ type aptSource struct {
 	signedBy   string
 }
 
-// aptMirrors returns the first Debian mirrors that the sources below dir
-// (/etc/apt) name; "" where there is none.
+// aptMirrors returns the first Debian mirrors in the sources below dir (/etc/apt); "" for none.
 func aptMirrors(dir string) (main, security string) {
 	for _, src := range readAptSources(dir) {
 		isMain, isSecurity := src.debian()
@@ -114,8 +112,8 @@ func aptMirrors(dir string) (main, security string) {
 	return main, security
 }
 
-// readAptSources reads both forms of apt's sources (sources.list(5)). Files
-// that cannot be read are left out: they only cost us a hint.
+// readAptSources reads both forms of apt's sources (sources.list(5)). It skips files that it cannot
+// read.
 func readAptSources(dir string) []aptSource {
 	var out []aptSource
 	files := []string{filepath.Join(dir, "sources.list")}
@@ -140,7 +138,7 @@ func readAptSources(dir string) []aptSource {
 // parseDeb822Sources reads the form with one field a line.
 func parseDeb822Sources(data []byte) []aptSource {
 	var out []aptSource
-	// A damaged file yields what came before the damage.
+	// A damaged file yields the sources before the damage.
 	_ = readStanzas(bytes.NewReader(data), func(s stanza) error {
 		if !slices.Contains(strings.Fields(s["types"]), "deb") || strings.EqualFold(s["enabled"], "no") {
 			return nil
@@ -194,8 +192,8 @@ var (
 	genericSuites   = []string{"oldoldstable", "oldstable", "stable", "testing", "unstable", "experimental"}
 )
 
-// debian reports whether the source is Debian's main or security archive, and
-// not one of the many others that are laid out like them.
+// debian reports whether the source is Debian's main or security archive. Many other archives have
+// the same layout.
 func (s aptSource) debian() (main, security bool) {
 	if !slices.Contains(s.components, "main") {
 		return false, false
@@ -219,8 +217,8 @@ func (s aptSource) debian() (main, security bool) {
 	return main, security
 }
 
-// debianSuite judges the name of a suite. "stable" and kin are used by many
-// archives, so they count only where the address says Debian, too.
+// debianSuite reports whether a suite is Debian's. Many archives use "stable" and the like, so
+// these only count if the address has "debian" in it.
 func debianSuite(suite, dir string) (known, security bool) {
 	name, updates := strings.CutSuffix(suite, "/updates")
 	name, plain := strings.CutSuffix(name, "-security")

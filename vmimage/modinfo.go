@@ -14,22 +14,22 @@ import (
 // maxModule bounds the size of an unpacked module in bytes.
 const maxModule = 256 << 20
 
-// moduleInfo is what is needed of a module: its name and the modules that it needs.
+// moduleInfo has a module's name and the modules that it needs.
 type moduleInfo struct {
-	// Name with underscores, as the kernel writes it.
+	// Name has underscores, as in the kernel.
 	Name string `json:"name"`
-	// Path relative to the directory of the modules.
+	// Path is relative to the directory of the modules.
 	Path string `json:"path"`
 	// Depends are the modules whose symbols it uses.
 	Depends []string `json:"depends,omitempty"`
-	// Soft are modules or aliases to load before it, if they are there.
+	// Soft are modules or aliases to load before it if the kernel has them.
 	Soft []string `json:"soft,omitempty"`
-	// Aliases without those that stand for hardware.
+	// Aliases are its aliases, without those for hardware.
 	Aliases []string `json:"aliases,omitempty"`
 }
 
-// moduleName makes the kernel's name of a module out of what people write or
-// what its file is called: nf-conntrack, nf_conntrack.ko.xz.
+// moduleName returns the kernel's name of a module from what people write or its file name:
+// nf-conntrack, nf_conntrack.ko.xz.
 func moduleName(s string) string {
 	s = path.Base(s)
 	if i := strings.Index(s, ".ko"); i >= 0 {
@@ -136,6 +136,6 @@ func softBefore(value string) []string {
 	return out
 }
 
-// isNameAlias tells names such as crypto-crc32c from patterns for hardware
-// such as pci:v00008086d*.
+// isNameAlias reports whether an alias is a name, such as crypto-crc32c, and not a pattern for
+// hardware, such as pci:v00008086d*.
 func isNameAlias(alias string) bool { return !strings.ContainsAny(alias, ":*?[/") }

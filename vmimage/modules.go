@@ -18,24 +18,23 @@ import (
 
 // Module is a loadable module of a kernel.
 type Module struct {
-	// Name with underscores, as in /proc/modules.
+	// Name has underscores, as in /proc/modules.
 	Name string
-	// Path in the guest below /lib/modules/RELEASE; never compressed there.
+	// Path is the module's path in the guest, below /lib/modules/RELEASE. The file is not
+	// compressed there.
 	Path string
-	// Needs are the names of the modules that must be loaded before, all of
-	// them, in an order in which they can be loaded.
+	// Needs are the names of all modules that must be loaded before it, in the order of loading.
 	Needs []string
 
 	file string // on this machine, perhaps compressed
 }
 
-// Modules returns the named modules and all that they need, each once and in
-// an order in which they can be loaded. Hyphens and underscores are the same.
-// A module that is built into the kernel is left out. One that
-// the kernel does not have is an error.
+// Modules returns the named modules and all that they need, each once, in the order of loading.
+// Hyphens and underscores in names are the same. Modules that are built into the kernel are left
+// out. A module that the kernel does not have is an error.
 //
-// What a module asks to have loaded before it ("softdep pre") counts as
-// needed if the kernel has it: a guest has no modprobe that would see to it.
+// A soft dependency ("softdep pre") counts as needed if the kernel has the module, because a guest
+// has no modprobe that would load it.
 func (k *Kernel) Modules(names ...string) ([]Module, error) {
 	if len(names) == 0 {
 		return nil, nil
@@ -63,8 +62,7 @@ func (k *Kernel) Modules(names ...string) ([]Module, error) {
 	return r.modules, nil
 }
 
-// index reads the list of modules that was made when the kernel was unpacked,
-// or makes one.
+// index reads the index that was made when the kernel was unpacked, or makes one.
 func (k *Kernel) index() (*moduleIndex, error) {
 	if k.key == "" {
 		return makeIndex(k.ModulesDir, k.tree)
@@ -97,12 +95,12 @@ func indexModules(dir, dst string) error {
 // moduleIndex lists the modules of a kernel, in the order of their paths.
 type moduleIndex struct {
 	Modules []moduleInfo `json:"modules"`
-	// Builtin are the names and aliases of what is built in.
+	// Builtin are the names and aliases of built-in modules.
 	Builtin []string `json:"builtin"`
 }
 
-// makeIndex reads all modules of a kernel. depmod's files are no help: Debian
-// makes them on the machine that installs the package.
+// makeIndex reads all modules of a kernel. It cannot use depmod's files, which Debian makes on the
+// machine that installs the package.
 func makeIndex(dir string, tree bool) (*moduleIndex, error) {
 	paths, err := modulePaths(dir, tree)
 	if err != nil {
@@ -137,7 +135,7 @@ func readModuleFile(dir, p string) (*moduleInfo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", p, err)
 	}
-	// Its file name is what depmod goes by.
+	// depmod takes the name of the file.
 	info.Name, info.Path = moduleName(p), p
 	return info, nil
 }
@@ -164,7 +162,7 @@ func modulePaths(dir string, tree bool) ([]string, error) {
 	return paths, err
 }
 
-// readBuiltin returns the sorted names and aliases of what is built in.
+// readBuiltin returns the sorted names and aliases of built-in modules.
 func readBuiltin(dir string) ([]string, error) {
 	names, err := os.ReadFile(filepath.Join(dir, "modules.builtin"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -189,7 +187,7 @@ func readBuiltin(dir string) ([]string, error) {
 	return slices.Compact(out), nil
 }
 
-// find returns the module with a name, or else one with such an alias.
+// find returns the module with this name, or else one with this alias.
 func (ix *moduleIndex) find(name string) (*moduleInfo, bool) {
 	i := slices.IndexFunc(ix.Modules, func(m moduleInfo) bool { return m.Name == name })
 	if i >= 0 {
@@ -201,8 +199,8 @@ func (ix *moduleIndex) find(name string) (*moduleInfo, bool) {
 		if !slices.Contains(m.Aliases, name) {
 			continue
 		}
-		// Of several drivers of one algorithm the generic one needs no
-		// special CPU; the others would fail to load on some.
+		// If several modules implement an algorithm, take the generic one: others fail to load on
+		// some processors.
 		if best == nil || strings.HasSuffix(m.Name, "_generic") && !strings.HasSuffix(best.Name, "_generic") {
 			best = m
 		}
@@ -215,7 +213,7 @@ func (ix *moduleIndex) builtin(name string) bool {
 	return ok
 }
 
-// closure collects modules in an order in which they can be loaded.
+// closure collects modules in the order of loading.
 type closure struct {
 	index   *moduleIndex
 	dir     string
@@ -223,8 +221,8 @@ type closure struct {
 	done    map[string][]string // name to what it needs, itself included
 }
 
-// add adds a module and what it needs. It returns the names of all of them in
-// order, which is empty for what is built in, and nil for what is not there.
+// add adds a module and what it needs. It returns all their names in order, an empty list if the
+// module is built in, and nil if the kernel lacks it.
 func (c *closure) add(name string, above []string) ([]string, error) {
 	if c.index.builtin(name) {
 		return []string{}, nil
@@ -269,7 +267,7 @@ func (c *closure) add(name string, above []string) ([]string, error) {
 	return order, nil
 }
 
-// addSoft is add, but two modules may ask for each other.
+// addSoft is add for soft dependencies, which may be circular.
 func (c *closure) addSoft(name string, above []string) ([]string, error) {
 	if info, ok := c.index.find(name); ok && slices.Contains(above, info.Name) {
 		return nil, nil
@@ -286,8 +284,8 @@ func merge(order, more []string) []string {
 	return order
 }
 
-// guestModulePath is where a module lies in the guest, below
-// /lib/modules/RELEASE: below kernel/ and not compressed.
+// guestModulePath returns a module's path in the guest, below /lib/modules/RELEASE: below kernel/
+// and not compressed.
 func guestModulePath(p string) string {
 	for _, suffix := range []string{".xz", ".zst", ".gz"} {
 		p = strings.TrimSuffix(p, suffix)
@@ -298,8 +296,8 @@ func guestModulePath(p string) string {
 	return path.Join("kernel", p)
 }
 
-// modulesDep writes modules.dep as depmod does: the nearest needs first, which
-// is the reverse of the order of loading.
+// modulesDep returns modules.dep in depmod's form: nearest dependencies first, the reverse of the
+// order of loading.
 func modulesDep(modules []Module) []byte {
 	paths := make(map[string]string)
 	for _, m := range modules {
@@ -317,7 +315,7 @@ func modulesDep(modules []Module) []byte {
 	return out
 }
 
-// modulesLoad lists the paths in an order in which they can be loaded.
+// modulesLoad lists the paths in the order of loading.
 func modulesLoad(modules []Module) []byte {
 	var out []byte
 	for _, m := range modules {

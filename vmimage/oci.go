@@ -23,14 +23,13 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 )
 
-// OCISource is an image of a registry, in the layout of ghcr.io/cilium/ci-kernels:
-// boot/vmlinuz, and perhaps modules and a configuration.
+// OCISource is an OCI image in the layout of ghcr.io/cilium/ci-kernels: boot/vmlinuz, and
+// optionally modules and a configuration.
 type OCISource struct {
-	// Image is registry and repository, such as "ghcr.io/cilium/ci-kernels".
-	// A registry on this machine is spoken to without TLS.
+	// Image is registry and repository, such as "ghcr.io/cilium/ci-kernels". A registry on this
+	// machine is used without TLS.
 	Image string `yaml:"image" json:"image"`
-	// Tag is what is looked up when the kernel is resolved, such as "6.12".
-	// The result is locked.
+	// Tag is looked up when the kernel is resolved, such as "6.12". The resulting digest is locked.
 	Tag string `yaml:"tag" json:"tag"`
 }
 
@@ -49,17 +48,17 @@ func (s *OCISource) check() error {
 	return nil
 }
 
-// archiveOCI is the archive of images of registries, in the lock file.
+// archiveOCI is the name of the archive in the lock file for OCI images.
 const archiveOCI = "oci"
 
-// maxManifest bounds manifests and configurations of images, in bytes. The
-// specification asks registries to take manifests of up to 4 MiB.
+// maxManifest bounds manifests and configurations of images, in bytes. The specification asks
+// registries to accept manifests of up to 4 MiB.
 const maxManifest = 4 << 20
 
-// errRefused means that a registry wants a login, or refuses the one it got.
+// errRefused means that a registry requires a login, or refused the one it got.
 var errRefused = errors.New("the registry refuses to give it")
 
-// ociError is a failure of one image.
+// ociError is the error of one image.
 type ociError struct {
 	image string
 	err   error
@@ -71,11 +70,11 @@ func (e *ociError) Unwrap() error { return e.err }
 // ociImage is a repository of a registry.
 type ociImage struct {
 	*remote.Repository
-	// name is what errors call it.
+	// name is the image's name in errors.
 	name string
 }
 
-// ociRepository returns a repository. The registry is not asked anything yet.
+// ociRepository returns a repository. It does not contact the registry yet.
 func (s *Store) ociRepository(image string) (*ociImage, error) {
 	repo, err := remote.NewRepository(image)
 	if err != nil {
@@ -86,8 +85,8 @@ func (s *Store) ociRepository(image string) (*ociImage, error) {
 	return &ociImage{repo, image}, nil
 }
 
-// ociClient answers registries that want a login with what `docker login`
-// left, and is nobody otherwise. It remembers what they said.
+// ociClient returns the client for registries. It logs in with the credentials of `docker login`,
+// if there are any, and caches tokens.
 func (s *Store) ociClient() *auth.Client {
 	if s.oci != nil {
 		return s.oci
@@ -102,7 +101,7 @@ func (s *Store) ociClient() *auth.Client {
 	s.oci.Credential = func(ctx context.Context, host string) (auth.Credential, error) {
 		credential, err := known(ctx, host)
 		if err != nil {
-			// Such as a helper that is not installed here.
+			// For example, the credential helper is not installed.
 			s.say("note: %s is asked as nobody: %v", host, err)
 			return auth.EmptyCredential, nil
 		}
@@ -120,7 +119,7 @@ func isLoopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// explain makes of what the registry said what the user needs to know.
+// explain turns the registry's answer into an error for the user.
 func (i *ociImage) explain(err error) error {
 	var said *errcode.ErrorResponse
 	var dead *unreachableError
@@ -155,8 +154,8 @@ func (i *ociImage) answer(said *errcode.ErrorResponse) error {
 	return fmt.Errorf("%s says %s", said.URL.Host, status)
 }
 
-// login is the advice for a refusal. Registries answer the same for what is not there, lest one
-// learn what there is.
+// login returns the advice for a refusal. Registries refuse missing images in the same way, so that
+// nobody learns which exist.
 func (i *ociImage) login(status string) error {
 	return fmt.Errorf("%w (%s): it is not there, or not for everyone; `docker login %s`, if you may have it",
 		errRefused, status, i.Reference.Registry)
@@ -184,8 +183,8 @@ func (i *ociImage) manifest(ctx context.Context, ref string) ([]byte, digest.Dig
 	return data, digest.Digest{SHA256: desc.Digest.Encoded(), Size: int64(len(data))}, nil
 }
 
-// platform returns the manifest for an architecture, in Debian's words: the one
-// that is tagged, or one of those in the index that is tagged.
+// platform returns the manifest for an architecture, in Debian's words: the tagged one, or one of
+// the tagged index.
 func (i *ociImage) platform(ctx context.Context, tag, arch string) (digest.Digest, error) {
 	data, sum, err := i.manifest(ctx, tag)
 	if err != nil {
@@ -215,7 +214,7 @@ func (i *ociImage) platform(ctx context.Context, tag, arch string) (digest.Diges
 	return digest.Digest{}, &ociError{i.name, fmt.Errorf("there is none for linux/%s, only for %s", arch, strings.Join(have, ", "))}
 }
 
-// ociDigest checks a descriptor that came from outside.
+// ociDigest returns size and digest of an untrusted descriptor, after checking them.
 func ociDigest(d ocispec.Descriptor) (digest.Digest, error) {
 	if err := d.Digest.Validate(); err != nil {
 		return digest.Digest{}, err
@@ -229,7 +228,7 @@ func ociDigest(d ocispec.Descriptor) (digest.Digest, error) {
 	return digest.Digest{SHA256: d.Digest.Encoded(), Size: d.Size}, nil
 }
 
-// resolveOCI finds out what a tag leads to, and installs that.
+// resolveOCI looks up a tag and installs its image.
 func (s *Store) resolveOCI(ctx context.Context, e *Entry, src *OCISource) (*Locked, error) {
 	image, err := s.ociRepository(src.Image)
 	if err != nil {
@@ -258,8 +257,8 @@ func (s *Store) resolveOCI(ctx context.Context, e *Entry, src *OCISource) (*Lock
 	return rec, nil
 }
 
-// installOCI makes the kernel directory dst of the image whose manifest is
-// locked. It fails with [errGone] if the registry does not have it any more.
+// installOCI makes the kernel directory dst of the image whose manifest is locked. It fails with
+// [errGone] if the registry no longer has it.
 func (s *Store) installOCI(ctx context.Context, name string, rec *Locked, dst string) error {
 	locked := rec.Packages[0]
 	image, err := s.ociRepository(locked.Path)
@@ -317,8 +316,8 @@ func (s *Store) ociLayers(ctx context.Context, image *ociImage, manifest *ocispe
 	return files, nil
 }
 
-// blob copies a blob to w and fails with [digest.ErrIntegrity] unless it is the wanted
-// one.
+// blob copies a blob to w and fails with [digest.ErrIntegrity] unless size and digest are as
+// wanted.
 func (i *ociImage) blob(ctx context.Context, desc ocispec.Descriptor, want digest.Digest, w io.Writer) error {
 	body, err := i.Blobs().Fetch(ctx, desc)
 	if err != nil {
@@ -331,8 +330,8 @@ func (i *ociImage) blob(ctx context.Context, desc ocispec.Descriptor, want diges
 	return nil
 }
 
-// checkConfig makes sure that an image without an index is for the right
-// machine, as far as it says so.
+// checkConfig checks that an image without an index is for the right architecture, if its
+// configuration names one.
 func (i *ociImage) checkConfig(ctx context.Context, manifest *ocispec.Manifest, arch string) error {
 	want, err := ociDigest(manifest.Config)
 	if err != nil || want.Size > maxManifest || !strings.HasSuffix(manifest.Config.MediaType, "image.config.v1+json") && !strings.HasSuffix(manifest.Config.MediaType, "container.image.v1+json") {

@@ -47,7 +47,7 @@ type ociRegistry struct {
 
 func newRegistry(t testing.TB) *ociRegistry {
 	t.Helper()
-	// Nobody's credentials, unless a test has some.
+	// No credentials, unless a test has some.
 	t.Setenv("DOCKER_CONFIG", t.TempDir())
 	handler := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
 	s := new(ociRegistry)
@@ -171,7 +171,7 @@ func moduleEntry(name string) entry {
 	return entry{name: "usr/lib/modules/" + ociRelease + "/" + name, data: string(module("depends="))}
 }
 
-// kernelLayer is laid out as that project's images are.
+// kernelLayer has the layout of the images of ci-kernels.
 func kernelLayer() []byte {
 	return layer(link("lib", "usr/lib"), dir("boot"), imageEntry("boot/vmlinuz", ociRelease),
 		dir("usr/lib/modules/"+ociRelease), moduleEntry("updates/bpf_testmod.ko"),
@@ -220,8 +220,8 @@ func TestOCI(t *testing.T) {
 	assert.Check(t, is.Contains(keep, again.key))
 }
 
-// TestOCIMoves: a tag that moved changes nothing until the lock is renewed, and a
-// lock whose image has gone is replaced.
+// TestOCIMoves: a tag that moved changes nothing until the lock is renewed, and a lock whose image
+// is gone is replaced.
 func TestOCIMoves(t *testing.T) {
 	server := newRegistry(t)
 	old := server.pushImage(t, "6.12", "amd64", kernelLayer())
@@ -252,7 +252,7 @@ func TestOCIMoves(t *testing.T) {
 	assert.Check(t, !strings.Contains(readFile(t, pin), old.Digest.Encoded()))
 }
 
-// TestLayers: what is seen of layers, the lowest first.
+// TestLayers: the files that remain of several layers, the lowest first.
 func TestLayers(t *testing.T) {
 	const dirOf = "lib/modules/" + ociRelease
 	image := imageEntry("boot/vmlinuz", ociRelease)
@@ -316,8 +316,8 @@ func TestLayers(t *testing.T) {
 	}
 }
 
-// TestOCIRefuses: what is damaged, hostile or not to be had gives an error that
-// names the image, and leaves nothing; the next source is asked.
+// TestOCIRefuses: images that are damaged, hostile or missing give an error that names the image,
+// and leave nothing. The next source is tried.
 func TestOCIRefuses(t *testing.T) {
 	image := imageEntry("boot/vmlinuz", ociRelease)
 	status := func(code int) http.HandlerFunc {
@@ -438,7 +438,7 @@ func TestOCIRefuses(t *testing.T) {
 	}
 }
 
-// TestOCIMediaTypes: other forms of layers and manifests that are about.
+// TestOCIMediaTypes: other forms of layers and manifests that exist.
 func TestOCIMediaTypes(t *testing.T) {
 	push := func(t *testing.T, mediaType string) error {
 		server := newRegistry(t)
@@ -467,7 +467,7 @@ func TestOCIPlatforms(t *testing.T) {
 	assert.ErrorContains(t, err, "there is none for linux/amd64, only for linux/arm64, linux/s390x")
 }
 
-// TestOCICredentials: a registry that asks is told what `docker login` left.
+// TestOCICredentials: a registry that requires a login gets the credentials of `docker login`.
 func TestOCICredentials(t *testing.T) {
 	const secret = "somebody:secret"
 	basic := "Basic " + base64.StdEncoding.EncodeToString([]byte(secret))
@@ -560,8 +560,7 @@ func TestOCIProxy(t *testing.T) {
 	assert.Equal(t, <-asked, "CONNECT registry.example:443")
 }
 
-// TestSnapshotThenOCI: what all sources said is one error, with the kernels that
-// can be had.
+// TestSnapshotThenOCI: the errors of all sources are one error, which names available kernels.
 func TestSnapshotThenOCI(t *testing.T) {
 	server := newRegistry(t)
 	serve(t)
@@ -581,7 +580,7 @@ func TestSnapshotThenOCI(t *testing.T) {
 	assert.Equal(t, k.Release, "5.13.19")
 }
 
-// TestOCITogether: runs at once download each layer once.
+// TestOCITogether: concurrent runs download each layer once.
 func TestOCITogether(t *testing.T) {
 	server := newRegistry(t)
 	server.pushImage(t, "6.12", "amd64", kernelLayer())
@@ -606,8 +605,8 @@ func TestOCITogether(t *testing.T) {
 	s.assertNothingLeft(t, dirBlobs)
 }
 
-// FuzzLayers: whatever a layer holds, nothing is written outside the directory,
-// and only what kernels consist of inside.
+// FuzzLayers: no layer makes the unpacker write outside the directory, or write files that are no
+// part of a kernel.
 func FuzzLayers(f *testing.F) {
 	f.Add(kernelLayer(), layer(entry{name: "boot/.wh.vmlinuz"}))
 	f.Add(layer(entry{name: "../up"}), layer(link("boot", "/etc"), entry{name: "boot/vmlinuz", data: "x"}))

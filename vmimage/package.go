@@ -18,14 +18,12 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 )
 
-// Package is a package of Debian's archive that holds something else than a
-// kernel: sources, headers, objects.
+// Package is a package of Debian's archive other than a kernel: sources, headers, objects.
 type Package struct {
 	Name    string `json:"package"`
 	Version string `json:"version"`
 	Suite   string `json:"suite"`
-	// SHA256 of the package, in hexadecimal. The index has it, and the index is
-	// signed.
+	// SHA256 is the digest of the package, in hexadecimal, from the signed index.
 	SHA256 string `json:"sha256"`
 
 	want digest.Digest
@@ -33,10 +31,9 @@ type Package struct {
 	path string // there
 }
 
-// Packages returns the packages of these suites of Debian whose names match one of
-// the patterns (path.Match): the newest version first, and of each version the one
-// of the suite that is named first. It needs the network, as only its package
-// index knows what an archive has. None at all is [ErrNoPackage].
+// Packages returns the packages of these suites of Debian whose names match one of the patterns
+// (path.Match): the newest version first, and packages of one version in the order of the suites.
+// It needs the network, for the package indexes. If there is none, the error is [ErrNoPackage].
 func (s *Store) Packages(ctx context.Context, arch string, suites []string, patterns ...string) ([]Package, error) {
 	for _, p := range patterns {
 		if _, err := path.Match(p, ""); err != nil {
@@ -77,14 +74,11 @@ func (s *Store) exported(found []binaryPackage) []Package {
 // ErrNoPackage means that the index of an archive names no such package.
 var ErrNoPackage = errors.New("no package")
 
-// ErrGone means that an archive's index names a package which its pool does not
-// have any more.
+// ErrGone means that an archive's index names a package that its pool no longer has.
 var ErrGone = errGone
 
-// ReadPackage downloads a package, checks it against its digest, and calls fn
-// for every entry of its data archive, in their order. The package is removed
-// from the cache when fn has seen all: what is worth keeping is what fn makes
-// of it.
+// ReadPackage downloads a package, checks its digest, and calls fn for every entry of its data
+// archive, in order. It then removes the package from the cache; fn keeps what it needs.
 func (s *Store) ReadPackage(ctx context.Context, p *Package, fn func(h *tar.Header, r io.Reader) error) error {
 	file, err := s.blob(ctx, p.want, p.Name+" "+p.Version, p.base+"/"+p.path)
 	if err != nil {
@@ -101,25 +95,24 @@ func (s *Store) ReadPackage(ctx context.Context, p *Package, fn func(h *tar.Head
 	return os.Remove(file)
 }
 
-// Hush has nothing said of what is being done until the caller calls back: what
-// consists of many small parts is told of once.
+// Hush silences progress messages until the caller calls back. It is for work of many small parts,
+// which the caller reports once.
 func (s *Store) Hush() (back func()) {
 	progress := s.opts.Progress
 	s.opts.Progress = nil
 	return func() { s.opts.Progress = progress }
 }
 
-// ReadTar calls fn for every entry of a tar archive, which may be compressed in
-// any way that kernels and packages are.
+// ReadTar calls fn for every entry of a tar archive, compressed or not. It knows the compressions
+// of kernels and packages.
 func ReadTar(r io.Reader, fn func(h *tar.Header, r io.Reader) error) error { return readTar(r, fn) }
 
-// MakeDir returns the path of a directory that is kept in the cache for a suite
-// of objects, below "suites". If it is not there, fill is given an empty one,
-// which is put in its place when fill returns without an error. Others that ask for
-// the same meanwhile wait for it, and are shown what.
+// MakeDir returns the path of a directory in the cache for a suite of objects, below "suites". If
+// it does not exist, fill gets an empty one, which is renamed to its place when fill returns nil.
+// Others that ask for it meanwhile wait, and what appears in their progress messages.
 //
-// key should hold a digest of all that the contents are made from (see [Key]), as
-// nothing replaces a directory that is there.
+// key should have a digest of all inputs (see [Key]), because an existing directory is never
+// replaced.
 func (s *Store) MakeDir(ctx context.Context, what, key string, fill func(dir string) error) (string, error) {
 	dst := s.cache.path(dirSuites, filepath.FromSlash(key))
 	if err := os.MkdirAll(filepath.Dir(dst), 0o755); err != nil {
@@ -129,8 +122,8 @@ func (s *Store) MakeDir(ctx context.Context, what, key string, fill func(dir str
 	return dst, err
 }
 
-// MakeFile is [Store.MakeDir] for a file that replaces the one that is there. It
-// may be called by several goroutines at once.
+// MakeFile is [Store.MakeDir] for a file, and replaces an existing one. Several goroutines may call
+// it at once.
 func (s *Store) MakeFile(key string, data []byte) error {
 	dst := s.cache.path(dirSuites, filepath.FromSlash(key))
 	if err := os.MkdirAll(filepath.Dir(dst), 0o755); err != nil {
@@ -139,13 +132,14 @@ func (s *Store) MakeFile(key string, data []byte) error {
 	return s.cache.writeFile(dst, func(f *os.File) error { _, err := f.Write(data); return err })
 }
 
-// SuitePath is where [Store.MakeDir] and [Store.MakeFile] keep what has this key.
+// SuitePath returns the path where [Store.MakeDir] and [Store.MakeFile] keep the thing with this
+// key.
 func (s *Store) SuitePath(key string) string {
 	return s.cache.path(dirSuites, filepath.FromSlash(key))
 }
 
-// TempDir returns an empty directory in the cache, for what is worth nothing when
-// the caller ends. The caller removes it; if it is killed, the next run does.
+// TempDir returns an empty temporary directory in the cache. The caller removes it; if the caller
+// is killed, the next run does.
 func (s *Store) TempDir() (string, error) {
 	dir, err := os.MkdirTemp(s.cache.path(dirTemp), "work-")
 	if err != nil {
@@ -154,7 +148,7 @@ func (s *Store) TempDir() (string, error) {
 	return dir, nil
 }
 
-// Key is a digest of strings, in hexadecimal.
+// Key returns a digest of strings, in hexadecimal.
 func Key(parts ...string) string {
 	sum := sha256.New()
 	for _, p := range parts {

@@ -18,23 +18,23 @@ import (
 // ErrProgram means that a file cannot run in a guest.
 var ErrProgram = errors.New("not a program for a guest")
 
-// Programs returns programs on this machine, and the shared libraries that they
-// need, as files of a guest of an architecture: the programs in dir/bin, the libraries in dir/lib,
-// each dynamic linker where its programs look for it. They run in the guest
-// with LD_LIBRARY_PATH=dir/lib. A program is an ELF file for the guest's processor; a
-// script is not one: its interpreter and what it runs are not known.
+// Programs returns programs on this machine, and the shared libraries that they need, as files for
+// a guest of architecture of: the programs in dir/bin, the libraries in dir/lib, and each dynamic
+// linker at the path that its programs name. They run in the guest with LD_LIBRARY_PATH=dir/lib. A
+// program must be an ELF file for the guest's processor. Scripts are refused, because the programs
+// that they run are not known.
 //
-// Libraries are looked for as the dynamic linker does it (ld.so(8)), but for
-// the variants for some processors in glibc-hwcaps: the guest's may lack what
-// this machine's has. What a program loads by dlopen is not found.
+// It finds libraries like the dynamic linker (ld.so(8)), without the variants in glibc-hwcaps,
+// because the guest's processor may lack features of this machine's. It does not find libraries
+// that a program loads with dlopen.
 //
-// Libraries for another processor than this machine's are looked for where Debian's packages for it have them, and
-// those that cross compilers come with.
+// Libraries for another architecture are taken from the directories of Debian's packages for it,
+// and of its cross compilers.
 func Programs(of, dir string, paths ...string) ([]File, error) {
 	return ProgramsIn("", of, dir, paths...)
 }
 
-// ProgramsIn is [Programs] of another root than this machine's, in which the paths are.
+// ProgramsIn is [Programs] for paths below another root.
 func ProgramsIn(root, of, dir string, paths ...string) ([]File, error) {
 	a, err := arch.Parse(of)
 	if err != nil {
@@ -59,10 +59,10 @@ type programFiles struct {
 	arch  *arch.Arch
 	dir   string
 	files map[string]File // by path in the guest
-	// linkers are the file names of dynamic linkers. Libraries need them, too,
-	// and find the one that runs.
+	// linkers are the file names of dynamic linkers. Libraries name them as needed, too, and get
+	// the one that is running.
 	linkers []string
-	dirs    []string // where libraries are, on this machine
+	dirs    []string // directories with libraries, on this machine
 }
 
 func (c *programFiles) program(file string) error {
@@ -90,7 +90,7 @@ func (c *programFiles) program(file string) error {
 	return c.libraries(e, c.root+file, nil)
 }
 
-// linker adds a dynamic linker, which may lie with the libraries.
+// linker adds a dynamic linker, which may be among the libraries.
 func (c *programFiles) linker(name string) error {
 	err := c.add(name, c.root+name)
 	for _, d := range c.dirs {
@@ -112,8 +112,8 @@ func (c *programFiles) add(guest, host string) error {
 	return nil
 }
 
-// libraries adds what an ELF file needs, and what that needs. inherited are the
-// RPATHs of the files that need it.
+// libraries adds the libraries that an ELF file needs, recursively. inherited are the RPATHs of the
+// files that need this one.
 func (c *programFiles) libraries(e *elf.File, file string, inherited []string) error {
 	needed, err := e.ImportedLibraries()
 	if err != nil {
@@ -145,7 +145,7 @@ func (c *programFiles) libraries(e *elf.File, file string, inherited []string) e
 	return nil
 }
 
-// find opens the first library of a name that is for the same kind of machine.
+// find opens the first library with this name for the same architecture.
 func (c *programFiles) find(user *elf.File, name string, dirs []string) (string, *elf.File, error) {
 	candidates := []string{name}
 	if !strings.Contains(name, "/") {
@@ -188,7 +188,7 @@ func (c *programFiles) open(file string) (*elf.File, error) {
 	return nil, fmt.Errorf("%w: it is for %s (%s), the guest is %s", ErrProgram, e.Machine, e.Class, c.arch.Name)
 }
 
-// interpreter is the path of an ELF file's dynamic linker, "" if it has none.
+// interpreter returns the path of an ELF file's dynamic linker, "" if it has none.
 func interpreter(e *elf.File) string {
 	for _, p := range e.Progs {
 		if p.Type != elf.PT_INTERP || p.Filesz > 4096 {
@@ -203,7 +203,7 @@ func interpreter(e *elf.File) string {
 	return ""
 }
 
-// searchPath is a list of directories in an ELF file's dynamic section.
+// searchPath returns a list of directories in an ELF file's dynamic section.
 func searchPath(e *elf.File, tag elf.DynTag, file string) []string {
 	lists, err := e.DynString(tag)
 	if err != nil {
@@ -232,8 +232,8 @@ func split(list string) []string {
 
 func environment() []string { return split(os.Getenv("LD_LIBRARY_PATH")) }
 
-// libraryDirs are the directories that every program's libraries are looked
-// for in: those of /etc/ld.so.conf, and those that dynamic linkers know.
+// libraryDirs returns the directories with libraries for all programs: those of /etc/ld.so.conf,
+// and the dynamic linkers' own.
 func libraryDirs(root string, of *arch.Arch) []string {
 	var dirs []string
 	if root == "" && of.Name == arch.Native {

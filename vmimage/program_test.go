@@ -38,7 +38,7 @@ func dynamic(t testing.TB) string {
 	return ""
 }
 
-// TestPrograms asks the dynamic linker for a second opinion.
+// TestPrograms compares the libraries with those that the dynamic linker finds.
 func TestPrograms(t *testing.T) {
 	program := dynamic(t)
 	files, err := Programs(arch.Native, "/tool", program)
@@ -68,7 +68,7 @@ func TestPrograms(t *testing.T) {
 	slices.Sort(want)
 	assert.Check(t, is.DeepEqual(got, want))
 
-	// The files run without those of this machine.
+	// The programs run without this machine's files.
 	root := t.TempDir()
 	for _, f := range files {
 		to := filepath.Join(root, f.Path)

@@ -12,9 +12,8 @@ import (
 	"strings"
 )
 
-// unusedSuites are those things of suites in the cache that none of the lists of
-// what a suite consists of ("suites/NAME.json", with "uses") names; with all the
-// lists, too, and everything.
+// unusedSuites returns the paths below "suites" in the cache that no suite's list
+// ("suites/NAME.json", with "uses") names. With all it returns everything, lists included.
 func (c *cache) unusedSuites(all bool) ([]string, error) {
 	entries, err := os.ReadDir(c.path(dirSuites))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -47,7 +46,7 @@ func (c *cache) unusedSuites(all bool) ([]string, error) {
 		return out, nil
 	}
 	for _, e := range entries {
-		things, _ := os.ReadDir(c.path(dirSuites, e.Name())) // a file has none
+		things, _ := os.ReadDir(c.path(dirSuites, e.Name())) // none if it is a file
 		for _, thing := range things {
 			if !slices.Contains(used, path.Join(e.Name(), thing.Name())) {
 				out = append(out, filepath.Join(c.path(dirSuites, e.Name()), thing.Name()))

@@ -15,22 +15,21 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/failures"
 )
 
-// Reach reports whether a kernel of kernels.yaml could be had now.
+// Reach describes whether a source of a kernel answers now.
 type Reach struct {
 	Name string
-	// Source is the first that answers, in words; "" if none does.
+	// Source is the first source that answers, in words; "" if none does.
 	Source string
-	// Failed is what the sources before it said, or all of them.
+	// Failed are the errors of the sources before it.
 	Failed []error
 }
 
-// reachTimeout is how long all questions together may take.
+// reachTimeout bounds the time of all requests together.
 const reachTimeout = 6 * time.Second
 
-// Reach asks the sources of all kernels whether they are there, at the same time
-// and each place once: an archive for its Release file, a registry for the tag.
-// Nothing is checked or kept, and whether an archive has a kernel that matches is
-// not asked.
+// Reach asks the sources of all kernels at the same time, each place once: an archive for its
+// Release file, a registry for the tag. It checks and keeps nothing, and does not look for matching
+// kernels in an archive.
 func (s *Store) Reach(ctx context.Context) []Reach {
 	ctx, cancel := context.WithTimeoutCause(ctx, reachTimeout, errNoAnswer)
 	defer cancel()
@@ -58,7 +57,7 @@ func (s *Store) Reach(ctx context.Context) []Reach {
 			}
 		}
 	}
-	_ = group.Wait() // the answers are what counts
+	_ = group.Wait() // the answers have the errors
 	out := make([]Reach, len(questions))
 	for i, list := range questions {
 		out[i].Name = s.config.Kernels[i].Spec()
@@ -74,7 +73,7 @@ func (s *Store) Reach(ctx context.Context) []Reach {
 	return out
 }
 
-// place is one thing that a source consists of: any of them will do.
+// place is one part of a source, such as a suite. The source answers if any of its places does.
 type place struct {
 	name string
 	ask  func(context.Context) error
@@ -132,24 +131,24 @@ func (s *Store) suitePlaces(src *DebianSource, timestamp string) []place {
 	return out
 }
 
-// exists asks for a file and does not read it.
+// exists requests a file without reading it.
 func (f *fetcher) exists(ctx context.Context, address string) error {
 	return f.get(ctx, address, func(io.Reader) error { return nil })
 }
 
-// Usage is what the cache takes, in bytes, and whether it can take more.
+// Usage is the size of the cache, in bytes, and the room for more.
 type Usage struct {
 	Dir  string
 	Size int64
-	// Free is what the file system has left for this user.
+	// Free is the free space of the file system for this user.
 	Free int64
-	// Saved are the guests that are kept, ready to be restored.
+	// Saved is the number of saved guests.
 	Saved int
-	// Err is why nothing can be written there, such as a full disk.
+	// Err is the reason why the cache cannot be written, such as a full disk; nil if it can.
 	Err error
 }
 
-// Usage looks at the cache.
+// Usage returns the usage of the cache.
 func (s *Store) Usage() Usage {
 	u := Usage{Dir: s.cache.dir, Size: diskUsage(s.cache.dir)}
 	var fs unix.Statfs_t
@@ -173,9 +172,8 @@ func (s *Store) Usage() Usage {
 // ConfigFile returns the path of kernels.yaml; "" if there is none.
 func (s *Store) ConfigFile() string { return s.config.path }
 
-// LockFile returns the path of the lock file that pins kernels; "" if only the
-// cache remembers what names stood for.
+// LockFile returns the path of the lock file that pins kernels; "" if only the cache has one.
 func (s *Store) LockFile() string { return s.opts.Lock }
 
-// Mirror returns the address of the Debian archive that is used.
+// Mirror returns the address of the Debian mirror in use.
 func (s *Store) Mirror() string { return s.mirrors.main }

@@ -19,16 +19,16 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 )
 
-// Keyrings are where the package debian-archive-keyring puts Debian's archive
-// keys, of today and of former releases. They are read from there, and not
-// shipped with us, so that a key that Debian withdraws is withdrawn here, too.
+// Keyrings are the files of the package debian-archive-keyring with Debian's archive keys, present
+// and former. The keys are not shipped with this program, so a key that Debian withdraws is
+// withdrawn here, too.
 var Keyrings = []string{
 	"/usr/share/keyrings/debian-archive-keyring.gpg",
 	"/usr/share/keyrings/debian-archive-removed-keys.gpg",
 }
 
-// readKeyrings reads OpenPGP key rings, armored or not. The first file must be
-// there, the others need not.
+// readKeyrings reads OpenPGP key rings, armored or not. The first file must exist; the others need
+// not.
 func readKeyrings(files []string) (openpgp.EntityList, error) {
 	var keys openpgp.EntityList
 	for i, file := range files {
@@ -55,9 +55,8 @@ func readKeyrings(files []string) (openpgp.EntityList, error) {
 	return keys, nil
 }
 
-// openInRelease returns what is signed in an InRelease file, after checking
-// the signature. Only what the signature covers is returned. With atDate, keys
-// count as they were on the day that the file names: for old archives.
+// openInRelease checks the signature of an InRelease file and returns the text that it covers. With
+// atDate, keys must have been valid on the date in the file, for old archives.
 func openInRelease(keys openpgp.EntityList, file []byte, atDate bool) ([]byte, error) {
 	block, _ := clearsign.Decode(file)
 	if block == nil {
@@ -86,8 +85,8 @@ func checkDetached(keys openpgp.EntityList, file, signature []byte, atDate bool)
 	return nil
 }
 
-// checkSignature wants one good signature by a known key. Debian signs with
-// several keys, of which an older machine knows only some.
+// checkSignature requires one good signature by a known key. Debian signs with several keys, and an
+// older machine only knows some of them.
 func checkSignature(keys openpgp.EntityList, message, signature []byte, at time.Time) error {
 	config := &packet.Config{Time: func() time.Time { return at }}
 	err := errors.New("no signature")
@@ -110,12 +109,12 @@ func checkSignature(keys openpgp.EntityList, message, signature []byte, at time.
 	}
 }
 
-// signingTime is the moment for which keys are judged.
+// signingTime returns the time at which keys must be valid.
 func signingTime(release []byte, atDate bool) time.Time {
 	if !atDate {
 		return time.Now()
 	}
-	// A Release file without a date fails later, with a better message.
+	// A Release file without a date fails later, with a better error.
 	var at time.Time
 	_ = readStanzas(bytes.NewReader(release), func(s stanza) error {
 		at, _ = parseDate(s["date"])
@@ -133,10 +132,10 @@ func parseDate(s string) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("%q is not a date", s)
 }
 
-// releaseFile is what is needed of a parsed Release file.
+// releaseFile has the needed fields of a Release file.
 type releaseFile struct {
 	suite, codename string
-	validUntil      time.Time // zero: for ever
+	validUntil      time.Time // zero: no limit
 	byHash          bool
 	files           map[string]digest.Digest
 }
@@ -193,13 +192,13 @@ func (r *releaseFile) readFiles(list string) error {
 	return nil
 }
 
-// is reports whether the file is for that suite, so that nobody can pass off
-// the signed file of another suite.
+// is reports whether the file is for that suite. Otherwise a server could pass off the signed file
+// of another suite.
 func (r *releaseFile) is(suite string) bool {
 	return slices.Contains([]string{r.suite, r.codename}, suite)
 }
 
-// index picks the smallest form of the package index that we can read.
+// index returns the smallest form of the package index that can be read.
 func (r *releaseFile) index(arch string) (name string, want digest.Digest, err error) {
 	for _, suffix := range []string{".xz", ".gz", ""} {
 		name := "main/binary-" + arch + "/Packages" + suffix

@@ -8,19 +8,18 @@ import (
 	"time"
 )
 
-// Saved guests are kept until they take more than this, in bytes; then those that
-// were not used for the longest time go. One takes 100 to 200 MB.
+// savedRoom bounds the size of all saved guests, in bytes. Beyond it the least recently used ones
+// are removed. One takes 100 to 200 MB.
 const savedRoom = 4 << 30
 
-// savedKeep is how long a saved guest lives without being used. They do not outlive
-// a boot of this machine in any case.
+// savedKeep is how long a saved guest that is not used is kept. After a reboot of this machine none
+// can be used.
 const savedKeep = archiveKeep
 
-// SavedGuest returns the directory of the saved guest with this key, which is
-// made of lower-case letters and digits. What is in it is the caller's matter. If
-// there is none yet fill makes it, in an empty directory of the cache; two
-// runs that want the same one make it once. If fill fails, nothing is left. Others
-// may remove it at any time, to make room.
+// SavedGuest returns the directory of the saved guest with this key, which must consist of
+// lower-case letters and digits. The caller defines its contents. If there is none, fill makes it
+// in an empty directory of the cache; two runs that need the same one make it once. If fill fails,
+// nothing is left. Other runs may remove the directory at any time, to make room.
 func (s *Store) SavedGuest(ctx context.Context, key string, fill func(dir string) error) (string, error) {
 	dir := s.cache.path(dirSaved, key)
 	if s.touch(dir) {
@@ -43,7 +42,8 @@ func (s *Store) SavedGuest(ctx context.Context, key string, fill func(dir string
 	if err := fill(tmp); err != nil {
 		return "", s.cache.explain(err)
 	}
-	// It is not flushed to the disk: nobody restores it after this machine went down.
+	// It is not flushed to the disk, because a saved guest is useless after a crash of this
+	// machine.
 	if err := os.Rename(tmp, dir); err != nil {
 		return "", s.cache.explain(err)
 	}
@@ -59,8 +59,7 @@ func (s *Store) DropGuest(key string) error {
 	return s.cache.remove(dir)
 }
 
-// dropOldGuests removes what is more than there is room for, in bytes, and what
-// nobody has used for long.
+// dropOldGuests removes guests that exceed room, in bytes, and guests that were not used for long.
 func (s *Store) dropOldGuests(room int64) {
 	entries, _ := os.ReadDir(s.cache.path(dirSaved))
 	type saved struct {
@@ -79,7 +78,7 @@ func (s *Store) dropOldGuests(room int64) {
 	for _, g := range all {
 		total += g.size
 		if total > room || time.Since(g.used) > savedKeep {
-			_ = s.cache.remove(filepath.Join(s.cache.path(dirSaved), g.key)) // another run may have been first
+			_ = s.cache.remove(filepath.Join(s.cache.path(dirSaved), g.key)) // another run may have removed it
 		}
 	}
 }

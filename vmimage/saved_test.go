@@ -59,7 +59,7 @@ func TestSavedGuestIsMadeOnce(t *testing.T) {
 	}
 }
 
-// Those that were used last are kept, as many as there is room for.
+// The most recently used guests are kept, as many as there is room for.
 func TestSavedGuestsThatAreDropped(t *testing.T) {
 	cache := t.TempDir()
 	s := savedStore(t, cache)
@@ -86,7 +86,7 @@ func TestSavedGuestsThatAreDropped(t *testing.T) {
 	s.dropOldGuests(20 << 10)
 	assert.DeepEqual(t, kept(), []string{"b", "c"})
 
-	// Use renews.
+	// Using a guest renews it.
 	_, err := s.SavedGuest(t.Context(), "c", nil)
 	assert.NilError(t, err)
 	s.dropOldGuests(10 << 10)
@@ -97,7 +97,7 @@ func TestSavedGuestsThatAreDropped(t *testing.T) {
 	assert.Equal(t, len(kept()), 0)
 }
 
-// What was hashed before is not read again, unless it may have changed.
+// A file that was hashed before is not read again, unless it may have changed.
 func TestHashUnchanged(t *testing.T) {
 	s := savedStore(t, t.TempDir())
 	file := filepath.Join(t.TempDir(), "program")

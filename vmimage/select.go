@@ -10,17 +10,17 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 )
 
-// Expand takes apart what a user asked for: names of kernels.yaml, tiers, and
-// paths, with blanks or commas between them. Each kernel is there once, in the
-// order asked for; a name comes before a tier that is called the same. The path
-// of one kernel may have blanks and commas itself.
+// Expand returns the kernels in a user's list: names of kernels.yaml, tiers, and paths, with blanks
+// or commas between them. Each kernel appears once, in the order of the list. A name takes
+// precedence over a tier with the same name. If the list is one path, it may have blanks and commas
+// itself.
 //
-// A name or a tier without an architecture ("6.12", not "arm64/6.12") stands for the kernels of
-// each of these architectures, of this machine's if there are none.
+// A name or a tier without an architecture ("6.12", not "arm64/6.12") means the kernels of each
+// architecture in archs, or of this machine's if archs is empty.
 //
-// Nothing is fetched: a kernel that cannot be had is for [Store.Resolve] to tell.
+// Expand fetches nothing; [Store.Resolve] reports kernels that are not available.
 func (s *Store) Expand(spec string, archs ...string) ([]string, error) {
-	// A path may have spaces. What is a name is one also where a file is called like it.
+	// A path may have spaces. A name takes precedence over a file with the same name.
 	if _, known := s.config.Find(spec); !known && len(s.config.Tier(spec)) == 0 {
 		if _, err := os.Stat(expandHome(spec)); err == nil {
 			return []string{spec}, nil
@@ -49,14 +49,14 @@ func (s *Store) Expand(spec string, archs ...string) ([]string, error) {
 	return once, nil
 }
 
-// onEach is the name of a kernel or a tier, once for each architecture.
+// onEach returns the name of a kernel or a tier for each architecture.
 func (s *Store) onEach(word string, archs []string) (out []string) {
 	if _, _, explicit := arch.Cut(word); explicit || len(archs) == 0 {
 		return []string{word}
 	}
 	known := slices.ContainsFunc(s.config.Kernels, func(e Entry) bool { return e.Name == word || slices.Contains(e.Tiers, word) })
 	if _, err := os.Stat(expandHome(word)); err == nil && !known || strings.ContainsRune(word, filepath.Separator) {
-		return []string{word} // a path; the image says what it is for
+		return []string{word} // a path; the image has its architecture
 	}
 	for _, a := range archs {
 		out = append(out, arch.Join(a, word))
@@ -79,13 +79,12 @@ func (s *Store) expandWord(word string) ([]string, error) {
 	return nil, s.unknown(word)
 }
 
-// unknown is the error for what is neither a name nor a path.
+// unknown returns the error for a word that is neither a name nor a path.
 func (s *Store) unknown(spec string) error {
 	return fmt.Errorf("no kernel is called %q and no such file exists; %s", spec, s.known())
 }
 
-// Ready returns those of these kernels that need no network, and then the
-// others, each in the order given.
+// Ready divides kernels into those that need no network and the others, each in the given order.
 func (s *Store) Ready(names []string) (here, others []string, err error) {
 	list, err := s.List()
 	if err != nil {

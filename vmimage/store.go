@@ -19,7 +19,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 )
 
-// Options say where things are. The zero value is right for nearly everyone.
+// Options configures a [Store]. The zero value is right for most callers.
 type Options struct {
 	// Config is the path of kernels.yaml; "" for the nearest one at or above
 	// the working directory.
@@ -27,27 +27,25 @@ type Options struct {
 	// Cache is the directory of the cache; "" for $BPFREPLAY_CACHE, or else
 	// "bpfreplay" in the user's cache directory.
 	Cache string
-	// Lock is the path of the lock file that pins kernels; "" for the
-	// kernels.lock beside kernels.yaml, if there is one. What it does not
-	// name is remembered in the kernels.lock of the cache.
+	// Lock is the path of the lock file that pins kernels; "" for the kernels.lock beside
+	// kernels.yaml, if there is one. Kernels that it lacks are locked in the kernels.lock of the
+	// cache.
 	Lock string
 	// Keyrings are the archive keys; nil for [Keyrings].
 	Keyrings []string
-	// Progress is told what is being done, one line at a time; nil for
-	// silence.
+	// Progress is called with one line for each long step; nil for no messages.
 	Progress func(line string)
 	// Client makes the HTTP requests; nil for one with sensible timeouts.
 	Client *http.Client
 
-	// aptDir is where apt has its sources.
+	// aptDir is the directory of apt's sources.
 	aptDir string
-	// maxUnpacked bounds what the layers of an OCI image may unpack to, in bytes.
+	// maxUnpacked bounds the unpacked size of the layers of an OCI image, in bytes.
 	maxUnpacked int64
 }
 
-// Store finds kernels and keeps them. It holds a shared lock on its cache
-// until it is closed, and may not be used by several goroutines at once; open
-// one for each.
+// Store resolves kernels and caches them. It holds a shared lock on its cache until it is closed.
+// It must not be used by several goroutines at once; open one for each.
 type Store struct {
 	opts    Options
 	config  *Config
@@ -55,10 +53,11 @@ type Store struct {
 	fetch   *fetcher
 	mirrors mirrors
 	suites  map[string][]binaryPackage
-	oci     *auth.Client // nil until a registry is asked
+	oci     *auth.Client // nil until the first request to a registry
 }
 
-// Open reads kernels.yaml and opens the cache. No network is needed yet.
+// Open reads kernels.yaml and opens the cache. It needs no network. The caller must close the
+// store.
 func Open(opts Options) (*Store, error) {
 	if opts.Keyrings == nil {
 		opts.Keyrings = Keyrings
@@ -98,8 +97,8 @@ func Open(opts Options) (*Store, error) {
 	}, nil
 }
 
-// openConfig reads the named file, or else the nearest one. Paths to kernels
-// work without any.
+// openConfig reads the named file, or else the nearest one. Without any, only paths of kernels
+// work.
 func openConfig(file string) (*Config, error) {
 	if file == "" {
 		found, err := FindConfig(".")
@@ -114,8 +113,7 @@ func openConfig(file string) (*Config, error) {
 	return ReadConfig(file)
 }
 
-// Close gives back the lock on the cache. Kernels stay usable, but may then be
-// pruned by others.
+// Close releases the lock on the cache. Kernels stay usable, but other runs may then prune them.
 func (s *Store) Close() error { return s.cache.close() }
 
 // Config returns the parsed kernels.yaml; it is empty if there is none.
@@ -127,15 +125,15 @@ func (s *Store) say(format string, args ...any) {
 	}
 }
 
-// UnavailableError means that a kernel comes from the Debian snapshot archive,
-// and that neither this nor another source gave it.
+// UnavailableError means that a kernel comes from the Debian snapshot archive, and that neither it
+// nor another source has provided the kernel.
 type UnavailableError struct {
 	Name string
-	// Archive is the address that was tried.
+	// Archive is the address of the snapshot archive.
 	Archive string
 	// Nearest are kernels of kernels.yaml that need no snapshot archive.
 	Nearest []string
-	// Err is what the archive said, Others what other sources did.
+	// Err is the error of the archive, Others those of other sources.
 	Err    error
 	Others []error
 }
@@ -156,13 +154,12 @@ func (e *UnavailableError) Error() string {
 
 func (e *UnavailableError) Unwrap() []error { return append([]error{e.Err}, e.Others...) }
 
-// Resolve returns the kernel that the user asked for: a name of kernels.yaml, with an
-// architecture before it if that is not this machine's ("arm64/6.12"), the path of an
-// image, or the path of a built kernel tree. What
-// is cached and locked needs no network.
+// Resolve returns the kernel that spec names: a name of kernels.yaml, with an architecture before
+// it if that is not this machine's ("arm64/6.12"), the path of an image, or the path of a built
+// kernel tree. A kernel that is cached and locked needs no network.
 //
-// A kernel of the snapshot archive that cannot be had gives an
-// [UnavailableError]; a bad signature or digest gives [digest.ErrIntegrity].
+// The error is an [UnavailableError] if a kernel of the snapshot archive is not available, and
+// [digest.ErrIntegrity] for a bad signature or digest.
 func (s *Store) Resolve(ctx context.Context, spec string) (*Kernel, error) {
 	if e, ok := s.config.Find(spec); ok {
 		return s.resolveEntry(ctx, e)
@@ -215,7 +212,7 @@ func (s *Store) resolveEntry(ctx context.Context, e *Entry) (*Kernel, error) {
 	return s.resolveSources(ctx, e)
 }
 
-// lockFiles are the lock files in the order in which they count.
+// lockFiles returns the paths of the lock files in order of precedence.
 func (s *Store) lockFiles() []string {
 	files := []string{s.cache.path(LockName)}
 	if s.opts.Lock != "" {
@@ -259,14 +256,14 @@ func (s *Store) resolveSources(ctx context.Context, e *Entry) (*Kernel, error) {
 	return nil, fmt.Errorf("kernel %s: %w", e.Spec(), condense(failed))
 }
 
-// stops reports whether no other source may be tried. Nobody has signed a tag,
-// so that damage to an image says less than damage to what Debian signed.
+// stops reports whether an error forbids trying other sources. A damaged OCI image does not,
+// because images are not signed.
 func stops(err error) bool {
 	image := (*ociError)(nil)
 	return errors.Is(err, digest.ErrIntegrity) && !errors.As(err, &image) || isFull(err)
 }
 
-// condense joins errors, with one line for a host that is not there.
+// condense joins errors, with one line for each host that does not answer.
 func condense(failed ...error) error {
 	var out *multierror.Error
 	said := make(map[*unreachableError]bool)
@@ -318,7 +315,7 @@ func (s *Store) resolveArchive(ctx context.Context, e *Entry, src Source) (*Lock
 	return rec, s.unavailable(e, archiveSnapshot+snapshot.Timestamp, err)
 }
 
-// unavailable makes an [UnavailableError] of a failure of the snapshot archive.
+// unavailable returns an [UnavailableError] for an error of the snapshot archive.
 func (s *Store) unavailable(e *Entry, archive string, err error) error {
 	if err == nil || !strings.HasPrefix(archive, archiveSnapshot) || errors.Is(err, digest.ErrIntegrity) || errors.Is(err, context.Canceled) {
 		return err
@@ -341,7 +338,7 @@ func (s *Store) remember(ctx context.Context, file string, rec Locked) error {
 	return s.cache.explain(l.write(file))
 }
 
-// describe gives a kernel the words of its entry, unless it was not to be had.
+// describe adds name, version and exceptions of an entry to its kernel, unless err is set.
 func (s *Store) describe(k *Kernel, e *Entry, err error) (*Kernel, error) {
 	if err != nil {
 		return nil, err

@@ -97,8 +97,8 @@ func (s *setting) resolve(t testing.TB, name string) (*Kernel, error) {
 	return s.open(t).Resolve(t.Context(), name)
 }
 
-// assertNothingLeft checks that nothing was made, and no temporary file is
-// left.
+// assertNothingLeft checks that these directories of the cache are empty, and that no temporary
+// file is left.
 func (s *setting) assertNothingLeft(t testing.TB, dirs ...string) {
 	t.Helper()
 	for _, dir := range append(dirs, dirTemp) {
@@ -146,7 +146,7 @@ func TestResolveNewLayout(t *testing.T) {
 	a.old("6.1.0-10-cloud-amd64", "6.1.101-1")
 	b.new("7.2.9-cloud-amd64", "7.2.9-1")
 	b.new("7.3-cloud-amd64", "7.3~rc7-1~exp1")
-	// Its modules are of another version, so it is no whole kernel.
+	// Its modules have another version, so the kernel is incomplete.
 	b.add("linux-binary-7.2.10-cloud-amd64", "7.2.10-1", "", deb("gz", nil))
 	b.add("linux-modules-7.2.10-cloud-amd64", "7.2.10-2", "", deb("gz", nil))
 	b.add("linux-base-7.2.10-cloud-amd64", "7.2.10-1", "", deb("gz", nil))
@@ -188,7 +188,7 @@ func TestSignedBeforeUnsigned(t *testing.T) {
 	assert.Check(t, is.Contains(k.Origin, "linux-image-6.1.0-10-cloud-amd64 6"))
 }
 
-// TestCachedNeedsNoNetwork: once resolved, nothing is asked of any server.
+// TestCachedNeedsNoNetwork: a resolved kernel needs no request.
 func TestCachedNeedsNoNetwork(t *testing.T) {
 	a := newArchive(t, "bookworm")
 	a.old("6.1.0-10-cloud-amd64", "6.1.101-1")
@@ -202,14 +202,14 @@ func TestCachedNeedsNoNetwork(t *testing.T) {
 	assert.Equal(t, *first.pure(), *again.pure())
 }
 
-// pure leaves out what cannot be compared.
+// pure removes fields that cannot be compared.
 func (k *Kernel) pure() *comparableKernel {
 	return &comparableKernel{k.Name, k.Release, k.Version, k.SHA256, k.Origin, k.BootPath, k.ConfigPath, k.ModulesDir}
 }
 
 type comparableKernel struct{ a, b, c, d, e, f, g, h string }
 
-// TestSnapshot: the keys of that day have expired, and so has the index.
+// TestSnapshot: keys and index of a snapshot that have expired are accepted.
 func TestSnapshot(t *testing.T) {
 	day := time.Date(2021, 8, 27, 12, 0, 0, 0, time.UTC)
 	a := newArchive(t, "experimental")
@@ -241,7 +241,7 @@ func TestSnapshot(t *testing.T) {
 	}
 }
 
-// suffixes adds to an index the name that it has by its digest.
+// suffixes returns the names of an index, by-hash name included.
 func suffixes(a *debArchive, name string) []string {
 	if !strings.HasPrefix(name, "Packages") || !a.byHash {
 		return []string{name}
@@ -250,8 +250,7 @@ func suffixes(a *debArchive, name string) []string {
 	return []string{name, sum}
 }
 
-// TestRefuses: whatever is not what was signed is not used, and leaves nothing
-// in the cache.
+// TestRefuses: files that differ from what was signed are not used, and leave nothing in the cache.
 func TestRefuses(t *testing.T) {
 	tests := []struct {
 		name    string
@@ -329,7 +328,7 @@ func TestRefuses(t *testing.T) {
 	}
 }
 
-// TestIntegrityStops: a broken chain is not hidden by asking the next source.
+// TestIntegrityStops: after a broken chain the next source is not tried.
 func TestIntegrityStops(t *testing.T) {
 	a, b := newArchive(t, "bullseye-security"), newArchive(t, "bullseye")
 	a.prefix, b.key = "/debian-security", a.key
@@ -353,7 +352,7 @@ func TestDetachedRelease(t *testing.T) {
 	}
 }
 
-// TestStandingMirror: an index past its date is used, but said to be so.
+// TestStandingMirror: an expired index is used, with a note.
 func TestStandingMirror(t *testing.T) {
 	a := newArchive(t, "bookworm")
 	a.validUntil = time.Now().UTC().Add(-time.Minute).Format(time.RFC1123)
@@ -365,8 +364,8 @@ func TestStandingMirror(t *testing.T) {
 	assert.Check(t, is.Contains(s.said(), "out of date"))
 }
 
-// TestGoneFromPool: what the index has and the pool has not is passed over,
-// for the next best match and then for the next source.
+// TestGoneFromPool: a package that the pool lacks is skipped, for the next best match and then for
+// the next source.
 func TestGoneFromPool(t *testing.T) {
 	a, b := newArchive(t, "bullseye-security"), newArchive(t, "bullseye")
 	a.prefix, b.key = "/debian-security", a.key
@@ -392,8 +391,8 @@ func TestGoneFromPool(t *testing.T) {
 	assert.ErrorContains(t, err, "none of the 1 matching kernels")
 }
 
-// TestUnreachable: a snapshot host that is not there is named, and so are the
-// kernels that can be had.
+// TestUnreachable: the error names a snapshot host that does not answer, and kernels that are
+// available.
 func TestUnreachable(t *testing.T) {
 	serve(t, newArchive(t, "bookworm"))
 	dead := httptest.NewServer(http.NotFoundHandler())
@@ -409,7 +408,7 @@ func TestUnreachable(t *testing.T) {
 	assert.Check(t, strings.HasSuffix(err.Error(), "; the nearest kernels that can be had: 5.10, 6.1"))
 }
 
-// TestDeadMirror: several suites of a mirror that is not there are one error.
+// TestDeadMirror: several suites of a mirror that does not answer are one error.
 func TestDeadMirror(t *testing.T) {
 	server := serve(t)
 	server.Close()
@@ -420,8 +419,7 @@ func TestDeadMirror(t *testing.T) {
 	assert.Equal(t, strings.Count(err.Error(), host+" cannot"), 1)
 }
 
-// TestSnapshotRefusal: a host that answers, but with an error, is no other case
-// for the user.
+// TestSnapshotRefusal: a snapshot host that answers with an error gives the same kind of error.
 func TestSnapshotRefusal(t *testing.T) {
 	serve(t, newArchive(t, "bookworm"))
 	_, err := newSetting(t, keyring(t, newKey(t, nil))).resolve(t, "5.13")
@@ -453,8 +451,8 @@ func TestCapabilities(t *testing.T) {
 	assert.Check(t, !byPath.Must("early"))
 }
 
-// TestLock: a name stays with its kernel until it is updated; a pin comes
-// before the memory of the cache.
+// TestLock: a name keeps its kernel until it is updated; a pin takes precedence over the cache's
+// lock.
 func TestLock(t *testing.T) {
 	a := newArchive(t, "bookworm")
 	a.old("6.1.0-10-cloud-amd64", "6.1.101-1")
@@ -480,8 +478,8 @@ func TestLock(t *testing.T) {
 	assert.Equal(t, k.Release, "6.1.0-10-cloud-amd64")
 	assert.Equal(t, newer.count("/dists/"), 0)
 
-	// The pinned package has gone: a note, another kernel, the same pin, and
-	// no network the next time.
+	// The pinned package is gone: a note, another kernel, the same pin, and no network the next
+	// time.
 	newer.change(t, "6.1.101-1_amd64.deb", gone)
 	s.Cache = t.TempDir()
 	k, err = s.resolve(t, "6.1")
@@ -501,8 +499,7 @@ func TestLock(t *testing.T) {
 	assert.Check(t, is.Contains(readFile(t, pin), "6.1.0-11-cloud-amd64"))
 }
 
-// TestPinComesFirst: a lock beside kernels.yaml counts for more than what the
-// cache remembers.
+// TestPinComesFirst: the lock beside kernels.yaml takes precedence over the cache's.
 func TestPinComesFirst(t *testing.T) {
 	a := newArchive(t, "bookworm")
 	a.old("6.1.0-10-cloud-amd64", "6.1.101-1")
@@ -523,8 +520,7 @@ func TestPinComesFirst(t *testing.T) {
 	assert.Equal(t, k.Release, "6.1.0-10-cloud-amd64")
 }
 
-// TestLockOfOtherPattern: a record for a pattern that kernels.yaml no longer
-// has does not count.
+// TestLockOfOtherPattern: a record for a pattern that kernels.yaml no longer has is ignored.
 func TestLockOfOtherPattern(t *testing.T) {
 	a := newArchive(t, "bookworm")
 	a.old("6.1.0-10-cloud-amd64", "6.1.101-1")
@@ -563,7 +559,7 @@ func TestDamagedLock(t *testing.T) {
 	}
 }
 
-// TestPruneBusy: nothing is taken away from under another run.
+// TestPruneBusy: nothing is removed while another run uses the cache.
 func TestPruneBusy(t *testing.T) {
 	s := newSetting(t)
 	first, second := s.open(t), s.open(t)
@@ -598,12 +594,12 @@ func TestPrune(t *testing.T) {
 	_, err = store.Prune(true)
 	assert.NilError(t, err)
 	s.assertNothingLeft(t, dirKernels)
-	// It holds the shared lock again, and can go on.
+	// It holds the shared lock again, and can continue.
 	_, err = store.Resolve(t.Context(), "6.1")
 	assert.NilError(t, err)
 }
 
-// TestTogether: several runs at once get the same kernel, and download it once.
+// TestTogether: concurrent runs get the same kernel, and download it once.
 func TestTogether(t *testing.T) {
 	a := newArchive(t, "bookworm")
 	a.old("6.1.0-10-cloud-amd64", "6.1.101-1")
@@ -626,8 +622,8 @@ func TestTogether(t *testing.T) {
 	s.assertNothingLeft(t)
 }
 
-// TestKilled: a process that is killed while it downloads leaves no half file
-// where others look, and the next run removes what it left.
+// TestKilled: a process that is killed while it downloads leaves no partial file in place, and the
+// next run removes its temporary files.
 func TestKilled(t *testing.T) {
 	if cache := os.Getenv("VMIMAGE_TEST_KILLED"); cache != "" {
 		store, err := Open(Options{Config: os.Getenv("VMIMAGE_TEST_CONFIG"), Cache: cache, Keyrings: []string{os.Getenv("VMIMAGE_TEST_KEYS")}})
@@ -706,7 +702,7 @@ func TestFullDisk(t *testing.T) {
 	s.assertNothingLeft(t, dirKernels)
 }
 
-// TestCancel: giving up is reported as such, not as a dead host.
+// TestCancel: a cancelled download is reported as such, not as a dead host.
 func TestCancel(t *testing.T) {
 	a := newArchive(t, "bookworm")
 	serve(t, a)

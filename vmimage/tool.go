@@ -12,11 +12,12 @@ import (
 	"strings"
 )
 
-// toolSuite is the suite that programs for other architectures come from: Debian's stable release, which has all of them.
+// toolSuite is the Debian suite for programs of other architectures: the stable release, which has
+// all of them.
 const toolSuite = "trixie"
 
-// Tool returns a directory with a package of Debian's for another architecture than this machine's, and with all that the
-// package depends on: the root for [ProgramsIn]. It is kept in the cache as it was first fetched.
+// Tool returns a directory with a Debian package for another architecture, and all that it depends
+// on: the root for [ProgramsIn]. The cache keeps the version that was fetched first.
 func (s *Store) Tool(ctx context.Context, of, name string) (root string, err error) {
 	what := fmt.Sprintf("%s for %s", name, of)
 	return s.MakeDir(ctx, what, path.Join("tools", of, name), func(dir string) error {
@@ -41,11 +42,11 @@ func (s *Store) Tool(ctx context.Context, of, name string) (root string, err err
 	})
 }
 
-// unpackTool takes programs and libraries of a package. Links in it cannot lead out of the root.
+// unpackTool unpacks programs and libraries of a package. Links in it cannot lead out of the root.
 func unpackTool(r *os.Root, h *tar.Header, data io.Reader) error {
 	name := strings.TrimPrefix(path.Clean("/"+h.Name), "/")
 	if !strings.HasPrefix(name, "usr/") && h.Typeflag != tar.TypeDir {
-		name = "usr/" + name // as /lib and /sbin are links to those
+		name = "usr/" + name // /lib and /sbin are links to these
 	}
 	dir, _, _ := strings.Cut(strings.TrimPrefix(name, "usr/"), "/")
 	switch dir {

@@ -16,9 +16,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 )
 
-// fromTree returns the kernel of a built kernel tree, or of the directory that
-// it was built in (make O=). Nothing of it is kept, so that a new build counts
-// at once.
+// fromTree returns the kernel of a built kernel tree or build directory (make O=). It caches
+// nothing of the tree, so a new build is used at once.
 func (s *Store) fromTree(ctx context.Context, name, tree string) (*Kernel, error) {
 	tree, err := filepath.Abs(tree)
 	if err != nil {
@@ -35,7 +34,7 @@ func (s *Store) fromTree(ctx context.Context, name, tree string) (*Kernel, error
 	return s.treeKernel(ctx, name, tree, file, options)
 }
 
-// readGoodOptions reads the .config of a tree whose kernel guests can boot.
+// readGoodOptions reads the .config of a tree, and fails if guests cannot boot such a kernel.
 func readGoodOptions(tree string) (*kernelOptions, error) {
 	options, err := readOptions(filepath.Join(tree, ".config"))
 	if err == nil {
@@ -47,7 +46,7 @@ func readGoodOptions(tree string) (*kernelOptions, error) {
 	return options, nil
 }
 
-// fromTreeImage is fromTree with an image of the tree that was chosen.
+// fromTreeImage is fromTree for a given image of the tree.
 func (s *Store) fromTreeImage(ctx context.Context, name, tree, file string) (*Kernel, error) {
 	options, err := readGoodOptions(tree)
 	if err != nil {
@@ -74,7 +73,7 @@ func (s *Store) treeKernel(ctx context.Context, name, tree, file string, options
 	return k, nil
 }
 
-// noteTree prints what may surprise.
+// noteTree prints notes about an outdated build and missing options.
 func (s *Store) noteTree(tree string, k *Kernel, options *kernelOptions) {
 	next, err := os.ReadFile(filepath.Join(tree, "include", "config", "kernel.release"))
 	if release := strings.TrimSpace(string(next)); err == nil && release != k.Release {
@@ -90,8 +89,8 @@ func (s *Store) noteTree(tree string, k *Kernel, options *kernelOptions) {
 	}
 }
 
-// treeImage picks the image of a tree: the bzImage, as the vmlinux beside it is
-// often huge with debug information, unless the vmlinux is newer; or the Image.
+// treeImage returns the image of a tree. On x86 that is the bzImage, because the vmlinux is often
+// huge with debug information, unless the vmlinux is newer; elsewhere it is the Image.
 func treeImage(tree string, of *arch.Arch) (string, error) {
 	bz := filepath.Join(tree, filepath.FromSlash(of.Image))
 	elf := filepath.Join(tree, "vmlinux")
@@ -140,7 +139,7 @@ func treeModules(dir string) ([]string, error) {
 			if err != nil {
 				return nil, err
 			}
-			// The build leaves copies in the upper directory, which come first.
+			// The build leaves copies in the parent directory, which come first.
 			if !slices.ContainsFunc(paths, func(p string) bool { return moduleName(p) == moduleName(rel) }) {
 				paths = append(paths, filepath.ToSlash(rel))
 			}
@@ -150,18 +149,18 @@ func treeModules(dir string) ([]string, error) {
 	return slices.Compact(paths), nil
 }
 
-// kernelOptions are the options of a .config that are switched on.
+// kernelOptions are the enabled options of a .config.
 type kernelOptions struct {
-	// arch is what the first lines say; "" if they do not.
+	// arch is the architecture in the first lines, "" if they name none.
 	arch string
 	on   map[string]bool
-	// builtin are those of them that are not modules.
+	// builtin are the enabled options that are not modules.
 	builtin map[string]bool
 }
 
 var configTitle = regexp.MustCompile(`^# Linux/(\w+) `)
 
-// readOptions reads a .config; nil if there is none, or nothing in it.
+// readOptions reads a .config. It returns nil if there is none, or if it is empty.
 func readOptions(file string) (*kernelOptions, error) {
 	f, err := os.Open(file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -189,9 +188,9 @@ func readOptions(file string) (*kernelOptions, error) {
 	return o, lines.Err()
 }
 
-// guestsNeed are the options without which a guest does not get as far as the
-// agent, or is of no use: it is a Go program in an initramfs that speaks through
-// virtio ports. The two of virtio may be modules.
+// guestsNeed are the options without which a guest cannot start the agent, a Go program in an
+// initramfs that communicates over virtio ports, or cannot load BPF. The two of virtio may be
+// modules.
 var guestsNeed = []string{
 	"BINFMT_ELF", "BLK_DEV_INITRD", "BPF_SYSCALL", "DEVTMPFS", "EPOLL", "EVENTFD", "FUTEX", "PCI", "PROC_FS", "SYSFS",
 	"VIRTIO_CONSOLE", "VIRTIO_PCI",
@@ -200,7 +199,7 @@ var guestsNeed = []string{
 // Options that differ by architecture: the console is that of [arch.Arch], PVH is x86's alone.
 const consoleOption, pvhOption = "CONSOLE", "PVH"
 
-// guestsWant are options that make more possible.
+// guestsWant are options without which some features or cases are missing.
 var guestsWant = []struct{ name, without string }{
 	{"DEBUG_INFO_BTF", "its own types, so that nothing that is relocated to them or calls its functions can be loaded"},
 	{consoleOption, "a console, so that a guest that dies says nothing"},
@@ -213,8 +212,7 @@ var guestsWant = []struct{ name, without string }{
 	{"DYNAMIC_FTRACE", "BPF programs at functions"},
 }
 
-// check fails if no guest can come of a kernel. A kernel of which no
-// configuration is there may be good.
+// check returns an error if guests cannot boot the kernel. A kernel without a configuration passes.
 func (o *kernelOptions) check() error {
 	if o == nil {
 		return nil
@@ -239,8 +237,8 @@ func (o *kernelOptions) check() error {
 		strings.Join(missing, " -e "))
 }
 
-// machine is the architecture that the kernel is configured for, nil if guests are not for it. Where nothing
-// is known it is this machine's.
+// machine returns the architecture that the kernel is configured for, nil if there are no guests
+// for it. Without a configuration it is this machine's.
 func (o *kernelOptions) machine() *arch.Arch {
 	var of *arch.Arch
 	switch {
@@ -248,7 +246,7 @@ func (o *kernelOptions) machine() *arch.Arch {
 		of, _ = arch.Find(arch.Native)
 	case o.arch != "":
 		of, _ = arch.OfDir(o.arch)
-	default: // no title: a configuration that somebody wrote
+	default: // no title: written by hand
 		if i := slices.IndexFunc(arch.All, func(a *arch.Arch) bool { return a.Option != "64BIT" && o.on[a.Option] }); i >= 0 {
 			of = arch.All[i]
 		}
@@ -256,7 +254,7 @@ func (o *kernelOptions) machine() *arch.Arch {
 	return of
 }
 
-// off lists wanted options that are switched off.
+// off lists wanted options that are disabled.
 func (o *kernelOptions) off() []string {
 	if o == nil {
 		return nil

@@ -11,7 +11,7 @@ import (
 	is "gotest.tools/v3/assert/cmp"
 )
 
-// goodConfig is a .config with all that guests need and want.
+// goodConfig is a .config with all options that guests need or want.
 func goodConfig() string {
 	lines := []string{"#", "# Automatically generated file; DO NOT EDIT.", "# Linux/x86 6.9.1 Kernel Configuration", "#", "CONFIG_X86_64=y", "CONFIG_SERIAL_8250_CONSOLE=y"}
 	for _, name := range guestsNeed {
@@ -23,13 +23,13 @@ func goodConfig() string {
 	return strings.Join(append(lines, "# CONFIG_DEBUG_INFO_NONE is not set", `CONFIG_LOCALVERSION=""`), "\n") + "\n"
 }
 
-// without switches an option off, as the kernel's tools write it.
+// without disables an option, in the form of the kernel's tools.
 func without(config, name string) string {
 	return strings.Replace(config, "CONFIG_"+name+"=y\n", "# CONFIG_"+name+" is not set\n", 1)
 }
 
-// buildTree is a tree as a build leaves it; a second argument replaces a file, or
-// takes it away if it is "".
+// buildTree makes a tree as after a build. changes replaces files, or removes those for which it
+// has "".
 func buildTree(t testing.TB, changes map[string]string) string {
 	t.Helper()
 	tree := t.TempDir()
@@ -174,8 +174,8 @@ func TestTreeNotes(t *testing.T) {
 	})
 }
 
-// TestTreeModules: those of the selftests count, each once, and without any
-// there is no directory of modules.
+// TestTreeModules: the modules of the selftests are found, each once; without modules there is no
+// directory of modules.
 func TestTreeModules(t *testing.T) {
 	const selftests = "tools/testing/selftests/bpf/"
 	k, err := newSetting(t).resolve(t, buildTree(t, map[string]string{
@@ -194,8 +194,8 @@ func TestTreeModules(t *testing.T) {
 	assert.ErrorContains(t, err, "no modules came with it")
 }
 
-// TestTreeOfName: a tree may have a name in kernels.yaml, where a tilde is the
-// user's home, and be given by its path with one.
+// TestTreeOfName: a tree may have a name in kernels.yaml; there and in a path given by the user a
+// tilde means the home directory.
 func TestTreeOfName(t *testing.T) {
 	tree := buildTree(t, nil)
 	t.Setenv("HOME", filepath.Dir(tree))

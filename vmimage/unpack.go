@@ -14,24 +14,22 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 )
 
-// unpacker sorts the files of kernel packages into a directory.
+// unpacker writes the files of kernel packages into a directory.
 type unpacker struct {
 	dir string
-	// release is the only one that is wanted; "" for any.
+	// release is the only release to take; "" for any.
 	release string
-	// image and elf say that there is a bzImage, and a vmlinux.
+	// image, elf and config mean that a bzImage, a vmlinux and a configuration were found.
 	image, elf, config bool
-	// imageRelease is the release of the image as its path has it; "" if that
-	// names none.
+	// imageRelease is the release in the image's path; "" if the path has none.
 	imageRelease string
-	// modules are the releases that have some.
+	// modules are the releases that have modules.
 	modules map[string]bool
-	// odd says of a kernel image why it was passed over.
+	// odd is the reason why a kernel image was skipped.
 	odd string
 }
 
-// dirReleases is where modules lie, by their release, until it is clear which
-// release the image has.
+// dirReleases has the modules, by release, until the release of the image is known.
 const dirReleases = "releases"
 
 func (u *unpacker) archives(files []string, read archiveReader) error {
@@ -55,9 +53,8 @@ func (u *unpacker) archive(file string, read archiveReader, entry func(*tar.Head
 	return nil
 }
 
-// entry takes what is wanted of an archive: the image, its configuration and
-// its modules. All else, links above all, is passed over, so that no archive
-// can write elsewhere.
+// entry takes the image, its configuration and its modules from an archive. It skips all else,
+// especially links, so that no archive can write elsewhere.
 func (u *unpacker) entry(h *tar.Header, r io.Reader) error {
 	name := strings.TrimPrefix(path.Clean("/"+h.Name), "/")
 	name = strings.TrimPrefix(name, "usr/")
@@ -93,7 +90,7 @@ func (u *unpacker) entry(h *tar.Header, r io.Reader) error {
 	return nil
 }
 
-// isImagePath reports whether a kernel image is wanted from there.
+// isImagePath reports whether kernel images are taken from this path.
 func isImagePath(name string) bool {
 	file, boot := strings.CutPrefix(name, "boot/")
 	_, release, _ := strings.Cut(file, "-")
@@ -121,7 +118,7 @@ func (u *unpacker) bootFile(file string, r io.Reader) error {
 	return nil
 }
 
-// takeImage takes the first image. Some have the same one at two places.
+// takeImage takes the first image. Some archives have the same image twice.
 func (u *unpacker) takeImage(release string, r io.Reader) error {
 	if u.image {
 		if u.imageRelease != "" && release != "" && u.imageRelease != release {
@@ -141,8 +138,8 @@ func (u *unpacker) takeConfig(r io.Reader) error {
 	return u.write(fileConfig, r)
 }
 
-// is reports whether a file of that release is wanted; some archives leave
-// the release out in /boot.
+// is reports whether to take a file of that release. Some archives have no release in the names of
+// /boot: their files are taken if any release is.
 func (u *unpacker) is(release string) bool {
 	if release == "" {
 		return u.release == ""
@@ -201,7 +198,7 @@ func (s *Store) finish(name string, u *unpacker) (*installed, error) {
 	return meta, nil
 }
 
-// finishImage finds out what the image is, and what to boot.
+// finishImage identifies the image and chooses the file to boot.
 func (s *Store) finishImage(name string, u *unpacker) (*installed, error) {
 	file, vmlinux := filepath.Join(u.dir, fileImage), filepath.Join(u.dir, fileVmlinux)
 	if !u.image {
@@ -231,7 +228,7 @@ func (s *Store) finishImage(name string, u *unpacker) (*installed, error) {
 		return meta, err
 	}
 	meta.Boot = fileVmlinux
-	// It takes the place of a vmlinux that came along, which may be huge.
+	// It replaces a vmlinux from the archive, which may be huge.
 	err = writeVmlinux(image, info.bz, vmlinux)
 	if errors.Is(err, errCompression) || errors.Is(err, errNoPVH) {
 		s.say("note: %s: the guest has to unpack the image by itself, which is slower: %v", name, err)

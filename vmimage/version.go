@@ -6,8 +6,8 @@ import (
 	"pault.ag/go/debian/version"
 )
 
-// compareDebian orders two Debian package versions as dpkg does
-// (deb-version(7)). What is no version sorts by as much of it as is one.
+// compareDebian orders two Debian package versions as dpkg does (deb-version(7)). Text that is no
+// version sorts by its longest prefix that is one.
 func compareDebian(a, b string) int {
 	va, _ := version.Parse(a)
 	vb, _ := version.Parse(b)

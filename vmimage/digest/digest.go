@@ -1,4 +1,4 @@
-// Package digest says what a file must be, and checks that it is.
+// Package digest checks files against their size and SHA-256.
 package digest
 
 import (
@@ -17,18 +17,18 @@ var sha256Form = regexp.MustCompile(`^[0-9a-f]{64}$`)
 // hexadecimal digits.
 func IsSHA256(s string) bool { return sha256Form.MatchString(s) }
 
-// ErrIntegrity means that a file is not what its signature or its digest says.
-// No other source is tried then: somebody ought to look.
+// ErrIntegrity means that a file does not match its signature or digest. No other source is tried
+// then, because a person should look.
 var ErrIntegrity = errors.New("integrity check failed")
 
-// Digest is what a file must be.
+// Digest is the expected size and SHA-256 of a file.
 type Digest struct {
 	SHA256 string // in hexadecimal
 	Size   int64  // in bytes; 0 if it is not known
 }
 
-// Copy copies r to w and fails with [ErrIntegrity] unless it is what is
-// wanted. It reads no more than the wanted size and a byte.
+// Copy copies r to w and fails with [ErrIntegrity] unless size and digest are as wanted. It reads
+// at most one byte more than the wanted size.
 func Copy(w io.Writer, r io.Reader, want Digest) error {
 	hash := sha256.New()
 	if want.Size > 0 {
