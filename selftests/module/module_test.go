@@ -40,8 +40,8 @@ import (
 // inGuest names the directory with the modules and an object, in a guest.
 const inGuest = "BPFREPLAY_SKEL_MODULE"
 
-// modules are those that are built, by kernel: each takes a quarter of a minute. 7.2 has another contract of
-// signatures than what comes after, see docs/signing.md.
+// modules are those that are built, by kernel: each takes a quarter of a minute. 7.2 has another
+// contract of signatures than what comes after, see docs/signing.md.
 var modules = []struct {
 	kernel string
 	names  []string
@@ -142,8 +142,8 @@ func run(t *testing.T, name string, args ...string) string {
 	return string(out)
 }
 
-// TestInGuest: a kernel module loads and attaches its skeleton, leaves what a direct load leaves, sees
-// what the program writes, and leaves nothing behind.
+// TestInGuest: a kernel module loads and attaches its skeleton, leaves what a direct load leaves,
+// sees what the program writes, and leaves nothing behind.
 func TestInGuest(t *testing.T) {
 	guest(t, "skel_kmod")
 	data, err := os.ReadFile(filepath.Join(os.Getenv(inGuest), "kmod.o"))
@@ -229,8 +229,9 @@ func nothingLeft(t *testing.T, before inKernel) {
 // userProgram names a program that has the skeleton of TestInGuestTypes, in a guest.
 const userProgram = "BPFREPLAY_SKEL_USER"
 
-// TestInGuestTypes: skeletons that need the kernel's types register struct_ops maps with and without a link, in a
-// kernel module and in user space; in a module, raw tracepoints and arenas work as well.
+// TestInGuestTypes: skeletons that need the kernel's types register struct_ops maps with and
+// without a link, in a kernel module and in user space; in a module, raw tracepoints and arenas
+// work as well.
 func TestInGuestTypes(t *testing.T) {
 	guest(t, "skel_types")
 	out, err := exec.Command(os.Getenv(userProgram)).CombinedOutput()
@@ -289,7 +290,8 @@ func registered(t *testing.T, name string) bool {
 	return err == nil
 }
 
-// TestInGuestSigned: the kernel verifies the signature of what a module loads, where it verifies any.
+// TestInGuestSigned: the kernel verifies the signature of what a module loads, where it verifies
+// any.
 func TestInGuestSigned(t *testing.T) {
 	guest(t, "skel_signed")
 	before := ids(t)
@@ -338,8 +340,8 @@ func guest(t *testing.T, module string) {
 	nothingLeft(t, inKernel{}) // by the test before
 }
 
-// compare compares what the module has loaded with what this process loads with the same initial values:
-// by the same loader program, and directly. No rule explains a difference.
+// compare compares what the module has loaded with what this process loads with the same initial
+// values: by the same loader program, and directly. No rule explains a difference.
 func compareWords(t *testing.T, data []byte, before inKernel) {
 	t.Helper()
 	o, err := object.OpenBytes(data, "kmod.o")
