@@ -208,7 +208,7 @@ func (f *checkFlags) rows(objects [][]result.Checked) []report.ExecRow {
 				row.Error = broken
 			}
 			for j := range c.Loads {
-				row.Seconds += float64(c.Loads[j].Nanoseconds) / 1e9
+				row.Seconds += c.Loads[j].Took().Seconds()
 			}
 			out = append(out, row)
 		}

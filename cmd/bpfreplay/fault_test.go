@@ -106,7 +106,7 @@ func TestFaults(t *testing.T) {
 	need.Kernel(t, "6.12")
 	need.Program(t, "bpftool")
 	suite := faultSuite(t)
-	args := []string{"--suite", suite, "--jobs", "2", "--case-timeout", "45s"}
+	args := []string{"--suite", suite, "--jobs", "2", "--engine-timeout", "45s"}
 	for _, f := range agent.Faults() {
 		args = append(args, "--fault", "fault-"+f.Name+"="+f.Name+":once")
 	}

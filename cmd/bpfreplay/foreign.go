@@ -25,9 +25,9 @@ import (
 // isForeign reports whether `bpfreplay suite fetch` fetches the suite.
 func isForeign(name string) bool { return slices.Contains(suites.Names(), name) }
 
-// foreignCaseTimeout allows for programs meant to exhaust the verifier, which take minutes under
+// foreignEngineTimeout allows for programs meant to exhaust the verifier, which take minutes under
 // TCG.
-const foreignCaseTimeout = 10 * time.Minute
+const foreignEngineTimeout = 10 * time.Minute
 
 // foreignFlags are the flags for external suites.
 type foreignFlags struct {
@@ -44,7 +44,7 @@ type foreignFlags struct {
 // flags then look as if the user had set them, so that a rerun uses them, too: see [again].
 func (f *vmtestFlags) external(cmd *cobra.Command, suite *suite.Suite) error {
 	defaults := map[string]string{
-		"still": "true", "case-timeout": foreignCaseTimeout.String(), "jobs": strconv.Itoa(runtime.NumCPU()),
+		"still": "true", "engine-timeout": foreignEngineTimeout.String(), "jobs": strconv.Itoa(runtime.NumCPU()),
 	}
 	store, err := openStore(nil)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/bpfreplay/bpfreplay/harness/engine"
 	"github.com/bpfreplay/bpfreplay/harness/enginename"
@@ -26,27 +27,27 @@ import (
 
 // guestFlags are the flags of commands that boot guests.
 type guestFlags struct {
-	kernel      string
-	archs       []string
-	suite       string
-	engines     []string
-	bpftool     []string
-	accelerator string
-	gdb         bool
-	qemu        string
-	out         string
-	params      each
-	qemuArgs    each
-	bootTimeout time.Duration
-	caseTimeout time.Duration
-	cold        bool
+	kernel        string
+	archs         []string
+	suite         string
+	engines       []string
+	bpftool       []string
+	accelerator   string
+	gdb           bool
+	qemu          string
+	out           string
+	params        each
+	qemuArgs      each
+	bootTimeout   time.Duration
+	engineTimeout time.Duration
+	cold          bool
 }
 
 // newGuestFlags returns the defaults of commands that boot guests.
 func newGuestFlags() guestFlags {
 	return guestFlags{
 		kernel: defaultKernel, suite: defaultSuite, accelerator: string(vm.Auto),
-		bootTimeout: guest.DefaultBootTimeout, caseTimeout: run.DefaultCaseTimeout,
+		bootTimeout: guest.DefaultBootTimeout, engineTimeout: run.DefaultEngineTimeout,
 	}
 }
 
@@ -54,7 +55,16 @@ func newGuestFlags() guestFlags {
 func (f *guestFlags) add(cmd *cobra.Command, engines []string) {
 	f.engines, f.out = engines, defaultOut
 	f.addMachine(cmd)
-	addFlags(cmd, flags{"engines": &f.engines, "bpftool": &f.bpftool, "out": &f.out, "case-timeout": &f.caseTimeout})
+	addFlags(cmd, flags{"engines": &f.engines, "bpftool": &f.bpftool, "out": &f.out, "engine-timeout": &f.engineTimeout})
+	cmd.Flags().SetNormalizeFunc(formerNames)
+}
+
+// formerNames lets --engine-timeout be called as it was when it was for all engines together.
+func formerNames(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+	if name == "case-timeout" {
+		name = "engine-timeout"
+	}
+	return pflag.NormalizedName(name)
 }
 
 // addMachine adds the flags that select the kernel and configure its guest.
@@ -178,7 +188,7 @@ func (f *guestFlags) common() (o run.Options, err error) {
 			Agent: self, QEMU: f.qemu, Accelerator: accel, StateDir: stateDir(),
 			Params: f.params, QEMUArgs: f.qemuArgs, BootTimeout: f.bootTimeout, Cold: f.cold,
 		},
-		Engines: f.engines, Bpftool: f.bpftool, CaseTimeout: f.caseTimeout, Out: f.out,
+		Engines: f.engines, Bpftool: f.bpftool, EngineTimeout: f.engineTimeout, Out: f.out,
 	}, nil
 }
 

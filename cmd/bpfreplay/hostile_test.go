@@ -100,7 +100,7 @@ func foreignRun(t *testing.T, paths []string) *result.Report {
 			Store: store, Kernel: kernel, Agent: command, Accelerator: vm.TCG, Params: []string{"panic_on_warn=1"},
 			Note: func(line string) { t.Log(line) },
 		},
-		Engines: []string{"direct", "trace", "replay"}, Out: t.TempDir(), Still: true, NoRetry: true, CaseTimeout: 30 * time.Second,
+		Engines: []string{"direct", "trace", "replay"}, Out: t.TempDir(), Still: true, NoRetry: true, EngineTimeout: 30 * time.Second,
 	})
 	assert.NilError(t, err)
 	return r
@@ -143,7 +143,7 @@ func TestHostileObjects(t *testing.T) {
 		assert.Check(t, is.DeepEqual(toldOf(r, name), toldOf(before, name)))
 	}
 	for i, says := range map[int][]string{
-		1: {"guest did not answer in time: no answer by the deadline"},
+		1: {"guest did not answer in time: engine direct, phase load: more than 30s", "--engine-timeout", "not known: the guest was lost with engine direct"},
 		3: {"guest panicked: Kernel panic - not syncing: kernel: panic_on_warn set", "jit_subprogs"},
 	} {
 		c := &r.Cases[i]

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/bpfreplay/bpfreplay/harness/effects"
 	"github.com/bpfreplay/bpfreplay/harness/engine"
@@ -96,7 +95,7 @@ func (x *exercises) repeatUntilAgreed(loads []wire.Load, made map[string]ids) er
 			if !sampled(*l) {
 				continue
 			}
-			l, start := &loads[i], time.Now()
+			end := x.server.begin(l, wire.PhaseRepeat)
 			if gone {
 				left, err := waitFreed(made)
 				if err != nil {
@@ -107,7 +106,7 @@ func (x *exercises) repeatUntilAgreed(loads []wire.Load, made map[string]ids) er
 			if err := watch(made, l, func() { x.repeat(l) }); err != nil {
 				return err
 			}
-			l.Spend(wire.PhaseRepeat, start)
+			end()
 		}
 	}
 	return nil

@@ -38,7 +38,7 @@ func Faults() []Fault {
 		{"out-of-memory", "the agent takes all memory", takeMemory},
 		{"full-disk", "no file in the guest can grow any more; the case runs", fillDisk},
 		{"garbage", "the agent answers with bytes that mean nothing", func(c *wire.Conn) error { return send(c, "\x00\xff{]garbage\n", 1) }},
-		{"other-answer", "the agent answers something that was not asked", func(c *wire.Conn) error { return send(c, `{"name":"another case","loads":[]}`+"\n", 1) }},
+		{"other-answer", "the agent answers something that was not asked", func(c *wire.Conn) error { return send(c, `{"answer":{"name":"another case","loads":[]}}`+"\n", 1) }},
 		{"flood", "the agent sends line after line without end", func(c *wire.Conn) error { return send(c, "{}\n", 0) }},
 		{"flood-line", "the agent sends one line without end", func(c *wire.Conn) error { return send(c, "flood ", 0) }},
 		{"flood-console", "the guest prints without end", floodConsole},

@@ -38,6 +38,9 @@ func serve(rw io.ReadWriter, lacks []string) error {
 		return err
 	}
 	s := NewServer()
+	tell := func(step wire.Step) {
+		_ = c.Send(wire.Message{Step: &step}) // the answer fails, too, if this does
+	}
 	for {
 		var req wire.Request
 		err := c.Receive(&req)
@@ -66,12 +69,12 @@ func serve(rw io.ReadWriter, lacks []string) error {
 		if err := fail(&req, c); err != nil {
 			return err
 		}
-		answer, err := s.Answer(&req)
+		answer, err := s.answer(&req, tell)
 		if err != nil {
 			return err
 		}
 		mark(wire.EndMark + req.Name)
-		if err := c.Send(answer); err != nil {
+		if err := c.Send(wire.Message{Answer: answer}); err != nil {
 			return err
 		}
 	}
@@ -102,6 +105,8 @@ func hello() (*wire.Hello, error) {
 // Server runs requests on the running kernel, which is a guest's or this machine's. It is not safe
 // for concurrent use.
 type Server struct {
+	tell func(wire.Step) // reports each step of the current request
+
 	// versions caches the versions of engines by name and bpftool. Asking libbpf's engines takes a
 	// process.
 	versions map[[2]string]string
@@ -143,6 +148,12 @@ func (s *Server) version(name, bpftool string) string {
 // Answer runs one request. An error means that this kernel cannot be used any further. Errors of a
 // single engine are part of the answer.
 func (s *Server) Answer(req *wire.Request) (*wire.Answer, error) {
+	return s.answer(req, func(wire.Step) {})
+}
+
+// answer is Answer that tells of each step that it begins.
+func (s *Server) answer(req *wire.Request, tell func(wire.Step)) (*wire.Answer, error) {
+	s.tell = tell
 	if req.Settle {
 		return s.checkLeaks(req.Name)
 	}
@@ -193,6 +204,7 @@ func (s *Server) Answer(req *wire.Request) (*wire.Answer, error) {
 	}
 	var left map[string][]string
 	begun := time.Now()
+	s.tell(wire.Step{Phase: wire.PhaseFree})
 	if req.Lazy {
 		err = s.deferLeakCheck(req.Name, made)
 	} else {
@@ -208,6 +220,13 @@ func (s *Server) Answer(req *wire.Request) (*wire.Answer, error) {
 		l.Version = s.version(l.Engine, req.Bpftool)
 	}
 	return a, nil
+}
+
+// begin reports that a phase of a load begins. The caller calls the returned function at its end.
+func (s *Server) begin(l *wire.Load, p wire.Phase) func() {
+	s.tell(wire.Step{Engine: l.Engine, Phase: p})
+	start := time.Now()
+	return func() { l.Spend(p, start) }
 }
 
 // watch records the ids of the objects that an engine creates while do runs, and the file
@@ -287,6 +306,7 @@ func refused(l *wire.Load, err error) {
 
 func broken(l *wire.Load, err error) {
 	l.Result, l.Errno, l.Detail = wire.Broken, engine.Errno(err), err.Error()
+	l.Overdue = errors.Is(err, engine.ErrOverdue)
 }
 
 func firstLine(s string) string {
@@ -369,9 +389,9 @@ func (s *Server) load(e engine.Engine, req *wire.Request, replaced map[string]in
 		refused(l, fmt.Errorf("%w: its loads attach nothing", engine.ErrCannot))
 		return
 	}
-	start := time.Now()
+	end := s.begin(l, wire.PhaseOpen)
 	ready, err := e.Open(obj)
-	l.Spend(wire.PhaseOpen, start)
+	end()
 	l.Opened = l.Spent[wire.PhaseOpen]
 	if err != nil {
 		refused(l, err)
@@ -381,40 +401,19 @@ func (s *Server) load(e engine.Engine, req *wire.Request, replaced map[string]in
 		unsupported(l, r)
 		return
 	}
-	start = time.Now()
-	for range max(req.Repeat-1, 0) {
-		if req.Fresh {
-			ns, err := timeFresh(e.Name(), req)
-			if err != nil {
-				break // the load below reports the error
-			}
-			l.Nanoseconds = append(l.Nanoseconds, ns)
-			continue
-		}
-		loaded, took, err := engine.Time(ready, s.target)
-		if err != nil {
-			refused(l, err)
-			return
-		}
-		loaded.Close()
-		l.Nanoseconds = append(l.Nanoseconds, took.Nanoseconds())
-	}
-	loaded, took, err := engine.Time(ready, s.target)
-	l.Spend(wire.PhaseLoad, start)
+	end = s.begin(l, wire.PhaseLoad)
+	loaded, err := s.loadTimes(ready, req, l)
+	end()
 	if err != nil {
 		refused(l, err)
-		l.Nanoseconds = append(l.Nanoseconds, took.Nanoseconds())
 		return
 	}
 	defer loaded.Close()
-	if !req.Fresh || len(l.Nanoseconds) == 0 {
-		l.Nanoseconds = append(l.Nanoseconds, took.Nanoseconds())
-	}
 	l.Result = wire.OK
 	ctx := context.Background()
-	start = time.Now()
+	end = s.begin(l, wire.PhaseCapture)
 	l.State, err = state.Capture(ctx, loaded.Maps, loaded.Programs, s.kernel)
-	l.Spend(wire.PhaseCapture, start)
+	end()
 	switch {
 	case errors.Is(err, state.ErrHandle): // a fault of the engine, not of the harness
 		refused(l, fmt.Errorf("loaded, but: %w", err))
@@ -427,8 +426,7 @@ func (s *Server) load(e engine.Engine, req *wire.Request, replaced map[string]in
 		broken(l, err)
 		return
 	}
-	start = time.Now()
-	defer func() { l.Spend(wire.PhaseExercise, start) }()
+	defer s.begin(l, wire.PhaseExercise)()
 	if len(req.Runs) > 0 {
 		l.Runs = runAll(req.Runs, loaded.Programs)
 		if l.After, err = state.Reread(ctx, l.State, loaded.Maps, loaded.Programs, s.kernel); err != nil {
@@ -438,6 +436,30 @@ func (s *Server) load(e engine.Engine, req *wire.Request, replaced map[string]in
 	}
 	if err := x.first(ctx, l, ready, loaded); err != nil {
 		broken(l, err)
+	}
+}
+
+// loadTimes loads an object as often as it is asked for, and returns what the last load
+// leaves. Each is timed, one that is refused as well.
+func (s *Server) loadTimes(ready engine.Load, req *wire.Request, l *wire.Load) (*engine.Loaded, error) {
+	for n := max(req.Repeat, 1); ; n-- {
+		if n > 1 && req.Fresh {
+			ns, err := timeFresh(l.Engine, req)
+			if err != nil {
+				n = 1 // the load below says why
+			} else {
+				l.Nanoseconds = append(l.Nanoseconds, ns)
+				continue
+			}
+		}
+		loaded, took, err := engine.Time(ready, s.target)
+		if err != nil || !req.Fresh || len(l.Nanoseconds) == 0 {
+			l.Nanoseconds = append(l.Nanoseconds, took.Nanoseconds())
+		}
+		if err != nil || n == 1 {
+			return loaded, err
+		}
+		loaded.Close()
 	}
 }
 

@@ -25,6 +25,9 @@ import (
 // ErrTrouble means that the harness could not drive an engine. It says nothing about the object.
 var ErrTrouble = errors.New("engine cannot run")
 
+// ErrOverdue is the ErrTrouble of an engine whose process was given up after Tool.Wait.
+var ErrOverdue = fmt.Errorf("%w in time", ErrTrouble)
+
 // ErrCannot means that this engine can load the object on no kernel, although others can. Nothing
 // is wrong with the object.
 var ErrCannot = errors.New("not for this engine")
@@ -36,7 +39,7 @@ type Tool struct {
 	Path string
 	// Pins is a directory of a BPF file system. "" means /sys/fs/bpf.
 	Pins string
-	// Wait is the time limit for one command. 0 means 45 s. Without KVM, loader programs of some
+	// Wait is the time limit for one command. 0 means [DefaultWait]. Without KVM, loader programs of some
 	// MiB take more than a minute.
 	Wait time.Duration
 	// Skeletons is the directory of the programs that engines skel-go and skel-c run. "" means
@@ -44,12 +47,15 @@ type Tool struct {
 	Skeletons string
 }
 
+// DefaultWait is how long a process of an engine's may take.
+const DefaultWait = 45 * time.Second
+
 // run runs bpftool and returns its output. doing names the purpose in errors.
 func (t Tool) run(doing string, args ...string) ([]byte, error) {
 	if t.Path == "" {
 		return nil, fmt.Errorf("%w: no bpftool was named", ErrTrouble)
 	}
-	wait := cmp.Or(t.Wait, 45*time.Second)
+	wait := cmp.Or(t.Wait, DefaultWait)
 	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, t.Path, args...)
@@ -63,7 +69,7 @@ func (t Tool) run(doing string, args ...string) ([]byte, error) {
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
 	if ctx.Err() != nil {
-		return nil, fmt.Errorf("%w: bpftool takes longer than %s for %s", ErrTrouble, wait, doing)
+		return nil, fmt.Errorf("%w: bpftool takes longer than %s for %s", ErrOverdue, wait, doing)
 	}
 	var exit *exec.ExitError
 	switch {

@@ -114,7 +114,8 @@ func (l lightSkeletonLoad) run(pins string) (fds []int, err error) {
 		}
 		files = append(files, os.NewFile(uintptr(fd), "replaced"))
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), cmp.Or(l.wait, 45*time.Second))
+	wait := cmp.Or(l.wait, DefaultWait)
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
 	stdout, stderr := ends{keep: bpfsys.LogSize}, ends{keep: bpfsys.LogSize}
 	cmd := exec.CommandContext(ctx, filepath.Join(cmp.Or(l.dir, enginename.GuestSkeletons), l.name), args...)
@@ -128,6 +129,8 @@ func (l lightSkeletonLoad) run(pins string) (fds []int, err error) {
 	err = cmd.Wait()
 	var exit *exec.ExitError
 	switch {
+	case ctx.Err() != nil:
+		return fds, fmt.Errorf("%w: the program with skeletons for %s takes longer than %s", ErrOverdue, l.name, wait)
 	case errors.As(err, &exit) && exit.ExitCode() == 1:
 		return fds, l.refusal(stdout.String())
 	case errors.As(err, &exit) && exit.ExitCode() == 2:

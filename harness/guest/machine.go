@@ -15,6 +15,7 @@ import (
 // Reply is the outcome of one request.
 type Reply struct {
 	Answer *wire.Answer // nil if the request failed
+	Step   wire.Step    // the last one that the agent began
 	// Console is what the guest printed while it handled the request. Splats are the complaints of
 	// its kernel in Console; Late are those between the previous reply and this request.
 	Console      []byte
@@ -34,8 +35,10 @@ type Machine struct {
 // nil. If the guest did not survive the request, or sent nonsense and was ended for it, the error
 // is a [*vm.Ending].
 func (m *Machine) Ask(ctx context.Context, req *wire.Request) (*Reply, error) {
-	var answer wire.Answer
-	err := m.VM.Do(ctx, func(*vm.Port) error {
+	clock := newClock(ctx, req.Patience)
+	defer clock.stop()
+	var answer *wire.Answer
+	err := m.VM.Do(clock.ctx, func(*vm.Port) error {
 		if m.Conn.Pending() {
 			return fmt.Errorf("%w: more than it was asked for before", wire.ErrNonsense)
 		}
@@ -45,14 +48,24 @@ func (m *Machine) Ask(ctx context.Context, req *wire.Request) (*Reply, error) {
 		if req.Fault == wire.FaultKilled {
 			m.VM.Kill()
 		}
-		if err := m.Conn.Receive(&answer); err != nil {
-			return err
+		for answer == nil {
+			var msg wire.Message
+			if err := m.Conn.Receive(&msg); err != nil {
+				return err
+			}
+			if err := msg.Check(req); err != nil {
+				return err
+			}
+			if answer = msg.Answer; answer == nil {
+				clock.begin(*msg.Step)
+			}
 		}
-		return answer.Check(req)
+		return nil
 	})
 	rep := m.Listen(req.Name, err == nil)
+	rep.Step = clock.at()
 	if err == nil {
-		rep.Answer = &answer
+		rep.Answer = answer
 		return rep, nil
 	}
 	if errors.Is(err, wire.ErrNonsense) {

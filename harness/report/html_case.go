@@ -135,6 +135,15 @@ func loadWord(l *result.LoadReport) string {
 	return l.Result
 }
 
+// timed is an engine, and how long it took.
+func timed(l *result.LoadReport) string {
+	took := l.Took()
+	if took == 0 {
+		return l.Engine
+	}
+	return fmt.Sprintf("%s (%.3g ms)", l.Engine, took.Seconds()*1000)
+}
+
 // outcomes returns the engines' results: "ok", or "direct refused; trace, replay ok".
 func outcomes(c *result.CaseReport) string {
 	engines, words := grouped(c.Loads, loadName, loadWord)
@@ -181,7 +190,7 @@ func (p *casePage) said(c *result.CaseReport) {
 	}
 	for i := range c.Loads {
 		l := &c.Loads[i]
-		s := saidPage{Engines: l.Engine, Result: loadWord(l), Detail: cut(l.Detail, maxError)}
+		s := saidPage{Engines: timed(l), Result: loadWord(l), Detail: cut(l.Detail, maxError)}
 		if !l.Loaded() {
 			s.Log = cut(lastWord(l.Log), maxError)
 		}

@@ -163,7 +163,7 @@ func complaints(r *result.Report) []string {
 }
 
 func junitOf(class string, r *result.Report, c *result.CaseReport, bad bool) junitCase {
-	out := junitCase{Class: class, Name: printable(c.Name), Time: seconds(c.Seconds)}
+	out := junitCase{Class: class, Name: printable(c.Name), Time: seconds(c.Seconds), Output: refusedAfter(c)}
 	became := &junitResult{Message: wrongWith(r, c), Type: verdictOf(c)}
 	switch {
 	case bad && c.Verdict() == result.Broken:
@@ -180,13 +180,27 @@ func junitOf(class string, r *result.Report, c *result.CaseReport, bad bool) jun
 		} else {
 			out.FlakyFailure = became
 		}
-		out.Output = "failed, and passed when it was run once more in a new guest:\n" + became.Text
+		out.Output += "failed, and passed when it was run once more in a new guest:\n" + became.Text
 		return out
 	default:
 		return out
 	}
 	became.Text = caseText(c)
 	return out
+}
+
+// refusedAfter is how long the loads took that were refused.
+func refusedAfter(c *result.CaseReport) string {
+	var parts []string
+	for i := range c.Loads {
+		if l := &c.Loads[i]; l.Result == agentRefused {
+			parts = append(parts, timed(l))
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "refused: " + printable(strings.Join(parts, ", ")) + "\n"
 }
 
 // skipped reports whether all pairs of engines were unsupported.
@@ -214,7 +228,7 @@ func problem(c *result.CaseReport) string {
 	}
 	for _, p := range c.Verdicts {
 		if p.Verdict == result.Broken {
-			return oneLine(cut(fmt.Sprintf("%s/%s: %s", p.A, p.B, p.Reason), maxProblem))
+			return oneLine(cut(brokenPair(c, &p), maxProblem))
 		}
 	}
 	for _, d := range c.Differences() {

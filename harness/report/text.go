@@ -111,9 +111,18 @@ func (t *Text) broken(c *result.CaseReport) {
 	for _, p := range c.Verdicts {
 		if p.Verdict == result.Broken && p.Reason != said {
 			said = p.Reason
-			fmt.Fprintf(t.W, "    %s/%s: %s\n", p.A, p.B, p.Reason)
+			fmt.Fprintf(t.W, "    %s\n", brokenPair(c, &p))
 		}
 	}
+}
+
+// brokenPair is why a pair could not be compared. One reason for all pairs of a case, such
+// as a guest that died, is not about this pair.
+func brokenPair(c *result.CaseReport, p *result.PairReport) string {
+	if len(c.Verdicts) > 1 && !slices.ContainsFunc(c.Verdicts, func(o result.PairReport) bool { return o.Reason != p.Reason }) {
+		return p.Reason
+	}
+	return fmt.Sprintf("%s/%s: %s", p.A, p.B, p.Reason)
 }
 
 func (t *Text) difference(d *result.FieldDifference) {

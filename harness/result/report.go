@@ -293,6 +293,9 @@ func (c *CaseReport) Outcome() string {
 // Loaded reports whether an engine loaded the object.
 func (l *LoadReport) Loaded() bool { return l.Result == wire.OK }
 
+// Took is how long an engine took to read the object and to load it, or to be refused.
+func (l *LoadReport) Took() time.Duration { return time.Duration(l.Opened + l.Nanoseconds) }
+
 // Applies reports whether the load was possible at all. It is false if a probe found that the
 // kernel has no loader programs.
 func (l *LoadReport) Applies() bool { return l.Result != wire.Unsupported }

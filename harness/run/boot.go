@@ -56,8 +56,11 @@ func (r *runner) config(number int) vm.Config {
 	}
 	c := r.VM(guest.GuestMemoryMiB, guest.GuestCPUs)
 	c.ConsolePath = filepath.Join(r.Out, console)
-	// A case has a clock of its own. The silence clock is longer, so that the same one always
+	// Each engine has a clock of its own. The silence clock is longer, so that the same one always
 	// expires first.
-	c.SilenceTimeout = 2 * r.CaseTimeout
+	c.SilenceTimeout = vm.Endless
+	if r.EngineTimeout < vm.Endless/2 {
+		c.SilenceTimeout = 2 * r.EngineTimeout
+	}
 	return c
 }

@@ -17,7 +17,7 @@ type Options struct {
 	// runs in turn. If empty, this machine's is used.
 	Bpftool []string
 
-	CaseTimeout time.Duration // for one case with all engines; without limit if there is a debugger
+	EngineTimeout time.Duration // for each engine with one case; without limit if there is a debugger
 
 	// Out is the directory for the initramfs, the console's log and artifacts, see [Claim]. Files
 	// of a former run are overwritten.
@@ -73,5 +73,6 @@ type Options struct {
 // FaultOnce is the suffix of a fault that is injected only in the first run of a case.
 const FaultOnce = ":once"
 
-// DefaultCaseTimeout is the limit for one case. Under TCG on a busy machine a case takes up to 2 s.
-const DefaultCaseTimeout = 60 * time.Second
+// DefaultEngineTimeout is the limit for each engine with one case. Under TCG on a busy machine all
+// engines together take up to 2 s.
+const DefaultEngineTimeout = 60 * time.Second

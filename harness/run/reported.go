@@ -9,6 +9,9 @@ import (
 // LoadReport converts a load to the form in the report.
 func LoadReport(l *wire.Load) result.LoadReport {
 	out := result.LoadReport{Engine: l.Engine, Result: l.Result, Errno: l.Errno, Detail: l.Detail, Missing: l.Missing, Log: l.Log, Leaks: l.Leaks, Opened: l.Opened}
+	if l.Overdue {
+		out.Detail += "; " + longer
+	}
 	if out.Samples = len(l.Samples); out.Samples > 0 {
 		out.Effects, out.Noise = l.Samples[0].Text(), effects.Noise(l.Samples)
 	}

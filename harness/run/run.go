@@ -236,11 +236,11 @@ func (r *runner) defaults() {
 		r.Jobs = 1
 	}
 	r.Config.Defaults()
-	if r.CaseTimeout == 0 {
-		r.CaseTimeout = DefaultCaseTimeout
+	if r.EngineTimeout == 0 {
+		r.EngineTimeout = DefaultEngineTimeout
 	}
 	if r.Debugger != nil {
-		r.CaseTimeout = vm.Endless
+		r.EngineTimeout = vm.Endless
 	}
 	if r.Done == nil {
 		r.Done = func(*result.CaseReport) {}

@@ -97,10 +97,8 @@ func (w *worker) tell(ctx context.Context, req *wire.Request) (*guest.Reply, err
 	if err := w.need(ctx); err != nil {
 		return &guest.Reply{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, w.CaseTimeout)
-	defer cancel()
 	req.Behave = w.behaves() && req.Repeat <= 1 && !req.Attach
-	req.Patience = int(w.CaseTimeout.Seconds())
+	req.Patience = w.EngineTimeout
 	rep, err := w.guest.Ask(ctx, req)
 	w.late(rep.Late)
 	w.ran, w.last = w.ran+1, req.Name
@@ -146,7 +144,7 @@ func (w *worker) attempt(ctx context.Context, c *suite.Case, req *wire.Request) 
 	switch {
 	case errors.As(err, &ending):
 		a.hung = copied && ending.Reason.Hang()
-		w.broken(out, ending, a.reply.Splats, a.reply.Console)
+		w.broken(out, ending, a.reply)
 	case err != nil:
 		return nil, err
 	default:
@@ -186,9 +184,7 @@ func (w *worker) leave(ctx context.Context) error {
 	if w.guest == nil || !w.lazy() {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, w.CaseTimeout)
-	defer cancel()
-	rep, err := w.guest.Ask(ctx, &wire.Request{Name: "settle", Settle: true})
+	rep, err := w.guest.Ask(ctx, &wire.Request{Name: "settle", Settle: true, Patience: w.EngineTimeout})
 	w.late(rep.Late)
 	w.late(rep.Splats)
 	var ending *vm.Ending
@@ -236,20 +232,33 @@ func lastOf(text []byte, mark string) string {
 	return strings.TrimSpace(string(line))
 }
 
+// longer tells how to give an engine more time.
+const longer = "--engine-timeout sets the limit"
+
 // broken reports that the guest did not survive a case.
-func (w *worker) broken(out *result.CaseReport, ending *vm.Ending, splats []vm.Splat, console []byte) {
+func (w *worker) broken(out *result.CaseReport, ending *vm.Ending, rep *guest.Reply) {
 	out.Console = ending.Console
 	why := ending.Error()
+	switch {
+	case ending.Reason == vm.Overdue:
+		why += "; " + longer
+	case rep.Step != (wire.Step{}):
+		why += fmt.Sprintf(" (%s)", rep.Step)
+	}
 	// Before a panic the kernel often prints its cause. The panic itself tells nothing: it is
 	// either the ending, or was provoked to find out where the guest hangs.
-	if i := slices.IndexFunc(splats, func(s vm.Splat) bool { return s.Kind != "panic" }); i >= 0 {
-		why += fmt.Sprintf("; its kernel complained (%s): %s", splats[i].Kind, splats[i].Line)
+	if i := slices.IndexFunc(rep.Splats, func(s vm.Splat) bool { return s.Kind != "panic" }); i >= 0 {
+		why += fmt.Sprintf("; its kernel complained (%s): %s", rep.Splats[i].Kind, rep.Splats[i].Line)
 	}
-	if said := lastOf(console, agentSays); said != "" {
+	if said := lastOf(rep.Console, agentSays); said != "" {
 		why += "; the agent said: " + said
 	}
 	for _, e := range w.Engines {
-		out.Loads = append(out.Loads, result.LoadReport{Engine: e, Result: wire.Broken, Detail: why})
+		detail := why
+		if at := rep.Step.Engine; at != "" && at != e {
+			detail = "not known: the guest was lost with engine " + at
+		}
+		out.Loads = append(out.Loads, result.LoadReport{Engine: e, Result: wire.Broken, Detail: detail})
 	}
 	for _, p := range result.PairsOf(w.Engines) {
 		out.Verdicts = append(out.Verdicts, result.PairReport{A: p[0], B: p[1], Verdict: result.Broken, Reason: why, Differences: []compare.Difference{}})

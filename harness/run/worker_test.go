@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
@@ -201,7 +202,7 @@ func TestCopyHangs(t *testing.T) {
 		assert.NilError(t, err)
 		assert.Assert(t, r.OK())
 		assert.Equal(t, f.cold, 1)
-		assert.DeepEqual(t, r.Cases[1].Notes, []string{"failed in a guest that had run case c0 (guest did not answer in time: no answer by the deadline); passed alone in a new one"})
+		assert.DeepEqual(t, r.Cases[1].Notes, []string{"failed in a guest that had run case c0 (guest did not answer in time: no answer by the deadline; --engine-timeout sets the limit); passed alone in a new one"})
 		hangs = 2
 		r, f, err = fakeRun(t, 3, o, answer)
 		assert.NilError(t, err)
@@ -304,4 +305,31 @@ func only(fail bool, err error) error {
 		return err
 	}
 	return nil
+}
+
+// Of a guest that was lost with one engine, the others say so.
+func TestLostWithOneEngine(t *testing.T) {
+	r, _, err := fakeRun(t, 1, Options{NoRetry: true, Config: guest.Config{Cold: true}}, func(*wire.Request, int) (*guest.Reply, error) {
+		at := wire.Step{Engine: "replay", Phase: wire.PhaseLoad}
+		return &guest.Reply{Step: at}, &vm.Ending{Reason: vm.Overdue, Cause: (&guest.LateError{Step: at, Limit: time.Minute}).Error()}
+	})
+	assert.NilError(t, err)
+	why := "guest did not answer in time: engine replay, phase load: more than 1m0s; --engine-timeout sets the limit"
+	assert.Equal(t, r.Cases[0].Verdicts[0].Reason, why)
+	assert.Equal(t, r.Cases[0].Loads[0].Detail, "not known: the guest was lost with engine replay")
+	assert.Equal(t, r.Cases[0].Loads[1].Detail, why)
+}
+
+func TestDiedInAnEngine(t *testing.T) {
+	r, _, err := fakeRun(t, 1, Options{NoRetry: true}, func(*wire.Request, int) (*guest.Reply, error) {
+		return &guest.Reply{Step: wire.Step{Engine: "trace", Phase: wire.PhaseExercise}}, &vm.Ending{Reason: vm.Panicked, Cause: "oops"}
+	})
+	assert.NilError(t, err)
+	assert.Equal(t, r.Cases[0].Trouble(), "guest panicked: oops (engine trace, phase exercise)")
+}
+
+// A bpftool that was given up is broken, and says what to do about it.
+func TestToolOverdue(t *testing.T) {
+	l := LoadReport(&wire.Load{Engine: "libbpf", Result: wire.Broken, Detail: "bpftool takes longer than 45s for loading", Overdue: true})
+	assert.Equal(t, l.Detail, "bpftool takes longer than 45s for loading; --engine-timeout sets the limit")
 }

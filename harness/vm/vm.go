@@ -414,7 +414,8 @@ func (vm *VM) expectEnd() *Ending {
 // Do calls fn, which sends the guest a request and waits for the answer.
 //
 // While fn runs, the silence clock and ctx apply: the guest is ended as [Overdue] at the deadline
-// of ctx, and as [Cancelled] when ctx is cancelled. An abandoned request cannot be taken back, so
+// of ctx, or when ctx is cancelled with a cause that is a [context.DeadlineExceeded], and as
+// [Cancelled] when ctx is cancelled otherwise. An abandoned request cannot be taken back, so
 // the guest cannot be used any further. If the guest ended before fn was done, for this or any
 // other reason, Do returns its [*Ending]. Otherwise it returns the result of fn.
 func (vm *VM) Do(ctx context.Context, fn func(*Port) error) error {
@@ -423,11 +424,14 @@ func (vm *VM) Do(ctx context.Context, fn func(*Port) error) error {
 	defer vm.waiting.Add(-1)
 
 	stop := context.AfterFunc(ctx, func() {
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		switch cause := context.Cause(ctx); {
+		case cause == context.DeadlineExceeded:
 			vm.end(Overdue, "no answer by the deadline")
-			return
+		case errors.Is(cause, context.DeadlineExceeded):
+			vm.end(Overdue, cause.Error())
+		default:
+			vm.end(Cancelled, cause.Error())
 		}
-		vm.end(Cancelled, context.Cause(ctx).Error())
 	})
 	err := fn(vm.port)
 	if !stop() {

@@ -83,9 +83,9 @@ type Request struct {
 	// Skeletons is the directory of the programs of the engines skel-go and skel-c. If empty it is
 	// engine.GuestSkeletons.
 	Skeletons string `json:"skeletons,omitempty"`
-	// Patience is how long the host waits for the answer, in seconds, 0 if unknown. A bpftool that
-	// hangs is killed earlier, so that the answer can name it.
-	Patience int `json:"patience,omitempty"`
+	// Patience is how long the host lets each engine take, 0 if unknown. A bpftool that hangs is
+	// killed earlier, so that the guest survives.
+	Patience time.Duration `json:"patience,omitempty"`
 	// Fault names a fault to inject, see Faults.
 	Fault string `json:"fault,omitempty"`
 	// Replace are programs to load first, as targets of the object's freplace programs.
@@ -106,7 +106,7 @@ type Request struct {
 
 // ToolWait is how long bpftool may take for one command.
 func (r *Request) ToolWait() time.Duration {
-	return time.Duration(r.Patience) * (time.Second * 3 / 4)
+	return r.Patience / 4 * 3
 }
 
 // Replaced is the target of a freplace program of a case.
@@ -153,6 +153,8 @@ type Load struct {
 	Leaks   []string         `json:"leaks,omitempty"` // what was not freed
 	// Spent is the time spent in each phase of the load, in nanoseconds.
 	Spent map[Phase]int64 `json:"spent,omitempty"`
+	// Overdue: the engine's own process was given up after Request.ToolWait.
+	Overdue bool `json:"overdue,omitempty"`
 }
 
 // Phase is a part of the agent's work for a load.

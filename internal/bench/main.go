@@ -110,7 +110,7 @@ func (b *bench) load(ctx context.Context) error {
 		{"replay, in a process that has loaded before", "direct", 0, nil},
 	} {
 		fmt.Printf("loading the core suite: %s, against %s\n", way.name, way.base)
-		flags := append(way.flags, "--repeat", strconv.Itoa(b.loads), "--case-timeout", "5m")
+		flags := append(way.flags, "--repeat", strconv.Itoa(b.loads), "--case-timeout", "5m") // which commits before call so, too
 		report, err := b.vmtest(ctx, "*", flags...)
 		if err != nil {
 			return err
