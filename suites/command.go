@@ -12,11 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// niceness is what compilers run with: the machine is for others, too.
+// niceness is the priority of compilers, so that other work on the machine goes first.
 const niceness = 10
 
-// command is a program that speaks English, is nice, and goes with all that it
-// started when ctx is done.
+// command returns a program that writes English messages. When ctx is done, the program and all
+// that it started are killed.
 func command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
@@ -25,15 +25,15 @@ func command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// complain runs a program whose standard error has the reason of a failure. The error has
-// the first line that says "error", or else the last.
+// complain runs a program, with niceness. Its error has the first line of standard error with
+// "error" in it, or else the last line.
 func complain(cmd *exec.Cmd) error {
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	// A program that has ended already is as nice as can be.
+	// This fails if the program has ended already.
 	_ = unix.Setpriority(unix.PRIO_PGRP, cmd.Process.Pid, niceness)
 	err := cmd.Wait()
 	if err == nil {

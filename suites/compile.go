@@ -21,15 +21,14 @@ import (
 // objectFormat is part of the key of compiled objects.
 const objectFormat = "object 1"
 
-// Words for directories, in flags that are part of keys: where the cache is
-// changes nothing.
+// Placeholders for directories in flags, so that keys do not depend on the place of the cache.
 const (
 	wordSource = "SOURCE"
 	wordTools  = "TOOLS"
 	wordTypes  = "TYPES"
 )
 
-// flags are those of the selftests' Makefile, less warnings, with words for
+// flags returns the flags of the selftests' Makefile without warnings, with placeholders for
 // directories. File names in line information are the same everywhere.
 func (b *builder) flags() []string {
 	st := wordSource + "/" + selftests
@@ -46,7 +45,7 @@ func (b *builder) flags() []string {
 	return flags
 }
 
-// more are the flags that the Makefile has for single programs.
+// more returns the flags that the Makefile has for single programs.
 func more(name string) []string {
 	switch name {
 	case "test_l4lb_noinline", "test_xdp_noinline":
@@ -55,7 +54,7 @@ func more(name string) []string {
 	return nil
 }
 
-// headers is a digest of all headers that a program could include.
+// headers returns a digest of all headers that a program could include.
 func (b *builder) headers() (string, error) {
 	var digests []string
 	for _, in := range []struct {
@@ -140,13 +139,13 @@ func (b *builder) compileAll(ctx context.Context) ([]Object, error) {
 	return out, group.Wait()
 }
 
-// Files of a compiled program below its key: the object, under the name that
-// libbpf calls its maps after, or the reason why there is none.
+// Files of a compiled program below its key: the object, whose name libbpf uses in the names of
+// maps, or the reason why there is none.
 func objectFile(key, name string) string { return key + "/" + name + ".bpf.o" }
 func errorFile(key string) string        { return key + "/error" }
 
-// knownBuilt is what came of a build that was done before: that file, or the reason why
-// there is none. Both are empty if it was not.
+// knownBuilt returns the result of an earlier build: its file, or the reason why it failed. Both
+// are empty if there was no build.
 func knownBuilt(store *vmimage.Store, key, file string) (there, reason string) {
 	if _, err := os.Stat(store.SuitePath(file)); err == nil {
 		return file, ""
@@ -155,8 +154,8 @@ func knownBuilt(store *vmimage.Store, key, file string) (there, reason string) {
 	return "", string(said)
 }
 
-// keepBuilt keeps what came of a build: the file at path, or why the compiler, which
-// err is from, made none. That is no error.
+// keepBuilt stores the result of a build: the file at path, or err, the compiler's, as the reason
+// why there is none. A failed build is not an error of keepBuilt.
 func keepBuilt(ctx context.Context, store *vmimage.Store, key, file, path string, err error) (there, reason string, failed error) {
 	if ctx.Err() != nil {
 		return "", "", context.Cause(ctx)
@@ -177,7 +176,8 @@ func keepBuilt(ctx context.Context, store *vmimage.Store, key, file, path string
 	return file, "", store.MakeFile(file, data)
 }
 
-// compile compiles one program. That it does not compile is no error.
+// compile compiles one program. If the program does not compile, that is not an error: o has the
+// reason.
 func (b *builder) compile(ctx context.Context, o *Object, key, file, strip string) error {
 	work, err := b.Store.TempDir()
 	if err != nil {
@@ -201,7 +201,7 @@ func (b *builder) compile(ctx context.Context, o *Object, key, file, strip strin
 	return err
 }
 
-// stripFor is the llvm-strip of the same LLVM as a clang.
+// stripFor returns the llvm-strip of the same LLVM as a clang.
 func stripFor(clang string) (string, error) {
 	name := strings.Replace(filepath.Base(clang), "clang", "llvm-strip", 1)
 	if filepath.Base(clang) != clang {
@@ -213,10 +213,10 @@ func stripFor(clang string) (string, error) {
 	return name, nil
 }
 
-// includeC finds programs that include others.
+// includeC matches includes of other programs.
 var includeC = regexp.MustCompile(`(?m)^\s*#\s*include\s+"([^"]+\.c)"`)
 
-// sourceText is the text of a program, and of the programs that it includes.
+// sourceText returns the text of a program and of the programs that it includes.
 func sourceText(file string, above []string) (string, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// fakeClang compiles by copying, refuses what says "wrong", and notes each file.
-// What says "wait" it does not come to the end of.
+// fakeClang compiles by copying, and lists each file. It refuses sources with "wrong" in them, and
+// hangs for sources with "wait".
 const fakeClang = `#!/bin/sh
 for a; do
 	case "$last" in -c) src=$a ;; -o) out=$a ;; esac
@@ -58,7 +58,7 @@ func fixture(t *testing.T, programs map[string]string) *builder {
 	return b
 }
 
-// compiled are the files that were compiled since the last call.
+// compiled returns the files that were compiled since the last call.
 func (b *builder) compiled(t *testing.T) []string {
 	t.Helper()
 	file := filepath.Join(filepath.Dir(b.Clang), "compiled")
@@ -91,10 +91,10 @@ func TestCompile(t *testing.T) {
 	assert.NilError(t, err)
 	assert.Check(t, is.Equal(string(data), "a"))
 
-	// What does not compile is remembered, too.
+	// Failures are remembered, too.
 	assert.Check(t, is.DeepEqual(compile(), objects))
 
-	// A program that another includes changes both, a header all.
+	// A change to a program also recompiles programs that include it, a change to a header all.
 	assert.NilError(t, os.WriteFile(program("a.c"), []byte("A"), 0o644))
 	compile("a.c", "b.c")
 	assert.NilError(t, os.WriteFile(filepath.Join(b.source, selftests, "some.h"), []byte("2"), 0o644))
@@ -108,8 +108,8 @@ func TestCompile(t *testing.T) {
 	assert.Check(t, is.Equal(objects[2].Error, ""))
 }
 
-// TestInterrupted sees that a run which is ended keeps what it has done, and that
-// nothing is left of the rest.
+// TestInterrupted checks that an interrupted run keeps what it has compiled, and leaves nothing of
+// the rest.
 func TestInterrupted(t *testing.T) {
 	b := fixture(t, map[string]string{"a.c": "a", "b.c": "wait"})
 	b.Jobs = 1
@@ -141,7 +141,7 @@ func TestInterrupted(t *testing.T) {
 	assert.Check(t, objects[0].File != "" && objects[1].File != "")
 }
 
-// TestMissing: there is nothing to fall back to.
+// TestMissing: without an earlier source there is nothing to use instead.
 func TestMissing(t *testing.T) {
 	store, err := vmimage.Open(vmimage.Options{Cache: t.TempDir()})
 	assert.NilError(t, err)

@@ -14,13 +14,13 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// Corpus is a suite that has been fetched.
+// Corpus is a fetched suite.
 type Corpus struct {
 	Name string `json:"name"` // "kernel" or "wild"
 	// Source describes in words where the programs come from.
 	Source string `json:"source"`
-	// Types is the release of the kernel whose types the programs were compiled
-	// with; "" if they came compiled.
+	// Types is the release of the kernel whose types the programs were compiled with; "" for
+	// objects that were fetched.
 	Types    string   `json:"types,omitempty"`
 	Compiler string   `json:"compiler,omitempty"`
 	Objects  []Object `json:"objects"` // by name
@@ -30,35 +30,34 @@ type Corpus struct {
 
 	// Package is the Debian package of the source; nil for a kernel tree.
 	Package *vmimage.Package `json:"package,omitempty"`
-	// Last is the package of the suite that a tree has taken the place of.
+	// Last is the package that the suite had before it was fetched from a tree.
 	Last *vmimage.Package `json:"last,omitempty"`
 	// Tree is the path of the kernel tree; "" for a Debian package.
 	Tree string `json:"tree,omitempty"`
-	// Kernel is the name of the kernel whose types they are.
+	// Kernel is the name of the kernel with these types.
 	Kernel string `json:"kernel,omitempty"`
-	// Parts are what a corpus comes from that has more than one source.
+	// Parts are the sources of a corpus with more than one.
 	Parts []Part `json:"parts,omitempty"`
-	// Uses are all things in the cache that belong to the corpus.
+	// Uses are the keys of all things in the cache that belong to the corpus.
 	Uses []string `json:"uses"`
 }
 
 // Part is one of several sources of a corpus.
 type Part struct {
-	Name   string `json:"name"`             // which the names of its objects begin with
+	Name   string `json:"name"`             // the prefix of its objects' names
 	Source string `json:"source,omitempty"` // in words, with the version
-	// Dir has the objects, below the cache's directory of suites; "" if the part is
-	// not there.
+	// Dir is the directory with the objects, below the cache's directory of suites; "" if the part
+	// is missing.
 	Dir   string `json:"dir,omitempty"`
 	Error string `json:"error,omitempty"` // why there are no objects
 }
 
-// Object is one program of a corpus, in the source's sense: one file.
+// Object is one source file of a corpus and its compiled object.
 type Object struct {
 	Name string `json:"name"`
-	// File is the object, below the cache's directory of suites; "" if there is
-	// none.
+	// File is the path of the object, below the cache's directory of suites; "" if there is none.
 	File string `json:"file,omitempty"`
-	// Error is why it did not compile.
+	// Error is the reason why it did not compile.
 	Error string `json:"error,omitempty"`
 }
 
@@ -67,7 +66,7 @@ var ErrNotFetched = errors.New("not fetched yet")
 
 func manifest(name string) string { return name + ".json" }
 
-// Read returns a suite that was fetched before, or [ErrNotFetched].
+// Read returns a suite that was fetched before. If there is none, the error is [ErrNotFetched].
 func Read(store *vmimage.Store, name string) (*Corpus, error) {
 	file := store.SuitePath(manifest(name))
 	data, err := os.ReadFile(file)
@@ -87,7 +86,7 @@ func Read(store *vmimage.Store, name string) (*Corpus, error) {
 // write makes the corpus the one that [Read] returns.
 func (c *Corpus) write(store *vmimage.Store) error {
 	c.Uses = c.Uses[:0]
-	// A part that is kept or removed as a whole is named by two words.
+	// Prune keeps or removes things as a whole, and names them by two path elements.
 	add := func(key string) {
 		parts := strings.SplitN(key, "/", 3)
 		if key = path.Join(parts[:min(len(parts), 2)]...); key != "" && !slices.Contains(c.Uses, key) {
@@ -113,7 +112,7 @@ func (c *Corpus) write(store *vmimage.Store) error {
 	return store.MakeFile(manifest(c.Name), append(data, '\n'))
 }
 
-// Compiled are the objects that there are, each with its path in File.
+// Compiled returns the objects that compiled, each with its full path in File.
 func (c *Corpus) Compiled(store *vmimage.Store) []Object {
 	var out []Object
 	for _, o := range c.Objects {
@@ -124,7 +123,7 @@ func (c *Corpus) Compiled(store *vmimage.Store) []Object {
 	return out
 }
 
-// SourceDir is the directory of the source.
+// SourceDir returns the directory of the source.
 func (c *Corpus) SourceDir(store *vmimage.Store) string {
 	if c.Package == nil {
 		return c.Tree
@@ -132,7 +131,7 @@ func (c *Corpus) SourceDir(store *vmimage.Store) string {
 	return store.SuitePath(sourceKey(c.Package))
 }
 
-// About reports in words what the corpus is, and of sources how many compile.
+// About describes the corpus in words: its source, and how many programs compile.
 func (c *Corpus) About() string {
 	if c.Types == "" {
 		return c.Source
@@ -146,7 +145,7 @@ func (c *Corpus) About() string {
 	return fmt.Sprintf("%s, types of %s, %d of %d programs compiled", c.Source, c.Types, compiled, len(c.Objects))
 }
 
-// Tool is the path of the corpus's own bpftool, "" if there is none.
+// Tool returns the path of the corpus's own bpftool, "" if there is none.
 func (c *Corpus) Tool(store *vmimage.Store) string {
 	if c.Bpftool == "" {
 		return ""

@@ -11,9 +11,8 @@ const (
 	sectionHeaderSize = 64
 )
 
-// embedded returns the BPF objects in a file, in their order: the file itself if
-// it is one, or those that a program carries as it was built with them, which is
-// what skeletons of libbpf and go:embed do. Both store an object as it is.
+// embedded returns the BPF objects in a file, in their order: the file itself if it is an object,
+// or those inside a program. Skeletons of libbpf and go:embed store an object unchanged.
 func embedded(data []byte) [][]byte {
 	var out [][]byte
 	for at := 0; ; {
@@ -32,9 +31,8 @@ func embedded(data []byte) [][]byte {
 	}
 }
 
-// objectSize is how many bytes from the beginning of data are a BPF object, 0 if
-// there is none. ELF does not say it: an object ends where its last section or its
-// section headers end.
+// objectSize returns the size in bytes of the BPF object at the beginning of data, 0 if there is
+// none. ELF has no such field: an object ends with its last section or its section headers.
 func objectSize(data []byte) int {
 	if len(data) < elfHeaderSize || elf.Class(data[elf.EI_CLASS]) != elf.ELFCLASS64 {
 		return 0

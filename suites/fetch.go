@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Names are the suites that [Fetch] gets.
+// Names returns the names of the suites that [Fetch] gets.
 func Names() []string { return []string{nameKernel, nameWild} }
 
 const (

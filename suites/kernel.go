@@ -13,35 +13,33 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// Options say what to fetch.
+// Options configures [Fetch].
 type Options struct {
 	Store *vmimage.Store
-	// Version of the source, such as "7.2"; "" for the newest 7.x of sid, or for
-	// the one that was fetched last.
+	// Version is that of the source, such as "7.2"; "" for the one that was fetched last, or else
+	// the newest 7.x of sid.
 	Version string
-	// Tree is a kernel tree to take instead.
+	// Tree is a kernel tree to take the source from instead; "" for none.
 	Tree string
-	// Kernel is the one whose types the programs are compiled with: a name of
-	// kernels.yaml or a path. "" is [DefaultKernel].
+	// Kernel is the kernel whose types the programs are compiled with: a name of kernels.yaml or a
+	// path; "" for [DefaultKernel].
 	Kernel string
 	// Update looks for a newer source than the one that was fetched last.
 	Update bool
-	// Jobs is how many compilers run at once; 0 is one.
+	// Jobs is the number of compilers that run at once; 0 means one.
 	Jobs int
-	// Clang is the compiler; "" is [DefaultClang].
+	// Clang is the compiler; "" for [DefaultClang].
 	Clang string
 
 	Say func(line string) // may be nil
-	// Tick is called each time that an object is done, from one goroutine at a
-	// time; may be nil.
+	// Tick is called after each object, by one goroutine at a time; may be nil.
 	Tick func(done, of int)
 }
 
-// DefaultKernel is the kernel whose types are the newest.
+// DefaultKernel is the name of the newest kernel, whose types programs are compiled with.
 const DefaultKernel = "stable"
 
-// DefaultClang is the compiler that objects are made with, as those of the core
-// suite are.
+// DefaultClang is the default compiler, the one of the core suite.
 const DefaultClang = "clang-19"
 
 func (o *Options) defaults() {
@@ -60,9 +58,8 @@ func (o *Options) defaults() {
 	o.Jobs = max(o.Jobs, 1)
 }
 
-// FetchKernel gets the Linux selftests and compiles them. What is there already
-// is not made again, and needs no network. An interrupted call goes on where it
-// was when it is repeated.
+// FetchKernel gets the Linux selftests and compiles them. It makes nothing twice, and needs no
+// network for what is cached. After an interrupted call, another one continues.
 func FetchKernel(ctx context.Context, o Options) (*Corpus, error) {
 	o.defaults()
 	c := &Corpus{Name: nameKernel, Kernel: o.Kernel}
@@ -95,7 +92,7 @@ func FetchKernel(ctx context.Context, o Options) (*Corpus, error) {
 	return c, c.write(o.Store)
 }
 
-// source finds the source, and returns its directory.
+// source finds the source, notes it in c, and returns its directory.
 func (o *Options) source(ctx context.Context, c, last *Corpus) (string, error) {
 	if o.Tree != "" {
 		tree, err := filepath.Abs(o.Tree)
@@ -121,7 +118,7 @@ func (o *Options) source(ctx context.Context, c, last *Corpus) (string, error) {
 	return unpackSource(ctx, o.Store, c.Package, o.Say)
 }
 
-// debian is the Debian package of the corpus, or of the one whose place it took; nil if
+// debian returns the Debian package of the corpus, or the one that it had before a tree; nil if
 // there was none. c may be nil.
 func (c *Corpus) debian() *vmimage.Package {
 	if c == nil {
@@ -130,7 +127,7 @@ func (c *Corpus) debian() *vmimage.Package {
 	return cmp.Or(c.Package, c.Last)
 }
 
-// builder makes things of a source.
+// builder builds tools, types and objects from a source.
 type builder struct {
 	Options
 	source   string // directory
@@ -142,15 +139,14 @@ type builder struct {
 	typesKey string
 }
 
-// identify asks the compiler what it is and where it looks for headers.
+// identify asks the compiler for its version and its directories of headers.
 func (b *builder) identify(ctx context.Context) error {
 	out, err := exec.CommandContext(ctx, b.Clang, "--version").Output()
 	if err != nil {
 		return fmt.Errorf("compiler: %w; `scripts/setup.sh suite` installs it", err)
 	}
 	b.compiler, _, _ = strings.Cut(string(out), "\n")
-	// What a compiler for this machine finds without being told, BPF's is to find
-	// behind everything else.
+	// The BPF compiler gets the default directories of this machine's compiler, after all others.
 	out, err = exec.CommandContext(ctx, b.Clang, "-v", "-E", "-x", "c", "/dev/null").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("compiler: %w: %s", err, firstLine(string(out)))
@@ -169,9 +165,8 @@ func (b *builder) identify(ctx context.Context) error {
 // toolsFormat is part of the key of built tools.
 const toolsFormat = "bpftool 1"
 
-// makeTools builds bpftool and libbpf, without what needs more libraries. This
-// bpftool writes the kernel functions that programs may call as prototypes, which
-// the selftests rely on and older ones do not do.
+// makeTools builds bpftool and libbpf, without features that need more libraries. This bpftool
+// writes prototypes of kfuncs into vmlinux.h, which the selftests need and older ones do not write.
 func (b *builder) makeTools(ctx context.Context) error {
 	digest, err := digestOf(b.source, []string{
 		"include/uapi", "kernel/bpf", "scripts/bpf_doc.py", "tools/arch", "tools/bpf/bpftool", "tools/build", "tools/include",

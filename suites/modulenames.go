@@ -10,9 +10,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// ModuleNames are names that a kernel has with the test modules, as the text of
-// their sources has them; sorted. That text is the suite's own: an object cannot
-// refer to what modules of other releases have.
+// ModuleNames are the names that the test modules add to a kernel, sorted. They come from the text
+// of the suite's own modules, because its objects cannot refer to names of other releases.
 type ModuleNames struct {
 	Modules     []string
 	Functions   []string
@@ -21,7 +20,7 @@ type ModuleNames struct {
 	StructOps   []string // kinds of struct_ops maps
 }
 
-// Each has the name in its first group.
+// Each has the name as its first group.
 var (
 	functionForm   = regexp.MustCompile(`(?m)^(?:[a-zA-Z_][\w \t*]*[ \t*])?([a-z_]\w*)\([^;{]*\)\s*\{`)
 	variableForm   = regexp.MustCompile(`\bDEFINE_PER_CPU\([^,()]*,\s*(\w+)\)`)
@@ -29,7 +28,7 @@ var (
 	structOpsForm  = regexp.MustCompile(`(?m)^\s*\.name\s*=\s*"(\w+)"`)
 )
 
-// ModuleNames reads the names that test modules of the corpus's source have.
+// ModuleNames reads the names from the test modules in the corpus's source.
 func (c *Corpus) ModuleNames(store *vmimage.Store) (*ModuleNames, error) {
 	return readModuleNames(filepath.Join(c.SourceDir(store), filepath.FromSlash(selftests)))
 }

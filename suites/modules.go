@@ -17,27 +17,27 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// TestModules are the modules that the Linux selftests come with (bpf_testmod and
-// its kin), built for one kernel.
+// TestModules are the modules of the Linux selftests (bpf_testmod and others), built for one
+// kernel.
 type TestModules struct {
-	// Release is what `uname -r` says, Kernel the SHA-256 of the image.
+	// Release is the kernel's release (`uname -r`), Kernel the SHA-256 of its image.
 	Release string `json:"release"`
 	Kernel  string `json:"kernel"`
 	// Source describes in words where the modules' sources come from.
 	Source string `json:"source,omitempty"`
-	// Files are the modules, below the cache's directory of suites, in an order in
-	// which they can be loaded.
+	// Files are the paths of the modules, below the cache's directory of suites, in the order of
+	// loading.
 	Files []string `json:"files,omitempty"`
-	// Errors says, by module, why it did not build.
+	// Errors has, by module, the reason why it did not build.
 	Errors map[string]string `json:"errors,omitempty"`
-	// Reason is why no module was built; "" if one was.
+	// Reason is the reason why no module was built; "" if one was.
 	Reason string `json:"reason,omitempty"`
 }
 
 // moduleFormat is part of the key of built modules.
 const moduleFormat = "module 1"
 
-// modulesList is where it is written which modules there are.
+// modulesList is the file with the results of all builds.
 const modulesList = "modules.json"
 
 type moduleList struct {
@@ -45,19 +45,19 @@ type moduleList struct {
 	Kernels []TestModules `json:"kernels"`
 }
 
-// ModuleOptions say what to build test modules for.
+// ModuleOptions configures [BuildModules].
 type ModuleOptions struct {
 	Store  *vmimage.Store
 	Kernel *vmimage.Kernel
-	// Again builds although it is known what comes of it.
+	// Again repeats builds whose result is known.
 	Again bool
 	Say   func(line string) // may be nil
 }
 
-// BuildModules returns the test modules for a kernel, and builds them if that was
-// not done before, nor tried: that a kernel's headers have left the archive, or
-// that a module does not compile, is remembered. That is no error but a Reason.
-// A known result needs no network.
+// BuildModules returns the test modules for a kernel. It builds them unless an earlier build is
+// known, and remembers failures: that the archive no longer has the kernel's headers (Reason), or
+// that a module does not compile (Errors). Such failures are not errors of BuildModules. A known
+// result needs no network.
 func BuildModules(ctx context.Context, o ModuleOptions) (*TestModules, error) {
 	if o.Say == nil {
 		o.Say = func(string) {}
@@ -79,13 +79,12 @@ func BuildModules(ctx context.Context, o ModuleOptions) (*TestModules, error) {
 	return m, m.remember(o.Store)
 }
 
-// noModulesError is why there are no modules for a kernel, now and later.
+// noModulesError is a permanent reason why there are no modules for a kernel.
 type noModulesError struct{ why string }
 
 func (e *noModulesError) Error() string { return e.why }
 
-// KnownModules are the test modules of a kernel that were built before, nil if it was
-// never tried.
+// KnownModules returns the test modules of a kernel from an earlier build, nil if there was none.
 func KnownModules(store *vmimage.Store, k *vmimage.Kernel) (*TestModules, error) {
 	list, err := readModules(store)
 	if err != nil {
@@ -120,8 +119,8 @@ func readModules(store *vmimage.Store) (*moduleList, error) {
 	return list, nil
 }
 
-// remember writes down what came of a kernel. What is there for kernels that no
-// lock names any more is forgotten, and kernels.prune removes it.
+// remember stores the result for a kernel. It drops the results of kernels that no lock names any
+// more, so that `kernels prune` removes their modules.
 func (m *TestModules) remember(store *vmimage.Store) error {
 	old, err := readModules(store)
 	if err != nil {
@@ -151,8 +150,8 @@ func (m *TestModules) remember(store *vmimage.Store) error {
 	return store.MakeFile(modulesList, append(data, '\n'))
 }
 
-// build makes the modules: with the tree that the kernel is from, or else with the
-// packages of its distribution.
+// build builds the modules, with the kernel's tree if it has one, or else with the packages of its
+// distribution.
 func (o *ModuleOptions) build(ctx context.Context, m *TestModules) error {
 	k := o.Kernel
 	if tree := k.Tree(); tree != "" {
@@ -186,8 +185,8 @@ func (o *ModuleOptions) build(ctx context.Context, m *TestModules) error {
 	return o.buildAll(ctx, m, source, &jailed{root: root, headers: "/" + headersDir(k)})
 }
 
-// moduleDirs are where the selftests have their modules: one directory since 6.14,
-// one for each module before.
+// moduleDirs are the directories of the selftests' modules: one since 6.14, one for each module
+// before.
 var moduleDirs = []string{"test_kmods", "bpf_testmod", "bpf_test_no_cfi", "bpf_test_modorder_x", "bpf_test_modorder_y"}
 
 // source returns a directory with the sources of the modules in the package that
@@ -224,9 +223,8 @@ func (o *ModuleOptions) suiteSource(m *TestModules) (string, error) {
 	return filepath.Join(c.SourceDir(o.Store), filepath.FromSlash(selftests)), nil
 }
 
-// buildInTree makes the modules with a kernel tree, or the directory that it was
-// built in, and with this machine's tools, as the kernel was made. Their sources are
-// the tree's, else the suite's.
+// buildInTree builds the modules with a kernel tree or build directory, and with this machine's
+// tools. Their sources are the tree's, or else the suite's.
 func (o *ModuleOptions) buildInTree(ctx context.Context, m *TestModules, tree string) error {
 	with := &inTree{tree: tree, temp: o.Store.TempDir}
 	for _, top := range []string{tree, filepath.Join(tree, "source")} {
@@ -247,8 +245,7 @@ func (o *ModuleOptions) buildInTree(ctx context.Context, m *TestModules, tree st
 	return o.buildAll(ctx, m, dir, with)
 }
 
-// unpackModules returns a directory with those sources of a package that modules
-// are built from.
+// unpackModules returns a directory with the sources of modules from a package.
 func unpackModules(ctx context.Context, store *vmimage.Store, p *vmimage.Package, say func(string)) (string, error) {
 	return store.MakeDir(ctx, p.Name, "modulesource/"+vmimage.Key("modulesource 1", p.SHA256), func(dir string) error {
 		return readSource(ctx, store, p, say, func(h *tar.Header, r io.Reader) error {
@@ -269,9 +266,8 @@ func unpackModules(ctx context.Context, store *vmimage.Store, p *vmimage.Package
 	})
 }
 
-// moduleSources are the modules that a directory with selftests has sources of, in
-// an order in which they can be loaded. What only tortures a kernel's locks is not
-// among them: no object asks for it.
+// moduleSources returns the modules whose sources are in a directory with selftests, in the order
+// of loading. It leaves out stress tests of locks, which no object needs.
 func moduleSources(dir string) ([]string, error) {
 	var out []string
 	for _, sub := range moduleDirs {
@@ -302,15 +298,15 @@ func moduleOf(file string) string { return strings.TrimSuffix(filepath.Base(file
 
 // kbuild builds modules.
 type kbuild interface {
-	// workDir makes an empty directory, which the caller removes.
+	// workDir returns a new empty directory, which the caller removes.
 	workDir() (string, error)
-	// make builds the module whose sources are in a directory from workDir.
+	// make builds the module name from the sources in a directory of workDir.
 	make(ctx context.Context, dir, name string) error
-	// id names what else a module depends on than its sources.
+	// id identifies what a module depends on besides its sources.
 	id() string
 }
 
-// buildAll builds all modules of a source that are not built yet.
+// buildAll builds the modules of a source that are not built yet.
 func (o *ModuleOptions) buildAll(ctx context.Context, m *TestModules, source string, with kbuild) error {
 	files, err := moduleSources(source)
 	if err != nil {
@@ -362,7 +358,7 @@ func (o *ModuleOptions) buildOne(ctx context.Context, m *TestModules, key, file 
 	return err
 }
 
-// add adds a module, or the reason why there is none.
+// add adds a module, or the reason why it did not build.
 func (m *TestModules) add(name, file, reason string) {
 	if file != "" {
 		m.Files = append(m.Files, file)
@@ -371,8 +367,7 @@ func (m *TestModules) add(name, file, reason string) {
 	}
 }
 
-// sourceFiles are the C sources and headers in a directory, less what a build left
-// there.
+// sourceFiles returns the C sources and headers in a directory, without generated ones.
 func sourceFiles(dir string) ([]string, error) {
 	var out []string
 	for _, pattern := range []string{"*.c", "*.h"} {
@@ -385,8 +380,7 @@ func sourceFiles(dir string) ([]string, error) {
 	return out, nil
 }
 
-// copySources copies the sources of modules, and not what may have been built of
-// them.
+// copySources copies the sources of modules, without build results.
 func copySources(dst, src string) error {
 	files, err := sourceFiles(src)
 	if err != nil {
@@ -404,7 +398,7 @@ func copySources(dst, src string) error {
 	return nil
 }
 
-// jailed is kbuild in a root that was made of packages.
+// jailed is kbuild in a root of unpacked packages.
 type jailed struct{ root, headers string }
 
 func (j *jailed) id() string { return filepath.Base(j.root) }
@@ -418,7 +412,7 @@ func (j *jailed) make(ctx context.Context, dir, name string) error {
 	if err := complain(jail(ctx, j.root, "make", "-s", "-C", j.headers, "M="+in, "modules")); err != nil {
 		return err
 	}
-	// Debug information is much larger than the rest.
+	// Debug information is much larger than the code.
 	return complain(jail(ctx, j.root, "strip", "--strip-debug", in+"/"+name+".ko"))
 }
 
@@ -428,7 +422,7 @@ type inTree struct {
 	temp func() (string, error)
 }
 
-// id: of one tree there are many kernels, each with its own digest.
+// id returns a constant: the digest of the tree's kernel tells builds apart.
 func (*inTree) id() string { return "tree" }
 
 func (t *inTree) workDir() (string, error) { return t.temp() }
@@ -440,10 +434,9 @@ func (t *inTree) make(ctx context.Context, dir, name string) error {
 	return run(ctx, "strip", "--strip-debug", filepath.Join(dir, name+".ko"))
 }
 
-// BuildModule builds a module of the caller's in the way test modules are built, and
-// writes it to file: dir has its sources, of which name.c is the one with the module in it.
-// What it is built with has to be in the cache, from [BuildModules] for this kernel, or
-// else the error is [ErrNotFetched].
+// BuildModule builds the caller's module name, whose sources are in dir, for a kernel, as test
+// modules are built, and writes it to file. It needs the packages that [BuildModules] has fetched
+// for this kernel; without them the error is [ErrNotFetched].
 func BuildModule(ctx context.Context, store *vmimage.Store, k *vmimage.Kernel, dir, name, file string) error {
 	var with kbuild = &inTree{tree: k.Tree(), temp: store.TempDir}
 	if k.Tree() == "" {

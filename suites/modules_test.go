@@ -15,8 +15,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// fakeKbuild builds a module by copying its source, refuses what says "wrong", and
-// notes what it builds.
+// fakeKbuild builds a module by copying its source, refuses sources with "wrong" in them, and lists
+// what it builds.
 type fakeKbuild struct {
 	dir   string
 	named string
@@ -37,7 +37,7 @@ func (f *fakeKbuild) make(ctx context.Context, dir, name string) error {
 		if grep -q wrong "$0/$1.c"; then echo "$1.c:1:1: error: it is wrong" >&2; exit 2; fi; cp "$0/$1.c" "$0/$1.ko"`, dir, name))
 }
 
-// built forgets what was built.
+// take returns the list of builds and empties it.
 func (f *fakeKbuild) take() []string {
 	defer func() { f.built = nil }()
 	return f.built
@@ -82,10 +82,10 @@ func TestBuildModules(t *testing.T) {
 	assert.NilError(t, err)
 	assert.Check(t, is.Len(left, 0))
 
-	// What is built, and what does not build, is known.
+	// Built modules and failures are known.
 	assert.Check(t, is.DeepEqual(build(), m))
 	assert.Check(t, is.Len(with.take(), 0))
-	// A header changes its module, headers and kernels change all.
+	// A change to a header rebuilds its module, other kernel headers or another kernel rebuild all.
 	writeAll(t, source, map[string]string{"bpf_testmod/bpf_testmod.h": "2"})
 	build()
 	assert.Check(t, is.DeepEqual(with.take(), []string{"bpf_testmod"}))
@@ -95,13 +95,13 @@ func TestBuildModules(t *testing.T) {
 	o.Kernel.SHA256 = "another"
 	m = build()
 	assert.Check(t, is.DeepEqual(with.take(), all))
-	// Who asks again gets another answer only where there was none.
+	// Again only repeats builds that failed.
 	o.Again = true
 	build()
 	assert.Check(t, is.DeepEqual(with.take(), []string{"bpf_test_no_cfi"}))
 	o.Again = false
 
-	// What the machine cannot do is not remembered, and is an error.
+	// A failure of the machine is an error, and is not remembered.
 	with.named, with.err = "headers 3", errors.New("no memory")
 	assert.ErrorContains(t, o.buildAll(t.Context(), new(TestModules), source, with), "bpf_testmod: no memory")
 	with.err = nil
@@ -109,7 +109,7 @@ func TestBuildModules(t *testing.T) {
 	build()
 	assert.Check(t, is.DeepEqual(with.take(), all))
 
-	// The list says what of it is in use.
+	// The list names what is in use.
 	assert.NilError(t, m.remember(store))
 	known, err := KnownModules(store, o.Kernel)
 	assert.NilError(t, err)
@@ -127,7 +127,7 @@ func TestBuildModules(t *testing.T) {
 	assert.Check(t, known == nil)
 }
 
-// TestNoModules: that there are no modules is remembered, with the reason.
+// TestNoModules: the reason why there are no modules is remembered.
 func TestNoModules(t *testing.T) {
 	store, err := vmimage.Open(vmimage.Options{Cache: t.TempDir()})
 	assert.NilError(t, err)
@@ -204,7 +204,7 @@ func TestBuildInTree(t *testing.T) {
 	defer store.Close()
 	build, source := t.TempDir(), t.TempDir()
 	assert.NilError(t, os.Symlink(source, filepath.Join(build, "source")))
-	// It builds with what is an ELF file for strip: this machine's true.
+	// It "builds" a copy of /bin/true, because strip needs an ELF file.
 	writeAll(t, build, map[string]string{"Makefile": "modules:\n\tcp /bin/true $(M)/$$(sed -n 's/^obj-m := \\(.*\\)\\.o/\\1/p' $(M)/Kbuild).ko\n"})
 	writeAll(t, source, map[string]string{selftests + "/bpf_testmod/bpf_testmod.c": "t"})
 	o := &ModuleOptions{Store: store, Kernel: &vmimage.Kernel{Release: "7.0.0-ours", SHA256: "k"}, Say: func(string) {}}
@@ -217,7 +217,7 @@ func TestBuildInTree(t *testing.T) {
 	assert.NilError(t, err)
 	assert.Check(t, is.Len(left, 0))
 
-	// Without sources of its own it is the suite's that count, if there is one.
+	// Without sources of its own the tree uses the suite's, if there is one.
 	err = o.buildInTree(t.Context(), new(TestModules), t.TempDir())
 	assert.ErrorIs(t, err, ErrNotFetched)
 }

@@ -18,14 +18,14 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// buildTools are what kbuild runs beside what a headers package depends on.
+// buildTools are the packages with programs that kbuild runs, besides those that a headers package
+// depends on.
 var buildTools = []string{
 	"make", "pahole | dwarves", "binutils", "dash", "bash", "coreutils", "sed", "grep", "mawk | gawk", "findutils", "diffutils", "perl-base",
 }
 
-// leaveOut reports which packages a build does without, although others depend on
-// them: the kernel itself, what runs when packages are installed, and what only
-// programs for user space are linked with.
+// leaveOut reports whether a build does not need a package although others depend on it: the kernel
+// itself, packages for installing, and libraries for programs in user space.
 func leaveOut(name string) bool {
 	return slices.ContainsFunc([]string{
 		"linux-image-", "linux-base", "debconf", "install-info", "tzdata", "libc-bin", "libc-dev-bin", "libgomp", "libitm", "libasan",
@@ -33,7 +33,7 @@ func leaveOut(name string) bool {
 	}, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
 }
 
-// unwanted are directories of packages that no build looks into, as patterns.
+// unwanted are patterns for directories of packages that no build reads.
 var unwanted = []string{
 	"usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "usr/share/lintian", "usr/share/bash-completion", "usr/share/gdb",
 	"usr/lib/*/gconv", "usr/lib/*/perl-base/unicore", "var", "etc", "run", "boot",
@@ -50,8 +50,8 @@ func rootKey(k *vmimage.Kernel, packages []vmimage.Package) string {
 	return "roots/" + vmimage.Key(append(parts, k.SHA256)...)
 }
 
-// makeRoot returns a directory with the packages that modules for a kernel are built
-// with, which can be the root of a process. No script of a package is run.
+// makeRoot returns a directory with the unpacked packages that modules for a kernel are built with,
+// to be the root of a process. It runs no script of a package.
 func makeRoot(ctx context.Context, store *vmimage.Store, k *vmimage.Kernel, packages []vmimage.Package, say func(string)) (string, error) {
 	return store.MakeDir(ctx, "what modules are built with", rootKey(k, packages), func(dir string) error {
 		say(fmt.Sprintf("fetching %d packages that modules for kernel %s are built with", len(packages), k.Release))
@@ -75,8 +75,8 @@ func makeRoot(ctx context.Context, store *vmimage.Store, k *vmimage.Kernel, pack
 	})
 }
 
-// rootPackages are the packages of a root: the headers of a kernel and what they
-// depend on, what kbuild runs, and the newest resolve_btfids.
+// rootPackages returns the packages of a root: the headers of a kernel and what they depend on, the
+// build tools, and the newest resolve_btfids.
 func rootPackages(ctx context.Context, d *vmimage.Distribution, k *vmimage.Kernel) ([]vmimage.Package, error) {
 	wanted := append([]string{headersOf(k)}, buildTools...)
 	kbuild, err := d.Find(ctx, "linux-kbuild-*")
@@ -91,15 +91,15 @@ func rootPackages(ctx context.Context, d *vmimage.Distribution, k *vmimage.Kerne
 
 func headersOf(k *vmimage.Kernel) string { return "linux-headers-" + k.Release }
 
-// headersDir is where the headers of a kernel are in a root.
+// headersDir returns the path of a kernel's headers in a root.
 func headersDir(k *vmimage.Kernel) string { return "usr/src/" + headersOf(k) }
 
 // root is a directory that packages are unpacked into. Links in them cannot lead
 // out of it.
 type root struct {
 	dir *os.Root
-	// links are made when everything else is there: in Debian's packages some lead
-	// to where they are to be followed as they are unpacked, and some are absolute.
+	// links are created after all other entries: following them while unpacking could lead out of
+	// the root, because some in Debian's packages are absolute.
 	links []link
 }
 
@@ -133,7 +133,7 @@ func newRoot(dir string) (*root, error) {
 
 func (r *root) close() { r.dir.Close() }
 
-// isUnwanted reports whether a directory that holds name, or name itself, is unwanted.
+// isUnwanted reports whether name or a directory above it is unwanted.
 func isUnwanted(name string) bool {
 	for ; name != "."; name = path.Dir(name) {
 		if slices.ContainsFunc(unwanted, func(dir string) bool { ok, _ := path.Match(dir, name); return ok }) {
@@ -143,7 +143,7 @@ func isUnwanted(name string) bool {
 	return false
 }
 
-// place is where an entry of a package belongs, "" if it is not wanted.
+// place returns the path in the root for an entry of a package, "" if it is unwanted.
 func (r *root) place(name string) string {
 	name = strings.TrimPrefix(path.Clean("/"+name), "/")
 	if first, _, _ := strings.Cut(name, "/"); slices.Contains(merged, first) {
@@ -152,7 +152,7 @@ func (r *root) place(name string) string {
 	if isUnwanted(name) {
 		return ""
 	}
-	// The plugin that optimises at link time is as large as the compiler.
+	// The link-time optimiser is as large as the compiler.
 	if base := path.Base(name); base == "lto1" || base == "lto-wrapper" {
 		return ""
 	}
@@ -188,7 +188,7 @@ func (r *root) unpack(h *tar.Header, data io.Reader) error {
 	return fill(f, data)
 }
 
-// finish makes the links, and what scripts of packages would have made.
+// finish creates the links, and the files that scripts of packages would create.
 func (r *root) finish(k *vmimage.Kernel) error {
 	for _, l := range r.links {
 		if err := r.dir.Symlink(l.target, l.name); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -207,14 +207,14 @@ func (r *root) finish(k *vmimage.Kernel) error {
 		return err
 	}
 	if os.Geteuid() != 0 {
-		// Who is not root binds the machine's own there, see jail.
+		// jail mounts the machine's own over it for users who are not root.
 		return r.dir.WriteFile("dev/null", nil, 0o666)
 	}
 	return unix.Mknod(path.Join(r.dir.Name(), "dev/null"), unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3)))
 }
 
-// types adds what Debian's headers of 6.1 and before lack: a vmlinux, whose types
-// those of a module build on, and the program that finds the ids of types.
+// types adds what Debian's headers of 6.1 and before lack: a vmlinux, whose BTF is the base of a
+// module's, and resolve_btfids.
 func (r *root) types(k *vmimage.Kernel) error {
 	vmlinux := path.Join(headersDir(k), "vmlinux")
 	if _, err := r.dir.Stat(vmlinux); err == nil {
@@ -238,7 +238,7 @@ func (r *root) types(k *vmimage.Kernel) error {
 	}
 	found, err := fs.Glob(r.dir.FS(), "usr/lib/linux-kbuild-*/"+resolve)
 	if err != nil || len(found) == 0 {
-		return err // kbuild names what it lacks
+		return err // kbuild reports what it lacks
 	}
 	tools, err := r.dir.Readlink(path.Join(headersDir(k), "tools"))
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// entries are what packages have: a name, what kind of entry, and text or target.
+// entries are those of a package: name, kind, and text or target.
 type entries [][3]string
 
 func (e entries) unpack(t *testing.T, r *root) error {
@@ -60,7 +60,7 @@ func TestRoot(t *testing.T) {
 		assert.NilError(t, err)
 		assert.Check(t, is.Equal(string(data), want), name)
 	}
-	// Absolute links are for a process that has the directory as its root.
+	// Absolute links are relative to the root.
 	target, err := os.Readlink(filepath.Join(dir, "usr/src/linux-headers-6.1-x/../../lib/linux-kbuild-6.1/tools/bpf/resolve_btfids/resolve_btfids"))
 	assert.NilError(t, err)
 	assert.Check(t, is.Equal(target, "/usr/lib/linux-kbuild-6.12/tools/bpf/resolve_btfids/resolve_btfids"))
@@ -75,7 +75,7 @@ func TestRoot(t *testing.T) {
 	}
 }
 
-// TestRootStays: nothing is written out of a root.
+// TestRootStays: nothing is written outside of a root.
 func TestRootStays(t *testing.T) {
 	for _, e := range []entries{
 		{{"../out", "", "x"}},
@@ -98,7 +98,7 @@ func TestRootStays(t *testing.T) {
 		assert.Check(t, is.Len(data, 0))
 		r.close()
 	}
-	// A link that is there already leads nowhere else.
+	// An existing link leads nowhere else.
 	dir, other := t.TempDir(), t.TempDir()
 	assert.NilError(t, os.MkdirAll(filepath.Join(dir, "usr"), 0o755))
 	assert.NilError(t, os.Symlink(other, filepath.Join(dir, "usr/share")))

@@ -26,21 +26,19 @@ var needed = []string{
 	"tools/lib", "tools/scripts", "tools/testing/selftests/bpf",
 }
 
-// selftests is where the programs are.
+// selftests is the directory of the selftests in a kernel's source.
 const selftests = "tools/testing/selftests/bpf"
 
 func isNeeded(name string) bool {
 	return slices.ContainsFunc(needed, func(n string) bool { return name == n || strings.HasPrefix(name, n+"/") })
 }
 
-// debianSuites are where linux-source packages are looked for. Older suites have
-// older kernels.
+// debianSuites are the suites with linux-source packages. Older suites have older kernels.
 var debianSuites = []string{"sid", "trixie-backports", "trixie", "bookworm-backports", "bookworm", "bullseye"}
 
 const prefixSource = "linux-source-"
 
-// findSource returns the package with the source of a version, or the newest of
-// sid that begins with 7.
+// findSource returns the package with the source of a version, or the newest 7.x of sid for "".
 func findSource(ctx context.Context, store *vmimage.Store, version string) (*vmimage.Package, error) {
 	suites, pattern := debianSuites, prefixSource+version
 	if version == "" {
@@ -53,10 +51,10 @@ func findSource(ctx context.Context, store *vmimage.Store, version string) (*vmi
 	return &found[0], nil
 }
 
-// sourceKey is not the package's digest itself, for that names the package.
+// sourceKey differs from the package's digest, which is the key of the package itself.
 func sourceKey(p *vmimage.Package) string { return "source/" + vmimage.Key("source 1", p.SHA256) }
 
-// unpackSource returns the directory with what is needed of a package.
+// unpackSource returns a directory with the needed parts of a package.
 func unpackSource(ctx context.Context, store *vmimage.Store, p *vmimage.Package, say func(string)) (string, error) {
 	return store.MakeDir(ctx, p.Name, sourceKey(p), func(dir string) error {
 		return readSource(ctx, store, p, say, func(h *tar.Header, r io.Reader) error { return unpackEntry(dir, h, r) })
@@ -86,8 +84,8 @@ func readSource(ctx context.Context, store *vmimage.Store, p *vmimage.Package, s
 	return err
 }
 
-// unpackEntry writes an entry of a source archive, less its first directory. Links
-// are followed when they are opened, so one that leads out of the tree is refused.
+// unpackEntry writes an entry of a source archive, without the first directory of its path. It
+// refuses links that lead out of the tree, because later reads follow links.
 func unpackEntry(dir string, h *tar.Header, r io.Reader) error {
 	_, name, _ := strings.Cut(path.Clean(h.Name), "/")
 	if !isNeeded(name) || !fs.ValidPath(name) {
@@ -115,7 +113,7 @@ func unpackEntry(dir string, h *tar.Header, r io.Reader) error {
 	return fill(f, r)
 }
 
-// fill writes what r has to a new file and closes it.
+// fill writes r to a new file and closes it.
 func fill(f *os.File, r io.Reader) error {
 	defer f.Close()
 	if _, err := io.Copy(f, r); err != nil {
@@ -134,8 +132,8 @@ func checkTree(dir string) error {
 	return nil
 }
 
-// digestOf is a digest of the files in some parts of a directory whose names are
-// wanted, by name and contents. A part that is not there has none.
+// digestOf returns a digest of names and contents of the wanted files in parts of a directory.
+// Missing parts are skipped.
 func digestOf(dir string, parts []string, wanted func(name string) bool) (string, error) {
 	sum := sha256.New()
 	for _, part := range parts {
@@ -147,7 +145,7 @@ func digestOf(dir string, parts []string, wanted func(name string) bool) (string
 			if err != nil || d.IsDir() || !wanted(d.Name()) {
 				return err
 			}
-			data, err := os.ReadFile(file) // of a link, what it leads to
+			data, err := os.ReadFile(file) // follows links
 			if errors.Is(err, fs.ErrNotExist) || err != nil && d.Type()&fs.ModeSymlink != 0 {
 				return nil
 			}

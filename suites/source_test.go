@@ -65,7 +65,7 @@ func TestReasonIn(t *testing.T) {
 	}
 }
 
-// A tree takes the place of Debian's package for a while.
+// A tree replaces Debian's package until it is gone.
 func TestDebianAgain(t *testing.T) {
 	p := &vmimage.Package{Name: "linux-source-7.2"}
 	debian := &Corpus{Package: p}

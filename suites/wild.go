@@ -20,7 +20,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// archive is where packages come from.
+// archive is the source of packages.
 type archive interface {
 	Packages(ctx context.Context, arch string, suites []string, patterns ...string) ([]vmimage.Package, error)
 	ReadPackage(ctx context.Context, p *vmimage.Package, fn func(*tar.Header, io.Reader) error) error
@@ -35,10 +35,9 @@ type wild struct {
 	done     int
 }
 
-// FetchWild gets objects that people ship: those of a Go module, and those in
-// Debian's packages. Nothing is compiled. What is there already is not fetched again
-// and needs no network, unless Update is set. A package that is gone is no error:
-// its [Part] says so.
+// FetchWild gets objects of released software, from a Go module and from Debian's packages. It
+// compiles nothing. It fetches cached parts again only if Update is set, and otherwise needs no
+// network for them. A missing package is not an error: its [Part] has the reason.
 func FetchWild(ctx context.Context, o Options) (*Corpus, error) {
 	o.defaults()
 	w := &wild{Options: o, archive: o.Store, packages: wildPackages, version: built.With(wildModule)}
@@ -86,7 +85,7 @@ func (w *wild) tick() {
 	w.Tick(w.done, 1+len(w.packages))
 }
 
-// before returns a part as it was fetched before.
+// before returns a part from an earlier fetch.
 func (w *wild) before(name string) (Part, bool) {
 	i := slices.IndexFunc(w.last.Parts, func(p Part) bool { return p.Name == name })
 	if i < 0 {
@@ -104,8 +103,7 @@ func (w *wild) before(name string) (Part, bool) {
 // partFormat is part of the key of a part's objects.
 const partFormat = "part 1"
 
-// fetchModule has the go command fetch and check the module, as its user has set it
-// up to do.
+// fetchModule fetches and checks the module with the go command, in the user's configuration.
 func (w *wild) fetchModule(ctx context.Context) (Part, error) {
 	if w.version == "" {
 		return Part{}, fmt.Errorf("this bpfreplay does not know which version of %s it was built with; build it with `make build`", wildModule)
@@ -114,7 +112,7 @@ func (w *wild) fetchModule(ctx context.Context) (Part, error) {
 	if p, ok := w.before(part.Name); ok && p.Source == part.Source {
 		return p, nil
 	}
-	// Outside of any module, so that nobody's go.mod and vendor directory count.
+	// Outside of any module, so that no go.mod or vendor directory applies.
 	work, err := w.Store.TempDir()
 	if err != nil {
 		return Part{}, err
@@ -205,7 +203,7 @@ func (w *wild) fetchPackages(ctx context.Context) ([]Part, error) {
 	return parts, nil
 }
 
-// find returns the newest of each package.
+// find returns the newest version of each package.
 func (w *wild) find(ctx context.Context, suite string, names []string) (map[string]*vmimage.Package, error) {
 	found, err := w.archive.Packages(ctx, wildArch, []string{suite}, names...)
 	byName := make(map[string]*vmimage.Package)
@@ -217,7 +215,7 @@ func (w *wild) find(ctx context.Context, suite string, names []string) (map[stri
 	return byName, err
 }
 
-// maxProgram bounds the files that are looked into, in bytes.
+// maxProgram bounds the size of files that are searched for objects, in bytes.
 const maxProgram = 128 << 20
 
 func (w *wild) unpack(ctx context.Context, part *Part, pkg *vmimage.Package, below string) error {
@@ -242,11 +240,11 @@ func (w *wild) unpack(ctx context.Context, part *Part, pkg *vmimage.Package, bel
 	return err
 }
 
-// suffixes of objects do not belong to names.
+// suffixes are file suffixes that are removed from the names of objects.
 var suffixes = []string{".bpf.o", ".o", ".elf", ".bpf"}
 
-// writeObjects writes the objects in a file below dir, to the same path if the file
-// is one. Those in a program are called after it.
+// writeObjects writes the objects in a file below dir: to the same path if the file is an object,
+// and to paths derived from a program's if they are inside it.
 func writeObjects(dir, rel string, data []byte) error {
 	objects := embedded(data)
 	whole := objectSize(data) != 0
@@ -271,10 +269,10 @@ func writeObjects(dir, rel string, data []byte) error {
 	return nil
 }
 
-// notInNames is what would hurt in a list or in the name of a folder.
+// notInNames matches characters that are unsafe in lists and in names of directories.
 var notInNames = regexp.MustCompile(`[^A-Za-z0-9._-]`)
 
-// objectName is unique in all that one part holds but for the suffix.
+// objectName returns a name for an object that is unique in its part, up to the suffix.
 func objectName(part, rel string) string {
 	for _, s := range suffixes {
 		if short, ok := strings.CutSuffix(rel, s); ok {
@@ -285,8 +283,8 @@ func objectName(part, rel string) string {
 	return part + "-" + notInNames.ReplaceAllString(strings.ReplaceAll(filepath.ToSlash(rel), "/", "-"), "_")
 }
 
-// addObjects adds the objects of a part, less those that are there already under
-// another name.
+// addObjects adds the objects of a part, without those that the corpus has already under another
+// name.
 func (c *Corpus) addObjects(store *vmimage.Store, p *Part, seen map[[sha256.Size]byte]bool) error {
 	dir := store.SuitePath(p.Dir)
 	p.Error = "holds no BPF object"

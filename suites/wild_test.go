@@ -21,7 +21,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// bpfObject is a small object of a machine, with what it says inside.
+// bpfObject returns a small object for a machine, with text in it.
 func bpfObject(order binary.ByteOrder, machine elf.Machine, text string) []byte {
 	const headers = 2
 	text += strings.Repeat("\x00", -len(text)&7)
@@ -94,7 +94,7 @@ func FuzzEmbedded(f *testing.F) {
 // fakeArchive has packages of files, by suite and name.
 type fakeArchive struct {
 	packages map[string]map[string]map[string][]byte
-	gone     string // package that the index names only
+	gone     string // a package that is only in the index
 	fail     error
 	asked    []string // suites
 	read     []string // packages
@@ -133,7 +133,7 @@ func (a *fakeArchive) ReadPackage(_ context.Context, p *vmimage.Package, fn func
 	return nil
 }
 
-// fakeGo prints where a module is, and notes that it was asked.
+// fakeGo prints the directory of a module, and logs its command line.
 const fakeGo = `#!/bin/sh
 echo "$*" >>'%[1]s/asked'
 if [ -e '%[1]s/fails' ]; then
@@ -182,7 +182,7 @@ func newWild(t *testing.T) *wildFixture {
 	return &wildFixture{wild: w, archive: archive, goDir: dir}
 }
 
-// askedGo are the command lines of go since the last call.
+// askedGo returns the command lines of go since the last call.
 func (w *wildFixture) askedGo(t *testing.T) string {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(w.goDir, "asked"))
@@ -211,7 +211,7 @@ func TestWild(t *testing.T) {
 		assert.NilError(t, err)
 		assert.Check(t, is.Equal(objectSize(data), len(data)), o.Name)
 	}
-	// What is there twice is there once.
+	// Identical objects are listed once.
 	assert.Check(t, is.DeepEqual(names, []string{
 		"cilium-ebpf-testdata-a-eb", "cilium-ebpf-testdata-a-el",
 		"old-tools-one", "old-tools-one-2", "old-tools-prog", "old-tools-prog-3", "old-tools-y-o_ne",
@@ -225,7 +225,7 @@ func TestWild(t *testing.T) {
 		"new-never": "no package in new is called never", "new-left": "left: not there (404)", "lost-tools": "no package in lost is called so",
 	}))
 
-	// The second time nothing is asked, and nothing of it is pruned.
+	// The second time nothing is requested, and nothing of it is pruned.
 	_, err = w.Store.Prune(false)
 	assert.NilError(t, err)
 	w.archive.fail = errors.New("offline")
@@ -235,7 +235,7 @@ func TestWild(t *testing.T) {
 	assert.Check(t, is.DeepEqual(again, c))
 	assert.Check(t, is.Equal(w.askedGo(t), ""))
 
-	// Asked for newer ones, it needs the archive; what was there stays.
+	// An update needs the archive; without it the old parts stay.
 	w.Update, w.done, ticks = true, 0, 0
 	_, err = w.fetch(t.Context())
 	assert.ErrorContains(t, err, "offline")
@@ -244,7 +244,7 @@ func TestWild(t *testing.T) {
 	assert.Check(t, is.DeepEqual(kept, c))
 }
 
-// What goes wrong leaves nothing that a later run would take for good.
+// Failures leave nothing that a later run would use.
 func TestWildFails(t *testing.T) {
 	w := newWild(t)
 	assert.NilError(t, os.WriteFile(filepath.Join(w.goDir, "fails"), nil, 0o644))

@@ -1,19 +1,18 @@
 package suites
 
-// wildPackage is a package of Debian that holds BPF objects.
+// wildPackage is a Debian package with BPF objects.
 type wildPackage struct {
 	suite, name string
-	// dir has all objects below it, in files of their own or inside of programs.
+	// dir is the directory of all objects, in files of their own or inside programs.
 	dir string
 }
 
-// wildArch is the architecture of the packages: objects of others differ in little but registers.
+// wildArch is the architecture of the packages. Objects of others differ in little but registers.
 const wildArch = "amd64"
 
-// wildPackages are those whose lists of files or whose programs have shown BPF
-// objects. Suites that are released come first, as they change little; of packages
-// in several suites there are those that other compilers made. Contents are what
-// counts, so a package that gains or loses an object needs no change here.
+// wildPackages are packages that were found to have BPF objects. Released suites come first,
+// because they change little. A package of several suites is listed more than once if other
+// compilers built it. The list does not name objects, so a package may gain or lose some.
 var wildPackages = []wildPackage{
 	{"bookworm", "ir-keytable", "lib/udev/rc_keymaps/protocols"},
 	{"bookworm", "libbpf-tools", "usr/sbin"},
@@ -47,8 +46,8 @@ var wildPackages = []wildPackage{
 	{"sid", "xdp-tests", "usr/libexec/xdp-tools"},
 }
 
-// wildModule is the Go module that has objects, most of them in both byte orders,
-// for the tests of another loader, and its prefix in names.
+// wildModule is a Go module with objects for its own tests, most of them in both byte orders, and
+// the prefix of their names.
 const (
 	wildModule       = "github.com/cilium/ebpf"
 	wildModulePrefix = "cilium-ebpf"
