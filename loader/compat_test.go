@@ -192,7 +192,7 @@ func TestLibbpfRunsOurs(t *testing.T) {
 		fds, err := replay.Load(a, replay.Options{Target: shared, Options: o})
 		assert.NilError(t, err)
 		defer fds.Close()
-		assert.Equal(t, run(t, a, o, 0), tell(t, fds))
+		assert.Equal(t, run(t, a, o, 0), printed(t, fds))
 	}
 	for _, name := range []string{
 		"data_sections", "maps_many", "maps_perf_event_array", "kfunc_many", "kfunc_weak_guarded", "kconfig_version", "core_subprogs", "prog_many", "subprogs_nested",
@@ -236,8 +236,8 @@ func TestLibbpfRunsOurs(t *testing.T) {
 	})
 }
 
-// tell returns what runnerC prints for a load.
-func tell(t testing.TB, fds *target.Result) string {
+// printed returns what runnerC prints for a load.
+func printed(t testing.TB, fds *target.Result) string {
 	t.Helper()
 	var b strings.Builder
 	for _, fd := range fds.Maps {

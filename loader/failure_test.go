@@ -244,9 +244,9 @@ func TestFDLimit(t *testing.T) {
 		warm.Close()
 
 		before := allIDs(t)
-		given, err := e.load(tr, tg, target.Options{})
+		reused, err := e.load(tr, tg, target.Options{})
 		assert.NilError(t, err)
-		o := target.Options{Maps: map[string]int{tr.Maps[0].Name: given.Maps[0], ".rodata": given.Maps[mapNamed(t, tr, ".rodata")]}}
+		o := target.Options{Maps: map[string]int{tr.Maps[0].Name: reused.Maps[0], ".rodata": reused.Maps[mapNamed(t, tr, ".rodata")]}}
 		bad := steps(t)
 		prefix := mark(bad)
 		failures := 0
@@ -262,7 +262,7 @@ func TestFDLimit(t *testing.T) {
 			var need *artefact.NeedError
 			assert.Assert(t, !errors.As(err, &need), "%s with %d fds: %v", e.name, n, err)
 		}
-		given.Close()
+		reused.Close()
 		assert.Assert(t, failures >= len(tr.Maps)+len(tr.Programs), "%s: %d failures", e.name, failures)
 		goneFromKernel(t, before, prefix)
 		after, err := e.load(tr, tg, target.Options{})

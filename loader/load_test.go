@@ -248,12 +248,12 @@ func TestReusedMaps(t *testing.T) {
 			made, err := e.load(tr, shared, target.Options{Values: map[string][]byte{".data": {42, 0, 0, 0}}})
 			assert.NilError(t, err)
 			defer made.Close()
-			given := make(map[string]int)
+			reused := make(map[string]int)
 			for i, fd := range made.Maps {
-				given[tr.Maps[i].Name] = fd
+				reused[tr.Maps[i].Name] = fd
 			}
-			delete(given, "m_hash")
-			again, err := e.load(tr, shared, target.Options{Maps: given})
+			delete(reused, "m_hash")
+			again, err := e.load(tr, shared, target.Options{Maps: reused})
 			assert.NilError(t, err, e.name)
 			for i, fd := range again.Maps {
 				same := id(t, fd) == id(t, made.Maps[i])
@@ -273,7 +273,7 @@ func TestReusedMaps(t *testing.T) {
 			bad := steps(t)
 			bad.Commands = append(bad.Commands, &trace.Freeze{Map: bad.ProgramFD(0), Name: "no map"})
 			before := openFDs()
-			_, err = e.load(bad, shared, target.Options{Maps: given})
+			_, err = e.load(bad, shared, target.Options{Maps: reused})
 			assert.ErrorIs(t, err, unix.EINVAL)
 			assert.DeepEqual(t, openFDs(), before)
 

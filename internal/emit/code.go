@@ -598,8 +598,8 @@ func (e *emitter) loadProgram(i int, c *trace.LoadProgram) {
 	e.opened(c.Out)
 }
 
-// attach attaches a program. The first attach jumps behind the last one unless all maps and programs
-// exist: a load that is not complete attaches nothing. The runtime names what failed.
+// attach attaches a program. The first attach jumps behind the last one unless all maps and
+// programs exist: a load that is not complete attaches nothing. The runtime names what failed.
 func (e *emitter) attach(i int, c *trace.Attach, attached *label) {
 	if len(attached.jumps) == 0 {
 		for n := 1; n <= e.t.Outputs(); n++ {
@@ -612,8 +612,8 @@ func (e *emitter) attach(i int, c *trace.Attach, attached *label) {
 	e.opened(c.Out)
 }
 
-// close closes a temporary fd. If it was not opened, the cell holds -1 or an errno, and closing that
-// does nothing.
+// close closes a temporary fd. If it was not opened, the cell holds -1 or an errno, and closing
+// that does nothing.
 func (e *emitter) close(fd trace.FD) {
 	e.loadBlob(4, r1, e.cell(fd))
 	e.call(fnSysClose)

@@ -83,8 +83,8 @@ type opener struct {
 	jumpTable map[jumpTableKey]int
 	structOps []structOpsPlace
 
-	// lateErrors are the errors that libbpf raises only when it loads the function.
-	lateErrors map[insnPlace]error
+	// deferredErrors are the errors that libbpf raises only when it loads the function.
+	deferredErrors map[insnPlace]error
 }
 
 func (opts Options) open(raw []byte, path string) (*Object, error) {
@@ -95,12 +95,12 @@ func open(raw []byte, path string, budget uint64, rules SectionRules) (*Object, 
 	o := &opener{
 		obj:  &Object{Name: objectName(path)},
 		path: path, rules: rules,
-		budget:     budget,
-		room:       MaxDataBytes,
-		dataMap:    map[int]int{},
-		externBy:   map[int]int{},
-		lateErrors: map[insnPlace]error{},
-		jumpTable:  map[jumpTableKey]int{},
+		budget:         budget,
+		room:           MaxDataBytes,
+		dataMap:        map[int]int{},
+		externBy:       map[int]int{},
+		deferredErrors: map[insnPlace]error{},
+		jumpTable:      map[jumpTableKey]int{},
 	}
 	if err := o.run(raw); err != nil {
 		return nil, o.name(err)

@@ -228,7 +228,7 @@ func (o *opener) resolveCall(fn int, r *Relocation, sym *symbol) error {
 	}
 	target, err := o.subprogAt(int64(sym.value/8) + int64(p.Imm(r.Insn)) + 1)
 	if err != nil {
-		return o.later(fn, r, err)
+		return o.deferError(fn, r, err)
 	}
 	r.Target = target
 	return nil
@@ -255,10 +255,10 @@ type insnPlace struct {
 	function, insn int
 }
 
-// later stores an error that libbpf raises while loading, not while opening. linkFunctions assigns
-// it to the function and drops the relocation.
-func (o *opener) later(fn int, r *Relocation, err error) error {
-	o.lateErrors[insnPlace{fn, r.Insn}] = err
+// deferError stores an error that libbpf raises while loading, not while opening. linkFunctions
+// assigns it to the function and drops the relocation.
+func (o *opener) deferError(fn int, r *Relocation, err error) error {
+	o.deferredErrors[insnPlace{fn, r.Insn}] = err
 	return nil
 }
 
@@ -290,7 +290,7 @@ func (o *opener) resolveFuncAddress(fn int, r *Relocation, imm int32, sym *symbo
 	}
 	target, err := o.subprogAt((int64(sym.value) + int64(imm)) / 8)
 	if err != nil {
-		return o.later(fn, r, err)
+		return o.deferError(fn, r, err)
 	}
 	r.Target = target
 	return nil
@@ -321,7 +321,7 @@ func (o *opener) resolveData(fn int, r *Relocation, imm int32, sym *symbol) erro
 	// No overflow: the symbol is inside of a section whose size fits.
 	at := int64(sym.value) + int64(imm)
 	if at < 0 || at > math.MaxUint32 {
-		return o.later(fn, r, malformed("address of byte %d of section %q, which has %d", at, o.elf.sections[sym.section].name, o.elf.sections[sym.section].size))
+		return o.deferError(fn, r, malformed("address of byte %d of section %q, which has %d", at, o.elf.sections[sym.section].name, o.elf.sections[sym.section].size))
 	}
 	r.Offset = uint32(at)
 	return nil
@@ -341,7 +341,7 @@ func (o *opener) resolveJumpTable(fn int, r *Relocation, sym *symbol) error {
 	}
 	m, err := o.readJumpTable(fn, sym)
 	if err != nil {
-		return o.later(fn, r, err)
+		return o.deferError(fn, r, err)
 	}
 	r.Target = len(o.obj.Maps)
 	o.jumpTable[key] = r.Target
@@ -412,7 +412,7 @@ func (o *opener) linkCalls(fn int) error {
 	p := insn.Insns(f.Insns)
 	for at := range p.Len() {
 		if len(relocs) > 0 && relocs[0].Insn == at {
-			if err := o.lateErrors[insnPlace{fn, at}]; err != nil {
+			if err := o.deferredErrors[insnPlace{fn, at}]; err != nil {
 				fail(at, err)
 			} else {
 				all = append(all, relocs[0])

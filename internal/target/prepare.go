@@ -168,8 +168,8 @@ func (p *Prepared) setting(i int, types *btf.Spec) error {
 	switch s.Kind {
 	case "kconfig":
 		m := slices.IndexFunc(p.a.Maps, func(m artefact.Map) bool { return m.Kind == "kconfig" })
-		if given, ok := p.Values[m]; ok {
-			p.Settings[i] = given
+		if override, ok := p.Values[m]; ok {
+			p.Settings[i] = override
 			return nil
 		}
 		if p.Settings[i], err = p.target.Kconfig(s.Kconfig, uint32(s.Size)); err != nil {
@@ -273,8 +273,8 @@ func functionOf(fd int, name string) (uint32, error) {
 func (p *Prepared) open(i int, create func(m int) (int, error)) error {
 	m := &p.a.Maps[i]
 	fail := func(err error) error { return fmt.Errorf("map %s: %w", m.Name, err) }
-	if given, ok := p.options.Maps[m.Name]; ok {
-		dup, err := unix.FcntlInt(uintptr(given), unix.F_DUPFD_CLOEXEC, 3)
+	if reused, ok := p.options.Maps[m.Name]; ok {
+		dup, err := unix.FcntlInt(uintptr(reused), unix.F_DUPFD_CLOEXEC, 3)
 		if err != nil {
 			return fail(fmt.Errorf("the map to use: %w", err))
 		}

@@ -1,4 +1,4 @@
-// The function that takes the place of victim.c's.
+// Replaces the function of victim.c (freplace).
 #include "../../internal/object/testdata/common.h"
 
 SEC("freplace/replaceable") int instead(struct __sk_buff *skb) { return 42; }

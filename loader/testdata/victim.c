@@ -1,4 +1,4 @@
-// A program with a function that another can take the place of.
+// A program with a function that freplace.c replaces.
 #include "../../internal/object/testdata/common.h"
 
 __attribute__((noinline)) int replaceable(struct __sk_buff *skb) { return skb->len; }

@@ -1,4 +1,4 @@
-// The one half of linked.o: a weak function that the other half overrides, a
+// One half of linked.o: a weak function that the other half overrides, and a
 // static function and a static variable whose names the other half has too.
 #include "common.h"
 
