@@ -123,7 +123,7 @@ func Following(effect field.Field, found []Difference) RuleIDs {
 func UnusedRules(used, engines []string) []Rule {
 	var unused []Rule
 	for _, r := range rules {
-		if !slices.Contains(used, r.ID) && r.concerns(engines) {
+		if !slices.Contains(used, r.ID) && r.appliesAmong(engines) {
 			unused = append(unused, r)
 		}
 	}
@@ -135,17 +135,17 @@ func UnusedRules(used, engines []string) []Rule {
 func RulesDue(name, release string, engines ...string) []string {
 	var due []string
 	for _, r := range rules {
-		if r.Case == name && r.concerns(engines) && atLeast(release, r.Since) {
+		if r.Case == name && r.appliesAmong(engines) && atLeast(release, r.Since) {
 			due = append(due, r.ID)
 		}
 	}
 	return due
 }
 
-func (r *Rule) concerns(engines []string) bool {
+func (r *Rule) appliesAmong(engines []string) bool {
 	for _, left := range engines {
 		for _, right := range engines {
-			if r.isFor(left, right) {
+			if r.appliesTo(left, right) {
 				return true
 			}
 		}
@@ -153,8 +153,8 @@ func (r *Rule) concerns(engines []string) bool {
 	return false
 }
 
-// isFor reports whether the rule applies to this left and this right engine.
-func (r *Rule) isFor(left, right string) bool {
+// appliesTo reports whether the rule applies to this left and this right engine.
+func (r *Rule) appliesTo(left, right string) bool {
 	return left != right && r.Left.has(left) && r.Right.has(right) && !(enginename.Ours(left) && enginename.Ours(right))
 }
 
@@ -190,21 +190,21 @@ func (r *Rule) sides(a, b side) (left, right side, ok bool) {
 	if !atLeast(a.Release, r.Since) || !atLeast(b.Release, r.Since) {
 		return a, b, false
 	}
-	if !r.knows(a.Version) || !r.knows(b.Version) {
+	if !r.coversVersion(a.Version) || !r.coversVersion(b.Version) {
 		return a, b, false
 	}
 	switch {
-	case r.isFor(a.Engine, b.Engine):
+	case r.appliesTo(a.Engine, b.Engine):
 		return a, b, true
-	case r.isFor(b.Engine, a.Engine):
+	case r.appliesTo(b.Engine, a.Engine):
 		return b, a, true
 	}
 	return a, b, false
 }
 
-// knows reports whether the rule applies to this version. Versions other than libbpf's do not
-// matter.
-func (r *Rule) knows(version string) bool {
+// coversVersion reports whether the rule applies to this version. Versions other than libbpf's do
+// not matter.
+func (r *Rule) coversVersion(version string) bool {
 	v, ok := strings.CutPrefix(version, "libbpf v")
 	return !ok || atLeast(v, r.LibbpfSince) && (r.LibbpfBefore == "" || !atLeast(v, r.LibbpfBefore))
 }

@@ -971,10 +971,10 @@ func TestRulesAreDocumented(t *testing.T) {
 		assert.Assert(t, r.Reason != "" && len(r.Fields) > 0 && r.Case != "", r.ID)
 		assert.Assert(t, r.Left.Name != "" && r.Right.Name != "", r.ID)
 		for _, libbpf := range []string{enginename.Libbpf, enginename.LibbpfLight} {
-			strict := r.isFor(libbpf, enginename.Replay) || r.isFor(enginename.Replay, libbpf)
+			strict := r.appliesTo(libbpf, enginename.Replay) || r.appliesTo(enginename.Replay, libbpf)
 			assert.Assert(t, !strict || r.Since+r.LibbpfSince+r.LibbpfBefore != "", "%s is for %s and ours: it has to name a kernel or a libbpf", r.ID, libbpf)
 		}
-		assert.Assert(t, !r.concerns([]string{enginename.Trace, enginename.Replay, "signed", "skel-go"}), r.ID)
+		assert.Assert(t, !r.appliesAmong([]string{enginename.Trace, enginename.Replay, "signed", "skel-go"}), r.ID)
 		assert.Assert(t, (r.match == nil) != (r.slot == nil), r.ID)
 		found, ok := FindRule(r.ID)
 		assert.Assert(t, ok)
