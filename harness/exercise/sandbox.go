@@ -51,8 +51,8 @@ func NewSandbox(types func() (*btf.Spec, error)) (*Sandbox, error) {
 	g.cgroup = joinCgroup()
 	// Since 5.1. On older kernels the number of runs is unknown.
 	_ = os.WriteFile("/proc/sys/kernel/bpf_stats_enabled", []byte("1"), 0)
-	g.pull(anyStep) // the first time is slower, and may give other results
-	g.usual = g.pull(anyStep)
+	g.runTrigger(anyStep) // the first time is slower, and may give other results
+	g.usual = g.runTrigger(anyStep)
 	return g, nil
 }
 
@@ -170,7 +170,7 @@ func triggerWith(s effects.Sample, trigger field.Field, g *Sandbox, a *attachmen
 		return
 	}
 	var odd []string
-	for name, said := range g.pull(wanted) {
+	for name, said := range g.runTrigger(wanted) {
 		if said != g.usual[name] {
 			odd = append(odd, name+": "+said)
 		}

@@ -43,8 +43,8 @@ var steps = []step{
 	{"exec", false, func(g *Sandbox) string { return outcome(g.exec()) }},
 }
 
-// pull runs the wanted steps of the trigger and returns their results by name.
-func (g *Sandbox) pull(wanted func(step) bool) map[string]string {
+// runTrigger runs the wanted steps of the trigger and returns their results by name.
+func (g *Sandbox) runTrigger(wanted func(step) bool) map[string]string {
 	said := make(map[string]string)
 	for _, s := range steps {
 		if wanted(s) {

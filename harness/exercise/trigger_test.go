@@ -40,8 +40,8 @@ func TestTrigger(t *testing.T) {
 	fds, err := os.ReadDir("/proc/self/fd")
 	assert.NilError(t, err)
 	system := func(s step) bool { return !s.packets } // another process may use the ports
-	first := g.pull(system)
-	assert.DeepEqual(t, g.pull(system), first)
+	first := g.runTrigger(system)
+	assert.DeepEqual(t, g.runTrigger(system), first)
 	for name, said := range first {
 		want := "ok"
 		if name == "open a file that is not there" {
@@ -49,7 +49,7 @@ func TestTrigger(t *testing.T) {
 		}
 		assert.Equal(t, said, want, name)
 	}
-	packets := g.pull(func(s step) bool { return s.packets })
+	packets := g.runTrigger(func(s step) bool { return s.packets })
 	assert.Equal(t, len(packets)+len(first), len(steps))
 	now, err := os.ReadDir("/proc/self/fd")
 	assert.NilError(t, err)
