@@ -119,7 +119,7 @@ func (c *Command) session(of string) (*session, error) {
 	}
 	s.command.Env = append(libraryPath(c.Env), c.Env...)
 	if sizeOf(files) <= sendLimit {
-		s.sent, s.likely = files, true
+		s.sent, s.reusable = files, true
 		return s, nil
 	}
 	s.files = files

@@ -95,7 +95,7 @@ func TestExecLargeFiles(t *testing.T) {
 	c := Command{Program: self(t), Args: []string{"self"}, Dir: "/"}
 	s, err := c.session(arch.Native)
 	assert.NilError(t, err)
-	assert.Assert(t, s.likely == (sizeOf(s.sent) > 0) && len(s.sent)+len(s.files) > 0)
+	assert.Assert(t, s.reusable == (sizeOf(s.sent) > 0) && len(s.sent)+len(s.files) > 0)
 
 	large := filepath.Join(t.TempDir(), "large")
 	assert.NilError(t, os.WriteFile(large, nil, 0o600))
@@ -103,7 +103,7 @@ func TestExecLargeFiles(t *testing.T) {
 	c.With = []string{large}
 	s, err = c.session(arch.Native)
 	assert.NilError(t, err)
-	assert.Assert(t, !s.likely)
+	assert.Assert(t, !s.reusable)
 	assert.Equal(t, len(s.sent), 0)
 	assert.Assert(t, s.memory > execMemory)
 }

@@ -27,9 +27,9 @@ type session struct {
 	first    guest.Preloaded
 	hostRoot bool
 	shares   Shares
-	// likely means that later sessions will probably use the same initramfs, so the guest is worth
-	// saving.
-	likely bool
+	// reusable means that later sessions will probably use the same initramfs, so the guest is
+	// worth saving.
+	reusable bool
 
 	stdin          io.Reader
 	stdout, stderr io.Writer
@@ -190,7 +190,7 @@ func (s *session) guest(ctx context.Context, c *guest.Config, serving *serving) 
 	}
 	initramfs.Extra = s.files
 	from := guest.Source{Config: *c, Initramfs: initramfs, Ready: wire.Ready{Exec: true}}
-	from.Cold = c.Cold || !s.likely || len(serving.filesystems) > 0 || len(serving.network) > 0
+	from.Cold = c.Cold || !s.reusable || len(serving.filesystems) > 0 || len(serving.network) > 0
 	defer from.Close()
 	machine := c.VM(s.memory, s.cpus)
 	machine.Filesystems, machine.Network = serving.filesystems, serving.network

@@ -120,7 +120,7 @@ func (sh *Shell) session(on *guest.Config) (*session, error) {
 				return nil, err
 			}
 		}
-		s.files, s.likely = g.list(), len(sh.With) == 0
+		s.files, s.reusable = g.list(), len(sh.With) == 0
 		if s.command.Dir = "/root"; len(sh.Suite.Cases) > 0 {
 			s.command.Dir = shellSuite
 		}
