@@ -186,22 +186,22 @@ func namesOf(obj Object) names {
 		logical := trace.LogicalName(m)
 		// The pin of a data section starts with the object's name, unless it is a custom section.
 		// The member of the skeleton has neither the object's name nor the leading dot.
-		n.pins[tame(m.Name)] = logical
-		n.pins[tame(logical)] = logical
-		n.members[tame(strings.TrimPrefix(logical, "."))] = logical
+		n.pins[sanitise(m.Name)] = logical
+		n.pins[sanitise(logical)] = logical
+		n.members[sanitise(strings.TrimPrefix(logical, "."))] = logical
 		n.pinned = n.pinned || m.Pinning == pinByName
 	}
 	for i := range o.Functions {
 		f := o.Functions[i].Name
-		n.programs[tame(f)] = f
+		n.programs[sanitise(f)] = f
 	}
 	return n
 }
 
 const pinByName = 1 // LIBBPF_PIN_BY_NAME
 
-// tame replaces the characters that pins and C identifiers cannot have by underscores.
-func tame(name string) string {
+// sanitise replaces the characters that pins and C identifiers cannot have by underscores.
+func sanitise(name string) string {
 	return strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
 			return r
@@ -211,7 +211,7 @@ func tame(name string) string {
 }
 
 func translate(table map[string]string, name string) string {
-	if logical, ok := table[tame(name)]; ok {
+	if logical, ok := table[sanitise(name)]; ok {
 		return logical
 	}
 	return name
