@@ -57,7 +57,7 @@ type PairUse struct {
 	// CannotTell are changes that go undetected because the field is not compared between the two.
 	CannotTell int `json:"cannot_tell"`
 	// First is the first change that fails the run: for engines of ours one that is not caught, for
-	// strict pairs one that cannot be told.
+	// strict pairs one that cannot be detected.
 	First string `json:"first,omitempty"`
 }
 
@@ -349,11 +349,11 @@ func (m *mutator) mutation(ctx context.Context, c *suite.Case, mu *mutate.Mutati
 		result.Outcome, result.Text = mutate.Unsupported, replay.Detail
 		return result, nil
 	}
-	bites, err := m.bites(c, mu)
+	effective, err := m.hasEffect(c, mu)
 	if err != nil {
 		return nil, err
 	}
-	if !bites {
+	if !effective {
 		result.Outcome, result.Text = mutate.Idle, "it changes nothing in this case"
 		return result, nil
 	}
@@ -371,13 +371,13 @@ func (m *mutator) mutation(ctx context.Context, c *suite.Case, mu *mutate.Mutati
 	return result, nil
 }
 
-func (m *mutator) bites(c *suite.Case, mu *mutate.Mutation) (bool, error) {
+func (m *mutator) hasEffect(c *suite.Case, mu *mutate.Mutation) (bool, error) {
 	obj, err := object.Open(m.suite.Path(c))
 	if err != nil {
 		return false, err
 	}
-	_, bites, err := mu.Generate(obj)
-	return bites, err
+	_, effective, err := mu.Generate(obj)
+	return effective, err
 }
 
 // compare judges a broken load against each engine that did what the case expects. The first of
@@ -668,16 +668,16 @@ func (m *mutator) ending(c *suite.Case, what string, f field.Field, plain []wire
 			continue
 		}
 		p := j.Pair(c, other, changed)
-		told := slices.Clone(expected)
+		detected := slices.Clone(expected)
 		for _, d := range p.Differences {
 			if len(d.ExplainedBy) == 0 {
-				told = append(told, fmt.Sprintf("%s: %s, not %s", d.Field, d.B, d.A))
+				detected = append(detected, fmt.Sprintf("%s: %s, not %s", d.Field, d.B, d.A))
 			}
 		}
-		m.aim(c, f.Aspect, j.Pair(c, other, &plain[i]).Differences, p.Differences, len(told) > 0)
+		m.aim(c, f.Aspect, j.Pair(c, other, &plain[i]).Differences, p.Differences, len(detected) > 0)
 		switch {
-		case len(told) > 0:
-			became.Text = cmp.Or(became.Text, fmt.Sprintf("%s: %s", c.Name, told[0]))
+		case len(detected) > 0:
+			became.Text = cmp.Or(became.Text, fmt.Sprintf("%s: %s", c.Name, detected[0]))
 		case c.Known[other.Engine] == "" && c.Known[changed.Engine] == "":
 			became.add(Against{Engine: other.Engine, Outcome: mutate.Missed, Text: fmt.Sprintf("%s: %s", c.Name, judge.Outcome(changed)), strict: enginename.Strict(other.Engine, changed.Engine)})
 		}

@@ -254,7 +254,7 @@ func (m *matrix) runSuite(ctx context.Context, f found) (*result.Report, error) 
 	o := m.Options
 	o.Store, o.Kernel, o.Out = store, f.kernel, m.report.Kernels[f.row].Dir
 	o.Note = func(line string) { m.note(f.row, line) }
-	o.Done = func(c *result.CaseReport) { m.tell(f.row, Event{Case: c}) }
+	o.Done = func(c *result.CaseReport) { m.emit(f.row, Event{Case: c}) }
 	if m.ResumeRow != nil {
 		m.mu.Lock()
 		o.Resume = m.ResumeRow(&m.report.Kernels[f.row])
@@ -283,9 +283,9 @@ func (m *matrix) set(row int, s result.RunState, reason error) {
 	m.Watch(Event{Run: k})
 }
 
-func (m *matrix) note(row int, line string) { m.tell(row, Event{Note: line}) }
+func (m *matrix) note(row int, line string) { m.emit(row, Event{Note: line}) }
 
-func (m *matrix) tell(row int, e Event) {
+func (m *matrix) emit(row int, e Event) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e.Run = &m.report.Kernels[row]

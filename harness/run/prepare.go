@@ -65,7 +65,7 @@ func (r *runner) prepare(ctx context.Context) error {
 	}
 	r.source = guest.Source{
 		Config: config, Initramfs: initramfs, Initrd: initrd,
-		Ready: wire.Ready{Behave: r.behaves(), Bpftool: r.tool},
+		Ready: wire.Ready{Behave: r.exercises(), Bpftool: r.tool},
 	}
 	if r.Repeat <= 1 {
 		r.source.Ready.Engines = r.Engines
@@ -73,8 +73,8 @@ func (r *runner) prepare(ctx context.Context) error {
 	return nil
 }
 
-// behaves reports whether programs are attached. Timed runs only load them.
-func (r *runner) behaves() bool { return !r.Still && r.Repeat <= 1 }
+// exercises reports whether programs are attached. Timed runs only load them.
+func (r *runner) exercises() bool { return !r.Still && r.Repeat <= 1 }
 
 // toolFiles returns bpftool and its libraries, if an engine needs them.
 func (r *runner) toolFiles(ctx context.Context) ([]vmimage.File, error) {

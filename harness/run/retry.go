@@ -49,7 +49,7 @@ func (w *worker) attempts(ctx context.Context, c *suite.Case, req *wire.Request)
 	first = last
 	w.cold = first.hung
 	defer func() { w.cold = false }()
-	if err := w.leave(ctx); err != nil {
+	if err := w.retire(ctx); err != nil {
 		return nil, nil, err
 	}
 	if once {
@@ -59,19 +59,19 @@ func (w *worker) attempts(ctx context.Context, c *suite.Case, req *wire.Request)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := w.leave(ctx); err != nil {
+	if err := w.retire(ctx); err != nil {
 		return nil, nil, err
 	}
 	last.report.First = first.report
-	last.report.Notes = append(last.report.Notes, first.told(last))
+	last.report.Notes = append(last.report.Notes, first.describe(last))
 	return last, first, nil
 }
 
 // known reports whether a case failed alike in the baseline.
 func (r *runner) known(c *result.CaseReport) bool { return r.baseline != nil && r.baseline.Known(c) }
 
-// told describes the outcome of the first attempt, for the report of the second.
-func (a *attempt) told(second *attempt) string {
+// describe returns how the first attempt ended, for the report of the second.
+func (a *attempt) describe(second *attempt) string {
 	where := "in a new guest"
 	if a.hung {
 		where = "in a copy of a saved guest"

@@ -45,16 +45,16 @@ func Suite(ctx context.Context, suite *suite.Suite, o Options) (*result.Report, 
 	if r.evidence, err = newEvidence(r); err != nil {
 		return nil, err
 	}
-	if err := r.runAll(ctx); err != nil && (ctx.Err() == nil || !r.leaveOut()) {
+	if err := r.runAll(ctx); err != nil && (ctx.Err() == nil || !r.omitNotRun()) {
 		return nil, err
 	}
 	r.finish(start)
 	return r.report, nil
 }
 
-// leaveOut removes the cases that did not run from the report of an interrupted run. It reports
+// omitNotRun removes the cases that did not run from the report of an interrupted run. It reports
 // whether any is left.
-func (r *runner) leaveOut() bool {
+func (r *runner) omitNotRun() bool {
 	var ran []result.CaseReport
 	for i := range r.report.Cases {
 		if c := &r.report.Cases[i]; c.Name != "" {
@@ -106,7 +106,7 @@ func (r *runner) checkResume() error {
 func (r *runner) runAll(ctx context.Context) error {
 	r.report.Cases = make([]result.CaseReport, len(r.suite.Cases))
 	queue := make(chan int, len(r.suite.Cases))
-	for _, i := range r.suite.Order(r.took()) {
+	for _, i := range r.suite.Order(r.durations()) {
 		if known := r.resumed(&r.suite.Cases[i]); known != nil {
 			r.report.Cases[i] = *known
 			continue
@@ -124,7 +124,7 @@ func (r *runner) runAll(ctx context.Context) error {
 					return err
 				}
 			}
-			return w.leave(ctx)
+			return w.retire(ctx)
 		})
 	}
 	return workers.Wait()
@@ -143,9 +143,9 @@ func (r *runner) readBaseline() (err error) {
 	return err
 }
 
-// took returns how many seconds each case took in the previous run, nil if the cases run one after
-// the other anyway.
-func (r *runner) took() map[string]float64 {
+// durations returns how many seconds each case took in the previous run, nil if the cases run one
+// after the other anyway.
+func (r *runner) durations() map[string]float64 {
 	if r.Jobs == 1 || r.Before == nil {
 		return nil
 	}
@@ -171,13 +171,13 @@ type runner struct {
 	// restored.
 	start func(ctx context.Context, number int, cold bool) (liveGuest, error)
 
-	mu     sync.Mutex // guards what follows
-	report *result.Report
-	used   map[string]bool     // rules that explained something
-	leaks  map[string][]string // by case: leaks that were found after the case was reported
-	guests int                 // how many were started
-	alive  bool                // whether one ever said hello
-	unborn int                 // how many did not say hello
+	mu           sync.Mutex // guards what follows
+	report       *result.Report
+	used         map[string]bool     // rules that explained something
+	leaks        map[string][]string // by case: leaks that were found after the case was reported
+	guests       int                 // how many were started
+	alive        bool                // whether one ever said hello
+	failedStarts int                 // how many did not say hello
 }
 
 func newRunner(suite *suite.Suite, o Options) *runner {
@@ -212,8 +212,8 @@ func (r *runner) wasAlive() bool {
 	return r.alive
 }
 
-// unbornGuests is how many guests may fail to start before the kernel, or the case, is given up.
-const unbornGuests = 2
+// maxFailedStarts is how many guests may fail to start before the kernel, or the case, is given up.
+const maxFailedStarts = 2
 
 // startAgain reports whether to start another guest in place of one that did not say hello. If none
 // ever did, the run fails; otherwise only the case does.
@@ -224,11 +224,11 @@ func (r *runner) startAgain(ctx context.Context, err error) (_ error, again bool
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.unborn++
-	if r.alive || r.unborn < unbornGuests {
+	r.failedStarts++
+	if r.alive || r.failedStarts < maxFailedStarts {
 		return err, true
 	}
-	return fmt.Errorf("no guest with kernel %s boots, tried %d times: %v\n%s", r.Kernel.Name, r.unborn, ending, strings.Join(ending.Console, "\n")), false
+	return fmt.Errorf("no guest with kernel %s boots, tried %d times: %v\n%s", r.Kernel.Name, r.failedStarts, ending, strings.Join(ending.Console, "\n")), false
 }
 
 func (r *runner) defaults() {

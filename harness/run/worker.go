@@ -50,7 +50,7 @@ func (w *worker) need(ctx context.Context) error {
 			w.guest, w.release, w.ran, w.last = g, release, 0, ""
 			return nil
 		}
-		if err, again := w.startAgain(ctx, err); !again || try == unbornGuests {
+		if err, again := w.startAgain(ctx, err); !again || try == maxFailedStarts {
 			release()
 			return err
 		}
@@ -62,13 +62,13 @@ func (w *worker) drop() {
 	if w.guest == nil {
 		return
 	}
-	w.late(w.guest.End())
+	w.recordSplats(w.guest.End())
 	w.release()
 	w.guest = nil
 }
 
-// late records complaints that cannot be attributed to a case.
-func (w *worker) late(splats []vm.Splat) {
+// recordSplats records complaints that cannot be attributed to a case.
+func (w *worker) recordSplats(splats []vm.Splat) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, s := range splats {
@@ -84,29 +84,29 @@ func (w *worker) late(splats []vm.Splat) {
 
 // ask sends a request to the guest, and starts one if there is none.
 func (w *worker) ask(ctx context.Context, req *wire.Request) (*wire.Answer, error) {
-	rep, err := w.tell(ctx, req)
+	rep, err := w.exchange(ctx, req)
 	if err != nil {
 		return nil, err
 	}
 	return rep.Answer, nil
 }
 
-// tell is like ask, but returns all that is known of the reply, even after an error. It drops the
-// guest if the request changed it in unexpected ways.
-func (w *worker) tell(ctx context.Context, req *wire.Request) (*guest.Reply, error) {
+// exchange is like ask, but returns all that is known of the reply, even after an error. It drops
+// the guest if the request changed it in unexpected ways.
+func (w *worker) exchange(ctx context.Context, req *wire.Request) (*guest.Reply, error) {
 	if err := w.need(ctx); err != nil {
 		return &guest.Reply{}, err
 	}
-	req.Behave = w.behaves() && req.Repeat <= 1 && !req.Attach
+	req.Behave = w.exercises() && req.Repeat <= 1 && !req.Attach
 	req.Patience = w.EngineTimeout
 	rep, err := w.guest.Ask(ctx, req)
-	w.late(rep.Late)
+	w.recordSplats(rep.Late)
 	w.ran, w.last = w.ran+1, req.Name
 	switch {
 	case err != nil:
 		w.drop()
 	case len(rep.Splats) > 0 || slices.ContainsFunc(rep.Answer.Loads, isBroken):
-		if err := w.leave(ctx); err != nil {
+		if err := w.retire(ctx); err != nil {
 			return rep, err
 		}
 	}
@@ -135,7 +135,7 @@ func (w *worker) attempt(ctx context.Context, c *suite.Case, req *wire.Request) 
 	copied := w.guest != nil && w.guest.Copied()
 	start := time.Now() // the time of a boot is not the case's
 	if err == nil {
-		a.reply, err = w.tell(ctx, req)
+		a.reply, err = w.exchange(ctx, req)
 	}
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -177,16 +177,16 @@ func (w *worker) complaints(out *result.CaseReport, c *suite.Case, rep *guest.Re
 	}
 }
 
-// leave drops the guest. If leaks are checked lazily, it first asks the guest what its cases left
+// retire drops the guest. If leaks are checked lazily, it first asks the guest what its cases left
 // behind.
-func (w *worker) leave(ctx context.Context) error {
+func (w *worker) retire(ctx context.Context) error {
 	defer w.drop()
 	if w.guest == nil || !w.lazy() {
 		return nil
 	}
 	rep, err := w.guest.Ask(ctx, &wire.Request{Name: "settle", Settle: true, Patience: w.EngineTimeout})
-	w.late(rep.Late)
-	w.late(rep.Splats)
+	w.recordSplats(rep.Late)
+	w.recordSplats(rep.Splats)
 	var ending *vm.Ending
 	w.mu.Lock()
 	defer w.mu.Unlock()

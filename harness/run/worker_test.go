@@ -143,11 +143,11 @@ func TestEveryGuestDies(t *testing.T) {
 }
 
 // Only with several guests do the longest cases run first.
-func TestTook(t *testing.T) {
+func TestDurations(t *testing.T) {
 	r := &runner{Options: Options{Jobs: 2, Before: &result.Report{Cases: []result.CaseReport{{Name: "a", Seconds: 2}}}}}
-	assert.DeepEqual(t, r.took(), map[string]float64{"a": 2})
+	assert.DeepEqual(t, r.durations(), map[string]float64{"a": 2})
 	r.Jobs = 1
-	assert.Assert(t, r.took() == nil, "in the suite's order, one after the other")
+	assert.Assert(t, r.durations() == nil, "in the suite's order, one after the other")
 }
 
 // A case that fails is run once more, alone, and the report has both outcomes.

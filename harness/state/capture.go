@@ -198,7 +198,7 @@ func (c *capturer) foundMap(id uint32) error {
 	if err != nil {
 		return err
 	}
-	c.mapNames[id] = c.settle(m)
+	c.mapNames[id] = c.addFound(m)
 	return nil
 }
 
@@ -211,9 +211,9 @@ func FoundName(kernelName string) string {
 	return kernelName
 }
 
-// settle adds a found map to the state and returns its name there: that of an identical map, or its
-// own name made unique.
-func (c *capturer) settle(m *Map) string {
+// addFound adds a found map to the state and returns its name there: that of an identical map, or
+// its own name made unique.
+func (c *capturer) addFound(m *Map) string {
 	base := m.Name
 	for n := 2; ; n++ {
 		have := c.state.FindMap(m.Name)
