@@ -17,21 +17,24 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// LoadOptions override what the object says. The zero value overrides nothing. Its maps and
-// programs stay the caller's.
+// LoadOptions override what the object says. The zero value overrides nothing. A name that the
+// object does not have is an error. The maps and programs stay the caller's.
 type LoadOptions struct {
-	// MaxEntries by map name. The size in bytes of a ring buffer is rounded up to a power of two of
-	// whole pages, as the kernel requires.
+	// MaxEntries overrides max_entries, by map name. The size in bytes of a ring buffer is rounded
+	// up to a power of two of whole pages, as the kernel requires.
 	MaxEntries map[string]uint32
-	// Variables of data sections, by name. The value must be of a type with a fixed size that is
-	// the variable's size in memory: a uint32, a bool, a struct without padding, a byte slice.
+	// Variables sets initial values of variables in data sections, by variable name. A value's type
+	// must have a fixed size, equal to the variable's size in memory: a uint32, a bool, a struct
+	// without padding, a byte slice.
 	Variables map[string]any
-	// Values of whole data sections, by map name (".rodata"). Each must have the section's size.
+	// Values sets the initial values of whole data sections, by map name (".rodata"). Each must
+	// have the section's size. Variables are applied after Values.
 	Values map[string][]byte
-	// Maps to reuse instead of creating new ones, by name. The load neither fills nor freezes them.
-	// The Collection gets duplicates of their fds.
+	// Maps has maps to reuse instead of creating new ones, by map name. The load neither fills nor
+	// freezes them. The Collection gets duplicates of their fds.
 	Maps map[string]*ebpf.Map
-	// Programs whose functions are replaced, by the name of the freplace program that replaces one.
+	// Programs has the programs whose functions are replaced, by the name of the freplace program
+	// that replaces one.
 	Programs map[string]*ebpf.Program
 	// PinPath is the directory, in a BPF file system, for maps that the object wants pinned by
 	// name. Empty means "/sys/fs/bpf". If a map is already pinned there, the load reuses it and

@@ -239,7 +239,7 @@ func TestValues(t *testing.T) {
 	}
 }
 
-// TestGivenMaps: a reused map is not filled and stays the caller's.
+// TestReusedMaps: a reused map is not filled and stays the caller's.
 func TestReusedMaps(t *testing.T) {
 	needLoaders(t)
 	tr := steps(t)

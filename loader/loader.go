@@ -20,7 +20,7 @@ type Object struct{ o *object.Object }
 // on every machine.
 func Open(path string) (*Object, error) { return OpenOptions{}.Open(path) }
 
-// OpenFS reads a BPF object from a file system, such as one of go:embed.
+// OpenFS reads a BPF object from a file system, such as an embed.FS.
 func OpenFS(fsys fs.FS, name string) (*Object, error) { return OpenOptions{}.OpenFS(fsys, name) }
 
 // Read reads a BPF object from r until EOF. name is a file name; the object's own name derives from
@@ -125,7 +125,7 @@ var ErrFormat = artefact.ErrFormat
 // ReadFile reads a loader program from a file that [Program.WriteFile] wrote.
 func ReadFile(path string) (*Program, error) { return newProgram(artefact.ReadFile(path)) }
 
-// ReadFS reads a loader program from a file system, such as one of go:embed.
+// ReadFS reads a loader program from a file system, such as an embed.FS.
 func ReadFS(fsys fs.FS, name string) (*Program, error) {
 	return newProgram(artefact.ReadFS(fsys, name))
 }

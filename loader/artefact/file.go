@@ -185,7 +185,7 @@ func openRegular(path string) (*os.File, error) {
 	return f, nil
 }
 
-// ReadFS reads an artefact from a file system, such as one of go:embed.
+// ReadFS reads an artefact from a file system, such as an embed.FS.
 func ReadFS(fsys fs.FS, name string) (*Artefact, error) {
 	f, err := fsys.Open(name)
 	if err != nil {
