@@ -133,6 +133,7 @@ func (j *Judge) returns(c *suite.Case, l *wire.Load, fail func(string, ...any)) 
 	}
 }
 
+// Outcome returns how a load ended, as one line: "ok", "refused EINVAL: DETAIL".
 func Outcome(l *wire.Load) string {
 	if l.Result != wire.Refused {
 		return l.Result
