@@ -3,23 +3,23 @@
 #define BPFREPLAY_H
 
 /*
- * What every object of the core suite needs, and no more. There is no
- * vmlinux.h: kernel types are declared here with the few members that the
- * objects read, so that the BTF stays small and the objects do not change
- * when the build machine's kernel does.
+ * Declarations for all objects of the core suite. There is no vmlinux.h:
+ * kernel types are declared here with the few members that the objects
+ * read, so that the BTF stays small and the objects do not depend on the
+ * build machine's kernel.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 #include <bpf/bpf_core_read.h>
 
-/* Dual so that GPL-only helpers and kfuncs may be used. */
+/* Dual-licensed, so that programs may use GPL-only helpers and kfuncs. */
 #define LICENSE char _license[] SEC("license") = "Dual BSD/GPL"
 
 #define __noinline_static static __attribute__((noinline))
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
-/* A typed or typeless extern is there if it has an address. */
+/* A typed or typeless extern exists if it has an address. */
 #define ksym_exists(sym) (&(sym) != 0)
 
 typedef unsigned char u8;

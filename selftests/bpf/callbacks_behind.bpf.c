@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* A callback that the program has met already by the time another callback hands it
- * on (5.17): its address is a distance backwards. */
+/* A callback that comes before the function that passes it on, another callback (5.17):
+ * its address is a negative distance. */
 #include "bpfreplay.h"
 
 volatile u32 rounds;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
  * The address of a function that is hidden, not static (bpf_loop, 5.17). It is not
- * the first of .text: that one returns what a callback may not.
+ * the first of .text, which returns a value that a callback must not return.
  */
 #include "bpfreplay.h"
 

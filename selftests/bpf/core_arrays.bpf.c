@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* CO-RE: a load from the start of an array, which is shorter here than in the kernel. How
- * wide it is depends on the elements, not on the array. */
+/* CO-RE: a load from the start of an array, which is shorter here than in the kernel. The
+ * width of the load is that of an element, not of the array. */
 #include "bpfreplay.h"
 
 struct task_struct___array {

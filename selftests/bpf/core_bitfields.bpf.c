@@ -2,7 +2,7 @@
 /* CO-RE: bitfields, whose offset, size, shifts and sign are relocated one by one. */
 #include "bpfreplay.h"
 
-/* Wider and elsewhere than in the kernel: only the names count. */
+/* Other widths and offsets than in the kernel: only the names matter. */
 struct task_struct___bits {
 	unsigned int sched_reset_on_fork : 9;
 	unsigned int in_iowait : 5;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* CO-RE: enums whose width here is not that of the kernel's, in both directions. The
+/* CO-RE: enums whose width differs from the kernel's, in both directions. The
  * kernel's pid_type has 32 bits, its perf_callchain_context 64. */
 #include "bpfreplay.h"
 
@@ -29,7 +29,7 @@ int run(void *ctx)
 		bpf_core_type_exists(enum perf_callchain_context___small);
 	sizes = bpf_core_type_size(enum pid_type___wide) * 16 +
 		bpf_core_type_size(enum perf_callchain_context___small);
-	/* (u64)-32 is what the kernel's perf_callchain_context says. */
+	/* (u64)-32 is the value in the kernel's perf_callchain_context. */
 	return tgid * 1000 + (hypervisor == (u64)-32) * 100 + types * 10 + wide + nowhere;
 }
 

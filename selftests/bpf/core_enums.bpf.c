@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* CO-RE: enumerators that exist or not, and their values in the kernel that runs. */
+/* CO-RE: existing and missing enumerators, and their values in the running kernel. */
 #include "bpfreplay.h"
 
 enum pid_type___kernel {
@@ -22,7 +22,7 @@ int run(void *ctx)
 	none = bpf_core_enum_value_exists(enum pid_type___kernel,
 					  BPFREPLAY_NO_SUCH_ENUMERATOR___kernel);
 	no_enum = bpf_core_enum_value_exists(enum bpfreplay_no_such_enum, BPFREPLAY_NO_SUCH_VALUE);
-	/* Not reached: a relocation that fails must not be a failure. */
+	/* Not reached: a relocation that fails here must not fail the load. */
 	if (bpf_core_enum_value_exists(enum pid_type___kernel,
 				       BPFREPLAY_NO_SUCH_ENUMERATOR___kernel))
 		value = bpf_core_enum_value(enum pid_type___kernel,

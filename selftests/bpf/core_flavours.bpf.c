@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
  * CO-RE: two shapes of one struct. The state of a task was called `state` until
- * 5.13 and `__state` from 5.14 on; exactly one of the two is there.
+ * 5.13 and `__state` from 5.14 on; exactly one of the two exists.
  */
 #include "bpfreplay.h"
 
@@ -29,7 +29,7 @@ int run(void *ctx)
 		state = BPF_CORE_READ(new, __state);
 	else
 		state = BPF_CORE_READ(old, state);
-	/* Whoever runs this is running: state 0. */
+	/* The current task is running: state 0. */
 	return have_old + have_new + state;
 }
 

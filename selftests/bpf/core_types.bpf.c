@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* CO-RE: types that exist or not, their sizes and ids, of every kind that has a name. */
+/* CO-RE: existing and missing types of every named kind, their sizes and ids. */
 #include "bpfreplay.h"
 
 struct bpfreplay_no_such_type {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* CO-RE: the size and the id of a type that is not there are 0, which is no failure. */
+/* CO-RE: size and id of a type that the kernel lacks are 0, which is not a failure. */
 #include "bpfreplay.h"
 
 struct bpfreplay_no_such_type {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* Sections that are there but empty make no map. */
+/* Empty sections make no map. */
 #include "bpfreplay.h"
 
 asm(".section .bss,\"aw\",@nobits\n"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Static variables only. libbpf makes a data map mmapable only for a variable
- * that others can see, so these maps are not.
+ * Static variables only. libbpf only makes a data map mmapable if it has a
+ * variable that is not static, so these maps are not.
  */
 #include "bpfreplay.h"
 

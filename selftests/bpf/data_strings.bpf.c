@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* String literals: .rodata.str1.1 holds what has no name, and the program points into the middle. */
+/* String literals: .rodata.str1.1 has the strings without a name, and the program points into the middle. */
 #include "bpfreplay.h"
 
 const char *const volatile unused = 0;

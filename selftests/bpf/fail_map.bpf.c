@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* The second map is one that the kernel refuses: an array wants 4-byte keys. */
+/* The kernel refuses the second map: an array needs 4-byte keys. */
 #include "bpfreplay.h"
 
 struct {

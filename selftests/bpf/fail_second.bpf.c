@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* Of three programs the second is rejected: the first must be gone afterwards, the third never be tried. */
+/* The verifier rejects the second of three programs: the first must be freed, and the third not be verified. */
 #include "bpfreplay.h"
 
 struct {

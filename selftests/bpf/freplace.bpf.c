@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* A program that takes the place of another's function. */
+/* A program that replaces a function of another program. */
 #include "bpfreplay.h"
 
 struct {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* A program with a function that another one may take the place of, and one without. */
+/* A program with a function that another program may replace, and one without. */
 #include "bpfreplay.h"
 
 __noinline int replaceable(struct __sk_buff *skb)

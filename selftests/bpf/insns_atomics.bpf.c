@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* Atomic instructions that return something (5.12). */
+/* Atomic instructions that return a value (5.12). */
 #include "bpfreplay.h"
 
 volatile u64 word = 10;

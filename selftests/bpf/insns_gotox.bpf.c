@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * A jump table (6.19), which the program's length is an index of. The compiler
+ * A jump table (6.19), whose index is the length of the packet. The compiler
  * of this suite has no computed jumps yet, so they are written by hand. A global
  * function before the program and one with a table of its own show whether
  * tables are counted from the right place.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* A kernel function whose result has a type that the program names by its id in the kernel (6.2). */
+/* A kfunc whose result has the type whose id in the kernel's BTF is an argument (6.2). */
 #include "bpfreplay.h"
 
 struct net_device {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Several prototypes of one kernel function, all weak: the one that the kernel has
- * is there, the others are not. bpf_rdonly_cast (6.2) takes a pointer and a type id.
- * Who finds none of them has a program that reads from anywhere.
+ * Several prototypes of one kfunc, all weak: the kernel's exists, the others do not.
+ * bpf_rdonly_cast (6.2) takes a pointer and a type id. If a loader finds none of
+ * them, the kernel refuses the program for its read from any address.
  */
 #include "bpfreplay.h"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* Kernel functions in vmlinux, strong: a key is looked up and put (6.1). */
+/* Strong kfuncs in vmlinux: look up a key and put it (6.1). */
 #include "bpfreplay.h"
 
 /* Complete but empty: a forward declaration is not compatible with a struct. */

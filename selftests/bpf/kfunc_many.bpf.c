@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* 256 call sites of two kernel functions, in a program and in a function of it. */
+/* 256 calls of two kfuncs, in a program and in its subprogram. */
 #include "bpfreplay.h"
 
 extern struct task_struct *bpf_task_acquire(struct task_struct *p) __ksym;

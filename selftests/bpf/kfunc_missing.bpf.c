@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* A strong kernel function that no kernel has: refused. */
+/* A strong kfunc that no kernel has: refused. */
 #include "bpfreplay.h"
 
 extern int bpfreplay_no_such_kfunc(int n) __ksym;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* Kernel functions of a module: connection tracking, from XDP and from traffic control. */
+/* Kfuncs of a module: connection tracking, from XDP and from traffic control. */
 #include "bpfreplay.h"
 
 /* Complete but empty: a forward declaration is not compatible with a struct. */

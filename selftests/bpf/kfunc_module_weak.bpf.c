@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* A weak kernel function of a module: used if the module is there, left out if not. */
+/* A weak kfunc of a module: called if the module is loaded, dead code if not. */
 #include "bpfreplay.h"
 
 /* Complete but empty: a forward declaration is not compatible with a struct. */

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * A weak kernel function that no kernel has, in the program after one that calls
- * functions of a module. A loader program that looks them up holds the fds of the
- * module's BTF while it loads the first program; the second is loaded when they
- * are closed, and gets the number of one of them.
+ * A weak kfunc that no kernel has, in the program after one that calls kfuncs of a
+ * module. libbpf's loader program holds fds of the module's BTF while it loads the
+ * first program, and closes them. The second program's fd then has the number of one
+ * of them.
  */
 #include "bpfreplay.h"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* Weak kernel functions of a module that has to be there: called without a test. */
+/* Weak kfuncs of a module that must be loaded: called without testing the address. */
 #include "bpfreplay.h"
 
 /* Complete but empty: a forward declaration is not compatible with a struct. */

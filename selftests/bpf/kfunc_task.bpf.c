@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* Kernel functions in vmlinux, strong: a reference to a task (6.2). */
+/* Strong kfuncs in vmlinux: a reference to a task (6.2). */
 #include "bpfreplay.h"
 
 extern struct task_struct *bpf_task_acquire(struct task_struct *p) __ksym;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* A weak kernel function behind a constant: only the call has to be dealt with, no address. */
+/* A weak kfunc behind a constant: the loader must handle the call, but no address. */
 #include "bpfreplay.h"
 
 extern int bpfreplay_no_such_kfunc(int n) __ksym __weak;

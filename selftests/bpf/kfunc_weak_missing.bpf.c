@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* A weak kernel function that no kernel has: its address is 0 and the call is never reached. */
+/* A weak kfunc that no kernel has: its address is 0 and the call is never reached. */
 #include "bpfreplay.h"
 
 extern int bpfreplay_no_such_kfunc(int n) __ksym __weak;

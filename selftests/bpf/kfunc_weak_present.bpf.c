@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* A weak kernel function that is there: its address is asked for (6.4) and it is called. */
+/* A weak kfunc that exists: the program tests its address (6.4) and calls it. */
 #include "bpfreplay.h"
 
 extern struct task_struct *bpf_task_acquire(struct task_struct *p) __ksym __weak;

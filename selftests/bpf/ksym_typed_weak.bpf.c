@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* Weak typed symbols: one is there, one is not and has address 0. */
+/* Weak typed symbols: one exists, the other does not and has address 0. */
 #include "bpfreplay.h"
 
 struct rq {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* Weak symbols without a type: one is there, one is not. */
+/* Weak symbols without a type: one exists, the other does not. */
 #include "bpfreplay.h"
 
 extern void vfs_read __ksym __weak;

@@ -10,8 +10,8 @@ struct {
 } seen SEC(".maps");
 
 /*
- * Not on the stack: the verifier of 7.3 takes what is only handed to peek for
- * dead ("slot poisoned by dead code elimination").
+ * Not on the stack: the verifier of 7.3 treats a slot that is only passed to peek
+ * as dead ("slot poisoned by dead code elimination").
  */
 volatile u32 known = 1, unknown = 2;
 

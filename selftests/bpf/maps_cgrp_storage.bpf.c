@@ -2,7 +2,7 @@
 /* Cgroup local storage (6.2), reached from a task. */
 #include "bpfreplay.h"
 
-/* Newer than the uapi header of the machine that builds. */
+/* The build machine's uapi header may lack it. */
 #define MAP_TYPE_CGRP_STORAGE 32
 
 struct {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* A CPU map with as many slots as every machine has CPUs: one. */
+/* A CPU map with one slot, because every machine has one CPU. */
 #include "bpfreplay.h"
 
 struct {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Device maps by index and by hash. They take no BTF although the object gives
- * types, and the kernel adds BPF_F_RDONLY_PROG by itself.
+ * Device maps by index and by hash. The kernel accepts no BTF for them, although the
+ * object has types, and the kernel adds BPF_F_RDONLY_PROG by itself.
  */
 #include "bpfreplay.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
  * 72 maps, more than libbpf's loader programs can hold (64). A program may use
- * 64, so two programs share the work.
+ * 64, so there are two programs.
  */
 #include "bpfreplay.h"
 

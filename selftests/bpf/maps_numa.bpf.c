@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* Memory of a given NUMA node. Node 0 is always there. */
+/* Memory of a given NUMA node. Node 0 always exists. */
 #include "bpfreplay.h"
 
 struct {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * A queue whose value has a type. The kernel takes no BTF for a map without
- * keys (EINVAL), so a loader has to leave the BTF out.
+ * A queue whose value has a type. The kernel accepts no BTF for a map without
+ * keys (EINVAL), so a loader must create it without BTF.
  */
 #include "bpfreplay.h"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* Socket local storage, read and made from a cgroup program. */
+/* Socket local storage, read and created by a cgroup program. */
 #include "bpfreplay.h"
 
 struct {

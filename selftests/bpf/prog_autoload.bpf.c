@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* A program that is only loaded for who asks for it, before and between two others. */
+/* Programs that are only loaded on request, before and between two others. */
 #include "bpfreplay.h"
 
 volatile u64 seen;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* Entry and exit of functions that the kernel keeps for such tests. */
+/* Entry and exit of functions that the kernel has for such tests. */
 #include "bpfreplay.h"
 
 volatile u64 entry, leave;

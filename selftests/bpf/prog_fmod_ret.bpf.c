@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* Programs that change what a function returns: every function called security_* allows it. */
+/* Programs that change what a function returns: every function security_* allows it. */
 #include "bpfreplay.h"
 
 volatile u64 calls;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* Probes: they name their target only when they are attached, so they load anywhere. */
+/* Probes: the load does not need the target, so they load on every kernel. */
 #include "bpfreplay.h"
 
 volatile u64 hits;

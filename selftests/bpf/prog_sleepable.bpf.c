@@ -9,7 +9,7 @@ int BPF_PROG(open, struct file *file)
 {
 	char c = 0;
 
-	/* Address 0 is not there: the copy fails and leaves a zero. */
+	/* Address 0 is not mapped: the copy fails and leaves a zero. */
 	bpf_copy_from_user(&c, sizeof(c), 0);
 	first = c;
 	return 0;

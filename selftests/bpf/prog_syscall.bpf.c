@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* A program that may call bpf(2) itself: what loader programs are made of. */
+/* A program that may call bpf(2) itself: the type of loader programs. */
 #include "bpfreplay.h"
 
 struct args {
@@ -10,7 +10,7 @@ struct args {
 SEC("syscall")
 int run(struct args *ctx)
 {
-	/* -1 is no file descriptor: -EBADF. */
+	/* -1 is not a file descriptor: -EBADF. */
 	ctx->out = ctx->in + 1;
 	return bpf_sys_close(-1) == -9 ? 12 : 0;
 }

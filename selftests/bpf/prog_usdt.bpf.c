@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * A program for a user-space probe that is found in the notes of a file: what it
- * is loaded for depends on whether the kernel has uprobe_multi links (6.6).
+ * A program for a user-space probe in the notes of a file. Its attach type depends
+ * on whether the kernel has uprobe_multi links (6.6).
  */
 #include "bpfreplay.h"
 

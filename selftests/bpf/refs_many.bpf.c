@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* Many references in one program: maps, and places inside data sections at all sorts of offsets. */
+/* Many references in one program: to maps, and into data sections at various offsets. */
 #include "bpfreplay.h"
 
 struct {

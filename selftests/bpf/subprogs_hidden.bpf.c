@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* A hidden function: global in the object, static for the kernel. Plain numbers go in, twice. */
+/* A hidden function: global in the object, static for the kernel. It is called twice, with numbers. */
 #include "bpfreplay.h"
 
 __hidden __attribute__((noinline)) int hidden(u32 n)

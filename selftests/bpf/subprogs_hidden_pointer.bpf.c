@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * A hidden function that takes a pointer to a map value. It passes the
- * verifier only as a static function, checked with what its caller knows.
+ * A hidden function that takes a pointer to a map value. It only passes
+ * the verifier as a static function, which is verified with its callers.
  */
 #include "bpfreplay.h"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* Functions that the verifier removes: what calls them depends on a constant. */
+/* Functions that the verifier removes: their calls depend on a constant. */
 #include "bpfreplay.h"
 
 const volatile u32 enabled;
