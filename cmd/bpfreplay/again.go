@@ -17,7 +17,7 @@ import (
 // differently: a rerun examines a failure and must not replace the results of the run.
 var sayAgain = map[string]bool{
 	"accel": true, "append": true, "baselines": true, "boot-timeout": true, "bpftool": true,
-	"cold": true, "engines": true, "engine-timeout": true, "fresh": true, "gdb": true, "isolate": true, "mutate": true, "no-retry": true,
+	"cold": true, "engines": true, "engine-timeout": true, "fresh": true, "gdb": true, "isolate": true, "memory": true, "mutate": true, "no-retry": true,
 	"qemu": true, "qemu-arg": true, "repeat": true, "replace": true, "split": true, "still": true, "suite": true, "test-modules": true,
 }
 

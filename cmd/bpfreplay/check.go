@@ -50,7 +50,7 @@ if it is given; 2 if a kernel cannot be fetched or the harness failed.`,
 	}
 	f.add(cmd, nil)
 	addFlags(cmd, flags{"require": &f.require, "signed": &f.signed, "cert": &f.certs, "jobs": &f.jobs, "json": &f.json, "fail-fast": &f.matrix.failFast, "junit": &f.outputs.junit, "replace": &f.replace})
-	f.matrix.addMemory(cmd)
+	f.addMemory(cmd)
 	_ = cmd.Flags().MarkHidden("fail-fast") // every kernel needs an answer
 	return cmd
 }
@@ -66,6 +66,9 @@ func (f *checkFlags) run(cmd *cobra.Command, args []string) error {
 		if !slices.Contains(f.engines, e) {
 			return fmt.Errorf("--require %s: it is not one of the engines that load: %v", e, f.engines)
 		}
+	}
+	if err := f.checkMemory(); err != nil {
+		return err
 	}
 	config, kernels, err := expandKernels(f.kernel, f.archs)
 	if err != nil {

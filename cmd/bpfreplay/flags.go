@@ -77,7 +77,7 @@ var flagTable = map[string]flagInfo{
 	"host-port":    {"", aboutGuest, "let the guest reach this TCP port of this machine's loopback, as host:PORT; it reaches nothing else (may be repeated)"},
 	"gdb":          {"", aboutGuest, "stop the guest before its first instruction, wait for gdb, and print the command that attaches it; there are no time limits then"},
 	"kernel":       {"k", aboutGuest, "a name in kernels.yaml, with a prefix for another architecture (arm64/6.12), or the path of an image or of a built kernel tree; vmtest, matrix, check and doctor take several, and tiers"},
-	"memory":       {"", aboutGuest, "memory of a guest, in MiB; 0 for 1 GiB plus the size of the files"},
+	"memory":       {"", aboutGuest, "memory of a guest, in MiB; of exec and shell 0 for 1 GiB plus the size of the files"},
 	"module":       {"", aboutGuest, "a kernel module to load first, with its dependencies (may be repeated)"},
 	"qemu":         {"", aboutGuest, "QEMU to run (default the one in PATH for the architecture)"},
 	"qemu-arg":     {"", aboutGuest, "an additional argument for QEMU, one word; guests are then booted instead of copied from a saved one (may be repeated)"},

@@ -24,9 +24,15 @@ type matrixFlags struct {
 	memory   int
 }
 
-func (f *matrixFlags) addMemory(cmd *cobra.Command) {
-	addFlags(cmd, flags{"memory-total": &f.memory})
-	renamed(cmd, "memory", "memory-total")
+func (f *vmtestFlags) addMemory(cmd *cobra.Command) {
+	addFlags(cmd, flags{"memory": &f.memory, "memory-total": &f.matrix.memory})
+}
+
+func (f *vmtestFlags) checkMemory() error {
+	if f.memory <= 0 {
+		return fmt.Errorf("--memory %d: a guest needs some", f.memory)
+	}
+	return nil
 }
 
 func newMatrix() *cobra.Command {

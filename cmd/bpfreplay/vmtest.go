@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -33,6 +34,7 @@ type vmtestFlags struct {
 	still   bool
 	jobs    int
 	isolate bool
+	memory  int // MiB, of a guest
 	noRetry bool
 	replace each
 	resume  bool
@@ -82,7 +84,7 @@ again.sh, which repeats it.
 }
 
 func newVMTestFlags() vmtestFlags {
-	return vmtestFlags{guestFlags: newGuestFlags(), foreignFlags: foreignFlags{modules: true}, repeat: 1, keep: "failing", expect: "ok"}
+	return vmtestFlags{guestFlags: newGuestFlags(), foreignFlags: foreignFlags{modules: true}, repeat: 1, memory: guest.GuestMemoryMiB, keep: "failing", expect: "ok"}
 }
 
 func (f *vmtestFlags) addFlags(cmd *cobra.Command) {
@@ -94,7 +96,7 @@ func (f *vmtestFlags) addFlags(cmd *cobra.Command) {
 		"baselines": &f.baselines, "update-baseline": &f.update, "only-failed": &f.onlyFailed,
 		"test-modules": &f.modules, "split": &f.split, "replace": &f.replace,
 	})
-	f.matrix.addMemory(cmd)
+	f.addMemory(cmd)
 	f.outputs.add(cmd)
 }
 
@@ -133,6 +135,9 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 			return err
 		}
 	}
+	if err := f.checkMemory(); err != nil {
+		return err
+	}
 	_, kernels, err := expandKernels(f.kernel, f.archs)
 	if err != nil {
 		return err
@@ -159,6 +164,7 @@ const expectAgreement = "agreement"
 
 // set sets the options that have flags of vmtest.
 func (f *vmtestFlags) set(o *run.Options, suite *suite.Suite) {
+	o.MemoryMiB = f.memory
 	o.Mutate, o.Repeat, o.Fresh, o.Still = f.mutate, f.repeat, f.fresh, f.still
 	o.Isolate, o.NoRetry = f.isolate, f.noRetry || f.gdb
 	o.Faults, o.Keep, o.Again = f.faults, f.keep, f.again
@@ -187,7 +193,7 @@ func (f *vmtestFlags) guests(cases int) int {
 	if err != nil || f.gdb || f.repeat > 1 {
 		return 1
 	}
-	return max(1, min(cases/casesPerGuest, guest.NewBudget(runtime.NumCPU(), free).Guests()))
+	return max(1, min(cases/casesPerGuest, guest.NewBudget(runtime.NumCPU(), free).Guests(cmp.Or(f.memory, guest.GuestMemoryMiB))))
 }
 
 // runKernel runs the suite on one kernel.

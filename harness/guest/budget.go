@@ -47,11 +47,11 @@ func (b *Budget) Take(ctx context.Context, cpus, memoryMiB int) (release func(),
 	}, nil
 }
 
-// Guests returns how many guests of the default size fit at the same time. It is at least 1, so
+// Guests returns how many guests with this memory fit at the same time. It is at least 1, so
 // that [Budget.Take] gets to report why a guest does not fit.
-func (b *Budget) Guests() int {
+func (b *Budget) Guests(memoryMiB int) int {
 	if b == nil {
 		return math.MaxInt
 	}
-	return int(max(min(b.maxCPUs/GuestCPUs, b.maxMemoryMiB/GuestMemoryMiB), 1))
+	return int(max(min(b.maxCPUs/GuestCPUs, b.maxMemoryMiB/int64(memoryMiB)), 1))
 }

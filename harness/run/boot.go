@@ -54,7 +54,7 @@ func (r *runner) config(number int) vm.Config {
 	if number > 1 {
 		console = fmt.Sprintf("console-%d.log", number)
 	}
-	c := r.VM(guest.GuestMemoryMiB, guest.GuestCPUs)
+	c := r.VM(r.MemoryMiB, guest.GuestCPUs)
 	c.ConsolePath = filepath.Join(r.Out, console)
 	// Each engine has a clock of its own. The silence clock is longer, so that the same one always
 	// expires first.

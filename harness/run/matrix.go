@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/harness/result"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/vmimage"
@@ -164,7 +166,7 @@ func (m *matrix) run(ctx context.Context) error {
 		defer close(ready)
 		return m.fetch(inner, ready)
 	})
-	for range min(m.Budget.Guests(), len(m.report.Kernels)) {
+	for range min(m.Budget.Guests(cmp.Or(m.MemoryMiB, guest.GuestMemoryMiB)), len(m.report.Kernels)) {
 		group.Go(func() error {
 			for f := range ready {
 				m.runKernel(inner, f, stop)

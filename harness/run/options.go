@@ -17,6 +17,7 @@ type Options struct {
 	// runs in turn. If empty, this machine's is used.
 	Bpftool []string
 
+	MemoryMiB     int           // of a guest; 0 for guest.GuestMemoryMiB
 	EngineTimeout time.Duration // for each engine with one case; without limit if there is a debugger
 
 	// Out is the directory for the initramfs, the console's log and artifacts, see [Claim]. Files

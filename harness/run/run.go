@@ -236,6 +236,9 @@ func (r *runner) defaults() {
 		r.Jobs = 1
 	}
 	r.Config.Defaults()
+	if r.MemoryMiB == 0 {
+		r.MemoryMiB = guest.GuestMemoryMiB
+	}
 	if r.EngineTimeout == 0 {
 		r.EngineTimeout = DefaultEngineTimeout
 	}

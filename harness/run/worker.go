@@ -35,7 +35,7 @@ func (w *worker) need(ctx context.Context) error {
 	if w.guest != nil {
 		return nil
 	}
-	release, err := w.Budget.Take(ctx, guest.GuestCPUs, guest.GuestMemoryMiB)
+	release, err := w.Budget.Take(ctx, guest.GuestCPUs, w.MemoryMiB)
 	if err != nil {
 		return err
 	}
@@ -158,6 +158,9 @@ func (w *worker) attempt(ctx context.Context, c *suite.Case, req *wire.Request) 
 		out.Notes = j.Notes
 		w.explained(j, a.reply.Answer)
 		w.complaints(out, c, a.reply)
+	}
+	if text := w.lacksMemory(req, a.reply, ending); text != "" {
+		out.Notes = append(out.Notes, text)
 	}
 	out.Seconds = time.Since(start).Seconds()
 	return a, nil
