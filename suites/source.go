@@ -17,6 +17,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/vmimage"
+	"github.com/bpfreplay/bpfreplay/vmimage/archive"
 )
 
 // needed are the parts of a kernel's source that the selftests, bpftool and libbpf
@@ -71,7 +72,7 @@ func readSource(ctx context.Context, store *vmimage.Store, p *vmimage.Package, s
 		}
 		seen = true
 		say("unpacking " + p.Name)
-		return vmimage.ReadTar(r, func(h *tar.Header, r io.Reader) error {
+		return archive.Tar(r, func(h *tar.Header, r io.Reader) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}

@@ -20,15 +20,15 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// archive is the source of packages.
-type archive interface {
+// packageStore is the source of packages.
+type packageStore interface {
 	Packages(ctx context.Context, arch string, suites []string, patterns ...string) ([]vmimage.Package, error)
 	ReadPackage(ctx context.Context, p *vmimage.Package, fn func(*tar.Header, io.Reader) error) error
 }
 
 type wild struct {
 	Options
-	archive  archive
+	archive  packageStore
 	packages []wildPackage
 	version  string // of the module
 	last     *Corpus

@@ -35,6 +35,8 @@ import (
 
 const timestamp = "20210828T000000Z"
 
+const arMagic = "!<arch>\n"
+
 // debArchive is an archive with one suite. Several suites are several of them.
 type debArchive struct {
 	suite string

@@ -1,16 +1,13 @@
 package vmimage
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/bpfreplay/bpfreplay/internal/arch"
+	"github.com/bpfreplay/bpfreplay/vmimage/archive"
 )
 
 // fromFile returns the kernel in a bzImage, a vmlinux, or an archive with one of them: a Debian
@@ -21,7 +18,7 @@ func (s *Store) fromFile(ctx context.Context, name, file string) (*Kernel, error
 	if err != nil {
 		return nil, err
 	}
-	packed, err := isArchive(file)
+	packed, err := archive.Is(file)
 	if err != nil {
 		return nil, fmt.Errorf("kernel: %w", err)
 	}
@@ -80,30 +77,6 @@ func treeOf(dir, name string) string {
 		return ""
 	}
 	return tree
-}
-
-// isArchive reports whether a file begins like an archive.
-func isArchive(file string) (bool, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return false, err
-	}
-	defer f.Close()
-	head := make([]byte, 512)
-	n, err := io.ReadFull(f, head)
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return false, err
-	}
-	head = head[:n]
-	if bytes.HasPrefix(head, []byte(arMagic)) || n == len(head) && n > 262 && string(head[257:262]) == "ustar" {
-		return true, nil
-	}
-	for _, c := range compressions {
-		if bytes.HasPrefix(head, []byte(c.magic)) {
-			return true, nil
-		}
-	}
-	return false, nil
 }
 
 // fromArchive returns the kernel in an archive on this machine. It keeps the unpacked kernel in the

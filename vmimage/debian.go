@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/go-multierror"
 
 	"github.com/bpfreplay/bpfreplay/internal/failures"
+	"github.com/bpfreplay/bpfreplay/vmimage/archive"
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 )
 
@@ -202,7 +203,7 @@ func readIndex(file string, wanted func(name string) bool) ([]binaryPackage, err
 		return nil, err
 	}
 	defer f.Close()
-	plain, err := decompressAny(f)
+	plain, err := archive.Plain(f)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/internal/kversion"
+	"github.com/bpfreplay/bpfreplay/vmimage/archive"
 )
 
 // Fields of the x86 boot protocol header, as offsets into a bzImage
@@ -105,7 +106,7 @@ func isRelease(s string) bool {
 }
 
 // unpackBzImage writes the ELF file in a bzImage to w. If the format of the compression is unknown,
-// the error is [errCompression].
+// the error is [archive.ErrCompression].
 func unpackBzImage(r io.ReaderAt, h *bzHeader, w io.Writer) error {
 	if h.size < 8 {
 		return errors.New("bzImage: it has no payload")
@@ -148,7 +149,7 @@ func openPayload(r io.ReaderAt, h *bzHeader, head []byte) (io.Reader, int64, err
 	if !bytes.HasPrefix(head, []byte{0x1f, 0x8b}) {
 		size -= 4
 	}
-	plain, err := decompress(io.NewSectionReader(r, h.payload, size))
+	plain, err := archive.Decompress(io.NewSectionReader(r, h.payload, size))
 	return plain, int64(binary.LittleEndian.Uint32(tail[:])), err
 }
 
@@ -271,7 +272,7 @@ func isELF(r io.ReaderAt) bool {
 }
 
 // writeVmlinux unpacks the bzImage src into dst and checks that it can be started directly. With
-// [errCompression] or [errNoPVH] the bzImage is good, but must be booted as it is.
+// [archive.ErrCompression] or [errNoPVH] the bzImage is good, but must be booted as it is.
 func writeVmlinux(src io.ReaderAt, h *bzHeader, dst string) error {
 	out, err := os.Create(dst)
 	if err != nil {

@@ -1,7 +1,6 @@
 package vmimage
 
 import (
-	"archive/tar"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -9,13 +8,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/internal/kversion"
+	"github.com/bpfreplay/bpfreplay/vmimage/archive"
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 )
 
@@ -76,7 +75,7 @@ func (s *Store) install(ctx context.Context, name string, rec *Locked) error {
 			}
 			files = append(files, file)
 		}
-		return s.unpackAndDrop(name, dst, rec.Release, files, func(u *unpacker) error { return u.archives(files, readDeb) })
+		return s.unpackAndDrop(name, dst, rec.Release, files, func(u *unpacker) error { return u.archives(files, archive.Deb) })
 	})
 }
 
@@ -158,9 +157,6 @@ func formatSize(n int64) string {
 	}
 	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
 }
-
-// archiveReader calls a function for every entry of an archive.
-type archiveReader func(io.Reader, func(*tar.Header, io.Reader) error) error
 
 // unpack makes the kernel directory dst from the entries that fill passes to the unpacker. With
 // release "" it accepts any release.
@@ -278,7 +274,7 @@ func (s *Store) installURL(ctx context.Context, name string, src *URLSource, key
 }
 
 // archiveKind returns the reader for an archive, nil for a kernel image.
-func archiveKind(file string) (archiveReader, error) {
+func archiveKind(file string) (archive.Reader, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, err
@@ -290,11 +286,7 @@ func archiveKind(file string) (archiveReader, error) {
 	if _, err := readBzHeader(f); !errors.Is(err, errNotBzImage) {
 		return nil, err
 	}
-	head := make([]byte, len(arMagic))
-	if _, err := f.ReadAt(head, 0); err == nil && string(head) == arMagic {
-		return readDeb, nil
-	}
-	return readTar, nil
+	return archive.ReaderOf(f), nil
 }
 
 // image returns the kernel of an image without other files.
@@ -334,7 +326,7 @@ func (s *Store) apart(ctx context.Context, name string, image *os.File, h *bzHea
 			return writeVmlinux(image, h, out.Name())
 		})
 	})
-	if errors.Is(err, errCompression) || errors.Is(err, errNoPVH) {
+	if errors.Is(err, archive.ErrCompression) || errors.Is(err, errNoPVH) {
 		s.say("note: %s: the guest has to unpack the image by itself, which is slower: %v", name, err)
 		return image.Name(), nil
 	}

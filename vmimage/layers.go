@@ -8,6 +8,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/bpfreplay/bpfreplay/vmimage/archive"
 )
 
 // maxUnpacked bounds the unpacked size of all layers of an image, in bytes: about ten times that of
@@ -24,11 +26,11 @@ func (u *unpacker) layers(files []string, limit int64) error {
 	for _, file := range slices.Backward(files) {
 		here := make(marks)
 		read := func(r io.Reader, fn func(*tar.Header, io.Reader) error) error {
-			plain, err := decompressAny(r)
+			plain, err := archive.Plain(r)
 			if err != nil {
 				return err
 			}
-			return readPlainTar(&cappedReader{r: plain, left: &limit}, fn)
+			return archive.PlainTar(&cappedReader{r: plain, left: &limit}, fn)
 		}
 		err := u.archive(file, read, func(h *tar.Header, r io.Reader) error {
 			take, err := here.note(h, above)

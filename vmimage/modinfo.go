@@ -9,6 +9,8 @@ import (
 	"os"
 	"path"
 	"strings"
+
+	"github.com/bpfreplay/bpfreplay/vmimage/archive"
 )
 
 // maxModule bounds the size of an unpacked module in bytes.
@@ -61,7 +63,7 @@ func readModule(file string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	plain, err := decompressAny(f)
+	plain, err := archive.Plain(f)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/bpfreplay/bpfreplay/vmimage/archive"
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 )
 
@@ -89,7 +90,7 @@ func (s *Store) ReadPackage(ctx context.Context, p *Package, fn func(h *tar.Head
 		return err
 	}
 	defer f.Close()
-	if err := readDeb(bufio.NewReaderSize(f, 1<<20), fn); err != nil {
+	if err := archive.Deb(bufio.NewReaderSize(f, 1<<20), fn); err != nil {
 		return fmt.Errorf("%s %s: %w", p.Name, p.Version, err)
 	}
 	return os.Remove(file)
@@ -102,10 +103,6 @@ func (s *Store) Hush() (back func()) {
 	s.opts.Progress = nil
 	return func() { s.opts.Progress = progress }
 }
-
-// ReadTar calls fn for every entry of a tar archive, compressed or not. It knows the compressions
-// of kernels and packages.
-func ReadTar(r io.Reader, fn func(h *tar.Header, r io.Reader) error) error { return readTar(r, fn) }
 
 // MakeDir returns the path of a directory in the cache for a suite of objects, below "suites". If
 // it does not exist, fill gets an empty one, which is renamed to its place when fill returns nil.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/bpfreplay/bpfreplay/vmimage/archive"
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 )
 
@@ -32,7 +33,7 @@ type unpacker struct {
 // dirReleases has the modules, by release, until the release of the image is known.
 const dirReleases = "releases"
 
-func (u *unpacker) archives(files []string, read archiveReader) error {
+func (u *unpacker) archives(files []string, read archive.Reader) error {
 	for _, file := range files {
 		if err := u.archive(file, read, u.entry); err != nil {
 			return err
@@ -41,7 +42,7 @@ func (u *unpacker) archives(files []string, read archiveReader) error {
 	return nil
 }
 
-func (u *unpacker) archive(file string, read archiveReader, entry func(*tar.Header, io.Reader) error) error {
+func (u *unpacker) archive(file string, read archive.Reader, entry func(*tar.Header, io.Reader) error) error {
 	f, err := os.Open(file)
 	if err != nil {
 		return err
@@ -230,7 +231,7 @@ func (s *Store) finishImage(name string, u *unpacker) (*installed, error) {
 	meta.Boot = fileVmlinux
 	// It replaces a vmlinux from the archive, which may be huge.
 	err = writeVmlinux(image, info.bz, vmlinux)
-	if errors.Is(err, errCompression) || errors.Is(err, errNoPVH) {
+	if errors.Is(err, archive.ErrCompression) || errors.Is(err, errNoPVH) {
 		s.say("note: %s: the guest has to unpack the image by itself, which is slower: %v", name, err)
 		meta.Boot = fileImage
 		err = os.Remove(vmlinux)

@@ -1,4 +1,4 @@
-package vmimage
+package archive
 
 import (
 	"bufio"
@@ -8,14 +8,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
 	"github.com/therootcompany/xz"
 )
 
-// errCompression is returned for data in a format that is not known.
-var errCompression = errors.New("unknown compression")
+// ErrCompression is returned for data in a format that is not known.
+var ErrCompression = errors.New("unknown compression")
 
 // compressions are told apart by their first bytes, so file names and header fields need not be
 // trusted.
@@ -42,8 +43,8 @@ func openZstd(r io.Reader) (io.Reader, error) {
 
 func openLZ4(r io.Reader) (io.Reader, error) { return lz4.NewReader(r), nil }
 
-// decompress returns a reader for the contents of r, or [errCompression].
-func decompress(r io.Reader) (io.Reader, error) {
+// Decompress returns a reader for the contents of r, or [ErrCompression].
+func Decompress(r io.Reader) (io.Reader, error) {
 	br := bufio.NewReaderSize(r, 64<<10)
 	head, err := br.Peek(6)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -59,15 +60,39 @@ func decompress(r io.Reader) (io.Reader, error) {
 		}
 		return out, nil
 	}
-	return nil, fmt.Errorf("%w (begins with %x)", errCompression, head)
+	return nil, fmt.Errorf("%w (begins with %x)", ErrCompression, head)
 }
 
-// decompressAny is decompress, but returns data that is not compressed unchanged.
-func decompressAny(r io.Reader) (io.Reader, error) {
+// Plain is decompress, but returns data that is not compressed unchanged.
+func Plain(r io.Reader) (io.Reader, error) {
 	br := bufio.NewReaderSize(r, 64<<10)
-	out, err := decompress(br) // decompress only peeks at br until it knows the format
-	if errors.Is(err, errCompression) {
+	out, err := Decompress(br) // decompress only peeks at br until it knows the format
+	if errors.Is(err, ErrCompression) {
 		return br, nil
 	}
 	return out, err
+}
+
+// Is reports whether a file begins as archives do.
+func Is(file string) (bool, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	head := make([]byte, 512)
+	n, err := io.ReadFull(f, head)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return false, err
+	}
+	head = head[:n]
+	if bytes.HasPrefix(head, []byte(arMagic)) || n == len(head) && n > 262 && string(head[257:262]) == "ustar" {
+		return true, nil
+	}
+	for _, c := range compressions {
+		if bytes.HasPrefix(head, []byte(c.magic)) {
+			return true, nil
+		}
+	}
+	return false, nil
 }

@@ -1,4 +1,7 @@
-package vmimage
+// Package archive reads the archives that kernels come in: Debian packages and tar archives, in
+// whatever way they are compressed. It reads them as streams, once, and writes nothing: [Deb] and
+// [Tar] hand each entry to a function of the caller's.
+package archive
 
 import (
 	"archive/tar"
@@ -15,9 +18,18 @@ const (
 	arHeaderSize = 60
 )
 
-// readDeb calls fn for every entry of the data archive of a Debian package (deb(5)). It reads the
+// ReaderOf returns the reader for an archive: a package, or an archive of tar's, compressed or not.
+func ReaderOf(f io.ReaderAt) Reader {
+	head := make([]byte, len(arMagic))
+	if _, err := f.ReadAt(head, 0); err == nil && string(head) == arMagic {
+		return Deb
+	}
+	return Tar
+}
+
+// Deb calls fn for every entry of the data archive of a Debian package (deb(5)). It reads the
 // package as a stream, once; the library for Debian's other formats needs a reader that can seek.
-func readDeb(r io.Reader, fn func(*tar.Header, io.Reader) error) error {
+func Deb(r io.Reader, fn func(*tar.Header, io.Reader) error) error {
 	magic := make([]byte, len(arMagic))
 	if _, err := io.ReadFull(r, magic); err != nil || string(magic) != arMagic {
 		return errors.New("not a Debian package: no ar archive")
@@ -32,7 +44,7 @@ func readDeb(r io.Reader, fn func(*tar.Header, io.Reader) error) error {
 		}
 		member := io.LimitReader(r, size)
 		if strings.HasPrefix(name, "data.tar") {
-			if err := readTar(member, fn); err != nil {
+			if err := Tar(member, fn); err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
 			return nil
@@ -60,16 +72,16 @@ func readArHeader(r io.Reader) (name string, size int64, err error) {
 	return strings.TrimSuffix(string(bytes.TrimRight(h[:16], " ")), "/"), size, nil
 }
 
-// readTar calls fn for every entry of a tar archive, compressed or not.
-func readTar(r io.Reader, fn func(*tar.Header, io.Reader) error) error {
-	plain, err := decompressAny(r)
+// Tar calls fn for every entry of a tar archive, compressed or not.
+func Tar(r io.Reader, fn func(*tar.Header, io.Reader) error) error {
+	plain, err := Plain(r)
 	if err != nil {
 		return err
 	}
-	return readPlainTar(plain, fn)
+	return PlainTar(plain, fn)
 }
 
-func readPlainTar(r io.Reader, fn func(*tar.Header, io.Reader) error) error {
+func PlainTar(r io.Reader, fn func(*tar.Header, io.Reader) error) error {
 	tr := tar.NewReader(r)
 	for {
 		h, err := tr.Next()
@@ -84,3 +96,6 @@ func readPlainTar(r io.Reader, fn func(*tar.Header, io.Reader) error) error {
 		}
 	}
 }
+
+// Reader calls a function for every entry of an archive.
+type Reader func(io.Reader, func(*tar.Header, io.Reader) error) error
