@@ -17,7 +17,7 @@ import (
 const module = "github.com/bpfreplay/bpfreplay/"
 
 // outside are packages that are examples or tests of others.
-var outside = []string{"loader/skel/examples/", "loader/skel/internal/", "harness/vm/internal/", "selftests/", "internal/lskel", "internal/need", "internal/tools/"}
+var outside = []string{"loader/skel/examples/", "loader/skel/internal/", "harness/vm/internal/", "vmimage/internal/", "selftests/", "internal/lskel", "internal/need", "internal/tools/"}
 
 // imports are the packages of the tree, and which others of it each imports, but for tests.
 func imports(t *testing.T) map[string][]string {

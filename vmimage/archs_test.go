@@ -10,6 +10,7 @@ import (
 	is "gotest.tools/v3/assert/cmp"
 
 	"github.com/bpfreplay/bpfreplay/internal/arch"
+	"github.com/bpfreplay/bpfreplay/vmimage/internal/fake"
 )
 
 // foreign returns an architecture other than this machine's.
@@ -22,13 +23,6 @@ func foreign() *arch.Arch {
 	panic("unreachable")
 }
 
-// rawImage is an Image of an architecture.
-func rawImage(of *arch.Arch, release string) []byte {
-	data := make([]byte, 4096)
-	copy(data[0x38:], of.ImageMagic)
-	return append(data, "Linux version "+release+" (builder) #1 SMP\n"...)
-}
-
 // An Image is recognised by its bytes, and booted as it is.
 func TestRawImage(t *testing.T) {
 	for _, a := range arch.All {
@@ -36,7 +30,7 @@ func TestRawImage(t *testing.T) {
 			continue
 		}
 		file := filepath.Join(t.TempDir(), "Image")
-		assert.NilError(t, os.WriteFile(file, rawImage(a, "6.9.1-mine"), 0o644))
+		assert.NilError(t, os.WriteFile(file, fake.RawImage(a, "6.9.1-mine"), 0o644))
 		k, err := newSetting(t).resolve(t, file)
 		assert.NilError(t, err)
 		assert.Equal(t, k.Arch+" "+k.Release+" "+k.BootPath, a.Name+" 6.9.1-mine "+file)
@@ -51,7 +45,7 @@ func TestRawImageOfTree(t *testing.T) {
 		config += "CONFIG_" + name + "=y\n"
 	}
 	tree := t.TempDir()
-	for name, text := range map[string]string{".config": config, "vmlinux": "\x7fELF", a.Image: string(rawImage(a, "6.9.1-mine"))} {
+	for name, text := range map[string]string{".config": config, "vmlinux": "\x7fELF", a.Image: string(fake.RawImage(a, "6.9.1-mine"))} {
 		file := filepath.Join(tree, name)
 		assert.NilError(t, os.MkdirAll(filepath.Dir(file), 0o755))
 		assert.NilError(t, os.WriteFile(file, []byte(text), 0o644))
@@ -72,8 +66,8 @@ func TestArchs(t *testing.T) {
 	a := foreign()
 	dir := t.TempDir()
 	native, other := filepath.Join(dir, "native"), filepath.Join(dir, "other")
-	assert.NilError(t, os.WriteFile(native, bzImage("6.9.1-mine", "gz", true), 0o644))
-	assert.NilError(t, os.WriteFile(other, rawImage(a, "6.9.2-mine"), 0o644))
+	assert.NilError(t, os.WriteFile(native, fake.BzImage("6.9.1-mine", "gz", true), 0o644))
+	assert.NilError(t, os.WriteFile(other, fake.RawImage(a, "6.9.2-mine"), 0o644))
 	s := newSetting(t)
 	s.Config = filepath.Join(dir, ConfigName)
 	config := "capabilities: {one: {since: '6.1', " + a.Name + ": '6.10'}, two: {since: '6.1', " + a.Name + ": never}}\nkernels:\n" +

@@ -10,6 +10,8 @@ import (
 
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
+
+	"github.com/bpfreplay/bpfreplay/vmimage/internal/fake"
 )
 
 // layout writes files below a new directory.
@@ -26,7 +28,7 @@ func layout(t *testing.T, files map[string]string) string {
 // installation or a tree has them.
 func TestBesideImage(t *testing.T) {
 	const r = testRelease
-	image, a := string(bzImage(r, "gz", true)), string(module("depends="))
+	image, a := string(fake.BzImage(r, "gz", true)), string(fake.Module("depends="))
 	for name, test := range map[string]struct {
 		files           map[string]string
 		links           map[string]string
@@ -116,11 +118,11 @@ func TestBesideImageOfPackage(t *testing.T) {
 	s := newSetting(t)
 	dir := t.TempDir()
 	usr := map[string][]byte{
-		"./usr/lib/modules/" + testRelease + "/vmlinuz":     bzImage(testRelease, "gz", true),
-		"./usr/lib/modules/" + testRelease + "/kernel/a.ko": module("depends="),
+		"./usr/lib/modules/" + testRelease + "/vmlinuz":     fake.BzImage(testRelease, "gz", true),
+		"./usr/lib/modules/" + testRelease + "/kernel/a.ko": fake.Module("depends="),
 	}
 	for name, data := range map[string][]byte{
-		"old.deb": oldDeb(testRelease), "new.deb": deb("zst", usr), "plain.tar": tarball(usr), "some.tar.zst": compress("zst", tarball(usr)),
+		"old.deb": oldDeb(testRelease), "new.deb": fake.Deb("zst", usr), "plain.tar": fake.Tar(usr), "some.tar.zst": fake.Compress("zst", fake.Tar(usr)),
 	} {
 		file := filepath.Join(dir, name)
 		assert.NilError(t, os.WriteFile(file, data, 0o644))
@@ -140,7 +142,7 @@ func TestBesideImageOfPackage(t *testing.T) {
 	}
 	for name, test := range map[string]struct{ data, err string }{
 		"cut.deb":   {string(oldDeb(testRelease)[:2000]), "cut.deb"},
-		"empty.deb": {string(deb("xz", map[string][]byte{"./usr/share/doc/x": []byte("x")})), "there is no kernel image"},
+		"empty.deb": {string(fake.Deb("xz", map[string][]byte{"./usr/share/doc/x": []byte("x")})), "there is no kernel image"},
 	} {
 		file := filepath.Join(dir, name)
 		assert.NilError(t, os.WriteFile(file, []byte(test.data), 0o644))
@@ -151,7 +153,7 @@ func TestBesideImageOfPackage(t *testing.T) {
 
 // Without a configuration a module may be built in; otherwise the configuration decides.
 func TestOwnModules(t *testing.T) {
-	image := string(bzImage(testRelease, "gz", true))
+	image := string(fake.BzImage(testRelease, "gz", true))
 	for name, test := range map[string]struct {
 		files map[string]string
 		err   string
@@ -160,10 +162,10 @@ func TestOwnModules(t *testing.T) {
 		"built in":              {files: map[string]string{"config": "CONFIG_VIRTIO_PCI=y\nCONFIG_VIRTIO_CONSOLE=y\n"}},
 		"a module that is not":  {map[string]string{"config": "CONFIG_VIRTIO_PCI=y\nCONFIG_VIRTIO_CONSOLE=m\n"}, "virtio_console is a module (CONFIG_VIRTIO_CONSOLE=m"},
 		"off":                   {map[string]string{"config": "CONFIG_VIRTIO_CONSOLE=y\n# CONFIG_VIRTIO_PCI is not set\n"}, "virtio_pci is switched off: CONFIG_VIRTIO_PCI"},
-		"modules, and no list":  {files: map[string]string{"modules/kernel/a.ko": string(module("depends="))}},
+		"modules, and no list":  {files: map[string]string{"modules/kernel/a.ko": string(fake.Module("depends="))}},
 		"not in the list":       {map[string]string{"modules/modules.builtin": "kernel/x.ko\n"}, "no module is called virtio_console, and it is not built in either"},
 		"in the list":           {files: map[string]string{"modules/modules.builtin": "kernel/virtio_console.ko\nkernel/virtio_pci.ko\n"}},
-		"no list, but built in": {files: map[string]string{"config": "CONFIG_VIRTIO_PCI=y\nCONFIG_VIRTIO_CONSOLE=y\n", "modules/kernel/a.ko": string(module("depends="))}},
+		"no list, but built in": {files: map[string]string{"config": "CONFIG_VIRTIO_PCI=y\nCONFIG_VIRTIO_CONSOLE=y\n", "modules/kernel/a.ko": string(fake.Module("depends="))}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSetting(t)

@@ -6,6 +6,8 @@ import (
 
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
+
+	"github.com/bpfreplay/bpfreplay/vmimage/internal/fake"
 )
 
 func TestRelated(t *testing.T) {
@@ -28,11 +30,11 @@ func TestDistribution(t *testing.T) {
 	main, sid, security := newArchive(t, "bookworm"), newArchive(t, "sid"), newArchive(t, "bookworm-security")
 	security.prefix = "/debian-security"
 	main.old("6.1.0-1-cloud-amd64", "6.1.1-1")
-	main.add("linux-headers-6.1.0-1-cloud-amd64", "6.1.1-1", "gcc-12", deb("gz", nil))
-	main.add("gcc-12", "12.2-1", "libc6", deb("gz", nil))
-	main.add("libc6", "2.36-1", "", deb("gz", nil))
-	security.add("libc6", "2.36-2", "", deb("gz", nil))
-	sid.add("gcc-12", "12.5-1", "", deb("gz", nil))
+	main.add("linux-headers-6.1.0-1-cloud-amd64", "6.1.1-1", "gcc-12", fake.Deb("gz", nil))
+	main.add("gcc-12", "12.2-1", "libc6", fake.Deb("gz", nil))
+	main.add("libc6", "2.36-1", "", fake.Deb("gz", nil))
+	security.add("libc6", "2.36-2", "", fake.Deb("gz", nil))
+	sid.add("gcc-12", "12.5-1", "", fake.Deb("gz", nil))
 	serve(t, main, sid, security)
 	s := newSetting(t, keyring(t, main.key, sid.key, security.key)).open(t)
 	k, err := s.Resolve(t.Context(), "6.1")

@@ -8,32 +8,22 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pierrec/lz4/v4"
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
+	"github.com/bpfreplay/bpfreplay/vmimage/internal/fake"
 )
 
 const testRelease = "6.9.1-test"
 
-func compressLZ4(data []byte) []byte {
-	var buf bytes.Buffer
-	w := lz4.NewWriter(&buf)
-	must(w.Apply(lz4.LegacyOption(true)))
-	_, err := w.Write(data)
-	must(err)
-	must(w.Close())
-	return buf.Bytes()
-}
-
 func TestUnpackBzImage(t *testing.T) {
-	elf := vmlinux(testRelease, true)
+	elf := fake.Vmlinux(testRelease, true)
 	images := map[string][]byte{
-		"lz4": bzImageWith(testRelease, binary.LittleEndian.AppendUint32(compressLZ4(elf), uint32(len(elf)))),
+		"lz4": fake.BzImageWith(testRelease, binary.LittleEndian.AppendUint32(fake.LZ4(elf), uint32(len(elf)))),
 	}
 	for _, kind := range []string{"", "gz", "xz", "zst"} {
-		images[kind] = bzImage(testRelease, kind, true)
+		images[kind] = fake.BzImage(testRelease, kind, true)
 	}
 	for kind, image := range images {
 		t.Run(kind, func(t *testing.T) {
@@ -50,7 +40,7 @@ func TestUnpackBzImage(t *testing.T) {
 // TestTruncatedBzImage: wherever an image ends too early, there is an error.
 func TestTruncatedBzImage(t *testing.T) {
 	for _, kind := range []string{"", "gz", "xz", "zst"} {
-		image := bzImage(testRelease, kind, true)
+		image := fake.BzImage(testRelease, kind, true)
 		for size := range len(image) - len("the end") {
 			r := bytes.NewReader(image[:size])
 			h, err := readBzHeader(r)
@@ -65,7 +55,7 @@ func TestTruncatedBzImage(t *testing.T) {
 
 func TestBzHeaderErrors(t *testing.T) {
 	change := func(at int, with ...byte) []byte {
-		image := bzImage(testRelease, "gz", true)
+		image := fake.BzImage(testRelease, "gz", true)
 		copy(image[at:], with)
 		return image
 	}
@@ -87,8 +77,8 @@ func TestBzHeaderErrors(t *testing.T) {
 }
 
 func TestElfRelease(t *testing.T) {
-	padded := append(make([]byte, 1<<20-70), vmlinux(testRelease, true)...)
-	for _, data := range [][]byte{vmlinux(testRelease, true), padded} {
+	padded := append(make([]byte, 1<<20-70), fake.Vmlinux(testRelease, true)...)
+	for _, data := range [][]byte{fake.Vmlinux(testRelease, true), padded} {
 		release, err := elfRelease(bytes.NewReader(data))
 		assert.NilError(t, err)
 		assert.Equal(t, release, testRelease)
@@ -107,20 +97,20 @@ func TestResolvePath(t *testing.T) {
 		assert.NilError(t, os.WriteFile(file, data, 0o644))
 		return file
 	}
-	image := write("boot/vmlinuz-"+testRelease, bzImage(testRelease, "zst", true))
+	image := write("boot/vmlinuz-"+testRelease, fake.BzImage(testRelease, "zst", true))
 	config := write("boot/config-"+testRelease, []byte("x"))
-	write("lib/modules/"+testRelease+"/kernel/a.ko", module("depends="))
+	write("lib/modules/"+testRelease+"/kernel/a.ko", fake.Module("depends="))
 	k, err := s.resolve(t, image)
 	assert.NilError(t, err)
 	assert.Equal(t, k.Release, testRelease)
 	assert.Equal(t, k.Version, "6.9")
 	assert.Equal(t, k.ConfigPath, config)
-	assert.Equal(t, readFile(t, k.BootPath), string(vmlinux(testRelease, true)))
+	assert.Equal(t, readFile(t, k.BootPath), string(fake.Vmlinux(testRelease, true)))
 	modules, err := k.Modules("a")
 	assert.NilError(t, err)
 	assert.Equal(t, len(modules), 1)
 
-	elf := write("elsewhere/elf/vmlinux", vmlinux(testRelease, true))
+	elf := write("elsewhere/elf/vmlinux", fake.Vmlinux(testRelease, true))
 	k, err = s.resolve(t, elf)
 	assert.NilError(t, err)
 	assert.Equal(t, k.BootPath, elf)
@@ -128,20 +118,20 @@ func TestResolvePath(t *testing.T) {
 	_, err = k.Modules("a")
 	assert.ErrorContains(t, err, "no modules came with it")
 
-	slow := write("slow/bzImage", bzImage(testRelease, "xz", false))
+	slow := write("slow/bzImage", fake.BzImage(testRelease, "xz", false))
 	k, err = s.resolve(t, slow)
 	assert.NilError(t, err)
 	assert.Equal(t, k.BootPath, slow)
 	assert.Check(t, is.Contains(s.said(), "no PVH entry point"))
 
-	strange := write("strange/bzImage", bzImageWith(testRelease, []byte("lzo or whatever")))
+	strange := write("strange/bzImage", fake.BzImageWith(testRelease, []byte("lzo or whatever")))
 	k, err = s.resolve(t, strange)
 	assert.NilError(t, err)
 	assert.Equal(t, k.BootPath, strange)
 
 	for _, bad := range [][2]string{
-		{"text", "not a kernel image"}, {"", "not a kernel image"}, {string(vmlinux(testRelease, false)), "give the bzImage instead"},
-		{"\x7fELF", "vmlinux: "}, {string(bzImage(testRelease, "gz", true)[:1600]), "payload"},
+		{"text", "not a kernel image"}, {"", "not a kernel image"}, {string(fake.Vmlinux(testRelease, false)), "give the bzImage instead"},
+		{"\x7fELF", "vmlinux: "}, {string(fake.BzImage(testRelease, "gz", true)[:1600]), "payload"},
 	} {
 		_, err := s.resolve(t, write("bad", []byte(bad[0])))
 		assert.Check(t, is.ErrorContains(err, bad[1]))
@@ -152,11 +142,11 @@ func TestResolvePath(t *testing.T) {
 // TestURL: a file of known digest may be an image, a package or an archive.
 func TestURL(t *testing.T) {
 	files := map[string][]byte{
-		"bzImage": bzImage(testRelease, "gz", true),
-		"vmlinux": vmlinux(testRelease, true),
+		"bzImage": fake.BzImage(testRelease, "gz", true),
+		"vmlinux": fake.Vmlinux(testRelease, true),
 		"deb":     oldDeb(testRelease),
-		"tar": compress("zst", tarball(map[string][]byte{
-			"boot/vmlinuz": bzImage(testRelease, "zst", true), "lib/modules/" + testRelease + "/kernel/a.ko": module("depends="),
+		"tar": fake.Compress("zst", fake.Tar(map[string][]byte{
+			"boot/vmlinuz": fake.BzImage(testRelease, "zst", true), "lib/modules/" + testRelease + "/kernel/a.ko": fake.Module("depends="),
 		})),
 	}
 	for name, data := range files {
@@ -193,15 +183,15 @@ func TestPackageErrors(t *testing.T) {
 		err  string
 	}{
 		{"text", []byte("text"), "no ar archive"},
-		{"an empty archive", []byte(arMagic), "no data archive"},
+		{"an empty archive", []byte("!<arch>\n"), "no data archive"},
 		{"a truncated package", whole[:len(whole)-200], "data.tar.xz"},
-		{"a damaged header", []byte(arMagic + strings.Repeat("x", 60)), "damaged member header"},
-		{"a huge member", []byte(arMagic + strings.Repeat(" ", 48) + "-1        `\n"), "damaged member size"},
-		{"no image", deb("gz", testModules("lib/modules/"+release+"/")), "no kernel image"},
-		{"another image", deb("gz", map[string][]byte{"boot/vmlinuz-" + release: bzImage(testRelease, "gz", true)}), "its image says " + testRelease},
-		{"a damaged image", deb("gz", map[string][]byte{"boot/vmlinuz-" + release: bzImage(release, "gz", true)[:1600]}), "payload"},
-		{"a damaged module", deb("gz", map[string][]byte{
-			"boot/vmlinuz-" + release: bzImage(release, "gz", true), "lib/modules/" + release + "/kernel/a.ko": []byte("text"),
+		{"a damaged header", []byte("!<arch>\n" + strings.Repeat("x", 60)), "damaged member header"},
+		{"a huge member", []byte("!<arch>\n" + strings.Repeat(" ", 48) + "-1        `\n"), "damaged member size"},
+		{"no image", fake.Deb("gz", testModules("lib/modules/"+release+"/")), "no kernel image"},
+		{"another image", fake.Deb("gz", map[string][]byte{"boot/vmlinuz-" + release: fake.BzImage(testRelease, "gz", true)}), "its image says " + testRelease},
+		{"a damaged image", fake.Deb("gz", map[string][]byte{"boot/vmlinuz-" + release: fake.BzImage(release, "gz", true)[:1600]}), "payload"},
+		{"a damaged module", fake.Deb("gz", map[string][]byte{
+			"boot/vmlinuz-" + release: fake.BzImage(release, "gz", true), "lib/modules/" + release + "/kernel/a.ko": []byte("text"),
 		}), "kernel/a.ko"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -218,7 +208,7 @@ func TestPackageErrors(t *testing.T) {
 
 func FuzzBzImage(f *testing.F) {
 	for _, kind := range []string{"", "gz", "xz", "zst"} {
-		f.Add(bzImage(testRelease, kind, true))
+		f.Add(fake.BzImage(testRelease, kind, true))
 	}
 	f.Fuzz(func(t *testing.T, image []byte) {
 		h, err := readBzHeader(bytes.NewReader(image))

@@ -8,6 +8,8 @@ import (
 
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
+
+	"github.com/bpfreplay/bpfreplay/vmimage/internal/fake"
 )
 
 func paths(modules []Module) []string {
@@ -73,16 +75,16 @@ kernel/net/nf_defrag.ko:
 }
 
 func TestReadModinfo(t *testing.T) {
-	m, err := readModinfo(module("name=x-y", "depends=a,b-c,", "alias=crypto-x", "alias=pci:v1*", "softdep=post: p pre: q r", "junk", "", "alias=fs-x"))
+	m, err := readModinfo(fake.Module("name=x-y", "depends=a,b-c,", "alias=crypto-x", "alias=pci:v1*", "softdep=post: p pre: q r", "junk", "", "alias=fs-x"))
 	assert.NilError(t, err)
 	assert.DeepEqual(t, *m, moduleInfo{
 		Name: "x_y", Depends: []string{"a", "b_c"}, Soft: []string{"q", "r"}, Aliases: []string{"crypto_x", "fs_x"},
 	})
-	_, err = readModinfo(vmlinux(testRelease, true))
+	_, err = readModinfo(fake.Vmlinux(testRelease, true))
 	assert.ErrorContains(t, err, "not a kernel module")
 	_, err = readModinfo([]byte("this is no module, but a text"))
 	assert.ErrorContains(t, err, "bad magic number")
-	whole := module("depends=")
+	whole := fake.Module("depends=")
 	for size := range len(whole) {
 		_, err := readModinfo(whole[:size])
 		assert.Check(t, err != nil, "%d bytes of %d", size, len(whole))

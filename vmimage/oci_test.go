@@ -29,6 +29,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote"
 
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
+	"github.com/bpfreplay/bpfreplay/vmimage/internal/fake"
 )
 
 const (
@@ -154,21 +155,21 @@ func layer(entries ...entry) []byte {
 		if e.kind == 0 {
 			h.Typeflag = tar.TypeReg
 		}
-		must(w.WriteHeader(h))
+		fake.Must(w.WriteHeader(h))
 		_, err := io.WriteString(w, e.data)
-		must(err)
+		fake.Must(err)
 	}
-	must(w.Close())
+	fake.Must(w.Close())
 	return buf.Bytes()
 }
 
 func dir(name string) entry      { return entry{name: name, kind: tar.TypeDir} }
 func link(name, to string) entry { return entry{name: name, kind: tar.TypeSymlink, link: to} }
 func imageEntry(name, release string) entry {
-	return entry{name: name, data: string(bzImage(release, "gz", true))}
+	return entry{name: name, data: string(fake.BzImage(release, "gz", true))}
 }
 func moduleEntry(name string) entry {
-	return entry{name: "usr/lib/modules/" + ociRelease + "/" + name, data: string(module("depends="))}
+	return entry{name: "usr/lib/modules/" + ociRelease + "/" + name, data: string(fake.Module("depends="))}
 }
 
 // kernelLayer has the layout of the images of ci-kernels.
@@ -185,7 +186,7 @@ func TestOCI(t *testing.T) {
 	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex}
 	attestation := server.pushImage(t, "", "unknown", kernelLayer())
 	attestation.Platform.OS = "unknown"
-	want := server.pushImage(t, "", "amd64", compress("gz", kernelLayer()))
+	want := server.pushImage(t, "", "amd64", fake.Compress("gz", kernelLayer()))
 	index.Manifests = []ocispec.Descriptor{server.pushImage(t, "", "arm64", layer(entry{name: "boot/vmlinuz", data: "arm"})), attestation, want}
 	server.push(t, index.MediaType, asJSON(t, index), "6.12")
 
@@ -197,7 +198,7 @@ func TestOCI(t *testing.T) {
 	assert.Equal(t, k.Origin, fmt.Sprintf("OCI image %s:6.12 (sha256:%s)", server.image(), want.Digest.Encoded()[:12]))
 	boot, err := os.ReadFile(k.BootPath)
 	assert.NilError(t, err)
-	assert.Check(t, bytes.Equal(boot, vmlinux(ociRelease, true)))
+	assert.Check(t, bytes.Equal(boot, fake.Vmlinux(ociRelease, true)))
 	modules, err := k.Modules("bpf-testmod", "built-in")
 	assert.NilError(t, err)
 	assert.Equal(t, len(modules), 1)
@@ -257,7 +258,7 @@ func TestLayers(t *testing.T) {
 	const dirOf = "lib/modules/" + ociRelease
 	image := imageEntry("boot/vmlinuz", ociRelease)
 	a, b := moduleEntry("kernel/a.ko"), moduleEntry("kernel/b.ko")
-	fast := entry{name: dirOf + "/kernel/a.ko", data: string(module("depends=b"))}
+	fast := entry{name: dirOf + "/kernel/a.ko", data: string(fake.Module("depends=b"))}
 	for _, test := range []struct {
 		name    string
 		layers  [][]entry
@@ -279,17 +280,17 @@ func TestLayers(t *testing.T) {
 		{name: "a link that comes later", layers: [][]entry{{image, a}, {link("lib", "/usr/lib")}}, modules: "a"},
 		{name: "a whiteout is no file", layers: [][]entry{{image, {name: "boot/.wh.config"}}}},
 		{name: "configuration", layers: [][]entry{{image, {name: "boot/config-" + ociRelease, data: "one"}}, {{name: "./boot/config-" + ociRelease, data: "two"}}}, config: "two"},
-		{name: "modules of another release", layers: [][]entry{{image, {name: "lib/modules/5.10.1/kernel/x.ko", data: string(module("depends="))}}}},
-		{name: "both releases", layers: [][]entry{{image, b, {name: "lib/modules/5.10.1/kernel/x.ko", data: string(module("depends="))}}}, modules: "b"},
+		{name: "modules of another release", layers: [][]entry{{image, {name: "lib/modules/5.10.1/kernel/x.ko", data: string(fake.Module("depends="))}}}},
+		{name: "both releases", layers: [][]entry{{image, b, {name: "lib/modules/5.10.1/kernel/x.ko", data: string(fake.Module("depends="))}}}, modules: "b"},
 		{name: "image beside the modules, and in boot", layers: [][]entry{{imageEntry(dirOf+"/vmlinuz", ociRelease), image, a}}, modules: "a"},
-		{name: "a vmlinux", layers: [][]entry{{{name: "boot/vmlinux", data: string(vmlinux(ociRelease, true))}, a}}, modules: "a"},
-		{name: "a vmlinux and a vmlinuz", layers: [][]entry{{{name: "boot/vmlinux", data: string(vmlinux("6.12.9", true))}, image, a}}, modules: "a"},
+		{name: "a vmlinux", layers: [][]entry{{{name: "boot/vmlinux", data: string(fake.Vmlinux(ociRelease, true))}, a}}, modules: "a"},
+		{name: "a vmlinux and a vmlinuz", layers: [][]entry{{{name: "boot/vmlinux", data: string(fake.Vmlinux("6.12.9", true))}, image, a}}, modules: "a"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			server := newRegistry(t)
 			var layers [][]byte
 			for i, entries := range test.layers {
-				layers = append(layers, compress([]string{"", "gz", "zst"}[i], layer(entries...)))
+				layers = append(layers, fake.Compress([]string{"", "gz", "zst"}[i], layer(entries...)))
 			}
 			server.pushImage(t, "6.12", "amd64", layers...)
 			s := ociSetting(t, server.image())
@@ -342,12 +343,12 @@ func TestOCIRefuses(t *testing.T) {
 		{name: "nothing", layers: [][]byte{layer()}, err: "there is no kernel image"},
 		{name: "twice", layers: [][]byte{layer(image, image)}, err: "twice in one layer"},
 		{name: "two kernels", layers: [][]byte{layer(imageEntry("boot/vmlinuz-6.1.1", "6.1.1"), imageEntry("boot/vmlinuz-6.1.2", "6.1.2"))}, err: "which one is meant"},
-		{name: "huge", layers: [][]byte{compress("zst", layer(image, entry{name: "boot/config", data: strings.Repeat("x", 1<<20)}))}, err: "unpack to more than"},
-		{name: "huge and not wanted", layers: [][]byte{layer(image), compress("zst", layer(entry{name: "x", data: strings.Repeat("x", 1<<20)}))}, err: "unpack to more than"},
+		{name: "huge", layers: [][]byte{fake.Compress("zst", layer(image, entry{name: "boot/config", data: strings.Repeat("x", 1<<20)}))}, err: "unpack to more than"},
+		{name: "huge and not wanted", layers: [][]byte{layer(image), fake.Compress("zst", layer(entry{name: "x", data: strings.Repeat("x", 1<<20)}))}, err: "unpack to more than"},
 		{name: "no tar", layers: [][]byte{[]byte(strings.Repeat("rubbish ", 1000))}, err: "layer "},
 		{name: "a tar that ends too soon", layers: [][]byte{layer(image)[:1000]}, err: "unexpected EOF"},
 		{name: "no bzImage", layers: [][]byte{layer(entry{name: "boot/vmlinuz", data: strings.Repeat("x", 4096)})}, err: "not a kernel image"},
-		{name: "a vmlinux that cannot be booted", layers: [][]byte{layer(entry{name: "boot/vmlinux", data: string(vmlinux(ociRelease, false))})}, err: "PVH"},
+		{name: "a vmlinux that cannot be booted", layers: [][]byte{layer(entry{name: "boot/vmlinux", data: string(fake.Vmlinux(ociRelease, false))})}, err: "PVH"},
 		{name: "a module that is none", layers: [][]byte{layer(image, entry{name: "lib/modules/" + ociRelease + "/kernel/x.ko", data: "x"})}, err: "kernel/x.ko"},
 		{name: "for another machine", arch: "arm64", layers: [][]byte{layer(image)}, err: "it is for linux/arm64, not for linux/amd64"},
 		{name: "no layers", err: "it has no layers"},
@@ -405,7 +406,7 @@ func TestOCIRefuses(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			server := newRegistry(t)
 			if test.layers == nil && test.fault != nil {
-				test.layers = [][]byte{compress("gz", kernelLayer())}
+				test.layers = [][]byte{fake.Compress("gz", kernelLayer())}
 			}
 			if test.arch == "" {
 				test.arch = "amd64"
@@ -444,7 +445,7 @@ func TestOCIMediaTypes(t *testing.T) {
 		server := newRegistry(t)
 		manifest := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: "application/vnd.docker.distribution.manifest.v2+json"}
 		manifest.Config = server.push(t, "application/vnd.docker.container.image.v1+json", []byte(`{"os":"linux","architecture":"amd64"}`), "")
-		manifest.Layers = []ocispec.Descriptor{server.push(t, mediaType, compress("gz", kernelLayer()), "")}
+		manifest.Layers = []ocispec.Descriptor{server.push(t, mediaType, fake.Compress("gz", kernelLayer()), "")}
 		server.push(t, manifest.MediaType, asJSON(t, manifest), "6.12")
 		_, err := ociSetting(t, server.image()).resolve(t, "image")
 		return err
@@ -610,7 +611,7 @@ func TestOCITogether(t *testing.T) {
 func FuzzLayers(f *testing.F) {
 	f.Add(kernelLayer(), layer(entry{name: "boot/.wh.vmlinuz"}))
 	f.Add(layer(entry{name: "../up"}), layer(link("boot", "/etc"), entry{name: "boot/vmlinuz", data: "x"}))
-	f.Add(compress("gz", kernelLayer()), []byte("rubbish"))
+	f.Add(fake.Compress("gz", kernelLayer()), []byte("rubbish"))
 	f.Fuzz(func(t *testing.T, lower, upper []byte) {
 		top := t.TempDir()
 		u := &unpacker{dir: filepath.Join(top, "kernel")}

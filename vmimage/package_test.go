@@ -12,14 +12,15 @@ import (
 	is "gotest.tools/v3/assert/cmp"
 
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
+	"github.com/bpfreplay/bpfreplay/vmimage/internal/fake"
 )
 
 func TestPackages(t *testing.T) {
 	stable, sid := newArchive(t, "bookworm"), newArchive(t, "sid")
 	for _, version := range []string{"7.1.9-1", "7.1.10-1", "7.1.10~rc1-1"} {
-		stable.add("linux-source-7.1", version, "", deb("xz", map[string][]byte{"./usr/src/text": []byte(version)}))
+		stable.add("linux-source-7.1", version, "", fake.Deb("xz", map[string][]byte{"./usr/src/text": []byte(version)}))
 	}
-	sid.add("linux-source-7.2", "7.2.1-1", "", deb("gz", map[string][]byte{"./usr/src/text": []byte("sid")}))
+	sid.add("linux-source-7.2", "7.2.1-1", "", fake.Deb("gz", map[string][]byte{"./usr/src/text": []byte("sid")}))
 	sid.old("6.12.1-cloud-amd64", "6.12.1-1")
 	server := serve(t, stable, sid)
 	s := newSetting(t, keyring(t, stable.key, sid.key)).open(t)

@@ -22,6 +22,7 @@ import (
 	is "gotest.tools/v3/assert/cmp"
 
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
+	"github.com/bpfreplay/bpfreplay/vmimage/internal/fake"
 )
 
 const testConfig = `
@@ -113,8 +114,8 @@ func TestResolveOldLayout(t *testing.T) {
 	a.old("6.1.0-9-cloud-amd64", "6.1.99-1")
 	a.old("6.1.0-10-cloud-amd64", "6.1.101-1")
 	a.old("6.1.0-10-rt-amd64", "6.1.101-1")
-	a.add("linux-image-6.1.0-10-cloud-amd64-dbg", "6.1.101-1", "", deb("gz", nil))
-	a.add("linux-image-6.1.1-cloud-amd64", "6.1.200-1", "linux-image-6.1.0-10-cloud-amd64", deb("gz", nil))
+	a.add("linux-image-6.1.0-10-cloud-amd64-dbg", "6.1.101-1", "", fake.Deb("gz", nil))
+	a.add("linux-image-6.1.1-cloud-amd64", "6.1.200-1", "linux-image-6.1.0-10-cloud-amd64", fake.Deb("gz", nil))
 	serve(t, a)
 	s := newSetting(t, keyring(t, a.key))
 
@@ -126,13 +127,13 @@ func TestResolveOldLayout(t *testing.T) {
 	assert.Equal(t, k.Origin, "Debian bookworm, linux-image-6.1.0-10-cloud-amd64 6.1.101-1")
 	image, err := os.ReadFile(k.ImagePath)
 	assert.NilError(t, err)
-	assert.Check(t, bytes.Equal(image, bzImage(k.Release, "gz", true)))
+	assert.Check(t, bytes.Equal(image, fake.BzImage(k.Release, "gz", true)))
 	sum, err := digest.OfFile(k.ImagePath)
 	assert.NilError(t, err)
 	assert.Equal(t, k.SHA256, sum)
 	boot, err := os.ReadFile(k.BootPath)
 	assert.NilError(t, err)
-	assert.Check(t, bytes.Equal(boot, vmlinux(k.Release, true)))
+	assert.Check(t, bytes.Equal(boot, fake.Vmlinux(k.Release, true)))
 	config, err := os.ReadFile(k.ConfigPath)
 	assert.NilError(t, err)
 	assert.Equal(t, string(config), "CONFIG_BPF=y\n")
@@ -147,9 +148,9 @@ func TestResolveNewLayout(t *testing.T) {
 	b.new("7.2.9-cloud-amd64", "7.2.9-1")
 	b.new("7.3-cloud-amd64", "7.3~rc7-1~exp1")
 	// Its modules have another version, so the kernel is incomplete.
-	b.add("linux-binary-7.2.10-cloud-amd64", "7.2.10-1", "", deb("gz", nil))
-	b.add("linux-modules-7.2.10-cloud-amd64", "7.2.10-2", "", deb("gz", nil))
-	b.add("linux-base-7.2.10-cloud-amd64", "7.2.10-1", "", deb("gz", nil))
+	b.add("linux-binary-7.2.10-cloud-amd64", "7.2.10-1", "", fake.Deb("gz", nil))
+	b.add("linux-modules-7.2.10-cloud-amd64", "7.2.10-2", "", fake.Deb("gz", nil))
+	b.add("linux-base-7.2.10-cloud-amd64", "7.2.10-1", "", fake.Deb("gz", nil))
 	serve(t, a, b)
 	s := newSetting(t, keyring(t, a.key))
 
@@ -168,9 +169,9 @@ func TestUnsignedImage(t *testing.T) {
 	const release = "7.3.4-cloud-amd64"
 	a := newArchive(t, "bookworm")
 	dir := "./usr/lib/modules/" + release + "/"
-	a.add(prefixUnsigned+release, "7.3.4-1", "", deb("xz", map[string][]byte{dir + "vmlinuz.unsigned": bzImage(release, "zst", true)}))
-	a.add(prefixModules+release, "7.3.4-1", "", deb("xz", testModules(dir)))
-	a.add(prefixBase+release, "7.3.4-1", "", deb("xz", map[string][]byte{dir + "config": []byte("x")}))
+	a.add(prefixUnsigned+release, "7.3.4-1", "", fake.Deb("xz", map[string][]byte{dir + "vmlinuz.unsigned": fake.BzImage(release, "zst", true)}))
+	a.add(prefixModules+release, "7.3.4-1", "", fake.Deb("xz", testModules(dir)))
+	a.add(prefixBase+release, "7.3.4-1", "", fake.Deb("xz", map[string][]byte{dir + "config": []byte("x")}))
 	serve(t, a)
 	k, err := newSetting(t, keyring(t, a.key)).resolve(t, "stable")
 	assert.NilError(t, err)
@@ -246,7 +247,7 @@ func suffixes(a *debArchive, name string) []string {
 	if !strings.HasPrefix(name, "Packages") || !a.byHash {
 		return []string{name}
 	}
-	sum := sha256Of(compress(strings.TrimPrefix(a.index, "."), []byte(strings.Join(a.stanzas, "\n"))))
+	sum := sha256Of(fake.Compress(strings.TrimPrefix(a.index, "."), []byte(strings.Join(a.stanzas, "\n"))))
 	return []string{name, sum}
 }
 
@@ -688,7 +689,7 @@ func TestKilled(t *testing.T) {
 // TestFullDisk: on a full disk the error says so, and nothing is left.
 func TestFullDisk(t *testing.T) {
 	a := newArchive(t, "bookworm")
-	a.add("linux-image-6.1.0-10-cloud-amd64", "6.1.101-1", "kmod", deb("", map[string][]byte{"./boot/vmlinuz-6.1.0-10-cloud-amd64": make([]byte, 4<<20)}))
+	a.add("linux-image-6.1.0-10-cloud-amd64", "6.1.101-1", "kmod", fake.Deb("", map[string][]byte{"./boot/vmlinuz-6.1.0-10-cloud-amd64": make([]byte, 4<<20)}))
 	serve(t, a)
 	s := newSetting(t, keyring(t, a.key))
 	assert.NilError(t, os.Mkdir(s.Cache, 0o755))

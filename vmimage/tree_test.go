@@ -9,6 +9,8 @@ import (
 
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
+
+	"github.com/bpfreplay/bpfreplay/vmimage/internal/fake"
 )
 
 // goodConfig is a .config with all options that guests need or want.
@@ -36,13 +38,13 @@ func buildTree(t testing.TB, changes map[string]string) string {
 	files := map[string]string{
 		"Kbuild":                        "#",
 		".config":                       goodConfig(),
-		"vmlinux":                       string(vmlinux(testRelease, true)),
-		"arch/x86/boot/bzImage":         string(bzImage(testRelease, "gz", true)),
+		"vmlinux":                       string(fake.Vmlinux(testRelease, true)),
+		"arch/x86/boot/bzImage":         string(fake.BzImage(testRelease, "gz", true)),
 		"include/config/kernel.release": testRelease + "\n",
 		"modules.order":                 "drivers/a/x-y.o\nkernel/net/z.ko\n",
 		"modules.builtin":               "kernel/lib/built-in.ko\n",
-		"drivers/a/x-y.ko":              string(module("depends=z")),
-		"net/z.ko":                      string(module("depends=")),
+		"drivers/a/x-y.ko":              string(fake.Module("depends=z")),
+		"net/z.ko":                      string(fake.Module("depends=")),
 	}
 	for name, data := range changes {
 		files[name] = data
@@ -86,20 +88,20 @@ func TestResolveTree(t *testing.T) {
 	// Built again: only the vmlinux, then the image with another release, and a
 	// module with other needs.
 	elf := filepath.Join(tree, "vmlinux")
-	writeAt(t, elf, string(vmlinux(testRelease, true)), time.Now())
+	writeAt(t, elf, string(fake.Vmlinux(testRelease, true)), time.Now())
 	k, err = s.resolve(t, tree)
 	assert.NilError(t, err)
 	assert.Equal(t, k.ImagePath, elf)
 	before := k.SHA256
-	writeAt(t, filepath.Join(tree, "arch/x86/boot/bzImage"), string(bzImage("6.9.2-new", "gz", true)), time.Now())
-	writeAt(t, filepath.Join(tree, "drivers/a/x-y.ko"), string(module("depends=")), time.Now())
+	writeAt(t, filepath.Join(tree, "arch/x86/boot/bzImage"), string(fake.BzImage("6.9.2-new", "gz", true)), time.Now())
+	writeAt(t, filepath.Join(tree, "drivers/a/x-y.ko"), string(fake.Module("depends=")), time.Now())
 	k, err = s.resolve(t, tree)
 	assert.NilError(t, err)
 	assert.Equal(t, k.Release, "6.9.2-new")
 	assert.Check(t, k.SHA256 != before)
 	boot, err := os.ReadFile(k.BootPath)
 	assert.NilError(t, err)
-	assert.Equal(t, string(boot), string(vmlinux("6.9.2-new", true)))
+	assert.Equal(t, string(boot), string(fake.Vmlinux("6.9.2-new", true)))
 	modules, err = k.Modules("x_y")
 	assert.NilError(t, err)
 	assert.DeepEqual(t, paths(modules), []string{"kernel/drivers/a/x-y.ko"})
@@ -116,7 +118,7 @@ func TestTreeErrors(t *testing.T) {
 		}
 		return more
 	}
-	arm := string(vmlinux(testRelease, true))
+	arm := string(fake.Vmlinux(testRelease, true))
 	arm = arm[:18] + "\xb7\x00" + arm[20:]
 	for _, test := range []struct {
 		name    string
@@ -133,7 +135,7 @@ func TestTreeErrors(t *testing.T) {
 		{"two options", map[string]string{".config": without(without(goodConfig(), "BPF_SYSCALL"), "DEVTMPFS")}, "scripts/config -e BPF_SYSCALL -e DEVTMPFS &&"},
 		{"modules not built", map[string]string{"net/z.ko": ""}, "modules.order lists net/z.ko, which is not built: make -C "},
 		{"modules elsewhere", map[string]string{"modules.order": "../up.o\n"}, "not a path in the tree"},
-		{"a vmlinux that cannot be booted", map[string]string{"arch/x86/boot/bzImage": "", "vmlinux": string(vmlinux(testRelease, false))}, "CONFIG_PVH"},
+		{"a vmlinux that cannot be booted", map[string]string{"arch/x86/boot/bzImage": "", "vmlinux": string(fake.Vmlinux(testRelease, false))}, "CONFIG_PVH"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			_, err := newSetting(t).resolve(t, buildTree(t, test.changes))
@@ -149,7 +151,7 @@ func TestTreeNotes(t *testing.T) {
 		note    string
 	}{
 		{"no BTF", map[string]string{".config": without(goodConfig(), "DEBUG_INFO_BTF")}, "lacks its own types"},
-		{"no PVH", map[string]string{".config": without(goodConfig(), "PVH"), "arch/x86/boot/bzImage": string(bzImage(testRelease, "gz", false)), "vmlinux": ""}, "slower (CONFIG_PVH)"},
+		{"no PVH", map[string]string{".config": without(goodConfig(), "PVH"), "arch/x86/boot/bzImage": string(fake.BzImage(testRelease, "gz", false)), "vmlinux": ""}, "slower (CONFIG_PVH)"},
 		{"two", map[string]string{".config": without(without(goodConfig(), "BPF_JIT"), "SERIAL_8250_CONSOLE")}, "says nothing (CONFIG_SERIAL_8250_CONSOLE); compiled BPF programs (CONFIG_BPF_JIT)"},
 		{"virtio as modules", map[string]string{".config": strings.Replace(goodConfig(), "VIRTIO_PCI=y", "VIRTIO_PCI=m", 1)}, ""},
 		{"no configuration", map[string]string{".config": ""}, ""},
@@ -179,9 +181,9 @@ func TestTreeNotes(t *testing.T) {
 func TestTreeModules(t *testing.T) {
 	const selftests = "tools/testing/selftests/bpf/"
 	k, err := newSetting(t).resolve(t, buildTree(t, map[string]string{
-		selftests + "bpf_testmod.ko":            string(module("depends=")),
-		selftests + "test_kmods/bpf_testmod.ko": string(module("depends=")),
-		selftests + "test_kmods/bpf_test_no.ko": string(module("depends=bpf_testmod")),
+		selftests + "bpf_testmod.ko":            string(fake.Module("depends=")),
+		selftests + "test_kmods/bpf_testmod.ko": string(fake.Module("depends=")),
+		selftests + "test_kmods/bpf_test_no.ko": string(fake.Module("depends=bpf_testmod")),
 	}))
 	assert.NilError(t, err)
 	modules, err := k.Modules("bpf_test_no")
