@@ -27,7 +27,7 @@ func layout(t *testing.T, files map[string]string) string {
 // The modules and the configuration of an image given by path are found where a package, an
 // installation or a tree has them.
 func TestBesideImage(t *testing.T) {
-	const r = testRelease
+	const r = fake.Release
 	image, a := string(fake.BzImage(r, "gz", true)), string(fake.Module("depends="))
 	for name, test := range map[string]struct {
 		files           map[string]string
@@ -118,11 +118,11 @@ func TestBesideImageOfPackage(t *testing.T) {
 	s := newSetting(t)
 	dir := t.TempDir()
 	usr := map[string][]byte{
-		"./usr/lib/modules/" + testRelease + "/vmlinuz":     fake.BzImage(testRelease, "gz", true),
-		"./usr/lib/modules/" + testRelease + "/kernel/a.ko": fake.Module("depends="),
+		"./usr/lib/modules/" + fake.Release + "/vmlinuz":     fake.BzImage(fake.Release, "gz", true),
+		"./usr/lib/modules/" + fake.Release + "/kernel/a.ko": fake.Module("depends="),
 	}
 	for name, data := range map[string][]byte{
-		"old.deb": oldDeb(testRelease), "new.deb": fake.Deb("zst", usr), "plain.tar": fake.Tar(usr), "some.tar.zst": fake.Compress("zst", fake.Tar(usr)),
+		"old.deb": oldDeb(fake.Release), "new.deb": fake.Deb("zst", usr), "plain.tar": fake.Tar(usr), "some.tar.zst": fake.Compress("zst", fake.Tar(usr)),
 	} {
 		file := filepath.Join(dir, name)
 		assert.NilError(t, os.WriteFile(file, data, 0o644))
@@ -130,7 +130,7 @@ func TestBesideImageOfPackage(t *testing.T) {
 			k, err := s.resolve(t, file)
 			assert.NilError(t, err, name)
 			assert.Check(t, is.Equal(k.Name, file))
-			assert.Check(t, is.Equal(k.Release, testRelease))
+			assert.Check(t, is.Equal(k.Release, fake.Release))
 			want := "a"
 			if name == "old.deb" {
 				want = "libcrc"
@@ -141,7 +141,7 @@ func TestBesideImageOfPackage(t *testing.T) {
 		}
 	}
 	for name, test := range map[string]struct{ data, err string }{
-		"cut.deb":   {string(oldDeb(testRelease)[:2000]), "cut.deb"},
+		"cut.deb":   {string(oldDeb(fake.Release)[:2000]), "cut.deb"},
 		"empty.deb": {string(fake.Deb("xz", map[string][]byte{"./usr/share/doc/x": []byte("x")})), "there is no kernel image"},
 	} {
 		file := filepath.Join(dir, name)
@@ -153,7 +153,7 @@ func TestBesideImageOfPackage(t *testing.T) {
 
 // Without a configuration a module may be built in; otherwise the configuration decides.
 func TestOwnModules(t *testing.T) {
-	image := string(fake.BzImage(testRelease, "gz", true))
+	image := string(fake.BzImage(fake.Release, "gz", true))
 	for name, test := range map[string]struct {
 		files map[string]string
 		err   string

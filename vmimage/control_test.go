@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"gotest.tools/v3/assert"
+
+	"github.com/bpfreplay/bpfreplay/vmimage/kimage"
 )
 
 func TestReadStanzas(t *testing.T) {
@@ -103,7 +105,7 @@ func FuzzReadPackages(f *testing.F) {
 			}
 		}
 		for _, c := range candidates(packages, &DebianSource{Release: "*"}) {
-			if !isRelease(c.release) || len(c.packages) != 1 && len(c.packages) != 3 {
+			if !kimage.IsRelease(c.release) || len(c.packages) != 1 && len(c.packages) != 3 {
 				t.Errorf("accepted %+v", c)
 			}
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/failures"
 	"github.com/bpfreplay/bpfreplay/vmimage/archive"
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
+	"github.com/bpfreplay/bpfreplay/vmimage/kimage"
 )
 
 // binaryPackage is a kernel package of a package index.
@@ -128,7 +129,7 @@ func candidateFor(p binaryPackage, all []binaryPackage) (candidate, bool) {
 		release, unsigned := strings.CutSuffix(release, suffixUnsigned)
 		// Packages without contents of their own depend on another image.
 		meta := strings.Contains(p.depends, prefixImage) || strings.Contains(p.depends, prefixBinary)
-		ok := isRelease(release) && !meta && !strings.HasSuffix(release, "-dbg")
+		ok := kimage.IsRelease(release) && !meta && !strings.HasSuffix(release, "-dbg")
 		return candidate{release: release, signed: !unsigned, packages: []binaryPackage{p}}, ok
 	}
 	release, unsigned := strings.CutPrefix(p.name, prefixUnsigned)
@@ -138,7 +139,7 @@ func candidateFor(p binaryPackage, all []binaryPackage) (candidate, bool) {
 			return candidate{}, false
 		}
 	}
-	if !isRelease(release) {
+	if !kimage.IsRelease(release) {
 		return candidate{}, false
 	}
 	c := candidate{release: release, signed: !unsigned, packages: []binaryPackage{p}}

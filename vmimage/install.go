@@ -16,6 +16,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/kversion"
 	"github.com/bpfreplay/bpfreplay/vmimage/archive"
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
+	"github.com/bpfreplay/bpfreplay/vmimage/kimage"
 )
 
 // installFormat is part of the key of unpacked kernels. Change it when their layout changes.
@@ -280,10 +281,7 @@ func archiveKind(file string) (archive.Reader, error) {
 		return nil, err
 	}
 	defer f.Close()
-	if _, raw := arch.OfImage(f); raw || isELF(f) {
-		return nil, nil
-	}
-	if _, err := readBzHeader(f); !errors.Is(err, errNotBzImage) {
+	if is, err := kimage.Is(f); is || err != nil {
 		return nil, err
 	}
 	return archive.ReaderOf(f), nil
@@ -300,33 +298,33 @@ func (s *Store) image(ctx context.Context, name, file string) (*Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	info, err := readImage(f)
-	if errors.Is(err, errNoPVH) {
+	info, err := kimage.Read(f)
+	if errors.Is(err, kimage.ErrNoPVH) {
 		return nil, fmt.Errorf("%w; give the bzImage instead", err)
 	}
 	if err != nil {
 		return nil, err
 	}
 	k := &Kernel{
-		Name: name, Arch: info.arch, Release: info.release, Version: shortVersion(info.release),
+		Name: name, Arch: info.Arch, Release: info.Release, Version: shortVersion(info.Release),
 		SHA256: sum, Origin: file, ImagePath: file, BootPath: file,
 	}
-	if info.bz != nil {
-		k.BootPath, err = s.apart(ctx, name, f, info.bz, sum)
+	if info.Bz != nil {
+		k.BootPath, err = s.apart(ctx, name, f, info.Bz, sum)
 	}
 	return k, err
 }
 
 // apart returns the vmlinux of a bzImage, from the cache if it is there; or
 // the bzImage itself if it can only be booted as it is.
-func (s *Store) apart(ctx context.Context, name string, image *os.File, h *bzHeader, sum string) (string, error) {
+func (s *Store) apart(ctx context.Context, name string, image *os.File, h *kimage.BzHeader, sum string) (string, error) {
 	dst := s.cache.path(dirImages, sum)
 	err := s.once(ctx, name, dst, func() error {
 		return s.cache.writeFile(dst, func(out *os.File) error {
-			return writeVmlinux(image, h, out.Name())
+			return kimage.WriteVmlinux(image, h, out.Name())
 		})
 	})
-	if errors.Is(err, archive.ErrCompression) || errors.Is(err, errNoPVH) {
+	if errors.Is(err, archive.ErrCompression) || errors.Is(err, kimage.ErrNoPVH) {
 		s.say("note: %s: the guest has to unpack the image by itself, which is slower: %v", name, err)
 		return image.Name(), nil
 	}

@@ -80,7 +80,7 @@ func TestReadModinfo(t *testing.T) {
 	assert.DeepEqual(t, *m, moduleInfo{
 		Name: "x_y", Depends: []string{"a", "b_c"}, Soft: []string{"q", "r"}, Aliases: []string{"crypto_x", "fs_x"},
 	})
-	_, err = readModinfo(fake.Vmlinux(testRelease, true))
+	_, err = readModinfo(fake.Vmlinux(fake.Release, true))
 	assert.ErrorContains(t, err, "not a kernel module")
 	_, err = readModinfo([]byte("this is no module, but a text"))
 	assert.ErrorContains(t, err, "bad magic number")

@@ -38,9 +38,9 @@ func buildTree(t testing.TB, changes map[string]string) string {
 	files := map[string]string{
 		"Kbuild":                        "#",
 		".config":                       goodConfig(),
-		"vmlinux":                       string(fake.Vmlinux(testRelease, true)),
-		"arch/x86/boot/bzImage":         string(fake.BzImage(testRelease, "gz", true)),
-		"include/config/kernel.release": testRelease + "\n",
+		"vmlinux":                       string(fake.Vmlinux(fake.Release, true)),
+		"arch/x86/boot/bzImage":         string(fake.BzImage(fake.Release, "gz", true)),
+		"include/config/kernel.release": fake.Release + "\n",
 		"modules.order":                 "drivers/a/x-y.o\nkernel/net/z.ko\n",
 		"modules.builtin":               "kernel/lib/built-in.ko\n",
 		"drivers/a/x-y.ko":              string(fake.Module("depends=z")),
@@ -78,7 +78,7 @@ func TestResolveTree(t *testing.T) {
 	assert.NilError(t, err)
 	assert.Equal(t, k.ImagePath, filepath.Join(tree, "arch/x86/boot/bzImage"))
 	assert.Equal(t, k.ConfigPath, filepath.Join(tree, ".config"))
-	assert.Equal(t, k.Release, testRelease)
+	assert.Equal(t, k.Release, fake.Release)
 	assert.Equal(t, k.Origin, tree)
 	modules, err := k.Modules("x_y", "built-in")
 	assert.NilError(t, err)
@@ -88,7 +88,7 @@ func TestResolveTree(t *testing.T) {
 	// Built again: only the vmlinux, then the image with another release, and a
 	// module with other needs.
 	elf := filepath.Join(tree, "vmlinux")
-	writeAt(t, elf, string(fake.Vmlinux(testRelease, true)), time.Now())
+	writeAt(t, elf, string(fake.Vmlinux(fake.Release, true)), time.Now())
 	k, err = s.resolve(t, tree)
 	assert.NilError(t, err)
 	assert.Equal(t, k.ImagePath, elf)
@@ -105,7 +105,7 @@ func TestResolveTree(t *testing.T) {
 	modules, err = k.Modules("x_y")
 	assert.NilError(t, err)
 	assert.DeepEqual(t, paths(modules), []string{"kernel/drivers/a/x-y.ko"})
-	assert.Check(t, is.Contains(s.said(), "the image is 6.9.2-new, but the next build will be "+testRelease))
+	assert.Check(t, is.Contains(s.said(), "the image is 6.9.2-new, but the next build will be "+fake.Release))
 }
 
 func TestTreeErrors(t *testing.T) {
@@ -118,7 +118,7 @@ func TestTreeErrors(t *testing.T) {
 		}
 		return more
 	}
-	arm := string(fake.Vmlinux(testRelease, true))
+	arm := string(fake.Vmlinux(fake.Release, true))
 	arm = arm[:18] + "\xb7\x00" + arm[20:]
 	for _, test := range []struct {
 		name    string
@@ -135,7 +135,7 @@ func TestTreeErrors(t *testing.T) {
 		{"two options", map[string]string{".config": without(without(goodConfig(), "BPF_SYSCALL"), "DEVTMPFS")}, "scripts/config -e BPF_SYSCALL -e DEVTMPFS &&"},
 		{"modules not built", map[string]string{"net/z.ko": ""}, "modules.order lists net/z.ko, which is not built: make -C "},
 		{"modules elsewhere", map[string]string{"modules.order": "../up.o\n"}, "not a path in the tree"},
-		{"a vmlinux that cannot be booted", map[string]string{"arch/x86/boot/bzImage": "", "vmlinux": string(fake.Vmlinux(testRelease, false))}, "CONFIG_PVH"},
+		{"a vmlinux that cannot be booted", map[string]string{"arch/x86/boot/bzImage": "", "vmlinux": string(fake.Vmlinux(fake.Release, false))}, "CONFIG_PVH"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			_, err := newSetting(t).resolve(t, buildTree(t, test.changes))
@@ -151,7 +151,7 @@ func TestTreeNotes(t *testing.T) {
 		note    string
 	}{
 		{"no BTF", map[string]string{".config": without(goodConfig(), "DEBUG_INFO_BTF")}, "lacks its own types"},
-		{"no PVH", map[string]string{".config": without(goodConfig(), "PVH"), "arch/x86/boot/bzImage": string(fake.BzImage(testRelease, "gz", false)), "vmlinux": ""}, "slower (CONFIG_PVH)"},
+		{"no PVH", map[string]string{".config": without(goodConfig(), "PVH"), "arch/x86/boot/bzImage": string(fake.BzImage(fake.Release, "gz", false)), "vmlinux": ""}, "slower (CONFIG_PVH)"},
 		{"two", map[string]string{".config": without(without(goodConfig(), "BPF_JIT"), "SERIAL_8250_CONSOLE")}, "says nothing (CONFIG_SERIAL_8250_CONSOLE); compiled BPF programs (CONFIG_BPF_JIT)"},
 		{"virtio as modules", map[string]string{".config": strings.Replace(goodConfig(), "VIRTIO_PCI=y", "VIRTIO_PCI=m", 1)}, ""},
 		{"no configuration", map[string]string{".config": ""}, ""},

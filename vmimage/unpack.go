@@ -13,6 +13,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/vmimage/archive"
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
+	"github.com/bpfreplay/bpfreplay/vmimage/kimage"
 )
 
 // unpacker writes the files of kernel packages into a directory.
@@ -95,7 +96,7 @@ func (u *unpacker) entry(h *tar.Header, r io.Reader) error {
 func isImagePath(name string) bool {
 	file, boot := strings.CutPrefix(name, "boot/")
 	_, release, _ := strings.Cut(file, "-")
-	return boot && (strings.HasPrefix(file, "vmlinuz") || strings.HasPrefix(file, "vmlinux")) && (release == "" || isRelease(release)) ||
+	return boot && (strings.HasPrefix(file, "vmlinuz") || strings.HasPrefix(file, "vmlinux")) && (release == "" || kimage.IsRelease(release)) ||
 		strings.HasPrefix(name, "lib/modules/") && path.Base(name) == "vmlinuz"
 }
 
@@ -145,7 +146,7 @@ func (u *unpacker) is(release string) bool {
 	if release == "" {
 		return u.release == ""
 	}
-	return isRelease(release) && (u.release == "" || u.release == release)
+	return kimage.IsRelease(release) && (u.release == "" || u.release == release)
 }
 
 func (u *unpacker) write(name string, r io.Reader) error {
@@ -216,12 +217,12 @@ func (s *Store) finishImage(name string, u *unpacker) (*installed, error) {
 		return nil, err
 	}
 	defer image.Close()
-	info, err := readImage(image)
+	info, err := kimage.Read(image)
 	if err != nil {
 		return nil, fmt.Errorf("image: %w", err)
 	}
-	meta := &installed{Release: info.release, Arch: info.arch, Boot: fileImage}
-	if info.bz == nil {
+	meta := &installed{Release: info.Release, Arch: info.Arch, Boot: fileImage}
+	if info.Bz == nil {
 		err := os.Remove(vmlinux)
 		if errors.Is(err, os.ErrNotExist) {
 			err = nil
@@ -230,8 +231,8 @@ func (s *Store) finishImage(name string, u *unpacker) (*installed, error) {
 	}
 	meta.Boot = fileVmlinux
 	// It replaces a vmlinux from the archive, which may be huge.
-	err = writeVmlinux(image, info.bz, vmlinux)
-	if errors.Is(err, archive.ErrCompression) || errors.Is(err, errNoPVH) {
+	err = kimage.WriteVmlinux(image, info.Bz, vmlinux)
+	if errors.Is(err, archive.ErrCompression) || errors.Is(err, kimage.ErrNoPVH) {
 		s.say("note: %s: the guest has to unpack the image by itself, which is slower: %v", name, err)
 		meta.Boot = fileImage
 		err = os.Remove(vmlinux)

@@ -20,6 +20,9 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 )
 
+// Release is a release of a kernel, for those who do not care which.
+const Release = "6.9.1-test"
+
 // Deb makes a Debian package with these files.
 func Deb(compression string, files map[string][]byte) []byte {
 	var buf bytes.Buffer

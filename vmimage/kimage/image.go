@@ -1,4 +1,7 @@
-package vmimage
+// Package kimage reads kernel images: the bzImage of x86, the Image of other architectures, and the
+// vmlinux in them. [Read] tells what an image is, and [WriteVmlinux] takes a bzImage apart, so that
+// guests need not.
+package kimage
 
 import (
 	"bytes"
@@ -46,17 +49,17 @@ const maxVmlinux = 1 << 30
 var (
 	errNotBzImage = errors.New("not a bzImage")
 	errNotImage   = errors.New("not a kernel image: neither a bzImage nor an Image nor a vmlinux")
-	errNoPVH      = errors.New("vmlinux has no PVH entry point (CONFIG_PVH)")
+	ErrNoPVH      = errors.New("vmlinux has no PVH entry point (CONFIG_PVH)")
 )
 
-// bzHeader has the needed fields of the header of a bzImage.
-type bzHeader struct {
+// BzHeader has the needed fields of the header of a bzImage.
+type BzHeader struct {
 	release       string
 	payload, size int64
 }
 
 // readBzHeader reads the header of a bzImage, or returns [errNotBzImage].
-func readBzHeader(r io.ReaderAt) (*bzHeader, error) {
+func readBzHeader(r io.ReaderAt) (*BzHeader, error) {
 	var h [bzHeaderEnd]byte
 	if _, err := r.ReadAt(h[:], 0); err != nil {
 		if errors.Is(err, io.EOF) {
@@ -75,7 +78,7 @@ func readBzHeader(r io.ReaderAt) (*bzHeader, error) {
 	if sects == 0 {
 		sects = 4 // as the boot protocol has it
 	}
-	out := &bzHeader{
+	out := &BzHeader{
 		payload: (sects+1)*sector + int64(le.Uint32(h[bzPayloadOffset:])),
 		size:    int64(le.Uint32(h[bzPayloadLength:])),
 	}
@@ -87,16 +90,16 @@ func readBzHeader(r io.ReaderAt) (*bzHeader, error) {
 	// "6.12.107-cloud-amd64 (builder) #1 SMP ..."
 	text, _, ok := strings.Cut(string(version[:n]), "\x00")
 	release, _, _ := strings.Cut(text, " ")
-	if !ok || !isRelease(release) {
+	if !ok || !IsRelease(release) {
 		return nil, errors.New("bzImage: its header names no kernel release")
 	}
 	out.release = release
 	return out, nil
 }
 
-// isRelease reports whether s can be the output of `uname -r`, and is safe as the name of a
+// IsRelease reports whether s can be the output of `uname -r`, and is safe as the name of a
 // directory.
-func isRelease(s string) bool {
+func IsRelease(s string) bool {
 	if _, ok := kversion.Parse(s); !ok || len(s) > 64 {
 		return false
 	}
@@ -107,7 +110,7 @@ func isRelease(s string) bool {
 
 // unpackBzImage writes the ELF file in a bzImage to w. If the format of the compression is unknown,
 // the error is [archive.ErrCompression].
-func unpackBzImage(r io.ReaderAt, h *bzHeader, w io.Writer) error {
+func unpackBzImage(r io.ReaderAt, h *BzHeader, w io.Writer) error {
 	if h.size < 8 {
 		return errors.New("bzImage: it has no payload")
 	}
@@ -137,7 +140,7 @@ func unpackBzImage(r io.ReaderAt, h *bzHeader, w io.Writer) error {
 // openPayload returns a reader for the contents of the payload and their size. The kernel's build
 // appends that size to every compressed payload (gzip has it by itself). Decompressors other than
 // gzip must not see it.
-func openPayload(r io.ReaderAt, h *bzHeader, head []byte) (io.Reader, int64, error) {
+func openPayload(r io.ReaderAt, h *BzHeader, head []byte) (io.Reader, int64, error) {
 	if string(head) == elf.ELFMAG {
 		return io.NewSectionReader(r, h.payload, h.size), h.size, nil
 	}
@@ -153,7 +156,7 @@ func openPayload(r io.ReaderAt, h *bzHeader, head []byte) (io.Reader, int64, err
 	return plain, int64(binary.LittleEndian.Uint32(tail[:])), err
 }
 
-// checkPVH returns [errNoPVH] if an ELF kernel cannot be started directly.
+// checkPVH returns [ErrNoPVH] if an ELF kernel cannot be started directly.
 func checkPVH(r io.ReaderAt) error {
 	f, err := elf.NewFile(r)
 	if err != nil {
@@ -177,7 +180,7 @@ func checkPVH(r io.ReaderAt) error {
 			return nil
 		}
 	}
-	return errNoPVH
+	return ErrNoPVH
 }
 
 // hasNote looks for one ELF note.
@@ -214,7 +217,7 @@ func elfRelease(r io.Reader) (string, error) {
 			}
 			rest = rest[i+len(banner):]
 			release, _, ok := strings.Cut(string(rest[:min(len(rest), 80)]), " ")
-			if ok && isRelease(release) {
+			if ok && IsRelease(release) {
 				return release, nil
 			}
 		}
@@ -228,27 +231,27 @@ func elfRelease(r io.Reader) (string, error) {
 	}
 }
 
-// imageInfo describes a kernel image.
-type imageInfo struct {
-	arch, release string
+// Info describes a kernel image.
+type Info struct {
+	Arch, Release string
 	// bz is the header of a bzImage, nil for other images, which are booted as they are.
-	bz *bzHeader
+	Bz *BzHeader
 }
 
-// readImage identifies a kernel image, or returns [errNotImage]. It tries bzImage first, because a
+// Read identifies a kernel image, or returns [errNotImage]. It tries bzImage first, because a
 // bzImage may have any bytes where an Image has its magic number.
-func readImage(r interface {
+func Read(r interface {
 	io.ReaderAt
 	io.Reader
-}) (*imageInfo, error) {
+}) (*Info, error) {
 	h, err := readBzHeader(r)
 	if err == nil {
-		return &imageInfo{arch: arch.BzImage, release: h.release, bz: h}, nil
+		return &Info{Arch: arch.BzImage, Release: h.release, Bz: h}, nil
 	}
 	if !errors.Is(err, errNotBzImage) {
 		return nil, err
 	}
-	info := &imageInfo{arch: arch.BzImage}
+	info := &Info{Arch: arch.BzImage}
 	if isELF(r) {
 		if err := checkPVH(r); err != nil {
 			return nil, err
@@ -258,10 +261,22 @@ func readImage(r interface {
 		if !ok {
 			return nil, errNotImage
 		}
-		info.arch = a.Name
+		info.Arch = a.Name
 	}
-	info.release, err = elfRelease(r)
+	info.Release, err = elfRelease(r)
 	return info, err
+}
+
+// Is reports whether a file is a kernel image, as far as its beginning says.
+func Is(r io.ReaderAt) (bool, error) {
+	if _, raw := arch.OfImage(r); raw || isELF(r) {
+		return true, nil
+	}
+	_, err := readBzHeader(r)
+	if errors.Is(err, errNotBzImage) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // isELF reports whether a file begins like an ELF file.
@@ -271,9 +286,9 @@ func isELF(r io.ReaderAt) bool {
 	return err == nil && string(magic[:]) == elf.ELFMAG
 }
 
-// writeVmlinux unpacks the bzImage src into dst and checks that it can be started directly. With
-// [archive.ErrCompression] or [errNoPVH] the bzImage is good, but must be booted as it is.
-func writeVmlinux(src io.ReaderAt, h *bzHeader, dst string) error {
+// WriteVmlinux unpacks the bzImage src into dst and checks that it can be started directly. With
+// [archive.ErrCompression] or [ErrNoPVH] the bzImage is good, but must be booted as it is.
+func WriteVmlinux(src io.ReaderAt, h *BzHeader, dst string) error {
 	out, err := os.Create(dst)
 	if err != nil {
 		return err
