@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bpfreplay/bpfreplay/vmimage/kconfig"
+
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
@@ -40,10 +42,8 @@ func TestRawImage(t *testing.T) {
 // The image of a tree is at the path of its architecture, even with a vmlinux beside it.
 func TestRawImageOfTree(t *testing.T) {
 	a := foreign()
-	config := "# Linux/" + a.Dir + " 6.9.1 Kernel Configuration\nCONFIG_" + a.Option + "=y\nCONFIG_64BIT=y\n"
-	for _, name := range guestsNeed {
-		config += "CONFIG_" + name + "=y\n"
-	}
+	config := "# Linux/" + a.Dir + " 6.9.1 Kernel Configuration\nCONFIG_" + a.Option + "=y\n" +
+		strings.Replace(kconfig.Fragment(a), "CONFIG_"+a.ConsoleOption+"=y\n", "", 1)
 	tree := t.TempDir()
 	for name, text := range map[string]string{".config": config, "vmlinux": "\x7fELF", a.Image: string(fake.RawImage(a, "6.9.1-mine"))} {
 		file := filepath.Join(tree, name)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/vmimage/archive"
+	"github.com/bpfreplay/bpfreplay/vmimage/kconfig"
 )
 
 // fromFile returns the kernel in a bzImage, a vmlinux, or an archive with one of them: a Debian
@@ -129,13 +130,13 @@ func (k *Kernel) lacks(name string) error {
 		}
 		return missing
 	}
-	options, err := readOptions(k.ConfigPath)
+	options, err := kconfig.Read(k.ConfigPath)
 	switch {
 	case err != nil:
 		return fmt.Errorf("kernel %s: %w", k.Name, err)
-	case options == nil || options.builtin[option]:
+	case options == nil || options.Builtin[option]:
 		return nil
-	case options.on[option]:
+	case options.On[option]:
 		return fmt.Errorf("kernel %s (%s): %s is a module (CONFIG_%s=m in %s), which is not there", k.Name, k.Release, name, option, k.ConfigPath)
 	}
 	return fmt.Errorf("kernel %s (%s): %s is switched off: CONFIG_%s in %s", k.Name, k.Release, name, option, k.ConfigPath)

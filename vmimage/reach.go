@@ -105,7 +105,7 @@ func (s *Store) places(src Source) []place {
 		return []place{{src.Tree, func(context.Context) error {
 			options, err := readGoodOptions(src.Tree)
 			if err == nil {
-				_, err = treeImage(src.Tree, options.machine())
+				_, err = treeImage(src.Tree, options.Machine())
 			}
 			return err
 		}}}

@@ -1,19 +1,17 @@
 package vmimage
 
 import (
-	"bufio"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/bpfreplay/bpfreplay/internal/arch"
+	"github.com/bpfreplay/bpfreplay/vmimage/kconfig"
 )
 
 // fromTree returns the kernel of a built kernel tree or build directory (make O=). It caches
@@ -27,7 +25,7 @@ func (s *Store) fromTree(ctx context.Context, name, tree string) (*Kernel, error
 	if err != nil {
 		return nil, err
 	}
-	file, err := treeImage(tree, options.machine())
+	file, err := treeImage(tree, options.Machine())
 	if err != nil {
 		return nil, err
 	}
@@ -35,10 +33,10 @@ func (s *Store) fromTree(ctx context.Context, name, tree string) (*Kernel, error
 }
 
 // readGoodOptions reads the .config of a tree, and fails if guests cannot boot such a kernel.
-func readGoodOptions(tree string) (*kernelOptions, error) {
-	options, err := readOptions(filepath.Join(tree, ".config"))
+func readGoodOptions(tree string) (*kconfig.Options, error) {
+	options, err := kconfig.Read(filepath.Join(tree, ".config"))
 	if err == nil {
-		err = options.check()
+		err = options.Check()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("kernel tree %s: %w", tree, err)
@@ -55,7 +53,7 @@ func (s *Store) fromTreeImage(ctx context.Context, name, tree, file string) (*Ke
 	return s.treeKernel(ctx, name, tree, file, options)
 }
 
-func (s *Store) treeKernel(ctx context.Context, name, tree, file string, options *kernelOptions) (*Kernel, error) {
+func (s *Store) treeKernel(ctx context.Context, name, tree, file string, options *kconfig.Options) (*Kernel, error) {
 	k, err := s.image(ctx, name, file)
 	if err != nil {
 		return nil, fmt.Errorf("kernel %s: %w", file, err)
@@ -74,7 +72,7 @@ func (s *Store) treeKernel(ctx context.Context, name, tree, file string, options
 }
 
 // noteTree prints notes about an outdated build and missing options.
-func (s *Store) noteTree(tree string, k *Kernel, options *kernelOptions) {
+func (s *Store) noteTree(tree string, k *Kernel, options *kconfig.Options) {
 	next, err := os.ReadFile(filepath.Join(tree, "include", "config", "kernel.release"))
 	if release := strings.TrimSpace(string(next)); err == nil && release != k.Release {
 		s.say("note: %s: the image is %s, but the next build will be %s: build it again if you meant that", tree, k.Release, release)
@@ -84,7 +82,7 @@ func (s *Store) noteTree(tree string, k *Kernel, options *kernelOptions) {
 	if err == nil && configErr == nil && config.ModTime().After(image.ModTime()) {
 		s.say("note: %s: .config is newer than the image: build it again if you changed it", tree)
 	}
-	if off := options.off(); len(off) > 0 {
+	if off := options.Off(); len(off) > 0 {
 		s.say("note: %s: this kernel lacks %s", tree, strings.Join(off, "; "))
 	}
 }
@@ -147,131 +145,4 @@ func treeModules(dir string) ([]string, error) {
 	}
 	slices.Sort(paths)
 	return slices.Compact(paths), nil
-}
-
-// kernelOptions are the enabled options of a .config.
-type kernelOptions struct {
-	// arch is the architecture in the first lines, "" if they name none.
-	arch string
-	on   map[string]bool
-	// builtin are the enabled options that are not modules.
-	builtin map[string]bool
-}
-
-var configTitle = regexp.MustCompile(`^# Linux/(\w+) `)
-
-// readOptions reads a .config. It returns nil if there is none, or if it is empty.
-func readOptions(file string) (*kernelOptions, error) {
-	f, err := os.Open(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	o := &kernelOptions{on: make(map[string]bool), builtin: make(map[string]bool)}
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		if title := configTitle.FindStringSubmatch(lines.Text()); title != nil {
-			o.arch = title[1]
-		}
-		name, value, ok := strings.Cut(strings.TrimPrefix(lines.Text(), "CONFIG_"), "=")
-		if ok && (value == "y" || value == "m") {
-			o.on[name] = true
-			o.builtin[name] = value == "y"
-		}
-	}
-	if len(o.on) == 0 {
-		return nil, lines.Err()
-	}
-	return o, lines.Err()
-}
-
-// guestsNeed are the options without which a guest cannot start the agent, a Go program in an
-// initramfs that communicates over virtio ports, or cannot load BPF. The two of virtio may be
-// modules.
-var guestsNeed = []string{
-	"BINFMT_ELF", "BLK_DEV_INITRD", "BPF_SYSCALL", "DEVTMPFS", "EPOLL", "EVENTFD", "FUTEX", "PCI", "PROC_FS", "SYSFS",
-	"VIRTIO_CONSOLE", "VIRTIO_PCI",
-}
-
-// Options that differ by architecture: the console is that of [arch.Arch], PVH is x86's alone.
-const consoleOption, pvhOption = "CONSOLE", "PVH"
-
-// guestsWant are options without which some features or cases are missing.
-var guestsWant = []struct{ name, without string }{
-	{"DEBUG_INFO_BTF", "its own types, so that nothing that is relocated to them or calls its functions can be loaded"},
-	{consoleOption, "a console, so that a guest that dies says nothing"},
-	{pvhOption, "a direct way to start, so that guests unpack it by themselves, which is slower"},
-	{"KALLSYMS", "the addresses of its symbols"},
-	{"BPF_JIT", "compiled BPF programs"},
-	{"BPF_EVENTS", "BPF programs for tracing"},
-	{"BPF_LSM", "BPF programs for LSM hooks"},
-	{"CGROUP_BPF", "BPF programs for cgroups"},
-	{"DYNAMIC_FTRACE", "BPF programs at functions"},
-}
-
-// check returns an error if guests cannot boot the kernel. A kernel without a configuration passes.
-func (o *kernelOptions) check() error {
-	if o == nil {
-		return nil
-	}
-	of := o.machine()
-	if of == nil {
-		return fmt.Errorf("it is configured for %s, guests are for %s", cmp.Or(o.arch, "another machine"), strings.Join(arch.Names(), ", "))
-	}
-	if !o.on[of.Option] {
-		return fmt.Errorf("it is configured for 32 bits, guests are for %s: scripts/config -e 64BIT", of.Name)
-	}
-	var missing []string
-	for _, name := range guestsNeed {
-		if !o.on[name] {
-			missing = append(missing, name)
-		}
-	}
-	if len(missing) == 0 {
-		return nil
-	}
-	return fmt.Errorf("guests need what is switched off in its .config; switch it on and build again: scripts/config -e %s && make olddefconfig",
-		strings.Join(missing, " -e "))
-}
-
-// machine returns the architecture that the kernel is configured for, nil if there are no guests
-// for it. Without a configuration it is this machine's.
-func (o *kernelOptions) machine() *arch.Arch {
-	var of *arch.Arch
-	switch {
-	case o == nil:
-		of, _ = arch.Find(arch.Native)
-	case o.arch != "":
-		of, _ = arch.OfDir(o.arch)
-	default: // no title: written by hand
-		if i := slices.IndexFunc(arch.All, func(a *arch.Arch) bool { return a.Option != "64BIT" && o.on[a.Option] }); i >= 0 {
-			of = arch.All[i]
-		}
-	}
-	return of
-}
-
-// off lists wanted options that are disabled.
-func (o *kernelOptions) off() []string {
-	if o == nil {
-		return nil
-	}
-	of := o.machine()
-	var out []string
-	for _, want := range guestsWant {
-		name := want.name
-		switch {
-		case name == consoleOption:
-			name = of.ConsoleOption
-		case name == pvhOption && of.ImageMagic != "":
-			continue
-		}
-		if !o.on[name] {
-			out = append(out, fmt.Sprintf("%s (CONFIG_%s)", want.without, name))
-		}
-	}
-	return out
 }

@@ -7,22 +7,19 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bpfreplay/bpfreplay/internal/arch"
+
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
 	"github.com/bpfreplay/bpfreplay/vmimage/internal/fake"
+	"github.com/bpfreplay/bpfreplay/vmimage/kconfig"
 )
 
 // goodConfig is a .config with all options that guests need or want.
 func goodConfig() string {
-	lines := []string{"#", "# Automatically generated file; DO NOT EDIT.", "# Linux/x86 6.9.1 Kernel Configuration", "#", "CONFIG_X86_64=y", "CONFIG_SERIAL_8250_CONSOLE=y"}
-	for _, name := range guestsNeed {
-		lines = append(lines, "CONFIG_"+name+"=y")
-	}
-	for _, want := range guestsWant {
-		lines = append(lines, "CONFIG_"+want.name+"=y")
-	}
-	return strings.Join(append(lines, "# CONFIG_DEBUG_INFO_NONE is not set", `CONFIG_LOCALVERSION=""`), "\n") + "\n"
+	of, _ := arch.Find("amd64")
+	return "#\n# Automatically generated file; DO NOT EDIT.\n# Linux/x86 6.9.1 Kernel Configuration\n#\nCONFIG_X86_64=y\n" + kconfig.Fragment(of)
 }
 
 // without disables an option, in the form of the kernel's tools.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/vmimage"
+	"github.com/bpfreplay/bpfreplay/vmimage/kconfig"
 )
 
 func printJSON(w io.Writer, v any) error {
@@ -121,7 +122,7 @@ that enable more cases. To use it in a kernel tree:
 			if err != nil {
 				return fmt.Errorf("--arch: %w", err)
 			}
-			_, err = io.WriteString(cmd.OutOrStdout(), vmimage.Fragment(of))
+			_, err = io.WriteString(cmd.OutOrStdout(), kconfig.Fragment(of))
 			return err
 		},
 	}

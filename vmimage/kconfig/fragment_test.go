@@ -1,4 +1,4 @@
-package vmimage
+package kconfig
 
 import (
 	"os"
@@ -17,9 +17,9 @@ func TestFragment(t *testing.T) {
 		title := "# Linux/" + of.Dir + " 6.12.0 Kernel Configuration\n"
 		text := title + Fragment(of) + "CONFIG_" + of.Option + "=y\n"
 		assert.NilError(t, os.WriteFile(file, []byte(text), 0o644))
-		o, err := readOptions(file)
+		o, err := Read(file)
 		assert.NilError(t, err)
-		assert.NilError(t, o.check(), of.Name)
-		assert.Equal(t, len(o.off()), 0, "%v", o.off())
+		assert.NilError(t, o.Check(), of.Name)
+		assert.Equal(t, len(o.Off()), 0, "%v", o.Off())
 	}
 }

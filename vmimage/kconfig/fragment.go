@@ -1,4 +1,4 @@
-package vmimage
+package kconfig
 
 import (
 	"fmt"
