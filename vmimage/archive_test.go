@@ -104,33 +104,16 @@ func (a *debArchive) new(release, version string) {
 	dir := "./usr/lib/modules/" + release + "/"
 	a.add(prefixImage+release, version, prefixBinary+release+" (= "+version+")", fake.Deb("gz", nil))
 	a.add(prefixBinary+release, version, "", fake.Deb("zst", map[string][]byte{dir + "vmlinuz": fake.BzImage(release, "xz", true)}))
-	a.add(prefixModules+release, version, "kmod", fake.Deb("xz", testModules(dir)))
+	a.add(prefixModules+release, version, "kmod", fake.Deb("xz", fake.Modules(dir)))
 	a.add(prefixBase+release, version, "", fake.Deb("gz", map[string][]byte{
 		dir + "config": []byte("CONFIG_BPF=y\n"), dir + "System.map": []byte("none"),
 		dir + "modules.builtin": []byte("kernel/lib/built-in.ko\n"), dir + "modules.builtin.modinfo": []byte("built_in.alias=crypto-builtin\x00"),
 	}))
 }
 
-// testModules is a set of modules that need each other.
-func testModules(dir string) map[string][]byte {
-	zstdModule := fake.Compress("zst", fake.Module("depends=", "alias=pci:v00008086d*"))
-	return map[string][]byte{
-		dir + "kernel/net/nf-track.ko":       fake.Module("depends=nf_defrag,libcrc", "name=nf_track"),
-		dir + "kernel/net/nf_defrag.ko.xz":   fake.Compress("xz", fake.Module("depends=")),
-		dir + "kernel/lib/libcrc.ko.zst":     fake.Compress("zst", fake.Module("depends=", "softdep=pre: crc post: other")),
-		dir + "kernel/crypto/crc_fast.ko":    fake.Module("depends=", "alias=crc"),
-		dir + "kernel/crypto/crc_generic.ko": fake.Module("depends=", "alias=crc", "alias=crypto-crc"),
-		dir + "kernel/drivers/card.ko.zst":   zstdModule,
-		dir + "kernel/drivers/broken.ko":     fake.Module("depends=nowhere"),
-		dir + "kernel/drivers/loop_a.ko":     fake.Module("depends=loop_b"),
-		dir + "kernel/drivers/loop_b.ko":     fake.Module("depends=loop_a"),
-		dir + "build":                        []byte("not a module"),
-	}
-}
-
 // oldDeb is a package with everything of one kernel.
 func oldDeb(release string) []byte {
-	files := testModules("./lib/modules/" + release + "/")
+	files := fake.Modules("./lib/modules/" + release + "/")
 	files["./boot/vmlinuz-"+release] = fake.BzImage(release, "gz", true)
 	files["./boot/config-"+release] = []byte("CONFIG_BPF=y\n")
 	files["./boot/System.map-"+release] = []byte("none")

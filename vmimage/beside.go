@@ -9,6 +9,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/vmimage/archive"
 	"github.com/bpfreplay/bpfreplay/vmimage/kconfig"
+	"github.com/bpfreplay/bpfreplay/vmimage/kmod"
 )
 
 // fromFile returns the kernel in a bzImage, a vmlinux, or an archive with one of them: a Debian
@@ -120,7 +121,7 @@ func (k *Kernel) lacks(name string) error {
 	if k.ModulesDir == "" {
 		missing = fmt.Errorf("kernel %s: no modules came with it, so %s cannot be had", k.Name, name)
 	}
-	option, ok := ownOptions[moduleName(name)]
+	option, ok := ownOptions[kmod.Name(name)]
 	if !ok {
 		return missing
 	}

@@ -113,7 +113,7 @@ func TestPackageErrors(t *testing.T) {
 		{"a truncated package", whole[:len(whole)-200], "data.tar.xz"},
 		{"a damaged header", []byte("!<arch>\n" + strings.Repeat("x", 60)), "damaged member header"},
 		{"a huge member", []byte("!<arch>\n" + strings.Repeat(" ", 48) + "-1        `\n"), "damaged member size"},
-		{"no image", fake.Deb("gz", testModules("lib/modules/"+release+"/")), "no kernel image"},
+		{"no image", fake.Deb("gz", fake.Modules("lib/modules/"+release+"/")), "no kernel image"},
 		{"another image", fake.Deb("gz", map[string][]byte{"boot/vmlinuz-" + release: fake.BzImage(fake.Release, "gz", true)}), "its image says " + fake.Release},
 		{"a damaged image", fake.Deb("gz", map[string][]byte{"boot/vmlinuz-" + release: fake.BzImage(release, "gz", true)[:1600]}), "payload"},
 		{"a damaged module", fake.Deb("gz", map[string][]byte{

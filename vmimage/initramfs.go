@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
+	"github.com/bpfreplay/bpfreplay/vmimage/kmod"
 )
 
 // File is one entry of an initramfs.
@@ -188,17 +189,17 @@ func (s *Store) newKernelArchive(k *Kernel, names []string) (string, error) {
 }
 
 // kernelFiles returns the files of a kernel for a guest.
-func kernelFiles(k *Kernel, modules []Module) ([]File, error) {
+func kernelFiles(k *Kernel, modules []kmod.Module) ([]File, error) {
 	dir := path.Join("/lib/modules", k.Release)
 	files := []File{
-		{Path: path.Join(dir, "modules.dep"), Mode: 0o644, Data: modulesDep(modules)},
-		{Path: path.Join(dir, "modules.load"), Mode: 0o644, Data: modulesLoad(modules)},
+		{Path: path.Join(dir, "modules.dep"), Mode: 0o644, Data: kmod.Dep(modules)},
+		{Path: path.Join(dir, "modules.load"), Mode: 0o644, Data: kmod.Load(modules)},
 	}
 	if k.ConfigPath != "" {
 		files = append(files, File{Path: "/boot/config-" + k.Release, Mode: 0o644, Host: k.ConfigPath})
 	}
 	for _, m := range modules {
-		data, err := readModule(m.file)
+		data, err := kmod.Read(m.File)
 		if err != nil {
 			return nil, err
 		}

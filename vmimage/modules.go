@@ -1,33 +1,11 @@
 package vmimage
 
 import (
-	"cmp"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path"
 	"path/filepath"
-	"runtime"
-	"slices"
-	"strings"
 
-	"golang.org/x/sync/errgroup"
+	"github.com/bpfreplay/bpfreplay/vmimage/kmod"
 )
-
-// Module is a loadable module of a kernel.
-type Module struct {
-	// Name has underscores, as in /proc/modules.
-	Name string
-	// Path is the module's path in the guest, below /lib/modules/RELEASE. The file is not
-	// compressed there.
-	Path string
-	// Needs are the names of all modules that must be loaded before it, in the order of loading.
-	Needs []string
-
-	file string // on this machine, perhaps compressed
-}
 
 // Modules returns the named modules and all that they need, each once, in the order of loading.
 // Hyphens and underscores in names are the same. Modules that are built into the kernel are left
@@ -35,291 +13,37 @@ type Module struct {
 //
 // A soft dependency ("softdep pre") counts as needed if the kernel has the module, because a guest
 // has no modprobe that would load it.
-func (k *Kernel) Modules(names ...string) ([]Module, error) {
+func (k *Kernel) Modules(names ...string) ([]kmod.Module, error) {
 	if len(names) == 0 {
 		return nil, nil
 	}
-	ix := new(moduleIndex)
+	ix := new(kmod.Index)
 	if k.ModulesDir != "" {
 		var err error
 		if ix, err = k.index(); err != nil {
 			return nil, fmt.Errorf("kernel %s: modules: %w", k.Name, err)
 		}
 	}
-	r := &closure{index: ix, dir: k.ModulesDir, done: make(map[string][]string)}
+	c := ix.Closure(k.ModulesDir)
 	for _, name := range names {
-		needs, err := r.add(moduleName(name), nil)
+		ok, err := c.Add(name)
 		if err != nil {
 			return nil, fmt.Errorf("kernel %s (%s): module %s: %w", k.Name, k.Release, name, err)
 		}
-		if needs != nil {
+		if ok {
 			continue
 		}
 		if err := k.lacks(name); err != nil {
 			return nil, err
 		}
 	}
-	return r.modules, nil
+	return c.Modules, nil
 }
 
 // index reads the index that was made when the kernel was unpacked, or makes one.
-func (k *Kernel) index() (*moduleIndex, error) {
+func (k *Kernel) index() (*kmod.Index, error) {
 	if k.key == "" {
-		return makeIndex(k.ModulesDir, k.tree)
+		return kmod.MakeIndex(k.ModulesDir, k.tree)
 	}
-	file := filepath.Join(filepath.Dir(k.ModulesDir), fileIndex)
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	ix := new(moduleIndex)
-	if err := json.Unmarshal(data, ix); err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	return ix, nil
-}
-
-// indexModules writes the index of the modules in dir.
-func indexModules(dir, dst string) error {
-	ix, err := makeIndex(dir, false)
-	if err != nil {
-		return err
-	}
-	data, err := json.Marshal(ix)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(dst, data, 0o644)
-}
-
-// moduleIndex lists the modules of a kernel, in the order of their paths.
-type moduleIndex struct {
-	Modules []moduleInfo `json:"modules"`
-	// Builtin are the names and aliases of built-in modules.
-	Builtin []string `json:"builtin"`
-}
-
-// makeIndex reads all modules of a kernel. It cannot use depmod's files, which Debian makes on the
-// machine that installs the package.
-func makeIndex(dir string, tree bool) (*moduleIndex, error) {
-	paths, err := modulePaths(dir, tree)
-	if err != nil {
-		return nil, err
-	}
-	ix := &moduleIndex{Modules: make([]moduleInfo, len(paths))}
-	var group errgroup.Group
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	for i, p := range paths {
-		group.Go(func() error {
-			info, err := readModuleFile(dir, p)
-			if err != nil {
-				return err
-			}
-			ix.Modules[i] = *info
-			return nil
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
-	ix.Builtin, err = readBuiltin(dir)
-	return ix, err
-}
-
-func readModuleFile(dir, p string) (*moduleInfo, error) {
-	data, err := readModule(filepath.Join(dir, filepath.FromSlash(p)))
-	if err != nil {
-		return nil, err
-	}
-	info, err := readModinfo(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", p, err)
-	}
-	// depmod takes the name of the file.
-	info.Name, info.Path = moduleName(p), p
-	return info, nil
-}
-
-func modulePaths(dir string, tree bool) ([]string, error) {
-	if tree {
-		return treeModules(dir)
-	}
-	var paths []string
-	err := filepath.WalkDir(dir, func(file string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(dir, file)
-		if err != nil {
-			return err
-		}
-		if d.Type().IsRegular() && isModuleFile(filepath.ToSlash(rel)) {
-			paths = append(paths, filepath.ToSlash(rel))
-		}
-		return nil
-	})
-	slices.Sort(paths)
-	return paths, err
-}
-
-// readBuiltin returns the sorted names and aliases of built-in modules.
-func readBuiltin(dir string) ([]string, error) {
-	names, err := os.ReadFile(filepath.Join(dir, "modules.builtin"))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	// "name.key=value", each with a zero byte at its end.
-	info, err := os.ReadFile(filepath.Join(dir, "modules.builtin.modinfo"))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	var out []string
-	for line := range strings.FieldsSeq(string(names)) {
-		out = append(out, moduleName(line))
-	}
-	for field := range strings.SplitSeq(string(info), "\x00") {
-		key, value, _ := strings.Cut(field, "=")
-		if strings.HasSuffix(key, ".alias") && isNameAlias(value) {
-			out = append(out, moduleName(value))
-		}
-	}
-	slices.Sort(out)
-	return slices.Compact(out), nil
-}
-
-// find returns the module with this name, or else one with this alias.
-func (ix *moduleIndex) find(name string) (*moduleInfo, bool) {
-	i := slices.IndexFunc(ix.Modules, func(m moduleInfo) bool { return m.Name == name })
-	if i >= 0 {
-		return &ix.Modules[i], true
-	}
-	var best *moduleInfo
-	for i := range ix.Modules {
-		m := &ix.Modules[i]
-		if !slices.Contains(m.Aliases, name) {
-			continue
-		}
-		// If several modules implement an algorithm, take the generic one: others fail to load on
-		// some processors.
-		if best == nil || strings.HasSuffix(m.Name, "_generic") && !strings.HasSuffix(best.Name, "_generic") {
-			best = m
-		}
-	}
-	return best, best != nil
-}
-
-func (ix *moduleIndex) builtin(name string) bool {
-	_, ok := slices.BinarySearch(ix.Builtin, name)
-	return ok
-}
-
-// closure collects modules in the order of loading.
-type closure struct {
-	index   *moduleIndex
-	dir     string
-	modules []Module
-	done    map[string][]string // name to what it needs, itself included
-}
-
-// add adds a module and what it needs. It returns all their names in order, an empty list if the
-// module is built in, and nil if the kernel lacks it.
-func (c *closure) add(name string, above []string) ([]string, error) {
-	if c.index.builtin(name) {
-		return []string{}, nil
-	}
-	info, ok := c.index.find(name)
-	if !ok {
-		return nil, nil
-	}
-	if order, ok := c.done[info.Name]; ok {
-		return order, nil
-	}
-	if slices.Contains(above, info.Name) {
-		return nil, fmt.Errorf("needs itself: %s", strings.Join(append(above, info.Name), " -> "))
-	}
-	above = append(slices.Clone(above), info.Name)
-	order := []string{}
-	for _, dep := range info.Depends {
-		needs, err := c.add(dep, above)
-		if err != nil {
-			return nil, err
-		}
-		if needs == nil {
-			return nil, fmt.Errorf("%s needs %s, which the kernel does not have", info.Name, dep)
-		}
-		order = merge(order, needs)
-	}
-	for _, dep := range info.Soft {
-		needs, err := c.addSoft(dep, above)
-		if err != nil {
-			return nil, err
-		}
-		order = merge(order, needs)
-	}
-	c.modules = append(c.modules, Module{
-		Name:  info.Name,
-		Path:  guestModulePath(info.Path),
-		Needs: order,
-		file:  filepath.Join(c.dir, filepath.FromSlash(info.Path)),
-	})
-	order = append(slices.Clone(order), info.Name)
-	c.done[info.Name] = order
-	return order, nil
-}
-
-// addSoft is add for soft dependencies, which may be circular.
-func (c *closure) addSoft(name string, above []string) ([]string, error) {
-	if info, ok := c.index.find(name); ok && slices.Contains(above, info.Name) {
-		return nil, nil
-	}
-	return c.add(name, above)
-}
-
-func merge(order, more []string) []string {
-	for _, name := range more {
-		if !slices.Contains(order, name) {
-			order = append(order, name)
-		}
-	}
-	return order
-}
-
-// guestModulePath returns a module's path in the guest, below /lib/modules/RELEASE: below kernel/
-// and not compressed.
-func guestModulePath(p string) string {
-	for _, suffix := range []string{".xz", ".zst", ".gz"} {
-		p = strings.TrimSuffix(p, suffix)
-	}
-	if isModuleFile(p) {
-		return p
-	}
-	return path.Join("kernel", p)
-}
-
-// modulesDep returns modules.dep in depmod's form: nearest dependencies first, the reverse of the
-// order of loading.
-func modulesDep(modules []Module) []byte {
-	paths := make(map[string]string)
-	for _, m := range modules {
-		paths[m.Name] = m.Path
-	}
-	sorted := slices.SortedFunc(slices.Values(modules), func(a, b Module) int { return cmp.Compare(a.Path, b.Path) })
-	var out []byte
-	for _, m := range sorted {
-		out = append(out, m.Path+":"...)
-		for _, need := range slices.Backward(m.Needs) {
-			out = append(out, " "+paths[need]...)
-		}
-		out = append(out, '\n')
-	}
-	return out
-}
-
-// modulesLoad lists the paths in the order of loading.
-func modulesLoad(modules []Module) []byte {
-	var out []byte
-	for _, m := range modules {
-		out = append(out, m.Path+"\n"...)
-	}
-	return out
+	return kmod.ReadIndex(filepath.Join(filepath.Dir(k.ModulesDir), fileIndex))
 }

@@ -1,18 +1,16 @@
 package vmimage
 
 import (
-	"maps"
-	"slices"
 	"strings"
 	"testing"
 
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
-	"github.com/bpfreplay/bpfreplay/vmimage/internal/fake"
+	"github.com/bpfreplay/bpfreplay/vmimage/kmod"
 )
 
-func paths(modules []Module) []string {
+func paths(modules []kmod.Module) []string {
 	out := []string{}
 	for _, m := range modules {
 		out = append(out, m.Path)
@@ -67,55 +65,9 @@ func TestModulesDep(t *testing.T) {
 	_, k := testKernel(t)
 	modules, err := k.Modules("nf_track")
 	assert.NilError(t, err)
-	assert.Equal(t, string(modulesDep(modules)), `kernel/crypto/crc_generic.ko:
+	assert.Equal(t, string(kmod.Dep(modules)), `kernel/crypto/crc_generic.ko:
 kernel/lib/libcrc.ko: kernel/crypto/crc_generic.ko
 kernel/net/nf-track.ko: kernel/lib/libcrc.ko kernel/crypto/crc_generic.ko kernel/net/nf_defrag.ko
 kernel/net/nf_defrag.ko:
 `)
-}
-
-func TestReadModinfo(t *testing.T) {
-	m, err := readModinfo(fake.Module("name=x-y", "depends=a,b-c,", "alias=crypto-x", "alias=pci:v1*", "softdep=post: p pre: q r", "junk", "", "alias=fs-x"))
-	assert.NilError(t, err)
-	assert.DeepEqual(t, *m, moduleInfo{
-		Name: "x_y", Depends: []string{"a", "b_c"}, Soft: []string{"q", "r"}, Aliases: []string{"crypto_x", "fs_x"},
-	})
-	_, err = readModinfo(fake.Vmlinux(fake.Release, true))
-	assert.ErrorContains(t, err, "not a kernel module")
-	_, err = readModinfo([]byte("this is no module, but a text"))
-	assert.ErrorContains(t, err, "bad magic number")
-	whole := fake.Module("depends=")
-	for size := range len(whole) {
-		_, err := readModinfo(whole[:size])
-		assert.Check(t, err != nil, "%d bytes of %d", size, len(whole))
-	}
-}
-
-func FuzzReadModinfo(f *testing.F) {
-	for _, data := range slices.SortedFunc(maps.Values(testModules("")), slices.Compare) {
-		f.Add(data)
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		m, err := readModinfo(data)
-		if (m == nil) == (err == nil) {
-			t.Errorf("%v, %v", m, err)
-		}
-		if m == nil {
-			return
-		}
-		for _, name := range slices.Concat(m.Depends, m.Soft, m.Aliases) {
-			if strings.ContainsAny(name, "-\x00") {
-				t.Errorf("accepted %q", name)
-			}
-		}
-	})
-}
-
-func FuzzParseModinfo(f *testing.F) {
-	f.Add([]byte("name=x\x00depends=a,b\x00softdep=pre: c\x00alias=d\x00"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		if parseModinfo(data) == nil {
-			t.Error("nil")
-		}
-	})
 }

@@ -170,7 +170,7 @@ func TestUnsignedImage(t *testing.T) {
 	a := newArchive(t, "bookworm")
 	dir := "./usr/lib/modules/" + release + "/"
 	a.add(prefixUnsigned+release, "7.3.4-1", "", fake.Deb("xz", map[string][]byte{dir + "vmlinuz.unsigned": fake.BzImage(release, "zst", true)}))
-	a.add(prefixModules+release, "7.3.4-1", "", fake.Deb("xz", testModules(dir)))
+	a.add(prefixModules+release, "7.3.4-1", "", fake.Deb("xz", fake.Modules(dir)))
 	a.add(prefixBase+release, "7.3.4-1", "", fake.Deb("xz", map[string][]byte{dir + "config": []byte("x")}))
 	serve(t, a)
 	k, err := newSetting(t, keyring(t, a.key)).resolve(t, "stable")

@@ -14,6 +14,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage/archive"
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 	"github.com/bpfreplay/bpfreplay/vmimage/kimage"
+	"github.com/bpfreplay/bpfreplay/vmimage/kmod"
 )
 
 // unpacker writes the files of kernel packages into a directory.
@@ -82,7 +83,7 @@ func (u *unpacker) entry(h *tar.Header, r io.Reader) error {
 		return u.takeImage(release, r)
 	case file == "config":
 		return u.takeConfig(r)
-	case isModuleFile(file) || strings.HasPrefix(file, "modules.") && !strings.Contains(file, "/"):
+	case kmod.IsFile(file) || strings.HasPrefix(file, "modules.") && !strings.Contains(file, "/"):
 		if u.modules == nil {
 			u.modules = make(map[string]bool)
 		}
@@ -187,7 +188,7 @@ func (s *Store) finish(name string, u *unpacker) (*installed, error) {
 		if err := os.Rename(filepath.Join(u.dir, dirReleases, meta.Release), modules); err != nil {
 			return nil, err
 		}
-		if err := indexModules(modules, filepath.Join(u.dir, fileIndex)); err != nil {
+		if err := kmod.WriteIndex(modules, filepath.Join(u.dir, fileIndex)); err != nil {
 			return nil, err
 		}
 	} else if len(u.modules) > 0 {

@@ -73,7 +73,7 @@ func Plain(r io.Reader) (io.Reader, error) {
 	return out, err
 }
 
-// Is reports whether a file begins as archives do.
+// Is reports whether a file begins like an archive.
 func Is(file string) (bool, error) {
 	f, err := os.Open(file)
 	if err != nil {

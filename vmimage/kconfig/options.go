@@ -16,18 +16,18 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 )
 
-// Options are the options of a .config that are switched on.
+// Options are the enabled options of a .config.
 type Options struct {
-	// arch is what the first lines say; "" if they do not.
+	// arch is the architecture in the first lines, "" if they name none.
 	arch string
 	On   map[string]bool
-	// Builtin are those of them that are not modules.
+	// Builtin are the enabled options that are not modules.
 	Builtin map[string]bool
 }
 
 var configTitle = regexp.MustCompile(`^# Linux/(\w+) `)
 
-// Read reads a .config; nil if there is none, or nothing in it.
+// Read reads a .config. It returns nil if there is none, or if it is empty.
 func Read(file string) (*Options, error) {
 	f, err := os.Open(file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -55,9 +55,9 @@ func Read(file string) (*Options, error) {
 	return o, lines.Err()
 }
 
-// guestsNeed are the options without which a guest does not get as far as the
-// agent, or is of no use: it is a Go program in an initramfs that speaks through
-// virtio ports. The two of virtio may be modules.
+// guestsNeed are the options without which a guest cannot start the agent, a Go program in an
+// initramfs that communicates over virtio ports, or cannot load BPF. The two of virtio may be
+// modules.
 var guestsNeed = []string{
 	"BINFMT_ELF", "BLK_DEV_INITRD", "BPF_SYSCALL", "DEVTMPFS", "EPOLL", "EVENTFD", "FUTEX", "PCI", "PROC_FS", "SYSFS",
 	"VIRTIO_CONSOLE", "VIRTIO_PCI",
@@ -66,7 +66,7 @@ var guestsNeed = []string{
 // Options that differ by architecture: the console is that of [arch.Arch], PVH is x86's alone.
 const consoleOption, pvhOption = "CONSOLE", "PVH"
 
-// guestsWant are options that make more possible.
+// guestsWant are options without which some features or cases are missing.
 var guestsWant = []struct{ name, without string }{
 	{"DEBUG_INFO_BTF", "its own types, so that nothing that is relocated to them or calls its functions can be loaded"},
 	{consoleOption, "a console, so that a guest that dies says nothing"},
@@ -79,8 +79,7 @@ var guestsWant = []struct{ name, without string }{
 	{"DYNAMIC_FTRACE", "BPF programs at functions"},
 }
 
-// Check fails if no guest can come of a kernel. A kernel of which no
-// configuration is there may be good.
+// Check returns an error if guests cannot boot the kernel. A kernel without a configuration passes.
 func (o *Options) Check() error {
 	if o == nil {
 		return nil
@@ -105,8 +104,8 @@ func (o *Options) Check() error {
 		strings.Join(missing, " -e "))
 }
 
-// Machine is the architecture that the kernel is configured for, nil if guests are not for it. Where nothing
-// is known it is this machine's.
+// Machine returns the architecture that the kernel is configured for, nil if there are no guests
+// for it. Without a configuration it is this machine's.
 func (o *Options) Machine() *arch.Arch {
 	var of *arch.Arch
 	switch {
@@ -122,7 +121,7 @@ func (o *Options) Machine() *arch.Arch {
 	return of
 }
 
-// Off lists wanted options that are switched off.
+// Off lists wanted options that are disabled.
 func (o *Options) Off() []string {
 	if o == nil {
 		return nil

@@ -45,6 +45,7 @@ func Deb(compression string, files map[string][]byte) []byte {
 	return buf.Bytes()
 }
 
+// Tar makes a tar archive with these files, and a link that leads elsewhere.
 func Tar(files map[string][]byte) []byte {
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
@@ -59,13 +60,14 @@ func Tar(files map[string][]byte) []byte {
 	return buf.Bytes()
 }
 
-// Must is for errors that writing to memory does not give.
+// Must panics for errors that writing to memory cannot have.
 func Must(err error) {
 	if err != nil {
 		panic(err)
 	}
 }
 
+// Compress compresses in a way that suffixes of files are called after; "" leaves the data as it is.
 func Compress(kind string, data []byte) []byte {
 	var buf bytes.Buffer
 	switch kind {
@@ -90,8 +92,7 @@ func Compress(kind string, data []byte) []byte {
 	return buf.Bytes()
 }
 
-// writeXZ writes an xz file of chunks that are not compressed: the format of
-// xz, which is all that the tests need of it.
+// writeXZ writes an xz file of uncompressed chunks, which is enough for the tests.
 func writeXZ(w *bytes.Buffer, data []byte) {
 	le := binary.LittleEndian
 	withCRC := func(b []byte) []byte { return le.AppendUint32(b, crc32.ChecksumIEEE(b)) }
@@ -181,6 +182,23 @@ func Vmlinux(release string, pvh bool) []byte {
 	return buf.Bytes()
 }
 
+// Modules is a set of modules that need each other.
+func Modules(dir string) map[string][]byte {
+	zstdModule := Compress("zst", Module("depends=", "alias=pci:v00008086d*"))
+	return map[string][]byte{
+		dir + "kernel/net/nf-track.ko":       Module("depends=nf_defrag,libcrc", "name=nf_track"),
+		dir + "kernel/net/nf_defrag.ko.xz":   Compress("xz", Module("depends=")),
+		dir + "kernel/lib/libcrc.ko.zst":     Compress("zst", Module("depends=", "softdep=pre: crc post: other")),
+		dir + "kernel/crypto/crc_fast.ko":    Module("depends=", "alias=crc"),
+		dir + "kernel/crypto/crc_generic.ko": Module("depends=", "alias=crc", "alias=crypto-crc"),
+		dir + "kernel/drivers/card.ko.zst":   zstdModule,
+		dir + "kernel/drivers/broken.ko":     Module("depends=nowhere"),
+		dir + "kernel/drivers/loop_a.ko":     Module("depends=loop_b"),
+		dir + "kernel/drivers/loop_b.ko":     Module("depends=loop_a"),
+		dir + "build":                        []byte("not a module"),
+	}
+}
+
 // Module makes a module with this .modinfo.
 func Module(fields ...string) []byte {
 	le := binary.LittleEndian
@@ -216,6 +234,7 @@ func RawImage(of *arch.Arch, release string) []byte {
 	return append(data, "Linux version "+release+" (builder) #1 SMP\n"...)
 }
 
+// LZ4 compresses as the build of a kernel does.
 func LZ4(data []byte) []byte {
 	var buf bytes.Buffer
 	w := lz4.NewWriter(&buf)

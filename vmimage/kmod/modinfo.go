@@ -1,4 +1,6 @@
-package vmimage
+// Package kmod reads kernel modules: what is in a module file, which modules a kernel has, and which
+// of them have to be loaded before another. Begin with [Index].
+package kmod
 
 import (
 	"bytes"
@@ -16,8 +18,8 @@ import (
 // maxModule bounds the size of an unpacked module in bytes.
 const maxModule = 256 << 20
 
-// moduleInfo has a module's name and the modules that it needs.
-type moduleInfo struct {
+// Info has a module's name and the modules that it needs.
+type Info struct {
 	// Name has underscores, as in the kernel.
 	Name string `json:"name"`
 	// Path is relative to the directory of the modules.
@@ -30,9 +32,9 @@ type moduleInfo struct {
 	Aliases []string `json:"aliases,omitempty"`
 }
 
-// moduleName returns the kernel's name of a module from what people write or its file name:
+// Name returns the kernel's name of a module from what people write or its file name:
 // nf-conntrack, nf_conntrack.ko.xz.
-func moduleName(s string) string {
+func Name(s string) string {
 	s = path.Base(s)
 	if i := strings.Index(s, ".ko"); i >= 0 {
 		s = s[:i]
@@ -42,8 +44,8 @@ func moduleName(s string) string {
 
 var moduleSuffixes = []string{".ko", ".ko.xz", ".ko.zst", ".ko.gz"}
 
-// isModuleFile reports whether a path below lib/modules/RELEASE is a module.
-func isModuleFile(file string) bool {
+// IsFile reports whether a path below lib/modules/RELEASE is a module.
+func IsFile(file string) bool {
 	dir, _, _ := strings.Cut(file, "/")
 	if dir != "kernel" && dir != "updates" && dir != "extra" {
 		return false
@@ -56,8 +58,8 @@ func isModuleFile(file string) bool {
 	return false
 }
 
-// readModule returns the contents of a module file, unpacked.
-func readModule(file string) ([]byte, error) {
+// Read returns the contents of a module file, unpacked.
+func Read(file string) ([]byte, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, err
@@ -77,9 +79,9 @@ func readModule(file string) ([]byte, error) {
 	return data, nil
 }
 
-// readModinfo reads the section .modinfo of a module: strings of the form
+// readInfo reads the section .modinfo of a module: strings of the form
 // key=value, each with a zero byte at its end (include/linux/moduleparam.h).
-func readModinfo(module []byte) (*moduleInfo, error) {
+func readInfo(module []byte) (*Info, error) {
 	f, err := elf.NewFile(bytes.NewReader(module))
 	if err != nil {
 		return nil, err
@@ -92,11 +94,11 @@ func readModinfo(module []byte) (*moduleInfo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("section .modinfo: %w", err)
 	}
-	return parseModinfo(data), nil
+	return parseInfo(data), nil
 }
 
-func parseModinfo(data []byte) *moduleInfo {
-	m := new(moduleInfo)
+func parseInfo(data []byte) *Info {
+	m := new(Info)
 	for field := range bytes.SplitSeq(data, []byte{0}) {
 		key, value, ok := strings.Cut(string(field), "=")
 		if !ok {
@@ -104,18 +106,18 @@ func parseModinfo(data []byte) *moduleInfo {
 		}
 		switch key {
 		case "name":
-			m.Name = moduleName(value)
+			m.Name = Name(value)
 		case "depends":
 			for dep := range strings.SplitSeq(value, ",") {
 				if dep != "" {
-					m.Depends = append(m.Depends, moduleName(dep))
+					m.Depends = append(m.Depends, Name(dep))
 				}
 			}
 		case "softdep":
 			m.Soft = append(m.Soft, softBefore(value)...)
 		case "alias":
 			if isNameAlias(value) {
-				m.Aliases = append(m.Aliases, moduleName(value))
+				m.Aliases = append(m.Aliases, Name(value))
 			}
 		}
 	}
@@ -132,7 +134,7 @@ func softBefore(value string) []string {
 			continue
 		}
 		if before {
-			out = append(out, moduleName(word))
+			out = append(out, Name(word))
 		}
 	}
 	return out
