@@ -25,7 +25,7 @@ func (e *emitter) generate() {
 	if e.questions {
 		e.storeImm(8, rStack, stackExtended, 0)
 	}
-	attached := newLabel() // behind the last Attach
+	attached := newLabel() // after the last Attach
 	for i, c := range e.t.Commands {
 		switch c := c.(type) {
 		case *trace.LoadBTF:
@@ -598,8 +598,8 @@ func (e *emitter) loadProgram(i int, c *trace.LoadProgram) {
 	e.opened(c.Out)
 }
 
-// attach attaches a program. The first attach jumps behind the last one unless all maps and
-// programs exist: a load that is not complete attaches nothing. The runtime names what failed.
+// attach attaches a program. The first attach jumps past the last one unless all maps and programs
+// exist: an incomplete load attaches nothing. The runtime names what failed.
 func (e *emitter) attach(i int, c *trace.Attach, attached *label) {
 	if len(attached.jumps) == 0 {
 		for n := 1; n <= e.t.Outputs(); n++ {

@@ -290,8 +290,9 @@ func (e *emitter) layOutAttrs() {
 			e.addFD(c.Map, e.attr(i, bpfsys.ElemSize))
 			updates[c.Map] = e.commands[i].attr
 		case *trace.Freeze:
-			// MAP_FREEZE reads map_fd at offset 0, as the update before it has it
-			// already, and wants zeros behind it, as they are before the key.
+			// MAP_FREEZE reads map_fd at offset 0 and requires zeros after it. The attribute of the
+			// map's last update has the fd there, followed by the zero padding before its key, so
+			// it serves both.
 			if at, ok := updates[c.Map]; ok {
 				e.commands[i].attr, e.commands[i].size = at, bpfsys.FreezeSize
 			} else {

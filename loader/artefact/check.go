@@ -40,8 +40,8 @@ func (c *checker) blob(what string, r Range, least int) {
 	}
 }
 
-// context checks that something is in the context behind libbpf's header, whose fields have
-// meanings of their own.
+// context checks that something is in the context, after libbpf's header, whose fields have a
+// meaning of their own.
 func (c *checker) context(what string, off, size int) {
 	c.within(what, off, size, c.a.Context)
 	if off < ctxHeader {
