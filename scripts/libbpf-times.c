@@ -1,11 +1,11 @@
 /*
- * Loads with libbpf, twice in this process, and prints times: open (with light: and
- * generate), load, and of the loader program verify and run, in nanoseconds, and the bytes of
- * its instructions and blob.
+ * Loads an object twice in this process and prints times in nanoseconds: open (with light,
+ * including generate), load, and verify and run of the loader program; and the size of the
+ * loader program's instructions and blob in bytes.
  *
- *   libbpf-times direct OBJECT
- *   libbpf-times light OBJECT                             by libbpf's loader program
- *   libbpf-times run INSTRUCTIONS BLOB CONTEXT RESULTS      by one in files
+ *   libbpf-times direct OBJECT                            libbpf's direct load
+ *   libbpf-times light OBJECT                             libbpf's loader program
+ *   libbpf-times run INSTRUCTIONS BLOB CONTEXT RESULTS    our loader program, in files
  *
  * scripts/load-times builds it, with the libbpf of the Linux selftests, and runs it in guests.
  */
@@ -27,7 +27,7 @@
 
 enum { DETAIL = 512 };
 
-/* phase is what a load came to. */
+/* phase is the result of a load. */
 struct phase {
 	int err; /* 0, or an errno */
 	long long open_ns, ns, verify_ns, run_ns;
@@ -75,18 +75,18 @@ static void direct(const char *path)
 	phase.ns = now() - start;
 }
 
-/* loader is a loader program: what a light skeleton has in memory. */
+/* loader is a loader program in memory, as in a light skeleton. */
 struct loader {
 	const void *insns, *blob;
 	size_t insns_size, blob_size; /* bytes */
 	int maps, progs;
-	/* Of ours: the context, and where in it the results of its steps are. */
+	/* Only of ours: the context, and the offsets of the steps' results in it. */
 	const void *ctx;
 	const __u32 *results;
 	size_t ctx_size, results_size; /* bytes */
 };
 
-/* run_loader does what skel_internal.h does, less what fails before 6.18. */
+/* run_loader is bpf_load_and_run of skel_internal.h, without the parts that fail before 6.18. */
 static int run_loader(const struct loader *l)
 {
 	__u32 key = 0, size = l->ctx ? (__u32)l->ctx_size : 24u + 16 * l->maps + 4 * l->progs;
@@ -165,7 +165,7 @@ static void light(const char *path)
 		l.maps++;
 	bpf_object__for_each_program(prog, obj)
 		l.progs += bpf_program__autoload(prog);
-	/* A loader program that needs fds of its generator is none. */
+	/* The loader program must not need fds of its generator. */
 	close_range(3, ~0U, 0);
 	l.insns = gen.insns;
 	l.insns_size = gen.insns_sz;

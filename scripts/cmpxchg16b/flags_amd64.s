@@ -10,8 +10,8 @@ TEXT ·flags(SB), NOSPLIT, $8-16
 	XORQ BX, BX
 	XORQ CX, CX
 
-	// As QEMU translates what comes after the jump it does not know how flags have to be computed from its state. It
-	// knows again after the addition, but the state is still that of POPFQ.
+	// When QEMU translates the code after the jump, it does not know how to compute the flags from
+	// its state. After the addition it does, but the state is still that of POPFQ.
 	PUSHFQ
 	POPFQ
 	JMP  next

@@ -29,9 +29,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/sign"
 )
 
-// guest is what runs in the guest: it measures the objects whose paths are lines of
-// standard input, and prints a line for each and each way, with fields separated by
-// tabs, and endMark.
+// guest runs in the guest. It measures the objects whose paths are lines of standard input. It
+// prints a line of fields with tabs between them for each object and way, and then endMark.
 func guest(args []string) error {
 	r := runner{dir: os.TempDir(), target: target.New()}
 	flags := flag.NewFlagSet("load-times -guest", flag.ExitOnError)
@@ -73,15 +72,15 @@ const endMark = "# end"
 
 func nameOf(path string) string { return strings.TrimSuffix(filepath.Base(path), ".bpf.o") }
 
-// slow is what takes libbpf longer than is measured: there the verifier is all that there is
-// to see.
+// slow is the limit for a load by libbpf. Objects that take longer are left out, because nearly all
+// of the time is the verifier's.
 const slow = 400 * time.Millisecond
 
 // times are those of one process: open, load, verify, run and the bytes of the loader program,
 // fresh and warm.
 type times [10]int64
 
-// keep keeps the shorter loads, each with what it is made of.
+// keep keeps the shorter loads, each with its parts.
 func (t *times) keep(n times) {
 	for i := 0; i < len(t); i += 5 {
 		if t[i+1] == 0 || n[i+1] < t[i+1] {
@@ -98,8 +97,8 @@ type runner struct {
 	limit       time.Duration
 	libbpf, dir string
 	target      *target.Target
-	tracer      *tracer       // nil to measure times
-	key         crypto.Signer // nil not to sign
+	tracer      *tracer       // nil if times are measured
+	key         crypto.Signer // nil if nothing is signed
 	cert        *x509.Certificate
 }
 
@@ -170,9 +169,8 @@ func (r *runner) object(name, path string) {
 
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
 
-// generate writes a loader program that this kernel needs nothing added to
-// into files, and returns the arguments that replay takes, the number of
-// programs, and the names of those that are not to be loaded.
+// generate writes a loader program, and the parts of it that the C code needs, into files. It
+// returns their paths, the number of programs, and the names of programs that are not loaded.
 func (r *runner) generate(path string) (file string, files []string, programs int, skip string, err error) {
 	obj, err := object.Open(path)
 	if err != nil {
@@ -230,7 +228,7 @@ func (r *runner) sign(path string) (string, error) {
 	return signed, os.WriteFile(signed, data, 0o600)
 }
 
-// once runs a process that loads, and waits for what the kernel then frees.
+// once runs a process that loads, and waits until the kernel has freed its programs.
 func (r *runner) once(args []string) (times, error) {
 	var t times
 	ctx, cancel := context.WithTimeout(context.Background(), r.limit)
@@ -282,8 +280,8 @@ func child(way string, args []string) error {
 	return nil
 }
 
-// cilium loads with cilium/ebpf. It would load programs of SEC("?…"), too:
-// those are named.
+// cilium loads with cilium/ebpf. It leaves out the named programs of SEC("?…"), which cilium/ebpf
+// would load.
 func cilium(args []string, pins string) (open, load time.Duration, err error) {
 	start := time.Now()
 	spec, err := ebpf.LoadCollectionSpec(args[0])
@@ -346,7 +344,7 @@ func loaded(args []string, pins string) (open, load time.Duration, err error) {
 	return open, load, nil
 }
 
-// replayed loads what gen has written, or sign.
+// replayed loads a file that gen or sign wrote.
 func replayed(keyring string) func(args []string, pins string) (open, load time.Duration, err error) {
 	return func(args []string, pins string) (open, load time.Duration, err error) {
 		start := time.Now()

@@ -1,14 +1,13 @@
-// Command load-times measures how long loads of the Linux selftests take, in ways that can be
-// compared: each load in a new process, all ways of one object after one another, in
-// one guest.
+// Command load-times measures how long different ways to load the Linux selftests take. Each load
+// is in a new process, and all ways of one object run one after the other, in one guest.
 //
 //	go run ./scripts/load-times [-kernel KERNEL] [-rounds N] [-icount] [-signed] [-profile] [-out DIRECTORY] [OBJECT...]
 //
-// Without names of objects it measures all that libbpf loads both ways, unless that took it
-// 0.4 s. `bpfreplay suite fetch kernel` has to be run first; gcc and the static
-// libraries that libbpf needs (libelf-dev, zlib1g-dev) have to be there.
+// Without names of objects it measures all that libbpf loads in both ways in less than 0.4 s. It
+// needs the suite of `bpfreplay suite fetch kernel`, gcc, and the static libraries that libbpf uses
+// (libelf-dev, zlib1g-dev).
 //
-// The ways, and what is timed of each:
+// The ways, and what each time covers:
 //
 //	cilium         open: LoadCollectionSpec; load: NewCollection
 //	trace          open: Open and Plan; load: Issue
@@ -19,17 +18,15 @@
 //	libbpf-light   open: bpf_object__gen_loader; load: running what that made, by the same C code
 //	signed         with -signed (6.18 and later): as replay, of the same file signed by an RSA key
 //
-// A process loads twice: what it takes the first time is fresh, the second time
-// warm. Of each the shortest of all rounds counts. A busy machine makes times longer,
-// though it hits all ways alike. With -icount QEMU counts instructions, and a
-// nanosecond of the guest is one of them: that does not depend on the machine, and one
-// round will do. With -profile each way is run once, and the output says how much of
-// it the kernel spent in which of its functions: those named in profile.go, each
-// without the others; ">" are those that a loader program called. Both loads of
-// a process are in it.
+// A process loads twice: the first load is fresh, the second warm. For each the shortest of all
+// rounds counts. A busy machine makes times longer, for all ways alike. With -icount QEMU counts
+// instructions, and a nanosecond of the guest is one instruction. This does not depend on the
+// machine, so one round is enough. With -profile each way runs once, and the output has the time in
+// the kernel's functions that profile.go names, each without the others; ">" marks those that a
+// loader program called. Both loads of a process count.
 //
-// docs/load-times.md is what came of it. DIRECTORY (out/load-times) gets KERNEL-WHAT.tsv with
-// all that was measured and KERNEL-WHAT.txt, which is printed.
+// docs/load-times.md has the results. DIRECTORY (out/load-times) gets KERNEL-WHAT.tsv with all
+// measurements, and KERNEL-WHAT.txt with the printed summary.
 package main
 
 import (
@@ -49,7 +46,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// First arguments of this program where it measures, and where it loads.
+// First arguments of this program in the guest: to measure, and to load.
 const (
 	guestFlag = "-guest"
 	childFlag = "-child"
@@ -82,11 +79,11 @@ type session struct {
 	self     string // this program, static
 	command  string // bpfreplay
 	libbpf   string // libbpf-times
-	key      string // signs, or empty
+	key      string // path of the signing key; "" for none
 	cert     string
 	objects  []string
 	rows     [][]string
-	leftOver []string // why objects are left out
+	leftOver []string // objects that are left out, with the reasons
 }
 
 func host(args []string) error {
@@ -119,7 +116,7 @@ func host(args []string) error {
 	return s.report()
 }
 
-// prepare finds the objects and builds what goes into the guest.
+// prepare finds the objects and builds the programs for the guest.
 func (s *session) prepare(ctx context.Context, names []string) error {
 	store, err := vmimage.Open(vmimage.Options{})
 	if err != nil {
@@ -168,7 +165,7 @@ func (s *session) prepare(ctx context.Context, names []string) error {
 	return told(exec.CommandContext(ctx, "gcc", append(cc, strings.Fields(string(libraries))...)...))
 }
 
-// told runs a command, and has what it says in the error.
+// told runs a command. Its error has the command's output.
 func told(cmd *exec.Cmd) error {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args[:min(len(cmd.Args), 3)], " "), err, out)
@@ -176,8 +173,8 @@ func told(cmd *exec.Cmd) error {
 	return nil
 }
 
-// measure measures the objects in one guest. If that breaks, the object at which it broke
-// is left out, and those behind it are left.
+// measure measures the objects in one guest. If the guest breaks, measure leaves out the object
+// that was measured, and keeps the later ones for another guest.
 func (s *session) measure(ctx context.Context) error {
 	args := []string{"exec", "--kernel", s.kernel, "--memory", "2048", "--timeout", "24h", "--append", "mitigations=off", "--with", s.libbpf}
 	if s.icount {
@@ -229,7 +226,7 @@ func (s *session) measure(ctx context.Context) error {
 	return nil
 }
 
-// counting is a QEMU whose guests' clock counts instructions.
+// counting returns the path of a QEMU wrapper with which the guest's clock counts instructions.
 func (s *session) counting() (string, error) {
 	a, err := arch.Parse(arch.Native)
 	if err != nil {
@@ -240,7 +237,7 @@ func (s *session) counting() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(s.dir, "qemu")
-	// Not for questions about what it can do.
+	// Only for runs with a kernel, not for queries of QEMU's features.
 	text := fmt.Sprintf("#!/bin/sh\ncase \" $* \" in *' -kernel '*) exec %s \"$@\" -icount shift=0,sleep=off ;; esac\nexec %s \"$@\"\n", qemu, qemu)
 	return path, os.WriteFile(path, []byte(text), 0o755)
 }

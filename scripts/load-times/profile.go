@@ -13,8 +13,8 @@ import (
 	"strings"
 )
 
-// profiled are the functions of the kernel whose time is told apart. What a
-// function calls of these is not part of its own time.
+// profiled are the functions of the kernel that are timed. The time of a function excludes calls of
+// other profiled functions.
 var profiled = []string{
 	"__x64_sys_bpf", "__sys_bpf", "map_create", "map_update_elem", "map_freeze", "btf_new_fd", "btf_parse",
 	"bpf_prog_load", "bpf_check", "bpf_core_apply", "bpf_prog_select_runtime", "bpf_int_jit_compile",
@@ -55,8 +55,8 @@ func (t tracer) write(name, value string) error {
 	return err
 }
 
-// times runs do and returns what the kernel spent in each function, in
-// nanoseconds. Those that a loader program calls have a ">" before their name.
+// times runs do and returns the time in each function, in nanoseconds. Functions that a loader
+// program calls have a ">" before their name.
 func (t tracer) times(do func() error) (map[string]float64, error) {
 	if err := errors.Join(t.write("trace", ""), t.write("tracing_on", "1")); err != nil {
 		return nil, err
@@ -73,7 +73,7 @@ func (t tracer) times(do func() error) (map[string]float64, error) {
 	return sum(bufio.NewScanner(f))
 }
 
-// sum adds up a trace: " 0)   1.234 us    |    f();" or the two lines
+// sum adds up the times in a trace, whose lines are " 0)   1.234 us    |    f();" or the two lines
 // " 0)               |    f() {" and " 0) @ 1234.5 us  |    } /* f */".
 func sum(lines *bufio.Scanner) (map[string]float64, error) {
 	total := make(map[string]float64)
@@ -125,7 +125,7 @@ func microseconds(s string) (float64, bool) {
 	return 0, false
 }
 
-// profile prints where the kernel's time goes, a line for each way and function.
+// profile prints the kernel's time, a line for each way and function.
 func (r *runner) profile(t tracer, name string, ways []*way) {
 	for _, w := range ways {
 		if w.failed != nil {

@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// report writes what was measured, and prints a summary.
+// report writes the measurements, and prints a summary.
 func (s *session) report() error {
 	what, lines := "times", []string(nil)
 	switch {
@@ -38,7 +38,7 @@ func (s *session) report() error {
 
 const waySigned = "signed"
 
-// waysInOrder are all ways that need no signature, in the order of the output.
+// waysInOrder are all ways but signed, in the order of the output.
 var waysInOrder = []string{"cilium", "trace", "load", "replay", "replay-c", "libbpf", "libbpf-light"}
 
 // Fields of a line: the name, the way, the result, times, and more.
@@ -61,7 +61,7 @@ func (b byObject) number(name, way string, column int) float64 {
 	return v
 }
 
-// sums are the sums of some columns, object by object.
+// sums returns the sum of some columns for each object.
 func (b byObject) sums(names []string, way string, cols ...int) []float64 {
 	var out []float64
 	for _, n := range names {
@@ -82,7 +82,7 @@ func median(values []float64) float64 {
 	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
 }
 
-// summary has ratios of what was measured.
+// summary returns the ratios of the measurements as lines of text.
 func (s *session) summary(clock string) []string {
 	by := make(byObject)
 	for _, row := range s.rows {
@@ -129,7 +129,7 @@ func (s *session) summary(clock string) []string {
 	return out
 }
 
-// ratios are those of some objects.
+// ratios returns the ratios of some objects as lines of text.
 func (b byObject) ratios(title string, names, ways []string) []string {
 	if len(names) == 0 {
 		return nil
@@ -180,8 +180,8 @@ func (b byObject) ratios(title string, names, ways []string) []string {
 	return append(out, "")
 }
 
-// profileSummary is what the median object's load takes in each function, and what all
-// loads take together.
+// profileSummary returns the time in each function, as lines of text: for the median object, and
+// for all objects together.
 func profileSummary(rows [][]string) []string {
 	by := make(map[string]map[string]map[string]float64) // way, object, function
 	functions := make(map[string]map[string]float64)     // way, function: in all objects

@@ -33,7 +33,7 @@ func TestSummary(t *testing.T) {
 	assert.Check(t, is.Contains(text, "not loaded by cilium: 1: d"))
 }
 
-// What a function calls is not part of its own time.
+// The time of a function excludes the functions that it calls.
 func TestProfile(t *testing.T) {
 	const trace = ` 0)               |  __sys_bpf() {
  0)   2.000 us    |    map_create();

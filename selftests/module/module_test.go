@@ -1,5 +1,5 @@
-// Package module tests light skeletons in kernel modules: those in testdata are built for
-// several kernels and loaded in guests. What that needs is in the cache after
+// Package module tests light skeletons in kernel modules: it builds the modules in testdata for
+// several kernels and loads them in guests. Fetch what this needs with
 //
 //	bpfreplay suite modules 6.1 6.12 7.2 stable
 package module
@@ -40,8 +40,8 @@ import (
 // inGuest names the directory with the modules and an object, in a guest.
 const inGuest = "BPFREPLAY_SKEL_MODULE"
 
-// modules are those that are built, by kernel: each takes a quarter of a minute. 7.2 has another
-// contract of signatures than what comes after, see docs/signing.md.
+// modules are the modules to build for each kernel. Each takes a quarter of a minute. 7.2 has
+// another signature contract than later kernels, see docs/signing.md.
 var modules = []struct {
 	kernel string
 	names  []string
@@ -151,7 +151,7 @@ func TestInGuest(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := ids(t)
-	read(t) // what was said before
+	read(t) // discards earlier messages
 	fds := fdCount(t)
 	if err := insert(t, "skel_kmod", ""); err != nil {
 		t.Fatalf("load the module: %v\n%s", err, read(t))
@@ -187,7 +187,7 @@ func insert(t *testing.T, name, params string) error {
 	return unix.FinitModule(int(f.Fd()), params, 0)
 }
 
-// newTask makes a task, at which the programs of the modules are.
+// newTask creates a task, which triggers the programs of the modules.
 func newTask(t *testing.T) {
 	t.Helper()
 	if err := exec.Command("/proc/self/exe", "-test.run=^$").Run(); err != nil {
@@ -195,7 +195,8 @@ func newTask(t *testing.T) {
 	}
 }
 
-// says returns what the kernel has said since the last read: all that is wanted, and no complaint.
+// says returns the kernel's messages since the last read. It fails the test unless they have all
+// wanted texts and no warning.
 func says(t *testing.T, wants ...string) string {
 	t.Helper()
 	said := read(t)
@@ -213,7 +214,7 @@ func says(t *testing.T, wants ...string) string {
 	return said
 }
 
-// nothingLeft waits until what was loaded is freed, after a grace period.
+// nothingLeft waits until everything that was loaded is freed, after a grace period.
 func nothingLeft(t *testing.T, before inKernel) {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
@@ -226,7 +227,7 @@ func nothingLeft(t *testing.T, before inKernel) {
 	}
 }
 
-// userProgram names a program that has the skeleton of TestInGuestTypes, in a guest.
+// userProgram names a program in a guest with the skeleton of TestInGuestTypes.
 const userProgram = "BPFREPLAY_SKEL_USER"
 
 // TestInGuestTypes: skeletons that need the kernel's types register struct_ops maps with and
@@ -275,7 +276,7 @@ func TestInGuestTypes(t *testing.T) {
 	nothingLeft(t, inKernel{})
 }
 
-// registered reports whether there is a TCP congestion control of this name.
+// registered reports whether a TCP congestion control of this name exists.
 func registered(t *testing.T, name string) bool {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
@@ -290,8 +291,7 @@ func registered(t *testing.T, name string) bool {
 	return err == nil
 }
 
-// TestInGuestSigned: the kernel verifies the signature of what a module loads, where it verifies
-// any.
+// TestInGuestSigned: a kernel that verifies signatures verifies that of a module's load.
 func TestInGuestSigned(t *testing.T) {
 	guest(t, "skel_signed")
 	before := ids(t)
@@ -337,11 +337,11 @@ func guest(t *testing.T, module string) {
 	}
 	need.Root(t)
 	need.BPF(t)
-	nothingLeft(t, inKernel{}) // by the test before
+	nothingLeft(t, inKernel{}) // of the previous test
 }
 
-// compare compares what the module has loaded with what this process loads with the same initial
-// values: by the same loader program, and directly. No rule explains a difference.
+// compareWords compares the maps and programs of the module with those that this process loads with
+// the same initial values, by the same loader program and directly. No rule explains a difference.
 func compareWords(t *testing.T, data []byte, before inKernel) {
 	t.Helper()
 	o, err := object.OpenBytes(data, "kmod.o")
@@ -413,7 +413,7 @@ func replay(data []byte, values map[string]any) (*loads, error) {
 	return newLoads(c.Maps, c.Programs, c.Close), nil
 }
 
-// direct issues the commands of a direct load. cilium/ebpf does not take a weak ksym.
+// direct issues the commands of a direct load, because cilium/ebpf does not support a weak ksym.
 func direct(data []byte, values map[string]any) (*loads, error) {
 	with, err := replay(data, values)
 	if err != nil {
@@ -466,7 +466,7 @@ func firstValue(fd int) ([]byte, error) {
 	return m.LookupBytes(uint32(0))
 }
 
-// ofModule are the maps and programs that are not among those of before.
+// ofModule returns the maps and programs that are not in before.
 func ofModule(t *testing.T, before inKernel) *loads {
 	t.Helper()
 	var open []io.Closer
@@ -545,7 +545,7 @@ func fdCount(t *testing.T) int {
 	return len(entries)
 }
 
-// read is what the kernel has said since the last read.
+// read returns the kernel's messages since the last read.
 func read(t *testing.T) string {
 	t.Helper()
 	const readClear = 4 // SYSLOG_ACTION_READ_CLEAR

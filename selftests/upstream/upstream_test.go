@@ -1,6 +1,6 @@
-// Package upstream runs the tests of Linux that upstream converted to light skeletons: their own
-// source with our header in the place of bpftool's, and the same assertions in Go. They need the
-// suite kernel and test modules in the cache:
+// Package upstream runs the Linux selftests that use light skeletons: their own source with our
+// header in the place of bpftool's, and the same assertions in Go. They need the suite kernel and
+// test modules in the cache:
 //
 //	bpfreplay suite fetch kernel
 //	bpfreplay suite modules 6.12 stable
@@ -30,12 +30,12 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// selftest is a file of prog_tests, and what it includes.
+// selftest is a file of prog_tests and the skeletons that it includes.
 type selftest struct {
 	name         string   // of the file; its function is test_NAME
 	lskel, light []string // objects of light skeletons: NAME.lskel.h with names _lskel, NAME.skel.h
 	full         []string // objects of libbpf's skeletons
-	signed       bool     // upstream signs the first light skeleton
+	signed       bool     // Linux signs the first light skeleton
 }
 
 var selftests = []selftest{
@@ -55,7 +55,7 @@ type rig struct {
 	work, source, tools, bpftool string
 	objects                      map[string]string
 	modules                      []string
-	// signs: this kernel verifies signatures, those of the key of the certificate.
+	// signs means that this kernel verifies signatures, with the key of the certificate.
 	signs bool
 	key   crypto.Signer
 	cert  *x509.Certificate
@@ -90,7 +90,7 @@ func newRig(t *testing.T, kernel *vmimage.Kernel) *rig {
 			t.Skipf("the suite kernel of the cache is not a whole one: %v: run `bpfreplay suite fetch kernel`", err)
 		}
 	}
-	// Without a network, only what is there already.
+	// This uses no network, only what is cached.
 	m, err := suites.KnownModules(store, kernel)
 	if err != nil {
 		t.Fatal(err)
@@ -106,7 +106,7 @@ func newRig(t *testing.T, kernel *vmimage.Kernel) *rig {
 	return r
 }
 
-// generate makes the artefact of an object.
+// generate returns the artefact of an object.
 func (r *rig) generate(t *testing.T, name string, signed bool) (*object.Object, []byte) {
 	t.Helper()
 	path, ok := r.objects[name]
@@ -174,7 +174,7 @@ func run(t *testing.T, dir, name string, args ...string) []byte {
 	return stdout.Bytes()
 }
 
-// signing names the keyring of a signed skeleton.
+// signing matches the line that sets the keyring of a signed skeleton.
 var signing = regexp.MustCompile(`(?m)^.*->keyring_id.*\n`)
 
 // build compiles a selftest and returns the program.
@@ -250,9 +250,9 @@ func (r *rig) buildGo(t *testing.T) (tests, napper string) {
 	return tests, napper
 }
 
-// newest is the kernel on which all can run. Modules of kernels before it lack a kfunc that
-// kfunc_call_test calls, and bpftool's skeletons ask for a map's hash, which kernels before
-// 6.18 refuse with E2BIG.
+// newest is the kernel on which all tests can run. Modules of older kernels lack a kfunc that
+// kfunc_call_test calls, and bpftool's skeletons ask for a map's hash, which kernels before 6.18
+// refuse with E2BIG.
 const newest = "stable"
 
 func TestConverted(t *testing.T) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* Has the kernel verify the signature of what it loads (6.18). */
+/* Loads a signed skeleton, whose signature the kernel verifies (6.18). */
 #include <linux/module.h>
 #include <linux/version.h>
 #include "ksigned.lskel.h"

@@ -1,4 +1,4 @@
-/* The same as skel_types.c in user space: what is registered while the skeleton is attached, and not before or after. */
+/* skel_types.c in user space: congestion controls are registered while the skeleton is attached, and only then. */
 #ifdef LATE
 #include "late.lskel.h"
 #else

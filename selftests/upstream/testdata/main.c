@@ -36,7 +36,7 @@ int trigger_module_test_read(int read_sz)
 
 	if (!ASSERT_GE(fd, 0, "open bpf_testmod"))
 		return -errno;
-	(void)!read(fd, buf, read_sz); /* is refused: EIO */
+	(void)!read(fd, buf, read_sz); /* fails with EIO */
 	close(fd);
 	return 0;
 }
@@ -80,7 +80,7 @@ int main(int argc, char **argv)
 			char der[4096];
 			ssize_t len = read(fd, der, sizeof(der));
 
-			/* A kernel that does not verify signatures may not take it. */
+			/* A kernel that does not verify signatures may refuse it. */
 			if (len < 0 || syscall(__NR_add_key, "asymmetric", "upstream", der, len, KEY_SPEC_SESSION_KEYRING) < 0)
 				fprintf(stderr, "certificate: %s\n", strerror(errno));
 			close(fd);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* Sleeps twice as soon as it is told to. A program in Go sleeps when it likes. */
+/* Sleeps twice when it is told to. The Go runtime sleeps at any time, so this is C. */
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>

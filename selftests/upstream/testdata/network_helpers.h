@@ -6,7 +6,7 @@
 #include <linux/ip.h>
 #include <linux/tcp.h>
 
-/* A packet of TCP over IPv4, as the selftests have it. */
+/* The selftests' packet of TCP over IPv4. */
 extern struct ipv4_packet {
 	struct ethhdr eth;
 	struct iphdr iph;

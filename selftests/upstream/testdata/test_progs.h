@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* As much of test_progs.h of the Linux selftests as the tests need that upstream converted to light skeletons. */
+/* The part of the Linux selftests' test_progs.h that tests of light skeletons need. */
 #ifndef BPFREPLAY_TEST_PROGS_H
 #define BPFREPLAY_TEST_PROGS_H
 
@@ -69,7 +69,7 @@ int trigger_module_test_read(int read_sz);
 		const void *___p = (ptr);                                                         \
 		ASSERT_SAID(libbpf_get_error(___p) == 0, name, "error %ld, errno %d", libbpf_get_error(___p), errno); \
 	})
-/* Older tests say what must not be. */
+/* Older tests state the failing condition. */
 #define CHECK(bad, name, format, ...)                                                             \
 	({                                                                                        \
 		bool ___bad = (bad);                                                              \
