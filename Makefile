@@ -110,13 +110,21 @@ ifneq ($(filter kernel wild,$(SUITE)),)
 vmtest: suite
 endif
 
+# The Linux selftests are compiled for each architecture of the kernels.
+suite_archs = $(or $(call parts,$(ARCH)),$(sort $(foreach k,$(call parts,$(KERNEL)),$(if $(filter $(foreign),$(firstword $(subst /, ,$k))),$(firstword $(subst /, ,$k)),$(shell go env GOARCH)))))
+
+define fetch_kernel
+./bpfreplay suite fetch kernel --arch $1 $(call flag,KSRC,source)
+
+endef
+
 # Suite wild needs no compiler.
 ifeq ($(SUITE),wild)
 suite: setup-vmtest bpfreplay
 	./bpfreplay suite fetch wild
 else
 suite: setup-suite bpfreplay ## fetch the Linux selftests and compile them: KSRC=~/linux, or SUITE=wild
-	./bpfreplay suite fetch kernel $(call flag,KSRC,source)
+	$(foreach a,$(suite_archs),$(call fetch_kernel,$a))
 endif
 
 vmtest: $(guests) ## load the core suite in a guest with each engine and compare

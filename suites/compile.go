@@ -34,7 +34,7 @@ func (b *builder) flags() []string {
 	st := wordSource + "/" + selftests
 	flags := []string{
 		"--target=bpfel", "-mcpu=v3", "-O2", "-g", "-w", "-std=gnu11", "-fno-strict-aliasing", "-fms-extensions",
-		"-D__TARGET_ARCH_x86", "-DENABLE_ATOMICS_TESTS",
+		"-D__TARGET_ARCH_" + b.arch.Target, "-DENABLE_ATOMICS_TESTS",
 		"-ffile-prefix-map=" + wordSource + "=.", "-ffile-prefix-map=" + wordTools + "=tools", "-ffile-prefix-map=" + wordTypes + "=.",
 		"-I" + wordTypes, "-I" + wordTools + "/include", "-I" + st, "-I" + wordSource + "/tools/include/uapi", "-I" + wordSource + "/tools/include",
 		"-I" + st + "/libarena/include",

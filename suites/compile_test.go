@@ -11,6 +11,7 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
@@ -52,6 +53,7 @@ func fixture(t *testing.T, programs map[string]string) *builder {
 	t.Cleanup(func() { store.Close() })
 	b := &builder{
 		Options: Options{Store: store, Clang: filepath.Join(bin, "clang"), Jobs: 2},
+		arch:    arch.All[0],
 		source:  tree, compiler: "fake", tools: t.TempDir(), types: t.TempDir(),
 	}
 	b.defaults()
@@ -146,7 +148,7 @@ func TestMissing(t *testing.T) {
 	store, err := vmimage.Open(vmimage.Options{Cache: t.TempDir()})
 	assert.NilError(t, err)
 	defer store.Close()
-	_, err = Read(store, "kernel")
+	_, err = Read(store, "kernel", arch.Native)
 	assert.ErrorIs(t, err, ErrNotFetched)
 	assert.ErrorContains(t, err, "bpfreplay suite fetch kernel")
 	_, err = FetchKernel(context.Background(), Options{Store: store, Tree: t.TempDir()})
@@ -158,13 +160,32 @@ func TestCorpusRoundTrip(t *testing.T) {
 	assert.NilError(t, err)
 	defer store.Close()
 	c := &Corpus{
-		Name: "kernel", Source: "here", Bpftool: "tools/1/bpftool", Package: &vmimage.Package{Name: "linux-source-7.2", SHA256: "f"},
+		Name: "kernel", Arch: arch.Native, Source: "here", Bpftool: "tools/1/bpftool", Package: &vmimage.Package{Name: "linux-source-7.2", SHA256: "f"},
 		Objects: []Object{{Name: "a", File: "objects/2/a.bpf.o"}, {Name: "w", Error: "wrong"}},
 	}
 	assert.NilError(t, c.write(store))
-	got, err := Read(store, "kernel")
+	got, err := Read(store, "kernel", arch.Native)
 	assert.NilError(t, err)
 	assert.Check(t, is.DeepEqual(got.Uses, []string{sourceKey(c.Package), "tools/1", "objects/2"}))
 	assert.Check(t, is.DeepEqual(got.Compiled(store), []Object{{Name: "a", File: store.SuitePath("objects/2/a.bpf.o")}}))
 	assert.Check(t, is.Equal(got.Tool(store), store.SuitePath("tools/1/bpftool")))
+}
+
+// TestArchitectures: suite kernel is kept for each architecture, compiled with its registers.
+func TestArchitectures(t *testing.T) {
+	b := fixture(t, map[string]string{"a.c": "a"})
+	for _, a := range arch.All {
+		b.arch = a
+		assert.Check(t, slices.Contains(b.flags(), "-D__TARGET_ARCH_"+a.Target))
+		c := &Corpus{Name: nameKernel, Arch: a.Name, Types: a.Name}
+		assert.NilError(t, c.write(b.Store))
+	}
+	for _, a := range arch.All {
+		c, err := Read(b.Store, nameKernel, a.Name)
+		assert.NilError(t, err)
+		assert.Equal(t, c.Types, a.Name)
+	}
+	_, err := Read(b.Store, nameKernel, "mips")
+	assert.ErrorIs(t, err, ErrNotFetched)
+	assert.ErrorContains(t, err, "bpfreplay suite fetch kernel --arch mips")
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
@@ -21,9 +22,12 @@ type Corpus struct {
 	Source string `json:"source"`
 	// Types is the release of the kernel whose types the programs were compiled with; "" for
 	// objects that were fetched.
-	Types    string   `json:"types,omitempty"`
-	Compiler string   `json:"compiler,omitempty"`
-	Objects  []Object `json:"objects"` // by name
+	Types    string `json:"types,omitempty"`
+	Compiler string `json:"compiler,omitempty"`
+	// Arch is the architecture that the programs were compiled for, as [arch.Arch] calls it; "" for
+	// objects that were fetched.
+	Arch    string   `json:"arch,omitempty"`
+	Objects []Object `json:"objects"` // by name
 	// Bpftool is the bpftool of the same source, below the cache's directory of
 	// suites; "" if there is none.
 	Bpftool string `json:"bpftool,omitempty"`
@@ -64,21 +68,32 @@ type Object struct {
 // ErrNotFetched means that a suite is not in the cache.
 var ErrNotFetched = errors.New("not fetched yet")
 
-func manifest(name string) string { return name + ".json" }
+// manifest is the file that lists a suite. Suite kernel has one for each architecture.
+func manifest(name, of string) string {
+	if name != nameKernel || of == arch.Native {
+		return name + ".json"
+	}
+	return name + "-" + of + ".json"
+}
 
-// Read returns a suite that was fetched before. If there is none, the error is [ErrNotFetched].
-func Read(store *vmimage.Store, name string) (*Corpus, error) {
-	file := store.SuitePath(manifest(name))
+// Read returns a suite that was fetched before, or [ErrNotFetched]. Suite kernel is compiled for
+// each architecture; suite wild is the same for all.
+func Read(store *vmimage.Store, name, of string) (*Corpus, error) {
+	file := store.SuitePath(manifest(name, of))
+	fetch := "bpfreplay suite fetch " + name
+	if name == nameKernel && of != arch.Native {
+		fetch += " --arch " + of
+	}
 	data, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("suite %s: %w: run `bpfreplay suite fetch %s`", name, ErrNotFetched, name)
+		return nil, fmt.Errorf("suite %s: %w: run `%s`", name, ErrNotFetched, fetch)
 	}
 	if err != nil {
 		return nil, err
 	}
 	c := new(Corpus)
 	if err := json.Unmarshal(data, c); err != nil {
-		return nil, fmt.Errorf("%s: %w; remove it and run `bpfreplay suite fetch %s`", file, err, name)
+		return nil, fmt.Errorf("%s: %w; remove it and run `%s`", file, err, fetch)
 	}
 	return c, nil
 }
@@ -109,7 +124,7 @@ func (c *Corpus) write(store *vmimage.Store) error {
 	if err != nil {
 		return err
 	}
-	return store.MakeFile(manifest(c.Name), append(data, '\n'))
+	return store.MakeFile(manifest(c.Name, c.Arch), append(data, '\n'))
 }
 
 // Compiled returns the objects that compiled, each with its full path in File.

@@ -8,8 +8,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
@@ -21,8 +23,8 @@ type Options struct {
 	Version string
 	// Tree is a kernel tree to take the source from instead; "" for none.
 	Tree string
-	// Kernel is the kernel whose types the programs are compiled with: a name of kernels.yaml or a
-	// path; "" for [DefaultKernel].
+	// Kernel is the kernel whose types the programs are compiled with, and for whose architecture:
+	// a name of kernels.yaml or a path; "" for [DefaultKernel].
 	Kernel string
 	// Update looks for a newer source than the one that was fetched last.
 	Update bool
@@ -62,8 +64,15 @@ func (o *Options) defaults() {
 // network for what is cached. After an interrupted call, another one continues.
 func FetchKernel(ctx context.Context, o Options) (*Corpus, error) {
 	o.defaults()
-	c := &Corpus{Name: nameKernel, Kernel: o.Kernel}
-	last, err := Read(o.Store, c.Name)
+	kernel, err := o.Store.Resolve(ctx, o.Kernel)
+	if err != nil {
+		return nil, fmt.Errorf("types: %w", err)
+	}
+	c := &Corpus{Name: nameKernel, Kernel: o.Kernel, Arch: kernel.Arch}
+	last, err := Read(o.Store, c.Name, c.Arch)
+	if errors.Is(err, ErrNotFetched) { // the source is the same for all architectures
+		last, err = Read(o.Store, c.Name, arch.Native)
+	}
 	if err != nil && !errors.Is(err, ErrNotFetched) {
 		o.Say("note: " + err.Error())
 	}
@@ -72,15 +81,14 @@ func FetchKernel(ctx context.Context, o Options) (*Corpus, error) {
 		return nil, err
 	}
 	b := &builder{Options: o, source: source}
+	if b.arch, err = arch.Parse(c.Arch); err != nil {
+		return nil, err
+	}
 	if err := b.identify(ctx); err != nil {
 		return nil, err
 	}
 	if err := b.makeTools(ctx); err != nil {
 		return nil, err
-	}
-	kernel, err := o.Store.Resolve(ctx, o.Kernel)
-	if err != nil {
-		return nil, fmt.Errorf("types: %w", err)
 	}
 	if err := b.makeTypes(ctx, kernel); err != nil {
 		return nil, err
@@ -130,8 +138,9 @@ func (c *Corpus) debian() *vmimage.Package {
 // builder builds tools, types and objects from a source.
 type builder struct {
 	Options
-	source   string // directory
-	compiler string // clang's version
+	arch     *arch.Arch // that of the programs
+	source   string     // directory
+	compiler string     // clang's version
 	system   []string
 	tools    string // directory with bpftool, include and libbpf.a
 	toolsKey string
@@ -146,20 +155,44 @@ func (b *builder) identify(ctx context.Context) error {
 		return fmt.Errorf("compiler: %w; `scripts/setup.sh suite` installs it", err)
 	}
 	b.compiler, _, _ = strings.Cut(string(out), "\n")
-	// The BPF compiler gets the default directories of this machine's compiler, after all others.
-	out, err = exec.CommandContext(ctx, b.Clang, "-v", "-E", "-x", "c", "/dev/null").CombinedOutput()
+	// The headers of the programs' architecture come first, if this machine has them. The others
+	// are for what all architectures share.
+	for _, of := range []string{b.arch.Triplet, ""} {
+		dirs, err := b.headerDirs(ctx, of)
+		if err != nil {
+			return err
+		}
+		for _, dir := range dirs {
+			if !slices.Contains(b.system, dir) {
+				b.system = append(b.system, dir)
+			}
+		}
+	}
+	return nil
+}
+
+// headerDirs returns the directories where the compiler looks for headers without being told to,
+// for a triplet, or for this machine if that is empty. BPF programs have to look there, too, behind
+// everything else.
+func (b *builder) headerDirs(ctx context.Context, triplet string) ([]string, error) {
+	args := []string{"-v", "-E", "-x", "c", "/dev/null"}
+	if triplet != "" {
+		args = append(args, "--target="+triplet)
+	}
+	out, err := exec.CommandContext(ctx, b.Clang, args...).CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("compiler: %w: %s", err, firstLine(string(out)))
+		return nil, fmt.Errorf("compiler: %w: %s", err, firstLine(string(out)))
 	}
 	_, list, ok := strings.Cut(string(out), "#include <...> search starts here:\n")
 	list, _, ok2 := strings.Cut(list, "End of search list.")
 	if !ok || !ok2 {
-		return fmt.Errorf("compiler: %s -v does not say where it looks for headers", b.Clang)
+		return nil, fmt.Errorf("compiler: %s -v does not say where it looks for headers", b.Clang)
 	}
+	var dirs []string
 	for line := range strings.Lines(list) {
-		b.system = append(b.system, strings.TrimSpace(line))
+		dirs = append(dirs, strings.TrimSpace(line))
 	}
-	return nil
+	return dirs, nil
 }
 
 // toolsFormat is part of the key of built tools.
@@ -208,13 +241,18 @@ func (b *builder) makeTypes(ctx context.Context, k *vmimage.Kernel) (err error) 
 	b.typesKey = "types/" + vmimage.Key("vmlinux.h 1", b.toolsKey, k.SHA256)
 	b.types, err = b.Store.MakeDir(ctx, "vmlinux.h", b.typesKey, func(dir string) error {
 		b.Say("making vmlinux.h of kernel " + k.Release)
+		types, err := openTypes(k)
+		if err != nil {
+			return err
+		}
+		defer types.Close()
 		f, err := os.Create(filepath.Join(dir, "vmlinux.h"))
 		if err != nil {
 			return err
 		}
 		defer f.Close()
-		cmd := command(ctx, filepath.Join(b.tools, "bpftool"), "btf", "dump", "file", k.BootPath, "format", "c")
-		cmd.Stdout = f
+		cmd := command(ctx, filepath.Join(b.tools, "bpftool"), "btf", "dump", "file", "/proc/self/fd/3", "format", "c")
+		cmd.Stdout, cmd.ExtraFiles = f, []*os.File{types}
 		if err := complain(cmd); err != nil {
 			return fmt.Errorf("types of kernel %s: %w", k.Name, err)
 		}

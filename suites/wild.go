@@ -46,7 +46,7 @@ func FetchWild(ctx context.Context, o Options) (*Corpus, error) {
 
 func (w *wild) fetch(ctx context.Context) (*Corpus, error) {
 	var err error
-	if w.last, err = Read(w.Store, nameWild); err != nil {
+	if w.last, err = Read(w.Store, nameWild, ""); err != nil {
 		if !errors.Is(err, ErrNotFetched) {
 			w.Say("note: " + err.Error())
 		}

@@ -239,7 +239,7 @@ func TestWild(t *testing.T) {
 	w.Update, w.done, ticks = true, 0, 0
 	_, err = w.fetch(t.Context())
 	assert.ErrorContains(t, err, "offline")
-	kept, err := Read(w.Store, nameWild)
+	kept, err := Read(w.Store, nameWild, "")
 	assert.NilError(t, err)
 	assert.Check(t, is.DeepEqual(kept, c))
 }
@@ -261,7 +261,7 @@ func TestWildFails(t *testing.T) {
 	w.done = 0
 	_, err = w.fetch(ctx)
 	assert.ErrorIs(t, err, context.Canceled)
-	_, err = Read(w.Store, nameWild)
+	_, err = Read(w.Store, nameWild, "")
 	assert.ErrorIs(t, err, ErrNotFetched)
 	temps, err := os.ReadDir(filepath.Join(w.Store.SuitePath(".."), "tmp"))
 	assert.NilError(t, err)

@@ -118,7 +118,7 @@ func (f *compareFlags) selected(cmd *cobra.Command, args []string) (*suite.Suite
 	case f.which == "" || len(args) > 0:
 		return nil, errors.New("either an object or a --case")
 	}
-	suite, err := openSuite(f.suite, []string{f.which}, false)
+	suite, err := openSuite(f.suite, nil, []string{f.which}, false)
 	if err != nil {
 		return nil, err
 	}

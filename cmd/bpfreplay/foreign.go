@@ -18,6 +18,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/report"
 	"github.com/bpfreplay/bpfreplay/harness/result"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/suites"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
@@ -51,7 +52,14 @@ func (f *vmtestFlags) external(cmd *cobra.Command, suite *suite.Suite) error {
 		return err
 	}
 	defer store.Close()
-	tool := suiteTool(store, suite.Name)
+	of, err := f.suiteArch()
+	if err != nil {
+		return err
+	}
+	tool := ""
+	if of == arch.Native {
+		tool = suiteTool(store, suite.Name)
+	}
 	if tool != "" {
 		defaults["bpftool"] = tool
 	}
@@ -78,14 +86,14 @@ func (f *vmtestFlags) external(cmd *cobra.Command, suite *suite.Suite) error {
 	return nil
 }
 
-// fetchedSuite returns a suite that `bpfreplay suite fetch` fetched.
-func fetchedSuite(name string, patterns []string, split bool) (*suite.Suite, error) {
+// fetchedSuite returns a suite that `bpfreplay suite fetch` fetched, for guests of an architecture.
+func fetchedSuite(name, of string, patterns []string, split bool) (*suite.Suite, error) {
 	store, err := openStore(nil)
 	if err != nil {
 		return nil, err
 	}
 	defer store.Close()
-	c, err := suites.Read(store, name)
+	c, err := suites.Read(store, name, of)
 	if err != nil {
 		return nil, err
 	}
@@ -112,10 +120,11 @@ func fetchedSuite(name string, patterns []string, split bool) (*suite.Suite, err
 	return s.Needing((*suite.TestNames)(names)), nil
 }
 
-// suiteTool returns the path of the bpftool that belongs to a suite, "" if there is none.
+// suiteTool returns the path of the bpftool that belongs to a suite, "" if there is none. It is a
+// program for this machine.
 func suiteTool(store *vmimage.Store, suite string) string {
 	for _, name := range []string{suite, "kernel"} {
-		c, err := suites.Read(store, name)
+		c, err := suites.Read(store, name, arch.Native)
 		if err != nil {
 			continue
 		}

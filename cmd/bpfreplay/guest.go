@@ -142,19 +142,50 @@ func (f *guestFlags) resolve(cmd *cobra.Command, store *vmimage.Store) (*vmimage
 	if err != nil {
 		return nil, err
 	}
-	kernels, err := store.Expand(f.kernel, archs...)
-	if err != nil {
+	if f.kernel, err = oneKernel(cmd, store, f.kernel, archs); err != nil {
 		return nil, err
 	}
-	if len(kernels) != 1 {
-		return nil, fmt.Errorf("--kernel %s: %s boots one kernel, and these are several: %s", f.kernel, cmd.Name(), strings.Join(kernels, ", "))
-	}
-	f.kernel, f.archs = kernels[0], nil
+	f.archs = nil // the name contains it
 	kernel, err := store.Resolve(cmd.Context(), f.kernel)
 	if err == nil && len(archs) > 0 && !slices.Contains(archs, kernel.Arch) {
 		err = fmt.Errorf("kernel %s is for %s, not for %s", f.kernel, kernel.Arch, strings.Join(archs, ", "))
 	}
 	return kernel, err
+}
+
+// oneKernel returns the name of the one kernel that --kernel and --arch select.
+func oneKernel(cmd *cobra.Command, store *vmimage.Store, spec string, archs []string) (string, error) {
+	archs, err := parseArchs(archs)
+	if err != nil {
+		return "", err
+	}
+	kernels, err := store.Expand(spec, archs...)
+	if err != nil {
+		return "", err
+	}
+	if len(kernels) != 1 {
+		return "", fmt.Errorf("--kernel %s: %s takes one kernel, and these are several: %s", spec, cmd.Name(), strings.Join(kernels, ", "))
+	}
+	return kernels[0], nil
+}
+
+// suiteArch returns the architecture of the kernels: programs of suite kernel are compiled for one.
+// Without guests it is this machine's.
+func (f *guestFlags) suiteArch() (string, error) {
+	if f == nil {
+		return arch.Native, nil
+	}
+	_, kernels, err := expandKernels(f.kernel, f.archs)
+	if err != nil {
+		return "", err
+	}
+	first, _, _ := arch.Cut(kernels[0])
+	for _, k := range kernels {
+		if of, _, _ := arch.Cut(k); of != first {
+			return "", fmt.Errorf("the programs of a suite are compiled for one architecture, and %s is not for %s: run the suite for each", k, first)
+		}
+	}
+	return first, nil
 }
 
 // parseArchs reads the values of --arch.

@@ -66,7 +66,7 @@ func (f *mutateFlags) run(cmd *cobra.Command, args []string) error {
 		text.Mutations(list)
 		return nil
 	}
-	suite, err := openSuite(f.suite, nil, false)
+	suite, err := openSuite(f.suite, &f.guestFlags, nil, false)
 	if err != nil {
 		return err
 	}

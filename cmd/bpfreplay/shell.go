@@ -118,5 +118,5 @@ func (f *shellFlags) readSuite(cmd *cobra.Command, objects []string) (*suite.Sui
 	if len(objects) > 0 {
 		return nil, errors.New("either objects or --case")
 	}
-	return openSuite(f.suite, f.cases, false)
+	return openSuite(f.suite, &f.guestFlags, f.cases, false)
 }

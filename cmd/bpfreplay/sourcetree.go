@@ -93,9 +93,13 @@ func findSuite(flag string) (string, error) {
 // openSuite returns the suite that a flag names, a file or a fetched suite, with the cases that
 // match one of the patterns, or all. If split is set, each program of a fetched suite is loaded
 // alone.
-func openSuite(flag string, patterns []string, split bool) (*suite.Suite, error) {
+func openSuite(flag string, guests *guestFlags, patterns []string, split bool) (*suite.Suite, error) {
 	if isForeign(flag) {
-		return fetchedSuite(flag, patterns, split)
+		of, err := guests.suiteArch()
+		if err != nil {
+			return nil, err
+		}
+		return fetchedSuite(flag, of, patterns, split)
 	}
 	file, err := findSuite(flag)
 	if err != nil {

@@ -24,6 +24,7 @@ func newSuite() *cobra.Command {
 }
 
 func newSuiteFetch() *cobra.Command {
+	var archs []string
 	o := suites.Options{Kernel: suites.DefaultKernel, Jobs: runtime.NumCPU(), Clang: suites.DefaultClang}
 	cmd := &cobra.Command{
 		Use:   "fetch kernel|wild",
@@ -31,6 +32,7 @@ func newSuiteFetch() *cobra.Command {
 		Long: `fetch kernel takes tools/testing/selftests/bpf from Debian's linux-source package, whose
 signature and digest it verifies, or from a kernel tree, and compiles every program. It
 lists the programs that do not compile, with the compiler's errors.
+--arch compiles them for another architecture, with the types of its kernel.
 
 fetch wild fetches objects of published software and compiles nothing: those in the Go
 module cilium/ebpf, which the go command fetches and verifies, and those in Debian's
@@ -38,6 +40,7 @@ packages, including objects embedded in programs. It lists packages that are gon
 
 Both keep the results in the cache of kernels and reuse them.`,
 		Example: `  bpfreplay suite fetch kernel
+  bpfreplay suite fetch kernel --arch arm64
   bpfreplay suite fetch kernel --source ~/linux --kernel ~/linux
   bpfreplay suite fetch wild --update`,
 		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
@@ -54,6 +57,10 @@ Both keep the results in the cache of kernels and reuse them.`,
 			}
 			return withStore(cmd, func(s *vmimage.Store) error {
 				o.Store = s
+				var err error
+				if o.Kernel, err = oneKernel(cmd, s, o.Kernel, archs); err != nil {
+					return err
+				}
 				o.Say = notes(cmd)
 				o.Tick = ticker(cmd.ErrOrStderr(), what)
 				c, err := suites.Fetch(cmd.Context(), args[0], o)
@@ -66,13 +73,13 @@ Both keep the results in the cache of kernels and reuse them.`,
 		},
 	}
 	addFlags(cmd, flags{
-		"version": &o.Version, "source": &o.Tree, "kernel": &o.Kernel, "update": &o.Update, "jobs": &o.Jobs, "clang": &o.Clang,
+		"version": &o.Version, "source": &o.Tree, "kernel": &o.Kernel, "update": &o.Update, "jobs": &o.Jobs, "clang": &o.Clang, "arch": &archs,
 	})
 	return cmd
 }
 
 // kernelOnly are the flags for compiling programs.
-var kernelOnly = []string{"version", "source", "kernel", "jobs", "clang"}
+var kernelOnly = []string{"version", "source", "kernel", "jobs", "clang", "arch"}
 
 // printCorpus prints the contents of a suite.
 func printCorpus(w io.Writer, c *suites.Corpus) {

@@ -330,7 +330,7 @@ func (f *vmtestFlags) readSuite(cmd *cobra.Command, args []string) (*suite.Suite
 		}
 		return suite.Select(f.cases)
 	}
-	suite, err := openSuite(f.suite, f.cases, f.split)
+	suite, err := openSuite(f.suite, &f.guestFlags, f.cases, f.split)
 	if err != nil || !suite.External {
 		return suite, err
 	}

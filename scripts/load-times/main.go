@@ -123,7 +123,7 @@ func (s *session) prepare(ctx context.Context, names []string) error {
 		return err
 	}
 	defer store.Close()
-	c, err := suites.Read(store, "kernel")
+	c, err := suites.Read(store, "kernel", arch.Native)
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/internal/emit"
 	"github.com/bpfreplay/bpfreplay/internal/need"
 	"github.com/bpfreplay/bpfreplay/internal/object"
@@ -68,7 +69,7 @@ func newRig(t *testing.T, kernel *vmimage.Kernel) *rig {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	c, err := suites.Read(store, "kernel")
+	c, err := suites.Read(store, "kernel", arch.Native)
 	if err != nil {
 		t.Skip(err)
 	}
