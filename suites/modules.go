@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
@@ -182,7 +183,7 @@ func (o *ModuleOptions) build(ctx context.Context, m *TestModules) error {
 	if err != nil {
 		return err
 	}
-	return o.buildAll(ctx, m, source, &jailed{root: root, headers: "/" + headersDir(k)})
+	return o.buildAll(ctx, m, source, newJailed(root, k))
 }
 
 // moduleDirs are the directories of the selftests' modules: one since 6.14, one for each module
@@ -215,7 +216,7 @@ func (o *ModuleOptions) source(ctx context.Context, d *vmimage.Distribution, pac
 }
 
 func (o *ModuleOptions) suiteSource(m *TestModules) (string, error) {
-	c, err := Read(o.Store, "kernel")
+	c, err := Read(o.Store, nameKernel, o.Kernel.Arch)
 	if err != nil {
 		return "", err
 	}
@@ -399,7 +400,22 @@ func copySources(dst, src string) error {
 }
 
 // jailed is kbuild in a root of unpacked packages.
-type jailed struct{ root, headers string }
+type jailed struct {
+	root, headers string
+	// cross is what the names of the compiler and its tools begin with, and flags are for make.
+	// Both are empty for a kernel of this machine's architecture.
+	cross string
+	flags []string
+}
+
+func newJailed(root string, k *vmimage.Kernel) *jailed {
+	j := &jailed{root: root, headers: "/" + headersDir(k)}
+	if of, ok := arch.Find(k.Arch); ok && of.Name != arch.Native {
+		j.cross = of.Triplet + "-"
+		j.flags = []string{"ARCH=" + of.Dir, "CROSS_COMPILE=" + j.cross}
+	}
+	return j
+}
 
 func (j *jailed) id() string { return filepath.Base(j.root) }
 
@@ -409,11 +425,12 @@ func (j *jailed) workDir() (string, error) {
 
 func (j *jailed) make(ctx context.Context, dir, name string) error {
 	in := "/build/" + filepath.Base(dir)
-	if err := complain(jail(ctx, j.root, "make", "-s", "-C", j.headers, "M="+in, "modules")); err != nil {
+	args := append([]string{"make", "-s", "-C", j.headers, "M=" + in, "modules"}, j.flags...)
+	if err := complain(jail(ctx, j.root, args...)); err != nil {
 		return err
 	}
 	// Debug information is much larger than the code.
-	return complain(jail(ctx, j.root, "strip", "--strip-debug", in+"/"+name+".ko"))
+	return complain(jail(ctx, j.root, j.cross+"strip", "--strip-debug", in+"/"+name+".ko"))
 }
 
 // inTree is kbuild in a kernel tree.
@@ -448,7 +465,7 @@ func BuildModule(ctx context.Context, store *vmimage.Store, k *vmimage.Kernel, d
 			return fmt.Errorf("what modules for kernel %s are built with: %w: run `bpfreplay suite modules %s`", k.Release, ErrNotFetched, k.Name)
 		}
 		root := strings.TrimSuffix(roots[0], "/"+headersDir(k))
-		with = &jailed{root: root, headers: "/" + headersDir(k)}
+		with = newJailed(root, k)
 	}
 	work, err := with.workDir()
 	if err != nil {

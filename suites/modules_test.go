@@ -12,6 +12,7 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
@@ -63,7 +64,7 @@ func TestBuildModules(t *testing.T) {
 		"progs/bpf_testmod.c": "no module",
 	})
 	with := &fakeKbuild{dir: t.TempDir(), named: "headers 1"}
-	o := &ModuleOptions{Store: store, Kernel: &vmimage.Kernel{Release: "6.12.1-x", SHA256: "k"}, Say: func(string) {}}
+	o := &ModuleOptions{Store: store, Kernel: &vmimage.Kernel{Arch: arch.Native, Release: "6.12.1-x", SHA256: "k"}, Say: func(string) {}}
 	build := func() *TestModules {
 		t.Helper()
 		m := &TestModules{Release: o.Kernel.Release, Kernel: o.Kernel.SHA256, Source: "here"}
@@ -132,7 +133,7 @@ func TestNoModules(t *testing.T) {
 	store, err := vmimage.Open(vmimage.Options{Cache: t.TempDir()})
 	assert.NilError(t, err)
 	defer store.Close()
-	k := &vmimage.Kernel{Name: "/boot/vmlinuz", Release: "6.12.1-x", SHA256: "k"}
+	k := &vmimage.Kernel{Arch: arch.Native, Name: "/boot/vmlinuz", Release: "6.12.1-x", SHA256: "k"}
 	m, err := BuildModules(t.Context(), ModuleOptions{Store: store, Kernel: k})
 	assert.NilError(t, err)
 	assert.Check(t, is.Contains(m.Reason, "not from Debian's archive"))
@@ -207,7 +208,7 @@ func TestBuildInTree(t *testing.T) {
 	// It "builds" a copy of /bin/true, because strip needs an ELF file.
 	writeAll(t, build, map[string]string{"Makefile": "modules:\n\tcp /bin/true $(M)/$$(sed -n 's/^obj-m := \\(.*\\)\\.o/\\1/p' $(M)/Kbuild).ko\n"})
 	writeAll(t, source, map[string]string{selftests + "/bpf_testmod/bpf_testmod.c": "t"})
-	o := &ModuleOptions{Store: store, Kernel: &vmimage.Kernel{Release: "7.0.0-ours", SHA256: "k"}, Say: func(string) {}}
+	o := &ModuleOptions{Store: store, Kernel: &vmimage.Kernel{Arch: arch.Native, Release: "7.0.0-ours", SHA256: "k"}, Say: func(string) {}}
 	m := new(TestModules)
 	assert.NilError(t, o.buildInTree(t.Context(), m, build))
 	assert.Check(t, is.Len(m.Files, 1))

@@ -9,11 +9,13 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/internal/failures"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
@@ -78,6 +80,9 @@ func makeRoot(ctx context.Context, store *vmimage.Store, k *vmimage.Kernel, pack
 // rootPackages returns the packages of a root: the headers of a kernel and what they depend on, the
 // build tools, and the newest resolve_btfids.
 func rootPackages(ctx context.Context, d *vmimage.Distribution, k *vmimage.Kernel) ([]vmimage.Package, error) {
+	if k.Arch != arch.Native {
+		return crossPackages(ctx, d, k)
+	}
 	wanted := append([]string{headersOf(k)}, buildTools...)
 	kbuild, err := d.Find(ctx, "linux-kbuild-*")
 	if err != nil {
@@ -87,6 +92,38 @@ func rootPackages(ctx context.Context, d *vmimage.Distribution, k *vmimage.Kerne
 		wanted = append(wanted, kbuild[0].Name)
 	}
 	return d.Closure(ctx, wanted, leaveOut)
+}
+
+// compilerName is the compiler that headers depend on, such as "gcc-14".
+var compilerName = regexp.MustCompile(`^gcc-[0-9]+$`)
+
+// crossPackages are the packages of a root for a kernel of another architecture: its headers, and for
+// this machine kbuild, the compiler that the headers ask for, and what these run.
+func crossPackages(ctx context.Context, d *vmimage.Distribution, k *vmimage.Kernel) ([]vmimage.Package, error) {
+	of, err := arch.Parse(k.Arch)
+	if err != nil {
+		return nil, err
+	}
+	packages, err := d.Closure(ctx, []string{headersOf(k)}, func(name string) bool {
+		return !strings.HasPrefix(name, "linux-headers-") && !strings.HasPrefix(name, "linux-kbuild-") && !compilerName.MatchString(name)
+	})
+	if err != nil {
+		return nil, err
+	}
+	wanted := slices.Clone(buildTools)
+	packages = slices.DeleteFunc(packages, func(p vmimage.Package) bool {
+		switch {
+		case compilerName.MatchString(p.Name):
+			wanted = append(wanted, p.Name+"-"+of.Triplet)
+		case strings.HasPrefix(p.Name, "linux-kbuild-"):
+			wanted = append(wanted, p.Name)
+		default:
+			return false
+		}
+		return true
+	})
+	tools, err := d.On(arch.Native).Closure(ctx, wanted, leaveOut)
+	return append(packages, tools...), err
 }
 
 func headersOf(k *vmimage.Kernel) string { return "linux-headers-" + k.Release }
@@ -220,7 +257,7 @@ func (r *root) types(k *vmimage.Kernel) error {
 	if _, err := r.dir.Stat(vmlinux); err == nil {
 		return nil
 	}
-	src, err := os.Open(k.BootPath)
+	src, err := openTypes(k)
 	if err != nil {
 		return err
 	}

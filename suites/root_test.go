@@ -10,6 +10,7 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
@@ -39,7 +40,7 @@ func TestRoot(t *testing.T) {
 	dir := t.TempDir()
 	vmlinux := filepath.Join(t.TempDir(), "vmlinux")
 	assert.NilError(t, os.WriteFile(vmlinux, []byte("types"), 0o644))
-	k := &vmimage.Kernel{Release: "6.1-x", BootPath: vmlinux}
+	k := &vmimage.Kernel{Arch: arch.BzImage, Release: "6.1-x", BootPath: vmlinux}
 	r, err := newRoot(dir)
 	assert.NilError(t, err)
 	defer r.close()

@@ -87,6 +87,11 @@ func related(suite string, isSnapshot bool) [][]string {
 	return [][]string{first, {suite}}
 }
 
+// On returns the same part of the archive, with the packages for another architecture.
+func (d *Distribution) On(arch string) *Distribution {
+	return &Distribution{store: d.store, arch: arch, archive: d.archive, suites: d.suites}
+}
+
 // Suites returns the names of the suites, by rank.
 func (d *Distribution) Suites() []string { return slices.Concat(d.suites...) }
 
