@@ -91,14 +91,18 @@ func (p *Plan) Empty() bool { return len(p.Inputs)+len(p.Attach)+len(p.Register)
 
 // attachable reports whether attaching a program can have an effect. It cannot if the guest lacks
 // what the program needs: a device for lirc and lightweight tunnels, another program for freplace,
-// an action for act_bpf, a map with sockets for sk_skb and sk_msg.
+// an action for act_bpf, a map with sockets for sk_skb and sk_msg. Iterators over open files and
+// memory areas are left out, too: they list those of the agent itself, which change from one load to
+// the next.
 func attachable(t *object.ProgramType) bool {
 	switch t.Type {
+	case uapi.ProgTracing:
+		return t.AttachType != uapi.AttachTraceIter || t.Attach != "task_file" && t.Attach != "task_vma"
 	case uapi.ProgKprobe:
 		return !t.USDT && !strings.HasPrefix(t.Pattern, "ksyscall") && !strings.HasPrefix(t.Pattern, "kretsyscall")
 	case uapi.ProgSocketFilter, uapi.ProgSchedCls, uapi.ProgTracepoint, uapi.ProgXDP, uapi.ProgPerfEvent, uapi.ProgCgroupSkb, uapi.ProgCgroupSock,
 		uapi.ProgSockOps, uapi.ProgCgroupDevice, uapi.ProgRawTracepoint, uapi.ProgCgroupSockAddr, uapi.ProgFlowDissector, uapi.ProgSkReuseport,
-		uapi.ProgCgroupSysctl, uapi.ProgRawTracepointWritable, uapi.ProgCgroupSockopt, uapi.ProgTracing, uapi.ProgLSM, uapi.ProgSkLookup, uapi.ProgNetfilter:
+		uapi.ProgCgroupSysctl, uapi.ProgRawTracepointWritable, uapi.ProgCgroupSockopt, uapi.ProgLSM, uapi.ProgSkLookup, uapi.ProgNetfilter:
 		return true
 	}
 	return false

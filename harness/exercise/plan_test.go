@@ -112,3 +112,16 @@ func TestPlanStructOps(t *testing.T) {
 	}
 	assert.Equal(t, strings.Join(members, " "), "ssthresh=ssthresh cong_avoid=cong_avoid undo_cwnd=undo_cwnd")
 }
+
+// Iterators over what the agent itself has open or mapped are not run: that changes from one load
+// to the next.
+func TestPlanLeavesOutTheAgentsOwn(t *testing.T) {
+	for target, want := range map[string]bool{"task_file": false, "task_vma": false, "bpf_map": true, "ksym": true} {
+		o := &object.Object{Functions: []object.Function{{
+			Name: "list", Autoload: true,
+			Program: object.ProgramType{Type: uapi.ProgTracing, AttachType: uapi.AttachTraceIter, Attach: target},
+		}}}
+		_, subject := PlanOf(o, no, no).of("list")
+		assert.Equal(t, subject != nil, want, target)
+	}
+}
