@@ -16,6 +16,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/vmimage"
+	"github.com/bpfreplay/bpfreplay/vmimage/fetch"
 )
 
 // TestModules are the modules of the Linux selftests (bpf_testmod and others), built for one
@@ -166,7 +167,7 @@ func (o *ModuleOptions) build(ctx context.Context, m *TestModules) error {
 		return err
 	}
 	packages, err := rootPackages(ctx, d, k)
-	if errors.Is(err, vmimage.ErrGone) {
+	if errors.Is(err, fetch.ErrGone) {
 		return &noModulesError{err.Error()}
 	}
 	if err != nil {
@@ -177,7 +178,7 @@ func (o *ModuleOptions) build(ctx context.Context, m *TestModules) error {
 		return err
 	}
 	root, err := makeRoot(ctx, o.Store, k, packages, o.Say)
-	if errors.Is(err, vmimage.ErrGone) {
+	if errors.Is(err, fetch.ErrGone) {
 		return &noModulesError{err.Error()}
 	}
 	if err != nil {
@@ -205,7 +206,7 @@ func (o *ModuleOptions) source(ctx context.Context, d *vmimage.Distribution, pac
 				continue
 			}
 			dir, err := unpackModules(ctx, o.Store, &found[j], o.Say)
-			if errors.Is(err, vmimage.ErrGone) {
+			if errors.Is(err, fetch.ErrGone) {
 				break
 			}
 			m.Source = found[j].Name + " " + found[j].Version

@@ -18,6 +18,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/internal/built"
 	"github.com/bpfreplay/bpfreplay/vmimage"
+	"github.com/bpfreplay/bpfreplay/vmimage/fetch"
 )
 
 // packageStore is the source of packages.
@@ -177,7 +178,7 @@ func (w *wild) fetchPackages(ctx context.Context) ([]Part, error) {
 		}
 		if _, ok := found[p.suite]; !ok {
 			byName, err := w.find(ctx, p.suite, wanted[p.suite])
-			if errors.Is(err, vmimage.ErrNoPackage) || errors.Is(err, vmimage.ErrGone) {
+			if errors.Is(err, vmimage.ErrNoPackage) || errors.Is(err, fetch.ErrGone) {
 				gone[p.suite] = err
 			} else if err != nil {
 				return nil, err
@@ -192,7 +193,7 @@ func (w *wild) fetchPackages(ctx context.Context) ([]Part, error) {
 			part.Error = fmt.Sprintf("no package in %s is called %s", p.suite, p.name)
 		default:
 			err := w.unpack(ctx, part, pkg, p.dir)
-			if errors.Is(err, vmimage.ErrGone) {
+			if errors.Is(err, fetch.ErrGone) {
 				part.Dir, part.Error = "", err.Error()
 			} else if err != nil {
 				return nil, err

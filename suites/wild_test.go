@@ -19,6 +19,7 @@ import (
 	is "gotest.tools/v3/assert/cmp"
 
 	"github.com/bpfreplay/bpfreplay/vmimage"
+	"github.com/bpfreplay/bpfreplay/vmimage/fetch"
 )
 
 // bpfObject returns a small object for a machine, with text in it.
@@ -121,7 +122,7 @@ func (a *fakeArchive) Packages(_ context.Context, _ string, suites []string, nam
 func (a *fakeArchive) ReadPackage(_ context.Context, p *vmimage.Package, fn func(*tar.Header, io.Reader) error) error {
 	a.read = append(a.read, p.Suite+"-"+p.Name)
 	if p.Name == a.gone {
-		return fmt.Errorf("%s: %w", p.Name, vmimage.ErrGone)
+		return fmt.Errorf("%s: %w", p.Name, fetch.ErrGone)
 	}
 	files := a.packages[p.Suite][p.Name]
 	for _, name := range slices.Sorted(maps.Keys(files)) {

@@ -18,6 +18,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/failures"
 	"github.com/bpfreplay/bpfreplay/vmimage/archive"
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
+	"github.com/bpfreplay/bpfreplay/vmimage/fetch"
 	"github.com/bpfreplay/bpfreplay/vmimage/kimage"
 )
 
@@ -218,9 +219,9 @@ func (s *Store) release(ctx context.Context, dist, suite string, old bool) (*rel
 		return nil, err
 	}
 	var text []byte
-	signed, err := s.fetch.small(ctx, dist+"/InRelease")
+	signed, err := s.fetch.Small(ctx, dist+"/InRelease")
 	switch {
-	case errors.Is(err, errGone):
+	case errors.Is(err, fetch.ErrGone):
 		text, err = s.detachedRelease(ctx, keys, dist, old)
 	case err == nil:
 		text, err = openInRelease(keys, signed, old)
@@ -245,11 +246,11 @@ func (s *Store) release(ctx context.Context, dist, suite string, old bool) (*rel
 
 // detachedRelease gets a Release file and the signature beside it. Old archives have no other form.
 func (s *Store) detachedRelease(ctx context.Context, keys openpgp.EntityList, dist string, old bool) ([]byte, error) {
-	text, err := s.fetch.small(ctx, dist+"/Release")
+	text, err := s.fetch.Small(ctx, dist+"/Release")
 	if err != nil {
 		return nil, err
 	}
-	signature, err := s.fetch.small(ctx, dist+"/Release.gpg")
+	signature, err := s.fetch.Small(ctx, dist+"/Release.gpg")
 	if err != nil {
 		return nil, err
 	}
@@ -301,12 +302,12 @@ func (s *Store) resolveDebian(ctx context.Context, e *Entry, want *DebianSource,
 		if err == nil {
 			return rec, nil
 		}
-		if !errors.Is(err, errGone) {
+		if !errors.Is(err, fetch.ErrGone) {
 			return nil, err
 		}
 		s.say("note: %s: %s %s is in the index, but no longer in the pool; trying the next best", e.Spec(), c.packages[0].name, c.version())
 	}
-	return nil, fmt.Errorf("%w: the pool has none of the %d matching kernels of the index", errGone, len(found))
+	return nil, fmt.Errorf("%w: the pool has none of the %d matching kernels of the index", fetch.ErrGone, len(found))
 }
 
 // sourceWords returns the beginning of Locked.Source.

@@ -9,6 +9,8 @@ import (
 
 	"pault.ag/go/debian/dependency"
 	"pault.ag/go/debian/version"
+
+	"github.com/bpfreplay/bpfreplay/vmimage/fetch"
 )
 
 // restriction matches what no archive's index has: variables, and restrictions to architectures or
@@ -132,7 +134,7 @@ func (u *universe) closure(wanted []string, leaveOut func(name string) bool) ([]
 			queue = append(queue, p)
 			return nil
 		}
-		return fmt.Errorf("%w: no package is %s", errGone, group)
+		return fmt.Errorf("%w: no package is %s", fetch.ErrGone, group)
 	}
 	for _, name := range wanted {
 		groups, err := parseDepends(name)

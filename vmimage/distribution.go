@@ -145,7 +145,7 @@ func (d *Distribution) Find(ctx context.Context, pattern string) ([]Package, err
 // Closure returns the packages that the relations in wanted ask for (such as "make" or "gcc-14 (>=
 // 14.2)"), and all that these depend on, sorted by name. Packages for which leaveOut is true count
 // as installed, and so do packages that only these need. It needs the network. The error is
-// [ErrGone] if a package is not in the archive.
+// [fetch.ErrGone] if a package is not in the archive.
 func (d *Distribution) Closure(ctx context.Context, wanted []string, leaveOut func(name string) bool) ([]Package, error) {
 	all, err := d.all(ctx)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
+	"github.com/bpfreplay/bpfreplay/vmimage/fetch"
 	"github.com/bpfreplay/bpfreplay/vmimage/internal/fake"
 )
 
@@ -54,7 +55,7 @@ func TestDistribution(t *testing.T) {
 		"gcc-12 12.2-1 bookworm", "libc6 2.36-2 bookworm-security", "linux-headers-6.1.0-1-cloud-amd64 6.1.1-1 bookworm",
 	}))
 	_, err = d.Closure(t.Context(), []string{"linux-headers-6.1.0-2-cloud-amd64"}, func(string) bool { return false })
-	assert.ErrorIs(t, err, ErrGone)
+	assert.ErrorIs(t, err, fetch.ErrGone)
 	found, err = d.Find(t.Context(), "libc*")
 	assert.NilError(t, err)
 	assert.Check(t, is.Len(found, 2))

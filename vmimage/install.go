@@ -16,6 +16,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/kversion"
 	"github.com/bpfreplay/bpfreplay/vmimage/archive"
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
+	"github.com/bpfreplay/bpfreplay/vmimage/fetch"
 	"github.com/bpfreplay/bpfreplay/vmimage/kimage"
 )
 
@@ -59,7 +60,7 @@ func installKey(digests ...string) string {
 }
 
 // install puts the kernel of a lock record into the cache, unless it is there. It fails with
-// [errGone] if the archive no longer has the packages.
+// [fetch.ErrGone] if the archive no longer has the packages.
 func (s *Store) install(ctx context.Context, name string, rec *Locked) error {
 	dst := s.cache.path(dirKernels, rec.key())
 	if rec.Packages[0].Archive == archiveOCI {
@@ -115,8 +116,8 @@ func (s *Store) blob(ctx context.Context, want digest.Digest, what string, addre
 	return s.blobFrom(ctx, want, what, func(dst string) error {
 		var err error
 		for _, address := range addresses {
-			err = s.download(ctx, dst, func(f *os.File) error { return s.fetch.checked(ctx, address, want, f) })
-			if !errors.Is(err, errGone) {
+			err = s.download(ctx, dst, func(f *os.File) error { return s.fetch.Checked(ctx, address, want, f) })
+			if !errors.Is(err, fetch.ErrGone) {
 				return err
 			}
 		}
@@ -142,8 +143,8 @@ func (s *Store) blobFrom(ctx context.Context, want digest.Digest, what string, d
 func (s *Store) download(ctx context.Context, dst string, get func(*os.File) error) error {
 	for attempt := 1; ; attempt++ {
 		err := s.cache.writeFile(dst, get)
-		dead := (*unreachableError)(nil)
-		final := errors.Is(err, errGone) || errors.Is(err, errRefused) || errors.Is(err, digest.ErrIntegrity) || errors.As(err, &dead) || isFull(err)
+		dead := (*fetch.UnreachableError)(nil)
+		final := errors.Is(err, fetch.ErrGone) || errors.Is(err, errRefused) || errors.Is(err, digest.ErrIntegrity) || errors.As(err, &dead) || isFull(err)
 		if err == nil || final || attempt == 2 || ctx.Err() != nil {
 			return err
 		}

@@ -21,6 +21,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
+	"github.com/bpfreplay/bpfreplay/vmimage/fetch"
 )
 
 // OCISource is an OCI image in the layout of ghcr.io/cilium/ci-kernels: boot/vmlinuz, and
@@ -91,7 +92,7 @@ func (s *Store) ociClient() *auth.Client {
 	if s.oci != nil {
 		return s.oci
 	}
-	s.oci = &auth.Client{Client: s.fetch.client, Cache: auth.NewCache(), Header: http.Header{"User-Agent": {userAgent}}}
+	s.oci = &auth.Client{Client: s.fetch.Client, Cache: auth.NewCache(), Header: http.Header{"User-Agent": {fetch.UserAgent}}}
 	store, err := credentials.NewStoreFromDocker(credentials.StoreOptions{})
 	if err != nil {
 		s.say("note: registries are asked as nobody, as the credentials of docker cannot be read: %v", err)
@@ -122,20 +123,20 @@ func isLoopback(host string) bool {
 // explain turns the registry's answer into an error for the user.
 func (i *ociImage) explain(err error) error {
 	var said *errcode.ErrorResponse
-	var dead *unreachableError
+	var dead *fetch.UnreachableError
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &dead):
 		err = dead
 	case errors.Is(err, errdef.ErrNotFound):
-		err = errGone
+		err = fetch.ErrGone
 	case errors.Is(err, auth.ErrBasicCredentialNotFound):
 		err = i.login("401 Unauthorized")
 	case errors.As(err, &said):
 		err = i.answer(said)
 	default:
-		err = withoutAddress(err)
+		err = fetch.WithoutAddress(err)
 	}
 	return &ociError{i.name, err}
 }
@@ -144,7 +145,7 @@ func (i *ociImage) answer(said *errcode.ErrorResponse) error {
 	status := fmt.Sprintf("%d %s", said.StatusCode, http.StatusText(said.StatusCode))
 	switch said.StatusCode {
 	case http.StatusNotFound, http.StatusGone:
-		return errGone
+		return fetch.ErrGone
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return i.login(status)
 	}
@@ -258,7 +259,7 @@ func (s *Store) resolveOCI(ctx context.Context, e *Entry, src *OCISource) (*Lock
 }
 
 // installOCI makes the kernel directory dst of the image whose manifest is locked. It fails with
-// [errGone] if the registry no longer has it.
+// [fetch.ErrGone] if the registry no longer has it.
 func (s *Store) installOCI(ctx context.Context, name string, rec *Locked, dst string) error {
 	locked := rec.Packages[0]
 	image, err := s.ociRepository(locked.Path)

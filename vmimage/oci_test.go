@@ -29,6 +29,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote"
 
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
+	"github.com/bpfreplay/bpfreplay/vmimage/fetch"
 	"github.com/bpfreplay/bpfreplay/vmimage/internal/fake"
 )
 
@@ -572,7 +573,7 @@ func TestSnapshotThenOCI(t *testing.T) {
 	_, err := s.resolve(t, "5.13")
 	var unavailable *UnavailableError
 	assert.Assert(t, errors.As(err, &unavailable))
-	assert.ErrorIs(t, err, errGone)
+	assert.ErrorIs(t, err, fetch.ErrGone)
 	assert.Check(t, strings.HasSuffix(err.Error(), "; OCI image "+server.image()+":5.13: not there (404); the nearest kernels that can be had: 5.10, 6.1"), "%v", err)
 
 	server.pushImage(t, "5.13", "amd64", layer(imageEntry("boot/vmlinuz", "5.13.19")))

@@ -75,9 +75,6 @@ func (s *Store) exported(found []binaryPackage) []Package {
 // ErrNoPackage means that the index of an archive names no such package.
 var ErrNoPackage = errors.New("no package")
 
-// ErrGone means that an archive's index names a package that its pool no longer has.
-var ErrGone = errGone
-
 // ReadPackage downloads a package, checks its digest, and calls fn for every entry of its data
 // archive, in order. It then removes the package from the cache; fn keeps what it needs.
 func (s *Store) ReadPackage(ctx context.Context, p *Package, fn func(h *tar.Header, r io.Reader) error) error {

@@ -12,6 +12,7 @@ import (
 	is "gotest.tools/v3/assert/cmp"
 
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
+	"github.com/bpfreplay/bpfreplay/vmimage/fetch"
 	"github.com/bpfreplay/bpfreplay/vmimage/internal/fake"
 )
 
@@ -48,7 +49,7 @@ func TestPackages(t *testing.T) {
 	server.change(t, "linux-source-7.1_7.1.10-1_amd64.deb", flip)
 	assert.ErrorIs(t, s.ReadPackage(t.Context(), &found[1], read), digest.ErrIntegrity)
 	server.change(t, "linux-source-7.1_7.1.9-1_amd64.deb", gone)
-	assert.ErrorIs(t, s.ReadPackage(t.Context(), &found[3], read), ErrGone)
+	assert.ErrorIs(t, s.ReadPackage(t.Context(), &found[3], read), fetch.ErrGone)
 
 	_, err = s.Packages(t.Context(), "amd64", []string{"sid"}, "linux-source-9.*")
 	assert.ErrorContains(t, err, "no package in sid is called linux-source-9.*")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"sync"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bpfreplay/bpfreplay/internal/failures"
+	"github.com/bpfreplay/bpfreplay/vmimage/fetch"
 )
 
 // Reach describes whether a source of a kernel answers now.
@@ -31,7 +31,7 @@ const reachTimeout = 6 * time.Second
 // Release file, a registry for the tag. It checks and keeps nothing, and does not look for matching
 // kernels in an archive.
 func (s *Store) Reach(ctx context.Context) []Reach {
-	ctx, cancel := context.WithTimeoutCause(ctx, reachTimeout, errNoAnswer)
+	ctx, cancel := context.WithTimeoutCause(ctx, reachTimeout, fetch.ErrNoAnswer)
 	defer cancel()
 	asked := make(map[string]func() error)
 	var group errgroup.Group
@@ -98,7 +98,7 @@ func (s *Store) places(src Source) []place {
 			return nil
 		}}}
 	case src.URL != nil:
-		return []place{{src.URL.Address, func(ctx context.Context) error { return s.fetch.exists(ctx, src.URL.Address) }}}
+		return []place{{src.URL.Address, func(ctx context.Context) error { return s.fetch.Exists(ctx, src.URL.Address) }}}
 	case src.File != "":
 		return []place{{src.File, func(context.Context) error { _, err := os.Stat(src.File); return errors.Unwrap(err) }}}
 	default:
@@ -121,19 +121,14 @@ func (s *Store) suitePlaces(src *DebianSource, timestamp string) []place {
 		}
 		dist := s.mirrors.base(archive) + "/dists/" + suite
 		out = append(out, place{name, func(ctx context.Context) error {
-			err := s.fetch.exists(ctx, dist+"/InRelease")
-			if errors.Is(err, errGone) {
-				err = s.fetch.exists(ctx, dist+"/Release")
+			err := s.fetch.Exists(ctx, dist+"/InRelease")
+			if errors.Is(err, fetch.ErrGone) {
+				err = s.fetch.Exists(ctx, dist+"/Release")
 			}
 			return err
 		}})
 	}
 	return out
-}
-
-// exists requests a file without reading it.
-func (f *fetcher) exists(ctx context.Context, address string) error {
-	return f.get(ctx, address, func(io.Reader) error { return nil })
 }
 
 // Usage is the size of the cache, in bytes, and the room for more.

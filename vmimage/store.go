@@ -17,6 +17,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/internal/failures"
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
+	"github.com/bpfreplay/bpfreplay/vmimage/fetch"
 )
 
 // Options configures a [Store]. The zero value is right for most callers.
@@ -50,7 +51,7 @@ type Store struct {
 	opts    Options
 	config  *Config
 	cache   *cache
-	fetch   *fetcher
+	fetch   *fetch.Fetcher
 	mirrors mirrors
 	suites  map[string][]binaryPackage
 	oci     *auth.Client // nil until the first request to a registry
@@ -91,7 +92,7 @@ func Open(opts Options) (*Store, error) {
 		opts:    opts,
 		config:  config,
 		cache:   c,
-		fetch:   newFetcher(opts.Client),
+		fetch:   fetch.New(opts.Client),
 		mirrors: findMirrors(opts.aptDir),
 		suites:  make(map[string][]binaryPackage),
 	}, nil
@@ -140,7 +141,7 @@ type UnavailableError struct {
 
 func (e *UnavailableError) Error() string {
 	msg := fmt.Sprintf("kernel %s comes from the Debian snapshot archive, which failed: %v", e.Name, e.Err)
-	if dead := (*unreachableError)(nil); errors.As(e.Err, &dead) {
+	if dead := (*fetch.UnreachableError)(nil); errors.As(e.Err, &dead) {
 		msg = fmt.Sprintf("kernel %s comes from the Debian snapshot archive, and %v", e.Name, dead)
 	}
 	for _, other := range e.Others {
@@ -199,7 +200,7 @@ func (s *Store) resolveEntry(ctx context.Context, e *Entry) (*Kernel, error) {
 		if err == nil {
 			return s.load(e, rec)
 		}
-		if !errors.Is(err, errGone) {
+		if !errors.Is(err, fetch.ErrGone) {
 			err = s.unavailable(e, rec.Packages[0].Archive, err)
 			if unavailable := (*UnavailableError)(nil); errors.As(err, &unavailable) {
 				return nil, err
@@ -266,9 +267,9 @@ func stops(err error) bool {
 // condense joins errors, with one line for each host that does not answer.
 func condense(failed ...error) error {
 	var out *multierror.Error
-	said := make(map[*unreachableError]bool)
+	said := make(map[*fetch.UnreachableError]bool)
 	for _, err := range multierror.Append(nil, failed...).Errors {
-		dead, image := (*unreachableError)(nil), (*ociError)(nil)
+		dead, image := (*fetch.UnreachableError)(nil), (*ociError)(nil)
 		if !errors.As(err, &dead) || errors.As(err, &image) {
 			out = multierror.Append(out, err)
 			continue

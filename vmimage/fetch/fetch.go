@@ -1,4 +1,5 @@
-package vmimage
+// Package fetch gets files over HTTP, checks them, and gives up early on hosts that do not answer.
+package fetch
 
 import (
 	"context"
@@ -25,28 +26,28 @@ const (
 // maxSmallFile bounds files of unknown size, such as InRelease.
 const maxSmallFile = 16 << 20
 
-// errGone means that the server answered that it does not have the file.
-var errGone = errors.New("not there (404)")
+// ErrGone means that the server answered that it does not have the file.
+var ErrGone = errors.New("not there (404)")
 
-// errNoAnswer means that the watchdog ended a request.
-var errNoAnswer = errors.New("no answer in time")
+// ErrNoAnswer means that the watchdog ended a request.
+var ErrNoAnswer = errors.New("no answer in time")
 
-// unreachableError means that the server did not answer at all.
-type unreachableError struct {
+// UnreachableError means that the server did not answer at all.
+type UnreachableError struct {
 	host string
 	err  error
 }
 
-func (e *unreachableError) Error() string {
+func (e *UnreachableError) Error() string {
 	return fmt.Sprintf("%s cannot be reached: %v", e.host, e.err)
 }
 
-func (e *unreachableError) Unwrap() error { return e.err }
+func (e *UnreachableError) Unwrap() error { return e.err }
 
-// fetcher gets files over HTTP. It is also the transport of its client, and gives up on hosts that
+// Fetcher gets files over HTTP. It is also the transport of its client, and gives up on hosts that
 // do not answer.
-type fetcher struct {
-	client *http.Client
+type Fetcher struct {
+	Client *http.Client
 	inner  http.RoundTripper
 
 	// dead has the hosts that did not answer, so that each costs its timeout only once.
@@ -54,7 +55,7 @@ type fetcher struct {
 	dead map[string]error
 }
 
-func newFetcher(client *http.Client) *fetcher {
+func New(client *http.Client) *Fetcher {
 	if client == nil {
 		transport := http.DefaultTransport.(*http.Transport).Clone()
 		transport.DialContext = (&net.Dialer{Timeout: dialTimeout}).DialContext
@@ -63,18 +64,18 @@ func newFetcher(client *http.Client) *fetcher {
 		transport.DisableCompression = true
 		client = &http.Client{Transport: transport}
 	}
-	f := &fetcher{dead: make(map[string]error), inner: client.Transport}
+	f := &Fetcher{dead: make(map[string]error), inner: client.Transport}
 	if f.inner == nil {
 		f.inner = http.DefaultTransport
 	}
 	watched := *client
 	watched.Transport = f
-	f.client = &watched
+	f.Client = &watched
 	return f
 }
 
-// small gets a file of unknown size into memory.
-func (f *fetcher) small(ctx context.Context, address string) ([]byte, error) {
+// Small gets a file of unknown size into memory.
+func (f *Fetcher) Small(ctx context.Context, address string) ([]byte, error) {
 	var data []byte
 	err := f.get(ctx, address, func(r io.Reader) error {
 		var err error
@@ -87,14 +88,14 @@ func (f *fetcher) small(ctx context.Context, address string) ([]byte, error) {
 	return data, err
 }
 
-// checked copies a file to w and fails with [digest.ErrIntegrity] unless size and digest are as
+// Checked copies a file to w and fails with [digest.ErrIntegrity] unless size and digest are as
 // wanted. It reads at most one byte more than the wanted size.
-func (f *fetcher) checked(ctx context.Context, address string, want digest.Digest, w io.Writer) error {
+func (f *Fetcher) Checked(ctx context.Context, address string, want digest.Digest, w io.Writer) error {
 	return f.get(ctx, address, func(r io.Reader) error { return digest.Copy(w, r, want) })
 }
 
 // get requests address and passes the body to fn. Errors name the address.
-func (f *fetcher) get(ctx context.Context, address string, fn func(io.Reader) error) error {
+func (f *Fetcher) get(ctx context.Context, address string, fn func(io.Reader) error) error {
 	u, err := url.Parse(address)
 	if err != nil {
 		return err
@@ -103,15 +104,15 @@ func (f *fetcher) get(ctx context.Context, address string, fn func(io.Reader) er
 	if err != nil {
 		return err
 	}
-	req.Header.Set("User-Agent", userAgent)
-	resp, err := f.client.Do(req)
+	req.Header.Set("User-Agent", UserAgent)
+	resp, err := f.Client.Do(req)
 	if err != nil {
-		return withoutAddress(err)
+		return WithoutAddress(err)
 	}
 	defer resp.Body.Close()
 	switch {
 	case resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusGone:
-		return fmt.Errorf("%s: %w", u.Redacted(), errGone)
+		return fmt.Errorf("%s: %w", u.Redacted(), ErrGone)
 	case resp.StatusCode != http.StatusOK:
 		return fmt.Errorf("%s: the server says %s", u.Redacted(), resp.Status)
 	}
@@ -121,12 +122,12 @@ func (f *fetcher) get(ctx context.Context, address string, fn func(io.Reader) er
 	return nil
 }
 
-// userAgent is the name in requests.
-const userAgent = "bpfreplay"
+// UserAgent is the name in requests.
+const UserAgent = "bpfreplay"
 
-// withoutAddress removes method and address from an error of a client, because the caller adds the
+// WithoutAddress removes method and address from an error of a client, because the caller adds the
 // address.
-func withoutAddress(err error) error {
+func WithoutAddress(err error) error {
 	if wrapped := (*url.Error)(nil); errors.As(err, &wrapped) {
 		return wrapped.Err
 	}
@@ -135,13 +136,13 @@ func withoutAddress(err error) error {
 
 // RoundTrip sends one request, unless the host is known not to answer. Reading the answer fails
 // after idleTimeout without data.
-func (f *fetcher) RoundTrip(req *http.Request) (*http.Response, error) {
+func (f *Fetcher) RoundTrip(req *http.Request) (*http.Response, error) {
 	host := req.URL.Host
 	if err := f.known(host); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancelCause(req.Context())
-	watchdog := time.AfterFunc(headerTimeout, func() { cancel(errNoAnswer) })
+	watchdog := time.AfterFunc(headerTimeout, func() { cancel(ErrNoAnswer) })
 	resp, err := f.inner.RoundTrip(req.WithContext(ctx))
 	if err != nil {
 		err = f.remember(ctx, host, err)
@@ -153,17 +154,17 @@ func (f *fetcher) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-func (f *fetcher) known(host string) error {
+func (f *Fetcher) known(host string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.dead[host]
 }
 
-// remember turns the error of a failed request into an [unreachableError] if the host did not
+// remember turns the error of a failed request into an [UnreachableError] if the host did not
 // answer, and keeps it. A broken connection stays an ordinary error.
-func (f *fetcher) remember(ctx context.Context, host string, err error) error {
+func (f *Fetcher) remember(ctx context.Context, host string, err error) error {
 	cause := context.Cause(ctx)
-	if cause != nil && !errors.Is(cause, errNoAnswer) {
+	if cause != nil && !errors.Is(cause, ErrNoAnswer) {
 		return cause
 	}
 	dial := (*net.OpError)(nil)
@@ -174,7 +175,7 @@ func (f *fetcher) remember(ctx context.Context, host string, err error) error {
 	default:
 		return fmt.Errorf("%s: %w", host, err)
 	}
-	dead := &unreachableError{host: host, err: err}
+	dead := &UnreachableError{host: host, err: err}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.dead[host] = dead
@@ -203,4 +204,9 @@ func (b *watchedBody) Close() error {
 	err := b.ReadCloser.Close()
 	b.cancel(nil)
 	return err
+}
+
+// Exists requests a file without reading it.
+func (f *Fetcher) Exists(ctx context.Context, address string) error {
+	return f.get(ctx, address, func(io.Reader) error { return nil })
 }
