@@ -23,6 +23,7 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 	"gotest.tools/v3/assert"
 
+	"github.com/bpfreplay/bpfreplay/vmimage/apt"
 	"github.com/bpfreplay/bpfreplay/vmimage/internal/fake"
 )
 
@@ -152,7 +153,7 @@ func (a *debArchive) files(t testing.TB) map[string][]byte {
 // sign signs at the date of the Release file.
 func (a *debArchive) sign(t testing.TB, dist, release string) map[string][]byte {
 	t.Helper()
-	at, err := parseDate(a.date)
+	at, err := time.Parse(time.RFC1123, a.date)
 	assert.NilError(t, err)
 	config := &packet.Config{Time: func() time.Time { return at }}
 	var buf bytes.Buffer
@@ -186,8 +187,8 @@ func serve(t testing.TB, archives ...*debArchive) *debServer {
 	}
 	s.Server = httptest.NewServer(http.HandlerFunc(s.handle))
 	t.Cleanup(s.Close)
-	t.Setenv(MirrorEnv, s.URL+"/debian")
-	t.Setenv(SnapshotEnv, s.URL+"/snapshot")
+	t.Setenv(apt.MirrorEnv, s.URL+"/debian")
+	t.Setenv(apt.SnapshotEnv, s.URL+"/snapshot")
 	return s
 }
 

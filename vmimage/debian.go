@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -16,29 +13,20 @@ import (
 	"github.com/hashicorp/go-multierror"
 
 	"github.com/bpfreplay/bpfreplay/internal/failures"
-	"github.com/bpfreplay/bpfreplay/vmimage/archive"
+	"github.com/bpfreplay/bpfreplay/vmimage/apt"
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 	"github.com/bpfreplay/bpfreplay/vmimage/fetch"
 	"github.com/bpfreplay/bpfreplay/vmimage/kimage"
 )
 
-// binaryPackage is a kernel package of a package index.
-type binaryPackage struct {
-	name, version, depends string
-	// more are the Pre-Depends, which only [Distribution.Closure] needs.
-	more, provides       string
-	archive, suite, path string
-	want                 digest.Digest
-}
-
 // candidate is a kernel in an archive, with all of its packages.
 type candidate struct {
 	release  string
 	signed   bool
-	packages []binaryPackage
+	packages []apt.Package
 }
 
-func (c *candidate) version() string { return c.packages[0].version }
+func (c *candidate) version() string { return c.packages[0].Version }
 
 // The packages of a kernel with release R. Up to 6.18 linux-image-R (signed
 // for Secure Boot) and linux-image-R-unsigned hold everything. From 6.19 on
@@ -60,48 +48,13 @@ func isKernelPackage(name string) bool {
 	})
 }
 
-// readPackages reads those packages of a package index whose names are wanted.
-func readPackages(r io.Reader, wanted func(name string) bool) ([]binaryPackage, error) {
-	var out []binaryPackage
-	err := readStanzas(r, func(s stanza) error {
-		name := s["package"]
-		if !wanted(name) {
-			return nil
-		}
-		size, err := strconv.ParseInt(s["size"], 10, 64)
-		if err != nil || size <= 0 {
-			return fmt.Errorf("package %s: size %q is not a number of bytes", name, s["size"])
-		}
-		if !digest.IsSHA256(s["sha256"]) {
-			return fmt.Errorf("package %s: no SHA-256", name)
-		}
-		if !safePath(s["filename"]) {
-			return fmt.Errorf("package %s: path %q is not relative to the archive", name, s["filename"])
-		}
-		out = append(out, binaryPackage{
-			name:     name,
-			version:  s["version"],
-			depends:  s["depends"],
-			more:     s["pre-depends"],
-			provides: s["provides"],
-			path:     s["filename"],
-			want:     digest.Digest{SHA256: s["sha256"], Size: size},
-		})
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("package index: %w", err)
-	}
-	return out, nil
-}
-
 // candidates returns the kernels that match, the best first: newest version first, and of one
 // version the signed one first.
-func candidates(packages []binaryPackage, want *DebianSource) []candidate {
+func candidates(packages []apt.Package, want *DebianSource) []candidate {
 	var out []candidate
 	for _, p := range packages {
 		c, ok := candidateFor(p, packages)
-		if !ok || strings.Contains(p.version, "~rc") != want.Candidate {
+		if !ok || strings.Contains(p.Version, "~rc") != want.Candidate {
 			continue
 		}
 		if match, err := path.Match(want.Release, c.release); err != nil || !match {
@@ -110,7 +63,7 @@ func candidates(packages []binaryPackage, want *DebianSource) []candidate {
 		out = append(out, c)
 	}
 	slices.SortStableFunc(out, func(a, b candidate) int {
-		if c := compareDebian(b.version(), a.version()); c != 0 {
+		if c := apt.Compare(b.version(), a.version()); c != 0 {
 			return c
 		}
 		if a.signed != b.signed {
@@ -125,27 +78,27 @@ func candidates(packages []binaryPackage, want *DebianSource) []candidate {
 }
 
 // candidateFor returns the kernel whose image is in p.
-func candidateFor(p binaryPackage, all []binaryPackage) (candidate, bool) {
-	if release, ok := strings.CutPrefix(p.name, prefixImage); ok {
+func candidateFor(p apt.Package, all []apt.Package) (candidate, bool) {
+	if release, ok := strings.CutPrefix(p.Name, prefixImage); ok {
 		release, unsigned := strings.CutSuffix(release, suffixUnsigned)
 		// Packages without contents of their own depend on another image.
-		meta := strings.Contains(p.depends, prefixImage) || strings.Contains(p.depends, prefixBinary)
+		meta := strings.Contains(p.Depends, prefixImage) || strings.Contains(p.Depends, prefixBinary)
 		ok := kimage.IsRelease(release) && !meta && !strings.HasSuffix(release, "-dbg")
-		return candidate{release: release, signed: !unsigned, packages: []binaryPackage{p}}, ok
+		return candidate{release: release, signed: !unsigned, packages: []apt.Package{p}}, ok
 	}
-	release, unsigned := strings.CutPrefix(p.name, prefixUnsigned)
+	release, unsigned := strings.CutPrefix(p.Name, prefixUnsigned)
 	if !unsigned {
 		var ok bool
-		if release, ok = strings.CutPrefix(p.name, prefixBinary); !ok {
+		if release, ok = strings.CutPrefix(p.Name, prefixBinary); !ok {
 			return candidate{}, false
 		}
 	}
 	if !kimage.IsRelease(release) {
 		return candidate{}, false
 	}
-	c := candidate{release: release, signed: !unsigned, packages: []binaryPackage{p}}
+	c := candidate{release: release, signed: !unsigned, packages: []apt.Package{p}}
 	for _, name := range []string{prefixModules + release, prefixBase + release} {
-		i := slices.IndexFunc(all, func(o binaryPackage) bool { return o.name == name && o.version == p.version })
+		i := slices.IndexFunc(all, func(o apt.Package) bool { return o.Name == name && o.Version == p.Version })
 		if i < 0 {
 			return candidate{}, false
 		}
@@ -156,7 +109,7 @@ func candidateFor(p binaryPackage, all []binaryPackage) (candidate, bool) {
 
 // suite returns the kernel packages of a suite, from an index that a signed Release file vouches
 // for. It keeps the result.
-func (s *Store) suite(ctx context.Context, archive, suite, arch string) ([]binaryPackage, error) {
+func (s *Store) suite(ctx context.Context, archive, suite, arch string) ([]apt.Package, error) {
 	key := archive + " " + suite + " " + arch
 	if packages, ok := s.suites[key]; ok {
 		return packages, nil
@@ -170,18 +123,18 @@ func (s *Store) suite(ctx context.Context, archive, suite, arch string) ([]binar
 }
 
 // packages returns the packages of a suite whose names are wanted.
-func (s *Store) packages(ctx context.Context, archive, suite, arch string, wanted func(name string) bool) ([]binaryPackage, error) {
-	dist := s.mirrors.base(archive) + "/dists/" + suite
-	release, err := s.release(ctx, dist, suite, strings.HasPrefix(archive, archiveSnapshot))
+func (s *Store) packages(ctx context.Context, archive, suite, arch string, wanted func(name string) bool) ([]apt.Package, error) {
+	dist := s.mirrors.Base(archive) + "/dists/" + suite
+	release, err := s.release(ctx, dist, suite, strings.HasPrefix(archive, apt.ArchiveSnapshot))
 	if err != nil {
 		return nil, err
 	}
-	name, want, err := release.index(arch)
+	name, want, err := release.Index(arch)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dist, err)
 	}
 	addresses := []string{dist + "/" + name}
-	if release.byHash {
+	if release.ByHash {
 		// By its digest the index is there even while the mirror replaces it.
 		addresses = slices.Insert(addresses, 0, dist+"/"+path.Dir(name)+"/by-hash/SHA256/"+want.SHA256)
 	}
@@ -189,32 +142,19 @@ func (s *Store) packages(ctx context.Context, archive, suite, arch string, wante
 	if err != nil {
 		return nil, err
 	}
-	packages, err := readIndex(file, wanted)
+	packages, err := apt.ReadIndex(file, wanted)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dist, err)
 	}
 	for i := range packages {
-		packages[i].archive, packages[i].suite = archive, suite
+		packages[i].Archive, packages[i].Suite = archive, suite
 	}
 	return packages, nil
 }
 
-func readIndex(file string, wanted func(name string) bool) ([]binaryPackage, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	plain, err := archive.Plain(f)
-	if err != nil {
-		return nil, err
-	}
-	return readPackages(plain, wanted)
-}
-
 // release gets and checks the Release file of a suite.
-func (s *Store) release(ctx context.Context, dist, suite string, old bool) (*releaseFile, error) {
-	keys, err := readKeyrings(s.opts.Keyrings)
+func (s *Store) release(ctx context.Context, dist, suite string, old bool) (*apt.Release, error) {
+	keys, err := apt.ReadKeyrings(s.opts.Keyrings)
 	if err != nil {
 		return nil, err
 	}
@@ -224,21 +164,21 @@ func (s *Store) release(ctx context.Context, dist, suite string, old bool) (*rel
 	case errors.Is(err, fetch.ErrGone):
 		text, err = s.detachedRelease(ctx, keys, dist, old)
 	case err == nil:
-		text, err = openInRelease(keys, signed, old)
+		text, err = apt.OpenInRelease(keys, signed, old)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dist, err)
 	}
-	release, err := parseRelease(text)
+	release, err := apt.ParseRelease(text)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dist, err)
 	}
-	if !release.is(suite) {
-		return nil, fmt.Errorf("%s: %w: the Release file is for the suite %s (%s)", dist, digest.ErrIntegrity, release.suite, release.codename)
+	if !release.Is(suite) {
+		return nil, fmt.Errorf("%s: %w: the Release file is for the suite %s (%s)", dist, digest.ErrIntegrity, release.Suite, release.Codename)
 	}
 	// An index that is too old hides security updates, which matters little here, and stale mirrors
 	// are common. So print a note and continue.
-	if until := release.validUntil; !old && !until.IsZero() && until.Before(time.Now()) {
+	if until := release.ValidUntil; !old && !until.IsZero() && until.Before(time.Now()) {
 		s.say("note: %s: the index is out of date since %s; the mirror seems to stand still", dist, until.Format(time.DateOnly))
 	}
 	return release, nil
@@ -254,12 +194,12 @@ func (s *Store) detachedRelease(ctx context.Context, keys openpgp.EntityList, di
 	if err != nil {
 		return nil, err
 	}
-	return text, checkDetached(keys, text, signature, old)
+	return text, apt.CheckDetached(keys, text, signature, old)
 }
 
 // fromSuites joins the packages of suites. It collects the errors of suites in failed and
 // continues, unless an error must stop the search (err).
-func fromSuites(ctx context.Context, suites []string, read func(suite string) ([]binaryPackage, error)) (found []binaryPackage, failed *multierror.Error, err error) {
+func fromSuites(ctx context.Context, suites []string, read func(suite string) ([]apt.Package, error)) (found []apt.Package, failed *multierror.Error, err error) {
 	for _, suite := range suites {
 		more, err := read(suite)
 		if errors.Is(err, digest.ErrIntegrity) || ctx.Err() != nil {
@@ -276,10 +216,10 @@ func fromSuites(ctx context.Context, suites []string, read func(suite string) ([
 // resolveDebian finds and installs the best kernel of an archive. It skips packages that the pool
 // no longer has.
 func (s *Store) resolveDebian(ctx context.Context, e *Entry, want *DebianSource, timestamp string) (*Locked, error) {
-	packages, failed, err := fromSuites(ctx, want.Suites, func(suite string) ([]binaryPackage, error) {
-		archive := archiveOf(suite)
+	packages, failed, err := fromSuites(ctx, want.Suites, func(suite string) ([]apt.Package, error) {
+		archive := apt.ArchiveOf(suite)
 		if timestamp != "" {
-			archive = archiveSnapshot + timestamp
+			archive = apt.ArchiveSnapshot + timestamp
 		}
 		return s.suite(ctx, archive, suite, e.Arch)
 	})
@@ -305,14 +245,14 @@ func (s *Store) resolveDebian(ctx context.Context, e *Entry, want *DebianSource,
 		if !errors.Is(err, fetch.ErrGone) {
 			return nil, err
 		}
-		s.say("note: %s: %s %s is in the index, but no longer in the pool; trying the next best", e.Spec(), c.packages[0].name, c.version())
+		s.say("note: %s: %s %s is in the index, but no longer in the pool; trying the next best", e.Spec(), c.packages[0].Name, c.version())
 	}
 	return nil, fmt.Errorf("%w: the pool has none of the %d matching kernels of the index", fetch.ErrGone, len(found))
 }
 
 // sourceWords returns the beginning of Locked.Source.
 func sourceWords(suite, archive string) string {
-	if at, ok := strings.CutPrefix(archive, archiveSnapshot); ok {
+	if at, ok := strings.CutPrefix(archive, apt.ArchiveSnapshot); ok {
 		return "Debian " + suite + " of " + at + ", "
 	}
 	return "Debian " + suite + ", "
@@ -320,11 +260,11 @@ func sourceWords(suite, archive string) string {
 
 func (c *candidate) lock(e *Entry) *Locked {
 	first := c.packages[0]
-	source := sourceWords(first.suite, first.archive) + first.name + " " + first.version
+	source := sourceWords(first.Suite, first.Archive) + first.Name + " " + first.Version
 	rec := &Locked{Name: e.Name, Arch: e.Arch, Entry: e.id(), Release: c.release, Source: source}
 	for _, p := range c.packages {
 		rec.Packages = append(rec.Packages, LockedPackage{
-			Package: p.name, Version: p.version, Archive: p.archive, Path: p.path, SHA256: p.want.SHA256, Size: p.want.Size,
+			Package: p.Name, Version: p.Version, Archive: p.Archive, Path: p.Path, SHA256: p.Want.SHA256, Size: p.Want.Size,
 		})
 	}
 	return rec

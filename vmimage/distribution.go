@@ -7,6 +7,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/bpfreplay/bpfreplay/vmimage/apt"
 )
 
 // Distribution is the part of Debian's archive that a kernel came from: its suite
@@ -18,7 +20,7 @@ type Distribution struct {
 	// suites by rank: a later one is only used for packages that no earlier one has.
 	suites [][]string
 
-	packages [][]binaryPackage // of the suites, by rank
+	packages [][]apt.Package // of the suites, by rank
 }
 
 // ErrNoDistribution means that a kernel did not come from Debian's archive.
@@ -40,7 +42,7 @@ func (s *Store) Distribution(k *Kernel) (*Distribution, error) {
 		return nil, none
 	}
 	d := &Distribution{store: s, arch: e.Arch}
-	isSnapshot := strings.HasPrefix(rec.Packages[0].Archive, archiveSnapshot)
+	isSnapshot := strings.HasPrefix(rec.Packages[0].Archive, apt.ArchiveSnapshot)
 	if isSnapshot {
 		d.archive = rec.Packages[0].Archive
 	}
@@ -96,17 +98,17 @@ func (d *Distribution) On(arch string) *Distribution {
 func (d *Distribution) Suites() []string { return slices.Concat(d.suites...) }
 
 // all returns the packages of all suites. It reads them once.
-func (d *Distribution) all(ctx context.Context) ([][]binaryPackage, error) {
+func (d *Distribution) all(ctx context.Context) ([][]apt.Package, error) {
 	if d.packages != nil {
 		return d.packages, nil
 	}
-	var out [][]binaryPackage
+	var out [][]apt.Package
 	for _, suites := range d.suites {
-		var found []binaryPackage
+		var found []apt.Package
 		for _, suite := range suites {
 			archive := d.archive
 			if archive == "" {
-				archive = archiveOf(suite)
+				archive = apt.ArchiveOf(suite)
 			}
 			more, err := d.store.packages(ctx, archive, suite, d.arch, func(string) bool { return true })
 			if err != nil {
@@ -130,15 +132,15 @@ func (d *Distribution) Find(ctx context.Context, pattern string) ([]Package, err
 	if err != nil {
 		return nil, err
 	}
-	var found []binaryPackage
+	var found []apt.Package
 	for _, packages := range all {
 		for _, p := range packages {
-			if ok, _ := path.Match(pattern, p.name); ok {
+			if ok, _ := path.Match(pattern, p.Name); ok {
 				found = append(found, p)
 			}
 		}
 	}
-	slices.SortStableFunc(found, func(a, b binaryPackage) int { return compareDebian(b.version, a.version) })
+	slices.SortStableFunc(found, func(a, b apt.Package) int { return apt.Compare(b.Version, a.Version) })
 	return d.store.exported(found), nil
 }
 
@@ -151,11 +153,11 @@ func (d *Distribution) Closure(ctx context.Context, wanted []string, leaveOut fu
 	if err != nil {
 		return nil, err
 	}
-	u, err := newUniverse(all...)
+	u, err := apt.NewUniverse(all...)
 	if err != nil {
 		return nil, err
 	}
-	found, err := u.closure(wanted, leaveOut)
+	found, err := u.Closure(wanted, leaveOut)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", strings.Join(d.Suites(), ", "), err)
 	}

@@ -70,7 +70,7 @@ func (s *Store) install(ctx context.Context, name string, rec *Locked) error {
 		var files []string
 		for _, p := range rec.Packages {
 			what := fmt.Sprintf("%s %s", p.Package, p.Version)
-			address := s.mirrors.base(p.Archive) + "/" + p.Path
+			address := s.mirrors.Base(p.Archive) + "/" + p.Path
 			file, err := s.blob(ctx, digest.Digest{SHA256: p.SHA256, Size: p.Size}, what, address)
 			if err != nil {
 				return err

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/renameio/v2"
 
+	"github.com/bpfreplay/bpfreplay/vmimage/apt"
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 )
 
@@ -64,7 +65,7 @@ func (l *Locked) check() error {
 		if !digest.IsSHA256(p.SHA256) || p.Size <= 0 {
 			return fmt.Errorf("kernel %s: package %s: no digest or no size", l.Name, p.Package)
 		}
-		if !safePath(p.Path) {
+		if !apt.SafePath(p.Path) {
 			return fmt.Errorf("kernel %s: package %s: path %q is not relative to an archive", l.Name, p.Package, p.Path)
 		}
 		if p.Archive == archiveOCI {
@@ -77,17 +78,12 @@ func (l *Locked) check() error {
 			}
 			continue
 		}
-		snapshot, isSnapshot := strings.CutPrefix(p.Archive, archiveSnapshot)
-		if p.Archive != archiveMain && p.Archive != archiveSecurity && !(isSnapshot && timestampForm.MatchString(snapshot)) {
+		snapshot, isSnapshot := strings.CutPrefix(p.Archive, apt.ArchiveSnapshot)
+		if p.Archive != apt.ArchiveMain && p.Archive != apt.ArchiveSecurity && !(isSnapshot && timestampForm.MatchString(snapshot)) {
 			return fmt.Errorf("kernel %s: package %s: no archive is called %q", l.Name, p.Package, p.Archive)
 		}
 	}
 	return nil
-}
-
-// safePath reports whether an untrusted path stays below its root.
-func safePath(p string) bool {
-	return fs.ValidPath(p) && p != "." && !strings.ContainsAny(p, "?#%\\")
 }
 
 // lockFile is a set of locked kernels.

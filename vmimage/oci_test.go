@@ -28,6 +28,7 @@ import (
 	is "gotest.tools/v3/assert/cmp"
 	"oras.land/oras-go/v2/registry/remote"
 
+	"github.com/bpfreplay/bpfreplay/vmimage/apt"
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 	"github.com/bpfreplay/bpfreplay/vmimage/fetch"
 	"github.com/bpfreplay/bpfreplay/vmimage/internal/fake"
@@ -425,7 +426,7 @@ func TestOCIRefuses(t *testing.T) {
 			_, err := s.resolve(t, "image")
 			assert.ErrorContains(t, err, test.err)
 			assert.Check(t, is.Contains(err.Error(), "kernel image: OCI image "+server.image()+":6.12"))
-			assert.Check(t, !strings.Contains(err.Error(), MirrorEnv), "%v", err)
+			assert.Check(t, !strings.Contains(err.Error(), apt.MirrorEnv), "%v", err)
 			assert.Equal(t, errors.Is(err, digest.ErrIntegrity), test.damage)
 			s.assertNothingLeft(t, dirKernels)
 			_, err = os.Stat(filepath.Join(s.Cache, LockName))

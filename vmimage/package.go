@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/bpfreplay/bpfreplay/vmimage/apt"
 	"github.com/bpfreplay/bpfreplay/vmimage/archive"
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 )
@@ -45,8 +46,8 @@ func (s *Store) Packages(ctx context.Context, arch string, suites []string, patt
 		return slices.ContainsFunc(patterns, func(p string) bool { ok, _ := path.Match(p, name); return ok })
 	}
 	pattern := strings.Join(patterns, ", ")
-	found, failed, err := fromSuites(ctx, suites, func(suite string) ([]binaryPackage, error) {
-		return s.packages(ctx, archiveOf(suite), suite, arch, wanted)
+	found, failed, err := fromSuites(ctx, suites, func(suite string) ([]apt.Package, error) {
+		return s.packages(ctx, apt.ArchiveOf(suite), suite, arch, wanted)
 	})
 	if err != nil {
 		return nil, err
@@ -57,16 +58,16 @@ func (s *Store) Packages(ctx context.Context, arch string, suites []string, patt
 	if len(found) == 0 {
 		return nil, fmt.Errorf("%w in %s is called %s", ErrNoPackage, strings.Join(suites, ", "), pattern)
 	}
-	slices.SortStableFunc(found, func(a, b binaryPackage) int { return compareDebian(b.version, a.version) })
+	slices.SortStableFunc(found, func(a, b apt.Package) int { return apt.Compare(b.Version, a.Version) })
 	return s.exported(found), nil
 }
 
-func (s *Store) exported(found []binaryPackage) []Package {
+func (s *Store) exported(found []apt.Package) []Package {
 	out := make([]Package, 0, len(found))
 	for _, p := range found {
 		out = append(out, Package{
-			Name: p.name, Version: p.version, Suite: p.suite, SHA256: p.want.SHA256,
-			want: p.want, base: s.mirrors.base(p.archive), path: p.path,
+			Name: p.Name, Version: p.Version, Suite: p.Suite, SHA256: p.Want.SHA256,
+			want: p.Want, base: s.mirrors.Base(p.Archive), path: p.Path,
 		})
 	}
 	return out

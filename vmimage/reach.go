@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bpfreplay/bpfreplay/internal/failures"
+	"github.com/bpfreplay/bpfreplay/vmimage/apt"
 	"github.com/bpfreplay/bpfreplay/vmimage/fetch"
 )
 
@@ -115,11 +116,11 @@ func (s *Store) places(src Source) []place {
 func (s *Store) suitePlaces(src *DebianSource, timestamp string) []place {
 	var out []place
 	for _, suite := range src.Suites {
-		archive, name := archiveOf(suite), "Debian "+suite
+		archive, name := apt.ArchiveOf(suite), "Debian "+suite
 		if timestamp != "" {
-			archive, name = archiveSnapshot+timestamp, name+" of "+timestamp
+			archive, name = apt.ArchiveSnapshot+timestamp, name+" of "+timestamp
 		}
-		dist := s.mirrors.base(archive) + "/dists/" + suite
+		dist := s.mirrors.Base(archive) + "/dists/" + suite
 		out = append(out, place{name, func(ctx context.Context) error {
 			err := s.fetch.Exists(ctx, dist+"/InRelease")
 			if errors.Is(err, fetch.ErrGone) {
@@ -171,4 +172,4 @@ func (s *Store) ConfigFile() string { return s.config.path }
 func (s *Store) LockFile() string { return s.opts.Lock }
 
 // Mirror returns the address of the Debian mirror in use.
-func (s *Store) Mirror() string { return s.mirrors.main }
+func (s *Store) Mirror() string { return s.mirrors.Main }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/internal/failures"
+	"github.com/bpfreplay/bpfreplay/vmimage/apt"
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 	"github.com/bpfreplay/bpfreplay/vmimage/fetch"
 )
@@ -52,8 +53,8 @@ type Store struct {
 	config  *Config
 	cache   *cache
 	fetch   *fetch.Fetcher
-	mirrors mirrors
-	suites  map[string][]binaryPackage
+	mirrors apt.Mirrors
+	suites  map[string][]apt.Package
 	oci     *auth.Client // nil until the first request to a registry
 }
 
@@ -61,7 +62,7 @@ type Store struct {
 // store.
 func Open(opts Options) (*Store, error) {
 	if opts.Keyrings == nil {
-		opts.Keyrings = Keyrings
+		opts.Keyrings = apt.Keyrings
 	}
 	if opts.aptDir == "" {
 		opts.aptDir = "/etc/apt"
@@ -93,8 +94,8 @@ func Open(opts Options) (*Store, error) {
 		config:  config,
 		cache:   c,
 		fetch:   fetch.New(opts.Client),
-		mirrors: findMirrors(opts.aptDir),
-		suites:  make(map[string][]binaryPackage),
+		mirrors: apt.FindMirrors(opts.aptDir),
+		suites:  make(map[string][]apt.Package),
 	}, nil
 }
 
@@ -275,7 +276,7 @@ func condense(failed ...error) error {
 			continue
 		}
 		if !said[dead] {
-			out = multierror.Append(out, fmt.Errorf("the Debian mirror: %w; set %s to one that can", dead, MirrorEnv))
+			out = multierror.Append(out, fmt.Errorf("the Debian mirror: %w; set %s to one that can", dead, apt.MirrorEnv))
 		}
 		said[dead] = true
 	}
@@ -313,15 +314,15 @@ func (s *Store) resolveArchive(ctx context.Context, e *Entry, src Source) (*Lock
 	}
 	snapshot := src.Snapshot
 	rec, err := s.resolveDebian(ctx, e, &snapshot.DebianSource, snapshot.Timestamp)
-	return rec, s.unavailable(e, archiveSnapshot+snapshot.Timestamp, err)
+	return rec, s.unavailable(e, apt.ArchiveSnapshot+snapshot.Timestamp, err)
 }
 
 // unavailable returns an [UnavailableError] for an error of the snapshot archive.
 func (s *Store) unavailable(e *Entry, archive string, err error) error {
-	if err == nil || !strings.HasPrefix(archive, archiveSnapshot) || errors.Is(err, digest.ErrIntegrity) || errors.Is(err, context.Canceled) {
+	if err == nil || !strings.HasPrefix(archive, apt.ArchiveSnapshot) || errors.Is(err, digest.ErrIntegrity) || errors.Is(err, context.Canceled) {
 		return err
 	}
-	return &UnavailableError{Name: e.Spec(), Archive: s.mirrors.base(archive), Nearest: s.config.nearest(e), Err: err}
+	return &UnavailableError{Name: e.Spec(), Archive: s.mirrors.Base(archive), Nearest: s.config.nearest(e), Err: err}
 }
 
 // remember puts a record into a lock file.

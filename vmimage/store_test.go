@@ -21,6 +21,7 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
+	"github.com/bpfreplay/bpfreplay/vmimage/apt"
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 	"github.com/bpfreplay/bpfreplay/vmimage/internal/fake"
 )
@@ -398,7 +399,7 @@ func TestUnreachable(t *testing.T) {
 	serve(t, newArchive(t, "bookworm"))
 	dead := httptest.NewServer(http.NotFoundHandler())
 	dead.Close()
-	t.Setenv(SnapshotEnv, dead.URL)
+	t.Setenv(apt.SnapshotEnv, dead.URL)
 	s := newSetting(t, keyring(t, newKey(t, nil)))
 	_, err := s.resolve(t, "5.13")
 	var unavailable *UnavailableError
@@ -416,7 +417,7 @@ func TestDeadMirror(t *testing.T) {
 	host := strings.TrimPrefix(server.URL, "http://")
 	_, err := newSetting(t, keyring(t, newKey(t, nil))).resolve(t, "5.10")
 	assert.ErrorContains(t, err, "kernel 5.10: the Debian mirror: "+host+" cannot be reached: ")
-	assert.ErrorContains(t, err, "; set "+MirrorEnv)
+	assert.ErrorContains(t, err, "; set "+apt.MirrorEnv)
 	assert.Equal(t, strings.Count(err.Error(), host+" cannot"), 1)
 }
 
@@ -658,7 +659,7 @@ func TestKilled(t *testing.T) {
 
 	cmd := exec.Command(os.Args[0], "-test.run=^TestKilled$")
 	cmd.Env = append(os.Environ(), "VMIMAGE_TEST_KILLED="+s.Cache, "VMIMAGE_TEST_CONFIG="+s.Config,
-		"VMIMAGE_TEST_KEYS="+ring, MirrorEnv+"="+slow.URL+"/debian")
+		"VMIMAGE_TEST_KEYS="+ring, apt.MirrorEnv+"="+slow.URL+"/debian")
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
 	assert.NilError(t, cmd.Start())

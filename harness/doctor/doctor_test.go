@@ -11,7 +11,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/internal/askbpf"
-	"github.com/bpfreplay/bpfreplay/vmimage"
+	"github.com/bpfreplay/bpfreplay/vmimage/apt"
 )
 
 func TestMain(m *testing.M) {
@@ -45,7 +45,7 @@ func TestScripts(t *testing.T) {
 	}
 	for _, test := range []struct{ line, has string }{
 		{setupGuest, "program qemu-system-x86_64 "},
-		{setupGuest, "file " + vmimage.Keyrings[0] + " "},
+		{setupGuest, "file " + apt.Keyrings[0] + " "},
 		{setupObjects, "program " + clangProgram + " "},
 		{setupBpftool, "program bpftool "},
 		{setupExtras, "program gdb "},

@@ -9,6 +9,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/vmimage"
+	"github.com/bpfreplay/bpfreplay/vmimage/apt"
 )
 
 // enough is the free space, in bytes, for a kernel and its saved guests.
@@ -78,9 +79,9 @@ func mendReach(store *vmimage.Store, e vmimage.Entry) string {
 	for _, src := range e.Sources {
 		switch {
 		case src.Debian != nil:
-			return fmt.Sprintf("export %s=ADDRESS of a mirror that can be reached from here (it is %s)", vmimage.MirrorEnv, store.Mirror())
+			return fmt.Sprintf("export %s=ADDRESS of a mirror that can be reached from here (it is %s)", apt.MirrorEnv, store.Mirror())
 		case src.Snapshot != nil:
-			return fmt.Sprintf("export %s=ADDRESS of a snapshot archive that can be reached from here", vmimage.SnapshotEnv)
+			return fmt.Sprintf("export %s=ADDRESS of a snapshot archive that can be reached from here", apt.SnapshotEnv)
 		}
 	}
 	return ""
@@ -119,9 +120,9 @@ func lock(store *vmimage.Store) Check {
 
 // keyring checks for Debian's keyring. Without it no kernel is taken from Debian's archive.
 func keyring() Check {
-	c := Check{Name: "Debian's keys", Status: OK, Detail: vmimage.Keyrings[0]}
-	if _, err := os.Stat(vmimage.Keyrings[0]); err != nil {
-		c.Status, c.Detail, c.Mend = Missing, vmimage.Keyrings[0]+" is not there: nothing can be taken from Debian's archive", setupGuest
+	c := Check{Name: "Debian's keys", Status: OK, Detail: apt.Keyrings[0]}
+	if _, err := os.Stat(apt.Keyrings[0]); err != nil {
+		c.Status, c.Detail, c.Mend = Missing, apt.Keyrings[0]+" is not there: nothing can be taken from Debian's archive", setupGuest
 	}
 	return c
 }

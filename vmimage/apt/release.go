@@ -1,4 +1,4 @@
-package vmimage
+package apt
 
 import (
 	"bytes"
@@ -27,9 +27,9 @@ var Keyrings = []string{
 	"/usr/share/keyrings/debian-archive-removed-keys.gpg",
 }
 
-// readKeyrings reads OpenPGP key rings, armored or not. The first file must exist; the others need
+// ReadKeyrings reads OpenPGP key rings, armored or not. The first file must exist; the others need
 // not.
-func readKeyrings(files []string) (openpgp.EntityList, error) {
+func ReadKeyrings(files []string) (openpgp.EntityList, error) {
 	var keys openpgp.EntityList
 	for i, file := range files {
 		data, err := os.ReadFile(file)
@@ -55,9 +55,9 @@ func readKeyrings(files []string) (openpgp.EntityList, error) {
 	return keys, nil
 }
 
-// openInRelease checks the signature of an InRelease file and returns the text that it covers. With
+// OpenInRelease checks the signature of an InRelease file and returns the text that it covers. With
 // atDate, keys must have been valid on the date in the file, for old archives.
-func openInRelease(keys openpgp.EntityList, file []byte, atDate bool) ([]byte, error) {
+func OpenInRelease(keys openpgp.EntityList, file []byte, atDate bool) ([]byte, error) {
 	block, _ := clearsign.Decode(file)
 	if block == nil {
 		return nil, fmt.Errorf("%w: InRelease is not a signed message", digest.ErrIntegrity)
@@ -72,8 +72,8 @@ func openInRelease(keys openpgp.EntityList, file []byte, atDate bool) ([]byte, e
 	return block.Plaintext, nil
 }
 
-// checkDetached checks a Release file against its Release.gpg.
-func checkDetached(keys openpgp.EntityList, file, signature []byte, atDate bool) error {
+// CheckDetached checks a Release file against its Release.gpg.
+func CheckDetached(keys openpgp.EntityList, file, signature []byte, atDate bool) error {
 	if block, err := armor.Decode(bytes.NewReader(signature)); err == nil {
 		if signature, err = io.ReadAll(block.Body); err != nil {
 			return fmt.Errorf("%w: Release.gpg: %w", digest.ErrIntegrity, err)
@@ -132,25 +132,25 @@ func parseDate(s string) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("%q is not a date", s)
 }
 
-// releaseFile has the needed fields of a Release file.
-type releaseFile struct {
-	suite, codename string
-	validUntil      time.Time // zero: no limit
-	byHash          bool
+// Release has the needed fields of a Release file.
+type Release struct {
+	Suite, Codename string
+	ValidUntil      time.Time // zero: no limit
+	ByHash          bool
 	files           map[string]digest.Digest
 }
 
-// parseRelease parses the text of a Release file.
-func parseRelease(text []byte) (*releaseFile, error) {
-	var r *releaseFile
+// ParseRelease parses the text of a Release file.
+func ParseRelease(text []byte) (*Release, error) {
+	var r *Release
 	err := readStanzas(bytes.NewReader(text), func(s stanza) error {
 		if r != nil {
 			return errors.New("more than one paragraph")
 		}
-		r = &releaseFile{
-			suite:    s["suite"],
-			codename: s["codename"],
-			byHash:   s["acquire-by-hash"] == "yes",
+		r = &Release{
+			Suite:    s["suite"],
+			Codename: s["codename"],
+			ByHash:   s["acquire-by-hash"] == "yes",
 			files:    make(map[string]digest.Digest),
 		}
 		if _, err := parseDate(s["date"]); err != nil {
@@ -161,7 +161,7 @@ func parseRelease(text []byte) (*releaseFile, error) {
 			if err != nil {
 				return err
 			}
-			r.validUntil = t
+			r.ValidUntil = t
 		}
 		return r.readFiles(s["sha256"])
 	})
@@ -174,7 +174,7 @@ func parseRelease(text []byte) (*releaseFile, error) {
 	return r, nil
 }
 
-func (r *releaseFile) readFiles(list string) error {
+func (r *Release) readFiles(list string) error {
 	for line := range strings.Lines(list) {
 		fields := strings.Fields(line)
 		if len(fields) == 0 {
@@ -192,14 +192,14 @@ func (r *releaseFile) readFiles(list string) error {
 	return nil
 }
 
-// is reports whether the file is for that suite. Otherwise a server could pass off the signed file
+// Is reports whether the file is for that suite. Otherwise a server could pass off the signed file
 // of another suite.
-func (r *releaseFile) is(suite string) bool {
-	return slices.Contains([]string{r.suite, r.codename}, suite)
+func (r *Release) Is(suite string) bool {
+	return slices.Contains([]string{r.Suite, r.Codename}, suite)
 }
 
-// index returns the smallest form of the package index that can be read.
-func (r *releaseFile) index(arch string) (name string, want digest.Digest, err error) {
+// Index returns the smallest form of the package index that can be read.
+func (r *Release) Index(arch string) (name string, want digest.Digest, err error) {
 	for _, suffix := range []string{".xz", ".gz", ""} {
 		name := "main/binary-" + arch + "/Packages" + suffix
 		if want, ok := r.files[name]; ok {

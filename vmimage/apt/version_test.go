@@ -1,4 +1,4 @@
-package vmimage
+package apt
 
 import (
 	"testing"
@@ -21,9 +21,9 @@ func TestCompareDebian(t *testing.T) {
 			case i > j:
 				want = 1
 			}
-			assert.Equal(t, compareDebian(a, b), want, "%q %q", a, b)
+			assert.Equal(t, Compare(a, b), want, "%q %q", a, b)
 		}
 	}
-	assert.Equal(t, compareDebian("1.0", "1.00"), 0)
-	assert.Equal(t, compareDebian("1a", "1+"), -1, "letters come before other characters")
+	assert.Equal(t, Compare("1.0", "1.00"), 0)
+	assert.Equal(t, Compare("1a", "1+"), -1, "letters come before other characters")
 }

@@ -1,4 +1,4 @@
-package vmimage
+package apt
 
 import (
 	"bufio"
@@ -22,28 +22,28 @@ const (
 	defaultSnapshot = "http://snapshot.debian.org/archive/debian"
 )
 
-// mirrors are the base addresses of Debian's archives, without a slash at the
+// Mirrors are the base addresses of Debian's archives, without a slash at the
 // end.
-type mirrors struct {
-	main, security, snapshot string
+type Mirrors struct {
+	Main, security, snapshot string
 }
 
-// findMirrors chooses the mirrors: the environment's, else those of the apt sources below aptDir
+// FindMirrors chooses the mirrors: the environment's, else those of the apt sources below aptDir
 // (for all suites, even those that the sources lack), else Debian's own. So a company's mirror is
 // used without further configuration.
-func findMirrors(aptDir string) mirrors {
-	m := mirrors{snapshot: envOr(SnapshotEnv, defaultSnapshot)}
+func FindMirrors(aptDir string) Mirrors {
+	m := Mirrors{snapshot: envOr(SnapshotEnv, defaultSnapshot)}
 	if env := os.Getenv(MirrorEnv); env != "" {
-		m.main = env
+		m.Main = env
 	} else {
-		m.main, m.security = aptMirrors(aptDir)
+		m.Main, m.security = aptMirrors(aptDir)
 	}
-	if m.main == "" {
-		m.main = defaultMirror
+	if m.Main == "" {
+		m.Main = defaultMirror
 	}
-	m.main = strings.TrimRight(m.main, "/")
+	m.Main = strings.TrimRight(m.Main, "/")
 	if m.security == "" {
-		m.security = siblingSecurity(m.main)
+		m.security = siblingSecurity(m.Main)
 	}
 	m.security = strings.TrimRight(m.security, "/")
 	m.snapshot = strings.TrimRight(m.snapshot, "/")
@@ -62,32 +62,32 @@ func siblingSecurity(main string) string {
 	return strings.TrimSuffix(main, "/debian") + "/debian-security"
 }
 
-// base returns the address of the archive that has the suite.
-func (m mirrors) base(archive string) string {
+// Base returns the address of the archive that has the suite.
+func (m Mirrors) Base(archive string) string {
 	switch {
-	case archive == archiveSecurity:
+	case archive == ArchiveSecurity:
 		return m.security
-	case strings.HasPrefix(archive, archiveSnapshot):
-		return m.snapshot + "/" + strings.TrimPrefix(archive, archiveSnapshot)
+	case strings.HasPrefix(archive, ArchiveSnapshot):
+		return m.snapshot + "/" + strings.TrimPrefix(archive, ArchiveSnapshot)
 	default:
-		return m.main
+		return m.Main
 	}
 }
 
 // Names of archives in the lock file, which has no host names because another machine may use
 // another mirror.
 const (
-	archiveMain     = "debian"
-	archiveSecurity = "debian-security"
-	archiveSnapshot = "debian-snapshot/"
+	ArchiveMain     = "debian"
+	ArchiveSecurity = "debian-security"
+	ArchiveSnapshot = "debian-snapshot/"
 )
 
-// archiveOf returns the archive that has a suite.
-func archiveOf(suite string) string {
+// ArchiveOf returns the archive that has a suite.
+func ArchiveOf(suite string) string {
 	if strings.HasSuffix(suite, "-security") {
-		return archiveSecurity
+		return ArchiveSecurity
 	}
-	return archiveMain
+	return ArchiveMain
 }
 
 // aptSource is one binary archive of the apt configuration.

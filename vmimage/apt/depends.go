@@ -1,4 +1,4 @@
-package vmimage
+package apt
 
 import (
 	"cmp"
@@ -43,32 +43,32 @@ func admits(p dependency.Possibility, v string) bool {
 	return p.Version == nil || err == nil && p.Version.SatisfiedBy(parsed)
 }
 
-// universe is the set of packages that are available.
-type universe struct {
-	packages map[string][]binaryPackage
+// Universe is the set of packages that are available.
+type Universe struct {
+	packages map[string][]Package
 	// providers are the packages that provide a name, each with the version that it provides, ""
 	// for none.
 	providers map[string][]provider
 }
 
 type provider struct {
-	binaryPackage
+	Package
 	as string
 }
 
-// newUniverse takes the packages of suites by rank. A later suite is only used if no earlier one
+// NewUniverse takes the packages of suites by rank. A later suite is only used if no earlier one
 // has a fitting package, as apt treats backports.
-func newUniverse(ranked ...[]binaryPackage) (*universe, error) {
-	u := &universe{packages: make(map[string][]binaryPackage), providers: make(map[string][]provider)}
+func NewUniverse(ranked ...[]Package) (*Universe, error) {
+	u := &Universe{packages: make(map[string][]Package), providers: make(map[string][]provider)}
 	for _, packages := range ranked {
-		slices.SortStableFunc(packages, func(a, b binaryPackage) int {
-			return cmp.Or(cmp.Compare(a.name, b.name), compareDebian(b.version, a.version))
+		slices.SortStableFunc(packages, func(a, b Package) int {
+			return cmp.Or(cmp.Compare(a.Name, b.Name), Compare(b.Version, a.Version))
 		})
 		for _, p := range packages {
-			u.packages[p.name] = append(u.packages[p.name], p)
-			provided, err := parseDepends(p.provides)
+			u.packages[p.Name] = append(u.packages[p.Name], p)
+			provided, err := parseDepends(p.Provides)
 			if err != nil {
-				return nil, fmt.Errorf("package %s provides: %w", p.name, err)
+				return nil, fmt.Errorf("package %s provides: %w", p.Name, err)
 			}
 			for _, group := range provided {
 				r := group.Possibilities[0]
@@ -84,32 +84,32 @@ func newUniverse(ranked ...[]binaryPackage) (*universe, error) {
 }
 
 // find returns the best package for a relation.
-func (u *universe) find(r dependency.Possibility) (binaryPackage, bool) {
+func (u *Universe) find(r dependency.Possibility) (Package, bool) {
 	for _, p := range u.packages[r.Name] {
-		if admits(r, p.version) {
+		if admits(r, p.Version) {
 			return p, true
 		}
 	}
 	for _, p := range u.providers[r.Name] {
 		if admits(r, p.as) {
-			return p.binaryPackage, true
+			return p.Package, true
 		}
 	}
-	return binaryPackage{}, false
+	return Package{}, false
 }
 
-// closure returns the packages of these names and all that they depend on, sorted by name. Packages
+// Closure returns the packages of these names and all that they depend on, sorted by name. Packages
 // for which leaveOut is true count as installed. It takes the first alternative that is available
 // and does not backtrack: if two packages need different versions of a third, that is an error.
-func (u *universe) closure(wanted []string, leaveOut func(name string) bool) ([]binaryPackage, error) {
-	chosen := make(map[string]binaryPackage)
-	var queue []binaryPackage
+func (u *Universe) Closure(wanted []string, leaveOut func(name string) bool) ([]Package, error) {
+	chosen := make(map[string]Package)
+	var queue []Package
 	satisfied := func(r dependency.Possibility) bool {
 		if p, ok := chosen[r.Name]; ok {
-			return admits(r, p.version)
+			return admits(r, p.Version)
 		}
 		for _, p := range u.providers[r.Name] {
-			if c, ok := chosen[p.name]; ok && c.version == p.version && (admits(r, p.as)) {
+			if c, ok := chosen[p.Name]; ok && c.Version == p.Version && (admits(r, p.as)) {
 				return true
 			}
 		}
@@ -124,13 +124,13 @@ func (u *universe) closure(wanted []string, leaveOut func(name string) bool) ([]
 			if !ok {
 				continue
 			}
-			if leaveOut(p.name) {
+			if leaveOut(p.Name) {
 				return nil
 			}
-			if c, ok := chosen[p.name]; ok {
-				return fmt.Errorf("%s is wanted, and %s %s is already", r, c.name, c.version)
+			if c, ok := chosen[p.Name]; ok {
+				return fmt.Errorf("%s is wanted, and %s %s is already", r, c.Name, c.Version)
 			}
-			chosen[p.name] = p
+			chosen[p.Name] = p
 			queue = append(queue, p)
 			return nil
 		}
@@ -150,20 +150,20 @@ func (u *universe) closure(wanted []string, leaveOut func(name string) bool) ([]
 	for len(queue) > 0 {
 		p := queue[0]
 		queue = queue[1:]
-		groups, err := parseDepends(p.more + "," + p.depends)
+		groups, err := parseDepends(p.PreDepends + "," + p.Depends)
 		if err != nil {
-			return nil, fmt.Errorf("package %s: %w", p.name, err)
+			return nil, fmt.Errorf("package %s: %w", p.Name, err)
 		}
 		for _, group := range groups {
 			if err := need(group); err != nil {
-				return nil, fmt.Errorf("package %s %s: %w", p.name, p.version, err)
+				return nil, fmt.Errorf("package %s %s: %w", p.Name, p.Version, err)
 			}
 		}
 	}
-	out := make([]binaryPackage, 0, len(chosen))
+	out := make([]Package, 0, len(chosen))
 	for _, p := range chosen {
 		out = append(out, p)
 	}
-	slices.SortFunc(out, func(a, b binaryPackage) int { return cmp.Compare(a.name, b.name) })
+	slices.SortFunc(out, func(a, b Package) int { return cmp.Compare(a.Name, b.Name) })
 	return out, nil
 }

@@ -1,4 +1,4 @@
-package vmimage
+package apt
 
 import (
 	"cmp"
@@ -6,9 +6,9 @@ import (
 	"pault.ag/go/debian/version"
 )
 
-// compareDebian orders two Debian package versions as dpkg does (deb-version(7)). Text that is no
+// Compare orders two Debian package versions as dpkg does (deb-version(7)). Text that is no
 // version sorts by its longest prefix that is one.
-func compareDebian(a, b string) int {
+func Compare(a, b string) int {
 	va, _ := version.Parse(a)
 	vb, _ := version.Parse(b)
 	return cmp.Compare(version.Compare(va, vb), 0)

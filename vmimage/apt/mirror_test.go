@@ -1,4 +1,4 @@
-package vmimage
+package apt
 
 import (
 	"os"
@@ -97,10 +97,10 @@ Signed-By:
 			for name, data := range test.files {
 				assert.NilError(t, os.WriteFile(filepath.Join(dir, name), []byte(data), 0o644))
 			}
-			m := findMirrors(dir)
-			assert.Equal(t, m.base(archiveMain), test.main)
-			assert.Equal(t, m.base(archiveSecurity), test.security)
-			assert.Equal(t, m.base(archiveSnapshot+timestamp), defaultSnapshot+"/"+timestamp)
+			m := FindMirrors(dir)
+			assert.Equal(t, m.Base(ArchiveMain), test.main)
+			assert.Equal(t, m.Base(ArchiveSecurity), test.security)
+			assert.Equal(t, m.Base(ArchiveSnapshot+"20210828T000000Z"), defaultSnapshot+"/20210828T000000Z")
 		})
 	}
 }

@@ -1,4 +1,4 @@
-package vmimage
+package apt
 
 import (
 	"errors"

@@ -1,4 +1,4 @@
-package vmimage
+package apt
 
 import (
 	"strings"
@@ -43,20 +43,20 @@ func TestAdmits(t *testing.T) {
 }
 
 func TestClosure(t *testing.T) {
-	p := func(name, version, depends string) binaryPackage {
-		return binaryPackage{name: name, version: version, depends: depends}
+	p := func(name, version, depends string) Package {
+		return Package{Name: name, Version: version, Depends: depends}
 	}
 	virtual := p("mawk", "1.3", "libc6")
-	virtual.provides = "awk, awk-api (= 2)"
+	virtual.Provides = "awk, awk-api (= 2)"
 	early := p("sed", "4", "")
-	early.more = "libc6 (>= 2)"
-	main := []binaryPackage{
+	early.PreDepends = "libc6 (>= 2)"
+	main := []Package{
 		p("headers", "6.1-1", "common (= 6.1-1), gcc-12 | gcc, image (= 6.1-1) | image-unsigned"), p("common", "6.1-1", ""), p("common", "6.1-2", ""),
 		p("gcc-12", "12", "libc6 (>= 2.36), cpp-12"), p("cpp-12", "12", "gcc-12"), p("libc6", "2.36-1", ""), p("libc6", "2.36-2", ""),
 		virtual, early, p("needs-awk", "1", "awk"), p("needs-api", "1", "awk-api (>= 3)"), p("needs-newer", "1", "libc6 (>= 2.40)"),
 		p("second", "1", "none | libc6"), p("pinned", "1", "libc6 (= 2.36-1)"), p("odd", "1", "x y"),
 	}
-	backports := []binaryPackage{p("libc6", "2.41-1", ""), p("sed", "5", "")}
+	backports := []Package{p("libc6", "2.41-1", ""), p("sed", "5", "")}
 	for _, test := range []struct{ wanted, want, err string }{
 		{"headers", "common 6.1-1, cpp-12 12, gcc-12 12, headers 6.1-1, libc6 2.36-2", ""},
 		{"sed", "libc6 2.36-2, sed 4", ""},
@@ -70,9 +70,9 @@ func TestClosure(t *testing.T) {
 		{"odd", "", `package odd: "x y" is no relation to a package`},
 		{"nothing", "", "no package is nothing"},
 	} {
-		u, err := newUniverse(main, backports)
+		u, err := NewUniverse(main, backports)
 		assert.NilError(t, err)
-		found, err := u.closure(strings.Split(test.wanted, ", "), func(name string) bool { return strings.HasPrefix(name, "image") })
+		found, err := u.Closure(strings.Split(test.wanted, ", "), func(name string) bool { return strings.HasPrefix(name, "image") })
 		if test.err != "" {
 			assert.Check(t, is.ErrorContains(err, test.err), test.wanted)
 			continue
@@ -80,7 +80,7 @@ func TestClosure(t *testing.T) {
 		assert.NilError(t, err, test.wanted)
 		var got []string
 		for _, f := range found {
-			got = append(got, f.name+" "+f.version)
+			got = append(got, f.Name+" "+f.Version)
 		}
 		assert.Check(t, is.Equal(strings.Join(got, ", "), test.want), test.wanted)
 	}
