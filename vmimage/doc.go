@@ -18,6 +18,13 @@
 //		Modules: []string{"nf_conntrack"},
 //	})
 //
+// # Where things are
+//
+// What needs neither cache nor network is below: apt reads Debian's archive, kimage images of
+// kernels, kmod modules and kconfig configurations; archive reads packages and tar archives, digest
+// says what a file must be, and fetch gets it over HTTP. Here is what joins them: kernels.yaml and
+// the lock file, the cache, the sources of kernels, and initramfs archives.
+//
 // # What is checked
 //
 // Kernels come from Debian's archive over plain HTTP, as apt gets them. The chain of trust is

@@ -33,7 +33,7 @@ type Options struct {
 	// kernels.yaml, if there is one. Kernels that it lacks are locked in the kernels.lock of the
 	// cache.
 	Lock string
-	// Keyrings are the archive keys; nil for [Keyrings].
+	// Keyrings are the archive keys; nil for [apt.Keyrings].
 	Keyrings []string
 	// Progress is called with one line for each long step; nil for no messages.
 	Progress func(line string)
