@@ -1,4 +1,4 @@
-# `make` prints what there is.
+# `make` lists the targets and variables.
 
 KERNEL  ?= 6.12
 ARCH    ?=
@@ -16,32 +16,30 @@ ARGS    ?=
 N       ?= 200
 SEED    ?=
 
-# The kernels that tests boot: one without loader programs, one that needs CO-RE
-# to be resolved for it after a boot with modules, the usual one, and one of each
-# contract for signatures.
-# Last, one of another architecture.
+# The kernels that tests boot: one without loader programs, an older one with them, the default, one
+# for each signature contract, and one of another architecture.
 TEST_KERNELS ?= 5.10 6.1 6.12 6.18 7.2 stable arm64/6.12
 
-# The command is PID 1 of the guests, too, so it must not need a C library.
+# The command is also the init of guests, so it must not need a C library.
 export CGO_ENABLED := 0
 export PATH := $(PATH):/usr/sbin:/sbin
 
-# A directory is newer than the binary if a file came or went.
+# A directory is newer than the binary after a file was added or removed.
 sources := go.mod go.sum embed.go kernels.yaml selftests/cases.yaml $(wildcard selftests/bpf/*.o selftests/baselines/*/*) $(shell find cmd harness internal loader suites vmimage \( -type d -o -name '*.go' -o -path '*/report/page/*' -o -path '*/policy/bpf/policy.bpf.o' -o -name runtime.h -o -name types.h -o -path '*/skelprog/driver*' \) \
 	! -name testdata ! -path '*/testdata/*' ! -name '*_test.go')
 
-# make would try its built-in rules for each source: 40 ms, and none applies.
+# Built-in rules cost 40 ms, because make tries them for each source, and none applies.
 MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
 
-# Values reach the command unchanged, whatever characters they have: q makes one word for the shell, quoted a list
-# of words, and found replaces patterns of files by the files. The shell splits only ARGS.
+# Values reach the command unchanged, whatever characters they have. q quotes one word for the
+# shell, quoted a list of words, and found expands patterns of files. The shell only splits ARGS.
 in_q = $(subst ','\'',$1)
 q = '$(in_q)'
 quoted = $(foreach w,$1,$(call q,$w))
 found = $(foreach p,$1,$(or $(wildcard $p),$p))
 
-# A flag with a variable's value, if it has one: $(call flag,VARIABLE,NAME).
+# $(call flag,VARIABLE,NAME) is flag --NAME with the value of VARIABLE, empty if that is.
 flag = $(if $($1),--$2 $(call q,$($1)))
 guest = --kernel $(call q,$(KERNEL)) $(call flag,ARCH,arch) $(call flag,ENGINES,engines) $(call flag,BPFTOOL,bpftool)
 cases = $(foreach c,$(CASE),--case $(call q,$c)) $(call flag,SHARD,shard) $(call flag,JOBS,jobs) $(call flag,SUITE,suite) \
@@ -49,8 +47,8 @@ cases = $(foreach c,$(CASE),--case $(call q,$c)) $(call flag,SHARD,shard) $(call
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-# foreign are the architectures in ARCH or KERNEL other than this machine's. Their guests need another QEMU, and the
-# command built for them beside the one for this machine.
+# foreign are the architectures in ARCH or KERNEL other than this machine's. Their guests need
+# another QEMU, and the command built for them, beside this machine's.
 comma := ,
 parts = $(subst $(comma), ,$1)
 foreign = $(filter-out $(if $(named),$(shell go env GOARCH)),$(named))
@@ -68,7 +66,7 @@ help: ## print this help
 	@echo '  ARCH      architecture of the kernels: amd64, arm64, riscv64; without it, this machine'"'"'s. A kernel'
 	@echo '            that is named with one (arm64/6.12) has that [$(call in_q,$(ARCH))]'
 	@echo '  CASE      patterns of the cases to run, or behind ! not to run; without it, all [$(call in_q,$(CASE))]'
-	@echo '  OBJ       your objects: on which kernels they load, and why not [$(call in_q,$(OBJ))]'
+	@echo '  OBJ       your objects: which kernels load them, and why not [$(call in_q,$(OBJ))]'
 	@echo '  SHARD     of all kernels and cases, the part I/N [$(call in_q,$(SHARD))]'
 	@echo '  JOBS      guests at the same time; without it, one a processor, and fewer for few cases [$(call in_q,$(JOBS))]'
 	@echo '  ENGINES   engines to run, with commas between them, of direct, trace, replay, signed, libbpf,'
@@ -91,12 +89,12 @@ build: bpfreplay ## build the command, a static binary
 bpfreplay: $(sources)
 	go build -trimpath -buildvcs=false -ldflags '-s -w' -o $@ ./cmd/bpfreplay
 
-# For guests of another architecture. It must be newer than the command itself, which checks that.
+# The command for guests of another architecture. The command checks that it is newer than itself.
 bpfreplay.%: $(sources) bpfreplay
 	GOARCH=$* go build -trimpath -buildvcs=false -ldflags '-s -w' -o $@ ./cmd/bpfreplay
 	@touch $@
 
-# The engines of libbpf need bpftool: this machine's, unless BPFTOOL names one.
+# The engines of libbpf need this machine's bpftool, unless BPFTOOL names one.
 ifeq ($(BPFTOOL),)
 ifneq ($(findstring libbpf,$(ENGINES)),)
 vmtest mutate: setup-bpftool
@@ -133,7 +131,7 @@ vmtest: $(guests) ## load the core suite in a guest with each engine and compare
 mutate: $(guests) ## break loads in a guest, and check that each fault is noticed
 	./bpfreplay mutate $(guest) $(ARGS)
 
-# It compares with libbpf unless ENGINES names others.
+# fuzz-diff compares with libbpf, unless ENGINES names other engines.
 ifeq ($(BPFTOOL)$(if $(ENGINES),$(findstring libbpf,$(ENGINES)),libbpf),libbpf)
 fuzz-diff: setup-bpftool
 endif
@@ -157,8 +155,9 @@ test: setup-test bpfreplay ## run all tests, in guests too
 	$(MAKE) --no-print-directory guesttest || status=1; \
 	exit $$status
 
-# Packages whose tests need bpf(2). The guest has the tree at the same path, and the programs that the tests run. A
-# missing program is no failure there, a missing bpf(2) is.
+# bpf_packages are the packages whose tests need bpf(2). The guest has the tree at the same path,
+# and the programs that the tests run. There a test may be skipped for a missing program, but not
+# for bpf(2).
 bpf_packages = $(addprefix ./,$(sort $(dir $(shell grep -rl --include='*_test.go' 'need[.]BPF' harness internal loader))))
 in_guest = '$(CURDIR)/bpfreplay' exec --kernel '$(KERNEL)' --env BPFREPLAY_TEST_BPF=must \
 	$(foreach f,loader internal harness selftests/bpf selftests/cases.yaml kernels.yaml,--with '$(CURDIR)/$f') \

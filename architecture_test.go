@@ -16,10 +16,11 @@ import (
 
 const module = "github.com/bpfreplay/bpfreplay/"
 
-// outside are packages that are examples or tests of others.
+// outside are packages to which the rules do not apply: examples, tests and tools.
 var outside = []string{"loader/skel/examples/", "loader/skel/internal/", "harness/vm/internal/", "vmimage/internal/", "selftests/", "internal/lskel", "internal/need", "internal/tools/"}
 
-// imports are the packages of the tree, and which others of it each imports, but for tests.
+// imports returns the packages of the tree, each with the packages of the tree that it imports
+// outside of tests.
 func imports(t *testing.T) map[string][]string {
 	t.Helper()
 	all := make(map[string][]string)
@@ -52,7 +53,7 @@ func imports(t *testing.T) map[string][]string {
 	return all
 }
 
-// skip leaves out a directory of test data.
+// skip returns err, or fs.SkipDir to skip a directory of test data.
 func skip(err error) error {
 	if err != nil {
 		return err
@@ -60,7 +61,7 @@ func skip(err error) error {
 	return filepath.SkipDir
 }
 
-// TestImportsGoDown: docs/architecture.md has each package in a line, and what it imports below.
+// TestImportsGoDown: docs/architecture.md lists each package, with its imports on lower lines.
 func TestImportsGoDown(t *testing.T) {
 	page, err := os.ReadFile("docs/architecture.md")
 	assert.NilError(t, err)
@@ -88,7 +89,7 @@ func TestImportsGoDown(t *testing.T) {
 	}
 }
 
-// TestRoomsApart: what knows nothing of what.
+// TestRoomsApart: groups of packages that must not import each other.
 func TestRoomsApart(t *testing.T) {
 	in := func(name string, rooms ...string) bool {
 		return slices.ContainsFunc(rooms, func(r string) bool { return name == r || strings.HasPrefix(name, r+"/") })
@@ -104,7 +105,7 @@ func TestRoomsApart(t *testing.T) {
 	}
 }
 
-// TestHostWithoutEngines: what runs on the host needs no engine to decode a message of a guest's.
+// TestHostWithoutEngines: packages of the host do not link the engines or the agent.
 func TestHostWithoutEngines(t *testing.T) {
 	all := imports(t)
 	var visit func(host, name string, seen map[string]bool)

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs what the action's inputs ask for, each on all kernels. The status is the worst: 1, a difference or a failure,
-# before 2, a kernel that cannot be had or a failure of the harness.
+# Runs the commands for the action's inputs, each on all kernels. The status is 1 after a difference
+# or a failure, otherwise 2 if a kernel is not available or the harness failed.
 set -u
 
 PATH=$PATH:${RUNNER_TEMP:-/tmp}/bpfreplay-bin
@@ -9,7 +9,7 @@ kernels=${BPFREPLAY_KERNELS:-ci}
 mkdir -p "$out/junit" || exit 2
 status=0
 
-# ended NAME STATUS notes how a step has ended.
+# ended NAME STATUS records the status of a step.
 ended() {
 	case $2 in
 	0) return ;;
@@ -19,7 +19,7 @@ ended() {
 	echo "::error title=bpfreplay $1::exit status $2"
 }
 
-# summary NAME FILE shows what a command printed in the job's summary.
+# summary NAME FILE adds the output of a command to the job's summary.
 summary() {
 	[ -n "${GITHUB_STEP_SUMMARY:-}" ] || return 0
 	{
@@ -29,7 +29,7 @@ summary() {
 	} >>"$GITHUB_STEP_SUMMARY"
 }
 
-# logged FILE COMMAND... runs a command, shows what it prints, and keeps it.
+# logged FILE COMMAND... runs a command and copies its output to a file.
 logged() {
 	log=$1
 	shift
@@ -41,7 +41,7 @@ if [ "${BPFREPLAY_UPDATE:-false}" = true ]; then
 	bpfreplay kernels update || ended 'kernels update' $?
 fi
 
-# shellcheck disable=SC2086 # BPFREPLAY_ARGS and lists of files are for the shell to take apart
+# shellcheck disable=SC2086 # the shell splits BPFREPLAY_ARGS and lists of files
 {
 	if [ -n "${BPFREPLAY_OBJECTS:-}" ]; then
 		logged "$out/check.txt" bpfreplay check --kernel "$kernels" --out "$out/check" --junit "$out/junit/check.xml" \
@@ -52,7 +52,7 @@ fi
 	if [ -n "${BPFREPLAY_SUITE:-}" ]; then
 		suite=
 		[ "$BPFREPLAY_SUITE" = core ] || suite="--suite $BPFREPLAY_SUITE"
-		# It writes the summary itself.
+		# matrix writes the summary itself.
 		bpfreplay matrix --kernel "$kernels" $suite --out "$out/vmtest" --junit "$out/junit/vmtest.xml" ${BPFREPLAY_ARGS:-}
 		ended vmtest $?
 	fi

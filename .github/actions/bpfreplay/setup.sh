@@ -1,12 +1,12 @@
 #!/bin/sh
-# Installs QEMU and bpfreplay, on a runner of GitHub's or in a container of Debian's or Ubuntu's.
+# Installs QEMU and bpfreplay, on a runner of GitHub or in a container with Debian or Ubuntu.
 set -eu
 
 sudo=
 [ "$(id -u)" = 0 ] || sudo=sudo
 missing=
 command -v qemu-system-x86_64 >/dev/null || missing="$missing qemu-system-x86"
-# Kernels are only taken from Debian's archive if its keys say so.
+# Debian's archive keys check the kernels.
 [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || missing="$missing debian-archive-keyring"
 [ -e /etc/ssl/certs/ca-certificates.crt ] || missing="$missing ca-certificates"
 if [ -n "$missing" ]; then
@@ -15,7 +15,7 @@ if [ -n "$missing" ]; then
 	$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $missing
 fi
 
-# KVM is there on GitHub's runners, for root alone.
+# On GitHub's runners only root can use KVM.
 [ ! -e /dev/kvm ] || [ -w /dev/kvm ] || $sudo chmod 0666 /dev/kvm
 
 bin=${RUNNER_TEMP:-/tmp}/bpfreplay-bin
