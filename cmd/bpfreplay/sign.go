@@ -13,8 +13,8 @@ import (
 	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
-	"github.com/bpfreplay/bpfreplay/internal/contract"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
+	"github.com/bpfreplay/bpfreplay/loader/contract"
 	"github.com/bpfreplay/bpfreplay/loader/sign"
 )
 

@@ -11,8 +11,8 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/internal/btf"
-	"github.com/bpfreplay/bpfreplay/internal/contract"
 	"github.com/bpfreplay/bpfreplay/internal/target"
+	"github.com/bpfreplay/bpfreplay/loader/contract"
 )
 
 // Names returns the capabilities in the table, sorted.

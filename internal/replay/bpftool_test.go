@@ -9,10 +9,10 @@ import (
 	"gotest.tools/v3/assert"
 
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
-	"github.com/bpfreplay/bpfreplay/internal/contract"
 	"github.com/bpfreplay/bpfreplay/internal/lskel"
 	"github.com/bpfreplay/bpfreplay/internal/testkey"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
+	"github.com/bpfreplay/bpfreplay/loader/contract"
 	"github.com/bpfreplay/bpfreplay/loader/sign"
 )
 

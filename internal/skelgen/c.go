@@ -10,9 +10,9 @@ import (
 	"strings"
 
 	"github.com/bpfreplay/bpfreplay/internal/btf"
-	"github.com/bpfreplay/bpfreplay/internal/contract"
 	"github.com/bpfreplay/bpfreplay/internal/object"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
+	"github.com/bpfreplay/bpfreplay/loader/contract"
 )
 
 //go:embed runtime.h

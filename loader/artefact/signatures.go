@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/bpfreplay/bpfreplay/internal/contract"
+	"github.com/bpfreplay/bpfreplay/loader/contract"
 )
 
 // Signatures are the signatures of a loader program by one key. They are not trusted: the kernel

@@ -10,7 +10,7 @@ import (
 	"gotest.tools/v3/assert"
 	"gotest.tools/v3/golden"
 
-	"github.com/bpfreplay/bpfreplay/internal/contract"
+	"github.com/bpfreplay/bpfreplay/loader/contract"
 )
 
 func small() *Artefact {

@@ -8,8 +8,8 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/bpfreplay/bpfreplay/internal/contract"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
+	"github.com/bpfreplay/bpfreplay/loader/contract"
 )
 
 // ErrUnsignable is wrapped by errors about loader programs whose signature would not cover all that
