@@ -28,7 +28,7 @@ in_root apt-get install -qy --no-install-recommends /tmp/bpfreplay.deb man-db
 in_root bpfreplay kernels list
 in_root man -P cat bpfreplay-exec | head -n 5
 [ -s "$root/usr/share/bash-completion/completions/bpfreplay" ]
-# The kernel is the one of this machine's cache, if there is one: what is tested is the package.
+# Use the kernels of this machine's cache, if there are any: the test is about the package.
 if [ -d "$HOME/.cache/bpfreplay/kernels" ]; then
 	mkdir -p "$root/root/.cache/bpfreplay"
 	for part in blobs images kernels kernels.lock; do

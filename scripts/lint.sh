@@ -1,6 +1,6 @@
 #!/bin/sh
-# What `make lint` checks: format, go vet, staticcheck, the shell scripts and the
-# workflows. All of it runs, then the status is 1 if anything was found.
+# Checks format, go vet, staticcheck, shell scripts and workflows (make lint). All checks run; the
+# status is 1 if any found something.
 set -u
 
 cd "$(dirname -- "$0")/.." || exit 2

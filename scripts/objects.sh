@@ -6,10 +6,8 @@
 #   scripts/objects.sh --check    build into a temporary directory and compare
 #                                 with the committed objects; status 1 if they differ
 #
-# The committed objects are what the suite loads, so they have to come out the
-# same on every machine: the compiler is pinned, and nothing of the directory,
-# the user or the day gets in. CLANG, STRIP and OBJCOPY name
-# other binaries.
+# The suite loads the committed objects, so every machine must build the same bytes: the compiler is
+# pinned, and directory, user and date do not get in. CLANG, STRIP and OBJCOPY name other binaries.
 set -eu
 
 root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
@@ -44,16 +42,16 @@ for tool in "$STRIP" "$OBJCOPY"; do
 done
 [ -e /usr/include/bpf/bpf_helpers.h ] || die "bpf/bpf_helpers.h not found (package libbpf-dev); $install"
 
-# asm/types.h is in a directory of the machine's own; all that is used of it is
-# the same everywhere.
+# asm/types.h is in a directory for the architecture. The parts that the objects use are the same
+# for all.
 asm=
 for d in /usr/include/*-linux-gnu; do
 	[ ! -e "$d/asm/types.h" ] || asm=$d
 done
 [ -n "$asm" ] || die "asm/types.h not found (package linux-libc-dev); $install"
 
-# The temporary directory is beside the objects, so that each of them is put in
-# its place whole. --check leaves the tree alone.
+# The temporary directory is beside the objects, so that each object is renamed to its place.
+# --check does not change the tree.
 out=
 trap 'rm -rf "$out"' EXIT
 trap 'exit 130' INT TERM HUP
@@ -84,7 +82,7 @@ for c in *.bpf.c; do
 	compile bpfel "$c" "$out/${c%.c}.o"
 done
 
-# Inputs that no loader may take, made from a good object.
+# Inputs that every loader must refuse, made from a good object.
 compile bpfeb maps_hash.bpf.c "$out/bad_bigendian.bpf.o"
 echo 'int x;' | "$CLANG" --target=x86_64-linux-gnu -x c -c -o "$out/bad_machine.bpf.o" -
 head -c 64 /dev/zero >"$out/zeroes"

@@ -18,7 +18,7 @@ rounds=${ROUNDS:-10}
 command=${BPFREPLAY:-./bpfreplay}
 [ -x "$command" ] || make -s bpfreplay || exit 2
 command=$(realpath "$command")
-# bpftool takes a dot in the path of a directory for the beginning of a name.
+# bpftool misreads a path with a dot in the name of a directory.
 TMPDIR=$(mktemp -d "${TMPDIR:-/tmp}/bpfreplay-stress-XXXXXX") || exit 2
 export TMPDIR
 mark=stress-$$
@@ -175,7 +175,7 @@ empty() {
 	mounted=
 }
 
-# whole FILE reports whether a file is as it was written, by its end.
+# whole FILE reports whether a file is complete, by its end.
 whole() {
 	case $1 in
 	*.json) python3 -c 'import json, sys; json.load(open(sys.argv[1]))' "$1" 2>/dev/null ;;
@@ -196,7 +196,7 @@ with_room() {
 	if grep -q 'no space left on device' "$TMPDIR/log"; then
 		room=
 	fi
-	# A fault that was asked for is status 2, too.
+	# An injected fault is status 2, too.
 	case $status$room${2:-} in
 	2* | 0yes | 0yes--cold) ;;
 	*) wrong disk "$*: exit status $status: $(tail -n 1 "$TMPDIR/log")" ;;
@@ -212,8 +212,8 @@ with_room() {
 	n=$((n + 1))
 }
 
-# The output directory is full at each write: it is given a page more each time until the run ends well. A guest that is
-# booted has its initramfs there, too, and the evidence of a case that fails is more files.
+# The output directory fills up at each write: it gets one page more each time, until a run
+# succeeds. A booted guest also has its initramfs there, and a failed case has more files.
 disk() {
 	n=0
 	with_room 1g # for the others the guest is saved
@@ -232,7 +232,7 @@ disk() {
 	say disk "$n sizes in $((SECONDS - begin)) s"
 }
 
-# The cache is full at each write. A guest that cannot be saved is booted.
+# The cache fills up at various sizes. If a guest cannot be saved, it is booted.
 cache() {
 	n=0
 	well=0
