@@ -45,6 +45,8 @@ type flagInfo struct {
 
 // flagTable has the flags of all commands.
 var flagTable = map[string]flagInfo{
+	"config": {"", "", "kernels.yaml to use; the core suite and the baselines are in its directory (default that of the nearest tree, else the built-in one)"},
+
 	"bpftool":      {"", aboutCases, "bpftool for the engines libbpf and libbpf-light, an ELF file, and after commas the programs that it runs (default this machine's)"},
 	"case":         {"c", aboutCases, "run only cases whose names match this pattern, or with a leading ! do not match it (may be repeated)"},
 	"effects":      {"", aboutCases, "also run and attach programs, as vmtest does; only in a guest"},
@@ -69,14 +71,14 @@ var flagTable = map[string]flagInfo{
 	"test-modules": {"", aboutCases, "for suite kernel: load bpf_testmod and the related modules in guests, and build them for the kernel first if needed"},
 
 	"accel":        {"", aboutGuest, "auto, kvm or tcg; auto is kvm if a probe shows that it works"},
-	"arch":         {"", aboutGuest, "architecture of kernels that are named without one: " + strings.Join(arch.Names(), ", ") + "; vmtest, matrix, check and doctor take several (default this machine's)"},
+	"arch":         {"", aboutGuest, "architecture of kernels that are named without one: " + strings.Join(arch.Names(), ", ") + "; vmtest, matrix, check, exec and doctor take several (default this machine's)"},
 	"append":       {"", aboutGuest, "a kernel parameter to add (may be repeated)"},
 	"boot-timeout": {"", aboutGuest, "time limit for a boot"},
 	"cold":         {"", aboutGuest, "boot every guest; by default guests are copies of one that was booted once and saved"},
 	"cpus":         {"", aboutGuest, fmt.Sprintf("processors of a guest (default 1; under KVM one for each of this machine's, %d at most)", vm.MostCPUs)},
 	"host-port":    {"", aboutGuest, "let the guest reach this TCP port of this machine's loopback, as host:PORT; it reaches nothing else (may be repeated)"},
 	"gdb":          {"", aboutGuest, "stop the guest before its first instruction, wait for gdb, and print the command that attaches it; there are no time limits then"},
-	"kernel":       {"k", aboutGuest, "a name in kernels.yaml, with a prefix for another architecture (arm64/6.12), or the path of an image or of a built kernel tree; vmtest, matrix, check and doctor take several, and tiers"},
+	"kernel":       {"k", aboutGuest, "a name in kernels.yaml, with a prefix for another architecture (arm64/6.12), or the path of an image or of a built kernel tree; vmtest, matrix, check, exec and doctor take several, and tiers"},
 	"memory":       {"", aboutGuest, "memory of a guest, in MiB; of exec and shell 0 for 1 GiB plus the size of the files"},
 	"module":       {"", aboutGuest, "a kernel module to load first, with its dependencies (may be repeated)"},
 	"qemu":         {"", aboutGuest, "QEMU to run (default the one in PATH for the architecture)"},

@@ -14,11 +14,12 @@ func TestFlags(t *testing.T) {
 	used, letters := make(map[string]bool), make(map[string]string)
 	var visit func(*cobra.Command)
 	visit = func(cmd *cobra.Command) {
-		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		check := func(f *pflag.Flag) {
 			used[f.Name] = true
 			if f.Deprecated != "" {
 				return
 			}
+			assert.Check(t, f.Usage != "", "%s --%s: help does not explain it", cmd.CommandPath(), f.Name)
 			assert.Check(t, f.Usage == flagTable[f.Name].usage, "%s --%s: %q is not what the table says", cmd.CommandPath(), f.Name, f.Usage)
 			if f.Shorthand == "" || f.ShorthandDeprecated != "" {
 				return
@@ -27,7 +28,9 @@ func TestFlags(t *testing.T) {
 			other, ok := letters[f.Shorthand]
 			assert.Check(t, !ok || other == name, "%s: -%s is --%s, elsewhere --%s", cmd.CommandPath(), f.Shorthand, name, other)
 			letters[f.Shorthand] = name
-		})
+		}
+		cmd.Flags().VisitAll(check)
+		cmd.PersistentFlags().VisitAll(check)
 		for _, sub := range cmd.Commands() {
 			visit(sub)
 		}
