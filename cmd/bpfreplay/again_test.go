@@ -16,7 +16,7 @@ import (
 
 // For each flag of vmtest it is decided whether a rerun copies it.
 func TestFlagsOfAgain(t *testing.T) {
-	not := strings.Fields("arch case expect fail-fast fault help jobs json junit keep kernel markdown memory memory-total only-failed out resume shard update-baseline verbose")
+	not := strings.Fields("arch case expect fail-fast fault help jobs json junit keep kernel markdown memory-total only-failed out resume shard update-baseline verbose")
 	var flags, want []string
 	cmd := newVMTest()
 	cmd.InitDefaultHelpFlag()
