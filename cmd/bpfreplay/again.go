@@ -18,7 +18,7 @@ import (
 var sayAgain = map[string]bool{
 	"accel": true, "append": true, "baselines": true, "boot-timeout": true, "bpftool": true,
 	"cold": true, "engines": true, "engine-timeout": true, "fresh": true, "gdb": true, "isolate": true, "memory": true, "mutate": true, "no-retry": true,
-	"qemu": true, "qemu-arg": true, "repeat": true, "replace": true, "split": true, "still": true, "suite": true, "test-modules": true,
+	"qemu": true, "qemu-arg": true, "repeat": true, "replace": true, "split": true, "load-only": true, "suite": true, "test-modules": true,
 }
 
 // againOut is the prefix of the directories, in the artifacts' folder, that reruns write to.

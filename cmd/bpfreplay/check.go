@@ -26,7 +26,7 @@ type checkFlags struct {
 
 func newCheck() *cobra.Command {
 	f := checkFlags{vmtestFlags: newVMTestFlags()}
-	f.kernel, f.still, f.noRetry = defaultTier, true, true
+	f.kernel, f.loadOnly, f.noRetry = defaultTier, true, true
 	cmd := &cobra.Command{
 		Use:   "check OBJECT|FILE...",
 		Short: "Show on which kernels objects load, directly and by loader program, and why they do not",

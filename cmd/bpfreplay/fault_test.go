@@ -56,7 +56,7 @@ func faultSuite(t *testing.T) string {
 	b.WriteString("suite: faults\ncases:\n")
 	objects := []string{"maps_hash", "maps_array", "license_other"}
 	add := func(name, object string) {
-		fmt.Fprintf(&b, "  - {name: %s, object: %s, idle: {count: it is not the subject}}\n", name, filepath.Join(root(t), "selftests/bpf", object+".bpf.o"))
+		fmt.Fprintf(&b, "  - {name: %s, object: %s, skip: {count: it is not the subject}}\n", name, filepath.Join(root(t), "selftests/bpf", object+".bpf.o"))
 	}
 	for i, f := range agent.Faults() {
 		add("fault-"+f.Name, "maps_hash")
@@ -71,7 +71,7 @@ func faultSuite(t *testing.T) string {
 func runFaults(t *testing.T, wantStatus int, args ...string) *result.Report {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), command, append([]string{
-		"vmtest", "--kernel", "6.12", "--accel", "tcg", "--engines", "direct,replay,libbpf", "--json", "--still", "--out", t.TempDir(),
+		"vmtest", "--kernel", "6.12", "--accel", "tcg", "--engines", "direct,replay,libbpf", "--json", "--load-only", "--out", t.TempDir(),
 	}, args...)...)
 	cmd.Dir = root(t)
 	var stderr bytes.Buffer

@@ -66,7 +66,7 @@ var flagTable = map[string]flagInfo{
 	"seed":         {"", aboutCases, "seed of the random objects (default a new one, which is printed)"},
 	"split":        {"", aboutCases, "load each program of an object on its own (not with libbpf's engines)"},
 	"states":       {"", aboutCases, "also change the fields of states when mutations are named"},
-	"still":        {"", aboutCases, "run programs only as the suite says, and do not attach any"},
+	"load-only":    {"", aboutCases, "run programs only as the suite says, and do not attach any"},
 	"suite":        {"", aboutCases, "suite of the cases"},
 	"test-modules": {"", aboutCases, "for suite kernel: load bpf_testmod and the related modules in guests, and build them for the kernel first if needed"},
 

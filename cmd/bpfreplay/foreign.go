@@ -45,7 +45,7 @@ type foreignFlags struct {
 // flags then look as if the user had set them, so that a rerun uses them, too: see [again].
 func (f *vmtestFlags) external(cmd *cobra.Command, suite *suite.Suite) error {
 	defaults := map[string]string{
-		"still": "true", "engine-timeout": foreignEngineTimeout.String(), "jobs": strconv.Itoa(runtime.NumCPU()),
+		"load-only": "true", "engine-timeout": foreignEngineTimeout.String(), "jobs": strconv.Itoa(runtime.NumCPU()),
 	}
 	store, err := openStore(nil)
 	if err != nil {

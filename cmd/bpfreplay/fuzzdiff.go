@@ -73,7 +73,7 @@ func (f *fuzzFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	defer done()
-	opts.Mutate, opts.Still = f.mutate, true
+	opts.Mutate, opts.LoadOnly = f.mutate, true
 	o := fuzz.Options{Options: opts, Seed: f.seed, N: f.n, Keep: f.objects}
 	if cmd.Flags().Changed("only") {
 		o.First, o.N = f.only, 1

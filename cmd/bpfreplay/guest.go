@@ -59,10 +59,13 @@ func (f *guestFlags) add(cmd *cobra.Command, engines []string) {
 	cmd.Flags().SetNormalizeFunc(formerNames)
 }
 
-// formerNames lets --engine-timeout be called as it was when it was for all engines together.
+// formerNames are names that flags had before.
 func formerNames(_ *pflag.FlagSet, name string) pflag.NormalizedName {
-	if name == "case-timeout" {
+	switch name {
+	case "case-timeout":
 		name = "engine-timeout"
+	case "still":
+		name = "load-only"
 	}
 	return pflag.NormalizedName(name)
 }

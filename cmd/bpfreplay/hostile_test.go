@@ -100,7 +100,7 @@ func foreignRun(t *testing.T, paths []string) *result.Report {
 			Store: store, Kernel: kernel, Agent: command, Accelerator: vm.TCG, Params: []string{"panic_on_warn=1"},
 			Note: func(line string) { t.Log(line) },
 		},
-		Engines: []string{"direct", "trace", "replay"}, Out: t.TempDir(), Still: true, NoRetry: true, EngineTimeout: 30 * time.Second,
+		Engines: []string{"direct", "trace", "replay"}, Out: t.TempDir(), LoadOnly: true, NoRetry: true, EngineTimeout: 30 * time.Second,
 	})
 	assert.NilError(t, err)
 	return r

@@ -27,26 +27,26 @@ import (
 type vmtestFlags struct {
 	guestFlags
 	foreignFlags
-	cases   each
-	mutate  string
-	repeat  int
-	fresh   bool
-	still   bool
-	jobs    int
-	isolate bool
-	memory  int // MiB, of a guest
-	noRetry bool
-	replace each
-	resume  bool
-	fault   faultFlag
-	faults  map[string]string
-	keep    string
-	expect  string
-	again   func(kernel, name, dir string) []string
-	verbose bool
-	json    bool
-	matrix  matrixFlags
-	outputs outputFlags
+	cases    each
+	mutate   string
+	repeat   int
+	fresh    bool
+	loadOnly bool
+	jobs     int
+	isolate  bool
+	memory   int // MiB, of a guest
+	noRetry  bool
+	replace  each
+	resume   bool
+	fault    faultFlag
+	faults   map[string]string
+	keep     string
+	expect   string
+	again    func(kernel, name, dir string) []string
+	verbose  bool
+	json     bool
+	matrix   matrixFlags
+	outputs  outputFlags
 }
 
 func newVMTest() *cobra.Command {
@@ -59,7 +59,7 @@ compares the resulting states, and prints one line per case. The report goes to
 OUT/KERNEL/report.json, with a page report.html and the guest's console.log beside it.
 
 vmtest also runs the programs with a few fixed inputs, attaches them in the guest, and
-compares the effects. Use --still for programs that would break the guest.
+compares the effects. Use --load-only for programs that would break the guest.
 
 Objects given as arguments form the suite, and each must load. With --expect agreement
 they may also be refused, if all engines refuse them alike; the summary then gives each
@@ -90,7 +90,7 @@ func newVMTestFlags() vmtestFlags {
 func (f *vmtestFlags) addFlags(cmd *cobra.Command) {
 	f.add(cmd, enginename.Defaults())
 	addFlags(cmd, flags{
-		"suite": &f.suite, "case": &f.cases, "mutate": &f.mutate, "repeat": &f.repeat, "fresh": &f.fresh, "still": &f.still,
+		"suite": &f.suite, "case": &f.cases, "mutate": &f.mutate, "repeat": &f.repeat, "fresh": &f.fresh, "load-only": &f.loadOnly,
 		"jobs": &f.jobs, "isolate": &f.isolate, "no-retry": &f.noRetry, "resume": &f.resume, "shard": &f.matrix.shard, "fail-fast": &f.matrix.failFast,
 		"verbose": &f.verbose, "json": &f.json, "keep": &f.keep, "expect": &f.expect, "fault": &f.fault.list,
 		"baselines": &f.baselines, "update-baseline": &f.update, "only-failed": &f.onlyFailed,
@@ -165,7 +165,7 @@ const expectAgreement = "agreement"
 // set sets the options that have flags of vmtest.
 func (f *vmtestFlags) set(o *run.Options, suite *suite.Suite) {
 	o.MemoryMiB = f.memory
-	o.Mutate, o.Repeat, o.Fresh, o.Still = f.mutate, f.repeat, f.fresh, f.still
+	o.Mutate, o.Repeat, o.Fresh, o.LoadOnly = f.mutate, f.repeat, f.fresh, f.loadOnly
 	o.Isolate, o.NoRetry = f.isolate, f.noRetry || f.gdb
 	o.Faults, o.Keep, o.Again = f.faults, f.keep, f.again
 	o.Baselines = f.baselines
@@ -322,8 +322,8 @@ func (f *vmtestFlags) readSuite(cmd *cobra.Command, args []string) (*suite.Suite
 		}
 		if f.expect == expectAgreement {
 			suite.ExpectAgreement()
-			if !f.still { // a rerun, which uses an external suite, must copy it
-				if err := cmd.Flags().Set("still", "false"); err != nil {
+			if !f.loadOnly { // a rerun, which uses an external suite, must copy it
+				if err := cmd.Flags().Set("load-only", "false"); err != nil {
 					return nil, err
 				}
 			}

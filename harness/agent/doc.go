@@ -8,8 +8,8 @@
 // the state, run the programs, read what the runs changed, close. At the end it waits until the
 // kernel has freed everything that the engines created, and reports what is left.
 //
-// A guest may be saved between its Hello and the first case, and restored many times. Ready makes
-// the agent do the work that all cases need before the guest is saved. Wake sets the clock of a
+// A guest may be saved between its Hello and the first case, and restored many times. WarmUp makes
+// the agent do the work that all cases need before the guest is saved. Resume sets the clock of a
 // restored guest, and reseeds what must differ between copies.
 //
 // The agent writes a mark to the kernel's log at the beginning and at the end of each case. To test

@@ -26,7 +26,7 @@ type exercises struct {
 // the object.
 func (s *Server) exercise(req *wire.Request) (*exercises, error) {
 	x := &exercises{server: s, req: req, plan: &exercise.Plan{}, again: make(map[string]engine.Load)}
-	if !req.Behave {
+	if !req.Exercise {
 		return x, nil
 	}
 	o, err := object.OpenReader(bytes.NewReader(req.Object), int64(len(req.Object)), req.File)
@@ -36,7 +36,7 @@ func (s *Server) exercise(req *wire.Request) (*exercises, error) {
 	hasInput := func(program string) bool {
 		return slices.ContainsFunc(req.Runs, func(r wire.Run) bool { return r.Program == program })
 	}
-	x.plan = exercise.PlanOf(o, hasInput, func(name string) bool { return slices.Contains(req.Idle, name) })
+	x.plan = exercise.PlanOf(o, hasInput, func(name string) bool { return slices.Contains(req.Skip, name) })
 	if !x.plan.Empty() && s.guest == nil {
 		if s.guest, err = exercise.NewSandbox(s.target.Vmlinux); err != nil {
 			return nil, err

@@ -13,25 +13,25 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
-// prepare handles Ready, before a guest is saved, and Wake, after it is restored.
+// prepare handles WarmUp, before a guest is saved, and Resume, after it is restored.
 func (s *Server) prepare(req *wire.Request, hello *wire.Hello) error {
-	if req.Ready != nil {
-		return s.ready(req.Ready)
+	if req.WarmUp != nil {
+		return s.warmUp(req.WarmUp)
 	}
-	return wake(req.Wake, hello)
+	return resume(req.Resume, hello)
 }
 
-// ready does the work in advance that the first case would wait for: it reads the kernel's types
+// warmUp does the work in advance that the first case would wait for: it reads the kernel's types
 // and symbols, and sets up the sandbox of package exercise. It does not report what the kernel
 // lacks: the cases do.
-func (s *Server) ready(r *wire.Ready) error {
+func (s *Server) warmUp(r *wire.WarmUp) error {
 	if r.Exec {
 		defer runtime.GC()
 		return fit()
 	}
 	_, _ = s.target.Vmlinux() // without BTF, the loads report it
 	_ = s.kernel.Preload()
-	if r.Behave && s.guest == nil {
+	if r.Exercise && s.guest == nil {
 		var err error
 		if s.guest, err = exercise.NewSandbox(s.target.Vmlinux); err != nil {
 			return err
@@ -51,14 +51,14 @@ func (s *Server) ready(r *wire.Ready) error {
 // process, and the kernel sets things up when programs are first loaded, attached and run. That
 // takes longer than a small case. A randomly generated object has a bit of everything, and the seed
 // makes it the same for all guests.
-func (s *Server) rehearse(r *wire.Ready) error {
+func (s *Server) rehearse(r *wire.WarmUp) error {
 	for i := range uint64(rehearsals) {
 		o := random.Generate(1, i)
 		file, err := o.ELF()
 		if err != nil {
 			return fmt.Errorf("rehearsal: %w", err)
 		}
-		if _, err := s.Answer(&wire.Request{Name: o.Name(), File: o.File(), Object: file, Engines: r.Engines, Behave: r.Behave, Bpftool: r.Bpftool}); err != nil {
+		if _, err := s.Answer(&wire.Request{Name: o.Name(), File: o.File(), Object: file, Engines: r.Engines, Exercise: r.Exercise, Bpftool: r.Bpftool}); err != nil {
 			return fmt.Errorf("rehearsal: %w", err)
 		}
 	}
@@ -69,11 +69,11 @@ func (s *Server) rehearse(r *wire.Ready) error {
 // does not.
 const rehearsals = 2
 
-// wake sets the clock, and seeds the kernel's random number generator with bytes that no other copy
+// resume sets the clock, and seeds the kernel's random number generator with bytes that no other copy
 // of the guest has. The boot id, uuids and the address layout of new processes depend on the
 // generator. What was drawn before the guest was saved stays the same: the address layout of the
 // kernel and of this process, and the seeds of Go's maps.
-func wake(w *wire.Wake, hello *wire.Hello) error {
+func resume(w *wire.Resume, hello *wire.Hello) error {
 	now := unix.NsecToTimespec(w.Time.UnixNano())
 	if err := unix.ClockSettime(unix.CLOCK_REALTIME, &now); err != nil {
 		return fmt.Errorf("set the clock: %w", err)

@@ -50,7 +50,7 @@ func serve(rw io.ReadWriter, lacks []string) error {
 		if err != nil {
 			return err
 		}
-		if req.Ready != nil || req.Wake != nil {
+		if req.WarmUp != nil || req.Resume != nil {
 			if err := s.prepare(&req, hello); err != nil {
 				return err
 			}
@@ -154,7 +154,7 @@ func (s *Server) Answer(req *wire.Request) (*wire.Answer, error) {
 // answer is Answer that tells of each step that it begins.
 func (s *Server) answer(req *wire.Request, tell func(wire.Step)) (*wire.Answer, error) {
 	s.tell = tell
-	if req.Settle {
+	if req.CheckLeaks {
 		return s.checkLeaks(req.Name)
 	}
 	if req.Modules && !s.modules {
@@ -205,7 +205,7 @@ func (s *Server) answer(req *wire.Request, tell func(wire.Step)) (*wire.Answer, 
 	var left map[string][]string
 	begun := time.Now()
 	s.tell(wire.Step{Phase: wire.PhaseFree})
-	if req.Lazy {
+	if req.DeferLeaks {
 		err = s.deferLeakCheck(req.Name, made)
 	} else {
 		left, err = waitFreed(made)
@@ -293,7 +293,7 @@ func unsupported(l *wire.Load, r *wire.Probe) {
 
 func refused(l *wire.Load, err error) {
 	switch {
-	case errors.Is(err, engine.ErrTrouble):
+	case errors.Is(err, engine.ErrEngine):
 		broken(l, err)
 		return
 	case errors.Is(err, engine.ErrCannot):

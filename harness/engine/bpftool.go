@@ -22,11 +22,11 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 )
 
-// ErrTrouble means that the harness could not drive an engine. It says nothing about the object.
-var ErrTrouble = errors.New("engine cannot run")
+// ErrEngine means that the harness could not drive an engine. It says nothing about the object.
+var ErrEngine = errors.New("engine cannot run")
 
-// ErrOverdue is the ErrTrouble of an engine whose process was given up after Tool.Wait.
-var ErrOverdue = fmt.Errorf("%w in time", ErrTrouble)
+// ErrOverdue is the ErrEngine of an engine whose process was given up after Tool.Wait.
+var ErrOverdue = fmt.Errorf("%w in time", ErrEngine)
 
 // ErrCannot means that this engine can load the object on no kernel, although others can. Nothing
 // is wrong with the object.
@@ -53,7 +53,7 @@ const DefaultWait = 45 * time.Second
 // run runs bpftool and returns its output. doing names the purpose in errors.
 func (t Tool) run(doing string, args ...string) ([]byte, error) {
 	if t.Path == "" {
-		return nil, fmt.Errorf("%w: no bpftool was named", ErrTrouble)
+		return nil, fmt.Errorf("%w: no bpftool was named", ErrEngine)
 	}
 	wait := cmp.Or(t.Wait, DefaultWait)
 	ctx, cancel := context.WithTimeout(context.Background(), wait)
@@ -78,7 +78,7 @@ func (t Tool) run(doing string, args ...string) ([]byte, error) {
 	case errors.As(err, &exit):
 		return nil, newToolError(doing, exit.Sys().(syscall.WaitStatus), stderr.String())
 	}
-	return nil, fmt.Errorf("%w: bpftool: %w", ErrTrouble, err)
+	return nil, fmt.Errorf("%w: bpftool: %w", ErrEngine, err)
 }
 
 // ToolError means that bpftool refused an object, or that a signal killed it.
@@ -215,12 +215,12 @@ func messageErrno(line string) unix.Errno {
 func (o Object) withFile(do func(path string) error) error {
 	dir, err := os.MkdirTemp("", "bpfreplay-")
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrTrouble, err)
+		return fmt.Errorf("%w: %w", ErrEngine, err)
 	}
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, filepath.Base(o.Name))
 	if err := os.WriteFile(path, o.Data, 0o600); err != nil {
-		return fmt.Errorf("%w: %w", ErrTrouble, err)
+		return fmt.Errorf("%w: %w", ErrEngine, err)
 	}
 	return do(path)
 }

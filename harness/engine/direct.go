@@ -144,7 +144,7 @@ func (d directLoad) replace() (done func(), err error) {
 		}
 		if err != nil {
 			done()
-			return nil, fmt.Errorf("%w: what program %s replaces: %w", ErrTrouble, name, err)
+			return nil, fmt.Errorf("%w: what program %s replaces: %w", ErrEngine, name, err)
 		}
 		open = append(open, spec.AttachTarget)
 	}

@@ -59,5 +59,5 @@
 //
 // If bpftool refuses an object or crashes on it (SIGSEGV for struct_ops up to libbpf 1.8, SIGBUS
 // for an arena with data), the engine refuses the object: [ToolError]. If bpftool does not start or
-// does not end, the error is [ErrTrouble] and says nothing about the object.
+// does not end, the error is [ErrEngine] and says nothing about the object.
 package engine

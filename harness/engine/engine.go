@@ -92,7 +92,7 @@ func (l *Loaded) Close() { l.close() }
 type Engine interface {
 	Name() string
 	// Open reads the object and does all work that needs no kernel. An error refuses the object,
-	// unless it is ErrCannot or ErrTrouble.
+	// unless it is ErrCannot or ErrEngine.
 	Open(obj Object) (Load, error)
 }
 

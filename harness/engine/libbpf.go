@@ -78,13 +78,13 @@ func (l libbpfLoad) Do(*target.Target) (*Loaded, error) {
 	}
 	dir, err := os.MkdirTemp(root, "bpfreplay_")
 	if err != nil {
-		return nil, fmt.Errorf("%w: bpftool has nowhere to pin: %w", ErrTrouble, err)
+		return nil, fmt.Errorf("%w: bpftool has nowhere to pin: %w", ErrEngine, err)
 	}
 	defer os.RemoveAll(dir)
 	maps, programs := filepath.Join(dir, "maps"), filepath.Join(dir, "programs")
 	for _, d := range []string{maps, programs} {
 		if err := os.Mkdir(d, 0o700); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrTrouble, err)
+			return nil, fmt.Errorf("%w: %w", ErrEngine, err)
 		}
 	}
 	if l.names.pinned {
@@ -116,7 +116,7 @@ func (l libbpfLoad) Do(*target.Target) (*Loaded, error) {
 func pinsIn(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrTrouble, err)
+		return nil, fmt.Errorf("%w: %w", ErrEngine, err)
 	}
 	var pins []string
 	for _, e := range entries {
@@ -146,7 +146,7 @@ func takePins(dir string, old []string, table map[string]string) ([]state.Handle
 			err = os.Remove(path)
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%w: pin %s: %w", ErrTrouble, pin, err))
+			errs = append(errs, fmt.Errorf("%w: pin %s: %w", ErrEngine, pin, err))
 		}
 	}
 	return handles, errors.Join(errs...)

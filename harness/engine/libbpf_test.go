@@ -172,7 +172,7 @@ func TestLibbpfRefusals(t *testing.T) {
 				}
 			}
 			assert.ErrorContains(t, err, test.err)
-			assert.Check(t, !errors.Is(err, ErrTrouble), err)
+			assert.Check(t, !errors.Is(err, ErrEngine), err)
 			var errno unix.Errno
 			errors.As(err, &errno)
 			assert.Check(t, is.Equal(errno, test.errno))
@@ -250,7 +250,7 @@ func script(t *testing.T, text string) Tool {
 	return Tool{Path: path}
 }
 
-// TestTool: each way in which bpftool can fail is either a refusal of the object or ErrTrouble.
+// TestTool: each way in which bpftool can fail is either a refusal of the object or ErrEngine.
 func TestTool(t *testing.T) {
 	run := func(text string) error {
 		_, err := script(t, text).run("generating a loader program", "gen")
@@ -274,13 +274,13 @@ func TestTool(t *testing.T) {
 	slow := script(t, "exec sleep 60")
 	slow.Wait = 50 * time.Millisecond
 	_, err = slow.run("loading")
-	assert.ErrorIs(t, err, ErrTrouble)
+	assert.ErrorIs(t, err, ErrEngine)
 	assert.Assert(t, is.Contains(err.Error(), "bpftool takes longer than 50ms for loading"))
 
 	_, err = Tool{}.run("loading")
-	assert.ErrorIs(t, err, ErrTrouble)
+	assert.ErrorIs(t, err, ErrEngine)
 	_, err = Tool{Path: "/nowhere/bpftool"}.run("loading")
-	assert.ErrorIs(t, err, ErrTrouble)
+	assert.ErrorIs(t, err, ErrEngine)
 	assert.ErrorIs(t, err, unix.ENOENT)
 }
 

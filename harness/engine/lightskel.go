@@ -34,7 +34,7 @@ func (e lightSkeleton) Name() string { return e.name }
 
 func (e lightSkeleton) Open(obj Object) (Load, error) {
 	if obj.Only != "" {
-		return nil, fmt.Errorf("%w: a skeleton loads the whole object", ErrTrouble)
+		return nil, fmt.Errorf("%w: a skeleton loads the whole object", ErrEngine)
 	}
 	a, err := generate(&obj)
 	if err != nil {
@@ -86,7 +86,7 @@ func (l lightSkeletonLoad) Do(*target.Target) (*Loaded, error) {
 // programs.
 func (l lightSkeletonLoad) run(pins string) (fds []int, err error) {
 	trouble := func(err error) error {
-		return fmt.Errorf("%w: the program with skeletons for %s: %w", ErrTrouble, l.name, err)
+		return fmt.Errorf("%w: the program with skeletons for %s: %w", ErrEngine, l.name, err)
 	}
 	defer func() {
 		if err != nil {
@@ -182,7 +182,7 @@ func (l lightSkeletonLoad) refusal(said string) error {
 	text, log, _ := strings.Cut(rest, "\n")
 	n, err := strconv.Atoi(number)
 	if err != nil {
-		return fmt.Errorf("%w: the program with skeletons for %s printed %q", ErrTrouble, l.name, number)
+		return fmt.Errorf("%w: the program with skeletons for %s printed %q", ErrEngine, l.name, number)
 	}
 	errno := unix.Errno(n)
 	if m := step.FindStringSubmatch(text); m != nil && errno != 0 {

@@ -66,7 +66,7 @@ func TestSkeletons(t *testing.T) {
 			ready, err := e.Open(coreObject(t, "maps_array"))
 			assert.NilError(t, err)
 			_, err = ready.Do(target.New())
-			assert.Assert(t, errors.Is(err, ErrTrouble), "%v", err)
+			assert.Assert(t, errors.Is(err, ErrEngine), "%v", err)
 		})
 	}
 }

@@ -47,7 +47,7 @@ type trust struct {
 func (t *trust) keyring() (string, error) {
 	t.once.Do(func() { t.ring, t.err = keyring.New(t.certs...) })
 	if t.err != nil {
-		return "", fmt.Errorf("%w: %w", ErrTrouble, t.err)
+		return "", fmt.Errorf("%w: %w", ErrEngine, t.err)
 	}
 	return t.ring.ID().String(), nil
 }
@@ -66,7 +66,7 @@ func (signed) Open(obj Object) (Load, error) {
 	}
 	k, err := runKey()
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrTrouble, err)
+		return nil, fmt.Errorf("%w: %w", ErrEngine, err)
 	}
 	if err := sign.Sign(a, k.key, k.cert); err != nil {
 		return nil, err

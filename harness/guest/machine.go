@@ -40,7 +40,7 @@ func (m *Machine) Ask(ctx context.Context, req *wire.Request) (*Reply, error) {
 	var answer *wire.Answer
 	err := m.VM.Do(clock.ctx, func(*vm.Port) error {
 		if m.Conn.Pending() {
-			return fmt.Errorf("%w: more than it was asked for before", wire.ErrNonsense)
+			return fmt.Errorf("%w: more than it was asked for before", wire.ErrProtocol)
 		}
 		if err := m.Conn.Send(req); err != nil {
 			return err
@@ -68,7 +68,7 @@ func (m *Machine) Ask(ctx context.Context, req *wire.Request) (*Reply, error) {
 		rep.Answer = answer
 		return rep, nil
 	}
-	if errors.Is(err, wire.ErrNonsense) {
+	if errors.Is(err, wire.ErrProtocol) {
 		m.VM.Close()
 		ending := *m.VM.Wait()
 		ending.Reason, ending.Cause = vm.Garbled, err.Error()

@@ -27,7 +27,7 @@ type Source struct {
 	Config
 	Initramfs vmimage.Initramfs
 	Initrd    string // path to write the initramfs to; "" for a file in memory
-	Ready     wire.Ready
+	WarmUp    wire.WarmUp
 
 	mu     sync.Mutex
 	booted bool // saving or restoring has failed: boot every guest
@@ -128,7 +128,7 @@ func (s *Source) keyOf(ctx context.Context, config vm.Config) (string, error) {
 		return "", err
 	}
 	sum := sha256.New()
-	fmt.Fprintf(sum, "%s\n%s %s\n%s\n%+v\n", machine, s.Kernel.SHA256, filepath.Base(s.Kernel.BootPath), initramfs, s.Ready)
+	fmt.Fprintf(sum, "%s\n%s %s\n%s\n%+v\n", machine, s.Kernel.SHA256, filepath.Base(s.Kernel.BootPath), initramfs, s.WarmUp)
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
@@ -222,7 +222,7 @@ func (s *Source) saveOnce(ctx context.Context, config vm.Config, dir string) err
 		return &bootError{err}
 	}
 	defer m.VM.Close()
-	if _, err := m.prepare(ctx, &wire.Request{Ready: &s.Ready}); err != nil {
+	if _, err := m.prepare(ctx, &wire.Request{WarmUp: &s.WarmUp}); err != nil {
 		return err
 	}
 	return m.VM.Save(ctx)
@@ -305,7 +305,7 @@ func restoreWith(ctx context.Context, config vm.Config, dir string, naps int) (_
 	ctx, cancel := context.WithTimeout(ctx, config.BootTimeout)
 	defer cancel()
 	began := time.Now()
-	hello, err = m.prepare(ctx, &wire.Request{Wake: &wire.Wake{Time: began, Entropy: entropy, Naps: naps}})
+	hello, err = m.prepare(ctx, &wire.Request{Resume: &wire.Resume{Time: began, Entropy: entropy, Naps: naps}})
 	if took := time.Since(began); err == nil && hello.Napped > took+took/4 {
 		err = fmt.Errorf("its clock is too fast: %s in the guest are %s", hello.Napped.Round(time.Millisecond), took.Round(time.Millisecond))
 	}

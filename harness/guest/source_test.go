@@ -65,7 +65,7 @@ func (c *copies) source() *Source {
 			Modules: wire.BootModules,
 			Extra:   files,
 		},
-		Ready: wire.Ready{Behave: true, Engines: []string{"direct", "trace", "replay"}},
+		WarmUp: wire.WarmUp{Exercise: true, Engines: []string{"direct", "trace", "replay"}},
 	}
 	s.Defaults()
 	s.Note = func(line string) {
@@ -212,7 +212,7 @@ func TestSavedGuestsAreVerified(t *testing.T) {
 	assert.DeepEqual(t, c.notes, []string(nil))
 
 	s = c.source()
-	s.Ready = wire.Ready{Behave: true} // gives the guest another key
+	s.WarmUp = wire.WarmUp{Exercise: true} // gives the guest another key
 	s.verify = func(context.Context, vm.Config, string) error { tries++; return errors.New("it hangs") }
 	tries = 0
 	m, _, err := s.Start(t.Context(), s.machine())

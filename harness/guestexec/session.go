@@ -189,7 +189,7 @@ func (s *session) guest(ctx context.Context, c *guest.Config, serving *serving) 
 		return nil, err
 	}
 	initramfs.Extra = s.files
-	from := guest.Source{Config: *c, Initramfs: initramfs, Ready: wire.Ready{Exec: true}}
+	from := guest.Source{Config: *c, Initramfs: initramfs, WarmUp: wire.WarmUp{Exec: true}}
 	from.Cold = c.Cold || !s.reusable || len(serving.filesystems) > 0 || len(serving.network) > 0
 	defer from.Close()
 	machine := c.VM(s.memory, s.cpus)

@@ -46,7 +46,7 @@ func Compare(suite *suite.Suite, engines []string, bpftool string, effects bool)
 	if err != nil {
 		return nil, nil, err
 	}
-	req.Engines, req.Bpftool, req.Modules, req.Behave = engines, bpftool, false, effects
+	req.Engines, req.Bpftool, req.Modules, req.Exercise = engines, bpftool, false, effects
 	if needed := enginename.Skeletons(engines); len(needed) > 0 {
 		if req.Skeletons, err = os.MkdirTemp("", "bpfreplay-skeletons-"); err != nil {
 			return nil, nil, err

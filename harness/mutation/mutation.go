@@ -169,7 +169,7 @@ type loads interface {
 func Run(ctx context.Context, suite *suite.Suite, list []mutate.Mutation, states bool, o run.Options, done func(*Result)) (*Report, error) {
 	start := time.Now()
 	o.Mutate, o.Repeat, o.Fresh = "", 0, false
-	o.Still = true // do not run or attach broken programs
+	o.LoadOnly = true // do not run or attach broken programs
 	o.Engines = append(slices.DeleteFunc(slices.Clone(o.Engines), isReplay), enginename.Replay)
 	part := partFor(suite, list, states)
 	guests, err := run.NewGuests(ctx, part, o)

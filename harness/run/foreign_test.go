@@ -45,11 +45,11 @@ func foreignRun(t *testing.T, names []string, o Options, base *baseline.Baseline
 func TestLateLeaks(t *testing.T) {
 	settled := 0
 	answer := func(req *wire.Request, _ int) (*guest.Reply, error) {
-		if req.Settle {
+		if req.CheckLeaks {
 			settled++
 			return &guest.Reply{Answer: &wire.Answer{Name: req.Name, Late: []wire.Leak{{Case: "b", Engine: "replay", What: "map ids [7]"}}}}, nil
 		}
-		assert.Check(t, req.Lazy)
+		assert.Check(t, req.DeferLeaks)
 		return fine(req), nil
 	}
 	r, _ := foreignRun(t, []string{"a", "b", "c"}, Options{}, nil, answer)
@@ -73,7 +73,7 @@ func TestLateLeaks(t *testing.T) {
 
 	// With a guest for each case the agent waits for freed ids in each case, as in other suites.
 	foreignRun(t, []string{"a"}, Options{Isolate: true}, nil, func(req *wire.Request, _ int) (*guest.Reply, error) {
-		assert.Check(t, !req.Lazy && !req.Settle)
+		assert.Check(t, !req.DeferLeaks && !req.CheckLeaks)
 		return fine(req), nil
 	})
 }
@@ -82,7 +82,7 @@ func TestLateLeaks(t *testing.T) {
 func TestBaselineRun(t *testing.T) {
 	answer := func(req *wire.Request, _ int) (*guest.Reply, error) {
 		switch {
-		case req.Settle:
+		case req.CheckLeaks:
 			return &guest.Reply{Answer: &wire.Answer{Name: req.Name}}, nil
 		case req.Name == "bad":
 			return differing(req), nil

@@ -30,9 +30,9 @@ type Options struct {
 	Certs  [][]byte
 	Repeat int  // how often each engine loads each object
 	Fresh  bool // repetitions are timed in a new process each
-	// Still: only run programs as the suite says, do not attach them. For programs that may break
+	// LoadOnly: only run programs as the suite says, do not attach them. For programs that may break
 	// the guest.
-	Still bool
+	LoadOnly bool
 
 	// Jobs is the number of guests that run cases at the same time, 1 if 0. A guest runs one case
 	// after the other for as long as it lives; with Isolate each case gets its own guest.

@@ -65,16 +65,16 @@ func (r *runner) prepare(ctx context.Context) error {
 	}
 	r.source = guest.Source{
 		Config: config, Initramfs: initramfs, Initrd: initrd,
-		Ready: wire.Ready{Behave: r.exercises(), Bpftool: r.tool},
+		WarmUp: wire.WarmUp{Exercise: r.exercises(), Bpftool: r.tool},
 	}
 	if r.Repeat <= 1 {
-		r.source.Ready.Engines = r.Engines
+		r.source.WarmUp.Engines = r.Engines
 	}
 	return nil
 }
 
 // exercises reports whether programs are attached. Timed runs only load them.
-func (r *runner) exercises() bool { return !r.Still && r.Repeat <= 1 }
+func (r *runner) exercises() bool { return !r.LoadOnly && r.Repeat <= 1 }
 
 // toolFiles returns bpftool and its libraries, if an engine needs them.
 func (r *runner) toolFiles(ctx context.Context) ([]vmimage.File, error) {

@@ -97,7 +97,7 @@ func (w *worker) exchange(ctx context.Context, req *wire.Request) (*guest.Reply,
 	if err := w.need(ctx); err != nil {
 		return &guest.Reply{}, err
 	}
-	req.Behave = w.exercises() && req.Repeat <= 1 && !req.Attach
+	req.Exercise = w.exercises() && req.Repeat <= 1 && !req.Attach
 	req.Patience = w.EngineTimeout
 	rep, err := w.guest.Ask(ctx, req)
 	w.recordSplats(rep.Late)
@@ -184,10 +184,10 @@ func (w *worker) complaints(out *result.CaseReport, c *suite.Case, rep *guest.Re
 // behind.
 func (w *worker) retire(ctx context.Context) error {
 	defer w.drop()
-	if w.guest == nil || !w.lazy() {
+	if w.guest == nil || !w.defersLeaks() {
 		return nil
 	}
-	rep, err := w.guest.Ask(ctx, &wire.Request{Name: "settle", Settle: true, Patience: w.EngineTimeout})
+	rep, err := w.guest.Ask(ctx, &wire.Request{Name: "leaks", CheckLeaks: true, Patience: w.EngineTimeout})
 	w.recordSplats(rep.Late)
 	w.recordSplats(rep.Splats)
 	var ending *vm.Ending
@@ -208,9 +208,9 @@ func (w *worker) retire(ctx context.Context) error {
 	return nil
 }
 
-// lazy reports whether leaks are checked only at the end of a guest: otherwise a suite of a
+// defersLeaks reports whether leaks are checked only at the end of a guest: otherwise a suite of a
 // thousand cases would spend half of its time waiting for freed ids.
-func (r *runner) lazy() bool { return r.suite.External && !r.Isolate }
+func (r *runner) defersLeaks() bool { return r.suite.External && !r.Isolate }
 
 // explained records which rules explained something, and the times of the phases.
 func (w *worker) explained(j *judge.Judge, a *wire.Answer) {

@@ -55,9 +55,9 @@ type Case struct {
 	// the case fails; if another version does, there is a note.
 	Known map[string]string `yaml:"known,omitempty"`
 	Run   []RunInput        `yaml:"run,omitempty"`
-	// Idle has, by name, the reason why a program is not attached and only run with the inputs in
+	// Skip has, by name, the reason why a program is not attached and only run with the inputs in
 	// Run, or why a struct_ops map is not registered.
-	Idle map[string]string `yaml:"idle,omitempty"`
+	Skip map[string]string `yaml:"skip,omitempty"`
 	// Splats has, by a part of the line, the reason why the guest's kernel may print a complaint
 	// during the case, and which kernels do.
 	Splats map[string]string `yaml:"splats,omitempty"`
@@ -240,9 +240,9 @@ func (c *Case) Check(external bool) error {
 			return fmt.Errorf("known: %s: %q does not begin with a version, such as %q or %q", e, reason, "cilium/ebpf v0.22.0", "libbpf v1.1")
 		}
 	}
-	for name, reason := range c.Idle {
+	for name, reason := range c.Skip {
 		if reason == "" {
-			return fmt.Errorf("idle: %s: why?", name)
+			return fmt.Errorf("skip: %s: why?", name)
 		}
 	}
 	for part, reason := range c.Splats {
@@ -456,7 +456,7 @@ func (s *Suite) Request(c *Case, data []byte) (*wire.Request, error) {
 	}
 	return &wire.Request{
 		Name: c.Name, File: filepath.Base(c.Object), Object: data, Needs: c.Needs, Modules: len(c.Modules) > 0, Runs: runs,
-		Replace: replace, Idle: slices.Sorted(maps.Keys(c.Idle)), Attach: c.Attach, Only: c.Only, Autoload: s.External,
+		Replace: replace, Skip: slices.Sorted(maps.Keys(c.Skip)), Attach: c.Attach, Only: c.Only, Autoload: s.External,
 	}, nil
 }
 

@@ -61,8 +61,8 @@ func TestOrder(t *testing.T) {
 }
 
 func TestIdleNeedsAReason(t *testing.T) {
-	c := Case{Name: "x", Object: "x.bpf.o", Idle: map[string]string{"run": ""}}
-	assert.ErrorContains(t, c.Check(false), "idle: run: why?")
-	c.Idle["run"] = "it reads the clock"
+	c := Case{Name: "x", Object: "x.bpf.o", Skip: map[string]string{"run": ""}}
+	assert.ErrorContains(t, c.Check(false), "skip: run: why?")
+	c.Skip["run"] = "it reads the clock"
 	assert.NilError(t, c.Check(false))
 }

@@ -12,21 +12,21 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/state"
 )
 
-// Hello is the agent's first line, and its answer to Ready and Wake.
+// Hello is the agent's first line, and its answer to WarmUp and Resume.
 type Hello struct {
 	Release string `json:"release"` // uname -r
 	Version string `json:"version"` // uname -v
 	// Lacks are the preloaded modules that did not load, with the reasons.
 	Lacks []string `json:"lacks,omitempty"`
-	// Napped is how long the naps of a Wake took by the guest's clock.
+	// Napped is how long the naps of a Resume took by the guest's clock.
 	Napped time.Duration `json:"napped,omitempty"`
 }
 
-// Ready asks the agent to do in advance what would otherwise delay the first case. The guest is
+// WarmUp asks the agent to do in advance what would otherwise delay the first case. The guest is
 // then saved, and every guest that is restored from it starts in that state.
-type Ready struct {
-	// Behave: the cases will have Request.Behave.
-	Behave bool `json:"behave,omitempty"`
+type WarmUp struct {
+	// Exercise: the cases will have Request.Exercise.
+	Exercise bool `json:"exercise,omitempty"`
 	// Engines are those of the coming cases, which now do their one-time work; none if that work is
 	// to be timed.
 	Engines []string `json:"engines,omitempty"`
@@ -36,9 +36,9 @@ type Ready struct {
 	Exec bool `json:"exec,omitempty"`
 }
 
-// Wake is the first message to a restored guest. The guest's clock stopped when it was saved, and
+// Resume is the first message to a restored guest. The guest's clock stopped when it was saved, and
 // its random numbers are those of other copies.
-type Wake struct {
+type Resume struct {
 	Time    time.Time `json:"time"`
 	Entropy []byte    `json:"entropy"` // at least 32 random bytes
 	// Naps is how often the agent sleeps for Nap before it answers, which shows whether the guest's
@@ -51,9 +51,9 @@ const Nap = 5 * time.Millisecond
 
 // Request asks the agent to run a case or a program.
 type Request struct {
-	// If Ready or Wake is set, all other fields are ignored.
-	Ready *Ready `json:"ready,omitempty"`
-	Wake  *Wake  `json:"wake,omitempty"`
+	// If WarmUp or Resume is set, all other fields are ignored.
+	WarmUp *WarmUp `json:"warm_up,omitempty"`
+	Resume *Resume `json:"resume,omitempty"`
 
 	// Exec is the program to run. If it is set the fields below are ignored, and the answer is a
 	// series of Outputs.
@@ -66,11 +66,11 @@ type Request struct {
 	Needs   []string `json:"needs,omitempty"`   // capabilities
 	Modules bool     `json:"modules,omitempty"` // load the modules of the initramfs first
 	Runs    []Run    `json:"runs,omitempty"`
-	// Behave: also run the programs with the inputs of package exercise, and attach them. The guest
+	// Exercise: also run the programs with the inputs of package exercise, and attach them. The guest
 	// must have no other use.
-	Behave bool `json:"behave,omitempty"`
-	// Idle are programs and maps that package exercise must not touch.
-	Idle []string `json:"idle,omitempty"`
+	Exercise bool `json:"exercise,omitempty"`
+	// Skip are programs and maps that package exercise must not touch.
+	Skip []string `json:"skip,omitempty"`
 	// Mutate names a mutation of the loader program, for engine replay.
 	Mutate string `json:"mutate,omitempty"`
 	// Repeat is how often each engine loads the object, 0 means once. All loads except the last are
@@ -97,11 +97,11 @@ type Request struct {
 	// Only and Autoload are the fields of engine.Object.
 	Only     string `json:"only,omitempty"`
 	Autoload bool   `json:"autoload,omitempty"`
-	// Lazy: do not wait until the kernel has freed what the engines made. The host must send a
-	// request with Settle before it ends the guest.
-	Lazy bool `json:"lazy,omitempty"`
-	// Settle asks for that wait and nothing else.
-	Settle bool `json:"settle,omitempty"`
+	// DeferLeaks: do not wait until the kernel has freed what the engines made. The host must send a
+	// request with CheckLeaks before it ends the guest.
+	DeferLeaks bool `json:"defer_leaks,omitempty"`
+	// CheckLeaks asks for that wait and nothing else.
+	CheckLeaks bool `json:"check_leaks,omitempty"`
 }
 
 // ToolWait is how long bpftool may take for one command.
@@ -192,7 +192,7 @@ type Answer struct {
 	Name   string  `json:"name"`
 	Probes []Probe `json:"probes,omitempty"`
 	Loads  []Load  `json:"loads"`
-	Late   []Leak  `json:"late,omitempty"` // answer to Settle
+	Late   []Leak  `json:"late,omitempty"` // answer to CheckLeaks
 	// Freeing is how long the agent waited for the kernel to free what was loaded, in nanoseconds.
 	Freeing int64 `json:"freeing,omitempty"`
 }
@@ -213,20 +213,20 @@ const (
 // Check returns an error if an answer does not fit its request. The peer is not trusted.
 func (a *Answer) Check(req *Request) error {
 	if a.Name != req.Name {
-		return fmt.Errorf("%w: an answer to %.60q, not to %q", ErrNonsense, a.Name, req.Name)
+		return fmt.Errorf("%w: an answer to %.60q, not to %q", ErrProtocol, a.Name, req.Name)
 	}
 	if len(a.Loads) != len(req.Engines) {
-		return fmt.Errorf("%w: %d loads, not %d", ErrNonsense, len(a.Loads), len(req.Engines))
+		return fmt.Errorf("%w: %d loads, not %d", ErrProtocol, len(a.Loads), len(req.Engines))
 	}
 	for i := range a.Loads {
 		l := &a.Loads[i]
 		switch l.Result {
 		case OK, Refused, Unsupported, Broken:
 		default:
-			return fmt.Errorf("%w: a load with result %.60q", ErrNonsense, l.Result)
+			return fmt.Errorf("%w: a load with result %.60q", ErrProtocol, l.Result)
 		}
 		if l.Engine != req.Engines[i] || len(l.Runs) > len(req.Runs) || l.Result == OK && l.State == nil {
-			return fmt.Errorf("%w: load %d of %d is not as it was asked for", ErrNonsense, i+1, len(a.Loads))
+			return fmt.Errorf("%w: load %d of %d is not as it was asked for", ErrProtocol, i+1, len(a.Loads))
 		}
 	}
 	return nil
@@ -268,21 +268,21 @@ func (c *Conn) Write(b []byte) (int, error) { return c.w.Write(b) }
 // Read reads raw bytes that follow a message, such as the contents of files.
 func (c *Conn) Read(b []byte) (int, error) { return c.r.Read(b) }
 
-// ErrNonsense means that received data is not a message of the protocol.
-var ErrNonsense = errors.New("no message of the protocol")
+// ErrProtocol means that received data is not a message of the protocol.
+var ErrProtocol = errors.New("no message of the protocol")
 
 // maxMessage bounds a message, in bytes. The states of the largest objects take a few MiB.
 const maxMessage = 128 << 20
 
 // Receive waits for one message and decodes it into v. If the data is not a message, the error
-// wraps ErrNonsense.
+// wraps ErrProtocol.
 func (c *Conn) Receive(v any) error {
 	line, err := c.line()
 	if err != nil {
 		return err
 	}
 	if err := json.Unmarshal(line, v); err != nil {
-		return fmt.Errorf("%w: %w: %.60q", ErrNonsense, err, line)
+		return fmt.Errorf("%w: %w: %.60q", ErrProtocol, err, line)
 	}
 	return nil
 }
@@ -299,7 +299,7 @@ func (c *Conn) line() ([]byte, error) {
 		case !errors.Is(err, bufio.ErrBufferFull):
 			return nil, err
 		case len(line) > maxMessage:
-			return nil, fmt.Errorf("%w: a line of more than %d MiB without an end: %.60q", ErrNonsense, maxMessage>>20, line)
+			return nil, fmt.Errorf("%w: a line of more than %d MiB without an end: %.60q", ErrProtocol, maxMessage>>20, line)
 		}
 	}
 }

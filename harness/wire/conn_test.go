@@ -51,7 +51,7 @@ func TestReceiveNonsense(t *testing.T) {
 	} {
 		src := &endless{text: text}
 		err := NewConn(src).Receive(&Answer{})
-		assert.Assert(t, errors.Is(err, ErrNonsense), "%s: %v", name, err)
+		assert.Assert(t, errors.Is(err, ErrProtocol), "%s: %v", name, err)
 		assert.Assert(t, len(err.Error()) < 500, err)
 		assert.Assert(t, src.read <= maxMessage+1<<20, "%s: %d bytes", name, src.read)
 	}
@@ -78,6 +78,6 @@ func TestCheckAnswer(t *testing.T) {
 	} {
 		a := right()
 		spoil(a)
-		assert.ErrorIs(t, a.Check(req), ErrNonsense, name)
+		assert.ErrorIs(t, a.Check(req), ErrProtocol, name)
 	}
 }

@@ -36,11 +36,11 @@ var phases = []Phase{PhaseOpen, PhaseLoad, PhaseCapture, PhaseExercise, PhaseRep
 func (m *Message) Check(req *Request) error {
 	switch s := m.Step; {
 	case (s == nil) == (m.Answer == nil):
-		return fmt.Errorf("%w: neither a step nor an answer", ErrNonsense)
+		return fmt.Errorf("%w: neither a step nor an answer", ErrProtocol)
 	case s == nil:
 		return m.Answer.Check(req)
 	case s.Engine != "" && !slices.Contains(req.Engines, s.Engine) || !slices.Contains(phases, s.Phase):
-		return fmt.Errorf("%w: step %.60q of engine %.60q", ErrNonsense, s.Phase, s.Engine)
+		return fmt.Errorf("%w: step %.60q of engine %.60q", ErrProtocol, s.Phase, s.Engine)
 	}
 	return nil
 }

@@ -22,6 +22,6 @@ func TestCheckMessage(t *testing.T) {
 		"another answer":    {Answer: &Answer{Name: "b"}},
 		"a step of no kind": {Step: &Step{}},
 	} {
-		assert.ErrorIs(t, m.Check(req), ErrNonsense, name)
+		assert.ErrorIs(t, m.Check(req), ErrProtocol, name)
 	}
 }
