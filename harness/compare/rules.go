@@ -244,8 +244,10 @@ var table = []Rule{
 		Reason: "libbpf makes global variables with hidden visibility static, cilium/ebpf leaves them global",
 		Left:   cilium, Right: libbpfLike,
 		Case:   "data_hidden",
-		Fields: []field.Aspect{ofMap("value_type")},
-		match:  sameButHidden,
+		Fields: []field.Aspect{ofMap("value_type"), ofMap("types")}, // tags of variables are types
+		match: func(left, right side) bool {
+			return sameButHidden(left, right) && sameTagsButHidden(left, right)
+		},
 	},
 	{
 		ID:     "hidden-variables-libbpf",
@@ -642,6 +644,24 @@ func sameButHidden(left, right side) bool {
 		value = value[:begin] + "static " + value[begin+len("global "):]
 	}
 	return len(hidden) > 0 && value == right.m.Value
+}
+
+// sameTagsButHidden reports whether the types that two data sections refer to differ only in that
+// tags of hidden variables name them as global on the left and as static on the right.
+func sameTagsButHidden(left, right side) bool {
+	texts := left.state.TypeTexts(left.m.Types)
+	for i, text := range texts {
+		hidden := slices.ContainsFunc(right.Object.HiddenVariables[left.m.Name], func(name string) bool {
+			return strings.HasSuffix(text, " "+name)
+		})
+		if tag, variable, ok := strings.Cut(text, ") global "); ok && hidden {
+			texts[i] = tag + ") static " + variable
+		}
+	}
+	want := right.state.TypeTexts(right.m.Types)
+	slices.Sort(texts)
+	slices.Sort(want)
+	return slices.Equal(texts, want)
 }
 
 const (

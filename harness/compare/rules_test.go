@@ -241,6 +241,12 @@ var ruleTests = map[string]ruleTest{
 				hiddenVariables(s)
 				s.right.FindMap(".bss").Value += "\nstruct pair { u32 left; /* 0 */ } /* 4 bytes */"
 			},
+			"other types": func(s *scenario) {
+				hiddenVariables(s)
+				s.left.Types = append(s.left.Types, "u64 /* unsigned, 64 bits of 8 bytes */")
+				m := s.left.FindMap(".bss")
+				m.Types = append(m.Types, uint32(len(s.left.Types)-1))
+			},
 			"global on the right": func(s *scenario) {
 				hiddenVariables(s)
 				l, r := s.left.FindMap(".bss"), s.right.FindMap(".bss")
@@ -942,6 +948,34 @@ func TestRulesKeepToTheirEngines(t *testing.T) {
 		assert.Assert(t, differs, r.ID)
 		assert.Equal(t, got, "", r.ID)
 	}
+}
+
+// TestTagsOfHiddenVariables: a tag of a variable names the variable with its linkage.
+func TestTagsOfHiddenVariables(t *testing.T) {
+	compare := func(left, right string) (explained string) {
+		s := scenario{left: sample(), right: sample(), facts: new(Facts)}
+		hiddenVariables(&s)
+		s.left.Types = append(s.left.Types, left)
+		s.right.Types = append(s.right.Types, right)
+		for _, side := range []*state.State{s.left, s.right} {
+			m := side.FindMap(".bss")
+			m.Types = append(m.Types, uint32(len(side.Types)-1))
+		}
+		direct := Context{Engine: enginename.Direct, Release: release, Object: s.facts}
+		replay := Context{Engine: enginename.Replay, Release: release, Object: s.facts}
+		for _, d := range States(s.left, s.right, direct, replay) {
+			if d.Field.String() == "map .bss types" {
+				return d.ExplainedBy.String()
+			}
+		}
+		return "equal"
+	}
+	global := `decl_tag("contains:node:n", -1) global u32 few`
+	static := strings.Replace(global, "global", "static", 1)
+	assert.Equal(t, compare(global, static), "hidden-variables")
+	assert.Equal(t, compare(static, global), "")
+	assert.Equal(t, compare(global, strings.Replace(static, "few", "seen", 1)), "")
+	assert.Equal(t, compare(static, static), "equal")
 }
 
 // TestOnlyFunctionTag: the tag of a program's only function is the program's. No rule explains a
