@@ -14,6 +14,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 	"github.com/bpfreplay/bpfreplay/internal/insn"
+	"github.com/bpfreplay/bpfreplay/internal/openfds"
 	"github.com/bpfreplay/bpfreplay/internal/replay"
 	"github.com/bpfreplay/bpfreplay/internal/target"
 	"github.com/bpfreplay/bpfreplay/internal/trace"
@@ -306,7 +307,7 @@ func mapNamed(t testing.TB, tr *trace.Trace, name string) int {
 // limited loads with room for n more fds.
 func (e engine) limited(t testing.TB, n int, tr *trace.Trace, tg *target.Target, o target.Options) (*target.Result, error) {
 	t.Helper()
-	before := openFDs()
+	before := openfds.List()
 	top := 2
 	for fd := range before {
 		top = max(top, fd)
@@ -319,7 +320,7 @@ func (e engine) limited(t testing.TB, n int, tr *trace.Trace, tg *target.Target,
 	assert.NilError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &old))
 	restore()
 	if err != nil {
-		assert.DeepEqual(t, openFDs(), before)
+		assert.DeepEqual(t, openfds.List(), before)
 	}
 	return fds, err
 }

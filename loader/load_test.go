@@ -18,6 +18,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 	"github.com/bpfreplay/bpfreplay/internal/issue"
+	"github.com/bpfreplay/bpfreplay/internal/openfds"
 	"github.com/bpfreplay/bpfreplay/internal/replay"
 	"github.com/bpfreplay/bpfreplay/internal/target"
 	"github.com/bpfreplay/bpfreplay/internal/trace"
@@ -272,10 +273,10 @@ func TestReusedMaps(t *testing.T) {
 
 			bad := steps(t)
 			bad.Commands = append(bad.Commands, &trace.Freeze{Map: bad.ProgramFD(0), Name: "no map"})
-			before := openFDs()
+			before := openfds.List()
 			_, err = e.load(bad, shared, target.Options{Maps: reused})
 			assert.ErrorIs(t, err, unix.EINVAL)
-			assert.DeepEqual(t, openFDs(), before)
+			assert.DeepEqual(t, openfds.List(), before)
 
 			_, err = e.load(tr, shared, target.Options{Maps: map[string]int{"m_hash": 1 << 20}})
 			assert.ErrorIs(t, err, unix.EBADF)
@@ -328,18 +329,18 @@ func TestPin(t *testing.T) {
 				// Another map is pinned at the second path: the load does not pin the first one
 				// either.
 				assert.NilError(t, os.Remove(filepath.Join(o.PinPath, "p_one")))
-				before := openFDs()
+				before := openfds.List()
 				other := target.Options{PinPath: o.PinPath, MaxEntries: map[string]uint32{"p_two": 7}}
 				_, err = e.load(tr, shared, other)
 				assert.ErrorIs(t, err, unix.EINVAL)
 				assert.ErrorContains(t, err, "map p_two")
-				assert.DeepEqual(t, openFDs(), before)
+				assert.DeepEqual(t, openfds.List(), before)
 				_, err = os.Stat(filepath.Join(o.PinPath, "p_one"))
 				assert.ErrorIs(t, err, os.ErrNotExist)
 
 				_, err = e.load(tr, shared, target.Options{PinPath: t.TempDir()})
 				assert.ErrorContains(t, err, "map p_one: pin at ")
-				assert.DeepEqual(t, openFDs(), before)
+				assert.DeepEqual(t, openfds.List(), before)
 			})
 		})
 	}

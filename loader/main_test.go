@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -23,6 +22,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/issue"
 	"github.com/bpfreplay/bpfreplay/internal/need"
 	"github.com/bpfreplay/bpfreplay/internal/object"
+	"github.com/bpfreplay/bpfreplay/internal/openfds"
 	"github.com/bpfreplay/bpfreplay/internal/replay"
 	"github.com/bpfreplay/bpfreplay/internal/target"
 	"github.com/bpfreplay/bpfreplay/internal/trace"
@@ -33,48 +33,22 @@ import (
 // TestMain fails if all tests together leave an fd open.
 func TestMain(m *testing.M) {
 	runAsHelper()
-	before := openFDs()
+	before := openfds.List()
 	code := m.Run()
-	if left := moreThan(before); len(left) > 0 {
+	left := slices.DeleteFunc(openfds.List(), func(fd string) bool { return slices.Contains(before, fd) })
+	if len(left) > 0 {
 		fmt.Fprintln(os.Stderr, "fds that are still open:", left)
 		code = max(code, 1)
 	}
 	os.Exit(code)
 }
 
-// openFDs returns the open fds of this process, without those of the Go runtime.
-func openFDs() map[int]string {
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		panic(err)
-	}
-	open := make(map[int]string)
-	for _, e := range entries {
-		n, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		to, err := os.Readlink("/proc/self/fd/" + e.Name())
-		if err != nil || to == "anon_inode:[eventpoll]" || to == "anon_inode:[eventfd]" {
-			continue // already closed: the directory itself
-		}
-		open[n] = to
-	}
-	return open
-}
-
-func moreThan(before map[int]string) map[int]string {
-	now := openFDs()
-	maps.DeleteFunc(now, func(fd int, to string) bool { return before[fd] == to })
-	return now
-}
-
 // keepsFDs fails the test if f leaves an fd open or closes one that it was not given.
 func keepsFDs(t testing.TB, f func()) {
 	t.Helper()
-	before := openFDs()
+	before := openfds.List()
 	f()
-	assert.DeepEqual(t, openFDs(), before)
+	assert.DeepEqual(t, openfds.List(), before)
 }
 
 var marks atomic.Uint32

@@ -13,6 +13,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 	"github.com/bpfreplay/bpfreplay/internal/need"
+	"github.com/bpfreplay/bpfreplay/internal/openfds"
 	"github.com/bpfreplay/bpfreplay/internal/target"
 )
 
@@ -83,30 +84,17 @@ func TestAttachFails(t *testing.T) {
 	loaded.Close()
 
 	attached := 0
-	before := openFDs(t)
+	before := openfds.List()
 	for fds := uint64(len(before)); ; fds++ {
 		loaded, err := load(fds)
 		if err == nil {
 			loaded.Close()
 			break
 		}
-		assert.DeepEqual(t, openFDs(t), before) // whatever the library makes of EMFILE
+		assert.DeepEqual(t, openfds.List(), before) // whatever the library makes of EMFILE
 		if strings.Contains(err.Error(), "attach:") {
 			attached++
 		}
 	}
 	assert.Assert(t, attached > 1)
-}
-
-func openFDs(t *testing.T) []string {
-	t.Helper()
-	entries, err := os.ReadDir("/proc/self/fd")
-	assert.NilError(t, err)
-	var open []string
-	for _, e := range entries {
-		if to, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil { // the directory itself is closed
-			open = append(open, e.Name()+" "+to)
-		}
-	}
-	return open
 }

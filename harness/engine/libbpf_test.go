@@ -25,6 +25,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 	"github.com/bpfreplay/bpfreplay/internal/need"
 	"github.com/bpfreplay/bpfreplay/internal/object"
+	"github.com/bpfreplay/bpfreplay/internal/openfds"
 	"github.com/bpfreplay/bpfreplay/internal/target"
 )
 
@@ -98,13 +99,6 @@ func allIDs(t *testing.T) map[bpfsys.Cmd][]uint32 {
 	return all
 }
 
-func descriptors(t *testing.T) int {
-	t.Helper()
-	entries, err := os.ReadDir("/proc/self/fd")
-	assert.NilError(t, err)
-	return len(entries)
-}
-
 // TestLibbpf loads objects with libbpf on this machine's kernel. A rule must predict every
 // difference from our own load.
 func TestLibbpf(t *testing.T) {
@@ -121,10 +115,10 @@ func TestLibbpf(t *testing.T) {
 				facts := compare.FactsOf(o)
 
 				want := load(t, byName(t, "trace", Tool{}), obj)
-				fds := descriptors(t)
+				fds := len(openfds.List())
 				before := allIDs(t)
 				got := load(t, byName(t, e, tool), obj)
-				assert.Equal(t, descriptors(t), fds)
+				assert.Equal(t, len(openfds.List()), fds)
 				for end := time.Now().Add(2 * time.Minute); len(left(t, before)) > 0; time.Sleep(time.Millisecond) {
 					// Other tests load objects, too, but for a shorter time.
 					assert.Assert(t, time.Now().Before(end), "left behind: %v", left(t, before))
@@ -163,7 +157,7 @@ func TestLibbpfRefusals(t *testing.T) {
 		{"maps_many", "libbpf-light", unix.EFAULT, "Total maps exceeds 64", ""},
 	} {
 		t.Run(test.name+" "+test.engine, func(t *testing.T) {
-			fds := descriptors(t)
+			fds := len(openfds.List())
 			ready, err := byName(t, test.engine, tool).Open(coreObject(t, test.name))
 			if err == nil {
 				var loaded *Loaded
@@ -177,7 +171,7 @@ func TestLibbpfRefusals(t *testing.T) {
 			errors.As(err, &errno)
 			assert.Check(t, is.Equal(errno, test.errno))
 			assert.Check(t, is.Contains(Log(err), test.log))
-			assert.Equal(t, descriptors(t), fds)
+			assert.Equal(t, len(openfds.List()), fds)
 			entries, err := os.ReadDir(tool.Pins)
 			assert.NilError(t, err)
 			assert.Equal(t, len(entries), 0, "pins left behind")

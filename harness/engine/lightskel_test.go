@@ -12,6 +12,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/harness/skelprog"
 	"github.com/bpfreplay/bpfreplay/internal/need"
+	"github.com/bpfreplay/bpfreplay/internal/openfds"
 	"github.com/bpfreplay/bpfreplay/internal/target"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
@@ -37,9 +38,9 @@ func TestSkeletons(t *testing.T) {
 		for _, object := range loads {
 			t.Run(name+" "+object, func(t *testing.T) {
 				want := load(t, byName(t, enginename.Trace, Tool{}), coreObject(t, object))
-				fds := descriptors(t)
+				fds := len(openfds.List())
 				got := load(t, e, coreObject(t, object))
-				assert.Equal(t, descriptors(t), fds)
+				assert.Equal(t, len(openfds.List()), fds)
 				assert.Equal(t, len(got.Maps)+len(got.Programs), len(want.Maps)+len(want.Programs))
 				for _, d := range compare.States(want, got, compare.Context{}, compare.Context{}) {
 					t.Errorf("%s: trace %s, %s %s", d.Field, d.A, name, d.B)
@@ -50,9 +51,9 @@ func TestSkeletons(t *testing.T) {
 			said := func(e Engine) *artefact.StepError {
 				ready, err := e.Open(coreObject(t, "fail_verifier"))
 				assert.NilError(t, err)
-				fds := descriptors(t)
+				fds := len(openfds.List())
 				_, err = ready.Do(target.New())
-				assert.Equal(t, descriptors(t), fds)
+				assert.Equal(t, len(openfds.List()), fds)
 				var step *artefact.StepError
 				assert.Assert(t, errors.As(err, &step), "%v", err)
 				return step

@@ -11,6 +11,8 @@ import (
 	"gotest.tools/v3/assert"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/internal/openfds"
 )
 
 func TestTinyProgram(t *testing.T) {
@@ -37,8 +39,7 @@ func TestTrigger(t *testing.T) {
 	g := &Sandbox{dir: t.TempDir()}
 	g.tiny = filepath.Join(g.dir, "tiny")
 	assert.NilError(t, os.WriteFile(g.tiny, tinyELF(), 0o700))
-	fds, err := os.ReadDir("/proc/self/fd")
-	assert.NilError(t, err)
+	before := openfds.List()
 	system := func(s step) bool { return !s.packets } // another process may use the ports
 	first := g.runTrigger(system)
 	assert.DeepEqual(t, g.runTrigger(system), first)
@@ -51,9 +52,7 @@ func TestTrigger(t *testing.T) {
 	}
 	packets := g.runTrigger(func(s step) bool { return s.packets })
 	assert.Equal(t, len(packets)+len(first), len(steps))
-	now, err := os.ReadDir("/proc/self/fd")
-	assert.NilError(t, err)
-	assert.Equal(t, len(now), len(fds), "file descriptors")
+	assert.DeepEqual(t, openfds.List(), before)
 }
 
 func TestOutcome(t *testing.T) {

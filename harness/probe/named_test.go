@@ -6,6 +6,7 @@ import (
 	"gotest.tools/v3/assert"
 
 	"github.com/bpfreplay/bpfreplay/harness/wire"
+	"github.com/bpfreplay/bpfreplay/internal/openfds"
 )
 
 // Named probes need no rows in the table. A probe that finds nothing leaves no fd.
@@ -18,12 +19,12 @@ func TestNamed(t *testing.T) {
 	}
 	e, ok := find("func:f")
 	assert.Assert(t, ok)
-	before := openFDs(t)
+	before := openfds.List()
 	assert.DeepEqual(t, result("func:f", e, fakeKernel{"f": 1}), wire.Probe{Name: "func:f", OK: true, Detail: "FUNC f in BTF of the kernel or of a module"})
 	assert.DeepEqual(t, result("func:f", e, fakeKernel{}), wire.Probe{Name: "func:f", Errno: "ENOENT", Detail: "FUNC f in BTF of the kernel or of a module"})
 	e, ok = find("module:no_such_module")
 	assert.Assert(t, ok)
 	r := result("module:no_such_module", e, nil)
 	assert.Check(t, !r.OK && r.Errno == "ENOENT", "%+v", r)
-	assert.Equal(t, openFDs(t), before)
+	assert.DeepEqual(t, openfds.List(), before)
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 	"github.com/bpfreplay/bpfreplay/internal/need"
+	"github.com/bpfreplay/bpfreplay/internal/openfds"
 	"github.com/bpfreplay/bpfreplay/internal/target"
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 	"github.com/bpfreplay/bpfreplay/loader/contract"
@@ -71,13 +72,6 @@ func TestUnknown(t *testing.T) {
 	assert.DeepEqual(t, r, wire.Probe{Name: "no_such_thing", Detail: `no probe is called "no_such_thing"`})
 }
 
-func openFDs(t *testing.T) int {
-	t.Helper()
-	entries, err := os.ReadDir("/proc/self/fd")
-	assert.NilError(t, err)
-	return len(entries)
-}
-
 // Every probe has a result, the same each time, and leaves no fd behind.
 func TestAnswers(t *testing.T) {
 	need.BPF(t) // BPF works at all
@@ -85,9 +79,9 @@ func TestAnswers(t *testing.T) {
 	for _, name := range Names() {
 		t.Run(name, func(t *testing.T) {
 			first := Run(name, k)
-			before := openFDs(t)
+			before := openfds.List()
 			assert.DeepEqual(t, Run(name, k), first)
-			assert.Equal(t, openFDs(t), before)
+			assert.DeepEqual(t, openfds.List(), before)
 			t.Logf("%v %s: %s", first.OK, first.Errno, first.Detail)
 			assert.Equal(t, first.Name, name)
 			assert.Equal(t, first.OK, first.Errno == "", first.Detail)
@@ -145,9 +139,9 @@ func TestRefusals(t *testing.T) {
 			if test.name == "function" && !Run("global_memory_args", target.New()).OK {
 				t.Skip("this kernel takes no pointers as arguments of global functions")
 			}
-			before := openFDs(t)
+			before := openfds.List()
 			r := result("x", test.e, nil)
-			assert.Equal(t, openFDs(t), before)
+			assert.DeepEqual(t, openfds.List(), before)
 			assert.Equal(t, r.OK, test.errno == "", r.Detail)
 			assert.Equal(t, r.Errno, test.errno, r.Detail)
 			assert.Check(t, strings.Contains(r.Detail, test.detail), r.Detail)
@@ -206,11 +200,11 @@ func TestModuleFunctions(t *testing.T) {
 		0xb7, 0x02, 0, 0, 0x33, 0, 0, 0,
 	})
 
-	before := openFDs(t)
+	before := openfds.List()
 	r := result("x", load{of: uapi.ProgXDP, code: c}, fakeKernel{"a": 1})
 	assert.DeepEqual(t, r, wire.Probe{Name: "x", Errno: "ENOENT", Detail: "PROG_LOAD of type XDP: look-up of FUNC b"})
 	result("x", load{of: uapi.ProgXDP, code: c}, fakeKernel{"a": 1, "b": 2, "s": 3})
-	assert.Equal(t, openFDs(t), before)
+	assert.DeepEqual(t, openfds.List(), before)
 }
 
 func TestMissingTypes(t *testing.T) {

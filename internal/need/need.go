@@ -32,6 +32,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/internal/askbpf"
+	"github.com/bpfreplay/bpfreplay/internal/openfds"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
@@ -181,16 +182,7 @@ func init() { askbpf.Child() }
 
 // OpenBPF lists the BPF maps, programs and BTF objects that this process has open.
 func OpenBPF() []string {
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		return nil
-	}
-	var left []string
-	for _, e := range entries {
-		target, err := os.Readlink("/proc/self/fd/" + e.Name())
-		if err == nil && (strings.Contains(target, "bpf-") || strings.Contains(target, "[btf]")) {
-			left = append(left, e.Name()+" "+target)
-		}
-	}
-	return left
+	return slices.DeleteFunc(openfds.List(), func(fd string) bool {
+		return !strings.Contains(fd, "bpf-") && !strings.Contains(fd, "[btf]")
+	})
 }

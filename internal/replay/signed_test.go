@@ -20,6 +20,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/emit"
 	"github.com/bpfreplay/bpfreplay/internal/need"
 	"github.com/bpfreplay/bpfreplay/internal/object"
+	"github.com/bpfreplay/bpfreplay/internal/openfds"
 	"github.com/bpfreplay/bpfreplay/internal/target"
 	"github.com/bpfreplay/bpfreplay/internal/testkey"
 	"github.com/bpfreplay/bpfreplay/internal/trace"
@@ -75,23 +76,8 @@ func ring(t testing.TB, certs ...[]byte) string {
 func keepsFDs(t testing.TB) {
 	t.Helper()
 	runtime.GC() // closes files that were left to finalizers
-	before := fds(t)
-	t.Cleanup(func() { assert.DeepEqual(t, fds(t), before) })
-}
-
-func fds(t testing.TB) []string {
-	t.Helper()
-	entries, err := os.ReadDir("/proc/self/fd")
-	assert.NilError(t, err)
-	var out []string
-	for _, e := range entries {
-		to, err := os.Readlink(filepath.Join("/proc/self/fd", e.Name()))
-		if err == nil && to != "anon_inode:[eventpoll]" && to != "anon_inode:[eventfd]" {
-			out = append(out, e.Name()+" "+to)
-		}
-	}
-	slices.Sort(out)
-	return out
+	before := openfds.List()
+	t.Cleanup(func() { assert.DeepEqual(t, openfds.List(), before) })
 }
 
 func TestSignedLoad(t *testing.T) {

@@ -29,6 +29,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/issue"
 	"github.com/bpfreplay/bpfreplay/internal/need"
 	"github.com/bpfreplay/bpfreplay/internal/object"
+	"github.com/bpfreplay/bpfreplay/internal/openfds"
 	"github.com/bpfreplay/bpfreplay/internal/target"
 	"github.com/bpfreplay/bpfreplay/internal/testkey"
 	"github.com/bpfreplay/bpfreplay/internal/trace"
@@ -152,11 +153,11 @@ func TestInGuest(t *testing.T) {
 	}
 	before := ids(t)
 	read(t) // discards earlier messages
-	fds := fdCount(t)
+	fds := len(openfds.List())
 	if err := insert(t, "skel_kmod", ""); err != nil {
 		t.Fatalf("load the module: %v\n%s", err, read(t))
 	}
-	if now := fdCount(t); now != fds {
+	if now := len(openfds.List()); now != fds {
 		t.Errorf("%d file descriptors, %d before: the module has left some in this process", now, fds)
 	}
 	if during := ids(t); during.equal(before) {
@@ -249,11 +250,11 @@ func TestInGuestTypes(t *testing.T) {
 	}
 	nothingLeft(t, inKernel{})
 	read(t)
-	fds := fdCount(t)
+	fds := len(openfds.List())
 	if err := insert(t, "skel_types", ""); err != nil {
 		t.Fatalf("load the module: %v\n%s", err, read(t))
 	}
-	if now := fdCount(t); now != fds {
+	if now := len(openfds.List()); now != fds {
 		t.Errorf("%d file descriptors, %d before", now, fds)
 	}
 	newTask(t)
@@ -534,15 +535,6 @@ func ids(t *testing.T) inKernel {
 		t.Fatal(err)
 	}
 	return inKernel{programs, maps}
-}
-
-func fdCount(t *testing.T) int {
-	t.Helper()
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(entries)
 }
 
 // read returns the kernel's messages since the last read.
