@@ -9,9 +9,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/bpfreplay/bpfreplay/harness/accel"
 	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/harness/mutate"
-	"github.com/bpfreplay/bpfreplay/harness/vm"
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/loader/keyring"
 )
@@ -75,7 +75,7 @@ var flagTable = map[string]flagInfo{
 	"append":       {"", aboutGuest, "a kernel parameter to add (may be repeated)"},
 	"boot-timeout": {"", aboutGuest, "time limit for a boot"},
 	"cold":         {"", aboutGuest, "boot every guest; by default guests are copies of one that was booted once and saved"},
-	"cpus":         {"", aboutGuest, fmt.Sprintf("processors of a guest (default 1; under KVM one for each of this machine's, %d at most)", vm.MostCPUs)},
+	"cpus":         {"", aboutGuest, fmt.Sprintf("processors of a guest (default 1; under KVM one for each of this machine's, %d at most)", accel.MostCPUs)},
 	"host-port":    {"", aboutGuest, "let the guest reach this TCP port of this machine's loopback, as host:PORT; it reaches nothing else (may be repeated)"},
 	"gdb":          {"", aboutGuest, "stop the guest before its first instruction, wait for gdb, and print the command that attaches it; there are no time limits then"},
 	"kernel":       {"k", aboutGuest, "a name in kernels.yaml, with a prefix for another architecture (arm64/6.12), or the path of an image or of a built kernel tree; vmtest, matrix, check, exec and doctor take several, and tiers"},

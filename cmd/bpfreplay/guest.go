@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/bpfreplay/bpfreplay/harness/accel"
 	"github.com/bpfreplay/bpfreplay/harness/engine"
 	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/harness/guest"
@@ -20,7 +21,6 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/report"
 	"github.com/bpfreplay/bpfreplay/harness/result"
 	"github.com/bpfreplay/bpfreplay/harness/run"
-	"github.com/bpfreplay/bpfreplay/harness/vm"
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
@@ -46,7 +46,7 @@ type guestFlags struct {
 // newGuestFlags returns the defaults of commands that boot guests.
 func newGuestFlags() guestFlags {
 	return guestFlags{
-		kernel: defaultKernel, suite: defaultSuite, accelerator: string(vm.Auto),
+		kernel: defaultKernel, suite: defaultSuite, accelerator: string(accel.Auto),
 		bootTimeout: guest.DefaultBootTimeout, engineTimeout: run.DefaultEngineTimeout,
 	}
 }
@@ -209,7 +209,7 @@ func (f *guestFlags) common() (o run.Options, err error) {
 	if _, err := engine.ByName(f.engines, engine.Tool{}); err != nil {
 		return o, err
 	}
-	accel, err := vm.ParseAccelerator(f.accelerator)
+	by, err := accel.Parse(f.accelerator)
 	if err != nil {
 		return o, err
 	}
@@ -219,7 +219,7 @@ func (f *guestFlags) common() (o run.Options, err error) {
 	}
 	return run.Options{
 		Config: guest.Config{
-			Agent: self, QEMU: f.qemu, Accelerator: accel, StateDir: stateDir(),
+			Agent: self, QEMU: f.qemu, Accelerator: by, StateDir: stateDir(),
 			Params: f.params, QEMUArgs: f.qemuArgs, BootTimeout: f.bootTimeout, Cold: f.cold,
 		},
 		Engines: f.engines, Bpftool: f.bpftool, EngineTimeout: f.engineTimeout, Out: f.out,

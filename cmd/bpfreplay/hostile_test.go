@@ -12,12 +12,12 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
+	"github.com/bpfreplay/bpfreplay/harness/accel"
 	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/harness/random"
 	"github.com/bpfreplay/bpfreplay/harness/result"
 	"github.com/bpfreplay/bpfreplay/harness/run"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
-	"github.com/bpfreplay/bpfreplay/harness/vm"
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/internal/need"
 	"github.com/bpfreplay/bpfreplay/vmimage"
@@ -97,7 +97,7 @@ func foreignRun(t *testing.T, paths []string) *result.Report {
 	assert.NilError(t, err)
 	r, err := run.Suite(t.Context(), suite.NewForeign("hostile", paths), run.Options{
 		Config: guest.Config{
-			Store: store, Kernel: kernel, Agent: command, Accelerator: vm.TCG, Params: []string{"panic_on_warn=1"},
+			Store: store, Kernel: kernel, Agent: command, Accelerator: accel.TCG, Params: []string{"panic_on_warn=1"},
 			Note: func(line string) { t.Log(line) },
 		},
 		Engines: []string{"direct", "trace", "replay"}, Out: t.TempDir(), LoadOnly: true, NoRetry: true, EngineTimeout: 30 * time.Second,

@@ -15,10 +15,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bpfreplay/bpfreplay/harness/accel"
 	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/harness/guestexec"
-	"github.com/bpfreplay/bpfreplay/harness/vm"
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/internal/askbpf"
 	"github.com/bpfreplay/bpfreplay/internal/kversion"
@@ -106,13 +106,13 @@ const kvm = "/dev/kvm"
 
 func (o Options) accelerator(ctx context.Context) []Check {
 	c := Check{Name: "accelerator", Status: OK}
-	choice, err := vm.ChooseAccelerator(ctx, arch.Native, vm.Auto, o.StateDir)
+	choice, err := accel.Choose(ctx, arch.Native, accel.Auto, o.StateDir)
 	if err != nil {
 		c.Status, c.Detail = Note, err.Error()
 		return []Check{c}
 	}
 	c.Detail = fmt.Sprintf("%s: %s", choice.Accelerator, choice.Reason)
-	if choice.Accelerator != vm.KVM {
+	if choice.Accelerator != accel.KVM {
 		c.Status, c.Mend = Note, mendKVM()
 	}
 	return []Check{c}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/bpfreplay/bpfreplay/harness/accel"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/vmimage"
@@ -20,7 +21,7 @@ type Config struct {
 	Agent string
 
 	QEMU        string // "" for the one in PATH
-	Accelerator vm.Accelerator
+	Accelerator accel.Accelerator
 	StateDir    string        // remembers facts about this host, such as whether KVM works
 	Params      []string      // kernel parameters in addition to the usual ones
 	QEMUArgs    []string      // additional arguments of QEMU; with them, guests always boot

@@ -17,6 +17,7 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
+	"github.com/bpfreplay/bpfreplay/harness/accel"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/internal/arch"
@@ -58,7 +59,7 @@ func (c *copies) source() *Source {
 	files, err := vmimage.Programs(arch.Native, "/shell", c.shell...)
 	assert.NilError(c.t, err)
 	s := &Source{
-		Config: Config{Store: store, Kernel: c.kernel, Accelerator: vm.TCG},
+		Config: Config{Store: store, Kernel: c.kernel, Accelerator: accel.TCG},
 		Initrd: filepath.Join(c.t.TempDir(), "initramfs.cpio"),
 		Initramfs: vmimage.Initramfs{
 			Base:    []vmimage.File{{Path: "/init", Mode: 0o755, Host: c.agent}},
@@ -230,7 +231,7 @@ func TestSavedGuestsClock(t *testing.T) {
 	}
 	c := newCopies(t)
 	s := c.source()
-	s.Accelerator = vm.TCG
+	s.Accelerator = accel.TCG
 	s.Params = append(s.Params, "tsc_early_khz=100000", "tsc=reliable")
 	m, _, err := s.Start(t.Context(), s.machine())
 	assert.NilError(t, err)

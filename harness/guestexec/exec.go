@@ -51,7 +51,7 @@ type Command struct {
 	Terminal func() (*Terminal, error)
 
 	MemoryMiB int           // of the guest; 0 for 1 GiB and room for the files
-	CPUs      int           // of the guest; 0 for [vm.Accelerator.CPUs]
+	CPUs      int           // of the guest; 0 for [github.com/bpfreplay/bpfreplay/harness/accel.Accelerator.CPUs]
 	Timeout   time.Duration // of the program, without the boot; 0 for DefaultExecTimeout, negative for none
 }
 

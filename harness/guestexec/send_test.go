@@ -13,6 +13,7 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
+	"github.com/bpfreplay/bpfreplay/harness/accel"
 	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
 	"github.com/bpfreplay/bpfreplay/internal/arch"
@@ -39,7 +40,7 @@ func TestExecRestored(t *testing.T) {
 	assert.NilError(t, os.Symlink("../tree/large", filepath.Join(tree, "link")))
 	stat, ls := need.Program(t, "stat"), need.Program(t, "ls")
 
-	o := guest.Config{Agent: need.Agent(t), Store: store, Kernel: need.Kernel(t, "6.12"), Accelerator: vm.TCG, Note: func(line string) { t.Log(line) }}
+	o := guest.Config{Agent: need.Agent(t), Store: store, Kernel: need.Kernel(t, "6.12"), Accelerator: accel.TCG, Note: func(line string) { t.Log(line) }}
 	run := func(script string, with ...string) (string, bool) {
 		t.Helper()
 		var out bytes.Buffer

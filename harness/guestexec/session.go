@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/bpfreplay/bpfreplay/harness/accel"
 	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
 	"github.com/bpfreplay/bpfreplay/harness/wire"
@@ -56,7 +57,7 @@ func (s *session) run(ctx context.Context, c guest.Config) (status int, err erro
 		return 0, err
 	}
 	if s.cpus == 0 {
-		choice, err := vm.ChooseAccelerator(ctx, c.Kernel.Arch, c.Accelerator, c.StateDir)
+		choice, err := accel.Choose(ctx, c.Kernel.Arch, c.Accelerator, c.StateDir)
 		if err != nil {
 			return 0, err
 		}

@@ -50,7 +50,7 @@ type Shell struct {
 	Terminal       func() (*Terminal, error) // see Command.Terminal
 
 	MemoryMiB int // of the guest; 0 for 1 GiB and room for the files
-	CPUs      int // of the guest; 0 for [vm.Accelerator.CPUs]
+	CPUs      int // of the guest; 0 for [github.com/bpfreplay/bpfreplay/harness/accel.Accelerator.CPUs]
 }
 
 const (

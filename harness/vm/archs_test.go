@@ -11,6 +11,7 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
+	"github.com/bpfreplay/bpfreplay/harness/accel"
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 )
 
@@ -30,7 +31,7 @@ func TestCommandLineOfArchs(t *testing.T) {
 	config := Config{Arch: "arm64", Kernel: "/k", Initrd: "/i", MemoryMiB: 256, CPUs: 1}
 	wires := inherited(3, 4, 5)
 	wires.console = terminal(5)
-	options, params := groups(config.commandLine(TCG, wires, false))
+	options, params := groups(config.commandLine(accel.TCG, wires, false))
 	assert.DeepEqual(t, options, []string{
 		"-accel tcg",
 		"-chardev pty,id=console,logfile=/proc/self/fd/5,logappend=on",
@@ -64,12 +65,12 @@ func TestAcceleratorOfArchs(t *testing.T) {
 		if a.Name == arch.Native {
 			continue
 		}
-		choice, err := ChooseAccelerator(t.Context(), a.Name, Auto, "")
+		choice, err := accel.Choose(t.Context(), a.Name, accel.Auto, "")
 		assert.NilError(t, err)
-		assert.Equal(t, choice.Accelerator, TCG)
+		assert.Equal(t, choice.Accelerator, accel.TCG)
 		assert.Equal(t, choice.Reason, fmt.Sprintf("an %s guest on %s is emulated", a.Name, arch.Native))
-		_, err = ChooseAccelerator(t.Context(), a.Name, KVM, "")
-		assert.ErrorIs(t, err, ErrKVMUnusable)
+		_, err = accel.Choose(t.Context(), a.Name, accel.KVM, "")
+		assert.ErrorIs(t, err, accel.ErrUnusable)
 	}
 }
 

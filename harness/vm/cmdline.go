@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/bpfreplay/bpfreplay/harness/accel"
 	"github.com/bpfreplay/bpfreplay/harness/inguest"
 )
 
@@ -25,9 +26,9 @@ type option interface {
 }
 
 // options lists the whole machine. The order does not matter.
-func (c Config) options(accel Accelerator, wires wiring, panicDevice bool) []option {
+func (c Config) options(by accel.Accelerator, wires wiring, panicDevice bool) []option {
 	all := []option{
-		machine{platform: c.platform(), flaw: c.flaw(accel), accel: accel, cpus: c.CPUs, memoryMiB: c.MemoryMiB, memory: wires.memory},
+		machine{platform: c.platform(), flaw: c.flaw(by), by: by, cpus: c.CPUs, memoryMiB: c.MemoryMiB, memory: wires.memory},
 		nothingElse{},
 		endOnPanic{},
 		backtrace{c.platform().how},
@@ -65,9 +66,9 @@ func (c Config) options(accel Accelerator, wires wiring, panicDevice bool) []opt
 }
 
 // commandLine returns QEMU's arguments, without the emulator itself.
-func (c Config) commandLine(accel Accelerator, wires wiring, panicDevice bool) []string {
+func (c Config) commandLine(by accel.Accelerator, wires wiring, panicDevice bool) []string {
 	var args []string
-	options := c.options(accel, wires, panicDevice)
+	options := c.options(by, wires, panicDevice)
 	for _, o := range options {
 		args = append(args, o.args()...)
 	}
@@ -122,19 +123,19 @@ func inherited(qmp, port, console int) wiring {
 type machine struct {
 	*platform
 	flaw            flaw
-	accel           Accelerator
+	by              accel.Accelerator
 	cpus, memoryMiB int
 	memory          string
 }
 
 func (m machine) args() []string {
 	model, cpu := m.machine, m.cpu+m.flaw.features
-	if m.accel == KVM {
+	if m.by == accel.KVM {
 		model, cpu = model+m.machineKVM, "host"
 	}
 	args := []string{
 		"-machine", model,
-		"-accel", string(m.accel),
+		"-accel", string(m.by),
 		"-cpu", cpu,
 		"-smp", strconv.Itoa(m.cpus),
 		"-m", strconv.Itoa(m.memoryMiB),

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"gotest.tools/v3/assert"
+
+	"github.com/bpfreplay/bpfreplay/harness/accel"
 )
 
 // groups splits a command line into its options, each with its value, and its kernel parameters,
@@ -69,7 +71,7 @@ func TestCommandLine(t *testing.T) {
 
 	for name, test := range map[string]struct {
 		change        func(*Config)
-		accel         Accelerator
+		by            accel.Accelerator
 		panicDevice   bool
 		without, with []string
 		params        []string
@@ -80,13 +82,13 @@ func TestCommandLine(t *testing.T) {
 			with:        []string{"-device pvpanic-pci", "-action panic=exit-failure"},
 		},
 		"KVM": {
-			accel:   KVM,
+			by:      accel.KVM,
 			without: []string{"-accel tcg", "-cpu qemu64,+rdrand"},
 			with:    []string{"-accel kvm", "-cpu host"},
 		},
 		"KVM does not emulate": {
 			change:  func(c *Config) { c.Version = "6.18" },
-			accel:   KVM,
+			by:      accel.KVM,
 			without: []string{"-accel tcg", "-cpu qemu64,+rdrand"},
 			with:    []string{"-accel kvm", "-cpu host"},
 		},
@@ -126,10 +128,10 @@ func TestCommandLine(t *testing.T) {
 			if test.change != nil {
 				test.change(&config)
 			}
-			if test.accel == "" {
-				test.accel = TCG
+			if test.by == "" {
+				test.by = accel.TCG
 			}
-			options, params := groups(config.commandLine(test.accel, inherited(3, 4, 5), test.panicDevice))
+			options, params := groups(config.commandLine(test.by, inherited(3, 4, 5), test.panicDevice))
 
 			want := slices.DeleteFunc(slices.Clone(baseOptions), func(o string) bool { return slices.Contains(test.without, o) })
 			want = append(want, test.with...)
@@ -146,7 +148,7 @@ func TestCommandLine(t *testing.T) {
 // The caller's parameters come after ours, so they win. The arguments of init follow them.
 func TestCallersParametersWin(t *testing.T) {
 	config := Config{Arch: "amd64", Kernel: "/k", Initrd: "/i", Params: []string{"panic=0"}}
-	args := config.commandLine(TCG, inherited(3, 4, 5), false)
+	args := config.commandLine(accel.TCG, inherited(3, 4, 5), false)
 	assert.Equal(t, args[len(args)-2], "-append")
 	assert.Assert(t, strings.HasSuffix(args[len(args)-1], " panic=0 -- __agent"))
 }

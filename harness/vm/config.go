@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bpfreplay/bpfreplay/harness/accel"
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 )
 
@@ -54,7 +55,7 @@ type Config struct {
 	CPUs int
 
 	// Accelerator is [Auto] if empty.
-	Accelerator Accelerator
+	Accelerator accel.Accelerator
 	// StateDir is a directory that stores, for this boot of the host, whether KVM is usable. It is
 	// made when needed. If empty nothing is stored.
 	StateDir string
@@ -107,7 +108,7 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.QEMU, p.QEMU)
 	setDefault(&c.MemoryMiB, 256)
 	setDefault(&c.CPUs, 1)
-	setDefault(&c.Accelerator, Auto)
+	setDefault(&c.Accelerator, accel.Auto)
 	setDefault(&c.BootTimeout, time.Minute)
 	setDefault(&c.SilenceTimeout, 30*time.Second)
 
@@ -122,8 +123,8 @@ func (c Config) withDefaults() (Config, error) {
 func (c *Config) platform() *platform { return platforms[c.Arch] }
 
 // flaw returns the workarounds for what QEMU gets wrong with this configuration.
-func (c *Config) flaw(accel Accelerator) flaw {
-	if of := c.platform().flaw; of != nil && accel == TCG {
+func (c *Config) flaw(by accel.Accelerator) flaw {
+	if of := c.platform().flaw; of != nil && by == accel.TCG {
 		return of(c.Version)
 	}
 	return flaw{}
@@ -161,7 +162,7 @@ func (c *Config) bootable() (err error) {
 	if c.Debugger != nil {
 		wires.debugger = "null"
 	}
-	if line := c.kernelLine(c.options(TCG, wires, false)); len(line) > c.platform().maxLine {
+	if line := c.kernelLine(c.options(accel.TCG, wires, false)); len(line) > c.platform().maxLine {
 		return fmt.Errorf("the kernel's command line has %d bytes, and a kernel takes %d: leave parameters out", len(line), c.platform().maxLine)
 	}
 	return c.fits()

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/bpfreplay/bpfreplay/harness/accel"
 )
 
 // SavedKey returns a name for the guests that can be restored with this configuration. It is a
@@ -26,7 +28,7 @@ func (c Config) SavedKey(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	choice, err := ChooseAccelerator(ctx, c.Arch, c.Accelerator, c.StateDir)
+	choice, err := accel.Choose(ctx, c.Arch, c.Accelerator, c.StateDir)
 	if err != nil {
 		return "", err
 	}
@@ -48,7 +50,7 @@ func (c Config) SavedKey(ctx context.Context) (string, error) {
 	fmt.Fprintf(sum, "%q\n", c.commandLine(choice.Accelerator, wires, c.platform().panicDevice))
 
 	// The guest has calibrated the processor's clock, and under KVM has seen its features.
-	id, err := hostBootID()
+	id, err := accel.BootID()
 	if err != nil {
 		return "", err
 	}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/harness/accel"
 )
 
 const (
@@ -33,7 +35,7 @@ const (
 type VM struct {
 	config      Config
 	platform    *platform
-	accelerator Choice
+	accelerator accel.Choice
 	saved       *opened // the saved guest to restore; nil for a boot
 	argv        []string
 	ctx         context.Context
@@ -62,7 +64,7 @@ type VM struct {
 
 // Start starts QEMU and returns when it runs; the guest boots in the background. It fails if QEMU
 // is not installed ([MissingQEMUError]), a file is missing, KVM was asked for and is not usable
-// ([ErrKVMUnusable]), or QEMU refuses the machine or the kernel; then the error has QEMU's own
+// ([accel.ErrUnusable]), or QEMU refuses the machine or the kernel; then the error has QEMU's own
 // words.
 //
 // The guest lives until it ends by itself, ctx is done, or Close is called. The caller must call
@@ -86,7 +88,7 @@ func start(ctx context.Context, config Config, saved *opened) (*VM, error) {
 	if err != nil {
 		return nil, err
 	}
-	choice, err := ChooseAccelerator(ctx, config.Arch, config.Accelerator, config.StateDir)
+	choice, err := accel.Choose(ctx, config.Arch, config.Accelerator, config.StateDir)
 	if err != nil {
 		return nil, err
 	}
@@ -492,7 +494,7 @@ func ignoreClosed(err error) error {
 }
 
 // Accelerator returns the accelerator that runs the guest, and why it is this one.
-func (vm *VM) Accelerator() Choice { return vm.accelerator }
+func (vm *VM) Accelerator() accel.Choice { return vm.accelerator }
 
 // Kill kills QEMU from outside, as tests do. The guest ends as [Killed].
 func (vm *VM) Kill() { vm.proc.kill() }

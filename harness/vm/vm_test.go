@@ -19,8 +19,10 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
+	"github.com/bpfreplay/bpfreplay/harness/accel"
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/internal/need"
+	"github.com/bpfreplay/bpfreplay/internal/openfds"
 )
 
 // These variables make the test binary start a guest and wait to be killed, instead of running
@@ -43,7 +45,7 @@ func TestMain(m *testing.M) {
 
 // own prints the process id of a guest's QEMU and never returns.
 func own(kernel, initrd string) {
-	guest, err := Start(context.Background(), Config{Kernel: kernel, Initrd: initrd, Accelerator: TCG})
+	guest, err := Start(context.Background(), Config{Kernel: kernel, Initrd: initrd, Accelerator: accel.TCG})
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
@@ -85,7 +87,7 @@ func guestConfigOf(tb testing.TB, of string) Config {
 		Arch:        of,
 		Kernel:      kernel.BootPath,
 		Initrd:      filepath.Join(dir, "initrd.cpio"),
-		Accelerator: TCG,
+		Accelerator: accel.TCG,
 	}
 }
 
@@ -126,10 +128,10 @@ func nothingLeft(t *testing.T) {
 	t.Helper()
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
-	before := openFiles(t)
+	before := openfds.Kinds()
 	t.Cleanup(func() {
 		assert.DeepEqual(t, children(t), []string(nil))
-		assert.DeepEqual(t, openFiles(t), before)
+		assert.DeepEqual(t, openfds.Kinds(), before)
 		left, err := os.ReadDir(temp)
 		assert.NilError(t, err)
 		assert.Equal(t, len(left), 0, "temporary files: %v", left)
@@ -149,27 +151,6 @@ func children(t *testing.T) (pids []string) {
 		pids = append(pids, strings.Fields(string(data))...)
 	}
 	return pids
-}
-
-// openFiles counts the process's descriptors by kind.
-func openFiles(t *testing.T) map[string]int {
-	t.Helper()
-	entries, err := os.ReadDir("/proc/self/fd")
-	assert.NilError(t, err)
-	count := make(map[string]int)
-	for _, e := range entries {
-		target, err := os.Readlink("/proc/self/fd/" + e.Name())
-		if err != nil {
-			continue // the directory itself
-		}
-		if target == "anon_inode:[eventpoll]" || target == "anon_inode:[eventfd]" {
-			continue // belongs to the Go runtime
-		}
-		// "socket:[12345]": drop the number, which differs each time.
-		kind, _, _ := strings.Cut(target, ":[")
-		count[kind]++
-	}
-	return count
 }
 
 // boot starts a guest, and closes it at the end of the test.
@@ -423,7 +404,7 @@ func TestStartFails(t *testing.T) {
 		assert.NilError(t, os.WriteFile(path, []byte("#!/bin/sh\n"+body+"\n"), 0o755))
 		return path
 	}
-	good := Config{QEMU: script("exec cat"), Kernel: kernel("kernel"), Initrd: kernel("initrd"), Accelerator: TCG}
+	good := Config{QEMU: script("exec cat"), Kernel: kernel("kernel"), Initrd: kernel("initrd"), Accelerator: accel.TCG}
 
 	for name, test := range map[string]struct {
 		spoil func(*Config)
@@ -495,7 +476,7 @@ printf '{"event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-shutdown"
 	file := filepath.Join(t.TempDir(), "file")
 	assert.NilError(t, os.WriteFile(file, []byte("x"), 0o644))
 
-	guest := boot(t, t.Context(), Config{QEMU: qemu, Kernel: file, Initrd: file, Accelerator: TCG})
+	guest := boot(t, t.Context(), Config{QEMU: qemu, Kernel: file, Initrd: file, Accelerator: accel.TCG})
 	assert.NilError(t, os.WriteFile(started, nil, 0o644)) // if it ended earlier, Start would fail
 	assert.Equal(t, guest.Wait().Reason, PoweredOff)
 	data, err := os.ReadFile(calls)
@@ -569,7 +550,7 @@ func TestRefusedBeforeBoot(t *testing.T) {
 	kernelLine := func() string {
 		full, err := config.withDefaults()
 		assert.NilError(t, err)
-		return full.kernelLine(full.options(TCG, inherited(3, 4, 5), false))
+		return full.kernelLine(full.options(accel.TCG, inherited(3, 4, 5), false))
 	}
 	fill := maxKernelLine - len(kernelLine()) - len(" testguest.x=")
 	config.Params = []string{"testguest.x=" + strings.Repeat("x", fill)}

@@ -1,4 +1,4 @@
-package vm
+package accel
 
 import (
 	"context"
@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"gotest.tools/v3/assert"
+
+	"github.com/bpfreplay/bpfreplay/internal/openfds"
 )
 
 func needKVM(t *testing.T) {
@@ -21,7 +23,7 @@ func needKVM(t *testing.T) {
 // On any host the real probe returns, with or without a reason, and leaves nothing open.
 func TestProbeKVM(t *testing.T) {
 	needKVM(t)
-	before := openFiles(t)
+	before := openfds.Kinds()
 	err := probeKVM(t.Context())
 	t.Log("probe: ", err)
 	var slow *slowKVMError
@@ -31,11 +33,11 @@ func TestProbeKVM(t *testing.T) {
 	}
 	// A thread that could not be interrupted in time closes its files when it gets to run.
 	for end := time.Now().Add(time.Minute); errors.Is(err, context.DeadlineExceeded) && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		if maps.Equal(openFiles(t), before) {
+		if maps.Equal(openfds.Kinds(), before) {
 			break
 		}
 	}
-	assert.DeepEqual(t, openFiles(t), before)
+	assert.DeepEqual(t, openfds.Kinds(), before)
 }
 
 // A probe guest that loops forever is interrupted.

@@ -1,6 +1,6 @@
 //go:build !amd64
 
-package vm
+package accel
 
 import (
 	"context"

@@ -1,4 +1,6 @@
-package vm
+// Package accel decides what executes a guest's instructions: KVM if a probe shows that it works
+// on this machine, or QEMU's translator TCG. Begin at [Choose].
+package accel
 
 import (
 	"context"
@@ -27,8 +29,8 @@ const (
 	TCG Accelerator = "tcg"
 )
 
-// ParseAccelerator reads a name that a user typed.
-func ParseAccelerator(name string) (Accelerator, error) {
+// Parse reads a name that a user typed.
+func Parse(name string) (Accelerator, error) {
 	switch a := Accelerator(name); a {
 	case Auto, KVM, TCG:
 		return a, nil
@@ -58,17 +60,17 @@ func (a Accelerator) CPUs(host int) int {
 	return 1
 }
 
-// ErrKVMUnusable means that KVM was asked for and does not work on this host.
-var ErrKVMUnusable = errors.New("KVM is not usable on this host")
+// ErrUnusable means that KVM was asked for and does not work on this host.
+var ErrUnusable = errors.New("KVM is not usable on this host")
 
-// ChooseAccelerator decides what runs a guest of the architecture of; an empty one is this
+// Choose decides what runs a guest of the architecture of; an empty one is this
 // machine's. Auto means KVM only if a probe shows that it works. Opening /dev/kvm proves little: on
 // some nested hosts the guest then runs hundreds of times too slowly and never prints a line. The
 // verdict is stored in stateDir for this boot of the host. If KVM is asked for by name it is probed
-// anew; if it does not work the error wraps [ErrKVMUnusable]. KVM runs guests of this machine's
+// anew; if it does not work the error wraps [ErrUnusable]. KVM runs guests of this machine's
 // architecture only.
-func ChooseAccelerator(ctx context.Context, of string, want Accelerator, stateDir string) (Choice, error) {
-	return chooser{probe: probeKVM, bootID: hostBootID, stateDir: stateDir, of: of}.choose(ctx, want)
+func Choose(ctx context.Context, of string, want Accelerator, stateDir string) (Choice, error) {
+	return chooser{probe: probeKVM, bootID: BootID, stateDir: stateDir, of: of}.choose(ctx, want)
 }
 
 // chooser holds the inputs of the choice.
@@ -84,7 +86,7 @@ func (c chooser) choose(ctx context.Context, want Accelerator) (Choice, error) {
 		why := fmt.Sprintf("an %s guest on %s is emulated", c.of, arch.Native)
 		switch want {
 		case KVM:
-			return Choice{}, fmt.Errorf("%w: %s (use the accelerator tcg or auto)", ErrKVMUnusable, why)
+			return Choice{}, fmt.Errorf("%w: %s (use the accelerator tcg or auto)", ErrUnusable, why)
 		case Auto, "":
 			return Choice{TCG, why}, nil
 		}
@@ -98,7 +100,7 @@ func (c chooser) choose(ctx context.Context, want Accelerator) (Choice, error) {
 			return Choice{}, context.Cause(ctx)
 		}
 		if err != nil {
-			return Choice{}, fmt.Errorf("%w: %w (use the accelerator tcg or auto)", ErrKVMUnusable, err)
+			return Choice{}, fmt.Errorf("%w: %w (use the accelerator tcg or auto)", ErrUnusable, err)
 		}
 		return Choice{KVM, "asked for"}, nil
 	case Auto, "":
@@ -219,7 +221,8 @@ func openable(path string) bool {
 	return true
 }
 
-func hostBootID() (string, error) {
+// BootID returns what tells this boot of the machine from all others.
+func BootID() (string, error) {
 	data, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return "", err

@@ -1,4 +1,4 @@
-package vm
+package accel
 
 import (
 	"context"
@@ -28,7 +28,7 @@ func fakeChooser(t *testing.T, dir string, result error) (c chooser, probes *int
 
 var errSlow = &slowKVMError{took: 45 * time.Millisecond}
 
-func TestChooseAccelerator(t *testing.T) {
+func TestChoose(t *testing.T) {
 	noDevice := &os.PathError{Op: "open", Path: kvmDevice, Err: os.ErrNotExist}
 	for name, test := range map[string]struct {
 		want   Accelerator
@@ -53,7 +53,7 @@ func TestChooseAccelerator(t *testing.T) {
 			assert.Equal(t, *probes, test.probes)
 			if test.err != "" {
 				assert.ErrorContains(t, err, test.err)
-				assert.Equal(t, errors.Is(err, ErrKVMUnusable), test.want == KVM)
+				assert.Equal(t, errors.Is(err, ErrUnusable), test.want == KVM)
 				return
 			}
 			assert.NilError(t, err)
@@ -144,7 +144,7 @@ func TestVerdictIsNotRemembered(t *testing.T) {
 		for _, want := range []Accelerator{Auto, KVM} {
 			_, err := c.choose(ctx, want)
 			assert.ErrorIs(t, err, context.Canceled)
-			assert.Assert(t, !errors.Is(err, ErrKVMUnusable))
+			assert.Assert(t, !errors.Is(err, ErrUnusable))
 		}
 		entries, err := os.ReadDir(c.stateDir)
 		assert.NilError(t, err)
@@ -170,11 +170,11 @@ func TestDamagedVerdictIsIgnored(t *testing.T) {
 
 func TestParseAccelerator(t *testing.T) {
 	for _, name := range []string{"auto", "kvm", "tcg"} {
-		a, err := ParseAccelerator(name)
+		a, err := Parse(name)
 		assert.NilError(t, err)
 		assert.Equal(t, string(a), name)
 	}
-	_, err := ParseAccelerator("KVM")
+	_, err := Parse("KVM")
 	assert.ErrorContains(t, err, `unknown accelerator "KVM"`)
 }
 
