@@ -243,19 +243,21 @@ type share struct {
 	seconds, percent float64
 }
 
-// shares returns the shares of the phases, the longest first.
+// shares returns the shares of the phases, the longest first. The phases count each attempt of a
+// case and the suite's time only the last one, so they may be longer than that together.
 func shares(r *result.Report) (list []share) {
-	rest := r.Seconds.Suite
+	phases := 0.0
 	for name, s := range r.Seconds.Phases {
 		list = append(list, share{name: name, seconds: s})
-		rest -= s
+		phases += s
 	}
-	if len(list) == 0 || r.Seconds.Suite == 0 {
+	whole := max(r.Seconds.Suite, phases)
+	if len(list) == 0 || whole == 0 {
 		return nil
 	}
-	list = append(list, share{name: "host, messages", seconds: max(rest, 0)})
+	list = append(list, share{name: "host, messages", seconds: whole - phases})
 	for i := range list {
-		list[i].percent = 100 * list[i].seconds / r.Seconds.Suite
+		list[i].percent = 100 * list[i].seconds / whole
 	}
 	slices.SortFunc(list, func(a, b share) int {
 		return cmp.Or(cmp.Compare(b.seconds, a.seconds), strings.Compare(a.name, b.name))

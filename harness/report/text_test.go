@@ -32,3 +32,14 @@ func TestForeignSummary(t *testing.T) {
 	r.Source = ""
 	assert.Check(t, !strings.Contains(summary(), "1234 verdicts"))
 }
+
+// TestShares: the shares of a run are 100 % together, also if a case was run twice.
+func TestShares(t *testing.T) {
+	for line, suite := range map[string]float64{
+		"host, messages 40 %, load direct 40 %, capture 20 %": 10,
+		"load direct 67 %, capture 33 %":                      2, // of the last attempt alone
+	} {
+		r := &result.Report{Seconds: result.Seconds{Suite: suite, Phases: map[string]float64{"load direct": 4, "capture": 2}}}
+		assert.Equal(t, sharesLine(r), line)
+	}
+}
