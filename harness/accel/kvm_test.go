@@ -1,3 +1,5 @@
+//go:build amd64 || arm64
+
 package accel
 
 import (
@@ -5,6 +7,7 @@ import (
 	"errors"
 	"maps"
 	"os"
+	"runtime"
 	"testing"
 	"time"
 
@@ -40,6 +43,9 @@ func TestProbeKVM(t *testing.T) {
 	assert.DeepEqual(t, openfds.Kinds(), before)
 }
 
+// endless is an instruction that jumps to itself.
+var endless = map[string][]byte{"amd64": {0xeb, 0xfe}, "arm64": {0, 0, 0, 0x14}}[runtime.GOARCH]
+
 // A probe guest that loops forever is interrupted.
 func TestProbeGuestIsInterrupted(t *testing.T) {
 	needKVM(t)
@@ -49,7 +55,7 @@ func TestProbeGuestIsInterrupted(t *testing.T) {
 	guest, err := newProbeGuest(kvm)
 	assert.NilError(t, err)
 	defer guest.close()
-	copy(guest.memory, []byte{0xeb, 0xfe}) // jmp to itself
+	copy(guest.memory, endless)
 
 	for _, limit := range []time.Duration{-1, 0, time.Millisecond, 50 * time.Millisecond} {
 		ctx, cancel := context.WithTimeout(t.Context(), limit)
