@@ -25,7 +25,7 @@ export CGO_ENABLED := 0
 export PATH := $(PATH):/usr/sbin:/sbin
 
 # A directory is newer than the binary after a file was added or removed.
-sources := go.mod go.sum embed.go kernels.yaml selftests/cases.yaml $(wildcard selftests/bpf/*.o selftests/baselines/*/*) $(shell find cmd harness internal loader suites vmimage \( -type d -o -name '*.go' -o -path '*/report/page/*' -o -path '*/policy/bpf/policy.bpf.o' -o -name runtime.h -o -name types.h -o -path '*/skelprog/driver*' \) \
+sources := go.mod go.sum embed.go kernels.yaml selftests/cases.yaml $(wildcard selftests/bpf/*.o selftests/baselines/*/* selftests/baselines/*/*/*) $(shell find cmd harness internal loader suites vmimage \( -type d -o -name '*.go' -o -path '*/report/page/*' -o -path '*/policy/bpf/policy.bpf.o' -o -name runtime.h -o -name types.h -o -path '*/skelprog/driver*' \) \
 	! -name testdata ! -path '*/testdata/*' ! -name '*_test.go')
 
 # Built-in rules cost 40 ms, because make tries them for each source, and none applies.

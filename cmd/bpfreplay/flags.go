@@ -45,7 +45,7 @@ type flagInfo struct {
 
 // flagTable has the flags of all commands.
 var flagTable = map[string]flagInfo{
-	"config": {"", "", "kernels.yaml to use; the core suite and the baselines are in its directory (default that of the nearest tree, else the built-in one)"},
+	"config": {"", aboutRest, "kernels.yaml to use; the core suite and the baselines are in its directory (default that of the nearest tree, else the built-in one)"},
 
 	"bpftool":      {"", aboutCases, "bpftool for the engines libbpf and libbpf-light, an ELF file, and after commas the programs that it runs (default this machine's)"},
 	"case":         {"c", aboutCases, "run only cases whose names match this pattern, or with a leading ! do not match it (may be repeated)"},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,8 +37,9 @@ func TestFlags(t *testing.T) {
 		}
 	}
 	visit(newRoot())
-	for name := range flagTable {
+	for name, info := range flagTable {
 		assert.Check(t, used[name], "no command has --%s", name)
+		assert.Check(t, slices.Contains(headings, info.heading), "--%s: no heading is called %q", name, info.heading)
 	}
 }
 
@@ -57,7 +59,7 @@ func TestHelpOfFlags(t *testing.T) {
 			seen[name] = heading
 		}
 	}
-	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
 		if !f.Hidden {
 			assert.Check(t, seen[f.Name] == flagTable[f.Name].heading, "--%s stands below %q", f.Name, seen[f.Name])
 		}
