@@ -48,6 +48,10 @@ const (
 	probeExit    = kvmExitSystemEvent
 )
 
+// probeStart is where the code starts. KVM_SET_ONE_REG takes the address of the value, which a stack
+// that grows would change.
+var probeStart uint64 = probeAddress
+
 // restart resets the virtual CPU, which the code switches off, and makes it begin with probeCode.
 func (g *probeGuest) restart() error {
 	var init kvmInit
@@ -58,8 +62,7 @@ func (g *probeGuest) restart() error {
 	if _, err := ioctlPtr(g.vcpu, "KVM_ARM_VCPU_INIT", kvmVCPUInit, unsafe.Pointer(&init)); err != nil {
 		return err
 	}
-	pc := uint64(probeAddress)
-	reg := kvmOneReg{id: kvmRegPC, addr: uint64(uintptr(unsafe.Pointer(&pc)))}
+	reg := kvmOneReg{id: kvmRegPC, addr: uint64(uintptr(unsafe.Pointer(&probeStart)))}
 	_, err := ioctlPtr(g.vcpu, "KVM_SET_ONE_REG", kvmSetOneReg, unsafe.Pointer(&reg))
 	return err
 }

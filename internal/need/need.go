@@ -40,9 +40,9 @@ import (
 // after it has provided everything.
 const StrictEnv = "BPFREPLAY_TEST_STRICT"
 
-// BPFEnv names the environment variable that says whether bpf(2) works. With BPFMust, a test that
-// cannot use it fails; guests for tests set this. With BPFUnusable, tests are skipped without
-// trying, which takes long on a kernel whose BPF is stuck. Without the variable, tests try.
+// BPFEnv names the environment variable that tells tests about bpf(2). With BPFMust, a test that
+// cannot use bpf(2) fails; guests for tests set this. With BPFUnusable, tests that need bpf(2) skip
+// at once: an attempt takes long on a kernel whose BPF is stuck. Without the variable, tests try.
 const (
 	BPFEnv      = "BPFREPLAY_TEST_BPF"
 	BPFMust     = "must"

@@ -129,7 +129,7 @@ func (s *Symbol) MayBeZero() bool {
 
 // Command is one step of a trace. String returns one printable line.
 type Command interface {
-	// Cmd returns the bpf(2) command; false for a lookup, which is none.
+	// Cmd returns the bpf(2) command. It returns false for a lookup, which issues no command.
 	Cmd() (bpfsys.Cmd, bool)
 	// Subject returns what the command is about, for errors: "map counts".
 	Subject() string
