@@ -451,8 +451,8 @@ var table = []Rule{
 		},
 	},
 	{
-		ID:     "local-type-id",
-		Reason: "instructions hold ids of the program's own types (bpf_core_type_id_local); cilium/ebpf numbers the types of each program anew",
+		ID:     ruleLocalTypeID,
+		Reason: "instructions hold ids of the program's own types (bpf_core_type_id_local), and may write them out; cilium/ebpf numbers the types of each program anew",
 		Left:   cilium, Right: libbpfLike,
 		Case:   "core_types",
 		Fields: []field.Aspect{ofFunction("insns")},
@@ -465,7 +465,7 @@ var table = []Rule{
 		Case:   "core_types",
 		Fields: []field.Aspect{ofProgram("tag"), ofFunction("function_tag")},
 		match: func(left, right side) bool {
-			return sameCode(left, right) && explainedBy(left, right, "local-type-id")
+			return sameCode(left, right) && explainedBy(left, right, ruleLocalTypeID)
 		},
 	},
 	{
@@ -583,7 +583,7 @@ var table = []Rule{
 		Case:   "core_enums",
 		Fields: []field.Aspect{ofProgram("tag")},
 		match: func(left, right side) bool {
-			return facts(right).WideCORE && sameCode(left, right) && !explainedBy(left, right, "local-type-id")
+			return facts(right).WideCORE && sameCode(left, right) && !explainedBy(left, right, ruleLocalTypeID)
 		},
 	},
 	{

@@ -35,13 +35,8 @@ func explainInsns(a, b side, fa, fb *state.Function) ([]string, bool) {
 		}
 		ids = append(ids, ruleKfuncTest)
 	}
-	refsA, refsB := refsOf(fa), refsOf(fb)
-	for i := range len(fa.Insns) / insn.Size {
-		ra, rb := refsA[uint32(i)], refsB[uint32(i)]
-		if bytes.Equal(fa.Insns[i*insn.Size:][:insn.Size], fb.Insns[i*insn.Size:][:insn.Size]) && sameRef(ra, rb) {
-			continue
-		}
-		id := explainSlot(a, b, slot{i: i, x: fa.Insns, y: fb.Insns, refX: ra, refY: rb})
+	for _, s := range differentSlots(fa, fb) {
+		id := explainSlot(a, b, s)
 		if id == "" {
 			return nil, false
 		}
@@ -50,6 +45,20 @@ func explainInsns(a, b side, fa, fb *state.Function) ([]string, bool) {
 		}
 	}
 	return ids, true
+}
+
+// differentSlots returns the slots in which two functions of the same length differ. x and refX
+// belong to fa, y and refY to fb.
+func differentSlots(fa, fb *state.Function) []slot {
+	var out []slot
+	refsA, refsB := refsOf(fa), refsOf(fb)
+	for i := range len(fa.Insns) / insn.Size {
+		ra, rb := refsA[uint32(i)], refsB[uint32(i)]
+		if !bytes.Equal(fa.Insns[i*insn.Size:][:insn.Size], fb.Insns[i*insn.Size:][:insn.Size]) || !sameRef(ra, rb) {
+			out = append(out, slot{i: i, x: fa.Insns, y: fb.Insns, refX: ra, refY: rb})
+		}
+	}
+	return out
 }
 
 // explainSlot returns the first rule that explains a slot, or "". In s, x and refX belong to a, y

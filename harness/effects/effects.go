@@ -63,7 +63,11 @@ type Difference struct {
 	Field  field.Field
 	A, B   string
 	Detail string // all places if there are several, or the full values if they are long
+	Pairs  []Pair // at all places, each value of one engine with each of the other
 }
+
+// Pair is a value of one engine and a value of the other at the same place.
+type Pair struct{ A, B string }
 
 // Compare compares the samples of two engines. It returns nil if either has no sample, because that
 // engine was not exercised.
@@ -77,7 +81,7 @@ func Compare(a, b []Sample) []Difference {
 		if agree(va, vb) {
 			continue
 		}
-		d := Difference{Field: e.Field, A: at(e.Place, va[0]), B: at(e.Place, vb[0])}
+		d := Difference{Field: e.Field, A: at(e.Place, va[0]), B: at(e.Place, vb[0]), Pairs: pairs(va, vb)}
 		if a, b := short(d.A), short(d.B); a != d.A || b != d.B {
 			d.A, d.B, d.Detail = a, b, d.A+"\n"+d.B+"\n"
 		}
@@ -87,6 +91,7 @@ func Compare(a, b []Sample) []Difference {
 				last.Detail = last.A + ", " + last.B + "\n"
 			}
 			last.Detail += d.A + ", " + d.B + "\n"
+			last.Pairs = append(last.Pairs, d.Pairs...)
 			continue
 		}
 		out = append(out, d)
@@ -127,6 +132,19 @@ func values(samples []Sample, e Effect) []string {
 	out := make([]string, 0, len(samples))
 	for _, s := range samples {
 		out = append(out, s[e])
+	}
+	return out
+}
+
+// pairs returns each value of a with each value of b, once.
+func pairs(a, b []string) []Pair {
+	var out []Pair
+	for _, x := range a {
+		for _, y := range b {
+			if p := (Pair{x, y}); !slices.Contains(out, p) {
+				out = append(out, p)
+			}
+		}
 	}
 	return out
 }

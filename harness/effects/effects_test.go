@@ -65,10 +65,13 @@ func TestCompareShows(t *testing.T) {
 		{
 			Field: field.Map("m", "contents after trigger"), A: "[0]+0 01 00", B: "[0]+0 nothing",
 			Detail: "[0]+0 01 00, [0]+0 nothing\n[0]+8 02 00, [0]+8 03 00\n",
+			Pairs:  []Pair{{"01 00", ""}, {"02 00", "03 00"}},
 		},
-		{Field: field.Program("run", "attached"), A: "ok", B: "EINVAL"},
-		{Field: field.Program("run", "ran"), A: "1", B: "nothing"},
+		{Field: field.Program("run", "attached"), A: "ok", B: "EINVAL", Pairs: []Pair{{"ok", "EINVAL"}}},
+		{Field: field.Program("run", "ran"), A: "1", B: "nothing", Pairs: []Pair{{"1", ""}}},
 	})
+	several := Compare(samples("1", "3"), samples("", ""))
+	assert.DeepEqual(t, several[0].Pairs, []Pair{{"1", ""}, {"3", ""}})
 }
 
 // TestCompareNotLoaded: the effects of a program that one engine did not load are not compared,
@@ -76,8 +79,9 @@ func TestCompareShows(t *testing.T) {
 func TestCompareNotLoaded(t *testing.T) {
 	a := Sample{{Field: field.Program("run", "attached")}: "ok", {Field: field.Program("run", "run tcp4 returns")}: "1", {Field: field.Program("runs", "attached")}: "ok"}
 	b := Sample{{Field: field.Program("run", "")}: NotLoaded, {Field: field.Program("runs", "attached")}: "EPERM"}
-	assert.DeepEqual(t, Compare([]Sample{a}, []Sample{b}), []Difference{{Field: field.Program("runs", "attached"), A: "ok", B: "EPERM"}})
-	assert.DeepEqual(t, Compare([]Sample{b}, []Sample{a}), []Difference{{Field: field.Program("runs", "attached"), A: "EPERM", B: "ok"}})
+	attached := field.Program("runs", "attached")
+	assert.DeepEqual(t, Compare([]Sample{a}, []Sample{b}), []Difference{{Field: attached, A: "ok", B: "EPERM", Pairs: []Pair{{"ok", "EPERM"}}}})
+	assert.DeepEqual(t, Compare([]Sample{b}, []Sample{a}), []Difference{{Field: attached, A: "EPERM", B: "ok", Pairs: []Pair{{"EPERM", "ok"}}}})
 }
 
 // TestNamesWithSpaces: a name with spaces stays one name when a sample is encoded and decoded.

@@ -179,28 +179,40 @@ func (j *Judge) Pair(c *suite.Case, a, b *wire.Load) result.PairReport {
 func (j *Judge) states(a, b *wire.Load) []compare.Difference {
 	ca, cb := j.Context(a), j.Context(b)
 	out := compare.States(a.State, b.State, ca, cb)
+	output := compare.NewOutput(a.State, b.State, ca, cb)
 	for i := range min(len(a.Runs), len(b.Runs)) {
 		ra, rb := a.Runs[i], b.Runs[i]
 		if x, y := fmt.Sprint(ra.Errno, ra.Returns), fmt.Sprint(rb.Errno, rb.Returns); x != y {
-			out = append(out, compare.Difference{Field: field.Program(ra.Program, "run returns"), A: x, B: y})
+			d := compare.Difference{Field: field.Program(ra.Program, "run returns"), A: x, B: y}
+			if ra.Errno == rb.Errno {
+				d.ExplainedBy = output.Returns(d.Field, ra.Returns, rb.Returns)
+			}
+			out = append(out, d)
 		}
 		if x, y := fmt.Sprintf("%x", ra.Out), fmt.Sprintf("%x", rb.Out); x != y {
-			out = append(out, compare.Difference{Field: field.Program(ra.Program, "run data"), A: x, B: y})
+			d := compare.Difference{Field: field.Program(ra.Program, "run data"), A: x, B: y}
+			d.ExplainedBy = output.Data(d.Field, ra.Out, rb.Out)
+			out = append(out, d)
 		}
 	}
 	if a.After != nil && b.After != nil {
 		for _, d := range compare.States(a.After, b.After, ca, cb) {
 			if d.Field.Attribute == "contents" {
 				d.Field.Attribute = "contents after runs"
+				if d.ExplainedBy == nil {
+					d.ExplainedBy = output.Contents(d.Field, a.After, b.After)
+				}
 				out = append(out, d)
 			}
 		}
 	}
 	found := out
 	for _, d := range effects.Compare(a.Samples, b.Samples) {
-		out = append(out, compare.Difference{
-			Field: d.Field, A: d.A, B: d.B, Detail: d.Detail, ExplainedBy: compare.Following(d.Field, found),
-		})
+		by := compare.Following(d.Field, found)
+		if by == nil {
+			by = output.Effect(&d)
+		}
+		out = append(out, compare.Difference{Field: d.Field, A: d.A, B: d.B, Detail: d.Detail, ExplainedBy: by})
 	}
 	for _, d := range out {
 		for _, id := range d.ExplainedBy {
