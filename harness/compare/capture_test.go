@@ -487,8 +487,18 @@ func TestFacts(t *testing.T) {
 		"kfunc_weak_present": func(f *Facts) {
 			assert.DeepEqual(t, f.Programs["newtask"].KfuncAddresses, []string{"bpf_task_acquire", "bpf_task_release"})
 		},
-		"core_types": func(f *Facts) { assert.Assert(t, len(f.Programs["run"].LocalTypeIDs) > 0) },
-		"core_enums": func(f *Facts) { assert.Assert(t, f.Programs["run"].WideCORE) },
+		"core_types": func(f *Facts) {
+			assert.Assert(t, len(f.Programs["run"].LocalTypeIDs) > 0 && f.Programs["run"].TypeCORE)
+		},
+		"core_field": func(f *Facts) { assert.Assert(t, !f.Programs["run"].TypeCORE) },
+		"kfunc_flavours": func(f *Facts) {
+			assert.DeepEqual(t, f.Programs["run"].Weak, []string{"bpf_rdonly_cast___alone", "bpf_rdonly_cast___swapped", "bpf_rdonly_cast___right"})
+		},
+		"maps_prog_slots": func(f *Facts) { assert.Assert(t, f.ProgramSlots && !f.ArenaData && !f.HasStructOps) },
+		"maps_prog_array": func(f *Facts) { assert.Assert(t, !f.ProgramSlots) },
+		"struct_ops_two":  func(f *Facts) { assert.Assert(t, f.HasStructOps) },
+		"subprogs_many":   func(f *Facts) { assert.Assert(t, f.Functions > 32) },
+		"core_enums":      func(f *Facts) { assert.Assert(t, f.Programs["run"].WideCORE) },
 		"subprogs_hidden": func(f *Facts) {
 			assert.Assert(t, len(f.Programs["run"].Hidden) > 0)
 		},

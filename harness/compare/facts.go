@@ -34,6 +34,10 @@ type Facts struct {
 	// SizedRings are ring buffers and perf event arrays whose key or value size the kernel refuses.
 	// The size comes from the value's type.
 	SizedRings []string
+	Functions  int // number of functions, subprograms included
+	// What libbpf's generator of loader programs does not know: struct_ops maps, an arena with
+	// variables, a raw tracepoint's section that names none, programs in program arrays.
+	HasStructOps, ArenaData, BareRawTracepoint, ProgramSlots bool
 	// StructOps are the struct_ops maps in .struct_ops.link, by name.
 	StructOps map[string]StructOpsFacts
 }
@@ -57,6 +61,7 @@ type ProgramFacts struct {
 	Breadth    []string
 	Kconfig    bool     // the program refers to .kconfig
 	WeakKfuncs []string // weak kfuncs that the program calls
+	Weak       []string // weak kfuncs that it calls or takes the address of, with their flavours
 	TypedKsyms []string // typed kernel variables whose address the program takes
 	// KfuncAddresses are the kfuncs whose address the program takes, to check whether they exist.
 	KfuncAddresses []string
@@ -65,10 +70,17 @@ type ProgramFacts struct {
 	// LocalTypeIDs are the types whose ids are immediates of instructions (CO-RE kind
 	// type_id_local): "struct foo" by id in the object's BTF.
 	LocalTypeIDs map[uint32]string
+	TypeCORE     bool // a CO-RE relocation asks for the size or the id of a type of the kernel
 	// WideCORE reports whether a 64-bit constant has a CO-RE relocation that fails if the kernel
 	// lacks its target. Engines poison such a constant in different ways.
 	WideCORE bool
 }
+
+// Values of enum bpf_core_relo_kind that are 0 for a type that the kernel lacks.
+const (
+	coreTypeIDTarget = 7
+	coreTypeSize     = 9
+)
 
 // Values of enum bpf_core_relo_kind that never fail: checks for existence, and the id of a local
 // type.
@@ -100,6 +112,7 @@ func FactsOf(o *object.Object) *Facts {
 		}
 	}
 	f.StructOps = structOpsFacts(o)
+	f.addGaps(o)
 	f.EnumCORE, f.SizedRings = enumsOf(o), sizedRings(o)
 	f.Unreferenced = unreferenced(o)
 	for i := range o.Functions {
@@ -155,6 +168,21 @@ func enumsOf(o *object.Object) int {
 		}
 	}
 	return len(enums)
+}
+
+// addGaps notes what libbpf's generator of loader programs does not know.
+func (f *Facts) addGaps(o *object.Object) {
+	f.Functions = len(o.Functions)
+	for i := range o.Maps {
+		m := &o.Maps[i]
+		f.HasStructOps = f.HasStructOps || m.StructOps != nil
+		f.ArenaData = f.ArenaData || m.Type == uapi.MapArena && m.DataSize > 0
+		f.ProgramSlots = f.ProgramSlots || m.Type == uapi.MapProgArray && len(m.Slots) > 0
+	}
+	for i := range o.Functions {
+		s := o.Functions[i].Section
+		f.BareRawTracepoint = f.BareRawTracepoint || !strings.Contains(s, "/") && (strings.HasPrefix(s, "raw_tp") || strings.HasPrefix(s, "raw_tracepoint"))
+	}
 }
 
 func sizedRings(o *object.Object) (names []string) {
@@ -248,6 +276,11 @@ func (p *ProgramFacts) addFunction(o *object.Object, fn *object.Function) {
 		p.Hidden = append(p.Hidden, fn.Name)
 	}
 	for _, r := range fn.Relocations {
+		if r.Kind == object.RelocKsym || r.Kind == object.RelocKfunc {
+			if e := &o.Externs[r.Target]; e.Weak && e.Kind == object.ExternFunc && !slices.Contains(p.Weak, e.Name) {
+				p.Weak = append(p.Weak, e.Name)
+			}
+		}
 		switch r.Kind {
 		case object.RelocKconfig:
 			p.Kconfig = true
@@ -269,6 +302,7 @@ func (p *ProgramFacts) addFunction(o *object.Object, fn *object.Function) {
 		if r.Insn >= 0 && r.Insn < insns.Len() && insns.IsLdImm64(r.Insn) && !slices.Contains(coreNeverFails, r.Kind) {
 			p.WideCORE = true
 		}
+		p.TypeCORE = p.TypeCORE || r.Kind == coreTypeIDTarget || r.Kind == coreTypeSize
 		if r.Kind == coreTypeIDLocal && o.BTF != nil {
 			p.LocalTypeIDs[uint32(r.TypeID)] = o.BTF.KindOf(r.TypeID).String() + " " + o.BTF.TypeName(r.TypeID)
 		}

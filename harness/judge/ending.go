@@ -95,14 +95,15 @@ func (j *Judge) refusals(c *suite.Case, a, b *wire.Load) []compare.Difference {
 // known returns the rule that explains why one of two engines refuses the object, and the reason.
 // In a strict pair only libbpf's refusals count.
 func (j *Judge) known(c *suite.Case, a, b *wire.Load) (rule, reason string) {
-	for _, l := range []*wire.Load{a, b} {
+	for _, pair := range [][2]*wire.Load{{a, b}, {b, a}} {
+		l := pair[0]
 		if l.Result != wire.Refused || enginename.Strict(a.Engine, b.Engine) && enginename.Ours(l.Engine) {
 			continue
 		}
 		if reason, ok := c.Known[l.Engine]; ok && (a.Result != b.Result || c.Expect.Result == wire.OK) {
 			return result.RuleKnown, reason
 		}
-		if reason := knownReason(l); reason != "" && c.Others() {
+		if reason := j.knownReason(l, pair[1]); reason != "" && c.Others() {
 			return result.RuleKnown, reason
 		}
 	}

@@ -93,8 +93,8 @@ func (j *Judge) Expectations(c *suite.Case, loads []wire.Load) []string {
 			fail("%s loads the object although it is known not to: %q is out of date", l.Engine, reason)
 		case known:
 		case c.Expect.Result == suite.AnyResult && l.Result != wire.OK:
-		case c.Own && l.Result == wire.Refused && !enginename.Ours(l.Engine) && knownReason(l) != "":
-			j.Notes = append(j.Notes, fmt.Sprintf("%s refuses the object: %s", l.Engine, knownReason(l)))
+		case c.Own && l.Result == wire.Refused && !enginename.Ours(l.Engine) && j.excuse(l, loads) != "":
+			j.Notes = append(j.Notes, fmt.Sprintf("%s refuses the object: %s", l.Engine, j.excuse(l, loads)))
 		case c.Expect.Result != suite.AnyResult && l.Result != c.Expect.Result:
 			fail("%s: expected %s, was %s", l.Engine, c.Expect.Result, Outcome(l))
 		case l.Result == wire.Refused:

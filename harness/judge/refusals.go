@@ -1,13 +1,22 @@
 package judge
 
 import (
+	"cmp"
+	"maps"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/bpfreplay/bpfreplay/harness/compare"
 	"github.com/bpfreplay/bpfreplay/harness/enginename"
+	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
+	"github.com/bpfreplay/bpfreplay/internal/btf"
+	"github.com/bpfreplay/bpfreplay/internal/kversion"
 )
 
 // knownRefusal is something that an engine refuses in any object. It is the general form of
@@ -18,8 +27,25 @@ type knownRefusal struct {
 	// text is a regular expression that matches the error or the last line of the verifier's log.
 	// It must match nothing else.
 	text   string
-	reason string // begins with the version in which it was seen
+	reason string // begins with the version in which it was seen, or with itsVersion
 }
+
+// conditional is a known refusal with a reason that is true only if when says so.
+type conditional struct {
+	knownRefusal
+	when func(r *refusal) bool
+}
+
+// refusal is a refused load, and what a reason for it may depend on.
+type refusal struct {
+	load  *wire.Load
+	other *wire.Load     // the load that it is compared with; nil if there is none
+	facts *compare.Facts // zero if the object cannot be read
+	match []string       // submatches of knownRefusal.text
+}
+
+// itsVersion in a reason stands for the version of the load's engine.
+const itsVersion = "{version}"
 
 var knownRefusals = []knownRefusal{
 	{enginename.Direct, `reference to "[^"]*" in section SHN_UNDEF\+\d+: not supported`,
@@ -32,12 +58,8 @@ var knownRefusals = []knownRefusal{
 		"cilium/ebpf v0.22.0 has no weak maps, functions and kconfig variables"},
 	{enginename.Direct, `ring map size \d+ not a multiple of page size`,
 		"cilium/ebpf v0.22.0 does not round the size of a ring buffer up to a page"},
-	{enginename.Direct, `: load BTF: load btf: `,
-		"cilium/ebpf v0.22.0 does not do without types that the kernel refuses"},
 	{enginename.Direct, `: Tracing programs must provide btf_id`,
 		"cilium/ebpf v0.22.0 does not know the section's way to name an attach target"},
-	{enginename.Direct, `: bad CO-RE relocation: `,
-		"cilium/ebpf v0.22.0 takes the size and the id of a type that the kernel lacks for failed, and not for 0"},
 	{enginename.Direct, `^arena's user address must be set via map_extra or mmap\(\)$`,
 		"cilium/ebpf v0.22.0 does not map an arena before it loads programs"},
 	{enginename.Direct, `^invalid kptr access, R\d+ type=\S*ptr_\S+ expected=\S*ptr_`,
@@ -56,45 +78,107 @@ var knownRefusals = []knownRefusal{
 		"libbpf v1.0 and later take SEC(\"socket\") without a name only"},
 	{enginename.Direct, `^BPF_LD_IMM64 uses reserved fields$`,
 		"cilium/ebpf v0.22.0 puts the slot of a module's BTF into the address of a kfunc of that module"},
-	{enginename.Trace, twoMembers, oneMember},
-	{enginename.Replay, twoMembers, oneMember},
-	{enginename.Signed, twoMembers, oneMember},
-	{enginename.SkelGo, twoMembers, oneMember},
-	{enginename.SkelC, twoMembers, oneMember},
-	{enginename.SkelC, `^skeleton of \S+ in C: `, "bpfreplay's C skeletons do not probe how a kernel relocates functions without func_info: docs/skeletons.md"},
-	{enginename.Libbpf, `: invalid reuse of prog `, oneMember},
+	{enginename.SkelC, `this kernel lacks core_no_func_info`, "bpfreplay's C skeletons do not probe how a kernel relocates functions without func_info: docs/skeletons.md"},
 	{enginename.Libbpf, `can't pin program that wasn't loaded`,
-		"libbpf v1.8 pins the programs of an object, which bpftool asks for, only if it has loaded all"},
-	{enginename.Libbpf, unresolved, wantsAll},
-	{enginename.LibbpfLight, `killed by SIG(SEGV|BUS) while generating a loader program`,
-		"libbpf v1.8 crashes as it generates loader programs with struct_ops and with arenas that have data, and its bpftool as it writes down how a program for a raw tracepoint is attached whose section names none"},
-	{enginename.LibbpfLight, `PROG_LOAD: EACCES: invalid (read from|write to) stack R10 off=\d+ size=4`,
-		"libbpf v1.8 has room for 32 programs in its loader programs, and does not say so"},
+		itsVersion + " pins the programs of an object, which bpftool asks for, only if it has loaded all"},
 	{enginename.LibbpfLight, `libbpf's loader program: a step of it: (E2BIG|EINVAL)$`,
-		"libbpf v1.8 neither sanitises types in its loader programs nor does without those that the kernel refuses"},
-	{enginename.LibbpfLight, `operation not supported while|Operation not supported$|generating a loader program, with status 161 and no reason`,
-		"libbpf v1.8 has no static slots of program arrays in its loader programs"},
+		itsVersion + " neither sanitises types in its loader programs nor does without those that the kernel refuses"},
 	{enginename.LibbpfLight, `arena's user address must be set via map_extra or mmap\(\)$`,
-		"libbpf v1.8 does not map arenas in its loader programs"},
+		itsVersion + " does not map arenas in its loader programs"},
 	{enginename.LibbpfLight, `no jump tables found for subprog`,
-		"libbpf v1.8 makes jump tables as it generates loader programs, and they are gone when one runs"},
+		itsVersion + " makes jump tables as it generates loader programs, and they are gone when one runs"},
 	{enginename.LibbpfLight, `failed to auto-pin at '`,
-		"libbpf v1.8 pins maps as it generates loader programs, where there is no map yet"},
-	{enginename.LibbpfLight, unresolved, wantsAll},
+		itsVersion + " pins maps as it generates loader programs, where there is no map yet"},
 	{enginename.LibbpfLight, `error matching candidate #\d+ `,
-		"libbpf v1.8 leaves CO-RE to the kernel in its loader programs, which gives up on types nested deeper than it likes"},
+		itsVersion + " leaves CO-RE to the kernel in its loader programs, which gives up on types nested deeper than it likes"},
 }
 
+// conditions are refusals whose reason depends on more than the text. The first one that holds
+// counts, and knownRefusals are behind them.
+var conditions = []conditional{
+	{knownRefusal{enginename.Direct, `: load BTF: load btf: `,
+		"cilium/ebpf v0.22.0 does not do without types that the kernel refuses"}, kernelRefuses},
+	{knownRefusal{enginename.Direct, `^program (\S+): .*: bad CO-RE relocation: `,
+		"cilium/ebpf v0.22.0 takes the size and the id of a type that the kernel lacks for failed, and not for 0"}, needsType},
+	{knownRefusal{enginename.Direct, `: kfunc "([^"]+)": .*incompatible types$`,
+		"cilium/ebpf v0.22.0 refuses a weak kfunc whose prototype is not the kernel's, and does not do without it"}, weakKfunc},
+	{knownRefusal{enginename.Libbpf, `extern \(func ksym\) '([^']+)': func_proto \[\d+\] incompatible with `,
+		itsVersion + " refuses a weak kfunc whose prototype is not the kernel's, and does not do without it"}, weakKfunc},
+	{knownRefusal{enginename.Direct, `: kfunc "\w+___\w*": not supported$`, flavours("cilium/ebpf v0.22.0")}, loaded},
+	{knownRefusal{enginename.Libbpf, `extern \(func ksym\) '\w+___\w*': not found in kernel`, flavours(itsVersion)}, loaded},
+	{knownRefusal{enginename.Direct, `^program (\S+): load program: `, flavours("cilium/ebpf v0.22.0")}, findsNoFlavour},
+	{knownRefusal{enginename.Libbpf, `prog '([^']+)': BPF program load failed`, flavours(itsVersion)}, findsNoFlavour},
+	{knownRefusal{enginename.Libbpf, unresolved, wantsAll}, doesWithout},
+	{knownRefusal{enginename.LibbpfLight, unresolved, wantsAll}, doesWithout},
+	{knownRefusal{enginename.LibbpfLight, crashed, itsVersion + " crashes as it generates loader programs with struct_ops"},
+		func(r *refusal) bool { return r.facts.HasStructOps }},
+	{knownRefusal{enginename.LibbpfLight, crashed, itsVersion + " crashes as it generates loader programs with arenas that have data"},
+		func(r *refusal) bool { return r.facts.ArenaData }},
+	{knownRefusal{enginename.LibbpfLight, crashed, "the bpftool of " + itsVersion + " crashes as it writes down how a program for a raw tracepoint is attached whose section names none"},
+		func(r *refusal) bool { return r.facts.BareRawTracepoint }},
+	{knownRefusal{enginename.LibbpfLight, `PROG_LOAD: EACCES: invalid (read from|write to) stack R10 off=\d+ size=4`,
+		itsVersion + " has room for 32 programs in its loader programs, and does not say so"},
+		func(r *refusal) bool { return r.facts.Functions > 32 }},
+	{knownRefusal{enginename.LibbpfLight, `operation not supported while|Operation not supported$|generating a loader program, with status 161 and no reason`,
+		itsVersion + " has no static slots of program arrays in its loader programs"},
+		func(r *refusal) bool { return r.facts.ProgramSlots }},
+}
+
+// crashed matches a crash of libbpf's generator.
+const crashed = `killed by SIG(SEGV|BUS) while generating a loader program`
+
 // libbpf resolves all externs of an object, whether or not a program refers to them.
-const wantsAll = "libbpf v1.8 wants every kfunc and ksym that the object names, also those of programs that are not loaded"
+const wantsAll = itsVersion + " wants every kfunc and ksym that the object names, also those of programs that are not loaded"
 
-const unresolved = `extern (\(func ksym\) '[^']+': not found in kernel or module BTFs|'[^']+' \(strong\): not resolved)`
+const unresolved = `extern (?:\(func ksym\) '([^']+)': not found in kernel or module BTFs|'([^']+)' \(strong\): not resolved)`
 
-// The verifier checks a struct_ops program against one member of one type. A program that several
-// maps use for different members can only be loaded for one of them.
-const oneMember = "cilium/ebpf v0.22.0 loads a struct_ops program that maps want for different types or members, others refuse it"
+func flavours(version string) string {
+	return version + " looks for kfuncs with the flavour in their names, and finds none"
+}
 
-const twoMembers = `member \S+ of struct \S+ is program \S+, which is member \S+ of struct \S+ already`
+// loaded reports whether the other engine loads the object.
+func loaded(r *refusal) bool { return r.other == nil || r.other.Result == wire.OK }
+
+// kernelRefuses reports whether the kernel found fault with what it got, and did not run out of
+// something.
+func kernelRefuses(r *refusal) bool {
+	return r.load.Errno != unix.ErrnoName(unix.ENOMEM) && r.load.Errno != unix.ErrnoName(unix.EPERM)
+}
+
+// needsType reports whether the program has a CO-RE relocation for the size or the id of a type of
+// the kernel.
+func needsType(r *refusal) bool { return r.facts.Programs[r.match[1]].TypeCORE }
+
+// weakKfunc reports whether the kfunc is weak.
+func weakKfunc(r *refusal) bool {
+	return slices.ContainsFunc(slices.Collect(maps.Values(r.facts.Programs)), func(p compare.ProgramFacts) bool {
+		return slices.Contains(p.Weak, r.match[1])
+	})
+}
+
+// findsNoFlavour reports whether the verifier refuses a program that refers to a weak kfunc under a
+// name with a flavour, and the other engine, which finds the kfunc, loads it.
+func findsNoFlavour(r *refusal) bool {
+	return loaded(r) && slices.ContainsFunc(r.facts.Programs[r.match[1]].Weak, func(name string) bool {
+		essential := btf.EssentialName(name)
+		return essential != name && r.other != nil && refersTo(r.other.State.FindProgram(r.match[1]), essential)
+	})
+}
+
+// refersTo reports whether a program calls a kfunc or takes its address.
+func refersTo(p *state.Program, kfunc string) bool {
+	return p != nil && slices.ContainsFunc(p.Functions, func(f state.Function) bool {
+		return slices.ContainsFunc(f.Refs, func(ref state.Ref) bool {
+			return (ref.Kind == state.RefKfunc || ref.Kind == state.RefAddr) && strings.HasPrefix(ref.To, kfunc+" [")
+		})
+	})
+}
+
+// doesWithout reports whether the other engine does not miss the extern that libbpf does not find.
+func doesWithout(r *refusal) bool {
+	name := cmp.Or(r.match[1], r.match[2])
+	return loaded(r) || !strings.Contains(r.other.Detail+r.other.Log, name)
+}
 
 // knownLeak returns the reason why an engine is known to leave something behind, or "".
 func knownLeak(l *wire.Load, leak string) string {
@@ -108,8 +192,11 @@ var noMember = regexp.MustCompile(`^program \S+: member "[^"]+" not found in \S+
 
 // refusalTexts returns all known refusals and their compiled expressions. They are compiled at the
 // first refusal, because most loads need none of them.
-var refusalTexts = sync.OnceValues(func() ([]knownRefusal, []*regexp.Regexp) {
-	known := slices.Concat(knownRefusals, likeLibbpf)
+var refusalTexts = sync.OnceValues(func() ([]conditional, []*regexp.Regexp) {
+	known := slices.Concat(conditions, likeLibbpf())
+	for _, k := range knownRefusals {
+		known = append(known, conditional{k, func(*refusal) bool { return true }})
+	}
 	var texts []*regexp.Regexp
 	for _, k := range known {
 		texts = append(texts, regexp.MustCompile(k.text))
@@ -118,15 +205,39 @@ var refusalTexts = sync.OnceValues(func() ([]knownRefusal, []*regexp.Regexp) {
 })
 
 // knownReason returns the reason why an engine is known to refuse an object with this error, or "".
-func knownReason(l *wire.Load) string {
+// other is the load that it is compared with, or nil.
+func (j *Judge) knownReason(l, other *wire.Load) string {
 	if l.Result != wire.Refused {
 		return ""
 	}
+	r := refusal{load: l, other: other, facts: j.facts}
+	if r.facts == nil {
+		r.facts = new(compare.Facts)
+	}
 	known, texts := refusalTexts()
-	last := bpfsys.LastLine(l.Log)
-	for i, k := range known {
-		if k.engine == l.Engine && (texts[i].MatchString(l.Detail) || texts[i].MatchString(last)) {
-			return k.reason
+	for i := range known {
+		k := &known[i]
+		for _, text := range []string{l.Detail, bpfsys.LastLine(l.Log)} {
+			r.match = texts[i].FindStringSubmatch(text)
+			if k.engine == l.Engine && r.match != nil && k.when(&r) {
+				return strings.ReplaceAll(k.reason, itsVersion, cmp.Or(l.Version, "libbpf"))
+			}
+		}
+	}
+	return ""
+}
+
+// excuse returns the reason why an engine is known to refuse an object that another of these loads
+// has loaded, or that no other engine was to load.
+func (j *Judge) excuse(l *wire.Load, loads []wire.Load) string {
+	if len(loads) == 1 {
+		return j.knownReason(l, nil)
+	}
+	for i := range loads {
+		if loads[i].Result == wire.OK {
+			if reason := j.knownReason(l, &loads[i]); reason != "" {
+				return reason
+			}
 		}
 	}
 	return ""
@@ -152,31 +263,67 @@ func sameSaid(x, y string) bool {
 	return slices.ContainsFunc(sameWords, func(r *regexp.Regexp) bool { return r.MatchString(x) && r.MatchString(y) })
 }
 
-// likeLibbpf are objects that libbpf and our engines, which follow it, refuse and cilium/ebpf
-// loads.
-var likeLibbpf = forEngines([]string{
-	enginename.Trace, enginename.Replay, enginename.Signed, enginename.SkelGo, enginename.SkelC, enginename.Libbpf, enginename.LibbpfLight,
-}, []knownRefusal{
-	{"", `legacy map definitions in (section "maps"|'maps' section) are not supported|` +
-		`section "maps/[^"]*" holds neither maps nor data|bad map relo against '[^']+' in section 'maps/`,
-		"libbpf v1.0 and later have no maps in sections maps and maps/NAME, nor have trace and replay"},
-	{"", `function is static: a program must be global|program '[^']+' is static and not supported`,
-		"libbpf v1.8 takes no static function outside of .text, nor do trace and replay"},
-	{"", `big-endian objects are not supported|loading non-native endianness is unsupported`,
-		"libbpf v1.8 takes objects in the machine's byte order only, as do trace and replay; cilium/ebpf v0.22.0 takes others if they have no program"},
-	{"", `section "[^"]*" is of no known program type|failed to guess program type from ELF section|missing BPF prog type, check ELF section name`,
-		"libbpf v1.8 refuses an object with a program whose section it does not know, as do trace and replay; cilium/ebpf v0.22.0 leaves the program out"},
-	{"", `extern: malformed object: it is declared and not defined|failed to find BTF for extern '`,
-		"libbpf v1.8 takes an extern only if a section of the types lists it, as do trace and replay; cilium/ebpf v0.22.0 takes one that is called for a kfunc"},
-})
-
-func forEngines(engines []string, refusals []knownRefusal) []knownRefusal {
-	var out []knownRefusal
-	for _, e := range engines {
-		for _, r := range refusals {
-			r.engine = e
-			out = append(out, r)
+// likeLibbpf returns what libbpf and our engines, which follow it, refuse and cilium/ebpf loads. No
+// reason holds if one of libbpf's or our engines loads the object.
+func likeLibbpf() (out []conditional) {
+	for _, e := range []string{
+		enginename.Trace, enginename.Replay, enginename.Signed, enginename.SkelGo, enginename.SkelC, enginename.Libbpf, enginename.LibbpfLight,
+	} {
+		who := "bpfreplay"
+		if enginename.IsLibbpf(e) {
+			who = itsVersion
+		}
+		for _, k := range []struct {
+			text, reason string
+			when         func(r *refusal) bool
+		}{
+			{`legacy map definitions in (section "maps"|'maps' section) are not supported|` +
+				`section "maps/[^"]*" holds neither maps nor data|bad map relo against '[^']+' in section 'maps/`,
+				"has no maps in sections maps and maps/NAME", ciliumLoads},
+			{`function is static: a program must be global|program '[^']+' is static and not supported`,
+				"takes no static function outside of .text for a program", ciliumLoads},
+			{`big-endian objects are not supported|loading non-native endianness is unsupported`,
+				"takes objects in the machine's byte order only", ciliumLoads},
+			{unknownSection, "refuses an object with a program whose section it does not know; cilium/ebpf v0.22.0 leaves the program out", leavesOut},
+			{unknownSection, "does not know the section of a program", ciliumLoads},
+			{`extern: malformed object: it is declared and not defined|failed to find BTF for extern '`,
+				"takes an extern only if a section of the types lists it", ciliumLoads},
+			// The verifier checks a struct_ops program against one member of one type.
+			{`member \S+ of struct \S+ is program \S+, which is member \S+ of struct \S+ already|: invalid reuse of prog `,
+				"loads no struct_ops program that maps want for different types or members", ciliumLoads},
+		} {
+			out = append(out, conditional{knownRefusal{e, k.text, who + " " + k.reason}, k.when})
 		}
 	}
+	for _, e := range []string{enginename.Libbpf, enginename.LibbpfLight} {
+		out = append(out, conditional{knownRefusal{e, unknownSection, itsVersion + " does not know the section of a program yet"}, olderLibbpf})
+	}
 	return out
+}
+
+const unknownSection = `section "[^"]*" is of no known program type|failed to guess program type from ELF section|missing BPF prog type, check ELF section name`
+
+// ciliumLoads reports whether the other engine is cilium/ebpf, or refuses the object as well.
+func ciliumLoads(r *refusal) bool {
+	return r.other == nil || enginename.IsCilium(r.other.Engine) || r.other.Result != wire.OK
+}
+
+// leavesOut reports whether cilium/ebpf has loaded the object without one of its programs.
+func leavesOut(r *refusal) bool {
+	if r.other == nil || !enginename.IsCilium(r.other.Engine) || r.other.State == nil {
+		return false
+	}
+	for name := range r.facts.Programs {
+		if r.other.State.FindProgram(name) == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// olderLibbpf reports whether the load is by a libbpf older than the one that bpfreplay follows,
+// and the other one loads the object.
+func olderLibbpf(r *refusal) bool {
+	v, ok := strings.CutPrefix(r.load.Version, enginename.LibbpfCode+" v")
+	return ok && kversion.Compare(v, "1.8") < 0 && loaded(r)
 }
