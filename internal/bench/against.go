@@ -39,13 +39,13 @@ func commonCases(trees ...string) ([]string, error) {
 // and by this one, each from a saved guest.
 func (b *bench) compareWith(ctx context.Context, revision string) error {
 	tree := filepath.Join(b.temp, "tree")
-	git := func(args ...string) error { return run(ctx, "", "git", args...) }
+	git := func(args ...string) error { return runIn(ctx, "", "git", args...) }
 	if err := git("worktree", "add", "--quiet", "--detach", tree, revision); err != nil {
 		return err
 	}
 	defer git("worktree", "remove", "--force", tree)
 	before := filepath.Join(b.temp, "before")
-	if err := run(ctx, tree, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", before, "./cmd/bpfreplay"); err != nil {
+	if err := runIn(ctx, tree, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", before, "./cmd/bpfreplay"); err != nil {
 		return err
 	}
 	now, err := filepath.Abs("bpfreplay")
@@ -59,7 +59,7 @@ func (b *bench) compareWith(ctx context.Context, revision string) error {
 	vmtest := func(dir, command string, cases ...string) (float64, error) {
 		start := time.Now()
 		args := []string{"vmtest", "--kernel", b.kernel, "--engines", threeEngines, "--out", filepath.Join(b.temp, "out")}
-		err := run(ctx, dir, command, append(args, cases...)...)
+		err := runIn(ctx, dir, command, append(args, cases...)...)
 		var exit *exec.ExitError
 		if errors.As(err, &exit) && exit.ExitCode() == 1 {
 			err = nil // some case is not as expected
@@ -91,12 +91,10 @@ func (b *bench) compareWith(ctx context.Context, revision string) error {
 	return nil
 }
 
-// run runs a command in a directory, "" for this one.
-func run(ctx context.Context, dir, name string, args ...string) error {
+// runIn runs a command in a directory, "" for this one.
+func runIn(ctx context.Context, dir, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w\n%s", cmd, err, out)
-	}
-	return nil
+	_, err := output(cmd)
+	return err
 }

@@ -193,9 +193,9 @@ func (b *bench) restoreMany(ctx context.Context) error {
 // restore runs a case in a restored guest, and returns the time until the guest answered.
 func (b *bench) restore(ctx context.Context, out string) (time.Duration, error) {
 	cmd := exec.CommandContext(ctx, "./bpfreplay", "vmtest", "--kernel", b.kernel, "--case", trivial, "--out", out)
-	said, err := cmd.CombinedOutput()
+	said, err := output(cmd)
 	if err != nil {
-		return 0, fmt.Errorf("%s: %w\n%s", cmd, err, said)
+		return 0, err
 	}
 	report, err := b.report(out)
 	switch {

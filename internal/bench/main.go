@@ -1,12 +1,13 @@
 // Command bench measures everything that has a budget. It prints each figure as a ratio of two
 // things that it measures side by side in one run, because seconds would depend on the machine.
-// `make bench` runs it.
+// `make bench` runs it. With --load-times it compares ways to load the Linux selftests, which needs
+// `make suite` before.
 //
 // It does not fail if a budget is exceeded, because the machine may have other work to do.
 package main
 
 import (
-	"cmp"
+	"bytes"
 	"context"
 	"encoding/json"
 	"flag"
@@ -25,18 +26,15 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	b := bench{}
-	flag.StringVar(&b.kernel, "kernel", "6.12", "a name in kernels.yaml")
-	flag.IntVar(&b.boots, "boots", 7, "how often to boot each way")
-	flag.IntVar(&b.loads, "loads", 5, "how often each engine loads each object; 0 for not at all")
-	flag.IntVar(&b.restores, "restores", 0, "instead, restore a saved guest this often and run a case in it")
-	flag.IntVar(&b.skeletons, "skeletons", 0, "instead, compare a skeleton with bpf2go's code this often")
-	flag.StringVar(&b.against, "against", "", "instead, compare the core suite with that of this revision, --boots times")
-	flag.IntVar(&b.jobs, "jobs", 1, "with --restores, how many at the same time")
-	flag.Parse()
-	if err := b.run(ctx); err != nil {
+	run := host
+	args := os.Args[1:]
+	switch {
+	case len(args) > 0 && args[0] == guestFlag:
+		run, args = guest, args[1:]
+	case len(args) > 1 && args[0] == childFlag:
+		run, args = child, args[1:]
+	}
+	if err := run(args); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(2)
 	}
@@ -61,37 +59,49 @@ type row struct {
 	detail     string
 }
 
-func (b *bench) run(ctx context.Context) error {
-	temp, err := os.MkdirTemp("", "bpfreplay-bench-")
+func host(args []string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	b := bench{}
+	l := loadTimes{bench: &b}
+	flags := flag.NewFlagSet("bench", flag.ExitOnError)
+	flags.StringVar(&b.kernel, "kernel", "6.12", "a name in kernels.yaml")
+	flags.IntVar(&b.boots, "boots", 7, "how often to boot each way")
+	flags.IntVar(&b.loads, "loads", 5, "how often each engine loads each object; 0 for not at all")
+	flags.IntVar(&b.restores, "restores", 0, "instead, restore a saved guest this often and run a case in it")
+	flags.IntVar(&b.jobs, "jobs", 1, "with --restores, how many at the same time")
+	flags.IntVar(&b.skeletons, "skeletons", 0, "instead, compare a skeleton with bpf2go's code this often")
+	flags.StringVar(&b.against, "against", "", "instead, compare the core suite with that of this revision, --boots times")
+	times := flags.Bool("load-times", false, "instead, measure how long each way takes to load the Linux selftests, or those\nwhose names are the arguments")
+	flags.IntVar(&l.rounds, "rounds", 3, "with --load-times, how often each load is done")
+	flags.BoolVar(&l.icount, "icount", false, "with --load-times, count instructions")
+	flags.BoolVar(&l.profile, "profile", false, "with --load-times, measure where the kernel spends the time")
+	flags.BoolVar(&l.signed, "signed", false, "with --load-times, load signed files, too")
+	flags.StringVar(&l.out, "out", filepath.Join("out", "load-times"), "with --load-times, directory for results")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	var err error
+	if b.temp, err = os.MkdirTemp("", "bpfreplay-bench-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(b.temp)
+	switch {
+	case *times:
+		return l.run(ctx, flags.Args())
+	case b.restores > 0:
+		return b.restoreMany(ctx)
+	case b.skeletons > 0:
+		err = b.sideBySide(ctx)
+	case b.against != "":
+		err = b.compareWith(ctx, b.against)
+	default:
+		if err = b.boot(ctx); err == nil && b.loads > 0 {
+			err = b.load(ctx)
+		}
+	}
 	if err != nil {
 		return err
-	}
-	defer os.RemoveAll(temp)
-	b.temp = temp
-	if b.restores > 0 {
-		return b.restoreMany(ctx)
-	}
-	if b.skeletons > 0 {
-		if err := b.sideBySide(ctx); err != nil {
-			return err
-		}
-		b.print()
-		return nil
-	}
-	if b.against != "" {
-		if err := b.compareWith(ctx, b.against); err != nil {
-			return err
-		}
-		b.print()
-		return nil
-	}
-	if err := b.boot(ctx); err != nil {
-		return err
-	}
-	if b.loads > 0 {
-		if err := b.load(ctx); err != nil {
-			return err
-		}
 	}
 	b.print()
 	return nil
@@ -152,9 +162,8 @@ func (b *bench) vmtest(ctx context.Context, pattern string, flags ...string) (*r
 	flags = append(flags, "--out", b.temp)
 	cmd := exec.CommandContext(ctx, "make", "--silent", "vmtest", "KERNEL="+b.kernel, "CASE="+pattern, "ARGS="+strings.Join(flags, " "))
 	cmd.Env = append(os.Environ(), "MAKEFLAGS=")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w\n%s", cmd, err, out)
+	if _, err := output(cmd); err != nil {
+		return nil, err
 	}
 	return b.report(b.temp)
 }
@@ -172,10 +181,24 @@ func (b *bench) report(out string) (*result.Report, error) {
 	return &report, nil
 }
 
-// median returns the middle value, or the larger of the two middle values.
-func median[T cmp.Ordered](values []T) T {
-	sorted := slices.Sorted(slices.Values(values))
-	return sorted[len(sorted)/2]
+// output runs a command and returns what it prints. Its error has that, and standard error, too.
+func output(cmd *exec.Cmd) ([]byte, error) {
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w\n%s%s", cmd, err, out, stderr.Bytes())
+	}
+	return out, nil
+}
+
+// median returns the middle value, or the mean of the two middle values, or 0 for none.
+func median[T ~int64 | ~float64](values []T) T {
+	v := slices.Sorted(slices.Values(values))
+	if len(v) == 0 {
+		return 0
+	}
+	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
 }
 
 func (b *bench) print() {

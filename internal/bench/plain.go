@@ -36,15 +36,12 @@ func (b *bench) plainBoot(ctx context.Context, accelerator string) (func() (time
 		qemu := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", accelerator, "-m", "512", "-nographic", "-no-reboot",
 			"-kernel", kernel.ImagePath, "-initrd", initrd, "-append", "console=ttyS0 panic=-1")
 		start := time.Now()
-		out, err := qemu.CombinedOutput()
+		out, err := output(qemu)
 		took := time.Since(start)
 		if err == nil && !bytes.Contains(out, []byte("reboot: Power down")) {
-			err = fmt.Errorf("the guest did not switch itself off")
+			err = fmt.Errorf("%s: the guest did not switch itself off\n%s", qemu, out)
 		}
-		if err != nil {
-			return 0, fmt.Errorf("plain boot: %w\n%s", err, out)
-		}
-		return took, nil
+		return took, err
 	}, nil
 }
 

@@ -1,9 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -92,13 +92,6 @@ func (b *bench) sideBySide(ctx context.Context) error {
 		return err
 	}
 	source := filepath.Join(root, counter, "counter.bpf.c")
-	put := func(name, text string) error {
-		path := filepath.Join(b.temp, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return err
-		}
-		return os.WriteFile(path, []byte(text), 0o644)
-	}
 	files := map[string]string{
 		"go.mod":          "module example.com/bench\n\ngo 1.26.0\n",
 		"go.work":         fmt.Sprintf("go 1.26.0\n\nuse (\n\t.\n\t%s\n)\n", root),
@@ -108,7 +101,8 @@ func (b *bench) sideBySide(ctx context.Context) error {
 		files[name+"/main.go"], files[name+"/check.go"] = text, check
 	}
 	for name, text := range files {
-		if err := put(name, text); err != nil {
+		path := filepath.Join(b.temp, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644)); err != nil {
 			return err
 		}
 	}
@@ -116,13 +110,7 @@ func (b *bench) sideBySide(ctx context.Context) error {
 		cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 		cmd.Dir = filepath.Join(b.temp, dir)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOPACKAGE=main", "GOWORK="+filepath.Join(b.temp, "go.work"))
-		var stderr bytes.Buffer
-		cmd.Stderr = &stderr
-		out, err := cmd.Output()
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w\n%s%s", strings.Join(args, " "), err, out, stderr.Bytes())
-		}
-		return out, nil
+		return output(cmd)
 	}
 	a, err := arch.Parse(arch.Native)
 	if err != nil {

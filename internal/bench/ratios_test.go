@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"fmt"
 	"strings"
 	"testing"
 
@@ -12,24 +11,25 @@ import (
 
 // Ratios are of objects that are loaded in all ways.
 func TestSummary(t *testing.T) {
-	s := session{kernel: "6.12", rounds: 2}
-	add := func(name, way, result string, load int) {
-		line := fmt.Sprintf("%s\t%s\t%s\t5\t%d\t1\t1\t720\t5\t%d\t1\t1\t720\t1\t", name, way, result, load, load)
-		s.rows = append(s.rows, strings.Split(line, "\t"))
+	l, by := loadTimes{bench: &bench{kernel: "6.12"}, rounds: 2}, make(byObject)
+	add := func(name, way, failed string, load int64) {
+		parts := [5]int64{5, load, 1, 1, 720}
+		by.add(measured{Object: name, Way: way, Failed: failed, Times: times{parts, parts}, Programs: 1})
 	}
 	for i, name := range []string{"a", "b", "c"} {
 		for _, way := range waysInOrder {
-			load := 100
+			load := int64(100)
 			if way == "replay" {
-				load = 10 * (i + 1)
+				load = 10 * int64(i+1)
 			}
-			add(name, way, "ok", load)
+			add(name, way, "", load)
 		}
 	}
-	add("d", "cilium", "failed", 0)
-	text := strings.Join(s.summary("time"), "\n")
+	add("d", "cilium", "no", 0)
+	text := strings.Join(l.summary(by, "time"), "\n")
 	assert.Check(t, is.Contains(text, "kernel 6.12: 4 objects, 3 are loaded in all ways, 3 of them have programs"))
 	assert.Check(t, is.Contains(text, "  fresh: replay / cilium load                 0.20   0.10 to 0.30   0.20"))
+	assert.Check(t, is.Contains(text, "  warm: replay / cilium open and load         0.19   0.10 to 0.29   0.19"))
 	assert.Check(t, is.Contains(text, "not loaded by cilium: 1: d"))
 }
 

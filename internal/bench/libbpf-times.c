@@ -1,3 +1,5 @@
+//go:build ignore
+
 /*
  * Loads an object twice in this process and prints times in nanoseconds: open (with light,
  * including generate), load, and verify and run of the loader program; and the size of the
@@ -7,7 +9,7 @@
  *   libbpf-times light OBJECT                             libbpf's loader program
  *   libbpf-times run INSTRUCTIONS BLOB CONTEXT RESULTS    our loader program, in files
  *
- * scripts/load-times builds it, with the libbpf of the Linux selftests, and runs it in guests.
+ * bench --load-times builds it, with the libbpf of the Linux selftests, and runs it in guests.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,7 +21,7 @@ var profiled = []string{
 	"bpf_prog_calc_tag", "check_attach_btf_id", "bpf_check_attach_target", "handle_mm_fault",
 }
 
-// tracer is the kernel's function graph tracer.
+// tracer is the directory of the kernel's function graph tracer.
 type tracer string
 
 func newTracer() (tracer, error) {
@@ -123,24 +122,4 @@ func microseconds(s string) (float64, bool) {
 		}
 	}
 	return 0, false
-}
-
-// profile prints the kernel's time, a line for each way and function.
-func (r *runner) profile(t tracer, name string, ways []*way) {
-	for _, w := range ways {
-		if w.failed != nil {
-			continue
-		}
-		var took times
-		parts, err := t.times(func() (err error) { took, err = r.once(w.args); return err })
-		if err != nil {
-			fmt.Printf("%s\t%s\tfailed\t0\n", name, w.name)
-			continue
-		}
-		// The process loads twice.
-		fmt.Printf("%s\t%s\topen\t%d\n%s\t%s\tload\t%d\n", name, w.name, took[0]+took[4], name, w.name, took[1]+took[5])
-		for _, f := range slices.Sorted(maps.Keys(parts)) {
-			fmt.Printf("%s\t%s\t%s\t%.0f\n", name, w.name, f, parts[f])
-		}
-	}
 }
