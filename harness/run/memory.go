@@ -34,6 +34,8 @@ func (r *runner) lacksMemory(req *wire.Request, rep *guest.Reply, ending *vm.End
 }
 
 // outOfMemory reports whether a kernel refused a load for lack of memory, or killed a process for it.
+// A refusal does not count if another engine refuses the object without asking the kernel, as it
+// refuses a big-endian one: the object would not load with more memory either.
 func outOfMemory(rep *guest.Reply, ending *vm.Ending) bool {
 	splats := rep.Splats
 	if ending != nil {
@@ -42,9 +44,10 @@ func outOfMemory(rep *guest.Reply, ending *vm.Ending) bool {
 	if slices.ContainsFunc(splats, func(s vm.Splat) bool { return s.Kind == vm.SplatMemory }) {
 		return true
 	}
-	return rep.Answer != nil && slices.ContainsFunc(rep.Answer.Loads, func(l wire.Load) bool {
-		return l.Result == wire.Refused && l.Errno == unix.ErrnoName(unix.ENOMEM)
-	})
+	refused := func(errno string) bool {
+		return slices.ContainsFunc(rep.Answer.Loads, func(l wire.Load) bool { return l.Result == wire.Refused && l.Errno == errno })
+	}
+	return rep.Answer != nil && refused(unix.ErrnoName(unix.ENOMEM)) && !refused("")
 }
 
 // mapMemory estimates the memory that the maps of an object take on creation, in bytes, on one

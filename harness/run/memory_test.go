@@ -47,4 +47,16 @@ func TestOutOfMemory(t *testing.T) {
 	assert.Assert(t, outOfMemory(&guest.Reply{}, &vm.Ending{Splats: killed}))
 	assert.Assert(t, !outOfMemory(&guest.Reply{Splats: other}, &vm.Ending{Splats: other}))
 	assert.Assert(t, !outOfMemory(&guest.Reply{Answer: &wire.Answer{Loads: []wire.Load{{Result: wire.Refused, Errno: "EACCES"}}}}, nil))
+
+	refused := func(errnos ...string) bool {
+		a := &wire.Answer{Loads: []wire.Load{{Result: wire.OK}}}
+		for _, errno := range errnos {
+			a.Loads = append(a.Loads, wire.Load{Result: wire.Refused, Errno: errno})
+		}
+		return outOfMemory(&guest.Reply{Answer: a}, nil)
+	}
+	assert.Assert(t, refused("ENOMEM"))
+	assert.Assert(t, refused("EINVAL", "ENOMEM"))
+	assert.Assert(t, !refused("ENOMEM", "", ""), "a big-endian object: only cilium/ebpf asks the kernel")
+	assert.Assert(t, !refused("", "EINVAL"))
 }
