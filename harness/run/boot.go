@@ -22,13 +22,14 @@ type liveGuest interface {
 	End() []vm.Splat
 }
 
-// boot starts a guest and waits for its agent. If cold is set the guest is booted, not restored.
-func (r *runner) boot(ctx context.Context, number int, cold bool) (liveGuest, error) {
+// boot starts a guest and waits for its agent. If cold is set the guest is booted, not restored; so
+// is one with more memory than others have, because saved guests have the memory of those.
+func (r *runner) boot(ctx context.Context, number, memoryMiB int, cold bool) (liveGuest, error) {
 	start := r.source.Start
-	if cold {
+	if cold || memoryMiB != r.MemoryMiB {
 		start = r.source.Boot
 	}
-	m, hello, err := start(ctx, r.config(number))
+	m, hello, err := start(ctx, r.config(number, memoryMiB))
 	if err != nil {
 		return nil, err
 	}
@@ -49,12 +50,12 @@ func (r *runner) boot(ctx context.Context, number int, cold bool) (liveGuest, er
 }
 
 // config returns the machine of guest number.
-func (r *runner) config(number int) vm.Config {
+func (r *runner) config(number, memoryMiB int) vm.Config {
 	console := "console.log"
 	if number > 1 {
 		console = fmt.Sprintf("console-%d.log", number)
 	}
-	c := r.VM(r.MemoryMiB, guest.GuestCPUs)
+	c := r.VM(memoryMiB, guest.GuestCPUs)
 	c.ConsolePath = filepath.Join(r.Out, console)
 	// Each engine has a clock of its own. The silence clock is longer, so that the same one always
 	// expires first.

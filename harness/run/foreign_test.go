@@ -30,7 +30,7 @@ func foreignRun(t *testing.T, names []string, o Options, base *baseline.Baseline
 	r.baseline = base
 	guests := 0
 	var mu sync.Mutex
-	r.start = func(context.Context, int, bool) (liveGuest, error) {
+	r.start = func(context.Context, int, int, bool) (liveGuest, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		guests++

@@ -19,7 +19,7 @@ func (r *runner) lacksMemory(req *wire.Request, rep *guest.Reply, ending *vm.End
 	if !outOfMemory(rep, ending) {
 		return ""
 	}
-	text := fmt.Sprintf("the guest has %d MiB of memory", r.MemoryMiB)
+	text := fmt.Sprintf("the guest has %d MiB of memory", r.memoryFor(req))
 	o, err := object.OpenBytes(req.Object, req.File)
 	if err != nil {
 		return text + "; --memory gives it more"
@@ -27,7 +27,7 @@ func (r *runner) lacksMemory(req *wire.Request, rep *guest.Reply, ending *vm.End
 	maps := mapMemory(o) >> 20
 	// The kernel frees the maps of one engine only after the next engine has begun.
 	need := (guest.GuestMemoryMiB + 2*maps + 255) &^ 255
-	if need <= uint64(r.MemoryMiB) {
+	if need <= uint64(r.memoryFor(req)) {
 		return fmt.Sprintf("%s, and the maps of the object take about %d MiB; --memory gives it more", text, maps)
 	}
 	return fmt.Sprintf("%s, and the maps of the object take about %d MiB: --memory %d", text, maps, need)

@@ -1,11 +1,15 @@
 package run
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"gotest.tools/v3/assert"
 
 	"github.com/bpfreplay/bpfreplay/harness/guest"
+	"github.com/bpfreplay/bpfreplay/harness/result"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/internal/object"
@@ -59,4 +63,28 @@ func TestOutOfMemory(t *testing.T) {
 	assert.Assert(t, refused("EINVAL", "ENOMEM"))
 	assert.Assert(t, !refused("ENOMEM", "", ""), "a big-endian object: only cilium/ebpf asks the kernel")
 	assert.Assert(t, !refused("", "EINVAL"))
+}
+
+// A case that asks for more memory than --memory gives has a guest of its own.
+func TestMemoryOfCase(t *testing.T) {
+	s := &suite.Suite{Name: "fake", Partial: true}
+	for i, memory := range []int{0, 2048, 0, 256, 2048} {
+		s.Cases = append(s.Cases, suite.Case{Name: fmt.Sprintf("c%d", i), Object: coreObject(t), Expect: suite.Expect{Result: wire.OK}, Memory: memory})
+	}
+	answer := func(req *wire.Request, _ int) (*guest.Reply, error) { return fine(req), nil }
+	_, f, err := fakeRunOf(t, s, Options{}, answer)
+	assert.NilError(t, err)
+	assert.DeepEqual(t, f.memory, []int{512, 2048, 512, 2048})
+	_, f, err = fakeRunOf(t, s, Options{MemoryMiB: 4096}, answer)
+	assert.NilError(t, err)
+	assert.DeepEqual(t, f.memory, []int{4096})
+
+	// If the machine lacks that memory, only this case fails.
+	r, f, err := fakeRunOf(t, s, Options{NoRetry: true, Budget: guest.NewBudget(2, 1024)}, answer)
+	assert.NilError(t, err)
+	assert.DeepEqual(t, f.memory, []int{512, 512})
+	for i, want := range []result.Verdict{result.Equal, result.Broken, result.Equal, result.Equal, result.Broken} {
+		assert.Equal(t, r.Cases[i].Verdict(), want, r.Cases[i].Name)
+	}
+	assert.Assert(t, strings.Contains(r.Cases[1].Verdicts[0].Reason, "2048 MiB does not fit into the budget"))
 }

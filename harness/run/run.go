@@ -167,9 +167,9 @@ type runner struct {
 	evidence *evidence
 	// baseline is nil if there is none.
 	baseline *baseline.Baseline
-	// start starts guest number, which counts from 1. If cold is set the guest is booted, not
-	// restored.
-	start func(ctx context.Context, number int, cold bool) (liveGuest, error)
+	// start starts guest number, which counts from 1, with this much memory. If cold is set the guest
+	// is booted, not restored.
+	start func(ctx context.Context, number, memoryMiB int, cold bool) (liveGuest, error)
 
 	mu           sync.Mutex // guards what follows
 	report       *result.Report

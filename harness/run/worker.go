@@ -25,29 +25,43 @@ type worker struct {
 	*runner
 	guest   liveGuest // nil if none runs
 	release func()    // returns the guest's part of the budget
+	memory  int       // MiB of the guest
 	ran     int       // number of cases that ran in the guest
 	last    string    // name of the last one
 	cold    bool      // the next guest is booted
 }
 
-// need starts a guest unless one runs. The error is a [*vm.Ending] if only this case is to fail.
-func (w *worker) need(ctx context.Context) error {
+// memoryFor returns the memory of the guest for a request, in MiB.
+func (r *runner) memoryFor(req *wire.Request) int { return max(r.MemoryMiB, req.MemoryMiB) }
+
+// need starts a guest for a request unless one with its memory runs. The error is a [*vm.Ending] if
+// only this case is to fail.
+func (w *worker) need(ctx context.Context, req *wire.Request) error {
+	memory := w.memoryFor(req)
+	if w.guest != nil && w.memory != memory {
+		if err := w.retire(ctx); err != nil {
+			return err
+		}
+	}
 	if w.guest != nil {
 		return nil
 	}
-	release, err := w.Budget.Take(ctx, guest.GuestCPUs, w.MemoryMiB)
+	release, err := w.Budget.Take(ctx, guest.GuestCPUs, memory)
+	if err != nil && memory > w.MemoryMiB && ctx.Err() == nil {
+		return &vm.Ending{Reason: vm.Failed, Cause: err.Error()} // other cases need less
+	}
 	if err != nil {
 		return err
 	}
 	for try := 1; ; try++ {
-		g, err := w.start(ctx, w.nextGuest(), w.cold)
+		g, err := w.start(ctx, w.nextGuest(), memory, w.cold)
 		var ending *vm.Ending
 		if err != nil && w.wasAlive() && ctx.Err() == nil && !errors.As(err, &ending) {
 			err = &vm.Ending{Reason: vm.Failed, Cause: err.Error()} // the host is at fault, perhaps only for now
 		}
 		if err == nil {
 			w.booted()
-			w.guest, w.release, w.ran, w.last = g, release, 0, ""
+			w.guest, w.release, w.memory, w.ran, w.last = g, release, memory, 0, ""
 			return nil
 		}
 		if err, again := w.startAgain(ctx, err); !again || try == maxFailedStarts {
@@ -94,7 +108,7 @@ func (w *worker) ask(ctx context.Context, req *wire.Request) (*wire.Answer, erro
 // exchange is like ask, but returns all that is known of the reply, even after an error. It drops
 // the guest if the request changed it in unexpected ways.
 func (w *worker) exchange(ctx context.Context, req *wire.Request) (*guest.Reply, error) {
-	if err := w.need(ctx); err != nil {
+	if err := w.need(ctx, req); err != nil {
 		return &guest.Reply{}, err
 	}
 	req.Exercise = w.exercises() && req.Repeat <= 1 && !req.Attach
@@ -130,7 +144,7 @@ type attempt struct {
 func (w *worker) attempt(ctx context.Context, c *suite.Case, req *wire.Request) (*attempt, error) {
 	out := &result.CaseReport{Name: c.Name, Object: c.Object, SHA256: fmt.Sprintf("%x", sha256.Sum256(req.Object)), Loads: []result.LoadReport{}, Verdicts: []result.PairReport{}}
 	a := &attempt{report: out, req: req, reply: &guest.Reply{}}
-	err := w.need(ctx)
+	err := w.need(ctx, req)
 	a.ran, a.last = w.ran, w.last
 	copied := w.guest != nil && w.guest.Copied()
 	start := time.Now() // the time of a boot is not the case's

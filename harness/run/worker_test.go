@@ -65,7 +65,8 @@ func died(why string) (*guest.Reply, error) {
 type fakes struct {
 	mu                sync.Mutex
 	running, most, in int
-	cold              int // guests that had to be booted
+	cold              int   // guests that had to be booted
+	memory            []int // of each guest, in MiB
 }
 
 // fakeRun runs cases c0, c1, … in fake guests.
@@ -75,6 +76,12 @@ func fakeRun(t *testing.T, n int, o Options, answer func(req *wire.Request, ran 
 	for i := range n {
 		s.Cases = append(s.Cases, suite.Case{Name: fmt.Sprintf("c%d", i), Object: coreObject(t), Expect: suite.Expect{Result: wire.OK}})
 	}
+	return fakeRunOf(t, s, o, answer)
+}
+
+// fakeRunOf runs a suite in fake guests.
+func fakeRunOf(t *testing.T, s *suite.Suite, o Options, answer func(req *wire.Request, ran int) (*guest.Reply, error)) (*result.Report, *fakes, error) {
+	t.Helper()
 	o.Kernel, o.Engines = &vmimage.Kernel{Name: "6.12"}, []string{"trace", "replay"}
 	f := &fakes{}
 	r := newRunner(s, o)
@@ -83,13 +90,14 @@ func fakeRun(t *testing.T, n int, o Options, answer func(req *wire.Request, ran 
 		r.evidence, err = newEvidence(r)
 		assert.NilError(t, err)
 	}
-	r.start = func(_ context.Context, _ int, cold bool) (liveGuest, error) {
+	r.start = func(_ context.Context, _, memoryMiB int, cold bool) (liveGuest, error) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		if cold {
 			f.cold++
 		}
 		f.in++
+		f.memory = append(f.memory, memoryMiB)
 		f.running++
 		f.most = max(f.most, f.running)
 		asked := func(req *wire.Request, ran int) (*guest.Reply, error) {
@@ -288,7 +296,7 @@ func TestNoGuestBoots(t *testing.T) {
 			s.Cases = append(s.Cases, suite.Case{Name: fmt.Sprintf("c%d", i), Object: coreObject(t), Expect: suite.Expect{Result: wire.OK}})
 		}
 		r := newRunner(s, Options{Config: guest.Config{Kernel: &vmimage.Kernel{Name: "6.12"}}, Engines: []string{"trace", "replay"}, Isolate: true})
-		r.start = func(_ context.Context, number int, _ bool) (liveGuest, error) {
+		r.start = func(_ context.Context, number, _ int, _ bool) (liveGuest, error) {
 			if err := test.boots(number); err != nil {
 				return nil, err
 			}

@@ -68,6 +68,9 @@ type Case struct {
 	Replace map[string]string `yaml:"replace,omitempty"`
 	// Attach: the loads also attach programs, like those of gen --attach.
 	Attach bool `yaml:"attach,omitempty"`
+	// Memory is how much memory the guest must have, in MiB. If that is more than other guests have,
+	// the case gets a guest of its own.
+	Memory int `yaml:"memory,omitempty"`
 	// Issue is set for cases that cannot be loaded yet.
 	Issue int `yaml:"issue,omitempty"`
 
@@ -226,6 +229,9 @@ func (c *Case) Check(external bool) error {
 	}
 	if c.Name == "" || c.Object == "" {
 		return errors.New("name and object are required")
+	}
+	if c.Memory < 0 {
+		return fmt.Errorf("memory: %d MiB: a guest needs some", c.Memory)
 	}
 	for _, n := range c.Needs {
 		if !probe.Known(n) {
@@ -457,6 +463,7 @@ func (s *Suite) Request(c *Case, data []byte) (*wire.Request, error) {
 	return &wire.Request{
 		Name: c.Name, File: filepath.Base(c.Object), Object: data, Needs: c.Needs, Modules: len(c.Modules) > 0, Runs: runs,
 		Replace: replace, Skip: slices.Sorted(maps.Keys(c.Skip)), Attach: c.Attach, Only: c.Only, Autoload: s.External,
+		MemoryMiB: c.Memory,
 	}, nil
 }
 

@@ -100,6 +100,8 @@ type Request struct {
 	// DeferLeaks: do not wait until the kernel has freed what the engines made. The host must send a
 	// request with CheckLeaks before it ends the guest.
 	DeferLeaks bool `json:"defer_leaks,omitempty"`
+	// MemoryMiB is how much memory the guest must have at least. Only the host uses it.
+	MemoryMiB int `json:"-"`
 	// CheckLeaks asks for that wait and nothing else.
 	CheckLeaks bool `json:"check_leaks,omitempty"`
 }
