@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/bpfreplay/bpfreplay/harness/compare"
 	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/harness/field"
@@ -25,7 +27,7 @@ var loadRules = map[string]struct {
 	fields []field.Aspect
 	reason string
 }{
-	result.RuleKnown: {[]field.Aspect{result.FieldLoad.Aspect, result.FieldErrno.Aspect, result.FieldLog.Aspect}, "the suite says why this engine refuses the object"},
+	result.RuleKnown: {[]field.Aspect{result.FieldLoad.Aspect, result.FieldErrno.Aspect, result.FieldLog.Aspect}, "an engine is known to refuse the object: the suite says so, or the error is one of those that bpfreplay knows"},
 	ruleESRCH:        {[]field.Aspect{result.FieldErrno.Aspect}, "libbpf itself answers ESRCH where it finds no such name in the kernel; a lookup by the kernel answers ENOENT"},
 	ruleWords:        {[]field.Aspect{result.FieldLog.Aspect}, "engines put different numbers in the place of what the kernel lacks, and libbpf rewrites what the verifier says of it"},
 	ruleZero: {[]field.Aspect{result.FieldErrno.Aspect, result.FieldLog.Aspect}, "libbpf's loader programs put id 0 into the call of a weak kfunc that does not exist; the verifier passes over it, " +
@@ -116,7 +118,7 @@ func (j *Judge) known(c *suite.Case, a, b *wire.Load) (rule, reason string) {
 // sizedRing reports whether a load failed because of the key and value sizes of a ring buffer or
 // perf event array.
 func (j *Judge) sizedRing(l *wire.Load) bool {
-	return j.facts != nil && l.Result == wire.Refused && slices.ContainsFunc(j.facts.SizedRings, func(name string) bool {
+	return j.facts != nil && l.Result == wire.Refused && l.Errno == unix.ErrnoName(unix.EINVAL) && slices.ContainsFunc(j.facts.SizedRings, func(name string) bool {
 		return strings.Contains(l.Detail, "map "+name+": MAP_CREATE: EINVAL") || strings.Contains(l.Detail, "map '"+name+"': failed to create")
 	})
 }

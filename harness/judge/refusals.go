@@ -82,7 +82,7 @@ var knownRefusals = []knownRefusal{
 	{enginename.Libbpf, `can't pin program that wasn't loaded`,
 		itsVersion + " pins the programs of an object, which bpftool asks for, only if it has loaded all"},
 	{enginename.LibbpfLight, `libbpf's loader program: a step of it: (E2BIG|EINVAL)$`,
-		itsVersion + " neither sanitises types in its loader programs nor does without those that the kernel refuses"},
+		itsVersion + " does not say which step of its loader program failed; it neither sanitises types there nor does without those that the kernel refuses"},
 	{enginename.LibbpfLight, `arena's user address must be set via map_extra or mmap\(\)$`,
 		itsVersion + " does not map arenas in its loader programs"},
 	{enginename.LibbpfLight, `no jump tables found for subprog`,

@@ -205,3 +205,20 @@ func TestExcuses(t *testing.T) {
 		assert.Check(t, is.Len(j.Notes, test.notes), name)
 	}
 }
+
+// TestSizedRings: the size of a ring buffer's values explains EINVAL for that map, and nothing else.
+func TestSizedRings(t *testing.T) {
+	j := Judge{facts: &compare.Facts{SizedRings: []string{"events"}}}
+	for detail, test := range map[string]struct {
+		errno string
+		want  bool
+	}{
+		"map events: MAP_CREATE: EINVAL":                                       {"EINVAL", true},
+		"bpftool: map 'events': failed to create: Invalid argument(-22)":       {"EINVAL", true},
+		"bpftool: map 'events': failed to create: Cannot allocate memory(-12)": {"ENOMEM", false},
+		"map others: MAP_CREATE: EINVAL":                                       {"EINVAL", false},
+	} {
+		l := wire.Load{Engine: "libbpf", Result: wire.Refused, Errno: test.errno, Detail: detail}
+		assert.Equal(t, j.sizedRing(&l), test.want, detail)
+	}
+}
