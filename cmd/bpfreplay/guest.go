@@ -141,14 +141,11 @@ func (f *guestFlags) withKernel(cmd *cobra.Command) (o run.Options, done func(),
 
 // resolve returns the kernel of a command that boots only one.
 func (f *guestFlags) resolve(cmd *cobra.Command, store *vmimage.Store) (*vmimage.Kernel, error) {
-	archs, err := parseArchs(f.archs)
+	name, archs, err := oneKernel(cmd, store, f.kernel, f.archs)
 	if err != nil {
 		return nil, err
 	}
-	if f.kernel, err = oneKernel(cmd, store, f.kernel, archs); err != nil {
-		return nil, err
-	}
-	f.archs = nil // the name contains it
+	f.kernel, f.archs = name, nil // the name contains the architecture
 	kernel, err := store.Resolve(cmd.Context(), f.kernel)
 	if err == nil && len(archs) > 0 && !slices.Contains(archs, kernel.Arch) {
 		err = fmt.Errorf("kernel %s is for %s, not for %s", f.kernel, kernel.Arch, strings.Join(archs, ", "))
@@ -156,20 +153,21 @@ func (f *guestFlags) resolve(cmd *cobra.Command, store *vmimage.Store) (*vmimage
 	return kernel, err
 }
 
-// oneKernel returns the name of the one kernel that --kernel and --arch select.
-func oneKernel(cmd *cobra.Command, store *vmimage.Store, spec string, archs []string) (string, error) {
+// oneKernel returns the name of the one kernel that --kernel and --arch select, and the values of
+// --arch.
+func oneKernel(cmd *cobra.Command, store *vmimage.Store, spec string, archs []string) (string, []string, error) {
 	archs, err := parseArchs(archs)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	kernels, err := store.Expand(spec, archs...)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	if len(kernels) != 1 {
-		return "", fmt.Errorf("--kernel %s: %s takes one kernel, and these are several: %s", spec, cmd.Name(), strings.Join(kernels, ", "))
+		return "", nil, fmt.Errorf("--kernel %s: %s takes one kernel, and these are several: %s", spec, cmd.Name(), strings.Join(kernels, ", "))
 	}
-	return kernels[0], nil
+	return kernels[0], archs, nil
 }
 
 // suiteArch returns the architecture of the kernels: programs of suite kernel are compiled for one.

@@ -58,7 +58,7 @@ Both keep the results in the cache of kernels and reuse them.`,
 			return withStore(cmd, func(s *vmimage.Store) error {
 				o.Store = s
 				var err error
-				if o.Kernel, err = oneKernel(cmd, s, o.Kernel, archs); err != nil {
+				if o.Kernel, _, err = oneKernel(cmd, s, o.Kernel, archs); err != nil {
 					return err
 				}
 				o.Say = notes(cmd)

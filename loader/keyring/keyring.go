@@ -17,6 +17,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -91,16 +92,16 @@ func (id ID) Exists() bool {
 // ends.
 type Ring struct {
 	id    ID
-	close chan struct{}
+	close func() // lets the thread end
 	done  chan struct{}
 }
 
 // New makes a keyring that holds certificates (X.509, DER). A thread of its own keeps the keyring
 // alive until Close.
 func New(certificates ...[]byte) (*Ring, error) {
-	r := &Ring{close: make(chan struct{}), done: make(chan struct{})}
-	made := make(chan error)
-	go r.hold(certificates, made)
+	ended, made := make(chan struct{}), make(chan error)
+	r := &Ring{close: sync.OnceFunc(func() { close(ended) }), done: make(chan struct{})}
+	go r.hold(certificates, made, ended)
 	if err := <-made; err != nil {
 		<-r.done
 		return nil, err
@@ -108,7 +109,7 @@ func New(certificates ...[]byte) (*Ring, error) {
 	return r, nil
 }
 
-func (r *Ring) hold(certificates [][]byte, made chan<- error) {
+func (r *Ring) hold(certificates [][]byte, made chan<- error, ended <-chan struct{}) {
 	defer close(r.done)
 	runtime.LockOSThread() // never unlocked: the thread ends with this goroutine
 	serial, err := unix.AddKey("keyring", "bpfreplay", nil, unix.KEY_SPEC_THREAD_KEYRING)
@@ -127,7 +128,7 @@ func (r *Ring) hold(certificates [][]byte, made chan<- error) {
 	}
 	r.id = ID(serial)
 	made <- nil
-	<-r.close
+	<-ended
 }
 
 // Add adds a certificate (X.509, DER) to a keyring. It replaces a key of the same description.
@@ -153,8 +154,8 @@ func explain(err error) error {
 // ID returns the keyring's serial, which every thread can use.
 func (r *Ring) ID() ID { return r.id }
 
-// Close drops the keyring and ends its thread. It must be called once.
+// Close drops the keyring and ends its thread. Further calls do nothing.
 func (r *Ring) Close() {
-	close(r.close)
+	r.close()
 	<-r.done
 }

@@ -2,9 +2,9 @@ package skel_test
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bpfreplay/bpfreplay/internal/need"
+	"github.com/bpfreplay/bpfreplay/internal/openfds"
 	"github.com/bpfreplay/bpfreplay/loader/skel"
 	"github.com/bpfreplay/bpfreplay/loader/skel/internal/features"
 )
@@ -56,27 +57,6 @@ func load(t *testing.T, s *features.Features) {
 	}
 }
 
-// fds lists the open file descriptors of this process.
-func fds(t *testing.T) string {
-	t.Helper()
-	dir, err := os.Open("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all []string
-	for _, n := range names {
-		if to, err := os.Readlink("/proc/self/fd/" + n); err == nil && strings.Contains(to, "bpf") {
-			all = append(all, n+" "+to)
-		}
-	}
-	return fmt.Sprint(all)
-}
-
 // Before a load, for which no kernel is needed, sections hold the object's initial values.
 func TestOpen(t *testing.T) {
 	s, err := features.OpenFeatures()
@@ -115,7 +95,7 @@ func TestOpenOtherFile(t *testing.T) {
 func TestLoad(t *testing.T) {
 	need.Root(t)
 	need.BPF(t)
-	before := fds(t)
+	before := openfds.List()
 	s := open(t)
 	bss, data := s.Bss, s.Data
 	s.Rodata.Pid = uint32(os.Getpid())
@@ -190,7 +170,7 @@ func TestLoad(t *testing.T) {
 	if s.Bss != nil || s.Maps.Counts != nil {
 		t.Error("pointers after Close")
 	}
-	if after := fds(t); after != before {
+	if after := openfds.List(); !slices.Equal(after, before) {
 		t.Errorf("open before %s, after %s", before, after)
 	}
 }
@@ -200,7 +180,7 @@ func TestLoad(t *testing.T) {
 func TestLoadFails(t *testing.T) {
 	need.Root(t)
 	need.BPF(t)
-	before := fds(t)
+	before := openfds.List()
 	s := open(t)
 	s.Rodata.Broken = true
 	err := s.Load()
@@ -214,7 +194,7 @@ func TestLoadFails(t *testing.T) {
 	if !strings.Contains(err.Error(), "skeleton of features: program on_enter: PROG_LOAD: EACCES") {
 		t.Errorf("error %q", err)
 	}
-	if after := fds(t); after != before {
+	if after := openfds.List(); !slices.Equal(after, before) {
 		t.Errorf("open before %s, after %s", before, after)
 	}
 	s.Rodata.Broken = false
