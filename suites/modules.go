@@ -343,21 +343,29 @@ func (o *ModuleOptions) buildOne(ctx context.Context, m *TestModules, key, file 
 		return nil
 	}
 	o.Say(fmt.Sprintf("building module %s of %s for kernel %s", name, m.Source, m.Release))
+	return inWorkDir(ctx, with, filepath.Dir(file), name, func(ko string, failed error) error {
+		there, reason, err := keepBuilt(ctx, o.Store, key, module, ko, failed)
+		m.add(name, there, reason)
+		return err
+	})
+}
+
+// inWorkDir builds a module from a copy of the sources in a directory. It calls then with the path
+// of the module and the error of the build, and removes the copy.
+func inWorkDir(ctx context.Context, with kbuild, sources, name string, then func(ko string, failed error) error) error {
 	dir, err := with.workDir()
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if err := copySources(dir, filepath.Dir(file)); err != nil {
+	if err := copySources(dir, sources); err != nil {
 		return err
 	}
 	rules := fmt.Sprintf("obj-m := %s.o\nCFLAGS_%s.o := -I$(src)\n", name, name)
 	if err := os.WriteFile(filepath.Join(dir, "Kbuild"), []byte(rules), 0o644); err != nil {
 		return err
 	}
-	there, reason, err := keepBuilt(ctx, o.Store, key, module, filepath.Join(dir, name+".ko"), with.make(ctx, dir, name))
-	m.add(name, there, reason)
-	return err
+	return then(filepath.Join(dir, name+".ko"), with.make(ctx, dir, name))
 }
 
 // add adds a module, or the reason why it did not build.
@@ -468,23 +476,14 @@ func BuildModule(ctx context.Context, store *vmimage.Store, k *vmimage.Kernel, d
 		root := strings.TrimSuffix(roots[0], "/"+headersDir(k))
 		with = newJailed(root, k)
 	}
-	work, err := with.workDir()
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(work)
-	if err := copySources(work, dir); err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(work, "Kbuild"), fmt.Appendf(nil, "obj-m := %s.o\n", name), 0o644); err != nil {
-		return err
-	}
-	if err := with.make(ctx, work, name); err != nil {
-		return fmt.Errorf("module %s for kernel %s: %w", name, k.Release, err)
-	}
-	data, err := os.ReadFile(filepath.Join(work, name+".ko"))
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(file, data, 0o644)
+	return inWorkDir(ctx, with, dir, name, func(ko string, failed error) error {
+		if failed != nil {
+			return fmt.Errorf("module %s for kernel %s: %w", name, k.Release, failed)
+		}
+		data, err := os.ReadFile(ko)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(file, data, 0o644)
+	})
 }

@@ -258,16 +258,6 @@ func inGuest(cmd *cobra.Command, c *guestexec.Command, tty bool, run func(ctx co
 	if t != nil {
 		t.close()
 	}
-	var ending *vm.Ending
-	var hang *guestexec.HangError
-	var splat *guestexec.SplatError
-	lines := func(list []string) error {
-		fmt.Fprintln(stderr, "bpfreplay:", visible.Text(err.Error()))
-		for _, line := range list {
-			fmt.Fprintln(stderr, "    |", visible.Line(line))
-		}
-		return errBroken
-	}
 	switch {
 	case err == nil && status == 0:
 		return nil
@@ -276,14 +266,33 @@ func inGuest(cmd *cobra.Command, c *guestexec.Command, tty bool, run func(ctx co
 	case errors.Is(context.Cause(ctx), errLeft):
 		fmt.Fprintln(stderr, "bpfreplay: the guest was left to its fate")
 		return errBroken
-	case errors.As(err, &hang):
-		return lines(hang.Lines)
-	case errors.As(err, &splat):
-		return lines(splat.Console)
-	case cmd.Context().Err() == nil && errors.As(err, &ending):
-		return lines(ending.Console)
 	}
-	return err
+	lines, ok := linesOf(err)
+	if !ok || cmd.Context().Err() != nil && errors.As(err, new(*vm.Ending)) {
+		return err
+	}
+	fmt.Fprintln(stderr, "bpfreplay:", visible.Text(err.Error()))
+	for _, line := range lines {
+		fmt.Fprintln(stderr, "    |", visible.Line(line))
+	}
+	return errBroken
+}
+
+// linesOf returns what an error of a guest has to show: where a program hangs, or the end of the
+// console.
+func linesOf(err error) (lines []string, ok bool) {
+	var hang *guestexec.HangError
+	var splat *guestexec.SplatError
+	var ending *vm.Ending
+	switch {
+	case errors.As(err, &hang):
+		return hang.Lines, true
+	case errors.As(err, &splat):
+		return splat.Console, true
+	case errors.As(err, &ending):
+		return ending.Console, true
+	}
+	return nil, false
 }
 
 // Values of --splats.

@@ -16,7 +16,6 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness/guestexec"
 	"github.com/bpfreplay/bpfreplay/harness/report"
-	"github.com/bpfreplay/bpfreplay/harness/vm"
 	"github.com/bpfreplay/bpfreplay/internal/visible"
 )
 
@@ -101,18 +100,7 @@ func (f *execFlags) runOne(ctx context.Context, cmd *cobra.Command, c guestexec.
 	}
 	row.Error = err.Error()
 	note(row.Error)
-	var lines []string
-	var hang *guestexec.HangError
-	var splat *guestexec.SplatError
-	var ending *vm.Ending
-	switch {
-	case errors.As(err, &hang):
-		lines = hang.Lines
-	case errors.As(err, &splat):
-		lines = splat.Console
-	case errors.As(err, &ending):
-		lines = ending.Console
-	}
+	lines, _ := linesOf(err)
 	for _, l := range lines {
 		note("    | " + l)
 	}

@@ -83,7 +83,7 @@ func (f *loadFlags) run(cmd *cobra.Command, path string) error {
 		}
 		return err
 	}
-	defer l.close()
+	defer l.Close()
 	if f.pin != "" {
 		if err := pin(f.pin, l); err != nil {
 			return err
@@ -92,14 +92,7 @@ func (f *loadFlags) run(cmd *cobra.Command, path string) error {
 	return printLoaded(cmd.OutOrStdout(), l)
 }
 
-// onKernel is the result of a load. close closes all of its fds.
-type onKernel struct {
-	maps, programs []state.Handle
-	links          []state.Handle // named like their programs
-	close          func()
-}
-
-func (f *loadFlags) load(cmd *cobra.Command, path string) (*onKernel, error) {
+func (f *loadFlags) load(cmd *cobra.Command, path string) (*engine.Loaded, error) {
 	is, err := artefact.IsFile(path)
 	if err != nil {
 		return nil, err
@@ -117,7 +110,7 @@ func (f *loadFlags) load(cmd *cobra.Command, path string) (*onKernel, error) {
 		if err != nil {
 			return nil, err
 		}
-		return awaitLoad(cmd.Context(), func() (*onKernel, error) { return f.runFile(a, programs) })
+		return awaitLoad(cmd.Context(), func() (*engine.Loaded, error) { return f.runFile(a, programs) })
 	}
 	if f.keyring != "" || len(f.certs) > 0 {
 		return nil, fmt.Errorf("%s is an object: only a file that sign wrote has a signature (--engine signed makes one to try)", path)
@@ -168,13 +161,12 @@ func (f *loadFlags) load(cmd *cobra.Command, path string) (*onKernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &onKernel{maps: loaded.Maps, programs: loaded.Programs, close: loaded.Close}
 	if obj != nil {
 		if t, err := trace.Plan(obj, trace.Options{}); err == nil {
-			l.arrange(t)
+			arrange(loaded, t)
 		}
 	}
-	return l, nil
+	return loaded, nil
 }
 
 // openPrograms opens the target programs that --replace names, by the name of the freplace program.
@@ -232,7 +224,7 @@ func findTool(path string, engines ...string) (engine.Tool, error) {
 	return engine.Tool{Path: path}, err
 }
 
-func (f *loadFlags) runFile(a *artefact.Artefact, programs map[string]int) (*onKernel, error) {
+func (f *loadFlags) runFile(a *artefact.Artefact, programs map[string]int) (*engine.Loaded, error) {
 	o := replay.Options{Options: target.Options{Programs: programs}, Keyring: f.keyring}
 	if len(f.certs) > 0 {
 		certs, err := readCertificates(f.certs)
@@ -250,17 +242,7 @@ func (f *loadFlags) runFile(a *artefact.Artefact, programs map[string]int) (*onK
 	if err != nil {
 		return nil, err
 	}
-	l := &onKernel{close: r.Close}
-	for i, m := range a.Maps {
-		l.maps = append(l.maps, state.Handle{Name: m.Name, FD: r.Maps[i]})
-	}
-	for i, p := range a.Programs {
-		l.programs = append(l.programs, state.Handle{Name: p.Name, FD: r.Programs[i]})
-		if p.Link != 0 {
-			l.links = append(l.links, state.Handle{Name: p.Name, FD: r.Links[i]})
-		}
-	}
-	return l, nil
+	return engine.Handles(a, r, func() {}), nil
 }
 
 // readCertificates reads the certificates that signed loads trust, and returns them as DER.
@@ -276,7 +258,7 @@ func readCertificates(paths []string) (certs [][]byte, err error) {
 }
 
 // arrange sorts maps and programs into the order of the trace, whatever the engine.
-func (l *onKernel) arrange(t *trace.Trace) {
+func arrange(l *engine.Loaded, t *trace.Trace) {
 	order := func(handles []state.Handle, names []string) {
 		slices.SortStableFunc(handles, func(a, b state.Handle) int { return slices.Index(names, a.Name) - slices.Index(names, b.Name) })
 	}
@@ -287,8 +269,8 @@ func (l *onKernel) arrange(t *trace.Trace) {
 	for _, p := range t.Programs {
 		programs = append(programs, p.Name)
 	}
-	order(l.maps, maps)
-	order(l.programs, programs)
+	order(l.Maps, maps)
+	order(l.Programs, programs)
 }
 
 // pinName returns the name under which something is pinned. A BPF file system reserves names with
@@ -310,8 +292,8 @@ func checkPins(what string, handles []state.Handle) error {
 }
 
 // pin pins everything that was loaded, or nothing.
-func pin(dir string, l *onKernel) (err error) {
-	if err := errors.Join(checkPins("map", l.maps), checkPins("program", l.programs)); err != nil {
+func pin(dir string, l *engine.Loaded) (err error) {
+	if err := errors.Join(checkPins("map", l.Maps), checkPins("program", l.Programs)); err != nil {
 		return err
 	}
 	if err := os.Mkdir(dir, 0o700); err != nil {
@@ -322,7 +304,7 @@ func pin(dir string, l *onKernel) (err error) {
 			err = failures.All(err, os.RemoveAll(dir))
 		}
 	}()
-	for sub, handles := range map[string][]state.Handle{"maps": l.maps, "programs": l.programs, "links": l.links} {
+	for sub, handles := range map[string][]state.Handle{"maps": l.Maps, "programs": l.Programs, "links": l.Links} {
 		if sub == "links" && len(handles) == 0 {
 			continue
 		}
@@ -342,9 +324,9 @@ func pin(dir string, l *onKernel) (err error) {
 }
 
 // printLoaded prints maps and programs as the kernel describes them.
-func printLoaded(w io.Writer, l *onKernel) error {
+func printLoaded(w io.Writer, l *engine.Loaded) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, m := range l.maps {
+	for _, m := range l.Maps {
 		info, _, err := bpfsys.GetMapInfo(m.FD)
 		if err != nil {
 			return fmt.Errorf("map %s: %w", visible.Name(m.Name), err)
@@ -352,7 +334,7 @@ func printLoaded(w io.Writer, l *onKernel) error {
 		fmt.Fprintf(tw, "map\t%s\tid %d\t%s\tkey %d, value %d, max_entries %d\n",
 			visible.Name(m.Name), info.ID, info.Type, info.KeySize, info.ValueSize, info.MaxEntries)
 	}
-	for _, p := range l.programs {
+	for _, p := range l.Programs {
 		info, _, err := bpfsys.GetProgInfo(p.FD)
 		if err != nil {
 			return fmt.Errorf("program %s: %w", visible.Name(p.Name), err)
@@ -360,7 +342,7 @@ func printLoaded(w io.Writer, l *onKernel) error {
 		fmt.Fprintf(tw, "program\t%s\tid %d\t%s\ttag %x, %d instructions after verification\n",
 			visible.Name(p.Name), info.ID, info.Type, info.Tag, info.XlatedProgLen/8)
 	}
-	for _, h := range l.links {
+	for _, h := range l.Links {
 		info, err := bpfsys.GetLinkInfo(h.FD)
 		if err != nil {
 			return fmt.Errorf("program %s: %w", visible.Name(h.Name), err)

@@ -77,9 +77,14 @@ itself.`,
 }
 
 func newPolicyShow(dir *string) *cobra.Command {
+	return onPolicy(dir, "show", "Print the policy and its mode, and the refusals since the last call", showPolicy)
+}
+
+// onPolicy returns a command that does something with the loaded policy.
+func onPolicy(dir *string, use, short string, do func(w io.Writer, p *policy.Policy) error) *cobra.Command {
 	return &cobra.Command{
-		Use:   "show",
-		Short: "Print the policy and its mode, and the refusals since the last call",
+		Use:   use,
+		Short: short,
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			p, err := policy.Open(*dir)
@@ -87,28 +92,18 @@ func newPolicyShow(dir *string) *cobra.Command {
 				return err
 			}
 			defer p.Close()
-			return showPolicy(cmd.OutOrStdout(), p)
+			return do(cmd.OutOrStdout(), p)
 		},
 	}
 }
 
 func newPolicyConfirm(dir *string) *cobra.Command {
-	return &cobra.Command{
-		Use:   "confirm",
-		Short: "Make an enforcing policy stay until it is removed",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			p, err := policy.Open(*dir)
-			if err != nil {
-				return err
-			}
-			defer p.Close()
-			if err := p.Confirm(); err != nil {
-				return err
-			}
-			return showMode(cmd.OutOrStdout(), p)
-		},
-	}
+	return onPolicy(dir, "confirm", "Make an enforcing policy stay until it is removed", func(w io.Writer, p *policy.Policy) error {
+		if err := p.Confirm(); err != nil {
+			return err
+		}
+		return showMode(w, p)
+	})
 }
 
 func newPolicyRemove(dir *string) *cobra.Command {

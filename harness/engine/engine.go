@@ -178,7 +178,7 @@ func (l tracedLoad) Do(tg *target.Target) (*Loaded, error) {
 		unpin()
 		return nil, err
 	}
-	return loaded(a, r, unpin), nil
+	return Handles(a, r, unpin), nil
 }
 
 // replayed is the engine that runs a loader program, with the bytes that gen writes.
@@ -257,10 +257,11 @@ func (l replayedLoad) load(engine string, o replay.Options) (*Loaded, error) {
 		unpin()
 		return nil, err
 	}
-	return loaded(l.a, r, unpin), nil
+	return Handles(l.a, r, unpin), nil
 }
 
-func loaded(a *artefact.Artefact, r *target.Result, done func()) *Loaded {
+// Handles names the result of a loader program, which it takes over. Close also calls done.
+func Handles(a *artefact.Artefact, r *target.Result, done func()) *Loaded {
 	l := &Loaded{close: func() { r.Close(); done() }}
 	for i, fd := range r.Maps {
 		l.Maps = append(l.Maps, state.Handle{Name: a.Maps[i].Name, FD: fd})

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"cmp"
 	"debug/elf"
 	"encoding/binary"
 	"errors"
@@ -72,11 +73,7 @@ func (libbpfLoad) Needs() []string { return nil }
 const defaultPins = "/sys/fs/bpf"
 
 func (l libbpfLoad) Do(*target.Target) (*Loaded, error) {
-	root := l.tool.Pins
-	if root == "" {
-		root = defaultPins
-	}
-	dir, err := os.MkdirTemp(root, "bpfreplay_")
+	dir, err := os.MkdirTemp(cmp.Or(l.tool.Pins, defaultPins), "bpfreplay_")
 	if err != nil {
 		return nil, fmt.Errorf("%w: bpftool has nowhere to pin: %w", ErrEngine, err)
 	}

@@ -26,36 +26,33 @@ var runKey = sync.OnceValues(func() (*keyOfRun, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &keyOfRun{key, cert, &trust{certs: [][]byte{cert.Raw}}}, nil
+	return &keyOfRun{key, cert, trusting(cert.Raw)}, nil
 })
 
 type keyOfRun struct {
-	key   crypto.Signer
-	cert  *x509.Certificate
-	trust *trust
+	key  crypto.Signer
+	cert *x509.Certificate
+	ring keyringFunc
 }
 
-// trust is a keyring with certificates. It is created on first use, and exists until the process
-// ends.
-type trust struct {
-	certs [][]byte
-	once  sync.Once
-	ring  *keyring.Ring
-	err   error
-}
+// keyringFunc returns a keyring. It is created on first use, and exists until the process ends.
+type keyringFunc func() (string, error)
 
-func (t *trust) keyring() (string, error) {
-	t.once.Do(func() { t.ring, t.err = keyring.New(t.certs...) })
-	if t.err != nil {
-		return "", fmt.Errorf("%w: %w", ErrEngine, t.err)
-	}
-	return t.ring.ID().String(), nil
+// trusting returns a keyring with certificates.
+func trusting(certs ...[]byte) keyringFunc {
+	return sync.OnceValues(func() (string, error) {
+		ring, err := keyring.New(certs...)
+		if err != nil {
+			return "", fmt.Errorf("%w: %w", ErrEngine, err)
+		}
+		return ring.ID().String(), nil
+	})
 }
 
 func (signed) Open(obj Object) (Load, error) {
 	if artefact.IsArtefact(obj.Data) {
 		a, err := artefact.Parse(obj.Data)
-		return &signedLoad{replayedLoad{a, nil}, &trust{certs: obj.Certs}}, err
+		return &signedLoad{replayedLoad{a, nil}, trusting(obj.Certs...)}, err
 	}
 	a, err := generate(&obj)
 	if err != nil {
@@ -74,12 +71,12 @@ func (signed) Open(obj Object) (Load, error) {
 	if a, err = reread(a); err != nil {
 		return nil, err
 	}
-	return &signedLoad{replayedLoad{a, nil}, k.trust}, nil
+	return &signedLoad{replayedLoad{a, nil}, k.ring}, nil
 }
 
 type signedLoad struct {
 	replayedLoad
-	trust *trust
+	ring keyringFunc
 }
 
 func (l *signedLoad) Needs() []string { return append(l.replayedLoad.Needs(), target.NeedSigned) }
@@ -90,7 +87,7 @@ func (l *signedLoad) Warm(tg *target.Target) error {
 	if _, err := tg.Contract(); err != nil {
 		return err
 	}
-	_, err := l.trust.keyring()
+	_, err := l.ring()
 	return err
 }
 
@@ -98,7 +95,7 @@ func (l *signedLoad) Do(tg *target.Target) (*Loaded, error) {
 	if err := l.Warm(tg); err != nil {
 		return nil, err
 	}
-	ring, err := l.trust.keyring()
+	ring, err := l.ring()
 	if err != nil {
 		return nil, err
 	}

@@ -194,15 +194,15 @@ type reader struct {
 
 func (r *reader) isArray() bool { return r.m.Type == uapi.MapArray || r.m.Type == uapi.MapPercpuArray }
 
-// entry copies one element. Zero values of arrays are omitted, because arrays always have all
-// elements.
-func (r *reader) entry(key, value []byte) *Entry {
+// entry copies one element. It returns none for a zero value of an array, because arrays always have
+// all elements.
+func (r *reader) entry(key, value []byte) []Entry {
 	r.c.hideLists(value)
 	value = TrimZeros(value)
 	if len(value) == 0 && r.isArray() {
 		return nil
 	}
-	return &Entry{Key: bytes.Clone(key), Value: bytes.Clone(value)}
+	return []Entry{{Key: bytes.Clone(key), Value: bytes.Clone(value)}}
 }
 
 // hideLists normalises the head of an empty list, which points to itself: two words with the same
@@ -235,10 +235,7 @@ func (r *reader) one() ([]Entry, error) {
 	if err := bpfsys.LookupElem(r.fd, key, value); err != nil {
 		return nil, err
 	}
-	if e := r.entry(key, value); e != nil {
-		return []Entry{*e}, nil
-	}
-	return nil, nil
+	return r.entry(key, value), nil
 }
 
 func (r *reader) batches() ([]Entry, error) {
@@ -263,9 +260,7 @@ func (r *reader) batches() ([]Entry, error) {
 			return nil, err
 		}
 		for i := range int(n) {
-			if e := r.entry(keys[i*keySize:][:keySize], values[i*r.valueSize:][:r.valueSize]); e != nil {
-				entries = append(entries, *e)
-			}
+			entries = append(entries, r.entry(keys[i*keySize:][:keySize], values[i*r.valueSize:][:r.valueSize])...)
 		}
 		if readBytes += int(n) * r.valueSize; readBytes > maxContents {
 			return nil, errTooMuch
@@ -312,9 +307,7 @@ func (r *reader) walk() ([]Entry, error) {
 		if readBytes += len(value); readBytes > maxContents {
 			return errTooMuch
 		}
-		if e := r.entry(key, value); e != nil {
-			entries = append(entries, *e)
-		}
+		entries = append(entries, r.entry(key, value)...)
 		return nil
 	})
 	return entries, err
@@ -331,9 +324,7 @@ func (r *reader) slots() ([]Entry, error) {
 		if err != nil {
 			return nil, err
 		}
-		if e != nil {
-			entries = append(entries, *e)
-		}
+		entries = append(entries, e...)
 	}
 	return entries, nil
 }
@@ -343,16 +334,15 @@ func (r *reader) keyedSlots() ([]Entry, error) {
 	var entries []Entry
 	err := r.keys(func(key []byte) error {
 		e, err := r.slot(key)
-		if e != nil {
-			entries = append(entries, *e)
-		}
+		entries = append(entries, e...)
 		return err
 	})
 	return entries, err
 }
 
-// slot reads an element that holds a map or program, which user space sees as an id.
-func (r *reader) slot(key []byte) (*Entry, error) {
+// slot reads an element that holds a map or program, which user space sees as an id. It returns none
+// for an empty slot.
+func (r *reader) slot(key []byte) ([]Entry, error) {
 	value := make([]byte, 4)
 	err := bpfsys.LookupElem(r.fd, key, value)
 	if errors.Is(err, unix.ENOENT) {
@@ -362,13 +352,13 @@ func (r *reader) slot(key []byte) (*Entry, error) {
 		return nil, err
 	}
 	id := le.Uint32(value)
-	e := &Entry{Key: key}
+	e := Entry{Key: key}
 	if r.m.Type == uapi.MapProgArray {
 		e.Ref, err = r.c.programInSlot(id)
 	} else {
 		e.Ref, err = r.c.mapInSlot(id, fmt.Sprintf("%s[%s]", r.m.Name, FormatKey(key)))
 	}
-	return e, err
+	return []Entry{e}, err
 }
 
 // programInSlot returns the name of program id. A program without a handle is named by its kernel
