@@ -45,12 +45,7 @@ const DefaultKernel = "stable"
 const DefaultClang = "clang-19"
 
 func (o *Options) defaults() {
-	if o.Kernel == "" {
-		o.Kernel = DefaultKernel
-	}
-	if o.Clang == "" {
-		o.Clang = DefaultClang
-	}
+	o.Kernel, o.Clang = cmp.Or(o.Kernel, DefaultKernel), cmp.Or(o.Clang, DefaultClang)
 	if o.Say == nil {
 		o.Say = func(string) {}
 	}

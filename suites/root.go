@@ -151,21 +151,17 @@ func newRoot(dir string) (*root, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &root{dir: d}
 	for _, name := range merged {
-		err := failures.All(d.MkdirAll(path.Join("usr", name), 0o755), d.Symlink("usr/"+name, name))
-		if err != nil {
-			d.Close()
-			return nil, err
-		}
+		err = failures.All(err, d.MkdirAll(path.Join("usr", name), 0o755), d.Symlink("usr/"+name, name))
 	}
 	for _, name := range []string{"dev", "proc", "tmp", "build"} {
-		if err := d.MkdirAll(name, 0o755); err != nil {
-			d.Close()
-			return nil, err
-		}
+		err = failures.All(err, d.MkdirAll(name, 0o755))
 	}
-	return r, nil
+	if err != nil {
+		d.Close()
+		return nil, err
+	}
+	return &root{dir: d}, nil
 }
 
 func (r *root) close() { r.dir.Close() }

@@ -63,16 +63,13 @@ func candidates(packages []apt.Package, want *DebianSource) []candidate {
 		out = append(out, c)
 	}
 	slices.SortStableFunc(out, func(a, b candidate) int {
-		if c := apt.Compare(b.version(), a.version()); c != 0 {
+		switch c := apt.Compare(b.version(), a.version()); {
+		case c != 0 || a.signed == b.signed:
 			return c
+		case a.signed:
+			return -1
 		}
-		if a.signed != b.signed {
-			if a.signed {
-				return -1
-			}
-			return 1
-		}
-		return 0
+		return 1
 	})
 	return out
 }

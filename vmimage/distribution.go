@@ -1,6 +1,7 @@
 package vmimage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -106,11 +107,7 @@ func (d *Distribution) all(ctx context.Context) ([][]apt.Package, error) {
 	for _, suites := range d.suites {
 		var found []apt.Package
 		for _, suite := range suites {
-			archive := d.archive
-			if archive == "" {
-				archive = apt.ArchiveOf(suite)
-			}
-			more, err := d.store.packages(ctx, archive, suite, d.arch, func(string) bool { return true })
+			more, err := d.store.packages(ctx, cmp.Or(d.archive, apt.ArchiveOf(suite)), suite, d.arch, func(string) bool { return true })
 			if err != nil {
 				return nil, condense(err)
 			}

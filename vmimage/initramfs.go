@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -311,13 +312,8 @@ func withParents(files []File) ([]File, error) {
 			}
 		}
 	}
-	var out []File
-	for _, f := range byName {
-		out = append(out, f)
-	}
 	// A parent is a prefix of its children, so it sorts before them.
-	slices.SortFunc(out, byPath)
-	return out, nil
+	return slices.SortedFunc(maps.Values(byName), byPath), nil
 }
 
 func writeRecord(w cpio.RecordWriter, f File, inode uint64) error {

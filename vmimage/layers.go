@@ -151,10 +151,7 @@ func layerPath(name string) string {
 
 // matters reports whether kernels are taken from this path, or from one below it.
 func matters(name string) bool {
-	for _, dir := range []string{"boot", "lib/modules"} {
-		if name == dir || strings.HasPrefix(name, dir+"/") || strings.HasPrefix(dir, name+"/") {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc([]string{"boot", "lib/modules"}, func(dir string) bool {
+		return name == dir || strings.HasPrefix(name, dir+"/") || strings.HasPrefix(dir, name+"/")
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -46,12 +47,7 @@ func ProgramsIn(root, of, dir string, paths ...string) ([]File, error) {
 			return nil, fmt.Errorf("%s: %w", p, err)
 		}
 	}
-	var out []File
-	for _, f := range c.files {
-		out = append(out, f)
-	}
-	slices.SortFunc(out, byPath)
-	return out, nil
+	return slices.SortedFunc(maps.Values(c.files), byPath), nil
 }
 
 type programFiles struct {

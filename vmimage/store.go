@@ -1,6 +1,7 @@
 package vmimage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,12 +65,7 @@ func Open(opts Options) (*Store, error) {
 	if opts.Keyrings == nil {
 		opts.Keyrings = apt.Keyrings
 	}
-	if opts.aptDir == "" {
-		opts.aptDir = "/etc/apt"
-	}
-	if opts.maxUnpacked == 0 {
-		opts.maxUnpacked = maxUnpacked
-	}
+	opts.aptDir, opts.maxUnpacked = cmp.Or(opts.aptDir, "/etc/apt"), cmp.Or(opts.maxUnpacked, maxUnpacked)
 	config, err := openConfig(opts.Config)
 	if err != nil {
 		return nil, err

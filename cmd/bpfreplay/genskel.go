@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -111,9 +112,7 @@ func (f *skeletonFlags) run(cmd *cobra.Command, args []string, out string, opts 
 			return err
 		}
 	}
-	if out == "" {
-		out = "."
-	}
+	out = cmp.Or(out, ".")
 	if f.c {
 		return f.writeC(cmd, obj, file, out)
 	}
@@ -143,15 +142,8 @@ func signedFile(path string, file []byte) ([]byte, error) {
 }
 
 func (f *skeletonFlags) writeGo(cmd *cobra.Command, obj *object.Object, file []byte, dir string, target skelgen.Target) error {
-	ident := f.ident
-	if ident == "" {
-		ident = skelgen.Identifier(obj.Name)
-	}
-	stem := f.stem
-	if stem == "" {
-		stem = strings.ToLower(ident)
-	}
-	stem += "_" + target.Suffix
+	ident := cmp.Or(f.ident, skelgen.Identifier(obj.Name))
+	stem := cmp.Or(f.stem, strings.ToLower(ident)) + "_" + target.Suffix
 	code, err := skelgen.Go(obj, file, skelgen.GoOptions{Package: f.pkg, Ident: ident, File: stem + artefactSuffix, Constraint: target.Constraint, Types: f.types})
 	if err != nil {
 		return err
@@ -190,25 +182,17 @@ func compile(cmd *cobra.Command, cc, source, object string, target skelgen.Targe
 		args = append(args, "-idirafter", "/usr/include/"+a.Triplet)
 	}
 	args = append(args, "-g", "-target", target.Clang, "-fno-ident", "-fdebug-compilation-dir", ".", "-c", source, "-o", object)
-	var said bytes.Buffer
-	run := exec.CommandContext(cmd.Context(), words[0], args...)
-	run.Stdout, run.Stderr = &said, &said
-	if err := run.Run(); err != nil {
-		return fmt.Errorf("compile %s: %s: %w\n%s", source, cc, err, strings.TrimRight(said.String(), "\n"))
+	said, err := exec.CommandContext(cmd.Context(), words[0], args...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("compile %s: %s: %w\n%s", source, cc, err, bytes.TrimRight(said, "\n"))
 	}
-	fmt.Fprint(cmd.ErrOrStderr(), said.String()) // warnings
+	_, _ = cmd.ErrOrStderr().Write(said) // warnings
 	return nil
 }
 
 func (f *skeletonFlags) writeC(cmd *cobra.Command, obj *object.Object, file []byte, dir string) error {
-	name := f.ident
-	if name == "" {
-		name = skelgen.CName(obj.Name)
-	}
-	stem := f.stem
-	if stem == "" {
-		stem = name
-	}
+	name := cmp.Or(f.ident, skelgen.CName(obj.Name))
+	stem := cmp.Or(f.stem, name)
 	code, err := skelgen.C(obj, file, skelgen.COptions{Name: name})
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -77,14 +78,11 @@ func printList(w io.Writer, list []vmimage.Listing) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "NAME\tTIERS\tRELEASE\tCACHED\tSOURCE")
 	for _, l := range list {
-		cached, release := "-", l.Release
+		cached := "-"
 		if l.Cached {
 			cached = fmt.Sprintf("%d MB", l.Size/1e6)
 		}
-		if release == "" {
-			release = "-"
-		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", l.Name, strings.Join(l.Tiers, ","), release, cached, l.Source)
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", l.Name, strings.Join(l.Tiers, ","), cmp.Or(l.Release, "-"), cached, l.Source)
 	}
 	return tw.Flush()
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -182,10 +183,7 @@ func (f *vmtestFlags) matrixOptions(suite *suite.Suite, kernels []string, shard 
 		return run.MatrixOptions{}, err
 	}
 	f.set(&o, suite)
-	cpus := f.jobs
-	if cpus == 0 {
-		cpus = runtime.NumCPU()
-	}
+	cpus := cmp.Or(f.jobs, runtime.NumCPU())
 	memory := f.matrix.memory
 	if memory == 0 {
 		if memory, err = freeMemory(); err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/x509"
 	"errors"
@@ -118,9 +119,7 @@ func (f *signFlags) run(cmd *cobra.Command, path string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	if f.out == "" {
-		f.out = path
-	}
+	f.out = cmp.Or(f.out, path)
 	file, err := a.MarshalBinary()
 	if err == nil {
 		err = renameio.WriteFile(f.out, file, 0o644)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -131,12 +132,8 @@ func openPort() (*os.File, error) {
 // isVirtio reports whether a module file is one of BootModules or one of their dependencies.
 // Drivers of other virtio devices need further modules, and are loaded with the rest.
 func isVirtio(file string) bool {
-	for _, name := range []string{"virtio", "virtio_ring", "virtio_pci", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_console"} {
-		if strings.HasPrefix(file, name+".ko") {
-			return true
-		}
-	}
-	return false
+	name, _, _ := strings.Cut(file, ".ko")
+	return slices.Contains([]string{"virtio", "virtio_ring", "virtio_pci", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_console"}, name)
 }
 
 // loadModules loads the wanted modules among those in the initramfs, in the order of modules.load.
@@ -153,7 +150,7 @@ func loadModules(wanted func(name string) bool) error {
 	if err != nil {
 		return err
 	}
-	for _, path := range strings.Fields(string(list)) {
+	for path := range strings.FieldsSeq(string(list)) {
 		if !wanted(filepath.Base(path)) {
 			continue
 		}
@@ -186,7 +183,7 @@ func loadFirst() (lacks []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, file := range strings.Fields(string(list)) {
+	for file := range strings.FieldsSeq(string(list)) {
 		if err := loadModule(file); err != nil {
 			lacks = append(lacks, err.Error())
 		}

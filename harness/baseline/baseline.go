@@ -200,12 +200,7 @@ func bad(verdict string) bool {
 }
 
 func (b *Case) bad() bool {
-	for _, v := range b.Verdicts {
-		if bad(v) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(slices.Collect(maps.Values(b.Verdicts)), bad)
 }
 
 // worse reports whether a verdict has become worse. A difference has if it shows in another field

@@ -143,14 +143,9 @@ func RulesDue(name, release string, engines ...string) []string {
 }
 
 func (r *Rule) appliesAmong(engines []string) bool {
-	for _, left := range engines {
-		for _, right := range engines {
-			if r.appliesTo(left, right) {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(engines, func(left string) bool {
+		return slices.ContainsFunc(engines, func(right string) bool { return r.appliesTo(left, right) })
+	})
 }
 
 // appliesTo reports whether the rule applies to this left and this right engine.

@@ -175,8 +175,5 @@ func short(s string) string {
 }
 
 func at(place, value string) string {
-	if value == "" {
-		value = "nothing"
-	}
-	return strings.TrimSpace(place + " " + value)
+	return strings.TrimSpace(place + " " + cmp.Or(value, "nothing"))
 }

@@ -1,6 +1,7 @@
 package fuzz
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -176,9 +177,7 @@ type fuzzer struct {
 }
 
 func newFuzzer(o Options, load func(context.Context, *random.Object) (*result.CaseReport, error)) *fuzzer {
-	if o.Shrinks == 0 {
-		o.Shrinks = DefaultShrinks
-	}
+	o.Shrinks = cmp.Or(o.Shrinks, DefaultShrinks)
 	if o.Progress == nil {
 		o.Progress = func(*Report) {}
 	}

@@ -1,6 +1,7 @@
 package guestexec
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -74,9 +75,7 @@ const execMemory = 1024
 // *HangError if the program took too long. It is a *SplatError if the program succeeded but the
 // guest's kernel complained meanwhile.
 func Exec(ctx context.Context, c Command, on guest.Config) (status int, err error) {
-	if c.Timeout == 0 {
-		c.Timeout = DefaultExecTimeout
-	}
+	c.Timeout = cmp.Or(c.Timeout, DefaultExecTimeout)
 	s, err := c.session(on.Kernel.Arch)
 	if err != nil {
 		return 0, err
@@ -99,10 +98,7 @@ func (c *Command) session(of string) (*session, error) {
 		modules: c.Modules, hostRoot: c.HostRoot, shares: c.Shares,
 		stdin: c.Stdin, stdout: c.Stdout, stderr: c.Stderr, terminal: c.Terminal, get: get,
 		oneOutput: c.OneOutput, signals: c.Signals, console: c.Console, splats: c.AllowSplats,
-		memory: c.MemoryMiB, cpus: c.CPUs, timeout: max(c.Timeout, 0),
-	}
-	if s.memory == 0 {
-		s.memory = execMemory
+		memory: cmp.Or(c.MemoryMiB, execMemory), cpus: c.CPUs, timeout: max(c.Timeout, 0),
 	}
 	if c.HostRoot {
 		if len(c.With) > 0 {

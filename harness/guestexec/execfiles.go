@@ -4,6 +4,7 @@ import (
 	"debug/elf"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -67,12 +68,7 @@ type guestFiles struct {
 
 // list returns all files, sorted by path.
 func (g *guestFiles) list() []vmimage.File {
-	out := make([]vmimage.File, 0, len(g.byPath))
-	for _, f := range g.byPath {
-		out = append(out, f)
-	}
-	slices.SortFunc(out, func(a, b vmimage.File) int { return strings.Compare(a.Path, b.Path) })
-	return out
+	return slices.SortedFunc(maps.Values(g.byPath), func(a, b vmimage.File) int { return strings.Compare(a.Path, b.Path) })
 }
 
 // add adds a file. A regular file wins over a symbolic link at the same path: the user may name a

@@ -2,6 +2,7 @@ package mutate
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 	"github.com/bpfreplay/bpfreplay/internal/insn"
@@ -30,21 +31,11 @@ const (
 // Selecting the parts of a loader program to change.
 
 func mapIndex(p *Program, name string) int {
-	for i := range p.Trace.Maps {
-		if p.Trace.Maps[i].Name == name {
-			return i
-		}
-	}
-	return -1
+	return slices.IndexFunc(p.Trace.Maps, func(m *trace.Map) bool { return m.Name == name })
 }
 
 func progIndex(p *Program, name string) int {
-	for i := range p.Trace.Programs {
-		if p.Trace.Programs[i].Name == name {
-			return i
-		}
-	}
-	return -1
+	return slices.IndexFunc(p.Trace.Programs, func(t *trace.Program) bool { return t.Name == name })
 }
 
 // The blob's parts are found by their contents, not by the emitter's layout, so that these

@@ -2,6 +2,7 @@ package random
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -501,12 +502,7 @@ const (
 
 // has reports whether the object has all of these externs.
 func (g *generator) has(names ...string) bool {
-	for _, n := range names {
-		if g.o.findExtern(n) == nil {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(names, func(n string) bool { return g.o.findExtern(n) == nil })
 }
 
 // kfunc calls kernel functions that are allowed for this kind of program.
@@ -543,7 +539,7 @@ func kfunc(g *generator, e *env) (Block, bool) {
 	if !g.has(c.names...) {
 		return Block{}, false
 	}
-	if c.set != "" && (e.kind == nil || !contains(e.kind.kfuncs, c.set)) {
+	if c.set != "" && (e.kind == nil || !slices.Contains(e.kind.kfuncs, c.set)) {
 		return Block{}, false
 	}
 	return Block{What: "call " + strings.Join(c.names, ", "), Head: c.make(c.names)}, true
@@ -557,15 +553,6 @@ func (g *generator) dynptr(name string) []Insn {
 func (i Insn) over(n int16) Insn {
 	i.Off = n
 	return i
-}
-
-func contains(list []string, s string) bool {
-	for _, l := range list {
-		if l == s {
-			return true
-		}
-	}
-	return false
 }
 
 // missingKfunc calls a function that no kernel has, if its address is not zero.
@@ -665,7 +652,7 @@ func guarded(g *generator, _ *env) (Block, bool) {
 
 // walkTask reads fields of the current task, without using their values.
 func walkTask(g *generator, e *env) (Block, bool) {
-	if e.kind == nil || !e.kind.tracing || !contains(g.core, "task_struct") {
+	if e.kind == nil || !e.kind.tracing || !slices.Contains(g.core, "task_struct") {
 		return Block{}, false
 	}
 	m := g.n(4)

@@ -96,6 +96,21 @@ func (v *Var) align() uint32 {
 	return 1
 }
 
+// named is a part of an object that has a name.
+type named interface{ name() string }
+
+func (m Map) name() string      { return m.Name }
+func (v Var) name() string      { return v.Name }
+func (e Extern) name() string   { return e.Name }
+func (f Function) name() string { return f.Name }
+
+func namesOf[T named](list []T) (names []string) {
+	for _, t := range list {
+		names = append(names, t.name())
+	}
+	return names
+}
+
 // ExternKind is a kind of extern symbols.
 type ExternKind string
 
@@ -264,29 +279,18 @@ func keep(blocks []Block, drop, there map[string]bool) []Block {
 	return out
 }
 
-func (o *Object) findVar(name string) *Var {
-	i := slices.IndexFunc(o.Vars, func(v Var) bool { return v.Name == name })
+// find returns the element with this name, nil if there is none.
+func find[T named](list []T, name string) *T {
+	i := slices.IndexFunc(list, func(t T) bool { return t.name() == name })
 	if i < 0 {
 		return nil
 	}
-	return &o.Vars[i]
+	return &list[i]
 }
 
-func (o *Object) findExtern(name string) *Extern {
-	i := slices.IndexFunc(o.Externs, func(e Extern) bool { return e.Name == name })
-	if i < 0 {
-		return nil
-	}
-	return &o.Externs[i]
-}
-
-func (o *Object) findFunction(name string) *Function {
-	i := slices.IndexFunc(o.Functions, func(f Function) bool { return f.Name == name })
-	if i < 0 {
-		return nil
-	}
-	return &o.Functions[i]
-}
+func (o *Object) findVar(name string) *Var           { return find(o.Vars, name) }
+func (o *Object) findExtern(name string) *Extern     { return find(o.Externs, name) }
+func (o *Object) findFunction(name string) *Function { return find(o.Functions, name) }
 
 // Programs returns the names of the programs that can be run with a packet.
 func (o *Object) Programs() []string {

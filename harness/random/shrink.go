@@ -12,9 +12,11 @@ func Shrink(o *Object, limit int, still func(*Object) bool) *Object {
 	s := &shrinker{still: still, left: limit, o: o}
 	for before := -1; before != s.o.Parts() && s.left > 0; {
 		before = s.o.Parts()
-		for _, names := range []func(*Object) []string{functionNames, mapNames, varNames, externNames, blockIDs} {
-			s.drop(names)
-		}
+		s.drop(func(o *Object) []string { return namesOf(o.Functions) })
+		s.drop(func(o *Object) []string { return namesOf(o.Maps) })
+		s.drop(func(o *Object) []string { return namesOf(o.Vars) })
+		s.drop(func(o *Object) []string { return namesOf(o.Externs) })
+		s.drop(blockIDs)
 		s.unwrap()
 		s.simplify()
 	}
@@ -107,34 +109,6 @@ func (s *shrinker) simplify() {
 			return was
 		})
 	}
-}
-
-func functionNames(o *Object) (names []string) {
-	for i := range o.Functions {
-		names = append(names, o.Functions[i].Name)
-	}
-	return names
-}
-
-func mapNames(o *Object) (names []string) {
-	for i := range o.Maps {
-		names = append(names, o.Maps[i].Name)
-	}
-	return names
-}
-
-func varNames(o *Object) (names []string) {
-	for i := range o.Vars {
-		names = append(names, o.Vars[i].Name)
-	}
-	return names
-}
-
-func externNames(o *Object) (names []string) {
-	for i := range o.Externs {
-		names = append(names, o.Externs[i].Name)
-	}
-	return names
 }
 
 func blockIDs(o *Object) (ids []string) {

@@ -97,13 +97,11 @@ const maxAnnotations = 10
 func Annotations(w io.Writer, m *result.Matrix, source func(*result.CaseReport) string) {
 	var list, warnings []*annotation
 	addTo := func(list *[]*annotation, kernel, title, text, file string) {
-		for _, a := range *list {
-			if a.title == title && a.text == text && a.file == file {
-				a.kernels = append(a.kernels, kernel)
-				return
-			}
+		i := slices.IndexFunc(*list, func(a *annotation) bool { return a.title == title && a.text == text && a.file == file })
+		if i < 0 {
+			i, *list = len(*list), append(*list, &annotation{title: title, text: text, file: file})
 		}
-		*list = append(*list, &annotation{title: title, text: text, file: file, kernels: []string{kernel}})
+		(*list)[i].kernels = append((*list)[i].kernels, kernel)
 	}
 	add := func(kernel, title, text, file string) { addTo(&list, kernel, title, text, file) }
 	for _, s := range m.Missing {
@@ -128,19 +126,14 @@ func Annotations(w io.Writer, m *result.Matrix, source func(*result.CaseReport) 
 		}
 	}
 	// GitHub limits errors and warnings separately.
-	for i, a := range warnings {
-		if i == maxAnnotations {
-			break
-		}
+	for _, a := range warnings[:min(len(warnings), maxAnnotations)] {
 		a.warning = true
 		fmt.Fprintln(w, a)
 	}
-	for i, a := range list {
-		if i == maxAnnotations-1 && len(list) > maxAnnotations {
-			a = &annotation{title: "bpfreplay", text: fmt.Sprintf("%d more failures are in the summary", len(list)-i)}
-			fmt.Fprintln(w, a)
-			return
-		}
+	if left := len(list) - maxAnnotations + 1; left > 1 {
+		list = append(list[:maxAnnotations-1], &annotation{title: "bpfreplay", text: fmt.Sprintf("%d more failures are in the summary", left)})
+	}
+	for _, a := range list {
 		fmt.Fprintln(w, a)
 	}
 }

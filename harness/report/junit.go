@@ -205,12 +205,7 @@ func refusedAfter(c *result.CaseReport) string {
 
 // skipped reports whether all pairs of engines were unsupported.
 func skipped(c *result.CaseReport) bool {
-	for _, p := range c.Verdicts {
-		if p.Verdict != result.Unsupported {
-			return false
-		}
-	}
-	return len(c.Verdicts) > 0
+	return len(c.Verdicts) > 0 && !slices.ContainsFunc(c.Verdicts, func(p result.PairReport) bool { return p.Verdict != result.Unsupported })
 }
 
 // caseText returns what the terminal would show of a case.

@@ -178,7 +178,9 @@ func (t *Text) Summary(r *result.Report) {
 	}
 	t.baseline(r)
 	t.failed(r)
-	t.odd(r)
+	for _, line := range oddities(r) {
+		fmt.Fprintln(t.W, line)
+	}
 	fmt.Fprintln(t.W, passOrFail(r.OK()))
 }
 
@@ -203,14 +205,8 @@ func (t *Text) failed(r *result.Report) {
 	}
 }
 
-// odd writes what a user should know although no case failed because of it.
-func (t *Text) odd(r *result.Report) {
-	for _, line := range oddities(r) {
-		fmt.Fprintln(t.W, line)
-	}
-}
-
-// oddities lists cases that failed only once, injected faults, and cases that did not run.
+// oddities lists what a user should know although no case failed because of it: cases that failed
+// only once, injected faults, and cases that did not run.
 func oddities(r *result.Report) []string {
 	var lines []string
 	for _, c := range r.Retried() {

@@ -2,6 +2,7 @@ package suite
 
 import (
 	"encoding/binary"
+	"maps"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -38,12 +39,7 @@ func Uses(o *object.Object) []string {
 		}
 	}
 	delete(used, "")
-	var out []string
-	for name := range used {
-		out = append(out, name)
-	}
-	slices.Sort(out)
-	return out
+	return slices.Sorted(maps.Keys(used))
 }
 
 var mapUses = map[uapi.MapType]string{

@@ -75,7 +75,11 @@ func Names() []string {
 
 // Find returns the architecture with this name, or one of its other names.
 func Find(name string) (*Arch, bool) {
-	i := slices.IndexFunc(All, func(a *Arch) bool { return a.Name == name || slices.Contains(a.Also, name) })
+	return find(func(a *Arch) bool { return a.Name == name || slices.Contains(a.Also, name) })
+}
+
+func find(is func(*Arch) bool) (*Arch, bool) {
+	i := slices.IndexFunc(All, is)
 	if i < 0 {
 		return nil, false
 	}
@@ -93,20 +97,12 @@ func Parse(name string) (*Arch, error) {
 
 // OfMachine returns the architecture with this e_machine.
 func OfMachine(machine elf.Machine) (*Arch, bool) {
-	i := slices.IndexFunc(All, func(a *Arch) bool { return a.Machine == machine })
-	if i < 0 {
-		return nil, false
-	}
-	return All[i], true
+	return find(func(a *Arch) bool { return a.Machine == machine })
 }
 
 // OfDir returns the architecture with this directory in the kernel's tree.
 func OfDir(dir string) (*Arch, bool) {
-	i := slices.IndexFunc(All, func(a *Arch) bool { return a.Dir == dir || slices.Contains(a.Also, dir) })
-	if i < 0 {
-		return nil, false
-	}
-	return All[i], true
+	return find(func(a *Arch) bool { return a.Dir == dir || slices.Contains(a.Also, dir) })
 }
 
 // imageMagicAt is the offset of an image's magic number (Documentation/arch/arm64/booting.rst,
@@ -120,11 +116,7 @@ func OfImage(r io.ReaderAt) (*Arch, bool) {
 	if _, err := r.ReadAt(magic, imageMagicAt); err != nil {
 		return nil, false
 	}
-	i := slices.IndexFunc(All, func(a *Arch) bool { return a.ImageMagic == string(magic) })
-	if i < 0 {
-		return nil, false
-	}
-	return All[i], true
+	return find(func(a *Arch) bool { return a.ImageMagic == string(magic) })
 }
 
 // Cut splits the name of a kernel, such as "arm64/6.12", into architecture and name. Without an

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
-	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -232,20 +230,6 @@ func FDByID(cmd Cmd, id uint32) (int, error) {
 		return -1, fmt.Errorf("%s %d: %w", cmd, id, err)
 	}
 	return fd, nil
-}
-
-// MapFrozen reports whether the map fd is frozen, from its fdinfo (since 5.2).
-func MapFrozen(fd int) (bool, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", fd))
-	if err != nil {
-		return false, fmt.Errorf("map frozen: %w", err)
-	}
-	_, rest, ok := strings.Cut(string(b), "\nfrozen:")
-	if !ok {
-		return false, fmt.Errorf("map frozen: fdinfo has no such line: %w", errors.ErrUnsupported)
-	}
-	line, _, _ := strings.Cut(rest, "\n")
-	return strings.TrimSpace(line) == "1", nil
 }
 
 // CString returns the bytes of b up to the first NUL.

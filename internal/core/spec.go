@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strconv"
@@ -176,10 +177,7 @@ func (ts *types) isFlexible(array *btf.Type, from accessor) (bool, error) {
 
 // describe names a type as C does: "struct task_struct".
 func describe(kind btf.Kind, name string) string {
-	if name == "" {
-		name = "<anon>"
-	}
-	return kind.String() + " " + name
+	return kind.String() + " " + cmp.Or(name, "<anon>")
 }
 
 // String renders the spec as libbpf does, without the type id.

@@ -1,10 +1,10 @@
 package object
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
-	"sort"
 	"strings"
 
 	"github.com/bpfreplay/bpfreplay/internal/btf"
@@ -368,15 +368,8 @@ func (o *opener) layoutKconfig() (uint32, error) {
 		}
 		entries = append(entries, entry{e, align})
 	}
-	sort.SliceStable(entries, func(i, j int) bool {
-		a, b := entries[i], entries[j]
-		switch {
-		case a.align != b.align:
-			return a.align > b.align
-		case a.KconfigSize != b.KconfigSize:
-			return a.KconfigSize < b.KconfigSize
-		}
-		return strings.Compare(a.Name, b.Name) < 0
+	slices.SortStableFunc(entries, func(a, b entry) int {
+		return cmp.Or(cmp.Compare(b.align, a.align), cmp.Compare(a.KconfigSize, b.KconfigSize), strings.Compare(a.Name, b.Name))
 	})
 	var off uint64
 	for _, e := range entries {

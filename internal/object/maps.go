@@ -21,15 +21,6 @@ func (o *opener) readMaps() error {
 
 var errNoArena = malformed("global __arena variables need an arena map in %s", secMaps)
 
-func (o *opener) hasRole(r role) bool {
-	for _, have := range o.roles {
-		if have == r {
-			return true
-		}
-	}
-	return false
-}
-
 func (o *opener) readUserMaps() error {
 	id, err := o.obj.BTF.First(secMaps, btf.KindDatasec)
 	if err != nil {
@@ -51,7 +42,7 @@ func (o *opener) readUserMaps() error {
 		o.obj.Maps = append(o.obj.Maps, m)
 		o.mapVar = append(o.mapVar, i)
 	}
-	if o.arena == nil && o.hasRole(roleArena) {
+	if o.arena == nil && slices.Contains(o.roles, roleArena) {
 		return in(secArena, "", errNoArena)
 	}
 	return nil

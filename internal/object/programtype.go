@@ -51,9 +51,6 @@ func (r *sectionRow) match(name string, rules SectionRules) (attach string, ok b
 	return "", false
 }
 
-// LookupProgramType is [SectionRules.Lookup] with libbpf's rules.
-func LookupProgramType(section string) (t ProgramType, ok bool) { return LibbpfRules.Lookup(section) }
-
 // Lookup returns the program type that a section name, without a leading '?', stands for. ok is
 // false for names without a meaning under these rules.
 func (rules SectionRules) Lookup(section string) (t ProgramType, ok bool) {

@@ -29,20 +29,12 @@ type Options struct {
 // and never waits for one.
 func Open(path string) (*Object, error) { return Options{}.Open(path) }
 
-// OpenFS reads the object in a file of a file system, for example an embed.FS.
-func OpenFS(fsys fs.FS, name string) (*Object, error) { return Options{}.OpenFS(fsys, name) }
-
-// Read reads an object from r until EOF, at most [MaxFileBytes]. If the first 64 bytes are not an
-// object's, it reads no further. name is a file name, for errors; the object's name is the part
-// before its first dot.
-func Read(r io.Reader, name string) (*Object, error) { return Options{}.Read(r, name) }
-
-// OpenReader reads the object in the first size bytes of r. name is as in [Read].
+// OpenReader reads the object in the first size bytes of r. name is as in [Options.Read].
 func OpenReader(r io.ReaderAt, size int64, name string) (*Object, error) {
 	return Options{}.OpenReader(r, size, name)
 }
 
-// OpenBytes reads the object in raw, which it does not keep. name is as in [Read].
+// OpenBytes reads the object in raw, which it does not keep. name is as in [Options.Read].
 func OpenBytes(raw []byte, name string) (*Object, error) { return Options{}.OpenBytes(raw, name) }
 
 // ReadFile reads an object's file without opening the object, with the checks and limits of [Open].
@@ -57,7 +49,7 @@ func (opts Options) Open(path string) (*Object, error) {
 	return opts.OpenBytes(raw, path)
 }
 
-// OpenFS is [OpenFS] with these options.
+// OpenFS reads the object in a file of a file system, for example an embed.FS.
 func (opts Options) OpenFS(fsys fs.FS, name string) (*Object, error) {
 	st, err := fs.Stat(fsys, name)
 	if err != nil {
@@ -78,7 +70,9 @@ func (opts Options) OpenFS(fsys fs.FS, name string) (*Object, error) {
 	return opts.OpenBytes(raw, name)
 }
 
-// Read is [Read] with these options.
+// Read reads an object from r until EOF, at most MaxFileBytes. If the first 64 bytes are not an
+// object's, it reads no further. name is a file name, for errors; the object's name is the part
+// before its first dot.
 func (opts Options) Read(r io.Reader, name string) (*Object, error) {
 	raw, err := opts.read(r, name, 0)
 	if err != nil {

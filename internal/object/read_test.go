@@ -28,10 +28,10 @@ func TestWays(t *testing.T) {
 	assert.NilError(t, err)
 	for name, open := range map[string]func() (*Object, error){
 		"bytes":        func() (*Object, error) { return OpenBytes(raw, file) },
-		"reader":       func() (*Object, error) { return Read(iotest.OneByteReader(bytes.NewReader(raw)), file) },
+		"reader":       func() (*Object, error) { return Options{}.Read(iotest.OneByteReader(bytes.NewReader(raw)), file) },
 		"reader at":    func() (*Object, error) { return OpenReader(bytes.NewReader(raw), int64(len(raw)), file) },
-		"embedded":     func() (*Object, error) { return OpenFS(embedded, file) },
-		"of directory": func() (*Object, error) { return OpenFS(os.DirFS("testdata"), "maps.o") },
+		"embedded":     func() (*Object, error) { return Options{}.OpenFS(embedded, file) },
+		"of directory": func() (*Object, error) { return Options{}.OpenFS(os.DirFS("testdata"), "maps.o") },
 		"link": func() (*Object, error) {
 			link := filepath.Join(t.TempDir(), "maps.o")
 			abs, err := filepath.Abs(file)
@@ -58,7 +58,7 @@ func (e *endless) Read(b []byte) (int, error) {
 // TestEndless: a file that is not an object is not read on, and an object only up to the limit.
 func TestEndless(t *testing.T) {
 	zeros := &endless{}
-	_, err := Read(zeros, "zero")
+	_, err := Options{}.Read(zeros, "zero")
 	assert.ErrorIs(t, err, ErrNotELF)
 	assert.Equal(t, zeros.read, int64(elfHeaderSize))
 
@@ -82,7 +82,7 @@ func TestEndless(t *testing.T) {
 	assert.ErrorIs(t, err, ErrTooLarge)
 
 	failing := errors.New("disk on fire")
-	_, err = Read(io.MultiReader(bytes.NewReader(head), iotest.ErrReader(failing)), "x.o")
+	_, err = Options{}.Read(io.MultiReader(bytes.NewReader(head), iotest.ErrReader(failing)), "x.o")
 	assert.ErrorIs(t, err, failing)
 }
 
@@ -101,9 +101,9 @@ func TestNotFiles(t *testing.T) {
 		assert.Check(t, is.ErrorIs(err, ErrNotFile), path)
 		assert.Check(t, is.ErrorContains(err, `object "`+path+`": not a regular file: it is `+text))
 	}
-	_, err = OpenFS(os.DirFS("/dev"), "zero")
+	_, err = Options{}.OpenFS(os.DirFS("/dev"), "zero")
 	assert.ErrorIs(t, err, ErrNotFile)
-	_, err = OpenFS(os.DirFS(dir), "pipe")
+	_, err = Options{}.OpenFS(os.DirFS(dir), "pipe")
 	assert.ErrorIs(t, err, ErrNotFile)
 	_, err = Open(filepath.Join(dir, "missing"))
 	assert.ErrorIs(t, err, fs.ErrNotExist)

@@ -17,7 +17,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-func TestLookupProgramType(t *testing.T) {
+func TestLookup(t *testing.T) {
 	tests := []struct {
 		section string
 		want    ProgramType
@@ -35,12 +35,12 @@ func TestLookupProgramType(t *testing.T) {
 		{"sk_reuseport/migrate", ProgramType{Type: uapi.ProgSkReuseport, AttachType: uapi.AttachSkReuseportSelectOrMigrate, Pattern: "sk_reuseport/migrate"}},
 	}
 	for _, tt := range tests {
-		got, ok := LookupProgramType(tt.section)
+		got, ok := LibbpfRules.Lookup(tt.section)
 		assert.Assert(t, ok, tt.section)
 		assert.DeepEqual(t, got, tt.want)
 	}
 	for _, name := range []string{"", "kprobes", "xdp/x", "kprobe.multi.x", "classifier/x", "cgroup", "lsm.", "?xdp"} {
-		_, ok := LookupProgramType(name)
+		_, ok := LibbpfRules.Lookup(name)
 		assert.Assert(t, !ok, name)
 	}
 }
@@ -97,7 +97,7 @@ func TestSectionTableAgainstLibbpf(t *testing.T) {
 	assert.NilError(t, json.Unmarshal(out, &answers))
 	assert.Equal(t, len(answers), len(names))
 	for _, a := range answers {
-		got, ok := LookupProgramType(a.Name)
+		got, ok := LibbpfRules.Lookup(a.Name)
 		if since := notInDebian[got.Pattern]; ok && !a.Known && older(a.Major, a.Minor, since) {
 			continue
 		}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -39,16 +40,16 @@ func unchanged(a *artefact.Artefact, o *target.Options) error {
 	refuse := func(format string, args ...any) {
 		all = append(all, fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), ErrSigned))
 	}
-	for _, name := range sorted(o.MaxEntries) {
+	for _, name := range slices.Sorted(maps.Keys(o.MaxEntries)) {
 		refuse("map %s: max_entries", name)
 	}
-	for _, name := range sorted(o.Values) {
+	for _, name := range slices.Sorted(maps.Keys(o.Values)) {
 		refuse("%s", changed(a, name, o.Values[name]))
 	}
-	for _, name := range sorted(o.Maps) {
+	for _, name := range slices.Sorted(maps.Keys(o.Maps)) {
 		refuse("map %s: a map to use in its place", name)
 	}
-	for _, name := range sorted(o.Programs) {
+	for _, name := range slices.Sorted(maps.Keys(o.Programs)) {
 		refuse("program %s: the program that it replaces", name)
 	}
 	for i := range a.Programs {
@@ -80,15 +81,6 @@ func changed(a *artefact.Artefact, name string, value []byte) string {
 		}
 	}
 	return fmt.Sprintf("map %s: initial value", name)
-}
-
-func sorted[V any](m map[string]V) []string {
-	var names []string
-	for name := range m {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
 }
 
 // newSigned finds the signature for this kernel's contract.

@@ -1,6 +1,7 @@
 package target
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -55,9 +56,7 @@ type Function struct {
 // Prepare checks options and needs, finds the values of the settings, and opens the maps that exist
 // before the load. It calls create to create an arena. On failure nothing is left open.
 func (t *Target) Prepare(a *artefact.Artefact, types *btf.Spec, o Options, create func(m int) (int, error)) (*Prepared, error) {
-	if o.PinPath == "" {
-		o.PinPath = "/sys/fs/bpf"
-	}
+	o.PinPath = cmp.Or(o.PinPath, "/sys/fs/bpf")
 	p := &Prepared{
 		a: a, target: t, options: o, Settings: make([][]byte, len(a.Settings)),
 		Maps: make(map[int]int), Replaced: make(map[int]Function), MaxEntries: make(map[int]uint32), Values: make(map[int][]byte),

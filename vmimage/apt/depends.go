@@ -3,6 +3,7 @@ package apt
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -108,12 +109,10 @@ func (u *Universe) Closure(wanted []string, leaveOut func(name string) bool) ([]
 		if p, ok := chosen[r.Name]; ok {
 			return admits(r, p.Version)
 		}
-		for _, p := range u.providers[r.Name] {
-			if c, ok := chosen[p.Name]; ok && c.Version == p.Version && (admits(r, p.as)) {
-				return true
-			}
-		}
-		return false
+		return slices.ContainsFunc(u.providers[r.Name], func(p provider) bool {
+			c, ok := chosen[p.Name]
+			return ok && c.Version == p.Version && admits(r, p.as)
+		})
 	}
 	need := func(group dependency.Relation) error {
 		if slices.ContainsFunc(group.Possibilities, func(r dependency.Possibility) bool { return leaveOut(r.Name) || satisfied(r) }) {
@@ -160,10 +159,5 @@ func (u *Universe) Closure(wanted []string, leaveOut func(name string) bool) ([]
 			}
 		}
 	}
-	out := make([]Package, 0, len(chosen))
-	for _, p := range chosen {
-		out = append(out, p)
-	}
-	slices.SortFunc(out, func(a, b Package) int { return cmp.Compare(a.Name, b.Name) })
-	return out, nil
+	return slices.SortedFunc(maps.Values(chosen), func(a, b Package) int { return cmp.Compare(a.Name, b.Name) }), nil
 }

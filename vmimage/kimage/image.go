@@ -5,6 +5,7 @@ package kimage
 
 import (
 	"bytes"
+	"cmp"
 	"debug/elf"
 	"encoding/binary"
 	"errors"
@@ -74,10 +75,7 @@ func readBzHeader(r io.ReaderAt) (*BzHeader, error) {
 	if v := le.Uint16(h[bzVersion:]); v < bzVersion208 {
 		return nil, fmt.Errorf("bzImage: boot protocol %d.%02d is older than 2.08", v>>8, v&0xff)
 	}
-	sects := int64(h[bzSetupSects])
-	if sects == 0 {
-		sects = 4 // as the boot protocol has it
-	}
+	sects := cmp.Or(int64(h[bzSetupSects]), 4) // as the boot protocol has it
 	out := &BzHeader{
 		payload: (sects+1)*sector + int64(le.Uint32(h[bzPayloadOffset:])),
 		size:    int64(le.Uint32(h[bzPayloadLength:])),

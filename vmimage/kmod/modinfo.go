@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/bpfreplay/bpfreplay/vmimage/archive"
@@ -50,12 +51,7 @@ func IsFile(file string) bool {
 	if dir != "kernel" && dir != "updates" && dir != "extra" {
 		return false
 	}
-	for _, suffix := range moduleSuffixes {
-		if strings.HasSuffix(file, suffix) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(moduleSuffixes, func(suffix string) bool { return strings.HasSuffix(file, suffix) })
 }
 
 // Read returns the contents of a module file, unpacked.
