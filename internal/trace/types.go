@@ -52,15 +52,13 @@ func (p *planner) loadTypes() error {
 			load.Optional = load.Optional && len(c.CORE) == 0
 		}
 	}
-	other := p.types
 	if p.extended != nil {
-		other = p.extended
-		load.Extended = other.Raw()
+		load.Extended = p.extended.Raw()
 	}
 	for i, from := range p.types.Fallbacks() {
-		f := Fallback{Kind: from.Kind, Probe: from.Probe, Data: words(from.Words)}
+		f := Fallback{Kind: from.Kind, Probe: from.Probe, Data: from.Words}
 		if p.extended != nil {
-			f.Extended = words(other.Fallbacks()[i].Words)
+			f.Extended = p.extended.Fallbacks()[i].Words
 		}
 		if len(f.Data)+len(f.Extended) > 0 {
 			load.Fallbacks = append(load.Fallbacks, f)
@@ -69,14 +67,6 @@ func (p *planner) loadTypes() error {
 	p.t.Types = p.types
 	p.t.Commands = slices.Concat(p.first, []Command{load}, p.t.Commands)
 	return nil
-}
-
-func words(w []btf.Word) []Word {
-	var out []Word
-	for _, w := range w {
-		out = append(out, Word{Off: w.Off, Value: w.Value})
-	}
-	return out
 }
 
 // extend returns the types for further types that only some kernels get.
