@@ -66,7 +66,7 @@ func TestRender(t *testing.T) {
 	assert.Equal(t, s.Render(first(t, s, "small", KindEnum)), "enum small { A = 0, B = 7, C = -1, } /* 4 bytes */")
 	assert.Equal(t, s.Render(first(t, s, "big", KindEnum64)), "enum big { HUGE = 4294967296, TINY = 1, } /* 8 bytes */")
 	assert.Equal(t, s.Render(first(t, s, "u32", KindTypedef)), "typedef unsigned int /* unsigned, 32 bits of 4 bytes */ u32")
-	assert.Equal(t, s.FuncProtoString(first(t, s, "fn_global", KindFunc)), "int fn_global(struct node *n, int b)")
+	assert.Equal(t, s.Render(first(t, s, "fn_global", KindFunc)), "global int fn_global(struct node *n, int b)")
 }
 
 // TestRenderIgnoresIDs: types with other ids render the same.
@@ -302,7 +302,6 @@ func walk(s *Spec) {
 		s.SkipModifiers(id)
 		s.Underlying(id)
 		s.Render(id)
-		s.FuncProtoString(id)
 		s.First(s.TypeName(id))
 	}
 }

@@ -2,7 +2,9 @@ package btf
 
 import (
 	"fmt"
+	"hash/maphash"
 	"iter"
+	"math/bits"
 	"slices"
 	"strings"
 	"sync"
@@ -26,27 +28,22 @@ type nameIndex struct {
 	next    []uint32
 }
 
-func hashName(name string) uint32 {
-	h := uint32(2166136261)
-	for i := range len(name) {
-		h = (h ^ uint32(name[i])) * 16777619
-	}
-	return h
+var hashSeed = maphash.MakeSeed()
+
+// bucket returns the head of the chain for a name. The number of buckets is a power of two.
+func (x *nameIndex) bucket(name string) *uint32 {
+	return &x.buckets[maphash.String(hashSeed, name)&uint64(len(x.buckets)-1)]
 }
 
 func (s *Spec) buildIndex() {
-	n := 1
-	for n < len(s.offsets) {
-		n <<= 1
-	}
-	idx := nameIndex{buckets: make([]uint32, n), next: make([]uint32, len(s.offsets))}
+	idx := nameIndex{buckets: make([]uint32, 1<<bits.Len(uint(len(s.offsets)))), next: make([]uint32, len(s.offsets))}
 	// Insert backwards, so that each chain has ascending ids.
 	for i := len(s.offsets) - 1; i >= 0; i-- {
 		name := s.Name(le.Uint32(s.raw[s.offsets[i]:]))
 		if name == "" {
 			continue
 		}
-		b := &idx.buckets[hashName(name)&uint32(n-1)]
+		b := idx.bucket(name)
 		idx.next[i], *b = *b, uint32(i)+1
 	}
 	s.names.index = idx
@@ -73,7 +70,7 @@ func (s *Spec) find(name string, kinds []Kind, yield func(TypeID) bool) bool {
 	}
 	s.names.once.Do(s.buildIndex)
 	idx := &s.names.index
-	for at := idx.buckets[hashName(name)&uint32(len(idx.buckets)-1)]; at != 0; at = idx.next[at-1] {
+	for at := *idx.bucket(name); at != 0; at = idx.next[at-1] {
 		b := s.raw[s.offsets[at-1]:]
 		if s.Name(le.Uint32(b)) != name || !isKind(b, kinds) {
 			continue
@@ -142,6 +139,21 @@ func (s *Spec) First(name string, kinds ...Kind) (TypeID, error) {
 		return 0, fmt.Errorf("%v %q: %w", kinds[0], name, ErrNotFound)
 	}
 	return 0, fmt.Errorf("%q: %w", name, ErrNotFound)
+}
+
+// OfKind yields the types of one kind that this blob itself defines, by ascending id. It leaves out
+// types that cannot be decoded; in a blob of [Parse] there are none.
+func (s *Spec) OfKind(kind Kind) iter.Seq[*Type] {
+	return func(yield func(*Type) bool) {
+		for id := range s.All() {
+			if s.KindOf(id) != kind {
+				continue
+			}
+			if t, err := s.Type(id); err == nil && !yield(t) {
+				return
+			}
+		}
+	}
 }
 
 // All yields the ids that this blob itself defines, ascending.

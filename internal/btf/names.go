@@ -28,16 +28,10 @@ func (s *Spec) BadNames() []uint32 {
 		case KindStruct, KindUnion, KindEnum, KindEnum64, KindFwd, KindTypedef, KindFunc, KindVar:
 			check(le.Uint32(b))
 		}
-		var size uint32 // of an element; its name comes first
 		switch kind {
-		case KindStruct, KindUnion, KindEnum64:
-			size = 12
-		case KindEnum, KindFuncProto:
-			size = 8
-		}
-		for i := range vlen {
-			if size > 0 {
-				check(le.Uint32(b[typeHeader+i*size:]))
+		case KindStruct, KindUnion, KindEnum, KindEnum64, KindFuncProto: // elements begin with their names
+			for i := range vlen {
+				check(le.Uint32(b[typeHeader+i*uint32(layouts[kind].elem):]))
 			}
 		}
 	}

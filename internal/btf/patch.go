@@ -1,14 +1,16 @@
 package btf
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 )
 
 // Clone returns a copy. Patches of one do not affect the other.
 func (s *Spec) Clone() *Spec {
 	c := *s
-	c.raw = append([]byte(nil), s.raw...)
-	c.offsets = s.offsets[:len(s.offsets):len(s.offsets)]
+	c.raw = bytes.Clone(s.raw)
+	c.offsets = slices.Clip(s.offsets)
 	c.names = new(names)
 	return &c
 }
@@ -23,13 +25,10 @@ func (s *Spec) own(id TypeID, kinds ...Kind) ([]byte, error) {
 	if b == nil {
 		return nil, fmt.Errorf("type id %d of %d: %w", id, s.NumTypes(), ErrNotFound)
 	}
-	have := infoKind(le.Uint32(b[4:]))
-	for _, k := range kinds {
-		if k == have {
-			return b, nil
-		}
+	if have := infoKind(le.Uint32(b[4:])); !slices.Contains(kinds, have) {
+		return nil, fmt.Errorf("type %d is of kind %v, not %v", id, have, kinds[0])
 	}
-	return nil, fmt.Errorf("type %d is of kind %v, not %v", id, have, kinds[0])
+	return b, nil
 }
 
 // SetLinkage changes the linkage of a VAR or FUNC.
@@ -108,14 +107,9 @@ func (s *Spec) AppendInt(name string, size uint32, signed bool) TypeID {
 // and sign of another one, and its values have the names at their positions in of.
 func (s *Spec) AppendEnum(of *Type, kind Kind, values []EnumValue) TypeID {
 	var words []uint32
-	elements := s.at(of.ID)[typeHeader:]
+	elements, size := s.at(of.ID)[typeHeader:], int(layouts[of.Kind].elem)
 	for i, v := range values {
-		if of.Kind == KindEnum64 {
-			words = append(words, le.Uint32(elements[12*i:]))
-		} else {
-			words = append(words, le.Uint32(elements[8*i:]))
-		}
-		words = append(words, uint32(v.Value))
+		words = append(words, le.Uint32(elements[size*i:]), uint32(v.Value))
 		if kind == KindEnum64 {
 			words = append(words, uint32(v.Value>>32))
 		}
@@ -171,14 +165,13 @@ func (s *Spec) append(name string, info, third uint32, more ...uint32) TypeID {
 	size := uint32(typeHeader + 4*len(more))
 
 	typeEnd := s.typeOff + s.typeLen
-	raw := append([]byte(nil), s.raw[:typeEnd]...)
+	raw := bytes.Clone(s.raw[:typeEnd])
 	for _, w := range append([]uint32{nameOff, info, third}, more...) {
 		raw = le.AppendUint32(raw, w)
 	}
 	strOff := s.strOff + size
 	raw = append(raw, s.raw[typeEnd:s.strOff]...) // layout section, padding
-	raw = append(raw, s.raw[s.strOff:][:len(s.strs)]...)
-	raw = append(raw, name...)
+	raw = append(raw, s.strs+name...)
 
 	s.offsets = append(s.offsets, typeEnd)
 	s.typeLen += size

@@ -27,20 +27,6 @@ func (s *Spec) Render(id TypeID) string {
 	return text
 }
 
-// FuncProtoString returns the prototype of a FUNC or FUNC_PROTO on one line. For a FUNC it includes
-// the function's name.
-func (s *Spec) FuncProtoString(id TypeID) string {
-	r := renderer{s: s}
-	name := ""
-	if s.KindOf(id) == KindFunc {
-		name = s.TypeName(id)
-		if t, err := s.Type(id); err == nil {
-			id = t.Ref
-		}
-	}
-	return r.declare(id, name, 0, true)
-}
-
 type renderer struct {
 	s     *Spec
 	spent int // bytes rendered in bodies so far
@@ -184,17 +170,15 @@ func (r *renderer) base(t *Type, depth int, full bool) string {
 		}
 		return join("struct", t.Name)
 	case KindStruct, KindUnion:
-		head := join(t.Kind.String(), t.Name)
 		if depth > maxNesting {
-			return head
+			return join(t.Kind.String(), t.Name)
 		}
-		return head + r.members(t, depth)
+		return join(t.Kind.String(), t.Name) + r.members(t, depth)
 	case KindEnum, KindEnum64:
-		head := join("enum", t.Name)
 		if depth > maxNesting {
-			return head
+			return join("enum", t.Name)
 		}
-		return head + r.values(t)
+		return join("enum", t.Name) + r.values(t)
 	case KindDatasec:
 		return "datasec " + t.Name + r.vars(t, depth)
 	}
@@ -220,17 +204,22 @@ func (e Encoding) describe(size uint32) string {
 }
 
 func (r *renderer) members(t *Type, depth int) string {
-	var b strings.Builder
-	b.WriteString(" { ")
-	for _, m := range t.Members {
-		if r.spent > maxRender {
-			break
-		}
+	return r.body(t, len(t.Members), func(i int) string {
+		m := &t.Members[i]
 		text := r.declare(m.Type, m.Name, depth, false)
 		if m.BitSize != 0 {
 			text += ":" + strconv.Itoa(int(m.BitSize))
 		}
-		b.WriteString(r.note(fmt.Sprintf("%s; /* %s */ ", text, bitOffset(m.BitOffset))))
+		return fmt.Sprintf("%s; /* %s */ ", text, bitOffset(m.BitOffset))
+	})
+}
+
+// body returns the n elements of a type in braces, and the type's size.
+func (r *renderer) body(t *Type, n int, element func(i int) string) string {
+	var b strings.Builder
+	b.WriteString(" { ")
+	for i := 0; i < n && r.spent <= maxRender; i++ {
+		b.WriteString(r.note(element(i)))
 	}
 	fmt.Fprintf(&b, "} /* %d bytes */", t.Size)
 	return b.String()
@@ -244,31 +233,18 @@ func bitOffset(bits uint32) string {
 }
 
 func (r *renderer) values(t *Type) string {
-	var b strings.Builder
-	b.WriteString(" { ")
-	for _, v := range t.Values {
-		if r.spent > maxRender {
-			break
-		}
-		value := strconv.FormatUint(v.Value, 10)
+	return r.body(t, len(t.Values), func(i int) string {
+		v := &t.Values[i]
 		if t.Flag {
-			value = strconv.FormatInt(int64(v.Value), 10)
+			return fmt.Sprintf("%s = %d, ", v.Name, int64(v.Value))
 		}
-		b.WriteString(r.note(fmt.Sprintf("%s = %s, ", v.Name, value)))
-	}
-	fmt.Fprintf(&b, "} /* %d bytes */", t.Size)
-	return b.String()
+		return fmt.Sprintf("%s = %d, ", v.Name, v.Value)
+	})
 }
 
 func (r *renderer) vars(t *Type, depth int) string {
-	var b strings.Builder
-	b.WriteString(" { ")
-	for _, v := range t.Vars {
-		if r.spent > maxRender {
-			break
-		}
-		b.WriteString(r.note(fmt.Sprintf("%s; /* %d, %d bytes */ ", r.declare(v.Type, "", depth, false), v.Offset, v.Size)))
-	}
-	fmt.Fprintf(&b, "} /* %d bytes */", t.Size)
-	return b.String()
+	return r.body(t, len(t.Vars), func(i int) string {
+		v := &t.Vars[i]
+		return fmt.Sprintf("%s; /* %d, %d bytes */ ", r.declare(v.Type, "", depth, false), v.Offset, v.Size)
+	})
 }

@@ -1,7 +1,6 @@
 package btf
 
 import (
-	"encoding/binary"
 	"slices"
 	"strings"
 )
@@ -99,10 +98,8 @@ func (s *Spec) Fallbacks() []Fallback {
 func changes(a, b []byte) []Word {
 	var out []Word
 	for at := 0; at < len(a); at += 4 {
-		if at+4 > len(a) {
-			at = len(a) - 4
-		}
-		if v := binary.LittleEndian.Uint32(b[at:]); v != binary.LittleEndian.Uint32(a[at:]) {
+		at = min(at, len(a)-4)
+		if v := le.Uint32(b[at:]); v != le.Uint32(a[at:]) {
 			out = append(out, Word{uint32(at), v})
 		}
 	}

@@ -159,13 +159,12 @@ func (d *decoder) decode(id TypeID, b []byte) *Type {
 func (d *decoder) members(b []byte) {
 	d.t.Members = make([]Member, d.t.Vlen)
 	for i := range d.t.Members {
-		e := b[i*12:]
-		m := Member{NameOff: le.Uint32(e), Type: d.ref(le.Uint32(e[4:])), BitOffset: le.Uint32(e[8:])}
+		e, m := b[i*12:], &d.t.Members[i]
+		*m = Member{NameOff: le.Uint32(e), Type: d.ref(le.Uint32(e[4:])), BitOffset: le.Uint32(e[8:])}
 		m.Name = d.name(m.NameOff)
 		if d.t.Flag {
 			m.BitSize, m.BitOffset = m.BitOffset>>24, m.BitOffset&0xffffff
 		}
-		d.t.Members[i] = m
 	}
 }
 
@@ -173,25 +172,20 @@ func (d *decoder) params(b []byte) {
 	d.t.Params = make([]Param, d.t.Vlen)
 	for i := range d.t.Params {
 		e := b[i*8:]
-		p := Param{NameOff: le.Uint32(e), Type: d.ref(le.Uint32(e[4:]))}
-		p.Name = d.name(p.NameOff)
-		d.t.Params[i] = p
+		d.t.Params[i] = Param{NameOff: le.Uint32(e), Type: d.ref(le.Uint32(e[4:])), Name: d.name(le.Uint32(e))}
 	}
 }
 
 func (d *decoder) values(b []byte) {
 	d.t.Values = make([]EnumValue, d.t.Vlen)
 	for i := range d.t.Values {
-		var v EnumValue
-		if d.t.Kind == KindEnum64 {
-			e := b[i*12:]
-			v = EnumValue{Name: d.name(le.Uint32(e)), Value: uint64(le.Uint32(e[4:])) | uint64(le.Uint32(e[8:]))<<32}
-		} else {
-			e := b[i*8:]
-			v = EnumValue{Name: d.name(le.Uint32(e)), Value: uint64(le.Uint32(e[4:]))}
-			if d.t.Flag {
-				v.Value = uint64(int64(int32(v.Value)))
-			}
+		e := b[i*int(layouts[d.t.Kind].elem):]
+		v := EnumValue{Name: d.name(le.Uint32(e)), Value: uint64(le.Uint32(e[4:]))}
+		switch {
+		case d.t.Kind == KindEnum64:
+			v.Value |= uint64(le.Uint32(e[8:])) << 32
+		case d.t.Flag:
+			v.Value = uint64(int64(int32(v.Value)))
 		}
 		d.t.Values[i] = v
 	}

@@ -83,7 +83,7 @@ func TestArgCtx(t *testing.T) {
 				want, changed := tt.protos[i]
 				assert.Equal(t, is != was, changed, fn.Name)
 				if changed {
-					assert.Equal(t, reread.FuncProtoString(fn.Ref), want)
+					assert.Equal(t, reread.Render(fn.Ref), want)
 					assert.Equal(t, fn.Linkage, btf.Global)
 				}
 			}
