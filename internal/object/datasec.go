@@ -2,9 +2,10 @@ package object
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
-	"sort"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -18,14 +19,7 @@ func (o *opener) fixDatasecs() error {
 	if o.obj.BTF == nil {
 		return nil
 	}
-	for id := range o.obj.BTF.All() {
-		if o.obj.BTF.KindOf(id) != btf.KindDatasec {
-			continue
-		}
-		sec, err := o.obj.BTF.Type(id)
-		if err != nil {
-			return err
-		}
+	for sec := range o.obj.BTF.OfKind(btf.KindDatasec) {
 		if err := o.fixDatasec(sec); err != nil {
 			return in(sec.Name, "", err)
 		}
@@ -41,7 +35,7 @@ func (o *opener) fixDatasec(sec *btf.Type) error {
 			return err
 		}
 	}
-	sort.SliceStable(sec.Vars, func(i, j int) bool { return sec.Vars[i].Offset < sec.Vars[j].Offset })
+	slices.SortStableFunc(sec.Vars, func(a, b btf.VarSecinfo) int { return cmp.Compare(a.Offset, b.Offset) })
 	return o.obj.BTF.SetDatasec(sec.ID, size, sec.Vars)
 }
 
@@ -99,12 +93,9 @@ func (o *opener) placeVars(sec *btf.Type) (size uint32, err error) {
 // hideFunctions makes hidden global subprograms static in BTF: the verifier
 // then checks them with their callers instead of on their own.
 func (o *opener) hideFunctions() error {
-	if o.obj.BTF == nil {
-		return nil
-	}
 	for i := range o.obj.Functions {
 		f := &o.obj.Functions[i]
-		if !f.Hidden || !f.Subprog {
+		if o.obj.BTF == nil || !f.Hidden || !f.Subprog {
 			continue
 		}
 		for id := range o.obj.BTF.FindByName(f.Name, btf.KindFunc) {
@@ -208,10 +199,8 @@ func (o *opener) mmapable(id btf.TypeID) bool {
 func dataMapName(object, section string) string {
 	suffix := min(max(7, len(section)), maxNameLen)
 	prefix := min(maxNameLen-suffix, len(object))
-	for i := 1; i < len(section); i++ {
-		if section[i] == '.' {
-			prefix = 0
-		}
+	if strings.Contains(section[1:], ".") {
+		prefix = 0
 	}
 	name := []byte(object[:prefix] + section[:min(suffix, len(section))])
 	for i, c := range name {
@@ -237,9 +226,11 @@ func (o *opener) variables(s *section) ([]Variable, error) {
 			Hidden: sym.bind != bindLocal && sym.hidden(),
 		})
 	}
-	sort.SliceStable(vars, func(i, j int) bool { return vars[i].Offset < vars[j].Offset })
+	slices.SortStableFunc(vars, byOffset)
 	return vars, nil
 }
+
+func byOffset(a, b Variable) int { return cmp.Compare(a.Offset, b.Offset) }
 
 // readKconfigMap makes the map of the kconfig values. The values depend on the target, so the data
 // is zero.
@@ -257,7 +248,7 @@ func (o *opener) readKconfigMap() error {
 	if vars == nil {
 		return nil
 	}
-	sort.SliceStable(vars, func(i, j int) bool { return vars[i].Offset < vars[j].Offset })
+	slices.SortStableFunc(vars, byOffset)
 	m := o.dataMapOf(MapKconfig, secKconfig, []byte{}, size)
 	m.Variables = vars
 	o.obj.Maps = append(o.obj.Maps, m)

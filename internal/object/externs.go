@@ -13,11 +13,8 @@ import (
 // readExterns collects the symbols that the target has to provide, and converts their BTF: the
 // compiler emits externs, and the kernel accepts only allocated variables in sections with sizes.
 func (o *opener) readExterns() error {
-	dummy, err := o.appendDummy()
-	if err != nil {
-		return err
-	}
-	var datasecs map[btf.TypeID]btf.TypeID
+	dummy := o.appendDummy()
+	var datasecs map[btf.TypeID]string
 	for i := range o.elf.symbols {
 		sym := &o.elf.symbols[i]
 		if !sym.extern() || sym.name == "" {
@@ -27,9 +24,7 @@ func (o *opener) readExterns() error {
 			return in("", sym.name, fmt.Errorf("extern: %w", ErrNoBTF))
 		}
 		if datasecs == nil {
-			if datasecs, err = o.datasecOf(); err != nil {
-				return err
-			}
+			datasecs = o.datasecOf()
 		}
 		ext, err := o.readExtern(sym, datasecs)
 		if err != nil {
@@ -46,68 +41,52 @@ func (o *opener) readExterns() error {
 
 // appendDummy adds a variable to the BTF that replaces kfuncs in DATASEC .ksyms, where the kernel
 // does not accept functions. It returns 0 if there is no kfunc.
-func (o *opener) appendDummy() (btf.TypeID, error) {
+func (o *opener) appendDummy() btf.TypeID {
 	spec := o.obj.BTF
 	if spec == nil {
-		return 0, nil
+		return 0
 	}
-	id, err := spec.First(secKsyms, btf.KindDatasec)
+	sec, err := o.datasec(secKsyms)
+	isFunc := func(v btf.VarSecinfo) bool { return spec.KindOf(v.Type) == btf.KindFunc }
+	if err != nil || !slices.ContainsFunc(sec.Vars, isFunc) {
+		return 0
+	}
+	return spec.AppendVar("dummy_ksym", int32Type(spec), btf.Global)
+}
+
+// datasec returns the first DATASEC of this name.
+func (o *opener) datasec(name string) (*btf.Type, error) {
+	id, err := o.obj.BTF.First(name, btf.KindDatasec)
 	if err != nil {
-		return 0, nil // no ksyms at all
+		return nil, err
 	}
-	sec, err := spec.Type(id)
-	if err != nil {
-		return 0, err
-	}
-	if !slices.ContainsFunc(sec.Vars, func(v btf.VarSecinfo) bool { return spec.KindOf(v.Type) == btf.KindFunc }) {
-		return 0, nil
-	}
-	i, err := int32Type(spec)
-	if err != nil {
-		return 0, err
-	}
-	return spec.AppendVar("dummy_ksym", i, btf.Global), nil
+	return o.obj.BTF.Type(id)
 }
 
 // int32Type returns the first 32-bit integer. It appends one if there is none.
-func int32Type(spec *btf.Spec) (btf.TypeID, error) {
-	for id := range spec.All() {
-		if spec.KindOf(id) != btf.KindInt {
-			continue
-		}
-		t, err := spec.Type(id)
-		if err != nil {
-			return 0, err
-		}
+func int32Type(spec *btf.Spec) btf.TypeID {
+	for t := range spec.OfKind(btf.KindInt) {
 		if t.Int.Bits == 32 {
-			return id, nil
+			return t.ID
 		}
 	}
-	return spec.AppendInt("int", 4, true), nil
+	return spec.AppendInt("int", 4, true)
 }
 
-// datasecOf maps the elements of all data sections to the first section that
-// has them.
-func (o *opener) datasecOf() (map[btf.TypeID]btf.TypeID, error) {
-	of := map[btf.TypeID]btf.TypeID{}
-	for id := range o.obj.BTF.All() {
-		if o.obj.BTF.KindOf(id) != btf.KindDatasec {
-			continue
-		}
-		sec, err := o.obj.BTF.Type(id)
-		if err != nil {
-			return nil, err
-		}
+// datasecOf maps the elements of all data sections to the name of the first section that has them.
+func (o *opener) datasecOf() map[btf.TypeID]string {
+	of := map[btf.TypeID]string{}
+	for sec := range o.obj.BTF.OfKind(btf.KindDatasec) {
 		for _, v := range sec.Vars {
-			if of[v.Type] == 0 {
-				of[v.Type] = id
+			if _, ok := of[v.Type]; !ok {
+				of[v.Type] = sec.Name
 			}
 		}
 	}
-	return of, nil
+	return of
 }
 
-func (o *opener) readExtern(sym *symbol, datasecs map[btf.TypeID]btf.TypeID) (Extern, error) {
+func (o *opener) readExtern(sym *symbol, datasecs map[btf.TypeID]string) (Extern, error) {
 	spec := o.obj.BTF
 	id, err := spec.First(sym.name, btf.KindVar, btf.KindFunc)
 	if err != nil {
@@ -121,14 +100,15 @@ func (o *opener) readExtern(sym *symbol, datasecs map[btf.TypeID]btf.TypeID) (Ex
 		return Extern{}, malformed("its BTF %v is %v", t.Kind, t.Linkage)
 	}
 	ext := Extern{Name: sym.name, Weak: sym.bind == bindWeak, TypeID: id}
-	if datasecs[id] == 0 {
+	sec, ok := datasecs[id]
+	if !ok {
 		how := "add __ksym if it is the kernel's, or __kconfig"
 		if t.Kind == btf.KindFunc {
 			how = "add __ksym if it is the kernel's (a kfunc)"
 		}
 		return Extern{}, malformed("it is declared and not defined%s: link the object that defines it (bpftool gen object), or %s", o.usedBy(sym), how)
 	}
-	switch sec := spec.TypeName(datasecs[id]); sec {
+	switch sec {
 	case secKconfig:
 		return ext, o.readKconfig(&ext, t)
 	case secKsyms:
@@ -223,8 +203,15 @@ func kconfigType(spec *btf.Spec, id btf.TypeID, arrays bool) (kind KconfigType, 
 	}
 	switch t.Kind {
 	case btf.KindInt:
-		kind, signed = kconfigInt(t)
-		return kind, signed, nil
+		switch {
+		case t.Int.Bool && t.Size == 1:
+			return KconfigBool, false, nil
+		case t.Int.Bool:
+		case t.Size == 1:
+			return KconfigChar, t.Int.Signed, nil
+		case t.Size == 2, t.Size == 4, t.Size == 8:
+			return KconfigInt, t.Int.Signed, nil
+		}
 	case btf.KindEnum, btf.KindEnum64:
 		if t.Name == "libbpf_tristate" && (t.Kind == btf.KindEnum64 || t.Size == 4) {
 			return KconfigTristate, false, nil
@@ -241,32 +228,12 @@ func kconfigType(spec *btf.Spec, id btf.TypeID, arrays bool) (kind KconfigType, 
 	return KconfigUnknown, false, nil
 }
 
-func kconfigInt(t *btf.Type) (kind KconfigType, signed bool) {
-	if t.Int.Bool {
-		if t.Size == 1 {
-			return KconfigBool, false
-		}
-		return KconfigUnknown, false
-	}
-	switch t.Size {
-	case 1:
-		return KconfigChar, t.Int.Signed
-	case 2, 4, 8:
-		return KconfigInt, t.Int.Signed
-	}
-	return KconfigUnknown, false
-}
-
 // elements returns a DATASEC and the extern of each of its elements.
 func (o *opener) elements(section string, match func(*Extern) bool) (*btf.Type, []*Extern, error) {
 	if !slices.ContainsFunc(o.obj.Externs, func(e Extern) bool { return match(&e) }) {
 		return nil, nil, nil
 	}
-	id, err := o.obj.BTF.First(section, btf.KindDatasec)
-	if err != nil {
-		return nil, nil, err
-	}
-	sec, err := o.obj.BTF.Type(id)
+	sec, err := o.datasec(section)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -292,10 +259,7 @@ func (o *opener) fixKsyms(dummy btf.TypeID) error {
 		return err
 	}
 	spec := o.obj.BTF
-	i32, err := int32Type(spec)
-	if err != nil {
-		return err
-	}
+	i32 := int32Type(spec)
 	for i := range externs {
 		v := &sec.Vars[i]
 		t, err := spec.Type(v.Type)

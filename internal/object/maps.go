@@ -1,10 +1,10 @@
 package object
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
-	"sort"
 
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
@@ -22,13 +22,9 @@ func (o *opener) readMaps() error {
 var errNoArena = malformed("global __arena variables need an arena map in %s", secMaps)
 
 func (o *opener) readUserMaps() error {
-	id, err := o.obj.BTF.First(secMaps, btf.KindDatasec)
+	sec, err := o.datasec(secMaps)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
-	sec, err := o.obj.BTF.Type(id)
-	if err != nil {
-		return err
 	}
 	o.mapsVars = sec.Vars
 	for i, v := range sec.Vars {
@@ -320,8 +316,7 @@ func (o *opener) readSlots(rels []relocation) error {
 		}
 	}
 	for i := range o.obj.Maps {
-		slots := o.obj.Maps[i].Slots
-		sort.Slice(slots, func(i, j int) bool { return slots[i].Index < slots[j].Index })
+		slices.SortFunc(o.obj.Maps[i].Slots, func(a, b Slot) int { return cmp.Compare(a.Index, b.Index) })
 	}
 	return nil
 }
@@ -353,12 +348,7 @@ func (o *opener) readSlot(r relocation) error {
 		return malformed("offset %d is not a slot of map %q", r.offset, m.Name)
 	}
 	index := uint32((off - start) / 8)
-	for i := range m.Slots {
-		if m.Slots[i].Index == index {
-			m.Slots[i].Target = target
-			return nil
-		}
-	}
+	m.Slots = slices.DeleteFunc(m.Slots, func(s Slot) bool { return s.Index == index }) // the last one counts
 	m.Slots = append(m.Slots, Slot{Index: index, Target: target})
 	return nil
 }
@@ -380,12 +370,11 @@ func (o *opener) innerMap(m *Map, sym *symbol) (int, error) {
 	if m.Type == uapi.MapHashOfMaps && m.KeySize != 4 {
 		return 0, unsupported("hash of maps %q with initial values has keys of %d bytes, not 4", m.Name, m.KeySize)
 	}
-	for i := range o.mapVar {
-		if o.obj.Maps[i].Name == sym.name {
-			return i, nil
-		}
+	i := slices.IndexFunc(o.obj.Maps[:len(o.mapVar)], func(m Map) bool { return m.Name == sym.name })
+	if i < 0 {
+		return 0, malformed("no such map")
 	}
-	return 0, malformed("no such map")
+	return i, nil
 }
 
 func (o *opener) slotProgram(sym *symbol) (int, error) {

@@ -5,41 +5,29 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 )
 
-// Object is an opened BPF ELF file: everything a load needs to know, in the order of the file, with
-// every relocation resolved to its target. It depends only on the bytes of the file.
+// Object is an opened BPF ELF file: everything a load needs to know, with every relocation resolved
+// to its target. It depends only on the bytes of the file.
 type Object struct {
-	// Name is the object's name as libbpf derives it: the file's base name
-	// up to the first dot. libbpf prefixes the names of data maps with it.
+	// Name is the object's name as libbpf derives it: the file's base name up to the first dot.
+	// libbpf prefixes the names of data maps with it.
 	Name string
-
-	// KernelVersion is the number in the "version" section, 0 if there is none.
-	// Kernels since 5.0 ignore it.
+	// KernelVersion is the number in the "version" section, 0 if there is none. Kernels since 5.0
+	// ignore it.
 	KernelVersion uint32
-
-	// License is the string in the "license" section, without its NUL.
-	// Empty if the object has none.
+	// License is the string in the "license" section, without its NUL. Empty if there is none.
 	License string
-
-	// BTF is the object's .BTF section after the fix-ups that libbpf applies
-	// (sizes and offsets of data sections, linkage of hidden functions, extern
-	// variables turned into ints). Type ids and string offsets are those of
-	// the file; a variable "dummy_ksym" is appended if there are kfuncs. Nil if
-	// the object has no BTF.
+	// BTF is the object's .BTF section after libbpf's fix-ups (sizes and offsets of data sections,
+	// linkage of hidden functions, extern variables turned into ints). Type ids and string offsets
+	// are those of the file; a variable "dummy_ksym" is appended if there are kfuncs. Nil if the
+	// object has no BTF.
 	BTF *btf.Spec
-
-	// Maps are all maps that a load creates for this object, in the order in
-	// which libbpf creates them: .maps by order of declaration, data sections
-	// by section index, .kconfig, then struct_ops; jump tables come last.
+	// Maps are in the order in which libbpf creates them: .maps by order of declaration, data
+	// sections by section index, .kconfig, then struct_ops; jump tables come last.
 	Maps []Map
-
-	// Functions are all functions in executable sections, by section index
-	// and offset: entry programs and subprograms.
+	// Functions are the entry programs and subprograms, by section index and offset.
 	Functions []Function
-
-	// Externs are the ksyms, kfuncs and kconfig variables that the object
-	// declares, in the order of the symbol table.
+	// Externs are the ksyms, kfuncs and kconfig variables, in the order of the symbol table.
 	Externs []Extern
-
 	// Warnings are defects that libbpf tolerates, such as a broken .BTF.ext, in the order in which
 	// they were found.
 	Warnings []Warning
@@ -209,9 +197,6 @@ type ProgramType struct {
 	Type       uapi.ProgType
 	AttachType uapi.AttachType // expected_attach_type
 	Flags      uint32          // prog_flags: BPF_F_SLEEPABLE (16), BPF_F_XDP_HAS_FRAGS (32)
-	// AttachTypeOptional: expected_attach_type may be left out on kernels
-	// that do not know it (libbpf's SEC_EXP_ATTACH_OPT).
-	AttachTypeOptional bool
 	// USDT: the program attaches to a USDT probe; kernels with uprobe_multi
 	// links (6.6) get expected_attach_type BPF_TRACE_UPROBE_MULTI.
 	USDT bool

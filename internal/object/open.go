@@ -87,10 +87,6 @@ type opener struct {
 	deferredErrors map[insnPlace]error
 }
 
-func (opts Options) open(raw []byte, path string) (*Object, error) {
-	return open(raw, path, copies*uint64(len(raw))+spare, opts.SectionRules)
-}
-
 func open(raw []byte, path string, budget uint64, rules SectionRules) (*Object, error) {
 	o := &opener{
 		obj:  &Object{Name: objectName(path)},
@@ -125,7 +121,7 @@ func (o *opener) run(raw []byte) (err error) {
 	for _, step := range []func() error{
 		o.readSections, o.readBTF, o.readExterns, o.fixDatasecs,
 		o.readMaps, o.readDataMaps, o.readKconfigMap, o.readStructOps,
-		o.typePrograms, o.readRelocations, o.linkFunctions, o.splitExt, o.hideFunctions,
+		o.readRelocations, o.linkFunctions, o.splitExt, o.hideFunctions,
 	} {
 		if err := step(); err != nil {
 			return err
@@ -171,7 +167,7 @@ func (o *opener) readSections() error {
 			return in(s.name, "", err)
 		}
 	}
-	o.sortFunctions()
+	sort.Stable(byPlace{o})
 	return nil
 }
 
@@ -317,15 +313,15 @@ func (o *opener) readFunction(s *section, data []byte, sym *symbol) (Function, e
 		return Function{}, err
 	}
 	section, optional := strings.CutPrefix(s.name, "?")
-	return Function{
+	f := Function{
 		Name: sym.name, Section: section, Offset: uint32(sym.value), Insns: insns,
 		Subprog: subprog, Static: sym.bind == bindLocal, Weak: sym.bind == bindWeak,
 		Hidden: sym.bind != bindLocal && sym.hidden(), Autoload: !optional && !subprog,
-	}, nil
-}
-
-func (o *opener) sortFunctions() {
-	sort.Stable(byPlace{o})
+	}
+	if !subprog {
+		f.Program, _ = o.rules.Lookup(section)
+	}
+	return f, nil
 }
 
 // byPlace sorts functions by section index and offset.
@@ -357,17 +353,6 @@ func (o *opener) functionAt(section int, off uint64) (int, bool) {
 	}
 	f := &o.obj.Functions[n]
 	return n, off-uint64(f.Offset) < uint64(len(f.Insns))
-}
-
-// typePrograms looks up the sections of entry programs in the table.
-func (o *opener) typePrograms() error {
-	for i := range o.obj.Functions {
-		f := &o.obj.Functions[i]
-		if !f.Subprog {
-			f.Program, _ = o.rules.Lookup(f.Section)
-		}
-	}
-	return nil
 }
 
 // readBTF reads .BTF and .BTF.ext. If they are broken, it fails only if the object needs them: for

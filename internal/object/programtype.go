@@ -62,9 +62,7 @@ func (rules SectionRules) Lookup(section string) (t ProgramType, ok bool) {
 		}
 		t := ProgramType{
 			Type: r.progType, AttachType: r.attachType, Attach: attach, Pattern: r.pattern,
-			AttachTypeOptional: r.flags&attachOptional != 0,
-			NeedsBTF:           r.flags&attachBTF != 0,
-			USDT:               r.flags&usdt != 0,
+			NeedsBTF: r.flags&attachBTF != 0, USDT: r.flags&usdt != 0,
 		}
 		if r.flags&sleepable != 0 {
 			t.Flags |= unix.BPF_F_SLEEPABLE

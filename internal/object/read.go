@@ -2,6 +2,7 @@ package object
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -98,7 +99,7 @@ func (opts Options) OpenBytes(raw []byte, name string) (*Object, error) {
 	if int64(len(raw)) > opts.maxFileBytes() {
 		return nil, fileError(name, opts.tooLarge())
 	}
-	return opts.open(raw, name)
+	return open(raw, name, copies*uint64(len(raw))+spare, opts.SectionRules)
 }
 
 // ReadFile is [ReadFile] with these options.
@@ -155,10 +156,7 @@ func regular(st fs.FileInfo, name string) error {
 }
 
 func (opts Options) maxFileBytes() int64 {
-	if opts.MaxFileBytes > 0 {
-		return opts.MaxFileBytes
-	}
-	return MaxFileBytes
+	return cmp.Or(max(opts.MaxFileBytes, 0), MaxFileBytes)
 }
 
 func (opts Options) tooLarge() error {

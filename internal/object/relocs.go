@@ -380,10 +380,7 @@ func (o *opener) readJumpTable(fn int, sym *symbol) (Map, error) {
 // linkFunctions finds the calls that need no relocation, and the exception callbacks. An error here
 // prevents a program from being loaded, not the object from being opened.
 func (o *opener) linkFunctions() error {
-	tags, err := o.exceptionTags()
-	if err != nil {
-		return err
-	}
+	tags := o.exceptionTags()
 	for i := range o.obj.Functions {
 		f := &o.obj.Functions[i]
 		if err := o.linkCalls(i); err != nil && f.Err == nil {
@@ -449,24 +446,17 @@ const exceptionTag = "exception_callback:"
 
 // exceptionTags returns the decl tags that name an exception callback, by id. Ref is the tagged
 // type.
-func (o *opener) exceptionTags() ([]*btf.Type, error) {
+func (o *opener) exceptionTags() []*btf.Type {
 	if o.obj.BTF == nil {
-		return nil, nil
+		return nil
 	}
 	var tags []*btf.Type
-	for id := range o.obj.BTF.All() {
-		if o.obj.BTF.KindOf(id) != btf.KindDeclTag {
-			continue
-		}
-		t, err := o.obj.BTF.Type(id)
-		if err != nil {
-			return nil, err
-		}
+	for t := range o.obj.BTF.OfKind(btf.KindDeclTag) {
 		if t.Component == -1 && strings.HasPrefix(t.Name, exceptionTag) {
 			tags = append(tags, t)
 		}
 	}
-	return tags, nil
+	return tags
 }
 
 // linkException finds the exception callback of an entry program. If there are two tags it sets

@@ -4,11 +4,10 @@ import "github.com/bpfreplay/bpfreplay/internal/uapi"
 
 // Flags of a row.
 const (
-	attachOptional = 1 << iota // expected_attach_type is omitted if the kernel does not know it
-	attachBTF                  // the target is a BTF id
-	sleepable                  // prog_flags: BPF_F_SLEEPABLE
-	xdpFrags                   // prog_flags: BPF_F_XDP_HAS_FRAGS
-	usdt                       // the attach type depends on the kernel
+	attachBTF = 1 << iota // the target is a BTF id
+	sleepable             // prog_flags: BPF_F_SLEEPABLE
+	xdpFrags              // prog_flags: BPF_F_XDP_HAS_FRAGS
+	usdt                  // the attach type depends on the kernel
 )
 
 // sectionRow is one row of the table of section names.
@@ -92,26 +91,26 @@ var sectionTable = [...]sectionRow{
 	{"xdp.frags/cpumap", uapi.ProgXDP, uapi.AttachXDPCpumap, xdpFrags},
 	{"xdp/cpumap", uapi.ProgXDP, uapi.AttachXDPCpumap, 0},
 	{"xdp.frags", uapi.ProgXDP, uapi.AttachXDP, xdpFrags},
-	{"xdp", uapi.ProgXDP, uapi.AttachXDP, attachOptional},
+	{"xdp", uapi.ProgXDP, uapi.AttachXDP, 0},
 	{"perf_event", uapi.ProgPerfEvent, 0, 0},
 	{"lwt_in", uapi.ProgLWTIn, 0, 0},
 	{"lwt_out", uapi.ProgLWTOut, 0, 0},
 	{"lwt_xmit", uapi.ProgLWTXmit, 0, 0},
 	{"lwt_seg6local", uapi.ProgLWTSeg6local, 0, 0},
-	{"sockops", uapi.ProgSockOps, uapi.AttachCgroupSockOps, attachOptional},
-	{"sk_skb/stream_parser", uapi.ProgSkSkb, uapi.AttachSkSkbStreamParser, attachOptional},
-	{"sk_skb/stream_verdict", uapi.ProgSkSkb, uapi.AttachSkSkbStreamVerdict, attachOptional},
-	{"sk_skb/verdict", uapi.ProgSkSkb, uapi.AttachSkSkbVerdict, attachOptional},
+	{"sockops", uapi.ProgSockOps, uapi.AttachCgroupSockOps, 0},
+	{"sk_skb/stream_parser", uapi.ProgSkSkb, uapi.AttachSkSkbStreamParser, 0},
+	{"sk_skb/stream_verdict", uapi.ProgSkSkb, uapi.AttachSkSkbStreamVerdict, 0},
+	{"sk_skb/verdict", uapi.ProgSkSkb, uapi.AttachSkSkbVerdict, 0},
 	{"sk_skb", uapi.ProgSkSkb, 0, 0},
-	{"sk_msg", uapi.ProgSkMsg, uapi.AttachSkMsgVerdict, attachOptional},
-	{"lirc_mode2", uapi.ProgLircMode2, uapi.AttachLircMode2, attachOptional},
-	{"flow_dissector", uapi.ProgFlowDissector, uapi.AttachFlowDissector, attachOptional},
-	{"cgroup_skb/ingress", uapi.ProgCgroupSkb, uapi.AttachCgroupInetIngress, attachOptional},
-	{"cgroup_skb/egress", uapi.ProgCgroupSkb, uapi.AttachCgroupInetEgress, attachOptional},
+	{"sk_msg", uapi.ProgSkMsg, uapi.AttachSkMsgVerdict, 0},
+	{"lirc_mode2", uapi.ProgLircMode2, uapi.AttachLircMode2, 0},
+	{"flow_dissector", uapi.ProgFlowDissector, uapi.AttachFlowDissector, 0},
+	{"cgroup_skb/ingress", uapi.ProgCgroupSkb, uapi.AttachCgroupInetIngress, 0},
+	{"cgroup_skb/egress", uapi.ProgCgroupSkb, uapi.AttachCgroupInetEgress, 0},
 	{"cgroup/skb", uapi.ProgCgroupSkb, 0, 0},
 	{"cgroup/sock_create", uapi.ProgCgroupSock, uapi.AttachCgroupInetSockCreate, 0},
 	{"cgroup/sock_release", uapi.ProgCgroupSock, uapi.AttachCgroupInetSockRelease, 0},
-	{"cgroup/sock", uapi.ProgCgroupSock, uapi.AttachCgroupInetSockCreate, attachOptional},
+	{"cgroup/sock", uapi.ProgCgroupSock, uapi.AttachCgroupInetSockCreate, 0},
 	{"cgroup/post_bind4", uapi.ProgCgroupSock, uapi.AttachCgroupInet4PostBind, 0},
 	{"cgroup/post_bind6", uapi.ProgCgroupSock, uapi.AttachCgroupInet6PostBind, 0},
 	{"cgroup/bind4", uapi.ProgCgroupSockAddr, uapi.AttachCgroupInet4Bind, 0},
@@ -134,7 +133,7 @@ var sectionTable = [...]sectionRow{
 	{"cgroup/sysctl", uapi.ProgCgroupSysctl, uapi.AttachCgroupSysctl, 0},
 	{"cgroup/getsockopt", uapi.ProgCgroupSockopt, uapi.AttachCgroupGetsockopt, 0},
 	{"cgroup/setsockopt", uapi.ProgCgroupSockopt, uapi.AttachCgroupSetsockopt, 0},
-	{"cgroup/dev", uapi.ProgCgroupDevice, uapi.AttachCgroupDevice, attachOptional},
+	{"cgroup/dev", uapi.ProgCgroupDevice, uapi.AttachCgroupDevice, 0},
 	{"struct_ops+", uapi.ProgStructOps, 0, 0},
 	{"struct_ops.s+", uapi.ProgStructOps, 0, sleepable},
 	{"sk_lookup", uapi.ProgSkLookup, uapi.AttachSkLookup, 0},

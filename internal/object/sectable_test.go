@@ -29,9 +29,9 @@ func TestLookup(t *testing.T) {
 		{"usdt/x", ProgramType{Type: uapi.ProgKprobe, USDT: true, Attach: "x", Pattern: "usdt+"}},
 		{"fentry/mod:f", ProgramType{Type: uapi.ProgTracing, AttachType: uapi.AttachTraceFentry, NeedsBTF: true, Attach: "mod:f", Pattern: "fentry+"}},
 		{"fentry.multi.s/f*", ProgramType{Type: uapi.ProgTracing, AttachType: uapi.AttachTraceFentryMulti, Flags: 16, Attach: "f*", Pattern: "fentry.multi.s+"}},
-		{"xdp", ProgramType{Type: uapi.ProgXDP, AttachType: uapi.AttachXDP, AttachTypeOptional: true, Pattern: "xdp"}},
+		{"xdp", ProgramType{Type: uapi.ProgXDP, AttachType: uapi.AttachXDP, Pattern: "xdp"}},
 		{"xdp.frags/cpumap", ProgramType{Type: uapi.ProgXDP, AttachType: uapi.AttachXDPCpumap, Flags: 32, Pattern: "xdp.frags/cpumap"}},
-		{"cgroup/sock", ProgramType{Type: uapi.ProgCgroupSock, AttachType: uapi.AttachCgroupInetSockCreate, AttachTypeOptional: true, Pattern: "cgroup/sock"}},
+		{"cgroup/sock", ProgramType{Type: uapi.ProgCgroupSock, AttachType: uapi.AttachCgroupInetSockCreate, Pattern: "cgroup/sock"}},
 		{"sk_reuseport/migrate", ProgramType{Type: uapi.ProgSkReuseport, AttachType: uapi.AttachSkReuseportSelectOrMigrate, Pattern: "sk_reuseport/migrate"}},
 	}
 	for _, tt := range tests {

@@ -1,8 +1,9 @@
 package object
 
 import (
+	"cmp"
 	"fmt"
-	"sort"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -26,13 +27,9 @@ func (o *opener) readStructOps() error {
 }
 
 func (o *opener) readStructOpsSection(s *section) error {
-	id, err := o.obj.BTF.First(s.name, btf.KindDatasec)
+	sec, err := o.datasec(s.name)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
-	sec, err := o.obj.BTF.Type(id)
-	if err != nil {
-		return err
 	}
 	data, err := o.elf.contents(s)
 	if err != nil {
@@ -102,7 +99,7 @@ func (o *opener) readMembers(s *section, rels []relocation) error {
 	}
 	for _, p := range o.structOps {
 		members := o.obj.Maps[p.index].StructOps.Members
-		sort.SliceStable(members, func(i, j int) bool { return members[i].Offset < members[j].Offset })
+		slices.SortStableFunc(members, func(a, b StructOpsMember) int { return cmp.Compare(a.Offset, b.Offset) })
 	}
 	return nil
 }
