@@ -1,7 +1,6 @@
 package bpfsys
 
 import (
-	"bytes"
 	"encoding/binary"
 	"runtime"
 	"unsafe"
@@ -245,9 +244,8 @@ func Name(name string) (b [16]byte) {
 
 // Encode returns an attribute in little-endian byte order, as blobs have it.
 func Encode[Attr any](attr *Attr) []byte {
-	var b bytes.Buffer
-	_ = binary.Write(&b, binary.LittleEndian, attr) // cannot fail: fixed size, into memory
-	return b.Bytes()
+	b, _ := binary.Append(nil, binary.LittleEndian, attr) // cannot fail: fixed size
+	return b
 }
 
 // Memory pins the Go memory that an attribute points to. The memory does not move until Release.

@@ -80,3 +80,11 @@ const progLoadTries = 30
 
 // Close closes fd. It returns no error, because the fd is closed in any case.
 func Close(fd int) { _ = unix.Close(fd) }
+
+// Tried closes the fd of a command that was issued only to see whether it fails, and returns err.
+func Tried(fd int, err error) error {
+	if err == nil {
+		Close(fd)
+	}
+	return err
+}

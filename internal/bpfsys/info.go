@@ -87,12 +87,13 @@ type BTFInfo struct {
 	KernelBTF uint32 // since 5.11
 }
 
-// infoByFD fills the size bytes at p with the kernel's info of fd and returns how many of them this
-// kernel knows. A kernel that knows fewer requires the rest to be zero; all callers ensure that.
-func infoByFD(fd int, p unsafe.Pointer, size int) (int, error) {
+// infoByFD fills info with the kernel's info of fd and returns how many of its bytes this kernel
+// knows. A kernel that knows fewer requires the rest to be zero; all callers ensure that.
+func infoByFD[Info any](fd int, info *Info) (int, error) {
+	size := unsafe.Sizeof(*info)
 	var m Memory
 	defer m.Release()
-	a := InfoAttr{FD: uint32(fd), Size: uint32(size), Info: m.At(unsafe.Slice((*byte)(p), size))}
+	a := InfoAttr{FD: uint32(fd), Size: uint32(size), Info: m.At(unsafe.Slice((*byte)(unsafe.Pointer(info)), size))}
 	if _, err := Call(ObjGetInfoByFD, &a); err != nil {
 		return 0, err
 	}
@@ -102,7 +103,7 @@ func infoByFD(fd int, p unsafe.Pointer, size int) (int, error) {
 // GetMapInfo returns the info of the map fd, and the number of bytes that the kernel filled.
 func GetMapInfo(fd int) (*MapInfo, int, error) {
 	var info MapInfo
-	n, err := infoByFD(fd, unsafe.Pointer(&info), int(unsafe.Sizeof(info)))
+	n, err := infoByFD(fd, &info)
 	if err != nil {
 		return nil, 0, fmt.Errorf("map info: %w", err)
 	}
@@ -112,7 +113,7 @@ func GetMapInfo(fd int) (*MapInfo, int, error) {
 // GetProgCounts returns the info of the program fd without its arrays.
 func GetProgCounts(fd int) (*ProgInfo, error) {
 	var info ProgInfo
-	if _, err := infoByFD(fd, unsafe.Pointer(&info), int(unsafe.Sizeof(info))); err != nil {
+	if _, err := infoByFD(fd, &info); err != nil {
 		return nil, fmt.Errorf("program info: %w", err)
 	}
 	return &info, nil
@@ -158,7 +159,7 @@ func GetProgInfo(fd int) (*ProgInfo, *ProgArrays, error) {
 	info.LineInfo = m.At(arrays.LineInfo)
 	info.ProgTags = addressOf(&m, arrays.Tags)
 	info.JitedFuncLens = addressOf(&m, arrays.FuncLens)
-	n, err := infoByFD(fd, unsafe.Pointer(&info), int(unsafe.Sizeof(info)))
+	n, err := infoByFD(fd, &info)
 	if err != nil {
 		return nil, nil, fmt.Errorf("program info: %w", err)
 	}
@@ -176,10 +177,10 @@ func GetBTFInfo(fd int, withData bool) (*BTFInfo, string, []byte, error) {
 	var m Memory
 	defer m.Release()
 	info := BTFInfo{Name: m.At(name), NameLen: uint32(len(name))}
-	_, err := infoByFD(fd, unsafe.Pointer(&info), int(unsafe.Sizeof(info)))
+	_, err := infoByFD(fd, &info)
 	if errors.Is(err, unix.E2BIG) {
 		info = BTFInfo{}
-		_, err = infoByFD(fd, unsafe.Pointer(&info), int(unsafe.Sizeof(info)))
+		_, err = infoByFD(fd, &info)
 	}
 	if err != nil {
 		return nil, "", nil, fmt.Errorf("BTF info: %w", err)
@@ -188,7 +189,7 @@ func GetBTFInfo(fd int, withData bool) (*BTFInfo, string, []byte, error) {
 	if withData && info.BTFSize > 0 {
 		data = make([]byte, info.BTFSize)
 		again := BTFInfo{BTF: m.At(data), BTFSize: uint32(len(data))}
-		if _, err := infoByFD(fd, unsafe.Pointer(&again), int(unsafe.Sizeof(again))); err != nil {
+		if _, err := infoByFD(fd, &again); err != nil {
 			return nil, "", nil, fmt.Errorf("BTF info: %w", err)
 		}
 	}
@@ -255,7 +256,7 @@ type LinkInfo struct {
 // GetLinkInfo returns the info of the link fd.
 func GetLinkInfo(fd int) (*LinkInfo, error) {
 	var info LinkInfo
-	if _, err := infoByFD(fd, unsafe.Pointer(&info), int(unsafe.Sizeof(info))); err != nil {
+	if _, err := infoByFD(fd, &info); err != nil {
 		return nil, fmt.Errorf("link info: %w", err)
 	}
 	return &info, nil

@@ -2,7 +2,6 @@ package bpfsys
 
 import (
 	"encoding/binary"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -57,7 +56,7 @@ func MapHash(fd int) ([]byte, error) {
 	defer m.Release()
 	sum := make([]byte, 32)
 	info := MapInfo{Hash: m.At(sum), HashSize: uint32(len(sum))}
-	if _, err := infoByFD(fd, unsafe.Pointer(&info), int(unsafe.Sizeof(info))); err != nil {
+	if _, err := infoByFD(fd, &info); err != nil {
 		return nil, err
 	}
 	return sum, nil

@@ -24,7 +24,8 @@ import (
 func Issue(t *trace.Trace, tg *target.Target, o target.Options) (*target.Result, error) {
 	s := &issuer{
 		t: t, target: tg, fds: make([]int, len(t.FDs)),
-		answers: make(map[*trace.Symbol]answer), settings: make(map[*trace.Setting][]byte), edits: make(map[*trace.LoadProgram]*edits),
+		answers: make(map[*trace.Symbol]answer), settings: make(map[*trace.Setting][]byte),
+		core: make(map[*trace.LoadProgram][]trace.CoreEdit), infos: make(map[*trace.LoadProgram][]trace.InfoEdit),
 	}
 	for i := range s.fds {
 		s.fds[i] = -1
@@ -93,20 +94,9 @@ type issuer struct {
 
 	extended bool // the extended types are to be loaded
 	noTypes  bool // the kernel refuses the types, and they are optional
-	edits    map[*trace.LoadProgram]*edits
-}
-
-// edits are the changes of a program that depend on answers.
-type edits struct {
-	core  []trace.CoreEdit
-	infos []trace.InfoEdit
-}
-
-func (s *issuer) editsOf(c *trace.LoadProgram) *edits {
-	if s.edits[c] == nil {
-		s.edits[c] = &edits{}
-	}
-	return s.edits[c]
+	// Changes of programs that depend on answers.
+	core  map[*trace.LoadProgram][]trace.CoreEdit
+	infos map[*trace.LoadProgram][]trace.InfoEdit
 }
 
 func (s *issuer) number(setting *trace.Setting) uint32 {
@@ -216,13 +206,7 @@ func (s *issuer) loadBTF(c *trace.LoadBTF) error {
 }
 
 // knows reports whether the kernel accepts the types of a probe.
-func knows(probe []byte) bool {
-	fd, err := bpfsys.LoadBTF(probe, nil)
-	if err == nil {
-		bpfsys.Close(fd)
-	}
-	return err == nil
-}
+func knows(probe []byte) bool { return bpfsys.Tried(bpfsys.LoadBTF(probe, nil)) == nil }
 
 func (s *issuer) loadTypes(out trace.FD, data []byte) error {
 	return withLog(func(_ uint32, log []byte) error {
@@ -256,7 +240,7 @@ func (s *issuer) chooseEnum(c *trace.ChooseEnum) error {
 	}
 	s.extended = true
 	for _, e := range c.Edits {
-		s.editsOf(e.Program).core = append(s.editsOf(e.Program).core, e)
+		s.core[e.Program] = append(s.core[e.Program], e)
 	}
 	return nil
 }
@@ -276,7 +260,7 @@ func (s *issuer) askContext(c *trace.AskContext) error {
 	}
 	s.extended = true
 	for _, e := range c.Edits {
-		s.editsOf(e.Program).infos = append(s.editsOf(e.Program).infos, e)
+		s.infos[e.Program] = append(s.infos[e.Program], e)
 	}
 	return nil
 }
@@ -403,15 +387,12 @@ func (s *issuer) lookup(c *trace.Lookup) error {
 
 func (s *issuer) loadProgram(c *trace.LoadProgram) error {
 	insns, array := s.complete(c)
-	funcs, records := c.FuncInfo, core.Encode(c.CORE)
-	if e := s.edits[c]; e != nil {
-		funcs = bytes.Clone(funcs)
-		for _, i := range e.infos {
-			binary.LittleEndian.PutUint32(funcs[int(c.FuncInfoRecSize)*i.Record+4:], uint32(i.Type))
-		}
-		for _, r := range e.core {
-			binary.LittleEndian.PutUint32(records[core.RecordSize*r.Record+4:], uint32(r.Type))
-		}
+	funcs, records := bytes.Clone(c.FuncInfo), core.Encode(c.CORE)
+	for _, i := range s.infos[c] {
+		binary.LittleEndian.PutUint32(funcs[int(c.FuncInfoRecSize)*i.Record+4:], uint32(i.Type))
+	}
+	for _, r := range s.core[c] {
+		binary.LittleEndian.PutUint32(records[core.RecordSize*r.Record+4:], uint32(r.Type))
 	}
 	var m bpfsys.Memory
 	defer m.Release()
@@ -459,12 +440,10 @@ func (s *issuer) complete(c *trace.LoadProgram) (insns, array []byte) {
 	for _, fd := range s.fds {
 		array = binary.NativeEndian.AppendUint32(array, uint32(max(fd, 0)))
 	}
-	if e := s.edits[c]; e != nil {
-		for _, r := range e.core {
-			if at := int(c.CORE[r.Record].InsnOff / insn.Size); r.Imm != nil {
-				p.SetImm(at, int32(r.Imm[0]))
-				p.SetImm(at+1, int32(r.Imm[1]))
-			}
+	for _, r := range s.core[c] {
+		if at := int(c.CORE[r.Record].InsnOff / insn.Size); r.Imm != nil {
+			p.SetImm(at, int32(r.Imm[0]))
+			p.SetImm(at+1, int32(r.Imm[1]))
 		}
 	}
 	for _, f := range c.Fixups {

@@ -46,20 +46,16 @@ func Load(a *artefact.Artefact, o Options) (*target.Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := r.p
-	if err := r.load(o.LogLevel); err != nil {
+	if err = r.load(o.LogLevel); err == nil {
+		err = r.complete()
+	}
+	if err != nil {
 		r.close()
-		p.Close()
+		r.p.Close()
 		return nil, err
 	}
-	if err := r.complete(); err != nil {
-		r.close()
-		p.Close()
-		return nil, err
-	}
-	result := &target.Result{Maps: r.fds(len(a.Maps), func(i int) int { return a.Maps[i].FD }),
-		Programs: r.fds(len(a.Programs), func(i int) int { return a.Programs[i].FD }), Links: r.links(), Arenas: p.Arenas}
-	if err := p.Finish(result.Maps, result.Programs); err != nil {
+	result := &target.Result{Maps: r.maps(), Programs: r.programs(), Links: r.links(), Arenas: r.p.Arenas}
+	if err := r.p.Finish(result.Maps, result.Programs); err != nil {
 		result.Close()
 		return nil, err
 	}
@@ -328,11 +324,20 @@ func (r *run) keeps(name string) bool {
 	return false
 }
 
-// fds returns n fds that a run stored in the context.
-func (r *run) fds(n int, at func(i int) int) []int {
-	out := make([]int, n)
+// maps returns the fds of maps that a run stored in the context.
+func (r *run) maps() []int {
+	out := make([]int, len(r.a.Maps))
 	for i := range out {
-		out[i] = int(r.get(at(i)))
+		out[i] = int(r.get(r.a.Maps[i].FD))
+	}
+	return out
+}
+
+// programs returns the fds of programs.
+func (r *run) programs() []int {
+	out := make([]int, len(r.a.Programs))
+	for i := range out {
+		out[i] = int(r.get(r.a.Programs[i].FD))
 	}
 	return out
 }
@@ -375,12 +380,12 @@ func (r *run) close() {
 	if r.ctx == nil {
 		return
 	}
-	for i, fd := range r.fds(len(r.a.Maps), func(i int) int { return r.a.Maps[i].FD }) {
+	for i, fd := range r.maps() {
 		if _, ours := r.p.Maps[i]; !ours && fd > 0 {
 			bpfsys.Close(fd)
 		}
 	}
-	for _, fd := range slices.Concat(r.links(), r.fds(len(r.a.Programs), func(i int) int { return r.a.Programs[i].FD })) {
+	for _, fd := range slices.Concat(r.links(), r.programs()) {
 		if fd > 0 {
 			bpfsys.Close(fd)
 		}
@@ -390,9 +395,8 @@ func (r *run) close() {
 
 // typesLog returns the kernel's log about the object's types, empty if it accepts them.
 func (r *run) typesLog() string {
-	raw, log := r.a.Types.Of(r.blob), make([]byte, bpfsys.LogSize)
-	if fd, err := bpfsys.LoadBTF(raw, log); err == nil {
-		bpfsys.Close(fd)
+	log := make([]byte, bpfsys.LogSize)
+	if bpfsys.Tried(bpfsys.LoadBTF(r.a.Types.Of(r.blob), log)) == nil {
 		return ""
 	}
 	return bpfsys.CString(log)

@@ -101,11 +101,7 @@ func orNone(err error) error {
 }
 
 func loadProbe(maps []int, s *bpfsys.Signature) error {
-	fd, err := bpfsys.LoadSigned(probeInsns, maps, s, 0, nil)
-	if err == nil {
-		bpfsys.Close(fd)
-	}
-	return err
+	return bpfsys.Tried(bpfsys.LoadSigned(probeInsns, maps, s, 0, nil))
 }
 
 // hasMarker reports whether the kernel's struct bpf_map has the marker of exclusive maps at the
@@ -123,11 +119,10 @@ func (t *Target) hasMarker() bool {
 	if err != nil {
 		return false
 	}
-	for _, m := range s.Members {
-		if m.Name == contract.MarkerName {
-			size, err := spec.SizeOf(m.Type)
-			return err == nil && size == 4 && m.BitOffset == 8*contract.MarkerOffset
-		}
+	i := member(s, contract.MarkerName)
+	if i < 0 {
+		return false
 	}
-	return false
+	size, err := spec.SizeOf(s.Members[i].Type)
+	return err == nil && size == 4 && s.Members[i].BitOffset == 8*contract.MarkerOffset
 }

@@ -70,11 +70,9 @@ func (t *Target) linuxValue(e *artefact.Kconfig, at []byte) error {
 			v = 1
 		}
 	case "LINUX_HAS_BPF_COOKIE":
-		found, err := t.hasCookie()
-		if err != nil {
+		if found, err := hasCookie(); err != nil {
 			return err
-		}
-		if found {
+		} else if found {
 			v = 1
 		}
 	default:
@@ -87,18 +85,10 @@ func (t *Target) linuxValue(e *artefact.Kconfig, at []byte) error {
 	return nil
 }
 
-func putInt(at []byte, v uint64) {
-	var b [8]byte
-	binary.LittleEndian.PutUint64(b[:], v)
-	copy(at, b[:])
-}
+func putInt(at []byte, v uint64) { copy(at, binary.LittleEndian.AppendUint64(nil, v)) }
 
-// The values of libbpf's enum libbpf_tristate.
-const (
-	triNo     = 0
-	triYes    = 1
-	triModule = 2
-)
+// tristates has the values of libbpf's enum libbpf_tristate.
+var tristates = map[string]uint64{"n": 0, "y": 1, "m": 2}
 
 func putConfig(e *artefact.Kconfig, at []byte, text string) error {
 	switch {
@@ -107,9 +97,7 @@ func putConfig(e *artefact.Kconfig, at []byte, text string) error {
 	case strings.HasPrefix(text, `"`):
 		return putString(e, at, text)
 	}
-	switch e.Type {
-	case "int", "char":
-	default:
+	if e.Type != "int" && e.Type != "char" {
 		return fmt.Errorf("a number for a variable of another type: %w", unix.EINVAL)
 	}
 	var v uint64
@@ -141,7 +129,7 @@ func putTristate(e *artefact.Kconfig, at []byte, text string) error {
 			at[0] = 1
 		}
 	case "tristate":
-		putInt(at, map[string]uint64{"n": triNo, "y": triYes, "m": triModule}[text])
+		putInt(at, tristates[text])
 	case "char":
 		at[0] = text[0]
 	default:

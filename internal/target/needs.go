@@ -87,12 +87,8 @@ func probeCORE() error {
 }
 
 func probeEnum64() error {
-	fd, err := bpfsys.LoadBTF(btf.Encode("\x00a\x00", []uint32{1, uint32(btf.KindEnum64)<<24 | 1, 8, 1, 0, 0}), nil)
-	if err != nil {
-		return probed("BTF_LOAD with ENUM64", err)
-	}
-	bpfsys.Close(fd)
-	return nil
+	types := btf.Encode("\x00a\x00", []uint32{1, uint32(btf.KindEnum64)<<24 | 1, 8, 1, 0, 0})
+	return probed("BTF_LOAD with ENUM64", bpfsys.Tried(bpfsys.LoadBTF(types, nil)))
 }
 
 // ProbeSyscall looks for SYSCALL programs that may issue bpf(2) (5.14).
@@ -121,12 +117,8 @@ func probeHelper(helper byte) error {
 		copy(insns[6*8:], []byte{0xb7, 3, 0, 0, 0, 0, 0, 0})
 		insns = append(insns[:7*8], append([]byte{0xbf, 0xa4, 0, 0, 0, 0, 0, 0, 0x07, 4, 0, 0, 0xf8, 0xff, 0xff, 0xff}, insns[7*8:]...)...)
 	}
-	fd, err := bpfsys.LoadLoader(insns, nil, 0, nil)
-	if err != nil {
-		return probed(fmt.Sprintf("PROG_LOAD of a SYSCALL program with helper %d", helper), err)
-	}
-	bpfsys.Close(fd)
-	return nil
+	err := bpfsys.Tried(bpfsys.LoadLoader(insns, nil, 0, nil))
+	return probed(fmt.Sprintf("PROG_LOAD of a SYSCALL program with helper %d", helper), err)
 }
 
 // matchProgram loads "r0 = 1; exit" with a record whose type is an int, and returns the value that
@@ -182,8 +174,5 @@ func probeNoFuncInfo() error {
 	if err == nil {
 		return fmt.Errorf("the kernel ignores CO-RE records of a program without func_info: %w", unix.EOPNOTSUPP)
 	}
-	if err = probed("PROG_LOAD with a CO-RE record and no func_info", err); errors.Is(err, ErrUnknown) {
-		return err
-	}
-	return nil
+	return unknown("PROG_LOAD with a CO-RE record and no func_info", err)
 }

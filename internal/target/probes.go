@@ -26,15 +26,11 @@ func loadProgram(a bpfsys.ProgLoadAttr, insns, log []byte) (int, error) {
 }
 
 // hasCookie reports whether kprobes have the helper bpf_get_attach_cookie (174, 5.15).
-func (t *Target) hasCookie() (bool, error) {
+func hasCookie() (bool, error) {
 	const getAttachCookie = 174
-	insns := append([]byte{0x85, 0, 0, 0, getAttachCookie, 0, 0, 0}, 0x95, 0, 0, 0, 0, 0, 0, 0)
-	fd, err := loadProgram(bpfsys.ProgLoadAttr{Type: uapi.ProgKprobe}, insns, nil)
-	if err != nil {
-		return false, unknown("PROG_LOAD with helper bpf_get_attach_cookie", err)
-	}
-	bpfsys.Close(fd)
-	return true, nil
+	insns := []byte{insn.Call, 0, 0, 0, getAttachCookie, 0, 0, 0, insn.Exit, 0, 0, 0, 0, 0, 0, 0}
+	err := bpfsys.Tried(loadProgram(bpfsys.ProgLoadAttr{Type: uapi.ProgKprobe}, insns, nil))
+	return err == nil, unknown("PROG_LOAD with helper bpf_get_attach_cookie", err)
 }
 
 // unknown returns the error of a probe that could not tell, or nil if err is an answer.
@@ -77,14 +73,10 @@ func probeUprobeMulti() (bool, error) {
 	link := func(pid uint32) error {
 		var m bpfsys.Memory
 		defer m.Release()
-		fd, err := bpfsys.Call(bpfsys.LinkCreate, &bpfsys.LinkCreateAttr[bpfsys.LinkUprobes]{
+		return bpfsys.Tried(bpfsys.Call(bpfsys.LinkCreate, &bpfsys.LinkCreateAttr[bpfsys.LinkUprobes]{
 			ProgFD: uint32(prog), AttachType: uapi.AttachTraceUprobeMulti,
 			More: bpfsys.LinkUprobes{Path: m.String("/"), Offsets: m.At(make([]byte, 8)), Count: 1, PID: pid},
-		})
-		if err == nil {
-			bpfsys.Close(fd)
-		}
-		return err
+		}))
 	}
 	place, process := link(0), link(math.MaxUint32)
 	if err := unknown("LINK_CREATE", errors.Join(place, process)); err != nil {
@@ -110,9 +102,7 @@ func probeFarValues() (bool, error) {
 	p.SetImm(1, 1<<30)
 	p[2*insn.Size] = insn.Exit
 	log := make([]byte, 1024)
-	fd, err := loadProgram(bpfsys.ProgLoadAttr{Type: uapi.ProgSocketFilter}, p, log)
-	if err == nil {
-		bpfsys.Close(fd)
+	if err = bpfsys.Tried(loadProgram(bpfsys.ProgLoadAttr{Type: uapi.ProgSocketFilter}, p, log)); err == nil {
 		return false, nil
 	}
 	return strings.Contains(bpfsys.CString(log), "invalid access to map value pointer"), unknown("PROG_LOAD", err)

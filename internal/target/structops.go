@@ -38,15 +38,20 @@ func (t *Target) structOpsTypes(name string) (ops, value *btf.Type, spec *btf.Sp
 	return ops, value, spec, err
 }
 
+// member returns the index of a member of a struct, -1 if there is none of this name.
+func member(t *btf.Type, name string) int {
+	return slices.IndexFunc(t.Members, func(m btf.Member) bool { return m.Name == name })
+}
+
 // memberIndex returns the index of a member in a struct_ops type of the kernel.
-func (t *Target) memberIndex(so *artefact.StructOps, member string) (uint32, error) {
+func (t *Target) memberIndex(so *artefact.StructOps, name string) (uint32, error) {
 	ops, _, _, err := t.structOpsTypes(so.Type)
 	if err != nil {
 		return 0, err
 	}
-	i := slices.IndexFunc(ops.Members, func(m btf.Member) bool { return m.Name == member })
+	i := member(ops, name)
 	if i < 0 {
-		return 0, fmt.Errorf("this kernel's struct %s has no member %s: %w", so.Type, member, unix.ENOTSUP)
+		return 0, fmt.Errorf("this kernel's struct %s has no member %s: %w", so.Type, name, unix.ENOTSUP)
 	}
 	return uint32(i), nil
 }
@@ -60,7 +65,7 @@ func (t *Target) valueSize(so *artefact.StructOps) (uint32, error) {
 		return 0, err
 	}
 	for _, m := range so.Members {
-		i := slices.IndexFunc(ops.Members, func(k btf.Member) bool { return k.Name == m.Name })
+		i := member(ops, m.Name)
 		switch {
 		case m.Kind == "bitfield":
 			err = fmt.Errorf("is a bitfield")
@@ -103,13 +108,13 @@ func (t *Target) StructOpsMap(ops string, values []StructOpsValue) ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
-	data := slices.IndexFunc(outer.Members, func(m btf.Member) bool { return m.Name == "data" })
+	data := member(outer, "data")
 	if data < 0 {
 		return nil, fmt.Errorf("kernel type struct %s%s has no member data: %w", structOpsPrefix, ops, unix.ENOTSUP)
 	}
 	value := make([]byte, outer.Size)
 	for _, v := range values {
-		i := slices.IndexFunc(inner.Members, func(m btf.Member) bool { return m.Name == v.Member })
+		i := member(inner, v.Member)
 		if i < 0 {
 			return nil, fmt.Errorf("this kernel's struct %s has no member %s: %w", ops, v.Member, unix.ENOTSUP)
 		}

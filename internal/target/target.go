@@ -54,7 +54,11 @@ func (t *Target) vmlinuxLocked() (*btf.Spec, error) {
 	if t.vmlinux != nil || t.noBTF != nil {
 		return t.vmlinux, t.noBTF
 	}
-	raw, err := readVmlinux()
+	var err error
+	raw := mapped()
+	if raw == nil {
+		raw, err = os.ReadFile(vmlinuxTypes)
+	}
 	if err == nil {
 		t.vmlinux, err = btf.ParseKernel(raw)
 	}
@@ -64,16 +68,9 @@ func (t *Target) vmlinuxLocked() (*btf.Spec, error) {
 	return t.vmlinux, t.noBTF
 }
 
-// readVmlinux returns the kernel's types. Since 6.16 (a539e2a6d51d) the file can be mapped. Reading
-// five megabytes into fresh memory takes longer than the rest of a load. The mapping shares the
-// kernel's own pages and stays for ever, because names of types point into it.
-func readVmlinux() ([]byte, error) {
-	if raw := mapped(); raw != nil {
-		return raw, nil
-	}
-	return os.ReadFile(vmlinuxTypes)
-}
-
+// mapped maps the kernel's types, which works since 6.16 (a539e2a6d51d); before, it returns nil.
+// Reading five megabytes into fresh memory takes longer than the rest of a load. The mapping shares
+// the kernel's own pages and stays for ever, because names of types point into it.
 var mapped = sync.OnceValue(func() []byte {
 	f, err := os.Open(vmlinuxTypes)
 	if err != nil {
@@ -84,10 +81,7 @@ var mapped = sync.OnceValue(func() []byte {
 	if err != nil {
 		return nil
 	}
-	raw, err := unix.Mmap(int(f.Fd()), 0, int(st.Size()), unix.PROT_READ, unix.MAP_PRIVATE)
-	if err != nil {
-		return nil
-	}
+	raw, _ := unix.Mmap(int(f.Fd()), 0, int(st.Size()), unix.PROT_READ, unix.MAP_PRIVATE)
 	return raw
 })
 
@@ -159,7 +153,7 @@ func (t *Target) FindType(name string, kind uint32, only string) (uint32, int, e
 		return 0, -1, err
 	}
 	if only == "" || only == "vmlinux" {
-		for id := range vmlinux.FindByName(name, btf.Kind(kind)) {
+		if id, err := vmlinux.First(name, btf.Kind(kind)); err == nil {
 			return uint32(id), -1, nil
 		}
 	}
@@ -320,10 +314,9 @@ func CPUs() (uint32, error) {
 // RingSize rounds the size in bytes of a ring buffer up to what the kernel accepts: a power of two
 // of whole pages (kernel/bpf/ringbuf.c).
 func RingSize(size uint32) uint32 {
-	page := uint32(os.Getpagesize())
 	if size == 0 || size > 1<<31 {
 		return size
 	}
-	pages := (size-1)/page + 1
-	return page << bits.Len32(pages-1)
+	page := uint32(os.Getpagesize())
+	return page << bits.Len32((size-1)/page)
 }
