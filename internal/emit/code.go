@@ -136,7 +136,7 @@ func (e *emitter) opened(fd trace.FD) {
 	}
 	fixups := e.fixups[fd]
 	if table, ok := e.tables[fd]; ok {
-		e.loop(table, len(fixups), func() { e.store(4, r1, 0, r0) })
+		e.loop(table, len(fixups), 4, 2*insn.Size, func() { e.store(4, r1, 0, r0) })
 		return
 	}
 	for _, s := range fixups {
@@ -152,24 +152,7 @@ func (e *emitter) edit(w edits) {
 		}
 		return
 	}
-	e.blobAddr(rNear, w.table)
-	e.nearAt = -1
-	e.movImm(r2, 0)
-	again, good, bad := newLabel(), newLabel(), newLabel()
-	e.bind(again)
-	e.mov(r1, rNear)
-	e.add(r1, r2)
-	e.load(4, r3, r1, 4)
-	e.load(4, r1, r1, 0)
-	e.aluImm(opAndImm, r1, wordAligned)
-	e.jump(opJleImm, r1, int64(e.size-4), good) // for the verifier, as in loop
-	e.jump(opJa, 0, 0, bad)
-	e.bind(good)
-	e.add(r1, rBase)
-	e.store(4, r1, 0, r3)
-	e.aluImm(opAddImm, r2, 8)
-	e.jump(opJneImm, r2, int64(8*len(w.words)), again)
-	e.bind(bad)
+	e.loop(w.table, len(w.words), 8, 4, func() { e.store(4, r1, 0, r3) })
 }
 
 // loadBTF loads the types, or the extended types if an earlier command chose them.
@@ -242,8 +225,7 @@ func (e *emitter) types(i int, c *trace.LoadBTF, data, extended int) {
 func (e *emitter) chooseEnum(i int, c *trace.ChooseEnum) {
 	p := &e.commands[i]
 	e.findType(p.data, len(c.Name)+1, c.Other)
-	done := newLabel()
-	found := newLabel()
+	done, found := newLabel(), newLabel()
 	e.jump(opJsgeImm, r0, 0, found)
 	e.jump(opJa, 0, 0, done)
 	e.bind(found)
@@ -417,9 +399,10 @@ func (e *emitter) fill(i int, c *trace.FillArray) {
 // verifier does not know that, and on machines without fast unaligned accesses (riscv64) it must.
 const wordAligned = -4
 
-// loop emits a loop that runs body for each of the n fixups in a table. in: rNear = address of the
-// table (set here), r1 = address of the fixup, r2 = counter. body may clobber r0, r1 and r3 to r5.
-func (e *emitter) loop(table, n int, body func()) {
+// loop emits a loop that runs body for each of the n entries of a table: the offset of a place of
+// span bytes in the blob, and, in entries of 8 bytes, a value. body in: r1 = address of the place,
+// r3 = value. body may clobber r0, r1 and r3 to r5. clobbers: r2, rNear.
+func (e *emitter) loop(table, n, entry, span int, body func()) {
 	e.blobAddr(rNear, table)
 	e.nearAt = -1
 	e.movImm(r2, 0)
@@ -427,18 +410,21 @@ func (e *emitter) loop(table, n int, body func()) {
 	e.bind(again)
 	e.mov(r1, rNear)
 	e.add(r1, r2)
+	if entry == 8 {
+		e.load(4, r3, r1, 4)
+	}
 	e.load(4, r1, r1, 0)
 	e.aluImm(opAndImm, r1, wordAligned)
 	// The tables hold only valid offsets; the check is for the verifier. It follows the
 	// fall-through path, which ends at once, so no branch of an iteration stays pending: the
 	// verifier keeps at most 8,192.
-	e.jump(opJleImm, r1, int64(len(e.blob)-2*insn.Size), good)
+	e.jump(opJleImm, r1, int64(e.size-span), good)
 	e.jump(opJa, 0, 0, bad)
 	e.bind(good)
 	e.add(r1, rBase)
 	body()
-	e.aluImm(opAddImm, r2, 4)
-	e.jump(opJneImm, r2, int64(4*n), again)
+	e.aluImm(opAddImm, r2, int64(entry))
+	e.jump(opJneImm, r2, int64(entry*n), again)
 	e.bind(bad)
 }
 
@@ -483,19 +469,16 @@ func (e *emitter) lookup(i int, c *trace.Lookup) {
 
 func (e *emitter) patchSymbol(s *trace.Symbol) {
 	fixups := e.fixups[s]
-	switch s.Kind {
-	case trace.SymbolAddress:
+	if s.Kind == trace.SymbolAddress {
 		e.loadBlob(8, r0, e.scratch)
-		e.mov(r3, r0)
-		e.aluImm(opRshImm, r3, 32)
-	default:
-		// r0 = type id, and in the upper half the fd of a module's BTF, 0 for vmlinux.
-		e.mov(r3, r0)
-		e.aluImm(opRshImm, r3, 32)
+	} // else r0 = type id, and in the upper half the fd of a module's BTF, 0 for vmlinux
+	e.mov(r3, r0)
+	e.aluImm(opRshImm, r3, 32)
+	if s.Kind != trace.SymbolAddress {
 		e.over(opJeqImm, r3, 0, func() { e.inModule(s, fixups) })
 	}
 	if table, ok := e.tables[s]; ok {
-		e.loop(table, len(fixups), func() { e.patchAt(s, fixups[0].kind, r1, 0, -1) })
+		e.loop(table, len(fixups), 4, 2*insn.Size, func() { e.patchAt(s, fixups[0].kind, r1, 0, -1) })
 		return
 	}
 	for _, at := range fixups {

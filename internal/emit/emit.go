@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 	"github.com/bpfreplay/bpfreplay/internal/core"
@@ -313,10 +314,8 @@ func (e *emitter) layOutAttrs() {
 
 // mapOf returns the entry of a map in the manifest, or nil for nil.
 func (e *emitter) mapOf(m *trace.Map) *artefact.Map {
-	for i := range e.t.Maps {
-		if e.t.Maps[i] == m {
-			return &e.a.Maps[i]
-		}
+	if i := slices.Index(e.t.Maps, m); i >= 0 {
+		return &e.a.Maps[i]
 	}
 	return nil
 }

@@ -1,21 +1,14 @@
 // Package object reads BPF ELF objects: the step that libbpf calls "open". Begin with [Object], the
 // result, and [Open].
 //
-// An [Object] holds everything that a load needs to know, in the order of the file, with each
-// relocation resolved to its target. It depends only on the bytes of the file: not on a kernel,
-// /proc, the page size or the number of CPUs. Package trace, which plans the load, handles what
-// depends on the target, such as the values of kconfig variables, or the size of a ring buffer that
-// is not a whole number of pages.
+// An [Object] depends only on the bytes of the file: not on a kernel, /proc, the page size or the
+// number of CPUs. Package trace, which plans the load, handles what depends on the target.
 //
 // The rules are those of libbpf 1.8: which functions are programs, what a section name means, how a
 // map is declared, how data sections are named and which of them can be mapped, how extern
 // variables are laid out, and how the BTF changes before a kernel sees it. If libbpf refuses to
 // open an object, this package refuses it, with an error that names section and symbol. Errors that
 // libbpf finds only while it loads a program are in [Function.Err].
-//
-// [Open] and its siblings read an object from a path, an fs.FS, a reader or bytes. [Options] bound
-// the size of the file and select the rules for section names. [Object.Warnings] has defects that
-// do not prevent a load, with their consequences.
 //
 // Instructions stay the bytes that the compiler wrote. A relocation names the instruction, which
 // package trace changes when it builds the program:

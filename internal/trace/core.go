@@ -1,6 +1,8 @@
 package trace
 
 import (
+	"slices"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/bpfreplay/bpfreplay/internal/btf"
@@ -95,11 +97,9 @@ type twin struct {
 // appendTwins appends the twins, after all other changes of the types.
 func (p *planner) appendTwins() {
 	for _, w := range p.twins {
-		values := make([]btf.EnumValue, len(w.of.Values))
-		for i, v := range w.of.Values {
-			// libbpf and the kernel sign-extend 32-bit values.
-			v.Value = uint64(int64(int32(v.Value)))
-			values[i] = v
+		values := slices.Clone(w.of.Values)
+		for i := range values { // libbpf and the kernel sign-extend 32-bit values
+			values[i].Value = uint64(int64(int32(values[i].Value)))
 		}
 		id := p.extend().AppendEnum(w.of, w.kind, values)
 		for i := range w.choose.Edits {
@@ -130,10 +130,7 @@ func (p *planner) enumImm(c *LoadProgram, rec core.Record, was *btf.Type, values
 
 // need records that the load needs a capability, once.
 func (p *planner) need(capability, subject, why string) {
-	for _, n := range p.t.Needs {
-		if n.Capability == capability {
-			return
-		}
+	if !slices.ContainsFunc(p.t.Needs, func(n Need) bool { return n.Capability == capability }) {
+		p.t.Needs = append(p.t.Needs, Need{Capability: capability, Why: subject + ": " + why})
 	}
-	p.t.Needs = append(p.t.Needs, Need{Capability: capability, Why: subject + ": " + why})
 }

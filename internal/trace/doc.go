@@ -19,6 +19,5 @@
 //   - a Setting is a value that the target's user space determines before the commands are issued:
 //     the number of CPUs, the values of kconfig variables.
 //
-// Plan is deterministic: the same object gives the same trace, on every machine. It does not read
-// the host's state or probe the kernel.
+// Plan is deterministic. It does not read the host's state or probe the kernel.
 package trace

@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"bytes"
 	"encoding/binary"
 	"unsafe"
 
@@ -44,13 +45,8 @@ const (
 	fixupSize = int(unsafe.Sizeof(Fixup{}))
 )
 
-func (l *linker) link() error {
-	main := -1
-	for i := range l.p.obj.Functions {
-		if &l.p.obj.Functions[i] == l.main {
-			main = i
-		}
-	}
+// link links the program whose entry is function main.
+func (l *linker) link(main int) error {
 	if err := l.append(main); err != nil {
 		return err
 	}
@@ -70,8 +66,10 @@ func (l *linker) link() error {
 	return nil
 }
 
+func (l *linker) subject() string { return "program " + visible.Name(l.main.Name) }
+
 func (l *linker) refuse(format string, args ...any) error {
-	return refuse("program "+visible.Name(l.main.Name), unix.EINVAL, format, args...)
+	return refuse(l.subject(), unix.EINVAL, format, args...)
 }
 
 // append adds function i and then, recursively, its callees.
@@ -82,11 +80,11 @@ func (l *linker) append(i int) error {
 	}
 	at := l.insns.Len()
 	if at+insn.Insns(f.Insns).Len() > maxInsns {
-		return refuse("program "+visible.Name(l.main.Name), unix.E2BIG, "more than %d instructions with its subprograms", maxInsns)
+		return refuse(l.subject(), unix.E2BIG, "more than %d instructions with its subprograms", maxInsns)
 	}
 	l.p.size += len(f.Insns) + len(f.FuncInfo) + len(f.LineInfo) + core.RecordSize*len(f.CORE) + fixupSize*len(f.Relocations)
 	if l.p.size > maxSize {
-		return refuse("program "+visible.Name(l.main.Name), unix.E2BIG, "more than %d bytes of instructions and what belongs to them, with the programs before it", maxSize)
+		return refuse(l.subject(), unix.E2BIG, "more than %d bytes of instructions and what belongs to them, with the programs before it", maxSize)
 	}
 	l.start[i] = at
 	l.insns = append(l.insns, f.Insns...)
@@ -119,7 +117,7 @@ func shifted(records []byte, size uint32, at int) []byte {
 	if size < 4 {
 		return nil
 	}
-	out := append([]byte(nil), records...)
+	out := bytes.Clone(records)
 	for o := 0; o+int(size) <= len(out); o += int(size) {
 		binary.LittleEndian.PutUint32(out[o:], binary.LittleEndian.Uint32(out[o:])+uint32(at))
 	}
@@ -162,17 +160,14 @@ func (l *linker) relocate(f *object.Function, at int, r object.Relocation) error
 	}
 	switch r.Kind {
 	case object.RelocMap:
-		l.setLd64(i, insn.PseudoMapFD, 0)
-		l.fixups = append(l.fixups, Fixup{Insn: i, Kind: FixupMap, FD: l.p.mapFD(r.Target)})
+		l.setMap(i, insn.PseudoMapFD, 0, l.p.mapFD(r.Target))
 	case object.RelocMapValue:
-		l.setLd64(i, insn.PseudoMapValue, r.Offset)
-		l.fixups = append(l.fixups, Fixup{Insn: i, Kind: FixupMap, FD: l.p.mapFD(r.Target)})
+		l.setMap(i, insn.PseudoMapValue, r.Offset, l.p.mapFD(r.Target))
 	case object.RelocKconfig:
 		if l.p.kconfigMap == nil {
 			return l.refuse("%s: instruction %d refers to .kconfig, which the object lacks", visible.Name(f.Name), r.Insn)
 		}
-		l.setLd64(i, insn.PseudoMapValue, l.p.obj.Externs[r.Target].KconfigOffset)
-		l.fixups = append(l.fixups, Fixup{Insn: i, Kind: FixupMap, FD: l.p.mapFD(*l.p.kconfigMap)})
+		l.setMap(i, insn.PseudoMapValue, l.p.obj.Externs[r.Target].KconfigOffset, l.p.mapFD(*l.p.kconfigMap))
 	case object.RelocCall, object.RelocFunc:
 		return l.relocateCall(i, r)
 	case object.RelocKfunc:
@@ -185,11 +180,9 @@ func (l *linker) relocate(f *object.Function, at int, r object.Relocation) error
 	return nil
 }
 
-// Jump tables (6.19) are BPF_MAP_TYPE_INSN_ARRAY maps whose values are struct bpf_insn_array_value.
-// User space sets only its first field, orig_off.
-const (
-	insnArrayValueSize = 16 // bytes
-)
+// insnArrayValueSize is the size in bytes of struct bpf_insn_array_value, the values of jump tables
+// (BPF_MAP_TYPE_INSN_ARRAY, 6.19). User space sets only its first field, orig_off.
+const insnArrayValueSize = 16
 
 // relocateJumpTable plans a jump table for this program. Its instructions are counted from the
 // program's start, so programs cannot share a table.
@@ -208,19 +201,21 @@ func (l *linker) relocateJumpTable(i int, r object.Relocation) error {
 			binary.LittleEndian.PutUint32(values[n*insnArrayValueSize:], uint32(start)+to)
 		}
 		name := l.p.t.FDs[fd]
-		l.p.add(&CreateMap{
-			Name: name, Out: fd,
-			Attr: MapAttr{
-				Type: uapi.MapInsnArray, KeySize: 4, ValueSize: insnArrayValueSize,
-				MaxEntries: uint32(len(table.Targets)), Name: ".jumptables",
-			},
-		})
+		l.p.add(&CreateMap{Name: name, Out: fd, Attr: MapAttr{
+			Type: uapi.MapInsnArray, KeySize: 4, ValueSize: insnArrayValueSize,
+			MaxEntries: uint32(len(table.Targets)), Name: ".jumptables",
+		}})
 		l.p.add(&FillArray{Map: fd, Name: name, Values: values, Count: len(table.Targets)})
 		l.p.add(&Freeze{Map: fd, Name: name})
 	}
-	l.setLd64(i, insn.PseudoMapValue, r.Offset)
-	l.fixups = append(l.fixups, Fixup{Insn: i, Kind: FixupMap, FD: fd})
+	l.setMap(i, insn.PseudoMapValue, r.Offset, fd)
 	return nil
+}
+
+// setMap makes instruction i refer to a map, or to an offset in its value.
+func (l *linker) setMap(i int, src uint8, offset uint32, fd FD) {
+	l.setLd64(i, src, offset)
+	l.fixups = append(l.fixups, Fixup{Insn: i, Kind: FixupMap, FD: fd})
 }
 
 func (l *linker) setLd64(i int, src uint8, second uint32) {
@@ -249,7 +244,7 @@ func (l *linker) relocateCall(i int, r object.Relocation) error {
 
 func (l *linker) relocateKfunc(i int, e *object.Extern) {
 	s := Symbol{Kind: SymbolKfunc, Name: e.EssentialName(), BTFKind: uint32(btf.KindFunc), Weak: e.Weak}
-	sym := l.p.lookup(s, prototype(e), "program "+visible.Name(l.main.Name))
+	sym := l.p.lookup(s, prototype(e), l.subject())
 	l.insns.SetOff(i, 0)
 	if e.Weak {
 		l.insns.SetSrc(i, 0)
@@ -285,6 +280,6 @@ func (l *linker) relocateKsym(i int, e *object.Extern) {
 		src = 0
 	}
 	l.setLd64(i, src, 0)
-	fix.Symbol = l.p.lookup(s, prototype(e), "program "+visible.Name(l.main.Name))
+	fix.Symbol = l.p.lookup(s, prototype(e), l.subject())
 	l.fixups = append(l.fixups, fix)
 }

@@ -3,9 +3,6 @@ package trace
 import (
 	"fmt"
 	"strings"
-
-	"github.com/bpfreplay/bpfreplay/internal/btf"
-	"github.com/bpfreplay/bpfreplay/internal/visible"
 )
 
 // Names of flags in include/uapi/linux/bpf.h, by bit and without their prefixes.
@@ -31,13 +28,4 @@ func flagNames(v uint32, table []string) string {
 		out = append(out, fmt.Sprintf("%#x", v))
 	}
 	return strings.Join(out, "|")
-}
-
-// typeOnly returns the kind and name of a type of the object.
-func (t *Trace) typeOnly(id uint32) string {
-	typ, err := t.Types.Type(btf.TypeID(id))
-	if err != nil {
-		return "?"
-	}
-	return strings.TrimSpace(typ.Kind.String() + " " + visible.Name(typ.Name))
 }

@@ -276,10 +276,7 @@ func (p *planner) checkStructOps() error {
 
 // kernelName truncates a name to fit into BPF_OBJ_NAME_LEN with its NUL.
 func kernelName(name string) string {
-	if len(name) > 15 {
-		return name[:15]
-	}
-	return name
+	return name[:min(len(name), 15)]
 }
 
 // checkName refuses a name that no kernel accepts (bpf_obj_name_cpy). The kernel takes each byte
@@ -300,20 +297,22 @@ func (p *planner) createMaps() error {
 			continue
 		}
 		m := &p.obj.Maps[i]
-		if err := checkName("map "+visible.Name(LogicalName(m)), m.Name); err != nil {
+		name := LogicalName(m)
+		subject := "map " + visible.Name(name)
+		if err := checkName(subject, m.Name); err != nil {
 			return err
 		}
-		if name := LogicalName(m); m.Pinning != 0 && !artefact.IsPin(name) {
-			return refuse("map "+visible.Name(name), unix.EINVAL, "no file to pin it to can have this name")
+		if m.Pinning != 0 && !artefact.IsPin(name) {
+			return refuse(subject, unix.EINVAL, "no file to pin it to can have this name")
 		}
 		inner := NoFD
 		if m.Inner != nil {
 			inner = p.newFD("inner map of " + visible.Name(m.Name))
 			p.add(p.createMap(nil, m.Inner, m.Inner.Name, inner))
 		} else if m.Type == uapi.MapArrayOfMaps || m.Type == uapi.MapHashOfMaps {
-			return refuse("map "+visible.Name(LogicalName(m)), unix.EINVAL, "a map of maps needs a definition of its inner maps: declare __array(values, struct { … }); only libbpf can be handed one before the load (bpf_map__set_inner_map_fd)")
+			return refuse(subject, unix.EINVAL, "a map of maps needs a definition of its inner maps: declare __array(values, struct { … }); only libbpf can be handed one before the load (bpf_map__set_inner_map_fd)")
 		}
-		c := p.createMap(p.t.Maps[p.maps[i]], m, LogicalName(m), p.mapFD(i))
+		c := p.createMap(p.t.Maps[p.maps[i]], m, name, p.mapFD(i))
 		c.Inner = inner
 		if m.StructOps != nil {
 			p.structOpsValue(c, m.StructOps)
@@ -407,22 +406,14 @@ func (p *planner) fillInnerMaps() {
 			continue
 		}
 		for _, s := range m.Slots {
-			p.add(&UpdateElem{
-				Map: p.mapFD(i), Name: LogicalName(m), Key: key32(s.Index),
-				FD: p.mapFD(s.Target),
-			})
+			p.add(&UpdateElem{Map: p.mapFD(i), Name: LogicalName(m), Key: key32(s.Index), FD: p.mapFD(s.Target)})
 		}
 	}
 }
 
 func (p *planner) kconfigExterns() []object.Extern {
-	var out []object.Extern
-	for _, e := range p.obj.Externs {
-		if e.Kind == object.ExternKconfig {
-			out = append(out, e)
-		}
-	}
-	return out
+	other := func(e object.Extern) bool { return e.Kind != object.ExternKconfig }
+	return slices.DeleteFunc(slices.Clone(p.obj.Externs), other)
 }
 
 // fillSlots puts programs into the slots of program arrays, after all are loaded.
@@ -438,10 +429,7 @@ func (p *planner) fillSlots() error {
 				return refuse("map "+m.Name, unix.EINVAL, "slot %d holds program %s, which is not loaded",
 					s.Index, p.obj.Functions[s.Target].Name)
 			}
-			p.add(&UpdateElem{
-				Map: p.mapFD(i), Name: LogicalName(m), Key: key32(s.Index),
-				FD: p.t.ProgramFD(prog),
-			})
+			p.add(&UpdateElem{Map: p.mapFD(i), Name: LogicalName(m), Key: key32(s.Index), FD: p.t.ProgramFD(prog)})
 		}
 	}
 	return nil
@@ -492,11 +480,10 @@ func (p *planner) lookup(s Symbol, proto btf.TypeID, why string) *Symbol {
 func attachSymbol(f *object.Function) (Symbol, string) {
 	s := Symbol{Kind: SymbolAttach, Name: f.Program.Attach, BTFKind: uint32(btf.KindFunc)}
 	module, name, ok := strings.Cut(s.Name, ":")
-	if ok {
-		s.Name = name
-	} else {
-		module = ""
+	if !ok {
+		module, name = "", s.Name
 	}
+	s.Name = name
 	switch f.Program.AttachType {
 	case uapi.AttachTraceRawTp:
 		s.Name, s.BTFKind = "btf_trace_"+s.Name, uint32(btf.KindTypedef)
@@ -529,7 +516,7 @@ func (p *planner) loadProgram(i int, f *object.Function) error {
 		return err
 	}
 	l := linker{p: p, main: f, start: make(map[int]int), tables: make(map[int]FD)}
-	if err := l.link(); err != nil {
+	if err := l.link(p.programs[i]); err != nil {
 		return err
 	}
 	c := &LoadProgram{

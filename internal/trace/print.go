@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
+	"github.com/bpfreplay/bpfreplay/internal/btf"
 	"github.com/bpfreplay/bpfreplay/internal/insn"
 	"github.com/bpfreplay/bpfreplay/internal/visible"
 )
@@ -56,9 +57,9 @@ func (t *Trace) WriteTo(w io.Writer) (int64, error) {
 }
 
 func (t *Trace) fdList(n int) string {
-	var names []string
+	names := make([]string, n)
 	for i := range n {
-		names = append(names, t.fd(FD(1+i)))
+		names[i] = t.fd(FD(1 + i))
 	}
 	return strings.Join(names, " ")
 }
@@ -173,8 +174,11 @@ func (t *Trace) typeName(id uint32) string {
 	if id == 0 || t.Types == nil {
 		return strconv.FormatUint(uint64(id), 10)
 	}
-	name := t.typeOnly(id)
-	return fmt.Sprintf("%d /* %s */", id, name)
+	typ, err := t.Types.Type(btf.TypeID(id))
+	if err != nil {
+		return fmt.Sprintf("%d /* ? */", id)
+	}
+	return fmt.Sprintf("%d /* %s */", id, strings.TrimSpace(typ.Kind.String()+" "+visible.Name(typ.Name)))
 }
 
 // shown is the number of bytes of a value that are printed.
@@ -264,7 +268,9 @@ func (t *Trace) printProgram(b *bytes.Buffer, c *LoadProgram) {
 	for _, x := range c.Fixups {
 		t.printFixup(b, c, x)
 	}
-	t.printCORE(b, c)
+	for _, r := range c.CORE {
+		fmt.Fprintf(b, "    insn %d: CO-RE %s\n", r.InsnOff/insn.Size, visible.Line(r.String(t.Types)))
+	}
 }
 
 func (t *Trace) printFixup(b *bytes.Buffer, c *LoadProgram, x Fixup) {
@@ -282,12 +288,6 @@ func (t *Trace) printFixup(b *bytes.Buffer, c *LoadProgram, x Fixup) {
 		fmt.Fprintf(b, "r%d = %s", p.Dst(x.Insn), x.Symbol)
 	}
 	b.WriteByte('\n')
-}
-
-func (t *Trace) printCORE(b *bytes.Buffer, c *LoadProgram) {
-	for _, r := range c.CORE {
-		fmt.Fprintf(b, "    insn %d: CO-RE %s\n", r.InsnOff/insn.Size, visible.Line(r.String(t.Types)))
-	}
 }
 
 // String describes what a value depends on.
