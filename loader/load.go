@@ -189,48 +189,44 @@ func (p *Program) variable(name string) (*artefact.Map, artefact.Variable) {
 // failure.
 func (p *Program) collect(r *target.Result) (*Collection, error) {
 	c := &Collection{Maps: make(map[string]*ebpf.Map), Programs: make(map[string]*ebpf.Program), Links: make(map[string]link.Link), Arenas: r.Arenas}
+	all := slices.Concat(r.Maps, r.Programs, r.Links)
+	taken := 0 // of all: fds that c owns, or that a function that failed has closed
+	fail := func(what, name string, err error) (*Collection, error) {
+		for _, fd := range all[taken:] {
+			if fd > 0 { // a program may have no link
+				bpfsys.Close(fd)
+			}
+		}
+		c.Close()
+		return nil, fmt.Errorf("%s %s: %w", what, name, err)
+	}
 	for i, fd := range r.Maps {
-		m, err := ebpf.NewMapFromFD(fd) // closes fd if it fails
+		taken++
+		m, err := ebpf.NewMapFromFD(fd)
 		if err != nil {
-			closeAll(r.Maps[i+1:], r.Programs, open(r.Links))
-			c.Close()
-			return nil, fmt.Errorf("map %s: %w", p.a.Maps[i].Name, err)
+			return fail("map", p.a.Maps[i].Name, err)
 		}
 		c.Maps[p.a.Maps[i].Name] = m
 	}
 	for i, fd := range r.Programs {
+		taken++
 		prog, err := ebpf.NewProgramFromFD(fd)
 		if err != nil {
-			closeAll(r.Programs[i+1:], open(r.Links))
-			c.Close()
-			return nil, fmt.Errorf("program %s: %w", p.a.Programs[i].Name, err)
+			return fail("program", p.a.Programs[i].Name, err)
 		}
 		c.Programs[p.a.Programs[i].Name] = prog
 	}
 	for i, fd := range r.Links {
-		if fd <= 0 {
+		if taken++; fd <= 0 {
 			continue
 		}
 		l, err := link.NewFromFD(fd)
 		if err != nil {
-			closeAll(open(r.Links[i+1:])) // NewFromFD closed fd
-			c.Close()
-			return nil, fmt.Errorf("link of program %s: %w", p.a.Programs[i].Name, err)
+			return fail("link of program", p.a.Programs[i].Name, err)
 		}
 		c.Links[p.a.Programs[i].Name] = l
 	}
 	return c, nil
-}
-
-// open returns the fds of the links that exist.
-func open(links []int) []int {
-	return slices.DeleteFunc(slices.Clone(links), func(fd int) bool { return fd <= 0 })
-}
-
-func closeAll(lists ...[]int) {
-	for _, fd := range slices.Concat(lists...) {
-		bpfsys.Close(fd)
-	}
 }
 
 // errTwice says that a load creates two maps, or two programs, of one name.

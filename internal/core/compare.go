@@ -16,9 +16,6 @@ func tooDeep(id btf.TypeID) error {
 	return fmt.Errorf("type id %d is nested too deeply: %w", id, ErrTooComplex)
 }
 
-// plainInts refuses integers with an offset, with which old BTF described bitfields.
-func plainInts(l, t *btf.Type) bool { return l.Int.Offset == 0 && t.Int.Offset == 0 }
-
 // typesCompatible reports whether two root types of the same name count as the same type. It does
 // not look into structs, unions and enums.
 func (c *comparer) typesCompatible(local, target btf.TypeID, level int) (bool, error) {
@@ -37,7 +34,7 @@ func (c *comparer) typesCompatible(local, target btf.TypeID, level int) (bool, e
 		case btf.KindVoid, btf.KindStruct, btf.KindUnion, btf.KindEnum, btf.KindEnum64, btf.KindFwd:
 			return true, nil
 		case btf.KindInt:
-			return plainInts(l, t), nil
+			return l.Int.Offset == 0 && t.Int.Offset == 0, nil // old BTF described bitfields by an offset
 		case btf.KindPtr:
 			local, target = l.Ref, t.Ref
 		case btf.KindArray:

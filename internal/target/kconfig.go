@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 
@@ -66,7 +67,7 @@ func (t *Target) linuxValue(e *artefact.Kconfig, at []byte) error {
 		v = uint64(code)
 	case "LINUX_HAS_SYSCALL_WRAPPER":
 		// System calls have wrappers (4.17): look for bpf(2)'s on this architecture.
-		if _, err := t.Address(syscallWrapper); err == nil || errors.Is(err, unix.EPERM) {
+		if _, err := t.Address(syscallWrappers[runtime.GOARCH]); err == nil || errors.Is(err, unix.EPERM) {
 			v = 1
 		}
 	case "LINUX_HAS_BPF_COOKIE":
@@ -83,6 +84,13 @@ func (t *Target) linuxValue(e *artefact.Kconfig, at []byte) error {
 	}
 	putInt(at, v)
 	return nil
+}
+
+// syscallWrappers has the name of bpf(2)'s syscall wrapper by architecture. powerpc has wrappers
+// without a prefix, and other architectures have none.
+var syscallWrappers = map[string]string{
+	"amd64": "__x64_sys_bpf", "arm64": "__arm64_sys_bpf", "s390x": "__s390x_sys_bpf",
+	"riscv64": "__riscv_sys_bpf", // 6.6
 }
 
 func putInt(at []byte, v uint64) { copy(at, binary.LittleEndian.AppendUint64(nil, v)) }
