@@ -46,7 +46,7 @@ func Describe(t *trace.Trace) *artefact.Artefact {
 
 // describe returns the part of a manifest that does not depend on offsets.
 func describe(t *trace.Trace) *artefact.Artefact {
-	a := &artefact.Artefact{Object: t.Object, License: t.License, Needs: t.Needs}
+	a := &artefact.Artefact{Object: t.Object, License: t.License}
 	for _, m := range t.Maps {
 		out := artefact.Map{
 			Name: m.Name, Kind: mapKinds[m.Kind], Type: m.Type.String(), KeySize: m.KeySize, ValueSize: m.ValueSize,
@@ -74,6 +74,9 @@ func describe(t *trace.Trace) *artefact.Artefact {
 			out.StructOps = structOps(t, s.StructOps)
 		}
 		a.Settings = append(a.Settings, out)
+	}
+	for _, n := range t.Needs {
+		a.Needs = append(a.Needs, artefact.Need{Capability: n.Capability, Why: n.Why})
 	}
 	return a
 }

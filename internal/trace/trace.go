@@ -1,9 +1,6 @@
 package trace
 
 import (
-	"slices"
-	"unsafe"
-
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 	"github.com/bpfreplay/bpfreplay/internal/core"
@@ -11,7 +8,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/object"
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
 	"github.com/bpfreplay/bpfreplay/internal/visible"
-	"github.com/bpfreplay/bpfreplay/loader/artefact"
+	"slices"
+	"unsafe"
 )
 
 // Trace is a planned load.
@@ -85,7 +83,11 @@ func (t *Trace) ProgramFD(i int) FD { return FD(1 + len(t.Maps) + i) }
 func (t *Trace) Outputs() int { return len(t.Maps) + len(t.Programs) }
 
 // Need is a capability that a kernel must have for this load.
-type Need = artefact.Need
+type Need struct {
+	// Capability is the name in kernels.yaml ("core_kernel").
+	Capability string `json:"capability"`
+	Why        string `json:"why"` // what needs it: "program count: CO-RE relocations"
+}
 
 // SymbolKind says how a symbol is looked up, and what the lookup returns.
 type SymbolKind int
@@ -157,7 +159,7 @@ type Fallback struct {
 }
 
 // Word is four bytes at an offset.
-type Word = btf.Word
+type Word struct{ Off, Value uint32 }
 
 // MapAttr has the attributes of a map, by the names of union bpf_attr.
 type MapAttr struct {

@@ -52,13 +52,15 @@ func (p *planner) loadTypes() error {
 			load.Optional = load.Optional && len(c.CORE) == 0
 		}
 	}
+	other := p.types
 	if p.extended != nil {
-		load.Extended = p.extended.Raw()
+		other = p.extended
+		load.Extended = other.Raw()
 	}
 	for i, from := range p.types.Fallbacks() {
-		f := Fallback{Kind: from.Kind, Probe: from.Probe, Data: from.Words}
+		f := Fallback{Kind: from.Kind, Probe: from.Probe, Data: words(from.Words)}
 		if p.extended != nil {
-			f.Extended = p.extended.Fallbacks()[i].Words
+			f.Extended = words(other.Fallbacks()[i].Words)
 		}
 		if len(f.Data)+len(f.Extended) > 0 {
 			load.Fallbacks = append(load.Fallbacks, f)
@@ -67,6 +69,14 @@ func (p *planner) loadTypes() error {
 	p.t.Types = p.types
 	p.t.Commands = slices.Concat(p.first, []Command{load}, p.t.Commands)
 	return nil
+}
+
+func words(w []btf.Word) []Word {
+	var out []Word
+	for _, w := range w {
+		out = append(out, Word{Off: w.Off, Value: w.Value})
+	}
+	return out
 }
 
 // extend returns the types for further types that only some kernels get.

@@ -3,8 +3,7 @@ package artefact
 import "strings"
 
 // Artefact is a loader program with everything that a runtime must know to run it without the
-// object. Offsets are in bytes. The tags are those of the manifest (docs/artefact.md): renaming one
-// changes the format and needs a new version of the file.
+// object. Offsets are in bytes.
 type Artefact struct {
 	Object  string // the object's name
 	License string // of its programs
@@ -29,82 +28,75 @@ type Artefact struct {
 }
 
 // Range is a part of the blob.
-type Range struct {
-	Off  int `json:"offset"`
-	Size int `json:"size"`
-}
+type Range struct{ Off, Size int }
 
 // Of returns this part of a blob. It does not copy.
 func (r Range) Of(blob []byte) []byte { return blob[r.Off:][:r.Size] }
 
 // Map is a map that a run creates.
 type Map struct {
-	Name       string `json:"name"`                // name of the variable, or of the section for data maps
-	Kind       string `json:"kind"`                // "user", "data", "bss", "rodata", "kconfig", "struct_ops", "percpu"
-	Type       string `json:"type"`                // of enum bpf_map_type, without BPF_MAP_TYPE_: "ARRAY"
-	KeySize    uint32 `json:"key_size"`            // bytes
-	ValueSize  uint32 `json:"value_size"`          // bytes; 0 if a setting decides
-	MaxEntries uint32 `json:"max_entries"`         // 0 if a setting decides
-	Flags      uint32 `json:"map_flags,omitempty"` // map_flags
-	Extra      uint64 `json:"map_extra,omitempty"` // map_extra
-	Mmapable   bool   `json:"mmapable,omitempty"`  // user space may map the value
-	ReadOnly   bool   `json:"read_only,omitempty"` // frozen after the load
-	Pinned     bool   `json:"pinned,omitempty"`    // pinned by name after the load, or reused if it is pinned already
+	Name       string // name of the variable, or of the section for data maps
+	Kind       string // "user", "data", "bss", "rodata", "kconfig", "struct_ops", "percpu"
+	Type       string // of enum bpf_map_type, without BPF_MAP_TYPE_: "ARRAY"
+	KeySize    uint32 // bytes
+	ValueSize  uint32 // bytes; 0 if a setting decides
+	MaxEntries uint32 // 0 if a setting decides
+	Flags      uint32 // map_flags
+	Extra      uint64 // map_extra
+	Mmapable   bool   // user space may map the value
+	ReadOnly   bool   // frozen after the load
+	Pinned     bool   // pinned by name after the load, or reused if it is pinned already
 
-	FD   int   `json:"fd"`   // in the context: s32, the fd or a negative errno
-	Attr Range `json:"attr"` // of MAP_CREATE's union bpf_attr
+	FD   int   // in the context: s32, the fd or a negative errno
+	Attr Range // of MAP_CREATE's union bpf_attr
 	// Delta is the offset in the blob of a u32 that the loader program adds to the result of
 	// MAP_CREATE. To reuse a map, the runtime stores a map type that no kernel knows, so that
 	// MAP_CREATE fails with EINVAL, and sets Delta to fd + EINVAL.
-	Delta int `json:"delta"`
+	Delta int
 	// Value is the initial value, empty if the load sets none.
-	Value Range `json:"value,omitzero"`
+	Value Range
 	// Update is the offset in the blob of the MAP_UPDATE_ELEM attribute that sets the value, 0 if
 	// there is none. MAP_FREEZE uses the attribute's first eight bytes.
-	Update int `json:"update,omitempty"`
+	Update int
 
 	// Arena: the runtime creates the map, maps its memory, and copies Data to the start of the
 	// memory, or (7.0) to its last pages. It then adds Data's offset in the memory to the words at
 	// Globals in the blob.
-	Arena   bool  `json:"-"` // see manifestMap
-	Data    Range `json:"-"`
-	Globals []int `json:"-"`
+	Arena   bool
+	Data    Range
+	Globals []int
 
-	Variables []Variable `json:"-"` // of a data section
+	Variables []Variable // of a data section
 }
 
 // Variable is a variable of a data section.
 type Variable struct {
-	Name   string `json:"name"`
-	Offset uint32 `json:"offset"` // bytes
-	Size   uint32 `json:"size"`   // bytes
+	Name         string
+	Offset, Size uint32 // bytes
 }
 
 // Program is a program that a run creates.
 type Program struct {
-	Name       string `json:"name"` // of the function
-	Section    string `json:"section"`
-	Type       string `json:"type"`        // of enum bpf_prog_type, without BPF_PROG_TYPE_: "XDP"
-	AttachType string `json:"attach_type"` // of enum bpf_attach_type, without BPF_
+	Name       string // of the function
+	Section    string
+	Type       string // of enum bpf_prog_type, without BPF_PROG_TYPE_: "XDP"
+	AttachType string // of enum bpf_attach_type, without BPF_
 
-	FD   int   `json:"fd"`             // in the context: s32, the fd or a negative errno
-	Link int   `json:"link,omitempty"` // likewise, for the link; 0 if the load makes none
-	Log  int   `json:"log"`            // in the context: u32 log_level, u32 log_size, u64 log_buf, as in PROG_LOAD
-	Attr Range `json:"attr"`           // of PROG_LOAD's union bpf_attr
+	FD   int   // in the context: s32, the fd or a negative errno
+	Link int   // in the context: s32, the link's fd or a negative errno; 0 if the load makes none
+	Log  int   // in the context: u32 log_level, u32 log_size, u64 log_buf, as in PROG_LOAD
+	Attr Range // of PROG_LOAD's union bpf_attr
 
-	// Module is the module of the attach target, if the section names one.
-	Module string `json:"module,omitempty"`
-	// Replaces is the function that an freplace program replaces. The runtime sets attach_btf_id
-	// and attach_prog_fd.
-	Replaces string `json:"replaces,omitempty"`
+	Module   string // the module of the attach target, if the section names one
+	Replaces string // freplace: the replaced function; the runtime sets attach_btf_id, attach_prog_fd
 }
 
 // Step is a command of the loader program that can fail.
 type Step struct {
-	Subject string `json:"subject"`                    // "map counts"
-	Op      string `json:"op"`                         // "MAP_CREATE"
-	Result  int    `json:"result"`                     // in the context: s32, below 0 after a failure
-	Initial string `json:"initial_value_of,omitempty"` // the map whose initial value this command sets, or empty
+	Subject string // "map counts"
+	Op      string // "MAP_CREATE"
+	Result  int    // in the context: s32, below 0 after a failure
+	Initial string // the map whose initial value this command sets, empty for other commands
 }
 
 // Setting is a value that depends on the machine. The runtime stores it in the context before a
@@ -119,15 +111,14 @@ type Setting struct {
 	//   - "value_size": u32, the size of the value of a struct_ops map
 	//   - "mismatch": u32, 1 if the prototype of the kernel's Function differs from type Prototype
 	//     of the object's BTF, else 0
-	Kind   string `json:"kind"`
-	Offset int    `json:"offset"` // bytes, in the context
-	Size   int    `json:"size"`   // bytes
+	Kind         string
+	Offset, Size int // bytes, in the context
 
-	Kconfig   []Kconfig  `json:"kconfig,omitempty"`
-	StructOps *StructOps `json:"struct_ops,omitempty"`
-	Member    string     `json:"member,omitempty"`
-	Function  string     `json:"function,omitempty"`
-	Prototype uint32     `json:"prototype,omitempty"`
+	Kconfig   []Kconfig
+	StructOps *StructOps
+	Member    string
+	Function  string
+	Prototype uint32
 }
 
 // String describes the value of the setting.
@@ -155,26 +146,24 @@ func (s *Setting) String() string {
 
 // Kconfig is a variable of .kconfig.
 type Kconfig struct {
-	Name   string `json:"name"`   // "CONFIG_HZ"
-	Offset uint32 `json:"offset"` // in the map's value, bytes
-	Size   uint32 `json:"size"`   // bytes
-	Type   string `json:"type"`   // "bool", "char", "int", "tristate", "char_array"
-	Signed bool   `json:"signed,omitempty"`
-	Weak   bool   `json:"weak,omitempty"`
+	Name         string // "CONFIG_HZ"
+	Offset, Size uint32 // in the map's value, bytes
+	Type         string // "bool", "char", "int", "tristate", "char_array"
+	Signed, Weak bool
 }
 
 // StructOps is a struct of the kernel whose members an object sets.
 type StructOps struct {
-	Type    string   `json:"type"` // "tcp_congestion_ops"
-	Members []Member `json:"members"`
+	Type    string // "tcp_congestion_ops"
+	Members []Member
 }
 
 // Member is a member of a struct, in the object's layout.
 type Member struct {
-	Name string `json:"name"`
-	Kind string `json:"kind"`          // of BTF: "int", "ptr"
-	Size uint32 `json:"size"`          // bytes
-	Set  bool   `json:"set,omitempty"` // the object sets it, so the kernel must have it
+	Name string
+	Kind string // of BTF: "int", "ptr"
+	Size uint32 // bytes
+	Set  bool   // the object sets it, so the kernel must have it
 }
 
 // Capabilities that a load may need, by their names in kernels.yaml, with the first kernel that has
@@ -190,8 +179,8 @@ const (
 
 // Need is a capability that the kernel must have. The runtime checks it before it creates anything.
 type Need struct {
-	Capability string `json:"capability"` // name in kernels.yaml: "core_kernel"
-	Why        string `json:"why"`        // what needs it: "program count: CO-RE relocations"
+	Capability string // name in kernels.yaml
+	Why        string
 }
 
 // The context begins with libbpf's struct bpf_loader_ctx, bpf_map_desc and bpf_prog_desc
