@@ -35,11 +35,39 @@ func WithLog(issue func(level uint32, log []byte) error) (string, error) {
 	if err == nil {
 		return "", nil
 	}
-	log := make([]byte, LogSize)
-	if issue(LogLevel(err), log) == nil {
+	log, again := ReadLog(LogLevel(err), issue)
+	if again == nil {
 		return "", nil
 	}
-	return CString(log), err
+	return log, err
+}
+
+// ReadLog issues a command with a log and returns the log. The verifier's reason is at its end,
+// which kernels before 6.4 drop if the log does not fit. ReadLog then issues the command once more
+// without the listing of instructions, and appends that log after a line "[...]".
+func ReadLog(level uint32, issue func(level uint32, log []byte) error) (string, error) {
+	log := make([]byte, LogSize)
+	err := issue(level, log)
+	text := CString(log)
+	if err == nil || level != logInsns || !cut(text) {
+		return text, err
+	}
+	clear(log)
+	err = issue(logStats, log)
+	if end := CString(log); end != text { // BTF_LOAD has one level
+		text += "\n[...]\n" + end
+	}
+	return text, err
+}
+
+// cut reports whether a log has filled its buffer and does not end with statistics, as complete
+// ones do.
+func cut(log string) bool {
+	if len(log) < LogSize-1 {
+		return false
+	}
+	log = strings.TrimRight(log, "\n")
+	return !Statistics(log[strings.LastIndexByte(log, '\n')+1:])
 }
 
 // SetLog requests the verifier's log in log, unless it is nil.

@@ -1,10 +1,39 @@
 package bpfsys
 
 import (
+	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
 	"gotest.tools/v3/assert"
 )
+
+// TestLongLog: the reason is there, also if the kernel drops the end of a log that does not fit.
+func TestLongLog(t *testing.T) {
+	const reason = "The sequence of 8193 jumps is too complex.\n"
+	const end = reason + "processed 5 insns (limit 1000000) max_states_per_insn 0\n\n"
+	long := strings.Repeat("0: (b7) r0 = 0\n", LogSize/10) + end
+	for name, write := range map[string]func(log []byte, text string){
+		"before 6.4": func(log []byte, text string) { copy(log[:len(log)-1], text) },
+		"since 6.4":  func(log []byte, text string) { copy(log, text[max(0, len(text)-len(log)+1):]) },
+	} {
+		var levels []uint32
+		log, err := WithLog(func(level uint32, log []byte) error {
+			levels = append(levels, level)
+			switch {
+			case level == logInsns:
+				write(log, long)
+				return unix.ENOSPC
+			case log != nil:
+				write(log, end)
+			}
+			return unix.EFAULT
+		})
+		assert.ErrorIs(t, err, unix.EFAULT, name)
+		assert.Equal(t, LastLine(log)+"\n", reason, name)
+		assert.Equal(t, len(levels), map[string]int{"before 6.4": 3, "since 6.4": 2}[name], name)
+	}
+}
 
 func TestLastLine(t *testing.T) {
 	for _, c := range []struct{ log, want string }{

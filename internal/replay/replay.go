@@ -193,18 +193,21 @@ func (r *run) load(level uint32) error {
 	if i < 0 {
 		return err
 	}
-	r.close()
 	if level == 0 {
 		level = bpfsys.LogLevel(first.Err)
 	}
-	log := make([]byte, bpfsys.LogSize)
-	again, err := r.once(&r.a.Programs[i], level, log)
+	var again *artefact.Step
+	log, err := bpfsys.ReadLog(level, func(level uint32, log []byte) (err error) {
+		r.close()
+		again, err = r.once(&r.a.Programs[i], level, log)
+		return err
+	})
 	var second *artefact.StepError
 	switch {
 	case !errors.As(err, &second): // the failure went away
 		return err
 	case again == failed:
-		first.Log = bpfsys.CString(log) // a log that does not fit changes the errno to ENOSPC
+		first.Log = log // a log that does not fit changes the errno to ENOSPC
 	}
 	return first
 }
