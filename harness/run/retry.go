@@ -17,7 +17,6 @@ func (w *worker) runCase(ctx context.Context, i int) error {
 	if err != nil {
 		return err
 	}
-	req.DeferLeaks = w.defersLeaks()
 	last, first, err := w.attempts(ctx, c, req)
 	if err != nil {
 		return err

@@ -279,7 +279,7 @@ func (r *runner) requestFor(c *suite.Case, data []byte) (*wire.Request, error) {
 		return nil, err
 	}
 	req.Engines, req.Mutate, req.Repeat, req.Fresh = r.Engines, r.Mutate, r.Repeat, r.Fresh
-	req.Certs, req.Bpftool = r.Certs, r.tool
+	req.Certs, req.Bpftool, req.DeferLeaks = r.Certs, r.tool, r.defersLeaks()
 	return req, nil
 }
 

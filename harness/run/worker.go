@@ -194,8 +194,8 @@ func (w *worker) complaints(out *result.CaseReport, c *suite.Case, rep *guest.Re
 	}
 }
 
-// retire drops the guest. If the leak checks are deferred, it first asks the guest what its cases
-// left behind.
+// retire drops the guest. If leaks are checked lazily, it first asks the guest what its cases left
+// behind.
 func (w *worker) retire(ctx context.Context) error {
 	defer w.drop()
 	if w.guest == nil || !w.defersLeaks() {
@@ -222,10 +222,9 @@ func (w *worker) retire(ctx context.Context) error {
 	return nil
 }
 
-// defersLeaks reports whether leaks are checked only at the end of a guest. Waiting after each case
-// until the kernel has freed everything takes a tenth of the core suite's time, and half of the
-// time of a suite of a thousand small cases. A guest for each case has nothing to gain.
-func (r *runner) defersLeaks() bool { return !r.Isolate }
+// defersLeaks reports whether leaks are checked only at the end of a guest: otherwise a suite of a
+// thousand cases would spend half of its time waiting for freed ids.
+func (r *runner) defersLeaks() bool { return r.suite.External && !r.Isolate }
 
 // explained records which rules explained something, and the times of the phases.
 func (w *worker) explained(j *judge.Judge, a *wire.Answer) {

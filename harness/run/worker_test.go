@@ -100,13 +100,7 @@ func fakeRunOf(t *testing.T, s *suite.Suite, o Options, answer func(req *wire.Re
 		f.memory = append(f.memory, memoryMiB)
 		f.running++
 		f.most = max(f.most, f.running)
-		asked := func(req *wire.Request, ran int) (*guest.Reply, error) {
-			if req.CheckLeaks {
-				return fine(req), nil
-			}
-			return answer(req, ran)
-		}
-		return &fakeGuest{answer: asked, copy: !o.Cold && !cold, ended: func() {
+		return &fakeGuest{answer: answer, copy: !o.Cold && !cold, ended: func() {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			f.running--
