@@ -80,6 +80,7 @@ func (j *Judge) Expectations(c *suite.Case, loads []wire.Load) []string {
 			fail("%s left behind %s", l.Engine, leak)
 		}
 		reason, known := c.Known[l.Engine]
+		excuse := j.excuse(c, l, loads)
 		switch {
 		case l.Result == wire.Unsupported:
 			if j.must(l.Missing) {
@@ -93,8 +94,8 @@ func (j *Judge) Expectations(c *suite.Case, loads []wire.Load) []string {
 			fail("%s loads the object although it is known not to: %q is out of date", l.Engine, reason)
 		case known:
 		case c.Expect.Result == suite.AnyResult && l.Result != wire.OK:
-		case c.Own && l.Result == wire.Refused && !enginename.Ours(l.Engine) && j.excuse(l, loads) != "":
-			j.Notes = append(j.Notes, fmt.Sprintf("%s refuses the object: %s", l.Engine, j.excuse(l, loads)))
+		case excuse != "":
+			j.Notes = append(j.Notes, fmt.Sprintf("%s refuses the object: %s", l.Engine, excuse))
 		case c.Expect.Result != suite.AnyResult && l.Result != c.Expect.Result:
 			fail("%s: expected %s, was %s", l.Engine, c.Expect.Result, Outcome(l))
 		case l.Result == wire.Refused:

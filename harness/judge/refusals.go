@@ -13,6 +13,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/compare"
 	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/harness/state"
+	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 	"github.com/bpfreplay/bpfreplay/internal/btf"
@@ -227,9 +228,12 @@ func (j *Judge) knownReason(l, other *wire.Load) string {
 	return ""
 }
 
-// excuse returns the reason why an engine is known to refuse an object that another of these loads
-// has loaded, or that no other engine was to load.
-func (j *Judge) excuse(l *wire.Load, loads []wire.Load) string {
+// excuse returns the reason why an engine other than ours is known to refuse an object of the user's
+// that another of these loads has loaded, or that no other engine was to load.
+func (j *Judge) excuse(c *suite.Case, l *wire.Load, loads []wire.Load) string {
+	if !c.Own || l.Result != wire.Refused || enginename.Ours(l.Engine) {
+		return ""
+	}
 	if len(loads) == 1 {
 		return j.knownReason(l, nil)
 	}
