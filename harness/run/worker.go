@@ -194,8 +194,8 @@ func (w *worker) complaints(out *result.CaseReport, c *suite.Case, rep *guest.Re
 	}
 }
 
-// retire drops the guest. If leaks are checked lazily, it first asks the guest what its cases left
-// behind.
+// retire drops the guest. If the leak checks are deferred, it first asks the guest what its cases
+// left behind.
 func (w *worker) retire(ctx context.Context) error {
 	defer w.drop()
 	if w.guest == nil || !w.defersLeaks() {

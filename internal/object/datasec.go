@@ -93,9 +93,12 @@ func (o *opener) placeVars(sec *btf.Type) (size uint32, err error) {
 // hideFunctions makes hidden global subprograms static in BTF: the verifier
 // then checks them with their callers instead of on their own.
 func (o *opener) hideFunctions() error {
+	if o.obj.BTF == nil {
+		return nil
+	}
 	for i := range o.obj.Functions {
 		f := &o.obj.Functions[i]
-		if o.obj.BTF == nil || !f.Hidden || !f.Subprog {
+		if !f.Hidden || !f.Subprog {
 			continue
 		}
 		for id := range o.obj.BTF.FindByName(f.Name, btf.KindFunc) {
