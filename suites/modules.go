@@ -36,6 +36,15 @@ type TestModules struct {
 	Reason string `json:"reason,omitempty"`
 }
 
+// About names the modules that were built, and their source.
+func (m *TestModules) About() string {
+	var names []string
+	for _, file := range m.Files {
+		names = append(names, strings.TrimSuffix(filepath.Base(file), ".ko"))
+	}
+	return strings.Join(names, ", ") + " of " + m.Source
+}
+
 // moduleFormat is part of the key of built modules.
 const moduleFormat = "module 1"
 

@@ -7,28 +7,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/spf13/pflag"
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
+	"github.com/bpfreplay/bpfreplay/cmd/internal/cli"
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
-
-// For each flag of vmtest it is decided whether a rerun copies it.
-func TestFlagsOfAgain(t *testing.T) {
-	not := strings.Fields("arch case expect fail-fast fault help jobs json junit keep kernel markdown memory-total only-failed out resume shard update-baseline verbose")
-	var flags, want []string
-	cmd := newVMTest()
-	cmd.InitDefaultHelpFlag()
-	cmd.Flags().VisitAll(func(f *pflag.Flag) { flags = append(flags, f.Name) })
-	for name := range sayAgain {
-		want = append(want, name)
-	}
-	assert.Assert(t, is.Len(flags, len(want)+len(not)))
-	for _, name := range append(want, not...) {
-		assert.Assert(t, is.Contains(flags, name))
-	}
-}
 
 // A rerun changes no file of the run, whether it fails or passes.
 func TestAgainChangesNothing(t *testing.T) {
@@ -57,7 +41,7 @@ func TestAgainChangesNothing(t *testing.T) {
 
 	// It fails like the first time, and writes its own files beside the artifacts.
 	_, status = run(filepath.Join(evidence, "again.sh"), "--no-retry")
-	assert.Equal(t, status, exitFailed)
+	assert.Equal(t, status, cli.ExitFailed)
 	after := contents(t, dir)
 	var more string
 	for path, text := range after {
@@ -65,7 +49,7 @@ func TestAgainChangesNothing(t *testing.T) {
 			assert.Check(t, is.Equal(text, old), path)
 			continue
 		}
-		assert.Assert(t, strings.HasPrefix(path, filepath.Join(evidence, againOut)), path)
+		assert.Assert(t, strings.HasPrefix(path, filepath.Join(evidence, "again-")), path)
 		if filepath.Base(path) == "report.json" && strings.Contains(path, "failed") {
 			more = path
 		}
@@ -77,7 +61,7 @@ func TestAgainChangesNothing(t *testing.T) {
 
 	// A rerun that passes leaves nothing behind.
 	_, status = run(filepath.Join(evidence, "again.sh"))
-	assert.Equal(t, status, exitOK)
+	assert.Equal(t, status, cli.ExitOK)
 	assert.DeepEqual(t, contents(t, dir), after)
 	for _, path := range []string{junit, markdown, summary} {
 		assert.Assert(t, is.Contains(after, path))

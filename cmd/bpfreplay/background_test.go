@@ -17,6 +17,7 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
+	"github.com/bpfreplay/bpfreplay/cmd/internal/cli"
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
 
@@ -136,7 +137,7 @@ func TestEndsUnread(t *testing.T) {
 	assert.NilError(t, cmd.Process.Signal(unix.SIGTERM))
 	exit := new(exec.ExitError)
 	assert.Assert(t, errors.As(cmd.Wait(), &exit))
-	assert.Equal(t, exit.ExitCode(), exitTrouble)
+	assert.Equal(t, exit.ExitCode(), cli.ExitTrouble)
 	text, err := io.ReadAll(r)
 	assert.NilError(t, err)
 	assert.Assert(t, is.Contains(string(text), "y\ny\n"))

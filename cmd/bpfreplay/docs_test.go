@@ -17,6 +17,8 @@ import (
 	"gotest.tools/v3/assert"
 	"mvdan.cc/sh/v3/syntax"
 
+	"github.com/bpfreplay/bpfreplay/cmd/internal/artefacts"
+	"github.com/bpfreplay/bpfreplay/cmd/internal/cli"
 	"github.com/bpfreplay/bpfreplay/harness/compare"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/internal/need"
@@ -90,9 +92,9 @@ var docsTables = map[string]func(t *testing.T) [][]string{
 	"statuses": func(*testing.T) [][]string {
 		return [][]string{
 			{"status", "meaning"},
-			{fmt.Sprint(exitOK), "all is as expected"},
-			{fmt.Sprint(exitFailed), "a difference, or a failed expectation"},
-			{fmt.Sprint(exitTrouble), "the guest, the harness or its input failed"},
+			{fmt.Sprint(cli.ExitOK), "all is as expected"},
+			{fmt.Sprint(cli.ExitFailed), "a difference, or a failed expectation"},
+			{fmt.Sprint(cli.ExitTrouble), "the guest, the harness or its input failed"},
 			{"another", "of `exec` and `shell`: that of the program, or 128 and the number of the signal that ended it"},
 		}
 	},
@@ -248,7 +250,7 @@ func TestDocsCommands(t *testing.T) {
 }
 
 func checkCommand(args []string) error {
-	cmd, rest, err := newRoot().Find(longFlags(args))
+	cmd, rest, err := newRoot().Find(artefacts.LongFlags(args))
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
+	"github.com/bpfreplay/bpfreplay/cmd/internal/cli"
 	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/result"
 	"github.com/bpfreplay/bpfreplay/harness/wire"
@@ -110,7 +111,7 @@ func TestFaults(t *testing.T) {
 	for _, f := range agent.Faults() {
 		args = append(args, "--fault", "fault-"+f.Name+"="+f.Name+":once")
 	}
-	r := runFaults(t, exitOK, args...)
+	r := runFaults(t, cli.ExitOK, args...)
 	assert.Equal(t, len(r.Cases), 2*len(agent.Faults()))
 	verdicts := make(map[string]result.Verdict) // by object
 	for i := range r.Cases {
@@ -137,7 +138,7 @@ func TestFaultStays(t *testing.T) {
 	need.QEMU(t)
 	need.Kernel(t, "6.12")
 	suite := faultSuite(t)
-	r := runFaults(t, exitFailed, "--suite", suite, "--engines", "direct,replay", "--case", "*-exit", "--case", "*-kasan",
+	r := runFaults(t, cli.ExitFailed, "--suite", suite, "--engines", "direct,replay", "--case", "*-exit", "--case", "*-kasan",
 		"--fault", "fault-exit=exit", "--fault", "fault-kasan=kasan")
 	assert.Equal(t, len(r.Cases), 4)
 	for i := range r.Cases {
@@ -166,5 +167,5 @@ func TestFaultStays(t *testing.T) {
 	script := exec.CommandContext(t.Context(), filepath.Join(kasan, "again.sh"), "--no-retry", "--out", t.TempDir())
 	out, err := script.CombinedOutput()
 	assert.Assert(t, is.Contains(string(out), "the guest's kernel complained (KASAN)"), "%s", out)
-	assert.Equal(t, script.ProcessState.ExitCode(), exitFailed, "%v", err)
+	assert.Equal(t, script.ProcessState.ExitCode(), cli.ExitFailed, "%v", err)
 }

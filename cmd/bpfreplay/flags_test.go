@@ -1,13 +1,14 @@
 package main
 
 import (
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"gotest.tools/v3/assert"
+
+	"github.com/bpfreplay/bpfreplay/cmd/internal/cli"
 )
 
 // A flag, and a letter, has the same meaning in every command.
@@ -21,7 +22,7 @@ func TestFlags(t *testing.T) {
 				return
 			}
 			assert.Check(t, f.Usage != "", "%s --%s: help does not explain it", cmd.CommandPath(), f.Name)
-			assert.Check(t, f.Usage == flagTable[f.Name].usage, "%s --%s: %q is not what the table says", cmd.CommandPath(), f.Name, f.Usage)
+			assert.Check(t, f.Usage == cli.Table[f.Name].Usage, "%s --%s: %q is not what the table says", cmd.CommandPath(), f.Name, f.Usage)
 			if f.Shorthand == "" || f.ShorthandDeprecated != "" {
 				return
 			}
@@ -37,31 +38,7 @@ func TestFlags(t *testing.T) {
 		}
 	}
 	visit(newRoot())
-	for name, info := range flagTable {
+	for name := range cli.Table {
 		assert.Check(t, used[name], "no command has --%s", name)
-		assert.Check(t, slices.Contains(headings, info.heading), "--%s: no heading is called %q", name, info.heading)
 	}
-}
-
-// Help shows each flag once, below its heading.
-func TestHelpOfFlags(t *testing.T) {
-	cmd, _, err := newRoot().Find([]string{"vmtest"})
-	assert.NilError(t, err)
-	heading, seen := "", make(map[string]string)
-	for line := range strings.Lines(usageOfFlags(cmd)) {
-		if h, ok := strings.CutSuffix(line, ":\n"); ok {
-			heading = h
-			continue
-		}
-		if _, rest, ok := strings.Cut(line, "--"); ok && strings.HasPrefix(line, " ") {
-			name := strings.Fields(rest)[0]
-			assert.Check(t, seen[name] == "", "--%s is there twice", name)
-			seen[name] = heading
-		}
-	}
-	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
-		if !f.Hidden {
-			assert.Check(t, seen[f.Name] == flagTable[f.Name].heading, "--%s stands below %q", f.Name, seen[f.Name])
-		}
-	})
 }

@@ -11,6 +11,7 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
+	"github.com/bpfreplay/bpfreplay/cmd/internal/cli"
 	"github.com/bpfreplay/bpfreplay/internal/need"
 	"github.com/bpfreplay/bpfreplay/suites"
 )
@@ -75,13 +76,13 @@ func TestSiblingsOfVMTest(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "out")
 	out, status := run("", command, "vmtest", "--kernel", "6.12", "--accel", "tcg", "--suite", "kernel", "--engines", "trace,replay",
 		"--fault", "one=kasan", "--no-retry", "--out", dir, "--baselines", "none")
-	assert.Assert(t, is.Equal(status, exitFailed), out)
+	assert.Assert(t, is.Equal(status, cli.ExitFailed), out)
 	assert.Assert(t, is.Contains(out, "test modules: dummy of a test"))
 	script, err := os.ReadFile(filepath.Join(dir, "6.12", "failed", "one", "again.sh"))
 	assert.NilError(t, err)
 
 	out, status = run("", "sh", "-c", string(script))
-	assert.Assert(t, is.Equal(status, exitFailed), out)
+	assert.Assert(t, is.Equal(status, cli.ExitFailed), out)
 	ran := 0
 	for line := range strings.Lines(string(script)) {
 		line, ok := strings.CutPrefix(line, "# "+command)
@@ -91,12 +92,12 @@ func TestSiblingsOfVMTest(t *testing.T) {
 		ran++
 		out, status = run("cat /proc/modules; bpfreplay compare -e trace,replay --suite /case/cases.yaml --case one", "sh", "-c", command+line)
 		if strings.HasPrefix(line, " shell") {
-			assert.Check(t, is.Equal(status, exitOK), out)
+			assert.Check(t, is.Equal(status, cli.ExitOK), out)
 			assert.Check(t, is.Contains(out, "\ndummy "))
 			assert.Check(t, is.Contains(out, "equal        one"))
 			continue
 		}
-		assert.Check(t, is.Equal(status, exitFailed), out) // same result as before
+		assert.Check(t, is.Equal(status, cli.ExitFailed), out) // same result as before
 		assert.Check(t, is.Contains(out, "FAILED       one"))
 		assert.Check(t, is.Contains(out, "test modules: dummy of a test"))
 		assert.Check(t, !strings.Contains(out, "compared with"), out)
@@ -104,8 +105,8 @@ func TestSiblingsOfVMTest(t *testing.T) {
 	assert.Check(t, is.Equal(ran, 2))
 
 	out, status = run("grep -c dummy /proc/modules", command, "shell", "--kernel", "6.12", "--accel", "tcg", "--suite", "kernel", "--case", "one")
-	assert.Check(t, is.Equal(status, exitOK), out)
+	assert.Check(t, is.Equal(status, cli.ExitOK), out)
 	out, status = run("", command, "compare", "--suite", "kernel", "--case", "none")
-	assert.Check(t, is.Equal(status, exitTrouble))
+	assert.Check(t, is.Equal(status, cli.ExitTrouble))
 	assert.Check(t, is.Contains(out, `no case matches "none"`))
 }

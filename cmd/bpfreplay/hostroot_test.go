@@ -10,6 +10,7 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
+	"github.com/bpfreplay/bpfreplay/cmd/internal/cli"
 	"github.com/bpfreplay/bpfreplay/harness/guestexec"
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
@@ -91,7 +92,7 @@ func TestHostRootOfUser(t *testing.T) {
 	out, errs, status := outcome(t, "setpriv", append(user, "exec", "--rootfs", "host", "--kernel", filepath.Join(dir, "vmlinux"), "--", "true")...)
 	assert.Check(t, is.Equal(out, ""))
 	assert.Check(t, is.Contains(errs, "gives a guest only those files of this machine that are the user's own"))
-	assert.Check(t, is.Equal(status, exitTrouble))
+	assert.Check(t, is.Equal(status, cli.ExitTrouble))
 	out, errs, _ = outcome(t, "setpriv", append(user, "doctor", "--offline")...)
 	assert.Check(t, is.Contains(out, "note     virtiofsd         /usr/lib/qemu/virtiofsd gives a guest only"), errs)
 }

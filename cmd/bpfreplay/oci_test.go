@@ -23,6 +23,7 @@ import (
 	is "gotest.tools/v3/assert/cmp"
 	"oras.land/oras-go/v2/registry/remote"
 
+	"github.com/bpfreplay/bpfreplay/cmd/internal/cli"
 	"github.com/bpfreplay/bpfreplay/internal/need"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
@@ -91,7 +92,7 @@ func pushKernel(t *testing.T, image, tag string, kernel *vmimage.Kernel) {
 func mustJSON(t *testing.T, v any) []byte {
 	t.Helper()
 	var buf bytes.Buffer
-	assert.NilError(t, printJSON(&buf, v))
+	assert.NilError(t, cli.PrintJSON(&buf, v))
 	return buf.Bytes()
 }
 

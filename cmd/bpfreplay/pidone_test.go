@@ -14,6 +14,7 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
+	"github.com/bpfreplay/bpfreplay/cmd/internal/cli"
 	"github.com/bpfreplay/bpfreplay/harness/inguest"
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
@@ -115,7 +116,7 @@ func TestFirstProcess(t *testing.T) {
 				got, errs, status := asFirst(t, unshare, command, inguest.InitArg)
 				assert.Check(t, is.Equal(got, ""))
 				assert.Check(t, is.Contains(errs, inguest.ErrNotGuest.Error()))
-				assert.Check(t, is.Equal(status, exitTrouble))
+				assert.Check(t, is.Equal(status, cli.ExitTrouble))
 			})
 		})
 	}
@@ -138,10 +139,10 @@ func TestFirstProcessOfAnEmptyRoot(t *testing.T) {
 	keepsSysctls(t, func() {
 		got, errs, status := asFirst(t, unshare, "/bpfreplay", "--help")
 		assert.Check(t, is.Contains(got, "Available Commands"), errs)
-		assert.Check(t, is.Equal(status, exitOK))
+		assert.Check(t, is.Equal(status, cli.ExitOK))
 		_, errs, status = asFirst(t, unshare, "/bpfreplay", inguest.InitArg)
 		assert.Check(t, is.Contains(errs, inguest.ErrNotGuest.Error()))
-		assert.Check(t, is.Equal(status, exitTrouble))
+		assert.Check(t, is.Equal(status, cli.ExitTrouble))
 	})
 	left, err := os.ReadDir(dir)
 	assert.NilError(t, err)
@@ -160,7 +161,7 @@ func TestExecAsFirstProcess(t *testing.T) {
 	keepsSysctls(t, func() {
 		got, errs, status := asFirst(t, pidNamespaces["privileged"], command, "exec", "--kernel", "6.12", "--accel", "tcg", "--", "uname", "-r")
 		assert.Check(t, is.Equal(got, kernel.Release+"\n"), errs)
-		assert.Check(t, is.Equal(status, exitOK))
+		assert.Check(t, is.Equal(status, cli.ExitOK))
 	})
 }
 
@@ -175,7 +176,7 @@ func TestOnlyInGuests(t *testing.T) {
 		keepsSysctls(t, func() {
 			_, errs, status := outcome(t, command, "compare", "--effects", filepath.Join(root(t), "selftests", "bpf", "prog_tc.bpf.o"))
 			assert.Check(t, is.Contains(errs, inguest.ErrNotGuest.Error()))
-			assert.Check(t, is.Equal(status, exitTrouble))
+			assert.Check(t, is.Equal(status, cli.ExitTrouble))
 		})
 	})
 	// Drop the right to switch off the machine, in case of a bug.
@@ -184,7 +185,7 @@ func TestOnlyInGuests(t *testing.T) {
 		need.Program(t, "setpriv")
 		_, errs, status := outcome(t, "setpriv", "--bounding-set", "-sys_boot", "--inh-caps", "-sys_boot", poweroff)
 		assert.Check(t, is.Contains(errs, inguest.ErrNotGuest.Error()))
-		assert.Check(t, is.Equal(status, exitFailed))
+		assert.Check(t, is.Equal(status, cli.ExitFailed))
 	})
 }
 
@@ -194,5 +195,5 @@ func TestEnvironmentSaysNothing(t *testing.T) {
 	t.Setenv("BPFREPLAY_ASK_BPF", "1")
 	out, errs, status := outcome(t, command, "--help")
 	assert.Check(t, is.Contains(out, "Available Commands"), errs)
-	assert.Check(t, is.Equal(status, exitOK))
+	assert.Check(t, is.Equal(status, cli.ExitOK))
 }

@@ -2,6 +2,13 @@ package main
 
 import (
 	"github.com/spf13/cobra"
+
+	"github.com/bpfreplay/bpfreplay/cmd/internal/artefacts"
+	"github.com/bpfreplay/bpfreplay/cmd/internal/cli"
+	"github.com/bpfreplay/bpfreplay/cmd/internal/guests"
+	"github.com/bpfreplay/bpfreplay/cmd/internal/local"
+	"github.com/bpfreplay/bpfreplay/cmd/internal/runs"
+	"github.com/bpfreplay/bpfreplay/cmd/internal/setup"
 )
 
 func newRoot() *cobra.Command {
@@ -16,8 +23,14 @@ Exit status: 0 all as it should be, 1 a difference or a failed expectation,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	groupFlags(root)
-	root.PersistentFlags().StringVar(&configFlag, "config", "", flagTable["config"].usage)
-	root.AddCommand(newVMTest(), newMatrix(), newMerge(), newCheck(), newMutate(), newFuzzDiff(), newExec(), newKernels(), newDoctor(), newSuite(), newExplain(), newGen(), newSign(), newVerify(), newLoad(), newPolicy(), newCompare(), newShell(), newMan())
+	cli.GroupFlags(root)
+	root.PersistentFlags().String("config", "", cli.Table["config"].Usage) // see package inputs
+	root.AddCommand(
+		runs.NewVMTest(), runs.NewMatrix(), runs.NewMerge(), runs.NewCheck(), runs.NewMutate(), runs.NewFuzzDiff(),
+		guests.NewExec(programSignals), guests.NewShell(),
+		artefacts.NewGen(), artefacts.NewExplain(), artefacts.NewSign(), artefacts.NewVerify(),
+		local.NewLoad(), local.NewCompare(), local.NewPolicy(),
+		setup.NewKernels(), setup.NewSuite(), setup.NewDoctor(), newMan(),
+	)
 	return root
 }

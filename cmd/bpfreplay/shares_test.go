@@ -12,6 +12,7 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
+	"github.com/bpfreplay/bpfreplay/cmd/internal/cli"
 	"github.com/bpfreplay/bpfreplay/harness/guestexec"
 	"github.com/bpfreplay/bpfreplay/internal/need"
 )
@@ -107,7 +108,7 @@ func TestRWDirRefused(t *testing.T) {
 		out, errs, status := outcome(t, command, "exec", "--accel", "tcg", "--rwdir", name, "--", "/bin/true")
 		assert.Check(t, is.Equal(out, ""))
 		assert.Check(t, is.Contains(errs, want))
-		assert.Check(t, is.Equal(status, exitTrouble))
+		assert.Check(t, is.Equal(status, cli.ExitTrouble))
 	}
 	need.Root(t)
 	need.Program(t, "unshare")
@@ -115,7 +116,7 @@ func TestRWDirRefused(t *testing.T) {
 		[ ! -e $dir ] || mount -t tmpfs tmpfs $dir; done; "$1" exec --accel tcg --rwdir "$2" -- /bin/true`, "sh", command, dir)
 	assert.Check(t, is.Equal(out, ""))
 	assert.Check(t, is.Contains(errs, "no virtiofsd on this machine: install Debian's package virtiofsd"))
-	assert.Check(t, is.Equal(status, exitTrouble))
+	assert.Check(t, is.Equal(status, cli.ExitTrouble))
 }
 
 // A program in a guest reaches the given port of this machine's loopback, by name and by address,
@@ -141,7 +142,7 @@ func TestHostPort(t *testing.T) {
 	assert.Check(t, is.Equal(out, "lo\n"))
 
 	_, errs, status = outcome(t, command, "exec", "--accel", "tcg", "--host-port", "80,80", "--", "/bin/true")
-	assert.Check(t, is.Equal(status, exitTrouble))
+	assert.Check(t, is.Equal(status, cli.ExitTrouble))
 	assert.Check(t, is.Contains(errs, "--host-port: port 80 is named twice"))
 }
 

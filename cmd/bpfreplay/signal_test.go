@@ -19,6 +19,7 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
+	"github.com/bpfreplay/bpfreplay/cmd/internal/cli"
 	"github.com/bpfreplay/bpfreplay/harness/report"
 	"github.com/bpfreplay/bpfreplay/harness/result"
 	"github.com/bpfreplay/bpfreplay/internal/need"
@@ -134,7 +135,7 @@ func TestInterrupted(t *testing.T) {
 			guest := s.qemu()
 			assert.NilError(t, s.cmd.Process.Signal(test.sig))
 			code, rest := s.end()
-			assert.Equal(t, code, exitTrouble)
+			assert.Equal(t, code, cli.ExitTrouble)
 			assert.Assert(t, is.Contains(s.stderr.String(), "bpfreplay: interrupted\n"))
 			assert.Assert(t, !strings.Contains(rest, "PASS"), rest)
 			s.nothingLeft(guest)
@@ -150,7 +151,7 @@ func TestInterrupted(t *testing.T) {
 
 			s = startCommand(t, out, append(args, "--resume")...)
 			code, rest = s.end()
-			assert.Equal(t, code, exitOK, "%s %s", rest, &s.stderr)
+			assert.Equal(t, code, cli.ExitOK, "%s %s", rest, &s.stderr)
 			after, err := report.ReadJSON(file)
 			assert.NilError(t, err)
 			assert.Equal(t, len(after.NotRun), 0)
@@ -170,7 +171,7 @@ func TestGuestKilled(t *testing.T) {
 	guest := s.qemu()
 	assert.NilError(t, syscall.Kill(guest, syscall.SIGKILL))
 	code, rest := s.end()
-	assert.Equal(t, code, exitOK, rest)
+	assert.Equal(t, code, cli.ExitOK, rest)
 	assert.Assert(t, is.Contains(rest, "(QEMU was killed: signal 9 (killed)); passed alone in a new one\n"))
 	assert.Assert(t, is.Contains(rest, " 0 different 0 broken; 0 failed expectations\n"))
 	assert.Assert(t, is.Contains(rest, "\nPASS\n"))
@@ -185,7 +186,7 @@ func TestTwoAtOnce(t *testing.T) {
 	second := startCommand(t, first.out, "vmtest", "--kernel", "6.12", "--accel", "tcg", "--engines", "direct,trace,replay", "--case", "maps_[ah]*", "--out", first.out)
 	for _, s := range []*session{first, second} {
 		code, rest := s.end()
-		assert.Equal(t, code, exitOK, "%s\n%s", rest, &s.stderr)
+		assert.Equal(t, code, cli.ExitOK, "%s\n%s", rest, &s.stderr)
 		s.nothingLeft(guest)
 	}
 	inUse := filepath.Join(first.out, "6.12")
@@ -250,7 +251,7 @@ func TestSignalForwarded(t *testing.T) {
 		{"handled", `trap 'echo caught; exit 7' TERM; echo ready; while :; do sleep 0.1; done`, []syscall.Signal{syscall.SIGTERM}, 7, "caught"},
 		{"only to the program", `trap 'echo caught; exit 8' USR1; echo ready; while :; do sleep 0.1; done`, []syscall.Signal{syscall.SIGUSR1}, 8, "caught"},
 		{"not handled", `echo ready; exec sleep 1000`, []syscall.Signal{syscall.SIGINT}, 130, ""},
-		{"ignored", `trap '' TERM; trap 'echo user' USR1; echo ready; while :; do sleep 0.1; done`, []syscall.Signal{syscall.SIGTERM, syscall.SIGTERM}, exitTrouble, ""},
+		{"ignored", `trap '' TERM; trap 'echo user' USR1; echo ready; while :; do sleep 0.1; done`, []syscall.Signal{syscall.SIGTERM, syscall.SIGTERM}, cli.ExitTrouble, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := startCommand(t, "", "exec", "--kernel", "6.12", "--accel", "tcg", "--with", "/bin/sh", "--with", "/bin/sleep", "--", "sh", "-c", test.script)

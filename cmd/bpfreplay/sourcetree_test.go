@@ -9,6 +9,7 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
+	"github.com/bpfreplay/bpfreplay/cmd/internal/cli"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
@@ -42,7 +43,7 @@ func TestElsewhere(t *testing.T) {
 		return string(out), cmd.ProcessState.ExitCode()
 	}
 	out, status := run("kernels", "list")
-	assert.Check(t, is.Equal(status, exitOK), out)
+	assert.Check(t, is.Equal(status, cli.ExitOK), out)
 	for _, name := range names {
 		assert.Check(t, is.Contains(out, "\n"+name+" "))
 	}
@@ -63,7 +64,7 @@ func TestElsewhere(t *testing.T) {
 		{"suite", "modules", "none"},
 	} {
 		out, status := run(args...)
-		assert.Check(t, is.Equal(status, exitTrouble), "%v", args)
+		assert.Check(t, is.Equal(status, cli.ExitTrouble), "%v", args)
 		assert.Check(t, is.Contains(out, `no kernel is called "none"`), "%v", args)
 		assert.Check(t, is.Contains(out, "kernels.yaml has "+names[0]), "%v", args)
 	}
@@ -79,7 +80,7 @@ func TestElsewhere(t *testing.T) {
 	assert.NilError(t, os.Link(command, self))
 	for _, args := range [][]string{{"vmtest", "--case", "none"}, {"shell", "--case", "none"}, {"compare", "--case", "none"}} {
 		out, status = run(args...)
-		assert.Check(t, is.Equal(status, exitTrouble))
+		assert.Check(t, is.Equal(status, cli.ExitTrouble))
 		assert.Check(t, is.Contains(out, `no case matches "none"`), "%v", args)
 	}
 	out, _ = run("kernels", "list")
@@ -93,6 +94,6 @@ func TestElsewhere(t *testing.T) {
 	out, _ = run("kernels", "list", "--config", other)
 	assert.Check(t, is.Contains(out, "mine"))
 	out, status = run("vmtest", "--config", filepath.Join(elsewhere, "missing.yaml"))
-	assert.Check(t, is.Equal(status, exitTrouble))
+	assert.Check(t, is.Equal(status, cli.ExitTrouble))
 	assert.Check(t, is.Contains(out, "missing.yaml: no such file"))
 }

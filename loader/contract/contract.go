@@ -37,6 +37,15 @@ const (
 // All has every contract, oldest first.
 var All = []Contract{A, AMarker, B}
 
+// Names returns the names of all contracts, oldest first.
+func Names() []string {
+	var names []string
+	for _, c := range All {
+		names = append(names, string(c))
+	}
+	return names
+}
+
 // Known reports whether this version of bpfreplay knows the contract.
 func (c Contract) Known() bool { return slices.Contains(All, c) }
 
