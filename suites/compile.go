@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/bpfreplay/bpfreplay/vmimage"
+	"github.com/bpfreplay/bpfreplay/vmimage/cache"
 )
 
 // objectFormat is part of the key of compiled objects.
@@ -78,7 +79,7 @@ func (b *builder) headers() (string, error) {
 		}
 		digests = append(digests, d)
 	}
-	return vmimage.Key(digests...), nil
+	return cache.Key(digests...), nil
 }
 
 // compileAll compiles all programs that are not compiled yet.
@@ -109,7 +110,7 @@ func (b *builder) compileAll(ctx context.Context) ([]Object, error) {
 		if err != nil {
 			return nil, err
 		}
-		keys[i] = "objects/" + vmimage.Key(append(slices.Clone(base), name, strings.Join(more(name), " "), text)...)
+		keys[i] = "objects/" + cache.Key(append(slices.Clone(base), name, strings.Join(more(name), " "), text)...)
 		out[i] = Object{Name: name}
 		out[i].File, out[i].Error = knownBuilt(b.Store, keys[i], objectFile(keys[i], name))
 		if out[i].File+out[i].Error == "" {
@@ -147,10 +148,10 @@ func errorFile(key string) string        { return key + "/error" }
 // knownBuilt returns the result of an earlier build: its file, or the reason why it failed. Both
 // are empty if there was no build.
 func knownBuilt(store *vmimage.Store, key, file string) (there, reason string) {
-	if _, err := os.Stat(store.SuitePath(file)); err == nil {
+	if _, err := os.Stat(store.Cache().SuitePath(file)); err == nil {
 		return file, ""
 	}
-	said, _ := os.ReadFile(store.SuitePath(errorFile(key)))
+	said, _ := os.ReadFile(store.Cache().SuitePath(errorFile(key)))
 	return "", string(said)
 }
 
@@ -164,7 +165,7 @@ func keepBuilt(ctx context.Context, store *vmimage.Store, key, file, path string
 	if errors.As(err, &exit) && exit.Exited() {
 		status, reason, _ := strings.Cut(err.Error(), ": ")
 		reason = cmp.Or(reason, status)
-		return "", reason, store.MakeFile(errorFile(key), []byte(reason))
+		return "", reason, store.Cache().MakeFile(errorFile(key), []byte(reason))
 	}
 	if err != nil {
 		return "", "", err
@@ -173,13 +174,13 @@ func keepBuilt(ctx context.Context, store *vmimage.Store, key, file, path string
 	if err != nil {
 		return "", "", err
 	}
-	return file, "", store.MakeFile(file, data)
+	return file, "", store.Cache().MakeFile(file, data)
 }
 
 // compile compiles one program. If the program does not compile, that is not an error: o has the
 // reason.
 func (b *builder) compile(ctx context.Context, o *Object, key, file, strip string) error {
-	work, err := b.Store.TempDir()
+	work, err := b.Store.Cache().TempDir()
 	if err != nil {
 		return err
 	}

@@ -89,7 +89,7 @@ func TestCompile(t *testing.T) {
 	assert.Check(t, is.Equal(filepath.Base(objects[0].File), "a.bpf.o"))
 	assert.Check(t, is.Equal(objects[2].Error, "it is wrong"))
 	assert.Check(t, is.Equal(objects[2].File, ""))
-	data, err := os.ReadFile(b.Store.SuitePath(objects[0].File))
+	data, err := os.ReadFile(b.Store.Cache().SuitePath(objects[0].File))
 	assert.NilError(t, err)
 	assert.Check(t, is.Equal(string(data), "a"))
 
@@ -130,7 +130,7 @@ func TestInterrupted(t *testing.T) {
 	}
 	_, err := b.compileAll(ctx)
 	assert.ErrorIs(t, err, context.Canceled)
-	temps, err := os.ReadDir(filepath.Join(b.Store.SuitePath(".."), "tmp"))
+	temps, err := os.ReadDir(filepath.Join(b.Store.Cache().SuitePath(".."), "tmp"))
 	assert.NilError(t, err)
 	assert.Check(t, is.Len(temps, 0))
 	b.compiled(t)
@@ -167,8 +167,8 @@ func TestCorpusRoundTrip(t *testing.T) {
 	got, err := Read(store, "kernel", arch.Native)
 	assert.NilError(t, err)
 	assert.Check(t, is.DeepEqual(got.Uses, []string{sourceKey(c.Package), "tools/1", "objects/2"}))
-	assert.Check(t, is.DeepEqual(got.Compiled(store), []Object{{Name: "a", File: store.SuitePath("objects/2/a.bpf.o")}}))
-	assert.Check(t, is.Equal(got.Tool(store), store.SuitePath("tools/1/bpftool")))
+	assert.Check(t, is.DeepEqual(got.Compiled(store), []Object{{Name: "a", File: store.Cache().SuitePath("objects/2/a.bpf.o")}}))
+	assert.Check(t, is.Equal(got.Tool(store), store.Cache().SuitePath("tools/1/bpftool")))
 }
 
 // TestArchitectures: suite kernel is kept for each architecture, compiled with its registers.

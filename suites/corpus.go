@@ -79,7 +79,7 @@ func manifest(name, of string) string {
 // Read returns a suite that was fetched before, or [ErrNotFetched]. Suite kernel is compiled for
 // each architecture; suite wild is the same for all.
 func Read(store *vmimage.Store, name, of string) (*Corpus, error) {
-	file := store.SuitePath(manifest(name, of))
+	file := store.Cache().SuitePath(manifest(name, of))
 	fetch := "bpfreplay suite fetch " + name
 	if name == nameKernel && of != arch.Native {
 		fetch += " --arch " + of
@@ -124,7 +124,7 @@ func (c *Corpus) write(store *vmimage.Store) error {
 	if err != nil {
 		return err
 	}
-	return store.MakeFile(manifest(c.Name, c.Arch), append(data, '\n'))
+	return store.Cache().MakeFile(manifest(c.Name, c.Arch), append(data, '\n'))
 }
 
 // Compiled returns the objects that compiled, each with its full path in File.
@@ -132,7 +132,7 @@ func (c *Corpus) Compiled(store *vmimage.Store) []Object {
 	var out []Object
 	for _, o := range c.Objects {
 		if o.File != "" {
-			out = append(out, Object{Name: o.Name, File: store.SuitePath(o.File)})
+			out = append(out, Object{Name: o.Name, File: store.Cache().SuitePath(o.File)})
 		}
 	}
 	return out
@@ -143,7 +143,7 @@ func (c *Corpus) SourceDir(store *vmimage.Store) string {
 	if c.Package == nil {
 		return c.Tree
 	}
-	return store.SuitePath(sourceKey(c.Package))
+	return store.Cache().SuitePath(sourceKey(c.Package))
 }
 
 // About describes the corpus in words: its source, and how many programs compile.
@@ -165,5 +165,5 @@ func (c *Corpus) Tool(store *vmimage.Store) string {
 	if c.Bpftool == "" {
 		return ""
 	}
-	return filepath.FromSlash(store.SuitePath(c.Bpftool))
+	return filepath.FromSlash(store.Cache().SuitePath(c.Bpftool))
 }

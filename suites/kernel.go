@@ -13,6 +13,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/vmimage"
+	"github.com/bpfreplay/bpfreplay/vmimage/cache"
 )
 
 // Options configures [Fetch].
@@ -107,7 +108,7 @@ func (o *Options) source(ctx context.Context, c, last *Corpus) (string, error) {
 	}
 	if p := last.debian(); p != nil && !o.Update && (o.Version == "" || p.Name == prefixSource+o.Version) {
 		c.Package = p
-		dir := o.Store.SuitePath(sourceKey(c.Package))
+		dir := o.Store.Cache().SuitePath(sourceKey(c.Package))
 		if _, err := os.Stat(dir); err == nil {
 			c.Source = c.Package.Name + " " + c.Package.Version
 			return dir, nil
@@ -207,10 +208,10 @@ func (b *builder) makeTools(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("bpftool: %w; `scripts/setup.sh suite` installs what is needed", err)
 	}
-	b.toolsKey = "tools/" + vmimage.Key(toolsFormat, digest, firstLine(string(gcc)))
-	b.tools, err = b.Store.MakeDir(ctx, "bpftool", b.toolsKey, func(dir string) error {
+	b.toolsKey = "tools/" + cache.Key(toolsFormat, digest, firstLine(string(gcc)))
+	b.tools, err = b.Store.Cache().MakeDir(ctx, "bpftool", b.toolsKey, func(dir string) error {
 		b.Say("building bpftool and libbpf")
-		work, err := b.Store.TempDir()
+		work, err := b.Store.Cache().TempDir()
 		if err != nil {
 			return err
 		}
@@ -233,8 +234,8 @@ func (b *builder) makeTools(ctx context.Context) error {
 
 // makeTypes writes vmlinux.h.
 func (b *builder) makeTypes(ctx context.Context, k *vmimage.Kernel) (err error) {
-	b.typesKey = "types/" + vmimage.Key("vmlinux.h 1", b.toolsKey, k.SHA256)
-	b.types, err = b.Store.MakeDir(ctx, "vmlinux.h", b.typesKey, func(dir string) error {
+	b.typesKey = "types/" + cache.Key("vmlinux.h 1", b.toolsKey, k.SHA256)
+	b.types, err = b.Store.Cache().MakeDir(ctx, "vmlinux.h", b.typesKey, func(dir string) error {
 		b.Say("making vmlinux.h of kernel " + k.Release)
 		types, err := openTypes(k)
 		if err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/vmimage"
+	"github.com/bpfreplay/bpfreplay/vmimage/cache"
 	"github.com/bpfreplay/bpfreplay/vmimage/fetch"
 )
 
@@ -107,7 +108,7 @@ func KnownModules(store *vmimage.Store, k *vmimage.Kernel) (*TestModules, error)
 	}
 	m := &list.Kernels[i]
 	for _, file := range m.Files {
-		if _, err := os.Stat(store.SuitePath(file)); err != nil {
+		if _, err := os.Stat(store.Cache().SuitePath(file)); err != nil {
 			return nil, nil
 		}
 	}
@@ -115,7 +116,7 @@ func KnownModules(store *vmimage.Store, k *vmimage.Kernel) (*TestModules, error)
 }
 
 func readModules(store *vmimage.Store) (*moduleList, error) {
-	file := store.SuitePath(modulesList)
+	file := store.Cache().SuitePath(modulesList)
 	data, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return new(moduleList), nil
@@ -158,7 +159,7 @@ func (m *TestModules) remember(store *vmimage.Store) error {
 	if err != nil {
 		return err
 	}
-	return store.MakeFile(modulesList, append(data, '\n'))
+	return store.Cache().MakeFile(modulesList, append(data, '\n'))
 }
 
 // build builds the modules, with the kernel's tree if it has one, or else with the packages of its
@@ -237,7 +238,7 @@ func (o *ModuleOptions) suiteSource(m *TestModules) (string, error) {
 // buildInTree builds the modules with a kernel tree or build directory, and with this machine's
 // tools. Their sources are the tree's, or else the suite's.
 func (o *ModuleOptions) buildInTree(ctx context.Context, m *TestModules, tree string) error {
-	with := &inTree{tree: tree, temp: o.Store.TempDir}
+	with := &inTree{tree: tree, temp: o.Store.Cache().TempDir}
 	for _, top := range []string{tree, filepath.Join(tree, "source")} {
 		dir := filepath.Join(top, filepath.FromSlash(selftests))
 		files, err := moduleSources(dir)
@@ -258,7 +259,7 @@ func (o *ModuleOptions) buildInTree(ctx context.Context, m *TestModules, tree st
 
 // unpackModules returns a directory with the sources of modules from a package.
 func unpackModules(ctx context.Context, store *vmimage.Store, p *vmimage.Package, say func(string)) (string, error) {
-	return store.MakeDir(ctx, p.Name, "modulesource/"+vmimage.Key("modulesource 1", p.SHA256), func(dir string) error {
+	return store.Cache().MakeDir(ctx, p.Name, "modulesource/"+cache.Key("modulesource 1", p.SHA256), func(dir string) error {
 		return readSource(ctx, store, p, say, func(h *tar.Header, r io.Reader) error {
 			_, name, _ := strings.Cut(path.Clean(h.Name), selftests+"/")
 			first, file, _ := strings.Cut(name, "/")
@@ -333,7 +334,7 @@ func (o *ModuleOptions) buildAll(ctx context.Context, m *TestModules, source str
 		if err != nil {
 			return err
 		}
-		key := "modules/" + vmimage.Key(moduleFormat, with.id(), o.Kernel.SHA256, name, digest)
+		key := "modules/" + cache.Key(moduleFormat, with.id(), o.Kernel.SHA256, name, digest)
 		if err := o.buildOne(ctx, m, key, file, with); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -473,9 +474,9 @@ func (t *inTree) make(ctx context.Context, dir, name string) error {
 // modules are built, and writes it to file. It needs the packages that [BuildModules] has fetched
 // for this kernel; without them the error is [ErrNotFetched].
 func BuildModule(ctx context.Context, store *vmimage.Store, k *vmimage.Kernel, dir, name, file string) error {
-	var with kbuild = &inTree{tree: k.Tree(), temp: store.TempDir}
+	var with kbuild = &inTree{tree: k.Tree(), temp: store.Cache().TempDir}
 	if k.Tree() == "" {
-		roots, err := filepath.Glob(store.SuitePath("roots/*/" + headersDir(k)))
+		roots, err := filepath.Glob(store.Cache().SuitePath("roots/*/" + headersDir(k)))
 		if err != nil {
 			return err
 		}

@@ -76,7 +76,7 @@ func TestBuildModules(t *testing.T) {
 	all := []string{"bpf_testmod", "bpf_test_modorder_x", "bpf_test_no_cfi"}
 	assert.Check(t, is.DeepEqual(with.take(), all))
 	assert.Check(t, is.Len(m.Files, 2))
-	data, err := os.ReadFile(store.SuitePath(m.Files[0]))
+	data, err := os.ReadFile(store.Cache().SuitePath(m.Files[0]))
 	assert.NilError(t, err)
 	assert.Check(t, is.Equal(string(data), "t"))
 	left, err := os.ReadDir(with.dir)
@@ -119,10 +119,10 @@ func TestBuildModules(t *testing.T) {
 	assert.NilError(t, err)
 	assert.Check(t, len(pruned) > 0)
 	for _, file := range m.Files {
-		_, err := os.Stat(store.SuitePath(file))
+		_, err := os.Stat(store.Cache().SuitePath(file))
 		assert.NilError(t, err)
 	}
-	assert.NilError(t, os.RemoveAll(filepath.Dir(store.SuitePath(m.Files[0]))))
+	assert.NilError(t, os.RemoveAll(filepath.Dir(store.Cache().SuitePath(m.Files[0]))))
 	known, err = KnownModules(store, o.Kernel)
 	assert.NilError(t, err)
 	assert.Check(t, known == nil)
@@ -214,7 +214,7 @@ func TestBuildInTree(t *testing.T) {
 	assert.Check(t, is.Len(m.Files, 1))
 	assert.Check(t, is.Equal(m.Source, filepath.Join(build, "source")))
 	assert.Check(t, is.Equal(filepath.Base(m.Files[0]), "bpf_testmod.ko"))
-	left, err := os.ReadDir(filepath.Join(store.SuitePath(".."), "tmp"))
+	left, err := os.ReadDir(filepath.Join(store.Cache().SuitePath(".."), "tmp"))
 	assert.NilError(t, err)
 	assert.Check(t, is.Len(left, 0))
 

@@ -18,6 +18,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/internal/failures"
 	"github.com/bpfreplay/bpfreplay/vmimage"
+	"github.com/bpfreplay/bpfreplay/vmimage/cache"
 )
 
 // buildTools are the packages with programs that kbuild runs, besides those that a headers package
@@ -49,13 +50,13 @@ func rootKey(k *vmimage.Kernel, packages []vmimage.Package) string {
 	for _, p := range packages {
 		parts = append(parts, p.SHA256)
 	}
-	return "roots/" + vmimage.Key(append(parts, k.SHA256)...)
+	return "roots/" + cache.Key(append(parts, k.SHA256)...)
 }
 
 // makeRoot returns a directory with the unpacked packages that modules for a kernel are built with,
 // to be the root of a process. It runs no script of a package.
 func makeRoot(ctx context.Context, store *vmimage.Store, k *vmimage.Kernel, packages []vmimage.Package, say func(string)) (string, error) {
-	return store.MakeDir(ctx, "what modules are built with", rootKey(k, packages), func(dir string) error {
+	return store.Cache().MakeDir(ctx, "what modules are built with", rootKey(k, packages), func(dir string) error {
 		say(fmt.Sprintf("fetching %d packages that modules for kernel %s are built with", len(packages), k.Release))
 		defer store.Hush()()
 		r, err := newRoot(dir)

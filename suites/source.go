@@ -18,6 +18,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 	"github.com/bpfreplay/bpfreplay/vmimage/archive"
+	"github.com/bpfreplay/bpfreplay/vmimage/cache"
 )
 
 // needed are the parts of a kernel's source that the selftests, bpftool and libbpf
@@ -53,11 +54,11 @@ func findSource(ctx context.Context, store *vmimage.Store, version string) (*vmi
 }
 
 // sourceKey differs from the package's digest, which is the key of the package itself.
-func sourceKey(p *vmimage.Package) string { return "source/" + vmimage.Key("source 1", p.SHA256) }
+func sourceKey(p *vmimage.Package) string { return "source/" + cache.Key("source 1", p.SHA256) }
 
 // unpackSource returns a directory with the needed parts of a package.
 func unpackSource(ctx context.Context, store *vmimage.Store, p *vmimage.Package, say func(string)) (string, error) {
-	return store.MakeDir(ctx, p.Name, sourceKey(p), func(dir string) error {
+	return store.Cache().MakeDir(ctx, p.Name, sourceKey(p), func(dir string) error {
 		return readSource(ctx, store, p, say, func(h *tar.Header, r io.Reader) error { return unpackEntry(dir, h, r) })
 	})
 }

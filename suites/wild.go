@@ -18,6 +18,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/internal/built"
 	"github.com/bpfreplay/bpfreplay/vmimage"
+	"github.com/bpfreplay/bpfreplay/vmimage/cache"
 	"github.com/bpfreplay/bpfreplay/vmimage/fetch"
 )
 
@@ -94,7 +95,7 @@ func (w *wild) before(name string) (Part, bool) {
 	}
 	p := w.last.Parts[i]
 	if p.Dir != "" {
-		if _, err := os.Stat(w.Store.SuitePath(p.Dir)); err != nil {
+		if _, err := os.Stat(w.Store.Cache().SuitePath(p.Dir)); err != nil {
 			return Part{}, false
 		}
 	}
@@ -114,7 +115,7 @@ func (w *wild) fetchModule(ctx context.Context) (Part, error) {
 		return p, nil
 	}
 	// Outside of any module, so that no go.mod or vendor directory applies.
-	work, err := w.Store.TempDir()
+	work, err := w.Store.Cache().TempDir()
 	if err != nil {
 		return Part{}, err
 	}
@@ -137,8 +138,8 @@ func (w *wild) fetchModule(ctx context.Context) (Part, error) {
 	if module.Dir == "" || module.Sum == "" {
 		return Part{}, fmt.Errorf("%s: go mod download does not say where the module is: %q", part.Source, out.String())
 	}
-	part.Dir = "parts/" + vmimage.Key(partFormat, wildModule, module.Sum)
-	_, err = w.Store.MakeDir(ctx, part.Source, part.Dir, func(dir string) error {
+	part.Dir = "parts/" + cache.Key(partFormat, wildModule, module.Sum)
+	_, err = w.Store.Cache().MakeDir(ctx, part.Source, part.Dir, func(dir string) error {
 		return filepath.WalkDir(module.Dir, func(file string, d fs.DirEntry, err error) error {
 			if err != nil || !d.Type().IsRegular() {
 				return err
@@ -221,8 +222,8 @@ const maxProgram = 128 << 20
 
 func (w *wild) unpack(ctx context.Context, part *Part, pkg *vmimage.Package, below string) error {
 	part.Source = pkg.Name + " " + pkg.Version
-	part.Dir = "parts/" + vmimage.Key(partFormat, pkg.SHA256, below)
-	_, err := w.Store.MakeDir(ctx, part.Source, part.Dir, func(dir string) error {
+	part.Dir = "parts/" + cache.Key(partFormat, pkg.SHA256, below)
+	_, err := w.Store.Cache().MakeDir(ctx, part.Source, part.Dir, func(dir string) error {
 		return w.archive.ReadPackage(ctx, pkg, func(h *tar.Header, r io.Reader) error {
 			if err := ctx.Err(); err != nil {
 				return err
@@ -287,7 +288,7 @@ func objectName(part, rel string) string {
 // addObjects adds the objects of a part, without those that the corpus has already under another
 // name.
 func (c *Corpus) addObjects(store *vmimage.Store, p *Part, seen map[[sha256.Size]byte]bool) error {
-	dir := store.SuitePath(p.Dir)
+	dir := store.Cache().SuitePath(p.Dir)
 	p.Error = "holds no BPF object"
 	return filepath.WalkDir(dir, func(file string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {

@@ -264,7 +264,7 @@ func TestWildFails(t *testing.T) {
 	assert.ErrorIs(t, err, context.Canceled)
 	_, err = Read(w.Store, nameWild, "")
 	assert.ErrorIs(t, err, ErrNotFetched)
-	temps, err := os.ReadDir(filepath.Join(w.Store.SuitePath(".."), "tmp"))
+	temps, err := os.ReadDir(filepath.Join(w.Store.Cache().SuitePath(".."), "tmp"))
 	assert.NilError(t, err)
 	assert.Check(t, is.Len(temps, 0))
 

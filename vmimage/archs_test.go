@@ -6,13 +6,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/bpfreplay/bpfreplay/vmimage/kconfig"
-
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
 	"github.com/bpfreplay/bpfreplay/internal/arch"
+	"github.com/bpfreplay/bpfreplay/vmimage/catalog"
 	"github.com/bpfreplay/bpfreplay/vmimage/internal/fake"
+	"github.com/bpfreplay/bpfreplay/vmimage/kconfig"
 )
 
 // foreign returns an architecture other than this machine's.
@@ -69,7 +69,7 @@ func TestArchs(t *testing.T) {
 	assert.NilError(t, os.WriteFile(native, fake.BzImage("6.9.1-mine", "gz", true), 0o644))
 	assert.NilError(t, os.WriteFile(other, fake.RawImage(a, "6.9.2-mine"), 0o644))
 	s := newSetting(t)
-	s.Config = filepath.Join(dir, ConfigName)
+	s.Config = filepath.Join(dir, catalog.FileName)
 	config := "capabilities: {one: {since: '6.1', " + a.Name + ": '6.10'}, two: {since: '6.1', " + a.Name + ": never}}\nkernels:\n" +
 		" - {name: '6.9', arch: " + arch.BzImage + ", tiers: [ci], sources: [{file: native}]}\n" +
 		" - {name: '6.9', arch: " + a.Name + ", tiers: [ci], sources: [{file: other}]}\n" +
@@ -97,26 +97,10 @@ func TestArchs(t *testing.T) {
 		{arch.BzImage + "/6.9", []string{a.Name}, arch.Join(arch.BzImage, "6.9")},
 		{native, []string{a.Name}, native},
 	} {
-		names, err := store.Expand(test.spec, test.archs...)
+		names, err := store.Config().Expand(test.spec, test.archs...)
 		assert.NilError(t, err, test.spec)
 		assert.Equal(t, strings.Join(names, " "), test.want)
 	}
-	_, err = store.Expand("6.8", a.Name)
+	_, err = store.Config().Expand("6.8", a.Name)
 	assert.ErrorContains(t, err, a.Name+"/6.8")
-}
-
-// A record of the lock file only replaces one for the same architecture.
-func TestLockArchs(t *testing.T) {
-	l := &lockFile{Schema: lockSchema}
-	for _, rec := range []Locked{
-		{Name: "6.9", Arch: "", Entry: "x", Release: "old"}, {Name: "6.9", Arch: "arm64", Entry: "a", Release: "1"},
-		{Name: "6.9", Arch: "amd64", Entry: "x", Release: "2"}, {Name: "6.9", Arch: "arm64", Entry: "b", Release: "3"},
-	} {
-		l.put(rec)
-	}
-	var got []string
-	for _, k := range l.Kernels {
-		got = append(got, k.Arch+" "+k.Release)
-	}
-	assert.DeepEqual(t, got, []string{"amd64 2", "arm64 3"})
 }

@@ -37,7 +37,7 @@ func (s *Store) fromFile(ctx context.Context, name, file string) (*Kernel, error
 	}
 	for _, dir := range dirs {
 		if tree := treeOf(dir, filepath.Base(file)); tree != "" {
-			return s.fromTreeImage(ctx, name, tree, file)
+			return s.fromTree(ctx, name, tree, file)
 		}
 	}
 	k, err := s.image(ctx, name, file)
@@ -88,19 +88,11 @@ func (s *Store) fromArchive(ctx context.Context, name, file string) (*Kernel, er
 	if err != nil {
 		return nil, err
 	}
-	sum, err := s.cache.hashUnchanged(file)
+	sum, err := s.cache.Sum(file)
 	if err != nil {
 		return nil, err
 	}
-	key := installKey(sum)
-	dst := s.cache.path(dirKernels, key)
-	err = s.once(ctx, name, dst, func() error {
-		return s.unpack(name, dst, "", func(u *unpacker) error { return u.archives([]string{file}, read) })
-	})
-	if err != nil {
-		return nil, err
-	}
-	k, err := s.loadDir(key)
+	k, err := s.installFile(ctx, name, installKey(sum), file, read)
 	if err != nil {
 		return nil, err
 	}

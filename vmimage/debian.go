@@ -14,6 +14,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/internal/failures"
 	"github.com/bpfreplay/bpfreplay/vmimage/apt"
+	"github.com/bpfreplay/bpfreplay/vmimage/catalog"
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 	"github.com/bpfreplay/bpfreplay/vmimage/fetch"
 	"github.com/bpfreplay/bpfreplay/vmimage/kimage"
@@ -50,7 +51,7 @@ func isKernelPackage(name string) bool {
 
 // candidates returns the kernels that match, the best first: newest version first, and of one
 // version the signed one first.
-func candidates(packages []apt.Package, want *DebianSource) []candidate {
+func candidates(packages []apt.Package, want *catalog.Debian) []candidate {
 	var out []candidate
 	for _, p := range packages {
 		c, ok := candidateFor(p, packages)
@@ -212,7 +213,7 @@ func fromSuites(ctx context.Context, suites []string, read func(suite string) ([
 
 // resolveDebian finds and installs the best kernel of an archive. It skips packages that the pool
 // no longer has.
-func (s *Store) resolveDebian(ctx context.Context, e *Entry, want *DebianSource, timestamp string) (*Locked, error) {
+func (s *Store) resolveDebian(ctx context.Context, e *catalog.Entry, want *catalog.Debian, timestamp string) (*catalog.Locked, error) {
 	packages, failed, err := fromSuites(ctx, want.Suites, func(suite string) ([]apt.Package, error) {
 		archive := apt.ArchiveOf(suite)
 		if timestamp != "" {
@@ -255,12 +256,12 @@ func sourceWords(suite, archive string) string {
 	return "Debian " + suite + ", "
 }
 
-func (c *candidate) lock(e *Entry) *Locked {
+func (c *candidate) lock(e *catalog.Entry) *catalog.Locked {
 	first := c.packages[0]
 	source := sourceWords(first.Suite, first.Archive) + first.Name + " " + first.Version
-	rec := &Locked{Name: e.Name, Arch: e.Arch, Entry: e.id(), Release: c.release, Source: source}
+	rec := &catalog.Locked{Name: e.Name, Arch: e.Arch, Entry: e.ID(), Release: c.release, Source: source}
 	for _, p := range c.packages {
-		rec.Packages = append(rec.Packages, LockedPackage{
+		rec.Packages = append(rec.Packages, catalog.LockedPackage{
 			Package: p.Name, Version: p.Version, Archive: p.Archive, Path: p.Path, SHA256: p.Want.SHA256, Size: p.Want.Size,
 		})
 	}

@@ -7,6 +7,7 @@ import (
 	"gotest.tools/v3/assert"
 
 	"github.com/bpfreplay/bpfreplay/vmimage/apt"
+	"github.com/bpfreplay/bpfreplay/vmimage/catalog"
 	"github.com/bpfreplay/bpfreplay/vmimage/kimage"
 )
 
@@ -47,7 +48,7 @@ func FuzzReadPackages(f *testing.F) {
 				t.Errorf("accepted %+v", p)
 			}
 		}
-		for _, c := range candidates(packages, &DebianSource{Release: "*"}) {
+		for _, c := range candidates(packages, &catalog.Debian{Release: "*"}) {
 			if !kimage.IsRelease(c.release) || len(c.packages) != 1 && len(c.packages) != 3 {
 				t.Errorf("accepted %+v", c)
 			}

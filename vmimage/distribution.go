@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/bpfreplay/bpfreplay/vmimage/apt"
+	"github.com/bpfreplay/bpfreplay/vmimage/catalog"
 )
 
 // Distribution is the part of Debian's archive that a kernel came from: its suite
@@ -39,7 +40,7 @@ func (s *Store) Distribution(k *Kernel) (*Distribution, error) {
 	if err != nil {
 		return nil, err
 	}
-	if rec == nil || rec.key() != k.key || rec.Packages[0].Archive == archiveOCI {
+	if rec == nil || keyOf(rec) != k.key || rec.Packages[0].Archive == catalog.ArchiveOCI {
 		return nil, none
 	}
 	d := &Distribution{store: s, arch: e.Arch}
@@ -48,7 +49,7 @@ func (s *Store) Distribution(k *Kernel) (*Distribution, error) {
 		d.archive = rec.Packages[0].Archive
 	}
 	for _, src := range e.Sources {
-		suites := src.suites()
+		suites := src.Suites()
 		i := slices.IndexFunc(suites, func(suite string) bool {
 			return strings.HasPrefix(rec.Source, sourceWords(suite, rec.Packages[0].Archive))
 		})
@@ -58,16 +59,6 @@ func (s *Store) Distribution(k *Kernel) (*Distribution, error) {
 		}
 	}
 	return nil, none
-}
-
-func (src *Source) suites() []string {
-	switch {
-	case src.Debian != nil:
-		return src.Debian.Suites
-	case src.Snapshot != nil:
-		return src.Snapshot.Suites
-	}
-	return nil
 }
 
 // related returns a suite and the suites that its packages may depend on, by rank. Snapshots have

@@ -14,16 +14,17 @@
 //	kernel, err := store.Resolve(ctx, "6.12")
 //	if err != nil { ... }
 //	sum, err := store.Initramfs("/tmp/run/initramfs", kernel, vmimage.Initramfs{
-//		Base:    []vmimage.File{{Path: "/init", Mode: 0o755, Host: "/usr/bin/agent"}},
+//		Base:    []initramfs.File{{Path: "/init", Mode: 0o755, Host: "/usr/bin/agent"}},
 //		Modules: []string{"nf_conntrack"},
 //	})
 //
 // # Where things are
 //
-// What needs neither cache nor network is below: apt reads Debian's archive, kimage images of
-// kernels, kmod modules and kconfig configurations; archive reads packages and tar archives, digest
-// says what a file must be, and fetch gets it over HTTP. Here is what joins them: kernels.yaml and
-// the lock file, the cache, the sources of kernels, and initramfs archives.
+// Here is what joins the packages below: the sources of kernels, and what the cache keeps of them.
+// Below, catalog reads kernels.yaml and the lock file, cache keeps things on the disk, and initramfs
+// writes archives for guests. apt reads Debian's archive, oci asks registries of images, and fetch
+// gets files over HTTP. archive reads packages and tar archives, and digest says what a file must be.
+// kimage reads images of kernels, kmod modules and kconfig configurations.
 //
 // # What is checked
 //
@@ -37,10 +38,9 @@
 // first lookup of a tag locks the manifest's digest. A damaged image is not used, and the next
 // source is tried, as for a registry that does not answer.
 //
-// Layers are read from the top. Only the kernel image, its configuration and its modules are
-// written, each to a path that the archive cannot choose. Links, devices and other entries are
-// skipped. A name that leads out of the image is an error, and so are layers that unpack to more
-// than 8 GiB.
+// Only the kernel image, its configuration and its modules are written, each to a path that the
+// archive cannot choose. Links, devices and other entries are skipped. A name that leads out of an
+// OCI image is an error, and so are layers that unpack to more than 8 GiB.
 //
 // # Locked kernels
 //
@@ -50,10 +50,4 @@
 // first, and only [Store.Update] writes it; copy the file there to pin kernels for a whole team. If
 // its archive no longer has a locked package, the pattern is resolved again, with a note, and the
 // pin stays as it was. A kernel that is locked and cached needs no network.
-//
-// # The cache
-//
-// Everything in the cache is named by the digest of its inputs. It is made in a temporary place and
-// then renamed, so it is either complete or absent. Several runs may use the cache at once; what
-// both need is fetched once. If a run is killed, the next run removes its temporary files.
 package vmimage

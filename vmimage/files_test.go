@@ -9,6 +9,7 @@ import (
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
+	"github.com/bpfreplay/bpfreplay/vmimage/cache"
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 	"github.com/bpfreplay/bpfreplay/vmimage/internal/fake"
 )
@@ -94,7 +95,7 @@ func TestURL(t *testing.T) {
 			s.Cache = t.TempDir()
 			_, err := s.resolve(t, "a")
 			assert.ErrorIs(t, err, digest.ErrIntegrity)
-			s.assertNothingLeft(t, dirBlobs, dirKernels)
+			s.assertNothingLeft(t, cache.Blobs, cache.Kernels)
 		})
 	}
 }
@@ -127,7 +128,7 @@ func TestPackageErrors(t *testing.T) {
 			s := newSetting(t, keyring(t, a.key))
 			_, err := s.resolve(t, "6.1")
 			assert.ErrorContains(t, err, test.err)
-			s.assertNothingLeft(t, dirKernels)
+			s.assertNothingLeft(t, cache.Kernels)
 		})
 	}
 }

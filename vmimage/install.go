@@ -1,6 +1,7 @@
 package vmimage
 
 import (
+	"archive/tar"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -8,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,9 +17,12 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/internal/kversion"
 	"github.com/bpfreplay/bpfreplay/vmimage/archive"
+	"github.com/bpfreplay/bpfreplay/vmimage/cache"
+	"github.com/bpfreplay/bpfreplay/vmimage/catalog"
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 	"github.com/bpfreplay/bpfreplay/vmimage/fetch"
 	"github.com/bpfreplay/bpfreplay/vmimage/kimage"
+	"github.com/bpfreplay/bpfreplay/vmimage/oci"
 )
 
 // installFormat is part of the key of unpacked kernels. Change it when their layout changes.
@@ -45,14 +50,8 @@ type installed struct {
 	Size int64 `json:"size"`
 }
 
-// key identifies a kernel by its packages.
-func (l *Locked) key() string {
-	digests := make([]string, 0, len(l.Packages))
-	for _, p := range l.Packages {
-		digests = append(digests, p.SHA256)
-	}
-	return installKey(digests...)
-}
+// keyOf identifies a kernel by its packages.
+func keyOf(rec *catalog.Locked) string { return installKey(rec.Digests()...) }
 
 func installKey(digests ...string) string {
 	sum := sha256.Sum256([]byte(installFormat + strings.Join(digests, "\n")))
@@ -61,12 +60,12 @@ func installKey(digests ...string) string {
 
 // install puts the kernel of a lock record into the cache, unless it is there. It fails with
 // [fetch.ErrGone] if the archive no longer has the packages.
-func (s *Store) install(ctx context.Context, name string, rec *Locked) error {
-	dst := s.cache.path(dirKernels, rec.key())
-	if rec.Packages[0].Archive == archiveOCI {
-		return s.once(ctx, name, dst, func() error { return s.installOCI(ctx, name, rec, dst) })
+func (s *Store) install(ctx context.Context, name string, rec *catalog.Locked) error {
+	dst := s.cache.Path(cache.Kernels, keyOf(rec))
+	if rec.Packages[0].Archive == catalog.ArchiveOCI {
+		return s.cache.Once(ctx, name, dst, func() error { return s.installOCI(ctx, name, rec, dst) })
 	}
-	return s.once(ctx, name, dst, func() error {
+	return s.cache.Once(ctx, name, dst, func() error {
 		var files []string
 		for _, p := range rec.Packages {
 			what := fmt.Sprintf("%s %s", p.Package, p.Version)
@@ -77,12 +76,12 @@ func (s *Store) install(ctx context.Context, name string, rec *Locked) error {
 			}
 			files = append(files, file)
 		}
-		return s.unpackAndDrop(name, dst, rec.Release, files, func(u *unpacker) error { return u.archives(files, archive.Deb) })
+		return s.unpackAndDrop(name, dst, rec.Release, files, packed(archive.Deb, files...))
 	})
 }
 
 // unpackAndDrop is unpack, and then removes the archives from the cache.
-func (s *Store) unpackAndDrop(name, dst, release string, files []string, fill func(*unpacker) error) error {
+func (s *Store) unpackAndDrop(name, dst, release string, files []string, fill contents) error {
 	if err := s.unpack(name, dst, release, fill); err != nil {
 		return err
 	}
@@ -92,33 +91,15 @@ func (s *Store) unpackAndDrop(name, dst, release string, files []string, fill fu
 	return nil
 }
 
-// once runs fn unless dst exists, under a lock for dst.
-func (s *Store) once(ctx context.Context, name, dst string, fn func() error) error {
-	if _, err := os.Stat(dst); err == nil {
-		return nil
-	}
-	unlock, err := s.cache.exclusive(ctx, filepath.Base(dst), func() {
-		s.say("%s: waiting for another run, which is fetching it", name)
-	})
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	if _, err := os.Stat(dst); err == nil {
-		return nil
-	}
-	return fn()
-}
-
 // blob returns the path of the file with a digest. If the cache lacks it, blob downloads it from
 // the first address that has it.
 func (s *Store) blob(ctx context.Context, want digest.Digest, what string, addresses ...string) (string, error) {
-	return s.blobFrom(ctx, want, what, func(dst string) error {
+	return s.blobFrom(ctx, want, what, func(f *os.File) error {
 		var err error
 		for _, address := range addresses {
-			err = s.download(ctx, dst, func(f *os.File) error { return s.fetch.Checked(ctx, address, want, f) })
+			err = s.fetch.Checked(ctx, address, want, f)
 			if !errors.Is(err, fetch.ErrGone) {
-				return err
+				break
 			}
 		}
 		return err
@@ -126,15 +107,15 @@ func (s *Store) blob(ctx context.Context, want digest.Digest, what string, addre
 }
 
 // blobFrom is blob with the caller's way to download.
-func (s *Store) blobFrom(ctx context.Context, want digest.Digest, what string, download func(dst string) error) (string, error) {
-	dst := s.cache.path(dirBlobs, want.SHA256)
-	err := s.once(ctx, what, dst, func() error {
+func (s *Store) blobFrom(ctx context.Context, want digest.Digest, what string, get func(*os.File) error) (string, error) {
+	dst := s.cache.Path(cache.Blobs, want.SHA256)
+	err := s.cache.Once(ctx, what, dst, func() error {
 		size := ""
 		if want.Size > 0 {
 			size = fmt.Sprintf(" (%s)", formatSize(want.Size))
 		}
 		s.say("downloading %s%s", what, size)
-		return download(dst)
+		return s.download(ctx, dst, get)
 	})
 	return dst, err
 }
@@ -142,9 +123,9 @@ func (s *Store) blobFrom(ctx context.Context, want digest.Digest, what string, d
 // download tries twice, because connections break.
 func (s *Store) download(ctx context.Context, dst string, get func(*os.File) error) error {
 	for attempt := 1; ; attempt++ {
-		err := s.cache.writeFile(dst, get)
+		err := s.cache.WriteFile(dst, get)
 		dead := (*fetch.UnreachableError)(nil)
-		final := errors.Is(err, fetch.ErrGone) || errors.Is(err, errRefused) || errors.Is(err, digest.ErrIntegrity) || errors.As(err, &dead) || isFull(err)
+		final := errors.Is(err, fetch.ErrGone) || errors.Is(err, oci.ErrRefused) || errors.Is(err, digest.ErrIntegrity) || errors.As(err, &dead) || cache.IsFull(err)
 		if err == nil || final || attempt == 2 || ctx.Err() != nil {
 			return err
 		}
@@ -160,13 +141,27 @@ func formatSize(n int64) string {
 	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
 }
 
-// unpack makes the kernel directory dst from the entries that fill passes to the unpacker. With
-// release "" it accepts any release.
-func (s *Store) unpack(name, dst, release string, fill func(*unpacker) error) error {
+// contents calls a function for the entries of the archives of a kernel.
+type contents func(entry func(*tar.Header, io.Reader) error) error
+
+// packed are the contents of packages or other archives.
+func packed(read archive.Reader, files ...string) contents {
+	return func(entry func(*tar.Header, io.Reader) error) error {
+		for _, file := range files {
+			if err := archive.ReadFile(file, read, entry); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// unpack makes the kernel directory dst from its contents. With release "" it accepts any release.
+func (s *Store) unpack(name, dst, release string, fill contents) error {
 	s.say("%s: unpacking", name)
-	return s.cache.writeDir(dst, func(dir string) error {
+	return s.cache.WriteDir(dst, func(dir string) error {
 		u := &unpacker{dir: dir, release: release}
-		if err := fill(u); err != nil {
+		if err := fill(u.entry); err != nil {
 			return err
 		}
 		meta, err := s.finish(name, u)
@@ -182,8 +177,8 @@ func (s *Store) unpack(name, dst, release string, fill func(*unpacker) error) er
 }
 
 // load returns the kernel of a lock record that is installed.
-func (s *Store) load(e *Entry, rec *Locked) (*Kernel, error) {
-	k, err := s.loadDir(rec.key())
+func (s *Store) load(e *catalog.Entry, rec *catalog.Locked) (*Kernel, error) {
+	k, err := s.loadDir(keyOf(rec))
 	if err != nil {
 		return nil, fmt.Errorf("kernel %s: %w", e.Spec(), err)
 	}
@@ -192,7 +187,7 @@ func (s *Store) load(e *Entry, rec *Locked) (*Kernel, error) {
 }
 
 func (s *Store) loadDir(key string) (*Kernel, error) {
-	dir := s.cache.path(dirKernels, key)
+	dir := s.cache.Path(cache.Kernels, key)
 	meta, err := readInstalled(dir)
 	if err != nil {
 		return nil, err
@@ -240,7 +235,7 @@ func shortVersion(release string) string {
 }
 
 // fromURL downloads one file, and unpacks it if it is an archive.
-func (s *Store) fromURL(ctx context.Context, name string, src *URLSource) (*Kernel, error) {
+func (s *Store) fromURL(ctx context.Context, name string, src *catalog.URL) (*Kernel, error) {
 	key := installKey(src.SHA256)
 	k, err := s.loadDir(key)
 	if err != nil {
@@ -253,7 +248,7 @@ func (s *Store) fromURL(ctx context.Context, name string, src *URLSource) (*Kern
 	return k, nil
 }
 
-func (s *Store) installURL(ctx context.Context, name string, src *URLSource, key string) (*Kernel, error) {
+func (s *Store) installURL(ctx context.Context, name string, src *catalog.URL, key string) (*Kernel, error) {
 	file, err := s.blob(ctx, digest.Digest{SHA256: src.SHA256}, name+" from "+src.Address, src.Address)
 	if err != nil {
 		return nil, err
@@ -265,10 +260,13 @@ func (s *Store) installURL(ctx context.Context, name string, src *URLSource, key
 	if read == nil {
 		return s.fromFile(ctx, name, file)
 	}
-	dst := s.cache.path(dirKernels, key)
-	err = s.once(ctx, name, dst, func() error {
-		return s.unpack(name, dst, "", func(u *unpacker) error { return u.archives([]string{file}, read) })
-	})
+	return s.installFile(ctx, name, key, file, read)
+}
+
+// installFile puts the kernel of an archive into the cache, unless it is there.
+func (s *Store) installFile(ctx context.Context, name, key, file string, read archive.Reader) (*Kernel, error) {
+	dst := s.cache.Path(cache.Kernels, key)
+	err := s.cache.Once(ctx, name, dst, func() error { return s.unpack(name, dst, "", packed(read, file)) })
 	if err != nil {
 		return nil, err
 	}
@@ -319,9 +317,9 @@ func (s *Store) image(ctx context.Context, name, file string) (*Kernel, error) {
 // apart returns the vmlinux of a bzImage, from the cache if it is there; or
 // the bzImage itself if it can only be booted as it is.
 func (s *Store) apart(ctx context.Context, name string, image *os.File, h *kimage.BzHeader, sum string) (string, error) {
-	dst := s.cache.path(dirImages, sum)
-	err := s.once(ctx, name, dst, func() error {
-		return s.cache.writeFile(dst, func(out *os.File) error {
+	dst := s.cache.Path(cache.Images, sum)
+	err := s.cache.Once(ctx, name, dst, func() error {
+		return s.cache.WriteFile(dst, func(out *os.File) error {
 			return kimage.WriteVmlinux(image, h, out.Name())
 		})
 	})

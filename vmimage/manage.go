@@ -2,7 +2,6 @@ package vmimage
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +10,8 @@ import (
 	"github.com/hashicorp/go-multierror"
 
 	"github.com/bpfreplay/bpfreplay/internal/failures"
+	"github.com/bpfreplay/bpfreplay/vmimage/cache"
+	"github.com/bpfreplay/bpfreplay/vmimage/catalog"
 )
 
 // Listing describes one kernel in the list of [Store.List].
@@ -40,7 +41,7 @@ func (s *Store) List() ([]Listing, error) {
 		}
 		if rec != nil {
 			line.Locked, line.Release, line.Source = true, rec.Release, rec.Source
-			if meta, err := readInstalled(s.cache.path(dirKernels, rec.key())); err == nil {
+			if meta, err := readInstalled(s.cache.Path(cache.Kernels, keyOf(rec))); err == nil {
 				line.Cached, line.Size = true, meta.Size
 			}
 		}
@@ -49,10 +50,27 @@ func (s *Store) List() ([]Listing, error) {
 	return out, nil
 }
 
+// Ready divides kernels into those that need no network and the others, each in the given order.
+func (s *Store) Ready(names []string) (here, others []string, err error) {
+	list, err := s.List()
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, name := range names {
+		i := slices.IndexFunc(list, func(l Listing) bool { return l.Name == name })
+		if i >= 0 && !list[i].Cached {
+			others = append(others, name)
+		} else {
+			here = append(here, name)
+		}
+	}
+	return here, others, nil
+}
+
 // current returns the lock record that Resolve would use: the first whose kernel is cached, or else
 // the first; nil if there is none.
-func (s *Store) current(e *Entry) (*Locked, error) {
-	var first *Locked
+func (s *Store) current(e *catalog.Entry) (*catalog.Locked, error) {
+	var first *catalog.Locked
 	for _, file := range s.lockFiles() {
 		rec, err := s.locked(file, e)
 		if err != nil {
@@ -61,7 +79,7 @@ func (s *Store) current(e *Entry) (*Locked, error) {
 		if rec == nil {
 			continue
 		}
-		if _, err := os.Stat(s.cache.path(dirKernels, rec.key())); err == nil {
+		if _, err := os.Stat(s.cache.Path(cache.Kernels, keyOf(rec))); err == nil {
 			return rec, nil
 		}
 		if first == nil {
@@ -118,7 +136,7 @@ func (s *Store) Update(ctx context.Context, names ...string) ([]Change, error) {
 func (s *Store) update(ctx context.Context, name string) ([]Change, error) {
 	e, ok := s.config.Find(name)
 	if !ok {
-		return nil, fmt.Errorf("no kernel is called %q; %s", name, s.known())
+		return nil, fmt.Errorf("no kernel is called %q; %s", name, s.config.Known())
 	}
 	old, err := s.current(e)
 	if err != nil {
@@ -128,8 +146,8 @@ func (s *Store) update(ctx context.Context, name string) ([]Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	rec, err := s.locked(s.cache.path(LockName), e)
-	if err != nil || rec == nil || rec.key() != k.key {
+	rec, err := s.locked(s.cache.Path(catalog.LockName), e)
+	if err != nil || rec == nil || keyOf(rec) != k.key {
 		return nil, err // not from an archive, so nothing is locked
 	}
 	if s.opts.Lock != "" {
@@ -144,95 +162,35 @@ func (s *Store) update(ctx context.Context, name string) ([]Change, error) {
 	return []Change{change}, nil
 }
 
-// ErrBusy means that the cache is in use, so that nothing may be removed.
-var ErrBusy = errors.New("the cache is in use by another run")
-
-// Pruned describes one thing that Prune removed from the cache.
-type Pruned struct {
-	Path string `json:"path"`
-	// Size in bytes.
-	Size int64 `json:"size"`
-}
-
 // Prune removes from the cache what neither the locks nor kernels.yaml refer to; with all it
-// removes everything. It fails with [ErrBusy] while other runs use the cache.
-func (s *Store) Prune(all bool) ([]Pruned, error) {
-	if !s.cache.tryExclusive() {
-		// A failed attempt may have lost the shared lock, too.
-		if err := s.cache.share(); err != nil {
-			return nil, err
-		}
-		return nil, ErrBusy
-	}
-	defer s.cache.share()
-	keep, err := s.keep(all)
-	if err != nil {
-		return nil, err
-	}
-	var unused []string
-	for _, dir := range []string{dirBlobs, dirKernels, dirImages, dirCPIO, dirSaved, dirEmbedded} {
-		entries, err := os.ReadDir(s.cache.path(dir))
-		if err != nil {
-			return nil, fmt.Errorf("cache: %w", err)
-		}
-		for _, entry := range entries {
-			file := s.cache.path(dir, entry.Name())
-			if dir == dirKernels && slices.Contains(keep, entry.Name()) || file == filepath.Dir(s.config.path) {
-				continue
-			}
-			unused = append(unused, file)
-		}
-	}
-	suites, err := s.cache.unusedSuites(all)
-	if err != nil {
-		return nil, err
-	}
-	var out []Pruned
-	for _, file := range append(unused, suites...) {
-		size := diskUsage(file)
-		if err := s.cache.remove(file); err != nil {
-			return out, err
-		}
-		out = append(out, Pruned{Path: file, Size: size})
-	}
-	return out, nil
+// removes everything. It fails with [cache.ErrBusy] while other runs use the cache.
+func (s *Store) Prune(all bool) ([]cache.Pruned, error) {
+	return s.cache.Prune(all, func() ([]string, error) { return s.keep(all) })
 }
 
-// keep returns the keys of the kernels that the locks refer to, and of those
-// that kernels.yaml names by their digest.
+// keep returns the directories of the kernels that the locks refer to, and of those that
+// kernels.yaml names by their digest. With all it returns none of these. It returns that of
+// kernels.yaml itself, too, which may be embedded.
 func (s *Store) keep(all bool) ([]string, error) {
+	keep := []string{filepath.Dir(s.config.File)}
 	if all {
-		return nil, nil
+		return keep, nil
 	}
-	var keep []string
 	for _, e := range s.config.Kernels {
 		for _, src := range e.Sources {
 			if src.URL != nil {
-				keep = append(keep, installKey(src.URL.SHA256))
+				keep = append(keep, s.cache.Path(cache.Kernels, installKey(src.URL.SHA256)))
 			}
 		}
 	}
 	for _, file := range s.lockFiles() {
-		l, err := readLockFile(file)
+		l, err := catalog.ReadLock(file)
 		if err != nil {
 			return nil, err
 		}
 		for i := range l.Kernels {
-			keep = append(keep, l.Kernels[i].key())
+			keep = append(keep, s.cache.Path(cache.Kernels, keyOf(&l.Kernels[i])))
 		}
 	}
 	return keep, nil
-}
-
-// remove moves a thing out of its place and then deletes it, so a kill leaves no partly deleted
-// thing there.
-func (c *cache) remove(file string) error {
-	gone := c.path(dirTemp, "gone-"+filepath.Base(file))
-	if err := os.Rename(file, gone); err != nil {
-		return fmt.Errorf("cache: %w", err)
-	}
-	if err := os.RemoveAll(gone); err != nil {
-		return fmt.Errorf("cache: %w", err)
-	}
-	return nil
 }

@@ -29,9 +29,12 @@ import (
 	"oras.land/oras-go/v2/registry/remote"
 
 	"github.com/bpfreplay/bpfreplay/vmimage/apt"
+	"github.com/bpfreplay/bpfreplay/vmimage/cache"
+	"github.com/bpfreplay/bpfreplay/vmimage/catalog"
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 	"github.com/bpfreplay/bpfreplay/vmimage/fetch"
 	"github.com/bpfreplay/bpfreplay/vmimage/internal/fake"
+	"github.com/bpfreplay/bpfreplay/vmimage/oci"
 )
 
 const (
@@ -205,11 +208,11 @@ func TestOCI(t *testing.T) {
 	assert.NilError(t, err)
 	assert.Equal(t, len(modules), 1)
 	assert.Equal(t, modules[0].Path, "updates/bpf_testmod.ko")
-	s.assertNothingLeft(t, dirBlobs)
+	s.assertNothingLeft(t, cache.Blobs)
 
-	lock, err := readLockFile(filepath.Join(s.Cache, LockName))
+	lock, err := catalog.ReadLock(filepath.Join(s.Cache, catalog.LockName))
 	assert.NilError(t, err)
-	assert.DeepEqual(t, lock.Kernels[0].Packages, []LockedPackage{{
+	assert.DeepEqual(t, lock.Kernels[0].Packages, []catalog.LockedPackage{{
 		Package: server.image(), Version: "6.12", Archive: "oci", Path: server.image(), SHA256: want.Digest.Encoded(), Size: want.Size,
 	}})
 	assert.Equal(t, lock.Kernels[0].Release, ociRelease)
@@ -220,7 +223,7 @@ func TestOCI(t *testing.T) {
 	assert.Equal(t, *k.pure(), *again.pure())
 	keep, err := s.open(t).keep(false)
 	assert.NilError(t, err)
-	assert.Check(t, is.Contains(keep, again.key))
+	assert.Check(t, is.Contains(keep, filepath.Join(s.Cache, cache.Kernels, again.key)))
 }
 
 // TestOCIMoves: a tag that moved changes nothing until the lock is renewed, and a lock whose image
@@ -231,8 +234,8 @@ func TestOCIMoves(t *testing.T) {
 	s := ociSetting(t, server.image())
 	_, err := s.resolve(t, "image")
 	assert.NilError(t, err)
-	pin := filepath.Join(filepath.Dir(s.Config), LockName)
-	copyFile(t, filepath.Join(s.Cache, LockName), pin)
+	pin := filepath.Join(filepath.Dir(s.Config), catalog.LockName)
+	copyFile(t, filepath.Join(s.Cache, catalog.LockName), pin)
 
 	server.pushImage(t, "6.12", "amd64", layer(imageEntry("boot/vmlinuz", "6.12.112")))
 	s.Cache = t.TempDir()
@@ -428,10 +431,10 @@ func TestOCIRefuses(t *testing.T) {
 			assert.Check(t, is.Contains(err.Error(), "kernel image: OCI image "+server.image()+":6.12"))
 			assert.Check(t, !strings.Contains(err.Error(), apt.MirrorEnv), "%v", err)
 			assert.Equal(t, errors.Is(err, digest.ErrIntegrity), test.damage)
-			s.assertNothingLeft(t, dirKernels)
-			_, err = os.Stat(filepath.Join(s.Cache, LockName))
+			s.assertNothingLeft(t, cache.Kernels)
+			_, err = os.Stat(filepath.Join(s.Cache, catalog.LockName))
 			assert.ErrorIs(t, err, os.ErrNotExist)
-			_, err = os.Stat(filepath.Join(s.Cache, dirKernels, "escaped"))
+			_, err = os.Stat(filepath.Join(s.Cache, cache.Kernels, "escaped"))
 			assert.ErrorIs(t, err, os.ErrNotExist)
 
 			k, err := s.resolve(t, "either")
@@ -532,7 +535,7 @@ func TestOCICredentials(t *testing.T) {
 				assert.Check(t, !strings.Contains(err.Error(), "secret"))
 			}
 			assert.Check(t, is.Contains(s.said(), test.note))
-			lock, _ := os.ReadFile(filepath.Join(s.Cache, LockName))
+			lock, _ := os.ReadFile(filepath.Join(s.Cache, catalog.LockName))
 			assert.Check(t, !strings.Contains(string(lock), "secret"))
 		})
 	}
@@ -605,7 +608,7 @@ func TestOCITogether(t *testing.T) {
 		}
 	}
 	assert.Equal(t, n, 1)
-	s.assertNothingLeft(t, dirBlobs)
+	s.assertNothingLeft(t, cache.Blobs)
 }
 
 // FuzzLayers: no layer makes the unpacker write outside the directory, or write files that are no
@@ -624,7 +627,7 @@ func FuzzLayers(f *testing.F) {
 			assert.NilError(t, os.WriteFile(file, data, 0o644))
 			files = append(files, file)
 		}
-		_ = u.layers(files, 1<<20)
+		_ = oci.Read(files, 1<<20, u.entry)
 		left := map[string]bool{"0": true, "1": true, "kernel": true}
 		entries, err := os.ReadDir(top)
 		assert.NilError(t, err)
@@ -637,6 +640,6 @@ func FuzzLayers(f *testing.F) {
 		for _, e := range entries {
 			assert.Assert(t, expected[e.Name()], path.Join(e.Name(), fmt.Sprint(maps.Keys(expected))))
 		}
-		assert.Assert(t, diskUsage(u.dir) <= 1<<20)
+		assert.Assert(t, cache.Size(u.dir) <= 1<<20)
 	})
 }

@@ -4,14 +4,11 @@ import (
 	"archive/tar"
 	"bufio"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -100,54 +97,4 @@ func (s *Store) Hush() (back func()) {
 	progress := s.opts.Progress
 	s.opts.Progress = nil
 	return func() { s.opts.Progress = progress }
-}
-
-// MakeDir returns the path of a directory in the cache for a suite of objects, below "suites". If
-// it does not exist, fill gets an empty one, which is renamed to its place when fill returns nil.
-// Others that ask for it meanwhile wait, and what appears in their progress messages.
-//
-// key should have a digest of all inputs (see [Key]), because an existing directory is never
-// replaced.
-func (s *Store) MakeDir(ctx context.Context, what, key string, fill func(dir string) error) (string, error) {
-	dst := s.cache.path(dirSuites, filepath.FromSlash(key))
-	if err := os.MkdirAll(filepath.Dir(dst), 0o755); err != nil {
-		return "", s.cache.explain(err)
-	}
-	err := s.once(ctx, what, dst, func() error { return s.cache.writeDir(dst, fill) })
-	return dst, err
-}
-
-// MakeFile is [Store.MakeDir] for a file, and replaces an existing one. Several goroutines may call
-// it at once.
-func (s *Store) MakeFile(key string, data []byte) error {
-	dst := s.cache.path(dirSuites, filepath.FromSlash(key))
-	if err := os.MkdirAll(filepath.Dir(dst), 0o755); err != nil {
-		return s.cache.explain(err)
-	}
-	return s.cache.writeFile(dst, func(f *os.File) error { _, err := f.Write(data); return err })
-}
-
-// SuitePath returns the path where [Store.MakeDir] and [Store.MakeFile] keep the thing with this
-// key.
-func (s *Store) SuitePath(key string) string {
-	return s.cache.path(dirSuites, filepath.FromSlash(key))
-}
-
-// TempDir returns an empty temporary directory in the cache. The caller removes it; if the caller
-// is killed, the next run does.
-func (s *Store) TempDir() (string, error) {
-	dir, err := os.MkdirTemp(s.cache.path(dirTemp), "work-")
-	if err != nil {
-		return "", s.cache.explain(err)
-	}
-	return dir, nil
-}
-
-// Key returns a digest of strings, in hexadecimal.
-func Key(parts ...string) string {
-	sum := sha256.New()
-	for _, p := range parts {
-		fmt.Fprintf(sum, "%d\n%s\n", len(p), p)
-	}
-	return hex.EncodeToString(sum.Sum(nil))
 }

@@ -2,9 +2,7 @@ package vmimage
 
 import (
 	"archive/tar"
-	"errors"
 	"io"
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -58,50 +56,4 @@ func TestPackages(t *testing.T) {
 	server.change(t, "dists/sid/InRelease", flip)
 	_, err = s.Packages(t.Context(), "amd64", []string{"bookworm", "sid"}, "linux-source-7.*")
 	assert.ErrorIs(t, err, digest.ErrIntegrity)
-}
-
-func TestMakeDir(t *testing.T) {
-	set := newSetting(t)
-	s := set.open(t)
-	made := 0
-	fill := func(dir string) error {
-		made++
-		return os.WriteFile(filepath.Join(dir, "file"), nil, 0o644)
-	}
-	_, err := s.MakeDir(t.Context(), "a thing", "kind/one", func(dir string) error {
-		return errors.Join(fill(dir), errors.New("no"))
-	})
-	assert.ErrorContains(t, err, "no")
-	_, err = os.Stat(s.SuitePath("kind/one"))
-	assert.ErrorIs(t, err, os.ErrNotExist)
-	for range 2 {
-		dir, err := s.MakeDir(t.Context(), "a thing", "kind/one", fill)
-		assert.NilError(t, err)
-		assert.Check(t, is.Equal(dir, s.SuitePath("kind/one")))
-	}
-	assert.Check(t, is.Equal(made, 2)) // the one that failed, and another
-	set.assertNothingLeft(t)
-}
-
-func TestPruneSuites(t *testing.T) {
-	s := newSetting(t).open(t)
-	for _, key := range []string{"objects/used", "objects/old", "types/old"} {
-		_, err := s.MakeDir(t.Context(), "", key, func(dir string) error { return nil })
-		assert.NilError(t, err)
-	}
-	assert.NilError(t, s.MakeFile("some.json", []byte(`{"uses": ["objects/used"]}`)))
-	there := func() (keys []string) {
-		for _, key := range []string{"objects/used", "objects/old", "types/old", "some.json"} {
-			if _, err := os.Stat(s.SuitePath(key)); err == nil {
-				keys = append(keys, key)
-			}
-		}
-		return keys
-	}
-	_, err := s.Prune(false)
-	assert.NilError(t, err)
-	assert.Check(t, is.DeepEqual(there(), []string{"objects/used", "some.json"}))
-	_, err = s.Prune(true)
-	assert.NilError(t, err)
-	assert.Check(t, is.Len(there(), 0))
 }

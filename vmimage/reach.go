@@ -9,10 +9,9 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
-	"github.com/bpfreplay/bpfreplay/internal/failures"
 	"github.com/bpfreplay/bpfreplay/vmimage/apt"
+	"github.com/bpfreplay/bpfreplay/vmimage/catalog"
 	"github.com/bpfreplay/bpfreplay/vmimage/fetch"
 )
 
@@ -80,23 +79,19 @@ type place struct {
 	ask  func(context.Context) error
 }
 
-func (s *Store) places(src Source) []place {
+func (s *Store) places(src catalog.Source) []place {
 	switch {
 	case src.Debian != nil:
 		return s.suitePlaces(src.Debian, "")
 	case src.Snapshot != nil:
-		return s.suitePlaces(&src.Snapshot.DebianSource, src.Snapshot.Timestamp)
+		return s.suitePlaces(&src.Snapshot.Debian, src.Snapshot.Timestamp)
 	case src.OCI != nil:
-		image, err := s.ociRepository(src.OCI.Image)
+		image, err := s.oci.Image(src.OCI.Image, src.OCI.Tag)
 		return []place{{"OCI image " + src.OCI.Image + ":" + src.OCI.Tag, func(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			_, err := image.Resolve(ctx, src.OCI.Tag)
-			if err = image.explain(err); err != nil {
-				return errors.Unwrap(err) // the place has the name
-			}
-			return nil
+			return errors.Unwrap(image.Exists(ctx)) // the place has the name
 		}}}
 	case src.URL != nil:
 		return []place{{src.URL.Address, func(ctx context.Context) error { return s.fetch.Exists(ctx, src.URL.Address) }}}
@@ -113,7 +108,7 @@ func (s *Store) places(src Source) []place {
 	}
 }
 
-func (s *Store) suitePlaces(src *DebianSource, timestamp string) []place {
+func (s *Store) suitePlaces(src *catalog.Debian, timestamp string) []place {
 	var out []place
 	for _, suite := range src.Suites {
 		archive, name := apt.ArchiveOf(suite), "Debian "+suite
@@ -131,42 +126,6 @@ func (s *Store) suitePlaces(src *DebianSource, timestamp string) []place {
 	}
 	return out
 }
-
-// Usage is the size of the cache, in bytes, and the room for more.
-type Usage struct {
-	Dir  string
-	Size int64
-	// Free is the free space of the file system for this user.
-	Free int64
-	// Saved is the number of saved guests.
-	Saved int
-	// Err is the reason why the cache cannot be written, such as a full disk; nil if it can.
-	Err error
-}
-
-// Usage returns the usage of the cache.
-func (s *Store) Usage() Usage {
-	u := Usage{Dir: s.cache.dir, Size: diskUsage(s.cache.dir)}
-	var fs unix.Statfs_t
-	if err := unix.Statfs(s.cache.dir, &fs); err == nil {
-		u.Free = int64(fs.Bavail) * int64(fs.Bsize)
-	}
-	if saved, err := os.ReadDir(s.cache.path(dirSaved)); err == nil {
-		u.Saved = len(saved)
-	}
-	f, err := os.CreateTemp(s.cache.path(dirTemp), "usage-")
-	if err != nil {
-		u.Err = s.cache.explain(err)
-		return u
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(make([]byte, 1<<16))
-	u.Err = s.cache.explain(failures.All(err, f.Close()))
-	return u
-}
-
-// ConfigFile returns the path of kernels.yaml; "" if there is none.
-func (s *Store) ConfigFile() string { return s.config.path }
 
 // LockFile returns the path of the lock file that pins kernels; "" if only the cache has one.
 func (s *Store) LockFile() string { return s.opts.Lock }

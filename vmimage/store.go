@@ -13,13 +13,14 @@ import (
 	"strings"
 
 	"github.com/hashicorp/go-multierror"
-	"oras.land/oras-go/v2/registry/remote/auth"
 
-	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/internal/failures"
 	"github.com/bpfreplay/bpfreplay/vmimage/apt"
+	"github.com/bpfreplay/bpfreplay/vmimage/cache"
+	"github.com/bpfreplay/bpfreplay/vmimage/catalog"
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 	"github.com/bpfreplay/bpfreplay/vmimage/fetch"
+	"github.com/bpfreplay/bpfreplay/vmimage/oci"
 )
 
 // Options configures a [Store]. The zero value is right for most callers.
@@ -27,8 +28,7 @@ type Options struct {
 	// Config is the path of kernels.yaml; "" for the nearest one at or above
 	// the working directory.
 	Config string
-	// Cache is the directory of the cache; "" for $BPFREPLAY_CACHE, or else
-	// "bpfreplay" in the user's cache directory.
+	// Cache is the directory of the cache; "" for the default of [cache.Open].
 	Cache string
 	// Lock is the path of the lock file that pins kernels; "" for the kernels.lock beside
 	// kernels.yaml, if there is one. Kernels that it lacks are locked in the kernels.lock of the
@@ -51,12 +51,12 @@ type Options struct {
 // It must not be used by several goroutines at once; open one for each.
 type Store struct {
 	opts    Options
-	config  *Config
-	cache   *cache
+	config  *catalog.Config
+	cache   *cache.Dir
 	fetch   *fetch.Fetcher
 	mirrors apt.Mirrors
 	suites  map[string][]apt.Package
-	oci     *auth.Client // nil until the first request to a registry
+	oci     oci.Client
 }
 
 // Open reads kernels.yaml and opens the cache. It needs no network. The caller must close the
@@ -65,57 +65,55 @@ func Open(opts Options) (*Store, error) {
 	if opts.Keyrings == nil {
 		opts.Keyrings = apt.Keyrings
 	}
-	opts.aptDir, opts.maxUnpacked = cmp.Or(opts.aptDir, "/etc/apt"), cmp.Or(opts.maxUnpacked, maxUnpacked)
+	opts.aptDir, opts.maxUnpacked = cmp.Or(opts.aptDir, "/etc/apt"), cmp.Or(opts.maxUnpacked, oci.MaxUnpacked)
 	config, err := openConfig(opts.Config)
 	if err != nil {
 		return nil, err
 	}
-	if opts.Lock == "" && config.path != "" {
-		beside := filepath.Join(filepath.Dir(config.path), LockName)
+	if opts.Lock == "" && config.File != "" {
+		beside := filepath.Join(filepath.Dir(config.File), catalog.LockName)
 		if _, err := os.Stat(beside); err == nil {
 			opts.Lock = beside
 		}
 	}
-	if opts.Cache == "" {
-		if opts.Cache, err = defaultCacheDir(); err != nil {
-			return nil, err
-		}
-	}
-	c, err := openCache(opts.Cache)
-	if err != nil {
-		return nil, err
-	}
-	return &Store{
+	s := &Store{
 		opts:    opts,
 		config:  config,
-		cache:   c,
 		fetch:   fetch.New(opts.Client),
 		mirrors: apt.FindMirrors(opts.aptDir),
 		suites:  make(map[string][]apt.Package),
-	}, nil
+	}
+	s.oci = oci.Client{HTTP: s.fetch.Client, Say: s.say}
+	if s.cache, err = cache.Open(opts.Cache, s.say); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // openConfig reads the named file, or else the nearest one. Without any, only paths of kernels
 // work.
-func openConfig(file string) (*Config, error) {
+func openConfig(file string) (*catalog.Config, error) {
 	if file == "" {
-		found, err := FindConfig(".")
+		found, err := catalog.FindFile(".")
 		if errors.Is(err, fs.ErrNotExist) {
-			return new(Config), nil
+			return new(catalog.Config), nil
 		}
 		if err != nil {
 			return nil, err
 		}
 		file = found
 	}
-	return ReadConfig(file)
+	return catalog.Read(file)
 }
 
 // Close releases the lock on the cache. Kernels stay usable, but other runs may then prune them.
-func (s *Store) Close() error { return s.cache.close() }
+func (s *Store) Close() error { return s.cache.Close() }
+
+// Cache returns the cache. The store closes it.
+func (s *Store) Cache() *cache.Dir { return s.cache }
 
 // Config returns the parsed kernels.yaml; it is empty if there is none.
-func (s *Store) Config() *Config { return s.config }
+func (s *Store) Config() *catalog.Config { return s.config }
 
 func (s *Store) say(format string, args ...any) {
 	if s.opts.Progress != nil {
@@ -162,29 +160,18 @@ func (s *Store) Resolve(ctx context.Context, spec string) (*Kernel, error) {
 	if e, ok := s.config.Find(spec); ok {
 		return s.resolveEntry(ctx, e)
 	}
-	file := expandHome(spec)
-	info, err := os.Stat(file)
-	if err == nil && info.IsDir() {
-		return s.fromTree(ctx, spec, file)
+	file, info, err := s.config.Path(spec)
+	switch {
+	case err != nil:
+		return nil, err
+	case info.IsDir():
+		return s.fromTree(ctx, spec, file, "")
 	}
-	if err == nil {
-		return s.fromFile(ctx, spec, file)
-	}
-	if _, _, explicit := arch.Cut(spec); strings.ContainsRune(spec, filepath.Separator) && !explicit {
-		return nil, fmt.Errorf("kernel: %w", err)
-	}
-	return nil, s.unknown(spec)
-}
-
-func (s *Store) known() string {
-	if len(s.config.Kernels) == 0 {
-		return "there is no " + ConfigName
-	}
-	return ConfigName + " has " + strings.Join(s.config.Names(), ", ")
+	return s.fromFile(ctx, spec, file)
 }
 
 // resolveEntry tries the locks and then the sources.
-func (s *Store) resolveEntry(ctx context.Context, e *Entry) (*Kernel, error) {
+func (s *Store) resolveEntry(ctx context.Context, e *catalog.Entry) (*Kernel, error) {
 	for _, file := range s.lockFiles() {
 		rec, err := s.locked(file, e)
 		if err != nil {
@@ -205,14 +192,14 @@ func (s *Store) resolveEntry(ctx context.Context, e *Entry) (*Kernel, error) {
 			return nil, fmt.Errorf("kernel %s: %w", e.Spec(), err)
 		}
 		s.say("note: %s: the locked %s %s has left the archive; looking for another (`bpfreplay kernels update` renews the lock)",
-			e.Spec(), rec.Packages[0].Package, rec.Version())
+			e.Spec(), rec.Packages[0].Package, rec.Packages[0].Version)
 	}
 	return s.resolveSources(ctx, e)
 }
 
 // lockFiles returns the paths of the lock files in order of precedence.
 func (s *Store) lockFiles() []string {
-	files := []string{s.cache.path(LockName)}
+	files := []string{s.cache.Path(catalog.LockName)}
 	if s.opts.Lock != "" {
 		files = slices.Insert(files, 0, s.opts.Lock)
 	}
@@ -220,20 +207,16 @@ func (s *Store) lockFiles() []string {
 }
 
 // locked returns the record for an entry; nil if there is none.
-func (s *Store) locked(file string, e *Entry) (*Locked, error) {
-	l, err := readLockFile(file)
+func (s *Store) locked(file string, e *catalog.Entry) (*catalog.Locked, error) {
+	l, err := catalog.ReadLock(file)
 	if err != nil {
 		return nil, err
 	}
-	rec, ok := l.find(e)
-	if !ok {
-		return nil, nil
-	}
-	return rec, nil
+	return l.Find(e), nil
 }
 
 // resolveSources asks the sources in order.
-func (s *Store) resolveSources(ctx context.Context, e *Entry) (*Kernel, error) {
+func (s *Store) resolveSources(ctx context.Context, e *catalog.Entry) (*Kernel, error) {
 	var failed *multierror.Error
 	for _, src := range e.Sources {
 		k, err := s.resolveSource(ctx, e, src)
@@ -257,8 +240,8 @@ func (s *Store) resolveSources(ctx context.Context, e *Entry) (*Kernel, error) {
 // stops reports whether an error forbids trying other sources. A damaged OCI image does not,
 // because images are not signed.
 func stops(err error) bool {
-	image := (*ociError)(nil)
-	return errors.Is(err, digest.ErrIntegrity) && !errors.As(err, &image) || isFull(err)
+	image := (*oci.Error)(nil)
+	return errors.Is(err, digest.ErrIntegrity) && !errors.As(err, &image) || cache.IsFull(err)
 }
 
 // condense joins errors, with one line for each host that does not answer.
@@ -266,7 +249,7 @@ func condense(failed ...error) error {
 	var out *multierror.Error
 	said := make(map[*fetch.UnreachableError]bool)
 	for _, err := range multierror.Append(nil, failed...).Errors {
-		dead, image := (*fetch.UnreachableError)(nil), (*ociError)(nil)
+		dead, image := (*fetch.UnreachableError)(nil), (*oci.Error)(nil)
 		if !errors.As(err, &dead) || errors.As(err, &image) {
 			out = multierror.Append(out, err)
 			continue
@@ -279,13 +262,13 @@ func condense(failed ...error) error {
 	return failures.All(out)
 }
 
-func (s *Store) resolveSource(ctx context.Context, e *Entry, src Source) (*Kernel, error) {
+func (s *Store) resolveSource(ctx context.Context, e *catalog.Entry, src catalog.Source) (*Kernel, error) {
 	switch {
 	case src.File != "":
 		k, err := s.fromFile(ctx, e.Spec(), src.File)
 		return s.describe(k, e, err)
 	case src.Tree != "":
-		k, err := s.fromTree(ctx, e.Spec(), src.Tree)
+		k, err := s.fromTree(ctx, e.Spec(), src.Tree, "")
 		return s.describe(k, e, err)
 	case src.URL != nil:
 		k, err := s.fromURL(ctx, e.Spec(), src.URL)
@@ -295,13 +278,13 @@ func (s *Store) resolveSource(ctx context.Context, e *Entry, src Source) (*Kerne
 	if err != nil {
 		return nil, err
 	}
-	if err := s.remember(ctx, s.cache.path(LockName), *rec); err != nil {
+	if err := s.remember(ctx, s.cache.Path(catalog.LockName), *rec); err != nil {
 		return nil, err
 	}
 	return s.load(e, rec)
 }
 
-func (s *Store) resolveArchive(ctx context.Context, e *Entry, src Source) (*Locked, error) {
+func (s *Store) resolveArchive(ctx context.Context, e *catalog.Entry, src catalog.Source) (*catalog.Locked, error) {
 	switch {
 	case src.Debian != nil:
 		return s.resolveDebian(ctx, e, src.Debian, "")
@@ -309,40 +292,40 @@ func (s *Store) resolveArchive(ctx context.Context, e *Entry, src Source) (*Lock
 		return s.resolveOCI(ctx, e, src.OCI)
 	}
 	snapshot := src.Snapshot
-	rec, err := s.resolveDebian(ctx, e, &snapshot.DebianSource, snapshot.Timestamp)
+	rec, err := s.resolveDebian(ctx, e, &snapshot.Debian, snapshot.Timestamp)
 	return rec, s.unavailable(e, apt.ArchiveSnapshot+snapshot.Timestamp, err)
 }
 
 // unavailable returns an [UnavailableError] for an error of the snapshot archive.
-func (s *Store) unavailable(e *Entry, archive string, err error) error {
+func (s *Store) unavailable(e *catalog.Entry, archive string, err error) error {
 	if err == nil || !strings.HasPrefix(archive, apt.ArchiveSnapshot) || errors.Is(err, digest.ErrIntegrity) || errors.Is(err, context.Canceled) {
 		return err
 	}
-	return &UnavailableError{Name: e.Spec(), Archive: s.mirrors.Base(archive), Nearest: s.config.nearest(e), Err: err}
+	return &UnavailableError{Name: e.Spec(), Archive: s.mirrors.Base(archive), Nearest: s.config.Nearest(e), Err: err}
 }
 
 // remember puts a record into a lock file.
-func (s *Store) remember(ctx context.Context, file string, rec Locked) error {
-	unlock, err := s.cache.exclusive(ctx, "lockfile", nil)
+func (s *Store) remember(ctx context.Context, file string, rec catalog.Locked) error {
+	unlock, err := s.cache.Lock(ctx, "lockfile", nil)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	l, err := readLockFile(file)
+	l, err := catalog.ReadLock(file)
 	if err != nil {
 		return err
 	}
-	l.put(rec)
-	return s.cache.explain(l.write(file))
+	l.Put(rec)
+	return s.cache.Explain(l.Write(file))
 }
 
 // describe adds name, version and exceptions of an entry to its kernel, unless err is set.
-func (s *Store) describe(k *Kernel, e *Entry, err error) (*Kernel, error) {
+func (s *Store) describe(k *Kernel, e *catalog.Entry, err error) (*Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
 	if k.Arch != e.Arch {
-		return nil, fmt.Errorf("%s is a kernel for %s, and %s says %s", k.Origin, k.Arch, ConfigName, e.Arch)
+		return nil, fmt.Errorf("%s is a kernel for %s, and %s says %s", k.Origin, k.Arch, catalog.FileName, e.Arch)
 	}
 	k.Name = e.Spec()
 	if e.Version != "" {

@@ -22,6 +22,8 @@ import (
 	is "gotest.tools/v3/assert/cmp"
 
 	"github.com/bpfreplay/bpfreplay/vmimage/apt"
+	"github.com/bpfreplay/bpfreplay/vmimage/cache"
+	"github.com/bpfreplay/bpfreplay/vmimage/catalog"
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 	"github.com/bpfreplay/bpfreplay/vmimage/internal/fake"
 )
@@ -69,7 +71,7 @@ type setting struct {
 func newSetting(t testing.TB, keyrings ...string) *setting {
 	t.Helper()
 	dir := t.TempDir()
-	config := filepath.Join(dir, ConfigName)
+	config := filepath.Join(dir, catalog.FileName)
 	assert.NilError(t, os.WriteFile(config, []byte(testConfig), 0o644))
 	s := &setting{Options: Options{Config: config, Cache: filepath.Join(dir, "cache"), Keyrings: keyrings}}
 	s.Progress = func(line string) {
@@ -103,7 +105,7 @@ func (s *setting) resolve(t testing.TB, name string) (*Kernel, error) {
 // file is left.
 func (s *setting) assertNothingLeft(t testing.TB, dirs ...string) {
 	t.Helper()
-	for _, dir := range append(dirs, dirTemp) {
+	for _, dir := range append(dirs, "tmp") {
 		entries, err := os.ReadDir(filepath.Join(s.Cache, dir))
 		assert.NilError(t, err)
 		assert.Check(t, is.Len(entries, 0), dir)
@@ -239,7 +241,7 @@ func TestSnapshot(t *testing.T) {
 		s := newSetting(t, keyring(t, a.key))
 		_, err := s.resolve(t, "5.13")
 		assert.Check(t, is.ErrorIs(err, digest.ErrIntegrity), damaged)
-		s.assertNothingLeft(t, dirKernels)
+		s.assertNothingLeft(t, cache.Kernels)
 	}
 }
 
@@ -323,8 +325,8 @@ func TestRefuses(t *testing.T) {
 			_, err := s.resolve(t, "6.1")
 			assert.ErrorContains(t, err, test.err)
 			assert.Equal(t, errors.Is(err, digest.ErrIntegrity), !test.other)
-			s.assertNothingLeft(t, dirKernels)
-			_, err = os.Stat(filepath.Join(s.Cache, LockName))
+			s.assertNothingLeft(t, cache.Kernels)
+			_, err = os.Stat(filepath.Join(s.Cache, catalog.LockName))
 			assert.ErrorIs(t, err, os.ErrNotExist)
 		})
 	}
@@ -462,7 +464,7 @@ func TestLock(t *testing.T) {
 	s := newSetting(t, keyring(t, a.key))
 	_, err := s.resolve(t, "6.1")
 	assert.NilError(t, err)
-	assert.Check(t, !strings.Contains(readFile(t, filepath.Join(s.Cache, LockName)), server.URL))
+	assert.Check(t, !strings.Contains(readFile(t, filepath.Join(s.Cache, catalog.LockName)), server.URL))
 
 	a.old("6.1.0-11-cloud-amd64", "6.1.103-1")
 	newer := serve(t, a)
@@ -471,8 +473,8 @@ func TestLock(t *testing.T) {
 	assert.Equal(t, k.Release, "6.1.0-10-cloud-amd64")
 
 	// Pinned: an empty cache elsewhere gets the same kernel.
-	pin := filepath.Join(filepath.Dir(s.Config), LockName)
-	copyFile(t, filepath.Join(s.Cache, LockName), pin)
+	pin := filepath.Join(filepath.Dir(s.Config), catalog.LockName)
+	copyFile(t, filepath.Join(s.Cache, catalog.LockName), pin)
 	pinned := readFile(t, pin)
 	s.Cache = t.TempDir()
 	k, err = s.resolve(t, "6.1")
@@ -509,14 +511,14 @@ func TestPinComesFirst(t *testing.T) {
 	s := newSetting(t, keyring(t, a.key))
 	_, err := s.resolve(t, "6.1")
 	assert.NilError(t, err)
-	older := readFile(t, filepath.Join(s.Cache, LockName))
+	older := readFile(t, filepath.Join(s.Cache, catalog.LockName))
 
 	a.old("6.1.0-11-cloud-amd64", "6.1.103-1")
 	serve(t, a)
 	changes, err := s.open(t).Update(t.Context(), "6.1")
 	assert.NilError(t, err)
 	assert.DeepEqual(t, changes, []Change{{Name: "6.1", Old: "6.1.0-10-cloud-amd64", New: "6.1.0-11-cloud-amd64"}})
-	assert.NilError(t, os.WriteFile(filepath.Join(filepath.Dir(s.Config), LockName), []byte(older), 0o644))
+	assert.NilError(t, os.WriteFile(filepath.Join(filepath.Dir(s.Config), catalog.LockName), []byte(older), 0o644))
 	k, err := s.resolve(t, "6.1")
 	assert.NilError(t, err)
 	assert.Equal(t, k.Release, "6.1.0-10-cloud-amd64")
@@ -555,7 +557,7 @@ func TestDamagedLock(t *testing.T) {
 		{record("debian", "pool/p", "0"), "no digest"},
 	} {
 		s := newSetting(t)
-		assert.NilError(t, os.WriteFile(filepath.Join(filepath.Dir(s.Config), LockName), []byte(test.data), 0o644))
+		assert.NilError(t, os.WriteFile(filepath.Join(filepath.Dir(s.Config), catalog.LockName), []byte(test.data), 0o644))
 		_, err := s.resolve(t, "6.1")
 		assert.ErrorContains(t, err, test.err)
 	}
@@ -566,7 +568,7 @@ func TestPruneBusy(t *testing.T) {
 	s := newSetting(t)
 	first, second := s.open(t), s.open(t)
 	_, err := second.Prune(false)
-	assert.ErrorIs(t, err, ErrBusy)
+	assert.ErrorIs(t, err, cache.ErrBusy)
 	assert.NilError(t, first.Close())
 	_, err = second.Prune(false)
 	assert.NilError(t, err)
@@ -580,22 +582,22 @@ func TestPrune(t *testing.T) {
 	store := s.open(t)
 	k, err := store.Resolve(t.Context(), "6.1")
 	assert.NilError(t, err)
-	orphan := filepath.Join(s.Cache, dirKernels, "orphan")
+	orphan := filepath.Join(s.Cache, cache.Kernels, "orphan")
 	assert.NilError(t, os.Mkdir(orphan, 0o755))
 	assert.NilError(t, os.WriteFile(filepath.Join(orphan, "x"), []byte("12345"), 0o644))
 
 	pruned, err := store.Prune(false)
 	assert.NilError(t, err)
-	assert.Check(t, is.Contains(pruned, Pruned{Path: orphan, Size: 5}))
+	assert.Check(t, is.Contains(pruned, cache.Pruned{Path: orphan, Size: 5}))
 	_, err = os.Stat(orphan)
 	assert.ErrorIs(t, err, os.ErrNotExist)
 	_, err = os.Stat(k.BootPath)
 	assert.NilError(t, err)
-	s.assertNothingLeft(t, dirBlobs)
+	s.assertNothingLeft(t, cache.Blobs)
 
 	_, err = store.Prune(true)
 	assert.NilError(t, err)
-	s.assertNothingLeft(t, dirKernels)
+	s.assertNothingLeft(t, cache.Kernels)
 	// It holds the shared lock again, and can continue.
 	_, err = store.Resolve(t.Context(), "6.1")
 	assert.NilError(t, err)
@@ -673,16 +675,16 @@ func TestKilled(t *testing.T) {
 	assert.NilError(t, cmd.Process.Kill())
 	<-exited
 
-	left, err := os.ReadDir(filepath.Join(s.Cache, dirTemp))
+	left, err := os.ReadDir(filepath.Join(s.Cache, "tmp"))
 	assert.NilError(t, err)
 	assert.Check(t, is.Len(left, 1))
-	for _, dir := range []string{dirKernels, dirImages} {
+	for _, dir := range []string{cache.Kernels, cache.Images} {
 		entries, err := os.ReadDir(filepath.Join(s.Cache, dir))
 		assert.NilError(t, err)
 		assert.Check(t, is.Len(entries, 0))
 	}
 	store := s.open(t)
-	s.assertNothingLeft(t, dirLocks)
+	s.assertNothingLeft(t, "locks")
 	_, err = store.Resolve(t.Context(), "6.1")
 	assert.NilError(t, err)
 }
@@ -701,7 +703,7 @@ func TestFullDisk(t *testing.T) {
 	_, err := s.resolve(t, "6.1")
 	assert.ErrorIs(t, err, unix.ENOSPC)
 	assert.ErrorContains(t, err, "is full; make room")
-	s.assertNothingLeft(t, dirKernels)
+	s.assertNothingLeft(t, cache.Kernels)
 }
 
 // TestCancel: a cancelled download is reported as such, not as a dead host.

@@ -17,10 +17,10 @@ import (
 const toolSuite = "trixie"
 
 // Tool returns a directory with a Debian package for another architecture, and all that it depends
-// on: the root for [ProgramsIn]. The cache keeps the version that was fetched first.
+// on: the root for [initramfs.ProgramsIn]. The cache keeps the version that was fetched first.
 func (s *Store) Tool(ctx context.Context, of, name string) (root string, err error) {
 	what := fmt.Sprintf("%s for %s", name, of)
-	return s.MakeDir(ctx, what, path.Join("tools", of, name), func(dir string) error {
+	return s.cache.MakeDir(ctx, what, path.Join("tools", of, name), func(dir string) error {
 		s.say("fetching Debian's %s", what)
 		d := &Distribution{store: s, arch: of, suites: related(toolSuite, false)}
 		packages, err := d.Closure(ctx, []string{name}, func(string) bool { return false })

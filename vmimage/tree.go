@@ -12,9 +12,10 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage/kmod"
 )
 
-// fromTree returns the kernel of a built kernel tree or build directory (make O=). It caches
-// nothing of the tree, so a new build is used at once.
-func (s *Store) fromTree(ctx context.Context, name, tree string) (*Kernel, error) {
+// fromTree returns the kernel of a built kernel tree or build directory (make O=), with the given
+// image of the tree, or with file "" the best. It caches nothing of the tree, so a new build is used
+// at once.
+func (s *Store) fromTree(ctx context.Context, name, tree, file string) (*Kernel, error) {
 	tree, err := filepath.Abs(tree)
 	if err != nil {
 		return nil, err
@@ -23,35 +24,11 @@ func (s *Store) fromTree(ctx context.Context, name, tree string) (*Kernel, error
 	if err != nil {
 		return nil, err
 	}
-	file, err := treeImage(tree, options.Machine())
-	if err != nil {
-		return nil, err
+	if file == "" {
+		if file, err = treeImage(tree, options.Machine()); err != nil {
+			return nil, err
+		}
 	}
-	return s.treeKernel(ctx, name, tree, file, options)
-}
-
-// readGoodOptions reads the .config of a tree, and fails if guests cannot boot such a kernel.
-func readGoodOptions(tree string) (*kconfig.Options, error) {
-	options, err := kconfig.Read(filepath.Join(tree, ".config"))
-	if err == nil {
-		err = options.Check()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("kernel tree %s: %w", tree, err)
-	}
-	return options, nil
-}
-
-// fromTreeImage is fromTree for a given image of the tree.
-func (s *Store) fromTreeImage(ctx context.Context, name, tree, file string) (*Kernel, error) {
-	options, err := readGoodOptions(tree)
-	if err != nil {
-		return nil, err
-	}
-	return s.treeKernel(ctx, name, tree, file, options)
-}
-
-func (s *Store) treeKernel(ctx context.Context, name, tree, file string, options *kconfig.Options) (*Kernel, error) {
 	k, err := s.image(ctx, name, file)
 	if err != nil {
 		return nil, fmt.Errorf("kernel %s: %w", file, err)
@@ -67,6 +44,18 @@ func (s *Store) treeKernel(ctx context.Context, name, tree, file string, options
 		k.ModulesDir, k.tree = tree, true
 	}
 	return k, nil
+}
+
+// readGoodOptions reads the .config of a tree, and fails if guests cannot boot such a kernel.
+func readGoodOptions(tree string) (*kconfig.Options, error) {
+	options, err := kconfig.Read(filepath.Join(tree, ".config"))
+	if err == nil {
+		err = options.Check()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("kernel tree %s: %w", tree, err)
+	}
+	return options, nil
 }
 
 // noteTree prints notes about an outdated build and missing options.

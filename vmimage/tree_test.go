@@ -7,11 +7,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bpfreplay/bpfreplay/internal/arch"
-
 	"gotest.tools/v3/assert"
 	is "gotest.tools/v3/assert/cmp"
 
+	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/vmimage/internal/fake"
 	"github.com/bpfreplay/bpfreplay/vmimage/kconfig"
 )
@@ -205,7 +204,7 @@ func TestTreeOfName(t *testing.T) {
 		k, err := s.resolve(t, spec)
 		assert.NilError(t, err)
 		assert.Equal(t, k.Origin, tree)
-		names, err := s.open(t).Expand(spec)
+		names, err := s.open(t).Config().Expand(spec)
 		assert.NilError(t, err)
 		assert.DeepEqual(t, names, []string{spec})
 	}

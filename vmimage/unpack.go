@@ -2,7 +2,6 @@ package vmimage
 
 import (
 	"archive/tar"
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/bpfreplay/bpfreplay/vmimage/archive"
+	"github.com/bpfreplay/bpfreplay/vmimage/cache"
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 	"github.com/bpfreplay/bpfreplay/vmimage/kimage"
 	"github.com/bpfreplay/bpfreplay/vmimage/kmod"
@@ -34,27 +34,6 @@ type unpacker struct {
 
 // dirReleases has the modules, by release, until the release of the image is known.
 const dirReleases = "releases"
-
-func (u *unpacker) archives(files []string, read archive.Reader) error {
-	for _, file := range files {
-		if err := u.archive(file, read, u.entry); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (u *unpacker) archive(file string, read archive.Reader, entry func(*tar.Header, io.Reader) error) error {
-	f, err := os.Open(file)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := read(bufio.NewReaderSize(f, 1<<20), entry); err != nil {
-		return fmt.Errorf("%s: %w", filepath.Base(file), err)
-	}
-	return nil
-}
 
 // entry takes the image, its configuration and its modules from an archive. It skips all else,
 // especially links, so that no archive can write elsewhere.
@@ -155,10 +134,6 @@ func (u *unpacker) write(name string, r io.Reader) error {
 	if err := os.MkdirAll(filepath.Dir(dst), 0o755); err != nil {
 		return err
 	}
-	return writeNew(dst, r)
-}
-
-func writeNew(dst string, r io.Reader) error {
 	f, err := os.OpenFile(dst, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
@@ -197,7 +172,7 @@ func (s *Store) finish(name string, u *unpacker) (*installed, error) {
 	if err := os.RemoveAll(filepath.Join(u.dir, dirReleases)); err != nil {
 		return nil, err
 	}
-	meta.Size = diskUsage(u.dir)
+	meta.Size = cache.Size(u.dir)
 	return meta, nil
 }
 

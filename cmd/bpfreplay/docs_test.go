@@ -22,7 +22,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/compare"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/internal/need"
-	"github.com/bpfreplay/bpfreplay/vmimage"
+	"github.com/bpfreplay/bpfreplay/vmimage/catalog"
 )
 
 // pages returns the files of the documentation, by path from the top of the tree.
@@ -141,9 +141,9 @@ var docsTables = map[string]func(t *testing.T) [][]string{
 	},
 }
 
-func shippedKernels(t *testing.T) *vmimage.Config {
+func shippedKernels(t *testing.T) *catalog.Config {
 	t.Helper()
-	config, err := vmimage.ReadConfig(filepath.Join(root(t), "kernels.yaml"))
+	config, err := catalog.Read(filepath.Join(root(t), "kernels.yaml"))
 	assert.NilError(t, err)
 	return config
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/cmd/internal/cli"
 	"github.com/bpfreplay/bpfreplay/internal/need"
 	"github.com/bpfreplay/bpfreplay/vmimage"
+	"github.com/bpfreplay/bpfreplay/vmimage/catalog"
 )
 
 // A kernel image from a registry boots: Debian's kernel, in layers like those of other projects.
@@ -39,7 +40,7 @@ func TestKernelFromRegistry(t *testing.T) {
 
 	dir := t.TempDir()
 	config := fmt.Sprintf("kernels:\n  - name: six\n    arch: amd64\n    sources: [{oci: {image: %q, tag: six}}]\n", image)
-	assert.NilError(t, os.WriteFile(filepath.Join(dir, vmimage.ConfigName), []byte(config), 0o644))
+	assert.NilError(t, os.WriteFile(filepath.Join(dir, catalog.FileName), []byte(config), 0o644))
 	run := func(args ...string) string {
 		cmd := exec.CommandContext(t.Context(), command, args...)
 		cmd.Dir = dir

@@ -10,7 +10,7 @@ import (
 	is "gotest.tools/v3/assert/cmp"
 
 	"github.com/bpfreplay/bpfreplay/cmd/internal/cli"
-	"github.com/bpfreplay/bpfreplay/vmimage"
+	"github.com/bpfreplay/bpfreplay/vmimage/catalog"
 )
 
 // In any directory, every command finds the kernels and suites of the source tree that contains its
@@ -27,7 +27,7 @@ func TestElsewhere(t *testing.T) {
 		assert.NilError(t, os.Mkdir(filepath.Join(elsewhere, name), 0o755))
 	}
 	object := filepath.Join(root(t), "selftests", "bpf", "maps_hash.bpf.o")
-	config, err := vmimage.ReadConfig(filepath.Join(root(t), "kernels.yaml"))
+	config, err := catalog.Read(filepath.Join(root(t), "kernels.yaml"))
 	assert.NilError(t, err)
 	names := config.Names()
 

@@ -10,6 +10,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/vmimage"
 	"github.com/bpfreplay/bpfreplay/vmimage/apt"
+	"github.com/bpfreplay/bpfreplay/vmimage/cache"
+	"github.com/bpfreplay/bpfreplay/vmimage/catalog"
 )
 
 // enough is the free space, in bytes, for a kernel and its saved guests.
@@ -20,7 +22,7 @@ func (o Options) kernels(ctx context.Context) []Check {
 	store, err := vmimage.Open(vmimage.Options{Config: o.Config})
 	if err != nil {
 		return []Check{{Name: "cache and kernels.yaml", Status: Missing, Needed: true, Detail: err.Error(),
-			Mend: "mend the file, or set " + vmimage.CacheEnv + " to a directory that you may write to"}}
+			Mend: "mend the file, or set " + cache.Env + " to a directory that you may write to"}}
 	}
 	defer store.Close()
 	list, err := store.List()
@@ -32,7 +34,7 @@ func (o Options) kernels(ctx context.Context) []Check {
 		reach = store.Reach(ctx)
 	}
 	checks := []Check{cacheOf(store), o.config(store), lock(store)}
-	wanted, err := store.Expand(o.Kernel, o.Archs...)
+	wanted, err := store.Config().Expand(o.Kernel, o.Archs...)
 	if err != nil {
 		checks = append(checks, Check{Name: "kernel " + o.Kernel, Status: Missing, Needed: true, Detail: err.Error(), Mend: "bpfreplay kernels list"})
 	}
@@ -75,7 +77,7 @@ func join(errs []error) string {
 }
 
 // mendReach returns what to do about sources that cannot be reached, or "".
-func mendReach(store *vmimage.Store, e vmimage.Entry) string {
+func mendReach(store *vmimage.Store, e catalog.Entry) string {
 	for _, src := range e.Sources {
 		switch {
 		case src.Debian != nil:
@@ -88,22 +90,22 @@ func mendReach(store *vmimage.Store, e vmimage.Entry) string {
 }
 
 func cacheOf(store *vmimage.Store) Check {
-	u := store.Usage()
+	u := store.Cache().Usage()
 	c := Check{Name: "cache", Status: OK, Needed: true,
 		Detail: fmt.Sprintf("%s: %d MB, %d saved guests, %d MB free", u.Dir, u.Size/1e6, u.Saved, u.Free/1e6)}
 	switch {
 	case u.Err != nil:
 		c.Status, c.Detail = Missing, u.Err.Error()
-		c.Mend = "bpfreplay kernels prune, or set " + vmimage.CacheEnv
+		c.Mend = "bpfreplay kernels prune, or set " + cache.Env
 	case u.Free < enough:
-		c.Status, c.Mend = Note, "bpfreplay kernels prune, or set "+vmimage.CacheEnv
+		c.Status, c.Mend = Note, "bpfreplay kernels prune, or set "+cache.Env
 	}
 	return c
 }
 
 func (o Options) config(store *vmimage.Store) Check {
-	c := Check{Name: vmimage.ConfigName, Status: OK, Detail: fmt.Sprintf("%s: %d kernels", store.ConfigFile(), len(store.Config().Kernels))}
-	if store.ConfigFile() == "" {
+	c := Check{Name: catalog.FileName, Status: OK, Detail: fmt.Sprintf("%s: %d kernels", store.Config().File, len(store.Config().Kernels))}
+	if store.Config().File == "" {
 		c.Status, c.Detail = Note, "not here or above, nor where this program is: kernels have no names, only paths"
 		c.Mend = "run it in the source tree"
 	}

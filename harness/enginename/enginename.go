@@ -49,7 +49,7 @@ const (
 )
 
 // GuestTool is the directory of bpftool in a guest. Its subdirectory bin has the programs and lib
-// the libraries, as vmimage.Programs lays them out.
+// the libraries, as initramfs.Programs lays them out.
 const GuestTool = "/bpftool"
 
 // GuestSkeletons is the directory in a guest with the programs that engines skel-go and skel-c run.

@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"github.com/bpfreplay/bpfreplay/internal/arch"
-	"github.com/bpfreplay/bpfreplay/vmimage"
+	"github.com/bpfreplay/bpfreplay/vmimage/initramfs"
 )
 
 // libraryDirs are directories that dynamic linkers search by default: /lib on Debian, /lib64 on
@@ -16,22 +16,22 @@ var libraryDirs = []string{"/lib", "/lib64"}
 // agentFiles returns the agent as /init and, if it is linked dynamically, its shared libraries and
 // dynamic linker. Only a build for this machine's architecture can be dynamic: `go install` uses
 // cgo if it finds a C compiler.
-func agentFiles(agent string) ([]vmimage.File, error) {
-	init := vmimage.File{Path: "/init", Mode: 0o755, Host: agent}
+func agentFiles(agent string) ([]initramfs.File, error) {
+	init := initramfs.File{Path: "/init", Mode: 0o755, Host: agent}
 	f, err := elf.Open(agent)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
 	if !slices.ContainsFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP }) {
-		return []vmimage.File{init}, nil
+		return []initramfs.File{init}, nil
 	}
 	const dir = "/agent"
-	needed, err := vmimage.Programs(arch.Native, dir, agent)
+	needed, err := initramfs.Programs(arch.Native, dir, agent)
 	if err != nil {
 		return nil, err
 	}
-	files := []vmimage.File{init}
+	files := []initramfs.File{init}
 	for _, n := range needed {
 		switch path.Dir(n.Path) {
 		case path.Join(dir, "bin"):

@@ -10,6 +10,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/vm"
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/vmimage"
+	"github.com/bpfreplay/bpfreplay/vmimage/initramfs"
 )
 
 // Config describes the kernel that guests run, and the virtual machine around it.
@@ -82,7 +83,7 @@ func (c *Config) VM(memoryMiB, cpus int) vm.Config {
 
 // Initramfs returns the contents of the initramfs: the agent with its libraries, the given files,
 // the preloaded modules, and the modules named, which the agent can load later.
-func (c *Config) Initramfs(first Preloaded, modules []string, files []vmimage.File) (vmimage.Initramfs, error) {
+func (c *Config) Initramfs(first Preloaded, modules []string, files []initramfs.File) (vmimage.Initramfs, error) {
 	names, base, err := first.files(c.Kernel)
 	if err != nil {
 		return vmimage.Initramfs{}, err

@@ -7,6 +7,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/vmimage"
+	"github.com/bpfreplay/bpfreplay/vmimage/initramfs"
 )
 
 // Preloaded lists modules that the agent loads before the first case.
@@ -21,7 +22,7 @@ type Preloaded struct {
 // files returns the names of those kernel modules that exist, and the other files that the
 // initramfs needs: Files, and the list of what to load. All of them are in the initramfs, so the
 // key of a saved guest covers them.
-func (f *Preloaded) files(k *vmimage.Kernel) (names []string, files []vmimage.File, err error) {
+func (f *Preloaded) files(k *vmimage.Kernel) (names []string, files []initramfs.File, err error) {
 	var order []string
 	for _, name := range f.Kernel {
 		modules, err := k.Modules(name)
@@ -35,12 +36,12 @@ func (f *Preloaded) files(k *vmimage.Kernel) (names []string, files []vmimage.Fi
 	}
 	for _, file := range f.Files {
 		at := path.Join(path.Dir(wire.Preloaded), "first.d", filepath.Base(file))
-		files = append(files, vmimage.File{Path: at, Mode: 0o644, Host: file})
+		files = append(files, initramfs.File{Path: at, Mode: 0o644, Host: file})
 		order = append(order, at)
 	}
 	if len(order) == 0 {
 		return nil, nil, nil
 	}
-	list := vmimage.File{Path: wire.Preloaded, Mode: 0o644, Data: []byte(strings.Join(order, "\n") + "\n")}
+	list := initramfs.File{Path: wire.Preloaded, Mode: 0o644, Data: []byte(strings.Join(order, "\n") + "\n")}
 	return names, append(files, list), nil
 }

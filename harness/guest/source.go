@@ -81,7 +81,7 @@ func (s *Source) saved(ctx context.Context, config vm.Config) (string, error) {
 		}
 		s.key = key
 	}
-	dir, err := s.Store.SavedGuest(ctx, s.key, func(dir string) error { return s.save(ctx, config, dir) })
+	dir, err := s.Store.Cache().SavedGuest(ctx, s.key, func(dir string) error { return s.save(ctx, config, dir) })
 	var notBooted *bootError
 	switch {
 	case err == nil:
@@ -106,7 +106,7 @@ func (s *Source) giveUp(dir string, why error) {
 		return // another worker was faster
 	}
 	s.dir = ""
-	err := s.Store.DropGuest(s.key)
+	err := s.Store.Cache().DropGuest(s.key)
 	switch {
 	case s.again || err != nil:
 		s.booted = true

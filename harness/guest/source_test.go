@@ -23,6 +23,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/internal/need"
 	"github.com/bpfreplay/bpfreplay/vmimage"
+	"github.com/bpfreplay/bpfreplay/vmimage/initramfs"
 )
 
 // sayings is the command that the guests of these tests run.
@@ -56,13 +57,13 @@ func (c *copies) source() *Source {
 	store, err := vmimage.Open(vmimage.Options{Cache: c.cache})
 	assert.NilError(c.t, err)
 	c.t.Cleanup(func() { store.Close() })
-	files, err := vmimage.Programs(arch.Native, "/shell", c.shell...)
+	files, err := initramfs.Programs(arch.Native, "/shell", c.shell...)
 	assert.NilError(c.t, err)
 	s := &Source{
 		Config: Config{Store: store, Kernel: c.kernel, Accelerator: accel.TCG},
 		Initrd: filepath.Join(c.t.TempDir(), "initramfs.cpio"),
 		Initramfs: vmimage.Initramfs{
-			Base:    []vmimage.File{{Path: "/init", Mode: 0o755, Host: c.agent}},
+			Base:    []initramfs.File{{Path: "/init", Mode: 0o755, Host: c.agent}},
 			Modules: wire.BootModules,
 			Extra:   files,
 		},

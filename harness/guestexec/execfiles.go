@@ -12,7 +12,7 @@ import (
 	"strings"
 
 	"github.com/bpfreplay/bpfreplay/internal/arch"
-	"github.com/bpfreplay/bpfreplay/vmimage"
+	"github.com/bpfreplay/bpfreplay/vmimage/initramfs"
 )
 
 // guestLibraries is the directory in a guest that holds the shared libraries of this machine's
@@ -30,8 +30,8 @@ func libraryPath(env []string) []string {
 }
 
 // files returns the files that the guest needs to run the program.
-func (c *Command) files(of string) ([]vmimage.File, error) {
-	g := guestFiles{arch: of, byPath: make(map[string]vmimage.File)}
+func (c *Command) files(of string) ([]initramfs.File, error) {
+	g := guestFiles{arch: of, byPath: make(map[string]initramfs.File)}
 	program, err := filepath.Abs(c.Program)
 	if err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func (c *Command) files(of string) ([]vmimage.File, error) {
 		if dir == "/" {
 			continue
 		}
-		if err := g.add(vmimage.File{Path: dir, Mode: fs.ModeDir | 0o755}); err != nil {
+		if err := g.add(initramfs.File{Path: dir, Mode: fs.ModeDir | 0o755}); err != nil {
 			return nil, err
 		}
 	}
@@ -63,17 +63,17 @@ func (c *Command) files(of string) ([]vmimage.File, error) {
 // followed. Sockets, pipes and devices inside a directory are left out.
 type guestFiles struct {
 	arch   string // of the guest
-	byPath map[string]vmimage.File
+	byPath map[string]initramfs.File
 }
 
 // list returns all files, sorted by path.
-func (g *guestFiles) list() []vmimage.File {
-	return slices.SortedFunc(maps.Values(g.byPath), func(a, b vmimage.File) int { return strings.Compare(a.Path, b.Path) })
+func (g *guestFiles) list() []initramfs.File {
+	return slices.SortedFunc(maps.Values(g.byPath), func(a, b initramfs.File) int { return strings.Compare(a.Path, b.Path) })
 }
 
 // add adds a file. A regular file wins over a symbolic link at the same path: the user may name a
 // link, which is followed, and also a directory that contains it.
-func (g *guestFiles) add(f vmimage.File) error {
+func (g *guestFiles) add(f initramfs.File) error {
 	const link, regular = fs.ModeSymlink, fs.FileMode(0)
 	old, ok := g.byPath[f.Path]
 	was, is := old.Mode.Type(), f.Mode.Type()
@@ -88,7 +88,7 @@ func (g *guestFiles) add(f vmimage.File) error {
 	return nil
 }
 
-func origin(f vmimage.File) string {
+func origin(f initramfs.File) string {
 	switch {
 	case f.Mode.IsDir():
 		return "a directory"
@@ -138,13 +138,13 @@ func (g *guestFiles) with(name string) error {
 		case info.Mode().IsRegular():
 			return g.file(guest, host, info.Mode())
 		case info.IsDir():
-			return g.add(vmimage.File{Path: guest, Mode: info.Mode()})
+			return g.add(initramfs.File{Path: guest, Mode: info.Mode()})
 		case info.Mode().Type() == fs.ModeSymlink:
 			target, err := os.Readlink(host)
 			if err != nil {
 				return err
 			}
-			return g.add(vmimage.File{Path: guest, Mode: info.Mode(), Data: []byte(target)})
+			return g.add(initramfs.File{Path: guest, Mode: info.Mode(), Data: []byte(target)})
 		}
 		return nil
 	})
@@ -154,7 +154,7 @@ func (g *guestFiles) file(guest, host string, mode fs.FileMode) error {
 	if mode&0o111 != 0 && needsLibraries(g.arch, host) {
 		return g.program(guest, host)
 	}
-	return g.add(vmimage.File{Path: guest, Mode: mode.Perm(), Host: host})
+	return g.add(initramfs.File{Path: guest, Mode: mode.Perm(), Host: host})
 }
 
 // needsLibraries reports whether a file is a dynamically linked program for an architecture.
@@ -180,12 +180,12 @@ func (g *guestFiles) program(guest, host string) error {
 		return err
 	}
 	if real != guest && checkGuestPath(real) == nil {
-		if err := g.add(vmimage.File{Path: guest, Mode: fs.ModeSymlink | 0o777, Data: []byte(real)}); err != nil {
+		if err := g.add(initramfs.File{Path: guest, Mode: fs.ModeSymlink | 0o777, Data: []byte(real)}); err != nil {
 			return err
 		}
 		guest, host = real, real
 	}
-	files, err := vmimage.Programs(g.arch, guestLibraries, host)
+	files, err := initramfs.Programs(g.arch, guestLibraries, host)
 	if err != nil {
 		return err
 	}
@@ -202,13 +202,13 @@ func (g *guestFiles) program(guest, host string) error {
 
 // memoryFor returns the memory in MiB that files take in a guest. The kernel unpacks the initramfs
 // into a file system that may fill half of the memory.
-func memoryFor(files []vmimage.File) int {
+func memoryFor(files []initramfs.File) int {
 	const unpacked, packed = 2, 1
 	return int(sizeOf(files)>>20) * (unpacked + packed)
 }
 
 // sizeOf returns the total size of files, in bytes.
-func sizeOf(files []vmimage.File) (size int64) {
+func sizeOf(files []initramfs.File) (size int64) {
 	for _, f := range files {
 		if info, err := os.Stat(f.Host); err == nil {
 			size += info.Size()

@@ -14,14 +14,14 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/internal/need"
-	"github.com/bpfreplay/bpfreplay/vmimage"
+	"github.com/bpfreplay/bpfreplay/vmimage/initramfs"
 )
 
-func guestPaths(t *testing.T, c Command) map[string]vmimage.File {
+func guestPaths(t *testing.T, c Command) map[string]initramfs.File {
 	t.Helper()
 	files, err := c.files(arch.Native)
 	assert.NilError(t, err)
-	byPath := make(map[string]vmimage.File)
+	byPath := make(map[string]initramfs.File)
 	for _, f := range files {
 		byPath[f.Path] = f
 	}
@@ -62,7 +62,7 @@ func TestGuestFiles(t *testing.T) {
 	for _, top := range []string{"tree", "other"} {
 		at := filepath.Join(dir, top)
 		assert.Equal(t, files[at].Mode.Type(), fs.ModeDir)
-		assert.DeepEqual(t, files[at+"/script"], vmimage.File{Path: at + "/script", Mode: 0o755, Host: filepath.Join(dir, "tree/script")})
+		assert.DeepEqual(t, files[at+"/script"], initramfs.File{Path: at + "/script", Mode: 0o755, Host: filepath.Join(dir, "tree/script")})
 		assert.Equal(t, files[at+"/deep/er/text"].Mode, fs.FileMode(0o640))
 		assert.Equal(t, files[at+"/empty"].Mode, fs.ModeDir|0o700)
 		assert.Equal(t, string(files[at+"/link"].Data), "../elsewhere")
@@ -83,7 +83,7 @@ func TestGuestFiles(t *testing.T) {
 		assert.Check(t, is.ErrorContains(err, test.err), test.with)
 	}
 	_, err = (&Command{Program: "tree/script", Dir: dir}).files(arch.Native)
-	assert.ErrorIs(t, err, vmimage.ErrProgram)
+	assert.ErrorIs(t, err, initramfs.ErrProgram)
 	_, err = (&Command{Program: program, Dir: dir + "/tree/script", With: []string{"tree"}}).files(arch.Native)
 	assert.ErrorContains(t, err, "both "+dir+"/tree/script and a directory")
 }
@@ -96,7 +96,7 @@ func TestGuestPrograms(t *testing.T) {
 	if !needsLibraries(arch.Native, sh) {
 		t.Skip("needs a program with shared libraries, and sh is none")
 	}
-	libraries := func(files map[string]vmimage.File) (n int) {
+	libraries := func(files map[string]initramfs.File) (n int) {
 		for path := range files {
 			if strings.HasPrefix(path, guestLibraries+"/lib/") {
 				n++
@@ -145,7 +145,7 @@ func TestGuestMemory(t *testing.T) {
 	assert.NilError(t, err)
 	defer f.Close()
 	assert.NilError(t, f.Truncate(100<<20))
-	assert.Equal(t, memoryFor([]vmimage.File{{Path: "/large", Mode: 0o644, Host: file}, {Path: "/dir", Mode: fs.ModeDir}}), 300)
+	assert.Equal(t, memoryFor([]initramfs.File{{Path: "/large", Mode: 0o644, Host: file}, {Path: "/dir", Mode: fs.ModeDir}}), 300)
 }
 
 func TestLibraryPath(t *testing.T) {

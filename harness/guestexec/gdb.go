@@ -113,7 +113,7 @@ func (d *Debugger) findSymbols(ctx context.Context, c *guest.Config) error {
 		}
 	}
 	name := "vmlinux-" + c.Kernel.Release
-	dir, err := c.Store.MakeDir(ctx, "the kernel's symbols", symbolsKey(c), func(dir string) error {
+	dir, err := c.Store.Cache().MakeDir(ctx, "the kernel's symbols", symbolsKey(c), func(dir string) error {
 		list, err := askSymbols(ctx, *c)
 		if err != nil {
 			return err

@@ -5,7 +5,7 @@ import (
 	"os"
 
 	"github.com/bpfreplay/bpfreplay/harness/wire"
-	"github.com/bpfreplay/bpfreplay/vmimage"
+	"github.com/bpfreplay/bpfreplay/vmimage/initramfs"
 )
 
 // sendLimit is the largest total size, in bytes, of files that are sent to a restored guest. Larger
@@ -13,7 +13,7 @@ import (
 const sendLimit = 32 << 20
 
 // sendCommand asks the agent to run a program and sends the contents of files.
-func sendCommand(conn *wire.Conn, command wire.Command, files []vmimage.File) error {
+func sendCommand(conn *wire.Conn, command wire.Command, files []initramfs.File) error {
 	list := command.Files[:len(command.Files):len(command.Files)]
 	for _, f := range files {
 		to := wire.File{Path: f.Path, Mode: f.Mode, Data: f.Data}
@@ -54,7 +54,7 @@ func sendContents(conn *wire.Conn, file string, size int64) error {
 }
 
 // timesOf returns the modification times of files of this machine.
-func timesOf(files []vmimage.File) []wire.FileTime {
+func timesOf(files []initramfs.File) []wire.FileTime {
 	var times []wire.FileTime
 	for _, f := range files {
 		if info, err := os.Stat(f.Host); err == nil && f.Host != "" {

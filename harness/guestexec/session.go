@@ -15,15 +15,15 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
 	"github.com/bpfreplay/bpfreplay/harness/wire"
-	"github.com/bpfreplay/bpfreplay/vmimage"
+	"github.com/bpfreplay/bpfreplay/vmimage/initramfs"
 )
 
 // session is one program in a guest of its own, with its inputs and outputs.
 type session struct {
 	command  wire.Command
-	base     []vmimage.File // in the initramfs: files that other sessions have, too
-	files    []vmimage.File // in the initramfs: files of this session
-	sent     []vmimage.File // files of this session that are sent to the guest when it is ready
+	base     []initramfs.File // in the initramfs: files that other sessions have, too
+	files    []initramfs.File // in the initramfs: files of this session
+	sent     []initramfs.File // files of this session that are sent to the guest when it is ready
 	modules  []string
 	first    guest.Preloaded
 	hostRoot bool

@@ -23,7 +23,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/internal/shellword"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
-	"github.com/bpfreplay/bpfreplay/vmimage"
+	"github.com/bpfreplay/bpfreplay/vmimage/initramfs"
 )
 
 // Shell is a prompt in a guest. Without a terminal it reads commands from Stdin.
@@ -114,7 +114,7 @@ func (sh *Shell) session(on *guest.Config) (*session, error) {
 		if s.base, err = shellTools(on.Kernel.Arch); err != nil {
 			return nil, err
 		}
-		g := guestFiles{arch: on.Kernel.Arch, byPath: make(map[string]vmimage.File)}
+		g := guestFiles{arch: on.Kernel.Arch, byPath: make(map[string]initramfs.File)}
 		for _, name := range append(terminfo(sh.Env), sh.With...) {
 			if err := g.with(name); err != nil {
 				return nil, err
@@ -182,10 +182,10 @@ func (sh *Shell) objects() ([]wire.File, error) {
 }
 
 // shellTools returns the commands of the guest.
-func shellTools(of string) ([]vmimage.File, error) {
-	g := guestFiles{arch: of, byPath: make(map[string]vmimage.File)}
+func shellTools(of string) ([]initramfs.File, error) {
+	g := guestFiles{arch: of, byPath: make(map[string]initramfs.File)}
 	for _, name := range append(toolbox.Names(), "bpfreplay") {
-		link := vmimage.File{Path: path.Join(shellBin, name), Mode: os.ModeSymlink | 0o777, Data: []byte("/init")}
+		link := initramfs.File{Path: path.Join(shellBin, name), Mode: os.ModeSymlink | 0o777, Data: []byte("/init")}
 		if err := g.add(link); err != nil {
 			return nil, err
 		}
@@ -195,7 +195,7 @@ func shellTools(of string) ([]vmimage.File, error) {
 		if host == "" {
 			continue
 		}
-		files, err := vmimage.Programs(of, guestLibraries, host)
+		files, err := initramfs.Programs(of, guestLibraries, host)
 		if err != nil {
 			continue // a script, or a library is missing
 		}

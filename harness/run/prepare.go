@@ -15,7 +15,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/suite"
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 	"github.com/bpfreplay/bpfreplay/internal/arch"
-	"github.com/bpfreplay/bpfreplay/vmimage"
+	"github.com/bpfreplay/bpfreplay/vmimage/initramfs"
 )
 
 // prepare collects the contents of the initramfs and defines the guests.
@@ -77,7 +77,7 @@ func (r *runner) prepare(ctx context.Context) error {
 func (r *runner) exercises() bool { return !r.LoadOnly && r.Repeat <= 1 }
 
 // toolFiles returns bpftool and its libraries, if an engine needs them.
-func (r *runner) toolFiles(ctx context.Context) ([]vmimage.File, error) {
+func (r *runner) toolFiles(ctx context.Context) ([]initramfs.File, error) {
 	if !enginename.UseTool(r.Engines) {
 		return nil, nil
 	}
@@ -92,7 +92,7 @@ func (r *runner) toolFiles(ctx context.Context) ([]vmimage.File, error) {
 		}
 		paths = []string{path}
 	}
-	files, err := vmimage.Programs(r.Kernel.Arch, enginename.GuestTool, paths...)
+	files, err := initramfs.Programs(r.Kernel.Arch, enginename.GuestTool, paths...)
 	if err != nil {
 		return nil, fmt.Errorf("bpftool: %w", err)
 	}
@@ -101,13 +101,13 @@ func (r *runner) toolFiles(ctx context.Context) ([]vmimage.File, error) {
 }
 
 // foreignTool returns Debian's bpftool for the guest's architecture.
-func (r *runner) foreignTool(ctx context.Context) ([]vmimage.File, error) {
+func (r *runner) foreignTool(ctx context.Context) ([]initramfs.File, error) {
 	const program = "/usr/sbin/bpftool"
 	root, err := r.Store.Tool(ctx, r.Kernel.Arch, "bpftool")
 	if err != nil {
 		return nil, fmt.Errorf("bpftool for %s: %w; name one with --bpftool", r.Kernel.Arch, err)
 	}
-	files, err := vmimage.ProgramsIn(root, r.Kernel.Arch, enginename.GuestTool, program)
+	files, err := initramfs.ProgramsIn(root, r.Kernel.Arch, enginename.GuestTool, program)
 	if err != nil {
 		return nil, fmt.Errorf("bpftool for %s: %w", r.Kernel.Arch, err)
 	}
@@ -116,13 +116,13 @@ func (r *runner) foreignTool(ctx context.Context) ([]vmimage.File, error) {
 }
 
 // skeletonFiles returns the programs of the engines that load skeletons, built for the cases.
-func (r *runner) skeletonFiles(ctx context.Context) (files []vmimage.File, err error) {
+func (r *runner) skeletonFiles(ctx context.Context) (files []initramfs.File, err error) {
 	for _, e := range enginename.Skeletons(r.Engines) {
 		program, err := Skeletons(ctx, r.suite, e, r.Kernel.Arch, filepath.Join(r.Out, "skeletons"))
 		if err != nil {
 			return nil, err
 		}
-		files = append(files, vmimage.File{Path: path.Join(enginename.GuestSkeletons, e), Mode: 0o755, Host: program})
+		files = append(files, initramfs.File{Path: path.Join(enginename.GuestSkeletons, e), Mode: 0o755, Host: program})
 	}
 	return files, nil
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/bpfreplay/bpfreplay/vmimage"
+	"github.com/bpfreplay/bpfreplay/vmimage/initramfs"
 )
 
 // plainBoot prepares the boot that everything is compared with, the one that a person would type
@@ -61,7 +62,7 @@ func writeInitrd(path string) error {
 	}
 	var buf bytes.Buffer
 	z := gzip.NewWriter(&buf)
-	err = vmimage.WriteCPIO(z, []vmimage.File{
+	err = initramfs.Write(z, []initramfs.File{
 		{Path: "/bin/busybox", Mode: 0o755, Host: busybox},
 		{Path: "/dev/console", Mode: fs.ModeDevice | fs.ModeCharDevice | 0o600, Major: 5, Minor: 1},
 		{Path: "/init", Mode: 0o755, Data: []byte("#!/bin/busybox sh\nexec /bin/busybox poweroff -f\n")},

@@ -76,14 +76,14 @@ func newRig(t *testing.T, kernel *vmimage.Kernel) *rig {
 	r := &rig{work: t.TempDir(), objects: make(map[string]string), bpftool: c.Tool(store)}
 	for _, o := range c.Objects {
 		if o.File != "" {
-			r.objects[o.Name] = store.SuitePath(o.File)
+			r.objects[o.Name] = store.Cache().SuitePath(o.File)
 		}
 	}
 	for _, use := range c.Uses {
 		if strings.HasPrefix(use, "source/") {
-			r.source = filepath.Join(store.SuitePath(use), "tools/testing/selftests/bpf")
+			r.source = filepath.Join(store.Cache().SuitePath(use), "tools/testing/selftests/bpf")
 		} else if strings.HasPrefix(use, "tools/") {
-			r.tools = store.SuitePath(use)
+			r.tools = store.Cache().SuitePath(use)
 		}
 	}
 	for _, path := range []string{r.source + "/prog_tests", r.tools + "/libbpf.a", r.bpftool} {
@@ -101,7 +101,7 @@ func newRig(t *testing.T, kernel *vmimage.Kernel) *rig {
 	}
 	for _, f := range m.Files {
 		if filepath.Base(f) == "bpf_testmod.ko" {
-			r.modules = append(r.modules, store.SuitePath(f))
+			r.modules = append(r.modules, store.Cache().SuitePath(f))
 		}
 	}
 	return r

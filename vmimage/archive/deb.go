@@ -5,10 +5,13 @@ package archive
 
 import (
 	"archive/tar"
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -25,6 +28,20 @@ func ReaderOf(f io.ReaderAt) Reader {
 		return Deb
 	}
 	return Tar
+}
+
+// ReadFile calls fn for every entry of the archive in a file, in the way of the given reader. Errors
+// begin with the name of the file.
+func ReadFile(file string, read Reader, fn func(*tar.Header, io.Reader) error) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := read(bufio.NewReaderSize(f, 1<<20), fn); err != nil {
+		return fmt.Errorf("%s: %w", filepath.Base(file), err)
+	}
+	return nil
 }
 
 // Deb calls fn for every entry of the data archive of a Debian package (deb(5)). It reads the
@@ -81,6 +98,7 @@ func Tar(r io.Reader, fn func(*tar.Header, io.Reader) error) error {
 	return PlainTar(plain, fn)
 }
 
+// PlainTar calls fn for every entry of a tar archive that is not compressed.
 func PlainTar(r io.Reader, fn func(*tar.Header, io.Reader) error) error {
 	tr := tar.NewReader(r)
 	for {

@@ -30,7 +30,7 @@ func TestModules(ctx context.Context, s *vmimage.Store, k *vmimage.Kernel, note 
 		return first, nil
 	}
 	for _, file := range m.Files {
-		first.Files = append(first.Files, s.SuitePath(file))
+		first.Files = append(first.Files, s.Cache().SuitePath(file))
 	}
 	note("test modules: " + m.About())
 	return first, nil

@@ -8,6 +8,7 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/vmimage"
+	"github.com/bpfreplay/bpfreplay/vmimage/catalog"
 )
 
 // ParseArchs reads the values of --arch.
@@ -25,17 +26,17 @@ func ParseArchs(names []string) ([]string, error) {
 
 // ExpandKernels returns the kernels that --kernel and --arch name, and kernels.yaml, which is empty
 // if it cannot be read.
-func ExpandKernels(cmd *cobra.Command, spec string, archs []string) (*vmimage.Config, []string, error) {
+func ExpandKernels(cmd *cobra.Command, spec string, archs []string) (*catalog.Config, []string, error) {
 	archs, err := ParseArchs(archs)
 	if err != nil {
-		return new(vmimage.Config), nil, err
+		return new(catalog.Config), nil, err
 	}
 	store, err := OpenStore(cmd, nil)
 	if err != nil {
-		return new(vmimage.Config), nil, err
+		return new(catalog.Config), nil, err
 	}
 	defer store.Close()
-	kernels, err := store.Expand(spec, archs...)
+	kernels, err := store.Config().Expand(spec, archs...)
 	return store.Config(), kernels, err
 }
 
@@ -46,7 +47,7 @@ func OneKernel(cmd *cobra.Command, store *vmimage.Store, spec string, archs []st
 	if err != nil {
 		return "", nil, err
 	}
-	kernels, err := store.Expand(spec, archs...)
+	kernels, err := store.Config().Expand(spec, archs...)
 	if err != nil {
 		return "", nil, err
 	}

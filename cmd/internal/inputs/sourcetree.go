@@ -12,6 +12,8 @@ import (
 
 	"github.com/bpfreplay/bpfreplay"
 	"github.com/bpfreplay/bpfreplay/vmimage"
+	"github.com/bpfreplay/bpfreplay/vmimage/cache"
+	"github.com/bpfreplay/bpfreplay/vmimage/catalog"
 )
 
 // Every command finds kernels.yaml, the core suite and the baselines in the same source tree: that
@@ -30,12 +32,12 @@ func KernelsFile(cmd *cobra.Command) (string, error) {
 		dirs = append(dirs, filepath.Dir(self))
 	}
 	for _, dir := range dirs {
-		if file, err := vmimage.FindConfig(dir); err == nil {
+		if file, err := catalog.FindFile(dir); err == nil {
 			return file, nil
 		}
 	}
 	dir, err := embedded()
-	return filepath.Join(dir, vmimage.ConfigName), err
+	return filepath.Join(dir, catalog.FileName), err
 }
 
 // InTree returns the path of a file of the source tree.
@@ -59,12 +61,12 @@ var embedded = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	store, err := vmimage.Open(vmimage.Options{Config: os.DevNull})
+	c, err := cache.Open("", nil)
 	if err != nil {
 		return "", err
 	}
-	defer store.Close()
-	return store.Embedded(fmt.Sprintf("%x", digest.Sum(nil)), files)
+	defer c.Close()
+	return c.Embedded(fmt.Sprintf("%x", digest.Sum(nil)), files)
 })
 
 // OpenStore opens the cache of kernels. progress, if not nil, receives lines of progress. The

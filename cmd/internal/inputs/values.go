@@ -7,7 +7,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/internal/arch"
 	"github.com/bpfreplay/bpfreplay/loader/sign"
-	"github.com/bpfreplay/bpfreplay/vmimage"
+	"github.com/bpfreplay/bpfreplay/vmimage/initramfs"
 )
 
 // DefaultEngines returns the engines that run if none are named. They include libbpf if there is a
@@ -24,7 +24,7 @@ func DefaultEngines(tool bool, kernels string, archs ...string) []string {
 		}
 	}
 	if path, err := enginename.FindTool(); err == nil && !tool {
-		_, err = vmimage.Programs(arch.Native, enginename.GuestTool, path) // in Ubuntu it is a script
+		_, err = initramfs.Programs(arch.Native, enginename.GuestTool, path) // in Ubuntu it is a script
 		tool = err == nil
 	}
 	if tool {

@@ -1,4 +1,4 @@
-package vmimage
+package catalog
 
 import (
 	"os"
@@ -11,9 +11,9 @@ import (
 
 // TestShippedConfig: the kernels.yaml of this repository is in order.
 func TestShippedConfig(t *testing.T) {
-	file, err := FindConfig(".")
+	file, err := FindFile(".")
 	assert.NilError(t, err)
-	c, err := ReadConfig(file)
+	c, err := Read(file)
 	assert.NilError(t, err)
 	for _, name := range []string{"5.10", "5.13", "5.14", "5.15", "6.1", "6.6", "6.12", "6.17", "6.18", "stable", "rc"} {
 		_, ok := c.Find(name)
@@ -22,9 +22,9 @@ func TestShippedConfig(t *testing.T) {
 	assert.Check(t, is.Contains(c.Tier("smoke"), "6.12"))
 	assert.Check(t, is.DeepEqual(c.Tier("all"), c.Native()))
 	e, _ := c.Find("5.13")
-	assert.Check(t, is.DeepEqual(c.nearest(e), []string{"5.10", "6.1"}))
+	assert.Check(t, is.DeepEqual(c.Nearest(e), []string{"5.10", "6.1"}))
 	e, _ = c.Find("6.6")
-	assert.Check(t, is.DeepEqual(c.nearest(e), []string{"6.1", "6.12"}))
+	assert.Check(t, is.DeepEqual(c.Nearest(e), []string{"6.1", "6.12"}))
 	for name, capability := range c.Capabilities {
 		assert.Check(t, capability.About != "", name)
 	}
@@ -60,10 +60,10 @@ func TestConfigErrors(t *testing.T) {
 		{"capabilities: {x: {since: '5.1'}}\n" + kernel + "sources: [{file: x}], without: {x: ''}}", "the reason is missing"},
 		{"\tx", "found character that cannot start any token"},
 	} {
-		_, err := ParseConfig([]byte(test.config))
+		_, err := parse([]byte(test.config))
 		assert.Check(t, is.ErrorContains(err, test.err), test.config)
 	}
-	empty, err := ParseConfig(nil)
+	empty, err := parse(nil)
 	assert.NilError(t, err)
 	assert.Check(t, is.Len(empty.Names(), 0))
 }
@@ -71,13 +71,13 @@ func TestConfigErrors(t *testing.T) {
 // TestConfigPaths: paths are relative to kernels.yaml.
 func TestConfigPaths(t *testing.T) {
 	dir := t.TempDir()
-	file := filepath.Join(dir, ConfigName)
+	file := filepath.Join(dir, FileName)
 	assert.NilError(t, os.WriteFile(file, []byte("kernels: [{name: a, arch: amd64, sources: [{file: bzImage}, {tree: /abs}]}]"), 0o644))
 	below := filepath.Join(dir, "a", "b")
 	assert.NilError(t, os.MkdirAll(below, 0o755))
-	found, err := FindConfig(below)
+	found, err := FindFile(below)
 	assert.NilError(t, err)
-	c, err := ReadConfig(found)
+	c, err := Read(found)
 	assert.NilError(t, err)
 	assert.Equal(t, c.Kernels[0].Sources[0].File, filepath.Join(dir, "bzImage"))
 	assert.Equal(t, c.Kernels[0].Sources[1].Tree, "/abs")

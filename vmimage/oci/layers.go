@@ -1,4 +1,4 @@
-package vmimage
+package oci
 
 import (
 	"archive/tar"
@@ -12,16 +12,17 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage/archive"
 )
 
-// maxUnpacked bounds the unpacked size of all layers of an image, in bytes: about ten times that of
+// MaxUnpacked bounds the unpacked size of all layers of an image, in bytes: about ten times that of
 // the largest kernels with debug symbols.
-const maxUnpacked = 8 << 30
+const MaxUnpacked = 8 << 30
 
 var errTooLarge = errors.New("the layers unpack to more than a kernel can need")
 
-// layers takes the kernel's files from the layers of an image; files has the lowest layer first. It
-// reads the layers from the top, so it never writes files that a higher layer replaces or removes.
-// limit bounds the unpacked size, in bytes.
-func (u *unpacker) layers(files []string, limit int64) error {
+// Read calls fn for the entries of an image's layers below which kernels are, /boot and /lib/modules.
+// It leaves out what a higher layer replaces or removes. files has the lowest layer first; Read
+// begins with the highest, so that it never passes an entry too much. limit bounds the unpacked size,
+// in bytes.
+func Read(files []string, limit int64, fn func(*tar.Header, io.Reader) error) error {
 	above := make(marks)
 	for _, file := range slices.Backward(files) {
 		here := make(marks)
@@ -32,12 +33,12 @@ func (u *unpacker) layers(files []string, limit int64) error {
 			}
 			return archive.PlainTar(&cappedReader{r: plain, left: &limit}, fn)
 		}
-		err := u.archive(file, read, func(h *tar.Header, r io.Reader) error {
+		err := archive.ReadFile(file, read, func(h *tar.Header, r io.Reader) error {
 			take, err := here.note(h, above)
 			if err != nil || !take {
 				return err
 			}
-			return u.entry(h, r)
+			return fn(h, r)
 		})
 		if err != nil {
 			return fmt.Errorf("layer %w", err)

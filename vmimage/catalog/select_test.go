@@ -1,4 +1,4 @@
-package vmimage
+package catalog
 
 import (
 	"os"
@@ -18,14 +18,10 @@ kernels:
 
 func TestExpand(t *testing.T) {
 	dir := t.TempDir()
-	config := filepath.Join(dir, "kernels.yaml")
-	assert.NilError(t, os.WriteFile(config, []byte(selectYAML), 0o644))
+	c, err := parse([]byte(selectYAML))
+	assert.NilError(t, err)
 	image := filepath.Join(dir, "bz Image, mine")
 	assert.NilError(t, os.WriteFile(image, nil, 0o644))
-	s, err := Open(Options{Config: config, Cache: filepath.Join(dir, "cache")})
-	assert.NilError(t, err)
-	defer s.Close()
-
 	for _, test := range []struct {
 		spec string
 		want []string
@@ -42,7 +38,7 @@ func TestExpand(t *testing.T) {
 		{spec: "6.1 9.9", err: `no kernel is called "9.9" and no such file exists; kernels.yaml has`},
 		{spec: "6.1 ./none", err: "kernel: stat ./none: no such file"},
 	} {
-		got, err := s.Expand(test.spec)
+		got, err := c.Expand(test.spec)
 		if test.err != "" {
 			assert.ErrorContains(t, err, test.err, "%q", test.spec)
 			continue
@@ -50,17 +46,4 @@ func TestExpand(t *testing.T) {
 		assert.NilError(t, err, "%q", test.spec)
 		assert.DeepEqual(t, got, test.want)
 	}
-}
-
-func TestReady(t *testing.T) {
-	dir := t.TempDir()
-	config := filepath.Join(dir, "kernels.yaml")
-	assert.NilError(t, os.WriteFile(config, []byte(selectYAML), 0o644))
-	s, err := Open(Options{Config: config, Cache: filepath.Join(dir, "cache")})
-	assert.NilError(t, err)
-	defer s.Close()
-	here, others, err := s.Ready([]string{"6.1", "/boot/vmlinuz", "5.10"})
-	assert.NilError(t, err)
-	assert.DeepEqual(t, here, []string{"/boot/vmlinuz"})
-	assert.DeepEqual(t, others, []string{"6.1", "5.10"})
 }

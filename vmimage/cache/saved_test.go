@@ -1,4 +1,4 @@
-package vmimage
+package cache
 
 import (
 	"errors"
@@ -12,22 +12,22 @@ import (
 	"gotest.tools/v3/assert"
 )
 
-func savedStore(t *testing.T, cache string) *Store {
+func open(t *testing.T, dir string) *Dir {
 	t.Helper()
-	s, err := Open(Options{Cache: cache})
+	d, err := Open(dir, nil)
 	assert.NilError(t, err)
-	t.Cleanup(func() { s.Close() })
-	return s
+	t.Cleanup(func() { d.Close() })
+	return d
 }
 
 func TestSavedGuestIsMadeOnce(t *testing.T) {
-	cache := t.TempDir()
+	root := t.TempDir()
 	var made atomic.Int32
 	var all errgroup.Group
 	for range 3 {
-		s := savedStore(t, cache)
+		d := open(t, root)
 		all.Go(func() error {
-			dir, err := s.SavedGuest(t.Context(), "key", func(dir string) error {
+			dir, err := d.SavedGuest(t.Context(), "key", func(dir string) error {
 				made.Add(1)
 				time.Sleep(2 * lockPoll)
 				return os.WriteFile(filepath.Join(dir, "memory"), []byte("all of it"), 0o644)
@@ -43,17 +43,17 @@ func TestSavedGuestIsMadeOnce(t *testing.T) {
 	assert.NilError(t, all.Wait())
 	assert.Equal(t, made.Load(), int32(1))
 
-	s := savedStore(t, cache)
-	assert.NilError(t, s.DropGuest("key"))
-	assert.NilError(t, s.DropGuest("key"), "it is gone already")
+	d := open(t, root)
+	assert.NilError(t, d.DropGuest("key"))
+	assert.NilError(t, d.DropGuest("key"), "it is gone already")
 	failure := errors.New("no")
-	_, err := s.SavedGuest(t.Context(), "key", func(dir string) error {
+	_, err := d.SavedGuest(t.Context(), "key", func(dir string) error {
 		assert.NilError(t, os.WriteFile(filepath.Join(dir, "memory"), []byte("half"), 0o644))
 		return failure
 	})
 	assert.ErrorIs(t, err, failure)
-	for _, sub := range []string{dirSaved, dirTemp} {
-		left, err := os.ReadDir(filepath.Join(cache, sub))
+	for _, sub := range []string{saved, temp} {
+		left, err := os.ReadDir(filepath.Join(root, sub))
 		assert.NilError(t, err)
 		assert.Equal(t, len(left), 0, "%s: %v", sub, left)
 	}
@@ -61,16 +61,16 @@ func TestSavedGuestIsMadeOnce(t *testing.T) {
 
 // The most recently used guests are kept, as many as there is room for.
 func TestSavedGuestsThatAreDropped(t *testing.T) {
-	cache := t.TempDir()
-	s := savedStore(t, cache)
+	root := t.TempDir()
+	d := open(t, root)
 	guest := func(key string, used time.Duration) {
-		dir, err := s.SavedGuest(t.Context(), key, func(dir string) error { return os.WriteFile(filepath.Join(dir, "memory"), make([]byte, 8<<10), 0o644) })
+		dir, err := d.SavedGuest(t.Context(), key, func(dir string) error { return os.WriteFile(filepath.Join(dir, "memory"), make([]byte, 8<<10), 0o644) })
 		assert.NilError(t, err)
 		at := time.Now().Add(-used)
 		assert.NilError(t, os.Chtimes(dir, at, at))
 	}
 	kept := func() (keys []string) {
-		entries, err := os.ReadDir(filepath.Join(cache, dirSaved))
+		entries, err := os.ReadDir(filepath.Join(root, saved))
 		assert.NilError(t, err)
 		for _, e := range entries {
 			keys = append(keys, e.Name())
@@ -81,36 +81,36 @@ func TestSavedGuestsThatAreDropped(t *testing.T) {
 	guest("b", time.Hour)
 	guest("c", 2*time.Hour)
 	guest("d", savedKeep+time.Hour)
-	s.dropOldGuests(1 << 20)
+	d.dropOldGuests(1 << 20)
 	assert.DeepEqual(t, kept(), []string{"a", "b", "c"})
-	s.dropOldGuests(20 << 10)
+	d.dropOldGuests(20 << 10)
 	assert.DeepEqual(t, kept(), []string{"b", "c"})
 
 	// Using a guest renews it.
-	_, err := s.SavedGuest(t.Context(), "c", nil)
+	_, err := d.SavedGuest(t.Context(), "c", nil)
 	assert.NilError(t, err)
-	s.dropOldGuests(10 << 10)
+	d.dropOldGuests(10 << 10)
 	assert.DeepEqual(t, kept(), []string{"c"})
-	pruned, err := s.Prune(false)
+	pruned, err := d.Prune(false, func() ([]string, error) { return nil, nil })
 	assert.NilError(t, err)
 	assert.Equal(t, len(pruned), 1)
 	assert.Equal(t, len(kept()), 0)
 }
 
 // A file that was hashed before is not read again, unless it may have changed.
-func TestHashUnchanged(t *testing.T) {
-	s := savedStore(t, t.TempDir())
+func TestSum(t *testing.T) {
+	d := open(t, t.TempDir())
 	file := filepath.Join(t.TempDir(), "program")
 	write := func(text string) {
 		assert.NilError(t, os.WriteFile(file, []byte(text), 0o644))
 	}
 	hash := func() string {
-		sum, err := s.cache.hashUnchanged(file)
+		sum, err := d.Sum(file)
 		assert.NilError(t, err)
 		return sum
 	}
 	memos := func() int {
-		entries, err := filepath.Glob(s.cache.path(dirCPIO, "*.sum"))
+		entries, err := filepath.Glob(d.Path(cpio, "*.sum"))
 		assert.NilError(t, err)
 		return len(entries)
 	}
@@ -126,6 +126,6 @@ func TestHashUnchanged(t *testing.T) {
 	assert.Equal(t, hash(), two)
 	write("six")
 	assert.Assert(t, hash() != two)
-	_, err := s.cache.hashUnchanged(file + "x")
+	_, err := d.Sum(file + "x")
 	assert.ErrorIs(t, err, os.ErrNotExist)
 }

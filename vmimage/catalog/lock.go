@@ -1,4 +1,4 @@
-package vmimage
+package catalog
 
 import (
 	"cmp"
@@ -21,6 +21,9 @@ const LockName = "kernels.lock"
 
 const lockSchema = 1
 
+// ArchiveOCI is the archive of packages that are OCI images.
+const ArchiveOCI = "oci"
+
 // Locked is one kernel of the lock file: the result of resolving a name of kernels.yaml.
 type Locked struct {
 	Name string `json:"name"`
@@ -39,8 +42,7 @@ type Locked struct {
 type LockedPackage struct {
 	Package string `json:"package"`
 	Version string `json:"version"`
-	// Archive is "debian", "debian-security", "debian-snapshot/" and a
-	// timestamp, or "oci".
+	// Archive is "debian", "debian-security", "debian-snapshot/" and a timestamp, or [ArchiveOCI].
 	Archive string `json:"archive"`
 	// Path is relative to the archive.
 	Path   string `json:"path"`
@@ -49,12 +51,13 @@ type LockedPackage struct {
 	Size int64 `json:"size"`
 }
 
-// Version returns the version of the first package.
-func (l *Locked) Version() string {
-	if len(l.Packages) == 0 {
-		return ""
+// Digests returns the digests of the packages, which together identify the kernel.
+func (l *Locked) Digests() []string {
+	var digests []string
+	for _, p := range l.Packages {
+		digests = append(digests, p.SHA256)
 	}
-	return l.Packages[0].Version
+	return digests
 }
 
 func (l *Locked) check() error {
@@ -68,8 +71,8 @@ func (l *Locked) check() error {
 		if !apt.SafePath(p.Path) {
 			return fmt.Errorf("kernel %s: package %s: path %q is not relative to an archive", l.Name, p.Package, p.Path)
 		}
-		if p.Archive == archiveOCI {
-			src := OCISource{Image: p.Path, Tag: p.Version}
+		if p.Archive == ArchiveOCI {
+			src := OCI{Image: p.Path, Tag: p.Version}
 			if err := src.check(); err != nil {
 				return fmt.Errorf("kernel %s: %w", l.Name, err)
 			}
@@ -86,22 +89,22 @@ func (l *Locked) check() error {
 	return nil
 }
 
-// lockFile is a set of locked kernels.
-type lockFile struct {
+// LockFile is a set of locked kernels.
+type LockFile struct {
 	Schema  int      `json:"schema"`
 	Kernels []Locked `json:"kernels"`
 }
 
-// readLockFile reads a lock file. A missing file is an empty one.
-func readLockFile(file string) (*lockFile, error) {
+// ReadLock reads a lock file. A missing file is an empty one.
+func ReadLock(file string) (*LockFile, error) {
 	data, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return &lockFile{Schema: lockSchema}, nil
+		return &LockFile{Schema: lockSchema}, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("lock file: %w", err)
 	}
-	l := new(lockFile)
+	l := new(LockFile)
 	if err := json.Unmarshal(data, l); err != nil {
 		return nil, fmt.Errorf("lock file %s: %w", file, err)
 	}
@@ -116,17 +119,18 @@ func readLockFile(file string) (*lockFile, error) {
 	return l, nil
 }
 
-// find returns the record for an entry, if it was made for the entry's present sources.
-func (l *lockFile) find(e *Entry) (*Locked, bool) {
-	i := slices.IndexFunc(l.Kernels, func(k Locked) bool { return k.Name == e.Name && k.Entry == e.id() })
+// Find returns the record for an entry, if it was made for the entry's present sources; nil if there
+// is none.
+func (l *LockFile) Find(e *Entry) *Locked {
+	i := slices.IndexFunc(l.Kernels, func(k Locked) bool { return k.Name == e.Name && k.Entry == e.ID() })
 	if i < 0 {
-		return nil, false
+		return nil
 	}
-	return &l.Kernels[i], true
+	return &l.Kernels[i]
 }
 
-// put adds a record, and replaces one for the same kernel.
-func (l *lockFile) put(rec Locked) {
+// Put adds a record, and replaces one for the same kernel.
+func (l *LockFile) Put(rec Locked) {
 	i := slices.IndexFunc(l.Kernels, func(k Locked) bool {
 		return k.Name == rec.Name && (k.Arch == rec.Arch || k.Arch == "" && k.Entry == rec.Entry)
 	})
@@ -138,8 +142,8 @@ func (l *lockFile) put(rec Locked) {
 	slices.SortFunc(l.Kernels, func(a, b Locked) int { return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Arch, b.Arch)) })
 }
 
-// write replaces the file as a whole, or leaves it unchanged.
-func (l *lockFile) write(file string) error {
+// Write replaces the file as a whole, or leaves it unchanged.
+func (l *LockFile) Write(file string) error {
 	data, err := json.MarshalIndent(l, "", "  ")
 	if err != nil {
 		return fmt.Errorf("lock file: %w", err)
