@@ -113,7 +113,7 @@ func TestCommandFiles(t *testing.T) {
 		io.Writer
 	}{strings.NewReader("four" + "bad" + "no" + rest), io.Discard})
 	assert.ErrorContains(t, makeFiles(c, files), "directory not empty")
-	var next wire.Request
+	var next wire.CaseRequest
 	assert.NilError(t, c.Receive(&next))
 	assert.Equal(t, next.Name, "next")
 

@@ -17,14 +17,14 @@ import (
 // exercises runs the programs of one request's loads with the help of package exercise.
 type exercises struct {
 	server *Server
-	req    *wire.Request
+	req    *wire.CaseRequest
 	plan   *exercise.Plan
 	again  map[string]engine.Load // the load to repeat, by engine
 }
 
 // exercise plans what to do with the loads of a request. The plan is empty if our reader refuses
 // the object.
-func (s *Server) exercise(req *wire.Request) (*exercises, error) {
+func (s *Server) exercise(req *wire.CaseRequest) (*exercises, error) {
 	x := &exercises{server: s, req: req, plan: &exercise.Plan{}, again: make(map[string]engine.Load)}
 	if !req.Exercise {
 		return x, nil

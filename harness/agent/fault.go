@@ -72,7 +72,7 @@ func FindFault(name string) (*Fault, error) {
 }
 
 // fail injects the fault that a request names, if any.
-func fail(req *wire.Request, c *wire.Conn) error {
+func fail(req *wire.CaseRequest, c *wire.Conn) error {
 	if req.Fault == "" {
 		return nil
 	}

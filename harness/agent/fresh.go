@@ -55,7 +55,7 @@ func timeLoad(args []string) (int64, error) {
 }
 
 // timeFresh times one load in a new process, in nanoseconds.
-func timeFresh(engine string, req *wire.Request) (int64, error) {
+func timeFresh(engine string, req *wire.CaseRequest) (int64, error) {
 	file := filepath.Join(os.TempDir(), filepath.Base(req.File))
 	if err := os.WriteFile(file, req.Object, 0o600); err != nil {
 		return 0, err

@@ -26,7 +26,7 @@ func (refusing) Do(*target.Target) (*engine.Loaded, error) {
 func TestRefusedLoadsAreTimed(t *testing.T) {
 	for _, repeat := range []int{0, 1, 5} {
 		l := wire.Load{Engine: "trace"}
-		_, err := NewServer().loadTimes(refusing{}, &wire.Request{Repeat: repeat}, &l)
+		_, err := NewServer().loadTimes(refusing{}, &wire.CaseRequest{Repeat: repeat}, &l)
 		assert.ErrorIs(t, err, unix.EACCES)
 		assert.Equal(t, len(l.Nanoseconds), 1, "repeat %d", repeat)
 		assert.Assert(t, l.Nanoseconds[0] >= time.Millisecond.Nanoseconds())

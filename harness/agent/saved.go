@@ -13,14 +13,6 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
-// prepare handles WarmUp, before a guest is saved, and Resume, after it is restored.
-func (s *Server) prepare(req *wire.Request, hello *wire.Hello) error {
-	if req.WarmUp != nil {
-		return s.warmUp(req.WarmUp)
-	}
-	return resume(req.Resume, hello)
-}
-
 // warmUp does the work in advance that the first case would wait for: it reads the kernel's types
 // and symbols, and sets up the sandbox of package exercise. It does not report what the kernel
 // lacks: the cases do.
@@ -58,7 +50,7 @@ func (s *Server) rehearse(r *wire.WarmUp) error {
 		if err != nil {
 			return fmt.Errorf("rehearsal: %w", err)
 		}
-		if _, err := s.Answer(&wire.Request{Name: o.Name(), File: o.File(), Object: file, Engines: r.Engines, Exercise: r.Exercise, Bpftool: r.Bpftool}); err != nil {
+		if _, err := s.Answer(&wire.CaseRequest{Name: o.Name(), File: o.File(), Object: file, Engines: r.Engines, Exercise: r.Exercise, Bpftool: r.Bpftool}); err != nil {
 			return fmt.Errorf("rehearsal: %w", err)
 		}
 	}

@@ -38,9 +38,6 @@ func serve(rw io.ReadWriter, lacks []string) error {
 		return err
 	}
 	s := NewServer()
-	tell := func(step wire.Step) {
-		_ = c.Send(wire.Message{Step: &step}) // the answer fails, too, if this does
-	}
 	for {
 		var req wire.Request
 		err := c.Receive(&req)
@@ -50,34 +47,49 @@ func serve(rw io.ReadWriter, lacks []string) error {
 		if err != nil {
 			return err
 		}
-		if req.WarmUp != nil || req.Resume != nil {
-			if err := s.prepare(&req, hello); err != nil {
-				return err
+		switch {
+		case req.WarmUp != nil:
+			if err = s.warmUp(req.WarmUp); err == nil {
+				err = c.Send(hello)
 			}
-			if err := c.Send(hello); err != nil {
-				return err
+		case req.Resume != nil:
+			if err = resume(req.Resume, hello); err == nil {
+				err = c.Send(hello)
 			}
-			continue
+		case req.Exec != nil:
+			err = execute(c, req.Exec)
+		default:
+			err = s.handle(c, &req)
 		}
-		if req.Exec != nil {
-			if err := execute(c, req.Exec); err != nil {
-				return err
-			}
-			continue
-		}
-		mark(wire.BeginMark + req.Name)
-		if err := fail(&req, c); err != nil {
-			return err
-		}
-		answer, err := s.answer(&req, tell)
 		if err != nil {
 			return err
 		}
-		mark(wire.EndMark + req.Name)
-		if err := c.Send(wire.Message{Answer: answer}); err != nil {
+	}
+}
+
+// handle answers a Case or Leaks.
+func (s *Server) handle(c *wire.Conn, req *wire.Request) error {
+	mark(wire.BeginMark + req.Name())
+	var answer *wire.Answer
+	var err error
+	switch {
+	case req.Case != nil:
+		if err := fail(req.Case, c); err != nil {
 			return err
 		}
+		answer, err = s.answer(req.Case, func(step wire.Step) {
+			_ = c.Send(wire.Message{Step: &step}) // the answer fails, too, if this does
+		})
+	case req.Leaks != nil:
+		answer, err = s.checkLeaks(req.Name())
+	default:
+		err = fmt.Errorf("%w: a request for nothing", wire.ErrProtocol)
 	}
+	if err != nil {
+		return err
+	}
+	mark(wire.EndMark + req.Name())
+	return c.Send(wire.Message{Answer: answer})
 }
 
 // mark writes a line to the kernel's log that separates the lines before it from those after it. A
@@ -147,16 +159,13 @@ func (s *Server) version(name, bpftool string) string {
 
 // Answer runs one request. An error means that this kernel cannot be used any further. Errors of a
 // single engine are part of the answer.
-func (s *Server) Answer(req *wire.Request) (*wire.Answer, error) {
+func (s *Server) Answer(req *wire.CaseRequest) (*wire.Answer, error) {
 	return s.answer(req, func(wire.Step) {})
 }
 
 // answer is Answer that tells of each step that it begins.
-func (s *Server) answer(req *wire.Request, tell func(wire.Step)) (*wire.Answer, error) {
+func (s *Server) answer(req *wire.CaseRequest, tell func(wire.Step)) (*wire.Answer, error) {
 	s.tell = tell
-	if req.CheckLeaks {
-		return s.checkLeaks(req.Name)
-	}
 	if req.Modules && !s.modules {
 		if err := loadModules(func(string) bool { return true }); err != nil {
 			return nil, err
@@ -372,7 +381,7 @@ func (s *Server) loadOne(direct engine.Engine, r *wire.Replaced) (*engine.Loaded
 	return l, nil
 }
 
-func (s *Server) load(e engine.Engine, req *wire.Request, replaced map[string]int, a *wire.Answer, l *wire.Load, x *exercises) {
+func (s *Server) load(e engine.Engine, req *wire.CaseRequest, replaced map[string]int, a *wire.Answer, l *wire.Load, x *exercises) {
 	obj := engine.Object{Name: req.File, Data: req.Object, Only: req.Only, Autoload: req.Autoload, Certs: req.Certs, Attach: req.Attach, Replaces: replaced}
 	if req.Repeat <= 1 { // a load that is timed reads the kernel's types itself
 		obj.Types = s.types
@@ -441,7 +450,7 @@ func (s *Server) load(e engine.Engine, req *wire.Request, replaced map[string]in
 
 // loadTimes loads an object as often as it is asked for, and returns what the last load
 // leaves. Each is timed, one that is refused as well.
-func (s *Server) loadTimes(ready engine.Load, req *wire.Request, l *wire.Load) (*engine.Loaded, error) {
+func (s *Server) loadTimes(ready engine.Load, req *wire.CaseRequest, l *wire.Load) (*engine.Loaded, error) {
 	for n := max(req.Repeat, 1); ; n-- {
 		if n > 1 && req.Fresh {
 			ns, err := timeFresh(l.Engine, req)

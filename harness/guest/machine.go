@@ -31,11 +31,22 @@ type Machine struct {
 	Restored bool  // from a saved guest, not booted
 }
 
-// Ask has the agent run a request. The reply is never nil: it has the console even if err is not
+// Ask has the agent run a case. The reply is never nil: it has the console even if err is not
 // nil. If the guest did not survive the request, or sent nonsense and was ended for it, the error
 // is a [*vm.Ending].
-func (m *Machine) Ask(ctx context.Context, req *wire.Request) (*Reply, error) {
-	clock := newClock(ctx, req.Patience)
+func (m *Machine) Ask(ctx context.Context, req *wire.CaseRequest) (*Reply, error) {
+	return m.ask(ctx, &wire.Request{Case: req}, req.Patience)
+}
+
+// Leaks asks for what cases with DeferLeaks left behind, which the answer's Late lists. It is
+// otherwise like Ask; 0 is no limit.
+func (m *Machine) Leaks(ctx context.Context, limit time.Duration) (*Reply, error) {
+	return m.ask(ctx, &wire.Request{Leaks: new(wire.LeakRequest)}, limit)
+}
+
+// ask sends a request and waits for its answer; limit is for each engine.
+func (m *Machine) ask(ctx context.Context, req *wire.Request, limit time.Duration) (*Reply, error) {
+	clock := newClock(ctx, limit)
 	defer clock.stop()
 	var answer *wire.Answer
 	err := m.VM.Do(clock.ctx, func(*vm.Port) error {
@@ -45,7 +56,7 @@ func (m *Machine) Ask(ctx context.Context, req *wire.Request) (*Reply, error) {
 		if err := m.Conn.Send(req); err != nil {
 			return err
 		}
-		if req.Fault == wire.FaultKilled {
+		if req.Case != nil && req.Case.Fault == wire.FaultKilled {
 			m.VM.Kill()
 		}
 		for answer == nil {
@@ -62,7 +73,7 @@ func (m *Machine) Ask(ctx context.Context, req *wire.Request) (*Reply, error) {
 		}
 		return nil
 	})
-	rep := m.Listen(req.Name, err == nil)
+	rep := m.Listen(req.Name(), err == nil)
 	rep.Step = clock.at()
 	if err == nil {
 		rep.Answer = answer

@@ -156,8 +156,8 @@ func (m *Result) add(a Against) {
 
 // loads loads and judges cases: in guests, or in tests on this machine.
 type loads interface {
-	Request(c *suite.Case) (*wire.Request, error)
-	Ask(ctx context.Context, req *wire.Request) (*wire.Answer, error)
+	Request(c *suite.Case) (*wire.CaseRequest, error)
+	Ask(ctx context.Context, req *wire.CaseRequest) (*wire.Answer, error)
 	Judge(c *suite.Case) *judge.Judge
 }
 
@@ -295,7 +295,7 @@ func (m *mutator) runCase(ctx context.Context, c *suite.Case) error {
 
 // load runs a request. If it breaks the guest, load returns the ending, and the next request gets a
 // new guest.
-func (m *mutator) load(ctx context.Context, req *wire.Request) ([]wire.Load, *vm.Ending, error) {
+func (m *mutator) load(ctx context.Context, req *wire.CaseRequest) ([]wire.Load, *vm.Ending, error) {
 	answer, err := m.Ask(ctx, req)
 	var ending *vm.Ending
 	switch {
@@ -338,7 +338,7 @@ func comparable(j *judge.Judge, c *suite.Case, a, b *wire.Load) ([]compare.Diffe
 	return p.Differences, p.Verdict == result.Equal || p.Verdict == result.Explained
 }
 
-func (m *mutator) mutation(ctx context.Context, c *suite.Case, mu *mutate.Mutation, req *wire.Request, plain []wire.Load, wrong string) (*Result, error) {
+func (m *mutator) mutation(ctx context.Context, c *suite.Case, mu *mutate.Mutation, req *wire.CaseRequest, plain []wire.Load, wrong string) (*Result, error) {
 	result := &Result{Name: mu.Name, Kind: mu.Kind(), About: mu.About, Case: c.Name, Want: mu.Want.String()}
 	if wrong != "" {
 		result.Outcome, result.Text = mutate.Broken, wrong

@@ -30,7 +30,7 @@ type host struct {
 	engines []string
 }
 
-func (h host) Request(c *suite.Case) (*wire.Request, error) {
+func (h host) Request(c *suite.Case) (*wire.CaseRequest, error) {
 	data, err := h.suite.Read(c)
 	if err != nil {
 		return nil, err
@@ -47,7 +47,7 @@ func (h host) Judge(c *suite.Case) *judge.Judge {
 	return judge.New(h.release, func(string) bool { return false }, c.Object, data)
 }
 
-func (h host) Ask(_ context.Context, req *wire.Request) (*wire.Answer, error) {
+func (h host) Ask(_ context.Context, req *wire.CaseRequest) (*wire.Answer, error) {
 	local := *req
 	local.Modules = false
 	answer, err := h.server.Answer(&local)
@@ -133,7 +133,7 @@ func TestChangesOnThisMachine(t *testing.T) {
 // forgetful ignores the requested mutation, like a harness that detects nothing.
 type forgetful struct{ loads }
 
-func (f forgetful) Ask(ctx context.Context, req *wire.Request) (*wire.Answer, error) {
+func (f forgetful) Ask(ctx context.Context, req *wire.CaseRequest) (*wire.Answer, error) {
 	plain := *req
 	plain.Mutate = ""
 	return f.loads.Ask(ctx, &plain)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/harness/vm"
@@ -12,10 +13,12 @@ import (
 
 // liveGuest is a guest whose agent has said hello.
 type liveGuest interface {
-	// Ask sends the agent a request. After an error the guest cannot be used any more. The error is
+	// Ask has the agent run a case. After an error the guest cannot be used any more. The error is
 	// a [*vm.Ending] if the guest ended, or was ended because it sent no valid answer. The reply is
 	// never nil; without an answer its Answer is nil.
-	Ask(ctx context.Context, req *wire.Request) (*guest.Reply, error)
+	Ask(ctx context.Context, req *wire.CaseRequest) (*guest.Reply, error)
+	// Leaks asks for what the cases left behind whose leak checks were deferred, otherwise like Ask.
+	Leaks(ctx context.Context, limit time.Duration) (*guest.Reply, error)
 	// Copied reports whether the guest was restored from a saved one.
 	Copied() bool
 	// End ends the guest and returns its kernel's complaints since the last reply.

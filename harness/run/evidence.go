@@ -227,7 +227,7 @@ func (e *evidence) repeat(f *folder, i int, a *attempt) {
 }
 
 // explain returns the trace of an object, or the reason why there is none.
-func explain(req *wire.Request) []byte {
+func explain(req *wire.CaseRequest) []byte {
 	obj, err := object.OpenBytes(req.Object, req.File)
 	if err != nil {
 		return []byte(err.Error() + "\n")

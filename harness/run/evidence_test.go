@@ -35,7 +35,7 @@ func kept(t *testing.T, out string) (names []string) {
 
 // troubled answers for five cases: the second fails the first time only, the third leaves another
 // state, and the fourth kills its guest.
-func troubled(req *wire.Request, ran int) (*guest.Reply, error) {
+func troubled(req *wire.CaseRequest, ran int) (*guest.Reply, error) {
 	switch {
 	case req.Name == "c2", req.Name == "c1" && ran > 0:
 		r := differing(req)
@@ -92,7 +92,7 @@ func TestEvidence(t *testing.T) {
 	assert.Assert(t, is.Contains(read("c3/differences.txt"), "guest panicked: of it"))
 
 	// The next run passes and removes all folders of the last one.
-	_, _, err = fakeRun(t, 5, o, func(req *wire.Request, _ int) (*guest.Reply, error) { return fine(req), nil })
+	_, _, err = fakeRun(t, 5, o, func(req *wire.CaseRequest, _ int) (*guest.Reply, error) { return fine(req), nil })
 	assert.NilError(t, err)
 	assert.DeepEqual(t, kept(t, o.Out), []string{"another"})
 }
@@ -113,7 +113,7 @@ func TestEvidenceOnFullDisk(t *testing.T) {
 		t.Skipf("needs to mount a tmpfs: %v", err)
 	}
 	t.Cleanup(func() { assert.NilError(t, unix.Unmount(out, 0)) })
-	r, _, err := fakeRun(t, 5, Options{Config: guest.Config{Agent: os.Args[0]}, Out: out}, func(req *wire.Request, ran int) (*guest.Reply, error) {
+	r, _, err := fakeRun(t, 5, Options{Config: guest.Config{Agent: os.Args[0]}, Out: out}, func(req *wire.CaseRequest, ran int) (*guest.Reply, error) {
 		rep, err := troubled(req, ran)
 		if rep.Answer != nil {
 			rep.Console = make([]byte, 64<<10)

@@ -19,7 +19,7 @@ import (
 )
 
 // foreignRun runs cases a, b, … of an external suite in fake guests.
-func foreignRun(t *testing.T, names []string, o Options, base *baseline.Baseline, answer func(req *wire.Request, ran int) (*guest.Reply, error)) (*result.Report, int) {
+func foreignRun(t *testing.T, names []string, o Options, base *baseline.Baseline, answer func(req *wire.CaseRequest, ran int) (*guest.Reply, error)) (*result.Report, int) {
 	t.Helper()
 	s := suite.NewForeign("kernel", nil)
 	for _, n := range names {
@@ -44,10 +44,10 @@ func foreignRun(t *testing.T, names []string, o Options, base *baseline.Baseline
 // What a case leaves behind is reported at the end of its guest, and fails the case.
 func TestLateLeaks(t *testing.T) {
 	settled := 0
-	answer := func(req *wire.Request, _ int) (*guest.Reply, error) {
-		if req.CheckLeaks {
+	answer := func(req *wire.CaseRequest, _ int) (*guest.Reply, error) {
+		if req == nil {
 			settled++
-			return &guest.Reply{Answer: &wire.Answer{Name: req.Name, Late: []wire.Leak{{Case: "b", Engine: "replay", What: "map ids [7]"}}}}, nil
+			return &guest.Reply{Answer: &wire.Answer{Late: []wire.Leak{{Case: "b", Engine: "replay", What: "map ids [7]"}}}}, nil
 		}
 		assert.Check(t, req.DeferLeaks)
 		return fine(req), nil
@@ -60,8 +60,8 @@ func TestLateLeaks(t *testing.T) {
 	// The leaks of a guest that was dropped because a case broke it are unknown. Only the next
 	// guest is asked.
 	settled = 0
-	r, guests := foreignRun(t, []string{"a", "x", "c"}, Options{NoRetry: true}, nil, func(req *wire.Request, ran int) (*guest.Reply, error) {
-		if req.Name == "x" {
+	r, guests := foreignRun(t, []string{"a", "x", "c"}, Options{NoRetry: true}, nil, func(req *wire.CaseRequest, ran int) (*guest.Reply, error) {
+		if req != nil && req.Name == "x" {
 			return died("a panic")
 		}
 		return answer(req, ran)
@@ -72,18 +72,19 @@ func TestLateLeaks(t *testing.T) {
 	assert.Check(t, is.Equal(r.Cases[1].Verdict(), result.Broken))
 
 	// With a guest for each case the agent waits for freed ids in each case, as in other suites.
-	foreignRun(t, []string{"a"}, Options{Isolate: true}, nil, func(req *wire.Request, _ int) (*guest.Reply, error) {
-		assert.Check(t, !req.DeferLeaks && !req.CheckLeaks)
+	foreignRun(t, []string{"a"}, Options{Isolate: true}, nil, func(req *wire.CaseRequest, _ int) (*guest.Reply, error) {
+		assert.Assert(t, req != nil, "asked for leaks")
+		assert.Check(t, !req.DeferLeaks)
 		return fine(req), nil
 	})
 }
 
 // A case that fails as in the baseline is not run again, and does not fail the run.
 func TestBaselineRun(t *testing.T) {
-	answer := func(req *wire.Request, _ int) (*guest.Reply, error) {
+	answer := func(req *wire.CaseRequest, _ int) (*guest.Reply, error) {
 		switch {
-		case req.CheckLeaks:
-			return &guest.Reply{Answer: &wire.Answer{Name: req.Name}}, nil
+		case req == nil:
+			return &guest.Reply{Answer: &wire.Answer{}}, nil
 		case req.Name == "bad":
 			return differing(req), nil
 		}
@@ -99,9 +100,9 @@ func TestBaselineRun(t *testing.T) {
 	assert.Check(t, again.OK())
 	assert.Check(t, is.Len(again.Baseline.Changes, 0))
 
-	worse, _ := foreignRun(t, []string{"bad", "a"}, Options{NoRetry: true}, base, func(req *wire.Request, ran int) (*guest.Reply, error) {
+	worse, _ := foreignRun(t, []string{"bad", "a"}, Options{NoRetry: true}, base, func(req *wire.CaseRequest, ran int) (*guest.Reply, error) {
 		rep, err := answer(req, ran)
-		if req.Name == "a" {
+		if req != nil && req.Name == "a" {
 			rep.Answer.Loads[1] = wire.Load{Engine: "replay", Result: wire.Refused, Errno: "EPERM", State: &state.State{}}
 		}
 		return rep, err

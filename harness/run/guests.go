@@ -43,11 +43,11 @@ func (g *Guests) Run(ctx context.Context, c suite.Case, object []byte) (*result.
 }
 
 // Request returns the request that makes a guest run a case.
-func (g *Guests) Request(c *suite.Case) (*wire.Request, error) { return g.worker.request(c) }
+func (g *Guests) Request(c *suite.Case) (*wire.CaseRequest, error) { return g.worker.request(c) }
 
 // Ask sends a request to the guest, and starts one if there is none. The error is a [*vm.Ending] if
 // the guest ended; the next request gets a new guest.
-func (g *Guests) Ask(ctx context.Context, req *wire.Request) (*wire.Answer, error) {
+func (g *Guests) Ask(ctx context.Context, req *wire.CaseRequest) (*wire.Answer, error) {
 	return g.worker.ask(ctx, req)
 }
 

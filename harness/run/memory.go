@@ -15,7 +15,7 @@ import (
 
 // lacksMemory returns how much memory a case needs that its guest did not have, and the flag that
 // gives it. It is empty if nothing points to memory. ending may be nil.
-func (r *runner) lacksMemory(req *wire.Request, rep *guest.Reply, ending *vm.Ending) string {
+func (r *runner) lacksMemory(req *wire.CaseRequest, rep *guest.Reply, ending *vm.Ending) string {
 	if !outOfMemory(rep, ending) {
 		return ""
 	}

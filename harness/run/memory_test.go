@@ -18,7 +18,7 @@ import (
 
 // A case that a guest has too little memory for names the flag and the size.
 func TestLacksMemory(t *testing.T) {
-	refused := func(req *wire.Request, _ int) (*guest.Reply, error) {
+	refused := func(req *wire.CaseRequest, _ int) (*guest.Reply, error) {
 		rep := fine(req)
 		rep.Answer.Loads[1] = wire.Load{Engine: "replay", Result: wire.Refused, Errno: "ENOMEM"}
 		return rep, nil
@@ -71,7 +71,7 @@ func TestMemoryOfCase(t *testing.T) {
 	for i, memory := range []int{0, 2048, 0, 256, 2048} {
 		s.Cases = append(s.Cases, suite.Case{Name: fmt.Sprintf("c%d", i), Object: coreObject(t), Expect: suite.Expect{Result: wire.OK}, Memory: memory})
 	}
-	answer := func(req *wire.Request, _ int) (*guest.Reply, error) { return fine(req), nil }
+	answer := func(req *wire.CaseRequest, _ int) (*guest.Reply, error) { return fine(req), nil }
 	_, f, err := fakeRunOf(t, s, Options{}, answer)
 	assert.NilError(t, err)
 	assert.DeepEqual(t, f.memory, []int{512, 2048, 512, 2048})

@@ -35,7 +35,7 @@ func (w *worker) runCase(ctx context.Context, i int) error {
 // the guest or a busy machine may be the cause. attempts returns the attempt to report as last, and
 // the first one if there were two. If a copy of a saved guest hangs, the case is run once more
 // whatever the options say, in a guest that is booted.
-func (w *worker) attempts(ctx context.Context, c *suite.Case, req *wire.Request) (last, first *attempt, err error) {
+func (w *worker) attempts(ctx context.Context, c *suite.Case, req *wire.CaseRequest) (last, first *attempt, err error) {
 	if w.Isolate {
 		w.drop()
 	}

@@ -264,7 +264,7 @@ func (r *runner) version(l *wire.Load) {
 }
 
 // request returns the request that makes a guest run a case.
-func (r *runner) request(c *suite.Case) (*wire.Request, error) {
+func (r *runner) request(c *suite.Case) (*wire.CaseRequest, error) {
 	data, err := r.suite.Read(c)
 	if err != nil {
 		return nil, err
@@ -273,7 +273,7 @@ func (r *runner) request(c *suite.Case) (*wire.Request, error) {
 }
 
 // requestFor is request with the object given.
-func (r *runner) requestFor(c *suite.Case, data []byte) (*wire.Request, error) {
+func (r *runner) requestFor(c *suite.Case, data []byte) (*wire.CaseRequest, error) {
 	req, err := r.suite.Request(c, data)
 	if err != nil {
 		return nil, err

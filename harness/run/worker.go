@@ -32,11 +32,11 @@ type worker struct {
 }
 
 // memoryFor returns the memory of the guest for a request, in MiB.
-func (r *runner) memoryFor(req *wire.Request) int { return max(r.MemoryMiB, req.MemoryMiB) }
+func (r *runner) memoryFor(req *wire.CaseRequest) int { return max(r.MemoryMiB, req.MemoryMiB) }
 
 // need starts a guest for a request unless one with its memory runs. The error is a [*vm.Ending] if
 // only this case is to fail.
-func (w *worker) need(ctx context.Context, req *wire.Request) error {
+func (w *worker) need(ctx context.Context, req *wire.CaseRequest) error {
 	memory := w.memoryFor(req)
 	if w.guest != nil && w.memory != memory {
 		if err := w.retire(ctx); err != nil {
@@ -97,7 +97,7 @@ func (w *worker) recordSplats(splats []vm.Splat) {
 }
 
 // ask sends a request to the guest, and starts one if there is none.
-func (w *worker) ask(ctx context.Context, req *wire.Request) (*wire.Answer, error) {
+func (w *worker) ask(ctx context.Context, req *wire.CaseRequest) (*wire.Answer, error) {
 	rep, err := w.exchange(ctx, req)
 	if err != nil {
 		return nil, err
@@ -107,7 +107,7 @@ func (w *worker) ask(ctx context.Context, req *wire.Request) (*wire.Answer, erro
 
 // exchange is like ask, but returns all that is known of the reply, even after an error. It drops
 // the guest if the request changed it in unexpected ways.
-func (w *worker) exchange(ctx context.Context, req *wire.Request) (*guest.Reply, error) {
+func (w *worker) exchange(ctx context.Context, req *wire.CaseRequest) (*guest.Reply, error) {
 	if err := w.need(ctx, req); err != nil {
 		return &guest.Reply{}, err
 	}
@@ -132,7 +132,7 @@ func isBroken(l wire.Load) bool { return l.Result == wire.Broken }
 // attempt is the result of running a case once.
 type attempt struct {
 	report *result.CaseReport
-	req    *wire.Request
+	req    *wire.CaseRequest
 	reply  *guest.Reply
 	ran    int    // number of cases that the guest had run before
 	last   string // name of the last one
@@ -141,7 +141,7 @@ type attempt struct {
 }
 
 // attempt runs a case and judges it.
-func (w *worker) attempt(ctx context.Context, c *suite.Case, req *wire.Request) (*attempt, error) {
+func (w *worker) attempt(ctx context.Context, c *suite.Case, req *wire.CaseRequest) (*attempt, error) {
 	out := &result.CaseReport{Name: c.Name, Object: c.Object, SHA256: fmt.Sprintf("%x", sha256.Sum256(req.Object)), Loads: []result.LoadReport{}, Verdicts: []result.PairReport{}}
 	a := &attempt{report: out, req: req, reply: &guest.Reply{}}
 	err := w.need(ctx, req)
@@ -201,7 +201,7 @@ func (w *worker) retire(ctx context.Context) error {
 	if w.guest == nil || !w.defersLeaks() {
 		return nil
 	}
-	rep, err := w.guest.Ask(ctx, &wire.Request{Name: "leaks", CheckLeaks: true, Patience: w.EngineTimeout})
+	rep, err := w.guest.Leaks(ctx, w.EngineTimeout)
 	w.recordSplats(rep.Late)
 	w.recordSplats(rep.Splats)
 	var ending *vm.Ending

@@ -21,17 +21,21 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// fakeGuest answers by calling answer, without any kernel.
+// fakeGuest answers by calling answer, without any kernel: with nil when it is asked for leaks.
 type fakeGuest struct {
-	answer func(req *wire.Request, ran int) (*guest.Reply, error)
+	answer func(req *wire.CaseRequest, ran int) (*guest.Reply, error)
 	ran    int
 	ended  func()
 	copy   bool
 }
 
-func (f *fakeGuest) Ask(_ context.Context, req *wire.Request) (*guest.Reply, error) {
+func (f *fakeGuest) Ask(_ context.Context, req *wire.CaseRequest) (*guest.Reply, error) {
 	f.ran++
 	return f.answer(req, f.ran-1)
+}
+
+func (f *fakeGuest) Leaks(context.Context, time.Duration) (*guest.Reply, error) {
+	return f.answer(nil, f.ran)
 }
 
 func (f *fakeGuest) Copied() bool { return f.copy }
@@ -42,7 +46,7 @@ func (f *fakeGuest) End() []vm.Splat {
 }
 
 // fine returns the reply to a request whose loads succeed and agree.
-func fine(req *wire.Request) *guest.Reply {
+func fine(req *wire.CaseRequest) *guest.Reply {
 	a := &wire.Answer{Name: req.Name}
 	for _, e := range req.Engines {
 		a.Loads = append(a.Loads, wire.Load{Engine: e, Result: wire.OK, State: &state.State{CPUs: 1}})
@@ -51,7 +55,7 @@ func fine(req *wire.Request) *guest.Reply {
 }
 
 // differing returns a reply in which the last engine left another state.
-func differing(req *wire.Request) *guest.Reply {
+func differing(req *wire.CaseRequest) *guest.Reply {
 	r := fine(req)
 	r.Answer.Loads[len(r.Answer.Loads)-1].State = &state.State{CPUs: 1, Maps: []state.Map{{Name: "surplus"}}}
 	return r
@@ -70,7 +74,7 @@ type fakes struct {
 }
 
 // fakeRun runs cases c0, c1, … in fake guests.
-func fakeRun(t *testing.T, n int, o Options, answer func(req *wire.Request, ran int) (*guest.Reply, error)) (*result.Report, *fakes, error) {
+func fakeRun(t *testing.T, n int, o Options, answer func(req *wire.CaseRequest, ran int) (*guest.Reply, error)) (*result.Report, *fakes, error) {
 	t.Helper()
 	s := &suite.Suite{Name: "fake", Partial: true}
 	for i := range n {
@@ -80,7 +84,7 @@ func fakeRun(t *testing.T, n int, o Options, answer func(req *wire.Request, ran 
 }
 
 // fakeRunOf runs a suite in fake guests.
-func fakeRunOf(t *testing.T, s *suite.Suite, o Options, answer func(req *wire.Request, ran int) (*guest.Reply, error)) (*result.Report, *fakes, error) {
+func fakeRunOf(t *testing.T, s *suite.Suite, o Options, answer func(req *wire.CaseRequest, ran int) (*guest.Reply, error)) (*result.Report, *fakes, error) {
 	t.Helper()
 	o.Kernel, o.Engines = &vmimage.Kernel{Name: "6.12"}, []string{"trace", "replay"}
 	f := &fakes{}
@@ -124,7 +128,7 @@ func TestEveryGuestDies(t *testing.T) {
 	for _, jobs := range []int{1, 4} {
 		var order []string
 		o := Options{Jobs: jobs, Done: func(c *result.CaseReport) { order = append(order, c.Name) }}
-		r, f, err := fakeRun(t, 100, o, func(req *wire.Request, _ int) (*guest.Reply, error) {
+		r, f, err := fakeRun(t, 100, o, func(req *wire.CaseRequest, _ int) (*guest.Reply, error) {
 			if strings.HasSuffix(req.Name, "3") || strings.HasSuffix(req.Name, "7") || len(req.Name) == 3 && req.Name < "c40" {
 				return died("it was " + req.Name)
 			}
@@ -160,7 +164,7 @@ func TestDurations(t *testing.T) {
 
 // A case that fails is run once more, alone, and the report has both outcomes.
 func TestFailedOnce(t *testing.T) {
-	later := func(req *wire.Request, ran int) (*guest.Reply, error) {
+	later := func(req *wire.CaseRequest, ran int) (*guest.Reply, error) {
 		if req.Name == "c2" && ran > 0 {
 			return differing(req), nil
 		}
@@ -197,7 +201,7 @@ func TestFailedOnce(t *testing.T) {
 // guest that is booted, even with NoRetry.
 func TestCopyHangs(t *testing.T) {
 	hangs := 0
-	answer := func(req *wire.Request, ran int) (*guest.Reply, error) {
+	answer := func(req *wire.CaseRequest, ran int) (*guest.Reply, error) {
 		if req.Name == "c1" && hangs > 0 {
 			hangs--
 			return &guest.Reply{}, &vm.Ending{Reason: vm.Overdue, Cause: "no answer by the deadline"}
@@ -225,7 +229,7 @@ func TestCopyHangs(t *testing.T) {
 }
 
 func TestFailedAgain(t *testing.T) {
-	r, f, err := fakeRun(t, 3, Options{}, func(req *wire.Request, ran int) (*guest.Reply, error) {
+	r, f, err := fakeRun(t, 3, Options{}, func(req *wire.CaseRequest, ran int) (*guest.Reply, error) {
 		switch {
 		case req.Name == "c1" && ran > 0:
 			return died("of something else")
@@ -245,7 +249,7 @@ func TestFailedAgain(t *testing.T) {
 // A complaint of the kernel fails the case, and the guest is not used again.
 func TestSplatFails(t *testing.T) {
 	splat := vm.Splat{Kind: "KASAN", Line: "BUG: KASAN: use-after-free in bpf_x+0x1/0x2"}
-	complain := func(req *wire.Request, _ int) (*guest.Reply, error) {
+	complain := func(req *wire.CaseRequest, _ int) (*guest.Reply, error) {
 		rep := fine(req)
 		switch req.Name {
 		case "c1":
@@ -294,7 +298,7 @@ func TestNoGuestBoots(t *testing.T) {
 			if err := test.boots(number); err != nil {
 				return nil, err
 			}
-			return &fakeGuest{answer: func(req *wire.Request, _ int) (*guest.Reply, error) { return fine(req), nil }, ended: func() {}}, nil
+			return &fakeGuest{answer: func(req *wire.CaseRequest, _ int) (*guest.Reply, error) { return fine(req), nil }, ended: func() {}}, nil
 		}
 		err := r.runAll(t.Context())
 		if test.err != "" {
@@ -317,7 +321,7 @@ func only(fail bool, err error) error {
 
 // Of a guest that was lost with one engine, the others say so.
 func TestLostWithOneEngine(t *testing.T) {
-	r, _, err := fakeRun(t, 1, Options{NoRetry: true, Config: guest.Config{Cold: true}}, func(*wire.Request, int) (*guest.Reply, error) {
+	r, _, err := fakeRun(t, 1, Options{NoRetry: true, Config: guest.Config{Cold: true}}, func(*wire.CaseRequest, int) (*guest.Reply, error) {
 		at := wire.Step{Engine: "replay", Phase: wire.PhaseLoad}
 		return &guest.Reply{Step: at}, &vm.Ending{Reason: vm.Overdue, Cause: (&guest.LateError{Step: at, Limit: time.Minute}).Error()}
 	})
@@ -329,7 +333,7 @@ func TestLostWithOneEngine(t *testing.T) {
 }
 
 func TestDiedInAnEngine(t *testing.T) {
-	r, _, err := fakeRun(t, 1, Options{NoRetry: true}, func(*wire.Request, int) (*guest.Reply, error) {
+	r, _, err := fakeRun(t, 1, Options{NoRetry: true}, func(*wire.CaseRequest, int) (*guest.Reply, error) {
 		return &guest.Reply{Step: wire.Step{Engine: "trace", Phase: wire.PhaseExercise}}, &vm.Ending{Reason: vm.Panicked, Cause: "oops"}
 	})
 	assert.NilError(t, err)

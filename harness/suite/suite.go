@@ -451,7 +451,7 @@ func (s *Suite) Order(took map[string]float64) []int {
 
 // Request returns the request that makes a guest run a case with this object. The caller adds the
 // engines and the options of the loads.
-func (s *Suite) Request(c *Case, data []byte) (*wire.Request, error) {
+func (s *Suite) Request(c *Case, data []byte) (*wire.CaseRequest, error) {
 	runs, err := c.Runs()
 	if err != nil {
 		return nil, fmt.Errorf("case %s: %w", c.Name, err)
@@ -460,7 +460,7 @@ func (s *Suite) Request(c *Case, data []byte) (*wire.Request, error) {
 	if err != nil {
 		return nil, fmt.Errorf("case %s: %w", c.Name, err)
 	}
-	return &wire.Request{
+	return &wire.CaseRequest{
 		Name: c.Name, File: filepath.Base(c.Object), Object: data, Needs: c.Needs, Modules: len(c.Modules) > 0, Runs: runs,
 		Replace: replace, Skip: slices.Sorted(maps.Keys(c.Skip)), Attach: c.Attach, Only: c.Only, Autoload: s.External,
 		MemoryMiB: c.Memory,

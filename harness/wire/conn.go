@@ -25,12 +25,12 @@ type Hello struct {
 // WarmUp asks the agent to do in advance what would otherwise delay the first case. The guest is
 // then saved, and every guest that is restored from it starts in that state.
 type WarmUp struct {
-	// Exercise: the cases will have Request.Exercise.
+	// Exercise: the cases will have CaseRequest.Exercise.
 	Exercise bool `json:"exercise,omitempty"`
 	// Engines are those of the coming cases, which now do their one-time work; none if that work is
 	// to be timed.
 	Engines []string `json:"engines,omitempty"`
-	// Bpftool is Request.Bpftool.
+	// Bpftool is CaseRequest.Bpftool.
 	Bpftool string `json:"bpftool,omitempty"`
 	// Exec: a program will be run, and no cases.
 	Exec bool `json:"exec,omitempty"`
@@ -49,16 +49,32 @@ type Resume struct {
 // Nap is how long one of these sleeps is.
 const Nap = 5 * time.Millisecond
 
-// Request asks the agent to run a case or a program.
+// Request is what the host sends. Exactly one of its fields is set.
 type Request struct {
-	// If WarmUp or Resume is set, all other fields are ignored.
-	WarmUp *WarmUp `json:"warm_up,omitempty"`
-	Resume *Resume `json:"resume,omitempty"`
+	WarmUp *WarmUp      `json:"warm_up,omitempty"` // answered by a Hello
+	Resume *Resume      `json:"resume,omitempty"`  // answered by a Hello
+	Exec   *Command     `json:"exec,omitempty"`    // answered by Outputs
+	Case   *CaseRequest `json:"case,omitempty"`    // answered by Messages
+	Leaks  *LeakRequest `json:"leaks,omitempty"`   // answered by Messages
+}
 
-	// Exec is the program to run. If it is set the fields below are ignored, and the answer is a
-	// series of Outputs.
-	Exec *Command `json:"exec,omitempty"`
+// LeakRequest asks the agent to wait until the kernel has freed what the cases with
+// CaseRequest.DeferLeaks made.
+type LeakRequest struct{}
 
+// leaks is the name in the answer to a LeakRequest.
+const leaks = "leaks"
+
+// Name returns the name that the answer to a Case or Leaks has, too.
+func (r *Request) Name() string {
+	if r.Case != nil {
+		return r.Case.Name
+	}
+	return leaks
+}
+
+// CaseRequest asks the agent to load an object with each engine.
+type CaseRequest struct {
 	Name    string   `json:"name"`
 	File    string   `json:"file"`   // base name of the object
 	Object  []byte   `json:"object"` // the file
@@ -98,16 +114,14 @@ type Request struct {
 	Only     string `json:"only,omitempty"`
 	Autoload bool   `json:"autoload,omitempty"`
 	// DeferLeaks: do not wait until the kernel has freed what the engines made. The host must send a
-	// request with CheckLeaks before it ends the guest.
+	// LeakRequest before it ends the guest.
 	DeferLeaks bool `json:"defer_leaks,omitempty"`
 	// MemoryMiB is how much memory the guest must have at least. Only the host uses it.
 	MemoryMiB int `json:"-"`
-	// CheckLeaks asks for that wait and nothing else.
-	CheckLeaks bool `json:"check_leaks,omitempty"`
 }
 
 // ToolWait is how long bpftool may take for one command.
-func (r *Request) ToolWait() time.Duration {
+func (r *CaseRequest) ToolWait() time.Duration {
 	return r.Patience / 4 * 3
 }
 
@@ -155,7 +169,7 @@ type Load struct {
 	Leaks   []string         `json:"leaks,omitempty"` // what was not freed
 	// Spent is the time spent in each phase of the load, in nanoseconds.
 	Spent map[Phase]int64 `json:"spent,omitempty"`
-	// Overdue: the engine's own process was given up after Request.ToolWait.
+	// Overdue: the engine's own process was given up after CaseRequest.ToolWait.
 	Overdue bool `json:"overdue,omitempty"`
 }
 
@@ -188,13 +202,13 @@ type Ran struct {
 	Out     []byte   `json:"out,omitempty"`     // output data of the last repetition
 }
 
-// Answer answers a Request. The agent writes a line with BeginMark and the name into the kernel's
-// log before the case, and one with EndMark after it.
+// Answer answers a CaseRequest or a LeakRequest. The agent writes a line with BeginMark and the name
+// into the kernel's log before the work, and one with EndMark after it.
 type Answer struct {
 	Name   string  `json:"name"`
 	Probes []Probe `json:"probes,omitempty"`
 	Loads  []Load  `json:"loads"`
-	Late   []Leak  `json:"late,omitempty"` // answer to CheckLeaks
+	Late   []Leak  `json:"late,omitempty"` // answer to a LeakRequest
 	// Freeing is how long the agent waited for the kernel to free what was loaded, in nanoseconds.
 	Freeing int64 `json:"freeing,omitempty"`
 }
@@ -212,10 +226,15 @@ const (
 	EndMark   = "bpfreplay: end of case "
 )
 
-// Check returns an error if an answer does not fit its request. The peer is not trusted.
-func (a *Answer) Check(req *Request) error {
-	if a.Name != req.Name {
-		return fmt.Errorf("%w: an answer to %.60q, not to %q", ErrProtocol, a.Name, req.Name)
+// Check returns an error if an answer does not fit its request, a Case or Leaks. The peer is not
+// trusted.
+func (a *Answer) Check(r *Request) error {
+	if a.Name != r.Name() {
+		return fmt.Errorf("%w: an answer to %.60q, not to %q", ErrProtocol, a.Name, r.Name())
+	}
+	req := r.Case
+	if req == nil {
+		req = new(CaseRequest) // asks for no loads
 	}
 	if len(a.Loads) != len(req.Engines) {
 		return fmt.Errorf("%w: %d loads, not %d", ErrProtocol, len(a.Loads), len(req.Engines))

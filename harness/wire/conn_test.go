@@ -33,15 +33,15 @@ func TestReceive(t *testing.T) {
 	c := NewConn(&wire)
 	long := strings.Repeat("x", 1<<20)
 	for _, name := range []string{"a", long, "b"} {
-		assert.NilError(t, c.Send(&Request{Name: name}))
+		assert.NilError(t, c.Send(&CaseRequest{Name: name}))
 	}
 	for i, name := range []string{"a", long, "b"} {
-		var got Request
+		var got CaseRequest
 		assert.NilError(t, c.Receive(&got))
 		assert.Equal(t, got.Name, name)
 		assert.Equal(t, c.Pending(), i < 2)
 	}
-	assert.ErrorIs(t, c.Receive(&Request{}), io.EOF)
+	assert.ErrorIs(t, c.Receive(&CaseRequest{}), io.EOF)
 }
 
 // Data that is not a message is told from a connection that failed, and its length is bounded.
@@ -58,7 +58,7 @@ func TestReceiveNonsense(t *testing.T) {
 }
 
 func TestCheckAnswer(t *testing.T) {
-	req := &Request{Name: "a", Engines: []string{"direct", "replay"}, Runs: []Run{{}}}
+	req := &Request{Case: &CaseRequest{Name: "a", Engines: []string{"direct", "replay"}, Runs: []Run{{}}}}
 	right := func() *Answer {
 		return &Answer{Name: "a", Loads: []Load{
 			{Engine: "direct", Result: OK, State: &state.State{}, Runs: []Ran{{}}}, {Engine: "replay", Result: Refused},

@@ -2,6 +2,5 @@
 // both sides share.
 //
 // The protocol is lines of JSON over a virtio-serial port. The agent sends one [Hello] when it is
-// ready. The host sends a [Request] and reads one [Answer], and so on; a [Command] is answered by
-// one [Output] after another.
+// ready. The host sends a [Request] and reads what answers it, and so on.
 package wire

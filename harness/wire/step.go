@@ -31,7 +31,7 @@ func (s Step) String() string {
 
 var phases = []Phase{PhaseOpen, PhaseLoad, PhaseCapture, PhaseExercise, PhaseRepeat, PhaseFree}
 
-// Check reports what is wrong with a message about a request, if its sender is not to be
+// Check returns an error if a message does not fit its request, a Case or Leaks. The peer is not
 // trusted.
 func (m *Message) Check(req *Request) error {
 	switch s := m.Step; {
@@ -39,7 +39,7 @@ func (m *Message) Check(req *Request) error {
 		return fmt.Errorf("%w: neither a step nor an answer", ErrProtocol)
 	case s == nil:
 		return m.Answer.Check(req)
-	case s.Engine != "" && !slices.Contains(req.Engines, s.Engine) || !slices.Contains(phases, s.Phase):
+	case s.Engine != "" && (req.Case == nil || !slices.Contains(req.Case.Engines, s.Engine)) || !slices.Contains(phases, s.Phase):
 		return fmt.Errorf("%w: step %.60q of engine %.60q", ErrProtocol, s.Phase, s.Engine)
 	}
 	return nil

@@ -7,7 +7,7 @@ import (
 )
 
 func TestCheckMessage(t *testing.T) {
-	req := &Request{Name: "a", Engines: []string{"direct"}}
+	req := &Request{Case: &CaseRequest{Name: "a", Engines: []string{"direct"}}}
 	answer := &Answer{Name: "a", Loads: []Load{{Engine: "direct", Result: Refused}}}
 	for _, m := range []Message{
 		{Answer: answer}, {Step: &Step{Engine: "direct", Phase: PhaseLoad}}, {Step: &Step{Phase: PhaseFree}},
