@@ -157,12 +157,9 @@ type tracedLoad struct {
 	replaces map[string]int
 }
 
-// Needs returns the needs of the trace, except kallsyms: issuing finds symbols by itself.
 func (l tracedLoad) Needs() (needs []string) {
-	for _, n := range l.t.Needs {
-		if n.Capability != artefact.NeedKallsyms {
-			needs = append(needs, n.Capability)
-		}
+	for _, n := range issue.Needs(emit.Describe(l.t)) {
+		needs = append(needs, n.Capability)
 	}
 	return needs
 }

@@ -17,7 +17,15 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/target"
 	"github.com/bpfreplay/bpfreplay/internal/trace"
 	"github.com/bpfreplay/bpfreplay/internal/uapi"
+	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
+
+// Needs returns what Issue needs of the kernel. It reads the addresses of symbols from
+// /proc/kallsyms, so it does not need the helper that a loader program calls.
+func Needs(a *artefact.Artefact) []artefact.Need {
+	helper := func(n artefact.Need) bool { return n.Capability == artefact.NeedKallsyms }
+	return slices.DeleteFunc(slices.Clone(a.Needs), helper)
+}
 
 // Issue issues t on the running kernel. The caller owns the result. On failure nothing is left
 // open, and the error is an *artefact.NeedError or an *artefact.StepError with the verifier's log.
@@ -31,7 +39,9 @@ func Issue(t *trace.Trace, tg *target.Target, o target.Options) (*target.Result,
 		s.fds[i] = -1
 	}
 	var err error
-	s.p, err = tg.Prepare(emit.Describe(t), t.Types, o, s.createArena)
+	a := emit.Describe(t)
+	a.Needs = Needs(a)
+	s.p, err = tg.Prepare(a, t.Types, o, s.createArena)
 	if err != nil {
 		return nil, err
 	}
@@ -326,7 +336,9 @@ func (s *issuer) createMap(c *trace.CreateMap) error {
 			return nil
 		}
 	}
-	if c.Plain {
+	// Kernels before 5.14 refuse more types than c.Plain knows of, such as one in place of an empty
+	// DATASEC.
+	if a.KeyType != 0 || a.ValueType != 0 {
 		a.KeyType, a.ValueType = 0, 0
 		err = create()
 	}
