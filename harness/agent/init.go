@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -47,6 +48,12 @@ var settings = map[string]string{
 	"/proc/sys/kernel/printk_devkmsg":      "on", // else 10 lines in 5 s
 }
 
+// processors is the number of Go's processors (GOMAXPROCS), at least, also on a machine with one.
+// Beside an idle one, Go's monitor thread leaves a processor in a system call alone and soon looks
+// only every 10 ms. With a single one it looks every 20 µs, and takes the processor away in most
+// system calls of an emulated guest.
+const processors = 2
+
 // Main runs as the init of a guest until the host closes the port, then powers the machine off.
 // args are the arguments of the process. Outside a guest it prints an error and exits before it
 // changes anything.
@@ -55,6 +62,7 @@ func Main(args []string) {
 		fmt.Fprintf(os.Stderr, "bpfreplay: %s is for the kernels of guests to say: %v\n", inguest.InitArg, err)
 		os.Exit(2)
 	}
+	runtime.GOMAXPROCS(max(processors, runtime.GOMAXPROCS(0)))
 	if err := run(); err != nil {
 		fmt.Fprintf(os.Stderr, "bpfreplay: agent: %v\n", err)
 		os.Exit(1) // the end of PID 1 panics the kernel; the host sees the line above

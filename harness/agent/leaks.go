@@ -1,8 +1,6 @@
 package agent
 
 import (
-	"runtime"
-
 	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
@@ -25,8 +23,6 @@ func (s *Server) deferLeakCheck(name string, made map[string]ids) error {
 	if len(s.pending) < manyPending {
 		return nil
 	}
-	// cilium/ebpf maps the values of data sections, and the garbage collector unmaps them.
-	runtime.GC()
 	return s.forgetFreed()
 }
 

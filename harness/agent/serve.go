@@ -562,14 +562,6 @@ func waitFreed(made map[string]ids) (map[string][]string, error) {
 		if len(left) == 0 || time.Now().After(end) {
 			return left, nil
 		}
-		// cilium/ebpf maps the values of data sections, and only the garbage collector unmaps them.
-		// That would take longer than everything else here.
-		for name := range made {
-			if strings.HasSuffix(name, enginename.Direct) {
-				runtime.GC()
-				break
-			}
-		}
 		time.Sleep(pause)
 	}
 }
