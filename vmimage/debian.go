@@ -1,6 +1,7 @@
 package vmimage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -105,22 +106,8 @@ func candidateFor(p apt.Package, all []apt.Package) (candidate, bool) {
 	return c, true
 }
 
-// suite returns the kernel packages of a suite, from an index that a signed Release file vouches
-// for. It keeps the result.
-func (s *Store) suite(ctx context.Context, archive, suite, arch string) ([]apt.Package, error) {
-	key := archive + " " + suite + " " + arch
-	if packages, ok := s.suites[key]; ok {
-		return packages, nil
-	}
-	packages, err := s.packages(ctx, archive, suite, arch, isKernelPackage)
-	if err != nil {
-		return nil, err
-	}
-	s.suites[key] = packages
-	return packages, nil
-}
-
-// packages returns the packages of a suite whose names are wanted.
+// packages returns the packages of a suite whose names are wanted, from an index that a signed
+// Release file vouches for.
 func (s *Store) packages(ctx context.Context, archive, suite, arch string, wanted func(name string) bool) ([]apt.Package, error) {
 	dist := s.mirrors.Base(archive) + "/dists/" + suite
 	release, err := s.release(ctx, dist, suite, strings.HasPrefix(archive, apt.ArchiveSnapshot))
@@ -213,13 +200,18 @@ func fromSuites(ctx context.Context, suites []string, read func(suite string) ([
 
 // resolveDebian finds and installs the best kernel of an archive. It skips packages that the pool
 // no longer has.
-func (s *Store) resolveDebian(ctx context.Context, e *catalog.Entry, want *catalog.Debian, timestamp string) (*catalog.Locked, error) {
+func (s *Store) resolveDebian(ctx context.Context, e *catalog.Entry, want *catalog.Debian, archive string) (*catalog.Locked, error) {
 	packages, failed, err := fromSuites(ctx, want.Suites, func(suite string) ([]apt.Package, error) {
-		archive := apt.ArchiveOf(suite)
-		if timestamp != "" {
-			archive = apt.ArchiveSnapshot + timestamp
+		archive := cmp.Or(archive, apt.ArchiveOf(suite))
+		key := archive + " " + suite + " " + e.Arch
+		if packages, ok := s.suites[key]; ok {
+			return packages, nil
 		}
-		return s.suite(ctx, archive, suite, e.Arch)
+		packages, err := s.packages(ctx, archive, suite, e.Arch, isKernelPackage)
+		if err == nil {
+			s.suites[key] = packages
+		}
+		return packages, err
 	})
 	if err != nil {
 		return nil, err
@@ -248,17 +240,17 @@ func (s *Store) resolveDebian(ctx context.Context, e *catalog.Entry, want *catal
 	return nil, fmt.Errorf("%w: the pool has none of the %d matching kernels of the index", fetch.ErrGone, len(found))
 }
 
-// sourceWords returns the beginning of Locked.Source.
+// sourceWords describes a suite. [catalog.Locked.Source] begins with it.
 func sourceWords(suite, archive string) string {
 	if at, ok := strings.CutPrefix(archive, apt.ArchiveSnapshot); ok {
-		return "Debian " + suite + " of " + at + ", "
+		return "Debian " + suite + " of " + at
 	}
-	return "Debian " + suite + ", "
+	return "Debian " + suite
 }
 
 func (c *candidate) lock(e *catalog.Entry) *catalog.Locked {
 	first := c.packages[0]
-	source := sourceWords(first.Suite, first.Archive) + first.Name + " " + first.Version
+	source := sourceWords(first.Suite, first.Archive) + ", " + first.Name + " " + first.Version
 	rec := &catalog.Locked{Name: e.Name, Arch: e.Arch, Entry: e.ID(), Release: c.release, Source: source}
 	for _, p := range c.packages {
 		rec.Packages = append(rec.Packages, catalog.LockedPackage{

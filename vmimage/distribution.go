@@ -49,13 +49,15 @@ func (s *Store) Distribution(k *Kernel) (*Distribution, error) {
 		d.archive = rec.Packages[0].Archive
 	}
 	for _, src := range e.Sources {
-		suites := src.Suites()
-		i := slices.IndexFunc(suites, func(suite string) bool {
-			return strings.HasPrefix(rec.Source, sourceWords(suite, rec.Packages[0].Archive))
-		})
-		if i >= 0 {
-			d.suites = related(suites[i], isSnapshot)
-			return d, nil
+		want, _ := src.Suites()
+		if want == nil {
+			continue
+		}
+		for _, suite := range want.Suites {
+			if strings.HasPrefix(rec.Source, sourceWords(suite, rec.Packages[0].Archive)+", ") {
+				d.suites = related(suite, isSnapshot)
+				return d, nil
+			}
 		}
 	}
 	return nil, none
@@ -129,7 +131,7 @@ func (d *Distribution) Find(ctx context.Context, pattern string) ([]Package, err
 		}
 	}
 	slices.SortStableFunc(found, func(a, b apt.Package) int { return apt.Compare(b.Version, a.Version) })
-	return d.store.exported(found), nil
+	return exported(found), nil
 }
 
 // Closure returns the packages that the relations in wanted ask for (such as "make" or "gcc-14 (>=
@@ -149,5 +151,5 @@ func (d *Distribution) Closure(ctx context.Context, wanted []string, leaveOut fu
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", strings.Join(d.Suites(), ", "), err)
 	}
-	return d.store.exported(found), nil
+	return exported(found), nil
 }

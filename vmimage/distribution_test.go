@@ -49,7 +49,7 @@ func TestDistribution(t *testing.T) {
 	var got []string
 	for _, p := range found {
 		got = append(got, p.Name+" "+p.Version+" "+p.Suite)
-		assert.Check(t, p.base != "" && p.path != "" && p.SHA256 != "")
+		assert.Check(t, p.from.Archive != "" && p.from.Path != "" && p.SHA256 != "")
 	}
 	assert.Check(t, is.DeepEqual(got, []string{
 		"gcc-12 12.2-1 bookworm", "libc6 2.36-2 bookworm-security", "linux-headers-6.1.0-1-cloud-amd64 6.1.1-1 bookworm",

@@ -13,7 +13,7 @@
 //	defer store.Close()
 //	kernel, err := store.Resolve(ctx, "6.12")
 //	if err != nil { ... }
-//	sum, err := store.Initramfs("/tmp/run/initramfs", kernel, vmimage.Initramfs{
+//	err = store.WriteInitramfs(file, kernel, vmimage.Initramfs{
 //		Base:    []initramfs.File{{Path: "/init", Mode: 0o755, Host: "/usr/bin/agent"}},
 //		Modules: []string{"nf_conntrack"},
 //	})

@@ -1,7 +1,6 @@
 package vmimage
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -29,85 +28,56 @@ type Initramfs struct {
 	Extra []initramfs.File
 }
 
-// Initramfs writes the file dst, an uncompressed initramfs for a kernel, and returns the SHA-256 of
-// its contents. The same input gives the same bytes. Base and modules come from the cache if an
-// earlier run needed them. If it fails, dst does not exist.
-func (s *Store) Initramfs(dst string, k *Kernel, what Initramfs) (string, error) {
-	out, err := os.OpenFile(dst, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+// WriteInitramfs writes an uncompressed initramfs for a kernel. The same input gives the same bytes.
+// Base and modules come from the cache if an earlier run needed them.
+func (s *Store) WriteInitramfs(out io.Writer, k *Kernel, what Initramfs) error {
+	base, modules, err := s.parts(k, what, s.archive)
+	// Each part ends on a boundary of 512 bytes, where the kernel looks for the next.
+	for _, part := range []string{base, modules} {
+		if err == nil {
+			err = appendFile(out, part)
+		}
+	}
+	if err == nil && len(what.Extra) > 0 {
+		err = initramfs.Write(out, what.Extra)
+	}
 	if err != nil {
-		return "", fmt.Errorf("initramfs: %w", err)
+		return fmt.Errorf("initramfs: %w", err)
 	}
-	sum, err := s.WriteInitramfs(out, k, what)
-	if closed := out.Close(); err == nil && closed != nil {
-		err = fmt.Errorf("initramfs: %w", closed)
-	}
-	if err != nil {
-		os.Remove(dst)
-		return "", err
-	}
-	return sum, nil
+	return nil
 }
 
-// WriteInitramfs is [Store.Initramfs] for an open file.
-func (s *Store) WriteInitramfs(out *os.File, k *Kernel, what Initramfs) (string, error) {
-	base, modules, extra, err := s.parts(k, what, s.archive)
-	if err != nil {
-		return "", fmt.Errorf("initramfs: %w", err)
-	}
-	sum := initramfsSum(base, modules, extra.Bytes())
-	if err := concat(out, extra, base, modules); err != nil {
-		return "", fmt.Errorf("initramfs: %w", err)
-	}
-	return sum, nil
-}
-
-// InitramfsSum returns what [Store.Initramfs] would return, without writing a file. It reads next
-// to nothing if the parts are cached.
+// InitramfsSum returns a digest of what [Store.WriteInitramfs] would write, in hexadecimal. It reads
+// next to nothing if the parts are cached.
 func (s *Store) InitramfsSum(k *Kernel, what Initramfs) (string, error) {
-	base, modules, extra, err := s.parts(k, what, s.archiveKey)
+	base, modules, err := s.parts(k, what, s.archiveKey)
+	sum := sha256.New()
+	fmt.Fprintf(sum, "%s%s\n%s\n", initramfs.Format, base, filepath.Base(modules))
+	if err == nil && len(what.Extra) > 0 {
+		err = initramfs.Write(sum, what.Extra)
+	}
 	if err != nil {
 		return "", fmt.Errorf("initramfs: %w", err)
 	}
-	return initramfsSum(base, modules, extra.Bytes()), nil
+	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
-// parts returns the parts of an initramfs. archive returns the file of the first part, or its key.
-func (s *Store) parts(k *Kernel, what Initramfs, archive func([]initramfs.File) (string, error)) (base, modules string, extra *bytes.Buffer, err error) {
+// parts returns the cached parts of an initramfs. archive returns the file of the first, or its key.
+func (s *Store) parts(k *Kernel, what Initramfs, archive func([]initramfs.File) (string, error)) (base, modules string, err error) {
 	if base, err = archive(append([]initramfs.File{initramfs.Console}, what.Base...)); err != nil {
-		return "", "", nil, err
+		return "", "", err
 	}
-	if modules, err = s.kernelArchive(k, what.Modules); err != nil {
-		return "", "", nil, err
-	}
-	extra = &bytes.Buffer{}
-	if len(what.Extra) > 0 {
-		err = initramfs.Write(extra, what.Extra)
-	}
-	return base, modules, extra, err
+	modules, err = s.kernelArchive(k, what.Modules)
+	return base, modules, err
 }
 
-func initramfsSum(base, modules string, extra []byte) string {
-	sum := sha256.New()
-	fmt.Fprintf(sum, "%s%s\n%s\n", initramfs.Format, filepath.Base(base), filepath.Base(modules))
-	sum.Write(extra)
-	return hex.EncodeToString(sum.Sum(nil))
-}
-
-// concat writes one archive after the other. Each ends on a boundary of 512 bytes, where the kernel
-// looks for the next.
-func concat(out *os.File, extra io.Reader, parts ...string) error {
-	for _, part := range parts {
-		in, err := os.Open(part)
-		if err != nil {
-			return err
-		}
-		_, err = io.Copy(out, in)
-		in.Close()
-		if err != nil {
-			return err
-		}
+func appendFile(out io.Writer, part string) error {
+	in, err := os.Open(part)
+	if err != nil {
+		return err
 	}
-	_, err := io.Copy(out, extra)
+	defer in.Close()
+	_, err = io.Copy(out, in)
 	return err
 }
 
@@ -137,15 +107,6 @@ func (s *Store) newKernelArchive(k *Kernel, names []string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	files, err := kernelFiles(k, modules)
-	if err != nil {
-		return "", err
-	}
-	return s.archive(files)
-}
-
-// kernelFiles returns the files of a kernel for a guest.
-func kernelFiles(k *Kernel, modules []kmod.Module) ([]initramfs.File, error) {
 	dir := path.Join("/lib/modules", k.Release)
 	files := []initramfs.File{
 		{Path: path.Join(dir, "modules.dep"), Mode: 0o644, Data: kmod.Dep(modules)},
@@ -157,14 +118,14 @@ func kernelFiles(k *Kernel, modules []kmod.Module) ([]initramfs.File, error) {
 	for _, m := range modules {
 		data, err := kmod.Read(m.File)
 		if err != nil {
-			return nil, err
+			return "", err
 		}
 		files = append(files, initramfs.File{Path: path.Join(dir, m.Path), Mode: 0o644, Data: data})
 	}
-	return files, nil
+	return s.archive(files)
 }
 
-// archive returns the cached archive of the files. It makes the archive if the cache lacks it.
+// archive returns the cached archive of the files, and makes it if the cache lacks it.
 func (s *Store) archive(files []initramfs.File) (string, error) {
 	key, err := s.archiveKey(files)
 	if err != nil {

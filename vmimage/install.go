@@ -51,7 +51,13 @@ type installed struct {
 }
 
 // keyOf identifies a kernel by its packages.
-func keyOf(rec *catalog.Locked) string { return installKey(rec.Digests()...) }
+func keyOf(rec *catalog.Locked) string {
+	var digests []string
+	for _, p := range rec.Packages {
+		digests = append(digests, p.SHA256)
+	}
+	return installKey(digests...)
+}
 
 func installKey(digests ...string) string {
 	sum := sha256.Sum256([]byte(installFormat + strings.Join(digests, "\n")))
@@ -76,19 +82,8 @@ func (s *Store) install(ctx context.Context, name string, rec *catalog.Locked) e
 			}
 			files = append(files, file)
 		}
-		return s.unpackAndDrop(name, dst, rec.Release, files, packed(archive.Deb, files...))
+		return s.unpack(name, dst, rec.Release, packed(archive.Deb, files...), files...)
 	})
-}
-
-// unpackAndDrop is unpack, and then removes the archives from the cache.
-func (s *Store) unpackAndDrop(name, dst, release string, files []string, fill contents) error {
-	if err := s.unpack(name, dst, release, fill); err != nil {
-		return err
-	}
-	for _, file := range files {
-		os.Remove(file)
-	}
-	return nil
 }
 
 // blob returns the path of the file with a digest. If the cache lacks it, blob downloads it from
@@ -157,10 +152,11 @@ func packed(read archive.Reader, files ...string) contents {
 }
 
 // unpack makes the kernel directory dst from its contents. With release "" it accepts any release.
-func (s *Store) unpack(name, dst, release string, fill contents) error {
+// Then it removes the files drop from the cache.
+func (s *Store) unpack(name, dst, release string, fill contents, drop ...string) error {
 	s.say("%s: unpacking", name)
-	return s.cache.WriteDir(dst, func(dir string) error {
-		u := &unpacker{dir: dir, release: release}
+	err := s.cache.WriteDir(dst, func(dir string) error {
+		u := &unpacker{dir: dir, release: release, modules: make(map[string]bool)}
 		if err := fill(u.entry); err != nil {
 			return err
 		}
@@ -174,6 +170,13 @@ func (s *Store) unpack(name, dst, release string, fill contents) error {
 		}
 		return os.WriteFile(filepath.Join(dir, fileMeta), data, 0o644)
 	})
+	if err != nil {
+		return err
+	}
+	for _, file := range drop {
+		os.Remove(file)
+	}
+	return nil
 }
 
 // load returns the kernel of a lock record that is installed.
@@ -183,7 +186,7 @@ func (s *Store) load(e *catalog.Entry, rec *catalog.Locked) (*Kernel, error) {
 		return nil, fmt.Errorf("kernel %s: %w", e.Spec(), err)
 	}
 	k.Origin = rec.Source
-	return s.describe(k, e, nil)
+	return s.describe(k, e)
 }
 
 func (s *Store) loadDir(key string) (*Kernel, error) {

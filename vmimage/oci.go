@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 
-	"github.com/bpfreplay/bpfreplay/vmimage/cache"
 	"github.com/bpfreplay/bpfreplay/vmimage/catalog"
 	"github.com/bpfreplay/bpfreplay/vmimage/oci"
 )
@@ -31,11 +30,11 @@ func (s *Store) resolveOCI(ctx context.Context, e *catalog.Entry, src *catalog.O
 	if err := s.install(ctx, e.Spec(), rec); err != nil {
 		return nil, err
 	}
-	meta, err := readInstalled(s.cache.Path(cache.Kernels, keyOf(rec)))
+	k, err := s.loadDir(keyOf(rec))
 	if err != nil {
 		return nil, err
 	}
-	rec.Release = meta.Release
+	rec.Release = k.Release
 	return rec, nil
 }
 
@@ -60,10 +59,10 @@ func (s *Store) installOCI(ctx context.Context, name string, rec *catalog.Locked
 		}
 		files = append(files, file)
 	}
-	err = s.unpackAndDrop(name, dst, "", files, func(entry func(*tar.Header, io.Reader) error) error {
+	read := func(entry func(*tar.Header, io.Reader) error) error {
 		return oci.Read(files, s.opts.maxUnpacked, entry)
-	})
-	if err != nil {
+	}
+	if err := s.unpack(name, dst, "", read, files...); err != nil {
 		return &oci.Error{Image: image.Name, Err: err}
 	}
 	return nil

@@ -619,7 +619,7 @@ func FuzzLayers(f *testing.F) {
 	f.Add(fake.Compress("gz", kernelLayer()), []byte("rubbish"))
 	f.Fuzz(func(t *testing.T, lower, upper []byte) {
 		top := t.TempDir()
-		u := &unpacker{dir: filepath.Join(top, "kernel")}
+		u := &unpacker{dir: filepath.Join(top, "kernel"), modules: make(map[string]bool)}
 		assert.NilError(t, os.Mkdir(u.dir, 0o755))
 		var files []string
 		for i, data := range [][]byte{lower, upper} {

@@ -14,7 +14,6 @@ import (
 
 	"github.com/bpfreplay/bpfreplay/vmimage/apt"
 	"github.com/bpfreplay/bpfreplay/vmimage/archive"
-	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 )
 
 // Package is a package of Debian's archive other than a kernel: sources, headers, objects.
@@ -25,9 +24,7 @@ type Package struct {
 	// SHA256 is the digest of the package, in hexadecimal, from the signed index.
 	SHA256 string `json:"sha256"`
 
-	want digest.Digest
-	base string // of the archive
-	path string // there
+	from apt.Package
 }
 
 // Packages returns the packages of these suites of Debian whose names match one of the patterns
@@ -56,16 +53,13 @@ func (s *Store) Packages(ctx context.Context, arch string, suites []string, patt
 		return nil, fmt.Errorf("%w in %s is called %s", ErrNoPackage, strings.Join(suites, ", "), pattern)
 	}
 	slices.SortStableFunc(found, func(a, b apt.Package) int { return apt.Compare(b.Version, a.Version) })
-	return s.exported(found), nil
+	return exported(found), nil
 }
 
-func (s *Store) exported(found []apt.Package) []Package {
+func exported(found []apt.Package) []Package {
 	out := make([]Package, 0, len(found))
 	for _, p := range found {
-		out = append(out, Package{
-			Name: p.Name, Version: p.Version, Suite: p.Suite, SHA256: p.Want.SHA256,
-			want: p.Want, base: s.mirrors.Base(p.Archive), path: p.Path,
-		})
+		out = append(out, Package{Name: p.Name, Version: p.Version, Suite: p.Suite, SHA256: p.Want.SHA256, from: p})
 	}
 	return out
 }
@@ -76,7 +70,7 @@ var ErrNoPackage = errors.New("no package")
 // ReadPackage downloads a package, checks its digest, and calls fn for every entry of its data
 // archive, in order. It then removes the package from the cache; fn keeps what it needs.
 func (s *Store) ReadPackage(ctx context.Context, p *Package, fn func(h *tar.Header, r io.Reader) error) error {
-	file, err := s.blob(ctx, p.want, p.Name+" "+p.Version, p.base+"/"+p.path)
+	file, err := s.blob(ctx, p.from.Want, p.Name+" "+p.Version, s.mirrors.Base(p.from.Archive)+"/"+p.from.Path)
 	if err != nil {
 		return err
 	}

@@ -1,11 +1,11 @@
 package vmimage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -33,40 +33,32 @@ const reachTimeout = 6 * time.Second
 func (s *Store) Reach(ctx context.Context) []Reach {
 	ctx, cancel := context.WithTimeoutCause(ctx, reachTimeout, fetch.ErrNoAnswer)
 	defer cancel()
-	asked := make(map[string]func() error)
+	out := make([]Reach, len(s.config.Kernels))
+	places := make([][]place, len(out))
+	answers := make(map[string]*error)
 	var group errgroup.Group
 	group.SetLimit(16)
-	ask := func(p place) func() error {
-		answer, ok := asked[p.name]
-		if !ok {
-			answer = sync.OnceValue(func() error { return p.ask(ctx) })
-			asked[p.name] = answer
-			group.Go(func() error { answer(); return nil })
+	for i, e := range s.config.Kernels {
+		out[i].Name = e.Spec()
+		for _, src := range e.Sources {
+			places[i] = append(places[i], s.places(src)...)
 		}
-		return answer
-	}
-	type question struct {
-		name   string
-		answer func() error
-	}
-	questions := make([][]question, len(s.config.Kernels))
-	for i := range s.config.Kernels {
-		for _, src := range s.config.Kernels[i].Sources {
-			for _, p := range s.places(src) {
-				questions[i] = append(questions[i], question{p.name, ask(p)})
+		for _, p := range places[i] {
+			if answers[p.name] == nil {
+				answer := new(error)
+				answers[p.name] = answer
+				group.Go(func() error { *answer = p.ask(ctx); return nil })
 			}
 		}
 	}
 	_ = group.Wait() // the answers have the errors
-	out := make([]Reach, len(questions))
-	for i, list := range questions {
-		out[i].Name = s.config.Kernels[i].Spec()
-		for _, q := range list {
-			if err := q.answer(); err != nil {
-				out[i].Failed = append(out[i].Failed, fmt.Errorf("%s: %w", q.name, err))
+	for i := range out {
+		for _, p := range places[i] {
+			if err := *answers[p.name]; err != nil {
+				out[i].Failed = append(out[i].Failed, fmt.Errorf("%s: %w", p.name, err))
 				continue
 			}
-			out[i].Source = q.name
+			out[i].Source = p.name
 			break
 		}
 	}
@@ -81,10 +73,6 @@ type place struct {
 
 func (s *Store) places(src catalog.Source) []place {
 	switch {
-	case src.Debian != nil:
-		return s.suitePlaces(src.Debian, "")
-	case src.Snapshot != nil:
-		return s.suitePlaces(&src.Snapshot.Debian, src.Snapshot.Timestamp)
 	case src.OCI != nil:
 		image, err := s.oci.Image(src.OCI.Image, src.OCI.Tag)
 		return []place{{"OCI image " + src.OCI.Image + ":" + src.OCI.Tag, func(ctx context.Context) error {
@@ -97,7 +85,7 @@ func (s *Store) places(src catalog.Source) []place {
 		return []place{{src.URL.Address, func(ctx context.Context) error { return s.fetch.Exists(ctx, src.URL.Address) }}}
 	case src.File != "":
 		return []place{{src.File, func(context.Context) error { _, err := os.Stat(src.File); return errors.Unwrap(err) }}}
-	default:
+	case src.Tree != "":
 		return []place{{src.Tree, func(context.Context) error {
 			options, err := readGoodOptions(src.Tree)
 			if err == nil {
@@ -106,17 +94,12 @@ func (s *Store) places(src catalog.Source) []place {
 			return err
 		}}}
 	}
-}
-
-func (s *Store) suitePlaces(src *catalog.Debian, timestamp string) []place {
 	var out []place
-	for _, suite := range src.Suites {
-		archive, name := apt.ArchiveOf(suite), "Debian "+suite
-		if timestamp != "" {
-			archive, name = apt.ArchiveSnapshot+timestamp, name+" of "+timestamp
-		}
+	want, archive := src.Suites()
+	for _, suite := range want.Suites {
+		archive := cmp.Or(archive, apt.ArchiveOf(suite))
 		dist := s.mirrors.Base(archive) + "/dists/" + suite
-		out = append(out, place{name, func(ctx context.Context) error {
+		out = append(out, place{sourceWords(suite, archive), func(ctx context.Context) error {
 			err := s.fetch.Exists(ctx, dist+"/InRelease")
 			if errors.Is(err, fetch.ErrGone) {
 				err = s.fetch.Exists(ctx, dist+"/Release")

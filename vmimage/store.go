@@ -55,7 +55,7 @@ type Store struct {
 	cache   *cache.Dir
 	fetch   *fetch.Fetcher
 	mirrors apt.Mirrors
-	suites  map[string][]apt.Package
+	suites  map[string][]apt.Package // the kernels of suites that were read
 	oci     oci.Client
 }
 
@@ -125,8 +125,6 @@ func (s *Store) say(format string, args ...any) {
 // nor another source has provided the kernel.
 type UnavailableError struct {
 	Name string
-	// Archive is the address of the snapshot archive.
-	Archive string
 	// Nearest are kernels of kernels.yaml that need no snapshot archive.
 	Nearest []string
 	// Err is the error of the archive, Others those of other sources.
@@ -246,37 +244,45 @@ func stops(err error) bool {
 
 // condense joins errors, with one line for each host that does not answer.
 func condense(failed ...error) error {
-	var out *multierror.Error
+	var out []error
 	said := make(map[*fetch.UnreachableError]bool)
 	for _, err := range multierror.Append(nil, failed...).Errors {
 		dead, image := (*fetch.UnreachableError)(nil), (*oci.Error)(nil)
-		if !errors.As(err, &dead) || errors.As(err, &image) {
-			out = multierror.Append(out, err)
-			continue
+		if errors.As(err, &dead) && !errors.As(err, &image) {
+			if said[dead] {
+				continue
+			}
+			said[dead] = true
+			err = fmt.Errorf("the Debian mirror: %w; set %s to one that can", dead, apt.MirrorEnv)
 		}
-		if !said[dead] {
-			out = multierror.Append(out, fmt.Errorf("the Debian mirror: %w; set %s to one that can", dead, apt.MirrorEnv))
-		}
-		said[dead] = true
+		out = append(out, err)
 	}
-	return failures.All(out)
+	return failures.All(out...)
 }
 
 func (s *Store) resolveSource(ctx context.Context, e *catalog.Entry, src catalog.Source) (*Kernel, error) {
+	var k *Kernel
+	var rec *catalog.Locked // of an archive
+	var err error
 	switch {
 	case src.File != "":
-		k, err := s.fromFile(ctx, e.Spec(), src.File)
-		return s.describe(k, e, err)
+		k, err = s.fromFile(ctx, e.Spec(), src.File)
 	case src.Tree != "":
-		k, err := s.fromTree(ctx, e.Spec(), src.Tree, "")
-		return s.describe(k, e, err)
+		k, err = s.fromTree(ctx, e.Spec(), src.Tree, "")
 	case src.URL != nil:
-		k, err := s.fromURL(ctx, e.Spec(), src.URL)
-		return s.describe(k, e, err)
+		k, err = s.fromURL(ctx, e.Spec(), src.URL)
+	case src.OCI != nil:
+		rec, err = s.resolveOCI(ctx, e, src.OCI)
+	default:
+		want, archive := src.Suites()
+		rec, err = s.resolveDebian(ctx, e, want, archive)
+		err = s.unavailable(e, archive, err)
 	}
-	rec, err := s.resolveArchive(ctx, e, src)
 	if err != nil {
 		return nil, err
+	}
+	if rec == nil {
+		return s.describe(k, e)
 	}
 	if err := s.remember(ctx, s.cache.Path(catalog.LockName), *rec); err != nil {
 		return nil, err
@@ -284,29 +290,17 @@ func (s *Store) resolveSource(ctx context.Context, e *catalog.Entry, src catalog
 	return s.load(e, rec)
 }
 
-func (s *Store) resolveArchive(ctx context.Context, e *catalog.Entry, src catalog.Source) (*catalog.Locked, error) {
-	switch {
-	case src.Debian != nil:
-		return s.resolveDebian(ctx, e, src.Debian, "")
-	case src.OCI != nil:
-		return s.resolveOCI(ctx, e, src.OCI)
-	}
-	snapshot := src.Snapshot
-	rec, err := s.resolveDebian(ctx, e, &snapshot.Debian, snapshot.Timestamp)
-	return rec, s.unavailable(e, apt.ArchiveSnapshot+snapshot.Timestamp, err)
-}
-
 // unavailable returns an [UnavailableError] for an error of the snapshot archive.
 func (s *Store) unavailable(e *catalog.Entry, archive string, err error) error {
 	if err == nil || !strings.HasPrefix(archive, apt.ArchiveSnapshot) || errors.Is(err, digest.ErrIntegrity) || errors.Is(err, context.Canceled) {
 		return err
 	}
-	return &UnavailableError{Name: e.Spec(), Archive: s.mirrors.Base(archive), Nearest: s.config.Nearest(e), Err: err}
+	return &UnavailableError{Name: e.Spec(), Nearest: s.config.Nearest(e), Err: err}
 }
 
 // remember puts a record into a lock file.
 func (s *Store) remember(ctx context.Context, file string, rec catalog.Locked) error {
-	unlock, err := s.cache.Lock(ctx, "lockfile", nil)
+	unlock, err := s.cache.Lock(ctx, "lockfile", "")
 	if err != nil {
 		return err
 	}
@@ -319,11 +313,8 @@ func (s *Store) remember(ctx context.Context, file string, rec catalog.Locked) e
 	return s.cache.Explain(l.Write(file))
 }
 
-// describe adds name, version and exceptions of an entry to its kernel, unless err is set.
-func (s *Store) describe(k *Kernel, e *catalog.Entry, err error) (*Kernel, error) {
-	if err != nil {
-		return nil, err
-	}
+// describe adds name, version and exceptions of an entry to its kernel.
+func (s *Store) describe(k *Kernel, e *catalog.Entry) (*Kernel, error) {
 	if k.Arch != e.Arch {
 		return nil, fmt.Errorf("%s is a kernel for %s, and %s says %s", k.Origin, k.Arch, catalog.FileName, e.Arch)
 	}

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -49,32 +50,22 @@ func unpackTool(r *os.Root, h *tar.Header, data io.Reader) error {
 		name = "usr/" + name // /lib and /sbin are links to these
 	}
 	dir, _, _ := strings.Cut(strings.TrimPrefix(name, "usr/"), "/")
-	switch dir {
-	case "bin", "sbin", "lib", "lib64":
-	default:
-		return nil
-	}
-	switch h.Typeflag {
-	case tar.TypeReg, tar.TypeSymlink:
-	default:
+	if !slices.Contains([]string{"bin", "sbin", "lib", "lib64"}, dir) || h.Typeflag != tar.TypeReg && h.Typeflag != tar.TypeSymlink {
 		return nil
 	}
 	if err := r.MkdirAll(path.Dir(name), 0o755); err != nil {
 		return err
 	}
 	if h.Typeflag == tar.TypeSymlink {
-		if err := r.Symlink(h.Linkname, name); err != nil && !errors.Is(err, fs.ErrExist) {
-			return err
+		err := r.Symlink(h.Linkname, name)
+		if errors.Is(err, fs.ErrExist) {
+			return nil
 		}
-		return nil
+		return err
 	}
 	f, err := r.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, fs.FileMode(h.Mode)&0o755|0o600)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	if _, err := io.Copy(f, data); err != nil {
-		return err
-	}
-	return f.Close()
+	return extract(f, data)
 }

@@ -63,9 +63,6 @@ func (u *unpacker) entry(h *tar.Header, r io.Reader) error {
 	case file == "config":
 		return u.takeConfig(r)
 	case kmod.IsFile(file) || strings.HasPrefix(file, "modules.") && !strings.Contains(file, "/"):
-		if u.modules == nil {
-			u.modules = make(map[string]bool)
-		}
 		u.modules[release] = true
 		return u.write(path.Join(dirReleases, release, file), r)
 	}
@@ -138,6 +135,11 @@ func (u *unpacker) write(name string, r io.Reader) error {
 	if err != nil {
 		return err
 	}
+	return extract(f, r)
+}
+
+// extract copies the contents of an entry to a new file, and closes it.
+func extract(f *os.File, r io.Reader) error {
 	defer f.Close()
 	if _, err := io.Copy(f, r); err != nil {
 		return err
@@ -199,11 +201,7 @@ func (s *Store) finishImage(name string, u *unpacker) (*installed, error) {
 	}
 	meta := &installed{Release: info.Release, Arch: info.Arch, Boot: fileImage}
 	if info.Bz == nil {
-		err := os.Remove(vmlinux)
-		if errors.Is(err, os.ErrNotExist) {
-			err = nil
-		}
-		return meta, err
+		return meta, os.RemoveAll(vmlinux) // there may be none
 	}
 	meta.Boot = fileVmlinux
 	// It replaces a vmlinux from the archive, which may be huge.

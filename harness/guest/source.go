@@ -251,7 +251,14 @@ func (s *Source) makeInitrd(config *vm.Config) error {
 	if err := os.Remove(s.Initrd); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	_, err := s.Store.Initramfs(s.Initrd, s.Kernel, s.Initramfs)
+	out, err := os.OpenFile(s.Initrd, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if err != nil {
+		return fmt.Errorf("initramfs: %w", err)
+	}
+	err = failures.All(s.Store.WriteInitramfs(out, s.Kernel, s.Initramfs), out.Close())
+	if err != nil {
+		os.Remove(s.Initrd)
+	}
 	s.made = err == nil
 	return err
 }
@@ -266,7 +273,7 @@ func (s *Source) makeInMemory(config *vm.Config) error {
 	s.Close()
 	s.memory = os.NewFile(uintptr(fd), "initramfs")
 	config.InitrdFile = s.memory
-	_, err = s.Store.WriteInitramfs(s.memory, s.Kernel, s.Initramfs)
+	err = s.Store.WriteInitramfs(s.memory, s.Kernel, s.Initramfs)
 	s.made = err == nil
 	return err
 }

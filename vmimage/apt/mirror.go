@@ -3,6 +3,7 @@ package apt
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"net/url"
 	"os"
 	"path"
@@ -32,34 +33,17 @@ type Mirrors struct {
 // (for all suites, even those that the sources lack), else Debian's own. So a company's mirror is
 // used without further configuration.
 func FindMirrors(aptDir string) Mirrors {
-	m := Mirrors{snapshot: envOr(SnapshotEnv, defaultSnapshot)}
-	if env := os.Getenv(MirrorEnv); env != "" {
-		m.Main = env
-	} else {
+	m := Mirrors{Main: os.Getenv(MirrorEnv), snapshot: cmp.Or(os.Getenv(SnapshotEnv), defaultSnapshot)}
+	if m.Main == "" {
 		m.Main, m.security = aptMirrors(aptDir)
 	}
-	if m.Main == "" {
-		m.Main = defaultMirror
-	}
-	m.Main = strings.TrimRight(m.Main, "/")
-	if m.security == "" {
-		m.security = siblingSecurity(m.Main)
+	m.Main = strings.TrimRight(cmp.Or(m.Main, defaultMirror), "/")
+	if m.security == "" { // mirrors that carry both have it beside the main one
+		m.security = strings.TrimSuffix(m.Main, "/debian") + "/debian-security"
 	}
 	m.security = strings.TrimRight(m.security, "/")
 	m.snapshot = strings.TrimRight(m.snapshot, "/")
 	return m
-}
-
-func envOr(name, otherwise string) string {
-	if v := os.Getenv(name); v != "" {
-		return v
-	}
-	return otherwise
-}
-
-// siblingSecurity returns the address of the security archive on mirrors that carry both.
-func siblingSecurity(main string) string {
-	return strings.TrimSuffix(main, "/debian") + "/debian-security"
 }
 
 // Base returns the address of the archive that has the suite.

@@ -63,7 +63,7 @@ func Open(dir string, say func(format string, args ...any)) (*Dir, error) {
 		say = func(string, ...any) {}
 	}
 	d := &Dir{root: dir, lock: lock, say: say}
-	if d.tryExclusive() {
+	if d.alone() {
 		d.sweep()
 	}
 	if err := d.share(); err != nil {
@@ -99,11 +99,9 @@ func (d *Dir) share() error {
 	return nil
 }
 
-// tryExclusive tries to take the exclusive lock, and reports whether it did: no other process uses
-// the cache then.
-func (d *Dir) tryExclusive() bool {
-	return flock(d.lock, unix.LOCK_EX|unix.LOCK_NB) == nil
-}
+// alone tries to take the exclusive lock, and reports whether it did: no other process uses the
+// cache then.
+func (d *Dir) alone() bool { return flock(d.lock, unix.LOCK_EX|unix.LOCK_NB) == nil }
 
 // sweep removes what killed processes left behind. The caller holds the exclusive lock.
 func (d *Dir) sweep() {
@@ -129,9 +127,9 @@ func (d *Dir) Path(elem ...string) string {
 	return filepath.Join(append([]string{d.root}, elem...)...)
 }
 
-// Lock waits until no other process or goroutine has the lock with this name, and takes it. It calls
-// waiting once if that takes long; waiting may be nil.
-func (d *Dir) Lock(ctx context.Context, name string, waiting func()) (unlock func(), err error) {
+// Lock waits until no other process or goroutine has the lock with this name, and takes it. If that
+// takes long, waiting is a message of progress; "" for none.
+func (d *Dir) Lock(ctx context.Context, name, waiting string) (unlock func(), err error) {
 	f, err := os.OpenFile(d.Path(locks, name), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, d.Explain(err)
@@ -147,8 +145,8 @@ func (d *Dir) Lock(ctx context.Context, name string, waiting func()) (unlock fun
 			f.Close()
 			return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
 		}
-		if first && waiting != nil {
-			waiting()
+		if first && waiting != "" {
+			d.say("%s", waiting)
 		}
 		select {
 		case <-ctx.Done():
@@ -165,9 +163,7 @@ func (d *Dir) Once(ctx context.Context, what, dst string, fill func() error) err
 	if exists(dst) {
 		return nil
 	}
-	unlock, err := d.Lock(ctx, filepath.Base(dst), func() {
-		d.say("%s: waiting for another run, which is fetching it", what)
-	})
+	unlock, err := d.Lock(ctx, filepath.Base(dst), what+": waiting for another run, which is fetching it")
 	if err != nil {
 		return err
 	}

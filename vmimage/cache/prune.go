@@ -6,15 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/bpfreplay/bpfreplay/internal/failures"
 )
 
 // ErrBusy means that the cache is in use, so that nothing may be removed.
@@ -31,7 +27,7 @@ type Pruned struct {
 // also removes the suites. It calls keep when no other run can use the cache. It fails with
 // [ErrBusy] while other runs do.
 func (d *Dir) Prune(all bool, keep func() ([]string, error)) ([]Pruned, error) {
-	if !d.tryExclusive() {
+	if !d.alone() {
 		// A failed attempt may have lost the shared lock, too.
 		if err := d.share(); err != nil {
 			return nil, err
@@ -83,45 +79,40 @@ func (d *Dir) remove(file string) error {
 	return nil
 }
 
-// unusedSuites returns the paths below "suites" in the cache that no suite's list
-// ("suites/NAME.json", with "uses") names. With all it returns everything, lists included.
-func (d *Dir) unusedSuites(all bool) ([]string, error) {
-	entries, err := os.ReadDir(d.Path(suites))
-	if err != nil {
-		return nil, fmt.Errorf("cache: %w", err)
-	}
-	var used, out []string
-	for _, e := range entries {
-		file := d.Path(suites, e.Name())
-		switch {
-		case all:
-			out = append(out, file)
-		case strings.HasSuffix(e.Name(), ".json"):
-			list := struct {
-				Uses []string `json:"uses"`
-			}{}
-			data, err := os.ReadFile(file)
-			if err == nil {
-				err = json.Unmarshal(data, &list)
-			}
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w; remove it", file, err)
-			}
-			used = append(used, list.Uses...)
-		}
-	}
+// unusedSuites returns the paths below "suites" that no suite's list ("suites/NAME.json", with
+// "uses") names. With all it returns everything, lists included.
+func (d *Dir) unusedSuites(all bool) (unused []string, err error) {
+	root := os.DirFS(d.Path(suites))
+	var used []string
 	if all {
-		return out, nil
+		unused, err = fs.Glob(root, "*")
+	} else if used, err = d.usedBySuites(root); err == nil {
+		unused, err = fs.Glob(root, "*/*")
 	}
-	for _, e := range entries {
-		things, _ := os.ReadDir(d.Path(suites, e.Name())) // none if it is a file
-		for _, thing := range things {
-			if !slices.Contains(used, path.Join(e.Name(), thing.Name())) {
-				out = append(out, d.Path(suites, e.Name(), thing.Name()))
-			}
+	unused = slices.DeleteFunc(unused, func(name string) bool { return slices.Contains(used, name) })
+	for i, name := range unused {
+		unused[i] = d.SuitePath(name)
+	}
+	return unused, err
+}
+
+// usedBySuites returns what the suites' lists name.
+func (d *Dir) usedBySuites(root fs.FS) (used []string, err error) {
+	lists, err := fs.Glob(root, "*.json")
+	for _, name := range lists {
+		list := struct {
+			Uses []string `json:"uses"`
+		}{}
+		data, err := os.ReadFile(d.SuitePath(name))
+		if err == nil {
+			err = json.Unmarshal(data, &list)
 		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w; remove it", d.SuitePath(name), err)
+		}
+		used = append(used, list.Uses...)
 	}
-	return out, nil
+	return used, err
 }
 
 // Size returns the disk space of the files in a directory, in bytes. It counts blocks, because the
@@ -167,13 +158,12 @@ func (d *Dir) Usage() Usage {
 	if guests, err := os.ReadDir(d.Path(saved)); err == nil {
 		u.Saved = len(guests)
 	}
-	f, err := os.CreateTemp(d.Path(temp), "usage-")
+	dir, err := d.TempDir()
 	if err != nil {
-		u.Err = d.Explain(err)
+		u.Err = err
 		return u
 	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(make([]byte, 1<<16))
-	u.Err = d.Explain(failures.All(err, f.Close()))
+	defer os.RemoveAll(dir)
+	u.Err = d.Explain(os.WriteFile(filepath.Join(dir, "file"), make([]byte, 1<<16), 0o600))
 	return u
 }

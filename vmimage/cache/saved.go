@@ -24,7 +24,7 @@ func (d *Dir) SavedGuest(ctx context.Context, key string, fill func(dir string) 
 	if touch(dir) {
 		return dir, nil
 	}
-	unlock, err := d.Lock(ctx, "saved-"+key, func() { d.say("waiting for another run that saves the same guest") })
+	unlock, err := d.Lock(ctx, "saved-"+key, "waiting for another run that saves the same guest")
 	if err != nil {
 		return "", err
 	}

@@ -186,23 +186,20 @@ func (c *Config) checkEntry(e Entry) error {
 // Nearest returns the names of the kernels just below and just above the version of e that come
 // from Debian's archive or from this machine.
 func (c *Config) Nearest(e *Entry) []string {
-	want, ok := kversion.Parse(e.Version)
-	if !ok {
+	if e.Version == "" {
 		return nil
 	}
 	var below, above *Entry
-	var belowAt, aboveAt kversion.Version
 	for i := range c.Kernels {
 		other := &c.Kernels[i]
-		v, ok := kversion.Parse(other.Version)
-		if !ok || other.remote() || other.Arch != e.Arch || other.Name == e.Name {
+		if other.Version == "" || other.remote() || other.Arch != e.Arch || other.Name == e.Name {
 			continue
 		}
-		if v.Compare(want) <= 0 && (below == nil || v.Compare(belowAt) > 0) {
-			below, belowAt = other, v
-		}
-		if v.Compare(want) > 0 && (above == nil || v.Compare(aboveAt) < 0) {
-			above, aboveAt = other, v
+		switch isAbove := kversion.Compare(other.Version, e.Version) > 0; {
+		case isAbove && (above == nil || kversion.Compare(other.Version, above.Version) < 0):
+			above = other
+		case !isAbove && (below == nil || kversion.Compare(other.Version, below.Version) > 0):
+			below = other
 		}
 	}
 	var names []string

@@ -51,15 +51,6 @@ type LockedPackage struct {
 	Size int64 `json:"size"`
 }
 
-// Digests returns the digests of the packages, which together identify the kernel.
-func (l *Locked) Digests() []string {
-	var digests []string
-	for _, p := range l.Packages {
-		digests = append(digests, p.SHA256)
-	}
-	return digests
-}
-
 func (l *Locked) check() error {
 	if l.Name == "" || len(l.Packages) == 0 {
 		return errors.New("a kernel without a name or without packages")

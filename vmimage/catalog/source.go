@@ -15,6 +15,7 @@ import (
 	"oras.land/oras-go/v2/registry"
 
 	"github.com/bpfreplay/bpfreplay/internal/arch"
+	"github.com/bpfreplay/bpfreplay/vmimage/apt"
 	"github.com/bpfreplay/bpfreplay/vmimage/digest"
 )
 
@@ -52,15 +53,14 @@ type Source struct {
 	Tree string `yaml:"tree,omitempty" json:"tree,omitempty"`
 }
 
-// Suites returns the suites of Debian that the source names; nil for other sources.
-func (s *Source) Suites() []string {
-	switch {
-	case s.Debian != nil:
-		return s.Debian.Suites
-	case s.Snapshot != nil:
-		return s.Snapshot.Suites
+// Suites returns which kernel of which suites of Debian the source means; nil for other sources.
+// archive is the snapshot archive that has the suites; "" if each is in its own (see
+// [apt.ArchiveOf]).
+func (s *Source) Suites() (want *Debian, archive string) {
+	if s.Snapshot != nil {
+		return &s.Snapshot.Debian, apt.ArchiveSnapshot + s.Snapshot.Timestamp
 	}
-	return nil
+	return s.Debian, ""
 }
 
 // Debian is the newest matching kernel of one or more suites.

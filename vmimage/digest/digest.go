@@ -35,14 +35,11 @@ func Copy(w io.Writer, r io.Reader, want Digest) error {
 		r = io.LimitReader(r, want.Size+1)
 	}
 	n, err := io.Copy(io.MultiWriter(w, hash), r)
-	if errors.Is(err, io.ErrUnexpectedEOF) {
+	if errors.Is(err, io.ErrUnexpectedEOF) || err == nil && n < want.Size {
 		return fmt.Errorf("short read: %d of %d bytes", n, want.Size)
 	}
 	if err != nil {
 		return err
-	}
-	if want.Size > 0 && n < want.Size {
-		return fmt.Errorf("short read: %d of %d bytes", n, want.Size)
 	}
 	if want.Size > 0 && n > want.Size {
 		return fmt.Errorf("%w: it is larger than the %d bytes that it must have", ErrIntegrity, want.Size)

@@ -138,8 +138,11 @@ func WithoutAddress(err error) error {
 // after idleTimeout without data.
 func (f *Fetcher) RoundTrip(req *http.Request) (*http.Response, error) {
 	host := req.URL.Host
-	if err := f.known(host); err != nil {
-		return nil, err
+	f.mu.Lock()
+	dead := f.dead[host]
+	f.mu.Unlock()
+	if dead != nil {
+		return nil, dead
 	}
 	ctx, cancel := context.WithCancelCause(req.Context())
 	watchdog := time.AfterFunc(headerTimeout, func() { cancel(ErrNoAnswer) })
@@ -152,12 +155,6 @@ func (f *Fetcher) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	resp.Body = &watchedBody{ReadCloser: resp.Body, ctx: ctx, cancel: cancel, watchdog: watchdog}
 	return resp, nil
-}
-
-func (f *Fetcher) known(host string) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.dead[host]
 }
 
 // remember turns the error of a failed request into an [UnreachableError] if the host did not

@@ -119,9 +119,9 @@ func withParents(files []File) ([]File, error) {
 }
 
 func writeRecord(w cpio.RecordWriter, f File, inode uint64) error {
-	kind, err := unixType(f.Mode)
-	if err != nil {
-		return err
+	kind, ok := unixTypes[f.Mode.Type()]
+	if !ok {
+		return fmt.Errorf("a file of type %s cannot be in an initramfs", f.Mode.Type())
 	}
 	info := cpio.Info{
 		Ino:    inode,
@@ -153,19 +153,12 @@ func writeRecord(w cpio.RecordWriter, f File, inode uint64) error {
 	return w.WriteRecord(cpio.Record{ReaderAt: host, Info: info})
 }
 
-func unixType(mode fs.FileMode) (uint64, error) {
-	switch mode.Type() {
-	case 0:
-		return unix.S_IFREG, nil
-	case fs.ModeDir:
-		return unix.S_IFDIR, nil
-	case fs.ModeSymlink:
-		return unix.S_IFLNK, nil
-	case fs.ModeDevice | fs.ModeCharDevice:
-		return unix.S_IFCHR, nil
-	default:
-		return 0, fmt.Errorf("a file of type %s cannot be in an initramfs", mode.Type())
-	}
+// unixTypes are the types of files that can be in an initramfs.
+var unixTypes = map[fs.FileMode]uint64{
+	0:                                 unix.S_IFREG,
+	fs.ModeDir:                        unix.S_IFDIR,
+	fs.ModeSymlink:                    unix.S_IFLNK,
+	fs.ModeDevice | fs.ModeCharDevice: unix.S_IFCHR,
 }
 
 // block is the unit that archives are padded to, in bytes, as by cpio(1).

@@ -125,7 +125,7 @@ func (c *programFiles) libraries(e *elf.File, file string, inherited []string) e
 		if _, ok := c.files[at]; ok || slices.Contains(c.linkers, name) {
 			continue
 		}
-		host, lib, err := c.find(e, name, slices.Concat(inherited, environment(), runpath, c.dirs))
+		host, lib, err := c.find(e, name, slices.Concat(inherited, split(os.Getenv("LD_LIBRARY_PATH")), runpath, c.dirs))
 		if err != nil {
 			return err
 		}
@@ -225,8 +225,6 @@ func searchPath(e *elf.File, tag elf.DynTag, file string) []string {
 func split(list string) []string {
 	return slices.DeleteFunc(strings.Split(list, ":"), func(d string) bool { return d == "" })
 }
-
-func environment() []string { return split(os.Getenv("LD_LIBRARY_PATH")) }
 
 // libraryDirs returns the directories with libraries for all programs: those of /etc/ld.so.conf,
 // and the dynamic linkers' own.

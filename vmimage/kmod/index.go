@@ -171,11 +171,6 @@ func (ix *Index) find(name string) (*Info, bool) {
 	return best, best != nil
 }
 
-func (ix *Index) builtin(name string) bool {
-	_, ok := slices.BinarySearch(ix.Builtin, name)
-	return ok
-}
-
 // Closure collects modules in the order of loading.
 type Closure struct {
 	index   *Index
@@ -199,7 +194,7 @@ func (c *Closure) Add(name string) (ok bool, err error) {
 // need adds a module and what it needs. It returns all their names in order, an empty list if the
 // module is built in, and nil if the kernel lacks it.
 func (c *Closure) need(name string, above []string) ([]string, error) {
-	if c.index.builtin(name) {
+	if _, builtin := slices.BinarySearch(c.index.Builtin, name); builtin {
 		return []string{}, nil
 	}
 	info, ok := c.index.find(name)
@@ -225,7 +220,10 @@ func (c *Closure) need(name string, above []string) ([]string, error) {
 		order = merge(order, needs)
 	}
 	for _, dep := range info.Soft {
-		needs, err := c.needSoft(dep, above)
+		if soft, ok := c.index.find(dep); ok && slices.Contains(above, soft.Name) {
+			continue // these may be circular
+		}
+		needs, err := c.need(dep, above)
 		if err != nil {
 			return nil, err
 		}
@@ -240,14 +238,6 @@ func (c *Closure) need(name string, above []string) ([]string, error) {
 	order = append(slices.Clone(order), info.Name)
 	c.done[info.Name] = order
 	return order, nil
-}
-
-// needSoft is need for soft dependencies, which may be circular.
-func (c *Closure) needSoft(name string, above []string) ([]string, error) {
-	if info, ok := c.index.find(name); ok && slices.Contains(above, info.Name) {
-		return nil, nil
-	}
-	return c.need(name, above)
 }
 
 func merge(order, more []string) []string {
