@@ -21,10 +21,10 @@
 // # Where things are
 //
 // Here is what joins the packages below: the sources of kernels, and what the cache keeps of them.
-// Below, catalog reads kernels.yaml and the lock file, cache keeps things on the disk, and initramfs
-// writes archives for guests. apt reads Debian's archive, oci asks registries of images, and fetch
-// gets files over HTTP. archive reads packages and tar archives, and digest says what a file must be.
-// kimage reads images of kernels, kmod modules and kconfig configurations.
+// Below, catalog reads kernels.yaml and the lock file, cache keeps things on the disk, and
+// initramfs writes archives for guests. apt reads Debian's archive, oci asks registries of images,
+// and fetch gets files over HTTP. archive reads packages and tar archives, and digest says what a
+// file must be. kimage reads images of kernels, kmod modules and kconfig configurations.
 //
 // # What is checked
 //

@@ -28,8 +28,8 @@ type Initramfs struct {
 	Extra []initramfs.File
 }
 
-// WriteInitramfs writes an uncompressed initramfs for a kernel. The same input gives the same bytes.
-// Base and modules come from the cache if an earlier run needed them.
+// WriteInitramfs writes an uncompressed initramfs for a kernel. The same input gives the same
+// bytes. Base and modules come from the cache if an earlier run needed them.
 func (s *Store) WriteInitramfs(out io.Writer, k *Kernel, what Initramfs) error {
 	base, modules, err := s.parts(k, what, s.archive)
 	// Each part ends on a boundary of 512 bytes, where the kernel looks for the next.
@@ -47,8 +47,8 @@ func (s *Store) WriteInitramfs(out io.Writer, k *Kernel, what Initramfs) error {
 	return nil
 }
 
-// InitramfsSum returns a digest of what [Store.WriteInitramfs] would write, in hexadecimal. It reads
-// next to nothing if the parts are cached.
+// InitramfsSum returns a digest of what [Store.WriteInitramfs] would write, in hexadecimal. It
+// reads next to nothing if the parts are cached.
 func (s *Store) InitramfsSum(k *Kernel, what Initramfs) (string, error) {
 	base, modules, err := s.parts(k, what, s.archiveKey)
 	sum := sha256.New()
@@ -62,7 +62,8 @@ func (s *Store) InitramfsSum(k *Kernel, what Initramfs) (string, error) {
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
-// parts returns the cached parts of an initramfs. archive returns the file of the first, or its key.
+// parts returns the cached parts of an initramfs. archive returns the file of the first, or its
+// key.
 func (s *Store) parts(k *Kernel, what Initramfs, archive func([]initramfs.File) (string, error)) (base, modules string, err error) {
 	if base, err = archive(append([]initramfs.File{initramfs.Console}, what.Base...)); err != nil {
 		return "", "", err

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"github.com/bpfreplay/bpfreplay/internal/kversion"
 	"github.com/bpfreplay/bpfreplay/vmimage/catalog"
 	"github.com/bpfreplay/bpfreplay/vmimage/kmod"
 )
@@ -56,14 +55,8 @@ func (k *Kernel) Tree() string {
 // makes no exception for it. A kernel that was given as a path has no entry and must have none.
 func (k *Kernel) Must(capability string) bool {
 	c, ok := k.capabilities[capability]
-	if !ok {
-		return false
-	}
-	if _, without := k.without[capability]; without {
-		return false
-	}
-	since := c.SinceOn(k.Arch)
-	return since != catalog.Never && kversion.Compare(k.Version, since) >= 0
+	_, without := k.without[capability]
+	return ok && !without && c.In(k.Version, k.Arch)
 }
 
 // Without returns the reason in kernels.yaml why the kernel lacks a capability although it is new

@@ -60,7 +60,7 @@ func (s *Store) installOCI(ctx context.Context, name string, rec *catalog.Locked
 		files = append(files, file)
 	}
 	read := func(entry func(*tar.Header, io.Reader) error) error {
-		return oci.Read(files, s.opts.maxUnpacked, entry)
+		return oci.ReadLayers(files, s.opts.maxUnpacked, entry)
 	}
 	if err := s.unpack(name, dst, "", read, files...); err != nil {
 		return &oci.Error{Image: image.Name, Err: err}

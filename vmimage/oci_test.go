@@ -627,7 +627,7 @@ func FuzzLayers(f *testing.F) {
 			assert.NilError(t, os.WriteFile(file, data, 0o644))
 			files = append(files, file)
 		}
-		_ = oci.Read(files, 1<<20, u.entry)
+		_ = oci.ReadLayers(files, 1<<20, u.entry)
 		left := map[string]bool{"0": true, "1": true, "kernel": true}
 		entries, err := os.ReadDir(top)
 		assert.NilError(t, err)

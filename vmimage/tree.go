@@ -13,8 +13,8 @@ import (
 )
 
 // fromTree returns the kernel of a built kernel tree or build directory (make O=), with the given
-// image of the tree, or with file "" the best. It caches nothing of the tree, so a new build is used
-// at once.
+// image of the tree, or with file "" the best. It caches nothing of the tree, so a new build is
+// used at once.
 func (s *Store) fromTree(ctx context.Context, name, tree, file string) (*Kernel, error) {
 	tree, err := filepath.Abs(tree)
 	if err != nil {

@@ -38,83 +38,66 @@ const dirReleases = "releases"
 // entry takes the image, its configuration and its modules from an archive. It skips all else,
 // especially links, so that no archive can write elsewhere.
 func (u *unpacker) entry(h *tar.Header, r io.Reader) error {
-	name := strings.TrimPrefix(path.Clean("/"+h.Name), "/")
-	name = strings.TrimPrefix(name, "usr/")
+	name := strings.TrimPrefix(strings.TrimPrefix(path.Clean("/"+h.Name), "/"), "usr/")
+	file, release := placeOf(name)
 	if h.Typeflag != tar.TypeReg {
-		if h.Typeflag != tar.TypeDir && isImagePath(name) {
+		isImage := (file == fileImage || file == fileVmlinux) && (release == "" || kimage.IsRelease(release))
+		if isImage && h.Typeflag != tar.TypeDir {
 			u.odd = name + " is no regular file"
 		}
 		return nil
 	}
-	if file, ok := strings.CutPrefix(name, "boot/"); ok {
-		return u.bootFile(file, r)
-	}
-	rest, ok := strings.CutPrefix(name, "lib/modules/")
-	if !ok {
+	if file == "" || !u.is(release) {
 		return nil
 	}
-	release, file, ok := strings.Cut(rest, "/")
-	if !ok || !u.is(release) {
-		return nil
-	}
-	switch {
-	case file == "vmlinuz" || file == "vmlinuz.unsigned":
-		return u.takeImage(release, r)
-	case file == "config":
-		return u.takeConfig(r)
-	case kmod.IsFile(file) || strings.HasPrefix(file, "modules.") && !strings.Contains(file, "/"):
-		u.modules[release] = true
-		return u.write(path.Join(dirReleases, release, file), r)
-	}
-	return nil
-}
-
-// isImagePath reports whether kernel images are taken from this path.
-func isImagePath(name string) bool {
-	file, boot := strings.CutPrefix(name, "boot/")
-	_, release, _ := strings.Cut(file, "-")
-	return boot && (strings.HasPrefix(file, "vmlinuz") || strings.HasPrefix(file, "vmlinux")) && (release == "" || kimage.IsRelease(release)) ||
-		strings.HasPrefix(name, "lib/modules/") && path.Base(name) == "vmlinuz"
-}
-
-func (u *unpacker) bootFile(file string, r io.Reader) error {
-	name, release, _ := strings.Cut(file, "-")
-	if !u.is(release) {
-		return nil
-	}
-	switch name {
-	case "vmlinuz":
-		return u.takeImage(release, r)
-	case "vmlinux":
+	switch file {
+	case fileImage:
+		if u.image && u.imageRelease != "" && release != "" && u.imageRelease != release {
+			return fmt.Errorf("kernels of two releases, %s and %s: which one is meant?", u.imageRelease, release)
+		}
+		if u.image {
+			return nil // some archives have the same image twice
+		}
+		u.image, u.imageRelease = true, release
+	case fileVmlinux:
 		if u.elf {
 			return errors.New("a second vmlinux: which one is meant?")
 		}
 		u.elf = true
-		return u.write(fileVmlinux, r)
-	case "config":
-		return u.takeConfig(r)
-	}
-	return nil
-}
-
-// takeImage takes the first image. Some archives have the same image twice.
-func (u *unpacker) takeImage(release string, r io.Reader) error {
-	if u.image {
-		if u.imageRelease != "" && release != "" && u.imageRelease != release {
-			return fmt.Errorf("kernels of two releases, %s and %s: which one is meant?", u.imageRelease, release)
+	case fileConfig:
+		if u.config {
+			return nil
 		}
-		return nil
+		u.config = true
+	default:
+		u.modules[release] = true
 	}
-	u.image, u.imageRelease = true, release
-	return u.write(fileImage, r)
+	return u.write(file, r)
 }
 
-func (u *unpacker) takeConfig(r io.Reader) error {
-	if u.config {
-		return nil
+// placeOf returns the place in a kernel's directory for a path in an archive, and the release in
+// that path, "" if it has none. The place is "" for what is no part of a kernel.
+func placeOf(name string) (file, release string) {
+	if name, ok := strings.CutPrefix(name, "boot/"); ok {
+		file, release, _ = strings.Cut(name, "-")
+		if file != fileImage && file != fileVmlinux && file != fileConfig {
+			return "", ""
+		}
+		return file, release
 	}
-	u.config = true
-	return u.write(fileConfig, r)
+	rest, below := strings.CutPrefix(name, "lib/modules/")
+	release, file, ok := strings.Cut(rest, "/")
+	switch {
+	case !below || !ok:
+		return "", ""
+	case file == "vmlinuz" || file == "vmlinuz.unsigned":
+		return fileImage, release
+	case file == "config":
+		return fileConfig, release
+	case kmod.IsFile(file) || strings.HasPrefix(file, "modules.") && !strings.Contains(file, "/"):
+		return path.Join(dirReleases, release, file), release
+	}
+	return "", ""
 }
 
 // is reports whether to take a file of that release. Some archives have no release in the names of

@@ -1,5 +1,5 @@
-// Package apt reads Debian's archive as apt does: which mirror to ask, whether a suite's [Release] is
-// signed, which packages its index names, and what these depend on. It fetches nothing.
+// Package apt reads Debian's archive as apt does: which mirror to ask, whether a suite's [Release]
+// is signed, which packages its index names, and what these depend on. It fetches nothing.
 package apt
 
 import (

@@ -30,8 +30,8 @@ func ReaderOf(f io.ReaderAt) Reader {
 	return Tar
 }
 
-// ReadFile calls fn for every entry of the archive in a file, in the way of the given reader. Errors
-// begin with the name of the file.
+// ReadFile calls fn for every entry of the archive in a file, in the way of the given reader.
+// Errors begin with the name of the file.
 func ReadFile(file string, read Reader, fn func(*tar.Header, io.Reader) error) error {
 	f, err := os.Open(file)
 	if err != nil {

@@ -23,7 +23,8 @@ func (d *Dir) FindArchive(key string) (file string, ok bool) {
 	return file, touch(file)
 }
 
-// Archive returns the path of the archive with this key. It makes the archive if the cache lacks it.
+// Archive returns the path of the archive with this key. It makes the archive if the cache lacks
+// it.
 func (d *Dir) Archive(key string, fill func(*os.File) error) (string, error) {
 	file, ok := d.FindArchive(key)
 	if ok {
@@ -75,8 +76,8 @@ func (d *Dir) Remember(name, sum string) error {
 // twice within a tick of the clock keeps its modification time.
 const settled = 2 * time.Second
 
-// Sum is [digest.OfFile], remembered until the file changes. The program that runs in guests has ten
-// megabytes, and every run needs its digest.
+// Sum is [digest.OfFile], remembered until the file changes. The program that runs in guests has
+// ten megabytes, and every run needs its digest.
 func (d *Dir) Sum(file string) (string, error) {
 	var st unix.Stat_t
 	if err := unix.Stat(file, &st); err != nil {

@@ -36,8 +36,8 @@ const lockPoll = 50 * time.Millisecond
 type Dir struct {
 	root string
 	// lock has the shared lock of each process that uses the cache. The kernel releases it even
-	// after a kill -9. So a process that gets the exclusive lock knows that no other uses the cache,
-	// and that the files in tmp are left over.
+	// after a kill -9. So a process that gets the exclusive lock knows that no other uses the
+	// cache, and that the files in tmp are left over.
 	lock *os.File
 	say  func(format string, args ...any)
 }
@@ -157,8 +157,8 @@ func (d *Dir) Lock(ctx context.Context, name, waiting string) (unlock func(), er
 	}
 }
 
-// Once calls fill to make dst, a path of the cache, unless it exists. Others that want dst meanwhile
-// wait, and what appears in their messages of progress.
+// Once calls fill to make dst, a path of the cache, unless it exists. Others that want dst
+// meanwhile wait, and what appears in their messages of progress.
 func (d *Dir) Once(ctx context.Context, what, dst string, fill func() error) error {
 	if exists(dst) {
 		return nil

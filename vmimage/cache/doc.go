@@ -4,11 +4,11 @@
 //
 // # What the lock guarantees
 //
-// A [Dir] holds a shared lock on the directory from [Open] to [Dir.Close], so what it returned stays
-// there meanwhile. The exceptions are archives that nobody used for a week, and saved guests, which
-// may have to make room. [Dir.Prune] needs the lock for itself, and fails with [ErrBusy] while
-// another Dir is open. [Dir.Once] and [Dir.Lock] make one run wait for the other where two want to
-// make the same thing.
+// A [Dir] holds a shared lock on the directory from [Open] to [Dir.Close], so what it returned
+// stays there meanwhile. The exceptions are archives that nobody used for a week, and saved guests,
+// which may have to make room. [Dir.Prune] needs the lock for itself, and fails with [ErrBusy]
+// while another Dir is open. [Dir.Once] and [Dir.Lock] make one run wait for the other where two
+// want to make the same thing.
 //
 // # What survives kill -9
 //
@@ -21,5 +21,6 @@
 //
 // Names are digests of what the thing was made from, so a thing never changes and needs no owner:
 // callers only read below the paths they get, except in the temporary directories that the cache
-// passes to them.
+// passes to them. Only the lists of suites ([Dir.MakeFile]) and the lock file of package catalog
+// are replaced, each as a whole.
 package cache

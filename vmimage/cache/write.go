@@ -12,8 +12,8 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/failures"
 )
 
-// WriteFile makes the complete file dst, a path of the cache, or nothing. fill writes to a temporary
-// file.
+// WriteFile makes the complete file dst, a path of the cache, or nothing. fill writes to a
+// temporary file.
 func (d *Dir) WriteFile(dst string, fill func(*os.File) error) error {
 	tmp, err := renameio.NewPendingFile(dst, renameio.WithTempDir(d.Path(temp)), renameio.WithStaticPermissions(0o644))
 	if err != nil {
@@ -52,8 +52,8 @@ func (d *Dir) WriteDir(dst string, fill func(dir string) error) error {
 	return syncDir(filepath.Dir(dst))
 }
 
-// TempDir returns an empty temporary directory in the cache. The caller removes it; if the caller is
-// killed, the next run does.
+// TempDir returns an empty temporary directory in the cache. The caller removes it; if the caller
+// is killed, the next run does.
 func (d *Dir) TempDir() (string, error) {
 	dir, err := os.MkdirTemp(d.Path(temp), "work-")
 	if err != nil {

@@ -21,12 +21,13 @@ type Capability struct {
 // Never, in place of a release, means that no release has the capability on that architecture.
 const Never = "never"
 
-// SinceOn is the first upstream release that has it on an architecture, or [Never].
-func (c *Capability) SinceOn(arch string) string {
-	if since, ok := c.Archs[arch]; ok {
-		return since
+// In reports whether a kernel of a version must have it on an architecture.
+func (c *Capability) In(version, arch string) bool {
+	since := c.Since
+	if other, ok := c.Archs[arch]; ok {
+		since = other
 	}
-	return c.Since
+	return since != Never && kversion.Compare(version, since) >= 0
 }
 
 // Words returns in words which kernels have the capability.

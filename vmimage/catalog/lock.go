@@ -110,8 +110,8 @@ func ReadLock(file string) (*LockFile, error) {
 	return l, nil
 }
 
-// Find returns the record for an entry, if it was made for the entry's present sources; nil if there
-// is none.
+// Find returns the record for an entry, if it was made for the entry's present sources; nil if
+// there is none.
 func (l *LockFile) Find(e *Entry) *Locked {
 	i := slices.IndexFunc(l.Kernels, func(k Locked) bool { return k.Name == e.Name && k.Entry == e.ID() })
 	if i < 0 {

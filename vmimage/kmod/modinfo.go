@@ -1,5 +1,5 @@
-// Package kmod reads kernel modules: what is in a module file, which modules a kernel has, and which
-// of them have to be loaded before another. Begin with [Index].
+// Package kmod reads kernel modules: what is in a module file, which modules a kernel has, and
+// which of them have to be loaded before another. Begin with [Index].
 package kmod
 
 import (

@@ -1,6 +1,7 @@
 // Package oci gets kernels from the registries of container images. A [Client] asks registries, an
-// [Image] is a tag there, and [Read] reads the files of its layers. The package trusts nothing that a
-// registry says but digests: of a manifest that the caller knows, and of the layers in it.
+// [Image] is a tag there, and [ReadLayers] reads the files of its layers. Images are not signed: the
+// caller looks up a tag once ([Image.Platform]) and keeps the digest, which [Image.Locked] holds the
+// registry to from then on.
 package oci
 
 import (
@@ -124,8 +125,8 @@ func (i *Image) answer(said *errcode.ErrorResponse) error {
 	return fmt.Errorf("%s says %s", said.URL.Host, status)
 }
 
-// refused returns the advice for a refusal. Registries refuse missing images in the same way, so that
-// nobody learns which exist.
+// refused returns the advice for a refusal. Registries refuse missing images in the same way, so
+// that nobody learns which exist.
 func (i *Image) refused(status string) error {
 	return fmt.Errorf("%w (%s): it is not there, or not for everyone; `docker login %s`, if you may have it",
 		ErrRefused, status, i.repo.Reference.Registry)

@@ -18,11 +18,11 @@ const MaxUnpacked = 8 << 30
 
 var errTooLarge = errors.New("the layers unpack to more than a kernel can need")
 
-// Read calls fn for the entries of an image's layers below which kernels are, /boot and /lib/modules.
-// It leaves out what a higher layer replaces or removes. files has the lowest layer first; Read
-// begins with the highest, so that it never passes an entry too much. limit bounds the unpacked size,
-// in bytes.
-func Read(files []string, limit int64, fn func(*tar.Header, io.Reader) error) error {
+// ReadLayers calls fn for the entries below /boot and /lib/modules in the layers of an image, where
+// kernels are. It leaves out what a higher layer replaces or removes. files has the lowest layer
+// first; ReadLayers begins with the highest, so fn never gets what it would have to remove. limit
+// bounds the unpacked size, in bytes.
+func ReadLayers(files []string, limit int64, fn func(*tar.Header, io.Reader) error) error {
 	above := make(marks)
 	for _, file := range slices.Backward(files) {
 		here := make(marks)
