@@ -41,6 +41,7 @@ func interruptible(signals []os.Signal) (context.Context, context.CancelFunc) {
 		taken := false
 		var late <-chan time.Time
 		for {
+			var cause error
 			select {
 			case sig := <-came:
 				if !taken {
@@ -51,16 +52,15 @@ func interruptible(signals []os.Signal) (context.Context, context.CancelFunc) {
 					default:
 					}
 				}
-				signal.Stop(came)
-				cancel(fmt.Errorf("interrupted by a signal: %s", sig))
-				return
+				cause = fmt.Errorf("interrupted by a signal: %s", sig)
 			case <-late:
-				signal.Stop(came)
-				cancel(fmt.Errorf("the program has not ended within %s of a signal", forwardTime))
-				return
+				cause = fmt.Errorf("the program has not ended within %s of a signal", forwardTime)
 			case <-ctx.Done():
 				return
 			}
+			signal.Stop(came)
+			cancel(cause)
+			return
 		}
 	}()
 	return ctx, func() { signal.Stop(came); cancel(nil) }

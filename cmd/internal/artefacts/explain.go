@@ -49,7 +49,14 @@ With --diff it compares the traces of two objects. The exit status is 1 if they 
 			if is, err := artefact.IsFile(args[0]); err != nil {
 				return err
 			} else if is {
-				return explainArtefact(cmd, args[0], asJSON)
+				a, err := artefact.ReadFile(args[0])
+				switch {
+				case err != nil:
+					return err
+				case asJSON:
+					return a.WriteManifest(cmd.OutOrStdout())
+				}
+				return a.Explain(cmd.OutOrStdout())
 			}
 			t, err := planObject(cmd, args[0], opts)
 			if err != nil {
@@ -79,18 +86,6 @@ func planObject(cmd *cobra.Command, path string, opts object.Options) (*trace.Tr
 		return nil, err
 	}
 	return await.Work(cmd.Context(), func() (*trace.Trace, error) { return trace.Plan(obj, trace.Options{}) })
-}
-
-// explainArtefact prints the contents of a file that gen wrote.
-func explainArtefact(cmd *cobra.Command, path string, asJSON bool) error {
-	a, err := artefact.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	if asJSON {
-		return a.WriteManifest(cmd.OutOrStdout())
-	}
-	return a.Explain(cmd.OutOrStdout())
 }
 
 func explainDiff(cmd *cobra.Command, a, b string, opts object.Options) error {

@@ -109,9 +109,7 @@ func gen(cmd *cobra.Command, path, to string, opts object.Options, attach bool) 
 	if err != nil {
 		return err
 	}
-	for _, w := range obj.Warnings() {
-		inputs.Warn(cmd, path, w)
-	}
+	inputs.Warn(cmd, path, obj.Warnings())
 	p, err := await.Work(cmd.Context(), func() (*loader.Program, error) {
 		return loader.Generate(obj, &loader.GenerateOptions{Attach: attach})
 	})

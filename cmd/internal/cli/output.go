@@ -8,11 +8,53 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
+	"github.com/bpfreplay/bpfreplay/harness/report"
 	"github.com/bpfreplay/bpfreplay/internal/visible"
 )
+
+// Exit statuses of every command.
+const (
+	ExitOK      = 0
+	ExitFailed  = 1 // a difference or a failed expectation
+	ExitTrouble = 2 // the harness or its input failed
+)
+
+// These errors end a command whose output has already shown the failure.
+var (
+	ErrFailed = errors.New("failed")
+	ErrBroken = errors.New("broken") // the harness failed, so there is no verdict
+)
+
+// ProgramError is the non-zero exit status of a program that ran in a guest.
+type ProgramError int
+
+func (e ProgramError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+// Verdict returns the result of a command that has shown what it found. broken means that the
+// harness or its input failed.
+func Verdict(ok, broken bool) error {
+	switch {
+	case ok:
+		return nil
+	case broken:
+		return ErrBroken
+	}
+	return ErrFailed
+}
+
+// VerdictOf returns the result of a command that ran a program, or a check, on several kernels.
+func VerdictOf(rows []report.ExecRow) error {
+	failed := func(r report.ExecRow) bool { return r.Status != 0 && r.Error == "" }
+	broken := func(r report.ExecRow) bool { return r.Error != "" }
+	if slices.ContainsFunc(rows, failed) {
+		return ErrFailed
+	}
+	return Verdict(!slices.ContainsFunc(rows, broken), true)
+}
 
 // Notes returns a function that prints a line for the user, on standard error.
 func Notes(cmd *cobra.Command) func(line string) {

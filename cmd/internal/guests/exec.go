@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -19,6 +18,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/cmd/internal/boot"
 	"github.com/bpfreplay/bpfreplay/cmd/internal/cli"
 	"github.com/bpfreplay/bpfreplay/cmd/internal/inputs"
+	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/harness/guestexec"
 	"github.com/bpfreplay/bpfreplay/harness/report"
 )
@@ -26,6 +26,7 @@ import (
 type execFlags struct {
 	boot.Flags
 	guestexec.Command
+	config  guest.Config
 	env     cli.Each
 	tty     bool
 	bare    bool
@@ -42,7 +43,7 @@ type execFlags struct {
 // NewExec returns the command exec. It takes signals for the program from a channel without buffer,
 // as long as the program runs.
 func NewExec(signals chan syscall.Signal) *cobra.Command {
-	f := execFlags{Flags: boot.NewFlags(), splats: splatsFail, signals: signals}
+	f := execFlags{splats: "fail", signals: signals}
 	cmd := &cobra.Command{
 		Use:   "exec [FLAG...] -- PROGRAM [ARG...]",
 		Short: "Run a program of this machine in a guest, on another kernel",
@@ -102,7 +103,7 @@ files use --with.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
-	f.Add(cmd)
+	f.Add(cmd, &f.config)
 	cli.AddFlags(cmd, cli.Flags{
 		"gdb": &f.GDB, "with": (*cli.Each)(&f.With), "get": (*cli.Each)(&f.Get), "tty": &f.tty, "bare": &f.bare, "rootfs": &f.root,
 		"module": (*cli.Each)(&f.Modules), "memory": &f.MemoryMiB, "cpus": &f.CPUs, "timeout": &f.Timeout,
@@ -127,18 +128,23 @@ func (f *execFlags) run(cmd *cobra.Command, args []string) error {
 		return errors.New("--memory, --cpus and --timeout: a guest needs some of each")
 	}
 	c := f.Command
-	var err error
-	if c.AllowSplats, err = allowSplats(f.splats); err != nil {
-		return err
+	c.AllowSplats = f.splats == "note"
+	if f.splats != "fail" && f.splats != "note" {
+		return fmt.Errorf("--splats %s: it is either fail or note", f.splats)
 	}
-	out, err := consoleFile(cmd, f.console)
-	if err != nil {
-		return err
-	}
-	if out != nil {
+	switch f.console {
+	case "":
+	case "-":
+		c.Console = report.Printable(cmd.ErrOrStderr())
+	default:
+		out, err := os.Create(f.console)
+		if err != nil {
+			return err
+		}
 		defer out.Close()
 		c.Console = out
 	}
+	var err error
 	if c.HostRoot, err = hostRoot(f.root); err != nil {
 		return err
 	}
@@ -160,7 +166,7 @@ func (f *execFlags) run(cmd *cobra.Command, args []string) error {
 			return err
 		}
 	}
-	_, kernels, err := inputs.ExpandKernels(cmd, f.Kernel, f.Archs)
+	_, kernels, err := inputs.ExpandKernels(cmd, f.Kernels, f.Archs)
 	if err != nil {
 		return err
 	}
@@ -172,14 +178,14 @@ func (f *execFlags) run(cmd *cobra.Command, args []string) error {
 		c.Signals = f.signals
 		defer passSignals(f.signals)()
 	}
-	config, done, err := f.Open(cmd)
+	done, err := f.Open(cmd, &f.config)
 	if err != nil {
 		return err
 	}
 	defer done()
 	return inGuest(cmd, &c, f.tty, func(ctx context.Context, note func(string)) (int, error) {
-		config.Note = note // the program also writes there
-		return guestexec.Exec(ctx, c, config)
+		f.config.Note = note // the program also writes there
+		return guestexec.Exec(ctx, c, f.config)
 	})
 }
 
@@ -207,65 +213,30 @@ func passSignals(to chan<- syscall.Signal) (stop func()) {
 // goTest adds the files that the tests of a Go package need, and those that they write.
 func (f *execFlags) goTest(c *guestexec.Command, args []string) error {
 	o := outputOf(readTestFlags(args))
-	c.Get = append(c.Get[:len(c.Get):len(c.Get)], o.files...)
+	c.Get = slices.Concat(c.Get, o.files)
 	c.Dirs, c.GetMore = o.dirs, o.more
 	if c.HostRoot {
 		return nil
 	}
 	for _, dir := range o.needs {
 		if _, err := os.Stat(dir); err == nil {
-			c.With = append(c.With[:len(c.With):len(c.With)], dir)
+			c.With = append(slices.Clip(c.With), dir)
 		}
 	}
 	if f.bare {
 		return nil
 	}
 	files, err := packageFiles(c.Dir)
-	c.With = append(c.With[:len(c.With):len(c.With)], files...)
+	c.With = slices.Concat(c.With, files)
 	return err
 }
 
 func hostRoot(flag string) (bool, error) {
-	switch flag {
-	case "":
-		return false, nil
-	case "host":
-		return true, nil
+	if flag != "" && flag != "host" {
+		return false, fmt.Errorf("--rootfs %s: there is host", flag)
 	}
-	return false, fmt.Errorf("--rootfs %s: there is host", flag)
+	return flag == "host", nil
 }
-
-// Values of --splats.
-const (
-	splatsFail = "fail"
-	splatsNote = "note"
-)
-
-func allowSplats(flag string) (bool, error) {
-	switch flag {
-	case splatsFail:
-		return false, nil
-	case splatsNote:
-		return true, nil
-	}
-	return false, fmt.Errorf("--splats %s: it is either %s or %s", flag, splatsFail, splatsNote)
-}
-
-// consoleFile opens the file for the guest's console; "-" is standard error. It returns nil if the
-// flag is empty.
-func consoleFile(cmd *cobra.Command, flag string) (io.WriteCloser, error) {
-	switch flag {
-	case "":
-		return nil, nil
-	case "-":
-		return notClosed{report.Printable(cmd.ErrOrStderr())}, nil
-	}
-	return os.Create(flag)
-}
-
-type notClosed struct{ io.Writer }
-
-func (notClosed) Close() error { return nil }
 
 // inherited are the variables that programs always get: the search path and the settings of the Go
 // runtime.
@@ -275,7 +246,7 @@ var inherited = []string{"PATH", "GODEBUG", "GOGC", "GOMAXPROCS", "GOMEMLIMIT", 
 // if any. The last of several values of a name wins.
 func environment(asked []string, unasked ...string) []string {
 	env := []string{"HOME=/root"}
-	for _, e := range append(unasked[:len(unasked):len(unasked)], asked...) {
+	for _, e := range slices.Concat(unasked, asked) {
 		name, _, given := strings.Cut(e, "=")
 		if !given {
 			value, ok := os.LookupEnv(e)

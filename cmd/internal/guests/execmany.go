@@ -80,16 +80,16 @@ func (f *execFlags) runMany(cmd *cobra.Command, c guestexec.Command, kernels []s
 	if err != nil {
 		return err
 	}
-	return execStatus(rows)
+	return cli.VerdictOf(rows)
 }
 
 // runOne runs the program on one kernel.
 func (f *execFlags) runOne(ctx context.Context, cmd *cobra.Command, c guestexec.Command, kernel string, note func(string)) report.ExecRow {
 	row := report.ExecRow{Kernel: kernel}
 	start := time.Now()
-	guest := f.Flags
-	guest.Kernel = kernel
-	config, done, err := guest.Open(cmd)
+	guest, config := f.Flags, f.config
+	guest.Kernels = kernel
+	done, err := guest.Open(cmd, &config)
 	if err == nil {
 		defer done()
 		row.Release = config.Kernel.Release
@@ -107,20 +107,6 @@ func (f *execFlags) runOne(ctx context.Context, cmd *cobra.Command, c guestexec.
 		note("    | " + l)
 	}
 	return row
-}
-
-// execStatus returns the result of a command that ran a program on several kernels.
-func execStatus(rows []report.ExecRow) error {
-	var err error
-	for _, r := range rows {
-		switch {
-		case r.Error != "" && err == nil:
-			err = cli.ErrBroken
-		case r.Status != 0 && r.Error == "":
-			return cli.ErrFailed
-		}
-	}
-	return err
 }
 
 func printExec(w io.Writer, rows []report.ExecRow) {
@@ -176,17 +162,15 @@ func (l *lineWriter) end() {
 }
 
 // lastOutput keeps the end of a program's output.
-type lastOutput struct{ buf bytes.Buffer }
+type lastOutput struct{ bytes.Buffer }
 
 // maxOutput is how much of a program's output a report holds, in bytes.
 const maxOutput = 64 << 10
 
 func (o *lastOutput) Write(b []byte) (int, error) {
-	o.buf.Write(b)
-	if over := o.buf.Len() - maxOutput; over > 0 {
-		o.buf.Next(over)
+	o.Buffer.Write(b)
+	if over := o.Len() - maxOutput; over > 0 {
+		o.Next(over)
 	}
 	return len(b), nil
 }
-
-func (o *lastOutput) String() string { return o.buf.String() }

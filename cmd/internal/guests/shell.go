@@ -12,29 +12,27 @@ import (
 	"github.com/bpfreplay/bpfreplay/cmd/internal/inputs"
 	"github.com/bpfreplay/bpfreplay/harness/engine"
 	"github.com/bpfreplay/bpfreplay/harness/enginename"
+	"github.com/bpfreplay/bpfreplay/harness/guest"
 	"github.com/bpfreplay/bpfreplay/harness/guestexec"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
 )
 
 type shellFlags struct {
 	boot.Flags
-	suite   string
-	engines []string
-	cases   cli.Each
-	with    cli.Each
-	env     cli.Each
-	module  cli.Each
-	memory  int
-	cpus    int
-	root    string
-	tests   bool // load the test modules
-	certs   cli.Each
-	shares  guestexec.Shares
+	guestexec.Shell
+	config guest.Config
+	suite  string
+	cases  cli.Each
+	env    cli.Each
+	root   string
+	tests  bool // load the test modules
+	certs  cli.Each
 }
 
 // NewShell returns the command shell.
 func NewShell() *cobra.Command {
-	f := shellFlags{Flags: boot.NewFlags(), suite: inputs.DefaultSuite, engines: []string{enginename.Replay}, tests: true}
+	f := shellFlags{suite: inputs.DefaultSuite, tests: true}
+	f.Engines = []string{enginename.Replay}
 	cmd := &cobra.Command{
 		Use:   "shell [FLAG...] [OBJECT...]",
 		Short: "Open a prompt in a guest, with objects loaded",
@@ -61,58 +59,51 @@ the last one.`,
   echo 'bpftool prog show' | bpfreplay shell my.bpf.o`,
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
-	f.Add(cmd)
+	f.Add(cmd, &f.config)
 	cli.AddFlags(cmd, cli.Flags{
-		"gdb": &f.GDB, "suite": &f.suite, "case": &f.cases, "engines": &f.engines, "with": &f.with, "env": &f.env,
-		"module": &f.module, "memory": &f.memory, "cpus": &f.cpus, "rootfs": &f.root, "test-modules": &f.tests,
-		"cert": &f.certs, "rwdir": (*cli.Each)(&f.shares.RWDirs), "host-port": &f.shares.HostPorts,
+		"gdb": &f.GDB, "suite": &f.suite, "case": &f.cases, "engines": &f.Engines, "with": (*cli.Each)(&f.With), "env": &f.env,
+		"module": (*cli.Each)(&f.Modules), "memory": &f.MemoryMiB, "cpus": &f.CPUs, "rootfs": &f.root, "test-modules": &f.tests,
+		"cert": &f.certs, "rwdir": (*cli.Each)(&f.RWDirs), "host-port": &f.HostPorts,
 	})
 	return cmd
 }
 
 func (f *shellFlags) run(cmd *cobra.Command, args []string) error {
-	if f.memory < 0 || asksForNone(cmd, "cpus", f.cpus) {
+	if f.MemoryMiB < 0 || asksForNone(cmd, "cpus", f.CPUs) {
 		return errors.New("--memory and --cpus: a guest needs some of each")
 	}
-	suite, err := f.readSuite(cmd, args)
-	if err != nil {
+	var err error
+	if f.Suite, err = f.readSuite(cmd, args); err != nil {
 		return err
 	}
-	root, err := hostRoot(f.root)
-	if err != nil {
+	if f.HostRoot, err = hostRoot(f.root); err != nil {
 		return err
 	}
-	certs, err := inputs.Certificates(f.certs)
-	if err != nil {
+	if f.Certs, err = inputs.Certificates(f.certs); err != nil {
 		return err
 	}
-	dir, err := os.Getwd()
-	if err != nil {
+	if f.Dir, err = os.Getwd(); err != nil {
 		return err
 	}
-	if _, err := engine.ByName(f.engines, engine.Tool{}); err != nil {
+	if _, err := engine.ByName(f.Engines, engine.Tool{}); err != nil {
 		return err
 	}
-	config, done, err := f.Open(cmd)
+	done, err := f.Open(cmd, &f.config)
 	if err != nil {
 		return err
 	}
 	defer done()
-	sh := guestexec.Shell{
-		Suite: suite, Engines: f.engines, With: f.with, Modules: f.module,
-		Env:   environment(append([]string{"TERM"}, f.env...), "GODEBUG"),
-		Certs: certs, HostRoot: root, Dir: dir, Shares: f.shares, MemoryMiB: f.memory, CPUs: f.cpus,
-	}
-	if f.tests && suite.UsesTestModules() {
-		if sh.First, err = boot.TestModules(cmd.Context(), config.Store, config.Kernel, config.Note); err != nil {
+	f.Env = environment(append([]string{"TERM"}, f.env...), "GODEBUG")
+	if f.tests && f.Suite.UsesTestModules() {
+		if f.First, err = boot.TestModules(cmd.Context(), f.config.Store, f.config.Kernel, f.config.Note); err != nil {
 			return err
 		}
 	}
 	var c guestexec.Command
 	return inGuest(cmd, &c, isTerminal(cmd), func(ctx context.Context, note func(string)) (int, error) {
-		config.Note = note
-		sh.Stdin, sh.Stdout, sh.Stderr, sh.Terminal = c.Stdin, c.Stdout, c.Stderr, c.Terminal
-		return sh.Run(ctx, config)
+		f.config.Note = note
+		f.Stdin, f.Stdout, f.Stderr, f.Terminal = c.Stdin, c.Stdout, c.Stderr, c.Terminal
+		return f.Run(ctx, f.config)
 	})
 }
 
@@ -127,5 +118,5 @@ func (f *shellFlags) readSuite(cmd *cobra.Command, objects []string) (*suite.Sui
 	if len(objects) > 0 {
 		return nil, errors.New("either objects or --case")
 	}
-	return (&inputs.Selection{Suite: f.suite, Patterns: f.cases, Kernel: f.Kernel, Archs: f.Archs}).Open(cmd)
+	return inputs.Selection{Suite: f.suite, Patterns: f.cases, Kernels: f.Kernels, Archs: f.Archs}.Open(cmd)
 }

@@ -33,15 +33,15 @@ func OpenObject(cmd *cobra.Command, path string, opts object.Options) (*object.O
 	if err != nil {
 		return nil, err
 	}
-	for _, w := range obj.Warnings {
-		Warn(cmd, path, w.String())
-	}
+	Warn(cmd, path, obj.Warnings)
 	return obj, nil
 }
 
-// Warn prints a defect of an object that does not prevent its load.
-func Warn(cmd *cobra.Command, path, text string) {
-	fmt.Fprintf(cmd.ErrOrStderr(), "bpfreplay: warning: object %q: %s\n", path, visible.Line(text))
+// Warn prints the defects of an object that do not prevent its load, one per line.
+func Warn[T any](cmd *cobra.Command, path string, warnings []T) {
+	for _, w := range warnings {
+		fmt.Fprintf(cmd.ErrOrStderr(), "bpfreplay: warning: object %q: %s\n", path, visible.Line(fmt.Sprint(w)))
+	}
 }
 
 // notObjects are the errors with which a file is not worth a guest. The engines report everything
@@ -64,10 +64,8 @@ func checkObject(cmd *cobra.Command, path string) error {
 func ObjectSuite(cmd *cobra.Command, paths []string) (*suite.Suite, error) {
 	for _, path := range paths {
 		err := checkObject(cmd, path)
-		if errors.Is(err, object.ErrBigEndian) && len(paths) > 1 {
-			continue // it is a case that every engine refuses
-		}
-		if err != nil {
+		refused := errors.Is(err, object.ErrBigEndian) && len(paths) > 1 // a case that every engine refuses
+		if err != nil && !refused {
 			return nil, err
 		}
 	}

@@ -31,14 +31,14 @@ type Selection struct {
 	Suite    string   // a file or a fetched suite
 	Patterns []string // of the names of cases; empty for all
 	Split    bool     // load each program of a fetched suite alone
-	// Kernel and Archs are the values of --kernel and --arch. Without a kernel the programs of a
+	// Kernels and Archs are the values of --kernel and --arch. Without a kernel the programs of a
 	// fetched suite are those for this machine.
-	Kernel string
-	Archs  []string
+	Kernels string
+	Archs   []string
 }
 
 // Open returns the suite with the selected cases.
-func (s *Selection) Open(cmd *cobra.Command) (*suite.Suite, error) {
+func (s Selection) Open(cmd *cobra.Command) (*suite.Suite, error) {
 	if IsForeign(s.Suite) {
 		return s.fetched(cmd)
 	}
@@ -54,13 +54,13 @@ func (s *Selection) Open(cmd *cobra.Command) (*suite.Suite, error) {
 }
 
 // SuiteArch returns the architecture of the kernels: programs of suite kernel are compiled for one.
-func SuiteArch(cmd *cobra.Command, kernel string, archs []string) (string, error) {
-	_, kernels, err := ExpandKernels(cmd, kernel, archs)
+func SuiteArch(cmd *cobra.Command, kernels string, archs []string) (string, error) {
+	_, names, err := ExpandKernels(cmd, kernels, archs)
 	if err != nil {
 		return "", err
 	}
-	first, _, _ := arch.Cut(kernels[0])
-	for _, k := range kernels {
+	first, _, _ := arch.Cut(names[0])
+	for _, k := range names {
 		if of, _, _ := arch.Cut(k); of != first {
 			return "", fmt.Errorf("the programs of a suite are compiled for one architecture, and %s is not for %s: run the suite for each", k, first)
 		}
@@ -69,11 +69,11 @@ func SuiteArch(cmd *cobra.Command, kernel string, archs []string) (string, error
 }
 
 // fetched returns a suite that `bpfreplay suite fetch` fetched.
-func (s *Selection) fetched(cmd *cobra.Command) (*suite.Suite, error) {
+func (s Selection) fetched(cmd *cobra.Command) (*suite.Suite, error) {
 	of := arch.Native
-	if s.Kernel != "" {
+	if s.Kernels != "" {
 		var err error
-		if of, err = SuiteArch(cmd, s.Kernel, s.Archs); err != nil {
+		if of, err = SuiteArch(cmd, s.Kernels, s.Archs); err != nil {
 			return nil, err
 		}
 	}

@@ -69,18 +69,14 @@ func (f *compareFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	type compared struct {
-		report *result.CaseReport
-		states map[string]*state.State
-	}
-	both, err := await.Load(cmd.Context(), func() (out compared, err error) {
-		out.report, out.states, err = local.Compare(suite, f.engines, tool.Path, f.effects)
-		return out, err
+	var states map[string]*state.State
+	c, err := await.Load(cmd.Context(), func() (c *result.CaseReport, err error) {
+		c, states, err = local.Compare(suite, f.engines, tool.Path, f.effects)
+		return c, err
 	})
 	if err != nil {
 		return err
 	}
-	c, states := both.report, both.states
 	if f.states != "" {
 		if err := os.MkdirAll(f.states, 0o755); err != nil {
 			return err
@@ -105,13 +101,7 @@ func (f *compareFlags) run(cmd *cobra.Command, args []string) error {
 			}
 		}
 	}
-	switch {
-	case c.OK():
-		return nil
-	case c.Verdict() == result.Broken:
-		return cli.ErrBroken
-	}
-	return cli.ErrFailed
+	return cli.Verdict(c.OK(), c.Verdict() == result.Broken)
 }
 
 // selected returns the case to compare.
@@ -122,7 +112,7 @@ func (f *compareFlags) selected(cmd *cobra.Command, args []string) (*suite.Suite
 	case f.which == "" || len(args) > 0:
 		return nil, errors.New("either an object or a --case")
 	}
-	suite, err := (&inputs.Selection{Suite: f.suite, Patterns: []string{f.which}}).Open(cmd)
+	suite, err := inputs.Selection{Suite: f.suite, Patterns: []string{f.which}}.Open(cmd)
 	if err != nil {
 		return nil, err
 	}

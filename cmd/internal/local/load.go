@@ -1,6 +1,7 @@
 package local
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -21,6 +22,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/skelprog"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
+	"github.com/bpfreplay/bpfreplay/internal/failures"
 	"github.com/bpfreplay/bpfreplay/internal/object"
 	"github.com/bpfreplay/bpfreplay/internal/replay"
 	"github.com/bpfreplay/bpfreplay/internal/target"
@@ -157,9 +159,7 @@ func (f *loadFlags) load(cmd *cobra.Command, path string) (*engine.Loaded, error
 		return nil, err
 	}
 	if obj != nil {
-		for _, w := range obj.Warnings {
-			inputs.Warn(cmd, path, w.String())
-		}
+		inputs.Warn(cmd, path, obj.Warnings)
 	}
 	loaded, err := await.Load(cmd.Context(), func() (*engine.Loaded, error) { return ready.Do(target.New()) })
 	if err != nil {
@@ -237,18 +237,14 @@ func (f *loadFlags) runFile(a *artefact.Artefact, programs map[string]int) (*eng
 
 // arrange sorts maps and programs into the order of the trace, whatever the engine.
 func arrange(l *engine.Loaded, t *trace.Trace) {
-	order := func(handles []state.Handle, names []string) {
-		slices.SortStableFunc(handles, func(a, b state.Handle) int { return slices.Index(names, a.Name) - slices.Index(names, b.Name) })
+	byMap := func(h state.Handle) int {
+		return slices.IndexFunc(t.Maps, func(m *trace.Map) bool { return m.Name == h.Name })
 	}
-	var maps, programs []string
-	for _, m := range t.Maps {
-		maps = append(maps, m.Name)
+	byProgram := func(h state.Handle) int {
+		return slices.IndexFunc(t.Programs, func(p *trace.Program) bool { return p.Name == h.Name })
 	}
-	for _, p := range t.Programs {
-		programs = append(programs, p.Name)
-	}
-	order(l.Maps, maps)
-	order(l.Programs, programs)
+	slices.SortStableFunc(l.Maps, func(a, b state.Handle) int { return byMap(a) - byMap(b) })
+	slices.SortStableFunc(l.Programs, func(a, b state.Handle) int { return byProgram(a) - byProgram(b) })
 }
 
 // printLoaded prints maps and programs as the kernel describes them.
@@ -278,4 +274,54 @@ func printLoaded(w io.Writer, l *engine.Loaded) error {
 		fmt.Fprintf(tw, "link\t%s\tid %d\t%s\tof program %d\n", visible.Name(h.Name), info.ID, state.LinkType(info), info.Program)
 	}
 	return tw.Flush()
+}
+
+// pinName returns the name under which something is pinned. A BPF file system reserves names with
+// dots, and a slash would lead elsewhere.
+func pinName(name string) string { return strings.NewReplacer(".", "_", "/", "_").Replace(name) }
+
+// checkPins refuses objects that would be pinned under the same name.
+func checkPins(what string, handles []state.Handle) error {
+	taken := make(map[string]string)
+	for _, h := range handles {
+		name := pinName(h.Name)
+		if other, ok := taken[name]; ok && h.FD >= 0 {
+			return fmt.Errorf("%s %s and %s %s would both be pinned as %s: rename one of them, or load without --pin",
+				what, visible.Name(other), what, visible.Name(h.Name), visible.Name(name))
+		}
+		taken[name] = h.Name
+	}
+	return nil
+}
+
+// pin pins everything that was loaded, or nothing.
+func pin(dir string, l *engine.Loaded) (err error) {
+	if err := errors.Join(checkPins("map", l.Maps), checkPins("program", l.Programs)); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return fmt.Errorf("directory for pins: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = failures.All(err, os.RemoveAll(dir))
+		}
+	}()
+	for sub, handles := range map[string][]state.Handle{"maps": l.Maps, "programs": l.Programs, "links": l.Links} {
+		if sub == "links" && len(handles) == 0 {
+			continue
+		}
+		at := filepath.Join(dir, sub)
+		if err := os.Mkdir(at, 0o700); err != nil {
+			return fmt.Errorf("directory for pins: %w", err)
+		}
+		for _, h := range handles {
+			// A BPF file system reserves names with dots.
+			path := filepath.Join(at, pinName(h.Name))
+			if err := bpfsys.Pin(h.FD, path); err != nil {
+				return fmt.Errorf("pin %s at %s (is it on a BPF file system?): %w", h.Name, path, err)
+			}
+		}
+	}
+	return nil
 }

@@ -30,7 +30,12 @@ describes its limits.`,
 	}
 	var dir string
 	cmd.PersistentFlags().StringVar(&dir, "pin", policy.DefaultDir, cli.Table["pin"].Usage)
-	cmd.AddCommand(newPolicyLoad(&dir), newPolicyShow(&dir), newPolicyConfirm(&dir), newPolicyRemove(&dir))
+	cmd.AddCommand(
+		newPolicyLoad(&dir),
+		onPolicy(&dir, "show", "Print the policy and its mode, and the refusals since the last call", showPolicy),
+		onPolicy(&dir, "confirm", "Make an enforcing policy stay until it is removed", confirmPolicy),
+		newPolicyRemove(&dir),
+	)
 	return cmd
 }
 
@@ -79,10 +84,6 @@ itself.`,
 	return cmd
 }
 
-func newPolicyShow(dir *string) *cobra.Command {
-	return onPolicy(dir, "show", "Print the policy and its mode, and the refusals since the last call", showPolicy)
-}
-
 // onPolicy returns a command that does something with the loaded policy.
 func onPolicy(dir *string, use, short string, do func(w io.Writer, p *policy.Policy) error) *cobra.Command {
 	return &cobra.Command{
@@ -100,15 +101,6 @@ func onPolicy(dir *string, use, short string, do func(w io.Writer, p *policy.Pol
 	}
 }
 
-func newPolicyConfirm(dir *string) *cobra.Command {
-	return onPolicy(dir, "confirm", "Make an enforcing policy stay until it is removed", func(w io.Writer, p *policy.Policy) error {
-		if err := p.Confirm(); err != nil {
-			return err
-		}
-		return showMode(w, p)
-	})
-}
-
 func newPolicyRemove(dir *string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "remove",
@@ -116,6 +108,13 @@ func newPolicyRemove(dir *string) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(*cobra.Command, []string) error { return policy.Remove(*dir) },
 	}
+}
+
+func confirmPolicy(w io.Writer, p *policy.Policy) error {
+	if err := p.Confirm(); err != nil {
+		return err
+	}
+	return showMode(w, p)
 }
 
 func showMode(w io.Writer, p *policy.Policy) error {

@@ -29,7 +29,7 @@ type checkFlags struct {
 // NewCheck returns the command check.
 func NewCheck() *cobra.Command {
 	f := checkFlags{vmtestFlags: newVMTestFlags()}
-	f.Kernel, f.loadOnly, f.noRetry = cli.DefaultTier, true, true
+	f.Kernels, f.LoadOnly, f.NoRetry = cli.DefaultTier, true, true
 	cmd := &cobra.Command{
 		Use:   "check OBJECT|FILE...",
 		Short: "Show on which kernels objects load, directly and by loader program, and why they do not",
@@ -52,8 +52,10 @@ if it is given; 2 if a kernel cannot be fetched or the harness failed.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
 	f.add(cmd, nil)
-	cli.AddFlags(cmd, cli.Flags{"require": &f.require, "signed": &f.signed, "cert": &f.certs, "jobs": &f.jobs, "json": &f.json, "fail-fast": &f.matrix.failFast, "junit": &f.outputs.junit, "replace": &f.replace})
-	f.addMemory(cmd)
+	cli.AddFlags(cmd, cli.Flags{
+		"require": &f.require, "signed": &f.signed, "cert": &f.certs, "replace": &f.replace, "json": &f.json, "junit": &f.outputs.junit,
+		"jobs": &f.Jobs, "fail-fast": &f.failFast, "memory": &f.MemoryMiB, "memory-total": &f.memoryTotal,
+	})
 	_ = cmd.Flags().MarkHidden("fail-fast") // every kernel needs an answer
 	return cmd
 }
@@ -66,14 +68,14 @@ func (f *checkFlags) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	for _, e := range f.require {
-		if !slices.Contains(f.engines, e) {
-			return fmt.Errorf("--require %s: it is not one of the engines that load: %v", e, f.engines)
+		if !slices.Contains(f.Engines, e) {
+			return fmt.Errorf("--require %s: it is not one of the engines that load: %v", e, f.Engines)
 		}
 	}
 	if err := f.checkMemory(); err != nil {
 		return err
 	}
-	config, kernels, err := inputs.ExpandKernels(cmd, f.Kernel, f.Archs)
+	config, kernels, err := inputs.ExpandKernels(cmd, f.Kernels, f.Archs)
 	if err != nil {
 		return err
 	}
@@ -87,7 +89,7 @@ func (f *checkFlags) run(cmd *cobra.Command, args []string) error {
 	if err := f.outputs.reset(); err != nil {
 		return err
 	}
-	path, err := cli.NewReport(f.out, "check.json")
+	path, err := cli.NewReport(f.Out, "check.json")
 	if err != nil {
 		return err
 	}
@@ -109,15 +111,16 @@ func (f *checkFlags) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	objects := result.CheckedOf(m, s)
+	rows := f.rows(objects)
 	if f.outputs.junit != "" {
-		if err := report.WriteExecJUnit(f.outputs.junit, "check", "check", f.rows(objects)); err != nil {
+		if err := report.WriteExecJUnit(f.outputs.junit, "check", "check", rows); err != nil {
 			return err
 		}
 	}
 	err = deliver(cmd, path, m, f.json, func() {
 		text := report.Text{W: report.Printable(cmd.OutOrStdout())}
 		for i, rows := range objects {
-			text.Check(args[i], rows, f.engines, func(name string) string {
+			text.Check(args[i], rows, f.Engines, func(name string) string {
 				c, ok := capabilities[name]
 				if !ok {
 					return "kernels.yaml does not know it"
@@ -129,7 +132,7 @@ func (f *checkFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	return f.judge(objects)
+	return cli.VerdictOf(rows)
 }
 
 // chooseEngines chooses the default engines. Engines that read objects cannot load files that gen
@@ -149,32 +152,14 @@ func (f *checkFlags) chooseEngines(paths []string) error {
 	case len(f.certs) > 0 && (files == 0 || !f.signed):
 		return errors.New("--cert is for --signed and files that sign wrote")
 	}
-	if len(f.engines) == 0 {
-		f.engines = inputs.DefaultEngines(len(f.bpftool) > 0, f.Kernel, f.Archs...)
+	if len(f.Engines) == 0 {
+		f.Engines = inputs.DefaultEngines(len(f.Bpftool) > 0, f.Kernels, f.Archs...)
 		if files > 0 {
-			f.engines = []string{enginename.Replay}
+			f.Engines = []string{enginename.Replay}
 		}
 	}
-	if f.signed && !slices.Contains(f.engines, enginename.Signed) {
-		f.engines = append(f.engines, enginename.Signed)
-	}
-	return nil
-}
-
-// judge returns the result of the command.
-func (f *checkFlags) judge(objects [][]result.Checked) error {
-	var trouble bool
-	for _, rows := range objects {
-		for i := range rows {
-			failed, broken := f.wrong(&rows[i])
-			if failed != "" {
-				return cli.ErrFailed
-			}
-			trouble = trouble || broken != ""
-		}
-	}
-	if trouble {
-		return cli.ErrBroken
+	if f.signed && !slices.Contains(f.Engines, enginename.Signed) {
+		f.Engines = append(f.Engines, enginename.Signed)
 	}
 	return nil
 }
@@ -199,7 +184,7 @@ func (f *checkFlags) wrong(c *result.Checked) (failed, broken string) {
 	return failed, broken
 }
 
-// rows returns the tests of the JUnit report.
+// rows returns what each kernel has made of each object, as tests of the JUnit report.
 func (f *checkFlags) rows(objects [][]result.Checked) []report.ExecRow {
 	var out []report.ExecRow
 	for _, rows := range objects {

@@ -4,23 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
 
-	"github.com/bpfreplay/bpfreplay/cmd/internal/cli"
 	"github.com/bpfreplay/bpfreplay/harness/agent"
 	"github.com/bpfreplay/bpfreplay/harness/run"
 	"github.com/bpfreplay/bpfreplay/harness/suite"
 )
 
-// faultFlag is the flag that injects faults into cases.
-type faultFlag struct{ list cli.Each }
-
-// help reports whether the flag asks for the list of faults.
-func (f *faultFlag) help() bool { return slices.Contains(f.list, "help") }
-
+// listFaults prints the faults that --fault can inject.
 func listFaults(w io.Writer) error {
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, f := range agent.Faults() {
@@ -29,10 +22,10 @@ func listFaults(w io.Writer) error {
 	return tab.Flush()
 }
 
-// parse returns the faults, by the name of the case.
-func (f *faultFlag) parse(s *suite.Suite) (map[string]string, error) {
+// parseFaults reads the values of --fault. It returns the faults by the name of the case.
+func parseFaults(values []string, s *suite.Suite) (map[string]string, error) {
 	faults := make(map[string]string)
-	for _, s := range f.list {
+	for _, s := range values {
 		name, fault, ok := strings.Cut(s, "=")
 		if !ok {
 			return nil, fmt.Errorf("--fault %s: CASE=FAULT is wanted, or help", s)
@@ -42,7 +35,7 @@ func (f *faultFlag) parse(s *suite.Suite) (map[string]string, error) {
 		}
 		faults[name] = fault
 	}
-	for name := range maps.Keys(faults) {
+	for name := range faults {
 		if !slices.ContainsFunc(s.Cases, func(c suite.Case) bool { return c.Name == name }) {
 			return nil, errors.New("--fault: no case " + name + " is to run")
 		}

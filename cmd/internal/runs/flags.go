@@ -1,9 +1,9 @@
 package runs
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -16,76 +16,68 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/run"
 )
 
-// runFlags are the flags of commands that run cases in guests and write reports.
+// runFlags are the flags of commands that run cases in guests and write reports. Most of them are
+// the harness's options.
 type runFlags struct {
 	boot.Flags
-	suite         string
-	engines       []string
-	bpftool       []string
-	out           string
-	engineTimeout time.Duration
+	run.Options
+	suite string
 }
 
 // newRunFlags returns the defaults of commands that run cases.
 func newRunFlags() runFlags {
-	return runFlags{Flags: boot.NewFlags(), suite: inputs.DefaultSuite, out: cli.DefaultOut, engineTimeout: run.DefaultEngineTimeout}
+	return runFlags{Options: run.Options{Out: cli.DefaultOut, EngineTimeout: run.DefaultEngineTimeout}, suite: inputs.DefaultSuite}
 }
 
 // add adds the flags that all commands in this package have, except merge.
 func (f *runFlags) add(cmd *cobra.Command, engines []string) {
-	f.engines = engines
-	f.Add(cmd)
-	cli.AddFlags(cmd, cli.Flags{"engines": &f.engines, "bpftool": &f.bpftool, "out": &f.out, "engine-timeout": &f.engineTimeout})
-	cmd.Flags().SetNormalizeFunc(formerNames)
+	f.Engines = engines
+	f.Add(cmd, &f.Config)
+	cli.AddFlags(cmd, cli.Flags{"engines": &f.Engines, "bpftool": &f.Bpftool, "out": &f.Out, "engine-timeout": &f.EngineTimeout})
+	cmd.Flags().SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		return pflag.NormalizedName(cmp.Or(formerNames[name], name))
+	})
 }
 
 // formerNames are names that flags had before.
-func formerNames(_ *pflag.FlagSet, name string) pflag.NormalizedName {
-	switch name {
-	case "case-timeout":
-		name = "engine-timeout"
-	case "still":
-		name = "load-only"
-	}
-	return pflag.NormalizedName(name)
-}
+var formerNames = map[string]string{"case-timeout": "engine-timeout", "still": "load-only"}
 
 // selection selects cases of the suite.
-func (f *runFlags) selection(patterns []string, split bool) *inputs.Selection {
-	return &inputs.Selection{Suite: f.suite, Patterns: patterns, Split: split, Kernel: f.Kernel, Archs: f.Archs}
+func (f *runFlags) selection(patterns []string, split bool) inputs.Selection {
+	return inputs.Selection{Suite: f.suite, Patterns: patterns, Split: split, Kernels: f.Kernels, Archs: f.Archs}
 }
 
-// base returns the options that are not those of guests.
-func (f *runFlags) base() (run.Options, error) {
-	_, err := engine.ByName(f.engines, engine.Tool{})
-	return run.Options{Engines: f.engines, Bpftool: f.bpftool, EngineTimeout: f.engineTimeout, Out: f.out}, err
+// checkEngines checks the names of the engines.
+func (f *runFlags) checkEngines() error {
+	_, err := engine.ByName(f.Engines, engine.Tool{})
+	return err
 }
 
-// options returns the harness's options, with the kernel resolved and gdb set up if the flag is
-// set. The caller calls done after the last guest has ended.
-func (f *runFlags) options(cmd *cobra.Command) (o run.Options, done func(), err error) {
-	if o, err = f.base(); err != nil {
-		return o, nil, err
+// open completes the options: the kernel is resolved, the directory for reports is this run's
+// alone, and gdb is set up if the flag is set. The caller calls done after the last guest has ended.
+func (f *runFlags) open(cmd *cobra.Command) (done func(), err error) {
+	if err := f.checkEngines(); err != nil {
+		return nil, err
 	}
-	if o.Config, err = f.Resolve(cmd); err != nil {
-		return o, nil, err
+	if err := f.Resolve(cmd, &f.Config); err != nil {
+		return nil, err
 	}
 	release := func() {}
-	if f.out != "" {
-		dir := filepath.Join(f.out, result.KernelDir(f.Kernel))
-		if o.Out, release, err = run.Claim(dir); err != nil {
-			o.Store.Close()
-			return o, nil, err
+	if f.Out != "" {
+		dir := filepath.Join(f.Out, result.KernelDir(f.Kernels))
+		if f.Out, release, err = run.Claim(dir); err != nil {
+			f.Store.Close()
+			return nil, err
 		}
-		if o.Out != dir {
-			o.Note(fmt.Sprintf("another run is using %s: this one writes to %s", dir, o.Out))
+		if f.Out != dir {
+			f.Note(fmt.Sprintf("another run is using %s: this one writes to %s", dir, f.Out))
 		}
 	}
-	gone, err := f.Debug(cmd, &o.Config)
+	gone, err := f.Debug(cmd, &f.Config)
 	if err != nil {
 		release()
-		o.Store.Close()
-		return o, nil, err
+		f.Store.Close()
+		return nil, err
 	}
-	return o, func() { gone(); release(); o.Store.Close() }, nil
+	return func() { gone(); release(); f.Store.Close() }, nil
 }

@@ -27,15 +27,6 @@ import (
 // TCG.
 const foreignEngineTimeout = 10 * time.Minute
 
-// foreignFlags are the flags for external suites.
-type foreignFlags struct {
-	baselines  string
-	update     bool
-	onlyFailed bool
-	split      bool
-	modules    bool
-}
-
 // external sets the flags that the user has not set to values that suit external objects. Their
 // programs are not run, because nobody has reviewed what they do to a guest. libbpf is the one of
 // the same source if the suite has one, or of the fetched suite kernel, or else the machine's. The
@@ -49,7 +40,7 @@ func (f *vmtestFlags) external(cmd *cobra.Command, suite *suite.Suite) error {
 		return err
 	}
 	defer store.Close()
-	of, err := inputs.SuiteArch(cmd, f.Kernel, f.Archs)
+	of, err := inputs.SuiteArch(cmd, f.Kernels, f.Archs)
 	if err != nil {
 		return err
 	}
@@ -61,7 +52,7 @@ func (f *vmtestFlags) external(cmd *cobra.Command, suite *suite.Suite) error {
 		defaults["bpftool"] = tool
 	}
 	if !f.split { // bpftool cannot load one program of an object
-		defaults["engines"] = strings.Join(inputs.DefaultEngines(tool != "" || len(f.bpftool) > 0, f.Kernel, f.Archs...), ",")
+		defaults["engines"] = strings.Join(inputs.DefaultEngines(tool != "" || len(f.Bpftool) > 0, f.Kernels, f.Archs...), ",")
 	}
 	if inputs.IsForeign(f.suite) {
 		dir, err := inputs.InTree(cmd, filepath.Join("selftests", "baselines", f.suite))
@@ -102,23 +93,23 @@ func suiteTool(store *vmimage.Store, suite string) string {
 
 // choose checks the flags, and reduces the suite to the cases that they select.
 func (f *vmtestFlags) choose(suite *suite.Suite, kernels []string) (*suite.Suite, error) {
-	if f.split && !inputs.IsForeign(f.suite) {
+	switch {
+	case !f.split:
+	case !inputs.IsForeign(f.suite):
 		return nil, fmt.Errorf("--split: it is for suites of others' objects: %s", strings.Join(suites.Names(), ", "))
-	}
-	if f.split && enginename.UseTool(f.engines) {
+	case enginename.UseTool(f.Engines):
 		return nil, errors.New("--split: bpftool cannot load one program of an object; use engines direct, trace and replay")
-	}
-	if f.split && len(enginename.Skeletons(f.engines)) > 0 {
+	case len(enginename.Skeletons(f.Engines)) > 0:
 		return nil, errors.New("--split: a skeleton loads all programs of an object; use engines direct, trace and replay")
 	}
-	if f.baselines == "none" {
-		f.baselines = ""
+	if f.Baselines == "none" {
+		f.Baselines = ""
 	}
-	if f.update && (f.baselines == "" || len(kernels) > 1) {
+	if f.update && (f.Baselines == "" || len(kernels) > 1) {
 		return nil, errors.New("--update-baseline: name a suite that has baselines, and one kernel")
 	}
 	if f.update && !f.whole() {
-		file := baseline.File(f.baselines, kernels[0])
+		file := baseline.File(f.Baselines, kernels[0])
 		old, err := baseline.Read(file)
 		if err != nil {
 			return nil, err
@@ -133,12 +124,12 @@ func (f *vmtestFlags) choose(suite *suite.Suite, kernels []string) (*suite.Suite
 	if len(kernels) > 1 {
 		return nil, errors.New("--only-failed: name one kernel")
 	}
-	r, err := report.ReadJSON(filepath.Join(f.out, result.KernelDir(kernels[0]), "report.json"))
+	r, err := report.ReadJSON(filepath.Join(f.Out, result.KernelDir(kernels[0]), "report.json"))
 	if err != nil {
 		return nil, fmt.Errorf("--only-failed: %w", err)
 	}
 	if r.Suite != suite.Name {
-		return nil, fmt.Errorf("--only-failed: the last run in %s was of suite %s", f.out, r.Suite)
+		return nil, fmt.Errorf("--only-failed: the last run in %s was of suite %s", f.Out, r.Suite)
 	}
 	suite = suite.Only(r.Failed())
 	if len(suite.Cases) == 0 {
@@ -148,11 +139,11 @@ func (f *vmtestFlags) choose(suite *suite.Suite, kernels []string) (*suite.Suite
 }
 
 // whole reports whether all of a suite is selected.
-func (f *vmtestFlags) whole() bool { return len(f.cases) == 0 && !f.onlyFailed && f.matrix.shard == "" }
+func (f *vmtestFlags) whole() bool { return len(f.cases) == 0 && !f.onlyFailed && f.shard == "" }
 
 // renew writes the baseline from a run.
 func (f *vmtestFlags) renew(r *result.Report) error {
-	file := baseline.File(f.baselines, r.Kernel.Name)
+	file := baseline.File(f.Baselines, r.Kernel.Name)
 	old, err := baseline.Read(file)
 	if err != nil {
 		return err

@@ -18,12 +18,8 @@ import (
 
 type fuzzFlags struct {
 	runFlags
-	n       int
-	seed    uint64
-	only    uint64
-	objects string
-	mutate  string
-	json    bool
+	fuzz fuzz.Options
+	json bool
 }
 
 // fuzzEngines are the engines that are compared by default: those that behave like libbpf.
@@ -31,7 +27,7 @@ var fuzzEngines = []string{enginename.Trace, enginename.Replay, enginename.Libbp
 
 // NewFuzzDiff returns the command fuzz-diff.
 func NewFuzzDiff() *cobra.Command {
-	f := fuzzFlags{runFlags: newRunFlags(), n: 200}
+	f := fuzzFlags{runFlags: newRunFlags(), fuzz: fuzz.Options{N: 200}}
 	cmd := &cobra.Command{
 		Use:   "fuzz-diff",
 		Short: "Load random objects with each engine in a guest and compare what the kernel holds",
@@ -49,7 +45,7 @@ description and the differences. The report goes to OUT/KERNEL/fuzz.json.`,
 	}
 	f.add(cmd, fuzzEngines)
 	cli.AddFlags(cmd, cli.Flags{
-		"number": &f.n, "seed": &f.seed, "only": &f.only, "objects": &f.objects, "mutate": &f.mutate, "json": &f.json,
+		"number": &f.fuzz.N, "seed": &f.fuzz.Seed, "only": &f.fuzz.First, "objects": &f.fuzz.Keep, "mutate": &f.Mutate, "json": &f.json,
 	})
 	cli.Renamed(cmd, "keep", "objects")
 	return cmd
@@ -59,37 +55,38 @@ description and the differences. The report goes to OUT/KERNEL/fuzz.json.`,
 const every = 10 * time.Second
 
 func (f *fuzzFlags) run(cmd *cobra.Command) error {
-	if f.n < 1 {
-		return fmt.Errorf("-n %d: at least one object is wanted", f.n)
+	if f.fuzz.N < 1 {
+		return fmt.Errorf("-n %d: at least one object is wanted", f.fuzz.N)
 	}
-	if f.mutate != "" {
-		if _, err := mutate.Find(f.mutate); err != nil {
+	if f.Mutate != "" {
+		if _, err := mutate.Find(f.Mutate); err != nil {
 			return err
 		}
 	}
 	if !cmd.Flags().Changed("seed") {
-		f.seed = rand.Uint64N(math.MaxUint32)
+		f.fuzz.Seed = rand.Uint64N(math.MaxUint32)
 	}
-	opts, done, err := f.options(cmd)
+	done, err := f.open(cmd)
 	if err != nil {
 		return err
 	}
 	defer done()
-	opts.Mutate, opts.LoadOnly = f.mutate, true
-	o := fuzz.Options{Options: opts, Seed: f.seed, N: f.n, Keep: f.objects}
+	f.LoadOnly = true
+	o := f.fuzz
+	o.Options = f.Options
 	if cmd.Flags().Changed("only") {
-		o.First, o.N = f.only, 1
+		o.N = 1
 	}
-	opts.Note(fmt.Sprintf("seed %d, %d objects, engines %s", o.Seed, o.N, strings.Join(o.Engines, ", ")))
+	f.Note(fmt.Sprintf("seed %d, %d objects, engines %s", o.Seed, o.N, strings.Join(o.Engines, ", ")))
 	start, told := time.Now(), time.Now()
 	o.Progress = func(r *fuzz.Report) {
 		if time.Since(told) < every {
 			return
 		}
 		told = time.Now()
-		opts.Note(fmt.Sprintf("%d of %d in %.0f s: %d loaded, %d refused by all, %d findings", r.Objects, o.N, time.Since(start).Seconds(), r.Loaded, r.Refused, len(r.Findings)))
+		f.Note(fmt.Sprintf("%d of %d in %.0f s: %d loaded, %d refused by all, %d findings", r.Objects, o.N, time.Since(start).Seconds(), r.Loaded, r.Refused, len(r.Findings)))
 	}
-	path, err := cli.NewReport(opts.Out, "fuzz.json")
+	path, err := cli.NewReport(f.Out, "fuzz.json")
 	if err != nil {
 		return err
 	}
@@ -100,22 +97,17 @@ func (f *fuzzFlags) run(cmd *cobra.Command) error {
 	if err := deliver(cmd, path, r, f.json, func() { (&report.Text{W: cmd.OutOrStdout()}).FuzzSummary(r, f.again) }); err != nil {
 		return err
 	}
-	switch {
-	case r.Interrupted:
+	if r.Interrupted {
 		return cmd.Context().Err()
-	case r.OK():
-		return nil
-	case r.Broken():
-		return cli.ErrBroken
 	}
-	return cli.ErrFailed
+	return cli.Verdict(r.OK(), r.Broken())
 }
 
 // again returns the command that loads one object again.
 func (f *fuzzFlags) again(index uint64) string {
-	s := fmt.Sprintf("bpfreplay fuzz-diff --kernel %s --engines %s --seed %d --only %d", f.Kernel, strings.Join(f.engines, ","), f.seed, index)
-	if f.mutate != "" {
-		s += " --mutate " + f.mutate
+	s := fmt.Sprintf("bpfreplay fuzz-diff --kernel %s --engines %s --seed %d --only %d", f.Kernels, strings.Join(f.Engines, ","), f.fuzz.Seed, index)
+	if f.Mutate != "" {
+		s += " --mutate " + f.Mutate
 	}
 	return s
 }

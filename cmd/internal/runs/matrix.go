@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/bpfreplay/bpfreplay/cmd/internal/boot"
 	"github.com/bpfreplay/bpfreplay/cmd/internal/cli"
 	"github.com/bpfreplay/bpfreplay/cmd/internal/inputs"
 	"github.com/bpfreplay/bpfreplay/harness/guest"
@@ -19,21 +20,9 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-// matrixFlags are the flags of runs on several kernels.
-type matrixFlags struct {
-	always   bool // also for one kernel
-	shard    string
-	failFast bool
-	memory   int
-}
-
-func (f *vmtestFlags) addMemory(cmd *cobra.Command) {
-	cli.AddFlags(cmd, cli.Flags{"memory": &f.memory, "memory-total": &f.matrix.memory})
-}
-
 func (f *vmtestFlags) checkMemory() error {
-	if f.memory <= 0 {
-		return fmt.Errorf("--memory %d: a guest needs some", f.memory)
+	if f.MemoryMiB <= 0 {
+		return fmt.Errorf("--memory %d: a guest needs some", f.MemoryMiB)
 	}
 	return nil
 }
@@ -41,7 +30,7 @@ func (f *vmtestFlags) checkMemory() error {
 // NewMatrix returns the command matrix.
 func NewMatrix() *cobra.Command {
 	f := newVMTestFlags()
-	f.Kernel, f.matrix.always = cli.DefaultTier, true
+	f.Kernels, f.matrix = cli.DefaultTier, true
 	cmd := &cobra.Command{
 		Use:   "matrix [OBJECT...]",
 		Short: "Run vmtest on several kernels, some at the same time",
@@ -67,11 +56,11 @@ one cannot be fetched, does not boot or breaks, otherwise 0.`,
 
 // runMatrix runs the suite on several kernels.
 func (f *vmtestFlags) runMatrix(cmd *cobra.Command, s *suite.Suite, kernels []string) error {
-	shard, err := suite.ParseShard(f.matrix.shard)
+	shard, err := suite.ParseShard(f.shard)
 	if err != nil {
 		return err
 	}
-	path, page, err := newReports(f.out, "matrix.json")
+	path, page, err := newReports(f.Out, "matrix.json")
 	if err != nil {
 		return err
 	}
@@ -103,13 +92,13 @@ func (f *vmtestFlags) runMatrix(cmd *cobra.Command, s *suite.Suite, kernels []st
 		return err
 	}
 	text := report.Text{W: report.Printable(cmd.OutOrStdout()), Verbose: f.verbose}
-	if err := report.WriteMatrixHTML(page, m, pageOf(f.out)); err != nil {
+	if err := report.WriteMatrixHTML(page, m, pageOf(f.Out)); err != nil {
 		return err
 	}
 	if err := deliver(cmd, path, m, f.json, func() { text.MatrixSummary(m) }, page); err != nil {
 		return err
 	}
-	return cli.Verdict(m)
+	return cli.Verdict(m.OK(), !m.Different())
 }
 
 // watch returns a function that shows the progress of a matrix. The caller calls end after the last
@@ -144,9 +133,7 @@ func keepReport(run *result.KernelRun, before map[string]*result.Report) error {
 		}
 		return report.WriteJSON(filepath.Join(run.Dir, "report.json"), run.Report)
 	case run.State == result.Waiting:
-		if r := readBefore(run.Dir); r != nil {
-			before[run.Dir] = r
-		}
+		before[run.Dir] = readBefore(run.Dir)
 		_, _, err := newReports(run.Dir, "report.json")
 		return err
 	}
@@ -165,25 +152,24 @@ func pageOf(dir string) func(*result.KernelRun) string {
 }
 
 func (f *vmtestFlags) matrixOptions(cmd *cobra.Command, suite *suite.Suite, kernels []string, shard suite.Shard) (run.MatrixOptions, error) {
-	o, err := f.base()
-	if err == nil {
-		o.Config, err = f.Config()
-	}
-	if err != nil {
+	if err := f.checkEngines(); err != nil {
 		return run.MatrixOptions{}, err
 	}
-	f.set(&o, suite)
-	cpus := cmp.Or(f.jobs, runtime.NumCPU())
-	memory := f.matrix.memory
-	if memory == 0 {
-		if memory, err = guest.FreeMemory(); err != nil {
+	if err := boot.SetHost(&f.Config); err != nil {
+		return run.MatrixOptions{}, err
+	}
+	f.complete(suite)
+	cpus := cmp.Or(f.Jobs, runtime.NumCPU())
+	if f.memoryTotal == 0 {
+		var err error
+		if f.memoryTotal, err = guest.FreeMemory(); err != nil {
 			return run.MatrixOptions{}, fmt.Errorf("--memory-total: %w", err)
 		}
 	}
-	o.Budget = guest.NewBudget(cpus, memory)
-	o.Jobs = max(cpus/len(kernels), 1)
+	f.Budget = guest.NewBudget(cpus, f.memoryTotal)
+	f.Jobs = max(cpus/len(kernels), 1)
 	return run.MatrixOptions{
-		Options: o, Kernels: kernels, Shard: shard, FailFast: f.matrix.failFast,
+		Options: f.Options, Kernels: kernels, Shard: shard, FailFast: f.failFast,
 		Open: func(note func(string)) (*vmimage.Store, error) { return inputs.OpenStore(cmd, note) },
 	}, nil
 }

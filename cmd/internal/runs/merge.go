@@ -36,8 +36,7 @@ have the same case, or if an object or a kernel is not the same in all of them.`
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
-	cli.AddFlags(cmd, cli.Flags{"out": &f.out, "suite": &f.suite, "json": &f.json, "verbose": &f.verbose})
-	f.outputs.add(cmd)
+	cli.AddFlags(cmd, cli.Flags{"out": &f.out, "suite": &f.suite, "json": &f.json, "verbose": &f.verbose, "junit": &f.outputs.junit, "markdown": &f.outputs.markdown})
 	return cmd
 }
 
@@ -68,5 +67,5 @@ func (f *mergeFlags) run(cmd *cobra.Command, args []string) error {
 	} else if err := cli.PrintJSON(cmd.OutOrStdout(), m); err != nil {
 		return err
 	}
-	return cli.Verdict(m)
+	return cli.Verdict(m.OK(), !m.Different())
 }

@@ -72,12 +72,12 @@ func (f *mutateFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	opts, done, err := f.options(cmd)
+	done, err := f.open(cmd)
 	if err != nil {
 		return err
 	}
 	defer done()
-	path, err := cli.NewReport(opts.Out, "mutate.json")
+	path, err := cli.NewReport(f.Out, "mutate.json")
 	if err != nil {
 		return err
 	}
@@ -85,15 +85,12 @@ func (f *mutateFlags) run(cmd *cobra.Command, args []string) error {
 	if f.json {
 		show = func(*mutation.Result) {}
 	}
-	r, err := mutation.Run(cmd.Context(), suite, list, f.states || len(args) == 0, opts, show)
+	r, err := mutation.Run(cmd.Context(), suite, list, f.states || len(args) == 0, f.Options, show)
 	if err != nil {
 		return err
 	}
 	if err := deliver(cmd, path, r, f.json, func() { text.MutationSummary(r) }); err != nil {
 		return err
 	}
-	if !r.OK() {
-		return cli.ErrFailed
-	}
-	return nil
+	return cli.Verdict(r.OK(), false)
 }

@@ -1,8 +1,8 @@
 package runs
 
 import (
+	"cmp"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,10 +19,6 @@ import (
 type outputFlags struct {
 	junit    string
 	markdown string
-}
-
-func (f *outputFlags) add(cmd *cobra.Command) {
-	cli.AddFlags(cmd, cli.Flags{"junit": &f.junit, "markdown": &f.markdown})
 }
 
 // reset removes the output of a former run, which must not be taken for this one's.
@@ -70,11 +66,8 @@ func appendTo(path, text string) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.WriteString(f, text)
-	if err2 := f.Close(); err == nil {
-		err = err2
-	}
-	return err
+	_, err = f.WriteString(text)
+	return cmp.Or(err, f.Close())
 }
 
 // sourceOf returns a function that finds the source NAME.bpf.c beside a case's object, as in the
@@ -101,4 +94,42 @@ func sourceOf(suite string) func(*result.CaseReport) string {
 		}
 		return path
 	}
+}
+
+// pageName is the name of the HTML page beside a report.
+const pageName = "report.html"
+
+// newReports returns the paths of a report and of its page; see [cli.NewReport].
+func newReports(dir, name string) (path, page string, err error) {
+	if path, err = cli.NewReport(dir, name); err != nil {
+		return "", "", err
+	}
+	page, err = cli.NewReport(dir, pageName)
+	return path, page, err
+}
+
+// readBefore returns the report of the previous run in a directory, nil if there is none.
+func readBefore(dir string) *result.Report {
+	r, err := report.ReadJSON(filepath.Join(dir, "report.json"))
+	if err != nil {
+		return nil // the report is only used for hints
+	}
+	return r
+}
+
+// deliver writes a report to path, and prints it in full or as a summary. pages are other forms of
+// it that have been written already.
+func deliver(cmd *cobra.Command, path string, r any, asJSON bool, sum func(), pages ...string) error {
+	if err := report.WriteJSON(path, r); err != nil {
+		return err
+	}
+	if asJSON {
+		return cli.PrintJSON(cmd.OutOrStdout(), r)
+	}
+	sum()
+	fmt.Fprintln(cmd.OutOrStdout(), "report:", path)
+	for _, page := range pages {
+		fmt.Fprintln(cmd.OutOrStdout(), "page:  ", page)
+	}
+	return nil
 }

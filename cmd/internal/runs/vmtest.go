@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -25,27 +26,26 @@ import (
 
 type vmtestFlags struct {
 	runFlags
-	foreignFlags
-	cases    cli.Each
-	mutate   string
-	repeat   int
-	fresh    bool
-	loadOnly bool
-	jobs     int
-	isolate  bool
-	memory   int // MiB, of a guest
-	noRetry  bool
-	replace  cli.Each
-	resume   bool
-	fault    faultFlag
-	faults   map[string]string
-	keep     string
-	expect   string
-	again    func(kernel, name, dir string) []string
-	verbose  bool
-	json     bool
-	matrix   matrixFlags
-	outputs  outputFlags
+	cases   cli.Each
+	replace cli.Each
+	resume  bool
+	fault   cli.Each
+	expect  string
+	verbose bool
+	json    bool
+	outputs outputFlags
+
+	// Of runs on several kernels.
+	matrix      bool // also for one kernel
+	shard       string
+	failFast    bool
+	memoryTotal int // MiB
+
+	// Of external suites.
+	update     bool
+	onlyFailed bool
+	split      bool
+	modules    bool
 }
 
 // NewVMTest returns the command vmtest.
@@ -84,28 +84,29 @@ again.sh, which repeats it.
 }
 
 func newVMTestFlags() vmtestFlags {
-	return vmtestFlags{runFlags: newRunFlags(), foreignFlags: foreignFlags{modules: true}, repeat: 1, memory: guest.GuestMemoryMiB, keep: "failing", expect: "ok"}
+	f := vmtestFlags{runFlags: newRunFlags(), modules: true, expect: "ok"}
+	f.Repeat, f.MemoryMiB, f.Keep = 1, guest.GuestMemoryMiB, "failing"
+	return f
 }
 
 func (f *vmtestFlags) addFlags(cmd *cobra.Command) {
 	f.add(cmd, enginename.Defaults())
 	cli.AddFlags(cmd, cli.Flags{
-		"suite": &f.suite, "case": &f.cases, "mutate": &f.mutate, "repeat": &f.repeat, "fresh": &f.fresh, "load-only": &f.loadOnly,
-		"jobs": &f.jobs, "isolate": &f.isolate, "no-retry": &f.noRetry, "resume": &f.resume, "shard": &f.matrix.shard, "fail-fast": &f.matrix.failFast,
-		"verbose": &f.verbose, "json": &f.json, "keep": &f.keep, "expect": &f.expect, "fault": &f.fault.list,
-		"baselines": &f.baselines, "update-baseline": &f.update, "only-failed": &f.onlyFailed,
+		"suite": &f.suite, "case": &f.cases, "mutate": &f.Mutate, "repeat": &f.Repeat, "fresh": &f.Fresh, "load-only": &f.LoadOnly,
+		"jobs": &f.Jobs, "isolate": &f.Isolate, "no-retry": &f.NoRetry, "resume": &f.resume, "shard": &f.shard, "fail-fast": &f.failFast,
+		"verbose": &f.verbose, "json": &f.json, "keep": &f.Keep, "expect": &f.expect, "fault": &f.fault,
+		"baselines": &f.Baselines, "update-baseline": &f.update, "only-failed": &f.onlyFailed,
 		"test-modules": &f.modules, "split": &f.split, "replace": &f.replace,
+		"memory": &f.MemoryMiB, "memory-total": &f.memoryTotal, "junit": &f.outputs.junit, "markdown": &f.outputs.markdown,
 	})
-	f.addMemory(cmd)
-	f.outputs.add(cmd)
 }
 
 func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
-	if f.fault.help() {
+	if slices.Contains(f.fault, "help") {
 		return listFaults(cmd.OutOrStdout())
 	}
 	if !cmd.Flags().Changed("engines") && !inputs.IsForeign(f.suite) {
-		f.engines = inputs.DefaultEngines(len(f.bpftool) > 0, f.Kernel, f.Archs...)
+		f.Engines = inputs.DefaultEngines(len(f.Bpftool) > 0, f.Kernels, f.Archs...)
 	}
 	suite, err := f.readSuite(cmd, args)
 	if err != nil {
@@ -114,7 +115,7 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 	if err := replaceIn(suite, f.replace); err != nil {
 		return err
 	}
-	if f.faults, err = f.fault.parse(suite); err != nil {
+	if f.Faults, err = parseFaults(f.fault, suite); err != nil {
 		return err
 	}
 	if f.expect != "ok" && f.expect != expectAgreement {
@@ -123,38 +124,38 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 	if f.expect == expectAgreement && len(args) == 0 {
 		return fmt.Errorf("--expect %s: it is for objects as arguments; a suite says itself what is expected", expectAgreement)
 	}
-	if f.keep != "failing" && f.keep != run.KeepAll {
-		return fmt.Errorf("--keep %s: it is either failing or %s", f.keep, run.KeepAll)
+	if f.Keep != "failing" && f.Keep != run.KeepAll {
+		return fmt.Errorf("--keep %s: it is either failing or %s", f.Keep, run.KeepAll)
 	}
-	f.again = again(cmd, args)
-	if f.jobs < 0 {
-		return fmt.Errorf("--jobs %d: at least one guest is needed", f.jobs)
+	f.Again = again(cmd, args)
+	if f.Jobs < 0 {
+		return fmt.Errorf("--jobs %d: at least one guest is needed", f.Jobs)
 	}
-	if f.mutate != "" {
-		if _, err := mutate.Find(f.mutate); err != nil {
+	if f.Mutate != "" {
+		if _, err := mutate.Find(f.Mutate); err != nil {
 			return err
 		}
 	}
 	if err := f.checkMemory(); err != nil {
 		return err
 	}
-	_, kernels, err := inputs.ExpandKernels(cmd, f.Kernel, f.Archs)
+	_, kernels, err := inputs.ExpandKernels(cmd, f.Kernels, f.Archs)
 	if err != nil {
 		return err
 	}
 	if suite, err = f.choose(suite, kernels); err != nil {
 		return err
 	}
-	if f.GDB && (len(kernels) > 1 || len(suite.Cases) != 1 || f.matrix.always) {
+	if f.GDB && (len(kernels) > 1 || len(suite.Cases) != 1 || f.matrix) {
 		return errors.New("--gdb: one kernel and one case, please: --case NAME")
 	}
 	if err := f.outputs.reset(); err != nil {
 		return err
 	}
-	if len(kernels) > 1 || f.matrix.always || f.matrix.shard != "" {
+	if len(kernels) > 1 || f.matrix || f.shard != "" {
 		return f.runMatrix(cmd, suite, kernels)
 	}
-	f.Kernel, f.Archs = kernels[0], nil
+	f.Kernels, f.Archs = kernels[0], nil
 	return f.runKernel(cmd, suite)
 }
 
@@ -162,22 +163,13 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 // them.
 const expectAgreement = "agreement"
 
-// set sets the options that have flags of vmtest.
-func (f *vmtestFlags) set(o *run.Options, suite *suite.Suite) {
-	o.MemoryMiB = f.memory
-	o.Mutate, o.Repeat, o.Fresh, o.LoadOnly = f.mutate, f.repeat, f.fresh, f.loadOnly
-	o.Isolate, o.NoRetry = f.isolate, f.noRetry || f.GDB
-	o.Faults, o.Keep, o.Again = f.faults, f.keep, f.again
-	o.Baselines = f.baselines
-	o.Command = commandLine()
+// complete completes the options, except those that depend on the kernel.
+func (f *vmtestFlags) complete(suite *suite.Suite) {
+	f.NoRetry = f.NoRetry || f.GDB
+	f.Command = shellword.Join(append([]string{filepath.Base(os.Args[0])}, os.Args[1:]...)...)
 	if f.modules && suite.UsesTestModules() {
-		o.First = boot.TestModules
+		f.First = boot.TestModules
 	}
-}
-
-// commandLine returns this program's command line, quoted for a shell.
-func commandLine() string {
-	return shellword.Join(append([]string{filepath.Base(os.Args[0])}, os.Args[1:]...)...)
 }
 
 // casesPerGuest is how many cases justify another guest, which takes 0.1 s to start.
@@ -186,42 +178,42 @@ const casesPerGuest = 16
 // guests returns how many guests share the cases on one kernel. Repeated timed loads have the
 // machine to themselves.
 func (f *vmtestFlags) guests(cases int) int {
-	if f.jobs > 0 {
-		return f.jobs
+	if f.Jobs > 0 {
+		return f.Jobs
 	}
 	free, err := guest.FreeMemory()
-	if err != nil || f.GDB || f.repeat > 1 {
+	if err != nil || f.GDB || f.Repeat > 1 {
 		return 1
 	}
-	return max(1, min(cases/casesPerGuest, guest.NewBudget(runtime.NumCPU(), free).Guests(cmp.Or(f.memory, guest.GuestMemoryMiB))))
+	return max(1, min(cases/casesPerGuest, guest.NewBudget(runtime.NumCPU(), free).Guests(cmp.Or(f.MemoryMiB, guest.GuestMemoryMiB))))
 }
 
 // runKernel runs the suite on one kernel.
 func (f *vmtestFlags) runKernel(cmd *cobra.Command, suite *suite.Suite) error {
-	opts, done, err := f.options(cmd)
+	done, err := f.open(cmd)
 	if err != nil {
 		return err
 	}
 	defer done()
-	f.set(&opts, suite)
-	opts.Jobs = f.guests(len(suite.Cases))
+	f.complete(suite)
+	f.Jobs = f.guests(len(suite.Cases))
 	text := report.Text{W: report.Printable(cmd.OutOrStdout()), Verbose: f.verbose}
 	if !f.json {
-		opts.Done = text.Case
+		f.Done = text.Case
 	}
-	opts.Before = readBefore(opts.Out)
+	f.Before = readBefore(f.Out)
 	if f.resume {
-		if opts.Before == nil || len(opts.Before.NotRun) == 0 {
-			return fmt.Errorf("--resume: the last run in %s was not interrupted", opts.Out)
+		if f.Before == nil || len(f.Before.NotRun) == 0 {
+			return fmt.Errorf("--resume: the last run in %s was not interrupted", f.Out)
 		}
-		opts.Resume = opts.Before
-		opts.Note(fmt.Sprintf("%d cases of the run that was interrupted are not run again", len(opts.Resume.Cases)))
+		f.Resume = f.Before
+		f.Note(fmt.Sprintf("%d cases of the run that was interrupted are not run again", len(f.Resume.Cases)))
 	}
-	path, page, err := newReports(opts.Out, "report.json")
+	path, page, err := newReports(f.Out, "report.json")
 	if err != nil {
 		return err
 	}
-	r, err := run.Suite(cmd.Context(), suite, opts)
+	r, err := run.Suite(cmd.Context(), suite, f.Options)
 	if err != nil {
 		return err
 	}
@@ -239,7 +231,7 @@ func (f *vmtestFlags) runKernel(cmd *cobra.Command, suite *suite.Suite) error {
 	if err := deliver(cmd, path, r, f.json, func() { text.Summary(r) }, page); err != nil {
 		return err
 	}
-	return cli.Verdict(r)
+	return cli.Verdict(r.OK(), !r.Different())
 }
 
 // replaceIn sets Replace of the suite's cases from --replace.
@@ -262,7 +254,7 @@ func (f *vmtestFlags) readSuite(cmd *cobra.Command, args []string) (*suite.Suite
 		}
 		if f.expect == expectAgreement {
 			suite.ExpectAgreement()
-			if !f.loadOnly { // a rerun, which uses an external suite, must copy it
+			if !f.LoadOnly { // a rerun, which uses an external suite, must copy it
 				if err := cmd.Flags().Set("load-only", "false"); err != nil {
 					return nil, err
 				}

@@ -14,8 +14,10 @@ func TestGuestsOfOneKernel(t *testing.T) {
 	many := 1000 * casesPerGuest
 	free, err := guest.FreeMemory()
 	assert.NilError(t, err)
-	var debugged vmtestFlags
-	debugged.GDB = true
+	with := func(set func(*vmtestFlags)) (f vmtestFlags) {
+		set(&f)
+		return f
+	}
 	for _, test := range []struct {
 		flags vmtestFlags
 		cases int
@@ -24,9 +26,9 @@ func TestGuestsOfOneKernel(t *testing.T) {
 		{vmtestFlags{}, 1, 1},
 		{vmtestFlags{}, casesPerGuest, 1},
 		{vmtestFlags{}, many, max(1, min(runtime.NumCPU(), free/guest.GuestMemoryMiB))},
-		{vmtestFlags{jobs: 3}, 1, 3},
-		{vmtestFlags{repeat: 5}, many, 1},
-		{debugged, many, 1},
+		{with(func(f *vmtestFlags) { f.Jobs = 3 }), 1, 3},
+		{with(func(f *vmtestFlags) { f.Repeat = 5 }), many, 1},
+		{with(func(f *vmtestFlags) { f.GDB = true }), many, 1},
 	} {
 		assert.Equal(t, test.flags.guests(test.cases), test.want)
 	}

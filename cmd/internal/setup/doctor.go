@@ -48,17 +48,15 @@ Exit status: 0 if this machine has everything that vmtest needs with this kernel
 			if err := cmd.Context().Err(); err != nil {
 				return err
 			}
-			print := printDoctor
 			if asJSON {
-				print = func(w io.Writer, r *doctor.Report) error { return cli.PrintJSON(w, r) }
+				err = cli.PrintJSON(cmd.OutOrStdout(), r)
+			} else {
+				err = printDoctor(cmd.OutOrStdout(), r)
 			}
-			if err := print(cmd.OutOrStdout(), r); err != nil {
+			if err != nil {
 				return err
 			}
-			if !r.OK {
-				return cli.ErrBroken
-			}
-			return nil
+			return cli.Verdict(r.OK, true)
 		},
 	}
 	cli.AddFlags(cmd, cli.Flags{"kernel": &o.Kernel, "arch": &o.Archs, "qemu": &o.QEMU, "suite": &o.Suite, "offline": &o.Offline, "json": &asJSON})

@@ -3,11 +3,14 @@ package setup
 import (
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/bpfreplay/bpfreplay/cmd/internal/cli"
 	"github.com/bpfreplay/bpfreplay/cmd/internal/inputs"
@@ -108,10 +111,8 @@ func printCorpus(w io.Writer, c *suites.Corpus) {
 // as a line now and then.
 func ticker(w io.Writer, what string) func(done, of int) {
 	end, every := "\n", 10*time.Second
-	if f, ok := w.(*os.File); ok {
-		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-			end, every = "\r", 200*time.Millisecond
-		}
+	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		end, every = "\r", 200*time.Millisecond
 	}
 	var last time.Time
 	return func(done, of int) {
@@ -122,5 +123,60 @@ func ticker(w io.Writer, what string) func(done, of int) {
 			fmt.Fprintf(w, "%s %d of %d%s", what, done, of, end)
 			last = time.Now()
 		}
+	}
+}
+
+func newSuiteModules() *cobra.Command {
+	var again bool
+	cmd := &cobra.Command{
+		Use:   "modules KERNEL...",
+		Short: "Build the test modules of the Linux selftests for kernels",
+		Long: `modules builds bpf_testmod and the related modules for kernels, against each kernel's
+headers package, with the compiler that the package depends on. Nothing is installed:
+packages of Debian's archive are verified and unpacked in the cache of kernels. The
+sources are those of the kernel's own version if the archive has them, otherwise the
+suite's.
+
+vmtest --suite kernel does this by itself. The result is cached, even if it is that there
+are no headers any more; --again tries once more.`,
+		Example:           "  bpfreplay suite modules 6.1 6.12",
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: inputs.CompleteKernels,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withStore(cmd, func(s *vmimage.Store) error { return buildModules(cmd, s, args, again) })
+		},
+	}
+	cli.AddFlags(cmd, cli.Flags{"again": &again})
+	return cmd
+}
+
+func buildModules(cmd *cobra.Command, s *vmimage.Store, kernels []string, again bool) error {
+	complete := true
+	for _, name := range kernels {
+		k, err := s.Resolve(cmd.Context(), name)
+		if err != nil {
+			return err
+		}
+		m, err := suites.BuildModules(cmd.Context(), suites.ModuleOptions{
+			Store: s, Kernel: k, Again: again, Say: cli.Notes(cmd),
+		})
+		if err != nil {
+			return err
+		}
+		printModules(cmd.OutOrStdout(), name, m)
+		complete = complete && m.Reason == "" && len(m.Errors) == 0
+	}
+	return cli.Verdict(complete, false)
+}
+
+// printModules prints the modules for a kernel.
+func printModules(w io.Writer, name string, m *suites.TestModules) {
+	if m.Reason != "" {
+		fmt.Fprintf(w, "%s (%s): none: %s\n", name, m.Release, m.Reason)
+		return
+	}
+	fmt.Fprintf(w, "%s (%s): %s\n", name, m.Release, m.About())
+	for _, module := range slices.Sorted(maps.Keys(m.Errors)) {
+		fmt.Fprintf(w, "  %s does not build: %s\n", module, m.Errors[module])
 	}
 }
