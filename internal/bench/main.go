@@ -47,6 +47,7 @@ type bench struct {
 	skeletons    int
 	jobs         int
 	against      string
+	suite        string
 	temp         string
 	rows         []row
 }
@@ -65,13 +66,14 @@ func host(args []string) error {
 	b := bench{}
 	l := loadTimes{bench: &b}
 	flags := flag.NewFlagSet("bench", flag.ExitOnError)
-	flags.StringVar(&b.kernel, "kernel", "6.12", "a name in kernels.yaml")
+	flags.StringVar(&b.kernel, "kernel", "6.12", "a name in kernels.yaml; with --against several, with commas between them")
 	flags.IntVar(&b.boots, "boots", 7, "how often to boot each way")
 	flags.IntVar(&b.loads, "loads", 5, "how often each engine loads each object; 0 for not at all")
 	flags.IntVar(&b.restores, "restores", 0, "instead, restore a saved guest this often and run a case in it")
 	flags.IntVar(&b.jobs, "jobs", 1, "with --restores, how many at the same time")
 	flags.IntVar(&b.skeletons, "skeletons", 0, "instead, compare a skeleton with bpf2go's code this often")
-	flags.StringVar(&b.against, "against", "", "instead, compare the core suite with that of this revision, --boots times")
+	flags.StringVar(&b.against, "against", "", "instead, compare runs of a suite with those of this revision, --boots times")
+	flags.StringVar(&b.suite, "suite", "", "with --against, the suite: kernel, which make suite builds (default the core suite)")
 	times := flags.Bool("load-times", false, "instead, measure how long each way takes to load the Linux selftests, or those\nwhose names are the arguments")
 	flags.IntVar(&l.rounds, "rounds", 3, "with --load-times, how often each load is done")
 	flags.BoolVar(&l.icount, "icount", false, "with --load-times, count instructions")
