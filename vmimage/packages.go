@@ -29,6 +29,9 @@ type Package struct {
 	from apt.Package
 }
 
+// ErrNoPackage means that the index of an archive names no such package.
+var ErrNoPackage = errors.New("no package")
+
 // Packages returns the packages of these suites of Debian whose names match one of the patterns
 // (path.Match): the newest version first, and packages of one version in the order of the suites.
 // It needs the network, for the package indexes. If there is none, the error is [ErrNoPackage].
@@ -58,17 +61,6 @@ func (s *Store) Packages(ctx context.Context, arch string, suites []string, patt
 	return exported(found), nil
 }
 
-func exported(found []apt.Package) []Package {
-	out := make([]Package, 0, len(found))
-	for _, p := range found {
-		out = append(out, Package{Name: p.Name, Version: p.Version, Suite: p.Suite, SHA256: p.Want.SHA256, from: p})
-	}
-	return out
-}
-
-// ErrNoPackage means that the index of an archive names no such package.
-var ErrNoPackage = errors.New("no package")
-
 // ReadPackage downloads a package, checks its digest, and calls fn for every entry of its data
 // archive, in order. It then removes the package from the cache; fn keeps what it needs.
 func (s *Store) ReadPackage(ctx context.Context, p *Package, fn func(h *tar.Header, r io.Reader) error) error {
@@ -85,14 +77,6 @@ func (s *Store) ReadPackage(ctx context.Context, p *Package, fn func(h *tar.Head
 		return fmt.Errorf("%s %s: %w", p.Name, p.Version, err)
 	}
 	return os.Remove(file)
-}
-
-// Hush silences progress messages until the caller calls back. It is for work of many small parts,
-// which the caller reports once.
-func (s *Store) Hush() (back func()) {
-	progress := s.opts.Progress
-	s.opts.Progress = nil
-	return func() { s.opts.Progress = progress }
 }
 
 // Distribution is the part of Debian's archive that a kernel came from: its suite
@@ -131,7 +115,7 @@ func (s *Store) Distribution(k *Kernel) (*Distribution, error) {
 		d.archive = rec.Packages[0].Archive
 	}
 	for _, src := range e.Sources {
-		want, _ := src.Suites()
+		want, _ := src.OfDebian()
 		if want == nil {
 			continue
 		}
@@ -234,4 +218,12 @@ func (d *Distribution) Closure(ctx context.Context, wanted []string, leaveOut fu
 		return nil, fmt.Errorf("%s: %w", strings.Join(d.Suites(), ", "), err)
 	}
 	return exported(found), nil
+}
+
+func exported(found []apt.Package) []Package {
+	out := make([]Package, 0, len(found))
+	for _, p := range found {
+		out = append(out, Package{Name: p.Name, Version: p.Version, Suite: p.Suite, SHA256: p.Want.SHA256, from: p})
+	}
+	return out
 }

@@ -95,7 +95,7 @@ func (s *Store) places(src catalog.Source) []place {
 		}}}
 	}
 	var out []place
-	want, archive := src.Suites()
+	want, archive := src.OfDebian()
 	for _, suite := range want.Suites {
 		archive := cmp.Or(archive, apt.ArchiveOf(suite))
 		dist := s.mirrors.Base(archive) + "/dists/" + suite

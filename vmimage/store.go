@@ -121,6 +121,14 @@ func (s *Store) say(format string, args ...any) {
 	}
 }
 
+// Hush silences progress messages until the caller calls back. It is for work of many small parts,
+// which the caller reports once.
+func (s *Store) Hush() (back func()) {
+	progress := s.opts.Progress
+	s.opts.Progress = nil
+	return func() { s.opts.Progress = progress }
+}
+
 // UnavailableError means that a kernel comes from the Debian snapshot archive, and that neither it
 // nor another source has provided the kernel.
 type UnavailableError struct {
@@ -274,7 +282,7 @@ func (s *Store) resolveSource(ctx context.Context, e *catalog.Entry, src catalog
 	case src.OCI != nil:
 		rec, err = s.resolveOCI(ctx, e, src.OCI)
 	default:
-		want, archive := src.Suites()
+		want, archive := src.OfDebian()
 		rec, err = s.resolveDebian(ctx, e, want, archive)
 		err = s.unavailable(e, archive, err)
 	}

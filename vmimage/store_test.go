@@ -540,40 +540,6 @@ func TestLockOfOtherPattern(t *testing.T) {
 	assert.Equal(t, k.Release, "6.1.0-10-rt-amd64")
 }
 
-func TestDamagedLock(t *testing.T) {
-	sum := strings.Repeat("0", 64)
-	record := func(archive, path, sum string) string {
-		return fmt.Sprintf(`{"schema":1,"kernels":[{"name":"6.1","packages":[{"package":"p","archive":%q,"path":%q,"sha256":%q,"size":1}]}]}`, archive, path, sum)
-	}
-	for _, test := range []struct{ data, err string }{
-		{"{", "unexpected end"},
-		{`{"schema":2}`, "schema 2"},
-		{`{"schema":1,"kernels":[{"name":"6.1"}]}`, "without packages"},
-		{record("debian", "../up", sum), "not relative"},
-		{record("debian", "/abs", sum), "not relative"},
-		{record("debian", "a?b", sum), "not relative"},
-		{record("elsewhere", "pool/p", sum), "no archive"},
-		{record("debian-snapshot/../..", "pool/p", sum), "no archive"},
-		{record("debian", "pool/p", "0"), "no digest"},
-	} {
-		s := newSetting(t)
-		assert.NilError(t, os.WriteFile(filepath.Join(filepath.Dir(s.Config), catalog.LockName), []byte(test.data), 0o644))
-		_, err := s.resolve(t, "6.1")
-		assert.ErrorContains(t, err, test.err)
-	}
-}
-
-// TestPruneBusy: nothing is removed while another run uses the cache.
-func TestPruneBusy(t *testing.T) {
-	s := newSetting(t)
-	first, second := s.open(t), s.open(t)
-	_, err := second.Prune(false)
-	assert.ErrorIs(t, err, cache.ErrBusy)
-	assert.NilError(t, first.Close())
-	_, err = second.Prune(false)
-	assert.NilError(t, err)
-}
-
 func TestPrune(t *testing.T) {
 	a := newArchive(t, "bookworm")
 	a.old("6.1.0-10-cloud-amd64", "6.1.101-1")

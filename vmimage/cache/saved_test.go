@@ -91,7 +91,7 @@ func TestSavedGuestsThatAreDropped(t *testing.T) {
 	assert.NilError(t, err)
 	d.dropOldGuests(10 << 10)
 	assert.DeepEqual(t, kept(), []string{"c"})
-	pruned, err := d.Prune(false, func() ([]string, error) { return nil, nil })
+	pruned, err := d.Prune(false, keepNone)
 	assert.NilError(t, err)
 	assert.Equal(t, len(pruned), 1)
 	assert.Equal(t, len(kept()), 0)

@@ -53,10 +53,10 @@ type Source struct {
 	Tree string `yaml:"tree,omitempty" json:"tree,omitempty"`
 }
 
-// Suites returns which kernel of which suites of Debian the source means; nil for other sources.
+// OfDebian returns which kernel of which suites of Debian the source means; nil for other sources.
 // archive is the snapshot archive that has the suites; "" if each is in its own (see
 // [apt.ArchiveOf]).
-func (s *Source) Suites() (want *Debian, archive string) {
+func (s *Source) OfDebian() (want *Debian, archive string) {
 	if s.Snapshot != nil {
 		return &s.Snapshot.Debian, apt.ArchiveSnapshot + s.Snapshot.Timestamp
 	}

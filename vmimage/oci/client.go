@@ -1,7 +1,7 @@
 // Package oci gets kernels from the registries of container images. A [Client] asks registries, an
-// [Image] is a tag there, and [ReadLayers] reads the files of its layers. Images are not signed: the
-// caller looks up a tag once ([Image.Platform]) and keeps the digest, which [Image.Locked] holds the
-// registry to from then on.
+// [Image] is a tag there, and [ReadLayers] reads the files of its layers. Images are not signed:
+// the caller looks up a tag once ([Image.Platform]) and keeps the digest, which [Image.Locked]
+// holds the registry to from then on.
 package oci
 
 import (
