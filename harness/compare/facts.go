@@ -35,6 +35,8 @@ type Facts struct {
 	// The size comes from the value's type.
 	SizedRings []string
 	Functions  int // number of functions, subprograms included
+	// EmptySection reports whether the types have a DATASEC without variables.
+	EmptySection bool
 	// What libbpf's generator of loader programs does not know: struct_ops maps, an arena with
 	// variables, a raw tracepoint's section that names none, programs in program arrays.
 	HasStructOps, ArenaData, BareRawTracepoint, ProgramSlots bool
@@ -111,6 +113,7 @@ func FactsOf(o *object.Object) *Facts {
 			}
 		}
 	}
+	f.EmptySection = hasEmptySection(o.BTF)
 	f.StructOps = structOpsFacts(o)
 	f.addGaps(o)
 	f.EnumCORE, f.SizedRings = enumsOf(o), sizedRings(o)
@@ -129,6 +132,18 @@ func FactsOf(o *object.Object) *Facts {
 		f.Programs[fn.Name] = programFacts(o, i)
 	}
 	return f
+}
+
+func hasEmptySection(types *btf.Spec) bool {
+	if types == nil {
+		return false
+	}
+	for id := range types.All() {
+		if t, err := types.Type(id); err == nil && t.Kind == btf.KindDatasec && t.Vlen == 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func structOpsFacts(o *object.Object) map[string]StructOpsFacts {

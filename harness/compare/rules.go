@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -39,9 +40,9 @@ type Rule struct {
 	Reason string
 	// Left and Right are the engines that the rule applies to: a pair with one of each.
 	Left, Right Engines
-	// Since is the first kernel that the rule applies to, "5.16". If it is empty, the rule applies
-	// to all.
-	Since string
+	// Since is the first kernel that the rule applies to, "5.16", and Before the first that it no
+	// longer applies to. If they are empty, there is no limit.
+	Since, Before string
 	// LibbpfSince and LibbpfBefore limit the versions of libbpf that the rule applies to. If they
 	// are empty, there is no limit.
 	LibbpfSince, LibbpfBefore string
@@ -135,7 +136,7 @@ func UnusedRules(used, engines []string) []Rule {
 func RulesDue(name, release string, engines ...string) []string {
 	var due []string
 	for _, r := range rules {
-		if r.Case == name && r.appliesAmong(engines) && atLeast(release, r.Since) {
+		if r.Case == name && r.appliesAmong(engines) && r.coversKernel(release) {
 			due = append(due, r.ID)
 		}
 	}
@@ -182,7 +183,7 @@ func explain(aspect field.Aspect, a, b side) RuleIDs {
 // sides reports whether the rule applies to these two states, and which of them is left and which
 // right.
 func (r *Rule) sides(a, b side) (left, right side, ok bool) {
-	if !atLeast(a.Release, r.Since) || !atLeast(b.Release, r.Since) {
+	if !r.coversKernel(a.Release) || !r.coversKernel(b.Release) {
 		return a, b, false
 	}
 	if !r.coversVersion(a.Version) || !r.coversVersion(b.Version) {
@@ -195,6 +196,11 @@ func (r *Rule) sides(a, b side) (left, right side, ok bool) {
 		return b, a, true
 	}
 	return a, b, false
+}
+
+// coversKernel reports whether the rule applies to this kernel.
+func (r *Rule) coversKernel(release string) bool {
+	return atLeast(release, r.Since) && (r.Before == "" || !atLeast(release, r.Before))
 }
 
 // coversVersion reports whether the rule applies to this version. Versions other than libbpf's do
@@ -532,7 +538,32 @@ var table = []Rule{
 		Fields: []field.Aspect{ofMap("contents")},
 		match: func(left, right side) bool {
 			return left.m.Name == kconfig && sameVariables(layout(left.m), layout(right.m)) &&
-				left.m.Value != right.m.Value && sameValues(left.m, right.m)
+				left.m.Value != right.m.Value && sameValues(left.m, right.m, sameValue)
+		},
+	},
+	{
+		ID:     "kconfig-version",
+		Reason: "libbpf before 1.2 takes LINUX_KERNEL_VERSION from the release, without the patch level where that is Debian's 6.1.0 (before 6.6); others take it from the version, 6.1.192",
+		Left:   anyLibbpf, Right: group("cilium/ebpf, ours", func(e string) bool { return !enginename.IsLibbpf(e) }),
+		Before: "6.6", LibbpfBefore: "1.2",
+		Case:   "kconfig_version",
+		Fields: []field.Aspect{ofMap("contents")},
+		match: func(left, right side) bool {
+			return left.m.Name == kconfig && sameVariables(layout(left.m), layout(right.m)) &&
+				sameValues(left.m, right.m, func(variable string, x, y []byte) bool {
+					return bytes.Equal(x, y) || strings.HasSuffix(variable, " LINUX_KERNEL_VERSION") && lacksPatchLevel(left.Release, x, y)
+				})
+		},
+	},
+	{
+		ID:     "empty-section-libbpf",
+		Reason: "kernels before 5.12 take no types with an empty data section: libbpf then loads no types, cilium/ebpf and ours replace the section",
+		Left:   anyLibbpf, Right: group("cilium/ebpf, ours", func(e string) bool { return !enginename.IsLibbpf(e) }),
+		Before: "5.12",
+		Case:   "kfunc_module_weak_absent",
+		Fields: []field.Aspect{ofProgram("func_info"), ofProgram("btf"), ofFunction("linkage"), ofFunction("prototype"), ofFunction("line_info")},
+		match: func(left, right side) bool {
+			return right.Object != nil && right.Object.EmptySection && left.p.BTF == "" && !left.p.FuncInfo && right.p.BTF != ""
 		},
 	},
 	{

@@ -61,6 +61,25 @@ func withKconfig(s *scenario) {
 		"datasec .kconfig { global int HZ; /* 0, 2 bytes */ global int VERSION; /* 4, 4 bytes */ } /* 8 bytes */", 5, 6, 0, 0, 1, 2, 3, 4))
 }
 
+// withVersions adds .kconfig maps with LINUX_KERNEL_VERSION 6.1.0, on the side of libbpf, and
+// 6.minor.patch.
+func withVersions(minor, patch byte) func(s *scenario) {
+	return func(s *scenario) {
+		const value = "datasec .kconfig { global int HZ; /* 0, 2 bytes */ global int LINUX_KERNEL_VERSION; /* 4, 4 bytes */ } /* 8 bytes */"
+		s.left.Maps = append(s.left.Maps, kconfigOf(value, 5, 0, 0, 0, 0, 1, 6))
+		s.right.Maps = append(s.right.Maps, kconfigOf(value, 5, 0, 0, 0, patch, minor, 6))
+		s.engines, s.release = [2]string{enginename.Libbpf, enginename.Replay}, "6.1.0-57-amd64"
+	}
+}
+
+// withoutTypes is libbpf's load of an object with an empty section on a kernel that refuses it.
+func withoutTypes(s *scenario) {
+	s.facts.EmptySection = true
+	s.left.Programs[0].BTF, s.left.Programs[0].FuncInfo = "", false
+	s.right.Programs[0].FuncInfo = true
+	s.engines, s.release = [2]string{enginename.Libbpf, enginename.Trace}, "5.10.0-46-amd64"
+}
+
 // sameKconfig makes the two .kconfig maps equal again.
 func sameKconfig(s *scenario) {
 	withKconfig(s)
@@ -433,6 +452,43 @@ var ruleTests = map[string]ruleTest{
 			"another type's member": func(s *scenario) {
 				structOpsFilled("READY init=run release=right")(s)
 				s.facts.StructOps["other"] = StructOpsFacts{Type: "queue", Members: s.facts.StructOps["other"].Members}
+			},
+		},
+	},
+	"kconfig-version": {
+		field: "map .kconfig contents",
+		make:  withVersions(1, 192),
+		near: map[string]func(s *scenario){
+			"another minor number": withVersions(2, 192),
+			"the release has one": func(s *scenario) {
+				withVersions(1, 192)(s)
+				s.release = "6.1.5"
+			},
+			"another variable": func(s *scenario) {
+				withVersions(1, 192)(s)
+				s.right.FindMap(kconfig).Contents.Entries[0].Value[0] = 6
+			},
+			"another kernel": func(s *scenario) {
+				withVersions(1, 192)(s)
+				s.release = "6.6.0-5-amd64"
+			},
+		},
+	},
+	"empty-section-libbpf": {
+		field: "program run func_info",
+		make:  withoutTypes,
+		near: map[string]func(s *scenario){
+			"no empty section": func(s *scenario) {
+				withoutTypes(s)
+				s.facts.EmptySection = false
+			},
+			"another kernel": func(s *scenario) {
+				withoutTypes(s)
+				s.release = "5.12.0"
+			},
+			"libbpf has types": func(s *scenario) {
+				withoutTypes(s)
+				s.left.Programs[0].BTF = s.right.Programs[0].BTF
 			},
 		},
 	},
@@ -1006,7 +1062,7 @@ func TestRulesAreDocumented(t *testing.T) {
 		assert.Assert(t, r.Left.Name != "" && r.Right.Name != "", r.ID)
 		for _, libbpf := range []string{enginename.Libbpf, enginename.LibbpfLight} {
 			strict := r.appliesTo(libbpf, enginename.Replay) || r.appliesTo(enginename.Replay, libbpf)
-			assert.Assert(t, !strict || r.Since+r.LibbpfSince+r.LibbpfBefore != "", "%s is for %s and ours: it has to name a kernel or a libbpf", r.ID, libbpf)
+			assert.Assert(t, !strict || r.Since+r.Before+r.LibbpfSince+r.LibbpfBefore != "", "%s is for %s and ours: it has to name a kernel or a libbpf", r.ID, libbpf)
 		}
 		assert.Assert(t, !r.appliesAmong([]string{enginename.Trace, enginename.Replay, "signed", "skel-go"}), r.ID)
 		assert.Assert(t, (r.match == nil) != (r.slot == nil), r.ID)

@@ -10,6 +10,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/harness/enginename"
 	"github.com/bpfreplay/bpfreplay/harness/state"
 	"github.com/bpfreplay/bpfreplay/internal/insn"
+	"github.com/bpfreplay/bpfreplay/internal/kversion"
 )
 
 // slot is one instruction slot in which the listings of a function differ.
@@ -281,9 +282,12 @@ func holdsLayout(m *state.Map) bool {
 
 var total = regexp.MustCompile(`\} /\* (\d+) bytes \*/`)
 
+// sameValue is the usual comparison for sameValues.
+func sameValue(_ string, x, y []byte) bool { return bytes.Equal(x, y) }
+
 // sameValues reports whether each variable has the same value in two data sections, and all other
-// bytes are zero.
-func sameValues(a, b *state.Map) bool {
+// bytes are zero. Values have no trailing zeros.
+func sameValues(a, b *state.Map, same func(variable string, x, y []byte) bool) bool {
 	left, right := layout(a), layout(b)
 	if !holdsOnly(a, left) || !holdsOnly(b, right) {
 		return false
@@ -291,11 +295,19 @@ func sameValues(a, b *state.Map) bool {
 	for name, p := range left {
 		x, okX := at(a, p)
 		y, okY := at(b, right[name])
-		if !okX || !okY || !bytes.Equal(x, y) {
+		if !okX || !okY || !same(name, x, y) {
 			return false
 		}
 	}
 	return a.Contents.NotRead == "" && b.Contents.NotRead == ""
+}
+
+// lacksPatchLevel reports whether version is what KERNEL_VERSION makes of a release such as
+// "6.1.0-57-amd64", and full the same with a patch level. Values are little-endian.
+func lacksPatchLevel(release string, version, full []byte) bool {
+	v, ok := kversion.Parse(release)
+	return ok && v[2] == 0 && len(full) == 3 && full[0] != 0 &&
+		bytes.Equal(version, []byte{0, byte(v[1]), byte(v[0])}) && bytes.Equal(full[1:], version[1:])
 }
 
 // holdsOnly reports whether all bytes of a data section outside these places are zero.
