@@ -1,5 +1,5 @@
-// Package cli has what all commands have in common: the meanings of flags and their place in --help,
-// exit statuses, and forms of output.
+// Package cli has what all commands have in common: the meanings of flags and their place in
+// --help, exit statuses, and forms of output.
 package cli
 
 import (

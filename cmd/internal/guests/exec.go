@@ -1,3 +1,4 @@
+// Package guests has the commands that run programs of this machine in a guest.
 package guests
 
 import (

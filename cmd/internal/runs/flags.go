@@ -54,7 +54,8 @@ func (f *runFlags) checkEngines() error {
 }
 
 // open completes the options: the kernel is resolved, the directory for reports is this run's
-// alone, and gdb is set up if the flag is set. The caller calls done after the last guest has ended.
+// alone, and gdb is set up if the flag is set. The caller calls done after the last guest has
+// ended.
 func (f *runFlags) open(cmd *cobra.Command) (done func(), err error) {
 	if err := f.checkEngines(); err != nil {
 		return nil, err

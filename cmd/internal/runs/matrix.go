@@ -133,7 +133,7 @@ func keepReport(run *result.KernelRun, before map[string]*result.Report) error {
 		}
 		return report.WriteJSON(filepath.Join(run.Dir, "report.json"), run.Report)
 	case run.State == result.Waiting:
-		// A run waits more than once, for a kernel and for room, and its report is read the first time.
+		// A run waits more than once. The report of the former run is there the first time.
 		if r := readBefore(run.Dir); r != nil {
 			before[run.Dir] = r
 		}

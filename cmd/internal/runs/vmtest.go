@@ -1,3 +1,5 @@
+// Package runs has the commands that load objects with several engines in guests, and show
+// verdicts.
 package runs
 
 import (

@@ -1,5 +1,5 @@
-// Package setup has the commands that provide what other commands need on this machine: kernels, and
-// suites of external objects.
+// Package setup has the commands that provide what other commands need on this machine: kernels,
+// and suites of external objects.
 package setup
 
 import (
