@@ -3,6 +3,7 @@ package random
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/bpfreplay/bpfreplay/internal/btf"
@@ -13,10 +14,11 @@ var le = binary.LittleEndian
 
 // types writes BTF.
 type types struct {
-	raw, strs []byte
-	count     btf.TypeID
-	names     map[string]uint32     // strings, by text
-	known     map[string]btf.TypeID // types, by the key with which they were requested
+	words []uint32
+	strs  []byte
+	count btf.TypeID
+	names map[string]uint32     // strings, by text
+	known map[string]btf.TypeID // types, by their contents
 }
 
 func newTypes() *types {
@@ -42,20 +44,19 @@ func (t *types) add(name string, kind btf.Kind, vlen int, flag bool, third uint3
 	if flag {
 		info |= 1 << 31
 	}
-	for _, w := range append([]uint32{t.str(name), info, third}, words...) {
-		t.raw = le.AppendUint32(t.raw, w)
-	}
+	t.words = append(append(t.words, t.str(name), info, third), words...)
 	t.count++
 	return t.count
 }
 
-// once returns the type for key. make adds it if it does not exist yet.
-func (t *types) once(key string, make func() btf.TypeID) btf.TypeID {
-	if id, ok := t.known[key]; ok {
-		return id
+// once returns the type with these contents, and adds it if it does not exist yet.
+func (t *types) once(name string, kind btf.Kind, vlen int, flag bool, third uint32, words ...uint32) btf.TypeID {
+	key := fmt.Sprintf("%q %d %d %t %d %d", name, kind, vlen, flag, third, words)
+	id, ok := t.known[key]
+	if !ok {
+		id = t.add(name, kind, vlen, flag, third, words...)
+		t.known[key] = id
 	}
-	id := make()
-	t.known[key] = id
 	return id
 }
 
@@ -81,8 +82,7 @@ func (t *types) named(name string) btf.TypeID {
 		return 0
 	}
 	if to, ok := strings.CutPrefix(name, "*"); ok {
-		id := t.named(to)
-		return t.once(name, func() btf.TypeID { return t.ref(btf.KindPtr, "", id) })
+		return t.ref(btf.KindPtr, "", t.named(to))
 	}
 	if elem, n, ok := strings.Cut(strings.TrimSuffix(name, "]"), "["); ok {
 		count := uint32(0)
@@ -90,29 +90,25 @@ func (t *types) named(name string) btf.TypeID {
 		return t.array(t.named(elem), count)
 	}
 	if i, ok := integers[name]; ok {
-		return t.once(name, func() btf.TypeID { return t.add(name, btf.KindInt, 0, false, i.size, i.encoding|i.size*8) })
+		return t.once(name, btf.KindInt, 0, false, i.size, i.encoding|i.size*8)
 	}
 	switch name {
 	case "bool":
-		id := t.named("_Bool")
-		return t.once(name, func() btf.TypeID { return t.ref(btf.KindTypedef, name, id) })
+		return t.ref(btf.KindTypedef, name, t.named("_Bool"))
 	case "libbpf_tristate":
-		return t.once(name, func() btf.TypeID {
-			return t.enum(name, localType{size: 4, values: []localValue{{name: "TRI_NO"}, {name: "TRI_YES", value: 1}, {name: "TRI_MODULE", value: 2}}})
-		})
+		return t.enum(name, localType{size: 4, values: []localValue{{name: "TRI_NO"}, {name: "TRI_YES", value: 1}, {name: "TRI_MODULE", value: 2}}})
 	}
 	return t.local(name)
 }
 
 func (t *types) ref(kind btf.Kind, name string, to btf.TypeID) btf.TypeID {
-	return t.add(name, kind, 0, false, uint32(to))
+	return t.once(name, kind, 0, false, uint32(to))
 }
 
+func (t *types) pointer(to btf.TypeID) btf.TypeID { return t.ref(btf.KindPtr, "", to) }
+
 func (t *types) array(elem btf.TypeID, n uint32) btf.TypeID {
-	index := t.named("__ARRAY_SIZE_TYPE__")
-	return t.once(fmt.Sprintf("[%d]%d", n, elem), func() btf.TypeID {
-		return t.add("", btf.KindArray, 0, false, 0, uint32(elem), uint32(index), n)
-	})
+	return t.once("", btf.KindArray, 0, false, 0, uint32(elem), uint32(t.named("__ARRAY_SIZE_TYPE__")), n)
 }
 
 func (t *types) enum(name string, l localType) btf.TypeID {
@@ -122,28 +118,23 @@ func (t *types) enum(name string, l localType) btf.TypeID {
 		words = append(words, t.str(v.name), uint32(v.value))
 		negative = negative || v.value < 0
 	}
-	return t.add(name, btf.KindEnum, len(l.values), negative, l.size, words...)
+	return t.once(name, btf.KindEnum, len(l.values), negative, l.size, words...)
 }
 
 // local returns one of localTypes.
 func (t *types) local(name string) btf.TypeID {
 	l := localTypes[name]
-	key := "local " + name
-	if id, ok := t.known[key]; ok {
-		return id
-	}
 	switch l.kind {
 	case "enum":
-		return t.once(key, func() btf.TypeID { return t.enum(name, l) })
+		return t.enum(name, l)
 	case "typedef":
-		to := t.named(l.to)
-		return t.once(key, func() btf.TypeID { return t.ref(btf.KindTypedef, name, to) })
+		return t.ref(btf.KindTypedef, name, t.named(l.to))
 	}
 	members := make([]member, len(l.members))
 	for i, m := range l.members {
 		members[i] = member{m.name, t.named(m.typ), m.bits, m.width}
 	}
-	return t.once(key, func() btf.TypeID { return t.structure(name, l.size, members...) })
+	return t.structure(name, l.size, members...)
 }
 
 // member is a member of a struct. bits is its offset, width the width of a bitfield or 0.
@@ -154,59 +145,46 @@ type member struct {
 }
 
 func (t *types) structure(name string, size uint32, members ...member) btf.TypeID {
-	flag := false
-	for _, m := range members {
-		flag = flag || m.width > 0
-	}
+	bitfields := slices.ContainsFunc(members, func(m member) bool { return m.width > 0 })
+	return t.once(name, btf.KindStruct, len(members), bitfields, size, t.membersWords(members)...)
+}
+
+func (t *types) membersWords(members []member) []uint32 {
 	var words []uint32
 	for _, m := range members {
-		off := m.bits
-		if flag {
-			off |= m.width << 24
-		}
-		words = append(words, t.str(m.name), uint32(m.id), off)
+		words = append(words, t.str(m.name), uint32(m.id), m.width<<24|m.bits)
 	}
-	return t.add(name, btf.KindStruct, len(members), flag, size, words...)
+	return words
 }
 
 // of returns the type of a key, a value or a variable.
 func (t *types) of(typ Type) btf.TypeID {
-	kind, size := typ.split()
+	size := typ.size
 	u32, u64 := t.named("unsigned int"), t.named("u64")
 	rest := func(name string, id btf.TypeID, used uint32) btf.TypeID {
 		data := t.array(u32, (size-used)/4)
-		return t.once(string(typ), func() btf.TypeID {
-			members := []member{{name: name, id: id}}
-			if size > used {
-				members = append(members, member{name: "data", id: data, bits: used * 8})
-			}
-			return t.structure(fmt.Sprintf("%s_%d", kind, size), size, members...)
-		})
+		members := []member{{name: name, id: id}}
+		if size > used {
+			members = append(members, member{name: "data", id: data, bits: used * 8})
+		}
+		return t.structure(fmt.Sprintf("%s_%d", typ.kind, size), size, members...)
 	}
-	switch kind {
+	switch typ.kind {
 	case kindInt:
 		return t.named(sized[size])
 	case kindStruct:
 		return rest("first", u32, 4)
 	case kindLock:
-		lock := t.once("bpf_spin_lock", func() btf.TypeID { return t.structure("bpf_spin_lock", 4, member{name: "val", id: u32}) })
-		return rest("lock", lock, 4)
+		return rest("lock", t.structure("bpf_spin_lock", 4, member{name: "val", id: u32}), 4)
 	case kindTimer:
-		opaque := t.array(u64, 2)
-		timer := t.once("bpf_timer", func() btf.TypeID { return t.structure("bpf_timer", 16, member{name: "__opaque", id: opaque}) })
-		return rest("timer", timer, 16)
+		return rest("timer", t.structure("bpf_timer", 16, member{name: "__opaque", id: t.array(u64, 2)}), 16)
 	}
 	return t.array(t.named("char"), size)
 }
 
 // number encodes a number as map definitions do: a pointer to an array of n elements.
 func (t *types) number(n uint32) btf.TypeID {
-	array := t.array(t.named("int"), n)
-	return t.pointer(array)
-}
-
-func (t *types) pointer(to btf.TypeID) btf.TypeID {
-	return t.once(fmt.Sprintf("*%d", to), func() btf.TypeID { return t.ref(btf.KindPtr, "", to) })
+	return t.pointer(t.array(t.named("int"), n))
 }
 
 // mapDefinition returns the type of a map's variable and its size in bytes. The slots begin there.
@@ -216,12 +194,12 @@ func (t *types) mapDefinition(m *Map) (id btf.TypeID, size uint32) {
 		members = append(members, member{name: name, id: id, bits: uint32(len(members)) * 64})
 	}
 	put("type", t.number(uint32(m.Type)))
-	if m.Key != "" {
+	if m.Key != (Type{}) {
 		put("key", t.pointer(t.of(m.Key)))
 	} else if m.KeySize > 0 {
 		put("key_size", t.number(m.KeySize))
 	}
-	if m.Value != "" {
+	if m.Value != (Type{}) {
 		put("value", t.pointer(t.of(m.Value)))
 	} else if m.ValueSize > 0 && m.Inner == nil && m.Type != uapi.MapProgArray {
 		put("value_size", t.number(m.ValueSize))
@@ -249,21 +227,13 @@ func (t *types) mapDefinition(m *Map) (id btf.TypeID, size uint32) {
 		put("value_size", t.number(4))
 		size += 8
 	}
-	return t.add("", btf.KindStruct, len(members), false, size, t.words(members)...), size
-}
-
-func (t *types) words(members []member) []uint32 {
-	var words []uint32
-	for _, m := range members {
-		words = append(words, t.str(m.name), uint32(m.id), m.bits)
-	}
-	return words
+	return t.add("", btf.KindStruct, len(members), false, size, t.membersWords(members)...), size
 }
 
 // proto returns the type of a function. If name is "" the parameters have no names, otherwise the
-// first is called name and the others have the next letters.
+// first is called name and the others also have a number.
 func (t *types) proto(result, name string, params ...string) btf.TypeID {
-	words := []uint32{}
+	var words []uint32
 	for i, p := range params {
 		id := t.named(p)
 		n := name
@@ -272,10 +242,7 @@ func (t *types) proto(result, name string, params ...string) btf.TypeID {
 		}
 		words = append(words, t.str(n), uint32(id))
 	}
-	id := t.named(result)
-	return t.once(fmt.Sprint("proto", id, words), func() btf.TypeID {
-		return t.add("", btf.KindFuncProto, len(params), false, uint32(id), words...)
-	})
+	return t.once("", btf.KindFuncProto, len(params), false, uint32(t.named(result)), words...)
 }
 
 // function adds a FUNC; linkage is 0 static, 1 global, 2 extern.
@@ -301,13 +268,7 @@ func (t *types) section(name string, size uint32, vars []place) btf.TypeID {
 	return t.add(name, btf.KindDatasec, len(vars), false, size, words...)
 }
 
-func (t *types) bytes() []byte {
-	raw := []byte{0x9f, 0xeb, 1, 0}
-	for _, w := range []int{24, 0, len(t.raw), len(t.raw), len(t.strs)} {
-		raw = le.AppendUint32(raw, uint32(w))
-	}
-	return append(append(raw, t.raw...), t.strs...)
-}
+func (t *types) bytes() []byte { return btf.Encode(string(t.strs), t.words) }
 
 // ext writes BTF.ext: records, by section.
 type ext struct {

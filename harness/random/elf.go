@@ -9,6 +9,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/btf"
 	"github.com/bpfreplay/bpfreplay/internal/core"
 	"github.com/bpfreplay/bpfreplay/internal/elffile"
+	"github.com/bpfreplay/bpfreplay/internal/insn"
 )
 
 type reloc struct {
@@ -53,9 +54,7 @@ func (o *Object) ELF() ([]byte, error) {
 		ext: ext{newExtPart(8), newExtPart(16), newExtPart(16)},
 	}
 	w.lay()
-	if err := w.code(); err != nil {
-		return nil, fmt.Errorf("object %s: %w", o.Name(), err)
-	}
+	w.code()
 	w.data()
 	w.maps()
 	w.externs()
@@ -65,7 +64,11 @@ func (o *Object) ELF() ([]byte, error) {
 	if len(w.o.Functions) > 0 {
 		w.add(elffile.Section{Name: ".BTF.ext", Type: elf.SHT_PROGBITS, Data: extra, Align: 4})
 	}
-	return w.file()
+	file, err := w.file()
+	if err != nil {
+		return nil, fmt.Errorf("object %s: %w", o.Name(), err)
+	}
+	return file, nil
 }
 
 func (w *writer) add(s elffile.Section) { w.sections = append(w.sections, s) }
@@ -80,7 +83,7 @@ func (w *writer) lay() {
 		list := f.place()
 		w.funcs[f.Name] = list
 		w.at[f.Name] = ends[f.Section]
-		ends[f.Section] += uint64(list[len(list)-1].at+1) * 8
+		ends[f.Section] += uint64(slotsIn(list)) * 8
 	}
 	for i := range w.o.Vars {
 		v := &w.o.Vars[i]
@@ -91,7 +94,7 @@ func (w *writer) lay() {
 }
 
 // code writes functions, section by section.
-func (w *writer) code() error {
+func (w *writer) code() {
 	names := []string{".text"} // compilers write it first, even if it is empty
 	for i := range w.o.Functions {
 		if s := w.o.Functions[i].Section; !slices.Contains(names, s) {
@@ -102,14 +105,11 @@ func (w *writer) code() error {
 		s := elffile.Section{Name: name, Type: elf.SHT_PROGBITS, Flags: elf.SHF_ALLOC | elf.SHF_EXECINSTR, Align: 8}
 		for i := range w.o.Functions {
 			if f := &w.o.Functions[i]; f.Section == name {
-				if err := w.function(&s, f); err != nil {
-					return fmt.Errorf("function %s: %w", f.Name, err)
-				}
+				w.function(&s, f)
 			}
 		}
 		w.add(s)
 	}
-	return nil
 }
 
 // proto returns the type of a function for its role.
@@ -125,7 +125,7 @@ func (w *writer) proto(f *Function) btf.TypeID {
 	return w.types.proto("int", "ctx", "*void")
 }
 
-func (w *writer) function(s *elffile.Section, f *Function) error {
+func (w *writer) function(s *elffile.Section, f *Function) {
 	list := w.funcs[f.Name]
 	base := w.at[f.Name]
 	linkage, bind := 0, elf.STB_LOCAL
@@ -143,10 +143,7 @@ func (w *writer) function(s *elffile.Section, f *Function) error {
 			imm = w.access(s.Name, at, p)
 		}
 		if p.Ref != nil {
-			var err error
-			if imm, err = w.refer(s, f, at, p.Ref); err != nil {
-				return err
-			}
+			imm = w.refer(s.Name, at, p.Ref)
 		}
 		if i == 0 || w.o.Lines && p.what != what {
 			what = p.what
@@ -155,13 +152,12 @@ func (w *writer) function(s *elffile.Section, f *Function) error {
 		s.Data = append(s.Data, encode(p, imm)...)
 	}
 	w.symbols = append(w.symbols, symbol{f.Name, bind, elf.STT_FUNC, s.Name, base, uint64(len(s.Data)) - base, f.Hidden})
-	return nil
 }
 
 func encode(p *placed, imm int64) []byte {
 	src := p.Src
 	if p.Ref != nil && p.Ref.Kind == RefCall {
-		src = 1 // BPF_PSEUDO_CALL
+		src = insn.PseudoCall
 	}
 	if p.Core != nil && p.Op&7 == clLDX {
 		p.Off, imm = int16(imm), 0
@@ -169,7 +165,7 @@ func encode(p *placed, imm int64) []byte {
 	out := []byte{p.Op, p.Dst | src<<4}
 	out = le.AppendUint16(out, uint16(p.Off))
 	out = le.AppendUint32(out, uint32(imm))
-	if p.Op != opImm64 {
+	if p.Op != insn.LdImm64 {
 		return out
 	}
 	high := uint32(imm >> 32)
@@ -190,59 +186,34 @@ func (w *writer) access(section string, at uint64, p *placed) int64 {
 	return p.Core.local()
 }
 
-// refer adds a relocation and returns the instruction's immediate value.
-func (w *writer) refer(s *elffile.Section, from *Function, at uint64, r *Ref) (int64, error) {
-	target := r.Name
-	offset := w.at[r.Name] + uint64(r.Offset) // in its section
-	if f := w.o.findFunction(r.Name); f != nil {
-		switch {
-		case r.Kind == RefCall && !f.Global && f.Section == s.Name && r.BySection:
-			// The assembler resolves this call itself.
-			return (int64(offset)-int64(at))/8 - 1, nil
-		case r.Kind == RefCall && r.BySection && !f.Global:
-			w.relocate(s.Name, reloc{at, r64To32, f.Section})
-			return int64(offset)/8 - 1, nil
-		case r.Kind == RefCall:
-			w.relocate(s.Name, reloc{at, r64To32, target})
-			return -1, nil
-		case r.BySection && !f.Global:
-			w.relocate(s.Name, reloc{at, r64To64, f.Section})
-			return int64(offset), nil
-		}
-		w.relocate(s.Name, reloc{at, r64To64, target})
-		return 0, nil
+// refer adds a relocation in a section and returns the instruction's immediate value.
+func (w *writer) refer(section string, at uint64, r *Ref) int64 {
+	// By its own name, or by its section and the offset there.
+	target, offset := r.Name, int64(r.Offset)
+	bySection := func(section string) { target, offset = section, int64(w.at[r.Name])+int64(r.Offset) }
+	if f := find(w.o.Functions, r.Name); f != nil && r.BySection && !f.Global {
+		bySection(f.Section)
 	}
-	if e := w.o.findExtern(r.Name); e != nil {
-		if r.Kind == RefCall {
-			w.relocate(s.Name, reloc{at, r64To32, target})
-			return -1, nil
-		}
-		w.relocate(s.Name, reloc{at, r64To64, target})
-		return 0, nil
+	if v := find(w.o.Vars, r.Name); v != nil && r.BySection && v.Static {
+		bySection(v.Section)
 	}
-	imm := int64(r.Offset)
-	if v := w.o.findVar(r.Name); v != nil && r.BySection && v.Static {
-		target, imm = v.Section, int64(offset)
-	} else if v == nil && !slices.ContainsFunc(w.o.Maps, func(m Map) bool { return m.Name == r.Name }) {
-		return 0, fmt.Errorf("refers to %s, which is not there", r.Name)
+	switch {
+	case r.Kind != RefCall:
+		w.relocate(section, reloc{at, r64To64, target})
+		return offset
+	case target == section: // the assembler resolves this call itself
+		return (offset-int64(at))/8 - 1
 	}
-	w.relocate(s.Name, reloc{at, r64To64, target})
-	return imm, nil
-}
-
-// dataSections returns the names of the data sections, in order.
-func (o *Object) dataSections() []string {
-	var names []string
-	for _, v := range o.Vars {
-		if !slices.Contains(names, v.Section) {
-			names = append(names, v.Section)
-		}
-	}
-	return names
+	w.relocate(section, reloc{at, r64To32, target})
+	return offset/8 - 1
 }
 
 func (w *writer) data() {
-	for _, name := range w.o.dataSections() {
+	var names []string
+	for _, v := range w.o.Vars {
+		names = append(names, v.Section)
+	}
+	for _, name := range slices.Compact(names) {
 		s := elffile.Section{Name: name, Type: elf.SHT_PROGBITS, Flags: elf.SHF_ALLOC | elf.SHF_WRITE, Align: 8}
 		if strings.HasPrefix(name, ".rodata") {
 			s.Flags = elf.SHF_ALLOC
@@ -261,24 +232,33 @@ func (w *writer) data() {
 				s.Data = append(s.Data, make([]byte, at-uint64(len(s.Data)))...)
 				s.Data = append(s.Data, v.Data...)
 			}
-			linkage, bind := uint32(1), elf.STB_GLOBAL
-			if v.Static {
-				linkage, bind = 0, elf.STB_LOCAL
-			}
-			w.symbols = append(w.symbols, symbol{v.Name, bind, elf.STT_OBJECT, name, at, uint64(v.Size), false})
-			p := place{w.types.variable(v.Name, w.varType(v), linkage), uint32(at), v.Size}
-			if w.o.Compiled && !v.Static {
-				p.offset = 0
-			}
-			vars = append(vars, p)
+			vars = append(vars, w.variable(v.Name, name, v.Static, w.varType(v), at, v.Size))
 		}
-		size := uint32(s.Size)
-		if w.o.Compiled {
-			size = 0
-		}
-		w.types.section(name, size, vars)
-		w.add(s)
+		w.dataSection(s, uint32(s.Size), vars)
 	}
+}
+
+// variable adds the symbol and the type of a variable, and returns its place in its section.
+func (w *writer) variable(name, section string, static bool, id btf.TypeID, at uint64, size uint32) place {
+	linkage, bind := uint32(1), elf.STB_GLOBAL
+	if static {
+		linkage, bind = 0, elf.STB_LOCAL
+	}
+	w.symbols = append(w.symbols, symbol{name, bind, elf.STT_OBJECT, section, at, uint64(size), false})
+	p := place{w.types.variable(name, id, linkage), uint32(at), size}
+	if w.o.Compiled && !static {
+		p.offset = 0
+	}
+	return p
+}
+
+// dataSection adds a section of variables and its type.
+func (w *writer) dataSection(s elffile.Section, size uint32, vars []place) {
+	if w.o.Compiled {
+		size = 0
+	}
+	w.types.section(s.Name, size, vars)
+	w.add(s)
 }
 
 func (w *writer) varType(v *Var) btf.TypeID {
@@ -288,13 +268,13 @@ func (w *writer) varType(v *Var) btf.TypeID {
 	} else if v.Size%4 == 0 && v.Size < 256 {
 		kind = kindStruct
 	}
-	id := w.types.of(typeOf(kind, v.Size))
+	id := w.types.of(Type{kind, v.Size})
 	if kind == kindArray {
 		return id
 	}
-	id = w.types.once(fmt.Sprint("volatile", id), func() btf.TypeID { return w.types.ref(btf.KindVolatile, "", id) })
+	id = w.types.ref(btf.KindVolatile, "", id)
 	if strings.HasPrefix(v.Section, ".rodata") {
-		id = w.types.once(fmt.Sprint("const", id), func() btf.TypeID { return w.types.ref(btf.KindConst, "", id) })
+		id = w.types.ref(btf.KindConst, "", id)
 	}
 	return id
 }
@@ -316,19 +296,9 @@ func (w *writer) maps() {
 		}
 		whole := size + uint32(slots)*8
 		s.Data = append(s.Data, make([]byte, whole)...)
-		w.symbols = append(w.symbols, symbol{m.Name, elf.STB_GLOBAL, elf.STT_OBJECT, s.Name, at, uint64(whole), false})
-		p := place{w.types.variable(m.Name, id, 1), uint32(at), whole}
-		if w.o.Compiled {
-			p.offset = 0
-		}
-		vars = append(vars, p)
+		vars = append(vars, w.variable(m.Name, s.Name, false, id, at, whole))
 	}
-	size := uint32(len(s.Data))
-	if w.o.Compiled {
-		size = 0
-	}
-	w.types.section(s.Name, size, vars)
-	w.add(s)
+	w.dataSection(s, uint32(len(s.Data)), vars)
 }
 
 func (w *writer) externs() {
@@ -347,20 +317,11 @@ func (w *writer) externs() {
 		case Typeless:
 			ksyms = append(ksyms, place{id: w.types.variable(e.Name, 0, 2), size: 1})
 		case Typed:
-			t := w.types.named(variables[e.Name])
-			t = w.types.once(fmt.Sprint("const", t), func() btf.TypeID { return w.types.ref(btf.KindConst, "", t) })
+			t := w.types.ref(btf.KindConst, "", w.types.named(variables[e.Name]))
 			ksyms = append(ksyms, place{id: w.types.variable(e.Name, t, 2), size: 4})
 		case Kconfig:
-			name, size := configs[e.Name], uint32(4)
-			switch name {
-			case "bool", "char":
-				size = 1
-			case "u64":
-				size = 8
-			case "char[]":
-				name, size = "char[24]", 24
-			}
-			settings = append(settings, place{id: w.types.variable(e.Name, w.types.named(name), 2), size: size})
+			c := configs[e.Name]
+			settings = append(settings, place{id: w.types.variable(e.Name, w.types.named(c.typ), 2), size: c.size})
 		}
 	}
 	if len(ksyms) > 0 {
@@ -374,9 +335,8 @@ func (w *writer) externs() {
 func (w *writer) license() {
 	text := append([]byte(w.o.License), 0)
 	id := w.types.array(w.types.named("char"), uint32(len(text)))
-	w.types.section("license", uint32(len(text)), []place{{w.types.variable("_license", id, 1), 0, uint32(len(text))}})
+	w.types.section("license", uint32(len(text)), []place{w.variable("_license", "license", false, id, 0, uint32(len(text)))})
 	w.add(elffile.Section{Name: "license", Type: elf.SHT_PROGBITS, Flags: elf.SHF_ALLOC | elf.SHF_WRITE, Data: text, Align: 1})
-	w.symbols = append(w.symbols, symbol{"_license", elf.STB_GLOBAL, elf.STT_OBJECT, "license", 0, uint64(len(text)), false})
 }
 
 // file assembles the file from the sections and symbols.

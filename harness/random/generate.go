@@ -102,7 +102,7 @@ func (g *generator) vars() {
 	slices.SortStableFunc(g.o.Vars, func(a, b Var) int { return strings.Compare(a.Section, b.Section) })
 }
 
-// hashes are map types with keys of any size, arrays those with integer keys.
+// hashes are the map types with keys of any size, arrays those with integer keys.
 var (
 	hashes  = []uapi.MapType{uapi.MapHash, uapi.MapHash, uapi.MapLRUHash, uapi.MapPercpuHash, uapi.MapLRUPercpuHash}
 	arrays  = []uapi.MapType{uapi.MapArray, uapi.MapArray, uapi.MapPercpuArray}
@@ -161,18 +161,18 @@ func innerFirst(maps []Map) []Map {
 	return out
 }
 
-// anyType returns a type for a map's key or value, or "" for only a size.
+// anyType returns a type for a map's key or value, or none.
 func (g *generator) anyType(size uint32) Type {
 	if g.chance(30) {
-		return ""
+		return Type{}
 	}
 	if _, ok := sized[size]; ok && g.chance(80) {
-		return typeOf(kindInt, size)
+		return Type{kindInt, size}
 	}
 	if size%4 == 0 && g.chance(70) {
-		return typeOf(kindStruct, size)
+		return Type{kindStruct, size}
 	}
-	return typeOf(kindArray, size)
+	return Type{kindArray, size}
 }
 
 // types assigns types to key and value, or to neither.
@@ -181,7 +181,7 @@ func (g *generator) types(m *Map) {
 }
 
 func (g *generator) numa(m *Map) {
-	percpu := m.Type == uapi.MapPercpuArray || m.Type == uapi.MapPercpuHash || m.Type == uapi.MapLRUPercpuHash
+	percpu := slices.Contains([]uapi.MapType{uapi.MapPercpuArray, uapi.MapPercpuHash, uapi.MapLRUPercpuHash}, m.Type)
 	if !percpu && g.chance(10) { // per-CPU maps are on all nodes
 		m.NUMA, m.Flags = true, m.Flags|unix.BPF_F_NUMA_NODE
 	}
@@ -216,8 +216,8 @@ func (g *generator) hash() Map {
 func (g *generator) array() Map {
 	m := Map{Type: pick(g, arrays), KeySize: 4, ValueSize: g.valueSize(), MaxEntries: uint32(pick(g, []int{1, 2, 3, 8, g.between(1, 200)}))}
 	g.types(&m)
-	if m.Key != "" {
-		m.Key = typeOf(kindInt, 4)
+	if m.Key != (Type{}) {
+		m.Key = Type{kindInt, 4}
 	}
 	if m.Type == uapi.MapArray && g.chance(15) {
 		m.Flags |= unix.BPF_F_MMAPABLE
@@ -234,23 +234,23 @@ func (g *generator) locked(m *Map) {
 	if m.Type != uapi.MapHash && m.Type != uapi.MapArray || m.Flags&(unix.BPF_F_RDONLY_PROG|unix.BPF_F_MMAPABLE) != 0 || !g.chance(15) {
 		return
 	}
-	m.Key = typeOf(kindInt, 4)
+	m.Key = Type{kindInt, 4}
 	m.KeySize, m.ValueSize = 4, uint32(g.between(5, 8))*4
-	m.Value = typeOf(pick(g, []string{kindLock, kindTimer}), m.ValueSize)
-	if m.Value.kind() == kindTimer {
+	kind := pick(g, []string{kindLock, kindTimer})
+	if kind == kindTimer {
 		m.ValueSize = 24
-		m.Value = typeOf(kindTimer, 24)
-		if !g.gpl { // the timer helpers need a GPL-compatible licence
-			m.Value = typeOf(kindLock, 24)
-		}
 	}
+	if !g.gpl { // the timer helpers need a GPL-compatible licence
+		kind = kindLock
+	}
+	m.Value = Type{kind, m.ValueSize}
 }
 
 func (g *generator) lpm() Map {
 	m := Map{Type: uapi.MapLPMTrie, KeySize: 4 + uint32(pick(g, []int{1, 4, 8, 12})), ValueSize: g.valueSize(), MaxEntries: uint32(g.between(1, 50)), Flags: unix.BPF_F_NO_PREALLOC}
-	m.Key, m.Value = typeOf(kindArray, m.KeySize), g.anyType(m.ValueSize)
+	m.Key, m.Value = Type{kindArray, m.KeySize}, g.anyType(m.ValueSize)
 	if m.KeySize%4 == 0 {
-		m.Key = typeOf(kindStruct, m.KeySize)
+		m.Key = Type{kindStruct, m.KeySize}
 	}
 	return m
 }
@@ -265,13 +265,11 @@ func (g *generator) special() Map {
 	case uapi.MapCPUMap:
 		m.ValueSize = pick(g, []uint32{4, 8})
 		m.MaxEntries = 1
-	case uapi.MapDevmap:
-		m.ValueSize = pick(g, []uint32{4, 8})
-	case uapi.MapSockmap, uapi.MapSockhash:
+	case uapi.MapDevmap, uapi.MapSockmap, uapi.MapSockhash:
 		m.ValueSize = pick(g, []uint32{4, 8})
 	case uapi.MapSkStorage, uapi.MapInodeStorage, uapi.MapTaskStorage:
-		m.Key, m.ValueSize = typeOf(kindInt, 4), uint32(g.between(1, 16))*4
-		m.Value = typeOf(kindStruct, m.ValueSize)
+		m.Key, m.ValueSize = Type{kindInt, 4}, uint32(g.between(1, 16))*4
+		m.Value = Type{kindStruct, m.ValueSize}
 		m.MaxEntries, m.Flags = 0, unix.BPF_F_NO_PREALLOC
 	case uapi.MapBloomFilter:
 		m.KeySize, m.ValueSize = 0, uint32(g.between(1, 4))*4
@@ -291,8 +289,8 @@ func (g *generator) outer(i int) Map {
 		inner = g.hash()
 	}
 	// No locks: programs only read the values of inner maps.
-	if k := inner.Value.kind(); k == kindLock || k == kindTimer {
-		inner.Value = typeOf(kindStruct, inner.ValueSize)
+	if inner.Value.special() {
+		inner.Value = Type{kindStruct, inner.ValueSize}
 	}
 	inner.NUMA, inner.Flags = false, inner.Flags&unix.BPF_F_NO_PREALLOC
 	m := Map{
@@ -300,7 +298,7 @@ func (g *generator) outer(i int) Map {
 		MaxEntries: uint32(g.between(1, 6)), Inner: &inner,
 	}
 	if g.chance(50) {
-		m.Key = typeOf(kindInt, 4)
+		m.Key = Type{kindInt, 4}
 	}
 	for s := range int(m.MaxEntries) {
 		if !g.chance(50) {
@@ -314,18 +312,9 @@ func (g *generator) outer(i int) Map {
 	return m
 }
 
-// kfuncGroups are kfuncs that are used together.
-var kfuncGroups = [][]string{
-	{"bpf_rcu_read_lock", "bpf_rcu_read_unlock"},
-	{"bpf_iter_num_new", "bpf_iter_num_next", "bpf_iter_num_destroy"},
-	{"bpf_task_from_pid", "bpf_task_release"},
-	{"bpf_cpumask_create", "bpf_cpumask_set_cpu", "bpf_cpumask_test_cpu", "bpf_cpumask_release"},
-	{"bpf_dynptr_from_skb"}, {"bpf_dynptr_from_xdp"}, {noKfunc},
-}
-
 func (g *generator) externs() {
 	put := func(name string, kind ExternKind, weak bool) {
-		if g.o.findExtern(name) == nil {
+		if find(g.o.Externs, name) == nil {
 			g.o.Externs = append(g.o.Externs, Extern{name, kind, weak})
 		}
 	}
@@ -358,8 +347,13 @@ func (g *generator) externs() {
 	if g.chance(45) {
 		weak := g.chance(20)
 		for range g.between(1, 2) {
-			for _, name := range pick(g, kfuncGroups) {
-				put(name, Kfunc, weak || name == noKfunc)
+			n := g.n(len(kfuncGroups) + 1)
+			if n == len(kfuncGroups) {
+				put(noKfunc, Kfunc, true)
+				continue
+			}
+			for _, name := range kfuncGroups[n].names {
+				put(name, Kfunc, weak)
 			}
 		}
 	}

@@ -1,12 +1,10 @@
 package random
 
+import "github.com/bpfreplay/bpfreplay/internal/insn"
+
 // Instruction classes, sizes and operations (include/uapi/linux/bpf.h). They are plain numbers: an
 // assembler might refuse or change an instruction that is meant to test readers.
 const (
-	opImm64 = 0x18
-	opCall  = 0x85
-	opExit  = 0x95
-
 	alu32, alu64  = 0x04, 0x07
 	jmp64, jmp32  = 0x05, 0x06
 	srcReg        = 0x08
@@ -60,14 +58,14 @@ func jump(op, dst uint8, imm int64, to Target) Insn {
 	return Insn{Op: jmp64 | op, Dst: dst, Imm: imm, To: to}
 }
 
-func call(helper int64) Insn { return Insn{Op: opCall, Imm: helper} }
+func call(helper int64) Insn { return Insn{Op: insn.Call, Imm: helper} }
 
-func callRef(name string, bySection bool) Insn {
-	return Insn{Op: opCall, Ref: &Ref{Kind: RefCall, Name: name, BySection: bySection}}
+func callRef(name string) Insn {
+	return Insn{Op: insn.Call, Ref: &Ref{Kind: RefCall, Name: name}}
 }
 
-func address(dst uint8, name string, offset uint32) Insn {
-	return Insn{Op: opImm64, Dst: dst, Ref: &Ref{Name: name, Offset: offset}}
+func address(dst uint8, name string) Insn {
+	return Insn{Op: insn.LdImm64, Dst: dst, Ref: &Ref{Name: name}}
 }
 
 // stack makes a register point to the stack.
@@ -90,7 +88,7 @@ func join(parts ...any) []Insn {
 
 // slots is how many instruction slots an instruction takes.
 func (i *Insn) slots() int {
-	if i.Op == opImm64 {
+	if i.Op == insn.LdImm64 {
 		return 2
 	}
 	return 1
@@ -118,6 +116,9 @@ type placed struct {
 	at   int
 	what string // the block
 }
+
+// slotsIn is how many slots a function takes. Its last instruction, exit, takes one.
+func slotsIn(list []placed) int { return list[len(list)-1].at + 1 }
 
 // place lays out a block from slot at on.
 func (b *Block) place(at int, out []placed) []placed {
@@ -154,7 +155,7 @@ func (f *Function) place() []placed {
 	if f.Role == Subprogram {
 		begin.Head[1] = movReg(acc, r1)
 	}
-	finish := Block{What: "end", Head: []Insn{mov(r0, int64(f.Result)), {Op: opExit}}}
+	finish := Block{What: "end", Head: []Insn{mov(r0, int64(f.Result)), {Op: insn.Exit}}}
 	if f.Returns {
 		finish.Head[0] = movReg(r0, acc)
 	}

@@ -83,7 +83,6 @@ var kinds = []kind{
 
 // knownKfunc is a kernel function that 6.12 and later kernels have.
 type knownKfunc struct {
-	set    string // "" if all programs may call it
 	result string // names of local types or of integers
 	params []string
 }
@@ -94,14 +93,14 @@ var kfuncs = map[string]knownKfunc{
 	"bpf_iter_num_new":     {result: "int", params: []string{"*bpf_iter_num", "int", "int"}},
 	"bpf_iter_num_next":    {result: "*int", params: []string{"*bpf_iter_num"}},
 	"bpf_iter_num_destroy": {result: "void", params: []string{"*bpf_iter_num"}},
-	"bpf_task_from_pid":    {set: setTasks, result: "*task_struct", params: []string{"int"}},
-	"bpf_task_release":     {set: setTasks, result: "void", params: []string{"*task_struct"}},
-	"bpf_cpumask_create":   {set: setCPUs, result: "*bpf_cpumask"},
-	"bpf_cpumask_release":  {set: setCPUs, result: "void", params: []string{"*bpf_cpumask"}},
-	"bpf_cpumask_set_cpu":  {set: setCPUs, result: "void", params: []string{"unsigned int", "*bpf_cpumask"}},
-	"bpf_cpumask_test_cpu": {set: setCPUs, result: "bool", params: []string{"unsigned int", "*cpumask"}},
-	"bpf_dynptr_from_skb":  {set: setSKB, result: "int", params: []string{"*__sk_buff", "u64", "*bpf_dynptr"}},
-	"bpf_dynptr_from_xdp":  {set: setXDP, result: "int", params: []string{"*xdp_md", "u64", "*bpf_dynptr"}},
+	"bpf_task_from_pid":    {result: "*task_struct", params: []string{"int"}},
+	"bpf_task_release":     {result: "void", params: []string{"*task_struct"}},
+	"bpf_cpumask_create":   {result: "*bpf_cpumask"},
+	"bpf_cpumask_release":  {result: "void", params: []string{"*bpf_cpumask"}},
+	"bpf_cpumask_set_cpu":  {result: "void", params: []string{"unsigned int", "*bpf_cpumask"}},
+	"bpf_cpumask_test_cpu": {result: "bool", params: []string{"unsigned int", "*cpumask"}},
+	"bpf_dynptr_from_skb":  {result: "int", params: []string{"*__sk_buff", "u64", "*bpf_dynptr"}},
+	"bpf_dynptr_from_xdp":  {result: "int", params: []string{"*xdp_md", "u64", "*bpf_dynptr"}},
 	noKfunc:                {result: "int", params: []string{"int"}},
 }
 
@@ -126,17 +125,19 @@ var variableNames = []string{"bpf_prog_active", "runqueues"}
 // symbols are functions that are in every symbol table.
 var symbols = []string{"vfs_read", "vfs_write", "vfs_open", "schedule", "do_unlinkat"}
 
-// configs are kconfig values and their declared types.
-var configs = map[string]string{
-	"LINUX_KERNEL_VERSION":    "int",
-	"CONFIG_HZ":               "int",
-	"CONFIG_BPF_SYSCALL":      "bool",
-	"CONFIG_NR_CPUS":          "unsigned int",
-	"CONFIG_IKCONFIG":         "char",
-	"CONFIG_DEFAULT_HOSTNAME": "char[]",
-	"CONFIG_MODULES":          "libbpf_tristate",
-	"CONFIG_LOG_BUF_SHIFT":    "u64",
-	noConfig:                  "int",
+// configs are kconfig values with their declared types and sizes in bytes.
+var configs = map[string]struct {
+	typ  string
+	size uint32
+}{
+	"LINUX_KERNEL_VERSION":    {"int", 4},
+	"CONFIG_HZ":               {"int", 4},
+	"CONFIG_BPF_SYSCALL":      {"bool", 1},
+	"CONFIG_NR_CPUS":          {"unsigned int", 4},
+	"CONFIG_DEFAULT_HOSTNAME": {"char[24]", 24},
+	"CONFIG_MODULES":          {"libbpf_tristate", 4},
+	"CONFIG_LOG_BUF_SHIFT":    {"u64", 8},
+	noConfig:                  {"int", 4},
 }
 
 var configNames = []string{

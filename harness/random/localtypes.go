@@ -1,6 +1,7 @@
 package random
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/bpfreplay/bpfreplay/internal/core"
@@ -10,7 +11,7 @@ const charArray = "char[16]"
 
 // A localType is a type that an object declares for CO-RE accesses to the kernel's type.
 type localType struct {
-	kind    string // struct, union, enum, int, typedef
+	kind    string // struct, enum, typedef
 	size    uint32 // bytes
 	members []localMember
 	values  []localValue
@@ -20,7 +21,7 @@ type localType struct {
 
 type localMember struct {
 	name    string
-	typ     string // a name as in typeNamed
+	typ     string // a name as in types.named
 	bits    uint32 // offset
 	width   uint32 // of a bitfield, else 0
 	size    uint32 // bytes
@@ -107,19 +108,11 @@ var accessNames = []string{
 // index returns the member that a path of two numbers refers to, and the array index if there is a
 // third number.
 func (a *Access) index() (member, elem int) {
-	n := 0
-	at := []int{0, 0, 0}
-	for _, c := range a.Path {
-		if c == ':' {
-			n++
-			continue
-		}
-		at[n] = at[n]*10 + int(c-'0')
+	first := 0
+	if n, _ := fmt.Sscanf(a.Path, "%d:%d:%d", &first, &member, &elem); n == 1 {
+		return first, 0 // an enumerator
 	}
-	if n == 0 {
-		return at[0], 0 // an enumerator
-	}
-	return at[1], at[2]
+	return member, elem
 }
 
 // missing reports whether the kernel lacks the target.
@@ -179,7 +172,6 @@ func (a *Access) local() int64 {
 		return 0
 	case core.FieldLshiftU64:
 		return int64(64 - (bits + width))
-	default:
-		return int64(64 - width)
 	}
+	return int64(64 - width)
 }

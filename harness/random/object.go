@@ -34,7 +34,7 @@ func (o *Object) File() string { return o.Name() + ".bpf.o" }
 type Map struct {
 	Name       string
 	Type       uapi.MapType
-	Key, Value Type   // "" if the size is given instead
+	Key, Value Type
 	KeySize    uint32 // bytes; also set if Key is
 	ValueSize  uint32
 	MaxEntries uint32
@@ -51,8 +51,11 @@ type Slot struct {
 	To    string // name of a map or a program
 }
 
-// Type names a C type by its kind and size in bytes.
-type Type string
+// Type is a C type. The zero Type means that only a size is given.
+type Type struct {
+	kind string
+	size uint32 // bytes
+}
 
 // Kinds of types.
 const (
@@ -63,21 +66,19 @@ const (
 	kindTimer  = "timer"  // a struct with a bpf_timer first
 )
 
-func typeOf(kind string, size uint32) Type { return Type(fmt.Sprintf("%s:%d", kind, size)) }
-
-func (t Type) split() (kind string, size uint32) {
-	for i := range t {
-		if t[i] == ':' {
-			_, _ = fmt.Sscanf(string(t[i+1:]), "%d", &size)
-			return string(t[:i]), size
-		}
+// String returns the text for descriptions: "int:4".
+func (t Type) String() string {
+	if t == (Type{}) {
+		return ""
 	}
-	return string(t), 0
+	return fmt.Sprintf("%s:%d", t.kind, t.size)
 }
 
-func (t Type) kind() string { k, _ := t.split(); return k }
+// special reports whether the type begins with a lock or a timer.
+func (t Type) special() bool { return t.kind == kindLock || t.kind == kindTimer }
 
-// Var is a variable in a data section. The variables of a section are laid out in order.
+// Var is a variable in a data section. The variables of a section are next to each other, and are
+// laid out in order.
 type Var struct {
 	Name    string
 	Section string
@@ -210,16 +211,8 @@ type Access struct {
 	Path string // "0:1"
 }
 
-// refs calls f for all references of the block itself, not of its Body.
-func (b *Block) refs(f func(*Ref)) {
-	for _, list := range [][]Insn{b.Head, b.Tail} {
-		for i := range list {
-			if list[i].Ref != nil {
-				f(list[i].Ref)
-			}
-		}
-	}
-}
+// insns returns the instructions of the block itself, not of its Body.
+func (b *Block) insns() []Insn { return slices.Concat(b.Head, b.Tail) }
 
 // walk calls f for all blocks, including nested ones.
 func walk(blocks []Block, f func(*Block)) {
@@ -233,64 +226,50 @@ func walk(blocks []Block, f func(*Block)) {
 // to them. The result shares data with o.
 func (o *Object) Without(drop map[string]bool) *Object {
 	out := *o
-	out.Maps, out.Vars, out.Externs, out.Functions = nil, nil, nil, nil
-	there := make(map[string]bool)
-	for _, v := range o.Vars {
-		if !drop[v.Name] {
-			out.Vars, there[v.Name] = append(out.Vars, v), true
-		}
+	out.Maps, out.Vars = without(o.Maps, drop), without(o.Vars, drop)
+	out.Externs, out.Functions = without(o.Externs, drop), without(o.Functions, drop)
+	for i := range out.Maps {
+		m := &out.Maps[i]
+		m.Slots = slices.DeleteFunc(slices.Clone(m.Slots), func(s Slot) bool { return drop[s.To] })
 	}
-	for _, e := range o.Externs {
-		if !drop[e.Name] {
-			out.Externs, there[e.Name] = append(out.Externs, e), true
-		}
-	}
-	for i := range o.Maps {
-		there[o.Maps[i].Name] = !drop[o.Maps[i].Name]
-	}
-	for i := range o.Functions {
-		there[o.Functions[i].Name] = !drop[o.Functions[i].Name]
-	}
-	for _, m := range o.Maps {
-		if there[m.Name] {
-			m.Slots = slices.DeleteFunc(slices.Clone(m.Slots), func(s Slot) bool { return !there[s.To] })
-			out.Maps = append(out.Maps, m)
-		}
-	}
-	for _, f := range o.Functions {
-		if there[f.Name] {
-			f.Blocks = keep(f.Blocks, drop, there)
-			out.Functions = append(out.Functions, f)
-		}
+	for i := range out.Functions {
+		f := &out.Functions[i]
+		f.Blocks = withoutBlocks(f.Blocks, drop)
 	}
 	return &out
 }
 
-func keep(blocks []Block, drop, there map[string]bool) []Block {
+func without[T named](list []T, drop map[string]bool) []T {
+	return slices.DeleteFunc(slices.Clone(list), func(t T) bool { return drop[t.name()] })
+}
+
+func withoutBlocks(blocks []Block, drop map[string]bool) []Block {
 	var out []Block
 	for _, b := range blocks {
-		ok := !drop[b.ID]
-		b.refs(func(r *Ref) { ok = ok && there[r.Name] })
-		if ok {
-			b.Body = keep(b.Body, drop, there)
-			out = append(out, b)
+		refers := func(in Insn) bool { return in.Ref != nil && drop[in.Ref.Name] }
+		if drop[b.ID] || slices.ContainsFunc(b.insns(), refers) {
+			continue
 		}
+		b.Body = withoutBlocks(b.Body, drop)
+		out = append(out, b)
 	}
 	return out
 }
 
 // find returns the element with this name, nil if there is none.
 func find[T named](list []T, name string) *T {
-	i := slices.IndexFunc(list, func(t T) bool { return t.name() == name })
-	if i < 0 {
-		return nil
-	}
-	return &list[i]
+	return firstOf(list, func(t *T) bool { return (*t).name() == name })
 }
 
-func (o *Object) findVar(name string) *Var           { return find(o.Vars, name) }
-func (o *Object) findExtern(name string) *Extern     { return find(o.Externs, name) }
-func (o *Object) findFunction(name string) *Function { return find(o.Functions, name) }
+// firstOf returns the first element for which want returns true, nil if there is none.
+func firstOf[T any](list []T, want func(*T) bool) *T {
+	for i := range list {
+		if want(&list[i]) {
+			return &list[i]
+		}
+	}
+	return nil
+}
 
 // Programs returns the names of the programs that can be run with a packet.
 func (o *Object) Programs() []string {

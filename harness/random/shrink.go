@@ -91,23 +91,28 @@ func (s *shrinker) drop(names func(*Object) []string) {
 
 // simplify removes attributes of things.
 func (s *shrinker) simplify() {
-	change := func(f func(o *Object) bool) {
+	change := func(f func(o *Object)) {
 		o := *s.o
-		o.Maps, o.Vars = slices.Clone(o.Maps), slices.Clone(o.Vars)
-		if f(&o) {
-			s.try(&o)
-		}
+		o.Maps = slices.Clone(o.Maps)
+		f(&o)
+		s.try(&o)
 	}
-	change(func(o *Object) bool { was := o.Lines; o.Lines = false; return was })
-	change(func(o *Object) bool { was := o.Compiled; o.Compiled = false; return was })
+	if s.o.Lines {
+		change(func(o *Object) { o.Lines = false })
+	}
+	if s.o.Compiled {
+		change(func(o *Object) { o.Compiled = false })
+	}
 	for i := range s.o.Maps {
-		change(func(o *Object) bool { was := o.Maps[i].Slots; o.Maps[i].Slots = nil; return was != nil })
-		change(func(o *Object) bool {
-			m := &o.Maps[i]
-			was := m.NUMA
-			m.NUMA, m.Flags = false, m.Flags&^unix.BPF_F_NUMA_NODE
-			return was
-		})
+		if s.o.Maps[i].Slots != nil {
+			change(func(o *Object) { o.Maps[i].Slots = nil })
+		}
+		if s.o.Maps[i].NUMA {
+			change(func(o *Object) {
+				o.Maps[i].NUMA = false
+				o.Maps[i].Flags &^= unix.BPF_F_NUMA_NODE
+			})
+		}
 	}
 }
 

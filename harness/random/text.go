@@ -2,6 +2,7 @@ package random
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -37,15 +38,10 @@ func (o *Object) String() string {
 		if f.Hidden {
 			static = "hidden"
 		}
-		p("%s %s %s in %s: %d instructions", static, f.Role, f.Name, f.Section, slotsOfFunction(f))
+		p("%s %s %s in %s: %d instructions", static, f.Role, f.Name, f.Section, slotsIn(f.place()))
 		describe(f.Blocks, "    ", p)
 	}
 	return b.String()
-}
-
-func slotsOfFunction(f *Function) int {
-	list := f.place()
-	return list[len(list)-1].at + 1
 }
 
 func describe(blocks []Block, indent string, p func(string, ...any)) {
@@ -75,62 +71,53 @@ func (m *Map) String() string {
 
 // Features returns the features of the object that matter to loaders, sorted.
 func (o *Object) Features() []string {
-	has := make(map[string]bool)
+	found := make(map[string]bool)
+	has := func(feature string, ok bool) {
+		if ok {
+			found[feature] = true
+		}
+	}
+	has("maps", len(o.Maps) > 0)
 	for i := range o.Maps {
 		m := &o.Maps[i]
-		has["maps"] = true
-		has["map-in-map"] = has["map-in-map"] || m.Inner != nil
-		has["static slots"] = has["static slots"] || len(m.Slots) > 0
-		has["spin locks, timers"] = has["spin locks, timers"] || m.Value.kind() == kindLock || m.Value.kind() == kindTimer
-		has["maps with types"] = has["maps with types"] || m.Value != ""
+		has("map-in-map", m.Inner != nil)
+		has("static slots", len(m.Slots) > 0)
+		has("spin locks, timers", m.Value.special())
+		has("maps with types", m.Value != Type{})
 	}
 	for _, v := range o.Vars {
-		switch {
-		case strings.Count(v.Section, ".") > 1:
-			has["custom data sections"] = true
-		default:
-			has[v.Section] = true
-		}
-		has["static variables"] = has["static variables"] || v.Static
+		custom := strings.Count(v.Section, ".") > 1
+		has("custom data sections", custom)
+		has(v.Section, !custom)
+		has("static variables", v.Static)
 	}
 	for _, e := range o.Externs {
-		has[string(e.Kind)] = true
-		has["weak externs"] = has["weak externs"] || e.Weak
+		has(string(e.Kind), true)
+		has("weak externs", e.Weak)
 	}
-	has["lines of blocks"] = o.Lines
+	has("lines of blocks", o.Lines)
 	for i := range o.Functions {
 		f := &o.Functions[i]
 		switch f.Role {
 		case Subprogram:
-			has["subprograms"] = true
-			has["hidden subprograms"] = has["hidden subprograms"] || f.Hidden
-			has["global subprograms"] = has["global subprograms"] || f.Global
+			has("subprograms", true)
+			has("hidden subprograms", f.Hidden)
+			has("global subprograms", f.Global)
 		case Program:
-			has["autoload off"] = has["autoload off"] || strings.HasPrefix(f.Section, "?")
-			has["sleepable programs"] = has["sleepable programs"] || sleepable(f.Section) || f.Section == "syscall"
-			has["programs run"] = has["programs run"] || f.Runs
-			has["programs with BTF targets"] = has["programs with BTF targets"] || attachesToBTF(f.Section)
+			has("autoload off", strings.HasPrefix(f.Section, "?"))
+			has("sleepable programs", sleepable(f.Section) || f.Section == "syscall")
+			has("programs run", f.Runs)
+			has("programs with BTF targets", attachesToBTF(f.Section))
 		default:
-			has["callbacks"] = true
+			has("callbacks", true)
 		}
 		walk(f.Blocks, func(b *Block) {
-			for _, list := range [][]Insn{b.Head, b.Tail} {
-				for j := range list {
-					has["CO-RE"] = has["CO-RE"] || list[j].Core != nil
-				}
-			}
-			has["tail calls"] = has["tail calls"] || strings.HasPrefix(b.What, "tail call")
-			has["loops"] = has["loops"] || b.What == "loop"
+			has("CO-RE", slices.ContainsFunc(b.insns(), func(in Insn) bool { return in.Core != nil }))
+			has("tail calls", strings.HasPrefix(b.What, "tail call"))
+			has("loops", b.What == "loop")
 		})
 	}
-	var names []string
-	for n, ok := range has {
-		if ok {
-			names = append(names, n)
-		}
-	}
-	slices.Sort(names)
-	return names
+	return slices.Sorted(maps.Keys(found))
 }
 
 func attachesToBTF(section string) bool {
