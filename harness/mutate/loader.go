@@ -10,9 +10,6 @@ import (
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
 
-// edit is a mutation of a loader program.
-type edit = func(p *Program)
-
 // Registers and opcodes that the emitter uses (package emit).
 const (
 	r0    = 0
@@ -30,12 +27,15 @@ const (
 
 // Selecting the parts of a loader program to change.
 
-func mapIndex(p *Program, name string) int {
-	return slices.IndexFunc(p.Trace.Maps, func(m *trace.Map) bool { return m.Name == name })
+// ctxMap and ctxProgram return the offset in the context of the fd that the loader hands out.
+
+func ctxMap(p *Program, name string) int {
+	return artefact.CtxMap(slices.IndexFunc(p.Trace.Maps, func(m *trace.Map) bool { return m.Name == name }))
 }
 
-func progIndex(p *Program, name string) int {
-	return slices.IndexFunc(p.Trace.Programs, func(t *trace.Program) bool { return t.Name == name })
+func ctxProgram(p *Program, name string) int {
+	i := slices.IndexFunc(p.Trace.Programs, func(t *trace.Program) bool { return t.Name == name })
+	return artefact.CtxProgram(len(p.Trace.Maps), i)
 }
 
 // The blob's parts are found by their contents, not by the emitter's layout, so that these
@@ -73,11 +73,11 @@ func inAttr(name string, do func(attr []byte)) edit {
 
 const progLoadName = 48 // in PROG_LOAD's attribute
 
-// inBTF changes the object's types.
-func inBTF(do func(raw []byte)) edit {
+// inPart changes a part of the first command for which is returns true.
+func inPart[C trace.Command](is func(c C) bool, part func(c C) []byte, do func(b []byte)) edit {
 	return func(p *Program) {
-		if _, c := command(p.Trace, anyBTF); c != nil {
-			do(partOf(p, c.Data))
+		if i, c := command(p.Trace, is); i >= 0 {
+			do(partOf(p, part(c)))
 		}
 	}
 }
@@ -95,23 +95,14 @@ func partOf(p *Program, b []byte) []byte {
 	if at := part(p, b); at >= 0 {
 		return p.Blob[at:][:len(b)]
 	}
-	return make([]byte, max(len(b), len(scratch)))
-}
-
-// inProgram changes the instructions of a program.
-func inProgram(name string, do func(p insn.Insns)) edit {
-	return func(p *Program) {
-		if _, c := command(p.Trace, programNamed(name)); c != nil {
-			do(insn.Insns(partOf(p, c.Insns)))
-		}
-	}
+	return make([]byte, max(len(b), scratch))
 }
 
 // inText changes a text that is once in the blob, such as a name.
 func inText(from, to string) edit {
 	return func(p *Program) {
-		if bytes.Count(p.Blob, []byte(from+"\x00")) > 0 {
-			copy(p.Blob[bytes.Index(p.Blob, []byte(from+"\x00")):], to)
+		if at := bytes.Index(p.Blob, []byte(from+"\x00")); at >= 0 {
+			copy(p.Blob[at:], to)
 		}
 	}
 }
@@ -132,14 +123,14 @@ func site(p *Program, program string, kind trace.FixupKind, n int) int {
 
 // Selecting the loader's own instructions to change.
 
-// find returns the index of the nth instruction for which is returns true, -1 if there is none.
-func find(p *Program, n int, is func(code insn.Insns, i int) bool) int {
-	return nth(insn.Insns(p.Insns), n, is, func(insn.Insns, int) {})
+// find returns the index of the first instruction for which is returns true, -1 if there is none.
+func find(p *Program, is func(code insn.Insns, i int) bool) int {
+	return nth(p.Insns, 0, is, func(insn.Insns, int) {})
 }
 
-// inCode changes the nth instruction of the loader for which is returns true.
-func inCode(p *Program, n int, is func(code insn.Insns, i int) bool, do func(code insn.Insns, i int)) {
-	nth(insn.Insns(p.Insns), n, is, do)
+// inCode changes the first instruction of the loader for which is returns true.
+func inCode(p *Program, is func(code insn.Insns, i int) bool, do func(code insn.Insns, i int)) {
+	nth(p.Insns, 0, is, do)
 }
 
 // storeTo matches a store of 4 bytes from a register to [dst + off].
@@ -152,6 +143,11 @@ func storeTo(dst, src uint8, off int) func(code insn.Insns, i int) bool {
 // nothing replaces an instruction by r0 = 0.
 func nothing(code insn.Insns, i int) { replace(code, i, opMovImm, r0, 0, 0, 0) }
 
+// storeConstant replaces the register that an instruction stores by a constant.
+func storeConstant(n int32) func(code insn.Insns, i int) {
+	return func(code insn.Insns, i int) { replace(code, i, opStoreImm, code.Dst(i), 0, code.Off(i), n) }
+}
+
 func replace(code insn.Insns, i int, op, dst, src uint8, off int16, imm int32) {
 	code[i*insn.Size], code[i*insn.Size+1] = op, dst|src<<4
 	code.SetOff(i, off)
@@ -162,7 +158,16 @@ func replace(code insn.Insns, i int, op, dst, src uint8, off int16, imm int32) {
 func skip[C trace.Command](is func(c C) bool) edit {
 	return func(p *Program) {
 		if at := resultOf(p, is); at >= 1 {
-			nothing(insn.Insns(p.Insns), at-1)
+			nothing(p.Insns, at-1)
+		}
+	}
+}
+
+// onResult changes the instruction that stores a command's result.
+func onResult[C trace.Command](is func(c C) bool, do func(code insn.Insns, i int)) edit {
+	return func(p *Program) {
+		if i := resultOf(p, is); i >= 0 {
+			do(p.Insns, i)
 		}
 	}
 }
@@ -176,69 +181,53 @@ func resultOf[C trace.Command](p *Program, is func(c C) bool) int {
 	}
 	for _, s := range p.Steps {
 		if s.Subject == c.Subject() && s.Op == trace.What(c) {
-			return find(p, 0, storeTo(rCtx, r0, s.Result))
+			return find(p, storeTo(rCtx, r0, s.Result))
 		}
 	}
 	return -1
 }
 
-// swapStores swaps the targets of two stores.
-func swapStores(dst, src uint8, a, b int) edit {
+// swapFDs swaps two of the fds that the loader hands out. in is ctxMap or ctxProgram.
+func swapFDs(in func(p *Program, name string) int, a, b string) edit {
 	return func(p *Program) {
-		i, j := find(p, 0, storeTo(dst, src, a)), find(p, 0, storeTo(dst, src, b))
+		from, to := in(p, a), in(p, b)
+		i, j := find(p, storeTo(rCtx, r0, from)), find(p, storeTo(rCtx, r0, to))
 		if i >= 0 && j >= 0 {
 			code := insn.Insns(p.Insns)
-			code.SetOff(i, int16(b))
-			code.SetOff(j, int16(a))
+			code.SetOff(i, int16(to))
+			code.SetOff(j, int16(from))
 		}
 	}
 }
 
-// swapMaps and swapPrograms swap two of the fds that the loader returns.
-func swapMaps(a, b string) edit {
+// immAt is the offset of the immediate in an instruction.
+const immAt = 4
+
+// moveStore moves the store of a result into the first fixup's instruction by some bytes.
+func moveStore(program string, kind trace.FixupKind, by int) edit {
 	return func(p *Program) {
-		swapStores(rCtx, r0, artefact.CtxMap(mapIndex(p, a)), artefact.CtxMap(mapIndex(p, b)))(p)
+		at := site(p, program, kind, 0) + immAt
+		inCode(p, storeTo(rBase, r0, at), func(code insn.Insns, i int) { code.SetOff(i, int16(at+by)) })
 	}
 }
 
-func ctxProgram(p *Program, name string) int {
-	return artefact.CtxProgram(len(p.Trace.Maps), progIndex(p, name))
-}
-
-func swapPrograms(a, b string) edit {
-	return func(p *Program) { swapStores(rCtx, r0, ctxProgram(p, a), ctxProgram(p, b))(p) }
-}
-
-// moveStore moves the store of a result (src) into the nth fixup's instruction by some bytes.
-func moveStore(program string, kind trace.FixupKind, n int, src uint8, field, by int) edit {
+// onModule changes the instruction that sets the index in fd_array of the first symbol's module.
+func onModule(do func(code insn.Insns, i int)) edit {
 	return func(p *Program) {
-		at := site(p, program, kind, n) + field
-		inCode(p, 0, storeTo(rBase, src, at), func(code insn.Insns, i int) { code.SetOff(i, int16(at+by)) })
-	}
-}
-
-// firstModule returns the fd of the BTF of the first symbol's module.
-func firstModule(p *Program) trace.FD {
-	if len(p.Trace.Symbols) == 0 {
-		return trace.NoFD
-	}
-	return p.Trace.Symbols[0].BTF
-}
-
-// slotOfModule matches the instruction that sets the first symbol's module's index in fd_array.
-func slotOfModule(p *Program) func(code insn.Insns, i int) bool {
-	fd := firstModule(p)
-	return func(code insn.Insns, i int) bool {
-		return fd != trace.NoFD && code.Op(i) == opMovImm && code.Dst(i) == r3 && int(code.Imm(i)) == int(fd)
+		if len(p.Trace.Symbols) == 0 || p.Trace.Symbols[0].BTF == trace.NoFD {
+			return
+		}
+		fd := int32(p.Trace.Symbols[0].BTF)
+		inCode(p, func(code insn.Insns, i int) bool {
+			return code.Op(i) == opMovImm && code.Dst(i) == r3 && code.Imm(i) == fd
+		}, do)
 	}
 }
 
 // insert puts an instruction before instruction at, and adjusts the jumps across it.
 func insert(p *Program, at int, op, dst, src uint8, off int16, imm int32) {
 	old := insn.Insns(p.Insns)
-	code := append(insn.Insns(nil), old[:at*insn.Size]...)
-	code = append(code, make([]byte, insn.Size)...)
-	code = append(code, old[at*insn.Size:]...)
+	code := slices.Insert(slices.Clone(old), at*insn.Size, make([]byte, insn.Size)...)
 	replace(code, at, op, dst, src, off, imm)
 	moved := func(i int) int {
 		if i >= at {

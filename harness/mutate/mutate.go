@@ -1,7 +1,6 @@
 package mutate
 
 import (
-	"bytes"
 	"fmt"
 	"reflect"
 	"slices"
@@ -30,9 +29,34 @@ type Mutation struct {
 	Case  string // the case of the core suite that must catch it
 	Want  Want
 
-	// Exactly one of these is set. Neither needs a kernel.
-	onTrace  func(t *trace.Trace)
-	onLoader func(p *Program)
+	do action
+}
+
+// action makes the defect: a change or an edit. It needs no kernel.
+type action interface {
+	kind() Kind
+	apply(p *Program) error
+}
+
+// change is a mutation of a trace, from which the loader program is then made.
+type change func(t *trace.Trace)
+
+func (change) kind() Kind { return OfTrace }
+
+func (c change) apply(p *Program) (err error) {
+	c(p.Trace)
+	p.Artefact, err = emit.Emit(p.Trace)
+	return err
+}
+
+// edit is a mutation of a loader program.
+type edit func(p *Program)
+
+func (edit) kind() Kind { return OfLoader }
+
+func (e edit) apply(p *Program) error {
+	e(p)
+	return nil
 }
 
 // Program is a loader program and the trace that it replays.
@@ -42,12 +66,7 @@ type Program struct {
 }
 
 // Kind reports what the mutation changes.
-func (m *Mutation) Kind() Kind {
-	if m.onLoader != nil {
-		return OfLoader
-	}
-	return OfTrace
-}
+func (m *Mutation) Kind() Kind { return m.do.kind() }
 
 // All returns the mutations of traces and loader programs.
 func All() []Mutation { return slices.Clone(table) }
@@ -83,14 +102,8 @@ func (m *Mutation) Generate(o *object.Object) (*Program, bool, error) {
 	if err != nil {
 		return nil, false, err
 	}
-	if m.onLoader != nil {
-		p.Insns, p.Blob = bytes.Clone(p.Insns), bytes.Clone(p.Blob)
-		m.onLoader(p)
-	} else {
-		m.onTrace(p.Trace)
-		if p.Artefact, err = emit.Emit(p.Trace); err != nil {
-			return nil, false, fmt.Errorf("mutation %s: %w", m.Name, err)
-		}
+	if err := m.do.apply(p); err != nil {
+		return nil, false, fmt.Errorf("mutation %s: %w", m.Name, err)
 	}
 	return p, !reflect.DeepEqual(plain.Artefact, p.Artefact), nil
 }

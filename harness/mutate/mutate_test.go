@@ -37,7 +37,7 @@ func TestTable(t *testing.T) {
 		seen[m.Name] = true
 		kinds[m.Kind()]++
 		assert.Check(t, m.Name != "" && m.About != "" && m.Want.String() != "", "%+v", m)
-		assert.Check(t, (m.onTrace == nil) != (m.onLoader == nil), m.Name)
+		assert.Check(t, m.do != nil, m.Name)
 
 		o := open(t, m.Case)
 		p, bites, err := m.Generate(o)

@@ -12,9 +12,6 @@ import (
 
 var le = binary.LittleEndian
 
-// change is a mutation of a trace.
-type change = func(t *trace.Trace)
-
 // command returns the first command of type C for which is returns true, and its index, or -1.
 func command[C trace.Command](t *trace.Trace, is func(c C) bool) (int, C) {
 	for i, c := range t.Commands {
@@ -181,11 +178,6 @@ func dropFixup(program string, kind trace.FixupKind, n int) change {
 	})
 }
 
-// onInsns changes the instructions of a program.
-func onInsns(program string, do func(p insn.Insns)) change {
-	return onProgram(program, func(c *trace.LoadProgram) { do(insn.Insns(c.Insns)) })
-}
-
 // nth changes the nth instruction for which is returns true, and returns its index, or -1.
 func nth(p insn.Insns, n int, is func(p insn.Insns, i int) bool, do func(p insn.Insns, i int)) int {
 	for i := range p.Len() {
@@ -201,8 +193,9 @@ func nth(p insn.Insns, n int, is func(p insn.Insns, i int) bool, do func(p insn.
 	return -1
 }
 
+// onNth changes the nth instruction of a program for which is returns true.
 func onNth(program string, n int, is func(p insn.Insns, i int) bool, do func(p insn.Insns, i int)) change {
-	return onInsns(program, func(p insn.Insns) { nth(p, n, is, do) })
+	return onProgram(program, func(c *trace.LoadProgram) { nth(c.Insns, n, is, do) })
 }
 
 // onRef changes the nth 64-bit load of a program with this kind of reference (insn.Pseudo*).
@@ -222,9 +215,14 @@ const (
 	opJump     = 0x05
 )
 
-// onConstant changes the first instruction that loads a constant into a register.
-func onConstant(program string, do func(p insn.Insns, i int)) change {
-	return onNth(program, 0, func(p insn.Insns, i int) bool { return p.Op(i) == opMovImm || p.Op(i) == opMovImm32 }, do)
+func loadsConstant(p insn.Insns, i int) bool { return p.Op(i) == opMovImm || p.Op(i) == opMovImm32 }
+
+func setImm(n int32) func(p insn.Insns, i int) {
+	return func(p insn.Insns, i int) { p.SetImm(i, n) }
+}
+
+func setSrc(src uint8) func(p insn.Insns, i int) {
+	return func(p insn.Insns, i int) { p.SetSrc(i, src) }
 }
 
 func addImm(n int32) func(p insn.Insns, i int) {
@@ -246,18 +244,12 @@ func starts(c *trace.LoadProgram) []int {
 	return append(at, insn.Insns(c.Insns).Len())
 }
 
-// lastStart returns the first instruction of the last function of a program.
-func lastStart(c *trace.LoadProgram) int {
-	at := starts(c)
-	return at[max(0, len(at)-2)]
-}
-
 // callTo redirects the nth reference of a program to a function, a call or the load of an address,
 // to function number to.
 func callTo(program string, callback bool, n, to int) change {
 	return onProgram(program, func(c *trace.LoadProgram) {
 		at := starts(c)
-		nth(insn.Insns(c.Insns), n, func(p insn.Insns, i int) bool {
+		nth(c.Insns, n, func(p insn.Insns, i int) bool {
 			if callback {
 				return p.IsLdImm64(i) && p.Src(i) == insn.PseudoFunc
 			}
@@ -322,8 +314,6 @@ func renumber(records []byte, size int, to []int) []byte {
 // Records of func_info, line_info and CO-RE. Each field has 4 bytes.
 
 const (
-	coreSize = 16
-
 	funcType = 4 // of struct bpf_func_info
 
 	lineFile = 4 // of struct bpf_line_info
@@ -334,12 +324,12 @@ const (
 	coreKind   = 12
 )
 
-// scratch is returned in place of data that does not exist, and changed without effect.
-var scratch [32]byte
+// scratch is the size of what is changed, without effect, in place of data that does not exist.
+const scratch = 32
 
 func record(b []byte, size uint32, n int) []byte {
 	if size == 0 || n < 0 || (n+1)*int(size) > len(b) {
-		return make([]byte, len(scratch))
+		return make([]byte, scratch)
 	}
 	return b[n*int(size):][:size]
 }
@@ -376,10 +366,7 @@ func flip(off int, bits byte) func(b []byte) {
 // cut removes the last n bytes.
 func cut(b []byte, n int) []byte { return b[:max(0, len(b)-n)] }
 
-func add32(b []byte, off int, n uint32) { le.PutUint32(b[off:], le.Uint32(b[off:])+n) }
-
-func swap32(a, b []byte, off int) {
-	x, y := le.Uint32(a[off:]), le.Uint32(b[off:])
-	le.PutUint32(a[off:], y)
-	le.PutUint32(b[off:], x)
+// add32 adds n to the number of 4 bytes at off.
+func add32(off int, n uint32) func(b []byte) {
+	return func(b []byte) { le.PutUint32(b[off:], le.Uint32(b[off:])+n) }
 }

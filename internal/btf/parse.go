@@ -270,6 +270,9 @@ func (s *Spec) at(id TypeID) []byte {
 	return s.raw[s.offsets[i] : s.typeOff+s.typeLen]
 }
 
+// Offset returns the offset in Raw of a type of this Spec itself, not of its base.
+func (s *Spec) Offset(id TypeID) uint32 { return s.offsets[id-s.firstID] }
+
 // KindOf returns the kind of a type without decoding it: KindVoid for id 0 and for ids out of
 // range.
 func (s *Spec) KindOf(id TypeID) Kind {
