@@ -479,9 +479,9 @@ var table = []Rule{
 	},
 	{
 		ID:     ruleKfuncTest,
-		Reason: "the verifier of 7.3 takes out branches on constants, and cilium/ebpf 0.22 puts one where a kfunc's address belongs",
+		Reason: "the verifier of 7.2 takes out branches on constants, and cilium/ebpf 0.22 puts one where a kfunc's address belongs",
 		Left:   cilium, Right: libbpfLike,
-		Since:  "7.3",
+		Since:  "7.2",
 		Case:   "kfunc_weak_present",
 		Fields: []field.Aspect{ofFunction("line_info"), ofProgram("verified_insns")},
 		match: func(left, right side) bool {

@@ -153,7 +153,7 @@ func kfuncAddress(s *scenario) {
 	s.program(func(f *ProgramFacts) { f.KfuncAddresses = []string{"bpf_ct_release"} })
 }
 
-// kfuncTest adds a test of that address, which the verifier of 7.3 has folded on the left.
+// kfuncTest adds a test of that address, which the verifier of 7.2 has folded on the left.
 func kfuncTest(s *scenario) {
 	kfuncAddress(s)
 	s.release = "7.3.4+deb13-cloud-amd64"

@@ -141,7 +141,7 @@ const ruleKfuncTest = "kfunc-address-test"
 
 // withoutTests removes the tests of kfuncs' addresses from the function of the other engine if one
 // engine is cilium/ebpf. cilium/ebpf loads a constant instead of the address, and a verifier that
-// folds branches on constants (7.3) has removed its tests.
+// folds branches on constants (7.2.13; 6.18 does not) has removed its tests.
 func withoutTests(a, b side, fa, fb *state.Function) (*state.Function, *state.Function) {
 	switch {
 	case enginename.IsCilium(a.Engine) && !enginename.IsCilium(b.Engine):
