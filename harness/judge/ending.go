@@ -37,8 +37,7 @@ var loadRules = map[string]struct {
 // inventsESRCH reports whether libbpf returns ESRCH where the other engine returns the kernel's
 // ENOENT.
 func inventsESRCH(l, other *wire.Load) bool {
-	libbpf := l.Engine == enginename.Libbpf || l.Engine == enginename.LibbpfLight
-	return libbpf && l.Errno == "ESRCH" && other.Errno == "ENOENT"
+	return enginename.IsLibbpf(l.Engine) && l.Errno == "ESRCH" && other.Errno == "ENOENT"
 }
 
 // Fields returns the fields that a rule may explain, and nil for an unknown rule.

@@ -2,7 +2,6 @@ package judge
 
 import (
 	"cmp"
-	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -20,22 +19,26 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/kversion"
 )
 
-// knownRefusal is something that an engine refuses in any object. It is the general form of
+// knownRefusal is something that engines refuse in any object. It is the general form of
 // Case.Known in the core suite. It explains why another engine loads the object, or refuses it for
 // another reason. Each reason has a paragraph in docs/findings.md.
 type knownRefusal struct {
-	engine string
+	engines []string
 	// text is a regular expression that matches the error or the last line of the verifier's log.
 	// It must match nothing else.
 	text   string
-	reason string // begins with the version in which it was seen, or with itsVersion
+	reason string                // begins with the version in which it was seen, or with itsVersion
+	when   func(r *refusal) bool // reports whether the reason is true; nil if it always is
 }
 
-// conditional is a known refusal with a reason that is true only if when says so.
-type conditional struct {
-	knownRefusal
-	when func(r *refusal) bool
-}
+// Engines that refuse the same. Libbpf and our engines, which follow it, are likeLibbpf.
+var (
+	direct     = []string{enginename.Direct}
+	libbpf     = []string{enginename.Libbpf}
+	light      = []string{enginename.LibbpfLight}
+	anyLibbpf  = []string{enginename.Libbpf, enginename.LibbpfLight}
+	likeLibbpf = slices.DeleteFunc(enginename.Names(), enginename.IsCilium)
+)
 
 // refusal is a refused load, and what a reason for it may depend on.
 type refusal struct {
@@ -45,92 +48,108 @@ type refusal struct {
 	match []string       // submatches of knownRefusal.text
 }
 
-// itsVersion in a reason stands for the version of the load's engine.
+// itsVersion in a reason stands for the version of the load's engine, and for bpfreplay if that is
+// ours.
 const itsVersion = "{version}"
 
+// knownRefusals are all known refusals. The first one that holds counts.
 var knownRefusals = []knownRefusal{
-	{enginename.Direct, `reference to "[^"]*" in section SHN_UNDEF\+\d+: not supported`,
-		"cilium/ebpf v0.22.0 knows variables of .data, .bss and .rodata only, not of .bss.NAME nor of an arena's section"},
-	{enginename.Direct, `got '\.struct_ops' section: not supported`,
-		"cilium/ebpf v0.22.0 knows .struct_ops.link only, not .struct_ops"},
-	{enginename.Direct, `data section \.ksyms: expected \S+ to be \*Void, not \*btf\.`,
-		"cilium/ebpf v0.22.0 has no typed ksyms"},
-	{enginename.Direct, `: unsupported binding: STB_WEAK`,
-		"cilium/ebpf v0.22.0 has no weak maps, functions and kconfig variables"},
-	{enginename.Direct, `ring map size \d+ not a multiple of page size`,
-		"cilium/ebpf v0.22.0 does not round the size of a ring buffer up to a page"},
-	{enginename.Direct, `: Tracing programs must provide btf_id`,
-		"cilium/ebpf v0.22.0 does not know the section's way to name an attach target"},
-	{enginename.Direct, `^arena's user address must be set via map_extra or mmap\(\)$`,
-		"cilium/ebpf v0.22.0 does not map an arena before it loads programs"},
-	{enginename.Direct, `^invalid kptr access, R\d+ type=\S*ptr_\S+ expected=\S*ptr_`,
-		"cilium/ebpf v0.22.0 loads types for each map and each program apart, and a program's own type is another one in the map then"},
-	{enginename.Direct, `^exception callback \S+ could not be found in BTF$`,
-		"cilium/ebpf v0.22.0 does not load a function that only a tag names, as an exception callback's is"},
-	{enginename.Direct, `^map '[^']+' has no valid bpf_spin_lock$`,
-		"cilium/ebpf v0.22.0 loads for a map no types that only a tag names, as __contains() does, so the kernel finds neither list nor tree nor lock in it"},
-	{enginename.Direct, `variable LINUX_KERNEL_VERSION must be a 32 bits integer, got Typedef:`,
-		"cilium/ebpf v0.22.0 wants LINUX_KERNEL_VERSION to be an int, not a typedef of one"},
-	{enginename.Direct, `: initializing BTF map definitions: not supported`,
-		"cilium/ebpf v0.22.0 has no definitions of maps with initialisers"},
-	{enginename.Direct, `: invalid immediate \d+, expected \d+ \(fixup: target_type_id=`,
-		"cilium/ebpf v0.22.0 wants the id of a CO-RE relocation's type in the instruction, where another one may stand once types were merged"},
-	{enginename.Libbpf, `failed to guess program type from ELF section 'socket/`,
-		"libbpf v1.0 and later take SEC(\"socket\") without a name only"},
-	{enginename.Direct, `^BPF_LD_IMM64 uses reserved fields$`,
-		"cilium/ebpf v0.22.0 puts the slot of a module's BTF into the address of a kfunc of that module"},
-	{enginename.SkelC, `this kernel lacks core_no_func_info`, "bpfreplay's C skeletons do not probe how a kernel relocates functions without func_info: docs/skeletons.md"},
-	{enginename.Libbpf, `can't pin program that wasn't loaded`,
-		itsVersion + " pins the programs of an object, which bpftool asks for, only if it has loaded all"},
-	{enginename.LibbpfLight, `libbpf's loader program: a step of it: (E2BIG|EINVAL)$`,
-		itsVersion + " does not say which step of its loader program failed; it neither sanitises types there nor does without those that the kernel refuses"},
-	{enginename.LibbpfLight, `arena's user address must be set via map_extra or mmap\(\)$`,
-		itsVersion + " does not map arenas in its loader programs"},
-	{enginename.LibbpfLight, `no jump tables found for subprog`,
-		itsVersion + " makes jump tables as it generates loader programs, and they are gone when one runs"},
-	{enginename.LibbpfLight, `failed to auto-pin at '`,
-		itsVersion + " pins maps as it generates loader programs, where there is no map yet"},
-	{enginename.LibbpfLight, `error matching candidate #\d+ `,
-		itsVersion + " leaves CO-RE to the kernel in its loader programs, which gives up on types nested deeper than it likes"},
-}
-
-// conditions are refusals whose reason depends on more than the text. The first one that holds
-// counts, and knownRefusals are behind them.
-var conditions = []conditional{
-	{knownRefusal{enginename.Direct, `: load BTF: load btf: `,
-		"cilium/ebpf v0.22.0 does not do without types that the kernel refuses"}, kernelRefuses},
-	{knownRefusal{enginename.Direct, `^program (\S+): .*: bad CO-RE relocation: `,
-		"cilium/ebpf v0.22.0 takes the size and the id of a type that the kernel lacks for failed, and not for 0"}, needsType},
-	{knownRefusal{enginename.Direct, `: kfunc "([^"]+)": .*incompatible types$`,
-		"cilium/ebpf v0.22.0 refuses a weak kfunc whose prototype is not the kernel's, and does not do without it"}, weakKfunc},
-	{knownRefusal{enginename.Libbpf, `extern \(func ksym\) '([^']+)': func_proto \[\d+\] incompatible with `,
-		itsVersion + " refuses a weak kfunc whose prototype is not the kernel's, and does not do without it"}, weakKfunc},
-	{knownRefusal{enginename.Direct, `: kfunc "\w+___\w*": not supported$`, flavours("cilium/ebpf v0.22.0")}, loaded},
-	{knownRefusal{enginename.Libbpf, `extern \(func ksym\) '\w+___\w*': not found in kernel`, flavours(itsVersion)}, loaded},
-	{knownRefusal{enginename.Direct, `^program (\S+): load program: `, flavours("cilium/ebpf v0.22.0")}, findsNoFlavour},
-	{knownRefusal{enginename.Libbpf, `prog '([^']+)': BPF program load failed`, flavours(itsVersion)}, findsNoFlavour},
-	{knownRefusal{enginename.Libbpf, unresolved, wantsAll}, doesWithout},
-	{knownRefusal{enginename.LibbpfLight, unresolved, wantsAll}, doesWithout},
-	{knownRefusal{enginename.LibbpfLight, crashed, itsVersion + " crashes as it generates loader programs with struct_ops"},
+	{direct, `: load BTF: load btf: `,
+		"cilium/ebpf v0.22.0 does not do without types that the kernel refuses", kernelRefuses},
+	{direct, `^program (\S+): .*: bad CO-RE relocation: `,
+		"cilium/ebpf v0.22.0 takes the size and the id of a type that the kernel lacks for failed, and not for 0", needsType},
+	{direct, `: kfunc "([^"]+)": .*incompatible types$`,
+		"cilium/ebpf v0.22.0 refuses a weak kfunc whose prototype is not the kernel's, and does not do without it", weakKfunc},
+	{libbpf, `extern \(func ksym\) '([^']+)': func_proto \[\d+\] incompatible with `,
+		itsVersion + " refuses a weak kfunc whose prototype is not the kernel's, and does not do without it", weakKfunc},
+	{direct, `: kfunc "\w+___\w*": not supported$`, flavours("cilium/ebpf v0.22.0"), loaded},
+	{libbpf, `extern \(func ksym\) '\w+___\w*': not found in kernel`, flavours(itsVersion), loaded},
+	{direct, `^program (\S+): load program: `, flavours("cilium/ebpf v0.22.0"), findsNoFlavour},
+	{libbpf, `prog '([^']+)': BPF program load failed`, flavours(itsVersion), findsNoFlavour},
+	{anyLibbpf, unresolved,
+		itsVersion + " wants every kfunc and ksym that the object names, also those of programs that are not loaded", doesWithout},
+	{light, crashed, itsVersion + " crashes as it generates loader programs with struct_ops",
 		func(r *refusal) bool { return r.facts.HasStructOps }},
-	{knownRefusal{enginename.LibbpfLight, crashed, itsVersion + " crashes as it generates loader programs with arenas that have data"},
+	{light, crashed, itsVersion + " crashes as it generates loader programs with arenas that have data",
 		func(r *refusal) bool { return r.facts.ArenaData }},
-	{knownRefusal{enginename.LibbpfLight, crashed, "the bpftool of " + itsVersion + " crashes as it writes down how a program for a raw tracepoint is attached whose section names none"},
+	{light, crashed, "the bpftool of " + itsVersion + " crashes as it writes down how a program for a raw tracepoint is attached whose section names none",
 		func(r *refusal) bool { return r.facts.BareRawTracepoint }},
-	{knownRefusal{enginename.LibbpfLight, `PROG_LOAD: EACCES: invalid (read from|write to) stack R10 off=\d+ size=4`,
-		itsVersion + " has room for 32 programs in its loader programs, and does not say so"},
+	{light, `PROG_LOAD: EACCES: invalid (read from|write to) stack R10 off=\d+ size=4`,
+		itsVersion + " has room for 32 programs in its loader programs, and does not say so",
 		func(r *refusal) bool { return r.facts.Functions > 32 }},
-	{knownRefusal{enginename.LibbpfLight, `operation not supported while|Operation not supported$|generating a loader program, with status 161 and no reason`,
-		itsVersion + " has no static slots of program arrays in its loader programs"},
+	{light, `operation not supported while|Operation not supported$|generating a loader program, with status 161 and no reason`,
+		itsVersion + " has no static slots of program arrays in its loader programs",
 		func(r *refusal) bool { return r.facts.ProgramSlots }},
+
+	// What libbpf and our engines refuse and cilium/ebpf loads. No reason holds if one of libbpf's or
+	// our engines loads the object.
+	{likeLibbpf, `legacy map definitions in (section "maps"|'maps' section) are not supported|` +
+		`section "maps/[^"]*" holds neither maps nor data|bad map relo against '[^']+' in section 'maps/`,
+		itsVersion + " has no maps in sections maps and maps/NAME", ciliumLoads},
+	{likeLibbpf, `function is static: a program must be global|program '[^']+' is static and not supported`,
+		itsVersion + " takes no static function outside of .text for a program", ciliumLoads},
+	{likeLibbpf, `big-endian objects are not supported|loading non-native endianness is unsupported`,
+		itsVersion + " takes objects in the machine's byte order only", ciliumLoads},
+	{likeLibbpf, unknownSection,
+		itsVersion + " refuses an object with a program whose section it does not know; cilium/ebpf v0.22.0 leaves the program out", leavesOut},
+	{likeLibbpf, unknownSection, itsVersion + " does not know the section of a program", ciliumLoads},
+	{likeLibbpf, `extern: malformed object: it is declared and not defined|failed to find BTF for extern '`,
+		itsVersion + " takes an extern only if a section of the types lists it", ciliumLoads},
+	// The verifier checks a struct_ops program against one member of one type.
+	{likeLibbpf, `member \S+ of struct \S+ is program \S+, which is member \S+ of struct \S+ already|: invalid reuse of prog `,
+		itsVersion + " loads no struct_ops program that maps want for different types or members", ciliumLoads},
+	{anyLibbpf, unknownSection, itsVersion + " does not know the section of a program yet", olderLibbpf},
+
+	{direct, `reference to "[^"]*" in section SHN_UNDEF\+\d+: not supported`,
+		"cilium/ebpf v0.22.0 knows variables of .data, .bss and .rodata only, not of .bss.NAME nor of an arena's section", nil},
+	{direct, `got '\.struct_ops' section: not supported`,
+		"cilium/ebpf v0.22.0 knows .struct_ops.link only, not .struct_ops", nil},
+	{direct, `data section \.ksyms: expected \S+ to be \*Void, not \*btf\.`,
+		"cilium/ebpf v0.22.0 has no typed ksyms", nil},
+	{direct, `: unsupported binding: STB_WEAK`,
+		"cilium/ebpf v0.22.0 has no weak maps, functions and kconfig variables", nil},
+	{direct, `ring map size \d+ not a multiple of page size`,
+		"cilium/ebpf v0.22.0 does not round the size of a ring buffer up to a page", nil},
+	{direct, `: Tracing programs must provide btf_id`,
+		"cilium/ebpf v0.22.0 does not know the section's way to name an attach target", nil},
+	{direct, `^arena's user address must be set via map_extra or mmap\(\)$`,
+		"cilium/ebpf v0.22.0 does not map an arena before it loads programs", nil},
+	{direct, `^invalid kptr access, R\d+ type=\S*ptr_\S+ expected=\S*ptr_`,
+		"cilium/ebpf v0.22.0 loads types for each map and each program apart, and a program's own type is another one in the map then", nil},
+	{direct, `^exception callback \S+ could not be found in BTF$`,
+		"cilium/ebpf v0.22.0 does not load a function that only a tag names, as an exception callback's is", nil},
+	{direct, `^map '[^']+' has no valid bpf_spin_lock$`,
+		"cilium/ebpf v0.22.0 loads for a map no types that only a tag names, as __contains() does, so the kernel finds neither list nor tree nor lock in it", nil},
+	{direct, `variable LINUX_KERNEL_VERSION must be a 32 bits integer, got Typedef:`,
+		"cilium/ebpf v0.22.0 wants LINUX_KERNEL_VERSION to be an int, not a typedef of one", nil},
+	{direct, `: initializing BTF map definitions: not supported`,
+		"cilium/ebpf v0.22.0 has no definitions of maps with initialisers", nil},
+	{direct, `: invalid immediate \d+, expected \d+ \(fixup: target_type_id=`,
+		"cilium/ebpf v0.22.0 wants the id of a CO-RE relocation's type in the instruction, where another one may stand once types were merged", nil},
+	{libbpf, `failed to guess program type from ELF section 'socket/`,
+		"libbpf v1.0 and later take SEC(\"socket\") without a name only", nil},
+	{direct, `^BPF_LD_IMM64 uses reserved fields$`,
+		"cilium/ebpf v0.22.0 puts the slot of a module's BTF into the address of a kfunc of that module", nil},
+	{[]string{enginename.SkelC}, `this kernel lacks core_no_func_info`, "bpfreplay's C skeletons do not probe how a kernel relocates functions without func_info: docs/skeletons.md", nil},
+	{libbpf, `can't pin program that wasn't loaded`,
+		itsVersion + " pins the programs of an object, which bpftool asks for, only if it has loaded all", nil},
+	{light, `libbpf's loader program: a step of it: (E2BIG|EINVAL)$`,
+		itsVersion + " does not say which step of its loader program failed; it neither sanitises types there nor does without those that the kernel refuses", nil},
+	{light, `arena's user address must be set via map_extra or mmap\(\)$`,
+		itsVersion + " does not map arenas in its loader programs", nil},
+	{light, `no jump tables found for subprog`,
+		itsVersion + " makes jump tables as it generates loader programs, and they are gone when one runs", nil},
+	{light, `failed to auto-pin at '`,
+		itsVersion + " pins maps as it generates loader programs, where there is no map yet", nil},
+	{light, `error matching candidate #\d+ `,
+		itsVersion + " leaves CO-RE to the kernel in its loader programs, which gives up on types nested deeper than it likes", nil},
 }
 
 // crashed matches a crash of libbpf's generator.
 const crashed = `killed by SIG(SEGV|BUS) while generating a loader program`
 
-// libbpf resolves all externs of an object, whether or not a program refers to them.
-const wantsAll = itsVersion + " wants every kfunc and ksym that the object names, also those of programs that are not loaded"
-
+// unresolved matches libbpf's complaint about an extern. libbpf resolves all externs of an object,
+// whether or not a program refers to them.
 const unresolved = `extern (?:\(func ksym\) '([^']+)': not found in kernel or module BTFs|'([^']+)' \(strong\): not resolved)`
 
 func flavours(version string) string {
@@ -152,9 +171,12 @@ func needsType(r *refusal) bool { return r.facts.Programs[r.match[1]].TypeCORE }
 
 // weakKfunc reports whether the kfunc is weak.
 func weakKfunc(r *refusal) bool {
-	return slices.ContainsFunc(slices.Collect(maps.Values(r.facts.Programs)), func(p compare.ProgramFacts) bool {
-		return slices.Contains(p.Weak, r.match[1])
-	})
+	for _, p := range r.facts.Programs {
+		if slices.Contains(p.Weak, r.match[1]) {
+			return true
+		}
+	}
+	return false
 }
 
 // findsNoFlavour reports whether the verifier refuses a program that refers to a weak kfunc under a
@@ -191,18 +213,14 @@ func knownLeak(l *wire.Load, leak string) string {
 
 var noMember = regexp.MustCompile(`^program \S+: member "[^"]+" not found in \S+$`)
 
-// refusalTexts returns all known refusals and their compiled expressions. They are compiled at the
-// first refusal, because most loads need none of them.
-var refusalTexts = sync.OnceValues(func() ([]conditional, []*regexp.Regexp) {
-	known := slices.Concat(conditions, likeLibbpf())
-	for _, k := range knownRefusals {
-		known = append(known, conditional{k, func(*refusal) bool { return true }})
+// refusalTexts returns the compiled expressions of knownRefusals. They are compiled at the first
+// refusal, because most loads need none of them.
+var refusalTexts = sync.OnceValue(func() []*regexp.Regexp {
+	texts := make([]*regexp.Regexp, len(knownRefusals))
+	for i, k := range knownRefusals {
+		texts[i] = regexp.MustCompile(k.text)
 	}
-	var texts []*regexp.Regexp
-	for _, k := range known {
-		texts = append(texts, regexp.MustCompile(k.text))
-	}
-	return known, texts
+	return texts
 })
 
 // knownReason returns the reason why an engine is known to refuse an object with this error, or "".
@@ -215,13 +233,18 @@ func (j *Judge) knownReason(l, other *wire.Load) string {
 	if r.facts == nil {
 		r.facts = new(compare.Facts)
 	}
-	known, texts := refusalTexts()
-	for i := range known {
-		k := &known[i]
+	version := cmp.Or(l.Version, "libbpf")
+	if enginename.Ours(l.Engine) {
+		version = "bpfreplay"
+	}
+	for i, k := range knownRefusals {
+		if !slices.Contains(k.engines, l.Engine) {
+			continue
+		}
 		for _, text := range []string{l.Detail, bpfsys.LastLine(l.Log)} {
-			r.match = texts[i].FindStringSubmatch(text)
-			if k.engine == l.Engine && r.match != nil && k.when(&r) {
-				return strings.ReplaceAll(k.reason, itsVersion, cmp.Or(l.Version, "libbpf"))
+			r.match = refusalTexts()[i].FindStringSubmatch(text)
+			if r.match != nil && (k.when == nil || k.when(&r)) {
+				return strings.ReplaceAll(k.reason, itsVersion, version)
 			}
 		}
 	}
@@ -265,44 +288,6 @@ var sameWords = []*regexp.Regexp{
 
 func sameSaid(x, y string) bool {
 	return slices.ContainsFunc(sameWords, func(r *regexp.Regexp) bool { return r.MatchString(x) && r.MatchString(y) })
-}
-
-// likeLibbpf returns what libbpf and our engines, which follow it, refuse and cilium/ebpf loads. No
-// reason holds if one of libbpf's or our engines loads the object.
-func likeLibbpf() (out []conditional) {
-	for _, e := range []string{
-		enginename.Trace, enginename.Replay, enginename.Signed, enginename.SkelGo, enginename.SkelC, enginename.Libbpf, enginename.LibbpfLight,
-	} {
-		who := "bpfreplay"
-		if enginename.IsLibbpf(e) {
-			who = itsVersion
-		}
-		for _, k := range []struct {
-			text, reason string
-			when         func(r *refusal) bool
-		}{
-			{`legacy map definitions in (section "maps"|'maps' section) are not supported|` +
-				`section "maps/[^"]*" holds neither maps nor data|bad map relo against '[^']+' in section 'maps/`,
-				"has no maps in sections maps and maps/NAME", ciliumLoads},
-			{`function is static: a program must be global|program '[^']+' is static and not supported`,
-				"takes no static function outside of .text for a program", ciliumLoads},
-			{`big-endian objects are not supported|loading non-native endianness is unsupported`,
-				"takes objects in the machine's byte order only", ciliumLoads},
-			{unknownSection, "refuses an object with a program whose section it does not know; cilium/ebpf v0.22.0 leaves the program out", leavesOut},
-			{unknownSection, "does not know the section of a program", ciliumLoads},
-			{`extern: malformed object: it is declared and not defined|failed to find BTF for extern '`,
-				"takes an extern only if a section of the types lists it", ciliumLoads},
-			// The verifier checks a struct_ops program against one member of one type.
-			{`member \S+ of struct \S+ is program \S+, which is member \S+ of struct \S+ already|: invalid reuse of prog `,
-				"loads no struct_ops program that maps want for different types or members", ciliumLoads},
-		} {
-			out = append(out, conditional{knownRefusal{e, k.text, who + " " + k.reason}, k.when})
-		}
-	}
-	for _, e := range []string{enginename.Libbpf, enginename.LibbpfLight} {
-		out = append(out, conditional{knownRefusal{e, unknownSection, itsVersion + " does not know the section of a program yet"}, olderLibbpf})
-	}
-	return out
 }
 
 const unknownSection = `section "[^"]*" is of no known program type|failed to guess program type from ELF section|missing BPF prog type, check ELF section name`
