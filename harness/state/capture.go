@@ -34,15 +34,7 @@ var ErrHandle = errors.New("wrong handle")
 // contents of maps in use change while they are read, so capture before programs run or after they
 // have ended.
 func Capture(ctx context.Context, maps, programs []Handle, k *Kernel) (*State, error) {
-	c := &capturer{
-		kernel:   k,
-		state:    &State{},
-		mapNames: make(map[uint32]string),
-		progs:    make(map[uint32]string),
-		btfs:     make(map[uint32]*types),
-		texts:    make(map[string]uint32),
-		strings:  make(map[string]uint32),
-	}
+	c := newCapturer(k)
 	defer k.stopLookup()
 	defer k.stopPeek()
 	if err := c.run(ctx, maps, programs); err != nil {
@@ -61,6 +53,18 @@ type capturer struct {
 	strings  map[string]uint32 // index in State.Strings
 	arenas   []arena
 	texts    map[string]uint32 // index in State.Types
+}
+
+func newCapturer(k *Kernel) *capturer {
+	return &capturer{
+		kernel:   k,
+		state:    &State{},
+		mapNames: make(map[uint32]string),
+		progs:    make(map[uint32]string),
+		btfs:     make(map[uint32]*types),
+		strings:  make(map[string]uint32),
+		texts:    make(map[string]uint32),
+	}
 }
 
 func (c *capturer) run(ctx context.Context, maps, programs []Handle) error {

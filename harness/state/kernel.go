@@ -2,12 +2,13 @@ package state
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
 	"os"
 	"path/filepath"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -26,7 +27,7 @@ type Kernel struct {
 	lookup  *lookup               // set during a capture that needs it
 	slow    bool                  // this kernel cannot run lookup
 	peek    *peek                 // set during a capture
-	places  *places               // offsets for peek
+	places  map[string]member     // of peek
 	blind   bool                  // this kernel cannot run peek
 	symbols *symbols              // only used without lookup
 	specs   map[uint32]*kernelBTF // by BTF object id
@@ -113,22 +114,19 @@ func lastCPU(list string) (int, error) {
 	return n, nil
 }
 
-// symbols is a compact form of /proc/kallsyms: addrs[i] is the address of the line that starts at
-// lines[i] in text.
+// symbols are those in /proc/kallsyms, by address.
 type symbols struct {
-	addrs []uint64
-	lines []uint32
-	text  []byte // type and name and, in brackets, module of each symbol, by line
-	base  uint64 // of __bpf_call_base
+	list []symbol
+	text []byte // type and name and, in brackets, module of each symbol, by line
+	base uint64 // of __bpf_call_base
 
 	modules string // /proc/modules when the symbols were read
 }
 
-func (s *symbols) Len() int           { return len(s.addrs) }
-func (s *symbols) Less(i, j int) bool { return s.addrs[i] < s.addrs[j] }
-func (s *symbols) Swap(i, j int) {
-	s.addrs[i], s.addrs[j] = s.addrs[j], s.addrs[i]
-	s.lines[i], s.lines[j] = s.lines[j], s.lines[i]
+// symbol is an address, and where its line of text starts.
+type symbol struct {
+	addr uint64
+	line uint32
 }
 
 func (k *Kernel) loadSymbols() error {
@@ -153,8 +151,7 @@ func parseSymbols(text []byte) (*symbols, error) {
 	if len(text) > math.MaxUint32 {
 		return nil, fmt.Errorf("kernel symbols: %d bytes are too many", len(text))
 	}
-	n := bytes.Count(text, []byte{'\n'})
-	s := &symbols{addrs: make([]uint64, 0, n), lines: make([]uint32, 0, n), text: text}
+	s := &symbols{list: make([]symbol, 0, bytes.Count(text, []byte{'\n'})), text: text}
 	for pos := 0; pos < len(text); {
 		line := text[pos:]
 		if end := bytes.IndexByte(line, '\n'); end >= 0 {
@@ -163,8 +160,7 @@ func parseSymbols(text []byte) (*symbols, error) {
 		addr, digits := parseHex(line)
 		// Skip loaded BPF programs, whose names differ in each load.
 		if digits > 0 && digits+3 < len(line) && !bytes.HasSuffix(line, []byte("[bpf]")) {
-			s.addrs = append(s.addrs, addr)
-			s.lines = append(s.lines, uint32(pos+digits+1))
+			s.list = append(s.list, symbol{addr, uint32(pos + digits + 1)})
 			if s.base == 0 && string(line[digits+3:]) == "__bpf_call_base" {
 				s.base = addr
 			}
@@ -174,7 +170,7 @@ func parseSymbols(text []byte) (*symbols, error) {
 	if s.base == 0 {
 		return nil, errors.New("kernel symbols: no address of __bpf_call_base: kallsyms is empty or restricted (kernel.kptr_restrict)")
 	}
-	sort.Stable(s)
+	slices.SortStableFunc(s.list, func(a, b symbol) int { return cmp.Compare(a.addr, b.addr) })
 	return s, nil
 }
 
@@ -197,8 +193,12 @@ func parseHex(line []byte) (v uint64, digits int) {
 // first global one.
 func (s *symbols) name(addr uint64) (string, bool) {
 	best := ""
-	for i := sort.Search(len(s.addrs), func(i int) bool { return s.addrs[i] >= addr }); i < len(s.addrs) && s.addrs[i] == addr; i++ {
-		line, _, _ := bytes.Cut(s.text[s.lines[i]:], []byte{'\n'})
+	first, _ := slices.BinarySearchFunc(s.list, addr, func(s symbol, addr uint64) int { return cmp.Compare(s.addr, addr) })
+	for _, at := range s.list[first:] {
+		if at.addr != addr {
+			break
+		}
+		line, _, _ := bytes.Cut(s.text[at.line:], []byte{'\n'})
 		if len(line) < 3 || bytes.HasPrefix(line[2:], []byte("__pfx_")) {
 			continue
 		}
@@ -374,6 +374,10 @@ func (k *Kernel) typeName(object, id uint32) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return b.typeName(id), nil
+}
+
+func (b *kernelBTF) typeName(id uint32) string {
 	t := btf.TypeID(id)
-	return fmt.Sprintf("%s:%s %s#%d", b.name, b.spec.KindOf(t), b.spec.TypeName(t), id), nil
+	return fmt.Sprintf("%s:%s %s#%d", b.name, b.spec.KindOf(t), b.spec.TypeName(t), id)
 }

@@ -110,12 +110,11 @@ func (k *Kernel) valueType(object, id uint32) (string, error) {
 	if object != 0 {
 		return k.typeName(object, id)
 	}
-	spec, err := k.specOf(0)
+	spec, err := k.vmlinuxSpec()
 	if err != nil {
 		return "", err
 	}
-	t := btf.TypeID(id)
-	return fmt.Sprintf("vmlinux:%s %s#%d", spec.KindOf(t), spec.TypeName(t), id), nil
+	return (&kernelBTF{"vmlinux", spec}).typeName(id), nil
 }
 
 // fdinfo reads what is only in /proc/self/fdinfo: whether the map is frozen (since 5.2), and the
@@ -231,11 +230,25 @@ func (r *reader) elements() ([]Entry, error) {
 
 // one reads an array with one element, such as a data section.
 func (r *reader) one() ([]Entry, error) {
-	key, value := make([]byte, r.m.KeySize), make([]byte, r.valueSize)
-	if err := bpfsys.LookupElem(r.fd, key, value); err != nil {
+	key := make([]byte, r.m.KeySize)
+	value, err := r.lookup(key, r.valueSize)
+	if value == nil || err != nil {
 		return nil, err
 	}
 	return r.entry(key, value), nil
+}
+
+// lookup returns the value of an element, nil if there is no such element.
+func (r *reader) lookup(key []byte, size int) ([]byte, error) {
+	value := make([]byte, size)
+	err := bpfsys.LookupElem(r.fd, key, value)
+	if errors.Is(err, unix.ENOENT) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return value, nil
 }
 
 func (r *reader) batches() ([]Entry, error) {
@@ -296,12 +309,8 @@ func (r *reader) walk() ([]Entry, error) {
 	var entries []Entry
 	readBytes := 0
 	err := r.keys(func(key []byte) error {
-		value := make([]byte, r.valueSize)
-		err := bpfsys.LookupElem(r.fd, key, value)
-		if errors.Is(err, unix.ENOENT) {
-			return nil
-		}
-		if err != nil {
+		value, err := r.lookup(key, r.valueSize)
+		if value == nil || err != nil {
 			return err
 		}
 		if readBytes += len(value); readBytes > maxContents {
@@ -343,12 +352,8 @@ func (r *reader) keyedSlots() ([]Entry, error) {
 // slot reads an element that holds a map or program, which user space sees as an id. It returns none
 // for an empty slot.
 func (r *reader) slot(key []byte) ([]Entry, error) {
-	value := make([]byte, 4)
-	err := bpfsys.LookupElem(r.fd, key, value)
-	if errors.Is(err, unix.ENOENT) {
-		return nil, nil
-	}
-	if err != nil {
+	value, err := r.lookup(key, 4)
+	if value == nil || err != nil {
 		return nil, err
 	}
 	id := le.Uint32(value)
@@ -397,12 +402,8 @@ func (c *capturer) mapInSlot(id uint32, slot string) (string, error) {
 // head reads the next element of a queue or stack. The other elements can only be read by removing
 // it.
 func (r *reader) head() ([]Entry, error) {
-	value := make([]byte, r.valueSize)
-	err := bpfsys.LookupElem(r.fd, nil, value)
-	if errors.Is(err, unix.ENOENT) {
-		return nil, nil
-	}
-	if err != nil {
+	value, err := r.lookup(nil, r.valueSize)
+	if value == nil || err != nil {
 		return nil, err
 	}
 	return []Entry{{Value: TrimZeros(value)}}, nil

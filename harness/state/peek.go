@@ -20,19 +20,10 @@ import (
 // bpf_map, with the offsets from the kernel's own BTF. It needs 5.14, and a kernel that lets BPF
 // read its memory (no lockdown for confidentiality).
 type peek struct {
-	prog   int // file descriptor
-	places *places
+	prog   int               // file descriptor
+	places map[string]member // by name
+	err    error             // of the first read that failed; nothing is read after it
 }
-
-func newPeek(p *places) (*peek, error) {
-	fd, err := loadSyscall("state_peek", peekProgram())
-	if err != nil {
-		return nil, fmt.Errorf("peek: %w", err)
-	}
-	return &peek{prog: fd, places: p}, nil
-}
-
-func (p *peek) close() { bpfsys.Close(p.prog) }
 
 // peekProgram has as its context an address, and after it the 8 bytes at that address. Address 0
 // means that of the current task.
@@ -57,116 +48,100 @@ func peekProgram() asm.Instructions {
 	}
 }
 
-// read returns the 8 bytes at an address.
-func (p *peek) read(addr uint64) (uint64, error) {
+// read returns the 8 bytes at an address, 0 after an error.
+func (p *peek) read(addr uint64) uint64 {
+	if p.err != nil {
+		return 0
+	}
 	ctx := le.AppendUint64(nil, addr)
 	ctx = append(ctx, make([]byte, 8)...)
 	ret, err := bpfsys.RunLoader(p.prog, ctx)
-	if err != nil {
-		return 0, fmt.Errorf("peek: %w", err)
+	switch {
+	case err != nil:
+		p.err = fmt.Errorf("peek: %w", err)
+		return 0
+	case ret < 0:
+		p.err = fmt.Errorf("peek at %#x: %w", addr, unix.Errno(-ret))
+		return 0
 	}
-	if ret < 0 {
-		return 0, fmt.Errorf("peek at %#x: %w", addr, unix.Errno(-ret))
-	}
-	return le.Uint64(ctx[8:]), nil
+	return le.Uint64(ctx[8:])
 }
 
 // field reads a member of the struct at base.
-func (p *peek) field(base uint64, at member) (uint64, error) {
-	v, err := p.read(base + uint64(at.bit/8))
-	if err != nil {
-		return 0, err
-	}
-	v >>= at.bit % 8
+func (p *peek) field(base uint64, name string) uint64 {
+	at := p.places[name]
+	v := p.read(base+uint64(at.bit/8)) >> (at.bit % 8)
 	if at.bits < 64 {
 		v &= 1<<at.bits - 1
 	}
-	return v, nil
+	return v
 }
 
 // object returns the address of the struct bpf_prog or bpf_map of a file descriptor of this
 // process.
-func (p *peek) object(fd int) (addr uint64, err error) {
-	if addr, err = p.read(0); err != nil {
-		return 0, err
+func (p *peek) object(fd int) uint64 {
+	addr := p.read(0)
+	for _, name := range []string{"files", "fdt", "fd"} {
+		addr = p.field(addr, name)
 	}
-	for _, m := range []member{p.places.files, p.places.fdt, p.places.fds} {
-		if addr, err = p.field(addr, m); err != nil {
-			return 0, err
-		}
-	}
-	if addr, err = p.read(addr + 8*uint64(fd)); err != nil {
-		return 0, err
-	}
-	return p.field(addr, p.places.private)
+	return p.field(p.read(addr+8*uint64(fd)), "private_data")
 }
 
-// member is the offset and the size of a kernel struct's member, in bits.
-type member struct{ bit, bits uint32 }
-
-// places are the members that peek reads.
-type places struct {
-	files, fdt, fds, private member // task_struct, files_struct, fdtable, file
-
-	aux, attachType      member // of bpf_prog
-	sleepable, frags     member
-	sleepableIn, fragsIn string // the structs that contain them
-
-	numa, inner                                member // of bpf_map
-	mapType, keySize, valueSize, entries, flag member
-
-	arenaStart member // of bpf_arena, which begins with a bpf_map; zero before 6.9
+// member is the struct that has a member, and the member's offset and size in bits.
+type member struct {
+	in        string
+	bit, bits uint32
 }
 
-// findPlaces looks up the members. sleepable was in bpf_prog_aux before 6.8. frags is new in 5.18;
-// before, no program has it.
-func findPlaces(spec *btf.Spec) (*places, error) {
-	p := &places{}
-	for _, want := range []struct {
-		to      *member
-		in      *string
-		name    string
-		structs []string
-	}{
-		{&p.files, nil, "files", []string{"task_struct"}},
-		{&p.fdt, nil, "fdt", []string{"files_struct"}},
-		{&p.fds, nil, "fd", []string{"fdtable"}},
-		{&p.private, nil, "private_data", []string{"file"}},
-		{&p.aux, nil, "aux", []string{"bpf_prog"}},
-		{&p.attachType, nil, "expected_attach_type", []string{"bpf_prog"}},
-		{&p.sleepable, &p.sleepableIn, "sleepable", []string{"bpf_prog", "bpf_prog_aux"}},
-		{&p.frags, &p.fragsIn, "xdp_has_frags", []string{"bpf_prog_aux"}},
-		{&p.numa, nil, "numa_node", []string{"bpf_map"}},
-		{&p.inner, nil, "inner_map_meta", []string{"bpf_map"}},
-		{&p.mapType, nil, "map_type", []string{"bpf_map"}},
-		{&p.keySize, nil, "key_size", []string{"bpf_map"}},
-		{&p.valueSize, nil, "value_size", []string{"bpf_map"}},
-		{&p.entries, nil, "max_entries", []string{"bpf_map"}},
-		{&p.flag, nil, "map_flags", []string{"bpf_map"}},
-		{&p.arenaStart, nil, "user_vm_start", []string{"bpf_arena"}},
-	} {
-		optional := want.to == &p.frags || want.to == &p.arenaStart
+// peeked are the members that peek reads, and the structs that may have them.
+var peeked = []struct {
+	name     string
+	structs  []string
+	optional bool
+}{
+	{name: "files", structs: []string{"task_struct"}},
+	{name: "fdt", structs: []string{"files_struct"}},
+	{name: "fd", structs: []string{"fdtable"}},
+	{name: "private_data", structs: []string{"file"}},
+	{name: "aux", structs: []string{"bpf_prog"}},
+	{name: "expected_attach_type", structs: []string{"bpf_prog"}},
+	{name: "sleepable", structs: []string{"bpf_prog", "bpf_prog_aux"}},         // in bpf_prog_aux before 6.8
+	{name: "xdp_has_frags", structs: []string{"bpf_prog_aux"}, optional: true}, // 5.18; before, no program has it
+	{name: "numa_node", structs: []string{"bpf_map"}},
+	{name: "inner_map_meta", structs: []string{"bpf_map"}},
+	{name: "map_type", structs: []string{"bpf_map"}},
+	{name: "key_size", structs: []string{"bpf_map"}},
+	{name: "value_size", structs: []string{"bpf_map"}},
+	{name: "max_entries", structs: []string{"bpf_map"}},
+	{name: "map_flags", structs: []string{"bpf_map"}},
+	{name: "user_vm_start", structs: []string{"bpf_arena"}, optional: true}, // 6.9; bpf_arena begins with a bpf_map
+}
+
+// findPlaces looks up the members that peek reads, by name.
+func findPlaces(spec *btf.Spec) (map[string]member, error) {
+	places := make(map[string]member)
+	for _, want := range peeked {
 		found := false
 		for _, s := range want.structs {
 			id, err := spec.First(s, btf.KindStruct)
-			if optional && err != nil {
+			if want.optional && err != nil {
 				continue
 			}
 			if err != nil {
 				return nil, err
 			}
-			if *want.to, found = findMember(spec, id, want.name); found {
-				if want.in != nil {
-					*want.in = s
-				}
+			var m member
+			if m, found = findMember(spec, id, want.name); found {
+				m.in = s
+				places[want.name] = m
 				break
 			}
 		}
-		if !found && !optional {
+		if !found && !want.optional {
 			return nil, fmt.Errorf("struct %s has no member %s: %w", want.structs[0], want.name, btf.ErrNotFound)
 		}
 	}
-	return p, nil
+	return places, nil
 }
 
 // findMember looks for a member in a struct and in its anonymous members.
@@ -186,10 +161,10 @@ func findMember(spec *btf.Spec, id btf.TypeID, name string) (member, bool) {
 				}
 				bits = 8 * size
 			}
-			return member{m.BitOffset, bits}, true
+			return member{bit: m.BitOffset, bits: bits}, true
 		case m.Name == "":
 			if inner, ok := findMember(spec, m.Type, name); ok {
-				return member{m.BitOffset + inner.bit, inner.bits}, true
+				return member{bit: m.BitOffset + inner.bit, bits: inner.bits}, true
 			}
 		}
 	}
@@ -203,28 +178,29 @@ func (k *Kernel) startPeek() *peek {
 		return k.peek
 	}
 	// Try to load the program first: that is fast, while looking up the members is slow.
-	p, err := newPeek(k.places)
-	if err == nil && k.places == nil {
-		spec, err2 := k.vmlinuxSpec()
-		if err = err2; err == nil {
-			k.places, err = findPlaces(spec)
-			p.places = k.places
-		}
-		if err != nil {
-			p.close()
-		}
-	}
+	prog, err := loadSyscall("state_peek", peekProgram())
 	if err != nil {
 		k.blind = true
 		return nil
 	}
-	k.peek = p
-	return p
+	if k.places == nil {
+		var spec *btf.Spec
+		if spec, err = k.vmlinuxSpec(); err == nil {
+			k.places, err = findPlaces(spec)
+		}
+		if err != nil {
+			bpfsys.Close(prog)
+			k.blind = true
+			return nil
+		}
+	}
+	k.peek = &peek{prog: prog, places: k.places}
+	return k.peek
 }
 
 func (k *Kernel) stopPeek() {
 	if k.peek != nil {
-		k.peek.close()
+		bpfsys.Close(k.peek.prog)
 		k.peek = nil
 	}
 }
@@ -235,31 +211,16 @@ func (k *Kernel) peekProgram(p *Program, fd int) error {
 	if peek == nil {
 		return nil
 	}
-	prog, err := peek.object(fd)
-	if err != nil {
-		return err
+	prog := peek.object(fd)
+	base := map[string]uint64{"bpf_prog": prog, "bpf_prog_aux": peek.field(prog, "aux")}
+	attachType := uint32(peek.field(prog, "expected_attach_type"))
+	sleepable := peek.field(base[peek.places["sleepable"].in], "sleepable") != 0
+	p.AttachType, p.Sleepable = &attachType, &sleepable
+	if at, ok := peek.places["xdp_has_frags"]; ok {
+		frags := peek.field(base[at.in], "xdp_has_frags") != 0
+		p.Frags = &frags
 	}
-	base := map[string]uint64{"bpf_prog": prog}
-	if base["bpf_prog_aux"], err = peek.field(prog, peek.places.aux); err != nil {
-		return err
-	}
-	attachType, err := peek.field(prog, peek.places.attachType)
-	if err != nil {
-		return err
-	}
-	sleeps, err := peek.field(base[peek.places.sleepableIn], peek.places.sleepable)
-	if err != nil {
-		return err
-	}
-	sleepable, number := sleeps != 0, uint32(attachType)
-	p.AttachType, p.Sleepable = &number, &sleepable
-	if peek.places.fragsIn == "" {
-		return nil
-	}
-	has, err := peek.field(base[peek.places.fragsIn], peek.places.frags)
-	frags := has != 0
-	p.Frags = &frags
-	return err
+	return peek.err
 }
 
 // peekMap reads attributes of a map that bpf_map_info lacks.
@@ -268,31 +229,16 @@ func (k *Kernel) peekMap(m *Map, fd int) error {
 	if peek == nil {
 		return nil
 	}
-	addr, err := peek.object(fd)
-	if err != nil {
-		return err
-	}
-	numa, err := peek.field(addr, peek.places.numa)
-	if err != nil {
-		return err
-	}
-	node := int32(numa)
+	addr := peek.object(fd)
+	node := int32(peek.field(addr, "numa_node"))
 	m.NUMANode = &node
-	if m.Type == uapi.MapArena && peek.places.arenaStart.bits != 0 {
-		if m.userStart, err = peek.field(addr, peek.places.arenaStart); err != nil {
-			return err
-		}
+	if _, ok := peek.places["user_vm_start"]; ok && m.Type == uapi.MapArena {
+		m.userStart = peek.field(addr, "user_vm_start")
 	}
-	inner, err := peek.field(addr, peek.places.inner)
-	if err != nil || inner == 0 {
-		return err
+	if inner := peek.field(addr, "inner_map_meta"); inner != 0 {
+		of := func(name string) uint64 { return peek.field(inner, name) }
+		m.Inner = fmt.Sprintf("%s, key_size %d, value_size %d, max_entries %d, flags %#x",
+			uapi.MapType(of("map_type")), of("key_size"), of("value_size"), of("max_entries"), of("map_flags"))
 	}
-	var v [5]uint64
-	for i, at := range []member{peek.places.mapType, peek.places.keySize, peek.places.valueSize, peek.places.entries, peek.places.flag} {
-		if v[i], err = peek.field(inner, at); err != nil {
-			return err
-		}
-	}
-	m.Inner = fmt.Sprintf("%s, key_size %d, value_size %d, max_entries %d, flags %#x", uapi.MapType(v[0]), v[1], v[2], v[3], v[4])
-	return nil
+	return peek.err
 }

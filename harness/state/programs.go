@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"hash/fnv"
 	"slices"
 	"strconv"
 
@@ -179,7 +180,7 @@ func (p *Program) funcInfo(raw *rawProgram, types *types, starts *bounds) error 
 		}
 		*starts = append(*starts, at)
 		p.Functions = append(p.Functions, Function{
-			Name: UniqueName(seen, t.Name), Linkage: t.Linkage.String(), Proto: types.render(t.Ref),
+			Name: UniqueName(seen, t.Name), Linkage: t.Linkage.String(), Proto: types.spec.Render(t.Ref),
 		})
 	}
 	return nil
@@ -266,7 +267,6 @@ func (c *capturer) mapRefs(p *Program, ids []uint32) {
 
 // types is the BTF object of maps and programs.
 type types struct {
-	id    uint32
 	spec  *btf.Spec
 	entry BTF
 	users int
@@ -293,7 +293,7 @@ func (c *capturer) types(id uint32) (*types, error) {
 	if err != nil {
 		return nil, fmt.Errorf("BTF %d: %w", id, err)
 	}
-	t := &types{id: id, spec: spec, users: 1, lines: make(map[sourceKey]uint32)}
+	t := &types{spec: spec, users: 1, lines: make(map[sourceKey]uint32)}
 	t.entry = BTF{Hash: typesHash(spec), Size: len(raw), Types: spec.NumTypes()}
 	c.btfs[id] = t
 	return t, nil
@@ -305,8 +305,6 @@ func (t *types) hash() string {
 	}
 	return t.entry.Hash
 }
-
-func (t *types) render(id btf.TypeID) string { return t.spec.Render(id) }
 
 // names lists the kind and name of each type.
 func (t *types) names() []string {
@@ -320,11 +318,9 @@ func (t *types) names() []string {
 
 // contentHash is the FNV-1a hash of b: cheap to compute in software.
 func contentHash(b []byte) string {
-	h := uint64(14695981039346656037)
-	for _, c := range b {
-		h = (h ^ uint64(c)) * 1099511628211
-	}
-	return fmt.Sprintf("%016x", h)
+	h := fnv.New64a()
+	h.Write(b)
+	return fmt.Sprintf("%016x", h.Sum64())
 }
 
 // TrimZeros removes trailing zeros.

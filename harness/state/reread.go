@@ -11,14 +11,8 @@ import (
 // Reread reads the contents of maps again, and copies everything else from an earlier capture: only
 // values can have changed since. Maps without a handle are omitted.
 func Reread(ctx context.Context, earlier *State, maps, programs []Handle, k *Kernel) (*State, error) {
-	c := &capturer{
-		kernel:   k,
-		state:    &State{CPUs: earlier.CPUs},
-		mapNames: make(map[uint32]string),
-		progs:    make(map[uint32]string),
-		btfs:     make(map[uint32]*types),
-		texts:    make(map[string]uint32),
-	}
+	c := newCapturer(k)
+	c.state.CPUs = earlier.CPUs
 	defer k.stopPeek()
 	if err := c.reread(ctx, earlier, maps, programs); err != nil {
 		return nil, fmt.Errorf("capture contents: %w", err)
