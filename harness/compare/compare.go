@@ -2,6 +2,7 @@ package compare
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/hex"
 	"fmt"
 	"slices"
@@ -34,10 +35,10 @@ type Difference struct {
 }
 
 // absent is shown for a field that the kernel does not have, and for an object that only the other
-// side has. Unknown is shown for a field that cannot be read from what the engine leaves.
+// side has. unknown is shown for a field that cannot be read from what the engine leaves.
 const (
 	absent  = "absent"
-	Unknown = "unknown"
+	unknown = "unknown"
 )
 
 // States returns all differences between two normalised states: maps first, then programs, then
@@ -78,17 +79,20 @@ func (c *comparer) exact() bool {
 func (c *comparer) add(f field.Field, a, b string, detail ...string) {
 	d := Difference{Field: f, A: short(a), B: short(b), Detail: strings.Join(detail, "")}
 	if d.Detail == "" && (d.A != a || d.B != b) {
-		d.Detail = unifiedDiff(c.a.label("a"), c.b.label("b"), strings.Split(a, "\n"), strings.Split(b, "\n"))
+		d.Detail = c.diff(strings.Split(a, "\n"), strings.Split(b, "\n"))
 	}
 	d.ExplainedBy = explain(f.Aspect, c.a, c.b)
 	c.found = append(c.found, d)
 }
 
-func (s side) label(otherwise string) string {
-	if s.Engine == "" {
-		return otherwise
-	}
-	return s.Engine
+// addLines records a difference between two lists of lines.
+func (c *comparer) addLines(f field.Field, a, b []string) {
+	c.add(f, firstOnly(a, b), firstOnly(b, a), c.diff(a, b))
+}
+
+// diff returns a unified diff of lines.
+func (c *comparer) diff(a, b []string) string {
+	return unifiedDiff(cmp.Or(c.a.Engine, "a"), cmp.Or(c.b.Engine, "b"), a, b)
 }
 
 // short shortens a value to one line of a table.
@@ -127,12 +131,7 @@ type attribute[T any] struct {
 func number(v uint32) string { return strconv.FormatUint(uint64(v), 10) }
 
 // orNone returns "none" for an empty value.
-func orNone(s string) string {
-	if s == "" {
-		return "none"
-	}
-	return s
-}
+func orNone(s string) string { return cmp.Or(s, "none") }
 
 // orAbsent formats a value that older kernels do not report.
 func orAbsent[T any](v *T) string {
@@ -169,20 +168,10 @@ var mapFields = []attribute[state.Map]{
 		}
 		return fmt.Sprintf("%#x", *m.Extra)
 	}},
-	{"frozen", "5.2", func(m *state.Map) string {
-		if m.Frozen == nil {
-			return absent
-		}
-		return strconv.FormatBool(*m.Frozen)
-	}},
+	{"frozen", "5.2", func(m *state.Map) string { return orAbsent(m.Frozen) }},
 	{"numa_node", "5.14", func(m *state.Map) string { return orAbsent(m.NUMANode) }},
 	{"inner", "5.14", func(m *state.Map) string { return orNone(m.Inner) }},
-	{"access", "4.15", func(m *state.Map) string {
-		if m.Access == "" {
-			return Unknown
-		}
-		return m.Access
-	}},
+	{"access", "4.15", func(m *state.Map) string { return cmp.Or(m.Access, unknown) }},
 	{"key_type", "4.18", func(m *state.Map) string { return orNone(m.Key) }},
 	{"value_type", "4.18", func(m *state.Map) string { return orNone(m.Value) }},
 }
@@ -242,7 +231,7 @@ func (c *comparer) oneMap(of field.Field) {
 		if f.name == "name" && !c.exact() {
 			va, vb = sectionOf(a), sectionOf(b)
 		}
-		if va != vb && va != Unknown && vb != Unknown {
+		if va != vb && va != unknown && vb != unknown {
 			c.add(of.With(f.name), va, vb)
 		}
 	}
@@ -270,7 +259,7 @@ func (c *comparer) types(of field.Field, a, b string, typesA, typesB []uint32) {
 		return
 	}
 	if x, y := c.a.state.TypeTexts(typesA), c.b.state.TypeTexts(typesB); !slices.Equal(x, y) {
-		c.add(of.With("types"), firstOnly(x, y), firstOnly(y, x), unifiedDiff(c.a.label("a"), c.b.label("b"), x, y))
+		c.addLines(of.With("types"), x, y)
 	}
 }
 
@@ -293,9 +282,7 @@ func (c *comparer) contents(f field.Field, a, b *state.Map) {
 		c.add(f, readOrNot(a), readOrNot(b))
 		return
 	}
-	linesA, linesB := dump(a, b), dump(b, a)
-	c.add(f, firstOnly(linesA, linesB), firstOnly(linesB, linesA),
-		unifiedDiff(c.a.label("a"), c.b.label("b"), linesA, linesB))
+	c.addLines(f, dump(a, b), dump(b, a))
 }
 
 func sameContents(a, b state.Contents) bool {
@@ -377,12 +364,7 @@ var programFields = []attribute[state.Program]{
 		}
 		return orNone(*p.Attach)
 	}},
-	{"verified_insns", "5.16", func(p *state.Program) string {
-		if p.VerifiedInsns == nil {
-			return absent
-		}
-		return number(*p.VerifiedInsns)
-	}},
+	{"verified_insns", "5.16", func(p *state.Program) string { return orAbsent(p.VerifiedInsns) }},
 	{"attach_type", "5.14", func(p *state.Program) string { return orAbsent(p.AttachType) }},
 	{"sleepable", "5.14", func(p *state.Program) string { return orAbsent(p.Sleepable) }},
 	{"frags", "5.18", func(p *state.Program) string { return orAbsent(p.Frags) }},
@@ -421,11 +403,10 @@ func (c *comparer) program(of field.Field) {
 		}
 	}
 	c.types(of, a.BTF, b.BTF, a.Types, b.Types)
-	functions := names(a.Functions, b.Functions, func(f *state.Function) string { return f.Name })
 	if orderA, orderB := orderOf(a, b), orderOf(b, a); !slices.Equal(orderA, orderB) {
 		c.add(of.With("function_order"), list(orderA), list(orderB))
 	}
-	for _, name := range functions {
+	for _, name := range names(a.Functions, b.Functions, func(f *state.Function) string { return f.Name }) {
 		c.a.f, c.b.f = a.FindFunction(name), b.FindFunction(name)
 		if name == mainOf(a) && name == mainOf(b) {
 			name = ""
@@ -502,7 +483,7 @@ func (c *comparer) insns(f field.Field) {
 	}
 	listA, listB := listing(c.a.state, c.a.f), listing(c.b.state, c.b.f)
 	firstA, firstB := firstDifferent(listA, listB)
-	c.add(f, firstA, firstB, unifiedDiff(c.a.label("a"), c.b.label("b"), lines(listA), lines(listB)))
+	c.add(f, firstA, firstB, c.diff(lines(listA), lines(listB)))
 }
 
 // firstDifferent returns the first instruction that differs, from each listing, with its number.
@@ -551,10 +532,9 @@ func kfuncPairs(a, b *state.Function) [][2]state.Ref {
 
 func (c *comparer) lineInfo(f field.Field) {
 	a, b := lineTable(c.a.state, c.a.f), lineTable(c.b.state, c.b.f)
-	if slices.Equal(a, b) {
-		return
+	if !slices.Equal(a, b) {
+		c.addLines(f, a, b)
 	}
-	c.add(f, firstOnly(a, b), firstOnly(b, a), unifiedDiff(c.a.label("a"), c.b.label("b"), a, b))
 }
 
 // lineTable formats the line_info of a function.

@@ -14,7 +14,6 @@ import (
 // Facts are facts about an object that rules need and that the kernel does not report. They depend
 // on the object alone.
 type Facts struct {
-	Name string // the object's name, as libbpf derives it
 	// StaticOnly are the data sections without a variable that is visible to user space, or all
 	// data sections if the object has no BTF. libbpf does not make them mappable.
 	StaticOnly []string
@@ -61,7 +60,6 @@ type ProgramFacts struct {
 	// Breadth are the functions in cilium/ebpf's order: breadth first, the callees of one function
 	// sorted by name.
 	Breadth    []string
-	Kconfig    bool     // the program refers to .kconfig
 	WeakKfuncs []string // weak kfuncs that the program calls
 	Weak       []string // weak kfuncs that it calls or takes the address of, with their flavours
 	TypedKsyms []string // typed kernel variables whose address the program takes
@@ -98,7 +96,7 @@ var coreNeverFails = []uint32{coreFieldExists, coreTypeIDLocal, coreTypeExists, 
 
 // FactsOf collects the facts about an object.
 func FactsOf(o *object.Object) *Facts {
-	f := &Facts{Name: o.Name, Entries: make(map[string]uint32), HiddenVariables: make(map[string][]string), Programs: make(map[string]ProgramFacts)}
+	f := &Facts{Entries: make(map[string]uint32), HiddenVariables: make(map[string][]string), Programs: make(map[string]ProgramFacts)}
 	for i := range o.Maps {
 		m := &o.Maps[i]
 		if m.Kind == object.MapUser {
@@ -171,12 +169,12 @@ func plainBytes(b []byte) []byte {
 
 // enumsOf counts the named enums that CO-RE relocations refer to.
 func enumsOf(o *object.Object) int {
+	if o.BTF == nil {
+		return 0
+	}
 	enums := make(map[btf.TypeID]bool)
 	for i := range o.Functions {
 		for _, r := range o.Functions[i].CORE {
-			if o.BTF == nil {
-				continue
-			}
 			if k := o.BTF.KindOf(r.TypeID); (k == btf.KindEnum || k == btf.KindEnum64) && o.BTF.TypeName(r.TypeID) != "" {
 				enums[r.TypeID] = true
 			}
@@ -291,25 +289,20 @@ func (p *ProgramFacts) addFunction(o *object.Object, fn *object.Function) {
 		p.Hidden = append(p.Hidden, fn.Name)
 	}
 	for _, r := range fn.Relocations {
-		if r.Kind == object.RelocKsym || r.Kind == object.RelocKfunc {
-			if e := &o.Externs[r.Target]; e.Weak && e.Kind == object.ExternFunc && !slices.Contains(p.Weak, e.Name) {
-				p.Weak = append(p.Weak, e.Name)
-			}
+		if r.Kind != object.RelocKsym && r.Kind != object.RelocKfunc {
+			continue
 		}
-		switch r.Kind {
-		case object.RelocKconfig:
-			p.Kconfig = true
-		case object.RelocKsym:
-			switch e := &o.Externs[r.Target]; e.Kind {
-			case object.ExternVar:
-				p.TypedKsyms = append(p.TypedKsyms, e.EssentialName())
-			case object.ExternFunc:
-				p.KfuncAddresses = append(p.KfuncAddresses, e.EssentialName())
-			}
-		case object.RelocKfunc:
-			if e := &o.Externs[r.Target]; e.Weak {
-				p.WeakKfuncs = append(p.WeakKfuncs, e.EssentialName())
-			}
+		e := &o.Externs[r.Target]
+		if e.Weak && e.Kind == object.ExternFunc && !slices.Contains(p.Weak, e.Name) {
+			p.Weak = append(p.Weak, e.Name)
+		}
+		switch {
+		case r.Kind == object.RelocKsym && e.Kind == object.ExternVar:
+			p.TypedKsyms = append(p.TypedKsyms, e.EssentialName())
+		case r.Kind == object.RelocKsym && e.Kind == object.ExternFunc:
+			p.KfuncAddresses = append(p.KfuncAddresses, e.EssentialName())
+		case r.Kind == object.RelocKfunc && e.Weak:
+			p.WeakKfuncs = append(p.WeakKfuncs, e.EssentialName())
 		}
 	}
 	for _, r := range fn.CORE {

@@ -16,14 +16,14 @@ import (
 
 // Sides of rules. No rule applies to two of our own engines.
 var (
-	cilium     = group("cilium/ebpf", enginename.IsCilium)
-	libbpf     = group("libbpf", func(e string) bool { return e == enginename.Libbpf })
-	light      = group("libbpf's loader programs", func(e string) bool { return e == enginename.LibbpfLight })
-	anyLibbpf  = group("libbpf", enginename.IsLibbpf)
-	ours       = group("ours", enginename.Ours)
-	libbpfLike = group("libbpf and ours", func(e string) bool { return !enginename.IsCilium(e) })
-	notLibbpf  = group("all but libbpf's direct load", func(e string) bool { return e != enginename.Libbpf })
-	notLight   = group("all but libbpf's loader programs", func(e string) bool { return e != enginename.LibbpfLight })
+	cilium     = Engines{"cilium/ebpf", enginename.IsCilium}
+	libbpf     = Engines{"libbpf", func(e string) bool { return e == enginename.Libbpf }}
+	light      = Engines{"libbpf's loader programs", func(e string) bool { return e == enginename.LibbpfLight }}
+	anyLibbpf  = Engines{"libbpf", enginename.IsLibbpf}
+	ours       = Engines{"ours", enginename.Ours}
+	libbpfLike = Engines{"libbpf and ours", func(e string) bool { return !enginename.IsCilium(e) }}
+	notLibbpf  = Engines{"all but libbpf's direct load", func(e string) bool { return e != enginename.Libbpf }}
+	notLight   = Engines{"all but libbpf's loader programs", func(e string) bool { return e != enginename.LibbpfLight }}
 )
 
 // Engines is a set of engines: one side of a rule.
@@ -31,8 +31,6 @@ type Engines struct {
 	Name string
 	has  func(engine string) bool
 }
-
-func group(name string, has func(string) bool) Engines { return Engines{name, has} }
 
 // Rule predicts a difference between two engines.
 type Rule struct {
@@ -319,7 +317,7 @@ var table = []Rule{
 	{
 		ID:     "usdt-one-by-one",
 		Reason: "libbpf since 1.3 loads programs for USDT for uprobe_multi links if the kernel has them, and so do we; cilium/ebpf and older ones load them for one uprobe at a time",
-		Left:   group("cilium/ebpf, libbpf", func(e string) bool { return !enginename.Ours(e) }), Right: libbpfLike,
+		Left:   Engines{"cilium/ebpf, libbpf", func(e string) bool { return !enginename.Ours(e) }}, Right: libbpfLike,
 		Since:  "6.6",
 		Case:   "prog_usdt",
 		Fields: []field.Aspect{ofProgram("attach_type")},
@@ -441,7 +439,7 @@ var table = []Rule{
 	{
 		ID:     "tag-weak-kfunc",
 		Reason: "cilium/ebpf, libbpf (since 0.5) and loader programs mark the call of a weak kfunc that does not exist in different ways; the call is dead code, but the tag covers it",
-		Left:   group("cilium/ebpf, libbpf", func(e string) bool { return e == enginename.Direct || e == enginename.Libbpf }), Right: libbpfLike,
+		Left:   Engines{"cilium/ebpf, libbpf", func(e string) bool { return e == enginename.Direct || e == enginename.Libbpf }}, Right: libbpfLike,
 		LibbpfSince: "0.5",
 		Case:        "kfunc_weak_missing",
 		Fields:      []field.Aspect{ofProgram("tag")},
@@ -544,7 +542,7 @@ var table = []Rule{
 	{
 		ID:     "kconfig-version",
 		Reason: "libbpf before 1.2 takes LINUX_KERNEL_VERSION from the release, without the patch level where that is Debian's 6.1.0 (before 6.6); others take it from the version, 6.1.192",
-		Left:   anyLibbpf, Right: group("cilium/ebpf, ours", func(e string) bool { return !enginename.IsLibbpf(e) }),
+		Left:   anyLibbpf, Right: Engines{"cilium/ebpf, ours", func(e string) bool { return !enginename.IsLibbpf(e) }},
 		Before: "6.6", LibbpfBefore: "1.2",
 		Case:   "kconfig_version",
 		Fields: []field.Aspect{ofMap("contents")},
@@ -558,7 +556,7 @@ var table = []Rule{
 	{
 		ID:     "empty-section-libbpf",
 		Reason: "kernels before 5.12 take no types with an empty data section: libbpf then loads no types, cilium/ebpf and ours replace the section",
-		Left:   anyLibbpf, Right: group("cilium/ebpf, ours", func(e string) bool { return !enginename.IsLibbpf(e) }),
+		Left:   anyLibbpf, Right: Engines{"cilium/ebpf, ours", func(e string) bool { return !enginename.IsLibbpf(e) }},
 		Before: "5.12",
 		Case:   "kfunc_module_weak_absent",
 		Fields: []field.Aspect{ofProgram("func_info"), ofProgram("btf"), ofFunction("linkage"), ofFunction("prototype"), ofFunction("line_info")},
@@ -736,46 +734,43 @@ func inOrder(p *state.Program, order []string) bool {
 	return true
 }
 
-// everyFunction reports whether same holds for every pair of functions with the same name. It is
-// false if the programs have different functions.
-func everyFunction(left, right side, same func(a, b *state.Function) bool) bool {
-	if !sameFunctions(left.p, right.p) {
+// functionPairs pairs the functions of the same name in both programs: only the function being
+// compared if there is one.
+func functionPairs(left, right side) (pairs [][2]*state.Function) {
+	for i := range left.p.Functions {
+		f := &left.p.Functions[i]
+		if left.f != nil && left.f != f {
+			continue
+		}
+		if other := right.p.FindFunction(f.Name); other != nil {
+			pairs = append(pairs, [2]*state.Function{f, other})
+		}
+	}
+	return pairs
+}
+
+// sameCode reports whether two programs have the same functions with the same instructions, apart
+// from what rules explain and in any order. It is false if a dump is incomplete.
+func sameCode(left, right side) bool {
+	if left.p.Unread || right.p.Unread || !sameFunctions(left.p, right.p) {
 		return false
 	}
 	for i := range left.p.Functions {
-		if f := &left.p.Functions[i]; !same(f, right.p.FindFunction(f.Name)) {
+		f := &left.p.Functions[i]
+		if _, ok := explainInsns(left, right, f, right.p.FindFunction(f.Name)); !ok {
 			return false
 		}
 	}
 	return true
 }
 
-// sameCode reports whether two programs have the same functions with the same instructions, apart
-// from what rules explain and in any order. It is false if a dump is incomplete.
-func sameCode(left, right side) bool {
-	return !left.p.Unread && !right.p.Unread && everyFunction(left, right, func(a, b *state.Function) bool {
-		_, ok := explainInsns(left, right, a, b)
-		return ok
-	})
-}
-
 // explainedBy reports whether the rule explains an instruction of the function being compared, or
 // of any function if a program is being compared.
 func explainedBy(left, right side, rule string) bool {
-	for i := range left.p.Functions {
-		a := &left.p.Functions[i]
-		if left.f != nil && left.f != a {
-			continue
-		}
-		b := right.p.FindFunction(a.Name)
-		if b == nil {
-			continue
-		}
-		if ids, ok := explainInsns(left, right, a, b); ok && slices.Contains(ids, rule) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(functionPairs(left, right), func(f [2]*state.Function) bool {
+		ids, ok := explainInsns(left, right, f[0], f[1])
+		return ok && slices.Contains(ids, rule)
+	})
 }
 
 // poisoned is the source line that cilium/ebpf invents for a poisoned instruction.
@@ -837,16 +832,9 @@ func refersToMaps(f *state.Function) bool {
 
 // kfuncsOf pairs the kfunc calls of the function being compared, or of all functions if a program
 // is being compared.
-func kfuncsOf(left, right side) [][2]state.Ref {
-	if left.f != nil {
-		return kfuncPairs(left.f, right.f)
-	}
-	var pairs [][2]state.Ref
-	for i := range left.p.Functions {
-		f := &left.p.Functions[i]
-		if other := right.p.FindFunction(f.Name); other != nil {
-			pairs = append(pairs, kfuncPairs(f, other)...)
-		}
+func kfuncsOf(left, right side) (pairs [][2]state.Ref) {
+	for _, f := range functionPairs(left, right) {
+		pairs = append(pairs, kfuncPairs(f[0], f[1])...)
 	}
 	return pairs
 }
@@ -891,14 +879,11 @@ func ownSlots(s side) bool {
 }
 
 func callsKfunc(p *state.Program, name string) bool {
-	for i := range p.Functions {
-		if slices.ContainsFunc(p.Functions[i].Refs, func(r state.Ref) bool {
+	return slices.ContainsFunc(p.Functions, func(f state.Function) bool {
+		return slices.ContainsFunc(f.Refs, func(r state.Ref) bool {
 			return r.Kind == state.RefKfunc && strings.HasPrefix(r.To, name+" [")
-		}) {
-			return true
-		}
-	}
-	return false
+		})
+	})
 }
 
 // staticMappable reports whether only the left engine makes a data section mappable that has static

@@ -90,7 +90,7 @@ func sample() *state.State {
 }
 
 func sampleFacts() *Facts {
-	return &Facts{Name: "sample", Programs: map[string]ProgramFacts{"run": {}}}
+	return &Facts{Programs: map[string]ProgramFacts{"run": {}}}
 }
 
 // travel encodes and decodes a state, as if it came from a guest.
