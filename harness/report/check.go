@@ -175,8 +175,6 @@ func (r *reasons) write(t *Text) {
 		if w.lacks != "" {
 			fmt.Fprintf(t.W, "      the kernel lacks %s: %s\n", w.lacks, r.about(w.lacks))
 		}
-		for _, line := range w.log {
-			fmt.Fprintf(t.W, "      | %s\n", line)
-		}
+		t.lines("      | ", w.log)
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/bpfreplay/bpfreplay/harness/fuzz"
-	"github.com/bpfreplay/bpfreplay/harness/result"
 )
 
 // FuzzSummary prints the results of loading random objects. again returns the command that loads
@@ -44,22 +43,16 @@ func (t *Text) FuzzSummary(r *fuzz.Report, again func(index uint64) string) {
 		p("    made smaller from %d parts to %d: %s", f.Parts, f.Left, f.Dir)
 		p("    again: %s", again(f.Index))
 	}
-	for _, s := range r.Splats {
-		p("the guest's kernel complained: %s", s)
-	}
+	t.lines("", complaints(r.Splats))
 	p("kernel %s (%s), %s, engines %s, seed %d", r.Kernel.Name, r.Kernel.Release, r.Accelerator, strings.Join(r.Engines, ", "), r.Seed)
-	p("%d objects in %.0f s (boot %.1f s): %d loaded by all engines, %d refused by all alike; verdicts by pair of engines: %d equal %d explained %d unsupported %d different %d broken",
-		r.Objects, r.Seconds.Total, r.Seconds.Boot, r.Loaded, r.Refused, r.Summary[result.Equal], r.Summary[result.Explained],
-		r.Summary[result.Unsupported], r.Summary[result.Different], r.Summary[result.Broken])
+	p("%d objects in %.0f s (boot %.1f s): %d loaded by all engines, %d refused by all alike; %s",
+		r.Objects, r.Seconds.Total, r.Seconds.Boot, r.Loaded, r.Refused, tally(r.Summary))
 	if !r.LoadsEnough() {
 		p("too few objects load: the generator is wrong about this kernel")
 	}
-	switch {
-	case r.Interrupted:
+	if r.Interrupted {
 		p("interrupted")
-	case r.OK():
-		p("PASS")
-	default:
-		p("FAIL")
+		return
 	}
+	p("%s", passOrFail(r.OK()))
 }

@@ -103,20 +103,19 @@ func Annotations(w io.Writer, m *result.Matrix, source func(*result.CaseReport) 
 		}
 		(*list)[i].kernels = append((*list)[i].kernels, kernel)
 	}
-	add := func(kernel, title, text, file string) { addTo(&list, kernel, title, text, file) }
 	for _, s := range m.Missing {
 		list = append(list, &annotation{title: "shard " + s, text: "its report is missing"})
 	}
 	for i := range m.Kernels {
 		k := &m.Kernels[i]
 		if k.State != result.Done {
-			add(k.Kernel, string(k.State), k.Reason, "")
+			addTo(&list, k.Kernel, string(k.State), k.Reason, "")
 		}
 		if k.Report == nil {
 			continue
 		}
 		for _, c := range failed(k.Report) {
-			add(k.Kernel, verdictOf(c)+" "+c.Name, wrongWith(k.Report, c), source(c))
+			addTo(&list, k.Kernel, verdictOf(c)+" "+c.Name, wrongWith(k.Report, c), source(c))
 		}
 		for _, c := range k.Report.Retried() {
 			addTo(&warnings, k.Kernel, "flaky "+c.Name, "failed, and passed when it was run once more: "+oneLine(cut(c.FirstTrouble(), maxProblem)), source(c))

@@ -160,7 +160,7 @@ type rulePage struct {
 
 	N     int
 	More  []string // descriptions of known refusals
-	Cases []*casePage
+	Cases []int    // indices of the cases
 }
 
 // maxChanges bounds the rows of the table of changes.
@@ -207,7 +207,8 @@ func newPage(r *result.Report, dir string) *page {
 	p.counts(r)
 	p.groups()
 	p.Baseline = changesPage(r, byName)
-	p.rules(r)
+	p.Rules = rulesOf(r)
+	slices.SortStableFunc(p.Rules, func(a, b *rulePage) int { return b.N - a.N })
 	p.engines(r)
 	return p
 }
@@ -351,11 +352,8 @@ func changesPage(r *result.Report, cases map[string]*casePage) *baselinePage {
 	if b == nil {
 		return nil
 	}
-	out := &baselinePage{File: b.File, Source: b.Source, Other: otherSource(r)}
-	switch n := len(b.Changes); {
-	case n == 0:
-		out.Sum = "nothing has changed"
-	default:
+	out := &baselinePage{File: b.File, Source: b.Source, Other: otherSource(r), Sum: "nothing has changed"}
+	if n := len(b.Changes); n > 0 {
 		out.Sum = fmt.Sprintf("%d changes, %d for the worse", n, b.Worse())
 	}
 	for i := range b.Changes {
@@ -374,15 +372,14 @@ func changesPage(r *result.Report, cases map[string]*casePage) *baselinePage {
 		out.Rows = append(out.Rows, row)
 	}
 	slices.SortStableFunc(out.Rows, func(a, b changePage) int { return slices.Index(marks, a.Mark) - slices.Index(marks, b.Mark) })
-	if out.Left = len(out.Rows) - maxChanges; out.Left > 0 {
-		out.Rows = out.Rows[:maxChanges]
-	}
-	out.Left = max(out.Left, 0)
+	out.Left = max(len(out.Rows)-maxChanges, 0)
+	out.Rows = out.Rows[:len(out.Rows)-out.Left]
 	return out
 }
 
-// rules lists the rules that explained something, with their cases.
-func (p *page) rules(r *result.Report) {
+// rulesOf returns the rules that explained something, in order of appearance.
+func rulesOf(r *result.Report) []*rulePage {
+	var rules []*rulePage
 	byID := make(map[string]*rulePage)
 	for i := range r.Cases {
 		for _, v := range r.Cases[i].Verdicts {
@@ -395,19 +392,19 @@ func (p *page) rules(r *result.Report) {
 				if rule == nil {
 					rule = &rulePage{ID: by, Anchor: ruleAnchor(by), Reason: judge.Reason(d.ExplainedBy...)}
 					byID[by] = rule
-					p.Rules = append(p.Rules, rule)
+					rules = append(rules, rule)
 				}
 				rule.N++
 				if by == result.RuleKnown && !slices.Contains(rule.More, d.Detail) {
 					rule.More = append(rule.More, d.Detail)
 				}
-				if !slices.Contains(rule.Cases, p.Cases[i]) {
-					rule.Cases = append(rule.Cases, p.Cases[i])
+				if !slices.Contains(rule.Cases, i) {
+					rule.Cases = append(rule.Cases, i)
 				}
 			}
 		}
 	}
-	slices.SortStableFunc(p.Rules, func(a, b *rulePage) int { return b.N - a.N })
+	return rules
 }
 
 // ruleAnchor is the id of a rule in the page.

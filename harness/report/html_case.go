@@ -89,15 +89,12 @@ func newCase(r *result.Report, i int, dir string) *casePage {
 		out.Marks = append(out.Marks, "fault "+fault)
 	}
 	out.said(c)
-	for i := range c.Verdicts {
-		out.broken(&c.Verdicts[i])
-	}
+	out.broken(c)
 	for _, d := range c.Differences() {
 		out.Differences = append(out.Differences, newDifference(&d))
 	}
-	if n := len(out.Differences); n > maxDifferences {
-		out.Left, out.Differences = n-maxDifferences, out.Differences[:maxDifferences]
-	}
+	out.Left = max(len(out.Differences)-maxDifferences, 0)
+	out.Differences = out.Differences[:len(out.Differences)-out.Left]
 	return out
 }
 
@@ -115,7 +112,7 @@ func newFolder(folder, dir string) *folderPage {
 }
 
 // grouped joins the keys that have the same value, in order of appearance.
-func grouped[T any](list []T, key, value func(*T) string) (keys, values []string) {
+func grouped[T any, V comparable](list []T, key func(*T) string, value func(*T) V) (keys []string, values []V) {
 	for i := range list {
 		k, v := key(&list[i]), value(&list[i])
 		if j := slices.Index(values, v); j >= 0 {
@@ -188,31 +185,27 @@ func (p *casePage) said(c *result.CaseReport) {
 	if !slices.ContainsFunc(c.Loads, func(l result.LoadReport) bool { return !l.Loaded() }) {
 		return
 	}
-	for i := range c.Loads {
-		l := &c.Loads[i]
-		s := saidPage{Engines: timed(l), Result: loadWord(l), Detail: cut(l.Detail, maxError)}
+	engines, said := grouped(c.Loads, timed, func(l *result.LoadReport) saidPage {
+		s := saidPage{Result: loadWord(l), Detail: cut(l.Detail, maxError)}
 		if !l.Loaded() {
 			s.Log = cut(lastWord(l.Log), maxError)
 		}
-		j := slices.IndexFunc(p.Said, func(o saidPage) bool { o.Engines = s.Engines; return o == s })
-		if j >= 0 {
-			p.Said[j].Engines += ", " + s.Engines
-			continue
-		}
-		p.Said = append(p.Said, s)
+		return s
+	})
+	for i := range said {
+		said[i].Engines = engines[i]
 	}
+	p.Said = said
 }
 
-// broken records why a pair of engines could not be compared.
-func (p *casePage) broken(v *result.PairReport) {
-	if v.Verdict != result.Broken {
-		return
+// broken lists why pairs of engines could not be compared, equal reasons once.
+func (p *casePage) broken(c *result.CaseReport) {
+	broken := slices.DeleteFunc(slices.Clone(c.Verdicts), func(v result.PairReport) bool { return v.Verdict != result.Broken })
+	pairs, reasons := grouped(broken, func(v *result.PairReport) string { return v.A + "/" + v.B },
+		func(v *result.PairReport) string { return v.Reason })
+	for i := range pairs {
+		p.Broken = append(p.Broken, brokenPage{pairs[i], reasons[i]})
 	}
-	if j := slices.IndexFunc(p.Broken, func(b brokenPage) bool { return b.Why == v.Reason }); j >= 0 {
-		p.Broken[j].Pairs += ", " + v.A + "/" + v.B
-		return
-	}
-	p.Broken = append(p.Broken, brokenPage{v.A + "/" + v.B, v.Reason})
 }
 
 func newDifference(d *result.FieldDifference) differencePage {

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/bpfreplay/bpfreplay/harness/result"
 )
@@ -13,7 +14,7 @@ type matrixData struct {
 	Links []link
 
 	Missing []string
-	Columns []string
+	Columns []any
 	Kernels []kernelRow
 }
 
@@ -33,13 +34,8 @@ const maxBad = 100
 func matrixPage(m *result.Matrix, link func(*result.KernelRun) string) *matrixData {
 	p := &matrixData{
 		Title: fmt.Sprintf("%s: %s", passOrFail(m.OK()), oneLine(m.Suite)), Result: passOrFail(m.OK()), Suite: m.Suite, Sum: matrixLine(m), Missing: m.Missing,
-		Columns: []string{"kernel", "release", "result", "cases"},
+		Columns: withWorse(matrixColumns(), "worse than the baseline"), Links: linksOf("", "matrix.json"),
 	}
-	for _, v := range verdicts {
-		p.Columns = append(p.Columns, string(v))
-	}
-	p.Columns = append(p.Columns, "failed", "worse than the baseline", "boot s", "total s")
-	p.Links = linksOf("", "matrix.json")
 	for i := range m.Kernels {
 		if r := m.Kernels[i].Report; r != nil {
 			p.Command = r.Command
@@ -49,6 +45,9 @@ func matrixPage(m *result.Matrix, link func(*result.KernelRun) string) *matrixDa
 	return p
 }
 
+// withWorse inserts the column about the baseline in front of the times.
+func withWorse(columns []any, v any) []any { return slices.Insert(columns, len(columns)-2, v) }
+
 func newKernelRow(k *result.KernelRun, span int, link func(*result.KernelRun) string) kernelRow {
 	row := kernelRow{Name: k.Kernel, Result: outcome(k), Why: k.Reason, Span: span}
 	r := k.Report
@@ -56,20 +55,14 @@ func newKernelRow(k *result.KernelRun, span int, link func(*result.KernelRun) st
 		return row
 	}
 	row.Release, row.Link = r.Kernel.Release, link(k)
-	row.Odd = append(complaints(r), oddities(r)...)
-	add := func(format string, v any) { row.Counts = append(row.Counts, fmt.Sprintf(format, v)) }
-	add("%d", len(r.Cases))
-	for _, v := range verdicts {
-		add("%d", r.Summary[v])
+	row.Odd = append(complaints(r.Splats), oddities(r)...)
+	worse := any("")
+	if r.Baseline != nil {
+		worse = r.Baseline.Worse()
 	}
-	add("%d", r.Failures)
-	if r.Baseline == nil {
-		add("%s", "")
-	} else {
-		add("%d", r.Baseline.Worse())
+	for _, v := range withWorse(kernelCounts(r), worse) {
+		row.Counts = append(row.Counts, fmt.Sprint(v))
 	}
-	add("%.1f", r.Seconds.Boot)
-	add("%.1f", r.Seconds.Total)
 	for _, c := range newPage(r, "").Wrong {
 		if r.Baseline != nil && c.Tag != "worse" {
 			continue

@@ -33,16 +33,27 @@ func write(path string, data []byte) error {
 }
 
 // Read reads a report.json or a matrix.json. It converts the former to a matrix of one kernel.
-func Read(path string) (*result.Matrix, error) {
+func Read(path string) (*result.Matrix, error) { return read(path, parse) }
+
+// ReadJSON reads the report of a run.
+func ReadJSON(path string) (*result.Report, error) { return read(path, decode[result.Report]) }
+
+func read[T any](path string, parse func([]byte) (*T, error)) (*T, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("report: %w", err)
 	}
-	m, err := parse(data)
+	v, err := parse(data)
 	if err != nil {
 		return nil, fmt.Errorf("report %s: %w", path, err)
 	}
-	return m, nil
+	return v, nil
+}
+
+func decode[T any](data []byte) (*T, error) {
+	v := new(T)
+	err := json.Unmarshal(data, v)
+	return v, err
 }
 
 func parse(data []byte) (*result.Matrix, error) {
@@ -60,14 +71,14 @@ func parse(data []byte) (*result.Matrix, error) {
 	case kind.Schema < 1 || (kind.Kernels == nil) == (kind.Cases == nil):
 		return nil, errors.New("it is neither a report.json nor a matrix.json")
 	case kind.Cases != nil:
-		var r result.Report
-		if err := json.Unmarshal(data, &r); err != nil {
+		r, err := decode[result.Report](data)
+		if err != nil {
 			return nil, err
 		}
-		return result.MatrixOf(&r), nil
+		return result.MatrixOf(r), nil
 	}
-	var m result.Matrix
-	if err := json.Unmarshal(data, &m); err != nil {
+	m, err := decode[result.Matrix](data)
+	if err != nil {
 		return nil, err
 	}
 	for _, k := range m.Kernels {
@@ -75,5 +86,5 @@ func parse(data []byte) (*result.Matrix, error) {
 			return nil, fmt.Errorf("kernel %s is done and has no report", k.Kernel)
 		}
 	}
-	return &m, nil
+	return m, nil
 }

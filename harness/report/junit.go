@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/bpfreplay/bpfreplay/harness/result"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
 // The elements of a JUnit report that GitLab, Jenkins and common actions of GitHub read. There is
@@ -67,19 +68,32 @@ type (
 func WriteJUnit(path string, m *result.Matrix, source func(*result.CaseReport) string) error {
 	out := junitSuites{Name: "bpfreplay " + printable(m.Suite)}
 	for i := range m.Kernels {
-		s := junitKernel(m, &m.Kernels[i], source)
-		out.Suites = append(out.Suites, s)
+		out.Suites = append(out.Suites, junitKernel(m, &m.Kernels[i], source))
+	}
+	for _, missing := range m.Missing {
+		out.Suites = append(out.Suites, junitMissing("shard "+printable(missing), "the report of this shard is missing"))
+	}
+	for _, s := range out.Suites {
 		out.Tests += s.Tests
 		out.Failures += s.Failures
 		out.Errors += s.Errors
 	}
-	for _, missing := range m.Missing {
-		out.Suites = append(out.Suites, junitMissing("shard "+printable(missing), "the report of this shard is missing"))
-		out.Tests++
-		out.Errors++
-	}
 	out.Time = seconds(m.Seconds)
 	return writeJUnit(path, out)
+}
+
+// add adds a case and counts it.
+func (s *junitSuite) add(c junitCase) {
+	s.Cases = append(s.Cases, c)
+	s.Tests++
+	switch {
+	case c.Failure != nil:
+		s.Failures++
+	case c.Error != nil:
+		s.Errors++
+	case c.Skipped != nil:
+		s.Skipped++
+	}
 }
 
 func writeJUnit(path string, out junitSuites) error {
@@ -98,10 +112,9 @@ func seconds(s float64) string { return fmt.Sprintf("%.3f", s) }
 
 // junitMissing returns a suite for a kernel or a shard that did not run at all.
 func junitMissing(name, why string) junitSuite {
-	return junitSuite{
-		Name: name, junitCounts: junitCounts{Tests: 1, Errors: 1, Time: seconds(0)},
-		Cases: []junitCase{{Class: name, Name: "run", Time: seconds(0), Error: &junitResult{Message: oneLine(why), Text: printable(why)}}},
-	}
+	s := junitSuite{Name: name, junitCounts: junitCounts{Time: seconds(0)}}
+	s.add(junitCase{Class: name, Name: "run", Time: seconds(0), Error: &junitResult{Message: oneLine(why), Text: printable(why)}})
+	return s
 }
 
 func junitKernel(m *result.Matrix, k *result.KernelRun, source func(*result.CaseReport) string) junitSuite {
@@ -130,33 +143,22 @@ func junitKernel(m *result.Matrix, k *result.KernelRun, source func(*result.Case
 		if file := source(&r.Cases[i]); file != "" && (c.Failure != nil || c.Error != nil) {
 			c.Output = "source: " + printable(file) + "\n" + c.Output
 		}
-		out.Cases = append(out.Cases, c)
-		out.Tests++
-		switch {
-		case c.Failure != nil:
-			out.Failures++
-		case c.Error != nil:
-			out.Errors++
-		case c.Skipped != nil:
-			out.Skipped++
-		}
+		out.add(c)
 	}
 	if n := len(r.NotRun); n > 0 && k.State == result.Done {
 		rest := junitMissing(name, fmt.Sprintf("interrupted: %d cases have not run: %s", n, strings.Join(r.NotRun, ", ")))
-		out.Cases = append(out.Cases, rest.Cases...)
-		out.Tests++
-		out.Errors++
+		out.add(rest.Cases[0])
 	}
-	for _, line := range append(complaints(r), oddities(r)...) {
+	for _, line := range append(complaints(r.Splats), oddities(r)...) {
 		out.Output += printable(line) + "\n"
 	}
 	return out
 }
 
 // complaints returns the complaints of guests' kernels outside of cases.
-func complaints(r *result.Report) []string {
+func complaints(splats []string) []string {
 	var lines []string
-	for _, s := range r.Splats {
+	for _, s := range splats {
 		lines = append(lines, "the guest's kernel complained: "+s)
 	}
 	return lines
@@ -193,7 +195,7 @@ func junitOf(class string, r *result.Report, c *result.CaseReport, bad bool) jun
 func refusedAfter(c *result.CaseReport) string {
 	var parts []string
 	for i := range c.Loads {
-		if l := &c.Loads[i]; l.Result == agentRefused {
+		if l := &c.Loads[i]; l.Result == wire.Refused {
 			parts = append(parts, timed(l))
 		}
 	}
@@ -265,20 +267,17 @@ func WriteExecJUnit(path, name, program string, rows []ExecRow) error {
 	for i := range rows {
 		r := &rows[i]
 		c := junitCase{Class: name + "." + printable(r.Kernel), Name: printable(cmp.Or(r.Program, program)), Time: seconds(r.Seconds)}
-		s.Tests++
 		all += r.Seconds
 		result := &junitResult{Message: r.Result(), Text: printable(r.Output)}
 		switch {
 		case r.Error != "":
 			c.Error = result
-			s.Errors++
 		case r.Status != 0:
 			c.Failure = result
-			s.Failures++
 		default:
 			c.Output = printable(r.Output)
 		}
-		s.Cases = append(s.Cases, c)
+		s.add(c)
 	}
 	s.Time = seconds(all)
 	return writeJUnit(path, junitSuites{Name: "bpfreplay " + name, junitCounts: s.junitCounts, Suites: []junitSuite{s}})

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -44,26 +45,37 @@ func render(t table.Writer) string {
 
 // matrixTable has one row per kernel. escape escapes names.
 func matrixTable(m *result.Matrix, escape func(string) string) table.Writer {
-	header := []any{"kernel", "release", "result", "cases"}
-	for _, v := range verdicts {
-		header = append(header, string(v))
-	}
-	t := newTable(append(header, "failed", "boot s", "total s")...)
-	rightFrom(t, 4, len(header)+3)
+	columns := matrixColumns()
+	t := newTable(columns...)
+	rightFrom(t, 4, len(columns))
 	for i := range m.Kernels {
 		k := &m.Kernels[i]
-		if k.Report == nil {
-			t.AppendRow(table.Row{escape(k.Kernel), "", outcome(k)})
-			continue
+		row := table.Row{escape(k.Kernel), "", outcome(k)}
+		if k.Report != nil {
+			row[1] = escape(k.Report.Kernel.Release)
+			row = append(row, kernelCounts(k.Report)...)
 		}
-		r := k.Report
-		row := table.Row{escape(k.Kernel), escape(r.Kernel.Release), outcome(k), len(r.Cases)}
-		for _, v := range verdicts {
-			row = append(row, r.Summary[v])
-		}
-		t.AppendRow(append(row, r.Failures, fmt.Sprintf("%.1f", r.Seconds.Boot), fmt.Sprintf("%.1f", r.Seconds.Total)))
+		t.AppendRow(row)
 	}
 	return t
+}
+
+// matrixColumns are the titles of a table of kernels. kernelCounts has the numbers of a kernel, from
+// the fourth column on.
+func matrixColumns() []any {
+	columns := []any{"kernel", "release", "result", "cases"}
+	for _, v := range verdicts {
+		columns = append(columns, string(v))
+	}
+	return append(columns, "failed", "boot s", "total s")
+}
+
+func kernelCounts(r *result.Report) []any {
+	counts := []any{len(r.Cases)}
+	for _, v := range verdicts {
+		counts = append(counts, r.Summary[v])
+	}
+	return append(counts, r.Failures, fmt.Sprintf("%.1f", r.Seconds.Boot), fmt.Sprintf("%.1f", r.Seconds.Total))
 }
 
 // outcome returns the word for a kernel's run.
@@ -94,9 +106,7 @@ func (t *Text) MatrixSummary(m *result.Matrix) {
 		}
 	}
 	if len(reports) > 0 {
-		for _, line := range agreement(reports[0].Engines, countPairs(reports...)) {
-			fmt.Fprintln(t.W, line)
-		}
+		t.lines("", agreement(reports[0].Engines, countPairs(reports...)))
 	}
 	fmt.Fprintln(t.W, matrixLine(m))
 	for _, s := range m.Missing {
@@ -118,11 +128,7 @@ func matrixLine(m *result.Matrix) string {
 	if m.Shard != nil {
 		fmt.Fprintf(&b, ", shard %s", m.Shard)
 	}
-	fmt.Fprintf(&b, ": %d cases on %d kernels in %.1f s: verdicts by pair of engines:", cases, len(m.Kernels), m.Seconds)
-	for _, v := range verdicts {
-		fmt.Fprintf(&b, " %d %s", m.Summary[v], v)
-	}
-	fmt.Fprintf(&b, "; %d failed expectations", m.Failures)
+	fmt.Fprintf(&b, ": %d cases on %d kernels in %.1f s: %s; %d failed expectations", cases, len(m.Kernels), m.Seconds, tally(m.Summary), m.Failures)
 	return b.String()
 }
 
@@ -141,23 +147,16 @@ func (t *Text) wrong(k *result.KernelRun) {
 		t.Case(c)
 	}
 	t.baseline(r)
-	for _, s := range r.Splats {
-		fmt.Fprintf(t.W, "  the guest's kernel complained: %s\n", s)
-	}
-	for _, line := range oddities(r) {
-		fmt.Fprintf(t.W, "  %s\n", line)
-	}
+	t.lines("  ", complaints(r.Splats))
+	t.lines("  ", oddities(r))
 }
 
 // failed returns the cases that failed or, if there is a baseline, became worse.
 func failed(r *result.Report) []*result.CaseReport {
-	names := make(map[string]bool)
-	for _, n := range r.Failed() {
-		names[n] = true
-	}
+	names := r.Failed()
 	var bad []*result.CaseReport
 	for i := range r.Cases {
-		if c := &r.Cases[i]; names[c.Name] {
+		if c := &r.Cases[i]; slices.Contains(names, c.Name) {
 			bad = append(bad, c)
 		}
 	}

@@ -47,9 +47,7 @@ func (t *Text) MutationSummary(r *mutation.Report) {
 		}
 		fmt.Fprintf(t.W, "  %-24s  %8d  %8d  %8d  %11d%s\n", p.A+"/"+p.B, p.Changes, p.Caught, p.Apart, p.CannotTell, strict)
 	}
-	for _, s := range r.Splats {
-		fmt.Fprintf(t.W, "  the guest's kernel complained: %s\n", s)
-	}
+	t.lines("  ", complaints(r.Splats))
 	fmt.Fprintf(t.W, "%d mutations in %.1f s (boot %.1f s):", len(r.Mutations), r.Seconds.Total, r.Seconds.Boot)
 	for _, o := range []mutate.Outcome{
 		mutate.Caught, mutate.Unsupported, mutate.Hidden, mutate.Misnamed, mutate.Missed, mutate.Idle, mutate.Broken,
@@ -57,11 +55,7 @@ func (t *Text) MutationSummary(r *mutation.Report) {
 		fmt.Fprintf(t.W, " %d %s", r.Summary[o], o)
 	}
 	fmt.Fprintln(t.W)
-	if r.OK() {
-		fmt.Fprintln(t.W, "PASS")
-	} else {
-		fmt.Fprintln(t.W, "FAIL")
-	}
+	fmt.Fprintln(t.W, passOrFail(r.OK()))
 }
 
 // ruleUses lists the rules, how often each explained something, and the results of the changes

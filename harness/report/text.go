@@ -9,16 +9,22 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bpfreplay/bpfreplay/harness/compare"
 	"github.com/bpfreplay/bpfreplay/harness/enginename"
-	"github.com/bpfreplay/bpfreplay/harness/judge"
 	"github.com/bpfreplay/bpfreplay/harness/result"
+	"github.com/bpfreplay/bpfreplay/harness/wire"
 )
 
 // Text writes a run to a terminal.
 type Text struct {
 	W       io.Writer
 	Verbose bool // also show explained differences
+}
+
+// lines writes each of these with a prefix.
+func (t *Text) lines(prefix string, lines []string) {
+	for _, l := range lines {
+		fmt.Fprintf(t.W, "%s%s\n", prefix, l)
+	}
 }
 
 // Case writes the line of one case, and below it its problems.
@@ -28,15 +34,9 @@ func (t *Text) Case(c *result.CaseReport) {
 	for _, d := range c.Differences() {
 		t.difference(&d)
 	}
-	for _, f := range c.Failures {
-		fmt.Fprintf(t.W, "    %s\n", f)
-	}
-	for _, n := range c.Notes {
-		fmt.Fprintf(t.W, "    note: %s\n", n)
-	}
-	for _, l := range c.Console {
-		fmt.Fprintf(t.W, "    | %s\n", l)
-	}
+	t.lines("    ", c.Failures)
+	t.lines("    note: ", c.Notes)
+	t.lines("    | ", c.Console)
 	if c.Folder != "" {
 		fmt.Fprintf(t.W, "    kept: %s\n", c.Folder)
 	}
@@ -57,13 +57,10 @@ const wordFailed = "FAILED"
 func (t *Text) loads(c *result.CaseReport) string {
 	var parts []string
 	same := true
-	for _, l := range c.Loads {
-		same = same && l.Result == c.Loads[0].Result && l.Errno == c.Loads[0].Errno
-		s := l.Engine + " " + l.Result
-		if l.Errno != "" {
-			s += " " + l.Errno
-		}
-		parts = append(parts, s)
+	for i := range c.Loads {
+		l := &c.Loads[i]
+		same = same && loadWord(l) == loadWord(&c.Loads[0])
+		parts = append(parts, l.Engine+" "+loadWord(l))
 	}
 	s := strings.Join(parts, ", ")
 	if same && len(c.Loads) > 0 {
@@ -79,20 +76,20 @@ func (t *Text) loads(c *result.CaseReport) string {
 
 // bySay returns the loads of a case, the most informative ones first: ours, and cilium/ebpf's last.
 func bySay(c *result.CaseReport) []*result.LoadReport {
-	var loads []*result.LoadReport
-	for i := range c.Loads {
-		loads = append(loads, &c.Loads[len(c.Loads)-1-i])
+	var ours, others []*result.LoadReport
+	for i := range slices.Backward(c.Loads) {
+		if l := &c.Loads[i]; enginename.Ours(l.Engine) {
+			ours = append(ours, l)
+		} else {
+			others = append(others, l)
+		}
 	}
-	slices.SortStableFunc(loads, func(a, b *result.LoadReport) int {
-		rank := map[bool]int{true: 0, false: 1}
-		return rank[enginename.Ours(a.Engine)] - rank[enginename.Ours(b.Engine)]
-	})
-	return loads
+	return append(ours, others...)
 }
 
 // reason returns why a load failed.
 func reason(l *result.LoadReport) string {
-	if l.Result == "ok" || l.Result == "broken" {
+	if l.Loaded() || l.Broken() {
 		return ""
 	}
 	return cut(l.Detail, 160)
@@ -131,9 +128,7 @@ func (t *Text) difference(d *result.FieldDifference) {
 	}
 	fmt.Fprintf(t.W, "    %s%s\n", d, explained(d))
 	if len(d.Open) > 0 && d.Detail != "" {
-		for _, l := range strings.Split(strings.TrimRight(d.Detail, "\n"), "\n") {
-			fmt.Fprintf(t.W, "        %s\n", l)
-		}
+		t.lines("        ", strings.Split(strings.TrimRight(d.Detail, "\n"), "\n"))
 	}
 }
 
@@ -150,9 +145,7 @@ func explained(d *result.FieldDifference) string {
 // Summary writes the results of a whole run.
 func (t *Text) Summary(r *result.Report) {
 	fmt.Fprintf(t.W, "\nkernel %s (%s), %s, engines %s\n", r.Kernel.Name, r.Kernel.Release, r.Accelerator, strings.Join(r.Engines, ", "))
-	for _, line := range agreement(r.Engines, countPairs(r)) {
-		fmt.Fprintf(t.W, "  %s\n", line)
-	}
+	t.lines("  ", agreement(r.Engines, countPairs(r)))
 	if line := sharesLine(r); line != "" {
 		fmt.Fprintf(t.W, "  time of cases:         %s\n", line)
 	}
@@ -162,26 +155,27 @@ func (t *Text) Summary(r *result.Report) {
 	if r.Agreement {
 		t.reasons(r)
 	}
-	for _, s := range r.Splats {
-		fmt.Fprintf(t.W, "  the guest's kernel complained: %s\n", s)
-	}
+	t.lines("  ", complaints(r.Splats))
 	if len(r.Engines) > 2 && t.Verbose {
 		t.pairs(r)
 	}
-	fmt.Fprintf(t.W, "%d cases in %.1f s (%s): verdicts by pair of engines:", len(r.Cases), r.Seconds.Total, r.Guest())
-	for _, v := range verdicts {
-		fmt.Fprintf(t.W, " %d %s", r.Summary[v], v)
-	}
-	fmt.Fprintf(t.W, "; %d failed expectations\n", r.Failures)
+	fmt.Fprintf(t.W, "%d cases in %.1f s (%s): %s; %d failed expectations\n", len(r.Cases), r.Seconds.Total, r.Guest(), tally(r.Summary), r.Failures)
 	if r.Source != "" {
 		fmt.Fprintln(t.W, times(r))
 	}
 	t.baseline(r)
 	t.failed(r)
-	for _, line := range oddities(r) {
-		fmt.Fprintln(t.W, line)
-	}
+	t.lines("", oddities(r))
 	fmt.Fprintln(t.W, passOrFail(r.OK()))
+}
+
+// tally returns the number of each verdict: "verdicts by pair of engines: 3 equal 0 explained ...".
+func tally(summary map[result.Verdict]int) string {
+	text := "verdicts by pair of engines:"
+	for _, v := range verdicts {
+		text += fmt.Sprintf(" %d %s", summary[v], v)
+	}
+	return text
 }
 
 // maxFailed is how many failed cases are listed at the end.
@@ -295,7 +289,7 @@ func (t *Text) reasons(r *result.Report) {
 				add(d.Detail, c.Name)
 			}
 		}
-		if len(c.Loads) > 0 && !slices.ContainsFunc(c.Loads, func(l result.LoadReport) bool { return l.Result != agentRefused }) {
+		if len(c.Loads) > 0 && !slices.ContainsFunc(c.Loads, func(l result.LoadReport) bool { return l.Result != wire.Refused }) {
 			l := bySay(c)[0]
 			add("refused by all: "+oneLine(cut(l.Detail, maxProblem)), c.Name)
 		}
@@ -307,9 +301,6 @@ func (t *Text) reasons(r *result.Report) {
 		fmt.Fprintf(t.W, "  %s: %s\n", why, strings.Join(objects[why], ", "))
 	}
 }
-
-// agentRefused is the result of a load that an engine or the kernel refused.
-const agentRefused = "refused"
 
 // times returns how long a run took, and the previous one.
 func times(r *result.Report) string {
@@ -451,28 +442,12 @@ func countPairs(reports ...*result.Report) []pairCount {
 
 // rules lists the rules that explained differences, each with its reason.
 func (t *Text) rules(r *result.Report) {
-	count := make(map[string]int)
-	var order []compare.RuleIDs
-	for _, c := range r.Cases {
-		for _, p := range c.Verdicts {
-			for _, d := range p.Differences {
-				if len(d.ExplainedBy) == 0 {
-					continue
-				}
-				by := d.ExplainedBy.String()
-				if count[by] == 0 {
-					order = append(order, d.ExplainedBy)
-				}
-				count[by]++
-			}
-		}
-	}
-	if len(order) > 0 {
+	rules := rulesOf(r)
+	if len(rules) > 0 {
 		fmt.Fprintln(t.W, "explained differences:")
 	}
-	for _, ids := range order {
-		by := ids.String()
-		fmt.Fprintf(t.W, "  %-22s %4d×  %s\n", by, count[by], judge.Reason(ids...))
+	for _, rule := range rules {
+		fmt.Fprintf(t.W, "  %-22s %4d×  %s\n", rule.ID, rule.N, rule.Reason)
 	}
 	for _, id := range r.UnusedRules {
 		fmt.Fprintf(t.W, "  %-22s    0×  not needed by any case on this kernel\n", id)
