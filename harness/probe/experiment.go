@@ -2,7 +2,6 @@ package probe
 
 import (
 	"bufio"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -61,11 +60,10 @@ type signatures struct{}
 func (signatures) try(k kernel) (string, error) {
 	const tried = "PROG_LOAD with a signature"
 	c, err := k.Contract()
-	var lacks *artefact.NeedError
-	switch {
-	case errors.As(err, &lacks):
+	if lacks, ok := errors.AsType[*artefact.NeedError](err); ok {
 		return tried, lacks.Err
-	case err != nil:
+	}
+	if err != nil {
 		return tried, err
 	}
 	return fmt.Sprintf("%s that is none is refused with EBADMSG, contract %s", tried, c), nil
@@ -257,18 +255,7 @@ func (e either) try(k kernel) (string, error) {
 }
 
 // blob is a BTF blob of types, given as 32-bit words, and their names.
-func blob(names string, words ...[]uint32) []byte {
-	const headerLen = 24
-	all := slices.Concat(words...)
-	raw := []byte{0x9f, 0xeb, 1, 0}
-	for _, v := range []int{headerLen, 0, 4 * len(all), 4 * len(all), len(names)} {
-		raw = binary.LittleEndian.AppendUint32(raw, uint32(v))
-	}
-	for _, w := range all {
-		raw = binary.LittleEndian.AppendUint32(raw, w)
-	}
-	return append(raw, names...)
-}
+func blob(names string, types ...[]uint32) []byte { return btf.Encode(names, slices.Concat(types...)) }
 
 func btfInfo(k btf.Kind, vlen uint32) uint32 { return uint32(k)<<24 | vlen }
 

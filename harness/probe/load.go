@@ -59,17 +59,13 @@ func (e load) String() string {
 }
 
 func (e load) try(k kernel) (string, error) {
-	return e.String(), e.do(k)
-}
-
-func (e load) do(k kernel) error {
 	var fds descriptors
 	defer fds.close()
 	fd, err := e.start(k, &fds)
 	if err == nil && e.run {
 		err = testRun(fd)
 	}
-	return err
+	return e.String(), err
 }
 
 // start loads the program. Its fd and the other open fds are added to fds.
@@ -123,7 +119,11 @@ func (e load) attr(k kernel, fds *descriptors, m *bpfsys.Memory) (*bpfsys.ProgLo
 		a.FuncInfo, a.FuncInfoSize, a.FuncInfoCount = m.At(words(e.funcs)), 8, uint32(len(e.funcs))
 	}
 	if modules != nil {
-		a.FDArray = m.At(fdArray(modules))
+		array := []uint32{0} // stands for vmlinux and is never read
+		for _, fd := range modules {
+			array = append(array, uint32(fd))
+		}
+		a.FDArray = m.At(words(array))
 	}
 	if e.relos != nil {
 		a.CORE, a.CORESize, a.CORECount = m.At(words(e.relos)), core.RecordSize, uint32(len(e.relos))
@@ -131,21 +131,9 @@ func (e load) attr(k kernel, fds *descriptors, m *bpfsys.Memory) (*bpfsys.ProgLo
 	return a, nil
 }
 
-// fdArray returns the contents of fd_array. Index 0 stands for vmlinux and is never read.
-func fdArray(fds []int) []byte {
-	array := make([]byte, 4)
-	for _, fd := range fds {
-		array = binary.LittleEndian.AppendUint32(array, uint32(fd))
-	}
-	return array
-}
-
-// words returns the bytes of structs of 32-bit fields.
-func words[T funcInfo | relocation](structs []T) []byte {
-	b := make([]byte, binary.Size(structs))
-	if _, err := binary.Encode(b, binary.LittleEndian, structs); err != nil {
-		return nil // cannot happen: b has the right size
-	}
+// words returns the bytes of 32-bit numbers, or of structs of them.
+func words[T uint32 | funcInfo | relocation](list []T) []byte {
+	b, _ := binary.Append(nil, binary.LittleEndian, list) // cannot fail: all have fixed sizes
 	return b
 }
 
