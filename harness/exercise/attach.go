@@ -71,15 +71,15 @@ func (g *Sandbox) attach(s *Subject, fd int) (*attachment, error) {
 		}
 		return attachRawTracepoint("", fd)
 	case uapi.ProgXDP:
-		return attachDevice(fd, uapi.AttachXDP, unix.XDP_FLAGS_SKB_MODE)
+		return link(fd, loopback, uapi.AttachXDP, unix.XDP_FLAGS_SKB_MODE) // 5.9
 	case uapi.ProgSchedCls:
-		return attachDevice(fd, max(s.Attach, uapi.AttachTcxIngress), 0)
+		return link(fd, loopback, max(s.Attach, uapi.AttachTcxIngress), 0) // 6.6
 	case uapi.ProgFlowDissector:
-		return attachNetns(fd, uapi.AttachFlowDissector)
+		return linkTo("/proc/self/ns/net", fd, uapi.AttachFlowDissector)
 	case uapi.ProgSkLookup:
-		return attachNetns(fd, s.Attach)
-	case uapi.ProgNetfilter:
-		return attachNetfilter(s, fd)
+		return linkTo("/proc/self/ns/net", fd, s.Attach)
+	case uapi.ProgNetfilter: // IPv4 packets to this machine (6.4)
+		return linkWith(fd, 0, s.Attach, 0, bpfsys.LinkNetfilter{Family: unix.NFPROTO_IPV4, Hook: unix.NF_INET_LOCAL_IN, Priority: 1})
 	}
 	return g.attachCgroup(s, fd)
 }
@@ -98,6 +98,16 @@ func linkWith[More any](fd, target int, attachType uapi.AttachType, flags uint32
 		return nil, err
 	}
 	return &attachment{fds: []int{l}}, nil
+}
+
+// linkTo creates a link to a cgroup or a network namespace, which has this path.
+func linkTo(path string, fd int, attachType uapi.AttachType) (*attachment, error) {
+	target, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(target)
+	return link(fd, target, attachType, 0)
 }
 
 // attachRawTracepoint attaches to the tracepoint with this name. Without a name it attaches to what
@@ -178,31 +188,7 @@ func (g *Sandbox) attachCgroup(s *Subject, fd int) (*attachment, error) {
 	if g.cgroup == "" {
 		return nil, errNotAttached("no cgroup2")
 	}
-	dir, err := unix.Open(g.cgroup, unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer unix.Close(dir)
-	return link(fd, dir, s.Attach, 0)
-}
-
-// attachDevice attaches to the loopback device: XDP since 5.9, tc since 6.6.
-func attachDevice(fd int, attachType uapi.AttachType, flags uint32) (*attachment, error) {
-	return link(fd, loopback, attachType, flags)
-}
-
-func attachNetns(fd int, attachType uapi.AttachType) (*attachment, error) {
-	ns, err := unix.Open("/proc/self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer unix.Close(ns)
-	return link(fd, ns, attachType, 0)
-}
-
-// attachNetfilter attaches to IPv4 packets to this machine (6.4).
-func attachNetfilter(s *Subject, fd int) (*attachment, error) {
-	return linkWith(fd, 0, s.Attach, 0, bpfsys.LinkNetfilter{Family: unix.NFPROTO_IPV4, Hook: unix.NF_INET_LOCAL_IN, Priority: 1})
+	return linkTo(g.cgroup, fd, s.Attach)
 }
 
 // attachSocket attaches to a socket, to which own sends a packet.
@@ -324,22 +310,18 @@ func probe(kind string, isReturn bool, target string, offset uint64, fd int) (*a
 
 // attachKprobes attaches to the functions among reached that match the pattern (5.18).
 func attachKprobes(s *Subject, isReturn bool, fd int) (*attachment, error) {
-	var names []string
+	var m bpfsys.Memory
+	defer m.Release()
+	var names []byte
 	for _, name := range reached {
 		if ok, err := path.Match(s.Target, name); err == nil && ok {
-			names = append(names, name)
+			names = native.AppendUint64(names, m.String(name))
 		}
 	}
 	if len(names) == 0 {
 		return nil, errNotAttached("the trigger calls no function %s", s.Target)
 	}
-	var m bpfsys.Memory
-	defer m.Release()
-	var list []byte
-	for _, name := range names {
-		list = native.AppendUint64(list, m.String(name))
-	}
-	more := bpfsys.LinkKprobes{Count: uint32(len(names)), Names: m.At(list)}
+	more := bpfsys.LinkKprobes{Count: uint32(len(names) / 8), Names: m.At(names)}
 	if isReturn {
 		more.Flags = unix.BPF_F_KPROBE_MULTI_RETURN
 	}

@@ -61,7 +61,7 @@ func opsOf(o *object.Object, m *object.Map) Ops {
 }
 
 // value returns the map's value in the kernel's layout of the struct.
-func (ops *Ops) value(kernel *btf.Spec, fd func(program string) (int, bool)) ([]byte, error) {
+func (ops *Ops) value(kernel *btf.Spec, programs []state.Handle) ([]byte, error) {
 	id, err := kernel.First("bpf_struct_ops_"+ops.Type, btf.KindStruct)
 	if err != nil {
 		return nil, errNotAttached("struct %s is not in the types of vmlinux", ops.Type)
@@ -98,15 +98,15 @@ func (ops *Ops) value(kernel *btf.Spec, fd func(program string) (int, bool)) ([]
 		copy(at, v.bytes)
 	}
 	for _, f := range ops.functions {
-		n, ok := fd(f.program)
-		if !ok {
+		n := slices.IndexFunc(programs, func(h state.Handle) bool { return h.Name == f.program })
+		if n < 0 {
 			continue
 		}
 		at, err := place(f.member, 8)
 		if err != nil {
 			return nil, err
 		}
-		native.PutUint64(at, uint64(n))
+		native.PutUint64(at, uint64(programs[n].FD))
 	}
 	return value, nil
 }
@@ -152,13 +152,7 @@ func (g *Sandbox) register(ops *Ops, fd int, programs []state.Handle) (*attachme
 	if err != nil {
 		return nil, err
 	}
-	value, err := ops.value(kernel, func(program string) (int, bool) {
-		i := slices.IndexFunc(programs, func(h state.Handle) bool { return h.Name == program })
-		if i < 0 {
-			return 0, false
-		}
-		return programs[i].FD, true
-	})
+	value, err := ops.value(kernel, programs)
 	if err != nil {
 		return nil, err
 	}

@@ -26,13 +26,19 @@ type step struct {
 var steps = []step{
 	{"getpid", false, func(*Sandbox) string { return outcome(pid()) }},
 	{"nanosleep", false, func(*Sandbox) string { return outcome(unix.Nanosleep(&unix.Timespec{Nsec: 1000}, nil)) }},
-	{"open /dev/null", false, func(*Sandbox) string { return outcome(openNull()) }},
-	{"open a file that is not there", false, func(*Sandbox) string { return outcome(openNothing()) }},
+	{"open /dev/null", false, func(*Sandbox) string {
+		return outcome(openClose("/dev/null", unix.O_RDWR, unix.Write, payload))
+	}},
+	{"open a file that is not there", false, func(*Sandbox) string {
+		return outcome(openClose("/bpfreplay-no-such-file", unix.O_RDONLY, nil, nil))
+	}},
 	{"create and unlink", false, func(g *Sandbox) string { return outcome(g.createUnlink()) }},
 	{"pipe", false, func(*Sandbox) string { return outcome(pipe()) }},
 	{"kill with no signal", false, func(*Sandbox) string { return outcome(unix.Kill(unix.Getpid(), 0)) }},
 	{"touch a page", false, func(*Sandbox) string { return outcome(touch()) }},
-	{"sysctl", false, func(*Sandbox) string { return outcome(sysctl()) }},
+	{"sysctl", false, func(*Sandbox) string {
+		return outcome(openClose("/proc/sys/kernel/ostype", unix.O_RDONLY, unix.Read, make([]byte, 16)))
+	}},
 	{"udp4", true, func(*Sandbox) string {
 		return datagram(unix.AF_INET, &unix.SockaddrInet4{Port: udpPort, Addr: loopback4})
 	}},
@@ -71,8 +77,8 @@ func outcome(err error) string {
 	if err == nil {
 		return "ok"
 	}
-	var e syscall.Errno
-	if !errors.As(err, &e) {
+	e, ok := errors.AsType[syscall.Errno](err)
+	if !ok {
 		return err.Error()
 	}
 	if name := unix.ErrnoName(e); name != "" {
@@ -86,32 +92,24 @@ func pid() error {
 	return err
 }
 
-func openNull() error {
-	fd, err := unix.Openat(unix.AT_FDCWD, "/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+// openClose opens a file, reads or writes b with use unless that is nil, and closes it.
+func openClose(path string, flags int, use func(fd int, b []byte) (int, error), b []byte) error {
+	fd, err := unix.Openat(unix.AT_FDCWD, path, flags|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	_, err = unix.Write(fd, payload)
-	return err
-}
-
-// openNothing opens a file that does not exist.
-func openNothing() error {
-	fd, err := unix.Openat(unix.AT_FDCWD, "/bpfreplay-no-such-file", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err == nil {
-		unix.Close(fd)
+	if use != nil {
+		_, err = use(fd, b)
 	}
 	return err
 }
 
 func (g *Sandbox) createUnlink() error {
 	path := filepath.Join(g.dir, "file")
-	fd, err := unix.Openat(unix.AT_FDCWD, path, unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC, 0o600)
-	if err != nil {
+	if err := openClose(path, unix.O_RDWR|unix.O_CREAT, nil, nil); err != nil {
 		return err
 	}
-	unix.Close(fd)
 	return unix.Unlink(path)
 }
 
@@ -136,16 +134,6 @@ func touch() error {
 	}
 	b[0] = 1
 	return unix.Munmap(b)
-}
-
-func sysctl() error {
-	fd, err := unix.Openat(unix.AT_FDCWD, "/proc/sys/kernel/ostype", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	_, err = unix.Read(fd, make([]byte, 16))
-	return err
 }
 
 // exec executes the tiny program and waits for it.
