@@ -201,8 +201,8 @@ func (f *fuzzer) run(ctx context.Context) error {
 			return fmt.Errorf("object %d of seed %d: %w", obj.Index, f.Seed, err)
 		}
 		f.count(obj, c)
-		if d, ok := disagreement(c); ok {
-			if err := f.found(ctx, obj, c, d); err != nil {
+		if list := disagreements(c); len(list) > 0 {
+			if err := f.found(ctx, obj, c, list[0]); err != nil {
 				return err
 			}
 		}
@@ -284,14 +284,6 @@ func fieldOf(d compare.Difference) field.Field {
 	a, _, _ := strings.Cut(d.A, ":")
 	b, _, _ := strings.Cut(d.B, ":")
 	return field.Load(fmt.Sprintf("(%s, %s)", a, b))
-}
-
-func disagreement(c *result.CaseReport) (Disagreement, bool) {
-	list := disagreements(c)
-	if len(list) == 0 {
-		return Disagreement{}, false
-	}
-	return list[0], true
 }
 
 // found shrinks the object, unless there was a finding of the same kind, and writes the finding.

@@ -116,22 +116,10 @@ func (p *PairUse) fails() bool {
 
 // OK reports whether each mutation was caught, except those whose case the kernel cannot load.
 func (r *Report) OK() bool {
-	for _, m := range r.Mutations {
-		if m.Outcome != mutate.Caught && m.Outcome != mutate.Unsupported {
-			return false
-		}
-	}
-	for i := range r.Rules {
-		if !r.Rules[i].OK() {
-			return false
-		}
-	}
-	for _, p := range r.Pairs {
-		if p.fails() {
-			return false
-		}
-	}
-	return len(r.Mutations) > 0
+	failed := func(m Result) bool { return m.Outcome != mutate.Caught && m.Outcome != mutate.Unsupported }
+	return len(r.Mutations) > 0 && !slices.ContainsFunc(r.Mutations, failed) &&
+		!slices.ContainsFunc(r.Rules, func(u RuleUse) bool { return !u.OK() }) &&
+		!slices.ContainsFunc(r.Pairs, func(p PairUse) bool { return p.fails() })
 }
 
 // outcomes are in order from good to bad.
@@ -218,7 +206,7 @@ type mutator struct {
 	done    func(*Result)
 	pairs   map[[2]string]*PairUse
 	fields  map[string]*Result  // for states, by name of the change
-	order   []string            // of fields
+	order   []*Result           // those of fields
 	rules   map[string]*RuleUse // by ID
 }
 
@@ -234,8 +222,8 @@ func (m *mutator) run(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, name := range m.order {
-		m.finish(m.fields[name])
+	for _, r := range m.order {
+		m.finish(r)
 	}
 	for _, id := range slices.Sorted(maps.Keys(m.rules)) {
 		m.report.Rules = append(m.report.Rules, *m.rules[id])
@@ -297,13 +285,13 @@ func (m *mutator) runCase(ctx context.Context, c *suite.Case) error {
 // new guest.
 func (m *mutator) load(ctx context.Context, req *wire.CaseRequest) ([]wire.Load, *vm.Ending, error) {
 	answer, err := m.Ask(ctx, req)
-	var ending *vm.Ending
-	switch {
-	case ctx.Err() != nil:
+	if ctx.Err() != nil {
 		return nil, nil, ctx.Err()
-	case errors.As(err, &ending):
+	}
+	if ending, ok := errors.AsType[*vm.Ending](err); ok {
 		return nil, ending, nil
-	case err != nil:
+	}
+	if err != nil {
 		return nil, nil, err
 	}
 	return answer.Loads, nil, nil
@@ -349,7 +337,11 @@ func (m *mutator) mutation(ctx context.Context, c *suite.Case, mu *mutate.Mutati
 		result.Outcome, result.Text = mutate.Unsupported, replay.Detail
 		return result, nil
 	}
-	effective, err := m.hasEffect(c, mu)
+	obj, err := object.Open(m.suite.Path(c))
+	if err != nil {
+		return nil, err
+	}
+	_, effective, err := mu.Generate(obj)
 	if err != nil {
 		return nil, err
 	}
@@ -369,15 +361,6 @@ func (m *mutator) mutation(ctx context.Context, c *suite.Case, mu *mutate.Mutati
 	}
 	m.compare(c, mu, result, plain, &loads[0])
 	return result, nil
-}
-
-func (m *mutator) hasEffect(c *suite.Case, mu *mutate.Mutation) (bool, error) {
-	obj, err := object.Open(m.suite.Path(c))
-	if err != nil {
-		return false, err
-	}
-	_, effective, err := mu.Generate(obj)
-	return effective, err
 }
 
 // compare judges a broken load against each engine that did what the case expects. The first of
@@ -599,7 +582,7 @@ func (m *mutator) result(name, want string) *Result {
 	if !ok {
 		r = &Result{Name: name, Kind: mutate.OfState, Want: want, Outcome: mutate.Caught}
 		m.fields[name] = r
-		m.order = append(m.order, name)
+		m.order = append(m.order, r)
 	}
 	return r
 }
