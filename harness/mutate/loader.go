@@ -41,37 +41,22 @@ func ctxProgram(p *Program, name string) int {
 // The blob's parts are found by their contents, not by the emitter's layout, so that these
 // mutations change what the kernel sees.
 
-// attrOf returns the offset in the blob of the attribute that holds name, as the kernel gets it, at
-// offset field of the attribute; -1 if there is none.
-func attrOf(p *Program, name string, field int) int {
-	padded := make([]byte, 16)
-	copy(padded[:15], name)
-	return max(-1, bytes.Index(p.Blob, padded)-field)
-}
-
-// inMap changes the attribute that creates a map.
-func inMap(name string, do func(attr []byte)) edit {
+// inAttr changes the attribute of a command that holds name, as the kernel gets it, at offset nameAt.
+func inAttr(nameAt int, name string, do func(attr []byte)) edit {
 	return func(p *Program) {
-		_, c := command(p.Trace, mapNamed(name))
-		if c == nil {
-			return
-		}
-		if at := attrOf(p, c.Attr.Name, bpfsys.MapCreateNameEnd-16); at >= 0 {
-			do(p.Blob[at:])
+		padded := make([]byte, 16)
+		copy(padded[:15], name)
+		if at := bytes.Index(p.Blob, padded); at >= nameAt {
+			do(p.Blob[at-nameAt:])
 		}
 	}
 }
 
-// inAttr changes the attribute that loads a program.
-func inAttr(name string, do func(attr []byte)) edit {
-	return func(p *Program) {
-		if at := attrOf(p, name, progLoadName); at >= 0 {
-			do(p.Blob[at:])
-		}
-	}
-}
-
-const progLoadName = 48 // in PROG_LOAD's attribute
+// Offsets of the name in the attributes of commands.
+const (
+	mapCreateName = bpfsys.MapCreateNameEnd - 16
+	progLoadName  = 48
+)
 
 // inPart changes a part of the first command for which is returns true.
 func inPart[C trace.Command](is func(c C) bool, part func(c C) []byte, do func(b []byte)) edit {

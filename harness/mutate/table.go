@@ -537,9 +537,9 @@ var ofCORE = []Mutation{
 
 var ofOwnership = []Mutation{
 	{"types-left-open", "the types stay open", "maps_hash",
-		failing(fds), drop(func(c *trace.Close) bool { return true })},
+		failing(fds), drop(anyClose)},
 	{"template-left-open", "an inner map's template stays open", "maps_of_maps",
-		failing(fds), drop(func(c *trace.Close) bool { return true })},
+		failing(fds), drop(anyClose)},
 	{"module-left-open", "the types of a module stay open", "kfunc_module",
 		failing(fds),
 		change(func(t *trace.Trace) {
@@ -567,7 +567,7 @@ var ofOwnership = []Mutation{
 	{"types-closed-early", "the types are closed before they are used", "maps_hash",
 		refused("program count: PROG_LOAD: E*"),
 		change(func(t *trace.Trace) {
-			i, c := command(t, func(c *trace.Close) bool { return true })
+			i, c := command(t, anyClose)
 			j, _ := command(t, programNamed("count"))
 			if i >= 0 && j >= 0 {
 				t.Commands = slices.Insert(slices.Delete(t.Commands, i, i+1), j, trace.Command(c))
@@ -576,7 +576,7 @@ var ofOwnership = []Mutation{
 	{"template-closed-early", "a template is closed before its map is made", "maps_of_maps",
 		refused("map slots: MAP_CREATE: E*"),
 		change(func(t *trace.Trace) {
-			i, c := command(t, func(c *trace.Close) bool { return true })
+			i, c := command(t, anyClose)
 			if i > 0 {
 				t.Commands[i], t.Commands[i-1] = t.Commands[i-1], c
 			}
@@ -585,11 +585,11 @@ var ofOwnership = []Mutation{
 
 var ofLoaders = []Mutation{
 	{"blob-map-flags", "a map's flags are wrong in the blob", "maps_hash",
-		differs(field.Map("sparse", "flags")), inMap("sparse", flip(16, 1))},
+		differs(field.Map("sparse", "flags")), inAttr(mapCreateName, "sparse", flip(16, 1))},
 	{"blob-map-entries", "a map's size is wrong in the blob", "maps_hash",
-		differs(field.Map("sparse", "max_entries")), inMap("sparse", flip(bpfsys.MapCreateMaxEntries, 2))},
+		differs(field.Map("sparse", "max_entries")), inAttr(mapCreateName, "sparse", flip(bpfsys.MapCreateMaxEntries, 2))},
 	{"blob-map-key-type", "a map's key type is wrong in the blob", "maps_struct_types",
-		differs(field.Map("macs", "key_type")), inMap("macs", add32(bpfsys.MapCreateKeyType, 1))},
+		differs(field.Map("macs", "key_type")), inAttr(mapCreateName, "macs", add32(bpfsys.MapCreateKeyType, 1))},
 	{"blob-value", "a constant is wrong in the blob", "data_strings",
 		differs(field.Map(".rodata", "contents")),
 		inPart(valueOf(""), func(c *trace.UpdateElem) []byte { return c.Value }, flip(0, 4))},
@@ -599,11 +599,11 @@ var ofLoaders = []Mutation{
 			nth(b, 0, func(p insn.Insns, i int) bool { return p.Op(i) == opMovImm && p.Imm(i) == 1 }, addImm(1))
 		})},
 	{"blob-insn-count", "a program is one instruction short in the blob", "license_other",
-		refused("program run: PROG_LOAD: EINVAL*"), inAttr("run", flip(4, 3))},
+		refused("program run: PROG_LOAD: EINVAL*"), inAttr(progLoadName, "run", flip(4, 3))},
 	{"blob-program-name", "a program's name is wrong in the blob", "maps_hash",
-		differs(field.Program("count", "name")), inAttr("count", flip(progLoadName, 0x20))},
+		differs(field.Program("count", "name")), inAttr(progLoadName, "count", flip(progLoadName, 0x20))},
 	{"blob-program-type", "a program's type is wrong in the blob", "prog_tc",
-		differs(field.Program("act", "type")), inAttr("act", flip(0, 7))},
+		differs(field.Program("act", "type")), inAttr(progLoadName, "act", flip(0, 7))},
 	{"blob-licence", "the licence is wrong in the blob", "maps_hash",
 		differs(field.Program("count", "gpl")), inText("Dual BSD/GPL", "Dual BSD/BSD")},
 	{"blob-symbol", "a kernel symbol's name is wrong in the blob", "ksym_typeless",

@@ -69,6 +69,8 @@ func programNamed(name string) func(*trace.LoadProgram) bool {
 
 func anyBTF(*trace.LoadBTF) bool { return true }
 
+func anyClose(*trace.Close) bool { return true }
+
 func onMap(name string, do func(a *trace.MapAttr)) change {
 	return on(mapNamed(name), func(c *trace.CreateMap) { do(&c.Attr) })
 }
