@@ -8,7 +8,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"unsafe"
@@ -300,11 +299,9 @@ func probe(kind string, isReturn bool, target string, offset uint64, fd int) (*a
 	if isReturn {
 		attr.Config = 1 // bit 0, as in format/retprobe
 	}
-	name := append([]byte(target), 0)
-	var pin runtime.Pinner
-	pin.Pin(&name[0])
-	defer pin.Unpin()
-	attr.Ext1 = uint64(uintptr(unsafe.Pointer(&name[0])))
+	var m bpfsys.Memory
+	defer m.Release()
+	attr.Ext1 = m.String(target)
 	return perf(attr, -1, 0, fd)
 }
 

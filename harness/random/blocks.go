@@ -698,7 +698,7 @@ func legacy(g *generator, e *env) *Block {
 }
 
 func tailCall(g *generator, e *env) *Block {
-	if e.kind == nil || e.kind.tail == "" || e.kind.tail != e.section {
+	if e.kind == nil || e.kind.run != e.section {
 		return nil
 	}
 	m := g.mapOf(e, func(m *Map) bool {

@@ -8,8 +8,7 @@ type kind struct {
 	other    []read // other readable fields of the context
 	result   result
 	packet   []int16 // offsets in the context of the packet's start and end
-	run      string  // section whose programs can be run with a packet
-	tail     string  // section whose programs may tail-call one another
+	run      string  // section whose programs can be run with a packet, and may tail-call one another
 	tracing  bool    // helpers for tracing: the current task and its storage
 	gpl      bool    // needs a GPL-compatible licence
 	lock     bool    // may use spin locks and timers
@@ -43,11 +42,11 @@ const (
 var skb = []read{{0, 4}, {4, 4}, {8, 4}, {16, 4}}
 
 var kinds = []kind{
-	{name: "socket", sections: []string{"socket"}, reads: skb, run: "socket", tail: "socket", legacy: true},
-	{name: "tc", sections: []string{"tc", "classifier", "action"}, reads: skb, packet: []int16{76, 80}, run: "tc", tail: "tc",
+	{name: "socket", sections: []string{"socket"}, reads: skb, run: "socket", legacy: true},
+	{name: "tc", sections: []string{"tc", "classifier", "action"}, reads: skb, packet: []int16{76, 80}, run: "tc",
 		lock: true, kfuncs: []string{setTasks, setSKB}, legacy: true},
 	{name: "xdp", sections: []string{"xdp", "xdp", "xdp.frags", "xdp/devmap", "xdp/cpumap", "xdp.frags/devmap"},
-		other: []read{{12, 4}, {16, 4}}, packet: []int16{0, 4}, run: "xdp", tail: "xdp", lock: true, kfuncs: []string{setTasks, setXDP}},
+		other: []read{{12, 4}, {16, 4}}, packet: []int16{0, 4}, run: "xdp", lock: true, kfuncs: []string{setTasks, setXDP}},
 	{name: "tracepoint", sections: []string{"tracepoint/syscalls/sys_enter_openat", "tp/sched/sched_switch", "tp/sched/sched_process_exec"},
 		other: []read{{8, 8}}, tracing: true, gpl: true},
 	{name: "raw_tp", sections: []string{"raw_tp/sys_enter", "raw_tracepoint/sched_switch", "raw_tp.w/sys_exit"},
