@@ -79,34 +79,22 @@ func (ops *Ops) value(kernel *btf.Spec, programs []state.Handle) ([]byte, error)
 	if err != nil {
 		return nil, err
 	}
-	place := func(member string, size int) ([]byte, error) {
-		i := slices.IndexFunc(inner.Members, func(m btf.Member) bool { return m.Name == member })
+	values := slices.Clone(ops.values)
+	for _, f := range ops.functions {
+		if i := slices.IndexFunc(programs, func(h state.Handle) bool { return h.Name == f.program }); i >= 0 {
+			values = append(values, opsValue{f.member, native.AppendUint64(nil, uint64(programs[i].FD))})
+		}
+	}
+	for _, v := range values {
+		i := slices.IndexFunc(inner.Members, func(m btf.Member) bool { return m.Name == v.member })
 		if i < 0 {
-			return nil, errNotAttached("struct %s has no member %s", ops.Type, member)
+			return nil, errNotAttached("struct %s has no member %s", ops.Type, v.member)
 		}
 		from := int(t.Members[data].BitOffset+inner.Members[i].BitOffset) / 8
-		if from+size > len(value) {
-			return nil, errNotAttached("member %s is outside of struct %s", member, ops.Type)
+		if from+len(v.bytes) > len(value) {
+			return nil, errNotAttached("member %s is outside of struct %s", v.member, ops.Type)
 		}
-		return value[from:], nil
-	}
-	for _, v := range ops.values {
-		at, err := place(v.member, len(v.bytes))
-		if err != nil {
-			return nil, err
-		}
-		copy(at, v.bytes)
-	}
-	for _, f := range ops.functions {
-		n := slices.IndexFunc(programs, func(h state.Handle) bool { return h.Name == f.program })
-		if n < 0 {
-			continue
-		}
-		at, err := place(f.member, 8)
-		if err != nil {
-			return nil, err
-		}
-		native.PutUint64(at, uint64(programs[n].FD))
+		copy(value[from:], v.bytes)
 	}
 	return value, nil
 }

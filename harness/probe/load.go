@@ -78,7 +78,7 @@ func (e load) start(k kernel, fds *descriptors) (int, error) {
 	}
 	fd, err := bpfsys.Call(bpfsys.ProgLoad, a)
 	if err != nil {
-		return -1, e.explain(k, err)
+		return -1, explain(a, &m, err)
 	}
 	fds.add(fd)
 	return fd, nil
@@ -139,17 +139,9 @@ func words[T uint32 | funcInfo | relocation](list []T) []byte {
 
 // explain adds the verifier's message to the errno of a failed load. It repeats the load with a
 // log, which the first attempt omits to save time.
-func (e load) explain(k kernel, failed error) error {
-	var fds descriptors
-	defer fds.close()
-	var m bpfsys.Memory
-	defer m.Release()
-	a, err := e.attr(k, &fds, &m)
-	if err != nil {
-		return failed
-	}
+func explain(a *bpfsys.ProgLoadAttr, m *bpfsys.Memory, failed error) error {
 	log := make([]byte, 64<<10)
-	a.SetLog(&m, 1, log)
+	a.SetLog(m, 1, log)
 	if fd, err := bpfsys.Call(bpfsys.ProgLoad, a); err == nil {
 		bpfsys.Close(fd)
 		return failed
