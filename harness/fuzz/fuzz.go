@@ -215,20 +215,14 @@ func (f *fuzzer) run(ctx context.Context) error {
 func (f *fuzzer) count(obj *random.Object, c *result.CaseReport) {
 	r := f.report
 	r.Objects++
-	loaded, refused := 0, 0
-	for i := range c.Loads {
-		switch c.Loads[i].Result {
-		case wire.OK:
-			loaded++
-		case wire.Refused:
-			refused++
-		}
+	all := func(want string) bool {
+		return !slices.ContainsFunc(c.Loads, func(l result.LoadReport) bool { return l.Result != want })
 	}
-	all := loaded == len(c.Loads)
-	if all {
+	loaded := all(wire.OK)
+	if loaded {
 		r.Loaded++
 	}
-	if refused == len(c.Loads) {
+	if all(wire.Refused) {
 		r.Refused++
 		text := number.ReplaceAllString(c.Loads[0].Detail, "*")
 		r.Refusals[text] = append(r.Refusals[text], obj.Index)
@@ -239,7 +233,7 @@ func (f *fuzzer) count(obj *random.Object, c *result.CaseReport) {
 	for _, name := range obj.Features() {
 		s := r.Features[name]
 		s.Objects++
-		if all {
+		if loaded {
 			s.Loaded++
 		}
 		r.Features[name] = s

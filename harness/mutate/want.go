@@ -108,8 +108,7 @@ func (w *Want) Judge(f *Found) (Outcome, string) {
 // field judges the field that must differ.
 func (w *Want) field(f *Found) (Outcome, string) {
 	hidden := ""
-	for i := range f.Differences {
-		d := &f.Differences[i]
+	for _, d := range f.Differences {
 		switch {
 		case !d.Field.Matches(w.Field):
 		case len(d.ExplainedBy) == 0:
@@ -121,8 +120,8 @@ func (w *Want) field(f *Found) (Outcome, string) {
 	if hidden != "" {
 		return Hidden, fmt.Sprintf("%s is explained by %s", w.Field, hidden)
 	}
-	for i := range f.Differences {
-		if d := &f.Differences[i]; len(d.ExplainedBy) == 0 {
+	for _, d := range f.Differences {
+		if len(d.ExplainedBy) == 0 {
 			return Misnamed, show(d)
 		}
 	}
@@ -139,8 +138,7 @@ func (w *Want) others(f *Found, told string) (Outcome, string) {
 
 // stray returns the first unexplained difference that is not wanted, as text, or "".
 func (w *Want) stray(f *Found) string {
-	for i := range f.Differences {
-		d := &f.Differences[i]
+	for _, d := range f.Differences {
 		if len(d.ExplainedBy) > 0 || d.Field.Matches(w.Field) ||
 			slices.ContainsFunc(slices.Concat(w.Also, consequences), d.Field.Matches) {
 			continue
@@ -150,7 +148,7 @@ func (w *Want) stray(f *Found) string {
 	return ""
 }
 
-func show(d *compare.Difference) string { return fmt.Sprintf("%s: %s, not %s", d.Field, d.B, d.A) }
+func show(d compare.Difference) string { return fmt.Sprintf("%s: %s, not %s", d.Field, d.B, d.A) }
 
 // match reports whether text matches the pattern, in which a star stands for any text, including
 // none.

@@ -78,15 +78,13 @@ func (w *writer) relocate(section string, r reloc) { w.relocs[section] = append(
 // lay assigns offsets to functions and variables.
 func (w *writer) lay() {
 	ends := make(map[string]uint64)
-	for i := range w.o.Functions {
-		f := &w.o.Functions[i]
+	for _, f := range w.o.Functions {
 		list := f.place()
 		w.funcs[f.Name] = list
 		w.at[f.Name] = ends[f.Section]
 		ends[f.Section] += uint64(slotsIn(list)) * 8
 	}
-	for i := range w.o.Vars {
-		v := &w.o.Vars[i]
+	for _, v := range w.o.Vars {
 		align := uint64(v.align())
 		w.at[v.Name] = (ends[v.Section] + align - 1) / align * align
 		ends[v.Section] = w.at[v.Name] + uint64(v.Size)
@@ -96,16 +94,16 @@ func (w *writer) lay() {
 // code writes functions, section by section.
 func (w *writer) code() {
 	names := []string{".text"} // compilers write it first, even if it is empty
-	for i := range w.o.Functions {
-		if s := w.o.Functions[i].Section; !slices.Contains(names, s) {
-			names = append(names, s)
+	for _, f := range w.o.Functions {
+		if !slices.Contains(names, f.Section) {
+			names = append(names, f.Section)
 		}
 	}
 	for _, name := range names {
 		s := elffile.Section{Name: name, Type: elf.SHT_PROGBITS, Flags: elf.SHF_ALLOC | elf.SHF_EXECINSTR, Align: 8}
-		for i := range w.o.Functions {
-			if f := &w.o.Functions[i]; f.Section == name {
-				w.function(&s, f)
+		for _, f := range w.o.Functions {
+			if f.Section == name {
+				w.function(&s, &f)
 			}
 		}
 		w.add(s)
@@ -135,12 +133,11 @@ func (w *writer) function(s *elffile.Section, f *Function) {
 	id := w.types.function(f.Name, w.proto(f), linkage)
 	w.ext.funcs.add(s.Name, uint32(base), uint32(id))
 	what := ""
-	for i := range list {
-		p := &list[i]
+	for i, p := range list {
 		at := base + uint64(p.at)*8
 		imm := p.Imm
 		if p.Core != nil {
-			imm = w.access(s.Name, at, p)
+			imm = w.access(s.Name, at, p.Core)
 		}
 		if p.Ref != nil {
 			imm = w.refer(s.Name, at, p.Ref)
@@ -149,41 +146,39 @@ func (w *writer) function(s *elffile.Section, f *Function) {
 			what = p.what
 			w.ext.lines.add(s.Name, uint32(at), w.types.str("/fuzz/"+w.o.Name()+".bpf.c"), w.types.str("\t"+what+";"), uint32(i+1)<<10|9)
 		}
-		s.Data = append(s.Data, encode(p, imm)...)
+		s.Data = append(s.Data, encode(p.Insn, imm)...)
 	}
 	w.symbols = append(w.symbols, symbol{f.Name, bind, elf.STT_FUNC, s.Name, base, uint64(len(s.Data)) - base, f.Hidden})
 }
 
-func encode(p *placed, imm int64) []byte {
-	src := p.Src
-	if p.Ref != nil && p.Ref.Kind == RefCall {
-		src = insn.PseudoCall
+func encode(in Insn, imm int64) []byte {
+	if in.Ref != nil && in.Ref.Kind == RefCall {
+		in.Src = insn.PseudoCall
 	}
-	if p.Core != nil && p.Op&7 == clLDX {
-		p.Off, imm = int16(imm), 0
+	if in.Core != nil && in.Op&7 == clLDX {
+		in.Off, imm = int16(imm), 0
 	}
-	out := []byte{p.Op, p.Dst | src<<4}
-	out = le.AppendUint16(out, uint16(p.Off))
+	out := []byte{in.Op, in.Dst | in.Src<<4}
+	out = le.AppendUint16(out, uint16(in.Off))
 	out = le.AppendUint32(out, uint32(imm))
-	if p.Op != insn.LdImm64 {
+	if in.Op != insn.LdImm64 {
 		return out
 	}
-	high := uint32(imm >> 32)
-	if p.Ref != nil {
-		high = 0
+	if in.Ref != nil { // the high half stays 0
+		imm = 0
 	}
 	out = append(out, 0, 0, 0, 0)
-	return le.AppendUint32(out, high)
+	return le.AppendUint32(out, uint32(imm>>32))
 }
 
 // access adds the record of a CO-RE access and returns the instruction's immediate value.
-func (w *writer) access(section string, at uint64, p *placed) int64 {
-	id := w.types.named(p.Core.Type)
-	w.ext.core.add(section, uint32(at), uint32(id), w.types.str(p.Core.Path), uint32(p.Core.Kind))
-	if p.Core.Kind == core.TypeIDLocal || p.Core.Kind == core.TypeIDTarget {
+func (w *writer) access(section string, at uint64, a *Access) int64 {
+	id := w.types.named(a.Type)
+	w.ext.core.add(section, uint32(at), uint32(id), w.types.str(a.Path), uint32(a.Kind))
+	if a.Kind == core.TypeIDLocal || a.Kind == core.TypeIDTarget {
 		return int64(id)
 	}
-	return p.Core.local()
+	return a.local()
 }
 
 // refer adds a relocation in a section and returns the instruction's immediate value.
@@ -222,8 +217,7 @@ func (w *writer) data() {
 			s.Type = elf.SHT_NOBITS
 		}
 		var vars []place
-		for i := range w.o.Vars {
-			v := &w.o.Vars[i]
+		for _, v := range w.o.Vars {
 			if v.Section != name {
 				continue
 			}
@@ -261,7 +255,7 @@ func (w *writer) dataSection(s elffile.Section, size uint32, vars []place) {
 	w.add(s)
 }
 
-func (w *writer) varType(v *Var) btf.TypeID {
+func (w *writer) varType(v Var) btf.TypeID {
 	kind := kindArray
 	if _, ok := sized[v.Size]; ok {
 		kind = kindInt
@@ -285,9 +279,8 @@ func (w *writer) maps() {
 	}
 	s := elffile.Section{Name: ".maps", Type: elf.SHT_PROGBITS, Flags: elf.SHF_ALLOC | elf.SHF_WRITE, Align: 8}
 	var vars []place
-	for i := range w.o.Maps {
-		m := &w.o.Maps[i]
-		id, size := w.types.mapDefinition(m)
+	for _, m := range w.o.Maps {
+		id, size := w.types.mapDefinition(&m)
 		at := uint64(len(s.Data))
 		slots := 0
 		for _, slot := range m.Slots {
@@ -303,8 +296,7 @@ func (w *writer) maps() {
 
 func (w *writer) externs() {
 	var ksyms, settings []place
-	for i := range w.o.Externs {
-		e := &w.o.Externs[i]
+	for _, e := range w.o.Externs {
 		bind := elf.STB_GLOBAL
 		if e.Weak {
 			bind = elf.STB_WEAK

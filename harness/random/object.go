@@ -274,9 +274,9 @@ func firstOf[T any](list []T, want func(*T) bool) *T {
 // Programs returns the names of the programs that can be run with a packet.
 func (o *Object) Programs() []string {
 	var names []string
-	for i := range o.Functions {
-		if o.Functions[i].Runs {
-			names = append(names, o.Functions[i].Name)
+	for _, f := range o.Functions {
+		if f.Runs {
+			names = append(names, f.Name)
 		}
 	}
 	return names

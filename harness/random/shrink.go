@@ -117,8 +117,8 @@ func (s *shrinker) simplify() {
 }
 
 func blockIDs(o *Object) (ids []string) {
-	for i := range o.Functions {
-		walk(o.Functions[i].Blocks, func(b *Block) { ids = append(ids, b.ID) })
+	for _, f := range o.Functions {
+		walk(f.Blocks, func(b *Block) { ids = append(ids, b.ID) })
 	}
 	return ids
 }
@@ -126,9 +126,9 @@ func blockIDs(o *Object) (ids []string) {
 // Parts returns the number of things in the object; each step reduces it.
 func (o *Object) Parts() int {
 	n := len(o.Functions) + len(o.Maps) + len(o.Vars) + len(o.Externs) + len(blockIDs(o))
-	for i := range o.Maps {
-		n += len(o.Maps[i].Slots)
-		if o.Maps[i].NUMA {
+	for _, m := range o.Maps {
+		n += len(m.Slots)
+		if m.NUMA {
 			n++
 		}
 	}

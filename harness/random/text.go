@@ -12,8 +12,8 @@ func (o *Object) String() string {
 	var b strings.Builder
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	p("object %s: seed %d, index %d, licence %q, all lines %t, sections left to the loader %t", o.Name(), o.Seed, o.Index, o.License, o.Lines, o.Compiled)
-	for i := range o.Maps {
-		p("map %s", o.Maps[i].String())
+	for _, m := range o.Maps {
+		p("map %s", m.String())
 	}
 	for _, v := range o.Vars {
 		static := "global"
@@ -29,8 +29,7 @@ func (o *Object) String() string {
 		}
 		p("%s%s %s", weak, e.Kind, e.Name)
 	}
-	for i := range o.Functions {
-		f := &o.Functions[i]
+	for _, f := range o.Functions {
 		static := "static"
 		if f.Global {
 			static = "global"
@@ -45,8 +44,7 @@ func (o *Object) String() string {
 }
 
 func describe(blocks []Block, indent string, p func(string, ...any)) {
-	for i := range blocks {
-		b := &blocks[i]
+	for _, b := range blocks {
 		p("%s%s %s", indent, b.ID, b.What)
 		describe(b.Body, indent+"    ", p)
 	}
@@ -78,8 +76,7 @@ func (o *Object) Features() []string {
 		}
 	}
 	has("maps", len(o.Maps) > 0)
-	for i := range o.Maps {
-		m := &o.Maps[i]
+	for _, m := range o.Maps {
 		has("map-in-map", m.Inner != nil)
 		has("static slots", len(m.Slots) > 0)
 		has("spin locks, timers", m.Value.special())
@@ -96,8 +93,7 @@ func (o *Object) Features() []string {
 		has("weak externs", e.Weak)
 	}
 	has("lines of blocks", o.Lines)
-	for i := range o.Functions {
-		f := &o.Functions[i]
+	for _, f := range o.Functions {
 		switch f.Role {
 		case Subprogram:
 			has("subprograms", true)
