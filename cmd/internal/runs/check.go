@@ -72,7 +72,7 @@ func (f *checkFlags) run(cmd *cobra.Command, args []string) error {
 			return fmt.Errorf("--require %s: it is not one of the engines that load: %v", e, f.Engines)
 		}
 	}
-	if err := f.checkMemory(); err != nil {
+	if err := f.checkAmounts(); err != nil {
 		return err
 	}
 	config, kernels, err := inputs.ExpandKernels(cmd, f.Kernels, f.Archs)

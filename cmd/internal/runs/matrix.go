@@ -20,9 +20,16 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-func (f *vmtestFlags) checkMemory() error {
-	if f.MemoryMiB <= 0 {
+func (f *vmtestFlags) checkAmounts() error {
+	switch {
+	case f.MemoryMiB <= 0:
 		return fmt.Errorf("--memory %d: a guest needs some", f.MemoryMiB)
+	case f.memoryTotal < 0:
+		return fmt.Errorf("--memory-total %d: guests need some", f.memoryTotal)
+	case f.Jobs < 0:
+		return fmt.Errorf("--jobs %d: at least one guest is needed", f.Jobs)
+	case f.Repeat < 1:
+		return fmt.Errorf("--repeat %d: an object is loaded at least once", f.Repeat)
 	}
 	return nil
 }

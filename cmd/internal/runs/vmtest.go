@@ -130,15 +130,12 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 		return fmt.Errorf("--keep %s: it is either failing or %s", f.Keep, run.KeepAll)
 	}
 	f.Again = again(cmd, args)
-	if f.Jobs < 0 {
-		return fmt.Errorf("--jobs %d: at least one guest is needed", f.Jobs)
-	}
 	if f.Mutate != "" {
 		if _, err := mutate.Find(f.Mutate); err != nil {
 			return err
 		}
 	}
-	if err := f.checkMemory(); err != nil {
+	if err := f.checkAmounts(); err != nil {
 		return err
 	}
 	_, kernels, err := inputs.ExpandKernels(cmd, f.Kernels, f.Archs)

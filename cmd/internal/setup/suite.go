@@ -52,6 +52,9 @@ Both keep the results in the cache of kernels and reuse them.`,
 		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
 		ValidArgs: suites.Names(),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.Jobs < 0 {
+				return fmt.Errorf("--jobs %d: at least one compiler is needed", o.Jobs)
+			}
 			what := "compiled"
 			if args[0] != "kernel" {
 				what = "fetched"
