@@ -570,7 +570,7 @@ static inline int bpfreplay_config(const struct bpfreplay_kconfig *k, char *at, 
  * than in the release. Returns 0 if it is unknown. */
 static inline __u32 bpfreplay_kernel_version(void)
 {
-	unsigned int a, b, c;
+	unsigned int a, b, c = 0;
 	struct utsname u;
 	const char *debian;
 	FILE *f = fopen("/proc/version_signature", "re");
@@ -579,12 +579,13 @@ static inline __u32 bpfreplay_kernel_version(void)
 	if (f)
 		fclose(f);
 	if (found != 3 && !uname(&u)) {
+		c = 0; /* a release candidate of Debian has none */
 		debian = strstr(u.version, "Debian ");
 		found = debian ? sscanf(debian, "Debian %u.%u.%u", &a, &b, &c) : 0;
-		if (found != 3)
+		if (found < 2)
 			found = sscanf(u.release, "%u.%u.%u", &a, &b, &c);
 	}
-	return found == 3 ? (a << 16) | (b << 8) | (c > 255 ? 255 : c) : 0;
+	return found >= 2 ? (a << 16) | (b << 8) | (c > 255 ? 255 : c) : 0;
 }
 
 /* Sets a kconfig value from /boot/config-RELEASE, unless the caller has set it. */

@@ -236,10 +236,10 @@ func KernelVersion() (uint32, error) {
 }
 
 // versionCode reads MAJOR.MINOR.PATCH at the start of s. The patch level is at most 255, as in
-// KERNEL_VERSION.
+// KERNEL_VERSION, and 0 if there is none, as in Debian's "7.3~rc7".
 func versionCode(s string) (uint32, bool) {
 	var major, minor, patch uint32
-	if n, _ := fmt.Sscanf(s, "%d.%d.%d", &major, &minor, &patch); n != 3 {
+	if n, _ := fmt.Sscanf(s, "%d.%d.%d", &major, &minor, &patch); n < 2 {
 		return 0, false
 	}
 	return major<<16 | minor<<8 | min(patch, 255), true
