@@ -51,13 +51,16 @@ func outcomeOf(l *result.LoadReport) string {
 // maxFields limits how many fields of a difference are listed.
 const maxFields = 3
 
+// separators replaces what separates the words and the items of a line.
+var separators = strings.NewReplacer(",", "_", "+", "_", "#", "_", " ", "_")
+
 func verdictOf(p *result.PairReport) string {
 	if p.Verdict != result.Different {
 		return string(p.Verdict)
 	}
 	var fields []string
 	for _, d := range p.Differences {
-		field := strings.ReplaceAll(strings.NewReplacer(",", "_", "+", "_", "#", "_").Replace(d.Field.String()), " ", "_")
+		field := separators.Replace(d.Field.String())
 		if len(d.ExplainedBy) == 0 && !slices.Contains(fields, field) {
 			fields = append(fields, field)
 		}
@@ -263,20 +266,15 @@ func parse(data []byte) (*Baseline, error) {
 }
 
 func (b *Baseline) header(key, value string) error {
-	switch key {
-	case "suite":
-		b.Suite = value
-	case "kernel":
-		b.Kernel = value
-	case "release":
-		b.Release = value
-	case "source":
-		b.Source = value
-	case "engines":
+	if key == "engines" {
 		b.Engines = strings.Fields(value)
-	default:
+		return nil
+	}
+	to, ok := map[string]*string{"suite": &b.Suite, "kernel": &b.Kernel, "release": &b.Release, "source": &b.Source}[key]
+	if !ok {
 		return fmt.Errorf("unknown key %q", key)
 	}
+	*to = value
 	return nil
 }
 

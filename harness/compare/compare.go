@@ -471,10 +471,7 @@ func (c *comparer) functionTag(f field.Field) {
 // sameInsns reports whether two functions have the same instructions and references. It ignores the
 // index of a kfunc's module in fd_array.
 func sameInsns(a, b *state.Function) bool {
-	return bytes.Equal(a.Insns, b.Insns) && slices.EqualFunc(a.Refs, b.Refs, func(x, y state.Ref) bool {
-		x.Index, y.Index = 0, 0
-		return x == y
-	})
+	return bytes.Equal(a.Insns, b.Insns) && slices.EqualFunc(a.Refs, b.Refs, func(x, y state.Ref) bool { return sameRef(&x, &y) })
 }
 
 func (c *comparer) insns(f field.Field) {

@@ -19,10 +19,7 @@ type listed struct {
 
 // listing disassembles a function.
 func listing(s *state.State, f *state.Function) []listed {
-	d := disassembler{insns: insn.Insns(f.Insns), refs: make(map[uint32]state.Ref, len(f.Refs))}
-	for _, r := range f.Refs {
-		d.refs[r.At] = r
-	}
+	d := disassembler{insns: insn.Insns(f.Insns), refs: refsOf(f)}
 	source := make(map[uint32]string, len(f.Lines))
 	for _, l := range f.Lines {
 		source[l[0]] = lineText(s, l[1])
@@ -62,7 +59,7 @@ func lineText(s *state.State, i uint32) string {
 // and symbols by name.
 type disassembler struct {
 	insns insn.Insns
-	refs  map[uint32]state.Ref
+	refs  map[uint32]*state.Ref
 }
 
 var aluOps = map[uint8]string{
@@ -149,20 +146,25 @@ func (d *disassembler) alu(i int) string {
 	if sign == "" || d.insns.Off(i) != 0 {
 		return "" // neg, end, and the signed and address-space forms that use off
 	}
-	reg := "r"
-	if op&7 == 4 {
-		reg = "w"
-	}
-	if op&8 == 0 {
-		if d.insns.Src(i) != 0 {
-			return ""
-		}
-		return fmt.Sprintf("%s%d %s %d", reg, d.insns.Dst(i), sign, d.insns.Imm(i))
-	}
-	if d.insns.Imm(i) != 0 {
+	if constant := op&8 == 0; constant && d.insns.Src(i) != 0 || !constant && d.insns.Imm(i) != 0 {
 		return ""
 	}
-	return fmt.Sprintf("%s%d %s %s%d", reg, d.insns.Dst(i), sign, reg, d.insns.Src(i))
+	dst, src := d.operands(i)
+	return fmt.Sprintf("%s %s %s", dst, sign, src)
+}
+
+// operands formats the operands of an ALU or jump instruction; the second is a register or a
+// constant.
+func (d *disassembler) operands(i int) (dst, src string) {
+	op, reg := d.insns.Op(i), "r"
+	if op&7 == 4 || op&7 == 6 { // ALU and JMP32 are of 32 bits
+		reg = "w"
+	}
+	dst = fmt.Sprintf("%s%d", reg, d.insns.Dst(i))
+	if op&8 == 0 {
+		return dst, fmt.Sprint(d.insns.Imm(i))
+	}
+	return dst, fmt.Sprintf("%s%d", reg, d.insns.Src(i))
 }
 
 func (d *disassembler) jump(i int) string {
@@ -181,14 +183,8 @@ func (d *disassembler) jump(i int) string {
 	if sign == "" {
 		return ""
 	}
-	reg := "r"
-	if op&7 == 6 {
-		reg = "w"
-	}
-	if op&8 == 0 {
-		return fmt.Sprintf("if %s%d %s %d goto %+d", reg, d.insns.Dst(i), sign, d.insns.Imm(i), d.insns.Off(i))
-	}
-	return fmt.Sprintf("if %s%d %s %s%d goto %+d", reg, d.insns.Dst(i), sign, reg, d.insns.Src(i), d.insns.Off(i))
+	dst, src := d.operands(i)
+	return fmt.Sprintf("if %s %s %s goto %+d", dst, sign, src, d.insns.Off(i))
 }
 
 func (d *disassembler) call(i int) string {

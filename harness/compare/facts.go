@@ -99,6 +99,9 @@ func FactsOf(o *object.Object) *Facts {
 	f := &Facts{Entries: make(map[string]uint32), HiddenVariables: make(map[string][]string), Programs: make(map[string]ProgramFacts)}
 	for i := range o.Maps {
 		m := &o.Maps[i]
+		f.HasStructOps = f.HasStructOps || m.StructOps != nil
+		f.ArenaData = f.ArenaData || m.Type == uapi.MapArena && m.DataSize > 0
+		f.ProgramSlots = f.ProgramSlots || m.Type == uapi.MapProgArray && len(m.Slots) > 0
 		if m.Kind == object.MapUser {
 			f.Entries[m.Name] = m.MaxEntries
 		}
@@ -113,11 +116,13 @@ func FactsOf(o *object.Object) *Facts {
 	}
 	f.EmptySection = hasEmptySection(o.BTF)
 	f.StructOps = structOpsFacts(o)
-	f.addGaps(o)
 	f.EnumCORE, f.SizedRings = enumsOf(o), sizedRings(o)
 	f.Unreferenced = unreferenced(o)
+	f.Functions = len(o.Functions)
 	for i := range o.Functions {
 		fn := &o.Functions[i]
+		f.BareRawTracepoint = f.BareRawTracepoint || !strings.Contains(fn.Section, "/") &&
+			(strings.HasPrefix(fn.Section, "raw_tp") || strings.HasPrefix(fn.Section, "raw_tracepoint"))
 		if fn.Subprog {
 			continue
 		}
@@ -181,21 +186,6 @@ func enumsOf(o *object.Object) int {
 		}
 	}
 	return len(enums)
-}
-
-// addGaps notes what libbpf's generator of loader programs does not know.
-func (f *Facts) addGaps(o *object.Object) {
-	f.Functions = len(o.Functions)
-	for i := range o.Maps {
-		m := &o.Maps[i]
-		f.HasStructOps = f.HasStructOps || m.StructOps != nil
-		f.ArenaData = f.ArenaData || m.Type == uapi.MapArena && m.DataSize > 0
-		f.ProgramSlots = f.ProgramSlots || m.Type == uapi.MapProgArray && len(m.Slots) > 0
-	}
-	for i := range o.Functions {
-		s := o.Functions[i].Section
-		f.BareRawTracepoint = f.BareRawTracepoint || !strings.Contains(s, "/") && (strings.HasPrefix(s, "raw_tp") || strings.HasPrefix(s, "raw_tracepoint"))
-	}
 }
 
 func sizedRings(o *object.Object) (names []string) {

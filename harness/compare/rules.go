@@ -16,14 +16,15 @@ import (
 
 // Sides of rules. No rule applies to two of our own engines.
 var (
-	cilium     = Engines{"cilium/ebpf", enginename.IsCilium}
-	libbpf     = Engines{"libbpf", func(e string) bool { return e == enginename.Libbpf }}
-	light      = Engines{"libbpf's loader programs", func(e string) bool { return e == enginename.LibbpfLight }}
-	anyLibbpf  = Engines{"libbpf", enginename.IsLibbpf}
-	ours       = Engines{"ours", enginename.Ours}
-	libbpfLike = Engines{"libbpf and ours", func(e string) bool { return !enginename.IsCilium(e) }}
-	notLibbpf  = Engines{"all but libbpf's direct load", func(e string) bool { return e != enginename.Libbpf }}
-	notLight   = Engines{"all but libbpf's loader programs", func(e string) bool { return e != enginename.LibbpfLight }}
+	cilium       = Engines{"cilium/ebpf", enginename.IsCilium}
+	libbpf       = Engines{"libbpf", func(e string) bool { return e == enginename.Libbpf }}
+	light        = Engines{"libbpf's loader programs", func(e string) bool { return e == enginename.LibbpfLight }}
+	anyLibbpf    = Engines{"libbpf", enginename.IsLibbpf}
+	ours         = Engines{"ours", enginename.Ours}
+	libbpfLike   = Engines{"libbpf and ours", func(e string) bool { return !enginename.IsCilium(e) }}
+	notLibbpf    = Engines{"all but libbpf's direct load", func(e string) bool { return e != enginename.Libbpf }}
+	notAnyLibbpf = Engines{"cilium/ebpf, ours", func(e string) bool { return !enginename.IsLibbpf(e) }}
+	notLight     = Engines{"all but libbpf's loader programs", func(e string) bool { return e != enginename.LibbpfLight }}
 )
 
 // Engines is a set of engines: one side of a rule.
@@ -160,10 +161,7 @@ func explain(aspect field.Aspect, a, b side) RuleIDs {
 		return nil
 	}
 	if aspect == ofFunction("insns") && a.f != nil && b.f != nil {
-		ids, ok := explainInsns(a, b, a.f, b.f)
-		if !ok {
-			return nil
-		}
+		ids, _ := explainInsns(a, b, a.f, b.f)
 		return ids
 	}
 	for i := range rules {
@@ -542,7 +540,7 @@ var table = []Rule{
 	{
 		ID:     "kconfig-version",
 		Reason: "libbpf before 1.2 takes LINUX_KERNEL_VERSION from the release, without the patch level where that is Debian's 6.1.0 (before 6.6); others take it from the version, 6.1.192",
-		Left:   anyLibbpf, Right: Engines{"cilium/ebpf, ours", func(e string) bool { return !enginename.IsLibbpf(e) }},
+		Left:   anyLibbpf, Right: notAnyLibbpf,
 		Before: "6.6", LibbpfBefore: "1.2",
 		Case:   "kconfig_version",
 		Fields: []field.Aspect{ofMap("contents")},
@@ -556,7 +554,7 @@ var table = []Rule{
 	{
 		ID:     "empty-section-libbpf",
 		Reason: "kernels before 5.12 take no types with an empty data section: libbpf then loads no types, cilium/ebpf and ours replace the section",
-		Left:   anyLibbpf, Right: Engines{"cilium/ebpf, ours", func(e string) bool { return !enginename.IsLibbpf(e) }},
+		Left:   anyLibbpf, Right: notAnyLibbpf,
 		Before: "5.12",
 		Case:   "kfunc_module_weak_absent",
 		Fields: []field.Aspect{ofProgram("func_info"), ofProgram("btf"), ofFunction("linkage"), ofFunction("prototype"), ofFunction("line_info")},

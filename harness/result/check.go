@@ -1,6 +1,7 @@
 package result
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/bpfreplay/bpfreplay/harness/suite"
@@ -57,12 +58,11 @@ func caseOf(run *KernelRun, name string) *CaseReport {
 	if run.Report == nil {
 		return nil
 	}
-	for i := range run.Report.Cases {
-		if c := &run.Report.Cases[i]; c.Name == name {
-			return c
-		}
+	i := slices.IndexFunc(run.Report.Cases, func(c CaseReport) bool { return c.Name == name })
+	if i < 0 {
+		return nil
 	}
-	return nil
+	return &run.Report.Cases[i]
 }
 
 func differ(c *CaseReport) bool {

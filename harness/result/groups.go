@@ -69,8 +69,8 @@ func (d *FieldDifference) Write(w io.Writer) {
 func (c *CaseReport) Differences() []FieldDifference {
 	var out []FieldDifference
 	for i := range c.Verdicts {
-		for k := range c.Verdicts[i].Differences {
-			f := c.Verdicts[i].Differences[k].Field
+		for _, difference := range c.Verdicts[i].Differences {
+			f := difference.Field
 			if !slices.ContainsFunc(out, func(d FieldDifference) bool { return d.Field == f }) {
 				out = append(out, c.difference(f))
 			}

@@ -78,13 +78,11 @@ func (m *Matrix) Summarise() {
 	m.Summary = map[Verdict]int{Equal: 0, Explained: 0, Different: 0, Unsupported: 0, Broken: 0}
 	m.Failures = 0
 	for i := range m.Kernels {
-		r := m.Kernels[i].Report
-		if r == nil {
-			continue
+		if r := m.Kernels[i].Report; r != nil {
+			for v, n := range r.Summary {
+				m.Summary[v] += n
+			}
+			m.Failures += r.Failures
 		}
-		for v, n := range r.Summary {
-			m.Summary[v] += n
-		}
-		m.Failures += r.Failures
 	}
 }

@@ -147,11 +147,7 @@ func (l *structOpsLayout) entry(value []byte, program func(id uint32) (string, e
 	if int(state) < len(structOpsStates) {
 		name = structOpsStates[state]
 	}
-	return &Entry{Value: TrimZeros(value), Ref: showStructOps(name, set)}, nil
-}
-
-// showStructOps formats an entry: "READY init=first ssthresh=second".
-func showStructOps(state string, set []string) string {
 	slices.Sort(set)
-	return strings.Join(append([]string{state}, set...), " ")
+	ref := strings.Join(append([]string{name}, set...), " ") // "READY init=first ssthresh=second"
+	return &Entry{Value: TrimZeros(value), Ref: ref}, nil
 }

@@ -1,10 +1,6 @@
 package state
 
-import (
-	"encoding/binary"
-
-	"github.com/bpfreplay/bpfreplay/internal/btf"
-)
+import "github.com/bpfreplay/bpfreplay/internal/btf"
 
 // typesHash hashes the types and their names. It ignores the offsets of the names in the string
 // section, and strings that no type uses, such as those of CO-RE records.
@@ -12,7 +8,7 @@ func typesHash(spec *btf.Spec) string {
 	var b []byte
 	number := func(values ...uint32) {
 		for _, v := range values {
-			b = binary.LittleEndian.AppendUint32(b, v)
+			b = le.AppendUint32(b, v)
 		}
 	}
 	text := func(s string) {

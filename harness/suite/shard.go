@@ -35,13 +35,10 @@ func (s Shard) String() string { return fmt.Sprintf("%d/%d", s.Index, s.Count) }
 // kernel the order is that of a hash, so that similar cases that take long are spread over the
 // pieces.
 func (s Shard) Split(kernels []string, suite *Suite) []*Suite {
-	out := make([]*Suite, len(kernels))
 	if s.Count <= 1 {
-		for i := range out {
-			out[i] = suite
-		}
-		return out
+		return slices.Repeat([]*Suite{suite}, len(kernels))
 	}
+	out := make([]*Suite, len(kernels))
 	cases := make([]int, len(suite.Cases))
 	for i := range cases {
 		cases[i] = i
@@ -60,8 +57,7 @@ func (s Shard) Split(kernels []string, suite *Suite) []*Suite {
 		if from >= to {
 			continue
 		}
-		mine := slices.Sorted(slices.Values(cases[from:to]))
-		for _, c := range mine {
+		for _, c := range slices.Sorted(slices.Values(cases[from:to])) {
 			out[i].Cases = append(out[i].Cases, suite.Cases[c])
 		}
 	}

@@ -316,11 +316,8 @@ func (s *Suite) Replaced(c *Case) ([]wire.Replaced, error) {
 
 // ReplaceBeside returns the [Case.Replace] for a suite that has these objects beside its own.
 func ReplaceBeside(list []wire.Replaced) map[string]string {
-	var names map[string]string
+	names := make(map[string]string)
 	for i := range list {
-		if names == nil {
-			names = make(map[string]string)
-		}
 		r := &list[i]
 		names[r.By] = strings.TrimSuffix(r.File+":"+r.Program, ":")
 	}
@@ -365,13 +362,7 @@ func (s *Suite) with(cases []Case) *Suite {
 
 // Only returns the suite with only the cases of these names.
 func (s *Suite) Only(names []string) *Suite {
-	var cases []Case
-	for _, c := range s.Cases {
-		if slices.Contains(names, c.Name) {
-			cases = append(cases, c)
-		}
-	}
-	return s.with(cases)
+	return s.with(slices.DeleteFunc(slices.Clone(s.Cases), func(c Case) bool { return !slices.Contains(names, c.Name) }))
 }
 
 // Path returns the path of the case's object.
