@@ -87,7 +87,7 @@ func kernelPage(r *result.Report, dir string) ([]byte, error) {
 	p := newPage(r, dir)
 	b, err := rendered("kernel.html", p)
 	if err == nil && len(b) > maxPage {
-		p.shorten()
+		p.Brief = true
 		b, err = rendered("kernel.html", p)
 	}
 	return b, err
@@ -103,17 +103,16 @@ func rendered(name string, data any) ([]byte, error) {
 
 // page is the template data of a run.
 type page struct {
-	Title, Result, Suite, Kernel string
+	Report        *result.Report
+	Title, Result string
 
 	Facts         []fact
 	Links         []link
-	Command       string
 	Odd           []string
 	Times         []fact
 	Groups        []*groupPage
 	Counts        []count
 	Baseline      *baselinePage
-	Splats        []string
 	Wrong         []*casePage
 	Rules         []*rulePage
 	Unused        string
@@ -122,7 +121,7 @@ type page struct {
 	PairColumns   []result.Verdict
 	Pairs         []numbers
 	Cases         []*casePage
-	Brief         bool
+	Brief         bool // without the engines' output for cases that passed
 }
 
 type fact struct{ Name, Value string }
@@ -171,9 +170,8 @@ const maxOpen = 5
 
 func newPage(r *result.Report, dir string) *page {
 	p := &page{
-		Title:  fmt.Sprintf("%s: %s on %s", passOrFail(r.OK()), oneLine(r.Suite), oneLine(r.Kernel.Name)),
-		Result: passOrFail(r.OK()), Suite: r.Suite, Kernel: r.Kernel.Name, Splats: r.Splats,
-		Unused: strings.Join(r.UnusedRules, ", "), Command: r.Command, Odd: oddities(r), Links: linksOf(dir, "report.json"),
+		Report: r, Title: fmt.Sprintf("%s: %s on %s", passOrFail(r.OK()), oneLine(r.Suite), oneLine(r.Kernel.Name)),
+		Result: passOrFail(r.OK()), Unused: strings.Join(r.UnusedRules, ", "), Odd: oddities(r), Links: linksOf(dir, "report.json"),
 	}
 	worse := make(map[string]bool)
 	if r.Baseline != nil {
@@ -182,23 +180,24 @@ func newPage(r *result.Report, dir string) *page {
 		}
 	}
 	byName := make(map[string]*casePage)
+	var others []*casePage // that are wrong, and were before
 	for i := range r.Cases {
 		c := newCase(r, i, dir)
 		p.Cases = append(p.Cases, c)
-		byName[r.Cases[i].Name] = c
-		if r.Cases[i].OK() && !worse[r.Cases[i].Name] {
-			continue
-		}
-		c.Elsewhere = true
+		byName[c.Name] = c
+		c.Elsewhere = worse[c.Name] || !r.Cases[i].OK()
 		switch {
-		case worse[r.Cases[i].Name]:
+		case worse[c.Name]:
 			c.Tag = "worse"
-		case r.Baseline != nil:
-			c.Tag, c.Reason = "as in the baseline", r.Baseline.Reasons[r.Cases[i].Name]
+			p.Wrong = append(p.Wrong, c)
+		case c.Elsewhere:
+			if r.Baseline != nil {
+				c.Tag, c.Reason = "as in the baseline", r.Baseline.Reasons[c.Name]
+			}
+			others = append(others, c)
 		}
-		p.Wrong = append(p.Wrong, c)
 	}
-	slices.SortStableFunc(p.Wrong, func(a, b *casePage) int { return b.worse() - a.worse() })
+	p.Wrong = append(p.Wrong, others...)
 	for i, c := range p.Wrong {
 		c.Open = i < maxOpen && (c.Tag == "worse" || r.Baseline == nil)
 	}
@@ -211,14 +210,6 @@ func newPage(r *result.Report, dir string) *page {
 	slices.SortStableFunc(p.Rules, func(a, b *rulePage) int { return b.N - a.N })
 	p.engines(r)
 	return p
-}
-
-// shorten omits the engines' output for cases that passed.
-func (p *page) shorten() {
-	p.Brief = true
-	for _, c := range p.Cases {
-		c.Brief = true
-	}
 }
 
 func (p *page) facts(r *result.Report) {

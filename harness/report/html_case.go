@@ -22,7 +22,6 @@ type casePage struct {
 	Seconds string
 	Reason  string // comment in the baseline
 	Open    bool
-	Brief   bool
 	// Elsewhere: the case is also listed among the failures.
 	Elsewhere bool
 
@@ -64,13 +63,6 @@ const (
 	maxError       = 600
 	maxDiff        = 4 << 10
 )
-
-func (c *casePage) worse() int {
-	if c.Tag == "worse" {
-		return 1
-	}
-	return 0
-}
 
 // newCase returns the case with this index; dir is the page's directory.
 func newCase(r *result.Report, i int, dir string) *casePage {

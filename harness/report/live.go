@@ -35,7 +35,6 @@ type Live struct {
 type liveRow struct {
 	run    result.KernelRun
 	begun  time.Time
-	took   float64
 	done   int
 	counts map[result.Verdict]int
 	failed int
@@ -142,9 +141,6 @@ func (l *Live) row(run *result.KernelRun) *liveRow {
 			if run.State == result.Running && r.begun.IsZero() {
 				r.begun = time.Now()
 			}
-			if run.Report != nil && r.run.Report == nil {
-				r.took = run.Report.Seconds.Total
-			}
 			r.run = *run
 			return r
 		}
@@ -177,8 +173,8 @@ func (l *Live) table() []string {
 	for _, r := range l.rows {
 		took := ""
 		switch {
-		case r.took > 0:
-			took = fmt.Sprintf("%.0f s", r.took)
+		case r.run.Report != nil && r.run.Report.Seconds.Total > 0:
+			took = fmt.Sprintf("%.0f s", r.run.Report.Seconds.Total)
 		case !r.begun.IsZero():
 			took = fmt.Sprintf("%.0f s", time.Since(r.begun).Seconds())
 		}
