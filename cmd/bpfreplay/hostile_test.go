@@ -79,7 +79,7 @@ func kernelWarns() *random.Object {
 		{Op: opImm64, Dst: 2, Ref: &random.Ref{Name: "never", BySection: true}},
 		{Op: opMov, Dst: 3}, {Op: opMov, Dst: 4}, {Op: opCall, Imm: helperLoop},
 	}
-	calls := []random.Insn{{Op: opMov, Dst: 1, Imm: 1}, {Op: opCall, Ref: &random.Ref{Kind: random.RefCall, Name: "loops", BySection: true}}}
+	calls := []random.Insn{{Op: opMov, Dst: 1, Imm: 1}, {Op: opCall, Ref: &random.Ref{Name: "loops", BySection: true}}}
 	return &random.Object{License: "GPL", Functions: []random.Function{
 		{Name: "never", Role: random.OfLoop, Section: ".text"},
 		{Name: "loops", Role: random.Subprogram, Section: ".text", Blocks: []random.Block{{What: "bpf_loop", Head: never}}},

@@ -140,7 +140,7 @@ func (w *writer) function(s *elffile.Section, f *Function) {
 			imm = w.access(s.Name, at, p.Core)
 		}
 		if p.Ref != nil {
-			imm = w.refer(s.Name, at, p.Ref)
+			imm = w.refer(s.Name, at, p.Op == insn.Call, p.Ref)
 		}
 		if i == 0 || w.o.Lines && p.what != what {
 			what = p.what
@@ -152,7 +152,7 @@ func (w *writer) function(s *elffile.Section, f *Function) {
 }
 
 func encode(in Insn, imm int64) []byte {
-	if in.Ref != nil && in.Ref.Kind == RefCall {
+	if in.Ref != nil && in.Op == insn.Call {
 		in.Src = insn.PseudoCall
 	}
 	if in.Core != nil && in.Op&7 == clLDX {
@@ -181,8 +181,8 @@ func (w *writer) access(section string, at uint64, a *Access) int64 {
 	return a.local()
 }
 
-// refer adds a relocation in a section and returns the instruction's immediate value.
-func (w *writer) refer(section string, at uint64, r *Ref) int64 {
+// refer adds the relocation of an instruction in a section and returns its immediate value.
+func (w *writer) refer(section string, at uint64, call bool, r *Ref) int64 {
 	// By its own name, or by its section and the offset there.
 	target, offset := r.Name, int64(r.Offset)
 	bySection := func(section string) { target, offset = section, int64(w.at[r.Name])+int64(r.Offset) }
@@ -193,7 +193,7 @@ func (w *writer) refer(section string, at uint64, r *Ref) int64 {
 		bySection(v.Section)
 	}
 	switch {
-	case r.Kind != RefCall:
+	case !call:
 		w.relocate(section, reloc{at, r64To64, target})
 		return offset
 	case target == section: // the assembler resolves this call itself

@@ -175,11 +175,6 @@ func (g *generator) anyType(size uint32) Type {
 	return Type{kindArray, size}
 }
 
-// types assigns types to key and value, or to neither.
-func (g *generator) types(m *Map) {
-	m.Key, m.Value = g.anyType(m.KeySize), g.anyType(m.ValueSize)
-}
-
 func (g *generator) numa(m *Map) {
 	percpu := slices.Contains([]uapi.MapType{uapi.MapPercpuArray, uapi.MapPercpuHash, uapi.MapLRUPercpuHash}, m.Type)
 	if !percpu && g.chance(10) { // per-CPU maps are on all nodes
@@ -197,7 +192,7 @@ func (g *generator) valueSize() uint32 {
 func (g *generator) hash() Map {
 	m := Map{Type: pick(g, hashes), KeySize: uint32(pick(g, []int{1, 2, 4, 4, 8, 12, maxKey, g.between(1, maxKey)})), MaxEntries: uint32(g.between(1, 64))}
 	m.ValueSize = g.valueSize()
-	g.types(&m)
+	m.Key, m.Value = g.anyType(m.KeySize), g.anyType(m.ValueSize)
 	lru := m.Type == uapi.MapLRUHash || m.Type == uapi.MapLRUPercpuHash
 	if !lru && g.chance(30) {
 		m.Flags |= unix.BPF_F_NO_PREALLOC
@@ -215,7 +210,7 @@ func (g *generator) hash() Map {
 
 func (g *generator) array() Map {
 	m := Map{Type: pick(g, arrays), KeySize: 4, ValueSize: g.valueSize(), MaxEntries: uint32(pick(g, []int{1, 2, 3, 8, g.between(1, 200)}))}
-	g.types(&m)
+	m.Key, m.Value = g.anyType(m.KeySize), g.anyType(m.ValueSize)
 	if m.Key != (Type{}) {
 		m.Key = Type{kindInt, 4}
 	}

@@ -61,7 +61,7 @@ func jump(op, dst uint8, imm int64, to Target) Insn {
 func call(helper int64) Insn { return Insn{Op: insn.Call, Imm: helper} }
 
 func callRef(name string) Insn {
-	return Insn{Op: insn.Call, Ref: &Ref{Kind: RefCall, Name: name}}
+	return Insn{Op: insn.Call, Ref: &Ref{Name: name}}
 }
 
 func address(dst uint8, name string) Insn {

@@ -185,18 +185,9 @@ type Insn struct {
 	Core     *Access
 }
 
-// RefKind is the kind of a reference by an instruction.
-type RefKind uint8
-
-// Kinds of references.
-const (
-	RefAddress RefKind = iota // ld_imm64 of a map, a variable, an extern, a function
-	RefCall
-)
-
-// Ref is a reference to something by name.
+// Ref is a reference to something by name: a call of a function or an extern, or ld_imm64 of a map,
+// a variable, an extern or a function.
 type Ref struct {
-	Kind   RefKind
 	Name   string
 	Offset uint32 // bytes, into a variable
 	// BySection: refer to something that is not global by the symbol of its section, as compilers
