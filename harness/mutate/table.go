@@ -311,7 +311,7 @@ var ofSymbols = []Mutation{
 		differs(field.Function("run", "", "insns"), field.Program("run", field.Any)),
 		renameSymbol("runqueues", "runqueue")},
 	{"ksyms-typed-swapped", "two variables of the kernel are swapped", "ksym_typed",
-		Want{Field: field.Function("run", "", "insns"), Also: []field.Field{field.Program(field.Any, field.Any)}, Refused: "program run: PROG_LOAD: E*"},
+		differs(field.Function("run", "", "insns"), field.Program(field.Any, field.Any)).orRefused("program run: PROG_LOAD: E*"),
 		swapSymbols("runqueues", "bpf_prog_active")},
 }
 
@@ -479,7 +479,7 @@ var ofTypes = []Mutation{
 		differs(field.Map("alone", "key_type"), field.Map(field.Any, field.Any)),
 		onType(btf.KindInt, "unsigned int", func(typ []byte) { typ[btfTypeSize+3] |= 1 })},
 	{"types-prototype", "a function returns another type", "subprogs_global",
-		Want{Field: field.Function("run", field.Any, "prototype"), Also: []field.Field{field.Program("run", field.Any), field.Map(field.Any, "btf")}, Refused: "program run: PROG_LOAD: E*"},
+		differs(field.Function("run", field.Any, "prototype"), field.Program("run", field.Any), field.Map(field.Any, "btf")).orRefused("program run: PROG_LOAD: E*"),
 		change(func(t *trace.Trace) {
 			id := uint32(0)
 			onType(btf.KindFunc, "sum", func(typ []byte) { id = le.Uint32(typ[btfSizeType:]) })(t)
@@ -498,7 +498,7 @@ var ofCORE = []Mutation{
 		differs(field.Function("run", "", "insns"), field.Program("run", "tag"), field.Program("run", "verified_insns")),
 		onProgram("run", func(c *trace.LoadProgram) { c.CORE = nil })},
 	{"core-moved", "a CO-RE relocation is applied to the next instruction", "core_field",
-		Want{Field: field.Function("run", "", "insns"), Also: []field.Field{field.Program("run", field.Any)}, Refused: "program run: PROG_LOAD: E*"},
+		differs(field.Function("run", "", "insns"), field.Program("run", field.Any)).orRefused("program run: PROG_LOAD: E*"),
 		onCORE("run", 1, func(r *core.Record) { r.InsnOff += insn.Size })},
 	{"core-field", "a CO-RE relocation is about another member", "core_field",
 		differs(field.Function("run", "", "insns")),
@@ -525,10 +525,10 @@ var ofCORE = []Mutation{
 	{"core-value", "an enumerator's value is not that of this kernel", "core_enums",
 		refused("program run: PROG_LOAD: *"), onCORE("run", 1, func(r *core.Record) { r.Kind = core.EnumvalExists })},
 	{"core-type", "a CO-RE relocation is about another type", "core_field",
-		Want{Field: field.Function("run", "", "insns"), Also: []field.Field{field.Program("run", field.Any)}, Refused: "program run: PROG_LOAD: E*"},
+		differs(field.Function("run", "", "insns"), field.Program("run", field.Any)).orRefused("program run: PROG_LOAD: E*"),
 		onCORE("run", 2, func(r *core.Record) { r.TypeID++ })},
 	{"core-subprogram", "a function's CO-RE relocations do not move with it", "core_subprogs",
-		Want{Field: field.Function("run", field.Any, "insns"), Also: []field.Field{field.Program("run", field.Any)}, Refused: "program run: PROG_LOAD: E*"},
+		differs(field.Function("run", field.Any, "insns"), field.Program("run", field.Any)).orRefused("program run: PROG_LOAD: E*"),
 		onProgram("run", func(c *trace.LoadProgram) {
 			at := starts(c)
 			relocation(c, len(c.CORE)-1).InsnOff -= uint32(at[max(0, len(at)-2)] * insn.Size)
@@ -674,7 +674,7 @@ var ofLoaders = []Mutation{
 			inCode(p, storeTo(rBase, r3, at+insn.Size), storeConstant(0))
 		})},
 	{"code-kfunc-index", "the loader names another slot of fd_array", "kfunc_module",
-		Want{Field: field.Function("filter", "", "kfunc_index"), Also: []field.Field{field.Program("filter", "tag")}, Refused: "program filter: PROG_LOAD: E*"},
+		differs(field.Function("filter", "", "kfunc_index"), field.Program("filter", "tag")).orRefused("program filter: PROG_LOAD: E*"),
 		onModule(addImm(1))},
 	{"code-kfunc-vmlinux", "the loader looks for a module's function in vmlinux", "kfunc_module",
 		refused("program filter: PROG_LOAD: E*"), onModule(setImm(0))},

@@ -26,6 +26,12 @@ type Want struct {
 	Failure string
 }
 
+// orRefused declares that some kernels refuse the load instead.
+func (w Want) orRefused(pattern string) Want {
+	w.Refused = pattern
+	return w
+}
+
 // String returns the text for reports.
 func (w *Want) String() string {
 	var parts []string
