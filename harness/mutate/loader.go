@@ -141,35 +141,23 @@ func replace(code insn.Insns, i int, op, dst, src uint8, off int16, imm int32) {
 
 // skip replaces the system call of a command by success.
 func skip[C trace.Command](is func(c C) bool) edit {
-	return func(p *Program) {
-		if at := resultOf(p, is); at >= 1 {
-			nothing(p.Insns, at-1)
-		}
-	}
+	return onResult(is, func(code insn.Insns, i int) { nothing(code, i-1) })
 }
 
-// onResult changes the instruction that stores a command's result.
+// onResult changes the instruction that stores a command's result. The call is just before it.
 func onResult[C trace.Command](is func(c C) bool, do func(code insn.Insns, i int)) edit {
 	return func(p *Program) {
-		if i := resultOf(p, is); i >= 0 {
-			do(p.Insns, i)
+		i, c := command(p.Trace, is)
+		if i < 0 {
+			return
+		}
+		for _, s := range p.Steps {
+			if s.Subject == c.Subject() && s.Op == trace.What(c) {
+				inCode(p, storeTo(rCtx, r0, s.Result), do)
+				return
+			}
 		}
 	}
-}
-
-// resultOf returns the index of the instruction that stores a command's result. The call is just
-// before it.
-func resultOf[C trace.Command](p *Program, is func(c C) bool) int {
-	i, c := command(p.Trace, is)
-	if i < 0 {
-		return -1
-	}
-	for _, s := range p.Steps {
-		if s.Subject == c.Subject() && s.Op == trace.What(c) {
-			return find(p, storeTo(rCtx, r0, s.Result))
-		}
-	}
-	return -1
 }
 
 // swapFDs swaps two of the fds that the loader hands out. in is ctxMap or ctxProgram.

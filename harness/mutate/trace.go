@@ -246,17 +246,17 @@ func starts(c *trace.LoadProgram) []int {
 	return append(at, insn.Insns(c.Insns).Len())
 }
 
-// callTo redirects the nth reference of a program to a function, a call or the load of an address,
-// to function number to.
-func callTo(program string, callback bool, n, to int) change {
+// calls and loadsFunction match references to functions.
+
+func calls(p insn.Insns, i int) bool { return p.IsCallTo(i, insn.PseudoCall) }
+
+func loadsFunction(p insn.Insns, i int) bool { return p.IsLdImm64(i) && p.Src(i) == insn.PseudoFunc }
+
+// callTo redirects the nth such reference of a program to function number to.
+func callTo(program string, is func(p insn.Insns, i int) bool, n, to int) change {
 	return onProgram(program, func(c *trace.LoadProgram) {
 		at := starts(c)
-		nth(c.Insns, n, func(p insn.Insns, i int) bool {
-			if callback {
-				return p.IsLdImm64(i) && p.Src(i) == insn.PseudoFunc
-			}
-			return p.IsCallTo(i, insn.PseudoCall)
-		}, func(p insn.Insns, i int) {
+		nth(c.Insns, n, is, func(p insn.Insns, i int) {
 			if to < len(at)-1 {
 				p.SetImm(i, int32(at[to]-i-1))
 			}
@@ -285,7 +285,7 @@ func reorder(program string, order ...int) change {
 			}
 		}
 		for i := range old.Len() {
-			if old.IsCallTo(i, insn.PseudoCall) || old.IsLdImm64(i) && old.Src(i) == insn.PseudoFunc {
+			if calls(old, i) || loadsFunction(old, i) {
 				insns.SetImm(to[i], int32(to[i+1+int(old.Imm(i))]-to[i]-1))
 			}
 		}
