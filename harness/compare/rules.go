@@ -354,7 +354,7 @@ var table = []Rule{
 		Case:   "subprogs_static",
 		Fields: []field.Aspect{ofProgram("tag"), ofFunction("function_tag")},
 		match: func(left, right side) bool {
-			if left.f != nil && !refersToFunctions(left.f) {
+			if left.f != nil && !refersTo(left.f, state.RefCall, state.RefFunc) {
 				return false
 			}
 			return sameFunctions(left.p, right.p) && sameCode(left, right) && inOrder(right.p, facts(right).Order) &&
@@ -427,7 +427,7 @@ var table = []Rule{
 		Fields: []field.Aspect{ofProgram("tag"), ofFunction("function_tag")},
 		match: func(left, right side) bool {
 			if left.f != nil {
-				return refersToMaps(left.f) && sameCode(left, right)
+				return refersTo(left.f, state.RefMap, state.RefValue) && sameCode(left, right)
 			}
 			// Maps that the program holds without referring to them are referred to by dead code. A
 			// tag that covers a file descriptor covers it with either engine.
@@ -808,10 +808,9 @@ func sameNumberOfTypes(left, right side, more int) bool {
 	return a != nil && b != nil && a.Types+more == b.Types
 }
 
-// refersToFunctions reports whether a function calls another function of its program or takes its
-// address.
-func refersToFunctions(f *state.Function) bool {
-	return slices.ContainsFunc(f.Refs, func(r state.Ref) bool { return r.Kind == state.RefCall || r.Kind == state.RefFunc })
+// refersTo reports whether a function has a reference of one of these kinds.
+func refersTo(f *state.Function, kinds ...state.RefKind) bool {
+	return slices.ContainsFunc(f.Refs, func(r state.Ref) bool { return slices.Contains(kinds, r.Kind) })
 }
 
 // looksBack reports whether a function takes the address of itself or of an earlier function of the
@@ -821,11 +820,6 @@ func looksBack(p *state.Program, f *state.Function) bool {
 		return slices.IndexFunc(p.Functions, func(g state.Function) bool { return g.Name == name })
 	}
 	return slices.ContainsFunc(f.Refs, func(r state.Ref) bool { return r.Kind == state.RefFunc && at(r.To) <= at(f.Name) })
-}
-
-// refersToMaps reports whether a function refers to a map or to a place in one.
-func refersToMaps(f *state.Function) bool {
-	return slices.ContainsFunc(f.Refs, func(r state.Ref) bool { return r.Kind == state.RefMap || r.Kind == state.RefValue })
 }
 
 // kfuncsOf pairs the kfunc calls of the function being compared, or of all functions if a program

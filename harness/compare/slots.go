@@ -2,6 +2,7 @@ package compare
 
 import (
 	"bytes"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -252,15 +253,7 @@ func layout(m *state.Map) map[string]place {
 
 // sameVariables reports whether two layouts have the same variables of the same sizes.
 func sameVariables(a, b map[string]place) bool {
-	if len(a) == 0 || len(a) != len(b) {
-		return false
-	}
-	for name, p := range a {
-		if q, ok := b[name]; !ok || p.size != q.size {
-			return false
-		}
-	}
-	return true
+	return len(a) > 0 && maps.EqualFunc(a, b, func(p, q place) bool { return p.size == q.size })
 }
 
 // sameBut reports whether the types of two data sections differ only in the offsets of variables

@@ -9,11 +9,10 @@ import (
 
 // matrixData is the template data of several kernels.
 type matrixData struct {
-	Title, Result, Suite, Sum, Command string
+	Matrix                      *result.Matrix
+	Title, Result, Sum, Command string
 
-	Links []link
-
-	Missing []string
+	Links   []link
 	Columns []any
 	Kernels []kernelRow
 }
@@ -33,7 +32,7 @@ const maxBad = 100
 
 func matrixPage(m *result.Matrix, link func(*result.KernelRun) string) *matrixData {
 	p := &matrixData{
-		Title: fmt.Sprintf("%s: %s", passOrFail(m.OK()), oneLine(m.Suite)), Result: passOrFail(m.OK()), Suite: m.Suite, Sum: matrixLine(m), Missing: m.Missing,
+		Matrix: m, Title: fmt.Sprintf("%s: %s", passOrFail(m.OK()), oneLine(m.Suite)), Result: passOrFail(m.OK()), Sum: matrixLine(m),
 		Columns: withWorse(matrixColumns(), "worse than the baseline"), Links: linksOf("", "matrix.json"),
 	}
 	for i := range m.Kernels {
