@@ -104,7 +104,7 @@ func (j *Judge) known(c *suite.Case, a, b *wire.Load) (rule, reason string) {
 		if reason, ok := c.Known[l.Engine]; ok && (a.Result != b.Result || c.Expect.Result == wire.OK) {
 			return result.RuleKnown, reason
 		}
-		if reason := j.knownReason(l, pair[1]); reason != "" && c.Others() {
+		if reason := j.knownReason(l, pair[1]); reason != "" && (c.Others() || dependsOnRelease(l)) {
 			return result.RuleKnown, reason
 		}
 	}

@@ -206,6 +206,24 @@ func TestExcuses(t *testing.T) {
 	}
 }
 
+// TestDependsOnRelease: a refusal that comes from the kernel's name is known in cases of the core
+// suite, too.
+func TestDependsOnRelease(t *testing.T) {
+	c := &suite.Case{Name: "a", Object: "a.bpf.o", Expect: suite.Expect{Result: wire.OK}}
+	loads := []wire.Load{
+		{Engine: enginename.Replay, Result: wire.OK, State: &state.State{CPUs: 1}},
+		{Engine: enginename.Libbpf, Version: "libbpf v1.1", Result: wire.Refused, Detail: "bpftool: extern (kcfg) 'LINUX_KERNEL_VERSION': failed to get kernel version"},
+	}
+	j := New("7.3-cloud-amd64", func(string) bool { return true }, "a.bpf.o", nil)
+	pairs, failures := j.Case(c, loads)
+	assert.Equal(t, len(failures), 0, "%v", failures)
+	assert.Equal(t, pairs[0].Verdict, result.Explained)
+	loads[1].Detail = "bpftool: something else"
+	pairs, failures = j.Case(c, loads)
+	assert.Equal(t, len(failures), 1)
+	assert.Equal(t, pairs[0].Verdict, result.Different)
+}
+
 // TestSizedRings: the size of a ring buffer's values explains EINVAL for that map, and nothing else.
 func TestSizedRings(t *testing.T) {
 	j := Judge{facts: &compare.Facts{SizedRings: []string{"events"}}}
