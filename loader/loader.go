@@ -107,11 +107,7 @@ func Generate(obj *Object, opts *GenerateOptions) (*Program, error) {
 	if opts == nil {
 		opts = &GenerateOptions{}
 	}
-	t, err := trace.Plan(obj.o, trace.Options{Autoload: opts.Autoload, Autocreate: opts.Autocreate, Attach: opts.Attach})
-	if err != nil {
-		return nil, err
-	}
-	a, err := emit.Emit(t)
+	a, err := emit.Generate(obj.o, trace.Options{Autoload: opts.Autoload, Autocreate: opts.Autocreate, Attach: opts.Attach})
 	if err != nil {
 		return nil, err
 	}

@@ -108,11 +108,7 @@ func newSkeleton(o *Object) (s skeleton, ok bool) {
 	if err != nil {
 		return s, false
 	}
-	t, err := trace.Plan(obj, trace.Options{})
-	if err != nil {
-		return s, false
-	}
-	a, err := emit.Emit(t)
+	a, err := emit.Generate(obj, trace.Options{})
 	if err != nil {
 		return s, false
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/bpfreplay/bpfreplay/internal/bpfsys"
 	"github.com/bpfreplay/bpfreplay/internal/core"
 	"github.com/bpfreplay/bpfreplay/internal/insn"
+	"github.com/bpfreplay/bpfreplay/internal/object"
 	"github.com/bpfreplay/bpfreplay/internal/trace"
 	"github.com/bpfreplay/bpfreplay/loader/artefact"
 )
@@ -34,6 +35,16 @@ const tableFixups = 256
 // that the verifier processes, and a store one of the million that a program may have. Beyond this
 // number, fixups get stores.
 const maxTableFixups = 32 << 10
+
+// Generate plans the load of an object and turns it into a loader program: see [trace.Plan] and
+// [Emit].
+func Generate(o *object.Object, opts trace.Options) (*artefact.Artefact, error) {
+	t, err := trace.Plan(o, opts)
+	if err != nil {
+		return nil, err
+	}
+	return Emit(t)
+}
 
 // Emit turns a trace into a loader program. The same trace gives the same bytes. The error names
 // the limit that the trace exceeds.

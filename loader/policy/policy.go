@@ -116,11 +116,7 @@ func generate() (*artefact.Artefact, error) {
 	if err != nil {
 		return nil, err
 	}
-	plan, err := trace.Plan(obj, trace.Options{})
-	if err != nil {
-		return nil, err
-	}
-	return emit.Emit(plan)
+	return emit.Generate(obj, trace.Options{})
 }
 
 // install pins what was loaded, attaches it, and checks that the kernel calls it.

@@ -96,11 +96,7 @@ func (f *skeletonFlags) run(cmd *cobra.Command, args []string, out string, opts 
 	if err != nil {
 		return err
 	}
-	t, err := trace.Plan(obj, trace.Options{})
-	if err != nil {
-		return err
-	}
-	a, err := emit.Emit(t)
+	a, err := emit.Generate(obj, trace.Options{})
 	if err != nil {
 		return err
 	}
