@@ -141,8 +141,8 @@ func hasEmptySection(types *btf.Spec) bool {
 	if types == nil {
 		return false
 	}
-	for id := range types.All() {
-		if t, err := types.Type(id); err == nil && t.Kind == btf.KindDatasec && t.Vlen == 0 {
+	for t := range types.OfKind(btf.KindDatasec) {
+		if t.Vlen == 0 {
 			return true
 		}
 	}

@@ -158,7 +158,7 @@ type tracedLoad struct {
 }
 
 func (l tracedLoad) Needs() (needs []string) {
-	for _, n := range issue.Needs(emit.Describe(l.t)) {
+	for _, n := range issue.Needs(l.t) {
 		needs = append(needs, n.Capability)
 	}
 	return needs

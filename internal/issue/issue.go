@@ -22,9 +22,9 @@ import (
 
 // Needs returns what Issue needs of the kernel. It reads the addresses of symbols from
 // /proc/kallsyms, so it does not need the helper that a loader program calls.
-func Needs(a *artefact.Artefact) []artefact.Need {
-	helper := func(n artefact.Need) bool { return n.Capability == artefact.NeedKallsyms }
-	return slices.DeleteFunc(slices.Clone(a.Needs), helper)
+func Needs(t *trace.Trace) []trace.Need {
+	helper := func(n trace.Need) bool { return n.Capability == artefact.NeedKallsyms }
+	return slices.DeleteFunc(slices.Clone(t.Needs), helper)
 }
 
 // Issue issues t on the running kernel. The caller owns the result. On failure nothing is left
@@ -39,9 +39,9 @@ func Issue(t *trace.Trace, tg *target.Target, o target.Options) (*target.Result,
 		s.fds[i] = -1
 	}
 	var err error
-	a := emit.Describe(t)
-	a.Needs = Needs(a)
-	s.p, err = tg.Prepare(a, t.Types, o, s.createArena)
+	issued := *t
+	issued.Needs = Needs(t)
+	s.p, err = tg.Prepare(emit.Describe(&issued), t.Types, o, s.createArena)
 	if err != nil {
 		return nil, err
 	}

@@ -20,20 +20,6 @@ import (
 	"github.com/bpfreplay/bpfreplay/vmimage"
 )
 
-func (f *vmtestFlags) checkAmounts() error {
-	switch {
-	case f.MemoryMiB <= 0:
-		return fmt.Errorf("--memory %d: a guest needs some", f.MemoryMiB)
-	case f.memoryTotal < 0:
-		return fmt.Errorf("--memory-total %d: guests need some", f.memoryTotal)
-	case f.Jobs < 0:
-		return fmt.Errorf("--jobs %d: at least one guest is needed", f.Jobs)
-	case f.Repeat < 1:
-		return fmt.Errorf("--repeat %d: an object is loaded at least once", f.Repeat)
-	}
-	return nil
-}
-
 // NewMatrix returns the command matrix.
 func NewMatrix() *cobra.Command {
 	f := newVMTestFlags()

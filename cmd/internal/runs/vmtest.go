@@ -158,6 +158,21 @@ func (f *vmtestFlags) run(cmd *cobra.Command, args []string) error {
 	return f.runKernel(cmd, suite)
 }
 
+// checkAmounts checks the flags that are numbers.
+func (f *vmtestFlags) checkAmounts() error {
+	switch {
+	case f.MemoryMiB <= 0:
+		return fmt.Errorf("--memory %d: a guest needs some", f.MemoryMiB)
+	case f.memoryTotal < 0:
+		return fmt.Errorf("--memory-total %d: guests need some", f.memoryTotal)
+	case f.Jobs < 0:
+		return fmt.Errorf("--jobs %d: at least one guest is needed", f.Jobs)
+	case f.Repeat < 1:
+		return fmt.Errorf("--repeat %d: an object is loaded at least once", f.Repeat)
+	}
+	return nil
+}
+
 // expectAgreement is the value of --expect that allows objects to be refused if all engines refuse
 // them.
 const expectAgreement = "agreement"
